@@ -1,0 +1,128 @@
+/* Cases as text: parsing, the canonical name, comparison, JSON, match expressions. */
+#include "cases/field.h"
+
+#include <stdio.h>
+#include <string.h>
+
+_Static_assert(MP_FIELD_COUNT <= 64, "mp_case_apply keeps the fields it has seen in 64 bits");
+
+mp_case mp_case_default(void) {
+    return mp_default_case;
+}
+
+int mp_case_compare(const mp_case *a, const mp_case *b) {
+    for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
+        const int order = mp_field_compare(&mp_fields[i], a, b);
+        if (order) return order;
+    }
+    return 0;
+}
+
+size_t mp_case_text(const mp_case *c, char *text, size_t size) {
+    size_t length = 0;
+    for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
+        if (!mp_fields[i].always && mp_field_compare(&mp_fields[i], c, &mp_default_case) == 0) continue;
+        char value[64];
+        mp_field_text(&mp_fields[i], c, value);
+        const size_t room = length < size ? size - length : 0;
+        length += (size_t)snprintf(room ? text + length : NULL, room, "%s%s=%s", length ? " " : "", mp_fields[i].name, value);
+    }
+    return length;
+}
+
+json_t *mp_case_json(const mp_case *c) {
+    json_t *json = json_object();
+    for (size_t i = 0; json && i < MP_FIELD_COUNT; i++) json_object_set_new(json, mp_fields[i].name, mp_field_json(&mp_fields[i], c));
+    return json;
+}
+
+void mp_case_describe_fields(void (*line)(void *ctx, const char *text), void *ctx) {
+    for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
+        char value[64], expected[512], text[1024];
+        mp_field_text(&mp_fields[i], &mp_default_case, value);
+        mp_field_expected(&mp_fields[i], expected, sizeof expected);
+        snprintf(text, sizeof text, "%s=%s  %s (%s)", mp_fields[i].name, value, mp_fields[i].help, expected);
+        line(ctx, text);
+    }
+}
+
+/* ---- setting and parsing ---- */
+
+mp_status mp_case_set(mp_case *c, const char *name, const char *value, mp_error *err) {
+    const mp_field *f = mp_field_find(name, err);
+    if (!f) return MP_EINPUT;
+    mp_case next = *c;
+    if (!mp_field_parse(f, &next, value) || !mp_field_in_range(f, &next)) return mp_field_fail(f, value, err);
+    *c = next;
+    return MP_OK;
+}
+
+#define BLANKS " \t\r\n"
+
+/* Cuts the next blank-separated word off *text. Returns false at the end; a word that does not fit is cut short, which no
+ * name or value survives (the longest known one is far shorter). */
+static bool next_word(const char **text, char word[128]) {
+    const char *start = *text + strspn(*text, BLANKS);
+    const size_t length = strcspn(start, BLANKS);
+    snprintf(word, 128, "%.*s", (int)(length < 127 ? length : 127), start);
+    *text = start + length;
+    return length > 0;
+}
+
+mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err) {
+    mp_case next = *c;
+    uint64_t seen = 0;
+    char word[128];
+    while (next_word(&text, word)) {
+        char *equals = strchr(word, '=');
+        if (!equals) return mp_fail(err, MP_EINPUT, "'%s': expected name=value", word);
+        *equals = 0;
+        const mp_status status = mp_case_set(&next, word, equals + 1, err);
+        if (status) return status;
+        const uint64_t bit = UINT64_C(1) << (mp_field_find(word, err) - mp_fields);
+        if (seen & bit) return mp_fail(err, MP_EINPUT, "%s is given twice, the second time as %s=%s: give it once", word, word, equals + 1);
+        seen |= bit;
+    }
+    *c = next;
+    return MP_OK;
+}
+
+mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err) {
+    mp_case next = *c;
+    mp_status status = mp_case_apply(&next, text, err);
+    if (!status) status = mp_case_validate(&next, err);
+    if (!status) *c = next;
+    return status;
+}
+
+/* ---- matching ---- */
+
+mp_status mp_case_match(const mp_case *c, const char *expr, bool *matched, mp_error *err) {
+    char canonical[MP_CASE_TEXT_MAX], word[128];
+    mp_case_text(c, canonical, sizeof canonical);
+    *matched = true;
+    while (next_word(&expr, word)) {
+        char *op = word + strcspn(word, "=!<>");
+        if (*op == 0) {
+            *matched = *matched && strstr(canonical, word);
+            continue;
+        }
+        const char first = *op;
+        const bool or_equal = first != '=' && op[1] == '=';
+        if (first == '!' && !or_equal) return mp_fail(err, MP_EINPUT, "'%s': expected name=value, name!=value, or < <= > >= for numbers", word);
+        const char *value = op + 1 + or_equal;
+        *op = 0;
+        const mp_field *f = mp_field_find(word, err);
+        if (!f) return MP_EINPUT;
+        mp_case other = *c;
+        if (!mp_field_parse(f, &other, value)) return mp_field_fail(f, value, err); /* out of range is fine in a comparison */
+        if ((first == '<' || first == '>') && f->kind != MP_KIND_INT && f->kind != MP_KIND_REAL)
+            return mp_fail(err, MP_EINPUT, "%s%c%s: %s is not a number: use %s=%s or %s!=%s", word, first, value, word, word, value, word, value);
+        const int order = mp_field_compare(f, c, &other);
+        *matched = *matched && (first == '='   ? order == 0
+                                : first == '!' ? order != 0
+                                : first == '<' ? order < 0 || (or_equal && order == 0)
+                                               : order > 0 || (or_equal && order == 0));
+    }
+    return MP_OK;
+}

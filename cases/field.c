@@ -1,0 +1,319 @@
+/* One field of a case: its name table, its place in mp_case, text to value and back, and what its errors say. Everything walks the
+ * table made from MP_CASE_FIELDS, so a new field needs a name table here if it is an ENUM, and rules in validate.c, nothing else. */
+#include "cases/field.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* ---- name tables, in enum order ---- */
+
+static const char *const names_mp_dtype[] = {"bf16", "fp16", "fp32", "fp64"};
+static const char *const names_mp_activation[] = {"silu", "gelu", "gelu_tanh", "relu2", "swiglu_oai", "silu_clamp", "clamp_silu"};
+static const char *const names_mp_mode[] = {"combine", "no_combine", "inplace"};
+static const char *const names_mp_layout[] = {"route", "sorted"};
+static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
+static const char *const names_mp_scope[] = {"all", "align", "combine"};
+static const char *const names_mp_data[] = {"normal", "integer", "wide", "onehot", "special", "limits"};
+static const char *const names_mp_routing[] = {"uniform", "zipf", "hot", "empty", "first", "last", "duplicates", "padded"};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+_Static_assert(COUNT(names_mp_activation) == MP_ACTIVATION_COUNT, "one name per activation");
+_Static_assert(COUNT(names_mp_mode) == MP_MODE_COUNT, "one name per mode");
+_Static_assert(COUNT(names_mp_layout) == MP_LAYOUT_COUNT, "one name per layout");
+_Static_assert(COUNT(names_mp_path) == MP_PATH_COUNT, "one name per path");
+_Static_assert(COUNT(names_mp_scope) == MP_SCOPE_COUNT, "one name per scope");
+_Static_assert(COUNT(names_mp_data) == MP_DATA_COUNT, "one name per data family");
+_Static_assert(COUNT(names_mp_routing) == MP_ROUTING_COUNT, "one name per routing family");
+
+#define NAME_OF(type, value) ((size_t)(value) < COUNT(names_##type) ? names_##type[value] : "?")
+const char *mp_activation_name(mp_activation a) {
+    return NAME_OF(mp_activation, a);
+}
+const char *mp_mode_name(mp_mode m) {
+    return NAME_OF(mp_mode, m);
+}
+const char *mp_layout_name(mp_layout l) {
+    return NAME_OF(mp_layout, l);
+}
+const char *mp_path_name(mp_path p) {
+    return NAME_OF(mp_path, p);
+}
+const char *mp_scope_name(mp_scope s) {
+    return NAME_OF(mp_scope, s);
+}
+const char *mp_data_name(mp_data d) {
+    return NAME_OF(mp_data, d);
+}
+const char *mp_routing_name(mp_routing r) {
+    return NAME_OF(mp_routing, r);
+}
+
+/* ---- the field table ---- */
+
+#define FIELD(f, k, h) .name = #f, .help = h, .kind = k, .offset = offsetof(mp_case, f)
+#define FIELD_INT(f, def, lo, hi, show, h) {FIELD(f, MP_KIND_INT, h), .always = show, .int_min = lo, .int_max = hi},
+#define FIELD_REAL(f, def, lo, hi, h) {FIELD(f, MP_KIND_REAL, h), .real_min = lo, .real_max = hi},
+#define FIELD_FLAG(f, def, h) {FIELD(f, MP_KIND_FLAG, h)},
+#define FIELD_ENUM(f, type, def, show, h) {FIELD(f, MP_KIND_ENUM, h), .always = show, .names = names_##type, .name_count = COUNT(names_##type)},
+#define FIELD_TILE(f, h) {FIELD(f, MP_KIND_TILE, h)},
+const mp_field mp_fields[MP_FIELD_COUNT] = {MP_CASE_FIELDS(FIELD_INT, FIELD_REAL, FIELD_FLAG, FIELD_ENUM, FIELD_TILE)};
+
+#define DEFAULT_INT(f, def, lo, hi, show, h) .f = def,
+#define DEFAULT_REAL(f, def, lo, hi, h) .f = def,
+#define DEFAULT_FLAG(f, def, h) .f = def,
+#define DEFAULT_ENUM(f, type, def, show, h) .f = def,
+#define DEFAULT_TILE(f, h) .f = {0},
+const mp_case mp_default_case = {MP_CASE_FIELDS(DEFAULT_INT, DEFAULT_REAL, DEFAULT_FLAG, DEFAULT_ENUM, DEFAULT_TILE)};
+
+/* Typed views of a field. An enum without negative values is an unsigned int to gcc and clang. */
+_Static_assert(sizeof(mp_activation) == sizeof(unsigned), "enums are read as unsigned");
+static int64_t *as_int(mp_case *c, const mp_field *f) {
+    return (int64_t *)(void *)((char *)c + f->offset);
+}
+static double *as_real(mp_case *c, const mp_field *f) {
+    return (double *)(void *)((char *)c + f->offset);
+}
+static bool *as_flag(mp_case *c, const mp_field *f) {
+    return (bool *)((char *)c + f->offset);
+}
+static unsigned *as_enum(mp_case *c, const mp_field *f) {
+    return (unsigned *)(void *)((char *)c + f->offset);
+}
+static mp_tile *as_tile(mp_case *c, const mp_field *f) {
+    return (mp_tile *)(void *)((char *)c + f->offset);
+}
+
+static int compare_tiles(const mp_tile *a, const mp_tile *b) {
+    const int pairs[6][2] = {{a->block_size_m, b->block_size_m}, {a->block_size_n, b->block_size_n}, {a->block_size_k, b->block_size_k},
+                             {a->group_size_m, b->group_size_m}, {a->num_warps, b->num_warps},       {a->num_stages, b->num_stages}};
+    for (int i = 0; i < 6; i++) {
+        if (pairs[i][0] != pairs[i][1]) return pairs[i][0] < pairs[i][1] ? -1 : 1;
+    }
+    return 0;
+}
+
+int mp_field_compare(const mp_field *f, const mp_case *a, const mp_case *b) {
+    mp_case l = *a, r = *b;
+#define ORDER(x, y) (((x) > (y)) - ((x) < (y)))
+    switch (f->kind) {
+    case MP_KIND_INT: return ORDER(*as_int(&l, f), *as_int(&r, f));
+    case MP_KIND_REAL: return ORDER(*as_real(&l, f), *as_real(&r, f));
+    case MP_KIND_FLAG: return ORDER(*as_flag(&l, f), *as_flag(&r, f));
+    case MP_KIND_ENUM: return ORDER(*as_enum(&l, f), *as_enum(&r, f));
+    case MP_KIND_TILE: return compare_tiles(as_tile(&l, f), as_tile(&r, f));
+    }
+#undef ORDER
+    return 0;
+}
+
+/* ---- text to value ---- */
+
+/* Numbers are read and written in the C locale, whatever the program's locale is: a decimal comma would change names. */
+static locale_t enter_c_locale(locale_t *c) {
+    *c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    return uselocale(*c);
+}
+static void leave_c_locale(locale_t c, locale_t old) {
+    uselocale(old);
+    freelocale(c);
+}
+
+static bool parse_int(const char *text, int64_t *value) {
+    const size_t sign = text[0] == '-';
+    const size_t digits = strspn(text + sign, "0123456789");
+    if (digits == 0 || text[sign + digits]) return false;
+    errno = 0;
+    *value = strtoll(text, NULL, 10);
+    return errno == 0;
+}
+
+static bool parse_real(const char *text, double *value) {
+    const size_t length = strlen(text);
+    if (length == 0 || length > 40 || text[strspn(text, "0123456789+-.eE")]) return false; /* no blanks, hexadecimal, inf or nan */
+    char *end;
+    locale_t c, old = enter_c_locale(&c);
+    *value = strtod(text, &end) + 0.0; /* -0 becomes 0: equal cases have equal texts */
+    leave_c_locale(c, old);
+    return end != text && *end == 0;
+}
+
+static bool parse_tile(const char *text, mp_tile *tile) {
+    *tile = (mp_tile){0};
+    if (!strcmp(text, "auto")) return true;
+    int *const part[6] = {&tile->block_size_m, &tile->block_size_n, &tile->block_size_k,
+                          &tile->group_size_m, &tile->num_warps,    &tile->num_stages};
+    for (int i = 0; i < 6; i++) {
+        const size_t digits = strspn(text, "0123456789");
+        if (digits == 0 || digits > 5) return false;
+        *part[i] = (int)strtol(text, NULL, 10);
+        text += digits;
+        if (*text != (i < 5 ? 'x' : 0)) return false;
+        text += i < 5;
+    }
+    return !mp_tile_is_auto(tile); /* 0x0x0x0x0x0 is spelt auto */
+}
+
+bool mp_field_parse(const mp_field *f, mp_case *c, const char *text) {
+    switch (f->kind) {
+    case MP_KIND_INT: return parse_int(text, as_int(c, f));
+    case MP_KIND_REAL: return parse_real(text, as_real(c, f));
+    case MP_KIND_FLAG: *as_flag(c, f) = !strcmp(text, "1") || !strcmp(text, "true"); return *as_flag(c, f) || !strcmp(text, "0") || !strcmp(text, "false");
+    case MP_KIND_ENUM:
+        for (unsigned i = 0; i < f->name_count; i++) {
+            if (!strcmp(text, f->names[i])) {
+                *as_enum(c, f) = i;
+                return true;
+            }
+        }
+        return false;
+    case MP_KIND_TILE: return parse_tile(text, as_tile(c, f));
+    }
+    return false;
+}
+
+static bool is_power_of_two(int value, int lo, int hi) {
+    return value >= lo && value <= hi && (value & (value - 1)) == 0;
+}
+
+bool mp_field_in_range(const mp_field *f, const mp_case *of) {
+    mp_case c = *of;
+    switch (f->kind) {
+    case MP_KIND_INT: return *as_int(&c, f) >= f->int_min && *as_int(&c, f) <= f->int_max;
+    case MP_KIND_REAL: return *as_real(&c, f) >= f->real_min && *as_real(&c, f) <= f->real_max; /* false for NaN */
+    case MP_KIND_FLAG: return true;
+    case MP_KIND_ENUM: return *as_enum(&c, f) < f->name_count;
+    case MP_KIND_TILE: {
+        const mp_tile *t = as_tile(&c, f);
+        return mp_tile_is_auto(t) || (is_power_of_two(t->block_size_m, 16, 256) && is_power_of_two(t->block_size_n, 16, 256) &&
+                                      is_power_of_two(t->block_size_k, 32, 256) && t->group_size_m >= 1 && t->group_size_m <= 1024 &&
+                                      is_power_of_two(t->num_warps, 1, 8) && t->num_stages >= 1 && t->num_stages <= 5);
+    }
+    }
+    return false;
+}
+
+/* ---- value to text ---- */
+
+bool mp_tile_is_auto(const mp_tile *tile) {
+    return compare_tiles(tile, &(mp_tile){0}) == 0;
+}
+
+void mp_tile_text(const mp_tile *t, char text[64]) {
+    if (mp_tile_is_auto(t)) {
+        snprintf(text, 64, "auto");
+    } else {
+        snprintf(text, 64, "%dx%dx%dx%dx%dx%d", t->block_size_m, t->block_size_n, t->block_size_k, t->group_size_m, t->num_warps, t->num_stages);
+    }
+}
+
+/* The shortest text that parses back to the same double: 17 significant digits always do. */
+static void real_text(double value, char text[64]) {
+    locale_t c, old = enter_c_locale(&c);
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, 64, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    leave_c_locale(c, old);
+}
+
+void mp_field_text(const mp_field *f, const mp_case *of, char text[64]) {
+    mp_case c = *of;
+    switch (f->kind) {
+    case MP_KIND_INT: snprintf(text, 64, "%" PRId64, *as_int(&c, f)); break;
+    case MP_KIND_REAL: real_text(*as_real(&c, f), text); break;
+    case MP_KIND_FLAG: snprintf(text, 64, "%d", *as_flag(&c, f)); break;
+    case MP_KIND_ENUM: snprintf(text, 64, "%s", *as_enum(&c, f) < f->name_count ? f->names[*as_enum(&c, f)] : "?"); break;
+    case MP_KIND_TILE: mp_tile_text(as_tile(&c, f), text); break;
+    }
+}
+
+/* ---- messages ---- */
+
+static void append(char *text, size_t size, const char *separator, const char *word) {
+    const size_t length = strlen(text);
+    snprintf(text + length, size - length, "%s%s", length ? separator : "", word);
+}
+
+void mp_field_expected(const mp_field *f, char *text, size_t size) {
+    text[0] = 0;
+    switch (f->kind) {
+    case MP_KIND_INT: snprintf(text, size, "an integer from %" PRId64 " to %" PRId64, f->int_min, f->int_max); break;
+    case MP_KIND_REAL: {
+        char lo[64], hi[64];
+        real_text(f->real_min, lo);
+        real_text(f->real_max, hi);
+        snprintf(text, size, "a number from %s to %s", lo, hi);
+        break;
+    }
+    case MP_KIND_FLAG: snprintf(text, size, "0 or 1"); break;
+    case MP_KIND_ENUM:
+        for (size_t i = 0; i < f->name_count; i++) append(text, size, ", ", f->names[i]);
+        break;
+    case MP_KIND_TILE:
+        snprintf(text, size, "auto, or BLOCK_SIZE_M x N x K x GROUP_SIZE_M x num_warps x num_stages as in 64x64x32x8x4x3 "
+                             "(16..256, 16..256, 32..256, powers of two; 1..1024; 1, 2, 4 or 8; 1..5)");
+        break;
+    }
+}
+
+/* Edit distance between short words, ignoring case; anything longer than 31 characters is far away. */
+static size_t edit_distance(const char *a, const char *b) {
+    const size_t n = strlen(a), m = strlen(b);
+    size_t row[32];
+    if (n > 31 || m > 31) return 99;
+    for (size_t j = 0; j <= m; j++) row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            const size_t above = row[j];
+            size_t best = diagonal + (strncasecmp(a + i - 1, b + j - 1, 1) != 0);
+            if (above + 1 < best) best = above + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            row[j] = best;
+            diagonal = above;
+        }
+    }
+    return row[m];
+}
+
+const mp_field *mp_field_find(const char *name, mp_error *err) {
+    for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
+        if (!strcmp(name, mp_fields[i].name)) return &mp_fields[i];
+    }
+    char known[512] = "";
+    const mp_field *nearest = NULL;
+    size_t nearest_distance = 3; /* a suggestion further away would be a guess */
+    for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
+        append(known, sizeof known, ", ", mp_fields[i].name);
+        const size_t distance = edit_distance(name, mp_fields[i].name);
+        if (distance < nearest_distance && distance < strlen(name)) nearest = &mp_fields[i], nearest_distance = distance;
+    }
+    const char *hint = nearest ? nearest->name : "";
+    mp_fail(err, MP_EINPUT, "unknown field '%s'%s%s%s; known: %s", name, nearest ? ", did you mean '" : "", hint, nearest ? "'?" : "", known);
+    return NULL;
+}
+
+mp_status mp_field_fail(const mp_field *f, const char *value, mp_error *err) {
+    char expected[512];
+    mp_field_expected(f, expected, sizeof expected);
+    return mp_fail(err, MP_EINPUT, "%s=%s: expected %s", f->name, value, expected);
+}
+
+json_t *mp_field_json(const mp_field *f, const mp_case *of) {
+    mp_case c = *of;
+    char text[64];
+    switch (f->kind) {
+    case MP_KIND_INT: return json_integer(*as_int(&c, f));
+    case MP_KIND_REAL: return json_real(*as_real(&c, f));
+    case MP_KIND_FLAG: return json_boolean(*as_flag(&c, f));
+    case MP_KIND_ENUM:
+    case MP_KIND_TILE: mp_field_text(f, of, text); return json_string(text);
+    }
+    return NULL;
+}

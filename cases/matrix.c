@@ -1,0 +1,221 @@
+/* Lists of cases: loading matrix files with their includes, merging duplicates, selection. */
+#include "cases/matrix.h"
+
+#include "cases/group.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const tier_names[MP_TIER_COUNT] = {"smoke", "ci", "full"};
+
+const char *mp_tier_name(mp_tier tier) {
+    return (unsigned)tier < MP_TIER_COUNT ? tier_names[tier] : "?";
+}
+
+bool mp_tier_parse(const char *text, mp_tier *tier) {
+    for (unsigned i = 0; i < MP_TIER_COUNT; i++) {
+        if (!strcmp(text, tier_names[i])) {
+            *tier = (mp_tier)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- rows ---- */
+
+static void free_row(mp_matrix_row *row) {
+    for (size_t i = 0; i < row->pair_count; i++) free(row->pair_text[i]);
+    free(row->pair_text);
+    free(row->pairs);
+    free(row->group);
+}
+
+void mp_matrix_free(mp_matrix *m) {
+    for (size_t i = 0; i < m->count; i++) free_row(&m->rows[i]);
+    free(m->rows);
+    *m = (mp_matrix){0};
+}
+
+mp_status mp_matrix_append(mp_matrix *m, const mp_case *c, mp_tier tier, const char *group, mp_error *err) {
+    mp_matrix_row *rows = realloc(m->rows, (m->count + 1) * sizeof *rows);
+    if (rows) m->rows = rows;
+    char *name = strdup(group);
+    if (!rows || !name) {
+        free(name);
+        return mp_fail(err, MP_EMEMORY, "no memory for case %zu of the matrix", m->count);
+    }
+    m->rows[m->count++] = (mp_matrix_row){.c = *c, .tier = tier, .group = name};
+    return MP_OK;
+}
+
+mp_status mp_matrix_append_pair(mp_matrix_row *row, const mp_case *variant, const char *text, mp_error *err) {
+    for (size_t i = 0; i < row->pair_count; i++) {
+        if (mp_case_compare(&row->pairs[i], variant) == 0) return MP_OK;
+    }
+    mp_case *pairs = realloc(row->pairs, (row->pair_count + 1) * sizeof *pairs);
+    if (pairs) row->pairs = pairs;
+    char **texts = realloc(row->pair_text, (row->pair_count + 1) * sizeof *texts);
+    if (texts) row->pair_text = texts;
+    char *copy = strdup(text);
+    if (!pairs || !texts || !copy) {
+        free(copy);
+        return mp_fail(err, MP_EMEMORY, "no memory for the pairs of a case");
+    }
+    row->pairs[row->pair_count] = *variant;
+    row->pair_text[row->pair_count++] = copy;
+    return MP_OK;
+}
+
+/* ---- duplicates ---- */
+
+static int by_case_then_position(const void *a, const void *b, void *rows) {
+    const size_t i = *(const size_t *)a, j = *(const size_t *)b;
+    const mp_matrix_row *r = rows;
+    const int order = mp_case_compare(&r[i].c, &r[j].c);
+    return order ? order : (i > j) - (i < j);
+}
+
+/* Merges equal cases into the first of them: its group stays, the lower tier wins, pairs are united. */
+static mp_status merge_duplicates(mp_matrix *m, mp_error *err) {
+    mp_status status = MP_OK;
+    size_t *order = malloc((m->count + 1) * sizeof *order);
+    if (!order) return mp_fail(err, MP_EMEMORY, "no memory to order %zu cases", m->count);
+    for (size_t i = 0; i < m->count; i++) order[i] = i;
+    qsort_r(order, m->count, sizeof *order, by_case_then_position, m->rows);
+    for (size_t i = 1, first = 0; i < m->count; i++) {
+        mp_matrix_row *keep = &m->rows[order[first]], *again = &m->rows[order[i]];
+        if (mp_case_compare(&keep->c, &again->c) != 0) {
+            first = i;
+            continue;
+        }
+        if (again->tier < keep->tier) keep->tier = again->tier;
+        for (size_t p = 0; !status && p < again->pair_count; p++) status = mp_matrix_append_pair(keep, &again->pairs[p], again->pair_text[p], err);
+        free_row(again);
+        *again = (mp_matrix_row){0}; /* group == NULL marks it */
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        if (m->rows[i].group) m->rows[kept++] = m->rows[i];
+    }
+    m->count = kept;
+    free(order);
+    return status;
+}
+
+/* ---- files ---- */
+
+typedef struct including { /* the files that are being read, innermost first */
+    char path[PATH_MAX];
+    const struct including *by;
+} including;
+
+static mp_status read_file(mp_matrix *m, const char *path, const including *by, mp_error *err);
+
+static mp_status read_includes(mp_matrix *m, mp_yaml *y, const yaml_node_t *list, const including *self) {
+    mp_status status = mp_yaml_check_list(y, list, "include");
+    for (size_t i = 0; !status && i < mp_yaml_length(list); i++) {
+        const yaml_node_t *item = mp_yaml_item(y, list, i);
+        const char *name = mp_yaml_text(item);
+        char folder[PATH_MAX], path[2 * PATH_MAX];
+        if (!name || !*name) return mp_yaml_fail(y, item, "include: expected a path");
+        snprintf(folder, sizeof folder, "%s", y->path);
+        snprintf(path, sizeof path, "%s%s%s", name[0] == '/' ? "" : dirname(folder), name[0] == '/' ? "" : "/", name);
+        status = read_file(m, path, self, y->err);
+        if (status) mp_error_prefix(y->err, "%s:%d: include", y->path, mp_yaml_line(item));
+    }
+    return status;
+}
+
+static mp_status read_file(mp_matrix *m, const char *path, const including *by, mp_error *err) {
+    static const char *const known[] = {"include", "defaults", "groups", NULL};
+    including self = {.by = by};
+    if (!realpath(path, self.path)) return mp_fail(err, MP_EINPUT, "%s: %m; expected a matrix file", path);
+    for (const including *i = by; i; i = i->by) {
+        if (!strcmp(i->path, self.path)) return mp_fail(err, MP_EINPUT, "%s includes itself", path);
+    }
+    mp_yaml y;
+    mp_case defaults = mp_case_default();
+    mp_status status = mp_yaml_open(&y, path, err);
+    if (status) goto out;
+    const yaml_node_t *root = mp_yaml_root(&y);
+    status = mp_yaml_check_mapping(&y, root, "matrix", known);
+    if (status) goto out;
+    const yaml_node_t *include = mp_yaml_get(&y, root, "include"), *fields = mp_yaml_get(&y, root, "defaults"), *groups = mp_yaml_get(&y, root, "groups");
+    if (!include && !groups) status = mp_yaml_fail(&y, root, "matrix: neither include nor groups; expected cases");
+    if (!status && fields) status = mp_group_set_fields(&y, fields, "defaults", &defaults);
+    if (!status && include) status = read_includes(m, &y, include, &self);
+    if (!status && groups) status = mp_yaml_check_list(&y, groups, "groups");
+    for (size_t i = 0; !status && groups && i < mp_yaml_length(groups); i++) status = mp_group_expand(&y, mp_yaml_item(&y, groups, i), &defaults, m);
+out:
+    mp_yaml_close(&y);
+    return status;
+}
+
+/* Moves the rows of *more behind those of *m. */
+static mp_status take_rows(mp_matrix *m, mp_matrix *more, mp_error *err) {
+    mp_matrix_row *rows = realloc(m->rows, (m->count + more->count) * sizeof *rows);
+    if (!rows) return mp_fail(err, MP_EMEMORY, "no memory for %zu cases", m->count + more->count);
+    memcpy(rows + m->count, more->rows, more->count * sizeof *rows);
+    m->rows = rows;
+    m->count += more->count;
+    free(more->rows);
+    *more = (mp_matrix){0};
+    return MP_OK;
+}
+
+mp_status mp_matrix_load(mp_matrix *m, const char *path, mp_error *err) {
+    mp_matrix more = {0};
+    mp_status status = read_file(&more, path, NULL, err);
+    if (!status) status = take_rows(m, &more, err);
+    if (!status) status = merge_duplicates(m, err);
+    mp_matrix_free(&more);
+    return status;
+}
+
+mp_status mp_matrix_add(mp_matrix *m, const char *case_text, const char *const *pairs, size_t pair_count, mp_error *err) {
+    mp_matrix more = {0};
+    mp_case c = mp_case_default();
+    mp_status status = mp_case_parse(&c, case_text, err);
+    if (status) mp_error_prefix(err, "case '%s'", case_text);
+    if (!status) status = mp_matrix_append(&more, &c, MP_SMOKE, "command line", err);
+    for (size_t i = 0; !status && i < pair_count; i++) {
+        mp_case variant = c;
+        status = mp_case_parse(&variant, pairs[i], err);
+        if (!status && mp_case_compare(&variant, &c) == 0) status = mp_fail(err, MP_EINPUT, "the variant is the case itself");
+        if (!status) status = mp_matrix_append_pair(&more.rows[0], &variant, pairs[i], err);
+        if (status) mp_error_prefix(err, "pair '%s' of '%s'", pairs[i], case_text);
+    }
+    if (!status) status = take_rows(m, &more, err);
+    if (!status) status = merge_duplicates(m, err);
+    mp_matrix_free(&more);
+    return status;
+}
+
+mp_status mp_matrix_select(mp_matrix *m, mp_tier tier, const char *expr, mp_error *err) {
+    size_t kept = 0;
+    const size_t before = m->count;
+    bool *keep = calloc(before + 1, sizeof *keep);
+    if (!keep) return mp_fail(err, MP_EMEMORY, "no memory to select from %zu cases", before);
+    mp_status status = MP_OK;
+    for (size_t i = 0; !status && i < before; i++) {
+        keep[i] = true;
+        if (expr) status = mp_case_match(&m->rows[i].c, expr, &keep[i], err);
+        keep[i] = keep[i] && m->rows[i].tier <= tier;
+    }
+    if (status) goto out; /* the matrix is as it was */
+    for (size_t i = 0; i < before; i++) {
+        if (keep[i]) {
+            m->rows[kept++] = m->rows[i];
+        } else {
+            free_row(&m->rows[i]);
+        }
+    }
+    m->count = kept;
+    if (kept == 0) status = mp_fail(err, MP_EINPUT, "no case left of %zu: tier %s%s%s", before, mp_tier_name(tier), expr ? ", match " : "", expr ? expr : "");
+out:
+    free(keep);
+    return status;
+}

@@ -1,0 +1,43 @@
+/* The matrix language: YAML files -> a list of cases. See README "The matrix language". */
+#ifndef MP_CASES_MATRIX_H
+#define MP_CASES_MATRIX_H
+
+#include "cases/case.h"
+
+typedef enum mp_tier { MP_SMOKE, MP_CI, MP_FULL, MP_TIER_COUNT } mp_tier; /* each tier contains the ones before it */
+
+/* One case of a matrix, with the variants of it that must give the same bits. */
+typedef struct mp_matrix_row {
+    mp_case c;
+    mp_tier tier;
+    char *group;      /* name of the group it came from */
+    mp_case *pairs;   /* variants that must agree bit for bit with c */
+    char **pair_text; /* their override texts, e.g. "path=runner" */
+    size_t pair_count;
+} mp_matrix_row;
+
+typedef struct mp_matrix {
+    mp_matrix_row *rows;
+    size_t count;
+} mp_matrix;
+
+/* Appends the cases of a file to *m (which starts zeroed); duplicates (the same case) are dropped: pairs are merged, the lower
+ * tier wins. On error *m is unchanged and the text begins with `file:line:`. */
+mp_status mp_matrix_load(mp_matrix *m, const char *path, mp_error *err);
+/* Appends one case given as text (the repro form), with optional pair override texts. */
+mp_status mp_matrix_add(mp_matrix *m, const char *case_text, const char *const *pairs, size_t pair_count, mp_error *err);
+/* Keeps rows of tier <= `tier` that match `expr` (NULL: all). MP_EINPUT when nothing is left. */
+mp_status mp_matrix_select(mp_matrix *m, mp_tier tier, const char *expr, mp_error *err);
+void mp_matrix_free(mp_matrix *m);
+const char *mp_tier_name(mp_tier tier);
+bool mp_tier_parse(const char *text, mp_tier *tier);
+
+/* A published model's shape, by name (cases/models.c); NULL when unknown. Fields not given by the model keep their default. */
+typedef struct mp_model {
+    const char *name;
+    const char *overrides; /* "E=8 topk=2 K=4096 N=14336" */
+} mp_model;
+const mp_model *mp_model_find(const char *name);
+const mp_model *mp_model_list(size_t *count);
+
+#endif

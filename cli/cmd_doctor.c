@@ -1,0 +1,39 @@
+/* moeparity doctor: what this machine offers, and what will be skipped and why. */
+#include "cli/common.h"
+
+#include "cases/inputs.h"
+#include "golden/golden.h"
+#include "harness/run_case.h"
+#include "kernels/cuda.h"
+#include "kernels/jit.h"
+#include "ref/blas.h"
+#include "ref/host_gemm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int mp_cmd_doctor(int argc, char **argv) {
+    if (argc > 1) return mp_cli_usage("doctor takes no argument, not '%s'", argv[1]);
+    mp_run_info info;
+    mp_error err = {0};
+    mp_cuda *cuda = NULL;
+    const mp_micro_kernel *kernels;
+    mp_cli_run_info(argc, argv, &info);
+    mp_micro_kernels(&kernels);
+    printf("moeparity   %s (%s)\n", info.version, info.commit);
+    printf("host        %s, %ld cores, %.1f GiB of memory available\n", info.host, sysconf(_SC_NPROCESSORS_ONLN), (double)mp_memory_available() / 0x1p30);
+    if (mp_blas_load(&err) == MP_OK)
+        printf("reference   %s (core type %s)\n", mp_blas_name(), getenv("OPENBLAS_CORETYPE") ? "chosen by OPENBLAS_CORETYPE or this program" : "as OpenBLAS detects it");
+    else
+        printf("reference   plain loops: %s\n", err.text);
+    printf("host gemm   %s kernel, %d x %d\n", kernels[0].name, kernels[0].rows, kernels[0].columns);
+    printf("goldens     HDF5 %s, fill version %d\n", mp_golden_library_version(), MP_FILL_VERSION);
+    if (mp_cuda_open(&cuda, &err) == MP_OK)
+        printf("cuda        %s, %s\n", mp_cuda_device_name(cuda), mp_cuda_versions(cuda));
+    else
+        printf("cuda        every case of subject cuda will be skipped: %s\n", err.text);
+    printf("jit cache   %s\n", mp_jit_cache_folder());
+    mp_cuda_close(cuda);
+    return MP_EXIT_OK;
+}

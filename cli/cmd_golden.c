@@ -1,0 +1,232 @@
+/* moeparity golden record | verify | diff | ls. */
+#include "cli/common.h"
+
+#include "golden/golden.h"
+#include "harness/run_case.h"
+#include "harness/suite.h"
+#include "reports/report.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: moeparity golden record FILE MATRIX... [--case TEXT] [--subject S] [--match EXPR] [--tier T] [--inputs] [--digest-above BYTES]\n"
+    "       moeparity golden verify FILE [--subject S] [--match EXPR]\n"
+    "       moeparity golden diff FILE FILE\n"
+    "       moeparity golden ls FILE\n"
+    "  --inputs              store the inputs too\n"
+    "  --digest-above BYTES  larger tensors become one digest a row   [1048576]\n";
+
+struct arguments {
+    mp_cli_selection selection;
+    const char *subject;
+    bool inputs;
+    int64_t digest_above;
+    char **files;
+    int file_count;
+    int argc;
+    char **argv;
+};
+
+static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_case *c, bool with_inputs, mp_error *err) {
+    char contract_text[256], config_text[160], up[64], down[64];
+    mp_contract contract;
+    mp_config config;
+    mp_inputs in = {0};
+    mp_trace trace = {0};
+    mp_status status = subject->resolve(subject, c, &contract, &config, err);
+    if (status == MP_OK) status = mp_inputs_create(c, &in, err);
+    if (status == MP_OK) status = mp_inputs_check_ids(c, &in, err);
+    if (status == MP_OK) status = subject->run(subject, c, &in, MP_POISON_A, &trace, err);
+    if (status == MP_OK) {
+        mp_contract_text(&contract, contract_text, sizeof contract_text);
+        mp_tile_text(&config.up, up);
+        mp_tile_text(&config.down, down);
+        snprintf(config_text, sizeof config_text, "%s %s", up, down);
+        status = mp_golden_write(golden, c, contract_text, config_text, &trace, with_inputs ? &in : NULL, err);
+    }
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+    return status;
+}
+
+/* Runs in a process of its own, so that a crash of the subject leaves no half-written file under the golden's name. */
+static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, mp_error *err) {
+    mp_subject subject = {0};
+    mp_golden *golden = NULL;
+    mp_run_info info;
+    mp_status status = mp_subject_open(a->subject, &subject, err);
+    if (status != MP_OK) return status;
+    mp_cli_run_info(a->argc, a->argv, &info);
+    mp_provenance who = {.origin = "executed"};
+    snprintf(who.version, sizeof who.version, "%s", info.version);
+    snprintf(who.commit, sizeof who.commit, "%s", info.commit);
+    snprintf(who.subject, sizeof who.subject, "%s", subject.name);
+    snprintf(who.device, sizeof who.device, "%s", subject.device[0] ? subject.device : info.host);
+    snprintf(who.versions, sizeof who.versions, "%s", subject.versions);
+    snprintf(who.date, sizeof who.date, "%s", info.date);
+    status = mp_golden_create(a->files[0], &who, (size_t)a->digest_above, &golden, err);
+    for (size_t i = 0; status == MP_OK && i < matrix->count; i++) {
+        char name[MP_CASE_TEXT_MAX];
+        mp_case_text(&matrix->rows[i].c, name, sizeof name);
+        status = record_case(&subject, golden, &matrix->rows[i].c, a->inputs, err);
+        if (status == MP_OK)
+            printf("recorded %s\n", name);
+        else
+            mp_error_prefix(err, "%s", name);
+    }
+    if (status == MP_OK)
+        status = mp_golden_commit(golden, err);
+    else
+        mp_golden_close(golden);
+    mp_subject_close(&subject);
+    return status;
+}
+
+static int record(const struct arguments *a) {
+    mp_matrix matrix = {0};
+    mp_error err = {0};
+    if (mp_cli_matrix(&a->selection, a->files + 1, a->file_count - 1, &matrix, &err) != MP_OK) {
+        mp_matrix_free(&matrix);
+        return mp_cli_fail(&err);
+    }
+    fflush(NULL);
+    int code = MP_EXIT_BROKEN, status = 0;
+    const pid_t pid = fork();
+    if (pid == 0) {
+        const mp_status result = record_all(a, &matrix, &err);
+        code = result == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);
+        fflush(NULL);
+        _exit(code);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    if (pid < 0) {
+        fprintf(stderr, "moeparity: cannot start a process: %s\n", strerror(errno));
+    } else if (WIFEXITED(status)) {
+        code = WEXITSTATUS(status);
+    } else {
+        char temporary[4096];
+        snprintf(temporary, sizeof temporary, "%s.tmp.%d", a->files[0], (int)pid);
+        unlink(temporary);
+        fprintf(stderr, "moeparity: the subject died of signal %d; %s was not written\n", WTERMSIG(status), a->files[0]);
+    }
+    mp_matrix_free(&matrix);
+    return code;
+}
+
+static void print_row(void *ctx, size_t index, const mp_verdict *v) {
+    (void)index;
+    if (v) mp_report_row(stdout, v, 60, false);
+    (void)ctx;
+}
+
+/* The cases whose names the file holds, as a matrix. */
+static mp_status matrix_of_golden(const char *path, const char *match, mp_matrix *matrix, mp_error *err) {
+    mp_golden *golden = NULL;
+    size_t count = 0;
+    mp_status status = mp_golden_open(path, &golden, err);
+    if (status == MP_OK) status = mp_golden_case_count(golden, &count, err);
+    for (size_t i = 0; status == MP_OK && i < count; i++) {
+        char name[MP_CASE_TEXT_MAX];
+        status = mp_golden_case_name(golden, i, name, err);
+        if (status == MP_OK && (status = mp_matrix_add(matrix, name, NULL, 0, err)) != MP_OK) mp_error_prefix(err, "%s", path);
+    }
+    mp_golden_close(golden);
+    if (status == MP_OK && match) status = mp_matrix_select(matrix, MP_FULL, match, err);
+    if (status == MP_OK && matrix->count == 0) status = mp_fail(err, MP_EINPUT, "%s holds no case", path);
+    return status;
+}
+
+static int verify(const struct arguments *a) {
+    mp_matrix matrix = {0};
+    mp_error err = {0};
+    mp_verdict *verdicts = NULL;
+    mp_run_info info;
+    mp_tally tally = {0};
+    mp_cli_run_info(a->argc, a->argv, &info);
+    mp_status status = matrix_of_golden(a->files[0], a->selection.match, &matrix, &err);
+    if (status == MP_OK && !(verdicts = calloc(matrix.count, sizeof *verdicts))) status = mp_fail(&err, MP_EMEMORY, "no memory for verdicts");
+    const mp_suite_options suite = {.subject = a->subject, .golden_path = a->files[0], .golden_required = true, .repeat = 2, .jobs = 1,
+                                    .timeout_seconds = 600, .progress = print_row};
+    if (status == MP_OK) status = mp_suite_run(&matrix, &suite, verdicts, &info, &err);
+    if (status == MP_OK) {
+        for (size_t i = 0; i < matrix.count; i++) mp_tally_add(&tally, &verdicts[i]);
+        mp_report_summary(stdout, &info, &tally, verdicts, matrix.count);
+    }
+    free(verdicts);
+    mp_matrix_free(&matrix);
+    return status == MP_OK ? mp_tally_exit_code(&tally) : mp_cli_fail(&err);
+}
+
+static void print_line(void *ctx, const char *line) {
+    (void)ctx;
+    puts(line);
+}
+
+static int diff(const struct arguments *a) {
+    mp_golden *first = NULL, *second = NULL;
+    mp_error err = {0};
+    bool equal = false;
+    mp_status status = mp_golden_open(a->files[0], &first, &err);
+    if (status == MP_OK) status = mp_golden_open(a->files[1], &second, &err);
+    if (status == MP_OK) status = mp_golden_diff(first, second, print_line, NULL, &equal, &err);
+    mp_golden_close(second);
+    mp_golden_close(first);
+    if (status != MP_OK) return mp_cli_fail(&err);
+    if (equal) puts("equal");
+    return equal ? MP_EXIT_OK : MP_EXIT_FAILURE;
+}
+
+static int list(const struct arguments *a) {
+    mp_golden *golden = NULL;
+    mp_error err = {0};
+    mp_status status = mp_golden_open(a->files[0], &golden, &err);
+    if (status == MP_OK) {
+        const mp_provenance *who = mp_golden_provenance(golden);
+        printf("made by moeparity %s (%s), subject %s on %s %s, %s, origin %s, fill %d\n", who->version, who->commit, who->subject, who->device,
+               who->versions, who->date, who->origin, mp_golden_fill_version(golden));
+        status = mp_golden_list(golden, print_line, NULL, &err);
+    }
+    mp_golden_close(golden);
+    return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);
+}
+
+int mp_cmd_golden(int argc, char **argv) {
+    enum { CASE = 1, SUBJECT, MATCH, TIER, INPUTS, DIGEST_ABOVE, HELP };
+    static const struct option options[] = {{"case", 1, 0, CASE},     {"subject", 1, 0, SUBJECT}, {"match", 1, 0, MATCH},
+                                            {"tier", 1, 0, TIER},     {"inputs", 0, 0, INPUTS},   {"digest-above", 1, 0, DIGEST_ABOVE},
+                                            {"help", 0, 0, HELP},     {0}};
+    static const struct {
+        const char *name;
+        int (*run)(const struct arguments *a);
+        int min_files, max_files;
+    } verbs[] = {{"record", record, 1, 1 << 20}, {"verify", verify, 1, 1}, {"diff", diff, 2, 2}, {"ls", list, 1, 1}};
+    struct arguments a = {.subject = "auto", .digest_above = 1 << 20, .argc = argc, .argv = argv};
+    mp_error err = {0};
+    mp_status status = MP_OK;
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 && status == MP_OK;) switch (o) {
+        case CASE: a.selection.case_text = optarg; break;
+        case SUBJECT: a.subject = optarg; break;
+        case MATCH: a.selection.match = optarg; break;
+        case TIER: a.selection.tier = optarg; break;
+        case INPUTS: a.inputs = true; break;
+        case DIGEST_ABOVE: status = mp_cli_number("--digest-above", optarg, 0, INT64_MAX, &a.digest_above, &err); break;
+        case HELP: fputs(help, stdout); return MP_EXIT_OK;
+        default: fputs(help, stderr); return MP_EXIT_USAGE;
+        }
+    if (status != MP_OK) return mp_cli_fail(&err);
+    for (size_t i = 0; optind < argc && i < sizeof verbs / sizeof *verbs; i++) {
+        if (strcmp(argv[optind], verbs[i].name) != 0) continue;
+        a.files = argv + optind + 1;
+        a.file_count = argc - optind - 1;
+        if (a.file_count < verbs[i].min_files || a.file_count > verbs[i].max_files) break;
+        return verbs[i].run(&a);
+    }
+    fputs(help, stderr);
+    return MP_EXIT_USAGE;
+}

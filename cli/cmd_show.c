@@ -1,0 +1,100 @@
+/* moeparity show: everything that is known of a case before it runs. */
+#include "cli/common.h"
+
+#include "harness/run_case.h"
+#include "ref/contract.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] = "usage: moeparity show --case 'M=32 topk=2 act=silu' [--subject S]\n"
+                           "       moeparity show --fields      the fields of a case, their defaults and allowed values\n";
+
+static void print_line(void *ctx, const char *text) {
+    (void)ctx;
+    puts(text);
+}
+
+static void print_tensors(const char *title, const mp_tensor *t, int count, const char *(*name)(int)) {
+    printf("%s\n", title);
+    for (int i = 0; i < count; i++) {
+        if (mp_tensor_count(&t[i]) == 0) continue;
+        printf("  %-24s %-6s [", name(i), mp_dtype_name(t[i].dtype));
+        for (int d = 0; d < t[i].rank; d++) printf("%s%lld", d ? ", " : "", (long long)t[i].dim[d]);
+        printf("]  %.3f MiB\n", (double)mp_tensor_bytes(&t[i]) / 0x1p20);
+    }
+}
+
+static const char *input_name(int i) {
+    return mp_input_name((mp_input)i);
+}
+
+static const char *trace_name(int i) {
+    return mp_trace_tensor_name((mp_trace_tensor)i);
+}
+
+static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
+    char text[MP_CASE_TEXT_MAX], up[64], down[64];
+    mp_contract contract;
+    mp_config config;
+    mp_memory memory;
+    mp_status status = subject->resolve(subject, c, &contract, &config, err);
+    if (status != MP_OK) return status;
+    if ((status = subject->plan(subject, c, &memory, err)) != MP_OK) return status;
+    mp_case_text(c, text, sizeof text);
+    printf("case      %s\n", text);
+    json_t *json = mp_case_json(c);
+    char *fields = json ? json_dumps(json, JSON_PRESERVE_ORDER) : NULL;
+    printf("fields    %s\n", fields ? fields : "");
+    free(fields);
+    json_decref(json);
+    mp_contract_text(&contract, text, sizeof text);
+    printf("subject   %s\ncontract  %s\n", subject->name, text);
+    mp_tile_text(&config.up, up);
+    mp_tile_text(&config.down, down);
+    printf("config    gate_up %s, down %s (%s)%s%s\n", up, down, config.source, config.warning[0] ? "; " : "", config.warning);
+    if (c->scope == MP_SCOPE_ALL) {
+        const mp_sum_bound gate_up = mp_contract_gemm_bound(&contract, c->dtype, c->K, 1), down_bound = mp_contract_gemm_bound(&contract, c->dtype, c->N, 1);
+        printf("bounds    gate_up: |error| <= %.3g * sum|x*w| before the store; down: %.3g * sum|c*w|; a store to %s adds half an ulp\n", gate_up.rel,
+               down_bound.rel, mp_dtype_name(c->dtype));
+    }
+    mp_inputs in;
+    mp_trace trace;
+    mp_inputs_plan(c, &in);
+    mp_trace_plan(c, config.up.block_size_m, &trace);
+    print_tensors("inputs", in.t, MP_INPUT_COUNT, input_name);
+    print_tensors("trace", trace.t, MP_TRACE_COUNT, trace_name);
+    printf("memory    host %.3f GiB of %.3f GiB available", (double)(mp_run_case_bytes(c, config.up.block_size_m) + memory.host_bytes) / 0x1p30,
+           (double)mp_memory_available() / 0x1p30);
+    if (memory.device_available > 0)
+        printf("; device %.3f GiB of %.3f GiB free", (double)memory.device_bytes / 0x1p30, (double)memory.device_available / 0x1p30);
+    putchar('\n');
+    return MP_OK;
+}
+
+int mp_cmd_show(int argc, char **argv) {
+    enum { CASE = 1, SUBJECT, FIELDS, HELP };
+    static const struct option options[] = {{"case", 1, 0, CASE}, {"subject", 1, 0, SUBJECT}, {"fields", 0, 0, FIELDS}, {"help", 0, 0, HELP}, {0}};
+    const char *text = NULL, *name = "auto";
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (o) {
+        case CASE: text = optarg; break;
+        case SUBJECT: name = optarg; break;
+        case FIELDS: mp_case_describe_fields(print_line, NULL); return MP_EXIT_OK;
+        case HELP: fputs(help, stdout); return MP_EXIT_OK;
+        default: fputs(help, stderr); return MP_EXIT_USAGE;
+        }
+    if (!text || optind < argc) {
+        fputs(help, stderr);
+        return MP_EXIT_USAGE;
+    }
+    mp_error err = {0};
+    mp_subject subject = {0};
+    mp_case c = mp_case_default();
+    mp_status status = mp_case_parse(&c, text, &err);
+    if (status == MP_OK) status = mp_subject_open(name, &subject, &err);
+    if (status == MP_OK) status = show(&subject, &c, &err);
+    mp_subject_close(&subject);
+    return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);
+}

@@ -1,0 +1,86 @@
+#include "cli/common.h"
+
+#include "version.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+int mp_cli_fail(const mp_error *err) {
+    fprintf(stderr, "moeparity: %s\n", err->text);
+    switch (err->status) {
+    case MP_OK: return MP_EXIT_OK;
+    case MP_EINPUT:
+    case MP_EIO: return MP_EXIT_USAGE;
+    case MP_EUNSUPPORTED: return MP_EXIT_SKIPPED;
+    default: return MP_EXIT_BROKEN;
+    }
+}
+
+int mp_cli_usage(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("moeparity: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return MP_EXIT_USAGE;
+}
+
+mp_status mp_cli_matrix(const mp_cli_selection *s, char *const *paths, int path_count, mp_matrix *matrix, mp_error *err) {
+    mp_tier tier = MP_CI;
+    mp_status status = MP_OK;
+    if (!s->case_text && path_count == 0) return mp_fail(err, MP_EINPUT, "no cases: name a matrix file, or give --case 'M=32 topk=2 act=silu'");
+    if (s->case_text && path_count > 0) return mp_fail(err, MP_EINPUT, "--case and the matrix file %s exclude each other", paths[0]);
+    if (s->pair_count > 0 && !s->case_text) return mp_fail(err, MP_EINPUT, "--pair goes with --case; a matrix file has its own pairs");
+    if (s->tier && !mp_tier_parse(s->tier, &tier)) return mp_fail(err, MP_EINPUT, "unknown tier '%s': expected smoke, ci or full", s->tier);
+    if (s->case_text) {
+        tier = MP_FULL;
+        status = mp_matrix_add(matrix, s->case_text, s->pairs, s->pair_count, err);
+    }
+    for (int i = 0; i < path_count && status == MP_OK; i++) status = mp_matrix_load(matrix, paths[i], err);
+    return status == MP_OK ? mp_matrix_select(matrix, tier, s->match, err) : status;
+}
+
+mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value, mp_error *err) {
+    char *end = NULL;
+    errno = 0;
+    const long long number = strtoll(text, &end, 10);
+    if (errno || end == text || *end || number < lo || number > hi)
+        return mp_fail(err, MP_EINPUT, "%s %s: expected a whole number from %lld to %lld", option, text, (long long)lo, (long long)hi);
+    *value = number;
+    return MP_OK;
+}
+
+static void cpu_model(char *text, size_t size) {
+    char line[256];
+    snprintf(text, size, "unknown CPU");
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file && fgets(line, sizeof line, file)) {
+        const char *value = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
+        if (!value) continue;
+        snprintf(text, size, "%.100s", value + 2);
+        text[strcspn(text, "\n")] = '\0';
+        break;
+    }
+    if (file) fclose(file);
+}
+
+void mp_cli_run_info(int argc, char **argv, mp_run_info *info) {
+    *info = (mp_run_info){0};
+    snprintf(info->version, sizeof info->version, "%s", MP_VERSION);
+    snprintf(info->commit, sizeof info->commit, "%s", MP_COMMIT);
+    cpu_model(info->host, sizeof info->host);
+    size_t used = (size_t)snprintf(info->command, sizeof info->command, "moeparity");
+    for (int i = 0; i < argc && used < sizeof info->command; i++) {
+        const char *quote = strpbrk(argv[i], " '\"$*") ? "'" : "";
+        used += (size_t)snprintf(info->command + used, sizeof info->command - used, " %s%s%s", quote, argv[i], quote);
+    }
+    const time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(info->date, sizeof info->date, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}

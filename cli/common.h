@@ -1,0 +1,37 @@
+/* What the sub-commands share: exit codes, error printing, matrices from arguments, facts about this run. */
+#ifndef MP_CLI_COMMON_H
+#define MP_CLI_COMMON_H
+
+#include "cases/matrix.h"
+#include "harness/verdict.h"
+
+enum { MP_EXIT_OK = 0, MP_EXIT_FAILURE = 1, MP_EXIT_USAGE = 2, MP_EXIT_BROKEN = 3, MP_EXIT_SKIPPED = 77 };
+
+/* Prints "moeparity: <text>" to stderr and returns the exit code that belongs to the status. */
+int mp_cli_fail(const mp_error *err);
+/* The same for a message of its own; always MP_EXIT_USAGE. */
+int mp_cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Options that choose cases: MATRIX... or --case TEXT [--pair TEXT]..., --match EXPR, --tier T. */
+#define MP_CLI_MAX_PAIRS 16
+typedef struct mp_cli_selection {
+    const char *case_text, *match, *tier;
+    const char *pairs[MP_CLI_MAX_PAIRS];
+    size_t pair_count;
+} mp_cli_selection;
+mp_status mp_cli_matrix(const mp_cli_selection *selection, char *const *paths, int path_count, mp_matrix *matrix, mp_error *err);
+
+/* A positive whole number. */
+mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value, mp_error *err);
+
+/* version, commit, command, date, host; the suite fills the rest. */
+void mp_cli_run_info(int argc, char **argv, mp_run_info *info);
+
+int mp_cmd_run(int argc, char **argv);
+int mp_cmd_list(int argc, char **argv);
+int mp_cmd_show(int argc, char **argv);
+int mp_cmd_golden(int argc, char **argv);
+int mp_cmd_bench(int argc, char **argv);
+int mp_cmd_doctor(int argc, char **argv);
+
+#endif

@@ -1,0 +1,160 @@
+#include "golden/h5.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void mp_h5_quiet(void) {
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+static herr_t take_innermost(unsigned depth, const H5E_error2_t *error, void *text) {
+    if (depth == 0 && error->desc != NULL) snprintf(text, 512, "%s", error->desc);
+    return 0;
+}
+
+mp_status mp_h5_fail(mp_error *err, mp_status status, const char *format, ...) {
+    char context[640], raw[512] = "", *detail = raw;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(context, sizeof context, format, args);
+    va_end(args);
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, raw);
+    H5Eclear2(H5E_DEFAULT);
+    /* The file driver's messages hold a date, a line break and pointers around the one thing of use: the errno text. */
+    char *system_text = strstr(raw, "error message = '");
+    if (system_text != NULL) {
+        detail = system_text + strlen("error message = '");
+        detail[strcspn(detail, "'")] = '\0';
+    }
+    detail[strcspn(detail, "\n")] = '\0';
+    if (*detail == '\0') return mp_fail(err, status, "%s", context);
+    return mp_fail(err, status, "%s (HDF5: %s)", context, detail);
+}
+
+/* Every binary format of mp_format has the IEEE shape sign | exponent | fraction without gaps, so its fields follow from its size,
+ * precision and emin. A reader that knows only IEEE rules takes the top exponent for Inf and NaN: true for all formats but
+ * e4m3fn, whose codes from 256 to 448 such a reader shows as Inf or NaN. The stored bits are exact in any case, and this
+ * program decodes them itself. */
+hid_t mp_h5_type(mp_dtype dtype) {
+    if (dtype == MP_I32) return H5Tcopy(H5T_STD_I32LE);
+    const mp_format *format = mp_dtype_format(dtype);
+    size_t bits = 8 * format->size, fraction = (size_t)format->precision - 1, exponent = bits - 1 - fraction;
+    hid_t type = H5Tcopy(H5T_IEEE_F64LE);
+    if (type < 0) return type;
+    /* From wide to narrow: fields first, then what surrounds them. */
+    if (H5Tset_fields(type, bits - 1, fraction, exponent, 0, fraction) < 0 || H5Tset_precision(type, bits) < 0 ||
+        H5Tset_size(type, format->size) < 0 || H5Tset_ebias(type, (size_t)(1 - format->emin)) < 0) {
+        H5Tclose(type);
+        return H5I_INVALID_HID;
+    }
+    return type;
+}
+
+bool mp_h5_dtype(hid_t type, mp_dtype *dtype) {
+    for (int i = 0; i < MP_DTYPE_COUNT; i++) {
+        hid_t known = mp_h5_type((mp_dtype)i);
+        bool equal = known >= 0 && H5Tequal(type, known) > 0;
+        if (known >= 0) H5Tclose(known);
+        if (equal) {
+            *dtype = (mp_dtype)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static mp_status write_attribute(hid_t object, const char *name, hid_t type, hid_t space, const void *data, mp_error *err) {
+    mp_status status = MP_EIO;
+    hid_t attribute = type < 0 || space < 0 ? H5I_INVALID_HID : H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    if (attribute >= 0 && H5Awrite(attribute, type, data) >= 0) status = MP_OK;
+    if (status != MP_OK) mp_h5_fail(err, status, "cannot write attribute '%s'", name);
+    if (attribute >= 0) H5Aclose(attribute);
+    return status;
+}
+
+mp_status mp_h5_write_text(hid_t object, const char *name, const char *text, mp_error *err) {
+    hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
+    if (type >= 0) {
+        H5Tset_size(type, strlen(text) + 1);
+        H5Tset_cset(type, H5T_CSET_UTF8);
+    }
+    mp_status status = write_attribute(object, name, type, space, text, err);
+    if (type >= 0) H5Tclose(type);
+    if (space >= 0) H5Sclose(space);
+    return status;
+}
+
+mp_status mp_h5_write_integers(hid_t object, const char *name, const int64_t *values, int count, mp_error *err) {
+    hsize_t length = (hsize_t)count;
+    hid_t space = count == 1 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &length, NULL);
+    mp_status status = write_attribute(object, name, H5T_STD_I64LE, space, values, err);
+    if (space >= 0) H5Sclose(space);
+    return status;
+}
+
+mp_status mp_h5_read_text(hid_t object, const char *name, char *text, size_t size, mp_error *err) {
+    mp_status status = MP_EINPUT;
+    hid_t type = H5I_INVALID_HID, memory_type = H5I_INVALID_HID, space = H5I_INVALID_HID;
+    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+    if (attribute < 0) {
+        mp_h5_fail(err, status, "cannot read attribute '%s'", name);
+        goto out;
+    }
+    type = H5Aget_type(attribute);
+    space = H5Aget_space(attribute);
+    hssize_t elements = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
+    if (type < 0 || H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0 || elements != 1) {
+        mp_h5_fail(err, status, "attribute '%s' is not one text of fixed length", name);
+        goto out;
+    }
+    /* The file's type with our length: HDF5 cuts or pads, and ends the text with NUL. */
+    if ((memory_type = H5Tcopy(type)) < 0 || H5Tset_size(memory_type, size) < 0 || H5Tset_strpad(memory_type, H5T_STR_NULLTERM) < 0 ||
+        H5Aread(attribute, memory_type, text) < 0) {
+        mp_h5_fail(err, status, "cannot read attribute '%s'", name);
+        goto out;
+    }
+    status = MP_OK;
+out:
+    if (memory_type >= 0) H5Tclose(memory_type);
+    if (space >= 0) H5Sclose(space);
+    if (type >= 0) H5Tclose(type);
+    if (attribute >= 0) H5Aclose(attribute);
+    return status;
+}
+
+mp_status mp_h5_read_integers(hid_t object, const char *name, int64_t *values, int capacity, int *count, mp_error *err) {
+    mp_status status = MP_EINPUT;
+    hid_t type = H5I_INVALID_HID, space = H5I_INVALID_HID;
+    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+    if (attribute < 0) {
+        mp_h5_fail(err, status, "cannot read attribute '%s'", name);
+        goto out;
+    }
+    type = H5Aget_type(attribute);
+    space = H5Aget_space(attribute);
+    hssize_t elements = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
+    if (type < 0 || H5Tget_class(type) != H5T_INTEGER || elements < 1 || elements > capacity) {
+        mp_h5_fail(err, status, "attribute '%s' is not 1 to %d integers", name, capacity);
+        goto out;
+    }
+    if (H5Aread(attribute, H5T_NATIVE_INT64, values) < 0) {
+        mp_h5_fail(err, status, "cannot read attribute '%s'", name);
+        goto out;
+    }
+    *count = (int)elements;
+    status = MP_OK;
+out:
+    if (space >= 0) H5Sclose(space);
+    if (type >= 0) H5Tclose(type);
+    if (attribute >= 0) H5Aclose(attribute);
+    return status;
+}
+
+const char *mp_golden_library_version(void) {
+    static char text[32];
+    unsigned major = 0, minor = 0, release = 0;
+    H5get_libversion(&major, &minor, &release);
+    snprintf(text, sizeof text, "%u.%u.%u", major, minor, release);
+    return text;
+}

@@ -1,0 +1,45 @@
+/* What the writing and the reading half of golden/ share. Private to this folder. */
+#ifndef MP_GOLDEN_STORE_H
+#define MP_GOLDEN_STORE_H
+
+#include "golden/golden.h"
+#include "golden/h5.h"
+
+#define MP_GOLDEN_FORMAT "moeparity golden"
+#define MP_GOLDEN_FORMAT_VERSION 1
+#define MP_DIGEST_SUFFIX ".digest"
+
+struct mp_golden {
+    hid_t file;
+    char *path;
+    bool writing, failed; /* failed: a case could not be written, so the file must not be committed */
+    size_t digest_above;
+    void *image; /* writing: the finished file, once HDF5 has closed it */
+    mp_provenance who;
+    int fill_version;
+    char **names; /* reading: the cases in the order in which they were recorded */
+    size_t count, capacity;
+};
+
+/* The provenance fields and the root attributes they are stored as. */
+typedef struct mp_provenance_field {
+    const char *name;
+    size_t offset, size;
+} mp_provenance_field;
+#define MP_PROVENANCE_FIELDS 7
+extern const mp_provenance_field mp_provenance_fields[MP_PROVENANCE_FIELDS];
+
+/* File access without locks: a golden is replaced by rename and never changed in place, and read-only media refuse locks. */
+hid_t mp_golden_access(void);
+
+/* One tensor as stored: the tensor itself, or the digests of its rows. */
+typedef struct mp_stored {
+    hid_t dataset;   /* negative: not stored */
+    bool digest;
+    mp_tensor shape; /* of the tensor, also for digests; data == NULL */
+} mp_stored;
+/* Finds `name` in the case's group, in full or as digests; a tensor that is not there is no error. */
+mp_status mp_stored_open(hid_t group, const char *name, mp_stored *stored, mp_error *err);
+void mp_stored_close(mp_stored *stored);
+
+#endif

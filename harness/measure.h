@@ -1,0 +1,28 @@
+/* Measuring one tensor against float64, element by element. Measures and counts; the verdict is drawn elsewhere. */
+#ifndef MP_HARNESS_MEASURE_H
+#define MP_HARNESS_MEASURE_H
+
+#include "base/tensor.h"
+#include "harness/verdict.h"
+
+/* What is known of an element: the exact value before the store, an upper bound of the error before the store, whether the store rounds to dtype. */
+typedef struct mp_expectation {
+    double value, error;
+    bool rounded;
+} mp_expectation;
+
+/* Figures of some elements; starts with mp_measure_start. Mergeable, so that threads measure tiles on their own. */
+typedef struct mp_measure {
+    mp_stage_figures f;
+    int64_t nan_failures, first_nan;       /* NaN or Inf where float64 has none, or the reverse */
+    int64_t poison_failures, first_poison; /* elements that still hold the poison */
+    double nan_got, nan_expected;
+} mp_measure;
+
+void mp_measure_start(mp_measure *m);
+void mp_measure_merge(mp_measure *into, const mp_measure *from);
+/* One element: its stored bits at data[position], reported under `index`. Adds squares of error, bound and value to sums[3] (for the row's rms). */
+void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index, const mp_expectation *e,
+                        uint32_t poison, double sums[3]);
+
+#endif

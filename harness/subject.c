@@ -1,0 +1,114 @@
+#include "harness/subject.h"
+
+#include "kernels/cuda.h"
+#include "ref/blas.h"
+#include "ref/host.h"
+#include "ref/pipeline.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ref: the float64 reference in contract mode. */
+
+static mp_status ref_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
+    (void)s;
+    *contract = (mp_contract){.accumulator = MP_ACC_FLOAT64, .act_ulps = 1, .float64_steps = true, .stable_align = true, .deterministic = true,
+                              .batch_invariant = mp_blas_load(NULL) != MP_OK}; /* OpenBLAS chooses its kernels by shape */
+    return mp_config_resolve(c, "", config, err);
+}
+
+static mp_status ref_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
+    mp_contract contract;
+    mp_config config;
+    const mp_status status = ref_resolve(s, c, &contract, &config, err);
+    if (status != MP_OK) return status;
+    return mp_ref_run(c, in, config.up.block_size_m, mp_blas_load(NULL) == MP_OK ? MP_ENGINE_BLAS : MP_ENGINE_PLAIN, poison, trace, err);
+}
+
+/* host: the pipeline in float32 on the CPU. */
+
+static mp_status host_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
+    (void)s;
+    *contract = mp_host_contract(c);
+    return mp_config_resolve(c, "", config, err);
+}
+
+static mp_status host_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
+    mp_contract contract;
+    mp_config config;
+    const mp_status status = host_resolve(s, c, &contract, &config, err);
+    if (status != MP_OK) return status;
+    return mp_host_run(c, in, config.up.block_size_m, poison, trace, err);
+}
+
+static mp_status no_extra_memory(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {
+    (void)s, (void)err;
+    *memory = (mp_memory){.host_bytes = c->fused_sum ? (size_t)(mp_case_slots(c) * c->K) * mp_dtype_size(c->dtype) : 0};
+    return MP_OK;
+}
+
+/* cuda: the kernels on the first GPU. */
+
+static mp_contract cuda_contract(const mp_cuda *cuda, const mp_case *c) {
+    mp_contract contract = mp_host_contract(c); /* the same activation source, rounding points and combine */
+    contract.deterministic = !c->fused_sum;
+    contract.batch_invariant = !c->fused_sum;
+    if (c->dtype == MP_BF16 || c->dtype == MP_FP16) {
+        contract.accumulator = MP_ACC_TENSOR_CORE; /* mma.sync; parameters by architecture: MMA-Sim, arXiv 2511.10909 */
+        const bool hopper = mp_cuda_architecture(cuda) >= 90;
+        contract.group = hopper ? 16 : 8;
+        contract.fraction_bits = hopper ? 25 : 24;
+    }
+    return contract;
+}
+
+static mp_status cuda_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
+    char name[128];
+    *contract = cuda_contract(s->self, c);
+    snprintf(name, sizeof name, "%s", mp_cuda_device_name(s->self));
+    for (char *p = name; *p; p++)
+        if (*p == ' ') *p = '_';
+    return mp_config_resolve(c, name, config, err);
+}
+
+static mp_status cuda_plan(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {
+    return mp_cuda_plan(s->self, c, &memory->device_bytes, &memory->device_available, err);
+}
+
+static mp_status cuda_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
+    return mp_cuda_run(s->self, c, in, poison, trace, err);
+}
+
+static void cuda_close(mp_subject *s) {
+    mp_cuda_close(s->self);
+}
+
+static mp_status cuda_open(mp_subject *s, mp_error *err) {
+    mp_cuda *cuda = NULL;
+    const mp_status status = mp_cuda_open(&cuda, err);
+    if (status != MP_OK) return status;
+    *s = (mp_subject){.name = "cuda", .self = cuda, .resolve = cuda_resolve, .plan = cuda_plan, .run = cuda_run, .close = cuda_close};
+    snprintf(s->device, sizeof s->device, "%s", mp_cuda_device_name(cuda));
+    snprintf(s->versions, sizeof s->versions, "%s", mp_cuda_versions(cuda));
+    return MP_OK;
+}
+
+mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
+    *s = (mp_subject){0};
+    if (strcmp(name, "ref") == 0) {
+        *s = (mp_subject){.name = "ref", .resolve = ref_resolve, .plan = no_extra_memory, .run = ref_run};
+        return MP_OK;
+    }
+    if (strcmp(name, "host") == 0 || strcmp(name, "auto") == 0) {
+        if (strcmp(name, "auto") == 0 && cuda_open(s, NULL) == MP_OK) return MP_OK;
+        *s = (mp_subject){.name = "host", .resolve = host_resolve, .plan = no_extra_memory, .run = host_run};
+        return MP_OK;
+    }
+    if (strcmp(name, "cuda") == 0) return cuda_open(s, err);
+    return mp_fail(err, MP_EINPUT, "unknown subject '%s': expected ref, host, cuda or auto", name);
+}
+
+void mp_subject_close(mp_subject *s) {
+    if (s->close) s->close(s);
+    *s = (mp_subject){0};
+}

@@ -1,0 +1,334 @@
+#include "harness/suite.h"
+
+#include "harness/run_case.h"
+#include "kernels/cuda.h"
+#include "ref/blas.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { START_TIMEOUT_SECONDS = 900 }; /* opening a subject includes compiling the kernels of all cases */
+
+#define NO_MORE_CASES UINT64_MAX
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    interrupted = 1;
+}
+
+static double seconds_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool write_all(int fd, const void *data, size_t size) {
+    for (const char *p = data; size > 0;) {
+        const ssize_t n = write(fd, p, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        p += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+static bool read_all(int fd, void *data, size_t size) {
+    for (char *p = data; size > 0;) {
+        const ssize_t n = read(fd, p, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        p += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+/* Messages are a length and a JSON text. */
+static bool send_json(int fd, json_t *json) {
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    json_decref(json);
+    const uint32_t length = text ? (uint32_t)strlen(text) : 0;
+    const bool sent = text && write_all(fd, &length, sizeof length) && write_all(fd, text, length);
+    free(text);
+    return sent;
+}
+
+static json_t *receive_json(int fd) {
+    uint32_t length = 0;
+    if (!read_all(fd, &length, sizeof length) || length == 0 || length > (64u << 20)) return NULL;
+    char *text = malloc(length);
+    json_t *json = text && read_all(fd, text, length) ? json_loadb(text, length, 0, NULL) : NULL;
+    free(text);
+    return json;
+}
+
+/* ---- the worker's side ---- */
+
+static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp_subject *subject, mp_subject *against, mp_golden **golden,
+                          mp_error *err) {
+    mp_status status = o->golden_path ? mp_golden_open(o->golden_path, golden, err) : MP_OK;
+    if (status != MP_OK) return status;
+    if (o->golden_path && mp_golden_fill_version(*golden) != MP_FILL_VERSION)
+        return mp_fail(err, MP_EINPUT, "%s was made with fill version %d, this program fills with version %d: record it anew", o->golden_path,
+                       mp_golden_fill_version(*golden), MP_FILL_VERSION);
+    if (o->test_subject)
+        *subject = *o->test_subject;
+    else if ((status = mp_subject_open(o->subject, subject, err)) != MP_OK)
+        return status;
+    if (o->against && (status = mp_subject_open(o->against, against, err)) != MP_OK) return status;
+    if (strcmp(subject->name, "cuda") != 0) return MP_OK;
+
+    size_t count = 0;
+    for (size_t i = 0; i < matrix->count; i++) count += 1 + matrix->rows[i].pair_count;
+    mp_case *cases = malloc((count ? count : 1) * sizeof *cases);
+    if (!cases) return mp_fail(err, MP_EMEMORY, "no memory for %zu cases", count);
+    count = 0;
+    for (size_t i = 0; i < matrix->count; i++) {
+        cases[count++] = matrix->rows[i].c;
+        for (size_t p = 0; p < matrix->rows[i].pair_count; p++) cases[count++] = matrix->rows[i].pairs[p];
+    }
+    status = mp_cuda_prepare(subject->self, cases, count, (int)sysconf(_SC_NPROCESSORS_ONLN), err);
+    free(cases);
+    return status;
+}
+
+/* Never returns. Ends with _exit: the parent's buffers and handlers are not the worker's to flush. */
+static _Noreturn void worker_main(int requests, int replies, const mp_matrix *matrix, const mp_suite_options *o) {
+    mp_subject subject = {0}, against = {0};
+    mp_golden *golden = NULL;
+    mp_error err = {0};
+    signal(SIGINT, SIG_IGN); /* Ctrl-C is the parent's */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const mp_status status = open_all(matrix, o, &subject, &against, &golden, &err);
+    json_t *hello = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s}", "status", (int)status, "error", err.text, "subject",
+                              subject.name ? subject.name : o->subject, "device", subject.device, "versions", subject.versions, "blas",
+                              o->plain ? "plain loops" : mp_blas_name());
+    if (!send_json(replies, hello) || status != MP_OK) _exit(0);
+
+    const mp_run_options options = {.subject = &subject, .against = against.name ? &against : NULL, .golden = golden,
+                                    .golden_required = o->golden_required, .repeat = o->repeat, .plain = o->plain};
+    mp_verdict *v = malloc(sizeof *v);
+    uint64_t index;
+    while (v && read_all(requests, &index, sizeof index) && index != NO_MORE_CASES) {
+        mp_run_case(&matrix->rows[index], &options, v);
+        if (!send_json(replies, mp_verdict_to_json(v))) break;
+    }
+    free(v);
+    mp_golden_close(golden);
+    mp_subject_close(&against);
+    if (!o->test_subject) mp_subject_close(&subject);
+    _exit(0);
+}
+
+/* ---- the parent's side ---- */
+
+typedef struct worker {
+    pid_t pid; /* 0: not running */
+    int requests, replies;
+    bool busy;
+    size_t index;
+    double deadline;
+} worker;
+
+static void worker_stop(worker *w, bool kill_it) {
+    if (w->pid == 0) return;
+    const uint64_t message = NO_MORE_CASES; /* end of file would not do: later workers have inherited this pipe */
+    if (kill_it || !write_all(w->requests, &message, sizeof message)) kill(w->pid, SIGKILL);
+    close(w->requests);
+    close(w->replies);
+    while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR) {}
+    *w = (worker){0};
+}
+
+/* Waits until `fd` has something to read. False after the deadline or Ctrl-C. */
+static bool wait_readable(int fd, double deadline) {
+    while (!interrupted) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        const double left = deadline - seconds_now();
+        if (left <= 0) return false;
+        const int n = poll(&p, 1, left < 0.2 ? (int)(left * 1000) + 1 : 200);
+        if (n > 0) return true;
+        if (n < 0 && errno != EINTR) return false;
+    }
+    return false;
+}
+
+static mp_status worker_start(worker *w, const mp_matrix *matrix, const mp_suite_options *o, mp_run_info *info, mp_error *err) {
+    int request[2] = {-1, -1}, reply[2] = {-1, -1};
+    if (pipe(request) != 0 || pipe(reply) != 0) {
+        if (request[0] >= 0) close(request[0]), close(request[1]);
+        return mp_fail(err, MP_EIO, "cannot make a pipe to a worker: %s", strerror(errno));
+    }
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        close(request[1]);
+        close(reply[0]);
+        worker_main(request[0], reply[1], matrix, o);
+    }
+    close(request[0]);
+    close(reply[1]);
+    if (pid < 0) {
+        close(request[1]);
+        close(reply[0]);
+        return mp_fail(err, MP_EIO, "cannot start a worker: %s", strerror(errno));
+    }
+    *w = (worker){.pid = pid, .requests = request[1], .replies = reply[0]};
+    json_t *hello = wait_readable(w->replies, seconds_now() + START_TIMEOUT_SECONDS) ? receive_json(w->replies) : NULL;
+    int status = MP_EDEVICE;
+    const char *text = "", *subject = "", *device = "", *versions = "", *blas = "";
+    mp_status result;
+    if (!hello || json_unpack(hello, "{s:i, s:s, s:s, s:s, s:s, s:s}", "status", &status, "error", &text, "subject", &subject, "device", &device,
+                              "versions", &versions, "blas", &blas) != 0) {
+        result = interrupted ? MP_OK : mp_fail(err, MP_EDEVICE, "the worker died or hung while it opened subject %s", o->subject);
+        worker_stop(w, true);
+    } else if ((result = (mp_status)status) != MP_OK) {
+        mp_fail(err, result, "%s", text);
+        worker_stop(w, true);
+    } else {
+        snprintf(info->subject, sizeof info->subject, "%s", subject);
+        snprintf(info->device, sizeof info->device, "%s", device);
+        snprintf(info->versions, sizeof info->versions, "%s", versions);
+        snprintf(info->blas, sizeof info->blas, "%s", blas);
+    }
+    json_decref(hello);
+    return result;
+}
+
+/* The verdict of a case that no worker lived to give. */
+static void verdict_without_worker(const mp_matrix_row *row, const mp_suite_options *o, mp_outcome outcome, const char *reason, mp_verdict *v) {
+    mp_subject subject = {.name = o->subject}, against = {.name = o->against};
+    const mp_run_options options = {.subject = &subject, .against = o->against ? &against : NULL};
+    *v = (mp_verdict){.outcome = outcome};
+    mp_case_text(&row->c, v->name, sizeof v->name);
+    snprintf(v->group, sizeof v->group, "%s", row->group ? row->group : "");
+    snprintf(v->subject, sizeof v->subject, "%s", o->subject);
+    snprintf(v->reason, sizeof v->reason, "%s", reason);
+    mp_repro(row, &options, v->repro, sizeof v->repro);
+}
+
+static void describe_death(pid_t pid, char *text, size_t size) {
+    int status = 0;
+    pid_t ended;
+    while ((ended = waitpid(pid, &status, 0)) < 0 && errno == EINTR) {}
+    if (ended == pid && WIFSIGNALED(status))
+        snprintf(text, size, "the worker died of signal %d (%s)%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
+                 WTERMSIG(status) == SIGKILL ? ": out of memory?" : "");
+    else
+        snprintf(text, size, "the worker ended with exit code %d before its verdict", ended == pid ? WEXITSTATUS(status) : -1);
+}
+
+/* Takes the reply of a worker that has something to read, or finds that it died. */
+static void collect(worker *w, const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *v) {
+    mp_error err = {0};
+    json_t *json = receive_json(w->replies);
+    w->busy = false;
+    if (!json) {
+        char reason[200];
+        describe_death(w->pid, reason, sizeof reason);
+        close(w->requests);
+        close(w->replies);
+        verdict_without_worker(&matrix->rows[w->index], o, MP_CRASH, reason, v);
+        *w = (worker){0};
+        return;
+    }
+    if (mp_verdict_from_json(json, v, &err) != MP_OK) {
+        verdict_without_worker(&matrix->rows[w->index], o, MP_CRASH, err.text, v);
+        worker_stop(w, true);
+    } else if (v->outcome == MP_CRASH) {
+        worker_stop(w, true); /* a device error leaves the context unusable */
+    }
+    json_decref(json);
+}
+
+static void report(const mp_suite_options *o, size_t index, const mp_verdict *v) {
+    if (o->progress) o->progress(o->ctx, index, v);
+}
+
+/* One round of waiting: every busy worker that has answered or died is collected, every one past its deadline is killed. Returns how many verdicts came. */
+static size_t wait_for_workers(worker *workers, int jobs, const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *verdicts) {
+    struct pollfd fds[64];
+    size_t done = 0;
+    for (int i = 0; i < jobs; i++) fds[i] = (struct pollfd){.fd = workers[i].busy ? workers[i].replies : -1, .events = POLLIN};
+    if (poll(fds, (nfds_t)jobs, 200) < 0) return 0;
+    for (int i = 0; i < jobs; i++) {
+        worker *w = &workers[i];
+        if (!w->busy) continue;
+        const size_t index = w->index;
+        if (fds[i].revents) {
+            collect(w, matrix, o, &verdicts[index]);
+        } else if (seconds_now() > w->deadline) {
+            char reason[100];
+            snprintf(reason, sizeof reason, "no verdict after %g s", o->timeout_seconds);
+            worker_stop(w, true);
+            verdict_without_worker(&matrix->rows[index], o, MP_TIMEOUT, reason, &verdicts[index]);
+        } else {
+            continue;
+        }
+        report(o, index, &verdicts[index]);
+        done++;
+    }
+    return done;
+}
+
+mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *verdicts, mp_run_info *info, mp_error *err) {
+    worker workers[64] = {0};
+    const int jobs = o->jobs < 1 ? 1 : o->jobs > 64 ? 64 : o->jobs;
+    const double start = seconds_now();
+    struct sigaction action = {.sa_handler = on_interrupt}, old_int, old_term, old_pipe;
+    interrupted = 0;
+    sigaction(SIGINT, &action, &old_int);
+    sigaction(SIGTERM, &action, &old_term);
+    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, &old_pipe);
+
+    mp_error why = {0};
+    mp_status status = worker_start(&workers[0], matrix, o, info, &why);
+    size_t next = 0, open = 0;
+    if (status == MP_EUNSUPPORTED) {
+        for (; next < matrix->count; next++) {
+            verdict_without_worker(&matrix->rows[next], o, MP_SKIP, why.text, &verdicts[next]);
+            report(o, next, &verdicts[next]);
+        }
+        status = MP_OK;
+    } else if (status != MP_OK) {
+        if (err) *err = why;
+    }
+    while (status == MP_OK && !interrupted && (next < matrix->count || open > 0)) {
+        for (int i = 0; i < jobs && next < matrix->count && !interrupted; i++) {
+            worker *w = &workers[i];
+            if (w->busy) continue;
+            if (w->pid == 0 && worker_start(w, matrix, o, info, &why) != MP_OK) {
+                verdict_without_worker(&matrix->rows[next], o, MP_CRASH, why.text, &verdicts[next]);
+                report(o, next, &verdicts[next]);
+                next++;
+                continue;
+            }
+            if (w->pid == 0) break; /* interrupted while it started */
+            report(o, next, NULL);
+            *w = (worker){.pid = w->pid, .requests = w->requests, .replies = w->replies, .busy = true, .index = next,
+                          .deadline = seconds_now() + o->timeout_seconds};
+            const uint64_t message = next++;
+            write_all(w->requests, &message, sizeof message); /* a worker that died meanwhile is found when its reply is read */
+            open++;
+        }
+        open -= wait_for_workers(workers, jobs, matrix, o, verdicts);
+    }
+    for (int i = 0; i < jobs; i++) worker_stop(&workers[i], interrupted);
+    info->interrupted = interrupted != 0;
+    info->seconds = seconds_now() - start;
+    sigaction(SIGINT, &old_int, NULL);
+    sigaction(SIGTERM, &old_term, NULL);
+    sigaction(SIGPIPE, &old_pipe, NULL);
+    return status;
+}

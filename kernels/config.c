@@ -1,0 +1,191 @@
+#include "kernels/config.h"
+
+#include "base/file.h"
+#include "ref/trace.h"
+
+#include <ctype.h>
+#include <glob.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool is_power_of_two(int v) {
+    return v > 0 && (v & (v - 1)) == 0;
+}
+
+mp_status mp_tile_validate(const mp_tile *tile, mp_error *err) {
+    const struct {
+        const char *name;
+        int value, min, max;
+        bool power_of_two;
+    } rules[] = {
+        {"BLOCK_SIZE_M", tile->block_size_m, 16, 256, true},        {"BLOCK_SIZE_N", tile->block_size_n, 16, 256, true},
+        {"BLOCK_SIZE_K", tile->block_size_k, 32, 256, true},        {"GROUP_SIZE_M", tile->group_size_m, 1, INT32_MAX, false},
+        {"num_warps", tile->num_warps, 1, 8, true},                 {"num_stages", tile->num_stages, 1, 5, false},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        const int v = rules[i].value;
+        if (v < rules[i].min || v > rules[i].max || (rules[i].power_of_two && !is_power_of_two(v)))
+            return mp_fail(err, MP_EINPUT, "%s=%d: expected %s%d..%d", rules[i].name, v, rules[i].power_of_two ? "a power of two in " : "", rules[i].min,
+                           rules[i].max);
+    }
+    return MP_OK;
+}
+
+/* `E=128,N=768,device_name=NVIDIA_H100_80GB_HBM3.json`; bf16 and fp16 have no dtype part. */
+static void file_name(const mp_case *c, const char *device_name, bool down, char *name, size_t size) {
+    snprintf(name, size, "E=%lld,N=%lld,device_name=%s%s%s.json", (long long)c->E, (long long)c->N, device_name, c->dtype == MP_FP32 ? ",dtype=float32" : "",
+             down ? "_down" : "");
+    for (char *s = name; *s; s++)
+        if (*s == ' ') *s = '_';
+}
+
+/* Compares two `.../configs/triton_X_Y_Z/...` paths by version, number by number: 3_10_0 is newer than 3_2_0. */
+static int compare_versions(const char *a, const char *b) {
+    for (a = strstr(a, "/triton_"), b = strstr(b, "/triton_"); a && b && *a && *b;) {
+        if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
+            const long x = strtol(a, (char **)&a, 10), y = strtol(b, (char **)&b, 10);
+            if (x != y) return x < y ? -1 : 1;
+        } else {
+            if (*a != *b) return *a < *b ? -1 : 1;
+            a++, b++;
+        }
+    }
+    return 0;
+}
+
+/* True and its path when a folder that is configured has the file. Another project keeps its files directly in its folder. */
+static bool find_file(const char *name, char *path, size_t size) {
+    const char *sglang = getenv("SGLANG_MOE_CONFIG_DIR"), *vllm = getenv("VLLM_TUNED_CONFIG_FOLDER");
+    bool found = false;
+    if (sglang && *sglang) {
+        char pattern[1024];
+        glob_t matches = {0};
+        snprintf(pattern, sizeof pattern, "%s/configs/triton_*/%s", sglang, name);
+        if (glob(pattern, 0, NULL, &matches) == 0) {
+            size_t newest = 0;
+            for (size_t i = 1; i < matches.gl_pathc; i++)
+                if (compare_versions(matches.gl_pathv[i], matches.gl_pathv[newest]) > 0) newest = i;
+            snprintf(path, size, "%s", matches.gl_pathv[newest]);
+            found = true;
+        }
+        globfree(&matches);
+    }
+    if (!found && vllm && *vllm) {
+        snprintf(path, size, "%s/%s", vllm, name);
+        found = access(path, F_OK) == 0;
+    }
+    return found;
+}
+
+static mp_status read_tile(const json_t *entry, mp_tile *tile, mp_error *err) {
+    const struct {
+        const char *name;
+        int *to;
+    } fields[] = {
+        {"BLOCK_SIZE_M", &tile->block_size_m}, {"BLOCK_SIZE_N", &tile->block_size_n}, {"BLOCK_SIZE_K", &tile->block_size_k},
+        {"GROUP_SIZE_M", &tile->group_size_m}, {"num_warps", &tile->num_warps},       {"num_stages", &tile->num_stages},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        const json_t *value = json_object_get(entry, fields[i].name);
+        if (!json_is_integer(value)) return mp_fail(err, MP_EINPUT, "%s is missing or no integer", fields[i].name);
+        const json_int_t number = json_integer_value(value);
+        *fields[i].to = number < 0 ? -1 : number > INT32_MAX ? INT32_MAX : (int)number; /* both ends are out of every range */
+    }
+    return mp_tile_validate(tile, err);
+}
+
+/* Reads the tile of the key nearest to num_tokens; of two equally near the one first in the file (jansson keeps the file's order). */
+static mp_status look_up(const char *path, int64_t num_tokens, mp_tile *tile, int64_t *key, mp_error *err) {
+    json_error_t where;
+    char *data = NULL;
+    size_t size = 0;
+    json_t *root = NULL;
+    const json_t *entry = NULL, *nearest = NULL;
+    const char *name;
+    mp_status status = mp_file_read(path, &data, &size, err);
+    if (status != MP_OK) goto out;
+    root = json_loadb(data, size, JSON_REJECT_DUPLICATES, &where);
+    if (!json_is_object(root)) {
+        status = mp_fail(err, MP_EINPUT, "%s:%d: %s", path, root ? 1 : where.line, root ? "expected a JSON object" : where.text);
+        goto out;
+    }
+    json_object_foreach((json_t *)root, name, entry) {
+        if (strcmp(name, "triton_version") == 0) continue;
+        char *end = NULL;
+        const long long number = strtoll(name, &end, 10);
+        if (!isdigit((unsigned char)*name) || *end || number < 1 || !json_is_object(entry)) {
+            status = mp_fail(err, MP_EINPUT, "%s: key \"%s\": expected a positive token count with an object", path, name);
+            goto out;
+        }
+        if (!nearest || llabs(number - num_tokens) < llabs(*key - num_tokens)) {
+            nearest = entry;
+            *key = number;
+        }
+    }
+    if (!nearest) {
+        status = mp_fail(err, MP_EINPUT, "%s has no keys", path);
+        goto out;
+    }
+    status = read_tile(nearest, tile, err);
+    if (status != MP_OK) mp_error_prefix(err, "%s: key \"%lld\"", path, (long long)*key);
+out:
+    json_decref(root);
+    free(data);
+    return status;
+}
+
+/* The public defaults for unquantised weights; warps and stages are Triton's. */
+static mp_tile default_tile(const mp_case *c, int64_t num_tokens) {
+    return num_tokens <= c->E ? (mp_tile){16, 32, 64, 1, 4, 3} : (mp_tile){64, 64, 32, 8, 4, 3};
+}
+
+static void warn(mp_config *config, const char *text) {
+    if (*config->warning) strncat(config->warning, "; ", sizeof config->warning - strlen(config->warning) - 1);
+    strncat(config->warning, text, sizeof config->warning - strlen(config->warning) - 1);
+}
+
+mp_status mp_config_resolve(const mp_case *c, const char *device_name, mp_config *config, mp_error *err) {
+    char name[512], path[1024], text[128];
+    int64_t key = 0, down_key = 0;
+    mp_status status = MP_OK;
+    const int64_t num_tokens = mp_case_chunk_tokens(c, 0); /* the old chunk loop looks up what one chunk holds */
+    *config = (mp_config){0};
+
+    file_name(c, device_name, false, name, sizeof name);
+    if (!mp_tile_is_auto(&c->tile)) {
+        config->up = c->tile;
+        snprintf(config->source, sizeof config->source, "explicit");
+    } else if (find_file(name, path, sizeof path)) {
+        status = look_up(path, num_tokens, &config->up, &key, err);
+        if (status != MP_OK) return status;
+        snprintf(config->source, sizeof config->source, "%.480s key %lld", path, (long long)key);
+    } else {
+        config->up = default_tile(c, num_tokens);
+        snprintf(config->source, sizeof config->source, "default");
+        if (getenv("SGLANG_MOE_CONFIG_DIR") || getenv("VLLM_TUNED_CONFIG_FOLDER")) {
+            snprintf(text, sizeof text, "no tuned file %.80s: defaults", name);
+            warn(config, text);
+        }
+    }
+
+    config->down = config->up;
+    file_name(c, device_name, true, name, sizeof name);
+    if (!mp_tile_is_auto(&c->tile_down)) {
+        config->down = c->tile_down;
+    } else if (mp_tile_is_auto(&c->tile) && find_file(name, path, sizeof path)) {
+        status = look_up(path, num_tokens, &config->down, &down_key, err);
+        if (status != MP_OK) return status;
+        snprintf(text, sizeof text, " + _down key %lld", (long long)down_key);
+        strncat(config->source, text, sizeof config->source - strlen(config->source) - 1);
+    }
+    if (config->down.block_size_m != config->up.block_size_m) {
+        snprintf(text, sizeof text, "down BLOCK_SIZE_M %d overridden by up's %d", config->down.block_size_m, config->up.block_size_m);
+        warn(config, text);
+        config->down.block_size_m = config->up.block_size_m;
+    }
+    status = mp_tile_validate(&config->up, err);
+    return status == MP_OK ? mp_tile_validate(&config->down, err) : status;
+}

@@ -1,0 +1,198 @@
+#include "kernels/handle.h"
+
+#include "kernels/device/params.h"
+#include "kernels/jit.h"
+#include "kernels/pipeline.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GUARD_PATTERN 0xA5
+
+mp_status mp_cuda_open(mp_cuda **result, mp_error *err) {
+    mp_status status = MP_EINTERNAL;
+    const mp_driver *driver = NULL;
+    const mp_nvrtc *nvrtc = NULL;
+    int count = 0, version = 0, major = 0, minor = 0, shared_limit = 0;
+    CUdevice device = 0;
+    mp_cuda *cuda = calloc(1, sizeof *cuda);
+    *result = NULL;
+    if (!cuda) return mp_fail(err, MP_EMEMORY, "%zu bytes for the CUDA handle", sizeof *cuda);
+
+    MP_DO(mp_driver_load(&driver, err));
+    MP_DO(mp_nvrtc_load(&nvrtc, err));
+    cuda->driver = driver;
+    if (mp_driver_check(driver, driver->cuInit(0), "cuInit", __FILE__, __LINE__, err) != MP_OK ||
+        mp_driver_check(driver, driver->cuDeviceGetCount(&count), "cuDeviceGetCount", __FILE__, __LINE__, err) != MP_OK) {
+        mp_error_prefix(err, "no usable CUDA device");
+        status = MP_EUNSUPPORTED;
+        goto out;
+    }
+    if (count == 0) {
+        status = mp_fail(err, MP_EUNSUPPORTED, "the CUDA driver sees no device");
+        goto out;
+    }
+    MP_CU(cuDeviceGet(&device, 0));
+    MP_CU(cuDeviceGetName(cuda->name, (int)sizeof cuda->name, device));
+    MP_CU(cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device));
+    MP_CU(cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device));
+    MP_CU(cuDeviceGetAttribute(&cuda->multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device));
+    MP_CU(cuDeviceGetAttribute(&shared_limit, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device));
+    MP_CU(cuDriverGetVersion(&version));
+    cuda->shared_limit = shared_limit;
+    cuda->architecture = 10 * major + minor;
+    if (cuda->architecture < 80) {
+        status = mp_fail(err, MP_EUNSUPPORTED, "%s is sm_%d: sm_80 or newer is needed (mma.sync with bf16, cp.async)", cuda->name, cuda->architecture);
+        goto out;
+    }
+    snprintf(cuda->versions, sizeof cuda->versions, "driver %d.%d, NVRTC %d.%d, sm_%d", version / 1000, version % 1000 / 10, nvrtc->major, nvrtc->minor,
+             cuda->architecture);
+    MP_CU(cuCtxCreate_v2(&cuda->context, 0, device));
+    *result = cuda;
+    cuda = NULL;
+    status = MP_OK;
+out:
+    if (err && status != MP_OK) err->status = status;
+    mp_cuda_close(cuda);
+    return status;
+}
+
+void mp_cuda_close(mp_cuda *cuda) {
+    if (!cuda) return;
+    if (cuda->context) {
+        for (size_t i = 0; i < cuda->module_count; i++) cuda->driver->cuModuleUnload(cuda->modules[i].module);
+        cuda->driver->cuCtxDestroy_v2(cuda->context);
+    }
+    free(cuda->modules);
+    free(cuda);
+}
+
+const char *mp_cuda_device_name(const mp_cuda *cuda) {
+    return cuda->name;
+}
+
+int mp_cuda_architecture(const mp_cuda *cuda) {
+    return cuda->architecture;
+}
+
+const char *mp_cuda_versions(const mp_cuda *cuda) {
+    return cuda->versions;
+}
+
+/* Entries of one compilation share it. */
+static bool same_compilation(const mp_kernel *a, const mp_kernel *b) {
+    return strcmp(a->source, b->source) == 0 && strcmp(a->options, b->options) == 0;
+}
+
+mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, size_t count, int threads, mp_error *err) {
+    mp_kernel *kernels = malloc((count + 1) * MP_CASE_KERNELS_MAX * sizeof *kernels);
+    if (!kernels) return mp_fail(err, MP_EMEMORY, "a list of kernels for %zu cases", count);
+    int64_t distinct = 0;
+    for (size_t i = 0; i < count; i++) {
+        mp_config config;
+        mp_kernel wanted[MP_CASE_KERNELS_MAX];
+        if (mp_config_resolve(&cases[i], cuda->name, &config, NULL) != MP_OK) continue;
+        const int wanted_count = mp_case_kernels(&cases[i], &config, wanted);
+        for (int k = 0; k < wanted_count; k++) {
+            int64_t known = 0;
+            while (known < distinct && !same_compilation(&kernels[known], &wanted[k])) known++;
+            if (known == distinct) kernels[distinct++] = wanted[k];
+        }
+    }
+#pragma omp parallel for schedule(dynamic) num_threads(threads > 0 ? threads : 1)
+    for (int64_t i = 0; i < distinct; i++) {
+        void *cubin = NULL;
+        size_t cubin_bytes = 0;
+        if (mp_jit_cubin(&kernels[i], cuda->architecture, &cubin, &cubin_bytes, NULL) == MP_OK) free(cubin);
+    }
+    free(kernels);
+    return MP_OK;
+}
+
+mp_status mp_cuda_function(mp_cuda *cuda, const mp_kernel *kernel, CUfunction *function, mp_error *err) {
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    void *cubin = NULL;
+    size_t cubin_bytes = 0, i = 0;
+    while (i < cuda->module_count && !same_compilation(&cuda->modules[i].kernel, kernel)) i++;
+    if (i == cuda->module_count) {
+        mp_module *modules = realloc(cuda->modules, (i + 1) * sizeof *modules);
+        if (!modules) return mp_fail(err, MP_EMEMORY, "a list of %zu device modules", i + 1);
+        cuda->modules = modules;
+        MP_DO(mp_jit_cubin(kernel, cuda->architecture, &cubin, &cubin_bytes, err));
+        MP_CU(cuModuleLoadData(&modules[i].module, cubin));
+        modules[i].kernel = *kernel;
+        cuda->module_count++;
+    }
+    MP_CU(cuModuleGetFunction(function, cuda->modules[i].module, kernel->entry));
+out:
+    free(cubin);
+    if (status != MP_OK) mp_error_prefix(err, "%s %s", kernel->entry, kernel->options);
+    return status;
+}
+
+mp_status mp_cuda_launch(mp_cuda *cuda, CUfunction function, int64_t blocks, int threads, int64_t shared_bytes, void *params, mp_error *err) {
+    const CUresult result = cuda->driver->cuLaunchKernel(function, (unsigned)blocks, 1, 1, (unsigned)threads, 1, 1, (unsigned)shared_bytes, NULL,
+                                                         (void *[]){params}, NULL);
+    if (result == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES) {
+        int registers = 0;
+        cuda->driver->cuFuncGetAttribute(&registers, CU_FUNC_ATTRIBUTE_NUM_REGS, function);
+        return mp_fail(err, MP_EUNSUPPORTED, "%d threads of %d registers with %lld bytes of shared memory do not fit on %s", threads, registers,
+                       (long long)shared_bytes, cuda->name);
+    }
+    return mp_driver_check(cuda->driver, result, "cuLaunchKernel", __FILE__, __LINE__, err);
+}
+
+mp_status mp_device_buffer_alloc(mp_cuda *cuda, mp_device_buffer *buffer, uint32_t poison, mp_error *err) {
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    const size_t words = (buffer->bytes + 3) / 4; /* the last word may reach into the guard, which is written after it */
+    MP_CU(cuMemAlloc_v2(&buffer->base, buffer->bytes + 2 * MP_GUARD_BYTES));
+    buffer->data = buffer->base + MP_GUARD_BYTES;
+    MP_CU(cuMemsetD32Async(buffer->data, poison, words, NULL));
+    MP_CU(cuMemsetD8Async(buffer->base, GUARD_PATTERN, MP_GUARD_BYTES, NULL));
+    MP_CU(cuMemsetD8Async(buffer->data + buffer->bytes, GUARD_PATTERN, MP_GUARD_BYTES, NULL));
+out:
+    if (status != MP_OK) mp_error_prefix(err, "device buffer %s of %zu bytes", buffer->name, buffer->bytes);
+    return status;
+}
+
+void mp_device_buffer_free(mp_cuda *cuda, mp_device_buffer *buffer) {
+    if (buffer->base) cuda->driver->cuMemFree_v2(buffer->base);
+    buffer->base = buffer->data = 0;
+}
+
+mp_status mp_device_buffer_check(mp_cuda *cuda, const mp_device_buffer *buffer, char report[256], mp_error *err) {
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    unsigned char zones[2 * MP_GUARD_BYTES];
+    MP_CU(cuMemcpyDtoH_v2(zones, buffer->base, MP_GUARD_BYTES));
+    MP_CU(cuMemcpyDtoH_v2(zones + MP_GUARD_BYTES, buffer->data + buffer->bytes, MP_GUARD_BYTES));
+    for (int i = 0; i < 2 * MP_GUARD_BYTES; i++) {
+        if (zones[i] == GUARD_PATTERN) continue;
+        const long long offset = i < MP_GUARD_BYTES ? i - MP_GUARD_BYTES : (long long)buffer->bytes + i - MP_GUARD_BYTES;
+        snprintf(report, 256, "device buffer %s: byte %lld relative to its %zu bytes was overwritten with %02x", buffer->name, offset, buffer->bytes, zones[i]);
+        break;
+    }
+out:
+    return status;
+}
+
+mp_status mp_device_buffer_digest(mp_cuda *cuda, const mp_device_buffer *buffer, uint64_t *digest, mp_error *err) {
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    CUfunction function = NULL;
+    CUdeviceptr d_digest = 0;
+    const mp_kernel kernel = mp_kernel_tool("digest", MP_BF16);
+    MP_DO(mp_cuda_function(cuda, &kernel, &function, err));
+    MP_CU(cuMemAlloc_v2(&d_digest, sizeof *digest));
+    MP_CU(cuMemsetD8Async(d_digest, 0, sizeof *digest, NULL));
+    mp_tool_params params = {.data = buffer->data, .digest = d_digest, .count = (long long)buffer->bytes};
+    MP_DO(mp_cuda_launch(cuda, function, 8 * (int64_t)cuda->multiprocessors, 256, 0, &params, err));
+    MP_CU(cuMemcpyDtoH_v2(digest, d_digest, sizeof *digest));
+out:
+    if (d_digest) driver->cuMemFree_v2(d_digest);
+    return status;
+}

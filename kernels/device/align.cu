@@ -1,0 +1,122 @@
+// moe_align_block_size: a stable counting sort of slots by expert, each expert's run padded to a multiple of block_size_m.
+//
+// Five steps, none of which depends on the order in which warps run: count keys per segment; turn each key's counts into exclusive
+// prefix sums over the segments; lay the padded runs out one after another; fill pads and expert_ids; scatter. Inside a segment a
+// warp walks its slots in ascending order, 32 at a time; equal keys of those 32 find each other by __match_any_sync, and the number
+// of equal keys in lower lanes is the rank. So a slot's position is a function of the ids alone, and ascending slots stay ascending.
+#include "kernels/device/params.h"
+
+#define FULL_WARP 0xFFFFFFFFu
+
+// An id outside [-1, num_experts) is rejected on the host; here it counts as filtered, so that no write can leave the buffers.
+__device__ __forceinline__ int key_of(const mp_align_params &p, long long slot) {
+    const int id = p.topk_ids[slot];
+    return id >= 0 && id < p.num_experts ? id + 1 : 0;
+}
+
+// Calls visit(slot, key, lanes with an equal key, rank among them) for the slots of a segment.
+template <class Visit> __device__ __forceinline__ void walk_segment(const mp_align_params &p, long long segment, Visit visit) {
+    const int lane = threadIdx.x % 32;
+    const long long begin = segment * p.segment_slots;
+    const long long end = min(begin + p.segment_slots, p.slots);
+    for (long long first = begin; first < end; first += 32) {
+        const long long slot = first + lane;
+        const int key = slot < end ? key_of(p, slot) : -1;
+        const unsigned equal = __match_any_sync(FULL_WARP, key);
+        const int rank = __popc(equal & ((1u << lane) - 1));
+        if (key >= 0) visit(slot, key, equal, rank);
+        __syncwarp(); // the next step's first lane may be another one: it must see this step's count
+    }
+}
+
+extern "C" __global__ void align_count(const mp_align_params p) {
+    const long long segment = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
+    if (segment >= p.segments) return;
+    walk_segment(p, segment, [&](long long, int key, unsigned equal, int rank) {
+        if (rank == 0) p.counts[key * p.segments + segment] += __popc(equal);
+    });
+}
+
+__device__ __forceinline__ long long warp_inclusive_sum(long long value) {
+    for (int distance = 1; distance < 32; distance *= 2) {
+        const long long lower = __shfl_up_sync(FULL_WARP, value, distance);
+        if (threadIdx.x % 32 >= distance) value += lower;
+    }
+    return value;
+}
+
+// One warp per key: counts become exclusive prefix sums; the key's padded length goes to offsets[key].
+extern "C" __global__ void align_scan_segments(const mp_align_params p) {
+    const long long key = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
+    const int lane = threadIdx.x % 32;
+    if (key > p.num_experts) return;
+    int *counts = p.counts + key * p.segments;
+    long long before = 0;
+    for (long long first = 0; first < p.segments; first += 32) {
+        const long long segment = first + lane;
+        const long long own = segment < p.segments ? counts[segment] : 0;
+        const long long sum = warp_inclusive_sum(own);
+        if (segment < p.segments) counts[segment] = (int)(before + sum - own);
+        before += __shfl_sync(FULL_WARP, sum, 31);
+    }
+    if (lane == 0) p.offsets[key] = (before + p.block_size_m - 1) / p.block_size_m * p.block_size_m;
+}
+
+// One block of 1024 threads: padded lengths become first positions, in place.
+extern "C" __global__ void align_scan_keys(const mp_align_params p) {
+    __shared__ long long warp_sum[32];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const long long keys = (long long)p.num_experts + 1;
+    long long before = 0;
+    for (long long first = 0; first < keys; first += 1024) {
+        const long long key = first + threadIdx.x;
+        const long long own = key < keys ? p.offsets[key] : 0;
+        const long long sum = warp_inclusive_sum(own);
+        if (lane == 31) warp_sum[warp] = sum;
+        __syncthreads();
+        if (warp == 0) warp_sum[lane] = warp_inclusive_sum(warp_sum[lane]);
+        __syncthreads();
+        const long long lower = warp ? warp_sum[warp - 1] : 0;
+        if (key < keys) p.offsets[key] = before + lower + sum - own;
+        before += warp_sum[31];
+        __syncthreads(); // warp_sum is written again by the next round
+    }
+    if (threadIdx.x == 0) {
+        p.offsets[keys] = before;
+        *p.num_tokens_post_padded = (int)before;
+    }
+}
+
+// The last key whose run begins at or before `position`; empty runs begin where the next one does, so the last is the one that owns it.
+__device__ __forceinline__ int expert_at(const mp_align_params &p, long long position) {
+    long long low = 0, high = (long long)p.num_experts + 1; // offsets[low] <= position < offsets[high]
+    while (high - low > 1) {
+        const long long middle = (low + high) / 2;
+        if (p.offsets[middle] <= position)
+            low = middle;
+        else
+            high = middle;
+    }
+    return (int)low - 1;
+}
+
+extern "C" __global__ void align_fill(const mp_align_params p) {
+    const long long blocks = (p.capacity + p.block_size_m - 1) / p.block_size_m;
+    const long long total = p.offsets[p.num_experts + 1];
+    const long long stride = (long long)gridDim.x * blockDim.x;
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.capacity; i += stride) {
+        p.sorted_token_ids[i] = (int)p.slots;
+        if (i < blocks) p.expert_ids[i] = i * p.block_size_m < total ? expert_at(p, i * p.block_size_m) : -1;
+    }
+}
+
+extern "C" __global__ void align_scatter(const mp_align_params p) {
+    const long long segment = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
+    if (segment >= p.segments) return;
+    walk_segment(p, segment, [&](long long slot, int key, unsigned equal, int rank) {
+        int *count = p.counts + key * p.segments + segment;
+        const int before = __shfl_sync(equal, rank == 0 ? *count : 0, __ffs(equal) - 1);
+        p.sorted_token_ids[p.offsets[key] + before + rank] = (int)slot;
+        if (rank == 0) *count = before + __popc(equal);
+    });
+}

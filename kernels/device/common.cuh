@@ -1,0 +1,64 @@
+// What every kernel shares: the element type chosen by -DDTYPE (numbered as mp_dtype), its conversions, and short vectors of it.
+// No toolkit header is included anywhere in device code, so NVRTC needs none at run time.
+#pragma once
+
+#define DTYPE_BF16 0
+#define DTYPE_FP16 1
+#define DTYPE_FP32 2
+#define DTYPE_FP64 3
+
+#if DTYPE == DTYPE_BF16 || DTYPE == DTYPE_FP16
+typedef unsigned short element;
+typedef float accumulator;
+#elif DTYPE == DTYPE_FP32
+typedef float element;
+typedef float accumulator;
+#else
+typedef double element;
+typedef double accumulator;
+#endif
+
+// Exact.
+__device__ __forceinline__ accumulator decode(element v) {
+#if DTYPE == DTYPE_BF16
+    return __uint_as_float((unsigned)v << 16);
+#elif DTYPE == DTYPE_FP16
+    float f;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(v));
+    return f;
+#else
+    return v;
+#endif
+}
+
+// One rounding to nearest even; NaN becomes 7FFF.
+__device__ __forceinline__ element encode(accumulator v) {
+#if DTYPE == DTYPE_BF16
+    element r;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(v));
+    return r;
+#elif DTYPE == DTYPE_FP16
+    element r;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(v));
+    return r;
+#else
+    return v;
+#endif
+}
+
+// COUNT elements moved by one memory instruction; the address must be a multiple of the size.
+template <int COUNT> struct alignas(COUNT * sizeof(element)) elements {
+    element at[COUNT];
+};
+
+// Quotient and remainder of a flat index. 64-bit division costs some hundred instructions, so the usual small case has its own way.
+__device__ __forceinline__ void split_index(long long index, long long length, long long *row, long long *column) {
+    if (((unsigned long long)index | (unsigned long long)length) >> 32) {
+        *row = index / length;
+        *column = index - *row * length;
+    } else {
+        const unsigned quotient = (unsigned)index / (unsigned)length;
+        *row = quotient;
+        *column = (unsigned)index - quotient * (unsigned)length;
+    }
+}

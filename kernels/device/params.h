@@ -1,0 +1,75 @@
+/* Arguments of the device kernels: one declaration, read by the C compiler and by NVRTC, so that the two can never disagree.
+ *
+ * Pointers are CUdeviceptr on the host and typed pointers on the device; both are 8 bytes. Sizes and offsets are 64-bit everywhere:
+ * slot * row length passes 2^31 in ordinary cases.
+ */
+#ifndef MP_KERNELS_DEVICE_PARAMS_H
+#define MP_KERNELS_DEVICE_PARAMS_H
+
+#ifdef __CUDACC_RTC__
+#define MP_DEVICE_POINTER(type) type *
+#else
+#define MP_DEVICE_POINTER(type) unsigned long long
+#endif
+
+/* align.cu. A key is an expert id + 1, so that filtered slots (id -1) sort first; there are num_experts + 1 keys.
+ * The slots are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
+typedef struct mp_align_params {
+    MP_DEVICE_POINTER(const int) topk_ids;        /* [slots] */
+    MP_DEVICE_POINTER(int) counts;                /* [keys, segments] scratch, zero at the start */
+    MP_DEVICE_POINTER(long long) offsets;         /* [keys + 1] scratch: first position of each key, then the total */
+    MP_DEVICE_POINTER(int) sorted_token_ids;      /* [capacity] */
+    MP_DEVICE_POINTER(int) expert_ids;            /* [ceil(capacity / block_size_m)] */
+    MP_DEVICE_POINTER(int) num_tokens_post_padded; /* [1] */
+    long long slots, capacity, segments, segment_slots;
+    int num_experts, block_size_m;
+} mp_align_params;
+
+/* gemm.cu: out[o(t), 0..n) = epilogue(sum_k a[r(t), k] * w[expert(t), 0..n, k]) for every slot t.
+ * r(t) is t / a_divisor, or the sorted position when a_sorted; o(t) is t / out_divisor, or the sorted position when out_sorted. */
+typedef struct mp_gemm_params {
+    MP_DEVICE_POINTER(const void) a;            /* [*, k] */
+    MP_DEVICE_POINTER(const void) w;            /* [num_experts, n, k] */
+    MP_DEVICE_POINTER(const void) bias;         /* [num_experts, n], or 0 */
+    MP_DEVICE_POINTER(const float) topk_weights; /* [slots], or 0 */
+    MP_DEVICE_POINTER(void) out;                /* [*, n] */
+    MP_DEVICE_POINTER(const int) sorted_token_ids;
+    MP_DEVICE_POINTER(const int) expert_ids;
+    MP_DEVICE_POINTER(const int) num_tokens_post_padded;
+    long long slots, first_block; /* a grid larger than one launch is cut into several */
+    int n, k, a_divisor, out_divisor, group_size_m;
+    int a_sorted, out_sorted;
+} mp_gemm_params;
+
+/* activation.cu: cache1 [rows, 2n or n] -> cache2 [rows, n]. A row r is skipped when expert_ids[r / expert_step] is -1, and with
+ * sorted_token_ids (sorted layout) also when it is padding. */
+typedef struct mp_activation_params {
+    MP_DEVICE_POINTER(const void) cache1;
+    MP_DEVICE_POINTER(void) cache2;
+    MP_DEVICE_POINTER(const int) expert_ids;
+    MP_DEVICE_POINTER(const int) sorted_token_ids;       /* or 0 */
+    MP_DEVICE_POINTER(const int) num_tokens_post_padded; /* or 0 */
+    long long rows, n, slots;
+    int expert_step;
+    float alpha, limit;
+} mp_activation_params;
+
+/* combine.cu: in [tokens, TOPK, k] -> out [tokens, k]. */
+typedef struct mp_combine_params {
+    MP_DEVICE_POINTER(const void) in;
+    MP_DEVICE_POINTER(void) out;
+    long long tokens, k;
+    double routed_scaling_factor;
+} mp_combine_params;
+
+/* tools.cu: digest of a buffer, and random contents for timing. */
+typedef struct mp_tool_params {
+    MP_DEVICE_POINTER(void) data;
+    MP_DEVICE_POINTER(unsigned long long) digest; /* digest: added to */
+    long long count;                              /* digest: bytes; fill: elements */
+    unsigned long long seed;
+    int num_experts; /* fill_ids */
+    float scale;     /* fill_elements: uniform in [-scale, scale) */
+} mp_tool_params;
+
+#endif

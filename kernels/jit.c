@@ -1,0 +1,200 @@
+#include "kernels/jit.h"
+
+#include "base/file.h"
+#include "kernels/driver.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define MAX_OPTIONS 32
+#define MAX_FILES 32
+
+/* Options that every kernel gets. No contraction, IEEE division, subnormals kept: the bits of the CPU model. */
+static const char *const common_options[] = {"--std=c++17", "--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false",
+                                             "--ptxas-options=-v"};
+
+/* From sm_90 on the architecture-specific target has what the family has, and more. */
+static void architecture_option(int architecture, char *option, size_t size) {
+    snprintf(option, size, "--gpu-architecture=sm_%d%s", architecture, architecture >= 90 ? "a" : "");
+}
+
+static const char *find_text(const char *name) {
+    for (int i = 0; i < mp_embedded_file_count; i++)
+        if (strcmp(mp_embedded_files[i].name, name) == 0) return mp_embedded_files[i].text;
+    return NULL;
+}
+
+/* The first line that says "error", or the first line. */
+static void first_error_line(const char *log, char *line, size_t size) {
+    const char *at = strstr(log, "error");
+    while (at && at > log && at[-1] != '\n') at--;
+    if (!at) at = log;
+    snprintf(line, size, "%.*s", (int)strcspn(at, "\n"), at);
+}
+
+mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes, char **log, mp_error *err) {
+    mp_status status = MP_EINTERNAL;
+    const mp_nvrtc *nvrtc = NULL;
+    nvrtcProgram program = NULL;
+    char *text = NULL, *code = NULL, target[64], line[512];
+    const char *headers[MAX_FILES], *header_names[MAX_FILES], *options[MAX_OPTIONS];
+    char words[sizeof kernel->options];
+    int option_count = 0, header_count = 0;
+    if (log) *log = NULL;
+
+    MP_DO(mp_nvrtc_load(&nvrtc, err));
+    const char *source = find_text(kernel->source);
+    if (!source || mp_embedded_file_count > MAX_FILES) {
+        status = mp_fail(err, MP_EINTERNAL, "%s is not among the %d embedded device texts (at most %d)", kernel->source, mp_embedded_file_count, MAX_FILES);
+        goto out;
+    }
+    for (int i = 0; i < mp_embedded_file_count; i++) {
+        headers[header_count] = mp_embedded_files[i].text;
+        header_names[header_count++] = mp_embedded_files[i].name;
+    }
+    architecture_option(architecture, target, sizeof target);
+    options[option_count++] = target;
+    for (size_t i = 0; i < sizeof common_options / sizeof *common_options; i++) options[option_count++] = common_options[i];
+    memcpy(words, kernel->options, sizeof words);
+    for (char *save, *word = strtok_r(words, " ", &save); word && option_count < MAX_OPTIONS; word = strtok_r(NULL, " ", &save))
+        options[option_count++] = word;
+
+    nvrtcResult result = nvrtc->nvrtcCreateProgram(&program, source, kernel->source, header_count, headers, header_names);
+    if (result == 0) result = nvrtc->nvrtcCompileProgram(program, option_count, options);
+    size_t log_bytes = 0;
+    if (program && nvrtc->nvrtcGetProgramLogSize(program, &log_bytes) == 0) {
+        text = calloc(1, log_bytes + 1);
+        if (text) nvrtc->nvrtcGetProgramLog(program, text);
+    }
+    if (result != 0) {
+        first_error_line(text ? text : "", line, sizeof line);
+        status = mp_fail(err, MP_EDEVICE, "%s %s for sm_%d: %s: %s", kernel->source, kernel->options, architecture, nvrtc->nvrtcGetErrorString(result), line);
+        goto out;
+    }
+    size_t code_bytes = 0;
+    if (nvrtc->nvrtcGetCUBINSize(program, &code_bytes) != 0 || code_bytes == 0) {
+        status = mp_fail(err, MP_EDEVICE, "%s %s: NVRTC made no machine code for sm_%d", kernel->source, kernel->options, architecture);
+        goto out;
+    }
+    code = malloc(code_bytes);
+    if (!code || !text) {
+        status = mp_fail(err, MP_EMEMORY, "%zu bytes for machine code", code_bytes);
+        goto out;
+    }
+    nvrtc->nvrtcGetCUBIN(program, code);
+    if (cubin) {
+        *cubin = code;
+        *cubin_bytes = code_bytes;
+        code = NULL;
+    }
+    if (log) {
+        *log = text;
+        text = NULL;
+    }
+    status = MP_OK;
+out:
+    if (program) nvrtc->nvrtcDestroyProgram(&program);
+    free(code);
+    free(text);
+    return status;
+}
+
+/* The cache folder, "" when there is none. The environment is read and the folder made once. */
+static char cache_folder[512];
+static void find_cache_folder(void) {
+    const char *own = getenv("MOEPARITY_CACHE"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int length = 0;
+    if (own && *own)
+        length = snprintf(cache_folder, sizeof cache_folder, "%s", own);
+    else if (xdg && *xdg)
+        length = snprintf(cache_folder, sizeof cache_folder, "%s/moeparity", xdg);
+    else if (home && *home)
+        length = snprintf(cache_folder, sizeof cache_folder, "%s/.cache/moeparity", home);
+    if (length >= (int)sizeof cache_folder || mp_file_make_directories(cache_folder, NULL) != MP_OK) cache_folder[0] = 0;
+}
+
+const char *mp_jit_cache_folder(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_cache_folder);
+    return cache_folder;
+}
+
+static XXH128_hash_t cache_key(const mp_kernel *kernel, int architecture, const mp_nvrtc *nvrtc) {
+    char head[1024];
+    char target[64];
+    architecture_option(architecture, target, sizeof target);
+    int length = snprintf(head, sizeof head, "%s|%s|%s|NVRTC %d.%d", kernel->source, kernel->options, target, nvrtc->major, nvrtc->minor);
+    for (size_t i = 0; i < sizeof common_options / sizeof *common_options; i++)
+        length += snprintf(head + length, sizeof head - (size_t)length, "|%s", common_options[i]);
+    XXH3_state_t state;
+    XXH3_128bits_reset(&state);
+    XXH3_128bits_update(&state, head, (size_t)length + 1);
+    for (int i = 0; i < mp_embedded_file_count; i++)
+        XXH3_128bits_update(&state, mp_embedded_files[i].text, strlen(mp_embedded_files[i].text) + 1);
+    return XXH3_128bits_digest(&state);
+}
+
+typedef struct entry_header {
+    char magic[8];
+    uint64_t bytes, digest; /* of the machine code behind it */
+} entry_header;
+static const char entry_magic[8] = "mpcubin";
+
+/* True when the file is there and whole; anything else is a miss. */
+static bool read_entry(const char *path, void **cubin, size_t *cubin_bytes) {
+    char *data = NULL;
+    size_t size = 0;
+    if (mp_file_read(path, &data, &size, NULL) != MP_OK) return false;
+    entry_header header = {0};
+    if (size >= sizeof header) memcpy(&header, data, sizeof header);
+    const bool whole = memcmp(header.magic, entry_magic, sizeof entry_magic) == 0 && header.bytes == size - sizeof header &&
+                       header.digest == XXH3_64bits(data + sizeof header, size - sizeof header);
+    if (whole) {
+        memmove(data, data + sizeof header, header.bytes);
+        *cubin = data;
+        *cubin_bytes = header.bytes;
+    } else {
+        free(data);
+    }
+    return whole;
+}
+
+static void write_entry(const char *stem, const mp_kernel *kernel, const void *cubin, size_t cubin_bytes) {
+    char path[640];
+    char *entry = malloc(sizeof(entry_header) + cubin_bytes);
+    if (!entry) return;
+    entry_header header = {.bytes = cubin_bytes, .digest = XXH3_64bits(cubin, cubin_bytes)};
+    memcpy(header.magic, entry_magic, sizeof entry_magic);
+    memcpy(entry, &header, sizeof header);
+    memcpy(entry + sizeof header, cubin, cubin_bytes);
+    snprintf(path, sizeof path, "%s.cubin", stem);
+    mp_file_replace(path, entry, sizeof header + cubin_bytes, NULL);
+    free(entry);
+
+    char *source = NULL;
+    const int length = asprintf(&source, "// %s\n%s", kernel->options, find_text(kernel->source));
+    if (length < 0) return;
+    snprintf(path, sizeof path, "%s.cu", stem);
+    mp_file_replace(path, source, (size_t)length, NULL);
+    free(source);
+}
+
+mp_status mp_jit_cubin(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes, mp_error *err) {
+    const mp_nvrtc *nvrtc = NULL;
+    mp_status status = mp_nvrtc_load(&nvrtc, err);
+    if (status != MP_OK) return status;
+    char stem[600] = "", path[640];
+    if (*mp_jit_cache_folder()) {
+        const XXH128_hash_t key = cache_key(kernel, architecture, nvrtc);
+        snprintf(stem, sizeof stem, "%s/%016llx%016llx", mp_jit_cache_folder(), (unsigned long long)key.high64, (unsigned long long)key.low64);
+        snprintf(path, sizeof path, "%s.cubin", stem);
+        if (read_entry(path, cubin, cubin_bytes)) return MP_OK;
+    }
+    status = mp_jit_compile(kernel, architecture, cubin, cubin_bytes, NULL, err);
+    if (status == MP_OK && *stem) write_entry(stem, kernel, *cubin, *cubin_bytes);
+    return status;
+}

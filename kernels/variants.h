@@ -1,0 +1,36 @@
+/* Which device kernels there are, and with what -D options a case needs them compiled. */
+#ifndef MP_KERNELS_VARIANTS_H
+#define MP_KERNELS_VARIANTS_H
+
+#include "kernels/config.h"
+
+/* One kernel: a device source, an entry in it, and its options, separated by blanks. */
+typedef struct mp_kernel {
+    const char *source, *entry;
+    char options[256];
+} mp_kernel;
+
+/* align.cu and its entries share one compilation. */
+mp_kernel mp_kernel_align(const char *entry);
+/* row_length: the GEMM's K; rows of whole 16-byte chunks are copied asynchronously. atomic: add to the output. */
+mp_kernel mp_kernel_gemm(const mp_tile *tile, mp_dtype dtype, int64_t row_length, bool atomic);
+mp_kernel mp_kernel_gate_up(const mp_case *c, const mp_config *config);
+mp_kernel mp_kernel_down(const mp_case *c, const mp_config *config);
+mp_kernel mp_kernel_activation(const mp_case *c);
+mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length);
+mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype);
+
+/* Elements of a row that one thread handles: 16 bytes of them, or 1 when rows are not made of whole 16-byte vectors. */
+int64_t mp_vector_length(mp_dtype dtype, int64_t row_length);
+/* Dynamic shared memory of the GEMM kernel: num_stages * (BM + BN) * BK elements, and the row tables. */
+int64_t mp_gemm_shared_bytes(const mp_tile *tile, mp_dtype dtype);
+/* float32 accumulators a thread holds, and the most that are compiled: a thread has 255 registers, and unrolled code for thousands of spilled
+ * accumulators takes minutes to build. */
+#define MP_GEMM_ACCUMULATORS_MAX 256
+int mp_gemm_accumulators(const mp_tile *tile);
+
+#define MP_CASE_KERNELS_MAX 6
+/* The distinct compilations of a case; returns their number. */
+int mp_case_kernels(const mp_case *c, const mp_config *config, mp_kernel kernels[MP_CASE_KERNELS_MAX]);
+
+#endif

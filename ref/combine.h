@@ -1,0 +1,22 @@
+/* Stage 5, combine: out[m,k] = rnd(rsf * sum_j cache3[m,j,k]), j ascending. */
+#ifndef MP_REF_COMBINE_H
+#define MP_REF_COMBINE_H
+
+#include "base/tensor.h"
+#include "ref/contract.h"
+
+/* The sum and its magnitudes, unscaled, for one output element; long double, so that it can judge fp64. */
+typedef struct mp_sum {
+    long double value, mass;
+} mp_sum;
+mp_sum mp_combine_sum(const mp_tensor *cache3, int64_t token, int64_t column);
+
+/* The value of out[m,k] before its last rounding: rsf (an fp32 value) times the sum, with the contract's inner rounding. */
+double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum);
+/* Bound of |subject - value| before the last rounding; derived in combine.c. */
+double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum);
+
+/* The stage: cache3 [M,topk,K] -> out [M,K], one rounding to out's dtype. */
+void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3, const mp_tensor *out);
+
+#endif

@@ -1,0 +1,86 @@
+#include "ref/gemm.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One slot: every column by a loop over k. Buffers hold a decoded row of a, a decoded row of w, and the results. */
+static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, double *a, double *w, double *value, double *mass,
+                       mp_gemm_visit visit, void *ctx) {
+    const int64_t N = p->w->dim[1], K = p->w->dim[2], expert = p->topk_ids[t];
+    mp_decode_row(p->a->dtype, p->a->data, p->a_row[t] * K, K, a);
+    for (int64_t n = 0; n < N; n++) {
+        mp_decode_row(p->w->dtype, p->w->data, (expert * N + n) * K, K, w);
+        double sum = 0, magnitudes = 0;
+        for (int64_t k = 0; k < K; k++) {
+            sum += a[k] * w[k];
+            magnitudes += fabs(a[k] * w[k]);
+        }
+        value[n] = sum;
+        mass[n] = magnitudes;
+    }
+    visit(ctx, &(mp_gemm_tile){.expert = expert, .count = 1, .n0 = 0, .n = N, .slot = &t, .value = value, .mass = with_mass ? mass : NULL});
+}
+
+static mp_status gemm_plain(const mp_gemm_problem *p, bool with_mass, mp_gemm_visit visit, void *ctx, mp_error *err) {
+    const size_t N = (size_t)p->w->dim[1], K = (size_t)p->w->dim[2];
+    bool failed = false;
+#pragma omp parallel
+    {
+        double *buffer = malloc((2 * K + 2 * N) * sizeof *buffer);
+        if (!buffer) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(dynamic, 16)
+        for (int64_t t = 0; t < p->slots; t++)
+            if (buffer && p->topk_ids[t] >= 0 && p->a_row[t] >= 0)
+                plain_slot(p, t, with_mass, buffer, buffer + K, buffer + 2 * K, buffer + 2 * K + N, visit, ctx);
+        free(buffer);
+    }
+    return failed ? mp_fail(err, MP_EMEMORY, "gemm: no memory for rows of %zu and %zu float64", K, N) : MP_OK;
+}
+
+mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool with_mass, mp_gemm_visit visit, void *ctx, mp_error *err) {
+    if (engine == MP_ENGINE_BLAS) return mp_gemm_float64_blas(problem, with_mass, visit, ctx, err);
+    return gemm_plain(problem, with_mass, visit, ctx, err);
+}
+
+double mp_epilogue_apply(const mp_epilogue *epilogue, double acc, int64_t expert, int64_t column, int64_t slot) {
+    if (epilogue->bias) acc += mp_decode(epilogue->bias->dtype, epilogue->bias->data, expert * epilogue->bias->dim[1] + column);
+    if (epilogue->weights) acc *= (double)epilogue->weights[slot];
+    return acc;
+}
+
+struct store {
+    const mp_epilogue *epilogue;
+    const int64_t *out_row;
+    const mp_tensor *out;
+};
+
+static void store_tile(void *ctx, const mp_gemm_tile *tile) {
+    const struct store *s = ctx;
+    const int64_t width = mp_tensor_row_length(s->out);
+    for (int64_t i = 0; i < tile->count; i++) {
+        const int64_t slot = tile->slot[i], row = s->out_row ? s->out_row[slot] : slot;
+        if (row < 0) continue;
+        for (int64_t j = 0; j < tile->n; j++)
+            mp_encode(s->out->dtype, s->out->data, row * width + tile->n0 + j,
+                      mp_epilogue_apply(s->epilogue, tile->value[i * tile->n + j], tile->expert, tile->n0 + j, slot));
+    }
+}
+
+void mp_gemm_zero_filtered(const mp_gemm_problem *problem, const int64_t *out_row, const mp_tensor *out) {
+    const size_t row_bytes = (size_t)mp_tensor_row_length(out) * mp_dtype_size(out->dtype);
+    for (int64_t t = 0; t < problem->slots; t++) {
+        const int64_t row = out_row ? out_row[t] : t;
+        if (problem->topk_ids[t] < 0 && row >= 0) memset(mp_tensor_row(out, row), 0, row_bytes);
+    }
+}
+
+mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
+                        const mp_tensor *out, mp_error *err) {
+    mp_gemm_zero_filtered(problem, out_row, out);
+    struct store s = {epilogue, out_row, out};
+    return mp_gemm_float64(engine, problem, false, store_tile, &s, err);
+}

@@ -1,0 +1,186 @@
+/* The terminal table: one row a case, as the field's parity tables read, and under a row that is not OK what a kernel author needs
+ * next: which check, which element, how to run it again. */
+#include "reports/report.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct figure_text {
+    char text[40];
+} figure_text;
+
+/* printf's sign of a NaN means nothing: "-nan" is "nan". */
+static figure_text scientific(double value) {
+    figure_text t = {"nan"};
+    if (!isnan(value)) snprintf(t.text, sizeof t.text, "%.2e", value);
+    return t;
+}
+
+static figure_text plain(double value, int digits) {
+    figure_text t = {"nan"};
+    if (!isnan(value)) snprintf(t.text, sizeof t.text, "%.*g", digits, value);
+    return t;
+}
+
+/* Text from elsewhere stays on its line and cannot steer the terminal. */
+static void put_text(FILE *out, const char *text) {
+    for (; *text != '\0'; text++) fputc((unsigned char)*text < 0x20 || *text == 0x7F ? ' ' : *text, out);
+}
+
+/* The pair to show: a broken promise before a difference that was only measured, then the larger difference; NaN is the largest. */
+static const mp_pair_figures *worst_pair(const mp_verdict *v) {
+    const mp_pair_figures *worst = NULL;
+    for (int i = 0; i < v->pair_count; i++) {
+        const mp_pair_figures *p = &v->pair[i];
+        if (worst == NULL) {
+            worst = p;
+            continue;
+        }
+        bool broken = p->required && !p->bits_equal, worst_broken = worst->required && !worst->bits_equal;
+        if (broken != worst_broken) {
+            if (broken) worst = p;
+        } else if (p->bits_equal != worst->bits_equal) {
+            if (!p->bits_equal) worst = p;
+        } else if (!isnan(worst->max_abs) && !(p->max_abs <= worst->max_abs)) {
+            worst = p;
+        }
+    }
+    return worst;
+}
+
+static void put_pairs(FILE *out, const mp_verdict *v) {
+    const mp_pair_figures *worst = worst_pair(v);
+    if (worst == NULL) {
+        fprintf(out, "  diff=n/a bits=not judged");
+        return;
+    }
+    int equal = 0;
+    for (int i = 0; i < v->pair_count; i++) equal += v->pair[i].bits_equal;
+    fprintf(out, "  diff=%s bits=%s (", scientific(worst->max_abs).text, worst->bits_equal ? "equal" : "differ");
+    if (v->pair_count > 1) fprintf(out, "%d/%d pairs equal%s", equal, v->pair_count, worst->bits_equal ? "" : "; worst ");
+    if (v->pair_count == 1 || !worst->bits_equal) put_text(out, worst->text);
+    fprintf(out, "%s)", worst->bits_equal || worst->required ? "" : ", equality not promised");
+}
+
+static void put_figures(FILE *out, const mp_verdict *v) {
+    bool numbers = v->end_to_end.judged;
+    for (int i = 0; i < MP_STAGE_COUNT; i++) numbers |= i != MP_ALIGN && v->stage[i].judged;
+    const mp_stage_figures *align = &v->stage[MP_ALIGN];
+    if (!numbers && align->judged) {
+        fprintf(out, "  align: %lld of %lld integers equal", (long long)align->bit_equal, (long long)align->compared);
+    } else if (!numbers) {
+        fprintf(out, "  f64: not judged");
+    } else {
+        int stage = mp_verdict_worst_stage(v);
+        const mp_stage_figures *worst = stage >= 0 ? &v->stage[stage] : &v->end_to_end;
+        fprintf(out, "  f64: max-abs=%s err/bound=%s", scientific(worst->max_abs).text, plain(worst->max_ratio, 3).text);
+        if (worst->max_ratio != 0) fprintf(out, " worst=%s", stage >= 0 ? mp_stage_name((mp_stage)stage) : "end-to-end");
+    }
+    if (v->check[MP_CHECK_GOLDEN].answer == MP_PASSED) fprintf(out, "  golden=equal");
+}
+
+static void put_stage_failure(FILE *out, const char *name, const mp_stage_figures *f) {
+    if (f->failed == 0) return;
+    fprintf(out, "        %s: %lld of %lld elements beyond their bound", name, (long long)f->failed, (long long)f->compared);
+    if (f->worst_index >= 0)
+        fprintf(out, "; worst [%lld]: %s, expected %s, bound %s, err/bound=%s", (long long)f->worst_index, plain(f->worst_value, 9).text,
+                plain(f->worst_expected, 9).text, scientific(f->worst_bound).text, plain(f->max_ratio, 3).text);
+    fputc('\n', out);
+}
+
+static void put_failures(FILE *out, const mp_verdict *v) {
+    bool reason_said = v->reason[0] == '\0';
+    for (int i = 0; i < MP_CHECK_COUNT; i++) {
+        const mp_check_result *check = &v->check[i];
+        if (check->answer != MP_FAILED) continue;
+        fprintf(out, "        %s: ", mp_check_name((mp_check)i));
+        put_text(out, check->text);
+        if (check->failures > 1) fprintf(out, " (the first of %d)", check->failures);
+        fputc('\n', out);
+        reason_said |= strstr(v->reason, check->text) != NULL;
+    }
+    if (!reason_said) {
+        fprintf(out, "        ");
+        put_text(out, v->reason);
+        fputc('\n', out);
+    }
+    for (int i = 0; i < MP_STAGE_COUNT; i++)
+        if (i != MP_ALIGN) put_stage_failure(out, mp_stage_name((mp_stage)i), &v->stage[i]);
+    if (v->end_to_end.judged) put_stage_failure(out, "end-to-end", &v->end_to_end);
+    for (int i = 0; i < v->pair_count; i++) {
+        const mp_pair_figures *p = &v->pair[i];
+        if (p->bits_equal) continue;
+        fprintf(out, "        ");
+        put_text(out, p->text);
+        fprintf(out, ": %lld of %lld elements differ, max-abs=%s%s", (long long)p->differing, (long long)p->compared,
+                scientific(p->max_abs).text, p->first[0] != '\0' ? ", first " : "");
+        put_text(out, p->first);
+        fprintf(out, "%s\n", p->required ? "" : " (equality not promised)");
+    }
+}
+
+void mp_report_row(FILE *out, const mp_verdict *v, int name_width, bool color) {
+    static const char *const tags[MP_OUTCOME_COUNT] = {"[OK]", "[FAIL]", "[SKIP]", "[CRASH]", "[TIMEOUT]"};
+    static const char *const colors[MP_OUTCOME_COUNT] = {"\033[32m", "\033[31m", "\033[33m", "\033[35m", "\033[35m"};
+    fprintf(out, "%s%-7s%s %-*s", color ? colors[v->outcome] : "", tags[v->outcome], color ? "\033[0m" : "", name_width, v->name);
+    if (v->outcome == MP_PASS || v->outcome == MP_FAIL) {
+        put_pairs(out, v);
+        put_figures(out, v);
+    } else {
+        fprintf(out, "  ");
+        put_text(out, v->reason);
+    }
+    fputc('\n', out);
+    if (v->outcome == MP_FAIL) put_failures(out, v);
+    if (v->outcome != MP_PASS && v->outcome != MP_SKIP) {
+        fprintf(out, "        repro: ");
+        put_text(out, v->repro);
+        fputc('\n', out);
+    }
+}
+
+static bool skipped_for(const mp_verdict *v, const char *reason) {
+    return v->outcome == MP_SKIP && strcmp(v->reason, reason) == 0;
+}
+
+/* One line for every distinct reason, in order of first appearance. */
+static void put_skip_reasons(FILE *out, const mp_verdict *verdicts, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (verdicts[i].outcome != MP_SKIP) continue;
+        const char *reason = verdicts[i].reason;
+        size_t first = 0, same = 0;
+        while (!skipped_for(&verdicts[first], reason)) first++;
+        if (first < i) continue;
+        for (size_t k = i; k < count; k++) same += skipped_for(&verdicts[k], reason);
+        fprintf(out, "  skipped %zu: ", same);
+        put_text(out, reason);
+        fputc('\n', out);
+    }
+}
+
+/* A pass says nothing about a question that was not asked, so the summary says which were not. */
+static void put_not_judged(FILE *out, const mp_verdict *verdicts, size_t count) {
+    bool first = true;
+    for (int check = 0; check < MP_CHECK_COUNT; check++) {
+        size_t cases = 0;
+        for (size_t i = 0; i < count; i++)
+            cases += (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_FAIL) && verdicts[i].check[check].answer == MP_NOT_JUDGED;
+        if (cases == 0) continue;
+        fprintf(out, "%s %s %zu", first ? "  not judged (cases):" : ",", mp_check_name((mp_check)check), cases);
+        first = false;
+    }
+    if (!first) fputc('\n', out);
+}
+
+void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally, const mp_verdict *verdicts, size_t count) {
+    fprintf(out, "%lld case%s: %lld passed, %lld failed, %lld skipped, %lld crashed, %lld timed out in %.1f s\n", (long long)tally->total,
+            tally->total == 1 ? "" : "s", (long long)tally->count[MP_PASS], (long long)tally->count[MP_FAIL],
+            (long long)tally->count[MP_SKIP], (long long)tally->count[MP_CRASH], (long long)tally->count[MP_TIMEOUT], info->seconds);
+    put_skip_reasons(out, verdicts, count);
+    put_not_judged(out, verdicts, count);
+    for (size_t i = 0; i < count; i++) {
+        if (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_SKIP) continue;
+        fprintf(out, "  %s %s\n", mp_outcome_name(verdicts[i].outcome), verdicts[i].name);
+    }
+    if (info->interrupted) fprintf(out, "interrupted: the figures cover only the cases run so far\n");
+}

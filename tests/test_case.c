@@ -1,0 +1,412 @@
+/* cases/case.c, field.c, validate.c: text and case are two forms of the same thing; what cannot be is refused with advice. */
+#include "cases/case.h"
+
+#include <locale.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void assert_contains(const char *text, const char *part) {
+    if (!strstr(text, part)) fail_msg("'%s' does not contain '%s'", text, part);
+}
+
+static mp_case parsed(const char *text) {
+    mp_error err;
+    mp_case c = mp_case_default();
+    if (mp_case_parse(&c, text, &err)) fail_msg("'%s': %s", text, err.text);
+    return c;
+}
+
+/* ---- random cases: any of these values may meet any other; the impossible ones are drawn again ---- */
+
+static const char *const choices[][9] = {
+    {"M", "1", "7", "65536", "70000", "2000000"},
+    {"E", "1", "8", "60", "1024"},
+    {"topk", "1", "2", "4", "8"},
+    {"K", "1", "100", "512", "7168"},
+    {"N", "1", "52", "256", "1048576"},
+    {"dtype", "bf16", "fp16", "fp32", "fp64"},
+    {"act", "silu", "gelu", "gelu_tanh", "relu2", "swiglu_oai", "silu_clamp", "clamp_silu"},
+    {"gated", "1", "1", "0"},
+    {"alpha", "1.702", "1.702", "0.1", "1e-300"},
+    {"limit", "7", "7", "10", "0.3333333333333333"},
+    {"interleaved", "0", "1"},
+    {"rsf", "1", "2.5", "-0.1", "2.827", "100000"},
+    {"mode", "combine", "no_combine", "inplace"},
+    {"apply_router_weight_on_input", "0", "1"},
+    {"bias", "0", "1"},
+    {"filter", "0", "0.25", "1"},
+    {"ep_size", "1", "1", "2", "8"},
+    {"ep_rank", "0", "0", "1"},
+    {"fused_sum", "0", "0", "1"},
+    {"layout", "route", "sorted"},
+    {"path", "fused", "runner", "chunked"},
+    {"scope", "all", "all", "align", "combine"},
+    {"tile", "auto", "16x16x32x1x1x1", "256x256x256x1024x8x5"},
+    {"tile_down", "auto", "auto", "16x64x64x8x4x3"},
+    {"data", "normal", "integer", "wide", "onehot", "special", "limits"},
+    {"routing", "uniform", "zipf", "hot", "empty", "first", "last", "duplicates", "padded"},
+    {"seed", "0", "1", "9223372036854775807"},
+};
+
+static uint64_t next_random(uint64_t *state) { /* Knuth's MMIX constants */
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return *state >> 33;
+}
+
+/* Each field keeps its default half of the time, else any combination would nearly always be impossible. */
+static bool random_case(uint64_t *state, mp_case *c) {
+    mp_error err;
+    *c = mp_case_default();
+    for (size_t f = 0; f < COUNT(choices); f++) {
+        size_t n = 1;
+        while (n < COUNT(choices[f]) && choices[f][n]) n++;
+        const char *value = choices[f][1 + next_random(state) % (n - 1)];
+        if (next_random(state) % 4 == 0) assert_int_equal(mp_case_set(c, choices[f][0], value, &err), MP_OK);
+    }
+    return mp_case_validate(c, &err) == MP_OK;
+}
+
+static void text_round_trips(void **unused) {
+    (void)unused;
+    uint64_t state = 1;
+    mp_case previous = mp_case_default();
+    char previous_text[MP_CASE_TEXT_MAX] = "";
+    int valid = 0;
+    for (int i = 0; i < 40000; i++) {
+        mp_case c, back = mp_case_default();
+        char text[MP_CASE_TEXT_MAX], again[MP_CASE_TEXT_MAX];
+        mp_error err;
+        if (!random_case(&state, &c)) continue;
+        valid++;
+        const size_t length = mp_case_text(&c, text, sizeof text);
+        assert_int_equal(length, strlen(text));
+        if (mp_case_parse(&back, text, &err)) fail_msg("'%s': %s", text, err.text);
+        assert_int_equal(mp_case_compare(&c, &back), 0);
+        mp_case_text(&back, again, sizeof again);
+        assert_string_equal(text, again);
+        /* Text and order distinguish the same cases, and the order is antisymmetric. */
+        assert_int_equal(mp_case_compare(&c, &previous) == 0, strcmp(text, previous_text) == 0);
+        assert_int_equal(mp_case_compare(&c, &previous), -mp_case_compare(&previous, &c));
+        previous = c;
+        memcpy(previous_text, text, sizeof text);
+    }
+    assert_true(valid > 1000);
+}
+
+static void canonical_text(void **unused) {
+    (void)unused;
+    char text[MP_CASE_TEXT_MAX], small[8];
+    const mp_case d = mp_case_default();
+    mp_case_text(&d, text, sizeof text);
+    assert_string_equal(text, "M=32 topk=2 act=silu");
+    assert_int_equal(mp_case_text(&d, small, sizeof small), strlen(text)); /* the whole length, as snprintf */
+    assert_string_equal(small, "M=32 to");
+    const mp_case c = parsed("  rsf=0.10\ttile=064x64x32x8x4x3 gated=false act=relu2 K=96 ");
+    mp_case_text(&c, text, sizeof text);
+    assert_string_equal(text, "M=32 topk=2 K=96 act=relu2 gated=0 rsf=0.1 tile=64x64x32x8x4x3");
+    const mp_case zero = parsed("rsf=-0 filter=-0");
+    assert_false(signbit(zero.rsf));
+}
+
+static void reals_are_exact_in_any_locale(void **unused) {
+    (void)unused;
+    static const double values[] = {0.1, 1.0 / 3, 2.827, 1e-300, 5e-324, 999999.9999999999, 0.30000000000000004};
+    setlocale(LC_ALL, "de_DE.UTF-8"); /* where it exists: a decimal comma */
+    for (size_t i = 0; i < COUNT(values); i++) {
+        mp_case c = mp_case_default();
+        char text[MP_CASE_TEXT_MAX];
+        c.rsf = values[i];
+        mp_case_text(&c, text, sizeof text);
+        assert_true(parsed(text).rsf == values[i]);
+    }
+    mp_case c = mp_case_default();
+    char text[MP_CASE_TEXT_MAX];
+    c.rsf = 0.1;
+    mp_case_text(&c, text, sizeof text);
+    assert_string_equal(text, "M=32 topk=2 act=silu rsf=0.1");
+    setlocale(LC_ALL, "C");
+}
+
+/* ---- refusals ---- */
+
+typedef struct refusal {
+    const char *text, *message;
+} refusal;
+
+static void refuse(const refusal *r, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        mp_error err = {0};
+        mp_case c = mp_case_default();
+        if (mp_case_parse(&c, r[i].text, &err) != MP_EINPUT) fail_msg("'%s' is accepted", r[i].text);
+        assert_contains(err.text, r[i].message);
+        const mp_case d = mp_case_default();
+        assert_int_equal(mp_case_compare(&c, &d), 0); /* left as it was */
+    }
+}
+
+static void bad_values_are_refused(void **unused) {
+    (void)unused;
+    static const refusal r[] = {
+        {"m=1", "did you mean 'M'?"},
+        {"topkk=1", "did you mean 'topk'?"},
+        {"zzzzzz=1", "unknown field 'zzzzzz'; known: M, E, topk, K, N, dtype, act"},
+        {"=1", "unknown field ''"},
+        {"M", "expected name=value"},
+        {"M=", "M=: expected an integer from 1 to 2147483647"},
+        {"M=0", "M=0: expected an integer from 1 to 2147483647"},
+        {"M=2147483648", "M=2147483648: expected"},
+        {"M=+1", "M=+1: expected"},
+        {"M=1x", "M=1x: expected"},
+        {"M=0x10", "M=0x10: expected"},
+        {"M=1.0", "M=1.0: expected"},
+        {"M=99999999999999999999", "expected an integer from 1 to 2147483647"},
+        {"seed=9223372036854775808", "expected an integer from 0 to 9223372036854775807"},
+        {"seed=-1", "seed=-1"},
+        {"topk=1025", "from 1 to 1024"},
+        {"rsf=nan", "rsf=nan: expected a number from -1e+06 to 1e+06"},
+        {"rsf=inf", "rsf=inf"},
+        {"rsf=1,5", "rsf=1,5"},
+        {"rsf=0x1p3", "rsf=0x1p3"},
+        {"rsf=1e9", "rsf=1e9"},
+        {"filter=1.01", "from 0 to 1"},
+        {"gated=2", "gated=2: expected 0 or 1"},
+        {"gated=yes", "gated=yes"},
+        {"act=swish", "act=swish: expected silu, gelu, gelu_tanh, relu2, swiglu_oai, silu_clamp, clamp_silu"},
+        {"act=SILU", "act=SILU"},
+        {"dtype=e4m3", "dtype=e4m3: expected bf16, fp16, fp32, fp64"},
+        {"tile=64x64x32x8x4", "tile=64x64x32x8x4: expected auto, or BLOCK_SIZE_M"},
+        {"tile=64x64x32x8x4x3x1", "tile="},
+        {"tile=0x0x0x0x0x0", "tile="},
+        {"tile=8x64x32x8x4x3", "tile="},
+        {"tile=512x64x32x8x4x3", "tile="},
+        {"tile=48x64x32x8x4x3", "tile="},
+        {"tile=64x8x32x8x4x3", "tile="},
+        {"tile=64x64x16x8x4x3", "tile="},
+        {"tile=64x64x512x8x4x3", "tile="},
+        {"tile=64x64x32x0x4x3", "tile="},
+        {"tile=64x64x32x1025x4x3", "tile="},
+        {"tile=64x64x32x8x3x3", "tile="},
+        {"tile=64x64x32x8x16x3", "tile="},
+        {"tile=64x64x32x8x4x6", "tile="},
+        {"M=1 M=2", "M is given twice"},
+        {"M=1 M=1", "M is given twice"},
+    };
+    refuse(r, COUNT(r));
+}
+
+static void impossible_combinations_are_refused(void **unused) {
+    (void)unused;
+    static const refusal r[] = {
+        {"act=relu2", "add gated=0"},
+        {"act=gelu_tanh gated=0", "use gated=1"},
+        {"act=swiglu_oai gated=0", "use gated=1"},
+        {"act=silu_clamp gated=0", "use gated=1"},
+        {"act=clamp_silu gated=0", "use gated=1"},
+        {"interleaved=1 gated=0", "interleaved=1 alternates gate and up rows"},
+        {"alpha=1", "alpha means nothing to act=silu"},
+        {"act=silu_clamp alpha=1", "alpha means nothing to act=silu_clamp"},
+        {"act=gelu limit=10", "limit means nothing to act=gelu"},
+        {"dtype=fp64", "add scope=combine"},
+        {"fused_sum=1 topk=4 mode=no_combine", "use mode=combine, not mode=no_combine"},
+        {"fused_sum=1 topk=4 mode=inplace", "not mode=inplace"},
+        {"fused_sum=1 topk=2", "topk > 2 only: topk=2"},
+        {"fused_sum=1 topk=4 path=runner", "use path=fused, not path=runner"},
+        {"fused_sum=1 topk=4 path=chunked", "not path=chunked"},
+        {"fused_sum=1 topk=4 layout=sorted", "use fused_sum=0"},
+        {"layout=sorted path=runner", "layout=sorted cannot serve hooks or chunks"},
+        {"layout=sorted path=chunked", "not path=chunked"},
+        {"mode=no_combine rsf=2", "use rsf=1"},
+        {"tile_down=64x64x32x8x4x3", "tile_down needs tile"},
+        {"tile=64x64x32x8x4x3 tile_down=32x64x32x8x4x3", "BLOCK_SIZE_M 32 and tile has 64"},
+        {"ep_rank=1", "ranks count from 0 to ep_size-1"},
+        {"ep_size=4 ep_rank=4", "ep_rank=4 with ep_size=4"},
+        {"ep_size=2 filter=0.5", "use filter=0 or ep_size=1"},
+        {"E=65536 ep_size=32", "at most 1048576 experts"},
+        {"topk=1 routing=duplicates", "use topk >= 2"},
+        {"topk=9", "topk=9 distinct experts cannot be drawn from 8"},
+        {"topk=5 routing=empty", "cannot be drawn from 4 (routing=empty)"},
+        {"topk=9 routing=hot", "cannot be drawn from 8 (routing=hot)"},
+        {"E=1 topk=1 routing=empty", "use E >= 2"},
+        {"M=1073741824 topk=2", "sorted positions are 32-bit"},
+        {"scope=align path=runner", "use path=fused or path=chunked"},
+        {"scope=align K=96", "scope=align does not use K: remove K=96"},
+        {"scope=align N=96", "remove N=96"},
+        {"scope=align dtype=fp16", "remove dtype=fp16"},
+        {"scope=align act=gelu", "remove act=gelu"},
+        {"scope=align bias=1", "remove bias=1"},
+        {"scope=align mode=inplace", "remove mode=inplace"},
+        {"scope=align layout=sorted", "remove layout=sorted"},
+        {"scope=align data=wide", "remove data=wide"},
+        {"scope=align rsf=2", "remove rsf=2"},
+        {"scope=combine N=96", "scope=combine does not use N: remove N=96"},
+        {"scope=combine mode=inplace", "remove mode=inplace"},
+        {"scope=combine mode=no_combine", "remove mode=no_combine"},
+        {"scope=combine path=chunked", "remove path=chunked"},
+        {"scope=combine fused_sum=1 topk=4", "remove fused_sum=1"},
+        {"scope=combine tile=64x64x32x8x4x3", "remove tile=64x64x32x8x4x3"},
+        {"scope=combine gated=0", "remove gated=0"},
+        {"scope=combine apply_router_weight_on_input=1", "remove apply_router_weight_on_input=1"},
+    };
+    refuse(r, COUNT(r));
+}
+
+/* The nearest possible neighbours of the refusals above. */
+static void possible_combinations_are_accepted(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {
+        "act=relu2 gated=0",
+        "act=gelu gated=0",
+        "act=swiglu_oai alpha=1 limit=3 interleaved=1 bias=1",
+        "act=clamp_silu limit=10",
+        "dtype=fp64 scope=combine rsf=2.5 data=special filter=0.5",
+        "fused_sum=1 topk=3 rsf=2.5 filter=0.5",
+        "layout=sorted mode=inplace",
+        "layout=sorted mode=no_combine",
+        "tile=64x64x32x8x4x3 tile_down=64x256x256x1024x8x5",
+        "tile=64x64x32x8x4x3",
+        "ep_size=4 ep_rank=3 topk=32",
+        "topk=9 routing=first",
+        "topk=9 routing=last",
+        "topk=9 routing=duplicates",
+        "topk=4 routing=empty",
+        "M=1073740000 topk=2",
+        "scope=align path=chunked M=70000 tile=16x64x64x1x4x3",
+        "scope=combine routing=padded K=96",
+        "path=chunked mode=no_combine",
+    };
+    for (size_t i = 0; i < COUNT(texts); i++) parsed(texts[i]);
+}
+
+/* Values that no text can give: a case made by a program is checked as well. */
+static void values_from_code_are_checked(void **unused) {
+    (void)unused;
+    mp_error err;
+    mp_case c = mp_case_default();
+    c.act = MP_ACTIVATION_COUNT;
+    assert_int_equal(mp_case_validate(&c, &err), MP_EINPUT);
+    assert_contains(err.text, "act=?");
+    c = mp_case_default();
+    c.dtype = MP_E4M3;
+    assert_int_equal(mp_case_validate(&c, &err), MP_EINPUT);
+    c = mp_case_default();
+    c.rsf = (double)NAN;
+    assert_int_equal(mp_case_validate(&c, &err), MP_EINPUT);
+    c = mp_case_default();
+    c.tile.num_warps = 4;
+    assert_int_equal(mp_case_validate(&c, &err), MP_EINPUT);
+    c = mp_case_default();
+    c.M = 0;
+    assert_int_equal(mp_case_validate(&c, &err), MP_EINPUT);
+}
+
+/* ---- matching ---- */
+
+static void expressions_match(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *expr;
+        bool matched;
+    } e[] = {
+        {"", true},          {"M=32", true},          {"M=33", false},      {"M!=32", false},     {"M!=33", true},     {"M<33", true},
+        {"M<32", false},     {"M<=32", true},         {"M<=31", false},     {"M>31", true},       {"M>32", false},     {"M>=32", true},
+        {"M>=33", false},    {"M<3000000000", true},  {"rsf>2.4", true},    {"rsf<2.5", false},   {"rsf=2.50", true},  {"act=silu", true},
+        {"act!=silu", false}, {"act=gelu", false},    {"mode=combine", true}, {"gated=1", true},  {"tile=auto", true}, {"tile!=auto", false},
+        {"silu", true},      {"gelu", false},         {"rsf", true},        {"filter", false},    {"M=32 topk=2", true}, {" M=32   topk=3 ", false},
+        {"M=33 topk=2", false}, {"silu M>1 rsf", true}, {"K=512", true},
+    };
+    const mp_case c = parsed("rsf=2.5");
+    for (size_t i = 0; i < COUNT(e); i++) {
+        mp_error err;
+        bool matched;
+        if (mp_case_match(&c, e[i].expr, &matched, &err)) fail_msg("'%s': %s", e[i].expr, err.text);
+        if (matched != e[i].matched) fail_msg("'%s' gives %d", e[i].expr, matched);
+    }
+}
+
+static void bad_expressions_are_refused(void **unused) {
+    (void)unused;
+    static const refusal r[] = {
+        {"X=1", "unknown field 'X'"}, {"M=abc", "expected an integer"}, {"M!1", "expected name=value, name!=value"},
+        {"act<silu", "act is not a number"}, {"gated>=1", "gated is not a number"}, {"act=swish", "expected silu, gelu"},
+        {"M=33 act=swish", "expected silu, gelu"}, /* a term after one that already failed is still checked */
+        {"M==32", "M==32"}, {"tile=3", "expected auto"},
+    };
+    const mp_case c = mp_case_default();
+    for (size_t i = 0; i < COUNT(r); i++) {
+        mp_error err;
+        bool matched;
+        if (mp_case_match(&c, r[i].text, &matched, &err) != MP_EINPUT) fail_msg("'%s' is accepted", r[i].text);
+        assert_contains(err.text, r[i].message);
+    }
+}
+
+/* ---- other forms ---- */
+
+static void json_has_every_field(void **unused) {
+    (void)unused;
+    const mp_case c = parsed("M=7 rsf=2.5 act=gelu tile=64x64x32x8x4x3 gated=0");
+    json_t *json = mp_case_json(&c);
+    assert_non_null(json);
+    assert_int_equal(json_object_size(json), COUNT(choices));
+    for (size_t f = 0; f < COUNT(choices); f++) assert_non_null(json_object_get(json, choices[f][0]));
+    assert_int_equal(json_integer_value(json_object_get(json, "M")), 7);
+    assert_true(json_real_value(json_object_get(json, "rsf")) == 2.5);
+    assert_string_equal(json_string_value(json_object_get(json, "act")), "gelu");
+    assert_string_equal(json_string_value(json_object_get(json, "tile")), "64x64x32x8x4x3");
+    assert_string_equal(json_string_value(json_object_get(json, "tile_down")), "auto");
+    assert_true(json_is_false(json_object_get(json, "gated")));
+    json_decref(json);
+}
+
+static void count_line(void *ctx, const char *text) {
+    size_t *count = ctx;
+    char start[64];
+    snprintf(start, sizeof start, "%s=", choices[*count][0]);
+    assert_memory_equal(text, start, strlen(start));
+    ++*count;
+}
+
+static void fields_are_described_in_order(void **unused) {
+    (void)unused;
+    size_t count = 0;
+    mp_case_describe_fields(count_line, &count);
+    assert_int_equal(count, COUNT(choices));
+}
+
+static void names(void **unused) {
+    (void)unused;
+    assert_string_equal(mp_activation_name(MP_CLAMP_SILU), "clamp_silu");
+    assert_string_equal(mp_mode_name(MP_NO_COMBINE), "no_combine");
+    assert_string_equal(mp_layout_name(MP_SORTED), "sorted");
+    assert_string_equal(mp_path_name(MP_CHUNKED), "chunked");
+    assert_string_equal(mp_scope_name(MP_SCOPE_COMBINE), "combine");
+    assert_string_equal(mp_data_name(MP_LIMITS), "limits");
+    assert_string_equal(mp_routing_name(MP_PADDED), "padded");
+    assert_string_equal(mp_routing_name(MP_ROUTING_COUNT), "?");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_round_trips),
+        cmocka_unit_test(canonical_text),
+        cmocka_unit_test(reals_are_exact_in_any_locale),
+        cmocka_unit_test(bad_values_are_refused),
+        cmocka_unit_test(impossible_combinations_are_refused),
+        cmocka_unit_test(possible_combinations_are_accepted),
+        cmocka_unit_test(values_from_code_are_checked),
+        cmocka_unit_test(expressions_match),
+        cmocka_unit_test(bad_expressions_are_refused),
+        cmocka_unit_test(json_has_every_field),
+        cmocka_unit_test(fields_are_described_in_order),
+        cmocka_unit_test(names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,185 @@
+/* Every device kernel compiles for every architecture that is supported, and the default configs do not spill. Needs NVRTC, no GPU. */
+#include "kernels/driver.h"
+#include "kernels/jit.h"
+#include "kernels/report.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const int architectures[] = {80, 90, 100};
+#define ARCHITECTURES 3
+#define MAX_JOBS 256
+
+typedef struct job {
+    int architecture;
+    mp_kernel kernel;
+    int64_t dynamic_bytes;
+    bool may_spill;
+    mp_status status;
+    mp_compile_report report;
+    mp_error err;
+} job;
+
+static job jobs[MAX_JOBS];
+static int job_count;
+
+static void add(int architecture, mp_kernel kernel, int64_t dynamic_bytes, bool may_spill) {
+    assert_true(job_count < MAX_JOBS);
+    jobs[job_count++] = (job){.architecture = architecture, .kernel = kernel, .dynamic_bytes = dynamic_bytes, .may_spill = may_spill};
+}
+
+static void add_gemm(int architecture, mp_tile tile, mp_dtype dtype, int64_t k, bool atomic, bool may_spill) {
+    assert_int_equal(mp_tile_validate(&tile, NULL), MP_OK);
+    add(architecture, mp_kernel_gemm(&tile, dtype, k, atomic), mp_gemm_shared_bytes(&tile, dtype), may_spill);
+}
+
+/* Compiles the jobs in parallel, prints their table and fails if one failed or spilled. */
+static void run_jobs(void) {
+    int failed = 0;
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < job_count; i++) jobs[i].status = mp_kernel_compile_report(jobs[i].architecture, &jobs[i].kernel, &jobs[i].report, &jobs[i].err);
+    printf("%-6s %-14s %9s %7s %6s %9s  options\n", "arch", "entry", "registers", "spills", "stack", "shared");
+    for (int i = 0; i < job_count; i++) {
+        const job *j = &jobs[i];
+        const mp_compile_report *r = &j->report;
+        const int spills = r->spill_store_bytes + r->spill_load_bytes;
+        printf("sm_%-3d %-14s %9d %7d %6d %9lld  %s\n", j->architecture, j->kernel.entry, r->registers, spills, r->stack_bytes,
+               (long long)(r->shared_bytes + j->dynamic_bytes), j->kernel.options);
+        if (j->status != MP_OK) print_error("%s\n", j->err.text);
+        if (j->status == MP_OK && spills > 0 && !j->may_spill) print_error("spills %d bytes\n", spills);
+        failed += j->status != MP_OK || r->registers < 1 || (spills > 0 && !j->may_spill);
+    }
+    job_count = 0;
+    assert_int_equal(failed, 0);
+}
+
+static void default_configs_do_not_spill(void **state) {
+    (void)state;
+    for (int a = 0; a < ARCHITECTURES; a++)
+        for (mp_dtype dtype = MP_BF16; dtype <= MP_FP32; dtype++)
+            for (int64_t M = 8; M <= 9; M++) { /* M <= E and M > E have their own default */
+                mp_case c = mp_case_default();
+                mp_config config;
+                c.M = M;
+                c.dtype = dtype;
+                assert_int_equal(mp_config_resolve(&c, "", &config, NULL), MP_OK);
+                add_gemm(architectures[a], config.up, dtype, c.K, false, false);
+            }
+    run_jobs();
+}
+
+static void tiles_compile(void **state) {
+    (void)state;
+    const struct {
+        mp_tile tile;
+        mp_dtype dtype;
+        bool may_spill;
+    } tiles[] = {
+        {{16, 16, 32, 1, 8, 5}, MP_BF16, false}, /* fewer warp tiles than warps */
+        {{16, 64, 128, 1, 4, 3}, MP_BF16, false},
+        {{16, 128, 64, 1, 4, 4}, MP_FP16, false},
+        {{32, 32, 256, 1, 1, 1}, MP_BF16, true}, /* one warp copies 64 chunks a lane */
+        {{64, 128, 64, 32, 4, 3}, MP_BF16, false},
+        {{128, 128, 64, 8, 8, 4}, MP_BF16, false},
+        {{128, 256, 64, 16, 8, 3}, MP_BF16, false},
+        {{128, 256, 64, 16, 8, 3}, MP_FP16, false},
+        {{256, 128, 32, 8, 8, 3}, MP_FP32, true},
+        {{256, 256, 32, 8, 8, 2}, MP_FP16, true}, /* 256 accumulators: must spill, must run */
+    };
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) add_gemm(90, tiles[i].tile, tiles[i].dtype, 512, false, tiles[i].may_spill);
+    for (int a = 0; a < ARCHITECTURES; a++)
+        for (mp_dtype dtype = MP_BF16; dtype <= MP_FP32; dtype++) add_gemm(architectures[a], (mp_tile){32, 64, 32, 1, 4, 2}, dtype, 99, true, false);
+    run_jobs();
+}
+
+static void other_kernels_compile(void **state) {
+    (void)state;
+    for (int a = 0; a < ARCHITECTURES; a++) {
+        const int architecture = architectures[a];
+        add(architecture, mp_kernel_align("align_count"), 0, false);
+        for (mp_dtype dtype = MP_BF16; dtype <= MP_FP64; dtype++) {
+            add(architecture, mp_kernel_tool("fill_elements", dtype), 0, false);
+            add(architecture, mp_kernel_combine(dtype, 8, 512), 0, false);
+        }
+        add(architecture, mp_kernel_combine(MP_BF16, 1, 33), 0, false);
+        for (mp_activation act = 0; act < MP_ACTIVATION_COUNT; act++) {
+            mp_case c = mp_case_default();
+            c.act = act;
+            c.gated = act != MP_RELU2;
+            c.interleaved = act == MP_SWIGLU_OAI;
+            c.dtype = (mp_dtype)(act % 3); /* bf16, fp16, fp32 in turn */
+            c.N = act == MP_GELU ? 33 : 256;
+            add(architecture, mp_kernel_activation(&c), 0, false);
+        }
+    }
+    run_jobs();
+}
+
+static void too_many_accumulators_are_refused(void **state) {
+    (void)state;
+    mp_compile_report report;
+    mp_error err = {0};
+    const mp_tile tile = {256, 256, 64, 8, 4, 2};
+    assert_int_equal(mp_gemm_accumulators(&tile), 512);
+    assert_int_equal(mp_kernels_compile_report(90, &tile, MP_BF16, &report, &err), MP_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "512 accumulators"));
+}
+
+static void errors_name_the_line(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_kernel kernel = mp_kernel_combine(MP_BF16, 2, 512);
+    strcat(kernel.options, " -DTOPK=nonsense");
+    assert_int_equal(mp_jit_compile(&kernel, 90, NULL, NULL, NULL, &err), MP_EDEVICE);
+    assert_non_null(strstr(err.text, "error"));
+    kernel.source = "kernels/device/absent.cu";
+    assert_int_equal(mp_jit_compile(&kernel, 90, NULL, NULL, NULL, &err), MP_EINTERNAL);
+}
+
+/* A second request is served from the disk; a damaged entry is not believed. */
+static void cache_survives_damage(void **state) {
+    (void)state;
+    const char *folder = getenv("MOEPARITY_CACHE");
+    char command[256];
+    void *first = NULL, *second = NULL, *third = NULL;
+    size_t first_bytes = 0, second_bytes = 0, third_bytes = 0;
+    const mp_kernel kernel = mp_kernel_combine(MP_BF16, 2, 512);
+    assert_int_equal(mp_jit_cubin(&kernel, 90, &first, &first_bytes, NULL), MP_OK);
+    assert_true(first_bytes > 0);
+    assert_int_equal(mp_jit_cubin(&kernel, 90, &second, &second_bytes, NULL), MP_OK);
+    assert_int_equal(first_bytes, second_bytes);
+    assert_memory_equal(first, second, first_bytes);
+    snprintf(command, sizeof command, "for f in '%s'/*.cubin; do printf x | dd of=$f bs=1 seek=300 conv=notrunc status=none; done", folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(mp_jit_cubin(&kernel, 90, &third, &third_bytes, NULL), MP_OK);
+    assert_int_equal(first_bytes, third_bytes);
+    assert_memory_equal(first, third, first_bytes);
+    free(first);
+    free(second);
+    free(third);
+}
+
+int main(void) {
+    const mp_nvrtc *nvrtc;
+    mp_error err = {0};
+    char folder[] = "/tmp/test_compile.XXXXXX", command[64];
+    if (mp_nvrtc_load(&nvrtc, &err) != MP_OK) {
+        printf("SKIP: %s\n", err.text);
+        return 77;
+    }
+    unsetenv("SGLANG_MOE_CONFIG_DIR");
+    unsetenv("VLLM_TUNED_CONFIG_FOLDER");
+    if (!mkdtemp(folder) || setenv("MOEPARITY_CACHE", folder, 1) != 0) return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(default_configs_do_not_spill), cmocka_unit_test(tiles_compile),        cmocka_unit_test(other_kernels_compile),
+        cmocka_unit_test(too_many_accumulators_are_refused), cmocka_unit_test(errors_name_the_line), cmocka_unit_test(cache_survives_damage),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return system(command) == 0 ? failed : 1;
+}

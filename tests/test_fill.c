@@ -1,0 +1,632 @@
+/* cases/fill.c, routing.c, inputs.c: the same bits everywhere, and each family has the property it exists for. */
+#include "cases/inputs.h"
+
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+typedef struct fixture {
+    mp_case c;
+    mp_inputs in;
+} fixture;
+
+static fixture made(const char *text) {
+    mp_error err;
+    fixture f = {.c = mp_case_default()};
+    if (mp_case_parse(&f.c, text, &err) || mp_inputs_create(&f.c, &f.in, &err)) fail_msg("'%s': %s", text, err.text);
+    return f;
+}
+
+static double value(const fixture *f, mp_input which, int64_t index) {
+    return mp_decode(f->in.t[which].dtype, f->in.t[which].data, index);
+}
+
+static const int32_t *ids_of(const fixture *f) {
+    return f->in.t[MP_TOPK_IDS].data;
+}
+
+/* ---- the same bits ---- */
+
+/* Raise MP_FILL_VERSION when one of these has to change: every stored golden depends on them. */
+static void digests_are_pinned(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *text;
+        uint64_t digest;
+    } pinned[] = {
+        {"M=9 K=40 N=24 bias=1 data=normal", UINT64_C(0)},
+        {"M=9 K=40 N=24 bias=1 data=integer", UINT64_C(0)},
+        {"M=9 K=40 N=24 bias=1 data=wide", UINT64_C(0)},
+        {"M=9 K=40 N=24 bias=1 data=onehot", UINT64_C(0)},
+        {"M=9 K=40 N=24 bias=1 data=special", UINT64_C(0)},
+        {"M=9 K=40 N=24 bias=1 data=limits", UINT64_C(0)},
+        {"M=9 K=40 N=24 dtype=fp16 data=wide", UINT64_C(0)},
+        {"M=9 K=40 N=24 dtype=fp16 data=special", UINT64_C(0)},
+        {"M=9 K=40 N=24 dtype=fp32 data=wide", UINT64_C(0)},
+        {"M=9 K=40 N=24 dtype=fp32 data=special", UINT64_C(0)},
+        {"M=9 topk=5 K=40 scope=combine dtype=fp64", UINT64_C(0)},
+        {"M=99 E=60 topk=4 scope=align routing=uniform", UINT64_C(0)},
+        {"M=99 E=60 topk=4 scope=align routing=zipf", UINT64_C(0)},
+        {"M=99 E=60 topk=4 scope=align routing=hot", UINT64_C(0)},
+        {"M=99 E=60 topk=4 scope=align routing=empty", UINT64_C(0)},
+        {"M=99 E=60 topk=4 scope=align routing=first", UINT64_C(0)},
+        {"M=99 E=60 topk=4 scope=align routing=last", UINT64_C(0)},
+        {"M=99 E=60 topk=4 scope=align routing=duplicates", UINT64_C(0)},
+        {"M=99 E=60 topk=4 scope=align routing=padded", UINT64_C(0)},
+        {"M=99 E=60 topk=4 scope=align filter=0.3", UINT64_C(0)},
+        {"M=99 E=60 topk=4 scope=align ep_size=3 ep_rank=1", UINT64_C(0)},
+    };
+    bool equal = MP_FILL_VERSION == 1;
+    for (size_t i = 0; i < COUNT(pinned); i++) {
+        fixture f = made(pinned[i].text);
+        const uint64_t digest = mp_inputs_digest(&f.in);
+        if (digest != pinned[i].digest) {
+            print_error("{\"%s\", UINT64_C(0x%016llX)},\n", pinned[i].text, (unsigned long long)digest);
+            equal = false;
+        }
+        mp_inputs_destroy(&f.in);
+    }
+    assert_true(equal);
+}
+
+static void threads_do_not_matter(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {"M=37 bias=1", "M=37 data=wide dtype=fp16", "M=37 data=special routing=zipf", "M=1003 scope=align routing=hot filter=0.5",
+                                        "M=37 scope=combine dtype=fp64", "M=101 data=integer routing=duplicates topk=4"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        uint64_t digest[3];
+        for (int t = 0; t < 3; t++) {
+            omp_set_num_threads(t == 0 ? 1 : t == 1 ? 2 : 7);
+            fixture f = made(texts[i]);
+            digest[t] = mp_inputs_digest(&f.in);
+            mp_inputs_destroy(&f.in);
+        }
+        assert_true(digest[0] == digest[1] && digest[0] == digest[2]);
+    }
+    omp_set_num_threads(2);
+}
+
+/* A token's inputs do not depend on how many tokens there are, nor its ids on their number. */
+static void a_larger_batch_begins_with_the_smaller(void **unused) {
+    (void)unused;
+    fixture a = made("M=5 K=70 N=30"), b = made("M=9 K=70 N=30");
+    for (int t = 0; t < MP_INPUT_COUNT; t++) {
+        if (a.in.t[t].data) assert_memory_equal(a.in.t[t].data, b.in.t[t].data, mp_tensor_bytes(&a.in.t[t]));
+    }
+    mp_inputs_destroy(&a.in);
+    mp_inputs_destroy(&b.in);
+}
+
+static void seeds_and_tensors_differ(void **unused) {
+    (void)unused;
+    fixture a = made("M=64 K=64 N=64"), b = made("M=64 K=64 N=64 seed=1");
+    int same = 0;
+    for (int64_t i = 0; i < 64 * 64; i++) same += value(&a, MP_X, i) == value(&b, MP_X, i);
+    assert_true(same < 100);
+    for (int lag = -2; lag <= 2; lag++) { /* streams are not shifted copies of each other */
+        double product = 0;
+        for (int64_t i = 2; i < 64 * 64 - 2; i++) product += value(&a, MP_X, i) * value(&b, MP_X, i + lag) + value(&a, MP_X, i) * value(&a, MP_W1, i + lag);
+        assert_true(fabs(product) / 4096 < 0.15); /* six standard deviations: sqrt(2)*1.33/sqrt(4096)... of products near 1 */
+    }
+    mp_inputs_destroy(&a.in);
+    mp_inputs_destroy(&b.in);
+}
+
+static void plan_is_what_create_makes(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *text;
+        bool present[MP_INPUT_COUNT]; /* x w1 w2 b1 b2 ids weights cache3 */
+    } p[] = {{"M=3 K=5 N=7", {1, 1, 1, 0, 0, 1, 1, 0}},
+             {"M=3 K=5 N=7 bias=1 gated=0", {1, 1, 1, 1, 1, 1, 1, 0}},
+             {"M=3 scope=align", {0, 0, 0, 0, 0, 1, 0, 0}},
+             {"M=3 K=5 scope=combine", {0, 0, 0, 0, 0, 1, 0, 1}}};
+    for (size_t i = 0; i < COUNT(p); i++) {
+        mp_inputs plan;
+        fixture f = made(p[i].text);
+        mp_inputs_plan(&f.c, &plan);
+        for (int t = 0; t < MP_INPUT_COUNT; t++) {
+            assert_null(plan.t[t].data);
+            assert_int_equal(f.in.t[t].data != NULL, p[i].present[t]);
+            assert_memory_equal(plan.t[t].dim, f.in.t[t].dim, sizeof plan.t[t].dim);
+            if (p[i].present[t]) assert_true(mp_tensor_guards_intact(&f.in.t[t], &(int64_t){0}));
+        }
+        mp_inputs_destroy(&f.in);
+    }
+    fixture f = made("M=3 E=4 K=5 N=7 bias=1 topk=2");
+    assert_int_equal(mp_tensor_count(&f.in.t[MP_W1]), 4 * 14 * 5);
+    assert_int_equal(mp_tensor_count(&f.in.t[MP_W2]), 4 * 5 * 7);
+    assert_int_equal(mp_tensor_count(&f.in.t[MP_B1]), 4 * 14);
+    assert_int_equal(mp_tensor_count(&f.in.t[MP_B2]), 4 * 5);
+    mp_inputs_destroy(&f.in);
+}
+
+/* ---- data families ---- */
+
+/* Root mean square of the final float64 output of a silu case, straight from the formulas. */
+static double output_rms(const char *text) {
+    fixture f = made(text);
+    const int64_t K = f.c.K, N = f.c.N, rows = mp_case_w1_rows(&f.c);
+    double *out = calloc((size_t)(f.c.M * K), sizeof *out), *h = malloc((size_t)N * sizeof *h), squares = 0;
+    for (int64_t slot = 0; slot < mp_case_slots(&f.c); slot++) {
+        const int64_t m = slot / f.c.topk, e = ids_of(&f)[slot];
+        for (int64_t n = 0; n < N; n++) {
+            double gate = 0, up = f.c.gated ? 0 : 1;
+            for (int64_t k = 0; k < K; k++) {
+                gate += value(&f, MP_X, m * K + k) * value(&f, MP_W1, (e * rows + n) * K + k);
+                if (f.c.gated) up += value(&f, MP_X, m * K + k) * value(&f, MP_W1, (e * rows + N + n) * K + k);
+            }
+            h[n] = gate / (1 + exp(-gate)) * up;
+        }
+        for (int64_t k = 0; k < K; k++) {
+            double sum = 0;
+            for (int64_t n = 0; n < N; n++) sum += h[n] * value(&f, MP_W2, (e * K + k) * N + n);
+            out[m * K + k] += value(&f, MP_TOPK_WEIGHTS, slot) * sum;
+        }
+    }
+    for (int64_t i = 0; i < f.c.M * K; i++) squares += out[i] * out[i];
+    const double rms = sqrt(squares / (double)(f.c.M * K));
+    free(out);
+    free(h);
+    mp_inputs_destroy(&f.in);
+    return rms;
+}
+
+static void outputs_are_near_one(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {"M=8 K=512 N=256",         "M=8 K=96 N=72 topk=1",   "M=8 K=33 N=17 topk=4",       "M=8 K=64 N=700 topk=8",
+                                        "M=8 K=700 N=64 topk=1",   "M=8 K=128 N=128 gated=0", "M=4 K=1030 N=130 topk=6",    "M=32 K=7 N=5",
+                                        "M=8 K=256 N=64 dtype=fp16", "M=8 K=100 N=52 dtype=fp32", "M=8 K=128 N=64 data=wide", "M=8 K=128 N=64 data=wide dtype=fp16"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        const double rms = output_rms(texts[i]);
+        if (!(rms > 0.3 && rms < 3)) fail_msg("'%s' has an output rms of %g", texts[i], rms);
+    }
+}
+
+static void normal_has_its_moments(void **unused) {
+    (void)unused;
+    static const char *const dtypes[] = {"bf16", "fp16", "fp32", "fp64"};
+    for (size_t d = 0; d < COUNT(dtypes); d++) {
+        char text[128];
+        snprintf(text, sizeof text, "M=200 topk=1 K=500 scope=combine dtype=%s", dtypes[d]);
+        fixture f = made(text);
+        double sum = 0, squares = 0, fourth = 0;
+        const int64_t n = 200 * 500;
+        for (int64_t i = 0; i < n; i++) {
+            const double v = value(&f, MP_IN_CACHE3, i) / sqrt(4.0 / 3);
+            sum += v;
+            squares += v * v;
+            fourth += v * v * v * v;
+        }
+        assert_true(fabs(sum / (double)n) < 0.02);
+        assert_true(fabs(squares / (double)n - 1) < 0.02);
+        assert_true(fabs(fourth / (double)n - 2.7) < 0.08); /* Irwin-Hall of four: kurtosis 3 - 6/(5*4) */
+        mp_inputs_destroy(&f.in);
+    }
+}
+
+/* Sums of float32 and float64 data must be inexact in a format that is too narrow. */
+static void wide_types_use_their_bits(void **unused) {
+    (void)unused;
+    fixture f = made("M=20 topk=1 K=50 scope=combine dtype=fp64");
+    int narrow = 0;
+    for (int64_t i = 0; i < 1000; i++) narrow += (double)(float)value(&f, MP_IN_CACHE3, i) == value(&f, MP_IN_CACHE3, i);
+    assert_true(narrow < 10);
+    mp_inputs_destroy(&f.in);
+    f = made("M=20 topk=1 K=50 dtype=fp32");
+    narrow = 0;
+    for (int64_t i = 0; i < 1000; i++) narrow += fmod(value(&f, MP_X, i) * 0x1p17, 1) == 0;
+    assert_true(narrow < 100);
+    mp_inputs_destroy(&f.in);
+}
+
+static void integers_stay_exact(void **unused) {
+    (void)unused;
+    fixture f = made("M=16 K=1000 N=300 data=integer act=relu2 gated=0 bias=1 topk=3");
+    for (int64_t m = 0; m < 16; m++) {
+        int nonzero = 0;
+        for (int64_t k = 0; k < 1000; k++) {
+            const double v = value(&f, MP_X, m * 1000 + k);
+            assert_true(v == floor(v) && fabs(v) <= 2);
+            nonzero += v != 0;
+        }
+        assert_true(nonzero >= 15 && nonzero <= 16);
+    }
+    double largest = 0; /* every partial sum of every output element is at most the sum of magnitudes */
+    for (int64_t slot = 0; slot < 16 * 3; slot++) {
+        double h[300];
+        const int64_t e = ids_of(&f)[slot];
+        for (int64_t n = 0; n < 300; n++) {
+            double mass = fabs(value(&f, MP_B1, e * 300 + n)), sum = value(&f, MP_B1, e * 300 + n);
+            for (int64_t k = 0; k < 1000; k++) {
+                const double term = value(&f, MP_X, slot / 3 * 1000 + k) * value(&f, MP_W1, (e * 300 + n) * 1000 + k);
+                mass += fabs(term);
+                sum += term;
+            }
+            assert_true(mass < 256); /* bf16 holds every integer up to 256 */
+            h[n] = sum > 0 ? mp_round_to(MP_BF16, sum * sum) : 0;
+        }
+        for (int64_t k = 0; k < 1000; k++) {
+            double mass = fabs(value(&f, MP_B2, e * 1000 + k));
+            for (int64_t n = 0; n < 300; n++) {
+                const double w = value(&f, MP_W2, (e * 1000 + k) * 300 + n);
+                assert_true(w == floor(w) && fabs(w) <= 2);
+                mass += fabs(h[n] * w);
+            }
+            if (mass > largest) largest = mass;
+        }
+        const double weight = value(&f, MP_TOPK_WEIGHTS, slot);
+        assert_true(weight == 1 || weight == 0.5 || weight == 0.25 || weight == 0.125);
+    }
+    assert_true(largest > 100 && largest < 0x1p24);
+    mp_inputs_destroy(&f.in);
+}
+
+static void onehot_selects(void **unused) {
+    (void)unused;
+    fixture f = made("M=40 E=4 K=60 N=30 data=onehot");
+    bool seen[60] = {false};
+    int places = 0;
+    for (int64_t row = 0; row < 40 + 4 * 60; row++) {
+        const bool of_x = row < 40;
+        const int64_t length = of_x ? 60 : 30, first = of_x ? row * 60 : (row - 40) * 30;
+        int ones = 0;
+        for (int64_t i = 0; i < length; i++) {
+            const double v = value(&f, of_x ? MP_X : MP_W2, first + i);
+            assert_true(v == 0 || v == 1);
+            ones += v == 1;
+            if (of_x && v == 1) places += !seen[i], seen[i] = true;
+        }
+        assert_int_equal(ones, 1);
+    }
+    assert_true(places > 20);
+    mp_inputs_destroy(&f.in);
+}
+
+static void wide_spreads_and_cancels(void **unused) {
+    (void)unused;
+    fixture f = made("M=50 K=400 N=20 data=wide dtype=fp32");
+    double least = INFINITY, most = 0;
+    for (int64_t i = 0; i < 50 * 400; i++) {
+        const double v = fabs(value(&f, MP_X, i));
+        least = fmin(least, v);
+        most = fmax(most, v);
+    }
+    assert_true(least >= 0x1p-12 && least < 0x1p-11 && most > 0x1p5 && most < 0x1p6);
+    for (int64_t k = 0; k < 400; k += 4) {
+        for (int64_t m = 0; m < 50; m++) {
+            const double a = value(&f, MP_X, m * 400 + k), b = value(&f, MP_X, m * 400 + k + 1);
+            assert_true(a + b != 0 && fabs(a + b) <= fabs(a) / 64);
+        }
+        assert_true(value(&f, MP_W1, k) == value(&f, MP_W1, k + 1));
+    }
+    mp_inputs_destroy(&f.in);
+}
+
+static void special_rows(void **unused) {
+    (void)unused;
+    static const char *const dtypes[] = {"bf16", "fp16", "fp32"};
+    for (size_t d = 0; d < COUNT(dtypes); d++) {
+        char text[128];
+        snprintf(text, sizeof text, "M=400 K=40 N=8 data=special dtype=%s", dtypes[d]);
+        fixture f = made(text);
+        const mp_format *format = mp_dtype_format(f.c.dtype);
+        int special = 0;
+        for (int64_t m = 0; m < 400; m++) {
+            int zero = 0, subnormal = 0, inf = 0, nan = 0;
+            for (int64_t k = 0; k < 40; k++) {
+                const double v = value(&f, MP_X, m * 40 + k);
+                zero += v == 0;
+                subnormal += v != 0 && fabs(v) < ldexp(1, format->emin);
+                inf += isinf(v) != 0;
+                nan += isnan(v) != 0;
+            }
+            assert_true(inf + nan <= 1);
+            const bool is[4] = {zero == 40, subnormal == 40, inf == 1, nan == 1};
+            if (m < 4) assert_true(is[m]);
+            special += is[0] || is[1] || is[2] || is[3];
+        }
+        assert_true(special > 60 && special < 150);
+        for (int64_t i = 0; i < mp_tensor_count(&f.in.t[MP_W1]); i++) assert_true(isfinite(value(&f, MP_W1, i)));
+        mp_inputs_destroy(&f.in);
+    }
+}
+
+static void limits_reach_the_clamps(void **unused) {
+    (void)unused;
+    fixture f = made("M=20 K=128 N=64 data=limits act=clamp_silu limit=10 bias=1");
+    int beyond = 0;
+    for (int64_t m = 0; m < 20; m++) {
+        const int64_t e = ids_of(&f)[m * 2];
+        for (int64_t n = 0; n < 128; n++) {
+            double sum = 0;
+            for (int64_t k = 0; k < 128; k++) sum += value(&f, MP_X, m * 128 + k) * value(&f, MP_W1, (e * 128 + n) * 128 + k);
+            if (m % 2) assert_true(sum == 0);
+            beyond += fabs(sum) > 10;
+        }
+    }
+    assert_true(beyond > 10 * 128 / 10);
+    mp_inputs_destroy(&f.in);
+}
+
+/* w*2^24 is an odd integer of many bits, all slots of a token differ, and they sum to nearly 1. */
+static void router_weights(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {"M=300 topk=1 K=1 N=1", "M=300 topk=2 K=1 N=1", "M=300 topk=8 K=1 N=1", "M=5 topk=1024 E=1024 K=1 N=1"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        fixture f = made(texts[i]);
+        const float *w = f.in.t[MP_TOPK_WEIGHTS].data;
+        for (int64_t m = 0; m < f.c.M; m++) {
+            double sum = 0;
+            for (int64_t j = 0; j < f.c.topk; j++) {
+                const float v = w[m * f.c.topk + j];
+                assert_true(v > 0 && v < 1 && (double)v != mp_round_to(MP_BF16, (double)v));
+                sum += (double)v;
+                for (int64_t k = 0; k < j; k++) assert_true(w[m * f.c.topk + k] != v);
+            }
+            assert_true(sum > 0.79 && sum < 1.01);
+            if (m) assert_true(w[m * f.c.topk] != w[(m - 1) * f.c.topk]);
+        }
+        mp_inputs_destroy(&f.in);
+    }
+}
+
+/* ---- routing families ---- */
+
+/* Counts tokens per expert (count[E] = -1 ids), and tokens in which some expert appears twice. */
+static int64_t histogram(const fixture *f, int64_t *count) {
+    int64_t repeated = 0;
+    memset(count, 0, (size_t)(f->c.E + 1) * sizeof *count);
+    for (int64_t m = 0; m < f->c.M; m++) {
+        bool twice = false;
+        for (int64_t j = 0; j < f->c.topk; j++) {
+            const int32_t id = ids_of(f)[m * f->c.topk + j];
+            assert_true(id >= -1 && id < f->c.E);
+            count[id < 0 ? f->c.E : id]++;
+            for (int64_t k = 0; k < j; k++) twice = twice || (id >= 0 && ids_of(f)[m * f->c.topk + k] == id);
+        }
+        repeated += twice;
+    }
+    return repeated;
+}
+
+static void uniform_is_uniform(void **unused) {
+    (void)unused;
+    int64_t count[17];
+    fixture f = made("M=20000 E=16 topk=4 scope=align");
+    assert_int_equal(histogram(&f, count), 0);
+    for (int e = 0; e < 16; e++) assert_true(llabs(count[e] - 5000) < 300); /* 5 standard deviations of sqrt(20000*3/16) */
+    assert_int_equal(count[16], 0);
+    for (int64_t j = 0; j < 4; j++) { /* each slot by itself as well */
+        int64_t low = 0;
+        for (int64_t m = 0; m < 20000; m++) low += ids_of(&f)[m * 4 + j] < 8;
+        assert_true(llabs(low - 10000) < 400);
+    }
+    mp_inputs_destroy(&f.in);
+    f = made("M=50 E=8 topk=8 scope=align"); /* all experts, each once */
+    assert_int_equal(histogram(&f, count), 0);
+    for (int e = 0; e < 8; e++) assert_int_equal(count[e], 50);
+    mp_inputs_destroy(&f.in);
+}
+
+static void zipf_is_skewed(void **unused) {
+    (void)unused;
+    int64_t count[65], sorted[64];
+    fixture f = made("M=20000 E=64 topk=1 routing=zipf scope=align");
+    histogram(&f, count);
+    for (int i = 0; i < 64; i++) { /* descending */
+        int j = i;
+        for (; j > 0 && sorted[j - 1] < count[i]; j--) sorted[j] = sorted[j - 1];
+        sorted[j] = count[i];
+    }
+    const double harmonic = 4.743891; /* H(64) */
+    for (int r = 0; r < 4; r++) assert_true(fabs((double)sorted[r] * (r + 1) * harmonic / 20000 - 1) < 0.1);
+    assert_true(sorted[63] > 0);
+    mp_inputs_destroy(&f.in);
+    f = made("M=2000 E=64 topk=8 routing=zipf scope=align");
+    assert_int_equal(histogram(&f, count), 0);
+    mp_inputs_destroy(&f.in);
+}
+
+static void hot_empty_first_last(void **unused) {
+    (void)unused;
+    int64_t count[17];
+    fixture f = made("M=1000 E=16 topk=4 routing=hot scope=align");
+    int hot = 0;
+    assert_int_equal(histogram(&f, count), 0);
+    for (int e = 0; e < 16; e++) hot += count[e] == 1000;
+    assert_int_equal(hot, 1);
+    mp_inputs_destroy(&f.in);
+
+    f = made("M=1000 E=15 topk=4 routing=empty scope=align");
+    assert_int_equal(histogram(&f, count), 0);
+    for (int e = 0; e < 15; e++) assert_int_equal(count[e] > 0, e % 2 == 0);
+    mp_inputs_destroy(&f.in);
+
+    f = made("M=10 E=16 topk=4 routing=first scope=align");
+    histogram(&f, count);
+    for (int e = 0; e < 16; e++) assert_int_equal(count[e], e < 4 ? 10 : 0);
+    mp_inputs_destroy(&f.in);
+
+    f = made("M=10 E=16 topk=4 routing=last scope=align");
+    histogram(&f, count);
+    for (int e = 0; e < 16; e++) assert_int_equal(count[e], e >= 12 ? 10 : 0);
+    mp_inputs_destroy(&f.in);
+
+    f = made("M=10 E=2 topk=5 routing=first scope=align");
+    histogram(&f, count);
+    assert_int_equal(count[0], 30);
+    assert_int_equal(count[1], 20);
+    mp_inputs_destroy(&f.in);
+}
+
+static void duplicates_in_every_token(void **unused) {
+    (void)unused;
+    int64_t count[65];
+    static const char *const texts[] = {"M=500 E=64 topk=2 routing=duplicates scope=align", "M=500 E=64 topk=6 routing=duplicates scope=align",
+                                        "M=500 E=2 topk=6 routing=duplicates scope=align"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        fixture f = made(texts[i]);
+        assert_int_equal(histogram(&f, count), 500);
+        assert_int_equal(count[f.c.E], 0);
+        mp_inputs_destroy(&f.in);
+    }
+}
+
+static void padded_tokens(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *text;
+        int64_t padded;
+    } p[] = {{"M=40 K=10 N=5 routing=padded", 10}, {"M=43 K=10 N=5 routing=padded", 10}, {"M=3 K=10 N=5 routing=padded", 1}, {"M=1 K=10 N=5 routing=padded", 1},
+             {"M=40 K=10 N=5 routing=padded data=special", 10}};
+    for (size_t i = 0; i < COUNT(p); i++) {
+        fixture f = made(p[i].text);
+        for (int64_t m = 0; m < f.c.M; m++) {
+            const bool padding = m >= f.c.M - p[i].padded;
+            for (int64_t j = 0; j < 2; j++) assert_int_equal(ids_of(&f)[m * 2 + j] == -1, padding);
+            for (int64_t k = 0; k < 10 && (padding || f.c.data == MP_NORMAL); k++) assert_int_equal(isnan(value(&f, MP_X, m * 10 + k)) != 0, padding);
+        }
+        mp_inputs_destroy(&f.in);
+    }
+}
+
+static void filter_and_ranks(void **unused) {
+    (void)unused;
+    int64_t count[129];
+    fixture f = made("M=5000 E=8 topk=4 filter=0.25 scope=align");
+    histogram(&f, count);
+    assert_true(llabs(count[8] - 5000) < 300);
+    mp_inputs_destroy(&f.in);
+    f = made("M=50 E=8 topk=4 filter=1 scope=align");
+    histogram(&f, count);
+    assert_int_equal(count[8], 200);
+    mp_inputs_destroy(&f.in);
+
+    /* Each slot is local to exactly one rank, and the ranks together are the routing over all experts. */
+    fixture whole = made("M=300 E=32 topk=6 scope=align");
+    int64_t found = 0;
+    for (int rank = 0; rank < 4; rank++) {
+        char text[128];
+        snprintf(text, sizeof text, "M=300 E=8 topk=6 ep_size=4 ep_rank=%d scope=align", rank);
+        f = made(text);
+        for (int64_t slot = 0; slot < 300 * 6; slot++) {
+            const int32_t global = ids_of(&whole)[slot];
+            assert_int_equal(ids_of(&f)[slot], global / 8 == rank ? global % 8 : -1);
+            found += ids_of(&f)[slot] >= 0;
+        }
+        mp_inputs_destroy(&f.in);
+    }
+    assert_int_equal(found, 300 * 6);
+    mp_inputs_destroy(&whole.in);
+}
+
+static void filtered_slots_of_combine_are_zero(void **unused) {
+    (void)unused;
+    fixture f = made("M=30 topk=4 K=9 scope=combine filter=0.5 data=special");
+    for (int64_t slot = 0; slot < 120; slot++) {
+        for (int64_t k = 0; k < 9 && ids_of(&f)[slot] < 0; k++) assert_true(value(&f, MP_IN_CACHE3, slot * 9 + k) == 0);
+    }
+    mp_inputs_destroy(&f.in);
+}
+
+/* ---- selection, digest, id check ---- */
+
+static void selection_takes_tokens(void **unused) {
+    (void)unused;
+    mp_error err;
+    static const int64_t rows[] = {4, 0, 4, 2};
+    static const char *const texts[] = {"M=5 K=6 N=3 bias=1", "M=5 K=6 scope=combine", "M=5 scope=align"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        fixture f = made(texts[i]);
+        const uint64_t before = mp_inputs_digest(&f.in);
+        mp_inputs out;
+        assert_int_equal(mp_inputs_select(&f.in, rows, COUNT(rows), &out, &err), MP_OK);
+        for (int t = 0; t < MP_INPUT_COUNT; t++) {
+            const mp_tensor *from = &f.in.t[t], *to = &out.t[t];
+            const bool token = t == MP_X || t == MP_TOPK_IDS || t == MP_TOPK_WEIGHTS || t == MP_IN_CACHE3;
+            assert_int_equal(from->data != NULL, to->data != NULL);
+            if (!from->data) continue;
+            assert_int_equal(out.borrowed[t], !token);
+            if (!token) assert_ptr_equal(from->data, to->data);
+            if (!token) continue;
+            const size_t bytes = mp_tensor_bytes(from) / 5;
+            assert_int_equal(mp_tensor_bytes(to), 4 * bytes);
+            for (size_t r = 0; r < COUNT(rows); r++) assert_memory_equal((char *)to->data + r * bytes, (char *)from->data + (size_t)rows[r] * bytes, bytes);
+        }
+        mp_inputs_destroy(&out);
+        assert_true(mp_inputs_digest(&f.in) == before); /* what was borrowed is still there */
+        const int64_t wrong[] = {1, 5};
+        assert_int_equal(mp_inputs_select(&f.in, wrong, 2, &out, &err), MP_EINPUT);
+        assert_non_null(strstr(err.text, "token 5"));
+        mp_inputs_destroy(&f.in);
+    }
+}
+
+static void digest_sees_every_tensor(void **unused) {
+    (void)unused;
+    fixture f = made("M=5 K=6 N=3 bias=1");
+    const uint64_t digest = mp_inputs_digest(&f.in);
+    for (int t = 0; t < MP_INPUT_COUNT; t++) {
+        if (!f.in.t[t].data) continue;
+        unsigned char *last = (unsigned char *)f.in.t[t].data + mp_tensor_bytes(&f.in.t[t]) - 1;
+        *last ^= 1;
+        assert_true(mp_inputs_digest(&f.in) != digest);
+        *last ^= 1;
+    }
+    assert_true(mp_inputs_digest(&f.in) == digest);
+    mp_inputs_destroy(&f.in);
+}
+
+static void invalid_ids_are_named(void **unused) {
+    (void)unused;
+    mp_error err;
+    static const int32_t bad[] = {8, -2, INT32_MAX, INT32_MIN};
+    fixture f = made("M=5 scope=align filter=0.5");
+    int32_t *ids = f.in.t[MP_TOPK_IDS].data;
+    assert_int_equal(mp_inputs_check_ids(&f.c, &f.in, &err), MP_OK);
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        ids[7] = bad[i];
+        assert_int_equal(mp_inputs_check_ids(&f.c, &f.in, &err), MP_EINPUT);
+        assert_non_null(strstr(err.text, "token 3, slot 1"));
+    }
+    mp_inputs_destroy(&f.in);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(digests_are_pinned),
+        cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(a_larger_batch_begins_with_the_smaller),
+        cmocka_unit_test(seeds_and_tensors_differ),
+        cmocka_unit_test(plan_is_what_create_makes),
+        cmocka_unit_test(outputs_are_near_one),
+        cmocka_unit_test(normal_has_its_moments),
+        cmocka_unit_test(wide_types_use_their_bits),
+        cmocka_unit_test(integers_stay_exact),
+        cmocka_unit_test(onehot_selects),
+        cmocka_unit_test(wide_spreads_and_cancels),
+        cmocka_unit_test(special_rows),
+        cmocka_unit_test(limits_reach_the_clamps),
+        cmocka_unit_test(router_weights),
+        cmocka_unit_test(uniform_is_uniform),
+        cmocka_unit_test(zipf_is_skewed),
+        cmocka_unit_test(hot_empty_first_last),
+        cmocka_unit_test(duplicates_in_every_token),
+        cmocka_unit_test(padded_tokens),
+        cmocka_unit_test(filter_and_ranks),
+        cmocka_unit_test(filtered_slots_of_combine_are_zero),
+        cmocka_unit_test(selection_takes_tokens),
+        cmocka_unit_test(digest_sees_every_tensor),
+        cmocka_unit_test(invalid_ids_are_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

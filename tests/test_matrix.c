@@ -1,0 +1,377 @@
+/* cases/matrix.c, group.c, yaml.c, models.c: what each word of the matrix language gives, and where each error is reported. */
+#include "cases/matrix.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static char folder[64];
+
+static int make_folder(void **unused) {
+    (void)unused;
+    strcpy(folder, "/tmp/test_matrix_XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **unused) {
+    (void)unused;
+    static const char *const files[] = {"m.yaml", "a.yaml", "b.yaml", "c.yaml"};
+    char path[128];
+    for (size_t i = 0; i < COUNT(files); i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        unlink(path);
+    }
+    return rmdir(folder);
+}
+
+static void write_file(const char *name, const char *text) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static mp_status load_file(mp_matrix *m, const char *name, mp_error *err) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return mp_matrix_load(m, path, err);
+}
+
+static mp_matrix loaded(const char *text) {
+    mp_matrix m = {0};
+    mp_error err;
+    write_file("m.yaml", text);
+    if (load_file(&m, "m.yaml", &err)) fail_msg("%s", err.text);
+    return m;
+}
+
+/* All texts of a matrix, one a line, pairs in brackets. */
+static char *listing(const mp_matrix *m) {
+    static char text[65536];
+    size_t n = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        n += mp_case_text(&m->rows[i].c, text + n, sizeof text - n);
+        for (size_t p = 0; p < m->rows[i].pair_count; p++) n += (size_t)snprintf(text + n, sizeof text - n, " [%s]", m->rows[i].pair_text[p]);
+        n += (size_t)snprintf(text + n, sizeof text - n, "\n");
+    }
+    text[n] = 0;
+    return text;
+}
+
+static void expect(const char *yaml, const char *cases) {
+    mp_matrix m = loaded(yaml);
+    assert_string_equal(listing(&m), cases);
+    mp_matrix_free(&m);
+}
+
+static void language(void **unused) {
+    (void)unused;
+    /* A group without axes is one case. */
+    expect("groups: [{name: g}]", "M=32 topk=2 act=silu\n");
+    /* Defaults, and a scalar axis over them. */
+    expect("defaults: {M: 4, act: gelu, gated: false}\ngroups: [{name: g, axes: {M: 8}}]", "M=8 topk=2 act=gelu gated=0\n");
+    /* The cross product, the last axis fastest. */
+    expect("groups: [{name: g, axes: {M: [1, 2], topk: [1, 4]}}]",
+           "M=1 topk=1 act=silu\nM=1 topk=4 act=silu\nM=2 topk=1 act=silu\nM=2 topk=4 act=silu\n");
+    /* Ranges end at or before `to`. */
+    expect("groups: [{name: g, axes: {M: {from: 1, to: 6, step: 2}}}]", "M=1 topk=2 act=silu\nM=3 topk=2 act=silu\nM=5 topk=2 act=silu\n");
+    expect("groups: [{name: g, axes: {M: {from: 3, to: 12, times: 2}}}]", "M=3 topk=2 act=silu\nM=6 topk=2 act=silu\nM=12 topk=2 act=silu\n");
+    expect("groups: [{name: g, axes: {seed: {from: 9223372036854775806, to: 9223372036854775807, step: 1}}}]",
+           "M=32 topk=2 act=silu seed=9223372036854775806\nM=32 topk=2 act=silu seed=9223372036854775807\n");
+    /* Zipped fields move together, crossed with the axes. */
+    expect("groups: [{name: g, axes: {M: [1, 2]}, zip: [{K: [96, 72], N: [8, 9]}]}]",
+           "M=1 topk=2 K=96 N=8 act=silu\nM=1 topk=2 K=72 N=9 act=silu\nM=2 topk=2 K=96 N=8 act=silu\nM=2 topk=2 K=72 N=9 act=silu\n");
+    expect("groups: [{name: g, zip: [{K: [96, 72], N: [8, 9]}, {M: {from: 1, to: 2, step: 1}, E: [3, 4]}]}]",
+           "M=1 E=3 topk=2 K=96 N=8 act=silu\nM=2 E=4 topk=2 K=96 N=8 act=silu\n"
+           "M=1 E=3 topk=2 K=72 N=9 act=silu\nM=2 E=4 topk=2 K=72 N=9 act=silu\n");
+    /* Models, and axes that override them. */
+    expect("groups: [{name: g, model: Mixtral-8x7B}]", "M=32 topk=2 K=4096 N=14336 act=silu\n");
+    expect("groups: [{name: g, model: [Kimi-K2, Llama-4-Scout], axes: {M: 1, N: 64}}]",
+           "M=1 E=384 topk=8 K=7168 N=64 act=silu rsf=2.827\nM=1 E=16 topk=1 K=5120 N=64 act=silu apply_router_weight_on_input=1\n");
+    /* Exclusion by mapping and by expression; what is excluded need not be possible. */
+    expect("groups: [{name: g, axes: {M: [1, 2], topk: [1, 4]}, exclude: [{M: 1, topk: 4}, M>1 topk=1]}]", "M=1 topk=1 act=silu\nM=2 topk=4 act=silu\n");
+    expect("groups: [{name: g, axes: {act: [relu2, silu], gated: [0, 1]}, exclude: [act=relu2 gated=1]}]",
+           "M=32 topk=2 act=relu2 gated=0\nM=32 topk=2 act=silu gated=0\nM=32 topk=2 act=silu\n");
+    /* Impossible combinations left out on request. */
+    expect("groups: [{name: g, skip_impossible: true, axes: {act: [relu2, gelu_tanh], gated: [0, 1]}}]",
+           "M=32 topk=2 act=relu2 gated=0\nM=32 topk=2 act=gelu_tanh\n");
+    /* Pairs: text, mapping, condition. */
+    expect("groups: [{name: g, axes: {M: [1, 70000]}, pairs: [path=runner, {layout: sorted, mode: inplace}, {when: M>65536, variant: path=chunked},\n"
+           "  {when: M=1, variant: {path: runner, mode: inplace}}]}]",
+           "M=1 topk=2 act=silu [path=runner] [layout=sorted mode=inplace] [path=runner mode=inplace]\n"
+           "M=70000 topk=2 act=silu [path=runner] [layout=sorted mode=inplace] [path=chunked]\n");
+    /* A variant that is impossible, or the case itself, is left out on request. */
+    expect("groups: [{name: g, skip_impossible: true, axes: {mode: [combine, inplace], rsf: 2}, pairs: [mode=inplace, mode=no_combine]}]",
+           "M=32 topk=2 act=silu rsf=2 [mode=inplace]\nM=32 topk=2 act=silu rsf=2 mode=inplace\n");
+}
+
+static void pairs_are_complete_cases(void **unused) {
+    (void)unused;
+    mp_matrix m = loaded("groups: [{name: g, tier: smoke, axes: {M: 5}, pairs: [path=runner]}, {name: h, axes: {M: 6}}]");
+    assert_int_equal(m.rows[0].pairs[0].M, 5);
+    assert_int_equal(m.rows[0].pairs[0].path, MP_RUNNER);
+    assert_string_equal(m.rows[0].group, "g");
+    assert_int_equal(m.rows[0].tier, MP_SMOKE);
+    assert_int_equal(m.rows[1].tier, MP_CI); /* the default */
+    mp_matrix_free(&m);
+}
+
+static void duplicates_are_merged(void **unused) {
+    (void)unused;
+    mp_matrix m = loaded("groups: [{name: g, tier: full, axes: {M: [1, 2]}, pairs: [path=runner]}, {name: h, tier: smoke, axes: {M: [3, 1]}, pairs: [path=runner, "
+                         "layout=sorted]}]");
+    assert_string_equal(listing(&m), "M=1 topk=2 act=silu [path=runner] [layout=sorted]\nM=2 topk=2 act=silu [path=runner]\n"
+                                     "M=3 topk=2 act=silu [path=runner] [layout=sorted]\n");
+    assert_int_equal(m.rows[0].tier, MP_SMOKE);
+    assert_int_equal(m.rows[1].tier, MP_FULL);
+    assert_string_equal(m.rows[0].group, "g");
+    mp_error err;
+    assert_int_equal(load_file(&m, "m.yaml", &err), MP_OK); /* the same file again adds nothing */
+    assert_int_equal(m.count, 3);
+    mp_matrix_free(&m);
+}
+
+static void includes(void **unused) {
+    (void)unused;
+    mp_matrix m = {0};
+    mp_error err;
+    write_file("a.yaml", "include: [b.yaml, c.yaml]\ndefaults: {K: 64}\ngroups: [{name: a, axes: {M: 1}}]\n");
+    write_file("b.yaml", "include: [c.yaml]\n");
+    write_file("c.yaml", "groups: [{name: c, axes: {M: 2}}]\n"); /* K stays: defaults belong to their file */
+    if (load_file(&m, "a.yaml", &err)) fail_msg("%s", err.text);
+    assert_string_equal(listing(&m), "M=2 topk=2 act=silu\nM=1 topk=2 K=64 act=silu\n");
+    mp_matrix_free(&m);
+
+    write_file("c.yaml", "# one\ninclude:\n  - a.yaml\n");
+    assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
+    assert_non_null(strstr(err.text, "a.yaml includes itself"));
+    assert_non_null(strstr(err.text, "c.yaml:3: include"));
+    write_file("c.yaml", "groups: [{name: c, axes: {M: 0}}]\n");
+    assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
+    assert_non_null(strstr(err.text, "a.yaml:1: include: "));
+    assert_non_null(strstr(err.text, "c.yaml:1: M=0"));
+    write_file("c.yaml", "include: [none.yaml]\n");
+    assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
+    assert_non_null(strstr(err.text, "none.yaml: No such file"));
+    assert_int_equal(m.count, 0);
+}
+
+static void errors_name_file_and_line(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *yaml;
+        int line;
+        const char *message;
+    } e[] = {
+        {"", 1, "empty"},
+        {"# only a comment\n", 1, "empty"},
+        {"groups:\n\t- name: g\n", 2, "not YAML"},
+        {"groups: [\n", 2, "not YAML"},
+        {"groups: [{name: g}]\n---\ngroups: [{name: h}]\n", 3, "second document"},
+        {"- 1\n", 1, "expected a mapping"},
+        {"defaults: {M: 1}\n", 1, "neither include nor groups"},
+        {"groups: [{name: g}]\ngroup: 1\n", 2, "unknown key 'group'; expected one of include, defaults, groups"},
+        {"groups: [{name: g}]\ngroups: [{name: g}]\n", 2, "key 'groups' is given twice"},
+        {"groups: {name: g}\n", 1, "groups: expected a list"},
+        {"groups: []\n", 1, "the list is empty"},
+        {"groups:\n  - 5\n", 2, "group: expected a mapping"},
+        {"include: a.yaml\n", 1, "include: expected a list"},
+        {"include:\n  - [a]\n", 2, "expected a path"},
+        {"defaults:\n  M: 0\ngroups: [{name: g}]\n", 2, "M=0: expected an integer from 1"},
+        {"defaults:\n  E: 4\n  m: 1\ngroups: [{name: g}]\n", 3, "did you mean 'M'?"},
+        {"defaults:\n  M: [1]\ngroups: [{name: g}]\n", 2, "expected one value"},
+        {"groups:\n  - tier: ci\n", 2, "expected a name"},
+        {"groups:\n  - name: [g]\n", 2, "expected a name"},
+        {"groups:\n  - name: g\n    tiers: ci\n", 3, "unknown key 'tiers'; expected one of name, tier, model, axes, zip, exclude, pairs, skip_impossible"},
+        {"groups:\n  - name: g\n    tier: fast\n", 3, "'fast'; expected smoke, ci or full"},
+        {"groups:\n  - name: g\n    skip_impossible: yes\n", 3, "expected true or false"},
+        {"groups:\n  - name: g\n    model: Mixtral\n", 3, "unknown 'Mixtral'; expected one of Mixtral-8x7B, "},
+        {"groups:\n  - name: g\n    model: []\n", 3, "the list is empty"},
+        {"groups:\n  - name: g\n    axes: [M]\n", 3, "axes: expected a mapping"},
+        {"groups:\n  - name: g\n    axes:\n      M: [1,\n          0]\n", 5, "M=0: expected"},
+        {"groups:\n  - name: g\n    axes:\n      M: []\n", 4, "the list is empty"},
+        {"groups:\n  - name: g\n    axes:\n      M: [[1]]\n", 4, "expected a value, a list of values, or a range"},
+        {"groups:\n  - name: g\n    axes:\n      M: 1\n      M: 2\n", 5, "key 'M' is given twice"},
+        {"groups:\n  - name: g\n    axes: {[M]: 2}\n", 3, "expected a name"},
+        {"groups:\n  - name: g\n    axes: {M: 1 topk=4}\n", 3, "M=1 topk=4: expected an integer"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 8}}\n", 3, "expected either step or times"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 8, step: 1, times: 2}}\n", 3, "expected either step or times"},
+        {"groups:\n  - name: g\n    axes: {M: {to: 8, step: 1}}\n", 3, "'from' is missing"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 9, to: 8, step: 1}}\n", 3, "from 9 is above to 8"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 8, step: 0}}\n", 3, "step must be at least 1"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 8, times: 1}}\n", 3, "times must be at least 2"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 0, to: 8, times: 2}}\n", 3, "from at least 1"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: x, step: 1}}\n", 3, "to: x; expected an integer"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 8, by: 1}}\n", 3, "unknown key 'by'"},
+        {"groups:\n  - name: g\n    axes: {act: {from: 1, to: 8, step: 1}}\n", 3, "act=1: expected silu"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 100000, step: 1}}\n", 3, "more than 65536 values"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 9999, step: 1}, seed: {from: 1, to: 9999, step: 1}}\n", 2, "crosses to more than 1048576 cases"},
+        {"groups:\n  - name: g\n    zip: {M: [1], E: [1]}\n", 3, "zip: expected a list"},
+        {"groups:\n  - name: g\n    zip:\n      - {M: [1]}\n", 4, "at least two fields"},
+        {"groups:\n  - name: g\n    zip:\n      - M: [1, 2]\n        E: [1]\n", 5, "E has 1 values where the fields before it have 2"},
+        {"groups:\n  - name: g\n    axes: {M: 1}\n    zip:\n      - {E: [1], M: [2]}\n", 5, "M is set by two axes"},
+        {"groups:\n  - name: g\n    exclude: M=32\n", 3, "exclude: expected a list"},
+        {"groups:\n  - name: g\n    exclude:\n      - Q=32\n", 4, "unknown field 'Q'"},
+        {"groups:\n  - name: g\n    exclude:\n      - {M: x}\n", 4, "M=x: expected"},
+        {"groups:\n  - name: g\n    exclude:\n      - M=33\n", 4, "matches no case of group 'g'"},
+        {"groups:\n  - name: g\n    exclude: [M=32]\n", 2, "group 'g' has no case left"},
+        {"groups:\n  - name: g\n    axes: {act: relu2}\n    skip_impossible: true\n", 2, "has no case left"},
+        {"groups:\n  - name: g\n    axes: {act: [silu, relu2]}\n", 2, "'M=32 topk=2 act=relu2' is impossible"},
+        {"groups:\n  - name: g\n    pairs: path=runner\n", 3, "pairs: expected a list"},
+        {"groups:\n  - name: g\n    pairs:\n      - runner\n", 4, "'runner': expected name=value"},
+        {"groups:\n  - name: g\n    pairs:\n      - path=run\n", 4, "path=run: expected fused, runner, chunked"},
+        {"groups:\n  - name: g\n    pairs:\n      - path=fused\n", 4, "the variant is the case itself"},
+        {"groups:\n  - name: g\n    pairs:\n      - fused_sum=1\n", 4, "pair 'fused_sum=1' of 'M=32 topk=2 act=silu': fused_sum=1 is used with topk > 2"},
+        {"groups:\n  - name: g\n    pairs:\n      - {when: M=1, variant: path=runner}\n", 4, "when: 'M=1' matches no case"},
+        {"groups:\n  - name: g\n    pairs:\n      - {when: M=1}\n", 4, "expected both when and variant"},
+        {"groups:\n  - name: g\n    pairs:\n      - {when: M=x, variant: path=runner}\n", 4, "M=x: expected"},
+        {"groups:\n  - name: g\n    pairs:\n      - {when: M=32, varant: path=runner}\n", 4, "unknown key 'varant'"},
+        {"groups:\n  - name: g\n    pairs:\n      - [path=runner]\n", 4, "pairs: expected a mapping"},
+    };
+    for (size_t i = 0; i < COUNT(e); i++) {
+        mp_matrix m = {0};
+        mp_error err = {0};
+        char start[256];
+        write_file("m.yaml", e[i].yaml);
+        if (load_file(&m, "m.yaml", &err) != MP_EINPUT) fail_msg("accepted, or another status (%s):\n%s", err.text, e[i].yaml);
+        snprintf(start, sizeof start, "%s/m.yaml:%d: ", folder, e[i].line);
+        if (strncmp(err.text, start, strlen(start)) || !strstr(err.text, e[i].message))
+            fail_msg("%s\ngives      %s\nexpected   %s... %s", e[i].yaml, err.text, start, e[i].message);
+        assert_int_equal(err.status, MP_EINPUT);
+        assert_null(m.rows);
+    }
+}
+
+static void failure_leaves_the_matrix(void **unused) {
+    (void)unused;
+    mp_error err;
+    mp_matrix m = loaded("groups: [{name: g}]");
+    write_file("m.yaml", "groups: [{name: g, axes: {M: [1, 2]}}, {name: h, axes: {M: 0}}]");
+    assert_int_equal(load_file(&m, "m.yaml", &err), MP_EINPUT);
+    assert_string_equal(listing(&m), "M=32 topk=2 act=silu\n");
+    const char *const bad[] = {"path=fused"};
+    assert_int_equal(mp_matrix_add(&m, "M=5", bad, 1, &err), MP_EINPUT);
+    assert_int_equal(mp_matrix_add(&m, "M=0", NULL, 0, &err), MP_EINPUT);
+    assert_int_equal(m.count, 1);
+    mp_matrix_free(&m);
+}
+
+static void add_and_select(void **unused) {
+    (void)unused;
+    mp_error err;
+    mp_matrix m = {0};
+    const char *const pairs[] = {"path=runner", "layout=sorted"};
+    assert_int_equal(mp_matrix_add(&m, "M=7 act=gelu", pairs, 2, &err), MP_OK);
+    assert_int_equal(mp_matrix_add(&m, "act=gelu M=7", NULL, 0, &err), MP_OK); /* the same case */
+    assert_string_equal(listing(&m), "M=7 topk=2 act=gelu [path=runner] [layout=sorted]\n");
+    mp_matrix_free(&m);
+
+    const char *yaml = "groups: [{name: s, tier: smoke, axes: {M: [1, 2]}}, {name: c, tier: ci, axes: {M: [3, 4]}}, {name: f, tier: full, axes: {M: 5}}]";
+    static const struct {
+        mp_tier tier;
+        const char *expr;
+        size_t count;
+    } s[] = {{MP_SMOKE, NULL, 2}, {MP_CI, NULL, 4}, {MP_FULL, NULL, 5}, {MP_FULL, "M>1 M<5", 3}, {MP_SMOKE, "M=2", 1}};
+    for (size_t i = 0; i < COUNT(s); i++) {
+        m = loaded(yaml);
+        assert_int_equal(mp_matrix_select(&m, s[i].tier, s[i].expr, &err), MP_OK);
+        assert_int_equal(m.count, s[i].count);
+        mp_matrix_free(&m);
+    }
+    m = loaded(yaml);
+    assert_int_equal(mp_matrix_select(&m, MP_CI, "Q=1", &err), MP_EINPUT);
+    assert_int_equal(m.count, 5);
+    assert_int_equal(mp_matrix_select(&m, MP_CI, "M=5", &err), MP_EINPUT);
+    assert_non_null(strstr(err.text, "no case left of 5: tier ci, match M=5"));
+    mp_matrix_free(&m);
+}
+
+static void tiers_have_names(void **unused) {
+    (void)unused;
+    for (unsigned i = 0; i < MP_TIER_COUNT; i++) {
+        mp_tier tier;
+        assert_true(mp_tier_parse(mp_tier_name((mp_tier)i), &tier));
+        assert_int_equal(tier, i);
+    }
+    mp_tier tier;
+    assert_false(mp_tier_parse("nightly", &tier));
+}
+
+static void models_are_possible_cases(void **unused) {
+    (void)unused;
+    size_t count;
+    const mp_model *list = mp_model_list(&count);
+    assert_true(count >= 13);
+    for (size_t i = 0; i < count; i++) {
+        mp_error err;
+        mp_case c = mp_case_default();
+        if (mp_case_parse(&c, list[i].overrides, &err)) fail_msg("%s: %s", list[i].name, err.text);
+        assert_ptr_equal(mp_model_find(list[i].name), &list[i]);
+    }
+    assert_null(mp_model_find("mixtral"));
+}
+
+static void shipped_matrices_load(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *name;
+        size_t least, smoke;
+    } files[] = {{"seed", 11, 10}, {"options", 200, 10}, {"stages", 100, 10}, {"edge", 200, 10}, {"models", 40, 0}};
+    for (size_t i = 0; i < COUNT(files); i++) {
+        char path[512];
+        mp_error err;
+        mp_matrix m = {0};
+        snprintf(path, sizeof path, "%s/%s.yaml", MP_MATRIX_FOLDER, files[i].name);
+        if (mp_matrix_load(&m, path, &err)) fail_msg("%s", err.text);
+        assert_true(m.count >= files[i].least);
+        if (files[i].smoke) assert_int_equal(mp_matrix_select(&m, MP_SMOKE, NULL, &err), MP_OK);
+        if (files[i].smoke) assert_true(m.count >= files[i].smoke);
+        mp_matrix_free(&m);
+    }
+}
+
+/* The rows of the public parity run, in its order. */
+static void seed_is_the_public_table(void **unused) {
+    (void)unused;
+    mp_error err;
+    mp_matrix m = {0};
+    assert_int_equal(mp_matrix_load(&m, MP_MATRIX_FOLDER "/seed.yaml", &err), MP_OK);
+    assert_string_equal(listing(&m), "M=32 topk=2 act=silu [path=runner]\n"
+                                     "M=32 topk=1 act=silu [path=runner]\n"
+                                     "M=32 topk=4 act=silu [path=runner]\n"
+                                     "M=64 topk=2 act=silu rsf=2.5 [path=runner]\n"
+                                     "M=8 topk=2 act=silu [path=runner]\n"
+                                     "M=32 topk=2 act=gelu [path=runner]\n"
+                                     "M=32 topk=2 act=silu mode=no_combine [path=runner]\n"
+                                     "M=32 topk=2 act=silu mode=inplace [path=runner]\n"
+                                     "M=128 topk=4 act=silu [path=runner]\n"
+                                     "M=128 topk=4 act=silu rsf=0.5 [path=runner]\n"
+                                     "M=70000 topk=2 act=silu [path=runner] [path=chunked]\n");
+    mp_matrix_free(&m);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(language),
+        cmocka_unit_test(pairs_are_complete_cases),
+        cmocka_unit_test(duplicates_are_merged),
+        cmocka_unit_test(includes),
+        cmocka_unit_test(errors_name_file_and_line),
+        cmocka_unit_test(failure_leaves_the_matrix),
+        cmocka_unit_test(add_and_select),
+        cmocka_unit_test(tiers_have_names),
+        cmocka_unit_test(models_are_possible_cases),
+        cmocka_unit_test(shipped_matrices_load),
+        cmocka_unit_test(seed_is_the_public_table),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
