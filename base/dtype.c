@@ -136,7 +136,7 @@ uint8_t mp_encode_e5m2_saturate(double value) {
     return (uint8_t)encode_float(MP_E5M2, value, true);
 }
 
-double mp_decode(mp_dtype dtype, const void *data, int64_t index) {
+double mp_decode_any(mp_dtype dtype, const void *data, int64_t index) {
     switch (mp_dtype_size(dtype)) {
     case 1: return mp_decode_code(dtype, ((const uint8_t *)data)[index]);
     case 2: return mp_decode_code(dtype, ((const uint16_t *)data)[index]);
@@ -247,6 +247,19 @@ void mp_decode_row_f32(mp_dtype dtype, const void *data, int64_t first, int64_t 
             out[i] = float_of_fp16(half[i]);
         break;
     default: assert(dtype == MP_FP32); memcpy(out, (const float *)data + first, (size_t)n * sizeof *out);
+    }
+}
+
+void mp_encode_row(mp_dtype dtype, void *data, int64_t first, int64_t n, const double *values) {
+    switch (dtype) {
+    case MP_FP64: memcpy((double *)data + first, values, (size_t)n * sizeof *values); break;
+    case MP_FP32:
+        for (int64_t i = 0; i < n; i++)
+            ((uint32_t *)data)[first + i] = fp32_of_float((float)values[i]);
+        break;
+    default:
+        for (int64_t i = 0; i < n; i++)
+            mp_encode(dtype, data, first + i, values[i]);
     }
 }
 

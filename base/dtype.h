@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef enum mp_dtype { MP_BF16, MP_FP16, MP_FP32, MP_FP64, MP_I32, MP_E4M3, MP_E5M2, MP_DTYPE_COUNT } mp_dtype;
 
@@ -29,11 +30,24 @@ const char *mp_dtype_name(mp_dtype dtype);        /* "bf16", "fp16", "fp32", "fp
 bool mp_dtype_parse(const char *name, mp_dtype *dtype);
 size_t mp_dtype_size(mp_dtype dtype);
 
-double mp_decode(mp_dtype dtype, const void *data, int64_t index);
+double mp_decode_any(mp_dtype dtype, const void *data, int64_t index);
+/* Element `index` of data. The formats that hold most tensors are decoded in place: this stands in the innermost loops. */
+static inline double mp_decode(mp_dtype dtype, const void *data, int64_t index) {
+    if (dtype == MP_BF16) { /* the upper half of a float32 */
+        const uint32_t bits = (uint32_t)((const uint16_t *)data)[index] << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        return (double)value;
+    }
+    if (dtype == MP_FP32) return (double)((const float *)data)[index];
+    if (dtype == MP_FP64) return ((const double *)data)[index];
+    return mp_decode_any(dtype, data, index);
+}
 void mp_encode(mp_dtype dtype, void *data, int64_t index, double value);
 /* Bulk forms; n elements starting at data[first]. */
 void mp_decode_row(mp_dtype dtype, const void *data, int64_t first, int64_t n, double *out);
 void mp_decode_row_f32(mp_dtype dtype, const void *data, int64_t first, int64_t n, float *out); /* bf16, fp16, fp32: exact */
+void mp_encode_row(mp_dtype dtype, void *data, int64_t first, int64_t n, const double *values); /* one RNE from float64 */
 void mp_encode_row_f32(mp_dtype dtype, void *data, int64_t first, int64_t n, const float *values); /* one RNE from float32 */
 
 /* value rounded once to dtype, as a float64. */

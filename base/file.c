@@ -65,7 +65,6 @@ static bool write_all(int fd, const char *data, size_t size) {
 
 mp_status mp_file_replace(const char *path, const void *data, size_t size, mp_error *err) {
     mp_status status = MP_EIO;
-    int fd = -1;
     char temporary[PATH_MAX] = "";
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* a rename would replace a device or a pipe by a file */
@@ -75,7 +74,7 @@ mp_status mp_file_replace(const char *path, const void *data, size_t size, mp_er
     if (length < 0 || (size_t)length >= sizeof temporary) {
         return mp_fail(err, status, "cannot write %s: the path has %zu characters, more than the system takes", path, strlen(path));
     }
-    fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) {
         mp_fail(err, status, "cannot create %s: %s", temporary, strerror(errno));
         goto out;
@@ -86,7 +85,6 @@ mp_status mp_file_replace(const char *path, const void *data, size_t size, mp_er
         written = false;
         reason = errno;
     }
-    fd = -1;
     if (!written) {
         mp_fail(err, status, "cannot write %zu bytes to %s: %s", size, temporary, strerror(reason));
         goto out;

@@ -21,7 +21,7 @@ mp_tensor mp_tensor_shape(mp_dtype dtype, int rank, int64_t d0, int64_t d1, int6
 
 /* Sizes saturate instead of wrapping around: a plan for an absurd shape stays absurdly large, and its allocation fails. */
 int64_t mp_tensor_count(const mp_tensor *t) {
-    int64_t count = 1;
+    int64_t count = t->rank > 0; /* a zeroed tensor has no elements */
     bool overflow = false;
     for (int i = 0; i < t->rank; i++) {
         if (t->dim[i] == 0) return 0;

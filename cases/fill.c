@@ -9,8 +9,8 @@
  *   w1   s*2^-a with 4^a the power of 4 nearest below 2K. Then r = K/4^a is in [1/2, 2), and gate and up have variance
  *        s^4*K/4^a = 1.78*r.
  *   cache2 of silu has a mean square of about 1.3*r^2 (0.36 at variance 1, growing like variance squared)
- *   w2   s*2^-b with 4^b the power of 4 nearest below 2q, q = N*r^2/topk. The topk weights of a token sum to nearly 1, their squares
- *        to about 1/topk, so out has mean square s^2 * N/topk * 1.3*r^2 / 4^b = 1.7*q/4^b, and q/4^b is in [1/2, 2).
+ *   w2   s*2^-b with 4^b the power of 4 nearest below 2q, q = N*r^2/topk. The topk weights of a token sum to nearly 1, their
+ * squares to about 1/topk, so out has mean square s^2 * N/topk * 1.3*r^2 / 4^b = 1.7*q/4^b, and q/4^b is in [1/2, 2).
  */
 #include "cases/fill.h"
 
@@ -18,10 +18,10 @@
 #include <string.h>
 
 typedef enum style {
-    STYLE_NORMAL,      /* centred sum * 2^exponent */
-    STYLE_NONZERO_INT, /* at most `nonzeros` values of {-2,-1,1,2} in a row, the rest 0; nonzeros == 0: {-2..2} everywhere */
-    STYLE_WIDE,        /* exponents -12..5 around 2^exponent */
-    STYLE_ONE,         /* a single 1.0, its place by hash */
+    STYLE_NORMAL, /* centred sum * 2^exponent */
+    STYLE_INT,    /* at most `nonzeros` values of {-2,-1,1,2} in a row, the rest 0; nonzeros == 0: {-2..2} everywhere */
+    STYLE_WIDE,   /* exponents -12..5 around 2^exponent */
+    STYLE_ONE,    /* a single 1.0, its place by hash */
     STYLE_ZERO,
     STYLE_NAN,
     STYLE_SUBNORMAL,
@@ -36,10 +36,10 @@ typedef struct row_rule {
     bool mirrored; /* wide: the second of a cancelling pair is nearly minus the first (x), not equal to it (weights) */
 } row_rule;
 
-#define UNIT (-15)    /* exponent that turns the centred sum into standard deviation 1.155 */
-#define BATCH 512     /* elements encoded at a time */
-#define MANY_INTS 64  /* nonzeros in a row of w2, integer family */
-#define SOME_INTS 16  /* nonzeros in a row of x, integer family */
+#define UNIT (-15)   /* exponent that turns the centred sum into standard deviation 1.155 */
+#define BATCH 512    /* elements encoded at a time */
+#define MANY_INTS 64 /* nonzeros in a row of w2, integer family */
+#define SOME_INTS 16 /* nonzeros in a row of x, integer family */
 
 /* floor(log4(v)) for v > 0. */
 static int floor_log4(double v) {
@@ -78,8 +78,10 @@ static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp
     for (int64_t start = 0; start < n; start += BATCH) {
         const int64_t count = n - start < BATCH ? n - start : BATCH;
         int32_t sums[BATCH];
-        for (int64_t i = 0; i < count; i++) sums[i] = centred_sum(mp_bits(key, first + (uint64_t)(start + i)));
-        for (int64_t i = 0; i < count; i++) batch[i] = (float)sums[i] * scale;
+        for (int64_t i = 0; i < count; i++)
+            sums[i] = centred_sum(mp_bits(key, first + (uint64_t)(start + i)));
+        for (int64_t i = 0; i < count; i++)
+            batch[i] = (float)sums[i] * scale;
         mp_encode_row_f32(dtype, data, at + start, count, batch);
     }
 }
@@ -93,7 +95,8 @@ static void zero_row(int64_t n, mp_dtype dtype, void *data, int64_t at) {
  * most 64 nonzeros in a row of w2, |cache3| stays below 2^20: every partial sum is an integer that float32 holds exactly. */
 static void int_row(uint64_t key, uint64_t first, int64_t n, int64_t nonzeros, mp_dtype dtype, void *data, int64_t at) {
     if (nonzeros == 0) {
-        for (int64_t i = 0; i < n; i++) mp_encode(dtype, data, at + i, (double)(mp_below(mp_bits(key, first + (uint64_t)i), 5) - 2));
+        for (int64_t i = 0; i < n; i++)
+            mp_encode(dtype, data, at + i, (double)(mp_below(mp_bits(key, first + (uint64_t)i), 5) - 2));
         return;
     }
     zero_row(n, dtype, data, at);
@@ -106,8 +109,8 @@ static void int_row(uint64_t key, uint64_t first, int64_t n, int64_t nonzeros, m
     }
 }
 
-/* sign * (1 + m/1024) * 2^e, e uniform in -12..5. Elements 4q and 4q+1 form a pair: equal in the weights, opposite but for one bit of
- * the significand in x, so that half of all products nearly cancel another one. */
+/* sign * (1 + m/1024) * 2^e, e uniform in -12..5. Elements 4q and 4q+1 form a pair: equal in the weights, opposite but for one bit
+ * of the significand in x, so that half of all products nearly cancel another one. */
 static void wide_row(uint64_t key, uint64_t first, int64_t n, int exponent, bool mirrored, mp_dtype dtype, void *data, int64_t at) {
     for (int64_t i = 0; i < n; i++) {
         const bool second = (i & 3) == 1;
@@ -137,7 +140,7 @@ static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor 
     const uint64_t first = (uint64_t)at, row_bits = mp_bits(~key, (uint64_t)row);
     switch (rule->style) {
     case STYLE_NORMAL: normal_row(key, first, n, rule->exponent, t->dtype, t->data, at); break;
-    case STYLE_NONZERO_INT: int_row(key, first, n, rule->nonzeros, t->dtype, t->data, at); break;
+    case STYLE_INT: int_row(key, first, n, rule->nonzeros, t->dtype, t->data, at); break;
     case STYLE_WIDE: wide_row(key, first, n, rule->exponent, rule->mirrored, t->dtype, t->data, at); break;
     case STYLE_ZERO: zero_row(n, t->dtype, t->data, at); break;
     case STYLE_ONE:
@@ -145,14 +148,17 @@ static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor 
         mp_encode(t->dtype, t->data, at + mp_below(row_bits, n), 1.0);
         break;
     case STYLE_NAN:
-        for (int64_t i = 0; i < n; i++) mp_encode(t->dtype, t->data, at + i, (double)NAN);
+        for (int64_t i = 0; i < n; i++)
+            mp_encode(t->dtype, t->data, at + i, (double)NAN);
         break;
     case STYLE_SUBNORMAL: subnormal_row(key, first, n, t->dtype, t->data, at); break;
     case STYLE_INF_ELEMENT:
     case STYLE_NAN_ELEMENT:
         normal_row(key, first, n, rule->exponent, t->dtype, t->data, at);
         mp_encode(t->dtype, t->data, at + mp_below(row_bits, n),
-                  rule->style == STYLE_NAN_ELEMENT ? (double)NAN : row_bits & 1 ? -(double)INFINITY : (double)INFINITY);
+                  rule->style == STYLE_NAN_ELEMENT ? (double)NAN
+                  : row_bits & 1                   ? -(double)INFINITY
+                                                   : (double)INFINITY);
         break;
     }
 }
@@ -161,13 +167,20 @@ static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor 
 static row_rule tensor_rule(const mp_case *c, mp_input which) {
     const int w1_exponent = UNIT - w1_shift(c), w2_exponent = UNIT - w2_shift(c);
     const bool activations = which == MP_X || which == MP_IN_CACHE3;
-    const row_rule normal = {.style = STYLE_NORMAL, .exponent = which == MP_W1 ? w1_exponent : which == MP_W2 ? w2_exponent : activations ? UNIT : UNIT - 1};
+    const row_rule normal = {.style = STYLE_NORMAL,
+                             .exponent = which == MP_W1   ? w1_exponent
+                                         : which == MP_W2 ? w2_exponent
+                                         : activations    ? UNIT
+                                                          : UNIT - 1};
     switch (c->data) {
-    case MP_INTEGER:
-        return (row_rule){.style = STYLE_NONZERO_INT, .nonzeros = which == MP_X ? SOME_INTS : which == MP_W2 ? MANY_INTS : 0};
-    case MP_WIDE: /* 2^-6: a wide value has a root mean square of 13, so a product of two and the product of gate and up stay fp16-sized */
+    case MP_INTEGER: return (row_rule){.style = STYLE_INT, .nonzeros = which == MP_X ? SOME_INTS : which == MP_W2 ? MANY_INTS : 0};
+    case MP_WIDE: /* root mean square 13.3 where normal has 1.155: 2^-6 and 2^-5 bring the outputs back to near 1 */
         if (which == MP_B1 || which == MP_B2) return normal;
-        return (row_rule){.style = STYLE_WIDE, .exponent = which == MP_W1 ? -6 - w1_shift(c) : which == MP_W2 ? -6 - w2_shift(c) : 0, .mirrored = activations};
+        return (row_rule){.style = STYLE_WIDE,
+                          .exponent = which == MP_W1   ? -6 - w1_shift(c)
+                                      : which == MP_W2 ? -5 - w2_shift(c)
+                                                       : 0,
+                          .mirrored = activations};
     case MP_ONEHOT: /* x picks one element of each w1 row: its scale must not shrink with K */
         if (which == MP_W1) return (row_rule){.style = STYLE_NORMAL, .exponent = UNIT};
         return activations || which == MP_W2 ? (row_rule){.style = STYLE_ONE} : normal;
@@ -204,9 +217,10 @@ void mp_fill_tensor(const mp_case *c, mp_input which, mp_tensor *t) {
 }
 
 /* Router weights. integer and onehot: powers of two, so that weighting is exact. Otherwise, in integers: slot j gets
- * raw = 4096*(topk + p_j) + 12 random bits, p a rotation of 0..topk-1 and so distinct; w = floor(2^24 * raw / (sum + some)) with the last bit
- * set. w*2^-24 is exact in float32, needs more bits than bf16 has, differs from slot to slot (neighbours are 2^24/(1.5*topk^2) >= 10
- * apart), and the token's weights sum to between 0.8 and 1, different for each token. */
+ * raw = 4096*(topk + p_j) + 11 random bits, p a rotation of 0..topk-1, so two slots are at least 2049 apart; w = floor(2^24 * raw /
+ * divisor) with the last bit set, divisor between sum and 1.25*sum. w*2^-24 is exact in float32, needs more bits than bf16 has,
+ * differs from slot to slot (sum < 6144*topk^2, so by more than 2^24*2049/(1.25*6145*topk^2) > 4), and the token's weights sum to
+ * 0.8..1, differently for each token. */
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, MP_TOPK_WEIGHTS), token_key = ~key;
     const bool exact = c->data == MP_INTEGER || c->data == MP_ONEHOT;
@@ -216,10 +230,11 @@ void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
         float *weights = (float *)t->data + m * c->topk;
         const uint64_t first = (uint64_t)m * topk, token = mp_bits(token_key, (uint64_t)m), turn = (token >> 32) % topk;
         uint64_t sum = 0;
-        for (uint64_t j = 0; j < topk; j++) sum += 4096 * (topk + (j + turn) % topk) + (mp_bits(key, first + j) & 4095);
+        for (uint64_t j = 0; j < topk; j++)
+            sum += 4096 * (topk + (j + turn) % topk) + (mp_bits(key, first + j) & 2047);
         const uint64_t divisor = sum + sum / 4 * (token & 0xFFFF) / 65536 + 1;
         for (uint64_t j = 0; j < topk; j++) {
-            const uint64_t bits = mp_bits(key, first + j), raw = 4096 * (topk + (j + turn) % topk) + (bits & 4095);
+            const uint64_t bits = mp_bits(key, first + j), raw = 4096 * (topk + (j + turn) % topk) + (bits & 2047);
             weights[j] = exact ? 1.0f / (float)(1 << (bits >> 62)) : (float)(((raw << 24) / divisor) | 1) * 0x1p-24f;
         }
     }

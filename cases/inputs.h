@@ -23,7 +23,7 @@ typedef struct mp_inputs {
 } mp_inputs;
 
 const char *mp_input_name(mp_input which);
-/* Shapes only: what mp_inputs_create would allocate. */
+/* Shapes only: what mp_inputs_create would allocate. A tensor that the case does not have keeps rank 0. */
 void mp_inputs_plan(const mp_case *c, mp_inputs *in);
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err);
 void mp_inputs_destroy(mp_inputs *in);

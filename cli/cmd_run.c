@@ -137,6 +137,10 @@ int mp_cmd_run(int argc, char **argv) {
     for (size_t i = 0; i < count; i++) mp_tally_add(&tally, &verdicts[i]);
     mp_report_summary(stdout, &info, &tally, verdicts, count);
     code = info.interrupted ? MP_EXIT_BROKEN : mp_tally_exit_code(&tally);
+    if (code == MP_EXIT_SKIPPED && getenv("MOEPARITY_REQUIRE_GPU")) { /* where a GPU is expected, its absence must not look like success */
+        fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped\n");
+        code = MP_EXIT_BROKEN;
+    }
     if (json && (status = mp_report_json(json, &info, verdicts, count, &err)) != MP_OK) goto out;
     if (junit) status = mp_report_junit(junit, &info, verdicts, count, &err);
 out:

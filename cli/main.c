@@ -3,6 +3,7 @@
 
 #include "version.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,6 +28,7 @@ static void usage(FILE *out) {
 }
 
 int main(int argc, char **argv) {
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error to report, like a full disk, not a death */
     if (argc < 2) {
         usage(stderr);
         return MP_EXIT_USAGE;

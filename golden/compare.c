@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_ROWS ((int64_t)(sizeof(((mp_golden_difference *)NULL)->first_rows) / sizeof(int64_t)))
-
 static void shape_text(const mp_tensor *t, char *text, size_t size) {
     int used = snprintf(text, size, "%s", mp_dtype_name(t->dtype));
     for (int axis = 0; axis < t->rank; axis++)
@@ -14,7 +12,7 @@ static void shape_text(const mp_tensor *t, char *text, size_t size) {
     snprintf(text + used, size - (size_t)used, "]");
 }
 
-static bool same_shape(const mp_tensor *a, const mp_tensor *b) {
+bool mp_same_shape(const mp_tensor *a, const mp_tensor *b) {
     if (a->dtype != b->dtype || a->rank != b->rank) return false;
     for (int axis = 0; axis < a->rank; axis++)
         if (a->dim[axis] != b->dim[axis]) return false;
@@ -28,7 +26,7 @@ static uint64_t code_at(const void *data, size_t size, int64_t index) {
 }
 
 static void differing_row(mp_golden_difference *diff, int64_t row) {
-    if (diff->differing_rows < FIRST_ROWS) diff->first_rows[diff->differing_rows] = row;
+    if (diff->differing_rows < MP_FIRST_ROWS) diff->first_rows[diff->differing_rows] = row;
     diff->differing_rows++;
 }
 
@@ -46,9 +44,13 @@ static void compare_row(const mp_tensor *t, int64_t row, const void *stored, mp_
         if (diff->differing++ > 0) continue;
 
         char place[64];
-        if (t->rank == 1) snprintf(place, sizeof place, "[%lld]", (long long)i);
-        else if (t->rank == 2) snprintf(place, sizeof place, "[%lld,%lld]", (long long)row, (long long)i);
-        else snprintf(place, sizeof place, "[%lld,%lld,%lld]", (long long)(row / t->dim[1]), (long long)(row % t->dim[1]), (long long)i);
+        if (t->rank == 1)
+            snprintf(place, sizeof place, "[%lld]", (long long)i);
+        else if (t->rank == 2)
+            snprintf(place, sizeof place, "[%lld,%lld]", (long long)row, (long long)i);
+        else
+            snprintf(place, sizeof place, "[%lld,%lld,%lld]", (long long)(row / t->dim[1]), (long long)(row % t->dim[1]),
+                     (long long)i);
         snprintf(diff->first, sizeof diff->first, "%s: %.9g (0x%0*llx) -> %.9g (0x%0*llx)", place, before, (int)(2 * size),
                  (unsigned long long)was, after, (int)(2 * size), (unsigned long long)is);
     }
@@ -104,7 +106,6 @@ static mp_status read_digests(const mp_stored *stored, uint64_t **digests, mp_er
     return MP_OK;
 }
 
-/* `other` is NULL when t->data is there to be digested. */
 static mp_status compare_digests(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff,
                                  mp_error *err) {
     uint64_t *was = NULL, *is = NULL;
@@ -117,14 +118,13 @@ static mp_status compare_digests(const mp_stored *stored, const mp_tensor *t, co
     return status;
 }
 
-/* Fills everything of diff but the tensor's name. Shapes of absent partners come from `t`. */
-static mp_status compare_tensor(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff,
-                                mp_error *err) {
+mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff,
+                            mp_error *err) {
     diff->rows = mp_tensor_rows(t);
     diff->stored = stored->dataset >= 0;
     if (!diff->stored) return MP_OK;
     diff->digest = stored->digest;
-    if (!same_shape(&stored->shape, t)) {
+    if (!mp_same_shape(&stored->shape, t)) {
         char was[64], is[64];
         shape_text(&stored->shape, was, sizeof was);
         shape_text(t, is, sizeof is);
@@ -135,22 +135,13 @@ static mp_status compare_tensor(const mp_stored *stored, const mp_tensor *t, con
     return stored->digest ? compare_digests(stored, t, other, diff, err) : compare_full(stored, t, diff, err);
 }
 
-static hid_t open_case(mp_golden *golden, const char *name, mp_error *err) {
-    if (!mp_golden_has(golden, name)) {
-        mp_fail(err, MP_EINPUT, "%s: no case '%s' among its %zu", golden->path, name, golden->count);
-        return H5I_INVALID_HID;
-    }
-    hid_t group = H5Gopen2(golden->file, name, H5P_DEFAULT);
-    if (group < 0) mp_h5_fail(err, MP_EINPUT, "%s: cannot open the case '%s'", golden->path, name);
-    return group;
-}
-
-mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace, mp_golden_difference *diff, int *count, mp_error *err) {
+mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace, mp_golden_difference *diff, int *count,
+                            mp_error *err) {
     mp_status status = MP_OK;
     char name[MP_CASE_TEXT_MAX];
     *count = 0;
     mp_case_text(c, name, sizeof name);
-    hid_t group = open_case(golden, name, err);
+    hid_t group = mp_golden_open_case(golden, name, err);
     if (group < 0) return MP_EINPUT;
     for (int i = 0; status == MP_OK && i < MP_TRACE_COUNT; i++) {
         if (trace->t[i].data == NULL) continue;
@@ -160,7 +151,7 @@ mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace 
         snprintf(d->tensor, sizeof d->tensor, "%s", mp_trace_tensor_name((mp_trace_tensor)i));
         status = mp_stored_open(group, d->tensor, &stored, err);
         if (status == MP_OK) {
-            status = compare_tensor(&stored, &trace->t[i], NULL, d, err);
+            status = mp_stored_compare(&stored, &trace->t[i], NULL, d, err);
             if (status != MP_OK) mp_error_prefix(err, "%s", d->tensor);
         }
         mp_stored_close(&stored);
@@ -169,140 +160,4 @@ mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace 
     H5Gclose(group);
     if (status != MP_OK) mp_error_prefix(err, "%s: %s", golden->path, name);
     return status;
-}
-
-static mp_status load_tensor(const mp_stored *stored, mp_tensor *t, mp_error *err) {
-    *t = stored->shape;
-    mp_status status = mp_tensor_alloc(t, MP_POISON_A, err);
-    if (status != MP_OK) return status;
-    hid_t type = mp_h5_type(t->dtype);
-    if (type < 0 || H5Dread(stored->dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, t->data) < 0)
-        status = mp_h5_fail(err, MP_EINPUT, "cannot read the stored numbers");
-    if (type >= 0) H5Tclose(type);
-    return status;
-}
-
-/* Both stored. Where one side has digests only, the other's rows are digested: storing a tensor differently is no difference. */
-static mp_status compare_stored(const mp_stored *a, const mp_stored *b, mp_golden_difference *diff, mp_error *err) {
-    mp_tensor loaded = {0};
-    mp_status status = MP_OK;
-    if (a->digest && b->digest) return compare_tensor(a, &b->shape, b, diff, err);
-    if (!same_shape(&a->shape, &b->shape)) return compare_tensor(a, &b->shape, NULL, diff, err);
-    const mp_stored *full = b->digest ? a : b, *partner = b->digest ? b : a;
-    if ((status = load_tensor(full, &loaded, err)) == MP_OK) status = compare_tensor(partner, &loaded, NULL, diff, err);
-    mp_tensor_free(&loaded);
-    return status;
-}
-
-static void difference_line(const char *name, const mp_golden_difference *d, char *line, size_t size) {
-    if (d->shape_differs) {
-        snprintf(line, size, "%s: %s: %s", name, d->tensor, d->first);
-        return;
-    }
-    char rows[192] = "";
-    size_t used = 0;
-    for (int64_t i = 0; i < d->differing_rows && i < FIRST_ROWS; i++)
-        used += (size_t)snprintf(rows + used, sizeof rows - used, "%s%lld", i == 0 ? "" : ",", (long long)d->first_rows[i]);
-    int length = snprintf(line, size, "%s: %s: %lld of %lld rows differ (%s%s)", name, d->tensor, (long long)d->differing_rows,
-                          (long long)d->rows, rows, d->differing_rows > FIRST_ROWS ? ",..." : "");
-    if (d->digest || length < 0 || (size_t)length >= size) return;
-    snprintf(line + length, size - (size_t)length, ", %lld elements, max-abs=%.2e, first %s", (long long)d->differing, d->max_abs, d->first);
-}
-
-typedef struct diff_job {
-    mp_golden *a, *b;
-    void (*report)(void *ctx, const char *line);
-    void *ctx;
-    bool *equal;
-} diff_job;
-
-static void tell(diff_job *job, const char *line) {
-    *job->equal = false;
-    job->report(job->ctx, line);
-}
-
-static mp_status diff_case(diff_job *job, const char *name, mp_error *err) {
-    mp_status status = MP_EINPUT;
-    char line[MP_CASE_TEXT_MAX + 512];
-    hid_t b = H5I_INVALID_HID, a = open_case(job->a, name, err);
-    if (a < 0 || (b = open_case(job->b, name, err)) < 0) goto out;
-    status = MP_OK;
-    for (int i = 0; status == MP_OK && i < MP_TRACE_COUNT; i++) {
-        mp_golden_difference d = {0};
-        snprintf(d.tensor, sizeof d.tensor, "%s", mp_trace_tensor_name((mp_trace_tensor)i));
-        mp_stored in_a, in_b = {.dataset = H5I_INVALID_HID};
-        status = mp_stored_open(a, d.tensor, &in_a, err);
-        if (status == MP_OK) status = mp_stored_open(b, d.tensor, &in_b, err);
-        if (status == MP_OK && (in_a.dataset >= 0) != (in_b.dataset >= 0)) {
-            snprintf(line, sizeof line, "%s: %s: only in %s", name, d.tensor, in_a.dataset >= 0 ? job->a->path : job->b->path);
-            tell(job, line);
-        } else if (status == MP_OK && in_a.dataset >= 0) {
-            status = compare_stored(&in_a, &in_b, &d, err);
-            if (status != MP_OK) mp_error_prefix(err, "%s", d.tensor);
-            if (status == MP_OK && (d.shape_differs || d.differing_rows > 0)) {
-                difference_line(name, &d, line, sizeof line);
-                tell(job, line);
-            }
-        }
-        mp_stored_close(&in_a);
-        mp_stored_close(&in_b);
-    }
-    if (status != MP_OK) mp_error_prefix(err, "%s, %s: %s", job->a->path, job->b->path, name);
-out:
-    if (a >= 0) H5Gclose(a);
-    if (b >= 0) H5Gclose(b);
-    return status;
-}
-
-mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, const char *line), void *ctx, bool *equal, mp_error *err) {
-    mp_status status = MP_OK;
-    char line[MP_CASE_TEXT_MAX + 512];
-    diff_job job = {a, b, report, ctx, equal};
-    *equal = true;
-    for (size_t i = 0; status == MP_OK && i < a->count; i++) {
-        if (mp_golden_has(b, a->names[i])) {
-            status = diff_case(&job, a->names[i], err);
-        } else {
-            snprintf(line, sizeof line, "%s: only in %s", a->names[i], a->path);
-            tell(&job, line);
-        }
-    }
-    for (size_t i = 0; status == MP_OK && i < b->count; i++) {
-        if (mp_golden_has(a, b->names[i])) continue;
-        snprintf(line, sizeof line, "%s: only in %s", b->names[i], b->path);
-        tell(&job, line);
-    }
-    if (status != MP_OK) *equal = false;
-    return status;
-}
-
-mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char *line), void *ctx, mp_error *err) {
-    char line[MP_CASE_TEXT_MAX + 128];
-    for (size_t i = 0; i < golden->count; i++) {
-        const char *name = golden->names[i];
-        mp_status status = MP_OK;
-        int full = 0, digests = 0;
-        unsigned long long bytes = 0;
-        hid_t group = open_case(golden, name, err);
-        if (group < 0) return MP_EINPUT;
-        for (int t = 0; status == MP_OK && t < MP_TRACE_COUNT; t++) {
-            mp_stored stored;
-            if ((status = mp_stored_open(group, mp_trace_tensor_name((mp_trace_tensor)t), &stored, err)) != MP_OK) break;
-            if (stored.dataset >= 0) {
-                *(stored.digest ? &digests : &full) += 1;
-                bytes += H5Dget_storage_size(stored.dataset);
-            }
-            mp_stored_close(&stored);
-        }
-        bool inputs = H5Lexists(group, "inputs", H5P_DEFAULT) > 0;
-        H5Gclose(group);
-        if (status != MP_OK) {
-            mp_error_prefix(err, "%s: %s", golden->path, name);
-            return status;
-        }
-        snprintf(line, sizeof line, "%s: %d tensors in full, %d as digests, %llu bytes%s", name, full, digests, bytes,
-                 inputs ? ", with inputs" : "");
-        report(ctx, line);
-    }
-    return MP_OK;
 }

@@ -48,7 +48,8 @@ typedef struct mp_golden_difference {
     char first[160];       /* index and both values of the first difference (full tensors) */
 } mp_golden_difference;
 
-/* Compares a trace with the stored case, tensor by tensor. diff has MP_TRACE_COUNT entries, *count is how many are filled. MP_EINPUT when the case is not in the file. */
+/* Compares a trace with the stored case, tensor by tensor. diff has MP_TRACE_COUNT entries, *count is how many are filled:
+ * one for each tensor that the trace exposes. MP_EINPUT when the case is not in the file, or damaged. */
 mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace, mp_golden_difference *diff, int *count, mp_error *err);
 /* Compares two files case by case; calls `report` for every tensor that differs or is missing on one side. *equal tells the outcome. */
 mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, const char *line), void *ctx, bool *equal, mp_error *err);

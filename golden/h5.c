@@ -109,8 +109,8 @@ mp_status mp_h5_read_text(hid_t object, const char *name, char *text, size_t siz
         goto out;
     }
     /* The file's type with our length: HDF5 cuts or pads, and ends the text with NUL. */
-    if ((memory_type = H5Tcopy(type)) < 0 || H5Tset_size(memory_type, size) < 0 || H5Tset_strpad(memory_type, H5T_STR_NULLTERM) < 0 ||
-        H5Aread(attribute, memory_type, text) < 0) {
+    if ((memory_type = H5Tcopy(type)) < 0 || H5Tset_size(memory_type, size) < 0 ||
+        H5Tset_strpad(memory_type, H5T_STR_NULLTERM) < 0 || H5Aread(attribute, memory_type, text) < 0) {
         mp_h5_fail(err, status, "cannot read attribute '%s'", name);
         goto out;
     }

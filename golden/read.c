@@ -11,7 +11,8 @@ static mp_status read_root(mp_golden *g, mp_error *err) {
     char format[64];
     int64_t number;
     int count;
-    if ((status = mp_h5_read_text(g->file, "format", format, sizeof format, err)) != MP_OK || strcmp(format, MP_GOLDEN_FORMAT) != 0) {
+    if ((status = mp_h5_read_text(g->file, "format", format, sizeof format, err)) != MP_OK ||
+        strcmp(format, MP_GOLDEN_FORMAT) != 0) {
         if (status == MP_OK) mp_fail(err, MP_EINPUT, "format is '%s'", format);
         mp_error_prefix(err, "not a golden file, whose format is '" MP_GOLDEN_FORMAT "'");
         return MP_EINPUT;
@@ -24,7 +25,8 @@ static mp_status read_root(mp_golden *g, mp_error *err) {
     g->fill_version = (int)number;
     for (int i = 0; i < MP_PROVENANCE_FIELDS; i++) {
         const mp_provenance_field *field = &mp_provenance_fields[i];
-        if ((status = mp_h5_read_text(g->file, field->name, (char *)&g->who + field->offset, field->size, err)) != MP_OK) return status;
+        if ((status = mp_h5_read_text(g->file, field->name, (char *)&g->who + field->offset, field->size, err)) != MP_OK)
+            return status;
     }
     return MP_OK;
 }
@@ -122,13 +124,24 @@ mp_status mp_golden_contract(mp_golden *golden, const mp_case *c, char *text, si
     return status;
 }
 
+hid_t mp_golden_open_case(mp_golden *golden, const char *name, mp_error *err) {
+    if (!mp_golden_has(golden, name)) {
+        mp_fail(err, MP_EINPUT, "%s: no case '%s' among its %zu", golden->path, name, golden->count);
+        return H5I_INVALID_HID;
+    }
+    hid_t group = H5Gopen2(golden->file, name, H5P_DEFAULT);
+    if (group < 0) mp_h5_fail(err, MP_EINPUT, "%s: cannot open the case '%s'", golden->path, name);
+    return group;
+}
+
 /* Sizes come from a file: they must be positive, and their product far from overflow. */
 static mp_status set_shape(mp_stored *stored, mp_dtype dtype, int rank, const int64_t dim[MP_MAX_RANK], mp_error *err) {
     const int64_t most = (int64_t)1 << 48;
     int64_t elements = 1;
     for (int axis = 0; axis < rank; axis++) {
         if (dim[axis] < 1 || dim[axis] > most / elements)
-            return mp_fail(err, MP_EINPUT, "axis %d has %lld elements; expected at least 1 and at most 2^48 in all", axis, (long long)dim[axis]);
+            return mp_fail(err, MP_EINPUT, "axis %d has %lld elements; expected at least 1 and at most 2^48 in all", axis,
+                           (long long)dim[axis]);
         elements *= dim[axis];
     }
     stored->shape = mp_tensor_shape(dtype, rank, dim[0], dim[1], dim[2]);
@@ -143,7 +156,8 @@ static mp_status full_shape(mp_stored *stored, mp_error *err) {
     int rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
     mp_dtype dtype;
     if (rank < 1 || rank > MP_MAX_RANK || type < 0 || !mp_h5_dtype(type, &dtype)) {
-        mp_h5_fail(err, status, "rank %d or element type unknown; expected rank 1 to %d of a known number format", rank, MP_MAX_RANK);
+        mp_h5_fail(err, status, "rank %d or element type unknown; expected rank 1 to %d of a known number format", rank,
+                   MP_MAX_RANK);
         goto out;
     }
     H5Sget_simple_extent_dims(space, dims, NULL);
@@ -169,7 +183,8 @@ static mp_status digest_shape(mp_stored *stored, mp_error *err) {
     hssize_t digests = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
     if (space >= 0) H5Sclose(space);
     if (digests != mp_tensor_rows(&stored->shape))
-        return mp_h5_fail(err, MP_EINPUT, "%lld row digests; expected %lld", (long long)digests, (long long)mp_tensor_rows(&stored->shape));
+        return mp_h5_fail(err, MP_EINPUT, "%lld row digests; expected %lld", (long long)digests,
+                          (long long)mp_tensor_rows(&stored->shape));
     return MP_OK;
 }
 
@@ -184,8 +199,10 @@ mp_status mp_stored_open(hid_t group, const char *name, mp_stored *stored, mp_er
 
     stored->digest = digest > 0;
     if (full >= 0 && digest >= 0) stored->dataset = H5Dopen2(group, stored->digest ? digest_name : name, H5P_DEFAULT);
-    if (stored->dataset < 0) status = mp_h5_fail(err, MP_EINPUT, "cannot open the dataset");
-    else status = stored->digest ? digest_shape(stored, err) : full_shape(stored, err);
+    if (stored->dataset < 0)
+        status = mp_h5_fail(err, MP_EINPUT, "cannot open the dataset");
+    else
+        status = stored->digest ? digest_shape(stored, err) : full_shape(stored, err);
     if (status != MP_OK) {
         mp_error_prefix(err, "%s", name);
         mp_stored_close(stored);

@@ -34,12 +34,23 @@ hid_t mp_golden_access(void);
 
 /* One tensor as stored: the tensor itself, or the digests of its rows. */
 typedef struct mp_stored {
-    hid_t dataset;   /* negative: not stored */
+    hid_t dataset; /* negative: not stored */
     bool digest;
     mp_tensor shape; /* of the tensor, also for digests; data == NULL */
 } mp_stored;
 /* Finds `name` in the case's group, in full or as digests; a tensor that is not there is no error. */
 mp_status mp_stored_open(hid_t group, const char *name, mp_stored *stored, mp_error *err);
 void mp_stored_close(mp_stored *stored);
+
+/* The group of a case; negative with MP_EINPUT when there is none. */
+hid_t mp_golden_open_case(mp_golden *golden, const char *name, mp_error *err);
+bool mp_same_shape(const mp_tensor *a, const mp_tensor *b);
+/* Compares what is stored (or not) with t; fills all of diff, which starts zeroed, but the tensor's name. When both sides are
+ * digests, t has no data and `other` holds its digests; else other is NULL. */
+mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff,
+                            mp_error *err);
+
+/* How many differing rows a difference lists. */
+#define MP_FIRST_ROWS ((int64_t)(sizeof(((mp_golden_difference *)NULL)->first_rows) / sizeof(int64_t)))
 
 #endif

@@ -13,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FIELD(name) {#name, offsetof(mp_provenance, name), sizeof(((mp_provenance *)NULL)->name)}
+#define FIELD(name)                                                                                                                \
+    { #name, offsetof(mp_provenance, name), sizeof(((mp_provenance *)NULL)->name) }
 const mp_provenance_field mp_provenance_fields[MP_PROVENANCE_FIELDS] = {
     FIELD(version), FIELD(commit), FIELD(subject), FIELD(device), FIELD(versions), FIELD(date), FIELD(origin),
 };
@@ -22,7 +23,8 @@ const mp_provenance_field mp_provenance_fields[MP_PROVENANCE_FIELDS] = {
 hid_t mp_golden_access(void) {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     if (access < 0) return access;
-    /* The 1.10 layout has a checksum over every piece of metadata, the older one has none. STRONG: ids left open close with the file. */
+    /* The 1.10 layout has a checksum over every piece of metadata, the older one has none. STRONG: ids left open close with the
+     * file. */
     if (H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) < 0 || H5Pset_file_locking(access, false, true) < 0 ||
         H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0) {
         H5Pclose(access);
@@ -73,7 +75,11 @@ static herr_t golden_unshare(void *golden) {
 
 static bool build_in_memory(hid_t access_list, mp_golden *golden) {
     H5FD_file_image_callbacks_t callbacks = {
-        .image_realloc = image_resize, .image_free = image_take, .udata_copy = golden_share, .udata_free = golden_unshare, .udata = golden,
+        .image_realloc = image_resize,
+        .image_free = image_take,
+        .udata_copy = golden_share,
+        .udata_free = golden_unshare,
+        .udata = golden,
     };
     return H5Pset_fapl_core(access_list, 4 << 20, false) >= 0 && H5Pset_file_image_callbacks(access_list, &callbacks) >= 0;
 }
@@ -106,8 +112,10 @@ mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t di
     if (status != MP_OK) mp_error_prefix(err, "%s", path);
     if (creation >= 0) H5Pclose(creation);
     if (access_list >= 0) H5Pclose(access_list);
-    if (status == MP_OK) *golden = g;
-    else mp_golden_close(g);
+    if (status == MP_OK)
+        *golden = g;
+    else
+        mp_golden_close(g);
     return status;
 }
 
@@ -125,7 +133,8 @@ static void chunk_shape(const mp_tensor *t, hsize_t chunk[MP_MAX_RANK]) {
 static mp_status write_dataset(hid_t group, const char *name, const mp_tensor *t, hid_t type, hid_t *dataset, mp_error *err) {
     mp_status status = MP_EIO;
     hsize_t dims[MP_MAX_RANK], chunk[MP_MAX_RANK];
-    for (int axis = 0; axis < t->rank; axis++) dims[axis] = (hsize_t)t->dim[axis];
+    for (int axis = 0; axis < t->rank; axis++)
+        dims[axis] = (hsize_t)t->dim[axis];
     chunk_shape(t, chunk);
 
     *dataset = H5I_INVALID_HID;
@@ -164,7 +173,8 @@ static mp_status write_digest(hid_t group, const char *name, const mp_tensor *t,
         mp_fail(err, status, "no memory for %lld row digests of %s", (long long)rows, name);
         goto out;
     }
-    for (int64_t row = 0; row < rows; row++) digests[row] = mp_tensor_row_digest(t, row);
+    for (int64_t row = 0; row < rows; row++)
+        digests[row] = mp_tensor_row_digest(t, row);
     mp_tensor column = mp_tensor_shape(MP_FP64, 1, rows, 1, 1); /* 8-byte elements: for the chunk shape */
     column.data = digests;
     if ((status = write_dataset(group, digest_name, &column, H5T_STD_U64LE, &dataset, err)) != MP_OK ||
@@ -201,7 +211,8 @@ mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contr
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(c, name, sizeof name);
     if (!golden->writing) return mp_fail(err, MP_EINTERNAL, "%s is open for reading only", golden->path);
-    if (H5Lexists(golden->file, name, H5P_DEFAULT) > 0) return mp_fail(err, MP_EINPUT, "case '%s' recorded twice in one golden file", name);
+    if (H5Lexists(golden->file, name, H5P_DEFAULT) > 0)
+        return mp_fail(err, MP_EINPUT, "case '%s' recorded twice in one golden file", name);
 
     hid_t group;
     mp_status status = create_group(golden->file, name, &group, err);
@@ -258,7 +269,8 @@ void mp_golden_close(mp_golden *golden) {
     if (golden == NULL) return;
     if (golden->file >= 0) H5Fclose(golden->file);
     free(golden->image);
-    for (size_t i = 0; i < golden->count; i++) free(golden->names[i]);
+    for (size_t i = 0; i < golden->count; i++)
+        free(golden->names[i]);
     free(golden->names);
     free(golden->path);
     free(golden);

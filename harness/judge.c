@@ -45,9 +45,12 @@ typedef struct stage {
     mp_epilogue epilogue;
     mp_sum_bound accumulation;
     bool exact; /* every sum is exact in float32 in any order: the result is one determined number */
+    bool rounded; /* the store rounds to dtype: float32 results are stored in fp32 as they are */
     /* fused sum: per token and column, the sum over slots of value, error bound and magnitude */
     double *fused;
 } stage;
+
+enum { ROW_PIECE = 256 }; /* columns whose expectations are held at a time */
 
 static mp_status stage_start(stage *s, int64_t rows, int64_t width, mp_error *err) {
     mp_measure_start(&s->measure);
@@ -156,42 +159,47 @@ static bool sums_are_exact(const mp_case *c, const mp_gemm_problem *p) {
 
 /* The error of the float32 accumulation goes through the epilogue: + bias and * weight each add one rounding of the step; the
  * store to dtype rounds once, to fp32 it copies the accumulator. With exact sums the float32 epilogue is computed, and the error is zero. */
-static mp_expectation expect(const stage *s, double acc, double mass, int64_t expert, int64_t column, int64_t slot) {
+static void expect(const stage *s, double acc, double mass, int64_t expert, int64_t column, int64_t slot, double *value, double *error) {
     const double u = mp_contract_step_roundoff(s->contract);
     const mp_tensor *bias = s->epilogue.bias;
     const double b = bias ? mp_decode(bias->dtype, bias->data, expert * bias->dim[1] + column) : 0;
     const double w = s->epilogue.weights ? (double)s->epilogue.weights[slot] : 1;
-    const bool rounded = s->c->dtype != MP_FP32 || s->contract->float64_steps;
     if (s->exact && mass < 0x1p24 && !s->contract->float64_steps) {
-        float value = (float)acc;
-        if (bias) value += (float)b;
-        if (s->epilogue.weights) value *= (float)w;
-        return (mp_expectation){.value = (double)value, .error = 0, .rounded = rounded};
+        float result = (float)acc;
+        if (bias) result += (float)b;
+        if (s->epilogue.weights) result *= (float)w;
+        *value = (double)result;
+        *error = 0;
+        return;
     }
-    mp_expectation e = {.value = acc, .error = s->accumulation.rel * mass + s->accumulation.abs, .rounded = rounded};
+    double v = acc, e = s->accumulation.rel * mass + s->accumulation.abs;
     if (bias) {
-        e.value += b;
-        e.error += u * (fabs(e.value) + e.error);
+        v += b;
+        e += u * (fabs(v) + e);
     }
     if (s->epilogue.weights) {
-        e.value *= w;
-        e.error *= fabs(w);
-        e.error += u * (fabs(e.value) + e.error) + 0x1p-150;
+        v *= w;
+        e *= fabs(w);
+        e += u * (fabs(v) + e) + 0x1p-150;
     }
-    return e;
+    *value = v;
+    *error = e;
 }
 
 static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
     stage *s = ctx;
     mp_measure part;
     mp_measure_start(&part);
+    double value[ROW_PIECE], error[ROW_PIECE];
     for (int64_t i = 0; i < tile->count; i++) {
         const int64_t slot = tile->slot[i], row = s->got_row ? s->got_row[slot] : slot;
         double sums[3] = {0, 0, 0};
-        for (int64_t j = 0; j < tile->n; j++) {
-            const int64_t column = tile->n0 + j;
-            const mp_expectation e = expect(s, tile->value[i * tile->n + j], tile->mass[i * tile->n + j], tile->expert, column, slot);
-            mp_measure_element(&part, s->got->dtype, s->got->data, row * s->width + column, slot * s->width + column, &e, s->poison, sums);
+        for (int64_t first = 0; first < tile->n; first += ROW_PIECE) {
+            const int64_t here = tile->n - first < ROW_PIECE ? tile->n - first : ROW_PIECE, column = tile->n0 + first, from = i * tile->n + first;
+            for (int64_t j = 0; j < here; j++)
+                expect(s, tile->value[from + j], tile->mass[from + j], tile->expert, column + j, slot, &value[j], &error[j]);
+            mp_measure_row(&part, s->got->dtype, s->got->data, row * s->width + column, slot * s->width + column, here, value, error, s->rounded,
+                           s->poison, sums);
         }
         add_row_sums(s, slot, sums);
     }
@@ -200,7 +208,7 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
 
 /* Rows of filtered slots are exact zeros. */
 static void judge_filtered_zeros(stage *s, const mp_gemm_problem *p) {
-    const mp_expectation zero = {0, 0, false};
+    const mp_expectation zero = {0};
     for (int64_t t = 0; t < p->slots; t++) {
         const int64_t row = s->got_row ? s->got_row[t] : t;
         if (p->topk_ids[t] >= 0 || row < 0) continue;
@@ -231,13 +239,35 @@ static mp_status judge_gemm(stage *s, const mp_gemm_problem *p, const mp_trace *
     return MP_OK;
 }
 
+/* Columns n0 .. n0+n of slot t's row: cache1 -> expectations -> cache2. */
+static void judge_activation_piece(const stage *s, const mp_tensor *cache1, int64_t t, int64_t row, int64_t n0, int64_t n, mp_measure *part) {
+    const mp_case *c = s->c;
+    const int64_t width1 = mp_tensor_row_length(cache1);
+    const mp_dtype *gate_dtype = s->contract->act_rounding == MP_ACT_GATE_ROUNDED ? &c->dtype : NULL;
+    double value[ROW_PIECE], error[ROW_PIECE];
+    bool or_nan[ROW_PIECE], special = false;
+    for (int64_t j = 0; j < n; j++) {
+        const double g = mp_decode(cache1->dtype, cache1->data, row * width1 + mp_gate_column(c, n0 + j));
+        const double u = c->gated ? mp_decode(cache1->dtype, cache1->data, row * width1 + mp_up_column(c, n0 + j)) : 1;
+        value[j] = mp_activate(c, g, u, gate_dtype);
+        error[j] = mp_activation_bound(c, s->contract, g, u);
+        or_nan[j] = isinf(value[j]) && isinf(u) && mp_activation_may_vanish(c, s->contract, g);
+        special = special || or_nan[j];
+    }
+    const int64_t position = row * c->N + n0, index = t * c->N + n0;
+    if (!special) {
+        mp_measure_row(part, s->got->dtype, s->got->data, position, index, n, value, error, s->rounded, s->poison, s->sums + t * 3);
+        return;
+    }
+    for (int64_t j = 0; j < n; j++)
+        mp_measure_element(part, s->got->dtype, s->got->data, position + j, index + j,
+                           &(mp_expectation){.value = value[j], .error = error[j], .rounded = s->rounded, .or_nan = or_nan[j]}, s->poison, s->sums + t * 3);
+}
+
 static mp_status judge_activation(stage *s, const mp_inputs *in, const mp_trace *trace, const int64_t *row, mp_verdict *v, mp_error *err) {
     const mp_case *c = s->c;
-    const mp_tensor *cache1 = &trace->t[MP_CACHE1];
     const int32_t *topk_ids = in->t[MP_TOPK_IDS].data;
-    const int64_t slots = mp_case_slots(c), width1 = mp_tensor_row_length(cache1);
-    const mp_dtype *gate_dtype = s->contract->act_rounding == MP_ACT_GATE_ROUNDED ? &c->dtype : NULL;
-    const bool rounded = c->dtype != MP_FP32 || s->contract->float64_steps;
+    const int64_t slots = mp_case_slots(c);
     const mp_status status = stage_start(s, slots, c->N, err);
     if (status != MP_OK) return status;
 #pragma omp parallel
@@ -245,15 +275,9 @@ static mp_status judge_activation(stage *s, const mp_inputs *in, const mp_trace 
         mp_measure part;
         mp_measure_start(&part);
 #pragma omp for schedule(static)
-        for (int64_t t = 0; t < slots; t++) {
-            if (topk_ids[t] < 0 || row[t] < 0) continue;
-            for (int64_t n = 0; n < c->N; n++) {
-                const double g = mp_decode(cache1->dtype, cache1->data, row[t] * width1 + mp_gate_column(c, n));
-                const double u = c->gated ? mp_decode(cache1->dtype, cache1->data, row[t] * width1 + mp_up_column(c, n)) : 1;
-                const mp_expectation e = {mp_activate(c, g, u, gate_dtype), mp_activation_bound(c, s->contract, g, u), rounded};
-                mp_measure_element(&part, s->got->dtype, s->got->data, row[t] * c->N + n, t * c->N + n, &e, s->poison, s->sums + t * 3);
-            }
-        }
+        for (int64_t t = 0; t < slots; t++)
+            for (int64_t n = 0; n < c->N && topk_ids[t] >= 0; n += ROW_PIECE)
+                judge_activation_piece(s, &trace->t[MP_CACHE1], t, row[t], n, c->N - n < ROW_PIECE ? c->N - n : ROW_PIECE, &part);
         merge(s, &part);
     }
     stage_finish(s, trace, v);
@@ -262,20 +286,23 @@ static mp_status judge_activation(stage *s, const mp_inputs *in, const mp_trace 
 
 static mp_status judge_combine(stage *s, const mp_tensor *cache3, const mp_trace *trace, mp_verdict *v, mp_error *err) {
     const mp_case *c = s->c;
-    const bool rounded = c->dtype != MP_FP32 && c->dtype != MP_FP64;
     const mp_status status = stage_start(s, c->M, c->K, err);
     if (status != MP_OK) return status;
 #pragma omp parallel
     {
         mp_measure part;
         mp_measure_start(&part);
+        double value[ROW_PIECE], error[ROW_PIECE];
 #pragma omp for schedule(static)
         for (int64_t m = 0; m < c->M; m++)
-            for (int64_t k = 0; k < c->K; k++) {
-                const mp_sum sum = mp_combine_sum(cache3, m, k);
-                const mp_expectation e = {mp_combine_value(c, s->contract->combine, sum), mp_combine_bound(c, s->contract, sum),
-                                          rounded || s->contract->float64_steps};
-                mp_measure_element(&part, s->got->dtype, s->got->data, m * c->K + k, m * c->K + k, &e, s->poison, s->sums + m * 3);
+            for (int64_t first = 0; first < c->K; first += ROW_PIECE) {
+                const int64_t here = c->K - first < ROW_PIECE ? c->K - first : ROW_PIECE, at = m * c->K + first;
+                for (int64_t j = 0; j < here; j++) {
+                    const mp_sum sum = mp_combine_sum(cache3, m, first + j);
+                    value[j] = mp_combine_value(c, s->contract->combine, sum);
+                    error[j] = mp_combine_bound(c, s->contract, sum);
+                }
+                mp_measure_row(&part, s->got->dtype, s->got->data, at, at, here, value, error, s->rounded, s->poison, s->sums + m * 3);
             }
         merge(s, &part);
     }
@@ -290,15 +317,16 @@ static void collect_fused(void *ctx, const mp_gemm_tile *tile) {
     for (int64_t i = 0; i < tile->count; i++)
         for (int64_t j = 0; j < tile->n; j++) {
             const int64_t slot = tile->slot[i], column = tile->n0 + j;
-            const mp_expectation e = expect(s, tile->value[i * tile->n + j], tile->mass[i * tile->n + j], tile->expert, column, slot);
-            const double error = e.error + (e.rounded ? mp_half_ulp(s->got->dtype, fabs(e.value) + e.error) : 0);
+            double value, error;
+            expect(s, tile->value[i * tile->n + j], tile->mass[i * tile->n + j], tile->expert, column, slot, &value, &error);
+            if (s->rounded) error += mp_half_ulp(s->got->dtype, fabs(value) + error);
             double *sum = s->fused + (slot / s->c->topk * s->width + column) * 3;
 #pragma omp atomic
-            sum[0] += e.value;
+            sum[0] += value;
 #pragma omp atomic
             sum[1] += error;
 #pragma omp atomic
-            sum[2] += fabs(e.value) + error;
+            sum[2] += fabs(value) + error;
         }
 }
 
@@ -378,7 +406,8 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_input
                    mp_engine engine, mp_verdict *v, mp_error *err) {
     mp_slot_map map = {0};
     mp_status status = MP_OK;
-    stage base = {.c = c, .contract = contract, .poison = poison};
+    stage base = {.c = c, .contract = contract, .poison = poison,
+                  .rounded = (c->dtype != MP_FP32 && c->dtype != MP_FP64) || contract->float64_steps};
     const mp_tensor *out = &trace->t[MP_OUT];
     if (c->scope == MP_SCOPE_COMBINE) {
         base.which = MP_SUM;

@@ -5,10 +5,11 @@
 #include "base/tensor.h"
 #include "harness/verdict.h"
 
-/* What is known of an element: the exact value before the store, an upper bound of the error before the store, whether the store rounds to dtype. */
+/* What is known of an element: the exact value before the store, an upper bound of the error before the store, whether the store rounds to dtype,
+ * and whether NaN is as right as an infinite value (zero within the error, times Inf). */
 typedef struct mp_expectation {
     double value, error;
-    bool rounded;
+    bool rounded, or_nan;
 } mp_expectation;
 
 /* Figures of some elements; starts with mp_measure_start. Mergeable, so that threads measure tiles on their own. */
@@ -24,5 +25,8 @@ void mp_measure_merge(mp_measure *into, const mp_measure *from);
 /* One element: its stored bits at data[position], reported under `index`. Adds squares of error, bound and value to sums[3] (for the row's rms). */
 void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index, const mp_expectation *e,
                         uint32_t poison, double sums[3]);
+/* The same for n elements of a row: value[i] and error[i] are those of the element at data[position + i], reported under index + i. */
+void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index, int64_t n, const double *value,
+                    const double *error, bool rounded, uint32_t poison, double sums[3]);
 
 #endif

@@ -30,7 +30,7 @@ static double activated_gate(const mp_case *c, double g) {
     case MP_SILU: return silu(g);
     case MP_GELU: return gelu(g);
     case MP_GELU_TANH: return gelu_tanh(g);
-    case MP_RELU2: return g > 0 ? g * g : g * 0; /* NaN stays NaN */
+    case MP_RELU2: return g <= 0 ? 0 : g * g; /* NaN stays NaN */
     case MP_SWIGLU_OAI: g = at_most(g, limit); return g / (1 + exp(-alpha * g));
     case MP_SILU_CLAMP: return at_most(silu(g), limit);
     case MP_CLAMP_SILU: return silu(at_most(g, limit));
@@ -70,10 +70,9 @@ double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gat
  * u+1 is rounded once. The clamps are exact or do not expand an error. relu2: one product.
  *
  * The multiply by up adds u; MP_ACT_GATE_ROUNDED half an ulp of act(gate) in dtype. Products that underflow: tiny. */
-double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up) {
+static double gate_bound(const mp_case *c, const mp_contract *contract, double gate, double a) {
     const double u = mp_contract_step_roundoff(contract), eps = 2 * contract->act_ulps * u;
     const double tiny = contract->float64_steps ? 0x1p-1074 : 0x1p-149;
-    const double factor = c->gated ? up_factor(c, up) : 1, a = activated_gate(c, gate);
     double g = gate, error;
     switch (c->act) {
     case MP_GELU:
@@ -89,8 +88,19 @@ double mp_activation_bound(const mp_case *c, const mp_contract *contract, double
     if (!contract->float64_steps && g < -88 && c->act != MP_RELU2) error += fabs(a);
     error += 2 * tiny;
     if (contract->act_rounding == MP_ACT_GATE_ROUNDED) error += mp_half_ulp(c->dtype, fabs(a) + error);
+    return error;
+}
+
+double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up) {
+    const double a = activated_gate(c, gate), error = gate_bound(c, contract, gate, a);
     if (!c->gated) return error;
-    return error * fabs(factor) + 2 * u * (fabs(a) + error) * fabs(factor) + tiny;
+    const double u = mp_contract_step_roundoff(contract), factor = fabs(up_factor(c, up));
+    return error * factor + 2 * u * (fabs(a) + error) * factor + (contract->float64_steps ? 0x1p-1074 : 0x1p-149);
+}
+
+bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate) {
+    const double a = activated_gate(c, gate);
+    return fabs(a) <= gate_bound(c, contract, gate, a);
 }
 
 void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots, mp_act_rounding rounding,

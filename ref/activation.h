@@ -21,6 +21,9 @@ double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gat
 /* Bound of |subject - mp_activate(...)| before the store's rounding; derived in activation.c. */
 double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up);
 
+/* Whether act(gate) may come out as zero within its bound: times an infinite up it is then NaN instead of Inf, and both are right. */
+bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate);
+
 /* Columns of cache1 that hold gate and up of element n. */
 static inline int64_t mp_gate_column(const mp_case *c, int64_t n) { return c->interleaved ? 2 * n : n; }
 static inline int64_t mp_up_column(const mp_case *c, int64_t n) { return c->interleaved ? 2 * n + 1 : c->N + n; }

@@ -13,17 +13,21 @@ mp_sum mp_combine_sum(const mp_tensor *cache3, int64_t token, int64_t column) {
     return sum;
 }
 
+double mp_combine_rsf(const mp_case *c) {
+    return c->dtype == MP_FP64 ? c->rsf : (double)(float)c->rsf;
+}
+
 double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum) {
-    const long double rsf = (long double)(float)c->rsf;
-    if (variant == MP_COMBINE_ROUND_THEN_SCALE) return (double)rsf * mp_round_to(c->dtype, (double)sum.value);
-    return (double)(rsf * sum.value);
+    const double rsf = mp_combine_rsf(c);
+    if (variant == MP_COMBINE_ROUND_THEN_SCALE) return rsf * mp_round_to(c->dtype, (double)sum.value);
+    return (double)((long double)rsf * sum.value);
 }
 
 /* topk-1 additions (the first, to zero, is exact) in any order: gamma_(topk-1)(u) * mass, u = 2^-24, 2^-53 for fp64 tensors, or the
  * unit roundoff of dtype when every addition rounds to it. ROUND_THEN_SCALE adds half an ulp of dtype at the sum. Scaling adds one
  * rounding of the step. The reference's own value was narrowed from long double to float64: one more 2^-53. */
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum) {
-    const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_contract_step_roundoff(contract), rsf = fabs((double)(float)c->rsf);
+    const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_contract_step_roundoff(contract), rsf = fabs(mp_combine_rsf(c));
     const double u = contract->combine == MP_COMBINE_ELEMENT_DTYPE ? mp_unit_roundoff(c->dtype) : step;
     const double value = fabs((double)sum.value);
     double error = mp_gamma((double)(c->topk - 1), u) * (double)sum.mass;

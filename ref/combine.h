@@ -11,7 +11,10 @@ typedef struct mp_sum {
 } mp_sum;
 mp_sum mp_combine_sum(const mp_tensor *cache3, int64_t token, int64_t column);
 
-/* The value of out[m,k] before its last rounding: rsf (an fp32 value) times the sum, with the contract's inner rounding. */
+/* routed_scaling_factor as the combine uses it: an fp32 value, a float64 for fp64 tensors. */
+double mp_combine_rsf(const mp_case *c);
+
+/* The value of out[m,k] before its last rounding: rsf times the sum, with the contract's inner rounding. */
 double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum);
 /* Bound of |subject - value| before the last rounding; derived in combine.c. */
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum);

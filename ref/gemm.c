@@ -64,8 +64,13 @@ static void store_tile(void *ctx, const mp_gemm_tile *tile) {
     for (int64_t i = 0; i < tile->count; i++) {
         const int64_t slot = tile->slot[i], row = s->out_row ? s->out_row[slot] : slot;
         if (row < 0) continue;
+        const int64_t at = row * width + tile->n0;
+        if (!s->epilogue->bias && !s->epilogue->weights) {
+            mp_encode_row(s->out->dtype, s->out->data, at, tile->n, tile->value + i * tile->n);
+            continue;
+        }
         for (int64_t j = 0; j < tile->n; j++)
-            mp_encode(s->out->dtype, s->out->data, row * width + tile->n0 + j,
+            mp_encode(s->out->dtype, s->out->data, at + j,
                       mp_epilogue_apply(s->epilogue, tile->value[i * tile->n + j], tile->expert, tile->n0 + j, slot));
     }
 }

@@ -1,7 +1,9 @@
 #include "ref/host.h"
 
+#include "base/clones.h"
 #include "ref/activation.h"
 #include "ref/activation_f32.h"
+#include "ref/combine.h"
 #include "ref/host_gemm.h"
 #include "ref/pipeline.h"
 
@@ -25,11 +27,17 @@ static double now_ns(void) {
     return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
 }
 
+/* One row of cache1 -> one row of results. */
+MP_CLONES_FMA static void activate_row(const mp_case *c, const float *in, float *result) {
+    const float alpha = (float)c->alpha, limit = (float)c->limit;
+    for (int64_t n = 0; n < c->N; n++)
+        result[n] = mp_activate_f32((int)c->act, c->gated, in[mp_gate_column(c, n)], c->gated ? in[mp_up_column(c, n)] : 1.0f, alpha, limit);
+}
+
 /* cache1 row -> cache2 row for every slot that is not filtered; one rounding. */
 static mp_status activation(const mp_case *c, const int32_t *topk_ids, const int64_t *row, const mp_tensor *cache1, const mp_tensor *cache2,
                             mp_error *err) {
     const int64_t slots = mp_case_slots(c), width = mp_tensor_row_length(cache1);
-    const float alpha = (float)c->alpha, limit = (float)c->limit;
     bool failed = false;
 #pragma omp parallel
     {
@@ -43,8 +51,7 @@ static mp_status activation(const mp_case *c, const int32_t *topk_ids, const int
         for (int64_t t = 0; t < slots; t++) {
             if (!in || topk_ids[t] < 0) continue;
             mp_decode_row_f32(cache1->dtype, cache1->data, row[t] * width, width, in);
-            for (int64_t n = 0; n < c->N; n++)
-                result[n] = mp_activate_f32((int)c->act, c->gated, in[mp_gate_column(c, n)], c->gated ? in[mp_up_column(c, n)] : 1.0f, alpha, limit);
+            activate_row(c, in, result);
             mp_encode_row_f32(cache2->dtype, cache2->data, row[t] * c->N, c->N, result);
         }
         free(in);
@@ -70,7 +77,7 @@ static void combine_token_f32(const mp_case *c, const mp_tensor *cache3, const m
 }
 
 static void combine_token_f64(const mp_case *c, const mp_tensor *cache3, const mp_tensor *out, int64_t m) {
-    const double *slot = cache3->data, rsf = (double)(float)c->rsf;
+    const double *slot = cache3->data, rsf = mp_combine_rsf(c);
     double *result = out->data;
     for (int64_t k = 0; k < c->K; k++) {
         double sum = 0;
@@ -120,7 +127,12 @@ static mp_status run_chunk(const mp_case *c, const mp_inputs *in, uint32_t poiso
     if ((status = mp_slot_map_create(c, trace, &map, err)) != MP_OK) goto out;
 
     start = now_ns();
-    const mp_gemm_problem gate_up = mp_gate_up_problem(in, map.x_row, slots);
+    mp_inputs local = *in; /* in place, x lies in the output buffer, where combine will overwrite it */
+    if (c->mode == MP_INPLACE) {
+        memcpy(out->data, in->t[MP_X].data, mp_tensor_bytes(out));
+        local.t[MP_X].data = out->data;
+    }
+    const mp_gemm_problem gate_up = mp_gate_up_problem(&local, map.x_row, slots);
     const mp_epilogue up = mp_gate_up_epilogue(c, in), down = mp_down_epilogue(c, in);
     if ((status = mp_host_gemm(&gate_up, &up, map.cache_row, cache1, err)) != MP_OK) goto out;
     stage_ns[MP_GATE_UP] += now_ns() - start;

@@ -45,6 +45,7 @@ mp_trace mp_trace_chunk(const mp_case *c, const mp_trace *trace, int64_t chunk) 
 }
 
 bool mp_case_down_writes_out(const mp_case *c) {
+    if (c->scope != MP_SCOPE_ALL) return false;
     return c->mode == MP_NO_COMBINE || c->fused_sum || (c->topk == 1 && (float)c->rsf == 1.0f && c->path == MP_FUSED);
 }
 

@@ -30,7 +30,7 @@ typedef struct mp_trace {
     char input_report[256];          /* likewise: the first of its input copies that changed */
 } mp_trace;
 
-/* Whether down writes the output itself instead of cache3: no_combine, fused_sum, or topk==1 && rsf==1 && path==fused. */
+/* Whether down writes the output itself instead of cache3 (scope=all): no_combine, fused_sum, or topk==1 && rsf==1 && path==fused. */
 bool mp_case_down_writes_out(const mp_case *c);
 /* Shapes only (data stays NULL); a tensor that is not part of the case gets zero elements. */
 void mp_trace_plan(const mp_case *c, int block_size_m, mp_trace *trace);

@@ -1,5 +1,5 @@
-/* The JUnit XML report, for CI servers: a testsuite for each group of the matrix, a testcase for each case. A FAIL is a <failure>, a
- * CRASH or TIMEOUT an <error>, a SKIP a <skipped>; their text is the case's part of the terminal table. */
+/* The JUnit XML report, for CI servers: a testsuite for each group of the matrix, a testcase for each case. A FAIL is a <failure>,
+ * a CRASH or TIMEOUT an <error>, a SKIP a <skipped>; their text is the case's part of the terminal table. */
 #include "base/file.h"
 #include "reports/report.h"
 
@@ -19,7 +19,8 @@ static size_t xml_character(const unsigned char *text) {
         if ((text[i] & 0xC0) != 0x80) return 0; /* the final NUL stops here, too */
         code = code << 6 | (text[i] & 0x3Fu);
     }
-    bool allowed = code >= smallest[length] && code <= 0x10FFFF && !(code >= 0xD800 && code <= 0xDFFF) && code != 0xFFFE && code != 0xFFFF;
+    bool allowed =
+        code >= smallest[length] && code <= 0x10FFFF && !(code >= 0xD800 && code <= 0xDFFF) && code != 0xFFFE && code != 0xFFFF;
     return allowed ? length : 0;
 }
 
@@ -27,14 +28,22 @@ static size_t xml_character(const unsigned char *text) {
 static void put_escaped(FILE *out, const char *text) {
     while (*text != '\0') {
         size_t length = xml_character((const unsigned char *)text);
-        if (length > 1) fwrite(text, 1, length, out);
-        else if (length == 0) fputc('?', out);
-        else if (*text == '&') fputs("&amp;", out);
-        else if (*text == '<') fputs("&lt;", out);
-        else if (*text == '>') fputs("&gt;", out);
-        else if (*text == '"') fputs("&quot;", out);
-        else if (*text < 0x20) fprintf(out, "&#%d;", *text);
-        else fputc(*text, out);
+        if (length > 1)
+            fwrite(text, 1, length, out);
+        else if (length == 0)
+            fputc('?', out);
+        else if (*text == '&')
+            fputs("&amp;", out);
+        else if (*text == '<')
+            fputs("&lt;", out);
+        else if (*text == '>')
+            fputs("&gt;", out);
+        else if (*text == '"')
+            fputs("&quot;", out);
+        else if (*text < 0x20)
+            fprintf(out, "&#%d;", *text);
+        else
+            fputc(*text, out);
         text += length > 0 ? length : 1;
     }
 }
@@ -92,9 +101,9 @@ static void put_properties(FILE *out, const mp_run_info *info) {
     const struct {
         const char *name, *value;
     } properties[] = {
-        {"version", info->version}, {"commit", info->commit},     {"command", info->command}, {"subject", info->subject},
-        {"device", info->device},   {"versions", info->versions}, {"blas", info->blas},       {"cpu", info->host},
-        {"interrupted", info->interrupted ? "true" : "false"},
+        {"version", info->version}, {"commit", info->commit}, {"command", info->command},
+        {"subject", info->subject}, {"device", info->device}, {"versions", info->versions},
+        {"blas", info->blas},       {"cpu", info->host},      {"interrupted", info->interrupted ? "true" : "false"},
     };
     fprintf(out, "    <properties>\n");
     for (size_t i = 0; i < sizeof properties / sizeof *properties; i++) {
@@ -107,7 +116,8 @@ static void put_properties(FILE *out, const mp_run_info *info) {
 }
 
 /* The suite that begins with verdicts[first]; nothing when its group has begun before. */
-static mp_status put_suite(FILE *out, const mp_run_info *info, const mp_verdict *verdicts, size_t count, size_t first, mp_error *err) {
+static mp_status put_suite(FILE *out, const mp_run_info *info, const mp_verdict *verdicts, size_t count, size_t first,
+                           mp_error *err) {
     const char *name = suite_name(&verdicts[first]);
     for (size_t i = 0; i < first; i++)
         if (strcmp(suite_name(&verdicts[i]), name) == 0) return MP_OK;
@@ -146,7 +156,8 @@ mp_status mp_report_junit(const char *path, const mp_run_info *info, const mp_ve
     fprintf(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"moeparity\"");
     put_totals(out, &tally, seconds);
     fprintf(out, ">\n");
-    for (size_t i = 0; i < count && status == MP_OK; i++) status = put_suite(out, info, verdicts, count, i, err);
+    for (size_t i = 0; i < count && status == MP_OK; i++)
+        status = put_suite(out, info, verdicts, count, i, err);
     fprintf(out, "</testsuites>\n");
     bool complete = ferror(out) == 0;
     if ((fclose(out) != 0 || !complete) && status == MP_OK)

@@ -67,7 +67,8 @@ static bool random_case(uint64_t *state, mp_case *c) {
     *c = mp_case_default();
     for (size_t f = 0; f < COUNT(choices); f++) {
         size_t n = 1;
-        while (n < COUNT(choices[f]) && choices[f][n]) n++;
+        while (n < COUNT(choices[f]) && choices[f][n])
+            n++;
         const char *value = choices[f][1 + next_random(state) % (n - 1)];
         if (next_random(state) % 4 == 0) assert_int_equal(mp_case_set(c, choices[f][0], value, &err), MP_OK);
     }
@@ -282,7 +283,8 @@ static void possible_combinations_are_accepted(void **unused) {
         "scope=combine routing=padded K=96",
         "path=chunked mode=no_combine",
     };
-    for (size_t i = 0; i < COUNT(texts); i++) parsed(texts[i]);
+    for (size_t i = 0; i < COUNT(texts); i++)
+        parsed(texts[i]);
 }
 
 /* Values that no text can give: a case made by a program is checked as well. */
@@ -315,12 +317,39 @@ static void expressions_match(void **unused) {
         const char *expr;
         bool matched;
     } e[] = {
-        {"", true},          {"M=32", true},          {"M=33", false},      {"M!=32", false},     {"M!=33", true},     {"M<33", true},
-        {"M<32", false},     {"M<=32", true},         {"M<=31", false},     {"M>31", true},       {"M>32", false},     {"M>=32", true},
-        {"M>=33", false},    {"M<3000000000", true},  {"rsf>2.4", true},    {"rsf<2.5", false},   {"rsf=2.50", true},  {"act=silu", true},
-        {"act!=silu", false}, {"act=gelu", false},    {"mode=combine", true}, {"gated=1", true},  {"tile=auto", true}, {"tile!=auto", false},
-        {"silu", true},      {"gelu", false},         {"rsf", true},        {"filter", false},    {"M=32 topk=2", true}, {" M=32   topk=3 ", false},
-        {"M=33 topk=2", false}, {"silu M>1 rsf", true}, {"K=512", true},
+        {"", true},
+        {"M=32", true},
+        {"M=33", false},
+        {"M!=32", false},
+        {"M!=33", true},
+        {"M<33", true},
+        {"M<32", false},
+        {"M<=32", true},
+        {"M<=31", false},
+        {"M>31", true},
+        {"M>32", false},
+        {"M>=32", true},
+        {"M>=33", false},
+        {"M<3000000000", true},
+        {"rsf>2.4", true},
+        {"rsf<2.5", false},
+        {"rsf=2.50", true},
+        {"act=silu", true},
+        {"act!=silu", false},
+        {"act=gelu", false},
+        {"mode=combine", true},
+        {"gated=1", true},
+        {"tile=auto", true},
+        {"tile!=auto", false},
+        {"silu", true},
+        {"gelu", false},
+        {"rsf", true},
+        {"filter", false},
+        {"M=32 topk=2", true},
+        {" M=32   topk=3 ", false},
+        {"M=33 topk=2", false},
+        {"silu M>1 rsf", true},
+        {"K=512", true},
     };
     const mp_case c = parsed("rsf=2.5");
     for (size_t i = 0; i < COUNT(e); i++) {
@@ -334,10 +363,15 @@ static void expressions_match(void **unused) {
 static void bad_expressions_are_refused(void **unused) {
     (void)unused;
     static const refusal r[] = {
-        {"X=1", "unknown field 'X'"}, {"M=abc", "expected an integer"}, {"M!1", "expected name=value, name!=value"},
-        {"act<silu", "act is not a number"}, {"gated>=1", "gated is not a number"}, {"act=swish", "expected silu, gelu"},
+        {"X=1", "unknown field 'X'"},
+        {"M=abc", "expected an integer"},
+        {"M!1", "expected name=value, name!=value"},
+        {"act<silu", "act is not a number"},
+        {"gated>=1", "gated is not a number"},
+        {"act=swish", "expected silu, gelu"},
         {"M=33 act=swish", "expected silu, gelu"}, /* a term after one that already failed is still checked */
-        {"M==32", "M==32"}, {"tile=3", "expected auto"},
+        {"M==32", "M==32"},
+        {"tile=3", "expected auto"},
     };
     const mp_case c = mp_case_default();
     for (size_t i = 0; i < COUNT(r); i++) {
@@ -356,7 +390,8 @@ static void json_has_every_field(void **unused) {
     json_t *json = mp_case_json(&c);
     assert_non_null(json);
     assert_int_equal(json_object_size(json), COUNT(choices));
-    for (size_t f = 0; f < COUNT(choices); f++) assert_non_null(json_object_get(json, choices[f][0]));
+    for (size_t f = 0; f < COUNT(choices); f++)
+        assert_non_null(json_object_get(json, choices[f][0]));
     assert_int_equal(json_integer_value(json_object_get(json, "M")), 7);
     assert_true(json_real_value(json_object_get(json, "rsf")) == 2.5);
     assert_string_equal(json_string_value(json_object_get(json, "act")), "gelu");

@@ -106,7 +106,8 @@ static void chunk_loop_looks_up_a_chunk(void **state) {
 static void newest_triton_folder_first(void **state) {
     (void)state;
     write_text("configs/triton_3_2_0", UP_NAME, "{\"32\":" TILE(16, 16) "}");
-    write_text("configs/triton_3_10_0", UP_NAME, "{\"32\":" TILE(64, 64) "}");
+    write_text("configs/triton_3_10_0", UP_NAME, "{\"32\":" TILE(128, 128) "}");
+    write_text("configs/triton_3_10_1", UP_NAME, "{\"32\":" TILE(64, 64) "}"); /* neither first nor last of the names in ASCII order */
     write_text("configs/triton_3_9_1", UP_NAME, "{\"32\":" TILE(32, 32) "}");
     assert_int_equal(resolve("M=32").up.block_size_m, 64);
 }

@@ -1,4 +1,5 @@
-/* golden/: what is recorded comes back bit for bit, every difference is found, and no damaged or foreign file passes for a golden. */
+/* golden/: what is recorded comes back bit for bit, every difference is found, and no damaged or foreign file passes for a golden.
+ * Longer than most files here: every kind of damage is tried on the same random trace, by the same helpers. */
 #include "base/file.h"
 #include "golden/golden.h"
 
@@ -32,10 +33,10 @@ const char *__lsan_default_options(void) {
 static char directory[64], path[128];
 static mp_error err;
 
-#define OK(call)                                                                                                                         \
-    do {                                                                                                                                 \
-        err.text[0] = '\0';                                                                                                              \
-        if ((call) != MP_OK) fail_msg("%s: %s", #call, err.text);                                                                        \
+#define OK(call)                                                                                                                   \
+    do {                                                                                                                           \
+        err.text[0] = '\0';                                                                                                        \
+        if ((call) != MP_OK) fail_msg("%s: %s", #call, err.text);                                                                  \
     } while (0)
 
 static int enter(void **state) {
@@ -78,7 +79,8 @@ static uint64_t next_random(void) { /* xorshift64* */
 static mp_tensor random_tensor(mp_dtype dtype, int rank, int64_t d0, int64_t d1, int64_t d2) {
     mp_tensor t = mp_tensor_shape(dtype, rank, d0, d1, d2);
     OK(mp_tensor_alloc(&t, MP_POISON_A, &err));
-    for (size_t i = 0; i < mp_tensor_bytes(&t); i++) ((uint8_t *)t.data)[i] = (uint8_t)(next_random() >> 56);
+    for (size_t i = 0; i < mp_tensor_bytes(&t); i++)
+        ((uint8_t *)t.data)[i] = (uint8_t)(next_random() >> 56);
     return t;
 }
 
@@ -97,7 +99,8 @@ static mp_trace random_trace(uint64_t seed) {
 }
 
 static void free_trace(mp_trace *trace) {
-    for (int i = 0; i < MP_TRACE_COUNT; i++) mp_tensor_free(&trace->t[i]);
+    for (int i = 0; i < MP_TRACE_COUNT; i++)
+        mp_tensor_free(&trace->t[i]);
 }
 
 static const mp_provenance who = {"0.1.0", "abc", "ref", "none", "gcc 12", "2026-01-02T03:04:05Z", "test"};
@@ -147,6 +150,9 @@ static void round_trip_keeps_every_bit(void **state) {
     assert_string_equal(name, expected);
     assert_true(mp_golden_has(golden, name));
     assert_false(mp_golden_has(golden, "M=1 topk=1 act=silu"));
+    char contract[64];
+    OK(mp_golden_contract(golden, &c, contract, sizeof contract, &err));
+    assert_string_equal(contract, "FLOAT64");
     mp_golden_close(golden);
 
     assert_int_equal(compare(5, &trace, diff), MP_TRACE_COUNT);
@@ -216,11 +222,13 @@ static void figures_of_a_difference(void **state) {
     assert_int_equal(diff[0].differing, 1);
     assert_true(diff[0].max_abs == 0.0);
 
-    for (int64_t i = 0; i < mp_tensor_count(&trace.t[MP_CACHE3]); i++) data[i] = 0x3F80; /* more rows than are listed */
+    for (int64_t i = 0; i < mp_tensor_count(&trace.t[MP_CACHE3]); i++)
+        data[i] = 0x3F80; /* more rows than are listed */
     compare(0, &trace, diff);
     assert_int_equal(diff[0].differing_rows, 40);
     assert_int_equal(diff[0].differing, 160);
-    for (int i = 0; i < 8; i++) assert_int_equal(diff[0].first_rows[i], i);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(diff[0].first_rows[i], i);
     free_trace(&trace);
 }
 
@@ -236,11 +244,13 @@ static void large_tensors_are_compared_to_their_end(void **state) {
         mp_golden_difference diff[MP_TRACE_COUNT];
         int64_t count = mp_tensor_count(t), length = mp_tensor_row_length(t);
         float *data = t->data;
-        for (int64_t i = 0; i < count; i++) data[i] = (float)i;
+        for (int64_t i = 0; i < count; i++)
+            data[i] = (float)i;
         record(path, 0, &trace, SIZE_MAX);
         assert_int_equal(compare(0, &trace, diff), 1);
         assert_int_equal(diff[0].differing, 0);
-        for (int64_t i = 0; i < count; i += length) data[i + (i / length * 977) % length] += 3.0f; /* one element in every row */
+        for (int64_t i = 0; i < count; i += length)
+            data[i + (i / length * 977) % length] += 3.0f; /* one element in every row */
         compare(0, &trace, diff);
         assert_int_equal(diff[0].differing_rows, count / length);
         assert_int_equal(diff[0].differing, count / length);
@@ -378,7 +388,8 @@ static bool refused_or_intact(const mp_trace *trace, bool *refused) {
     if (status == MP_OK) {
         status = mp_golden_compare(golden, &c, trace, diff, &count, &err);
         bool equal = count == MP_TRACE_COUNT && memcmp(mp_golden_provenance(golden), &who, sizeof who) == 0;
-        for (int i = 0; i < count; i++) equal &= diff[i].stored && !diff[i].shape_differs && diff[i].differing_rows == 0;
+        for (int i = 0; i < count; i++)
+            equal &= diff[i].stored && !diff[i].shape_differs && diff[i].differing_rows == 0;
         mp_golden_close(golden);
         if (status == MP_OK) return equal;
     }
@@ -519,9 +530,11 @@ static void a_full_disk_leaves_the_old_file(void **state) {
         pid_t child = fork();
         if (child == 0) record_on_full_disk(limits[i]);
         assert_int_equal(waitpid(child, &code, 0), child);
-        if (!WIFEXITED(code) || WEXITSTATUS(code) != 0) fail_msg("limit of %llu bytes: wait status %x", (unsigned long long)limits[i], code);
+        if (!WIFEXITED(code) || WEXITSTATUS(code) != 0)
+            fail_msg("limit of %llu bytes: wait status %x", (unsigned long long)limits[i], code);
         assert_int_equal(compare(0, &trace, diff), MP_TRACE_COUNT);
-        for (int t = 0; t < MP_TRACE_COUNT; t++) assert_int_equal(diff[t].differing_rows, 0);
+        for (int t = 0; t < MP_TRACE_COUNT; t++)
+            assert_int_equal(diff[t].differing_rows, 0);
     }
     assert_int_equal(clear_directory(), 1); /* no temporary file */
     free_trace(&trace);
@@ -579,9 +592,10 @@ static void diff_of_two_files(void **state) {
         ((uint16_t *)trace.t[MP_CACHE3].data)[25] = 0x4000;
         record(other, 0, &trace, how & 2 ? 0 : SIZE_MAX);
         assert_false(diff_files(path, other, lines));
-        assert_string_equal(lines, how == 0 ? "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (2), 1 elements, max-abs=1.00e+00, first "
-                                              "[1,0,5]: 1 (0x3f80) -> 2 (0x4000)\n"
-                                            : "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (2)\n");
+        assert_string_equal(lines,
+                            how == 0 ? "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (2), 1 elements, max-abs=1.00e+00, first "
+                                       "[1,0,5]: 1 (0x3f80) -> 2 (0x4000)\n"
+                                     : "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (2)\n");
     }
 
     record(other, 3, &trace, SIZE_MAX);
@@ -595,8 +609,8 @@ static void diff_of_two_files(void **state) {
     trace.t[MP_CACHE1].data = NULL;
     record(other, 0, &trace, SIZE_MAX);
     assert_false(diff_files(path, other, lines));
-    snprintf(expected, sizeof expected, "M=32 topk=2 act=silu: cache1: only in %s\nM=32 topk=2 act=silu: out: fp16[4,10] -> fp16[3,10]\n",
-             path);
+    snprintf(expected, sizeof expected,
+             "M=32 topk=2 act=silu: cache1: only in %s\nM=32 topk=2 act=silu: out: fp16[4,10] -> fp16[3,10]\n", path);
     assert_string_equal(lines, expected);
     trace.t[MP_OUT] = out;
     trace.t[MP_CACHE1] = cache1;
@@ -628,7 +642,8 @@ static void h5dump_prints_numbers(void **state) {
         *t = mp_tensor_shape(formats[i].dtype, 1, 5, 1, 1);
         OK(mp_tensor_alloc(t, 0, &err));
         double values[] = {1.0, -2.5, 0.15625, formats[i].dtype == MP_E4M3 ? 240.0 : (double)-INFINITY};
-        for (int k = 0; k < 4; k++) mp_encode(t->dtype, t->data, k, values[k]);
+        for (int k = 0; k < 4; k++)
+            mp_encode(t->dtype, t->data, k, values[k]);
         *((uint8_t *)t->data + 4 * mp_dtype_size(t->dtype)) = 1; /* the smallest subnormal */
         record(path, 0, &trace, SIZE_MAX);
         char command[256], output[4096] = "";

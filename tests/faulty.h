@@ -1,0 +1,66 @@
+/* Subjects with one planted fault each: the host pipeline runs first, then the fault changes its trace as a broken kernel would have left it. The stages behind the
+ * broken one are computed anew from what it left, so that they are right and only the faulty stage may be blamed. */
+#ifndef MP_TESTS_FAULTY_H
+#define MP_TESTS_FAULTY_H
+
+#include "harness/subject.h"
+#include "harness/verdict.h"
+#include "ref/pipeline.h"
+
+/* What a fault sees of one run. */
+typedef struct faulty_run {
+    const mp_case *c;
+    const mp_inputs *in;
+    mp_trace *trace;
+    uint32_t poison;
+    int number; /* runs of this subject before this one */
+} faulty_run;
+
+enum { NO_STAGE = -1 };
+#define CHECK(name) (1u << MP_CHECK_##name)
+
+typedef struct fault {
+    const char *name;
+    void (*plant)(const faulty_run *run);
+    const char *case_text; /* the smallest case that shows it */
+    const char *pair;      /* a variant that must agree, or NULL */
+    unsigned checks;       /* CHECK() bits that must fail */
+    int stage;             /* the one stage that must be named, or NO_STAGE when the fault is no stage's */
+} fault;
+
+extern const fault faults[];
+extern const size_t fault_count;
+
+/* A subject named "faulty" around `f`; close frees it. `f` must outlive it. */
+mp_subject faulty_open(const fault *f);
+
+/* One GEMM of the pipeline, right as gate_up_gemm or down_gemm return it; a fault changes its operands and stores the result. */
+typedef struct faulty_gemm {
+    mp_stage stage;
+    mp_gemm_problem problem;
+    mp_epilogue epilogue;
+    mp_slot_map map;
+    int32_t *ids;   /* copies that a fault may change, in use already */
+    float *weights; /* copy of the router weights; the epilogue uses it where the stage weights */
+} faulty_gemm;
+faulty_gemm gate_up_gemm(const faulty_run *run);
+faulty_gemm down_gemm(const faulty_run *run);
+/* Writes the result to cache1 or cache3 (or the output), computes the later stages anew, frees the copies. */
+void store_gemm(const faulty_run *run, faulty_gemm *gemm);
+/* The float32 result before the store, [slots, width]; free with mp_tensor_free. */
+mp_tensor gemm_before_store(const faulty_gemm *gemm);
+void free_gemm(faulty_gemm *gemm);
+
+/* One element of the stage, from the inputs it gets. */
+typedef float (*activate_fn)(const mp_case *c, float gate, float up);
+typedef float (*combine_fn)(const faulty_run *run, int64_t token, int64_t column);
+void store_activation(const faulty_run *run, activate_fn activate); /* and the later stages */
+void store_combine(const faulty_run *run, combine_fn combine);
+/* Stages `first` to the last, as they should be, from what the trace holds. */
+void redo_from(const faulty_run *run, mp_stage first);
+
+const int32_t *ids_of(const faulty_run *run);
+mp_tensor copy_tensor(const mp_tensor *t);
+double cache3_value(const faulty_run *run, int64_t slot, int64_t column);
+
+#endif

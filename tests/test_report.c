@@ -1,0 +1,297 @@
+/* reports/: what the rows say, and that both files are read by other programs and add up. */
+#include "base/file.h"
+#include "reports/report.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char path[] = "/tmp/moeparity_report_XXXXXX";
+static mp_error err;
+
+static int create_file(void **state) {
+    (void)state;
+    int fd = mkstemp(path);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_file(void **state) {
+    (void)state;
+    return unlink(path);
+}
+
+static mp_pair_figures pair(const char *text, bool required, bool equal, double max_abs) {
+    mp_pair_figures p = {
+        .required = required, .bits_equal = equal, .compared = 100, .differing = equal ? 0 : 7, .max_abs = max_abs};
+    snprintf(p.text, sizeof p.text, "%s", text);
+    if (!equal) strcpy(p.first, "out [0,1]: 1 -> 2");
+    return p;
+}
+
+static mp_stage_figures figures(double max_abs, double ratio) {
+    return (mp_stage_figures){.judged = true,
+                              .compared = 4096,
+                              .failed = ratio <= 1 ? 0 : 3,
+                              .max_abs = max_abs,
+                              .max_ratio = ratio,
+                              .worst_index = 17,
+                              .worst_value = 0.5,
+                              .worst_expected = 0.25,
+                              .worst_bound = 0.001};
+}
+
+static mp_verdict passing(void) {
+    mp_verdict v = {.outcome = MP_PASS, .pair_count = 1, .seconds = 0.5};
+    strcpy(v.name, "M=32 topk=2 act=silu");
+    strcpy(v.group, "smoke");
+    strcpy(v.repro, "moeparity run --case 'M=32 topk=2 act=silu'");
+    v.stage[MP_ALIGN] = (mp_stage_figures){.judged = true, .compared = 90, .bit_equal = 90, .worst_index = -1};
+    v.stage[MP_GATE_UP] = figures(1e-3, 0.25);
+    v.stage[MP_DOWN] = figures(1.953125e-3, 0.43);
+    v.pair[0] = pair("path=runner", true, true, 0);
+    for (int i = 0; i < MP_CHECK_COUNT; i++)
+        v.check[i].answer = MP_PASSED;
+    v.check[MP_CHECK_GOLDEN].answer = MP_NOT_JUDGED;
+    return v;
+}
+
+static mp_verdict failing(void) {
+    mp_verdict v = passing();
+    v.outcome = MP_FAIL;
+    v.stage[MP_DOWN] = figures(0.25, 250);
+    v.check[MP_CHECK_BOUND] = (mp_check_result){MP_FAILED, 2, "down [17]: 0.5 instead of 0.25"};
+    v.check[MP_CHECK_PAIR] = (mp_check_result){MP_FAILED, 1, "path=chunked differs"};
+    strcpy(v.reason, "bound: down [17]: 0.5 instead of 0.25");
+    v.pair_count = 3;
+    v.pair[1] = pair("path=chunked", true, false, 1e-3);
+    v.pair[2] = pair("subject host", false, false, 1.0);
+    return v;
+}
+
+static mp_verdict ended(mp_outcome outcome, const char *reason) {
+    mp_verdict v = passing();
+    v.outcome = outcome;
+    snprintf(v.reason, sizeof v.reason, "%s", reason);
+    return v;
+}
+
+static const char *row(const mp_verdict *v, int width, bool color) {
+    static char text[8192];
+    FILE *out = fmemopen(text, sizeof text, "w");
+    mp_report_row(out, v, width, color);
+    fclose(out);
+    return text;
+}
+
+static void assert_contains(const char *text, const char *part) {
+    if (strstr(text, part) == NULL) fail_msg("expected '%s' in:\n%s", part, text);
+}
+
+static void passed_rows(void **state) {
+    (void)state;
+    mp_verdict v = passing();
+    assert_string_equal(row(&v, 24, false), "[OK]    M=32 topk=2 act=silu      diff=0.00e+00 bits=equal (path=runner)  "
+                                            "f64: max-abs=1.95e-03 err/bound=0.43 worst=down\n");
+    assert_contains(row(&v, 0, true), "\033[32m[OK]   \033[0m M=32");
+
+    v.pair[v.pair_count++] = pair("mode=inplace", true, true, 0);
+    v.check[MP_CHECK_GOLDEN].answer = MP_PASSED;
+    assert_string_equal(row(&v, 0, false), "[OK]    M=32 topk=2 act=silu  diff=0.00e+00 bits=equal (2/2 pairs equal)  "
+                                           "f64: max-abs=1.95e-03 err/bound=0.43 worst=down  golden=equal\n");
+
+    v.pair[v.pair_count++] = pair("subject host", false, false, 1e-3);
+    assert_contains(row(&v, 0, false), "diff=1.00e-03 bits=differ (2/3 pairs equal; worst subject host, equality not promised)");
+}
+
+static void what_was_not_judged_is_not_shown_as_passed(void **state) {
+    (void)state;
+    mp_verdict v = passing();
+    v.pair_count = 0;
+    memset(v.stage, 0, sizeof v.stage);
+    assert_contains(row(&v, 0, false), "diff=n/a bits=not judged  f64: not judged\n");
+    v.stage[MP_ALIGN] = (mp_stage_figures){.judged = true, .compared = 90, .bit_equal = 88};
+    assert_contains(row(&v, 0, false), "  align: 88 of 90 integers equal\n");
+    v.end_to_end = figures(0.5, 0.75);
+    v.stage[MP_ALIGN].judged = false;
+    assert_contains(row(&v, 0, false), "  f64: max-abs=5.00e-01 err/bound=0.75 worst=end-to-end\n");
+    assert_null(strstr(row(&v, 0, false), "golden"));
+
+    mp_run_info info = {.seconds = 1};
+    mp_tally tally = {0};
+    mp_tally_add(&tally, &v);
+    char text[4096];
+    FILE *out = fmemopen(text, sizeof text, "w");
+    mp_report_summary(out, &info, &tally, &v, 1);
+    fclose(out);
+    assert_string_equal(text,
+                        "1 case: 1 passed, 0 failed, 0 skipped, 0 crashed, 0 timed out in 1.0 s\n  not judged (cases): golden 1\n");
+}
+
+static void failed_rows(void **state) {
+    (void)state;
+    mp_verdict v = failing();
+    assert_string_equal(
+        row(&v, 0, false),
+        "[FAIL]  M=32 topk=2 act=silu  diff=1.00e-03 bits=differ (1/3 pairs equal; worst path=chunked)  "
+        "f64: max-abs=2.50e-01 err/bound=250 worst=down\n"
+        "        bound: down [17]: 0.5 instead of 0.25 (the first of 2)\n"
+        "        pair: path=chunked differs\n"
+        "        down: 3 of 4096 elements beyond their bound; worst [17]: 0.5, expected 0.25, bound 1.00e-03, err/bound=250\n"
+        "        path=chunked: 7 of 100 elements differ, max-abs=1.00e-03, first out [0,1]: 1 -> 2\n"
+        "        subject host: 7 of 100 elements differ, max-abs=1.00e+00, first out [0,1]: 1 -> 2 (equality not promised)\n"
+        "        repro: moeparity run --case 'M=32 topk=2 act=silu'\n");
+    v.stage[MP_GATE_UP] = figures(-(double)NAN, -(double)NAN); /* a NaN is the worst, and has no sign */
+    v.pair[0] = pair("path=runner", true, false, (double)NAN);
+    assert_contains(row(&v, 0, false),
+                    "diff=nan bits=differ (0/3 pairs equal; worst path=runner)  f64: max-abs=nan err/bound=nan worst=gate_up\n");
+    strcpy(v.reason, "the subject failed: out of luck");
+    assert_contains(row(&v, 0, false), "\n        the subject failed: out of luck\n");
+}
+
+static void rows_without_figures(void **state) {
+    (void)state;
+    mp_verdict v = ended(MP_SKIP, "no GPU");
+    assert_string_equal(row(&v, 0, false), "[SKIP]  M=32 topk=2 act=silu  no GPU\n");
+    v = ended(MP_CRASH, "killed by\nsignal 11\x1b[2J");
+    assert_string_equal(row(&v, 0, false), "[CRASH] M=32 topk=2 act=silu  killed by signal 11 [2J\n"
+                                           "        repro: moeparity run --case 'M=32 topk=2 act=silu'\n");
+    v = ended(MP_TIMEOUT, "60 s");
+    assert_string_equal(row(&v, 0, false), "[TIMEOUT] M=32 topk=2 act=silu  60 s\n"
+                                           "        repro: moeparity run --case 'M=32 topk=2 act=silu'\n");
+}
+
+#define VERDICTS 7
+static mp_verdict *some_verdicts(void) {
+    static mp_verdict v[VERDICTS];
+    v[0] = passing();
+    v[1] = ended(MP_SKIP, "no GPU");
+    v[2] = failing();
+    v[3] = ended(MP_SKIP, "too large: 80 GiB");
+    v[4] = ended(MP_CRASH, "signal 11: <&\"'>\x01 \xff gr\xc3\xbc\xc3\x9f \xed\xa0\x80 ]]>");
+    v[5] = ended(MP_SKIP, "no GPU");
+    v[6] = ended(MP_TIMEOUT, "hung\nfor 60 s");
+    strcpy(v[3].group, "large & wide");
+    v[2].stage[MP_ACT].max_abs = (double)NAN;
+    return v;
+}
+
+static const mp_run_info info = {.version = "0.1.0",
+                                 .commit = "abc",
+                                 .command = "moeparity run \"a b\" <x>",
+                                 .subject = "host",
+                                 .date = "2026-01-02T03:04:05Z",
+                                 .seconds = 12.34,
+                                 .interrupted = true};
+
+static void summary(void **state) {
+    (void)state;
+    const mp_verdict *v = some_verdicts();
+    mp_tally tally = {0};
+    for (int i = 0; i < VERDICTS; i++)
+        mp_tally_add(&tally, &v[i]);
+    char text[4096];
+    FILE *out = fmemopen(text, sizeof text, "w");
+    mp_report_summary(out, &info, &tally, v, VERDICTS);
+    fclose(out);
+    assert_string_equal(text, "7 cases: 1 passed, 1 failed, 3 skipped, 1 crashed, 1 timed out in 12.3 s\n"
+                              "  skipped 2: no GPU\n"
+                              "  skipped 1: too large: 80 GiB\n"
+                              "  not judged (cases): golden 2\n"
+                              "  FAIL M=32 topk=2 act=silu\n"
+                              "  CRASH M=32 topk=2 act=silu\n"
+                              "  TIMEOUT M=32 topk=2 act=silu\n"
+                              "interrupted: the figures cover only the cases run so far\n");
+}
+
+static void json_report_reads_back(void **state) {
+    (void)state;
+    static mp_verdict back;
+    const mp_verdict *v = some_verdicts();
+    if (mp_report_json(path, &info, v, VERDICTS, &err) != MP_OK) fail_msg("%s", err.text);
+    json_error_t problem;
+    json_t *report = json_load_file(path, 0, &problem);
+    if (report == NULL) fail_msg("%s", problem.text);
+    const char *command, *format;
+    int version, cases, passed, failed, skipped, crashed, timed_out, exit_code, interrupted;
+    json_t *verdicts;
+    assert_int_equal(json_unpack_ex(report, &problem, JSON_STRICT,
+                                    "{s:s, s:i, s:{s:s, s:b *}, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i}, s:o}", "format", &format,
+                                    "version", &version, "run", "command", &command, "interrupted", &interrupted, "totals", "cases",
+                                    &cases, "passed", &passed, "failed", &failed, "skipped", &skipped, "crashed", &crashed,
+                                    "timed_out", &timed_out, "exit_code", &exit_code, "verdicts", &verdicts),
+                     0);
+    assert_string_equal(format, "moeparity report");
+    assert_string_equal(command, info.command);
+    assert_true(interrupted);
+    assert_int_equal(cases, passed + failed + skipped + crashed + timed_out);
+    assert_int_equal(cases, VERDICTS);
+    assert_int_equal(exit_code, 1);
+    assert_int_equal(json_array_size(verdicts), VERDICTS);
+    for (size_t i = 0; i < VERDICTS; i++) {
+        if (mp_verdict_from_json(json_array_get(verdicts, i), &back, &err) != MP_OK) fail_msg("%s", err.text);
+        assert_int_equal(back.outcome, v[i].outcome);
+    }
+    json_decref(report);
+}
+
+/* Python's XML parser checks that the report is well formed; then the attributes of every suite and of the whole must add up. */
+static const char *const xml_check =
+    "import sys, xml.etree.ElementTree as tree\n"
+    "root = tree.parse(sys.argv[1]).getroot()\n"
+    "suites = root.findall('testsuite')\n"
+    "def total(node, cases):\n"
+    "    count = lambda tag: len([c for c in cases if c.find(tag) is not None])\n"
+    "    assert int(node.get('tests')) == len(cases), 'tests'\n"
+    "    assert int(node.get('failures')) == count('failure'), 'failures'\n"
+    "    assert int(node.get('errors')) == count('error'), 'errors'\n"
+    "    assert int(node.get('skipped')) == count('skipped'), 'skipped'\n"
+    "    assert abs(float(node.get('time')) - sum(float(c.get('time')) for c in cases)) < 1e-5, 'time'\n"
+    "total(root, root.findall('testsuite/testcase'))\n"
+    "for suite in suites: total(suite, suite.findall('testcase'))\n"
+    "assert [s.get('name') for s in suites] == ['smoke', 'large & wide'], 'names'\n"
+    "assert [root.get(k) for k in ('tests', 'failures', 'errors', 'skipped')] == ['7', '1', '2', '3'], 'totals'\n"
+    "assert suites[0].find('properties/property[@name=\"command\"]').get('value') == 'moeparity run \"a b\" <x>', 'command'\n"
+    "errors = root.findall('.//error')\n"
+    "assert errors[0].get('message') == 'signal 11: <&\"\\'>? ? gr\\u00fc\\u00df ??? ]]>', errors[0].get('message')\n"
+    "assert errors[1].get('message') == 'hung\\nfor 60 s', 'line break'\n"
+    "assert 'repro: moeparity run --case' in errors[0].text, 'repro'\n";
+
+static void junit_report_adds_up(void **state) {
+    (void)state;
+    if (system("python3 -c 'import xml.etree.ElementTree' 2> /dev/null") != 0) {
+        print_message("skipped: no python3 to read the XML with\n");
+        skip();
+    }
+    if (mp_report_junit(path, &info, some_verdicts(), VERDICTS, &err) != MP_OK) fail_msg("%s", err.text);
+    setenv("XML_CHECK", xml_check, 1);
+    char command[128];
+    snprintf(command, sizeof command, "python3 -c \"$XML_CHECK\" %s", path);
+    assert_int_equal(system(command), 0);
+}
+
+static void a_file_that_cannot_be_written_is_an_error(void **state) {
+    (void)state;
+    const mp_verdict *v = some_verdicts();
+    assert_int_equal(mp_report_json("/no/such/directory/r.json", &info, v, VERDICTS, &err), MP_EIO);
+    assert_contains(err.text, "/no/such/directory/r.json");
+    assert_int_equal(mp_report_junit("/no/such/directory/r.xml", &info, v, VERDICTS, &err), MP_EIO);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(passed_rows),
+        cmocka_unit_test(what_was_not_judged_is_not_shown_as_passed),
+        cmocka_unit_test(failed_rows),
+        cmocka_unit_test(rows_without_figures),
+        cmocka_unit_test(summary),
+        cmocka_unit_test(json_report_reads_back),
+        cmocka_unit_test(junit_report_adds_up),
+        cmocka_unit_test(a_file_that_cannot_be_written_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, create_file, remove_file);
+}
