@@ -23,6 +23,7 @@ static const char help[] =
     "  --jobs N        worker processes   [1]\n"
     "  --timeout S     seconds before a case counts as hung   [600]\n"
     "  --plain         judge with plain loops instead of OpenBLAS\n"
+    "  --in-process    no worker processes, no watchdog: for debuggers and memory checkers\n"
     "  --json FILE     write the verdicts as JSON\n"
     "  --junit FILE    write the verdicts as JUnit XML\n";
 
@@ -80,11 +81,11 @@ static size_t keep_reached(mp_verdict *verdicts, size_t count) {
 }
 
 int mp_cmd_run(int argc, char **argv) {
-    enum { CASE = 1, PAIR, SUBJECT, AGAINST, MATCH, TIER, GOLDEN, REPEAT, JOBS, TIMEOUT, PLAIN, JSON, JUNIT, HELP };
+    enum { CASE = 1, PAIR, SUBJECT, AGAINST, MATCH, TIER, GOLDEN, REPEAT, JOBS, TIMEOUT, PLAIN, IN_PROCESS, JSON, JUNIT, HELP };
     static const struct option options[] = {
         {"case", 1, 0, CASE},     {"pair", 1, 0, PAIR}, {"subject", 1, 0, SUBJECT}, {"against", 1, 0, AGAINST}, {"match", 1, 0, MATCH},
         {"tier", 1, 0, TIER},     {"golden", 1, 0, GOLDEN}, {"repeat", 1, 0, REPEAT}, {"jobs", 1, 0, JOBS}, {"timeout", 1, 0, TIMEOUT},
-        {"plain", 0, 0, PLAIN}, {"json", 1, 0, JSON},   {"junit", 1, 0, JUNIT},     {"help", 0, 0, HELP},       {0}};
+        {"plain", 0, 0, PLAIN}, {"in-process", 0, 0, IN_PROCESS}, {"json", 1, 0, JSON},   {"junit", 1, 0, JUNIT},     {"help", 0, 0, HELP},       {0}};
     mp_cli_selection selection = {0};
     mp_suite_options suite = {.subject = "auto"};
     const char *json = NULL, *junit = NULL;
@@ -106,6 +107,7 @@ int mp_cmd_run(int argc, char **argv) {
         case JOBS: status = mp_cli_number("--jobs", optarg, 1, 64, &jobs, &err); break;
         case TIMEOUT: status = mp_cli_number("--timeout", optarg, 1, 1000000, &timeout, &err); break;
         case PLAIN: suite.plain = true; break;
+        case IN_PROCESS: suite.in_process = true; break;
         case JSON: json = optarg; break;
         case JUNIT: junit = optarg; break;
         case HELP: fputs(help, stdout); return MP_EXIT_OK;

@@ -103,6 +103,11 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
     return status;
 }
 
+static mp_run_options run_options(const mp_suite_options *o, mp_subject *subject, mp_subject *against, mp_golden *golden) {
+    return (mp_run_options){.subject = subject, .against = against->name ? against : NULL, .golden = golden, .golden_required = o->golden_required,
+                            .repeat = o->repeat, .plain = o->plain};
+}
+
 /* Never returns. Ends with _exit: the parent's buffers and handlers are not the worker's to flush. */
 static _Noreturn void worker_main(int requests, int replies, const mp_matrix *matrix, const mp_suite_options *o) {
     mp_subject subject = {0}, against = {0};
@@ -116,8 +121,7 @@ static _Noreturn void worker_main(int requests, int replies, const mp_matrix *ma
                               o->plain ? "plain loops" : mp_blas_name());
     if (!send_json(replies, hello) || status != MP_OK) _exit(0);
 
-    const mp_run_options options = {.subject = &subject, .against = against.name ? &against : NULL, .golden = golden,
-                                    .golden_required = o->golden_required, .repeat = o->repeat, .plain = o->plain};
+    const mp_run_options options = run_options(o, &subject, &against, golden);
     mp_verdict *v = malloc(sizeof *v);
     uint64_t index;
     while (v && read_all(requests, &index, sizeof index) && index != NO_MORE_CASES) {
@@ -282,9 +286,35 @@ static size_t wait_for_workers(worker *workers, int jobs, const mp_matrix *matri
     return done;
 }
 
+/* Every case in this process: what a debugger or a memory checker wants to see. A crash ends the run. */
+static mp_status run_in_process(const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *verdicts, mp_run_info *info, mp_error *err) {
+    mp_subject subject = {0}, against = {0};
+    mp_golden *golden = NULL;
+    const double start = seconds_now();
+    mp_status status = open_all(matrix, o, &subject, &against, &golden, err);
+    if (status == MP_OK) {
+        const mp_run_options options = run_options(o, &subject, &against, golden);
+        snprintf(info->subject, sizeof info->subject, "%s", subject.name);
+        snprintf(info->device, sizeof info->device, "%s", subject.device);
+        snprintf(info->versions, sizeof info->versions, "%s", subject.versions);
+        snprintf(info->blas, sizeof info->blas, "%s", o->plain ? "plain loops" : mp_blas_name());
+        for (size_t i = 0; i < matrix->count; i++) {
+            if (o->progress) o->progress(o->ctx, i, NULL);
+            mp_run_case(&matrix->rows[i], &options, &verdicts[i]);
+            if (o->progress) o->progress(o->ctx, i, &verdicts[i]);
+        }
+    }
+    mp_golden_close(golden);
+    mp_subject_close(&against);
+    if (!o->test_subject) mp_subject_close(&subject);
+    info->seconds = seconds_now() - start;
+    return status;
+}
+
 mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *verdicts, mp_run_info *info, mp_error *err) {
     worker workers[64] = {0};
     const int jobs = o->jobs < 1 ? 1 : o->jobs > 64 ? 64 : o->jobs;
+    if (o->in_process) return run_in_process(matrix, o, verdicts, info, err);
     const double start = seconds_now();
     struct sigaction action = {.sa_handler = on_interrupt}, old_int, old_term, old_pipe;
     interrupted = 0;

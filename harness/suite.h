@@ -11,6 +11,7 @@ typedef struct mp_suite_options {
     bool golden_required;          /* a case that cannot be compared with the golden fails */
     int repeat, jobs;              /* runs of a case; worker processes */
     bool plain;                    /* judge with plain loops */
+    bool in_process;               /* no workers and no watchdog: for debuggers and memory checkers */
     double timeout_seconds;        /* of one case */
     /* Called in the parent: before a case is handed to a worker (v == NULL), and with its verdict. May be NULL. */
     void (*progress)(void *ctx, size_t index, const mp_verdict *v);

@@ -54,6 +54,10 @@ mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype) {
     return make_kernel("kernels/device/tools.cu", entry, "-DDTYPE=%d", (int)dtype);
 }
 
+mp_kernel mp_kernel_probe(bool wgmma, const char *type, int depth, const char *result, int steps) {
+    return make_kernel("kernels/device/probe.cu", "probe", "-DWGMMA=%d -DTYPE=%s -DDEPTH=%d -DRESULT=%s -DSTEPS=%d", wgmma, type, depth, result, steps);
+}
+
 int64_t mp_gemm_shared_bytes(const mp_tile *tile, mp_dtype dtype) {
     const int64_t stage = ((int64_t)tile->block_size_m + tile->block_size_n) * tile->block_size_k * (int64_t)mp_dtype_size(dtype);
     const int64_t row_table = 8 + 8 + 4; /* row of a, row of out, router weight */

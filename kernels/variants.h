@@ -19,6 +19,8 @@ mp_kernel mp_kernel_down(const mp_case *c, const mp_config *config);
 mp_kernel mp_kernel_activation(const mp_case *c);
 mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length);
 mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype);
+/* type, result: as PTX names them; depth: k of one instruction; steps: instructions chained. */
+mp_kernel mp_kernel_probe(bool wgmma, const char *type, int depth, const char *result, int steps);
 
 /* Elements of a row that one thread handles: 16 bytes of them, or 1 when rows are not made of whole 16-byte vectors. */
 int64_t mp_vector_length(mp_dtype dtype, int64_t row_length);

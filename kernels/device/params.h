@@ -62,6 +62,15 @@ typedef struct mp_combine_params {
     double routed_scaling_factor;
 } mp_combine_params;
 
+/* probe.cu: d[v] = a[v] . b[v] + c[v]. Rows of a and b are 8 words of packed codes an instruction, STEPS instructions. */
+typedef struct mp_probe_params {
+    MP_DEVICE_POINTER(const unsigned) a; /* [count, STEPS * 8] */
+    MP_DEVICE_POINTER(const unsigned) b; /* [count, STEPS * 8] */
+    MP_DEVICE_POINTER(const unsigned) c; /* [count]: bits of the accumulator */
+    MP_DEVICE_POINTER(unsigned) d;       /* [count] */
+    long long count;
+} mp_probe_params;
+
 /* tools.cu: digest of a buffer, and random contents for timing. */
 typedef struct mp_tool_params {
     MP_DEVICE_POINTER(void) data;

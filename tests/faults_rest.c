@@ -1,0 +1,315 @@
+/* Faults of align, activation and combine, and those of a whole run. */
+#include "tests/faults.h"
+
+#include "ref/activation.h"
+#include "ref/activation_f32.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- align ---- */
+
+static int32_t *align_of(const faulty_run *run, mp_trace_tensor which) {
+    return run->trace->t[which].data;
+}
+
+/* The counts are right, but slots j > 0 of a token are never scattered. */
+void only_slot_zero_scattered(const faulty_run *run) {
+    const mp_tensor *sorted = &run->trace->t[MP_SORTED_TOKEN_IDS];
+    const int32_t slots = (int32_t)mp_case_slots(run->c);
+    int32_t *id = sorted->data;
+    for (int64_t p = 0; p < mp_tensor_count(sorted); p++)
+        if (id[p] < slots && id[p] % run->c->topk != 0) id[p] = slots;
+}
+
+void minus_one_counted(const faulty_run *run) {
+    int32_t *counters = align_of(run, MP_SORTED_TOKEN_IDS);
+    counters[-1] += 1;
+}
+
+void pads_are_zero(const faulty_run *run) {
+    const mp_tensor *sorted = &run->trace->t[MP_SORTED_TOKEN_IDS];
+    int32_t *id = sorted->data;
+    for (int64_t p = 0; p < mp_tensor_count(sorted); p++)
+        if (id[p] == mp_case_slots(run->c)) id[p] = 0;
+}
+
+void counter_not_zeroed(const faulty_run *run) {
+    int32_t *total = align_of(run, MP_NUM_TOKENS_POST_PADDED);
+    *total = (int32_t)((uint32_t)*total + run->poison);
+}
+
+void wrong_order_of_many(const faulty_run *run) {
+    int32_t *id = align_of(run, MP_SORTED_TOKEN_IDS);
+    if (run->c->M <= 13000) return;
+    const int32_t first = id[0];
+    id[0] = id[1];
+    id[1] = first;
+}
+
+/* A search that runs before the counts are complete: wrong in one run of several. */
+void barrier_missing(const faulty_run *run) {
+    int32_t *expert = align_of(run, MP_EXPERT_IDS);
+    if (run->number == 1) expert[0] = (int32_t)run->c->E - 1 - expert[0];
+}
+
+void last_expert_forgotten(const faulty_run *run) {
+    const mp_tensor *experts = &run->trace->t[MP_EXPERT_IDS];
+    int32_t *id = experts->data;
+    for (int64_t b = 0; b < mp_tensor_count(experts); b++)
+        if (id[b] == run->c->E - 1) id[b] = -1;
+}
+
+/* Graph-padding rows keep expert 0 instead of -1: their blocks are nobody's. */
+void padding_not_masked(const faulty_run *run) {
+    const mp_tensor *experts = &run->trace->t[MP_EXPERT_IDS];
+    int32_t *id = experts->data;
+    const int64_t blocks = *align_of(run, MP_NUM_TOKENS_POST_PADDED) / run->trace->block_size_m;
+    for (int64_t b = 0; b < blocks; b++)
+        if (id[b] == -1) id[b] = 0;
+}
+
+/* ---- activation ---- */
+
+static float activate_as(const mp_case *c, mp_activation act, float gate, float up) {
+    return mp_activate_f32((int)act, c->gated, gate, up, (float)c->alpha, (float)c->limit);
+}
+
+static float as_gelu(const mp_case *c, float gate, float up) {
+    return activate_as(c, MP_GELU, gate, up);
+}
+static float as_gelu_tanh(const mp_case *c, float gate, float up) {
+    return activate_as(c, MP_GELU_TANH, gate, up);
+}
+static float as_clamp_silu(const mp_case *c, float gate, float up) {
+    return activate_as(c, MP_CLAMP_SILU, gate, up);
+}
+static float exchanged(const mp_case *c, float gate, float up) {
+    return activate_as(c, c->act, up, gate);
+}
+static float gate_in_dtype(const mp_case *c, float gate, float up) {
+    return (float)mp_round_to(c->dtype, (double)activate_as(c, c->act, gate, 1.0f)) * up;
+}
+static float without_limit(const mp_case *c, float gate, float up) {
+    return mp_activate_f32((int)c->act, true, gate, up, (float)c->alpha, 1e30f);
+}
+static float with_alpha_one(const mp_case *c, float gate, float up) {
+    return mp_activate_f32((int)c->act, true, gate, up, 1.0f, (float)c->limit);
+}
+static float without_plus_one(const mp_case *c, float gate, float up) {
+    return mp_swish(mp_at_most(gate, (float)c->limit), (float)c->alpha) * mp_clamp(up, (float)c->limit);
+}
+static float max_swallows_nan(const mp_case *c, float gate, float up) {
+    (void)c, (void)up;
+    const float v = fmaxf(gate, 0.0f);
+    return v * v;
+}
+
+void erf_for_tanh(const faulty_run *run) {
+    store_activation(run, as_gelu);
+}
+void tanh_for_erf(const faulty_run *run) {
+    store_activation(run, as_gelu_tanh);
+}
+void clamp_before_silu(const faulty_run *run) {
+    store_activation(run, as_clamp_silu);
+}
+void gate_and_up_exchanged(const faulty_run *run) {
+    store_activation(run, exchanged);
+}
+void gate_rounded_first(const faulty_run *run) {
+    store_activation(run, gate_in_dtype);
+}
+void limit_ignored(const faulty_run *run) {
+    store_activation(run, without_limit);
+}
+void alpha_ignored(const faulty_run *run) {
+    store_activation(run, with_alpha_one);
+}
+void plus_one_missing(const faulty_run *run) {
+    store_activation(run, without_plus_one);
+}
+void nan_swallowed(const faulty_run *run) {
+    store_activation(run, max_swallows_nan);
+}
+
+void interleaved_read_as_halves(const faulty_run *run) {
+    mp_case halves = *run->c;
+    halves.interleaved = false;
+    faulty_run misread = *run;
+    misread.c = &halves;
+    redo_from(&misread, MP_ACT);
+}
+
+static void fill_row(const mp_tensor *t, int64_t row, uint32_t pattern) {
+    char *data = mp_tensor_row(t, row);
+    for (int64_t i = 0; i < t->dim[1] * (int64_t)mp_dtype_size(t->dtype); i += 2) memcpy(data + i, &pattern, 2);
+}
+
+void filtered_row_written(const faulty_run *run) {
+    for (int64_t t = 0; t < mp_case_slots(run->c); t++)
+        if (ids_of(run)[t] < 0) fill_row(&run->trace->t[MP_CACHE2], t, 0);
+}
+
+/* A filter that looks at another block's expert skips a row it should write. */
+void valid_row_skipped(const faulty_run *run) {
+    fill_row(&run->trace->t[MP_CACHE2], mp_case_slots(run->c) - 1, run->poison);
+    redo_from(run, MP_DOWN);
+}
+
+/* One block a row, and a launch error beyond 65535 of them that nobody looks at. */
+void rows_beyond_grid_unwritten(const faulty_run *run) {
+    for (int64_t t = 65535; t < mp_case_slots(run->c); t++) fill_row(&run->trace->t[MP_CACHE2], t, run->poison);
+    redo_from(run, MP_DOWN);
+}
+
+/* ---- combine ---- */
+
+static float sum_of(const faulty_run *run, int64_t token, int64_t column) {
+    float sum = 0;
+    for (int64_t j = 0; j < run->c->topk; j++) sum += (float)cache3_value(run, token * run->c->topk + j, column);
+    return sum;
+}
+static float in_dtype(const faulty_run *run, float value) {
+    return (float)mp_round_to(run->c->dtype, (double)value);
+}
+
+static float unscaled(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of(run, token, column);
+}
+static float scaled_twice(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of(run, token, column) * (float)run->c->rsf * (float)run->c->rsf;
+}
+static float scale_in_bf16(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of(run, token, column) * (float)mp_round_to(MP_BF16, run->c->rsf);
+}
+static float rounded_then_scaled(const faulty_run *run, int64_t token, int64_t column) {
+    return in_dtype(run, sum_of(run, token, column)) * (float)run->c->rsf;
+}
+static float summed_in_dtype(const faulty_run *run, int64_t token, int64_t column) {
+    float sum = 0;
+    for (int64_t j = 0; j < run->c->topk; j++) sum = in_dtype(run, sum + (float)cache3_value(run, token * run->c->topk + j, column));
+    return sum * (float)run->c->rsf;
+}
+static float last_slot_dropped(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of(run, token, column) - (float)cache3_value(run, (token + 1) * run->c->topk - 1, column);
+}
+/* What an earlier call left in a filtered slot's row: here the row of the token's first valid slot. */
+static float stale_slot_summed(const faulty_run *run, int64_t token, int64_t column) {
+    const int64_t topk = run->c->topk, first = token * topk;
+    int64_t valid = 0;
+    while (valid < topk - 1 && ids_of(run)[first + valid] < 0) valid++;
+    float sum = 0;
+    for (int64_t j = 0; j < topk; j++) sum += (float)cache3_value(run, first + (ids_of(run)[first + j] < 0 ? valid : j), column);
+    return sum;
+}
+static float from_wrapped_offset(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of(run, token % 32, column);
+}
+/* The last chunk reads cache3 at first instead of first*topk. */
+static float from_wrong_chunk(const faulty_run *run, int64_t token, int64_t column) {
+    if (token < MP_CHUNK_TOKENS) return sum_of(run, token, column);
+    float sum = 0;
+    for (int64_t j = 0; j < run->c->topk; j++)
+        sum += (float)cache3_value(run, MP_CHUNK_TOKENS + (token - MP_CHUNK_TOKENS) * run->c->topk + j, column);
+    return sum;
+}
+static float nothing(const faulty_run *run, int64_t token, int64_t column) {
+    (void)run, (void)token, (void)column;
+    return 0;
+}
+/* topk == 1 took the short way, so that nobody wrote the buffer that the scaling reads. */
+static float scaled_poison(const faulty_run *run, int64_t token, int64_t column) {
+    (void)token, (void)column;
+    return (float)run->c->rsf * (float)mp_decode(MP_FP32, &run->poison, 0);
+}
+
+void scale_missing(const faulty_run *run) {
+    store_combine(run, unscaled);
+}
+void scale_twice(const faulty_run *run) {
+    store_combine(run, scaled_twice);
+}
+void scale_rounded(const faulty_run *run) {
+    store_combine(run, scale_in_bf16);
+}
+void rounded_before_scale(const faulty_run *run) {
+    store_combine(run, rounded_then_scaled);
+}
+void sum_in_dtype(const faulty_run *run) {
+    store_combine(run, summed_in_dtype);
+}
+void slot_dropped(const faulty_run *run) {
+    store_combine(run, last_slot_dropped);
+}
+void filtered_slot_summed(const faulty_run *run) {
+    store_combine(run, stale_slot_summed);
+}
+void combine_offset_wraps(const faulty_run *run) {
+    store_combine(run, from_wrapped_offset);
+}
+void last_chunk_sum_without_topk(const faulty_run *run) {
+    store_combine(run, from_wrong_chunk);
+}
+void all_zero(const faulty_run *run) {
+    store_combine(run, nothing);
+}
+void scaled_buffer_unwritten(const faulty_run *run) {
+    store_combine(run, scaled_poison);
+}
+
+void last_token_unwritten(const faulty_run *run) {
+    fill_row(&run->trace->t[MP_OUT], run->c->M - 1, run->poison);
+}
+
+/* ---- a whole run ---- */
+
+void written_behind_out(const faulty_run *run) {
+    const mp_tensor *out = &run->trace->t[MP_OUT];
+    ((char *)out->data)[mp_tensor_bytes(out)] ^= 1;
+}
+
+void written_before_cache1(const faulty_run *run) {
+    char *data = run->trace->t[MP_CACHE1].data;
+    data[-MP_GUARD_BYTES] ^= 1;
+}
+
+void device_guard_broken(const faulty_run *run) {
+    snprintf(run->trace->guard_report, sizeof run->trace->guard_report, "d_cache1: byte -4 was written");
+}
+
+void x_overwritten(const faulty_run *run) {
+    memset(run->in->t[MP_X].data, 0x3F, 2);
+}
+
+void device_input_changed(const faulty_run *run) {
+    snprintf(run->trace->input_report, sizeof run->trace->input_report, "d_w1 changed");
+}
+
+/* Within every bound, and yet other bits: the last bit of one float32 element of cache1, with what follows from it. */
+static void nudge(const faulty_run *run, int64_t row) {
+    ((uint32_t *)run->trace->t[MP_CACHE1].data)[row * mp_case_w1_rows(run->c)] ^= 1;
+    redo_from(run, MP_ACT);
+}
+
+void depends_on_old_contents(const faulty_run *run) {
+    if (run->poison == MP_POISON_B) nudge(run, 0);
+}
+void differs_rarely(const faulty_run *run) {
+    if (run->number == 2) nudge(run, mp_case_slots(run->c) - 1);
+}
+void depends_on_position(const faulty_run *run) {
+    if (run->c->M > 1) nudge(run, 0);
+}
+void depends_on_batch_size(const faulty_run *run) {
+    if (run->c->M == 1) nudge(run, 0);
+}
+void runner_differs(const faulty_run *run) {
+    if (run->c->path == MP_RUNNER) nudge(run, 0);
+}
+void one_tile_differs(const faulty_run *run) {
+    if (run->c->tile.block_size_k == 128) nudge(run, 0);
+}
+void other_bits(const faulty_run *run) {
+    nudge(run, 0);
+}

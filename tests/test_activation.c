@@ -1,0 +1,324 @@
+/* ref/activation.c: the float64 activation against other forms of its formulas in long double, and its bound from both sides: every faithful float32
+ * implementation stays inside, worse or mistaken ones do not. */
+#include "ref/activation.h"
+#include "ref/activation_f32.h"
+#include "tests/ref_support.h"
+
+#include <float.h>
+
+static mp_case activation_case(mp_activation act, bool gated) {
+    mp_case c = mp_case_default();
+    c.act = act;
+    c.gated = gated;
+    return c;
+}
+
+static const struct {
+    mp_activation act;
+    bool gated;
+    int worse; /* units in the last place beyond a faithful exp, tanh or erf that the bound must notice; 0: there is no such function */
+} kinds[] = {
+    {MP_SILU, true, 3},     {MP_SILU, false, 3},    {MP_GELU, true, 8},        {MP_GELU, false, 8},      {MP_GELU_TANH, true, 8},
+    {MP_RELU2, false, 0},   {MP_SWIGLU_OAI, true, 8}, {MP_SILU_CLAMP, true, 3}, {MP_CLAMP_SILU, true, 3},
+};
+
+static const float ups[] = {1, -0.75f, 3.140625f, 7.5f, -9, 0, 0x1p-100f, 0x1.8p100f};
+
+static float bf16_gate(uint32_t code) {
+    return (float)mp_decode_code(MP_BF16, code);
+}
+
+static const mp_contract float32_contract = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .act_ulps = MP_FLOAT32_MATH_ULPS};
+static const mp_contract float64_contract = {.accumulator = MP_ACC_FLOAT64, .act_ulps = 2, .float64_steps = true}; /* glibc: tanh within 2 ulp */
+
+/* ---- the truth ---- */
+
+/* Forms without cancellation: sigmoid(v) = e^v/(1+e^v) for v < 0, 1+erf(z) = erfc(-z), (1+tanh(z))/2 = sigmoid(2z). */
+static long double sigmoid_l(long double v) {
+    return v < 0 ? expl(v) / (1 + expl(v)) : 1 / (1 + expl(-v));
+}
+
+static long double truth(const mp_case *c, double gate, double up) {
+    const long double L = (long double)(float)c->limit, alpha = (long double)(float)c->alpha, g = gate, pi = acosl(-1);
+    const long double low = fminl(g, L), u = c->gated ? up : 1, inside = fmaxl(-L, fminl(u, L));
+    switch (c->act) {
+    case MP_SILU: return g * sigmoid_l(g) * u;
+    case MP_GELU: return g * erfcl(-g / sqrtl(2)) / 2 * u;
+    case MP_GELU_TANH: return g * sigmoid_l(2 * sqrtl(2 / pi) * (g + 0.044715L * g * g * g)) * u;
+    case MP_RELU2: return g > 0 ? g * g * u : 0;
+    case MP_SWIGLU_OAI: return low * sigmoid_l(alpha * low) * (inside + 1);
+    case MP_SILU_CLAMP: return fminl(g * sigmoid_l(g), L) * inside;
+    case MP_CLAMP_SILU: return low * sigmoid_l(low) * inside;
+    case MP_ACTIVATION_COUNT: break;
+    }
+    return NAN;
+}
+
+/* Below v = -709.8 exp(-v) overflows and the reference has 0 for a silu under 2^-1000: nothing that a stored dtype could hold. */
+static void float64_matches_long_double(void **unused) {
+    (void)unused;
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        const mp_case c = activation_case(kinds[i].act, kinds[i].gated);
+        for (uint32_t code = 0; code < 65536; code++) {
+            const double g = (double)bf16_gate(code);
+            if (!isfinite(g)) continue;
+            for (size_t j = 0; j < COUNT(ups); j += c.gated ? 1 : COUNT(ups)) {
+                const double u = (double)ups[j], got = mp_activate(&c, g, u, NULL);
+                const double bound = mp_activation_bound(&c, &float64_contract, g, u) + 0x1p-900;
+                if (!(fabsl((long double)got - truth(&c, g, u)) <= (long double)bound))
+                    fail_msg("%s gated=%d (%a, %a): %.17g, expected %.17Lg +- %.3g", mp_activation_name(c.act), c.gated, g, u, got, truth(&c, g, u), bound);
+            }
+        }
+    }
+}
+
+static void parameters_and_gate_rounding_are_used(void **unused) {
+    (void)unused;
+    mp_case c = activation_case(MP_SWIGLU_OAI, true);
+    c.alpha = 2.5;
+    c.limit = 0.3; /* becomes the fp32 value */
+    for (int i = -40; i <= 40; i++) {
+        const double g = i * 0.125, u = i * -0.0625;
+        assert_true(fabsl((long double)mp_activate(&c, g, u, NULL) - truth(&c, g, u)) <= 0x1p-48L);
+    }
+    const mp_dtype bf16 = MP_BF16;
+    c = activation_case(MP_SILU, true);
+    assert_true(mp_activate(&c, 1.5, 3, &bf16) == mp_round_to(MP_BF16, mp_activate(&c, 1.5, 1, NULL)) * 3);
+    assert_true(mp_activate(&c, 1.5, 3, &bf16) != mp_activate(&c, 1.5, 3, NULL));
+}
+
+/* ---- the bound from inside ---- */
+
+/* A subject overflows where float32 does. */
+static bool inside(const mp_case *c, const mp_contract *contract, float got, float g, float u) {
+    const mp_dtype *rounded = contract->act_rounding == MP_ACT_GATE_ROUNDED ? &c->dtype : NULL;
+    const double expected = mp_activate(c, (double)g, (double)u, rounded), bound = mp_activation_bound(c, contract, (double)g, (double)u);
+    if (isinf(got)) return got > 0 ? expected + bound > (double)FLT_MAX : expected - bound < -(double)FLT_MAX;
+    return fabs((double)got - expected) <= bound;
+}
+
+static void check_inside(const mp_case *c, const char *what, float got, float g, float u) {
+    if (inside(c, &float32_contract, got, g, u)) return;
+    fail_msg("%s of %s gated=%d (%a, %a): %.9g, expected %.9g +- %.3g", what, mp_activation_name(c->act), c->gated, (double)g, (double)u, (double)got,
+             mp_activate(c, (double)g, (double)u, NULL), mp_activation_bound(c, &float32_contract, (double)g, (double)u));
+}
+
+/* The worst rounding that counts as within one ulp: of the two float32 neighbours of the exact value the farther one, moved on by `extra`. */
+static float farther(double exact, int extra) {
+    float v = (float)exact;
+    if (isinf(v)) return v;
+    const float toward = (double)v > exact ? -INFINITY : INFINITY;
+    for (int i = 0; i <= extra; i++) v = nextafterf(v, toward);
+    return v;
+}
+
+/* Every formula as the derivation allows it, with exp, tanh and erf as bad as that; swiglu_oai as g*sigmoid. */
+static float sloppy(const mp_case *c, float g, float u, int extra) {
+    const float L = (float)c->limit, alpha = (float)c->alpha;
+    const float low = g < L ? g : L, between = u > L ? L : u < -L ? -L : u;
+    float a;
+    switch (c->act) {
+    case MP_SILU: return g / (1 + farther(exp(-(double)g), extra)) * u;
+    case MP_GELU: return 0.5f * g * (1 + farther(erf((double)(g * 0.70710678f)), extra)) * u;
+    case MP_GELU_TANH: return 0.5f * g * (1 + farther(tanh((double)(0.79788456f * (g + 0.044715f * g * g * g))), extra)) * u;
+    case MP_RELU2: return g > 0 ? g * g * u : 0;
+    case MP_SWIGLU_OAI: return low * (1 / (1 + farther(exp(-(double)(alpha * low)), extra))) * (between + 1);
+    case MP_SILU_CLAMP: a = g / (1 + farther(exp(-(double)g), extra)); return (a < L ? a : L) * between;
+    case MP_CLAMP_SILU: return low / (1 + farther(exp(-(double)low), extra)) * between;
+    case MP_ACTIVATION_COUNT: break;
+    }
+    return NAN;
+}
+
+static void faithful_float32_stays_inside(void **unused) {
+    (void)unused;
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        const mp_case c = activation_case(kinds[i].act, kinds[i].gated);
+        for (uint32_t code = 0; code < 65536; code++) {
+            const float g = bf16_gate(code);
+            if (!isfinite(g)) continue;
+            for (size_t j = 0; j < COUNT(ups); j += c.gated ? 1 : COUNT(ups)) {
+                check_inside(&c, "mp_activate_f32", mp_activate_f32((int)c.act, c.gated, g, ups[j], (float)c.alpha, (float)c.limit), g, ups[j]);
+                check_inside(&c, "the worst faithful float32", sloppy(&c, g, c.gated ? ups[j] : 1, 0), g, ups[j]);
+            }
+        }
+    }
+}
+
+/* Gates and ups that are not bf16: fp32 inputs, more of them near the edges of exp's range. */
+static void faithful_float32_stays_inside_for_fp32_inputs(void **unused) {
+    (void)unused;
+    rng r = {6};
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        const mp_case c = activation_case(kinds[i].act, kinds[i].gated);
+        for (int n = 0; n < 200000; n++) {
+            const float g = (float)(n % 2 ? 12 * random_unit(&r) : 110 * random_unit(&r)), u = c.gated ? (float)(10 * random_unit(&r)) : 1;
+            check_inside(&c, "mp_activate_f32", mp_activate_f32((int)c.act, c.gated, g, u, (float)c.alpha, (float)c.limit), g, u);
+            check_inside(&c, "the worst faithful float32", sloppy(&c, g, u, 0), g, u);
+        }
+    }
+}
+
+/* ---- the bound from outside ---- */
+
+typedef float (*implementation)(const mp_case *c, float g, float u, int extra);
+
+static int64_t count_outside(const mp_case *c, const mp_contract *contract, implementation f, int extra) {
+    int64_t outside = 0;
+    for (uint32_t code = 0; code < 65536; code++) {
+        const float g = bf16_gate(code), u = c->gated ? 0.75f : 1;
+        if (isfinite(g)) outside += !inside(c, contract, f(c, g, u, extra), g, u);
+    }
+    return outside;
+}
+
+static float other_gelu(const mp_case *c, float g, float u, int extra) {
+    (void)extra;
+    mp_case other = *c;
+    other.act = c->act == MP_GELU ? MP_GELU_TANH : MP_GELU;
+    return sloppy(&other, g, u, 0);
+}
+
+static float clamp_order_swapped(const mp_case *c, float g, float u, int extra) {
+    (void)extra;
+    mp_case other = *c;
+    other.act = c->act == MP_SILU_CLAMP ? MP_CLAMP_SILU : MP_SILU_CLAMP;
+    return sloppy(&other, g, u, 0);
+}
+
+static float gate_and_up_swapped(const mp_case *c, float g, float u, int extra) {
+    (void)extra;
+    return sloppy(c, u, g, 0);
+}
+
+static float gate_rounded(const mp_case *c, float g, float u, int extra) {
+    mp_case alone = *c;
+    alone.gated = false;
+    return (float)mp_round_to(c->dtype, (double)sloppy(&alone, g, 1, extra)) * u;
+}
+
+static void worse_implementations_are_outside(void **unused) {
+    (void)unused;
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        const mp_case c = activation_case(kinds[i].act, kinds[i].gated);
+        if (kinds[i].worse && count_outside(&c, &float32_contract, sloppy, kinds[i].worse) == 0)
+            fail_msg("%s gated=%d: %d ulp worse is not noticed", mp_activation_name(c.act), c.gated, kinds[i].worse);
+        if (c.gated) assert_true(count_outside(&c, &float32_contract, gate_and_up_swapped, 0) > 1000);
+        if (c.act == MP_GELU || c.act == MP_GELU_TANH) assert_true(count_outside(&c, &float32_contract, other_gelu, 0) > 1000);
+        if (c.act == MP_SILU_CLAMP || c.act == MP_CLAMP_SILU) assert_true(count_outside(&c, &float32_contract, clamp_order_swapped, 0) > 100);
+    }
+}
+
+/* The gate rounded to bf16 before the multiply belongs to its own contract and to no other. */
+static void gate_rounding_is_a_contract_of_its_own(void **unused) {
+    (void)unused;
+    static const mp_dtype dtypes[] = {MP_BF16, MP_FP16};
+    mp_contract rounded = float32_contract;
+    rounded.act_rounding = MP_ACT_GATE_ROUNDED;
+    for (size_t d = 0; d < COUNT(dtypes); d++) {
+        for (mp_activation act = MP_SILU; act <= MP_GELU; act++) {
+            mp_case c = activation_case(act, true);
+            c.dtype = dtypes[d];
+            for (uint32_t code = 0; code < 65536; code++) {
+                const float g = (float)mp_decode_code(c.dtype, code);
+                if (isfinite(g) && fabsf(g) < 60000 && !inside(&c, &rounded, gate_rounded(&c, g, 0.75f, 0), g, 0.75f))
+                    fail_msg("%s %s gate rounded: %a is outside", mp_dtype_name(c.dtype), mp_activation_name(act), (double)g);
+            }
+            assert_true(count_outside(&c, &float32_contract, gate_rounded, 0) > 1000);
+        }
+    }
+}
+
+/* ---- Inf and NaN ---- */
+
+static void nan_is_never_lost(void **unused) {
+    (void)unused;
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        const mp_case c = activation_case(kinds[i].act, kinds[i].gated);
+        assert_true(isnan(mp_activate(&c, NAN, 1, NULL)) && isnan(mp_activate(&c, -NAN, 0, NULL)));
+        assert_int_equal(isnan(mp_activate(&c, 1, NAN, NULL)), c.gated); /* up is not read without a gate */
+    }
+}
+
+/* Where a float32 evaluation differs in kind (NaN, Inf, finite) from the reference, float32 overflows or the activated gate may vanish. */
+static void special_values_have_one_meaning(void **unused) {
+    (void)unused;
+    static const float special_ups[] = {0, -0.0f, 1, -1, INFINITY, -INFINITY, NAN, 0x1p127f};
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        const mp_case c = activation_case(kinds[i].act, kinds[i].gated);
+        for (uint32_t code = 0; code < 65536; code++) {
+            const float g = bf16_gate(code);
+            for (size_t j = 0; j < COUNT(special_ups); j++) {
+                const float u = special_ups[j], got = mp_activate_f32((int)c.act, c.gated, g, u, (float)c.alpha, (float)c.limit);
+                const double expected = mp_activate(&c, (double)g, (double)u, NULL);
+                const bool same = isnan(got) ? isnan(expected) : isinf(got) ? (double)got == expected : isfinite(expected);
+                const bool overflows = isfinite(g) && isinf(got) && fabs(expected) > (double)FLT_MAX * (1 - 0x1p-20);
+                if (!same && !overflows && !mp_activation_may_vanish(&c, &float32_contract, (double)g))
+                    fail_msg("%s gated=%d (%g, %g): float32 %g, float64 %g", mp_activation_name(c.act), c.gated, (double)g, (double)u, (double)got, expected);
+            }
+        }
+    }
+    const mp_case silu = activation_case(MP_SILU, true);
+    assert_true(mp_activation_may_vanish(&silu, &float32_contract, -100) && mp_activation_may_vanish(&silu, &float32_contract, 0));
+    assert_false(mp_activation_may_vanish(&silu, &float32_contract, -80) || mp_activation_may_vanish(&silu, &float32_contract, 1));
+    assert_true(isnan(mp_activate(&silu, -INFINITY, 1, NULL)) && mp_activate(&silu, INFINITY, -1, NULL) == -INFINITY);
+}
+
+/* ---- the stage ---- */
+
+/* Both column orders of the same data, rows permuted, one slot filtered, one without a row; what is not written keeps its poison. */
+static void the_stage_finds_its_columns_and_rows(void **unused) {
+    (void)unused;
+    enum { SLOTS = 11, ROWS = 14, N = 37 };
+    const int32_t ids[SLOTS] = {0, 3, -1, 2, 2, 7, 0, -1, 5, 1, 4};
+    int64_t row[SLOTS];
+    rng r = {7};
+    for (int64_t t = 0; t < SLOTS; t++) row[t] = (t * 5 + 2) % ROWS;
+    row[9] = -1;
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        mp_case halves = activation_case(kinds[i].act, kinds[i].gated), interleaved = halves;
+        halves.N = interleaved.N = N;
+        interleaved.interleaved = halves.gated;
+        const int64_t width = mp_case_w1_rows(&halves);
+        mp_tensor in_halves = allocated_tensor(MP_FP16, ROWS, width, 0), in_interleaved = allocated_tensor(MP_FP16, ROWS, width, 0);
+        for (int64_t p = 0; p < ROWS; p++)
+            for (int64_t n = 0; n < width; n++) {
+                const double v = 9 * random_unit(&r);
+                mp_encode(MP_FP16, in_halves.data, p * width + n, v);
+                mp_encode(MP_FP16, in_interleaved.data, p * width + (halves.gated ? n % N * 2 + n / N : n), v);
+            }
+        for (int rounding = MP_ACT_ONE_ROUNDING; rounding <= MP_ACT_GATE_ROUNDED; rounding++) {
+            const mp_dtype bf16 = MP_BF16;
+            mp_tensor a = allocated_tensor(MP_BF16, ROWS, N, 0), b = allocated_tensor(MP_BF16, ROWS, N, 0), expected = allocated_tensor(MP_BF16, ROWS, N, 0);
+            mp_activation_stage(&halves, ids, row, SLOTS, (mp_act_rounding)rounding, &in_halves, &a);
+            mp_activation_stage(&interleaved, ids, row, SLOTS, (mp_act_rounding)rounding, &in_interleaved, &b);
+            for (int64_t t = 0; t < SLOTS; t++)
+                for (int64_t n = 0; n < N && ids[t] >= 0 && row[t] >= 0; n++) {
+                    const double g = mp_decode(MP_FP16, in_halves.data, row[t] * width + n);
+                    const double u = halves.gated ? mp_decode(MP_FP16, in_halves.data, row[t] * width + N + n) : 0;
+                    mp_encode(MP_BF16, expected.data, row[t] * N + n, mp_activate(&halves, g, u, rounding == MP_ACT_GATE_ROUNDED ? &bf16 : NULL));
+                }
+            assert_true(same_memory(&a, &expected) && same_memory(&b, &expected));
+            mp_tensor_free(&a);
+            mp_tensor_free(&b);
+            mp_tensor_free(&expected);
+        }
+        mp_tensor_free(&in_halves);
+        mp_tensor_free(&in_interleaved);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(float64_matches_long_double),
+        cmocka_unit_test(parameters_and_gate_rounding_are_used),
+        cmocka_unit_test(faithful_float32_stays_inside),
+        cmocka_unit_test(faithful_float32_stays_inside_for_fp32_inputs),
+        cmocka_unit_test(worse_implementations_are_outside),
+        cmocka_unit_test(gate_rounding_is_a_contract_of_its_own),
+        cmocka_unit_test(nan_is_never_lost),
+        cmocka_unit_test(special_values_have_one_meaning),
+        cmocka_unit_test(the_stage_finds_its_columns_and_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

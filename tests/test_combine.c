@@ -1,0 +1,224 @@
+/* ref/combine.c against __float128 sums, and its bounds against sums made in float32, in dtype, in any order. */
+#include "ref/combine.h"
+#include "tests/ref_support.h"
+
+enum { M = 5, K = 19 };
+
+typedef enum family { NORMAL, WIDE, CANCELLING, FAMILY_COUNT } family;
+
+static const mp_dtype dtypes[] = {MP_BF16, MP_FP16, MP_FP32, MP_FP64};
+static const int64_t topks[] = {1, 2, 3, 8, 33};
+static const double rsfs[] = {1, 2.5, -0.5, 2.827}; /* the last is no fp32 value */
+
+static const mp_contract contracts[] = {
+    {.combine = MP_COMBINE_SCALE_THEN_ROUND}, {.combine = MP_COMBINE_ROUND_THEN_SCALE}, {.combine = MP_COMBINE_ELEMENT_DTYPE}};
+
+static mp_case combine_case(mp_dtype dtype, int64_t topk, double rsf) {
+    mp_case c = mp_case_default();
+    c.scope = MP_SCOPE_COMBINE;
+    c.M = M;
+    c.K = K;
+    c.topk = topk;
+    c.dtype = dtype;
+    c.rsf = rsf;
+    return c;
+}
+
+static mp_tensor cache3_of(const mp_case *c, family f, rng *r) {
+    mp_tensor t = allocated_tensor(c->dtype, c->M, c->topk, c->K);
+    for (int64_t m = 0; m < c->M; m++)
+        for (int64_t j = 0; j < c->topk; j++)
+            for (int64_t k = 0; k < c->K; k++) {
+                const int64_t at = (m * c->topk + j) * c->K + k;
+                double v = f == NORMAL ? random_unit(r) : random_wide(r, -20, 6);
+                if (f == CANCELLING && j % 2) v = -mp_decode(c->dtype, t.data, at - c->K) * (1 + 0x1p-6 * random_unit(r));
+                mp_encode(c->dtype, t.data, at, v);
+            }
+    return t;
+}
+
+static __float128 exact_sum(const mp_tensor *cache3, int64_t m, int64_t k, __float128 *mass) {
+    __float128 sum = 0;
+    *mass = 0;
+    for (int64_t j = 0; j < cache3->dim[1]; j++) {
+        const double v = mp_decode(cache3->dtype, cache3->data, (m * cache3->dim[1] + j) * cache3->dim[2] + k);
+        sum += (__float128)v;
+        *mass += (__float128)fabs(v);
+    }
+    return sum;
+}
+
+static double distance(__float128 a, double b) {
+    const double d = (double)(a - (__float128)b);
+    return fabs(d);
+}
+
+typedef void (*check)(const mp_case *c, const mp_tensor *cache3, rng *r);
+
+static void for_every_combine(check f) {
+    rng r = {8};
+    for (size_t d = 0; d < COUNT(dtypes); d++)
+        for (size_t t = 0; t < COUNT(topks); t++)
+            for (size_t s = 0; s < COUNT(rsfs); s++)
+                for (family data = NORMAL; data < FAMILY_COUNT; data++) {
+                    const mp_case c = combine_case(dtypes[d], topks[t], rsfs[s]);
+                    mp_tensor cache3 = cache3_of(&c, data, &r);
+                    f(&c, &cache3, &r);
+                    mp_tensor_free(&cache3);
+                }
+}
+
+/* ---- the value ---- */
+
+/* Long double: topk additions of 2^-64 each, one narrowing to float64, one rounding to dtype. */
+static void check_value(const mp_case *c, const mp_tensor *cache3, rng *r) {
+    (void)r;
+    const double rsf = c->dtype == MP_FP64 ? c->rsf : (double)(float)c->rsf;
+    assert_true(mp_combine_rsf(c) == rsf);
+    mp_tensor out = allocated_tensor(c->dtype, c->M, c->K, 0);
+    mp_combine_stage(c, MP_COMBINE_SCALE_THEN_ROUND, cache3, &out);
+    for (int64_t m = 0; m < c->M; m++)
+        for (int64_t k = 0; k < c->K; k++) {
+            __float128 mass;
+            const __float128 sum = exact_sum(cache3, m, k, &mass);
+            const mp_sum got = mp_combine_sum(cache3, m, k);
+            const double error = mp_gamma((double)c->topk, 0x1p-64) * (double)mass;
+            assert_true(fabs((double)((__float128)got.value - sum)) <= error && fabs((double)((__float128)got.mass - mass)) <= error);
+
+            const __float128 scaled = (__float128)rsf * sum;
+            const double size = fabs((double)scaled), narrowed = fabs(rsf) * error + 0x1p-53 * size;
+            assert_true(distance(scaled, mp_combine_value(c, MP_COMBINE_SCALE_THEN_ROUND, got)) <= narrowed * (1 + 0x1p-20));
+            assert_true(distance(scaled, mp_decode(c->dtype, out.data, m * c->K + k)) <= narrowed * (1 + 0x1p-20) + mp_half_ulp(c->dtype, size + narrowed));
+            const double rounded = mp_combine_value(c, MP_COMBINE_ROUND_THEN_SCALE, got);
+            assert_true(rounded == rsf * mp_round_to(c->dtype, (double)got.value));
+        }
+    int64_t offset;
+    assert_true(mp_tensor_guards_intact(&out, &offset));
+    mp_tensor_free(&out);
+}
+
+static void the_stage_is_the_exact_sum_rounded_once(void **unused) {
+    (void)unused;
+    for_every_combine(check_value);
+}
+
+/* ---- the bound, from inside and outside ---- */
+
+static double step(const mp_case *c, double v) {
+    return c->dtype == MP_FP64 ? v : (double)(float)v;
+}
+
+/* What a kernel of this variant computes before its last rounding: terms in the order given, float32 steps (float64 for fp64). */
+static double subject(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3, const int64_t *order, int64_t m, int64_t k) {
+    double sum = 0;
+    for (int64_t i = 0; i < c->topk; i++) {
+        sum = step(c, sum + mp_decode(c->dtype, cache3->data, (m * c->topk + order[i]) * c->K + k));
+        if (variant == MP_COMBINE_ELEMENT_DTYPE) sum = mp_round_to(c->dtype, sum);
+    }
+    if (variant == MP_COMBINE_ROUND_THEN_SCALE) sum = mp_round_to(c->dtype, sum);
+    return step(c, sum * mp_combine_rsf(c));
+}
+
+static bool inside(const mp_case *c, const mp_contract *contract, const mp_tensor *cache3, int64_t m, int64_t k, double got) {
+    const mp_sum sum = mp_combine_sum(cache3, m, k);
+    return fabs(got - mp_combine_value(c, contract->combine, sum)) <= mp_combine_bound(c, contract, sum);
+}
+
+static int64_t outside[3][3]; /* [variant of the subject][contract it is judged by] */
+
+static void check_bounds(const mp_case *c, const mp_tensor *cache3, rng *r) {
+    int64_t order[64];
+    for (int shuffled = 0; shuffled <= 4; shuffled++) {
+        for (int64_t j = 0; j < c->topk; j++) order[j] = j;
+        if (shuffled) random_order(r, order, c->topk);
+        for (int64_t m = 0; m < c->M; m++)
+            for (int64_t k = 0; k < c->K; k++)
+                for (int variant = 0; variant < 3; variant++) {
+                    const double got = subject(c, (mp_combine_variant)variant, cache3, order, m, k);
+                    for (int judge = 0; judge < 3; judge++) outside[variant][judge] += !inside(c, &contracts[judge], cache3, m, k, got);
+                    if (inside(c, &contracts[variant], cache3, m, k, got)) continue;
+                    const mp_sum sum = mp_combine_sum(cache3, m, k);
+                    fail_msg("variant %d %s topk=%lld rsf=%g: %.17g, expected %.17g +- %.3g", variant, mp_dtype_name(c->dtype), (long long)c->topk, c->rsf, got,
+                             mp_combine_value(c, contracts[variant].combine, sum), mp_combine_bound(c, &contracts[variant], sum));
+                }
+    }
+}
+
+/* Each variant may round more often than the one before it, so that a looser bound contains the stricter variants; the converse must not hold. */
+static void each_variant_keeps_its_bound_and_breaks_the_stricter_ones(void **unused) {
+    (void)unused;
+    memset(outside, 0, sizeof outside);
+    for_every_combine(check_bounds);
+    for (int variant = 0; variant < 3; variant++)
+        for (int judge = 0; judge < variant; judge++) assert_true(outside[variant][judge] > 100);
+}
+
+/* The sum lies 2^-40 below a tie of bf16 and float32 cannot hold that: the subject rounds up to even where the exact sum rounds down. Both are right, a
+ * whole ulp apart. */
+static void a_sum_near_a_tie_may_round_to_either_side(void **unused) {
+    (void)unused;
+    mp_case c = combine_case(MP_BF16, 3, 2.5);
+    c.M = c.K = 1;
+    mp_tensor cache3 = allocated_tensor(MP_BF16, 1, 3, 1);
+    static const double terms[] = {1 + 0x1p-7, 0x1p-8, -0x1p-40};
+    static const int64_t order[] = {0, 1, 2};
+    for (int64_t j = 0; j < 3; j++) mp_encode(MP_BF16, cache3.data, j, terms[j]);
+    const double got = subject(&c, MP_COMBINE_ROUND_THEN_SCALE, &cache3, order, 0, 0);
+    assert_true(got - mp_combine_value(&c, MP_COMBINE_ROUND_THEN_SCALE, mp_combine_sum(&cache3, 0, 0)) == 2.5 * 0x1p-7);
+    assert_true(inside(&c, &contracts[MP_COMBINE_ROUND_THEN_SCALE], &cache3, 0, 0, got));
+    assert_false(inside(&c, &contracts[MP_COMBINE_ROUND_THEN_SCALE], &cache3, 0, 0, got + 2.5 * 0x1p-7));
+    mp_tensor_free(&cache3);
+}
+
+/* A single term needs no addition: unscaled its bound leaves nothing but the reference's own narrowing. */
+static void one_unscaled_term_is_exact(void **unused) {
+    (void)unused;
+    const mp_case c = combine_case(MP_BF16, 1, 1);
+    const mp_sum sum = {1, 1};
+    assert_true(mp_combine_bound(&c, &contracts[0], sum) <= 0x1p-53 && mp_combine_bound(&c, &contracts[2], sum) <= 0x1p-53);
+    assert_true(mp_combine_value(&c, MP_COMBINE_SCALE_THEN_ROUND, sum) == 1);
+}
+
+/* A scale whose float32 value differs, dropped or applied twice, is outside. */
+static void a_wrong_scale_is_outside(void **unused) {
+    (void)unused;
+    rng r = {9};
+    const mp_case c = combine_case(MP_FP32, 2, 2.827);
+    mp_tensor cache3 = cache3_of(&c, NORMAL, &r);
+    const int64_t order[] = {0, 1};
+    int64_t kept = 0;
+    for (int64_t k = 0; k < c.K; k++) {
+        const double got = subject(&c, MP_COMBINE_SCALE_THEN_ROUND, &cache3, order, 0, k), rsf = mp_combine_rsf(&c);
+        kept += inside(&c, &contracts[0], &cache3, 0, k, got) && !inside(&c, &contracts[0], &cache3, 0, k, got / rsf) &&
+                !inside(&c, &contracts[0], &cache3, 0, k, got * rsf) && !inside(&c, &contracts[0], &cache3, 0, k, -got);
+    }
+    assert_int_equal(kept, c.K);
+    mp_tensor_free(&cache3);
+}
+
+static void nan_and_inf_reach_the_output(void **unused) {
+    (void)unused;
+    mp_case c = combine_case(MP_BF16, 2, 0.5);
+    c.M = 1;
+    c.K = 4;
+    mp_tensor cache3 = allocated_tensor(MP_BF16, 1, 2, 4), out = allocated_tensor(MP_BF16, 1, 4, 0);
+    static const double terms[8] = {NAN, INFINITY, INFINITY, 3, 1, -1, -INFINITY, 5};
+    for (int64_t i = 0; i < 8; i++) mp_encode(MP_BF16, cache3.data, i, terms[i]);
+    mp_combine_stage(&c, MP_COMBINE_SCALE_THEN_ROUND, &cache3, &out);
+    assert_true(isnan(mp_decode(MP_BF16, out.data, 0)) && isnan(mp_decode(MP_BF16, out.data, 2)));
+    assert_true(mp_decode(MP_BF16, out.data, 1) == INFINITY && mp_decode(MP_BF16, out.data, 3) == 4);
+    mp_tensor_free(&cache3);
+    mp_tensor_free(&out);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_stage_is_the_exact_sum_rounded_once),
+        cmocka_unit_test(each_variant_keeps_its_bound_and_breaks_the_stricter_ones),
+        cmocka_unit_test(a_sum_near_a_tie_may_round_to_either_side),
+        cmocka_unit_test(one_unscaled_term_is_exact),
+        cmocka_unit_test(a_wrong_scale_is_outside),
+        cmocka_unit_test(nan_and_inf_reach_the_output),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,200 @@
+/* harness/compare.c: traces are compared slot by slot and bit by bit, whatever their layouts; what nobody may write is looked after. */
+#include "harness/compare.h"
+#include "ref/host.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define CASE "M=6 E=3 topk=2 act=silu K=8 N=4 dtype=fp32 filter=0.4 seed=1 tile=16x64x64x1x4x3"
+enum { M = 6, TOPK = 2, SLOTS = M * TOPK, K = 8, N = 4 };
+
+/* The honest pipeline, in route and in sorted layout, from the same inputs. */
+typedef struct fixture {
+    mp_case route_case, sorted_case;
+    mp_inputs in;
+    mp_trace route, sorted;
+    const int32_t *ids;
+} fixture;
+
+static int set_up(void **state) {
+    fixture *f = calloc(1, sizeof *f);
+    *state = f;
+    if (!f) return -1;
+    f->route_case = mp_case_default();
+    f->sorted_case = mp_case_default();
+    if (mp_case_parse(&f->route_case, CASE, NULL) || mp_case_parse(&f->sorted_case, CASE " layout=sorted", NULL)) return -1;
+    if (mp_inputs_create(&f->route_case, &f->in, NULL)) return -1;
+    f->ids = f->in.t[MP_TOPK_IDS].data;
+    if (mp_host_run(&f->route_case, &f->in, 16, MP_POISON_A, &f->route, NULL)) return -1;
+    return mp_host_run(&f->sorted_case, &f->in, 16, MP_POISON_B, &f->sorted, NULL);
+}
+
+static int tear_down(void **state) {
+    fixture *f = *state;
+    mp_trace_destroy(&f->route);
+    mp_trace_destroy(&f->sorted);
+    mp_inputs_destroy(&f->in);
+    free(f);
+    return 0;
+}
+
+static mp_pair_figures compare(const fixture *f, const int64_t *token_a, const int64_t *token_b, int64_t tokens, const int32_t *ids, bool align) {
+    const mp_side a = {&f->route_case, &f->route, token_a}, b = {&f->sorted_case, &f->sorted, token_b};
+    mp_pair_figures figures = {0};
+    mp_error err = {0};
+    assert_int_equal(mp_compare(&a, &b, tokens, ids, align, &figures, &err), MP_OK);
+    assert_int_equal(figures.bits_equal, figures.differing == 0);
+    return figures;
+}
+
+static int64_t slot_with(const fixture *f, bool filtered) {
+    for (int64_t t = 0; t < SLOTS; t++)
+        if ((f->ids[t] < 0) == filtered) return t;
+    fail_msg("no such slot");
+    return -1;
+}
+
+static int64_t sorted_row(const fixture *f, int64_t slot) {
+    int64_t rows[SLOTS];
+    mp_trace_slot_rows(&f->sorted_case, &f->sorted, rows);
+    return rows[slot];
+}
+
+static float *cache1_of(const mp_trace *trace, int64_t row) {
+    return mp_tensor_row(&trace->t[MP_CACHE1], row);
+}
+
+static void layouts_are_compared_by_slot(void **state) {
+    const fixture *f = *state;
+    int64_t valid = 0;
+    for (int64_t t = 0; t < SLOTS; t++) valid += f->ids[t] >= 0;
+    assert_in_range(valid, 1, SLOTS - 1);
+    const mp_pair_figures figures = compare(f, NULL, NULL, M, f->ids, false);
+    assert_true(figures.bits_equal);
+    assert_int_equal(figures.compared, SLOTS * 2 * N + valid * N + SLOTS * K + M * K); /* cache1, cache2 of valid slots, cache3, out */
+    assert_true(figures.max_abs == 0);
+    assert_string_equal(figures.first, "");
+}
+
+static void one_bit_is_found(void **state) {
+    const fixture *f = *state;
+    const int64_t slot = slot_with(f, false);
+    uint32_t *bits = (uint32_t *)(void *)cache1_of(&f->sorted, sorted_row(f, slot));
+    bits[3] ^= 1;
+    const mp_pair_figures figures = compare(f, NULL, NULL, M, f->ids, false);
+    assert_int_equal(figures.differing, 1);
+    assert_true(figures.max_abs > 0 && figures.max_abs < 1e-5);
+    char place[32];
+    snprintf(place, sizeof place, "cache1[%lld]", (long long)(slot * 2 * N + 3));
+    assert_memory_equal(figures.first, place, strlen(place)); /* the index is side a's */
+}
+
+/* Values that a numeric comparison would take for equal, or for equally NaN. */
+static void bits_decide(void **state) {
+    const fixture *f = *state;
+    float *a = f->route.t[MP_OUT].data, *b = f->sorted.t[MP_OUT].data;
+    a[0] = 0.0f;
+    b[0] = -0.0f;
+    mp_pair_figures figures = compare(f, NULL, NULL, M, f->ids, false);
+    assert_int_equal(figures.differing, 1);
+    assert_true(figures.max_abs == 0);
+    memcpy(&a[1], &(uint32_t){0x7FC00000}, 4);
+    memcpy(&b[1], &(uint32_t){0x7FC00001}, 4);
+    a[2] = b[2] + 1000; /* a larger number behind the NaN */
+    figures = compare(f, NULL, NULL, M, f->ids, false);
+    assert_int_equal(figures.differing, 3);
+    assert_true(isnan(figures.max_abs));
+    a[1] = b[1];
+    memcpy(&a[1], &b[1], 4);
+    assert_int_equal(compare(f, NULL, NULL, M, f->ids, false).differing, 2);
+}
+
+/* Padding rows, and cache2 rows of filtered slots, hold different poisons in the two traces: they are nobody's business here. */
+static void unused_rows_do_not_count(void **state) {
+    const fixture *f = *state;
+    const int64_t slot = slot_with(f, true), last = f->sorted.t[MP_CACHE1].dim[0] - 1;
+    cache1_of(&f->sorted, last)[0] = 5;
+    ((float *)mp_tensor_row(&f->route.t[MP_CACHE2], slot))[0] = 5;
+    assert_true(compare(f, NULL, NULL, M, f->ids, false).bits_equal);
+    cache1_of(&f->route, slot)[0] = 5; /* but cache1 of a filtered slot is defined: zero */
+    assert_int_equal(compare(f, NULL, NULL, M, f->ids, false).differing, 1);
+}
+
+/* Tokens in another order, alone, or some of them, on either side. */
+static void tokens_are_mapped(void **state) {
+    const fixture *f = *state;
+    static const int64_t order[] = {4, 0, 3};
+    int32_t ids[3 * TOPK];
+    for (int i = 0; i < 3 * TOPK; i++) ids[i] = f->ids[order[i / TOPK] * TOPK + i % TOPK];
+    assert_true(compare(f, order, order, 3, ids, false).bits_equal);
+    assert_false(compare(f, order, NULL, 3, ids, false).bits_equal);
+    ((float *)f->sorted.t[MP_OUT].data)[1 * K] += 1; /* token 1 is not among them */
+    assert_true(compare(f, order, order, 3, ids, false).bits_equal);
+    ((float *)f->sorted.t[MP_OUT].data)[3 * K] += 1;
+    assert_int_equal(compare(f, order, order, 3, ids, false).differing, 1);
+}
+
+static void align_is_compared_when_asked(void **state) {
+    const fixture *f = *state;
+    int32_t *experts = f->sorted.t[MP_EXPERT_IDS].data;
+    experts[0] += 1;
+    assert_true(compare(f, NULL, NULL, M, f->ids, false).bits_equal);
+    assert_int_equal(compare(f, NULL, NULL, M, f->ids, true).differing, 1);
+}
+
+static void a_lost_slot_is_a_difference(void **state) {
+    const fixture *f = *state;
+    int32_t *sorted = f->sorted.t[MP_SORTED_TOKEN_IDS].data;
+    sorted[sorted_row(f, slot_with(f, false))] = SLOTS;
+    const mp_pair_figures figures = compare(f, NULL, NULL, M, f->ids, false);
+    assert_int_equal(figures.differing, 2); /* cache1 and cache2 */
+    assert_string_equal(figures.first, "cache1: a slot has no row");
+}
+
+static bool intact(const fixture *f, bool sorted, char text[200]) {
+    return mp_unwritten_intact(sorted ? &f->sorted_case : &f->route_case, &f->in, sorted ? &f->sorted : &f->route, sorted ? MP_POISON_B : MP_POISON_A, text, 200);
+}
+
+static void what_must_not_be_written_is_guarded(void **state) {
+    const fixture *f = *state;
+    char text[200] = "";
+    assert_true(intact(f, false, text));
+    assert_true(intact(f, true, text));
+    const mp_tensor *cache2 = &f->route.t[MP_CACHE2];
+    float *row = mp_tensor_row(cache2, slot_with(f, true));
+    const float old = row[N - 1];
+    row[N - 1] = 0;
+    assert_false(intact(f, false, text));
+    assert_non_null(strstr(text, "act: "));
+    assert_non_null(strstr(text, "filtered slot"));
+    row[N - 1] = old;
+    for (int which = MP_CACHE1; which <= MP_CACHE2; which++) {
+        const mp_tensor *t = &f->sorted.t[which];
+        uint32_t *last = mp_tensor_row(t, t->dim[0] - 1);
+        last[0] ^= 1;
+        assert_false(intact(f, true, text));
+        assert_non_null(strstr(text, "padding row"));
+        last[0] ^= 1;
+    }
+    assert_true(intact(f, true, text));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(layouts_are_compared_by_slot, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_bit_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bits_decide, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unused_rows_do_not_count, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tokens_are_mapped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(align_is_compared_when_asked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_lost_slot_is_a_difference, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_must_not_be_written_is_guarded, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,146 @@
+/* harness/: every planted fault is found by the check that is there for it, and blamed on the stage that has it and on no other. */
+#include "harness/run_case.h"
+#include "tests/faulty.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char golden_path[64];
+
+static void one_row(const fault *f, mp_matrix *matrix) {
+    mp_error err = {0};
+    if (mp_matrix_add(matrix, f->case_text, &f->pair, f->pair ? 1 : 0, &err) != MP_OK) fail_msg("%s", err.text);
+}
+
+/* The trace of the host subject as a golden file. */
+static mp_golden *record(const mp_case *c) {
+    static const mp_provenance who = {.origin = "test"};
+    mp_error err = {0};
+    mp_golden *golden = NULL;
+    mp_subject host;
+    mp_contract contract;
+    mp_config config;
+    mp_inputs in = {0};
+    mp_trace trace = {0};
+    char text[256];
+    assert_int_equal(mp_subject_open("host", &host, &err), MP_OK);
+    assert_int_equal(host.resolve(&host, c, &contract, &config, &err), MP_OK);
+    assert_int_equal(mp_inputs_create(c, &in, &err), MP_OK);
+    assert_int_equal(host.run(&host, c, &in, MP_POISON_A, &trace, &err), MP_OK);
+    mp_contract_text(&contract, text, sizeof text);
+    assert_int_equal(mp_golden_create(golden_path, &who, SIZE_MAX, &golden, &err), MP_OK);
+    assert_int_equal(mp_golden_write(golden, c, text, "default", &trace, NULL, &err), MP_OK);
+    assert_int_equal(mp_golden_commit(golden, &err), MP_OK);
+    assert_int_equal(mp_golden_open(golden_path, &golden, &err), MP_OK);
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+    return golden;
+}
+
+/* The stages that a verdict blames: by their figures, or by name in a check's text. */
+static unsigned blamed_stages(const mp_verdict *v) {
+    unsigned blamed = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        char prefix[32];
+        const int length = snprintf(prefix, sizeof prefix, "%s: ", mp_stage_name((mp_stage)s));
+        if (v->stage[s].judged && v->stage[s].failed > 0) blamed |= 1u << s;
+        for (int i = 0; i < MP_CHECK_COUNT; i++)
+            if (v->check[i].answer == MP_FAILED && strncmp(v->check[i].text, prefix, (size_t)length) == 0) blamed |= 1u << s;
+    }
+    return blamed;
+}
+
+static unsigned failed_checks(const mp_verdict *v) {
+    unsigned failed = 0;
+    for (int i = 0; i < MP_CHECK_COUNT; i++)
+        if (v->check[i].answer == MP_FAILED) failed |= 1u << i;
+    return failed;
+}
+
+static void print_row(const fault *f, const mp_verdict *v) {
+    printf("  %-42s %-9s", f->name, f->stage == NO_STAGE ? "-" : mp_stage_name((mp_stage)f->stage));
+    for (int i = 0; i < MP_CHECK_COUNT; i++)
+        if (v->check[i].answer == MP_FAILED) printf(" %s", mp_check_name((mp_check)i));
+    printf("\n");
+    fflush(stdout);
+}
+
+static void the_honest_subject_passes(const fault *f, const mp_matrix_row *row, mp_run_options options, mp_verdict *v) {
+    mp_subject host;
+    assert_int_equal(mp_subject_open("host", &host, NULL), MP_OK);
+    options.subject = &host;
+    mp_run_case(row, &options, v);
+    if (v->outcome != MP_PASS) fail_msg("%s: the honest subject gets %s: %s", f->name, mp_outcome_name(v->outcome), v->reason);
+    for (int i = 0; i < MP_CHECK_COUNT; i++)
+        if (f->checks & (1u << i) && v->check[i].answer != MP_PASSED) fail_msg("%s: %s was not judged: %s", f->name, mp_check_name((mp_check)i), v->check[i].text);
+    mp_subject_close(&host);
+}
+
+static void judge_fault(const fault *f) {
+    mp_matrix matrix = {0};
+    mp_verdict *v = calloc(1, sizeof *v);
+    assert_non_null(v);
+    one_row(f, &matrix);
+    mp_subject subject = faulty_open(f);
+    mp_run_options options = {.subject = &subject, .repeat = 3, .plain = true};
+    if (f->checks & CHECK(GOLDEN)) options.golden = record(&matrix.rows[0].c);
+
+    mp_run_case(&matrix.rows[0], &options, v);
+    print_row(f, v);
+    if (v->outcome != MP_FAIL) fail_msg("%s: %s %s", f->name, mp_outcome_name(v->outcome), v->reason);
+    const unsigned missed = f->checks & ~failed_checks(v), blamed = blamed_stages(v), expected = f->stage == NO_STAGE ? 0 : 1u << f->stage;
+    for (int i = 0; i < MP_CHECK_COUNT; i++)
+        if (missed & (1u << i)) fail_msg("%s: check %s did not fail; the reason is %s", f->name, mp_check_name((mp_check)i), v->reason);
+    if (blamed != expected) fail_msg("%s: stages blamed %#x, expected %#x; the reason is %s", f->name, blamed, expected, v->reason);
+    if (f->stage != NO_STAGE && f->checks & CHECK(BOUND)) assert_int_equal(mp_verdict_worst_stage(v), f->stage);
+
+    the_honest_subject_passes(f, &matrix.rows[0], options, v);
+    mp_golden_close(options.golden);
+    mp_subject_close(&subject);
+    mp_matrix_free(&matrix);
+    free(v);
+}
+
+static void every_fault_is_found(void **state) {
+    (void)state;
+    printf("  %-42s %-9s checks that failed\n", "fault", "stage");
+    for (size_t i = 0; i < fault_count; i++) judge_fault(&faults[i]);
+}
+
+/* A check that no fault can fail would be a check nobody has seen fail. */
+static void every_check_and_stage_has_a_fault(void **state) {
+    (void)state;
+    unsigned checks = 0, stages = 0;
+    for (size_t i = 0; i < fault_count; i++) {
+        checks |= faults[i].checks;
+        if (faults[i].stage != NO_STAGE) stages |= 1u << faults[i].stage;
+    }
+    assert_int_equal(checks, (1u << MP_CHECK_COUNT) - 1);
+    assert_int_equal(stages, (1u << MP_STAGE_COUNT) - 1);
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    char folder[] = "/tmp/moeparity.XXXXXX";
+    if (!mkdtemp(folder)) return -1;
+    snprintf(golden_path, sizeof golden_path, "%s/golden.h5", folder);
+    return 0;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    unlink(golden_path);
+    *strrchr(golden_path, '/') = '\0';
+    return rmdir(golden_path);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_found), cmocka_unit_test(every_check_and_stage_has_a_fault)};
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

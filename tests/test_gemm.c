@@ -1,0 +1,328 @@
+/* ref/gemm.c, gemm_tasks.c, gemm_blas.c: both engines against long double sums and against each other, and the stage's epilogue. */
+#include "ref/gemm.h"
+#include "cases/matrix.h"
+#include "ref/contract.h"
+#include "ref/gemm_tasks.h"
+#include "ref/pipeline.h"
+#include "tests/ref_support.h"
+
+static const mp_engine engines[] = {MP_ENGINE_PLAIN, MP_ENGINE_BLAS};
+
+/* ---- what an engine hands out, in one array; elements of slots that `only` leaves out are counted but not kept ---- */
+
+typedef struct collected {
+    const int32_t *topk_ids;
+    const int64_t *index; /* [slots] row of value and mass; -1: not kept. NULL: the slot itself */
+    int64_t rows, N;
+    double *value, *mass;
+    int *visits;
+    bool wrong_expert, has_mass;
+} collected;
+
+static void collect(void *ctx, const mp_gemm_tile *tile) { /* on many threads: no assertion here */
+    collected *r = ctx;
+    for (int64_t i = 0; i < tile->count; i++) {
+        const int64_t slot = tile->slot[i], row = r->index ? r->index[slot] : slot;
+        if (row < 0) continue;
+        if (tile->expert != r->topk_ids[slot]) {
+#pragma omp atomic write
+            r->wrong_expert = true;
+        }
+        for (int64_t j = 0; j < tile->n; j++) {
+            const int64_t at = row * r->N + tile->n0 + j;
+#pragma omp atomic
+            r->visits[at]++;
+            r->value[at] = tile->value[i * tile->n + j];
+            if (r->has_mass) r->mass[at] = tile->mass[i * tile->n + j];
+        }
+    }
+}
+
+static collected run_engine(mp_engine engine, const mp_gemm_problem *p, bool with_mass, const int64_t *index, int64_t rows) {
+    mp_error err;
+    collected r = {.topk_ids = p->topk_ids, .index = index, .rows = rows, .N = p->w->dim[1], .has_mass = with_mass};
+    r.value = allocated(rows * r.N, sizeof *r.value);
+    r.mass = allocated(rows * r.N, sizeof *r.mass);
+    r.visits = allocated(rows * r.N, sizeof *r.visits);
+    if (mp_gemm_float64(engine, p, with_mass, collect, &r, &err)) fail_msg("%s", err.text);
+    assert_false(r.wrong_expert);
+    return r;
+}
+
+static void collected_free(collected *r) {
+    free(r->value);
+    free(r->mass);
+    free(r->visits);
+}
+
+/* ---- problems of their own ---- */
+
+typedef enum routing { SPREAD, HOT, ALL_FILTERED } routing;
+
+typedef struct shape {
+    int64_t tokens, topk, E, N, K;
+    mp_dtype a, w;
+    routing routing;
+    bool some_without_row;
+} shape;
+
+typedef struct problem {
+    mp_gemm_problem p;
+    mp_tensor a, w;
+    int64_t *a_row;
+    int32_t *ids;
+} problem;
+
+static void fill(rng *r, const mp_tensor *t) {
+    for (int64_t i = 0; i < mp_tensor_count(t); i++) mp_encode(t->dtype, t->data, i, random_wide(r, -6, 3));
+}
+
+/* Rows of a are not in slot order, so that a row taken from a slot's number shows. */
+static void problem_create(problem *q, const shape *s, rng *r) {
+    const int64_t slots = s->tokens * s->topk;
+    q->a = allocated_tensor(s->a, s->tokens, s->K, 0);
+    q->w = allocated_tensor(s->w, s->E, s->N, s->K);
+    q->a_row = allocated(slots, sizeof *q->a_row);
+    q->ids = allocated(slots, sizeof *q->ids);
+    fill(r, &q->a);
+    fill(r, &q->w);
+    for (int64_t t = 0; t < slots; t++) {
+        q->a_row[t] = s->some_without_row && t % 5 == 3 ? -1 : s->tokens - 1 - t / s->topk;
+        q->ids[t] = (int32_t)random_below(r, s->E + 1) - 1;
+        if (s->routing == ALL_FILTERED) q->ids[t] = -1;
+        if (s->routing == HOT && t % 16) q->ids[t] = (int32_t)s->E / 2;
+    }
+    q->p = (mp_gemm_problem){.a = &q->a, .a_row = q->a_row, .w = &q->w, .topk_ids = q->ids, .slots = slots};
+}
+
+static void problem_free(problem *q) {
+    mp_tensor_free(&q->a);
+    mp_tensor_free(&q->w);
+    free(q->a_row);
+    free(q->ids);
+}
+
+static const shape shapes[] = {
+    /* tokens topk E N K   formats          routing */
+    {5, 2, 3, 7, 11, MP_BF16, MP_BF16, SPREAD, false},
+    {1, 1, 1, 1, 1, MP_FP32, MP_FP32, SPREAD, false},
+    {33, 3, 8, MP_SLAB_COLUMNS + 1, 1, MP_BF16, MP_BF16, SPREAD, false},    /* one column behind a slab, K=1 */
+    {6, 4, 64, MP_SLAB_COLUMNS, 40, MP_FP16, MP_FP16, SPREAD, false},       /* more experts than slots: most are empty */
+    {19, 2, 5, 2 * MP_SLAB_COLUMNS + 3, 130, MP_FP32, MP_FP32, SPREAD, true},
+    {40, 2, 4, 24, 517, MP_BF16, MP_BF16, HOT, true},
+    {MP_SLAB_SLOTS + 300, 1, 3, 9, 6, MP_BF16, MP_BF16, HOT, false},        /* the hot expert needs two slabs of slots */
+    {20, 2, 3, 17, 33, MP_FP64, MP_BF16, SPREAD, false},                    /* down of the exact mode: products round too */
+    {13, 2, 4, 10, 9, MP_BF16, MP_BF16, ALL_FILTERED, false},
+    {2, 3, 2, 5, 9000, MP_FP32, MP_BF16, SPREAD, false},                    /* K so long that the fewest slots make a block */
+};
+
+/* K products, each exact (or rounded once, fp64 operand), in K-1 additions: |value - exact| <= gamma_K(2^-53) * mass, and so for the mass. Long double has
+ * 2^-11 of that error. */
+static void check_element(const problem *q, const collected *r, int64_t t, int64_t n) {
+    const int64_t K = q->w.dim[2], at = t * r->N + n;
+    long double exact = 0, mass = 0;
+    for (int64_t k = 0; k < K; k++) {
+        const long double product = (long double)mp_decode(q->a.dtype, q->a.data, q->a_row[t] * K + k) *
+                                    (long double)mp_decode(q->w.dtype, q->w.data, (q->ids[t] * r->N + n) * K + k);
+        exact += product;
+        mass += fabsl(product);
+    }
+    const long double bound = (long double)mp_gamma((double)K, 0x1p-53) * mass * (1 + 0x1p-8L);
+    if (!(fabsl((long double)r->value[at] - exact) <= bound) || !(fabsl((long double)r->mass[at] - mass) <= bound))
+        fail_msg("slot %lld column %lld: %.17g mass %.17g, expected %.17Lg mass %.17Lg +- %.3Lg", (long long)t, (long long)n, r->value[at], r->mass[at],
+                 exact, mass, bound);
+    assert_true(r->mass[at] >= fabs(r->value[at])); /* rounding is monotonic, and both sums have the same order */
+}
+
+static void engines_compute_the_definition(void **unused) {
+    (void)unused;
+    rng r = {3};
+    for (size_t s = 0; s < COUNT(shapes); s++) {
+        problem q;
+        problem_create(&q, &shapes[s], &r);
+        for (size_t e = 0; e < COUNT(engines); e++) {
+            collected with = run_engine(engines[e], &q.p, true, NULL, q.p.slots), without = run_engine(engines[e], &q.p, false, NULL, q.p.slots);
+            for (int64_t t = 0; t < q.p.slots; t++) {
+                const int expected_visits = q.ids[t] >= 0 && q.a_row[t] >= 0;
+                for (int64_t n = 0; n < with.N; n++) {
+                    assert_int_equal(with.visits[t * with.N + n], expected_visits);
+                    assert_int_equal(without.visits[t * with.N + n], expected_visits);
+                    assert_true(with.value[t * with.N + n] == without.value[t * with.N + n]);
+                    if (expected_visits) check_element(&q, &with, t, n);
+                }
+            }
+            collected_free(&with);
+            collected_free(&without);
+        }
+        problem_free(&q);
+    }
+}
+
+static void tasks_cover_every_slot_and_column_once(void **unused) {
+    (void)unused;
+    mp_error err;
+    rng r = {4};
+    for (size_t s = 0; s < COUNT(shapes); s++) {
+        problem q;
+        problem_create(&q, &shapes[s], &r);
+        mp_gemm_tasks tasks;
+        assert_int_equal(mp_gemm_tasks_create(&q.p, &tasks, &err), MP_OK);
+        int64_t covered = 0, expected = 0;
+        for (int64_t t = 0; t < q.p.slots; t++) expected += q.ids[t] >= 0 && q.a_row[t] >= 0 ? q.w.dim[1] : 0;
+        for (int64_t i = 0; i < tasks.count; i++) {
+            const mp_gemm_task *task = &tasks.task[i];
+            assert_true(task->count > 0 && task->count <= MP_SLAB_SLOTS && task->n > 0 && task->n <= MP_SLAB_COLUMNS);
+            for (int64_t j = 1; j < task->count; j++) assert_true(tasks.order[task->first + j] > tasks.order[task->first + j - 1]);
+            covered += task->count * task->n;
+        }
+        assert_int_equal(covered, expected); /* that none comes twice is seen above, from the outside */
+        mp_gemm_tasks_destroy(&tasks);
+        problem_free(&q);
+    }
+}
+
+/* ---- every case of the seed and option matrices ---- */
+
+/* Both engines are within gamma_K(2^-53) * mass of the exact sum. Inf and NaN must be the same on both sides. */
+static bool agree(double a, double b, double mass, int64_t K) {
+    if (isnan(a) || isnan(b)) return isnan(a) && isnan(b);
+    if (isinf(a) || isinf(b)) return a == b;
+    return !isfinite(mass) || fabs(a - b) <= 2 * mp_gamma((double)K, 0x1p-53) * mass * (1 + 0x1p-20);
+}
+
+/* The plain loops take the slots kept[i] only, OpenBLAS takes all. */
+static void check_engines_agree(const char *name, const mp_gemm_problem *p, int64_t keep_every) {
+    const int64_t K = p->w->dim[2];
+    int64_t kept = 0, *index = allocated(p->slots, sizeof *index), *plain_row = allocated(p->slots, sizeof *plain_row);
+    for (int64_t t = 0; t < p->slots; t++) {
+        index[t] = t % keep_every == 0 ? kept++ : -1;
+        plain_row[t] = index[t] >= 0 ? p->a_row[t] : -1;
+    }
+    mp_gemm_problem few = *p;
+    few.a_row = plain_row;
+    collected plain = run_engine(MP_ENGINE_PLAIN, &few, true, index, kept), blas = run_engine(MP_ENGINE_BLAS, p, true, index, kept);
+    for (int64_t i = 0; i < kept * plain.N; i++) {
+        assert_int_equal(plain.visits[i], blas.visits[i]);
+        if (!agree(plain.value[i], blas.value[i], plain.mass[i], K) || !agree(plain.mass[i], blas.mass[i], plain.mass[i], K))
+            fail_msg("%s: kept slot %lld column %lld: plain %.17g mass %.17g, OpenBLAS %.17g mass %.17g", name, (long long)(i / plain.N),
+                     (long long)(i % plain.N), plain.value[i], plain.mass[i], blas.value[i], blas.mass[i]);
+    }
+    collected_free(&plain);
+    collected_free(&blas);
+    free(index);
+    free(plain_row);
+}
+
+static void check_case(const mp_case *c) {
+    mp_error err;
+    char name[MP_CASE_TEXT_MAX];
+    mp_case_text(c, name, sizeof name);
+    mp_inputs in;
+    mp_trace trace;
+    mp_slot_map map;
+    if (mp_inputs_create(c, &in, &err) || mp_ref_run(c, &in, mp_tile_is_auto(&c->tile) ? 16 : c->tile.block_size_m, MP_ENGINE_BLAS, MP_POISON_A, &trace, &err) ||
+        mp_slot_map_create(c, &trace, &map, &err))
+        fail_msg("%s: %s", name, err.text);
+    const int64_t slots = mp_case_slots(c), keep_every = slots <= 4096 ? 1 : slots / 500; /* the plain loops are the definition, not fast */
+    const mp_gemm_problem gate_up = mp_gate_up_problem(&in, map.x_row, slots);
+    const mp_gemm_problem down = mp_down_problem(&in, &trace.t[MP_CACHE2], map.cache_row, slots);
+    check_engines_agree(name, &gate_up, keep_every);
+    check_engines_agree(name, &down, keep_every);
+    free(map.memory);
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+}
+
+static void engines_agree_on_every_ci_case(void **unused) {
+    (void)unused;
+    mp_error err;
+    mp_matrix m = {0};
+    if (mp_matrix_load(&m, MP_MATRIX_FOLDER "/seed.yaml", &err) || mp_matrix_load(&m, MP_MATRIX_FOLDER "/options.yaml", &err) ||
+        mp_matrix_select(&m, MP_CI, NULL, &err))
+        fail_msg("%s", err.text);
+    int64_t judged = 0;
+    for (size_t i = 0; i < m.count; i++) {
+        if (m.rows[i].c.scope != MP_SCOPE_ALL) continue;
+        check_case(&m.rows[i].c);
+        judged++;
+    }
+    assert_true(judged > 200);
+    mp_matrix_free(&m);
+}
+
+/* ---- the stage: epilogue, store, filtered slots ---- */
+
+static void bias_comes_before_the_router_weight(void **unused) {
+    (void)unused;
+    const mp_tensor bias = allocated_tensor(MP_BF16, 3, 4, 0);
+    for (int64_t i = 0; i < 12; i++) mp_encode(MP_BF16, bias.data, i, (double)i);
+    const float weights[] = {0.5f, 2, -4};
+    const mp_epilogue none = {0}, bias_only = {.bias = &bias}, weight_only = {.weights = weights}, both = {.bias = &bias, .weights = weights};
+    /* expert 2, column 1: bias 9; slot 2: weight -4 */
+    assert_true(mp_epilogue_apply(&none, 3, 2, 1, 2) == 3);
+    assert_true(mp_epilogue_apply(&bias_only, 3, 2, 1, 2) == 12);
+    assert_true(mp_epilogue_apply(&weight_only, 3, 2, 1, 2) == -12);
+    assert_true(mp_epilogue_apply(&both, 3, 2, 1, 2) == -48);
+    mp_tensor owned = bias;
+    mp_tensor_free(&owned);
+}
+
+/* Small integers: every sum is exact, so that the stored bits are known. Rows of out that no slot owns, or whose slot has no row of a, stay poisoned. */
+static void the_stage_stores_each_slot_once_rounded(void **unused) {
+    (void)unused;
+    enum { TOKENS = 9, TOPK = 2, SLOTS = TOKENS * TOPK, E = 4, N = 259, K = 5, ROWS = SLOTS + 7 };
+    rng r = {5};
+    for (size_t e = 0; e < COUNT(engines); e++) {
+        mp_error err;
+        problem q;
+        problem_create(&q, &(shape){TOKENS, TOPK, E, N, K, MP_BF16, MP_BF16, SPREAD, true}, &r);
+        mp_tensor bias = allocated_tensor(MP_BF16, E, N, 0), out = allocated_tensor(MP_BF16, ROWS, N, 0);
+        for (int64_t i = 0; i < mp_tensor_count(&q.a); i++) mp_encode(MP_BF16, q.a.data, i, (double)random_below(&r, 31) - 15);
+        for (int64_t i = 0; i < mp_tensor_count(&q.w); i++) mp_encode(MP_BF16, q.w.data, i, (double)random_below(&r, 31) - 15);
+        for (int64_t i = 0; i < E * N; i++) mp_encode(MP_BF16, bias.data, i, (double)random_below(&r, 31) - 15);
+        float weights[SLOTS];
+        int64_t out_row[SLOTS], owner[ROWS];
+        for (int64_t row = 0; row < ROWS; row++) owner[row] = -1;
+        for (int64_t t = 0; t < SLOTS; t++) {
+            weights[t] = (float)random_unit(&r);
+            out_row[t] = t == 4 ? -1 : ROWS - 1 - t;
+            if (out_row[t] >= 0) owner[out_row[t]] = t;
+        }
+        q.ids[4] = 1; /* the slot whose result has nowhere to go */
+        q.a_row[4] = 0;
+        q.ids[6] = -1;
+        const mp_epilogue epilogue = {.bias = &bias, .weights = weights};
+        assert_int_equal(mp_gemm_stage(engines[e], &q.p, &epilogue, out_row, &out, &err), MP_OK);
+        const uint16_t *stored = out.data;
+        for (int64_t row = 0; row < ROWS; row++) {
+            const int64_t t = owner[row];
+            for (int64_t n = 0; n < N; n++) {
+                uint16_t expected = (uint16_t)((row * N + n) % 2 ? MP_POISON_A >> 16 : MP_POISON_A);
+                if (t >= 0 && q.ids[t] < 0) expected = 0;
+                if (t >= 0 && q.ids[t] >= 0 && q.a_row[t] >= 0) {
+                    double sum = mp_decode(MP_BF16, bias.data, q.ids[t] * N + n);
+                    for (int64_t k = 0; k < K; k++)
+                        sum += mp_decode(MP_BF16, q.a.data, q.a_row[t] * K + k) * mp_decode(MP_BF16, q.w.data, (q.ids[t] * N + n) * K + k);
+                    expected = (uint16_t)mp_encode_code(MP_BF16, sum * (double)weights[t]);
+                }
+                assert_int_equal(stored[row * N + n], expected);
+            }
+        }
+        int64_t offset;
+        assert_true(mp_tensor_guards_intact(&out, &offset));
+        mp_tensor_free(&bias);
+        mp_tensor_free(&out);
+        problem_free(&q);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(engines_compute_the_definition),
+        cmocka_unit_test(tasks_cover_every_slot_and_column_once),
+        cmocka_unit_test(engines_agree_on_every_ci_case),
+        cmocka_unit_test(bias_comes_before_the_router_weight),
+        cmocka_unit_test(the_stage_stores_each_slot_once_rounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,222 @@
+/* harness/measure.c: what passes, what fails, and that neither the order nor the number of parts changes the figures. */
+#include "harness/measure.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const mp_dtype floats[] = {MP_BF16, MP_FP16, MP_FP32, MP_FP64};
+enum { FLOATS = sizeof floats / sizeof *floats };
+static const double infinite = (double)INFINITY, not_a_number = (double)NAN;
+
+static mp_measure measure_one(mp_dtype dtype, double stored, mp_expectation e) {
+    uint64_t element = 0;
+    double sums[3] = {0, 0, 0};
+    mp_measure m;
+    mp_measure_start(&m);
+    mp_encode(dtype, &element, 0, stored);
+    mp_measure_element(&m, dtype, &element, 0, 7, &e, MP_POISON_A, sums);
+    assert_int_equal(m.f.compared, 1);
+    assert_int_equal(m.f.worst_index, 7);
+    for (int i = 0; i < 3; i++) assert_true(isfinite(sums[i]) || isnan(stored)); /* NaN may reach a row's rms, and fails there; Inf may not */
+    return m;
+}
+
+static bool passes(mp_dtype dtype, double stored, mp_expectation e) {
+    const mp_measure m = measure_one(dtype, stored, e);
+    assert_int_equal(m.f.failed == 0, m.f.max_ratio <= 1);
+    return m.f.failed == 0;
+}
+
+static void nan_never_passes_for_a_number(void **state) {
+    (void)state;
+    for (int i = 0; i < FLOATS; i++)
+        for (int generous = 0; generous < 2; generous++) {
+            const mp_measure m = measure_one(floats[i], not_a_number, (mp_expectation){.value = 1, .error = generous ? infinite : 0.5});
+            assert_int_equal(m.f.failed, 1);
+            assert_true(isnan(m.f.max_ratio) && isnan(m.f.max_abs));
+            assert_int_equal(m.nan_failures, 1);
+            assert_int_equal(m.poison_failures, 0);
+        }
+}
+
+static void a_number_never_passes_for_nan_or_inf(void **state) {
+    (void)state;
+    for (int i = 0; i < FLOATS; i++) {
+        const double largest = mp_dtype_format(floats[i])->max_finite;
+        assert_true(passes(floats[i], not_a_number, (mp_expectation){.value = not_a_number}));
+        assert_false(passes(floats[i], 0, (mp_expectation){.value = not_a_number, .error = infinite}));
+        assert_false(passes(floats[i], infinite, (mp_expectation){.value = not_a_number}));
+        assert_true(passes(floats[i], infinite, (mp_expectation){.value = infinite}));
+        assert_true(passes(floats[i], -infinite, (mp_expectation){.value = -infinite}));
+        assert_false(passes(floats[i], -infinite, (mp_expectation){.value = infinite}));
+        assert_false(passes(floats[i], largest, (mp_expectation){.value = infinite, .error = infinite}));
+        assert_false(passes(floats[i], not_a_number, (mp_expectation){.value = infinite}));
+        assert_true(passes(floats[i], not_a_number, (mp_expectation){.value = infinite, .or_nan = true}));
+        assert_false(passes(floats[i], -infinite, (mp_expectation){.value = infinite, .or_nan = true}));
+        assert_false(passes(floats[i], 3, (mp_expectation){.value = infinite, .or_nan = true}));
+    }
+}
+
+/* Inf for a finite value: only where the value, within its error, reaches the overflow threshold, and with its sign. */
+static void overflow_may_give_inf(void **state) {
+    (void)state;
+    for (int i = 0; i < FLOATS; i++) {
+        const double largest = mp_dtype_format(floats[i])->max_finite;
+        assert_true(passes(floats[i], infinite, (mp_expectation){.value = largest, .error = largest / 4, .rounded = true}));
+        assert_true(passes(floats[i], -infinite, (mp_expectation){.value = -largest, .error = largest / 4, .rounded = true}));
+        assert_false(passes(floats[i], -infinite, (mp_expectation){.value = largest, .error = largest / 4, .rounded = true}));
+        assert_false(passes(floats[i], infinite, (mp_expectation){.value = largest / 2, .error = largest / 4, .rounded = true}));
+        assert_false(passes(floats[i], infinite, (mp_expectation){.value = 1, .error = 1, .rounded = true}));
+    }
+}
+
+static void the_bound_itself_passes_and_nothing_above(void **state) {
+    (void)state;
+    const mp_expectation e = {.value = 1, .error = 0x1p-10};
+    assert_true(passes(MP_FP32, 1 + 0x1p-10, e));
+    assert_true(measure_one(MP_FP32, 1 + 0x1p-10, e).f.max_ratio == 1);
+    assert_false(passes(MP_FP32, 1 + 0x1p-10 + 0x1p-23, e));
+    assert_true(passes(MP_FP32, 1 - 0x1p-10, e));
+    assert_false(passes(MP_FP32, 1 - 0x1p-10 - 0x1p-24, e));
+}
+
+static void a_zero_bound_wants_equality(void **state) {
+    (void)state;
+    for (int i = 0; i < FLOATS; i++) {
+        const mp_expectation e = {.value = 1};
+        assert_true(measure_one(floats[i], 1, e).f.max_ratio == 0);
+        assert_int_equal(measure_one(floats[i], 1, e).f.bit_equal, 1);
+        const mp_measure m = measure_one(floats[i], 1 + 2 * mp_half_ulp(floats[i], 1), e);
+        assert_true(m.f.max_ratio == infinite);
+        assert_int_equal(m.f.failed, 1);
+        assert_int_equal(m.f.bit_equal, 0);
+        assert_false(passes(floats[i], 0x1p-14, (mp_expectation){.value = 0}));
+        assert_true(passes(floats[i], -0.0, (mp_expectation){.value = 0}));
+    }
+}
+
+static uint64_t random_bits(void) {
+    static uint64_t state = 1;
+    state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return state >> 11;
+}
+
+/* A correct store passes with no other error allowed, and the neighbours of it fail. The oracle is the format's own list of values. */
+static void a_store_may_round_once(void **state) {
+    (void)state;
+    for (int n = 0; n < 20000; n++) {
+        const mp_dtype dtype = n % 2 ? MP_BF16 : MP_FP16;
+        const uint64_t code = 0x0400 + random_bits() % 0x7000; /* normal, positive, below the largest */
+        const double low = mp_decode_code(dtype, code), high = mp_decode_code(dtype, code + 1), below = mp_decode_code(dtype, code - 1);
+        const double share = (double)(random_bits() % 4096) / 4096, value = low + share * (high - low);
+        const mp_expectation e = {.value = value, .rounded = true};
+        assert_int_equal(passes(dtype, low, e), share <= 0.5);
+        assert_int_equal(passes(dtype, high, e), share >= 0.5);
+        assert_false(passes(dtype, below, e));
+    }
+}
+
+static mp_expectation element_of(int n, double *stored) {
+    *stored = n % 13 == 5 ? not_a_number : 1 + (double)(random_bits() % 64) / 64;
+    return (mp_expectation){.value = n % 17 == 3 ? not_a_number : 1, .error = n % 5 ? 0.5 : 0.25, .rounded = true};
+}
+
+static void assert_same_figure(double a, double b) {
+    assert_true(a == b || (isnan(a) && isnan(b)));
+}
+
+static void assert_same(const mp_measure *a, const mp_measure *b) {
+    assert_int_equal(a->f.compared, b->f.compared);
+    assert_int_equal(a->f.failed, b->f.failed);
+    assert_int_equal(a->f.bit_equal, b->f.bit_equal);
+    assert_int_equal(a->f.worst_index, b->f.worst_index);
+    assert_same_figure(a->f.max_abs, b->f.max_abs);
+    assert_same_figure(a->f.max_ratio, b->f.max_ratio);
+    assert_same_figure(a->f.worst_value, b->f.worst_value);
+    assert_same_figure(a->f.worst_expected, b->f.worst_expected);
+    assert_same_figure(a->f.worst_bound, b->f.worst_bound);
+    assert_int_equal(a->nan_failures, b->nan_failures);
+    assert_int_equal(a->first_nan, b->first_nan);
+    assert_same_figure(a->nan_got, b->nan_got);
+    assert_same_figure(a->nan_expected, b->nan_expected);
+    assert_int_equal(a->poison_failures, b->poison_failures);
+    assert_int_equal(a->first_poison, b->first_poison);
+}
+
+/* Elements are dealt to parts at random and the parts merged in any order: the figures are those of one part. */
+static void parts_merge_in_any_order(void **state) {
+    (void)state;
+    enum { ELEMENTS = 120, PARTS = 7 };
+    for (int round = 0; round < 200; round++) {
+        const bool with_nan = round % 2;
+        mp_measure whole, part[PARTS], merged;
+        double sums[3] = {0};
+        mp_measure_start(&whole);
+        mp_measure_start(&merged);
+        for (int p = 0; p < PARTS; p++) mp_measure_start(&part[p]);
+        for (int n = 0; n < ELEMENTS; n++) {
+            double stored;
+            float element;
+            mp_expectation e = element_of(with_nan ? n : 1, &stored);
+            mp_encode(MP_FP32, &element, 0, stored);
+            if (with_nan && n % 29 == 11) memcpy(&element, &(uint32_t){MP_POISON_A}, 4);
+            mp_measure_element(&whole, MP_FP32, &element, 0, n, &e, MP_POISON_A, sums);
+            mp_measure_element(&part[random_bits() % (PARTS - 1)], MP_FP32, &element, 0, n, &e, MP_POISON_A, sums); /* the last part stays empty */
+        }
+        for (int p = 0; p < PARTS; p++) mp_measure_merge(&merged, &part[(p * 3 + round) % PARTS]);
+        assert_same(&merged, &whole);
+        assert_int_equal(isnan(whole.f.max_ratio), with_nan);
+        assert_int_equal(whole.poison_failures, with_nan ? 4 : 0); /* n = 11, 40, 69, 98; element 11 and the others expect a number */
+    }
+}
+
+static void nan_sticks(void **state) {
+    (void)state;
+    mp_measure m;
+    double sums[3] = {0};
+    const float elements[] = {1, NAN, 1e30f, 1};
+    const mp_expectation e = {.value = 1, .error = 0.5};
+    mp_measure_start(&m);
+    for (int i = 0; i < 4; i++) mp_measure_element(&m, MP_FP32, elements, i, i, &e, MP_POISON_A, sums);
+    assert_true(isnan(m.f.max_abs) && isnan(m.f.max_ratio));
+    assert_int_equal(m.f.worst_index, 1);
+    assert_int_equal(m.f.failed, 2);
+    assert_int_equal(m.first_nan, 1);
+}
+
+static void poison_is_told_from_other_nan(void **state) {
+    (void)state;
+    static const uint32_t poisons[] = {MP_POISON_A, MP_POISON_B};
+    for (int i = 0; i < FLOATS; i++)
+        for (int p = 0; p < 2; p++) {
+            const uint32_t data[8] = {poisons[p], poisons[p], poisons[p], poisons[p], poisons[p], poisons[p], poisons[p], poisons[p]};
+            for (int64_t position = 0; position < 4; position++) {
+                mp_measure m;
+                double sums[3] = {0};
+                const mp_expectation e = {.value = 1, .error = 1};
+                mp_measure_start(&m);
+                mp_measure_element(&m, floats[i], data, position, 5, &e, poisons[p], sums);
+                assert_int_equal(m.poison_failures, 1);
+                assert_int_equal(m.first_poison, 5);
+                mp_measure_element(&m, floats[i], data, position, 4, &e, poisons[1 - p], sums); /* the other run's poison: a NaN like any other */
+                assert_int_equal(m.poison_failures, 1);
+                assert_int_equal(m.nan_failures, 2);
+            }
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nan_never_passes_for_a_number), cmocka_unit_test(a_number_never_passes_for_nan_or_inf),
+        cmocka_unit_test(overflow_may_give_inf),         cmocka_unit_test(the_bound_itself_passes_and_nothing_above),
+        cmocka_unit_test(a_zero_bound_wants_equality),   cmocka_unit_test(a_store_may_round_once),
+        cmocka_unit_test(parts_merge_in_any_order),      cmocka_unit_test(nan_sticks),
+        cmocka_unit_test(poison_is_told_from_other_nan),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
