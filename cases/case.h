@@ -18,8 +18,8 @@ typedef enum mp_activation { MP_SILU, MP_GELU, MP_GELU_TANH, MP_RELU2, MP_SWIGLU
 typedef enum mp_mode { MP_COMBINE, MP_NO_COMBINE, MP_INPLACE, MP_MODE_COUNT } mp_mode;
 typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_LAYOUT_COUNT } mp_layout;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
-typedef enum mp_scope { MP_SCOPE_ALL, MP_SCOPE_ALIGN, MP_SCOPE_COMBINE, MP_SCOPE_COUNT } mp_scope;
-typedef enum mp_data { MP_NORMAL, MP_INTEGER, MP_WIDE, MP_ONEHOT, MP_SPECIAL, MP_LIMITS, MP_DATA_COUNT } mp_data;
+typedef enum mp_scope { MP_SCOPE_ALL, MP_SCOPE_ALIGN, MP_SCOPE_ACT, MP_SCOPE_COMBINE, MP_SCOPE_COUNT } mp_scope;
+typedef enum mp_data { MP_NORMAL, MP_INTEGER, MP_WIDE, MP_ONEHOT, MP_SPECIAL, MP_LIMITS, MP_EXHAUSTIVE, MP_DATA_COUNT } mp_data;
 typedef enum mp_routing { MP_UNIFORM, MP_ZIPF, MP_HOT, MP_EMPTY, MP_FIRST, MP_LAST, MP_DUPLICATES, MP_PADDED, MP_ROUTING_COUNT } mp_routing;
 
 /* BLOCK_SIZE_M/N/K, GROUP_SIZE_M, num_warps, num_stages of one GEMM; all zero means "look it up" (tuned file or default).

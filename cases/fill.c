@@ -135,6 +135,17 @@ static void subnormal_row(uint64_t key, uint64_t first, int64_t n, mp_dtype dtyp
     }
 }
 
+/* Row `row` of cache1 for data=exhaustive: element n is gate number row*N + n. Gates run through all 65,536 codes, again and again; up is 1 the first time, then normal. */
+static void exhaustive_row(const mp_case *c, uint64_t key, int64_t row, mp_tensor *t) {
+    const int64_t width = mp_tensor_row_length(t), first = row * c->N;
+    normal_row(key, (uint64_t)(row * width), width, UNIT, t->dtype, t->data, row * width);
+    for (int64_t n = 0; n < c->N; n++) {
+        const int64_t number = first + n, gate = c->interleaved ? 2 * n : n, up = c->interleaved ? gate + 1 : c->N + n;
+        ((uint16_t *)t->data)[row * width + gate] = (uint16_t)number;
+        if (c->gated && number < 65536) mp_encode(t->dtype, t->data, row * width + up, 1.0);
+    }
+}
+
 static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor *t) {
     const int64_t n = mp_tensor_row_length(t), at = row * n;
     const uint64_t first = (uint64_t)at, row_bits = mp_bits(~key, (uint64_t)row);
@@ -166,7 +177,7 @@ static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor 
 /* What the family makes of a whole tensor; x and cache3 may then differ from row to row (activation_rule). */
 static row_rule tensor_rule(const mp_case *c, mp_input which) {
     const int w1_exponent = UNIT - w1_shift(c), w2_exponent = UNIT - w2_shift(c);
-    const bool activations = which == MP_X || which == MP_IN_CACHE3;
+    const bool activations = which == MP_X || which == MP_IN_CACHE3 || which == MP_IN_CACHE1;
     const row_rule normal = {.style = STYLE_NORMAL,
                              .exponent = which == MP_W1   ? w1_exponent
                                          : which == MP_W2 ? w2_exponent
@@ -210,7 +221,11 @@ void mp_fill_tensor(const mp_case *c, mp_input which, mp_tensor *t) {
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
         row_rule mine = rule;
-        if (which == MP_X || which == MP_IN_CACHE3) mine = activation_rule(c, rule, token_key, row);
+        if (c->data == MP_EXHAUSTIVE && which == MP_IN_CACHE1) {
+            exhaustive_row(c, key, row, t);
+            continue;
+        }
+        if (which == MP_X || which == MP_IN_CACHE3 || which == MP_IN_CACHE1) mine = activation_rule(c, rule, token_key, row);
         if (which == MP_X && row >= padded) mine.style = STYLE_NAN; /* whoever reads a padding token shows it */
         fill_row(&mine, key, row, t);
     }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 const char *mp_input_name(mp_input which) {
-    static const char *const names[MP_INPUT_COUNT] = {"x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "cache3"};
+    static const char *const names[MP_INPUT_COUNT] = {"x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "cache3", "cache1"};
     return (unsigned)which < MP_INPUT_COUNT ? names[which] : "?";
 }
 
@@ -14,6 +14,7 @@ const char *mp_input_name(mp_input which) {
 void mp_inputs_plan(const mp_case *c, mp_inputs *in) {
     *in = (mp_inputs){0};
     in->t[MP_TOPK_IDS] = mp_tensor_shape(MP_I32, 2, c->M, c->topk, 1);
+    if (c->scope == MP_SCOPE_ACT) in->t[MP_IN_CACHE1] = mp_tensor_shape(c->dtype, 2, mp_case_slots(c), mp_case_w1_rows(c), 1);
     if (c->scope == MP_SCOPE_COMBINE) in->t[MP_IN_CACHE3] = mp_tensor_shape(c->dtype, 3, c->M, c->topk, c->K);
     if (c->scope != MP_SCOPE_ALL) return;
     in->t[MP_X] = mp_tensor_shape(c->dtype, 2, c->M, c->K, 1);
@@ -65,7 +66,7 @@ void mp_inputs_destroy(mp_inputs *in) {
 }
 
 static bool per_token(int which) {
-    return which == MP_X || which == MP_TOPK_IDS || which == MP_TOPK_WEIGHTS || which == MP_IN_CACHE3;
+    return which == MP_X || which == MP_TOPK_IDS || which == MP_TOPK_WEIGHTS || which == MP_IN_CACHE3 || which == MP_IN_CACHE1;
 }
 
 mp_status mp_inputs_select(const mp_inputs *in, const int64_t *rows, int64_t count, mp_inputs *out, mp_error *err) {
@@ -78,13 +79,14 @@ mp_status mp_inputs_select(const mp_inputs *in, const int64_t *rows, int64_t cou
     for (int i = 0; i < MP_INPUT_COUNT && !status; i++) {
         const mp_tensor *from = &in->t[i];
         if (!per_token(i) || !from->data) continue;
-        const size_t token_bytes = mp_tensor_bytes(from) / (size_t)from->dim[0];
-        out->t[i].dim[0] = count;
+        const int64_t tokens = in->t[MP_TOPK_IDS].dim[0], rows_per_token = from->dim[0] / tokens; /* cache1: topk rows a token */
+        const size_t token_bytes = mp_tensor_bytes(from) / (size_t)tokens;
+        out->t[i].dim[0] = count * rows_per_token;
         status = mp_tensor_alloc(&out->t[i], MP_POISON_A, err);
         for (int64_t r = 0; r < count && !status; r++) {
-            if (rows[r] < 0 || rows[r] >= from->dim[0])
+            if (rows[r] < 0 || rows[r] >= tokens)
                 status = mp_fail(err, MP_EINPUT, "token %lld of the selection: expected 0..%lld", (long long)rows[r],
-                                 (long long)from->dim[0] - 1);
+                                 (long long)tokens - 1);
             else
                 memcpy((char *)out->t[i].data + (size_t)r * token_bytes, (const char *)from->data + (size_t)rows[r] * token_bytes,
                        token_bytes);

@@ -14,8 +14,8 @@
 /* Shapes (absent tensors have data == NULL):
  *   x [M,K] dtype, w1 [E,2N or N,K] dtype, w2 [E,K,N] dtype, b1 [E,2N or N] dtype, b2 [E,K] dtype (bias only),
  *   topk_ids [M,topk] int32 in [-1,E), topk_weights [M,topk] fp32.
- * scope=align: only topk_ids. scope=combine: only cache3 [M,topk,K] dtype, and topk_ids. */
-typedef enum mp_input { MP_X, MP_W1, MP_W2, MP_B1, MP_B2, MP_TOPK_IDS, MP_TOPK_WEIGHTS, MP_IN_CACHE3, MP_INPUT_COUNT } mp_input;
+ * scope=align: only topk_ids. scope=act: only cache1 [M*topk, 2N or N] dtype, and topk_ids. scope=combine: only cache3 [M,topk,K] dtype, and topk_ids. */
+typedef enum mp_input { MP_X, MP_W1, MP_W2, MP_B1, MP_B2, MP_TOPK_IDS, MP_TOPK_WEIGHTS, MP_IN_CACHE3, MP_IN_CACHE1, MP_INPUT_COUNT } mp_input;
 
 typedef struct mp_inputs {
     mp_tensor t[MP_INPUT_COUNT];

@@ -10,14 +10,17 @@
  * name the same work. */
 static const char *const align_fields[] = {"M",    "E",     "topk", "filter",  "ep_size", "ep_rank",
                                            "path", "scope", "tile", "routing", "seed"};
+static const char *const act_fields[] = {"M",     "E",      "topk",    "N",       "dtype", "act",  "gated",   "alpha", "limit", "interleaved",
+                                         "filter", "ep_size", "ep_rank", "scope", "data",  "routing", "seed"};
 static const char *const combine_fields[] = {"M",       "E",       "topk",  "K",    "dtype",   "rsf", "filter",
                                              "ep_size", "ep_rank", "scope", "data", "routing", "seed"};
 
 static mp_status validate_scope(const mp_case *c, mp_error *err) {
     if (c->scope == MP_SCOPE_ALL) return MP_OK;
     const bool align = c->scope == MP_SCOPE_ALIGN;
-    const char *const *used = align ? align_fields : combine_fields;
-    const size_t used_count = align ? COUNT(align_fields) : COUNT(combine_fields);
+    const bool act = c->scope == MP_SCOPE_ACT;
+    const char *const *used = align ? align_fields : act ? act_fields : combine_fields;
+    const size_t used_count = align ? COUNT(align_fields) : act ? COUNT(act_fields) : COUNT(combine_fields);
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         bool meaningful = false;
         for (size_t j = 0; j < used_count; j++)
@@ -52,6 +55,8 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
     const mp_tile *up = &c->tile, *down = &c->tile_down;
     if (c->dtype == MP_FP64 && c->scope != MP_SCOPE_COMBINE)
         return mp_fail(err, MP_EINPUT, "dtype=fp64 is for the combine alone: add scope=combine");
+    if (c->data == MP_EXHAUSTIVE && (c->scope != MP_SCOPE_ACT || c->dtype == MP_FP32))
+        return mp_fail(err, MP_EINPUT, "data=exhaustive runs through every code of a 16-bit gate: use scope=act and dtype=bf16 or fp16");
     if (c->fused_sum && c->mode != MP_COMBINE)
         return mp_fail(err, MP_EINPUT, "fused_sum=1 adds into the output: use mode=combine, not mode=%s", mp_mode_name(c->mode));
     if (c->fused_sum && c->topk <= 2)

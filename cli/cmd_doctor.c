@@ -11,9 +11,14 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 int mp_cmd_doctor(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+        puts("usage: moeparity doctor      versions, device, BLAS core, caches; what will be skipped and why");
+        return MP_EXIT_OK;
+    }
     if (argc > 1) return mp_cli_usage("doctor takes no argument, not '%s'", argv[1]);
     mp_run_info info;
     mp_error err = {0};

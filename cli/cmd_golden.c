@@ -120,9 +120,10 @@ static int record(const struct arguments *a) {
 }
 
 static void print_row(void *ctx, size_t index, const mp_verdict *v) {
-    (void)index;
-    if (v) mp_report_row(stdout, v, 60, false);
-    (void)ctx;
+    (void)ctx, (void)index;
+    if (!v) return;
+    mp_report_row(stdout, v, 60, false);
+    fflush(stdout);
 }
 
 /* The cases whose names the file holds, as a matrix. */
@@ -147,7 +148,7 @@ static int verify(const struct arguments *a) {
     mp_error err = {0};
     mp_verdict *verdicts = NULL;
     mp_run_info info;
-    mp_tally tally = {0};
+    int code = MP_EXIT_BROKEN;
     mp_cli_run_info(a->argc, a->argv, &info);
     mp_status status = matrix_of_golden(a->files[0], a->selection.match, &matrix, &err);
     if (status == MP_OK && !(verdicts = calloc(matrix.count, sizeof *verdicts))) status = mp_fail(&err, MP_EMEMORY, "no memory for verdicts");
@@ -155,12 +156,12 @@ static int verify(const struct arguments *a) {
                                     .timeout_seconds = 600, .progress = print_row};
     if (status == MP_OK) status = mp_suite_run(&matrix, &suite, verdicts, &info, &err);
     if (status == MP_OK) {
-        for (size_t i = 0; i < matrix.count; i++) mp_tally_add(&tally, &verdicts[i]);
-        mp_report_summary(stdout, &info, &tally, verdicts, matrix.count);
+        size_t count = matrix.count;
+        code = mp_cli_conclude(&info, verdicts, &count);
     }
     free(verdicts);
     mp_matrix_free(&matrix);
-    return status == MP_OK ? mp_tally_exit_code(&tally) : mp_cli_fail(&err);
+    return status == MP_OK ? code : mp_cli_fail(&err);
 }
 
 static void print_line(void *ctx, const char *line) {

@@ -69,17 +69,6 @@ static int widest_name(const mp_matrix *matrix) {
     return widest < 60 ? (int)widest : 60;
 }
 
-/* Verdicts of rows that were not reached before Ctrl-C have no name: they are left out of the reports. */
-static size_t keep_reached(mp_verdict *verdicts, size_t count) {
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++)
-        if (verdicts[i].name[0]) {
-            if (kept != i) verdicts[kept] = verdicts[i];
-            kept++;
-        }
-    return kept;
-}
-
 int mp_cmd_run(int argc, char **argv) {
     enum { CASE = 1, PAIR, SUBJECT, AGAINST, MATCH, TIER, GOLDEN, REPEAT, JOBS, TIMEOUT, PLAIN, IN_PROCESS, JSON, JUNIT, HELP };
     static const struct option options[] = {
@@ -118,10 +107,12 @@ int mp_cmd_run(int argc, char **argv) {
     mp_matrix matrix = {0};
     mp_verdict *verdicts = NULL;
     mp_run_info info;
-    mp_tally tally = {0};
     int code = MP_EXIT_BROKEN;
+    bool ran = false;
     mp_cli_run_info(argc, argv, &info);
     if ((status = mp_cli_matrix(&selection, argv + optind, argc - optind, &matrix, &err)) != MP_OK) goto out;
+    if (json && (status = mp_cli_writable(json, &err)) != MP_OK) goto out;
+    if (junit && (status = mp_cli_writable(junit, &err)) != MP_OK) goto out;
     if (!(verdicts = calloc(matrix.count, sizeof *verdicts))) {
         status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", matrix.count);
         goto out;
@@ -135,14 +126,9 @@ int mp_cmd_run(int argc, char **argv) {
     suite.ctx = &progress;
     if ((status = mp_suite_run(&matrix, &suite, verdicts, &info, &err)) != MP_OK) goto out;
 
-    const size_t count = keep_reached(verdicts, matrix.count);
-    for (size_t i = 0; i < count; i++) mp_tally_add(&tally, &verdicts[i]);
-    mp_report_summary(stdout, &info, &tally, verdicts, count);
-    code = info.interrupted ? MP_EXIT_BROKEN : mp_tally_exit_code(&tally);
-    if (code == MP_EXIT_SKIPPED && getenv("MOEPARITY_REQUIRE_GPU")) { /* where a GPU is expected, its absence must not look like success */
-        fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped\n");
-        code = MP_EXIT_BROKEN;
-    }
+    ran = true;
+    size_t count = matrix.count;
+    code = mp_cli_conclude(&info, verdicts, &count);
     if (json && (status = mp_report_json(json, &info, verdicts, count, &err)) != MP_OK) goto out;
     if (junit) status = mp_report_junit(junit, &info, verdicts, count, &err);
 out:
@@ -150,5 +136,6 @@ out:
     mp_matrix_free(&matrix);
     if (status == MP_OK) return code;
     const int failure = mp_cli_fail(&err);
-    return code == MP_EXIT_FAILURE ? MP_EXIT_FAILURE : failure == MP_EXIT_OK ? MP_EXIT_BROKEN : failure;
+    if (!ran) return failure;
+    return code == MP_EXIT_FAILURE ? MP_EXIT_FAILURE : MP_EXIT_BROKEN; /* a report that could not be written hides no failure, and is no success */
 }

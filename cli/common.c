@@ -1,13 +1,18 @@
 #include "cli/common.h"
 
+#include "reports/report.h"
 #include "version.h"
 
 #include <errno.h>
+#include <libgen.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 int mp_cli_fail(const mp_error *err) {
     fprintf(stderr, "moeparity: %s\n", err->text);
@@ -43,6 +48,38 @@ mp_status mp_cli_matrix(const mp_cli_selection *s, char *const *paths, int path_
     }
     for (int i = 0; i < path_count && status == MP_OK; i++) status = mp_matrix_load(matrix, paths[i], err);
     return status == MP_OK ? mp_matrix_select(matrix, tier, s->match, err) : status;
+}
+
+/* Verdicts of rows that were not reached before Ctrl-C have no name: they are left out of the reports. */
+static size_t keep_reached(mp_verdict *verdicts, size_t count) {
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (verdicts[i].name[0]) {
+            if (kept != i) verdicts[kept] = verdicts[i];
+            kept++;
+        }
+    return kept;
+}
+
+int mp_cli_conclude(const mp_run_info *info, mp_verdict *verdicts, size_t *count) {
+    mp_tally tally = {0};
+    *count = keep_reached(verdicts, *count);
+    for (size_t i = 0; i < *count; i++) mp_tally_add(&tally, &verdicts[i]);
+    mp_report_summary(stdout, info, &tally, verdicts, *count);
+    if (info->interrupted) return MP_EXIT_BROKEN;
+    const int code = mp_tally_exit_code(&tally);
+    if (code != MP_EXIT_SKIPPED || !getenv("MOEPARITY_REQUIRE_GPU")) return code;
+    fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped\n"); /* absence of a GPU must not look like success there */
+    return MP_EXIT_BROKEN;
+}
+
+mp_status mp_cli_writable(const char *path, mp_error *err) {
+    struct stat info;
+    char folder[PATH_MAX];
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) return mp_fail(err, MP_EIO, "cannot write %s: it exists and is not a regular file", path);
+    snprintf(folder, sizeof folder, "%s", path);
+    if (access(dirname(folder), W_OK | X_OK) == 0) return MP_OK; /* reports are written beside their place and renamed */
+    return mp_fail(err, MP_EIO, "cannot write %s: %s: %s", path, folder, strerror(errno));
 }
 
 mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value, mp_error *err) {

@@ -21,6 +21,12 @@ typedef struct mp_cli_selection {
 } mp_cli_selection;
 mp_status mp_cli_matrix(const mp_cli_selection *selection, char *const *paths, int path_count, mp_matrix *matrix, mp_error *err);
 
+/* Prints the summary of a run and returns its exit code. Rows that were not reached before Ctrl-C are left out: *count becomes the number of those that were. */
+int mp_cli_conclude(const mp_run_info *info, mp_verdict *verdicts, size_t *count);
+
+/* MP_EIO where a report could not be written, before hours of a run are spent on it. */
+mp_status mp_cli_writable(const char *path, mp_error *err);
+
 /* A positive whole number. */
 mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value, mp_error *err);
 
@@ -31,6 +37,7 @@ int mp_cmd_run(int argc, char **argv);
 int mp_cmd_list(int argc, char **argv);
 int mp_cmd_show(int argc, char **argv);
 int mp_cmd_golden(int argc, char **argv);
+int mp_cmd_probe(int argc, char **argv);
 int mp_cmd_bench(int argc, char **argv);
 int mp_cmd_doctor(int argc, char **argv);
 

@@ -16,6 +16,7 @@ static const struct {
     {"list", mp_cmd_list, "print the cases of matrix files, one name a line"},
     {"show", mp_cmd_show, "one case: fields, contract, config, memory plan, bounds"},
     {"golden", mp_cmd_golden, "record, verify, diff or list golden traces (HDF5)"},
+    {"probe", mp_cmd_probe, "what this device's arithmetic is, and whether the bit model holds on it"},
     {"bench", mp_cmd_bench, "time the reference or the kernels"},
     {"doctor", mp_cmd_doctor, "versions, device, BLAS core, caches; what will be skipped and why"},
 };

@@ -81,9 +81,9 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
         for (int t = MP_SORTED_TOKEN_IDS; t <= MP_NUM_TOKENS_POST_PADDED; t++)
             if (both_have(a, b, (mp_trace_tensor)t))
                 compare_run(&a->trace->t[t], 0, &b->trace->t[t], 0, mp_tensor_count(&a->trace->t[t]), mp_trace_tensor_name((mp_trace_tensor)t), f);
-    if (both_have(a, b, MP_CACHE1)) {
+    if (both_have(a, b, MP_CACHE2)) {
         if (!(row_a = slot_rows(a, err)) || !(row_b = slot_rows(b, err))) goto out;
-        compare_cache(a, row_a, b, row_b, tokens, ids, MP_CACHE1, f);
+        if (both_have(a, b, MP_CACHE1)) compare_cache(a, row_a, b, row_b, tokens, ids, MP_CACHE1, f);
         compare_cache(a, row_a, b, row_b, tokens, ids, MP_CACHE2, f);
     }
     if (both_have(a, b, MP_CACHE3)) compare_tokens(a, b, tokens, MP_CACHE3, f);

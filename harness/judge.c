@@ -264,7 +264,7 @@ static void judge_activation_piece(const stage *s, const mp_tensor *cache1, int6
                            &(mp_expectation){.value = value[j], .error = error[j], .rounded = s->rounded, .or_nan = or_nan[j]}, s->poison, s->sums + t * 3);
 }
 
-static mp_status judge_activation(stage *s, const mp_inputs *in, const mp_trace *trace, const int64_t *row, mp_verdict *v, mp_error *err) {
+static mp_status judge_activation(stage *s, const mp_inputs *in, const mp_tensor *cache1, const mp_trace *trace, const int64_t *row, mp_verdict *v, mp_error *err) {
     const mp_case *c = s->c;
     const int32_t *topk_ids = in->t[MP_TOPK_IDS].data;
     const int64_t slots = mp_case_slots(c);
@@ -277,7 +277,7 @@ static mp_status judge_activation(stage *s, const mp_inputs *in, const mp_trace 
 #pragma omp for schedule(static)
         for (int64_t t = 0; t < slots; t++)
             for (int64_t n = 0; n < c->N && topk_ids[t] >= 0; n += ROW_PIECE)
-                judge_activation_piece(s, &trace->t[MP_CACHE1], t, row[t], n, c->N - n < ROW_PIECE ? c->N - n : ROW_PIECE, &part);
+                judge_activation_piece(s, cache1, t, row[t], n, c->N - n < ROW_PIECE ? c->N - n : ROW_PIECE, &part);
         merge(s, &part);
     }
     stage_finish(s, trace, v);
@@ -414,7 +414,7 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_input
         base.got = out;
         return judge_combine(&base, &in->t[MP_IN_CACHE3], trace, v, err);
     }
-    mp_judge_align(c, contract, in, trace, v);
+    if (c->scope != MP_SCOPE_ACT) mp_judge_align(c, contract, in, trace, v);
     if (c->scope == MP_SCOPE_ALIGN) return MP_OK;
 
     if ((status = mp_slot_map_create(c, trace, &map, err)) != MP_OK) return status;
@@ -427,6 +427,12 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_input
     }
 
     stage s = base;
+    if (c->scope == MP_SCOPE_ACT) {
+        s.which = MP_ACT;
+        s.got = &trace->t[MP_CACHE2];
+        status = judge_activation(&s, in, &in->t[MP_IN_CACHE1], trace, map.cache_row, v, err);
+        goto out;
+    }
     s.which = MP_GATE_UP;
     s.got = &trace->t[MP_CACHE1];
     s.got_row = map.cache_row;
@@ -437,7 +443,7 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_input
     s = base;
     s.which = MP_ACT;
     s.got = &trace->t[MP_CACHE2];
-    if ((status = judge_activation(&s, in, trace, map.cache_row, v, err)) != MP_OK) goto out;
+    if ((status = judge_activation(&s, in, &trace->t[MP_CACHE1], trace, map.cache_row, v, err)) != MP_OK) goto out;
 
     s = base;
     s.which = MP_DOWN;

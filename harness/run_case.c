@@ -2,9 +2,11 @@
 
 #include "harness/compare.h"
 #include "harness/judge.h"
+#include "harness/judge_bits.h"
 #include "ref/blas.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,7 @@ typedef struct session {
     const mp_run_options *options;
     const mp_inputs *in;
     mp_contract contract;
+    mp_config config;
     mp_trace first; /* the run with poison A: the one that is judged */
     mp_engine engine;
     mp_verdict *v;
@@ -62,16 +65,28 @@ size_t mp_run_case_bytes(const mp_case *c, int block_size_m) {
     const size_t tokens = total_bytes(&in.t[MP_X], 1); /* a permuted copy */
     const size_t maps = (size_t)mp_case_slots(c) * 64;
     const size_t fused = c->fused_sum ? (size_t)(c->M * c->K) * 24 : 0;
-    return inputs + tokens + 2 * traces + maps + fused + JUDGE_BYTES;
+    size_t predicted = 0; /* the bits oracle holds one stage at a time */
+    for (int i = 0; i < MP_TRACE_COUNT; i++) predicted = total_bytes(&trace.t[i], 1) > predicted ? total_bytes(&trace.t[i], 1) : predicted;
+    return inputs + tokens + 2 * traces + predicted + maps + fused + JUDGE_BYTES;
+}
+
+static void append(char *text, size_t size, const char *format, ...) {
+    const size_t used = strlen(text);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text + used, size - used, format, args);
+    va_end(args);
 }
 
 void mp_repro(const mp_matrix_row *row, const mp_run_options *options, char *text, size_t size) {
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(&row->c, name, sizeof name);
-    int used = snprintf(text, size, "moeparity run --case '%s' --subject %s", name, options->subject->name);
-    for (size_t i = 0; i < row->pair_count && used > 0 && (size_t)used < size; i++)
-        used += snprintf(text + used, size - (size_t)used, " --pair '%s'", row->pair_text[i]);
-    if (options->against && used > 0 && (size_t)used < size) snprintf(text + used, size - (size_t)used, " --against %s", options->against->name);
+    snprintf(text, size, "moeparity run --case '%s' --subject %s", name, options->subject->name);
+    for (size_t i = 0; i < row->pair_count; i++) append(text, size, " --pair '%s'", row->pair_text[i]);
+    if (options->against) append(text, size, " --against %s", options->against->name);
+    if (options->golden_path) append(text, size, " --golden '%s'", options->golden_path);
+    if (options->repeat != 2) append(text, size, " --repeat %d", options->repeat);
+    if (options->plain) append(text, size, " --plain");
 }
 
 /* Ends the case: a subject that cannot run here is a SKIP, one that broke or ran out of memory a CRASH, any other error a FAIL. */
@@ -103,6 +118,12 @@ static void check_guards(mp_verdict *v, const mp_trace *trace) {
 
 static void check_inputs(const session *s, uint64_t before, const mp_trace *trace) {
     const uint64_t after = mp_inputs_digest(s->in);
+    for (int i = 0; i < MP_INPUT_COUNT; i++) {
+        int64_t offset = 0;
+        if (!mp_tensor_guards_intact(&s->in->t[i], &offset))
+            mp_check_fail(s->v, MP_CHECK_GUARD, "%s: byte %lld of an input of %zu was written", mp_input_name((mp_input)i), (long long)offset,
+                          mp_tensor_bytes(&s->in->t[i]));
+    }
     if (after != before)
         mp_check_fail(s->v, MP_CHECK_INPUT, "the inputs changed: digest %016llx before, %016llx after", (unsigned long long)before,
                       (unsigned long long)after);
@@ -377,6 +398,7 @@ static mp_status run_checks(session *s, mp_error *err) {
     check_guards(v, &s->first);
     check_unwritten(s, &s->first, MP_POISON_A);
     if ((status = mp_judge(c, &s->contract, s->in, &s->first, MP_POISON_A, s->engine, v, err)) != MP_OK) return status;
+    if ((status = mp_judge_bits(c, &s->contract, &s->config, s->in, &s->first, v, err)) != MP_OK) return status;
     if ((status = check_repeats(s, err)) != MP_OK) return status;
     if ((status = check_pairs(s, err)) != MP_OK) return status;
     if ((status = check_invariance(s, err)) != MP_OK) return status;
@@ -389,7 +411,6 @@ static mp_status run_checks(session *s, mp_error *err) {
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
     const double start = seconds_now();
     mp_error err = {0};
-    mp_config config = {0};
     mp_inputs in = {0};
     session s = {.row = row, .options = options, .in = &in, .v = v};
     mp_subject *subject = options->subject;
@@ -402,14 +423,15 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     s.engine = options->plain || mp_blas_load(NULL) != MP_OK ? MP_ENGINE_PLAIN : MP_ENGINE_BLAS;
     snprintf(v->blas, sizeof v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
 
-    mp_status status = subject->resolve(subject, &row->c, &s.contract, &config, &err);
+    mp_status status = subject->resolve(subject, &row->c, &s.contract, &s.config, &err);
     if (status == MP_OK) {
         char up[64], down[64];
         mp_contract_text(&s.contract, v->contract, sizeof v->contract);
-        mp_tile_text(&config.up, up);
-        mp_tile_text(&config.down, down);
-        snprintf(v->config, sizeof v->config, "%s %s (%.280s)%s%.90s", up, down, config.source, config.warning[0] ? "; " : "", config.warning);
-        status = plan_memory(&row->c, subject, config.up.block_size_m, v, &err);
+        mp_tile_text(&s.config.up, up);
+        mp_tile_text(&s.config.down, down);
+        snprintf(v->config, sizeof v->config, "%s %s (%.280s)%s%.90s", up, down, s.config.source, s.config.warning[0] ? "; " : "",
+                 s.config.warning);
+        status = plan_memory(&row->c, subject, s.config.up.block_size_m, v, &err);
     }
     if (status == MP_OK) status = mp_inputs_create(&row->c, &in, &err);
     if (status == MP_OK) status = run_checks(&s, &err);

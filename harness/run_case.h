@@ -11,6 +11,7 @@ typedef struct mp_run_options {
     mp_subject *subject;
     mp_subject *against; /* NULL: none */
     mp_golden *golden;   /* NULL: none */
+    const char *golden_path; /* of golden, for the repro */
     bool golden_required; /* a golden of another contract, or without this case, is a failure instead of `not judged` */
     int repeat;          /* runs compared bit for bit; at least 2: the two poisons */
     bool plain;          /* judge with plain loops even where OpenBLAS is present */
@@ -25,7 +26,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
 size_t mp_run_case_bytes(const mp_case *c, int block_size_m);
 size_t mp_memory_available(void);
 
-/* `moeparity run --case '...' [--pair ...] --subject S` */
+/* `moeparity run --case '...' --subject S [--pair ...] [--against S2] [--golden FILE] [--repeat N] [--plain]` */
 void mp_repro(const mp_matrix_row *row, const mp_run_options *options, char *text, size_t size);
 
 #endif

@@ -52,6 +52,7 @@ static mp_status no_extra_memory(mp_subject *s, const mp_case *c, mp_memory *mem
 static mp_contract cuda_contract(const mp_cuda *cuda, const mp_case *c) {
     mp_contract contract = mp_host_contract(c); /* the same activation source, rounding points and combine */
     contract.deterministic = !c->fused_sum;
+    contract.bits = mp_cuda_architecture(cuda) == 90 ? MP_BITS_REQUIRED : MP_BITS_REPORTED; /* measured on sm_90 only */
     contract.batch_invariant = !c->fused_sum;
     if (c->dtype == MP_BF16 || c->dtype == MP_FP16) {
         contract.accumulator = MP_ACC_TENSOR_CORE; /* mma.sync; parameters by architecture: MMA-Sim, arXiv 2511.10909 */

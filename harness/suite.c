@@ -104,8 +104,8 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
 }
 
 static mp_run_options run_options(const mp_suite_options *o, mp_subject *subject, mp_subject *against, mp_golden *golden) {
-    return (mp_run_options){.subject = subject, .against = against->name ? against : NULL, .golden = golden, .golden_required = o->golden_required,
-                            .repeat = o->repeat, .plain = o->plain};
+    return (mp_run_options){.subject = subject, .against = against->name ? against : NULL, .golden = golden, .golden_path = o->golden_path,
+                            .golden_required = o->golden_required, .repeat = o->repeat, .plain = o->plain};
 }
 
 /* Never returns. Ends with _exit: the parent's buffers and handlers are not the worker's to flush. */
@@ -213,7 +213,8 @@ static mp_status worker_start(worker *w, const mp_matrix *matrix, const mp_suite
 /* The verdict of a case that no worker lived to give. */
 static void verdict_without_worker(const mp_matrix_row *row, const mp_suite_options *o, mp_outcome outcome, const char *reason, mp_verdict *v) {
     mp_subject subject = {.name = o->subject}, against = {.name = o->against};
-    const mp_run_options options = {.subject = &subject, .against = o->against ? &against : NULL};
+    const mp_run_options options = {.subject = &subject, .against = o->against ? &against : NULL, .golden_path = o->golden_path,
+                                    .repeat = o->repeat, .plain = o->plain};
     *v = (mp_verdict){.outcome = outcome};
     mp_case_text(&row->c, v->name, sizeof v->name);
     snprintf(v->group, sizeof v->group, "%s", row->group ? row->group : "");

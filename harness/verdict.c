@@ -12,7 +12,7 @@ const char *mp_outcome_name(mp_outcome outcome) {
 
 const char *mp_check_name(mp_check check) {
     static const char *const names[MP_CHECK_COUNT] = {"bound",  "rms",   "integer",     "poison", "guard", "nan",
-                                                      "repeat", "input", "permutation", "batch",  "pair",  "golden"};
+                                                      "repeat", "input", "permutation", "batch",  "pair",  "golden", "bits"};
     return names[check];
 }
 
@@ -69,6 +69,8 @@ static const field stage_fields[] = {
     FIELD(REAL, mp_stage_figures, max_row_rms), FIELD(INT64, mp_stage_figures, worst_index),
     FIELD(REAL, mp_stage_figures, worst_value), FIELD(REAL, mp_stage_figures, worst_expected),
     FIELD(REAL, mp_stage_figures, worst_bound), FIELD(REAL, mp_stage_figures, time_ns),
+    FIELD(INT64, mp_stage_figures, predicted),  FIELD(INT64, mp_stage_figures, mispredicted),
+    FIELD(INT64, mp_stage_figures, max_ulps),
 };
 static const field check_fields[] = {FIELD(INT, mp_check_result, failures), FIELD(TEXT, mp_check_result, text)};
 static const field pair_fields[] = {

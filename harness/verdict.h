@@ -15,10 +15,10 @@ const char *mp_outcome_name(mp_outcome outcome); /* "PASS" ... */
  *   guard: zones around every buffer intact                       nan: NaN and Inf exactly where float64 has them
  *   repeat: the same bits twice (two poisons)                     input: inputs unchanged
  *   permutation, batch: bits do not depend on the other tokens    pair: a variant or another subject gives the same bits
- *   golden: equal to the stored trace */
+ *   golden: equal to the stored trace                             bits: every stage has exactly the predicted bits */
 typedef enum mp_check {
     MP_CHECK_BOUND, MP_CHECK_RMS, MP_CHECK_INTEGER, MP_CHECK_POISON, MP_CHECK_GUARD, MP_CHECK_NAN, MP_CHECK_REPEAT, MP_CHECK_INPUT,
-    MP_CHECK_PERMUTATION, MP_CHECK_BATCH, MP_CHECK_PAIR, MP_CHECK_GOLDEN, MP_CHECK_COUNT
+    MP_CHECK_PERMUTATION, MP_CHECK_BATCH, MP_CHECK_PAIR, MP_CHECK_GOLDEN, MP_CHECK_BITS, MP_CHECK_COUNT
 } mp_check;
 const char *mp_check_name(mp_check check);
 
@@ -42,6 +42,9 @@ typedef struct mp_stage_figures {
     int64_t worst_index;  /* flat index (route order) of max_ratio */
     double worst_value, worst_expected, worst_bound;
     double time_ns;       /* the subject's own stage time; 0 when not measured */
+    int64_t predicted;    /* elements whose bits were predicted from the subject's own input of the stage; 0: none */
+    int64_t mispredicted; /* of them, elements with other bits */
+    int64_t max_ulps;     /* their largest distance, in steps of the dtype; INT64_MAX when NaN is on one side */
 } mp_stage_figures;
 
 /* One bitwise comparison with a variant of the case or another subject. */
@@ -70,7 +73,7 @@ typedef struct mp_verdict {
     int pair_count;
     double seconds;       /* wall time of the whole case */
     int64_t peak_bytes;   /* host memory planned */
-    char repro[MP_CASE_TEXT_MAX + 128]; /* one command line */
+    char repro[2 * MP_CASE_TEXT_MAX]; /* one command line */
 } mp_verdict;
 
 /* Stage with the largest error/bound, or -1. */

@@ -38,7 +38,7 @@ mp_status mp_pipeline_plan(mp_cuda *cuda, const mp_case *c, const mp_config *con
     for (int i = 0; i < MP_TRACE_COUNT; i++)
         p->trace[i] = (mp_device_buffer){.name = mp_trace_tensor_name((mp_trace_tensor)i), .bytes = mp_tensor_bytes(&p->plan.t[i])};
     if (c->mode == MP_INPLACE && p->input[MP_X].bytes) p->trace[MP_OUT].bytes = 0; /* x takes its place */
-    if (c->scope != MP_SCOPE_COMBINE) plan_align(p);
+    if (mp_pipeline_has_stage(p, MP_ALIGN)) plan_align(p);
     return MP_OK;
 }
 
@@ -79,8 +79,9 @@ void mp_pipeline_free(mp_pipeline *p) {
 bool mp_pipeline_has_stage(const mp_pipeline *p, mp_stage stage) {
     const mp_case *c = &p->c;
     switch (stage) {
-    case MP_ALIGN: return c->scope != MP_SCOPE_COMBINE;
-    case MP_SUM: return c->scope != MP_SCOPE_ALIGN && (c->fused_sum ? (float)c->rsf != 1.0f : !mp_case_down_writes_out(c));
+    case MP_ALIGN: return c->scope == MP_SCOPE_ALL || c->scope == MP_SCOPE_ALIGN;
+    case MP_ACT: return c->scope == MP_SCOPE_ALL || c->scope == MP_SCOPE_ACT;
+    case MP_SUM: return (c->scope == MP_SCOPE_ALL || c->scope == MP_SCOPE_COMBINE) && (c->fused_sum ? (float)c->rsf != 1.0f : !mp_case_down_writes_out(c));
     default: return c->scope == MP_SCOPE_ALL;
     }
 }
@@ -209,8 +210,9 @@ static mp_status run_gate_up(mp_pipeline *p, const chunk_view *v, mp_error *err)
 static mp_status run_activation(mp_pipeline *p, const chunk_view *v, mp_error *err) {
     const mp_case *c = &p->c;
     const bool sorted = c->layout == MP_SORTED;
+    const CUdeviceptr cache1 = c->scope == MP_SCOPE_ACT ? p->input[MP_IN_CACHE1].data : p->trace[MP_CACHE1].data;
     mp_activation_params params = {
-        .cache1 = row_address(p, p->trace[MP_CACHE1].data, v->first_slot, mp_case_w1_rows(c)),
+        .cache1 = row_address(p, cache1, v->first_slot, mp_case_w1_rows(c)),
         .cache2 = row_address(p, p->trace[MP_CACHE2].data, v->first_slot, c->N),
         .expert_ids = sorted ? v->expert_ids : v->topk_ids,
         .sorted_token_ids = sorted ? v->sorted_token_ids : 0,

@@ -73,13 +73,12 @@ int mp_gemm_accumulators(const mp_tile *tile) {
 int mp_case_kernels(const mp_case *c, const mp_config *config, mp_kernel kernels[MP_CASE_KERNELS_MAX]) {
     int count = 0;
     kernels[count++] = mp_kernel_tool("digest", MP_BF16);
-    if (c->scope != MP_SCOPE_COMBINE) kernels[count++] = mp_kernel_align("align_count");
-    if (c->scope == MP_SCOPE_ALL) {
-        kernels[count++] = mp_kernel_gate_up(c, config);
-        kernels[count++] = mp_kernel_activation(c);
-        kernels[count++] = mp_kernel_down(c, config);
-    }
-    if (c->scope != MP_SCOPE_ALIGN && (c->fused_sum || !mp_case_down_writes_out(c)))
+    const bool all = c->scope == MP_SCOPE_ALL;
+    if (all || c->scope == MP_SCOPE_ALIGN) kernels[count++] = mp_kernel_align("align_count");
+    if (all) kernels[count++] = mp_kernel_gate_up(c, config);
+    if (all) kernels[count++] = mp_kernel_down(c, config);
+    if (all || c->scope == MP_SCOPE_ACT) kernels[count++] = mp_kernel_activation(c);
+    if ((all || c->scope == MP_SCOPE_COMBINE) && (c->fused_sum || !mp_case_down_writes_out(c)))
         kernels[count++] = mp_kernel_combine(c->dtype, c->fused_sum ? 1 : c->topk, c->K);
     return count;
 }

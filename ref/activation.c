@@ -69,7 +69,8 @@ double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gat
  * swiglu_oai: alpha*g is rounded, which changes E by |alpha g| u relatively; division, and if written g*sigmoid one more product: (eps + |alpha g| u + 3u)|a|;
  * u+1 is rounded once. The clamps are exact or do not expand an error. relu2: one product.
  *
- * The multiply by up adds u; MP_ACT_GATE_ROUNDED half an ulp of act(gate) in dtype. Products that underflow: tiny. */
+ * The multiply by up adds u; MP_ACT_GATE_ROUNDED a whole ulp of act(gate) in dtype:
+ * subject and reference both round it, and near a tie to different sides. Products that underflow: tiny. */
 static double gate_bound(const mp_case *c, const mp_contract *contract, double gate, double a) {
     const double u = mp_contract_step_roundoff(contract), eps = 2 * contract->act_ulps * u;
     const double tiny = contract->float64_steps ? 0x1p-1074 : 0x1p-149;
@@ -87,7 +88,7 @@ static double gate_bound(const mp_case *c, const mp_contract *contract, double g
     }
     if (!contract->float64_steps && g < -88 && c->act != MP_RELU2) error += fabs(a);
     error += 2 * tiny;
-    if (contract->act_rounding == MP_ACT_GATE_ROUNDED) error += mp_half_ulp(c->dtype, fabs(a) + error);
+    if (contract->act_rounding == MP_ACT_GATE_ROUNDED) error += 2 * mp_half_ulp(c->dtype, fabs(a) + error);
     return error;
 }
 

@@ -16,6 +16,10 @@ typedef enum mp_act_rounding { MP_ACT_ONE_ROUNDING, MP_ACT_GATE_ROUNDED } mp_act
 /* SCALE_THEN_ROUND: rnd(rsf * sum); ROUND_THEN_SCALE: rnd(rsf * rnd(sum)); ELEMENT_DTYPE: every addition rounds to dtype. */
 typedef enum mp_combine_variant { MP_COMBINE_SCALE_THEN_ROUND, MP_COMBINE_ROUND_THEN_SCALE, MP_COMBINE_ELEMENT_DTYPE } mp_combine_variant;
 
+/* Whether the subject's bits are those of ref/host_stages.h under this contract: NONE: nothing is said; REPORTED: they are compared, differences are
+ * counted; REQUIRED: a difference is a failure. */
+typedef enum mp_bits_promise { MP_BITS_NONE, MP_BITS_REPORTED, MP_BITS_REQUIRED } mp_bits_promise;
+
 typedef struct mp_contract {
     mp_accumulator accumulator;
     int group, fraction_bits; /* TENSOR_CORE: L and F */
@@ -26,6 +30,7 @@ typedef struct mp_contract {
     bool stable_align;      /* slots of an expert in ascending order; otherwise align is judged as multisets */
     bool deterministic;     /* the same input gives the same bits every time */
     bool batch_invariant;   /* a token's bits do not depend on the other tokens in the batch */
+    mp_bits_promise bits;
 } mp_contract;
 
 /* "TENSOR_CORE L=16 F=25, act 2 ulp, ..." for `show`, reports and goldens. */

@@ -1,5 +1,5 @@
-/* The pipeline on the CPU as a kernel would do it: float32 accumulation in a fixed order (ref/host_gemm.h), the float32 activation that the CUDA kernels are
- * compiled from (ref/activation_f32.h), every rounding point of the pipeline. Its bits are the same on every machine. */
+/* The pipeline on the CPU in the arithmetic of sm_90 (ref/host_stages.h): the prediction of what a kernel under this contract computes. Its bits are the
+ * same on every machine. */
 #ifndef MP_REF_HOST_H
 #define MP_REF_HOST_H
 

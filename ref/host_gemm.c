@@ -1,9 +1,8 @@
 #include "ref/host_gemm.h"
 
-#include "ref/gemm_tasks.h"
+#include "ref/gemm_f32.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__)
@@ -12,8 +11,6 @@
 #else
 #define X86 0
 #endif
-
-enum { MAX_ROWS = 12, MAX_COLUMNS = 32 };
 
 static void kernel_portable(int64_t K, const float *a, const float *w, float *acc) {
     enum { ROWS = 4, COLUMNS = 16 };
@@ -81,81 +78,49 @@ int mp_micro_kernels(const mp_micro_kernel **kernels) {
     return (int)(sizeof all / sizeof *all) - first;
 }
 
-/* Buffers of one thread: rows of a, packed columns of w ([panels][K][columns]), and results. */
-typedef struct workspace {
-    float *a, *w, *row;
-    float acc[MAX_ROWS * MAX_COLUMNS], results[MAX_ROWS * MP_SLAB_COLUMNS];
-} workspace;
+/* Float32 operands: rows of a as they are, columns of w transposed to [K, columns]. */
+typedef struct host_engine {
+    mp_gemm_f32_engine base;
+    const mp_micro_kernel *kernel;
+    int64_t K;
+} host_engine;
 
-/* Columns n0 .. n0+n of expert e, transposed into panels of `columns`, zero behind the last. */
-static void pack(const mp_gemm_problem *p, const mp_gemm_task *job, int columns, workspace *s) {
-    const int64_t N = p->w->dim[1], K = p->w->dim[2], panels = (job->n + columns - 1) / columns;
-    if (job->n % columns) memset(s->w + (panels - 1) * K * columns, 0, (size_t)(K * columns) * sizeof(float));
-    for (int64_t n = 0; n < job->n; n++) {
-        mp_decode_row_f32(p->w->dtype, p->w->data, (job->expert * N + job->n0 + n) * K, K, s->row);
-        float *column = s->w + n / columns * K * columns + n % columns;
-        for (int64_t k = 0; k < K; k++) column[k * columns] = s->row[k];
+static const host_engine *host(const mp_gemm_f32_engine *engine) {
+    return (const host_engine *)engine;
+}
+
+static void pack_row(const mp_gemm_f32_engine *engine, const mp_tensor *a, int64_t row, void *packed) {
+    mp_decode_row_f32(a->dtype, a->data, row * host(engine)->K, host(engine)->K, packed);
+}
+
+static void pack_panel(const mp_gemm_f32_engine *engine, const mp_tensor *w, int64_t first, int64_t count, float *scratch, void *packed) {
+    const int64_t K = host(engine)->K, columns = engine->columns;
+    if (count < columns) memset(packed, 0, engine->panel_bytes);
+    for (int64_t n = 0; n < count; n++) {
+        mp_decode_row_f32(w->dtype, w->data, (first + n) * K, K, scratch);
+        float *column = (float *)packed + n;
+        for (int64_t k = 0; k < K; k++) column[k * columns] = scratch[k];
     }
 }
 
-static void finish_row(const mp_epilogue *epilogue, const mp_gemm_task *job, int64_t slot, float *row, const mp_tensor *out, int64_t out_row) {
-    if (epilogue->bias) {
-        float bias[MP_SLAB_COLUMNS];
-        mp_decode_row_f32(epilogue->bias->dtype, epilogue->bias->data, job->expert * epilogue->bias->dim[1] + job->n0, job->n, bias);
-        for (int64_t j = 0; j < job->n; j++) row[j] += bias[j];
-    }
-    if (epilogue->weights)
-        for (int64_t j = 0; j < job->n; j++) row[j] *= epilogue->weights[slot];
-    mp_encode_row_f32(out->dtype, out->data, out_row * mp_tensor_row_length(out) + job->n0, job->n, row);
-}
-
-static void run_task(const mp_gemm_problem *p, const mp_gemm_task *job, const int64_t *order, const mp_micro_kernel *kernel, workspace *s,
-                     const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out) {
-    const int64_t K = p->w->dim[2], columns = kernel->columns, rows = kernel->rows;
-    pack(p, job, kernel->columns, s);
-    for (int64_t i = 0; i < job->count; i += rows) {
-        const int64_t *slot = order + job->first + i, here = job->count - i < rows ? job->count - i : rows;
-        for (int64_t r = 0; r < here; r++) mp_decode_row_f32(p->a->dtype, p->a->data, p->a_row[slot[r]] * K, K, s->a + r * K);
-        for (int64_t n = 0; n < job->n; n += columns) {
-            kernel->run(K, s->a, s->w + n * K, s->acc);
-            const int64_t width = job->n - n < columns ? job->n - n : columns;
-            for (int64_t r = 0; r < here; r++)
-                memcpy(s->results + r * MP_SLAB_COLUMNS + n, s->acc + r * columns, (size_t)width * sizeof(float));
-        }
-        for (int64_t r = 0; r < here; r++)
-            finish_row(epilogue, job, slot[r], s->results + r * MP_SLAB_COLUMNS, out, out_row ? out_row[slot[r]] : slot[r]);
-    }
+static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *rows, const void *panel, float *result) {
+    (void)count; /* the kernels always compute all rows of a block */
+    host(engine)->kernel->run(host(engine)->K, rows, panel, result);
 }
 
 mp_status mp_host_gemm(const mp_gemm_problem *p, const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out, mp_error *err) {
-    const int64_t K = p->w->dim[2];
     const mp_micro_kernel *kernel;
     mp_micro_kernels(&kernel);
-    mp_gemm_tasks tasks;
-    const mp_status status = mp_gemm_tasks_create(p, &tasks, err);
-    if (status != MP_OK) return status;
-    mp_gemm_zero_filtered(p, out_row, out);
-    bool failed = false;
-#pragma omp parallel if (tasks.count > 1)
-    {
-        workspace *s = malloc(sizeof *s);
-        float *memory = malloc((size_t)(K * (MAX_ROWS + MP_SLAB_COLUMNS + MAX_COLUMNS + 1)) * sizeof(float));
-        const bool ready = s && memory;
-        if (ready) {
-            s->a = memory;
-            s->row = s->a + K * MAX_ROWS;
-            s->w = s->row + K;
-            memset(s->a, 0, (size_t)(K * MAX_ROWS) * sizeof(float)); /* rows behind the last slot are computed and dropped */
-        } else {
-#pragma omp atomic write
-            failed = true;
-        }
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t i = 0; i < tasks.count; i++)
-            if (ready) run_task(p, &tasks.task[i], tasks.order, kernel, s, epilogue, out_row, out);
-        free(memory);
-        free(s);
-    }
-    mp_gemm_tasks_destroy(&tasks);
-    return failed ? mp_fail(err, MP_EMEMORY, "host gemm: no memory for slabs of %d by %lld", MP_SLAB_COLUMNS, (long long)K) : MP_OK;
+    const int64_t K = p->w->dim[2];
+    const host_engine engine = {.base = {.name = "host gemm",
+                                         .rows = kernel->rows,
+                                         .columns = kernel->columns,
+                                         .row_bytes = (size_t)K * sizeof(float),
+                                         .panel_bytes = (size_t)(K * kernel->columns) * sizeof(float),
+                                         .pack_row = pack_row,
+                                         .pack_panel = pack_panel,
+                                         .run = run},
+                                .kernel = kernel,
+                                .K = K};
+    return mp_gemm_f32(&engine.base, p, epilogue, out_row, out, err);
 }

@@ -50,13 +50,14 @@ mp_status mp_slot_map_create(const mp_case *c, const mp_trace *trace, mp_slot_ma
 
 mp_inputs mp_inputs_range(const mp_inputs *in, int64_t first, int64_t count) {
     mp_inputs view = *in;
-    static const mp_input per_token[] = {MP_X, MP_TOPK_IDS, MP_TOPK_WEIGHTS, MP_IN_CACHE3};
+    static const mp_input per_token[] = {MP_X, MP_TOPK_IDS, MP_TOPK_WEIGHTS, MP_IN_CACHE3, MP_IN_CACHE1};
     for (size_t i = 0; i < sizeof per_token / sizeof *per_token; i++) {
         mp_tensor *t = &view.t[per_token[i]];
         if (!t->data) continue;
-        const size_t token_bytes = mp_tensor_bytes(t) / (size_t)t->dim[0];
+        const int64_t tokens = in->t[MP_TOPK_IDS].dim[0], rows_per_token = t->dim[0] / tokens; /* cache1: topk rows a token */
+        const size_t token_bytes = mp_tensor_bytes(t) / (size_t)tokens;
         t->data = (char *)t->data + (size_t)first * token_bytes;
-        t->dim[0] = count;
+        t->dim[0] = count * rows_per_token;
     }
     return view;
 }
@@ -88,9 +89,14 @@ static mp_status run_chunk(const mp_case *c, const mp_inputs *in, mp_engine engi
         mp_combine_stage(c, MP_COMBINE_SCALE_THEN_ROUND, &in->t[MP_IN_CACHE3], out);
         return MP_OK;
     }
-    mp_status status = mp_ref_align(c, in, trace, err);
+    mp_status status = MP_OK;
+    if (c->scope != MP_SCOPE_ACT) status = mp_ref_align(c, in, trace, err);
     if (status != MP_OK || c->scope == MP_SCOPE_ALIGN) goto out;
     if ((status = mp_slot_map_create(c, trace, &map, err)) != MP_OK) goto out;
+    if (c->scope == MP_SCOPE_ACT) {
+        mp_activation_stage(c, in->t[MP_TOPK_IDS].data, map.cache_row, mp_case_slots(c), MP_ACT_ONE_ROUNDING, &in->t[MP_IN_CACHE1], &trace->t[MP_CACHE2]);
+        goto out;
+    }
 
     mp_tensor cache3 = trace->t[MP_CACHE3];
     if (c->fused_sum) {

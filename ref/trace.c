@@ -54,7 +54,7 @@ void mp_trace_plan(const mp_case *c, int block_size_m, mp_trace *trace) {
     mp_tensor *t = trace->t;
     for (int i = 0; i < MP_TRACE_COUNT; i++) t[i] = mp_tensor_shape(MP_I32, 1, 0, 1, 1);
 
-    if (c->scope != MP_SCOPE_COMBINE) {
+    if (c->scope == MP_SCOPE_ALL || c->scope == MP_SCOPE_ALIGN) {
         const int64_t bm = block_size_m, chunks = mp_case_chunks(c), slots = mp_case_chunk_tokens(c, 0) * c->topk;
         const int64_t capacity = slots < c->E + 1 ? slots * bm : slots + (c->E + 1) * (bm - 1);
         t[MP_SORTED_TOKEN_IDS] = mp_tensor_shape(MP_I32, 2, chunks, capacity, 1);
@@ -69,7 +69,8 @@ void mp_trace_plan(const mp_case *c, int block_size_m, mp_trace *trace) {
         t[MP_CACHE2] = mp_tensor_shape(c->dtype, 2, rows, c->N, 1);
         if (!mp_case_down_writes_out(c)) t[MP_CACHE3] = mp_tensor_shape(c->dtype, 3, c->M, c->topk, c->K);
     }
-    if (c->scope != MP_SCOPE_ALIGN)
+    if (c->scope == MP_SCOPE_ACT) t[MP_CACHE2] = mp_tensor_shape(c->dtype, 2, mp_case_slots(c), c->N, 1);
+    if (c->scope == MP_SCOPE_ALL || c->scope == MP_SCOPE_COMBINE)
         t[MP_OUT] = c->mode == MP_NO_COMBINE ? mp_tensor_shape(c->dtype, 3, c->M, c->topk, c->K) : mp_tensor_shape(c->dtype, 2, c->M, c->K, 1);
 }
 

@@ -16,6 +16,7 @@ const char *mp_stage_name(mp_stage stage); /* "align", "gate_up", "act", "down",
  *     sorted layout: row index is the position in sorted_token_ids, R = M*topk + min(M*topk, E+1)*(BM-1)
  *   cache3 [M,topk,K] dtype; absent when down writes the output itself: no_combine, fused_sum, or topk==1 && rsf==1 && path==fused
  *   out [M,K] dtype, or [M,topk,K] with no_combine
+ * scope=align leaves the align tensors only, scope=act cache2 only, scope=combine out only.
  * sorted_token_ids of a chunk count slots within the chunk. */
 typedef enum mp_trace_tensor {
     MP_SORTED_TOKEN_IDS, MP_EXPERT_IDS, MP_NUM_TOKENS_POST_PADDED, MP_CACHE1, MP_CACHE2, MP_CACHE3, MP_OUT, MP_TRACE_COUNT

@@ -79,6 +79,13 @@ static void put_figures(FILE *out, const mp_verdict *v) {
         fprintf(out, "  f64: max-abs=%s err/bound=%s", scientific(worst->max_abs).text, plain(worst->max_ratio, 3).text);
         if (worst->max_ratio != 0) fprintf(out, " worst=%s", stage >= 0 ? mp_stage_name((mp_stage)stage) : "end-to-end");
     }
+    int64_t predicted = 0, mispredicted = 0;
+    for (int i = 0; i < MP_STAGE_COUNT; i++) {
+        predicted += v->stage[i].predicted;
+        mispredicted += v->stage[i].mispredicted;
+    }
+    if (predicted > 0 && mispredicted == 0) fprintf(out, "  predicted=equal");
+    if (mispredicted > 0) fprintf(out, "  predicted=differ in %lld of %lld", (long long)mispredicted, (long long)predicted);
     if (v->check[MP_CHECK_GOLDEN].answer == MP_PASSED) fprintf(out, "  golden=equal");
 }
 

@@ -80,6 +80,7 @@ const fault faults[] = {
 
     {"one byte behind the output", written_behind_out, SMALL, NULL, CHECK(GUARD), NO_STAGE},
     {"one byte long before cache1", written_before_cache1, SMALL, NULL, CHECK(GUARD), NO_STAGE},
+    {"one byte behind x", written_behind_x, SMALL, NULL, CHECK(GUARD), NO_STAGE},
     {"a guard on the device", device_guard_broken, SMALL, NULL, CHECK(GUARD), NO_STAGE},
     {"x is overwritten", x_overwritten, SMALL " filter=1", NULL, CHECK(INPUT), NO_STAGE},
     {"an input on the device", device_input_changed, SMALL, NULL, CHECK(INPUT), NO_STAGE},
@@ -89,6 +90,7 @@ const fault faults[] = {
     {"bits depend on the batch size", depends_on_batch_size, FLOAT, NULL, CHECK(BATCH), NO_STAGE},
     {"the runner path gives other bits", runner_differs, FLOAT, "path=runner", CHECK(PAIR), NO_STAGE},
     {"one tile shape gives other bits", one_tile_differs, FLOAT, "tile=64x64x128x1x4x3", CHECK(PAIR), NO_STAGE},
+    {"other bits than predicted", other_bits, FLOAT, NULL, CHECK(BITS), MP_GATE_UP},
     {"other bits than the golden's", other_bits, FLOAT, NULL, CHECK(GOLDEN), NO_STAGE},
 };
 const size_t fault_count = sizeof faults / sizeof *faults;

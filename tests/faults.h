@@ -18,7 +18,7 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     nan_swallowed, interleaved_read_as_halves, filtered_row_written, valid_row_skipped, rows_beyond_grid_unwritten, scale_missing,
     scale_twice, scale_rounded, rounded_before_scale, sum_in_dtype, slot_dropped, filtered_slot_summed, combine_offset_wraps,
     last_chunk_sum_without_topk, all_zero, scaled_buffer_unwritten, last_token_unwritten, written_behind_out, written_before_cache1,
-    device_guard_broken, x_overwritten, device_input_changed, depends_on_old_contents, differs_rarely, depends_on_position,
+    device_guard_broken, written_behind_x, x_overwritten, device_input_changed, depends_on_old_contents, differs_rarely, depends_on_position,
     depends_on_batch_size, runner_differs, one_tile_differs, other_bits;
 
 #endif

@@ -278,6 +278,11 @@ void device_guard_broken(const faulty_run *run) {
     snprintf(run->trace->guard_report, sizeof run->trace->guard_report, "d_cache1: byte -4 was written");
 }
 
+void written_behind_x(const faulty_run *run) {
+    const mp_tensor *x = &run->in->t[MP_X];
+    ((char *)x->data)[mp_tensor_bytes(x)] = 1;
+}
+
 void x_overwritten(const faulty_run *run) {
     memset(run->in->t[MP_X].data, 0x3F, 2);
 }

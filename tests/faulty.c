@@ -148,7 +148,9 @@ typedef struct faulty {
 
 static mp_status faulty_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
     faulty *self = s->self;
-    return self->host.resolve(&self->host, c, contract, config, err);
+    const mp_status status = self->host.resolve(&self->host, c, contract, config, err);
+    if (self->f->checks & CHECK(BITS)) contract->bits = MP_BITS_REQUIRED; /* the host pipeline is its own prediction */
+    return status;
 }
 
 static mp_status faulty_plan(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {
@@ -159,7 +161,7 @@ static mp_status faulty_plan(mp_subject *s, const mp_case *c, mp_memory *memory,
 static mp_status faulty_run_case(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
     faulty *self = s->self;
     const mp_status status = self->host.run(&self->host, c, in, poison, trace, err);
-    if (status == MP_OK) self->f->plant(&(faulty_run){.c = c, .in = in, .trace = trace, .poison = poison, .number = self->runs++});
+    if (status == MP_OK && self->f->plant) self->f->plant(&(faulty_run){.c = c, .in = in, .trace = trace, .poison = poison, .number = self->runs++});
     return status;
 }
 

@@ -21,7 +21,7 @@ enum { NO_STAGE = -1 };
 
 typedef struct fault {
     const char *name;
-    void (*plant)(const faulty_run *run);
+    void (*plant)(const faulty_run *run); /* NULL: nothing is wrong */
     const char *case_text; /* the smallest case that shows it */
     const char *pair;      /* a variant that must agree, or NULL */
     unsigned checks;       /* CHECK() bits that must fail */

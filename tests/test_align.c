@@ -15,7 +15,8 @@ static int by_expert_then_slot(const void *a, const void *b) {
 
 static routed *sorted_by_expert(const int32_t *ids, int64_t slots) {
     routed *r = allocated(slots, sizeof *r);
-    for (int64_t t = 0; t < slots; t++) r[t] = (routed){ids[t], t};
+    for (int64_t t = 0; t < slots; t++)
+        r[t] = (routed){ids[t], t};
     qsort(r, (size_t)slots, sizeof *r, by_expert_then_slot);
     return r;
 }
@@ -35,16 +36,20 @@ static void check_align(const int32_t *ids, int64_t slots, int64_t E, int block_
     for (int64_t i = 0; i < slots; i++) {
         const bool starts_block = i == 0 || expected[i].expert != expected[i - 1].expert;
         if (starts_block)
-            for (; p % block_size; p++) assert_int_equal(sorted_token_ids[p], slots);
+            for (; p % block_size; p++)
+                assert_int_equal(sorted_token_ids[p], slots);
         assert_true(p < capacity);
         assert_int_equal(sorted_token_ids[p], expected[i].slot);
         assert_int_equal(expert_ids[p / block_size], expected[i].expert);
         p++;
     }
-    for (; p % block_size; p++) assert_int_equal(sorted_token_ids[p], slots);
+    for (; p % block_size; p++)
+        assert_int_equal(sorted_token_ids[p], slots);
     assert_int_equal(padded, p);
-    for (int64_t b = p / block_size; b < blocks; b++) assert_int_equal(expert_ids[b], -1);
-    for (; p < capacity; p++) assert_int_equal(sorted_token_ids[p], slots);
+    for (int64_t b = p / block_size; b < blocks; b++)
+        assert_int_equal(expert_ids[b], -1);
+    for (; p < capacity; p++)
+        assert_int_equal(sorted_token_ids[p], slots);
 
     int64_t offset;
     assert_true(mp_tensor_guards_intact(&sorted, &offset) && mp_tensor_guards_intact(&experts, &offset));
@@ -82,11 +87,12 @@ static void the_worst_routing_fills_the_capacity(void **unused) {
     (void)unused;
     enum { E = 37 };
     int32_t ids[E + 1];
-    for (int32_t t = 0; t <= E; t++) ids[t] = E - 1 - t;
+    for (int32_t t = 0; t <= E; t++)
+        ids[t] = E - 1 - t;
     for (size_t b = 0; b < COUNT(block_sizes); b++) {
         const int block_size = block_sizes[b];
-        check_align(ids, E + 1, E, block_size);     /* E+1 slots: the second formula */
-        check_align(ids, E, E, block_size);         /* E slots: the first */
+        check_align(ids, E + 1, E, block_size); /* E+1 slots: the second formula */
+        check_align(ids, E, E, block_size);     /* E slots: the first */
         check_align(ids + 1, E, E, block_size);
         mp_error err;
         int32_t padded, *sorted = allocated((E + 1) * block_size, sizeof *sorted), experts[E + 1];
@@ -103,13 +109,16 @@ static void groups_are_a_stable_partition(void **unused) {
         enum { E = 17 };
         int32_t *ids = allocated(slots, sizeof *ids);
         int64_t offsets[E + 2], *order = allocated(slots, sizeof *order);
-        for (int64_t t = 0; t < slots; t++) ids[t] = (int32_t)random_below(&r, E + 1) - 1;
+        for (int64_t t = 0; t < slots; t++)
+            ids[t] = (int32_t)random_below(&r, E + 1) - 1;
         mp_group_by_expert(ids, slots, E, offsets, order);
         routed *expected = sorted_by_expert(ids, slots);
-        for (int64_t i = 0; i < slots; i++) assert_int_equal(order[i], expected[i].slot);
+        for (int64_t i = 0; i < slots; i++)
+            assert_int_equal(order[i], expected[i].slot);
         for (int32_t group = 0; group <= E + 1; group++) {
             int64_t before = 0; /* slots of the groups in front */
-            for (int64_t t = 0; t < slots; t++) before += ids[t] + 1 < group;
+            for (int64_t t = 0; t < slots; t++)
+                before += ids[t] + 1 < group;
             assert_int_equal(offsets[group], before);
         }
         free(expected);

@@ -140,6 +140,25 @@ static void tokens_are_mapped(void **state) {
     assert_int_equal(compare(f, order, order, 3, ids, false).differing, 1);
 }
 
+/* A few tokens run as a batch of their own, against the same tokens of the whole batch: only one side maps. */
+static void a_batch_of_some_tokens_is_compared(void **state) {
+    const fixture *f = *state;
+    static const int64_t order[] = {4, 0, 3};
+    mp_inputs in;
+    mp_trace alone;
+    mp_case c = f->sorted_case;
+    mp_pair_figures figures = {0};
+    c.M = 3;
+    assert_int_equal(mp_inputs_select(&f->in, order, 3, &in, NULL), MP_OK);
+    assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &alone, NULL), MP_OK);
+    const mp_side whole = {&f->route_case, &f->route, order}, part = {&c, &alone, NULL};
+    assert_int_equal(mp_compare(&whole, &part, 3, in.t[MP_TOPK_IDS].data, false, &figures, NULL), MP_OK);
+    assert_string_equal(figures.first, "");
+    assert_true(figures.bits_equal);
+    mp_trace_destroy(&alone);
+    mp_inputs_destroy(&in);
+}
+
 static void align_is_compared_when_asked(void **state) {
     const fixture *f = *state;
     int32_t *experts = f->sorted.t[MP_EXPERT_IDS].data;
@@ -192,6 +211,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(bits_decide, set_up, tear_down),
         cmocka_unit_test_setup_teardown(unused_rows_do_not_count, set_up, tear_down),
         cmocka_unit_test_setup_teardown(tokens_are_mapped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_batch_of_some_tokens_is_compared, set_up, tear_down),
         cmocka_unit_test_setup_teardown(align_is_compared_when_asked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_lost_slot_is_a_difference, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_must_not_be_written_is_guarded, set_up, tear_down),

@@ -1,5 +1,5 @@
-/* ref/contract.c: the accumulation bounds against simulated hardware. IEEE sums in random orders, and a scalar model of the tensor core's truncated fused
- * dot-add, must never leave their bound, and must come near enough to it that it says something. */
+/* ref/contract.c: the accumulation bounds against simulated hardware. IEEE sums in random orders, and a scalar model of the tensor
+ * core's truncated fused dot-add, must never leave their bound, and must come near enough to it that it says something. */
 #include "ref/contract.h"
 #include "tests/ref_support.h"
 
@@ -16,7 +16,8 @@ typedef struct operands {
     double a[MAX_TERMS], b[MAX_TERMS], largest;
 } operands;
 
-/* SWAMPED: a first product of 1 and then positive ones below its last place. SUBNORMAL: one operand below the smallest normal number of its format. */
+/* SWAMPED: a first product of 1 and then positive ones below its last place. SUBNORMAL: one operand below the smallest normal
+ * number of its format. */
 static void fill(operands *o, family f, rng *r) {
     const mp_format *format = mp_dtype_format(o->dtype);
     o->largest = 0;
@@ -55,7 +56,8 @@ static __float128 exact_dot(const operands *o, double *mass) {
 /* What a subject is compared with: the float64 sum. */
 static double reference_dot(const operands *o) {
     double sum = 0;
-    for (int64_t k = 0; k < o->terms; k++) sum += o->a[k] * o->b[k];
+    for (int64_t k = 0; k < o->terms; k++)
+        sum += o->a[k] * o->b[k];
     return sum;
 }
 
@@ -63,7 +65,8 @@ static double reference_dot(const operands *o) {
 
 static float fused_dot(const operands *o, const int64_t *order) {
     float sum = 0;
-    for (int64_t i = 0; i < o->terms; i++) sum = fmaf((float)o->a[order[i]], (float)o->b[order[i]], sum);
+    for (int64_t i = 0; i < o->terms; i++)
+        sum = fmaf((float)o->a[order[i]], (float)o->b[order[i]], sum);
     return sum;
 }
 
@@ -71,7 +74,8 @@ static float fused_dot(const operands *o, const int64_t *order) {
 static float tree_dot(const operands *o, const int64_t *order, rng *r) {
     float part[MAX_TERMS];
     int64_t left = o->terms;
-    for (int64_t i = 0; i < left; i++) part[i] = (float)o->a[order[i]] * (float)o->b[order[i]];
+    for (int64_t i = 0; i < left; i++)
+        part[i] = (float)o->a[order[i]] * (float)o->b[order[i]];
     while (left > 1) {
         const int64_t i = random_below(r, left - 1);
         part[i] += part[left - 1];
@@ -91,7 +95,8 @@ static int exponent_of(double v, int emin) {
     return e < emin ? emin : e;
 }
 
-/* The value cut to 24 significant bits towards zero; float32's subnormals have fewer, its largest finite value is followed by Inf. */
+/* The value cut to 24 significant bits towards zero; float32's subnormals have fewer, its largest finite value is followed by Inf.
+ */
 static double truncate_to_float(double v) {
     if (v == 0) return 0;
     const int lowest = exponent_of(v, -126) - 23;
@@ -109,7 +114,8 @@ static double core_step(core h, mp_dtype dtype, const double *a, const double *b
     }
     const int unit = e_max - h.fraction_bits;
     double sum = trunc(ldexp(c, -unit)); /* integers below 2^32: exact in double */
-    for (int64_t k = 0; k < n; k++) sum += trunc(ldexp(a[k] * b[k], -unit));
+    for (int64_t k = 0; k < n; k++)
+        sum += trunc(ldexp(a[k] * b[k], -unit));
     return truncate_to_float(ldexp(sum, unit));
 }
 
@@ -122,7 +128,8 @@ static double core_dot(core h, const operands *o) {
     return c;
 }
 
-/* Vectors measured on an H100: the model is the machine's before it judges a bound. Codes of a, b and c; lanes from 1 on repeat `rest` times. */
+/* Vectors measured on an H100: the model is the machine's before it judges a bound. Codes of a, b and c; lanes from 1 on repeat
+ * `rest` times. */
 static void the_model_reproduces_measured_vectors(void **unused) {
     (void)unused;
     static const struct {
@@ -130,13 +137,20 @@ static void the_model_reproduces_measured_vectors(void **unused) {
         int rest;
         uint32_t c, result;
     } vectors[] = {
-        {0x3FC0, 0x3FC0, 0x3F80, 0x3300, 8, 0, 0x40100001},        {0x3F80, 0x4010, 0x3F80, 0x3300, 8, 0, 0x40100000},
-        {0x3F80, 0x3440, 0, 0, 0, 0x3F800000, 0x3F800001},         {0x3F80, 0xB280, 0, 0, 0, 0x3F800000, 0x3F800000},
-        {0x3F80, 0xB300, 0, 0, 0, 0x3F800000, 0x3F7FFFFF},         {0x3F80, 0x3280, 0x3F80, 0x3280, 15, 0x3F800000, 0x3F800000},
-        {0x3F80, 0x3300, 0x3F80, 0x3300, 15, 0x3F800000, 0x3F800004}, {0x7F00, 0x3F80, 0, 0, 0, 0x7F000000, 0x7F800000},
-        {0x7280, 0x3F80, 0, 0, 0, 0x7F7FFFFF, 0x7F7FFFFF},         {0x0001, 0x4100, 0, 0, 0, 0, 0x00080000},
-        {0x0D80, 0x2700, 0, 0, 0, 0, 0x00000001},                  {0x0D80, 0x2580, 0x0D80, 0x2580, 7, 0, 0x00000001},
-        {0x8D80, 0x2680, 0, 0, 0, 0, 0x00000000},                  {0x0000, 0x7F00, 0x3F80, 0x3080, 1, 0, 0x30800000},
+        {0x3FC0, 0x3FC0, 0x3F80, 0x3300, 8, 0, 0x40100001},
+        {0x3F80, 0x4010, 0x3F80, 0x3300, 8, 0, 0x40100000},
+        {0x3F80, 0x3440, 0, 0, 0, 0x3F800000, 0x3F800001},
+        {0x3F80, 0xB280, 0, 0, 0, 0x3F800000, 0x3F800000},
+        {0x3F80, 0xB300, 0, 0, 0, 0x3F800000, 0x3F7FFFFF},
+        {0x3F80, 0x3280, 0x3F80, 0x3280, 15, 0x3F800000, 0x3F800000},
+        {0x3F80, 0x3300, 0x3F80, 0x3300, 15, 0x3F800000, 0x3F800004},
+        {0x7F00, 0x3F80, 0, 0, 0, 0x7F000000, 0x7F800000},
+        {0x7280, 0x3F80, 0, 0, 0, 0x7F7FFFFF, 0x7F7FFFFF},
+        {0x0001, 0x4100, 0, 0, 0, 0, 0x00080000},
+        {0x0D80, 0x2700, 0, 0, 0, 0, 0x00000001},
+        {0x0D80, 0x2580, 0x0D80, 0x2580, 7, 0, 0x00000001},
+        {0x8D80, 0x2680, 0, 0, 0, 0, 0x00000000},
+        {0x0000, 0x7F00, 0x3F80, 0x3080, 1, 0, 0x30800000},
     };
     for (size_t i = 0; i < COUNT(vectors); i++) {
         double a[16] = {mp_decode_code(MP_BF16, vectors[i].a0)}, b[16] = {mp_decode_code(MP_BF16, vectors[i].b0)};
@@ -147,11 +161,15 @@ static void the_model_reproduces_measured_vectors(void **unused) {
         const double d = core_step((core){16, 25}, MP_BF16, a, b, 16, mp_decode_code(MP_FP32, vectors[i].c));
         assert_int_equal(mp_encode_code(MP_FP32, d), vectors[i].result);
     }
-    static const uint64_t codes[2][16] = { /* lanes of mixed signs; c = BA9C2327; 3FCA2168 in sequential fma, 3FCA2164 with groups of 8 and F=24 */
-        {0x3F71, 0xBFB3, 0xBF2E, 0x3EBE, 0xBF82, 0xBD94, 0x3E37, 0xBF55, 0xBFA8, 0x3E47, 0x3F7E, 0xBF26, 0xBEAB, 0x3FD3, 0xBF0F, 0xBF04},
-        {0x401A, 0xBFC4, 0x3F4C, 0xC000, 0xBF19, 0x3FC0, 0x3F9C, 0xBF67, 0xBEE8, 0x3DA4, 0xBFA1, 0x3F0D, 0x400F, 0xBFAD, 0xBFFE, 0x3E94}};
+    static const uint64_t codes[2][16] = {
+        /* lanes of mixed signs; c = BA9C2327; 3FCA2168 in sequential fma, 3FCA2164 with groups of 8 and F=24 */
+        {0x3F71, 0xBFB3, 0xBF2E, 0x3EBE, 0xBF82, 0xBD94, 0x3E37, 0xBF55, 0xBFA8, 0x3E47, 0x3F7E, 0xBF26, 0xBEAB, 0x3FD3, 0xBF0F,
+         0xBF04},
+        {0x401A, 0xBFC4, 0x3F4C, 0xC000, 0xBF19, 0x3FC0, 0x3F9C, 0xBF67, 0xBEE8, 0x3DA4, 0xBFA1, 0x3F0D, 0x400F, 0xBFAD, 0xBFFE,
+         0x3E94}};
     double lanes[2][16];
-    for (int k = 0; k < 32; k++) lanes[k / 16][k % 16] = mp_decode_code(MP_BF16, codes[k / 16][k % 16]);
+    for (int k = 0; k < 32; k++)
+        lanes[k / 16][k % 16] = mp_decode_code(MP_BF16, codes[k / 16][k % 16]);
     const double c = mp_decode_code(MP_FP32, 0xBA9C2327), hopper = core_step((core){16, 25}, MP_BF16, lanes[0], lanes[1], 16, c);
     const double half = core_step((core){8, 24}, MP_BF16, lanes[0], lanes[1], 8, c);
     assert_int_equal(mp_encode_code(MP_FP32, hopper), 0x3FCA2167);
@@ -169,8 +187,8 @@ static double judged(const operands *o, const mp_contract *contract, double got)
     const mp_sum_bound bound = mp_contract_gemm_bound(contract, o->dtype, o->terms, o->largest);
     const double error = fabs(got - reference_dot(o)), allowed = bound.rel * mass + bound.abs;
     if (!(error <= allowed))
-        fail_msg("%s K=%lld: error %.9g exceeds %.9g (rel %.3g, mass %.3g, abs %.3g)", mp_dtype_name(o->dtype), (long long)o->terms, error, allowed,
-                 bound.rel, mass, bound.abs);
+        fail_msg("%s K=%lld: error %.9g exceeds %.9g (rel %.3g, mass %.3g, abs %.3g)", mp_dtype_name(o->dtype), (long long)o->terms,
+                 error, allowed, bound.rel, mass, bound.abs);
     return allowed > 0 ? error / allowed : 0;
 }
 
@@ -189,7 +207,8 @@ static void ieee_sums_in_any_order_stay_inside(void **unused) {
                     o.terms = lengths[l];
                     o.dtype = dtypes[d];
                     fill(&o, f, &r);
-                    for (int64_t k = 0; k < o.terms; k++) order[k] = k;
+                    for (int64_t k = 0; k < o.terms; k++)
+                        order[k] = k;
                     nearest = fmax(nearest, judged(&o, &contract, (double)fused_dot(&o, order)));
                     random_order(&r, order, o.terms);
                     nearest = fmax(nearest, judged(&o, &contract, (double)fused_dot(&o, order)));
@@ -206,7 +225,8 @@ static void tensor_cores_stay_inside(void **unused) {
     static operands o;
     rng r = {11};
     for (size_t h = 0; h < COUNT(cores); h++) {
-        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
+        const mp_contract contract = {
+            .accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
         for (size_t l = 0; l < COUNT(lengths); l++) {
             double nearest = 0;
             for (size_t d = 0; d < COUNT(dtypes); d++)
@@ -220,6 +240,52 @@ static void tensor_cores_stay_inside(void **unused) {
             assert_true(lengths[l] == 1 || nearest >= 0.01);
         }
     }
+}
+
+/* The most that steps can lose: c = 1 stays put while in every group each product loses all but nothing of a unit 2^-F, and the
+ * largest one, just below the last place of float32, goes with the result's truncation. */
+static void the_worst_accumulation_is_nearly_the_bound(void **unused) {
+    (void)unused;
+    static const core cores[] = {{16, 25}, {8, 24}, {4, 23}};
+    static operands o = {.terms = MAX_TERMS, .dtype = MP_BF16, .largest = 1};
+    for (size_t h = 0; h < COUNT(cores); h++) {
+        const mp_contract contract = {
+            .accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
+        for (int64_t k = 0; k < o.terms; k++) {
+            const int unit = k % cores[h].group == 0 ? 23 : cores[h].fraction_bits;
+            o.a[k] = k == 0 ? 1 : k < cores[h].group ? 0 : (2 - 0x1p-7) * 0x1p-12;
+            o.b[k] = k == 0 ? 1 : ldexp(1, 12 - unit - 1);
+        }
+        assert_true(judged(&o, &contract, core_dot(cores[h], &o)) >= 0.6);
+    }
+}
+
+/* A subnormal operand counts with the exponent of the smallest normal number: it cuts products away that are not small beside its
+ * own. */
+static void subnormal_operands_are_paid_by_the_absolute_part(void **unused) {
+    (void)unused;
+    static const core cores[] = {{16, 25}, {8, 24}, {4, 23}};
+    static const mp_dtype dtypes[] = {MP_BF16, MP_FP16};
+    static operands o;
+    for (size_t h = 0; h < COUNT(cores); h++)
+        for (size_t d = 0; d < COUNT(dtypes); d++) {
+            const mp_contract contract = {
+                .accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
+            const mp_format *format = mp_dtype_format(dtypes[d]);
+            o = (operands){.terms = cores[h].group, .dtype = dtypes[d], .largest = 0x1p15};
+            o.a[0] = ldexp(1, format->emin - format->precision + 1); /* the smallest subnormal */
+            o.b[0] = 0x1p15;
+            for (int64_t k = 1; k < o.terms; k++) {
+                o.a[k] = ldexp(2 - 0x1p-6, format->emin);
+                o.b[k] = ldexp(1, 14 - cores[h].fraction_bits);
+            }
+            double mass;
+            exact_dot(&o, &mass);
+            const double got = core_dot(cores[h], &o),
+                         relative = mp_contract_gemm_bound(&contract, o.dtype, o.terms, o.largest).rel;
+            assert_true(judged(&o, &contract, got) >= 0.25);
+            assert_true(fabs(got - reference_dot(&o)) > relative * mass);
+        }
 }
 
 /* Float64 sums in another order than the reference's own: twice the bound of one side. */
@@ -236,15 +302,17 @@ static void float64_sums_stay_inside(void **unused) {
             fill(&o, f, &r);
             random_order(&r, order, o.terms);
             double sum = 0;
-            for (int64_t i = 0; i < o.terms; i++) sum += o.a[order[i]] * o.b[order[i]];
+            for (int64_t i = 0; i < o.terms; i++)
+                sum += o.a[order[i]] * o.b[order[i]];
             judged(&o, &contract, sum);
         }
 }
 
-/* One bit of each kind lost is outside: a dropped product, one counted twice. */
+/* A product left out, or counted twice, or even a quarter of it, is outside. */
 static void a_lost_product_is_outside(void **unused) {
     (void)unused;
-    static const mp_contract contracts[] = {{.accumulator = MP_ACC_IEEE_ANY_ORDER}, {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 25}};
+    static const mp_contract contracts[] = {{.accumulator = MP_ACC_IEEE_ANY_ORDER},
+                                            {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 25}};
     static operands o = {.terms = 512, .dtype = MP_BF16};
     rng r = {13};
     fill(&o, NORMAL, &r);
@@ -285,7 +353,8 @@ static void bounds_grow_with_the_sum_and_shrink_with_precision(void **unused) {
     static const mp_contract *const all[] = {&hopper, &coarse, &ieee, &float64};
     for (size_t i = 0; i < COUNT(all); i++)
         for (int64_t terms = 16; terms <= 4096; terms *= 2)
-            assert_true(mp_contract_gemm_bound(all[i], MP_BF16, 2 * terms, 1).rel > mp_contract_gemm_bound(all[i], MP_BF16, terms, 1).rel);
+            assert_true(mp_contract_gemm_bound(all[i], MP_BF16, 2 * terms, 1).rel >
+                        mp_contract_gemm_bound(all[i], MP_BF16, terms, 1).rel);
     assert_true(mp_contract_gemm_bound(&coarse, MP_BF16, 64, 1).rel > 1000 * mp_contract_gemm_bound(&hopper, MP_BF16, 64, 1).rel);
     assert_true(mp_contract_gemm_bound(&ieee, MP_BF16, 64, 1).rel > 1e8 * mp_contract_gemm_bound(&float64, MP_BF16, 64, 1).rel);
     assert_true(mp_contract_step_roundoff(&hopper) == 0x1p-24);
@@ -295,13 +364,22 @@ static void bounds_grow_with_the_sum_and_shrink_with_precision(void **unused) {
 static void the_text_names_every_promise(void **unused) {
     (void)unused;
     char text[512];
-    const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 25, .act_ulps = 1.5, .act_rounding = MP_ACT_GATE_ROUNDED,
-                                  .combine = MP_COMBINE_ELEMENT_DTYPE, .stable_align = true, .batch_invariant = true};
-    static const char *const words[] = {"L=16", "F=25", "1.5 ulp", "gate rounded", "element dtype", "stable", "not fixed", "batch invariant"};
+    const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
+                                  .group = 16,
+                                  .fraction_bits = 25,
+                                  .act_ulps = 1.5,
+                                  .act_rounding = MP_ACT_GATE_ROUNDED,
+                                  .combine = MP_COMBINE_ELEMENT_DTYPE,
+                                  .stable_align = true,
+                                  .batch_invariant = true};
+    static const char *const words[] = {"L=16",          "F=25",   "1.5 ulp",   "gate rounded",
+                                        "element dtype", "stable", "not fixed", "batch invariant"};
     mp_contract_text(&contract, text, sizeof text);
-    for (size_t i = 0; i < COUNT(words); i++) assert_non_null(strstr(text, words[i]));
+    for (size_t i = 0; i < COUNT(words); i++)
+        assert_non_null(strstr(text, words[i]));
     mp_contract_text(&(mp_contract){.accumulator = MP_ACC_IEEE_ANY_ORDER, .deterministic = true}, text, sizeof text);
-    assert_true(strstr(text, "IEEE") && strstr(text, "one rounding") && strstr(text, "scale then round") && strstr(text, "; deterministic"));
+    assert_true(strstr(text, "IEEE") && strstr(text, "one rounding") && strstr(text, "scale then round") &&
+                strstr(text, "; deterministic"));
 }
 
 int main(void) {
@@ -309,6 +387,8 @@ int main(void) {
         cmocka_unit_test(the_model_reproduces_measured_vectors),
         cmocka_unit_test(ieee_sums_in_any_order_stay_inside),
         cmocka_unit_test(tensor_cores_stay_inside),
+        cmocka_unit_test(the_worst_accumulation_is_nearly_the_bound),
+        cmocka_unit_test(subnormal_operands_are_paid_by_the_absolute_part),
         cmocka_unit_test(float64_sums_stay_inside),
         cmocka_unit_test(a_lost_product_is_outside),
         cmocka_unit_test(gamma_covers_compounded_roundings),

@@ -43,15 +43,19 @@ static mp_golden *record(const mp_case *c) {
     return golden;
 }
 
+static bool names_stage(const mp_check_result *check, int stage) {
+    char prefix[32];
+    const int length = snprintf(prefix, sizeof prefix, "%s: ", mp_stage_name((mp_stage)stage));
+    return check->answer == MP_FAILED && strncmp(check->text, prefix, (size_t)length) == 0;
+}
+
 /* The stages that a verdict blames: by their figures, or by name in a check's text. */
 static unsigned blamed_stages(const mp_verdict *v) {
     unsigned blamed = 0;
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
-        char prefix[32];
-        const int length = snprintf(prefix, sizeof prefix, "%s: ", mp_stage_name((mp_stage)s));
         if (v->stage[s].judged && v->stage[s].failed > 0) blamed |= 1u << s;
         for (int i = 0; i < MP_CHECK_COUNT; i++)
-            if (v->check[i].answer == MP_FAILED && strncmp(v->check[i].text, prefix, (size_t)length) == 0) blamed |= 1u << s;
+            if (names_stage(&v->check[i], s)) blamed |= 1u << s;
     }
     return blamed;
 }
@@ -72,8 +76,9 @@ static void print_row(const fault *f, const mp_verdict *v) {
 }
 
 static void the_honest_subject_passes(const fault *f, const mp_matrix_row *row, mp_run_options options, mp_verdict *v) {
-    mp_subject host;
-    assert_int_equal(mp_subject_open("host", &host, NULL), MP_OK);
+    fault honest = *f;
+    honest.plant = NULL;
+    mp_subject host = faulty_open(&honest);
     options.subject = &host;
     mp_run_case(row, &options, v);
     if (v->outcome != MP_PASS) fail_msg("%s: the honest subject gets %s: %s", f->name, mp_outcome_name(v->outcome), v->reason);
@@ -98,6 +103,10 @@ static void judge_fault(const fault *f) {
     for (int i = 0; i < MP_CHECK_COUNT; i++)
         if (missed & (1u << i)) fail_msg("%s: check %s did not fail; the reason is %s", f->name, mp_check_name((mp_check)i), v->reason);
     if (blamed != expected) fail_msg("%s: stages blamed %#x, expected %#x; the reason is %s", f->name, blamed, expected, v->reason);
+    for (int i = 0; i < MP_CHECK_COUNT; i++) { /* poison in align's integers shows as a dependence on old contents only */
+        if (f->stage == NO_STAGE || !(f->checks & (1u << i)) || (f->stage == MP_ALIGN && i == MP_CHECK_POISON)) continue;
+        if (!names_stage(&v->check[i], f->stage)) fail_msg("%s: check %s does not name the stage: %s", f->name, mp_check_name((mp_check)i), v->check[i].text);
+    }
     if (f->stage != NO_STAGE && f->checks & CHECK(BOUND)) assert_int_equal(mp_verdict_worst_stage(v), f->stage);
 
     the_honest_subject_passes(f, &matrix.rows[0], options, v);

@@ -1,0 +1,23 @@
+/* Single tensor-core instructions on given operands: what the device's arithmetic is, seen from outside. */
+#ifndef MP_KERNELS_PROBE_H
+#define MP_KERNELS_PROBE_H
+
+#include "kernels/cuda.h"
+
+/* A matrix instruction as PTX names it. */
+typedef struct mp_mma_instruction {
+    bool wgmma;         /* wgmma.mma_async m64n8, else mma.sync m16n8 */
+    const char *type;   /* of both operands: "bf16", "f16", "tf32", "e4m3", "e5m2", "s8" */
+    const char *result; /* the accumulator: "f32"; "f16" with f16 operands; "s32" with s8 */
+    int depth;          /* k of one instruction: 16, 16, 8, 32, 32, 32 */
+} mp_mma_instruction;
+
+/* wgmma exists on sm_90 alone; mma.sync takes 8-bit floats from sm_89 on. */
+bool mp_mma_supported(int architecture, const mp_mma_instruction *instruction);
+
+/* d[v] = a[v] . b[v] + c[v] for v < count, by `steps` instructions chained through the accumulator.
+ * a, b: [count, steps * depth] codes, one in each word; c, d: [count] bits of the accumulator's format. */
+mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c,
+                        int64_t count, uint32_t *d, mp_error *err);
+
+#endif

@@ -1,0 +1,237 @@
+#include "ref/tensorcore_gemm.h"
+
+#include "base/clones.h"
+#include "ref/gemm_f32.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { VALUES_AT = 64, PACK_K = 64 };
+
+/* A 16-bit float format: its exponent field begins at `shift`. */
+typedef struct layout {
+    int shift, largest_field, bias;
+} layout;
+
+/* What scaling did to a row of a or a column of w.
+ *   exponent  of the power of two taken out: the largest exponent, subnormals counting as the smallest normal number
+ *   small     a nonzero number lies more than 31 binary orders below the largest: without one, products at the floor are zeros
+ *   outside   Inf, NaN or extreme: packed as zeros, its results come from mp_tc_dot */
+typedef struct scaling {
+    int exponent;
+    bool small, outside;
+} scaling;
+
+/* A packed row of a begins with this; then come the scaled values [k] as float and their exponents [k] as four equal bytes. */
+typedef struct packed_row {
+    scaling scaled;
+    const uint16_t *codes;
+} packed_row;
+_Static_assert(sizeof(packed_row) <= VALUES_AT, "the header fits in front of the values");
+
+/* A packed panel of w: scaled values [k, columns] as float, exponents [k, columns] as bytes, then this. */
+typedef struct packed_panel {
+    scaling scaled[MP_TC_MAX_COLUMNS];
+    const uint16_t *codes; /* of the first column; the others follow each other */
+    int64_t count;
+} packed_panel;
+
+typedef struct tc_engine {
+    mp_gemm_f32_engine base;
+    const mp_tc_kernel *kernel;
+    const mp_tc_model *model;
+    layout format;
+    int64_t K, padded_k; /* padded_k: a multiple of the group */
+    int lowest_sum, highest_sum; /* of the exponents taken out of a row and a column: see mp_tc_gemm_with */
+    int64_t *redone;
+} tc_engine;
+
+/* exponent field of a code, 1 for subnormals, 0 for zero */
+static inline int field_of(const layout *f, uint16_t code) {
+    const int magnitude = code & 0x7FFF, field = magnitude >> f->shift;
+    return field ? field : magnitude != 0;
+}
+
+MP_CLONES static scaling survey(const layout *f, const uint16_t *codes, int64_t n) {
+    int largest = 0, smallest = f->largest_field;
+    for (int64_t i = 0; i < n; i++) {
+        const int field = field_of(f, codes[i]);
+        largest = field > largest ? field : largest;
+        smallest = field != 0 && field < smallest ? field : smallest;
+    }
+    const int exponent = largest ? largest - f->bias : 0;
+    return (scaling){.exponent = exponent,
+                     .small = smallest < largest - 31,
+                     .outside = largest == f->largest_field || exponent > 100 || exponent < -100}; /* so that 2^-exponent is a normal float */
+}
+
+/* values *= 2^-exponent; exponents as in ref/tensorcore_kernels.h, with `offset` 0 and `zero` MP_TC_ZERO_A for a, 127 and MP_TC_ZERO_W for w. */
+MP_CLONES static void scale(const layout *f, const scaling *s, const uint16_t *codes, int64_t n, int offset, int zero, float *values, int32_t *exponents) {
+    const uint32_t factor_bits = (uint32_t)(127 - s->exponent) << 23;
+    float factor;
+    memcpy(&factor, &factor_bits, sizeof factor);
+    for (int64_t i = 0; i < n; i++) {
+        const int field = field_of(f, codes[i]), relative = field - f->bias - s->exponent;
+        const int stored = (relative > MP_TC_LOWEST ? relative : MP_TC_LOWEST) + offset;
+        values[i] *= factor;
+        exponents[i] = field ? stored : zero;
+    }
+}
+
+static const tc_engine *tc(const mp_gemm_f32_engine *engine) {
+    return (const tc_engine *)engine;
+}
+
+static void pack_row(const mp_gemm_f32_engine *engine, const mp_tensor *a, int64_t row, void *packed) {
+    const tc_engine *e = tc(engine);
+    packed_row *header = packed;
+    float *values = (float *)((char *)packed + VALUES_AT);
+    int32_t *exponents = (int32_t *)(values + e->padded_k);
+    header->codes = (const uint16_t *)a->data + row * e->K;
+    header->scaled = survey(&e->format, header->codes, e->K);
+    memset(values, 0, (size_t)e->padded_k * sizeof *values);
+    memset(exponents, MP_TC_ZERO_A & 0xFF, (size_t)e->padded_k * sizeof *exponents);
+    if (header->scaled.outside) return;
+    mp_decode_row_f32(a->dtype, a->data, row * e->K, e->K, values);
+    scale(&e->format, &header->scaled, header->codes, e->K, 0, MP_TC_ZERO_A, values, exponents);
+    for (int64_t k = 0; k < e->K; k++) exponents[k] = (int32_t)((uint32_t)(exponents[k] & 0xFF) * 0x01010101u);
+}
+
+static packed_panel *panel_header(const tc_engine *e, const void *packed) {
+    return (packed_panel *)((char *)packed + (size_t)(e->padded_k * e->base.columns) * (sizeof(float) + 1));
+}
+
+static void pack_panel(const mp_gemm_f32_engine *engine, const mp_tensor *w, int64_t first, int64_t count, float *scratch, void *packed) {
+    const tc_engine *e = tc(engine);
+    const int64_t K = e->K, columns = e->base.columns;
+    packed_panel *header = panel_header(e, packed);
+    float *values = packed;
+    int8_t *exponents = (int8_t *)(values + e->padded_k * columns);
+    (void)scratch;
+    memset(packed, 0, engine->panel_bytes); /* MP_TC_ZERO_W is 0 */
+    header->codes = (const uint16_t *)w->data + first * K;
+    header->count = count;
+    for (int64_t n = 0; n < count; n++) header->scaled[n] = survey(&e->format, header->codes + n * K, K);
+    for (int64_t k0 = 0; k0 < K; k0 += PACK_K) /* a few lines of the panel at a time, so that the transposed stores stay in the cache */
+        for (int64_t n = 0; n < count; n++) {
+            const int64_t here = K - k0 < PACK_K ? K - k0 : PACK_K;
+            float value[PACK_K];
+            int32_t exponent[PACK_K];
+            if (header->scaled[n].outside) continue;
+            mp_decode_row_f32(w->dtype, w->data, (first + n) * K + k0, here, value);
+            scale(&e->format, &header->scaled[n], header->codes + n * K + k0, here, 127, MP_TC_ZERO_W, value, exponent);
+            for (int64_t k = 0; k < here; k++) {
+                values[(k0 + k) * columns + n] = value[k];
+                exponents[(k0 + k) * columns + n] = (int8_t)exponent[k];
+            }
+        }
+}
+
+/* The definition, on the operands as they came. */
+static float redo(const tc_engine *e, const uint16_t *a, const uint16_t *w) {
+    const int L = e->model->group;
+    uint32_t bits = 0;
+    for (int64_t k = 0; k < e->K; k += L) {
+        uint32_t x[MP_TC_MAX_GROUP] = {0}, y[MP_TC_MAX_GROUP] = {0};
+        for (int64_t i = 0; i < L && k + i < e->K; i++) {
+            x[i] = a[k + i];
+            y[i] = w[k + i];
+        }
+        bits = mp_tc_dot_add(e->model, x, y, bits);
+    }
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static float unscaled(float value, int exponent) {
+    const uint32_t factor_bits = (uint32_t)(127 + exponent) << 23;
+    float factor;
+    memcpy(&factor, &factor_bits, sizeof factor);
+    return value * factor;
+}
+
+static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *rows, const void *packed, float *result) {
+    const tc_engine *e = tc(engine);
+    const int64_t columns = e->base.columns;
+    const packed_panel *panel = panel_header(e, packed);
+    uint8_t doubt[MP_TC_MAX_ROWS * MP_TC_MAX_COLUMNS] = {0};
+    int64_t redone = 0;
+    memset(result, 0, (size_t)(count * columns) * sizeof *result);
+    const float *a = (const float *)((const char *)rows + VALUES_AT), *w = packed;
+    e->kernel->run(&(mp_tc_block){.group = e->model->group,
+                                  .fraction_bits = e->model->fraction_bits,
+                                  .groups = e->padded_k / e->model->group,
+                                  .rows = count,
+                                  .a = a,
+                                  .a_exponent = (const int32_t *)(a + e->padded_k),
+                                  .row_stride = (int64_t)(e->base.row_bytes / sizeof(float)),
+                                  .w = w,
+                                  .w_exponent = (const int8_t *)(w + e->padded_k * columns),
+                                  .acc = result,
+                                  .doubt = doubt});
+    for (int64_t r = 0; r < count; r++) {
+        const packed_row *row = (const packed_row *)((const char *)rows + (size_t)r * e->base.row_bytes);
+        for (int64_t n = 0; n < panel->count; n++) {
+            const scaling *column = &panel->scaled[n];
+            const int sum = row->scaled.exponent + column->exponent, reason = doubt[r * columns + n];
+            const bool floor_matters = (reason & MP_TC_AT_FLOOR) && (row->scaled.small || column->small);
+            if (row->scaled.outside || column->outside || sum < e->lowest_sum || sum > e->highest_sum || floor_matters || (reason & MP_TC_OVERFLOW)) {
+                result[r * columns + n] = redo(e, row->codes, panel->codes + n * e->K);
+                redone++;
+            } else {
+                result[r * columns + n] = unscaled(result[r * columns + n], sum);
+            }
+        }
+    }
+    if (redone && e->redone) {
+#pragma omp atomic
+        *e->redone += redone;
+    }
+}
+
+/* Why scaled results are right. Let s be the sum of the exponents taken out of a row and a column.
+ *   Floor: where no operand lies below 2^-31, a nonzero product is at least 2^-62, above the floor of 2^-63. A step at the floor then has zero products only, and
+ *     acc, a multiple of 2^(-62-F) of at most 24 bits, passes it unchanged, as it does in the model (F >= 23).
+ *   From below: terms are multiples of 2^(-63-F+s). For s >= F - 86 that is at least 2^-149: no result loses bits by being subnormal, and no term is as small
+ *     as zero_exponent or a subnormal accumulator's exponent of -126 matters: nonzero products have exponents of s - 62 >= F - 148 > -126.
+ *   From above: |acc| < 4*K*2^s never reaches 2^128 for s <= 126 - bits(K). */
+mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_gemm_problem *p, const mp_epilogue *epilogue,
+                          const int64_t *out_row, const mp_tensor *out, int64_t *redone, mp_error *err) {
+    static const layout bf16 = {7, 255, 127}, fp16 = {10, 31, 15};
+    const int64_t K = p->w->dim[2];
+    const mp_dtype dtype = model->a == MP_TC_BF16 ? MP_BF16 : MP_FP16;
+    if ((model->a != MP_TC_BF16 && model->a != MP_TC_FP16) || model->b != model->a || model->method != MP_TC_DIRECT || model->result_fraction_bits != 23 ||
+        model->fraction_bits < 23 || (int64_t)model->group << model->fraction_bits > INT64_C(1) << 29)
+        return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: bf16 or fp16 operands and float32 results of at most 16 terms at F=25 are computed");
+    if (p->a->dtype != dtype || p->w->dtype != dtype)
+        return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: operands %s and %s, the model's are %s", mp_dtype_name(p->a->dtype), mp_dtype_name(p->w->dtype),
+                       mp_dtype_name(dtype));
+    const int64_t padded_k = (K + model->group - 1) / model->group * model->group;
+    const size_t panel = (size_t)(padded_k * kernel->columns) * (sizeof(float) + 1) + sizeof(packed_panel);
+    const tc_engine engine = {.base = {.name = "tensor-core gemm",
+                                       .rows = MP_TC_MAX_ROWS,
+                                       .columns = kernel->columns,
+                                       .row_bytes = (VALUES_AT + 2 * (size_t)padded_k * sizeof(float) + 63) / 64 * 64,
+                                       .panel_bytes = (panel + 63) / 64 * 64,
+                                       .pack_row = pack_row,
+                                       .pack_panel = pack_panel,
+                                       .run = run},
+                              .kernel = kernel,
+                              .model = model,
+                              .format = dtype == MP_BF16 ? bf16 : fp16,
+                              .K = K,
+                              .padded_k = padded_k,
+                              .lowest_sum = model->fraction_bits - 86,
+                              .highest_sum = 126 - (64 - __builtin_clzll((uint64_t)K | 1)),
+                              .redone = redone};
+    if (redone) *redone = 0;
+    return mp_gemm_f32(&engine.base, p, epilogue, out_row, out, err);
+}
+
+mp_status mp_tc_gemm(const mp_tc_model *model, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
+                     const mp_tensor *out, mp_error *err) {
+    const mp_tc_kernel *kernel;
+    mp_tc_kernels(&kernel);
+    return mp_tc_gemm_with(kernel, model, problem, epilogue, out_row, out, NULL, err);
+}

@@ -1,0 +1,395 @@
+/* cli/: the program as its users meet it: exit codes, messages, reports, and what is left behind. MP_PROGRAM is the binary, MP_CASES the folder of matrices. */
+#include <dirent.h>
+#include <hdf5.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char folder[] = "/tmp/moeparity.XXXXXX"; /* the working directory of every command */
+static char out[1 << 16], err[1 << 16];         /* what the last command printed */
+
+static void read_into(char *text, size_t size, const char *path) {
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, size - 1, file)] = '\0';
+    fclose(file);
+}
+
+static void write_file(const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* Starts a shell command in a process group of its own; `moeparity` is the program. */
+static pid_t start(const char *command) {
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        setpgid(0, 0);
+        if (!freopen("out", "w", stdout) || !freopen("err", "w", stderr) || !freopen("/dev/null", "r", stdin)) _exit(126);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    assert_true(pid > 0);
+    setpgid(pid, pid);
+    return pid;
+}
+
+static int finish(pid_t pid) {
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    read_into(out, sizeof out, "out");
+    read_into(err, sizeof err, "err");
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int sh(const char *command) {
+    return finish(start(command));
+}
+
+static void expect(const char *command, int code, const char *in_out, const char *in_err) {
+    const int got = sh(command);
+    if (got != code || !strstr(out, in_out) || !strstr(err, in_err))
+        fail_msg("%s: exit %d instead of %d, or not '%s' in\n%s\nor not '%s' in\n%s", command, got, code, in_out, out, in_err, err);
+    if (code == 2) assert_null(strstr(out, "[OK]")); /* nothing was run */
+}
+
+static int count_of(const char *text, const char *part) {
+    int count = 0;
+    for (const char *p = strstr(text, part); p; p = strstr(p + 1, part)) count++;
+    return count;
+}
+
+static json_t *json_file(const char *path) {
+    json_error_t why;
+    json_t *json = json_load_file(path, 0, &why);
+    if (!json) fail_msg("%s:%d: %s", path, why.line, why.text);
+    return json;
+}
+
+static json_int_t total(const json_t *report, const char *name) {
+    return json_integer_value(json_object_get(json_object_get(report, "totals"), name));
+}
+
+#define MATRIX                                                                                                                     \
+    "groups:\n"                                                                                                                    \
+    "  - name: first\n"                                                                                                            \
+    "    axes: {M: [1, 2, 3], E: 2, topk: 1, K: 16, N: 8}\n"                                                                       \
+    "    pairs: [path=runner]\n"                                                                                                   \
+    "  - name: second & <third>\n"                                                                                                 \
+    "    axes: {M: 2, E: 2, topk: 2, K: 16, N: 8}\n"
+
+static int set_up(void **state) {
+    (void)state;
+    char path[8192];
+    if (!mkdtemp(folder) || chdir(folder)) return -1;
+    if (mkdir("bin", 0777) || symlink(MP_PROGRAM, "bin/moeparity")) return -1;
+    snprintf(path, sizeof path, "%s/bin:%s", folder, getenv("PATH"));
+    setenv("PATH", path, 1);
+    setenv("CASES", MP_CASES, 1);
+    setenv("CUDA_VISIBLE_DEVICES", "", 1); /* a machine with a GPU shall answer as one without */
+    unsetenv("MOEPARITY_REQUIRE_GPU");
+    write_file("ok.yaml", MATRIX);
+    write_file("broken.yaml", "groups: [\n");
+    write_file("key.yaml", "groups:\n  - name: a\n    axis: {M: 3}\n");
+    write_file("impossible.yaml", "groups:\n  - name: a\n    axes: {act: relu2}\n");
+    write_file("value.yaml", "groups:\n  - name: a\n    axes: {M: [1, many]}\n");
+    write_file("long.yaml", "groups:\n  - name: a\n    axes: {M: 256, seed: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]}\n");
+    write_file("junk.h5", "no HDF5");
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    char command[64];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return chdir("/") || system(command);
+}
+
+static void usage_errors(void **state) {
+    (void)state;
+    expect("moeparity", 2, "", "usage: moeparity COMMAND");
+    expect("moeparity frob", 2, "", "moeparity: unknown command 'frob'");
+    expect("moeparity run", 2, "", "moeparity: no cases: name a matrix file, or give --case");
+    expect("moeparity list", 2, "", "moeparity: no cases");
+    expect("moeparity run ok.yaml --frob", 2, "", "'--frob'");
+    expect("moeparity run ok.yaml --jobs", 2, "", "'--jobs'");
+    expect("moeparity run ok.yaml --jobs 0", 2, "", "moeparity: --jobs 0: expected a whole number from 1 to 64");
+    expect("moeparity run ok.yaml --repeat two", 2, "", "moeparity: --repeat two: expected a whole number");
+    expect("moeparity run ok.yaml --timeout 1s", 2, "", "moeparity: --timeout 1s: expected a whole number");
+    expect("moeparity run ok.yaml --subject nope", 2, "", "moeparity: unknown subject 'nope': expected ref, host, cuda or auto");
+    expect("moeparity run ok.yaml --subject host --against nope", 2, "", "moeparity: unknown subject 'nope'");
+    expect("moeparity run ok.yaml --tier huge", 2, "", "moeparity: unknown tier 'huge': expected smoke, ci or full");
+    expect("moeparity run ok.yaml --case M=2", 2, "", "moeparity: --case and the matrix file ok.yaml exclude each other");
+    expect("moeparity run ok.yaml --pair path=runner", 2, "", "moeparity: --pair goes with --case");
+    expect("moeparity show", 2, "", "usage: moeparity show");
+    expect("moeparity show --case M=4 --subject nope", 2, "", "unknown subject 'nope'");
+    expect("moeparity doctor now", 2, "", "moeparity: doctor takes no argument, not 'now'");
+    expect("moeparity bench", 2, "", "usage: moeparity bench");
+    expect("moeparity bench frob", 2, "", "usage: moeparity bench");
+    expect("moeparity golden", 2, "", "usage: moeparity golden");
+    expect("moeparity golden frob a.h5", 2, "", "usage: moeparity golden");
+    expect("moeparity golden diff a.h5", 2, "", "usage: moeparity golden");
+    expect("moeparity golden record a.h5", 2, "", "moeparity: no cases");
+}
+
+static void help_is_no_error(void **state) {
+    (void)state;
+    expect("moeparity --help", 0, "exit codes: 0 all judged cases passed", "");
+    expect("moeparity --version", 0, "moeparity ", "");
+    static const char *const commands[] = {"run", "list", "show", "golden", "bench", "doctor"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char command[64];
+        snprintf(command, sizeof command, "moeparity %s --help", commands[i]);
+        expect(command, 0, "usage: moeparity ", "");
+        assert_string_equal(err, "");
+    }
+}
+
+static void bad_matrices_and_cases(void **state) {
+    (void)state;
+    expect("moeparity run none.yaml", 2, "", "moeparity: none.yaml: No such file or directory; expected a matrix file");
+    expect("moeparity run broken.yaml", 2, "", "moeparity: broken.yaml:2: not YAML");
+    expect("moeparity run key.yaml", 2, "", "moeparity: key.yaml:3: group: unknown key 'axis'; expected one of name, tier, model, axes");
+    expect("moeparity run value.yaml", 2, "", "moeparity: value.yaml:3: ");
+    expect("moeparity run impossible.yaml", 2, "", "moeparity: impossible.yaml:2: group 'a': 'M=32 topk=2 act=relu2' is impossible");
+    assert_non_null(strstr(err, "act=relu2 has no gated form: add gated=0"));
+    expect("moeparity run ok.yaml none.yaml", 2, "", "none.yaml");
+    expect("moeparity list ok.yaml --match M=99", 2, "", "moeparity: no case left of 4: tier ci, match M=99");
+    expect("moeparity run ok.yaml --match M=99", 2, "", "moeparity: no case left of 4");
+    expect("moeparity run ok.yaml --match size=1", 2, "", "moeparity: unknown field 'size'");
+    expect("moeparity run --case M=0", 2, "", "moeparity: case 'M=0': M=0: expected an integer from 1 to 2147483647");
+    expect("moeparity run --case topq=2", 2, "", "unknown field 'topq', did you mean 'topk'?");
+    expect("moeparity run --case M", 2, "", "'M': expected name=value");
+    expect("moeparity run --case act=tanh", 2, "", "act=tanh: expected silu, gelu, gelu_tanh");
+    expect("moeparity run --case 'mode=no_combine rsf=2'", 2, "", "mode=no_combine gives unscaled rows: use rsf=1");
+    expect("moeparity run --case M=4 --pair path=walker", 2, "", "path=walker");
+    expect("moeparity show --case act=relu2", 2, "", "add gated=0");
+    expect("moeparity bench reference --case M=0", 2, "", "M=0: expected");
+}
+
+static void bad_goldens(void **state) {
+    (void)state;
+    expect("moeparity golden record whole.h5 ok.yaml --subject host", 0, "recorded M=1", "");
+    expect("head -c 3000 whole.h5 > cut.h5; moeparity golden verify cut.h5", 2, "", "moeparity: cut.h5: truncated or corrupted HDF5 file of 3000 bytes");
+    expect("moeparity run ok.yaml --subject host --golden cut.h5", 2, "", "moeparity: cut.h5: truncated");
+    expect("moeparity golden ls junk.h5", 2, "", "moeparity: junk.h5: not an HDF5 file (7 bytes); expected a golden file");
+    expect("moeparity golden diff whole.h5 junk.h5", 2, "", "moeparity: junk.h5: not an HDF5 file");
+    expect("moeparity golden verify none.h5", 2, "", "moeparity: none.h5: No such file or directory; expected a golden file");
+    H5Fclose(H5Fcreate("foreign.h5", H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
+    expect("moeparity golden verify foreign.h5", 2, "", "moeparity: foreign.h5: ");
+    expect("moeparity golden verify whole.h5 --match M=77", 2, "", "moeparity: no case left of 4");
+    expect("moeparity golden record nowhere/a.h5 ok.yaml --subject host", 2, "", "moeparity: cannot create nowhere/a.h5: No such file or directory");
+}
+
+static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
+    (void)state;
+    expect("moeparity run ok.yaml --subject host --json nowhere/a.json", 2, "", "moeparity: cannot write nowhere/a.json: nowhere: No such file or directory");
+    expect("moeparity run ok.yaml --subject host --junit /dev/full", 2, "", "moeparity: cannot write /dev/full: it exists and is not a regular file");
+    expect("moeparity run ok.yaml --subject host --json .", 2, "", "moeparity: cannot write .: it exists and is not a regular file");
+}
+
+static void no_temporary_files(void) {
+    DIR *here = opendir(".");
+    assert_non_null(here);
+    for (const struct dirent *entry = readdir(here); entry; entry = readdir(here)) assert_null(strstr(entry->d_name, ".tmp."));
+    closedir(here);
+}
+
+/* A limit on the size of files is a full disk that needs no disk. */
+static void a_full_disk(void **state) {
+    (void)state;
+    char old[64];
+    write_file("full.json", "old");
+    expect("trap '' XFSZ; ulimit -f 1; moeparity run ok.yaml --subject host --json full.json > /dev/null", 3, "", "to full.json.tmp.");
+    assert_non_null(strstr(err, "File too large"));
+    read_into(old, sizeof old, "full.json");
+    assert_string_equal(old, "old");
+    expect("trap '' XFSZ; ulimit -f 1; moeparity golden record full.h5 ok.yaml --subject host > /dev/null", 2, "", "full.h5");
+    assert_int_equal(access("full.h5", F_OK), -1);
+    no_temporary_files();
+}
+
+static void without_a_gpu(void **state) {
+    (void)state;
+    expect("moeparity run ok.yaml --subject cuda", 77, "4 cases: 0 passed, 0 failed, 4 skipped", "");
+    assert_int_equal(count_of(out, "[SKIP]"), 4);
+    assert_non_null(strstr(out, "  skipped 4: "));
+    expect("MOEPARITY_REQUIRE_GPU=1 moeparity run ok.yaml --subject cuda", 3, "4 skipped", "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped");
+    expect("MOEPARITY_REQUIRE_GPU=1 moeparity run ok.yaml --subject host", 0, "4 passed", "");
+    expect("moeparity golden record gpu.h5 ok.yaml --subject cuda", 77, "", "moeparity: ");
+    assert_int_equal(access("gpu.h5", F_OK), -1);
+    expect("moeparity show --case M=4 --subject cuda", 77, "", "moeparity: ");
+    expect("moeparity bench kernels", 77, "", "moeparity: ");
+    expect("moeparity doctor", 0, "every case of subject cuda will be skipped: ", "");
+    expect("moeparity run ok.yaml", 0, "4 passed", ""); /* auto */
+}
+
+static void lists_and_shows(void **state) {
+    (void)state;
+    expect("moeparity list ok.yaml", 0, "M=1 E=2 topk=1 K=16 N=8 act=silu\n", "");
+    assert_int_equal(count_of(out, "\n"), 4);
+    expect("moeparity list ok.yaml --match 'M=2 topk>1'", 0, "M=2 E=2 topk=2 K=16 N=8 act=silu\n", "");
+    assert_int_equal(count_of(out, "\n"), 1);
+    expect("moeparity list ok.yaml --pairs", 0, "    = path=runner\n", "");
+    expect("moeparity show --case 'M=4 act=gelu' --subject host", 0, "case      M=4 topk=2 act=gelu\n", "");
+    expect("moeparity show --fields", 0, "topk=2  experts per token", "");
+}
+
+/* Enough of XML for what the report writes: every tag that opens closes, in order. */
+static void assert_well_formed(const char *text) {
+    char open_tags[64][64];
+    int depth = 0, elements = 0;
+    for (const char *p = strchr(text, '<'); p; p = strchr(p, '<')) {
+        const char *end = strchr(p, '>');
+        assert_non_null(end);
+        char name[64] = "";
+        sscanf(p + 1 + (p[1] == '/'), "%63[a-z]", name);
+        if (p[1] == '/') {
+            assert_true(depth > 0);
+            assert_string_equal(open_tags[--depth], name);
+        } else if (p[1] != '?') {
+            elements++;
+            for (const char *q = strchr(p, '&'); q && q < end; q = strchr(q + 1, '&'))
+                assert_true(q[1] == '#' || !strncmp(q, "&amp;", 5) || !strncmp(q, "&lt;", 4) || !strncmp(q, "&gt;", 4) || !strncmp(q, "&quot;", 6));
+            if (end[-1] != '/') strcpy(open_tags[depth++], name);
+            assert_true(depth < 64);
+        }
+        p = end;
+    }
+    assert_int_equal(depth, 0);
+    assert_true(elements > 1);
+}
+
+static void reports_agree_with_the_list(void **state) {
+    (void)state;
+    static const char *const matrices[] = {"ok.yaml", "$CASES/seed.yaml --tier smoke"};
+    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) {
+        static char command[256], xml[1 << 20], names[1 << 16];
+        snprintf(command, sizeof command, "moeparity list %s", matrices[i]);
+        expect(command, 0, "M=", "");
+        strcpy(names, out);
+        const int rows = count_of(names, "\n");
+        snprintf(command, sizeof command, "moeparity run %s --subject host --jobs 2 --json r.json --junit r.xml", matrices[i]);
+        expect(command, 0, "0 failed, 0 skipped, 0 crashed, 0 timed out", "");
+        assert_int_equal(count_of(out, "[OK]"), rows);
+        json_t *report = json_file("r.json");
+        assert_int_equal(total(report, "cases"), rows);
+        assert_int_equal(total(report, "passed"), rows);
+        assert_int_equal(total(report, "exit_code"), 0);
+        const json_t *verdicts = json_object_get(report, "verdicts");
+        assert_int_equal(json_array_size(verdicts), rows);
+        char *line = strtok(names, "\n");
+        for (int r = 0; r < rows; r++, line = strtok(NULL, "\n")) /* in the list's order, whatever the number of workers */
+            assert_string_equal(json_string_value(json_object_get(json_array_get(verdicts, (size_t)r), "name")), line);
+        json_decref(report);
+        read_into(xml, sizeof xml, "r.xml");
+        assert_well_formed(xml);
+        assert_int_equal(count_of(xml, "<testcase "), rows);
+    }
+}
+
+/* The last element of the output of the golden's first case gets another last bit. */
+static void change_a_bit(const char *path) {
+    unsigned char data[4096];
+    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), set = H5Dopen2(file, "M=1 E=2 topk=1 K=16 N=8 act=silu/out", H5P_DEFAULT);
+    assert_true(set >= 0);
+    const hid_t type = H5Dget_type(set);
+    assert_true(H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0);
+    data[15 * H5Tget_size(type)] ^= 1;
+    assert_true(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0);
+    H5Tclose(type);
+    H5Dclose(set);
+    H5Fclose(file);
+}
+
+static void goldens_come_back_and_a_changed_bit_is_found(void **state) {
+    (void)state;
+    expect("moeparity golden record a.h5 ok.yaml --subject host", 0, "recorded M=2 E=2 topk=2", "");
+    expect("moeparity golden ls a.h5", 0, "M=2 E=2 topk=2 K=16 N=8 act=silu: 7 tensors in full", "");
+    expect("moeparity golden verify a.h5 --subject host", 0, "4 cases: 4 passed", "");
+    assert_int_equal(count_of(out, "golden=equal"), 4);
+    expect("moeparity golden record b.h5 ok.yaml --subject host && moeparity golden diff a.h5 b.h5", 0, "equal\n", "");
+    expect("moeparity golden record c.h5 ok.yaml --subject host --match M=3 && moeparity golden diff a.h5 c.h5", 1, "M=1", "");
+
+    change_a_bit("b.h5");
+    expect("moeparity golden diff a.h5 b.h5", 1, "out", "");
+    expect("moeparity run ok.yaml --subject host --golden b.h5", 1, "1 failed", "");
+    expect("moeparity golden verify b.h5 --subject host", 1, "4 cases: 3 passed, 1 failed", "");
+    assert_non_null(strstr(out, "golden: out: 1 of 1 rows differ"));
+
+    char *repro = strstr(out, "repro: ");
+    assert_non_null(repro);
+    char command[2048];
+    snprintf(command, sizeof command, "%s", repro + strlen("repro: "));
+    command[strcspn(command, "\n")] = '\0';
+    expect(command, 1, "1 case: 0 passed, 1 failed", "");
+    assert_non_null(strstr(out, "golden: out: 1 of 1 rows differ"));
+}
+
+/* Waits until the command has printed `text`, then interrupts its whole group as a terminal does. */
+static int interrupt_after(const char *command, const char *text) {
+    const pid_t pid = start(command);
+    for (int i = 0; i < 3000; i++) {
+        read_into(out, sizeof out, "out");
+        if (strstr(out, text)) break;
+        usleep(10000);
+    }
+    kill(-pid, SIGINT);
+    return finish(pid);
+}
+
+static void ctrl_c_leaves_a_valid_report(void **state) {
+    (void)state;
+    assert_int_equal(interrupt_after("exec moeparity run long.yaml --subject host --json i.json --junit i.xml", "[OK]"), 3);
+    assert_non_null(strstr(out, "interrupted"));
+    json_t *report = json_file("i.json");
+    const json_t *verdicts = json_object_get(report, "verdicts");
+    assert_in_range(json_array_size(verdicts), 1, 15);
+    assert_int_equal(total(report, "cases"), json_array_size(verdicts));
+    assert_int_equal(total(report, "passed"), json_array_size(verdicts));
+    assert_true(json_is_true(json_object_get(json_object_get(report, "run"), "interrupted")));
+    assert_string_equal(json_string_value(json_object_get(json_array_get(verdicts, 0), "outcome")), "PASS");
+    json_decref(report);
+    char xml[1 << 16];
+    read_into(xml, sizeof xml, "i.xml");
+    assert_well_formed(xml);
+    no_temporary_files();
+}
+
+static void ctrl_c_during_verify_is_no_success(void **state) {
+    (void)state;
+    expect("moeparity golden record long.h5 long.yaml --subject host", 0, "recorded", "");
+    assert_int_equal(interrupt_after("exec moeparity golden verify long.h5 --subject host", "[OK]"), 3);
+    assert_non_null(strstr(out, "interrupted"));
+    assert_null(strstr(out, "16 passed"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(usage_errors),
+        cmocka_unit_test(help_is_no_error),
+        cmocka_unit_test(bad_matrices_and_cases),
+        cmocka_unit_test(bad_goldens),
+        cmocka_unit_test(unwritable_reports_stop_the_run_before_it_starts),
+        cmocka_unit_test(a_full_disk),
+        cmocka_unit_test(without_a_gpu),
+        cmocka_unit_test(lists_and_shows),
+        cmocka_unit_test(reports_agree_with_the_list),
+        cmocka_unit_test(goldens_come_back_and_a_changed_bit_is_found),
+        cmocka_unit_test(ctrl_c_leaves_a_valid_report),
+        cmocka_unit_test(ctrl_c_during_verify_is_no_success),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

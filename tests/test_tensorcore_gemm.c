@@ -1,0 +1,249 @@
+/* The fast GEMM against the definition, bit by bit. MP_TC_GROUPS=100000000 in the environment runs that many groups of each model instead of the usual number. */
+#include "ref/tensorcore_gemm.h"
+#include "tests/ref_support.h"
+
+#include <omp.h>
+
+/* --- random operands -------------------------------------------------------------------------------------------------------- */
+
+/*  MODERATE  exponents as in real tensors            WIDE   up to 50 binary orders apart, zeros now and then
+ *  SCALED    rows and columns of very different size  SPARSE few nonzeros: products of a step are often all zero
+ *  CANCEL    the second half of a row is minus the first, almost     FULL   largest significands and one sign: int32 sums overflow
+ *  EDGES     moderate with zeros, subnormals, Inf and NaN            ANY    uniformly random codes */
+typedef enum family { MODERATE, WIDE, SCALED, SPARSE, CANCEL, FULL, EDGES, ANY, FAMILIES } family;
+
+static uint16_t encode(mp_dtype dtype, bool negative, int exponent, uint32_t fraction) {
+    const int bits = dtype == MP_BF16 ? 7 : 10, bias = dtype == MP_BF16 ? 127 : 15;
+    int field = exponent + bias;
+    if (field < 0) field = 0; /* subnormal */
+    if (field > 2 * bias) field = 2 * bias;
+    return (uint16_t)((uint32_t)negative << 15 | (uint32_t)field << bits | (fraction & ((1u << bits) - 1)));
+}
+
+/* One row of operands, [K]. */
+static void random_row(rng *r, mp_dtype dtype, family f, int64_t K, uint16_t *codes) {
+    const int reach = dtype == MP_BF16 ? 75 : 14, shift = f == SCALED ? (int)random_below(r, 2 * reach) - reach : 0;
+    const int spread = f == WIDE ? (dtype == MP_BF16 ? 50 : 28) : 8;
+    for (int64_t k = 0; k < K; k++) {
+        const uint32_t any = random_bits(r);
+        const bool negative = any & 1;
+        codes[k] = encode(dtype, negative, shift - (int)random_below(r, spread), any >> 1);
+        const int64_t choice = random_below(r, 1000);
+        switch (f) {
+        case WIDE:
+            if (choice < 100) codes[k] = 0;
+            break;
+        case SPARSE:
+            if (choice < 970) codes[k] = (uint16_t)(any << 15);
+            break;
+        case CANCEL: /* within a step of 16, of 8 and of 4 */
+            if (k % 4 >= 2 && choice < 950) codes[k] = codes[k - 2] ^ 0x8000;
+            break;
+        case FULL:
+            codes[k] = k < 16 ? encode(dtype, false, 0, k ? 0 : any >> 1) : encode(dtype, false, 0, choice < 2 ? 0 : UINT32_MAX);
+            if (k > 0 && k < 16) codes[k] = 0;
+            break;
+        case EDGES:
+            if (choice < 60) codes[k] = (uint16_t)(any << 15);                          /* zero */
+            else if (choice < 90) codes[k] = encode(dtype, negative, -200, any >> 1);   /* subnormal */
+            else if (choice < 91) codes[k] = encode(dtype, negative, 200, any >> 1);    /* largest exponent */
+            else if (choice < 92 && any & 2) codes[k] = (uint16_t)(any << 15 | (dtype == MP_BF16 ? 0x7F80 : 0x7C00) | (any & 4 ? any >> 25 : 0));
+            break;
+        case ANY: codes[k] = (uint16_t)any; break;
+        default: break;
+        }
+    }
+}
+
+/* What a pair of operands meets in the same place matters to CANCEL: equal columns make equal products. */
+static void random_columns(rng *r, mp_dtype dtype, family f, int64_t n, int64_t K, uint16_t *codes) {
+    for (int64_t i = 0; i < n; i++) {
+        random_row(r, dtype, f == CANCEL ? MODERATE : f, K, codes + i * K);
+        for (int64_t k = 0; f == CANCEL && k < K; k++)
+            if (k % 4 >= 2) codes[i * K + k] = codes[i * K + k - 2];
+    }
+}
+
+/* --- the definition --------------------------------------------------------------------------------------------------------- */
+
+static float definition(const mp_tc_model *m, const mp_tensor *a, int64_t a_row, const mp_tensor *w, int64_t w_row) {
+    const int64_t K = w->dim[2];
+    const uint16_t *x = (const uint16_t *)a->data + a_row * K, *y = (const uint16_t *)w->data + w_row * K;
+    uint32_t *codes = allocated(2 * K, sizeof *codes);
+    for (int64_t k = 0; k < K; k++) {
+        codes[k] = x[k];
+        codes[K + k] = y[k];
+    }
+    const uint32_t bits = mp_tc_dot(m, K, codes, codes + K, 0);
+    free(codes);
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static const struct {
+    int sm;
+    mp_tc_input input;
+    mp_dtype dtype;
+} MODELS[] = {{90, MP_TC_BF16, MP_BF16}, {90, MP_TC_FP16, MP_FP16}, {80, MP_TC_BF16, MP_BF16}, {80, MP_TC_FP16, MP_FP16}, {70, MP_TC_FP16, MP_FP16}};
+
+static mp_tc_model model_of(size_t i) {
+    mp_tc_model m;
+    assert_true(mp_tc_find(MODELS[i].sm, MP_TC_MMA, MODELS[i].input, MODELS[i].input, &m));
+    return m;
+}
+
+static int64_t groups_wanted(void) {
+    const char *text = getenv("MP_TC_GROUPS");
+    return text ? strtoll(text, NULL, 10) : 250000;
+}
+
+/* --- tests ------------------------------------------------------------------------------------------------------------------ */
+
+/* M x N results of K terms by every kernel. Returns the share of results that the definition had to supply. */
+static double compare_kernels(const mp_tc_model *m, mp_dtype dtype, family f, int64_t M, int64_t N, int64_t K, rng *r) {
+    mp_tensor a = allocated_tensor(dtype, M, K, 0), w = allocated_tensor(dtype, 1, N, K);
+    mp_tensor expected = allocated_tensor(MP_FP32, M, N, 0), out = allocated_tensor(MP_FP32, M, N, 0);
+    int64_t *row = allocated(M, sizeof *row), redone, all_redone = 0;
+    int32_t *ids = allocated(M, sizeof *ids);
+    for (int64_t i = 0; i < M; i++) {
+        row[i] = i;
+        random_row(r, dtype, f, K, (uint16_t *)a.data + i * K);
+    }
+    random_columns(r, dtype, f, N, K, w.data);
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int64_t i = 0; i < M; i++)
+        for (int64_t n = 0; n < N; n++) ((float *)expected.data)[i * N + n] = definition(m, &a, i, &w, n);
+
+    const mp_gemm_problem problem = {&a, row, &w, ids, M};
+    const mp_tc_kernel *kernels;
+    const int count = mp_tc_kernels(&kernels);
+    for (int k = 0; k < count; k++) {
+        mp_error err;
+        memset(out.data, 0x55, mp_tensor_bytes(&out));
+        assert_int_equal(mp_tc_gemm_with(&kernels[k], m, &problem, &(mp_epilogue){0}, NULL, &out, &redone, &err), MP_OK);
+        all_redone += redone;
+        for (int64_t i = 0; i < M * N; i++) {
+            const uint32_t got = ((const uint32_t *)out.data)[i], want = ((const uint32_t *)expected.data)[i];
+            if (got != want)
+                fail_msg("%s, %s, L=%d F=%d, family %d, K=%lld, row %lld, column %lld: %08X, expected %08X", kernels[k].name, mp_dtype_name(dtype), m->group,
+                         m->fraction_bits, f, (long long)K, (long long)(i / N), (long long)(i % N), got, want);
+        }
+    }
+    mp_tensor_free(&a);
+    mp_tensor_free(&w);
+    mp_tensor_free(&expected);
+    mp_tensor_free(&out);
+    free(row);
+    free(ids);
+    return (double)all_redone / (double)(count * M * N);
+}
+
+static void every_kernel_has_the_bits_of_the_definition(void **state) {
+    (void)state;
+    static const double most_redone[] = {[MODERATE] = 0, [WIDE] = 0.1, [SCALED] = 0.4, [SPARSE] = 0, [CANCEL] = 0, [FULL] = 1, [EDGES] = 1, [ANY] = 1};
+    rng r = {1};
+    for (size_t i = 0; i < COUNT(MODELS); i++) {
+        const mp_tc_model m = model_of(i);
+        for (family f = 0; f < FAMILIES; f++) {
+            double redone = 0;
+            int64_t rounds = 0;
+            for (int64_t groups = 0; groups < groups_wanted() / FAMILIES; rounds++) {
+                const int64_t M = 1 + random_below(&r, 40), N = 1 + random_below(&r, 150), K = 1 + random_below(&r, f == ANY ? 40 : 130);
+                redone += compare_kernels(&m, MODELS[i].dtype, f, M, N, K, &r);
+                groups += M * N * ((K + m.group - 1) / m.group);
+            }
+            if (redone / (double)rounds > most_redone[f]) fail_msg("family %d: the definition had to supply %g of the results", f, redone / (double)rounds);
+        }
+    }
+}
+
+/* One full step on top of an accumulator just below 2 exceeds 2^31 units: found, not wrapped around. */
+static void int32_overflow_is_found(void **state) {
+    (void)state;
+    const mp_tc_model m = model_of(0);
+    rng r = {2};
+    const double redone = compare_kernels(&m, MP_BF16, FULL, 20, 70, 32, &r);
+    assert_true(redone > 0.1); /* of the kernels with int32 sums; the portable one adds in int64 */
+}
+
+/* Everything around the kernel: experts, slots in any order, filtered slots, rows without a slot, bias, router weights, every output format, tails. */
+static void a_grouped_gemm(mp_dtype dtype, mp_dtype out_dtype, bool with_bias, bool with_weights, int threads) {
+    enum { E = 3, SLOTS = 90, N = 77, K = 53, ROWS = 100 };
+    rng r = {3};
+    const mp_tc_model m = model_of(dtype == MP_BF16 ? 0 : 1);
+    mp_tensor a = allocated_tensor(dtype, SLOTS, K, 0), w = allocated_tensor(dtype, E, N, K), bias = allocated_tensor(dtype, E, N, 0);
+    mp_tensor out = allocated_tensor(out_dtype, ROWS, N, 0), expected = allocated_tensor(out_dtype, ROWS, N, 0);
+    int64_t a_row[SLOTS], order[ROWS], out_row[SLOTS];
+    int32_t ids[SLOTS];
+    float weights[SLOTS];
+    random_order(&r, a_row, SLOTS);
+    random_order(&r, order, ROWS);
+    for (int64_t t = 0; t < SLOTS; t++) random_row(&r, dtype, MODERATE, K, (uint16_t *)a.data + t * K);
+    random_columns(&r, dtype, MODERATE, E * N, K, w.data);
+    random_columns(&r, dtype, MODERATE, E, N, bias.data);
+    for (int64_t t = 0; t < SLOTS; t++) {
+        ids[t] = (int32_t)random_below(&r, E + 1) - 1;
+        out_row[t] = t % 10 == 9 ? -1 : order[t];
+        weights[t] = (float)random_unit(&r);
+    }
+    for (int64_t t = 0; t < SLOTS; t++)
+        for (int64_t n = 0; n < N && out_row[t] >= 0; n++) {
+            float value = ids[t] < 0 ? 0 : definition(&m, &a, a_row[t], &w, ids[t] * N + n);
+            if (ids[t] >= 0 && with_bias) value += (float)mp_decode(dtype, bias.data, ids[t] * N + n);
+            if (ids[t] >= 0 && with_weights) value *= weights[t];
+            mp_encode(out_dtype, expected.data, out_row[t] * N + n, (double)value);
+        }
+
+    mp_error err;
+    const mp_gemm_problem problem = {&a, a_row, &w, ids, SLOTS};
+    const mp_epilogue epilogue = {with_bias ? &bias : NULL, with_weights ? weights : NULL};
+    omp_set_num_threads(threads);
+    assert_int_equal(mp_tc_gemm(&m, &problem, &epilogue, out_row, &out, &err), MP_OK);
+    assert_true(same_memory(&out, &expected)); /* rows without a slot still hold the poison both began with */
+    mp_tensor_free(&a);
+    mp_tensor_free(&w);
+    mp_tensor_free(&bias);
+    mp_tensor_free(&out);
+    mp_tensor_free(&expected);
+}
+
+static void grouped_gemm_with_everything(void **state) {
+    (void)state;
+    static const mp_dtype outs[] = {MP_BF16, MP_FP16, MP_FP32};
+    const int threads = omp_get_max_threads();
+    for (int dtype = 0; dtype < 2; dtype++)
+        for (size_t o = 0; o < COUNT(outs); o++)
+            for (int variant = 0; variant < 4; variant++)
+                for (int t = 1; t <= 3; t++) a_grouped_gemm(dtype ? MP_FP16 : MP_BF16, outs[o], variant & 1, variant & 2, t);
+    omp_set_num_threads(threads);
+}
+
+/* The model has no word for it, or other operands than the tensors: refused, nothing computed. */
+static void what_cannot_be_computed_is_refused(void **state) {
+    (void)state;
+    mp_error err;
+    mp_tensor a = allocated_tensor(MP_BF16, 1, 32, 0), w = allocated_tensor(MP_BF16, 1, 1, 32), out = allocated_tensor(MP_FP32, 1, 1, 0);
+    const int64_t row = 0;
+    const int32_t id = 0;
+    const mp_gemm_problem problem = {&a, &row, &w, &id, 1};
+    mp_tc_model m = model_of(1);
+    assert_int_equal(mp_tc_gemm(&m, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "bf16"));
+    assert_true(mp_tc_find(90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E4M3, &m));
+    assert_int_equal(mp_tc_gemm(&m, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_EUNSUPPORTED);
+    assert_int_equal(*(const uint32_t *)out.data, MP_POISON_A);
+    mp_tensor_free(&a);
+    mp_tensor_free(&w);
+    mp_tensor_free(&out);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kernel_has_the_bits_of_the_definition),
+        cmocka_unit_test(int32_overflow_is_found),
+        cmocka_unit_test(grouped_gemm_with_everything),
+        cmocka_unit_test(what_cannot_be_computed_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
