@@ -1,15 +1,17 @@
-/* moeparity bench reference | kernels. */
+/* moeparity bench reference | predict | kernels. */
 #include "cli/common.h"
 
 #include "kernels/bench.h"
 #include "ref/bench.h"
 #include "ref/blas.h"
+#include "ref/host.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 static const char help[] = "usage: moeparity bench reference [--case TEXT]              [M=70000 topk=2 act=silu]\n"
+                           "       moeparity bench predict [--case TEXT]                [M=70000 topk=2 act=silu]\n"
                            "       moeparity bench kernels [--case TEXT] [--repeat N]   [M=16384 topk=8 E=128 K=2048 N=768]\n";
 
 /* The program's largest resident size so far. */
@@ -39,6 +41,29 @@ static mp_status bench_reference(const mp_case *c, int repeat, mp_error *err) {
     return MP_OK;
 }
 
+/* Multiply-adds of the tensor-core model beside dgemm's on the same cores, then what each stage of a whole prediction takes. */
+static mp_status bench_predict(const mp_case *c, int repeat, mp_error *err) {
+    mp_predict_bench_result r;
+    mp_config config;
+    mp_inputs in = {0};
+    mp_trace trace = {0};
+    (void)repeat;
+    mp_status status = mp_predict_bench(c, &r, err);
+    if (status != MP_OK) return status;
+    printf("%-10s %14s %14s   (1e9 multiply-adds a second)\n", "kernel", "one thread", "all threads");
+    for (int i = 0; i < r.kernels; i++)
+        printf("%-10s %14.2f %14.2f   %.2f of linear, %.2f of dgemm\n", r.kernel[i].name, r.kernel[i].one_thread * 1e-9, r.kernel[i].all_threads * 1e-9,
+               r.kernel[i].all_threads / (r.kernel[i].one_thread * r.threads), r.kernel[i].all_threads / r.dgemm_all_threads);
+    printf("%-10s %14.2f %14.2f   %s, %d threads\n", "dgemm", r.dgemm_one_thread * 1e-9, r.dgemm_all_threads * 1e-9, mp_blas_name(), r.threads);
+    status = mp_config_resolve(c, "", &config, err);
+    if (status == MP_OK) status = mp_inputs_create(c, &in, err);
+    if (status == MP_OK) status = mp_host_run(c, &in, config.up.block_size_m, MP_POISON_A, &trace, err);
+    for (int s = 0; s < MP_STAGE_COUNT && status == MP_OK; s++) printf("%-10s %11.3f s\n", mp_stage_name((mp_stage)s), trace.stage_ns[s] * 1e-9);
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+    return status;
+}
+
 static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
     mp_cuda *cuda = NULL;
     mp_cuda_bench_result r;
@@ -63,7 +88,7 @@ int mp_cmd_bench(int argc, char **argv) {
     static const struct {
         const char *name, *default_case;
         mp_status (*run)(const mp_case *c, int repeat, mp_error *err);
-    } benches[] = {{"reference", "M=70000 topk=2 act=silu", bench_reference}, {"kernels", "M=16384 topk=8 E=128 K=2048 N=768", bench_kernels}};
+    } benches[] = {{"reference", "M=70000 topk=2 act=silu", bench_reference}, {"predict", "M=70000 topk=2 act=silu", bench_predict}, {"kernels", "M=16384 topk=8 E=128 K=2048 N=768", bench_kernels}};
     const char *text = NULL;
     int64_t repeat = 10;
     mp_error err = {0};

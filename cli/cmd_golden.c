@@ -63,7 +63,8 @@ static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, 
     mp_status status = mp_subject_open(a->subject, &subject, err);
     if (status != MP_OK) return status;
     mp_cli_run_info(a->argc, a->argv, &info);
-    mp_provenance who = {.origin = "executed"};
+    mp_provenance who = {0};
+    snprintf(who.origin, sizeof who.origin, "%s", strcmp(subject.name, "host") == 0 ? "predicted sm_90" : "executed");
     snprintf(who.version, sizeof who.version, "%s", info.version);
     snprintf(who.commit, sizeof who.commit, "%s", info.commit);
     snprintf(who.subject, sizeof who.subject, "%s", subject.name);

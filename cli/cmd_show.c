@@ -51,7 +51,8 @@ static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     free(fields);
     json_decref(json);
     mp_contract_text(&contract, text, sizeof text);
-    printf("subject   %s\ncontract  %s\n", subject->name, text);
+    static const char *const bits[] = {"not compared: the prediction itself, or arithmetic without a model", "predicted, differences are reported", "predicted, equality is required"};
+    printf("subject   %s\ncontract  %s\nbits      %s\n", subject->name, text, bits[contract.bits]);
     mp_tile_text(&config.up, up);
     mp_tile_text(&config.down, down);
     printf("config    gate_up %s, down %s (%s)%s%s\n", up, down, config.source, config.warning[0] ? "; " : "", config.warning);

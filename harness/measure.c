@@ -39,6 +39,7 @@ void mp_measure_merge(mp_measure *into, const mp_measure *from) {
         f->worst_bound = g->worst_bound;
     }
     f->max_ratio = sticky_max(f->max_ratio, g->max_ratio);
+    f->max_error_ulps = fmax(f->max_error_ulps, g->max_error_ulps);
     if (from->nan_failures && (into->first_nan < 0 || from->first_nan < into->first_nan)) {
         into->first_nan = from->first_nan;
         into->nan_got = from->nan_got;
@@ -92,6 +93,7 @@ void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t
         f->worst_bound = bound;
     }
     f->max_ratio = sticky_max(f->max_ratio, ratio);
+    if (isfinite(e->value) && isfinite(error)) f->max_error_ulps = fmax(f->max_error_ulps, error / (2 * mp_half_ulp(dtype, e->value)));
     if (isnan(error)) {
         if (m->nan_failures++ == 0 || index < m->first_nan) {
             m->first_nan = index;
@@ -116,7 +118,7 @@ enum { BLOCK = 64 };
 typedef struct block {
     double got[BLOCK], error[BLOCK], bound[BLOCK], ratio[BLOCK];
     int64_t plain, failed, equal; /* counts */
-    double max_abs, max_ratio, sums[3];
+    double max_abs, max_ratio, max_ulps, sums[3];
 } block;
 
 /* The loops of mp_measure_element without its special cases, for the compiler to vectorise. Half an ulp comes from the exponent bits of the reach; the
@@ -125,7 +127,7 @@ MP_CLONES static void measure_block(block *b, const mp_format *f, int n, const d
     const double smallest = ldexp(1.0, f->emin), unit = ldexp(1.0, -f->precision), large = f->max_finite / 4;
     const double shift = 0x1.8p52;
     int64_t plain = 0, failed = 0, equal = 0;
-    double max_abs = 0, max_ratio = 0, e2 = 0, b2 = 0, v2 = 0;
+    double max_abs = 0, max_ratio = 0, max_ulps = 0, e2 = 0, b2 = 0, v2 = 0;
     for (int i = 0; i < n; i++) {
         const double v = value[i], reach = fabs(v) + error[i], floor_of_reach = reach > smallest ? reach : smallest;
         const double size = fabs(v) > smallest ? fabs(v) : smallest;
@@ -146,6 +148,8 @@ MP_CLONES static void measure_block(block *b, const mp_format *f, int n, const d
         equal += b->got[i] == nearest;
         max_abs = err > max_abs ? err : max_abs;
         max_ratio = ratio > max_ratio ? ratio : max_ratio;
+        const double ulps = err / ulp;
+        max_ulps = ulps > max_ulps ? ulps : max_ulps;
         b->error[i] = err;
         b->bound[i] = bound;
         b->ratio[i] = ratio;
@@ -158,6 +162,7 @@ MP_CLONES static void measure_block(block *b, const mp_format *f, int n, const d
     b->equal = equal;
     b->max_abs = max_abs;
     b->max_ratio = max_ratio;
+    b->max_ulps = max_ulps;
     b->sums[0] = e2;
     b->sums[1] = b2;
     b->sums[2] = v2;
@@ -185,6 +190,7 @@ void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t pos
         f->failed += b.failed;
         f->bit_equal += b.equal;
         f->max_abs = sticky_max(f->max_abs, b.max_abs);
+        f->max_error_ulps = fmax(f->max_error_ulps, b.max_ulps);
         for (int k = 0; k < 3; k++) sums[k] += b.sums[k];
         if (f->worst_index < 0 || b.max_ratio >= f->max_ratio) {
             int i = 0;

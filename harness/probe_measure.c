@@ -359,5 +359,6 @@ void mp_measurement_text(const mp_measurement *m, char *text, size_t size) {
              "L=%d %s, c %s, F=%d %s, result %d bits %s, e_zero %s, hidden bits %s, subnormal operands %s, results %s, zero %s, NaN %s", m->group,
              m->ascending ? "ascending" : emulated ? "k mod 4 in {0,1} first" : "in another order", m->c_fused == MP_NO ? "added last" : "fused",
              m->fraction_bits, mp_rounding_kind_name(m->alignment), m->result_bits, mp_rounding_kind_name(m->rounding), e_zero,
-             mp_seen_name(m->hidden_bits), m->subnormal_operands == MP_YES ? "kept" : "flushed", m->subnormal_results == MP_YES ? "kept" : "flushed", zero, nan);
+             mp_seen_name(m->hidden_bits), m->subnormal_operands == MP_YES ? "kept" : "flushed",
+             m->subnormal_results == MP_YES ? "kept" : "flushed", zero, nan);
 }

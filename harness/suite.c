@@ -5,6 +5,7 @@
 #include "ref/blas.h"
 
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,7 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { START_TIMEOUT_SECONDS = 900 }; /* opening a subject includes compiling the kernels of all cases */
+enum {
+    START_TIMEOUT_SECONDS = 900, /* opening a subject includes compiling the kernels of all cases */
+    REPLY_SECONDS = 30           /* for the rest of a message whose first byte has come */
+};
 
 #define NO_MORE_CASES UINT64_MAX
 
@@ -43,8 +47,13 @@ static bool write_all(int fd, const void *data, size_t size) {
     return true;
 }
 
-static bool read_all(int fd, void *data, size_t size) {
+/* Reads `size` bytes, none later than the deadline: a peer may hang in the middle of a message. */
+static bool read_all(int fd, void *data, size_t size, double deadline) {
     for (char *p = data; size > 0;) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        const double left = deadline - seconds_now();
+        if (left <= 0) return false;
+        if (poll(&ready, 1, left < 1 ? (int)(left * 1000) + 1 : 1000) <= 0) continue;
         const ssize_t n = read(fd, p, size);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return false;
@@ -64,11 +73,11 @@ static bool send_json(int fd, json_t *json) {
     return sent;
 }
 
-static json_t *receive_json(int fd) {
+static json_t *receive_json(int fd, double deadline) {
     uint32_t length = 0;
-    if (!read_all(fd, &length, sizeof length) || length == 0 || length > (64u << 20)) return NULL;
+    if (!read_all(fd, &length, sizeof length, deadline) || length == 0 || length > (64u << 20)) return NULL;
     char *text = malloc(length);
-    json_t *json = text && read_all(fd, text, length) ? json_loadb(text, length, 0, NULL) : NULL;
+    json_t *json = text && read_all(fd, text, length, deadline) ? json_loadb(text, length, 0, NULL) : NULL;
     free(text);
     return json;
 }
@@ -124,7 +133,7 @@ static _Noreturn void worker_main(int requests, int replies, const mp_matrix *ma
     const mp_run_options options = run_options(o, &subject, &against, golden);
     mp_verdict *v = malloc(sizeof *v);
     uint64_t index;
-    while (v && read_all(requests, &index, sizeof index) && index != NO_MORE_CASES) {
+    while (v && read_all(requests, &index, sizeof index, (double)INFINITY) && index != NO_MORE_CASES) {
         mp_run_case(&matrix->rows[index], &options, v);
         if (!send_json(replies, mp_verdict_to_json(v))) break;
     }
@@ -189,7 +198,7 @@ static mp_status worker_start(worker *w, const mp_matrix *matrix, const mp_suite
         return mp_fail(err, MP_EIO, "cannot start a worker: %s", strerror(errno));
     }
     *w = (worker){.pid = pid, .requests = request[1], .replies = reply[0]};
-    json_t *hello = wait_readable(w->replies, seconds_now() + START_TIMEOUT_SECONDS) ? receive_json(w->replies) : NULL;
+    json_t *hello = wait_readable(w->replies, seconds_now() + START_TIMEOUT_SECONDS) ? receive_json(w->replies, seconds_now() + REPLY_SECONDS) : NULL;
     int status = MP_EDEVICE;
     const char *text = "", *subject = "", *device = "", *versions = "", *blas = "";
     mp_status result;
@@ -223,10 +232,17 @@ static void verdict_without_worker(const mp_matrix_row *row, const mp_suite_opti
     mp_repro(row, &options, v->repro, sizeof v->repro);
 }
 
+/* Collects a worker that broke off its reply; one that is not dead within a second hangs in the middle of it, and is killed. */
 static void describe_death(pid_t pid, char *text, size_t size) {
     int status = 0;
-    pid_t ended;
-    while ((ended = waitpid(pid, &status, 0)) < 0 && errno == EINTR) {}
+    pid_t ended = 0;
+    for (int tenths = 0; tenths < 10 && (ended = waitpid(pid, &status, WNOHANG)) == 0; tenths++) usleep(100000);
+    if (ended == 0) {
+        kill(pid, SIGKILL);
+        while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+        snprintf(text, size, "the worker hung in the middle of its verdict");
+        return;
+    }
     if (ended == pid && WIFSIGNALED(status))
         snprintf(text, size, "the worker died of signal %d (%s)%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
                  WTERMSIG(status) == SIGKILL ? ": out of memory?" : "");
@@ -237,7 +253,7 @@ static void describe_death(pid_t pid, char *text, size_t size) {
 /* Takes the reply of a worker that has something to read, or finds that it died. */
 static void collect(worker *w, const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *v) {
     mp_error err = {0};
-    json_t *json = receive_json(w->replies);
+    json_t *json = receive_json(w->replies, seconds_now() + REPLY_SECONDS);
     w->busy = false;
     if (!json) {
         char reason[200];

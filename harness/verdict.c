@@ -66,7 +66,7 @@ static const field stage_fields[] = {
     FIELD(BOOL, mp_stage_figures, judged),      FIELD(INT64, mp_stage_figures, compared),
     FIELD(INT64, mp_stage_figures, failed),     FIELD(INT64, mp_stage_figures, bit_equal),
     FIELD(REAL, mp_stage_figures, max_abs),     FIELD(REAL, mp_stage_figures, max_ratio),
-    FIELD(REAL, mp_stage_figures, max_row_rms), FIELD(INT64, mp_stage_figures, worst_index),
+    FIELD(REAL, mp_stage_figures, max_error_ulps), FIELD(REAL, mp_stage_figures, max_row_rms), FIELD(INT64, mp_stage_figures, worst_index),
     FIELD(REAL, mp_stage_figures, worst_value), FIELD(REAL, mp_stage_figures, worst_expected),
     FIELD(REAL, mp_stage_figures, worst_bound), FIELD(REAL, mp_stage_figures, time_ns),
     FIELD(INT64, mp_stage_figures, predicted),  FIELD(INT64, mp_stage_figures, mispredicted),

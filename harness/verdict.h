@@ -38,6 +38,7 @@ typedef struct mp_stage_figures {
     int64_t bit_equal;    /* elements whose bits equal the rounded float64 result */
     double max_abs;       /* max |subject - float64|; NaN-sticky */
     double max_ratio;     /* max error/bound; NaN-sticky; > 1 fails */
+    double max_error_ulps; /* max error in ulps of dtype at the float64 value, over the finite elements */
     double max_row_rms;   /* max over rows of rms(error)/rms(value) */
     int64_t worst_index;  /* flat index (route order) of max_ratio */
     double worst_value, worst_expected, worst_bound;

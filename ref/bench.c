@@ -3,6 +3,7 @@
 #include "ref/blas.h"
 #include "ref/host.h"
 #include "ref/pipeline.h"
+#include "ref/tensorcore_gemm.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -93,6 +94,61 @@ mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) 
     if (status == MP_OK) status = time_gemms(&few, &view, &trace, MP_ENGINE_PLAIN, true, &seconds, err);
     r->plain_gflops = 2 * operations_per_token * (double)few.M / seconds * 1e-9;
     mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+    return status;
+}
+
+/* Best of three rounds, or of as many as two seconds allow. */
+static mp_status time_prediction(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_gemm_problem *p, const mp_tensor *out, double *rate,
+                                 mp_error *err) {
+    int64_t slots = 0;
+    for (int64_t t = 0; t < p->slots; t++) slots += p->topk_ids[t] >= 0;
+    const double operations = (double)slots * (double)p->w->dim[1] * (double)p->w->dim[2];
+    const double first = seconds_now();
+    *rate = 0;
+    for (int round = 0; round == 0 || (round < PEAK_ROUNDS && seconds_now() - first < 2); round++) {
+        const double start = seconds_now();
+        const mp_status status = mp_tc_gemm_with(kernel, model, p, &(mp_epilogue){0}, NULL, out, NULL, err);
+        if (status != MP_OK) return status;
+        const double r = operations / (seconds_now() - start);
+        if (r > *rate) *rate = r;
+    }
+    return MP_OK;
+}
+
+mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *r, mp_error *err) {
+    const mp_tc_input input = c->dtype == MP_BF16 ? MP_TC_BF16 : MP_TC_FP16;
+    const mp_tc_kernel *kernels;
+    mp_tc_model model;
+    if (c->scope != MP_SCOPE_ALL || c->layout != MP_ROUTE || (c->dtype != MP_BF16 && c->dtype != MP_FP16))
+        return mp_fail(err, MP_EINPUT, "bench predict needs scope=all, layout=route and dtype bf16 or fp16");
+    if (!mp_tc_find(90, MP_TC_WGMMA, input, input, &model)) return mp_fail(err, MP_EINTERNAL, "no sm_90 model of %s", mp_dtype_name(c->dtype));
+    const int threads = omp_get_max_threads();
+    *r = (mp_predict_bench_result){.threads = threads, .kernels = mp_tc_kernels(&kernels)};
+    mp_inputs in = {0};
+    mp_slot_map map = {0};
+    mp_tensor out = mp_tensor_shape(c->dtype, 2, mp_case_slots(c), mp_case_w1_rows(c), 1);
+    mp_status status = mp_inputs_create(c, &in, err);
+    if (status == MP_OK) status = mp_slot_map_create(c, NULL, &map, err);
+    if (status == MP_OK) status = mp_tensor_alloc(&out, MP_POISON_A, err);
+    if (status == MP_OK) {
+        const mp_gemm_problem gate_up = mp_gate_up_problem(&in, map.x_row, mp_case_slots(c));
+        for (int alone = 0; alone < 2; alone++) {
+            omp_set_num_threads(alone ? 1 : threads);
+            for (int i = 0; i < r->kernels && status == MP_OK; i++) {
+                r->kernel[i].name = kernels[i].name;
+                status = time_prediction(&kernels[i], &model, &gate_up, &out, alone ? &r->kernel[i].one_thread : &r->kernel[i].all_threads, err);
+            }
+            double *dgemm = alone ? &r->dgemm_one_thread : &r->dgemm_all_threads;
+            if (status == MP_OK && mp_blas_load(NULL) == MP_OK) {
+                status = dgemm_peak(dgemm, err);
+                *dgemm *= 0.5e9; /* a multiply-add is two operations */
+            }
+        }
+        omp_set_num_threads(threads);
+    }
+    mp_tensor_free(&out);
+    free(map.memory);
     mp_inputs_destroy(&in);
     return status;
 }

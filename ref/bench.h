@@ -1,4 +1,4 @@
-/* Speed of the float64 reference on this machine, as ratios measured in one run. */
+/* Speed of the CPU's GEMMs on this machine, the float64 reference and the predicted bits, beside dgemm measured in the same run. */
 #ifndef MP_REF_BENCH_H
 #define MP_REF_BENCH_H
 
@@ -16,5 +16,19 @@ typedef struct mp_ref_bench_result {
 
 /* scope=all only, else MP_EINPUT. MP_EUNSUPPORTED without OpenBLAS. */
 mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *result, mp_error *err);
+
+/* Speed of the predicted bits (ref/tensorcore_gemm.h, sm_90): multiply-adds a second. */
+enum { MP_PREDICT_KERNELS = 3 };
+typedef struct mp_predict_bench_result {
+    int threads, kernels;
+    struct {
+        const char *name;
+        double one_thread, all_threads;
+    } kernel[MP_PREDICT_KERNELS];
+    double dgemm_one_thread, dgemm_all_threads; /* OpenBLAS in float64 on the same cores, also in multiply-adds; 0 where it is missing */
+} mp_predict_bench_result;
+
+/* Times the gate_up GEMM of the case with every micro-kernel this CPU can run, best of up to three rounds. scope=all, layout=route, bf16 or fp16, else MP_EINPUT. */
+mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *result, mp_error *err);
 
 #endif

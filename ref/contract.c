@@ -6,7 +6,6 @@
 void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     static const char *const rounding[] = {"one rounding", "gate rounded"};
     static const char *const combine[] = {"scale then round", "round then scale", "element dtype"};
-    static const char *const bits[] = {"not predicted", "predicted, reported", "as predicted"};
     char accumulator[64] = "";
     switch (contract->accumulator) {
     case MP_ACC_IEEE_ANY_ORDER: snprintf(accumulator, sizeof accumulator, "IEEE fp32 any order"); break;
@@ -15,10 +14,10 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
         break;
     case MP_ACC_FLOAT64: snprintf(accumulator, sizeof accumulator, "float64"); break;
     }
-    snprintf(text, size, "accumulator: %s; activation: %g ulp, %s; combine: %s; align: %s; %s; %s; bits: %s", accumulator, contract->act_ulps,
+    snprintf(text, size, "accumulator: %s; activation: %g ulp, %s; combine: %s; align: %s; %s; %s", accumulator, contract->act_ulps,
              rounding[contract->act_rounding], combine[contract->combine], contract->stable_align ? "stable" : "any order",
              contract->deterministic ? "deterministic" : "order of additions not fixed",
-             contract->batch_invariant ? "batch invariant" : "may depend on the batch", bits[contract->bits]);
+             contract->batch_invariant ? "batch invariant" : "may depend on the batch");
 }
 
 double mp_contract_step_roundoff(const mp_contract *contract) {

@@ -33,7 +33,7 @@ typedef struct mp_contract {
     mp_bits_promise bits;
 } mp_contract;
 
-/* "TENSOR_CORE L=16 F=25, act 2 ulp, ..." for `show`, reports and goldens. */
+/* The arithmetic in words, for `show`, reports and goldens: equal texts promise equal bits. What is done about the prediction (bits) is not part of it. */
 void mp_contract_text(const mp_contract *contract, char *text, size_t size);
 
 /* Error of an accumulation of `terms` products whose magnitudes sum to mass: |computed - exact| <= rel*mass + abs.

@@ -56,8 +56,9 @@ static term multiply(const term *a, const term *b) {
     return t;
 }
 
-/* floor(value * 2^shift) */
+/* floor(value * 2^shift); a zero may come with any shift */
 static uint64_t shifted(uint64_t value, int shift) {
+    if (value == 0) return 0;
     if (shift >= 0) return value << shift;
     return shift > -64 ? value >> -shift : 0;
 }
@@ -196,7 +197,7 @@ bool mp_tc_find(int sm, mp_tc_instruction instruction, mp_tc_input a, mp_tc_inpu
                                .group = TABLE[i].group,
                                .fraction_bits = TABLE[i].fraction_bits,
                                .result_fraction_bits = TABLE[i].result_fraction_bits,
-                               .zero_exponent = MP_TC_ZERO_EXPONENT, /* measured on sm_90: an all-zero product sits at the weight of 2^-133, not at its operands' exponents */
+                               .zero_exponent = MP_TC_ZERO_EXPONENT,
                                .method = TABLE[i].method,
                                .measured = sm == 90 && a != MP_TC_S8};
         return true;

@@ -16,20 +16,20 @@ typedef struct layout {
 /* What scaling did to a row of a or a column of w.
  *   exponent  of the power of two taken out: the largest exponent, subnormals counting as the smallest normal number
  *   small     a nonzero number lies more than 31 binary orders below the largest: without one, products at the floor are zeros
- *   outside   Inf, NaN or extreme: packed as zeros, its results come from mp_tc_dot */
+ *   special   Inf or NaN: packed as zeros, its results come from mp_tc_dot */
 typedef struct scaling {
     int exponent;
-    bool small, outside;
+    bool small, special;
 } scaling;
 
-/* A packed row of a begins with this; then come the scaled values [k] as float and their exponents [k] as four equal bytes. */
+/* A packed row of a begins with this; then come the scaled values [k], their exponents [k] and the signs [groups]. */
 typedef struct packed_row {
     scaling scaled;
     const uint16_t *codes;
 } packed_row;
 _Static_assert(sizeof(packed_row) <= VALUES_AT, "the header fits in front of the values");
 
-/* A packed panel of w: scaled values [k, columns] as float, exponents [k, columns] as bytes, then this. */
+/* A packed panel of w: scaled values [k, columns], exponents [k, columns], signs [groups, columns], then this. */
 typedef struct packed_panel {
     scaling scaled[MP_TC_MAX_COLUMNS];
     const uint16_t *codes; /* of the first column; the others follow each other */
@@ -62,18 +62,25 @@ MP_CLONES static scaling survey(const layout *f, const uint16_t *codes, int64_t 
     const int exponent = largest ? largest - f->bias : 0;
     return (scaling){.exponent = exponent,
                      .small = smallest < largest - 31,
-                     .outside = largest == f->largest_field || exponent > 100 || exponent < -100}; /* so that 2^-exponent is a normal float */
+                     .special = largest == f->largest_field};
 }
 
-/* values *= 2^-exponent; exponents as in ref/tensorcore_kernels.h, with `offset` 0 and `zero` MP_TC_ZERO_A for a, 127 and MP_TC_ZERO_W for w. */
-MP_CLONES static void scale(const layout *f, const scaling *s, const uint16_t *codes, int64_t n, int offset, int zero, float *values, int32_t *exponents) {
-    const uint32_t factor_bits = (uint32_t)(127 - s->exponent) << 23;
-    float factor;
-    memcpy(&factor, &factor_bits, sizeof factor);
+static double power_of_two(int exponent) {
+    const uint64_t bits = (uint64_t)(1023 + exponent) << 52;
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* A row or column in the form of ref/tensorcore_kernels.h: for a `factor` is 1, `offset` 0 and `zero` MP_TC_ZERO_A; for w they are 1+d, 127, MP_TC_ZERO_W. */
+MP_CLONES static void scale(const layout *f, const scaling *s, const uint16_t *codes, int64_t n, double factor, int offset, int zero, const float *in,
+                            double *values, int32_t *exponents) {
+    const double scaled = power_of_two(-s->exponent) * factor;
     for (int64_t i = 0; i < n; i++) {
         const int field = field_of(f, codes[i]), relative = field - f->bias - s->exponent;
         const int stored = (relative > MP_TC_LOWEST ? relative : MP_TC_LOWEST) + offset;
-        values[i] *= factor;
+        const double tiny = codes[i] & 0x8000 ? -MP_TC_ZERO_VALUE : MP_TC_ZERO_VALUE;
+        values[i] = field ? (double)in[i] * scaled : tiny;
         exponents[i] = field ? stored : zero;
     }
 }
@@ -82,48 +89,77 @@ static const tc_engine *tc(const mp_gemm_f32_engine *engine) {
     return (const tc_engine *)engine;
 }
 
+/* Bit i: code i is negative. */
+static uint16_t signs(const uint16_t *codes, int64_t n) {
+    uint16_t mask = 0;
+    for (int64_t i = 0; i < n; i++) mask = (uint16_t)(mask | codes[i] >> 15 << i);
+    return mask;
+}
+
+/* Behind the last k come zeros. */
 static void pack_row(const mp_gemm_f32_engine *engine, const mp_tensor *a, int64_t row, void *packed) {
     const tc_engine *e = tc(engine);
+    const int64_t K = e->K, L = e->model->group;
     packed_row *header = packed;
-    float *values = (float *)((char *)packed + VALUES_AT);
+    double *values = (double *)((char *)packed + VALUES_AT);
     int32_t *exponents = (int32_t *)(values + e->padded_k);
-    header->codes = (const uint16_t *)a->data + row * e->K;
-    header->scaled = survey(&e->format, header->codes, e->K);
-    memset(values, 0, (size_t)e->padded_k * sizeof *values);
-    memset(exponents, MP_TC_ZERO_A & 0xFF, (size_t)e->padded_k * sizeof *exponents);
-    if (header->scaled.outside) return;
-    mp_decode_row_f32(a->dtype, a->data, row * e->K, e->K, values);
-    scale(&e->format, &header->scaled, header->codes, e->K, 0, MP_TC_ZERO_A, values, exponents);
-    for (int64_t k = 0; k < e->K; k++) exponents[k] = (int32_t)((uint32_t)(exponents[k] & 0xFF) * 0x01010101u);
+    uint16_t *negative = (uint16_t *)(exponents + e->padded_k);
+    header->codes = (const uint16_t *)a->data + row * K;
+    header->scaled = survey(&e->format, header->codes, K);
+    for (int64_t k = 0; k < e->padded_k; k += PACK_K) {
+        const int64_t here = e->padded_k - k < PACK_K ? e->padded_k - k : PACK_K, filled = K - k < here ? K - k : here;
+        uint16_t codes[PACK_K] = {0};
+        float in[PACK_K] = {0};
+        if (!header->scaled.special) {
+            memcpy(codes, header->codes + k, (size_t)filled * sizeof *codes);
+            mp_decode_row_f32(a->dtype, codes, 0, filled, in);
+        }
+        scale(&e->format, &header->scaled, codes, here, 1, 0, MP_TC_ZERO_A, in, values + k, exponents + k);
+        for (int64_t i = 0; i < here; i++) exponents[k + i] = (int32_t)((uint32_t)(exponents[k + i] & 0xFF) * 0x01010101u);
+        for (int64_t i = 0; i < here; i += L) negative[(k + i) / L] = signs(codes + i, L);
+    }
+}
+
+/* Bytes of a packed panel in front of its header. */
+static size_t panel_data_bytes(const tc_engine *e) {
+    const size_t terms = (size_t)(e->padded_k * e->base.columns);
+    return terms * (sizeof(double) + 1) + terms / (size_t)e->model->group * sizeof(uint16_t);
 }
 
 static packed_panel *panel_header(const tc_engine *e, const void *packed) {
-    return (packed_panel *)((char *)packed + (size_t)(e->padded_k * e->base.columns) * (sizeof(float) + 1));
+    return (packed_panel *)((char *)packed + panel_data_bytes(e));
 }
 
 static void pack_panel(const mp_gemm_f32_engine *engine, const mp_tensor *w, int64_t first, int64_t count, float *scratch, void *packed) {
     const tc_engine *e = tc(engine);
-    const int64_t K = e->K, columns = e->base.columns;
+    const int64_t K = e->K, L = e->model->group, columns = e->base.columns;
     packed_panel *header = panel_header(e, packed);
-    float *values = packed;
+    double *values = packed;
     int8_t *exponents = (int8_t *)(values + e->padded_k * columns);
+    uint16_t *negative = (uint16_t *)(exponents + e->padded_k * columns);
     (void)scratch;
-    memset(packed, 0, engine->panel_bytes); /* MP_TC_ZERO_W is 0 */
     header->codes = (const uint16_t *)w->data + first * K;
     header->count = count;
     for (int64_t n = 0; n < count; n++) header->scaled[n] = survey(&e->format, header->codes + n * K, K);
-    for (int64_t k0 = 0; k0 < K; k0 += PACK_K) /* a few lines of the panel at a time, so that the transposed stores stay in the cache */
-        for (int64_t n = 0; n < count; n++) {
-            const int64_t here = K - k0 < PACK_K ? K - k0 : PACK_K;
-            float value[PACK_K];
+    for (int64_t k = 0; k < e->padded_k; k += PACK_K) /* a few lines of the panel at a time, so that the transposed stores stay in the cache */
+        for (int64_t n = 0; n < columns; n++) {
+            const int64_t here = e->padded_k - k < PACK_K ? e->padded_k - k : PACK_K, filled = K - k < here ? K - k : here;
+            const scaling none = {0};
+            const bool zeros = n >= count || header->scaled[n].special;
+            uint16_t codes[PACK_K] = {0};
+            float in[PACK_K] = {0};
+            double value[PACK_K];
             int32_t exponent[PACK_K];
-            if (header->scaled[n].outside) continue;
-            mp_decode_row_f32(w->dtype, w->data, (first + n) * K + k0, here, value);
-            scale(&e->format, &header->scaled[n], header->codes + n * K + k0, here, 127, MP_TC_ZERO_W, value, exponent);
-            for (int64_t k = 0; k < here; k++) {
-                values[(k0 + k) * columns + n] = value[k];
-                exponents[(k0 + k) * columns + n] = (int8_t)exponent[k];
+            if (!zeros) {
+                memcpy(codes, header->codes + n * K + k, (size_t)filled * sizeof *codes);
+                mp_decode_row_f32(w->dtype, codes, 0, filled, in);
             }
+            scale(&e->format, zeros ? &none : &header->scaled[n], codes, here, 1 + 0x1p-30, 127, MP_TC_ZERO_W, in, value, exponent);
+            for (int64_t i = 0; i < here; i++) {
+                values[(k + i) * columns + n] = value[i];
+                exponents[(k + i) * columns + n] = (int8_t)exponent[i];
+            }
+            for (int64_t i = 0; i < here; i += L) negative[(k + i) / L * columns + n] = signs(codes + i, L);
         }
 }
 
@@ -144,43 +180,41 @@ static float redo(const tc_engine *e, const uint16_t *a, const uint16_t *w) {
     return value;
 }
 
-static float unscaled(float value, int exponent) {
-    const uint32_t factor_bits = (uint32_t)(127 + exponent) << 23;
-    float factor;
-    memcpy(&factor, &factor_bits, sizeof factor);
-    return value * factor;
-}
-
 static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *rows, const void *packed, float *result) {
     const tc_engine *e = tc(engine);
     const int64_t columns = e->base.columns;
     const packed_panel *panel = panel_header(e, packed);
-    uint8_t doubt[MP_TC_MAX_ROWS * MP_TC_MAX_COLUMNS] = {0};
+    const double *a = (const double *)((const char *)rows + VALUES_AT), *w = packed;
+    const int32_t *a_exponent = (const int32_t *)(a + e->padded_k);
+    const int8_t *w_exponent = (const int8_t *)(w + e->padded_k * columns);
+    double acc[MP_TC_MAX_ROWS * MP_TC_MAX_COLUMNS] = {0};
+    uint8_t at_floor[MP_TC_MAX_ROWS * MP_TC_MAX_COLUMNS] = {0};
     int64_t redone = 0;
-    memset(result, 0, (size_t)(count * columns) * sizeof *result);
-    const float *a = (const float *)((const char *)rows + VALUES_AT), *w = packed;
     e->kernel->run(&(mp_tc_block){.group = e->model->group,
                                   .fraction_bits = e->model->fraction_bits,
                                   .groups = e->padded_k / e->model->group,
                                   .rows = count,
+                                  .row_bytes = e->base.row_bytes,
                                   .a = a,
-                                  .a_exponent = (const int32_t *)(a + e->padded_k),
-                                  .row_stride = (int64_t)(e->base.row_bytes / sizeof(float)),
+                                  .a_exponent = a_exponent,
+                                  .a_sign = (const uint16_t *)(a_exponent + e->padded_k),
                                   .w = w,
-                                  .w_exponent = (const int8_t *)(w + e->padded_k * columns),
-                                  .acc = result,
-                                  .doubt = doubt});
+                                  .w_exponent = w_exponent,
+                                  .w_sign = (const uint16_t *)(w_exponent + e->padded_k * columns),
+                                  .acc = acc,
+                                  .at_floor = at_floor});
     for (int64_t r = 0; r < count; r++) {
         const packed_row *row = (const packed_row *)((const char *)rows + (size_t)r * e->base.row_bytes);
         for (int64_t n = 0; n < panel->count; n++) {
             const scaling *column = &panel->scaled[n];
-            const int sum = row->scaled.exponent + column->exponent, reason = doubt[r * columns + n];
-            const bool floor_matters = (reason & MP_TC_AT_FLOOR) && (row->scaled.small || column->small);
-            if (row->scaled.outside || column->outside || sum < e->lowest_sum || sum > e->highest_sum || floor_matters || (reason & MP_TC_OVERFLOW)) {
+            const int sum = row->scaled.exponent + column->exponent;
+            const bool floor_matters = at_floor[r * columns + n] && (row->scaled.small || column->small);
+            const bool scale_matters = sum < e->lowest_sum || sum > e->highest_sum;
+            if (row->scaled.special || column->special || scale_matters || floor_matters) {
                 result[r * columns + n] = redo(e, row->codes, panel->codes + n * e->K);
                 redone++;
             } else {
-                result[r * columns + n] = unscaled(result[r * columns + n], sum);
+                result[r * columns + n] = (float)(acc[r * columns + n] * power_of_two(sum) + 0.0); /* + 0.0: a zero is +0 */
             }
         }
     }
@@ -202,29 +236,28 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
     const int64_t K = p->w->dim[2];
     const mp_dtype dtype = model->a == MP_TC_BF16 ? MP_BF16 : MP_FP16;
     if ((model->a != MP_TC_BF16 && model->a != MP_TC_FP16) || model->b != model->a || model->method != MP_TC_DIRECT || model->result_fraction_bits != 23 ||
-        model->fraction_bits < 23 || (int64_t)model->group << model->fraction_bits > INT64_C(1) << 29)
-        return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: bf16 or fp16 operands and float32 results of at most 16 terms at F=25 are computed");
+        model->fraction_bits < 23 || model->fraction_bits > 25 || model->group > 16 || PACK_K % model->group)
+        return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: bf16 or fp16 operands, float32 results, at most 16 terms a step and F=23..25 are computed");
     if (p->a->dtype != dtype || p->w->dtype != dtype)
         return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: operands %s and %s, the model's are %s", mp_dtype_name(p->a->dtype), mp_dtype_name(p->w->dtype),
                        mp_dtype_name(dtype));
-    const int64_t padded_k = (K + model->group - 1) / model->group * model->group;
-    const size_t panel = (size_t)(padded_k * kernel->columns) * (sizeof(float) + 1) + sizeof(packed_panel);
-    const tc_engine engine = {.base = {.name = "tensor-core gemm",
-                                       .rows = MP_TC_MAX_ROWS,
-                                       .columns = kernel->columns,
-                                       .row_bytes = (VALUES_AT + 2 * (size_t)padded_k * sizeof(float) + 63) / 64 * 64,
-                                       .panel_bytes = (panel + 63) / 64 * 64,
-                                       .pack_row = pack_row,
-                                       .pack_panel = pack_panel,
-                                       .run = run},
-                              .kernel = kernel,
-                              .model = model,
-                              .format = dtype == MP_BF16 ? bf16 : fp16,
-                              .K = K,
-                              .padded_k = padded_k,
-                              .lowest_sum = model->fraction_bits - 86,
-                              .highest_sum = 126 - (64 - __builtin_clzll((uint64_t)K | 1)),
-                              .redone = redone};
+    tc_engine engine = {.base = {.name = "tensor-core gemm",
+                                 .rows = MP_TC_MAX_ROWS,
+                                 .columns = kernel->columns,
+                                 .pack_row = pack_row,
+                                 .pack_panel = pack_panel,
+                                 .run = run},
+                        .kernel = kernel,
+                        .model = model,
+                        .format = dtype == MP_BF16 ? bf16 : fp16,
+                        .K = K,
+                        .padded_k = (K + model->group - 1) / model->group * model->group,
+                        .lowest_sum = model->fraction_bits - 86,
+                        .highest_sum = 126 - (64 - __builtin_clzll((uint64_t)K | 1)),
+                        .redone = redone};
+    const size_t k = (size_t)engine.padded_k;
+    engine.base.row_bytes = (VALUES_AT + k * (sizeof(double) + sizeof(int32_t)) + k / (size_t)model->group * sizeof(uint16_t) + 63) / 64 * 64;
+    engine.base.panel_bytes = (panel_data_bytes(&engine) + sizeof(packed_panel) + 63) / 64 * 64;
     if (redone) *redone = 0;
     return mp_gemm_f32(&engine.base, p, epilogue, out_row, out, err);
 }

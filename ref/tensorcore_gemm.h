@@ -1,7 +1,7 @@
 /* Grouped GEMM with the bits of a tensor core: the fast twin of mp_tc_dot (ref/tensorcore.h), from a zero accumulator over all of k.
  *
- * The bits depend on nothing but the operands: not on the machine, the micro-kernel, the threads or the batch. Whatever the micro-kernels do not cover (Inf, NaN,
- * extreme exponents) is computed by mp_tc_dot itself. */
+ * The bits depend on nothing but the operands: not on the machine, the micro-kernel, the threads or the batch. Whatever the micro-kernels do not cover
+ * (Inf, NaN, extreme exponents) is computed by mp_tc_dot itself. */
 #ifndef MP_REF_TENSORCORE_GEMM_H
 #define MP_REF_TENSORCORE_GEMM_H
 

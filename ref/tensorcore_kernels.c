@@ -1,5 +1,8 @@
 #include "ref/tensorcore_kernels.h"
 
+#include <stdbool.h>
+#include <string.h>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define X86 1
@@ -7,35 +10,58 @@
 #define X86 0
 #endif
 
-#include <string.h>
+/* Fields of a float64; exponents come as bytes biased by 127. */
+enum { FIELD_SHIFT = 52, FIELD_BIAS = 1023, BYTE_BIAS = 127 };
+#define FIELD_MASK 0x7FF0000000000000
+#define KEPT_MASK (int64_t)0xFFFFFFFFE0000000 /* 24 of 53 significant bits: cut towards zero, because a float64 is sign and magnitude */
+/* Added to the bits of 2^e: 1.5 * 2^(52+e-F) */
+#define ANCHOR(fraction_bits) (((int64_t)(52 - (fraction_bits)) << FIELD_SHIFT) + (INT64_C(1) << 51))
+#define ACC_FACTOR (1 + 0x1p-27)
 
-enum { EXPONENT_BIAS = 127, EXPONENT_SHIFT = 23, EXPONENT_MASK = 0x7F800000 };
+/* All kernels take a step of all rows before the next step: the panel's part of a step, 9 KiB at most, then stays in the first-level cache. */
+static const double *values_of(const mp_tc_block *b, int64_t row) {
+    return b->a + (size_t)row * b->row_bytes / sizeof *b->a;
+}
+static const int32_t *exponents_of(const mp_tc_block *b, int64_t row) {
+    return b->a_exponent + (size_t)row * b->row_bytes / sizeof *b->a_exponent;
+}
+static uint16_t signs_of(const mp_tc_block *b, int64_t row, int64_t g) {
+    return b->a_sign[(size_t)row * b->row_bytes / sizeof *b->a_sign + (size_t)g];
+}
 
-/* All kernels take a step of all rows before the next step: the panel's part of a step, 5 KiB at most, then stays in the first-level cache. */
+/* --- portable: the formula itself, truncations by conversion to integers ---------------------------------------------------- */
 
 enum { PORTABLE_COLUMNS = 16 };
 
-/* sum cut to 24 bits, towards zero */
-static float truncated(int64_t sum) {
-    uint64_t magnitude = sum < 0 ? -(uint64_t)sum : (uint64_t)sum;
-    if (magnitude >> 24) {
-        const int surplus = 64 - 24 - __builtin_clzll(magnitude);
-        magnitude = magnitude >> surplus << surplus;
-    }
-    return sum < 0 ? -(float)magnitude : (float)magnitude;
-}
-
-static float power_of_two(int biased_exponent) {
-    const uint32_t bits = (uint32_t)biased_exponent << EXPONENT_SHIFT;
-    float value;
+static double power_of_two(int exponent) {
+    const int64_t bits = (int64_t)(exponent + FIELD_BIAS) << FIELD_SHIFT;
+    double value;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-static void step_portable(const mp_tc_block *b, const float *a, const int32_t *a_exponent, const float *w, const int8_t *w_exponent, float *acc, uint8_t *doubt) {
+static int exponent_of(double value) {
+    int64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (int)((bits & FIELD_MASK) >> FIELD_SHIFT) - FIELD_BIAS;
+}
+
+static double cut_to_24_bits(double value) {
+    int64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits &= KEPT_MASK;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static void step_portable(const mp_tc_block *b, int64_t r, int64_t k0) {
+    const double *a = values_of(b, r) + k0, *w = b->w + k0 * PORTABLE_COLUMNS;
+    const int32_t *a_exponent = exponents_of(b, r) + k0;
+    const int8_t *w_exponent = b->w_exponent + k0 * PORTABLE_COLUMNS;
+    double *acc = b->acc + r * PORTABLE_COLUMNS, scale[PORTABLE_COLUMNS];
+    uint8_t *at_floor = b->at_floor + r * PORTABLE_COLUMNS;
     int e[PORTABLE_COLUMNS];
-    float scale[PORTABLE_COLUMNS];
-    int32_t sum[PORTABLE_COLUMNS] = {0}; /* of the products alone: at most group * 4 * 2^F in size */
+    int32_t sum[PORTABLE_COLUMNS] = {0}; /* of 16 products below 2^27 */
     for (int j = 0; j < PORTABLE_COLUMNS; j++) e[j] = MP_TC_FLOOR;
     for (int k = 0; k < b->group; k++)
         for (int j = 0; j < PORTABLE_COLUMNS; j++) {
@@ -43,184 +69,197 @@ static void step_portable(const mp_tc_block *b, const float *a, const int32_t *a
             e[j] = product > e[j] ? product : e[j];
         }
     for (int j = 0; j < PORTABLE_COLUMNS; j++) {
-        if (e[j] == MP_TC_FLOOR) doubt[j] |= MP_TC_AT_FLOOR;
-        uint32_t bits;
-        memcpy(&bits, &acc[j], sizeof bits);
-        const int accumulator = (int)(bits >> EXPONENT_SHIFT & 0xFF);
-        if (accumulator > e[j]) e[j] = accumulator;
-        scale[j] = power_of_two(2 * EXPONENT_BIAS + b->fraction_bits - e[j]);
+        at_floor[j] |= e[j] == MP_TC_FLOOR;
+        e[j] -= BYTE_BIAS;
+        if (exponent_of(acc[j]) > e[j]) e[j] = exponent_of(acc[j]);
+        scale[j] = power_of_two(b->fraction_bits - e[j]);
     }
     for (int k = 0; k < b->group; k++)
         for (int j = 0; j < PORTABLE_COLUMNS; j++) sum[j] += (int32_t)(a[k] * w[k * PORTABLE_COLUMNS + j] * scale[j]);
     for (int j = 0; j < PORTABLE_COLUMNS; j++)
-        acc[j] = truncated((int64_t)sum[j] + (int32_t)(acc[j] * scale[j])) * power_of_two(e[j] - b->fraction_bits);
+        acc[j] = cut_to_24_bits((double)((int64_t)sum[j] + (int32_t)(acc[j] * scale[j]))) * power_of_two(e[j] - b->fraction_bits);
 }
 
 static void kernel_portable(const mp_tc_block *b) {
-    for (int64_t g = 0; g < b->groups; g++)
-        for (int64_t r = 0; r < b->rows; r++) {
-            const int64_t k = g * b->group, at = r * b->row_stride + k;
-            step_portable(b, b->a + at, b->a_exponent + at, b->w + k * PORTABLE_COLUMNS, b->w_exponent + k * PORTABLE_COLUMNS, b->acc + r * PORTABLE_COLUMNS,
-                          b->doubt + r * PORTABLE_COLUMNS);
-        }
+    for (int64_t k = 0; k < b->groups * b->group; k += b->group)
+        for (int64_t r = 0; r < b->rows; r++) step_portable(b, r, k);
 }
 
 #if X86
-/* --- AVX-512: panels of 64 columns, whose exponents fill one register ------------------------------------------------------ */
-
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq")))
 #define INLINE static inline __attribute__((always_inline))
-enum { AVX512_COLUMNS = 64, AVX512_VECTORS = 4 };
 
-/* e[row, columns]: the products' biased exponents, at least the floor. Apart from the sums, so that these do not wait for it. */
-AVX512 INLINE void exponents_avx512(const mp_tc_block *b, int group, int64_t k0, uint8_t *e) {
-    const __m512i floor = _mm512_set1_epi8(MP_TC_FLOOR);
-    const int8_t *w = b->w_exponent + k0 * AVX512_COLUMNS;
-    for (int64_t r = 0; r < b->rows; r++) {
-        const int32_t *a = b->a_exponent + r * b->row_stride + k0;
-        __m512i largest = floor;
+/* --- AVX-512: panels of 64 columns, whose exponents fill one register; two rows at a time, to use every loaded w twice --------- */
+
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bitalg")))
+enum { AVX512_COLUMNS = 64, AVX512_VECTORS = 8, AVX512_ROWS = 2 };
+
+/* field[row, columns]: exponent fields of the products, at least the floor; negative[row, columns]: how many products are. Apart from the sums, which need not
+ * wait for them then. */
+AVX512 INLINE void prepare_avx512(const mp_tc_block *b, int group, int64_t g, uint16_t *field, uint16_t *negative) {
+    const __m512i floor = _mm512_set1_epi8(MP_TC_FLOOR), rebias = _mm512_set1_epi16(FIELD_BIAS - BYTE_BIAS);
+    const int8_t *w = b->w_exponent + g * group * AVX512_COLUMNS;
+    const __m512i sign0 = _mm512_loadu_si512(b->w_sign + g * AVX512_COLUMNS), sign1 = _mm512_loadu_si512(b->w_sign + g * AVX512_COLUMNS + 32);
+    for (int64_t r = 0; r < b->rows; r++, field += AVX512_COLUMNS, negative += AVX512_COLUMNS) {
+        const int32_t *a = exponents_of(b, r) + g * group;
+        __m512i e = floor;
 #pragma GCC unroll 16
-        for (int k = 0; k < group; k++)
-            largest = _mm512_max_epi8(largest, _mm512_add_epi8(_mm512_set1_epi32(a[k]), _mm512_loadu_si512(w + k * AVX512_COLUMNS)));
-        _mm512_storeu_si512(e + r * AVX512_COLUMNS, largest);
-        const __mmask64 at_floor = _mm512_cmpeq_epi8_mask(largest, floor);
-        if (at_floor) {
-            uint8_t *doubt = b->doubt + r * AVX512_COLUMNS;
-            _mm512_storeu_si512(doubt, _mm512_or_si512(_mm512_loadu_si512(doubt), _mm512_maskz_set1_epi8(at_floor, MP_TC_AT_FLOOR)));
-        }
+        for (int k = 0; k < group; k++) e = _mm512_max_epi8(e, _mm512_add_epi8(_mm512_set1_epi32(a[k]), _mm512_loadu_si512(w + k * AVX512_COLUMNS)));
+        _mm512_storeu_si512(field, _mm512_add_epi16(rebias, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(e))));
+        _mm512_storeu_si512(field + 32, _mm512_add_epi16(rebias, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(e, 1))));
+        const __m512i sign = _mm512_set1_epi16((short)signs_of(b, r, g));
+        _mm512_storeu_si512(negative, _mm512_popcnt_epi16(_mm512_xor_si512(sign, sign0)));
+        _mm512_storeu_si512(negative + 32, _mm512_popcnt_epi16(_mm512_xor_si512(sign, sign1)));
+        const __mmask64 at_floor = _mm512_cmpeq_epi8_mask(e, floor);
+        if (at_floor) _mm512_mask_storeu_epi8(b->at_floor + r * AVX512_COLUMNS, at_floor, _mm512_set1_epi8(1));
     }
 }
 
-AVX512 INLINE void step_avx512(int group, int fraction_bits, const float *a, const float *w, const uint8_t *e, float *acc, uint8_t *doubt) {
-    const __m512i scale_origin = _mm512_set1_epi32((int)((uint32_t)(2 * EXPONENT_BIAS + fraction_bits) << EXPONENT_SHIFT));
-    const __m512i unit_origin = _mm512_set1_epi32(fraction_bits << EXPONENT_SHIFT), exponent_mask = _mm512_set1_epi32(EXPONENT_MASK);
-    __m512i unit[AVX512_VECTORS], sum[AVX512_VECTORS], cut[AVX512_VECTORS];
-    __m512 scale[AVX512_VECTORS];
-#pragma GCC unroll 4
-    for (int v = 0; v < AVX512_VECTORS; v++) {
-        const __m512 c = _mm512_loadu_ps(acc + 16 * v);
-        const __m512i product = _mm512_slli_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(e + 16 * v))), EXPONENT_SHIFT);
-        const __m512i largest = _mm512_max_epi32(product, _mm512_and_si512(_mm512_castps_si512(c), exponent_mask));
-        scale[v] = _mm512_castsi512_ps(_mm512_sub_epi32(scale_origin, largest));
-        unit[v] = _mm512_sub_epi32(largest, unit_origin);
-        cut[v] = _mm512_cvttps_epi32(_mm512_mul_ps(c, scale[v]));
-        sum[v] = _mm512_setzero_si512();
+AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int64_t g, const uint16_t *field, const uint16_t *negative) {
+    const __m512i to_anchor = _mm512_set1_epi64(ANCHOR(b->fraction_bits)), field_mask = _mm512_set1_epi64(FIELD_MASK), kept = _mm512_set1_epi64(KEPT_MASK);
+    const double *w = b->w + g * group * AVX512_COLUMNS, *a[AVX512_ROWS];
+    __m512d anchor[AVX512_ROWS][AVX512_VECTORS], sum[AVX512_ROWS][AVX512_VECTORS];
+#pragma GCC unroll 2
+    for (int r = 0; r < AVX512_ROWS; r++) {
+        a[r] = values_of(b, r0 + r) + g * group;
+        const double *acc = b->acc + (r0 + r) * AVX512_COLUMNS;
+#pragma GCC unroll 8
+        for (int v = 0; v < AVX512_VECTORS; v++) {
+            const int64_t at = r * AVX512_COLUMNS + 8 * v;
+            const __m512d c = _mm512_loadu_pd(acc + 8 * v);
+            const __m512i products = _mm512_slli_epi64(_mm512_cvtepu16_epi64(_mm_loadu_si128((const __m128i *)(field + at))), FIELD_SHIFT);
+            const __m512i e = _mm512_max_epi64(products, _mm512_and_si512(_mm512_castpd_si512(c), field_mask));
+            anchor[r][v] = _mm512_castsi512_pd(_mm512_add_epi64(e, to_anchor));
+            sum[r][v] = _mm512_fmadd_round_pd(c, _mm512_set1_pd(ACC_FACTOR), anchor[r][v], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+            const __m512i products_below = _mm512_cvtepu16_epi64(_mm_loadu_si128((const __m128i *)(negative + at)));
+            const __m512i count = _mm512_add_epi64(products_below, _mm512_srli_epi64(_mm512_castpd_si512(c), 63));
+            sum[r][v] = _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(sum[r][v]), count)); /* one more in the last place of S is one more u */
+        }
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 2
     for (int k = 0; k < group; k++) {
-        const __m512 x = _mm512_set1_ps(a[k]);
-#pragma GCC unroll 4
+        const __m512d x = _mm512_set1_pd(a[0][k]), y = _mm512_set1_pd(a[1][k]);
+#pragma GCC unroll 8
         for (int v = 0; v < AVX512_VECTORS; v++) {
-            const __m512 product = _mm512_mul_ps(x, _mm512_loadu_ps(w + k * AVX512_COLUMNS + 16 * v));
-            sum[v] = _mm512_add_epi32(sum[v], _mm512_cvttps_epi32(_mm512_mul_ps(product, scale[v])));
+            const __m512d column = _mm512_loadu_pd(w + k * AVX512_COLUMNS + 8 * v);
+            sum[0][v] = _mm512_fmadd_round_pd(x, column, sum[0][v], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+            sum[1][v] = _mm512_fmadd_round_pd(y, column, sum[1][v], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
         }
     }
-    __m512i overflow[AVX512_VECTORS];
-#pragma GCC unroll 4
-    for (int v = 0; v < AVX512_VECTORS; v++) {
-        const __m512i total = _mm512_add_epi32(sum[v], cut[v]);
-        overflow[v] = _mm512_ternarylogic_epi32(sum[v], cut[v], total, 0x42); /* sign set: both terms have the sign that the total has not */
-        const __m512 rounded = _mm512_cvt_roundepi32_ps(total, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
-        _mm512_storeu_ps(acc + 16 * v, _mm512_mul_ps(rounded, _mm512_castsi512_ps(unit[v])));
-    }
-    const __m512i any = _mm512_or_si512(_mm512_or_si512(overflow[0], overflow[1]), _mm512_or_si512(overflow[2], overflow[3]));
-    if (__builtin_expect(_mm512_movepi32_mask(any) != 0, 0))
+#pragma GCC unroll 2
+    for (int r = 0; r < AVX512_ROWS; r++) {
+        double *acc = b->acc + (r0 + r) * AVX512_COLUMNS;
+#pragma GCC unroll 8
         for (int v = 0; v < AVX512_VECTORS; v++) {
-            const unsigned lanes = _mm512_movepi32_mask(overflow[v]);
-            for (int j = 0; j < 16; j++) doubt[16 * v + j] |= lanes >> j & 1 ? MP_TC_OVERFLOW : 0;
+            const __m512d total = _mm512_sub_pd(sum[r][v], anchor[r][v]);
+            _mm512_storeu_pd(acc + 8 * v, _mm512_castsi512_pd(_mm512_and_si512(_mm512_castpd_si512(total), kept)));
         }
+    }
 }
 
-AVX512 INLINE void block_avx512(const mp_tc_block *b, int group, int fraction_bits) {
-    uint8_t e[MP_TC_MAX_ROWS * AVX512_COLUMNS];
-    for (int64_t k = 0; k < b->groups * group; k += group) {
-        exponents_avx512(b, group, k, e);
-        for (int64_t r = 0; r < b->rows; r++)
-            step_avx512(group, fraction_bits, b->a + r * b->row_stride + k, b->w + k * AVX512_COLUMNS, e + r * AVX512_COLUMNS, b->acc + r * AVX512_COLUMNS,
-                        b->doubt + r * AVX512_COLUMNS);
+AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
+    uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {0}, negative[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {0}; /* an odd last row has a partner */
+    for (int64_t g = 0; g < b->groups; g++) {
+        prepare_avx512(b, group, g, field, negative);
+        for (int64_t r = 0; r < b->rows; r += AVX512_ROWS) step_avx512(b, group, r, g, field + r * AVX512_COLUMNS, negative + r * AVX512_COLUMNS);
     }
 }
 
 AVX512 static void kernel_avx512(const mp_tc_block *b) {
-    if (b->group == 16) block_avx512(b, 16, b->fraction_bits); /* the loops over k unrolled */
-    else block_avx512(b, b->group, b->fraction_bits);
+    if (b->group == 16) block_avx512(b, 16); /* the loops over k unrolled */
+    else block_avx512(b, b->group);
 }
 
-/* --- AVX2: panels of 32 columns. The one inexact operation, sum to float32, follows the rounding mode, which is towards zero meanwhile --------- */
+/* --- AVX2: panels of 32 columns, 16 at a time. The rounding mode is a state here: downwards in the whole kernel, where nothing else is inexact. A zero
+ * difference is -0 in this mode, so a negative acc is asked for by comparison. --------------------------------------------------- */
 
-#define AVX2 __attribute__((target("avx2")))
-enum { AVX2_COLUMNS = 32, AVX2_VECTORS = 4 };
+#define AVX2 __attribute__((target("avx2,fma")))
+enum { AVX2_COLUMNS = 32, AVX2_VECTORS = 4, AVX2_ROWS = 2 };
 
-AVX2 INLINE void exponents_avx2(const mp_tc_block *b, int group, int64_t k0, uint8_t *e) {
-    const __m256i floor = _mm256_set1_epi8(MP_TC_FLOOR), flag = _mm256_set1_epi8(MP_TC_AT_FLOOR);
-    const int8_t *w = b->w_exponent + k0 * AVX2_COLUMNS;
-    for (int64_t r = 0; r < b->rows; r++) {
-        const int32_t *a = b->a_exponent + r * b->row_stride + k0;
-        __m256i *doubt = (__m256i *)(b->doubt + r * AVX2_COLUMNS), largest = floor;
+/* Population counts of 16-bit lanes: those of the four digits, looked up, then the two bytes added. */
+AVX2 INLINE __m256i popcount_epi16(__m256i x) {
+    const __m256i digit = _mm256_set1_epi8(15), counts = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    const __m256i low = _mm256_shuffle_epi8(counts, _mm256_and_si256(x, digit));
+    const __m256i high = _mm256_shuffle_epi8(counts, _mm256_and_si256(_mm256_srli_epi16(x, 4), digit));
+    return _mm256_maddubs_epi16(_mm256_add_epi8(low, high), _mm256_set1_epi8(1));
+}
+
+AVX2 INLINE void prepare_avx2(const mp_tc_block *b, int group, int64_t g, uint16_t *field, uint16_t *negative) {
+    const __m256i floor = _mm256_set1_epi8(MP_TC_FLOOR), rebias = _mm256_set1_epi16(FIELD_BIAS - BYTE_BIAS);
+    const __m256i *w = (const __m256i *)(b->w_exponent + g * group * AVX2_COLUMNS), *sign = (const __m256i *)(b->w_sign + g * AVX2_COLUMNS);
+    for (int64_t r = 0; r < b->rows; r++, field += AVX2_COLUMNS, negative += AVX2_COLUMNS) {
+        const int32_t *a = exponents_of(b, r) + g * group;
+        __m256i *at_floor = (__m256i *)(b->at_floor + r * AVX2_COLUMNS), e = floor;
 #pragma GCC unroll 16
-        for (int k = 0; k < group; k++) {
-            const __m256i product = _mm256_add_epi8(_mm256_set1_epi32(a[k]), _mm256_loadu_si256((const __m256i *)(w + k * AVX2_COLUMNS)));
-            largest = _mm256_max_epi8(largest, product);
+        for (int k = 0; k < group; k++) e = _mm256_max_epi8(e, _mm256_add_epi8(_mm256_set1_epi32(a[k]), _mm256_loadu_si256(w + k)));
+        const __m256i row_sign = _mm256_set1_epi16((short)signs_of(b, r, g));
+        for (int half = 0; half < 2; half++) {
+            const __m128i bytes = half ? _mm256_extracti128_si256(e, 1) : _mm256_castsi256_si128(e);
+            _mm256_storeu_si256((__m256i *)field + half, _mm256_add_epi16(rebias, _mm256_cvtepu8_epi16(bytes)));
+            _mm256_storeu_si256((__m256i *)negative + half, popcount_epi16(_mm256_xor_si256(row_sign, _mm256_loadu_si256(sign + half))));
         }
-        _mm256_storeu_si256((__m256i *)(e + r * AVX2_COLUMNS), largest);
-        const __m256i at_floor = _mm256_cmpeq_epi8(largest, floor);
-        if (_mm256_movemask_epi8(at_floor)) _mm256_storeu_si256(doubt, _mm256_or_si256(_mm256_loadu_si256(doubt), _mm256_and_si256(at_floor, flag)));
+        const __m256i found = _mm256_and_si256(_mm256_cmpeq_epi8(e, floor), _mm256_set1_epi8(1));
+        _mm256_storeu_si256(at_floor, _mm256_or_si256(_mm256_loadu_si256(at_floor), found));
     }
 }
 
-AVX2 INLINE void step_avx2(int group, int fraction_bits, const float *a, const float *w, const uint8_t *e, float *acc, uint8_t *doubt) {
-    const __m256i scale_origin = _mm256_set1_epi32((int)((uint32_t)(2 * EXPONENT_BIAS + fraction_bits) << EXPONENT_SHIFT));
-    const __m256i unit_origin = _mm256_set1_epi32(fraction_bits << EXPONENT_SHIFT), exponent_mask = _mm256_set1_epi32(EXPONENT_MASK);
-    __m256i sum[AVX2_VECTORS], largest[AVX2_VECTORS];
-    __m256 scale[AVX2_VECTORS];
-#pragma GCC unroll 4
-    for (int v = 0; v < AVX2_VECTORS; v++) {
-        const __m256i c = _mm256_castps_si256(_mm256_loadu_ps(acc + 8 * v));
-        const __m256i product = _mm256_slli_epi32(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(e + 8 * v))), EXPONENT_SHIFT);
-        largest[v] = _mm256_max_epi32(product, _mm256_and_si256(c, exponent_mask));
-        scale[v] = _mm256_castsi256_ps(_mm256_sub_epi32(scale_origin, largest[v]));
-        sum[v] = _mm256_setzero_si256();
-    }
-#pragma GCC unroll 16
-    for (int k = 0; k < group; k++) {
-        const __m256 x = _mm256_set1_ps(a[k]);
+/* Columns j0 .. j0+15 of two rows. */
+AVX2 INLINE void step_avx2(const mp_tc_block *b, int group, int64_t r0, int64_t g, int64_t j0, const uint16_t *field, const uint16_t *negative) {
+    const __m256i to_anchor = _mm256_set1_epi64x(ANCHOR(b->fraction_bits)), field_mask = _mm256_set1_epi64x(FIELD_MASK);
+    const __m256d kept = _mm256_castsi256_pd(_mm256_set1_epi64x(KEPT_MASK));
+    const double *w = b->w + g * group * AVX2_COLUMNS + j0, *a[AVX2_ROWS];
+    double *acc[AVX2_ROWS];
+    __m256d anchor[AVX2_ROWS][AVX2_VECTORS], sum[AVX2_ROWS][AVX2_VECTORS];
+#pragma GCC unroll 2
+    for (int r = 0; r < AVX2_ROWS; r++) {
+        a[r] = values_of(b, r0 + r) + g * group;
+        acc[r] = b->acc + (r0 + r) * AVX2_COLUMNS + j0;
 #pragma GCC unroll 4
         for (int v = 0; v < AVX2_VECTORS; v++) {
-            const __m256 product = _mm256_mul_ps(x, _mm256_loadu_ps(w + k * AVX2_COLUMNS + 8 * v));
-            sum[v] = _mm256_add_epi32(sum[v], _mm256_cvttps_epi32(_mm256_mul_ps(product, scale[v])));
+            const int64_t at = r * AVX2_COLUMNS + j0 + 4 * v;
+            const __m256d c = _mm256_loadu_pd(acc[r] + 4 * v);
+            const __m256i products = _mm256_slli_epi64(_mm256_cvtepu16_epi64(_mm_loadl_epi64((const __m128i *)(field + at))), FIELD_SHIFT);
+            const __m256i e = _mm256_max_epi32(products, _mm256_and_si256(_mm256_castpd_si256(c), field_mask)); /* the low halves are 0 */
+            anchor[r][v] = _mm256_castsi256_pd(_mm256_add_epi64(e, to_anchor));
+            const __m256d s = _mm256_fmadd_pd(c, _mm256_set1_pd(ACC_FACTOR), anchor[r][v]);
+            const __m256i below = _mm256_castpd_si256(_mm256_cmp_pd(c, _mm256_setzero_pd(), _CMP_LT_OQ)); /* -1 where it is */
+            const __m256i count = _mm256_sub_epi64(_mm256_cvtepu16_epi64(_mm_loadl_epi64((const __m128i *)(negative + at))), below);
+            sum[r][v] = _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(s), count));
         }
     }
 #pragma GCC unroll 4
-    for (int v = 0; v < AVX2_VECTORS; v++) {
-        const __m256i cut = _mm256_cvttps_epi32(_mm256_mul_ps(_mm256_loadu_ps(acc + 8 * v), scale[v])), total = _mm256_add_epi32(sum[v], cut);
-        const __m256i overflow = _mm256_andnot_si256(_mm256_xor_si256(sum[v], cut), _mm256_xor_si256(sum[v], total)); /* as above */
-        const __m256 unit = _mm256_castsi256_ps(_mm256_sub_epi32(largest[v], unit_origin));
-        _mm256_storeu_ps(acc + 8 * v, _mm256_mul_ps(_mm256_cvtepi32_ps(total), unit));
-        const int lanes = _mm256_movemask_ps(_mm256_castsi256_ps(overflow));
-        if (__builtin_expect(lanes != 0, 0))
-            for (int j = 0; j < 8; j++) doubt[8 * v + j] |= lanes >> j & 1 ? MP_TC_OVERFLOW : 0;
+    for (int k = 0; k < group; k++) {
+        const __m256d x = _mm256_set1_pd(a[0][k]), y = _mm256_set1_pd(a[1][k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < AVX2_VECTORS; v++) {
+            const __m256d column = _mm256_loadu_pd(w + k * AVX2_COLUMNS + 4 * v);
+            sum[0][v] = _mm256_fmadd_pd(x, column, sum[0][v]);
+            sum[1][v] = _mm256_fmadd_pd(y, column, sum[1][v]);
+        }
+    }
+#pragma GCC unroll 2
+    for (int r = 0; r < AVX2_ROWS; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < AVX2_VECTORS; v++) _mm256_storeu_pd(acc[r] + 4 * v, _mm256_and_pd(_mm256_sub_pd(sum[r][v], anchor[r][v]), kept));
+}
+
+AVX2 INLINE void block_avx2(const mp_tc_block *b, int group) {
+    uint16_t field[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0}, negative[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0};
+    for (int64_t g = 0; g < b->groups; g++) {
+        prepare_avx2(b, group, g, field, negative);
+        for (int64_t r = 0; r < b->rows; r += AVX2_ROWS)
+            for (int64_t j = 0; j < AVX2_COLUMNS; j += 16) step_avx2(b, group, r, g, j, field + r * AVX2_COLUMNS, negative + r * AVX2_COLUMNS);
     }
 }
 
-AVX2 INLINE void block_avx2(const mp_tc_block *b, int group, int fraction_bits) {
-    uint8_t e[MP_TC_MAX_ROWS * AVX2_COLUMNS];
-    for (int64_t k = 0; k < b->groups * group; k += group) {
-        exponents_avx2(b, group, k, e);
-        for (int64_t r = 0; r < b->rows; r++)
-            step_avx2(group, fraction_bits, b->a + r * b->row_stride + k, b->w + k * AVX2_COLUMNS, e + r * AVX2_COLUMNS, b->acc + r * AVX2_COLUMNS,
-                      b->doubt + r * AVX2_COLUMNS);
-    }
-}
-
-/* Not inlined: the rounding mode is set around the call. */
+/* Not inlined: no arithmetic moves across the calls that set the mode. */
 AVX2 static __attribute__((noinline)) void blocks_avx2(const mp_tc_block *b) {
-    if (b->group == 16) block_avx2(b, 16, b->fraction_bits);
-    else block_avx2(b, b->group, b->fraction_bits);
+    if (b->group == 16) block_avx2(b, 16);
+    else block_avx2(b, b->group);
 }
 
 static void kernel_avx2(const mp_tc_block *b) {
     const unsigned mode = _mm_getcsr();
-    _mm_setcsr((mode & ~(unsigned)_MM_ROUND_MASK) | _MM_ROUND_TOWARD_ZERO);
+    _mm_setcsr((mode & ~(unsigned)_MM_ROUND_MASK) | _MM_ROUND_DOWN);
     blocks_avx2(b);
     _mm_setcsr(mode);
 }
@@ -237,8 +276,9 @@ int mp_tc_kernels(const mp_tc_kernel **kernels) {
     int first = 0;
 #if X86
     __builtin_cpu_init();
-    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))) first = 1;
-    if (first == 1 && !__builtin_cpu_supports("avx2")) first = 2;
+    const bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bitalg");
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    first = avx512 ? 0 : avx2 ? 1 : 2;
 #endif
     *kernels = all + first;
     return (int)(sizeof all / sizeof *all) - first;

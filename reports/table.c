@@ -77,6 +77,7 @@ static void put_figures(FILE *out, const mp_verdict *v) {
         int stage = mp_verdict_worst_stage(v);
         const mp_stage_figures *worst = stage >= 0 ? &v->stage[stage] : &v->end_to_end;
         fprintf(out, "  f64: max-abs=%s err/bound=%s", scientific(worst->max_abs).text, plain(worst->max_ratio, 3).text);
+        if (stage == MP_ACT && !v->stage[MP_GATE_UP].judged) fprintf(out, " worst-ulp=%s", plain(worst->max_error_ulps, 4).text); /* the activation alone */
         if (worst->max_ratio != 0) fprintf(out, " worst=%s", stage >= 0 ? mp_stage_name((mp_stage)stage) : "end-to-end");
     }
     int64_t predicted = 0, mispredicted = 0;

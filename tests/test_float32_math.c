@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -16,6 +17,7 @@ typedef struct function {
     const char *name;
     float (*f)(float);
     long double (*truth)(long double);
+    double (*truth64)(double); /* for the run over every input: float64 is 29 bits finer than a float32 ulp */
     bool odd;
     float fine_from, fine_to; /* range worth a finer sweep: elsewhere the result hardly changes */
 } function;
@@ -31,9 +33,9 @@ static float erf_f32(float x) {
 }
 
 static const function FUNCTIONS[] = {
-    {"exp", exp_f32, expl, false, 0x1p-10f, 104},
-    {"tanh", tanh_f32, tanhl, true, 0.25f, 10},
-    {"erf", erf_f32, erfl, true, 0.25f, 5},
+    {"exp", exp_f32, expl, exp, false, 0x1p-10f, 104},
+    {"tanh", tanh_f32, tanhl, tanh, true, 0.25f, 10},
+    {"erf", erf_f32, erfl, erf, true, 0.25f, 5},
 };
 #define FUNCTION_COUNT (sizeof FUNCTIONS / sizeof FUNCTIONS[0])
 
@@ -77,6 +79,32 @@ static void a_sweep_over_all_float32(void **state) {
     for (size_t f = 0; f < FUNCTION_COUNT; f++) {
         for (uint64_t bits = 0; bits < 1ull << 32; bits += 7919)
             check_value(&FUNCTIONS[f], mp_bits_float((unsigned)bits));
+    }
+}
+
+/* All 2^32 inputs, when MP_EXHAUSTIVE is set: minutes on many cores. */
+static void every_float32_input(void **state) {
+    (void)state;
+    if (!getenv("MP_EXHAUSTIVE")) skip();
+    for (size_t f = 0; f < FUNCTION_COUNT; f++) {
+        const function *fn = &FUNCTIONS[f];
+        double worst = 0;
+        int64_t wrong = 0; /* NaN or Inf where there is none, or the reverse */
+#pragma omp parallel for schedule(dynamic, 64) reduction(max : worst) reduction(+ : wrong)
+        for (int64_t block = 0; block < 1 << 16; block++)
+            for (unsigned low = 0; low < 1u << 16; low++) {
+                const float x = mp_bits_float((unsigned)block << 16 | low), y = fn->f(x);
+                const double truth = fn->truth64((double)x);
+                if (isnan(x) || fabs(truth) > (double)FLT_MAX) {
+                    wrong += isnan(x) ? !isnan(y) : !isinf(y) && y < FLT_MAX;
+                    continue;
+                }
+                if (!isfinite(y) && truth < (double)FLT_MAX * (1 - 0x1p-24)) wrong++;
+                if (isfinite(y)) worst = fmax(worst, fabs((double)y - truth) / (2 * mp_half_ulp(MP_FP32, truth)));
+            }
+        print_message("%-4s over all 2^32 inputs: worst %.4f ulp, %lld wrong NaN or Inf\n", fn->name, worst, (long long)wrong);
+        assert_true(worst < 1);
+        assert_int_equal(wrong, 0);
     }
 }
 
@@ -158,6 +186,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_bf16_and_fp16_input),
         cmocka_unit_test(a_sweep_over_all_float32),
+        cmocka_unit_test(every_float32_input),
         cmocka_unit_test(a_finer_sweep_where_the_work_is),
         cmocka_unit_test(the_worst_inputs),
         cmocka_unit_test(odd_functions_are_odd_bit_by_bit),

@@ -64,6 +64,8 @@ static const example EXAMPLES[] = {
     {ON(90, WGMMA), MP_TC_E4M3, "04x32", "04x32", 0x3F800000, 0x3F800000},
     {ON(90, WGMMA), MP_TC_E4M3, "08x32", "04x32", 0x3F800000, 0x3F808000},
 
+    {ON(90, WGMMA), MP_TC_E4M3, "38x3", "38x3", 0x39000000, 0x40400000}, /* 3 + 2^-13 has 14 fraction bits */
+
     {ON(90, WGMMA), MP_TC_E5M2, "F0,B8,B4,B0", "64,3C,3C,3C", 0x4B000000, 0},
     {ON(90, WGMMA), MP_TC_E5M2, "7Bx32", "7Bx32", 0, 0x51C40000},
     {ON(90, WGMMA), MP_TC_E5M2, "3F,3Cx8", "3F,08x8", 0, 0x40441000},
@@ -345,7 +347,8 @@ static void fp8_mma_is_two_fp16_steps(void **state) {
                 y[half][at] = (uint32_t)mp_encode_code(MP_FP16, operand(input, b[k]));
             }
             const double d = mp_decode_code(MP_FP32, mp_tc_dot_add(&fp16, x[1], y[1], mp_tc_dot_add(&fp16, x[0], y[0], 0)));
-            const uint32_t expected = (uint32_t)mp_encode_code(MP_FP32, d + mp_decode_code(MP_FP32, c)); /* float64 sum, then one rounding: innocuous for float32 */
+            /* A float64 sum rounded again to float32 is the correctly rounded sum: 53 >= 2*24 + 2. */
+            const uint32_t expected = (uint32_t)mp_encode_code(MP_FP32, d + mp_decode_code(MP_FP32, c));
             assert_int_equal(mp_tc_dot_add(&fp8, a, b, c), expected);
         }
     }
@@ -367,6 +370,33 @@ static void s8_is_exact_and_wraps(void **state) {
             sum += x * y;
         }
         assert_int_equal(mp_tc_dot(&m, K, a, b, c), (uint32_t)sum);
+    }
+}
+
+/* L, F and the result's fraction bits, as published for each architecture and measured on sm_90. */
+static void parameters_of_every_architecture(void **state) {
+    (void)state;
+    static const struct {
+        int sm;
+        mp_tc_instruction instruction;
+        mp_tc_input a, b;
+        int group, fraction_bits, result_fraction_bits;
+    } rows[] = {
+        {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 4, 23, 23},    {75, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 8, 24, 23},
+        {80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, 8, 24, 23},    {86, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 8, 24, 23},
+        {89, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, 4, 24, 23},    {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3, 16, 13, 13},
+        {90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, 16, 25, 23},   {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, 16, 25, 23},
+        {90, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, 8, 25, 23},    {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E5M2, 32, 13, 13},
+        {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16, 16, 25, 23}, {100, MP_TC_TCGEN05, MP_TC_TF32, MP_TC_TF32, 8, 25, 23},
+        {100, MP_TC_TCGEN05, MP_TC_E5M2, MP_TC_E5M2, 32, 25, 23},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mp_tc_model m;
+        assert_true(mp_tc_find(rows[i].sm, rows[i].instruction, rows[i].a, rows[i].b, &m));
+        assert_int_equal(m.group, rows[i].group);
+        assert_int_equal(m.fraction_bits, rows[i].fraction_bits);
+        assert_int_equal(m.result_fraction_bits, rows[i].result_fraction_bits);
+        assert_int_equal(m.method, MP_TC_DIRECT);
     }
 }
 
@@ -392,6 +422,7 @@ int main(void) {
         cmocka_unit_test(a_long_dot_is_a_chain),
         cmocka_unit_test(fp8_mma_is_two_fp16_steps),
         cmocka_unit_test(s8_is_exact_and_wraps),
+        cmocka_unit_test(parameters_of_every_architecture),
         cmocka_unit_test(what_does_not_exist_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

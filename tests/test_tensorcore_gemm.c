@@ -1,4 +1,5 @@
-/* The fast GEMM against the definition, bit by bit. MP_TC_GROUPS=100000000 in the environment runs that many groups of each model instead of the usual number. */
+/* The fast GEMM against the definition, bit by bit.
+ * MP_TC_GROUPS=100000000 in the environment runs that many groups of each model instead of the usual number. */
 #include "ref/tensorcore_gemm.h"
 #include "tests/ref_support.h"
 
@@ -8,9 +9,10 @@
 
 /*  MODERATE  exponents as in real tensors            WIDE   up to 50 binary orders apart, zeros now and then
  *  SCALED    rows and columns of very different size  SPARSE few nonzeros: products of a step are often all zero
- *  CANCEL    the second half of a row is minus the first, almost     FULL   largest significands and one sign: int32 sums overflow
+ *  CANCEL    the second half of a row is minus the first, almost     FULL   largest significands and one sign: sums of 32 bits
+ *  APART     the largest numbers meet zeros, so that all products are far below the scale of row and column
  *  EDGES     moderate with zeros, subnormals, Inf and NaN            ANY    uniformly random codes */
-typedef enum family { MODERATE, WIDE, SCALED, SPARSE, CANCEL, FULL, EDGES, ANY, FAMILIES } family;
+typedef enum family { MODERATE, WIDE, SCALED, SPARSE, CANCEL, FULL, APART, EDGES, ANY, FAMILIES } family;
 
 static uint16_t encode(mp_dtype dtype, bool negative, int exponent, uint32_t fraction) {
     const int bits = dtype == MP_BF16 ? 7 : 10, bias = dtype == MP_BF16 ? 127 : 15;
@@ -22,8 +24,9 @@ static uint16_t encode(mp_dtype dtype, bool negative, int exponent, uint32_t fra
 
 /* One row of operands, [K]. */
 static void random_row(rng *r, mp_dtype dtype, family f, int64_t K, uint16_t *codes) {
-    const int reach = dtype == MP_BF16 ? 75 : 14, shift = f == SCALED ? (int)random_below(r, 2 * reach) - reach : 0;
-    const int spread = f == WIDE ? (dtype == MP_BF16 ? 50 : 28) : 8;
+    const int reach = dtype == MP_BF16 ? 75 : 14, apart = dtype == MP_BF16 ? -45 : -5;
+    const int shift = f == SCALED ? (int)random_below(r, 2 * reach) - reach : f == APART ? (int)random_below(r, 50) + apart : 0;
+    const int depth = 25 + (int)random_below(r, 20), spread = f == WIDE ? (dtype == MP_BF16 ? 50 : 28) : 8;
     for (int64_t k = 0; k < K; k++) {
         const uint32_t any = random_bits(r);
         const bool negative = any & 1;
@@ -43,6 +46,10 @@ static void random_row(rng *r, mp_dtype dtype, family f, int64_t K, uint16_t *co
             codes[k] = k < 16 ? encode(dtype, false, 0, k ? 0 : any >> 1) : encode(dtype, false, 0, choice < 2 ? 0 : UINT32_MAX);
             if (k > 0 && k < 16) codes[k] = 0;
             break;
+        case APART: /* random_columns exchanges the first two */
+            if (k > 1) codes[k] = encode(dtype, negative, shift - depth - (int)random_below(r, 5), any >> 1);
+            if (k == 1 || (k > 1 && choice < 100)) codes[k] = 0;
+            break;
         case EDGES:
             if (choice < 60) codes[k] = (uint16_t)(any << 15);                          /* zero */
             else if (choice < 90) codes[k] = encode(dtype, negative, -200, any >> 1);   /* subnormal */
@@ -61,6 +68,10 @@ static void random_columns(rng *r, mp_dtype dtype, family f, int64_t n, int64_t 
         random_row(r, dtype, f == CANCEL ? MODERATE : f, K, codes + i * K);
         for (int64_t k = 0; f == CANCEL && k < K; k++)
             if (k % 4 >= 2) codes[i * K + k] = codes[i * K + k - 2];
+        if (f == APART && K > 1) {
+            codes[i * K + 1] = codes[i * K];
+            codes[i * K] = 0;
+        }
     }
 }
 
@@ -141,30 +152,28 @@ static double compare_kernels(const mp_tc_model *m, mp_dtype dtype, family f, in
 
 static void every_kernel_has_the_bits_of_the_definition(void **state) {
     (void)state;
-    static const double most_redone[] = {[MODERATE] = 0, [WIDE] = 0.1, [SCALED] = 0.4, [SPARSE] = 0, [CANCEL] = 0, [FULL] = 1, [EDGES] = 1, [ANY] = 1};
     rng r = {1};
     for (size_t i = 0; i < COUNT(MODELS); i++) {
         const mp_tc_model m = model_of(i);
         for (family f = 0; f < FAMILIES; f++) {
-            double redone = 0;
-            int64_t rounds = 0;
-            for (int64_t groups = 0; groups < groups_wanted() / FAMILIES; rounds++) {
+            for (int64_t groups = 0; groups < groups_wanted() / FAMILIES;) {
                 const int64_t M = 1 + random_below(&r, 40), N = 1 + random_below(&r, 150), K = 1 + random_below(&r, f == ANY ? 40 : 130);
-                redone += compare_kernels(&m, MODELS[i].dtype, f, M, N, K, &r);
+                compare_kernels(&m, MODELS[i].dtype, f, M, N, K, &r);
                 groups += M * N * ((K + m.group - 1) / m.group);
             }
-            if (redone / (double)rounds > most_redone[f]) fail_msg("family %d: the definition had to supply %g of the results", f, redone / (double)rounds);
         }
     }
 }
 
-/* One full step on top of an accumulator just below 2 exceeds 2^31 units: found, not wrapped around. */
-static void int32_overflow_is_found(void **state) {
+/* Steps whose sum exceeds 2^31 units, or whose products cancel or vanish, are the kernels' own work too, not the definition's. */
+static void kernels_need_no_help_with_ordinary_numbers(void **state) {
     (void)state;
-    const mp_tc_model m = model_of(0);
+    const family families[] = {MODERATE, SPARSE, CANCEL, FULL};
     rng r = {2};
-    const double redone = compare_kernels(&m, MP_BF16, FULL, 20, 70, 32, &r);
-    assert_true(redone > 0.1); /* of the kernels with int32 sums; the portable one adds in int64 */
+    for (size_t i = 0; i < COUNT(MODELS); i++) {
+        const mp_tc_model m = model_of(i);
+        for (size_t f = 0; f < COUNT(families); f++) assert_true(compare_kernels(&m, MODELS[i].dtype, families[f], 20, 70, 32, &r) == 0);
+    }
 }
 
 /* Everything around the kernel: experts, slots in any order, filtered slots, rows without a slot, bias, router weights, every output format, tails. */
@@ -241,7 +250,7 @@ static void what_cannot_be_computed_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kernel_has_the_bits_of_the_definition),
-        cmocka_unit_test(int32_overflow_is_found),
+        cmocka_unit_test(kernels_need_no_help_with_ordinary_numbers),
         cmocka_unit_test(grouped_gemm_with_everything),
         cmocka_unit_test(what_cannot_be_computed_is_refused),
     };
