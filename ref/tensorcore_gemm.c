@@ -47,21 +47,22 @@ typedef struct tc_engine {
 } tc_engine;
 
 /* exponent field of a code, 1 for subnormals, 0 for zero */
-static inline int field_of(const layout *f, uint16_t code) {
-    const int magnitude = code & 0x7FFF, field = magnitude >> f->shift;
+static inline uint16_t field_of(const layout *f, uint16_t code) {
+    const uint16_t magnitude = code & 0x7FFF, field = (uint16_t)(magnitude >> f->shift);
     return field ? field : magnitude != 0;
 }
 
+/* In 16-bit arithmetic throughout, for the sake of the vectors; a zero's field less one is the largest number, so it is never the smallest. */
 MP_CLONES static scaling survey(const layout *f, const uint16_t *codes, int64_t n) {
-    int largest = 0, smallest = f->largest_field;
+    uint16_t largest = 0, smallest_less_one = UINT16_MAX;
     for (int64_t i = 0; i < n; i++) {
-        const int field = field_of(f, codes[i]);
+        const uint16_t field = field_of(f, codes[i]), less_one = (uint16_t)(field - 1);
         largest = field > largest ? field : largest;
-        smallest = field != 0 && field < smallest ? field : smallest;
+        smallest_less_one = less_one < smallest_less_one ? less_one : smallest_less_one;
     }
     const int exponent = largest ? largest - f->bias : 0;
     return (scaling){.exponent = exponent,
-                     .small = smallest < largest - 31,
+                     .small = smallest_less_one + 1 < largest - 31,
                      .special = largest == f->largest_field};
 }
 
@@ -72,16 +73,24 @@ static double power_of_two(int exponent) {
     return value;
 }
 
-/* A row or column in the form of ref/tensorcore_kernels.h: for a `factor` is 1, `offset` 0 and `zero` MP_TC_ZERO_A; for w they are 1+d, 127, MP_TC_ZERO_W. */
-MP_CLONES static void scale(const layout *f, const scaling *s, const uint16_t *codes, int64_t n, double factor, int offset, int zero, const float *in,
-                            double *values, int32_t *exponents) {
-    const double scaled = power_of_two(-s->exponent) * factor;
+/* What a and w differ in: see ref/tensorcore_kernels.h. */
+typedef struct side {
+    double factor;
+    int exponent_offset, zero_exponent;
+    uint32_t repeat; /* a byte times this */
+} side;
+static const side SIDE_A = {1, 0, MP_TC_ZERO_A, 0x01010101}, SIDE_W = {1 + 0x1p-30, 127, MP_TC_ZERO_W, 1};
+
+/* n values and exponents in the kernels' form; in: the decoded codes. */
+MP_CLONES static void scale(const layout *f, const scaling *s, const side *form, const uint16_t *codes, int64_t n, const float *in, double *values,
+                            int32_t *exponents) {
+    const double scaled = power_of_two(-s->exponent) * form->factor;
     for (int64_t i = 0; i < n; i++) {
         const int field = field_of(f, codes[i]), relative = field - f->bias - s->exponent;
-        const int stored = (relative > MP_TC_LOWEST ? relative : MP_TC_LOWEST) + offset;
+        const int stored = field ? (relative > MP_TC_LOWEST ? relative : MP_TC_LOWEST) + form->exponent_offset : form->zero_exponent;
         const double tiny = codes[i] & 0x8000 ? -MP_TC_ZERO_VALUE : MP_TC_ZERO_VALUE;
         values[i] = field ? (double)in[i] * scaled : tiny;
-        exponents[i] = field ? stored : zero;
+        exponents[i] = (int32_t)((uint32_t)(stored & 0xFF) * form->repeat);
     }
 }
 
@@ -89,17 +98,20 @@ static const tc_engine *tc(const mp_gemm_f32_engine *engine) {
     return (const tc_engine *)engine;
 }
 
-/* Bit i: code i is negative. */
-static uint16_t signs(const uint16_t *codes, int64_t n) {
-    uint16_t mask = 0;
-    for (int64_t i = 0; i < n; i++) mask = (uint16_t)(mask | codes[i] >> 15 << i);
-    return mask;
+/* masks[0], masks[stride] ...: of L codes each, bit i set where code i is negative. n and 16 are multiples of L. */
+MP_CLONES static void sign_masks(const uint16_t codes[PACK_K], int64_t n, int L, uint16_t *masks, int64_t stride) {
+    for (int64_t k = 0; k < n; k += 16) {
+        uint16_t all = 0;
+        for (int i = 0; i < 16; i++) all = (uint16_t)(all | codes[k + i] >> 15 << i);
+        for (int i = 0; i < 16 && k + i < n; i += L) masks[(k + i) / L * stride] = (uint16_t)(all >> i & ((1 << L) - 1));
+    }
 }
 
 /* Behind the last k come zeros. */
 static void pack_row(const mp_gemm_f32_engine *engine, const mp_tensor *a, int64_t row, void *packed) {
     const tc_engine *e = tc(engine);
-    const int64_t K = e->K, L = e->model->group;
+    const int64_t K = e->K;
+    const int L = e->model->group;
     packed_row *header = packed;
     double *values = (double *)((char *)packed + VALUES_AT);
     int32_t *exponents = (int32_t *)(values + e->padded_k);
@@ -114,9 +126,8 @@ static void pack_row(const mp_gemm_f32_engine *engine, const mp_tensor *a, int64
             memcpy(codes, header->codes + k, (size_t)filled * sizeof *codes);
             mp_decode_row_f32(a->dtype, codes, 0, filled, in);
         }
-        scale(&e->format, &header->scaled, codes, here, 1, 0, MP_TC_ZERO_A, in, values + k, exponents + k);
-        for (int64_t i = 0; i < here; i++) exponents[k + i] = (int32_t)((uint32_t)(exponents[k + i] & 0xFF) * 0x01010101u);
-        for (int64_t i = 0; i < here; i += L) negative[(k + i) / L] = signs(codes + i, L);
+        scale(&e->format, &header->scaled, &SIDE_A, codes, here, in, values + k, exponents + k);
+        sign_masks(codes, here, L, negative + k / L, 1);
     }
 }
 
@@ -132,7 +143,8 @@ static packed_panel *panel_header(const tc_engine *e, const void *packed) {
 
 static void pack_panel(const mp_gemm_f32_engine *engine, const mp_tensor *w, int64_t first, int64_t count, float *scratch, void *packed) {
     const tc_engine *e = tc(engine);
-    const int64_t K = e->K, L = e->model->group, columns = e->base.columns;
+    const int64_t K = e->K, columns = e->base.columns;
+    const int L = e->model->group;
     packed_panel *header = panel_header(e, packed);
     double *values = packed;
     int8_t *exponents = (int8_t *)(values + e->padded_k * columns);
@@ -154,12 +166,12 @@ static void pack_panel(const mp_gemm_f32_engine *engine, const mp_tensor *w, int
                 memcpy(codes, header->codes + n * K + k, (size_t)filled * sizeof *codes);
                 mp_decode_row_f32(w->dtype, codes, 0, filled, in);
             }
-            scale(&e->format, zeros ? &none : &header->scaled[n], codes, here, 1 + 0x1p-30, 127, MP_TC_ZERO_W, in, value, exponent);
+            scale(&e->format, zeros ? &none : &header->scaled[n], &SIDE_W, codes, here, in, value, exponent);
             for (int64_t i = 0; i < here; i++) {
                 values[(k + i) * columns + n] = value[i];
                 exponents[(k + i) * columns + n] = (int8_t)exponent[i];
             }
-            for (int64_t i = 0; i < here; i += L) negative[(k + i) / L * columns + n] = signs(codes + i, L);
+            sign_masks(codes, here, L, negative + k / L * columns + n, columns);
         }
 }
 
@@ -225,8 +237,8 @@ static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *row
 }
 
 /* Why scaled results are right. Let s be the sum of the exponents taken out of a row and a column.
- *   Floor: where no operand lies below 2^-31, a nonzero product is at least 2^-62, above the floor of 2^-63. A step at the floor then has zero products only, and
- *     acc, a multiple of 2^(-62-F) of at most 24 bits, passes it unchanged, as it does in the model (F >= 23).
+ *   Floor: where no operand lies below 2^-31, a nonzero product is at least 2^-62, above the floor of 2^-63. A step at the floor then has zero products
+ *     only, and acc, a multiple of 2^(-62-F) of at most 24 bits, passes it unchanged, as it does in the model (F >= 23).
  *   From below: terms are multiples of 2^(-63-F+s). For s >= F - 86 that is at least 2^-149: no result loses bits by being subnormal, and no term is as small
  *     as zero_exponent or a subnormal accumulator's exponent of -126 matters: nonzero products have exponents of s - 62 >= F - 148 > -126.
  *   From above: |acc| < 4*K*2^s never reaches 2^128 for s <= 126 - bits(K). */
@@ -236,7 +248,7 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
     const int64_t K = p->w->dim[2];
     const mp_dtype dtype = model->a == MP_TC_BF16 ? MP_BF16 : MP_FP16;
     if ((model->a != MP_TC_BF16 && model->a != MP_TC_FP16) || model->b != model->a || model->method != MP_TC_DIRECT || model->result_fraction_bits != 23 ||
-        model->fraction_bits < 23 || model->fraction_bits > 25 || model->group > 16 || PACK_K % model->group)
+        model->fraction_bits < 23 || model->fraction_bits > 25 || model->group > 16 || 16 % model->group)
         return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: bf16 or fp16 operands, float32 results, at most 16 terms a step and F=23..25 are computed");
     if (p->a->dtype != dtype || p->w->dtype != dtype)
         return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: operands %s and %s, the model's are %s", mp_dtype_name(p->a->dtype), mp_dtype_name(p->w->dtype),
