@@ -8,10 +8,6 @@
 
 #define DATA_ALIGNMENT 64u
 
-/* Like the poisons a NaN in every 16-, 32- and 64-bit float format and an impossible index, so that a read beyond the end shows
- * in the result as well; unlike them, so that a stray poison fill shows as a changed guard. */
-static const uint32_t GUARD_PATTERN = 0x7FFB7FFBu;
-
 static_assert(MP_GUARD_BYTES % DATA_ALIGNMENT == 0, "the data begins right behind the front guard");
 
 mp_tensor mp_tensor_shape(mp_dtype dtype, int rank, int64_t d0, int64_t d1, int64_t d2) {
@@ -78,9 +74,9 @@ mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err) {
                        (long long)t->dim[0], (long long)t->dim[1], (long long)t->dim[2], mp_dtype_name(t->dtype));
     }
     char *data = block + MP_GUARD_BYTES;
-    fill_pattern(block, MP_GUARD_BYTES, GUARD_PATTERN);
+    fill_pattern(block, MP_GUARD_BYTES, MP_GUARD_PATTERN);
     fill_pattern(data, bytes, poison);
-    fill_pattern(data + bytes, MP_GUARD_BYTES, GUARD_PATTERN);
+    fill_pattern(data + bytes, MP_GUARD_BYTES, MP_GUARD_PATTERN);
     t->data = data;
     return MP_OK;
 }
@@ -93,7 +89,7 @@ void mp_tensor_free(mp_tensor *t) {
 /* Offset of the first byte of a guard zone that is not the pattern's, or -1. */
 static int64_t first_changed(const char *zone) {
     char expected[MP_GUARD_BYTES];
-    fill_pattern(expected, sizeof expected, GUARD_PATTERN);
+    fill_pattern(expected, sizeof expected, MP_GUARD_PATTERN);
     if (memcmp(zone, expected, sizeof expected) == 0) return -1;
     int64_t i = 0;
     while (zone[i] == expected[i])

@@ -35,6 +35,10 @@ uint64_t mp_tensor_row_digest(const mp_tensor *t, int64_t row);
 
 #define MP_POISON_A 0xFFF7FFF7u /* NaN as bf16, fp16, fp32, fp64; negative as int32 */
 #define MP_POISON_B 0x7FF97FF9u /* NaN as bf16, fp16, fp32, fp64; far above any index as int32 */
+/* What guard zones hold, on the host and on the device. Like the poisons a NaN in every float format and an impossible index, so that a read beyond
+ * the end shows in the result; unlike them, so that a stray poison fill shows as a changed guard. Both halves are equal: a zone may begin at
+ * any 16-bit boundary. */
+#define MP_GUARD_PATTERN 0x7FFB7FFBu
 #define MP_GUARD_BYTES 4096     /* on each side; a multiple of every alignment in use */
 
 #endif

@@ -85,6 +85,9 @@ mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err);
 mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err);
 /* Combinations that cannot be: inplace with no_combine is not expressible; act/gated, fused_sum, layout, path, ep, tiles, scope. */
 mp_status mp_case_validate(const mp_case *c, mp_error *err);
+/* Whether two valid cases are the same problem executed in two ways, so that equal bits mean something: path, layout, tile and tile_down may differ, and
+ * mode between combine and inplace. MP_EINPUT names the first other difference. */
+mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err);
 /* Writes the canonical text; returns its length. size >= MP_CASE_TEXT_MAX always suffices. */
 size_t mp_case_text(const mp_case *c, char *text, size_t size);
 int mp_case_compare(const mp_case *a, const mp_case *b); /* total order in field-list order; 0 when equal */

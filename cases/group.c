@@ -337,6 +337,7 @@ static mp_status add_case_pairs(plan *p, mp_matrix_row *row) {
             status = MP_OK;
             continue;
         }
+        if (!status) status = mp_case_validate_pair(&row->c, &variant, p->y->err);
         if (!status) status = mp_matrix_append_pair(row, &variant, rule->variant, p->y->err);
         mp_case_text(&row->c, text, sizeof text);
         if (status)

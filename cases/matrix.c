@@ -57,6 +57,8 @@ mp_status mp_matrix_append_pair(mp_matrix_row *row, const mp_case *variant, cons
     for (size_t i = 0; i < row->pair_count; i++) {
         if (mp_case_compare(&row->pairs[i], variant) == 0) return MP_OK;
     }
+    if (row->pair_count == MP_MATRIX_MAX_PAIRS)
+        return mp_fail(err, MP_EINPUT, "a case has at most %d pairs: leave the others to a case with another seed", MP_MATRIX_MAX_PAIRS);
     mp_case *pairs = realloc(row->pairs, (row->pair_count + 1) * sizeof *pairs);
     if (pairs) row->pairs = pairs;
     char **texts = realloc(row->pair_text, (row->pair_count + 1) * sizeof *texts);
@@ -80,6 +82,15 @@ static int by_case_then_position(const void *a, const void *b, void *rows) {
     return order ? order : (i > j) - (i < j);
 }
 
+static mp_status merge_pair(mp_matrix_row *keep, const mp_matrix_row *again, size_t p, mp_error *err) {
+    char text[MP_CASE_TEXT_MAX];
+    const mp_status status = mp_matrix_append_pair(keep, &again->pairs[p], again->pair_text[p], err);
+    if (status == MP_OK) return MP_OK;
+    mp_case_text(&keep->c, text, sizeof text);
+    mp_error_prefix(err, "pair '%s' of '%s' (groups '%s' and '%s')", again->pair_text[p], text, keep->group, again->group);
+    return status;
+}
+
 /* Merges equal cases into the first of them: its group stays, the lower tier wins, pairs are united. */
 static mp_status merge_duplicates(mp_matrix *m, mp_error *err) {
     mp_status status = MP_OK;
@@ -96,7 +107,7 @@ static mp_status merge_duplicates(mp_matrix *m, mp_error *err) {
         }
         if (again->tier < keep->tier) keep->tier = again->tier;
         for (size_t p = 0; !status && p < again->pair_count; p++)
-            status = mp_matrix_append_pair(keep, &again->pairs[p], again->pair_text[p], err);
+            status = merge_pair(keep, again, p, err);
         free_row(again);
         *again = (mp_matrix_row){0}; /* group == NULL marks it */
     }
@@ -176,7 +187,10 @@ mp_status mp_matrix_load(mp_matrix *m, const char *path, mp_error *err) {
     mp_matrix more = {0};
     mp_status status = read_file(&more, path, NULL, err);
     if (!status) status = take_rows(m, &more, err);
-    if (!status) status = merge_duplicates(m, err);
+    if (!status) {
+        status = merge_duplicates(m, err);
+        if (status) mp_error_prefix(err, "%s", path);
+    }
     mp_matrix_free(&more);
     return status;
 }
@@ -191,6 +205,7 @@ mp_status mp_matrix_add(mp_matrix *m, const char *case_text, const char *const *
         mp_case variant = c;
         status = mp_case_parse(&variant, pairs[i], err);
         if (!status && mp_case_compare(&variant, &c) == 0) status = mp_fail(err, MP_EINPUT, "the variant is the case itself");
+        if (!status) status = mp_case_validate_pair(&c, &variant, err);
         if (!status) status = mp_matrix_append_pair(&more.rows[0], &variant, pairs[i], err);
         if (status) mp_error_prefix(err, "pair '%s' of '%s'", pairs[i], case_text);
     }

@@ -64,6 +64,12 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
     if (c->fused_sum && c->path != MP_FUSED)
         return mp_fail(err, MP_EINPUT, "fused_sum=1 leaves no cache3 to hooks and chunks: use path=fused, not path=%s",
                        mp_path_name(c->path));
+    /* topk additions in dtype err by up to topk*u of the sum of magnitudes: beyond 1/8 the bound lets a sum pass that has little to do with the right one. */
+    const double share = (double)c->topk * mp_unit_roundoff(c->dtype);
+    if (c->fused_sum && share > 0.125)
+        return mp_fail(err, MP_EINPUT,
+                       "fused_sum=1 rounds every addition to %s, and %" PRId64 " of them may err by %.3g of the sum, too much to judge: use topk <= %.0f",
+                       mp_dtype_name(c->dtype), c->topk, share, 0.125 / mp_unit_roundoff(c->dtype));
     if (c->layout == MP_SORTED && c->path != MP_FUSED)
         return mp_fail(err, MP_EINPUT, "layout=sorted cannot serve hooks or chunks: use path=fused, not path=%s",
                        mp_path_name(c->path));
@@ -121,4 +127,29 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
     if (!status) status = validate_execution(c, err);
     if (!status) status = validate_routing(c, err);
     return status;
+}
+
+/* The fields that say how a problem is executed, not which problem it is. */
+static const char *const execution_fields[] = {"path", "layout", "tile", "tile_down"};
+
+static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *variant) {
+    for (size_t i = 0; i < COUNT(execution_fields); i++)
+        if (!strcmp(f->name, execution_fields[i])) return true;
+    /* In place, the same sums go over x; no_combine gives another tensor. */
+    return !strcmp(f->name, "mode") && base->mode != MP_NO_COMBINE && variant->mode != MP_NO_COMBINE;
+}
+
+mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err) {
+    for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
+        const mp_field *f = &mp_fields[i];
+        if (mp_field_compare(f, base, variant) == 0 || may_differ(f, base, variant)) continue;
+        char before[64], after[64];
+        mp_field_text(f, base, before);
+        mp_field_text(f, variant, after);
+        return mp_fail(err, MP_EINPUT,
+                       "%s=%s instead of %s=%s is another problem: a variant may differ in path, layout, tile, tile_down, and in mode between combine and "
+                       "inplace",
+                       f->name, after, f->name, before);
+    }
+    return MP_OK;
 }

@@ -88,9 +88,12 @@ int mp_cmd_bench(int argc, char **argv) {
     static const struct {
         const char *name, *default_case;
         mp_status (*run)(const mp_case *c, int repeat, mp_error *err);
-    } benches[] = {{"reference", "M=70000 topk=2 act=silu", bench_reference}, {"predict", "M=70000 topk=2 act=silu", bench_predict}, {"kernels", "M=16384 topk=8 E=128 K=2048 N=768", bench_kernels}};
+        bool repeats;
+    } benches[] = {{"reference", "M=70000 topk=2 act=silu", bench_reference, false},
+                   {"predict", "M=70000 topk=2 act=silu", bench_predict, false},
+                   {"kernels", "M=16384 topk=8 E=128 K=2048 N=768", bench_kernels, true}};
     const char *text = NULL;
-    int64_t repeat = 10;
+    int64_t repeat = 0; /* not given */
     mp_error err = {0};
     mp_status status = MP_OK;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 && status == MP_OK;) switch (o) {
@@ -101,9 +104,10 @@ int mp_cmd_bench(int argc, char **argv) {
         }
     for (size_t i = 0; status == MP_OK && optind + 1 == argc && i < sizeof benches / sizeof *benches; i++) {
         if (strcmp(argv[optind], benches[i].name) != 0) continue;
+        if (repeat > 0 && !benches[i].repeats) return mp_cli_usage("bench %s takes no --repeat", benches[i].name);
         mp_case c = mp_case_default();
         status = mp_case_parse(&c, text ? text : benches[i].default_case, &err);
-        if (status == MP_OK) status = benches[i].run(&c, (int)repeat, &err);
+        if (status == MP_OK) status = benches[i].run(&c, repeat > 0 ? (int)repeat : 10, &err);
         return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);
     }
     if (status != MP_OK) return mp_cli_fail(&err);

@@ -3,7 +3,7 @@
 
 #include "cases/inputs.h"
 #include "golden/golden.h"
-#include "harness/run_case.h"
+#include "harness/memory.h"
 #include "kernels/cuda.h"
 #include "kernels/jit.h"
 #include "ref/blas.h"
@@ -26,10 +26,13 @@ int mp_cmd_doctor(int argc, char **argv) {
     const mp_micro_kernel *kernels;
     mp_cli_run_info(argc, argv, &info);
     mp_micro_kernels(&kernels);
-    printf("moeparity   %s (%s)\n", info.version, info.commit);
-    printf("host        %s, %ld cores, %.1f GiB of memory available\n", info.host, sysconf(_SC_NPROCESSORS_ONLN), (double)mp_memory_available() / 0x1p30);
+    mp_cli_add_compiler(info.versions, sizeof info.versions);
+    printf("moeparity   %s (%s), %s\n", info.version, info.commit, info.versions);
+    printf("host        %s, %ld cores, %.1f GiB of memory available\n", info.host, sysconf(_SC_NPROCESSORS_ONLN),
+           (double)mp_memory_available() / 0x1p30);
     if (mp_blas_load(&err) == MP_OK)
-        printf("reference   %s (core type %s)\n", mp_blas_name(), getenv("OPENBLAS_CORETYPE") ? "chosen by OPENBLAS_CORETYPE or this program" : "as OpenBLAS detects it");
+        printf("reference   %s (core type %s)\n", mp_blas_name(),
+               getenv("OPENBLAS_CORETYPE") ? "chosen by OPENBLAS_CORETYPE or this program" : "as OpenBLAS detects it");
     else
         printf("reference   plain loops: %s\n", err.text);
     printf("host gemm   %s kernel, %d x %d\n", kernels[0].name, kernels[0].rows, kernels[0].columns);

@@ -19,6 +19,7 @@ static const char help[] =
     "       moeparity golden verify FILE [--subject S] [--match EXPR]\n"
     "       moeparity golden diff FILE FILE\n"
     "       moeparity golden ls FILE\n"
+    "record judges every case first, and writes nothing unless all of them pass\n"
     "  --inputs              store the inputs too\n"
     "  --digest-above BYTES  larger tensors become one digest a row   [1048576]\n";
 
@@ -55,8 +56,19 @@ static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_ca
     return status;
 }
 
-/* Runs in a process of its own, so that a crash of the subject leaves no half-written file under the golden's name. */
-static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, mp_error *err) {
+/* A golden holds only what every check passes: a trace that is wrong must not become what others are compared with. Prints the row of any other. */
+static bool passes(mp_subject *subject, const mp_matrix_row *row, mp_tally *tally) {
+    const mp_run_options options = {.subject = subject, .repeat = 2};
+    mp_verdict v;
+    mp_run_case(row, &options, &v);
+    mp_tally_add(tally, &v);
+    if (v.outcome != MP_PASS) mp_report_row(stdout, &v, 0, false);
+    return v.outcome == MP_PASS;
+}
+
+/* Runs in a process of its own, so that a crash of the subject leaves no half-written file under the golden's name. *code is the exit code where
+ * nothing is wrong but a case. */
+static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, int *code, mp_error *err) {
     mp_subject subject = {0};
     mp_golden *golden = NULL;
     mp_run_info info;
@@ -70,21 +82,29 @@ static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, 
     snprintf(who.subject, sizeof who.subject, "%s", subject.name);
     snprintf(who.device, sizeof who.device, "%s", subject.device[0] ? subject.device : info.host);
     snprintf(who.versions, sizeof who.versions, "%s", subject.versions);
+    mp_cli_add_compiler(who.versions, sizeof who.versions);
     snprintf(who.date, sizeof who.date, "%s", info.date);
     status = mp_golden_create(a->files[0], &who, (size_t)a->digest_above, &golden, err);
-    for (size_t i = 0; status == MP_OK && i < matrix->count; i++) {
+    bool accepted = true;
+    for (size_t i = 0; status == MP_OK && accepted && i < matrix->count; i++) {
         char name[MP_CASE_TEXT_MAX];
+        mp_tally tally = {0};
         mp_case_text(&matrix->rows[i].c, name, sizeof name);
+        accepted = passes(&subject, &matrix->rows[i], &tally);
+        *code = mp_tally_exit_code(&tally);
+        if (!accepted) break;
         status = record_case(&subject, golden, &matrix->rows[i].c, a->inputs, err);
         if (status == MP_OK)
             printf("recorded %s\n", name);
         else
             mp_error_prefix(err, "%s", name);
     }
-    if (status == MP_OK)
+    if (status == MP_OK && accepted) {
         status = mp_golden_commit(golden, err);
-    else
+    } else {
         mp_golden_close(golden);
+        if (!accepted) fprintf(stderr, "moeparity: %s was not written: a golden holds only cases that pass\n", a->files[0]);
+    }
     mp_subject_close(&subject);
     return status;
 }
@@ -100,8 +120,7 @@ static int record(const struct arguments *a) {
     int code = MP_EXIT_BROKEN, status = 0;
     const pid_t pid = fork();
     if (pid == 0) {
-        const mp_status result = record_all(a, &matrix, &err);
-        code = result == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);
+        if (record_all(a, &matrix, &code, &err) != MP_OK) code = mp_cli_fail(&err);
         fflush(NULL);
         _exit(code);
     }
@@ -207,11 +226,16 @@ int mp_cmd_golden(int argc, char **argv) {
         const char *name;
         int (*run)(const struct arguments *a);
         int min_files, max_files;
-    } verbs[] = {{"record", record, 1, 1 << 20}, {"verify", verify, 1, 1}, {"diff", diff, 2, 2}, {"ls", list, 1, 1}};
+        unsigned takes; /* bit o: the option with that number */
+    } verbs[] = {{"record", record, 1, 1 << 20, ~0u},
+                 {"verify", verify, 1, 1, 1u << SUBJECT | 1u << MATCH},
+                 {"diff", diff, 2, 2, 0},
+                 {"ls", list, 1, 1, 0}};
+    unsigned given = 0;
     struct arguments a = {.subject = "auto", .digest_above = 1 << 20, .argc = argc, .argv = argv};
     mp_error err = {0};
     mp_status status = MP_OK;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 && status == MP_OK;) switch (o) {
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 && status == MP_OK; given |= o < HELP ? 1u << o : 0) switch (o) {
         case CASE: a.selection.case_text = optarg; break;
         case SUBJECT: a.subject = optarg; break;
         case MATCH: a.selection.match = optarg; break;
@@ -227,6 +251,8 @@ int mp_cmd_golden(int argc, char **argv) {
         a.files = argv + optind + 1;
         a.file_count = argc - optind - 1;
         if (a.file_count < verbs[i].min_files || a.file_count > verbs[i].max_files) break;
+        for (const struct option *o = options; o->name; o++)
+            if (given & ~verbs[i].takes & 1u << o->val) return mp_cli_usage("golden %s takes no --%s", verbs[i].name, o->name);
         return verbs[i].run(&a);
     }
     fputs(help, stderr);

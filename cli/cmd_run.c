@@ -1,6 +1,7 @@
 /* moeparity run: parse -> matrix -> suite -> table, JSON, JUnit. */
 #include "cli/common.h"
 
+#include "harness/run_case.h"
 #include "harness/suite.h"
 #include "reports/report.h"
 
@@ -23,12 +24,14 @@ static const char help[] =
     "  --jobs N        worker processes   [1]\n"
     "  --timeout S     seconds before a case counts as hung   [600]\n"
     "  --plain         judge with plain loops instead of OpenBLAS\n"
-    "  --in-process    no worker processes, no watchdog: for debuggers and memory checkers\n"
+    "  --in-process    no worker processes, no watchdog: for debuggers and memory checkers. No parent survives a\n"
+    "                  crash then: `case i/n: <repro>` goes to stderr before each case, unless that is a terminal\n"
     "  --json FILE     write the verdicts as JSON\n"
     "  --junit FILE    write the verdicts as JUnit XML\n";
 
 struct progress {
     const mp_matrix *matrix;
+    const mp_suite_options *suite;
     int name_width;
     size_t done;
     bool terminal, color;
@@ -41,7 +44,19 @@ static double seconds_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* On a terminal a status line on stderr says which case runs; the rows go to stdout as they come. */
+/* How to run the case again, said before it runs: of a process that dies of it nothing else is left. */
+static void announce(const struct progress *p, size_t index) {
+    mp_subject subject = {.name = p->suite->subject}, against = {.name = p->suite->against};
+    const mp_run_options options = {.subject = &subject, .against = p->suite->against ? &against : NULL, .golden_path = p->suite->golden_path,
+                                    .repeat = p->suite->repeat, .plain = p->suite->plain};
+    char repro[sizeof((mp_verdict *)NULL)->repro];
+    mp_repro(&p->matrix->rows[index], &options, repro, sizeof repro);
+    fprintf(stderr, "case %zu/%zu: %s\n", index + 1, p->matrix->count, repro);
+    fflush(stderr);
+}
+
+/* On a terminal a status line on stderr says which case runs; the rows go to stdout as they come. A worker's crash is told by this process, with
+ * the repro; where there is no worker, the repro comes first. */
 static void on_progress(void *ctx, size_t index, const mp_verdict *v) {
     struct progress *p = ctx;
     if (p->terminal) fprintf(stderr, "\r\033[K");
@@ -50,6 +65,7 @@ static void on_progress(void *ctx, size_t index, const mp_verdict *v) {
         mp_report_row(stdout, v, p->name_width, p->color);
         fflush(stdout);
     }
+    if (!v && !p->terminal && p->suite->in_process) announce(p, index);
     if (!p->terminal || p->done == p->matrix->count) return;
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(&p->matrix->rows[v ? (index + 1 < p->matrix->count ? index + 1 : index) : index].c, name, sizeof name);
@@ -117,8 +133,8 @@ int mp_cmd_run(int argc, char **argv) {
         status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", matrix.count);
         goto out;
     }
-    struct progress progress = {.matrix = &matrix, .name_width = widest_name(&matrix), .terminal = isatty(STDERR_FILENO) != 0,
-                                .color = isatty(STDOUT_FILENO) != 0, .start = seconds_now()};
+    struct progress progress = {.matrix = &matrix, .suite = &suite, .name_width = widest_name(&matrix),
+                                .terminal = isatty(STDERR_FILENO) != 0, .color = isatty(STDOUT_FILENO) != 0, .start = seconds_now()};
     suite.repeat = (int)repeat;
     suite.jobs = (int)jobs;
     suite.timeout_seconds = (double)timeout;

@@ -1,6 +1,7 @@
 /* moeparity show: everything that is known of a case before it runs. */
 #include "cli/common.h"
 
+#include "harness/memory.h"
 #include "harness/run_case.h"
 #include "ref/contract.h"
 
@@ -51,7 +52,8 @@ static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     free(fields);
     json_decref(json);
     mp_contract_text(&contract, text, sizeof text);
-    static const char *const bits[] = {"not compared: the prediction itself, or arithmetic without a model", "predicted, differences are reported", "predicted, equality is required"};
+    static const char *const bits[] = {"not compared: the prediction itself, or arithmetic without a model", "predicted, differences are reported",
+                                       "predicted, equality is required"};
     printf("subject   %s\ncontract  %s\nbits      %s\n", subject->name, text, bits[contract.bits]);
     mp_tile_text(&config.up, up);
     mp_tile_text(&config.down, down);
@@ -67,7 +69,7 @@ static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     mp_trace_plan(c, config.up.block_size_m, &trace);
     print_tensors("inputs", in.t, MP_INPUT_COUNT, input_name);
     print_tensors("trace", trace.t, MP_TRACE_COUNT, trace_name);
-    printf("memory    host %.3f GiB of %.3f GiB available", (double)(mp_run_case_bytes(c, config.up.block_size_m) + memory.host_bytes) / 0x1p30,
+    printf("memory    host %.3f GiB of %.3f GiB available", (double)(mp_case_host_bytes(c, config.up.block_size_m) + memory.host_bytes) / 0x1p30,
            (double)mp_memory_available() / 0x1p30);
     if (memory.device_available > 0)
         printf("; device %.3f GiB of %.3f GiB free", (double)memory.device_bytes / 0x1p30, (double)memory.device_available / 0x1p30);

@@ -3,6 +3,7 @@
 #include "reports/report.h"
 #include "version.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -61,16 +62,16 @@ static size_t keep_reached(mp_verdict *verdicts, size_t count) {
     return kept;
 }
 
-int mp_cli_conclude(const mp_run_info *info, mp_verdict *verdicts, size_t *count) {
+int mp_cli_conclude(mp_run_info *info, mp_verdict *verdicts, size_t *count) {
     mp_tally tally = {0};
     *count = keep_reached(verdicts, *count);
     for (size_t i = 0; i < *count; i++) mp_tally_add(&tally, &verdicts[i]);
+    mp_cli_add_compiler(info->versions, sizeof info->versions);
     mp_report_summary(stdout, info, &tally, verdicts, *count);
-    if (info->interrupted) return MP_EXIT_BROKEN;
-    const int code = mp_tally_exit_code(&tally);
-    if (code != MP_EXIT_SKIPPED || !getenv("MOEPARITY_REQUIRE_GPU")) return code;
-    fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped\n"); /* absence of a GPU must not look like success there */
-    return MP_EXIT_BROKEN;
+    const int code = mp_report_exit_code(info, &tally);
+    if (code == MP_EXIT_BROKEN && mp_tally_exit_code(&tally) == MP_EXIT_SKIPPED && !info->interrupted)
+        fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped\n");
+    return code;
 }
 
 mp_status mp_cli_writable(const char *path, mp_error *err) {
@@ -100,10 +101,20 @@ static void cpu_model(char *text, size_t size) {
         const char *value = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
         if (!value) continue;
         snprintf(text, size, "%.100s", value + 2);
-        text[strcspn(text, "\n")] = '\0';
+        for (size_t end = strlen(text); end > 0 && isspace((unsigned char)text[end - 1]); end--) text[end - 1] = '\0'; /* some CPUs pad their name */
         break;
     }
     if (file) fclose(file);
+}
+
+void mp_cli_add_compiler(char *versions, size_t size) {
+#ifdef __clang__
+    const char *text = __VERSION__; /* begins with the name */
+#else
+    const char *text = "gcc " __VERSION__;
+#endif
+    const size_t used = strlen(versions);
+    snprintf(versions + used, size - used, "%s%s", used > 0 ? ", " : "", text);
 }
 
 void mp_cli_run_info(int argc, char **argv, mp_run_info *info) {

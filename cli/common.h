@@ -21,8 +21,9 @@ typedef struct mp_cli_selection {
 } mp_cli_selection;
 mp_status mp_cli_matrix(const mp_cli_selection *selection, char *const *paths, int path_count, mp_matrix *matrix, mp_error *err);
 
-/* Prints the summary of a run and returns its exit code. Rows that were not reached before Ctrl-C are left out: *count becomes the number of those that were. */
-int mp_cli_conclude(const mp_run_info *info, mp_verdict *verdicts, size_t *count);
+/* Completes info by the compiler, prints the summary of a run and returns its exit code. Rows that were not reached before Ctrl-C are left out:
+ * *count becomes the number of those that were. */
+int mp_cli_conclude(mp_run_info *info, mp_verdict *verdicts, size_t *count);
 
 /* MP_EIO where a report could not be written, before hours of a run are spent on it. */
 mp_status mp_cli_writable(const char *path, mp_error *err);
@@ -32,6 +33,8 @@ mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_
 
 /* version, commit, command, date, host; the suite fills the rest. */
 void mp_cli_run_info(int argc, char **argv, mp_run_info *info);
+/* Appends the compiler of this program, which the bits of the CPU's side may depend on, to the versions that a subject names. */
+void mp_cli_add_compiler(char *versions, size_t size);
 
 int mp_cmd_run(int argc, char **argv);
 int mp_cmd_list(int argc, char **argv);

@@ -17,7 +17,7 @@ static const struct {
     {"show", mp_cmd_show, "one case: fields, contract, config, memory plan, bounds"},
     {"golden", mp_cmd_golden, "record, verify, diff or list golden traces (HDF5)"},
     {"probe", mp_cmd_probe, "what this device's arithmetic is, and whether the bit model holds on it"},
-    {"bench", mp_cmd_bench, "time the reference or the kernels"},
+    {"bench", mp_cmd_bench, "time the reference, the prediction or the kernels"},
     {"doctor", mp_cmd_doctor, "versions, device, BLAS core, caches; what will be skipped and why"},
 };
 
@@ -25,7 +25,7 @@ static void usage(FILE *out) {
     fprintf(out, "usage: moeparity COMMAND [ARGUMENT ...]      (moeparity COMMAND --help tells more)\n\n");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
     fprintf(out, "\nexit codes: 0 all judged cases passed; 1 a parity failure; 2 usage or bad input, nothing run;\n"
-                 "            3 a subject crashed, hung or could not be run; 77 everything skipped\n");
+                 "            3 a subject crashed, hung or could not be run, or Ctrl-C; 77 everything skipped\n");
 }
 
 int main(int argc, char **argv) {

@@ -25,6 +25,23 @@ static uint64_t code_at(const void *data, size_t size, int64_t index) {
     return code;
 }
 
+size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size_t size) {
+    if (size == 0) return 0;
+    if (!d->stored) {
+        snprintf(text, size, "%s: not stored", d->tensor);
+    } else if (d->shape_differs) {
+        snprintf(text, size, "%s: %s", d->tensor, d->first);
+    } else {
+        char rows[192] = "";
+        size_t used = 0;
+        for (int64_t i = 0; i < d->differing_rows && i < MP_FIRST_ROWS; i++)
+            used += (size_t)snprintf(rows + used, sizeof rows - used, "%s%lld", i == 0 ? "" : ",", (long long)d->first_rows[i]);
+        snprintf(text, size, "%s: %lld of %lld rows differ (%s%s)", d->tensor, (long long)d->differing_rows, (long long)d->rows, rows,
+                 d->differing_rows > MP_FIRST_ROWS ? ",..." : "");
+    }
+    return strlen(text);
+}
+
 static void differing_row(mp_golden_difference *diff, int64_t row) {
     if (diff->differing_rows < MP_FIRST_ROWS) diff->first_rows[diff->differing_rows] = row;
     diff->differing_rows++;

@@ -26,19 +26,12 @@ static mp_status compare_stored(const mp_stored *a, const mp_stored *b, mp_golde
 }
 
 static void difference_line(const char *name, const mp_golden_difference *d, char *line, size_t size) {
-    if (d->shape_differs) {
-        snprintf(line, size, "%s: %s: %s", name, d->tensor, d->first);
-        return;
-    }
-    char rows[192] = "";
-    size_t used = 0;
-    for (int64_t i = 0; i < d->differing_rows && i < MP_FIRST_ROWS; i++)
-        used += (size_t)snprintf(rows + used, sizeof rows - used, "%s%lld", i == 0 ? "" : ",", (long long)d->first_rows[i]);
-    int length = snprintf(line, size, "%s: %s: %lld of %lld rows differ (%s%s)", name, d->tensor, (long long)d->differing_rows,
-                          (long long)d->rows, rows, d->differing_rows > MP_FIRST_ROWS ? ",..." : "");
-    if (d->digest || length < 0 || (size_t)length >= size) return;
-    snprintf(line + length, size - (size_t)length, ", %lld elements, max-abs=%.2e, first %s", (long long)d->differing, d->max_abs,
-             d->first);
+    char rows[320];
+    mp_golden_difference_text(d, rows, sizeof rows);
+    if (d->shape_differs || d->digest)
+        snprintf(line, size, "%s: %s", name, rows);
+    else
+        snprintf(line, size, "%s: %s, %lld elements, max-abs=%.2e, first %s", name, rows, (long long)d->differing, d->max_abs, d->first);
 }
 
 typedef struct diff_job {

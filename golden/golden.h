@@ -36,6 +36,8 @@ mp_status mp_golden_case_name(mp_golden *golden, size_t index, char text[MP_CASE
 bool mp_golden_has(mp_golden *golden, const char *case_text);
 /* The contract text stored with the case. */
 mp_status mp_golden_contract(mp_golden *golden, const mp_case *c, char *text, size_t size, mp_error *err);
+/* BLOCK_SIZE_M of the stored case: what its align tensors and sorted layout were padded to. */
+mp_status mp_golden_block_size_m(mp_golden *golden, const mp_case *c, int64_t *block_size_m, mp_error *err);
 
 /* Result of comparing one tensor with the stored one. */
 typedef struct mp_golden_difference {
@@ -47,6 +49,9 @@ typedef struct mp_golden_difference {
     double max_abs;        /* full tensors only; NaN-sticky */
     char first[160];       /* index and both values of the first difference (full tensors) */
 } mp_golden_difference;
+/* `out: 12 of 32 rows differ (0,3,4,7,8,11,12,15,...)`, or the tensor and both shapes, or that it is not stored; the first element, which
+ * `first` describes, is left to the caller. Returns the length written, less than size: texts can be put one behind the other. */
+size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size_t size);
 
 /* Compares a trace with the stored case, tensor by tensor. diff has MP_TRACE_COUNT entries, *count is how many are filled:
  * one for each tensor that the trace exposes. MP_EINPUT when the case is not in the file, or damaged. */

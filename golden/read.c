@@ -134,6 +134,17 @@ hid_t mp_golden_open_case(mp_golden *golden, const char *name, mp_error *err) {
     return group;
 }
 
+mp_status mp_golden_block_size_m(mp_golden *golden, const mp_case *c, int64_t *block_size_m, mp_error *err) {
+    char name[MP_CASE_TEXT_MAX];
+    int count = 0;
+    mp_case_text(c, name, sizeof name);
+    const hid_t group = H5Gopen2(golden->file, name, H5P_DEFAULT);
+    if (group < 0) return mp_h5_fail(err, MP_EINPUT, "%s does not hold the case %s", golden->path, name);
+    const mp_status status = mp_h5_read_integers(group, "block_size_m", block_size_m, 1, &count, err);
+    H5Gclose(group);
+    return status;
+}
+
 /* Sizes come from a file: they must be positive, and their product far from overflow. */
 static mp_status set_shape(mp_stored *stored, mp_dtype dtype, int rank, const int64_t dim[MP_MAX_RANK], mp_error *err) {
     const int64_t most = (int64_t)1 << 48;

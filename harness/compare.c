@@ -88,7 +88,7 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
     }
     if (both_have(a, b, MP_CACHE3)) compare_tokens(a, b, tokens, MP_CACHE3, f);
     if (both_have(a, b, MP_OUT)) compare_tokens(a, b, tokens, MP_OUT, f);
-    f->bits_equal = f->differing == 0;
+    f->bits_equal = f->differing == 0 && f->compared > 0;
     status = MP_OK;
 out:
     free(row_b);

@@ -57,8 +57,16 @@ static bool holds_poison(mp_dtype dtype, const void *data, int64_t position, uin
     return memcmp(element, pattern, size) == 0;
 }
 
+/* The smallest magnitude that rounding to nearest takes to Inf: half an ulp beyond the largest finite value. For fp64 it is Inf itself, which is what
+ * a reach beyond it has become in float64. */
+static double overflow_threshold(mp_dtype dtype) {
+    const double largest = mp_dtype_format(dtype)->max_finite;
+    return largest + mp_half_ulp(dtype, largest);
+}
+
 /* Error over bound. A non-finite expectation must be met exactly; a finite one that reaches the overflow threshold within its error may also
- * be Inf. Everything else non-finite is NaN here: it fails, and it sticks. */
+ * be Inf. Everything else non-finite is NaN here: it fails, and it sticks. So does a number whose bound is not finite: nothing is known of it, and
+ * a bound that everything meets would pass everything. */
 static double ratio_of(mp_dtype dtype, double got, const mp_expectation *e, double *error, double *bound) {
     *bound = 0;
     if (!isfinite(e->value)) {
@@ -66,13 +74,19 @@ static double ratio_of(mp_dtype dtype, double got, const mp_expectation *e, doub
         *error = met ? 0 : NAN;
         return *error;
     }
+    if (!isfinite(e->error)) {
+        *bound = e->error;
+        *error = isfinite(got) ? fabs(got - e->value) : NAN;
+        return NAN;
+    }
     const double reach = fabs(e->value) + e->error, half = mp_half_ulp(dtype, reach);
-    if (isinf(got) && reach + half > mp_dtype_format(dtype)->max_finite && signbit(got) == signbit(e->value)) {
+    if (isinf(got) && reach >= overflow_threshold(dtype) && signbit(got) == signbit(e->value)) {
         *error = 0;
         return 0;
     }
     *bound = e->error + (e->rounded ? half : 0);
     *error = isfinite(got) ? fabs(got - e->value) : NAN;
+    if (e->positive_zero && got == 0 && signbit(got)) return INFINITY;
     return *error == 0 ? 0 : *error / *bound;
 }
 
@@ -100,12 +114,12 @@ void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t
             m->nan_got = got;
             m->nan_expected = e->value;
         }
-        if (holds_poison(dtype, data, position, poison)) {
-            m->poison_failures++;
-            keep_first(&m->first_poison, index);
-        }
     }
-    if (isfinite(e->value) && !isinf(got)) {
+    if (isnan(got) && holds_poison(dtype, data, position, poison)) { /* also where NaN is expected: a computed NaN is canonical, no poison */
+        m->poison_failures++;
+        keep_first(&m->first_poison, index);
+    }
+    if (isfinite(e->value) && isfinite(bound) && !isinf(got)) {
         sums[0] += error * error;
         sums[1] += bound * bound;
         sums[2] += e->value * e->value;

@@ -6,17 +6,20 @@
 #include "harness/verdict.h"
 
 /* What is known of an element: the exact value before the store, an upper bound of the error before the store, whether the store rounds to dtype,
- * and whether NaN is as right as an infinite value (zero within the error, times Inf). */
+ * whether NaN is as right as an infinite value (zero within the error, times Inf), and whether a zero must be +0.
+ *
+ * Zeros are equal as numbers except where something writes them as such (rows of filtered slots). The sign of a sum that comes out as zero is
+ * not determined, not even by an exact one: products of -0 alone sum to -0, unless the accumulator starts at +0, which the contracts leave open. */
 typedef struct mp_expectation {
     double value, error;
-    bool rounded, or_nan;
+    bool rounded, or_nan, positive_zero;
 } mp_expectation;
 
 /* Figures of some elements; starts with mp_measure_start. Mergeable, so that threads measure tiles on their own. */
 typedef struct mp_measure {
     mp_stage_figures f;
     int64_t nan_failures, first_nan;       /* NaN or Inf where float64 has none, or the reverse */
-    int64_t poison_failures, first_poison; /* elements that still hold the poison */
+    int64_t poison_failures, first_poison; /* elements that still hold the poison, whatever is expected of them */
     double nan_got, nan_expected;
 } mp_measure;
 

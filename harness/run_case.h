@@ -15,16 +15,13 @@ typedef struct mp_run_options {
     bool golden_required; /* a golden of another contract, or without this case, is a failure instead of `not judged` */
     int repeat;          /* runs compared bit for bit; at least 2: the two poisons */
     bool plain;          /* judge with plain loops even where OpenBLAS is present */
+    int jobs;            /* cases that run at the same time and share the memory; 0 counts as 1 */
 } mp_run_options;
 
 /* Never fails: whatever goes wrong becomes the verdict. In order: memory plan (too big: SKIP), inputs, run with poison A, guards, inputs
  * unchanged, f64 oracle; run with poison B and further repeats, bit equality; pairs; permuted tokens and tokens alone (where the contract promises
  * batch invariance); the other subject; the golden. */
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v);
-
-/* Bytes of host memory that mp_run_case needs for the case (inputs, two traces and the judge's scratch), and bytes available now. */
-size_t mp_run_case_bytes(const mp_case *c, int block_size_m);
-size_t mp_memory_available(void);
 
 /* `moeparity run --case '...' --subject S [--pair ...] [--against S2] [--golden FILE] [--repeat N] [--plain]` */
 void mp_repro(const mp_matrix_row *row, const mp_run_options *options, char *text, size_t size);

@@ -6,6 +6,7 @@
 #include "ref/pipeline.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ref: the float64 reference in contract mode. */
@@ -25,7 +26,7 @@ static mp_status ref_run(mp_subject *s, const mp_case *c, const mp_inputs *in, u
     return mp_ref_run(c, in, config.up.block_size_m, mp_blas_load(NULL) == MP_OK ? MP_ENGINE_BLAS : MP_ENGINE_PLAIN, poison, trace, err);
 }
 
-/* host: the pipeline in float32 on the CPU. */
+/* host: the pipeline on the CPU in the arithmetic of sm_90. */
 
 static mp_status host_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
     (void)s;
@@ -52,14 +53,8 @@ static mp_status no_extra_memory(mp_subject *s, const mp_case *c, mp_memory *mem
 static mp_contract cuda_contract(const mp_cuda *cuda, const mp_case *c) {
     mp_contract contract = mp_host_contract(c); /* the same activation source, rounding points and combine */
     contract.deterministic = !c->fused_sum;
-    contract.bits = mp_cuda_architecture(cuda) == 90 ? MP_BITS_REQUIRED : MP_BITS_REPORTED; /* measured on sm_90 only */
     contract.batch_invariant = !c->fused_sum;
-    if (c->dtype == MP_BF16 || c->dtype == MP_FP16) {
-        contract.accumulator = MP_ACC_TENSOR_CORE; /* mma.sync; parameters by architecture: MMA-Sim, arXiv 2511.10909 */
-        const bool hopper = mp_cuda_architecture(cuda) >= 90;
-        contract.group = hopper ? 16 : 8;
-        contract.fraction_bits = hopper ? 25 : 24;
-    }
+    mp_contract_set_accumulator(&contract, mp_cuda_architecture(cuda), c->dtype); /* mma.sync, or fma for fp32 */
     return contract;
 }
 
@@ -101,7 +96,10 @@ mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
         return MP_OK;
     }
     if (strcmp(name, "host") == 0 || strcmp(name, "auto") == 0) {
-        if (strcmp(name, "auto") == 0 && cuda_open(s, NULL) == MP_OK) return MP_OK;
+        if (strcmp(name, "auto") == 0) { /* a GPU that is there but does not work is an error, not a reason to run elsewhere */
+            const mp_status status = cuda_open(s, err);
+            if (status != MP_EUNSUPPORTED || getenv("MOEPARITY_REQUIRE_GPU")) return status;
+        }
         *s = (mp_subject){.name = "host", .resolve = host_resolve, .plan = no_extra_memory, .run = host_run};
         return MP_OK;
     }

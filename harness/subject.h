@@ -20,7 +20,7 @@ struct mp_subject {
     mp_status (*resolve)(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err);
     mp_status (*plan)(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err);
     /* Creates the trace (mp_trace_create with `poison`) and fills it; the caller destroys it, after an error too. Inputs must not be written.
-     * MP_EUNSUPPORTED becomes a SKIP, every other error a failure of the case. */
+     * MP_EUNSUPPORTED becomes a SKIP, every other error a CRASH: the subject could not be run. */
     mp_status (*run)(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err);
     void (*close)(mp_subject *s);
     char versions[256]; /* for provenance: device, driver, compiler; "" when none */

@@ -96,6 +96,12 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
     else if ((status = mp_subject_open(o->subject, subject, err)) != MP_OK)
         return status;
     if (o->against && (status = mp_subject_open(o->against, against, err)) != MP_OK) return status;
+    for (size_t i = 0; i < matrix->count; i++) { /* a tuned file that cannot be read is bad input: nothing is run */
+        mp_contract contract;
+        mp_config config;
+        status = subject->resolve(subject, &matrix->rows[i].c, &contract, &config, err);
+        if (status == MP_EINPUT || status == MP_EIO) return status;
+    }
     if (strcmp(subject->name, "cuda") != 0) return MP_OK;
 
     size_t count = 0;
@@ -112,25 +118,30 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
     return status;
 }
 
-static mp_run_options run_options(const mp_suite_options *o, mp_subject *subject, mp_subject *against, mp_golden *golden) {
+static mp_run_options run_options(const mp_matrix *matrix, const mp_suite_options *o, mp_subject *subject, mp_subject *against, mp_golden *golden) {
     return (mp_run_options){.subject = subject, .against = against->name ? against : NULL, .golden = golden, .golden_path = o->golden_path,
-                            .golden_required = o->golden_required, .repeat = o->repeat, .plain = o->plain};
+                            .golden_required = o->golden_required, .repeat = o->repeat, .plain = o->plain,
+                            .jobs = (size_t)o->jobs < matrix->count ? o->jobs : (int)matrix->count};
 }
 
 /* Never returns. Ends with _exit: the parent's buffers and handlers are not the worker's to flush. */
-static _Noreturn void worker_main(int requests, int replies, const mp_matrix *matrix, const mp_suite_options *o) {
+static _Noreturn void worker_main(pid_t parent, int requests, int replies, const mp_matrix *matrix, const mp_suite_options *o) {
     mp_subject subject = {0}, against = {0};
     mp_golden *golden = NULL;
     mp_error err = {0};
     signal(SIGINT, SIG_IGN); /* Ctrl-C is the parent's */
+    signal(SIGTERM, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(0); /* the parent died before the line above */
     const mp_status status = open_all(matrix, o, &subject, &against, &golden, &err);
+    for (char *p = err.text; *p; p++)
+        if ((unsigned char)*p >= 0x80) *p = '?'; /* JSON is UTF-8; a path in a message need not be */
     json_t *hello = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s}", "status", (int)status, "error", err.text, "subject",
                               subject.name ? subject.name : o->subject, "device", subject.device, "versions", subject.versions, "blas",
                               o->plain ? "plain loops" : mp_blas_name());
     if (!send_json(replies, hello) || status != MP_OK) _exit(0);
 
-    const mp_run_options options = run_options(o, &subject, &against, golden);
+    const mp_run_options options = run_options(matrix, o, &subject, &against, golden);
     mp_verdict *v = malloc(sizeof *v);
     uint64_t index;
     while (v && read_all(requests, &index, sizeof index, (double)INFINITY) && index != NO_MORE_CASES) {
@@ -184,11 +195,11 @@ static mp_status worker_start(worker *w, const mp_matrix *matrix, const mp_suite
         return mp_fail(err, MP_EIO, "cannot make a pipe to a worker: %s", strerror(errno));
     }
     fflush(NULL);
-    const pid_t pid = fork();
+    const pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
         close(request[1]);
         close(reply[0]);
-        worker_main(request[0], reply[1], matrix, o);
+        worker_main(parent, request[0], reply[1], matrix, o);
     }
     close(request[0]);
     close(reply[1]);
@@ -310,7 +321,7 @@ static mp_status run_in_process(const mp_matrix *matrix, const mp_suite_options 
     const double start = seconds_now();
     mp_status status = open_all(matrix, o, &subject, &against, &golden, err);
     if (status == MP_OK) {
-        const mp_run_options options = run_options(o, &subject, &against, golden);
+        const mp_run_options options = run_options(matrix, o, &subject, &against, golden);
         snprintf(info->subject, sizeof info->subject, "%s", subject.name);
         snprintf(info->device, sizeof info->device, "%s", subject.device);
         snprintf(info->versions, sizeof info->versions, "%s", subject.versions);

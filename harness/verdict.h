@@ -27,7 +27,7 @@ typedef enum mp_answer { MP_NOT_JUDGED, MP_PASSED, MP_FAILED } mp_answer; /* not
 typedef struct mp_check_result {
     mp_answer answer;
     int failures;   /* how often it failed (stages, pairs, tensors) */
-    char text[320]; /* the first failure: stage, place, value, expectation; or why it was not judged */
+    char text[320]; /* the first failure: stage, place, value, expectation; why it was not judged; or what a pass does not cover */
 } mp_check_result;
 
 /* Figures of one stage against float64, from the subject's own input of that stage. */
@@ -35,7 +35,7 @@ typedef struct mp_stage_figures {
     bool judged;
     int64_t compared;     /* elements */
     int64_t failed;       /* elements beyond their bound */
-    int64_t bit_equal;    /* elements whose bits equal the rounded float64 result */
+    int64_t bit_equal;    /* elements that equal the rounded float64 result as numbers: 0 is -0 */
     double max_abs;       /* max |subject - float64|; NaN-sticky */
     double max_ratio;     /* max error/bound; NaN-sticky; > 1 fails */
     double max_error_ulps; /* max error in ulps of dtype at the float64 value, over the finite elements */

@@ -4,12 +4,26 @@
 #include "kernels/jit.h"
 #include "kernels/pipeline.h"
 
+#include <assert.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define GUARD_PATTERN 0xA5
+/* The hooks of a handle that nobody gave others. */
+static mp_status count_call(void *context, const mp_cuda_hook_view *view, mp_error *err) {
+    (void)view, (void)err;
+    ++*(int64_t *)context;
+    return MP_OK;
+}
+
+void mp_cuda_set_hooks(mp_cuda *cuda, const mp_cuda_hooks *hooks) {
+    cuda->hooks = hooks ? *hooks : (mp_cuda_hooks){.context = &cuda->hook_calls, .after_gate_up = count_call, .after_down = count_call};
+}
+
+int64_t mp_cuda_hook_calls(const mp_cuda *cuda) {
+    return cuda->hook_calls;
+}
 
 mp_status mp_cuda_open(mp_cuda **result, mp_error *err) {
     mp_status status = MP_EINTERNAL;
@@ -47,9 +61,11 @@ mp_status mp_cuda_open(mp_cuda **result, mp_error *err) {
         status = mp_fail(err, MP_EUNSUPPORTED, "%s is sm_%d: sm_80 or newer is needed (mma.sync with bf16, cp.async)", cuda->name, cuda->architecture);
         goto out;
     }
+    MP_DO(mp_jit_check_architecture(cuda->architecture, err));
     snprintf(cuda->versions, sizeof cuda->versions, "driver %d.%d, NVRTC %d.%d, sm_%d", version / 1000, version % 1000 / 10, nvrtc->major, nvrtc->minor,
              cuda->architecture);
     MP_CU(cuCtxCreate_v2(&cuda->context, 0, device));
+    mp_cuda_set_hooks(cuda, NULL);
     *result = cuda;
     cuda = NULL;
     status = MP_OK;
@@ -62,6 +78,7 @@ out:
 void mp_cuda_close(mp_cuda *cuda) {
     if (!cuda) return;
     if (cuda->context) {
+        cuda->driver->cuCtxSetCurrent(cuda->context);
         for (size_t i = 0; i < cuda->module_count; i++) cuda->driver->cuModuleUnload(cuda->modules[i].module);
         cuda->driver->cuCtxDestroy_v2(cuda->context);
     }
@@ -145,6 +162,9 @@ mp_status mp_cuda_launch(mp_cuda *cuda, CUfunction function, int64_t blocks, int
     return mp_driver_check(cuda->driver, result, "cuLaunchKernel", __FILE__, __LINE__, err);
 }
 
+static const uint16_t guard_word = (uint16_t)MP_GUARD_PATTERN;
+static_assert((MP_GUARD_PATTERN >> 16) == (MP_GUARD_PATTERN & 0xFFFF), "a guard zone is made of 16-bit words");
+
 mp_status mp_device_buffer_alloc(mp_cuda *cuda, mp_device_buffer *buffer, uint32_t poison, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
@@ -152,8 +172,8 @@ mp_status mp_device_buffer_alloc(mp_cuda *cuda, mp_device_buffer *buffer, uint32
     MP_CU(cuMemAlloc_v2(&buffer->base, buffer->bytes + 2 * MP_GUARD_BYTES));
     buffer->data = buffer->base + MP_GUARD_BYTES;
     MP_CU(cuMemsetD32Async(buffer->data, poison, words, NULL));
-    MP_CU(cuMemsetD8Async(buffer->base, GUARD_PATTERN, MP_GUARD_BYTES, NULL));
-    MP_CU(cuMemsetD8Async(buffer->data + buffer->bytes, GUARD_PATTERN, MP_GUARD_BYTES, NULL));
+    MP_CU(cuMemsetD16Async(buffer->base, guard_word, MP_GUARD_BYTES / 2, NULL));
+    MP_CU(cuMemsetD16Async(buffer->data + buffer->bytes, guard_word, MP_GUARD_BYTES / 2, NULL));
 out:
     if (status != MP_OK) mp_error_prefix(err, "device buffer %s of %zu bytes", buffer->name, buffer->bytes);
     return status;
@@ -167,13 +187,14 @@ void mp_device_buffer_free(mp_cuda *cuda, mp_device_buffer *buffer) {
 mp_status mp_device_buffer_check(mp_cuda *cuda, const mp_device_buffer *buffer, char report[256], mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
-    unsigned char zones[2 * MP_GUARD_BYTES];
+    enum { WORDS = MP_GUARD_BYTES / 2 };
+    uint16_t zones[2 * WORDS];
     MP_CU(cuMemcpyDtoH_v2(zones, buffer->base, MP_GUARD_BYTES));
-    MP_CU(cuMemcpyDtoH_v2(zones + MP_GUARD_BYTES, buffer->data + buffer->bytes, MP_GUARD_BYTES));
-    for (int i = 0; i < 2 * MP_GUARD_BYTES; i++) {
-        if (zones[i] == GUARD_PATTERN) continue;
-        const long long offset = i < MP_GUARD_BYTES ? i - MP_GUARD_BYTES : (long long)buffer->bytes + i - MP_GUARD_BYTES;
-        snprintf(report, 256, "device buffer %s: byte %lld relative to its %zu bytes was overwritten with %02x", buffer->name, offset, buffer->bytes, zones[i]);
+    MP_CU(cuMemcpyDtoH_v2(zones + WORDS, buffer->data + buffer->bytes, MP_GUARD_BYTES));
+    for (int i = 0; i < 2 * WORDS; i++) {
+        if (zones[i] == guard_word) continue;
+        const long long offset = 2 * (i - WORDS) + (i < WORDS ? 0 : (long long)buffer->bytes);
+        snprintf(report, 256, "device buffer %s: the 16-bit word at byte %lld relative to its %zu bytes was overwritten with %04x", buffer->name, offset, buffer->bytes, zones[i]);
         break;
     }
 out:

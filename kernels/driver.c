@@ -62,9 +62,11 @@ static void load_nvrtc(void) {
     mp_status status = MP_OK;
     void *library = open_nvrtc(library_name, sizeof library_name);
     if (!library) {
+        const char *home = getenv("CUDA_HOME");
         status = mp_fail(err, MP_EUNSUPPORTED,
-                         "no NVRTC: libnvrtc.so.13, .12 and libnvrtc.so are neither on the loader's path nor in CUDA_HOME/lib64 or "
-                         "/usr/local/cuda/lib64");
+                         "no NVRTC: libnvrtc.so.13, libnvrtc.so.12 and libnvrtc.so are neither on the loader's path (LD_LIBRARY_PATH, ldconfig) nor in "
+                         "$CUDA_HOME/lib64 (CUDA_HOME is %s) or /usr/local/cuda/lib64",
+                         home && *home ? home : "not set");
         goto out;
     }
     MP_NVRTC_FUNCTIONS(FIND_FUNCTION)

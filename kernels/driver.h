@@ -55,6 +55,7 @@ enum { /* CUfunction_attribute */
     X(cuMemcpyDtoH_v2, (void *to, CUdeviceptr from, size_t bytes))                                                             \
     X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))                                 \
     X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t count, CUstream stream))                                   \
+    X(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t count, CUstream stream))                                 \
     X(cuMemsetD32Async, (CUdeviceptr to, unsigned value, size_t count, CUstream stream))                                       \
     X(cuModuleLoadData, (CUmodule * module, const void *image))                                                                \
     X(cuModuleUnload, (CUmodule module))                                                                                       \
@@ -73,6 +74,8 @@ enum { /* CUfunction_attribute */
 
 #define MP_NVRTC_FUNCTIONS(X)                                                                                                  \
     X(nvrtcVersion, (int *major, int *minor))                                                                                  \
+    X(nvrtcGetNumSupportedArchs, (int *count))                                                                                 \
+    X(nvrtcGetSupportedArchs, (int *architectures))                                                                            \
     X(nvrtcCreateProgram, (nvrtcProgram * program, const char *source, const char *name, int header_count,                     \
                            const char *const *headers, const char *const *header_names))                                      \
     X(nvrtcDestroyProgram, (nvrtcProgram * program))                                                                           \

@@ -22,6 +22,22 @@ static void architecture_option(int architecture, char *option, size_t size) {
     snprintf(option, size, "--gpu-architecture=sm_%d%s", architecture, architecture >= 90 ? "a" : "");
 }
 
+mp_status mp_jit_check_architecture(int architecture, mp_error *err) {
+    const mp_nvrtc *nvrtc = NULL;
+    int known[256] = {0}, count = 0, newest = 0;
+    const mp_status status = mp_nvrtc_load(&nvrtc, err);
+    if (status != MP_OK) return status;
+    if (nvrtc->nvrtcGetNumSupportedArchs(&count) != 0 || count < 1 || count > (int)(sizeof known / sizeof *known) ||
+        nvrtc->nvrtcGetSupportedArchs(known) != 0)
+        return mp_fail(err, MP_EDEVICE, "NVRTC %d.%d does not list its architectures (count %d)", nvrtc->major, nvrtc->minor, count);
+    for (int i = 0; i < count; i++) {
+        if (known[i] == architecture) return MP_OK;
+        if (known[i] > newest) newest = known[i];
+    }
+    return mp_fail(err, MP_EUNSUPPORTED, "NVRTC %d.%d does not know sm_%d; the newest it knows is sm_%d: a newer NVRTC is needed", nvrtc->major,
+                   nvrtc->minor, architecture, newest);
+}
+
 static const char *find_text(const char *name) {
     for (int i = 0; i < mp_embedded_file_count; i++)
         if (strcmp(mp_embedded_files[i].name, name) == 0) return mp_embedded_files[i].text;
@@ -47,6 +63,7 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
     if (log) *log = NULL;
 
     MP_DO(mp_nvrtc_load(&nvrtc, err));
+    MP_DO(mp_jit_check_architecture(architecture, err));
     const char *source = find_text(kernel->source);
     if (!source || mp_embedded_file_count > MAX_FILES) {
         status = mp_fail(err, MP_EINTERNAL, "%s is not among the %d embedded device texts (at most %d)", kernel->source, mp_embedded_file_count, MAX_FILES);
@@ -60,8 +77,13 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
     options[option_count++] = target;
     for (size_t i = 0; i < sizeof common_options / sizeof *common_options; i++) options[option_count++] = common_options[i];
     memcpy(words, kernel->options, sizeof words);
-    for (char *save, *word = strtok_r(words, " ", &save); word && option_count < MAX_OPTIONS; word = strtok_r(NULL, " ", &save))
+    for (char *save, *word = strtok_r(words, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+        if (option_count == MAX_OPTIONS) {
+            status = mp_fail(err, MP_EINTERNAL, "%s has more than %d options: %s", kernel->source, MAX_OPTIONS, kernel->options);
+            goto out;
+        }
         options[option_count++] = word;
+    }
 
     nvrtcResult result = nvrtc->nvrtcCreateProgram(&program, source, kernel->source, header_count, headers, header_names);
     if (result == 0) result = nvrtc->nvrtcCompileProgram(program, option_count, options);

@@ -18,7 +18,9 @@ typedef struct mp_embedded_file {
 extern const mp_embedded_file mp_embedded_files[];
 extern const int mp_embedded_file_count;
 
-/* Machine code for architecture 80, 90, ...; free(*cubin). Thread-safe. MP_EUNSUPPORTED without NVRTC, MP_EDEVICE with the first error line of
+/* MP_EUNSUPPORTED when this NVRTC does not know sm_<architecture>. */
+mp_status mp_jit_check_architecture(int architecture, mp_error *err);
+/* Machine code for architecture 80, 90, ...; free(*cubin). Thread-safe. MP_EUNSUPPORTED without an NVRTC that knows it, MP_EDEVICE with the first error line of
  * the log when the source does not compile. */
 mp_status mp_jit_cubin(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes, mp_error *err);
 /* Compiles without the cache. *log (ptxas's resource report in it) is freed by the caller and NULL on failure; cubin may be NULL. */

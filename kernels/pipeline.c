@@ -3,6 +3,10 @@
 
 #include <stdio.h>
 
+/* Machine code of a few modules: 64 MiB are plenty. */
+#define CODE_RESERVE ((size_t)64 << 20)
+#define RESIDENT_THREADS 2048 /* of a multiprocessor, at most */
+
 mp_status mp_cuda_plan(mp_cuda *cuda, const mp_case *c, size_t *needed_bytes, size_t *free_bytes, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
@@ -11,7 +15,7 @@ mp_status mp_cuda_plan(mp_cuda *cuda, const mp_case *c, size_t *needed_bytes, si
     mp_pipeline p;
     MP_DO(mp_config_resolve(c, cuda->name, &config, err));
     MP_DO(mp_pipeline_plan(cuda, c, &config, &p, err));
-    *needed_bytes = mp_pipeline_bytes(&p);
+    *needed_bytes = mp_pipeline_bytes(&p) + CODE_RESERVE + (size_t)cuda->multiprocessors * RESIDENT_THREADS * MP_STACK_BYTES_MAX;
     MP_CU(cuCtxSetCurrent(cuda->context));
     MP_CU(cuMemGetInfo_v2(free_bytes, &total));
 out:
@@ -54,19 +58,22 @@ out:
     return status;
 }
 
-/* Launches the stages of a chunk one after another. With hooks (the runner path) every stage is a call of its own that has ended before the next
- * begins, and the hooks run in between. edge[s] and edge[s + 1] enclose stage s. */
-static mp_status run_stages(mp_pipeline *p, int64_t chunk, const mp_hooks *hooks, CUevent edge[MP_STAGE_COUNT + 1], mp_error *err) {
+/* Launches the stages of a chunk one after another. On the runner path every stage is a call of its own that has ended before the next begins, and
+ * the hooks run in between. edge[s] and edge[s + 1] enclose stage s. */
+static mp_status run_stages(mp_pipeline *p, int64_t chunk, CUevent edge[MP_STAGE_COUNT + 1], mp_error *err) {
     const mp_driver *driver = p->cuda->driver;
+    const mp_cuda_hooks *hooks = &p->cuda->hooks;
+    const mp_cuda_hook_view view = mp_pipeline_hook_view(p);
     mp_status status = MP_OK;
     MP_CU(cuEventRecord(edge[0], NULL));
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
-        if (mp_pipeline_has_stage(p, (mp_stage)s)) MP_DO(mp_pipeline_stage(p, (mp_stage)s, chunk, err));
+        const bool present = mp_pipeline_has_stage(p, (mp_stage)s);
+        if (present) MP_DO(mp_pipeline_stage(p, (mp_stage)s, chunk, err));
         MP_CU(cuEventRecord(edge[s + 1], NULL));
-        if (!hooks) continue;
+        if (!present || p->c.path != MP_RUNNER) continue;
         MP_CU(cuCtxSynchronize());
-        if (s == MP_GATE_UP && hooks->after_gate_up) MP_DO(hooks->after_gate_up(hooks->context, p, chunk, err));
-        if (s == MP_DOWN && hooks->after_down) MP_DO(hooks->after_down(hooks->context, p, chunk, err));
+        if (s == MP_GATE_UP && hooks->after_gate_up) MP_DO(hooks->after_gate_up(hooks->context, &view, err));
+        if (s == MP_DOWN && hooks->after_down) MP_DO(hooks->after_down(hooks->context, &view, err));
     }
     MP_CU(cuCtxSynchronize());
 out:
@@ -77,10 +84,9 @@ static mp_status run_chunks(mp_pipeline *p, double stage_ns[MP_STAGE_COUNT], mp_
     const mp_driver *driver = p->cuda->driver;
     mp_status status = MP_OK;
     CUevent edge[MP_STAGE_COUNT + 1] = {NULL};
-    const mp_hooks no_hooks = {0};
     for (int i = 0; i <= MP_STAGE_COUNT; i++) MP_CU(cuEventCreate(&edge[i], 0));
     for (int64_t chunk = 0; chunk < mp_case_chunks(&p->c); chunk++) {
-        MP_DO(run_stages(p, chunk, p->c.path == MP_RUNNER ? &no_hooks : NULL, edge, err));
+        MP_DO(run_stages(p, chunk, edge, err));
         for (int s = 0; s < MP_STAGE_COUNT; s++) {
             if (!mp_pipeline_has_stage(p, (mp_stage)s)) continue;
             float ms = 0;

@@ -18,13 +18,6 @@ typedef struct mp_pipeline {
     mp_device_buffer input[MP_INPUT_COUNT], trace[MP_TRACE_COUNT], scratch[MP_SCRATCH_COUNT];
 } mp_pipeline;
 
-/* Functions a caller may put between stages (LoRA adds there). Each may be NULL; the device is idle when it is called. */
-typedef struct mp_hooks {
-    void *context;
-    mp_status (*after_gate_up)(void *context, const mp_pipeline *p, int64_t chunk, mp_error *err);
-    mp_status (*after_down)(void *context, const mp_pipeline *p, int64_t chunk, mp_error *err);
-} mp_hooks;
-
 /* Sizes every buffer; allocates nothing. MP_EUNSUPPORTED when the case needs more than an int32 position can count. */
 mp_status mp_pipeline_plan(mp_cuda *cuda, const mp_case *c, const mp_config *config, mp_pipeline *p, mp_error *err);
 size_t mp_pipeline_bytes(const mp_pipeline *p); /* device memory, guards included */
@@ -35,6 +28,8 @@ void mp_pipeline_free(mp_pipeline *p);
 bool mp_pipeline_has_stage(const mp_pipeline *p, mp_stage stage);
 /* Launches one stage of one chunk. */
 mp_status mp_pipeline_stage(mp_pipeline *p, mp_stage stage, int64_t chunk, mp_error *err);
+/* What a hook sees. path=runner has one chunk. */
+mp_cuda_hook_view mp_pipeline_hook_view(const mp_pipeline *p);
 /* The buffer that holds the output: x itself when inplace. */
 const mp_device_buffer *mp_pipeline_output(const mp_pipeline *p);
 

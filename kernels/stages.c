@@ -262,6 +262,18 @@ out:
     return status;
 }
 
+mp_cuda_hook_view mp_pipeline_hook_view(const mp_pipeline *p) {
+    return (mp_cuda_hook_view){
+        .c = &p->c,
+        .x = p->input[MP_X].data,
+        .topk_weights = p->input[MP_TOPK_WEIGHTS].data,
+        .topk_ids = p->input[MP_TOPK_IDS].data,
+        .cache1 = p->trace[MP_CACHE1].data,
+        .cache2 = p->trace[MP_CACHE2].data,
+        .cache3 = mp_case_down_writes_out(&p->c) ? mp_pipeline_output(p)->data : p->trace[MP_CACHE3].data,
+    };
+}
+
 /* The sum over topk, or after a fused sum the scaling alone. */
 static mp_status run_combine(mp_pipeline *p, const chunk_view *v, mp_error *err) {
     const mp_case *c = &p->c;

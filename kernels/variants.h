@@ -31,6 +31,9 @@ int64_t mp_gemm_shared_bytes(const mp_tile *tile, mp_dtype dtype);
 #define MP_GEMM_ACCUMULATORS_MAX 256
 int mp_gemm_accumulators(const mp_tile *tile);
 
+/* Most stack that a kernel needs where it spills (tests/test_compile.c checks it); the driver reserves it for every thread that can be resident. */
+#define MP_STACK_BYTES_MAX 1024
+
 #define MP_CASE_KERNELS_MAX 6
 /* The distinct compilations of a case; returns their number. */
 int mp_case_kernels(const mp_case *c, const mp_config *config, mp_kernel kernels[MP_CASE_KERNELS_MAX]);

@@ -28,7 +28,8 @@ typedef struct mp_predict_bench_result {
     double dgemm_one_thread, dgemm_all_threads; /* OpenBLAS in float64 on the same cores, also in multiply-adds; 0 where it is missing */
 } mp_predict_bench_result;
 
-/* Times the gate_up GEMM of the case with every micro-kernel this CPU can run, best of up to three rounds. scope=all, layout=route, bf16 or fp16, else MP_EINPUT. */
+/* Times the gate_up GEMM of the case with every micro-kernel this CPU can run, best of up to three rounds. scope=all, layout=route, bf16 or fp16,
+ * else MP_EINPUT. */
 mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *result, mp_error *err);
 
 #endif

@@ -1,5 +1,7 @@
 #include "ref/contract.h"
 
+#include "ref/tensorcore.h"
+
 #include <math.h>
 #include <stdio.h>
 
@@ -40,7 +42,8 @@ double mp_gamma(double n, double u) {
  *   - the sum is truncated to 24 bits: loss < 2^-23 S (or 2^-149 in the subnormal range).
  * With delta = (L+1) 2^-F + 2^-23, S never exceeds mass (1+delta)^G after G = ceil(K/L) steps, so the total is at most
  * G delta (1+delta)^G mass. A subnormal operand has the exponent emin of its format but a significand below 1, so its product may be
- * smaller than 2^(emin+e): such terms set e_max <= emin + e_largest + 1 and cost at most (L+1) 2^(emin-F) * 2*largest a step; zero terms count as 2^-133.
+ * smaller than 2^(emin+e): such terms set e_max <= emin + e_largest + 1 and cost at most (L+1) 2^(emin-F) * 2*largest a step. Zero terms count as 2^-133, and
+ * an accumulator c that is subnormal in float32 as 2^-126, however small it is: (L+1) 2^-F * 2^-125 a step, twice that, covers both.
  *
  * The float64 value that a subject is compared with is itself a sum of K rounded terms: gamma_K(2^-53) is added in every case. */
 mp_sum_bound mp_contract_gemm_bound(const mp_contract *contract, mp_dtype operands, int64_t terms, double largest) {
@@ -55,11 +58,24 @@ mp_sum_bound mp_contract_gemm_bound(const mp_contract *contract, mp_dtype operan
         const double delta = per_step * unit + 0x1p-23;
         const double subnormal = ldexp(2 * largest, mp_dtype_format(operands)->emin);
         bound.rel = steps * delta * pow(1 + delta, steps);
-        bound.abs = steps * (per_step * unit * (subnormal + 0x1p-132) + 0x1p-149);
+        bound.abs = steps * (per_step * unit * (subnormal + 0x1p-125) + 0x1p-149);
         break;
     }
     case MP_ACC_FLOAT64: bound = (mp_sum_bound){reference, 0}; break;
     }
     bound.rel += reference;
     return bound;
+}
+
+void mp_contract_set_accumulator(mp_contract *contract, int sm, mp_dtype dtype) {
+    contract->accumulator = MP_ACC_IEEE_ANY_ORDER;
+    contract->bits = MP_BITS_REQUIRED;
+    if (dtype != MP_BF16 && dtype != MP_FP16) return;
+    const mp_tc_input operands = dtype == MP_BF16 ? MP_TC_BF16 : MP_TC_FP16;
+    mp_tc_model model = {.group = 4, .fraction_bits = 23}; /* sm_70, the coarsest */
+    const bool known = mp_tc_find(sm, MP_TC_MMA, operands, operands, &model);
+    contract->accumulator = MP_ACC_TENSOR_CORE;
+    contract->group = model.group;
+    contract->fraction_bits = model.fraction_bits;
+    contract->bits = !known ? MP_BITS_NONE : model.measured ? MP_BITS_REQUIRED : MP_BITS_REPORTED;
 }

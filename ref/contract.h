@@ -47,4 +47,9 @@ mp_sum_bound mp_contract_gemm_bound(const mp_contract *contract, mp_dtype operan
 double mp_contract_step_roundoff(const mp_contract *contract);
 double mp_gamma(double n, double u); /* n*u/(1-n*u), or Inf when n*u >= 1 */
 
+/* Sets the accumulator for operands of `dtype` on architecture sm (90, ...), and what can be promised of its bits: those of ref/tensorcore.h's table where the
+ * architecture was measured (REQUIRED) or is known from the literature (REPORTED). An architecture that the table does not know gets the coarsest parameters in it,
+ * a bound for every known tensor core, and NONE. fp32 and fp64 are IEEE everywhere. */
+void mp_contract_set_accumulator(mp_contract *contract, int sm, mp_dtype dtype);
+
 #endif

@@ -9,16 +9,15 @@
 #include <time.h>
 
 mp_contract mp_host_contract(const mp_case *c) {
-    const bool tensor_core = c->dtype == MP_BF16 || c->dtype == MP_FP16;
-    return (mp_contract){.accumulator = tensor_core ? MP_ACC_TENSOR_CORE : MP_ACC_IEEE_ANY_ORDER,
-                         .group = tensor_core ? 16 : 0, /* sm_90 */
-                         .fraction_bits = tensor_core ? 25 : 0,
-                         .act_ulps = MP_FLOAT32_MATH_ULPS,
-                         .act_rounding = MP_ACT_ONE_ROUNDING,
-                         .combine = c->fused_sum ? MP_COMBINE_ELEMENT_DTYPE : MP_COMBINE_SCALE_THEN_ROUND,
-                         .stable_align = true,
-                         .deterministic = true,
-                         .batch_invariant = true};
+    mp_contract contract = {.act_ulps = MP_FLOAT32_MATH_ULPS,
+                            .act_rounding = MP_ACT_ONE_ROUNDING,
+                            .combine = c->fused_sum ? MP_COMBINE_ELEMENT_DTYPE : MP_COMBINE_SCALE_THEN_ROUND,
+                            .stable_align = true,
+                            .deterministic = true,
+                            .batch_invariant = true};
+    mp_contract_set_accumulator(&contract, MP_HOST_ARCHITECTURE, c->dtype);
+    contract.bits = MP_BITS_NONE; /* it is the prediction */
+    return contract;
 }
 
 static double now_ns(void) {

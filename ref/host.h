@@ -7,6 +7,8 @@
 #include "ref/contract.h"
 #include "ref/trace.h"
 
+#define MP_HOST_ARCHITECTURE 90 /* whose bits it predicts */
+
 mp_contract mp_host_contract(const mp_case *c);
 /* Creates the trace (to be destroyed by the caller, after an error too) and fills it. */
 mp_status mp_host_run(const mp_case *c, const mp_inputs *in, int block_size_m, uint32_t poison, mp_trace *trace, mp_error *err);

@@ -3,6 +3,7 @@
 #include "reports/report.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct figure_text {
@@ -187,6 +188,18 @@ static void put_not_judged(FILE *out, const mp_verdict *verdicts, size_t count) 
     if (!first) fputc('\n', out);
 }
 
+/* The host subject runs on the CPU, and says by which arithmetic. Nothing where no subject could be opened: the reasons of the skips say why. */
+static void put_subject(FILE *out, const mp_run_info *info) {
+    if (info->subject[0] == '\0') return;
+    fprintf(out, "subject %s%s on ", info->subject, strcmp(info->subject, "host") == 0 ? " (prediction of sm_90)" : "");
+    put_text(out, info->device[0] != '\0' ? info->device : info->host);
+    if (info->versions[0] != '\0') {
+        fprintf(out, ", ");
+        put_text(out, info->versions);
+    }
+    fprintf(out, "; reference %s\n", info->blas[0] != '\0' ? info->blas : "plain loops");
+}
+
 void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally, const mp_verdict *verdicts, size_t count) {
     fprintf(out, "%lld case%s: %lld passed, %lld failed, %lld skipped, %lld crashed, %lld timed out in %.1f s\n",
             (long long)tally->total, tally->total == 1 ? "" : "s", (long long)tally->count[MP_PASS],
@@ -198,5 +211,13 @@ void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally
         if (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_SKIP) continue;
         fprintf(out, "  %s %s\n", mp_outcome_name(verdicts[i].outcome), verdicts[i].name);
     }
+    put_subject(out, info);
     if (info->interrupted) fprintf(out, "interrupted: the figures cover only the cases run so far\n");
+}
+
+int mp_report_exit_code(const mp_run_info *info, const mp_tally *tally) {
+    const int code = mp_tally_exit_code(tally);
+    if (tally->count[MP_FAIL] > 0) return code; /* a failure found is a failure, whatever was not reached */
+    const bool all_skipped = tally->total > 0 && tally->count[MP_SKIP] == tally->total;
+    return info->interrupted || (all_skipped && getenv("MOEPARITY_REQUIRE_GPU")) ? 3 : code;
 }

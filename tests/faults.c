@@ -46,6 +46,8 @@ const fault faults[] = {
     {"a valid row is skipped", valid_row_skipped, SMALL, NULL, CHECK(POISON), MP_ACT},
     {"rows beyond the grid limit", rows_beyond_grid_unwritten, "M=32768 E=2 topk=2 K=8 N=4", NULL, CHECK(POISON), MP_ACT},
 
+    {"rows of filtered slots hold -0", filtered_zeros_negative, SMALL " filter=0.5", NULL, CHECK(BOUND), MP_GATE_UP},
+    {"never written where NaN is right", poison_where_nan, "M=4 E=4 topk=2 K=64 N=32 data=special", NULL, CHECK(POISON), MP_SUM},
     {"router weight missing", router_weight_missing, SMALL, NULL, CHECK(BOUND), MP_DOWN},
     {"router weight applied twice", router_weight_twice, SMALL, NULL, CHECK(BOUND), MP_DOWN},
     {"router weight on input and again on down", router_weight_unasked, "M=1 E=2 topk=1 K=64 N=32 apply_router_weight_on_input=1", NULL, CHECK(BOUND),
@@ -62,6 +64,8 @@ const fault faults[] = {
     {"last chunk's ids lack *topk", last_chunk_ids_without_topk, CHUNKS, NULL, CHECK(BOUND), MP_DOWN},
     {"fused sum accumulates over calls", fused_sum_accumulates_over_calls, "M=4 E=4 topk=4 K=64 N=32 fused_sum=1", NULL, CHECK(REPEAT), NO_STAGE},
     {"fused sum onto what was there", fused_sum_onto_poison, "M=4 E=4 topk=4 K=64 N=32 fused_sum=1", NULL, CHECK(NAN), MP_DOWN},
+    {"fused sum of 32 never added", fused_sum_all_zero, "M=4 E=32 topk=32 K=64 N=32 fused_sum=1", NULL, CHECK(BOUND) | CHECK(RMS), MP_DOWN},
+    {"fused sum of 256 never added", fused_sum_all_zero, "M=2 E=256 topk=256 K=64 N=32 dtype=fp16 fused_sum=1", NULL, CHECK(BOUND), MP_DOWN},
     {"fused sum zeroed by a filtered block", fused_sum_zeroed_by_filtered, "M=4 E=4 topk=4 K=64 N=32 fused_sum=1 filter=0.5", NULL, CHECK(BOUND), MP_DOWN},
 
     {"scale missing", scale_missing, SMALL " rsf=2.5", NULL, CHECK(BOUND) | CHECK(RMS), MP_SUM},

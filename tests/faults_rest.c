@@ -151,6 +151,12 @@ void filtered_row_written(const faulty_run *run) {
         if (ids_of(run)[t] < 0) fill_row(&run->trace->t[MP_CACHE2], t, 0);
 }
 
+/* Zeros as a product with 0 gives them, instead of written ones. */
+void filtered_zeros_negative(const faulty_run *run) {
+    for (int64_t t = 0; t < mp_case_slots(run->c); t++)
+        if (ids_of(run)[t] < 0) fill_row(&run->trace->t[MP_CACHE1], t, 0x8000);
+}
+
 /* A filter that looks at another block's expert skips a row it should write. */
 void valid_row_skipped(const faulty_run *run) {
     fill_row(&run->trace->t[MP_CACHE2], mp_case_slots(run->c) - 1, run->poison);
@@ -260,6 +266,13 @@ void scaled_buffer_unwritten(const faulty_run *run) {
 
 void last_token_unwritten(const faulty_run *run) {
     fill_row(&run->trace->t[MP_OUT], run->c->M - 1, run->poison);
+}
+
+/* The output elements that are NaN were never written: as numbers they are right. */
+void poison_where_nan(const faulty_run *run) {
+    const mp_tensor *out = &run->trace->t[MP_OUT];
+    for (int64_t i = 0; i < mp_tensor_count(out); i++)
+        if (isnan(mp_decode(out->dtype, out->data, i))) ((uint16_t *)out->data)[i] = (uint16_t)run->poison;
 }
 
 /* ---- a whole run ---- */

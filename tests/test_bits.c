@@ -122,7 +122,125 @@ static void every_one_bit_fault_is_seen(void **state) {
     mp_inputs_destroy(&in);
 }
 
+/* Judges a host run of the case whose tensor `drop` was not left (MP_TRACE_COUNT: none); *v starts zeroed. */
+static mp_status judge_host(const char *text, mp_bits_promise promise, int drop, mp_verdict *v, mp_error *err) {
+    mp_case c = mp_case_default();
+    mp_inputs in;
+    mp_config config;
+    mp_trace trace;
+    *v = (mp_verdict){0};
+    assert_int_equal(mp_case_parse(&c, text, err), MP_OK);
+    assert_int_equal(mp_inputs_create(&c, &in, err), MP_OK);
+    assert_int_equal(mp_config_resolve(&c, "", &config, err), MP_OK);
+    mp_contract contract = mp_host_contract(&c);
+    contract.bits = promise;
+    assert_int_equal(mp_host_run(&c, &in, config.up.block_size_m, MP_POISON_A, &trace, err), MP_OK);
+    if (drop < MP_TRACE_COUNT) mp_tensor_free(&trace.t[drop]);
+    mp_status status = mp_judge(&c, &contract, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, err);
+    if (status == MP_OK) status = mp_judge_bits(&c, &contract, &config, &in, &trace, v, err);
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+    return status;
+}
+
+/* Equal bits say what was compared, and what was not. */
+static void the_text_says_what_was_predicted(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_verdict *v = calloc(1, sizeof *v);
+    const mp_check_result *bits = &v->check[MP_CHECK_BITS];
+    assert_int_equal(judge_host("M=4 E=4 topk=2 K=64 N=32", MP_BITS_REQUIRED, MP_TRACE_COUNT, v, &err), MP_OK);
+    assert_int_equal(bits->answer, MP_PASSED);
+    assert_string_equal(bits->text, "");
+    assert_int_equal(judge_host("M=4 E=4 topk=4 K=64 N=32 fused_sum=1", MP_BITS_REQUIRED, MP_TRACE_COUNT, v, &err), MP_OK);
+    assert_int_equal(bits->answer, MP_PASSED);
+    assert_non_null(strstr(bits->text, "down and combine are not predicted"));
+    assert_int_equal(judge_host("M=4 E=4 topk=2 K=64 N=32", MP_BITS_REPORTED, MP_TRACE_COUNT, v, &err), MP_OK);
+    assert_int_equal(bits->answer, MP_NOT_JUDGED);
+    assert_string_equal(bits->text, "reported: all 1536 equal"); /* 8 slots * (2*32 + 32 + 64) + 4 tokens * 64 */
+    assert_int_equal(judge_host("M=4 E=4 topk=4 K=64 N=32 fused_sum=1", MP_BITS_REPORTED, MP_TRACE_COUNT, v, &err), MP_OK);
+    assert_string_equal(bits->text, "reported: all 1536 equal; down and combine are not predicted (the order of additions is not fixed)");
+    free(v);
+}
+
+/* A subject whose intermediates cannot be seen is skipped with the reason. */
+static void without_intermediates_nothing_is_judged(void **state) {
+    (void)state;
+    mp_verdict *v = calloc(1, sizeof *v);
+    for (int i = MP_CACHE1; i < MP_TRACE_COUNT; i++) {
+        mp_error err = {0};
+        char expected[128];
+        snprintf(expected, sizeof expected, "the subject leaves no %s: judging end to end only is not supported yet", mp_trace_tensor_name((mp_trace_tensor)i));
+        assert_int_equal(judge_host("M=4 E=4 topk=2 K=64 N=32", MP_BITS_REQUIRED, i, v, &err), MP_EUNSUPPORTED);
+        assert_string_equal(err.text, expected);
+    }
+    free(v);
+}
+
+/* The combine alone in fp64: codes of opposite sign are further apart than int64_t counts. */
+static void distances_saturate(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_case c = mp_case_default();
+    mp_inputs in;
+    mp_config config;
+    mp_trace trace;
+    mp_verdict *v = calloc(1, sizeof *v);
+    assert_int_equal(mp_case_parse(&c, "scope=combine dtype=fp64 M=1 topk=1 K=1", &err), MP_OK);
+    assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
+    assert_int_equal(mp_config_resolve(&c, "", &config, &err), MP_OK);
+    mp_contract contract = mp_host_contract(&c);
+    contract.bits = MP_BITS_REQUIRED;
+    *(double *)in.t[MP_IN_CACHE3].data = 0x1p1000;
+    assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
+    *(double *)trace.t[MP_OUT].data = -0x1p1000;
+    assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, v, &err), MP_OK);
+    assert_int_equal(v->stage[MP_SUM].mispredicted, 1);
+    assert_true(v->stage[MP_SUM].max_ulps == INT64_MAX - 1);
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+    free(v);
+}
+
+/* act(gate) may be zero within its error; times Inf that is Inf or NaN, whichever float64 came to: of gelu, 1 + erf is 6e-14 at
+ * -7.5, and 0 at -9, where the product is NaN in float64 itself. */
+static void zero_times_infinity_is_either(void **state) {
+    (void)state;
+    static const struct {
+        float gate, up, stored;
+        bool right;
+    } e[] = {
+        {-9, INFINITY, NAN, true},      {-9, INFINITY, -INFINITY, true},  {-9, INFINITY, INFINITY, false}, {-9, INFINITY, 0, false},
+        {-9, -INFINITY, INFINITY, true}, {-7.5f, INFINITY, NAN, true},    {-7.5f, INFINITY, -INFINITY, true}, {1, INFINITY, NAN, false},
+        {1, INFINITY, INFINITY, true},  {0, INFINITY, NAN, true},         {0, INFINITY, INFINITY, false},  {-9, NAN, -INFINITY, false},
+    };
+    mp_error err = {0};
+    mp_case c = mp_case_default();
+    mp_verdict *v = calloc(1, sizeof *v);
+    assert_int_equal(mp_case_parse(&c, "scope=act M=1 topk=1 N=1 dtype=fp32 act=gelu", &err), MP_OK);
+    const mp_contract contract = mp_host_contract(&c);
+    for (size_t i = 0; i < sizeof e / sizeof *e; i++) {
+        mp_inputs in;
+        mp_trace trace;
+        *v = (mp_verdict){0};
+        assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
+        memcpy(in.t[MP_IN_CACHE1].data, (float[]){e[i].gate, e[i].up}, 8);
+        assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
+        *(float *)trace.t[MP_CACHE2].data = e[i].stored;
+        assert_int_equal(mp_judge(&c, &contract, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err), MP_OK);
+        if ((v->check[MP_CHECK_BOUND].answer == MP_PASSED) != e[i].right)
+            fail_msg("gelu(%g)*%g = %g: %s", (double)e[i].gate, (double)e[i].up, (double)e[i].stored, v->check[MP_CHECK_BOUND].text);
+        mp_trace_destroy(&trace);
+        mp_inputs_destroy(&in);
+    }
+    free(v);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_one_bit_fault_is_seen)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_one_bit_fault_is_seen),     cmocka_unit_test(the_text_says_what_was_predicted),
+        cmocka_unit_test(without_intermediates_nothing_is_judged), cmocka_unit_test(distances_saturate),
+        cmocka_unit_test(zero_times_infinity_is_either),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -222,6 +222,8 @@ static void impossible_combinations_are_refused(void **unused) {
         {"fused_sum=1 topk=4 path=runner", "use path=fused, not path=runner"},
         {"fused_sum=1 topk=4 path=chunked", "not path=chunked"},
         {"fused_sum=1 topk=4 layout=sorted", "use fused_sum=0"},
+        {"fused_sum=1 topk=33 E=64", "bf16, and 33 of them may err by 0.129 of the sum, too much to judge: use topk <= 32"},
+        {"fused_sum=1 topk=257 E=512 dtype=fp16", "use topk <= 256"},
         {"layout=sorted path=runner", "layout=sorted cannot serve hooks or chunks"},
         {"layout=sorted path=chunked", "not path=chunked"},
         {"mode=no_combine rsf=2", "use rsf=1"},
@@ -269,6 +271,9 @@ static void possible_combinations_are_accepted(void **unused) {
         "act=clamp_silu limit=10",
         "dtype=fp64 scope=combine rsf=2.5 data=special filter=0.5",
         "fused_sum=1 topk=3 rsf=2.5 filter=0.5",
+        "fused_sum=1 topk=32 E=32",
+        "fused_sum=1 topk=256 E=256 dtype=fp16",
+        "fused_sum=1 topk=1024 E=1024 dtype=fp32",
         "layout=sorted mode=inplace",
         "layout=sorted mode=no_combine",
         "tile=64x64x32x8x4x3 tile_down=64x256x256x1024x8x5",
@@ -285,6 +290,43 @@ static void possible_combinations_are_accepted(void **unused) {
     };
     for (size_t i = 0; i < COUNT(texts); i++)
         parsed(texts[i]);
+}
+
+/* A pair asks for equal bits of one problem executed in two ways. */
+static void pairs_are_the_same_problem(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *base, *variant, *refused; /* refused: the difference that the message names, NULL when it is a pair */
+    } p[] = {
+        {"M=4", "path=runner", NULL},
+        {"M=4", "layout=sorted", NULL},
+        {"M=4", "tile=64x64x32x8x4x3", NULL},
+        {"M=4", "tile=64x64x32x8x4x3 tile_down=64x256x256x1024x8x5", NULL},
+        {"M=4", "mode=inplace", NULL},
+        {"M=4 mode=inplace", "mode=combine path=runner", NULL},
+        {"M=4 mode=no_combine", "path=runner", NULL},
+        {"M=4", "", NULL},
+        {"M=4", "M=512", "M=512 instead of M=4"},
+        {"M=4", "seed=5", "seed=5 instead of seed=0"},
+        {"M=4", "data=wide path=runner", "data=wide instead of data=normal"},
+        {"M=4", "K=1024", "K=1024 instead"},
+        {"M=4", "dtype=fp32", "dtype=fp32 instead"},
+        {"M=4", "mode=no_combine", "mode=no_combine instead of mode=combine"},
+        {"M=4 mode=no_combine", "mode=inplace", "mode=inplace instead of mode=no_combine"},
+        {"M=4", "scope=align", "scope=align instead"},
+        {"M=4", "bias=1", "bias=1 instead"},
+        {"M=4 topk=4", "fused_sum=1", "fused_sum=1 instead"},
+        {"M=4", "routing=zipf", "routing=zipf instead"},
+    };
+    for (size_t i = 0; i < COUNT(p); i++) {
+        mp_error err = {0};
+        const mp_case base = parsed(p[i].base);
+        mp_case variant = base;
+        assert_int_equal(mp_case_parse(&variant, p[i].variant, &err), MP_OK);
+        const mp_status status = mp_case_validate_pair(&base, &variant, &err);
+        if (status != (p[i].refused ? MP_EINPUT : MP_OK)) fail_msg("'%s' of '%s': status %d, %s", p[i].variant, p[i].base, status, err.text);
+        if (p[i].refused) assert_contains(err.text, p[i].refused);
+    }
 }
 
 /* Values that no text can give: a case made by a program is checked as well. */
@@ -435,7 +477,7 @@ int main(void) {
         cmocka_unit_test(reals_are_exact_in_any_locale),
         cmocka_unit_test(bad_values_are_refused),
         cmocka_unit_test(impossible_combinations_are_refused),
-        cmocka_unit_test(possible_combinations_are_accepted),
+        cmocka_unit_test(possible_combinations_are_accepted), cmocka_unit_test(pairs_are_the_same_problem),
         cmocka_unit_test(values_from_code_are_checked),
         cmocka_unit_test(expressions_match),
         cmocka_unit_test(bad_expressions_are_refused),

@@ -1,4 +1,5 @@
-/* cli/: the program as its users meet it: exit codes, messages, reports, and what is left behind. MP_PROGRAM is the binary, MP_CASES the folder of matrices. */
+/* cli/: the program as its users meet it: exit codes, messages, reports, and what is left behind. MP_PROGRAM is the binary, MP_CASES the folder
+ * of matrices. */
 #include <dirent.h>
 #include <hdf5.h>
 #include <jansson.h>
@@ -142,13 +143,21 @@ static void usage_errors(void **state) {
     expect("moeparity golden frob a.h5", 2, "", "usage: moeparity golden");
     expect("moeparity golden diff a.h5", 2, "", "usage: moeparity golden");
     expect("moeparity golden record a.h5", 2, "", "moeparity: no cases");
+    expect("moeparity golden ls a.h5 --inputs", 2, "", "moeparity: golden ls takes no --inputs");
+    expect("moeparity golden ls a.h5 --match M=1", 2, "", "moeparity: golden ls takes no --match");
+    expect("moeparity golden verify a.h5 --digest-above 5", 2, "", "moeparity: golden verify takes no --digest-above");
+    expect("moeparity golden verify a.h5 --tier ci", 2, "", "moeparity: golden verify takes no --tier");
+    expect("moeparity golden verify a.h5 --case M=2", 2, "", "moeparity: golden verify takes no --case");
+    expect("moeparity golden diff a.h5 b.h5 --subject host", 2, "", "moeparity: golden diff takes no --subject");
+    expect("moeparity bench reference --repeat 3", 2, "", "moeparity: bench reference takes no --repeat");
+    expect("moeparity bench predict --repeat 3", 2, "", "moeparity: bench predict takes no --repeat");
 }
 
 static void help_is_no_error(void **state) {
     (void)state;
     expect("moeparity --help", 0, "exit codes: 0 all judged cases passed", "");
     expect("moeparity --version", 0, "moeparity ", "");
-    static const char *const commands[] = {"run", "list", "show", "golden", "bench", "doctor"};
+    static const char *const commands[] = {"run", "list", "show", "golden", "probe", "bench", "doctor"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         char command[64];
         snprintf(command, sizeof command, "moeparity %s --help", commands[i]);
@@ -226,7 +235,11 @@ static void without_a_gpu(void **state) {
     expect("moeparity run ok.yaml --subject cuda", 77, "4 cases: 0 passed, 0 failed, 4 skipped", "");
     assert_int_equal(count_of(out, "[SKIP]"), 4);
     assert_non_null(strstr(out, "  skipped 4: "));
-    expect("MOEPARITY_REQUIRE_GPU=1 moeparity run ok.yaml --subject cuda", 3, "4 skipped", "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped");
+    expect("MOEPARITY_REQUIRE_GPU=1 moeparity run ok.yaml --subject cuda --json skipped.json", 3, "4 skipped",
+           "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped");
+    json_t *report = json_file("skipped.json");
+    assert_int_equal(total(report, "exit_code"), 3);
+    json_decref(report);
     expect("MOEPARITY_REQUIRE_GPU=1 moeparity run ok.yaml --subject host", 0, "4 passed", "");
     expect("moeparity golden record gpu.h5 ok.yaml --subject cuda", 77, "", "moeparity: ");
     assert_int_equal(access("gpu.h5", F_OK), -1);
@@ -338,6 +351,35 @@ static void goldens_come_back_and_a_changed_bit_is_found(void **state) {
     assert_non_null(strstr(out, "golden: out: 1 of 1 rows differ"));
 }
 
+static void a_case_that_does_not_pass_is_not_recorded(void **state) {
+    (void)state;
+    write_file("large.yaml", MATRIX "  - name: too large for any machine\n    axes: {M: 1000000000, E: 2, topk: 1, K: 8192, N: 8}\n");
+    expect("moeparity golden record large.h5 large.yaml --subject host", 77, "[SKIP]", "large.h5 was not written: a golden holds only cases that pass");
+    assert_int_equal(count_of(out, "recorded "), 4); /* those before it, in memory */
+    assert_int_equal(access("large.h5", F_OK), -1);
+    no_temporary_files();
+}
+
+static void the_terminal_names_subject_cpu_and_reference(void **state) {
+    (void)state;
+    expect("moeparity run ok.yaml --subject host", 0, "\nsubject host (prediction of sm_90) on ", "");
+    assert_non_null(strstr(out, "; reference "));
+    assert_true(strstr(out, "gcc ") || strstr(out, "lang "));
+    expect("moeparity run ok.yaml --subject ref --plain", 0, "\nsubject ref on ", "");
+    assert_non_null(strstr(out, "; reference plain loops\n"));
+    expect("moeparity golden record who.h5 ok.yaml --subject host && moeparity golden ls who.h5", 0, "origin predicted sm_90", "");
+    assert_true(strstr(out, "gcc ") || strstr(out, "lang ")); /* the provenance, too */
+}
+
+/* No parent survives a crash of a case in process: what repeats it is on stderr before the case begins. */
+static void in_process_the_repro_comes_first(void **state) {
+    (void)state;
+    expect("moeparity run ok.yaml --subject host --in-process --repeat 3", 0, "4 passed", "case 4/4: moeparity run --case 'M=2 E=2 topk=2 K=16 N=8 act=silu'");
+    assert_non_null(strstr(err, "case 1/4: moeparity run --case 'M=1 E=2 topk=1 K=16 N=8 act=silu' --subject host --pair 'path=runner' --repeat 3\n"));
+    expect("moeparity run ok.yaml --subject host", 0, "4 passed", "");
+    assert_string_equal(err, "");
+}
+
 /* Waits until the command has printed `text`, then interrupts its whole group as a terminal does. */
 static int interrupt_after(const char *command, const char *text) {
     const pid_t pid = start(command);
@@ -376,6 +418,18 @@ static void ctrl_c_during_verify_is_no_success(void **state) {
     assert_null(strstr(out, "16 passed"));
 }
 
+/* What was found before Ctrl-C stays found. */
+static void ctrl_c_hides_no_failure(void **state) {
+    (void)state;
+    expect("moeparity golden record f.h5 ok.yaml --subject host", 0, "recorded", "");
+    change_a_bit("f.h5");
+    assert_int_equal(interrupt_after("exec moeparity run ok.yaml long.yaml --subject host --golden f.h5 --json f.json", "[FAIL]"), 1);
+    assert_non_null(strstr(out, "interrupted"));
+    json_t *report = json_file("f.json");
+    assert_int_equal(total(report, "exit_code"), 1);
+    json_decref(report);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(usage_errors),
@@ -390,6 +444,10 @@ int main(void) {
         cmocka_unit_test(goldens_come_back_and_a_changed_bit_is_found),
         cmocka_unit_test(ctrl_c_leaves_a_valid_report),
         cmocka_unit_test(ctrl_c_during_verify_is_no_success),
+        cmocka_unit_test(a_case_that_does_not_pass_is_not_recorded),
+        cmocka_unit_test(the_terminal_names_subject_cpu_and_reference),
+        cmocka_unit_test(in_process_the_repro_comes_first),
+        cmocka_unit_test(ctrl_c_hides_no_failure),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

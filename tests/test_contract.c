@@ -288,6 +288,26 @@ static void subnormal_operands_are_paid_by_the_absolute_part(void **unused) {
         }
 }
 
+/* A subnormal accumulator counts as 2^-126 however small it is: it cuts products away that are larger than itself. */
+static void subnormal_accumulators_are_paid_by_the_absolute_part(void **unused) {
+    (void)unused;
+    static const core cores[] = {{16, 25}, {8, 24}, {4, 23}};
+    static operands o;
+    for (size_t h = 0; h < COUNT(cores); h++) {
+        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
+        o = (operands){.terms = 2 * cores[h].group, .dtype = MP_BF16, .largest = 0x1p-63};
+        o.a[0] = 0x1p-75; /* the first step leaves 2^-149 */
+        o.b[0] = 0x1p-74;
+        for (int64_t k = cores[h].group; k < o.terms; k++) { /* just below 2^(-126-F) */
+            o.a[k] = (2 - 0x1p-6) * 0x1p-64;
+            o.b[k] = ldexp(1, -63 - cores[h].fraction_bits);
+        }
+        const double got = core_dot(cores[h], &o);
+        assert_true(got == 0x1p-149); /* nothing of the second step is left */
+        judged(&o, &contract, got);
+    }
+}
+
 /* Float64 sums in another order than the reference's own: twice the bound of one side. */
 static void float64_sums_stay_inside(void **unused) {
     (void)unused;
@@ -389,6 +409,7 @@ int main(void) {
         cmocka_unit_test(tensor_cores_stay_inside),
         cmocka_unit_test(the_worst_accumulation_is_nearly_the_bound),
         cmocka_unit_test(subnormal_operands_are_paid_by_the_absolute_part),
+        cmocka_unit_test(subnormal_accumulators_are_paid_by_the_absolute_part),
         cmocka_unit_test(float64_sums_stay_inside),
         cmocka_unit_test(a_lost_product_is_outside),
         cmocka_unit_test(gamma_covers_compounded_roundings),

@@ -624,6 +624,29 @@ static void diff_of_two_files(void **state) {
     free_trace(&trace);
 }
 
+static void texts_of_differences(void **state) {
+    (void)state;
+    char text[80];
+    mp_golden_difference d = {.tensor = "out", .rows = 32, .first = "bf16[4,10] -> bf16[3,10]"};
+    assert_int_equal(mp_golden_difference_text(&d, text, sizeof text), strlen("out: not stored"));
+    assert_string_equal(text, "out: not stored");
+    d.stored = d.shape_differs = true;
+    mp_golden_difference_text(&d, text, sizeof text);
+    assert_string_equal(text, "out: bf16[4,10] -> bf16[3,10]");
+    d.shape_differs = false;
+    d.differing_rows = 8;
+    for (int i = 0; i < 8; i++) d.first_rows[i] = 3 * i;
+    mp_golden_difference_text(&d, text, sizeof text);
+    assert_string_equal(text, "out: 8 of 32 rows differ (0,3,6,9,12,15,18,21)");
+    d.differing_rows = 9;
+    mp_golden_difference_text(&d, text, sizeof text);
+    assert_string_equal(text, "out: 9 of 32 rows differ (0,3,6,9,12,15,18,21,...)");
+    for (int i = 0; i < 8; i++) d.first_rows[i] = INT64_MAX - i;
+    assert_int_equal(mp_golden_difference_text(&d, text, sizeof text), sizeof text - 1); /* cut, and says so */
+    assert_int_equal(strlen(text), sizeof text - 1);
+    assert_int_equal(mp_golden_difference_text(&d, text, 0), 0);
+}
+
 /* Numbers as another reader of the file sees them. */
 static void h5dump_prints_numbers(void **state) {
     (void)state;
@@ -677,6 +700,7 @@ int main(void) {
         TEST(a_full_disk_leaves_the_old_file),
         TEST(without_commit_nothing_is_left),
         TEST(diff_of_two_files),
+        TEST(texts_of_differences),
         TEST(h5dump_prints_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -244,6 +244,8 @@ static void errors_name_file_and_line(void **unused) {
         {"groups:\n  - name: g\n    pairs:\n      - path=fused\n", 4, "the variant is the case itself"},
         {"groups:\n  - name: g\n    pairs:\n      - fused_sum=1\n", 4,
          "pair 'fused_sum=1' of 'M=32 topk=2 act=silu': fused_sum=1 is used with topk > 2"},
+        {"groups:\n  - name: g\n    pairs:\n      - seed=5\n", 4, "pair 'seed=5' of 'M=32 topk=2 act=silu': seed=5 instead of seed=0 is another problem"},
+        {"groups:\n  - name: g\n    skip_impossible: true\n    pairs:\n      - {data: wide}\n", 5, "is another problem"},
         {"groups:\n  - name: g\n    pairs:\n      - {when: M=1, variant: path=runner}\n", 4, "when: 'M=1' matches no case"},
         {"groups:\n  - name: g\n    pairs:\n      - {when: M=1}\n", 4, "expected both when and variant"},
         {"groups:\n  - name: g\n    pairs:\n      - {when: M=x, variant: path=runner}\n", 4, "M=x: expected"},
@@ -271,11 +273,36 @@ static void failure_leaves_the_matrix(void **unused) {
     write_file("m.yaml", "groups: [{name: g, axes: {M: [1, 2]}}, {name: h, axes: {M: 0}}]");
     assert_int_equal(load_file(&m, "m.yaml", &err), MP_EINPUT);
     assert_string_equal(listing(&m), "M=32 topk=2 act=silu\n");
-    const char *const bad[] = {"path=fused"};
-    assert_int_equal(mp_matrix_add(&m, "M=5", bad, 1, &err), MP_EINPUT);
+    const char *const bad[] = {"path=fused", "M=512", "dtype=fp32", "mode=no_combine"};
+    for (size_t i = 0; i < COUNT(bad); i++) assert_int_equal(mp_matrix_add(&m, "M=5", &bad[i], 1, &err), MP_EINPUT);
     assert_int_equal(mp_matrix_add(&m, "M=0", NULL, 0, &err), MP_EINPUT);
     assert_int_equal(m.count, 1);
     mp_matrix_free(&m);
+}
+
+/* A verdict has room for 16 comparisons, one of them with another subject. */
+static void pairs_of_a_case_are_limited(void **unused) {
+    (void)unused;
+    for (int count = MP_MATRIX_MAX_PAIRS; count <= MP_MATRIX_MAX_PAIRS + 1; count++) {
+        char yaml[2048] = "groups:\n  - name: g\n    pairs:\n", merged[2048] = "groups:\n  - {name: g, pairs: [path=runner]}\n  - name: h\n    pairs:\n";
+        for (int i = 0; i < count; i++) {
+            snprintf(yaml + strlen(yaml), sizeof yaml - strlen(yaml), "      - tile=64x64x32x%dx4x3\n", i + 1);
+            if (i > 0) snprintf(merged + strlen(merged), sizeof merged - strlen(merged), "      - tile=64x64x32x%dx4x3\n", i);
+        }
+        const bool fits = count == MP_MATRIX_MAX_PAIRS;
+        const char *const files[] = {yaml, merged};
+        for (int f = 0; f < 2; f++) {
+            mp_matrix m = {0};
+            mp_error err = {0};
+            char start[256];
+            write_file("m.yaml", files[f]);
+            assert_int_equal(load_file(&m, "m.yaml", &err), fits ? MP_OK : MP_EINPUT);
+            if (fits) assert_int_equal(m.rows[0].pair_count, MP_MATRIX_MAX_PAIRS);
+            snprintf(start, sizeof start, f == 0 ? "%s/m.yaml:%d: pair '" : "%s/m.yaml: pair '", folder, 3 + count);
+            if (!fits && (strncmp(err.text, start, strlen(start)) || !strstr(err.text, "at most 15 pairs"))) fail_msg("%s", err.text);
+            mp_matrix_free(&m);
+        }
+    }
 }
 
 static void add_and_select(void **unused) {
@@ -381,7 +408,7 @@ int main(void) {
         cmocka_unit_test(includes),
         cmocka_unit_test(errors_name_file_and_line),
         cmocka_unit_test(failure_leaves_the_matrix),
-        cmocka_unit_test(add_and_select),
+        cmocka_unit_test(add_and_select), cmocka_unit_test(pairs_of_a_case_are_limited),
         cmocka_unit_test(tiers_have_names),
         cmocka_unit_test(models_are_possible_cases),
         cmocka_unit_test(shipped_matrices_load),

@@ -22,7 +22,7 @@ static mp_measure measure_one(mp_dtype dtype, double stored, mp_expectation e) {
     mp_measure_element(&m, dtype, &element, 0, 7, &e, MP_POISON_A, sums);
     assert_int_equal(m.f.compared, 1);
     assert_int_equal(m.f.worst_index, 7);
-    for (int i = 0; i < 3; i++) assert_true(isfinite(sums[i]) || isnan(stored)); /* NaN may reach a row's rms, and fails there; Inf may not */
+    for (int i = 0; i < 3; i++) assert_true(isfinite(sums[i]) || (isnan(stored) && i == 0)); /* NaN may reach a row's rms, and fails there; Inf may not */
     return m;
 }
 
@@ -72,6 +72,52 @@ static void overflow_may_give_inf(void **state) {
         assert_false(passes(floats[i], -infinite, (mp_expectation){.value = largest, .error = largest / 4, .rounded = true}));
         assert_false(passes(floats[i], infinite, (mp_expectation){.value = largest / 2, .error = largest / 4, .rounded = true}));
         assert_false(passes(floats[i], infinite, (mp_expectation){.value = 1, .error = 1, .rounded = true}));
+    }
+}
+
+/* The threshold of rounding to nearest, by the encoder: the neighbours of the first value that becomes Inf. */
+static void overflow_begins_half_an_ulp_beyond_the_largest(void **state) {
+    (void)state;
+    for (int i = 0; i < FLOATS - 1; i++) { /* float64 has no room beyond fp64's largest */
+        const double largest = mp_dtype_format(floats[i])->max_finite, threshold = largest + mp_half_ulp(floats[i], largest);
+        assert_true(isinf(mp_round_to(floats[i], threshold)) && mp_round_to(floats[i], nextafter(threshold, 0)) == largest);
+        assert_true(passes(floats[i], infinite, (mp_expectation){.value = threshold, .rounded = true}));
+        assert_false(passes(floats[i], infinite, (mp_expectation){.value = nextafter(threshold, 0), .rounded = true}));
+        assert_false(passes(floats[i], infinite, (mp_expectation){.value = largest, .rounded = true}));
+        assert_false(passes(floats[i], infinite, (mp_expectation){.value = largest}));
+        assert_true(passes(floats[i], infinite, (mp_expectation){.value = largest, .error = threshold - largest}));
+    }
+    assert_false(passes(MP_FP64, infinite, (mp_expectation){.value = mp_dtype_format(MP_FP64)->max_finite, .rounded = true}));
+}
+
+/* No number and no Inf passes for a number of which nothing is known; one element of a row is enough to fail it. */
+static void an_infinite_bound_fails(void **state) {
+    (void)state;
+    const double bounds[] = {infinite, not_a_number}, stored[] = {0, 1, infinite, -infinite};
+    for (int i = 0; i < FLOATS; i++)
+        for (int b = 0; b < 2; b++)
+            for (int s = 0; s < 4; s++) {
+                const mp_measure m = measure_one(floats[i], stored[s], (mp_expectation){.value = 1, .error = bounds[b], .rounded = true});
+                assert_int_equal(m.f.failed, 1);
+                assert_true(isnan(m.f.max_ratio) && !isfinite(m.f.worst_bound));
+            }
+    float row[100] = {0};
+    double value[100] = {0}, error[100] = {0}, sums[3] = {0};
+    mp_measure m;
+    mp_measure_start(&m);
+    error[70] = infinite;
+    mp_measure_row(&m, MP_FP32, row, 0, 0, 100, value, error, false, MP_POISON_A, sums);
+    assert_int_equal(m.f.failed, 1);
+    assert_int_equal(m.f.worst_index, 70);
+}
+
+static void a_written_zero_is_positive(void **state) {
+    (void)state;
+    for (int i = 0; i < FLOATS; i++) {
+        const mp_expectation e = {.positive_zero = true};
+        assert_true(passes(floats[i], 0.0, e));
+        assert_false(passes(floats[i], -0.0, e));
+        assert_false(passes(floats[i], 0x1p-14, e));
     }
 }
 
@@ -171,7 +217,7 @@ static void parts_merge_in_any_order(void **state) {
         for (int p = 0; p < PARTS; p++) mp_measure_merge(&merged, &part[(p * 3 + round) % PARTS]);
         assert_same(&merged, &whole);
         assert_int_equal(isnan(whole.f.max_ratio), with_nan);
-        assert_int_equal(whole.poison_failures, with_nan ? 4 : 0); /* n = 11, 40, 69, 98; element 11 and the others expect a number */
+        assert_int_equal(whole.poison_failures, with_nan ? 4 : 0); /* n = 11, 40, 69, 98, whatever is expected there */
     }
 }
 
@@ -210,13 +256,33 @@ static void poison_is_told_from_other_nan(void **state) {
         }
 }
 
+/* An element that nobody wrote is no NaN that was computed, even where NaN is right. */
+static void poison_is_seen_where_nan_is_expected(void **state) {
+    (void)state;
+    for (int i = 0; i < FLOATS; i++) {
+        const uint32_t poison[2] = {MP_POISON_A, MP_POISON_A};
+        const mp_expectation expected[] = {{.value = not_a_number}, {.value = infinite, .or_nan = true}};
+        for (int k = 0; k < 2; k++) {
+            double sums[3] = {0};
+            mp_measure m;
+            mp_measure_start(&m);
+            mp_measure_element(&m, floats[i], poison, 0, 5, &expected[k], MP_POISON_A, sums);
+            assert_int_equal(m.poison_failures, 1);
+            assert_int_equal(m.first_poison, 5);
+            assert_int_equal(measure_one(floats[i], not_a_number, expected[k]).poison_failures, 0);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nan_never_passes_for_a_number), cmocka_unit_test(a_number_never_passes_for_nan_or_inf),
         cmocka_unit_test(overflow_may_give_inf),         cmocka_unit_test(the_bound_itself_passes_and_nothing_above),
         cmocka_unit_test(a_zero_bound_wants_equality),   cmocka_unit_test(a_store_may_round_once),
         cmocka_unit_test(parts_merge_in_any_order),      cmocka_unit_test(nan_sticks),
-        cmocka_unit_test(poison_is_told_from_other_nan),
+        cmocka_unit_test(poison_is_told_from_other_nan), cmocka_unit_test(poison_is_seen_where_nan_is_expected),
+        cmocka_unit_test(an_infinite_bound_fails),       cmocka_unit_test(overflow_begins_half_an_ulp_beyond_the_largest),
+        cmocka_unit_test(a_written_zero_is_positive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

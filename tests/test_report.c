@@ -184,6 +184,9 @@ static const mp_run_info info = {.version = "0.1.0",
                                  .commit = "abc",
                                  .command = "moeparity run \"a b\" <x>",
                                  .subject = "host",
+                                 .host = "a CPU\x1b[2J",
+                                 .versions = "gcc 12.2.0",
+                                 .blas = "OpenBLAS 0.3.21 SkylakeX",
                                  .date = "2026-01-02T03:04:05Z",
                                  .seconds = 12.34,
                                  .interrupted = true};
@@ -205,7 +208,40 @@ static void summary(void **state) {
                               "  FAIL M=32 topk=2 act=silu\n"
                               "  CRASH M=32 topk=2 act=silu\n"
                               "  TIMEOUT M=32 topk=2 act=silu\n"
+                              "subject host (prediction of sm_90) on a CPU [2J, gcc 12.2.0; reference OpenBLAS 0.3.21 SkylakeX\n"
                               "interrupted: the figures cover only the cases run so far\n");
+}
+
+static void the_summary_names_the_device(void **state) {
+    (void)state;
+    const mp_run_info on_gpu = {.subject = "cuda", .device = "NVIDIA H100 80GB HBM3", .versions = "driver 13.0, NVRTC 13.0, sm_90", .host = "a CPU"};
+    const mp_tally tally = {0};
+    char text[1024];
+    FILE *out = fmemopen(text, sizeof text, "w");
+    mp_report_summary(out, &on_gpu, &tally, NULL, 0);
+    fclose(out);
+    assert_contains(text, "\nsubject cuda on NVIDIA H100 80GB HBM3, driver 13.0, NVRTC 13.0, sm_90; reference plain loops\n");
+}
+
+static void exit_codes(void **state) {
+    (void)state;
+    static const struct {
+        int64_t count[MP_OUTCOME_COUNT]; /* passed, failed, skipped, crashed, timed out */
+        int finished, interrupted, gpu_required;
+    } runs[] = {
+        {{2, 0, 0, 0, 0}, 0, 3, 0},  {{2, 0, 1, 0, 0}, 0, 3, 0}, {{2, 1, 0, 0, 0}, 1, 1, 1},   {{2, 1, 0, 1, 1}, 1, 1, 1},
+        {{2, 0, 0, 1, 0}, 3, 3, 3},  {{2, 0, 0, 0, 1}, 3, 3, 3}, {{0, 0, 2, 0, 0}, 77, 3, 3},  {{0, 0, 0, 0, 0}, 2, 3, 2},
+    };
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        mp_tally tally = {0};
+        for (int k = 0; k < MP_OUTCOME_COUNT; k++) tally.total += tally.count[k] = runs[i].count[k];
+        unsetenv("MOEPARITY_REQUIRE_GPU");
+        assert_int_equal(mp_report_exit_code(&(mp_run_info){0}, &tally), runs[i].finished);
+        assert_int_equal(mp_report_exit_code(&(mp_run_info){.interrupted = true}, &tally), runs[i].interrupted);
+        setenv("MOEPARITY_REQUIRE_GPU", "1", 1);
+        assert_int_equal(mp_report_exit_code(&(mp_run_info){0}, &tally), runs[i].gpu_required);
+        unsetenv("MOEPARITY_REQUIRE_GPU");
+    }
 }
 
 static void json_report_reads_back(void **state) {
@@ -230,7 +266,7 @@ static void json_report_reads_back(void **state) {
     assert_true(interrupted);
     assert_int_equal(cases, passed + failed + skipped + crashed + timed_out);
     assert_int_equal(cases, VERDICTS);
-    assert_int_equal(exit_code, 3); /* interrupted */
+    assert_int_equal(exit_code, 1); /* interrupted, after a failure */
     assert_int_equal(json_array_size(verdicts), VERDICTS);
     for (size_t i = 0; i < VERDICTS; i++) {
         if (mp_verdict_from_json(json_array_get(verdicts, i), &back, &err) != MP_OK) fail_msg("%s", err.text);
@@ -289,6 +325,8 @@ int main(void) {
         cmocka_unit_test(failed_rows),
         cmocka_unit_test(rows_without_figures),
         cmocka_unit_test(summary),
+        cmocka_unit_test(the_summary_names_the_device),
+        cmocka_unit_test(exit_codes),
         cmocka_unit_test(json_report_reads_back),
         cmocka_unit_test(junit_report_adds_up),
         cmocka_unit_test(a_file_that_cannot_be_written_is_an_error),

@@ -71,7 +71,7 @@ static const struct {
     [NO_DEVICE] = {MP_CRASH, "CUDA_ERROR_ILLEGAL_ADDRESS"},
     [NO_MEMORY] = {MP_CRASH, "cannot allocate 1 byte"},
     [NOT_SUPPORTED] = {MP_SKIP, "not here"},
-    [BAD_INPUT] = {MP_FAIL, "refused"},
+    [BAD_INPUT] = {MP_CRASH, "refused"},
 };
 
 /* What the progress callback saw. */

@@ -1,0 +1,22 @@
+/* A CUDA driver and an NVRTC in the test executable itself: "device" memory is host memory and kernels do nothing, but every call can be made to
+ * fail. The program loads both libraries by name at run time; here dlopen answers with this executable, which exports their functions. */
+#ifndef MP_TESTS_FAKE_CUDA_H
+#define MP_TESTS_FAKE_CUDA_H
+
+#include "kernels/driver.h"
+
+#include <stdbool.h>
+
+typedef struct fake_cuda {
+    int calls, failing; /* the driver call with this number fails, from 0 on; -1: none */
+    bool lost;          /* and so do all calls after it, as with a context that an illegal access destroyed */
+    int live;           /* allocations, contexts, modules and events */
+    int architecture;   /* 90; NVRTC knows 80 and 90 */
+    bool nvrtc_absent;
+    char asked[1024]; /* the names of NVRTC that dlopen was asked for, a blank behind each */
+} fake_cuda;
+extern fake_cuda fake;
+
+void *fake_memory(CUdeviceptr address);
+
+#endif

@@ -1,0 +1,256 @@
+/* The host side of the CUDA pipeline, over a driver and an NVRTC that the test makes itself. */
+#include "kernels/handle.h"
+#include "kernels/pipeline.h"
+#include "tests/fake_cuda.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static mp_case parsed(const char *text) {
+    mp_case c = mp_case_default();
+    mp_error err = {0};
+    if (mp_case_parse(&c, text, &err) != MP_OK) fail_msg("%s", err.text);
+    return c;
+}
+#define SMALL "M=5 E=3 K=33 N=17 bias=1 "
+
+/* Runs before anything is loaded: what came of loading is remembered for the life of a process. */
+static void a_missing_nvrtc_is_unsupported_and_says_where_it_was_looked_for(void **state) {
+    (void)state;
+    const pid_t child = fork();
+    if (child == 0) {
+        mp_cuda *cuda;
+        mp_error err = {0};
+        fake.nvrtc_absent = true;
+        setenv("CUDA_HOME", "/opt/cuda", 1);
+        bool good = mp_cuda_open(&cuda, &err) == MP_EUNSUPPORTED && err.status == MP_EUNSUPPORTED && !cuda;
+        for (const char *const *word = (const char *const[]){"no NVRTC", "libnvrtc.so.13, libnvrtc.so.12 and libnvrtc.so", "CUDA_HOME is /opt/cuda", NULL}; *word; word++)
+            good &= strstr(err.text, *word) != NULL;
+        good &= strcmp(fake.asked, "libnvrtc.so.13 libnvrtc.so.12 libnvrtc.so /opt/cuda/lib64/libnvrtc.so.13 /opt/cuda/lib64/libnvrtc.so.12 "
+                              "/opt/cuda/lib64/libnvrtc.so /usr/local/cuda/lib64/libnvrtc.so.13 /usr/local/cuda/lib64/libnvrtc.so.12 "
+                              "/usr/local/cuda/lib64/libnvrtc.so ") == 0;
+        if (!good) fprintf(stderr, "%s\nasked for %s\n", err.text, fake.asked);
+        _exit(good ? 0 : 1);
+    }
+    int exit_status = 1;
+    assert_int_equal(waitpid(child, &exit_status, 0), child);
+    assert_int_equal(exit_status, 0);
+}
+
+static void opening_fails_cleanly_at_every_call(void **state) {
+    (void)state;
+    int opened = 0;
+    for (fake.failing = 0; !opened; fake.failing++) {
+        mp_cuda *cuda;
+        mp_error err = {0};
+        fake.calls = 0;
+        const mp_status status = mp_cuda_open(&cuda, &err);
+        opened = fake.calls <= fake.failing;
+        assert_int_equal(status, opened ? MP_OK : fake.failing < 2 ? MP_EUNSUPPORTED : MP_EDEVICE); /* a driver without a device is no error */
+        assert_int_equal(err.status, status);
+        assert_int_equal(fake.live, opened);
+        mp_cuda_close(cuda);
+        assert_int_equal(fake.live, 0);
+    }
+    fake.failing = -1;
+}
+
+static void devices_that_cannot_be_served_are_named(void **state) {
+    (void)state;
+    static const struct {
+        int architecture;
+        const char *text;
+    } devices[] = {{75, "sm_80 or newer is needed"}, {103, "NVRTC 99.0 does not know sm_103; the newest it knows is sm_90"}};
+    for (size_t i = 0; i < 2; i++) {
+        mp_cuda *cuda;
+        mp_error err = {0};
+        fake.architecture = devices[i].architecture;
+        assert_int_equal(mp_cuda_open(&cuda, &err), MP_EUNSUPPORTED);
+        assert_non_null(strstr(err.text, devices[i].text));
+        assert_null(cuda);
+    }
+    fake.architecture = 90;
+}
+
+static void a_run_fails_cleanly_at_every_call(void **state) {
+    (void)state;
+    const mp_case c = parsed(SMALL "path=runner rsf=2.5");
+    mp_inputs in;
+    mp_error err = {0};
+    assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
+    for (int all = 0; all < 2; all++) {
+        bool whole = false;
+        for (int n = 0; !whole; n++) {
+            mp_cuda *cuda;
+            mp_trace trace;
+            assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+            fake.calls = 0, fake.failing = n, fake.lost = all;
+            const mp_status status = mp_cuda_run(cuda, &c, &in, MP_POISON_A, &trace, &err);
+            whole = fake.calls <= n;
+            assert_int_equal(status, whole ? MP_OK : MP_EDEVICE);
+            if (!whole) assert_non_null(strstr(err.text, "CUDA_ERROR_ILLEGAL_ADDRESS"));
+            mp_trace_destroy(&trace);
+            assert_int_equal(fake.live, 1 + (int)cuda->module_count); /* the context, and what is loaded in it */
+            mp_cuda_close(cuda);
+            assert_int_equal(fake.live, 0);
+            fake.failing = -1, fake.lost = false;
+        }
+    }
+    mp_inputs_destroy(&in);
+}
+
+/* Device memory is host memory here, so a hook can look around. */
+typedef struct witness {
+    int gate_up, down;
+    bool guards_are_nan;
+    int64_t write_behind; /* overwrite this 16-bit word behind cache1; < 0: none */
+    mp_status answer;
+} witness;
+
+static mp_status seen_gate_up(void *context, const mp_cuda_hook_view *view, mp_error *err) {
+    witness *w = context;
+    const mp_case *c = view->c;
+    w->gate_up++;
+    assert_int_equal(w->down, 0);
+    assert_true(view->topk_weights && view->topk_ids && view->cache2 && view->cache3);
+    w->guards_are_nan = isnan(mp_decode(c->dtype, fake_memory(view->x), c->M * c->K)) && isnan(mp_decode(c->dtype, fake_memory(view->x), -1)) &&
+                        isnan(mp_decode(c->dtype, fake_memory(view->cache1), mp_case_slots(c) * mp_case_w1_rows(c)));
+    mp_encode(c->dtype, fake_memory(view->cache1), 7, 42.0);
+    if (w->write_behind >= 0) ((uint16_t *)fake_memory(view->cache1))[mp_case_slots(c) * mp_case_w1_rows(c) + w->write_behind] = 0x7FFA;
+    return w->answer == MP_OK ? MP_OK : mp_fail(err, w->answer, "the adapter is missing");
+}
+
+static mp_status seen_down(void *context, const mp_cuda_hook_view *view, mp_error *err) {
+    (void)err;
+    witness *w = context;
+    assert_int_equal(w->gate_up, 1);
+    w->down++;
+    mp_encode(view->c->dtype, fake_memory(view->cache3), 8, 43.0);
+    return MP_OK;
+}
+
+static mp_status run_with(const char *text, const mp_cuda_hooks *hooks, mp_trace *trace, int64_t *default_calls, mp_error *err) {
+    const mp_case c = parsed(text);
+    mp_inputs in;
+    mp_cuda *cuda;
+    assert_int_equal(mp_inputs_create(&c, &in, err), MP_OK);
+    assert_int_equal(mp_cuda_open(&cuda, err), MP_OK);
+    if (hooks) mp_cuda_set_hooks(cuda, hooks);
+    const mp_status status = mp_cuda_run(cuda, &c, &in, MP_POISON_A, trace, err);
+    *default_calls = mp_cuda_hook_calls(cuda);
+    mp_cuda_close(cuda);
+    mp_inputs_destroy(&in);
+    return status;
+}
+
+static void hooks_run_between_the_stages_of_the_runner_and_nowhere_else(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_trace trace;
+    int64_t default_calls;
+    static const struct {
+        const char *text;
+        int calls, out; /* of each hook; which tensor is down's */
+    } cases[] = {{SMALL "topk=2 path=runner", 1, MP_CACHE3}, {SMALL "path=runner topk=1", 1, MP_CACHE3}, {SMALL "path=runner mode=no_combine", 1, MP_OUT},
+                 {SMALL "path=fused", 0, 0}, {"M=70000 topk=1 E=2 K=8 N=8 path=chunked", 0, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        witness w = {.write_behind = -1};
+        const mp_cuda_hooks hooks = {&w, seen_gate_up, seen_down};
+        assert_int_equal(run_with(cases[i].text, &hooks, &trace, &default_calls, &err), MP_OK);
+        assert_int_equal(w.gate_up, cases[i].calls);
+        assert_int_equal(w.down, cases[i].calls);
+        assert_int_equal(default_calls, 0);
+        if (cases[i].calls) {
+            assert_true(w.guards_are_nan);
+            assert_true(mp_decode(MP_BF16, trace.t[MP_CACHE1].data, 7) == 42.0);
+            assert_true(mp_decode(MP_BF16, trace.t[cases[i].out].data, 8) == 43.0);
+        }
+        mp_trace_destroy(&trace);
+        assert_int_equal(run_with(cases[i].text, NULL, &trace, &default_calls, &err), MP_OK);
+        assert_int_equal(default_calls, 2 * cases[i].calls);
+        mp_trace_destroy(&trace);
+    }
+}
+
+static void a_hook_can_end_the_run(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_trace trace;
+    int64_t default_calls;
+    witness w = {.write_behind = -1, .answer = MP_EUNSUPPORTED};
+    const mp_cuda_hooks hooks = {&w, seen_gate_up, seen_down};
+    assert_int_equal(run_with(SMALL "path=runner", &hooks, &trace, &default_calls, &err), MP_EUNSUPPORTED);
+    assert_string_equal(err.text, "the adapter is missing");
+    assert_int_equal(w.down, 0);
+    assert_int_equal(fake.live, 0);
+    mp_trace_destroy(&trace);
+}
+
+static void a_changed_guard_word_is_reported_where_it_is(void **state) {
+    (void)state;
+    static const int64_t words[] = {0, 1, 1000, MP_GUARD_BYTES / 2 - 1};
+    for (size_t d = 0; d < 3; d++)
+        for (size_t i = 0; i < 4; i++) {
+            mp_error err = {0};
+            mp_trace trace;
+            int64_t default_calls;
+            char text[128], expected[128];
+            snprintf(text, sizeof text, SMALL "path=runner dtype=%s", mp_dtype_name((mp_dtype)d));
+            const mp_case c = parsed(text);
+            const int64_t bytes = mp_case_slots(&c) * mp_case_w1_rows(&c) * (int64_t)mp_dtype_size(c.dtype);
+            const int64_t behind = words[i] + (bytes - mp_case_slots(&c) * mp_case_w1_rows(&c) * 2) / 2; /* counted in 16-bit words */
+            witness w = {.write_behind = behind};
+            const mp_cuda_hooks hooks = {&w, seen_gate_up, NULL};
+            assert_int_equal(run_with(text, &hooks, &trace, &default_calls, &err), MP_OK);
+            assert_true(w.guards_are_nan);
+            snprintf(expected, sizeof expected, "device buffer cache1: the 16-bit word at byte %lld relative to its %lld bytes was overwritten with 7ffa",
+                     (long long)(bytes + 2 * words[i]), (long long)bytes);
+            assert_string_equal(trace.guard_report, expected);
+            mp_trace_destroy(&trace);
+        }
+}
+
+static void the_plan_covers_what_a_run_takes(void **state) {
+    (void)state;
+    const mp_case c = parsed(SMALL);
+    mp_cuda *cuda;
+    mp_config config;
+    mp_pipeline p;
+    mp_error err = {0};
+    size_t needed = 0, free_bytes = 0;
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    assert_int_equal(mp_cuda_plan(cuda, &c, &needed, &free_bytes, &err), MP_OK);
+    assert_int_equal(mp_config_resolve(&c, "", &config, &err), MP_OK);
+    assert_int_equal(mp_pipeline_plan(cuda, &c, &config, &p, &err), MP_OK);
+    assert_true(needed >= mp_pipeline_bytes(&p) + ((size_t)64 << 20)); /* machine code and stacks come on top */
+    assert_int_equal(free_bytes, 1 << 30);
+    mp_cuda_close(cuda);
+}
+
+int main(void) {
+    char folder[] = "/tmp/test_device.XXXXXX", command[64];
+    unsetenv("SGLANG_MOE_CONFIG_DIR");
+    unsetenv("VLLM_TUNED_CONFIG_FOLDER");
+    if (!mkdtemp(folder) || setenv("MOEPARITY_CACHE", folder, 1) != 0) return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_missing_nvrtc_is_unsupported_and_says_where_it_was_looked_for),
+        cmocka_unit_test(opening_fails_cleanly_at_every_call),
+        cmocka_unit_test(devices_that_cannot_be_served_are_named),
+        cmocka_unit_test(a_run_fails_cleanly_at_every_call),
+        cmocka_unit_test(hooks_run_between_the_stages_of_the_runner_and_nowhere_else),
+        cmocka_unit_test(a_hook_can_end_the_run),
+        cmocka_unit_test(a_changed_guard_word_is_reported_where_it_is),
+        cmocka_unit_test(the_plan_covers_what_a_run_takes),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return system(command) == 0 ? failed : 1;
+}
