@@ -5,11 +5,12 @@
 #include "ref/pipeline.h"
 #include "ref/tensorcore_gemm.h"
 
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { PEAK_SIZE = 1536, PEAK_ROUNDS = 3 };
+enum { PEAK_SIZE = 1536, PEAK_ROUNDS = 3, REFERENCE_ROUNDS = 5 };
 
 static double seconds_now(void) {
     struct timespec t;
@@ -31,7 +32,7 @@ static mp_status dgemm_peak(double *gflops, mp_error *err) {
 #pragma omp atomic write
                 failed = true;
             }
-            for (size_t i = 0; m && i < 2 * elements; i++) m[i] = (double)(i % 17) - 8;
+            for (size_t i = 0; m && i < 3 * elements; i++) m[i] = (double)(i % 17) - 8; /* the result's pages too */
 #pragma omp barrier
 #pragma omp master
             start = seconds_now();
@@ -55,7 +56,9 @@ static void consume(void *ctx, const mp_gemm_tile *tile) {
     *sum += v;
 }
 
-static mp_status time_gemms(const mp_case *c, const mp_inputs *in, const mp_trace *trace, mp_engine engine, bool with_mass, double *seconds, mp_error *err) {
+/* Both GEMMs of the case. */
+static mp_status time_gemms(const mp_case *c, const mp_inputs *in, const mp_trace *trace, mp_engine engine, bool with_mass, double *seconds,
+                            mp_error *err) {
     mp_slot_map map;
     double sum = 0;
     mp_status status = mp_slot_map_create(c, NULL, &map, err);
@@ -78,11 +81,18 @@ mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) 
     mp_trace trace = {0};
     double seconds = 0;
     mp_status status = mp_blas_load(err);
-    if (status == MP_OK) status = dgemm_peak(&r->dgemm_gflops, err);
     if (status == MP_OK) status = mp_inputs_create(c, &in, err);
     if (status == MP_OK) status = mp_host_run(c, &in, 16, MP_POISON_A, &trace, err); /* a real cache2 */
-    if (status == MP_OK) status = time_gemms(c, &in, &trace, MP_ENGINE_BLAS, false, &r->blas_seconds, err);
-    if (status == MP_OK) status = time_gemms(c, &in, &trace, MP_ENGINE_BLAS, true, &r->blas_mass_seconds, err);
+    r->blas_seconds = r->blas_mass_seconds = (double)INFINITY;
+    for (int round = 0; round < REFERENCE_ROUNDS && status == MP_OK; round++) { /* in turn, the best of each: the machine may not be ours alone */
+        double ceiling = 0, values = 0, mass = 0;
+        status = dgemm_peak(&ceiling, err);
+        if (status == MP_OK) status = time_gemms(c, &in, &trace, MP_ENGINE_BLAS, false, &values, err);
+        if (status == MP_OK) status = time_gemms(c, &in, &trace, MP_ENGINE_BLAS, true, &mass, err);
+        r->dgemm_gflops = fmax(r->dgemm_gflops, ceiling);
+        r->blas_seconds = fmin(r->blas_seconds, values);
+        r->blas_mass_seconds = fmin(r->blas_mass_seconds, mass);
+    }
     r->blas_gflops = operations_per_token * (double)c->M / r->blas_seconds * 1e-9;
     r->blas_mass_gflops = 2 * operations_per_token * (double)c->M / r->blas_mass_seconds * 1e-9;
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 /* Inside a task slots go in blocks whose float64 copy stays near the cache: at most BLOCK_ELEMENTS elements. */
-enum { BLOCK_SLOTS = 256, BLOCK_SLOTS_MIN = 32, BLOCK_ELEMENTS = 1 << 18 };
+enum { BLOCK_SLOTS = 512, BLOCK_SLOTS_MIN = 32, BLOCK_ELEMENTS = 1 << 19 };
 
 static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
