@@ -20,7 +20,7 @@ static const char help[] = "usage: moeparity probe [--vectors N] [--seed S] [--j
 static void print_result(const mp_probe_result *r) {
     static const char *const sources[] = {"measured only", "model", "proposed model"};
     char text[512];
-    printf("%-8s %-4s -> %s  %s%s", mp_probe_instruction_name(r->kind), r->kind->instruction.type, r->kind->instruction.result, sources[r->source],
+    printf("%-8s %-4s -> %s  %s%s", mp_probe_instruction_name(r->kind), r->kind->instruction.type, mp_probe_result_name(r->kind), sources[r->source],
            r->source == MP_MODEL_NONE ? "" : r->holds ? " holds" : " DOES NOT HOLD");
     if (r->known) printf(", known vectors %d/%d", r->known_right, r->known);
     if (r->source != MP_MODEL_NONE) {
@@ -62,18 +62,18 @@ static void count_result(tally *t, const mp_probe_result *r) {
 }
 
 static bool verdict(const tally *t) {
-    return t->holds > 0 && t->fails == 0 && t->proposed == 0;
+    return t->holds > 0 && t->fails == 0 && t->proposed == 0 && t->unmodelled == 0;
 }
 
 static void print_verdict(const mp_cuda *cuda, const tally *t) {
     const int sm = mp_cuda_architecture(cuda);
     if (verdict(t))
-        printf("the model of sm_%d holds on this device: %d instructions, %d more measured only\n", sm, t->holds, t->unmodelled);
+        printf("the model of sm_%d holds on this device: %d instructions\n", sm, t->holds);
     else if (t->holds + t->fails == 0)
         printf("there is no model of sm_%d: parameters are proposed for %d instructions\n", sm, t->proposed);
     else
         printf("the model of sm_%d does not hold on this device: %d of %d instructions differ, %d are not in the table\n", sm, t->fails, t->holds + t->fails,
-               t->proposed);
+               t->proposed + t->unmodelled);
 }
 
 static mp_status write_json(const char *path, const mp_run_info *info, const tally *t, json_t *results, mp_error *err) {

@@ -7,17 +7,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KINDS(wgmma)                                                                                                                                 \
-    {{wgmma, "bf16", "f32", 16}, MP_TC_BF16, MP_BF16, MP_FP32, 8, true}, {{wgmma, "f16", "f32", 16}, MP_TC_FP16, MP_FP16, MP_FP32, 11, true},         \
-        {{wgmma, "f16", "f16", 16}, MP_TC_FP16, MP_FP16, MP_FP16, 11, false}, {{wgmma, "tf32", "f32", 8}, MP_TC_TF32, MP_FP32, MP_FP32, 11, true},    \
-        {{wgmma, "e4m3", "f32", 32}, MP_TC_E4M3, MP_E4M3, MP_FP32, 4, true}, {{wgmma, "e5m2", "f32", 32}, MP_TC_E5M2, MP_E5M2, MP_FP32, 3, true},     \
-        {{wgmma, "s8", "s32", 32}, MP_TC_S8, MP_I32, MP_I32, 8, true},
+#define KINDS(wgmma)                                                                     \
+    {{wgmma, "bf16", "f32", 16, false}, MP_TC_BF16, MP_BF16, MP_FP32, 8, MP_TC_FLOAT32},     \
+    {{wgmma, "f16", "f32", 16, false}, MP_TC_FP16, MP_FP16, MP_FP32, 11, MP_TC_FLOAT32},     \
+    {{wgmma, "f16", "f16", 16, false}, MP_TC_FP16, MP_FP16, MP_FP16, 11, MP_TC_FLOAT16},     \
+    {{wgmma, "tf32", "f32", 8, false}, MP_TC_TF32, MP_FP32, MP_FP32, 11, MP_TC_FLOAT32},     \
+    {{wgmma, "e4m3", "f32", 32, false}, MP_TC_E4M3, MP_E4M3, MP_FP32, 4, MP_TC_FLOAT32},     \
+    {{wgmma, "e5m2", "f32", 32, false}, MP_TC_E5M2, MP_E5M2, MP_FP32, 3, MP_TC_FLOAT32},     \
+    {{wgmma, "s8", "s32", 32, false}, MP_TC_S8, MP_I32, MP_I32, 8, MP_TC_INT32},             \
+    {{wgmma, "s8", "s32", 32, true}, MP_TC_S8, MP_I32, MP_I32, 8, MP_TC_INT32_SATURATED},
 
 const mp_probe_kind mp_probe_kinds[] = {KINDS(false) KINDS(true)};
 const int mp_probe_kind_count = sizeof mp_probe_kinds / sizeof *mp_probe_kinds;
 
 const char *mp_probe_instruction_name(const mp_probe_kind *kind) {
     return kind->instruction.wgmma ? "wgmma" : "mma.sync";
+}
+
+const char *mp_probe_result_name(const mp_probe_kind *kind) {
+    return kind->instruction.saturate ? "s32.satfinite" : kind->instruction.result;
 }
 
 mp_status mp_probe_evaluate_model(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d,
@@ -40,16 +48,17 @@ bool mp_probe_propose(const mp_probe_kind *kind, const mp_measurement *m, mp_tc_
         .result_fraction_bits = m->result_bits,
         .zero_exponent = m->e_zero_exact ? m->e_zero : -133, /* any value below the bound gives the same results; sm_90 has this one */
         .method = direct ? MP_TC_DIRECT : MP_TC_THROUGH_FP16,
+        .result = kind->accumulator,
     };
     /* A rounding that no vector shows makes no difference, so that it may be called truncation. */
-    return kind->modelled && m->group >= 2 && (m->alignment == MP_TO_ZERO || m->alignment == MP_ROUND_UNSEEN) &&
-           (m->rounding == MP_TO_ZERO || m->rounding == MP_ROUND_UNSEEN);
+    const mp_rounding_kind expected = kind->accumulator == MP_TC_FLOAT16 ? MP_TO_NEAREST_EVEN : MP_TO_ZERO;
+    return m->group >= 2 && (m->alignment == MP_TO_ZERO || m->alignment == MP_ROUND_UNSEEN) && (m->rounding == expected || m->rounding == MP_ROUND_UNSEEN);
 }
 
 static mp_status run_known_vectors(const mp_dot *dot, const mp_probe_kind *kind, int sm, mp_probe_result *r, mp_error *err) {
     const mp_probe_unit unit = mp_probe_unit_of(sm, kind->instruction.wgmma ? MP_TC_WGMMA : MP_TC_MMA, kind->input);
     mp_status status = MP_OK;
-    if (!kind->modelled || unit == MP_UNIT_UNKNOWN) return MP_OK;
+    if (kind->accumulator != MP_TC_FLOAT32 || unit == MP_UNIT_UNKNOWN) return MP_OK;
     for (int i = 0; i < mp_probe_vector_count && status == MP_OK; i++) {
         const mp_probe_vector *v = &mp_probe_vectors[i];
         uint32_t a[MP_PROBE_DEPTH_MAX], b[MP_PROBE_DEPTH_MAX], d = 0;
@@ -74,7 +83,8 @@ mp_status mp_probe_run(const mp_probe_kind *kind, int sm, mp_dot_function *evalu
     mp_dot model = device;
     mp_status status = MP_OK;
     *r = (mp_probe_result){.kind = kind, .measurable = kind->operand != MP_I32};
-    if (kind->modelled && mp_tc_find(sm, instruction, kind->input, kind->input, &r->model)) r->source = MP_MODEL_TABLE;
+    if (mp_tc_find(sm, instruction, kind->input, kind->input, &r->model)) r->source = MP_MODEL_TABLE;
+    r->model.result = kind->accumulator;
     if (r->measurable) {
         status = mp_measure_dot(&device, &r->measured, err);
         if (status == MP_OK && r->source == MP_MODEL_NONE && mp_probe_propose(kind, &r->measured, &r->model)) r->source = MP_MODEL_PROPOSED;
@@ -135,7 +145,7 @@ json_t *mp_probe_result_to_json(const mp_probe_result *r) {
                             json_pack("{s:I, s:I, s:s}", "vectors", (json_int_t)r->random[mode].vectors, "mismatches",
                                       (json_int_t)r->random[mode].mismatches, "first", r->random[mode].first));
     json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:i, s:s}}", "instruction", mp_probe_instruction_name(r->kind), "type",
-                             r->kind->instruction.type, "result", r->kind->instruction.result, "model", sources[r->source], "holds", r->holds, "random", random,
+                             r->kind->instruction.type, "result", mp_probe_result_name(r->kind), "model", sources[r->source], "holds", r->holds, "random", random,
                              "known", "vectors", r->known, "right", r->known_right, "first", r->known_first);
     if (r->measurable) json_object_set_new(json, "measured", measurement_to_json(&r->measured));
     if (r->measurable && r->source != MP_MODEL_NONE) {

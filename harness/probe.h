@@ -9,13 +9,13 @@
 
 #include <jansson.h>
 
-/* One instruction with its operand type. `modelled` is false for float16 accumulators: they are measured, and compared with nothing. */
+/* One instruction with its operand type. */
 typedef struct mp_probe_kind {
     mp_mma_instruction instruction;
     mp_tc_input input;
     mp_dtype operand, result;
     int precision;
-    bool modelled;
+    mp_tc_result accumulator;
 } mp_probe_kind;
 extern const mp_probe_kind mp_probe_kinds[];
 extern const int mp_probe_kind_count;
@@ -53,6 +53,7 @@ mp_status mp_probe_evaluate_model(void *context, int steps, const uint32_t *a, c
 bool mp_probe_propose(const mp_probe_kind *kind, const mp_measurement *m, mp_tc_model *model);
 
 const char *mp_probe_instruction_name(const mp_probe_kind *kind); /* "mma.sync" or "wgmma" */
+const char *mp_probe_result_name(const mp_probe_kind *kind);      /* "f32", "f16", "s32" or "s32.satfinite" */
 json_t *mp_probe_result_to_json(const mp_probe_result *result);   /* new reference */
 
 #endif

@@ -71,14 +71,20 @@ static void cancel_terms(draws *d, const mp_dot *dot, const layout *operand, uin
     *c = (uint32_t)mp_encode_code(dot->result, -mp_decode_code(dot->operand, a[0] & kept) * mp_decode_code(dot->operand, b[0] & kept));
 }
 
+/* Any codes; c is small, or anything, or so near one of its limits that some sums pass it, or passed it in the middle. */
+static void integer_vector(draws *d, mp_probe_mode mode, int depth, uint32_t *a, uint32_t *b, uint32_t *c) {
+    for (int k = 0; k < depth; k++) {
+        a[k] = (uint32_t)draw(d, 256);
+        b[k] = (uint32_t)draw(d, 256);
+    }
+    const int64_t reach = mode == MP_PROBE_CODES ? INT64_C(1) << 31 : 1 << 17, centre = mode == MP_PROBE_SPECIAL ? INT64_C(1) << 31 : 0;
+    *c = (uint32_t)(centre + draw(d, 2 * reach) - reach);
+}
+
 void mp_probe_random_vector(const mp_dot *dot, mp_probe_mode mode, int64_t seed, int64_t index, uint32_t *a, uint32_t *b, uint32_t *c) {
     draws d = {.key = mp_bits(mp_stream_key(seed, (int)mode), (uint64_t)index)};
     if (dot->operand == MP_I32) {
-        for (int k = 0; k < dot->depth; k++) {
-            a[k] = (uint32_t)draw(&d, 256);
-            b[k] = (uint32_t)draw(&d, 256);
-        }
-        *c = (uint32_t)draw(&d, INT64_C(1) << 32);
+        integer_vector(&d, mode, dot->depth, a, b, c);
         return;
     }
     const layout operand = layout_of(dot->operand), result = layout_of(dot->result);

@@ -26,7 +26,7 @@ mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, in
     mp_status status = MP_OK;
     CUfunction function = NULL;
     CUdeviceptr memory = 0;
-    const mp_kernel kernel = mp_kernel_probe(instruction->wgmma, instruction->type, instruction->depth, instruction->result, steps);
+    const mp_kernel kernel = mp_kernel_probe(instruction, steps);
     const int64_t codes = count * steps * instruction->depth, vectors_per_block = instruction->wgmma ? 8 : 32;
     const size_t operand_bytes = (size_t)(count * steps) * STEP_WORDS * 4, result_bytes = (size_t)count * 4;
     unsigned char *packed = NULL;

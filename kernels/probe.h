@@ -3,14 +3,7 @@
 #define MP_KERNELS_PROBE_H
 
 #include "kernels/cuda.h"
-
-/* A matrix instruction as PTX names it. */
-typedef struct mp_mma_instruction {
-    bool wgmma;         /* wgmma.mma_async m64n8, else mma.sync m16n8 */
-    const char *type;   /* of both operands: "bf16", "f16", "tf32", "e4m3", "e5m2", "s8" */
-    const char *result; /* the accumulator: "f32"; "f16" with f16 operands; "s32" with s8 */
-    int depth;          /* k of one instruction: 16, 16, 8, 32, 32, 32 */
-} mp_mma_instruction;
+#include "kernels/variants.h"
 
 /* wgmma exists on sm_90 alone; mma.sync takes 8-bit floats from sm_89 on. */
 bool mp_mma_supported(int architecture, const mp_mma_instruction *instruction);

@@ -54,8 +54,9 @@ mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype) {
     return make_kernel("kernels/device/tools.cu", entry, "-DDTYPE=%d", (int)dtype);
 }
 
-mp_kernel mp_kernel_probe(bool wgmma, const char *type, int depth, const char *result, int steps) {
-    return make_kernel("kernels/device/probe.cu", "probe", "-DWGMMA=%d -DTYPE=%s -DDEPTH=%d -DRESULT=%s -DSTEPS=%d", wgmma, type, depth, result, steps);
+mp_kernel mp_kernel_probe(const mp_mma_instruction *m, int steps) {
+    return make_kernel("kernels/device/probe.cu", "probe", "-DWGMMA=%d -DTYPE=%s -DDEPTH=%d -DRESULT=%s -DSTEPS=%d%s", m->wgmma, m->type, m->depth,
+                       m->result, steps, m->saturate ? " -DSATURATE" : "");
 }
 
 int64_t mp_gemm_shared_bytes(const mp_tile *tile, mp_dtype dtype) {

@@ -19,8 +19,18 @@ mp_kernel mp_kernel_down(const mp_case *c, const mp_config *config);
 mp_kernel mp_kernel_activation(const mp_case *c);
 mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length);
 mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype);
-/* type, result: as PTX names them; depth: k of one instruction; steps: instructions chained. */
-mp_kernel mp_kernel_probe(bool wgmma, const char *type, int depth, const char *result, int steps);
+
+/* A matrix instruction as PTX names it. */
+typedef struct mp_mma_instruction {
+    bool wgmma;         /* wgmma.mma_async m64n8, else mma.sync m16n8 */
+    const char *type;   /* of both operands: "bf16", "f16", "tf32", "e4m3", "e5m2", "s8" */
+    const char *result; /* the accumulator: "f32"; "f16" with f16 operands; "s32" with s8 */
+    int depth;          /* k of one instruction: 16, 16, 8, 32, 32, 32 */
+    bool saturate;      /* .satfinite, of s32 */
+} mp_mma_instruction;
+
+/* steps: instructions chained. */
+mp_kernel mp_kernel_probe(const mp_mma_instruction *instruction, int steps);
 
 /* Elements of a row that one thread handles: 16 bytes of them, or 1 when rows are not made of whole 16-byte vectors. */
 int64_t mp_vector_length(mp_dtype dtype, int64_t row_length);

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#define NAN_BITS 0x7FFFFFFFu
-#define INF_BITS 0x7F800000u
 
 typedef struct format {
     int exponent_bits, fraction_bits;
@@ -63,39 +61,62 @@ static uint64_t shifted(uint64_t value, int shift) {
     return shift > -64 ? value >> -shift : 0;
 }
 
-/* sum * 2^unit as float32, cut towards zero to `fraction_bits` fraction bits. */
-static uint32_t encode(int64_t sum, int unit, int fraction_bits) {
+/* value * 2^shift, a value below 2^63, to nearest even */
+static uint64_t rounded(uint64_t value, int shift) {
+    if (shift >= 0) return shifted(value, shift);
+    if (shift <= -64) return 0;
+    const uint64_t floor = value >> -shift, rest = value - (floor << -shift), half = UINT64_C(1) << (-shift - 1);
+    return floor + (rest > half || (rest == half && floor & 1));
+}
+
+static uint32_t infinity(const format *f) {
+    return ((1u << f->exponent_bits) - 1) << f->fraction_bits;
+}
+
+static uint32_t nan_of(const format *f) {
+    return infinity(f) | ((1u << f->fraction_bits) - 1);
+}
+
+static uint32_t sign_of(const format *f, bool negative) {
+    return (uint32_t)negative << (f->exponent_bits + f->fraction_bits);
+}
+
+/* sum * 2^unit in the format: rounded to nearest even, or cut towards zero to `kept` fraction bits. */
+static uint32_t encode(const format *f, int64_t sum, int unit, bool to_nearest, int kept) {
     if (sum == 0) return 0;
+    const int bias = (1 << (f->exponent_bits - 1)) - 1;
     const uint64_t magnitude = sum < 0 ? -(uint64_t)sum : (uint64_t)sum;
     int exponent = unit + 63 - __builtin_clzll(magnitude);
-    if (exponent < -126) exponent = -126; /* subnormal: the hidden bit below is 0 */
-    uint64_t significand = shifted(magnitude, unit - (exponent - 23));
-    significand &= ~((UINT64_C(1) << (23 - fraction_bits)) - 1);
+    if (exponent < 1 - bias) exponent = 1 - bias; /* subnormal: the hidden bit below is 0 */
+    const int shift = unit - (exponent - f->fraction_bits);
+    const uint64_t significand =
+        to_nearest ? rounded(magnitude, shift) : shifted(magnitude, shift) & ~((UINT64_C(1) << (f->fraction_bits - kept)) - 1);
     if (significand == 0) return 0;
-    const uint32_t sign = sum < 0 ? 0x80000000u : 0;
-    if (exponent > 127) return sign | INF_BITS;
-    return sign + ((uint32_t)(exponent + 126) << 23) + (uint32_t)significand; /* the hidden bit adds one to the exponent field */
+    if (exponent > bias) return sign_of(f, sum < 0) | infinity(f);
+    /* The hidden bit adds one to the exponent field; so does a carry of the rounding, up to Inf. */
+    return sign_of(f, sum < 0) + ((uint32_t)(exponent + bias - 1) << f->fraction_bits) + (uint32_t)significand;
 }
 
 static uint32_t dot_add(const mp_tc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c) {
     term terms[MP_TC_MAX_GROUP + 1];
     const int count = m->group + 1;
+    const format *result = m->result == MP_TC_FLOAT16 ? &FORMATS[MP_TC_FP16] : &FLOAT32;
     for (int k = 0; k < m->group; k++) {
         const term x = decode_input(m->a, a[k]), y = decode_input(m->b, b[k]);
         terms[k] = multiply(&x, &y);
     }
-    terms[m->group] = decode(&FLOAT32, c);
+    terms[m->group] = decode(result, c);
 
     bool nan = false, plus_inf = false, minus_inf = false;
-    int e_max = m->zero_exponent; /* never less: a zero c has this exponent, any other c at least -126 */
+    int e_max = m->zero_exponent; /* never less: a zero c has this exponent */
     for (int i = 0; i < count; i++) {
         const term *t = &terms[i];
         if (t->kind == NOT_A_NUMBER) nan = true;
         else if (t->kind == INFINITE) *(t->negative ? &minus_inf : &plus_inf) = true;
         else if (t->significand != 0 && t->exponent > e_max) e_max = t->exponent;
     }
-    if (nan || (plus_inf && minus_inf)) return NAN_BITS;
-    if (plus_inf || minus_inf) return INF_BITS | (minus_inf ? 0x80000000u : 0);
+    if (nan || (plus_inf && minus_inf)) return nan_of(result);
+    if (plus_inf || minus_inf) return sign_of(result, minus_inf) | infinity(result);
 
     const int unit = e_max - m->fraction_bits;
     int64_t sum = 0;
@@ -103,12 +124,14 @@ static uint32_t dot_add(const mp_tc_model *m, const uint32_t *a, const uint32_t 
         const int64_t cut = (int64_t)shifted(terms[i].significand, terms[i].exponent - terms[i].fraction_bits - unit);
         sum += terms[i].negative ? -cut : cut;
     }
-    return encode(sum, unit, m->result_fraction_bits);
+    return encode(result, sum, unit, m->result == MP_TC_FLOAT16, m->result_fraction_bits);
 }
 
 static uint32_t dot_add_s8(const mp_tc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c) {
-    for (int k = 0; k < m->group; k++) c += (uint32_t)((int8_t)a[k] * (int8_t)b[k]);
-    return c;
+    int64_t sum = (int32_t)c;
+    for (int k = 0; k < m->group; k++) sum += (int8_t)a[k] * (int8_t)b[k];
+    if (m->result == MP_TC_INT32_SATURATED) sum = sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : sum;
+    return (uint32_t)sum;
 }
 
 static uint32_t fp16_code(mp_tc_input input, uint32_t code) {
@@ -121,7 +144,7 @@ static uint32_t add_float32(uint32_t x, uint32_t y) {
     memcpy(&v, &y, sizeof v);
     const float sum = u + v;
     memcpy(&x, &sum, sizeof x);
-    return sum != sum ? NAN_BITS : x;
+    return sum != sum ? nan_of(&FLOAT32) : x;
 }
 
 static uint32_t dot_add_through_fp16(const mp_tc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c) {
@@ -199,7 +222,8 @@ bool mp_tc_find(int sm, mp_tc_instruction instruction, mp_tc_input a, mp_tc_inpu
                                .result_fraction_bits = TABLE[i].result_fraction_bits,
                                .zero_exponent = MP_TC_ZERO_EXPONENT,
                                .method = TABLE[i].method,
-                               .measured = sm == 90 && a != MP_TC_S8};
+                               .result = a == MP_TC_S8 ? MP_TC_INT32 : MP_TC_FLOAT32,
+                               .measured = sm == 90};
         return true;
     }
     return false;

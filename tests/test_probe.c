@@ -46,11 +46,12 @@ static mp_measurement measure(const mp_probe_kind *kind, mp_dot_function *evalua
 /* What the measurement must say of a model. */
 static void check_model(const mp_probe_kind *kind, mp_tc_model model) {
     const mp_measurement m = measure(kind, mp_probe_evaluate_model, &model);
-    const bool direct = model.method == MP_TC_DIRECT, wide = kind->operand == MP_BF16 || kind->operand == MP_FP32;
+    const bool direct = model.method == MP_TC_DIRECT, wide = kind->operand == MP_BF16 || kind->operand == MP_FP32, half = kind->result == MP_FP16;
     const int group = direct ? model.group : model.group / 2, depth = kind->instruction.depth;
     int carry = 0; /* bits above 2^high that the ones of a group reach */
     while ((2 << carry) < group) carry++;
-    const bool seen = model.result_fraction_bits < model.fraction_bits + carry;
+    const int kept = half ? 10 : model.result_fraction_bits;
+    const bool seen = kept < model.fraction_bits + carry;
     char text[512];
     mp_measurement_text(&m, text, sizeof text);
     print_message("%-4s %s\n", kind->instruction.type, text);
@@ -60,18 +61,20 @@ static void check_model(const mp_probe_kind *kind, mp_tc_model model) {
     assert_int_equal(m.c_fused, direct ? MP_YES : MP_NO);
     assert_int_equal(m.fraction_bits, model.fraction_bits);
     assert_int_equal(m.alignment, MP_TO_ZERO);
-    assert_int_equal(m.result_bits, seen ? model.result_fraction_bits : 23);
-    assert_int_equal(m.rounding, seen ? MP_TO_ZERO : MP_ROUND_UNSEEN);
+    assert_int_equal(m.result_bits, seen ? kept : 23);
+    assert_int_equal(m.rounding, !seen ? MP_ROUND_UNSEEN : half ? MP_TO_NEAREST_EVEN : MP_TO_ZERO);
     assert_int_equal(m.hidden_bits, seen ? MP_NO : MP_UNSEEN);
     if (!direct)
         assert_int_equal(m.e_zero, INT_MAX);
+    else if (half)
+        assert_true(!m.e_zero_exact && m.e_zero >= model.zero_exponent && m.e_zero <= -14 + m.fraction_bits - m.result_bits);
     else if (m.e_zero_exact || (wide && seen))
         assert_int_equal(m.e_zero, model.zero_exponent);
     else
         assert_true(m.e_zero >= model.zero_exponent && m.e_zero <= -126 + (m.fraction_bits > m.result_bits ? m.fraction_bits - m.result_bits : 0));
     assert_int_equal(m.subnormal_operands, MP_YES);
     for (int i = 0; i < 3; i++) assert_int_equal(m.zero[i], 0);
-    for (int i = 0; i < 4; i++) assert_int_equal(m.nan[i], 0x7FFFFFFF);
+    for (int i = 0; i < 4; i++) assert_int_equal(m.nan[i], half ? 0x7FFF : 0x7FFFFFFF);
 }
 
 static void measurement_finds_the_table(void **state) {
@@ -81,11 +84,12 @@ static void measurement_finds_the_table(void **state) {
         for (int i = 0; i < mp_probe_kind_count; i++) {
             const mp_probe_kind *kind = &mp_probe_kinds[i];
             mp_tc_model model;
-            if (!kind->modelled || kind->input == MP_TC_S8 || !mp_tc_find(architectures[s], instruction_of(kind), kind->input, kind->input, &model)) continue;
+            if (kind->input == MP_TC_S8 || !mp_tc_find(architectures[s], instruction_of(kind), kind->input, kind->input, &model)) continue;
+            model.result = kind->accumulator;
             check_model(kind, model);
             found++;
         }
-    assert_true(found >= 20);
+    assert_true(found >= 27);
 }
 
 static void measurement_finds_made_up_models(void **state) {
@@ -222,7 +226,8 @@ static void a_device_that_is_the_model_holds(void **state) {
         for (int i = 0; i < mp_probe_kind_count; i++) {
             const mp_probe_kind *kind = &mp_probe_kinds[i];
             mp_tc_model model;
-            if (!kind->modelled || !mp_tc_find(architectures[s], instruction_of(kind), kind->input, kind->input, &model)) continue;
+            if (!mp_tc_find(architectures[s], instruction_of(kind), kind->input, kind->input, &model)) continue;
+            model.result = kind->accumulator;
             mp_probe_result r = probe_model(kind, architectures[s], &model);
             if (!r.holds) fail_msg("sm_%d %s: %s, %s", architectures[s], kind->instruction.type, r.differs ? r.differs : "", r.known_first);
             assert_int_equal(r.source, MP_MODEL_TABLE);
@@ -376,12 +381,12 @@ static void instructions_compile_where_they_exist(void **state) {
                 mp_compile_report report;
                 mp_error err = {0};
                 if (!mp_mma_supported(targets[t], m)) continue;
-                const mp_kernel kernel = mp_kernel_probe(m->wgmma, m->type, m->depth, m->result, steps);
+                const mp_kernel kernel = mp_kernel_probe(m, steps);
                 if (mp_kernel_compile_report(targets[t], &kernel, &report, &err) != MP_OK) fail_msg("%s", err.text);
                 assert_int_equal(report.spill_store_bytes + report.spill_load_bytes, 0);
                 compiled++;
             }
-    assert_int_equal(compiled, 2 * (5 + 7 + 14 + 7));
+    assert_int_equal(compiled, 2 * (6 + 8 + 16 + 8));
 }
 
 int main(void) {

@@ -165,12 +165,13 @@ static uint32_t float_toward_zero(double value) {
 
 static uint32_t oracle(const mp_tc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c_bits) {
     double term[MP_TC_MAX_GROUP + 1], special = 0;
+    const bool half = m->result == MP_TC_FLOAT16;
     int e_max = -133;
     for (int k = 0; k <= m->group; k++) {
         int exponent;
         if (k == m->group) {
-            term[k] = mp_decode_code(MP_FP32, c_bits);
-            exponent = operand_exponent(MP_TC_TF32, term[k]);
+            term[k] = mp_decode_code(half ? MP_FP16 : MP_FP32, c_bits);
+            exponent = isfinite(term[k]) ? operand_exponent(half ? MP_TC_FP16 : MP_TC_TF32, term[k]) : 0;
         } else {
             const double x = operand(m->a, a[k]), y = operand(m->b, b[k]);
             term[k] = x * y;
@@ -179,10 +180,14 @@ static uint32_t oracle(const mp_tc_model *m, const uint32_t *a, const uint32_t *
         if (!isfinite(term[k])) special += term[k];
         else if (term[k] != 0 && exponent > e_max) e_max = exponent;
     }
-    if (isnan(special)) return 0x7FFFFFFF;
-    if (special != 0) return special > 0 ? 0x7F800000 : 0xFF800000;
+    if (isnan(special)) return half ? 0x7FFF : 0x7FFFFFFF;
+    if (special != 0) return half ? (special > 0 ? 0x7C00 : 0xFC00) : special > 0 ? 0x7F800000 : 0xFF800000;
     double sum = 0;
     for (int k = 0; k <= m->group; k++) sum += trunc(ldexp(term[k], m->fraction_bits - e_max));
+    if (half) {
+        const uint32_t code = (uint32_t)mp_encode_code(MP_FP16, ldexp(sum, e_max - m->fraction_bits));
+        return code & 0x7FFF ? code : 0;
+    }
     uint32_t bits = float_toward_zero(ldexp(sum, e_max - m->fraction_bits));
     if ((bits & 0x7F800000) != 0x7F800000) bits &= ~((1u << (23 - m->result_fraction_bits)) - 1);
     return bits & 0x7FFFFFFF ? bits : 0;
@@ -222,32 +227,45 @@ static void random_group(const mp_tc_model *m, int mode, uint32_t *a, uint32_t *
         a[k] = random_code(m->a, mode);
         b[k] = random_code(m->b, mode);
     }
-    *c = random_code(MP_TC_TF32, mode);
+    *c = random_code(m->result == MP_TC_FLOAT16 ? MP_TC_FP16 : MP_TC_TF32, mode);
     if (mode != EDGES || random_bits() % 3 != 0) return;
     for (int k = m->group / 2; k < m->group; k++) {
         a[k] = a[k - m->group / 2] ^ 1u << (BITS[m->a] - 1);
         b[k] = b[k - m->group / 2];
     }
     b[m->group - 1] = random_code(m->b, mode);
-    if (random_bits() % 2) *c = random_bits() % 64 << 23 | random_bits() % (1u << 23);
+    if (m->result == MP_TC_FLOAT32 && random_bits() % 2) *c = random_bits() % 64 << 23 | random_bits() % (1u << 23);
 }
 
 static const struct {
     int sm;
     mp_tc_instruction instruction;
     mp_tc_input a, b;
+    mp_tc_result result;
 } MODELS[] = {
-    {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16},   {75, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16},   {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16},
-    {86, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16},   {89, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32},   {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E5M2},
-    {90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16},   {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16}, {90, MP_TC_WGMMA, MP_TC_TF32, MP_TC_TF32},
-    {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E4M3}, {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E5M2}, {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E4M3},
-    {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16}, {100, MP_TC_TCGEN05, MP_TC_E4M3, MP_TC_E4M3},
+    {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
+    {75, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
+    {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
+    {86, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
+    {89, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, MP_TC_FLOAT32},
+    {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E5M2, MP_TC_FLOAT32},
+    {90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_TF32, MP_TC_TF32, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E5M2, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E4M3, MP_TC_FLOAT32},
+    {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
+    {100, MP_TC_TCGEN05, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FLOAT32},
+    {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},
+    {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},
 };
 #define MODEL_COUNT (sizeof MODELS / sizeof *MODELS)
 
 static mp_tc_model model_of(size_t i) {
     mp_tc_model m;
     assert_true(mp_tc_find(MODELS[i].sm, MODELS[i].instruction, MODELS[i].a, MODELS[i].b, &m));
+    m.result = MODELS[i].result;
     return m;
 }
 
@@ -271,6 +289,8 @@ static void order_exchange_and_sign(void **state) {
     (void)state;
     for (size_t i = 0; i < MODEL_COUNT; i++) {
         mp_tc_model m = model_of(i);
+        const bool half = m.result == MP_TC_FLOAT16;
+        const uint32_t sign = half ? 0x8000 : 0x80000000u, nan = half ? 0x7FFF : 0x7FFFFFFF;
         for (int trial = 0; trial < 2000; trial++) {
             uint32_t a[MP_TC_MAX_GROUP], b[MP_TC_MAX_GROUP], ra[MP_TC_MAX_GROUP], rb[MP_TC_MAX_GROUP], c;
             random_group(&m, trial % MODES, a, b, &c);
@@ -285,8 +305,8 @@ static void order_exchange_and_sign(void **state) {
             exchanged.b = m.a;
             assert_int_equal(mp_tc_dot_add(&exchanged, b, a, c), straight);
             for (int k = 0; k < m.group; k++) ra[k] = a[k] ^ 1u << (BITS[m.a] - 1);
-            const uint32_t negated = mp_tc_dot_add(&m, ra, b, c ^ 0x80000000u);
-            assert_int_equal(negated, straight == 0 || straight == 0x7FFFFFFF ? straight : straight ^ 0x80000000u);
+            const uint32_t negated = mp_tc_dot_add(&m, ra, b, c ^ sign);
+            assert_int_equal(negated, straight == 0 || straight == nan ? straight : straight ^ sign);
         }
     }
 }
@@ -296,17 +316,19 @@ static void error_is_bounded(void **state) {
     (void)state;
     for (size_t i = 0; i < MODEL_COUNT; i++) {
         const mp_tc_model m = model_of(i);
+        const bool half = m.result == MP_TC_FLOAT16;
+        const mp_dtype result = half ? MP_FP16 : MP_FP32;
         for (int trial = 0; trial < 2000; trial++) {
             uint32_t a[MP_TC_MAX_GROUP], b[MP_TC_MAX_GROUP], c;
             random_group(&m, MODERATE, a, b, &c);
-            long double exact = mp_decode_code(MP_FP32, c), largest = fabsl(exact);
+            long double exact = mp_decode_code(result, c), largest = fabsl(exact);
             for (int k = 0; k < m.group; k++) {
                 const long double p = (long double)operand(m.a, a[k]) * operand(m.b, b[k]);
                 exact += p;
                 if (fabsl(p) > largest) largest = fabsl(p);
             }
-            const long double unit = largest * ldexpl(1, -m.fraction_bits), own = fabsl(exact) * ldexpl(1, -m.result_fraction_bits);
-            const long double error = fabsl(mp_decode_code(MP_FP32, mp_tc_dot_add(&m, a, b, c)) - exact);
+            const long double unit = largest * ldexpl(1, -m.fraction_bits), own = half ? fabsl(exact) * 0x1p-11L + 0x1p-25L : fabsl(exact) * ldexpl(1, -m.result_fraction_bits);
+            const long double error = fabsl(mp_decode_code(result, mp_tc_dot_add(&m, a, b, c)) - exact);
             assert_true(error <= (m.group + 1) * unit + own);
         }
     }
@@ -318,7 +340,7 @@ static void a_long_dot_is_a_chain(void **state) {
     for (size_t i = 0; i < MODEL_COUNT; i++) {
         const mp_tc_model m = model_of(i);
         for (int K = 0; K < 3 * m.group; K += 3) {
-            uint32_t a[4 * MP_TC_MAX_GROUP] = {0}, b[4 * MP_TC_MAX_GROUP] = {0}, c = 0x3FC00000;
+            uint32_t a[4 * MP_TC_MAX_GROUP] = {0}, b[4 * MP_TC_MAX_GROUP] = {0}, c = m.result == MP_TC_FLOAT16 ? 0x3E00 : 0x3FC00000;
             for (int k = 0; k < K; k++) {
                 a[k] = random_code(m.a, MODERATE);
                 b[k] = random_code(m.b, MODERATE);
@@ -352,6 +374,23 @@ static void fp8_mma_is_two_fp16_steps(void **state) {
             assert_int_equal(mp_tc_dot_add(&fp8, a, b, c), expected);
         }
     }
+}
+
+/* Held at the limit after every step of 32, not in between, and free to leave it again. */
+static void s8_saturates_step_by_step(void **state) {
+    (void)state;
+    mp_tc_model m;
+    uint32_t a[64], b[64];
+    assert_true(mp_tc_find(90, MP_TC_MMA, MP_TC_S8, MP_TC_S8, &m));
+    m.result = MP_TC_INT32_SATURATED;
+    for (int k = 0; k < 64; k++) {
+        a[k] = k < 32 ? 127 : 0x81;
+        b[k] = 127;
+    }
+    assert_int_equal(mp_tc_dot(&m, 32, a, b, 0x7FFFFFF0), 0x7FFFFFFF);
+    assert_int_equal(mp_tc_dot(&m, 64, a, b, 0x7FFFFFF0), 0x7FFFFFFF - 32 * 127 * 127);
+    assert_int_equal(mp_tc_dot(&m, 32, a + 32, b, 0x80000010), 0x80000000);
+    assert_int_equal(mp_tc_dot(&m, 32, a + 16, b, 0x7FFFFFF0), 0x7FFFFFF0); /* above the limit in the middle of a step */
 }
 
 static void s8_is_exact_and_wraps(void **state) {
@@ -422,6 +461,7 @@ int main(void) {
         cmocka_unit_test(a_long_dot_is_a_chain),
         cmocka_unit_test(fp8_mma_is_two_fp16_steps),
         cmocka_unit_test(s8_is_exact_and_wraps),
+        cmocka_unit_test(s8_saturates_step_by_step),
         cmocka_unit_test(parameters_of_every_architecture),
         cmocka_unit_test(what_does_not_exist_is_not_found),
     };

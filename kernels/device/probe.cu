@@ -2,7 +2,7 @@
 //
 // -DWGMMA=0: mma.sync m16n8, 1: wgmma m64n8 (sm_90a). -DTYPE=bf16, f16, tf32, e4m3, e5m2 or s8 and -DDEPTH=16, 8 or 32: what one
 // instruction takes, always 32 bytes of k. -DRESULT=f32, f16 or s32: the accumulator. -DSTEPS: instructions chained through the
-// accumulator without leaving the registers.
+// accumulator without leaving the registers. -DSATURATE: sums of s8 stop at the limits of s32 instead of wrapping around.
 //
 // Vector v's a is a row of A and its b is a column of B with the same number, so that its dot-add is on the diagonal of the result; the rest of
 // the result is not looked at. In 32-bit words the fragments of all types are the same: lane (g = lane / 4, t = lane % 4) holds words t and
@@ -22,6 +22,12 @@
 #define RESULT_REGISTERS "{%0, %1}"
 #else
 #define RESULT_REGISTERS "{%0, %1, %2, %3}"
+#endif
+
+#ifdef SATURATE
+#define SATFINITE ".satfinite"
+#else
+#define SATFINITE ""
 #endif
 
 #if WGMMA
@@ -50,7 +56,7 @@ __device__ __forceinline__ unsigned long long descriptor(const core_matrix *b) {
 
 __device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&a)[4], unsigned long long b) {
     asm volatile("{\n.reg .pred accumulate;\nsetp.eq.u32 accumulate, 0, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n8k" TEXT(DEPTH) "." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(TYPE) " " RESULT_REGISTERS
+                 "wgmma.mma_async.sync.aligned.m64n8k" TEXT(DEPTH) SATFINITE "." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(TYPE) " " RESULT_REGISTERS
                  ", {%4, %5, %6, %7}, %8, accumulate" PASTE(SIGNS_, TYPE) ";\n}"
                  : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)
@@ -61,7 +67,7 @@ __device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&
 constexpr int VECTORS = 32; // of a block: eight a warp
 
 __device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    asm volatile("mma.sync.aligned.m16n8k" TEXT(DEPTH) ".row.col." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(TYPE) "." TEXT(RESULT) " " RESULT_REGISTERS
+    asm volatile("mma.sync.aligned.m16n8k" TEXT(DEPTH) ".row.col" SATFINITE "." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(TYPE) "." TEXT(RESULT) " " RESULT_REGISTERS
                  ", {%4, %5, %6, %7}, {%8, %9}, " RESULT_REGISTERS ";"
                  : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
