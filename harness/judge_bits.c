@@ -1,6 +1,7 @@
 #include "harness/judge_bits.h"
 
 #include "harness/judge.h"
+#include "ref/host.h"
 #include "ref/host_stages.h"
 #include "ref/pipeline.h"
 
@@ -67,10 +68,10 @@ static void describe_first(const comparison *k, int64_t row, int64_t column, int
              mp_decode(k->got->dtype, k->predicted->data, index));
 }
 
-static void compare(const comparison *k, bool required, mp_verdict *v) {
-    mp_stage_figures *f = &v->stage[k->which];
+/* Counts into *f; `first` describes the first difference. */
+static void count_differences(const comparison *k, mp_stage_figures *f, char *first, size_t first_size) {
     const size_t size = mp_dtype_size(k->got->dtype);
-    char first[200] = "";
+    first[0] = '\0';
     for (int64_t r = 0; r < k->rows; r++) {
         const int64_t at = (k->row ? k->row[r] : r) * k->width;
         if (at < 0) continue;
@@ -79,11 +80,17 @@ static void compare(const comparison *k, bool required, mp_verdict *v) {
             continue;
         for (int64_t j = 0; j < k->width; j++) {
             if (code_at(k->got, at + j) == code_at(k->predicted, at + j)) continue;
-            if (f->mispredicted++ == 0) describe_first(k, r, j, at + j, first, sizeof first);
+            if (f->mispredicted++ == 0) describe_first(k, r, j, at + j, first, first_size);
             const int64_t ulps = distance(k->got, k->predicted, at + j);
             if (ulps > f->max_ulps) f->max_ulps = ulps;
         }
     }
+}
+
+static void compare(const comparison *k, bool required, mp_verdict *v) {
+    mp_stage_figures *f = &v->stage[k->which];
+    char first[200];
+    count_differences(k, f, first, sizeof first);
     if (f->mispredicted == 0) {
         if (required) mp_check_pass(v, MP_CHECK_BITS);
         return;
@@ -97,14 +104,28 @@ static void compare(const comparison *k, bool required, mp_verdict *v) {
         mp_check_not_judged(v, MP_CHECK_BITS, text);
 }
 
-/* After the last stage: what equal bits say, and what they do not. A difference has its text already. */
-static void conclude(const mp_case *c, bool required, mp_verdict *v) {
-    const char *const partly = c->fused_sum ? "down and combine are not predicted (the order of additions is not fixed)" : NULL;
-    int64_t predicted = 0, mispredicted = 0;
-    for (int s = 0; s < MP_STAGE_COUNT; s++) {
-        predicted += v->stage[s].predicted;
-        mispredicted += v->stage[s].mispredicted;
+/* The final output against the prediction from the inputs. Every stage's input is the stage before it, so where no stage differs the output is that
+ * prediction, and nothing has to be computed; where one does, this says how far the difference reached. */
+static mp_status judge_end_to_end(comparison k, const mp_contract *contract, int64_t mispredicted, mp_verdict *v, mp_error *err) {
+    mp_trace predicted = {0};
+    char first[200];
+    if (mispredicted == 0) {
+        v->end_to_end.predicted = mp_tensor_count(k.got);
+        return MP_OK;
     }
+    const mp_status status = mp_host_predict(contract, k.c, k.in, k.config->up.block_size_m, MP_POISON_A, &predicted, err);
+    k.which = MP_SUM;
+    k.rows = mp_tensor_count(k.got) / k.c->K;
+    k.width = k.c->K;
+    k.predicted = &predicted.t[MP_OUT];
+    if (status == MP_OK) count_differences(&k, &v->end_to_end, first, sizeof first);
+    mp_trace_destroy(&predicted);
+    return status;
+}
+
+/* After the last stage: what equal bits say, and what they do not. A difference has its text already. */
+static void conclude(const mp_case *c, bool required, int64_t predicted, int64_t mispredicted, mp_verdict *v) {
+    const char *const partly = c->fused_sum ? "down and combine are not predicted (the order of additions is not fixed)" : NULL;
     if (mispredicted > 0) return;
     if (required) {
         if (partly) mp_check_pass_partly(v, MP_CHECK_BITS, partly);
@@ -214,7 +235,15 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
     if ((status = predict_gemm(k, contract, &down_problem, &down, required, v, err)) != MP_OK) goto out;
     if (!mp_case_down_writes_out(c)) status = predict_combine(sum, &trace->t[MP_CACHE3], required, v, err);
 out:
-    if (status == MP_OK) conclude(c, required, v);
     free(map.memory);
+    if (status != MP_OK) return status;
+    int64_t predicted = 0, mispredicted = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        predicted += v->stage[s].predicted;
+        mispredicted += v->stage[s].mispredicted;
+    }
+    conclude(c, required, predicted, mispredicted, v);
+    base.got = out;
+    if (c->scope == MP_SCOPE_ALL && !c->fused_sum) status = judge_end_to_end(base, contract, mispredicted, v, err);
     return status;
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 /* Inside a task slots go in blocks whose float64 copy stays near the cache: at most BLOCK_ELEMENTS elements. */
-enum { BLOCK_SLOTS = 512, BLOCK_SLOTS_MIN = 32, BLOCK_ELEMENTS = 1 << 19 };
+enum { BLOCK_SLOTS_MIN = 32, BLOCK_ELEMENTS = 1 << 19 };
 
 static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -58,7 +58,7 @@ mp_status mp_gemm_float64_blas(const mp_gemm_problem *p, bool with_mass, mp_gemm
     if (status == MP_OK) status = mp_gemm_tasks_create(p, &tasks, err);
     if (status != MP_OK) return status;
     const int64_t K = p->w->dim[2], columns = min64(MP_SLAB_COLUMNS, p->w->dim[1]);
-    int64_t block = min64(BLOCK_SLOTS, BLOCK_ELEMENTS / K);
+    int64_t block = min64(MP_BLOCK_SLOTS, BLOCK_ELEMENTS / K);
     if (block < BLOCK_SLOTS_MIN) block = BLOCK_SLOTS_MIN;
     bool failed = false;
 #pragma omp parallel if (tasks.count > 1)

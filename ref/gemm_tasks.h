@@ -5,7 +5,7 @@
 
 #include "ref/gemm.h"
 
-enum { MP_SLAB_COLUMNS = 512, MP_SLAB_SLOTS = 2048 };
+enum { MP_SLAB_COLUMNS = 512, MP_SLAB_SLOTS = 2048, MP_BLOCK_SLOTS = 512 /* at most; of one dgemm */ };
 
 typedef struct mp_gemm_task {
     int64_t expert, first, count, n0, n; /* slots order[first .. first+count), columns n0 .. n0+n */

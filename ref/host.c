@@ -26,13 +26,12 @@ static double now_ns(void) {
     return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
 }
 
-static mp_status run_chunk(const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, double *stage_ns, mp_error *err) {
+static mp_status run_chunk(const mp_contract *contract, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, double *stage_ns, mp_error *err) {
     mp_tensor scratch = mp_tensor_shape(c->dtype, 3, c->M, c->topk, c->K);
     mp_slot_map map = {0};
     mp_status status = MP_OK;
     const mp_tensor *cache1 = &trace->t[MP_CACHE1], *cache2 = &trace->t[MP_CACHE2], *out = &trace->t[MP_OUT];
     const int32_t *topk_ids = in->t[MP_TOPK_IDS].data;
-    const mp_contract contract = mp_host_contract(c);
     const int64_t slots = mp_case_slots(c);
     double start = now_ns();
 
@@ -60,7 +59,7 @@ static mp_status run_chunk(const mp_case *c, const mp_inputs *in, uint32_t poiso
     }
     const mp_gemm_problem gate_up = mp_gate_up_problem(&local, map.x_row, slots);
     const mp_epilogue up = mp_gate_up_epilogue(c, in), down = mp_down_epilogue(c, in);
-    if ((status = mp_host_gemm_stage(&contract, &gate_up, &up, map.cache_row, cache1, err)) != MP_OK) goto out;
+    if ((status = mp_host_gemm_stage(contract, &gate_up, &up, map.cache_row, cache1, err)) != MP_OK) goto out;
     stage_ns[MP_GATE_UP] += now_ns() - start;
 
     start = now_ns();
@@ -76,7 +75,7 @@ static mp_status run_chunk(const mp_case *c, const mp_inputs *in, uint32_t poiso
         cache3 = mp_out_as_cache3(c, out);
     }
     const mp_gemm_problem down_problem = mp_down_problem(in, cache2, map.cache_row, slots);
-    if ((status = mp_host_gemm_stage(&contract, &down_problem, &down, NULL, &cache3, err)) != MP_OK) goto out;
+    if ((status = mp_host_gemm_stage(contract, &down_problem, &down, NULL, &cache3, err)) != MP_OK) goto out;
     stage_ns[MP_DOWN] += now_ns() - start;
 
     start = now_ns();
@@ -88,13 +87,19 @@ out:
     return status;
 }
 
-mp_status mp_host_run(const mp_case *c, const mp_inputs *in, int block_size_m, uint32_t poison, mp_trace *trace, mp_error *err) {
+mp_status mp_host_predict(const mp_contract *contract, const mp_case *c, const mp_inputs *in, int block_size_m, uint32_t poison, mp_trace *trace,
+                          mp_error *err) {
     mp_status status = mp_trace_create(c, block_size_m, poison, trace, err);
     for (int64_t i = 0; status == MP_OK && i < mp_case_chunks(c); i++) {
         const mp_case part = mp_case_chunk(c, i);
         const mp_inputs view = mp_inputs_range(in, i * MP_CHUNK_TOKENS, part.M);
         mp_trace window = mp_trace_chunk(c, trace, i);
-        status = run_chunk(&part, &view, poison, &window, trace->stage_ns, err);
+        status = run_chunk(contract, &part, &view, poison, &window, trace->stage_ns, err);
     }
     return status;
+}
+
+mp_status mp_host_run(const mp_case *c, const mp_inputs *in, int block_size_m, uint32_t poison, mp_trace *trace, mp_error *err) {
+    const mp_contract contract = mp_host_contract(c);
+    return mp_host_predict(&contract, c, in, block_size_m, poison, trace, err);
 }

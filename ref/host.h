@@ -12,5 +12,8 @@
 mp_contract mp_host_contract(const mp_case *c);
 /* Creates the trace (to be destroyed by the caller, after an error too) and fills it. */
 mp_status mp_host_run(const mp_case *c, const mp_inputs *in, int block_size_m, uint32_t poison, mp_trace *trace, mp_error *err);
+/* The same with the accumulators of another contract. */
+mp_status mp_host_predict(const mp_contract *contract, const mp_case *c, const mp_inputs *in, int block_size_m, uint32_t poison, mp_trace *trace,
+                          mp_error *err);
 
 #endif

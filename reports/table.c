@@ -120,6 +120,9 @@ static void put_failures(FILE *out, const mp_verdict *v) {
     for (int i = 0; i < MP_STAGE_COUNT; i++)
         if (i != MP_ALIGN) put_stage_failure(out, mp_stage_name((mp_stage)i), &v->stage[i]);
     if (v->end_to_end.judged) put_stage_failure(out, "end-to-end", &v->end_to_end);
+    if (v->check[MP_CHECK_BITS].answer == MP_FAILED && v->end_to_end.predicted > 0)
+        fprintf(out, "        end-to-end: %lld of %lld elements of the output differ from the prediction\n", (long long)v->end_to_end.mispredicted,
+                (long long)v->end_to_end.predicted);
     for (int i = 0; i < v->pair_count; i++) {
         const mp_pair_figures *p = &v->pair[i];
         if (p->bits_equal) continue;

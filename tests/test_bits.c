@@ -100,7 +100,7 @@ static void every_one_bit_fault_is_seen(void **state) {
     assert_int_equal(mp_config_resolve(&c, "", &config, &err), MP_OK);
     mp_contract contract = mp_host_contract(&c);
     contract.bits = MP_BITS_REQUIRED;
-    print_message("%-32s %10s %8s %6s %6s\n", "fault", "differing", "ulps", "bits", "f64");
+    print_message("%-32s %10s %8s %7s %6s %6s\n", "fault", "differing", "ulps", "output", "bits", "f64");
     for (int kind = HONEST; kind < FAULT_COUNT; kind++) {
         mp_trace trace;
         mp_verdict *v = calloc(1, sizeof *v);
@@ -108,10 +108,21 @@ static void every_one_bit_fault_is_seen(void **state) {
         assert_int_equal(mp_judge(&c, &contract, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err), MP_OK);
         assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, v, &err), MP_OK);
         const bool bits = v->check[MP_CHECK_BITS].answer == MP_FAILED, f64 = v->check[MP_CHECK_BOUND].answer == MP_FAILED;
-        print_message("%-32s %10lld %8lld %6s %6s   %s\n", fault_names[kind], (long long)v->stage[MP_GATE_UP].mispredicted, (long long)v->stage[MP_GATE_UP].max_ulps,
+        print_message("%-32s %10lld %8lld %7lld %6s %6s   %s\n", fault_names[kind], (long long)v->stage[MP_GATE_UP].mispredicted,
+                      (long long)v->stage[MP_GATE_UP].max_ulps, (long long)v->end_to_end.mispredicted,
                       bits ? "seen" : "-", f64 ? "seen" : "-", v->check[MP_CHECK_BITS].text);
         assert_int_equal(bits, kind != HONEST);
         assert_int_equal(f64, f64_sees[kind]);
+        /* end to end: against an honest run from the inputs */
+        mp_trace honest;
+        int64_t reached = 0;
+        assert_int_equal(mp_host_run(&c, &in, config.up.block_size_m, MP_POISON_A, &honest, &err), MP_OK);
+        for (int64_t i = 0; i < c.M * c.K; i++) reached += ((uint16_t *)honest.t[MP_OUT].data)[i] != ((uint16_t *)trace.t[MP_OUT].data)[i];
+        assert_int_equal(v->end_to_end.predicted, c.M * c.K);
+        assert_int_equal(v->end_to_end.mispredicted, reached);
+        if (kind == HONEST) assert_int_equal(reached, 0);
+        if (kind == DROPPED) assert_true(reached > 0); /* the others may vanish in the roundings that follow */
+        mp_trace_destroy(&honest);
         for (int s = MP_ACT; s < MP_STAGE_COUNT; s++) { /* the stages behind it are judged from what they got */
             assert_true(v->stage[s].predicted > 0);
             assert_int_equal(v->stage[s].mispredicted, 0);
