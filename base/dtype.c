@@ -246,6 +246,11 @@ void mp_decode_row_f32(mp_dtype dtype, const void *data, int64_t first, int64_t 
         for (int64_t i = 0; i < n; i++)
             out[i] = float_of_fp16(half[i]);
         break;
+    case MP_E4M3:
+    case MP_E5M2:
+        for (int64_t i = 0; i < n; i++)
+            out[i] = (float)mp_decode(dtype, data, first + i);
+        break;
     default: assert(dtype == MP_FP32); memcpy(out, (const float *)data + first, (size_t)n * sizeof *out);
     }
 }

@@ -1,7 +1,7 @@
 /* Grouped GEMM with the bits of a tensor core: the fast twin of mp_tc_dot (ref/tensorcore.h), from a zero accumulator over all of k.
  *
  * The bits depend on nothing but the operands: not on the machine, the micro-kernel, the threads or the batch. Whatever the micro-kernels do not cover
- * (Inf, NaN, extreme exponents) is computed by mp_tc_dot itself. */
+ * (Inf, NaN, extreme exponents; float16 accumulators, and fp8 through fp16) is computed by mp_tc_dot itself. */
 #ifndef MP_REF_TENSORCORE_GEMM_H
 #define MP_REF_TENSORCORE_GEMM_H
 
@@ -9,9 +9,9 @@
 #include "ref/tensorcore.h"
 #include "ref/tensorcore_kernels.h"
 
-/* Arguments as mp_gemm_stage; a and w are bf16 or fp16, the model's operands; bias and out are bf16, fp16 or fp32. Epilogue in float32: + bias,
- * * router weight; then one RNE to out's dtype. Slots whose id is -1 get zeros; other rows of out are not touched.
- * MP_EUNSUPPORTED when the model's inputs are not the tensors' formats, or its step is not DIRECT with a float32 result. */
+/* Arguments as mp_gemm_stage; a and w have the formats of the model's operands, tf32 being fp32; bias and out are bf16, fp16 or fp32. Epilogue in float32:
+ * + bias, * router weight; then one RNE to out's dtype. Slots whose id is -1 get zeros; other rows of out are not touched.
+ * MP_EUNSUPPORTED when the tensors have other formats, and for s8. */
 mp_status mp_tc_gemm(const mp_tc_model *model, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
                      const mp_tensor *out, mp_error *err);
 

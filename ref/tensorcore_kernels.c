@@ -13,7 +13,8 @@
 /* Fields of a float64; exponents come as bytes biased by 127. */
 enum { FIELD_SHIFT = 52, FIELD_BIAS = 1023, BYTE_BIAS = 127 };
 #define FIELD_MASK 0x7FF0000000000000
-#define KEPT_MASK (int64_t)0xFFFFFFFFE0000000 /* 24 of 53 significant bits: cut towards zero, because a float64 is sign and magnitude */
+/* Fraction bits that are kept: cut towards zero, because a float64 is sign and magnitude. */
+#define KEPT_MASK(result_bits) (-(INT64_C(1) << (FIELD_SHIFT - (result_bits))))
 /* Added to the bits of 2^e: 1.5 * 2^(52+e-F) */
 #define ANCHOR(fraction_bits) (((int64_t)(52 - (fraction_bits)) << FIELD_SHIFT) + (INT64_C(1) << 51))
 #define ACC_FACTOR (1 + 0x1p-27)
@@ -25,8 +26,8 @@ static const double *values_of(const mp_tc_block *b, int64_t row) {
 static const int32_t *exponents_of(const mp_tc_block *b, int64_t row) {
     return b->a_exponent + (size_t)row * b->row_bytes / sizeof *b->a_exponent;
 }
-static uint16_t signs_of(const mp_tc_block *b, int64_t row, int64_t g) {
-    return b->a_sign[(size_t)row * b->row_bytes / sizeof *b->a_sign + (size_t)g];
+static uint16_t signs_of(const mp_tc_block *b, int64_t row, int64_t mask) {
+    return b->a_sign[(size_t)row * b->row_bytes / sizeof *b->a_sign + (size_t)mask];
 }
 
 /* --- portable: the formula itself, truncations by conversion to integers ---------------------------------------------------- */
@@ -46,10 +47,10 @@ static int exponent_of(double value) {
     return (int)((bits & FIELD_MASK) >> FIELD_SHIFT) - FIELD_BIAS;
 }
 
-static double cut_to_24_bits(double value) {
+static double cut(double value, int64_t kept) {
     int64_t bits;
     memcpy(&bits, &value, sizeof bits);
-    bits &= KEPT_MASK;
+    bits &= kept;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
@@ -61,7 +62,8 @@ static void step_portable(const mp_tc_block *b, int64_t r, int64_t k0) {
     double *acc = b->acc + r * PORTABLE_COLUMNS, scale[PORTABLE_COLUMNS];
     uint8_t *at_floor = b->at_floor + r * PORTABLE_COLUMNS;
     int e[PORTABLE_COLUMNS];
-    int32_t sum[PORTABLE_COLUMNS] = {0}; /* of 16 products below 2^27 */
+    int64_t sum[PORTABLE_COLUMNS] = {0}; /* of products below 2^27 */
+    const int64_t kept = KEPT_MASK(b->result_bits);
     for (int j = 0; j < PORTABLE_COLUMNS; j++) e[j] = MP_TC_FLOOR;
     for (int k = 0; k < b->group; k++)
         for (int j = 0; j < PORTABLE_COLUMNS; j++) {
@@ -77,7 +79,7 @@ static void step_portable(const mp_tc_block *b, int64_t r, int64_t k0) {
     for (int k = 0; k < b->group; k++)
         for (int j = 0; j < PORTABLE_COLUMNS; j++) sum[j] += (int32_t)(a[k] * w[k * PORTABLE_COLUMNS + j] * scale[j]);
     for (int j = 0; j < PORTABLE_COLUMNS; j++)
-        acc[j] = cut_to_24_bits((double)((int64_t)sum[j] + (int32_t)(acc[j] * scale[j]))) * power_of_two(e[j] - b->fraction_bits);
+        acc[j] = cut((double)(sum[j] + (int32_t)(acc[j] * scale[j])), kept) * power_of_two(e[j] - b->fraction_bits);
 }
 
 static void kernel_portable(const mp_tc_block *b) {
@@ -98,7 +100,7 @@ enum { AVX512_COLUMNS = 64, AVX512_VECTORS = 8, AVX512_ROWS = 2 };
 AVX512 INLINE void prepare_avx512(const mp_tc_block *b, int group, int64_t g, uint16_t *field, uint16_t *negative) {
     const __m512i floor = _mm512_set1_epi8(MP_TC_FLOOR), rebias = _mm512_set1_epi16(FIELD_BIAS - BYTE_BIAS);
     const int8_t *w = b->w_exponent + g * group * AVX512_COLUMNS;
-    const __m512i sign0 = _mm512_loadu_si512(b->w_sign + g * AVX512_COLUMNS), sign1 = _mm512_loadu_si512(b->w_sign + g * AVX512_COLUMNS + 32);
+    const int masks = mp_tc_masks(group);
     for (int64_t r = 0; r < b->rows; r++, field += AVX512_COLUMNS, negative += AVX512_COLUMNS) {
         const int32_t *a = exponents_of(b, r) + g * group;
         __m512i e = floor;
@@ -106,16 +108,22 @@ AVX512 INLINE void prepare_avx512(const mp_tc_block *b, int group, int64_t g, ui
         for (int k = 0; k < group; k++) e = _mm512_max_epi8(e, _mm512_add_epi8(_mm512_set1_epi32(a[k]), _mm512_loadu_si512(w + k * AVX512_COLUMNS)));
         _mm512_storeu_si512(field, _mm512_add_epi16(rebias, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(e))));
         _mm512_storeu_si512(field + 32, _mm512_add_epi16(rebias, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(e, 1))));
-        const __m512i sign = _mm512_set1_epi16((short)signs_of(b, r, g));
-        _mm512_storeu_si512(negative, _mm512_popcnt_epi16(_mm512_xor_si512(sign, sign0)));
-        _mm512_storeu_si512(negative + 32, _mm512_popcnt_epi16(_mm512_xor_si512(sign, sign1)));
+        __m512i count0 = _mm512_setzero_si512(), count1 = count0;
+        for (int64_t mask = g * masks; mask < (g + 1) * masks; mask++) {
+            const __m512i sign = _mm512_set1_epi16((short)signs_of(b, r, mask));
+            const uint16_t *columns = b->w_sign + mask * AVX512_COLUMNS;
+            count0 = _mm512_add_epi16(count0, _mm512_popcnt_epi16(_mm512_xor_si512(sign, _mm512_loadu_si512(columns))));
+            count1 = _mm512_add_epi16(count1, _mm512_popcnt_epi16(_mm512_xor_si512(sign, _mm512_loadu_si512(columns + 32))));
+        }
+        _mm512_storeu_si512(negative, count0);
+        _mm512_storeu_si512(negative + 32, count1);
         const __mmask64 at_floor = _mm512_cmpeq_epi8_mask(e, floor);
         if (at_floor) _mm512_mask_storeu_epi8(b->at_floor + r * AVX512_COLUMNS, at_floor, _mm512_set1_epi8(1));
     }
 }
 
 AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int64_t g, const uint16_t *field, const uint16_t *negative) {
-    const __m512i to_anchor = _mm512_set1_epi64(ANCHOR(b->fraction_bits)), field_mask = _mm512_set1_epi64(FIELD_MASK), kept = _mm512_set1_epi64(KEPT_MASK);
+    const __m512i to_anchor = _mm512_set1_epi64(ANCHOR(b->fraction_bits)), field_mask = _mm512_set1_epi64(FIELD_MASK), kept = _mm512_set1_epi64(KEPT_MASK(b->result_bits));
     const double *w = b->w + g * group * AVX512_COLUMNS, *a[AVX512_ROWS];
     __m512d anchor[AVX512_ROWS][AVX512_VECTORS], sum[AVX512_ROWS][AVX512_VECTORS];
 #pragma GCC unroll 2
@@ -185,17 +193,22 @@ AVX2 INLINE __m256i popcount_epi16(__m256i x) {
 
 AVX2 INLINE void prepare_avx2(const mp_tc_block *b, int group, int64_t g, uint16_t *field, uint16_t *negative) {
     const __m256i floor = _mm256_set1_epi8(MP_TC_FLOOR), rebias = _mm256_set1_epi16(FIELD_BIAS - BYTE_BIAS);
-    const __m256i *w = (const __m256i *)(b->w_exponent + g * group * AVX2_COLUMNS), *sign = (const __m256i *)(b->w_sign + g * AVX2_COLUMNS);
+    const __m256i *w = (const __m256i *)(b->w_exponent + g * group * AVX2_COLUMNS);
+    const int masks = mp_tc_masks(group);
     for (int64_t r = 0; r < b->rows; r++, field += AVX2_COLUMNS, negative += AVX2_COLUMNS) {
         const int32_t *a = exponents_of(b, r) + g * group;
         __m256i *at_floor = (__m256i *)(b->at_floor + r * AVX2_COLUMNS), e = floor;
 #pragma GCC unroll 16
         for (int k = 0; k < group; k++) e = _mm256_max_epi8(e, _mm256_add_epi8(_mm256_set1_epi32(a[k]), _mm256_loadu_si256(w + k)));
-        const __m256i row_sign = _mm256_set1_epi16((short)signs_of(b, r, g));
         for (int half = 0; half < 2; half++) {
+            __m256i count = _mm256_setzero_si256();
+            for (int64_t mask = g * masks; mask < (g + 1) * masks; mask++) {
+                const __m256i sign = _mm256_set1_epi16((short)signs_of(b, r, mask)), *columns = (const __m256i *)(b->w_sign + mask * AVX2_COLUMNS);
+                count = _mm256_add_epi16(count, popcount_epi16(_mm256_xor_si256(sign, _mm256_loadu_si256(columns + half))));
+            }
             const __m128i bytes = half ? _mm256_extracti128_si256(e, 1) : _mm256_castsi256_si128(e);
             _mm256_storeu_si256((__m256i *)field + half, _mm256_add_epi16(rebias, _mm256_cvtepu8_epi16(bytes)));
-            _mm256_storeu_si256((__m256i *)negative + half, popcount_epi16(_mm256_xor_si256(row_sign, _mm256_loadu_si256(sign + half))));
+            _mm256_storeu_si256((__m256i *)negative + half, count);
         }
         const __m256i found = _mm256_and_si256(_mm256_cmpeq_epi8(e, floor), _mm256_set1_epi8(1));
         _mm256_storeu_si256(at_floor, _mm256_or_si256(_mm256_loadu_si256(at_floor), found));
@@ -205,7 +218,7 @@ AVX2 INLINE void prepare_avx2(const mp_tc_block *b, int group, int64_t g, uint16
 /* Columns j0 .. j0+15 of two rows. */
 AVX2 INLINE void step_avx2(const mp_tc_block *b, int group, int64_t r0, int64_t g, int64_t j0, const uint16_t *field, const uint16_t *negative) {
     const __m256i to_anchor = _mm256_set1_epi64x(ANCHOR(b->fraction_bits)), field_mask = _mm256_set1_epi64x(FIELD_MASK);
-    const __m256d kept = _mm256_castsi256_pd(_mm256_set1_epi64x(KEPT_MASK));
+    const __m256d kept = _mm256_castsi256_pd(_mm256_set1_epi64x(KEPT_MASK(b->result_bits)));
     const double *w = b->w + g * group * AVX2_COLUMNS + j0, *a[AVX2_ROWS];
     double *acc[AVX2_ROWS];
     __m256d anchor[AVX2_ROWS][AVX2_VECTORS], sum[AVX2_ROWS][AVX2_VECTORS];

@@ -14,79 +14,122 @@
  *  EDGES     moderate with zeros, subnormals, Inf and NaN            ANY    uniformly random codes */
 typedef enum family { MODERATE, WIDE, SCALED, SPARSE, CANCEL, FULL, APART, EDGES, ANY, FAMILIES } family;
 
-static uint16_t encode(mp_dtype dtype, bool negative, int exponent, uint32_t fraction) {
-    const int bits = dtype == MP_BF16 ? 7 : 10, bias = dtype == MP_BF16 ? 127 : 15;
+typedef struct shape {
+    mp_dtype dtype;
+    int exponent_bits, fraction_bits;
+} shape;
+static const shape SHAPES[] = {[MP_TC_BF16] = {MP_BF16, 8, 7}, [MP_TC_FP16] = {MP_FP16, 5, 10}, [MP_TC_TF32] = {MP_FP32, 8, 10},
+                               [MP_TC_E4M3] = {MP_E4M3, 4, 3}, [MP_TC_E5M2] = {MP_E5M2, 5, 2}};
+
+/* The 13 low bits of a tf32 are anything: nobody may look at them. */
+static uint32_t in_place(mp_tc_input input, uint32_t code, uint32_t any) {
+    return input == MP_TC_TF32 ? code << 13 | any >> 19 : code;
+}
+
+static uint32_t sign_of(mp_tc_input input) {
+    return 1u << (8 * mp_dtype_size(SHAPES[input].dtype) - 1);
+}
+
+static uint32_t encode(mp_tc_input input, bool negative, int exponent, uint32_t any) {
+    const shape *s = &SHAPES[input];
+    const int bias = (1 << (s->exponent_bits - 1)) - 1;
     int field = exponent + bias;
     if (field < 0) field = 0; /* subnormal */
     if (field > 2 * bias) field = 2 * bias;
-    return (uint16_t)((uint32_t)negative << 15 | (uint32_t)field << bits | (fraction & ((1u << bits) - 1)));
+    return in_place(input, (uint32_t)negative << (s->exponent_bits + s->fraction_bits) | (uint32_t)field << s->fraction_bits | (any & ((1u << s->fraction_bits) - 1)), any);
+}
+
+/* Zero, in tf32 now and then by its low bits alone not. */
+static uint32_t zero(mp_tc_input input, uint32_t any) {
+    return in_place(input, (any & 1) << (SHAPES[input].exponent_bits + SHAPES[input].fraction_bits), any & 2 ? any : 0);
 }
 
 /* One row of operands, [K]. */
-static void random_row(rng *r, mp_dtype dtype, family f, int64_t K, uint16_t *codes) {
-    const int reach = dtype == MP_BF16 ? 75 : 14, apart = dtype == MP_BF16 ? -45 : -5;
+static void random_row(rng *r, mp_tc_input input, family f, int64_t K, uint32_t *codes) {
+    const shape *s = &SHAPES[input];
+    const bool wide = s->exponent_bits == 8;
+    const int reach = wide ? 75 : s->exponent_bits == 5 ? 14 : 6, apart = wide ? -45 : -5;
     const int shift = f == SCALED ? (int)random_below(r, 2 * reach) - reach : f == APART ? (int)random_below(r, 50) + apart : 0;
-    const int depth = 25 + (int)random_below(r, 20), spread = f == WIDE ? (dtype == MP_BF16 ? 50 : 28) : 8;
+    const int depth = 25 + (int)random_below(r, 20), spread = f == WIDE ? (wide ? 50 : 2 * reach) : 8;
     for (int64_t k = 0; k < K; k++) {
         const uint32_t any = random_bits(r);
         const bool negative = any & 1;
-        codes[k] = encode(dtype, negative, shift - (int)random_below(r, spread), any >> 1);
+        codes[k] = encode(input, negative, shift - (int)random_below(r, spread), any >> 1);
         const int64_t choice = random_below(r, 1000);
         switch (f) {
         case WIDE:
-            if (choice < 100) codes[k] = 0;
+            if (choice < 100) codes[k] = zero(input, 0);
             break;
         case SPARSE:
-            if (choice < 970) codes[k] = (uint16_t)(any << 15);
+            if (choice < 970) codes[k] = zero(input, any);
             break;
-        case CANCEL: /* within a step of 16, of 8 and of 4 */
-            if (k % 4 >= 2 && choice < 950) codes[k] = codes[k - 2] ^ 0x8000;
+        case CANCEL: /* within a step of 32, 16, 8 and of 4 */
+            if (k % 4 >= 2 && choice < 950) codes[k] = codes[k - 2] ^ sign_of(input);
             break;
         case FULL:
-            codes[k] = k < 16 ? encode(dtype, false, 0, k ? 0 : any >> 1) : encode(dtype, false, 0, choice < 2 ? 0 : UINT32_MAX);
+            codes[k] = encode(input, false, 0, k < 16 ? (k ? 0 : any >> 1) : choice < 2 ? 0 : UINT32_MAX);
             if (k > 0 && k < 16) codes[k] = 0;
             break;
         case APART: /* random_columns exchanges the first two */
-            if (k > 1) codes[k] = encode(dtype, negative, shift - depth - (int)random_below(r, 5), any >> 1);
+            if (k > 1) codes[k] = encode(input, negative, shift - depth - (int)random_below(r, 5), any >> 1);
             if (k == 1 || (k > 1 && choice < 100)) codes[k] = 0;
             break;
         case EDGES:
-            if (choice < 60) codes[k] = (uint16_t)(any << 15);                          /* zero */
-            else if (choice < 90) codes[k] = encode(dtype, negative, -200, any >> 1);   /* subnormal */
-            else if (choice < 91) codes[k] = encode(dtype, negative, 200, any >> 1);    /* largest exponent */
-            else if (choice < 92 && any & 2) codes[k] = (uint16_t)(any << 15 | (dtype == MP_BF16 ? 0x7F80 : 0x7C00) | (any & 4 ? any >> 25 : 0));
+            if (choice < 60) codes[k] = zero(input, any);
+            else if (choice < 90) codes[k] = encode(input, negative, -200, any >> 1);   /* subnormal */
+            else if (choice < 91) codes[k] = encode(input, negative, 200, any >> 1);    /* largest exponent */
+            else if (choice < 92 && any & 2) /* Inf and NaN, or what e4m3 has there */
+                codes[k] = in_place(input, ((negative ? 2u : 1u) << s->exponent_bits) - 1, 0) << s->fraction_bits | (any & 4 ? encode(input, false, -200, any >> 3) : 0);
             break;
-        case ANY: codes[k] = (uint16_t)any; break;
+        case ANY: codes[k] = any >> (32 - 8 * (int)mp_dtype_size(s->dtype)); break;
         default: break;
         }
     }
 }
 
-/* What a pair of operands meets in the same place matters to CANCEL: equal columns make equal products. */
-static void random_columns(rng *r, mp_dtype dtype, family f, int64_t n, int64_t K, uint16_t *codes) {
+static void put_codes(const mp_tensor *t, int64_t row, int64_t K, const uint32_t *codes) {
+    const size_t size = mp_dtype_size(t->dtype);
+    for (int64_t k = 0; k < K; k++) memcpy((char *)t->data + (size_t)(row * K + k) * size, &codes[k], size); /* little endian */
+}
+
+static void random_rows(rng *r, mp_tc_input input, family f, int64_t n, int64_t K, const mp_tensor *t) {
+    uint32_t *codes = allocated(K, sizeof *codes);
     for (int64_t i = 0; i < n; i++) {
-        random_row(r, dtype, f == CANCEL ? MODERATE : f, K, codes + i * K);
-        for (int64_t k = 0; f == CANCEL && k < K; k++)
-            if (k % 4 >= 2) codes[i * K + k] = codes[i * K + k - 2];
-        if (f == APART && K > 1) {
-            codes[i * K + 1] = codes[i * K];
-            codes[i * K] = 0;
-        }
+        random_row(r, input, f, K, codes);
+        put_codes(t, i, K, codes);
     }
+    free(codes);
+}
+
+/* What a pair of operands meets in the same place matters to CANCEL: equal columns make equal products. */
+static void random_columns(rng *r, mp_tc_input input, family f, int64_t n, int64_t K, const mp_tensor *t) {
+    uint32_t *codes = allocated(K, sizeof *codes);
+    for (int64_t i = 0; i < n; i++) {
+        random_row(r, input, f == CANCEL ? MODERATE : f, K, codes);
+        for (int64_t k = 0; f == CANCEL && k < K; k++)
+            if (k % 4 >= 2) codes[k] = codes[k - 2];
+        if (f == APART && K > 1) {
+            codes[1] = codes[0];
+            codes[0] = 0;
+        }
+        put_codes(t, i, K, codes);
+    }
+    free(codes);
 }
 
 /* --- the definition --------------------------------------------------------------------------------------------------------- */
 
 static float definition(const mp_tc_model *m, const mp_tensor *a, int64_t a_row, const mp_tensor *w, int64_t w_row) {
     const int64_t K = w->dim[2];
-    const uint16_t *x = (const uint16_t *)a->data + a_row * K, *y = (const uint16_t *)w->data + w_row * K;
+    const size_t a_size = mp_dtype_size(a->dtype), w_size = mp_dtype_size(w->dtype);
     uint32_t *codes = allocated(2 * K, sizeof *codes);
     for (int64_t k = 0; k < K; k++) {
-        codes[k] = x[k];
-        codes[K + k] = y[k];
+        memcpy(&codes[k], (const char *)a->data + (size_t)(a_row * K + k) * a_size, a_size);
+        memcpy(&codes[K + k], (const char *)w->data + (size_t)(w_row * K + k) * w_size, w_size);
     }
     const uint32_t bits = mp_tc_dot(m, K, codes, codes + K, 0);
     free(codes);
+    if (m->result == MP_TC_FLOAT16) return (float)mp_decode_code(MP_FP16, bits);
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
@@ -94,13 +137,18 @@ static float definition(const mp_tc_model *m, const mp_tensor *a, int64_t a_row,
 
 static const struct {
     int sm;
-    mp_tc_input input;
-    mp_dtype dtype;
-} MODELS[] = {{90, MP_TC_BF16, MP_BF16}, {90, MP_TC_FP16, MP_FP16}, {80, MP_TC_BF16, MP_BF16}, {80, MP_TC_FP16, MP_FP16}, {70, MP_TC_FP16, MP_FP16}};
+    mp_tc_instruction instruction;
+    mp_tc_input a, b;
+} MODELS[] = {
+    {90, MP_TC_WGMMA, MP_TC_BF16, MP_TC_BF16}, {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16}, {90, MP_TC_WGMMA, MP_TC_TF32, MP_TC_TF32},
+    {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E4M3}, {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E5M2}, {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E4M3},
+    {80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16},   {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16},   {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16},
+    {80, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32},   {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3},   {100, MP_TC_TCGEN05, MP_TC_E4M3, MP_TC_E4M3},
+};
 
 static mp_tc_model model_of(size_t i) {
     mp_tc_model m;
-    assert_true(mp_tc_find(MODELS[i].sm, MP_TC_MMA, MODELS[i].input, MODELS[i].input, &m));
+    assert_true(mp_tc_find(MODELS[i].sm, MODELS[i].instruction, MODELS[i].a, MODELS[i].b, &m));
     return m;
 }
 
@@ -112,16 +160,14 @@ static int64_t groups_wanted(void) {
 /* --- tests ------------------------------------------------------------------------------------------------------------------ */
 
 /* M x N results of K terms by every kernel. Returns the share of results that the definition had to supply. */
-static double compare_kernels(const mp_tc_model *m, mp_dtype dtype, family f, int64_t M, int64_t N, int64_t K, rng *r) {
-    mp_tensor a = allocated_tensor(dtype, M, K, 0), w = allocated_tensor(dtype, 1, N, K);
+static double compare_kernels(const mp_tc_model *m, family f, int64_t M, int64_t N, int64_t K, rng *r) {
+    mp_tensor a = allocated_tensor(SHAPES[m->a].dtype, M, K, 0), w = allocated_tensor(SHAPES[m->b].dtype, 1, N, K);
     mp_tensor expected = allocated_tensor(MP_FP32, M, N, 0), out = allocated_tensor(MP_FP32, M, N, 0);
     int64_t *row = allocated(M, sizeof *row), redone, all_redone = 0;
     int32_t *ids = allocated(M, sizeof *ids);
-    for (int64_t i = 0; i < M; i++) {
-        row[i] = i;
-        random_row(r, dtype, f, K, (uint16_t *)a.data + i * K);
-    }
-    random_columns(r, dtype, f, N, K, w.data);
+    for (int64_t i = 0; i < M; i++) row[i] = i;
+    random_rows(r, m->a, f, M, K, &a);
+    random_columns(r, m->b, f, N, K, &w);
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t i = 0; i < M; i++)
         for (int64_t n = 0; n < N; n++) ((float *)expected.data)[i * N + n] = definition(m, &a, i, &w, n);
@@ -137,7 +183,7 @@ static double compare_kernels(const mp_tc_model *m, mp_dtype dtype, family f, in
         for (int64_t i = 0; i < M * N; i++) {
             const uint32_t got = ((const uint32_t *)out.data)[i], want = ((const uint32_t *)expected.data)[i];
             if (got != want)
-                fail_msg("%s, %s, L=%d F=%d, family %d, K=%lld, row %lld, column %lld: %08X, expected %08X", kernels[k].name, mp_dtype_name(dtype), m->group,
+                fail_msg("%s, %s, L=%d F=%d, family %d, K=%lld, row %lld, column %lld: %08X, expected %08X", kernels[k].name, mp_dtype_name(a.dtype), m->group,
                          m->fraction_bits, f, (long long)K, (long long)(i / N), (long long)(i % N), got, want);
         }
     }
@@ -158,7 +204,7 @@ static void every_kernel_has_the_bits_of_the_definition(void **state) {
         for (family f = 0; f < FAMILIES; f++) {
             for (int64_t groups = 0; groups < groups_wanted() / FAMILIES;) {
                 const int64_t M = 1 + random_below(&r, 40), N = 1 + random_below(&r, 150), K = 1 + random_below(&r, f == ANY ? 40 : 130);
-                compare_kernels(&m, MODELS[i].dtype, f, M, N, K, &r);
+                compare_kernels(&m, f, M, N, K, &r);
                 groups += M * N * ((K + m.group - 1) / m.group);
             }
         }
@@ -172,7 +218,7 @@ static void kernels_need_no_help_with_ordinary_numbers(void **state) {
     rng r = {2};
     for (size_t i = 0; i < COUNT(MODELS); i++) {
         const mp_tc_model m = model_of(i);
-        for (size_t f = 0; f < COUNT(families); f++) assert_true(compare_kernels(&m, MODELS[i].dtype, families[f], 20, 70, 32, &r) == 0);
+        for (size_t f = 0; f < COUNT(families); f++) assert_true(compare_kernels(&m, families[f], 20, 70, 64, &r) == 0);
     }
 }
 
@@ -180,7 +226,8 @@ static void kernels_need_no_help_with_ordinary_numbers(void **state) {
 static void a_grouped_gemm(mp_dtype dtype, mp_dtype out_dtype, bool with_bias, bool with_weights, int threads) {
     enum { E = 3, SLOTS = 90, N = 77, K = 53, ROWS = 100 };
     rng r = {3};
-    const mp_tc_model m = model_of(dtype == MP_BF16 ? 0 : 1);
+    const mp_tc_input input = dtype == MP_BF16 ? MP_TC_BF16 : MP_TC_FP16;
+    const mp_tc_model m = model_of(input == MP_TC_BF16 ? 0 : 1);
     mp_tensor a = allocated_tensor(dtype, SLOTS, K, 0), w = allocated_tensor(dtype, E, N, K), bias = allocated_tensor(dtype, E, N, 0);
     mp_tensor out = allocated_tensor(out_dtype, ROWS, N, 0), expected = allocated_tensor(out_dtype, ROWS, N, 0);
     int64_t a_row[SLOTS], order[ROWS], out_row[SLOTS];
@@ -188,9 +235,9 @@ static void a_grouped_gemm(mp_dtype dtype, mp_dtype out_dtype, bool with_bias, b
     float weights[SLOTS];
     random_order(&r, a_row, SLOTS);
     random_order(&r, order, ROWS);
-    for (int64_t t = 0; t < SLOTS; t++) random_row(&r, dtype, MODERATE, K, (uint16_t *)a.data + t * K);
-    random_columns(&r, dtype, MODERATE, E * N, K, w.data);
-    random_columns(&r, dtype, MODERATE, E, N, bias.data);
+    random_rows(&r, input, MODERATE, SLOTS, K, &a);
+    random_columns(&r, input, MODERATE, E * N, K, &w);
+    random_columns(&r, input, MODERATE, E, N, &bias);
     for (int64_t t = 0; t < SLOTS; t++) {
         ids[t] = (int32_t)random_below(&r, E + 1) - 1;
         out_row[t] = t % 10 == 9 ? -1 : order[t];
@@ -228,6 +275,19 @@ static void grouped_gemm_with_everything(void **state) {
     omp_set_num_threads(threads);
 }
 
+/* What the kernels do not cover comes from the definition: right, and slow. */
+static void the_definition_helps_where_no_kernel_does(void **state) {
+    (void)state;
+    rng r = {4};
+    mp_tc_model m;
+    assert_true(mp_tc_find(90, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3, &m));
+    assert_int_equal(m.method, MP_TC_THROUGH_FP16);
+    assert_true(compare_kernels(&m, EDGES, 7, 30, 77, &r) == 1);
+    assert_true(mp_tc_find(90, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, &m));
+    m.result = MP_TC_FLOAT16;
+    assert_true(compare_kernels(&m, MODERATE, 7, 30, 77, &r) == 1);
+}
+
 /* The model has no word for it, or other operands than the tensors: refused, nothing computed. */
 static void what_cannot_be_computed_is_refused(void **state) {
     (void)state;
@@ -239,7 +299,7 @@ static void what_cannot_be_computed_is_refused(void **state) {
     mp_tc_model m = model_of(1);
     assert_int_equal(mp_tc_gemm(&m, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_EUNSUPPORTED);
     assert_non_null(strstr(err.text, "bf16"));
-    assert_true(mp_tc_find(90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E4M3, &m));
+    assert_true(mp_tc_find(90, MP_TC_WGMMA, MP_TC_S8, MP_TC_S8, &m));
     assert_int_equal(mp_tc_gemm(&m, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_EUNSUPPORTED);
     assert_int_equal(*(const uint32_t *)out.data, MP_POISON_A);
     mp_tensor_free(&a);
@@ -252,6 +312,7 @@ int main(void) {
         cmocka_unit_test(every_kernel_has_the_bits_of_the_definition),
         cmocka_unit_test(kernels_need_no_help_with_ordinary_numbers),
         cmocka_unit_test(grouped_gemm_with_everything),
+        cmocka_unit_test(the_definition_helps_where_no_kernel_does),
         cmocka_unit_test(what_cannot_be_computed_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
