@@ -275,6 +275,32 @@ static void grouped_gemm_with_everything(void **state) {
     omp_set_num_threads(threads);
 }
 
+/* A sum of nothing but the smallest number of its format, by every kernel. */
+static void the_smallest_numbers_count(void **state) {
+    (void)state;
+    const int64_t row = 0;
+    const int32_t id = 0;
+    for (size_t i = 0; i < COUNT(MODELS); i++) {
+        const mp_tc_model m = model_of(i);
+        mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, 1, 1, 0), w = allocated_tensor(SHAPES[m.b].dtype, 1, 1, 1), out = allocated_tensor(MP_FP32, 1, 1, 0);
+        const uint32_t smallest = m.a == MP_TC_TF32 ? 1 << 13 : 1, large = encode(m.b, false, 100, 0);
+        const mp_gemm_problem problem = {&a, &row, &w, &id, 1};
+        const mp_tc_kernel *kernels;
+        mp_error err;
+        put_codes(&a, 0, 1, &smallest);
+        put_codes(&w, 0, 1, &large);
+        const float expected = definition(&m, &a, 0, &w, 0);
+        assert_true(expected > 0);
+        for (int k = mp_tc_kernels(&kernels) - 1; k >= 0; k--) {
+            assert_int_equal(mp_tc_gemm_with(&kernels[k], &m, &problem, &(mp_epilogue){0}, NULL, &out, NULL, &err), MP_OK);
+            assert_true(*(const float *)out.data == expected);
+        }
+        mp_tensor_free(&a);
+        mp_tensor_free(&w);
+        mp_tensor_free(&out);
+    }
+}
+
 /* What the kernels do not cover comes from the definition: right, and slow. */
 static void the_definition_helps_where_no_kernel_does(void **state) {
     (void)state;
@@ -311,6 +337,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kernel_has_the_bits_of_the_definition),
         cmocka_unit_test(kernels_need_no_help_with_ordinary_numbers),
+        cmocka_unit_test(the_smallest_numbers_count),
         cmocka_unit_test(grouped_gemm_with_everything),
         cmocka_unit_test(the_definition_helps_where_no_kernel_does),
         cmocka_unit_test(what_cannot_be_computed_is_refused),
