@@ -5,6 +5,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#pragma GCC diagnostic ignored "-Wsign-conversion" /* without optimisation the intrinsics are macros, and write -1 for a mask of eight lanes */
 #define X86 1
 #else
 #define X86 0
