@@ -11,12 +11,9 @@ static const struct {
     mp_format format;
     uint64_t max_code;
 } FORMATS[MP_DTYPE_COUNT] = {
-    [MP_BF16] = {{"bf16", 2, 8, -126, 0x1.FEp127, true}, 0x7F7F},
-    [MP_FP16] = {{"fp16", 2, 11, -14, 65504.0, true}, 0x7BFF},
-    [MP_FP32] = {{"fp32", 4, 24, -126, FLT_MAX, true}, 0x7F7FFFFF},
-    [MP_FP64] = {{"fp64", 8, 53, -1022, DBL_MAX, true}, 0x7FEFFFFFFFFFFFFF},
-    [MP_I32] = {{"int32", 4, 31, 0, INT32_MAX, false}, INT32_MAX},
-    [MP_E4M3] = {{"e4m3", 1, 4, -6, 448.0, false}, 0x7E},
+    [MP_BF16] = {{"bf16", 2, 8, -126, 0x1.FEp127, true}, 0x7F7F},   [MP_FP16] = {{"fp16", 2, 11, -14, 65504.0, true}, 0x7BFF},
+    [MP_FP32] = {{"fp32", 4, 24, -126, FLT_MAX, true}, 0x7F7FFFFF}, [MP_FP64] = {{"fp64", 8, 53, -1022, DBL_MAX, true}, 0x7FEFFFFFFFFFFFFF},
+    [MP_I32] = {{"int32", 4, 31, 0, INT32_MAX, false}, INT32_MAX},  [MP_E4M3] = {{"e4m3", 1, 4, -6, 448.0, false}, 0x7E},
     [MP_E5M2] = {{"e5m2", 1, 3, -14, 57344.0, true}, 0x7B},
 };
 
@@ -218,20 +215,16 @@ void mp_decode_row(mp_dtype dtype, const void *data, int64_t first, int64_t n, d
     const uint16_t *half = (const uint16_t *)data + first;
     switch (dtype) {
     case MP_BF16:
-        for (int64_t i = 0; i < n; i++)
-            out[i] = float_of_bf16(half[i]);
+        for (int64_t i = 0; i < n; i++) out[i] = float_of_bf16(half[i]);
         break;
     case MP_FP16:
-        for (int64_t i = 0; i < n; i++)
-            out[i] = float_of_fp16(half[i]);
+        for (int64_t i = 0; i < n; i++) out[i] = float_of_fp16(half[i]);
         break;
     case MP_FP32:
-        for (int64_t i = 0; i < n; i++)
-            out[i] = ((const float *)data)[first + i];
+        for (int64_t i = 0; i < n; i++) out[i] = ((const float *)data)[first + i];
         break;
     default:
-        for (int64_t i = 0; i < n; i++)
-            out[i] = mp_decode(dtype, data, first + i);
+        for (int64_t i = 0; i < n; i++) out[i] = mp_decode(dtype, data, first + i);
     }
 }
 
@@ -239,17 +232,14 @@ void mp_decode_row_f32(mp_dtype dtype, const void *data, int64_t first, int64_t 
     const uint16_t *half = (const uint16_t *)data + first;
     switch (dtype) {
     case MP_BF16:
-        for (int64_t i = 0; i < n; i++)
-            out[i] = float_of_bf16(half[i]);
+        for (int64_t i = 0; i < n; i++) out[i] = float_of_bf16(half[i]);
         break;
     case MP_FP16:
-        for (int64_t i = 0; i < n; i++)
-            out[i] = float_of_fp16(half[i]);
+        for (int64_t i = 0; i < n; i++) out[i] = float_of_fp16(half[i]);
         break;
     case MP_E4M3:
     case MP_E5M2:
-        for (int64_t i = 0; i < n; i++)
-            out[i] = (float)mp_decode(dtype, data, first + i);
+        for (int64_t i = 0; i < n; i++) out[i] = (float)mp_decode(dtype, data, first + i);
         break;
     default: assert(dtype == MP_FP32); memcpy(out, (const float *)data + first, (size_t)n * sizeof *out);
     }
@@ -259,32 +249,26 @@ void mp_encode_row(mp_dtype dtype, void *data, int64_t first, int64_t n, const d
     switch (dtype) {
     case MP_FP64: memcpy((double *)data + first, values, (size_t)n * sizeof *values); break;
     case MP_FP32:
-        for (int64_t i = 0; i < n; i++)
-            ((uint32_t *)data)[first + i] = fp32_of_float((float)values[i]);
+        for (int64_t i = 0; i < n; i++) ((uint32_t *)data)[first + i] = fp32_of_float((float)values[i]);
         break;
     default:
-        for (int64_t i = 0; i < n; i++)
-            mp_encode(dtype, data, first + i, values[i]);
+        for (int64_t i = 0; i < n; i++) mp_encode(dtype, data, first + i, values[i]);
     }
 }
 
 void mp_encode_row_f32(mp_dtype dtype, void *data, int64_t first, int64_t n, const float *values) {
     switch (dtype) {
     case MP_BF16:
-        for (int64_t i = 0; i < n; i++)
-            ((uint16_t *)data)[first + i] = bf16_of_float(values[i]);
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)data)[first + i] = bf16_of_float(values[i]);
         break;
     case MP_FP16:
-        for (int64_t i = 0; i < n; i++)
-            ((uint16_t *)data)[first + i] = fp16_of_float(values[i]);
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)data)[first + i] = fp16_of_float(values[i]);
         break;
     case MP_FP32:
-        for (int64_t i = 0; i < n; i++)
-            ((uint32_t *)data)[first + i] = fp32_of_float(values[i]);
+        for (int64_t i = 0; i < n; i++) ((uint32_t *)data)[first + i] = fp32_of_float(values[i]);
         break;
     default:
-        for (int64_t i = 0; i < n; i++)
-            mp_encode(dtype, data, first + i, values[i]);
+        for (int64_t i = 0; i < n; i++) mp_encode(dtype, data, first + i, values[i]);
     }
 }
 

@@ -46,8 +46,8 @@ static inline double mp_decode(mp_dtype dtype, const void *data, int64_t index) 
 void mp_encode(mp_dtype dtype, void *data, int64_t index, double value);
 /* Bulk forms; n elements starting at data[first]. */
 void mp_decode_row(mp_dtype dtype, const void *data, int64_t first, int64_t n, double *out);
-void mp_decode_row_f32(mp_dtype dtype, const void *data, int64_t first, int64_t n, float *out); /* of every format up to fp32: exact */
-void mp_encode_row(mp_dtype dtype, void *data, int64_t first, int64_t n, const double *values); /* one RNE from float64 */
+void mp_decode_row_f32(mp_dtype dtype, const void *data, int64_t first, int64_t n, float *out);    /* of every format up to fp32: exact */
+void mp_encode_row(mp_dtype dtype, void *data, int64_t first, int64_t n, const double *values);    /* one RNE from float64 */
 void mp_encode_row_f32(mp_dtype dtype, void *data, int64_t first, int64_t n, const float *values); /* one RNE from float32 */
 
 /* value rounded once to dtype, as a float64. */

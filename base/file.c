@@ -22,8 +22,7 @@ mp_status mp_file_read(const char *path, char **data, size_t *size, mp_error *er
         goto out;
     }
     struct stat info;
-    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode))
-        capacity = (size_t)info.st_size + 2; /* a hint: the file may grow; its NUL, and one to see the end */
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) capacity = (size_t)info.st_size + 2; /* a hint: the file may grow; its NUL, and one to see the end */
     for (;;) {
         char *larger = realloc(buffer, capacity);
         if (!larger) {
@@ -113,8 +112,7 @@ mp_status mp_file_make_directories(const char *path, mp_error *err) {
         if (end) *end = '\0';
         if (mkdir(partial, 0777) != 0) {
             int reason = errno; /* of a path that is there mkdir says EEXIST, or EROFS on a read-only file system */
-            if (!is_directory(partial))
-                status = mp_fail(err, MP_EIO, "cannot create the directory %s: %s", partial, strerror(reason));
+            if (!is_directory(partial)) status = mp_fail(err, MP_EIO, "cannot create the directory %s: %s", partial, strerror(reason));
         }
         if (end) *end = '/';
     }

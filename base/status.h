@@ -22,8 +22,7 @@ typedef struct mp_error {
 } mp_error;
 
 /* Formats the message into err (err may be NULL) and returns `status`. The source place is appended for MP_EINTERNAL and MP_EDEVICE. */
-mp_status mp_error_set(mp_error *err, mp_status status, const char *file, int line, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+mp_status mp_error_set(mp_error *err, mp_status status, const char *file, int line, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* Puts "<context>: " in front of the text already in err. */
 void mp_error_prefix(mp_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -52,8 +52,7 @@ void *mp_tensor_row(const mp_tensor *t, int64_t row) {
 /* The pattern starts anew at `to`; a rest of less than four bytes gets its first bytes. */
 static void fill_pattern(char *to, size_t bytes, uint32_t pattern) {
     size_t whole = bytes / sizeof pattern;
-    for (size_t i = 0; i < whole; i++)
-        memcpy(to + i * sizeof pattern, &pattern, sizeof pattern);
+    for (size_t i = 0; i < whole; i++) memcpy(to + i * sizeof pattern, &pattern, sizeof pattern);
     memcpy(to + whole * sizeof pattern, &pattern, bytes % sizeof pattern);
 }
 
@@ -70,8 +69,8 @@ mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err) {
         block = aligned_alloc(DATA_ALIGNMENT, (total + DATA_ALIGNMENT - 1) / DATA_ALIGNMENT * DATA_ALIGNMENT);
     }
     if (!block) {
-        return mp_fail(err, MP_EMEMORY, "cannot allocate %zu bytes for a tensor %lld x %lld x %lld of %s", bytes,
-                       (long long)t->dim[0], (long long)t->dim[1], (long long)t->dim[2], mp_dtype_name(t->dtype));
+        return mp_fail(err, MP_EMEMORY, "cannot allocate %zu bytes for a tensor %lld x %lld x %lld of %s", bytes, (long long)t->dim[0], (long long)t->dim[1],
+                       (long long)t->dim[2], mp_dtype_name(t->dtype));
     }
     char *data = block + MP_GUARD_BYTES;
     fill_pattern(block, MP_GUARD_BYTES, MP_GUARD_PATTERN);
@@ -92,8 +91,7 @@ static int64_t first_changed(const char *zone) {
     fill_pattern(expected, sizeof expected, MP_GUARD_PATTERN);
     if (memcmp(zone, expected, sizeof expected) == 0) return -1;
     int64_t i = 0;
-    while (zone[i] == expected[i])
-        i++;
+    while (zone[i] == expected[i]) i++;
     return i;
 }
 

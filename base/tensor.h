@@ -16,9 +16,9 @@ typedef struct mp_tensor {
 } mp_tensor;
 
 mp_tensor mp_tensor_shape(mp_dtype dtype, int rank, int64_t d0, int64_t d1, int64_t d2); /* data == NULL; unused dims are 1 */
-int64_t mp_tensor_count(const mp_tensor *t); /* elements */
+int64_t mp_tensor_count(const mp_tensor *t);                                             /* elements */
 size_t mp_tensor_bytes(const mp_tensor *t);
-int64_t mp_tensor_rows(const mp_tensor *t);      /* elements / last dim; rank 1: 1 row */
+int64_t mp_tensor_rows(const mp_tensor *t);       /* elements / last dim; rank 1: 1 row */
 int64_t mp_tensor_row_length(const mp_tensor *t); /* elements in a row */
 void *mp_tensor_row(const mp_tensor *t, int64_t row);
 
@@ -39,6 +39,6 @@ uint64_t mp_tensor_row_digest(const mp_tensor *t, int64_t row);
  * the end shows in the result; unlike them, so that a stray poison fill shows as a changed guard. Both halves are equal: a zone may begin at
  * any 16-bit boundary. */
 #define MP_GUARD_PATTERN 0x7FFB7FFBu
-#define MP_GUARD_BYTES 4096     /* on each side; a multiple of every alignment in use */
+#define MP_GUARD_BYTES 4096 /* on each side; a multiple of every alignment in use */
 
 #endif

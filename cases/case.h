@@ -31,33 +31,33 @@ typedef struct mp_tile {
 #define MP_CHUNK_TOKENS 65536 /* the public chunk loop's CHUNK */
 
 /*   kind  name                              tag            default    min  max          always  help */
-#define MP_CASE_FIELDS(INT, REAL, FLAG, ENUM, TILE)                                                                            \
-    INT(M, 32, 1, INT32_MAX, true, "tokens")                                                                                   \
-    INT(E, 8, 1, 65536, false, "experts held by this rank")                                                                    \
-    INT(topk, 2, 1, 1024, true, "experts per token")                                                                           \
-    INT(K, 512, 1, 1 << 20, false, "hidden size")                                                                              \
-    INT(N, 256, 1, 1 << 20, false, "intermediate size per shard, after the activation")                                        \
-    ENUM(dtype, mp_dtype, MP_BF16, false, "bf16, fp16, fp32; fp64 with scope=combine")                                         \
-    ENUM(act, mp_activation, MP_SILU, true, "activation")                                                                      \
-    FLAG(gated, true, "w1 holds gate and up")                                                                                  \
-    REAL(alpha, 1.702, 0.0, 100.0, "swiglu_oai's sigmoid factor")                                                              \
-    REAL(limit, 7.0, 0.0, 1e6, "clamp of swiglu_oai, silu_clamp, clamp_silu")                                                  \
-    FLAG(interleaved, false, "gate and up rows of w1 alternate")                                                               \
-    REAL(rsf, 1.0, -1e6, 1e6, "routed_scaling_factor")                                                                         \
-    ENUM(mode, mp_mode, MP_COMBINE, false, "what happens to the [M,topk,K] tensor")                                            \
-    FLAG(apply_router_weight_on_input, false, "the router weight multiplies gate_up instead of down")                          \
-    FLAG(bias, false, "b1 and b2 are added")                                                                                   \
-    REAL(filter, 0.0, 0.0, 1.0, "share of ids that are -1")                                                                    \
-    INT(ep_size, 1, 1, 1024, false, "ranks of expert parallelism: E*ep_size experts are routed to, E are local")               \
-    INT(ep_rank, 0, 0, 1023, false, "this rank")                                                                               \
-    FLAG(fused_sum, false, "down adds atomically into the output")                                                             \
-    ENUM(layout, mp_layout, MP_ROUTE, false, "rows of the caches: route order, or sorted by expert")                           \
-    ENUM(path, mp_path, MP_FUSED, false, "one call, stage by stage with hook points, or 65536-token chunks")                   \
-    ENUM(scope, mp_scope, MP_SCOPE_ALL, false, "all stages, or one alone on generated input")                                  \
-    TILE(tile, "tile of the gate_up GEMM")                                                                                     \
-    TILE(tile_down, "tile of the down GEMM; block_size_m must equal tile's")                                                   \
-    ENUM(data, mp_data, MP_NORMAL, false, "data family")                                                                       \
-    ENUM(routing, mp_routing, MP_UNIFORM, false, "routing family")                                                             \
+#define MP_CASE_FIELDS(INT, REAL, FLAG, ENUM, TILE)                                                              \
+    INT(M, 32, 1, INT32_MAX, true, "tokens")                                                                     \
+    INT(E, 8, 1, 65536, false, "experts held by this rank")                                                      \
+    INT(topk, 2, 1, 1024, true, "experts per token")                                                             \
+    INT(K, 512, 1, 1 << 20, false, "hidden size")                                                                \
+    INT(N, 256, 1, 1 << 20, false, "intermediate size per shard, after the activation")                          \
+    ENUM(dtype, mp_dtype, MP_BF16, false, "bf16, fp16, fp32; fp64 with scope=combine")                           \
+    ENUM(act, mp_activation, MP_SILU, true, "activation")                                                        \
+    FLAG(gated, true, "w1 holds gate and up")                                                                    \
+    REAL(alpha, 1.702, 0.0, 100.0, "swiglu_oai's sigmoid factor")                                                \
+    REAL(limit, 7.0, 0.0, 1e6, "clamp of swiglu_oai, silu_clamp, clamp_silu")                                    \
+    FLAG(interleaved, false, "gate and up rows of w1 alternate")                                                 \
+    REAL(rsf, 1.0, -1e6, 1e6, "routed_scaling_factor")                                                           \
+    ENUM(mode, mp_mode, MP_COMBINE, false, "what happens to the [M,topk,K] tensor")                              \
+    FLAG(apply_router_weight_on_input, false, "the router weight multiplies gate_up instead of down")            \
+    FLAG(bias, false, "b1 and b2 are added")                                                                     \
+    REAL(filter, 0.0, 0.0, 1.0, "share of ids that are -1")                                                      \
+    INT(ep_size, 1, 1, 1024, false, "ranks of expert parallelism: E*ep_size experts are routed to, E are local") \
+    INT(ep_rank, 0, 0, 1023, false, "this rank")                                                                 \
+    FLAG(fused_sum, false, "down adds atomically into the output")                                               \
+    ENUM(layout, mp_layout, MP_ROUTE, false, "rows of the caches: route order, or sorted by expert")             \
+    ENUM(path, mp_path, MP_FUSED, false, "one call, stage by stage with hook points, or 65536-token chunks")     \
+    ENUM(scope, mp_scope, MP_SCOPE_ALL, false, "all stages, or one alone on generated input")                    \
+    TILE(tile, "tile of the gate_up GEMM")                                                                       \
+    TILE(tile_down, "tile of the down GEMM; block_size_m must equal tile's")                                     \
+    ENUM(data, mp_data, MP_NORMAL, false, "data family")                                                         \
+    ENUM(routing, mp_routing, MP_UNIFORM, false, "routing family")                                               \
     INT(seed, 0, 0, INT64_MAX, false, "fill seed")
 
 typedef struct mp_case {
@@ -111,7 +111,11 @@ bool mp_tile_is_auto(const mp_tile *tile);
 void mp_tile_text(const mp_tile *tile, char text[64]);
 
 /* Derived sizes. */
-static inline int64_t mp_case_slots(const mp_case *c) { return c->M * c->topk; }
-static inline int64_t mp_case_w1_rows(const mp_case *c) { return c->gated ? 2 * c->N : c->N; }
+static inline int64_t mp_case_slots(const mp_case *c) {
+    return c->M * c->topk;
+}
+static inline int64_t mp_case_w1_rows(const mp_case *c) {
+    return c->gated ? 2 * c->N : c->N;
+}
 
 #endif

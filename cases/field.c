@@ -60,8 +60,7 @@ const char *mp_routing_name(mp_routing r) {
 #define FIELD_INT(f, def, lo, hi, show, h) {FIELD(f, MP_KIND_INT, h), .always = show, .int_min = lo, .int_max = hi},
 #define FIELD_REAL(f, def, lo, hi, h) {FIELD(f, MP_KIND_REAL, h), .real_min = lo, .real_max = hi},
 #define FIELD_FLAG(f, def, h) {FIELD(f, MP_KIND_FLAG, h)},
-#define FIELD_ENUM(f, type, def, show, h)                                                                                          \
-    {FIELD(f, MP_KIND_ENUM, h), .always = show, .names = names_##type, .name_count = COUNT(names_##type)},
+#define FIELD_ENUM(f, type, def, show, h) {FIELD(f, MP_KIND_ENUM, h), .always = show, .names = names_##type, .name_count = COUNT(names_##type)},
 #define FIELD_TILE(f, h) {FIELD(f, MP_KIND_TILE, h)},
 const mp_field mp_fields[MP_FIELD_COUNT] = {MP_CASE_FIELDS(FIELD_INT, FIELD_REAL, FIELD_FLAG, FIELD_ENUM, FIELD_TILE)};
 
@@ -91,9 +90,8 @@ static mp_tile *as_tile(mp_case *c, const mp_field *f) {
 }
 
 static int compare_tiles(const mp_tile *a, const mp_tile *b) {
-    const int pairs[6][2] = {{a->block_size_m, b->block_size_m}, {a->block_size_n, b->block_size_n},
-                             {a->block_size_k, b->block_size_k}, {a->group_size_m, b->group_size_m},
-                             {a->num_warps, b->num_warps},       {a->num_stages, b->num_stages}};
+    const int pairs[6][2] = {{a->block_size_m, b->block_size_m}, {a->block_size_n, b->block_size_n}, {a->block_size_k, b->block_size_k},
+                             {a->group_size_m, b->group_size_m}, {a->num_warps, b->num_warps},       {a->num_stages, b->num_stages}};
     for (int i = 0; i < 6; i++) {
         if (pairs[i][0] != pairs[i][1]) return pairs[i][0] < pairs[i][1] ? -1 : 1;
     }
@@ -148,8 +146,7 @@ static bool parse_real(const char *text, double *value) {
 static bool parse_tile(const char *text, mp_tile *tile) {
     *tile = (mp_tile){0};
     if (!strcmp(text, "auto")) return true;
-    int *const part[6] = {&tile->block_size_m, &tile->block_size_n, &tile->block_size_k,
-                          &tile->group_size_m, &tile->num_warps,    &tile->num_stages};
+    int *const part[6] = {&tile->block_size_m, &tile->block_size_n, &tile->block_size_k, &tile->group_size_m, &tile->num_warps, &tile->num_stages};
     for (int i = 0; i < 6; i++) {
         const size_t digits = strspn(text, "0123456789");
         if (digits == 0 || digits > 5) return false;
@@ -165,9 +162,7 @@ bool mp_field_parse(const mp_field *f, mp_case *c, const char *text) {
     switch (f->kind) {
     case MP_KIND_INT: return parse_int(text, as_int(c, f));
     case MP_KIND_REAL: return parse_real(text, as_real(c, f));
-    case MP_KIND_FLAG:
-        *as_flag(c, f) = !strcmp(text, "1") || !strcmp(text, "true");
-        return *as_flag(c, f) || !strcmp(text, "0") || !strcmp(text, "false");
+    case MP_KIND_FLAG: *as_flag(c, f) = !strcmp(text, "1") || !strcmp(text, "true"); return *as_flag(c, f) || !strcmp(text, "0") || !strcmp(text, "false");
     case MP_KIND_ENUM:
         for (unsigned i = 0; i < f->name_count; i++) {
             if (!strcmp(text, f->names[i])) {
@@ -195,9 +190,8 @@ bool mp_field_in_range(const mp_field *f, const mp_case *of) {
     case MP_KIND_TILE: {
         const mp_tile *t = as_tile(&c, f);
         return mp_tile_is_auto(t) ||
-               (is_power_of_two(t->block_size_m, 16, 256) && is_power_of_two(t->block_size_n, 16, 256) &&
-                is_power_of_two(t->block_size_k, 32, 256) && t->group_size_m >= 1 && t->group_size_m <= 1024 &&
-                is_power_of_two(t->num_warps, 1, 8) && t->num_stages >= 1 && t->num_stages <= 5);
+               (is_power_of_two(t->block_size_m, 16, 256) && is_power_of_two(t->block_size_n, 16, 256) && is_power_of_two(t->block_size_k, 32, 256) &&
+                t->group_size_m >= 1 && t->group_size_m <= 1024 && is_power_of_two(t->num_warps, 1, 8) && t->num_stages >= 1 && t->num_stages <= 5);
     }
     }
     return false;
@@ -213,8 +207,7 @@ void mp_tile_text(const mp_tile *t, char text[64]) {
     if (mp_tile_is_auto(t)) {
         snprintf(text, 64, "auto");
     } else {
-        snprintf(text, 64, "%dx%dx%dx%dx%dx%d", t->block_size_m, t->block_size_n, t->block_size_k, t->group_size_m, t->num_warps,
-                 t->num_stages);
+        snprintf(text, 64, "%dx%dx%dx%dx%dx%d", t->block_size_m, t->block_size_n, t->block_size_k, t->group_size_m, t->num_warps, t->num_stages);
     }
 }
 
@@ -259,8 +252,7 @@ void mp_field_expected(const mp_field *f, char *text, size_t size) {
     }
     case MP_KIND_FLAG: snprintf(text, size, "0 or 1"); break;
     case MP_KIND_ENUM:
-        for (size_t i = 0; i < f->name_count; i++)
-            append(text, size, ", ", f->names[i]);
+        for (size_t i = 0; i < f->name_count; i++) append(text, size, ", ", f->names[i]);
         break;
     case MP_KIND_TILE:
         snprintf(text, size,
@@ -275,8 +267,7 @@ static size_t edit_distance(const char *a, const char *b) {
     const size_t n = strlen(a), m = strlen(b);
     size_t row[32];
     if (n > 31 || m > 31) return 99;
-    for (size_t j = 0; j <= m; j++)
-        row[j] = j;
+    for (size_t j = 0; j <= m; j++) row[j] = j;
     for (size_t i = 1; i <= n; i++) {
         size_t diagonal = row[0];
         row[0] = i;
@@ -305,8 +296,7 @@ const mp_field *mp_field_find(const char *name, mp_error *err) {
         if (distance < nearest_distance && distance < strlen(name)) nearest = &mp_fields[i], nearest_distance = distance;
     }
     const char *hint = nearest ? nearest->name : "";
-    mp_fail(err, MP_EINPUT, "unknown field '%s'%s%s%s; known: %s", name, nearest ? ", did you mean '" : "", hint,
-            nearest ? "'?" : "", known);
+    mp_fail(err, MP_EINPUT, "unknown field '%s'%s%s%s; known: %s", name, nearest ? ", did you mean '" : "", hint, nearest ? "'?" : "", known);
     return NULL;
 }
 

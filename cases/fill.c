@@ -78,10 +78,8 @@ static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp
     for (int64_t start = 0; start < n; start += BATCH) {
         const int64_t count = n - start < BATCH ? n - start : BATCH;
         int32_t sums[BATCH];
-        for (int64_t i = 0; i < count; i++)
-            sums[i] = centred_sum(mp_bits(key, first + (uint64_t)(start + i)));
-        for (int64_t i = 0; i < count; i++)
-            batch[i] = (float)sums[i] * scale;
+        for (int64_t i = 0; i < count; i++) sums[i] = centred_sum(mp_bits(key, first + (uint64_t)(start + i)));
+        for (int64_t i = 0; i < count; i++) batch[i] = (float)sums[i] * scale;
         mp_encode_row_f32(dtype, data, at + start, count, batch);
     }
 }
@@ -95,8 +93,7 @@ static void zero_row(int64_t n, mp_dtype dtype, void *data, int64_t at) {
  * most 64 nonzeros in a row of w2, |cache3| stays below 2^20: every partial sum is an integer that float32 holds exactly. */
 static void int_row(uint64_t key, uint64_t first, int64_t n, int64_t nonzeros, mp_dtype dtype, void *data, int64_t at) {
     if (nonzeros == 0) {
-        for (int64_t i = 0; i < n; i++)
-            mp_encode(dtype, data, at + i, (double)(mp_below(mp_bits(key, first + (uint64_t)i), 5) - 2));
+        for (int64_t i = 0; i < n; i++) mp_encode(dtype, data, at + i, (double)(mp_below(mp_bits(key, first + (uint64_t)i), 5) - 2));
         return;
     }
     zero_row(n, dtype, data, at);
@@ -135,7 +132,8 @@ static void subnormal_row(uint64_t key, uint64_t first, int64_t n, mp_dtype dtyp
     }
 }
 
-/* Row `row` of cache1 for data=exhaustive: element n is gate number row*N + n. Gates run through all 65,536 codes, again and again; up is 1 the first time, then normal. */
+/* Row `row` of cache1 for data=exhaustive: element n is gate number row*N + n. Gates run through all 65,536 codes, again and again; up is 1 the first time,
+ * then normal. */
 static void exhaustive_row(const mp_case *c, uint64_t key, int64_t row, mp_tensor *t) {
     const int64_t width = mp_tensor_row_length(t), first = row * c->N;
     normal_row(key, (uint64_t)(row * width), width, UNIT, t->dtype, t->data, row * width);
@@ -159,8 +157,7 @@ static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor 
         mp_encode(t->dtype, t->data, at + mp_below(row_bits, n), 1.0);
         break;
     case STYLE_NAN:
-        for (int64_t i = 0; i < n; i++)
-            mp_encode(t->dtype, t->data, at + i, (double)NAN);
+        for (int64_t i = 0; i < n; i++) mp_encode(t->dtype, t->data, at + i, (double)NAN);
         break;
     case STYLE_SUBNORMAL: subnormal_row(key, first, n, t->dtype, t->data, at); break;
     case STYLE_INF_ELEMENT:
@@ -178,20 +175,12 @@ static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor 
 static row_rule tensor_rule(const mp_case *c, mp_input which) {
     const int w1_exponent = UNIT - w1_shift(c), w2_exponent = UNIT - w2_shift(c);
     const bool activations = which == MP_X || which == MP_IN_CACHE3 || which == MP_IN_CACHE1;
-    const row_rule normal = {.style = STYLE_NORMAL,
-                             .exponent = which == MP_W1   ? w1_exponent
-                                         : which == MP_W2 ? w2_exponent
-                                         : activations    ? UNIT
-                                                          : UNIT - 1};
+    const row_rule normal = {.style = STYLE_NORMAL, .exponent = which == MP_W1 ? w1_exponent : which == MP_W2 ? w2_exponent : activations ? UNIT : UNIT - 1};
     switch (c->data) {
     case MP_INTEGER: return (row_rule){.style = STYLE_INT, .nonzeros = which == MP_X ? SOME_INTS : which == MP_W2 ? MANY_INTS : 0};
     case MP_WIDE: /* root mean square 13.3 where normal has 1.155: 2^-6 and 2^-5 bring the outputs back to near 1 */
         if (which == MP_B1 || which == MP_B2) return normal;
-        return (row_rule){.style = STYLE_WIDE,
-                          .exponent = which == MP_W1   ? -6 - w1_shift(c)
-                                      : which == MP_W2 ? -5 - w2_shift(c)
-                                                       : 0,
-                          .mirrored = activations};
+        return (row_rule){.style = STYLE_WIDE, .exponent = which == MP_W1 ? -6 - w1_shift(c) : which == MP_W2 ? -5 - w2_shift(c) : 0, .mirrored = activations};
     case MP_ONEHOT: /* x picks one element of each w1 row: its scale must not shrink with K */
         if (which == MP_W1) return (row_rule){.style = STYLE_NORMAL, .exponent = UNIT};
         return activations || which == MP_W2 ? (row_rule){.style = STYLE_ONE} : normal;
@@ -245,8 +234,7 @@ void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
         float *weights = (float *)t->data + m * c->topk;
         const uint64_t first = (uint64_t)m * topk, token = mp_bits(token_key, (uint64_t)m), turn = (token >> 32) % topk;
         uint64_t sum = 0;
-        for (uint64_t j = 0; j < topk; j++)
-            sum += 4096 * (topk + (j + turn) % topk) + (mp_bits(key, first + j) & 2047);
+        for (uint64_t j = 0; j < topk; j++) sum += 4096 * (topk + (j + turn) % topk) + (mp_bits(key, first + j) & 2047);
         const uint64_t divisor = sum + sum / 4 * (token & 0xFFFF) / 65536 + 1;
         for (uint64_t j = 0; j < topk; j++) {
             const uint64_t bits = mp_bits(key, first + j), raw = 4096 * (topk + (j + turn) % topk) + (bits & 2047);

@@ -47,8 +47,7 @@ typedef struct plan {
 /* ---- texts ---- */
 
 static void texts_free(texts *t) {
-    for (size_t i = 0; i < t->count; i++)
-        free(t->item[i]);
+    for (size_t i = 0; i < t->count; i++) free(t->item[i]);
     free(t->item);
     *t = (texts){0};
 }
@@ -96,14 +95,12 @@ static mp_status add_range(plan *p, const char *field, const yaml_node_t *node, 
     if (!status) status = mp_yaml_get_int(p->y, node, "to", &to);
     if (status) return status;
     const bool times = mp_yaml_get(p->y, node, "times");
-    if (times == (mp_yaml_get(p->y, node, "step") != NULL))
-        return mp_yaml_fail(p->y, node, "%s: expected either step or times beside from and to", field);
+    if (times == (mp_yaml_get(p->y, node, "step") != NULL)) return mp_yaml_fail(p->y, node, "%s: expected either step or times beside from and to", field);
     status = mp_yaml_get_int(p->y, node, times ? "times" : "step", &by);
     if (status) return status;
     if (from > to) return mp_yaml_fail(p->y, node, "%s: from %" PRId64 " is above to %" PRId64, field, from, to);
     if (times ? by < 2 || from < 1 : by < 1)
-        return mp_yaml_fail(p->y, node, "%s: %s", field,
-                            times ? "times must be at least 2, and from at least 1" : "step must be at least 1");
+        return mp_yaml_fail(p->y, node, "%s: %s", field, times ? "times must be at least 2, and from at least 1" : "step must be at least 1");
     for (int64_t value = from; !status && value <= to;) {
         char text[32];
         mp_case scratch = mp_case_default();
@@ -127,8 +124,7 @@ static mp_status add_values(plan *p, const char *field, const yaml_node_t *node,
     for (size_t i = 0; !status && i < mp_yaml_length(node); i++) {
         const yaml_node_t *item = mp_yaml_item(p->y, node, i);
         mp_case scratch = mp_case_default();
-        if (!mp_yaml_text(item))
-            return mp_yaml_fail(p->y, item, "%s: expected a value, a list of values, or a range {from, to, step or times}", field);
+        if (!mp_yaml_text(item)) return mp_yaml_fail(p->y, item, "%s: expected a value, a list of values, or a range {from, to, step or times}", field);
         status = set_field(p->y, item, field, mp_yaml_text(item), &scratch);
         if (!status) status = texts_add(p->y, item, values, field, mp_yaml_text(item));
     }
@@ -152,12 +148,10 @@ static mp_status read_model(plan *p, const yaml_node_t *node) {
             char known[600] = "";
             size_t count;
             const mp_model *list = mp_model_list(&count);
-            for (size_t k = 0; k < count; k++)
-                snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? ", " : "", list[k].name);
+            for (size_t k = 0; k < count; k++) snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? ", " : "", list[k].name);
             return mp_yaml_fail(p->y, item, "model: unknown '%s'; expected one of %s", name ? name : "(not a name)", known);
         }
-        const char *equals =
-            strchr(model->overrides, '='); /* texts_add joins field and value; the rest of the text is part of the value */
+        const char *equals = strchr(model->overrides, '='); /* texts_add joins field and value; the rest of the text is part of the value */
         char field[16];
         snprintf(field, sizeof field, "%.*s", (int)(equals - model->overrides), model->overrides);
         status = texts_add(p->y, item, dimension, field, equals + 1);
@@ -192,8 +186,7 @@ static mp_status read_zip(plan *p, const yaml_node_t *node) {
         }
         status = add_values(p, field, value, &column);
         if (!status && column.count != joined->count)
-            status = mp_yaml_fail(p->y, value, "zip: %s has %zu values where the fields before it have %zu", field, column.count,
-                                  joined->count);
+            status = mp_yaml_fail(p->y, value, "zip: %s has %zu values where the fields before it have %zu", field, column.count, joined->count);
         for (size_t k = 0; !status && k < joined->count; k++) {
             char *longer;
             if (asprintf(&longer, "%s %s", joined->item[k], column.item[k]) < 0) {
@@ -285,8 +278,7 @@ static mp_status read_pairs(plan *p, const yaml_node_t *node) {
     if (status) return status;
     p->pair = calloc(mp_yaml_length(node), sizeof *p->pair);
     if (!p->pair) return no_memory(p->y, node);
-    for (size_t i = 0; !status && i < mp_yaml_length(node); i++)
-        status = read_pair(p, mp_yaml_item(p->y, node, i), &p->pair[p->pair_count++]);
+    for (size_t i = 0; !status && i < mp_yaml_length(node); i++) status = read_pair(p, mp_yaml_item(p->y, node, i), &p->pair[p->pair_count++]);
     return status;
 }
 
@@ -301,8 +293,7 @@ static mp_status read_group(plan *p) {
     p->name = name ? mp_yaml_text(name) : NULL;
     if (!p->name || !*p->name) return mp_yaml_fail(p->y, p->node, "group: expected a name");
     if (tier && !(mp_yaml_text(tier) && mp_tier_parse(mp_yaml_text(tier), &p->tier)))
-        return mp_yaml_fail(p->y, tier, "tier: '%s'; expected smoke, ci or full",
-                            mp_yaml_text(tier) ? mp_yaml_text(tier) : "(not a name)");
+        return mp_yaml_fail(p->y, tier, "tier: '%s'; expected smoke, ci or full", mp_yaml_text(tier) ? mp_yaml_text(tier) : "(not a name)");
     const char *skip_text = skip ? mp_yaml_text(skip) : "false";
     if (!skip_text || (strcmp(skip_text, "true") && strcmp(skip_text, "false")))
         return mp_yaml_fail(p->y, skip, "skip_impossible: '%s'; expected true or false", skip_text ? skip_text : "(not a flag)");
@@ -310,8 +301,7 @@ static mp_status read_group(plan *p) {
     if (model) status = read_model(p, model);
     if (!status && axes) status = read_axes(p, axes);
     if (!status && zip) status = mp_yaml_check_list(p->y, zip, "zip");
-    for (size_t i = 0; !status && zip && i < mp_yaml_length(zip); i++)
-        status = read_zip(p, mp_yaml_item(p->y, zip, i));
+    for (size_t i = 0; !status && zip && i < mp_yaml_length(zip); i++) status = read_zip(p, mp_yaml_item(p->y, zip, i));
     if (!status && exclude) status = read_exclude(p, exclude);
     if (!status && pairs) status = read_pairs(p, pairs);
     return status;
@@ -331,8 +321,7 @@ static mp_status add_case_pairs(plan *p, mp_matrix_row *row) {
         rule->used++;
         status = mp_case_apply(&variant, rule->variant, p->y->err);
         if (!status) status = mp_case_validate(&variant, p->y->err);
-        if (!status && mp_case_compare(&variant, &row->c) == 0)
-            status = mp_fail(p->y->err, MP_EINPUT, "the variant is the case itself");
+        if (!status && mp_case_compare(&variant, &row->c) == 0) status = mp_fail(p->y->err, MP_EINPUT, "the variant is the case itself");
         if (status == MP_EINPUT && p->skip_impossible) {
             status = MP_OK;
             continue;
@@ -340,8 +329,7 @@ static mp_status add_case_pairs(plan *p, mp_matrix_row *row) {
         if (!status) status = mp_case_validate_pair(&row->c, &variant, p->y->err);
         if (!status) status = mp_matrix_append_pair(row, &variant, rule->variant, p->y->err);
         mp_case_text(&row->c, text, sizeof text);
-        if (status)
-            mp_error_prefix(p->y->err, "%s:%d: pair '%s' of '%s'", p->y->path, mp_yaml_line(rule->node), rule->variant, text);
+        if (status) mp_error_prefix(p->y->err, "%s:%d: pair '%s' of '%s'", p->y->path, mp_yaml_line(rule->node), rule->variant, text);
     }
     return status;
 }
@@ -360,8 +348,8 @@ static mp_status add_case(plan *p, const mp_case *c, mp_matrix *m) {
     if (status && p->skip_impossible) return MP_OK;
     if (status) {
         mp_case_text(c, text, sizeof text);
-        mp_error_prefix(p->y->err, "%s:%d: group '%s': '%s' is impossible (exclude it, or say skip_impossible: true)", p->y->path,
-                        mp_yaml_line(p->node), p->name, text);
+        mp_error_prefix(p->y->err, "%s:%d: group '%s': '%s' is impossible (exclude it, or say skip_impossible: true)", p->y->path, mp_yaml_line(p->node),
+                        p->name, text);
         return status;
     }
     status = mp_matrix_append(m, c, p->tier, p->name, p->y->err);
@@ -372,13 +360,11 @@ static mp_status add_case(plan *p, const mp_case *c, mp_matrix *m) {
 static mp_status check_rules_used(plan *p) {
     for (size_t i = 0; i < p->exclude_count; i++) {
         if (!p->exclude[i].used)
-            return mp_yaml_fail(p->y, p->exclude[i].node, "exclude: '%s' matches no case of group '%s'; remove or correct it",
-                                p->exclude[i].expr, p->name);
+            return mp_yaml_fail(p->y, p->exclude[i].node, "exclude: '%s' matches no case of group '%s'; remove or correct it", p->exclude[i].expr, p->name);
     }
     for (size_t i = 0; i < p->pair_count; i++) {
         if (!p->pair[i].used)
-            return mp_yaml_fail(p->y, p->pair[i].node, "when: '%s' matches no case of group '%s'; remove or correct it",
-                                p->pair[i].when, p->name);
+            return mp_yaml_fail(p->y, p->pair[i].node, "when: '%s' matches no case of group '%s'; remove or correct it", p->pair[i].when, p->name);
     }
     return MP_OK;
 }
@@ -389,14 +375,12 @@ static mp_status cross(plan *p, const mp_case *defaults, mp_matrix *m) {
     int64_t total = 1;
     for (size_t d = 0; d < p->dimension_count; d++) {
         total *= (int64_t)p->dimension[d].count;
-        if (total > MAX_CASES)
-            return mp_yaml_fail(p->y, p->node, "group '%s' crosses to more than %" PRId64 " cases", p->name, MAX_CASES);
+        if (total > MAX_CASES) return mp_yaml_fail(p->y, p->node, "group '%s' crosses to more than %" PRId64 " cases", p->name, MAX_CASES);
     }
     for (int64_t i = 0; !status && i < total; i++) {
         mp_case c = *defaults;
         int64_t rest = total, index = i;
-        for (size_t d = 0; !status && d < p->dimension_count;
-             d++) { /* digits of i in mixed radix, the first dimension the highest */
+        for (size_t d = 0; !status && d < p->dimension_count; d++) { /* digits of i in mixed radix, the first dimension the highest */
             rest /= (int64_t)p->dimension[d].count;
             status = mp_case_apply(&c, p->dimension[d].item[index / rest], p->y->err);
             index %= rest;
@@ -411,10 +395,8 @@ mp_status mp_group_expand(mp_yaml *y, const yaml_node_t *node, const mp_case *de
     plan p = {.y = y, .node = node, .tier = MP_CI};
     mp_status status = read_group(&p);
     if (!status) status = cross(&p, defaults, m);
-    for (size_t i = 0; i < p.dimension_count; i++)
-        texts_free(&p.dimension[i]);
-    for (size_t i = 0; i < p.exclude_count; i++)
-        free(p.exclude[i].expr);
+    for (size_t i = 0; i < p.dimension_count; i++) texts_free(&p.dimension[i]);
+    for (size_t i = 0; i < p.exclude_count; i++) free(p.exclude[i].expr);
     for (size_t i = 0; i < p.pair_count; i++) {
         free(p.pair[i].when);
         free(p.pair[i].variant);

@@ -85,11 +85,9 @@ mp_status mp_inputs_select(const mp_inputs *in, const int64_t *rows, int64_t cou
         status = mp_tensor_alloc(&out->t[i], MP_POISON_A, err);
         for (int64_t r = 0; r < count && !status; r++) {
             if (rows[r] < 0 || rows[r] >= tokens)
-                status = mp_fail(err, MP_EINPUT, "token %lld of the selection: expected 0..%lld", (long long)rows[r],
-                                 (long long)tokens - 1);
+                status = mp_fail(err, MP_EINPUT, "token %lld of the selection: expected 0..%lld", (long long)rows[r], (long long)tokens - 1);
             else
-                memcpy((char *)out->t[i].data + (size_t)r * token_bytes, (const char *)from->data + (size_t)rows[r] * token_bytes,
-                       token_bytes);
+                memcpy((char *)out->t[i].data + (size_t)r * token_bytes, (const char *)from->data + (size_t)rows[r] * token_bytes, token_bytes);
         }
     }
     if (status) mp_inputs_destroy(out);
@@ -109,8 +107,8 @@ mp_status mp_inputs_check_ids(const mp_case *c, const mp_inputs *in, mp_error *e
     const int32_t *ids = in->t[MP_TOPK_IDS].data;
     for (int64_t slot = 0; slot < mp_case_slots(c); slot++) {
         if (ids[slot] >= -1 && ids[slot] < c->E) continue;
-        return mp_fail(err, MP_EINPUT, "topk_ids of token %lld, slot %lld is %d: expected -1 (not on this rank) or 0..%lld",
-                       (long long)(slot / c->topk), (long long)(slot % c->topk), ids[slot], (long long)c->E - 1);
+        return mp_fail(err, MP_EINPUT, "topk_ids of token %lld, slot %lld is %d: expected -1 (not on this rank) or 0..%lld", (long long)(slot / c->topk),
+                       (long long)(slot % c->topk), ids[slot], (long long)c->E - 1);
     }
     return MP_OK;
 }

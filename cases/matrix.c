@@ -27,16 +27,14 @@ bool mp_tier_parse(const char *text, mp_tier *tier) {
 /* ---- rows ---- */
 
 static void free_row(mp_matrix_row *row) {
-    for (size_t i = 0; i < row->pair_count; i++)
-        free(row->pair_text[i]);
+    for (size_t i = 0; i < row->pair_count; i++) free(row->pair_text[i]);
     free(row->pair_text);
     free(row->pairs);
     free(row->group);
 }
 
 void mp_matrix_free(mp_matrix *m) {
-    for (size_t i = 0; i < m->count; i++)
-        free_row(&m->rows[i]);
+    for (size_t i = 0; i < m->count; i++) free_row(&m->rows[i]);
     free(m->rows);
     *m = (mp_matrix){0};
 }
@@ -96,8 +94,7 @@ static mp_status merge_duplicates(mp_matrix *m, mp_error *err) {
     mp_status status = MP_OK;
     size_t *order = malloc((m->count + 1) * sizeof *order);
     if (!order) return mp_fail(err, MP_EMEMORY, "no memory to order %zu cases", m->count);
-    for (size_t i = 0; i < m->count; i++)
-        order[i] = i;
+    for (size_t i = 0; i < m->count; i++) order[i] = i;
     qsort_r(order, m->count, sizeof *order, by_case_then_position, m->rows);
     for (size_t i = 1, first = 0; i < m->count; i++) {
         mp_matrix_row *keep = &m->rows[order[first]], *again = &m->rows[order[i]];
@@ -106,8 +103,7 @@ static mp_status merge_duplicates(mp_matrix *m, mp_error *err) {
             continue;
         }
         if (again->tier < keep->tier) keep->tier = again->tier;
-        for (size_t p = 0; !status && p < again->pair_count; p++)
-            status = merge_pair(keep, again, p, err);
+        for (size_t p = 0; !status && p < again->pair_count; p++) status = merge_pair(keep, again, p, err);
         free_row(again);
         *again = (mp_matrix_row){0}; /* group == NULL marks it */
     }
@@ -158,14 +154,12 @@ static mp_status read_file(mp_matrix *m, const char *path, const including *by, 
     const yaml_node_t *root = mp_yaml_root(&y);
     status = mp_yaml_check_mapping(&y, root, "matrix", known);
     if (status) goto out;
-    const yaml_node_t *include = mp_yaml_get(&y, root, "include"), *fields = mp_yaml_get(&y, root, "defaults"),
-                      *groups = mp_yaml_get(&y, root, "groups");
+    const yaml_node_t *include = mp_yaml_get(&y, root, "include"), *fields = mp_yaml_get(&y, root, "defaults"), *groups = mp_yaml_get(&y, root, "groups");
     if (!include && !groups) status = mp_yaml_fail(&y, root, "matrix: neither include nor groups; expected cases");
     if (!status && fields) status = mp_group_set_fields(&y, fields, "defaults", &defaults);
     if (!status && include) status = read_includes(m, &y, include, &self);
     if (!status && groups) status = mp_yaml_check_list(&y, groups, "groups");
-    for (size_t i = 0; !status && groups && i < mp_yaml_length(groups); i++)
-        status = mp_group_expand(&y, mp_yaml_item(&y, groups, i), &defaults, m);
+    for (size_t i = 0; !status && groups && i < mp_yaml_length(groups); i++) status = mp_group_expand(&y, mp_yaml_item(&y, groups, i), &defaults, m);
 out:
     mp_yaml_close(&y);
     return status;
@@ -235,9 +229,7 @@ mp_status mp_matrix_select(mp_matrix *m, mp_tier tier, const char *expr, mp_erro
         }
     }
     m->count = kept;
-    if (kept == 0)
-        status = mp_fail(err, MP_EINPUT, "no case left of %zu: tier %s%s%s", before, mp_tier_name(tier), expr ? ", match " : "",
-                         expr ? expr : "");
+    if (kept == 0) status = mp_fail(err, MP_EINPUT, "no case left of %zu: tier %s%s%s", before, mp_tier_name(tier), expr ? ", match " : "", expr ? expr : "");
 out:
     free(keep);
     return status;

@@ -20,8 +20,7 @@
 /* Cumulative integer weights floor(2^32/(rank+1)): at most 2^20 experts, so the sum stays far below 2^64. */
 static void zipf_table(uint64_t *cumulative, int64_t experts) {
     uint64_t sum = 0;
-    for (int64_t r = 0; r < experts; r++)
-        cumulative[r] = sum += (UINT64_C(1) << 32) / (uint64_t)(r + 1);
+    for (int64_t r = 0; r < experts; r++) cumulative[r] = sum += (UINT64_C(1) << 32) / (uint64_t)(r + 1);
 }
 
 static int64_t zipf_rank(const uint64_t *cumulative, int64_t experts, uint64_t bits) {
@@ -56,8 +55,7 @@ static int64_t draw(const router *r, int64_t m, int64_t j, uint32_t *owner) {
         i = r->cumulative ? (zipf_rank(r->cumulative, r->experts, bits) + r->hot) % r->experts : mp_below(bits, count);
         if (r->c->routing == MP_DUPLICATES || owner[i * stride] != mark) break;
     }
-    while (r->c->routing != MP_DUPLICATES && owner[i * stride] == mark)
-        i = (i + 1) % count;
+    while (r->c->routing != MP_DUPLICATES && owner[i * stride] == mark) i = (i + 1) % count;
     owner[i * stride] = mark;
     return i * stride;
 }

@@ -22,8 +22,8 @@ mp_status mp_yaml_open(mp_yaml *y, const char *path, mp_error *err) {
     status = MP_EINPUT;
     y->loaded = yaml_parser_load(&parser, &y->document);
     if (!y->loaded) {
-        mp_fail(err, status, "%s:%zu: not YAML: %s; expected a mapping of include, defaults and groups", path,
-                parser.problem_mark.line + 1, parser.problem ? parser.problem : "unreadable");
+        mp_fail(err, status, "%s:%zu: not YAML: %s; expected a mapping of include, defaults and groups", path, parser.problem_mark.line + 1,
+                parser.problem ? parser.problem : "unreadable");
         goto out;
     }
     if (!mp_yaml_root(y)) {
@@ -31,8 +31,7 @@ mp_status mp_yaml_open(mp_yaml *y, const char *path, mp_error *err) {
         goto out;
     }
     if (!yaml_parser_load(&parser, &rest)) {
-        mp_fail(err, status, "%s:%zu: not YAML: %s", path, parser.problem_mark.line + 1,
-                parser.problem ? parser.problem : "unreadable");
+        mp_fail(err, status, "%s:%zu: not YAML: %s", path, parser.problem_mark.line + 1, parser.problem ? parser.problem : "unreadable");
         goto out;
     }
     const yaml_node_t *second = yaml_document_get_root_node(&rest);

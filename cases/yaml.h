@@ -24,8 +24,7 @@ static inline int mp_yaml_line(const yaml_node_t *node) {
     return (int)node->start_mark.line + 1;
 }
 /* MP_EINPUT "path:line: message". */
-#define mp_yaml_fail(y, node, format, ...)                                                                                         \
-    mp_fail((y)->err, MP_EINPUT, "%s:%d: " format, (y)->path, mp_yaml_line(node), ##__VA_ARGS__)
+#define mp_yaml_fail(y, node, format, ...) mp_fail((y)->err, MP_EINPUT, "%s:%d: " format, (y)->path, mp_yaml_line(node), ##__VA_ARGS__)
 
 static inline bool mp_yaml_is_list(const yaml_node_t *node) {
     return node->type == YAML_SEQUENCE_NODE;

@@ -28,8 +28,7 @@ int mp_cmd_doctor(int argc, char **argv) {
     mp_micro_kernels(&kernels);
     mp_cli_add_compiler(info.versions, sizeof info.versions);
     printf("moeparity   %s (%s), %s\n", info.version, info.commit, info.versions);
-    printf("host        %s, %ld cores, %.1f GiB of memory available\n", info.host, sysconf(_SC_NPROCESSORS_ONLN),
-           (double)mp_memory_available() / 0x1p30);
+    printf("host        %s, %ld cores, %.1f GiB of memory available\n", info.host, sysconf(_SC_NPROCESSORS_ONLN), (double)mp_memory_available() / 0x1p30);
     if (mp_blas_load(&err) == MP_OK)
         printf("reference   %s (core type %s)\n", mp_blas_name(),
                getenv("OPENBLAS_CORETYPE") ? "chosen by OPENBLAS_CORETYPE or this program" : "as OpenBLAS detects it");

@@ -172,8 +172,8 @@ static int verify(const struct arguments *a) {
     mp_cli_run_info(a->argc, a->argv, &info);
     mp_status status = matrix_of_golden(a->files[0], a->selection.match, &matrix, &err);
     if (status == MP_OK && !(verdicts = calloc(matrix.count, sizeof *verdicts))) status = mp_fail(&err, MP_EMEMORY, "no memory for verdicts");
-    const mp_suite_options suite = {.subject = a->subject, .golden_path = a->files[0], .golden_required = true, .repeat = 2, .jobs = 1,
-                                    .timeout_seconds = 600, .progress = print_row};
+    const mp_suite_options suite = {
+        .subject = a->subject, .golden_path = a->files[0], .golden_required = true, .repeat = 2, .jobs = 1, .timeout_seconds = 600, .progress = print_row};
     if (status == MP_OK) status = mp_suite_run(&matrix, &suite, verdicts, &info, &err);
     if (status == MP_OK) {
         size_t count = matrix.count;
@@ -209,8 +209,8 @@ static int list(const struct arguments *a) {
     mp_status status = mp_golden_open(a->files[0], &golden, &err);
     if (status == MP_OK) {
         const mp_provenance *who = mp_golden_provenance(golden);
-        printf("made by moeparity %s (%s), subject %s on %s %s, %s, origin %s, fill %d\n", who->version, who->commit, who->subject, who->device,
-               who->versions, who->date, who->origin, mp_golden_fill_version(golden));
+        printf("made by moeparity %s (%s), subject %s on %s %s, %s, origin %s, fill %d\n", who->version, who->commit, who->subject, who->device, who->versions,
+               who->date, who->origin, mp_golden_fill_version(golden));
         status = mp_golden_list(golden, print_line, NULL, &err);
     }
     mp_golden_close(golden);
@@ -219,18 +219,14 @@ static int list(const struct arguments *a) {
 
 int mp_cmd_golden(int argc, char **argv) {
     enum { CASE = 1, SUBJECT, MATCH, TIER, INPUTS, DIGEST_ABOVE, HELP };
-    static const struct option options[] = {{"case", 1, 0, CASE},     {"subject", 1, 0, SUBJECT}, {"match", 1, 0, MATCH},
-                                            {"tier", 1, 0, TIER},     {"inputs", 0, 0, INPUTS},   {"digest-above", 1, 0, DIGEST_ABOVE},
-                                            {"help", 0, 0, HELP},     {0}};
+    static const struct option options[] = {{"case", 1, 0, CASE},     {"subject", 1, 0, SUBJECT},           {"match", 1, 0, MATCH}, {"tier", 1, 0, TIER},
+                                            {"inputs", 0, 0, INPUTS}, {"digest-above", 1, 0, DIGEST_ABOVE}, {"help", 0, 0, HELP},   {0}};
     static const struct {
         const char *name;
         int (*run)(const struct arguments *a);
         int min_files, max_files;
         unsigned takes; /* bit o: the option with that number */
-    } verbs[] = {{"record", record, 1, 1 << 20, ~0u},
-                 {"verify", verify, 1, 1, 1u << SUBJECT | 1u << MATCH},
-                 {"diff", diff, 2, 2, 0},
-                 {"ls", list, 1, 1, 0}};
+    } verbs[] = {{"record", record, 1, 1 << 20, ~0u}, {"verify", verify, 1, 1, 1u << SUBJECT | 1u << MATCH}, {"diff", diff, 2, 2, 0}, {"ls", list, 1, 1, 0}};
     unsigned given = 0;
     struct arguments a = {.subject = "auto", .digest_above = 1 << 20, .argc = argc, .argv = argv};
     mp_error err = {0};

@@ -21,7 +21,9 @@ static void print_result(const mp_probe_result *r) {
     static const char *const sources[] = {"measured only", "model", "proposed model"};
     char text[512];
     printf("%-8s %-4s -> %s  %s%s", mp_probe_instruction_name(r->kind), r->kind->instruction.type, mp_probe_result_name(r->kind), sources[r->source],
-           r->source == MP_MODEL_NONE ? "" : r->holds ? " holds" : " DOES NOT HOLD");
+           r->source == MP_MODEL_NONE ? ""
+           : r->holds                 ? " holds"
+                                      : " DOES NOT HOLD");
     if (r->known) printf(", known vectors %d/%d", r->known_right, r->known);
     if (r->source != MP_MODEL_NONE) {
         printf(", mismatches");

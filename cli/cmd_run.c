@@ -1,6 +1,7 @@
 /* moeparity run: parse -> matrix -> suite -> table, JSON, JUnit. */
 #include "cli/common.h"
 
+#include "base/clock.h"
 #include "harness/run_case.h"
 #include "harness/suite.h"
 #include "reports/report.h"
@@ -9,25 +10,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-static const char help[] =
-    "usage: moeparity run MATRIX... [option ...]\n"
-    "       moeparity run --case 'M=32 topk=2 act=silu' [--pair 'path=runner']... [option ...]\n"
-    "  --subject S     ref, host, cuda, or auto (cuda where a GPU is found, else host)   [auto]\n"
-    "  --against S2    compare every case with a second subject as well\n"
-    "  --match EXPR    only cases that match: 'dtype=bf16 M>64 act!=gelu', or words of the name\n"
-    "  --tier T        smoke, ci or full   [ci]\n"
-    "  --golden FILE   compare with stored traces\n"
-    "  --repeat N      runs of each case that must agree bit for bit   [2]\n"
-    "  --jobs N        worker processes   [1]\n"
-    "  --timeout S     seconds before a case counts as hung   [600]\n"
-    "  --plain         judge with plain loops instead of OpenBLAS\n"
-    "  --in-process    no worker processes, no watchdog: for debuggers and memory checkers. No parent survives a\n"
-    "                  crash then: `case i/n: <repro>` goes to stderr before each case, unless that is a terminal\n"
-    "  --json FILE     write the verdicts as JSON\n"
-    "  --junit FILE    write the verdicts as JUnit XML\n";
+static const char help[] = "usage: moeparity run MATRIX... [option ...]\n"
+                           "       moeparity run --case 'M=32 topk=2 act=silu' [--pair 'path=runner']... [option ...]\n"
+                           "  --subject S     ref, host, cuda, or auto (cuda where a GPU is found, else host)   [auto]\n"
+                           "  --against S2    compare every case with a second subject as well\n"
+                           "  --match EXPR    only cases that match: 'dtype=bf16 M>64 act!=gelu', or words of the name\n"
+                           "  --tier T        smoke, ci or full   [ci]\n"
+                           "  --golden FILE   compare with stored traces\n"
+                           "  --repeat N      runs of each case that must agree bit for bit   [2]\n"
+                           "  --jobs N        worker processes   [1]\n"
+                           "  --timeout S     seconds before a case counts as hung   [600]\n"
+                           "  --plain         judge with plain loops instead of OpenBLAS\n"
+                           "  --in-process    no worker processes, no watchdog: for debuggers and memory checkers. No parent survives a\n"
+                           "                  crash then: `case i/n: <repro>` goes to stderr before each case, unless that is a terminal\n"
+                           "  --json FILE     write the verdicts as JSON\n"
+                           "  --junit FILE    write the verdicts as JUnit XML\n";
 
 struct progress {
     const mp_matrix *matrix;
@@ -38,17 +37,14 @@ struct progress {
     double start;
 };
 
-static double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* How to run the case again, said before it runs: of a process that dies of it nothing else is left. */
 static void announce(const struct progress *p, size_t index) {
     mp_subject subject = {.name = p->suite->subject}, against = {.name = p->suite->against};
-    const mp_run_options options = {.subject = &subject, .against = p->suite->against ? &against : NULL, .golden_path = p->suite->golden_path,
-                                    .repeat = p->suite->repeat, .plain = p->suite->plain};
+    const mp_run_options options = {.subject = &subject,
+                                    .against = p->suite->against ? &against : NULL,
+                                    .golden_path = p->suite->golden_path,
+                                    .repeat = p->suite->repeat,
+                                    .plain = p->suite->plain};
     char repro[sizeof((mp_verdict *)NULL)->repro];
     mp_repro(&p->matrix->rows[index], &options, repro, sizeof repro);
     fprintf(stderr, "case %zu/%zu: %s\n", index + 1, p->matrix->count, repro);
@@ -69,7 +65,7 @@ static void on_progress(void *ctx, size_t index, const mp_verdict *v) {
     if (!p->terminal || p->done == p->matrix->count) return;
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(&p->matrix->rows[v ? (index + 1 < p->matrix->count ? index + 1 : index) : index].c, name, sizeof name);
-    const double elapsed = seconds_now() - p->start;
+    const double elapsed = mp_seconds_now() - p->start;
     const double eta = p->done > 0 ? elapsed / (double)p->done * (double)(p->matrix->count - p->done) : 0;
     fprintf(stderr, "[%zu/%zu] %.90s  %.0f s left", p->done, p->matrix->count, name, eta);
     fflush(stderr);
@@ -87,10 +83,10 @@ static int widest_name(const mp_matrix *matrix) {
 
 int mp_cmd_run(int argc, char **argv) {
     enum { CASE = 1, PAIR, SUBJECT, AGAINST, MATCH, TIER, GOLDEN, REPEAT, JOBS, TIMEOUT, PLAIN, IN_PROCESS, JSON, JUNIT, HELP };
-    static const struct option options[] = {
-        {"case", 1, 0, CASE},     {"pair", 1, 0, PAIR}, {"subject", 1, 0, SUBJECT}, {"against", 1, 0, AGAINST}, {"match", 1, 0, MATCH},
-        {"tier", 1, 0, TIER},     {"golden", 1, 0, GOLDEN}, {"repeat", 1, 0, REPEAT}, {"jobs", 1, 0, JOBS}, {"timeout", 1, 0, TIMEOUT},
-        {"plain", 0, 0, PLAIN}, {"in-process", 0, 0, IN_PROCESS}, {"json", 1, 0, JSON},   {"junit", 1, 0, JUNIT},     {"help", 0, 0, HELP},       {0}};
+    static const struct option options[] = {{"case", 1, 0, CASE},   {"pair", 1, 0, PAIR},       {"subject", 1, 0, SUBJECT}, {"against", 1, 0, AGAINST},
+                                            {"match", 1, 0, MATCH}, {"tier", 1, 0, TIER},       {"golden", 1, 0, GOLDEN},   {"repeat", 1, 0, REPEAT},
+                                            {"jobs", 1, 0, JOBS},   {"timeout", 1, 0, TIMEOUT}, {"plain", 0, 0, PLAIN},     {"in-process", 0, 0, IN_PROCESS},
+                                            {"json", 1, 0, JSON},   {"junit", 1, 0, JUNIT},     {"help", 0, 0, HELP},       {0}};
     mp_cli_selection selection = {0};
     mp_suite_options suite = {.subject = "auto"};
     const char *json = NULL, *junit = NULL;
@@ -133,8 +129,12 @@ int mp_cmd_run(int argc, char **argv) {
         status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", matrix.count);
         goto out;
     }
-    struct progress progress = {.matrix = &matrix, .suite = &suite, .name_width = widest_name(&matrix),
-                                .terminal = isatty(STDERR_FILENO) != 0, .color = isatty(STDOUT_FILENO) != 0, .start = seconds_now()};
+    struct progress progress = {.matrix = &matrix,
+                                .suite = &suite,
+                                .name_width = widest_name(&matrix),
+                                .terminal = isatty(STDERR_FILENO) != 0,
+                                .color = isatty(STDOUT_FILENO) != 0,
+                                .start = mp_seconds_now()};
     suite.repeat = (int)repeat;
     suite.jobs = (int)jobs;
     suite.timeout_seconds = (double)timeout;

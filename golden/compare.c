@@ -7,8 +7,7 @@
 
 static void shape_text(const mp_tensor *t, char *text, size_t size) {
     int used = snprintf(text, size, "%s", mp_dtype_name(t->dtype));
-    for (int axis = 0; axis < t->rank; axis++)
-        used += snprintf(text + used, size - (size_t)used, "%c%lld", axis == 0 ? '[' : ',', (long long)t->dim[axis]);
+    for (int axis = 0; axis < t->rank; axis++) used += snprintf(text + used, size - (size_t)used, "%c%lld", axis == 0 ? '[' : ',', (long long)t->dim[axis]);
     snprintf(text + used, size - (size_t)used, "]");
 }
 
@@ -66,10 +65,9 @@ static void compare_row(const mp_tensor *t, int64_t row, const void *stored, mp_
         else if (t->rank == 2)
             snprintf(place, sizeof place, "[%lld,%lld]", (long long)row, (long long)i);
         else
-            snprintf(place, sizeof place, "[%lld,%lld,%lld]", (long long)(row / t->dim[1]), (long long)(row % t->dim[1]),
-                     (long long)i);
-        snprintf(diff->first, sizeof diff->first, "%s: %.9g (0x%0*llx) -> %.9g (0x%0*llx)", place, before, (int)(2 * size),
-                 (unsigned long long)was, after, (int)(2 * size), (unsigned long long)is);
+            snprintf(place, sizeof place, "[%lld,%lld,%lld]", (long long)(row / t->dim[1]), (long long)(row % t->dim[1]), (long long)i);
+        snprintf(diff->first, sizeof diff->first, "%s: %.9g (0x%0*llx) -> %.9g (0x%0*llx)", place, before, (int)(2 * size), (unsigned long long)was, after,
+                 (int)(2 * size), (unsigned long long)is);
     }
 }
 
@@ -116,15 +114,13 @@ out:
 
 static mp_status read_digests(const mp_stored *stored, uint64_t **digests, mp_error *err) {
     int64_t rows = mp_tensor_rows(&stored->shape);
-    if ((*digests = malloc((size_t)rows * sizeof **digests)) == NULL)
-        return mp_fail(err, MP_EMEMORY, "no memory for %lld row digests", (long long)rows);
+    if ((*digests = malloc((size_t)rows * sizeof **digests)) == NULL) return mp_fail(err, MP_EMEMORY, "no memory for %lld row digests", (long long)rows);
     if (H5Dread(stored->dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, *digests) < 0)
         return mp_h5_fail(err, MP_EINPUT, "cannot read the stored digests");
     return MP_OK;
 }
 
-static mp_status compare_digests(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff,
-                                 mp_error *err) {
+static mp_status compare_digests(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff, mp_error *err) {
     uint64_t *was = NULL, *is = NULL;
     mp_status status = read_digests(stored, &was, err);
     if (status == MP_OK && other != NULL) status = read_digests(other, &is, err);
@@ -135,8 +131,7 @@ static mp_status compare_digests(const mp_stored *stored, const mp_tensor *t, co
     return status;
 }
 
-mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff,
-                            mp_error *err) {
+mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff, mp_error *err) {
     diff->rows = mp_tensor_rows(t);
     diff->stored = stored->dataset >= 0;
     if (!diff->stored) return MP_OK;
@@ -152,8 +147,7 @@ mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const m
     return stored->digest ? compare_digests(stored, t, other, diff, err) : compare_full(stored, t, diff, err);
 }
 
-mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace, mp_golden_difference *diff, int *count,
-                            mp_error *err) {
+mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace, mp_golden_difference *diff, int *count, mp_error *err) {
     mp_status status = MP_OK;
     char name[MP_CASE_TEXT_MAX];
     *count = 0;

@@ -79,8 +79,7 @@ out:
     return status;
 }
 
-mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, const char *line), void *ctx, bool *equal,
-                         mp_error *err) {
+mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, const char *line), void *ctx, bool *equal, mp_error *err) {
     mp_status status = MP_OK;
     char line[MP_CASE_TEXT_MAX + 512];
     diff_job job = {a, b, report, ctx, equal};
@@ -126,8 +125,7 @@ mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char
             mp_error_prefix(err, "%s: %s", golden->path, name);
             return status;
         }
-        snprintf(line, sizeof line, "%s: %d tensors in full, %d as digests, %llu bytes%s", name, full, digests, bytes,
-                 inputs ? ", with inputs" : "");
+        snprintf(line, sizeof line, "%s: %d tensors in full, %d as digests, %llu bytes%s", name, full, digests, bytes, inputs ? ", with inputs" : "");
         report(ctx, line);
     }
     return MP_OK;

@@ -43,8 +43,8 @@ hid_t mp_h5_type(mp_dtype dtype) {
     hid_t type = H5Tcopy(H5T_IEEE_F64LE);
     if (type < 0) return type;
     /* From wide to narrow: fields first, then what surrounds them. */
-    if (H5Tset_fields(type, bits - 1, fraction, exponent, 0, fraction) < 0 || H5Tset_precision(type, bits) < 0 ||
-        H5Tset_size(type, format->size) < 0 || H5Tset_ebias(type, (size_t)(1 - format->emin)) < 0) {
+    if (H5Tset_fields(type, bits - 1, fraction, exponent, 0, fraction) < 0 || H5Tset_precision(type, bits) < 0 || H5Tset_size(type, format->size) < 0 ||
+        H5Tset_ebias(type, (size_t)(1 - format->emin)) < 0) {
         H5Tclose(type);
         return H5I_INVALID_HID;
     }
@@ -109,8 +109,8 @@ mp_status mp_h5_read_text(hid_t object, const char *name, char *text, size_t siz
         goto out;
     }
     /* The file's type with our length: HDF5 cuts or pads, and ends the text with NUL. */
-    if ((memory_type = H5Tcopy(type)) < 0 || H5Tset_size(memory_type, size) < 0 ||
-        H5Tset_strpad(memory_type, H5T_STR_NULLTERM) < 0 || H5Aread(attribute, memory_type, text) < 0) {
+    if ((memory_type = H5Tcopy(type)) < 0 || H5Tset_size(memory_type, size) < 0 || H5Tset_strpad(memory_type, H5T_STR_NULLTERM) < 0 ||
+        H5Aread(attribute, memory_type, text) < 0) {
         mp_h5_fail(err, status, "cannot read attribute '%s'", name);
         goto out;
     }

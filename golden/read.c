@@ -11,22 +11,19 @@ static mp_status read_root(mp_golden *g, mp_error *err) {
     char format[64];
     int64_t number;
     int count;
-    if ((status = mp_h5_read_text(g->file, "format", format, sizeof format, err)) != MP_OK ||
-        strcmp(format, MP_GOLDEN_FORMAT) != 0) {
+    if ((status = mp_h5_read_text(g->file, "format", format, sizeof format, err)) != MP_OK || strcmp(format, MP_GOLDEN_FORMAT) != 0) {
         if (status == MP_OK) mp_fail(err, MP_EINPUT, "format is '%s'", format);
         mp_error_prefix(err, "not a golden file, whose format is '" MP_GOLDEN_FORMAT "'");
         return MP_EINPUT;
     }
     if ((status = mp_h5_read_integers(g->file, "format_version", &number, 1, &count, err)) != MP_OK) return status;
     if (number < 1 || number > MP_GOLDEN_FORMAT_VERSION)
-        return mp_fail(err, MP_EINPUT, "format_version %lld: this program reads versions 1 to %d", (long long)number,
-                       MP_GOLDEN_FORMAT_VERSION);
+        return mp_fail(err, MP_EINPUT, "format_version %lld: this program reads versions 1 to %d", (long long)number, MP_GOLDEN_FORMAT_VERSION);
     if ((status = mp_h5_read_integers(g->file, "fill_version", &number, 1, &count, err)) != MP_OK) return status;
     g->fill_version = (int)number;
     for (int i = 0; i < MP_PROVENANCE_FIELDS; i++) {
         const mp_provenance_field *field = &mp_provenance_fields[i];
-        if ((status = mp_h5_read_text(g->file, field->name, (char *)&g->who + field->offset, field->size, err)) != MP_OK)
-            return status;
+        if ((status = mp_h5_read_text(g->file, field->name, (char *)&g->who + field->offset, field->size, err)) != MP_OK) return status;
     }
     return MP_OK;
 }
@@ -104,8 +101,7 @@ mp_status mp_golden_case_count(mp_golden *golden, size_t *count, mp_error *err) 
 }
 
 mp_status mp_golden_case_name(mp_golden *golden, size_t index, char text[MP_CASE_TEXT_MAX], mp_error *err) {
-    if (index >= golden->count)
-        return mp_fail(err, MP_EINTERNAL, "case %zu of %zu asked for in %s", index, golden->count, golden->path);
+    if (index >= golden->count) return mp_fail(err, MP_EINTERNAL, "case %zu of %zu asked for in %s", index, golden->count, golden->path);
     snprintf(text, MP_CASE_TEXT_MAX, "%s", golden->names[index]);
     return MP_OK;
 }
@@ -151,8 +147,7 @@ static mp_status set_shape(mp_stored *stored, mp_dtype dtype, int rank, const in
     int64_t elements = 1;
     for (int axis = 0; axis < rank; axis++) {
         if (dim[axis] < 1 || dim[axis] > most / elements)
-            return mp_fail(err, MP_EINPUT, "axis %d has %lld elements; expected at least 1 and at most 2^48 in all", axis,
-                           (long long)dim[axis]);
+            return mp_fail(err, MP_EINPUT, "axis %d has %lld elements; expected at least 1 and at most 2^48 in all", axis, (long long)dim[axis]);
         elements *= dim[axis];
     }
     stored->shape = mp_tensor_shape(dtype, rank, dim[0], dim[1], dim[2]);
@@ -167,8 +162,7 @@ static mp_status full_shape(mp_stored *stored, mp_error *err) {
     int rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
     mp_dtype dtype;
     if (rank < 1 || rank > MP_MAX_RANK || type < 0 || !mp_h5_dtype(type, &dtype)) {
-        mp_h5_fail(err, status, "rank %d or element type unknown; expected rank 1 to %d of a known number format", rank,
-                   MP_MAX_RANK);
+        mp_h5_fail(err, status, "rank %d or element type unknown; expected rank 1 to %d of a known number format", rank, MP_MAX_RANK);
         goto out;
     }
     H5Sget_simple_extent_dims(space, dims, NULL);
@@ -194,8 +188,7 @@ static mp_status digest_shape(mp_stored *stored, mp_error *err) {
     hssize_t digests = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
     if (space >= 0) H5Sclose(space);
     if (digests != mp_tensor_rows(&stored->shape))
-        return mp_h5_fail(err, MP_EINPUT, "%lld row digests; expected %lld", (long long)digests,
-                          (long long)mp_tensor_rows(&stored->shape));
+        return mp_h5_fail(err, MP_EINPUT, "%lld row digests; expected %lld", (long long)digests, (long long)mp_tensor_rows(&stored->shape));
     return MP_OK;
 }
 

@@ -47,8 +47,7 @@ hid_t mp_golden_open_case(mp_golden *golden, const char *name, mp_error *err);
 bool mp_same_shape(const mp_tensor *a, const mp_tensor *b);
 /* Compares what is stored (or not) with t; fills all of diff, which starts zeroed, but the tensor's name. When both sides are
  * digests, t has no data and `other` holds its digests; else other is NULL. */
-mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff,
-                            mp_error *err);
+mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff, mp_error *err);
 
 /* How many differing rows a difference lists. */
 #define MP_FIRST_ROWS ((int64_t)(sizeof(((mp_golden_difference *)NULL)->first_rows) / sizeof(int64_t)))

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FIELD(name)                                                                                                                \
+#define FIELD(name) \
     { #name, offsetof(mp_provenance, name), sizeof(((mp_provenance *)NULL)->name) }
 const mp_provenance_field mp_provenance_fields[MP_PROVENANCE_FIELDS] = {
     FIELD(version), FIELD(commit), FIELD(subject), FIELD(device), FIELD(versions), FIELD(date), FIELD(origin),
@@ -133,8 +133,7 @@ static void chunk_shape(const mp_tensor *t, hsize_t chunk[MP_MAX_RANK]) {
 static mp_status write_dataset(hid_t group, const char *name, const mp_tensor *t, hid_t type, hid_t *dataset, mp_error *err) {
     mp_status status = MP_EIO;
     hsize_t dims[MP_MAX_RANK], chunk[MP_MAX_RANK];
-    for (int axis = 0; axis < t->rank; axis++)
-        dims[axis] = (hsize_t)t->dim[axis];
+    for (int axis = 0; axis < t->rank; axis++) dims[axis] = (hsize_t)t->dim[axis];
     chunk_shape(t, chunk);
 
     *dataset = H5I_INVALID_HID;
@@ -173,8 +172,7 @@ static mp_status write_digest(hid_t group, const char *name, const mp_tensor *t,
         mp_fail(err, status, "no memory for %lld row digests of %s", (long long)rows, name);
         goto out;
     }
-    for (int64_t row = 0; row < rows; row++)
-        digests[row] = mp_tensor_row_digest(t, row);
+    for (int64_t row = 0; row < rows; row++) digests[row] = mp_tensor_row_digest(t, row);
     mp_tensor column = mp_tensor_shape(MP_FP64, 1, rows, 1, 1); /* 8-byte elements: for the chunk shape */
     column.data = digests;
     if ((status = write_dataset(group, digest_name, &column, H5T_STD_U64LE, &dataset, err)) != MP_OK ||
@@ -190,8 +188,7 @@ out:
 static mp_status create_group(hid_t parent, const char *name, hid_t *group, mp_error *err) {
     hid_t creation = H5Pcreate(H5P_GROUP_CREATE);
     *group = H5I_INVALID_HID;
-    if (creation >= 0 && H5Pset_obj_track_times(creation, false) >= 0)
-        *group = H5Gcreate2(parent, name, H5P_DEFAULT, creation, H5P_DEFAULT);
+    if (creation >= 0 && H5Pset_obj_track_times(creation, false) >= 0) *group = H5Gcreate2(parent, name, H5P_DEFAULT, creation, H5P_DEFAULT);
     mp_status status = *group >= 0 ? MP_OK : mp_h5_fail(err, MP_EIO, "cannot create the group '%s'", name);
     if (creation >= 0) H5Pclose(creation);
     return status;
@@ -206,20 +203,19 @@ static mp_status write_inputs(hid_t group, const mp_inputs *inputs, mp_error *er
     return status;
 }
 
-mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contract, const char *config, const mp_trace *trace,
-                          const mp_inputs *inputs, mp_error *err) {
+mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contract, const char *config, const mp_trace *trace, const mp_inputs *inputs,
+                          mp_error *err) {
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(c, name, sizeof name);
     if (!golden->writing) return mp_fail(err, MP_EINTERNAL, "%s is open for reading only", golden->path);
-    if (H5Lexists(golden->file, name, H5P_DEFAULT) > 0)
-        return mp_fail(err, MP_EINPUT, "case '%s' recorded twice in one golden file", name);
+    if (H5Lexists(golden->file, name, H5P_DEFAULT) > 0) return mp_fail(err, MP_EINPUT, "case '%s' recorded twice in one golden file", name);
 
+    const int64_t block_size_m = trace->block_size_m;
     hid_t group;
     mp_status status = create_group(golden->file, name, &group, err);
     if (status != MP_OK) goto out;
-    if ((status = mp_h5_write_text(group, "contract", contract, err)) != MP_OK ||
-        (status = mp_h5_write_text(group, "config", config, err)) != MP_OK ||
-        (status = mp_h5_write_integers(group, "block_size_m", &(int64_t){trace->block_size_m}, 1, err)) != MP_OK)
+    if ((status = mp_h5_write_text(group, "contract", contract, err)) != MP_OK || (status = mp_h5_write_text(group, "config", config, err)) != MP_OK ||
+        (status = mp_h5_write_integers(group, "block_size_m", &block_size_m, 1, err)) != MP_OK)
         goto out;
     for (int i = 0; i < MP_TRACE_COUNT; i++) {
         const mp_tensor *t = &trace->t[i];
@@ -269,8 +265,7 @@ void mp_golden_close(mp_golden *golden) {
     if (golden == NULL) return;
     if (golden->file >= 0) H5Fclose(golden->file);
     free(golden->image);
-    for (size_t i = 0; i < golden->count; i++)
-        free(golden->names[i]);
+    for (size_t i = 0; i < golden->count; i++) free(golden->names[i]);
     free(golden->names);
     free(golden->path);
     free(golden);

@@ -62,8 +62,7 @@ mp_status mp_check_repeats(const mp_session *s, mp_error *err) {
         mp_pair_figures f = {0};
         snprintf(what, sizeof what, "run %d", i + 1);
         mp_status status = mp_session_run(s, what, s->options->subject, &s->row->c, s->in, poison, &again, err);
-        if (status == MP_OK)
-            status = s->contract.deterministic ? compare_with_first(s, &again, &f, err) : judge_unordered(s, &again, poison, &f, err);
+        if (status == MP_OK) status = s->contract.deterministic ? compare_with_first(s, &again, &f, err) : judge_unordered(s, &again, poison, &f, err);
         mp_trace_destroy(&again);
         if (status != MP_OK) return status;
         if (f.differing == 0) continue;
@@ -72,8 +71,8 @@ mp_status mp_check_repeats(const mp_session *s, mp_error *err) {
         if (follows)
             mp_check_fail(s->v, MP_CHECK_POISON, "the result depends on what the buffers held before: %s", f.first);
         else
-            mp_check_fail(s->v, MP_CHECK_REPEAT, "run %d differs in %lld of %lld elements, first %s", i + 1, (long long)f.differing,
-                          (long long)f.compared, f.first);
+            mp_check_fail(s->v, MP_CHECK_REPEAT, "run %d differs in %lld of %lld elements, first %s", i + 1, (long long)f.differing, (long long)f.compared,
+                          f.first);
         return MP_OK;
     }
     if (s->options->repeat < 2)

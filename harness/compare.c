@@ -24,8 +24,7 @@ static void compare_run(const mp_tensor *a, int64_t ia, const mp_tensor *b, int6
         const double u = mp_decode(a->dtype, a->data, ia + i), v = mp_decode(b->dtype, b->data, ib + i);
         const double difference = u == v ? 0 : fabs(u - v);
         if (isnan(difference) || difference > f->max_abs) f->max_abs = difference;
-        if (f->differing++ == 0)
-            snprintf(f->first, sizeof f->first, "%s[%" PRId64 "]: %.9g (%" PRIX64 ") and %.9g (%" PRIX64 ")", name, ia + i, u, x, v, y);
+        if (f->differing++ == 0) snprintf(f->first, sizeof f->first, "%s[%" PRId64 "]: %.9g (%" PRIX64 ") and %.9g (%" PRIX64 ")", name, ia + i, u, x, v, y);
     }
 }
 

@@ -41,7 +41,8 @@ static void judge_activation_piece(const mp_stage_judge *s, const mp_tensor *cac
                            &(mp_expectation){.value = value[j], .error = error[j], .rounded = s->rounded, .or_nan = or_nan[j]}, s->poison, s->sums + t * 3);
 }
 
-static mp_status judge_activation(mp_stage_judge *s, const mp_inputs *in, const mp_tensor *cache1, const mp_trace *trace, const int64_t *row, mp_verdict *v, mp_error *err) {
+static mp_status judge_activation(mp_stage_judge *s, const mp_inputs *in, const mp_tensor *cache1, const mp_trace *trace, const int64_t *row, mp_verdict *v,
+                                  mp_error *err) {
     const mp_case *c = s->c;
     const int32_t *topk_ids = in->t[MP_TOPK_IDS].data;
     const int64_t slots = mp_case_slots(c);
@@ -144,12 +145,11 @@ static mp_status require_planned(const mp_case *c, const mp_trace *trace, mp_err
     return MP_OK;
 }
 
-mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace, uint32_t poison,
-                   mp_engine engine, mp_verdict *v, mp_error *err) {
+mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine, mp_verdict *v,
+                   mp_error *err) {
     mp_slot_map map = {0};
     mp_status status = MP_OK;
-    mp_stage_judge base = {.c = c, .contract = contract, .poison = poison,
-                  .rounded = (c->dtype != MP_FP32 && c->dtype != MP_FP64) || contract->float64_steps};
+    mp_stage_judge base = {.c = c, .contract = contract, .poison = poison, .rounded = (c->dtype != MP_FP32 && c->dtype != MP_FP64) || contract->float64_steps};
     const mp_tensor *out = &trace->t[MP_OUT];
     if ((status = require_planned(c, trace, err)) != MP_OK) return status;
     if (c->scope == MP_SCOPE_COMBINE) {

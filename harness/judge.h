@@ -10,8 +10,8 @@
 /* Fills v->stage, v->end_to_end and the checks bound, rms, nan, integer and poison (unwritten elements) of *v. Checks keep their first failure.
  * `poison` is the pattern the trace's buffers were filled with. Errors are the harness's own (memory), never the subject's, except MP_EUNSUPPORTED: the
  * subject leaves no intermediates. */
-mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace, uint32_t poison,
-                   mp_engine engine, mp_verdict *v, mp_error *err);
+mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine, mp_verdict *v,
+                   mp_error *err);
 
 /* Integer check of align alone. */
 void mp_judge_align(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace, mp_verdict *v);

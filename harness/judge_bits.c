@@ -63,9 +63,8 @@ static void describe_first(const comparison *k, int64_t row, int64_t column, int
     if (k->which == MP_GATE_UP || k->which == MP_DOWN) describe_tile(k, row, column, tile, sizeof tile);
     int used = snprintf(text, size, "%s: token %" PRId64, mp_stage_name(k->which), per_token ? row : row / k->c->topk);
     if (!per_token) used += snprintf(text + used, size - (size_t)used, " slot %" PRId64, row % k->c->topk);
-    snprintf(text + used, size - (size_t)used, " column %" PRId64 "%s: %" PRIX64 " (%.9g) instead of %" PRIX64 " (%.9g)", column, tile,
-             code_at(k->got, index), mp_decode(k->got->dtype, k->got->data, index), code_at(k->predicted, index),
-             mp_decode(k->got->dtype, k->predicted->data, index));
+    snprintf(text + used, size - (size_t)used, " column %" PRId64 "%s: %" PRIX64 " (%.9g) instead of %" PRIX64 " (%.9g)", column, tile, code_at(k->got, index),
+             mp_decode(k->got->dtype, k->got->data, index), code_at(k->predicted, index), mp_decode(k->got->dtype, k->predicted->data, index));
 }
 
 /* Counts into *f; `first` describes the first difference. */
@@ -181,8 +180,8 @@ static mp_status predict_combine(comparison k, const mp_tensor *cache3, bool req
     return status;
 }
 
-mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_config *config, const mp_inputs *in, const mp_trace *trace,
-                        mp_verdict *v, mp_error *err) {
+mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_config *config, const mp_inputs *in, const mp_trace *trace, mp_verdict *v,
+                        mp_error *err) {
     const bool required = contract->bits == MP_BITS_REQUIRED;
     const mp_tensor *out = &trace->t[MP_OUT];
     const int64_t slots = mp_case_slots(c);

@@ -99,10 +99,9 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
         double sums[3] = {0, 0, 0};
         for (int64_t first = 0; first < tile->n; first += MP_ROW_PIECE) {
             const int64_t here = tile->n - first < MP_ROW_PIECE ? tile->n - first : MP_ROW_PIECE, column = tile->n0 + first, from = i * tile->n + first;
-            for (int64_t j = 0; j < here; j++)
-                expect(s, tile->value[from + j], tile->mass[from + j], tile->expert, column + j, slot, &value[j], &error[j]);
-            mp_measure_row(&part, s->got->dtype, s->got->data, row * s->width + column, slot * s->width + column, here, value, error, s->rounded,
-                           s->poison, sums);
+            for (int64_t j = 0; j < here; j++) expect(s, tile->value[from + j], tile->mass[from + j], tile->expert, column + j, slot, &value[j], &error[j]);
+            mp_measure_row(&part, s->got->dtype, s->got->data, row * s->width + column, slot * s->width + column, here, value, error, s->rounded, s->poison,
+                           sums);
         }
         mp_stage_judge_add_sums(s, slot, sums);
     }

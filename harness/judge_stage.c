@@ -32,8 +32,8 @@ static void place(const mp_stage_judge *s, int64_t index, char *text, size_t siz
     if (s->rows == s->c->M)
         snprintf(text, size, "%s: token %lld column %lld", mp_stage_name(s->which), (long long)row, (long long)column);
     else
-        snprintf(text, size, "%s: token %lld slot %lld column %lld", mp_stage_name(s->which), (long long)(row / s->c->topk),
-                 (long long)(row % s->c->topk), (long long)column);
+        snprintf(text, size, "%s: token %lld slot %lld column %lld", mp_stage_name(s->which), (long long)(row / s->c->topk), (long long)(row % s->c->topk),
+                 (long long)column);
 }
 
 void mp_stage_judge_finish(mp_stage_judge *s, const mp_trace *trace, mp_verdict *v) {
@@ -51,8 +51,7 @@ void mp_stage_judge_finish(mp_stage_judge *s, const mp_trace *trace, mp_verdict 
     if (m->f.failed > 0) {
         place(s, m->f.worst_index, where, sizeof where);
         mp_check_fail(v, MP_CHECK_BOUND, "%s: %.9g instead of %.9g +- %.3g%s; %lld of %lld elements fail", where, m->f.worst_value, m->f.worst_expected,
-                      m->f.worst_bound, isfinite(m->f.worst_bound) ? "" : " (no finite bound can be given)", (long long)m->f.failed,
-                      (long long)m->f.compared);
+                      m->f.worst_bound, isfinite(m->f.worst_bound) ? "" : " (no finite bound can be given)", (long long)m->f.failed, (long long)m->f.compared);
     } else {
         mp_check_pass(v, MP_CHECK_BOUND);
     }

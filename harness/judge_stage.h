@@ -20,7 +20,7 @@ typedef struct mp_stage_judge {
     /* GEMMs */
     mp_epilogue epilogue;
     mp_sum_bound accumulation;
-    bool exact; /* every sum is exact in float32 in any order: the result is one determined number */
+    bool exact;   /* every sum is exact in float32 in any order: the result is one determined number */
     bool rounded; /* the store rounds to dtype: float32 results are stored in fp32 as they are */
     /* fused sum: per token and column, the sum over slots of value, error bound and magnitude */
     double *fused;

@@ -90,8 +90,8 @@ static double ratio_of(mp_dtype dtype, double got, const mp_expectation *e, doub
     return *error == 0 ? 0 : *error / *bound;
 }
 
-void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index, const mp_expectation *e,
-                        uint32_t poison, double sums[3]) {
+void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index, const mp_expectation *e, uint32_t poison,
+                        double sums[3]) {
     const double got = mp_decode(dtype, data, position);
     double error, bound;
     const double ratio = ratio_of(dtype, got, e, &error, &bound);
@@ -183,8 +183,8 @@ MP_CLONES static void measure_block(block *b, const mp_format *f, int n, const d
 }
 
 /* fp64's roundings do not fit the additions above, and blocks with anything special go element by element. */
-void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index, int64_t n, const double *value,
-                    const double *error, bool rounded, uint32_t poison, double sums[3]) {
+void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index, int64_t n, const double *value, const double *error,
+                    bool rounded, uint32_t poison, double sums[3]) {
     block b;
     for (int64_t first = 0; first < n; first += BLOCK) {
         const int here = n - first < BLOCK ? (int)(n - first) : BLOCK;

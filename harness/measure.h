@@ -26,10 +26,10 @@ typedef struct mp_measure {
 void mp_measure_start(mp_measure *m);
 void mp_measure_merge(mp_measure *into, const mp_measure *from);
 /* One element: its stored bits at data[position], reported under `index`. Adds squares of error, bound and value to sums[3] (for the row's rms). */
-void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index, const mp_expectation *e,
-                        uint32_t poison, double sums[3]);
+void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index, const mp_expectation *e, uint32_t poison,
+                        double sums[3]);
 /* The same for n elements of a row: value[i] and error[i] are those of the element at data[position + i], reported under index + i. */
-void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index, int64_t n, const double *value,
-                    const double *error, bool rounded, uint32_t poison, double sums[3]);
+void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index, int64_t n, const double *value, const double *error,
+                    bool rounded, uint32_t poison, double sums[3]);
 
 #endif

@@ -42,7 +42,7 @@ size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
     size_t predicted = 0; /* the bits oracle holds one stage at a time; a whole prediction takes the place of the second trace */
     for (int i = 0; i < MP_TRACE_COUNT; i++) predicted = total_bytes(&trace.t[i], 1) > predicted ? total_bytes(&trace.t[i], 1) : predicted;
     const size_t longest = (size_t)(c->K > c->N ? c->K : c->N);
-    const size_t per_thread = DOUBLES * sizeof(double) * (MP_BLOCK_SLOTS + MP_SLAB_COLUMNS) * longest; /* float64 slabs of a GEMM */
+    const size_t per_thread = DOUBLES * sizeof(double) * (MP_BLOCK_SLOTS + MP_SLAB_COLUMNS) * longest;                   /* float64 slabs of a GEMM */
     const size_t exact = 2 * sizeof(double) * (size_t)mp_case_slots(c) * (size_t)(mp_case_w1_rows(c) + c->N + 2 * c->K); /* end to end, in slabs of tokens */
     const size_t slab = exact < SLAB_BYTES_MAX ? exact : SLAB_BYTES_MAX;
     const size_t maps = (size_t)mp_case_slots(c) * 64, fused = c->fused_sum ? (size_t)(c->M * c->K) * 24 : 0;

@@ -7,15 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KINDS(wgmma)                                                                     \
+#define KINDS(wgmma)                                                                         \
     {{wgmma, "bf16", "f32", 16, false}, MP_TC_BF16, MP_BF16, MP_FP32, 8, MP_TC_FLOAT32},     \
-    {{wgmma, "f16", "f32", 16, false}, MP_TC_FP16, MP_FP16, MP_FP32, 11, MP_TC_FLOAT32},     \
-    {{wgmma, "f16", "f16", 16, false}, MP_TC_FP16, MP_FP16, MP_FP16, 11, MP_TC_FLOAT16},     \
-    {{wgmma, "tf32", "f32", 8, false}, MP_TC_TF32, MP_FP32, MP_FP32, 11, MP_TC_FLOAT32},     \
-    {{wgmma, "e4m3", "f32", 32, false}, MP_TC_E4M3, MP_E4M3, MP_FP32, 4, MP_TC_FLOAT32},     \
-    {{wgmma, "e5m2", "f32", 32, false}, MP_TC_E5M2, MP_E5M2, MP_FP32, 3, MP_TC_FLOAT32},     \
-    {{wgmma, "s8", "s32", 32, false}, MP_TC_S8, MP_I32, MP_I32, 8, MP_TC_INT32},             \
-    {{wgmma, "s8", "s32", 32, true}, MP_TC_S8, MP_I32, MP_I32, 8, MP_TC_INT32_SATURATED},
+        {{wgmma, "f16", "f32", 16, false}, MP_TC_FP16, MP_FP16, MP_FP32, 11, MP_TC_FLOAT32}, \
+        {{wgmma, "f16", "f16", 16, false}, MP_TC_FP16, MP_FP16, MP_FP16, 11, MP_TC_FLOAT16}, \
+        {{wgmma, "tf32", "f32", 8, false}, MP_TC_TF32, MP_FP32, MP_FP32, 11, MP_TC_FLOAT32}, \
+        {{wgmma, "e4m3", "f32", 32, false}, MP_TC_E4M3, MP_E4M3, MP_FP32, 4, MP_TC_FLOAT32}, \
+        {{wgmma, "e5m2", "f32", 32, false}, MP_TC_E5M2, MP_E5M2, MP_FP32, 3, MP_TC_FLOAT32}, \
+        {{wgmma, "s8", "s32", 32, false}, MP_TC_S8, MP_I32, MP_I32, 8, MP_TC_INT32},         \
+        {{wgmma, "s8", "s32", 32, true}, MP_TC_S8, MP_I32, MP_I32, 8, MP_TC_INT32_SATURATED},
 
 const mp_probe_kind mp_probe_kinds[] = {KINDS(false) KINDS(true)};
 const int mp_probe_kind_count = sizeof mp_probe_kinds / sizeof *mp_probe_kinds;
@@ -111,8 +111,7 @@ typedef struct device_context {
     const mp_mma_instruction *instruction;
 } device_context;
 
-static mp_status evaluate_device(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d,
-                                 mp_error *err) {
+static mp_status evaluate_device(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d, mp_error *err) {
     const device_context *device = context;
     return mp_cuda_probe(device->cuda, device->instruction, steps, a, b, c, count, d, err);
 }
@@ -142,11 +141,11 @@ json_t *mp_probe_result_to_json(const mp_probe_result *r) {
     json_t *random = json_object();
     for (int mode = 0; mode < MP_PROBE_MODE_COUNT; mode++)
         json_object_set_new(random, mp_probe_mode_name((mp_probe_mode)mode),
-                            json_pack("{s:I, s:I, s:s}", "vectors", (json_int_t)r->random[mode].vectors, "mismatches",
-                                      (json_int_t)r->random[mode].mismatches, "first", r->random[mode].first));
+                            json_pack("{s:I, s:I, s:s}", "vectors", (json_int_t)r->random[mode].vectors, "mismatches", (json_int_t)r->random[mode].mismatches,
+                                      "first", r->random[mode].first));
     json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:i, s:s}}", "instruction", mp_probe_instruction_name(r->kind), "type",
-                             r->kind->instruction.type, "result", mp_probe_result_name(r->kind), "model", sources[r->source], "holds", r->holds, "random", random,
-                             "known", "vectors", r->known, "right", r->known_right, "first", r->known_first);
+                             r->kind->instruction.type, "result", mp_probe_result_name(r->kind), "model", sources[r->source], "holds", r->holds, "random",
+                             random, "known", "vectors", r->known, "right", r->known_right, "first", r->known_first);
     if (r->measurable) json_object_set_new(json, "measured", measurement_to_json(&r->measured));
     if (r->measurable && r->source != MP_MODEL_NONE) {
         json_object_set_new(json, "expected", measurement_to_json(&r->expected));

@@ -26,14 +26,14 @@ typedef enum mp_probe_source { MP_MODEL_NONE, MP_MODEL_TABLE, MP_MODEL_PROPOSED 
 typedef struct mp_probe_result {
     const mp_probe_kind *kind;
     mp_probe_source source;
-    mp_tc_model model;              /* what the table has for this architecture, or what the measurement suggests; see source */
-    bool measurable;                /* floats are, s8 is exact */
+    mp_tc_model model;                 /* what the table has for this architecture, or what the measurement suggests; see source */
+    bool measurable;                   /* floats are, s8 is exact */
     mp_measurement measured, expected; /* expected: the same procedure on the model */
-    const char *differs;            /* the first field in which they differ; NULL */
-    int known, known_right;         /* vectors with results known from hardware */
-    char known_first[1024];         /* the first that came out otherwise, or "" */
+    const char *differs;               /* the first field in which they differ; NULL */
+    int known, known_right;            /* vectors with results known from hardware */
+    char known_first[1024];            /* the first that came out otherwise, or "" */
     mp_probe_mismatches random[MP_PROBE_MODE_COUNT];
-    bool holds;                     /* all of the above agree with the model, table or proposed */
+    bool holds; /* all of the above agree with the model, table or proposed */
 } mp_probe_result;
 
 typedef struct mp_probe_options {
@@ -47,8 +47,7 @@ mp_status mp_probe_run(const mp_probe_kind *kind, int sm, mp_dot_function *evalu
 mp_status mp_probe_run_cuda(const mp_probe_kind *kind, mp_cuda *cuda, const mp_probe_options *options, mp_probe_result *result, mp_error *err);
 
 /* The scalar model as an arithmetic to evaluate; context is a const mp_tc_model. Vectors in parallel. */
-mp_status mp_probe_evaluate_model(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d,
-                                  mp_error *err);
+mp_status mp_probe_evaluate_model(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d, mp_error *err);
 /* The model whose measurement this is; false when the arithmetic is of another kind than the model describes. */
 bool mp_probe_propose(const mp_probe_kind *kind, const mp_measurement *m, mp_tc_model *model);
 

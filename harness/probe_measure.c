@@ -146,8 +146,8 @@ static void measure_alignment(probe *p, mp_measurement *m) {
     m->fraction_bits = kept;
     const double unit = ldexp(1, p->high - kept);
     if (kept + 1 < spread)
-        m->alignment = classify(beside_cancellation(p, 1.5 * unit) / unit, beside_cancellation(p, 0.5 * unit) / unit,
-                                beside_cancellation(p, -1.5 * unit) / unit);
+        m->alignment =
+            classify(beside_cancellation(p, 1.5 * unit) / unit, beside_cancellation(p, 0.5 * unit) / unit, beside_cancellation(p, -1.5 * unit) / unit);
 }
 
 /* log2 of the most equal terms that fit in a group beside one more. */
@@ -313,19 +313,32 @@ mp_status mp_measure_dot(const mp_dot *dot, mp_measurement *m, mp_error *err) {
 
 bool mp_measurement_equal(const mp_measurement *a, const mp_measurement *b, const char **field) {
     *field = NULL;
-    if (a->depth != b->depth) *field = "depth";
-    else if (memcmp(a->rank, b->rank, sizeof a->rank) != 0) *field = "groups";
-    else if (a->c_fused != b->c_fused) *field = "c fused";
-    else if (a->fraction_bits != b->fraction_bits) *field = "F";
-    else if (a->alignment != b->alignment) *field = "alignment";
-    else if (a->result_bits != b->result_bits) *field = "result bits";
-    else if (a->rounding != b->rounding) *field = "rounding";
-    else if (a->e_zero != b->e_zero || a->e_zero_exact != b->e_zero_exact) *field = "e_zero";
-    else if (a->hidden_bits != b->hidden_bits) *field = "hidden bits";
-    else if (a->subnormal_operands != b->subnormal_operands) *field = "subnormal operands";
-    else if (a->subnormal_results != b->subnormal_results) *field = "subnormal results";
-    else if (memcmp(a->zero, b->zero, sizeof a->zero) != 0) *field = "zero results";
-    else if (memcmp(a->nan, b->nan, sizeof a->nan) != 0) *field = "NaN results";
+    if (a->depth != b->depth)
+        *field = "depth";
+    else if (memcmp(a->rank, b->rank, sizeof a->rank) != 0)
+        *field = "groups";
+    else if (a->c_fused != b->c_fused)
+        *field = "c fused";
+    else if (a->fraction_bits != b->fraction_bits)
+        *field = "F";
+    else if (a->alignment != b->alignment)
+        *field = "alignment";
+    else if (a->result_bits != b->result_bits)
+        *field = "result bits";
+    else if (a->rounding != b->rounding)
+        *field = "rounding";
+    else if (a->e_zero != b->e_zero || a->e_zero_exact != b->e_zero_exact)
+        *field = "e_zero";
+    else if (a->hidden_bits != b->hidden_bits)
+        *field = "hidden bits";
+    else if (a->subnormal_operands != b->subnormal_operands)
+        *field = "subnormal operands";
+    else if (a->subnormal_results != b->subnormal_results)
+        *field = "subnormal results";
+    else if (memcmp(a->zero, b->zero, sizeof a->zero) != 0)
+        *field = "zero results";
+    else if (memcmp(a->nan, b->nan, sizeof a->nan) != 0)
+        *field = "NaN results";
     return *field == NULL;
 }
 
@@ -355,10 +368,11 @@ void mp_measurement_text(const mp_measurement *m, char *text, size_t size) {
     bits_text(m->zero, 3, zero, sizeof zero);
     bits_text(m->nan, 4, nan, sizeof nan);
     if (m->e_zero != INT_MAX) snprintf(e_zero, sizeof e_zero, "%s%d", m->e_zero_exact ? "" : "<=", m->e_zero);
-    snprintf(text, size,
-             "L=%d %s, c %s, F=%d %s, result %d bits %s, e_zero %s, hidden bits %s, subnormal operands %s, results %s, zero %s, NaN %s", m->group,
-             m->ascending ? "ascending" : emulated ? "k mod 4 in {0,1} first" : "in another order", m->c_fused == MP_NO ? "added last" : "fused",
-             m->fraction_bits, mp_rounding_kind_name(m->alignment), m->result_bits, mp_rounding_kind_name(m->rounding), e_zero,
-             mp_seen_name(m->hidden_bits), m->subnormal_operands == MP_YES ? "kept" : "flushed",
+    snprintf(text, size, "L=%d %s, c %s, F=%d %s, result %d bits %s, e_zero %s, hidden bits %s, subnormal operands %s, results %s, zero %s, NaN %s", m->group,
+             m->ascending ? "ascending"
+             : emulated   ? "k mod 4 in {0,1} first"
+                          : "in another order",
+             m->c_fused == MP_NO ? "added last" : "fused", m->fraction_bits, mp_rounding_kind_name(m->alignment), m->result_bits,
+             mp_rounding_kind_name(m->rounding), e_zero, mp_seen_name(m->hidden_bits), m->subnormal_operands == MP_YES ? "kept" : "flushed",
              m->subnormal_results == MP_YES ? "kept" : "flushed", zero, nan);
 }

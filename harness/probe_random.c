@@ -30,8 +30,8 @@ typedef struct layout {
 
 static layout layout_of(mp_dtype dtype) {
     const mp_format *f = mp_dtype_format(dtype);
-    return (layout){.bits = (int)f->size * 8, .fraction_bits = f->precision - 1, .bias = 1 - f->emin, .emin = f->emin, .emax = ilogb(f->max_finite),
-                    .has_inf = f->has_inf};
+    return (layout){
+        .bits = (int)f->size * 8, .fraction_bits = f->precision - 1, .bias = 1 - f->emin, .emin = f->emin, .emax = ilogb(f->max_finite), .has_inf = f->has_inf};
 }
 
 static uint32_t assemble(const layout *l, int64_t sign, int64_t field, int64_t fraction) {

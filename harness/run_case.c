@@ -1,5 +1,6 @@
 #include "harness/session.h"
 
+#include "base/clock.h"
 #include "harness/judge.h"
 #include "harness/judge_bits.h"
 #include "harness/memory.h"
@@ -9,13 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void append(char *text, size_t size, const char *format, ...) {
     const size_t used = strlen(text);
@@ -80,8 +74,8 @@ static mp_status check_align(const mp_session *s, const char *what, const mp_cas
     return MP_OK;
 }
 
-mp_status mp_session_run(const mp_session *s, const char *what, mp_subject *subject, const mp_case *c, const mp_inputs *in, uint32_t poison,
-                         mp_trace *trace, mp_error *err) {
+mp_status mp_session_run(const mp_session *s, const char *what, mp_subject *subject, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace,
+                         mp_error *err) {
     char prefix[220] = "", text[200];
     if (what[0]) snprintf(prefix, sizeof prefix, "%.200s: ", what);
     *trace = (mp_trace){0};
@@ -177,7 +171,7 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
 }
 
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
-    const double start = seconds_now();
+    const double start = mp_seconds_now();
     mp_error err = {0};
     mp_inputs in = {0};
     mp_session s = {.row = row, .options = options, .in = &in, .v = v};
@@ -197,8 +191,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
         mp_contract_text(&s.contract, v->contract, sizeof v->contract);
         mp_tile_text(&s.config.up, up);
         mp_tile_text(&s.config.down, down);
-        snprintf(v->config, sizeof v->config, "%s %s (%.280s)%s%.90s", up, down, s.config.source, s.config.warning[0] ? "; " : "",
-                 s.config.warning);
+        snprintf(v->config, sizeof v->config, "%s %s (%.280s)%s%.90s", up, down, s.config.source, s.config.warning[0] ? "; " : "", s.config.warning);
         status = plan_memory(&s, &err);
     }
     if (status == MP_OK) status = mp_inputs_create(&row->c, &in, &err);
@@ -209,5 +202,5 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
         conclude(v);
     else
         end_with(v, &err);
-    v->seconds = seconds_now() - start;
+    v->seconds = mp_seconds_now() - start;
 }

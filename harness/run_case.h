@@ -9,13 +9,13 @@
 
 typedef struct mp_run_options {
     mp_subject *subject;
-    mp_subject *against; /* NULL: none */
-    mp_golden *golden;   /* NULL: none */
+    mp_subject *against;     /* NULL: none */
+    mp_golden *golden;       /* NULL: none */
     const char *golden_path; /* of golden, for the repro */
-    bool golden_required; /* a golden of another contract, or without this case, is a failure instead of `not judged` */
-    int repeat;          /* runs compared bit for bit; at least 2: the two poisons */
-    bool plain;          /* judge with plain loops even where OpenBLAS is present */
-    int jobs;            /* cases that run at the same time and share the memory; 0 counts as 1 */
+    bool golden_required;    /* a golden of another contract, or without this case, is a failure instead of `not judged` */
+    int repeat;              /* runs compared bit for bit; at least 2: the two poisons */
+    bool plain;              /* judge with plain loops even where OpenBLAS is present */
+    int jobs;                /* cases that run at the same time and share the memory; 0 counts as 1 */
 } mp_run_options;
 
 /* Never fails: whatever goes wrong becomes the verdict. In order: memory plan (too big: SKIP), inputs, run with poison A, guards, inputs

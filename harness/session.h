@@ -20,8 +20,8 @@ typedef struct mp_session {
 
 /* Runs the subject, and looks at everything around the run: guards, inputs, rows that must not be written, align's integers. `what` names the run
  * in a failure ("" for the first). The trace is the caller's to destroy, after an error too. */
-mp_status mp_session_run(const mp_session *s, const char *what, mp_subject *subject, const mp_case *c, const mp_inputs *in, uint32_t poison,
-                         mp_trace *trace, mp_error *err);
+mp_status mp_session_run(const mp_session *s, const char *what, mp_subject *subject, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace,
+                         mp_error *err);
 
 /* check_runs.c. A variant or selection that cannot run here (MP_EUNSUPPORTED) is not judged, and says why; every other error ends the case. */
 mp_status mp_check_repeats(const mp_session *s, mp_error *err);

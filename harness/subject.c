@@ -13,7 +13,11 @@
 
 static mp_status ref_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
     (void)s;
-    *contract = (mp_contract){.accumulator = MP_ACC_FLOAT64, .act_ulps = 1, .float64_steps = true, .stable_align = true, .deterministic = true,
+    *contract = (mp_contract){.accumulator = MP_ACC_FLOAT64,
+                              .act_ulps = 1,
+                              .float64_steps = true,
+                              .stable_align = true,
+                              .deterministic = true,
                               .batch_invariant = mp_blas_load(NULL) != MP_OK}; /* OpenBLAS chooses its kernels by shape */
     return mp_config_resolve(c, "", config, err);
 }

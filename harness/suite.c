@@ -1,5 +1,6 @@
 #include "harness/suite.h"
 
+#include "base/clock.h"
 #include "harness/run_case.h"
 #include "kernels/cuda.h"
 #include "ref/blas.h"
@@ -13,7 +14,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -28,12 +28,6 @@ static volatile sig_atomic_t interrupted;
 static void on_interrupt(int signal_number) {
     (void)signal_number;
     interrupted = 1;
-}
-
-static double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static bool write_all(int fd, const void *data, size_t size) {
@@ -51,7 +45,7 @@ static bool write_all(int fd, const void *data, size_t size) {
 static bool read_all(int fd, void *data, size_t size, double deadline) {
     for (char *p = data; size > 0;) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
-        const double left = deadline - seconds_now();
+        const double left = deadline - mp_seconds_now();
         if (left <= 0) return false;
         if (poll(&ready, 1, left < 1 ? (int)(left * 1000) + 1 : 1000) <= 0) continue;
         const ssize_t n = read(fd, p, size);
@@ -84,8 +78,7 @@ static json_t *receive_json(int fd, double deadline) {
 
 /* ---- the worker's side ---- */
 
-static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp_subject *subject, mp_subject *against, mp_golden **golden,
-                          mp_error *err) {
+static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp_subject *subject, mp_subject *against, mp_golden **golden, mp_error *err) {
     mp_status status = o->golden_path ? mp_golden_open(o->golden_path, golden, err) : MP_OK;
     if (status != MP_OK) return status;
     if (o->golden_path && mp_golden_fill_version(*golden) != MP_FILL_VERSION)
@@ -119,8 +112,13 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
 }
 
 static mp_run_options run_options(const mp_matrix *matrix, const mp_suite_options *o, mp_subject *subject, mp_subject *against, mp_golden *golden) {
-    return (mp_run_options){.subject = subject, .against = against->name ? against : NULL, .golden = golden, .golden_path = o->golden_path,
-                            .golden_required = o->golden_required, .repeat = o->repeat, .plain = o->plain,
+    return (mp_run_options){.subject = subject,
+                            .against = against->name ? against : NULL,
+                            .golden = golden,
+                            .golden_path = o->golden_path,
+                            .golden_required = o->golden_required,
+                            .repeat = o->repeat,
+                            .plain = o->plain,
                             .jobs = (size_t)o->jobs < matrix->count ? o->jobs : (int)matrix->count};
 }
 
@@ -136,9 +134,8 @@ static _Noreturn void worker_main(pid_t parent, int requests, int replies, const
     const mp_status status = open_all(matrix, o, &subject, &against, &golden, &err);
     for (char *p = err.text; *p; p++)
         if ((unsigned char)*p >= 0x80) *p = '?'; /* JSON is UTF-8; a path in a message need not be */
-    json_t *hello = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s}", "status", (int)status, "error", err.text, "subject",
-                              subject.name ? subject.name : o->subject, "device", subject.device, "versions", subject.versions, "blas",
-                              o->plain ? "plain loops" : mp_blas_name());
+    json_t *hello = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s}", "status", (int)status, "error", err.text, "subject", subject.name ? subject.name : o->subject,
+                              "device", subject.device, "versions", subject.versions, "blas", o->plain ? "plain loops" : mp_blas_name());
     if (!send_json(replies, hello) || status != MP_OK) _exit(0);
 
     const mp_run_options options = run_options(matrix, o, &subject, &against, golden);
@@ -179,7 +176,7 @@ static void worker_stop(worker *w, bool kill_it) {
 static bool wait_readable(int fd, double deadline) {
     while (!interrupted) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        const double left = deadline - seconds_now();
+        const double left = deadline - mp_seconds_now();
         if (left <= 0) return false;
         const int n = poll(&p, 1, left < 0.2 ? (int)(left * 1000) + 1 : 200);
         if (n > 0) return true;
@@ -209,12 +206,12 @@ static mp_status worker_start(worker *w, const mp_matrix *matrix, const mp_suite
         return mp_fail(err, MP_EIO, "cannot start a worker: %s", strerror(errno));
     }
     *w = (worker){.pid = pid, .requests = request[1], .replies = reply[0]};
-    json_t *hello = wait_readable(w->replies, seconds_now() + START_TIMEOUT_SECONDS) ? receive_json(w->replies, seconds_now() + REPLY_SECONDS) : NULL;
+    json_t *hello = wait_readable(w->replies, mp_seconds_now() + START_TIMEOUT_SECONDS) ? receive_json(w->replies, mp_seconds_now() + REPLY_SECONDS) : NULL;
     int status = MP_EDEVICE;
     const char *text = "", *subject = "", *device = "", *versions = "", *blas = "";
     mp_status result;
-    if (!hello || json_unpack(hello, "{s:i, s:s, s:s, s:s, s:s, s:s}", "status", &status, "error", &text, "subject", &subject, "device", &device,
-                              "versions", &versions, "blas", &blas) != 0) {
+    if (!hello || json_unpack(hello, "{s:i, s:s, s:s, s:s, s:s, s:s}", "status", &status, "error", &text, "subject", &subject, "device", &device, "versions",
+                              &versions, "blas", &blas) != 0) {
         result = interrupted ? MP_OK : mp_fail(err, MP_EDEVICE, "the worker died or hung while it opened subject %s", o->subject);
         worker_stop(w, true);
     } else if ((result = (mp_status)status) != MP_OK) {
@@ -233,8 +230,8 @@ static mp_status worker_start(worker *w, const mp_matrix *matrix, const mp_suite
 /* The verdict of a case that no worker lived to give. */
 static void verdict_without_worker(const mp_matrix_row *row, const mp_suite_options *o, mp_outcome outcome, const char *reason, mp_verdict *v) {
     mp_subject subject = {.name = o->subject}, against = {.name = o->against};
-    const mp_run_options options = {.subject = &subject, .against = o->against ? &against : NULL, .golden_path = o->golden_path,
-                                    .repeat = o->repeat, .plain = o->plain};
+    const mp_run_options options = {
+        .subject = &subject, .against = o->against ? &against : NULL, .golden_path = o->golden_path, .repeat = o->repeat, .plain = o->plain};
     *v = (mp_verdict){.outcome = outcome};
     mp_case_text(&row->c, v->name, sizeof v->name);
     snprintf(v->group, sizeof v->group, "%s", row->group ? row->group : "");
@@ -264,7 +261,7 @@ static void describe_death(pid_t pid, char *text, size_t size) {
 /* Takes the reply of a worker that has something to read, or finds that it died. */
 static void collect(worker *w, const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *v) {
     mp_error err = {0};
-    json_t *json = receive_json(w->replies, seconds_now() + REPLY_SECONDS);
+    json_t *json = receive_json(w->replies, mp_seconds_now() + REPLY_SECONDS);
     w->busy = false;
     if (!json) {
         char reason[200];
@@ -300,7 +297,7 @@ static size_t wait_for_workers(worker *workers, int jobs, const mp_matrix *matri
         const size_t index = w->index;
         if (fds[i].revents) {
             collect(w, matrix, o, &verdicts[index]);
-        } else if (seconds_now() > w->deadline) {
+        } else if (mp_seconds_now() > w->deadline) {
             char reason[100];
             snprintf(reason, sizeof reason, "no verdict after %g s", o->timeout_seconds);
             worker_stop(w, true);
@@ -318,7 +315,7 @@ static size_t wait_for_workers(worker *workers, int jobs, const mp_matrix *matri
 static mp_status run_in_process(const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *verdicts, mp_run_info *info, mp_error *err) {
     mp_subject subject = {0}, against = {0};
     mp_golden *golden = NULL;
-    const double start = seconds_now();
+    const double start = mp_seconds_now();
     mp_status status = open_all(matrix, o, &subject, &against, &golden, err);
     if (status == MP_OK) {
         const mp_run_options options = run_options(matrix, o, &subject, &against, golden);
@@ -335,7 +332,7 @@ static mp_status run_in_process(const mp_matrix *matrix, const mp_suite_options 
     mp_golden_close(golden);
     mp_subject_close(&against);
     if (!o->test_subject) mp_subject_close(&subject);
-    info->seconds = seconds_now() - start;
+    info->seconds = mp_seconds_now() - start;
     return status;
 }
 
@@ -343,7 +340,7 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *o, mp_ve
     worker workers[64] = {0};
     const int jobs = o->jobs < 1 ? 1 : o->jobs > 64 ? 64 : o->jobs;
     if (o->in_process) return run_in_process(matrix, o, verdicts, info, err);
-    const double start = seconds_now();
+    const double start = mp_seconds_now();
     struct sigaction action = {.sa_handler = on_interrupt}, old_int, old_term, old_pipe;
     interrupted = 0;
     sigaction(SIGINT, &action, &old_int);
@@ -374,8 +371,8 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *o, mp_ve
             }
             if (w->pid == 0) break; /* interrupted while it started */
             report(o, next, NULL);
-            *w = (worker){.pid = w->pid, .requests = w->requests, .replies = w->replies, .busy = true, .index = next,
-                          .deadline = seconds_now() + o->timeout_seconds};
+            *w = (worker){
+                .pid = w->pid, .requests = w->requests, .replies = w->replies, .busy = true, .index = next, .deadline = mp_seconds_now() + o->timeout_seconds};
             const uint64_t message = next++;
             write_all(w->requests, &message, sizeof message); /* a worker that died meanwhile is found when its reply is read */
             open++;
@@ -384,7 +381,7 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *o, mp_ve
     }
     for (int i = 0; i < jobs; i++) worker_stop(&workers[i], interrupted);
     info->interrupted = interrupted != 0;
-    info->seconds = seconds_now() - start;
+    info->seconds = mp_seconds_now() - start;
     sigaction(SIGINT, &old_int, NULL);
     sigaction(SIGTERM, &old_term, NULL);
     sigaction(SIGPIPE, &old_pipe, NULL);

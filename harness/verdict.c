@@ -11,8 +11,8 @@ const char *mp_outcome_name(mp_outcome outcome) {
 }
 
 const char *mp_check_name(mp_check check) {
-    static const char *const names[MP_CHECK_COUNT] = {"bound",  "rms",   "integer",     "poison", "guard", "nan",
-                                                      "repeat", "input", "permutation", "batch",  "pair",  "golden", "bits"};
+    static const char *const names[MP_CHECK_COUNT] = {"bound", "rms",         "integer", "poison", "guard",  "nan", "repeat",
+                                                      "input", "permutation", "batch",   "pair",   "golden", "bits"};
     return names[check];
 }
 
@@ -25,8 +25,7 @@ int mp_verdict_worst_stage(const mp_verdict *v) {
     int worst = -1;
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         if (!v->stage[i].judged) continue;
-        if (worst < 0 || !(v->stage[i].max_ratio <= v->stage[worst].max_ratio))
-            worst = i; /* a NaN ratio is larger than any number */
+        if (worst < 0 || !(v->stage[i].max_ratio <= v->stage[worst].max_ratio)) worst = i; /* a NaN ratio is larger than any number */
         if (isnan(v->stage[worst].max_ratio)) break;
     }
     return worst;
@@ -52,24 +51,21 @@ typedef struct field {
     field_kind kind;
     size_t offset, size;
 } field;
-#define FIELD(kind, type, name)                                                                                                    \
+#define FIELD(kind, type, name) \
     { #name, kind, offsetof(type, name), sizeof(((type *)NULL)->name) }
 #define COUNT(fields) (sizeof(fields) / sizeof *(fields))
 
 static const field verdict_fields[] = {
-    FIELD(TEXT, mp_verdict, name),     FIELD(TEXT, mp_verdict, group),   FIELD(TEXT, mp_verdict, subject),
-    FIELD(TEXT, mp_verdict, contract), FIELD(TEXT, mp_verdict, config),  FIELD(TEXT, mp_verdict, blas),
-    FIELD(TEXT, mp_verdict, reason),   FIELD(REAL, mp_verdict, seconds), FIELD(INT64, mp_verdict, peak_bytes),
-    FIELD(TEXT, mp_verdict, repro),
+    FIELD(TEXT, mp_verdict, name),        FIELD(TEXT, mp_verdict, group), FIELD(TEXT, mp_verdict, subject), FIELD(TEXT, mp_verdict, contract),
+    FIELD(TEXT, mp_verdict, config),      FIELD(TEXT, mp_verdict, blas),  FIELD(TEXT, mp_verdict, reason),  FIELD(REAL, mp_verdict, seconds),
+    FIELD(INT64, mp_verdict, peak_bytes), FIELD(TEXT, mp_verdict, repro),
 };
 static const field stage_fields[] = {
-    FIELD(BOOL, mp_stage_figures, judged),      FIELD(INT64, mp_stage_figures, compared),
-    FIELD(INT64, mp_stage_figures, failed),     FIELD(INT64, mp_stage_figures, bit_equal),
-    FIELD(REAL, mp_stage_figures, max_abs),     FIELD(REAL, mp_stage_figures, max_ratio),
-    FIELD(REAL, mp_stage_figures, max_error_ulps), FIELD(REAL, mp_stage_figures, max_row_rms), FIELD(INT64, mp_stage_figures, worst_index),
-    FIELD(REAL, mp_stage_figures, worst_value), FIELD(REAL, mp_stage_figures, worst_expected),
-    FIELD(REAL, mp_stage_figures, worst_bound), FIELD(REAL, mp_stage_figures, time_ns),
-    FIELD(INT64, mp_stage_figures, predicted),  FIELD(INT64, mp_stage_figures, mispredicted),
+    FIELD(BOOL, mp_stage_figures, judged),         FIELD(INT64, mp_stage_figures, compared),      FIELD(INT64, mp_stage_figures, failed),
+    FIELD(INT64, mp_stage_figures, bit_equal),     FIELD(REAL, mp_stage_figures, max_abs),        FIELD(REAL, mp_stage_figures, max_ratio),
+    FIELD(REAL, mp_stage_figures, max_error_ulps), FIELD(REAL, mp_stage_figures, max_row_rms),    FIELD(INT64, mp_stage_figures, worst_index),
+    FIELD(REAL, mp_stage_figures, worst_value),    FIELD(REAL, mp_stage_figures, worst_expected), FIELD(REAL, mp_stage_figures, worst_bound),
+    FIELD(REAL, mp_stage_figures, time_ns),        FIELD(INT64, mp_stage_figures, predicted),     FIELD(INT64, mp_stage_figures, mispredicted),
     FIELD(INT64, mp_stage_figures, max_ulps),
 };
 static const field check_fields[] = {FIELD(INT, mp_check_result, failures), FIELD(TEXT, mp_check_result, text)};
@@ -79,10 +75,9 @@ static const field pair_fields[] = {
     FIELD(TEXT, mp_pair_figures, first),
 };
 static const field run_fields[] = {
-    FIELD(TEXT, mp_run_info, version), FIELD(TEXT, mp_run_info, commit),      FIELD(TEXT, mp_run_info, command),
-    FIELD(TEXT, mp_run_info, subject), FIELD(TEXT, mp_run_info, device),      FIELD(TEXT, mp_run_info, versions),
-    FIELD(TEXT, mp_run_info, date),    FIELD(TEXT, mp_run_info, blas),        FIELD(TEXT, mp_run_info, host),
-    FIELD(REAL, mp_run_info, seconds), FIELD(BOOL, mp_run_info, interrupted),
+    FIELD(TEXT, mp_run_info, version), FIELD(TEXT, mp_run_info, commit),   FIELD(TEXT, mp_run_info, command),     FIELD(TEXT, mp_run_info, subject),
+    FIELD(TEXT, mp_run_info, device),  FIELD(TEXT, mp_run_info, versions), FIELD(TEXT, mp_run_info, date),        FIELD(TEXT, mp_run_info, blas),
+    FIELD(TEXT, mp_run_info, host),    FIELD(REAL, mp_run_info, seconds),  FIELD(BOOL, mp_run_info, interrupted),
 };
 
 /* JSON text is UTF-8. What is not (a subject's output, a text cut inside a character) keeps its ASCII part. */
@@ -139,8 +134,7 @@ static json_t *fields_to_json(const field *fields, size_t count, const void *rec
 }
 
 static mp_status fields_from_json(const field *fields, size_t count, const json_t *object, void *record, mp_error *err) {
-    static const char *const expected[] = {"a text", "a number, \"nan\", \"inf\" or \"-inf\"", "an integer",
-                                           "an integer of 32 bits", "true or false"};
+    static const char *const expected[] = {"a text", "a number, \"nan\", \"inf\" or \"-inf\"", "an integer", "an integer of 32 bits", "true or false"};
     for (const field *f = fields; f < fields + count; f++) {
         void *at = (char *)record + f->offset;
         const json_t *value = json_object_get(object, f->name);
@@ -194,23 +188,20 @@ json_t *mp_verdict_to_json(const mp_verdict *v) {
     json_object_set_new(json, "checks", checks);
 
     json_t *pairs = json_array();
-    for (int i = 0; i < v->pair_count; i++)
-        json_array_append_new(pairs, fields_to_json(pair_fields, COUNT(pair_fields), &v->pair[i]));
+    for (int i = 0; i < v->pair_count; i++) json_array_append_new(pairs, fields_to_json(pair_fields, COUNT(pair_fields), &v->pair[i]));
     json_object_set_new(json, "pairs", pairs);
     return json;
 }
 
 /* Finds the name among names_of(0..count). */
-static mp_status name_from_json(const json_t *object, const char *key, const char *(*name_of)(int), int count, int *value,
-                                mp_error *err) {
+static mp_status name_from_json(const json_t *object, const char *key, const char *(*name_of)(int), int count, int *value, mp_error *err) {
     const char *text = json_string_value(json_object_get(object, key));
     for (int i = 0; text != NULL && i < count; i++) {
         if (strcmp(text, name_of(i)) != 0) continue;
         *value = i;
         return MP_OK;
     }
-    return mp_fail(err, MP_EINPUT, "%s: '%s' is not one of its names (%s, %s, ...)", key, text != NULL ? text : "(no text)",
-                   name_of(0), name_of(1));
+    return mp_fail(err, MP_EINPUT, "%s: '%s' is not one of its names (%s, %s, ...)", key, text != NULL ? text : "(no text)", name_of(0), name_of(1));
 }
 
 static const char *outcome_name(int outcome) {
@@ -245,8 +236,7 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
         v->check[i].answer = (mp_answer)answer;
     }
     const json_t *pairs = json_object_get(json, "pairs");
-    if (!json_is_array(pairs) || json_array_size(pairs) > MP_MAX_PAIRS)
-        return mp_fail(err, MP_EINPUT, "pairs: expected a list of at most %d", MP_MAX_PAIRS);
+    if (!json_is_array(pairs) || json_array_size(pairs) > MP_MAX_PAIRS) return mp_fail(err, MP_EINPUT, "pairs: expected a list of at most %d", MP_MAX_PAIRS);
     v->pair_count = (int)json_array_size(pairs);
     for (int i = 0; i < v->pair_count; i++) {
         status = fields_from_json(pair_fields, COUNT(pair_fields), json_array_get(pairs, (size_t)i), &v->pair[i], err);

@@ -17,8 +17,20 @@ const char *mp_outcome_name(mp_outcome outcome); /* "PASS" ... */
  *   permutation, batch: bits do not depend on the other tokens    pair: a variant or another subject gives the same bits
  *   golden: equal to the stored trace                             bits: every stage has exactly the predicted bits */
 typedef enum mp_check {
-    MP_CHECK_BOUND, MP_CHECK_RMS, MP_CHECK_INTEGER, MP_CHECK_POISON, MP_CHECK_GUARD, MP_CHECK_NAN, MP_CHECK_REPEAT, MP_CHECK_INPUT,
-    MP_CHECK_PERMUTATION, MP_CHECK_BATCH, MP_CHECK_PAIR, MP_CHECK_GOLDEN, MP_CHECK_BITS, MP_CHECK_COUNT
+    MP_CHECK_BOUND,
+    MP_CHECK_RMS,
+    MP_CHECK_INTEGER,
+    MP_CHECK_POISON,
+    MP_CHECK_GUARD,
+    MP_CHECK_NAN,
+    MP_CHECK_REPEAT,
+    MP_CHECK_INPUT,
+    MP_CHECK_PERMUTATION,
+    MP_CHECK_BATCH,
+    MP_CHECK_PAIR,
+    MP_CHECK_GOLDEN,
+    MP_CHECK_BITS,
+    MP_CHECK_COUNT
 } mp_check;
 const char *mp_check_name(mp_check check);
 
@@ -33,14 +45,14 @@ typedef struct mp_check_result {
 /* Figures of one stage against float64, from the subject's own input of that stage. */
 typedef struct mp_stage_figures {
     bool judged;
-    int64_t compared;     /* elements */
-    int64_t failed;       /* elements beyond their bound */
-    int64_t bit_equal;    /* elements that equal the rounded float64 result as numbers: 0 is -0 */
-    double max_abs;       /* max |subject - float64|; NaN-sticky */
-    double max_ratio;     /* max error/bound; NaN-sticky; > 1 fails */
+    int64_t compared;      /* elements */
+    int64_t failed;        /* elements beyond their bound */
+    int64_t bit_equal;     /* elements that equal the rounded float64 result as numbers: 0 is -0 */
+    double max_abs;        /* max |subject - float64|; NaN-sticky */
+    double max_ratio;      /* max error/bound; NaN-sticky; > 1 fails */
     double max_error_ulps; /* max error in ulps of dtype at the float64 value, over the finite elements */
-    double max_row_rms;   /* max over rows of rms(error)/rms(value) */
-    int64_t worst_index;  /* flat index (route order) of max_ratio */
+    double max_row_rms;    /* max over rows of rms(error)/rms(value) */
+    int64_t worst_index;   /* flat index (route order) of max_ratio */
     double worst_value, worst_expected, worst_bound;
     double time_ns;       /* the subject's own stage time; 0 when not measured */
     int64_t predicted;    /* elements whose bits were predicted from the subject's own input of the stage; 0: none */
@@ -50,12 +62,12 @@ typedef struct mp_stage_figures {
 
 /* One bitwise comparison with a variant of the case or another subject. */
 typedef struct mp_pair_figures {
-    char text[160];       /* "path=runner" or "subject host" */
-    bool required;        /* bit equality is promised (else reported only) */
+    char text[160]; /* "path=runner" or "subject host" */
+    bool required;  /* bit equality is promised (else reported only) */
     bool bits_equal;
     int64_t compared, differing;
-    double max_abs;       /* NaN-sticky */
-    char first[160];      /* tensor, index, both values; "" when equal */
+    double max_abs;  /* NaN-sticky */
+    char first[160]; /* tensor, index, both values; "" when equal */
 } mp_pair_figures;
 
 #define MP_MAX_PAIRS 16
@@ -72,14 +84,14 @@ typedef struct mp_verdict {
     mp_check_result check[MP_CHECK_COUNT];
     mp_pair_figures pair[MP_MAX_PAIRS];
     int pair_count;
-    double seconds;       /* wall time of the whole case */
-    int64_t peak_bytes;   /* host memory planned */
+    double seconds;                   /* wall time of the whole case */
+    int64_t peak_bytes;               /* host memory planned */
     char repro[2 * MP_CASE_TEXT_MAX]; /* one command line */
 } mp_verdict;
 
 /* Stage with the largest error/bound, or -1. */
 int mp_verdict_worst_stage(const mp_verdict *v);
-json_t *mp_verdict_to_json(const mp_verdict *v);                        /* new reference */
+json_t *mp_verdict_to_json(const mp_verdict *v); /* new reference */
 mp_status mp_verdict_from_json(const json_t *json, mp_verdict *v, mp_error *err);
 
 /* Counts over a run, and its exit code (0 all judged passed, 1 a failure, 3 a crash or hang, 77 all skipped). */

@@ -21,9 +21,9 @@ mp_status mp_tile_validate(const mp_tile *tile, mp_error *err) {
         int value, min, max;
         bool power_of_two;
     } rules[] = {
-        {"BLOCK_SIZE_M", tile->block_size_m, 16, 256, true},        {"BLOCK_SIZE_N", tile->block_size_n, 16, 256, true},
-        {"BLOCK_SIZE_K", tile->block_size_k, 32, 256, true},        {"GROUP_SIZE_M", tile->group_size_m, 1, INT32_MAX, false},
-        {"num_warps", tile->num_warps, 1, 8, true},                 {"num_stages", tile->num_stages, 1, 5, false},
+        {"BLOCK_SIZE_M", tile->block_size_m, 16, 256, true}, {"BLOCK_SIZE_N", tile->block_size_n, 16, 256, true},
+        {"BLOCK_SIZE_K", tile->block_size_k, 32, 256, true}, {"GROUP_SIZE_M", tile->group_size_m, 1, INT32_MAX, false},
+        {"num_warps", tile->num_warps, 1, 8, true},          {"num_stages", tile->num_stages, 1, 5, false},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         const int v = rules[i].value;

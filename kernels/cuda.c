@@ -151,8 +151,8 @@ out:
 }
 
 mp_status mp_cuda_launch(mp_cuda *cuda, CUfunction function, int64_t blocks, int threads, int64_t shared_bytes, void *params, mp_error *err) {
-    const CUresult result = cuda->driver->cuLaunchKernel(function, (unsigned)blocks, 1, 1, (unsigned)threads, 1, 1, (unsigned)shared_bytes, NULL,
-                                                         (void *[]){params}, NULL);
+    const CUresult result =
+        cuda->driver->cuLaunchKernel(function, (unsigned)blocks, 1, 1, (unsigned)threads, 1, 1, (unsigned)shared_bytes, NULL, (void *[]){params}, NULL);
     if (result == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES) {
         int registers = 0;
         cuda->driver->cuFuncGetAttribute(&registers, CU_FUNC_ATTRIBUTE_NUM_REGS, function);
@@ -194,7 +194,8 @@ mp_status mp_device_buffer_check(mp_cuda *cuda, const mp_device_buffer *buffer, 
     for (int i = 0; i < 2 * WORDS; i++) {
         if (zones[i] == guard_word) continue;
         const long long offset = 2 * (i - WORDS) + (i < WORDS ? 0 : (long long)buffer->bytes);
-        snprintf(report, 256, "device buffer %s: the 16-bit word at byte %lld relative to its %zu bytes was overwritten with %04x", buffer->name, offset, buffer->bytes, zones[i]);
+        snprintf(report, 256, "device buffer %s: the 16-bit word at byte %lld relative to its %zu bytes was overwritten with %04x", buffer->name, offset,
+                 buffer->bytes, zones[i]);
         break;
     }
 out:

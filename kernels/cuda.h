@@ -11,7 +11,7 @@ typedef struct mp_cuda mp_cuda;
 /* Opens device 0 (of CUDA_VISIBLE_DEVICES) with a context of its own. MP_EUNSUPPORTED with the reason when there is no driver, no device,
  * no NVRTC, the device is older than sm_80, or NVRTC does not know it. */
 mp_status mp_cuda_open(mp_cuda **cuda, mp_error *err);
-void mp_cuda_close(mp_cuda *cuda); /* takes NULL */
+void mp_cuda_close(mp_cuda *cuda);                    /* takes NULL */
 const char *mp_cuda_device_name(const mp_cuda *cuda); /* "NVIDIA H100 80GB HBM3" */
 int mp_cuda_architecture(const mp_cuda *cuda);        /* 90 for sm_90 */
 /* Driver and NVRTC versions for provenance, e.g. "driver 13.0, NVRTC 13.0, sm_90". */

@@ -95,6 +95,6 @@ mp_status mp_driver_check(const mp_driver *driver, CUresult result, const char *
     const char *name = NULL, *text = NULL;
     driver->cuGetErrorName(result, &name);
     driver->cuGetErrorString(result, &text);
-    return mp_error_set(err, result == CUDA_ERROR_OUT_OF_MEMORY ? MP_EMEMORY : MP_EDEVICE, file, line, "%s: %s (%s)", what,
-                        name ? name : "unknown CUDA error", text ? text : "");
+    return mp_error_set(err, result == CUDA_ERROR_OUT_OF_MEMORY ? MP_EMEMORY : MP_EDEVICE, file, line, "%s: %s (%s)", what, name ? name : "unknown CUDA error",
+                        text ? text : "");
 }

@@ -20,69 +20,69 @@ typedef struct CUevent_st *CUevent;
 typedef struct _nvrtcProgram *nvrtcProgram;
 
 enum { /* CUresult */
-    CUDA_SUCCESS = 0,
-    CUDA_ERROR_OUT_OF_MEMORY = 2,
-    CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES = 701
+       CUDA_SUCCESS = 0,
+       CUDA_ERROR_OUT_OF_MEMORY = 2,
+       CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES = 701
 };
 enum { /* CUdevice_attribute */
-    CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
-    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
-    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
-    CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
+       CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
+       CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
+       CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
+       CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
 };
 enum { /* CUfunction_attribute */
-    CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 0,
-    CU_FUNC_ATTRIBUTE_NUM_REGS = 4,
-    CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
+       CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 0,
+       CU_FUNC_ATTRIBUTE_NUM_REGS = 4,
+       CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
 };
 
 /* Symbols carry the version suffix that the toolkit's header would add by macro. */
-#define MP_DRIVER_FUNCTIONS(X)                                                                                                 \
-    X(cuInit, (unsigned flags))                                                                                                \
-    X(cuDriverGetVersion, (int *version))                                                                                      \
-    X(cuDeviceGetCount, (int *count))                                                                                          \
-    X(cuDeviceGet, (CUdevice *device, int ordinal))                                                                            \
-    X(cuDeviceGetName, (char *name, int length, CUdevice device))                                                              \
-    X(cuDeviceGetAttribute, (int *value, int attribute, CUdevice device))                                                      \
-    X(cuCtxCreate_v2, (CUcontext *context, unsigned flags, CUdevice device))                                                   \
-    X(cuCtxDestroy_v2, (CUcontext context))                                                                                    \
-    X(cuCtxSetCurrent, (CUcontext context))                                                                                    \
-    X(cuCtxSynchronize, (void))                                                                                                \
-    X(cuMemGetInfo_v2, (size_t *free_bytes, size_t *total_bytes))                                                              \
-    X(cuMemAlloc_v2, (CUdeviceptr *pointer, size_t bytes))                                                                     \
-    X(cuMemFree_v2, (CUdeviceptr pointer))                                                                                     \
-    X(cuMemcpyHtoD_v2, (CUdeviceptr to, const void *from, size_t bytes))                                                       \
-    X(cuMemcpyDtoH_v2, (void *to, CUdeviceptr from, size_t bytes))                                                             \
-    X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))                                 \
-    X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t count, CUstream stream))                                   \
-    X(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t count, CUstream stream))                                 \
-    X(cuMemsetD32Async, (CUdeviceptr to, unsigned value, size_t count, CUstream stream))                                       \
-    X(cuModuleLoadData, (CUmodule * module, const void *image))                                                                \
-    X(cuModuleUnload, (CUmodule module))                                                                                       \
-    X(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char *name))                                         \
-    X(cuFuncGetAttribute, (int *value, int attribute, CUfunction function))                                                    \
-    X(cuFuncSetAttribute, (CUfunction function, int attribute, int value))                                                     \
-    X(cuLaunchKernel, (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,               \
-                       unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream, void **params, void **extra)) \
-    X(cuEventCreate, (CUevent * event, unsigned flags))                                                                        \
-    X(cuEventRecord, (CUevent event, CUstream stream))                                                                         \
-    X(cuEventSynchronize, (CUevent event))                                                                                     \
-    X(cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end))                                                   \
-    X(cuEventDestroy_v2, (CUevent event))                                                                                      \
-    X(cuGetErrorName, (CUresult error, const char **name))                                                                     \
+#define MP_DRIVER_FUNCTIONS(X)                                                                                                                       \
+    X(cuInit, (unsigned flags))                                                                                                                      \
+    X(cuDriverGetVersion, (int *version))                                                                                                            \
+    X(cuDeviceGetCount, (int *count))                                                                                                                \
+    X(cuDeviceGet, (CUdevice * device, int ordinal))                                                                                                 \
+    X(cuDeviceGetName, (char *name, int length, CUdevice device))                                                                                    \
+    X(cuDeviceGetAttribute, (int *value, int attribute, CUdevice device))                                                                            \
+    X(cuCtxCreate_v2, (CUcontext * context, unsigned flags, CUdevice device))                                                                        \
+    X(cuCtxDestroy_v2, (CUcontext context))                                                                                                          \
+    X(cuCtxSetCurrent, (CUcontext context))                                                                                                          \
+    X(cuCtxSynchronize, (void))                                                                                                                      \
+    X(cuMemGetInfo_v2, (size_t * free_bytes, size_t * total_bytes))                                                                                  \
+    X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                                                                          \
+    X(cuMemFree_v2, (CUdeviceptr pointer))                                                                                                           \
+    X(cuMemcpyHtoD_v2, (CUdeviceptr to, const void *from, size_t bytes))                                                                             \
+    X(cuMemcpyDtoH_v2, (void *to, CUdeviceptr from, size_t bytes))                                                                                   \
+    X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))                                                       \
+    X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t count, CUstream stream))                                                         \
+    X(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t count, CUstream stream))                                                       \
+    X(cuMemsetD32Async, (CUdeviceptr to, unsigned value, size_t count, CUstream stream))                                                             \
+    X(cuModuleLoadData, (CUmodule * module, const void *image))                                                                                      \
+    X(cuModuleUnload, (CUmodule module))                                                                                                             \
+    X(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char *name))                                                               \
+    X(cuFuncGetAttribute, (int *value, int attribute, CUfunction function))                                                                          \
+    X(cuFuncSetAttribute, (CUfunction function, int attribute, int value))                                                                           \
+    X(cuLaunchKernel, (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z, \
+                       unsigned shared_bytes, CUstream stream, void **params, void **extra))                                                         \
+    X(cuEventCreate, (CUevent * event, unsigned flags))                                                                                              \
+    X(cuEventRecord, (CUevent event, CUstream stream))                                                                                               \
+    X(cuEventSynchronize, (CUevent event))                                                                                                           \
+    X(cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end))                                                                         \
+    X(cuEventDestroy_v2, (CUevent event))                                                                                                            \
+    X(cuGetErrorName, (CUresult error, const char **name))                                                                                           \
     X(cuGetErrorString, (CUresult error, const char **text))
 
-#define MP_NVRTC_FUNCTIONS(X)                                                                                                  \
-    X(nvrtcVersion, (int *major, int *minor))                                                                                  \
-    X(nvrtcGetNumSupportedArchs, (int *count))                                                                                 \
-    X(nvrtcGetSupportedArchs, (int *architectures))                                                                            \
-    X(nvrtcCreateProgram, (nvrtcProgram * program, const char *source, const char *name, int header_count,                     \
-                           const char *const *headers, const char *const *header_names))                                      \
-    X(nvrtcDestroyProgram, (nvrtcProgram * program))                                                                           \
-    X(nvrtcCompileProgram, (nvrtcProgram program, int option_count, const char *const *options))                               \
-    X(nvrtcGetCUBINSize, (nvrtcProgram program, size_t *bytes))                                                                \
-    X(nvrtcGetCUBIN, (nvrtcProgram program, char *cubin))                                                                      \
-    X(nvrtcGetProgramLogSize, (nvrtcProgram program, size_t *bytes))                                                           \
+#define MP_NVRTC_FUNCTIONS(X)                                                                                                                        \
+    X(nvrtcVersion, (int *major, int *minor))                                                                                                        \
+    X(nvrtcGetNumSupportedArchs, (int *count))                                                                                                       \
+    X(nvrtcGetSupportedArchs, (int *architectures))                                                                                                  \
+    X(nvrtcCreateProgram,                                                                                                                            \
+      (nvrtcProgram * program, const char *source, const char *name, int header_count, const char *const *headers, const char *const *header_names)) \
+    X(nvrtcDestroyProgram, (nvrtcProgram * program))                                                                                                 \
+    X(nvrtcCompileProgram, (nvrtcProgram program, int option_count, const char *const *options))                                                     \
+    X(nvrtcGetCUBINSize, (nvrtcProgram program, size_t * bytes))                                                                                     \
+    X(nvrtcGetCUBIN, (nvrtcProgram program, char *cubin))                                                                                            \
+    X(nvrtcGetProgramLogSize, (nvrtcProgram program, size_t * bytes))                                                                                \
     X(nvrtcGetProgramLog, (nvrtcProgram program, char *log))
 
 #define MP_DECLARE_FUNCTION(name, parameters) int(*name) parameters;
@@ -105,16 +105,16 @@ mp_status mp_nvrtc_load(const mp_nvrtc **nvrtc, mp_error *err);
 mp_status mp_driver_check(const mp_driver *driver, CUresult result, const char *what, const char *file, int line, mp_error *err);
 
 /* Runs a driver call; on failure sets `status` and jumps to `out`. Needs `driver`, `status` and `err` in scope. */
-#define MP_CU(call)                                                                                                            \
-    do {                                                                                                                       \
-        status = mp_driver_check(driver, driver->call, #call, __FILE__, __LINE__, err);                                        \
-        if (status != MP_OK) goto out;                                                                                         \
+#define MP_CU(call)                                                                     \
+    do {                                                                                \
+        status = mp_driver_check(driver, driver->call, #call, __FILE__, __LINE__, err); \
+        if (status != MP_OK) goto out;                                                  \
     } while (0)
 /* Passes on the failure of one of our own calls. */
-#define MP_DO(call)                                                                                                            \
-    do {                                                                                                                       \
-        status = (call);                                                                                                       \
-        if (status != MP_OK) goto out;                                                                                         \
+#define MP_DO(call)                    \
+    do {                               \
+        status = (call);               \
+        if (status != MP_OK) goto out; \
     } while (0)
 
 #endif

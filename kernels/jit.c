@@ -14,8 +14,7 @@
 #define MAX_FILES 32
 
 /* Options that every kernel gets. No contraction, IEEE division, subnormals kept: the bits of the CPU model. */
-static const char *const common_options[] = {"--std=c++17", "--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false",
-                                             "--ptxas-options=-v"};
+static const char *const common_options[] = {"--std=c++17", "--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false", "--ptxas-options=-v"};
 
 /* From sm_90 on the architecture-specific target has what the family has, and more. */
 static void architecture_option(int architecture, char *option, size_t size) {
@@ -27,15 +26,14 @@ mp_status mp_jit_check_architecture(int architecture, mp_error *err) {
     int known[256] = {0}, count = 0, newest = 0;
     const mp_status status = mp_nvrtc_load(&nvrtc, err);
     if (status != MP_OK) return status;
-    if (nvrtc->nvrtcGetNumSupportedArchs(&count) != 0 || count < 1 || count > (int)(sizeof known / sizeof *known) ||
-        nvrtc->nvrtcGetSupportedArchs(known) != 0)
+    if (nvrtc->nvrtcGetNumSupportedArchs(&count) != 0 || count < 1 || count > (int)(sizeof known / sizeof *known) || nvrtc->nvrtcGetSupportedArchs(known) != 0)
         return mp_fail(err, MP_EDEVICE, "NVRTC %d.%d does not list its architectures (count %d)", nvrtc->major, nvrtc->minor, count);
     for (int i = 0; i < count; i++) {
         if (known[i] == architecture) return MP_OK;
         if (known[i] > newest) newest = known[i];
     }
-    return mp_fail(err, MP_EUNSUPPORTED, "NVRTC %d.%d does not know sm_%d; the newest it knows is sm_%d: a newer NVRTC is needed", nvrtc->major,
-                   nvrtc->minor, architecture, newest);
+    return mp_fail(err, MP_EUNSUPPORTED, "NVRTC %d.%d does not know sm_%d; the newest it knows is sm_%d: a newer NVRTC is needed", nvrtc->major, nvrtc->minor,
+                   architecture, newest);
 }
 
 static const char *find_text(const char *name) {
@@ -155,8 +153,7 @@ static XXH128_hash_t cache_key(const mp_kernel *kernel, int architecture, const 
     XXH3_state_t state;
     XXH3_128bits_reset(&state);
     XXH3_128bits_update(&state, head, (size_t)length + 1);
-    for (int i = 0; i < mp_embedded_file_count; i++)
-        XXH3_128bits_update(&state, mp_embedded_files[i].text, strlen(mp_embedded_files[i].text) + 1);
+    for (int i = 0; i < mp_embedded_file_count; i++) XXH3_128bits_update(&state, mp_embedded_files[i].text, strlen(mp_embedded_files[i].text) + 1);
     return XXH3_128bits_digest(&state);
 }
 

@@ -12,8 +12,8 @@ typedef struct mp_pipeline {
     mp_cuda *cuda;
     mp_case c;
     mp_config config;
-    mp_trace plan; /* shapes */
-    int64_t chunk_tokens; /* of a full chunk; M when not chunked */
+    mp_trace plan;                   /* shapes */
+    int64_t chunk_tokens;            /* of a full chunk; M when not chunked */
     int64_t segments, segment_slots; /* of align */
     mp_device_buffer input[MP_INPUT_COUNT], trace[MP_TRACE_COUNT], scratch[MP_SCRATCH_COUNT];
 } mp_pipeline;

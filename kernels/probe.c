@@ -20,8 +20,8 @@ static void pack(const uint32_t *codes, int64_t count, int code_bytes, unsigned 
         for (int byte = 0; byte < code_bytes; byte++) packed[i * code_bytes + byte] = (unsigned char)(codes[i] >> (8 * byte));
 }
 
-mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c,
-                        int64_t count, uint32_t *d, mp_error *err) {
+mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count,
+                        uint32_t *d, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     CUfunction function = NULL;

@@ -5,9 +5,9 @@
 #include "kernels/variants.h"
 
 typedef struct mp_compile_report {
-    int registers;                                /* a thread */
+    int registers;                                        /* a thread */
     int stack_bytes, spill_store_bytes, spill_load_bytes; /* a thread, in local memory */
-    int64_t shared_bytes;                         /* a block: static, and the GEMM's dynamic part */
+    int64_t shared_bytes;                                 /* a block: static, and the GEMM's dynamic part */
 } mp_compile_report;
 
 /* Compiles a kernel for sm_<architecture> and reads ptxas's report of its entry. */

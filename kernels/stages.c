@@ -33,8 +33,7 @@ mp_status mp_pipeline_plan(mp_cuda *cuda, const mp_case *c, const mp_config *con
     const int64_t capacity = p->plan.t[MP_SORTED_TOKEN_IDS].dim[1];
     if (capacity > INT32_MAX)
         return mp_fail(err, MP_EUNSUPPORTED, "sorted_token_ids needs %lld positions; num_tokens_post_padded is an int32", (long long)capacity);
-    for (int i = 0; i < MP_INPUT_COUNT; i++)
-        p->input[i] = (mp_device_buffer){.name = mp_input_name((mp_input)i), .bytes = mp_tensor_bytes(&inputs.t[i])};
+    for (int i = 0; i < MP_INPUT_COUNT; i++) p->input[i] = (mp_device_buffer){.name = mp_input_name((mp_input)i), .bytes = mp_tensor_bytes(&inputs.t[i])};
     for (int i = 0; i < MP_TRACE_COUNT; i++)
         p->trace[i] = (mp_device_buffer){.name = mp_trace_tensor_name((mp_trace_tensor)i), .bytes = mp_tensor_bytes(&p->plan.t[i])};
     if (c->mode == MP_INPLACE && p->input[MP_X].bytes) p->trace[MP_OUT].bytes = 0; /* x takes its place */
@@ -172,8 +171,7 @@ static mp_status run_gemm(mp_pipeline *p, const mp_kernel *kernel, const mp_tile
         return mp_fail(err, MP_EUNSUPPORTED, "tile %s needs %d accumulators a thread, which has 255 registers", text, mp_gemm_accumulators(tile));
     MP_DO(mp_cuda_function(p->cuda, kernel, &function, err));
     MP_CU(cuFuncGetAttribute(&most_threads, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function));
-    if (most_threads < threads)
-        return mp_fail(err, MP_EUNSUPPORTED, "tile %s has %d threads, its registers leave room for %d", text, threads, most_threads);
+    if (most_threads < threads) return mp_fail(err, MP_EUNSUPPORTED, "tile %s has %d threads, its registers leave room for %d", text, threads, most_threads);
     MP_CU(cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)shared_bytes));
     /* As many blocks as the padded length could need; those beyond the real one end at once. */
     const int64_t blocks = p->plan.t[MP_EXPERT_IDS].dim[1] * divide_up(params->n, tile->block_size_n);

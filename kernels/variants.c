@@ -27,9 +27,8 @@ mp_kernel mp_kernel_align(const char *entry) {
 
 mp_kernel mp_kernel_gemm(const mp_tile *tile, mp_dtype dtype, int64_t row_length, bool atomic) {
     return make_kernel("kernels/device/gemm.cu", "grouped_gemm",
-                       "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d -DALIGNED=%d -DATOMIC=%d",
-                       tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps, tile->num_stages, (int)dtype,
-                       mp_vector_length(dtype, row_length) > 1, atomic);
+                       "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d -DALIGNED=%d -DATOMIC=%d", tile->block_size_m,
+                       tile->block_size_n, tile->block_size_k, tile->num_warps, tile->num_stages, (int)dtype, mp_vector_length(dtype, row_length) > 1, atomic);
 }
 
 mp_kernel mp_kernel_gate_up(const mp_case *c, const mp_config *config) {
@@ -41,8 +40,8 @@ mp_kernel mp_kernel_down(const mp_case *c, const mp_config *config) {
 }
 
 mp_kernel mp_kernel_activation(const mp_case *c) {
-    return make_kernel("kernels/device/activation.cu", "activation", "-DACT=%d -DGATED=%d -DINTERLEAVED=%d -DDTYPE=%d -DVECTOR=%d",
-                       (int)c->act, c->gated, c->interleaved, (int)c->dtype, (int)mp_vector_length(c->dtype, c->N));
+    return make_kernel("kernels/device/activation.cu", "activation", "-DACT=%d -DGATED=%d -DINTERLEAVED=%d -DDTYPE=%d -DVECTOR=%d", (int)c->act, c->gated,
+                       c->interleaved, (int)c->dtype, (int)mp_vector_length(c->dtype, c->N));
 }
 
 mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length) {
@@ -55,8 +54,8 @@ mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype) {
 }
 
 mp_kernel mp_kernel_probe(const mp_mma_instruction *m, int steps) {
-    return make_kernel("kernels/device/probe.cu", "probe", "-DWGMMA=%d -DTYPE=%s -DDEPTH=%d -DRESULT=%s -DSTEPS=%d%s", m->wgmma, m->type, m->depth,
-                       m->result, steps, m->saturate ? " -DSATURATE" : "");
+    return make_kernel("kernels/device/probe.cu", "probe", "-DWGMMA=%d -DTYPE=%s -DDEPTH=%d -DRESULT=%s -DSTEPS=%d%s", m->wgmma, m->type, m->depth, m->result,
+                       steps, m->saturate ? " -DSATURATE" : "");
 }
 
 int64_t mp_gemm_shared_bytes(const mp_tile *tile, mp_dtype dtype) {

@@ -104,8 +104,8 @@ bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, dou
     return fabs(a) <= gate_bound(c, contract, gate, a);
 }
 
-void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots, mp_act_rounding rounding,
-                         const mp_tensor *cache1, const mp_tensor *cache2) {
+void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots, mp_act_rounding rounding, const mp_tensor *cache1,
+                         const mp_tensor *cache2) {
     const int64_t width = mp_tensor_row_length(cache1);
     const mp_dtype *gate_dtype = rounding == MP_ACT_GATE_ROUNDED ? &cache2->dtype : NULL;
 #pragma omp parallel for schedule(static)

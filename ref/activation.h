@@ -25,12 +25,16 @@ double mp_activation_bound(const mp_case *c, const mp_contract *contract, double
 bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate);
 
 /* Columns of cache1 that hold gate and up of element n. */
-static inline int64_t mp_gate_column(const mp_case *c, int64_t n) { return c->interleaved ? 2 * n : n; }
-static inline int64_t mp_up_column(const mp_case *c, int64_t n) { return c->interleaved ? 2 * n + 1 : c->N + n; }
+static inline int64_t mp_gate_column(const mp_case *c, int64_t n) {
+    return c->interleaved ? 2 * n : n;
+}
+static inline int64_t mp_up_column(const mp_case *c, int64_t n) {
+    return c->interleaved ? 2 * n + 1 : c->N + n;
+}
 
 /* The stage over the rows listed in `row` [slots] (-1 skips), for slots whose id is not -1: the rows of filtered slots keep their old contents.
  * Rounded once to cache2's dtype. */
-void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots, mp_act_rounding rounding,
-                         const mp_tensor *cache1, const mp_tensor *cache2);
+void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots, mp_act_rounding rounding, const mp_tensor *cache1,
+                         const mp_tensor *cache2);
 
 #endif

@@ -33,8 +33,7 @@
 
 #ifndef __CUDACC_RTC__
 _Static_assert(MP_ACT_SILU == MP_SILU && MP_ACT_GELU == MP_GELU && MP_ACT_GELU_TANH == MP_GELU_TANH && MP_ACT_RELU2 == MP_RELU2 &&
-                   MP_ACT_SWIGLU_OAI == MP_SWIGLU_OAI && MP_ACT_SILU_CLAMP == MP_SILU_CLAMP && MP_ACT_CLAMP_SILU == MP_CLAMP_SILU &&
-                   MP_ACTIVATION_COUNT == 7,
+                   MP_ACT_SWIGLU_OAI == MP_SWIGLU_OAI && MP_ACT_SILU_CLAMP == MP_SILU_CLAMP && MP_ACT_CLAMP_SILU == MP_CLAMP_SILU && MP_ACTIVATION_COUNT == 7,
                "device and host number the activations alike");
 #endif
 

@@ -12,8 +12,8 @@ void mp_group_by_expert(const int32_t *topk_ids, int64_t slots, int64_t E, int64
     offsets[0] = 0;
 }
 
-mp_status mp_align(const int32_t *topk_ids, int64_t slots, int64_t E, int block_size, int32_t *sorted_token_ids, int64_t capacity,
-                   int32_t *expert_ids, int64_t blocks, int32_t *num_tokens_post_padded, mp_error *err) {
+mp_status mp_align(const int32_t *topk_ids, int64_t slots, int64_t E, int block_size, int32_t *sorted_token_ids, int64_t capacity, int32_t *expert_ids,
+                   int64_t blocks, int32_t *num_tokens_post_padded, mp_error *err) {
     mp_status status = MP_EMEMORY;
     int64_t *offsets = malloc((size_t)(E + 2) * sizeof *offsets);
     int64_t *order = malloc((size_t)(slots > 0 ? slots : 1) * sizeof *order);

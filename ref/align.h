@@ -14,7 +14,7 @@ void mp_group_by_expert(const int32_t *topk_ids, int64_t slots, int64_t E, int64
 /* sorted_token_ids [capacity]: per expert ascending (filtered first), its slots ascending, padded with `slots` to a multiple of
  * block_size; the rest of the array is `slots` too. expert_ids [blocks]: expert of each block (-1: filtered), -1 behind the end.
  * *num_tokens_post_padded: length in use. The arrays have the sizes of mp_trace_plan. MP_EMEMORY only. */
-mp_status mp_align(const int32_t *topk_ids, int64_t slots, int64_t E, int block_size, int32_t *sorted_token_ids, int64_t capacity,
-                   int32_t *expert_ids, int64_t blocks, int32_t *num_tokens_post_padded, mp_error *err);
+mp_status mp_align(const int32_t *topk_ids, int64_t slots, int64_t E, int block_size, int32_t *sorted_token_ids, int64_t capacity, int32_t *expert_ids,
+                   int64_t blocks, int32_t *num_tokens_post_padded, mp_error *err);
 
 #endif

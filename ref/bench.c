@@ -1,5 +1,6 @@
 #include "ref/bench.h"
 
+#include "base/clock.h"
 #include "ref/blas.h"
 #include "ref/host.h"
 #include "ref/pipeline.h"
@@ -8,15 +9,8 @@
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { PEAK_SIZE = 1536, PEAK_ROUNDS = 3, REFERENCE_ROUNDS = 5 };
-
-static double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Best of three rounds, every thread on matrices of its own. */
 static mp_status dgemm_peak(double *gflops, mp_error *err) {
@@ -35,11 +29,11 @@ static mp_status dgemm_peak(double *gflops, mp_error *err) {
             for (size_t i = 0; m && i < 3 * elements; i++) m[i] = (double)(i % 17) - 8; /* the result's pages too */
 #pragma omp barrier
 #pragma omp master
-            start = seconds_now();
+            start = mp_seconds_now();
             if (m) mp_blas_dgemm_nt(PEAK_SIZE, PEAK_SIZE, PEAK_SIZE, m, m + elements, m + 2 * elements);
 #pragma omp barrier
 #pragma omp master
-            end = seconds_now();
+            end = mp_seconds_now();
             free(m);
         }
         const double rate = 2.0 * (double)elements * PEAK_SIZE * omp_get_max_threads() / (end - start) * 1e-9;
@@ -57,18 +51,17 @@ static void consume(void *ctx, const mp_gemm_tile *tile) {
 }
 
 /* Both GEMMs of the case. */
-static mp_status time_gemms(const mp_case *c, const mp_inputs *in, const mp_trace *trace, mp_engine engine, bool with_mass, double *seconds,
-                            mp_error *err) {
+static mp_status time_gemms(const mp_case *c, const mp_inputs *in, const mp_trace *trace, mp_engine engine, bool with_mass, double *seconds, mp_error *err) {
     mp_slot_map map;
     double sum = 0;
     mp_status status = mp_slot_map_create(c, NULL, &map, err);
     if (status != MP_OK) return status;
     const mp_gemm_problem gate_up = mp_gate_up_problem(in, map.x_row, mp_case_slots(c));
     const mp_gemm_problem down = mp_down_problem(in, &trace->t[MP_CACHE2], map.cache_row, mp_case_slots(c));
-    const double start = seconds_now();
+    const double start = mp_seconds_now();
     status = mp_gemm_float64(engine, &gate_up, with_mass, consume, &sum, err);
     if (status == MP_OK) status = mp_gemm_float64(engine, &down, with_mass, consume, &sum, err);
-    *seconds = seconds_now() - start;
+    *seconds = mp_seconds_now() - start;
     free(map.memory);
     return status;
 }
@@ -114,13 +107,13 @@ static mp_status time_prediction(const mp_tc_kernel *kernel, const mp_tc_model *
     int64_t slots = 0;
     for (int64_t t = 0; t < p->slots; t++) slots += p->topk_ids[t] >= 0;
     const double operations = (double)slots * (double)p->w->dim[1] * (double)p->w->dim[2];
-    const double first = seconds_now();
+    const double first = mp_seconds_now();
     *rate = 0;
-    for (int round = 0; round == 0 || (round < PEAK_ROUNDS && seconds_now() - first < 2); round++) {
-        const double start = seconds_now();
+    for (int round = 0; round == 0 || (round < PEAK_ROUNDS && mp_seconds_now() - first < 2); round++) {
+        const double start = mp_seconds_now();
         const mp_status status = mp_tc_gemm_with(kernel, model, p, &(mp_epilogue){0}, NULL, out, NULL, err);
         if (status != MP_OK) return status;
-        const double r = operations / (seconds_now() - start);
+        const double r = operations / (mp_seconds_now() - start);
         if (r > *rate) *rate = r;
     }
     return MP_OK;

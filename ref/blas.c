@@ -8,8 +8,8 @@
 
 /* The CBLAS interface: enum values of the reference CBLAS standard (BLAST Forum, 2001). */
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
-typedef void (*dgemm_function)(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda, const double *b,
-                               int ldb, double beta, double *c, int ldc);
+typedef void (*dgemm_function)(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb,
+                               double beta, double *c, int ldc);
 
 static struct {
     pthread_once_t once;
@@ -43,8 +43,8 @@ static void load(void) {
         dgemm_function dgemm;
         void (*set_num_threads)(int);
         char *(*text)(void);
-    } dgemm = {dlsym(library, "cblas_dgemm")}, threads = {dlsym(library, "openblas_set_num_threads")},
-      core = {dlsym(library, "openblas_get_corename")}, config = {dlsym(library, "openblas_get_config")};
+    } dgemm = {dlsym(library, "cblas_dgemm")}, threads = {dlsym(library, "openblas_set_num_threads")}, core = {dlsym(library, "openblas_get_corename")},
+      config = {dlsym(library, "openblas_get_config")};
     if (!dgemm.object || !threads.object || !core.object || !config.object) {
         snprintf(blas.reason, sizeof blas.reason, "libopenblas lacks cblas_dgemm or openblas_set_num_threads");
         return;

@@ -11,9 +11,7 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     char accumulator[64] = "";
     switch (contract->accumulator) {
     case MP_ACC_IEEE_ANY_ORDER: snprintf(accumulator, sizeof accumulator, "IEEE fp32 any order"); break;
-    case MP_ACC_TENSOR_CORE:
-        snprintf(accumulator, sizeof accumulator, "tensor core L=%d F=%d", contract->group, contract->fraction_bits);
-        break;
+    case MP_ACC_TENSOR_CORE: snprintf(accumulator, sizeof accumulator, "tensor core L=%d F=%d", contract->group, contract->fraction_bits); break;
     case MP_ACC_FLOAT64: snprintf(accumulator, sizeof accumulator, "float64"); break;
     }
     snprintf(text, size, "accumulator: %s; activation: %g ulp, %s; combine: %s; align: %s; %s; %s", accumulator, contract->act_ulps,

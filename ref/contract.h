@@ -26,10 +26,10 @@ typedef struct mp_contract {
     double act_ulps;          /* error of the float32 exp/tanh/erf used, in float32 ulps of the function's result */
     mp_act_rounding act_rounding;
     mp_combine_variant combine;
-    bool float64_steps;     /* intermediate steps (activation, epilogue, sum) in float64 instead of float32: the reference */
-    bool stable_align;      /* slots of an expert in ascending order; otherwise align is judged as multisets */
-    bool deterministic;     /* the same input gives the same bits every time */
-    bool batch_invariant;   /* a token's bits do not depend on the other tokens in the batch */
+    bool float64_steps;   /* intermediate steps (activation, epilogue, sum) in float64 instead of float32: the reference */
+    bool stable_align;    /* slots of an expert in ascending order; otherwise align is judged as multisets */
+    bool deterministic;   /* the same input gives the same bits every time */
+    bool batch_invariant; /* a token's bits do not depend on the other tokens in the batch */
     mp_bits_promise bits;
 } mp_contract;
 
@@ -48,8 +48,8 @@ double mp_contract_step_roundoff(const mp_contract *contract);
 double mp_gamma(double n, double u); /* n*u/(1-n*u), or Inf when n*u >= 1 */
 
 /* Sets the accumulator for operands of `dtype` on architecture sm (90, ...), and what can be promised of its bits: those of ref/tensorcore.h's table where the
- * architecture was measured (REQUIRED) or is known from the literature (REPORTED). An architecture that the table does not know gets the coarsest parameters in it,
- * a bound for every known tensor core, and NONE. fp32 and fp64 are IEEE everywhere. */
+ * architecture was measured (REQUIRED) or is known from the literature (REPORTED). An architecture that the table does not know gets the coarsest parameters
+ * in it, a bound for every known tensor core, and NONE. fp32 and fp64 are IEEE everywhere. */
 void mp_contract_set_accumulator(mp_contract *contract, int sm, mp_dtype dtype);
 
 #endif

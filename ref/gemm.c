@@ -5,8 +5,7 @@
 #include <string.h>
 
 /* One slot: every column by a loop over k. Buffers hold a decoded row of a, a decoded row of w, and the results. */
-static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, double *a, double *w, double *value, double *mass,
-                       mp_gemm_visit visit, void *ctx) {
+static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, double *a, double *w, double *value, double *mass, mp_gemm_visit visit, void *ctx) {
     const int64_t N = p->w->dim[1], K = p->w->dim[2], expert = p->topk_ids[t];
     mp_decode_row(p->a->dtype, p->a->data, p->a_row[t] * K, K, a);
     for (int64_t n = 0; n < N; n++) {
@@ -70,8 +69,7 @@ static void store_tile(void *ctx, const mp_gemm_tile *tile) {
             continue;
         }
         for (int64_t j = 0; j < tile->n; j++)
-            mp_encode(s->out->dtype, s->out->data, at + j,
-                      mp_epilogue_apply(s->epilogue, tile->value[i * tile->n + j], tile->expert, tile->n0 + j, slot));
+            mp_encode(s->out->dtype, s->out->data, at + j, mp_epilogue_apply(s->epilogue, tile->value[i * tile->n + j], tile->expert, tile->n0 + j, slot));
     }
 }
 
@@ -83,8 +81,8 @@ void mp_gemm_zero_filtered(const mp_gemm_problem *problem, const int64_t *out_ro
     }
 }
 
-mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
-                        const mp_tensor *out, mp_error *err) {
+mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                        mp_error *err) {
     mp_gemm_zero_filtered(problem, out_row, out);
     struct store s = {epilogue, out_row, out};
     return mp_gemm_float64(engine, problem, false, store_tile, &s, err);

@@ -45,8 +45,8 @@ double mp_epilogue_apply(const mp_epilogue *epilogue, double acc, int64_t expert
 
 /* GEMM, epilogue, one rounding to out's dtype; out_row [slots] gives the row of out (NULL: the slot itself), -1 skips. Slots whose id is -1
  * get zeros. Other rows of out are not touched. */
-mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
-                        const mp_tensor *out, mp_error *err);
+mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                        mp_error *err);
 
 /* Zeroes the rows of out that belong to slots whose id is -1, as the kernels do for blocks of filtered slots. */
 void mp_gemm_zero_filtered(const mp_gemm_problem *problem, const int64_t *out_row, const mp_tensor *out);

@@ -33,8 +33,8 @@ static bool workspace_create(workspace *s, int64_t block, int64_t columns, int64
     return true;
 }
 
-static void run_task(const mp_gemm_problem *p, const mp_gemm_task *job, const int64_t *order, int64_t block, bool with_mass, workspace *s,
-                     mp_gemm_visit visit, void *ctx) {
+static void run_task(const mp_gemm_problem *p, const mp_gemm_task *job, const int64_t *order, int64_t block, bool with_mass, workspace *s, mp_gemm_visit visit,
+                     void *ctx) {
     const int64_t N = p->w->dim[1], K = p->w->dim[2];
     mp_decode_row(p->w->dtype, p->w->data, (job->expert * N + job->n0) * K, job->n * K, s->w);
     if (with_mass) absolute(s->w_abs, s->w, job->n * K);
@@ -47,8 +47,8 @@ static void run_task(const mp_gemm_problem *p, const mp_gemm_task *job, const in
             absolute(s->a, s->a, rows * K);
             mp_blas_dgemm_nt(rows, job->n, K, s->a, s->w_abs, s->mass);
         }
-        visit(ctx, &(mp_gemm_tile){.expert = job->expert, .count = rows, .n0 = job->n0, .n = job->n, .slot = slot, .value = s->value,
-                                   .mass = with_mass ? s->mass : NULL});
+        visit(ctx, &(mp_gemm_tile){
+                       .expert = job->expert, .count = rows, .n0 = job->n0, .n = job->n, .slot = slot, .value = s->value, .mass = with_mass ? s->mass : NULL});
     }
 }
 

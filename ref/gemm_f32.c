@@ -54,8 +54,7 @@ static void run_task(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, cons
         for (int64_t n = 0; n < job->n; n += columns) {
             e->run(e, count, s->rows, s->panels + (size_t)(n / columns) * e->panel_bytes, s->block);
             const int64_t width = job->n - n < columns ? job->n - n : columns;
-            for (int64_t r = 0; r < count; r++)
-                memcpy(s->results + r * MP_SLAB_COLUMNS + n, s->block + r * columns, (size_t)width * sizeof(float));
+            for (int64_t r = 0; r < count; r++) memcpy(s->results + r * MP_SLAB_COLUMNS + n, s->block + r * columns, (size_t)width * sizeof(float));
         }
         for (int64_t r = 0; r < count; r++) {
             const int64_t row = out_row ? out_row[slot[r]] : slot[r];
@@ -64,8 +63,8 @@ static void run_task(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, cons
     }
 }
 
-mp_status mp_gemm_f32(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, const mp_epilogue *epilogue, const int64_t *out_row,
-                      const mp_tensor *out, mp_error *err) {
+mp_status mp_gemm_f32(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                      mp_error *err) {
     mp_gemm_tasks tasks;
     const mp_status status = mp_gemm_tasks_create(p, &tasks, err);
     if (status != MP_OK) return status;

@@ -1,12 +1,12 @@
 #include "ref/host.h"
 
+#include "base/clock.h"
 #include "ref/float32_math.h"
 #include "ref/host_stages.h"
 #include "ref/pipeline.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 mp_contract mp_host_contract(const mp_case *c) {
     mp_contract contract = {.act_ulps = MP_FLOAT32_MATH_ULPS,
@@ -21,12 +21,11 @@ mp_contract mp_host_contract(const mp_case *c) {
 }
 
 static double now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
+    return 1e9 * mp_seconds_now();
 }
 
-static mp_status run_chunk(const mp_contract *contract, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, double *stage_ns, mp_error *err) {
+static mp_status run_chunk(const mp_contract *contract, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, double *stage_ns,
+                           mp_error *err) {
     mp_tensor scratch = mp_tensor_shape(c->dtype, 3, c->M, c->topk, c->K);
     mp_slot_map map = {0};
     mp_status status = MP_OK;

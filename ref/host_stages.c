@@ -17,8 +17,7 @@ MP_CLONES_FMA static void activate_row(const mp_case *c, const float *in, float 
         result[n] = mp_activate_f32((int)c->act, c->gated, in[mp_gate_column(c, n)], c->gated ? in[mp_up_column(c, n)] : 1.0f, alpha, limit);
 }
 
-mp_status mp_host_activation(const mp_case *c, const int32_t *topk_ids, const int64_t *row, const mp_tensor *cache1, const mp_tensor *cache2,
-                             mp_error *err) {
+mp_status mp_host_activation(const mp_case *c, const int32_t *topk_ids, const int64_t *row, const mp_tensor *cache1, const mp_tensor *cache2, mp_error *err) {
     const int64_t slots = mp_case_slots(c), width = mp_tensor_row_length(cache1);
     bool failed = false;
 #pragma omp parallel
@@ -93,7 +92,12 @@ mp_status mp_host_gemm_stage(const mp_contract *contract, const mp_gemm_problem 
                              const mp_tensor *out, mp_error *err) {
     if (contract->accumulator != MP_ACC_TENSOR_CORE) return mp_host_gemm(problem, epilogue, out_row, out, err);
     const mp_tc_input operands = problem->w->dtype == MP_FP16 ? MP_TC_FP16 : MP_TC_BF16;
-    const mp_tc_model model = {.a = operands, .b = operands, .group = contract->group, .fraction_bits = contract->fraction_bits,
-                               .result_fraction_bits = 23, .zero_exponent = MP_TC_ZERO_EXPONENT, .method = MP_TC_DIRECT};
+    const mp_tc_model model = {.a = operands,
+                               .b = operands,
+                               .group = contract->group,
+                               .fraction_bits = contract->fraction_bits,
+                               .result_fraction_bits = 23,
+                               .zero_exponent = MP_TC_ZERO_EXPONENT,
+                               .method = MP_TC_DIRECT};
     return mp_tc_gemm(&model, problem, epilogue, out_row, out, err);
 }

@@ -64,13 +64,13 @@ mp_inputs mp_inputs_range(const mp_inputs *in, int64_t first, int64_t count) {
 
 mp_status mp_ref_align(const mp_case *c, const mp_inputs *in, mp_trace *trace, mp_error *err) {
     const mp_tensor *sorted = &trace->t[MP_SORTED_TOKEN_IDS], *experts = &trace->t[MP_EXPERT_IDS];
-    return mp_align(in->t[MP_TOPK_IDS].data, mp_case_slots(c), c->E, trace->block_size_m, sorted->data, sorted->dim[1], experts->data,
-                    experts->dim[1], trace->t[MP_NUM_TOKENS_POST_PADDED].data, err);
+    return mp_align(in->t[MP_TOPK_IDS].data, mp_case_slots(c), c->E, trace->block_size_m, sorted->data, sorted->dim[1], experts->data, experts->dim[1],
+                    trace->t[MP_NUM_TOKENS_POST_PADDED].data, err);
 }
 
 /* gate_up, act, down: x -> cache1 -> cache2 -> cache3, each rounded to its tensor's dtype. */
-static mp_status run_stages(const mp_case *c, const mp_inputs *in, mp_engine engine, const mp_slot_map *map, const mp_tensor *cache1,
-                            const mp_tensor *cache2, const mp_tensor *cache3, mp_error *err) {
+static mp_status run_stages(const mp_case *c, const mp_inputs *in, mp_engine engine, const mp_slot_map *map, const mp_tensor *cache1, const mp_tensor *cache2,
+                            const mp_tensor *cache3, mp_error *err) {
     const int64_t slots = mp_case_slots(c);
     const mp_epilogue up = mp_gate_up_epilogue(c, in), down = mp_down_epilogue(c, in);
     const mp_gemm_problem gate_up = mp_gate_up_problem(in, map->x_row, slots);
@@ -113,8 +113,7 @@ out:
     return status;
 }
 
-mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp_engine engine, uint32_t poison, mp_trace *trace,
-                     mp_error *err) {
+mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp_engine engine, uint32_t poison, mp_trace *trace, mp_error *err) {
     mp_status status = mp_trace_create(c, block_size_m, poison, trace, err);
     for (int64_t i = 0; status == MP_OK && i < mp_case_chunks(c); i++) {
         const mp_case part = mp_case_chunk(c, i);
@@ -125,8 +124,7 @@ mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp
     return status;
 }
 
-mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, int64_t first, int64_t count, const mp_tensor *out,
-                       mp_error *err) {
+mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, int64_t first, int64_t count, const mp_tensor *out, mp_error *err) {
     mp_case part = *c;
     part.M = count;
     const mp_inputs view = mp_inputs_range(in, first, count);

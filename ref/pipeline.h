@@ -10,12 +10,10 @@
 #include "ref/trace.h"
 
 /* Contract mode. The trace is created here (the caller destroys it, after an error too). */
-mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp_engine engine, uint32_t poison, mp_trace *trace,
-                     mp_error *err);
+mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp_engine engine, uint32_t poison, mp_trace *trace, mp_error *err);
 
 /* Exact mode for tokens first .. first+count: out is fp64, [count,K], or [count,topk,K] with no_combine, allocated by the caller. scope=all or combine. */
-mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, int64_t first, int64_t count, const mp_tensor *out,
-                       mp_error *err);
+mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, int64_t first, int64_t count, const mp_tensor *out, mp_error *err);
 
 /* Align into the three align tensors of a trace of one chunk. */
 mp_status mp_ref_align(const mp_case *c, const mp_inputs *in, mp_trace *trace, mp_error *err);

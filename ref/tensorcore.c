@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-
 typedef struct format {
     int exponent_bits, fraction_bits;
     bool has_inf;
@@ -89,8 +88,7 @@ static uint32_t encode(const format *f, int64_t sum, int unit, bool to_nearest, 
     int exponent = unit + 63 - __builtin_clzll(magnitude);
     if (exponent < 1 - bias) exponent = 1 - bias; /* subnormal: the hidden bit below is 0 */
     const int shift = unit - (exponent - f->fraction_bits);
-    const uint64_t significand =
-        to_nearest ? rounded(magnitude, shift) : shifted(magnitude, shift) & ~((UINT64_C(1) << (f->fraction_bits - kept)) - 1);
+    const uint64_t significand = to_nearest ? rounded(magnitude, shift) : shifted(magnitude, shift) & ~((UINT64_C(1) << (f->fraction_bits - kept)) - 1);
     if (significand == 0) return 0;
     if (exponent > bias) return sign_of(f, sum < 0) | infinity(f);
     /* The hidden bit adds one to the exponent field; so does a carry of the rounding, up to Inf. */
@@ -111,9 +109,12 @@ static uint32_t dot_add(const mp_tc_model *m, const uint32_t *a, const uint32_t 
     int e_max = m->zero_exponent; /* never less: a zero c has this exponent */
     for (int i = 0; i < count; i++) {
         const term *t = &terms[i];
-        if (t->kind == NOT_A_NUMBER) nan = true;
-        else if (t->kind == INFINITE) *(t->negative ? &minus_inf : &plus_inf) = true;
-        else if (t->significand != 0 && t->exponent > e_max) e_max = t->exponent;
+        if (t->kind == NOT_A_NUMBER)
+            nan = true;
+        else if (t->kind == INFINITE)
+            *(t->negative ? &minus_inf : &plus_inf) = true;
+        else if (t->significand != 0 && t->exponent > e_max)
+            e_max = t->exponent;
     }
     if (nan || (plus_inf && minus_inf)) return nan_of(result);
     if (plus_inf || minus_inf) return sign_of(result, minus_inf) | infinity(result);

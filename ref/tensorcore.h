@@ -39,7 +39,7 @@ typedef struct mp_tc_model {
     int zero_exponent;        /* e_max of zeros */
     mp_tc_method method;
     mp_tc_result result;
-    bool measured;            /* confirmed on hardware by this project; otherwise from the literature */
+    bool measured; /* confirmed on hardware by this project; otherwise from the literature */
 } mp_tc_model;
 
 /* The model of architecture sm (70, 75, 80, 86, 89, 90, 100), accumulating in FLOAT32, s8 in INT32. The caller may set `result` to the other accumulator

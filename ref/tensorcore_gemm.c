@@ -8,8 +8,8 @@
 
 enum { VALUES_AT = 64, PACK_K = 64 };
 
-/* An operand's format. Its outline is what decides about scales and signs, in 16 bits for all formats: sign, exponent field from `shift` on, and a fraction that is
- * not zero when the number's is not. */
+/* An operand's format. Its outline is what decides about scales and signs, in 16 bits for all formats: sign, exponent field from `shift` on, and a fraction
+ * that is not zero when the number's is not. */
 typedef struct operand {
     mp_dtype dtype;
     uint32_t kept;          /* bits of a code that count: tf32 drops 13 of fp32's */
@@ -49,8 +49,8 @@ typedef struct tc_engine {
     const mp_tc_kernel *kernel; /* NULL: the definition computes everything */
     const mp_tc_model *model;
     const operand *a, *w;
-    int64_t K, padded_k; /* padded_k: a multiple of the group */
-    int64_t masks;       /* of a row */
+    int64_t K, padded_k;         /* padded_k: a multiple of the group */
+    int64_t masks;               /* of a row */
     int lowest_sum, highest_sum; /* of the exponents taken out of a row and a column: see mp_tc_gemm_with */
     int64_t *redone;
 } tc_engine;
@@ -256,19 +256,19 @@ static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *row
     int64_t redone = 0;
     if (e->kernel)
         e->kernel->run(&(mp_tc_block){.group = e->model->group,
-                                  .fraction_bits = e->model->fraction_bits,
-                                  .result_bits = e->model->result_fraction_bits,
-                                  .groups = e->padded_k / e->model->group,
-                                  .rows = count,
-                                  .row_bytes = e->base.row_bytes,
-                                  .a = a,
-                                  .a_exponent = a_exponent,
-                                  .a_sign = (const uint16_t *)(a_exponent + e->padded_k),
-                                  .w = w,
-                                  .w_exponent = w_exponent,
-                                  .w_sign = (const uint16_t *)(w_exponent + e->padded_k * columns),
-                                  .acc = acc,
-                                  .at_floor = at_floor});
+                                      .fraction_bits = e->model->fraction_bits,
+                                      .result_bits = e->model->result_fraction_bits,
+                                      .groups = e->padded_k / e->model->group,
+                                      .rows = count,
+                                      .row_bytes = e->base.row_bytes,
+                                      .a = a,
+                                      .a_exponent = a_exponent,
+                                      .a_sign = (const uint16_t *)(a_exponent + e->padded_k),
+                                      .w = w,
+                                      .w_exponent = w_exponent,
+                                      .w_sign = (const uint16_t *)(w_exponent + e->padded_k * columns),
+                                      .acc = acc,
+                                      .at_floor = at_floor});
     for (int64_t r = 0; r < count; r++) {
         const packed_row *row = (const packed_row *)((const char *)rows + (size_t)r * e->base.row_bytes);
         for (int64_t n = 0; n < panel->count; n++) {
@@ -290,7 +290,8 @@ static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *row
     }
 }
 
-/* Why scaled results are right. Let s be the sum of the exponents taken out of a row and a column, and F at least 23, but for 8-bit floats, whose s is -28 or more.
+/* Why scaled results are right. Let s be the sum of the exponents taken out of a row and a column, and F at least 23, but for 8-bit floats, whose s is -28 or
+ * more.
  *   Floor: where no operand lies below 2^-31, a nonzero product is at least 2^-62, above the floor of 2^-63. A step at the floor then has zero products
  *     only, and acc, a multiple of 2^(-62-F) of no more than F+1 bits, passes it unchanged, as it does in the model.
  *   From below: terms are multiples of 2^(-63-F+s). For s >= F - 86 that is at least 2^-149: no result loses bits by being subnormal, and no term is as small
@@ -301,8 +302,8 @@ static bool kernels_cover(const mp_tc_model *m) {
            m->result_fraction_bits <= m->fraction_bits && m->group >= 4 && 32 % m->group == 0 && m->zero_exponent == MP_TC_ZERO_EXPONENT;
 }
 
-mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_gemm_problem *p, const mp_epilogue *epilogue,
-                          const int64_t *out_row, const mp_tensor *out, int64_t *redone, mp_error *err) {
+mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_gemm_problem *p, const mp_epilogue *epilogue, const int64_t *out_row,
+                          const mp_tensor *out, int64_t *redone, mp_error *err) {
     const int64_t K = p->w->dim[2];
     if (model->a == MP_TC_S8 || model->b == MP_TC_S8)
         return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: s8 sums are plain integer sums, they are not computed here");
@@ -311,21 +312,17 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
         return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: operands %s and %s, the model's are %s and %s", mp_dtype_name(p->a->dtype),
                        mp_dtype_name(p->w->dtype), mp_dtype_name(a->dtype), mp_dtype_name(w->dtype));
     const int lowest_fraction_bits = model->fraction_bits < 23 ? 23 : model->fraction_bits;
-    tc_engine engine = {.base = {.name = "tensor-core gemm",
-                                 .rows = MP_TC_MAX_ROWS,
-                                 .columns = kernel->columns,
-                                 .pack_row = pack_row,
-                                 .pack_panel = pack_panel,
-                                 .run = run},
-                        .kernel = kernels_cover(model) ? kernel : NULL,
-                        .model = model,
-                        .a = a,
-                        .w = w,
-                        .K = K,
-                        .padded_k = (K + model->group - 1) / model->group * model->group,
-                        .lowest_sum = lowest_fraction_bits - 86,
-                        .highest_sum = 126 - (64 - __builtin_clzll((uint64_t)K | 1)),
-                        .redone = redone};
+    tc_engine engine = {
+        .base = {.name = "tensor-core gemm", .rows = MP_TC_MAX_ROWS, .columns = kernel->columns, .pack_row = pack_row, .pack_panel = pack_panel, .run = run},
+        .kernel = kernels_cover(model) ? kernel : NULL,
+        .model = model,
+        .a = a,
+        .w = w,
+        .K = K,
+        .padded_k = (K + model->group - 1) / model->group * model->group,
+        .lowest_sum = lowest_fraction_bits - 86,
+        .highest_sum = 126 - (64 - __builtin_clzll((uint64_t)K | 1)),
+        .redone = redone};
     engine.masks = engine.padded_k / mp_tc_mask_terms(model->group);
     const size_t k = (size_t)engine.padded_k;
     engine.base.row_bytes = (VALUES_AT + k * (sizeof(double) + sizeof(int32_t)) + (size_t)engine.masks * sizeof(uint16_t) + 63) / 64 * 64;
@@ -334,8 +331,8 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
     return mp_gemm_f32(&engine.base, p, epilogue, out_row, out, err);
 }
 
-mp_status mp_tc_gemm(const mp_tc_model *model, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
-                     const mp_tensor *out, mp_error *err) {
+mp_status mp_tc_gemm(const mp_tc_model *model, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                     mp_error *err) {
     const mp_tc_kernel *kernel;
     mp_tc_kernels(&kernel);
     return mp_tc_gemm_with(kernel, model, problem, epilogue, out_row, out, NULL, err);

@@ -12,8 +12,8 @@
 /* Arguments as mp_gemm_stage; a and w have the formats of the model's operands, tf32 being fp32; bias and out are bf16, fp16 or fp32. Epilogue in float32:
  * + bias, * router weight; then one RNE to out's dtype. Slots whose id is -1 get zeros; other rows of out are not touched.
  * MP_EUNSUPPORTED when the tensors have other formats, and for s8. */
-mp_status mp_tc_gemm(const mp_tc_model *model, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
-                     const mp_tensor *out, mp_error *err);
+mp_status mp_tc_gemm(const mp_tc_model *model, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                     mp_error *err);
 
 /* The same with a given micro-kernel, for tests and measurements. *redone (may be NULL) counts the outputs that mp_tc_dot had to compute. */
 mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_gemm_problem *problem, const mp_epilogue *epilogue,

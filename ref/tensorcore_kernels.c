@@ -79,8 +79,7 @@ static void step_portable(const mp_tc_block *b, int64_t r, int64_t k0) {
     }
     for (int k = 0; k < b->group; k++)
         for (int j = 0; j < PORTABLE_COLUMNS; j++) sum[j] += (int32_t)(a[k] * w[k * PORTABLE_COLUMNS + j] * scale[j]);
-    for (int j = 0; j < PORTABLE_COLUMNS; j++)
-        acc[j] = cut((double)(sum[j] + (int32_t)(acc[j] * scale[j])), kept) * power_of_two(e[j] - b->fraction_bits);
+    for (int j = 0; j < PORTABLE_COLUMNS; j++) acc[j] = cut((double)(sum[j] + (int32_t)(acc[j] * scale[j])), kept) * power_of_two(e[j] - b->fraction_bits);
 }
 
 static void kernel_portable(const mp_tc_block *b) {
@@ -124,7 +123,8 @@ AVX512 INLINE void prepare_avx512(const mp_tc_block *b, int group, int64_t g, ui
 }
 
 AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int64_t g, const uint16_t *field, const uint16_t *negative) {
-    const __m512i to_anchor = _mm512_set1_epi64(ANCHOR(b->fraction_bits)), field_mask = _mm512_set1_epi64(FIELD_MASK), kept = _mm512_set1_epi64(KEPT_MASK(b->result_bits));
+    const __m512i to_anchor = _mm512_set1_epi64(ANCHOR(b->fraction_bits)), field_mask = _mm512_set1_epi64(FIELD_MASK),
+                  kept = _mm512_set1_epi64(KEPT_MASK(b->result_bits));
     const double *w = b->w + g * group * AVX512_COLUMNS, *a[AVX512_ROWS];
     __m512d anchor[AVX512_ROWS][AVX512_VECTORS], sum[AVX512_ROWS][AVX512_VECTORS];
 #pragma GCC unroll 2
@@ -174,8 +174,10 @@ AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
 }
 
 AVX512 static void kernel_avx512(const mp_tc_block *b) {
-    if (b->group == 16) block_avx512(b, 16); /* the loops over k unrolled */
-    else block_avx512(b, b->group);
+    if (b->group == 16)
+        block_avx512(b, 16); /* the loops over k unrolled */
+    else
+        block_avx512(b, b->group);
 }
 
 /* --- AVX2: panels of 32 columns, 16 at a time. The rounding mode is a state here: downwards in the whole kernel, where nothing else is inexact. A zero
@@ -267,8 +269,10 @@ AVX2 INLINE void block_avx2(const mp_tc_block *b, int group) {
 
 /* Not inlined: no arithmetic moves across the calls that set the mode. */
 AVX2 static __attribute__((noinline)) void blocks_avx2(const mp_tc_block *b) {
-    if (b->group == 16) block_avx2(b, 16);
-    else block_avx2(b, b->group);
+    if (b->group == 16)
+        block_avx2(b, 16);
+    else
+        block_avx2(b, b->group);
 }
 
 static void kernel_avx2(const mp_tc_block *b) {

@@ -9,8 +9,8 @@
  *   fma(a, w, S) = S + floor(a*w/u)*u,
  * and trunc(x) = floor(x') + [x < 0] where x' = x*(1+d) lies a little further from zero than x: no other integer is reached if d is small, and a negative
  * integer x becomes the next one below. w is packed times 1+d, d = 2^-30: products have 22 bits and are below 2^27*u. acc has at most 24 bits and is
- * below 2^26*u: d = 2^-27. The number of negative products of a step is the population count of sign masks; a zero is packed as +-2^-500, so that its sign counts
- * and its floor is -1 or 0. */
+ * below 2^26*u: d = 2^-27. The number of negative products of a step is the population count of sign masks; a zero is packed as +-2^-500, so that its sign
+ * counts and its floor is -1 or 0. */
 #ifndef MP_REF_TENSORCORE_KERNELS_H
 #define MP_REF_TENSORCORE_KERNELS_H
 
@@ -27,16 +27,16 @@ enum { MP_TC_MAX_ROWS = 16, MP_TC_MAX_COLUMNS = 64 };
 
 typedef struct mp_tc_block {
     int group, fraction_bits, result_bits; /* the model's: 4, 8, 16 or 32; 13 to 25; at most 23 and fraction_bits */
-    int64_t groups, rows;     /* k = groups * group; memory for MP_TC_MAX_ROWS rows is there, whatever `rows` says */
-    size_t row_bytes;         /* from a row of a to the next; a multiple of 8 */
-    const double *a;          /* [rows, k] */
-    const int32_t *a_exponent; /* [rows, k]: four equal bytes each */
-    const uint16_t *a_sign;   /* [rows, masks]: a mask for every step, or 16 terms of it; bit i is set when term i is negative */
-    const double *w;          /* [k, columns] */
-    const int8_t *w_exponent; /* [k, columns] */
-    const uint16_t *w_sign;   /* [masks, columns] */
-    double *acc;              /* [rows, columns], zero at first */
-    uint8_t *at_floor;        /* [rows, columns], zero at first: set when some step had no product above the floor */
+    int64_t groups, rows;                  /* k = groups * group; memory for MP_TC_MAX_ROWS rows is there, whatever `rows` says */
+    size_t row_bytes;                      /* from a row of a to the next; a multiple of 8 */
+    const double *a;                       /* [rows, k] */
+    const int32_t *a_exponent;             /* [rows, k]: four equal bytes each */
+    const uint16_t *a_sign;                /* [rows, masks]: a mask for every step, or 16 terms of it; bit i is set when term i is negative */
+    const double *w;                       /* [k, columns] */
+    const int8_t *w_exponent;              /* [k, columns] */
+    const uint16_t *w_sign;                /* [masks, columns] */
+    double *acc;                           /* [rows, columns], zero at first */
+    uint8_t *at_floor;                     /* [rows, columns], zero at first: set when some step had no product above the floor */
 } mp_tc_block;
 
 /* Terms that share a mask, and masks of a step. */

@@ -6,8 +6,7 @@ const char *mp_stage_name(mp_stage stage) {
 }
 
 const char *mp_trace_tensor_name(mp_trace_tensor which) {
-    static const char *const names[MP_TRACE_COUNT] = {"sorted_token_ids", "expert_ids", "num_tokens_post_padded", "cache1",
-                                                      "cache2",           "cache3",     "out"};
+    static const char *const names[MP_TRACE_COUNT] = {"sorted_token_ids", "expert_ids", "num_tokens_post_padded", "cache1", "cache2", "cache3", "out"};
     return names[which];
 }
 

@@ -19,7 +19,14 @@ const char *mp_stage_name(mp_stage stage); /* "align", "gate_up", "act", "down",
  * scope=align leaves the align tensors only, scope=act cache2 only, scope=combine out only.
  * sorted_token_ids of a chunk count slots within the chunk. */
 typedef enum mp_trace_tensor {
-    MP_SORTED_TOKEN_IDS, MP_EXPERT_IDS, MP_NUM_TOKENS_POST_PADDED, MP_CACHE1, MP_CACHE2, MP_CACHE3, MP_OUT, MP_TRACE_COUNT
+    MP_SORTED_TOKEN_IDS,
+    MP_EXPERT_IDS,
+    MP_NUM_TOKENS_POST_PADDED,
+    MP_CACHE1,
+    MP_CACHE2,
+    MP_CACHE3,
+    MP_OUT,
+    MP_TRACE_COUNT
 } mp_trace_tensor;
 const char *mp_trace_tensor_name(mp_trace_tensor which);
 

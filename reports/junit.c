@@ -19,8 +19,7 @@ static size_t xml_character(const unsigned char *text) {
         if ((text[i] & 0xC0) != 0x80) return 0; /* the final NUL stops here, too */
         code = code << 6 | (text[i] & 0x3Fu);
     }
-    bool allowed =
-        code >= smallest[length] && code <= 0x10FFFF && !(code >= 0xD800 && code <= 0xDFFF) && code != 0xFFFE && code != 0xFFFF;
+    bool allowed = code >= smallest[length] && code <= 0x10FFFF && !(code >= 0xD800 && code <= 0xDFFF) && code != 0xFFFE && code != 0xFFFF;
     return allowed ? length : 0;
 }
 
@@ -92,9 +91,8 @@ static mp_status put_case(FILE *out, const mp_verdict *v, mp_error *err) {
 }
 
 static void put_totals(FILE *out, const mp_tally *tally, double seconds) {
-    fprintf(out, " tests=\"%lld\" failures=\"%lld\" errors=\"%lld\" skipped=\"%lld\" time=\"%.6f\"", (long long)tally->total,
-            (long long)tally->count[MP_FAIL], (long long)(tally->count[MP_CRASH] + tally->count[MP_TIMEOUT]),
-            (long long)tally->count[MP_SKIP], seconds);
+    fprintf(out, " tests=\"%lld\" failures=\"%lld\" errors=\"%lld\" skipped=\"%lld\" time=\"%.6f\"", (long long)tally->total, (long long)tally->count[MP_FAIL],
+            (long long)(tally->count[MP_CRASH] + tally->count[MP_TIMEOUT]), (long long)tally->count[MP_SKIP], seconds);
 }
 
 static void put_properties(FILE *out, const mp_run_info *info) {
@@ -116,8 +114,7 @@ static void put_properties(FILE *out, const mp_run_info *info) {
 }
 
 /* The suite that begins with verdicts[first]; nothing when its group has begun before. */
-static mp_status put_suite(FILE *out, const mp_run_info *info, const mp_verdict *verdicts, size_t count, size_t first,
-                           mp_error *err) {
+static mp_status put_suite(FILE *out, const mp_run_info *info, const mp_verdict *verdicts, size_t count, size_t first, mp_error *err) {
     const char *name = suite_name(&verdicts[first]);
     for (size_t i = 0; i < first; i++)
         if (strcmp(suite_name(&verdicts[i]), name) == 0) return MP_OK;
@@ -156,12 +153,10 @@ mp_status mp_report_junit(const char *path, const mp_run_info *info, const mp_ve
     fprintf(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"moeparity\"");
     put_totals(out, &tally, seconds);
     fprintf(out, ">\n");
-    for (size_t i = 0; i < count && status == MP_OK; i++)
-        status = put_suite(out, info, verdicts, count, i, err);
+    for (size_t i = 0; i < count && status == MP_OK; i++) status = put_suite(out, info, verdicts, count, i, err);
     fprintf(out, "</testsuites>\n");
     bool complete = ferror(out) == 0;
-    if ((fclose(out) != 0 || !complete) && status == MP_OK)
-        status = mp_fail(err, MP_EMEMORY, "no memory for the JUnit report of %zu cases", count);
+    if ((fclose(out) != 0 || !complete) && status == MP_OK) status = mp_fail(err, MP_EMEMORY, "no memory for the JUnit report of %zu cases", count);
     if (status == MP_OK) status = mp_file_replace(path, text, size, err);
     free(text);
     return status;

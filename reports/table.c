@@ -25,8 +25,7 @@ static figure_text plain(double value, int digits) {
 
 /* Text from elsewhere stays on its line and cannot steer the terminal. */
 static void put_text(FILE *out, const char *text) {
-    for (; *text != '\0'; text++)
-        fputc((unsigned char)*text < 0x20 || *text == 0x7F ? ' ' : *text, out);
+    for (; *text != '\0'; text++) fputc((unsigned char)*text < 0x20 || *text == 0x7F ? ' ' : *text, out);
 }
 
 /* The pair to show: a broken promise before a difference that was only measured, then the larger difference; NaN is the largest. */
@@ -57,8 +56,7 @@ static void put_pairs(FILE *out, const mp_verdict *v) {
         return;
     }
     int equal = 0;
-    for (int i = 0; i < v->pair_count; i++)
-        equal += v->pair[i].bits_equal;
+    for (int i = 0; i < v->pair_count; i++) equal += v->pair[i].bits_equal;
     fprintf(out, "  diff=%s bits=%s (", scientific(worst->max_abs).text, worst->bits_equal ? "equal" : "differ");
     if (v->pair_count > 1) fprintf(out, "%d/%d pairs equal%s", equal, v->pair_count, worst->bits_equal ? "" : "; worst ");
     if (v->pair_count == 1 || !worst->bits_equal) put_text(out, worst->text);
@@ -67,8 +65,7 @@ static void put_pairs(FILE *out, const mp_verdict *v) {
 
 static void put_figures(FILE *out, const mp_verdict *v) {
     bool numbers = v->end_to_end.judged;
-    for (int i = 0; i < MP_STAGE_COUNT; i++)
-        numbers |= i != MP_ALIGN && v->stage[i].judged;
+    for (int i = 0; i < MP_STAGE_COUNT; i++) numbers |= i != MP_ALIGN && v->stage[i].judged;
     const mp_stage_figures *align = &v->stage[MP_ALIGN];
     if (!numbers && align->judged) {
         fprintf(out, "  align: %lld of %lld integers equal", (long long)align->bit_equal, (long long)align->compared);
@@ -95,9 +92,8 @@ static void put_stage_failure(FILE *out, const char *name, const mp_stage_figure
     if (f->failed == 0) return;
     fprintf(out, "        %s: %lld of %lld elements beyond their bound", name, (long long)f->failed, (long long)f->compared);
     if (f->worst_index >= 0)
-        fprintf(out, "; worst [%lld]: %s, expected %s, bound %s, err/bound=%s", (long long)f->worst_index,
-                plain(f->worst_value, 9).text, plain(f->worst_expected, 9).text, scientific(f->worst_bound).text,
-                plain(f->max_ratio, 3).text);
+        fprintf(out, "; worst [%lld]: %s, expected %s, bound %s, err/bound=%s", (long long)f->worst_index, plain(f->worst_value, 9).text,
+                plain(f->worst_expected, 9).text, scientific(f->worst_bound).text, plain(f->max_ratio, 3).text);
     fputc('\n', out);
 }
 
@@ -128,8 +124,8 @@ static void put_failures(FILE *out, const mp_verdict *v) {
         if (p->bits_equal) continue;
         fprintf(out, "        ");
         put_text(out, p->text);
-        fprintf(out, ": %lld of %lld elements differ, max-abs=%s%s", (long long)p->differing, (long long)p->compared,
-                scientific(p->max_abs).text, p->first[0] != '\0' ? ", first " : "");
+        fprintf(out, ": %lld of %lld elements differ, max-abs=%s%s", (long long)p->differing, (long long)p->compared, scientific(p->max_abs).text,
+                p->first[0] != '\0' ? ", first " : "");
         put_text(out, p->first);
         fprintf(out, "%s\n", p->required ? "" : " (equality not promised)");
     }
@@ -165,11 +161,9 @@ static void put_skip_reasons(FILE *out, const mp_verdict *verdicts, size_t count
         if (verdicts[i].outcome != MP_SKIP) continue;
         const char *reason = verdicts[i].reason;
         size_t first = 0, same = 0;
-        while (!skipped_for(&verdicts[first], reason))
-            first++;
+        while (!skipped_for(&verdicts[first], reason)) first++;
         if (first < i) continue;
-        for (size_t k = i; k < count; k++)
-            same += skipped_for(&verdicts[k], reason);
+        for (size_t k = i; k < count; k++) same += skipped_for(&verdicts[k], reason);
         fprintf(out, "  skipped %zu: ", same);
         put_text(out, reason);
         fputc('\n', out);
@@ -182,8 +176,7 @@ static void put_not_judged(FILE *out, const mp_verdict *verdicts, size_t count) 
     for (int check = 0; check < MP_CHECK_COUNT; check++) {
         size_t cases = 0;
         for (size_t i = 0; i < count; i++)
-            cases += (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_FAIL) &&
-                     verdicts[i].check[check].answer == MP_NOT_JUDGED;
+            cases += (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_FAIL) && verdicts[i].check[check].answer == MP_NOT_JUDGED;
         if (cases == 0) continue;
         fprintf(out, "%s %s %zu", first ? "  not judged (cases):" : ",", mp_check_name((mp_check)check), cases);
         first = false;
@@ -204,10 +197,9 @@ static void put_subject(FILE *out, const mp_run_info *info) {
 }
 
 void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally, const mp_verdict *verdicts, size_t count) {
-    fprintf(out, "%lld case%s: %lld passed, %lld failed, %lld skipped, %lld crashed, %lld timed out in %.1f s\n",
-            (long long)tally->total, tally->total == 1 ? "" : "s", (long long)tally->count[MP_PASS],
-            (long long)tally->count[MP_FAIL], (long long)tally->count[MP_SKIP], (long long)tally->count[MP_CRASH],
-            (long long)tally->count[MP_TIMEOUT], info->seconds);
+    fprintf(out, "%lld case%s: %lld passed, %lld failed, %lld skipped, %lld crashed, %lld timed out in %.1f s\n", (long long)tally->total,
+            tally->total == 1 ? "" : "s", (long long)tally->count[MP_PASS], (long long)tally->count[MP_FAIL], (long long)tally->count[MP_SKIP],
+            (long long)tally->count[MP_CRASH], (long long)tally->count[MP_TIMEOUT], info->seconds);
     put_skip_reasons(out, verdicts, count);
     put_not_judged(out, verdicts, count);
     for (size_t i = 0; i < count; i++) {

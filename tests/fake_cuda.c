@@ -32,16 +32,16 @@ static CUresult release(void) {
     fake.live--;
     return fake.lost && fake.failing >= 0 && fake.calls > fake.failing ? ILLEGAL_ADDRESS : CUDA_SUCCESS;
 }
-#define CALL(action)                                                                                                           \
-    do {                                                                                                                       \
-        const CUresult result = call();                                                                                        \
-        if (result == CUDA_SUCCESS) {                                                                                          \
-            action;                                                                                                            \
-        }                                                                                                                      \
-        return result;                                                                                                         \
+#define CALL(action)                    \
+    do {                                \
+        const CUresult result = call(); \
+        if (result == CUDA_SUCCESS) {   \
+            action;                     \
+        }                               \
+        return result;                  \
     } while (0)
-#define FAKE(name, ...)                                                                                                        \
-    int name(__VA_ARGS__);                                                                                                     \
+#define FAKE(name, ...)    \
+    int name(__VA_ARGS__); \
     int name(__VA_ARGS__)
 static int thing; /* what every opaque handle points to */
 

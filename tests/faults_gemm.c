@@ -268,8 +268,7 @@ static void add_to_out(const faulty_run *run, int64_t i, double value) {
 }
 
 void fused_sum_accumulates_over_calls(const faulty_run *run) {
-    for (int64_t i = 0; run->number > 0 && i < run->c->M * run->c->K; i++)
-        add_to_out(run, i, mp_decode(run->c->dtype, run->trace->t[MP_OUT].data, i));
+    for (int64_t i = 0; run->number > 0 && i < run->c->M * run->c->K; i++) add_to_out(run, i, mp_decode(run->c->dtype, run->trace->t[MP_OUT].data, i));
 }
 
 void fused_sum_onto_poison(const faulty_run *run) {

@@ -216,8 +216,7 @@ static float from_wrapped_offset(const faulty_run *run, int64_t token, int64_t c
 static float from_wrong_chunk(const faulty_run *run, int64_t token, int64_t column) {
     if (token < MP_CHUNK_TOKENS) return sum_of(run, token, column);
     float sum = 0;
-    for (int64_t j = 0; j < run->c->topk; j++)
-        sum += (float)cache3_value(run, MP_CHUNK_TOKENS + (token - MP_CHUNK_TOKENS) * run->c->topk + j, column);
+    for (int64_t j = 0; j < run->c->topk; j++) sum += (float)cache3_value(run, MP_CHUNK_TOKENS + (token - MP_CHUNK_TOKENS) * run->c->topk + j, column);
     return sum;
 }
 static float nothing(const faulty_run *run, int64_t token, int64_t column) {

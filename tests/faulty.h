@@ -1,5 +1,5 @@
-/* Subjects with one planted fault each: the host pipeline runs first, then the fault changes its trace as a broken kernel would have left it. The stages behind the
- * broken one are computed anew from what it left, so that they are right and only the faulty stage may be blamed. */
+/* Subjects with one planted fault each: the host pipeline runs first, then the fault changes its trace as a broken kernel would have left it. The stages
+ * behind the broken one are computed anew from what it left, so that they are right and only the faulty stage may be blamed. */
 #ifndef MP_TESTS_FAULTY_H
 #define MP_TESTS_FAULTY_H
 
@@ -22,10 +22,10 @@ enum { NO_STAGE = -1 };
 typedef struct fault {
     const char *name;
     void (*plant)(const faulty_run *run); /* NULL: nothing is wrong */
-    const char *case_text; /* the smallest case that shows it */
-    const char *pair;      /* a variant that must agree, or NULL */
-    unsigned checks;       /* CHECK() bits that must fail */
-    int stage;             /* the one stage that must be named, or NO_STAGE when the fault is no stage's */
+    const char *case_text;                /* the smallest case that shows it */
+    const char *pair;                     /* a variant that must agree, or NULL */
+    unsigned checks;                      /* CHECK() bits that must fail */
+    int stage;                            /* the one stage that must be named, or NO_STAGE when the fault is no stage's */
 } fault;
 
 extern const fault faults[];

@@ -30,8 +30,7 @@ static float bf16_gate(uint32_t code) {
 }
 
 static const mp_contract float32_contract = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .act_ulps = MP_FLOAT32_MATH_ULPS};
-static const mp_contract float64_contract = {
-    .accumulator = MP_ACC_FLOAT64, .act_ulps = 2, .float64_steps = true}; /* glibc: tanh within 2 ulp */
+static const mp_contract float64_contract = {.accumulator = MP_ACC_FLOAT64, .act_ulps = 2, .float64_steps = true}; /* glibc: tanh within 2 ulp */
 
 /* ---- the truth ---- */
 
@@ -68,8 +67,7 @@ static void float64_matches_long_double(void **unused) {
                 const double u = (double)ups[j], got = mp_activate(&c, g, u, NULL);
                 const double bound = mp_activation_bound(&c, &float64_contract, g, u) + 0x1p-900;
                 if (!(fabsl((long double)got - truth(&c, g, u)) <= (long double)bound))
-                    fail_msg("%s gated=%d (%a, %a): %.17g, expected %.17Lg +- %.3g", mp_activation_name(c.act), c.gated, g, u, got,
-                             truth(&c, g, u), bound);
+                    fail_msg("%s gated=%d (%a, %a): %.17g, expected %.17Lg +- %.3g", mp_activation_name(c.act), c.gated, g, u, got, truth(&c, g, u), bound);
             }
         }
     }
@@ -95,17 +93,15 @@ static void parameters_and_gate_rounding_are_used(void **unused) {
 /* A subject overflows where float32 does. */
 static bool inside(const mp_case *c, const mp_contract *contract, float got, float g, float u) {
     const mp_dtype *rounded = contract->act_rounding == MP_ACT_GATE_ROUNDED ? &c->dtype : NULL;
-    const double expected = mp_activate(c, (double)g, (double)u, rounded),
-                 bound = mp_activation_bound(c, contract, (double)g, (double)u);
+    const double expected = mp_activate(c, (double)g, (double)u, rounded), bound = mp_activation_bound(c, contract, (double)g, (double)u);
     if (isinf(got)) return got > 0 ? expected + bound > (double)FLT_MAX : expected - bound < -(double)FLT_MAX;
     return fabs((double)got - expected) <= bound;
 }
 
 static void check_inside(const mp_case *c, const char *what, float got, float g, float u) {
     if (inside(c, &float32_contract, got, g, u)) return;
-    fail_msg("%s of %s gated=%d (%a, %a): %.9g, expected %.9g +- %.3g", what, mp_activation_name(c->act), c->gated, (double)g,
-             (double)u, (double)got, mp_activate(c, (double)g, (double)u, NULL),
-             mp_activation_bound(c, &float32_contract, (double)g, (double)u));
+    fail_msg("%s of %s gated=%d (%a, %a): %.9g, expected %.9g +- %.3g", what, mp_activation_name(c->act), c->gated, (double)g, (double)u, (double)got,
+             mp_activate(c, (double)g, (double)u, NULL), mp_activation_bound(c, &float32_contract, (double)g, (double)u));
 }
 
 /* The worst rounding that counts as within one ulp: of the two float32 neighbours of the exact value the farther one, moved on by
@@ -114,8 +110,7 @@ static float farther(double exact, int extra) {
     float v = (float)exact;
     if (isinf(v)) return v;
     const float toward = (double)v > exact ? -INFINITY : INFINITY;
-    for (int i = 0; i <= extra; i++)
-        v = nextafterf(v, toward);
+    for (int i = 0; i <= extra; i++) v = nextafterf(v, toward);
     return v;
 }
 
@@ -145,8 +140,7 @@ static void faithful_float32_stays_inside(void **unused) {
             const float g = bf16_gate(code);
             if (!isfinite(g)) continue;
             for (size_t j = 0; j < COUNT(ups); j += c.gated ? 1 : COUNT(ups)) {
-                check_inside(&c, "mp_activate_f32", mp_activate_f32((int)c.act, c.gated, g, ups[j], (float)c.alpha, (float)c.limit),
-                             g, ups[j]);
+                check_inside(&c, "mp_activate_f32", mp_activate_f32((int)c.act, c.gated, g, ups[j], (float)c.alpha, (float)c.limit), g, ups[j]);
                 check_inside(&c, "the worst faithful float32", sloppy(&c, g, c.gated ? ups[j] : 1, 0), g, ups[j]);
             }
         }
@@ -160,8 +154,7 @@ static void faithful_float32_stays_inside_for_fp32_inputs(void **unused) {
     for (size_t i = 0; i < COUNT(kinds); i++) {
         const mp_case c = activation_case(kinds[i].act, kinds[i].gated);
         for (int n = 0; n < 200000; n++) {
-            const float g = (float)(n % 2 ? 12 * random_unit(&r) : 110 * random_unit(&r)),
-                        u = c.gated ? (float)(10 * random_unit(&r)) : 1;
+            const float g = (float)(n % 2 ? 12 * random_unit(&r) : 110 * random_unit(&r)), u = c.gated ? (float)(10 * random_unit(&r)) : 1;
             check_inside(&c, "mp_activate_f32", mp_activate_f32((int)c.act, c.gated, g, u, (float)c.alpha, (float)c.limit), g, u);
             check_inside(&c, "the worst faithful float32", sloppy(&c, g, u, 0), g, u);
         }
@@ -214,8 +207,7 @@ static void worse_implementations_are_outside(void **unused) {
             fail_msg("%s gated=%d: %d ulp worse is not noticed", mp_activation_name(c.act), c.gated, kinds[i].worse);
         if (c.gated) assert_true(count_outside(&c, &float32_contract, gate_and_up_swapped, 0) > 1000);
         if (c.act == MP_GELU || c.act == MP_GELU_TANH) assert_true(count_outside(&c, &float32_contract, other_gelu, 0) > 1000);
-        if (c.act == MP_SILU_CLAMP || c.act == MP_CLAMP_SILU)
-            assert_true(count_outside(&c, &float32_contract, clamp_order_swapped, 0) > 100);
+        if (c.act == MP_SILU_CLAMP || c.act == MP_CLAMP_SILU) assert_true(count_outside(&c, &float32_contract, clamp_order_swapped, 0) > 100);
     }
 }
 
@@ -265,8 +257,7 @@ static void special_values_have_one_meaning(void **unused) {
                 const bool same = isnan(got) ? isnan(expected) : isinf(got) ? (double)got == expected : isfinite(expected);
                 const bool overflows = isfinite(g) && isinf(got) && fabs(expected) > (double)FLT_MAX * (1 - 0x1p-20);
                 if (!same && !overflows && !mp_activation_may_vanish(&c, &float32_contract, (double)g))
-                    fail_msg("%s gated=%d (%g, %g): float32 %g, float64 %g", mp_activation_name(c.act), c.gated, (double)g,
-                             (double)u, (double)got, expected);
+                    fail_msg("%s gated=%d (%g, %g): float32 %g, float64 %g", mp_activation_name(c.act), c.gated, (double)g, (double)u, (double)got, expected);
             }
         }
     }
@@ -286,8 +277,7 @@ static void the_stage_finds_its_columns_and_rows(void **unused) {
     const int32_t ids[SLOTS] = {0, 3, -1, 2, 2, 7, 0, -1, 5, 1, 4};
     int64_t row[SLOTS];
     rng r = {7};
-    for (int64_t t = 0; t < SLOTS; t++)
-        row[t] = (t * 5 + 2) % ROWS;
+    for (int64_t t = 0; t < SLOTS; t++) row[t] = (t * 5 + 2) % ROWS;
     row[9] = -1;
     for (size_t i = 0; i < COUNT(kinds); i++) {
         mp_case halves = activation_case(kinds[i].act, kinds[i].gated), interleaved = halves;
@@ -303,16 +293,14 @@ static void the_stage_finds_its_columns_and_rows(void **unused) {
             }
         for (int rounding = MP_ACT_ONE_ROUNDING; rounding <= MP_ACT_GATE_ROUNDED; rounding++) {
             const mp_dtype bf16 = MP_BF16;
-            mp_tensor a = allocated_tensor(MP_BF16, ROWS, N, 0), b = allocated_tensor(MP_BF16, ROWS, N, 0),
-                      expected = allocated_tensor(MP_BF16, ROWS, N, 0);
+            mp_tensor a = allocated_tensor(MP_BF16, ROWS, N, 0), b = allocated_tensor(MP_BF16, ROWS, N, 0), expected = allocated_tensor(MP_BF16, ROWS, N, 0);
             mp_activation_stage(&halves, ids, row, SLOTS, (mp_act_rounding)rounding, &in_halves, &a);
             mp_activation_stage(&interleaved, ids, row, SLOTS, (mp_act_rounding)rounding, &in_interleaved, &b);
             for (int64_t t = 0; t < SLOTS; t++)
                 for (int64_t n = 0; n < N && ids[t] >= 0 && row[t] >= 0; n++) {
                     const double g = mp_decode(MP_FP16, in_halves.data, row[t] * width + n);
                     const double u = halves.gated ? mp_decode(MP_FP16, in_halves.data, row[t] * width + N + n) : 0;
-                    mp_encode(MP_BF16, expected.data, row[t] * N + n,
-                              mp_activate(&halves, g, u, rounding == MP_ACT_GATE_ROUNDED ? &bf16 : NULL));
+                    mp_encode(MP_BF16, expected.data, row[t] * N + n, mp_activate(&halves, g, u, rounding == MP_ACT_GATE_ROUNDED ? &bf16 : NULL));
                 }
             assert_true(same_memory(&a, &expected) && same_memory(&b, &expected));
             mp_tensor_free(&a);

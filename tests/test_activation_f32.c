@@ -95,8 +95,7 @@ static void infinities_and_zeros_follow_the_formulas(void **state) {
     assert_true(activate(MP_GELU_TANH, 0, INFINITY, 0) == INFINITY && activate(MP_GELU_TANH, 0, 1e30f, 0) == 1e30f);
     assert_true(activate(MP_RELU2, 0, -INFINITY, 0) == 0 && activate(MP_RELU2, 0, INFINITY, 0) == INFINITY);
     assert_true(activate(MP_RELU2, 0, 3, 0) == 9 && activate(MP_RELU2, 0, -3, 0) == 0);
-    for (int act = 0; act < MP_ACTIVATION_COUNT; act++)
-        assert_true(activate(act, 1, 0, 5) == 0 && activate(act, 1, -0.0f, 5) == 0);
+    for (int act = 0; act < MP_ACTIVATION_COUNT; act++) assert_true(activate(act, 1, 0, 5) == 0 && activate(act, 1, -0.0f, 5) == 0);
     assert_true(activate(MP_SILU, 0, -100, 0) == 0 && signbit(activate(MP_SILU, 0, -100, 0))); /* exp overflows */
     assert_true(isnan(activate(MP_SILU, 1, INFINITY, 0)));
 }

@@ -19,7 +19,7 @@
 
 enum { L = 16, F = 25 };
 
-/* One step of the tensor core on values (finite, nothing subnormal), written apart from ref/tensorcore.c: the cut terms are integers in units of 2^(e_max-F). */
+/* One step of the tensor core on values (finite, nothing subnormal), apart from ref/tensorcore.c: the cut terms are integers in units of 2^(e_max-F). */
 static float step(const float *a, const float *b, float c, bool nearest) {
     int e_max = -133;
     for (int i = 0; i < L; i++) {
@@ -109,8 +109,8 @@ static void every_one_bit_fault_is_seen(void **state) {
         assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, v, &err), MP_OK);
         const bool bits = v->check[MP_CHECK_BITS].answer == MP_FAILED, f64 = v->check[MP_CHECK_BOUND].answer == MP_FAILED;
         print_message("%-32s %10lld %8lld %7lld %6s %6s   %s\n", fault_names[kind], (long long)v->stage[MP_GATE_UP].mispredicted,
-                      (long long)v->stage[MP_GATE_UP].max_ulps, (long long)v->end_to_end.mispredicted,
-                      bits ? "seen" : "-", f64 ? "seen" : "-", v->check[MP_CHECK_BITS].text);
+                      (long long)v->stage[MP_GATE_UP].max_ulps, (long long)v->end_to_end.mispredicted, bits ? "seen" : "-", f64 ? "seen" : "-",
+                      v->check[MP_CHECK_BITS].text);
         assert_int_equal(bits, kind != HONEST);
         assert_int_equal(f64, f64_sees[kind]);
         /* end to end: against an honest run from the inputs */
@@ -221,9 +221,9 @@ static void zero_times_infinity_is_either(void **state) {
         float gate, up, stored;
         bool right;
     } e[] = {
-        {-9, INFINITY, NAN, true},      {-9, INFINITY, -INFINITY, true},  {-9, INFINITY, INFINITY, false}, {-9, INFINITY, 0, false},
+        {-9, INFINITY, NAN, true},       {-9, INFINITY, -INFINITY, true}, {-9, INFINITY, INFINITY, false},    {-9, INFINITY, 0, false},
         {-9, -INFINITY, INFINITY, true}, {-7.5f, INFINITY, NAN, true},    {-7.5f, INFINITY, -INFINITY, true}, {1, INFINITY, NAN, false},
-        {1, INFINITY, INFINITY, true},  {0, INFINITY, NAN, true},         {0, INFINITY, INFINITY, false},  {-9, NAN, -INFINITY, false},
+        {1, INFINITY, INFINITY, true},   {0, INFINITY, NAN, true},        {0, INFINITY, INFINITY, false},     {-9, NAN, -INFINITY, false},
     };
     mp_error err = {0};
     mp_case c = mp_case_default();
@@ -249,8 +249,10 @@ static void zero_times_infinity_is_either(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_one_bit_fault_is_seen),     cmocka_unit_test(the_text_says_what_was_predicted),
-        cmocka_unit_test(without_intermediates_nothing_is_judged), cmocka_unit_test(distances_saturate),
+        cmocka_unit_test(every_one_bit_fault_is_seen),
+        cmocka_unit_test(the_text_says_what_was_predicted),
+        cmocka_unit_test(without_intermediates_nothing_is_judged),
+        cmocka_unit_test(distances_saturate),
         cmocka_unit_test(zero_times_infinity_is_either),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,8 +67,7 @@ static bool random_case(uint64_t *state, mp_case *c) {
     *c = mp_case_default();
     for (size_t f = 0; f < COUNT(choices); f++) {
         size_t n = 1;
-        while (n < COUNT(choices[f]) && choices[f][n])
-            n++;
+        while (n < COUNT(choices[f]) && choices[f][n]) n++;
         const char *value = choices[f][1 + next_random(state) % (n - 1)];
         if (next_random(state) % 4 == 0) assert_int_equal(mp_case_set(c, choices[f][0], value, &err), MP_OK);
     }
@@ -288,8 +287,7 @@ static void possible_combinations_are_accepted(void **unused) {
         "scope=combine routing=padded K=96",
         "path=chunked mode=no_combine",
     };
-    for (size_t i = 0; i < COUNT(texts); i++)
-        parsed(texts[i]);
+    for (size_t i = 0; i < COUNT(texts); i++) parsed(texts[i]);
 }
 
 /* A pair asks for equal bits of one problem executed in two ways. */
@@ -432,8 +430,7 @@ static void json_has_every_field(void **unused) {
     json_t *json = mp_case_json(&c);
     assert_non_null(json);
     assert_int_equal(json_object_size(json), COUNT(choices));
-    for (size_t f = 0; f < COUNT(choices); f++)
-        assert_non_null(json_object_get(json, choices[f][0]));
+    for (size_t f = 0; f < COUNT(choices); f++) assert_non_null(json_object_get(json, choices[f][0]));
     assert_int_equal(json_integer_value(json_object_get(json, "M")), 7);
     assert_true(json_real_value(json_object_get(json, "rsf")) == 2.5);
     assert_string_equal(json_string_value(json_object_get(json, "act")), "gelu");
@@ -477,7 +474,8 @@ int main(void) {
         cmocka_unit_test(reals_are_exact_in_any_locale),
         cmocka_unit_test(bad_values_are_refused),
         cmocka_unit_test(impossible_combinations_are_refused),
-        cmocka_unit_test(possible_combinations_are_accepted), cmocka_unit_test(pairs_are_the_same_problem),
+        cmocka_unit_test(possible_combinations_are_accepted),
+        cmocka_unit_test(pairs_are_the_same_problem),
         cmocka_unit_test(values_from_code_are_checked),
         cmocka_unit_test(expressions_match),
         cmocka_unit_test(bad_expressions_are_refused),

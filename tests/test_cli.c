@@ -83,12 +83,12 @@ static json_int_t total(const json_t *report, const char *name) {
     return json_integer_value(json_object_get(json_object_get(report, "totals"), name));
 }
 
-#define MATRIX                                                                                                                     \
-    "groups:\n"                                                                                                                    \
-    "  - name: first\n"                                                                                                            \
-    "    axes: {M: [1, 2, 3], E: 2, topk: 1, K: 16, N: 8}\n"                                                                       \
-    "    pairs: [path=runner]\n"                                                                                                   \
-    "  - name: second & <third>\n"                                                                                                 \
+#define MATRIX                                               \
+    "groups:\n"                                              \
+    "  - name: first\n"                                      \
+    "    axes: {M: [1, 2, 3], E: 2, topk: 1, K: 16, N: 8}\n" \
+    "    pairs: [path=runner]\n"                             \
+    "  - name: second & <third>\n"                           \
     "    axes: {M: 2, E: 2, topk: 2, K: 16, N: 8}\n"
 
 static int set_up(void **state) {

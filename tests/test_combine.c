@@ -83,14 +83,12 @@ static void check_value(const mp_case *c, const mp_tensor *cache3, rng *r) {
             const __float128 sum = exact_sum(cache3, m, k, &mass);
             const mp_sum got = mp_combine_sum(cache3, m, k);
             const double error = mp_gamma((double)c->topk, 0x1p-64) * (double)mass;
-            assert_true(fabs((double)((__float128)got.value - sum)) <= error &&
-                        fabs((double)((__float128)got.mass - mass)) <= error);
+            assert_true(fabs((double)((__float128)got.value - sum)) <= error && fabs((double)((__float128)got.mass - mass)) <= error);
 
             const __float128 scaled = (__float128)rsf * sum;
             const double size = fabs((double)scaled), narrowed = fabs(rsf) * error + 0x1p-53 * size;
             assert_true(distance(scaled, mp_combine_value(c, MP_COMBINE_SCALE_THEN_ROUND, got)) <= narrowed * (1 + 0x1p-20));
-            assert_true(distance(scaled, mp_decode(c->dtype, out.data, m * c->K + k)) <=
-                        narrowed * (1 + 0x1p-20) + mp_half_ulp(c->dtype, size + narrowed));
+            assert_true(distance(scaled, mp_decode(c->dtype, out.data, m * c->K + k)) <= narrowed * (1 + 0x1p-20) + mp_half_ulp(c->dtype, size + narrowed));
             const double rounded = mp_combine_value(c, MP_COMBINE_ROUND_THEN_SCALE, got);
             assert_true(rounded == rsf * mp_round_to(c->dtype, (double)got.value));
         }
@@ -111,8 +109,7 @@ static double step(const mp_case *c, double v) {
 }
 
 /* What a kernel of this variant computes before its last rounding: terms in the order given, float32 steps (float64 for fp64). */
-static double subject(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3, const int64_t *order, int64_t m,
-                      int64_t k) {
+static double subject(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3, const int64_t *order, int64_t m, int64_t k) {
     double sum = 0;
     for (int64_t i = 0; i < c->topk; i++) {
         sum = step(c, sum + mp_decode(c->dtype, cache3->data, (m * c->topk + order[i]) * c->K + k));
@@ -132,20 +129,17 @@ static int64_t outside[3][3]; /* [variant of the subject][contract it is judged 
 static void check_bounds(const mp_case *c, const mp_tensor *cache3, rng *r) {
     int64_t order[64];
     for (int shuffled = 0; shuffled <= 4; shuffled++) {
-        for (int64_t j = 0; j < c->topk; j++)
-            order[j] = j;
+        for (int64_t j = 0; j < c->topk; j++) order[j] = j;
         if (shuffled) random_order(r, order, c->topk);
         for (int64_t m = 0; m < c->M; m++)
             for (int64_t k = 0; k < c->K; k++)
                 for (int variant = 0; variant < 3; variant++) {
                     const double got = subject(c, (mp_combine_variant)variant, cache3, order, m, k);
-                    for (int judge = 0; judge < 3; judge++)
-                        outside[variant][judge] += !inside(c, &contracts[judge], cache3, m, k, got);
+                    for (int judge = 0; judge < 3; judge++) outside[variant][judge] += !inside(c, &contracts[judge], cache3, m, k, got);
                     if (inside(c, &contracts[variant], cache3, m, k, got)) continue;
                     const mp_sum sum = mp_combine_sum(cache3, m, k);
-                    fail_msg("variant %d %s topk=%lld rsf=%g: %.17g, expected %.17g +- %.3g", variant, mp_dtype_name(c->dtype),
-                             (long long)c->topk, c->rsf, got, mp_combine_value(c, contracts[variant].combine, sum),
-                             mp_combine_bound(c, &contracts[variant], sum));
+                    fail_msg("variant %d %s topk=%lld rsf=%g: %.17g, expected %.17g +- %.3g", variant, mp_dtype_name(c->dtype), (long long)c->topk, c->rsf, got,
+                             mp_combine_value(c, contracts[variant].combine, sum), mp_combine_bound(c, &contracts[variant], sum));
                 }
     }
 }
@@ -157,8 +151,7 @@ static void each_variant_keeps_its_bound_and_breaks_the_stricter_ones(void **unu
     memset(outside, 0, sizeof outside);
     for_every_combine(check_bounds);
     for (int variant = 0; variant < 3; variant++)
-        for (int judge = 0; judge < variant; judge++)
-            assert_true(outside[variant][judge] > 100);
+        for (int judge = 0; judge < variant; judge++) assert_true(outside[variant][judge] > 100);
 }
 
 /* The sum lies 2^-40 below a tie of bf16 and float32 cannot hold that: the subject rounds up to even where the exact sum rounds
@@ -170,8 +163,7 @@ static void a_sum_near_a_tie_may_round_to_either_side(void **unused) {
     mp_tensor cache3 = allocated_tensor(MP_BF16, 1, 3, 1);
     static const double terms[] = {1 + 0x1p-7, 0x1p-8, -0x1p-40};
     static const int64_t order[] = {0, 1, 2};
-    for (int64_t j = 0; j < 3; j++)
-        mp_encode(MP_BF16, cache3.data, j, terms[j]);
+    for (int64_t j = 0; j < 3; j++) mp_encode(MP_BF16, cache3.data, j, terms[j]);
     const double got = subject(&c, MP_COMBINE_ROUND_THEN_SCALE, &cache3, order, 0, 0);
     assert_true(got - mp_combine_value(&c, MP_COMBINE_ROUND_THEN_SCALE, mp_combine_sum(&cache3, 0, 0)) == 2.5 * 0x1p-7);
     assert_true(inside(&c, &contracts[MP_COMBINE_ROUND_THEN_SCALE], &cache3, 0, 0, got));
@@ -212,8 +204,7 @@ static void nan_and_inf_reach_the_output(void **unused) {
     c.K = 4;
     mp_tensor cache3 = allocated_tensor(MP_BF16, 1, 2, 4), out = allocated_tensor(MP_BF16, 1, 4, 0);
     static const double terms[8] = {NAN, INFINITY, INFINITY, 3, 1, -1, -INFINITY, 5};
-    for (int64_t i = 0; i < 8; i++)
-        mp_encode(MP_BF16, cache3.data, i, terms[i]);
+    for (int64_t i = 0; i < 8; i++) mp_encode(MP_BF16, cache3.data, i, terms[i]);
     mp_combine_stage(&c, MP_COMBINE_SCALE_THEN_ROUND, &cache3, &out);
     assert_true(isnan(mp_decode(MP_BF16, out.data, 0)) && isnan(mp_decode(MP_BF16, out.data, 2)));
     assert_true(mp_decode(MP_BF16, out.data, 1) == INFINITY && mp_decode(MP_BF16, out.data, 3) == 4);

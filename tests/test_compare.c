@@ -177,7 +177,8 @@ static void a_lost_slot_is_a_difference(void **state) {
 }
 
 static bool intact(const fixture *f, bool sorted, char text[200]) {
-    return mp_unwritten_intact(sorted ? &f->sorted_case : &f->route_case, &f->in, sorted ? &f->sorted : &f->route, sorted ? MP_POISON_B : MP_POISON_A, text, 200);
+    return mp_unwritten_intact(sorted ? &f->sorted_case : &f->route_case, &f->in, sorted ? &f->sorted : &f->route, sorted ? MP_POISON_B : MP_POISON_A, text,
+                               200);
 }
 
 static void what_must_not_be_written_is_guarded(void **state) {

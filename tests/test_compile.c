@@ -81,15 +81,11 @@ static void tiles_compile(void **state) {
         bool may_spill;
     } tiles[] = {
         {{16, 16, 32, 1, 8, 5}, MP_BF16, false}, /* fewer warp tiles than warps */
-        {{16, 64, 128, 1, 4, 3}, MP_BF16, false},
-        {{16, 128, 64, 1, 4, 4}, MP_FP16, false},
+        {{16, 64, 128, 1, 4, 3}, MP_BF16, false},   {{16, 128, 64, 1, 4, 4}, MP_FP16, false},
         {{32, 32, 256, 1, 1, 1}, MP_BF16, true}, /* one warp copies 64 chunks a lane */
-        {{64, 128, 64, 32, 4, 3}, MP_BF16, false},
-        {{128, 128, 64, 8, 8, 4}, MP_BF16, false},
-        {{128, 256, 64, 16, 8, 3}, MP_BF16, false},
-        {{128, 256, 64, 16, 8, 3}, MP_FP16, false},
-        {{256, 128, 32, 8, 8, 3}, MP_FP32, true},
-        {{256, 256, 32, 8, 8, 2}, MP_FP16, true}, /* 256 accumulators: must spill, must run */
+        {{64, 128, 64, 32, 4, 3}, MP_BF16, false},  {{128, 128, 64, 8, 8, 4}, MP_BF16, false},
+        {{128, 256, 64, 16, 8, 3}, MP_BF16, false}, {{128, 256, 64, 16, 8, 3}, MP_FP16, false},
+        {{256, 128, 32, 8, 8, 3}, MP_FP32, true},   {{256, 256, 32, 8, 8, 2}, MP_FP16, true}, /* 256 accumulators: must spill, must run */
     };
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) add_gemm(90, tiles[i].tile, tiles[i].dtype, 512, false, tiles[i].may_spill);
     for (int a = 0; a < ARCHITECTURES; a++)
@@ -212,9 +208,11 @@ int main(void) {
     unsetenv("VLLM_TUNED_CONFIG_FOLDER");
     if (!mkdtemp(folder) || setenv("MOEPARITY_CACHE", folder, 1) != 0) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(default_configs_do_not_spill), cmocka_unit_test(tiles_compile),        cmocka_unit_test(other_kernels_compile),
-        cmocka_unit_test(too_many_accumulators_are_refused), cmocka_unit_test(errors_name_the_line), cmocka_unit_test(cache_survives_damage),
-        cmocka_unit_test(every_architecture_compiles), cmocka_unit_test(an_unknown_architecture_is_unsupported), cmocka_unit_test(no_option_is_dropped),
+        cmocka_unit_test(default_configs_do_not_spill), cmocka_unit_test(tiles_compile),
+        cmocka_unit_test(other_kernels_compile),        cmocka_unit_test(too_many_accumulators_are_refused),
+        cmocka_unit_test(errors_name_the_line),         cmocka_unit_test(cache_survives_damage),
+        cmocka_unit_test(every_architecture_compiles),  cmocka_unit_test(an_unknown_architecture_is_unsupported),
+        cmocka_unit_test(no_option_is_dropped),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     snprintf(command, sizeof command, "rm -r '%s'", folder);

@@ -83,8 +83,7 @@ static void defaults_depend_on_tokens_per_expert(void **state) {
 
 static void nearest_key_and_ties(void **state) {
     (void)state;
-    write_text("configs/triton_3_2_0", UP_NAME,
-               "{\"triton_version\":\"3.2.0\",\"64\":" TILE(64, 64) ",\"16\":" TILE(16, 16) ",\"4096\":" TILE(128, 128) "}");
+    write_text("configs/triton_3_2_0", UP_NAME, "{\"triton_version\":\"3.2.0\",\"64\":" TILE(64, 64) ",\"16\":" TILE(16, 16) ",\"4096\":" TILE(128, 128) "}");
     assert_int_equal(resolve("M=1").up.block_size_m, 16);
     assert_int_equal(resolve("M=39").up.block_size_m, 16);
     assert_int_equal(resolve("M=40").up.block_size_m, 64); /* 24 from both: 64 stands first in the file */

@@ -56,8 +56,7 @@ static __float128 exact_dot(const operands *o, double *mass) {
 /* What a subject is compared with: the float64 sum. */
 static double reference_dot(const operands *o) {
     double sum = 0;
-    for (int64_t k = 0; k < o->terms; k++)
-        sum += o->a[k] * o->b[k];
+    for (int64_t k = 0; k < o->terms; k++) sum += o->a[k] * o->b[k];
     return sum;
 }
 
@@ -65,8 +64,7 @@ static double reference_dot(const operands *o) {
 
 static float fused_dot(const operands *o, const int64_t *order) {
     float sum = 0;
-    for (int64_t i = 0; i < o->terms; i++)
-        sum = fmaf((float)o->a[order[i]], (float)o->b[order[i]], sum);
+    for (int64_t i = 0; i < o->terms; i++) sum = fmaf((float)o->a[order[i]], (float)o->b[order[i]], sum);
     return sum;
 }
 
@@ -74,8 +72,7 @@ static float fused_dot(const operands *o, const int64_t *order) {
 static float tree_dot(const operands *o, const int64_t *order, rng *r) {
     float part[MAX_TERMS];
     int64_t left = o->terms;
-    for (int64_t i = 0; i < left; i++)
-        part[i] = (float)o->a[order[i]] * (float)o->b[order[i]];
+    for (int64_t i = 0; i < left; i++) part[i] = (float)o->a[order[i]] * (float)o->b[order[i]];
     while (left > 1) {
         const int64_t i = random_below(r, left - 1);
         part[i] += part[left - 1];
@@ -114,8 +111,7 @@ static double core_step(core h, mp_dtype dtype, const double *a, const double *b
     }
     const int unit = e_max - h.fraction_bits;
     double sum = trunc(ldexp(c, -unit)); /* integers below 2^32: exact in double */
-    for (int64_t k = 0; k < n; k++)
-        sum += trunc(ldexp(a[k] * b[k], -unit));
+    for (int64_t k = 0; k < n; k++) sum += trunc(ldexp(a[k] * b[k], -unit));
     return truncate_to_float(ldexp(sum, unit));
 }
 
@@ -163,13 +159,10 @@ static void the_model_reproduces_measured_vectors(void **unused) {
     }
     static const uint64_t codes[2][16] = {
         /* lanes of mixed signs; c = BA9C2327; 3FCA2168 in sequential fma, 3FCA2164 with groups of 8 and F=24 */
-        {0x3F71, 0xBFB3, 0xBF2E, 0x3EBE, 0xBF82, 0xBD94, 0x3E37, 0xBF55, 0xBFA8, 0x3E47, 0x3F7E, 0xBF26, 0xBEAB, 0x3FD3, 0xBF0F,
-         0xBF04},
-        {0x401A, 0xBFC4, 0x3F4C, 0xC000, 0xBF19, 0x3FC0, 0x3F9C, 0xBF67, 0xBEE8, 0x3DA4, 0xBFA1, 0x3F0D, 0x400F, 0xBFAD, 0xBFFE,
-         0x3E94}};
+        {0x3F71, 0xBFB3, 0xBF2E, 0x3EBE, 0xBF82, 0xBD94, 0x3E37, 0xBF55, 0xBFA8, 0x3E47, 0x3F7E, 0xBF26, 0xBEAB, 0x3FD3, 0xBF0F, 0xBF04},
+        {0x401A, 0xBFC4, 0x3F4C, 0xC000, 0xBF19, 0x3FC0, 0x3F9C, 0xBF67, 0xBEE8, 0x3DA4, 0xBFA1, 0x3F0D, 0x400F, 0xBFAD, 0xBFFE, 0x3E94}};
     double lanes[2][16];
-    for (int k = 0; k < 32; k++)
-        lanes[k / 16][k % 16] = mp_decode_code(MP_BF16, codes[k / 16][k % 16]);
+    for (int k = 0; k < 32; k++) lanes[k / 16][k % 16] = mp_decode_code(MP_BF16, codes[k / 16][k % 16]);
     const double c = mp_decode_code(MP_FP32, 0xBA9C2327), hopper = core_step((core){16, 25}, MP_BF16, lanes[0], lanes[1], 16, c);
     const double half = core_step((core){8, 24}, MP_BF16, lanes[0], lanes[1], 8, c);
     assert_int_equal(mp_encode_code(MP_FP32, hopper), 0x3FCA2167);
@@ -187,8 +180,8 @@ static double judged(const operands *o, const mp_contract *contract, double got)
     const mp_sum_bound bound = mp_contract_gemm_bound(contract, o->dtype, o->terms, o->largest);
     const double error = fabs(got - reference_dot(o)), allowed = bound.rel * mass + bound.abs;
     if (!(error <= allowed))
-        fail_msg("%s K=%lld: error %.9g exceeds %.9g (rel %.3g, mass %.3g, abs %.3g)", mp_dtype_name(o->dtype), (long long)o->terms,
-                 error, allowed, bound.rel, mass, bound.abs);
+        fail_msg("%s K=%lld: error %.9g exceeds %.9g (rel %.3g, mass %.3g, abs %.3g)", mp_dtype_name(o->dtype), (long long)o->terms, error, allowed, bound.rel,
+                 mass, bound.abs);
     return allowed > 0 ? error / allowed : 0;
 }
 
@@ -207,8 +200,7 @@ static void ieee_sums_in_any_order_stay_inside(void **unused) {
                     o.terms = lengths[l];
                     o.dtype = dtypes[d];
                     fill(&o, f, &r);
-                    for (int64_t k = 0; k < o.terms; k++)
-                        order[k] = k;
+                    for (int64_t k = 0; k < o.terms; k++) order[k] = k;
                     nearest = fmax(nearest, judged(&o, &contract, (double)fused_dot(&o, order)));
                     random_order(&r, order, o.terms);
                     nearest = fmax(nearest, judged(&o, &contract, (double)fused_dot(&o, order)));
@@ -225,8 +217,7 @@ static void tensor_cores_stay_inside(void **unused) {
     static operands o;
     rng r = {11};
     for (size_t h = 0; h < COUNT(cores); h++) {
-        const mp_contract contract = {
-            .accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
+        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
         for (size_t l = 0; l < COUNT(lengths); l++) {
             double nearest = 0;
             for (size_t d = 0; d < COUNT(dtypes); d++)
@@ -249,8 +240,7 @@ static void the_worst_accumulation_is_nearly_the_bound(void **unused) {
     static const core cores[] = {{16, 25}, {8, 24}, {4, 23}};
     static operands o = {.terms = MAX_TERMS, .dtype = MP_BF16, .largest = 1};
     for (size_t h = 0; h < COUNT(cores); h++) {
-        const mp_contract contract = {
-            .accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
+        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
         for (int64_t k = 0; k < o.terms; k++) {
             const int unit = k % cores[h].group == 0 ? 23 : cores[h].fraction_bits;
             o.a[k] = k == 0 ? 1 : k < cores[h].group ? 0 : (2 - 0x1p-7) * 0x1p-12;
@@ -269,8 +259,7 @@ static void subnormal_operands_are_paid_by_the_absolute_part(void **unused) {
     static operands o;
     for (size_t h = 0; h < COUNT(cores); h++)
         for (size_t d = 0; d < COUNT(dtypes); d++) {
-            const mp_contract contract = {
-                .accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
+            const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
             const mp_format *format = mp_dtype_format(dtypes[d]);
             o = (operands){.terms = cores[h].group, .dtype = dtypes[d], .largest = 0x1p15};
             o.a[0] = ldexp(1, format->emin - format->precision + 1); /* the smallest subnormal */
@@ -281,8 +270,7 @@ static void subnormal_operands_are_paid_by_the_absolute_part(void **unused) {
             }
             double mass;
             exact_dot(&o, &mass);
-            const double got = core_dot(cores[h], &o),
-                         relative = mp_contract_gemm_bound(&contract, o.dtype, o.terms, o.largest).rel;
+            const double got = core_dot(cores[h], &o), relative = mp_contract_gemm_bound(&contract, o.dtype, o.terms, o.largest).rel;
             assert_true(judged(&o, &contract, got) >= 0.25);
             assert_true(fabs(got - reference_dot(&o)) > relative * mass);
         }
@@ -322,8 +310,7 @@ static void float64_sums_stay_inside(void **unused) {
             fill(&o, f, &r);
             random_order(&r, order, o.terms);
             double sum = 0;
-            for (int64_t i = 0; i < o.terms; i++)
-                sum += o.a[order[i]] * o.b[order[i]];
+            for (int64_t i = 0; i < o.terms; i++) sum += o.a[order[i]] * o.b[order[i]];
             judged(&o, &contract, sum);
         }
 }
@@ -331,8 +318,7 @@ static void float64_sums_stay_inside(void **unused) {
 /* A product left out, or counted twice, or even a quarter of it, is outside. */
 static void a_lost_product_is_outside(void **unused) {
     (void)unused;
-    static const mp_contract contracts[] = {{.accumulator = MP_ACC_IEEE_ANY_ORDER},
-                                            {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 25}};
+    static const mp_contract contracts[] = {{.accumulator = MP_ACC_IEEE_ANY_ORDER}, {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 25}};
     static operands o = {.terms = 512, .dtype = MP_BF16};
     rng r = {13};
     fill(&o, NORMAL, &r);
@@ -373,8 +359,7 @@ static void bounds_grow_with_the_sum_and_shrink_with_precision(void **unused) {
     static const mp_contract *const all[] = {&hopper, &coarse, &ieee, &float64};
     for (size_t i = 0; i < COUNT(all); i++)
         for (int64_t terms = 16; terms <= 4096; terms *= 2)
-            assert_true(mp_contract_gemm_bound(all[i], MP_BF16, 2 * terms, 1).rel >
-                        mp_contract_gemm_bound(all[i], MP_BF16, terms, 1).rel);
+            assert_true(mp_contract_gemm_bound(all[i], MP_BF16, 2 * terms, 1).rel > mp_contract_gemm_bound(all[i], MP_BF16, terms, 1).rel);
     assert_true(mp_contract_gemm_bound(&coarse, MP_BF16, 64, 1).rel > 1000 * mp_contract_gemm_bound(&hopper, MP_BF16, 64, 1).rel);
     assert_true(mp_contract_gemm_bound(&ieee, MP_BF16, 64, 1).rel > 1e8 * mp_contract_gemm_bound(&float64, MP_BF16, 64, 1).rel);
     assert_true(mp_contract_step_roundoff(&hopper) == 0x1p-24);
@@ -392,14 +377,11 @@ static void the_text_names_every_promise(void **unused) {
                                   .combine = MP_COMBINE_ELEMENT_DTYPE,
                                   .stable_align = true,
                                   .batch_invariant = true};
-    static const char *const words[] = {"L=16",          "F=25",   "1.5 ulp",   "gate rounded",
-                                        "element dtype", "stable", "not fixed", "batch invariant"};
+    static const char *const words[] = {"L=16", "F=25", "1.5 ulp", "gate rounded", "element dtype", "stable", "not fixed", "batch invariant"};
     mp_contract_text(&contract, text, sizeof text);
-    for (size_t i = 0; i < COUNT(words); i++)
-        assert_non_null(strstr(text, words[i]));
+    for (size_t i = 0; i < COUNT(words); i++) assert_non_null(strstr(text, words[i]));
     mp_contract_text(&(mp_contract){.accumulator = MP_ACC_IEEE_ANY_ORDER, .deterministic = true}, text, sizeof text);
-    assert_true(strstr(text, "IEEE") && strstr(text, "one rounding") && strstr(text, "scale then round") &&
-                strstr(text, "; deterministic"));
+    assert_true(strstr(text, "IEEE") && strstr(text, "one rounding") && strstr(text, "scale then round") && strstr(text, "; deterministic"));
 }
 
 int main(void) {

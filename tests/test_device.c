@@ -32,11 +32,12 @@ static void a_missing_nvrtc_is_unsupported_and_says_where_it_was_looked_for(void
         fake.nvrtc_absent = true;
         setenv("CUDA_HOME", "/opt/cuda", 1);
         bool good = mp_cuda_open(&cuda, &err) == MP_EUNSUPPORTED && err.status == MP_EUNSUPPORTED && !cuda;
-        for (const char *const *word = (const char *const[]){"no NVRTC", "libnvrtc.so.13, libnvrtc.so.12 and libnvrtc.so", "CUDA_HOME is /opt/cuda", NULL}; *word; word++)
+        for (const char *const *word = (const char *const[]){"no NVRTC", "libnvrtc.so.13, libnvrtc.so.12 and libnvrtc.so", "CUDA_HOME is /opt/cuda", NULL};
+             *word; word++)
             good &= strstr(err.text, *word) != NULL;
         good &= strcmp(fake.asked, "libnvrtc.so.13 libnvrtc.so.12 libnvrtc.so /opt/cuda/lib64/libnvrtc.so.13 /opt/cuda/lib64/libnvrtc.so.12 "
-                              "/opt/cuda/lib64/libnvrtc.so /usr/local/cuda/lib64/libnvrtc.so.13 /usr/local/cuda/lib64/libnvrtc.so.12 "
-                              "/usr/local/cuda/lib64/libnvrtc.so ") == 0;
+                                   "/opt/cuda/lib64/libnvrtc.so /usr/local/cuda/lib64/libnvrtc.so.13 /usr/local/cuda/lib64/libnvrtc.so.12 "
+                                   "/usr/local/cuda/lib64/libnvrtc.so ") == 0;
         if (!good) fprintf(stderr, "%s\nasked for %s\n", err.text, fake.asked);
         _exit(good ? 0 : 1);
     }
@@ -159,8 +160,11 @@ static void hooks_run_between_the_stages_of_the_runner_and_nowhere_else(void **s
     static const struct {
         const char *text;
         int calls, out; /* of each hook; which tensor is down's */
-    } cases[] = {{SMALL "topk=2 path=runner", 1, MP_CACHE3}, {SMALL "path=runner topk=1", 1, MP_CACHE3}, {SMALL "path=runner mode=no_combine", 1, MP_OUT},
-                 {SMALL "path=fused", 0, 0}, {"M=70000 topk=1 E=2 K=8 N=8 path=chunked", 0, 0}};
+    } cases[] = {{SMALL "topk=2 path=runner", 1, MP_CACHE3},
+                 {SMALL "path=runner topk=1", 1, MP_CACHE3},
+                 {SMALL "path=runner mode=no_combine", 1, MP_OUT},
+                 {SMALL "path=fused", 0, 0},
+                 {"M=70000 topk=1 E=2 K=8 N=8 path=chunked", 0, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         witness w = {.write_behind = -1};
         const mp_cuda_hooks hooks = {&w, seen_gate_up, seen_down};

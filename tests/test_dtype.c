@@ -21,8 +21,7 @@ static uint64_t sign_bit(mp_dtype d) {
 static const struct {
     int exponent_bits, fraction_bits;
     uint64_t max_code; /* largest finite */
-} FIELDS[MP_DTYPE_COUNT] = {
-    [MP_BF16] = {8, 7, 0x7F7F}, [MP_FP16] = {5, 10, 0x7BFF}, [MP_E4M3] = {4, 3, 0x7E}, [MP_E5M2] = {5, 2, 0x7B}};
+} FIELDS[MP_DTYPE_COUNT] = {[MP_BF16] = {8, 7, 0x7F7F}, [MP_FP16] = {5, 10, 0x7BFF}, [MP_E4M3] = {4, 3, 0x7E}, [MP_E5M2] = {5, 2, 0x7B}};
 
 /* Value of a magnitude code. The code after the largest finite one is read as if the range went on: overflow begins halfway to it.
  */
@@ -137,8 +136,7 @@ static void rows_equal_single_values(void **state) {
     static uint16_t codes[COUNT];
     static double row[COUNT];
     static float row_f32[COUNT];
-    for (int i = 0; i < COUNT; i++)
-        codes[i] = (uint16_t)i;
+    for (int i = 0; i < COUNT; i++) codes[i] = (uint16_t)i;
     for (int which = 0; which < 2; which++) {
         mp_dtype d = which ? MP_FP16 : MP_BF16;
         mp_decode_row(d, codes, 3, COUNT - 3, row);
@@ -160,8 +158,7 @@ static void check_encode_row(mp_dtype d, const float *values, int n) {
     memset(by_row, 0x5A, sizeof by_row);
     memset(by_one, 0x5A, sizeof by_one);
     mp_encode_row_f32(d, by_row, 3, n, values);
-    for (int i = 0; i < n; i++)
-        mp_encode(d, by_one, 3 + i, values[i]);
+    for (int i = 0; i < n; i++) mp_encode(d, by_one, 3 + i, values[i]);
     assert_memory_equal(by_row, by_one, sizeof by_row);
 }
 
@@ -173,19 +170,16 @@ static void encoding_rows_of_float32_rounds_once(void **state) {
     for (int round = 0; round < 20000; round++) {
         for (int i = 0; i < 64; i++) {
             uint32_t bits = (uint32_t)next_random(&seed);
-            if (i & 1) bits = (bits & 0x8FFFFFFF) | 0x30000000; /* near 1 and below: fp16's normal and subnormal range */
+            if (i & 1) bits = (bits & 0x8FFFFFFF) | 0x30000000;                /* near 1 and below: fp16's normal and subnormal range */
             if (i & 2) bits = (bits & 0xFFFFF000) + (uint32_t)(i / 4 % 3) - 1; /* around midpoints of fp16 and bf16 */
             memcpy(&values[i], &bits, sizeof bits);
         }
-        for (size_t d = 0; d < sizeof all / sizeof all[0]; d++)
-            check_encode_row(all[d], values, d ? 64 : round % 65);
+        for (size_t d = 0; d < sizeof all / sizeof all[0]; d++) check_encode_row(all[d], values, d ? 64 : round % 65);
     }
-    const float edges[] = {
-        65504,           65519.996f,      65520,       -65520, 0x1p-14f, 0x1.ffcp-15f, 0x1.ffep-15f, 0x1p-24f, 0x1p-25f,
-        0x1.000002p-25f, 0x1p-149f,       0.0f,        -0.0f,  INFINITY, -INFINITY,    NAN,          -NAN,     FLT_MAX,
-        -FLT_MAX,        0x1.fefffep127f, 0x1.ffp127f, 464,    465,      57344,        61440};
-    for (size_t d = 0; d < sizeof all / sizeof all[0]; d++)
-        check_encode_row(all[d], edges, (int)(sizeof edges / sizeof edges[0]));
+    const float edges[] = {65504,           65519.996f,      65520,       -65520, 0x1p-14f, 0x1.ffcp-15f, 0x1.ffep-15f, 0x1p-24f, 0x1p-25f,
+                           0x1.000002p-25f, 0x1p-149f,       0.0f,        -0.0f,  INFINITY, -INFINITY,    NAN,          -NAN,     FLT_MAX,
+                           -FLT_MAX,        0x1.fefffep127f, 0x1.ffp127f, 464,    465,      57344,        61440};
+    for (size_t d = 0; d < sizeof all / sizeof all[0]; d++) check_encode_row(all[d], edges, (int)(sizeof edges / sizeof edges[0]));
 }
 
 static void eight_bit_formats_saturate_on_request(void **state) {
@@ -202,8 +196,7 @@ static void eight_bit_formats_saturate_on_request(void **state) {
     }
     assert_int_equal(mp_encode_e4m3_saturate(NAN), 0x7F);
     assert_int_equal(mp_encode_e5m2_saturate(NAN), 0x7F);
-    for (uint64_t code = 0; code <= 0x7B; code++)
-        assert_int_equal(mp_encode_e5m2_saturate(mp_decode_code(MP_E5M2, code)), code);
+    for (uint64_t code = 0; code <= 0x7B; code++) assert_int_equal(mp_encode_e5m2_saturate(mp_decode_code(MP_E5M2, code)), code);
 }
 
 static void int32_rounds_and_clamps(void **state) {
@@ -239,13 +232,11 @@ static void int4_pairs_keep_their_neighbour(void **state) {
 
 static void half_ulps_outside_the_finite_range(void **state) {
     (void)state;
-    for (int d = 0; d < MP_DTYPE_COUNT; d++)
-        assert_true(isnan(mp_half_ulp((mp_dtype)d, NAN)));
+    for (int d = 0; d < MP_DTYPE_COUNT; d++) assert_true(isnan(mp_half_ulp((mp_dtype)d, NAN)));
     assert_true(mp_half_ulp(MP_FP16, INFINITY) == 16 && mp_half_ulp(MP_FP16, -1e9) == 16); /* of the last finite binade */
     assert_true(mp_half_ulp(MP_BF16, 0) == 0x1p-134 && mp_half_ulp(MP_FP32, 0x1p-140) == 0x1p-150);
     assert_true(mp_half_ulp(MP_FP64, 1) == 0x1p-53 && mp_half_ulp(MP_FP64, 0) > 0);
-    assert_true(mp_unit_roundoff(MP_BF16) == 0x1p-8 && mp_unit_roundoff(MP_FP32) == 0x1p-24 &&
-                mp_unit_roundoff(MP_FP64) == 0x1p-53);
+    assert_true(mp_unit_roundoff(MP_BF16) == 0x1p-8 && mp_unit_roundoff(MP_FP32) == 0x1p-24 && mp_unit_roundoff(MP_FP64) == 0x1p-53);
 }
 
 static void names_and_sizes(void **state) {

@@ -83,7 +83,8 @@ static void the_honest_subject_passes(const fault *f, const mp_matrix_row *row, 
     mp_run_case(row, &options, v);
     if (v->outcome != MP_PASS) fail_msg("%s: the honest subject gets %s: %s", f->name, mp_outcome_name(v->outcome), v->reason);
     for (int i = 0; i < MP_CHECK_COUNT; i++)
-        if (f->checks & (1u << i) && v->check[i].answer != MP_PASSED) fail_msg("%s: %s was not judged: %s", f->name, mp_check_name((mp_check)i), v->check[i].text);
+        if (f->checks & (1u << i) && v->check[i].answer != MP_PASSED)
+            fail_msg("%s: %s was not judged: %s", f->name, mp_check_name((mp_check)i), v->check[i].text);
     mp_subject_close(&host);
 }
 

@@ -39,8 +39,7 @@ static int entries(void) {
     int count = 0;
     DIR *d = opendir(directory);
     assert_non_null(d);
-    for (const struct dirent *e; (e = readdir(d));)
-        count += e->d_name[0] != '.';
+    for (const struct dirent *e; (e = readdir(d));) count += e->d_name[0] != '.';
     closedir(d);
     return count;
 }
@@ -61,8 +60,7 @@ static void what_is_written_is_read(void **state) {
     mp_error err = {0};
     const char *path = in_directory("file");
     static char large[300000];
-    for (size_t i = 0; i < sizeof large; i++)
-        large[i] = (char)(i * i >> 3);
+    for (size_t i = 0; i < sizeof large; i++) large[i] = (char)(i * i >> 3);
     static const size_t sizes[] = {0, 1, 65535, 65536, sizeof large, 5};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         assert_int_equal(mp_file_replace(path, large, sizes[i], &err), MP_OK);

@@ -113,13 +113,11 @@ static void seeds_and_tensors_differ(void **unused) {
     (void)unused;
     fixture a = made("M=64 K=64 N=64"), b = made("M=64 K=64 N=64 seed=1");
     int same = 0;
-    for (int64_t i = 0; i < 64 * 64; i++)
-        same += value(&a, MP_X, i) == value(&b, MP_X, i);
+    for (int64_t i = 0; i < 64 * 64; i++) same += value(&a, MP_X, i) == value(&b, MP_X, i);
     assert_true(same < 100);
     for (int lag = -2; lag <= 2; lag++) { /* streams are not shifted copies of each other */
         double product = 0;
-        for (int64_t i = 2; i < 64 * 64 - 2; i++)
-            product += value(&a, MP_X, i) * value(&b, MP_X, i + lag) + value(&a, MP_X, i) * value(&a, MP_W1, i + lag);
+        for (int64_t i = 2; i < 64 * 64 - 2; i++) product += value(&a, MP_X, i) * value(&b, MP_X, i + lag) + value(&a, MP_X, i) * value(&a, MP_W1, i + lag);
         assert_true(fabs(product) / 4096 < 0.15); /* six standard deviations: sqrt(2)*1.33/sqrt(4096)... of products near 1 */
     }
     mp_inputs_destroy(&a.in);
@@ -174,13 +172,11 @@ static double output_rms(const char *text) {
         }
         for (int64_t k = 0; k < K; k++) {
             double sum = 0;
-            for (int64_t n = 0; n < N; n++)
-                sum += h[n] * value(&f, MP_W2, (e * K + k) * N + n);
+            for (int64_t n = 0; n < N; n++) sum += h[n] * value(&f, MP_W2, (e * K + k) * N + n);
             out[m * K + k] += value(&f, MP_TOPK_WEIGHTS, slot) * sum;
         }
     }
-    for (int64_t i = 0; i < f.c.M * K; i++)
-        squares += out[i] * out[i];
+    for (int64_t i = 0; i < f.c.M * K; i++) squares += out[i] * out[i];
     const double rms = sqrt(squares / (double)(f.c.M * K));
     free(out);
     free(h);
@@ -190,12 +186,10 @@ static double output_rms(const char *text) {
 
 static void outputs_are_near_one(void **unused) {
     (void)unused;
-    static const char *const texts[] = {"M=8 K=512 N=256",           "M=8 K=96 N=72 topk=1",
-                                        "M=8 K=33 N=17 topk=4",      "M=8 K=64 N=700 topk=8",
-                                        "M=8 K=700 N=64 topk=1",     "M=8 K=128 N=128 gated=0",
-                                        "M=4 K=1030 N=130 topk=6",   "M=32 K=7 N=5",
-                                        "M=8 K=256 N=64 dtype=fp16", "M=8 K=100 N=52 dtype=fp32",
-                                        "M=8 K=128 N=64 data=wide",  "M=8 K=128 N=64 data=wide dtype=fp16"};
+    static const char *const texts[] = {
+        "M=8 K=512 N=256",           "M=8 K=96 N=72 topk=1",      "M=8 K=33 N=17 topk=4",     "M=8 K=64 N=700 topk=8",
+        "M=8 K=700 N=64 topk=1",     "M=8 K=128 N=128 gated=0",   "M=4 K=1030 N=130 topk=6",  "M=32 K=7 N=5",
+        "M=8 K=256 N=64 dtype=fp16", "M=8 K=100 N=52 dtype=fp32", "M=8 K=128 N=64 data=wide", "M=8 K=128 N=64 data=wide dtype=fp16"};
     for (size_t i = 0; i < COUNT(texts); i++) {
         const double rms = output_rms(texts[i]);
         if (!(rms > 0.3 && rms < 3)) fail_msg("'%s' has an output rms of %g", texts[i], rms);
@@ -229,14 +223,12 @@ static void wide_types_use_their_bits(void **unused) {
     (void)unused;
     fixture f = made("M=20 topk=1 K=50 scope=combine dtype=fp64");
     int narrow = 0;
-    for (int64_t i = 0; i < 1000; i++)
-        narrow += (double)(float)value(&f, MP_IN_CACHE3, i) == value(&f, MP_IN_CACHE3, i);
+    for (int64_t i = 0; i < 1000; i++) narrow += (double)(float)value(&f, MP_IN_CACHE3, i) == value(&f, MP_IN_CACHE3, i);
     assert_true(narrow < 10);
     mp_inputs_destroy(&f.in);
     f = made("M=20 topk=1 K=50 dtype=fp32");
     narrow = 0;
-    for (int64_t i = 0; i < 1000; i++)
-        narrow += fmod(value(&f, MP_X, i) * 0x1p17, 1) == 0;
+    for (int64_t i = 0; i < 1000; i++) narrow += fmod(value(&f, MP_X, i) * 0x1p17, 1) == 0;
     assert_true(narrow < 100);
     mp_inputs_destroy(&f.in);
 }
@@ -351,8 +343,7 @@ static void special_rows(void **unused) {
             special += is[0] || is[1] || is[2] || is[3];
         }
         assert_true(special > 60 && special < 150);
-        for (int64_t i = 0; i < mp_tensor_count(&f.in.t[MP_W1]); i++)
-            assert_true(isfinite(value(&f, MP_W1, i)));
+        for (int64_t i = 0; i < mp_tensor_count(&f.in.t[MP_W1]); i++) assert_true(isfinite(value(&f, MP_W1, i)));
         mp_inputs_destroy(&f.in);
     }
 }
@@ -365,8 +356,7 @@ static void limits_reach_the_clamps(void **unused) {
         const int64_t e = ids_of(&f)[m * 2];
         for (int64_t n = 0; n < 128; n++) {
             double sum = 0;
-            for (int64_t k = 0; k < 128; k++)
-                sum += value(&f, MP_X, m * 128 + k) * value(&f, MP_W1, (e * 128 + n) * 128 + k);
+            for (int64_t k = 0; k < 128; k++) sum += value(&f, MP_X, m * 128 + k) * value(&f, MP_W1, (e * 128 + n) * 128 + k);
             if (m % 2) assert_true(sum == 0);
             beyond += fabs(sum) > 10;
         }
@@ -378,8 +368,7 @@ static void limits_reach_the_clamps(void **unused) {
 /* w*2^24 is an odd integer of many bits, all slots of a token differ, and they sum to nearly 1. */
 static void router_weights(void **unused) {
     (void)unused;
-    static const char *const texts[] = {"M=300 topk=1 K=1 N=1", "M=300 topk=2 K=1 N=1", "M=300 topk=8 K=1 N=1",
-                                        "M=5 topk=1024 E=1024 K=1 N=1"};
+    static const char *const texts[] = {"M=300 topk=1 K=1 N=1", "M=300 topk=2 K=1 N=1", "M=300 topk=8 K=1 N=1", "M=5 topk=1024 E=1024 K=1 N=1"};
     for (size_t i = 0; i < COUNT(texts); i++) {
         fixture f = made(texts[i]);
         const float *w = f.in.t[MP_TOPK_WEIGHTS].data;
@@ -389,8 +378,7 @@ static void router_weights(void **unused) {
                 const float v = w[m * f.c.topk + j];
                 assert_true(v > 0 && v < 1 && (double)v != mp_round_to(MP_BF16, (double)v));
                 sum += (double)v;
-                for (int64_t k = 0; k < j; k++)
-                    assert_true(w[m * f.c.topk + k] != v);
+                for (int64_t k = 0; k < j; k++) assert_true(w[m * f.c.topk + k] != v);
             }
             assert_true(sum > 0.79 && sum < 1.01);
             if (m) assert_true(w[m * f.c.topk] != w[(m - 1) * f.c.topk]);
@@ -403,8 +391,7 @@ static void filtered_slots_of_combine_are_zero(void **unused) {
     (void)unused;
     fixture f = made("M=30 topk=4 K=9 scope=combine filter=0.5 data=special");
     for (int64_t slot = 0; slot < 120; slot++) {
-        for (int64_t k = 0; k < 9 && ids_of(&f)[slot] < 0; k++)
-            assert_true(value(&f, MP_IN_CACHE3, slot * 9 + k) == 0);
+        for (int64_t k = 0; k < 9 && ids_of(&f)[slot] < 0; k++) assert_true(value(&f, MP_IN_CACHE3, slot * 9 + k) == 0);
     }
     mp_inputs_destroy(&f.in);
 }
@@ -431,8 +418,7 @@ static void selection_takes_tokens(void **unused) {
             if (!token) continue;
             const size_t bytes = mp_tensor_bytes(from) / 5;
             assert_int_equal(mp_tensor_bytes(to), 4 * bytes);
-            for (size_t r = 0; r < COUNT(rows); r++)
-                assert_memory_equal((char *)to->data + r * bytes, (char *)from->data + (size_t)rows[r] * bytes, bytes);
+            for (size_t r = 0; r < COUNT(rows); r++) assert_memory_equal((char *)to->data + r * bytes, (char *)from->data + (size_t)rows[r] * bytes, bytes);
         }
         mp_inputs_destroy(&out);
         assert_true(mp_inputs_digest(&f.in) == before); /* what was borrowed is still there */

@@ -63,13 +63,11 @@ static void every_bf16_and_fp16_input(void **state) {
     (void)state;
     static uint16_t codes[65536];
     static float x[65536];
-    for (int i = 0; i < 65536; i++)
-        codes[i] = (uint16_t)i;
+    for (int i = 0; i < 65536; i++) codes[i] = (uint16_t)i;
     for (int which = 0; which < 2; which++) {
         mp_decode_row_f32(which ? MP_FP16 : MP_BF16, codes, 0, 65536, x);
         for (size_t f = 0; f < FUNCTION_COUNT; f++) {
-            for (int i = 0; i < 65536; i++)
-                check_value(&FUNCTIONS[f], x[i]);
+            for (int i = 0; i < 65536; i++) check_value(&FUNCTIONS[f], x[i]);
         }
     }
 }
@@ -77,8 +75,7 @@ static void every_bf16_and_fp16_input(void **state) {
 static void a_sweep_over_all_float32(void **state) {
     (void)state;
     for (size_t f = 0; f < FUNCTION_COUNT; f++) {
-        for (uint64_t bits = 0; bits < 1ull << 32; bits += 7919)
-            check_value(&FUNCTIONS[f], mp_bits_float((unsigned)bits));
+        for (uint64_t bits = 0; bits < 1ull << 32; bits += 7919) check_value(&FUNCTIONS[f], mp_bits_float((unsigned)bits));
     }
 }
 
@@ -126,14 +123,12 @@ static void the_worst_inputs(void **state) {
         const function *fn;
         float x;
     } rows[] = {
-        {&FUNCTIONS[0], 0x1.4cec68p2f}, {&FUNCTIONS[0], -0x1.aaf86cp4f}, {&FUNCTIONS[1], 0x1.010864p0f},
-        {&FUNCTIONS[1], 0x1.03b4f4p0f}, {&FUNCTIONS[1], 1.01f},          {&FUNCTIONS[2], 0x1.ecfa7ap-1f},
-        {&FUNCTIONS[2], 0x1.1111aap0f}, {&FUNCTIONS[2], 0.985f},
+        {&FUNCTIONS[0], 0x1.4cec68p2f}, {&FUNCTIONS[0], -0x1.aaf86cp4f}, {&FUNCTIONS[1], 0x1.010864p0f}, {&FUNCTIONS[1], 0x1.03b4f4p0f},
+        {&FUNCTIONS[1], 1.01f},         {&FUNCTIONS[2], 0x1.ecfa7ap-1f}, {&FUNCTIONS[2], 0x1.1111aap0f}, {&FUNCTIONS[2], 0.985f},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         unsigned bits = mp_float_bits(rows[i].x);
-        for (unsigned near = bits - 500; near <= bits + 500; near++)
-            check_value(rows[i].fn, mp_bits_float(near));
+        for (unsigned near = bits - 500; near <= bits + 500; near++) check_value(rows[i].fn, mp_bits_float(near));
     }
 }
 
@@ -170,13 +165,11 @@ static void special_values(void **state) {
     assert_true(mp_expf(INFINITY) == INFINITY && mp_expf(FLT_MAX) == INFINITY);
     assert_int_equal(mp_float_bits(mp_expf(-INFINITY)), 0);
     assert_true(mp_expf(0x1.62e42ep6f) < INFINITY && mp_expf(0x1.62e430p6f) == INFINITY); /* around 128 ln 2 */
-    assert_true(mp_expf(-0x1.9fe368p6f) == 0x1p-149f &&
-                mp_expf(-0x1.9fe36ap6f) == 0); /* around -150 ln 2: half the last subnormal */
+    assert_true(mp_expf(-0x1.9fe368p6f) == 0x1p-149f && mp_expf(-0x1.9fe36ap6f) == 0);    /* around -150 ln 2: half the last subnormal */
     assert_true(mp_tanhf(INFINITY) == 1 && mp_tanhf(-INFINITY) == -1 && mp_erff(INFINITY) == 1 && mp_erff(-INFINITY) == -1);
     assert_int_equal(mp_float_bits(mp_tanhf(-0.0f)), 0x80000000u);
     assert_int_equal(mp_float_bits(mp_erff(-0.0f)), 0x80000000u);
-    for (unsigned bits = 1; bits < mp_float_bits(0x1p-20f); bits += 9973)
-        assert_true(mp_tanhf(mp_bits_float(bits)) == mp_bits_float(bits));
+    for (unsigned bits = 1; bits < mp_float_bits(0x1p-20f); bits += 9973) assert_true(mp_tanhf(mp_bits_float(bits)) == mp_bits_float(bits));
     for (size_t f = 0; f < FUNCTION_COUNT; f++) {
         assert_true(isnan(FUNCTIONS[f].f(NAN)) && isnan(FUNCTIONS[f].f(-NAN)) && isnan(FUNCTIONS[f].f(mp_bits_float(0x7F800001))));
     }

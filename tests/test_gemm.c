@@ -74,8 +74,7 @@ typedef struct problem {
 } problem;
 
 static void fill(rng *r, const mp_tensor *t) {
-    for (int64_t i = 0; i < mp_tensor_count(t); i++)
-        mp_encode(t->dtype, t->data, i, random_wide(r, -6, 3));
+    for (int64_t i = 0; i < mp_tensor_count(t); i++) mp_encode(t->dtype, t->data, i, random_wide(r, -6, 3));
 }
 
 /* Rows of a are not in slot order, so that a row taken from a slot's number shows. */
@@ -124,15 +123,15 @@ static void check_element(const problem *q, const collected *r, int64_t t, int64
     const int64_t K = q->w.dim[2], at = t * r->N + n;
     long double exact = 0, mass = 0;
     for (int64_t k = 0; k < K; k++) {
-        const long double product = (long double)mp_decode(q->a.dtype, q->a.data, q->a_row[t] * K + k) *
-                                    (long double)mp_decode(q->w.dtype, q->w.data, (q->ids[t] * r->N + n) * K + k);
+        const long double product =
+            (long double)mp_decode(q->a.dtype, q->a.data, q->a_row[t] * K + k) * (long double)mp_decode(q->w.dtype, q->w.data, (q->ids[t] * r->N + n) * K + k);
         exact += product;
         mass += fabsl(product);
     }
     const long double bound = (long double)mp_gamma((double)K, 0x1p-53) * mass * (1 + 0x1p-8L);
     if (!(fabsl((long double)r->value[at] - exact) <= bound) || !(fabsl((long double)r->mass[at] - mass) <= bound))
-        fail_msg("slot %lld column %lld: %.17g mass %.17g, expected %.17Lg mass %.17Lg +- %.3Lg", (long long)t, (long long)n,
-                 r->value[at], r->mass[at], exact, mass, bound);
+        fail_msg("slot %lld column %lld: %.17g mass %.17g, expected %.17Lg mass %.17Lg +- %.3Lg", (long long)t, (long long)n, r->value[at], r->mass[at], exact,
+                 mass, bound);
     assert_true(r->mass[at] >= fabs(r->value[at])); /* rounding is monotonic, and both sums have the same order */
 }
 
@@ -143,8 +142,7 @@ static void engines_compute_the_definition(void **unused) {
         problem q;
         problem_create(&q, &shapes[s], &r);
         for (size_t e = 0; e < COUNT(engines); e++) {
-            collected with = run_engine(engines[e], &q.p, true, NULL, q.p.slots),
-                      without = run_engine(engines[e], &q.p, false, NULL, q.p.slots);
+            collected with = run_engine(engines[e], &q.p, true, NULL, q.p.slots), without = run_engine(engines[e], &q.p, false, NULL, q.p.slots);
             for (int64_t t = 0; t < q.p.slots; t++) {
                 const int expected_visits = q.ids[t] >= 0 && q.a_row[t] >= 0;
                 for (int64_t n = 0; n < with.N; n++) {
@@ -171,13 +169,11 @@ static void tasks_cover_every_slot_and_column_once(void **unused) {
         mp_gemm_tasks tasks;
         assert_int_equal(mp_gemm_tasks_create(&q.p, &tasks, &err), MP_OK);
         int64_t covered = 0, expected = 0;
-        for (int64_t t = 0; t < q.p.slots; t++)
-            expected += q.ids[t] >= 0 && q.a_row[t] >= 0 ? q.w.dim[1] : 0;
+        for (int64_t t = 0; t < q.p.slots; t++) expected += q.ids[t] >= 0 && q.a_row[t] >= 0 ? q.w.dim[1] : 0;
         for (int64_t i = 0; i < tasks.count; i++) {
             const mp_gemm_task *task = &tasks.task[i];
             assert_true(task->count > 0 && task->count <= MP_SLAB_SLOTS && task->n > 0 && task->n <= MP_SLAB_COLUMNS);
-            for (int64_t j = 1; j < task->count; j++)
-                assert_true(tasks.order[task->first + j] > tasks.order[task->first + j - 1]);
+            for (int64_t j = 1; j < task->count; j++) assert_true(tasks.order[task->first + j] > tasks.order[task->first + j - 1]);
             covered += task->count * task->n;
         }
         assert_int_equal(covered, expected); /* that none comes twice is seen above, from the outside */
@@ -209,9 +205,8 @@ static void check_engines_agree(const char *name, const mp_gemm_problem *p, int6
     for (int64_t i = 0; i < kept * plain.N; i++) {
         assert_int_equal(plain.visits[i], blas.visits[i]);
         if (!agree(plain.value[i], blas.value[i], plain.mass[i], K) || !agree(plain.mass[i], blas.mass[i], plain.mass[i], K))
-            fail_msg("%s: kept slot %lld column %lld: plain %.17g mass %.17g, OpenBLAS %.17g mass %.17g", name,
-                     (long long)(i / plain.N), (long long)(i % plain.N), plain.value[i], plain.mass[i], blas.value[i],
-                     blas.mass[i]);
+            fail_msg("%s: kept slot %lld column %lld: plain %.17g mass %.17g, OpenBLAS %.17g mass %.17g", name, (long long)(i / plain.N),
+                     (long long)(i % plain.N), plain.value[i], plain.mass[i], blas.value[i], blas.mass[i]);
     }
     collected_free(&plain);
     collected_free(&blas);
@@ -235,8 +230,7 @@ static void check_case(const mp_case *c) {
     mp_slot_map map;
     if (mp_inputs_create(c, &all, &err)) fail_msg("%s: %s", name, err.text);
     const mp_inputs in = mp_inputs_range(&all, 0, part.M);
-    if (mp_ref_run(&part, &in, block_size_m, MP_ENGINE_BLAS, MP_POISON_A, &trace, &err) ||
-        mp_slot_map_create(&part, &trace, &map, &err))
+    if (mp_ref_run(&part, &in, block_size_m, MP_ENGINE_BLAS, MP_POISON_A, &trace, &err) || mp_slot_map_create(&part, &trace, &map, &err))
         fail_msg("%s: %s", name, err.text);
     const mp_gemm_problem gate_up = mp_gate_up_problem(&in, map.x_row, slots);
     const mp_gemm_problem down = mp_down_problem(&in, &trace.t[MP_CACHE2], map.cache_row, slots);
@@ -269,11 +263,9 @@ static void engines_agree_on_every_ci_case(void **unused) {
 static void bias_comes_before_the_router_weight(void **unused) {
     (void)unused;
     const mp_tensor bias = allocated_tensor(MP_BF16, 3, 4, 0);
-    for (int64_t i = 0; i < 12; i++)
-        mp_encode(MP_BF16, bias.data, i, (double)i);
+    for (int64_t i = 0; i < 12; i++) mp_encode(MP_BF16, bias.data, i, (double)i);
     const float weights[] = {0.5f, 2, -4};
-    const mp_epilogue none = {0}, bias_only = {.bias = &bias}, weight_only = {.weights = weights},
-                      both = {.bias = &bias, .weights = weights};
+    const mp_epilogue none = {0}, bias_only = {.bias = &bias}, weight_only = {.weights = weights}, both = {.bias = &bias, .weights = weights};
     /* expert 2, column 1: bias 9; slot 2: weight -4 */
     assert_true(mp_epilogue_apply(&none, 3, 2, 1, 2) == 3);
     assert_true(mp_epilogue_apply(&bias_only, 3, 2, 1, 2) == 12);
@@ -294,16 +286,12 @@ static void the_stage_stores_each_slot_once_rounded(void **unused) {
         problem q;
         problem_create(&q, &(shape){TOKENS, TOPK, E, N, K, MP_BF16, MP_BF16, SPREAD, true}, &r);
         mp_tensor bias = allocated_tensor(MP_BF16, E, N, 0), out = allocated_tensor(MP_BF16, ROWS, N, 0);
-        for (int64_t i = 0; i < mp_tensor_count(&q.a); i++)
-            mp_encode(MP_BF16, q.a.data, i, (double)random_below(&r, 31) - 15);
-        for (int64_t i = 0; i < mp_tensor_count(&q.w); i++)
-            mp_encode(MP_BF16, q.w.data, i, (double)random_below(&r, 31) - 15);
-        for (int64_t i = 0; i < E * N; i++)
-            mp_encode(MP_BF16, bias.data, i, (double)random_below(&r, 31) - 15);
+        for (int64_t i = 0; i < mp_tensor_count(&q.a); i++) mp_encode(MP_BF16, q.a.data, i, (double)random_below(&r, 31) - 15);
+        for (int64_t i = 0; i < mp_tensor_count(&q.w); i++) mp_encode(MP_BF16, q.w.data, i, (double)random_below(&r, 31) - 15);
+        for (int64_t i = 0; i < E * N; i++) mp_encode(MP_BF16, bias.data, i, (double)random_below(&r, 31) - 15);
         float weights[SLOTS];
         int64_t out_row[SLOTS], owner[ROWS];
-        for (int64_t row = 0; row < ROWS; row++)
-            owner[row] = -1;
+        for (int64_t row = 0; row < ROWS; row++) owner[row] = -1;
         for (int64_t t = 0; t < SLOTS; t++) {
             weights[t] = (float)random_unit(&r);
             out_row[t] = t == 4 ? -1 : ROWS - 1 - t;
@@ -323,8 +311,7 @@ static void the_stage_stores_each_slot_once_rounded(void **unused) {
                 if (t >= 0 && q.ids[t] >= 0 && q.a_row[t] >= 0) {
                     double sum = mp_decode(MP_BF16, bias.data, q.ids[t] * N + n);
                     for (int64_t k = 0; k < K; k++)
-                        sum += mp_decode(MP_BF16, q.a.data, q.a_row[t] * K + k) *
-                               mp_decode(MP_BF16, q.w.data, (q.ids[t] * N + n) * K + k);
+                        sum += mp_decode(MP_BF16, q.a.data, q.a_row[t] * K + k) * mp_decode(MP_BF16, q.w.data, (q.ids[t] * N + n) * K + k);
                     expected = (uint16_t)mp_encode_code(MP_BF16, sum * (double)weights[t]);
                 }
                 assert_int_equal(stored[row * N + n], expected);

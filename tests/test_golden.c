@@ -1,134 +1,7 @@
-/* golden/: what is recorded comes back bit for bit, every difference is found, and no damaged or foreign file passes for a golden.
- * Longer than most files here: every kind of damage is tried on the same random trace, by the same helpers. */
-#include "base/file.h"
-#include "golden/golden.h"
+/* golden/: what is recorded comes back bit for bit, and every difference is found and described. */
+#include "tests/golden_support.h"
 
-#include <dirent.h>
-#include <hdf5.h>
 #include <math.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-/* HDF5 1.10 itself leaks when it refuses a damaged file; our own allocations stay under LeakSanitizer's eye. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) {
-    return "leak:libhdf5\n";
-}
-
-const char *__lsan_default_options(void);
-const char *__lsan_default_options(void) {
-    return "print_suppressions=0";
-}
-
-static char directory[64], path[128];
-static mp_error err;
-
-#define OK(call)                                                                                                                   \
-    do {                                                                                                                           \
-        err.text[0] = '\0';                                                                                                        \
-        if ((call) != MP_OK) fail_msg("%s: %s", #call, err.text);                                                                  \
-    } while (0)
-
-static int enter(void **state) {
-    (void)state;
-    strcpy(directory, "/tmp/moeparity_golden_XXXXXX");
-    if (mkdtemp(directory) == NULL) return -1;
-    snprintf(path, sizeof path, "%s/golden.h5", directory);
-    return 0;
-}
-
-/* Removes the directory and says how many files were in it. */
-static int clear_directory(void) {
-    int files = 0;
-    DIR *dir = opendir(directory);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (entry->d_name[0] == '.') continue;
-        char file[512];
-        snprintf(file, sizeof file, "%s/%s", directory, entry->d_name);
-        unlink(file);
-        files++;
-    }
-    closedir(dir);
-    return files;
-}
-
-static int leave(void **state) {
-    (void)state;
-    clear_directory();
-    return rmdir(directory);
-}
-
-static uint64_t random_state;
-static uint64_t next_random(void) { /* xorshift64* */
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return random_state * 0x2545F4914F6CDD1DULL;
-}
-
-static mp_tensor random_tensor(mp_dtype dtype, int rank, int64_t d0, int64_t d1, int64_t d2) {
-    mp_tensor t = mp_tensor_shape(dtype, rank, d0, d1, d2);
-    OK(mp_tensor_alloc(&t, MP_POISON_A, &err));
-    for (size_t i = 0; i < mp_tensor_bytes(&t); i++)
-        ((uint8_t *)t.data)[i] = (uint8_t)(next_random() >> 56);
-    return t;
-}
-
-/* All bit patterns of all formats may occur: NaN with payloads, infinities, subnormals. */
-static mp_trace random_trace(uint64_t seed) {
-    random_state = seed;
-    mp_trace trace = {.block_size_m = 16};
-    trace.t[MP_SORTED_TOKEN_IDS] = random_tensor(MP_I32, 2, 2, 37, 1);
-    trace.t[MP_EXPERT_IDS] = random_tensor(MP_E4M3, 2, 2, 5, 1);
-    trace.t[MP_NUM_TOKENS_POST_PADDED] = random_tensor(MP_E5M2, 1, 7, 1, 1);
-    trace.t[MP_CACHE1] = random_tensor(MP_FP64, 2, 9, 12, 1);
-    trace.t[MP_CACHE2] = random_tensor(MP_FP32, 2, 9, 6, 1);
-    trace.t[MP_CACHE3] = random_tensor(MP_BF16, 3, 4, 2, 10);
-    trace.t[MP_OUT] = random_tensor(MP_FP16, 2, 4, 10, 1);
-    return trace;
-}
-
-static void free_trace(mp_trace *trace) {
-    for (int i = 0; i < MP_TRACE_COUNT; i++)
-        mp_tensor_free(&trace->t[i]);
-}
-
-static const mp_provenance who = {"0.1.0", "abc", "ref", "none", "gcc 12", "2026-01-02T03:04:05Z", "test"};
-
-static mp_case case_with_seed(int64_t seed) {
-    mp_case c = mp_case_default();
-    c.seed = seed;
-    return c;
-}
-
-/* One case recorded into `file`. */
-static void record(const char *file, int64_t seed, const mp_trace *trace, size_t digest_above) {
-    mp_golden *golden;
-    mp_case c = case_with_seed(seed);
-    OK(mp_golden_create(file, &who, digest_above, &golden, &err));
-    OK(mp_golden_write(golden, &c, "FLOAT64", "default", trace, NULL, &err));
-    OK(mp_golden_commit(golden, &err));
-}
-
-static int compare(int64_t seed, const mp_trace *trace, mp_golden_difference diff[MP_TRACE_COUNT]) {
-    mp_golden *golden;
-    mp_case c = case_with_seed(seed);
-    int count;
-    OK(mp_golden_open(path, &golden, &err));
-    OK(mp_golden_compare(golden, &c, trace, diff, &count, &err));
-    mp_golden_close(golden);
-    return count;
-}
 
 static void round_trip_keeps_every_bit(void **state) {
     (void)state;
@@ -222,13 +95,11 @@ static void figures_of_a_difference(void **state) {
     assert_int_equal(diff[0].differing, 1);
     assert_true(diff[0].max_abs == 0.0);
 
-    for (int64_t i = 0; i < mp_tensor_count(&trace.t[MP_CACHE3]); i++)
-        data[i] = 0x3F80; /* more rows than are listed */
+    for (int64_t i = 0; i < mp_tensor_count(&trace.t[MP_CACHE3]); i++) data[i] = 0x3F80; /* more rows than are listed */
     compare(0, &trace, diff);
     assert_int_equal(diff[0].differing_rows, 40);
     assert_int_equal(diff[0].differing, 160);
-    for (int i = 0; i < 8; i++)
-        assert_int_equal(diff[0].first_rows[i], i);
+    for (int i = 0; i < 8; i++) assert_int_equal(diff[0].first_rows[i], i);
     free_trace(&trace);
 }
 
@@ -244,13 +115,11 @@ static void large_tensors_are_compared_to_their_end(void **state) {
         mp_golden_difference diff[MP_TRACE_COUNT];
         int64_t count = mp_tensor_count(t), length = mp_tensor_row_length(t);
         float *data = t->data;
-        for (int64_t i = 0; i < count; i++)
-            data[i] = (float)i;
+        for (int64_t i = 0; i < count; i++) data[i] = (float)i;
         record(path, 0, &trace, SIZE_MAX);
         assert_int_equal(compare(0, &trace, diff), 1);
         assert_int_equal(diff[0].differing, 0);
-        for (int64_t i = 0; i < count; i += length)
-            data[i + (i / length * 977) % length] += 3.0f; /* one element in every row */
+        for (int64_t i = 0; i < count; i += length) data[i + (i / length * 977) % length] += 3.0f; /* one element in every row */
         compare(0, &trace, diff);
         assert_int_equal(diff[0].differing_rows, count / length);
         assert_int_equal(diff[0].differing, count / length);
@@ -334,17 +203,6 @@ static void cases_keep_their_order_and_occur_once(void **state) {
     free_trace(&trace);
 }
 
-static void read_whole(char **data, size_t *size) {
-    OK(mp_file_read(path, data, size, &err));
-}
-
-static void write_whole(const void *data, size_t size) {
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
 static void same_content_gives_same_bytes(void **state) {
     (void)state;
     mp_trace trace = random_trace(6);
@@ -359,203 +217,6 @@ static void same_content_gives_same_bytes(void **state) {
     assert_memory_equal(first, second, first_size);
     free(first);
     free(second);
-    free_trace(&trace);
-}
-
-static void reading_changes_nothing(void **state) {
-    (void)state;
-    mp_trace trace = random_trace(7);
-    mp_golden_difference diff[MP_TRACE_COUNT];
-    struct stat before, after;
-    record(path, 0, &trace, SIZE_MAX);
-    assert_int_equal(chmod(path, 0444), 0);
-    assert_int_equal(stat(path, &before), 0);
-    compare(0, &trace, diff);
-    assert_int_equal(stat(path, &after), 0);
-    assert_memory_equal(&before.st_mtim, &after.st_mtim, sizeof before.st_mtim);
-    assert_int_equal(before.st_size, after.st_size);
-    assert_int_equal(clear_directory(), 1);
-    free_trace(&trace);
-}
-
-/* Every reading call on the file at `path`. True when it is either refused with MP_EINPUT or gives exactly `trace`. */
-static bool refused_or_intact(const mp_trace *trace, bool *refused) {
-    mp_golden *golden;
-    mp_case c = case_with_seed(0);
-    mp_golden_difference diff[MP_TRACE_COUNT];
-    int count;
-    mp_status status = mp_golden_open(path, &golden, &err);
-    if (status == MP_OK) {
-        status = mp_golden_compare(golden, &c, trace, diff, &count, &err);
-        bool equal = count == MP_TRACE_COUNT && memcmp(mp_golden_provenance(golden), &who, sizeof who) == 0;
-        for (int i = 0; i < count; i++)
-            equal &= diff[i].stored && !diff[i].shape_differs && diff[i].differing_rows == 0;
-        mp_golden_close(golden);
-        if (status == MP_OK) return equal;
-    }
-    *refused = true;
-    return status == MP_EINPUT && strstr(err.text, path) != NULL;
-}
-
-/* Flips one bit at many places of the file, one at a time. Padding and free space may change unseen, all else must be noticed. */
-static void no_flipped_byte_goes_unnoticed(void **state) {
-    (void)state;
-    mp_trace trace = random_trace(8);
-    for (int digests = 0; digests < 2; digests++) {
-        record(path, 0, &trace, digests ? 0 : SIZE_MAX);
-        char *data;
-        size_t size, refusals = 0, tried = 0;
-        read_whole(&data, &size);
-        bool refused = false;
-        assert_true(refused_or_intact(&trace, &refused) && !refused);
-        for (size_t i = 0; i < size; i += 5) {
-            refused = false;
-            data[i] = (char)(data[i] ^ (1 << (i % 8)));
-            write_whole(data, size);
-            data[i] = (char)(data[i] ^ (1 << (i % 8)));
-            if (!refused_or_intact(&trace, &refused)) fail_msg("byte %zu of %zu flipped: %s", i, size, err.text);
-            refusals += refused;
-            tried++;
-        }
-        assert_true(refusals > tried / 4);
-        free(data);
-    }
-    free_trace(&trace);
-}
-
-static void a_damaged_number_names_tensor_and_case(void **state) {
-    (void)state;
-    mp_trace trace = {.block_size_m = 16};
-    trace.t[MP_OUT] = random_tensor(MP_BF16, 2, 64, 512, 1); /* random numbers do not compress: most of the file is data */
-    mp_golden *golden;
-    mp_case c = case_with_seed(0);
-    mp_golden_difference diff[MP_TRACE_COUNT];
-    int count;
-    record(path, 0, &trace, SIZE_MAX);
-    char *data;
-    size_t size;
-    read_whole(&data, &size);
-    data[size / 2] ^= 1;
-    write_whole(data, size);
-    OK(mp_golden_open(path, &golden, &err));
-    assert_int_equal(mp_golden_compare(golden, &c, &trace, diff, &count, &err), MP_EINPUT);
-    assert_non_null(strstr(err.text, path));
-    assert_non_null(strstr(err.text, "M=32 topk=2 act=silu: out: "));
-    if (strstr(err.text, "checksum") == NULL) fail_msg("no checksum in: %s", err.text);
-    mp_golden_close(golden);
-    free(data);
-    free_trace(&trace);
-}
-
-static void no_truncated_file_opens(void **state) {
-    (void)state;
-    mp_trace trace = random_trace(9);
-    record(path, 0, &trace, SIZE_MAX);
-    char *data;
-    size_t size;
-    read_whole(&data, &size);
-    for (size_t length = 0; length < size; length += length < 100 ? 1 : 97) {
-        bool refused = false;
-        write_whole(data, length);
-        if (!refused_or_intact(&trace, &refused) || !refused) fail_msg("%zu of %zu bytes were taken: %s", length, size, err.text);
-    }
-    free(data);
-    free_trace(&trace);
-}
-
-static void assert_refused(const char *file, const char *because) {
-    mp_golden *golden = (mp_golden *)&err;
-    assert_int_equal(mp_golden_open(file, &golden, &err), MP_EINPUT);
-    assert_null(golden);
-    if (strstr(err.text, file) == NULL || strstr(err.text, because) == NULL) fail_msg("expected '%s' in: %s", because, err.text);
-}
-
-static void foreign_files_are_refused(void **state) {
-    (void)state;
-    assert_refused(path, "No such file");
-    assert_refused(directory, "not a regular file");
-    write_whole("", 0);
-    assert_refused(path, "0 bytes");
-    write_whole("format: moeparity golden\n", 25);
-    assert_refused(path, "not an HDF5 file");
-    H5Fclose(H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
-    assert_refused(path, "not a golden file");
-}
-
-static void a_newer_format_is_refused(void **state) {
-    (void)state;
-    mp_trace trace = random_trace(10);
-    record(path, 0, &trace, SIZE_MAX);
-    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), attribute = H5Aopen(file, "format_version", H5P_DEFAULT);
-    assert_true(H5Awrite(attribute, H5T_NATIVE_INT64, &(int64_t){2}) >= 0);
-    H5Aclose(attribute);
-    H5Fclose(file);
-    assert_refused(path, "format_version 2: this program reads versions 1 to 1");
-    free_trace(&trace);
-}
-
-/* Records a trace that does not fit below a limit on file sizes; run in a child, because the limit is the process's. The exit code
- * is 0 when the failure is a clean MP_EIO that names the path. */
-static void record_on_full_disk(rlim_t limit) {
-    signal(SIGXFSZ, SIG_IGN);
-    mp_trace trace = {.block_size_m = 16};
-    trace.t[MP_CACHE1] = random_tensor(MP_FP32, 2, 3, 1000, 1);
-    trace.t[MP_OUT] = random_tensor(MP_BF16, 2, 600, 4000, 1);
-    mp_golden *golden = NULL;
-    mp_case c = case_with_seed(1);
-    setrlimit(RLIMIT_FSIZE, &(struct rlimit){limit, RLIM_INFINITY});
-    mp_status status = mp_golden_create(path, &who, SIZE_MAX, &golden, &err);
-    if (status == MP_OK) {
-        mp_status written = mp_golden_write(golden, &c, "", "", &trace, NULL, &err);
-        status = mp_golden_commit(golden, &err);
-        if (written != MP_OK && status == MP_OK) _exit(2);
-    }
-    if (status != MP_EIO || strstr(err.text, path) == NULL || strchr(err.text, '\n') != NULL) {
-        fprintf(stderr, "limit %llu: status %s: %s\n", (unsigned long long)limit, mp_status_name(status), err.text);
-        _exit(1);
-    }
-    free_trace(&trace);
-    exit(0); /* not _exit: HDF5's own clean-up at exit must work as well */
-}
-
-static void a_full_disk_leaves_the_old_file(void **state) {
-    (void)state;
-    mp_trace trace = random_trace(11);
-    mp_golden_difference diff[MP_TRACE_COUNT];
-    record(path, 0, &trace, SIZE_MAX);
-    const rlim_t limits[] = {0, 100, 1000, 3000, 10000, 100000, 1500000, 4000000};
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        int code;
-        fflush(NULL);
-        pid_t child = fork();
-        if (child == 0) record_on_full_disk(limits[i]);
-        assert_int_equal(waitpid(child, &code, 0), child);
-        if (!WIFEXITED(code) || WEXITSTATUS(code) != 0)
-            fail_msg("limit of %llu bytes: wait status %x", (unsigned long long)limits[i], code);
-        assert_int_equal(compare(0, &trace, diff), MP_TRACE_COUNT);
-        for (int t = 0; t < MP_TRACE_COUNT; t++)
-            assert_int_equal(diff[t].differing_rows, 0);
-    }
-    assert_int_equal(clear_directory(), 1); /* no temporary file */
-    free_trace(&trace);
-}
-
-static void without_commit_nothing_is_left(void **state) {
-    (void)state;
-    mp_trace trace = random_trace(12);
-    mp_golden *golden;
-    mp_case c = case_with_seed(0);
-    OK(mp_golden_create(path, &who, SIZE_MAX, &golden, &err));
-    OK(mp_golden_write(golden, &c, "", "", &trace, NULL, &err));
-    mp_golden_close(golden);
-    mp_golden_close(NULL);
-    assert_int_equal(clear_directory(), 0);
-
-    char nowhere[256];
-    snprintf(nowhere, sizeof nowhere, "%s/no/such/golden.h5", directory);
-    assert_int_equal(mp_golden_create(nowhere, &who, SIZE_MAX, &golden, &err), MP_EIO);
-    assert_non_null(strstr(err.text, nowhere));
-    assert_non_null(strstr(err.text, "No such file or directory"));
     free_trace(&trace);
 }
 
@@ -592,10 +253,9 @@ static void diff_of_two_files(void **state) {
         ((uint16_t *)trace.t[MP_CACHE3].data)[25] = 0x4000;
         record(other, 0, &trace, how & 2 ? 0 : SIZE_MAX);
         assert_false(diff_files(path, other, lines));
-        assert_string_equal(lines,
-                            how == 0 ? "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (2), 1 elements, max-abs=1.00e+00, first "
-                                       "[1,0,5]: 1 (0x3f80) -> 2 (0x4000)\n"
-                                     : "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (2)\n");
+        assert_string_equal(lines, how == 0 ? "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (2), 1 elements, max-abs=1.00e+00, first "
+                                              "[1,0,5]: 1 (0x3f80) -> 2 (0x4000)\n"
+                                            : "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (2)\n");
     }
 
     record(other, 3, &trace, SIZE_MAX);
@@ -609,8 +269,7 @@ static void diff_of_two_files(void **state) {
     trace.t[MP_CACHE1].data = NULL;
     record(other, 0, &trace, SIZE_MAX);
     assert_false(diff_files(path, other, lines));
-    snprintf(expected, sizeof expected,
-             "M=32 topk=2 act=silu: cache1: only in %s\nM=32 topk=2 act=silu: out: fp16[4,10] -> fp16[3,10]\n", path);
+    snprintf(expected, sizeof expected, "M=32 topk=2 act=silu: cache1: only in %s\nM=32 topk=2 act=silu: out: fp16[4,10] -> fp16[3,10]\n", path);
     assert_string_equal(lines, expected);
     trace.t[MP_OUT] = out;
     trace.t[MP_CACHE1] = cache1;
@@ -655,9 +314,8 @@ static void h5dump_prints_numbers(void **state) {
         mp_dtype dtype;
         const char *printed;
     } formats[] = {
-        {MP_BF16, "1, -2.5, 0.15625, -inf, 9.18355e-41"}, {MP_FP16, "1, -2.5, 0.15625, -inf, 5.96046e-08"},
-        {MP_E5M2, "1, -2.5, 0.15625, -inf, 1.52588e-05"}, {MP_E4M3, "1, -2.5, 0.15625, 240, 0.00195312"},
-        {MP_FP32, "1, -2.5, 0.15625, -inf, 1.4013e-45"},
+        {MP_BF16, "1, -2.5, 0.15625, -inf, 9.18355e-41"}, {MP_FP16, "1, -2.5, 0.15625, -inf, 5.96046e-08"}, {MP_E5M2, "1, -2.5, 0.15625, -inf, 1.52588e-05"},
+        {MP_E4M3, "1, -2.5, 0.15625, 240, 0.00195312"},   {MP_FP32, "1, -2.5, 0.15625, -inf, 1.4013e-45"},
     };
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         mp_trace trace = {.block_size_m = 16};
@@ -665,8 +323,7 @@ static void h5dump_prints_numbers(void **state) {
         *t = mp_tensor_shape(formats[i].dtype, 1, 5, 1, 1);
         OK(mp_tensor_alloc(t, 0, &err));
         double values[] = {1.0, -2.5, 0.15625, formats[i].dtype == MP_E4M3 ? 240.0 : (double)-INFINITY};
-        for (int k = 0; k < 4; k++)
-            mp_encode(t->dtype, t->data, k, values[k]);
+        for (int k = 0; k < 4; k++) mp_encode(t->dtype, t->data, k, values[k]);
         *((uint8_t *)t->data + 4 * mp_dtype_size(t->dtype)) = 1; /* the smallest subnormal */
         record(path, 0, &trace, SIZE_MAX);
         char command[256], output[4096] = "";
@@ -681,7 +338,6 @@ static void h5dump_prints_numbers(void **state) {
 }
 
 int main(void) {
-#define TEST(function) cmocka_unit_test_setup_teardown(function, enter, leave)
     const struct CMUnitTest tests[] = {
         TEST(round_trip_keeps_every_bit),
         TEST(one_flipped_bit_is_one_difference),
@@ -691,14 +347,6 @@ int main(void) {
         TEST(other_shapes_and_missing_things),
         TEST(cases_keep_their_order_and_occur_once),
         TEST(same_content_gives_same_bytes),
-        TEST(reading_changes_nothing),
-        TEST(no_flipped_byte_goes_unnoticed),
-        TEST(a_damaged_number_names_tensor_and_case),
-        TEST(no_truncated_file_opens),
-        TEST(foreign_files_are_refused),
-        TEST(a_newer_format_is_refused),
-        TEST(a_full_disk_leaves_the_old_file),
-        TEST(without_commit_nothing_is_left),
         TEST(diff_of_two_files),
         TEST(texts_of_differences),
         TEST(h5dump_prints_numbers),

@@ -25,16 +25,13 @@ static void micro_kernels_are_a_plain_fma_loop(void **unused) {
             float *a = allocated(rows * K, sizeof *a), *w = allocated(columns * K, sizeof *w);
             float *acc = allocated(rows * columns, sizeof *acc), *expected = allocated(rows * columns, sizeof *expected);
             /* exponents down to products that are subnormal in float32 */
-            for (int64_t j = 0; j < rows * K; j++)
-                a[j] = (float)random_wide(&r, j % 3 ? -8 : -70, 4);
-            for (int64_t j = 0; j < columns * K; j++)
-                w[j] = (float)random_wide(&r, j % 3 ? -8 : -75, 4);
+            for (int64_t j = 0; j < rows * K; j++) a[j] = (float)random_wide(&r, j % 3 ? -8 : -70, 4);
+            for (int64_t j = 0; j < columns * K; j++) w[j] = (float)random_wide(&r, j % 3 ? -8 : -75, 4);
             a[0] = -0.0f;
             for (int row = 0; row < rows; row++)
                 for (int column = 0; column < columns; column++)
                     for (int64_t k = 0; k < K; k++)
-                        expected[row * columns + column] =
-                            fmaf(a[row * K + k], w[k * columns + column], expected[row * columns + column]);
+                        expected[row * columns + column] = fmaf(a[row * K + k], w[k * columns + column], expected[row * columns + column]);
             kernels[i].run(K, a, w, acc);
             assert_memory_equal(acc, expected, (size_t)(rows * columns) * sizeof *acc);
             free(a);
@@ -67,13 +64,11 @@ static void the_grouped_gemm_has_the_bits_of_its_definition(void **unused) {
         mp_error err;
         const int64_t slots = shapes[s].slots, E = shapes[s].E, N = shapes[s].N, K = shapes[s].K, rows = slots + 3;
         const mp_dtype dtype = shapes[s].dtype;
-        mp_tensor a = allocated_tensor(dtype, slots, K, 0), w = allocated_tensor(dtype, E, N, K),
-                  bias = allocated_tensor(dtype, E, N, 0);
+        mp_tensor a = allocated_tensor(dtype, slots, K, 0), w = allocated_tensor(dtype, E, N, K), bias = allocated_tensor(dtype, E, N, 0);
         mp_tensor out = allocated_tensor(dtype, rows, N, 0), expected = allocated_tensor(dtype, rows, N, 0);
         const mp_tensor *filled[] = {&a, &w, &bias};
         for (size_t i = 0; i < COUNT(filled); i++)
-            for (int64_t j = 0; j < mp_tensor_count(filled[i]); j++)
-                mp_encode(dtype, filled[i]->data, j, random_wide(&r, -6, 3));
+            for (int64_t j = 0; j < mp_tensor_count(filled[i]); j++) mp_encode(dtype, filled[i]->data, j, random_wide(&r, -6, 3));
         int32_t *ids = allocated(slots, sizeof *ids);
         int64_t *a_row = allocated(slots, sizeof *a_row), *out_row = allocated(slots, sizeof *out_row);
         float *weights = allocated(slots, sizeof *weights);
@@ -88,8 +83,7 @@ static void the_grouped_gemm_has_the_bits_of_its_definition(void **unused) {
                 float acc = 0;
                 if (ids[t] >= 0 && a_row[t] < 0) continue;
                 if (ids[t] >= 0) {
-                    for (int64_t k = 0; k < K; k++)
-                        acc = fmaf(read_f32(&a, a_row[t] * K + k), read_f32(&w, (ids[t] * N + n) * K + k), acc);
+                    for (int64_t k = 0; k < K; k++) acc = fmaf(read_f32(&a, a_row[t] * K + k), read_f32(&w, (ids[t] * N + n) * K + k), acc);
                     if (shapes[s].bias) acc += read_f32(&bias, ids[t] * N + n);
                     if (shapes[s].weights) acc *= weights[t];
                 }
@@ -117,20 +111,16 @@ static void the_grouped_gemm_has_the_bits_of_its_definition(void **unused) {
 static void a_slot_without_an_output_row_is_skipped(void **unused) {
     (void)unused;
     mp_error err;
-    mp_tensor a = allocated_tensor(MP_FP32, 3, 2, 0), w = allocated_tensor(MP_FP32, 1, 1, 2),
-              out = allocated_tensor(MP_FP32, 3, 1, 0);
-    for (int64_t i = 0; i < 6; i++)
-        mp_encode(MP_FP32, a.data, i, (double)i);
-    for (int64_t i = 0; i < 2; i++)
-        mp_encode(MP_FP32, w.data, i, 1);
+    mp_tensor a = allocated_tensor(MP_FP32, 3, 2, 0), w = allocated_tensor(MP_FP32, 1, 1, 2), out = allocated_tensor(MP_FP32, 3, 1, 0);
+    for (int64_t i = 0; i < 6; i++) mp_encode(MP_FP32, a.data, i, (double)i);
+    for (int64_t i = 0; i < 2; i++) mp_encode(MP_FP32, w.data, i, 1);
     const int64_t a_row[] = {0, 1, 2}, out_row[] = {0, -1, 2};
     const int32_t ids[] = {0, 0, 0};
     const mp_gemm_problem p = {.a = &a, .a_row = a_row, .w = &w, .topk_ids = ids, .slots = 3};
     assert_int_equal(mp_host_gemm(&p, &(mp_epilogue){0}, out_row, &out, &err), MP_OK);
     int64_t offset;
     assert_true(mp_tensor_guards_intact(&out, &offset));
-    assert_true(mp_decode(MP_FP32, out.data, 0) == 1 && isnan(mp_decode(MP_FP32, out.data, 1)) &&
-                mp_decode(MP_FP32, out.data, 2) == 9);
+    assert_true(mp_decode(MP_FP32, out.data, 0) == 1 && isnan(mp_decode(MP_FP32, out.data, 1)) && mp_decode(MP_FP32, out.data, 2) == 9);
     mp_tensor_free(&a);
     mp_tensor_free(&w);
     mp_tensor_free(&out);
@@ -162,8 +152,7 @@ static float expected_out(const fixture *f, const mp_trace *trace, int64_t m, in
         const int64_t t = m * c->topk + j;
         float acc = 0;
         for (int64_t n = 0; n < c->N && ids[t] >= 0; n++)
-            acc =
-                fmaf(read_f32(&trace->t[MP_CACHE2], t * c->N + n), read_f32(&f->in.t[MP_W2], (ids[t] * c->K + k) * c->N + n), acc);
+            acc = fmaf(read_f32(&trace->t[MP_CACHE2], t * c->N + n), read_f32(&f->in.t[MP_W2], (ids[t] * c->K + k) * c->N + n), acc);
         acc *= read_f32(&f->in.t[MP_TOPK_WEIGHTS], t);
         sum += (float)mp_round_to(c->dtype, (double)acc);
         if (c->fused_sum) sum = (float)mp_round_to(c->dtype, (double)sum);
@@ -173,8 +162,7 @@ static float expected_out(const fixture *f, const mp_trace *trace, int64_t m, in
 
 static void every_stage_computes_its_formula(void **unused) {
     (void)unused;
-    static const char *const cases[] = {"M=9 topk=3 K=40 N=24 rsf=2.5 filter=0.3",
-                                        "M=9 topk=4 K=40 N=24 rsf=0.7 fused_sum=1 filter=0.2",
+    static const char *const cases[] = {"M=9 topk=3 K=40 N=24 rsf=2.5 filter=0.3", "M=9 topk=4 K=40 N=24 rsf=0.7 fused_sum=1 filter=0.2",
                                         "M=9 topk=1 K=40 N=24 rsf=1.5 dtype=fp16 act=swiglu_oai interleaved=1"};
     for (size_t i = 0; i < COUNT(cases); i++) {
         fixture f = made(cases[i]);
@@ -185,8 +173,7 @@ static void every_stage_computes_its_formula(void **unused) {
             for (int64_t n = 0; n < 2 * c->N; n++) {
                 float acc = 0;
                 for (int64_t k = 0; k < c->K && ids[t] >= 0; k++)
-                    acc = fmaf(read_f32(&f.in.t[MP_X], t / c->topk * c->K + k),
-                               read_f32(&f.in.t[MP_W1], (ids[t] * 2 * c->N + n) * c->K + k), acc);
+                    acc = fmaf(read_f32(&f.in.t[MP_X], t / c->topk * c->K + k), read_f32(&f.in.t[MP_W1], (ids[t] * 2 * c->N + n) * c->K + k), acc);
                 assert_true(mp_decode(c->dtype, trace.t[MP_CACHE1].data, t * 2 * c->N + n) == mp_round_to(c->dtype, (double)acc));
             }
             for (int64_t n = 0; n < c->N; n++) {
@@ -196,13 +183,11 @@ static void every_stage_computes_its_formula(void **unused) {
                 if (ids[t] < 0)
                     assert_true(isnan(stored)); /* the poison */
                 else
-                    assert_true(stored == mp_round_to(c->dtype, (double)mp_activate_f32((int)c->act, 1, g, u, (float)c->alpha,
-                                                                                        (float)c->limit)));
+                    assert_true(stored == mp_round_to(c->dtype, (double)mp_activate_f32((int)c->act, 1, g, u, (float)c->alpha, (float)c->limit)));
             }
         }
         for (int64_t m = 0; m < c->M; m++)
-            for (int64_t k = 0; k < c->K; k++)
-                assert_true(read_f32(&trace.t[MP_OUT], m * c->K + k) == expected_out(&f, &trace, m, k));
+            for (int64_t k = 0; k < c->K; k++) assert_true(read_f32(&trace.t[MP_OUT], m * c->K + k) == expected_out(&f, &trace, m, k));
         mp_trace_destroy(&trace);
         mp_inputs_destroy(&f.in);
     }
@@ -210,10 +195,9 @@ static void every_stage_computes_its_formula(void **unused) {
 
 static void threads_do_not_change_a_bit(void **unused) {
     (void)unused;
-    static const char *const cases[] = {
-        "M=33 topk=3 K=96 N=300 bias=1 act=gelu",       "M=64 topk=4 K=64 N=40 routing=hot layout=sorted",
-        "M=40 topk=4 K=70 N=24 fused_sum=1 filter=0.3", "M=17 topk=2 K=600 N=33 dtype=fp32 mode=no_combine",
-        "M=29 topk=5 K=77 scope=combine dtype=fp64",    "M=100 topk=6 E=60 scope=align"};
+    static const char *const cases[] = {"M=33 topk=3 K=96 N=300 bias=1 act=gelu",       "M=64 topk=4 K=64 N=40 routing=hot layout=sorted",
+                                        "M=40 topk=4 K=70 N=24 fused_sum=1 filter=0.3", "M=17 topk=2 K=600 N=33 dtype=fp32 mode=no_combine",
+                                        "M=29 topk=5 K=77 scope=combine dtype=fp64",    "M=100 topk=6 E=60 scope=align"};
     const int before = omp_get_max_threads();
     for (size_t i = 0; i < COUNT(cases); i++) {
         fixture f = made(cases[i]);
@@ -235,15 +219,13 @@ static void threads_do_not_change_a_bit(void **unused) {
 /* More than one chunk; the last is short. The align tensors of a chunk are those of its tokens alone. */
 static void fused_runner_and_chunked_paths_agree(void **unused) {
     (void)unused;
-    static const char *const texts[] = {"M=65600 topk=2 E=4 K=12 N=8", "M=65600 topk=2 E=4 K=12 N=8 path=runner",
-                                        "M=65600 topk=2 E=4 K=12 N=8 path=chunked"};
+    static const char *const texts[] = {"M=65600 topk=2 E=4 K=12 N=8", "M=65600 topk=2 E=4 K=12 N=8 path=runner", "M=65600 topk=2 E=4 K=12 N=8 path=chunked"};
     fixture f = made(texts[0]);
     mp_trace fused = run_host(&f.c, &f.in);
     for (size_t i = 1; i < COUNT(texts); i++) {
         const mp_case c = case_of(texts[i]);
         mp_trace other = run_host(&c, &f.in);
-        for (int t = MP_CACHE1; t <= MP_OUT; t++)
-            assert_same(&fused, &other, (mp_trace_tensor)t);
+        for (int t = MP_CACHE1; t <= MP_OUT; t++) assert_same(&fused, &other, (mp_trace_tensor)t);
         mp_trace_destroy(&other);
     }
     const mp_case chunked = case_of(texts[2]);
@@ -259,8 +241,7 @@ static void fused_runner_and_chunked_paths_agree(void **unused) {
         assert_int_equal(mp_ref_align(&part, &in, &alone, &err), MP_OK);
         const int32_t length = *(int32_t *)alone.t[MP_NUM_TOKENS_POST_PADDED].data;
         assert_int_equal(*(int32_t *)window.t[MP_NUM_TOKENS_POST_PADDED].data, length);
-        assert_memory_equal(window.t[MP_SORTED_TOKEN_IDS].data, alone.t[MP_SORTED_TOKEN_IDS].data,
-                            (size_t)length * sizeof(int32_t));
+        assert_memory_equal(window.t[MP_SORTED_TOKEN_IDS].data, alone.t[MP_SORTED_TOKEN_IDS].data, (size_t)length * sizeof(int32_t));
         assert_memory_equal(window.t[MP_EXPERT_IDS].data, alone.t[MP_EXPERT_IDS].data, (size_t)length / 16 * sizeof(int32_t));
         mp_trace_destroy(&alone);
     }
@@ -286,11 +267,9 @@ static void inplace_and_layout_give_the_same_output(void **unused) {
         int64_t rows[63], width = 2 * c.N;
         mp_trace_slot_rows(&c, &other, rows);
         const int32_t *sorted = other.t[MP_SORTED_TOKEN_IDS].data;
+        for (int64_t t = 0; t < mp_case_slots(&c); t++) assert_int_equal(c.layout == MP_SORTED ? sorted[rows[t]] : rows[t], t);
         for (int64_t t = 0; t < mp_case_slots(&c); t++)
-            assert_int_equal(c.layout == MP_SORTED ? sorted[rows[t]] : rows[t], t);
-        for (int64_t t = 0; t < mp_case_slots(&c); t++)
-            assert_memory_equal(mp_tensor_row(&plain.t[MP_CACHE1], t), mp_tensor_row(&other.t[MP_CACHE1], rows[t]),
-                                (size_t)width * 2);
+            assert_memory_equal(mp_tensor_row(&plain.t[MP_CACHE1], t), mp_tensor_row(&other.t[MP_CACHE1], rows[t]), (size_t)width * 2);
         mp_trace_destroy(&other);
     }
     mp_trace_destroy(&plain);
@@ -356,13 +335,8 @@ static void trace_shapes_follow_mode_layout_and_path(void **unused) {
         mp_trace plan;
         mp_trace_plan(&c, 16, &plan);
         const int64_t align = plans[i].chunks * plans[i].P, blocks = plans[i].chunks * plans[i].blocks;
-        const int64_t counts[MP_TRACE_COUNT] = {align,
-                                                blocks,
-                                                plans[i].chunks,
-                                                plans[i].R * plans[i].w1_rows,
-                                                plans[i].R * 24,
-                                                plans[i].cache3_rows * 40,
-                                                plans[i].out_rows * 40};
+        const int64_t counts[MP_TRACE_COUNT] = {
+            align, blocks, plans[i].chunks, plans[i].R * plans[i].w1_rows, plans[i].R * 24, plans[i].cache3_rows * 40, plans[i].out_rows * 40};
         for (int t = 0; t < MP_TRACE_COUNT; t++) {
             if (mp_tensor_count(&plan.t[t]) != counts[t])
                 fail_msg("%s: %s has %lld elements, expected %lld", plans[i].text, mp_trace_tensor_name((mp_trace_tensor)t),
@@ -373,8 +347,7 @@ static void trace_shapes_follow_mode_layout_and_path(void **unused) {
         }
         if (plans[i].out_rows) assert_int_equal(plan.t[MP_OUT].rank, c.mode == MP_NO_COMBINE ? 3 : 2);
         if (plans[i].cache3_rows) assert_true(plan.t[MP_CACHE3].dim[0] == c.M && plan.t[MP_CACHE3].dim[1] == c.topk);
-        if (plans[i].P)
-            assert_true(plan.t[MP_SORTED_TOKEN_IDS].dim[0] == plans[i].chunks && plan.t[MP_SORTED_TOKEN_IDS].dim[1] == plans[i].P);
+        if (plans[i].P) assert_true(plan.t[MP_SORTED_TOKEN_IDS].dim[0] == plans[i].chunks && plan.t[MP_SORTED_TOKEN_IDS].dim[1] == plans[i].P);
     }
 }
 

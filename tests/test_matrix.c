@@ -60,8 +60,7 @@ static char *listing(const mp_matrix *m) {
     size_t n = 0;
     for (size_t i = 0; i < m->count; i++) {
         n += mp_case_text(&m->rows[i].c, text + n, sizeof text - n);
-        for (size_t p = 0; p < m->rows[i].pair_count; p++)
-            n += (size_t)snprintf(text + n, sizeof text - n, " [%s]", m->rows[i].pair_text[p]);
+        for (size_t p = 0; p < m->rows[i].pair_count; p++) n += (size_t)snprintf(text + n, sizeof text - n, " [%s]", m->rows[i].pair_text[p]);
         n += (size_t)snprintf(text + n, sizeof text - n, "\n");
     }
     text[n] = 0;
@@ -81,30 +80,24 @@ static void language(void **unused) {
     /* Defaults, and a scalar axis over them. */
     expect("defaults: {M: 4, act: gelu, gated: false}\ngroups: [{name: g, axes: {M: 8}}]", "M=8 topk=2 act=gelu gated=0\n");
     /* The cross product, the last axis fastest. */
-    expect("groups: [{name: g, axes: {M: [1, 2], topk: [1, 4]}}]",
-           "M=1 topk=1 act=silu\nM=1 topk=4 act=silu\nM=2 topk=1 act=silu\nM=2 topk=4 act=silu\n");
+    expect("groups: [{name: g, axes: {M: [1, 2], topk: [1, 4]}}]", "M=1 topk=1 act=silu\nM=1 topk=4 act=silu\nM=2 topk=1 act=silu\nM=2 topk=4 act=silu\n");
     /* Ranges end at or before `to`. */
-    expect("groups: [{name: g, axes: {M: {from: 1, to: 6, step: 2}}}]",
-           "M=1 topk=2 act=silu\nM=3 topk=2 act=silu\nM=5 topk=2 act=silu\n");
-    expect("groups: [{name: g, axes: {M: {from: 3, to: 12, times: 2}}}]",
-           "M=3 topk=2 act=silu\nM=6 topk=2 act=silu\nM=12 topk=2 act=silu\n");
+    expect("groups: [{name: g, axes: {M: {from: 1, to: 6, step: 2}}}]", "M=1 topk=2 act=silu\nM=3 topk=2 act=silu\nM=5 topk=2 act=silu\n");
+    expect("groups: [{name: g, axes: {M: {from: 3, to: 12, times: 2}}}]", "M=3 topk=2 act=silu\nM=6 topk=2 act=silu\nM=12 topk=2 act=silu\n");
     expect("groups: [{name: g, axes: {seed: {from: 9223372036854775806, to: 9223372036854775807, step: 1}}}]",
            "M=32 topk=2 act=silu seed=9223372036854775806\nM=32 topk=2 act=silu seed=9223372036854775807\n");
     /* Zipped fields move together, crossed with the axes. */
-    expect(
-        "groups: [{name: g, axes: {M: [1, 2]}, zip: [{K: [96, 72], N: [8, 9]}]}]",
-        "M=1 topk=2 K=96 N=8 act=silu\nM=1 topk=2 K=72 N=9 act=silu\nM=2 topk=2 K=96 N=8 act=silu\nM=2 topk=2 K=72 N=9 act=silu\n");
+    expect("groups: [{name: g, axes: {M: [1, 2]}, zip: [{K: [96, 72], N: [8, 9]}]}]",
+           "M=1 topk=2 K=96 N=8 act=silu\nM=1 topk=2 K=72 N=9 act=silu\nM=2 topk=2 K=96 N=8 act=silu\nM=2 topk=2 K=72 N=9 act=silu\n");
     expect("groups: [{name: g, zip: [{K: [96, 72], N: [8, 9]}, {M: {from: 1, to: 2, step: 1}, E: [3, 4]}]}]",
            "M=1 E=3 topk=2 K=96 N=8 act=silu\nM=2 E=4 topk=2 K=96 N=8 act=silu\n"
            "M=1 E=3 topk=2 K=72 N=9 act=silu\nM=2 E=4 topk=2 K=72 N=9 act=silu\n");
     /* Models, and axes that override them. */
     expect("groups: [{name: g, model: Mixtral-8x7B}]", "M=32 topk=2 K=4096 N=14336 act=silu\n");
-    expect(
-        "groups: [{name: g, model: [Kimi-K2, Llama-4-Scout], axes: {M: 1, N: 64}}]",
-        "M=1 E=384 topk=8 K=7168 N=64 act=silu rsf=2.827\nM=1 E=16 topk=1 K=5120 N=64 act=silu apply_router_weight_on_input=1\n");
+    expect("groups: [{name: g, model: [Kimi-K2, Llama-4-Scout], axes: {M: 1, N: 64}}]",
+           "M=1 E=384 topk=8 K=7168 N=64 act=silu rsf=2.827\nM=1 E=16 topk=1 K=5120 N=64 act=silu apply_router_weight_on_input=1\n");
     /* Exclusion by mapping and by expression; what is excluded need not be possible. */
-    expect("groups: [{name: g, axes: {M: [1, 2], topk: [1, 4]}, exclude: [{M: 1, topk: 4}, M>1 topk=1]}]",
-           "M=1 topk=1 act=silu\nM=2 topk=4 act=silu\n");
+    expect("groups: [{name: g, axes: {M: [1, 2], topk: [1, 4]}, exclude: [{M: 1, topk: 4}, M>1 topk=1]}]", "M=1 topk=1 act=silu\nM=2 topk=4 act=silu\n");
     expect("groups: [{name: g, axes: {act: [relu2, silu], gated: [0, 1]}, exclude: [act=relu2 gated=1]}]",
            "M=32 topk=2 act=relu2 gated=0\nM=32 topk=2 act=silu gated=0\nM=32 topk=2 act=silu\n");
     /* Impossible combinations left out on request. */
@@ -200,8 +193,7 @@ static void errors_name_file_and_line(void **unused) {
         {"defaults:\n  M: [1]\ngroups: [{name: g}]\n", 2, "expected one value"},
         {"groups:\n  - tier: ci\n", 2, "expected a name"},
         {"groups:\n  - name: [g]\n", 2, "expected a name"},
-        {"groups:\n  - name: g\n    tiers: ci\n", 3,
-         "unknown key 'tiers'; expected one of name, tier, model, axes, zip, exclude, pairs, skip_impossible"},
+        {"groups:\n  - name: g\n    tiers: ci\n", 3, "unknown key 'tiers'; expected one of name, tier, model, axes, zip, exclude, pairs, skip_impossible"},
         {"groups:\n  - name: g\n    tier: fast\n", 3, "'fast'; expected smoke, ci or full"},
         {"groups:\n  - name: g\n    skip_impossible: yes\n", 3, "expected true or false"},
         {"groups:\n  - name: g\n    model: Mixtral\n", 3, "unknown 'Mixtral'; expected one of Mixtral-8x7B, "},
@@ -224,12 +216,10 @@ static void errors_name_file_and_line(void **unused) {
         {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 8, by: 1}}\n", 3, "unknown key 'by'"},
         {"groups:\n  - name: g\n    axes: {act: {from: 1, to: 8, step: 1}}\n", 3, "act=1: expected silu"},
         {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 100000, step: 1}}\n", 3, "more than 65536 values"},
-        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 9999, step: 1}, seed: {from: 1, to: 9999, step: 1}}\n", 2,
-         "crosses to more than 1048576 cases"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 9999, step: 1}, seed: {from: 1, to: 9999, step: 1}}\n", 2, "crosses to more than 1048576 cases"},
         {"groups:\n  - name: g\n    zip: {M: [1], E: [1]}\n", 3, "zip: expected a list"},
         {"groups:\n  - name: g\n    zip:\n      - {M: [1]}\n", 4, "at least two fields"},
-        {"groups:\n  - name: g\n    zip:\n      - M: [1, 2]\n        E: [1]\n", 5,
-         "E has 1 values where the fields before it have 2"},
+        {"groups:\n  - name: g\n    zip:\n      - M: [1, 2]\n        E: [1]\n", 5, "E has 1 values where the fields before it have 2"},
         {"groups:\n  - name: g\n    axes: {M: 1}\n    zip:\n      - {E: [1], M: [2]}\n", 5, "M is set by two axes"},
         {"groups:\n  - name: g\n    exclude: M=32\n", 3, "exclude: expected a list"},
         {"groups:\n  - name: g\n    exclude:\n      - Q=32\n", 4, "unknown field 'Q'"},
@@ -242,8 +232,7 @@ static void errors_name_file_and_line(void **unused) {
         {"groups:\n  - name: g\n    pairs:\n      - runner\n", 4, "'runner': expected name=value"},
         {"groups:\n  - name: g\n    pairs:\n      - path=run\n", 4, "path=run: expected fused, runner, chunked"},
         {"groups:\n  - name: g\n    pairs:\n      - path=fused\n", 4, "the variant is the case itself"},
-        {"groups:\n  - name: g\n    pairs:\n      - fused_sum=1\n", 4,
-         "pair 'fused_sum=1' of 'M=32 topk=2 act=silu': fused_sum=1 is used with topk > 2"},
+        {"groups:\n  - name: g\n    pairs:\n      - fused_sum=1\n", 4, "pair 'fused_sum=1' of 'M=32 topk=2 act=silu': fused_sum=1 is used with topk > 2"},
         {"groups:\n  - name: g\n    pairs:\n      - seed=5\n", 4, "pair 'seed=5' of 'M=32 topk=2 act=silu': seed=5 instead of seed=0 is another problem"},
         {"groups:\n  - name: g\n    skip_impossible: true\n    pairs:\n      - {data: wide}\n", 5, "is another problem"},
         {"groups:\n  - name: g\n    pairs:\n      - {when: M=1, variant: path=runner}\n", 4, "when: 'M=1' matches no case"},
@@ -408,7 +397,8 @@ int main(void) {
         cmocka_unit_test(includes),
         cmocka_unit_test(errors_name_file_and_line),
         cmocka_unit_test(failure_leaves_the_matrix),
-        cmocka_unit_test(add_and_select), cmocka_unit_test(pairs_of_a_case_are_limited),
+        cmocka_unit_test(add_and_select),
+        cmocka_unit_test(pairs_of_a_case_are_limited),
         cmocka_unit_test(tiers_have_names),
         cmocka_unit_test(models_are_possible_cases),
         cmocka_unit_test(shipped_matrices_load),

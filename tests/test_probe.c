@@ -102,8 +102,12 @@ static void measurement_finds_made_up_models(void **state) {
         for (int group = 2; group <= kind->instruction.depth; group *= 2)
             for (int fraction_bits = 11; fraction_bits <= 29; fraction_bits += 6) {
                 const int result_bits[] = {fraction_bits < 14 ? 10 : 13, 18, 23};
-                check_model(kind, (mp_tc_model){.a = kind->input, .b = kind->input, .group = group, .fraction_bits = fraction_bits,
-                                                .result_fraction_bits = result_bits[made % 3], .zero_exponent = e_zeros[made % 6]});
+                check_model(kind, (mp_tc_model){.a = kind->input,
+                                                .b = kind->input,
+                                                .group = group,
+                                                .fraction_bits = fraction_bits,
+                                                .result_fraction_bits = result_bits[made % 3],
+                                                .zero_exponent = e_zeros[made % 6]});
                 made++;
             }
     }
@@ -170,8 +174,14 @@ static void measurement_finds_other_roundings(void **state) {
         const mp_probe_kind *kind = &mp_probe_kinds[i];
         if (kind->operand == MP_I32 || kind->instruction.wgmma) continue;
         for (mp_rounding_kind rounding = MP_TO_ZERO; rounding <= MP_TO_PLUS_INF; rounding++) {
-            made_up u = {.kind = kind, .group = 8, .fraction_bits = 22, .result_bits = kind->result == MP_FP16 ? 10 : 17, .alignment = rounding,
-                         .rounding = MP_TO_ZERO, .hidden_bits = rounding % 2, .flush = rounding % 2 && kind->operand != MP_E4M3};
+            made_up u = {.kind = kind,
+                         .group = 8,
+                         .fraction_bits = 22,
+                         .result_bits = kind->result == MP_FP16 ? 10 : 17,
+                         .alignment = rounding,
+                         .rounding = MP_TO_ZERO,
+                         .hidden_bits = rounding % 2,
+                         .flush = rounding % 2 && kind->operand != MP_E4M3};
             mp_measurement m = measure(kind, evaluate_made_up, &u);
             assert_int_equal(m.group, 8);
             assert_int_equal(m.fraction_bits, 22);
@@ -287,8 +297,7 @@ typedef struct almost {
     bool in_known;
 } almost;
 
-static mp_status evaluate_almost(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d,
-                                 mp_error *err) {
+static mp_status evaluate_almost(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d, mp_error *err) {
     almost *device = context;
     const mp_status status = mp_probe_evaluate_model(&device->model, steps, a, b, c, count, d, err);
     if (device->in_known ? a[0] == 0x3F71 && count == 1 : count == few.vectors) d[count - 1] ^= 1;
@@ -391,10 +400,14 @@ static void instructions_compile_where_they_exist(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(measurement_finds_the_table),       cmocka_unit_test(measurement_finds_made_up_models),
-        cmocka_unit_test(measurement_finds_other_roundings), cmocka_unit_test(measurement_sees_a_sequential_sum),
-        cmocka_unit_test(a_device_that_is_the_model_holds),  cmocka_unit_test(a_device_that_differs_does_not_hold),
-        cmocka_unit_test(one_wrong_vector_is_enough),        cmocka_unit_test(random_vectors_are_what_they_say),
+        cmocka_unit_test(measurement_finds_the_table),
+        cmocka_unit_test(measurement_finds_made_up_models),
+        cmocka_unit_test(measurement_finds_other_roundings),
+        cmocka_unit_test(measurement_sees_a_sequential_sum),
+        cmocka_unit_test(a_device_that_is_the_model_holds),
+        cmocka_unit_test(a_device_that_differs_does_not_hold),
+        cmocka_unit_test(one_wrong_vector_is_enough),
+        cmocka_unit_test(random_vectors_are_what_they_say),
         cmocka_unit_test(lists_of_codes),
         cmocka_unit_test(instructions_compile_where_they_exist),
     };

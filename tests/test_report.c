@@ -26,8 +26,7 @@ static int remove_file(void **state) {
 }
 
 static mp_pair_figures pair(const char *text, bool required, bool equal, double max_abs) {
-    mp_pair_figures p = {
-        .required = required, .bits_equal = equal, .compared = 100, .differing = equal ? 0 : 7, .max_abs = max_abs};
+    mp_pair_figures p = {.required = required, .bits_equal = equal, .compared = 100, .differing = equal ? 0 : 7, .max_abs = max_abs};
     snprintf(p.text, sizeof p.text, "%s", text);
     if (!equal) strcpy(p.first, "out [0,1]: 1 -> 2");
     return p;
@@ -54,8 +53,7 @@ static mp_verdict passing(void) {
     v.stage[MP_GATE_UP] = figures(1e-3, 0.25);
     v.stage[MP_DOWN] = figures(1.953125e-3, 0.43);
     v.pair[0] = pair("path=runner", true, true, 0);
-    for (int i = 0; i < MP_CHECK_COUNT; i++)
-        v.check[i].answer = MP_PASSED;
+    for (int i = 0; i < MP_CHECK_COUNT; i++) v.check[i].answer = MP_PASSED;
     v.check[MP_CHECK_GOLDEN].answer = MP_NOT_JUDGED;
     return v;
 }
@@ -128,27 +126,24 @@ static void what_was_not_judged_is_not_shown_as_passed(void **state) {
     FILE *out = fmemopen(text, sizeof text, "w");
     mp_report_summary(out, &info, &tally, &v, 1);
     fclose(out);
-    assert_string_equal(text,
-                        "1 case: 1 passed, 0 failed, 0 skipped, 0 crashed, 0 timed out in 1.0 s\n  not judged (cases): golden 1\n");
+    assert_string_equal(text, "1 case: 1 passed, 0 failed, 0 skipped, 0 crashed, 0 timed out in 1.0 s\n  not judged (cases): golden 1\n");
 }
 
 static void failed_rows(void **state) {
     (void)state;
     mp_verdict v = failing();
-    assert_string_equal(
-        row(&v, 0, false),
-        "[FAIL]  M=32 topk=2 act=silu  diff=1.00e-03 bits=differ (1/3 pairs equal; worst path=chunked)  "
-        "f64: max-abs=2.50e-01 err/bound=250 worst=down\n"
-        "        bound: down [17]: 0.5 instead of 0.25 (the first of 2)\n"
-        "        pair: path=chunked differs\n"
-        "        down: 3 of 4096 elements beyond their bound; worst [17]: 0.5, expected 0.25, bound 1.00e-03, err/bound=250\n"
-        "        path=chunked: 7 of 100 elements differ, max-abs=1.00e-03, first out [0,1]: 1 -> 2\n"
-        "        subject host: 7 of 100 elements differ, max-abs=1.00e+00, first out [0,1]: 1 -> 2 (equality not promised)\n"
-        "        repro: moeparity run --case 'M=32 topk=2 act=silu'\n");
+    assert_string_equal(row(&v, 0, false),
+                        "[FAIL]  M=32 topk=2 act=silu  diff=1.00e-03 bits=differ (1/3 pairs equal; worst path=chunked)  "
+                        "f64: max-abs=2.50e-01 err/bound=250 worst=down\n"
+                        "        bound: down [17]: 0.5 instead of 0.25 (the first of 2)\n"
+                        "        pair: path=chunked differs\n"
+                        "        down: 3 of 4096 elements beyond their bound; worst [17]: 0.5, expected 0.25, bound 1.00e-03, err/bound=250\n"
+                        "        path=chunked: 7 of 100 elements differ, max-abs=1.00e-03, first out [0,1]: 1 -> 2\n"
+                        "        subject host: 7 of 100 elements differ, max-abs=1.00e+00, first out [0,1]: 1 -> 2 (equality not promised)\n"
+                        "        repro: moeparity run --case 'M=32 topk=2 act=silu'\n");
     v.stage[MP_GATE_UP] = figures(-(double)NAN, -(double)NAN); /* a NaN is the worst, and has no sign */
     v.pair[0] = pair("path=runner", true, false, (double)NAN);
-    assert_contains(row(&v, 0, false),
-                    "diff=nan bits=differ (0/3 pairs equal; worst path=runner)  f64: max-abs=nan err/bound=nan worst=gate_up\n");
+    assert_contains(row(&v, 0, false), "diff=nan bits=differ (0/3 pairs equal; worst path=runner)  f64: max-abs=nan err/bound=nan worst=gate_up\n");
     strcpy(v.reason, "the subject failed: out of luck");
     assert_contains(row(&v, 0, false), "\n        the subject failed: out of luck\n");
 }
@@ -195,8 +190,7 @@ static void summary(void **state) {
     (void)state;
     const mp_verdict *v = some_verdicts();
     mp_tally tally = {0};
-    for (int i = 0; i < VERDICTS; i++)
-        mp_tally_add(&tally, &v[i]);
+    for (int i = 0; i < VERDICTS; i++) mp_tally_add(&tally, &v[i]);
     char text[4096];
     FILE *out = fmemopen(text, sizeof text, "w");
     mp_report_summary(out, &info, &tally, v, VERDICTS);
@@ -229,8 +223,8 @@ static void exit_codes(void **state) {
         int64_t count[MP_OUTCOME_COUNT]; /* passed, failed, skipped, crashed, timed out */
         int finished, interrupted, gpu_required;
     } runs[] = {
-        {{2, 0, 0, 0, 0}, 0, 3, 0},  {{2, 0, 1, 0, 0}, 0, 3, 0}, {{2, 1, 0, 0, 0}, 1, 1, 1},   {{2, 1, 0, 1, 1}, 1, 1, 1},
-        {{2, 0, 0, 1, 0}, 3, 3, 3},  {{2, 0, 0, 0, 1}, 3, 3, 3}, {{0, 0, 2, 0, 0}, 77, 3, 3},  {{0, 0, 0, 0, 0}, 2, 3, 2},
+        {{2, 0, 0, 0, 0}, 0, 3, 0}, {{2, 0, 1, 0, 0}, 0, 3, 0}, {{2, 1, 0, 0, 0}, 1, 1, 1},  {{2, 1, 0, 1, 1}, 1, 1, 1},
+        {{2, 0, 0, 1, 0}, 3, 3, 3}, {{2, 0, 0, 0, 1}, 3, 3, 3}, {{0, 0, 2, 0, 0}, 77, 3, 3}, {{0, 0, 0, 0, 0}, 2, 3, 2},
     };
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         mp_tally tally = {0};
@@ -255,11 +249,10 @@ static void json_report_reads_back(void **state) {
     const char *command, *format;
     int version, cases, passed, failed, skipped, crashed, timed_out, exit_code, interrupted;
     json_t *verdicts;
-    assert_int_equal(json_unpack_ex(report, &problem, JSON_STRICT,
-                                    "{s:s, s:i, s:{s:s, s:b *}, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i}, s:o}", "format", &format,
-                                    "version", &version, "run", "command", &command, "interrupted", &interrupted, "totals", "cases",
-                                    &cases, "passed", &passed, "failed", &failed, "skipped", &skipped, "crashed", &crashed,
-                                    "timed_out", &timed_out, "exit_code", &exit_code, "verdicts", &verdicts),
+    assert_int_equal(json_unpack_ex(report, &problem, JSON_STRICT, "{s:s, s:i, s:{s:s, s:b *}, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i}, s:o}", "format", &format,
+                                    "version", &version, "run", "command", &command, "interrupted", &interrupted, "totals", "cases", &cases, "passed", &passed,
+                                    "failed", &failed, "skipped", &skipped, "crashed", &crashed, "timed_out", &timed_out, "exit_code", &exit_code, "verdicts",
+                                    &verdicts),
                      0);
     assert_string_equal(format, "moeparity report");
     assert_string_equal(command, info.command);
@@ -276,26 +269,25 @@ static void json_report_reads_back(void **state) {
 }
 
 /* Python's XML parser checks that the report is well formed; then the attributes of every suite and of the whole must add up. */
-static const char *const xml_check =
-    "import sys, xml.etree.ElementTree as tree\n"
-    "root = tree.parse(sys.argv[1]).getroot()\n"
-    "suites = root.findall('testsuite')\n"
-    "def total(node, cases):\n"
-    "    count = lambda tag: len([c for c in cases if c.find(tag) is not None])\n"
-    "    assert int(node.get('tests')) == len(cases), 'tests'\n"
-    "    assert int(node.get('failures')) == count('failure'), 'failures'\n"
-    "    assert int(node.get('errors')) == count('error'), 'errors'\n"
-    "    assert int(node.get('skipped')) == count('skipped'), 'skipped'\n"
-    "    assert abs(float(node.get('time')) - sum(float(c.get('time')) for c in cases)) < 1e-5, 'time'\n"
-    "total(root, root.findall('testsuite/testcase'))\n"
-    "for suite in suites: total(suite, suite.findall('testcase'))\n"
-    "assert [s.get('name') for s in suites] == ['smoke', 'large & wide'], 'names'\n"
-    "assert [root.get(k) for k in ('tests', 'failures', 'errors', 'skipped')] == ['7', '1', '2', '3'], 'totals'\n"
-    "assert suites[0].find('properties/property[@name=\"command\"]').get('value') == 'moeparity run \"a b\" <x>', 'command'\n"
-    "errors = root.findall('.//error')\n"
-    "assert errors[0].get('message') == 'signal 11: <&\"\\'>? ? gr\\u00fc\\u00df ??? ]]>', errors[0].get('message')\n"
-    "assert errors[1].get('message') == 'hung\\nfor 60 s', 'line break'\n"
-    "assert 'repro: moeparity run --case' in errors[0].text, 'repro'\n";
+static const char *const xml_check = "import sys, xml.etree.ElementTree as tree\n"
+                                     "root = tree.parse(sys.argv[1]).getroot()\n"
+                                     "suites = root.findall('testsuite')\n"
+                                     "def total(node, cases):\n"
+                                     "    count = lambda tag: len([c for c in cases if c.find(tag) is not None])\n"
+                                     "    assert int(node.get('tests')) == len(cases), 'tests'\n"
+                                     "    assert int(node.get('failures')) == count('failure'), 'failures'\n"
+                                     "    assert int(node.get('errors')) == count('error'), 'errors'\n"
+                                     "    assert int(node.get('skipped')) == count('skipped'), 'skipped'\n"
+                                     "    assert abs(float(node.get('time')) - sum(float(c.get('time')) for c in cases)) < 1e-5, 'time'\n"
+                                     "total(root, root.findall('testsuite/testcase'))\n"
+                                     "for suite in suites: total(suite, suite.findall('testcase'))\n"
+                                     "assert [s.get('name') for s in suites] == ['smoke', 'large & wide'], 'names'\n"
+                                     "assert [root.get(k) for k in ('tests', 'failures', 'errors', 'skipped')] == ['7', '1', '2', '3'], 'totals'\n"
+                                     "assert suites[0].find('properties/property[@name=\"command\"]').get('value') == 'moeparity run \"a b\" <x>', 'command'\n"
+                                     "errors = root.findall('.//error')\n"
+                                     "assert errors[0].get('message') == 'signal 11: <&\"\\'>? ? gr\\u00fc\\u00df ??? ]]>', errors[0].get('message')\n"
+                                     "assert errors[1].get('message') == 'hung\\nfor 60 s', 'line break'\n"
+                                     "assert 'repro: moeparity run --case' in errors[0].text, 'repro'\n";
 
 static void junit_report_adds_up(void **state) {
     (void)state;

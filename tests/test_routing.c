@@ -42,8 +42,7 @@ static int64_t histogram(const fixture *f, int64_t *count) {
             const int32_t id = ids_of(f)[m * f->c.topk + j];
             assert_true(id >= -1 && id < f->c.E);
             count[id < 0 ? f->c.E : id]++;
-            for (int64_t k = 0; k < j; k++)
-                twice = twice || (id >= 0 && ids_of(f)[m * f->c.topk + k] == id);
+            for (int64_t k = 0; k < j; k++) twice = twice || (id >= 0 && ids_of(f)[m * f->c.topk + k] == id);
         }
         repeated += twice;
     }
@@ -55,20 +54,17 @@ static void uniform_is_uniform(void **unused) {
     int64_t count[17];
     fixture f = made("M=20000 E=16 topk=4 scope=align");
     assert_int_equal(histogram(&f, count), 0);
-    for (int e = 0; e < 16; e++)
-        assert_true(llabs(count[e] - 5000) < 300); /* 5 standard deviations of sqrt(20000*3/16) */
+    for (int e = 0; e < 16; e++) assert_true(llabs(count[e] - 5000) < 300); /* 5 standard deviations of sqrt(20000*3/16) */
     assert_int_equal(count[16], 0);
     for (int64_t j = 0; j < 4; j++) { /* each slot by itself as well */
         int64_t low = 0;
-        for (int64_t m = 0; m < 20000; m++)
-            low += ids_of(&f)[m * 4 + j] < 8;
+        for (int64_t m = 0; m < 20000; m++) low += ids_of(&f)[m * 4 + j] < 8;
         assert_true(llabs(low - 10000) < 400);
     }
     mp_inputs_destroy(&f.in);
     f = made("M=50 E=8 topk=8 scope=align"); /* all experts, each once */
     assert_int_equal(histogram(&f, count), 0);
-    for (int e = 0; e < 8; e++)
-        assert_int_equal(count[e], 50);
+    for (int e = 0; e < 8; e++) assert_int_equal(count[e], 50);
     mp_inputs_destroy(&f.in);
 }
 
@@ -79,13 +75,11 @@ static void zipf_is_skewed(void **unused) {
     histogram(&f, count);
     for (int i = 0; i < 64; i++) { /* descending */
         int j = i;
-        for (; j > 0 && sorted[j - 1] < count[i]; j--)
-            sorted[j] = sorted[j - 1];
+        for (; j > 0 && sorted[j - 1] < count[i]; j--) sorted[j] = sorted[j - 1];
         sorted[j] = count[i];
     }
     const double harmonic = 4.743891; /* H(64) */
-    for (int r = 0; r < 4; r++)
-        assert_true(fabs((double)sorted[r] * (r + 1) * harmonic / 20000 - 1) < 0.1);
+    for (int r = 0; r < 4; r++) assert_true(fabs((double)sorted[r] * (r + 1) * harmonic / 20000 - 1) < 0.1);
     assert_true(sorted[63] > 0);
     mp_inputs_destroy(&f.in);
     f = made("M=2000 E=64 topk=8 routing=zipf scope=align");
@@ -99,27 +93,23 @@ static void hot_empty_first_last(void **unused) {
     fixture f = made("M=1000 E=16 topk=4 routing=hot scope=align");
     int hot = 0;
     assert_int_equal(histogram(&f, count), 0);
-    for (int e = 0; e < 16; e++)
-        hot += count[e] == 1000;
+    for (int e = 0; e < 16; e++) hot += count[e] == 1000;
     assert_int_equal(hot, 1);
     mp_inputs_destroy(&f.in);
 
     f = made("M=1000 E=15 topk=4 routing=empty scope=align");
     assert_int_equal(histogram(&f, count), 0);
-    for (int e = 0; e < 15; e++)
-        assert_int_equal(count[e] > 0, e % 2 == 0);
+    for (int e = 0; e < 15; e++) assert_int_equal(count[e] > 0, e % 2 == 0);
     mp_inputs_destroy(&f.in);
 
     f = made("M=10 E=16 topk=4 routing=first scope=align");
     histogram(&f, count);
-    for (int e = 0; e < 16; e++)
-        assert_int_equal(count[e], e < 4 ? 10 : 0);
+    for (int e = 0; e < 16; e++) assert_int_equal(count[e], e < 4 ? 10 : 0);
     mp_inputs_destroy(&f.in);
 
     f = made("M=10 E=16 topk=4 routing=last scope=align");
     histogram(&f, count);
-    for (int e = 0; e < 16; e++)
-        assert_int_equal(count[e], e >= 12 ? 10 : 0);
+    for (int e = 0; e < 16; e++) assert_int_equal(count[e], e >= 12 ? 10 : 0);
     mp_inputs_destroy(&f.in);
 
     f = made("M=10 E=2 topk=5 routing=first scope=align");
@@ -132,8 +122,7 @@ static void hot_empty_first_last(void **unused) {
 static void duplicates_in_every_token(void **unused) {
     (void)unused;
     int64_t count[65];
-    static const char *const texts[] = {"M=500 E=64 topk=2 routing=duplicates scope=align",
-                                        "M=500 E=64 topk=6 routing=duplicates scope=align",
+    static const char *const texts[] = {"M=500 E=64 topk=2 routing=duplicates scope=align", "M=500 E=64 topk=6 routing=duplicates scope=align",
                                         "M=500 E=2 topk=6 routing=duplicates scope=align"};
     for (size_t i = 0; i < COUNT(texts); i++) {
         fixture f = made(texts[i]);
@@ -157,10 +146,8 @@ static void padded_tokens(void **unused) {
         fixture f = made(p[i].text);
         for (int64_t m = 0; m < f.c.M; m++) {
             const bool padding = m >= f.c.M - p[i].padded;
-            for (int64_t j = 0; j < 2; j++)
-                assert_int_equal(ids_of(&f)[m * 2 + j] == -1, padding);
-            for (int64_t k = 0; k < 10 && (padding || f.c.data == MP_NORMAL); k++)
-                assert_int_equal(isnan(value(&f, MP_X, m * 10 + k)) != 0, padding);
+            for (int64_t j = 0; j < 2; j++) assert_int_equal(ids_of(&f)[m * 2 + j] == -1, padding);
+            for (int64_t k = 0; k < 10 && (padding || f.c.data == MP_NORMAL); k++) assert_int_equal(isnan(value(&f, MP_X, m * 10 + k)) != 0, padding);
         }
         mp_inputs_destroy(&f.in);
     }

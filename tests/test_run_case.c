@@ -196,8 +196,10 @@ static void a_golden_that_lacks_a_tensor_verifies_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_later_skip_does_not_hide_a_failure),      cmocka_unit_test(variants_are_looked_at_all_around),
-        cmocka_unit_test(nothing_compared_is_not_equal),             cmocka_unit_test(an_unordered_sum_excuses_the_sum_only),
+        cmocka_unit_test(a_later_skip_does_not_hide_a_failure),
+        cmocka_unit_test(variants_are_looked_at_all_around),
+        cmocka_unit_test(nothing_compared_is_not_equal),
+        cmocka_unit_test(an_unordered_sum_excuses_the_sum_only),
         cmocka_unit_test(a_golden_that_lacks_a_tensor_verifies_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

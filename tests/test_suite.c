@@ -48,9 +48,7 @@ static mp_status chaos_run(mp_subject *s, const mp_case *c, const mp_inputs *in,
         case EXIT: _exit(7);
         case HANG:
             for (;;) pause();
-        case NO_DEVICE:
-            self->context_lost = true;
-            return mp_fail(err, MP_EDEVICE, "CUDA_ERROR_ILLEGAL_ADDRESS");
+        case NO_DEVICE: self->context_lost = true; return mp_fail(err, MP_EDEVICE, "CUDA_ERROR_ILLEGAL_ADDRESS");
         case NO_MEMORY: return mp_fail(err, MP_EMEMORY, "cannot allocate 1 byte");
         case NOT_SUPPORTED: return mp_fail(err, MP_EUNSUPPORTED, "not here");
         case BAD_INPUT: return mp_fail(err, MP_EINPUT, "refused");
@@ -117,8 +115,14 @@ static int set_up(void **state) {
     if (mp_subject_open("host", &f->chaos.host, &f->err)) return -1;
     f->subject = (mp_subject){.name = "chaos", .self = &f->chaos, .resolve = chaos_resolve, .plan = chaos_plan, .run = chaos_run};
     f->progress.in_order = true;
-    f->options = (mp_suite_options){.subject = "chaos", .repeat = 2, .jobs = 1, .plain = true, .timeout_seconds = 60, .progress = on_progress,
-                                    .ctx = &f->progress, .test_subject = &f->subject};
+    f->options = (mp_suite_options){.subject = "chaos",
+                                    .repeat = 2,
+                                    .jobs = 1,
+                                    .plain = true,
+                                    .timeout_seconds = 60,
+                                    .progress = on_progress,
+                                    .ctx = &f->progress,
+                                    .test_subject = &f->subject};
     return 0;
 }
 

@@ -41,13 +41,11 @@ static void poison_is_everywhere_and_reads_as_nan(void **state) {
     for (size_t p = 0; p < 2; p++) {
         for (size_t d = 0; d < 4; d++) {
             mp_tensor t = created(floats[d], 2, 3, 5, 1, poisons[p]);
-            for (int64_t i = 0; i < 15; i++)
-                assert_true(isnan(mp_decode(t.dtype, t.data, i)));
+            for (int64_t i = 0; i < 15; i++) assert_true(isnan(mp_decode(t.dtype, t.data, i)));
             mp_tensor_free(&t);
         }
         mp_tensor ids = created(MP_I32, 1, 7, 1, 1, poisons[p]);
-        for (int64_t i = 0; i < 7; i++)
-            assert_true(((int32_t *)ids.data)[i] < -1 || ((int32_t *)ids.data)[i] > 1000000000);
+        for (int64_t i = 0; i < 7; i++) assert_true(((int32_t *)ids.data)[i] < -1 || ((int32_t *)ids.data)[i] > 1000000000);
         mp_tensor_free(&ids);
         mp_tensor bytes = created(MP_E4M3, 1, 7, 1, 1, poisons[p]); /* no multiple of the pattern */
         assert_memory_equal(bytes.data, &poisons[p], 4);
@@ -124,14 +122,12 @@ static void digests_see_every_byte_and_know_rows(void **state) {
     (void)state;
     mp_tensor t = created(MP_BF16, 2, 3, 7, 1, MP_POISON_A);
     uint64_t whole = mp_tensor_digest(&t), rows[3];
-    for (int64_t r = 0; r < 3; r++)
-        rows[r] = mp_tensor_row_digest(&t, r);
+    for (int64_t r = 0; r < 3; r++) rows[r] = mp_tensor_row_digest(&t, r);
     assert_true(rows[0] != whole);
     for (size_t byte = 0; byte < 42; byte++) {
         ((unsigned char *)t.data)[byte] ^= 1;
         assert_true(mp_tensor_digest(&t) != whole);
-        for (int64_t r = 0; r < 3; r++)
-            assert_int_equal(mp_tensor_row_digest(&t, r) != rows[r], (int64_t)byte / 14 == r);
+        for (int64_t r = 0; r < 3; r++) assert_int_equal(mp_tensor_row_digest(&t, r) != rows[r], (int64_t)byte / 14 == r);
         ((unsigned char *)t.data)[byte] ^= 1;
     }
     assert_true(mp_tensor_digest(&t) == whole);

@@ -117,8 +117,7 @@ static void worked_examples(void **state) {
         parse_lanes(e->b, b);
         assert_true(mp_tc_find(e->sm, e->instruction, e->input, e->input, &model));
         const uint32_t got = mp_tc_dot(&model, instruction_k(e->input), a, b, e->c);
-        if (got != e->expected)
-            fail_msg("sm_%d a=%s b=%s c=%08X: %08X, expected %08X", e->sm, e->a, e->b, e->c, got, e->expected);
+        if (got != e->expected) fail_msg("sm_%d a=%s b=%s c=%08X: %08X, expected %08X", e->sm, e->a, e->b, e->c, got, e->expected);
     }
 }
 
@@ -177,8 +176,10 @@ static uint32_t oracle(const mp_tc_model *m, const uint32_t *a, const uint32_t *
             term[k] = x * y;
             exponent = isfinite(term[k]) ? operand_exponent(m->a, x) + operand_exponent(m->b, y) : 0;
         }
-        if (!isfinite(term[k])) special += term[k];
-        else if (term[k] != 0 && exponent > e_max) e_max = exponent;
+        if (!isfinite(term[k]))
+            special += term[k];
+        else if (term[k] != 0 && exponent > e_max)
+            e_max = exponent;
     }
     if (isnan(special)) return half ? 0x7FFF : 0x7FFFFFFF;
     if (special != 0) return half ? (special > 0 ? 0x7C00 : 0xFC00) : special > 0 ? 0x7F800000 : 0xFF800000;
@@ -210,11 +211,19 @@ static uint32_t random_code(mp_tc_input input, int mode) {
     const uint32_t any = random_bits() >> (32 - BITS[input]), sign = any & 1u << (BITS[input] - 1), fraction = any & ((1u << FRACTION_BITS[input]) - 1);
     if (mode == ANY_CODE) return any;
     if (mode == EDGES) switch (random_bits() % 24) {
-        case 0: case 1: case 2: return sign;                                            /* zero */
-        case 3: case 4: return sign | fraction;                                         /* subnormal */
-        case 5: if (random_bits() % 8 == 0) return (sign - 1) & ~sign; break;           /* the largest code: NaN */
-        case 6: if (random_bits() % 8 == 0 && input != MP_TC_E4M3) return sign | ((2u * (uint32_t)BIAS[input] + 1) << FRACTION_BITS[input]); break;
-        case 7: case 8: return any;
+        case 0:
+        case 1:
+        case 2: return sign; /* zero */
+        case 3:
+        case 4: return sign | fraction; /* subnormal */
+        case 5:
+            if (random_bits() % 8 == 0) return (sign - 1) & ~sign;
+            break; /* the largest code: NaN */
+        case 6:
+            if (random_bits() % 8 == 0 && input != MP_TC_E4M3) return sign | ((2u * (uint32_t)BIAS[input] + 1) << FRACTION_BITS[input]);
+            break;
+        case 7:
+        case 8: return any;
         default: break;
         }
     const uint32_t spread = input == MP_TC_E4M3 ? 7 : 10;
@@ -243,22 +252,14 @@ static const struct {
     mp_tc_input a, b;
     mp_tc_result result;
 } MODELS[] = {
-    {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
-    {75, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
-    {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
-    {86, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
-    {89, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, MP_TC_FLOAT32},
-    {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E5M2, MP_TC_FLOAT32},
-    {90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
-    {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
-    {90, MP_TC_WGMMA, MP_TC_TF32, MP_TC_TF32, MP_TC_FLOAT32},
-    {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FLOAT32},
-    {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E5M2, MP_TC_FLOAT32},
-    {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E4M3, MP_TC_FLOAT32},
-    {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
-    {100, MP_TC_TCGEN05, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FLOAT32},
-    {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},
-    {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},
+    {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},      {75, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
+    {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},      {86, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
+    {89, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, MP_TC_FLOAT32},      {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E5M2, MP_TC_FLOAT32},
+    {90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},      {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_TF32, MP_TC_TF32, MP_TC_FLOAT32},    {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E5M2, MP_TC_FLOAT32},    {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E4M3, MP_TC_FLOAT32},
+    {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32}, {100, MP_TC_TCGEN05, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FLOAT32},
+    {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},      {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},
 };
 #define MODEL_COUNT (sizeof MODELS / sizeof *MODELS)
 
@@ -327,7 +328,8 @@ static void error_is_bounded(void **state) {
                 exact += p;
                 if (fabsl(p) > largest) largest = fabsl(p);
             }
-            const long double unit = largest * ldexpl(1, -m.fraction_bits), own = half ? fabsl(exact) * 0x1p-11L + 0x1p-25L : fabsl(exact) * ldexpl(1, -m.result_fraction_bits);
+            const long double unit = largest * ldexpl(1, -m.fraction_bits),
+                              own = half ? fabsl(exact) * 0x1p-11L + 0x1p-25L : fabsl(exact) * ldexpl(1, -m.result_fraction_bits);
             const long double error = fabsl(mp_decode_code(result, mp_tc_dot_add(&m, a, b, c)) - exact);
             assert_true(error <= (m.group + 1) * unit + own);
         }
@@ -421,11 +423,11 @@ static void parameters_of_every_architecture(void **state) {
         mp_tc_input a, b;
         int group, fraction_bits, result_fraction_bits;
     } rows[] = {
-        {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 4, 23, 23},    {75, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 8, 24, 23},
-        {80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, 8, 24, 23},    {86, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 8, 24, 23},
-        {89, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, 4, 24, 23},    {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3, 16, 13, 13},
-        {90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, 16, 25, 23},   {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, 16, 25, 23},
-        {90, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, 8, 25, 23},    {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E5M2, 32, 13, 13},
+        {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 4, 23, 23},       {75, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 8, 24, 23},
+        {80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, 8, 24, 23},       {86, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 8, 24, 23},
+        {89, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, 4, 24, 23},       {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3, 16, 13, 13},
+        {90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, 16, 25, 23},      {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, 16, 25, 23},
+        {90, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, 8, 25, 23},       {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E5M2, 32, 13, 13},
         {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16, 16, 25, 23}, {100, MP_TC_TCGEN05, MP_TC_TF32, MP_TC_TF32, 8, 25, 23},
         {100, MP_TC_TCGEN05, MP_TC_E5M2, MP_TC_E5M2, 32, 25, 23},
     };

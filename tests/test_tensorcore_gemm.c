@@ -18,8 +18,11 @@ typedef struct shape {
     mp_dtype dtype;
     int exponent_bits, fraction_bits;
 } shape;
-static const shape SHAPES[] = {[MP_TC_BF16] = {MP_BF16, 8, 7}, [MP_TC_FP16] = {MP_FP16, 5, 10}, [MP_TC_TF32] = {MP_FP32, 8, 10},
-                               [MP_TC_E4M3] = {MP_E4M3, 4, 3}, [MP_TC_E5M2] = {MP_E5M2, 5, 2}};
+static const shape SHAPES[] = {[MP_TC_BF16] = {MP_BF16, 8, 7},
+                               [MP_TC_FP16] = {MP_FP16, 5, 10},
+                               [MP_TC_TF32] = {MP_FP32, 8, 10},
+                               [MP_TC_E4M3] = {MP_E4M3, 4, 3},
+                               [MP_TC_E5M2] = {MP_E5M2, 5, 2}};
 
 /* The 13 low bits of a tf32 are anything: nobody may look at them. */
 static uint32_t in_place(mp_tc_input input, uint32_t code, uint32_t any) {
@@ -36,7 +39,8 @@ static uint32_t encode(mp_tc_input input, bool negative, int exponent, uint32_t 
     int field = exponent + bias;
     if (field < 0) field = 0; /* subnormal */
     if (field > 2 * bias) field = 2 * bias;
-    return in_place(input, (uint32_t)negative << (s->exponent_bits + s->fraction_bits) | (uint32_t)field << s->fraction_bits | (any & ((1u << s->fraction_bits) - 1)), any);
+    return in_place(
+        input, (uint32_t)negative << (s->exponent_bits + s->fraction_bits) | (uint32_t)field << s->fraction_bits | (any & ((1u << s->fraction_bits) - 1)), any);
 }
 
 /* Zero, in tf32 now and then by its low bits alone not. */
@@ -75,11 +79,15 @@ static void random_row(rng *r, mp_tc_input input, family f, int64_t K, uint32_t 
             if (k == 1 || (k > 1 && choice < 100)) codes[k] = 0;
             break;
         case EDGES:
-            if (choice < 60) codes[k] = zero(input, any);
-            else if (choice < 90) codes[k] = encode(input, negative, -200, any >> 1);   /* subnormal */
-            else if (choice < 91) codes[k] = encode(input, negative, 200, any >> 1);    /* largest exponent */
-            else if (choice < 92 && any & 2) /* Inf and NaN, or what e4m3 has there */
-                codes[k] = in_place(input, ((negative ? 2u : 1u) << s->exponent_bits) - 1, 0) << s->fraction_bits | (any & 4 ? encode(input, false, -200, any >> 3) : 0);
+            if (choice < 60)
+                codes[k] = zero(input, any);
+            else if (choice < 90)
+                codes[k] = encode(input, negative, -200, any >> 1); /* subnormal */
+            else if (choice < 91)
+                codes[k] = encode(input, negative, 200, any >> 1); /* largest exponent */
+            else if (choice < 92 && any & 2)                       /* Inf and NaN, or what e4m3 has there */
+                codes[k] = in_place(input, ((negative ? 2u : 1u) << s->exponent_bits) - 1, 0) << s->fraction_bits |
+                           (any & 4 ? encode(input, false, -200, any >> 3) : 0);
             break;
         case ANY: codes[k] = any >> (32 - 8 * (int)mp_dtype_size(s->dtype)); break;
         default: break;

@@ -48,8 +48,7 @@ static void fill(mp_verdict *v) {
     v->outcome = MP_TIMEOUT;
     strcpy(v->reason, "gr\xc3\xb6\xc3\x9f"
                       "er");
-    for (int i = 0; i < MP_STAGE_COUNT; i++)
-        v->stage[i] = full_figures(10 * i + 3);
+    for (int i = 0; i < MP_STAGE_COUNT; i++) v->stage[i] = full_figures(10 * i + 3);
     v->end_to_end = full_figures(77);
     for (int i = 0; i < MP_CHECK_COUNT; i++) {
         v->check[i].answer = (mp_answer)(i % 3);

@@ -35,8 +35,7 @@ extern "C" __global__ void __launch_bounds__(256) activation(const mp_activation
         bool skip = p.sorted_token_ids && (row >= *p.num_tokens_post_padded || p.sorted_token_ids[row] >= p.slots);
         skip = skip || p.expert_ids[p.expert_step == 1 ? row : row / p.expert_step] < 0;
         vector result;
-        for (int e = 0; e < VECTOR; e++)
-            result.at[e] = encode(mp_activate_f32(ACT, GATED, decode(gate[e]), decode(up[e]), p.alpha, p.limit));
+        for (int e = 0; e < VECTOR; e++) result.at[e] = encode(mp_activate_f32(ACT, GATED, decode(gate[e]), decode(up[e]), p.alpha, p.limit));
         if (!skip) cache2[i] = result;
     }
 }

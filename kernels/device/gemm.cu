@@ -12,8 +12,8 @@
 #include "kernels/device/common.cuh"
 
 constexpr int THREADS = 32 * WARPS;
-constexpr int CHUNK = 16 / sizeof(element);      // elements in 16 bytes
-constexpr int ROW_CHUNKS = BLOCK_K / CHUNK;      // chunks in a row of a tile
+constexpr int CHUNK = 16 / sizeof(element); // elements in 16 bytes
+constexpr int ROW_CHUNKS = BLOCK_K / CHUNK; // chunks in a row of a tile
 constexpr int TILE_A_BYTES = BLOCK_M * BLOCK_K * (int)sizeof(element);
 constexpr int STAGE_BYTES = TILE_A_BYTES + BLOCK_N * BLOCK_K * (int)sizeof(element);
 
@@ -74,8 +74,7 @@ __device__ __forceinline__ void copy_chunk(unsigned char *to, const void *matrix
     const element *from = (const element *)matrix + (row < 0 ? 0 : row * length + k);
 #if ALIGNED
     const int bytes = row >= 0 && k < length ? 16 : 0; // length is a multiple of CHUNK
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(bytes ? from : (const element *)matrix),
-                 "r"(bytes)
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(bytes ? from : (const element *)matrix), "r"(bytes)
                  : "memory");
 #else
     for (int e = 0; e < CHUNK; e++) ((element *)to)[e] = row >= 0 && k + e < length ? from[e] : (element)0;
@@ -167,16 +166,14 @@ struct warp_tile {
     float sum[WARP_M / 4][WARP_N / 8];
     int m0, n0; // within the block
 
-    __device__ __forceinline__ void add_stage(const unsigned char *stage, int k_left)
-    {
+    __device__ __forceinline__ void add_stage(const unsigned char *stage, int k_left) {
         const int row = m0 + threadIdx.x % 32 / 8, column = n0 + threadIdx.x % 8;
         const int chunks = min(ROW_CHUNKS, (k_left + CHUNK - 1) / CHUNK); // fmaf(0, 0, -0) is +0: the tail must not be multiplied
 #pragma unroll 1
         for (int chunk = 0; chunk < chunks; chunk++) {
             float4 w[WARP_N / 8];
 #pragma unroll
-            for (int j = 0; j < WARP_N / 8; j++)
-                w[j] = *(const float4 *)(stage + TILE_A_BYTES + chunk_offset<B_SPREAD>(column + 8 * j, chunk));
+            for (int j = 0; j < WARP_N / 8; j++) w[j] = *(const float4 *)(stage + TILE_A_BYTES + chunk_offset<B_SPREAD>(column + 8 * j, chunk));
 #pragma unroll
             for (int i = 0; i < WARP_M / 4; i++) {
                 const float4 a = *(const float4 *)(stage + chunk_offset<A_SPREAD>(row + 4 * i, chunk));
@@ -193,13 +190,11 @@ struct warp_tile {
         }
     }
 
-    __device__ __forceinline__ void store(const block &b, const element *bias) const
-    {
+    __device__ __forceinline__ void store(const block &b, const element *bias) const {
 #pragma unroll
         for (int i = 0; i < WARP_M / 4; i++)
 #pragma unroll
-            for (int j = 0; j < WARP_N / 8; j++)
-                finish<1>(b, m0 + threadIdx.x % 32 / 8 + 4 * i, b.n0 + n0 + threadIdx.x % 8 + 8 * j, &sum[i][j], bias);
+            for (int j = 0; j < WARP_N / 8; j++) finish<1>(b, m0 + threadIdx.x % 32 / 8 + 4 * i, b.n0 + n0 + threadIdx.x % 8 + 8 * j, &sum[i][j], bias);
     }
 };
 
@@ -219,8 +214,8 @@ __device__ __forceinline__ void load_matrices(unsigned (&r)[4], const unsigned c
 #endif
 __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32." MMA_TYPE "." MMA_TYPE ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 // Operands of one k16 step: 16x16 tiles of a, and pairs of 8-column tiles of w.
@@ -234,20 +229,17 @@ struct warp_tile {
 
     // Lane l gives ldmatrix the address of row l % 8 of its matrix l / 8: of a, the matrices are (rows 0-7, 8-15) by (k 0-7, 8-15) with rows
     // first, as the mma's registers want them; of w, (tile t, t + 1) by k with k first.
-    __device__ __forceinline__ void load(operands &o, const unsigned char *stage, int k16) const
-    {
+    __device__ __forceinline__ void load(operands &o, const unsigned char *stage, int k16) const {
         const int lane = threadIdx.x % 32, matrix = lane / 8, row = lane % 8;
 #pragma unroll
-        for (int i = 0; i < WARP_M / 16; i++)
-            load_matrices(o.a[i], stage + chunk_offset<A_SPREAD>(m0 + 16 * i + matrix % 2 * 8 + row, 2 * k16 + matrix / 2));
+        for (int i = 0; i < WARP_M / 16; i++) load_matrices(o.a[i], stage + chunk_offset<A_SPREAD>(m0 + 16 * i + matrix % 2 * 8 + row, 2 * k16 + matrix / 2));
 #pragma unroll
         for (int j = 0; j < WARP_N / 16; j++)
             load_matrices(o.w[j], stage + TILE_A_BYTES + chunk_offset<B_SPREAD>(n0 + column_of(2 * j + matrix / 2, row), 2 * k16 + matrix % 2));
     }
 
     // The operands of the next k16 step are loaded while this step's products are under way.
-    __device__ __forceinline__ void add_stage(const unsigned char *stage, int)
-    {
+    __device__ __forceinline__ void add_stage(const unsigned char *stage, int) {
         operands o[2];
         load(o[0], stage, 0);
 #pragma unroll 4
@@ -262,8 +254,7 @@ struct warp_tile {
     }
 
     // Lane l holds rows l / 4 and l / 4 + 8, columns 2 * (l % 4) and the next, of each 16x8 tile.
-    __device__ __forceinline__ void store(const block &b, const element *bias) const
-    {
+    __device__ __forceinline__ void store(const block &b, const element *bias) const {
         const int lane = threadIdx.x % 32;
 #pragma unroll
         for (int i = 0; i < WARP_M / 16; i++)

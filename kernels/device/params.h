@@ -15,11 +15,11 @@
 /* align.cu. A key is an expert id + 1, so that filtered slots (id -1) sort first; there are num_experts + 1 keys.
  * The slots are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
 typedef struct mp_align_params {
-    MP_DEVICE_POINTER(const int) topk_ids;        /* [slots] */
-    MP_DEVICE_POINTER(int) counts;                /* [keys, segments] scratch, zero at the start */
-    MP_DEVICE_POINTER(long long) offsets;         /* [keys + 1] scratch: first position of each key, then the total */
-    MP_DEVICE_POINTER(int) sorted_token_ids;      /* [capacity] */
-    MP_DEVICE_POINTER(int) expert_ids;            /* [ceil(capacity / block_size_m)] */
+    MP_DEVICE_POINTER(const int) topk_ids;         /* [slots] */
+    MP_DEVICE_POINTER(int) counts;                 /* [keys, segments] scratch, zero at the start */
+    MP_DEVICE_POINTER(long long) offsets;          /* [keys + 1] scratch: first position of each key, then the total */
+    MP_DEVICE_POINTER(int) sorted_token_ids;       /* [capacity] */
+    MP_DEVICE_POINTER(int) expert_ids;             /* [ceil(capacity / block_size_m)] */
     MP_DEVICE_POINTER(int) num_tokens_post_padded; /* [1] */
     long long slots, capacity, segments, segment_slots;
     int num_experts, block_size_m;
@@ -28,11 +28,11 @@ typedef struct mp_align_params {
 /* gemm.cu: out[o(t), 0..n) = epilogue(sum_k a[r(t), k] * w[expert(t), 0..n, k]) for every slot t.
  * r(t) is t / a_divisor, or the sorted position when a_sorted; o(t) is t / out_divisor, or the sorted position when out_sorted. */
 typedef struct mp_gemm_params {
-    MP_DEVICE_POINTER(const void) a;            /* [*, k] */
-    MP_DEVICE_POINTER(const void) w;            /* [num_experts, n, k] */
-    MP_DEVICE_POINTER(const void) bias;         /* [num_experts, n], or 0 */
+    MP_DEVICE_POINTER(const void) a;             /* [*, k] */
+    MP_DEVICE_POINTER(const void) w;             /* [num_experts, n, k] */
+    MP_DEVICE_POINTER(const void) bias;          /* [num_experts, n], or 0 */
     MP_DEVICE_POINTER(const float) topk_weights; /* [slots], or 0 */
-    MP_DEVICE_POINTER(void) out;                /* [*, n] */
+    MP_DEVICE_POINTER(void) out;                 /* [*, n] */
     MP_DEVICE_POINTER(const int) sorted_token_ids;
     MP_DEVICE_POINTER(const int) expert_ids;
     MP_DEVICE_POINTER(const int) num_tokens_post_padded;

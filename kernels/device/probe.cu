@@ -56,8 +56,8 @@ __device__ __forceinline__ unsigned long long descriptor(const core_matrix *b) {
 
 __device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&a)[4], unsigned long long b) {
     asm volatile("{\n.reg .pred accumulate;\nsetp.eq.u32 accumulate, 0, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n8k" TEXT(DEPTH) SATFINITE "." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(TYPE) " " RESULT_REGISTERS
-                 ", {%4, %5, %6, %7}, %8, accumulate" PASTE(SIGNS_, TYPE) ";\n}"
+                 "wgmma.mma_async.sync.aligned.m64n8k" TEXT(DEPTH) SATFINITE
+                 "." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(TYPE) " " RESULT_REGISTERS ", {%4, %5, %6, %7}, %8, accumulate" PASTE(SIGNS_, TYPE) ";\n}"
                  : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)
                  : "memory");
@@ -67,8 +67,8 @@ __device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&
 constexpr int VECTORS = 32; // of a block: eight a warp
 
 __device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    asm volatile("mma.sync.aligned.m16n8k" TEXT(DEPTH) ".row.col" SATFINITE "." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(TYPE) "." TEXT(RESULT) " " RESULT_REGISTERS
-                 ", {%4, %5, %6, %7}, {%8, %9}, " RESULT_REGISTERS ";"
+    asm volatile("mma.sync.aligned.m16n8k" TEXT(DEPTH) ".row.col" SATFINITE "." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(TYPE) "." TEXT(
+                     RESULT) " " RESULT_REGISTERS ", {%4, %5, %6, %7}, {%8, %9}, " RESULT_REGISTERS ";"
                  : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
@@ -103,8 +103,7 @@ extern "C" __global__ void __launch_bounds__(128) probe(const mp_probe_params p)
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
     for (int step = 0; step < STEPS; step++) multiply_add(d, a[step], descriptor(b[step]));
-    asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;"
-                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])::"memory");
+    asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])::"memory");
 #else
 #pragma unroll
     for (int step = 0; step < STEPS; step++) {

@@ -18,8 +18,7 @@ extern "C" __global__ void digest(const mp_tool_params p) {
     const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     unsigned long long sum = 0;
     for (long long i = thread; i < words; i += stride) sum += mix(((const unsigned *)p.data)[i] ^ mix((unsigned long long)i));
-    for (long long i = 4 * words + thread; i < p.count; i += stride)
-        sum += mix(((const unsigned char *)p.data)[i] ^ mix(~(unsigned long long)i));
+    for (long long i = 4 * words + thread; i < p.count; i += stride) sum += mix(((const unsigned char *)p.data)[i] ^ mix(~(unsigned long long)i));
     for (int distance = 16; distance; distance /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, distance);
     if (threadIdx.x % 32 == 0) atomicAdd(p.digest, sum);
 }
