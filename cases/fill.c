@@ -183,7 +183,8 @@ static row_rule tensor_rule(const mp_case *c, mp_input which) {
         return (row_rule){.style = STYLE_WIDE, .exponent = which == MP_W1 ? -6 - w1_shift(c) : which == MP_W2 ? -5 - w2_shift(c) : 0, .mirrored = activations};
     case MP_ONEHOT: /* x picks one element of each w1 row: its scale must not shrink with K */
         if (which == MP_W1) return (row_rule){.style = STYLE_NORMAL, .exponent = UNIT};
-        return activations || which == MP_W2 ? (row_rule){.style = STYLE_ONE} : normal;
+        if (activations || which == MP_W2) return (row_rule){.style = STYLE_ONE};
+        return normal;
     default: return normal;
     }
 }

@@ -37,6 +37,7 @@ static inline double random_wide(rng *r, int low, int high) {
 static inline void random_order(rng *r, int64_t *order, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         const int64_t j = random_below(r, i + 1);
+        order[i] = i;
         order[i] = order[j];
         order[j] = i;
     }
