@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -62,17 +63,39 @@ static bool write_all(int fd, const char *data, size_t size) {
     return true;
 }
 
+/* The file that `path` names or, through links, leads to; it need not be there. A rename over anything but a regular file would replace a device, a pipe or
+ * a link by a file. */
+static mp_status find_target(const char *path, char target[PATH_MAX], mp_error *err) {
+    struct stat info, own;
+    if (path[0] == '\0') return mp_fail(err, MP_EIO, "cannot write a file without a name");
+    if (stat(path, &info) != 0) {
+        if (lstat(path, &info) == 0) return mp_fail(err, MP_EIO, "cannot write %s: %s", path, S_ISLNK(info.st_mode) ? "a link that leads nowhere" : strerror(errno));
+        if (snprintf(target, PATH_MAX, "%s", path) < PATH_MAX) return MP_OK;
+        return mp_fail(err, MP_EIO, "cannot write %s: the path has %zu characters, more than the system takes", path, strlen(path));
+    }
+    if (!S_ISREG(info.st_mode)) return mp_fail(err, MP_EIO, "cannot write %s: it exists and is not a regular file", path);
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fstat(fd, &own) == 0 && own.st_dev == info.st_dev && own.st_ino == info.st_ino)
+            return mp_fail(err, MP_EIO, "cannot write %s: this program's own output goes there", path);
+    return realpath(path, target) ? MP_OK : mp_fail(err, MP_EIO, "cannot write %s: %s", path, strerror(errno));
+}
+
+mp_status mp_file_writable(const char *path, mp_error *err) {
+    char folder[PATH_MAX];
+    const mp_status status = find_target(path, folder, err);
+    if (status != MP_OK) return status;
+    char *name = dirname(folder); /* changes folder */
+    return access(name, W_OK | X_OK) == 0 ? MP_OK : mp_fail(err, MP_EIO, "cannot write %s: %s: %s", path, name, strerror(errno));
+}
+
 mp_status mp_file_replace(const char *path, const void *data, size_t size, mp_error *err) {
-    mp_status status = MP_EIO;
-    char temporary[PATH_MAX] = "";
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* a rename would replace a device or a pipe by a file */
-        return mp_fail(err, status, "cannot write %s: it exists and is not a regular file", path);
-    }
-    int length = snprintf(temporary, sizeof temporary, "%s.tmp.%ld", path, (long)getpid());
-    if (length < 0 || (size_t)length >= sizeof temporary) {
+    char target[PATH_MAX], temporary[PATH_MAX];
+    mp_status status = find_target(path, target, err);
+    if (status != MP_OK) return status;
+    status = MP_EIO;
+    int length = snprintf(temporary, sizeof temporary, "%s.tmp.%ld", target, (long)getpid());
+    if (length < 0 || (size_t)length >= sizeof temporary)
         return mp_fail(err, status, "cannot write %s: the path has %zu characters, more than the system takes", path, strlen(path));
-    }
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) {
         mp_fail(err, status, "cannot create %s: %s", temporary, strerror(errno));
@@ -85,11 +108,11 @@ mp_status mp_file_replace(const char *path, const void *data, size_t size, mp_er
         reason = errno;
     }
     if (!written) {
-        mp_fail(err, status, "cannot write %zu bytes to %s: %s", size, temporary, strerror(reason));
+        mp_fail(err, status, "cannot write %zu bytes to %s (%s): %s", size, path, temporary, strerror(reason));
         goto out;
     }
-    if (rename(temporary, path) != 0) {
-        mp_fail(err, status, "cannot rename %s to %s: %s", temporary, path, strerror(errno));
+    if (rename(temporary, target) != 0) {
+        mp_fail(err, status, "cannot rename %s to %s: %s", temporary, target, strerror(errno));
         goto out;
     }
     status = MP_OK;

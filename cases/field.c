@@ -250,7 +250,7 @@ void mp_field_expected(const mp_field *f, char *text, size_t size) {
         snprintf(text, size, "a number from %s to %s", lo, hi);
         break;
     }
-    case MP_KIND_FLAG: snprintf(text, size, "0 or 1"); break;
+    case MP_KIND_FLAG: snprintf(text, size, "0 or 1 (false or true)"); break;
     case MP_KIND_ENUM:
         for (size_t i = 0; i < f->name_count; i++) append(text, size, ", ", f->names[i]);
         break;
@@ -286,6 +286,10 @@ static size_t edit_distance(const char *a, const char *b) {
 const mp_field *mp_field_find(const char *name, mp_error *err) {
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         if (!strcmp(name, mp_fields[i].name)) return &mp_fields[i];
+    }
+    if (name[0] == '\0') {
+        mp_fail(err, MP_EINPUT, "a value without a field's name: expected name=value, without blanks around the sign");
+        return NULL;
     }
     char known[512] = "";
     const mp_field *nearest = NULL;

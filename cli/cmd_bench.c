@@ -112,5 +112,5 @@ int mp_cmd_bench(int argc, char **argv) {
     }
     if (status != MP_OK) return mp_cli_fail(&err);
     fputs(help, stderr);
-    return MP_EXIT_USAGE;
+    return optind < argc ? mp_cli_usage("unknown bench '%s': expected one of reference, predict and kernels", argv[argc - 1]) : MP_EXIT_USAGE;
 }

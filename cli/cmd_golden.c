@@ -95,12 +95,13 @@ static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, 
         if (!accepted) break;
         status = record_case(&subject, golden, &matrix->rows[i].c, a->inputs, err);
         if (status == MP_OK)
-            printf("recorded %s\n", name);
+            printf("judged   %s\n", name);
         else
             mp_error_prefix(err, "%s", name);
     }
     if (status == MP_OK && accepted) {
         status = mp_golden_commit(golden, err);
+        if (status == MP_OK) printf("recorded %zu case%s in %s\n", matrix->count, matrix->count == 1 ? "" : "s", a->files[0]);
     } else {
         mp_golden_close(golden);
         if (!accepted) fprintf(stderr, "moeparity: %s was not written: a golden holds only cases that pass\n", a->files[0]);
@@ -112,7 +113,8 @@ static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, 
 static int record(const struct arguments *a) {
     mp_matrix matrix = {0};
     mp_error err = {0};
-    if (mp_cli_matrix(&a->selection, a->files + 1, a->file_count - 1, &matrix, &err) != MP_OK) {
+    if (mp_cli_matrix(&a->selection, a->files + 1, a->file_count - 1, &matrix, &err) != MP_OK ||
+        mp_cli_output(a->files[0], (const char *const *)a->files + 1, (size_t)a->file_count - 1, &err) != MP_OK) {
         mp_matrix_free(&matrix);
         return mp_cli_fail(&err);
     }
@@ -228,7 +230,7 @@ int mp_cmd_golden(int argc, char **argv) {
         unsigned takes; /* bit o: the option with that number */
     } verbs[] = {{"record", record, 1, 1 << 20, ~0u}, {"verify", verify, 1, 1, 1u << SUBJECT | 1u << MATCH}, {"diff", diff, 2, 2, 0}, {"ls", list, 1, 1, 0}};
     unsigned given = 0;
-    struct arguments a = {.subject = "auto", .digest_above = 1 << 20, .argc = argc, .argv = argv};
+    struct arguments a = {.selection = {.takes_case = true}, .subject = "auto", .digest_above = 1 << 20, .argc = argc, .argv = argv};
     mp_error err = {0};
     mp_status status = MP_OK;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 && status == MP_OK; given |= o < HELP ? 1u << o : 0) switch (o) {
@@ -246,11 +248,16 @@ int mp_cmd_golden(int argc, char **argv) {
         if (strcmp(argv[optind], verbs[i].name) != 0) continue;
         a.files = argv + optind + 1;
         a.file_count = argc - optind - 1;
-        if (a.file_count < verbs[i].min_files || a.file_count > verbs[i].max_files) break;
+        if (a.file_count < verbs[i].min_files || a.file_count > verbs[i].max_files)
+            return mp_cli_usage("golden %s takes %s, not %d", verbs[i].name,
+                                verbs[i].max_files == 1   ? "one file"
+                                : verbs[i].max_files == 2 ? "two files"
+                                                          : "a file and matrices",
+                                a.file_count);
         for (const struct option *o = options; o->name; o++)
             if (given & ~verbs[i].takes & 1u << o->val) return mp_cli_usage("golden %s takes no --%s", verbs[i].name, o->name);
         return verbs[i].run(&a);
     }
     fputs(help, stderr);
-    return MP_EXIT_USAGE;
+    return optind < argc ? mp_cli_usage("unknown word '%s': expected record, verify, diff or ls", argv[optind]) : MP_EXIT_USAGE;
 }

@@ -110,7 +110,7 @@ int mp_cmd_probe(int argc, char **argv) {
     if (optind < argc) return mp_cli_usage("probe takes no argument, not '%s'", argv[optind]);
     mp_cli_run_info(argc, argv, &info);
 
-    if (json_path) MP_DO(mp_cli_writable(json_path, &err));
+    if (json_path) MP_DO(mp_file_writable(json_path, &err));
     MP_DO(mp_cuda_open(&cuda, &err));
     snprintf(info.subject, sizeof info.subject, "probe");
     snprintf(info.device, sizeof info.device, "%s", mp_cuda_device_name(cuda));

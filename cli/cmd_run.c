@@ -31,6 +31,7 @@ static const char help[] = "usage: moeparity run MATRIX... [option ...]\n"
 struct progress {
     const mp_matrix *matrix;
     const mp_suite_options *suite;
+    const mp_run_info *info; /* says which subject "auto" came to */
     int name_width;
     size_t done;
     bool terminal, color;
@@ -39,7 +40,7 @@ struct progress {
 
 /* How to run the case again, said before it runs: of a process that dies of it nothing else is left. */
 static void announce(const struct progress *p, size_t index) {
-    mp_subject subject = {.name = p->suite->subject}, against = {.name = p->suite->against};
+    mp_subject subject = {.name = p->info->subject[0] ? p->info->subject : p->suite->subject}, against = {.name = p->suite->against};
     const mp_run_options options = {.subject = &subject,
                                     .against = p->suite->against ? &against : NULL,
                                     .golden_path = p->suite->golden_path,
@@ -87,7 +88,7 @@ int mp_cmd_run(int argc, char **argv) {
                                             {"match", 1, 0, MATCH}, {"tier", 1, 0, TIER},       {"golden", 1, 0, GOLDEN},   {"repeat", 1, 0, REPEAT},
                                             {"jobs", 1, 0, JOBS},   {"timeout", 1, 0, TIMEOUT}, {"plain", 0, 0, PLAIN},     {"in-process", 0, 0, IN_PROCESS},
                                             {"json", 1, 0, JSON},   {"junit", 1, 0, JUNIT},     {"help", 0, 0, HELP},       {0}};
-    mp_cli_selection selection = {0};
+    mp_cli_selection selection = {.takes_case = true};
     mp_suite_options suite = {.subject = "auto"};
     const char *json = NULL, *junit = NULL;
     int64_t repeat = 2, jobs = 1, timeout = 600;
@@ -115,6 +116,7 @@ int mp_cmd_run(int argc, char **argv) {
         default: fputs(help, stderr); return MP_EXIT_USAGE;
         }
     if (status != MP_OK) return mp_cli_fail(&err);
+    if (suite.in_process && jobs > 1) return mp_cli_usage("--in-process and --jobs %lld exclude each other", (long long)jobs);
 
     mp_matrix matrix = {0};
     mp_verdict *verdicts = NULL;
@@ -123,17 +125,20 @@ int mp_cmd_run(int argc, char **argv) {
     bool ran = false;
     mp_cli_run_info(argc, argv, &info);
     if ((status = mp_cli_matrix(&selection, argv + optind, argc - optind, &matrix, &err)) != MP_OK) goto out;
-    if (json && (status = mp_cli_writable(json, &err)) != MP_OK) goto out;
-    if (junit && (status = mp_cli_writable(junit, &err)) != MP_OK) goto out;
+    if ((status = mp_cli_output(json, (const char *[]){junit, suite.golden_path}, 2, &err)) != MP_OK) goto out;
+    if ((status = mp_cli_output(junit, (const char *[]){suite.golden_path}, 1, &err)) != MP_OK) goto out;
+    if ((status = mp_cli_output(json, (const char *const *)argv + optind, (size_t)(argc - optind), &err)) != MP_OK) goto out;
+    if ((status = mp_cli_output(junit, (const char *const *)argv + optind, (size_t)(argc - optind), &err)) != MP_OK) goto out;
     if (!(verdicts = calloc(matrix.count, sizeof *verdicts))) {
         status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", matrix.count);
         goto out;
     }
     struct progress progress = {.matrix = &matrix,
                                 .suite = &suite,
+                                .info = &info,
                                 .name_width = widest_name(&matrix),
                                 .terminal = isatty(STDERR_FILENO) != 0,
-                                .color = isatty(STDOUT_FILENO) != 0,
+                                .color = isatty(STDOUT_FILENO) && !(getenv("NO_COLOR") && *getenv("NO_COLOR")) && strcmp(getenv("TERM") ? getenv("TERM") : "dumb", "dumb") != 0,
                                 .start = mp_seconds_now()};
     suite.repeat = (int)repeat;
     suite.jobs = (int)jobs;

@@ -88,7 +88,8 @@ int mp_cmd_show(int argc, char **argv) {
         case HELP: fputs(help, stdout); return MP_EXIT_OK;
         default: fputs(help, stderr); return MP_EXIT_USAGE;
         }
-    if (!text || optind < argc) {
+    if (optind < argc) return mp_cli_usage("show takes no argument, not '%s': the case goes behind --case", argv[optind]);
+    if (!text) {
         fputs(help, stderr);
         return MP_EXIT_USAGE;
     }

@@ -1,19 +1,18 @@
 #include "cli/common.h"
 
+#include "base/file.h"
+#include "harness/subject.h"
 #include "reports/report.h"
 #include "version.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 int mp_cli_fail(const mp_error *err) {
     fprintf(stderr, "moeparity: %s\n", err->text);
@@ -21,7 +20,7 @@ int mp_cli_fail(const mp_error *err) {
     case MP_OK: return MP_EXIT_OK;
     case MP_EINPUT:
     case MP_EIO: return MP_EXIT_USAGE;
-    case MP_EUNSUPPORTED: return MP_EXIT_SKIPPED;
+    case MP_EUNSUPPORTED: return mp_gpu_required() ? MP_EXIT_BROKEN : MP_EXIT_SKIPPED;
     default: return MP_EXIT_BROKEN;
     }
 }
@@ -39,7 +38,7 @@ int mp_cli_usage(const char *format, ...) {
 mp_status mp_cli_matrix(const mp_cli_selection *s, char *const *paths, int path_count, mp_matrix *matrix, mp_error *err) {
     mp_tier tier = MP_CI;
     mp_status status = MP_OK;
-    if (!s->case_text && path_count == 0) return mp_fail(err, MP_EINPUT, "no cases: name a matrix file, or give --case 'M=32 topk=2 act=silu'");
+    if (!s->case_text && path_count == 0) return mp_fail(err, MP_EINPUT, "no cases: name a matrix file%s", s->takes_case ? ", or give --case 'M=32 topk=2 act=silu'" : "");
     if (s->case_text && path_count > 0) return mp_fail(err, MP_EINPUT, "--case and the matrix file %s exclude each other", paths[0]);
     if (s->pair_count > 0 && !s->case_text) return mp_fail(err, MP_EINPUT, "--pair goes with --case; a matrix file has its own pairs");
     if (s->tier && !mp_tier_parse(s->tier, &tier)) return mp_fail(err, MP_EINPUT, "unknown tier '%s': expected smoke, ci or full", s->tier);
@@ -74,13 +73,22 @@ int mp_cli_conclude(mp_run_info *info, mp_verdict *verdicts, size_t *count) {
     return code;
 }
 
-mp_status mp_cli_writable(const char *path, mp_error *err) {
-    struct stat info;
-    char folder[PATH_MAX];
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) return mp_fail(err, MP_EIO, "cannot write %s: it exists and is not a regular file", path);
-    snprintf(folder, sizeof folder, "%s", path);
-    if (access(dirname(folder), W_OK | X_OK) == 0) return MP_OK; /* reports are written beside their place and renamed */
-    return mp_fail(err, MP_EIO, "cannot write %s: %s: %s", path, folder, strerror(errno));
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err) {
+    if (!path) return MP_OK;
+    for (size_t i = 0; i < count; i++)
+        if (others[i] && same_file(path, others[i])) return mp_fail(err, MP_EINPUT, "%s would be overwritten: it is named twice", path);
+    return mp_file_writable(path, err);
+}
+
+int mp_cli_finish(int code) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+    fprintf(stderr, "moeparity: cannot write to the standard output: %s\n", strerror(errno));
+    return code == MP_EXIT_OK || code == MP_EXIT_SKIPPED ? MP_EXIT_BROKEN : code;
 }
 
 mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value, mp_error *err) {
@@ -122,8 +130,9 @@ void mp_cli_run_info(int argc, char **argv, mp_run_info *info) {
     snprintf(info->version, sizeof info->version, "%s", MP_VERSION);
     snprintf(info->commit, sizeof info->commit, "%s", MP_COMMIT);
     cpu_model(info->host, sizeof info->host);
-    size_t used = (size_t)snprintf(info->command, sizeof info->command, "moeparity");
-    for (int i = 0; i < argc && used < sizeof info->command; i++) {
+    const char *command = strchr(argv[0], ' '); /* "moeparity: run" */
+    size_t used = (size_t)snprintf(info->command, sizeof info->command, "moeparity%s", command ? command : "");
+    for (int i = 1; i < argc && used < sizeof info->command; i++) {
         const char *quote = strpbrk(argv[i], " '\"$*") ? "'" : "";
         used += (size_t)snprintf(info->command + used, sizeof info->command - used, " %s%s%s", quote, argv[i], quote);
     }

@@ -12,12 +12,16 @@ int mp_cli_fail(const mp_error *err);
 /* The same for a message of its own; always MP_EXIT_USAGE. */
 int mp_cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Ends a command: what was printed must have arrived, else a good code becomes MP_EXIT_BROKEN. */
+int mp_cli_finish(int code);
+
 /* Options that choose cases: MATRIX... or --case TEXT [--pair TEXT]..., --match EXPR, --tier T. */
 #define MP_CLI_MAX_PAIRS 16
 typedef struct mp_cli_selection {
     const char *case_text, *match, *tier;
     const char *pairs[MP_CLI_MAX_PAIRS];
     size_t pair_count;
+    bool takes_case; /* the command has --case */
 } mp_cli_selection;
 mp_status mp_cli_matrix(const mp_cli_selection *selection, char *const *paths, int path_count, mp_matrix *matrix, mp_error *err);
 
@@ -25,8 +29,9 @@ mp_status mp_cli_matrix(const mp_cli_selection *selection, char *const *paths, i
  * *count becomes the number of those that were. */
 int mp_cli_conclude(mp_run_info *info, mp_verdict *verdicts, size_t *count);
 
-/* MP_EIO where a report could not be written, before hours of a run are spent on it. */
-mp_status mp_cli_writable(const char *path, mp_error *err);
+/* MP_EINPUT where `path`, about to be written, is the same file as one of `others` (NULLs are skipped). MP_EIO where it could not be written: better said
+ * before hours of a run are spent on it. path == NULL is fine. */
+mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err);
 
 /* A positive whole number. */
 mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value, mp_error *err);

@@ -36,14 +36,19 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         usage(stdout);
-        return MP_EXIT_OK;
+        return mp_cli_finish(MP_EXIT_OK);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("moeparity %s (%s)\n", MP_VERSION, MP_COMMIT);
-        return MP_EXIT_OK;
+        return mp_cli_finish(MP_EXIT_OK);
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            char name[32]; /* for getopt's messages */
+            snprintf(name, sizeof name, "moeparity: %s", commands[i].name);
+            argv[1] = name;
+            return mp_cli_finish(commands[i].run(argc - 1, argv + 1));
+        }
     usage(stderr);
     return mp_cli_usage("unknown command '%s'", argv[1]);
 }

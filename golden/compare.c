@@ -35,8 +35,8 @@ size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size
         size_t used = 0;
         for (int64_t i = 0; i < d->differing_rows && i < MP_FIRST_ROWS; i++)
             used += (size_t)snprintf(rows + used, sizeof rows - used, "%s%lld", i == 0 ? "" : ",", (long long)d->first_rows[i]);
-        snprintf(text, size, "%s: %lld of %lld rows differ (%s%s)", d->tensor, (long long)d->differing_rows, (long long)d->rows, rows,
-                 d->differing_rows > MP_FIRST_ROWS ? ",..." : "");
+        snprintf(text, size, "%s: %lld of %lld rows differ (%s %s%s)", d->tensor, (long long)d->differing_rows, (long long)d->rows,
+                 d->differing_rows == 1 ? "row" : "rows", rows, d->differing_rows > MP_FIRST_ROWS ? ",..." : "");
     }
     return strlen(text);
 }
@@ -71,59 +71,23 @@ static void compare_row(const mp_tensor *t, int64_t row, const void *stored, mp_
     }
 }
 
-/* Reads along the first axis, as many entries at a time as a chunk has: each chunk is decompressed once. */
-static mp_status compare_full(const mp_stored *stored, const mp_tensor *t, mp_golden_difference *diff, mp_error *err) {
-    mp_status status = MP_EINPUT;
-    char *buffer = NULL;
-    hsize_t chunk[MP_MAX_RANK] = {1, 1, 1};
-    hid_t type = mp_h5_type(t->dtype), creation = H5Dget_create_plist(stored->dataset), space = H5Dget_space(stored->dataset);
-    if (type < 0 || creation < 0 || space < 0 || H5Pget_chunk(creation, t->rank, chunk) != t->rank) {
-        mp_h5_fail(err, status, "cannot read the layout");
-        goto out;
-    }
-    int64_t step = (int64_t)chunk[0] < t->dim[0] ? (int64_t)chunk[0] : t->dim[0];
-    if (t->rank == 1) step = t->dim[0]; /* one row */
-    size_t row_bytes = (size_t)mp_tensor_row_length(t) * mp_dtype_size(t->dtype);
-    size_t entry_bytes = mp_tensor_bytes(t) / (size_t)t->dim[0];
-    if ((buffer = malloc((size_t)step * entry_bytes)) == NULL) {
-        status = mp_fail(err, MP_EMEMORY, "no memory for %zu bytes of the stored tensor", (size_t)step * entry_bytes);
-        goto out;
-    }
-    for (int64_t first = 0; first < t->dim[0]; first += step) {
-        int64_t entries = t->dim[0] - first < step ? t->dim[0] - first : step;
-        hsize_t start[MP_MAX_RANK] = {(hsize_t)first, 0, 0};
-        hsize_t extent[MP_MAX_RANK] = {(hsize_t)entries, (hsize_t)t->dim[1], (hsize_t)t->dim[2]};
-        hid_t memory = H5Screate_simple(t->rank, extent, NULL);
-        bool read = memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, extent, NULL) >= 0 &&
-                    H5Dread(stored->dataset, type, memory, space, H5P_DEFAULT, buffer) >= 0;
-        if (!read) mp_h5_fail(err, status, "cannot read the stored numbers");
-        if (memory >= 0) H5Sclose(memory);
-        if (!read) goto out;
-        int64_t row = (int64_t)((size_t)first * entry_bytes / row_bytes);
-        for (size_t at = 0; at < (size_t)entries * entry_bytes; at += row_bytes, row++)
-            if (memcmp(buffer + at, mp_tensor_row(t, row), row_bytes) != 0) compare_row(t, row, buffer + at, diff);
-    }
-    status = MP_OK;
-out:
-    free(buffer);
-    if (space >= 0) H5Sclose(space);
-    if (creation >= 0) H5Pclose(creation);
-    if (type >= 0) H5Tclose(type);
-    return status;
-}
+/* The rows of `t` beside those stored. */
+typedef struct row_comparison {
+    const mp_tensor *t;
+    mp_golden_difference *diff;
+} row_comparison;
 
-static mp_status read_digests(const mp_stored *stored, uint64_t **digests, mp_error *err) {
-    int64_t rows = mp_tensor_rows(&stored->shape);
-    if ((*digests = malloc((size_t)rows * sizeof **digests)) == NULL) return mp_fail(err, MP_EMEMORY, "no memory for %lld row digests", (long long)rows);
-    if (H5Dread(stored->dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, *digests) < 0)
-        return mp_h5_fail(err, MP_EINPUT, "cannot read the stored digests");
-    return MP_OK;
+static void compare_rows(void *ctx, int64_t first_row, int64_t rows, const char *bytes) {
+    const row_comparison *c = ctx;
+    const size_t row_bytes = (size_t)mp_tensor_row_length(c->t) * mp_dtype_size(c->t->dtype);
+    for (int64_t row = first_row; row < first_row + rows; row++, bytes += row_bytes)
+        if (memcmp(bytes, mp_tensor_row(c->t, row), row_bytes) != 0) compare_row(c->t, row, bytes, c->diff);
 }
 
 static mp_status compare_digests(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff, mp_error *err) {
     uint64_t *was = NULL, *is = NULL;
-    mp_status status = read_digests(stored, &was, err);
-    if (status == MP_OK && other != NULL) status = read_digests(other, &is, err);
+    mp_status status = mp_stored_digests(stored, &was, err);
+    if (status == MP_OK && other != NULL) status = mp_stored_digests(other, &is, err);
     for (int64_t row = 0; status == MP_OK && row < diff->rows; row++)
         if (was[row] != (is != NULL ? is[row] : mp_tensor_row_digest(t, row))) differing_row(diff, row);
     free(was);
@@ -144,7 +108,7 @@ mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const m
         snprintf(diff->first, sizeof diff->first, "%s -> %s", was, is);
         return MP_OK;
     }
-    return stored->digest ? compare_digests(stored, t, other, diff, err) : compare_full(stored, t, diff, err);
+    return stored->digest ? compare_digests(stored, t, other, diff, err) : mp_stored_read(stored, compare_rows, &(row_comparison){t, diff}, err);
 }
 
 mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace, mp_golden_difference *diff, int *count, mp_error *err) {

@@ -29,6 +29,8 @@ mp_status mp_golden_commit(mp_golden *golden, mp_error *err); /* closes it, also
 /* Opens for reading. MP_EINPUT for a missing, truncated, corrupted or foreign file, or one of a newer format; never modifies it. */
 mp_status mp_golden_open(const char *path, mp_golden **golden, mp_error *err);
 void mp_golden_close(mp_golden *golden); /* takes NULL */
+/* Reads every number in the file, which is the only way to see that one is damaged. MP_EINPUT with case and tensor. */
+mp_status mp_golden_check(mp_golden *golden, mp_error *err);
 const mp_provenance *mp_golden_provenance(const mp_golden *golden);
 int mp_golden_fill_version(const mp_golden *golden);
 mp_status mp_golden_case_count(mp_golden *golden, size_t *count, mp_error *err);

@@ -218,3 +218,75 @@ void mp_stored_close(mp_stored *stored) {
     if (stored->dataset >= 0) H5Dclose(stored->dataset);
     stored->dataset = H5I_INVALID_HID;
 }
+
+/* Reads along the first axis, as many entries at a time as a chunk has: each chunk is decompressed once. */
+mp_status mp_stored_read(const mp_stored *stored, mp_stored_visit *visit, void *ctx, mp_error *err) {
+    mp_status status = MP_EINPUT;
+    char *buffer = NULL;
+    const mp_tensor *t = &stored->shape;
+    hsize_t chunk[MP_MAX_RANK] = {1, 1, 1};
+    hid_t type = mp_h5_type(t->dtype), creation = H5Dget_create_plist(stored->dataset), space = H5Dget_space(stored->dataset);
+    if (type < 0 || creation < 0 || space < 0 || H5Pget_chunk(creation, t->rank, chunk) != t->rank) {
+        mp_h5_fail(err, status, "cannot read the layout");
+        goto out;
+    }
+    int64_t step = (int64_t)chunk[0] < t->dim[0] ? (int64_t)chunk[0] : t->dim[0];
+    if (t->rank == 1) step = t->dim[0]; /* one row */
+    const int64_t rows_of_entry = t->rank == 1 ? 0 : mp_tensor_rows(t) / t->dim[0];
+    const size_t entry_bytes = mp_tensor_bytes(t) / (size_t)t->dim[0];
+    if ((buffer = malloc((size_t)step * entry_bytes)) == NULL) {
+        status = mp_fail(err, MP_EMEMORY, "no memory for %zu bytes of the stored tensor", (size_t)step * entry_bytes);
+        goto out;
+    }
+    for (int64_t first = 0; first < t->dim[0]; first += step) {
+        int64_t entries = t->dim[0] - first < step ? t->dim[0] - first : step;
+        hsize_t start[MP_MAX_RANK] = {(hsize_t)first, 0, 0};
+        hsize_t extent[MP_MAX_RANK] = {(hsize_t)entries, (hsize_t)t->dim[1], (hsize_t)t->dim[2]};
+        hid_t memory = H5Screate_simple(t->rank, extent, NULL);
+        bool read = memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, extent, NULL) >= 0 &&
+                    H5Dread(stored->dataset, type, memory, space, H5P_DEFAULT, buffer) >= 0;
+        if (!read) mp_h5_fail(err, status, "cannot read the stored numbers");
+        if (memory >= 0) H5Sclose(memory);
+        if (!read) goto out;
+        if (visit) visit(ctx, first * rows_of_entry, t->rank == 1 ? 1 : entries * rows_of_entry, buffer);
+    }
+    status = MP_OK;
+out:
+    free(buffer);
+    if (space >= 0) H5Sclose(space);
+    if (creation >= 0) H5Pclose(creation);
+    if (type >= 0) H5Tclose(type);
+    return status;
+}
+
+mp_status mp_stored_digests(const mp_stored *stored, uint64_t **digests, mp_error *err) {
+    int64_t rows = mp_tensor_rows(&stored->shape);
+    if ((*digests = malloc((size_t)rows * sizeof **digests)) == NULL) return mp_fail(err, MP_EMEMORY, "no memory for %lld row digests", (long long)rows);
+    if (H5Dread(stored->dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, *digests) < 0)
+        return mp_h5_fail(err, MP_EINPUT, "cannot read the stored digests");
+    return MP_OK;
+}
+
+static mp_status check_tensor(hid_t group, const char *name, mp_error *err) {
+    mp_stored stored;
+    uint64_t *digests = NULL;
+    mp_status status = mp_stored_open(group, name, &stored, err);
+    if (status != MP_OK || stored.dataset < 0) return status;
+    status = stored.digest ? mp_stored_digests(&stored, &digests, err) : mp_stored_read(&stored, NULL, NULL, err);
+    if (status != MP_OK) mp_error_prefix(err, "%s", name);
+    free(digests);
+    mp_stored_close(&stored);
+    return status;
+}
+
+mp_status mp_golden_check(mp_golden *golden, mp_error *err) {
+    mp_status status = MP_OK;
+    for (size_t i = 0; i < golden->count && status == MP_OK; i++) {
+        const hid_t group = mp_golden_open_case(golden, golden->names[i], err);
+        if (group < 0) return MP_EINPUT;
+        for (int t = 0; t < MP_TRACE_COUNT && status == MP_OK; t++) status = check_tensor(group, mp_trace_tensor_name((mp_trace_tensor)t), err);
+        H5Gclose(group);
+        if (status != MP_OK) mp_error_prefix(err, "%s: %s", golden->path, golden->names[i]);
+    }
+    return status;
+}

@@ -57,6 +57,7 @@ mp_status mp_check_golden(const mp_session *s, mp_error *err) {
             const size_t used = strlen(text);
             snprintf(text + used, sizeof text - used, "%s", used ? "; " : "");
             mp_golden_difference_text(&diff[i], text + strlen(text), sizeof text - strlen(text));
+            if (diff[i].differing > 0) snprintf(text + strlen(text), sizeof text - strlen(text), ", first %s", diff[i].first);
         }
     }
     if (text[0] && strcmp(stored, s->v->contract) == 0) {

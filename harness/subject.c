@@ -93,6 +93,11 @@ static mp_status cuda_open(mp_subject *s, mp_error *err) {
     return MP_OK;
 }
 
+bool mp_gpu_required(void) {
+    const char *text = getenv("MOEPARITY_REQUIRE_GPU");
+    return text && *text && strcmp(text, "0") != 0;
+}
+
 mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
     *s = (mp_subject){0};
     if (strcmp(name, "ref") == 0) {
@@ -102,7 +107,7 @@ mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
     if (strcmp(name, "host") == 0 || strcmp(name, "auto") == 0) {
         if (strcmp(name, "auto") == 0) { /* a GPU that is there but does not work is an error, not a reason to run elsewhere */
             const mp_status status = cuda_open(s, err);
-            if (status != MP_EUNSUPPORTED || getenv("MOEPARITY_REQUIRE_GPU")) return status;
+            if (status != MP_EUNSUPPORTED || mp_gpu_required()) return status;
         }
         *s = (mp_subject){.name = "host", .resolve = host_resolve, .plan = no_extra_memory, .run = host_run};
         return MP_OK;

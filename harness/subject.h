@@ -27,6 +27,9 @@ struct mp_subject {
     char device[128];
 };
 
+/* Whether MOEPARITY_REQUIRE_GPU says so: not finding a GPU is then an error instead of a skip, and "auto" means cuda. "" and 0 say no. */
+bool mp_gpu_required(void);
+
 /* "ref", "host", "cuda"; "auto" is cuda where a GPU is found, else host. MP_EINPUT for an unknown name, MP_EUNSUPPORTED when it cannot run here. */
 mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err);
 void mp_subject_close(mp_subject *s);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <omp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@
 
 enum {
     START_TIMEOUT_SECONDS = 900, /* opening a subject includes compiling the kernels of all cases */
-    REPLY_SECONDS = 30           /* for the rest of a message whose first byte has come */
+    REPLY_SECONDS = 30,          /* for the rest of a message whose first byte has come */
+    MOST_JOBS = 64
 };
 
 #define NO_MORE_CASES UINT64_MAX
@@ -84,6 +86,14 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
     if (o->golden_path && mp_golden_fill_version(*golden) != MP_FILL_VERSION)
         return mp_fail(err, MP_EINPUT, "%s was made with fill version %d, this program fills with version %d: record it anew", o->golden_path,
                        mp_golden_fill_version(*golden), MP_FILL_VERSION);
+    size_t stored = 0;
+    for (size_t i = 0; o->golden_path && i < matrix->count; i++) {
+        char name[MP_CASE_TEXT_MAX];
+        mp_case_text(&matrix->rows[i].c, name, sizeof name);
+        stored += mp_golden_has(*golden, name);
+    }
+    if (o->golden_path && stored == 0)
+        return mp_fail(err, MP_EINPUT, "%s holds none of the %zu cases to run: record them, or name the golden that belongs to them", o->golden_path, matrix->count);
     if (o->test_subject)
         *subject = *o->test_subject;
     else if ((status = mp_subject_open(o->subject, subject, err)) != MP_OK)
@@ -111,6 +121,11 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
     return status;
 }
 
+static int jobs_of(const mp_matrix *matrix, const mp_suite_options *o) {
+    const int most = matrix->count < MOST_JOBS ? (int)matrix->count : MOST_JOBS;
+    return o->jobs < 1 || most < 1 ? 1 : o->jobs < most ? o->jobs : most;
+}
+
 static mp_run_options run_options(const mp_matrix *matrix, const mp_suite_options *o, mp_subject *subject, mp_subject *against, mp_golden *golden) {
     return (mp_run_options){.subject = subject,
                             .against = against->name ? against : NULL,
@@ -119,7 +134,7 @@ static mp_run_options run_options(const mp_matrix *matrix, const mp_suite_option
                             .golden_required = o->golden_required,
                             .repeat = o->repeat,
                             .plain = o->plain,
-                            .jobs = (size_t)o->jobs < matrix->count ? o->jobs : (int)matrix->count};
+                            .jobs = jobs_of(matrix, o)};
 }
 
 /* Never returns. Ends with _exit: the parent's buffers and handlers are not the worker's to flush. */
@@ -127,10 +142,15 @@ static _Noreturn void worker_main(pid_t parent, int requests, int replies, const
     mp_subject subject = {0}, against = {0};
     mp_golden *golden = NULL;
     mp_error err = {0};
-    signal(SIGINT, SIG_IGN); /* Ctrl-C is the parent's */
+    signal(SIGINT, SIG_IGN); /* Ctrl-C is the parent's, and so is a terminal that closes */
+    signal(SIGHUP, SIG_IGN);
     signal(SIGTERM, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(0); /* the parent died before the line above */
+    if (!getenv("OMP_NUM_THREADS")) { /* the workers share the cores: more threads than cores wait for each other */
+        const int threads = omp_get_max_threads() / jobs_of(matrix, o);
+        omp_set_num_threads(threads > 1 ? threads : 1);
+    }
     const mp_status status = open_all(matrix, o, &subject, &against, &golden, &err);
     for (char *p = err.text; *p; p++)
         if ((unsigned char)*p >= 0x80) *p = '?'; /* JSON is UTF-8; a path in a message need not be */
@@ -287,7 +307,7 @@ static void report(const mp_suite_options *o, size_t index, const mp_verdict *v)
 
 /* One round of waiting: every busy worker that has answered or died is collected, every one past its deadline is killed. Returns how many verdicts came. */
 static size_t wait_for_workers(worker *workers, int jobs, const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *verdicts) {
-    struct pollfd fds[64];
+    struct pollfd fds[MOST_JOBS];
     size_t done = 0;
     for (int i = 0; i < jobs; i++) fds[i] = (struct pollfd){.fd = workers[i].busy ? workers[i].replies : -1, .events = POLLIN};
     if (poll(fds, (nfds_t)jobs, 200) < 0) return 0;
@@ -311,11 +331,39 @@ static size_t wait_for_workers(worker *workers, int jobs, const mp_matrix *matri
     return done;
 }
 
-/* Every case in this process: what a debugger or a memory checker wants to see. A crash ends the run. */
+/* Signals that end a run: caught, so that the reports still get written. */
+static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+enum { ENDS = sizeof ends / sizeof *ends };
+
+static void catch_ends(int flags, struct sigaction old[ENDS]) {
+    interrupted = 0;
+    for (int i = 0; i < ENDS; i++) {
+        sigaction(ends[i], NULL, &old[i]);
+        if (old[i].sa_handler != SIG_IGN) sigaction(ends[i], &(struct sigaction){.sa_handler = on_interrupt, .sa_flags = flags}, NULL); /* nohup stays nohup */
+    }
+}
+
+static void release_ends(const struct sigaction old[ENDS]) {
+    for (int i = 0; i < ENDS; i++) sigaction(ends[i], &old[i], NULL);
+}
+
+/* Every number of the file, before anything runs: a golden that is damaged is bad input, not a failure of some case. */
+static mp_status check_golden_file(const char *path, mp_error *err) {
+    mp_golden *golden = NULL;
+    mp_status status = path ? mp_golden_open(path, &golden, err) : MP_OK;
+    if (status == MP_OK && golden) status = mp_golden_check(golden, err);
+    mp_golden_close(golden);
+    return status;
+}
+
+/* Every case in this process: what a debugger or a memory checker wants to see. A crash ends the run, and so does a second Ctrl-C; the first one waits for
+ * the case that runs. */
 static mp_status run_in_process(const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *verdicts, mp_run_info *info, mp_error *err) {
     mp_subject subject = {0}, against = {0};
     mp_golden *golden = NULL;
+    struct sigaction old[ENDS];
     const double start = mp_seconds_now();
+    catch_ends((int)SA_RESETHAND, old);
     mp_status status = open_all(matrix, o, &subject, &against, &golden, err);
     if (status == MP_OK) {
         const mp_run_options options = run_options(matrix, o, &subject, &against, golden);
@@ -323,7 +371,7 @@ static mp_status run_in_process(const mp_matrix *matrix, const mp_suite_options 
         snprintf(info->device, sizeof info->device, "%s", subject.device);
         snprintf(info->versions, sizeof info->versions, "%s", subject.versions);
         snprintf(info->blas, sizeof info->blas, "%s", o->plain ? "plain loops" : mp_blas_name());
-        for (size_t i = 0; i < matrix->count; i++) {
+        for (size_t i = 0; i < matrix->count && !interrupted; i++) {
             if (o->progress) o->progress(o->ctx, i, NULL);
             mp_run_case(&matrix->rows[i], &options, &verdicts[i]);
             if (o->progress) o->progress(o->ctx, i, &verdicts[i]);
@@ -332,24 +380,29 @@ static mp_status run_in_process(const mp_matrix *matrix, const mp_suite_options 
     mp_golden_close(golden);
     mp_subject_close(&against);
     if (!o->test_subject) mp_subject_close(&subject);
+    info->interrupted = interrupted != 0;
     info->seconds = mp_seconds_now() - start;
+    release_ends(old);
     return status;
 }
 
-mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *verdicts, mp_run_info *info, mp_error *err) {
-    worker workers[64] = {0};
-    const int jobs = o->jobs < 1 ? 1 : o->jobs > 64 ? 64 : o->jobs;
+mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options, mp_verdict *verdicts, mp_run_info *info, mp_error *err) {
+    worker workers[MOST_JOBS] = {0};
+    mp_suite_options resolved = *options; /* with the subject that "auto" came to, for the repros */
+    const mp_suite_options *o = &resolved;
+    const int jobs = jobs_of(matrix, o);
+    const mp_status checked = check_golden_file(o->golden_path, err);
+    if (checked != MP_OK) return checked;
     if (o->in_process) return run_in_process(matrix, o, verdicts, info, err);
     const double start = mp_seconds_now();
-    struct sigaction action = {.sa_handler = on_interrupt}, old_int, old_term, old_pipe;
-    interrupted = 0;
-    sigaction(SIGINT, &action, &old_int);
-    sigaction(SIGTERM, &action, &old_term);
+    struct sigaction old[ENDS], old_pipe;
+    catch_ends(0, old);
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, &old_pipe);
 
     mp_error why = {0};
     mp_status status = worker_start(&workers[0], matrix, o, info, &why);
     size_t next = 0, open = 0;
+    if (status == MP_OK && info->subject[0]) resolved.subject = info->subject;
     if (status == MP_EUNSUPPORTED) {
         for (; next < matrix->count; next++) {
             verdict_without_worker(&matrix->rows[next], o, MP_SKIP, why.text, &verdicts[next]);
@@ -382,8 +435,7 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *o, mp_ve
     for (int i = 0; i < jobs; i++) worker_stop(&workers[i], interrupted);
     info->interrupted = interrupted != 0;
     info->seconds = mp_seconds_now() - start;
-    sigaction(SIGINT, &old_int, NULL);
-    sigaction(SIGTERM, &old_term, NULL);
+    release_ends(old);
     sigaction(SIGPIPE, &old_pipe, NULL);
     return status;
 }

@@ -57,7 +57,7 @@ typedef struct field {
 
 static const field verdict_fields[] = {
     FIELD(TEXT, mp_verdict, name),        FIELD(TEXT, mp_verdict, group), FIELD(TEXT, mp_verdict, subject), FIELD(TEXT, mp_verdict, contract),
-    FIELD(TEXT, mp_verdict, config),      FIELD(TEXT, mp_verdict, blas),  FIELD(TEXT, mp_verdict, reason),  FIELD(REAL, mp_verdict, seconds),
+    FIELD(TEXT, mp_verdict, config), FIELD(TEXT, mp_verdict, config_note),      FIELD(TEXT, mp_verdict, blas),  FIELD(TEXT, mp_verdict, reason),  FIELD(REAL, mp_verdict, seconds),
     FIELD(INT64, mp_verdict, peak_bytes), FIELD(TEXT, mp_verdict, repro),
 };
 static const field stage_fields[] = {

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool is_power_of_two(int v) {
@@ -56,11 +57,27 @@ static int compare_versions(const char *a, const char *b) {
     return 0;
 }
 
+static const char SGLANG[] = "SGLANG_MOE_CONFIG_DIR", VLLM[] = "VLLM_TUNED_CONFIG_FOLDER";
+
+/* NULL when the variable is not set. */
+static const char *folder_of(const char *variable) {
+    const char *folder = getenv(variable);
+    return folder && *folder ? folder : NULL;
+}
+
+/* Who points to a folder wants its files: one that is not there must not silently become the defaults. */
+static mp_status check_folder(const char *variable, mp_error *err) {
+    const char *folder = folder_of(variable);
+    struct stat info;
+    if (!folder || (stat(folder, &info) == 0 && S_ISDIR(info.st_mode))) return MP_OK;
+    return mp_fail(err, MP_EINPUT, "%s=%s: not a folder; expected one with tuned configurations", variable, folder);
+}
+
 /* True and its path when a folder that is configured has the file. Another project keeps its files directly in its folder. */
 static bool find_file(const char *name, char *path, size_t size) {
-    const char *sglang = getenv("SGLANG_MOE_CONFIG_DIR"), *vllm = getenv("VLLM_TUNED_CONFIG_FOLDER");
+    const char *sglang = folder_of(SGLANG), *vllm = folder_of(VLLM);
     bool found = false;
-    if (sglang && *sglang) {
+    if (sglang) {
         char pattern[1024];
         glob_t matches = {0};
         snprintf(pattern, sizeof pattern, "%s/configs/triton_*/%s", sglang, name);
@@ -73,7 +90,7 @@ static bool find_file(const char *name, char *path, size_t size) {
         }
         globfree(&matches);
     }
-    if (!found && vllm && *vllm) {
+    if (!found && vllm) {
         snprintf(path, size, "%s/%s", vllm, name);
         found = access(path, F_OK) == 0;
     }
@@ -143,16 +160,17 @@ static mp_tile default_tile(const mp_case *c, int64_t num_tokens) {
 }
 
 static void warn(mp_config *config, const char *text) {
-    if (*config->warning) strncat(config->warning, "; ", sizeof config->warning - strlen(config->warning) - 1);
-    strncat(config->warning, text, sizeof config->warning - strlen(config->warning) - 1);
+    const size_t used = strlen(config->warning);
+    snprintf(config->warning + used, sizeof config->warning - used, "%s%s", used ? "; " : "", text);
 }
 
 mp_status mp_config_resolve(const mp_case *c, const char *device_name, mp_config *config, mp_error *err) {
-    char name[512], path[1024], text[128];
+    char name[512], path[1024], text[256];
     int64_t key = 0, down_key = 0;
     mp_status status = MP_OK;
     const int64_t num_tokens = mp_case_chunk_tokens(c, 0); /* the old chunk loop looks up what one chunk holds */
     *config = (mp_config){0};
+    if ((status = check_folder(SGLANG, err)) != MP_OK || (status = check_folder(VLLM, err)) != MP_OK) return status;
 
     file_name(c, device_name, false, name, sizeof name);
     if (!mp_tile_is_auto(&c->tile)) {
@@ -165,8 +183,9 @@ mp_status mp_config_resolve(const mp_case *c, const char *device_name, mp_config
     } else {
         config->up = default_tile(c, num_tokens);
         snprintf(config->source, sizeof config->source, "default");
-        if (getenv("SGLANG_MOE_CONFIG_DIR") || getenv("VLLM_TUNED_CONFIG_FOLDER")) {
-            snprintf(text, sizeof text, "no tuned file %.80s: defaults", name);
+        const char *folder = folder_of(SGLANG) ? folder_of(SGLANG) : folder_of(VLLM);
+        if (folder) {
+            snprintf(text, sizeof text, "default, no %.90s below %.90s%s", name, folder, *device_name ? "" : " (no GPU, no device name)");
             warn(config, text);
         }
     }

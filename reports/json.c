@@ -3,7 +3,7 @@
  *   {"format": "moeparity report", "version": 1,
  *    "run":      {"version", "commit", "command", "subject", "device", "versions", "date", "blas", "host", "seconds", "interrupted"},
  *    "totals":   {"cases", "passed", "failed", "skipped", "crashed", "timed_out", "exit_code"},
- *    "verdicts": [{"name", "group", "subject", "contract", "config", "blas", "reason", "seconds", "peak_bytes", "repro", "outcome",
+ *    "verdicts": [{"name", "group", "subject", "contract", "config", "config_note", "blas", "reason", "seconds", "peak_bytes", "repro", "outcome",
  *                  "stages": {"align": FIGURES, "gate_up": ..., "act": ..., "down": ..., "combine": ...}, "end_to_end": FIGURES,
  *                  "checks": {"bound": {"failures", "text", "answer": "passed" | "failed" | "not judged"}, ...},
  *                  "pairs":  [{"text", "required", "bits_equal", "compared", "differing", "max_abs", "first"}, ...]}, ...]}

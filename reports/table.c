@@ -2,6 +2,8 @@
  * next: which check, which element, how to run it again. */
 #include "reports/report.h"
 
+#include "harness/subject.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +172,20 @@ static void put_skip_reasons(FILE *out, const mp_verdict *verdicts, size_t count
     }
 }
 
+/* What the lookup of tuned configurations had to say, one line for every distinct text. */
+static void put_config_notes(FILE *out, const mp_verdict *verdicts, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const char *note = verdicts[i].config_note;
+        size_t first = 0, same = 0;
+        while (strcmp(verdicts[first].config_note, note) != 0) first++;
+        if (note[0] == '\0' || first < i) continue;
+        for (size_t k = i; k < count; k++) same += strcmp(verdicts[k].config_note, note) == 0;
+        fprintf(out, "  tiles of %zu case%s: ", same, same == 1 ? "" : "s");
+        put_text(out, note);
+        fputc('\n', out);
+    }
+}
+
 /* A pass says nothing about a question that was not asked, so the summary says which were not. */
 static void put_not_judged(FILE *out, const mp_verdict *verdicts, size_t count) {
     bool first = true;
@@ -202,6 +218,7 @@ void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally
             (long long)tally->count[MP_CRASH], (long long)tally->count[MP_TIMEOUT], info->seconds);
     put_skip_reasons(out, verdicts, count);
     put_not_judged(out, verdicts, count);
+    put_config_notes(out, verdicts, count);
     for (size_t i = 0; i < count; i++) {
         if (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_SKIP) continue;
         fprintf(out, "  %s %s\n", mp_outcome_name(verdicts[i].outcome), verdicts[i].name);
@@ -214,5 +231,5 @@ int mp_report_exit_code(const mp_run_info *info, const mp_tally *tally) {
     const int code = mp_tally_exit_code(tally);
     if (tally->count[MP_FAIL] > 0) return code; /* a failure found is a failure, whatever was not reached */
     const bool all_skipped = tally->total > 0 && tally->count[MP_SKIP] == tally->total;
-    return info->interrupted || (all_skipped && getenv("MOEPARITY_REQUIRE_GPU")) ? 3 : code;
+    return info->interrupted || (all_skipped && mp_gpu_required()) ? 3 : code;
 }

@@ -123,8 +123,8 @@ static void usage_errors(void **state) {
     expect("moeparity", 2, "", "usage: moeparity COMMAND");
     expect("moeparity frob", 2, "", "moeparity: unknown command 'frob'");
     expect("moeparity run", 2, "", "moeparity: no cases: name a matrix file, or give --case");
-    expect("moeparity list", 2, "", "moeparity: no cases");
-    expect("moeparity run ok.yaml --frob", 2, "", "'--frob'");
+    expect("moeparity list", 2, "", "moeparity: no cases: name a matrix file\n");
+    expect("moeparity run ok.yaml --frob", 2, "", "moeparity: run: unrecognized option '--frob'");
     expect("moeparity run ok.yaml --jobs", 2, "", "'--jobs'");
     expect("moeparity run ok.yaml --jobs 0", 2, "", "moeparity: --jobs 0: expected a whole number from 1 to 64");
     expect("moeparity run ok.yaml --repeat two", 2, "", "moeparity: --repeat two: expected a whole number");
@@ -138,10 +138,12 @@ static void usage_errors(void **state) {
     expect("moeparity show --case M=4 --subject nope", 2, "", "unknown subject 'nope'");
     expect("moeparity doctor now", 2, "", "moeparity: doctor takes no argument, not 'now'");
     expect("moeparity bench", 2, "", "usage: moeparity bench");
-    expect("moeparity bench frob", 2, "", "usage: moeparity bench");
+    expect("moeparity bench frob", 2, "", "moeparity: unknown bench 'frob'");
     expect("moeparity golden", 2, "", "usage: moeparity golden");
-    expect("moeparity golden frob a.h5", 2, "", "usage: moeparity golden");
-    expect("moeparity golden diff a.h5", 2, "", "usage: moeparity golden");
+    expect("moeparity golden frob a.h5", 2, "", "moeparity: unknown word 'frob': expected record, verify, diff or ls");
+    expect("moeparity golden diff a.h5", 2, "", "moeparity: golden diff takes two files, not 1");
+    expect("moeparity show M=1", 2, "", "moeparity: show takes no argument, not 'M=1'");
+    expect("moeparity run ok.yaml --in-process --jobs 2", 2, "", "moeparity: --in-process and --jobs 2 exclude each other");
     expect("moeparity golden record a.h5", 2, "", "moeparity: no cases");
     expect("moeparity golden ls a.h5 --inputs", 2, "", "moeparity: golden ls takes no --inputs");
     expect("moeparity golden ls a.h5 --match M=1", 2, "", "moeparity: golden ls takes no --match");
@@ -188,9 +190,25 @@ static void bad_matrices_and_cases(void **state) {
     expect("moeparity bench reference --case M=0", 2, "", "M=0: expected");
 }
 
+/* Another byte among the stored numbers of the first case: the structure of the file is whole, a checksum is not. */
+static void damage(const char *path) {
+    const hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), set = H5Dopen2(file, "M=1 E=2 topk=1 K=16 N=8 act=silu/out", H5P_DEFAULT);
+    const hsize_t first[2] = {0, 0};
+    unsigned mask = 0;
+    haddr_t at = 0;
+    hsize_t size = 0;
+    assert_true(H5Dget_chunk_info_by_coord(set, first, &mask, &at, &size) >= 0 && size > 4);
+    H5Dclose(set);
+    H5Fclose(file);
+    FILE *raw = fopen(path, "r+b");
+    assert_true(raw && fseek(raw, (long)at + 3, SEEK_SET) == 0);
+    const int byte = fgetc(raw);
+    assert_true(fseek(raw, (long)at + 3, SEEK_SET) == 0 && fputc(byte ^ 0x10, raw) != EOF && fclose(raw) == 0);
+}
+
 static void bad_goldens(void **state) {
     (void)state;
-    expect("moeparity golden record whole.h5 ok.yaml --subject host", 0, "recorded M=1", "");
+    expect("moeparity golden record whole.h5 ok.yaml --subject host", 0, "recorded 4 cases in whole.h5", "");
     expect("head -c 3000 whole.h5 > cut.h5; moeparity golden verify cut.h5", 2, "", "moeparity: cut.h5: truncated or corrupted HDF5 file of 3000 bytes");
     expect("moeparity run ok.yaml --subject host --golden cut.h5", 2, "", "moeparity: cut.h5: truncated");
     expect("moeparity golden ls junk.h5", 2, "", "moeparity: junk.h5: not an HDF5 file (7 bytes); expected a golden file");
@@ -199,13 +217,21 @@ static void bad_goldens(void **state) {
     H5Fclose(H5Fcreate("foreign.h5", H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
     expect("moeparity golden verify foreign.h5", 2, "", "moeparity: foreign.h5: ");
     expect("moeparity golden verify whole.h5 --match M=77", 2, "", "moeparity: no case left of 4");
-    expect("moeparity golden record nowhere/a.h5 ok.yaml --subject host", 2, "", "moeparity: cannot create nowhere/a.h5: No such file or directory");
+    expect("moeparity golden record nowhere/a.h5 ok.yaml --subject host", 2, "", "moeparity: cannot write nowhere/a.h5: nowhere: No such file or directory");
+    expect("moeparity golden record . ok.yaml --subject host", 2, "", "moeparity: cannot write .: it exists and is not a regular file");
+    expect("moeparity run --case M=77 --subject host --golden whole.h5", 2, "", "moeparity: whole.h5 holds none of the 1 cases to run");
+    damage("whole.h5");
+    expect("moeparity golden verify whole.h5 --subject host", 2, "", "moeparity: whole.h5: M=1 E=2 topk=1 K=16 N=8 act=silu: out: cannot read the stored numbers");
+    assert_string_equal(out, "");
 }
 
 static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
     (void)state;
     expect("moeparity run ok.yaml --subject host --json nowhere/a.json", 2, "", "moeparity: cannot write nowhere/a.json: nowhere: No such file or directory");
     expect("moeparity run ok.yaml --subject host --junit /dev/full", 2, "", "moeparity: cannot write /dev/full: it exists and is not a regular file");
+    expect("moeparity run ok.yaml --subject host --json ''", 2, "", "moeparity: cannot write a file without a name");
+    expect("moeparity run ok.yaml --subject host --json a.x --junit a.x", 2, "", "moeparity: a.x would be overwritten: it is named twice");
+    expect("moeparity run ok.yaml --subject host --junit ok.yaml", 2, "", "moeparity: ok.yaml would be overwritten");
     expect("moeparity run ok.yaml --subject host --json .", 2, "", "moeparity: cannot write .: it exists and is not a regular file");
 }
 
@@ -221,7 +247,8 @@ static void a_full_disk(void **state) {
     (void)state;
     char old[64];
     write_file("full.json", "old");
-    expect("trap '' XFSZ; ulimit -f 1; moeparity run ok.yaml --subject host --json full.json > /dev/null", 3, "", "to full.json.tmp.");
+    expect("trap '' XFSZ; ulimit -f 1; moeparity run ok.yaml --subject host --json full.json > /dev/null", 3, "", "to full.json (");
+    assert_non_null(strstr(err, "full.json.tmp."));
     assert_non_null(strstr(err, "File too large"));
     read_into(old, sizeof old, "full.json");
     assert_string_equal(old, "old");
@@ -241,6 +268,9 @@ static void without_a_gpu(void **state) {
     assert_int_equal(total(report, "exit_code"), 3);
     json_decref(report);
     expect("MOEPARITY_REQUIRE_GPU=1 moeparity run ok.yaml --subject host", 0, "4 passed", "");
+    expect("MOEPARITY_REQUIRE_GPU=0 moeparity run ok.yaml", 0, "4 passed", "");
+    expect("MOEPARITY_REQUIRE_GPU=1 moeparity probe", 3, "", "moeparity: ");
+    expect("MOEPARITY_REQUIRE_GPU=1 moeparity bench kernels", 3, "", "moeparity: ");
     expect("moeparity golden record gpu.h5 ok.yaml --subject cuda", 77, "", "moeparity: ");
     assert_int_equal(access("gpu.h5", F_OK), -1);
     expect("moeparity show --case M=4 --subject cuda", 77, "", "moeparity: ");
@@ -329,7 +359,7 @@ static void change_a_bit(const char *path) {
 
 static void goldens_come_back_and_a_changed_bit_is_found(void **state) {
     (void)state;
-    expect("moeparity golden record a.h5 ok.yaml --subject host", 0, "recorded M=2 E=2 topk=2", "");
+    expect("moeparity golden record a.h5 ok.yaml --subject host", 0, "judged   M=2 E=2 topk=2", "");
     expect("moeparity golden ls a.h5", 0, "M=2 E=2 topk=2 K=16 N=8 act=silu: 7 tensors in full", "");
     expect("moeparity golden verify a.h5 --subject host", 0, "4 cases: 4 passed", "");
     assert_int_equal(count_of(out, "golden=equal"), 4);
@@ -340,7 +370,7 @@ static void goldens_come_back_and_a_changed_bit_is_found(void **state) {
     expect("moeparity golden diff a.h5 b.h5", 1, "out", "");
     expect("moeparity run ok.yaml --subject host --golden b.h5", 1, "1 failed", "");
     expect("moeparity golden verify b.h5 --subject host", 1, "4 cases: 3 passed, 1 failed", "");
-    assert_non_null(strstr(out, "golden: out: 1 of 1 rows differ"));
+    assert_non_null(strstr(out, "golden: out: 1 of 1 rows differ (row 0), first [0,15]: "));
 
     char *repro = strstr(out, "repro: ");
     assert_non_null(repro);
@@ -355,7 +385,8 @@ static void a_case_that_does_not_pass_is_not_recorded(void **state) {
     (void)state;
     write_file("large.yaml", MATRIX "  - name: too large for any machine\n    axes: {M: 1000000000, E: 2, topk: 1, K: 8192, N: 8}\n");
     expect("moeparity golden record large.h5 large.yaml --subject host", 77, "[SKIP]", "large.h5 was not written: a golden holds only cases that pass");
-    assert_int_equal(count_of(out, "recorded "), 4); /* those before it, in memory */
+    assert_int_equal(count_of(out, "judged "), 4); /* those before it */
+    assert_int_equal(count_of(out, "recorded "), 0);
     assert_int_equal(access("large.h5", F_OK), -1);
     no_temporary_files();
 }
@@ -369,6 +400,23 @@ static void the_terminal_names_subject_cpu_and_reference(void **state) {
     assert_non_null(strstr(out, "; reference plain loops\n"));
     expect("moeparity golden record who.h5 ok.yaml --subject host && moeparity golden ls who.h5", 0, "origin predicted sm_90", "");
     assert_true(strstr(out, "gcc ") || strstr(out, "lang ")); /* the provenance, too */
+}
+
+/* A report that did not arrive is no success. */
+static void output_that_is_lost(void **state) {
+    (void)state;
+    expect("moeparity list ok.yaml > /dev/full", 3, "", "moeparity: cannot write to the standard output");
+    expect("moeparity run ok.yaml --subject host > /dev/full", 3, "", "moeparity: cannot write to the standard output");
+    expect("moeparity run ok.yaml --subject host --json /dev/stdout > o.json", 2, "", "");
+}
+
+/* A folder of tuned configurations that is not there is not the same as none. */
+static void tuned_folders(void **state) {
+    (void)state;
+    expect("SGLANG_MOE_CONFIG_DIR=/nowhere moeparity run ok.yaml --subject host", 2, "", "moeparity: SGLANG_MOE_CONFIG_DIR=/nowhere: not a folder");
+    expect("VLLM_TUNED_CONFIG_FOLDER=bin moeparity run ok.yaml --subject host", 0, "  tiles of 4 cases: default, no E=2,N=8,device_name=.json below bin", "");
+    expect("moeparity run ok.yaml --subject host", 0, "4 passed", "");
+    assert_null(strstr(out, "tiles of"));
 }
 
 /* No parent survives a crash of a case in process: what repeats it is on stderr before the case begins. */
@@ -446,6 +494,8 @@ int main(void) {
         cmocka_unit_test(ctrl_c_during_verify_is_no_success),
         cmocka_unit_test(a_case_that_does_not_pass_is_not_recorded),
         cmocka_unit_test(the_terminal_names_subject_cpu_and_reference),
+        cmocka_unit_test(output_that_is_lost),
+        cmocka_unit_test(tuned_folders),
         cmocka_unit_test(in_process_the_repro_comes_first),
         cmocka_unit_test(ctrl_c_hides_no_failure),
     };

@@ -151,6 +151,29 @@ static void devices_are_not_replaced_by_files(void **state) {
     assert_non_null(strstr(err.text, "regular"));
 }
 
+static void a_link_stays_and_its_file_is_replaced(void **state) {
+    (void)state;
+    mp_error err = {0};
+    struct stat info;
+    char link[256], file[256];
+    snprintf(file, sizeof file, "%s", in_directory("file"));
+    snprintf(link, sizeof link, "%s", in_directory("link"));
+    assert_int_equal(mp_file_replace(file, "old", 3, &err), MP_OK);
+    assert_int_equal(symlink(file, link), 0);
+    assert_int_equal(mp_file_writable(link, &err), MP_OK);
+    assert_int_equal(mp_file_replace(link, "new", 3, &err), MP_OK);
+    assert_int_equal(lstat(link, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_content(file, "new", 3);
+
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(mp_file_writable(link, &err), MP_EIO);
+    assert_non_null(strstr(err.text, "leads nowhere"));
+    assert_int_equal(mp_file_replace(link, "x", 1, &err), MP_EIO);
+    assert_int_equal(mp_file_replace("", "x", 1, &err), MP_EIO);
+    assert_int_equal(unlink(link), 0);
+}
+
 static void directories_and_their_parents_are_made(void **state) {
     (void)state;
     mp_error err = {0};
@@ -180,6 +203,7 @@ int main(void) {
         file_test(a_full_disk_leaves_the_old_file),
         file_test(unwritable_places_are_errors),
         file_test(devices_are_not_replaced_by_files),
+        file_test(a_link_stays_and_its_file_is_replaced),
         file_test(directories_and_their_parents_are_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

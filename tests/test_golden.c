@@ -253,9 +253,9 @@ static void diff_of_two_files(void **state) {
         ((uint16_t *)trace.t[MP_CACHE3].data)[25] = 0x4000;
         record(other, 0, &trace, how & 2 ? 0 : SIZE_MAX);
         assert_false(diff_files(path, other, lines));
-        assert_string_equal(lines, how == 0 ? "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (2), 1 elements, max-abs=1.00e+00, first "
+        assert_string_equal(lines, how == 0 ? "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (row 2), 1 elements, max-abs=1.00e+00, first "
                                               "[1,0,5]: 1 (0x3f80) -> 2 (0x4000)\n"
-                                            : "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (2)\n");
+                                            : "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (row 2)\n");
     }
 
     record(other, 3, &trace, SIZE_MAX);
@@ -296,10 +296,10 @@ static void texts_of_differences(void **state) {
     d.differing_rows = 8;
     for (int i = 0; i < 8; i++) d.first_rows[i] = 3 * i;
     mp_golden_difference_text(&d, text, sizeof text);
-    assert_string_equal(text, "out: 8 of 32 rows differ (0,3,6,9,12,15,18,21)");
+    assert_string_equal(text, "out: 8 of 32 rows differ (rows 0,3,6,9,12,15,18,21)");
     d.differing_rows = 9;
     mp_golden_difference_text(&d, text, sizeof text);
-    assert_string_equal(text, "out: 9 of 32 rows differ (0,3,6,9,12,15,18,21,...)");
+    assert_string_equal(text, "out: 9 of 32 rows differ (rows 0,3,6,9,12,15,18,21,...)");
     for (int i = 0; i < 8; i++) d.first_rows[i] = INT64_MAX - i;
     assert_int_equal(mp_golden_difference_text(&d, text, sizeof text), sizeof text - 1); /* cut, and says so */
     assert_int_equal(strlen(text), sizeof text - 1);
