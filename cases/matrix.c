@@ -167,6 +167,7 @@ out:
 
 /* Moves the rows of *more behind those of *m. */
 static mp_status take_rows(mp_matrix *m, mp_matrix *more, mp_error *err) {
+    if (more->count == 0) return MP_OK;
     mp_matrix_row *rows = realloc(m->rows, (m->count + more->count) * sizeof *rows);
     if (!rows) return mp_fail(err, MP_EMEMORY, "no memory for %zu cases", m->count + more->count);
     memcpy(rows + m->count, more->rows, more->count * sizeof *rows);

@@ -72,6 +72,12 @@ static void on_progress(void *ctx, size_t index, const mp_verdict *v) {
     fflush(stderr);
 }
 
+/* On a terminal that can, unless the user wants none (no-color.org). */
+static bool colors_wanted(void) {
+    const char *none = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    return isatty(STDOUT_FILENO) && !(none && *none) && terminal && strcmp(terminal, "dumb") != 0;
+}
+
 static int widest_name(const mp_matrix *matrix) {
     size_t widest = 0;
     char name[MP_CASE_TEXT_MAX];
@@ -138,7 +144,7 @@ int mp_cmd_run(int argc, char **argv) {
                                 .info = &info,
                                 .name_width = widest_name(&matrix),
                                 .terminal = isatty(STDERR_FILENO) != 0,
-                                .color = isatty(STDOUT_FILENO) && !(getenv("NO_COLOR") && *getenv("NO_COLOR")) && strcmp(getenv("TERM") ? getenv("TERM") : "dumb", "dumb") != 0,
+                                .color = colors_wanted(),
                                 .start = mp_seconds_now()};
     suite.repeat = (int)repeat;
     suite.jobs = (int)jobs;
