@@ -1,0 +1,185 @@
+/* The bounds that elements are held to, against the same bounds written down here once more: one element of an honest trace is made so wrong that it is the
+ * worst of its stage, whose bound the verdict then reports. A bound that is too wide passes wrong kernels, and nothing else would show it. */
+#include "harness/judge.h"
+#include "kernels/config.h"
+#include "ref/host.h"
+#include "tests/ref_support.h"
+
+#include <stdio.h>
+
+enum { TOKEN = 2, SLOT = 1, COLUMN = 5 };
+static const double U = 0x1p-24; /* of the float32 steps */
+
+static double gamma_of(double n, double u) {
+    return n * u / (1 - n * u);
+}
+
+/* A case, run by the honest host. */
+typedef struct bench {
+    fixture f;
+    mp_contract contract;
+    mp_trace trace;
+    mp_verdict v; /* large */
+} bench;
+static bench b;
+
+static void start(const char *text) {
+    mp_error err;
+    b.f = made(text);
+    b.contract = mp_host_contract(&b.f.c);
+    if (mp_host_run(&b.f.c, &b.f.in, 16, MP_POISON_A, &b.trace, &err)) fail_msg("%s", err.text);
+}
+
+static const mp_stage_figures *judged(mp_stage stage) {
+    mp_error err;
+    b.v = (mp_verdict){0};
+    if (mp_judge(&b.f.c, &b.contract, &b.f.in, &b.trace, MP_POISON_A, MP_ENGINE_PLAIN, &b.v, &err)) fail_msg("%s", err.text);
+    return &b.v.stage[stage];
+}
+
+static void stop(void) {
+    mp_trace_destroy(&b.trace);
+    mp_inputs_destroy(&b.f.in);
+}
+
+/* Makes element `index` of the tensor wrong by far, and returns the bound that its stage reports for it. */
+static double reported_bound(mp_stage stage, mp_trace_tensor which, int64_t index) {
+    mp_tensor *t = &b.trace.t[which];
+    mp_encode(t->dtype, t->data, index, mp_decode(t->dtype, t->data, index) + 1e4);
+    const mp_stage_figures *f = judged(stage);
+    assert_int_equal(f->failed, 1);
+    assert_int_equal(f->worst_index, index);
+    return f->worst_bound;
+}
+
+/* Left out above: second-order terms, underflow, and the reference's own error of K * 2^-53. */
+static void assert_near(double got, double expected) {
+    if (!(fabs(got - expected) <= 1e-4 * expected)) fail_msg("bound %.9g, expected %.9g", got, expected);
+}
+
+/* One sum: value, magnitudes, and the error of its float32 accumulation. */
+typedef struct sum {
+    double value, mass, error;
+} sum;
+
+static sum accumulate(const mp_tensor *a, int64_t a_row, const mp_tensor *w, int64_t w_row, bool tensor_core) {
+    const int64_t K = w->dim[2];
+    sum s = {0};
+    for (int64_t k = 0; k < K; k++) {
+        const double p = mp_decode(a->dtype, a->data, a_row * K + k) * mp_decode(w->dtype, w->data, w_row * K + k);
+        s.value += p;
+        s.mass += fabs(p);
+    }
+    const double steps = ceil((double)K / 16), delta = 17 * 0x1p-25 + 0x1p-23; /* sm_90: L=16, F=25, cut to 23 bits */
+    s.error = (tensor_core ? steps * delta : gamma_of((double)K, U)) * s.mass;
+    return s;
+}
+
+/* + bias, * weight: a rounding each. */
+static void epilogue(sum *s, const double *bias, const double *weight) {
+    if (bias) {
+        s->value += *bias;
+        s->error += U * (fabs(s->value) + s->error);
+    }
+    if (weight) {
+        s->value *= *weight;
+        s->error *= fabs(*weight);
+        s->error += U * (fabs(s->value) + s->error);
+    }
+}
+
+static double stored(mp_dtype dtype, const sum *s) {
+    return s->error + (dtype == MP_FP32 ? 0 : mp_half_ulp(dtype, fabs(s->value) + s->error));
+}
+
+static int64_t expert_of(int64_t slot) {
+    return ((const int32_t *)b.f.in.t[MP_TOPK_IDS].data)[slot];
+}
+
+static double weight_of(int64_t slot) {
+    return (double)((const float *)b.f.in.t[MP_TOPK_WEIGHTS].data)[slot];
+}
+
+static double bias_of(mp_input which, int64_t expert, int64_t column) {
+    const mp_tensor *t = &b.f.in.t[which];
+    return mp_decode(t->dtype, t->data, expert * t->dim[1] + column);
+}
+
+static void gemms(const char *text) {
+    start(text);
+    const mp_case *c = &b.f.c;
+    const bool tensor_core = c->dtype != MP_FP32;
+    const int64_t slot = TOKEN * c->topk + SLOT, expert = expert_of(slot), width = 2 * c->N;
+    const double weight = weight_of(slot);
+
+    sum up = accumulate(&b.f.in.t[MP_X], TOKEN, &b.f.in.t[MP_W1], expert * width + COLUMN, tensor_core);
+    const double up_bias = c->bias ? bias_of(MP_B1, expert, COLUMN) : 0, down_bias = c->bias ? bias_of(MP_B2, expert, COLUMN) : 0;
+    epilogue(&up, c->bias ? &up_bias : NULL, c->apply_router_weight_on_input ? &weight : NULL);
+    const double up_bound = stored(c->dtype, &up);
+
+    sum down = accumulate(&b.trace.t[MP_CACHE2], slot, &b.f.in.t[MP_W2], expert * c->K + COLUMN, tensor_core);
+    epilogue(&down, c->bias ? &down_bias : NULL, c->apply_router_weight_on_input ? NULL : &weight);
+    assert_near(reported_bound(MP_DOWN, MP_CACHE3, slot * c->K + COLUMN), stored(c->dtype, &down));
+    assert_near(reported_bound(MP_GATE_UP, MP_CACHE1, slot * width + COLUMN), up_bound);
+    stop();
+}
+
+static void bounds_of_the_gemms(void **state) {
+    (void)state;
+    gemms("M=4 topk=2 K=200 N=72 dtype=fp32"); /* fp32 copies the accumulator: no store hides a factor of two */
+    gemms("M=4 topk=2 K=200 N=72 dtype=fp32 bias=1");
+    gemms("M=4 topk=2 K=200 N=72 dtype=fp32 bias=1 apply_router_weight_on_input=1");
+    gemms("M=4 topk=2 K=200 N=72");
+    gemms("M=4 topk=2 K=200 N=72 dtype=fp16 bias=1");
+}
+
+/* topk values with an error each; topk additions that round to dtype, and the scaling's. */
+static void bound_of_the_fused_sum(void **state) {
+    (void)state;
+    start("M=4 topk=4 K=96 N=200 fused_sum=1 rsf=2.5");
+    const mp_case *c = &b.f.c;
+    double value = 0, error = 0, mass = 0;
+    for (int64_t j = 0; j < c->topk; j++) {
+        const int64_t slot = TOKEN * c->topk + j;
+        const double weight = weight_of(slot);
+        sum s = accumulate(&b.trace.t[MP_CACHE2], slot, &b.f.in.t[MP_W2], expert_of(slot) * c->K + COLUMN, true);
+        epilogue(&s, NULL, &weight);
+        s.error = stored(c->dtype, &s);
+        value += s.value;
+        error += s.error;
+        mass += fabs(s.value) + s.error;
+    }
+    sum total = {.value = 2.5 * value, .error = 2.5 * (error + gamma_of(5, 0x1p-8) * mass)};
+    assert_near(reported_bound(MP_DOWN, MP_OUT, TOKEN * c->K + COLUMN), stored(c->dtype, &total));
+    stop();
+}
+
+/* Sums that are exact whatever the order have no error at all: one step of the format is a failure. */
+static void exact_sums_have_no_error(void **state) {
+    (void)state;
+    static const char *const texts[] = {"M=4 topk=2 K=96 N=64 dtype=fp32 data=integer", "M=4 topk=2 K=96 N=64 dtype=fp32 data=onehot"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        start(texts[i]);
+        assert_int_equal(judged(MP_GATE_UP)->failed, 0);
+        float *cache1 = b.trace.t[MP_CACHE1].data;
+        int64_t at = 0;
+        while (cache1[at] == 0) at++;
+        cache1[at] = nextafterf(cache1[at], INFINITY);
+        assert_int_equal(judged(MP_GATE_UP)->failed, 1);
+        stop();
+    }
+    start("M=4 topk=2 K=96 N=64 dtype=fp32"); /* where they are not, a step passes */
+    float *cache1 = b.trace.t[MP_CACHE1].data;
+    cache1[7] = nextafterf(cache1[7], INFINITY);
+    assert_int_equal(judged(MP_GATE_UP)->failed, 0);
+    stop();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bounds_of_the_gemms),
+        cmocka_unit_test(bound_of_the_fused_sum),
+        cmocka_unit_test(exact_sums_have_no_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
