@@ -1,6 +1,7 @@
 /* Faults that show only in a later run of a case: a repeat, a variant, a token alone. Whatever run they are in, the case must not pass. */
 #include "cases/matrix.h"
 #include "harness/run_case.h"
+#include "ref/host.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,13 +24,23 @@ typedef struct spoiled {
     mp_subject host;
     mp_status (*spoil)(int run, const mp_case *c, mp_trace *trace, mp_error *err);
     int runs;
-    bool unordered; /* the contract does not promise determinism */
+    bool unordered;   /* the contract does not promise determinism */
+    bool any_order;   /* nor the order of an expert's slots in align */
+    int block_size_m; /* of the host's runs, in place of the configuration's; 0: that */
 } spoiled;
+
+/* What a spoiler may want to know of the run it spoils. */
+static struct {
+    uint32_t poison;
+    const mp_inputs *in, *first; /* of this run, and of the first one */
+} now;
 
 static mp_status spoiled_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
     spoiled *self = s->self;
     const mp_status status = self->host.resolve(&self->host, c, contract, config, err);
     if (self->unordered) contract->deterministic = contract->batch_invariant = false;
+    if (self->any_order) contract->stable_align = false;
+    if (self->block_size_m) config->up.block_size_m = config->down.block_size_m = self->block_size_m;
     return status;
 }
 
@@ -40,15 +51,25 @@ static mp_status spoiled_plan(mp_subject *s, const mp_case *c, mp_memory *memory
 
 static mp_status spoiled_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
     spoiled *self = s->self;
-    const mp_status status = self->host.run(&self->host, c, in, poison, trace, err);
-    return status == MP_OK && self->spoil ? self->spoil(self->runs++, c, trace, err) : status;
+    const mp_status status =
+        self->block_size_m ? mp_host_run(c, in, self->block_size_m, poison, trace, err) : self->host.run(&self->host, c, in, poison, trace, err);
+    now.poison = poison;
+    now.in = in;
+    if (self->runs == 0) now.first = in;
+    return status == MP_OK ? self->spoil(self->runs++, c, trace, err) : status;
 }
 
 static mp_verdict verdict; /* large */
 
-static const mp_verdict *judge(const char *text, const char *pair, mp_status (*spoil)(int, const mp_case *, mp_trace *, mp_error *), bool unordered,
-                               const mp_run_options *more) {
-    spoiled self = {.spoil = spoil, .unordered = unordered};
+typedef mp_status spoiler(int run, const mp_case *c, mp_trace *trace, mp_error *err);
+
+static mp_status nothing(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)c, (void)trace, (void)err;
+    return MP_OK;
+}
+
+static const mp_verdict *judge_by(spoiled self, const char *text, const char *pair, const mp_run_options *more) {
+    if (!self.spoil) self.spoil = nothing;
     mp_subject subject = {.name = "spoiled", .self = &self, .resolve = spoiled_resolve, .plan = spoiled_plan, .run = spoiled_run};
     mp_matrix matrix = {0};
     mp_error err = {0};
@@ -56,11 +77,15 @@ static const mp_verdict *judge(const char *text, const char *pair, mp_status (*s
     if (mp_matrix_add(&matrix, text, &pair, pair ? 1 : 0, &err) != MP_OK) fail_msg("%s", err.text);
     mp_run_options options = more ? *more : (mp_run_options){0};
     options.subject = &subject;
-    options.repeat = 2;
+    if (options.repeat == 0) options.repeat = 2;
     options.plain = true;
     mp_run_case(&matrix.rows[0], &options, &verdict);
     mp_matrix_free(&matrix);
     return &verdict;
+}
+
+static const mp_verdict *judge(const char *text, const char *pair, spoiler *spoil, bool unordered, const mp_run_options *more) {
+    return judge_by((spoiled){.spoil = spoil, .unordered = unordered}, text, pair, more);
 }
 
 static void expect_failure(const mp_verdict *v, mp_check check, const char *where) {
@@ -147,8 +172,91 @@ static void an_unordered_sum_excuses_the_sum_only(void **state) {
     assert_int_equal(judge(text, NULL, other_bits_in_the_second_run, true, NULL)->outcome, MP_FAIL);
 }
 
-/* Records the case by the honest host, leaving out one tensor. */
-static mp_golden *golden_without(const char *path, const char *text, mp_trace_tensor left_out) {
+/* The sum, twice as large as it is. */
+static mp_status doubled_in_the_second_run(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)c, (void)err;
+    const mp_tensor *out = &trace->t[MP_OUT];
+    for (int64_t i = 0; run == 1 && i < mp_tensor_count(out); i++) mp_encode(out->dtype, out->data, i, 2 * mp_decode(out->dtype, out->data, i));
+    return MP_OK;
+}
+
+static void an_unordered_sum_keeps_its_bounds_in_every_run(void **state) {
+    (void)state;
+    expect_failure(judge("M=4 E=4 topk=4 K=32 N=16 act=silu fused_sum=1", NULL, doubled_in_the_second_run, true, NULL), MP_CHECK_BOUND, "with another poison");
+}
+
+static void one_run_says_nothing_about_repeating(void **state) {
+    (void)state;
+    const mp_run_options once = {.repeat = 1};
+    const mp_verdict *v = judge("M=4 topk=2 K=32 N=16", NULL, NULL, false, &once);
+    assert_int_equal(v->outcome, MP_PASS);
+    assert_int_equal(v->check[MP_CHECK_REPEAT].answer, MP_NOT_JUDGED);
+    assert_string_equal(v->check[MP_CHECK_REPEAT].text, "one run only");
+}
+
+/* A read of memory that nobody wrote, in a variant or for a lone token only: it shows where the buffers held something else than in the first run. */
+static mp_status runner_leaks(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    if (c->path == MP_RUNNER && now.poison != MP_POISON_A) ((uint16_t *)trace->t[MP_OUT].data)[0] ^= 1;
+    return MP_OK;
+}
+
+static mp_status lone_token_leaks(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    if (c->M == 1 && now.poison != MP_POISON_A) ((uint16_t *)trace->t[MP_OUT].data)[0] ^= 1;
+    return MP_OK;
+}
+
+static void later_runs_find_other_poison(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 K=32 N=16 act=silu";
+    expect_failure(judge(text, "path=runner", runner_leaks, false, NULL), MP_CHECK_PAIR, "path=runner");
+    expect_failure(judge(text, NULL, lone_token_leaks, false, NULL), MP_CHECK_BATCH, "alone");
+}
+
+static int64_t lonely; /* the token whose bits depend on its being alone */
+
+static mp_status one_token_differs_alone(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    const mp_tensor *x = &now.in->t[MP_X];
+    const size_t row = (size_t)c->K * mp_dtype_size(c->dtype);
+    if (c->M == 1 && memcmp(x->data, (const char *)now.first->t[MP_X].data + (size_t)lonely * row, row) == 0) ((uint16_t *)trace->t[MP_OUT].data)[0] ^= 1;
+    return MP_OK;
+}
+
+static void the_first_the_middle_and_the_last_token_run_alone(void **state) {
+    (void)state;
+    static const int64_t tokens[] = {0, 4, 7};
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+        char where[32];
+        lonely = tokens[i];
+        snprintf(where, sizeof where, "token %d alone", (int)lonely);
+        expect_failure(judge("M=8 topk=2 K=32 N=16 act=silu", NULL, one_token_differs_alone, false, NULL), MP_CHECK_BATCH, where);
+    }
+}
+
+/* One expert has all slots: any order of them is right where none is promised. */
+static mp_status exchanged_slots(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)c, (void)err;
+    int32_t *sorted = trace->t[MP_SORTED_TOKEN_IDS].data;
+    if (run != 1) return MP_OK;
+    const int32_t first = sorted[0];
+    sorted[0] = sorted[1];
+    sorted[1] = first;
+    return MP_OK;
+}
+
+static void an_order_that_is_not_promised_may_change(void **state) {
+    (void)state;
+    const char *text = "M=8 E=1 topk=1 K=32 N=16 rsf=2";
+    assert_int_equal(judge_by((spoiled){.spoil = exchanged_slots, .any_order = true}, text, NULL, NULL)->outcome, MP_PASS);
+    assert_int_equal(judge_by((spoiled){.spoil = exchanged_slots}, text, NULL, NULL)->outcome, MP_FAIL);
+}
+
+/* ---- goldens ---- */
+
+/* Records the case by the honest host, with one tensor changed by `edit` or left out, under these words for its contract (NULL: the host's). */
+static mp_golden *golden_of(const char *path, const char *text, const char *as_contract, mp_trace_tensor left_out, void (*edit)(mp_trace *trace)) {
     mp_case c = mp_case_default();
     mp_error err = {0};
     mp_inputs in;
@@ -168,7 +276,8 @@ static mp_golden *golden_without(const char *path, const char *text, mp_trace_te
     assert_int_equal(mp_golden_create(path, &who, SIZE_MAX, &golden, &err), MP_OK);
     mp_trace part = trace;
     if (left_out < MP_TRACE_COUNT) part.t[left_out].data = NULL;
-    assert_int_equal(mp_golden_write(golden, &c, words, "", &part, NULL, &err), MP_OK);
+    if (edit) edit(&part);
+    assert_int_equal(mp_golden_write(golden, &c, as_contract ? as_contract : words, "", &part, NULL, &err), MP_OK);
     assert_int_equal(mp_golden_commit(golden, &err), MP_OK);
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
@@ -182,7 +291,7 @@ static void a_golden_that_lacks_a_tensor_verifies_nothing(void **state) {
     char path[64];
     snprintf(path, sizeof path, "run_case.%d.h5", (int)getpid());
     for (int left_out = MP_CACHE1; left_out <= MP_TRACE_COUNT; left_out++) {
-        mp_golden *golden = golden_without(path, text, (mp_trace_tensor)left_out);
+        mp_golden *golden = golden_of(path, text, NULL, (mp_trace_tensor)left_out, NULL);
         const mp_run_options options = {.golden = golden, .golden_required = true, .golden_path = path};
         const mp_verdict *v = judge(text, NULL, NULL, false, &options);
         if (left_out < MP_TRACE_COUNT)
@@ -194,12 +303,79 @@ static void a_golden_that_lacks_a_tensor_verifies_nothing(void **state) {
     unlink(path);
 }
 
+/* Judges the case against a golden of it. */
+static const mp_verdict *judge_beside(spoiled self, const char *text, const char *as_contract, void (*edit)(mp_trace *trace), bool required) {
+    char path[64];
+    snprintf(path, sizeof path, "run_case.%d.h5", (int)getpid());
+    mp_golden *golden = golden_of(path, text, as_contract, MP_TRACE_COUNT, edit);
+    const mp_run_options options = {.golden = golden, .golden_required = required, .golden_path = path};
+    const mp_verdict *v = judge_by(self, text, NULL, &options);
+    mp_golden_close(golden);
+    unlink(path);
+    return v;
+}
+
+static void exchange_ids(mp_trace *trace) {
+    int32_t *sorted = trace->t[MP_SORTED_TOKEN_IDS].data;
+    const int32_t first = sorted[0];
+    sorted[0] = sorted[1];
+    sorted[1] = first;
+}
+
+static void fewer_tokens(mp_trace *trace) {
+    trace->t[MP_OUT].dim[0]--;
+}
+
+static void other_sum(mp_trace *trace) {
+    ((uint16_t *)trace->t[MP_OUT].data)[9] ^= 1;
+}
+
+static void what_differs_from_a_golden_is_found(void **state) {
+    (void)state;
+    const char *text = "M=8 E=1 topk=1 K=32 N=16 rsf=2";
+    assert_int_equal(judge_beside((spoiled){0}, text, NULL, NULL, true)->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
+    expect_failure(judge_beside((spoiled){0}, text, NULL, exchange_ids, false), MP_CHECK_GOLDEN, "sorted_token_ids: 1 of 1 rows differ");
+    expect_failure(judge_beside((spoiled){0}, text, NULL, fewer_tokens, false), MP_CHECK_GOLDEN, "out: bf16[7,32] -> bf16[8,32]");
+    expect_failure(judge_beside((spoiled){0}, text, NULL, other_sum, false), MP_CHECK_GOLDEN, "out: 1 of 8 rows differ (row 0), first [0,9]");
+}
+
+/* Another tile pads otherwise: the ids, and in sorted layout the caches, have other rows then. The rest must still be equal. */
+static void another_tile_is_compared_where_it_can_be(void **state) {
+    (void)state;
+    static const char *const texts[] = {"M=8 topk=2 K=32 N=16 act=silu", "M=8 topk=2 K=32 N=16 act=silu layout=sorted"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        assert_int_equal(judge_beside((spoiled){.block_size_m = 128}, texts[i], NULL, NULL, true)->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
+        expect_failure(judge_beside((spoiled){.block_size_m = 128}, texts[i], NULL, other_sum, true), MP_CHECK_GOLDEN, "out: 1 of 8 rows");
+    }
+}
+
+static void a_golden_that_promises_nothing_is_not_judged(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 K=32 N=16 act=silu";
+    const mp_verdict *v = judge_beside((spoiled){0}, text, "another contract", other_sum, false);
+    assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
+    assert_non_null(strstr(v->check[MP_CHECK_GOLDEN].text, "made under another contract"));
+    expect_failure(judge_beside((spoiled){0}, text, "another contract", other_sum, true), MP_CHECK_GOLDEN, "made under another contract");
+    assert_int_equal(judge_beside((spoiled){0}, text, "another contract", NULL, true)->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
+    v = judge_beside((spoiled){.unordered = true}, text, NULL, other_sum, false);
+    assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
+    assert_string_equal(v->check[MP_CHECK_GOLDEN].text, "the order of additions is not fixed");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_later_skip_does_not_hide_a_failure),
         cmocka_unit_test(variants_are_looked_at_all_around),
         cmocka_unit_test(nothing_compared_is_not_equal),
         cmocka_unit_test(an_unordered_sum_excuses_the_sum_only),
+        cmocka_unit_test(an_unordered_sum_keeps_its_bounds_in_every_run),
+        cmocka_unit_test(one_run_says_nothing_about_repeating),
+        cmocka_unit_test(later_runs_find_other_poison),
+        cmocka_unit_test(the_first_the_middle_and_the_last_token_run_alone),
+        cmocka_unit_test(an_order_that_is_not_promised_may_change),
+        cmocka_unit_test(what_differs_from_a_golden_is_found),
+        cmocka_unit_test(another_tile_is_compared_where_it_can_be),
+        cmocka_unit_test(a_golden_that_promises_nothing_is_not_judged),
         cmocka_unit_test(a_golden_that_lacks_a_tensor_verifies_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
