@@ -210,20 +210,21 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
         }
 
     comparison k = base;
-    k.which = MP_ACT;
-    k.got = &trace->t[MP_CACHE2];
     k.row = map.cache_row;
     k.rows = slots;
+    const mp_epilogue up = mp_gate_up_epilogue(c, in), down = mp_down_epilogue(c, in);
+    if (c->scope == MP_SCOPE_ALL) {
+        const mp_gemm_problem gate_up = mp_gate_up_problem(in, map.x_row, slots);
+        k.which = MP_GATE_UP;
+        k.got = &trace->t[MP_CACHE1];
+        k.width = mp_case_w1_rows(c);
+        if ((status = predict_gemm(k, contract, &gate_up, &up, required, v, err)) != MP_OK) goto out;
+    }
+    k.which = MP_ACT;
+    k.got = &trace->t[MP_CACHE2];
     k.width = c->N;
     status = predict_activation(k, c->scope == MP_SCOPE_ACT ? &in->t[MP_IN_CACHE1] : &trace->t[MP_CACHE1], required, v, err);
-    if (status != MP_OK || c->scope == MP_SCOPE_ACT) goto out;
-
-    const mp_epilogue up = mp_gate_up_epilogue(c, in), down = mp_down_epilogue(c, in);
-    const mp_gemm_problem gate_up = mp_gate_up_problem(in, map.x_row, slots);
-    k.which = MP_GATE_UP;
-    k.got = &trace->t[MP_CACHE1];
-    k.width = mp_case_w1_rows(c);
-    if ((status = predict_gemm(k, contract, &gate_up, &up, required, v, err)) != MP_OK || c->fused_sum) goto out;
+    if (status != MP_OK || c->scope == MP_SCOPE_ACT || c->fused_sum) goto out;
 
     const mp_gemm_problem down_problem = mp_down_problem(in, &trace->t[MP_CACHE2], map.cache_row, slots);
     const mp_tensor direct = mp_out_as_cache3(c, out);

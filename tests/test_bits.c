@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -247,6 +248,219 @@ static void zero_times_infinity_is_either(void **state) {
     free(v);
 }
 
+/* ---- every layout, mode and scope: what is compared, and how a difference is told ---- */
+
+typedef struct bench {
+    mp_case c;
+    mp_inputs in;
+    mp_config config;
+    mp_contract contract;
+    mp_trace trace;
+    mp_slot_map map;
+} bench;
+
+static void start(bench *b, const char *text) {
+    mp_error err = {0};
+    b->c = mp_case_default();
+    if (mp_case_parse(&b->c, text, &err) != MP_OK) fail_msg("%s", err.text);
+    assert_int_equal(mp_inputs_create(&b->c, &b->in, &err), MP_OK);
+    assert_int_equal(mp_config_resolve(&b->c, "", &b->config, &err), MP_OK);
+    b->contract = mp_host_contract(&b->c);
+    b->contract.bits = MP_BITS_REQUIRED;
+    assert_int_equal(mp_host_run(&b->c, &b->in, b->config.up.block_size_m, MP_POISON_A, &b->trace, &err), MP_OK);
+    b->map = (mp_slot_map){0};
+    if (b->c.scope != MP_SCOPE_COMBINE) assert_int_equal(mp_slot_map_create(&b->c, &b->trace, &b->map, &err), MP_OK);
+}
+
+static void stop(bench *b) {
+    free(b->map.memory);
+    mp_trace_destroy(&b->trace);
+    mp_inputs_destroy(&b->in);
+}
+
+static const mp_verdict *bits_of(const bench *b) {
+    static mp_verdict v; /* large */
+    mp_error err = {0};
+    v = (mp_verdict){0};
+    if (mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &v, &err) != MP_OK) fail_msg("%s", err.text);
+    return &v;
+}
+
+static void add_to_code(const mp_tensor *t, int64_t index, int steps) {
+    if (mp_dtype_size(t->dtype) == 2)
+        ((uint16_t *)t->data)[index] = (uint16_t)(((uint16_t *)t->data)[index] + steps);
+    else
+        ((uint32_t *)t->data)[index] += (uint32_t)steps;
+}
+
+static int32_t expert_of(const bench *b, int64_t slot) {
+    return ((const int32_t *)b->in.t[MP_TOPK_IDS].data)[slot];
+}
+
+/* The tensor a stage leaves, and the place of its last element that is compared. */
+static mp_tensor *left_by(bench *b, mp_stage stage, int64_t *index) {
+    const int64_t slots = mp_case_slots(&b->c);
+    int64_t slot = slots - 1;
+    while (stage == MP_ACT && expert_of(b, slot) < 0) slot--;
+    mp_tensor *t = &b->trace.t[stage == MP_GATE_UP                                   ? MP_CACHE1
+                               : stage == MP_ACT                                     ? MP_CACHE2
+                               : stage == MP_DOWN && !mp_case_down_writes_out(&b->c) ? MP_CACHE3
+                                                                                     : MP_OUT];
+    *index = stage == MP_GATE_UP || stage == MP_ACT ? (b->map.cache_row[slot] + 1) * t->dim[1] - 1 : mp_tensor_count(t) - 1;
+    return t;
+}
+
+static void every_element_is_compared_once(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "M=6 E=4 topk=2 K=64 N=32 filter=0.4",
+        "M=6 E=4 topk=2 K=64 N=32 filter=0.4 layout=sorted",
+        "M=6 E=4 topk=2 K=64 N=32 filter=0.4 mode=no_combine",
+        "M=6 E=4 topk=2 K=64 N=32 mode=inplace dtype=fp32",
+        "M=6 E=4 topk=1 K=64 N=32 dtype=fp16",
+        "M=6 topk=2 N=32 filter=0.4 scope=act",
+        "M=6 topk=2 K=64 filter=0.4 scope=combine",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        bench b;
+        start(&b, texts[i]);
+        const mp_case *c = &b.c;
+        const int64_t slots = mp_case_slots(c);
+        int64_t valid = 0;
+        for (int64_t t = 0; t < slots; t++) valid += expert_of(&b, t) >= 0;
+        const bool all = c->scope == MP_SCOPE_ALL, direct = all && mp_case_down_writes_out(c);
+        const int64_t expected[MP_STAGE_COUNT] = {[MP_GATE_UP] = all ? slots * 2 * c->N : 0,
+                                                  [MP_ACT] = c->scope != MP_SCOPE_COMBINE ? valid * c->N : 0,
+                                                  [MP_DOWN] = all ? slots * c->K : 0,
+                                                  [MP_SUM] = c->scope == MP_SCOPE_ACT || direct ? 0 : c->M * c->K};
+        const int64_t outputs = all ? mp_tensor_count(&b.trace.t[MP_OUT]) : 0;
+        const mp_verdict *v = bits_of(&b);
+        assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_PASSED);
+        for (int s = 0; s < MP_STAGE_COUNT; s++) {
+            assert_int_equal(v->stage[s].predicted, expected[s]);
+            assert_int_equal(v->stage[s].mispredicted, 0);
+        }
+        assert_int_equal(v->end_to_end.predicted, outputs);
+        assert_int_equal(v->end_to_end.mispredicted, 0);
+
+        for (int s = MP_GATE_UP; s < MP_STAGE_COUNT; s++) { /* one step in the last element of each stage */
+            if (expected[s] == 0) continue;
+            int64_t index;
+            const mp_tensor *t = left_by(&b, (mp_stage)s, &index);
+            add_to_code(t, index, 1);
+            v = bits_of(&b);
+            assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_FAILED);
+            assert_int_equal(v->stage[s].mispredicted, 1);
+            assert_int_equal(v->stage[s].max_ulps, 1);
+            for (int before = 0; before < s; before++) assert_int_equal(v->stage[before].mispredicted, 0);
+            assert_int_equal(v->end_to_end.predicted, outputs);
+            if (all) assert_int_equal(v->end_to_end.mispredicted, t == &b.trace.t[MP_OUT]); /* the others have not reached the output of this trace */
+            add_to_code(t, index, -1);
+        }
+        for (int64_t t = 0; expected[MP_ACT] > 0 && t < slots; t++) /* what filtered slots hold is no output of the activation */
+            if (expert_of(&b, t) < 0) add_to_code(&b.trace.t[MP_CACHE2], b.map.cache_row[t] * c->N, 1);
+        assert_int_equal(bits_of(&b)->stage[MP_ACT].mispredicted, 0);
+        stop(&b);
+    }
+}
+
+/* Where the block of sorted_token_ids lies that holds the slot. */
+static int64_t block_of(const bench *b, int64_t slot, int64_t first, int64_t chunk) {
+    const mp_tensor *t = &b->trace.t[MP_SORTED_TOKEN_IDS];
+    const int32_t *sorted = mp_tensor_row(t, chunk);
+    for (int64_t i = 0; i < t->dim[1]; i++)
+        if (sorted[i] == slot - first) return i / b->config.up.block_size_m;
+    fail_msg("slot %d is not there", (int)slot);
+    return -1;
+}
+
+static void expect_text(const bench *b, const char *format, ...) {
+    char expected[300];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(expected, sizeof expected, format, args);
+    va_end(args);
+    const char *text = bits_of(b)->check[MP_CHECK_BITS].text;
+    if (strncmp(text, expected, strlen(expected)) != 0) fail_msg("'%s' does not begin with '%s'", text, expected);
+}
+
+static void the_first_difference_is_located(void **state) {
+    (void)state;
+    static const char *const texts[] = {"M=40 E=3 topk=2 K=128 N=64 tile=16x32x32x1x4x3 tile_down=16x64x32x1x4x3",
+                                        "M=40 E=3 topk=2 K=128 N=64 tile=16x32x32x1x4x3 tile_down=16x64x32x1x4x3 layout=sorted"};
+    const int64_t slot = 67, column = 100;
+    bench b;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        start(&b, texts[i]);
+        const int64_t block = block_of(&b, slot, 0, 0);
+        const mp_tensor *cache1 = &b.trace.t[MP_CACHE1], *cache3 = &b.trace.t[MP_CACHE3], *out = &b.trace.t[MP_OUT];
+        const int64_t at = b.map.cache_row[slot] * 128 + column;
+        ((uint16_t *)cache1->data)[at] = 0x3F80;
+        const mp_verdict *v = bits_of(&b);
+        assert_true(v->stage[MP_GATE_UP].mispredicted == 1);
+        expect_text(&b, "gate_up: token 33 slot 1 column 100, expert %d, tile %d x 3: 3F80 (1) instead of ", expert_of(&b, slot), (int)block);
+        stop(&b);
+
+        start(&b, texts[i]);
+        ((uint16_t *)b.trace.t[MP_CACHE2].data)[b.map.cache_row[slot] * 64 + 9] = 0x3F80;
+        expect_text(&b, "act: token 33 slot 1 column 9: 3F80 (1) instead of ");
+        stop(&b);
+
+        start(&b, texts[i]);
+        ((uint16_t *)cache3->data)[slot * 128 + column] = 0x4000;
+        expect_text(&b, "down: token 33 slot 1 column 100, expert %d, tile %d x 1: 4000 (2) instead of ", expert_of(&b, slot), (int)block);
+        stop(&b);
+
+        start(&b, texts[i]);
+        ((uint16_t *)out->data)[33 * 128 + column] = 0x4000;
+        expect_text(&b, "combine: token 33 column 100: 4000 (2) instead of ");
+        stop(&b);
+    }
+    start(&b, "M=65540 E=2 topk=2 K=16 N=16 path=chunked"); /* the second chunk counts its slots from 0 */
+    const int64_t late = 2 * 65538 + 1;
+    ((uint16_t *)b.trace.t[MP_CACHE1].data)[late * 32 + 3] = 0x3F80;
+    expect_text(&b, "gate_up: token 65538 slot 1 column 3, expert %d, tile %d x 0: 3F80 (1) instead of ", expert_of(&b, late),
+                (int)block_of(&b, late, 2 * 65536, 1));
+    stop(&b);
+}
+
+static void differences_are_counted_and_measured(void **state) {
+    (void)state;
+    bench b;
+    start(&b, "M=4 E=4 topk=2 K=64 N=32");
+    uint16_t *cache1 = b.trace.t[MP_CACHE1].data;
+    add_to_code(&b.trace.t[MP_CACHE1], 3, 5);
+    add_to_code(&b.trace.t[MP_CACHE1], 7, 1);
+    const mp_verdict *v = bits_of(&b);
+    assert_int_equal(v->stage[MP_GATE_UP].mispredicted, 2);
+    assert_int_equal(v->stage[MP_GATE_UP].max_ulps, 5);
+    assert_non_null(strstr(v->check[MP_CHECK_BITS].text, "; 2 of 512 elements differ, by at most 5 ulp"));
+    cache1[11] = 0x7FFF;
+    v = bits_of(&b);
+    assert_int_equal(v->stage[MP_GATE_UP].mispredicted, 3);
+    assert_true(v->stage[MP_GATE_UP].max_ulps == INT64_MAX);
+
+    b.contract.bits = MP_BITS_REPORTED; /* told, and no failure */
+    v = bits_of(&b);
+    assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_NOT_JUDGED);
+    assert_non_null(strstr(v->check[MP_CHECK_BITS].text, "elements differ"));
+    assert_null(strstr(v->check[MP_CHECK_BITS].text, "all "));
+    stop(&b);
+}
+
+/* A sorted layout without one of its slots: nobody knows where that slot's rows are. */
+static void rows_that_are_not_known_are_not_judged(void **state) {
+    (void)state;
+    bench b;
+    start(&b, "M=4 E=4 topk=2 K=64 N=32 layout=sorted");
+    int32_t *sorted = b.trace.t[MP_SORTED_TOKEN_IDS].data;
+    sorted[0] = (int32_t)mp_case_slots(&b.c);
+    const mp_verdict *v = bits_of(&b);
+    assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_NOT_JUDGED);
+    assert_string_equal(v->check[MP_CHECK_BITS].text, "the rows of the caches are not known");
+    stop(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_one_bit_fault_is_seen),
@@ -254,6 +468,10 @@ int main(void) {
         cmocka_unit_test(without_intermediates_nothing_is_judged),
         cmocka_unit_test(distances_saturate),
         cmocka_unit_test(zero_times_infinity_is_either),
+        cmocka_unit_test(every_element_is_compared_once),
+        cmocka_unit_test(the_first_difference_is_located),
+        cmocka_unit_test(differences_are_counted_and_measured),
+        cmocka_unit_test(rows_that_are_not_known_are_not_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
