@@ -154,6 +154,61 @@ static void each_variant_keeps_its_bound_and_breaks_the_stricter_ones(void **unu
         for (int judge = 0; judge < variant; judge++) assert_true(outside[variant][judge] > 100);
 }
 
+/* The bound of a sum of 1 whose terms have one sign, counted: half a unit for each of topk-1 additions and for the scaling, a whole unit of dtype for a sum
+ * that subject and reference round to different sides, and the narrowing of the reference. What roundings of roundings add is below topk*u of that. */
+static void the_bound_is_the_count_of_roundings(void **unused) {
+    (void)unused;
+    static const double factors[] = {1, 2};
+    for (size_t d = 0; d < COUNT(dtypes); d++)
+        for (int64_t topk = 2; topk <= 8; topk += 6)
+            for (int variant = 0; variant < 3; variant++)
+                for (size_t s = 0; s < COUNT(factors); s++) {
+                    const mp_case c = combine_case(dtypes[d], topk, factors[s]);
+                    const double half = mp_unit_roundoff(c.dtype), narrow = 0x1p-53, wide = c.dtype == MP_FP64 ? 0x1p-53 : 0x1p-24;
+                    const double u = variant == MP_COMBINE_ELEMENT_DTYPE ? half : wide, unit = variant == MP_COMBINE_ROUND_THEN_SCALE ? 2 * half : 0;
+                    const double counted = factors[s] * ((double)(topk - 1) * u + unit + (s ? u : 0) + narrow);
+                    const double excess = mp_combine_bound(&c, &contracts[variant], (mp_sum){1, 1}) / counted - 1;
+                    if (!(excess >= -0x1p-50 && excess <= 1.25 * (double)topk * u + 0x1p-50))
+                        fail_msg("variant %d %s topk=%lld rsf=%g: %g above the count", variant, mp_dtype_name(c.dtype), (long long)topk, c.rsf, excess);
+                }
+}
+
+/* Every rounding is a tie that takes half a unit away: a first term near 1, then terms of half a unit each, and a scale whose product with the first one is
+ * half a unit above what can be held. Of the reference's own roundings only those of ROUND_THEN_SCALE go the other way here. */
+static void the_worst_sum_is_nearly_the_bound(void **unused) {
+    (void)unused;
+    static const int64_t order[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    static const struct {
+        mp_combine_variant variant;
+        mp_dtype dtype;
+        int64_t topk;
+        double first, half_unit, rsf, used;
+    } rows[] = {
+        {MP_COMBINE_SCALE_THEN_ROUND, MP_BF16, 2, 1 + 0x1p-7, 0x1p-24, 1 + 0x1p-17, 0.98},
+        {MP_COMBINE_SCALE_THEN_ROUND, MP_BF16, 8, 1 + 0x1p-7, 0x1p-24, 1 + 0x1p-17, 0.98},
+        {MP_COMBINE_SCALE_THEN_ROUND, MP_FP32, 8, 1 + 0x1p-12, 0x1p-24, 1 + 0x1p-12, 0.99},
+        {MP_COMBINE_SCALE_THEN_ROUND, MP_FP64, 8, 1 + 0x1p-26, 0x1p-53, 1 + 0x1p-27, 0.88}, /* the narrowing, one of nine, is exact */
+        {MP_COMBINE_ROUND_THEN_SCALE, MP_FP32, 8, 1 + 0x1p-12, 0x1p-24, 1 + 0x1p-12, 0.89}, /* 9 of 10: a reference rounds by half a unit */
+        {MP_COMBINE_ELEMENT_DTYPE, MP_BF16, 2, 1, 0x1p-8, 1 + 0x1p-8, 0.97},
+        {MP_COMBINE_ELEMENT_DTYPE, MP_BF16, 8, 1, 0x1p-8, 1 + 0x1p-8, 0.94},
+        {MP_COMBINE_ELEMENT_DTYPE, MP_FP16, 1, 1, 0x1p-11, 1 + 0x1p-11, 0.99},
+        {MP_COMBINE_ELEMENT_DTYPE, MP_FP16, 8, 1, 0x1p-11, 1 + 0x1p-11, 0.98},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        mp_case c = combine_case(rows[i].dtype, rows[i].topk, rows[i].rsf);
+        c.M = c.K = 1;
+        mp_tensor cache3 = allocated_tensor(c.dtype, 1, c.topk, 1);
+        for (int64_t j = 0; j < c.topk; j++) mp_encode(c.dtype, cache3.data, j, j ? rows[i].half_unit : rows[i].first);
+        double got = subject(&c, rows[i].variant, &cache3, order, 0, 0);
+        if (rows[i].variant == MP_COMBINE_ELEMENT_DTYPE) got = mp_round_to(c.dtype, got); /* the scaled sum is an element, too */
+        const mp_sum sum = mp_combine_sum(&cache3, 0, 0);
+        const double used = fabs(got - mp_combine_value(&c, rows[i].variant, sum)) / mp_combine_bound(&c, &contracts[rows[i].variant], sum);
+        if (!(used >= rows[i].used && used <= 1))
+            fail_msg("variant %d %s topk=%lld: %g of the bound", rows[i].variant, mp_dtype_name(c.dtype), (long long)c.topk, used);
+        mp_tensor_free(&cache3);
+    }
+}
+
 /* The sum lies 2^-40 below a tie of bf16 and float32 cannot hold that: the subject rounds up to even where the exact sum rounds
  * down. Both are right, a whole ulp apart. */
 static void a_sum_near_a_tie_may_round_to_either_side(void **unused) {
@@ -216,6 +271,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_stage_is_the_exact_sum_rounded_once),
         cmocka_unit_test(each_variant_keeps_its_bound_and_breaks_the_stricter_ones),
+        cmocka_unit_test(the_bound_is_the_count_of_roundings),
+        cmocka_unit_test(the_worst_sum_is_nearly_the_bound),
         cmocka_unit_test(a_sum_near_a_tie_may_round_to_either_side),
         cmocka_unit_test(one_unscaled_term_is_exact),
         cmocka_unit_test(a_wrong_scale_is_outside),

@@ -210,6 +210,25 @@ static void ieee_sums_in_any_order_stay_inside(void **unused) {
     }
 }
 
+/* Every one of K roundings loses half a unit: the first product is a tie, and each of the others, half a unit itself, makes one with the sum so far. Products
+ * of 2^-150 vanish one by one. */
+static void the_worst_ieee_sum_is_nearly_the_bound(void **unused) {
+    (void)unused;
+    static const mp_contract contract = {.accumulator = MP_ACC_IEEE_ANY_ORDER};
+    static operands o = {.dtype = MP_FP32};
+    int64_t order[MAX_TERMS];
+    for (int64_t k = 0; k < MAX_TERMS; k++) order[k] = k;
+    for (size_t l = 0; l < COUNT(lengths); l++) {
+        o.terms = lengths[l];
+        o.largest = 1 + 0x1p-12;
+        for (int64_t k = 0; k < o.terms; k++) o.a[k] = o.b[k] = k ? 0x1p-12 : o.largest;
+        assert_true(judged(&o, &contract, (double)fused_dot(&o, order)) >= 0.999);
+        o.largest = 0x1p-75;
+        for (int64_t k = 0; k < o.terms; k++) o.a[k] = o.b[k] = o.largest;
+        assert_true(judged(&o, &contract, (double)fused_dot(&o, order)) >= 0.999);
+    }
+}
+
 static void tensor_cores_stay_inside(void **unused) {
     (void)unused;
     static const core cores[] = {{16, 25}, {8, 24}, {8, 23}, {4, 23}};
@@ -315,6 +334,22 @@ static void float64_sums_stay_inside(void **unused) {
         }
 }
 
+/* The reference, in ascending order, loses every term after the first one; the subject, from the other end, none. The other half of the bound is for what
+ * the subject may lose. */
+static void the_worst_float64_sum_is_half_the_bound(void **unused) {
+    (void)unused;
+    static const mp_contract contract = {.accumulator = MP_ACC_FLOAT64};
+    static operands o = {.terms = MAX_TERMS, .dtype = MP_FP32, .largest = 1};
+    double sum = 0;
+    for (int64_t k = 0; k < o.terms; k++) {
+        o.a[k] = k ? 0x1p-26 : 1;
+        o.b[k] = k ? 0x1p-27 : 1;
+    }
+    for (int64_t k = o.terms - 1; k >= 0; k--) sum += o.a[k] * o.b[k];
+    const double used = judged(&o, &contract, sum);
+    assert_true(used >= 0.499 && used <= 0.5);
+}
+
 /* A product left out, or counted twice, or even a quarter of it, is outside. */
 static void a_lost_product_is_outside(void **unused) {
     (void)unused;
@@ -366,6 +401,36 @@ static void bounds_grow_with_the_sum_and_shrink_with_precision(void **unused) {
     assert_true(mp_contract_step_roundoff(&(mp_contract){.float64_steps = true}) == 0x1p-53);
 }
 
+/* Bits are required where they were measured, reported where they come from the literature. Of an architecture, or of operands on it, that the table does not
+ * have, nothing is promised but the bound of the coarsest tensor core. */
+static void each_architecture_promises_what_is_known_of_it(void **unused) {
+    (void)unused;
+    static const struct {
+        int sm;
+        mp_dtype dtype;
+        int group, fraction_bits;
+        mp_bits_promise bits;
+    } rows[] = {
+        {70, MP_BF16, 4, 23, MP_BITS_NONE},      {70, MP_FP16, 4, 23, MP_BITS_REPORTED},   {75, MP_BF16, 4, 23, MP_BITS_NONE},
+        {75, MP_FP16, 8, 24, MP_BITS_REPORTED},  {80, MP_BF16, 8, 24, MP_BITS_REPORTED},   {80, MP_FP16, 8, 24, MP_BITS_REPORTED},
+        {89, MP_BF16, 8, 24, MP_BITS_REPORTED},  {89, MP_FP16, 8, 24, MP_BITS_REPORTED},   {90, MP_BF16, 16, 25, MP_BITS_REQUIRED},
+        {90, MP_FP16, 16, 25, MP_BITS_REQUIRED}, {100, MP_BF16, 16, 25, MP_BITS_REPORTED}, {100, MP_FP16, 16, 25, MP_BITS_REPORTED},
+        {120, MP_BF16, 4, 23, MP_BITS_NONE},     {120, MP_FP16, 4, 23, MP_BITS_NONE},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        mp_contract contract = {.accumulator = MP_ACC_FLOAT64, .bits = (mp_bits_promise)(i % 3)}; /* what was there before does not matter */
+        mp_contract_set_accumulator(&contract, rows[i].sm, rows[i].dtype);
+        if (contract.group != rows[i].group || contract.fraction_bits != rows[i].fraction_bits || contract.bits != rows[i].bits)
+            fail_msg("sm_%d %s: L=%d F=%d, promise %d", rows[i].sm, mp_dtype_name(rows[i].dtype), contract.group, contract.fraction_bits, contract.bits);
+        assert_int_equal(contract.accumulator, MP_ACC_TENSOR_CORE);
+        for (mp_dtype wide = MP_FP32; wide <= MP_FP64; wide++) {
+            mp_contract_set_accumulator(&contract, rows[i].sm, wide);
+            assert_int_equal(contract.accumulator, MP_ACC_IEEE_ANY_ORDER);
+            assert_int_equal(contract.bits, MP_BITS_REQUIRED);
+        }
+    }
+}
+
 static void the_text_names_every_promise(void **unused) {
     (void)unused;
     char text[512];
@@ -388,14 +453,17 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_model_reproduces_measured_vectors),
         cmocka_unit_test(ieee_sums_in_any_order_stay_inside),
+        cmocka_unit_test(the_worst_ieee_sum_is_nearly_the_bound),
         cmocka_unit_test(tensor_cores_stay_inside),
         cmocka_unit_test(the_worst_accumulation_is_nearly_the_bound),
         cmocka_unit_test(subnormal_operands_are_paid_by_the_absolute_part),
         cmocka_unit_test(subnormal_accumulators_are_paid_by_the_absolute_part),
         cmocka_unit_test(float64_sums_stay_inside),
+        cmocka_unit_test(the_worst_float64_sum_is_half_the_bound),
         cmocka_unit_test(a_lost_product_is_outside),
         cmocka_unit_test(gamma_covers_compounded_roundings),
         cmocka_unit_test(bounds_grow_with_the_sum_and_shrink_with_precision),
+        cmocka_unit_test(each_architecture_promises_what_is_known_of_it),
         cmocka_unit_test(the_text_names_every_promise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,9 @@ static void digests_are_pinned(void **unused) {
         {"M=9 K=40 N=24 dtype=fp32 data=wide", UINT64_C(0x5039B5FA63B99580)},
         {"M=9 K=40 N=24 dtype=fp32 data=special", UINT64_C(0xD1F738C937D92D37)},
         {"M=9 topk=5 K=40 scope=combine dtype=fp64", UINT64_C(0x6A4163BDCC5FBED0)},
+        {"M=5 topk=1 N=14001 scope=act data=exhaustive", UINT64_C(0x3AB185AB65BA2DCB)},
+        {"M=5 topk=1 N=14001 scope=act data=exhaustive gated=0", UINT64_C(0xCEE5ED6281F3F7E7)},
+        {"M=5 topk=1 N=14001 scope=act data=exhaustive interleaved=1 dtype=fp16 seed=1", UINT64_C(0xA6F161BCE7BF6B24)},
         {"M=99 E=60 topk=4 scope=align routing=uniform", UINT64_C(0x89D6754D025774E4)},
         {"M=99 E=60 topk=4 scope=align routing=zipf", UINT64_C(0xD222DD780991476B)},
         {"M=99 E=60 topk=4 scope=align routing=hot", UINT64_C(0x64465A98ECB79018)},
@@ -365,6 +368,28 @@ static void limits_reach_the_clamps(void **unused) {
     mp_inputs_destroy(&f.in);
 }
 
+/* The last row runs past the last code: every code is a gate once, beside an up of 1, then the first ones are again, beside others. */
+static void exhaustive_gates_are_all_codes(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {"", " interleaved=1", " gated=0 dtype=fp16", " dtype=fp16"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        char text[128];
+        snprintf(text, sizeof text, "M=5 topk=1 N=14001 scope=act data=exhaustive%s", texts[i]);
+        fixture f = made(text);
+        const int64_t N = f.c.N, width = mp_tensor_row_length(&f.in.t[MP_IN_CACHE1]);
+        int64_t other = 0;
+        for (int64_t number = 0; number < 5 * N; number++) {
+            const int64_t row = number / N * width, n = number % N, gate = f.c.interleaved ? 2 * n : n, up = f.c.interleaved ? gate + 1 : N + n;
+            assert_int_equal(((const uint16_t *)f.in.t[MP_IN_CACHE1].data)[row + gate], number % 65536);
+            if (!f.c.gated) continue;
+            assert_true(number >= 65536 || value(&f, MP_IN_CACHE1, row + up) == 1);
+            other += value(&f, MP_IN_CACHE1, row + up) != 1;
+        }
+        assert_true(f.c.gated ? other > (5 * N - 65536) * 9 / 10 : width == N);
+        mp_inputs_destroy(&f.in);
+    }
+}
+
 /* w*2^24 is an odd integer of many bits, all slots of a token differ, and they sum to nearly 1. */
 static void router_weights(void **unused) {
     (void)unused;
@@ -474,6 +499,7 @@ int main(void) {
         cmocka_unit_test(wide_spreads_and_cancels),
         cmocka_unit_test(special_rows),
         cmocka_unit_test(limits_reach_the_clamps),
+        cmocka_unit_test(exhaustive_gates_are_all_codes),
         cmocka_unit_test(router_weights),
         cmocka_unit_test(filtered_slots_of_combine_are_zero),
         cmocka_unit_test(selection_takes_tokens),

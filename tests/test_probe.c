@@ -9,6 +9,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,6 +221,73 @@ static void measurement_sees_a_sequential_sum(void **state) {
     assert_false(mp_probe_propose(kind, &m, &model));
 }
 
+/* Group and order are read off the ranks; all else counts by itself. */
+static void measurements_differ_in_any_field(void **state) {
+    (void)state;
+    static const struct {
+        const char *field;
+        size_t at;
+    } fields[] = {
+        {"depth", offsetof(mp_measurement, depth)},
+        {"groups", offsetof(mp_measurement, rank)},
+        {"groups", offsetof(mp_measurement, rank[MP_PROBE_DEPTH_MAX - 1])},
+        {"c fused", offsetof(mp_measurement, c_fused)},
+        {"F", offsetof(mp_measurement, fraction_bits)},
+        {"alignment", offsetof(mp_measurement, alignment)},
+        {"result bits", offsetof(mp_measurement, result_bits)},
+        {"rounding", offsetof(mp_measurement, rounding)},
+        {"e_zero", offsetof(mp_measurement, e_zero)},
+        {"e_zero", offsetof(mp_measurement, e_zero_exact)},
+        {"hidden bits", offsetof(mp_measurement, hidden_bits)},
+        {"subnormal operands", offsetof(mp_measurement, subnormal_operands)},
+        {"subnormal results", offsetof(mp_measurement, subnormal_results)},
+        {"zero results", offsetof(mp_measurement, zero[0])},
+        {"zero results", offsetof(mp_measurement, zero[1])},
+        {"zero results", offsetof(mp_measurement, zero[2])},
+        {"NaN results", offsetof(mp_measurement, nan[0])},
+        {"NaN results", offsetof(mp_measurement, nan[1])},
+        {"NaN results", offsetof(mp_measurement, nan[2])},
+        {"NaN results", offsetof(mp_measurement, nan[3])},
+    };
+    const mp_probe_kind *kind = find_kind(true, "bf16", "f32");
+    mp_tc_model model;
+    assert_true(mp_tc_find(90, MP_TC_WGMMA, MP_TC_BF16, MP_TC_BF16, &model));
+    const mp_measurement m = measure(kind, mp_probe_evaluate_model, &model);
+    mp_measurement other = m;
+    const char *differs = "";
+    assert_true(mp_measurement_equal(&m, &other, &differs));
+    assert_null(differs);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        ((unsigned char *)&other)[fields[i].at] ^= 1; /* little endian: the lowest bit of every type in there */
+        assert_false(mp_measurement_equal(&m, &other, &differs));
+        assert_string_equal(differs, fields[i].field);
+        assert_false(mp_measurement_equal(&other, &m, &differs));
+        ((unsigned char *)&other)[fields[i].at] ^= 1;
+    }
+}
+
+/* The model cuts terms, and cuts sums of float32, but rounds those of float16 to nearest even. What was not seen may be called that. */
+static void only_the_models_own_roundings_are_proposed(void **state) {
+    (void)state;
+    static const struct {
+        const char *result;
+        mp_rounding_kind rounding;
+    } kinds[] = {{"f32", MP_TO_ZERO}, {"f16", MP_TO_NEAREST_EVEN}};
+    for (int i = 0; i < 2; i++) {
+        const mp_probe_kind *kind = find_kind(true, "f16", kinds[i].result);
+        mp_tc_model model;
+        assert_true(mp_tc_find(90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, &model));
+        model.result = kind->accumulator;
+        mp_measurement m = measure(kind, mp_probe_evaluate_model, &model);
+        for (m.alignment = MP_ROUND_UNSEEN; m.alignment <= MP_ROUND_OTHER; m.alignment++)
+            for (m.rounding = MP_ROUND_UNSEEN; m.rounding <= MP_ROUND_OTHER; m.rounding++) {
+                const bool cut = m.alignment == MP_TO_ZERO || m.alignment == MP_ROUND_UNSEEN;
+                const bool own = m.rounding == kinds[i].rounding || m.rounding == MP_ROUND_UNSEEN;
+                assert_int_equal(mp_probe_propose(kind, &m, &model), cut && own);
+            }
+    }
+}
+
 static const mp_probe_options few = {.vectors = 3000, .seed = 7};
 
 static mp_probe_result probe_model(const mp_probe_kind *kind, int sm, mp_tc_model *model) {
@@ -319,6 +387,41 @@ static void one_wrong_vector_is_enough(void **state) {
     }
 }
 
+/* The model, but for one vector wherever it comes. */
+typedef struct one_off {
+    mp_tc_model model;
+    uint32_t a[MP_PROBE_DEPTH_MAX], b[MP_PROBE_DEPTH_MAX], c;
+} one_off;
+
+static mp_status evaluate_one_off(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d,
+                                  mp_error *err) {
+    one_off *device = context;
+    const mp_status status = mp_probe_evaluate_model(&device->model, steps, a, b, c, count, d, err);
+    for (int64_t v = 0; v < count; v++)
+        d[v] ^= c[v] == device->c && !memcmp(a + v * 16, device->a, 16 * sizeof *a) && !memcmp(b + v * 16, device->b, 16 * sizeof *b);
+    return status;
+}
+
+/* Vectors are evaluated in batches: those of the second one are vectors of their own. */
+static void a_vector_beyond_the_first_batch_is_compared(void **state) {
+    (void)state;
+    enum { WRONG = 20000 };
+    const mp_probe_kind *kind = find_kind(true, "bf16", "f32");
+    one_off device;
+    assert_true(mp_tc_find(90, MP_TC_WGMMA, MP_TC_BF16, MP_TC_BF16, &device.model));
+    const mp_dot wrong = dot_of(kind, evaluate_one_off, &device), model = dot_of(kind, mp_probe_evaluate_model, &device.model);
+    for (int mode = 0; mode < MP_PROBE_MODE_COUNT; mode++)
+        for (int reached = 0; reached <= 1; reached++) {
+            char text[512];
+            mp_probe_mismatches found;
+            mp_probe_random_vector(&wrong, (mp_probe_mode)mode, few.seed, WRONG, device.a, device.b, &device.c);
+            assert_int_equal(mp_probe_compare(&wrong, &model, (mp_probe_mode)mode, few.seed, WRONG + reached, &found, NULL), MP_OK);
+            assert_int_equal(found.mismatches, reached);
+            mp_probe_vector_text(&wrong, device.a, device.b, device.c, text, sizeof text);
+            assert_int_equal(strncmp(found.first, text, strlen(text)) == 0, reached);
+        }
+}
+
 /* Each mode has the mix it promises, and a vector depends on nothing but seed, mode and index. */
 static void random_vectors_are_what_they_say(void **state) {
     (void)state;
@@ -404,9 +507,12 @@ int main(void) {
         cmocka_unit_test(measurement_finds_made_up_models),
         cmocka_unit_test(measurement_finds_other_roundings),
         cmocka_unit_test(measurement_sees_a_sequential_sum),
+        cmocka_unit_test(measurements_differ_in_any_field),
+        cmocka_unit_test(only_the_models_own_roundings_are_proposed),
         cmocka_unit_test(a_device_that_is_the_model_holds),
         cmocka_unit_test(a_device_that_differs_does_not_hold),
         cmocka_unit_test(one_wrong_vector_is_enough),
+        cmocka_unit_test(a_vector_beyond_the_first_batch_is_compared),
         cmocka_unit_test(random_vectors_are_what_they_say),
         cmocka_unit_test(lists_of_codes),
         cmocka_unit_test(instructions_compile_where_they_exist),

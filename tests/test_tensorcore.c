@@ -107,18 +107,55 @@ static int instruction_k(mp_tc_input input) {
     return input == MP_TC_TF32 ? 8 : input == MP_TC_BF16 || input == MP_TC_FP16 ? 16 : 32;
 }
 
-static void worked_examples(void **state) {
-    (void)state;
-    for (size_t i = 0; i < sizeof EXAMPLES / sizeof *EXAMPLES; i++) {
-        const example *e = &EXAMPLES[i];
+static void check_examples(const example *examples, size_t count, mp_tc_result result) {
+    for (size_t i = 0; i < count; i++) {
+        const example *e = &examples[i];
         uint32_t a[MP_TC_MAX_GROUP], b[MP_TC_MAX_GROUP];
         mp_tc_model model;
         parse_lanes(e->a, a);
         parse_lanes(e->b, b);
         assert_true(mp_tc_find(e->sm, e->instruction, e->input, e->input, &model));
+        model.result = result;
         const uint32_t got = mp_tc_dot(&model, instruction_k(e->input), a, b, e->c);
         if (got != e->expected) fail_msg("sm_%d a=%s b=%s c=%08X: %08X, expected %08X", e->sm, e->a, e->b, e->c, got, e->expected);
     }
+}
+
+static void worked_examples(void **state) {
+    (void)state;
+    check_examples(EXAMPLES, sizeof EXAMPLES / sizeof *EXAMPLES, MP_TC_FLOAT32);
+}
+
+/* Both ends of a float16 accumulator, where random sums hardly ever fall: the tie between 65504 and 2^16, the one between 0 and 2^-24, and the carry from
+ * subnormal to normal numbers. A difference of one unit of 2^(e_max-F) beside a tie is seen, the next smaller one is not. */
+static void float16_results_are_rounded_at_both_ends_of_the_format(void **state) {
+    (void)state;
+    static const example examples[] = {
+        {ON(90, WGMMA), MP_TC_FP16, "4C00", "3C00", 0x7BFF, 0x7C00}, /* 65520, the tie, goes to Inf */
+        {ON(90, WGMMA), MP_TC_FP16, "CC00", "3C00", 0xFBFF, 0xFC00},
+        {ON(90, WGMMA), MP_TC_FP16, "4BFF", "3C00", 0x7BFF, 0x7BFF},
+        {ON(90, WGMMA), MP_TC_FP16, "4C00,9400", "3C00x2", 0x7BFF, 0x7BFF}, /* 65520 - 2^-10 */
+        {ON(80, MMA), MP_TC_FP16, "4C00,9400", "3C00x2", 0x7BFF, 0x7C00},
+        {ON(80, MMA), MP_TC_FP16, "4C00,9800", "3C00x2", 0x7BFF, 0x7BFF}, /* 65520 - 2^-9 */
+        {ON(90, WGMMA), MP_TC_FP16, "5000", "3C00", 0x7BFF, 0x7C00},
+        {ON(90, WGMMA), MP_TC_FP16, "4C00", "3C00", 0x7BFE, 0x7BFE},
+        {ON(90, WGMMA), MP_TC_FP16, "4C00", "3C00", 0x7BFD, 0x7BFE},
+
+        {ON(90, WGMMA), MP_TC_FP16, "0001", "3800", 0, 0}, /* 2^-25, the tie, goes to 0, and that is never -0 */
+        {ON(90, WGMMA), MP_TC_FP16, "8001", "3800", 0, 0},
+        {ON(90, WGMMA), MP_TC_FP16, "0001", "3801", 0, 0x0001},
+        {ON(90, WGMMA), MP_TC_FP16, "8001", "3801", 0, 0x8001},
+        {ON(90, WGMMA), MP_TC_FP16, "0003", "3800", 0, 0x0002},
+        {ON(90, WGMMA), MP_TC_FP16, "0005", "3800", 0, 0x0002},
+        {ON(90, WGMMA), MP_TC_FP16, "03FFx8", "03FFx8", 0, 0},
+        {ON(90, WGMMA), MP_TC_FP16, "03FFx16", "03FFx16", 0, 0x0001}, /* each far below 2^-24 */
+        {ON(80, MMA), MP_TC_FP16, "03FFx16", "03FFx16", 0, 0},        /* two steps, each below the tie */
+
+        {ON(90, WGMMA), MP_TC_FP16, "0001", "3800", 0x03FF, 0x0400},
+        {ON(90, WGMMA), MP_TC_FP16, "8001", "3800", 0x8400, 0x8400},
+        {ON(90, WGMMA), MP_TC_FP16, "8001", "3800", 0x03FF, 0x03FE},
+    };
+    check_examples(examples, sizeof examples / sizeof *examples, MP_TC_FLOAT16);
 }
 
 /* The long example tells the model from a sequence of IEEE fused multiply-adds. */
@@ -453,9 +490,27 @@ static void what_does_not_exist_is_not_found(void **state) {
     assert_true(mp_tc_find(80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, &m) && !m.measured);
 }
 
+/* Bits are required of a subject on the strength of this flag alone: an architecture that nobody has measured must not have it, whatever its number. */
+static void nothing_but_sm_90_is_measured(void **state) {
+    (void)state;
+    int measured = 0, published = 0;
+    for (int sm = 70; sm <= 130; sm++)
+        for (int instruction = MP_TC_MMA; instruction <= MP_TC_TCGEN05; instruction++)
+            for (int input = 0; input < MP_TC_INPUT_COUNT; input++) {
+                mp_tc_model m;
+                if (!mp_tc_find(sm, (mp_tc_instruction)instruction, (mp_tc_input)input, (mp_tc_input)input, &m)) continue;
+                assert_int_equal(m.measured, sm == 90);
+                measured += m.measured;
+                published += sm > 90;
+            }
+    assert_int_equal(measured, 2 * MP_TC_INPUT_COUNT); /* mma.sync and wgmma */
+    assert_int_equal(published, 2 * MP_TC_INPUT_COUNT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(worked_examples),
+        cmocka_unit_test(float16_results_are_rounded_at_both_ends_of_the_format),
         cmocka_unit_test(long_example_differs_from_fma),
         cmocka_unit_test(random_groups_equal_the_oracle),
         cmocka_unit_test(order_exchange_and_sign),
@@ -466,6 +521,7 @@ int main(void) {
         cmocka_unit_test(s8_saturates_step_by_step),
         cmocka_unit_test(parameters_of_every_architecture),
         cmocka_unit_test(what_does_not_exist_is_not_found),
+        cmocka_unit_test(nothing_but_sm_90_is_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

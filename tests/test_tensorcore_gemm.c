@@ -4,6 +4,7 @@
 #include "tests/ref_support.h"
 
 #include <omp.h>
+#include <stdio.h>
 
 /* --- random operands -------------------------------------------------------------------------------------------------------- */
 
@@ -167,20 +168,18 @@ static int64_t groups_wanted(void) {
 
 /* --- tests ------------------------------------------------------------------------------------------------------------------ */
 
-/* M x N results of K terms by every kernel. Returns the share of results that the definition had to supply. */
-static double compare_kernels(const mp_tc_model *m, family f, int64_t M, int64_t N, int64_t K, rng *r) {
-    mp_tensor a = allocated_tensor(SHAPES[m->a].dtype, M, K, 0), w = allocated_tensor(SHAPES[m->b].dtype, 1, N, K);
+/* a [M,K] by w [1,N,K] by every kernel. Returns the share of results that the definition had to supply. `of`: what the operands are, for the message. */
+static double compare_kernels_on(const mp_tc_model *m, const mp_tensor *a, const mp_tensor *w, const char *of) {
+    const int64_t M = a->dim[0], N = w->dim[1];
     mp_tensor expected = allocated_tensor(MP_FP32, M, N, 0), out = allocated_tensor(MP_FP32, M, N, 0);
     int64_t *row = allocated(M, sizeof *row), redone, all_redone = 0;
     int32_t *ids = allocated(M, sizeof *ids);
     for (int64_t i = 0; i < M; i++) row[i] = i;
-    random_rows(r, m->a, f, M, K, &a);
-    random_columns(r, m->b, f, N, K, &w);
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t i = 0; i < M; i++)
-        for (int64_t n = 0; n < N; n++) ((float *)expected.data)[i * N + n] = definition(m, &a, i, &w, n);
+        for (int64_t n = 0; n < N; n++) ((float *)expected.data)[i * N + n] = definition(m, a, i, w, n);
 
-    const mp_gemm_problem problem = {&a, row, &w, ids, M};
+    const mp_gemm_problem problem = {a, row, w, ids, M};
     const mp_tc_kernel *kernels;
     const int count = mp_tc_kernels(&kernels);
     for (int k = 0; k < count; k++) {
@@ -191,17 +190,27 @@ static double compare_kernels(const mp_tc_model *m, family f, int64_t M, int64_t
         for (int64_t i = 0; i < M * N; i++) {
             const uint32_t got = ((const uint32_t *)out.data)[i], want = ((const uint32_t *)expected.data)[i];
             if (got != want)
-                fail_msg("%s, %s, L=%d F=%d, family %d, K=%lld, row %lld, column %lld: %08X, expected %08X", kernels[k].name, mp_dtype_name(a.dtype), m->group,
-                         m->fraction_bits, f, (long long)K, (long long)(i / N), (long long)(i % N), got, want);
+                fail_msg("%s, %s, L=%d F=%d, %s, K=%lld, row %lld, column %lld: %08X, expected %08X", kernels[k].name, mp_dtype_name(a->dtype), m->group,
+                         m->fraction_bits, of, (long long)w->dim[2], (long long)(i / N), (long long)(i % N), got, want);
         }
     }
-    mp_tensor_free(&a);
-    mp_tensor_free(&w);
     mp_tensor_free(&expected);
     mp_tensor_free(&out);
     free(row);
     free(ids);
     return (double)all_redone / (double)(count * M * N);
+}
+
+static double compare_kernels(const mp_tc_model *m, family f, int64_t M, int64_t N, int64_t K, rng *r) {
+    mp_tensor a = allocated_tensor(SHAPES[m->a].dtype, M, K, 0), w = allocated_tensor(SHAPES[m->b].dtype, 1, N, K);
+    char of[32];
+    snprintf(of, sizeof of, "family %d", f);
+    random_rows(r, m->a, f, M, K, &a);
+    random_columns(r, m->b, f, N, K, &w);
+    const double share = compare_kernels_on(m, &a, &w, of);
+    mp_tensor_free(&a);
+    mp_tensor_free(&w);
+    return share;
 }
 
 static void every_kernel_has_the_bits_of_the_definition(void **state) {
@@ -227,6 +236,56 @@ static void kernels_need_no_help_with_ordinary_numbers(void **state) {
     for (size_t i = 0; i < COUNT(MODELS); i++) {
         const mp_tc_model m = model_of(i);
         for (size_t f = 0; f < COUNT(families); f++) assert_true(compare_kernels(&m, families[f], 20, 70, 64, &r) == 0);
+    }
+}
+
+/* Sums of the largest significands that pass 2^128 before their last 16 terms take them back: Inf it stays, though the sum of all is finite, and the scaled
+ * numbers of a kernel know no Inf. Rows and columns of every exponent around half of 127, so that the sum of both takes every value. */
+static void sums_that_overflow_on_the_way_stay_infinite(void **state) {
+    (void)state;
+    enum { LOWEST = 56, EXPONENTS = 9 };
+    static const int64_t lengths[] = {17, 31, 32, 33, 48, 63, 64, 127, 128};
+    for (size_t i = 0; i < COUNT(MODELS); i++) {
+        const mp_tc_model m = model_of(i);
+        if (SHAPES[m.a].exponent_bits < 8) continue; /* no sum of the others comes near */
+        for (size_t l = 0; l < COUNT(lengths); l++) {
+            const int64_t K = lengths[l];
+            uint32_t codes[128];
+            mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, 2 * EXPONENTS, K, 0), w = allocated_tensor(SHAPES[m.b].dtype, 1, EXPONENTS, K);
+            for (int row = 0; row < 3 * EXPONENTS; row++) { /* of a, of -a, of w */
+                for (int64_t k = 0; k < K; k++)
+                    codes[k] = encode(m.a, row < 2 * EXPONENTS && (k >= K - 16) != (row >= EXPONENTS), LOWEST + row % EXPONENTS, UINT32_MAX);
+                put_codes(row < 2 * EXPONENTS ? &a : &w, row % (2 * EXPONENTS), K, codes);
+            }
+            assert_true(compare_kernels_on(&m, &a, &w, "overflowing sums") < 1);
+            mp_tensor_free(&a);
+            mp_tensor_free(&w);
+        }
+    }
+}
+
+/* What cancellation leaves of products just above the floor is cut at 2^-149, if it lies there: three units of the step. The scaled numbers of a kernel know no
+ * subnormals, and the conversion at the end rounds. */
+static void sums_that_end_among_the_subnormals_are_cut(void **state) {
+    (void)state;
+    enum { HIGHEST = -20, EXPONENTS = 20, DEEP = MP_TC_FLOOR - 126, K = 3 };
+    for (size_t i = 0; i < COUNT(MODELS); i++) {
+        const mp_tc_model m = model_of(i);
+        if (SHAPES[m.a].exponent_bits < 8) continue; /* products of the others are far above */
+        const int rest = DEEP - m.fraction_bits + 1; /* 3 * 2^(DEEP-F) = 1.5 * 2^rest */
+        const uint32_t half = 1u << (SHAPES[m.a].fraction_bits - 1);
+        mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, EXPONENTS, K, 0), w = allocated_tensor(SHAPES[m.b].dtype, 1, EXPONENTS, K);
+        for (int e = 0; e < EXPONENTS; e++) {
+            const uint32_t left[K] = {encode(m.a, false, HIGHEST - e, 0), encode(m.a, true, HIGHEST - e + DEEP, 0),
+                                      encode(m.a, false, HIGHEST - e + rest / 2, half)};
+            const uint32_t right[K] = {encode(m.b, false, HIGHEST - e + DEEP, 0), encode(m.b, false, HIGHEST - e, 0),
+                                       encode(m.b, false, HIGHEST - e + rest - rest / 2, 0)};
+            put_codes(&a, e, K, left);
+            put_codes(&w, e, K, right);
+        }
+        assert_true(compare_kernels_on(&m, &a, &w, "cancelled to subnormals") < 1);
+        mp_tensor_free(&a);
+        mp_tensor_free(&w);
     }
 }
 
@@ -346,6 +405,8 @@ int main(void) {
         cmocka_unit_test(every_kernel_has_the_bits_of_the_definition),
         cmocka_unit_test(kernels_need_no_help_with_ordinary_numbers),
         cmocka_unit_test(the_smallest_numbers_count),
+        cmocka_unit_test(sums_that_overflow_on_the_way_stay_infinite),
+        cmocka_unit_test(sums_that_end_among_the_subnormals_are_cut),
         cmocka_unit_test(grouped_gemm_with_everything),
         cmocka_unit_test(the_definition_helps_where_no_kernel_does),
         cmocka_unit_test(what_cannot_be_computed_is_refused),
