@@ -25,8 +25,8 @@ double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum
 
 /* topk-1 additions (the first, to zero, is exact) in any order: gamma_(topk-1)(u) * mass, u = 2^-24, 2^-53 for fp64 tensors, or the
  * unit roundoff of dtype when every addition rounds to it. ROUND_THEN_SCALE adds an ulp of dtype at the sum: subject and
- * reference both round it, and near a tie to different sides. Scaling adds one rounding: of the step, or of dtype where every step rounds to it. The reference's own value was narrowed from long double
- * to float64: one more 2^-53. */
+ * reference both round it, and near a tie to different sides. Scaling adds one rounding: of the step, or of dtype where every step rounds to it. The
+ * reference's own value was narrowed from long double to float64: one more 2^-53. */
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum) {
     const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_contract_step_roundoff(contract), rsf = fabs(mp_combine_rsf(c));
     const double u = contract->combine == MP_COMBINE_ELEMENT_DTYPE ? mp_unit_roundoff(c->dtype) : step;
