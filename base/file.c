@@ -69,7 +69,8 @@ static mp_status find_target(const char *path, char target[PATH_MAX], mp_error *
     struct stat info, own;
     if (path[0] == '\0') return mp_fail(err, MP_EIO, "cannot write a file without a name");
     if (stat(path, &info) != 0) {
-        if (lstat(path, &info) == 0) return mp_fail(err, MP_EIO, "cannot write %s: %s", path, S_ISLNK(info.st_mode) ? "a link that leads nowhere" : strerror(errno));
+        if (lstat(path, &info) == 0)
+            return mp_fail(err, MP_EIO, "cannot write %s: %s", path, S_ISLNK(info.st_mode) ? "a link that leads nowhere" : strerror(errno));
         if (snprintf(target, PATH_MAX, "%s", path) < PATH_MAX) return MP_OK;
         return mp_fail(err, MP_EIO, "cannot write %s: the path has %zu characters, more than the system takes", path, strlen(path));
     }

@@ -38,7 +38,8 @@ int mp_cli_usage(const char *format, ...) {
 mp_status mp_cli_matrix(const mp_cli_selection *s, char *const *paths, int path_count, mp_matrix *matrix, mp_error *err) {
     mp_tier tier = MP_CI;
     mp_status status = MP_OK;
-    if (!s->case_text && path_count == 0) return mp_fail(err, MP_EINPUT, "no cases: name a matrix file%s", s->takes_case ? ", or give --case 'M=32 topk=2 act=silu'" : "");
+    if (!s->case_text && path_count == 0)
+        return mp_fail(err, MP_EINPUT, "no cases: name a matrix file%s", s->takes_case ? ", or give --case 'M=32 topk=2 act=silu'" : "");
     if (s->case_text && path_count > 0) return mp_fail(err, MP_EINPUT, "--case and the matrix file %s exclude each other", paths[0]);
     if (s->pair_count > 0 && !s->case_text) return mp_fail(err, MP_EINPUT, "--pair goes with --case; a matrix file has its own pairs");
     if (s->tier && !mp_tier_parse(s->tier, &tier)) return mp_fail(err, MP_EINPUT, "unknown tier '%s': expected smoke, ci or full", s->tier);

@@ -93,7 +93,8 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
         stored += mp_golden_has(*golden, name);
     }
     if (o->golden_path && stored == 0)
-        return mp_fail(err, MP_EINPUT, "%s holds none of the %zu cases to run: record them, or name the golden that belongs to them", o->golden_path, matrix->count);
+        return mp_fail(err, MP_EINPUT, "%s holds none of the %zu cases to run: record them, or name the golden that belongs to them", o->golden_path,
+                       matrix->count);
     if (o->test_subject)
         *subject = *o->test_subject;
     else if ((status = mp_subject_open(o->subject, subject, err)) != MP_OK)
@@ -147,7 +148,7 @@ static _Noreturn void worker_main(pid_t parent, int requests, int replies, const
     signal(SIGTERM, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(0); /* the parent died before the line above */
-    if (!getenv("OMP_NUM_THREADS")) { /* the workers share the cores: more threads than cores wait for each other */
+    if (!getenv("OMP_NUM_THREADS")) {  /* the workers share the cores: more threads than cores wait for each other */
         const int threads = omp_get_max_threads() / jobs_of(matrix, o);
         omp_set_num_threads(threads > 1 ? threads : 1);
     }

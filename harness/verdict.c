@@ -56,9 +56,9 @@ typedef struct field {
 #define COUNT(fields) (sizeof(fields) / sizeof *(fields))
 
 static const field verdict_fields[] = {
-    FIELD(TEXT, mp_verdict, name),        FIELD(TEXT, mp_verdict, group), FIELD(TEXT, mp_verdict, subject), FIELD(TEXT, mp_verdict, contract),
-    FIELD(TEXT, mp_verdict, config), FIELD(TEXT, mp_verdict, config_note),      FIELD(TEXT, mp_verdict, blas),  FIELD(TEXT, mp_verdict, reason),  FIELD(REAL, mp_verdict, seconds),
-    FIELD(INT64, mp_verdict, peak_bytes), FIELD(TEXT, mp_verdict, repro),
+    FIELD(TEXT, mp_verdict, name),    FIELD(TEXT, mp_verdict, group),       FIELD(TEXT, mp_verdict, subject), FIELD(TEXT, mp_verdict, contract),
+    FIELD(TEXT, mp_verdict, config),  FIELD(TEXT, mp_verdict, config_note), FIELD(TEXT, mp_verdict, blas),    FIELD(TEXT, mp_verdict, reason),
+    FIELD(REAL, mp_verdict, seconds), FIELD(INT64, mp_verdict, peak_bytes), FIELD(TEXT, mp_verdict, repro),
 };
 static const field stage_fields[] = {
     FIELD(BOOL, mp_stage_figures, judged),         FIELD(INT64, mp_stage_figures, compared),      FIELD(INT64, mp_stage_figures, failed),
