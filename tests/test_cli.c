@@ -34,6 +34,7 @@ static void write_file(const char *path, const char *text) {
 
 /* Starts a shell command in a process group of its own; `moeparity` is the program. */
 static pid_t start(const char *command) {
+    write_file("out", ""); /* what the command before printed is not to be taken for this one's */
     fflush(NULL);
     const pid_t pid = fork();
     if (pid == 0) {
@@ -101,6 +102,9 @@ static int set_up(void **state) {
     setenv("CASES", MP_CASES, 1);
     setenv("CUDA_VISIBLE_DEVICES", "", 1); /* a machine with a GPU shall answer as one without */
     unsetenv("MOEPARITY_REQUIRE_GPU");
+    signal(SIGINT, SIG_DFL); /* ignored in a shell's background, and under nohup */
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
     write_file("ok.yaml", MATRIX);
     write_file("broken.yaml", "groups: [\n");
     write_file("key.yaml", "groups:\n  - name: a\n    axis: {M: 3}\n");
@@ -206,6 +210,17 @@ static void damage(const char *path) {
     assert_true(fseek(raw, (long)at + 3, SEEK_SET) == 0 && fputc(byte ^ 0x10, raw) != EOF && fclose(raw) == 0);
 }
 
+/* As if the golden had been recorded before the fills changed. */
+static void lower_fill_version(const char *path) {
+    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), attribute = H5Aopen(file, "fill_version", H5P_DEFAULT);
+    long long version = 0;
+    assert_true(H5Aread(attribute, H5T_NATIVE_LLONG, &version) >= 0);
+    version--;
+    assert_true(H5Awrite(attribute, H5T_NATIVE_LLONG, &version) >= 0);
+    H5Aclose(attribute);
+    H5Fclose(file);
+}
+
 static void bad_goldens(void **state) {
     (void)state;
     expect("moeparity golden record whole.h5 ok.yaml --subject host", 0, "recorded 4 cases in whole.h5", "");
@@ -220,8 +235,15 @@ static void bad_goldens(void **state) {
     expect("moeparity golden record nowhere/a.h5 ok.yaml --subject host", 2, "", "moeparity: cannot write nowhere/a.h5: nowhere: No such file or directory");
     expect("moeparity golden record . ok.yaml --subject host", 2, "", "moeparity: cannot write .: it exists and is not a regular file");
     expect("moeparity run --case M=77 --subject host --golden whole.h5", 2, "", "moeparity: whole.h5 holds none of the 1 cases to run");
+    /* the path is part of a worker's message, which is JSON and therefore UTF-8 */
+    expect("cp whole.h5 \"$(printf 'w\\377.h5')\"; moeparity run --case M=77 --subject host --golden \"$(printf 'w\\377.h5')\"", 2, "",
+           "moeparity: w?.h5 holds none of the 1 cases to run");
+    expect("cp whole.h5 old.h5", 0, "", "");
+    lower_fill_version("old.h5");
+    expect("moeparity golden verify old.h5 --subject host", 2, "", "moeparity: old.h5 was made with fill version ");
     damage("whole.h5");
-    expect("moeparity golden verify whole.h5 --subject host", 2, "", "moeparity: whole.h5: M=1 E=2 topk=1 K=16 N=8 act=silu: out: cannot read the stored numbers");
+    expect("moeparity golden verify whole.h5 --subject host", 2, "",
+           "moeparity: whole.h5: M=1 E=2 topk=1 K=16 N=8 act=silu: out: cannot read the stored numbers");
     assert_string_equal(out, "");
 }
 
@@ -415,6 +437,8 @@ static void tuned_folders(void **state) {
     (void)state;
     expect("SGLANG_MOE_CONFIG_DIR=/nowhere moeparity run ok.yaml --subject host", 2, "", "moeparity: SGLANG_MOE_CONFIG_DIR=/nowhere: not a folder");
     expect("VLLM_TUNED_CONFIG_FOLDER=bin moeparity run ok.yaml --subject host", 0, "  tiles of 4 cases: default, no E=2,N=8,device_name=.json below bin", "");
+    expect("mkdir -p 'tuned/E=2,N=8,device_name=.json'; VLLM_TUNED_CONFIG_FOLDER=tuned moeparity run ok.yaml --subject host", 2, "",
+           "moeparity: cannot read tuned/E=2,N=8,device_name=.json: Is a directory");
     expect("moeparity run ok.yaml --subject host", 0, "4 passed", "");
     assert_null(strstr(out, "tiles of"));
 }
@@ -428,22 +452,24 @@ static void in_process_the_repro_comes_first(void **state) {
     assert_string_equal(err, "");
 }
 
-/* Waits until the command has printed `text`, then interrupts its whole group as a terminal does. */
-static int interrupt_after(const char *command, const char *text) {
+/* Waits until the command has printed `text`, then sends the signal: to its whole group, as a terminal does, or SIGTERM to it alone, as kill does. */
+static int interrupt_after(const char *command, const char *text, int signal_number) {
     const pid_t pid = start(command);
     for (int i = 0; i < 3000; i++) {
         read_into(out, sizeof out, "out");
         if (strstr(out, text)) break;
         usleep(10000);
     }
-    kill(-pid, SIGINT);
+    kill(signal_number == SIGTERM ? pid : -pid, signal_number);
     return finish(pid);
 }
 
-static void ctrl_c_leaves_a_valid_report(void **state) {
-    (void)state;
-    assert_int_equal(interrupt_after("exec moeparity run long.yaml --subject host --json i.json --junit i.xml", "[OK]"), 3);
-    assert_non_null(strstr(out, "interrupted"));
+static void leaves_a_valid_report(const char *how, int signal_number) {
+    char command[128];
+    remove("i.json"), remove("i.xml"); /* of the signal before */
+    snprintf(command, sizeof command, "exec moeparity run long.yaml --subject host %s --json i.json --junit i.xml", how);
+    const int code = interrupt_after(command, "[OK]", signal_number);
+    if (code != 3 || !strstr(out, "interrupted")) fail_msg("signal %d, '%s': exit %d\n%s", signal_number, how, code, out);
     json_t *report = json_file("i.json");
     const json_t *verdicts = json_object_get(report, "verdicts");
     assert_in_range(json_array_size(verdicts), 1, 15);
@@ -458,10 +484,27 @@ static void ctrl_c_leaves_a_valid_report(void **state) {
     no_temporary_files();
 }
 
+/* In process, the case that runs is judged before the run ends; a worker is killed in the middle of it. */
+static void signals_leave_a_valid_report(void **state) {
+    (void)state;
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        leaves_a_valid_report("", signals[i]);
+        leaves_a_valid_report("--in-process", signals[i]);
+    }
+}
+
+/* nohup: who has a signal ignored wants the run to outlive it. */
+static void ignored_signals_stay_ignored(void **state) {
+    (void)state;
+    assert_int_equal(interrupt_after("trap '' HUP; exec moeparity run long.yaml --match 'seed<8' --subject host", "[OK]", SIGHUP), 0);
+    assert_non_null(strstr(out, "8 cases: 8 passed"));
+}
+
 static void ctrl_c_during_verify_is_no_success(void **state) {
     (void)state;
     expect("moeparity golden record long.h5 long.yaml --subject host", 0, "recorded", "");
-    assert_int_equal(interrupt_after("exec moeparity golden verify long.h5 --subject host", "[OK]"), 3);
+    assert_int_equal(interrupt_after("exec moeparity golden verify long.h5 --subject host", "[OK]", SIGINT), 3);
     assert_non_null(strstr(out, "interrupted"));
     assert_null(strstr(out, "16 passed"));
 }
@@ -471,7 +514,7 @@ static void ctrl_c_hides_no_failure(void **state) {
     (void)state;
     expect("moeparity golden record f.h5 ok.yaml --subject host", 0, "recorded", "");
     change_a_bit("f.h5");
-    assert_int_equal(interrupt_after("exec moeparity run ok.yaml long.yaml --subject host --golden f.h5 --json f.json", "[FAIL]"), 1);
+    assert_int_equal(interrupt_after("exec moeparity run ok.yaml long.yaml --subject host --golden f.h5 --json f.json", "[FAIL]", SIGINT), 1);
     assert_non_null(strstr(out, "interrupted"));
     json_t *report = json_file("f.json");
     assert_int_equal(total(report, "exit_code"), 1);
@@ -490,7 +533,8 @@ int main(void) {
         cmocka_unit_test(lists_and_shows),
         cmocka_unit_test(reports_agree_with_the_list),
         cmocka_unit_test(goldens_come_back_and_a_changed_bit_is_found),
-        cmocka_unit_test(ctrl_c_leaves_a_valid_report),
+        cmocka_unit_test(signals_leave_a_valid_report),
+        cmocka_unit_test(ignored_signals_stay_ignored),
         cmocka_unit_test(ctrl_c_during_verify_is_no_success),
         cmocka_unit_test(a_case_that_does_not_pass_is_not_recorded),
         cmocka_unit_test(the_terminal_names_subject_cpu_and_reference),

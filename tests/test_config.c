@@ -66,8 +66,26 @@ static void explicit_tiles_win(void **state) {
     assert_int_equal(config.up.block_size_m, 32);
     assert_string_equal(config.source, "explicit");
     assert_memory_equal(&config.up, &config.down, sizeof config.up);
+    write_text("configs/triton_3_2_0", DOWN_NAME, "{\"32\":" TILE(32, 256) "}"); /* an explicit tile is meant for both */
+    config = resolve("tile=32x64x32x8x4x2");
+    assert_memory_equal(&config.up, &config.down, sizeof config.up);
     config = resolve("tile=32x64x32x8x4x2 tile_down=32x128x64x1x8x3");
     assert_int_equal(config.down.block_size_n, 128);
+}
+
+/* Of a case that was put together by a program, which no parser has seen. */
+static void bad_explicit_tiles_are_refused(void **state) {
+    (void)state;
+    const mp_tile good = {32, 64, 32, 8, 4, 2}, bad = {32, 48, 32, 8, 4, 2};
+    for (int down = 0; down < 2; down++) {
+        mp_case c = mp_case_default();
+        mp_config config;
+        mp_error err = {0};
+        c.tile = down ? good : bad;
+        c.tile_down = down ? bad : good;
+        assert_int_equal(mp_config_resolve(&c, DEVICE, &config, &err), MP_EINPUT);
+        if (!strstr(err.text, "BLOCK_SIZE_N=48")) fail_msg("%s", err.text);
+    }
 }
 
 static void defaults_depend_on_tokens_per_expert(void **state) {
@@ -122,6 +140,29 @@ static void plain_folder(void **state) {
     assert_int_equal(resolve("M=32").up.block_size_n, 16);
 }
 
+static void missing_folders_are_refused(void **state) {
+    (void)state;
+    const char *const variables[] = {"SGLANG_MOE_CONFIG_DIR", "VLLM_TUNED_CONFIG_FOLDER"};
+    for (int i = 0; i < 2; i++) {
+        const mp_case c = mp_case_default();
+        mp_config config;
+        mp_error err = {0};
+        setenv(variables[i], "/nowhere", 1);
+        assert_int_equal(mp_config_resolve(&c, DEVICE, &config, &err), MP_EINPUT);
+        if (!strstr(err.text, variables[i]) || !strstr(err.text, "=/nowhere: not a folder")) fail_msg("%s", err.text);
+        unsetenv(variables[i]);
+    }
+}
+
+static void an_empty_variable_counts_as_unset(void **state) {
+    (void)state;
+    setenv("SGLANG_MOE_CONFIG_DIR", "", 1);
+    setenv("VLLM_TUNED_CONFIG_FOLDER", "", 1);
+    const mp_config config = resolve("M=32");
+    assert_string_equal(config.source, "default");
+    assert_string_equal(config.warning, "");
+}
+
 static void down_file_takes_up_block_size_m(void **state) {
     (void)state;
     write_text("configs/triton_3_2_0", UP_NAME, "{\"32\":" TILE(32, 64) "}");
@@ -150,12 +191,16 @@ static void broken_files_are_refused(void **state) {
     expect_refused("{\"triton_version\":\"3.2.0\"}", "no keys");
     expect_refused("{\"32\":" TILE(16, 16) ",\"32\":" TILE(32, 32) "}", "duplicate");
     expect_refused("{\"-4\":" TILE(16, 16) "}", "key \"-4\"");
+    expect_refused("{\"0\":" TILE(16, 16) "}", "key \"0\"");
     expect_refused("{\"many\":" TILE(16, 16) "}", "key \"many\"");
+    expect_refused("{\"32x\":" TILE(16, 16) "}", "key \"32x\"");
     expect_refused("{\"32\":7}", "key \"32\"");
     expect_refused("{\"32\":{\"BLOCK_SIZE_M\":16}}", "BLOCK_SIZE_N is missing");
     expect_refused("{\"32\":" TILE(48, 64) "}", "BLOCK_SIZE_M=48");
     expect_refused("{\"32\":" TILE(16, 512) "}", "BLOCK_SIZE_N=512");
     expect_refused("{\"32\":" TILE(99999999999, 64) "}", "BLOCK_SIZE_M");
+    expect_refused("{\"32\":" TILE(4294967312, 64) "}", "BLOCK_SIZE_M"); /* 2^32 + 16 and 16 - 2^32: in 32 bits both are a good 16 */
+    expect_refused("{\"32\":" TILE(-4294967280, 64) "}", "BLOCK_SIZE_M");
 }
 
 static void published_files_load(void **state) {
@@ -194,11 +239,14 @@ static void tile_ranges(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(explicit_tiles_win),
+        TEST(bad_explicit_tiles_are_refused),
         TEST(defaults_depend_on_tokens_per_expert),
         TEST(nearest_key_and_ties),
         TEST(chunk_loop_looks_up_a_chunk),
         TEST(newest_triton_folder_first),
         TEST(plain_folder),
+        TEST(missing_folders_are_refused),
+        TEST(an_empty_variable_counts_as_unset),
         TEST(down_file_takes_up_block_size_m),
         TEST(dtype_is_part_of_the_name),
         TEST(broken_files_are_refused),

@@ -1,4 +1,5 @@
 /* golden/ as files: reading leaves no trace, no damaged, foreign or newer file passes for a golden, and a failed write leaves nothing behind. */
+#include "golden/h5.h"
 #include "tests/golden_support.h"
 
 #include <hdf5.h>
@@ -33,8 +34,7 @@ static bool refused_or_intact(const mp_trace *trace, bool *refused) {
     if (status == MP_OK) {
         status = mp_golden_compare(golden, &c, trace, diff, &count, &err);
         bool equal = count == MP_TRACE_COUNT && memcmp(mp_golden_provenance(golden), &who, sizeof who) == 0;
-        for (int i = 0; i < count; i++)
-            equal &= diff[i].stored && !diff[i].shape_differs && diff[i].differing_rows == 0;
+        for (int i = 0; i < count; i++) equal &= diff[i].stored && !diff[i].shape_differs && diff[i].differing_rows == 0;
         mp_golden_close(golden);
         if (status == MP_OK) return equal;
     }
@@ -92,6 +92,57 @@ static void a_damaged_number_names_tensor_and_case(void **state) {
     free_trace(&trace);
 }
 
+/* Another byte among the numbers of a dataset: the structure of the file is whole, the checksum of a chunk is not. */
+static void damage(const char *dataset) {
+    const hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), set = H5Dopen2(file, dataset, H5P_DEFAULT);
+    haddr_t at = 0;
+    hsize_t bytes = 0;
+    assert_true(H5Dget_chunk_info_by_coord(set, (const hsize_t[MP_MAX_RANK]){0}, &(unsigned){0}, &at, &bytes) >= 0 && bytes > 0);
+    H5Dclose(set);
+    H5Fclose(file);
+    char *data;
+    size_t size;
+    read_whole(&data, &size);
+    data[at] ^= 1;
+    write_whole(data, size);
+    free(data);
+}
+
+/* What mp_golden_check says of the file at `path`, which opens: "" when nothing. */
+static const char *check(void) {
+    mp_golden *golden;
+    OK(mp_golden_open(path, &golden, &err));
+    const mp_status status = mp_golden_check(golden, &err);
+    mp_golden_close(golden);
+    assert_int_equal(status, err.text[0] ? MP_EINPUT : MP_OK);
+    return err.text;
+}
+
+static void the_check_reads_every_number(void **state) {
+    (void)state;
+    mp_trace trace = random_trace(14);
+    for (int digests = 0; digests < 2; digests++) {
+        const char *const places[] = {"M=32 topk=2 act=silu/sorted_token_ids", "M=32 topk=2 act=silu seed=1/cache2", "M=32 topk=2 act=silu seed=1/out"};
+        for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+            char dataset[128], expected[128];
+            mp_golden *golden;
+            OK(mp_golden_create(path, &who, digests ? 0 : SIZE_MAX, &golden, &err));
+            for (int64_t seed = 0; seed < 2; seed++) {
+                const mp_case c = case_with_seed(seed);
+                OK(mp_golden_write(golden, &c, "", "", &trace, NULL, &err));
+            }
+            OK(mp_golden_commit(golden, &err));
+            assert_string_equal(check(), "");
+            snprintf(dataset, sizeof dataset, "%s%s", places[i], digests ? ".digest" : "");
+            damage(dataset);
+            const int name = (int)strcspn(places[i], "/");
+            snprintf(expected, sizeof expected, "%s: %.*s: %s: cannot read the stored ", path, name, places[i], places[i] + name + 1);
+            if (strncmp(check(), expected, strlen(expected)) != 0) fail_msg("expected '%s' in: %s", expected, err.text);
+        }
+    }
+    free_trace(&trace);
+}
+
 static void no_truncated_file_opens(void **state) {
     (void)state;
     mp_trace trace = random_trace(9);
@@ -139,6 +190,62 @@ static void a_newer_format_is_refused(void **state) {
     free_trace(&trace);
 }
 
+/* Sizes in a file may be any numbers: memory is allocated, and rows are counted, by none that is not checked. */
+static void forged_shapes_are_refused(void **state) {
+    (void)state;
+    mp_trace trace = {.block_size_m = 16};
+    trace.t[MP_OUT] = random_tensor(MP_BF16, 2, 4, 10, 1);
+    const struct {
+        int64_t shape[2];
+        const char *because;
+    } forged[] = {
+        {{(int64_t)1 << 40, (int64_t)1 << 40}, "axis 1 has 1099511627776 elements"},
+        {{4, (int64_t)1 << 47}, "at most 2^48 in all"}, /* the rows are as many as the digests */
+        {{4, 0}, "axis 1 has 0 elements"},
+        {{-4, 10}, "axis 0 has -4 elements"},
+        {{5, 10}, "4 row digests; expected 5"},
+        {{3, 10}, "4 row digests; expected 3"},
+    };
+    for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) {
+        record(path, 0, &trace, 0);
+        assert_string_equal(check(), "");
+        hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), set = H5Dopen2(file, "M=32 topk=2 act=silu/out.digest", H5P_DEFAULT);
+        assert_true(H5Adelete(set, "shape") >= 0); /* HDF5 1.10 cannot overwrite it */
+        OK(mp_h5_write_integers(set, "shape", forged[i].shape, 2, &err));
+        H5Dclose(set);
+        H5Fclose(file);
+        if (strstr(check(), forged[i].because) == NULL) fail_msg("expected '%s' in: %s", forged[i].because, err.text);
+    }
+    free_trace(&trace);
+}
+
+/* A golden with a second group, whose name is `length` letters. */
+static void record_with_name(char *name, size_t length) {
+    mp_trace trace = random_trace(15);
+    record(path, 0, &trace, SIZE_MAX);
+    free_trace(&trace);
+    memset(name, 'M', length);
+    name[length] = '\0';
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), group = H5Gcreate2(file, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(group >= 0);
+    H5Gclose(group);
+    H5Fclose(file);
+}
+
+/* Callers have room for MP_CASE_TEXT_MAX bytes of a name, and are never given half of one. */
+static void overlong_names_are_refused(void **state) {
+    (void)state;
+    char name[MP_CASE_TEXT_MAX + 1], listed[MP_CASE_TEXT_MAX];
+    mp_golden *golden;
+    record_with_name(name, MP_CASE_TEXT_MAX - 1);
+    OK(mp_golden_open(path, &golden, &err));
+    OK(mp_golden_case_name(golden, 1, listed, &err));
+    assert_string_equal(listed, name);
+    mp_golden_close(golden);
+    record_with_name(name, MP_CASE_TEXT_MAX);
+    assert_refused(path, "cannot list the cases");
+}
+
 /* Records a trace that does not fit below a limit on file sizes; run in a child, because the limit is the process's. The exit code
  * is 0 when the failure is a clean MP_EIO that names the path. */
 static void record_on_full_disk(rlim_t limit) {
@@ -175,11 +282,9 @@ static void a_full_disk_leaves_the_old_file(void **state) {
         pid_t child = fork();
         if (child == 0) record_on_full_disk(limits[i]);
         assert_int_equal(waitpid(child, &code, 0), child);
-        if (!WIFEXITED(code) || WEXITSTATUS(code) != 0)
-            fail_msg("limit of %llu bytes: wait status %x", (unsigned long long)limits[i], code);
+        if (!WIFEXITED(code) || WEXITSTATUS(code) != 0) fail_msg("limit of %llu bytes: wait status %x", (unsigned long long)limits[i], code);
         assert_int_equal(compare(0, &trace, diff), MP_TRACE_COUNT);
-        for (int t = 0; t < MP_TRACE_COUNT; t++)
-            assert_int_equal(diff[t].differing_rows, 0);
+        for (int t = 0; t < MP_TRACE_COUNT; t++) assert_int_equal(diff[t].differing_rows, 0);
     }
     assert_int_equal(clear_directory(), 1); /* no temporary file */
     free_trace(&trace);
@@ -206,14 +311,10 @@ static void without_commit_nothing_is_left(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(reading_changes_nothing),
-        TEST(no_flipped_byte_goes_unnoticed),
-        TEST(a_damaged_number_names_tensor_and_case),
-        TEST(no_truncated_file_opens),
-        TEST(foreign_files_are_refused),
-        TEST(a_newer_format_is_refused),
-        TEST(a_full_disk_leaves_the_old_file),
-        TEST(without_commit_nothing_is_left),
+        TEST(reading_changes_nothing),         TEST(no_flipped_byte_goes_unnoticed), TEST(a_damaged_number_names_tensor_and_case),
+        TEST(the_check_reads_every_number),    TEST(no_truncated_file_opens),        TEST(foreign_files_are_refused),
+        TEST(a_newer_format_is_refused),       TEST(forged_shapes_are_refused),      TEST(overlong_names_are_refused),
+        TEST(a_full_disk_leaves_the_old_file), TEST(without_commit_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,12 @@
 /* harness/suite.c: whatever one case does to its worker, the other cases are judged and its own verdict says what happened. */
+#include "golden/golden.h"
 #include "harness/subject.h"
 #include "harness/suite.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <omp.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,13 +20,15 @@
 #include <cmocka.h>
 
 enum { CASES = 5, VICTIM = 2 };
-typedef enum mishap { NONE, SEGFAULT, ABORT, EXIT, HANG, NO_DEVICE, NO_MEMORY, NOT_SUPPORTED, BAD_INPUT, MISHAPS } mishap;
+typedef enum mishap { NONE, SEGFAULT, ABORT, TERMINATED, EXIT, HANG, NO_DEVICE, NO_MEMORY, NOT_SUPPORTED, BAD_INPUT, MISHAPS } mishap;
 
 /* The host subject, but for what it does to the case with seed VICTIM. */
 typedef struct chaos {
     mp_subject host;
     mishap mishap;
-    bool context_lost; /* after a device error nothing works any more in that process */
+    bool context_lost;  /* after a device error nothing works any more in that process */
+    int raises, raised; /* so many times its run raises this signal, which reaches the suite where there is no worker */
+    int hanging;        /* a pipe that is told which process hangs; 0: none */
 } chaos;
 
 static mp_status chaos_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
@@ -39,14 +44,17 @@ static mp_status chaos_plan(mp_subject *s, const mp_case *c, mp_memory *memory, 
 static mp_status chaos_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
     chaos *self = s->self;
     if (self->context_lost) return mp_fail(err, MP_EDEVICE, "the context is lost");
+    for (; c->seed == VICTIM && self->raises > 0; self->raises--) raise(self->raised);
     if (c->seed == VICTIM) switch (self->mishap) {
         case SEGFAULT:
             signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would turn it into an exit */
             raise(SIGSEGV);
             break;
         case ABORT: abort();
+        case TERMINATED: raise(SIGTERM); break;
         case EXIT: _exit(7);
         case HANG:
+            if (self->hanging && write(self->hanging, &(pid_t){getpid()}, sizeof(pid_t)) < 0) _exit(8);
             for (;;) pause();
         case NO_DEVICE: self->context_lost = true; return mp_fail(err, MP_EDEVICE, "CUDA_ERROR_ILLEGAL_ADDRESS");
         case NO_MEMORY: return mp_fail(err, MP_EMEMORY, "cannot allocate 1 byte");
@@ -64,6 +72,7 @@ static const struct {
     [NONE] = {MP_PASS, ""},
     [SEGFAULT] = {MP_CRASH, "the worker died of signal 11"},
     [ABORT] = {MP_CRASH, "the worker died of signal 6"},
+    [TERMINATED] = {MP_CRASH, "the worker died of signal 15"}, /* the suite catches it, its workers do not */
     [EXIT] = {MP_CRASH, "the worker ended with exit code 7 before its verdict"},
     [HANG] = {MP_TIMEOUT, "no verdict after 3 s"},
     [NO_DEVICE] = {MP_CRASH, "CUDA_ERROR_ILLEGAL_ADDRESS"},
@@ -142,10 +151,20 @@ static int open_files(void) {
     return count;
 }
 
+enum { HANDLERS = 4 };
+static void signal_handlers(struct sigaction handlers[HANDLERS]) {
+    const int signals[HANDLERS] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    for (int i = 0; i < HANDLERS; i++) sigaction(signals[i], NULL, &handlers[i]);
+}
+
 static mp_status run(fixture *f) {
     const int files = open_files();
+    struct sigaction before[HANDLERS], after[HANDLERS];
+    signal_handlers(before);
     const mp_status status = mp_suite_run(&f->matrix, &f->options, f->v, &f->info, &f->err);
     assert_int_equal(open_files(), files);
+    signal_handlers(after);
+    for (int i = 0; i < HANDLERS; i++) assert_ptr_equal(after[i].sa_handler, before[i].sa_handler);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no worker is left, dead or alive */
     assert_int_equal(errno, ECHILD);
     return status;
@@ -194,7 +213,6 @@ static void more_workers_than_cases(void **state) {
 
 static void interruption_keeps_what_is_done(void **state) {
     fixture *f = *state;
-    struct sigaction after;
     for (int jobs = 1; jobs <= 2; jobs++) {
         f->chaos.mishap = HANG; /* a worker is busy when the signal comes, and would be for ever */
         f->options.jobs = jobs;
@@ -209,8 +227,115 @@ static void interruption_keeps_what_is_done(void **state) {
         assert_string_equal(f->v[VICTIM].name, "");
         assert_string_equal(f->v[CASES - 1].name, "");
     }
-    sigaction(SIGINT, NULL, &after);
-    assert_ptr_equal(after.sa_handler, SIG_DFL); /* as it was before any suite ran */
+}
+
+/* On one thread: a pool of them, once started, would be missing from every worker forked later. */
+static mp_status run_in_process(fixture *f) {
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    f->options.in_process = true;
+    const mp_status status = run(f);
+    omp_set_num_threads(threads);
+    return status;
+}
+
+static void in_process_a_signal_waits_for_the_case_that_runs(void **state) {
+    fixture *f = *state;
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (int i = 0; i < 3; i++) {
+        f->chaos.raised = signals[i];
+        f->chaos.raises = 1;
+        memset(f->v, 0, sizeof f->v);
+        assert_int_equal(run_in_process(f), MP_OK);
+        assert_true(f->info.interrupted);
+        for (int k = 0; k < CASES; k++) {
+            assert_int_equal(f->v[k].name[0] != '\0', k <= VICTIM);
+            assert_int_equal(f->v[k].outcome, MP_PASS);
+        }
+    }
+}
+
+/* There is no watchdog to end a case that hangs. */
+static void in_process_a_second_signal_ends_it(void **state) {
+    fixture *f = *state;
+    f->chaos.raised = SIGINT;
+    f->chaos.raises = 2;
+    f->options.in_process = true;
+    int status = 0;
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        mp_suite_run(&f->matrix, &f->options, f->v, &f->info, &f->err);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGINT);
+}
+
+static void in_process_an_ignored_signal_stays_ignored(void **state) {
+    fixture *f = *state;
+    f->chaos.raised = SIGHUP;
+    f->chaos.raises = 1;
+    signal(SIGHUP, SIG_IGN);
+    const mp_status status = run_in_process(f);
+    signal(SIGHUP, SIG_DFL);
+    assert_int_equal(status, MP_OK);
+    assert_false(f->info.interrupted);
+    assert_int_equal(f->progress.events, CASES);
+}
+
+/* The pipe ends when the last process that could write into it is gone. */
+static void a_hanging_worker_dies_with_its_parent(void **state) {
+    fixture *f = *state;
+    int ends[2];
+    pid_t worker = 0;
+    assert_int_equal(pipe(ends), 0);
+    f->chaos.mishap = HANG;
+    f->chaos.hanging = ends[1];
+    fflush(NULL);
+    const pid_t parent = fork();
+    if (parent == 0) {
+        mp_suite_run(&f->matrix, &f->options, f->v, &f->info, &f->err);
+        _exit(0);
+    }
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &worker, sizeof worker), sizeof worker);
+    kill(parent, SIGKILL);
+    assert_int_equal(waitpid(parent, NULL, 0), parent);
+    const bool gone = poll(&(struct pollfd){.fd = ends[0], .events = POLLIN}, 1, 10000) == 1;
+    if (!gone) kill(worker, SIGKILL);
+    close(ends[0]);
+    assert_true(gone);
+}
+
+/* The parent tells how to repeat a case that its worker did not survive: no less than the worker tells of a case that it judged. */
+static void the_repro_of_a_crash_lacks_nothing(void **state) {
+    fixture *f = *state;
+    char path[] = "/tmp/moeparity.XXXXXX", options[200], judged[sizeof f->v->repro];
+    close(mkstemp(path));
+    mp_golden *golden = NULL;
+    const mp_trace nothing = {.block_size_m = 16}; /* enough to hold the case */
+    assert_int_equal(mp_golden_create(path, &(mp_provenance){0}, 0, &golden, &f->err), MP_OK);
+    assert_int_equal(mp_golden_write(golden, &f->matrix.rows[0].c, "", "", &nothing, NULL, &f->err), MP_OK);
+    assert_int_equal(mp_golden_commit(golden, &f->err), MP_OK);
+
+    f->chaos.mishap = ABORT;
+    f->options.subject = "auto"; /* came to chaos */
+    f->options.against = "ref";
+    f->options.golden_path = path;
+    f->options.repeat = 3;
+    if (run(f) != MP_OK) fail_msg("%s", f->err.text);
+    unlink(path);
+    assert_int_equal(f->v[VICTIM].outcome, MP_CRASH);
+    assert_string_equal(f->v[VICTIM].subject, "chaos");
+    snprintf(options, sizeof options, "--subject chaos --against ref --golden '%s' --repeat 3 --plain", path);
+    assert_non_null(strstr(f->v[VICTIM].repro, options));
+    strcpy(judged, f->v[VICTIM - 1].repro);
+    char *seed = strstr(judged, "seed=1");
+    assert_non_null(seed);
+    seed[strlen("seed=")] = '0' + VICTIM;
+    assert_string_equal(f->v[VICTIM].repro, judged);
 }
 
 /* Hidden devices are no devices: this holds on a machine with a GPU as well. */
@@ -265,11 +390,19 @@ static void a_broken_golden_runs_nothing(void **state) {
 
 int main(void) {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}); /* the crashes are meant */
+    signal(SIGINT, SIG_DFL);                        /* ignored in a shell's background, and under nohup */
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_worker, set_up, tear_down),
         cmocka_unit_test_setup_teardown(three_workers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_workers_than_cases, set_up, tear_down),
         cmocka_unit_test_setup_teardown(interruption_keeps_what_is_done, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(in_process_a_signal_waits_for_the_case_that_runs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(in_process_a_second_signal_ends_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(in_process_an_ignored_signal_stays_ignored, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_hanging_worker_dies_with_its_parent, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_repro_of_a_crash_lacks_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_subject_that_cannot_run_here_skips_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_unknown_subject_runs_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_unknown_second_subject_runs_nothing, set_up, tear_down),
