@@ -311,7 +311,7 @@ static size_t wait_for_workers(worker *workers, int jobs, const mp_matrix *matri
     struct pollfd fds[MOST_JOBS];
     size_t done = 0;
     for (int i = 0; i < jobs; i++) fds[i] = (struct pollfd){.fd = workers[i].busy ? workers[i].replies : -1, .events = POLLIN};
-    if (poll(fds, (nfds_t)jobs, 200) < 0) return 0;
+    if (poll(fds, (nfds_t)jobs, 200) < 0 || interrupted) return 0; /* a signal to the whole group ends the workers too: no crash of a case */
     for (int i = 0; i < jobs; i++) {
         worker *w = &workers[i];
         if (!w->busy) continue;
