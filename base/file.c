@@ -81,27 +81,50 @@ static mp_status find_target(const char *path, char target[PATH_MAX], mp_error *
     return realpath(path, target) ? MP_OK : mp_fail(err, MP_EIO, "cannot write %s: %s", path, strerror(errno));
 }
 
+/* Opens a new file beside the target, whose name is returned too. -1 with the error. */
+static int open_temporary(const char *path, char target[PATH_MAX], char temporary[PATH_MAX], mp_error *err) {
+    if (find_target(path, target, err) != MP_OK) return -1;
+    const int length = snprintf(temporary, PATH_MAX, "%s.tmp.%ld", target, (long)getpid());
+    if (length >= PATH_MAX) {
+        mp_fail(err, MP_EIO, "cannot write %s: the path has %zu characters, more than the system takes", path, strlen(path));
+        return -1;
+    }
+    const int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) mp_fail(err, MP_EIO, "cannot write %s (%s): %s", path, temporary, strerror(errno));
+    return fd;
+}
+
 mp_status mp_file_writable(const char *path, mp_error *err) {
-    char folder[PATH_MAX];
-    const mp_status status = find_target(path, folder, err);
-    if (status != MP_OK) return status;
-    char *name = dirname(folder); /* changes folder */
-    return access(name, W_OK | X_OK) == 0 ? MP_OK : mp_fail(err, MP_EIO, "cannot write %s: %s: %s", path, name, strerror(errno));
+    char target[PATH_MAX], temporary[PATH_MAX];
+    const int fd = open_temporary(path, target, temporary, err);
+    if (fd < 0) return MP_EIO;
+    close(fd);
+    unlink(temporary);
+    return MP_OK;
+}
+
+/* Where the path leads: through links as far as there are files, of a file that is not there the folder and its name. */
+static bool resolve(const char *path, char resolved[PATH_MAX]) {
+    char folder[PATH_MAX], name[PATH_MAX];
+    if (realpath(path, resolved)) return true;
+    if (strlen(path) >= PATH_MAX) return false;
+    strcpy(folder, path);
+    strcpy(name, path);
+    if (!realpath(dirname(folder), resolved)) return false;
+    const size_t used = strlen(resolved);
+    return snprintf(resolved + used, PATH_MAX - used, "/%s", basename(name)) < (int)(PATH_MAX - used);
+}
+
+bool mp_file_same(const char *a, const char *b) {
+    char x[PATH_MAX], y[PATH_MAX];
+    return resolve(a, x) && resolve(b, y) && strcmp(x, y) == 0;
 }
 
 mp_status mp_file_replace(const char *path, const void *data, size_t size, mp_error *err) {
     char target[PATH_MAX], temporary[PATH_MAX];
-    mp_status status = find_target(path, target, err);
-    if (status != MP_OK) return status;
-    status = MP_EIO;
-    int length = snprintf(temporary, sizeof temporary, "%s.tmp.%ld", target, (long)getpid());
-    if (length < 0 || (size_t)length >= sizeof temporary)
-        return mp_fail(err, status, "cannot write %s: the path has %zu characters, more than the system takes", path, strlen(path));
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        mp_fail(err, status, "cannot create %s: %s", temporary, strerror(errno));
-        goto out;
-    }
+    mp_status status = MP_EIO;
+    const int fd = open_temporary(path, target, temporary, err);
+    if (fd < 0) return status;
     bool written = write_all(fd, data, size) && fsync(fd) == 0;
     int reason = errno;
     if (close(fd) != 0 && written) { /* network file systems report a full disk here */

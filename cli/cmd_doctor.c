@@ -4,6 +4,7 @@
 #include "cases/inputs.h"
 #include "golden/golden.h"
 #include "harness/memory.h"
+#include "kernels/config.h"
 #include "kernels/cuda.h"
 #include "kernels/jit.h"
 #include "ref/blas.h"
@@ -15,7 +16,6 @@
 #include <unistd.h>
 
 int mp_cmd_doctor(int argc, char **argv) {
-    static const char *const tuned[] = {"SGLANG_MOE_CONFIG_DIR", "VLLM_TUNED_CONFIG_FOLDER"};
     if (argc > 1 && strcmp(argv[1], "--help") == 0) {
         puts("usage: moeparity doctor      versions, device, BLAS core, caches; what will be skipped and why");
         return MP_EXIT_OK;
@@ -42,8 +42,10 @@ int mp_cmd_doctor(int argc, char **argv) {
     else
         printf("cuda        every case of subject cuda will be skipped: %s\n", err.text);
     printf("jit cache   %s\n", *mp_jit_cache_folder() ? mp_jit_cache_folder() : "none: no writable folder in MOEPARITY_CACHE, XDG_CACHE_HOME or HOME");
-    for (size_t i = 0; i < sizeof tuned / sizeof *tuned; i++)
-        if (getenv(tuned[i])) printf("tiles       %s=%s\n", tuned[i], getenv(tuned[i]));
+    for (int i = 0; i < MP_TUNED_FOLDERS; i++) {
+        const char *variable, *folder = mp_tuned_folder(i, &variable);
+        if (folder) printf("tiles       %s=%s\n", variable, folder);
+    }
     mp_cuda_close(cuda);
     return MP_EXIT_OK;
 }

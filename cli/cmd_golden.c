@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,8 +68,7 @@ static bool passes(mp_subject *subject, const mp_matrix_row *row, mp_tally *tall
     return v.outcome == MP_PASS;
 }
 
-/* Runs in a process of its own, so that a crash of the subject leaves no half-written file under the golden's name. *code is the exit code where
- * nothing is wrong but a case. */
+/* Runs in a process of its own, so that a crash of the subject is told and has its exit code. *code is the exit code where nothing is wrong but a case. */
 static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, int *code, mp_error *err) {
     mp_subject subject = {0};
     mp_golden *golden = NULL;
@@ -120,11 +121,12 @@ static int record(const struct arguments *a) {
     }
     fflush(NULL);
     int code = MP_EXIT_BROKEN, status = 0;
-    const pid_t pid = fork();
+    const pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* who ends the command ends the recording */
+        if (getppid() != parent) _exit(MP_EXIT_BROKEN);
         if (record_all(a, &matrix, &code, &err) != MP_OK) code = mp_cli_fail(&err);
-        fflush(NULL);
-        _exit(code);
+        _exit(mp_cli_finish(code));
     }
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
     if (pid < 0) {
@@ -132,9 +134,6 @@ static int record(const struct arguments *a) {
     } else if (WIFEXITED(status)) {
         code = WEXITSTATUS(status);
     } else {
-        char temporary[4096];
-        snprintf(temporary, sizeof temporary, "%s.tmp.%d", a->files[0], (int)pid);
-        unlink(temporary);
         fprintf(stderr, "moeparity: the subject died of signal %d; %s was not written\n", WTERMSIG(status), a->files[0]);
     }
     mp_matrix_free(&matrix);

@@ -18,7 +18,7 @@ static const char help[] = "usage: moeparity probe [--vectors N] [--seed S] [--j
 
 /* One instruction: a headline, what was measured, and what speaks against the model. */
 static void print_result(const mp_probe_result *r) {
-    static const char *const sources[] = {"measured only", "model", "proposed model"};
+    static const char *const sources[] = {"no model", "model", "proposed model"};
     char text[512];
     printf("%-8s %-4s -> %s  %s%s", mp_probe_instruction_name(r->kind), r->kind->instruction.type, mp_probe_result_name(r->kind), sources[r->source],
            r->source == MP_MODEL_NONE ? ""

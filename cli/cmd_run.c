@@ -33,7 +33,7 @@ struct progress {
     const mp_suite_options *suite;
     const mp_run_info *info; /* says which subject "auto" came to */
     int name_width;
-    size_t done;
+    size_t done, running; /* rows finished; the one handed out last */
     bool terminal, color;
     double start;
 };
@@ -64,8 +64,9 @@ static void on_progress(void *ctx, size_t index, const mp_verdict *v) {
     }
     if (!v && !p->terminal && p->suite->in_process) announce(p, index);
     if (!p->terminal || p->done == p->matrix->count) return;
+    if (!v) p->running = index;
     char name[MP_CASE_TEXT_MAX];
-    mp_case_text(&p->matrix->rows[v ? (index + 1 < p->matrix->count ? index + 1 : index) : index].c, name, sizeof name);
+    mp_case_text(&p->matrix->rows[p->running].c, name, sizeof name);
     const double elapsed = mp_seconds_now() - p->start;
     const double eta = p->done > 0 ? elapsed / (double)p->done * (double)(p->matrix->count - p->done) : 0;
     fprintf(stderr, "[%zu/%zu] %.90s  %.0f s left", p->done, p->matrix->count, name, eta);
@@ -103,7 +104,7 @@ int mp_cmd_run(int argc, char **argv) {
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 && status == MP_OK;) switch (o) {
         case CASE: selection.case_text = optarg; break;
         case PAIR:
-            if (selection.pair_count == MP_CLI_MAX_PAIRS) return mp_cli_usage("at most %d --pair", MP_CLI_MAX_PAIRS);
+            if (selection.pair_count == MP_MATRIX_MAX_PAIRS) return mp_cli_usage("at most %d --pair", MP_MATRIX_MAX_PAIRS);
             selection.pairs[selection.pair_count++] = optarg;
             break;
         case SUBJECT: suite.subject = optarg; break;

@@ -40,7 +40,7 @@ static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     char text[MP_CASE_TEXT_MAX], up[64], down[64];
     mp_contract contract;
     mp_config config;
-    mp_memory memory;
+    mp_memory memory = {0};
     mp_status status = subject->resolve(subject, c, &contract, &config, err);
     if (status != MP_OK) return status;
     if ((status = subject->plan(subject, c, &memory, err)) != MP_OK) return status;

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 int mp_cli_fail(const mp_error *err) {
@@ -74,15 +73,10 @@ int mp_cli_conclude(mp_run_info *info, mp_verdict *verdicts, size_t *count) {
     return code;
 }
 
-static bool same_file(const char *a, const char *b) {
-    struct stat x, y;
-    return strcmp(a, b) == 0 || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
-}
-
 mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err) {
     if (!path) return MP_OK;
     for (size_t i = 0; i < count; i++)
-        if (others[i] && same_file(path, others[i])) return mp_fail(err, MP_EINPUT, "%s would be overwritten: it is named twice", path);
+        if (others[i] && mp_file_same(path, others[i])) return mp_fail(err, MP_EINPUT, "%s would be overwritten: it is named twice", path);
     return mp_file_writable(path, err);
 }
 

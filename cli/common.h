@@ -16,10 +16,9 @@ int mp_cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int mp_cli_finish(int code);
 
 /* Options that choose cases: MATRIX... or --case TEXT [--pair TEXT]..., --match EXPR, --tier T. */
-#define MP_CLI_MAX_PAIRS 16
 typedef struct mp_cli_selection {
     const char *case_text, *match, *tier;
-    const char *pairs[MP_CLI_MAX_PAIRS];
+    const char *pairs[MP_MATRIX_MAX_PAIRS];
     size_t pair_count;
     bool takes_case; /* the command has --case */
 } mp_cli_selection;
@@ -33,7 +32,7 @@ int mp_cli_conclude(mp_run_info *info, mp_verdict *verdicts, size_t *count);
  * before hours of a run are spent on it. path == NULL is fine. */
 mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err);
 
-/* A positive whole number. */
+/* A whole number from lo to hi. */
 mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value, mp_error *err);
 
 /* version, commit, command, date, host; the suite fills the rest. */

@@ -113,8 +113,8 @@ bool mp_golden_has(mp_golden *golden, const char *case_text) {
 mp_status mp_golden_contract(mp_golden *golden, const mp_case *c, char *text, size_t size, mp_error *err) {
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(c, name, sizeof name);
-    const hid_t group = H5Gopen2(golden->file, name, H5P_DEFAULT);
-    if (group < 0) return mp_h5_fail(err, MP_EINPUT, "%s does not hold the case %s", golden->path, name);
+    const hid_t group = mp_golden_open_case(golden, name, err);
+    if (group < 0) return MP_EINPUT;
     const mp_status status = mp_h5_read_text(group, "contract", text, size, err);
     H5Gclose(group);
     return status;
@@ -134,8 +134,8 @@ mp_status mp_golden_block_size_m(mp_golden *golden, const mp_case *c, int64_t *b
     char name[MP_CASE_TEXT_MAX];
     int count = 0;
     mp_case_text(c, name, sizeof name);
-    const hid_t group = H5Gopen2(golden->file, name, H5P_DEFAULT);
-    if (group < 0) return mp_h5_fail(err, MP_EINPUT, "%s does not hold the case %s", golden->path, name);
+    const hid_t group = mp_golden_open_case(golden, name, err);
+    if (group < 0) return MP_EINPUT;
     const mp_status status = mp_h5_read_integers(group, "block_size_m", block_size_m, 1, &count, err);
     H5Gclose(group);
     return status;
@@ -285,6 +285,9 @@ mp_status mp_golden_check(mp_golden *golden, mp_error *err) {
         const hid_t group = mp_golden_open_case(golden, golden->names[i], err);
         if (group < 0) return MP_EINPUT;
         for (int t = 0; t < MP_TRACE_COUNT && status == MP_OK; t++) status = check_tensor(group, mp_trace_tensor_name((mp_trace_tensor)t), err);
+        const hid_t inputs = status == MP_OK && H5Lexists(group, "inputs", H5P_DEFAULT) > 0 ? H5Gopen2(group, "inputs", H5P_DEFAULT) : H5I_INVALID_HID;
+        for (int t = 0; inputs >= 0 && t < MP_INPUT_COUNT && status == MP_OK; t++) status = check_tensor(inputs, mp_input_name((mp_input)t), err);
+        if (inputs >= 0) H5Gclose(inputs);
         H5Gclose(group);
         if (status != MP_OK) mp_error_prefix(err, "%s: %s", golden->path, golden->names[i]);
     }

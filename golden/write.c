@@ -42,15 +42,6 @@ static mp_status write_root(hid_t file, const mp_provenance *who, mp_error *err)
     return status;
 }
 
-/* A golden is worth its hours of computing: a path that cannot be written is refused before the first case, not after the last. */
-static mp_status check_directory(const char *path, mp_error *err) {
-    char *copy = strdup(path);
-    if (copy == NULL) return mp_fail(err, MP_EMEMORY, "no memory for the path %s", path);
-    bool writable = access(dirname(copy), W_OK | X_OK) == 0;
-    free(copy);
-    return writable ? MP_OK : mp_fail(err, MP_EIO, "cannot create %s: %s", path, strerror(errno));
-}
-
 /* The core driver's memory is ours: when the file is closed it is handed over instead of being freed. HDF5 1.10 could also copy the
  * open file out (H5Fget_file_image), but then clears a flag in the superblock and leaves its checksum as it was. */
 static void *image_resize(void *image, size_t size, H5FD_file_image_op_t operation, void *golden) {
@@ -89,7 +80,7 @@ mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t di
     *golden = NULL;
     mp_h5_quiet();
 
-    mp_status status = check_directory(path, err);
+    mp_status status = mp_file_writable(path, err); /* a golden is worth its hours of computing: said before the first case, not after the last */
     if (status != MP_OK) return status;
     mp_golden *g = calloc(1, sizeof *g);
     if (g == NULL || (g->path = strdup(path)) == NULL) {

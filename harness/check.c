@@ -27,5 +27,5 @@ void mp_check_pass_partly(mp_verdict *v, mp_check check, const char *note) {
 
 void mp_check_not_judged(mp_verdict *v, mp_check check, const char *reason) {
     mp_check_result *result = &v->check[check];
-    if (result->answer == MP_NOT_JUDGED) snprintf(result->text, sizeof result->text, "%s", reason);
+    if (result->answer == MP_NOT_JUDGED && !result->text[0]) snprintf(result->text, sizeof result->text, "%s", reason);
 }

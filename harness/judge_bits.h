@@ -7,7 +7,7 @@
 #include "kernels/config.h"
 #include "ref/contract.h"
 
-/* Fills predicted, mispredicted and max_ulps of v->stage and the check bits: failed where the contract requires the prediction, reported in its text
+/* Fills predicted, mispredicted and max_ulps of v->stage and v->end_to_end, and the check bits: failed where the contract requires the prediction, reported in its text
  * otherwise. A first difference is given with token, slot, column, expert and tile. When no stage differs, the final output follows
  * from the inputs exactly as predicted: the stages are chained by equal bits. Except with fused_sum: the order of its additions is not fixed, so that
  * gate_up and act alone are predicted, and the check's text says so. Errors are the harness's own (memory). */

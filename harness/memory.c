@@ -7,22 +7,27 @@
 #include <omp.h>
 #include <stdio.h>
 
-size_t mp_memory_available(void) {
-    FILE *file = fopen("/proc/meminfo", "r");
-    unsigned long long kib = 0;
+/* The number in the first line of the file that has the form. */
+static bool read_number(const char *path, const char *form, unsigned long long *number) {
     char line[128];
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) break;
+    bool found = false;
+    FILE *file = fopen(path, "r");
+    while (file && !found && fgets(line, sizeof line, file)) found = sscanf(line, form, number) == 1;
     if (file) fclose(file);
+    return found;
+}
+
+size_t mp_memory_available(void) {
+    unsigned long long kib = 0;
+    read_number("/proc/meminfo", "MemAvailable: %llu kB", &kib);
     size_t available = (size_t)kib * 1024;
-    /* A container's limit, when it is lower (cgroup v2). */
-    unsigned long long limit = 0, used = 0;
-    file = fopen("/sys/fs/cgroup/memory.max", "r");
-    const bool limited = file && fscanf(file, "%llu", &limit) == 1;
-    if (file) fclose(file);
-    file = limited ? fopen("/sys/fs/cgroup/memory.current", "r") : NULL;
-    if (file && fscanf(file, "%llu", &used) == 1 && limit > used && limit - used < available) available = (size_t)(limit - used);
-    if (file) fclose(file);
+    /* A container's limit, when it is lower (cgroup v2). Cached pages of files count as used, but make room when it is needed. */
+    unsigned long long limit = 0, used = 0, cached = 0;
+    if (!read_number("/sys/fs/cgroup/memory.max", "%llu", &limit) || !read_number("/sys/fs/cgroup/memory.current", "%llu", &used)) return available;
+    read_number("/sys/fs/cgroup/memory.stat", "inactive_file %llu", &cached);
+    used -= cached < used ? cached : used;
+    const size_t left = used < limit ? (size_t)(limit - used) : 0;
+    if (left < available) available = left > 0 ? left : 1; /* 0 would mean unknown */
     return available;
 }
 

@@ -46,7 +46,7 @@ bool mp_probe_propose(const mp_probe_kind *kind, const mp_measurement *m, mp_tc_
         .group = direct ? m->group : m->depth,
         .fraction_bits = m->fraction_bits,
         .result_fraction_bits = m->result_bits,
-        .zero_exponent = m->e_zero_exact ? m->e_zero : -133, /* any value below the bound gives the same results; sm_90 has this one */
+        .zero_exponent = m->e_zero_exact ? m->e_zero : MP_TC_ZERO_EXPONENT, /* any value below the bound gives the same results; sm_90 has this one */
         .method = direct ? MP_TC_DIRECT : MP_TC_THROUGH_FP16,
         .result = kind->accumulator,
     };

@@ -27,16 +27,21 @@ static void append_quoted(char *text, size_t size, const char *word) {
 }
 
 void mp_repro(const mp_matrix_row *row, const mp_run_options *options, char *text, size_t size) {
-    static const char *const lookup[] = {"SGLANG_MOE_CONFIG_DIR", "VLLM_TUNED_CONFIG_FOLDER"}; /* tiles may come from there */
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(&row->c, name, sizeof name);
     text[0] = '\0';
-    for (size_t i = 0; i < sizeof lookup / sizeof *lookup; i++) {
-        const char *folder = getenv(lookup[i]);
+    for (int i = 0; i < MP_TUNED_FOLDERS; i++) { /* tiles may come from there */
+        const char *variable, *folder = mp_tuned_folder(i, &variable);
         if (!folder || !mp_tile_is_auto(&row->c.tile)) continue;
-        append(text, size, "%s=", lookup[i]);
+        append(text, size, "%s=", variable);
         append_quoted(text, size, folder);
         append(text, size, " ");
+    }
+    if (options->golden_required) { /* what cannot be compared fails there, and only there */
+        append(text, size, "moeparity golden verify ");
+        append_quoted(text, size, options->golden_path);
+        append(text, size, " --subject %s --match '%s'", options->subject->name, name);
+        return;
     }
     append(text, size, "moeparity run --case '%s' --subject %s", name, options->subject->name);
     for (size_t i = 0; i < row->pair_count; i++) append(text, size, " --pair '%s'", row->pair_text[i]);
@@ -95,29 +100,28 @@ mp_status mp_session_run(const mp_session *s, const char *what, mp_subject *subj
     return what[0] ? check_align(s, prefix, c, in, trace, err) : MP_OK;
 }
 
-static void conclude(mp_verdict *v) {
-    bool judged = false;
-    for (int i = 0; i < MP_STAGE_COUNT; i++) judged = judged || v->stage[i].judged;
-    v->outcome = judged ? MP_PASS : MP_FAIL;
-    if (!judged) snprintf(v->reason, sizeof v->reason, "no stage was judged");
+/* The first check that failed, or -1. */
+static int first_failed(const mp_verdict *v) {
     for (int i = 0; i < MP_CHECK_COUNT; i++)
-        if (v->check[i].answer == MP_FAILED) {
-            v->outcome = MP_FAIL;
-            snprintf(v->reason, sizeof v->reason, "%s: %s", mp_check_name((mp_check)i), v->check[i].text);
-            return;
-        }
+        if (v->check[i].answer == MP_FAILED) return i;
+    return -1;
 }
 
-static bool any_failed(const mp_verdict *v) {
-    for (int i = 0; i < MP_CHECK_COUNT; i++)
-        if (v->check[i].answer == MP_FAILED) return true;
-    return false;
+static void conclude(mp_verdict *v) {
+    const int failed = first_failed(v);
+    bool judged = false;
+    for (int i = 0; i < MP_STAGE_COUNT; i++) judged = judged || v->stage[i].judged;
+    v->outcome = judged && failed < 0 ? MP_PASS : MP_FAIL;
+    if (failed >= 0)
+        snprintf(v->reason, sizeof v->reason, "%s: %s", mp_check_name((mp_check)failed), v->check[failed].text);
+    else if (!judged)
+        snprintf(v->reason, sizeof v->reason, "no stage was judged");
 }
 
 /* The case could not be finished. What had failed before stays failed; else a subject that cannot run here is a SKIP, and every other error means that the
  * subject could not be run: a CRASH. */
 static void end_with(mp_verdict *v, const mp_error *err) {
-    if (any_failed(v)) {
+    if (first_failed(v) >= 0) {
         conclude(v);
         append(v->reason, sizeof v->reason, "; then: %s", err->text);
         return;

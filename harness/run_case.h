@@ -19,11 +19,12 @@ typedef struct mp_run_options {
 } mp_run_options;
 
 /* Never fails: whatever goes wrong becomes the verdict. In order: memory plan (too big: SKIP), inputs, run with poison A, guards, inputs
- * unchanged, f64 oracle; run with poison B and further repeats, bit equality; pairs; permuted tokens and tokens alone (where the contract promises
+ * unchanged, f64 and bits oracles; run with poison B and further repeats, bit equality; pairs; permuted tokens and tokens alone (where the contract promises
  * batch invariance); the other subject; the golden. */
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v);
 
-/* `moeparity run --case '...' --subject S [--pair ...] [--against S2] [--golden FILE] [--repeat N] [--plain]` */
+/* `moeparity run --case '...' --subject S [--pair ...] [--against S2] [--golden FILE] [--repeat N] [--plain]`, or with golden_required
+ * `moeparity golden verify FILE --subject S --match '...'` */
 void mp_repro(const mp_matrix_row *row, const mp_run_options *options, char *text, size_t size);
 
 #endif

@@ -46,7 +46,7 @@ static mp_status host_run(mp_subject *s, const mp_case *c, const mp_inputs *in, 
     return mp_host_run(c, in, config.up.block_size_m, poison, trace, err);
 }
 
-static mp_status no_extra_memory(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {
+static mp_status cpu_plan(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {
     (void)s, (void)err;
     *memory = (mp_memory){.host_bytes = c->fused_sum ? (size_t)(mp_case_slots(c) * c->K) * mp_dtype_size(c->dtype) : 0};
     return MP_OK;
@@ -63,15 +63,12 @@ static mp_contract cuda_contract(const mp_cuda *cuda, const mp_case *c) {
 }
 
 static mp_status cuda_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
-    char name[128];
     *contract = cuda_contract(s->self, c);
-    snprintf(name, sizeof name, "%s", mp_cuda_device_name(s->self));
-    for (char *p = name; *p; p++)
-        if (*p == ' ') *p = '_';
-    return mp_config_resolve(c, name, config, err);
+    return mp_config_resolve(c, mp_cuda_device_name(s->self), config, err);
 }
 
 static mp_status cuda_plan(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {
+    *memory = (mp_memory){0};
     return mp_cuda_plan(s->self, c, &memory->device_bytes, &memory->device_available, err);
 }
 
@@ -101,7 +98,7 @@ bool mp_gpu_required(void) {
 mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
     *s = (mp_subject){0};
     if (strcmp(name, "ref") == 0) {
-        *s = (mp_subject){.name = "ref", .resolve = ref_resolve, .plan = no_extra_memory, .run = ref_run};
+        *s = (mp_subject){.name = "ref", .resolve = ref_resolve, .plan = cpu_plan, .run = ref_run};
         return MP_OK;
     }
     if (strcmp(name, "host") == 0 || strcmp(name, "auto") == 0) {
@@ -109,7 +106,7 @@ mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
             const mp_status status = cuda_open(s, err);
             if (status != MP_EUNSUPPORTED || mp_gpu_required()) return status;
         }
-        *s = (mp_subject){.name = "host", .resolve = host_resolve, .plan = no_extra_memory, .run = host_run};
+        *s = (mp_subject){.name = "host", .resolve = host_resolve, .plan = cpu_plan, .run = host_run};
         return MP_OK;
     }
     if (strcmp(name, "cuda") == 0) return cuda_open(s, err);

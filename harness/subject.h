@@ -7,7 +7,7 @@
 #include "ref/contract.h"
 #include "ref/trace.h"
 
-/* Host and device memory a case takes. available == 0: unknown. */
+/* Memory a subject takes for a case: on the device, and on the host beside inputs and traces, which the harness counts itself. available == 0: unknown. */
 typedef struct mp_memory {
     size_t host_bytes, device_bytes, device_available;
 } mp_memory;

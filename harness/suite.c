@@ -20,6 +20,7 @@
 enum {
     START_TIMEOUT_SECONDS = 900, /* opening a subject includes compiling the kernels of all cases */
     REPLY_SECONDS = 30,          /* for the rest of a message whose first byte has come */
+    CLOSE_SECONDS = 30,          /* for a worker to close its subject */
     MOST_JOBS = 64
 };
 
@@ -80,6 +81,14 @@ static json_t *receive_json(int fd, double deadline) {
 
 /* ---- the worker's side ---- */
 
+/* False where the tiles of the case cannot be read. That the subject cannot run it is another matter. */
+static bool readable(mp_subject *subject, const mp_case *c, mp_error *err) {
+    mp_contract contract;
+    mp_config config;
+    const mp_status status = subject->resolve(subject, c, &contract, &config, err);
+    return status != MP_EINPUT && status != MP_EIO;
+}
+
 static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp_subject *subject, mp_subject *against, mp_golden **golden, mp_error *err) {
     mp_status status = o->golden_path ? mp_golden_open(o->golden_path, golden, err) : MP_OK;
     if (status != MP_OK) return status;
@@ -101,10 +110,10 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
         return status;
     if (o->against && (status = mp_subject_open(o->against, against, err)) != MP_OK) return status;
     for (size_t i = 0; i < matrix->count; i++) { /* a tuned file that cannot be read is bad input: nothing is run */
-        mp_contract contract;
-        mp_config config;
-        status = subject->resolve(subject, &matrix->rows[i].c, &contract, &config, err);
-        if (status == MP_EINPUT || status == MP_EIO) return status;
+        const mp_matrix_row *row = &matrix->rows[i];
+        for (size_t p = 0; p <= row->pair_count; p++)
+            if (!readable(subject, p ? &row->pairs[p - 1] : &row->c, err)) return MP_EINPUT;
+        if (o->against && !readable(against, &row->c, err)) return MP_EINPUT;
     }
     if (strcmp(subject->name, "cuda") != 0) return MP_OK;
 
@@ -155,8 +164,8 @@ static _Noreturn void worker_main(pid_t parent, int requests, int replies, const
     const mp_status status = open_all(matrix, o, &subject, &against, &golden, &err);
     for (char *p = err.text; *p; p++)
         if ((unsigned char)*p >= 0x80) *p = '?'; /* JSON is UTF-8; a path in a message need not be */
-    json_t *hello = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s}", "status", (int)status, "error", err.text, "subject", subject.name ? subject.name : o->subject,
-                              "device", subject.device, "versions", subject.versions, "blas", o->plain ? "plain loops" : mp_blas_name());
+    json_t *hello = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s}", "status", (int)status, "error", err.text, "subject", subject.name ? subject.name : "", "device",
+                              subject.device, "versions", subject.versions, "blas", o->plain ? "plain loops" : mp_blas_name());
     if (!send_json(replies, hello) || status != MP_OK) _exit(0);
 
     const mp_run_options options = run_options(matrix, o, &subject, &against, golden);
@@ -183,13 +192,27 @@ typedef struct worker {
     double deadline;
 } worker;
 
+/* Collects the process if it ends within so many seconds: its id, or 0. */
+static pid_t wait_for_end(pid_t pid, double seconds, int *status) {
+    const double deadline = mp_seconds_now() + seconds;
+    pid_t ended;
+    while ((ended = waitpid(pid, status, WNOHANG)) == 0 && mp_seconds_now() < deadline) usleep(10000);
+    return ended;
+}
+
+static void end_process(pid_t pid) {
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
+}
+
 static void worker_stop(worker *w, bool kill_it) {
+    int status;
     if (w->pid == 0) return;
     const uint64_t message = NO_MORE_CASES; /* end of file would not do: later workers have inherited this pipe */
-    if (kill_it || !write_all(w->requests, &message, sizeof message)) kill(w->pid, SIGKILL);
+    const bool told = !kill_it && write_all(w->requests, &message, sizeof message);
     close(w->requests);
     close(w->replies);
-    while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR) {}
+    if (!told || wait_for_end(w->pid, CLOSE_SECONDS, &status) == 0) end_process(w->pid); /* a sick device may hang the closing of its subject */
     *w = (worker){0};
 }
 
@@ -251,8 +274,12 @@ static mp_status worker_start(worker *w, const mp_matrix *matrix, const mp_suite
 /* The verdict of a case that no worker lived to give. */
 static void verdict_without_worker(const mp_matrix_row *row, const mp_suite_options *o, mp_outcome outcome, const char *reason, mp_verdict *v) {
     mp_subject subject = {.name = o->subject}, against = {.name = o->against};
-    const mp_run_options options = {
-        .subject = &subject, .against = o->against ? &against : NULL, .golden_path = o->golden_path, .repeat = o->repeat, .plain = o->plain};
+    const mp_run_options options = {.subject = &subject,
+                                    .against = o->against ? &against : NULL,
+                                    .golden_path = o->golden_path,
+                                    .golden_required = o->golden_required,
+                                    .repeat = o->repeat,
+                                    .plain = o->plain};
     *v = (mp_verdict){.outcome = outcome};
     mp_case_text(&row->c, v->name, sizeof v->name);
     snprintf(v->group, sizeof v->group, "%s", row->group ? row->group : "");
@@ -264,11 +291,9 @@ static void verdict_without_worker(const mp_matrix_row *row, const mp_suite_opti
 /* Collects a worker that broke off its reply; one that is not dead within a second hangs in the middle of it, and is killed. */
 static void describe_death(pid_t pid, char *text, size_t size) {
     int status = 0;
-    pid_t ended = 0;
-    for (int tenths = 0; tenths < 10 && (ended = waitpid(pid, &status, WNOHANG)) == 0; tenths++) usleep(100000);
+    const pid_t ended = wait_for_end(pid, 1, &status);
     if (ended == 0) {
-        kill(pid, SIGKILL);
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+        end_process(pid);
         snprintf(text, size, "the worker hung in the middle of its verdict");
         return;
     }
@@ -304,6 +329,14 @@ static void collect(worker *w, const mp_matrix *matrix, const mp_suite_options *
 
 static void report(const mp_suite_options *o, size_t index, const mp_verdict *v) {
     if (o->progress) o->progress(o->ctx, index, v);
+}
+
+/* The subject cannot run here: every case is a SKIP, and says why. */
+static void skip_all(const mp_matrix *matrix, const mp_suite_options *o, const char *why, mp_verdict *verdicts) {
+    for (size_t i = 0; i < matrix->count; i++) {
+        verdict_without_worker(&matrix->rows[i], o, MP_SKIP, why, &verdicts[i]);
+        report(o, i, &verdicts[i]);
+    }
 }
 
 /* One round of waiting: every busy worker that has answered or died is collected, every one past its deadline is killed. Returns how many verdicts came. */
@@ -364,9 +397,15 @@ static mp_status run_in_process(const mp_matrix *matrix, const mp_suite_options 
     mp_golden *golden = NULL;
     struct sigaction old[ENDS];
     const double start = mp_seconds_now();
+    mp_error why = {0};
     catch_ends((int)SA_RESETHAND, old);
-    mp_status status = open_all(matrix, o, &subject, &against, &golden, err);
-    if (status == MP_OK) {
+    mp_status status = open_all(matrix, o, &subject, &against, &golden, &why);
+    if (status == MP_EUNSUPPORTED) {
+        skip_all(matrix, o, why.text, verdicts);
+        status = MP_OK;
+    } else if (status != MP_OK) {
+        if (err) *err = why;
+    } else {
         const mp_run_options options = run_options(matrix, o, &subject, &against, golden);
         snprintf(info->subject, sizeof info->subject, "%s", subject.name);
         snprintf(info->device, sizeof info->device, "%s", subject.device);
@@ -405,10 +444,8 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
     size_t next = 0, open = 0;
     if (status == MP_OK && info->subject[0]) resolved.subject = info->subject;
     if (status == MP_EUNSUPPORTED) {
-        for (; next < matrix->count; next++) {
-            verdict_without_worker(&matrix->rows[next], o, MP_SKIP, why.text, &verdicts[next]);
-            report(o, next, &verdicts[next]);
-        }
+        skip_all(matrix, o, why.text, verdicts);
+        next = matrix->count;
         status = MP_OK;
     } else if (status != MP_OK) {
         if (err) *err = why;

@@ -16,7 +16,7 @@ typedef struct mp_suite_options {
     /* Called in the parent: before a case is handed to a worker (v == NULL), and with its verdict. May be NULL. */
     void (*progress)(void *ctx, size_t index, const mp_verdict *v);
     void *ctx;
-    /* Tests open their own subjects: called in the worker instead of mp_subject_open when not NULL. */
+    /* Tests bring their own: taken instead of opening `subject` when not NULL. */
     struct mp_subject *test_subject;
 } mp_suite_options;
 

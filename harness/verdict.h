@@ -81,7 +81,7 @@ typedef struct mp_verdict {
     mp_outcome outcome;
     char reason[512]; /* of a SKIP, CRASH, TIMEOUT; first failure of a FAIL */
     mp_stage_figures stage[MP_STAGE_COUNT];
-    mp_stage_figures end_to_end; /* final output against the float64 pipeline: reported, judged only without intermediates */
+    mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits: reported, not judged */
     mp_check_result check[MP_CHECK_COUNT];
     mp_pair_figures pair[MP_MAX_PAIRS];
     int pair_count;

@@ -4,8 +4,9 @@
 #include "ref/trace.h"
 
 #include <ctype.h>
-#include <glob.h>
+#include <dirent.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,52 +44,61 @@ static void file_name(const mp_case *c, const char *device_name, bool down, char
         if (*s == ' ') *s = '_';
 }
 
-/* Compares two `.../configs/triton_X_Y_Z/...` paths by version, number by number: 3_10_0 is newer than 3_2_0. */
+/* Compares two names `triton_X_Y_Z` by version, number by number: 3_10_0 is newer than 3_2_0. */
 static int compare_versions(const char *a, const char *b) {
-    for (a = strstr(a, "/triton_"), b = strstr(b, "/triton_"); a && b && *a && *b;) {
+    while (*a && *b) {
         if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
-            const long x = strtol(a, (char **)&a, 10), y = strtol(b, (char **)&b, 10);
+            char *end_a, *end_b;
+            const long x = strtol(a, &end_a, 10), y = strtol(b, &end_b, 10);
             if (x != y) return x < y ? -1 : 1;
+            a = end_a, b = end_b;
         } else {
             if (*a != *b) return *a < *b ? -1 : 1;
             a++, b++;
         }
     }
-    return 0;
+    return (*a != 0) - (*b != 0);
 }
 
-static const char SGLANG[] = "SGLANG_MOE_CONFIG_DIR", VLLM[] = "VLLM_TUNED_CONFIG_FOLDER";
+enum { SGLANG, VLLM };
 
-/* NULL when the variable is not set. */
-static const char *folder_of(const char *variable) {
-    const char *folder = getenv(variable);
+const char *mp_tuned_folder(int which, const char **variable) {
+    static const char *const names[MP_TUNED_FOLDERS] = {[SGLANG] = "SGLANG_MOE_CONFIG_DIR", [VLLM] = "VLLM_TUNED_CONFIG_FOLDER"};
+    const char *folder = getenv(names[which]);
+    *variable = names[which];
     return folder && *folder ? folder : NULL;
 }
 
-/* Who points to a folder wants its files: one that is not there must not silently become the defaults. */
-static mp_status check_folder(const char *variable, mp_error *err) {
-    const char *folder = folder_of(variable);
-    struct stat info;
-    if (!folder || (stat(folder, &info) == 0 && S_ISDIR(info.st_mode))) return MP_OK;
-    return mp_fail(err, MP_EINPUT, "%s=%s: not a folder; expected one with tuned configurations", variable, folder);
+/* Who points to a folder wants its files: one that is not there must not silently become the defaults. Fills one that is there, or NULL. */
+static mp_status check_folders(const char **any, mp_error *err) {
+    *any = NULL;
+    for (int i = 0; i < MP_TUNED_FOLDERS; i++) {
+        const char *variable, *folder = mp_tuned_folder(i, &variable);
+        struct stat info;
+        if (!folder) continue;
+        if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
+            return mp_fail(err, MP_EINPUT, "%s=%s: not a folder; expected one with tuned configurations", variable, folder);
+        if (!*any) *any = folder;
+    }
+    return MP_OK;
 }
 
 /* True and its path when a folder that is configured has the file. Another project keeps its files directly in its folder. */
 static bool find_file(const char *name, char *path, size_t size) {
-    const char *sglang = folder_of(SGLANG), *vllm = folder_of(VLLM);
+    const char *variable, *sglang = mp_tuned_folder(SGLANG, &variable), *vllm = mp_tuned_folder(VLLM, &variable);
     bool found = false;
-    if (sglang) {
-        char pattern[1024];
-        glob_t matches = {0};
-        snprintf(pattern, sizeof pattern, "%s/configs/triton_*/%s", sglang, name);
-        if (glob(pattern, 0, NULL, &matches) == 0) {
-            size_t newest = 0;
-            for (size_t i = 1; i < matches.gl_pathc; i++)
-                if (compare_versions(matches.gl_pathv[i], matches.gl_pathv[newest]) > 0) newest = i;
-            snprintf(path, size, "%s", matches.gl_pathv[newest]);
+    char configs[PATH_MAX], candidate[PATH_MAX], newest[256] = "";
+    if (sglang && snprintf(configs, sizeof configs, "%s/configs", sglang) < (int)sizeof configs) {
+        DIR *folder = opendir(configs);
+        for (const struct dirent *entry; folder && (entry = readdir(folder));) {
+            const bool fits = snprintf(candidate, sizeof candidate, "%s/%s/%s", configs, entry->d_name, name) < (int)sizeof candidate;
+            if (!fits || strncmp(entry->d_name, "triton_", 7) != 0 || access(candidate, F_OK) != 0) continue;
+            if (found && compare_versions(entry->d_name, newest) <= 0) continue;
+            snprintf(newest, sizeof newest, "%s", entry->d_name);
+            snprintf(path, size, "%s", candidate);
             found = true;
         }
-        globfree(&matches);
+        if (folder) closedir(folder);
     }
     if (!found && vllm) {
         snprintf(path, size, "%s/%s", vllm, name);
@@ -165,12 +175,13 @@ static void warn(mp_config *config, const char *text) {
 }
 
 mp_status mp_config_resolve(const mp_case *c, const char *device_name, mp_config *config, mp_error *err) {
-    char name[512], path[1024], text[256];
+    char name[512], path[PATH_MAX], text[256];
     int64_t key = 0, down_key = 0;
     mp_status status = MP_OK;
     const int64_t num_tokens = mp_case_chunk_tokens(c, 0); /* the old chunk loop looks up what one chunk holds */
     *config = (mp_config){0};
-    if ((status = check_folder(SGLANG, err)) != MP_OK || (status = check_folder(VLLM, err)) != MP_OK) return status;
+    const char *folder;
+    if ((status = check_folders(&folder, err)) != MP_OK) return status;
 
     file_name(c, device_name, false, name, sizeof name);
     if (!mp_tile_is_auto(&c->tile)) {
@@ -183,7 +194,6 @@ mp_status mp_config_resolve(const mp_case *c, const char *device_name, mp_config
     } else {
         config->up = default_tile(c, num_tokens);
         snprintf(config->source, sizeof config->source, "default");
-        const char *folder = folder_of(SGLANG) ? folder_of(SGLANG) : folder_of(VLLM);
         if (folder) {
             snprintf(text, sizeof text, "default, no %.90s below %.90s%s", name, folder, *device_name ? "" : " (no GPU, no device name)");
             warn(config, text);

@@ -14,7 +14,7 @@ typedef struct mp_ref_bench_result {
     double blas_seconds, blas_mass_seconds;
 } mp_ref_bench_result;
 
-/* scope=all only, else MP_EINPUT. MP_EUNSUPPORTED without OpenBLAS. */
+/* scope=all and layout=route only, else MP_EINPUT. MP_EUNSUPPORTED without OpenBLAS. */
 mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *result, mp_error *err);
 
 /* Speed of the predicted bits (ref/tensorcore_gemm.h, sm_90): multiply-adds a second. */

@@ -162,8 +162,7 @@ MP_CLONES static void sign_masks(const uint16_t outlines[PACK_K], int64_t n, int
     }
 }
 
-/* Packs K terms of one row of a or of w, and zeros up to padded_k; a special row as zeros. Element k goes to values[k*stride], exponents likewise, as bytes
- * where they are narrow. */
+/* Outlines, values and exponents of n terms of a row of a or w, from term `from` on; zeros behind the last one, and for a special row. */
 static void pack_terms(const tc_engine *e, const operand *o, const side *form, const scaling *scaled, const char *codes, int64_t from, int64_t n,
                        uint16_t outlines[PACK_K], double *values, int32_t *exponents) {
     const int64_t filled = scaled->special ? 0 : e->K - from < n ? e->K - from : n;

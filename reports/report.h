@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 /* One row of the terminal table, as the field's own parity tables read, newline included:
- *   [OK] M=32 topk=2 act=silu   diff=0.00e+00 bits=equal (path=runner)  f64=1.95e-03 err/bound=0.43 worst=down
+ *   [OK] M=32 topk=2 act=silu   diff=0.00e+00 bits=equal (path=runner)  f64: max-abs=1.95e-03 err/bound=0.43 worst=down
  * followed, when not OK, by indented lines: the failed checks, the worst element, the repro. `color` adds ANSI colours; name_width pads the name. */
 void mp_report_row(FILE *out, const mp_verdict *v, int name_width, bool color);
 /* The summary: counts of every outcome, the reasons of the skips with their counts, time; then what was run, where, and beside which reference:

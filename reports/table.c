@@ -66,7 +66,7 @@ static void put_pairs(FILE *out, const mp_verdict *v) {
 }
 
 static void put_figures(FILE *out, const mp_verdict *v) {
-    bool numbers = v->end_to_end.judged;
+    bool numbers = false;
     for (int i = 0; i < MP_STAGE_COUNT; i++) numbers |= i != MP_ALIGN && v->stage[i].judged;
     const mp_stage_figures *align = &v->stage[MP_ALIGN];
     if (!numbers && align->judged) {
@@ -74,11 +74,11 @@ static void put_figures(FILE *out, const mp_verdict *v) {
     } else if (!numbers) {
         fprintf(out, "  f64: not judged");
     } else {
-        int stage = mp_verdict_worst_stage(v);
-        const mp_stage_figures *worst = stage >= 0 ? &v->stage[stage] : &v->end_to_end;
+        const int stage = mp_verdict_worst_stage(v);
+        const mp_stage_figures *worst = &v->stage[stage];
         fprintf(out, "  f64: max-abs=%s err/bound=%s", scientific(worst->max_abs).text, plain(worst->max_ratio, 3).text);
         if (stage == MP_ACT && !v->stage[MP_GATE_UP].judged) fprintf(out, " worst-ulp=%s", plain(worst->max_error_ulps, 4).text); /* the activation alone */
-        if (worst->max_ratio != 0) fprintf(out, " worst=%s", stage >= 0 ? mp_stage_name((mp_stage)stage) : "end-to-end");
+        if (worst->max_ratio != 0) fprintf(out, " worst=%s", mp_stage_name((mp_stage)stage));
     }
     int64_t predicted = 0, mispredicted = 0;
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
@@ -117,7 +117,6 @@ static void put_failures(FILE *out, const mp_verdict *v) {
     }
     for (int i = 0; i < MP_STAGE_COUNT; i++)
         if (i != MP_ALIGN) put_stage_failure(out, mp_stage_name((mp_stage)i), &v->stage[i]);
-    if (v->end_to_end.judged) put_stage_failure(out, "end-to-end", &v->end_to_end);
     if (v->check[MP_CHECK_BITS].answer == MP_FAILED && v->end_to_end.predicted > 0)
         fprintf(out, "        end-to-end: %lld of %lld elements of the output differ from the prediction\n", (long long)v->end_to_end.mispredicted,
                 (long long)v->end_to_end.predicted);

@@ -29,10 +29,10 @@ const char *__lsan_default_options(void) {
 static char directory[64], path[128];
 static mp_error err;
 
-#define OK(call)                                                                                                                   \
-    do {                                                                                                                           \
-        err.text[0] = '\0';                                                                                                        \
-        if ((call) != MP_OK) fail_msg("%s: %s", #call, err.text);                                                                  \
+#define OK(call)                                                  \
+    do {                                                          \
+        err.text[0] = '\0';                                       \
+        if ((call) != MP_OK) fail_msg("%s: %s", #call, err.text); \
     } while (0)
 
 static inline int enter(void **state) {
@@ -75,8 +75,7 @@ static inline uint64_t next_random(void) { /* xorshift64* */
 static inline mp_tensor random_tensor(mp_dtype dtype, int rank, int64_t d0, int64_t d1, int64_t d2) {
     mp_tensor t = mp_tensor_shape(dtype, rank, d0, d1, d2);
     OK(mp_tensor_alloc(&t, MP_POISON_A, &err));
-    for (size_t i = 0; i < mp_tensor_bytes(&t); i++)
-        ((uint8_t *)t.data)[i] = (uint8_t)(next_random() >> 56);
+    for (size_t i = 0; i < mp_tensor_bytes(&t); i++) ((uint8_t *)t.data)[i] = (uint8_t)(next_random() >> 56);
     return t;
 }
 
@@ -95,8 +94,7 @@ static inline mp_trace random_trace(uint64_t seed) {
 }
 
 static inline void free_trace(mp_trace *trace) {
-    for (int i = 0; i < MP_TRACE_COUNT; i++)
-        mp_tensor_free(&trace->t[i]);
+    for (int i = 0; i < MP_TRACE_COUNT; i++) mp_tensor_free(&trace->t[i]);
 }
 
 static const mp_provenance who = {"0.1.0", "abc", "ref", "none", "gcc 12", "2026-01-02T03:04:05Z", "test"};

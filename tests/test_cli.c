@@ -195,8 +195,10 @@ static void bad_matrices_and_cases(void **state) {
 }
 
 /* Another byte among the stored numbers of the first case: the structure of the file is whole, a checksum is not. */
-static void damage(const char *path) {
-    const hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), set = H5Dopen2(file, "M=1 E=2 topk=1 K=16 N=8 act=silu/out", H5P_DEFAULT);
+static void damage(const char *path, const char *tensor) {
+    char name[128];
+    snprintf(name, sizeof name, "M=1 E=2 topk=1 K=16 N=8 act=silu/%s", tensor);
+    const hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), set = H5Dopen2(file, name, H5P_DEFAULT);
     const hsize_t first[2] = {0, 0};
     unsigned mask = 0;
     haddr_t at = 0;
@@ -232,7 +234,7 @@ static void bad_goldens(void **state) {
     H5Fclose(H5Fcreate("foreign.h5", H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
     expect("moeparity golden verify foreign.h5", 2, "", "moeparity: foreign.h5: ");
     expect("moeparity golden verify whole.h5 --match M=77", 2, "", "moeparity: no case left of 4");
-    expect("moeparity golden record nowhere/a.h5 ok.yaml --subject host", 2, "", "moeparity: cannot write nowhere/a.h5: nowhere: No such file or directory");
+    expect("moeparity golden record nowhere/a.h5 ok.yaml --subject host", 2, "", "moeparity: cannot write nowhere/a.h5 (nowhere/a.h5.tmp.");
     expect("moeparity golden record . ok.yaml --subject host", 2, "", "moeparity: cannot write .: it exists and is not a regular file");
     expect("moeparity run --case M=77 --subject host --golden whole.h5", 2, "", "moeparity: whole.h5 holds none of the 1 cases to run");
     /* the path is part of a worker's message, which is JSON and therefore UTF-8 */
@@ -241,7 +243,10 @@ static void bad_goldens(void **state) {
     expect("cp whole.h5 old.h5", 0, "", "");
     lower_fill_version("old.h5");
     expect("moeparity golden verify old.h5 --subject host", 2, "", "moeparity: old.h5 was made with fill version ");
-    damage("whole.h5");
+    expect("moeparity golden record inputs.h5 ok.yaml --subject host --inputs", 0, "recorded 4 cases", "");
+    damage("inputs.h5", "inputs/x");
+    expect("moeparity golden verify inputs.h5 --subject host", 2, "", "act=silu: x: cannot read the stored numbers");
+    damage("whole.h5", "out");
     expect("moeparity golden verify whole.h5 --subject host", 2, "",
            "moeparity: whole.h5: M=1 E=2 topk=1 K=16 N=8 act=silu: out: cannot read the stored numbers");
     assert_string_equal(out, "");
@@ -249,9 +254,11 @@ static void bad_goldens(void **state) {
 
 static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
     (void)state;
-    expect("moeparity run ok.yaml --subject host --json nowhere/a.json", 2, "", "moeparity: cannot write nowhere/a.json: nowhere: No such file or directory");
+    expect("moeparity run ok.yaml --subject host --json nowhere/a.json", 2, "", "moeparity: cannot write nowhere/a.json (nowhere/a.json.tmp.");
     expect("moeparity run ok.yaml --subject host --junit /dev/full", 2, "", "moeparity: cannot write /dev/full: it exists and is not a regular file");
     expect("moeparity run ok.yaml --subject host --json ''", 2, "", "moeparity: cannot write a file without a name");
+    expect("moeparity run ok.yaml --subject host --json newfolder/", 2, "", "moeparity: cannot write newfolder/");
+    expect("moeparity run ok.yaml --subject host --json new.x --junit ./new.x", 2, "", "moeparity: new.x would be overwritten: it is named twice");
     expect("moeparity run ok.yaml --subject host --json a.x --junit a.x", 2, "", "moeparity: a.x would be overwritten: it is named twice");
     expect("moeparity run ok.yaml --subject host --junit ok.yaml", 2, "", "moeparity: ok.yaml would be overwritten");
     expect("moeparity run ok.yaml --subject host --json .", 2, "", "moeparity: cannot write .: it exists and is not a regular file");
@@ -293,6 +300,7 @@ static void without_a_gpu(void **state) {
     expect("MOEPARITY_REQUIRE_GPU=0 moeparity run ok.yaml", 0, "4 passed", "");
     expect("MOEPARITY_REQUIRE_GPU=1 moeparity probe", 3, "", "moeparity: ");
     expect("MOEPARITY_REQUIRE_GPU=1 moeparity bench kernels", 3, "", "moeparity: ");
+    expect("moeparity run ok.yaml --subject cuda --in-process --json skipped.json", 77, "4 skipped", "");
     expect("moeparity golden record gpu.h5 ok.yaml --subject cuda", 77, "", "moeparity: ");
     assert_int_equal(access("gpu.h5", F_OK), -1);
     expect("moeparity show --case M=4 --subject cuda", 77, "", "moeparity: ");
@@ -424,9 +432,22 @@ static void the_terminal_names_subject_cpu_and_reference(void **state) {
     assert_true(strstr(out, "gcc ") || strstr(out, "lang ")); /* the provenance, too */
 }
 
+/* What verify alone calls a failure is repeated by verify alone. */
+static void the_repro_of_a_verification_fails_too(void **state) {
+    (void)state;
+    char command[1024];
+    expect("moeparity golden record float64.h5 --case 'M=8 topk=2' --subject ref", 0, "recorded 1 case", "");
+    expect("moeparity golden verify float64.h5 --subject host", 1, "golden: made under another contract", "");
+    const char *repro = strstr(out, "repro: ");
+    assert_non_null(repro);
+    assert_int_equal(sscanf(repro, "repro: %1023[^\n]", command), 1);
+    expect(command, 1, "golden: made under another contract", "");
+}
+
 /* A report that did not arrive is no success. */
 static void output_that_is_lost(void **state) {
     (void)state;
+    expect("moeparity golden record lost.h5 --case M=1 --subject host > /dev/full", 3, "", "moeparity: cannot write to the standard output");
     expect("moeparity list ok.yaml > /dev/full", 3, "", "moeparity: cannot write to the standard output");
     expect("moeparity run ok.yaml --subject host > /dev/full", 3, "", "moeparity: cannot write to the standard output");
     expect("moeparity run ok.yaml --subject host --json /dev/stdout > o.json", 2, "", "");
@@ -436,6 +457,10 @@ static void output_that_is_lost(void **state) {
 static void tuned_folders(void **state) {
     (void)state;
     expect("SGLANG_MOE_CONFIG_DIR=/nowhere moeparity run ok.yaml --subject host", 2, "", "moeparity: SGLANG_MOE_CONFIG_DIR=/nowhere: not a folder");
+    if (system("mkdir -p 'odd[1]/configs/triton_3_2_0' && echo broken > 'odd[1]/configs/triton_3_2_0/E=2,N=8,device_name=.json'") != 0) fail();
+    expect("SGLANG_MOE_CONFIG_DIR='odd[1]' moeparity run ok.yaml --subject host", 2, "", "odd[1]/configs/triton_3_2_0/E=2,N=8,device_name=.json:1: ");
+    expect("SGLANG_MOE_CONFIG_DIR='odd[1]' moeparity run --case 'M=1 E=2 K=16 N=8 tile=16x32x32x1x4x2' --pair tile=auto --subject host", 2, "",
+           "odd[1]/configs");
     expect("VLLM_TUNED_CONFIG_FOLDER=bin moeparity run ok.yaml --subject host", 0, "  tiles of 4 cases: default, no E=2,N=8,device_name=.json below bin", "");
     expect("mkdir -p 'tuned/E=2,N=8,device_name=.json'; VLLM_TUNED_CONFIG_FOLDER=tuned moeparity run ok.yaml --subject host", 2, "",
            "moeparity: cannot read tuned/E=2,N=8,device_name=.json: Is a directory");
@@ -539,6 +564,7 @@ int main(void) {
         cmocka_unit_test(a_case_that_does_not_pass_is_not_recorded),
         cmocka_unit_test(the_terminal_names_subject_cpu_and_reference),
         cmocka_unit_test(output_that_is_lost),
+        cmocka_unit_test(the_repro_of_a_verification_fails_too),
         cmocka_unit_test(tuned_folders),
         cmocka_unit_test(in_process_the_repro_comes_first),
         cmocka_unit_test(ctrl_c_hides_no_failure),
