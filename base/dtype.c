@@ -1,5 +1,7 @@
 #include "base/dtype.h"
 
+#include "base/bits.h"
+
 #include <assert.h>
 #include <float.h>
 #include <math.h>
@@ -17,38 +19,10 @@ static const struct {
     [MP_E5M2] = {{"e5m2", 1, 3, -14, 57344.0, true}, 0x7B},
 };
 
-static uint32_t bits_of_float(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static float float_of_bits(uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static uint64_t bits_of_double(double value) {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static double double_of_bits(uint64_t bits) {
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 /* 2^e for -1022 <= e <= 1023. */
-static double power_of_two(int e) {
-    return double_of_bits((uint64_t)(e + 1023) << 52);
-}
-
 /* floor(log2(a)) of a normal a >= 0; anything below -1022 (zero, subnormal float64) gives -1023. */
 static int exponent_of(double a) {
-    return (int)(bits_of_double(a) >> 52 & 0x7FF) - 1023;
+    return (int)(mp_bits_of_double(a) >> 52 & 0x7FF) - 1023;
 }
 
 const mp_format *mp_dtype_format(mp_dtype dtype) {
@@ -76,7 +50,7 @@ size_t mp_dtype_size(mp_dtype dtype) {
 /* --- one value ------------------------------------------------------------------------------------------------------------ */
 
 double mp_decode_code(mp_dtype dtype, uint64_t code) {
-    if (dtype == MP_FP64) return double_of_bits(code);
+    if (dtype == MP_FP64) return mp_double_of_bits(code);
     if (dtype == MP_I32) return (int32_t)(uint32_t)code;
     const mp_format *f = &FORMATS[dtype].format;
     uint64_t max_code = FORMATS[dtype].max_code;
@@ -88,7 +62,7 @@ double mp_decode_code(mp_dtype dtype, uint64_t code) {
         /* significand * 2^(e-(p-1)); an exponent field of 0 has the exponent of field 1 and no hidden bit */
         uint64_t hidden = 1ull << (f->precision - 1), field = magnitude / hidden, fraction = magnitude % hidden;
         int e = f->emin + (field ? (int)field - 1 : 0);
-        value = (double)(field ? fraction + hidden : fraction) * power_of_two(e - (f->precision - 1));
+        value = (double)(field ? fraction + hidden : fraction) * mp_power_of_two(e - (f->precision - 1));
     }
     return sign ? -value : value;
 }
@@ -106,7 +80,7 @@ static uint64_t encode_float(mp_dtype dtype, double value, bool saturate) {
     uint64_t magnitude = max_code + 1;
     if (a < 2 * f->max_finite) {
         int e = exponent_of(a) > f->emin ? exponent_of(a) : f->emin;
-        uint64_t q = (uint64_t)rint(a * power_of_two(f->precision - 1 - e));
+        uint64_t q = (uint64_t)rint(a * mp_power_of_two(f->precision - 1 - e));
         magnitude = ((uint64_t)(e - f->emin) << (f->precision - 1)) + q;
     }
     if (magnitude > max_code) magnitude = saturate ? max_code : max_code + 1;
@@ -120,7 +94,7 @@ static int32_t encode_int32(double value) {
 }
 
 uint64_t mp_encode_code(mp_dtype dtype, double value) {
-    if (dtype == MP_FP64) return bits_of_double(value);
+    if (dtype == MP_FP64) return mp_bits_of_double(value);
     if (dtype == MP_I32) return (uint32_t)encode_int32(value);
     return encode_float(dtype, value, false);
 }
@@ -168,13 +142,13 @@ double mp_half_ulp(mp_dtype dtype, double value) {
 }
 
 double mp_unit_roundoff(mp_dtype dtype) {
-    return power_of_two(-mp_dtype_format(dtype)->precision);
+    return mp_power_of_two(-mp_dtype_format(dtype)->precision);
 }
 
 /* --- rows: the same functions as loops the compiler can vectorise --------------------------------------------------------- */
 
 static float float_of_bf16(uint16_t code) {
-    return float_of_bits((uint32_t)code << 16);
+    return mp_float_of_bits((uint32_t)code << 16);
 }
 
 /* Normal numbers move their exponent by the difference of the biases (127-15), Inf and NaN by twice that (31 -> 255); subnormals
@@ -183,14 +157,14 @@ static float float_of_fp16(uint16_t code) {
     uint32_t sign = (uint32_t)(code & 0x8000) << 16, magnitude = code & 0x7FFF;
     uint32_t rebias = magnitude >= 0x7C00 ? 224u << 23 : 112u << 23;
     uint32_t normal = (magnitude << 13) + rebias;
-    uint32_t subnormal = bits_of_float((float)(int32_t)magnitude * 0x1p-24f);
-    return float_of_bits(sign | (magnitude < 0x400 ? subnormal : normal));
+    uint32_t subnormal = mp_bits_of_float((float)(int32_t)magnitude * 0x1p-24f);
+    return mp_float_of_bits(sign | (magnitude < 0x400 ? subnormal : normal));
 }
 
 /* Adding just under half of the dropped part, plus the last kept bit, carries exactly when to-nearest-even goes up; the carry runs
  * through the exponent, up to Inf. */
 static uint16_t bf16_of_float(float value) {
-    uint32_t bits = bits_of_float(value);
+    uint32_t bits = mp_bits_of_float(value);
     uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
     return (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? 0x7FFF : rounded);
 }
@@ -198,16 +172,16 @@ static uint16_t bf16_of_float(float value) {
 /* Normal range as for bf16, with 13 bits dropped. Below 2^-14 the result is a multiple of 2^-24, which is the last bit of 0.5 as
  * a float: the addition 0.5 + |value| is the rounding, and the low bits of its sum are the code. */
 static uint16_t fp16_of_float(float value) {
-    uint32_t bits = bits_of_float(value), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7FFFFFFF;
+    uint32_t bits = mp_bits_of_float(value), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7FFFFFFF;
     uint32_t normal = (magnitude - (112u << 23) + 0xFFF + (magnitude >> 13 & 1)) >> 13;
-    uint32_t subnormal = bits_of_float(float_of_bits(magnitude < 0x38800000 ? magnitude : 0) + 0.5f) - bits_of_float(0.5f);
+    uint32_t subnormal = mp_bits_of_float(mp_float_of_bits(magnitude < 0x38800000 ? magnitude : 0) + 0.5f) - mp_bits_of_float(0.5f);
     uint32_t finite = magnitude < 0x38800000 ? subnormal : normal; /* 2^-14 */
     uint32_t code = magnitude >= 0x477FF000 ? 0x7C00 : finite;     /* 65520: the midpoint above 65504 rounds to Inf */
     return (uint16_t)(magnitude > 0x7F800000 ? 0x7FFF : sign | code);
 }
 
 static uint32_t fp32_of_float(float value) {
-    uint32_t bits = bits_of_float(value);
+    uint32_t bits = mp_bits_of_float(value);
     return (bits & 0x7FFFFFFF) > 0x7F800000 ? 0x7FFFFFFF : bits;
 }
 

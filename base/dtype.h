@@ -43,6 +43,13 @@ static inline double mp_decode(mp_dtype dtype, const void *data, int64_t index) 
     if (dtype == MP_FP64) return ((const double *)data)[index];
     return mp_decode_any(dtype, data, index);
 }
+/* The bits of element `index`, right-aligned. Tensors are little-endian, as the machines that this program runs on. */
+static inline uint64_t mp_code_at(mp_dtype dtype, const void *data, int64_t index) {
+    const size_t size = mp_dtype_size(dtype);
+    uint64_t code = 0;
+    memcpy(&code, (const char *)data + (size_t)index * size, size);
+    return code;
+}
 void mp_encode(mp_dtype dtype, void *data, int64_t index, double value);
 /* Bulk forms; n elements starting at data[first]. */
 void mp_decode_row(mp_dtype dtype, const void *data, int64_t first, int64_t n, double *out);

@@ -18,12 +18,6 @@ bool mp_same_shape(const mp_tensor *a, const mp_tensor *b) {
     return true;
 }
 
-static uint64_t code_at(const void *data, size_t size, int64_t index) {
-    uint64_t code = 0; /* the formats are stored little-endian, as on the machines that this program runs on */
-    memcpy(&code, (const char *)data + (size_t)index * size, size);
-    return code;
-}
-
 size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size_t size) {
     if (size == 0) return 0;
     if (!d->stored) {
@@ -53,7 +47,7 @@ static void compare_row(const mp_tensor *t, int64_t row, const void *stored, mp_
     size_t size = mp_dtype_size(t->dtype);
     differing_row(diff, row);
     for (int64_t i = 0; i < length; i++) {
-        uint64_t was = code_at(stored, size, i), is = code_at(data, size, i);
+        uint64_t was = mp_code_at(t->dtype, stored, i), is = mp_code_at(t->dtype, data, i);
         if (was == is) continue;
         double before = mp_decode(t->dtype, stored, i), after = mp_decode(t->dtype, data, i), distance = fabs(after - before);
         if (!(distance <= diff->max_abs)) diff->max_abs = isnan(diff->max_abs) ? diff->max_abs : distance;

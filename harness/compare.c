@@ -6,20 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t raw_bits(const mp_tensor *t, int64_t index) {
-    const size_t size = mp_dtype_size(t->dtype);
-    uint64_t bits = 0;
-    memcpy(&bits, (const char *)t->data + (size_t)index * size, size); /* little endian */
-    return bits;
-}
-
 /* `length` elements starting at index ia of a and ib of b. */
 static void compare_run(const mp_tensor *a, int64_t ia, const mp_tensor *b, int64_t ib, int64_t length, const char *name, mp_pair_figures *f) {
     const size_t size = mp_dtype_size(a->dtype);
     f->compared += length;
     if (memcmp((const char *)a->data + (size_t)ia * size, (const char *)b->data + (size_t)ib * size, (size_t)length * size) == 0) return;
     for (int64_t i = 0; i < length; i++) {
-        const uint64_t x = raw_bits(a, ia + i), y = raw_bits(b, ib + i);
+        const uint64_t x = mp_code_at(a->dtype, a->data, ia + i), y = mp_code_at(b->dtype, b->data, ib + i);
         if (x == y) continue;
         const double u = mp_decode(a->dtype, a->data, ia + i), v = mp_decode(b->dtype, b->data, ib + i);
         const double difference = u == v ? 0 : fabs(u - v);

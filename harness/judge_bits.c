@@ -22,13 +22,6 @@ typedef struct comparison {
     int64_t rows, width;
 } comparison;
 
-static uint64_t code_at(const mp_tensor *t, int64_t index) {
-    const size_t size = mp_dtype_size(t->dtype);
-    uint64_t code = 0;
-    memcpy(&code, (const char *)t->data + (size_t)index * size, size); /* little endian */
-    return code;
-}
-
 /* Codes as integers in the order of the values they stand for, so that neighbours differ by one and both zeros are 0. */
 static int64_t ordered(mp_dtype dtype, uint64_t code) {
     const int bits = 8 * (int)mp_dtype_size(dtype);
@@ -40,7 +33,8 @@ static int64_t ordered(mp_dtype dtype, uint64_t code) {
 static int64_t distance(const mp_tensor *got, const mp_tensor *predicted, int64_t index) {
     const double a = mp_decode(got->dtype, got->data, index), b = mp_decode(got->dtype, predicted->data, index);
     if (a != a || b != b) return INT64_MAX;
-    const int64_t x = ordered(got->dtype, code_at(got, index)), y = ordered(got->dtype, code_at(predicted, index));
+    const int64_t x = ordered(got->dtype, mp_code_at(got->dtype, got->data, index)),
+                  y = ordered(got->dtype, mp_code_at(predicted->dtype, predicted->data, index));
     const uint64_t d = x > y ? (uint64_t)x - (uint64_t)y : (uint64_t)y - (uint64_t)x;
     return d < INT64_MAX ? (int64_t)d : INT64_MAX - 1;
 }
@@ -63,8 +57,9 @@ static void describe_first(const comparison *k, int64_t row, int64_t column, int
     if (k->which == MP_GATE_UP || k->which == MP_DOWN) describe_tile(k, row, column, tile, sizeof tile);
     int used = snprintf(text, size, "%s: token %" PRId64, mp_stage_name(k->which), per_token ? row : row / k->c->topk);
     if (!per_token) used += snprintf(text + used, size - (size_t)used, " slot %" PRId64, row % k->c->topk);
-    snprintf(text + used, size - (size_t)used, " column %" PRId64 "%s: %" PRIX64 " (%.9g) instead of %" PRIX64 " (%.9g)", column, tile, code_at(k->got, index),
-             mp_decode(k->got->dtype, k->got->data, index), code_at(k->predicted, index), mp_decode(k->got->dtype, k->predicted->data, index));
+    snprintf(text + used, size - (size_t)used, " column %" PRId64 "%s: %" PRIX64 " (%.9g) instead of %" PRIX64 " (%.9g)", column, tile,
+             mp_code_at(k->got->dtype, k->got->data, index), mp_decode(k->got->dtype, k->got->data, index),
+             mp_code_at(k->predicted->dtype, k->predicted->data, index), mp_decode(k->got->dtype, k->predicted->data, index));
 }
 
 /* Counts into *f; `first` describes the first difference. */
@@ -78,7 +73,7 @@ static void count_differences(const comparison *k, mp_stage_figures *f, char *fi
         if (memcmp((const char *)k->got->data + (size_t)at * size, (const char *)k->predicted->data + (size_t)at * size, (size_t)k->width * size) == 0)
             continue;
         for (int64_t j = 0; j < k->width; j++) {
-            if (code_at(k->got, at + j) == code_at(k->predicted, at + j)) continue;
+            if (mp_code_at(k->got->dtype, k->got->data, at + j) == mp_code_at(k->predicted->dtype, k->predicted->data, at + j)) continue;
             if (f->mispredicted++ == 0) describe_first(k, r, j, at + j, first, first_size);
             const int64_t ulps = distance(k->got, k->predicted, at + j);
             if (ulps > f->max_ulps) f->max_ulps = ulps;

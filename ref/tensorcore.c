@@ -1,5 +1,6 @@
 #include "ref/tensorcore.h"
 
+#include "base/bits.h"
 #include "base/dtype.h"
 
 #include <string.h>
@@ -140,12 +141,8 @@ static uint32_t fp16_code(mp_tc_input input, uint32_t code) {
 }
 
 static uint32_t add_float32(uint32_t x, uint32_t y) {
-    float u, v;
-    memcpy(&u, &x, sizeof u);
-    memcpy(&v, &y, sizeof v);
-    const float sum = u + v;
-    memcpy(&x, &sum, sizeof x);
-    return sum != sum ? nan_of(&FLOAT32) : x;
+    const float sum = mp_float_of_bits(x) + mp_float_of_bits(y);
+    return sum != sum ? nan_of(&FLOAT32) : mp_bits_of_float(sum);
 }
 
 static uint32_t dot_add_through_fp16(const mp_tc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c) {

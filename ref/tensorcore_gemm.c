@@ -1,5 +1,6 @@
 #include "ref/tensorcore_gemm.h"
 
+#include "base/bits.h"
 #include "base/clones.h"
 #include "ref/gemm_f32.h"
 
@@ -121,13 +122,6 @@ static scaling survey(const operand *o, const char *codes, int64_t n) {
     return (scaling){.exponent = largest ? largest - o->bias : 0, .small = x.smallest_less_one + 1 < largest - 31, .special = x.largest >= o->first_special};
 }
 
-static double power_of_two(int exponent) {
-    const uint64_t bits = (uint64_t)(1023 + exponent) << 52;
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 /* What a and w differ in: see ref/tensorcore_kernels.h. */
 typedef struct side {
     double factor;
@@ -139,7 +133,7 @@ static const side SIDE_A = {1, 0, MP_TC_ZERO_A, 0x01010101}, SIDE_W = {1 + 0x1p-
 /* n values and exponents in the kernels' form; in: the numbers of the outlines. */
 MP_CLONES static void scale(const operand *o, const scaling *s, const side *form, const uint16_t *outlines, int64_t n, const float *in, double *values,
                             int32_t *exponents) {
-    const double scaled = power_of_two(-s->exponent) * form->factor;
+    const double scaled = mp_power_of_two(-s->exponent) * form->factor;
     for (int64_t i = 0; i < n; i++) {
         const int field = field_of(o, outlines[i]), relative = field - o->bias - s->exponent;
         const int stored = field ? (relative > MP_TC_LOWEST ? relative : MP_TC_LOWEST) + form->exponent_offset : form->zero_exponent;
@@ -279,7 +273,7 @@ static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *row
                 result[r * columns + n] = redo(e, row->codes, codes_at(e->w, panel->codes, n * e->K));
                 redone++;
             } else {
-                result[r * columns + n] = (float)(acc[r * columns + n] * power_of_two(sum) + 0.0); /* + 0.0: a zero is +0 */
+                result[r * columns + n] = (float)(acc[r * columns + n] * mp_power_of_two(sum) + 0.0); /* + 0.0: a zero is +0 */
             }
         }
     }

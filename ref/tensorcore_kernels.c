@@ -1,7 +1,8 @@
 #include "ref/tensorcore_kernels.h"
 
+#include "base/bits.h"
+
 #include <stdbool.h>
-#include <string.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -35,25 +36,12 @@ static uint16_t signs_of(const mp_tc_block *b, int64_t row, int64_t mask) {
 
 enum { PORTABLE_COLUMNS = 16 };
 
-static double power_of_two(int exponent) {
-    const int64_t bits = (int64_t)(exponent + FIELD_BIAS) << FIELD_SHIFT;
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 static int exponent_of(double value) {
-    int64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (int)((bits & FIELD_MASK) >> FIELD_SHIFT) - FIELD_BIAS;
+    return (int)((mp_bits_of_double(value) & FIELD_MASK) >> FIELD_SHIFT) - FIELD_BIAS;
 }
 
 static double cut(double value, int64_t kept) {
-    int64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    bits &= kept;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    return mp_double_of_bits(mp_bits_of_double(value) & (uint64_t)kept);
 }
 
 static void step_portable(const mp_tc_block *b, int64_t r, int64_t k0) {
@@ -75,11 +63,11 @@ static void step_portable(const mp_tc_block *b, int64_t r, int64_t k0) {
         at_floor[j] |= e[j] == MP_TC_FLOOR;
         e[j] -= BYTE_BIAS;
         if (exponent_of(acc[j]) > e[j]) e[j] = exponent_of(acc[j]);
-        scale[j] = power_of_two(b->fraction_bits - e[j]);
+        scale[j] = mp_power_of_two(b->fraction_bits - e[j]);
     }
     for (int k = 0; k < b->group; k++)
         for (int j = 0; j < PORTABLE_COLUMNS; j++) sum[j] += (int32_t)(a[k] * w[k * PORTABLE_COLUMNS + j] * scale[j]);
-    for (int j = 0; j < PORTABLE_COLUMNS; j++) acc[j] = cut((double)(sum[j] + (int32_t)(acc[j] * scale[j])), kept) * power_of_two(e[j] - b->fraction_bits);
+    for (int j = 0; j < PORTABLE_COLUMNS; j++) acc[j] = cut((double)(sum[j] + (int32_t)(acc[j] * scale[j])), kept) * mp_power_of_two(e[j] - b->fraction_bits);
 }
 
 static void kernel_portable(const mp_tc_block *b) {
