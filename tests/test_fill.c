@@ -1,4 +1,4 @@
-/* cases/fill.c, inputs.c: the same bits everywhere, and each data family has the property it exists for. */
+/* cases/fill.c, inputs.c: the same bits everywhere, and each data family has the property it exists for. Longer than most: a test a family. */
 #include "cases/inputs.h"
 
 #include <math.h>

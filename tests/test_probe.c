@@ -1,5 +1,5 @@
 /* The probe, on the CPU: the measurement must find the parameters of arithmetics that are known, and what the probe says must depend on every one
- * of its questions. The device code must compile for every architecture that has the instruction. */
+ * of its questions. The device code must compile for every architecture that has the instruction. Longer than most: every question has its wrong answer. */
 #include "harness/probe.h"
 #include "harness/probe_vectors.h"
 #include "kernels/driver.h"
