@@ -36,6 +36,11 @@ static void place(const mp_stage_judge *s, int64_t index, char *text, size_t siz
                  (long long)column);
 }
 
+/* printf's sign of a NaN means nothing. */
+static double unsigned_nan(double value) {
+    return isnan(value) ? (double)NAN : value;
+}
+
 void mp_stage_judge_finish(mp_stage_judge *s, const mp_trace *trace, mp_verdict *v) {
     mp_measure *m = &s->measure;
     char where[128];
@@ -50,8 +55,9 @@ void mp_stage_judge_finish(mp_stage_judge *s, const mp_trace *trace, mp_verdict 
     }
     if (m->f.failed > 0) {
         place(s, m->f.worst_index, where, sizeof where);
-        mp_check_fail(v, MP_CHECK_BOUND, "%s: %.9g instead of %.9g +- %.3g%s; %lld of %lld elements fail", where, m->f.worst_value, m->f.worst_expected,
-                      m->f.worst_bound, isfinite(m->f.worst_bound) ? "" : " (no finite bound can be given)", (long long)m->f.failed, (long long)m->f.compared);
+        mp_check_fail(v, MP_CHECK_BOUND, "%s: %.9g instead of %.9g +- %.3g%s; %lld of %lld elements fail", where, unsigned_nan(m->f.worst_value),
+                      unsigned_nan(m->f.worst_expected), m->f.worst_bound, isfinite(m->f.worst_bound) ? "" : " (no finite bound can be given)",
+                      (long long)m->f.failed, (long long)m->f.compared);
     } else {
         mp_check_pass(v, MP_CHECK_BOUND);
     }
@@ -64,7 +70,8 @@ void mp_stage_judge_finish(mp_stage_judge *s, const mp_trace *trace, mp_verdict 
     }
     if (m->nan_failures > 0) {
         place(s, m->first_nan, where, sizeof where);
-        mp_check_fail(v, MP_CHECK_NAN, "%s: %.9g instead of %.9g; %lld elements", where, m->nan_got, m->nan_expected, (long long)m->nan_failures);
+        mp_check_fail(v, MP_CHECK_NAN, "%s: %.9g instead of %.9g; %lld elements", where, unsigned_nan(m->nan_got), unsigned_nan(m->nan_expected),
+                      (long long)m->nan_failures);
     } else {
         mp_check_pass(v, MP_CHECK_NAN);
     }
