@@ -29,7 +29,8 @@ static inline double mp_double_of_bits(uint64_t bits) {
     return value;
 }
 
-/* 2^exponent, a normal number: -1022 <= exponent <= 1023. A loop of it vectorises, which one of ldexp does not. */
+/* 2^exponent, a normal number: -1022 <= exponent <= 1023. A loop of it vectorises, which one of ldexp does
+ * not. */
 static inline double mp_power_of_two(int exponent) {
     return mp_double_of_bits((uint64_t)(exponent + 1023) << 52);
 }

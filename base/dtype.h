@@ -1,9 +1,10 @@
 /* Number formats: decode to and encode from float64, with one correct rounding.
  *
- * All encoders round to nearest, ties to even, directly from float64 (never through float32: double rounding is wrong for
- * bf16 and fp16). Subnormals are kept. Overflow gives Inf where the format has one; e4m3 ("e4m3fn") has no Inf: its encoder
- * gives NaN beyond 464 unless saturating. NaN encodes to the canonical quiet NaN of the format (bf16/fp16 7FFF as cvt.rn gives,
- * fp32 7FFFFFFF, e4m3 7F, e5m2 7F). Source: IEEE 754-2019 section 4.3.1; OCP 8-bit floating point specification.
+ * All encoders round to nearest, ties to even, directly from float64 (never through float32: double rounding
+ * is wrong for bf16 and fp16). Subnormals are kept. Overflow gives Inf where the format has one; e4m3
+ * ("e4m3fn") has no Inf: its encoder gives NaN beyond 464 unless saturating. NaN encodes to the canonical
+ * quiet NaN of the format (bf16/fp16 7FFF as cvt.rn gives, fp32 7FFFFFFF, e4m3 7F, e5m2 7F). Source: IEEE
+ * 754-2019 section 4.3.1; OCP 8-bit floating point specification.
  */
 #ifndef MP_BASE_DTYPE_H
 #define MP_BASE_DTYPE_H
@@ -13,10 +14,19 @@
 #include <stdint.h>
 #include <string.h>
 
-typedef enum mp_dtype { MP_BF16, MP_FP16, MP_FP32, MP_FP64, MP_I32, MP_E4M3, MP_E5M2, MP_DTYPE_COUNT } mp_dtype;
+typedef enum mp_dtype {
+    MP_BF16,
+    MP_FP16,
+    MP_FP32,
+    MP_FP64,
+    MP_I32,
+    MP_E4M3,
+    MP_E5M2,
+    MP_DTYPE_COUNT
+} mp_dtype;
 
-/* Shape of a binary floating-point format. precision counts the hidden bit. max_finite is the largest finite value;
- * emin is the exponent of the smallest normal number. */
+/* Shape of a binary floating-point format. precision counts the hidden bit. max_finite is the largest finite
+ * value; emin is the exponent of the smallest normal number. */
 typedef struct mp_format {
     const char *name;
     size_t size; /* bytes */
@@ -26,12 +36,13 @@ typedef struct mp_format {
 } mp_format;
 
 const mp_format *mp_dtype_format(mp_dtype dtype); /* not for MP_I32's float fields */
-const char *mp_dtype_name(mp_dtype dtype);        /* "bf16", "fp16", "fp32", "fp64", "int32", "e4m3", "e5m2" */
+const char *mp_dtype_name(mp_dtype dtype); /* "bf16", "fp16", "fp32", "fp64", "int32", "e4m3", "e5m2" */
 bool mp_dtype_parse(const char *name, mp_dtype *dtype);
 size_t mp_dtype_size(mp_dtype dtype);
 
 double mp_decode_any(mp_dtype dtype, const void *data, int64_t index);
-/* Element `index` of data. The formats that hold most tensors are decoded in place: this stands in the innermost loops. */
+/* Element `index` of data. The formats that hold most tensors are decoded in place: this stands in the
+ * innermost loops. */
 static inline double mp_decode(mp_dtype dtype, const void *data, int64_t index) {
     if (dtype == MP_BF16) { /* the upper half of a float32 */
         const uint32_t bits = (uint32_t)((const uint16_t *)data)[index] << 16;
@@ -43,7 +54,8 @@ static inline double mp_decode(mp_dtype dtype, const void *data, int64_t index) 
     if (dtype == MP_FP64) return ((const double *)data)[index];
     return mp_decode_any(dtype, data, index);
 }
-/* The bits of element `index`, right-aligned. Tensors are little-endian, as the machines that this program runs on. */
+/* The bits of element `index`, right-aligned. Tensors are little-endian, as the machines that this program
+ * runs on. */
 static inline uint64_t mp_code_at(mp_dtype dtype, const void *data, int64_t index) {
     const size_t size = mp_dtype_size(dtype);
     uint64_t code = 0;
@@ -53,14 +65,18 @@ static inline uint64_t mp_code_at(mp_dtype dtype, const void *data, int64_t inde
 void mp_encode(mp_dtype dtype, void *data, int64_t index, double value);
 /* Bulk forms; n elements starting at data[first]. */
 void mp_decode_row(mp_dtype dtype, const void *data, int64_t first, int64_t n, double *out);
-void mp_decode_row_f32(mp_dtype dtype, const void *data, int64_t first, int64_t n, float *out);    /* of every format up to fp32: exact */
-void mp_encode_row(mp_dtype dtype, void *data, int64_t first, int64_t n, const double *values);    /* one RNE from float64 */
-void mp_encode_row_f32(mp_dtype dtype, void *data, int64_t first, int64_t n, const float *values); /* one RNE from float32 */
+void mp_decode_row_f32(mp_dtype dtype, const void *data, int64_t first, int64_t n,
+                       float *out); /* of every format up to fp32: exact */
+void mp_encode_row(mp_dtype dtype, void *data, int64_t first, int64_t n,
+                   const double *values); /* one RNE from float64 */
+void mp_encode_row_f32(mp_dtype dtype, void *data, int64_t first, int64_t n,
+                       const float *values); /* one RNE from float32 */
 
 /* value rounded once to dtype, as a float64. */
 double mp_round_to(mp_dtype dtype, double value);
-/* Half the distance between neighbouring values of dtype around |value|: the most that one rounding to nearest can change it
- * (below the overflow threshold). In the subnormal range half the smallest subnormal. */
+/* Half the distance between neighbouring values of dtype around |value|: the most that one rounding to
+ * nearest can change it (below the overflow threshold). In the subnormal range half the smallest
+ * subnormal. */
 double mp_half_ulp(mp_dtype dtype, double value);
 /* 2^-precision: the unit roundoff u. */
 double mp_unit_roundoff(mp_dtype dtype);

@@ -23,7 +23,8 @@ mp_status mp_file_read(const char *path, char **data, size_t *size, mp_error *er
         goto out;
     }
     struct stat info;
-    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) capacity = (size_t)info.st_size + 2; /* a hint: the file may grow; its NUL, and one to see the end */
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode))
+        capacity = (size_t)info.st_size + 2; /* a hint: the file may grow; its NUL, and one to see the end */
     for (;;) {
         char *larger = realloc(buffer, capacity);
         if (!larger) {
@@ -63,22 +64,27 @@ static bool write_all(int fd, const char *data, size_t size) {
     return true;
 }
 
-/* The file that `path` names or, through links, leads to; it need not be there. A rename over anything but a regular file would replace a device, a pipe or
- * a link by a file. */
+/* The file that `path` names or, through links, leads to; it need not be there. A rename over anything but a
+ * regular file would replace a device, a pipe or a link by a file. */
 static mp_status find_target(const char *path, char target[PATH_MAX], mp_error *err) {
     struct stat info, own;
     if (path[0] == '\0') return mp_fail(err, MP_EIO, "cannot write a file without a name");
     if (stat(path, &info) != 0) {
         if (lstat(path, &info) == 0)
-            return mp_fail(err, MP_EIO, "cannot write %s: %s", path, S_ISLNK(info.st_mode) ? "a link that leads nowhere" : strerror(errno));
+            return mp_fail(err, MP_EIO, "cannot write %s: %s", path,
+                           S_ISLNK(info.st_mode) ? "a link that leads nowhere" : strerror(errno));
         if (snprintf(target, PATH_MAX, "%s", path) < PATH_MAX) return MP_OK;
-        return mp_fail(err, MP_EIO, "cannot write %s: the path has %zu characters, more than the system takes", path, strlen(path));
+        return mp_fail(err, MP_EIO,
+                       "cannot write %s: the path has %zu characters, more than the system takes", path,
+                       strlen(path));
     }
-    if (!S_ISREG(info.st_mode)) return mp_fail(err, MP_EIO, "cannot write %s: it exists and is not a regular file", path);
+    if (!S_ISREG(info.st_mode))
+        return mp_fail(err, MP_EIO, "cannot write %s: it exists and is not a regular file", path);
     for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
         if (fstat(fd, &own) == 0 && own.st_dev == info.st_dev && own.st_ino == info.st_ino)
             return mp_fail(err, MP_EIO, "cannot write %s: this program's own output goes there", path);
-    return realpath(path, target) ? MP_OK : mp_fail(err, MP_EIO, "cannot write %s: %s", path, strerror(errno));
+    return realpath(path, target) ? MP_OK
+                                  : mp_fail(err, MP_EIO, "cannot write %s: %s", path, strerror(errno));
 }
 
 /* Opens a new file beside the target, whose name is returned too. -1 with the error. */
@@ -86,7 +92,8 @@ static int open_temporary(const char *path, char target[PATH_MAX], char temporar
     if (find_target(path, target, err) != MP_OK) return -1;
     const int length = snprintf(temporary, PATH_MAX, "%s.tmp.%ld", target, (long)getpid());
     if (length >= PATH_MAX) {
-        mp_fail(err, MP_EIO, "cannot write %s: the path has %zu characters, more than the system takes", path, strlen(path));
+        mp_fail(err, MP_EIO, "cannot write %s: the path has %zu characters, more than the system takes", path,
+                strlen(path));
         return -1;
     }
     const int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -103,7 +110,8 @@ mp_status mp_file_writable(const char *path, mp_error *err) {
     return MP_OK;
 }
 
-/* Where the path leads: through links as far as there are files, of a file that is not there the folder and its name. */
+/* Where the path leads: through links as far as there are files, of a file that is not there the folder and
+ * its name. */
 static bool resolve(const char *path, char resolved[PATH_MAX]) {
     char folder[PATH_MAX], name[PATH_MAX];
     if (realpath(path, resolved)) return true;
@@ -132,7 +140,8 @@ mp_status mp_file_replace(const char *path, const void *data, size_t size, mp_er
         reason = errno;
     }
     if (!written) {
-        mp_fail(err, status, "cannot write %zu bytes to %s (%s): %s", size, path, temporary, strerror(reason));
+        mp_fail(err, status, "cannot write %zu bytes to %s (%s): %s", size, path, temporary,
+                strerror(reason));
         goto out;
     }
     if (rename(temporary, target) != 0) {
@@ -152,14 +161,18 @@ static bool is_directory(const char *path) {
 
 mp_status mp_file_make_directories(const char *path, mp_error *err) {
     char *partial = strdup(path);
-    if (!partial) return mp_fail(err, MP_EMEMORY, "cannot allocate %zu bytes for the path %s", strlen(path) + 1, path);
+    if (!partial)
+        return mp_fail(err, MP_EMEMORY, "cannot allocate %zu bytes for the path %s", strlen(path) + 1, path);
     mp_status status = MP_OK;
     for (char *end = partial; status == MP_OK && end;) {
         end = strchr(end + (*end != '\0'), '/'); /* behind a leading slash, then behind each component */
         if (end) *end = '\0';
         if (mkdir(partial, 0777) != 0) {
-            int reason = errno; /* of a path that is there mkdir says EEXIST, or EROFS on a read-only file system */
-            if (!is_directory(partial)) status = mp_fail(err, MP_EIO, "cannot create the directory %s: %s", partial, strerror(reason));
+            int reason =
+                errno; /* of a path that is there mkdir says EEXIST, or EROFS on a read-only file system */
+            if (!is_directory(partial))
+                status =
+                    mp_fail(err, MP_EIO, "cannot create the directory %s: %s", partial, strerror(reason));
         }
         if (end) *end = '/';
     }

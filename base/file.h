@@ -7,14 +7,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Reads a whole file; *data is NUL-terminated (not counted in *size) and freed by the caller. MP_EIO with path and errno text. */
+/* Reads a whole file; *data is NUL-terminated (not counted in *size) and freed by the caller. MP_EIO with
+ * path and errno text. */
 mp_status mp_file_read(const char *path, char **data, size_t *size, mp_error *err);
-/* MP_EIO where mp_file_replace could not write: what is there is not a regular file, or it is this program's own output, or no file can be made beside it. */
+/* MP_EIO where mp_file_replace could not write: what is there is not a regular file, or it is this program's
+ * own output, or no file can be made beside it. */
 mp_status mp_file_writable(const char *path, mp_error *err);
-/* Writes `<path>.tmp.<pid>`, flushes it to the disk and renames it over path; where path is a link, over the file it leads to. On failure (a full disk
- * too) the temporary file is removed and path is as it was. */
+/* Writes `<path>.tmp.<pid>`, flushes it to the disk and renames it over path; where path is a link, over the
+ * file it leads to. On failure (a full disk too) the temporary file is removed and path is as it was. */
 mp_status mp_file_replace(const char *path, const void *data, size_t size, mp_error *err);
-/* Whether both paths lead to one file, which need not be there yet. Hard links are different files: a replacement parts them. */
+/* Whether both paths lead to one file, which need not be there yet. Hard links are different files: a
+ * replacement parts them. */
 bool mp_file_same(const char *a, const char *b);
 /* Creates a directory and its parents; an existing one is fine. */
 mp_status mp_file_make_directories(const char *path, mp_error *err);

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "folder/file.c" of whatever __FILE__ the compiler was given: messages do not depend on where the tree was built. */
+/* "folder/file.c" of whatever __FILE__ the compiler was given: messages do not depend on where the tree was
+ * built. */
 static const char *short_path(const char *file) {
     int slashes = 0;
     for (const char *p = file + strlen(file); p > file; p--) {

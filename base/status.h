@@ -1,7 +1,8 @@
 /* Status and error text: the one error pattern of the whole program.
  *
- * A function that can fail returns mp_status and takes an mp_error*. On failure it calls mp_fail once, at the place where the
- * offending value is known; callers pass the status on (and may prepend context with mp_error_prefix).
+ * A function that can fail returns mp_status and takes an mp_error*. On failure it calls mp_fail once, at the
+ * place where the offending value is known; callers pass the status on (and may prepend context with
+ * mp_error_prefix).
  */
 #ifndef MP_BASE_STATUS_H
 #define MP_BASE_STATUS_H
@@ -9,7 +10,8 @@
 typedef enum mp_status {
     MP_OK = 0,
     MP_EINPUT,       /* the user gave something wrong: file, option, case. Exit code 2. */
-    MP_EUNSUPPORTED, /* right, but it cannot be run here: no GPU, too little memory. A SKIP with this text as reason. */
+    MP_EUNSUPPORTED, /* right, but it cannot be run here: no GPU, too little memory. A SKIP with this text as
+                        reason. */
     MP_EMEMORY,      /* an allocation failed although the plan said it would fit */
     MP_EIO,          /* a file could not be read or written */
     MP_EDEVICE,      /* a CUDA driver, NVRTC or launch error */
@@ -21,8 +23,10 @@ typedef struct mp_error {
     char text[1024]; /* one line: value, expectation, place */
 } mp_error;
 
-/* Formats the message into err (err may be NULL) and returns `status`. The source place is appended for MP_EINTERNAL and MP_EDEVICE. */
-mp_status mp_error_set(mp_error *err, mp_status status, const char *file, int line, const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* Formats the message into err (err may be NULL) and returns `status`. The source place is appended for
+ * MP_EINTERNAL and MP_EDEVICE. */
+mp_status mp_error_set(mp_error *err, mp_status status, const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 
 /* Puts "<context>: " in front of the text already in err. */
 void mp_error_prefix(mp_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -15,7 +15,8 @@ mp_tensor mp_tensor_shape(mp_dtype dtype, int rank, int64_t d0, int64_t d1, int6
     return (mp_tensor){.dtype = dtype, .rank = rank, .dim = {d0, rank > 1 ? d1 : 1, rank > 2 ? d2 : 1}};
 }
 
-/* Sizes saturate instead of wrapping around: a plan for an absurd shape stays absurdly large, and its allocation fails. */
+/* Sizes saturate instead of wrapping around: a plan for an absurd shape stays absurdly large, and its
+ * allocation fails. */
 int64_t mp_tensor_count(const mp_tensor *t) {
     int64_t count = t->rank > 0; /* a zeroed tensor has no elements */
     bool overflow = false;
@@ -59,7 +60,9 @@ static void fill_pattern(char *to, size_t bytes, uint32_t pattern) {
 mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err) {
     t->data = NULL;
     for (int i = 0; i < t->rank; i++) {
-        if (t->dim[i] < 0) return mp_fail(err, MP_EINTERNAL, "tensor dimension %d is %lld, expected >= 0", i, (long long)t->dim[i]);
+        if (t->dim[i] < 0)
+            return mp_fail(err, MP_EINTERNAL, "tensor dimension %d is %lld, expected >= 0", i,
+                           (long long)t->dim[i]);
     }
     size_t bytes = mp_tensor_bytes(t);
     size_t most = PTRDIFF_MAX - 2 * (size_t)MP_GUARD_BYTES - DATA_ALIGNMENT; /* no object can be larger */
@@ -69,8 +72,9 @@ mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err) {
         block = aligned_alloc(DATA_ALIGNMENT, (total + DATA_ALIGNMENT - 1) / DATA_ALIGNMENT * DATA_ALIGNMENT);
     }
     if (!block) {
-        return mp_fail(err, MP_EMEMORY, "cannot allocate %zu bytes for a tensor %lld x %lld x %lld of %s", bytes, (long long)t->dim[0], (long long)t->dim[1],
-                       (long long)t->dim[2], mp_dtype_name(t->dtype));
+        return mp_fail(err, MP_EMEMORY, "cannot allocate %zu bytes for a tensor %lld x %lld x %lld of %s",
+                       bytes, (long long)t->dim[0], (long long)t->dim[1], (long long)t->dim[2],
+                       mp_dtype_name(t->dtype));
     }
     char *data = block + MP_GUARD_BYTES;
     fill_pattern(block, MP_GUARD_BYTES, MP_GUARD_PATTERN);

@@ -15,19 +15,21 @@ typedef struct mp_tensor {
     void *data;
 } mp_tensor;
 
-mp_tensor mp_tensor_shape(mp_dtype dtype, int rank, int64_t d0, int64_t d1, int64_t d2); /* data == NULL; unused dims are 1 */
-int64_t mp_tensor_count(const mp_tensor *t);                                             /* elements */
+mp_tensor mp_tensor_shape(mp_dtype dtype, int rank, int64_t d0, int64_t d1,
+                          int64_t d2);       /* data == NULL; unused dims are 1 */
+int64_t mp_tensor_count(const mp_tensor *t); /* elements */
 size_t mp_tensor_bytes(const mp_tensor *t);
 int64_t mp_tensor_rows(const mp_tensor *t);       /* elements / last dim; rank 1: 1 row */
 int64_t mp_tensor_row_length(const mp_tensor *t); /* elements in a row */
 void *mp_tensor_row(const mp_tensor *t, int64_t row);
 
-/* Allocates t->data (shape already set) between two guard zones and fills all of it with `poison` (a 32-bit pattern; both
- * patterns in use are NaN in every float format, and an impossible index). MP_EMEMORY on failure. Free with mp_tensor_free. */
+/* Allocates t->data (shape already set) between two guard zones and fills all of it with `poison` (a 32-bit
+ * pattern; both patterns in use are NaN in every float format, and an impossible index). MP_EMEMORY on
+ * failure. Free with mp_tensor_free. */
 mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err);
 void mp_tensor_free(mp_tensor *t); /* takes an absent tensor; sets data = NULL */
-/* First changed guard byte: returns true when both zones are intact; else *offset is its byte offset relative to the data
- * (negative: before it; >= bytes: behind it). */
+/* First changed guard byte: returns true when both zones are intact; else *offset is its byte offset relative
+ * to the data (negative: before it; >= bytes: behind it). */
 bool mp_tensor_guards_intact(const mp_tensor *t, int64_t *offset);
 /* 64-bit digest (XXH3) of the data, and of one row. */
 uint64_t mp_tensor_digest(const mp_tensor *t);
@@ -35,9 +37,9 @@ uint64_t mp_tensor_row_digest(const mp_tensor *t, int64_t row);
 
 #define MP_POISON_A 0xFFF7FFF7u /* NaN as bf16, fp16, fp32, fp64; negative as int32 */
 #define MP_POISON_B 0x7FF97FF9u /* NaN as bf16, fp16, fp32, fp64; far above any index as int32 */
-/* What guard zones hold, on the host and on the device. Like the poisons a NaN in every float format and an impossible index, so that a read beyond
- * the end shows in the result; unlike them, so that a stray poison fill shows as a changed guard. Both halves are equal: a zone may begin at
- * any 16-bit boundary. */
+/* What guard zones hold, on the host and on the device. Like the poisons a NaN in every float format and an
+ * impossible index, so that a read beyond the end shows in the result; unlike them, so that a stray poison
+ * fill shows as a changed guard. Both halves are equal: a zone may begin at any 16-bit boundary. */
 #define MP_GUARD_PATTERN 0x7FFB7FFBu
 #define MP_GUARD_BYTES 4096 /* on each side; a multiple of every alignment in use */
 

@@ -25,14 +25,16 @@ size_t mp_case_text(const mp_case *c, char *text, size_t size) {
         char value[64];
         mp_field_text(&mp_fields[i], c, value);
         const size_t room = length < size ? size - length : 0;
-        length += (size_t)snprintf(room ? text + length : NULL, room, "%s%s=%s", length ? " " : "", mp_fields[i].name, value);
+        length += (size_t)snprintf(room ? text + length : NULL, room, "%s%s=%s", length ? " " : "",
+                                   mp_fields[i].name, value);
     }
     return length;
 }
 
 json_t *mp_case_json(const mp_case *c) {
     json_t *json = json_object();
-    for (size_t i = 0; json && i < MP_FIELD_COUNT; i++) json_object_set_new(json, mp_fields[i].name, mp_field_json(&mp_fields[i], c));
+    for (size_t i = 0; json && i < MP_FIELD_COUNT; i++)
+        json_object_set_new(json, mp_fields[i].name, mp_field_json(&mp_fields[i], c));
     return json;
 }
 
@@ -59,8 +61,8 @@ mp_status mp_case_set(mp_case *c, const char *name, const char *value, mp_error 
 
 #define BLANKS " \t\r\n"
 
-/* Cuts the next blank-separated word off *text. Returns false at the end; a word that does not fit is cut short, which no
- * name or value survives (the longest known one is far shorter). */
+/* Cuts the next blank-separated word off *text. Returns false at the end; a word that does not fit is cut
+ * short, which no name or value survives (the longest known one is far shorter). */
 static bool next_word(const char **text, char word[128]) {
     const char *start = *text + strspn(*text, BLANKS);
     const size_t length = strcspn(start, BLANKS);
@@ -80,7 +82,9 @@ mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err) {
         const mp_status status = mp_case_set(&next, word, equals + 1, err);
         if (status) return status;
         const uint64_t bit = UINT64_C(1) << (mp_field_find(word, err) - mp_fields);
-        if (seen & bit) return mp_fail(err, MP_EINPUT, "%s is given twice, the second time as %s=%s: give it once", word, word, equals + 1);
+        if (seen & bit)
+            return mp_fail(err, MP_EINPUT, "%s is given twice, the second time as %s=%s: give it once", word,
+                           word, equals + 1);
         seen |= bit;
     }
     *c = next;
@@ -109,15 +113,19 @@ mp_status mp_case_match(const mp_case *c, const char *expr, bool *matched, mp_er
         }
         const char first = *op;
         const bool or_equal = first != '=' && op[1] == '=';
-        if (first == '!' && !or_equal) return mp_fail(err, MP_EINPUT, "'%s': expected name=value, name!=value, or < <= > >= for numbers", word);
+        if (first == '!' && !or_equal)
+            return mp_fail(err, MP_EINPUT, "'%s': expected name=value, name!=value, or < <= > >= for numbers",
+                           word);
         const char *value = op + 1 + or_equal;
         *op = 0;
         const mp_field *f = mp_field_find(word, err);
         if (!f) return MP_EINPUT;
         mp_case other = *c;
-        if (!mp_field_parse(f, &other, value)) return mp_field_fail(f, value, err); /* out of range is fine in a comparison */
+        if (!mp_field_parse(f, &other, value))
+            return mp_field_fail(f, value, err); /* out of range is fine in a comparison */
         if ((first == '<' || first == '>') && f->kind != MP_KIND_INT && f->kind != MP_KIND_REAL)
-            return mp_fail(err, MP_EINPUT, "%s%c%s: %s is not a number: use %s=%s or %s!=%s", word, first, value, word, word, value, word, value);
+            return mp_fail(err, MP_EINPUT, "%s%c%s: %s is not a number: use %s=%s or %s!=%s", word, first,
+                           value, word, word, value, word, value);
         const int order = mp_field_compare(f, c, &other);
         *matched = *matched && (first == '='   ? order == 0
                                 : first == '!' ? order != 0

@@ -1,10 +1,13 @@
 /* A case: one immutable point of the matrix.
  *
- * MP_CASE_FIELDS is the one list from which defaults, parsing, canonical text, comparison, range checks and JSON come. Columns:
+ * MP_CASE_FIELDS is the one list from which defaults, parsing, canonical text, comparison, range checks and
+ * JSON come. Columns:
  *   kind, name, C type tag, default, minimum, maximum, always printed?, help
- * kinds: INT (int64_t), REAL (double), FLAG (bool, written 0/1), ENUM (an enum with a name table), TILE (mp_tile).
- * The canonical text is `name=value` in list order, separated by one blank, non-defaults only (M, topk and act always): it is the
- * case's name, its filter subject and its repro.
+ * Kinds: INT (int64_t), REAL (double), FLAG (bool, written 0/1), ENUM (an enum with a name table), TILE
+ * (mp_tile).
+ *
+ * The canonical text is `name=value` in list order, separated by one blank, non-defaults only (M,
+ * topk and act always): it is the case's name, its filter subject and its repro.
  */
 #ifndef MP_CASES_CASE_H
 #define MP_CASES_CASE_H
@@ -14,51 +17,89 @@
 
 #include <jansson.h>
 
-typedef enum mp_activation { MP_SILU, MP_GELU, MP_GELU_TANH, MP_RELU2, MP_SWIGLU_OAI, MP_SILU_CLAMP, MP_CLAMP_SILU, MP_ACTIVATION_COUNT } mp_activation;
+typedef enum mp_activation {
+    MP_SILU,
+    MP_GELU,
+    MP_GELU_TANH,
+    MP_RELU2,
+    MP_SWIGLU_OAI,
+    MP_SILU_CLAMP,
+    MP_CLAMP_SILU,
+    MP_ACTIVATION_COUNT
+} mp_activation;
 typedef enum mp_mode { MP_COMBINE, MP_NO_COMBINE, MP_INPLACE, MP_MODE_COUNT } mp_mode;
 typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_LAYOUT_COUNT } mp_layout;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
-typedef enum mp_scope { MP_SCOPE_ALL, MP_SCOPE_ALIGN, MP_SCOPE_ACT, MP_SCOPE_COMBINE, MP_SCOPE_COUNT } mp_scope;
-typedef enum mp_data { MP_NORMAL, MP_INTEGER, MP_WIDE, MP_ONEHOT, MP_SPECIAL, MP_LIMITS, MP_EXHAUSTIVE, MP_DATA_COUNT } mp_data;
-typedef enum mp_routing { MP_UNIFORM, MP_ZIPF, MP_HOT, MP_EMPTY, MP_FIRST, MP_LAST, MP_DUPLICATES, MP_PADDED, MP_ROUTING_COUNT } mp_routing;
+typedef enum mp_scope {
+    MP_SCOPE_ALL,
+    MP_SCOPE_ALIGN,
+    MP_SCOPE_ACT,
+    MP_SCOPE_COMBINE,
+    MP_SCOPE_COUNT
+} mp_scope;
+typedef enum mp_data {
+    MP_NORMAL,
+    MP_INTEGER,
+    MP_WIDE,
+    MP_ONEHOT,
+    MP_SPECIAL,
+    MP_LIMITS,
+    MP_EXHAUSTIVE,
+    MP_DATA_COUNT
+} mp_data;
+typedef enum mp_routing {
+    MP_UNIFORM,
+    MP_ZIPF,
+    MP_HOT,
+    MP_EMPTY,
+    MP_FIRST,
+    MP_LAST,
+    MP_DUPLICATES,
+    MP_PADDED,
+    MP_ROUTING_COUNT
+} mp_routing;
 
-/* BLOCK_SIZE_M/N/K, GROUP_SIZE_M, num_warps, num_stages of one GEMM; all zero means "look it up" (tuned file or default).
- * Written `64x64x32x8x4x3` in that order, or `auto`. */
+/* BLOCK_SIZE_M/N/K, GROUP_SIZE_M, num_warps, num_stages of one GEMM; all zero means "look it up" (tuned file
+ * or default). Written `64x64x32x8x4x3` in that order, or `auto`. */
 typedef struct mp_tile {
     int block_size_m, block_size_n, block_size_k, group_size_m, num_warps, num_stages;
 } mp_tile;
 
 #define MP_CHUNK_TOKENS 65536 /* the public chunk loop's CHUNK */
 
-/*   kind  name                              tag            default    min  max          always  help */
-#define MP_CASE_FIELDS(INT, REAL, FLAG, ENUM, TILE)                                                              \
-    INT(M, 32, 1, INT32_MAX, true, "tokens")                                                                     \
-    INT(E, 8, 1, 65536, false, "experts held by this rank")                                                      \
-    INT(topk, 2, 1, 1024, true, "experts per token")                                                             \
-    INT(K, 512, 1, 1 << 20, false, "hidden size")                                                                \
-    INT(N, 256, 1, 1 << 20, false, "intermediate size per shard, after the activation")                          \
-    ENUM(dtype, mp_dtype, MP_BF16, false, "bf16, fp16, fp32; fp64 with scope=combine")                           \
-    ENUM(act, mp_activation, MP_SILU, true, "activation")                                                        \
-    FLAG(gated, true, "w1 holds gate and up")                                                                    \
-    REAL(alpha, 1.702, 0.0, 100.0, "swiglu_oai's sigmoid factor")                                                \
-    REAL(limit, 7.0, 0.0, 1e6, "clamp of swiglu_oai, silu_clamp, clamp_silu")                                    \
-    FLAG(interleaved, false, "gate and up rows of w1 alternate")                                                 \
-    REAL(rsf, 1.0, -1e6, 1e6, "routed_scaling_factor")                                                           \
-    ENUM(mode, mp_mode, MP_COMBINE, false, "what happens to the [M,topk,K] tensor")                              \
-    FLAG(apply_router_weight_on_input, false, "the router weight multiplies gate_up instead of down")            \
-    FLAG(bias, false, "b1 and b2 are added")                                                                     \
-    REAL(filter, 0.0, 0.0, 1.0, "share of ids that are -1")                                                      \
-    INT(ep_size, 1, 1, 1024, false, "ranks of expert parallelism: E*ep_size experts are routed to, E are local") \
-    INT(ep_rank, 0, 0, 1023, false, "this rank")                                                                 \
-    FLAG(fused_sum, false, "down adds atomically into the output")                                               \
-    ENUM(layout, mp_layout, MP_ROUTE, false, "rows of the caches: route order, or sorted by expert")             \
-    ENUM(path, mp_path, MP_FUSED, false, "one call, stage by stage with hook points, or 65536-token chunks")     \
-    ENUM(scope, mp_scope, MP_SCOPE_ALL, false, "all stages, or one alone on generated input")                    \
-    TILE(tile, "tile of the gate_up GEMM")                                                                       \
-    TILE(tile_down, "tile of the down GEMM; block_size_m must equal tile's")                                     \
-    ENUM(data, mp_data, MP_NORMAL, false, "data family")                                                         \
-    ENUM(routing, mp_routing, MP_UNIFORM, false, "routing family")                                               \
+/* clang-format off */
+/*   kind  name    tag            default  min  max  always  help */
+#define MP_CASE_FIELDS(INT, REAL, FLAG, ENUM, TILE)                                                          \
+    INT(M, 32, 1, INT32_MAX, true, "tokens")                                                                 \
+    INT(E, 8, 1, 65536, false, "experts held by this rank")                                                  \
+    INT(topk, 2, 1, 1024, true, "experts per token")                                                         \
+    INT(K, 512, 1, 1 << 20, false, "hidden size")                                                            \
+    INT(N, 256, 1, 1 << 20, false, "intermediate size per shard, after the activation")                      \
+    ENUM(dtype, mp_dtype, MP_BF16, false, "bf16, fp16, fp32; fp64 with scope=combine")                       \
+    ENUM(act, mp_activation, MP_SILU, true, "activation")                                                    \
+    FLAG(gated, true, "w1 holds gate and up")                                                                \
+    REAL(alpha, 1.702, 0.0, 100.0, "swiglu_oai's sigmoid factor")                                            \
+    REAL(limit, 7.0, 0.0, 1e6, "clamp of swiglu_oai, silu_clamp, clamp_silu")                                \
+    FLAG(interleaved, false, "gate and up rows of w1 alternate")                                             \
+    REAL(rsf, 1.0, -1e6, 1e6, "routed_scaling_factor")                                                       \
+    ENUM(mode, mp_mode, MP_COMBINE, false, "what happens to the [M,topk,K] tensor")                          \
+    FLAG(apply_router_weight_on_input, false, "the router weight multiplies gate_up instead of down")        \
+    FLAG(bias, false, "b1 and b2 are added")                                                                 \
+    REAL(filter, 0.0, 0.0, 1.0, "share of ids that are -1")                                                  \
+    INT(ep_size, 1, 1, 1024, false,                                                                          \
+        "ranks of expert parallelism: E*ep_size experts are routed to, E are local")                         \
+    INT(ep_rank, 0, 0, 1023, false, "this rank")                                                             \
+    FLAG(fused_sum, false, "down adds atomically into the output")                                           \
+    ENUM(layout, mp_layout, MP_ROUTE, false, "rows of the caches: route order, or sorted by expert")         \
+    ENUM(path, mp_path, MP_FUSED, false,                                                                     \
+         "one call, stage by stage with hook points, or 65536-token chunks")                                 \
+    ENUM(scope, mp_scope, MP_SCOPE_ALL, false, "all stages, or one alone on generated input")                \
+    TILE(tile, "tile of the gate_up GEMM")                                                                   \
+    TILE(tile_down, "tile of the down GEMM; block_size_m must equal tile's")                                 \
+    ENUM(data, mp_data, MP_NORMAL, false, "data family")                                                     \
+    ENUM(routing, mp_routing, MP_UNIFORM, false, "routing family")                                           \
     INT(seed, 0, 0, INT64_MAX, false, "fill seed")
+/* clang-format on */
 
 typedef struct mp_case {
 #define MP_CASE_INT(name, def, lo, hi, always, help) int64_t name;
@@ -77,16 +118,19 @@ typedef struct mp_case {
 #define MP_CASE_TEXT_MAX 1024
 
 mp_case mp_case_default(void);
-/* Sets one field from text. MP_EINPUT names the field, the value and what was expected; an unknown name lists the known ones. */
+/* Sets one field from text. MP_EINPUT names the field, the value and what was expected; an unknown name lists
+ * the known ones. */
 mp_status mp_case_set(mp_case *c, const char *name, const char *value, mp_error *err);
 /* Parses `name=value ...` (any order) over the values already in *c, then validates. */
 mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err);
 /* Applies `name=value ...` without validating: for overrides that are completed later. */
 mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err);
-/* Combinations that cannot be: inplace with no_combine is not expressible; act/gated, fused_sum, layout, path, ep, tiles, scope. */
+/* Combinations that cannot be: inplace with no_combine is not expressible; act/gated, fused_sum, layout,
+ * path, ep, tiles, scope. */
 mp_status mp_case_validate(const mp_case *c, mp_error *err);
-/* Whether two valid cases are the same problem executed in two ways, so that equal bits mean something: path, layout, tile and tile_down may differ, and
- * mode between combine and inplace. MP_EINPUT names the first other difference. */
+/* Whether two valid cases are the same problem executed in two ways, so that equal bits mean something: path,
+ * layout, tile and tile_down may differ, and mode between combine and inplace. MP_EINPUT names the first
+ * other difference. */
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err);
 /* Writes the canonical text; returns its length. size >= MP_CASE_TEXT_MAX always suffices. */
 size_t mp_case_text(const mp_case *c, char *text, size_t size);
@@ -95,9 +139,9 @@ json_t *mp_case_json(const mp_case *c);                  /* every field, default
 /* For help and docs: prints one line per field with default and allowed values. */
 void mp_case_describe_fields(void (*line)(void *ctx, const char *text), void *ctx);
 
-/* True when `expr` matches the case: blank-separated terms, all of which must hold: `name=value`, `name!=value`,
- * `name<value`, `name>value`, `name<=value`, `name>=value` (numbers), or a bare word that must occur in the canonical text.
- * MP_EINPUT for an unknown name or value. */
+/* True when `expr` matches the case: blank-separated terms, all of which must hold: `name=value`,
+ * `name!=value`, `name<value`, `name>value`, `name<=value`, `name>=value` (numbers), or a bare word that must
+ * occur in the canonical text. MP_EINPUT for an unknown name or value. */
 mp_status mp_case_match(const mp_case *c, const char *expr, bool *matched, mp_error *err);
 
 const char *mp_activation_name(mp_activation a);

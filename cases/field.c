@@ -1,5 +1,6 @@
-/* One field of a case: its name table, its place in mp_case, text to value and back, and what its errors say. Everything walks the
- * table made from MP_CASE_FIELDS, so a new field needs a name table here if it is an ENUM, and rules in validate.c, nothing else.
+/* One field of a case: its name table, its place in mp_case, text to value and back, and what its errors say.
+ * Everything walks the table made from MP_CASE_FIELDS, so a new field needs a name table here if it is an
+ * ENUM, and rules in validate.c, nothing else.
  */
 #include "cases/field.h"
 
@@ -14,13 +15,16 @@
 /* ---- name tables, in enum order ---- */
 
 static const char *const names_mp_dtype[] = {"bf16", "fp16", "fp32", "fp64"};
-static const char *const names_mp_activation[] = {"silu", "gelu", "gelu_tanh", "relu2", "swiglu_oai", "silu_clamp", "clamp_silu"};
+static const char *const names_mp_activation[] = {"silu",       "gelu",       "gelu_tanh", "relu2",
+                                                  "swiglu_oai", "silu_clamp", "clamp_silu"};
 static const char *const names_mp_mode[] = {"combine", "no_combine", "inplace"};
 static const char *const names_mp_layout[] = {"route", "sorted"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
 static const char *const names_mp_scope[] = {"all", "align", "act", "combine"};
-static const char *const names_mp_data[] = {"normal", "integer", "wide", "onehot", "special", "limits", "exhaustive"};
-static const char *const names_mp_routing[] = {"uniform", "zipf", "hot", "empty", "first", "last", "duplicates", "padded"};
+static const char *const names_mp_data[] = {"normal",  "integer", "wide",      "onehot",
+                                            "special", "limits",  "exhaustive"};
+static const char *const names_mp_routing[] = {"uniform", "zipf", "hot",        "empty",
+                                               "first",   "last", "duplicates", "padded"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 _Static_assert(COUNT(names_mp_activation) == MP_ACTIVATION_COUNT, "one name per activation");
@@ -57,19 +61,23 @@ const char *mp_routing_name(mp_routing r) {
 /* ---- the field table ---- */
 
 #define FIELD(f, k, h) .name = #f, .help = h, .kind = k, .offset = offsetof(mp_case, f)
-#define FIELD_INT(f, def, lo, hi, show, h) {FIELD(f, MP_KIND_INT, h), .always = show, .int_min = lo, .int_max = hi},
+#define FIELD_INT(f, def, lo, hi, show, h) \
+    {FIELD(f, MP_KIND_INT, h), .always = show, .int_min = lo, .int_max = hi},
 #define FIELD_REAL(f, def, lo, hi, h) {FIELD(f, MP_KIND_REAL, h), .real_min = lo, .real_max = hi},
 #define FIELD_FLAG(f, def, h) {FIELD(f, MP_KIND_FLAG, h)},
-#define FIELD_ENUM(f, type, def, show, h) {FIELD(f, MP_KIND_ENUM, h), .always = show, .names = names_##type, .name_count = COUNT(names_##type)},
+#define FIELD_ENUM(f, type, def, show, h) \
+    {FIELD(f, MP_KIND_ENUM, h), .always = show, .names = names_##type, .name_count = COUNT(names_##type)},
 #define FIELD_TILE(f, h) {FIELD(f, MP_KIND_TILE, h)},
-const mp_field mp_fields[MP_FIELD_COUNT] = {MP_CASE_FIELDS(FIELD_INT, FIELD_REAL, FIELD_FLAG, FIELD_ENUM, FIELD_TILE)};
+const mp_field mp_fields[MP_FIELD_COUNT] = {
+    MP_CASE_FIELDS(FIELD_INT, FIELD_REAL, FIELD_FLAG, FIELD_ENUM, FIELD_TILE)};
 
 #define DEFAULT_INT(f, def, lo, hi, show, h) .f = def,
 #define DEFAULT_REAL(f, def, lo, hi, h) .f = def,
 #define DEFAULT_FLAG(f, def, h) .f = def,
 #define DEFAULT_ENUM(f, type, def, show, h) .f = def,
 #define DEFAULT_TILE(f, h) .f = {0},
-const mp_case mp_default_case = {MP_CASE_FIELDS(DEFAULT_INT, DEFAULT_REAL, DEFAULT_FLAG, DEFAULT_ENUM, DEFAULT_TILE)};
+const mp_case mp_default_case = {
+    MP_CASE_FIELDS(DEFAULT_INT, DEFAULT_REAL, DEFAULT_FLAG, DEFAULT_ENUM, DEFAULT_TILE)};
 
 /* Typed views of a field. An enum without negative values is an unsigned int to gcc and clang. */
 _Static_assert(sizeof(mp_activation) == sizeof(unsigned), "enums are read as unsigned");
@@ -90,8 +98,9 @@ static mp_tile *as_tile(mp_case *c, const mp_field *f) {
 }
 
 static int compare_tiles(const mp_tile *a, const mp_tile *b) {
-    const int pairs[6][2] = {{a->block_size_m, b->block_size_m}, {a->block_size_n, b->block_size_n}, {a->block_size_k, b->block_size_k},
-                             {a->group_size_m, b->group_size_m}, {a->num_warps, b->num_warps},       {a->num_stages, b->num_stages}};
+    const int pairs[6][2] = {{a->block_size_m, b->block_size_m}, {a->block_size_n, b->block_size_n},
+                             {a->block_size_k, b->block_size_k}, {a->group_size_m, b->group_size_m},
+                             {a->num_warps, b->num_warps},       {a->num_stages, b->num_stages}};
     for (int i = 0; i < 6; i++) {
         if (pairs[i][0] != pairs[i][1]) return pairs[i][0] < pairs[i][1] ? -1 : 1;
     }
@@ -114,7 +123,8 @@ int mp_field_compare(const mp_field *f, const mp_case *a, const mp_case *b) {
 
 /* ---- text to value ---- */
 
-/* Numbers are read and written in the C locale, whatever the program's locale is: a decimal comma would change names. */
+/* Numbers are read and written in the C locale, whatever the program's locale is: a decimal comma would
+ * change names. */
 static locale_t enter_c_locale(locale_t *c) {
     *c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     return uselocale(*c);
@@ -135,7 +145,8 @@ static bool parse_int(const char *text, int64_t *value) {
 
 static bool parse_real(const char *text, double *value) {
     const size_t length = strlen(text);
-    if (length == 0 || length > 40 || text[strspn(text, "0123456789+-.eE")]) return false; /* no blanks, hexadecimal, inf or nan */
+    if (length == 0 || length > 40 || text[strspn(text, "0123456789+-.eE")])
+        return false; /* no blanks, hexadecimal, inf or nan */
     char *end;
     locale_t c, old = enter_c_locale(&c);
     *value = strtod(text, &end) + 0.0; /* -0 becomes 0: equal cases have equal texts */
@@ -146,7 +157,8 @@ static bool parse_real(const char *text, double *value) {
 static bool parse_tile(const char *text, mp_tile *tile) {
     *tile = (mp_tile){0};
     if (!strcmp(text, "auto")) return true;
-    int *const part[6] = {&tile->block_size_m, &tile->block_size_n, &tile->block_size_k, &tile->group_size_m, &tile->num_warps, &tile->num_stages};
+    int *const part[6] = {&tile->block_size_m, &tile->block_size_n, &tile->block_size_k,
+                          &tile->group_size_m, &tile->num_warps,    &tile->num_stages};
     for (int i = 0; i < 6; i++) {
         const size_t digits = strspn(text, "0123456789");
         if (digits == 0 || digits > 5) return false;
@@ -162,7 +174,9 @@ bool mp_field_parse(const mp_field *f, mp_case *c, const char *text) {
     switch (f->kind) {
     case MP_KIND_INT: return parse_int(text, as_int(c, f));
     case MP_KIND_REAL: return parse_real(text, as_real(c, f));
-    case MP_KIND_FLAG: *as_flag(c, f) = !strcmp(text, "1") || !strcmp(text, "true"); return *as_flag(c, f) || !strcmp(text, "0") || !strcmp(text, "false");
+    case MP_KIND_FLAG:
+        *as_flag(c, f) = !strcmp(text, "1") || !strcmp(text, "true");
+        return *as_flag(c, f) || !strcmp(text, "0") || !strcmp(text, "false");
     case MP_KIND_ENUM:
         for (unsigned i = 0; i < f->name_count; i++) {
             if (!strcmp(text, f->names[i])) {
@@ -184,14 +198,17 @@ bool mp_field_in_range(const mp_field *f, const mp_case *of) {
     mp_case c = *of;
     switch (f->kind) {
     case MP_KIND_INT: return *as_int(&c, f) >= f->int_min && *as_int(&c, f) <= f->int_max;
-    case MP_KIND_REAL: return *as_real(&c, f) >= f->real_min && *as_real(&c, f) <= f->real_max; /* false for NaN */
+    case MP_KIND_REAL:
+        return *as_real(&c, f) >= f->real_min && *as_real(&c, f) <= f->real_max; /* false for NaN */
     case MP_KIND_FLAG: return true;
     case MP_KIND_ENUM: return *as_enum(&c, f) < f->name_count;
     case MP_KIND_TILE: {
         const mp_tile *t = as_tile(&c, f);
         return mp_tile_is_auto(t) ||
-               (is_power_of_two(t->block_size_m, 16, 256) && is_power_of_two(t->block_size_n, 16, 256) && is_power_of_two(t->block_size_k, 32, 256) &&
-                t->group_size_m >= 1 && t->group_size_m <= 1024 && is_power_of_two(t->num_warps, 1, 8) && t->num_stages >= 1 && t->num_stages <= 5);
+               (is_power_of_two(t->block_size_m, 16, 256) && is_power_of_two(t->block_size_n, 16, 256) &&
+                is_power_of_two(t->block_size_k, 32, 256) && t->group_size_m >= 1 &&
+                t->group_size_m <= 1024 && is_power_of_two(t->num_warps, 1, 8) && t->num_stages >= 1 &&
+                t->num_stages <= 5);
     }
     }
     return false;
@@ -207,7 +224,8 @@ void mp_tile_text(const mp_tile *t, char text[64]) {
     if (mp_tile_is_auto(t)) {
         snprintf(text, 64, "auto");
     } else {
-        snprintf(text, 64, "%dx%dx%dx%dx%dx%d", t->block_size_m, t->block_size_n, t->block_size_k, t->group_size_m, t->num_warps, t->num_stages);
+        snprintf(text, 64, "%dx%dx%dx%dx%dx%d", t->block_size_m, t->block_size_n, t->block_size_k,
+                 t->group_size_m, t->num_warps, t->num_stages);
     }
 }
 
@@ -227,7 +245,9 @@ void mp_field_text(const mp_field *f, const mp_case *of, char text[64]) {
     case MP_KIND_INT: snprintf(text, 64, "%" PRId64, *as_int(&c, f)); break;
     case MP_KIND_REAL: real_text(*as_real(&c, f), text); break;
     case MP_KIND_FLAG: snprintf(text, 64, "%d", *as_flag(&c, f)); break;
-    case MP_KIND_ENUM: snprintf(text, 64, "%s", *as_enum(&c, f) < f->name_count ? f->names[*as_enum(&c, f)] : "?"); break;
+    case MP_KIND_ENUM:
+        snprintf(text, 64, "%s", *as_enum(&c, f) < f->name_count ? f->names[*as_enum(&c, f)] : "?");
+        break;
     case MP_KIND_TILE: mp_tile_text(as_tile(&c, f), text); break;
     }
 }
@@ -242,7 +262,9 @@ static void append(char *text, size_t size, const char *separator, const char *w
 void mp_field_expected(const mp_field *f, char *text, size_t size) {
     text[0] = 0;
     switch (f->kind) {
-    case MP_KIND_INT: snprintf(text, size, "an integer from %" PRId64 " to %" PRId64, f->int_min, f->int_max); break;
+    case MP_KIND_INT:
+        snprintf(text, size, "an integer from %" PRId64 " to %" PRId64, f->int_min, f->int_max);
+        break;
     case MP_KIND_REAL: {
         char lo[64], hi[64];
         real_text(f->real_min, lo);
@@ -288,7 +310,8 @@ const mp_field *mp_field_find(const char *name, mp_error *err) {
         if (!strcmp(name, mp_fields[i].name)) return &mp_fields[i];
     }
     if (name[0] == '\0') {
-        mp_fail(err, MP_EINPUT, "a value without a field's name: expected name=value, without blanks around the sign");
+        mp_fail(err, MP_EINPUT,
+                "a value without a field's name: expected name=value, without blanks around the sign");
         return NULL;
     }
     char known[512] = "";
@@ -297,10 +320,12 @@ const mp_field *mp_field_find(const char *name, mp_error *err) {
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         append(known, sizeof known, ", ", mp_fields[i].name);
         const size_t distance = edit_distance(name, mp_fields[i].name);
-        if (distance < nearest_distance && distance < strlen(name)) nearest = &mp_fields[i], nearest_distance = distance;
+        if (distance < nearest_distance && distance < strlen(name))
+            nearest = &mp_fields[i], nearest_distance = distance;
     }
     const char *hint = nearest ? nearest->name : "";
-    mp_fail(err, MP_EINPUT, "unknown field '%s'%s%s%s; known: %s", name, nearest ? ", did you mean '" : "", hint, nearest ? "'?" : "", known);
+    mp_fail(err, MP_EINPUT, "unknown field '%s'%s%s%s; known: %s", name, nearest ? ", did you mean '" : "",
+            hint, nearest ? "'?" : "", known);
     return NULL;
 }
 

@@ -1,4 +1,5 @@
-/* Private to cases/: the table of case fields, made from MP_CASE_FIELDS, and what can be done with one field. */
+/* Private to cases/: the table of case fields, made from MP_CASE_FIELDS, and what can be done with one
+ * field. */
 #ifndef MP_CASES_FIELD_H
 #define MP_CASES_FIELD_H
 
@@ -18,7 +19,8 @@ typedef struct mp_field {
 } mp_field;
 
 #define MP_FIELD_ONE(...) +1
-#define MP_FIELD_COUNT (0 MP_CASE_FIELDS(MP_FIELD_ONE, MP_FIELD_ONE, MP_FIELD_ONE, MP_FIELD_ONE, MP_FIELD_ONE))
+#define MP_FIELD_COUNT \
+    (0 MP_CASE_FIELDS(MP_FIELD_ONE, MP_FIELD_ONE, MP_FIELD_ONE, MP_FIELD_ONE, MP_FIELD_ONE))
 
 extern const mp_field mp_fields[MP_FIELD_COUNT]; /* in list order */
 extern const mp_case mp_default_case;

@@ -1,16 +1,20 @@
-/* Data families. A tensor is filled row by row; a row is a function of (seed, tensor, row) alone, so the order of rows and
- * the number of threads cannot matter.
+/* Data families. A tensor is filled row by row; a row is a function of (seed, tensor, row) alone, so the
+ * order of rows and the number of threads cannot matter.
  *
- * The normal values are sums of four uniform 16-bit integers (Irwin-Hall), centred: an integer in +-131070 with standard
- * deviation sqrt(4/12)*2^16 = 0.577*2^16. They are only ever scaled by powers of two, so the single rounding is the one to dtype.
+ * The normal values are sums of four uniform 16-bit integers (Irwin-Hall), centred: an integer in +-131070
+ * with standard deviation sqrt(4/12)*2^16 = 0.577*2^16. They are only ever scaled by powers of two, so the
+ * single rounding is the one to dtype.
  *
  * Scales (all powers of two), for outputs near 1 at any K, N, topk:
  *   x    standard deviation s = 0.577*2 = 1.155
- *   w1   s*2^-a with 4^a the power of 4 nearest below 2K. Then r = K/4^a is in [1/2, 2), and gate and up have variance
+ *   w1   s*2^-a with 4^a the power of 4 nearest below 2K. Then r = K/4^a is in [1/2, 2), and gate and up have
+ *        variance
  *        s^4*K/4^a = 1.78*r.
  *   cache2 of silu has a mean square of about 1.3*r^2 (0.36 at variance 1, growing like variance squared)
- *   w2   s*2^-b with 4^b the power of 4 nearest below 2q, q = N*r^2/topk. The topk weights of a token sum to nearly 1, their
- * squares to about 1/topk, so out has mean square s^2 * N/topk * 1.3*r^2 / 4^b = 1.7*q/4^b, and q/4^b is in [1/2, 2).
+ *   w2   s*2^-b with 4^b the power of 4 nearest below 2q, q = N*r^2/topk. The topk weights of a token sum to
+ *        nearly 1, their
+ * squares to about 1/topk, so out has mean square s^2 * N/topk * 1.3*r^2 / 4^b = 1.7*q/4^b, and q/4^b is in
+ * [1/2, 2).
  */
 #include "cases/fill.h"
 
@@ -19,7 +23,8 @@
 
 typedef enum style {
     STYLE_NORMAL, /* centred sum * 2^exponent */
-    STYLE_INT,    /* at most `nonzeros` values of {-2,-1,1,2} in a row, the rest 0; nonzeros == 0: {-2..2} everywhere */
+    STYLE_INT,    /* at most `nonzeros` values of {-2,-1,1,2} in a row, the rest 0; nonzeros == 0: {-2..2}
+                     everywhere */
     STYLE_WIDE,   /* exponents -12..5 around 2^exponent */
     STYLE_ONE,    /* a single 1.0, its place by hash */
     STYLE_ZERO,
@@ -33,7 +38,8 @@ typedef struct row_rule {
     style style;
     int exponent;
     int64_t nonzeros;
-    bool mirrored; /* wide: the second of a cancelling pair is nearly minus the first (x), not equal to it (weights) */
+    bool mirrored; /* wide: the second of a cancelling pair is nearly minus the first (x), not equal to it
+                      (weights) */
 } row_rule;
 
 #define UNIT (-15)   /* exponent that turns the centred sum into standard deviation 1.155 */
@@ -58,13 +64,15 @@ static int w2_shift(const mp_case *c) {
 }
 
 static int32_t centred_sum(uint64_t bits) {
-    const uint64_t pairs = (bits & UINT64_C(0x0000FFFF0000FFFF)) + ((bits >> 16) & UINT64_C(0x0000FFFF0000FFFF));
+    const uint64_t pairs =
+        (bits & UINT64_C(0x0000FFFF0000FFFF)) + ((bits >> 16) & UINT64_C(0x0000FFFF0000FFFF));
     return (int32_t)((pairs & 0xFFFFFFFF) + (pairs >> 32)) - 131070;
 }
 
-/* The 18-bit integers are exact in float32. fp32 and fp64 elements get 32 more random bits below, so that sums of them are
- * inexact and a narrower accumulator or operand shows. */
-static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp_dtype dtype, void *data, int64_t at) {
+/* The 18-bit integers are exact in float32. fp32 and fp64 elements get 32 more random bits below, so that
+ * sums of them are inexact and a narrower accumulator or operand shows. */
+static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp_dtype dtype, void *data,
+                       int64_t at) {
     if (dtype == MP_FP32 || dtype == MP_FP64) {
         const double scale = ldexp(1.0, exponent), low = ldexp(1.0, -32);
         for (int64_t i = 0; i < n; i++) {
@@ -78,7 +86,8 @@ static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp
     for (int64_t start = 0; start < n; start += BATCH) {
         const int64_t count = n - start < BATCH ? n - start : BATCH;
         int32_t sums[BATCH];
-        for (int64_t i = 0; i < count; i++) sums[i] = centred_sum(mp_bits(key, first + (uint64_t)(start + i)));
+        for (int64_t i = 0; i < count; i++)
+            sums[i] = centred_sum(mp_bits(key, first + (uint64_t)(start + i)));
         for (int64_t i = 0; i < count; i++) batch[i] = (float)sums[i] * scale;
         mp_encode_row_f32(dtype, data, at + start, count, batch);
     }
@@ -89,11 +98,14 @@ static void zero_row(int64_t n, mp_dtype dtype, void *data, int64_t at) {
     memset((char *)data + (size_t)at * size, 0, (size_t)n * size); /* +0 in every format */
 }
 
-/* Integers: with at most 16 nonzeros in a row of x and |values| <= 2, |cache1| <= 16*4 + 2 (bias); squared, times 2 and at
- * most 64 nonzeros in a row of w2, |cache3| stays below 2^20: every partial sum is an integer that float32 holds exactly. */
-static void int_row(uint64_t key, uint64_t first, int64_t n, int64_t nonzeros, mp_dtype dtype, void *data, int64_t at) {
+/* Integers: with at most 16 nonzeros in a row of x and |values| <= 2, |cache1| <= 16*4 + 2 (bias); squared,
+ * times 2 and at most 64 nonzeros in a row of w2, |cache3| stays below 2^20: every partial sum is an integer
+ * that float32 holds exactly. */
+static void int_row(uint64_t key, uint64_t first, int64_t n, int64_t nonzeros, mp_dtype dtype, void *data,
+                    int64_t at) {
     if (nonzeros == 0) {
-        for (int64_t i = 0; i < n; i++) mp_encode(dtype, data, at + i, (double)(mp_below(mp_bits(key, first + (uint64_t)i), 5) - 2));
+        for (int64_t i = 0; i < n; i++)
+            mp_encode(dtype, data, at + i, (double)(mp_below(mp_bits(key, first + (uint64_t)i), 5) - 2));
         return;
     }
     zero_row(n, dtype, data, at);
@@ -102,13 +114,16 @@ static void int_row(uint64_t key, uint64_t first, int64_t n, int64_t nonzeros, m
         const uint64_t bits = mp_bits(key, first + (uint64_t)start);
         const int64_t length = n - start < run ? n - start : run;
         const double magnitude = bits & 1 ? 1.0 : 2.0;
-        mp_encode(dtype, data, at + start + mp_below(mp_mix(bits), length), bits & 2 ? -magnitude : magnitude);
+        mp_encode(dtype, data, at + start + mp_below(mp_mix(bits), length),
+                  bits & 2 ? -magnitude : magnitude);
     }
 }
 
-/* sign * (1 + m/1024) * 2^e, e uniform in -12..5. Elements 4q and 4q+1 form a pair: equal in the weights, opposite but for one bit
- * of the significand in x, so that half of all products nearly cancel another one. */
-static void wide_row(uint64_t key, uint64_t first, int64_t n, int exponent, bool mirrored, mp_dtype dtype, void *data, int64_t at) {
+/* sign * (1 + m/1024) * 2^e, e uniform in -12..5. Elements 4q and 4q+1 form a pair: equal in the weights,
+ * opposite but for one bit of the significand in x, so that half of all products nearly cancel another
+ * one. */
+static void wide_row(uint64_t key, uint64_t first, int64_t n, int exponent, bool mirrored, mp_dtype dtype,
+                     void *data, int64_t at) {
     for (int64_t i = 0; i < n; i++) {
         const bool second = (i & 3) == 1;
         const uint64_t bits = mp_bits(key, first + (uint64_t)(second ? i - 1 : i));
@@ -132,13 +147,14 @@ static void subnormal_row(uint64_t key, uint64_t first, int64_t n, mp_dtype dtyp
     }
 }
 
-/* Row `row` of cache1 for data=exhaustive: element n is gate number row*N + n. Gates run through all 65,536 codes, again and again; up is 1 the first time,
- * then normal. */
+/* Row `row` of cache1 for data=exhaustive: element n is gate number row*N + n. Gates run through all 65,536
+ * codes, again and again; up is 1 the first time, then normal. */
 static void exhaustive_row(const mp_case *c, uint64_t key, int64_t row, mp_tensor *t) {
     const int64_t width = mp_tensor_row_length(t), first = row * c->N;
     normal_row(key, (uint64_t)(row * width), width, UNIT, t->dtype, t->data, row * width);
     for (int64_t n = 0; n < c->N; n++) {
-        const int64_t number = first + n, gate = c->interleaved ? 2 * n : n, up = c->interleaved ? gate + 1 : c->N + n;
+        const int64_t number = first + n, gate = c->interleaved ? 2 * n : n,
+                      up = c->interleaved ? gate + 1 : c->N + n;
         ((uint16_t *)t->data)[row * width + gate] = (uint16_t)number;
         if (c->gated && number < 65536) mp_encode(t->dtype, t->data, row * width + up, 1.0);
     }
@@ -175,12 +191,25 @@ static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor 
 static row_rule tensor_rule(const mp_case *c, mp_input which) {
     const int w1_exponent = UNIT - w1_shift(c), w2_exponent = UNIT - w2_shift(c);
     const bool activations = which == MP_X || which == MP_IN_CACHE3 || which == MP_IN_CACHE1;
-    const row_rule normal = {.style = STYLE_NORMAL, .exponent = which == MP_W1 ? w1_exponent : which == MP_W2 ? w2_exponent : activations ? UNIT : UNIT - 1};
+    const row_rule normal = {.style = STYLE_NORMAL,
+                             .exponent = which == MP_W1   ? w1_exponent
+                                         : which == MP_W2 ? w2_exponent
+                                         : activations    ? UNIT
+                                                          : UNIT - 1};
     switch (c->data) {
-    case MP_INTEGER: return (row_rule){.style = STYLE_INT, .nonzeros = which == MP_X ? SOME_INTS : which == MP_W2 ? MANY_INTS : 0};
-    case MP_WIDE: /* root mean square 13.3 where normal has 1.155: 2^-6 and 2^-5 bring the outputs back to near 1 */
+    case MP_INTEGER:
+        return (row_rule){.style = STYLE_INT,
+                          .nonzeros = which == MP_X    ? SOME_INTS
+                                      : which == MP_W2 ? MANY_INTS
+                                                       : 0};
+    case MP_WIDE: /* root mean square 13.3 where normal has 1.155: 2^-6 and 2^-5 bring the outputs back to
+                     near 1 */
         if (which == MP_B1 || which == MP_B2) return normal;
-        return (row_rule){.style = STYLE_WIDE, .exponent = which == MP_W1 ? -6 - w1_shift(c) : which == MP_W2 ? -5 - w2_shift(c) : 0, .mirrored = activations};
+        return (row_rule){.style = STYLE_WIDE,
+                          .exponent = which == MP_W1   ? -6 - w1_shift(c)
+                                      : which == MP_W2 ? -5 - w2_shift(c)
+                                                       : 0,
+                          .mirrored = activations};
     case MP_ONEHOT: /* x picks one element of each w1 row: its scale must not shrink with K */
         if (which == MP_W1) return (row_rule){.style = STYLE_NORMAL, .exponent = UNIT};
         if (activations || which == MP_W2) return (row_rule){.style = STYLE_ONE};
@@ -189,14 +218,15 @@ static row_rule tensor_rule(const mp_case *c, mp_input which) {
     }
 }
 
-/* special: rows 0..3 are zeros, subnormals, one Inf, one NaN; of the others one in four is one of these, by hash. */
+/* special: rows 0..3 are zeros, subnormals, one Inf, one NaN; of the others one in four is one of these, by
+ * hash. */
 static row_rule activation_rule(const mp_case *c, row_rule rule, uint64_t token_key, int64_t row) {
     static const style special[4] = {STYLE_ZERO, STYLE_SUBNORMAL, STYLE_INF_ELEMENT, STYLE_NAN_ELEMENT};
     const uint64_t bits = mp_bits(token_key, (uint64_t)row);
     if (c->data == MP_SPECIAL && row < 4) rule.style = special[row];
     if (c->data == MP_SPECIAL && row >= 4 && bits % 4 == 0) rule.style = special[(bits >> 2) % 4];
     if (c->data == MP_LIMITS && row % 2 == 1) rule.style = STYLE_ZERO; /* only the biases act */
-    if (c->data == MP_LIMITS && row % 2 == 0) rule.exponent += 3;      /* 8 times: gates and ups beyond 7 and 10 */
+    if (c->data == MP_LIMITS && row % 2 == 0) rule.exponent += 3; /* 8 times: gates and ups beyond 7 and 10 */
     return rule;
 }
 
@@ -205,7 +235,8 @@ int64_t mp_first_padded_token(const mp_case *c) {
 }
 
 void mp_fill_tensor(const mp_case *c, mp_input which, mp_tensor *t) {
-    const uint64_t key = mp_stream_key(c->seed, (int)which), token_key = mp_stream_key(c->seed, MP_STREAM_TOKEN);
+    const uint64_t key = mp_stream_key(c->seed, (int)which),
+                   token_key = mp_stream_key(c->seed, MP_STREAM_TOKEN);
     const row_rule rule = tensor_rule(c, which);
     const int64_t rows = mp_tensor_rows(t), padded = mp_first_padded_token(c);
 #pragma omp parallel for schedule(static)
@@ -215,17 +246,20 @@ void mp_fill_tensor(const mp_case *c, mp_input which, mp_tensor *t) {
             exhaustive_row(c, key, row, t);
             continue;
         }
-        if (which == MP_X || which == MP_IN_CACHE3 || which == MP_IN_CACHE1) mine = activation_rule(c, rule, token_key, row);
-        if (which == MP_X && row >= padded) mine.style = STYLE_NAN; /* whoever reads a padding token shows it */
+        if (which == MP_X || which == MP_IN_CACHE3 || which == MP_IN_CACHE1)
+            mine = activation_rule(c, rule, token_key, row);
+        if (which == MP_X && row >= padded)
+            mine.style = STYLE_NAN; /* whoever reads a padding token shows it */
         fill_row(&mine, key, row, t);
     }
 }
 
-/* Router weights. integer and onehot: powers of two, so that weighting is exact. Otherwise, in integers: slot j gets
- * raw = 4096*(topk + p_j) + 11 random bits, p a rotation of 0..topk-1, so two slots are at least 2049 apart; w = floor(2^24 * raw /
- * divisor) with the last bit set, divisor between sum and 1.25*sum. w*2^-24 is exact in float32, needs more bits than bf16 has,
- * differs from slot to slot (sum < 6144*topk^2, so by more than 2^24*2049/(1.25*6145*topk^2) > 4), and the token's weights sum to
- * 0.8..1, differently for each token. */
+/* Router weights. integer and onehot: powers of two, so that weighting is exact. Otherwise, in integers: slot
+ * j gets raw = 4096*(topk + p_j) + 11 random bits, p a rotation of 0..topk-1, so two slots are at least 2049
+ * apart; w = floor(2^24 * raw / divisor) with the last bit set, divisor between sum and 1.25*sum. w*2^-24 is
+ * exact in float32, needs more bits than bf16 has, differs from slot to slot (sum < 6144*topk^2, so by more
+ * than 2^24*2049/(1.25*6145*topk^2) > 4), and the token's weights sum to 0.8..1, differently for each
+ * token. */
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, MP_TOPK_WEIGHTS), token_key = ~key;
     const bool exact = c->data == MP_INTEGER || c->data == MP_ONEHOT;
@@ -233,13 +267,17 @@ void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < c->M; m++) {
         float *weights = (float *)t->data + m * c->topk;
-        const uint64_t first = (uint64_t)m * topk, token = mp_bits(token_key, (uint64_t)m), turn = (token >> 32) % topk;
+        const uint64_t first = (uint64_t)m * topk, token = mp_bits(token_key, (uint64_t)m),
+                       turn = (token >> 32) % topk;
         uint64_t sum = 0;
-        for (uint64_t j = 0; j < topk; j++) sum += 4096 * (topk + (j + turn) % topk) + (mp_bits(key, first + j) & 2047);
+        for (uint64_t j = 0; j < topk; j++)
+            sum += 4096 * (topk + (j + turn) % topk) + (mp_bits(key, first + j) & 2047);
         const uint64_t divisor = sum + sum / 4 * (token & 0xFFFF) / 65536 + 1;
         for (uint64_t j = 0; j < topk; j++) {
-            const uint64_t bits = mp_bits(key, first + j), raw = 4096 * (topk + (j + turn) % topk) + (bits & 2047);
-            weights[j] = exact ? 1.0f / (float)(1 << (bits >> 62)) : (float)(((raw << 24) / divisor) | 1) * 0x1p-24f;
+            const uint64_t bits = mp_bits(key, first + j),
+                           raw = 4096 * (topk + (j + turn) % topk) + (bits & 2047);
+            weights[j] =
+                exact ? 1.0f / (float)(1 << (bits >> 62)) : (float)(((raw << 24) / divisor) | 1) * 0x1p-24f;
         }
     }
 }

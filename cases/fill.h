@@ -4,16 +4,17 @@
 
 #include "cases/inputs.h"
 
-/* SplitMix64's finaliser: a bijection of 64 bits in which every input bit changes every output bit with probability near 1/2.
- * Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, with Stafford's constants "Mix13". */
+/* SplitMix64's finaliser: a bijection of 64 bits in which every input bit changes every output bit with
+ * probability near 1/2. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA
+ * 2014, with Stafford's constants "Mix13". */
 static inline uint64_t mp_mix(uint64_t z) {
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
     return z ^ (z >> 31);
 }
 
-/* The random bits of element `index` of a stream; streams with different keys are unrelated. Stepping by the golden ratio
- * (2^64/phi, odd) is SplitMix64's own sequence, here entered at any index. */
+/* The random bits of element `index` of a stream; streams with different keys are unrelated. Stepping by the
+ * golden ratio (2^64/phi, odd) is SplitMix64's own sequence, here entered at any index. */
 static inline uint64_t mp_bits(uint64_t key, uint64_t index) {
     return mp_mix(key + index * UINT64_C(0x9E3779B97F4A7C15));
 }
@@ -25,7 +26,8 @@ static inline uint64_t mp_stream_key(int64_t seed, int stream) {
     return mp_mix(mp_mix((uint64_t)seed) + (uint64_t)stream + 1);
 }
 
-/* Uniform integer in [0, n): the high half of a 64x64 product (Lemire 2019, without the rejection: bias below n/2^64). */
+/* Uniform integer in [0, n): the high half of a 64x64 product (Lemire 2019, without the rejection: bias below
+ * n/2^64). */
 static inline int64_t mp_below(uint64_t bits, int64_t n) {
     return (int64_t)(((unsigned __int128)bits * (unsigned __int128)n) >> 64);
 }

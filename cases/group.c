@@ -1,5 +1,6 @@
-/* Expansion of a group: every dimension (model, an axis, a zip) is a list of override texts; the cases are the cross product of the
- * dimensions over the defaults, the last dimension moving fastest. Values are checked where they stand, before anything is crossed.
+/* Expansion of a group: every dimension (model, an axis, a zip) is a list of override texts; the cases are
+ * the cross product of the dimensions over the defaults, the last dimension moving fastest. Values are
+ * checked where they stand, before anything is crossed.
  */
 #include "cases/group.h"
 
@@ -56,7 +57,8 @@ static mp_status no_memory(mp_yaml *y, const yaml_node_t *node) {
     return mp_fail(y->err, MP_EMEMORY, "%s:%d: no memory for this entry", y->path, mp_yaml_line(node));
 }
 
-static mp_status texts_add(mp_yaml *y, const yaml_node_t *node, texts *t, const char *field, const char *value) {
+static mp_status texts_add(mp_yaml *y, const yaml_node_t *node, texts *t, const char *field,
+                           const char *value) {
     if (t->count >= MAX_VALUES) return mp_yaml_fail(y, node, "%s: more than %d values", field, MAX_VALUES);
     if ((t->count & (t->count - 1)) == 0) { /* the room doubles at each power of two */
         char **items = realloc(t->item, (t->count ? 2 * t->count : 1) * sizeof *items);
@@ -69,7 +71,8 @@ static mp_status texts_add(mp_yaml *y, const yaml_node_t *node, texts *t, const 
 }
 
 /* One field's value, checked. */
-static mp_status set_field(mp_yaml *y, const yaml_node_t *node, const char *field, const char *value, mp_case *c) {
+static mp_status set_field(mp_yaml *y, const yaml_node_t *node, const char *field, const char *value,
+                           mp_case *c) {
     const mp_status status = mp_case_set(c, field, value, y->err);
     if (status) mp_error_prefix(y->err, "%s:%d", y->path, mp_yaml_line(node));
     return status;
@@ -95,19 +98,24 @@ static mp_status add_range(plan *p, const char *field, const yaml_node_t *node, 
     if (!status) status = mp_yaml_get_int(p->y, node, "to", &to);
     if (status) return status;
     const bool times = mp_yaml_get(p->y, node, "times");
-    if (times == (mp_yaml_get(p->y, node, "step") != NULL)) return mp_yaml_fail(p->y, node, "%s: expected either step or times beside from and to", field);
+    if (times == (mp_yaml_get(p->y, node, "step") != NULL))
+        return mp_yaml_fail(p->y, node, "%s: expected either step or times beside from and to", field);
     status = mp_yaml_get_int(p->y, node, times ? "times" : "step", &by);
     if (status) return status;
-    if (from > to) return mp_yaml_fail(p->y, node, "%s: from %" PRId64 " is above to %" PRId64, field, from, to);
+    if (from > to)
+        return mp_yaml_fail(p->y, node, "%s: from %" PRId64 " is above to %" PRId64, field, from, to);
     if (times ? by < 2 || from < 1 : by < 1)
-        return mp_yaml_fail(p->y, node, "%s: %s", field, times ? "times must be at least 2, and from at least 1" : "step must be at least 1");
+        return mp_yaml_fail(p->y, node, "%s: %s", field,
+                            times ? "times must be at least 2, and from at least 1"
+                                  : "step must be at least 1");
     for (int64_t value = from; !status && value <= to;) {
         char text[32];
         mp_case scratch = mp_case_default();
         snprintf(text, sizeof text, "%" PRId64, value);
         status = set_field(p->y, node, field, text, &scratch);
         if (!status) status = texts_add(p->y, node, values, field, text);
-        if (times ? __builtin_mul_overflow(value, by, &value) : __builtin_add_overflow(value, by, &value)) break;
+        if (times ? __builtin_mul_overflow(value, by, &value) : __builtin_add_overflow(value, by, &value))
+            break;
     }
     return status;
 }
@@ -115,16 +123,21 @@ static mp_status add_range(plan *p, const char *field, const yaml_node_t *node, 
 /* The values of one field: scalar, list or range. The field must be free. */
 static mp_status add_values(plan *p, const char *field, const yaml_node_t *node, texts *values) {
     for (size_t i = 0; i < p->taken_count; i++) {
-        if (!strcmp(p->taken[i], field)) return mp_yaml_fail(p->y, node, "%s is set by two axes of the group; expected one", field);
+        if (!strcmp(p->taken[i], field))
+            return mp_yaml_fail(p->y, node, "%s is set by two axes of the group; expected one", field);
     }
-    if (p->taken_count == MAX_DIMENSIONS) return mp_yaml_fail(p->y, node, "more than %d fields in axes and zip", MAX_DIMENSIONS);
+    if (p->taken_count == MAX_DIMENSIONS)
+        return mp_yaml_fail(p->y, node, "more than %d fields in axes and zip", MAX_DIMENSIONS);
     p->taken[p->taken_count++] = field;
     if (mp_yaml_is_mapping(node)) return add_range(p, field, node, values);
     mp_status status = mp_yaml_is_list(node) ? mp_yaml_check_list(p->y, node, field) : MP_OK;
     for (size_t i = 0; !status && i < mp_yaml_length(node); i++) {
         const yaml_node_t *item = mp_yaml_item(p->y, node, i);
         mp_case scratch = mp_case_default();
-        if (!mp_yaml_text(item)) return mp_yaml_fail(p->y, item, "%s: expected a value, a list of values, or a range {from, to, step or times}", field);
+        if (!mp_yaml_text(item))
+            return mp_yaml_fail(
+                p->y, item, "%s: expected a value, a list of values, or a range {from, to, step or times}",
+                field);
         status = set_field(p->y, item, field, mp_yaml_text(item), &scratch);
         if (!status) status = texts_add(p->y, item, values, field, mp_yaml_text(item));
     }
@@ -134,7 +147,8 @@ static mp_status add_values(plan *p, const char *field, const yaml_node_t *node,
 /* ---- the keys of a group ---- */
 
 static texts *new_dimension(plan *p) {
-    return &p->dimension[p->dimension_count++]; /* one of the model, one a field at most: add_values keeps the count in bounds */
+    return &p->dimension[p->dimension_count++]; /* one of the model, one a field at most: add_values keeps the
+                                                   count in bounds */
 }
 
 static mp_status read_model(plan *p, const yaml_node_t *node) {
@@ -148,10 +162,15 @@ static mp_status read_model(plan *p, const yaml_node_t *node) {
             char known[600] = "";
             size_t count;
             const mp_model *list = mp_model_list(&count);
-            for (size_t k = 0; k < count; k++) snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? ", " : "", list[k].name);
-            return mp_yaml_fail(p->y, item, "model: unknown '%s'; expected one of %s", name ? name : "(not a name)", known);
+            for (size_t k = 0; k < count; k++)
+                snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? ", " : "",
+                         list[k].name);
+            return mp_yaml_fail(p->y, item, "model: unknown '%s'; expected one of %s",
+                                name ? name : "(not a name)", known);
         }
-        const char *equals = strchr(model->overrides, '='); /* texts_add joins field and value; the rest of the text is part of the value */
+        const char *equals =
+            strchr(model->overrides,
+                   '='); /* texts_add joins field and value; the rest of the text is part of the value */
         char field[16];
         snprintf(field, sizeof field, "%.*s", (int)(equals - model->overrides), model->overrides);
         status = texts_add(p->y, item, dimension, field, equals + 1);
@@ -164,7 +183,8 @@ static mp_status read_axes(plan *p, const yaml_node_t *node) {
     for (size_t i = 0; !status && i < mp_yaml_pairs(node); i++) {
         const yaml_node_t *value;
         const char *field = mp_yaml_pair(p->y, node, i, &value);
-        if (p->dimension_count == MAX_DIMENSIONS) return mp_yaml_fail(p->y, node, "more than %d axes", MAX_DIMENSIONS);
+        if (p->dimension_count == MAX_DIMENSIONS)
+            return mp_yaml_fail(p->y, node, "more than %d axes", MAX_DIMENSIONS);
         status = add_values(p, field, value, new_dimension(p));
     }
     return status;
@@ -173,8 +193,10 @@ static mp_status read_axes(plan *p, const yaml_node_t *node) {
 /* One zip mapping: its fields' lists, joined entry by entry. */
 static mp_status read_zip(plan *p, const yaml_node_t *node) {
     mp_status status = mp_yaml_check_mapping(p->y, node, "zip", NULL);
-    if (!status && mp_yaml_pairs(node) < 2) return mp_yaml_fail(p->y, node, "zip: expected at least two fields that move together");
-    if (!status && p->dimension_count == MAX_DIMENSIONS) return mp_yaml_fail(p->y, node, "more than %d axes", MAX_DIMENSIONS);
+    if (!status && mp_yaml_pairs(node) < 2)
+        return mp_yaml_fail(p->y, node, "zip: expected at least two fields that move together");
+    if (!status && p->dimension_count == MAX_DIMENSIONS)
+        return mp_yaml_fail(p->y, node, "more than %d axes", MAX_DIMENSIONS);
     texts column = {0}, *joined = NULL;
     for (size_t i = 0; !status && i < mp_yaml_pairs(node); i++) {
         const yaml_node_t *value;
@@ -186,7 +208,8 @@ static mp_status read_zip(plan *p, const yaml_node_t *node) {
         }
         status = add_values(p, field, value, &column);
         if (!status && column.count != joined->count)
-            status = mp_yaml_fail(p->y, value, "zip: %s has %zu values where the fields before it have %zu", field, column.count, joined->count);
+            status = mp_yaml_fail(p->y, value, "zip: %s has %zu values where the fields before it have %zu",
+                                  field, column.count, joined->count);
         for (size_t k = 0; !status && k < joined->count; k++) {
             char *longer;
             if (asprintf(&longer, "%s %s", joined->item[k], column.item[k]) < 0) {
@@ -216,7 +239,8 @@ static mp_status read_terms(plan *p, const yaml_node_t *node, const char *what, 
         const yaml_node_t *value;
         const char *field = mp_yaml_pair(p->y, node, i, &value);
         char *longer = NULL;
-        if (asprintf(&longer, "%s%s%s=%s", *text, i ? " " : "", field, mp_yaml_text(value)) < 0) longer = NULL;
+        if (asprintf(&longer, "%s%s%s=%s", *text, i ? " " : "", field, mp_yaml_text(value)) < 0)
+            longer = NULL;
         free(*text);
         *text = longer;
     }
@@ -278,30 +302,37 @@ static mp_status read_pairs(plan *p, const yaml_node_t *node) {
     if (status) return status;
     p->pair = calloc(mp_yaml_length(node), sizeof *p->pair);
     if (!p->pair) return no_memory(p->y, node);
-    for (size_t i = 0; !status && i < mp_yaml_length(node); i++) status = read_pair(p, mp_yaml_item(p->y, node, i), &p->pair[p->pair_count++]);
+    for (size_t i = 0; !status && i < mp_yaml_length(node); i++)
+        status = read_pair(p, mp_yaml_item(p->y, node, i), &p->pair[p->pair_count++]);
     return status;
 }
 
 static mp_status read_group(plan *p) {
-    static const char *const known[] = {"name", "tier", "model", "axes", "zip", "exclude", "pairs", "skip_impossible", NULL};
+    static const char *const known[] = {"name",    "tier",  "model",           "axes", "zip",
+                                        "exclude", "pairs", "skip_impossible", NULL};
     mp_status status = mp_yaml_check_mapping(p->y, p->node, "group", known);
     if (status) return status;
     const yaml_node_t *name = mp_yaml_get(p->y, p->node, "name"), *tier = mp_yaml_get(p->y, p->node, "tier");
-    const yaml_node_t *skip = mp_yaml_get(p->y, p->node, "skip_impossible"), *model = mp_yaml_get(p->y, p->node, "model");
+    const yaml_node_t *skip = mp_yaml_get(p->y, p->node, "skip_impossible"),
+                      *model = mp_yaml_get(p->y, p->node, "model");
     const yaml_node_t *axes = mp_yaml_get(p->y, p->node, "axes"), *zip = mp_yaml_get(p->y, p->node, "zip");
-    const yaml_node_t *exclude = mp_yaml_get(p->y, p->node, "exclude"), *pairs = mp_yaml_get(p->y, p->node, "pairs");
+    const yaml_node_t *exclude = mp_yaml_get(p->y, p->node, "exclude"),
+                      *pairs = mp_yaml_get(p->y, p->node, "pairs");
     p->name = name ? mp_yaml_text(name) : NULL;
     if (!p->name || !*p->name) return mp_yaml_fail(p->y, p->node, "group: expected a name");
     if (tier && !(mp_yaml_text(tier) && mp_tier_parse(mp_yaml_text(tier), &p->tier)))
-        return mp_yaml_fail(p->y, tier, "tier: '%s'; expected smoke, ci or full", mp_yaml_text(tier) ? mp_yaml_text(tier) : "(not a name)");
+        return mp_yaml_fail(p->y, tier, "tier: '%s'; expected smoke, ci or full",
+                            mp_yaml_text(tier) ? mp_yaml_text(tier) : "(not a name)");
     const char *skip_text = skip ? mp_yaml_text(skip) : "false";
     if (!skip_text || (strcmp(skip_text, "true") && strcmp(skip_text, "false")))
-        return mp_yaml_fail(p->y, skip, "skip_impossible: '%s'; expected true or false", skip_text ? skip_text : "(not a flag)");
+        return mp_yaml_fail(p->y, skip, "skip_impossible: '%s'; expected true or false",
+                            skip_text ? skip_text : "(not a flag)");
     p->skip_impossible = !strcmp(skip_text, "true");
     if (model) status = read_model(p, model);
     if (!status && axes) status = read_axes(p, axes);
     if (!status && zip) status = mp_yaml_check_list(p->y, zip, "zip");
-    for (size_t i = 0; !status && zip && i < mp_yaml_length(zip); i++) status = read_zip(p, mp_yaml_item(p->y, zip, i));
+    for (size_t i = 0; !status && zip && i < mp_yaml_length(zip); i++)
+        status = read_zip(p, mp_yaml_item(p->y, zip, i));
     if (!status && exclude) status = read_exclude(p, exclude);
     if (!status && pairs) status = read_pairs(p, pairs);
     return status;
@@ -321,7 +352,8 @@ static mp_status add_case_pairs(plan *p, mp_matrix_row *row) {
         rule->used++;
         status = mp_case_apply(&variant, rule->variant, p->y->err);
         if (!status) status = mp_case_validate(&variant, p->y->err);
-        if (!status && mp_case_compare(&variant, &row->c) == 0) status = mp_fail(p->y->err, MP_EINPUT, "the variant is the case itself");
+        if (!status && mp_case_compare(&variant, &row->c) == 0)
+            status = mp_fail(p->y->err, MP_EINPUT, "the variant is the case itself");
         if (status == MP_EINPUT && p->skip_impossible) {
             status = MP_OK;
             continue;
@@ -329,7 +361,9 @@ static mp_status add_case_pairs(plan *p, mp_matrix_row *row) {
         if (!status) status = mp_case_validate_pair(&row->c, &variant, p->y->err);
         if (!status) status = mp_matrix_append_pair(row, &variant, rule->variant, p->y->err);
         mp_case_text(&row->c, text, sizeof text);
-        if (status) mp_error_prefix(p->y->err, "%s:%d: pair '%s' of '%s'", p->y->path, mp_yaml_line(rule->node), rule->variant, text);
+        if (status)
+            mp_error_prefix(p->y->err, "%s:%d: pair '%s' of '%s'", p->y->path, mp_yaml_line(rule->node),
+                            rule->variant, text);
     }
     return status;
 }
@@ -348,8 +382,9 @@ static mp_status add_case(plan *p, const mp_case *c, mp_matrix *m) {
     if (status && p->skip_impossible) return MP_OK;
     if (status) {
         mp_case_text(c, text, sizeof text);
-        mp_error_prefix(p->y->err, "%s:%d: group '%s': '%s' is impossible (exclude it, or say skip_impossible: true)", p->y->path, mp_yaml_line(p->node),
-                        p->name, text);
+        mp_error_prefix(p->y->err,
+                        "%s:%d: group '%s': '%s' is impossible (exclude it, or say skip_impossible: true)",
+                        p->y->path, mp_yaml_line(p->node), p->name, text);
         return status;
     }
     status = mp_matrix_append(m, c, p->tier, p->name, p->y->err);
@@ -360,11 +395,15 @@ static mp_status add_case(plan *p, const mp_case *c, mp_matrix *m) {
 static mp_status check_rules_used(plan *p) {
     for (size_t i = 0; i < p->exclude_count; i++) {
         if (!p->exclude[i].used)
-            return mp_yaml_fail(p->y, p->exclude[i].node, "exclude: '%s' matches no case of group '%s'; remove or correct it", p->exclude[i].expr, p->name);
+            return mp_yaml_fail(p->y, p->exclude[i].node,
+                                "exclude: '%s' matches no case of group '%s'; remove or correct it",
+                                p->exclude[i].expr, p->name);
     }
     for (size_t i = 0; i < p->pair_count; i++) {
         if (!p->pair[i].used)
-            return mp_yaml_fail(p->y, p->pair[i].node, "when: '%s' matches no case of group '%s'; remove or correct it", p->pair[i].when, p->name);
+            return mp_yaml_fail(p->y, p->pair[i].node,
+                                "when: '%s' matches no case of group '%s'; remove or correct it",
+                                p->pair[i].when, p->name);
     }
     return MP_OK;
 }
@@ -375,19 +414,23 @@ static mp_status cross(plan *p, const mp_case *defaults, mp_matrix *m) {
     int64_t total = 1;
     for (size_t d = 0; d < p->dimension_count; d++) {
         total *= (int64_t)p->dimension[d].count;
-        if (total > MAX_CASES) return mp_yaml_fail(p->y, p->node, "group '%s' crosses to more than %" PRId64 " cases", p->name, MAX_CASES);
+        if (total > MAX_CASES)
+            return mp_yaml_fail(p->y, p->node, "group '%s' crosses to more than %" PRId64 " cases", p->name,
+                                MAX_CASES);
     }
     for (int64_t i = 0; !status && i < total; i++) {
         mp_case c = *defaults;
         int64_t rest = total, index = i;
-        for (size_t d = 0; !status && d < p->dimension_count; d++) { /* digits of i in mixed radix, the first dimension the highest */
+        for (size_t d = 0; !status && d < p->dimension_count;
+             d++) { /* digits of i in mixed radix, the first dimension the highest */
             rest /= (int64_t)p->dimension[d].count;
             status = mp_case_apply(&c, p->dimension[d].item[index / rest], p->y->err);
             index %= rest;
         }
         if (!status) status = add_case(p, &c, m);
     }
-    if (!status && m->count == before) return mp_yaml_fail(p->y, p->node, "group '%s' has no case left", p->name);
+    if (!status && m->count == before)
+        return mp_yaml_fail(p->y, p->node, "group '%s' has no case left", p->name);
     return status ? status : check_rules_used(p);
 }
 

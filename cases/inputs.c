@@ -6,7 +6,8 @@
 #include <string.h>
 
 const char *mp_input_name(mp_input which) {
-    static const char *const names[MP_INPUT_COUNT] = {"x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "cache3", "cache1"};
+    static const char *const names[MP_INPUT_COUNT] = {"x",        "w1",           "w2",     "b1",    "b2",
+                                                      "topk_ids", "topk_weights", "cache3", "cache1"};
     return (unsigned)which < MP_INPUT_COUNT ? names[which] : "?";
 }
 
@@ -14,7 +15,8 @@ const char *mp_input_name(mp_input which) {
 void mp_inputs_plan(const mp_case *c, mp_inputs *in) {
     *in = (mp_inputs){0};
     in->t[MP_TOPK_IDS] = mp_tensor_shape(MP_I32, 2, c->M, c->topk, 1);
-    if (c->scope == MP_SCOPE_ACT) in->t[MP_IN_CACHE1] = mp_tensor_shape(c->dtype, 2, mp_case_slots(c), mp_case_w1_rows(c), 1);
+    if (c->scope == MP_SCOPE_ACT)
+        in->t[MP_IN_CACHE1] = mp_tensor_shape(c->dtype, 2, mp_case_slots(c), mp_case_w1_rows(c), 1);
     if (c->scope == MP_SCOPE_COMBINE) in->t[MP_IN_CACHE3] = mp_tensor_shape(c->dtype, 3, c->M, c->topk, c->K);
     if (c->scope != MP_SCOPE_ALL) return;
     in->t[MP_X] = mp_tensor_shape(c->dtype, 2, c->M, c->K, 1);
@@ -66,10 +68,12 @@ void mp_inputs_destroy(mp_inputs *in) {
 }
 
 static bool per_token(int which) {
-    return which == MP_X || which == MP_TOPK_IDS || which == MP_TOPK_WEIGHTS || which == MP_IN_CACHE3 || which == MP_IN_CACHE1;
+    return which == MP_X || which == MP_TOPK_IDS || which == MP_TOPK_WEIGHTS || which == MP_IN_CACHE3 ||
+           which == MP_IN_CACHE1;
 }
 
-mp_status mp_inputs_select(const mp_inputs *in, const int64_t *rows, int64_t count, mp_inputs *out, mp_error *err) {
+mp_status mp_inputs_select(const mp_inputs *in, const int64_t *rows, int64_t count, mp_inputs *out,
+                           mp_error *err) {
     mp_status status = MP_OK;
     *out = *in;
     for (int i = 0; i < MP_INPUT_COUNT; i++) {
@@ -79,15 +83,18 @@ mp_status mp_inputs_select(const mp_inputs *in, const int64_t *rows, int64_t cou
     for (int i = 0; i < MP_INPUT_COUNT && !status; i++) {
         const mp_tensor *from = &in->t[i];
         if (!per_token(i) || !from->data) continue;
-        const int64_t tokens = in->t[MP_TOPK_IDS].dim[0], rows_per_token = from->dim[0] / tokens; /* cache1: topk rows a token */
+        const int64_t tokens = in->t[MP_TOPK_IDS].dim[0],
+                      rows_per_token = from->dim[0] / tokens; /* cache1: topk rows a token */
         const size_t token_bytes = mp_tensor_bytes(from) / (size_t)tokens;
         out->t[i].dim[0] = count * rows_per_token;
         status = mp_tensor_alloc(&out->t[i], MP_POISON_A, err);
         for (int64_t r = 0; r < count && !status; r++) {
             if (rows[r] < 0 || rows[r] >= tokens)
-                status = mp_fail(err, MP_EINPUT, "token %lld of the selection: expected 0..%lld", (long long)rows[r], (long long)tokens - 1);
+                status = mp_fail(err, MP_EINPUT, "token %lld of the selection: expected 0..%lld",
+                                 (long long)rows[r], (long long)tokens - 1);
             else
-                memcpy((char *)out->t[i].data + (size_t)r * token_bytes, (const char *)from->data + (size_t)rows[r] * token_bytes, token_bytes);
+                memcpy((char *)out->t[i].data + (size_t)r * token_bytes,
+                       (const char *)from->data + (size_t)rows[r] * token_bytes, token_bytes);
         }
     }
     if (status) mp_inputs_destroy(out);
@@ -98,7 +105,8 @@ uint64_t mp_inputs_digest(const mp_inputs *in) {
     uint64_t digest = MP_FILL_VERSION;
     for (int i = 0; i < MP_INPUT_COUNT; i++) {
         if (!in->t[i].data) continue;
-        digest = mp_mix(digest + (uint64_t)i) ^ mp_tensor_digest(&in->t[i]); /* which tensor, so that exchanging two shows */
+        digest = mp_mix(digest + (uint64_t)i) ^
+                 mp_tensor_digest(&in->t[i]); /* which tensor, so that exchanging two shows */
     }
     return digest;
 }
@@ -107,8 +115,10 @@ mp_status mp_inputs_check_ids(const mp_case *c, const mp_inputs *in, mp_error *e
     const int32_t *ids = in->t[MP_TOPK_IDS].data;
     for (int64_t slot = 0; slot < mp_case_slots(c); slot++) {
         if (ids[slot] >= -1 && ids[slot] < c->E) continue;
-        return mp_fail(err, MP_EINPUT, "topk_ids of token %lld, slot %lld is %d: expected -1 (not on this rank) or 0..%lld", (long long)(slot / c->topk),
-                       (long long)(slot % c->topk), ids[slot], (long long)c->E - 1);
+        return mp_fail(err, MP_EINPUT,
+                       "topk_ids of token %lld, slot %lld is %d: expected -1 (not on this rank) or 0..%lld",
+                       (long long)(slot / c->topk), (long long)(slot % c->topk), ids[slot],
+                       (long long)c->E - 1);
     }
     return MP_OK;
 }

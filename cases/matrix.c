@@ -56,7 +56,9 @@ mp_status mp_matrix_append_pair(mp_matrix_row *row, const mp_case *variant, cons
         if (mp_case_compare(&row->pairs[i], variant) == 0) return MP_OK;
     }
     if (row->pair_count == MP_MATRIX_MAX_PAIRS)
-        return mp_fail(err, MP_EINPUT, "a case has at most %d pairs: leave the others to a case with another seed", MP_MATRIX_MAX_PAIRS);
+        return mp_fail(err, MP_EINPUT,
+                       "a case has at most %d pairs: leave the others to a case with another seed",
+                       MP_MATRIX_MAX_PAIRS);
     mp_case *pairs = realloc(row->pairs, (row->pair_count + 1) * sizeof *pairs);
     if (pairs) row->pairs = pairs;
     char **texts = realloc(row->pair_text, (row->pair_count + 1) * sizeof *texts);
@@ -85,7 +87,8 @@ static mp_status merge_pair(mp_matrix_row *keep, const mp_matrix_row *again, siz
     const mp_status status = mp_matrix_append_pair(keep, &again->pairs[p], again->pair_text[p], err);
     if (status == MP_OK) return MP_OK;
     mp_case_text(&keep->c, text, sizeof text);
-    mp_error_prefix(err, "pair '%s' of '%s' (groups '%s' and '%s')", again->pair_text[p], text, keep->group, again->group);
+    mp_error_prefix(err, "pair '%s' of '%s' (groups '%s' and '%s')", again->pair_text[p], text, keep->group,
+                    again->group);
     return status;
 }
 
@@ -133,7 +136,8 @@ static mp_status read_includes(mp_matrix *m, mp_yaml *y, const yaml_node_t *list
         char folder[PATH_MAX], path[2 * PATH_MAX];
         if (!name || !*name) return mp_yaml_fail(y, item, "include: expected a path");
         snprintf(folder, sizeof folder, "%s", y->path);
-        snprintf(path, sizeof path, "%s%s%s", name[0] == '/' ? "" : dirname(folder), name[0] == '/' ? "" : "/", name);
+        snprintf(path, sizeof path, "%s%s%s", name[0] == '/' ? "" : dirname(folder),
+                 name[0] == '/' ? "" : "/", name);
         status = read_file(m, path, self, y->err);
         if (status) mp_error_prefix(y->err, "%s:%d: include", y->path, mp_yaml_line(item));
     }
@@ -154,12 +158,15 @@ static mp_status read_file(mp_matrix *m, const char *path, const including *by, 
     const yaml_node_t *root = mp_yaml_root(&y);
     status = mp_yaml_check_mapping(&y, root, "matrix", known);
     if (status) goto out;
-    const yaml_node_t *include = mp_yaml_get(&y, root, "include"), *fields = mp_yaml_get(&y, root, "defaults"), *groups = mp_yaml_get(&y, root, "groups");
-    if (!include && !groups) status = mp_yaml_fail(&y, root, "matrix: neither include nor groups; expected cases");
+    const yaml_node_t *include = mp_yaml_get(&y, root, "include"),
+                      *fields = mp_yaml_get(&y, root, "defaults"), *groups = mp_yaml_get(&y, root, "groups");
+    if (!include && !groups)
+        status = mp_yaml_fail(&y, root, "matrix: neither include nor groups; expected cases");
     if (!status && fields) status = mp_group_set_fields(&y, fields, "defaults", &defaults);
     if (!status && include) status = read_includes(m, &y, include, &self);
     if (!status && groups) status = mp_yaml_check_list(&y, groups, "groups");
-    for (size_t i = 0; !status && groups && i < mp_yaml_length(groups); i++) status = mp_group_expand(&y, mp_yaml_item(&y, groups, i), &defaults, m);
+    for (size_t i = 0; !status && groups && i < mp_yaml_length(groups); i++)
+        status = mp_group_expand(&y, mp_yaml_item(&y, groups, i), &defaults, m);
 out:
     mp_yaml_close(&y);
     return status;
@@ -190,7 +197,8 @@ mp_status mp_matrix_load(mp_matrix *m, const char *path, mp_error *err) {
     return status;
 }
 
-mp_status mp_matrix_add(mp_matrix *m, const char *case_text, const char *const *pairs, size_t pair_count, mp_error *err) {
+mp_status mp_matrix_add(mp_matrix *m, const char *case_text, const char *const *pairs, size_t pair_count,
+                        mp_error *err) {
     mp_matrix more = {0};
     mp_case c = mp_case_default();
     mp_status status = mp_case_parse(&c, case_text, err);
@@ -199,7 +207,8 @@ mp_status mp_matrix_add(mp_matrix *m, const char *case_text, const char *const *
     for (size_t i = 0; !status && i < pair_count; i++) {
         mp_case variant = c;
         status = mp_case_parse(&variant, pairs[i], err);
-        if (!status && mp_case_compare(&variant, &c) == 0) status = mp_fail(err, MP_EINPUT, "the variant is the case itself");
+        if (!status && mp_case_compare(&variant, &c) == 0)
+            status = mp_fail(err, MP_EINPUT, "the variant is the case itself");
         if (!status) status = mp_case_validate_pair(&c, &variant, err);
         if (!status) status = mp_matrix_append_pair(&more.rows[0], &variant, pairs[i], err);
         if (status) mp_error_prefix(err, "pair '%s' of '%s'", pairs[i], case_text);
@@ -230,7 +239,9 @@ mp_status mp_matrix_select(mp_matrix *m, mp_tier tier, const char *expr, mp_erro
         }
     }
     m->count = kept;
-    if (kept == 0) status = mp_fail(err, MP_EINPUT, "no case left of %zu: tier %s%s%s", before, mp_tier_name(tier), expr ? ", match " : "", expr ? expr : "");
+    if (kept == 0)
+        status = mp_fail(err, MP_EINPUT, "no case left of %zu: tier %s%s%s", before, mp_tier_name(tier),
+                         expr ? ", match " : "", expr ? expr : "");
 out:
     free(keep);
     return status;

@@ -4,7 +4,12 @@
 
 #include "cases/case.h"
 
-typedef enum mp_tier { MP_SMOKE, MP_CI, MP_FULL, MP_TIER_COUNT } mp_tier; /* each tier contains the ones before it */
+typedef enum mp_tier {
+    MP_SMOKE,
+    MP_CI,
+    MP_FULL,
+    MP_TIER_COUNT
+} mp_tier; /* each tier contains the ones before it */
 
 #define MP_MATRIX_MAX_PAIRS 15 /* of one case: with another subject (--against) a verdict has room for 16 */
 
@@ -13,7 +18,8 @@ typedef struct mp_matrix_row {
     mp_case c;
     mp_tier tier;
     char *group;      /* name of the group it came from */
-    mp_case *pairs;   /* variants that must agree bit for bit with c (mp_case_validate_pair), MP_MATRIX_MAX_PAIRS at most */
+    mp_case *pairs;   /* variants that must agree bit for bit with c (mp_case_validate_pair),
+                         MP_MATRIX_MAX_PAIRS at most */
     char **pair_text; /* their override texts, e.g. "path=runner" */
     size_t pair_count;
 } mp_matrix_row;
@@ -23,19 +29,22 @@ typedef struct mp_matrix {
     size_t count;
 } mp_matrix;
 
-/* Appends the cases of a file to *m (which starts zeroed); duplicates (the same case) are dropped: pairs are merged, the lower
- * tier wins. On error *m is unchanged and the text begins with `file:line:`; but where pairs become too many by merging, with the file and the case,
- * and *m holds the rows with as many pairs as fit. */
+/* Appends the cases of a file to *m (which starts zeroed); duplicates (the same case) are dropped: pairs are
+ * merged, the lower tier wins. On error *m is unchanged and the text begins with `file:line:`; but where
+ * pairs become too many by merging, with the file and the case, and *m holds the rows with as many pairs as
+ * fit. */
 mp_status mp_matrix_load(mp_matrix *m, const char *path, mp_error *err);
 /* Appends one case given as text (the repro form), with optional pair override texts. */
-mp_status mp_matrix_add(mp_matrix *m, const char *case_text, const char *const *pairs, size_t pair_count, mp_error *err);
+mp_status mp_matrix_add(mp_matrix *m, const char *case_text, const char *const *pairs, size_t pair_count,
+                        mp_error *err);
 /* Keeps rows of tier <= `tier` that match `expr` (NULL: all). MP_EINPUT when nothing is left. */
 mp_status mp_matrix_select(mp_matrix *m, mp_tier tier, const char *expr, mp_error *err);
 void mp_matrix_free(mp_matrix *m);
 const char *mp_tier_name(mp_tier tier);
 bool mp_tier_parse(const char *text, mp_tier *tier);
 
-/* A published model's shape, by name (cases/models.c); NULL when unknown. Fields not given by the model keep their default. */
+/* A published model's shape, by name (cases/models.c); NULL when unknown. Fields not given by the model keep
+ * their default. */
 typedef struct mp_model {
     const char *name;
     const char *overrides; /* "E=8 topk=2 K=4096 N=14336" */

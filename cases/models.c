@@ -1,4 +1,5 @@
-/* Shapes of published models: experts, topk, hidden size, intermediate size after the activation, and their options. */
+/* Shapes of published models: experts, topk, hidden size, intermediate size after the activation, and their
+ * options. */
 #include "cases/matrix.h"
 
 #include <string.h>
@@ -15,7 +16,8 @@ static const mp_model models[] = {
     {"DeepSeek-V3-TP8", "E=256 topk=8 K=7168 N=256 rsf=2.5"},
     {"GLM-4.5-Air", "E=128 topk=8 K=4096 N=1408"},
     {"Kimi-K2", "E=384 topk=8 K=7168 N=2048 rsf=2.827"},
-    /* Clamped SwiGLU with alpha 1.702 and limit 7 (the defaults), gate and up rows alternating, bias on both GEMMs. */
+    /* Clamped SwiGLU with alpha 1.702 and limit 7 (the defaults), gate and up rows alternating, bias on both
+     * GEMMs. */
     {"GPT-OSS-120B", "E=128 topk=4 K=2880 N=2880 act=swiglu_oai interleaved=1 bias=1"},
     {"GPT-OSS-20B", "E=32 topk=4 K=2880 N=2880 act=swiglu_oai interleaved=1 bias=1"},
     {"Llama-4-Scout", "E=16 topk=1 K=5120 N=8192 apply_router_weight_on_input=1"},

@@ -1,14 +1,16 @@
 /* Routing families: which experts a token goes to. A token's ids are a function of (seed, token) alone.
  *
  *   uniform     distinct experts, equally likely
- *   zipf        distinct experts, the one of rank r with probability ~ 1/(r+1); ranks are experts rotated by the seed
+ *   zipf        distinct experts, the one of rank r with probability ~ 1/(r+1); ranks are experts rotated by
+ *               the seed
  *   hot         one expert, chosen by the seed, is in one slot of every token; the others are uniform
  *   empty       uniform over the even experts: the odd ones get no token
  *   first       slot j goes to expert j mod E; last: to expert E-1 - j mod E
  *   duplicates  uniform with repetition, and slot 0's expert once more in another slot of the token
  *   padded      uniform; the last quarter of the tokens (at least one) is graph padding with all ids -1
  *
- * With ep_size ranks the experts are E*ep_size; those of ep_rank become 0..E-1 and all others -1. `filter` makes ids -1 by hash.
+ * With ep_size ranks the experts are E*ep_size; those of ep_rank become 0..E-1 and all others -1. `filter`
+ * makes ids -1 by hash.
  */
 #include "cases/fill.h"
 
@@ -44,7 +46,8 @@ typedef struct router {
     const uint64_t *cumulative; /* zipf only */
 } router;
 
-/* Draws slot j of token m. owner[e] == m+1 marks the experts the token has already: one table a thread, never cleared. */
+/* Draws slot j of token m. owner[e] == m+1 marks the experts the token has already: one table a thread, never
+ * cleared. */
 static int64_t draw(const router *r, int64_t m, int64_t j, uint32_t *owner) {
     const int64_t count = r->c->routing == MP_EMPTY ? (r->experts + 1) / 2 : r->experts;
     const int64_t stride = r->c->routing == MP_EMPTY ? 2 : 1;
@@ -52,7 +55,8 @@ static int64_t draw(const router *r, int64_t m, int64_t j, uint32_t *owner) {
     uint64_t bits = mp_bits(r->key, (uint64_t)(m * r->c->topk + j));
     int64_t i = 0;
     for (int redraw = 0; redraw < REDRAWS; redraw++, bits = mp_mix(bits)) {
-        i = r->cumulative ? (zipf_rank(r->cumulative, r->experts, bits) + r->hot) % r->experts : mp_below(bits, count);
+        i = r->cumulative ? (zipf_rank(r->cumulative, r->experts, bits) + r->hot) % r->experts
+                          : mp_below(bits, count);
         if (r->c->routing == MP_DUPLICATES || owner[i * stride] != mark) break;
     }
     while (r->c->routing != MP_DUPLICATES && owner[i * stride] == mark) i = (i + 1) % count;
@@ -77,7 +81,8 @@ static void route_token(const router *r, int64_t m, uint32_t *owner, int32_t *id
 /* Global ids -> what this rank sees. */
 static void localise(const mp_case *c, int64_t m, int32_t *ids) {
     const uint64_t filter_key = mp_stream_key(c->seed, MP_STREAM_FILTER);
-    const double threshold = c->filter * 0x1p53; /* exact: a 53-bit hash is below it with probability filter */
+    const double threshold =
+        c->filter * 0x1p53; /* exact: a 53-bit hash is below it with probability filter */
     const int64_t first = c->ep_rank * c->E, padded = mp_first_padded_token(c);
     for (int64_t j = 0; j < c->topk; j++) {
         const int64_t local = ids[j] - first;
@@ -93,7 +98,8 @@ mp_status mp_fill_topk_ids(const mp_case *c, mp_tensor *t, mp_error *err) {
     uint64_t *cumulative = c->routing == MP_ZIPF ? malloc((size_t)experts * sizeof *cumulative) : NULL;
     uint32_t *owners = calloc((size_t)threads * (size_t)experts, sizeof *owners);
     if (!owners || (c->routing == MP_ZIPF && !cumulative)) {
-        mp_fail(err, status, "routing tables of %lld experts for %d threads do not fit in memory", (long long)experts, threads);
+        mp_fail(err, status, "routing tables of %lld experts for %d threads do not fit in memory",
+                (long long)experts, threads);
         goto out;
     }
     if (cumulative) zipf_table(cumulative, experts);

@@ -6,12 +6,16 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* The fields that mean something to a single stage; every other one must keep its default there, so that two texts never
- * name the same work. */
-static const char *const align_fields[] = {"M", "E", "topk", "filter", "ep_size", "ep_rank", "path", "scope", "tile", "routing", "seed"};
-static const char *const act_fields[] = {"M",           "E",      "topk",    "N",       "dtype", "act",  "gated",   "alpha", "limit",
-                                         "interleaved", "filter", "ep_size", "ep_rank", "scope", "data", "routing", "seed"};
-static const char *const combine_fields[] = {"M", "E", "topk", "K", "dtype", "rsf", "filter", "ep_size", "ep_rank", "scope", "data", "routing", "seed"};
+/* The fields that mean something to a single stage; every other one must keep its default there, so that two
+ * texts never name the same work. */
+static const char *const align_fields[] = {"M",    "E",     "topk", "filter",  "ep_size", "ep_rank",
+                                           "path", "scope", "tile", "routing", "seed"};
+static const char *const act_fields[] = {"M",       "E",     "topk",  "N",           "dtype",  "act",
+                                         "gated",   "alpha", "limit", "interleaved", "filter", "ep_size",
+                                         "ep_rank", "scope", "data",  "routing",     "seed"};
+static const char *const combine_fields[] = {"M",    "E",       "topk",    "K",       "dtype",
+                                             "rsf",  "filter",  "ep_size", "ep_rank", "scope",
+                                             "data", "routing", "seed"};
 
 static mp_status validate_scope(const mp_case *c, mp_error *err) {
     if (c->scope == MP_SCOPE_ALL) return MP_OK;
@@ -21,53 +25,78 @@ static mp_status validate_scope(const mp_case *c, mp_error *err) {
     const size_t used_count = align ? COUNT(align_fields) : act ? COUNT(act_fields) : COUNT(combine_fields);
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         bool meaningful = false;
-        for (size_t j = 0; j < used_count; j++) meaningful = meaningful || !strcmp(mp_fields[i].name, used[j]);
+        for (size_t j = 0; j < used_count; j++)
+            meaningful = meaningful || !strcmp(mp_fields[i].name, used[j]);
         if (meaningful || mp_field_compare(&mp_fields[i], c, &mp_default_case) == 0) continue;
         char value[64];
         mp_field_text(&mp_fields[i], c, value);
-        return mp_fail(err, MP_EINPUT, "scope=%s does not use %s: remove %s=%s", mp_scope_name(c->scope), mp_fields[i].name, mp_fields[i].name, value);
+        return mp_fail(err, MP_EINPUT, "scope=%s does not use %s: remove %s=%s", mp_scope_name(c->scope),
+                       mp_fields[i].name, mp_fields[i].name, value);
     }
-    if (align && c->path == MP_RUNNER) return mp_fail(err, MP_EINPUT, "scope=align has no hook points: use path=fused or path=chunked");
+    if (align && c->path == MP_RUNNER)
+        return mp_fail(err, MP_EINPUT, "scope=align has no hook points: use path=fused or path=chunked");
     return MP_OK;
 }
 
 static mp_status validate_activation(const mp_case *c, mp_error *err) {
     const char *name = mp_activation_name(c->act);
     const bool clamped = c->act == MP_SWIGLU_OAI || c->act == MP_SILU_CLAMP || c->act == MP_CLAMP_SILU;
-    if (c->act == MP_RELU2 && c->gated) return mp_fail(err, MP_EINPUT, "act=relu2 has no gated form: add gated=0");
-    if ((c->act == MP_GELU_TANH || clamped) && !c->gated) return mp_fail(err, MP_EINPUT, "act=%s has no form without a gate: use gated=1", name);
-    if (c->interleaved && !c->gated) return mp_fail(err, MP_EINPUT, "interleaved=1 alternates gate and up rows: use gated=1");
+    if (c->act == MP_RELU2 && c->gated)
+        return mp_fail(err, MP_EINPUT, "act=relu2 has no gated form: add gated=0");
+    if ((c->act == MP_GELU_TANH || clamped) && !c->gated)
+        return mp_fail(err, MP_EINPUT, "act=%s has no form without a gate: use gated=1", name);
+    if (c->interleaved && !c->gated)
+        return mp_fail(err, MP_EINPUT, "interleaved=1 alternates gate and up rows: use gated=1");
     if (c->alpha != mp_default_case.alpha && c->act != MP_SWIGLU_OAI)
-        return mp_fail(err, MP_EINPUT, "alpha means nothing to act=%s: remove it or use act=swiglu_oai", name);
+        return mp_fail(err, MP_EINPUT, "alpha means nothing to act=%s: remove it or use act=swiglu_oai",
+                       name);
     if (c->limit != mp_default_case.limit && !clamped)
-        return mp_fail(err, MP_EINPUT, "limit means nothing to act=%s: remove it or use act=swiglu_oai, silu_clamp or clamp_silu", name);
+        return mp_fail(
+            err, MP_EINPUT,
+            "limit means nothing to act=%s: remove it or use act=swiglu_oai, silu_clamp or clamp_silu", name);
     return MP_OK;
 }
 
 static mp_status validate_execution(const mp_case *c, mp_error *err) {
     const mp_tile *up = &c->tile, *down = &c->tile_down;
-    if (c->dtype == MP_FP64 && c->scope != MP_SCOPE_COMBINE) return mp_fail(err, MP_EINPUT, "dtype=fp64 is for the combine alone: add scope=combine");
+    if (c->dtype == MP_FP64 && c->scope != MP_SCOPE_COMBINE)
+        return mp_fail(err, MP_EINPUT, "dtype=fp64 is for the combine alone: add scope=combine");
     if (c->data == MP_EXHAUSTIVE && (c->scope != MP_SCOPE_ACT || c->dtype == MP_FP32))
-        return mp_fail(err, MP_EINPUT, "data=exhaustive runs through every code of a 16-bit gate: use scope=act and dtype=bf16 or fp16");
+        return mp_fail(
+            err, MP_EINPUT,
+            "data=exhaustive runs through every code of a 16-bit gate: use scope=act and dtype=bf16 or fp16");
     if (c->fused_sum && c->mode != MP_COMBINE)
-        return mp_fail(err, MP_EINPUT, "fused_sum=1 adds into the output: use mode=combine, not mode=%s", mp_mode_name(c->mode));
-    if (c->fused_sum && c->topk <= 2) return mp_fail(err, MP_EINPUT, "fused_sum=1 is used with topk > 2 only: topk=%" PRId64, c->topk);
+        return mp_fail(err, MP_EINPUT, "fused_sum=1 adds into the output: use mode=combine, not mode=%s",
+                       mp_mode_name(c->mode));
+    if (c->fused_sum && c->topk <= 2)
+        return mp_fail(err, MP_EINPUT, "fused_sum=1 is used with topk > 2 only: topk=%" PRId64, c->topk);
     if (c->fused_sum && c->path != MP_FUSED)
-        return mp_fail(err, MP_EINPUT, "fused_sum=1 leaves no cache3 to hooks and chunks: use path=fused, not path=%s", mp_path_name(c->path));
-    /* topk additions in dtype err by up to topk*u of the sum of magnitudes: beyond 1/8 the bound lets a sum pass that has little to do with the right one. */
+        return mp_fail(err, MP_EINPUT,
+                       "fused_sum=1 leaves no cache3 to hooks and chunks: use path=fused, not path=%s",
+                       mp_path_name(c->path));
+    /* topk additions in dtype err by up to topk*u of the sum of magnitudes: beyond 1/8 the bound lets a sum
+     * pass that has little to do with the right one. */
     const double share = (double)c->topk * mp_unit_roundoff(c->dtype);
     if (c->fused_sum && share > 0.125)
         return mp_fail(err, MP_EINPUT,
-                       "fused_sum=1 rounds every addition to %s, and %" PRId64 " of them may err by %.3g of the sum, too much to judge: use topk <= %.0f",
+                       "fused_sum=1 rounds every addition to %s, and %" PRId64
+                       " of them may err by %.3g of the sum, too much to judge: use topk <= %.0f",
                        mp_dtype_name(c->dtype), c->topk, share, 0.125 / mp_unit_roundoff(c->dtype));
     if (c->layout == MP_SORTED && c->path != MP_FUSED)
-        return mp_fail(err, MP_EINPUT, "layout=sorted cannot serve hooks or chunks: use path=fused, not path=%s", mp_path_name(c->path));
-    if (c->layout == MP_SORTED && c->fused_sum) return mp_fail(err, MP_EINPUT, "layout=sorted writes whole rows: use fused_sum=0");
-    if (c->mode == MP_NO_COMBINE && c->rsf != 1.0) return mp_fail(err, MP_EINPUT, "mode=no_combine gives unscaled rows: use rsf=1");
-    if (mp_tile_is_auto(up) && !mp_tile_is_auto(down)) return mp_fail(err, MP_EINPUT, "tile_down needs tile: both GEMMs share one alignment");
+        return mp_fail(err, MP_EINPUT,
+                       "layout=sorted cannot serve hooks or chunks: use path=fused, not path=%s",
+                       mp_path_name(c->path));
+    if (c->layout == MP_SORTED && c->fused_sum)
+        return mp_fail(err, MP_EINPUT, "layout=sorted writes whole rows: use fused_sum=0");
+    if (c->mode == MP_NO_COMBINE && c->rsf != 1.0)
+        return mp_fail(err, MP_EINPUT, "mode=no_combine gives unscaled rows: use rsf=1");
+    if (mp_tile_is_auto(up) && !mp_tile_is_auto(down))
+        return mp_fail(err, MP_EINPUT, "tile_down needs tile: both GEMMs share one alignment");
     if (!mp_tile_is_auto(down) && up->block_size_m != down->block_size_m)
-        return mp_fail(err, MP_EINPUT, "tile_down has BLOCK_SIZE_M %d and tile has %d: both GEMMs share one alignment, make them equal", down->block_size_m,
-                       up->block_size_m);
+        return mp_fail(
+            err, MP_EINPUT,
+            "tile_down has BLOCK_SIZE_M %d and tile has %d: both GEMMs share one alignment, make them equal",
+            down->block_size_m, up->block_size_m);
     return MP_OK;
 }
 
@@ -76,21 +105,32 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
 static mp_status validate_routing(const mp_case *c, mp_error *err) {
     const int64_t experts = c->E * c->ep_size;
     if (c->ep_rank >= c->ep_size)
-        return mp_fail(err, MP_EINPUT, "ep_rank=%" PRId64 " with ep_size=%" PRId64 ": ranks count from 0 to ep_size-1", c->ep_rank, c->ep_size);
-    if (c->ep_size > 1 && c->filter > 0) return mp_fail(err, MP_EINPUT, "ep_size > 1 already makes ids -1: use filter=0 or ep_size=1");
-    if (experts > MAX_EXPERTS) return mp_fail(err, MP_EINPUT, "E*ep_size is %" PRId64 ": at most %" PRId64 " experts", experts, MAX_EXPERTS);
-    if (c->routing == MP_DUPLICATES && c->topk < 2) return mp_fail(err, MP_EINPUT, "routing=duplicates repeats an expert inside a token: use topk >= 2");
+        return mp_fail(err, MP_EINPUT,
+                       "ep_rank=%" PRId64 " with ep_size=%" PRId64 ": ranks count from 0 to ep_size-1",
+                       c->ep_rank, c->ep_size);
+    if (c->ep_size > 1 && c->filter > 0)
+        return mp_fail(err, MP_EINPUT, "ep_size > 1 already makes ids -1: use filter=0 or ep_size=1");
+    if (experts > MAX_EXPERTS)
+        return mp_fail(err, MP_EINPUT, "E*ep_size is %" PRId64 ": at most %" PRId64 " experts", experts,
+                       MAX_EXPERTS);
+    if (c->routing == MP_DUPLICATES && c->topk < 2)
+        return mp_fail(err, MP_EINPUT, "routing=duplicates repeats an expert inside a token: use topk >= 2");
     const bool repeats = c->routing == MP_DUPLICATES || c->routing == MP_FIRST || c->routing == MP_LAST;
     const int64_t usable = c->routing == MP_EMPTY ? (experts + 1) / 2 : experts;
     if (!repeats && c->topk > usable)
         return mp_fail(err, MP_EINPUT,
-                       "topk=%" PRId64 " distinct experts cannot be drawn from %" PRId64 " (routing=%s): lower topk, raise E, or use routing=duplicates",
+                       "topk=%" PRId64 " distinct experts cannot be drawn from %" PRId64
+                       " (routing=%s): lower topk, raise E, or use routing=duplicates",
                        c->topk, usable, mp_routing_name(c->routing));
-    if (c->routing == MP_EMPTY && experts < 2) return mp_fail(err, MP_EINPUT, "routing=empty leaves experts without tokens: use E >= 2");
+    if (c->routing == MP_EMPTY && experts < 2)
+        return mp_fail(err, MP_EINPUT, "routing=empty leaves experts without tokens: use E >= 2");
     /* Slot numbers and padded positions are int32; 256 is the largest BLOCK_SIZE_M. */
     const int64_t padded = mp_case_slots(c) + (c->E + 1) * 255;
     if (padded > INT32_MAX)
-        return mp_fail(err, MP_EINPUT, "M*topk + (E+1)*255 is %" PRId64 ": sorted positions are 32-bit, lower M, topk or E to stay below 2147483648", padded);
+        return mp_fail(err, MP_EINPUT,
+                       "M*topk + (E+1)*255 is %" PRId64
+                       ": sorted positions are 32-bit, lower M, topk or E to stay below 2147483648",
+                       padded);
     return MP_OK;
 }
 
@@ -126,7 +166,8 @@ mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_
         mp_field_text(f, base, before);
         mp_field_text(f, variant, after);
         return mp_fail(err, MP_EINPUT,
-                       "%s=%s instead of %s=%s is another problem: a variant may differ in path, layout, tile, tile_down, and in mode between combine and "
+                       "%s=%s instead of %s=%s is another problem: a variant may differ in path, layout, "
+                       "tile, tile_down, and in mode between combine and "
                        "inplace",
                        f->name, after, f->name, before);
     }

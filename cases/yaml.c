@@ -22,8 +22,8 @@ mp_status mp_yaml_open(mp_yaml *y, const char *path, mp_error *err) {
     status = MP_EINPUT;
     y->loaded = yaml_parser_load(&parser, &y->document);
     if (!y->loaded) {
-        mp_fail(err, status, "%s:%zu: not YAML: %s; expected a mapping of include, defaults and groups", path, parser.problem_mark.line + 1,
-                parser.problem ? parser.problem : "unreadable");
+        mp_fail(err, status, "%s:%zu: not YAML: %s; expected a mapping of include, defaults and groups", path,
+                parser.problem_mark.line + 1, parser.problem ? parser.problem : "unreadable");
         goto out;
     }
     if (!mp_yaml_root(y)) {
@@ -31,7 +31,8 @@ mp_status mp_yaml_open(mp_yaml *y, const char *path, mp_error *err) {
         goto out;
     }
     if (!yaml_parser_load(&parser, &rest)) {
-        mp_fail(err, status, "%s:%zu: not YAML: %s", path, parser.problem_mark.line + 1, parser.problem ? parser.problem : "unreadable");
+        mp_fail(err, status, "%s:%zu: not YAML: %s", path, parser.problem_mark.line + 1,
+                parser.problem ? parser.problem : "unreadable");
         goto out;
     }
     const yaml_node_t *second = yaml_document_get_root_node(&rest);
@@ -58,11 +59,13 @@ const char *mp_yaml_text(const yaml_node_t *node) {
 }
 
 size_t mp_yaml_length(const yaml_node_t *node) {
-    return mp_yaml_is_list(node) ? (size_t)(node->data.sequence.items.top - node->data.sequence.items.start) : 1;
+    return mp_yaml_is_list(node) ? (size_t)(node->data.sequence.items.top - node->data.sequence.items.start)
+                                 : 1;
 }
 
 const yaml_node_t *mp_yaml_item(mp_yaml *y, const yaml_node_t *node, size_t i) {
-    return mp_yaml_is_list(node) ? yaml_document_get_node(&y->document, node->data.sequence.items.start[i]) : node;
+    return mp_yaml_is_list(node) ? yaml_document_get_node(&y->document, node->data.sequence.items.start[i])
+                                 : node;
 }
 
 size_t mp_yaml_pairs(const yaml_node_t *node) {
@@ -85,17 +88,21 @@ const yaml_node_t *mp_yaml_get(mp_yaml *y, const yaml_node_t *node, const char *
 
 mp_status mp_yaml_check_list(mp_yaml *y, const yaml_node_t *node, const char *what) {
     if (!mp_yaml_is_list(node)) return mp_yaml_fail(y, node, "%s: expected a list", what);
-    if (mp_yaml_length(node) == 0) return mp_yaml_fail(y, node, "%s: the list is empty; expected at least one entry", what);
+    if (mp_yaml_length(node) == 0)
+        return mp_yaml_fail(y, node, "%s: the list is empty; expected at least one entry", what);
     return MP_OK;
 }
 
-mp_status mp_yaml_check_mapping(mp_yaml *y, const yaml_node_t *node, const char *what, const char *const *known) {
+mp_status mp_yaml_check_mapping(mp_yaml *y, const yaml_node_t *node, const char *what,
+                                const char *const *known) {
     if (!mp_yaml_is_mapping(node)) return mp_yaml_fail(y, node, "%s: expected a mapping", what);
     for (size_t i = 0; i < mp_yaml_pairs(node); i++) {
-        const yaml_node_t *value, *key_node = yaml_document_get_node(&y->document, node->data.mapping.pairs.start[i].key);
+        const yaml_node_t *value,
+            *key_node = yaml_document_get_node(&y->document, node->data.mapping.pairs.start[i].key);
         const char *key = mp_yaml_pair(y, node, i, &value);
         if (!key) return mp_yaml_fail(y, key_node, "%s: a key is a list or a mapping; expected a name", what);
-        if (mp_yaml_get(y, node, key) != value) return mp_yaml_fail(y, key_node, "%s: key '%s' is given twice", what, key);
+        if (mp_yaml_get(y, node, key) != value)
+            return mp_yaml_fail(y, key_node, "%s: key '%s' is given twice", what, key);
         if (!known) continue;
         char names[256] = "";
         bool found = false;
@@ -104,7 +111,8 @@ mp_status mp_yaml_check_mapping(mp_yaml *y, const yaml_node_t *node, const char 
             const size_t length = strlen(names);
             snprintf(names + length, sizeof names - length, "%s%s", k ? ", " : "", known[k]);
         }
-        if (!found) return mp_yaml_fail(y, key_node, "%s: unknown key '%s'; expected one of %s", what, key, names);
+        if (!found)
+            return mp_yaml_fail(y, key_node, "%s: unknown key '%s'; expected one of %s", what, key, names);
     }
     return MP_OK;
 }
@@ -114,7 +122,8 @@ mp_status mp_yaml_get_int(mp_yaml *y, const yaml_node_t *node, const char *key, 
     if (!found) return mp_yaml_fail(y, node, "'%s' is missing", key);
     const char *text = mp_yaml_text(found);
     if (!text || !*text || text[strspn(text, "-0123456789")])
-        return mp_yaml_fail(y, found, "%s: %s; expected an integer", key, text ? text : "a list or a mapping");
+        return mp_yaml_fail(y, found, "%s: %s; expected an integer", key,
+                            text ? text : "a list or a mapping");
     char *end;
     errno = 0;
     *value = strtoll(text, &end, 10);

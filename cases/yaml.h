@@ -24,7 +24,8 @@ static inline int mp_yaml_line(const yaml_node_t *node) {
     return (int)node->start_mark.line + 1;
 }
 /* MP_EINPUT "path:line: message". */
-#define mp_yaml_fail(y, node, format, ...) mp_fail((y)->err, MP_EINPUT, "%s:%d: " format, (y)->path, mp_yaml_line(node), ##__VA_ARGS__)
+#define mp_yaml_fail(y, node, format, ...) \
+    mp_fail((y)->err, MP_EINPUT, "%s:%d: " format, (y)->path, mp_yaml_line(node), ##__VA_ARGS__)
 
 static inline bool mp_yaml_is_list(const yaml_node_t *node) {
     return node->type == YAML_SEQUENCE_NODE;
@@ -44,9 +45,11 @@ size_t mp_yaml_pairs(const yaml_node_t *node);
 const char *mp_yaml_pair(mp_yaml *y, const yaml_node_t *node, size_t i, const yaml_node_t **value);
 const yaml_node_t *mp_yaml_get(mp_yaml *y, const yaml_node_t *node, const char *key);
 
-/* Fails unless node is a mapping with scalar keys, none twice, and (when `known` is not NULL) each one of the NULL-terminated list.
+/* Fails unless node is a mapping with scalar keys, none twice, and (when `known` is not NULL) each one of the
+ * NULL-terminated list.
  */
-mp_status mp_yaml_check_mapping(mp_yaml *y, const yaml_node_t *node, const char *what, const char *const *known);
+mp_status mp_yaml_check_mapping(mp_yaml *y, const yaml_node_t *node, const char *what,
+                                const char *const *known);
 mp_status mp_yaml_check_list(mp_yaml *y, const yaml_node_t *node, const char *what);
 /* An integer value of a key that must be there. */
 mp_status mp_yaml_get_int(mp_yaml *y, const yaml_node_t *node, const char *key, int64_t *value);

@@ -4,15 +4,16 @@
 #include "kernels/bench.h"
 #include "ref/bench.h"
 #include "ref/blas.h"
-#include "ref/host.h"
+#include "ref/predict/host.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char help[] = "usage: moeparity bench reference [--case TEXT]              [M=70000 topk=2 act=silu]\n"
-                           "       moeparity bench predict [--case TEXT]                [M=70000 topk=2 act=silu]\n"
-                           "       moeparity bench kernels [--case TEXT] [--repeat N]   [M=16384 topk=8 E=128 K=2048 N=768]\n";
+static const char help[] =
+    "usage: moeparity bench reference [--case TEXT]              [M=70000 topk=2 act=silu]\n"
+    "       moeparity bench predict [--case TEXT]                [M=70000 topk=2 act=silu]\n"
+    "       moeparity bench kernels [--case TEXT] [--repeat N]   [M=16384 topk=8 E=128 K=2048 N=768]\n";
 
 /* The program's largest resident size so far. */
 static double peak_gib(void) {
@@ -32,16 +33,18 @@ static mp_status bench_reference(const mp_case *c, int repeat, mp_error *err) {
     if (status != MP_OK) return status;
     printf("%s, %d threads\n", mp_blas_name(), r.threads);
     printf("dgemm ceiling          %8.1f GFLOP/s\n", r.dgemm_gflops);
-    printf("values                 %8.1f GFLOP/s  %5.1f %% of the ceiling  %.2f s\n", r.blas_gflops, 100 * r.blas_gflops / r.dgemm_gflops, r.blas_seconds);
-    printf("values and magnitudes  %8.1f GFLOP/s  %5.1f %% of the ceiling  %.2f s\n", r.blas_mass_gflops, 100 * r.blas_mass_gflops / r.dgemm_gflops,
-           r.blas_mass_seconds);
-    printf("plain loops            %8.1f GFLOP/s  OpenBLAS is %.1f times as fast (%lld tokens)\n", r.plain_gflops, r.blas_mass_gflops / r.plain_gflops,
-           (long long)r.plain_tokens);
+    printf("values                 %8.1f GFLOP/s  %5.1f %% of the ceiling  %.2f s\n", r.blas_gflops,
+           100 * r.blas_gflops / r.dgemm_gflops, r.blas_seconds);
+    printf("values and magnitudes  %8.1f GFLOP/s  %5.1f %% of the ceiling  %.2f s\n", r.blas_mass_gflops,
+           100 * r.blas_mass_gflops / r.dgemm_gflops, r.blas_mass_seconds);
+    printf("plain loops            %8.1f GFLOP/s  OpenBLAS is %.1f times as fast (%lld tokens)\n",
+           r.plain_gflops, r.blas_mass_gflops / r.plain_gflops, (long long)r.plain_tokens);
     printf("peak memory            %8.2f GiB\n", peak_gib());
     return MP_OK;
 }
 
-/* Multiply-adds of the tensor-core model beside dgemm's on the same cores, then what each stage of a whole prediction takes. */
+/* Multiply-adds of the tensor-core model beside dgemm's on the same cores, then what each stage of a whole
+ * prediction takes. */
 static mp_status bench_predict(const mp_case *c, int repeat, mp_error *err) {
     mp_predict_bench_result r;
     mp_config config;
@@ -52,13 +55,17 @@ static mp_status bench_predict(const mp_case *c, int repeat, mp_error *err) {
     if (status != MP_OK) return status;
     printf("%-10s %14s %14s   (1e9 multiply-adds a second)\n", "kernel", "one thread", "all threads");
     for (int i = 0; i < r.kernels; i++)
-        printf("%-10s %14.2f %14.2f   %.2f of linear, %.2f of dgemm\n", r.kernel[i].name, r.kernel[i].one_thread * 1e-9, r.kernel[i].all_threads * 1e-9,
-               r.kernel[i].all_threads / (r.kernel[i].one_thread * r.threads), r.kernel[i].all_threads / r.dgemm_all_threads);
-    printf("%-10s %14.2f %14.2f   %s, %d threads\n", "dgemm", r.dgemm_one_thread * 1e-9, r.dgemm_all_threads * 1e-9, mp_blas_name(), r.threads);
+        printf("%-10s %14.2f %14.2f   %.2f of linear, %.2f of dgemm\n", r.kernel[i].name,
+               r.kernel[i].one_thread * 1e-9, r.kernel[i].all_threads * 1e-9,
+               r.kernel[i].all_threads / (r.kernel[i].one_thread * r.threads),
+               r.kernel[i].all_threads / r.dgemm_all_threads);
+    printf("%-10s %14.2f %14.2f   %s, %d threads\n", "dgemm", r.dgemm_one_thread * 1e-9,
+           r.dgemm_all_threads * 1e-9, mp_blas_name(), r.threads);
     status = mp_config_resolve(c, "", &config, err);
     if (status == MP_OK) status = mp_inputs_create(c, &in, err);
     if (status == MP_OK) status = mp_host_run(c, &in, config.up.block_size_m, MP_POISON_A, &trace, err);
-    for (int s = 0; s < MP_STAGE_COUNT && status == MP_OK; s++) printf("%-10s %11.3f s\n", mp_stage_name((mp_stage)s), trace.stage_ns[s] * 1e-9);
+    for (int s = 0; s < MP_STAGE_COUNT && status == MP_OK; s++)
+        printf("%-10s %11.3f s\n", mp_stage_name((mp_stage)s), trace.stage_ns[s] * 1e-9);
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
     return status;
@@ -76,7 +83,9 @@ static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
         printf("both GEMMs  %8.1f TFLOP/s\n", r.gemm_tflops);
         printf("copy        %8.1f GB/s\n", r.copy_gbs);
         printf("activation  %8.1f GB/s  %5.1f %% of the copy\n", r.act_gbs, 100 * r.act_gbs / r.copy_gbs);
-        if (r.combine_gbs > 0) printf("combine     %8.1f GB/s  %5.1f %% of the copy\n", r.combine_gbs, 100 * r.combine_gbs / r.copy_gbs);
+        if (r.combine_gbs > 0)
+            printf("combine     %8.1f GB/s  %5.1f %% of the copy\n", r.combine_gbs,
+                   100 * r.combine_gbs / r.copy_gbs);
     }
     mp_cuda_close(cuda);
     return status;
@@ -84,7 +93,8 @@ static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
 
 int mp_cmd_bench(int argc, char **argv) {
     enum { CASE = 1, REPEAT, HELP };
-    static const struct option options[] = {{"case", 1, 0, CASE}, {"repeat", 1, 0, REPEAT}, {"help", 0, 0, HELP}, {0}};
+    static const struct option options[] = {
+        {"case", 1, 0, CASE}, {"repeat", 1, 0, REPEAT}, {"help", 0, 0, HELP}, {0}};
     static const struct {
         const char *name, *default_case;
         mp_status (*run)(const mp_case *c, int repeat, mp_error *err);
@@ -104,7 +114,8 @@ int mp_cmd_bench(int argc, char **argv) {
         }
     for (size_t i = 0; status == MP_OK && optind + 1 == argc && i < sizeof benches / sizeof *benches; i++) {
         if (strcmp(argv[optind], benches[i].name) != 0) continue;
-        if (repeat > 0 && !benches[i].repeats) return mp_cli_usage("bench %s takes no --repeat", benches[i].name);
+        if (repeat > 0 && !benches[i].repeats)
+            return mp_cli_usage("bench %s takes no --repeat", benches[i].name);
         mp_case c = mp_case_default();
         status = mp_case_parse(&c, text ? text : benches[i].default_case, &err);
         if (status == MP_OK) status = benches[i].run(&c, repeat > 0 ? (int)repeat : 10, &err);
@@ -112,5 +123,7 @@ int mp_cmd_bench(int argc, char **argv) {
     }
     if (status != MP_OK) return mp_cli_fail(&err);
     fputs(help, stderr);
-    return optind < argc ? mp_cli_usage("unknown bench '%s': expected one of reference, predict and kernels", argv[argc - 1]) : MP_EXIT_USAGE;
+    return optind < argc ? mp_cli_usage("unknown bench '%s': expected one of reference, predict and kernels",
+                                        argv[argc - 1])
+                         : MP_EXIT_USAGE;
 }

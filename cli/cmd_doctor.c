@@ -3,12 +3,12 @@
 
 #include "cases/inputs.h"
 #include "golden/golden.h"
-#include "harness/memory.h"
+#include "harness/run/memory.h"
 #include "kernels/config.h"
 #include "kernels/cuda.h"
 #include "kernels/jit.h"
 #include "ref/blas.h"
-#include "ref/host_gemm.h"
+#include "ref/predict/host_gemm.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,8 @@
 
 int mp_cmd_doctor(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--help") == 0) {
-        puts("usage: moeparity doctor      versions, device, BLAS core, caches; what will be skipped and why");
+        puts(
+            "usage: moeparity doctor      versions, device, BLAS core, caches; what will be skipped and why");
         return MP_EXIT_OK;
     }
     if (argc > 1) return mp_cli_usage("doctor takes no argument, not '%s'", argv[1]);
@@ -29,10 +30,12 @@ int mp_cmd_doctor(int argc, char **argv) {
     mp_micro_kernels(&kernels);
     mp_cli_add_compiler(info.versions, sizeof info.versions);
     printf("moeparity   %s (%s), %s\n", info.version, info.commit, info.versions);
-    printf("host        %s, %ld cores, %.1f GiB of memory available\n", info.host, sysconf(_SC_NPROCESSORS_ONLN), (double)mp_memory_available() / 0x1p30);
+    printf("host        %s, %ld cores, %.1f GiB of memory available\n", info.host,
+           sysconf(_SC_NPROCESSORS_ONLN), (double)mp_memory_available() / 0x1p30);
     if (mp_blas_load(&err) == MP_OK)
         printf("reference   %s (core type %s)\n", mp_blas_name(),
-               getenv("OPENBLAS_CORETYPE") ? "chosen by OPENBLAS_CORETYPE or this program" : "as OpenBLAS detects it");
+               getenv("OPENBLAS_CORETYPE") ? "chosen by OPENBLAS_CORETYPE or this program"
+                                           : "as OpenBLAS detects it");
     else
         printf("reference   plain loops: %s\n", err.text);
     printf("host gemm   %s kernel, %d x %d\n", kernels[0].name, kernels[0].rows, kernels[0].columns);
@@ -41,7 +44,9 @@ int mp_cmd_doctor(int argc, char **argv) {
         printf("cuda        %s, %s\n", mp_cuda_device_name(cuda), mp_cuda_versions(cuda));
     else
         printf("cuda        every case of subject cuda will be skipped: %s\n", err.text);
-    printf("jit cache   %s\n", *mp_jit_cache_folder() ? mp_jit_cache_folder() : "none: no writable folder in MOEPARITY_CACHE, XDG_CACHE_HOME or HOME");
+    printf("jit cache   %s\n", *mp_jit_cache_folder()
+                                   ? mp_jit_cache_folder()
+                                   : "none: no writable folder in MOEPARITY_CACHE, XDG_CACHE_HOME or HOME");
     for (int i = 0; i < MP_TUNED_FOLDERS; i++) {
         const char *variable, *folder = mp_tuned_folder(i, &variable);
         if (folder) printf("tiles       %s=%s\n", variable, folder);

@@ -2,8 +2,8 @@
 #include "cli/common.h"
 
 #include "golden/golden.h"
-#include "harness/run_case.h"
-#include "harness/suite.h"
+#include "harness/run/run_case.h"
+#include "harness/run/suite.h"
 #include "reports/report.h"
 
 #include <errno.h>
@@ -16,14 +16,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char help[] =
-    "usage: moeparity golden record FILE MATRIX... [--case TEXT] [--subject S] [--match EXPR] [--tier T] [--inputs] [--digest-above BYTES]\n"
-    "       moeparity golden verify FILE [--subject S] [--match EXPR]\n"
-    "       moeparity golden diff FILE FILE\n"
-    "       moeparity golden ls FILE\n"
-    "record judges every case first, and writes nothing unless all of them pass\n"
-    "  --inputs              store the inputs too\n"
-    "  --digest-above BYTES  larger tensors become one digest a row   [1048576]\n";
+static const char help[] = "usage: moeparity golden record FILE MATRIX... [--case TEXT] [--subject S] "
+                           "[--match EXPR] [--tier T] [--inputs] [--digest-above BYTES]\n"
+                           "       moeparity golden verify FILE [--subject S] [--match EXPR]\n"
+                           "       moeparity golden diff FILE FILE\n"
+                           "       moeparity golden ls FILE\n"
+                           "record judges every case first, and writes nothing unless all of them pass\n"
+                           "  --inputs              store the inputs too\n"
+                           "  --digest-above BYTES  larger tensors become one digest a row   [1048576]\n";
 
 struct arguments {
     mp_cli_selection selection;
@@ -36,7 +36,8 @@ struct arguments {
     char **argv;
 };
 
-static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_case *c, bool with_inputs, mp_error *err) {
+static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_case *c, bool with_inputs,
+                             mp_error *err) {
     char contract_text[256], config_text[160], up[64], down[64];
     mp_contract contract;
     mp_config config;
@@ -51,14 +52,16 @@ static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_ca
         mp_tile_text(&config.up, up);
         mp_tile_text(&config.down, down);
         snprintf(config_text, sizeof config_text, "%s %s", up, down);
-        status = mp_golden_write(golden, c, contract_text, config_text, &trace, with_inputs ? &in : NULL, err);
+        status =
+            mp_golden_write(golden, c, contract_text, config_text, &trace, with_inputs ? &in : NULL, err);
     }
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
     return status;
 }
 
-/* A golden holds only what every check passes: a trace that is wrong must not become what others are compared with. Prints the row of any other. */
+/* A golden holds only what every check passes: a trace that is wrong must not become what others are compared
+ * with. Prints the row of any other. */
 static bool passes(mp_subject *subject, const mp_matrix_row *row, mp_tally *tally) {
     const mp_run_options options = {.subject = subject, .repeat = 2};
     mp_verdict v;
@@ -68,7 +71,8 @@ static bool passes(mp_subject *subject, const mp_matrix_row *row, mp_tally *tall
     return v.outcome == MP_PASS;
 }
 
-/* Runs in a process of its own, so that a crash of the subject is told and has its exit code. *code is the exit code where nothing is wrong but a case. */
+/* Runs in a process of its own, so that a crash of the subject is told and has its exit code. *code is the
+ * exit code where nothing is wrong but a case. */
 static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, int *code, mp_error *err) {
     mp_subject subject = {0};
     mp_golden *golden = NULL;
@@ -77,7 +81,8 @@ static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, 
     if (status != MP_OK) return status;
     mp_cli_run_info(a->argc, a->argv, &info);
     mp_provenance who = {0};
-    snprintf(who.origin, sizeof who.origin, "%s", strcmp(subject.name, "host") == 0 ? "predicted sm_90" : "executed");
+    snprintf(who.origin, sizeof who.origin, "%s",
+             strcmp(subject.name, "host") == 0 ? "predicted sm_90" : "executed");
     snprintf(who.version, sizeof who.version, "%s", info.version);
     snprintf(who.commit, sizeof who.commit, "%s", info.commit);
     snprintf(who.subject, sizeof who.subject, "%s", subject.name);
@@ -102,10 +107,13 @@ static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, 
     }
     if (status == MP_OK && accepted) {
         status = mp_golden_commit(golden, err);
-        if (status == MP_OK) printf("recorded %zu case%s in %s\n", matrix->count, matrix->count == 1 ? "" : "s", a->files[0]);
+        if (status == MP_OK)
+            printf("recorded %zu case%s in %s\n", matrix->count, matrix->count == 1 ? "" : "s", a->files[0]);
     } else {
         mp_golden_close(golden);
-        if (!accepted) fprintf(stderr, "moeparity: %s was not written: a golden holds only cases that pass\n", a->files[0]);
+        if (!accepted)
+            fprintf(stderr, "moeparity: %s was not written: a golden holds only cases that pass\n",
+                    a->files[0]);
     }
     mp_subject_close(&subject);
     return status;
@@ -115,7 +123,8 @@ static int record(const struct arguments *a) {
     mp_matrix matrix = {0};
     mp_error err = {0};
     if (mp_cli_matrix(&a->selection, a->files + 1, a->file_count - 1, &matrix, &err) != MP_OK ||
-        mp_cli_output(a->files[0], (const char *const *)a->files + 1, (size_t)a->file_count - 1, &err) != MP_OK) {
+        mp_cli_output(a->files[0], (const char *const *)a->files + 1, (size_t)a->file_count - 1, &err) !=
+            MP_OK) {
         mp_matrix_free(&matrix);
         return mp_cli_fail(&err);
     }
@@ -134,7 +143,8 @@ static int record(const struct arguments *a) {
     } else if (WIFEXITED(status)) {
         code = WEXITSTATUS(status);
     } else {
-        fprintf(stderr, "moeparity: the subject died of signal %d; %s was not written\n", WTERMSIG(status), a->files[0]);
+        fprintf(stderr, "moeparity: the subject died of signal %d; %s was not written\n", WTERMSIG(status),
+                a->files[0]);
     }
     mp_matrix_free(&matrix);
     return code;
@@ -156,7 +166,8 @@ static mp_status matrix_of_golden(const char *path, const char *match, mp_matrix
     for (size_t i = 0; status == MP_OK && i < count; i++) {
         char name[MP_CASE_TEXT_MAX];
         status = mp_golden_case_name(golden, i, name, err);
-        if (status == MP_OK && (status = mp_matrix_add(matrix, name, NULL, 0, err)) != MP_OK) mp_error_prefix(err, "%s", path);
+        if (status == MP_OK && (status = mp_matrix_add(matrix, name, NULL, 0, err)) != MP_OK)
+            mp_error_prefix(err, "%s", path);
     }
     mp_golden_close(golden);
     if (status == MP_OK && match) status = mp_matrix_select(matrix, MP_FULL, match, err);
@@ -172,9 +183,15 @@ static int verify(const struct arguments *a) {
     int code = MP_EXIT_BROKEN;
     mp_cli_run_info(a->argc, a->argv, &info);
     mp_status status = matrix_of_golden(a->files[0], a->selection.match, &matrix, &err);
-    if (status == MP_OK && !(verdicts = calloc(matrix.count, sizeof *verdicts))) status = mp_fail(&err, MP_EMEMORY, "no memory for verdicts");
-    const mp_suite_options suite = {
-        .subject = a->subject, .golden_path = a->files[0], .golden_required = true, .repeat = 2, .jobs = 1, .timeout_seconds = 600, .progress = print_row};
+    if (status == MP_OK && !(verdicts = calloc(matrix.count, sizeof *verdicts)))
+        status = mp_fail(&err, MP_EMEMORY, "no memory for verdicts");
+    const mp_suite_options suite = {.subject = a->subject,
+                                    .golden_path = a->files[0],
+                                    .golden_required = true,
+                                    .repeat = 2,
+                                    .jobs = 1,
+                                    .timeout_seconds = 600,
+                                    .progress = print_row};
     if (status == MP_OK) status = mp_suite_run(&matrix, &suite, verdicts, &info, &err);
     if (status == MP_OK) {
         size_t count = matrix.count;
@@ -210,8 +227,9 @@ static int list(const struct arguments *a) {
     mp_status status = mp_golden_open(a->files[0], &golden, &err);
     if (status == MP_OK) {
         const mp_provenance *who = mp_golden_provenance(golden);
-        printf("made by moeparity %s (%s), subject %s on %s %s, %s, origin %s, fill %d\n", who->version, who->commit, who->subject, who->device, who->versions,
-               who->date, who->origin, mp_golden_fill_version(golden));
+        printf("made by moeparity %s (%s), subject %s on %s %s, %s, origin %s, fill %d\n", who->version,
+               who->commit, who->subject, who->device, who->versions, who->date, who->origin,
+               mp_golden_fill_version(golden));
         status = mp_golden_list(golden, print_line, NULL, &err);
     }
     mp_golden_close(golden);
@@ -220,25 +238,38 @@ static int list(const struct arguments *a) {
 
 int mp_cmd_golden(int argc, char **argv) {
     enum { CASE = 1, SUBJECT, MATCH, TIER, INPUTS, DIGEST_ABOVE, HELP };
-    static const struct option options[] = {{"case", 1, 0, CASE},     {"subject", 1, 0, SUBJECT},           {"match", 1, 0, MATCH}, {"tier", 1, 0, TIER},
-                                            {"inputs", 0, 0, INPUTS}, {"digest-above", 1, 0, DIGEST_ABOVE}, {"help", 0, 0, HELP},   {0}};
+    static const struct option options[] = {{"case", 1, 0, CASE},     {"subject", 1, 0, SUBJECT},
+                                            {"match", 1, 0, MATCH},   {"tier", 1, 0, TIER},
+                                            {"inputs", 0, 0, INPUTS}, {"digest-above", 1, 0, DIGEST_ABOVE},
+                                            {"help", 0, 0, HELP},     {0}};
     static const struct {
         const char *name;
         int (*run)(const struct arguments *a);
         int min_files, max_files;
         unsigned takes; /* bit o: the option with that number */
-    } verbs[] = {{"record", record, 1, 1 << 20, ~0u}, {"verify", verify, 1, 1, 1u << SUBJECT | 1u << MATCH}, {"diff", diff, 2, 2, 0}, {"ls", list, 1, 1, 0}};
+    } verbs[] = {{"record", record, 1, 1 << 20, ~0u},
+                 {"verify", verify, 1, 1, 1u << SUBJECT | 1u << MATCH},
+                 {"diff", diff, 2, 2, 0},
+                 {"ls", list, 1, 1, 0}};
     unsigned given = 0;
-    struct arguments a = {.selection = {.takes_case = true}, .subject = "auto", .digest_above = 1 << 20, .argc = argc, .argv = argv};
+    struct arguments a = {.selection = {.takes_case = true},
+                          .subject = "auto",
+                          .digest_above = 1 << 20,
+                          .argc = argc,
+                          .argv = argv};
     mp_error err = {0};
     mp_status status = MP_OK;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 && status == MP_OK; given |= o < HELP ? 1u << o : 0) switch (o) {
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 && status == MP_OK;
+         given |= o < HELP ? 1u << o : 0)
+        switch (o) {
         case CASE: a.selection.case_text = optarg; break;
         case SUBJECT: a.subject = optarg; break;
         case MATCH: a.selection.match = optarg; break;
         case TIER: a.selection.tier = optarg; break;
         case INPUTS: a.inputs = true; break;
-        case DIGEST_ABOVE: status = mp_cli_number("--digest-above", optarg, 0, INT64_MAX, &a.digest_above, &err); break;
+        case DIGEST_ABOVE:
+            status = mp_cli_number("--digest-above", optarg, 0, INT64_MAX, &a.digest_above, &err);
+            break;
         case HELP: fputs(help, stdout); return MP_EXIT_OK;
         default: fputs(help, stderr); return MP_EXIT_USAGE;
         }
@@ -254,9 +285,12 @@ int mp_cmd_golden(int argc, char **argv) {
                                                           : "a file and matrices",
                                 a.file_count);
         for (const struct option *o = options; o->name; o++)
-            if (given & ~verbs[i].takes & 1u << o->val) return mp_cli_usage("golden %s takes no --%s", verbs[i].name, o->name);
+            if (given & ~verbs[i].takes & 1u << o->val)
+                return mp_cli_usage("golden %s takes no --%s", verbs[i].name, o->name);
         return verbs[i].run(&a);
     }
     fputs(help, stderr);
-    return optind < argc ? mp_cli_usage("unknown word '%s': expected record, verify, diff or ls", argv[optind]) : MP_EXIT_USAGE;
+    return optind < argc
+               ? mp_cli_usage("unknown word '%s': expected record, verify, diff or ls", argv[optind])
+               : MP_EXIT_USAGE;
 }

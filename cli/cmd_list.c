@@ -4,11 +4,13 @@
 #include <getopt.h>
 #include <stdio.h>
 
-static const char help[] = "usage: moeparity list MATRIX... [--match EXPR] [--tier smoke|ci|full] [--pairs]\n";
+static const char help[] =
+    "usage: moeparity list MATRIX... [--match EXPR] [--tier smoke|ci|full] [--pairs]\n";
 
 int mp_cmd_list(int argc, char **argv) {
     enum { MATCH = 1, TIER, PAIRS, HELP };
-    static const struct option options[] = {{"match", 1, 0, MATCH}, {"tier", 1, 0, TIER}, {"pairs", 0, 0, PAIRS}, {"help", 0, 0, HELP}, {0}};
+    static const struct option options[] = {
+        {"match", 1, 0, MATCH}, {"tier", 1, 0, TIER}, {"pairs", 0, 0, PAIRS}, {"help", 0, 0, HELP}, {0}};
     mp_cli_selection selection = {0};
     bool pairs = false;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (o) {
@@ -25,7 +27,8 @@ int mp_cmd_list(int argc, char **argv) {
         char name[MP_CASE_TEXT_MAX];
         mp_case_text(&matrix.rows[i].c, name, sizeof name);
         puts(name);
-        for (size_t p = 0; pairs && p < matrix.rows[i].pair_count; p++) printf("    = %s\n", matrix.rows[i].pair_text[p]);
+        for (size_t p = 0; pairs && p < matrix.rows[i].pair_count; p++)
+            printf("    = %s\n", matrix.rows[i].pair_text[p]);
     }
     mp_matrix_free(&matrix);
     return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);

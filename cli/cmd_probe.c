@@ -2,7 +2,7 @@
 #include "cli/common.h"
 
 #include "base/file.h"
-#include "harness/probe.h"
+#include "harness/probe/probe.h"
 #include "kernels/driver.h"
 
 #include <getopt.h>
@@ -10,17 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] = "usage: moeparity probe [--vectors N] [--seed S] [--json FILE]\n\n"
-                           "  --vectors N   random vectors of each instruction in each of the three modes [1048576]\n"
-                           "  --seed S      of the random vectors [0]\n"
-                           "  --json FILE   write the results there too\n\n"
-                           "exit codes: 0 the bit model holds; 1 it does not, or has nothing on this device; 77 no GPU\n";
+static const char help[] =
+    "usage: moeparity probe [--vectors N] [--seed S] [--json FILE]\n\n"
+    "  --vectors N   random vectors of each instruction in each of the three modes [1048576]\n"
+    "  --seed S      of the random vectors [0]\n"
+    "  --json FILE   write the results there too\n\n"
+    "exit codes: 0 the bit model holds; 1 it does not, or has nothing on this device; 77 no GPU\n";
 
 /* One instruction: a headline, what was measured, and what speaks against the model. */
 static void print_result(const mp_probe_result *r) {
     static const char *const sources[] = {"no model", "model", "proposed model"};
     char text[512];
-    printf("%-8s %-4s -> %s  %s%s", mp_probe_instruction_name(r->kind), r->kind->instruction.type, mp_probe_result_name(r->kind), sources[r->source],
+    printf("%-8s %-4s -> %s  %s%s", mp_probe_instruction_name(r->kind), r->kind->instruction.type,
+           mp_probe_result_name(r->kind), sources[r->source],
            r->source == MP_MODEL_NONE ? ""
            : r->holds                 ? " holds"
                                       : " DOES NOT HOLD");
@@ -28,7 +30,8 @@ static void print_result(const mp_probe_result *r) {
     if (r->source != MP_MODEL_NONE) {
         printf(", mismatches");
         for (int mode = 0; mode < MP_PROBE_MODE_COUNT; mode++)
-            printf(" %s %lld", mp_probe_mode_name((mp_probe_mode)mode), (long long)r->random[mode].mismatches);
+            printf(" %s %lld", mp_probe_mode_name((mp_probe_mode)mode),
+                   (long long)r->random[mode].mismatches);
         printf(" of %lld each", (long long)r->random[0].vectors);
     }
     putchar('\n');
@@ -42,10 +45,12 @@ static void print_result(const mp_probe_result *r) {
     }
     if (r->known_first[0]) printf("    known     %s\n", r->known_first);
     for (int mode = 0; mode < MP_PROBE_MODE_COUNT; mode++)
-        if (r->random[mode].mismatches) printf("    %-9s %s\n", mp_probe_mode_name((mp_probe_mode)mode), r->random[mode].first);
+        if (r->random[mode].mismatches)
+            printf("    %-9s %s\n", mp_probe_mode_name((mp_probe_mode)mode), r->random[mode].first);
     if (r->source == MP_MODEL_PROPOSED)
-        printf("    proposed  group=%d fraction_bits=%d result_fraction_bits=%d zero_exponent=%d%s\n", r->model.group, r->model.fraction_bits,
-               r->model.result_fraction_bits, r->model.zero_exponent, r->model.method == MP_TC_THROUGH_FP16 ? " through fp16" : "");
+        printf("    proposed  group=%d fraction_bits=%d result_fraction_bits=%d zero_exponent=%d%s\n",
+               r->model.group, r->model.fraction_bits, r->model.result_fraction_bits, r->model.zero_exponent,
+               r->model.method == MP_TC_THROUGH_FP16 ? " through fp16" : "");
     fflush(stdout);
 }
 
@@ -74,15 +79,18 @@ static void print_verdict(const mp_cuda *cuda, const tally *t) {
     else if (t->holds + t->fails == 0)
         printf("there is no model of sm_%d: parameters are proposed for %d instructions\n", sm, t->proposed);
     else
-        printf("the model of sm_%d does not hold on this device: %d of %d instructions differ, %d are not in the table\n", sm, t->fails, t->holds + t->fails,
-               t->proposed + t->unmodelled);
+        printf("the model of sm_%d does not hold on this device: %d of %d instructions differ, %d are not in "
+               "the table\n",
+               sm, t->fails, t->holds + t->fails, t->proposed + t->unmodelled);
 }
 
-static mp_status write_json(const char *path, const mp_run_info *info, const tally *t, json_t *results, mp_error *err) {
-    json_t *report = json_pack("{s:s, s:i, s:o, s:b, s:O}", "format", "moeparity probe", "version", 1, "run", mp_run_info_to_json(info), "holds", verdict(t),
-                               "instructions", results);
+static mp_status write_json(const char *path, const mp_run_info *info, const tally *t, json_t *results,
+                            mp_error *err) {
+    json_t *report = json_pack("{s:s, s:i, s:o, s:b, s:O}", "format", "moeparity probe", "version", 1, "run",
+                               mp_run_info_to_json(info), "holds", verdict(t), "instructions", results);
     char *text = report ? json_dumps(report, JSON_INDENT(1)) : NULL;
-    const mp_status status = text ? mp_file_replace(path, text, strlen(text), err) : mp_fail(err, MP_EMEMORY, "no memory for the JSON report %s", path);
+    const mp_status status = text ? mp_file_replace(path, text, strlen(text), err)
+                                  : mp_fail(err, MP_EMEMORY, "no memory for the JSON report %s", path);
     free(text);
     json_decref(report);
     return status;
@@ -90,7 +98,8 @@ static mp_status write_json(const char *path, const mp_run_info *info, const tal
 
 int mp_cmd_probe(int argc, char **argv) {
     enum { VECTORS = 1, SEED, JSON, HELP };
-    static const struct option long_options[] = {{"vectors", 1, 0, VECTORS}, {"seed", 1, 0, SEED}, {"json", 1, 0, JSON}, {"help", 0, 0, HELP}, {0}};
+    static const struct option long_options[] = {
+        {"vectors", 1, 0, VECTORS}, {"seed", 1, 0, SEED}, {"json", 1, 0, JSON}, {"help", 0, 0, HELP}, {0}};
     mp_probe_options options = {.vectors = INT64_C(1) << 20};
     const char *json_path = NULL;
     mp_run_info info;
@@ -100,7 +109,9 @@ int mp_cmd_probe(int argc, char **argv) {
     mp_error err = {0};
     mp_status status = MP_OK;
     for (int o; status == MP_OK && (o = getopt_long(argc, argv, "", long_options, NULL)) != -1;) switch (o) {
-        case VECTORS: status = mp_cli_number("--vectors", optarg, 1, INT64_C(1) << 40, &options.vectors, &err); break;
+        case VECTORS:
+            status = mp_cli_number("--vectors", optarg, 1, INT64_C(1) << 40, &options.vectors, &err);
+            break;
         case SEED: status = mp_cli_number("--seed", optarg, 0, INT64_MAX, &options.seed, &err); break;
         case JSON: json_path = optarg; break;
         case HELP: fputs(help, stdout); return MP_EXIT_OK;

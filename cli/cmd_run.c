@@ -2,8 +2,8 @@
 #include "cli/common.h"
 
 #include "base/clock.h"
-#include "harness/run_case.h"
-#include "harness/suite.h"
+#include "harness/run/run_case.h"
+#include "harness/run/suite.h"
 #include "reports/report.h"
 
 #include <getopt.h>
@@ -12,21 +12,24 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char help[] = "usage: moeparity run MATRIX... [option ...]\n"
-                           "       moeparity run --case 'M=32 topk=2 act=silu' [--pair 'path=runner']... [option ...]\n"
-                           "  --subject S     ref, host, cuda, or auto (cuda where a GPU is found, else host)   [auto]\n"
-                           "  --against S2    compare every case with a second subject as well\n"
-                           "  --match EXPR    only cases that match: 'dtype=bf16 M>64 act!=gelu', or words of the name\n"
-                           "  --tier T        smoke, ci or full   [ci]\n"
-                           "  --golden FILE   compare with stored traces\n"
-                           "  --repeat N      runs of each case that must agree bit for bit   [2]\n"
-                           "  --jobs N        worker processes   [1]\n"
-                           "  --timeout S     seconds before a case counts as hung   [600]\n"
-                           "  --plain         judge with plain loops instead of OpenBLAS\n"
-                           "  --in-process    no worker processes, no watchdog: for debuggers and memory checkers. No parent survives a\n"
-                           "                  crash then: `case i/n: <repro>` goes to stderr before each case, unless that is a terminal\n"
-                           "  --json FILE     write the verdicts as JSON\n"
-                           "  --junit FILE    write the verdicts as JUnit XML\n";
+static const char help[] =
+    "usage: moeparity run MATRIX... [option ...]\n"
+    "       moeparity run --case 'M=32 topk=2 act=silu' [--pair 'path=runner']... [option ...]\n"
+    "  --subject S     ref, host, cuda, or auto (cuda where a GPU is found, else host)   [auto]\n"
+    "  --against S2    compare every case with a second subject as well\n"
+    "  --match EXPR    only cases that match: 'dtype=bf16 M>64 act!=gelu', or words of the name\n"
+    "  --tier T        smoke, ci or full   [ci]\n"
+    "  --golden FILE   compare with stored traces\n"
+    "  --repeat N      runs of each case that must agree bit for bit   [2]\n"
+    "  --jobs N        worker processes   [1]\n"
+    "  --timeout S     seconds before a case counts as hung   [600]\n"
+    "  --plain         judge with plain loops instead of OpenBLAS\n"
+    "  --in-process    no worker processes, no watchdog: for debuggers and memory checkers. No parent "
+    "survives a\n"
+    "                  crash then: `case i/n: <repro>` goes to stderr before each case, unless that is a "
+    "terminal\n"
+    "  --json FILE     write the verdicts as JSON\n"
+    "  --junit FILE    write the verdicts as JUnit XML\n";
 
 struct progress {
     const mp_matrix *matrix;
@@ -40,7 +43,8 @@ struct progress {
 
 /* How to run the case again, said before it runs: of a process that dies of it nothing else is left. */
 static void announce(const struct progress *p, size_t index) {
-    mp_subject subject = {.name = p->info->subject[0] ? p->info->subject : p->suite->subject}, against = {.name = p->suite->against};
+    mp_subject subject = {.name = p->info->subject[0] ? p->info->subject : p->suite->subject},
+               against = {.name = p->suite->against};
     const mp_run_options options = {.subject = &subject,
                                     .against = p->suite->against ? &against : NULL,
                                     .golden_path = p->suite->golden_path,
@@ -52,8 +56,8 @@ static void announce(const struct progress *p, size_t index) {
     fflush(stderr);
 }
 
-/* On a terminal a status line on stderr says which case runs; the rows go to stdout as they come. A worker's crash is told by this process, with
- * the repro; where there is no worker, the repro comes first. */
+/* On a terminal a status line on stderr says which case runs; the rows go to stdout as they come. A worker's
+ * crash is told by this process, with the repro; where there is no worker, the repro comes first. */
 static void on_progress(void *ctx, size_t index, const mp_verdict *v) {
     struct progress *p = ctx;
     if (p->terminal) fprintf(stderr, "\r\033[K");
@@ -90,11 +94,31 @@ static int widest_name(const mp_matrix *matrix) {
 }
 
 int mp_cmd_run(int argc, char **argv) {
-    enum { CASE = 1, PAIR, SUBJECT, AGAINST, MATCH, TIER, GOLDEN, REPEAT, JOBS, TIMEOUT, PLAIN, IN_PROCESS, JSON, JUNIT, HELP };
-    static const struct option options[] = {{"case", 1, 0, CASE},   {"pair", 1, 0, PAIR},       {"subject", 1, 0, SUBJECT}, {"against", 1, 0, AGAINST},
-                                            {"match", 1, 0, MATCH}, {"tier", 1, 0, TIER},       {"golden", 1, 0, GOLDEN},   {"repeat", 1, 0, REPEAT},
-                                            {"jobs", 1, 0, JOBS},   {"timeout", 1, 0, TIMEOUT}, {"plain", 0, 0, PLAIN},     {"in-process", 0, 0, IN_PROCESS},
-                                            {"json", 1, 0, JSON},   {"junit", 1, 0, JUNIT},     {"help", 0, 0, HELP},       {0}};
+    enum {
+        CASE = 1,
+        PAIR,
+        SUBJECT,
+        AGAINST,
+        MATCH,
+        TIER,
+        GOLDEN,
+        REPEAT,
+        JOBS,
+        TIMEOUT,
+        PLAIN,
+        IN_PROCESS,
+        JSON,
+        JUNIT,
+        HELP
+    };
+    static const struct option options[] = {{"case", 1, 0, CASE},       {"pair", 1, 0, PAIR},
+                                            {"subject", 1, 0, SUBJECT}, {"against", 1, 0, AGAINST},
+                                            {"match", 1, 0, MATCH},     {"tier", 1, 0, TIER},
+                                            {"golden", 1, 0, GOLDEN},   {"repeat", 1, 0, REPEAT},
+                                            {"jobs", 1, 0, JOBS},       {"timeout", 1, 0, TIMEOUT},
+                                            {"plain", 0, 0, PLAIN},     {"in-process", 0, 0, IN_PROCESS},
+                                            {"json", 1, 0, JSON},       {"junit", 1, 0, JUNIT},
+                                            {"help", 0, 0, HELP},       {0}};
     mp_cli_selection selection = {.takes_case = true};
     mp_suite_options suite = {.subject = "auto"};
     const char *json = NULL, *junit = NULL;
@@ -104,7 +128,8 @@ int mp_cmd_run(int argc, char **argv) {
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 && status == MP_OK;) switch (o) {
         case CASE: selection.case_text = optarg; break;
         case PAIR:
-            if (selection.pair_count == MP_MATRIX_MAX_PAIRS) return mp_cli_usage("at most %d --pair", MP_MATRIX_MAX_PAIRS);
+            if (selection.pair_count == MP_MATRIX_MAX_PAIRS)
+                return mp_cli_usage("at most %d --pair", MP_MATRIX_MAX_PAIRS);
             selection.pairs[selection.pair_count++] = optarg;
             break;
         case SUBJECT: suite.subject = optarg; break;
@@ -123,7 +148,8 @@ int mp_cmd_run(int argc, char **argv) {
         default: fputs(help, stderr); return MP_EXIT_USAGE;
         }
     if (status != MP_OK) return mp_cli_fail(&err);
-    if (suite.in_process && jobs > 1) return mp_cli_usage("--in-process and --jobs %lld exclude each other", (long long)jobs);
+    if (suite.in_process && jobs > 1)
+        return mp_cli_usage("--in-process and --jobs %lld exclude each other", (long long)jobs);
 
     mp_matrix matrix = {0};
     mp_verdict *verdicts = NULL;
@@ -132,10 +158,15 @@ int mp_cmd_run(int argc, char **argv) {
     bool ran = false;
     mp_cli_run_info(argc, argv, &info);
     if ((status = mp_cli_matrix(&selection, argv + optind, argc - optind, &matrix, &err)) != MP_OK) goto out;
-    if ((status = mp_cli_output(json, (const char *[]){junit, suite.golden_path}, 2, &err)) != MP_OK) goto out;
+    if ((status = mp_cli_output(json, (const char *[]){junit, suite.golden_path}, 2, &err)) != MP_OK)
+        goto out;
     if ((status = mp_cli_output(junit, (const char *[]){suite.golden_path}, 1, &err)) != MP_OK) goto out;
-    if ((status = mp_cli_output(json, (const char *const *)argv + optind, (size_t)(argc - optind), &err)) != MP_OK) goto out;
-    if ((status = mp_cli_output(junit, (const char *const *)argv + optind, (size_t)(argc - optind), &err)) != MP_OK) goto out;
+    if ((status = mp_cli_output(json, (const char *const *)argv + optind, (size_t)(argc - optind), &err)) !=
+        MP_OK)
+        goto out;
+    if ((status = mp_cli_output(junit, (const char *const *)argv + optind, (size_t)(argc - optind), &err)) !=
+        MP_OK)
+        goto out;
     if (!(verdicts = calloc(matrix.count, sizeof *verdicts))) {
         status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", matrix.count);
         goto out;
@@ -165,5 +196,7 @@ out:
     if (status == MP_OK) return code;
     const int failure = mp_cli_fail(&err);
     if (!ran) return failure;
-    return code == MP_EXIT_FAILURE ? MP_EXIT_FAILURE : MP_EXIT_BROKEN; /* a report that could not be written hides no failure, and is no success */
+    return code == MP_EXIT_FAILURE
+               ? MP_EXIT_FAILURE
+               : MP_EXIT_BROKEN; /* a report that could not be written hides no failure, and is no success */
 }

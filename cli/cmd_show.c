@@ -1,8 +1,8 @@
 /* moeparity show: everything that is known of a case before it runs. */
 #include "cli/common.h"
 
-#include "harness/memory.h"
-#include "harness/run_case.h"
+#include "harness/run/memory.h"
+#include "harness/run/run_case.h"
 #include "ref/contract.h"
 
 #include <getopt.h>
@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] = "usage: moeparity show --case 'M=32 topk=2 act=silu' [--subject S]\n"
-                           "       moeparity show --fields      the fields of a case, their defaults and allowed values\n";
+static const char help[] =
+    "usage: moeparity show --case 'M=32 topk=2 act=silu' [--subject S]\n"
+    "       moeparity show --fields      the fields of a case, their defaults and allowed values\n";
 
 static void print_line(void *ctx, const char *text) {
     (void)ctx;
@@ -52,16 +53,20 @@ static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     free(fields);
     json_decref(json);
     mp_contract_text(&contract, text, sizeof text);
-    static const char *const bits[] = {"not compared: the prediction itself, or arithmetic without a model", "predicted, differences are reported",
+    static const char *const bits[] = {"not compared: the prediction itself, or arithmetic without a model",
+                                       "predicted, differences are reported",
                                        "predicted, equality is required"};
     printf("subject   %s\ncontract  %s\nbits      %s\n", subject->name, text, bits[contract.bits]);
     mp_tile_text(&config.up, up);
     mp_tile_text(&config.down, down);
-    printf("config    gate_up %s, down %s (%s)%s%s\n", up, down, config.source, config.warning[0] ? "; " : "", config.warning);
+    printf("config    gate_up %s, down %s (%s)%s%s\n", up, down, config.source, config.warning[0] ? "; " : "",
+           config.warning);
     if (c->scope == MP_SCOPE_ALL) {
-        const mp_sum_bound gate_up = mp_contract_gemm_bound(&contract, c->dtype, c->K, 1), down_bound = mp_contract_gemm_bound(&contract, c->dtype, c->N, 1);
-        printf("bounds    gate_up: |error| <= %.3g * sum|x*w| before the store; down: %.3g * sum|c*w|; a store to %s adds half an ulp\n", gate_up.rel,
-               down_bound.rel, mp_dtype_name(c->dtype));
+        const mp_sum_bound gate_up = mp_contract_gemm_bound(&contract, c->dtype, c->K, 1),
+                           down_bound = mp_contract_gemm_bound(&contract, c->dtype, c->N, 1);
+        printf("bounds    gate_up: |error| <= %.3g * sum|x*w| before the store; down: %.3g * sum|c*w|; a "
+               "store to %s adds half an ulp\n",
+               gate_up.rel, down_bound.rel, mp_dtype_name(c->dtype));
     }
     mp_inputs in;
     mp_trace trace;
@@ -69,17 +74,23 @@ static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     mp_trace_plan(c, config.up.block_size_m, &trace);
     print_tensors("inputs", in.t, MP_INPUT_COUNT, input_name);
     print_tensors("trace", trace.t, MP_TRACE_COUNT, trace_name);
-    printf("memory    host %.3f GiB of %.3f GiB available", (double)(mp_case_host_bytes(c, config.up.block_size_m) + memory.host_bytes) / 0x1p30,
+    printf("memory    host %.3f GiB of %.3f GiB available",
+           (double)(mp_case_host_bytes(c, config.up.block_size_m) + memory.host_bytes) / 0x1p30,
            (double)mp_memory_available() / 0x1p30);
     if (memory.device_available > 0)
-        printf("; device %.3f GiB of %.3f GiB free", (double)memory.device_bytes / 0x1p30, (double)memory.device_available / 0x1p30);
+        printf("; device %.3f GiB of %.3f GiB free", (double)memory.device_bytes / 0x1p30,
+               (double)memory.device_available / 0x1p30);
     putchar('\n');
     return MP_OK;
 }
 
 int mp_cmd_show(int argc, char **argv) {
     enum { CASE = 1, SUBJECT, FIELDS, HELP };
-    static const struct option options[] = {{"case", 1, 0, CASE}, {"subject", 1, 0, SUBJECT}, {"fields", 0, 0, FIELDS}, {"help", 0, 0, HELP}, {0}};
+    static const struct option options[] = {{"case", 1, 0, CASE},
+                                            {"subject", 1, 0, SUBJECT},
+                                            {"fields", 0, 0, FIELDS},
+                                            {"help", 0, 0, HELP},
+                                            {0}};
     const char *text = NULL, *name = "auto";
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (o) {
         case CASE: text = optarg; break;
@@ -88,7 +99,8 @@ int mp_cmd_show(int argc, char **argv) {
         case HELP: fputs(help, stdout); return MP_EXIT_OK;
         default: fputs(help, stderr); return MP_EXIT_USAGE;
         }
-    if (optind < argc) return mp_cli_usage("show takes no argument, not '%s': the case goes behind --case", argv[optind]);
+    if (optind < argc)
+        return mp_cli_usage("show takes no argument, not '%s': the case goes behind --case", argv[optind]);
     if (!text) {
         fputs(help, stderr);
         return MP_EXIT_USAGE;

@@ -1,7 +1,7 @@
 #include "cli/common.h"
 
 #include "base/file.h"
-#include "harness/subject.h"
+#include "harness/subjects/subject.h"
 #include "reports/report.h"
 #include "version.h"
 
@@ -34,14 +34,19 @@ int mp_cli_usage(const char *format, ...) {
     return MP_EXIT_USAGE;
 }
 
-mp_status mp_cli_matrix(const mp_cli_selection *s, char *const *paths, int path_count, mp_matrix *matrix, mp_error *err) {
+mp_status mp_cli_matrix(const mp_cli_selection *s, char *const *paths, int path_count, mp_matrix *matrix,
+                        mp_error *err) {
     mp_tier tier = MP_CI;
     mp_status status = MP_OK;
     if (!s->case_text && path_count == 0)
-        return mp_fail(err, MP_EINPUT, "no cases: name a matrix file%s", s->takes_case ? ", or give --case 'M=32 topk=2 act=silu'" : "");
-    if (s->case_text && path_count > 0) return mp_fail(err, MP_EINPUT, "--case and the matrix file %s exclude each other", paths[0]);
-    if (s->pair_count > 0 && !s->case_text) return mp_fail(err, MP_EINPUT, "--pair goes with --case; a matrix file has its own pairs");
-    if (s->tier && !mp_tier_parse(s->tier, &tier)) return mp_fail(err, MP_EINPUT, "unknown tier '%s': expected smoke, ci or full", s->tier);
+        return mp_fail(err, MP_EINPUT, "no cases: name a matrix file%s",
+                       s->takes_case ? ", or give --case 'M=32 topk=2 act=silu'" : "");
+    if (s->case_text && path_count > 0)
+        return mp_fail(err, MP_EINPUT, "--case and the matrix file %s exclude each other", paths[0]);
+    if (s->pair_count > 0 && !s->case_text)
+        return mp_fail(err, MP_EINPUT, "--pair goes with --case; a matrix file has its own pairs");
+    if (s->tier && !mp_tier_parse(s->tier, &tier))
+        return mp_fail(err, MP_EINPUT, "unknown tier '%s': expected smoke, ci or full", s->tier);
     if (s->case_text) {
         tier = MP_FULL;
         status = mp_matrix_add(matrix, s->case_text, s->pairs, s->pair_count, err);
@@ -76,7 +81,8 @@ int mp_cli_conclude(mp_run_info *info, mp_verdict *verdicts, size_t *count) {
 mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err) {
     if (!path) return MP_OK;
     for (size_t i = 0; i < count; i++)
-        if (others[i] && mp_file_same(path, others[i])) return mp_fail(err, MP_EINPUT, "%s would be overwritten: it is named twice", path);
+        if (others[i] && mp_file_same(path, others[i]))
+            return mp_fail(err, MP_EINPUT, "%s would be overwritten: it is named twice", path);
     return mp_file_writable(path, err);
 }
 
@@ -86,12 +92,14 @@ int mp_cli_finish(int code) {
     return code == MP_EXIT_OK || code == MP_EXIT_SKIPPED ? MP_EXIT_BROKEN : code;
 }
 
-mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value, mp_error *err) {
+mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value,
+                        mp_error *err) {
     char *end = NULL;
     errno = 0;
     const long long number = strtoll(text, &end, 10);
     if (errno || end == text || *end || number < lo || number > hi)
-        return mp_fail(err, MP_EINPUT, "%s %s: expected a whole number from %lld to %lld", option, text, (long long)lo, (long long)hi);
+        return mp_fail(err, MP_EINPUT, "%s %s: expected a whole number from %lld to %lld", option, text,
+                       (long long)lo, (long long)hi);
     *value = number;
     return MP_OK;
 }
@@ -104,7 +112,8 @@ static void cpu_model(char *text, size_t size) {
         const char *value = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
         if (!value) continue;
         snprintf(text, size, "%.100s", value + 2);
-        for (size_t end = strlen(text); end > 0 && isspace((unsigned char)text[end - 1]); end--) text[end - 1] = '\0'; /* some CPUs pad their name */
+        for (size_t end = strlen(text); end > 0 && isspace((unsigned char)text[end - 1]); end--)
+            text[end - 1] = '\0'; /* some CPUs pad their name */
         break;
     }
     if (file) fclose(file);
@@ -126,10 +135,12 @@ void mp_cli_run_info(int argc, char **argv, mp_run_info *info) {
     snprintf(info->commit, sizeof info->commit, "%s", MP_COMMIT);
     cpu_model(info->host, sizeof info->host);
     const char *command = strchr(argv[0], ' '); /* "moeparity: run" */
-    size_t used = (size_t)snprintf(info->command, sizeof info->command, "moeparity%s", command ? command : "");
+    size_t used =
+        (size_t)snprintf(info->command, sizeof info->command, "moeparity%s", command ? command : "");
     for (int i = 1; i < argc && used < sizeof info->command; i++) {
         const char *quote = strpbrk(argv[i], " '\"$*") ? "'" : "";
-        used += (size_t)snprintf(info->command + used, sizeof info->command - used, " %s%s%s", quote, argv[i], quote);
+        used += (size_t)snprintf(info->command + used, sizeof info->command - used, " %s%s%s", quote, argv[i],
+                                 quote);
     }
     const time_t now = time(NULL);
     struct tm utc;

@@ -22,22 +22,26 @@ typedef struct mp_cli_selection {
     size_t pair_count;
     bool takes_case; /* the command has --case */
 } mp_cli_selection;
-mp_status mp_cli_matrix(const mp_cli_selection *selection, char *const *paths, int path_count, mp_matrix *matrix, mp_error *err);
+mp_status mp_cli_matrix(const mp_cli_selection *selection, char *const *paths, int path_count,
+                        mp_matrix *matrix, mp_error *err);
 
-/* Completes info by the compiler, prints the summary of a run and returns its exit code. Rows that were not reached before Ctrl-C are left out:
- * *count becomes the number of those that were. */
+/* Completes info by the compiler, prints the summary of a run and returns its exit code. Rows that were not
+ * reached before Ctrl-C are left out: *count becomes the number of those that were. */
 int mp_cli_conclude(mp_run_info *info, mp_verdict *verdicts, size_t *count);
 
-/* MP_EINPUT where `path`, about to be written, is the same file as one of `others` (NULLs are skipped). MP_EIO where it could not be written: better said
- * before hours of a run are spent on it. path == NULL is fine. */
+/* MP_EINPUT where `path`, about to be written, is the same file as one of `others` (NULLs are skipped).
+ * MP_EIO where it could not be written: better said before hours of a run are spent on it. path == NULL is
+ * fine. */
 mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err);
 
 /* A whole number from lo to hi. */
-mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value, mp_error *err);
+mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value,
+                        mp_error *err);
 
 /* version, commit, command, date, host; the suite fills the rest. */
 void mp_cli_run_info(int argc, char **argv, mp_run_info *info);
-/* Appends the compiler of this program, which the bits of the CPU's side may depend on, to the versions that a subject names. */
+/* Appends the compiler of this program, which the bits of the CPU's side may depend on, to the versions that
+ * a subject names. */
 void mp_cli_add_compiler(char *versions, size_t size);
 
 int mp_cmd_run(int argc, char **argv);

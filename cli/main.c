@@ -23,9 +23,12 @@ static const struct {
 
 static void usage(FILE *out) {
     fprintf(out, "usage: moeparity COMMAND [ARGUMENT ...]      (moeparity COMMAND --help tells more)\n\n");
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
-    fprintf(out, "\nexit codes: 0 all judged cases passed; 1 a parity failure; 2 usage or bad input, nothing run;\n"
-                 "            3 a subject crashed, hung or could not be run, or Ctrl-C; 77 everything skipped\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+    fprintf(
+        out,
+        "\nexit codes: 0 all judged cases passed; 1 a parity failure; 2 usage or bad input, nothing run;\n"
+        "            3 a subject crashed, hung or could not be run, or Ctrl-C; 77 everything skipped\n");
 }
 
 int main(int argc, char **argv) {

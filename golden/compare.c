@@ -7,7 +7,9 @@
 
 static void shape_text(const mp_tensor *t, char *text, size_t size) {
     int used = snprintf(text, size, "%s", mp_dtype_name(t->dtype));
-    for (int axis = 0; axis < t->rank; axis++) used += snprintf(text + used, size - (size_t)used, "%c%lld", axis == 0 ? '[' : ',', (long long)t->dim[axis]);
+    for (int axis = 0; axis < t->rank; axis++)
+        used += snprintf(text + used, size - (size_t)used, "%c%lld", axis == 0 ? '[' : ',',
+                         (long long)t->dim[axis]);
     snprintf(text + used, size - (size_t)used, "]");
 }
 
@@ -28,9 +30,11 @@ size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size
         char rows[192] = "";
         size_t used = 0;
         for (int64_t i = 0; i < d->differing_rows && i < MP_FIRST_ROWS; i++)
-            used += (size_t)snprintf(rows + used, sizeof rows - used, "%s%lld", i == 0 ? "" : ",", (long long)d->first_rows[i]);
-        snprintf(text, size, "%s: %lld of %lld rows differ (%s %s%s)", d->tensor, (long long)d->differing_rows, (long long)d->rows,
-                 d->differing_rows == 1 ? "row" : "rows", rows, d->differing_rows > MP_FIRST_ROWS ? ",..." : "");
+            used += (size_t)snprintf(rows + used, sizeof rows - used, "%s%lld", i == 0 ? "" : ",",
+                                     (long long)d->first_rows[i]);
+        snprintf(text, size, "%s: %lld of %lld rows differ (%s %s%s)", d->tensor,
+                 (long long)d->differing_rows, (long long)d->rows, d->differing_rows == 1 ? "row" : "rows",
+                 rows, d->differing_rows > MP_FIRST_ROWS ? ",..." : "");
     }
     return strlen(text);
 }
@@ -49,7 +53,8 @@ static void compare_row(const mp_tensor *t, int64_t row, const void *stored, mp_
     for (int64_t i = 0; i < length; i++) {
         uint64_t was = mp_code_at(t->dtype, stored, i), is = mp_code_at(t->dtype, data, i);
         if (was == is) continue;
-        double before = mp_decode(t->dtype, stored, i), after = mp_decode(t->dtype, data, i), distance = fabs(after - before);
+        double before = mp_decode(t->dtype, stored, i), after = mp_decode(t->dtype, data, i),
+               distance = fabs(after - before);
         if (!(distance <= diff->max_abs)) diff->max_abs = isnan(diff->max_abs) ? diff->max_abs : distance;
         if (diff->differing++ > 0) continue;
 
@@ -59,9 +64,10 @@ static void compare_row(const mp_tensor *t, int64_t row, const void *stored, mp_
         else if (t->rank == 2)
             snprintf(place, sizeof place, "[%lld,%lld]", (long long)row, (long long)i);
         else
-            snprintf(place, sizeof place, "[%lld,%lld,%lld]", (long long)(row / t->dim[1]), (long long)(row % t->dim[1]), (long long)i);
-        snprintf(diff->first, sizeof diff->first, "%s: %.9g (0x%0*llx) -> %.9g (0x%0*llx)", place, before, (int)(2 * size), (unsigned long long)was, after,
-                 (int)(2 * size), (unsigned long long)is);
+            snprintf(place, sizeof place, "[%lld,%lld,%lld]", (long long)(row / t->dim[1]),
+                     (long long)(row % t->dim[1]), (long long)i);
+        snprintf(diff->first, sizeof diff->first, "%s: %.9g (0x%0*llx) -> %.9g (0x%0*llx)", place, before,
+                 (int)(2 * size), (unsigned long long)was, after, (int)(2 * size), (unsigned long long)is);
     }
 }
 
@@ -78,7 +84,8 @@ static void compare_rows(void *ctx, int64_t first_row, int64_t rows, const char 
         if (memcmp(bytes, mp_tensor_row(c->t, row), row_bytes) != 0) compare_row(c->t, row, bytes, c->diff);
 }
 
-static mp_status compare_digests(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff, mp_error *err) {
+static mp_status compare_digests(const mp_stored *stored, const mp_tensor *t, const mp_stored *other,
+                                 mp_golden_difference *diff, mp_error *err) {
     uint64_t *was = NULL, *is = NULL;
     mp_status status = mp_stored_digests(stored, &was, err);
     if (status == MP_OK && other != NULL) status = mp_stored_digests(other, &is, err);
@@ -89,7 +96,8 @@ static mp_status compare_digests(const mp_stored *stored, const mp_tensor *t, co
     return status;
 }
 
-mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff, mp_error *err) {
+mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other,
+                            mp_golden_difference *diff, mp_error *err) {
     diff->rows = mp_tensor_rows(t);
     diff->stored = stored->dataset >= 0;
     if (!diff->stored) return MP_OK;
@@ -102,10 +110,12 @@ mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const m
         snprintf(diff->first, sizeof diff->first, "%s -> %s", was, is);
         return MP_OK;
     }
-    return stored->digest ? compare_digests(stored, t, other, diff, err) : mp_stored_read(stored, compare_rows, &(row_comparison){t, diff}, err);
+    return stored->digest ? compare_digests(stored, t, other, diff, err)
+                          : mp_stored_read(stored, compare_rows, &(row_comparison){t, diff}, err);
 }
 
-mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace, mp_golden_difference *diff, int *count, mp_error *err) {
+mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace,
+                            mp_golden_difference *diff, int *count, mp_error *err) {
     mp_status status = MP_OK;
     char name[MP_CASE_TEXT_MAX];
     *count = 0;

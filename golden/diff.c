@@ -13,14 +13,17 @@ static mp_status load_tensor(const mp_stored *stored, mp_tensor *t, mp_error *er
     return status;
 }
 
-/* Both stored. Where one side has digests only, the other's rows are digested: storing a tensor differently is no difference. */
-static mp_status compare_stored(const mp_stored *a, const mp_stored *b, mp_golden_difference *diff, mp_error *err) {
+/* Both stored. Where one side has digests only, the other's rows are digested: storing a tensor differently
+ * is no difference. */
+static mp_status compare_stored(const mp_stored *a, const mp_stored *b, mp_golden_difference *diff,
+                                mp_error *err) {
     mp_tensor loaded = {0};
     mp_status status = MP_OK;
     if (a->digest && b->digest) return mp_stored_compare(a, &b->shape, b, diff, err);
     if (!mp_same_shape(&a->shape, &b->shape)) return mp_stored_compare(a, &b->shape, NULL, diff, err);
     const mp_stored *full = b->digest ? a : b, *partner = b->digest ? b : a;
-    if ((status = load_tensor(full, &loaded, err)) == MP_OK) status = mp_stored_compare(partner, &loaded, NULL, diff, err);
+    if ((status = load_tensor(full, &loaded, err)) == MP_OK)
+        status = mp_stored_compare(partner, &loaded, NULL, diff, err);
     mp_tensor_free(&loaded);
     return status;
 }
@@ -31,7 +34,8 @@ static void difference_line(const char *name, const mp_golden_difference *d, cha
     if (d->shape_differs || d->digest)
         snprintf(line, size, "%s: %s", name, rows);
     else
-        snprintf(line, size, "%s: %s, %lld elements, max-abs=%.2e, first %s", name, rows, (long long)d->differing, d->max_abs, d->first);
+        snprintf(line, size, "%s: %s, %lld elements, max-abs=%.2e, first %s", name, rows,
+                 (long long)d->differing, d->max_abs, d->first);
 }
 
 typedef struct diff_job {
@@ -59,7 +63,8 @@ static mp_status diff_case(diff_job *job, const char *name, mp_error *err) {
         status = mp_stored_open(a, d.tensor, &in_a, err);
         if (status == MP_OK) status = mp_stored_open(b, d.tensor, &in_b, err);
         if (status == MP_OK && (in_a.dataset >= 0) != (in_b.dataset >= 0)) {
-            snprintf(line, sizeof line, "%s: %s: only in %s", name, d.tensor, in_a.dataset >= 0 ? job->a->path : job->b->path);
+            snprintf(line, sizeof line, "%s: %s: only in %s", name, d.tensor,
+                     in_a.dataset >= 0 ? job->a->path : job->b->path);
             tell(job, line);
         } else if (status == MP_OK && in_a.dataset >= 0) {
             status = compare_stored(&in_a, &in_b, &d, err);
@@ -79,7 +84,8 @@ out:
     return status;
 }
 
-mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, const char *line), void *ctx, bool *equal, mp_error *err) {
+mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, const char *line), void *ctx,
+                         bool *equal, mp_error *err) {
     mp_status status = MP_OK;
     char line[MP_CASE_TEXT_MAX + 512];
     diff_job job = {a, b, report, ctx, equal};
@@ -101,7 +107,8 @@ mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, c
     return status;
 }
 
-mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char *line), void *ctx, mp_error *err) {
+mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char *line), void *ctx,
+                         mp_error *err) {
     char line[MP_CASE_TEXT_MAX + 128];
     for (size_t i = 0; i < golden->count; i++) {
         const char *name = golden->names[i];
@@ -112,7 +119,9 @@ mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char
         if (group < 0) return MP_EINPUT;
         for (int t = 0; status == MP_OK && t < MP_TRACE_COUNT; t++) {
             mp_stored stored;
-            if ((status = mp_stored_open(group, mp_trace_tensor_name((mp_trace_tensor)t), &stored, err)) != MP_OK) break;
+            if ((status = mp_stored_open(group, mp_trace_tensor_name((mp_trace_tensor)t), &stored, err)) !=
+                MP_OK)
+                break;
             if (stored.dataset >= 0) {
                 *(stored.digest ? &digests : &full) += 1;
                 bytes += H5Dget_storage_size(stored.dataset);
@@ -125,7 +134,8 @@ mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char
             mp_error_prefix(err, "%s: %s", golden->path, name);
             return status;
         }
-        snprintf(line, sizeof line, "%s: %d tensors in full, %d as digests, %llu bytes%s", name, full, digests, bytes, inputs ? ", with inputs" : "");
+        snprintf(line, sizeof line, "%s: %d tensors in full, %d as digests, %llu bytes%s", name, full,
+                 digests, bytes, inputs ? ", with inputs" : "");
         report(ctx, line);
     }
     return MP_OK;

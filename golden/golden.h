@@ -1,16 +1,17 @@
 /* Golden traces in HDF5.
  *
- * File: attributes format="moeparity golden", format_version, fill_version, and provenance (version, commit, subject, device, versions,
- * date, origin). One group per case, named by its canonical text, with attributes contract, config, block_size_m; in it one
- * dataset per trace tensor (chunked, shuffle+deflate, fletcher32; bf16 as a 16-bit HDF5 float type so that h5dump and h5py read numbers),
- * or, for a tensor above the size limit, `<tensor>.digest`: uint64 [rows], XXH3 of each row, with attributes shape and dtype.
- * Optional group `inputs` with the input tensors.
+ * File: attributes format="moeparity golden", format_version, fill_version, and provenance (version, commit,
+ * subject, device, versions, date, origin). One group per case, named by its canonical text, with attributes
+ * contract, config, block_size_m; in it one dataset per trace tensor (chunked, shuffle+deflate, fletcher32;
+ * bf16 as a 16-bit HDF5 float type so that h5dump and h5py read numbers), or, for a tensor above the size
+ * limit, `<tensor>.digest`: uint64 [rows], XXH3 of each row, with attributes shape and dtype. Optional group
+ * `inputs` with the input tensors.
  */
 #ifndef MP_GOLDEN_GOLDEN_H
 #define MP_GOLDEN_GOLDEN_H
 
 #include "cases/inputs.h"
-#include "ref/trace.h"
+#include "cases/trace.h"
 
 typedef struct mp_golden mp_golden; /* an open file */
 
@@ -18,18 +19,23 @@ typedef struct mp_provenance {
     char version[64], commit[64], subject[64], device[128], versions[256], date[32], origin[128];
 } mp_provenance;
 
-/* Builds the file in memory (as many bytes as the finished file has); mp_golden_commit replaces `path` by it, as mp_file_replace does.
- * After mp_golden_close without commit, or a failure, nothing is left and an old file is as it was.
- * Tensors of more than digest_above bytes are stored as digests (0: all as digests; SIZE_MAX: all in full). */
-mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t digest_above, mp_golden **golden, mp_error *err);
-mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contract, const char *config, const mp_trace *trace,
-                          const mp_inputs *inputs /* NULL: not stored */, mp_error *err);
+/* Builds the file in memory (as many bytes as the finished file has); mp_golden_commit replaces `path` by it,
+ * as mp_file_replace does. After mp_golden_close without commit, or a failure, nothing is left and an old
+ * file is as it was. Tensors of more than digest_above bytes are stored as digests (0: all as digests;
+ * SIZE_MAX: all in full). */
+mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t digest_above,
+                           mp_golden **golden, mp_error *err);
+mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contract, const char *config,
+                          const mp_trace *trace, const mp_inputs *inputs /* NULL: not stored */,
+                          mp_error *err);
 mp_status mp_golden_commit(mp_golden *golden, mp_error *err); /* closes it, also on failure */
 
-/* Opens for reading. MP_EINPUT for a missing, truncated, corrupted or foreign file, or one of a newer format; never modifies it. */
+/* Opens for reading. MP_EINPUT for a missing, truncated, corrupted or foreign file, or one of a newer format;
+ * never modifies it. */
 mp_status mp_golden_open(const char *path, mp_golden **golden, mp_error *err);
 void mp_golden_close(mp_golden *golden); /* takes NULL */
-/* Reads every number in the file, which is the only way to see that one is damaged. MP_EINPUT with case and tensor. */
+/* Reads every number in the file, which is the only way to see that one is damaged. MP_EINPUT with case and
+ * tensor. */
 mp_status mp_golden_check(mp_golden *golden, mp_error *err);
 const mp_provenance *mp_golden_provenance(const mp_golden *golden);
 int mp_golden_fill_version(const mp_golden *golden);
@@ -51,17 +57,23 @@ typedef struct mp_golden_difference {
     double max_abs;        /* full tensors only; NaN-sticky */
     char first[160];       /* index and both values of the first difference (full tensors) */
 } mp_golden_difference;
-/* `out: 12 of 32 rows differ (0,3,4,7,8,11,12,15,...)`, or the tensor and both shapes, or that it is not stored; the first element, which
- * `first` describes, is left to the caller. Returns the length written, less than size: texts can be put one behind the other. */
+/* `out: 12 of 32 rows differ (0,3,4,7,8,11,12,15,...)`, or the tensor and both shapes, or that it is not
+ * stored; the first element, which `first` describes, is left to the caller. Returns the length written, less
+ * than size: texts can be put one behind the other. */
 size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size_t size);
 
-/* Compares a trace with the stored case, tensor by tensor. diff has MP_TRACE_COUNT entries, *count is how many are filled:
- * one for each tensor that the trace exposes. MP_EINPUT when the case is not in the file, or damaged. */
-mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace, mp_golden_difference *diff, int *count, mp_error *err);
-/* Compares two files case by case; calls `report` for every tensor that differs or is missing on one side. *equal tells the outcome. */
-mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, const char *line), void *ctx, bool *equal, mp_error *err);
+/* Compares a trace with the stored case, tensor by tensor. diff has MP_TRACE_COUNT entries, *count is how
+ * many are filled: one for each tensor that the trace exposes. MP_EINPUT when the case is not in the file, or
+ * damaged. */
+mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace,
+                            mp_golden_difference *diff, int *count, mp_error *err);
+/* Compares two files case by case; calls `report` for every tensor that differs or is missing on one side.
+ * *equal tells the outcome. */
+mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, const char *line), void *ctx,
+                         bool *equal, mp_error *err);
 /* One line a case: name, tensors stored in full or as digests, bytes. */
-mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char *line), void *ctx, mp_error *err);
+mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char *line), void *ctx,
+                         mp_error *err);
 
 const char *mp_golden_library_version(void); /* "1.10.8" */
 

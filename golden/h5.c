@@ -21,7 +21,8 @@ mp_status mp_h5_fail(mp_error *err, mp_status status, const char *format, ...) {
     va_end(args);
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, raw);
     H5Eclear2(H5E_DEFAULT);
-    /* The file driver's messages hold a date, a line break and pointers around the one thing of use: the errno text. */
+    /* The file driver's messages hold a date, a line break and pointers around the one thing of use: the
+     * errno text. */
     char *system_text = strstr(raw, "error message = '");
     if (system_text != NULL) {
         detail = system_text + strlen("error message = '");
@@ -32,10 +33,10 @@ mp_status mp_h5_fail(mp_error *err, mp_status status, const char *format, ...) {
     return mp_fail(err, status, "%s (HDF5: %s)", context, detail);
 }
 
-/* Every binary format of mp_format has the IEEE shape sign | exponent | fraction without gaps, so its fields follow from its size,
- * precision and emin. A reader that knows only IEEE rules takes the top exponent for Inf and NaN: true for all formats but
- * e4m3fn, whose codes from 256 to 448 such a reader shows as Inf or NaN. The stored bits are exact in any case, and this
- * program decodes them itself. */
+/* Every binary format of mp_format has the IEEE shape sign | exponent | fraction without gaps, so its fields
+ * follow from its size, precision and emin. A reader that knows only IEEE rules takes the top exponent for
+ * Inf and NaN: true for all formats but e4m3fn, whose codes from 256 to 448 such a reader shows as Inf or
+ * NaN. The stored bits are exact in any case, and this program decodes them itself. */
 hid_t mp_h5_type(mp_dtype dtype) {
     if (dtype == MP_I32) return H5Tcopy(H5T_STD_I32LE);
     const mp_format *format = mp_dtype_format(dtype);
@@ -43,7 +44,8 @@ hid_t mp_h5_type(mp_dtype dtype) {
     hid_t type = H5Tcopy(H5T_IEEE_F64LE);
     if (type < 0) return type;
     /* From wide to narrow: fields first, then what surrounds them. */
-    if (H5Tset_fields(type, bits - 1, fraction, exponent, 0, fraction) < 0 || H5Tset_precision(type, bits) < 0 || H5Tset_size(type, format->size) < 0 ||
+    if (H5Tset_fields(type, bits - 1, fraction, exponent, 0, fraction) < 0 ||
+        H5Tset_precision(type, bits) < 0 || H5Tset_size(type, format->size) < 0 ||
         H5Tset_ebias(type, (size_t)(1 - format->emin)) < 0) {
         H5Tclose(type);
         return H5I_INVALID_HID;
@@ -64,9 +66,11 @@ bool mp_h5_dtype(hid_t type, mp_dtype *dtype) {
     return false;
 }
 
-static mp_status write_attribute(hid_t object, const char *name, hid_t type, hid_t space, const void *data, mp_error *err) {
+static mp_status write_attribute(hid_t object, const char *name, hid_t type, hid_t space, const void *data,
+                                 mp_error *err) {
     mp_status status = MP_EIO;
-    hid_t attribute = type < 0 || space < 0 ? H5I_INVALID_HID : H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t attribute = type < 0 || space < 0 ? H5I_INVALID_HID
+                                            : H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
     if (attribute >= 0 && H5Awrite(attribute, type, data) >= 0) status = MP_OK;
     if (status != MP_OK) mp_h5_fail(err, status, "cannot write attribute '%s'", name);
     if (attribute >= 0) H5Aclose(attribute);
@@ -85,7 +89,8 @@ mp_status mp_h5_write_text(hid_t object, const char *name, const char *text, mp_
     return status;
 }
 
-mp_status mp_h5_write_integers(hid_t object, const char *name, const int64_t *values, int count, mp_error *err) {
+mp_status mp_h5_write_integers(hid_t object, const char *name, const int64_t *values, int count,
+                               mp_error *err) {
     hsize_t length = (hsize_t)count;
     hid_t space = count == 1 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &length, NULL);
     mp_status status = write_attribute(object, name, H5T_STD_I64LE, space, values, err);
@@ -109,8 +114,8 @@ mp_status mp_h5_read_text(hid_t object, const char *name, char *text, size_t siz
         goto out;
     }
     /* The file's type with our length: HDF5 cuts or pads, and ends the text with NUL. */
-    if ((memory_type = H5Tcopy(type)) < 0 || H5Tset_size(memory_type, size) < 0 || H5Tset_strpad(memory_type, H5T_STR_NULLTERM) < 0 ||
-        H5Aread(attribute, memory_type, text) < 0) {
+    if ((memory_type = H5Tcopy(type)) < 0 || H5Tset_size(memory_type, size) < 0 ||
+        H5Tset_strpad(memory_type, H5T_STR_NULLTERM) < 0 || H5Aread(attribute, memory_type, text) < 0) {
         mp_h5_fail(err, status, "cannot read attribute '%s'", name);
         goto out;
     }
@@ -123,7 +128,8 @@ out:
     return status;
 }
 
-mp_status mp_h5_read_integers(hid_t object, const char *name, int64_t *values, int capacity, int *count, mp_error *err) {
+mp_status mp_h5_read_integers(hid_t object, const char *name, int64_t *values, int capacity, int *count,
+                              mp_error *err) {
     mp_status status = MP_EINPUT;
     hid_t type = H5I_INVALID_HID, space = H5I_INVALID_HID;
     hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);

@@ -11,19 +11,25 @@ static mp_status read_root(mp_golden *g, mp_error *err) {
     char format[64];
     int64_t number;
     int count;
-    if ((status = mp_h5_read_text(g->file, "format", format, sizeof format, err)) != MP_OK || strcmp(format, MP_GOLDEN_FORMAT) != 0) {
+    if ((status = mp_h5_read_text(g->file, "format", format, sizeof format, err)) != MP_OK ||
+        strcmp(format, MP_GOLDEN_FORMAT) != 0) {
         if (status == MP_OK) mp_fail(err, MP_EINPUT, "format is '%s'", format);
         mp_error_prefix(err, "not a golden file, whose format is '" MP_GOLDEN_FORMAT "'");
         return MP_EINPUT;
     }
-    if ((status = mp_h5_read_integers(g->file, "format_version", &number, 1, &count, err)) != MP_OK) return status;
+    if ((status = mp_h5_read_integers(g->file, "format_version", &number, 1, &count, err)) != MP_OK)
+        return status;
     if (number < 1 || number > MP_GOLDEN_FORMAT_VERSION)
-        return mp_fail(err, MP_EINPUT, "format_version %lld: this program reads versions 1 to %d", (long long)number, MP_GOLDEN_FORMAT_VERSION);
-    if ((status = mp_h5_read_integers(g->file, "fill_version", &number, 1, &count, err)) != MP_OK) return status;
+        return mp_fail(err, MP_EINPUT, "format_version %lld: this program reads versions 1 to %d",
+                       (long long)number, MP_GOLDEN_FORMAT_VERSION);
+    if ((status = mp_h5_read_integers(g->file, "fill_version", &number, 1, &count, err)) != MP_OK)
+        return status;
     g->fill_version = (int)number;
     for (int i = 0; i < MP_PROVENANCE_FIELDS; i++) {
         const mp_provenance_field *field = &mp_provenance_fields[i];
-        if ((status = mp_h5_read_text(g->file, field->name, (char *)&g->who + field->offset, field->size, err)) != MP_OK) return status;
+        if ((status = mp_h5_read_text(g->file, field->name, (char *)&g->who + field->offset, field->size,
+                                      err)) != MP_OK)
+            return status;
     }
     return MP_OK;
 }
@@ -51,8 +57,10 @@ mp_status mp_golden_open(const char *path, mp_golden **golden, mp_error *err) {
     mp_h5_quiet();
 
     struct stat about;
-    if (stat(path, &about) != 0) return mp_fail(err, status, "%s: %s; expected a golden file", path, strerror(errno));
-    if (!S_ISREG(about.st_mode)) return mp_fail(err, status, "%s: not a regular file; expected a golden file", path);
+    if (stat(path, &about) != 0)
+        return mp_fail(err, status, "%s: %s; expected a golden file", path, strerror(errno));
+    if (!S_ISREG(about.st_mode))
+        return mp_fail(err, status, "%s: not a regular file; expected a golden file", path);
     mp_golden *g = calloc(1, sizeof *g);
     if (g == NULL || (g->path = strdup(path)) == NULL) {
         free(g);
@@ -61,7 +69,8 @@ mp_status mp_golden_open(const char *path, mp_golden **golden, mp_error *err) {
     g->file = H5I_INVALID_HID;
 
     if (H5Fis_hdf5(path) <= 0) {
-        mp_h5_fail(err, status, "not an HDF5 file (%lld bytes); expected a golden file", (long long)about.st_size);
+        mp_h5_fail(err, status, "not an HDF5 file (%lld bytes); expected a golden file",
+                   (long long)about.st_size);
         goto out;
     }
     access = mp_golden_access();
@@ -101,7 +110,9 @@ mp_status mp_golden_case_count(mp_golden *golden, size_t *count, mp_error *err) 
 }
 
 mp_status mp_golden_case_name(mp_golden *golden, size_t index, char text[MP_CASE_TEXT_MAX], mp_error *err) {
-    if (index >= golden->count) return mp_fail(err, MP_EINTERNAL, "case %zu of %zu asked for in %s", index, golden->count, golden->path);
+    if (index >= golden->count)
+        return mp_fail(err, MP_EINTERNAL, "case %zu of %zu asked for in %s", index, golden->count,
+                       golden->path);
     snprintf(text, MP_CASE_TEXT_MAX, "%s", golden->names[index]);
     return MP_OK;
 }
@@ -142,12 +153,15 @@ mp_status mp_golden_block_size_m(mp_golden *golden, const mp_case *c, int64_t *b
 }
 
 /* Sizes come from a file: they must be positive, and their product far from overflow. */
-static mp_status set_shape(mp_stored *stored, mp_dtype dtype, int rank, const int64_t dim[MP_MAX_RANK], mp_error *err) {
+static mp_status set_shape(mp_stored *stored, mp_dtype dtype, int rank, const int64_t dim[MP_MAX_RANK],
+                           mp_error *err) {
     const int64_t most = (int64_t)1 << 48;
     int64_t elements = 1;
     for (int axis = 0; axis < rank; axis++) {
         if (dim[axis] < 1 || dim[axis] > most / elements)
-            return mp_fail(err, MP_EINPUT, "axis %d has %lld elements; expected at least 1 and at most 2^48 in all", axis, (long long)dim[axis]);
+            return mp_fail(err, MP_EINPUT,
+                           "axis %d has %lld elements; expected at least 1 and at most 2^48 in all", axis,
+                           (long long)dim[axis]);
         elements *= dim[axis];
     }
     stored->shape = mp_tensor_shape(dtype, rank, dim[0], dim[1], dim[2]);
@@ -162,11 +176,14 @@ static mp_status full_shape(mp_stored *stored, mp_error *err) {
     int rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
     mp_dtype dtype;
     if (rank < 1 || rank > MP_MAX_RANK || type < 0 || !mp_h5_dtype(type, &dtype)) {
-        mp_h5_fail(err, status, "rank %d or element type unknown; expected rank 1 to %d of a known number format", rank, MP_MAX_RANK);
+        mp_h5_fail(err, status,
+                   "rank %d or element type unknown; expected rank 1 to %d of a known number format", rank,
+                   MP_MAX_RANK);
         goto out;
     }
     H5Sget_simple_extent_dims(space, dims, NULL);
-    status = set_shape(stored, dtype, rank, (int64_t[]){(int64_t)dims[0], (int64_t)dims[1], (int64_t)dims[2]}, err);
+    status = set_shape(stored, dtype, rank, (int64_t[]){(int64_t)dims[0], (int64_t)dims[1], (int64_t)dims[2]},
+                       err);
 out:
     if (space >= 0) H5Sclose(space);
     if (type >= 0) H5Tclose(type);
@@ -180,7 +197,8 @@ static mp_status digest_shape(mp_stored *stored, mp_error *err) {
     int rank;
     char name[16];
     mp_dtype dtype;
-    if ((status = mp_h5_read_integers(stored->dataset, "shape", dim, MP_MAX_RANK, &rank, err)) != MP_OK) return status;
+    if ((status = mp_h5_read_integers(stored->dataset, "shape", dim, MP_MAX_RANK, &rank, err)) != MP_OK)
+        return status;
     if ((status = mp_h5_read_text(stored->dataset, "dtype", name, sizeof name, err)) != MP_OK) return status;
     if (!mp_dtype_parse(name, &dtype)) return mp_fail(err, MP_EINPUT, "dtype '%s' is unknown", name);
     if ((status = set_shape(stored, dtype, rank, dim, err)) != MP_OK) return status;
@@ -188,7 +206,8 @@ static mp_status digest_shape(mp_stored *stored, mp_error *err) {
     hssize_t digests = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
     if (space >= 0) H5Sclose(space);
     if (digests != mp_tensor_rows(&stored->shape))
-        return mp_h5_fail(err, MP_EINPUT, "%lld row digests; expected %lld", (long long)digests, (long long)mp_tensor_rows(&stored->shape));
+        return mp_h5_fail(err, MP_EINPUT, "%lld row digests; expected %lld", (long long)digests,
+                          (long long)mp_tensor_rows(&stored->shape));
     return MP_OK;
 }
 
@@ -202,7 +221,8 @@ mp_status mp_stored_open(hid_t group, const char *name, mp_stored *stored, mp_er
     if (full == 0 && digest == 0) return MP_OK;
 
     stored->digest = digest > 0;
-    if (full >= 0 && digest >= 0) stored->dataset = H5Dopen2(group, stored->digest ? digest_name : name, H5P_DEFAULT);
+    if (full >= 0 && digest >= 0)
+        stored->dataset = H5Dopen2(group, stored->digest ? digest_name : name, H5P_DEFAULT);
     if (stored->dataset < 0)
         status = mp_h5_fail(err, MP_EINPUT, "cannot open the dataset");
     else
@@ -225,7 +245,8 @@ mp_status mp_stored_read(const mp_stored *stored, mp_stored_visit *visit, void *
     char *buffer = NULL;
     const mp_tensor *t = &stored->shape;
     hsize_t chunk[MP_MAX_RANK] = {1, 1, 1};
-    hid_t type = mp_h5_type(t->dtype), creation = H5Dget_create_plist(stored->dataset), space = H5Dget_space(stored->dataset);
+    hid_t type = mp_h5_type(t->dtype), creation = H5Dget_create_plist(stored->dataset),
+          space = H5Dget_space(stored->dataset);
     if (type < 0 || creation < 0 || space < 0 || H5Pget_chunk(creation, t->rank, chunk) != t->rank) {
         mp_h5_fail(err, status, "cannot read the layout");
         goto out;
@@ -235,7 +256,8 @@ mp_status mp_stored_read(const mp_stored *stored, mp_stored_visit *visit, void *
     const int64_t rows_of_entry = t->rank == 1 ? 0 : mp_tensor_rows(t) / t->dim[0];
     const size_t entry_bytes = mp_tensor_bytes(t) / (size_t)t->dim[0];
     if ((buffer = malloc((size_t)step * entry_bytes)) == NULL) {
-        status = mp_fail(err, MP_EMEMORY, "no memory for %zu bytes of the stored tensor", (size_t)step * entry_bytes);
+        status = mp_fail(err, MP_EMEMORY, "no memory for %zu bytes of the stored tensor",
+                         (size_t)step * entry_bytes);
         goto out;
     }
     for (int64_t first = 0; first < t->dim[0]; first += step) {
@@ -243,7 +265,8 @@ mp_status mp_stored_read(const mp_stored *stored, mp_stored_visit *visit, void *
         hsize_t start[MP_MAX_RANK] = {(hsize_t)first, 0, 0};
         hsize_t extent[MP_MAX_RANK] = {(hsize_t)entries, (hsize_t)t->dim[1], (hsize_t)t->dim[2]};
         hid_t memory = H5Screate_simple(t->rank, extent, NULL);
-        bool read = memory >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, extent, NULL) >= 0 &&
+        bool read = memory >= 0 &&
+                    H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, extent, NULL) >= 0 &&
                     H5Dread(stored->dataset, type, memory, space, H5P_DEFAULT, buffer) >= 0;
         if (!read) mp_h5_fail(err, status, "cannot read the stored numbers");
         if (memory >= 0) H5Sclose(memory);
@@ -261,7 +284,8 @@ out:
 
 mp_status mp_stored_digests(const mp_stored *stored, uint64_t **digests, mp_error *err) {
     int64_t rows = mp_tensor_rows(&stored->shape);
-    if ((*digests = malloc((size_t)rows * sizeof **digests)) == NULL) return mp_fail(err, MP_EMEMORY, "no memory for %lld row digests", (long long)rows);
+    if ((*digests = malloc((size_t)rows * sizeof **digests)) == NULL)
+        return mp_fail(err, MP_EMEMORY, "no memory for %lld row digests", (long long)rows);
     if (H5Dread(stored->dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, *digests) < 0)
         return mp_h5_fail(err, MP_EINPUT, "cannot read the stored digests");
     return MP_OK;
@@ -272,7 +296,8 @@ static mp_status check_tensor(hid_t group, const char *name, mp_error *err) {
     uint64_t *digests = NULL;
     mp_status status = mp_stored_open(group, name, &stored, err);
     if (status != MP_OK || stored.dataset < 0) return status;
-    status = stored.digest ? mp_stored_digests(&stored, &digests, err) : mp_stored_read(&stored, NULL, NULL, err);
+    status =
+        stored.digest ? mp_stored_digests(&stored, &digests, err) : mp_stored_read(&stored, NULL, NULL, err);
     if (status != MP_OK) mp_error_prefix(err, "%s", name);
     free(digests);
     mp_stored_close(&stored);
@@ -284,9 +309,13 @@ mp_status mp_golden_check(mp_golden *golden, mp_error *err) {
     for (size_t i = 0; i < golden->count && status == MP_OK; i++) {
         const hid_t group = mp_golden_open_case(golden, golden->names[i], err);
         if (group < 0) return MP_EINPUT;
-        for (int t = 0; t < MP_TRACE_COUNT && status == MP_OK; t++) status = check_tensor(group, mp_trace_tensor_name((mp_trace_tensor)t), err);
-        const hid_t inputs = status == MP_OK && H5Lexists(group, "inputs", H5P_DEFAULT) > 0 ? H5Gopen2(group, "inputs", H5P_DEFAULT) : H5I_INVALID_HID;
-        for (int t = 0; inputs >= 0 && t < MP_INPUT_COUNT && status == MP_OK; t++) status = check_tensor(inputs, mp_input_name((mp_input)t), err);
+        for (int t = 0; t < MP_TRACE_COUNT && status == MP_OK; t++)
+            status = check_tensor(group, mp_trace_tensor_name((mp_trace_tensor)t), err);
+        const hid_t inputs = status == MP_OK && H5Lexists(group, "inputs", H5P_DEFAULT) > 0
+                                 ? H5Gopen2(group, "inputs", H5P_DEFAULT)
+                                 : H5I_INVALID_HID;
+        for (int t = 0; inputs >= 0 && t < MP_INPUT_COUNT && status == MP_OK; t++)
+            status = check_tensor(inputs, mp_input_name((mp_input)t), err);
         if (inputs >= 0) H5Gclose(inputs);
         H5Gclose(group);
         if (status != MP_OK) mp_error_prefix(err, "%s: %s", golden->path, golden->names[i]);

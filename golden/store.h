@@ -29,7 +29,8 @@ typedef struct mp_provenance_field {
 #define MP_PROVENANCE_FIELDS 7
 extern const mp_provenance_field mp_provenance_fields[MP_PROVENANCE_FIELDS];
 
-/* File access without locks: a golden is replaced by rename and never changed in place, and read-only media refuse locks. */
+/* File access without locks: a golden is replaced by rename and never changed in place, and read-only media
+ * refuse locks. */
 hid_t mp_golden_access(void);
 
 /* One tensor as stored: the tensor itself, or the digests of its rows. */
@@ -44,15 +45,17 @@ void mp_stored_close(mp_stored *stored);
 
 /* The group of a case; negative with MP_EINPUT when there is none. */
 hid_t mp_golden_open_case(mp_golden *golden, const char *name, mp_error *err);
-/* Calls visit (may be NULL) with all the bytes of a tensor stored in full, piece by piece: whole entries of the first axis, or of rank 1 everything. */
+/* Calls visit (may be NULL) with all the bytes of a tensor stored in full, piece by piece: whole entries of
+ * the first axis, or of rank 1 everything. */
 typedef void mp_stored_visit(void *ctx, int64_t first_row, int64_t rows, const char *bytes);
 mp_status mp_stored_read(const mp_stored *stored, mp_stored_visit *visit, void *ctx, mp_error *err);
 /* The digests of a tensor stored as such, one a row; freed by the caller. */
 mp_status mp_stored_digests(const mp_stored *stored, uint64_t **digests, mp_error *err);
 bool mp_same_shape(const mp_tensor *a, const mp_tensor *b);
-/* Compares what is stored (or not) with t; fills all of diff, which starts zeroed, but the tensor's name. When both sides are
- * digests, t has no data and `other` holds its digests; else other is NULL. */
-mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other, mp_golden_difference *diff, mp_error *err);
+/* Compares what is stored (or not) with t; fills all of diff, which starts zeroed, but the tensor's name.
+ * When both sides are digests, t has no data and `other` holds its digests; else other is NULL. */
+mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other,
+                            mp_golden_difference *diff, mp_error *err);
 
 /* How many differing rows a difference lists. */
 #define MP_FIRST_ROWS ((int64_t)(sizeof(((mp_golden_difference *)NULL)->first_rows) / sizeof(int64_t)))

@@ -1,7 +1,8 @@
 /* Writing a golden file.
  *
- * The file is built in memory by HDF5's core driver and written in one piece at the end. HDF5 1.10 does not survive a disk that
- * fills up: closing a file whose data cannot be flushed corrupts its memory. This way a full disk only meets mp_file_replace.
+ * The file is built in memory by HDF5's core driver and written in one piece at the end. HDF5 1.10 does not
+ * survive a disk that fills up: closing a file whose data cannot be flushed corrupts its memory. This way a
+ * full disk only meets mp_file_replace.
  */
 #include "base/file.h"
 #include "golden/store.h"
@@ -23,10 +24,10 @@ const mp_provenance_field mp_provenance_fields[MP_PROVENANCE_FIELDS] = {
 hid_t mp_golden_access(void) {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     if (access < 0) return access;
-    /* The 1.10 layout has a checksum over every piece of metadata, the older one has none. STRONG: ids left open close with the
-     * file. */
-    if (H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) < 0 || H5Pset_file_locking(access, false, true) < 0 ||
-        H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0) {
+    /* The 1.10 layout has a checksum over every piece of metadata, the older one has none. STRONG: ids left
+     * open close with the file. */
+    if (H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) < 0 ||
+        H5Pset_file_locking(access, false, true) < 0 || H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) < 0) {
         H5Pclose(access);
         return H5I_INVALID_HID;
     }
@@ -35,15 +36,19 @@ hid_t mp_golden_access(void) {
 
 static mp_status write_root(hid_t file, const mp_provenance *who, mp_error *err) {
     mp_status status = mp_h5_write_text(file, "format", MP_GOLDEN_FORMAT, err);
-    if (status == MP_OK) status = mp_h5_write_integers(file, "format_version", &(int64_t){MP_GOLDEN_FORMAT_VERSION}, 1, err);
-    if (status == MP_OK) status = mp_h5_write_integers(file, "fill_version", &(int64_t){MP_FILL_VERSION}, 1, err);
+    if (status == MP_OK)
+        status = mp_h5_write_integers(file, "format_version", &(int64_t){MP_GOLDEN_FORMAT_VERSION}, 1, err);
+    if (status == MP_OK)
+        status = mp_h5_write_integers(file, "fill_version", &(int64_t){MP_FILL_VERSION}, 1, err);
     for (int i = 0; status == MP_OK && i < MP_PROVENANCE_FIELDS; i++)
-        status = mp_h5_write_text(file, mp_provenance_fields[i].name, (const char *)who + mp_provenance_fields[i].offset, err);
+        status = mp_h5_write_text(file, mp_provenance_fields[i].name,
+                                  (const char *)who + mp_provenance_fields[i].offset, err);
     return status;
 }
 
-/* The core driver's memory is ours: when the file is closed it is handed over instead of being freed. HDF5 1.10 could also copy the
- * open file out (H5Fget_file_image), but then clears a flag in the superblock and leaves its checksum as it was. */
+/* The core driver's memory is ours: when the file is closed it is handed over instead of being freed. HDF5
+ * 1.10 could also copy the open file out (H5Fget_file_image), but then clears a flag in the superblock and
+ * leaves its checksum as it was. */
 static void *image_resize(void *image, size_t size, H5FD_file_image_op_t operation, void *golden) {
     (void)operation;
     (void)golden;
@@ -72,15 +77,19 @@ static bool build_in_memory(hid_t access_list, mp_golden *golden) {
         .udata_free = golden_unshare,
         .udata = golden,
     };
-    return H5Pset_fapl_core(access_list, 4 << 20, false) >= 0 && H5Pset_file_image_callbacks(access_list, &callbacks) >= 0;
+    return H5Pset_fapl_core(access_list, 4 << 20, false) >= 0 &&
+           H5Pset_file_image_callbacks(access_list, &callbacks) >= 0;
 }
 
-mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t digest_above, mp_golden **golden, mp_error *err) {
+mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t digest_above,
+                           mp_golden **golden, mp_error *err) {
     hid_t access_list = H5I_INVALID_HID, creation = H5I_INVALID_HID;
     *golden = NULL;
     mp_h5_quiet();
 
-    mp_status status = mp_file_writable(path, err); /* a golden is worth its hours of computing: said before the first case, not after the last */
+    mp_status status = mp_file_writable(
+        path,
+        err); /* a golden is worth its hours of computing: said before the first case, not after the last */
     if (status != MP_OK) return status;
     mp_golden *g = calloc(1, sizeof *g);
     if (g == NULL || (g->path = strdup(path)) == NULL) {
@@ -99,7 +108,8 @@ mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t di
         H5Pset_obj_track_times(creation, false) >= 0 && /* the same content gives the same bytes */
         H5Pset_link_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED) >= 0)
         g->file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access_list);
-    status = g->file >= 0 ? write_root(g->file, who, err) : mp_h5_fail(err, MP_EIO, "cannot create an HDF5 file in memory");
+    status = g->file >= 0 ? write_root(g->file, who, err)
+                          : mp_h5_fail(err, MP_EIO, "cannot create an HDF5 file in memory");
     if (status != MP_OK) mp_error_prefix(err, "%s", path);
     if (creation >= 0) H5Pclose(creation);
     if (access_list >= 0) H5Pclose(access_list);
@@ -110,8 +120,8 @@ mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t di
     return status;
 }
 
-/* Chunks of about 1 MiB: whole rows, or part of one when a row alone is larger. One chunk is the unit of compression, of the
- * checksum and of reading. */
+/* Chunks of about 1 MiB: whole rows, or part of one when a row alone is larger. One chunk is the unit of
+ * compression, of the checksum and of reading. */
 static void chunk_shape(const mp_tensor *t, hsize_t chunk[MP_MAX_RANK]) {
     int64_t room = ((int64_t)1 << 20) / (int64_t)mp_dtype_size(t->dtype);
     for (int axis = t->rank - 1; axis >= 0; axis--) {
@@ -121,7 +131,8 @@ static void chunk_shape(const mp_tensor *t, hsize_t chunk[MP_MAX_RANK]) {
     }
 }
 
-static mp_status write_dataset(hid_t group, const char *name, const mp_tensor *t, hid_t type, hid_t *dataset, mp_error *err) {
+static mp_status write_dataset(hid_t group, const char *name, const mp_tensor *t, hid_t type, hid_t *dataset,
+                               mp_error *err) {
     mp_status status = MP_EIO;
     hsize_t dims[MP_MAX_RANK], chunk[MP_MAX_RANK];
     for (int axis = 0; axis < t->rank; axis++) dims[axis] = (hsize_t)t->dim[axis];
@@ -129,8 +140,9 @@ static mp_status write_dataset(hid_t group, const char *name, const mp_tensor *t
 
     *dataset = H5I_INVALID_HID;
     hid_t space = H5Screate_simple(t->rank, dims, NULL), creation = H5Pcreate(H5P_DATASET_CREATE);
-    if (type < 0 || space < 0 || creation < 0 || H5Pset_chunk(creation, t->rank, chunk) < 0 || H5Pset_shuffle(creation) < 0 ||
-        H5Pset_deflate(creation, 6) < 0 || H5Pset_fletcher32(creation) < 0 || H5Pset_obj_track_times(creation, false) < 0 ||
+    if (type < 0 || space < 0 || creation < 0 || H5Pset_chunk(creation, t->rank, chunk) < 0 ||
+        H5Pset_shuffle(creation) < 0 || H5Pset_deflate(creation, 6) < 0 || H5Pset_fletcher32(creation) < 0 ||
+        H5Pset_obj_track_times(creation, false) < 0 ||
         (*dataset = H5Dcreate2(group, name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT)) < 0 ||
         H5Dwrite(*dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, t->data) < 0) {
         mp_h5_fail(err, status, "cannot write %s", name);
@@ -147,7 +159,8 @@ static mp_status write_full(hid_t group, const char *name, const mp_tensor *t, m
     hid_t dataset, type = mp_h5_type(t->dtype);
     mp_status status = write_dataset(group, name, t, type, &dataset, err);
     /* A chunk may wait in HDF5's cache: only closing says whether it could be written. */
-    if (dataset >= 0 && H5Dclose(dataset) < 0 && status == MP_OK) status = mp_h5_fail(err, MP_EIO, "cannot write %s", name);
+    if (dataset >= 0 && H5Dclose(dataset) < 0 && status == MP_OK)
+        status = mp_h5_fail(err, MP_EIO, "cannot write %s", name);
     if (type >= 0) H5Tclose(type);
     return status;
 }
@@ -171,7 +184,8 @@ static mp_status write_digest(hid_t group, const char *name, const mp_tensor *t,
         (status = mp_h5_write_text(dataset, "dtype", mp_dtype_name(t->dtype), err)) != MP_OK)
         goto out;
 out:
-    if (dataset >= 0 && H5Dclose(dataset) < 0 && status == MP_OK) status = mp_h5_fail(err, MP_EIO, "cannot write %s", digest_name);
+    if (dataset >= 0 && H5Dclose(dataset) < 0 && status == MP_OK)
+        status = mp_h5_fail(err, MP_EIO, "cannot write %s", digest_name);
     free(digests);
     return status;
 }
@@ -179,7 +193,8 @@ out:
 static mp_status create_group(hid_t parent, const char *name, hid_t *group, mp_error *err) {
     hid_t creation = H5Pcreate(H5P_GROUP_CREATE);
     *group = H5I_INVALID_HID;
-    if (creation >= 0 && H5Pset_obj_track_times(creation, false) >= 0) *group = H5Gcreate2(parent, name, H5P_DEFAULT, creation, H5P_DEFAULT);
+    if (creation >= 0 && H5Pset_obj_track_times(creation, false) >= 0)
+        *group = H5Gcreate2(parent, name, H5P_DEFAULT, creation, H5P_DEFAULT);
     mp_status status = *group >= 0 ? MP_OK : mp_h5_fail(err, MP_EIO, "cannot create the group '%s'", name);
     if (creation >= 0) H5Pclose(creation);
     return status;
@@ -189,23 +204,26 @@ static mp_status write_inputs(hid_t group, const mp_inputs *inputs, mp_error *er
     hid_t sub;
     mp_status status = create_group(group, "inputs", &sub, err);
     for (int i = 0; status == MP_OK && i < MP_INPUT_COUNT; i++)
-        if (inputs->t[i].data != NULL) status = write_full(sub, mp_input_name((mp_input)i), &inputs->t[i], err);
+        if (inputs->t[i].data != NULL)
+            status = write_full(sub, mp_input_name((mp_input)i), &inputs->t[i], err);
     if (sub >= 0) H5Gclose(sub);
     return status;
 }
 
-mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contract, const char *config, const mp_trace *trace, const mp_inputs *inputs,
-                          mp_error *err) {
+mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contract, const char *config,
+                          const mp_trace *trace, const mp_inputs *inputs, mp_error *err) {
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(c, name, sizeof name);
     if (!golden->writing) return mp_fail(err, MP_EINTERNAL, "%s is open for reading only", golden->path);
-    if (H5Lexists(golden->file, name, H5P_DEFAULT) > 0) return mp_fail(err, MP_EINPUT, "case '%s' recorded twice in one golden file", name);
+    if (H5Lexists(golden->file, name, H5P_DEFAULT) > 0)
+        return mp_fail(err, MP_EINPUT, "case '%s' recorded twice in one golden file", name);
 
     const int64_t block_size_m = trace->block_size_m;
     hid_t group;
     mp_status status = create_group(golden->file, name, &group, err);
     if (status != MP_OK) goto out;
-    if ((status = mp_h5_write_text(group, "contract", contract, err)) != MP_OK || (status = mp_h5_write_text(group, "config", config, err)) != MP_OK ||
+    if ((status = mp_h5_write_text(group, "contract", contract, err)) != MP_OK ||
+        (status = mp_h5_write_text(group, "config", config, err)) != MP_OK ||
         (status = mp_h5_write_integers(group, "block_size_m", &block_size_m, 1, err)) != MP_OK)
         goto out;
     for (int i = 0; i < MP_TRACE_COUNT; i++) {
@@ -226,8 +244,9 @@ out:
     return status;
 }
 
-/* The memory is larger than the file in it, whose superblock says where it ends: 8 bytes at offset 28, little-endian, in versions 2
- * and 3 of the superblock with 8-byte addresses (HDF5 File Format Specification 3.0, section II.A). */
+/* The memory is larger than the file in it, whose superblock says where it ends: 8 bytes at offset 28,
+ * little-endian, in versions 2 and 3 of the superblock with 8-byte addresses (HDF5 File Format Specification
+ * 3.0, section II.A). */
 static size_t image_size(const void *image) {
     uint64_t end;
     memcpy(&end, (const char *)image + 28, sizeof end);

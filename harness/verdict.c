@@ -11,8 +11,9 @@ const char *mp_outcome_name(mp_outcome outcome) {
 }
 
 const char *mp_check_name(mp_check check) {
-    static const char *const names[MP_CHECK_COUNT] = {"bound", "rms",         "integer", "poison", "guard",  "nan", "repeat",
-                                                      "input", "permutation", "batch",   "pair",   "golden", "bits"};
+    static const char *const names[MP_CHECK_COUNT] = {"bound", "rms",    "integer", "poison",      "guard",
+                                                      "nan",   "repeat", "input",   "permutation", "batch",
+                                                      "pair",  "golden", "bits"};
     return names[check];
 }
 
@@ -25,7 +26,8 @@ int mp_verdict_worst_stage(const mp_verdict *v) {
     int worst = -1;
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         if (!v->stage[i].judged) continue;
-        if (worst < 0 || !(v->stage[i].max_ratio <= v->stage[worst].max_ratio)) worst = i; /* a NaN ratio is larger than any number */
+        if (worst < 0 || !(v->stage[i].max_ratio <= v->stage[worst].max_ratio))
+            worst = i; /* a NaN ratio is larger than any number */
         if (isnan(v->stage[worst].max_ratio)) break;
     }
     return worst;
@@ -36,7 +38,8 @@ void mp_tally_add(mp_tally *tally, const mp_verdict *v) {
     tally->count[v->outcome]++;
 }
 
-/* A parity failure outranks a crash: who runs again after a crash must not run a proven failure away. Nothing run is bad usage. */
+/* A parity failure outranks a crash: who runs again after a crash must not run a proven failure away. Nothing
+ * run is bad usage. */
 int mp_tally_exit_code(const mp_tally *tally) {
     if (tally->total == 0) return 2;
     if (tally->count[MP_FAIL] > 0) return 1;
@@ -56,31 +59,42 @@ typedef struct field {
 #define COUNT(fields) (sizeof(fields) / sizeof *(fields))
 
 static const field verdict_fields[] = {
-    FIELD(TEXT, mp_verdict, name),    FIELD(TEXT, mp_verdict, group),       FIELD(TEXT, mp_verdict, subject), FIELD(TEXT, mp_verdict, contract),
-    FIELD(TEXT, mp_verdict, config),  FIELD(TEXT, mp_verdict, config_note), FIELD(TEXT, mp_verdict, blas),    FIELD(TEXT, mp_verdict, reason),
-    FIELD(REAL, mp_verdict, seconds), FIELD(INT64, mp_verdict, peak_bytes), FIELD(TEXT, mp_verdict, repro),
+    FIELD(TEXT, mp_verdict, name),    FIELD(TEXT, mp_verdict, group),
+    FIELD(TEXT, mp_verdict, subject), FIELD(TEXT, mp_verdict, contract),
+    FIELD(TEXT, mp_verdict, config),  FIELD(TEXT, mp_verdict, config_note),
+    FIELD(TEXT, mp_verdict, blas),    FIELD(TEXT, mp_verdict, reason),
+    FIELD(REAL, mp_verdict, seconds), FIELD(INT64, mp_verdict, peak_bytes),
+    FIELD(TEXT, mp_verdict, repro),
 };
 static const field stage_fields[] = {
-    FIELD(BOOL, mp_stage_figures, judged),         FIELD(INT64, mp_stage_figures, compared),      FIELD(INT64, mp_stage_figures, failed),
-    FIELD(INT64, mp_stage_figures, bit_equal),     FIELD(REAL, mp_stage_figures, max_abs),        FIELD(REAL, mp_stage_figures, max_ratio),
-    FIELD(REAL, mp_stage_figures, max_error_ulps), FIELD(REAL, mp_stage_figures, max_row_rms),    FIELD(INT64, mp_stage_figures, worst_index),
-    FIELD(REAL, mp_stage_figures, worst_value),    FIELD(REAL, mp_stage_figures, worst_expected), FIELD(REAL, mp_stage_figures, worst_bound),
-    FIELD(REAL, mp_stage_figures, time_ns),        FIELD(INT64, mp_stage_figures, predicted),     FIELD(INT64, mp_stage_figures, mispredicted),
-    FIELD(INT64, mp_stage_figures, max_ulps),
+    FIELD(BOOL, mp_stage_figures, judged),         FIELD(INT64, mp_stage_figures, compared),
+    FIELD(INT64, mp_stage_figures, failed),        FIELD(INT64, mp_stage_figures, bit_equal),
+    FIELD(REAL, mp_stage_figures, max_abs),        FIELD(REAL, mp_stage_figures, max_ratio),
+    FIELD(REAL, mp_stage_figures, max_error_ulps), FIELD(REAL, mp_stage_figures, max_row_rms),
+    FIELD(INT64, mp_stage_figures, worst_index),   FIELD(REAL, mp_stage_figures, worst_value),
+    FIELD(REAL, mp_stage_figures, worst_expected), FIELD(REAL, mp_stage_figures, worst_bound),
+    FIELD(REAL, mp_stage_figures, time_ns),        FIELD(INT64, mp_stage_figures, predicted),
+    FIELD(INT64, mp_stage_figures, mispredicted),  FIELD(INT64, mp_stage_figures, max_ulps),
 };
-static const field check_fields[] = {FIELD(INT, mp_check_result, failures), FIELD(TEXT, mp_check_result, text)};
+static const field check_fields[] = {FIELD(INT, mp_check_result, failures),
+                                     FIELD(TEXT, mp_check_result, text)};
 static const field pair_fields[] = {
-    FIELD(TEXT, mp_pair_figures, text),      FIELD(BOOL, mp_pair_figures, required),   FIELD(BOOL, mp_pair_figures, bits_equal),
-    FIELD(INT64, mp_pair_figures, compared), FIELD(INT64, mp_pair_figures, differing), FIELD(REAL, mp_pair_figures, max_abs),
+    FIELD(TEXT, mp_pair_figures, text),       FIELD(BOOL, mp_pair_figures, required),
+    FIELD(BOOL, mp_pair_figures, bits_equal), FIELD(INT64, mp_pair_figures, compared),
+    FIELD(INT64, mp_pair_figures, differing), FIELD(REAL, mp_pair_figures, max_abs),
     FIELD(TEXT, mp_pair_figures, first),
 };
 static const field run_fields[] = {
-    FIELD(TEXT, mp_run_info, version), FIELD(TEXT, mp_run_info, commit),   FIELD(TEXT, mp_run_info, command),     FIELD(TEXT, mp_run_info, subject),
-    FIELD(TEXT, mp_run_info, device),  FIELD(TEXT, mp_run_info, versions), FIELD(TEXT, mp_run_info, date),        FIELD(TEXT, mp_run_info, blas),
-    FIELD(TEXT, mp_run_info, host),    FIELD(REAL, mp_run_info, seconds),  FIELD(BOOL, mp_run_info, interrupted),
+    FIELD(TEXT, mp_run_info, version),     FIELD(TEXT, mp_run_info, commit),
+    FIELD(TEXT, mp_run_info, command),     FIELD(TEXT, mp_run_info, subject),
+    FIELD(TEXT, mp_run_info, device),      FIELD(TEXT, mp_run_info, versions),
+    FIELD(TEXT, mp_run_info, date),        FIELD(TEXT, mp_run_info, blas),
+    FIELD(TEXT, mp_run_info, host),        FIELD(REAL, mp_run_info, seconds),
+    FIELD(BOOL, mp_run_info, interrupted),
 };
 
-/* JSON text is UTF-8. What is not (a subject's output, a text cut inside a character) keeps its ASCII part. */
+/* JSON text is UTF-8. What is not (a subject's output, a text cut inside a character) keeps its ASCII
+ * part. */
 static json_t *text_to_json(const char *text) {
     json_t *json = json_string(text);
     if (json != NULL) return json;
@@ -133,8 +147,10 @@ static json_t *fields_to_json(const field *fields, size_t count, const void *rec
     return object;
 }
 
-static mp_status fields_from_json(const field *fields, size_t count, const json_t *object, void *record, mp_error *err) {
-    static const char *const expected[] = {"a text", "a number, \"nan\", \"inf\" or \"-inf\"", "an integer", "an integer of 32 bits", "true or false"};
+static mp_status fields_from_json(const field *fields, size_t count, const json_t *object, void *record,
+                                  mp_error *err) {
+    static const char *const expected[] = {"a text", "a number, \"nan\", \"inf\" or \"-inf\"", "an integer",
+                                           "an integer of 32 bits", "true or false"};
     for (const field *f = fields; f < fields + count; f++) {
         void *at = (char *)record + f->offset;
         const json_t *value = json_object_get(object, f->name);
@@ -150,7 +166,8 @@ static mp_status fields_from_json(const field *fields, size_t count, const json_
             if (right) *(int64_t *)at = json_integer_value(value);
             break;
         case INT:
-            right = json_is_integer(value) && json_integer_value(value) >= INT32_MIN && json_integer_value(value) <= INT32_MAX;
+            right = json_is_integer(value) && json_integer_value(value) >= INT32_MIN &&
+                    json_integer_value(value) <= INT32_MAX;
             if (right) *(int *)at = (int)json_integer_value(value);
             break;
         case BOOL:
@@ -159,7 +176,8 @@ static mp_status fields_from_json(const field *fields, size_t count, const json_
             break;
         }
         if (right) continue;
-        if (f->kind == TEXT) return mp_fail(err, MP_EINPUT, "%s: expected a text of less than %zu bytes", f->name, f->size);
+        if (f->kind == TEXT)
+            return mp_fail(err, MP_EINPUT, "%s: expected a text of less than %zu bytes", f->name, f->size);
         return mp_fail(err, MP_EINPUT, "%s: expected %s", f->name, expected[f->kind]);
     }
     return MP_OK;
@@ -175,9 +193,11 @@ json_t *mp_verdict_to_json(const mp_verdict *v) {
 
     json_t *stages = json_object();
     for (int i = 0; i < MP_STAGE_COUNT; i++)
-        json_object_set_new(stages, mp_stage_name((mp_stage)i), fields_to_json(stage_fields, COUNT(stage_fields), &v->stage[i]));
+        json_object_set_new(stages, mp_stage_name((mp_stage)i),
+                            fields_to_json(stage_fields, COUNT(stage_fields), &v->stage[i]));
     json_object_set_new(json, "stages", stages);
-    json_object_set_new(json, "end_to_end", fields_to_json(stage_fields, COUNT(stage_fields), &v->end_to_end));
+    json_object_set_new(json, "end_to_end",
+                        fields_to_json(stage_fields, COUNT(stage_fields), &v->end_to_end));
 
     json_t *checks = json_object();
     for (int i = 0; i < MP_CHECK_COUNT; i++) {
@@ -188,20 +208,23 @@ json_t *mp_verdict_to_json(const mp_verdict *v) {
     json_object_set_new(json, "checks", checks);
 
     json_t *pairs = json_array();
-    for (int i = 0; i < v->pair_count; i++) json_array_append_new(pairs, fields_to_json(pair_fields, COUNT(pair_fields), &v->pair[i]));
+    for (int i = 0; i < v->pair_count; i++)
+        json_array_append_new(pairs, fields_to_json(pair_fields, COUNT(pair_fields), &v->pair[i]));
     json_object_set_new(json, "pairs", pairs);
     return json;
 }
 
 /* Finds the name among names_of(0..count). */
-static mp_status name_from_json(const json_t *object, const char *key, const char *(*name_of)(int), int count, int *value, mp_error *err) {
+static mp_status name_from_json(const json_t *object, const char *key, const char *(*name_of)(int), int count,
+                                int *value, mp_error *err) {
     const char *text = json_string_value(json_object_get(object, key));
     for (int i = 0; text != NULL && i < count; i++) {
         if (strcmp(text, name_of(i)) != 0) continue;
         *value = i;
         return MP_OK;
     }
-    return mp_fail(err, MP_EINPUT, "%s: '%s' is not one of its names (%s, %s, ...)", key, text != NULL ? text : "(no text)", name_of(0), name_of(1));
+    return mp_fail(err, MP_EINPUT, "%s: '%s' is not one of its names (%s, %s, ...)", key,
+                   text != NULL ? text : "(no text)", name_of(0), name_of(1));
 }
 
 static const char *outcome_name(int outcome) {
@@ -213,12 +236,14 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         const char *name = mp_stage_name((mp_stage)i);
         const json_t *stage = json_object_get(json_object_get(json, "stages"), name);
-        if ((status = fields_from_json(stage_fields, COUNT(stage_fields), stage, &v->stage[i], err)) != MP_OK) {
+        if ((status = fields_from_json(stage_fields, COUNT(stage_fields), stage, &v->stage[i], err)) !=
+            MP_OK) {
             mp_error_prefix(err, "stages.%s", name);
             return status;
         }
     }
-    status = fields_from_json(stage_fields, COUNT(stage_fields), json_object_get(json, "end_to_end"), &v->end_to_end, err);
+    status = fields_from_json(stage_fields, COUNT(stage_fields), json_object_get(json, "end_to_end"),
+                              &v->end_to_end, err);
     if (status != MP_OK) {
         mp_error_prefix(err, "end_to_end");
         return status;
@@ -228,7 +253,8 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
         const json_t *check = json_object_get(json_object_get(json, "checks"), name);
         int answer = MP_NOT_JUDGED;
         status = fields_from_json(check_fields, COUNT(check_fields), check, &v->check[i], err);
-        if (status == MP_OK) status = name_from_json(check, "answer", answer_name, MP_FAILED + 1, &answer, err);
+        if (status == MP_OK)
+            status = name_from_json(check, "answer", answer_name, MP_FAILED + 1, &answer, err);
         if (status != MP_OK) {
             mp_error_prefix(err, "checks.%s", name);
             return status;
@@ -236,10 +262,12 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
         v->check[i].answer = (mp_answer)answer;
     }
     const json_t *pairs = json_object_get(json, "pairs");
-    if (!json_is_array(pairs) || json_array_size(pairs) > MP_MAX_PAIRS) return mp_fail(err, MP_EINPUT, "pairs: expected a list of at most %d", MP_MAX_PAIRS);
+    if (!json_is_array(pairs) || json_array_size(pairs) > MP_MAX_PAIRS)
+        return mp_fail(err, MP_EINPUT, "pairs: expected a list of at most %d", MP_MAX_PAIRS);
     v->pair_count = (int)json_array_size(pairs);
     for (int i = 0; i < v->pair_count; i++) {
-        status = fields_from_json(pair_fields, COUNT(pair_fields), json_array_get(pairs, (size_t)i), &v->pair[i], err);
+        status = fields_from_json(pair_fields, COUNT(pair_fields), json_array_get(pairs, (size_t)i),
+                                  &v->pair[i], err);
         if (status != MP_OK) {
             mp_error_prefix(err, "pairs[%d]", i);
             return status;
@@ -253,7 +281,8 @@ mp_status mp_verdict_from_json(const json_t *json, mp_verdict *v, mp_error *err)
     memset(v, 0, sizeof *v);
     mp_status status = json_is_object(json) ? MP_OK : mp_fail(err, MP_EINPUT, "expected an object");
     if (status == MP_OK) status = fields_from_json(verdict_fields, COUNT(verdict_fields), json, v, err);
-    if (status == MP_OK) status = name_from_json(json, "outcome", outcome_name, MP_OUTCOME_COUNT, &outcome, err);
+    if (status == MP_OK)
+        status = name_from_json(json, "outcome", outcome_name, MP_OUTCOME_COUNT, &outcome, err);
     if (status == MP_OK) status = parts_from_json(json, v, err);
     v->outcome = (mp_outcome)outcome;
     if (status != MP_OK) mp_error_prefix(err, "verdict");

@@ -1,8 +1,9 @@
-/* Verdicts: what the harness says of a case. Plain data; travels between processes and into reports as JSON. */
+/* Verdicts: what the harness says of a case. Plain data; travels between processes and into reports as
+ * JSON. */
 #ifndef MP_HARNESS_VERDICT_H
 #define MP_HARNESS_VERDICT_H
 
-#include "ref/trace.h"
+#include "cases/trace.h"
 
 #include <jansson.h>
 
@@ -10,12 +11,17 @@ typedef enum mp_outcome { MP_PASS, MP_FAIL, MP_SKIP, MP_CRASH, MP_TIMEOUT, MP_OU
 const char *mp_outcome_name(mp_outcome outcome); /* "PASS" ... */
 
 /* One question about a trace, with an answer that can fail.
- *   bound: every element within its derived bound of float64     rms: every row's relative rms within what the bounds allow
- *   integer: align's integers                                     poison: every output element written, none that must not be
- *   guard: zones around every buffer intact                       nan: NaN and Inf exactly where float64 has them
+ *   bound: every element within its derived bound of float64     rms: every row's relative rms within what
+ *       the bounds allow
+ *   integer: align's integers                                     poison: every output element written, none
+ *       that must not be
+ *   guard: zones around every buffer intact                       nan: NaN and Inf exactly where float64 has
+ *       them
  *   repeat: the same bits twice (two poisons)                     input: inputs unchanged
- *   permutation, batch: bits do not depend on the other tokens    pair: a variant or another subject gives the same bits
- *   golden: equal to the stored trace                             bits: every stage has exactly the predicted bits */
+ *   permutation, batch: bits do not depend on the other tokens    pair: a variant or another subject gives
+ *       the same bits
+ *   golden: equal to the stored trace                             bits: every stage has exactly the predicted
+ *       bits */
 typedef enum mp_check {
     MP_CHECK_BOUND,
     MP_CHECK_RMS,
@@ -34,12 +40,17 @@ typedef enum mp_check {
 } mp_check;
 const char *mp_check_name(mp_check check);
 
-typedef enum mp_answer { MP_NOT_JUDGED, MP_PASSED, MP_FAILED } mp_answer; /* not judged is never shown as passed */
+typedef enum mp_answer {
+    MP_NOT_JUDGED,
+    MP_PASSED,
+    MP_FAILED
+} mp_answer; /* not judged is never shown as passed */
 
 typedef struct mp_check_result {
     mp_answer answer;
     int failures;   /* how often it failed (stages, pairs, tensors) */
-    char text[320]; /* the first failure: stage, place, value, expectation; why it was not judged; or what a pass does not cover */
+    char text[320]; /* the first failure: stage, place, value, expectation; why it was not judged; or what a
+                       pass does not cover */
 } mp_check_result;
 
 /* Figures of one stage against float64, from the subject's own input of that stage. */
@@ -54,10 +65,11 @@ typedef struct mp_stage_figures {
     double max_row_rms;    /* max over rows of rms(error)/rms(value) */
     int64_t worst_index;   /* flat index (route order) of max_ratio */
     double worst_value, worst_expected, worst_bound;
-    double time_ns;       /* the subject's own stage time; 0 when not measured */
-    int64_t predicted;    /* elements whose bits were predicted from the subject's own input of the stage; 0: none */
+    double time_ns; /* the subject's own stage time; 0 when not measured */
+    int64_t
+        predicted; /* elements whose bits were predicted from the subject's own input of the stage; 0: none */
     int64_t mispredicted; /* of them, elements with other bits */
-    int64_t max_ulps;     /* their largest distance, in steps of the dtype; INT64_MAX when NaN is on one side */
+    int64_t max_ulps; /* their largest distance, in steps of the dtype; INT64_MAX when NaN is on one side */
 } mp_stage_figures;
 
 /* One bitwise comparison with a variant of the case or another subject. */
@@ -76,12 +88,15 @@ typedef struct mp_verdict {
     char name[MP_CASE_TEXT_MAX]; /* canonical text */
     char group[64];
     char subject[64];
-    char contract[256], config[512], blas[64]; /* contract text; tile source and tiles; "plain loops" or "OpenBLAS SkylakeX" */
-    char config_note[256];                     /* what the lookup of the tiles had to say: a fallback, an overridden BLOCK_SIZE_M; "" */
+    char contract[256], config[512],
+        blas[64];          /* contract text; tile source and tiles; "plain loops" or "OpenBLAS SkylakeX" */
+    char config_note[256]; /* what the lookup of the tiles had to say: a fallback, an overridden BLOCK_SIZE_M;
+                              "" */
     mp_outcome outcome;
     char reason[512]; /* of a SKIP, CRASH, TIMEOUT; first failure of a FAIL */
     mp_stage_figures stage[MP_STAGE_COUNT];
-    mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits: reported, not judged */
+    mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits:
+                                    reported, not judged */
     mp_check_result check[MP_CHECK_COUNT];
     mp_pair_figures pair[MP_MAX_PAIRS];
     int pair_count;
@@ -95,7 +110,8 @@ int mp_verdict_worst_stage(const mp_verdict *v);
 json_t *mp_verdict_to_json(const mp_verdict *v); /* new reference */
 mp_status mp_verdict_from_json(const json_t *json, mp_verdict *v, mp_error *err);
 
-/* Counts over a run, and its exit code (0 all judged passed, 1 a failure, 3 a crash or hang, 77 all skipped). */
+/* Counts over a run, and its exit code (0 all judged passed, 1 a failure, 3 a crash or hang, 77 all
+ * skipped). */
 typedef struct mp_tally {
     int64_t total, count[MP_OUTCOME_COUNT];
 } mp_tally;
@@ -104,8 +120,9 @@ int mp_tally_exit_code(const mp_tally *tally);
 
 /* What a report says about the run as a whole. */
 typedef struct mp_run_info {
-    char version[64], commit[64], command[1024], subject[64], device[128], versions[256], date[32]; /* date: UTC, ISO 8601 */
-    char blas[64], host[128];                                                                       /* CPU model */
+    char version[64], commit[64], command[1024], subject[64], device[128], versions[256],
+        date[32];             /* date: UTC, ISO 8601 */
+    char blas[64], host[128]; /* CPU model */
     double seconds;
     bool interrupted;
 } mp_run_info;

@@ -16,10 +16,12 @@ static int compare_floats(const void *a, const void *b) {
 
 static double median(float *values, int count) {
     qsort(values, (size_t)count, sizeof *values, compare_floats);
-    return count % 2 ? (double)values[count / 2] : ((double)values[count / 2 - 1] + (double)values[count / 2]) / 2;
+    return count % 2 ? (double)values[count / 2]
+                     : ((double)values[count / 2 - 1] + (double)values[count / 2]) / 2;
 }
 
-static mp_status fill(mp_pipeline *p, mp_input which, const char *entry, mp_dtype dtype, double scale, mp_error *err) {
+static mp_status fill(mp_pipeline *p, mp_input which, const char *entry, mp_dtype dtype, double scale,
+                      mp_error *err) {
     const mp_device_buffer *buffer = &p->input[which];
     if (!buffer->bytes) return MP_OK;
     CUfunction function = NULL;
@@ -32,7 +34,9 @@ static mp_status fill(mp_pipeline *p, mp_input which, const char *entry, mp_dtyp
         .scale = (float)scale,
     };
     const mp_status status = mp_cuda_function(p->cuda, &kernel, &function, err);
-    return status == MP_OK ? mp_cuda_launch(p->cuda, function, 16 * (int64_t)p->cuda->multiprocessors, 256, 0, &params, err) : status;
+    return status == MP_OK ? mp_cuda_launch(p->cuda, function, 16 * (int64_t)p->cuda->multiprocessors, 256, 0,
+                                            &params, err)
+                           : status;
 }
 
 static mp_status fill_inputs(mp_pipeline *p, mp_error *err) {
@@ -50,7 +54,8 @@ out:
 }
 
 /* The median time of copying COPY_BYTES within the device. */
-static mp_status time_copy(mp_cuda *cuda, int repeats, float *times, CUevent start, CUevent end, double *ms, mp_error *err) {
+static mp_status time_copy(mp_cuda *cuda, int repeats, float *times, CUevent start, CUevent end, double *ms,
+                           mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     CUdeviceptr from = 0, to = 0;
@@ -71,7 +76,8 @@ out:
     return status;
 }
 
-mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, int repeats, mp_cuda_bench_result *result, mp_error *err) {
+mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, int repeats, mp_cuda_bench_result *result,
+                        mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     mp_config config;
@@ -81,8 +87,10 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, int repeats, mp_cuda_be
     double copy_ms = 0;
     *result = (mp_cuda_bench_result){0};
     if (c->scope != MP_SCOPE_ALL || c->path == MP_CHUNKED || repeats < 1)
-        return mp_fail(err, MP_EINPUT, "bench needs scope=all, path=fused or runner and at least 1 repeat, not scope=%s path=%s and %d",
-                       mp_scope_name(c->scope), mp_path_name(c->path), repeats);
+        return mp_fail(
+            err, MP_EINPUT,
+            "bench needs scope=all, path=fused or runner and at least 1 repeat, not scope=%s path=%s and %d",
+            mp_scope_name(c->scope), mp_path_name(c->path), repeats);
     float *times = malloc((size_t)repeats * MP_STAGE_COUNT * sizeof *times);
     if (!times) return mp_fail(err, MP_EMEMORY, "times of %d repeats", repeats);
 
@@ -99,15 +107,17 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, int repeats, mp_cuda_be
             MP_CU(cuEventRecord(edge[s + 1], NULL));
         }
         MP_CU(cuCtxSynchronize());
-        for (int s = 0; s < MP_STAGE_COUNT && i >= 0; s++) MP_CU(cuEventElapsedTime(&times[s * repeats + i], edge[s], edge[s + 1]));
+        for (int s = 0; s < MP_STAGE_COUNT && i >= 0; s++)
+            MP_CU(cuEventElapsedTime(&times[s * repeats + i], edge[s], edge[s + 1]));
     }
     for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (mp_pipeline_has_stage(&p, (mp_stage)s)) result->stage_ms[s] = median(times + s * repeats, repeats);
+        if (mp_pipeline_has_stage(&p, (mp_stage)s))
+            result->stage_ms[s] = median(times + s * repeats, repeats);
     mp_pipeline_free(&p);
     MP_DO(time_copy(cuda, repeats, times, edge[0], edge[1], &copy_ms, err));
 
-    const double slots = (double)mp_case_slots(c), size = (double)mp_dtype_size(c->dtype), K = (double)c->K, N = (double)c->N,
-                 w1_rows = (double)mp_case_w1_rows(c), *ms = result->stage_ms;
+    const double slots = (double)mp_case_slots(c), size = (double)mp_dtype_size(c->dtype), K = (double)c->K,
+                 N = (double)c->N, w1_rows = (double)mp_case_w1_rows(c), *ms = result->stage_ms;
     result->gemm_tflops = 2 * slots * (w1_rows * K + N * K) / (ms[MP_GATE_UP] + ms[MP_DOWN]) * 1e-9;
     result->act_gbs = slots * (w1_rows + N) * size / ms[MP_ACT] * 1e-6;
     if (ms[MP_SUM] > 0) {

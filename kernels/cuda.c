@@ -18,7 +18,10 @@ static mp_status count_call(void *context, const mp_cuda_hook_view *view, mp_err
 }
 
 void mp_cuda_set_hooks(mp_cuda *cuda, const mp_cuda_hooks *hooks) {
-    cuda->hooks = hooks ? *hooks : (mp_cuda_hooks){.context = &cuda->hook_calls, .after_gate_up = count_call, .after_down = count_call};
+    cuda->hooks = hooks ? *hooks
+                        : (mp_cuda_hooks){.context = &cuda->hook_calls,
+                                          .after_gate_up = count_call,
+                                          .after_down = count_call};
 }
 
 int64_t mp_cuda_hook_calls(const mp_cuda *cuda) {
@@ -39,7 +42,8 @@ mp_status mp_cuda_open(mp_cuda **result, mp_error *err) {
     MP_DO(mp_nvrtc_load(&nvrtc, err));
     cuda->driver = driver;
     if (mp_driver_check(driver, driver->cuInit(0), "cuInit", __FILE__, __LINE__, err) != MP_OK ||
-        mp_driver_check(driver, driver->cuDeviceGetCount(&count), "cuDeviceGetCount", __FILE__, __LINE__, err) != MP_OK) {
+        mp_driver_check(driver, driver->cuDeviceGetCount(&count), "cuDeviceGetCount", __FILE__, __LINE__,
+                        err) != MP_OK) {
         mp_error_prefix(err, "no usable CUDA device");
         status = MP_EUNSUPPORTED;
         goto out;
@@ -58,12 +62,14 @@ mp_status mp_cuda_open(mp_cuda **result, mp_error *err) {
     cuda->shared_limit = shared_limit;
     cuda->architecture = 10 * major + minor;
     if (cuda->architecture < 80) {
-        status = mp_fail(err, MP_EUNSUPPORTED, "%s is sm_%d: sm_80 or newer is needed (mma.sync with bf16, cp.async)", cuda->name, cuda->architecture);
+        status = mp_fail(err, MP_EUNSUPPORTED,
+                         "%s is sm_%d: sm_80 or newer is needed (mma.sync with bf16, cp.async)", cuda->name,
+                         cuda->architecture);
         goto out;
     }
     MP_DO(mp_jit_check_architecture(cuda->architecture, err));
-    snprintf(cuda->versions, sizeof cuda->versions, "driver %d.%d, NVRTC %d.%d, sm_%d", version / 1000, version % 1000 / 10, nvrtc->major, nvrtc->minor,
-             cuda->architecture);
+    snprintf(cuda->versions, sizeof cuda->versions, "driver %d.%d, NVRTC %d.%d, sm_%d", version / 1000,
+             version % 1000 / 10, nvrtc->major, nvrtc->minor, cuda->architecture);
     MP_CU(cuCtxCreate_v2(&cuda->context, 0, device));
     mp_cuda_set_hooks(cuda, NULL);
     *result = cuda;
@@ -150,25 +156,30 @@ out:
     return status;
 }
 
-mp_status mp_cuda_launch(mp_cuda *cuda, CUfunction function, int64_t blocks, int threads, int64_t shared_bytes, void *params, mp_error *err) {
+mp_status mp_cuda_launch(mp_cuda *cuda, CUfunction function, int64_t blocks, int threads,
+                         int64_t shared_bytes, void *params, mp_error *err) {
     const CUresult result =
-        cuda->driver->cuLaunchKernel(function, (unsigned)blocks, 1, 1, (unsigned)threads, 1, 1, (unsigned)shared_bytes, NULL, (void *[]){params}, NULL);
+        cuda->driver->cuLaunchKernel(function, (unsigned)blocks, 1, 1, (unsigned)threads, 1, 1,
+                                     (unsigned)shared_bytes, NULL, (void *[]){params}, NULL);
     if (result == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES) {
         int registers = 0;
         cuda->driver->cuFuncGetAttribute(&registers, CU_FUNC_ATTRIBUTE_NUM_REGS, function);
-        return mp_fail(err, MP_EUNSUPPORTED, "%d threads of %d registers with %lld bytes of shared memory do not fit on %s", threads, registers,
-                       (long long)shared_bytes, cuda->name);
+        return mp_fail(err, MP_EUNSUPPORTED,
+                       "%d threads of %d registers with %lld bytes of shared memory do not fit on %s",
+                       threads, registers, (long long)shared_bytes, cuda->name);
     }
     return mp_driver_check(cuda->driver, result, "cuLaunchKernel", __FILE__, __LINE__, err);
 }
 
 static const uint16_t guard_word = (uint16_t)MP_GUARD_PATTERN;
-static_assert((MP_GUARD_PATTERN >> 16) == (MP_GUARD_PATTERN & 0xFFFF), "a guard zone is made of 16-bit words");
+static_assert((MP_GUARD_PATTERN >> 16) == (MP_GUARD_PATTERN & 0xFFFF),
+              "a guard zone is made of 16-bit words");
 
 mp_status mp_device_buffer_alloc(mp_cuda *cuda, mp_device_buffer *buffer, uint32_t poison, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
-    const size_t words = (buffer->bytes + 3) / 4; /* the last word may reach into the guard, which is written after it */
+    const size_t words =
+        (buffer->bytes + 3) / 4; /* the last word may reach into the guard, which is written after it */
     MP_CU(cuMemAlloc_v2(&buffer->base, buffer->bytes + 2 * MP_GUARD_BYTES));
     buffer->data = buffer->base + MP_GUARD_BYTES;
     MP_CU(cuMemsetD32Async(buffer->data, poison, words, NULL));
@@ -184,7 +195,8 @@ void mp_device_buffer_free(mp_cuda *cuda, mp_device_buffer *buffer) {
     buffer->base = buffer->data = 0;
 }
 
-mp_status mp_device_buffer_check(mp_cuda *cuda, const mp_device_buffer *buffer, char report[256], mp_error *err) {
+mp_status mp_device_buffer_check(mp_cuda *cuda, const mp_device_buffer *buffer, char report[256],
+                                 mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     enum { WORDS = MP_GUARD_BYTES / 2 };
@@ -194,15 +206,18 @@ mp_status mp_device_buffer_check(mp_cuda *cuda, const mp_device_buffer *buffer, 
     for (int i = 0; i < 2 * WORDS; i++) {
         if (zones[i] == guard_word) continue;
         const long long offset = 2 * (i - WORDS) + (i < WORDS ? 0 : (long long)buffer->bytes);
-        snprintf(report, 256, "device buffer %s: the 16-bit word at byte %lld relative to its %zu bytes was overwritten with %04x", buffer->name, offset,
-                 buffer->bytes, zones[i]);
+        snprintf(report, 256,
+                 "device buffer %s: the 16-bit word at byte %lld relative to its %zu bytes was overwritten "
+                 "with %04x",
+                 buffer->name, offset, buffer->bytes, zones[i]);
         break;
     }
 out:
     return status;
 }
 
-mp_status mp_device_buffer_digest(mp_cuda *cuda, const mp_device_buffer *buffer, uint64_t *digest, mp_error *err) {
+mp_status mp_device_buffer_digest(mp_cuda *cuda, const mp_device_buffer *buffer, uint64_t *digest,
+                                  mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     CUfunction function = NULL;

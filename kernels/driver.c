@@ -13,7 +13,8 @@ static mp_nvrtc nvrtc_table;
 static mp_error driver_error, nvrtc_error;
 
 /* POSIX lets dlsym's result be called as a function; ISO C has no cast for it, so the bits are copied. */
-static mp_status find_function(void *library, const char *name, void *pointer, const char *library_name, mp_error *err) {
+static mp_status find_function(void *library, const char *name, void *pointer, const char *library_name,
+                               mp_error *err) {
     void *symbol = dlsym(library, name);
     if (!symbol) return mp_fail(err, MP_EUNSUPPORTED, "%s has no function %s: too old", library_name, name);
     memcpy(pointer, &symbol, sizeof symbol);
@@ -64,14 +65,16 @@ static void load_nvrtc(void) {
     if (!library) {
         const char *home = getenv("CUDA_HOME");
         status = mp_fail(err, MP_EUNSUPPORTED,
-                         "no NVRTC: libnvrtc.so.13, libnvrtc.so.12 and libnvrtc.so are neither on the loader's path (LD_LIBRARY_PATH, ldconfig) nor in "
+                         "no NVRTC: libnvrtc.so.13, libnvrtc.so.12 and libnvrtc.so are neither on the "
+                         "loader's path (LD_LIBRARY_PATH, ldconfig) nor in "
                          "$CUDA_HOME/lib64 (CUDA_HOME is %s) or /usr/local/cuda/lib64",
                          home && *home ? home : "not set");
         goto out;
     }
     MP_NVRTC_FUNCTIONS(FIND_FUNCTION)
     MP_DO(find_function(library, "nvrtcGetErrorString", &table->nvrtcGetErrorString, library_name, err));
-    if (table->nvrtcVersion(&table->major, &table->minor) != 0) status = mp_fail(err, MP_EUNSUPPORTED, "%s does not tell its version", library_name);
+    if (table->nvrtcVersion(&table->major, &table->minor) != 0)
+        status = mp_fail(err, MP_EUNSUPPORTED, "%s does not tell its version", library_name);
 out:
     err->status = status;
 }
@@ -90,11 +93,12 @@ mp_status mp_nvrtc_load(const mp_nvrtc **nvrtc, mp_error *err) {
     return MP_OK;
 }
 
-mp_status mp_driver_check(const mp_driver *driver, CUresult result, const char *what, const char *file, int line, mp_error *err) {
+mp_status mp_driver_check(const mp_driver *driver, CUresult result, const char *what, const char *file,
+                          int line, mp_error *err) {
     if (result == CUDA_SUCCESS) return MP_OK;
     const char *name = NULL, *text = NULL;
     driver->cuGetErrorName(result, &name);
     driver->cuGetErrorString(result, &text);
-    return mp_error_set(err, result == CUDA_ERROR_OUT_OF_MEMORY ? MP_EMEMORY : MP_EDEVICE, file, line, "%s: %s (%s)", what, name ? name : "unknown CUDA error",
-                        text ? text : "");
+    return mp_error_set(err, result == CUDA_ERROR_OUT_OF_MEMORY ? MP_EMEMORY : MP_EDEVICE, file, line,
+                        "%s: %s (%s)", what, name ? name : "unknown CUDA error", text ? text : "");
 }

@@ -1,7 +1,8 @@
 /* The CUDA driver API and NVRTC, loaded at run time.
  *
- * Only what this program calls is declared, by hand, so that building needs no CUDA toolkit and one binary runs with and without a GPU. Types and
- * constants follow the public CUDA driver API and NVRTC references; handles are opaque pointers there and here.
+ * Only what this program calls is declared, by hand, so that building needs no CUDA toolkit and one binary
+ * runs with and without a GPU. Types and constants follow the public CUDA driver API and NVRTC references;
+ * handles are opaque pointers there and here.
  */
 #ifndef MP_KERNELS_DRIVER_H
 #define MP_KERNELS_DRIVER_H
@@ -37,52 +38,53 @@ enum { /* CUfunction_attribute */
 };
 
 /* Symbols carry the version suffix that the toolkit's header would add by macro. */
-#define MP_DRIVER_FUNCTIONS(X)                                                                                                                       \
-    X(cuInit, (unsigned flags))                                                                                                                      \
-    X(cuDriverGetVersion, (int *version))                                                                                                            \
-    X(cuDeviceGetCount, (int *count))                                                                                                                \
-    X(cuDeviceGet, (CUdevice * device, int ordinal))                                                                                                 \
-    X(cuDeviceGetName, (char *name, int length, CUdevice device))                                                                                    \
-    X(cuDeviceGetAttribute, (int *value, int attribute, CUdevice device))                                                                            \
-    X(cuCtxCreate_v2, (CUcontext * context, unsigned flags, CUdevice device))                                                                        \
-    X(cuCtxDestroy_v2, (CUcontext context))                                                                                                          \
-    X(cuCtxSetCurrent, (CUcontext context))                                                                                                          \
-    X(cuCtxSynchronize, (void))                                                                                                                      \
-    X(cuMemGetInfo_v2, (size_t * free_bytes, size_t * total_bytes))                                                                                  \
-    X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                                                                          \
-    X(cuMemFree_v2, (CUdeviceptr pointer))                                                                                                           \
-    X(cuMemcpyHtoD_v2, (CUdeviceptr to, const void *from, size_t bytes))                                                                             \
-    X(cuMemcpyDtoH_v2, (void *to, CUdeviceptr from, size_t bytes))                                                                                   \
-    X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))                                                       \
-    X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t count, CUstream stream))                                                         \
-    X(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t count, CUstream stream))                                                       \
-    X(cuMemsetD32Async, (CUdeviceptr to, unsigned value, size_t count, CUstream stream))                                                             \
-    X(cuModuleLoadData, (CUmodule * module, const void *image))                                                                                      \
-    X(cuModuleUnload, (CUmodule module))                                                                                                             \
-    X(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char *name))                                                               \
-    X(cuFuncGetAttribute, (int *value, int attribute, CUfunction function))                                                                          \
-    X(cuFuncSetAttribute, (CUfunction function, int attribute, int value))                                                                           \
-    X(cuLaunchKernel, (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z, \
-                       unsigned shared_bytes, CUstream stream, void **params, void **extra))                                                         \
-    X(cuEventCreate, (CUevent * event, unsigned flags))                                                                                              \
-    X(cuEventRecord, (CUevent event, CUstream stream))                                                                                               \
-    X(cuEventSynchronize, (CUevent event))                                                                                                           \
-    X(cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end))                                                                         \
-    X(cuEventDestroy_v2, (CUevent event))                                                                                                            \
-    X(cuGetErrorName, (CUresult error, const char **name))                                                                                           \
+#define MP_DRIVER_FUNCTIONS(X)                                                                      \
+    X(cuInit, (unsigned flags))                                                                     \
+    X(cuDriverGetVersion, (int *version))                                                           \
+    X(cuDeviceGetCount, (int *count))                                                               \
+    X(cuDeviceGet, (CUdevice * device, int ordinal))                                                \
+    X(cuDeviceGetName, (char *name, int length, CUdevice device))                                   \
+    X(cuDeviceGetAttribute, (int *value, int attribute, CUdevice device))                           \
+    X(cuCtxCreate_v2, (CUcontext * context, unsigned flags, CUdevice device))                       \
+    X(cuCtxDestroy_v2, (CUcontext context))                                                         \
+    X(cuCtxSetCurrent, (CUcontext context))                                                         \
+    X(cuCtxSynchronize, (void))                                                                     \
+    X(cuMemGetInfo_v2, (size_t * free_bytes, size_t * total_bytes))                                 \
+    X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                         \
+    X(cuMemFree_v2, (CUdeviceptr pointer))                                                          \
+    X(cuMemcpyHtoD_v2, (CUdeviceptr to, const void *from, size_t bytes))                            \
+    X(cuMemcpyDtoH_v2, (void *to, CUdeviceptr from, size_t bytes))                                  \
+    X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))      \
+    X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t count, CUstream stream))        \
+    X(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t count, CUstream stream))      \
+    X(cuMemsetD32Async, (CUdeviceptr to, unsigned value, size_t count, CUstream stream))            \
+    X(cuModuleLoadData, (CUmodule * module, const void *image))                                     \
+    X(cuModuleUnload, (CUmodule module))                                                            \
+    X(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char *name))              \
+    X(cuFuncGetAttribute, (int *value, int attribute, CUfunction function))                         \
+    X(cuFuncSetAttribute, (CUfunction function, int attribute, int value))                          \
+    X(cuLaunchKernel, (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,      \
+                       unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, \
+                       CUstream stream, void **params, void **extra))                               \
+    X(cuEventCreate, (CUevent * event, unsigned flags))                                             \
+    X(cuEventRecord, (CUevent event, CUstream stream))                                              \
+    X(cuEventSynchronize, (CUevent event))                                                          \
+    X(cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end))                        \
+    X(cuEventDestroy_v2, (CUevent event))                                                           \
+    X(cuGetErrorName, (CUresult error, const char **name))                                          \
     X(cuGetErrorString, (CUresult error, const char **text))
 
-#define MP_NVRTC_FUNCTIONS(X)                                                                                                                        \
-    X(nvrtcVersion, (int *major, int *minor))                                                                                                        \
-    X(nvrtcGetNumSupportedArchs, (int *count))                                                                                                       \
-    X(nvrtcGetSupportedArchs, (int *architectures))                                                                                                  \
-    X(nvrtcCreateProgram,                                                                                                                            \
-      (nvrtcProgram * program, const char *source, const char *name, int header_count, const char *const *headers, const char *const *header_names)) \
-    X(nvrtcDestroyProgram, (nvrtcProgram * program))                                                                                                 \
-    X(nvrtcCompileProgram, (nvrtcProgram program, int option_count, const char *const *options))                                                     \
-    X(nvrtcGetCUBINSize, (nvrtcProgram program, size_t * bytes))                                                                                     \
-    X(nvrtcGetCUBIN, (nvrtcProgram program, char *cubin))                                                                                            \
-    X(nvrtcGetProgramLogSize, (nvrtcProgram program, size_t * bytes))                                                                                \
+#define MP_NVRTC_FUNCTIONS(X)                                                                              \
+    X(nvrtcVersion, (int *major, int *minor))                                                              \
+    X(nvrtcGetNumSupportedArchs, (int *count))                                                             \
+    X(nvrtcGetSupportedArchs, (int *architectures))                                                        \
+    X(nvrtcCreateProgram, (nvrtcProgram * program, const char *source, const char *name, int header_count, \
+                           const char *const *headers, const char *const *header_names))                   \
+    X(nvrtcDestroyProgram, (nvrtcProgram * program))                                                       \
+    X(nvrtcCompileProgram, (nvrtcProgram program, int option_count, const char *const *options))           \
+    X(nvrtcGetCUBINSize, (nvrtcProgram program, size_t * bytes))                                           \
+    X(nvrtcGetCUBIN, (nvrtcProgram program, char *cubin))                                                  \
+    X(nvrtcGetProgramLogSize, (nvrtcProgram program, size_t * bytes))                                      \
     X(nvrtcGetProgramLog, (nvrtcProgram program, char *log))
 
 #define MP_DECLARE_FUNCTION(name, parameters) int(*name) parameters;
@@ -96,15 +98,19 @@ typedef struct mp_nvrtc {
 } mp_nvrtc;
 #undef MP_DECLARE_FUNCTION
 
-/* Load once and stay loaded; later calls return the same table, or fail with the same reason. Thread-safe. MP_EUNSUPPORTED when the library
- * is absent or lacks a function. NVRTC is looked for by its plain name, then in $CUDA_HOME/lib64 and /usr/local/cuda/lib64. */
+/* Load once and stay loaded; later calls return the same table, or fail with the same reason. Thread-safe.
+ * MP_EUNSUPPORTED when the library is absent or lacks a function. NVRTC is looked for by its plain name, then
+ * in $CUDA_HOME/lib64 and /usr/local/cuda/lib64. */
 mp_status mp_driver_load(const mp_driver **driver, mp_error *err);
 mp_status mp_nvrtc_load(const mp_nvrtc **nvrtc, mp_error *err);
 
-/* MP_OK for CUDA_SUCCESS; MP_EMEMORY when memory ran out; else MP_EDEVICE with name and description. `what` says what was attempted. */
-mp_status mp_driver_check(const mp_driver *driver, CUresult result, const char *what, const char *file, int line, mp_error *err);
+/* MP_OK for CUDA_SUCCESS; MP_EMEMORY when memory ran out; else MP_EDEVICE with name and description. `what`
+ * says what was attempted. */
+mp_status mp_driver_check(const mp_driver *driver, CUresult result, const char *what, const char *file,
+                          int line, mp_error *err);
 
-/* Runs a driver call; on failure sets `status` and jumps to `out`. Needs `driver`, `status` and `err` in scope. */
+/* Runs a driver call; on failure sets `status` and jumps to `out`. Needs `driver`, `status` and `err` in
+ * scope. */
 #define MP_CU(call)                                                                     \
     do {                                                                                \
         status = mp_driver_check(driver, driver->call, #call, __FILE__, __LINE__, err); \

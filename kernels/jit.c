@@ -13,8 +13,10 @@
 #define MAX_OPTIONS 32
 #define MAX_FILES 32
 
-/* Options that every kernel gets. No contraction, IEEE division, subnormals kept: the bits of the CPU model. */
-static const char *const common_options[] = {"--std=c++17", "--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false", "--ptxas-options=-v"};
+/* Options that every kernel gets. No contraction, IEEE division, subnormals kept: the bits of the CPU
+ * model. */
+static const char *const common_options[] = {"--std=c++17",      "--fmad=false", "--prec-div=true",
+                                             "--prec-sqrt=true", "--ftz=false",  "--ptxas-options=-v"};
 
 /* From sm_90 on the architecture-specific target has what the family has, and more. */
 static void architecture_option(int architecture, char *option, size_t size) {
@@ -26,14 +28,17 @@ mp_status mp_jit_check_architecture(int architecture, mp_error *err) {
     int known[256] = {0}, count = 0, newest = 0;
     const mp_status status = mp_nvrtc_load(&nvrtc, err);
     if (status != MP_OK) return status;
-    if (nvrtc->nvrtcGetNumSupportedArchs(&count) != 0 || count < 1 || count > (int)(sizeof known / sizeof *known) || nvrtc->nvrtcGetSupportedArchs(known) != 0)
-        return mp_fail(err, MP_EDEVICE, "NVRTC %d.%d does not list its architectures (count %d)", nvrtc->major, nvrtc->minor, count);
+    if (nvrtc->nvrtcGetNumSupportedArchs(&count) != 0 || count < 1 ||
+        count > (int)(sizeof known / sizeof *known) || nvrtc->nvrtcGetSupportedArchs(known) != 0)
+        return mp_fail(err, MP_EDEVICE, "NVRTC %d.%d does not list its architectures (count %d)",
+                       nvrtc->major, nvrtc->minor, count);
     for (int i = 0; i < count; i++) {
         if (known[i] == architecture) return MP_OK;
         if (known[i] > newest) newest = known[i];
     }
-    return mp_fail(err, MP_EUNSUPPORTED, "NVRTC %d.%d does not know sm_%d; the newest it knows is sm_%d: a newer NVRTC is needed", nvrtc->major, nvrtc->minor,
-                   architecture, newest);
+    return mp_fail(err, MP_EUNSUPPORTED,
+                   "NVRTC %d.%d does not know sm_%d; the newest it knows is sm_%d: a newer NVRTC is needed",
+                   nvrtc->major, nvrtc->minor, architecture, newest);
 }
 
 static const char *find_text(const char *name) {
@@ -50,7 +55,8 @@ static void first_error_line(const char *log, char *line, size_t size) {
     snprintf(line, size, "%.*s", (int)strcspn(at, "\n"), at);
 }
 
-mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes, char **log, mp_error *err) {
+mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes,
+                         char **log, mp_error *err) {
     mp_status status = MP_EINTERNAL;
     const mp_nvrtc *nvrtc = NULL;
     nvrtcProgram program = NULL;
@@ -64,7 +70,8 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
     MP_DO(mp_jit_check_architecture(architecture, err));
     const char *source = find_text(kernel->source);
     if (!source || mp_embedded_file_count > MAX_FILES) {
-        status = mp_fail(err, MP_EINTERNAL, "%s is not among the %d embedded device texts (at most %d)", kernel->source, mp_embedded_file_count, MAX_FILES);
+        status = mp_fail(err, MP_EINTERNAL, "%s is not among the %d embedded device texts (at most %d)",
+                         kernel->source, mp_embedded_file_count, MAX_FILES);
         goto out;
     }
     for (int i = 0; i < mp_embedded_file_count; i++) {
@@ -73,17 +80,20 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
     }
     architecture_option(architecture, target, sizeof target);
     options[option_count++] = target;
-    for (size_t i = 0; i < sizeof common_options / sizeof *common_options; i++) options[option_count++] = common_options[i];
+    for (size_t i = 0; i < sizeof common_options / sizeof *common_options; i++)
+        options[option_count++] = common_options[i];
     memcpy(words, kernel->options, sizeof words);
     for (char *save, *word = strtok_r(words, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
         if (option_count == MAX_OPTIONS) {
-            status = mp_fail(err, MP_EINTERNAL, "%s has more than %d options: %s", kernel->source, MAX_OPTIONS, kernel->options);
+            status = mp_fail(err, MP_EINTERNAL, "%s has more than %d options: %s", kernel->source,
+                             MAX_OPTIONS, kernel->options);
             goto out;
         }
         options[option_count++] = word;
     }
 
-    nvrtcResult result = nvrtc->nvrtcCreateProgram(&program, source, kernel->source, header_count, headers, header_names);
+    nvrtcResult result =
+        nvrtc->nvrtcCreateProgram(&program, source, kernel->source, header_count, headers, header_names);
     if (result == 0) result = nvrtc->nvrtcCompileProgram(program, option_count, options);
     size_t log_bytes = 0;
     if (program && nvrtc->nvrtcGetProgramLogSize(program, &log_bytes) == 0) {
@@ -92,12 +102,14 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
     }
     if (result != 0) {
         first_error_line(text ? text : "", line, sizeof line);
-        status = mp_fail(err, MP_EDEVICE, "%s %s for sm_%d: %s: %s", kernel->source, kernel->options, architecture, nvrtc->nvrtcGetErrorString(result), line);
+        status = mp_fail(err, MP_EDEVICE, "%s %s for sm_%d: %s: %s", kernel->source, kernel->options,
+                         architecture, nvrtc->nvrtcGetErrorString(result), line);
         goto out;
     }
     size_t code_bytes = 0;
     if (nvrtc->nvrtcGetCUBINSize(program, &code_bytes) != 0 || code_bytes == 0) {
-        status = mp_fail(err, MP_EDEVICE, "%s %s: NVRTC made no machine code for sm_%d", kernel->source, kernel->options, architecture);
+        status = mp_fail(err, MP_EDEVICE, "%s %s: NVRTC made no machine code for sm_%d", kernel->source,
+                         kernel->options, architecture);
         goto out;
     }
     code = malloc(code_bytes);
@@ -134,7 +146,8 @@ static void find_cache_folder(void) {
         length = snprintf(cache_folder, sizeof cache_folder, "%s/moeparity", xdg);
     else if (home && *home)
         length = snprintf(cache_folder, sizeof cache_folder, "%s/.cache/moeparity", home);
-    if (length >= (int)sizeof cache_folder || mp_file_make_directories(cache_folder, NULL) != MP_OK) cache_folder[0] = 0;
+    if (length >= (int)sizeof cache_folder || mp_file_make_directories(cache_folder, NULL) != MP_OK)
+        cache_folder[0] = 0;
 }
 
 const char *mp_jit_cache_folder(void) {
@@ -147,13 +160,15 @@ static XXH128_hash_t cache_key(const mp_kernel *kernel, int architecture, const 
     char head[1024];
     char target[64];
     architecture_option(architecture, target, sizeof target);
-    int length = snprintf(head, sizeof head, "%s|%s|%s|NVRTC %d.%d", kernel->source, kernel->options, target, nvrtc->major, nvrtc->minor);
+    int length = snprintf(head, sizeof head, "%s|%s|%s|NVRTC %d.%d", kernel->source, kernel->options, target,
+                          nvrtc->major, nvrtc->minor);
     for (size_t i = 0; i < sizeof common_options / sizeof *common_options; i++)
         length += snprintf(head + length, sizeof head - (size_t)length, "|%s", common_options[i]);
     XXH3_state_t state;
     XXH3_128bits_reset(&state);
     XXH3_128bits_update(&state, head, (size_t)length + 1);
-    for (int i = 0; i < mp_embedded_file_count; i++) XXH3_128bits_update(&state, mp_embedded_files[i].text, strlen(mp_embedded_files[i].text) + 1);
+    for (int i = 0; i < mp_embedded_file_count; i++)
+        XXH3_128bits_update(&state, mp_embedded_files[i].text, strlen(mp_embedded_files[i].text) + 1);
     return XXH3_128bits_digest(&state);
 }
 
@@ -170,7 +185,8 @@ static bool read_entry(const char *path, void **cubin, size_t *cubin_bytes) {
     if (mp_file_read(path, &data, &size, NULL) != MP_OK) return false;
     entry_header header = {0};
     if (size >= sizeof header) memcpy(&header, data, sizeof header);
-    const bool whole = memcmp(header.magic, entry_magic, sizeof entry_magic) == 0 && header.bytes == size - sizeof header &&
+    const bool whole = memcmp(header.magic, entry_magic, sizeof entry_magic) == 0 &&
+                       header.bytes == size - sizeof header &&
                        header.digest == XXH3_64bits(data + sizeof header, size - sizeof header);
     if (whole) {
         memmove(data, data + sizeof header, header.bytes);
@@ -202,14 +218,16 @@ static void write_entry(const char *stem, const mp_kernel *kernel, const void *c
     free(source);
 }
 
-mp_status mp_jit_cubin(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes, mp_error *err) {
+mp_status mp_jit_cubin(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes,
+                       mp_error *err) {
     const mp_nvrtc *nvrtc = NULL;
     mp_status status = mp_nvrtc_load(&nvrtc, err);
     if (status != MP_OK) return status;
     char stem[600] = "", path[640];
     if (*mp_jit_cache_folder()) {
         const XXH128_hash_t key = cache_key(kernel, architecture, nvrtc);
-        snprintf(stem, sizeof stem, "%s/%016llx%016llx", mp_jit_cache_folder(), (unsigned long long)key.high64, (unsigned long long)key.low64);
+        snprintf(stem, sizeof stem, "%s/%016llx%016llx", mp_jit_cache_folder(),
+                 (unsigned long long)key.high64, (unsigned long long)key.low64);
         snprintf(path, sizeof path, "%s.cubin", stem);
         if (read_entry(path, cubin, cubin_bytes)) return MP_OK;
     }

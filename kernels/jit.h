@@ -1,8 +1,9 @@
 /* Device source text -> machine code by NVRTC, kept in a cache on disk.
  *
- * The cache lies in ${MOEPARITY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/moeparity}: <key>.cubin behind a header with its digest, and beside it
- * <key>.cu, the source with its options, for people. The key is the XXH3-128 of every device text, the options, the architecture and NVRTC's
- * version. A damaged entry is compiled again; a cache that cannot be written only costs time.
+ * The cache lies in ${MOEPARITY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/moeparity}: <key>.cubin behind a
+ * header with its digest, and beside it <key>.cu, the source with its options, for people. The key is the
+ * XXH3-128 of every device text, the options, the architecture and NVRTC's version. A damaged entry is
+ * compiled again; a cache that cannot be written only costs time.
  */
 #ifndef MP_KERNELS_JIT_H
 #define MP_KERNELS_JIT_H
@@ -11,7 +12,8 @@
 
 #include <stddef.h>
 
-/* The device texts inside the binary, by path (generated, see cmake/embed.cmake). They include one another by these paths. */
+/* The device texts inside the binary, by path (generated, see cmake/embed.cmake). They include one another by
+ * these paths. */
 typedef struct mp_embedded_file {
     const char *name, *text;
 } mp_embedded_file;
@@ -20,11 +22,14 @@ extern const int mp_embedded_file_count;
 
 /* MP_EUNSUPPORTED when this NVRTC does not know sm_<architecture>. */
 mp_status mp_jit_check_architecture(int architecture, mp_error *err);
-/* Machine code for architecture 80, 90, ...; free(*cubin). Thread-safe. MP_EUNSUPPORTED without an NVRTC that knows it, MP_EDEVICE with the first error line of
- * the log when the source does not compile. */
-mp_status mp_jit_cubin(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes, mp_error *err);
-/* Compiles without the cache. *log (ptxas's resource report in it) is freed by the caller and NULL on failure; cubin may be NULL. */
-mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes, char **log, mp_error *err);
+/* Machine code for architecture 80, 90, ...; free(*cubin). Thread-safe. MP_EUNSUPPORTED without an NVRTC that
+ * knows it, MP_EDEVICE with the first error line of the log when the source does not compile. */
+mp_status mp_jit_cubin(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes,
+                       mp_error *err);
+/* Compiles without the cache. *log (ptxas's resource report in it) is freed by the caller and NULL on
+ * failure; cubin may be NULL. */
+mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes,
+                         char **log, mp_error *err);
 
 /* Where compiled kernels are kept; "" when there is no place for them. */
 const char *mp_jit_cache_folder(void);

@@ -7,7 +7,8 @@
 #define CODE_RESERVE ((size_t)64 << 20)
 #define RESIDENT_THREADS 2048 /* of a multiprocessor, at most */
 
-mp_status mp_cuda_plan(mp_cuda *cuda, const mp_case *c, size_t *needed_bytes, size_t *free_bytes, mp_error *err) {
+mp_status mp_cuda_plan(mp_cuda *cuda, const mp_case *c, size_t *needed_bytes, size_t *free_bytes,
+                       mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     size_t total = 0;
@@ -15,7 +16,8 @@ mp_status mp_cuda_plan(mp_cuda *cuda, const mp_case *c, size_t *needed_bytes, si
     mp_pipeline p;
     MP_DO(mp_config_resolve(c, cuda->name, &config, err));
     MP_DO(mp_pipeline_plan(cuda, c, &config, &p, err));
-    *needed_bytes = mp_pipeline_bytes(&p) + CODE_RESERVE + (size_t)cuda->multiprocessors * RESIDENT_THREADS * MP_STACK_BYTES_MAX;
+    *needed_bytes = mp_pipeline_bytes(&p) + CODE_RESERVE +
+                    (size_t)cuda->multiprocessors * RESIDENT_THREADS * MP_STACK_BYTES_MAX;
     MP_CU(cuCtxSetCurrent(cuda->context));
     MP_CU(cuMemGetInfo_v2(free_bytes, &total));
 out:
@@ -29,7 +31,8 @@ static mp_status upload(mp_pipeline *p, const mp_inputs *in, mp_error *err) {
         const mp_tensor *t = &in->t[i];
         const size_t bytes = t->data ? mp_tensor_bytes(t) : 0;
         if (bytes != p->input[i].bytes) {
-            status = mp_fail(err, MP_EINTERNAL, "input %s has %zu bytes, the case needs %zu", p->input[i].name, bytes, p->input[i].bytes);
+            status = mp_fail(err, MP_EINTERNAL, "input %s has %zu bytes, the case needs %zu",
+                             p->input[i].name, bytes, p->input[i].bytes);
             goto out;
         }
         if (bytes) MP_CU(cuMemcpyHtoD_v2(p->input[i].data, t->data, bytes));
@@ -58,8 +61,8 @@ out:
     return status;
 }
 
-/* Launches the stages of a chunk one after another. On the runner path every stage is a call of its own that has ended before the next begins, and
- * the hooks run in between. edge[s] and edge[s + 1] enclose stage s. */
+/* Launches the stages of a chunk one after another. On the runner path every stage is a call of its own that
+ * has ended before the next begins, and the hooks run in between. edge[s] and edge[s + 1] enclose stage s. */
 static mp_status run_stages(mp_pipeline *p, int64_t chunk, CUevent edge[MP_STAGE_COUNT + 1], mp_error *err) {
     const mp_driver *driver = p->cuda->driver;
     const mp_cuda_hooks *hooks = &p->cuda->hooks;
@@ -101,13 +104,15 @@ out:
 }
 
 /* Everything but x of an in-place case must be as it was; every guard too. */
-static mp_status check_surroundings(mp_pipeline *p, const uint64_t before[MP_INPUT_COUNT], mp_trace *trace, mp_error *err) {
+static mp_status check_surroundings(mp_pipeline *p, const uint64_t before[MP_INPUT_COUNT], mp_trace *trace,
+                                    mp_error *err) {
     mp_status status = MP_OK;
     uint64_t after[MP_INPUT_COUNT] = {0};
     MP_DO(digest_inputs(p, after, err));
     for (int i = 0; i < MP_INPUT_COUNT; i++) {
         if (before[i] == after[i] || &p->input[i] == mp_pipeline_output(p)) continue;
-        snprintf(trace->input_report, sizeof trace->input_report, "device copy of %s changed: digest %016llx before, %016llx after", p->input[i].name,
+        snprintf(trace->input_report, sizeof trace->input_report,
+                 "device copy of %s changed: digest %016llx before, %016llx after", p->input[i].name,
                  (unsigned long long)before[i], (unsigned long long)after[i]);
         break;
     }
@@ -115,12 +120,14 @@ static mp_status check_surroundings(mp_pipeline *p, const uint64_t before[MP_INP
     const int counts[] = {MP_INPUT_COUNT, MP_TRACE_COUNT, MP_SCRATCH_COUNT};
     for (int g = 0; g < 3; g++)
         for (int i = 0; i < counts[g] && !trace->guard_report[0]; i++)
-            if (groups[g][i].bytes) MP_DO(mp_device_buffer_check(p->cuda, &groups[g][i], trace->guard_report, err));
+            if (groups[g][i].bytes)
+                MP_DO(mp_device_buffer_check(p->cuda, &groups[g][i], trace->guard_report, err));
 out:
     return status;
 }
 
-mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
+mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace,
+                      mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     mp_config config;

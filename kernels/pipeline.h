@@ -4,7 +4,7 @@
 
 #include "cases/inputs.h"
 #include "kernels/handle.h"
-#include "ref/trace.h"
+#include "cases/trace.h"
 
 typedef enum mp_scratch { MP_ALIGN_COUNTS, MP_ALIGN_OFFSETS, MP_SCRATCH_COUNT } mp_scratch;
 
@@ -18,10 +18,13 @@ typedef struct mp_pipeline {
     mp_device_buffer input[MP_INPUT_COUNT], trace[MP_TRACE_COUNT], scratch[MP_SCRATCH_COUNT];
 } mp_pipeline;
 
-/* Sizes every buffer; allocates nothing. MP_EUNSUPPORTED when the case needs more than an int32 position can count. */
-mp_status mp_pipeline_plan(mp_cuda *cuda, const mp_case *c, const mp_config *config, mp_pipeline *p, mp_error *err);
+/* Sizes every buffer; allocates nothing. MP_EUNSUPPORTED when the case needs more than an int32 position can
+ * count. */
+mp_status mp_pipeline_plan(mp_cuda *cuda, const mp_case *c, const mp_config *config, mp_pipeline *p,
+                           mp_error *err);
 size_t mp_pipeline_bytes(const mp_pipeline *p); /* device memory, guards included */
-/* Allocates the planned buffers, poisoned, between guards. On failure what was allocated is freed by mp_pipeline_free. */
+/* Allocates the planned buffers, poisoned, between guards. On failure what was allocated is freed by
+ * mp_pipeline_free. */
 mp_status mp_pipeline_alloc(mp_pipeline *p, uint32_t poison, mp_error *err);
 void mp_pipeline_free(mp_pipeline *p);
 /* True when the case has this stage: a scope leaves some out, and combine may have nothing left to do. */

@@ -17,11 +17,12 @@ bool mp_mma_supported(int architecture, const mp_mma_instruction *instruction) {
 /* One code a word -> codes of 4, 2 or 1 bytes, little-endian. */
 static void pack(const uint32_t *codes, int64_t count, int code_bytes, unsigned char *packed) {
     for (int64_t i = 0; i < count; i++)
-        for (int byte = 0; byte < code_bytes; byte++) packed[i * code_bytes + byte] = (unsigned char)(codes[i] >> (8 * byte));
+        for (int byte = 0; byte < code_bytes; byte++)
+            packed[i * code_bytes + byte] = (unsigned char)(codes[i] >> (8 * byte));
 }
 
-mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count,
-                        uint32_t *d, mp_error *err) {
+mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, int steps, const uint32_t *a,
+                        const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     CUfunction function = NULL;
@@ -31,8 +32,8 @@ mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, in
     const size_t operand_bytes = (size_t)(count * steps) * STEP_WORDS * 4, result_bytes = (size_t)count * 4;
     unsigned char *packed = NULL;
     if (!mp_mma_supported(cuda->architecture, instruction))
-        return mp_fail(err, MP_EUNSUPPORTED, "%s of %s does not exist on sm_%d", instruction->wgmma ? "wgmma" : "mma.sync", instruction->type,
-                       cuda->architecture);
+        return mp_fail(err, MP_EUNSUPPORTED, "%s of %s does not exist on sm_%d",
+                       instruction->wgmma ? "wgmma" : "mma.sync", instruction->type, cuda->architecture);
     if (count == 0) return MP_OK;
     packed = malloc(operand_bytes);
     if (!packed) return mp_fail(err, MP_EMEMORY, "%zu bytes of operands to probe", operand_bytes);
@@ -53,7 +54,8 @@ mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, in
     MP_CU(cuMemcpyHtoD_v2(params.b, packed, operand_bytes));
     MP_CU(cuMemcpyHtoD_v2(params.c, c, result_bytes));
     MP_CU(cuMemsetD32Async(params.d, MP_POISON_A, (size_t)count, NULL));
-    MP_DO(mp_cuda_launch(cuda, function, (count + vectors_per_block - 1) / vectors_per_block, THREADS, 0, &params, err));
+    MP_DO(mp_cuda_launch(cuda, function, (count + vectors_per_block - 1) / vectors_per_block, THREADS, 0,
+                         &params, err));
     MP_CU(cuMemcpyDtoH_v2(d, params.d, result_bytes));
 out:
     if (memory) driver->cuMemFree_v2(memory);

@@ -10,7 +10,7 @@ bool mp_mma_supported(int architecture, const mp_mma_instruction *instruction);
 
 /* d[v] = a[v] . b[v] + c[v] for v < count, by `steps` instructions chained through the accumulator.
  * a, b: [count, steps * depth] codes, one in each word; c, d: [count] bits of the accumulator's format. */
-mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count,
-                        uint32_t *d, mp_error *err);
+mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, int steps, const uint32_t *a,
+                        const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d, mp_error *err);
 
 #endif

@@ -12,8 +12,9 @@ static const char *number_before(const char *end) {
     return end;
 }
 
-/* ptxas -v writes, for each entry: "Compiling entry function 'NAME' for ...", "Function properties for NAME", "S bytes stack frame, A bytes
- * spill stores, B bytes spill loads", and "Used R registers, ..., M bytes smem, ...". */
+/* ptxas -v writes, for each entry: "Compiling entry function 'NAME' for ...", "Function properties for NAME",
+ * "S bytes stack frame, A bytes spill stores, B bytes spill loads", and "Used R registers, ..., M bytes smem,
+ * ...". */
 static bool parse_entry(const char *log, const char *entry, mp_compile_report *report) {
     char title[128];
     snprintf(title, sizeof title, "Compiling entry function '%s'", entry);
@@ -22,8 +23,8 @@ static bool parse_entry(const char *log, const char *entry, mp_compile_report *r
     const char *stack = strstr(at, " bytes stack frame"), *used = strstr(at, "Used ");
     if (!stack || !used) return false;
     stack = number_before(stack);
-    if (sscanf(stack, "%d bytes stack frame, %d bytes spill stores, %d bytes spill loads", &report->stack_bytes, &report->spill_store_bytes,
-               &report->spill_load_bytes) != 3)
+    if (sscanf(stack, "%d bytes stack frame, %d bytes spill stores, %d bytes spill loads",
+               &report->stack_bytes, &report->spill_store_bytes, &report->spill_load_bytes) != 3)
         return false;
     if (sscanf(used, "Used %d registers", &report->registers) != 1) return false;
     const char *end = strchr(used, '\n'), *shared = strstr(used, " bytes smem");
@@ -31,20 +32,24 @@ static bool parse_entry(const char *log, const char *entry, mp_compile_report *r
     return true;
 }
 
-mp_status mp_kernel_compile_report(int architecture, const mp_kernel *kernel, mp_compile_report *report, mp_error *err) {
+mp_status mp_kernel_compile_report(int architecture, const mp_kernel *kernel, mp_compile_report *report,
+                                   mp_error *err) {
     char *log = NULL;
     *report = (mp_compile_report){0};
     mp_status status = mp_jit_compile(kernel, architecture, NULL, NULL, &log, err);
     if (status == MP_OK && !parse_entry(log, kernel->entry, report))
-        status = mp_fail(err, MP_EINTERNAL, "no resource report of %s in NVRTC's log: %.300s", kernel->entry, log);
+        status =
+            mp_fail(err, MP_EINTERNAL, "no resource report of %s in NVRTC's log: %.300s", kernel->entry, log);
     free(log);
     return status;
 }
 
-mp_status mp_kernels_compile_report(int architecture, const mp_tile *tile, mp_dtype dtype, mp_compile_report *report, mp_error *err) {
+mp_status mp_kernels_compile_report(int architecture, const mp_tile *tile, mp_dtype dtype,
+                                    mp_compile_report *report, mp_error *err) {
     if (mp_gemm_accumulators(tile) > MP_GEMM_ACCUMULATORS_MAX)
-        return mp_fail(err, MP_EUNSUPPORTED, "tile %dx%d with %d warps needs %d accumulators a thread, which has 255 registers", tile->block_size_m,
-                       tile->block_size_n, tile->num_warps, mp_gemm_accumulators(tile));
+        return mp_fail(err, MP_EUNSUPPORTED,
+                       "tile %dx%d with %d warps needs %d accumulators a thread, which has 255 registers",
+                       tile->block_size_m, tile->block_size_n, tile->num_warps, mp_gemm_accumulators(tile));
     const mp_kernel kernel = mp_kernel_gemm(tile, dtype, tile->block_size_k, false);
     const mp_status status = mp_kernel_compile_report(architecture, &kernel, report, err);
     report->shared_bytes += mp_gemm_shared_bytes(tile, dtype);

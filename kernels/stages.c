@@ -13,29 +13,37 @@ static int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* Align cuts the slots into segments, a warp each: enough to fill the device, but no more than keep the [keys, segments] table of counts below
- * 2^24 entries. */
+/* Align cuts the slots into segments, a warp each: enough to fill the device, but no more than keep the
+ * [keys, segments] table of counts below 2^24 entries. */
 static void plan_align(mp_pipeline *p) {
     const int64_t slots = p->chunk_tokens * p->c.topk, keys = p->c.E + 1;
     const int64_t most = (INT64_C(1) << 24) / keys;
     const int64_t wanted = smaller(smaller(divide_up(slots, 128), most), 8192);
     p->segment_slots = divide_up(divide_up(slots, wanted), 32) * 32;
     p->segments = divide_up(slots, p->segment_slots);
-    p->scratch[MP_ALIGN_COUNTS] = (mp_device_buffer){.name = "align counts", .bytes = (size_t)(keys * p->segments) * 4};
-    p->scratch[MP_ALIGN_OFFSETS] = (mp_device_buffer){.name = "align offsets", .bytes = (size_t)(keys + 1) * 8};
+    p->scratch[MP_ALIGN_COUNTS] =
+        (mp_device_buffer){.name = "align counts", .bytes = (size_t)(keys * p->segments) * 4};
+    p->scratch[MP_ALIGN_OFFSETS] =
+        (mp_device_buffer){.name = "align offsets", .bytes = (size_t)(keys + 1) * 8};
 }
 
-mp_status mp_pipeline_plan(mp_cuda *cuda, const mp_case *c, const mp_config *config, mp_pipeline *p, mp_error *err) {
+mp_status mp_pipeline_plan(mp_cuda *cuda, const mp_case *c, const mp_config *config, mp_pipeline *p,
+                           mp_error *err) {
     *p = (mp_pipeline){.cuda = cuda, .c = *c, .config = *config, .chunk_tokens = mp_case_chunk_tokens(c, 0)};
     mp_inputs inputs;
     mp_inputs_plan(c, &inputs);
     mp_trace_plan(c, config->up.block_size_m, &p->plan);
     const int64_t capacity = p->plan.t[MP_SORTED_TOKEN_IDS].dim[1];
     if (capacity > INT32_MAX)
-        return mp_fail(err, MP_EUNSUPPORTED, "sorted_token_ids needs %lld positions; num_tokens_post_padded is an int32", (long long)capacity);
-    for (int i = 0; i < MP_INPUT_COUNT; i++) p->input[i] = (mp_device_buffer){.name = mp_input_name((mp_input)i), .bytes = mp_tensor_bytes(&inputs.t[i])};
+        return mp_fail(err, MP_EUNSUPPORTED,
+                       "sorted_token_ids needs %lld positions; num_tokens_post_padded is an int32",
+                       (long long)capacity);
+    for (int i = 0; i < MP_INPUT_COUNT; i++)
+        p->input[i] =
+            (mp_device_buffer){.name = mp_input_name((mp_input)i), .bytes = mp_tensor_bytes(&inputs.t[i])};
     for (int i = 0; i < MP_TRACE_COUNT; i++)
-        p->trace[i] = (mp_device_buffer){.name = mp_trace_tensor_name((mp_trace_tensor)i), .bytes = mp_tensor_bytes(&p->plan.t[i])};
+        p->trace[i] = (mp_device_buffer){.name = mp_trace_tensor_name((mp_trace_tensor)i),
+                                         .bytes = mp_tensor_bytes(&p->plan.t[i])};
     if (c->mode == MP_INPLACE && p->input[MP_X].bytes) p->trace[MP_OUT].bytes = 0; /* x takes its place */
     if (mp_pipeline_has_stage(p, MP_ALIGN)) plan_align(p);
     return MP_OK;
@@ -80,7 +88,9 @@ bool mp_pipeline_has_stage(const mp_pipeline *p, mp_stage stage) {
     switch (stage) {
     case MP_ALIGN: return c->scope == MP_SCOPE_ALL || c->scope == MP_SCOPE_ALIGN;
     case MP_ACT: return c->scope == MP_SCOPE_ALL || c->scope == MP_SCOPE_ACT;
-    case MP_SUM: return (c->scope == MP_SCOPE_ALL || c->scope == MP_SCOPE_COMBINE) && (c->fused_sum ? (float)c->rsf != 1.0f : !mp_case_down_writes_out(c));
+    case MP_SUM:
+        return (c->scope == MP_SCOPE_ALL || c->scope == MP_SCOPE_COMBINE) &&
+               (c->fused_sum ? (float)c->rsf != 1.0f : !mp_case_down_writes_out(c));
     default: return c->scope == MP_SCOPE_ALL;
     }
 }
@@ -92,7 +102,8 @@ typedef struct chunk_view {
 } chunk_view;
 
 static chunk_view view_chunk(const mp_pipeline *p, int64_t chunk) {
-    const int64_t tokens = mp_case_chunk_tokens(&p->c, chunk), first = chunk * p->chunk_tokens, topk = p->c.topk;
+    const int64_t tokens = mp_case_chunk_tokens(&p->c, chunk), first = chunk * p->chunk_tokens,
+                  topk = p->c.topk;
     const mp_tensor *t = p->plan.t;
     return (chunk_view){
         .tokens = tokens,
@@ -100,7 +111,8 @@ static chunk_view view_chunk(const mp_pipeline *p, int64_t chunk) {
         .slots = tokens * topk,
         .first_slot = first * topk,
         .topk_ids = p->input[MP_TOPK_IDS].data + (CUdeviceptr)(first * topk * 4),
-        .sorted_token_ids = p->trace[MP_SORTED_TOKEN_IDS].data + (CUdeviceptr)(chunk * t[MP_SORTED_TOKEN_IDS].dim[1] * 4),
+        .sorted_token_ids =
+            p->trace[MP_SORTED_TOKEN_IDS].data + (CUdeviceptr)(chunk * t[MP_SORTED_TOKEN_IDS].dim[1] * 4),
         .expert_ids = p->trace[MP_EXPERT_IDS].data + (CUdeviceptr)(chunk * t[MP_EXPERT_IDS].dim[1] * 4),
         .num_tokens_post_padded = p->trace[MP_NUM_TOKENS_POST_PADDED].data + (CUdeviceptr)(chunk * 4),
     };
@@ -111,7 +123,8 @@ static CUdeviceptr row_address(const mp_pipeline *p, CUdeviceptr data, int64_t r
     return data ? data + (CUdeviceptr)(row * length * (int64_t)mp_dtype_size(p->c.dtype)) : 0;
 }
 
-static mp_status launch(mp_pipeline *p, const mp_kernel *kernel, int64_t blocks, int threads, void *params, mp_error *err) {
+static mp_status launch(mp_pipeline *p, const mp_kernel *kernel, int64_t blocks, int threads, void *params,
+                        mp_error *err) {
     CUfunction function = NULL;
     const mp_status status = mp_cuda_function(p->cuda, kernel, &function, err);
     return status == MP_OK ? mp_cuda_launch(p->cuda, function, blocks, threads, 0, params, err) : status;
@@ -155,7 +168,8 @@ out:
     return status;
 }
 
-static mp_status run_gemm(mp_pipeline *p, const mp_kernel *kernel, const mp_tile *tile, mp_gemm_params *params, mp_error *err) {
+static mp_status run_gemm(mp_pipeline *p, const mp_kernel *kernel, const mp_tile *tile,
+                          mp_gemm_params *params, mp_error *err) {
     const mp_driver *driver = p->cuda->driver;
     mp_status status = MP_OK;
     CUfunction function = NULL;
@@ -165,18 +179,25 @@ static mp_status run_gemm(mp_pipeline *p, const mp_kernel *kernel, const mp_tile
     char text[64];
     mp_tile_text(tile, text);
     if (shared_bytes > p->cuda->shared_limit)
-        return mp_fail(err, MP_EUNSUPPORTED, "tile %s needs %lld bytes of shared memory in %s, a block of %s can have %lld", text, (long long)shared_bytes,
-                       mp_dtype_name(p->c.dtype), p->cuda->name, (long long)p->cuda->shared_limit);
+        return mp_fail(err, MP_EUNSUPPORTED,
+                       "tile %s needs %lld bytes of shared memory in %s, a block of %s can have %lld", text,
+                       (long long)shared_bytes, mp_dtype_name(p->c.dtype), p->cuda->name,
+                       (long long)p->cuda->shared_limit);
     if (mp_gemm_accumulators(tile) > MP_GEMM_ACCUMULATORS_MAX)
-        return mp_fail(err, MP_EUNSUPPORTED, "tile %s needs %d accumulators a thread, which has 255 registers", text, mp_gemm_accumulators(tile));
+        return mp_fail(err, MP_EUNSUPPORTED,
+                       "tile %s needs %d accumulators a thread, which has 255 registers", text,
+                       mp_gemm_accumulators(tile));
     MP_DO(mp_cuda_function(p->cuda, kernel, &function, err));
     MP_CU(cuFuncGetAttribute(&most_threads, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function));
-    if (most_threads < threads) return mp_fail(err, MP_EUNSUPPORTED, "tile %s has %d threads, its registers leave room for %d", text, threads, most_threads);
+    if (most_threads < threads)
+        return mp_fail(err, MP_EUNSUPPORTED, "tile %s has %d threads, its registers leave room for %d", text,
+                       threads, most_threads);
     MP_CU(cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)shared_bytes));
     /* As many blocks as the padded length could need; those beyond the real one end at once. */
     const int64_t blocks = p->plan.t[MP_EXPERT_IDS].dim[1] * divide_up(params->n, tile->block_size_n);
     for (params->first_block = 0; params->first_block < blocks; params->first_block += MAX_GRID)
-        MP_DO(mp_cuda_launch(p->cuda, function, smaller(blocks - params->first_block, MAX_GRID), threads, shared_bytes, params, err));
+        MP_DO(mp_cuda_launch(p->cuda, function, smaller(blocks - params->first_block, MAX_GRID), threads,
+                             shared_bytes, params, err));
 out:
     return status;
 }
@@ -188,7 +209,9 @@ static mp_status run_gate_up(mp_pipeline *p, const chunk_view *v, mp_error *err)
         .a = row_address(p, p->input[MP_X].data, v->first_token, c->K),
         .w = p->input[MP_W1].data,
         .bias = p->input[MP_B1].data,
-        .topk_weights = c->apply_router_weight_on_input ? p->input[MP_TOPK_WEIGHTS].data + (CUdeviceptr)(v->first_slot * 4) : 0,
+        .topk_weights = c->apply_router_weight_on_input
+                            ? p->input[MP_TOPK_WEIGHTS].data + (CUdeviceptr)(v->first_slot * 4)
+                            : 0,
         .out = row_address(p, p->trace[MP_CACHE1].data, v->first_slot, mp_case_w1_rows(c)),
         .sorted_token_ids = v->sorted_token_ids,
         .expert_ids = v->expert_ids,
@@ -208,7 +231,8 @@ static mp_status run_gate_up(mp_pipeline *p, const chunk_view *v, mp_error *err)
 static mp_status run_activation(mp_pipeline *p, const chunk_view *v, mp_error *err) {
     const mp_case *c = &p->c;
     const bool sorted = c->layout == MP_SORTED;
-    const CUdeviceptr cache1 = c->scope == MP_SCOPE_ACT ? p->input[MP_IN_CACHE1].data : p->trace[MP_CACHE1].data;
+    const CUdeviceptr cache1 =
+        c->scope == MP_SCOPE_ACT ? p->input[MP_IN_CACHE1].data : p->trace[MP_CACHE1].data;
     mp_activation_params params = {
         .cache1 = row_address(p, cache1, v->first_slot, mp_case_w1_rows(c)),
         .cache2 = row_address(p, p->trace[MP_CACHE2].data, v->first_slot, c->N),
@@ -233,8 +257,9 @@ static mp_status run_down(mp_pipeline *p, const chunk_view *v, mp_error *err) {
     mp_status status = MP_OK;
     const CUdeviceptr output = mp_pipeline_output(p)->data;
     const int64_t rows_per_token = c->mode == MP_NO_COMBINE ? c->topk : 1; /* of the output */
-    const CUdeviceptr out = mp_case_down_writes_out(c) ? row_address(p, output, v->first_token * rows_per_token, c->K)
-                                                       : row_address(p, p->trace[MP_CACHE3].data, v->first_slot, c->K);
+    const CUdeviceptr out = mp_case_down_writes_out(c)
+                                ? row_address(p, output, v->first_token * rows_per_token, c->K)
+                                : row_address(p, p->trace[MP_CACHE3].data, v->first_slot, c->K);
     const bool weighted = !c->apply_router_weight_on_input && c->mode != MP_NO_COMBINE;
     mp_gemm_params params = {
         .a = row_address(p, p->trace[MP_CACHE2].data, v->first_slot, c->N),
@@ -254,7 +279,8 @@ static mp_status run_down(mp_pipeline *p, const chunk_view *v, mp_error *err) {
         .a_sorted = c->layout == MP_SORTED,
     };
     const mp_kernel kernel = mp_kernel_down(c, &p->config);
-    if (c->fused_sum) MP_CU(cuMemsetD8Async(out, 0, (size_t)(v->tokens * c->K) * mp_dtype_size(c->dtype), NULL));
+    if (c->fused_sum)
+        MP_CU(cuMemsetD8Async(out, 0, (size_t)(v->tokens * c->K) * mp_dtype_size(c->dtype), NULL));
     MP_DO(run_gemm(p, &kernel, &p->config.down, &params, err));
 out:
     return status;
@@ -276,7 +302,8 @@ mp_cuda_hook_view mp_pipeline_hook_view(const mp_pipeline *p) {
 static mp_status run_combine(mp_pipeline *p, const chunk_view *v, mp_error *err) {
     const mp_case *c = &p->c;
     const CUdeviceptr out = row_address(p, mp_pipeline_output(p)->data, v->first_token, c->K);
-    const CUdeviceptr cache3 = c->scope == MP_SCOPE_COMBINE ? p->input[MP_IN_CACHE3].data : p->trace[MP_CACHE3].data;
+    const CUdeviceptr cache3 =
+        c->scope == MP_SCOPE_COMBINE ? p->input[MP_IN_CACHE3].data : p->trace[MP_CACHE3].data;
     mp_combine_params params = {
         .in = c->fused_sum ? out : row_address(p, cache3, v->first_slot, c->K),
         .out = out,
@@ -290,8 +317,8 @@ static mp_status run_combine(mp_pipeline *p, const chunk_view *v, mp_error *err)
 }
 
 mp_status mp_pipeline_stage(mp_pipeline *p, mp_stage stage, int64_t chunk, mp_error *err) {
-    static mp_status (*const run[MP_STAGE_COUNT])(mp_pipeline *, const chunk_view *, mp_error *) = {run_align, run_gate_up, run_activation, run_down,
-                                                                                                    run_combine};
+    static mp_status (*const run[MP_STAGE_COUNT])(mp_pipeline *, const chunk_view *, mp_error *) = {
+        run_align, run_gate_up, run_activation, run_down, run_combine};
     const chunk_view view = view_chunk(p, chunk);
     const mp_status status = run[stage](p, &view, err);
     if (status != MP_OK) mp_error_prefix(err, "stage %s", mp_stage_name(stage));

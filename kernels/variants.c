@@ -1,11 +1,12 @@
 #include "kernels/variants.h"
 
-#include "ref/trace.h"
+#include "cases/trace.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-static mp_kernel make_kernel(const char *source, const char *entry, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static mp_kernel make_kernel(const char *source, const char *entry, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static mp_kernel make_kernel(const char *source, const char *entry, const char *format, ...) {
     mp_kernel kernel = {.source = source, .entry = entry};
@@ -26,9 +27,11 @@ mp_kernel mp_kernel_align(const char *entry) {
 }
 
 mp_kernel mp_kernel_gemm(const mp_tile *tile, mp_dtype dtype, int64_t row_length, bool atomic) {
-    return make_kernel("kernels/device/gemm.cu", "grouped_gemm",
-                       "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d -DALIGNED=%d -DATOMIC=%d", tile->block_size_m,
-                       tile->block_size_n, tile->block_size_k, tile->num_warps, tile->num_stages, (int)dtype, mp_vector_length(dtype, row_length) > 1, atomic);
+    return make_kernel(
+        "kernels/device/gemm.cu", "grouped_gemm",
+        "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d -DALIGNED=%d -DATOMIC=%d",
+        tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps, tile->num_stages,
+        (int)dtype, mp_vector_length(dtype, row_length) > 1, atomic);
 }
 
 mp_kernel mp_kernel_gate_up(const mp_case *c, const mp_config *config) {
@@ -40,13 +43,14 @@ mp_kernel mp_kernel_down(const mp_case *c, const mp_config *config) {
 }
 
 mp_kernel mp_kernel_activation(const mp_case *c) {
-    return make_kernel("kernels/device/activation.cu", "activation", "-DACT=%d -DGATED=%d -DINTERLEAVED=%d -DDTYPE=%d -DVECTOR=%d", (int)c->act, c->gated,
+    return make_kernel("kernels/device/activation.cu", "activation",
+                       "-DACT=%d -DGATED=%d -DINTERLEAVED=%d -DDTYPE=%d -DVECTOR=%d", (int)c->act, c->gated,
                        c->interleaved, (int)c->dtype, (int)mp_vector_length(c->dtype, c->N));
 }
 
 mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length) {
-    return make_kernel("kernels/device/combine.cu", "combine", "-DTOPK=%d -DDTYPE=%d -DVECTOR=%d", (int)topk, (int)dtype,
-                       (int)mp_vector_length(dtype, row_length));
+    return make_kernel("kernels/device/combine.cu", "combine", "-DTOPK=%d -DDTYPE=%d -DVECTOR=%d", (int)topk,
+                       (int)dtype, (int)mp_vector_length(dtype, row_length));
 }
 
 mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype) {
@@ -54,12 +58,14 @@ mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype) {
 }
 
 mp_kernel mp_kernel_probe(const mp_mma_instruction *m, int steps) {
-    return make_kernel("kernels/device/probe.cu", "probe", "-DWGMMA=%d -DTYPE=%s -DDEPTH=%d -DRESULT=%s -DSTEPS=%d%s", m->wgmma, m->type, m->depth, m->result,
-                       steps, m->saturate ? " -DSATURATE" : "");
+    return make_kernel("kernels/device/probe.cu", "probe",
+                       "-DWGMMA=%d -DTYPE=%s -DDEPTH=%d -DRESULT=%s -DSTEPS=%d%s", m->wgmma, m->type,
+                       m->depth, m->result, steps, m->saturate ? " -DSATURATE" : "");
 }
 
 int64_t mp_gemm_shared_bytes(const mp_tile *tile, mp_dtype dtype) {
-    const int64_t stage = ((int64_t)tile->block_size_m + tile->block_size_n) * tile->block_size_k * (int64_t)mp_dtype_size(dtype);
+    const int64_t stage = ((int64_t)tile->block_size_m + tile->block_size_n) * tile->block_size_k *
+                          (int64_t)mp_dtype_size(dtype);
     const int64_t row_table = 8 + 8 + 4; /* row of a, row of out, router weight */
     return tile->num_stages * stage + tile->block_size_m * row_table;
 }

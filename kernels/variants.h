@@ -12,7 +12,8 @@ typedef struct mp_kernel {
 
 /* align.cu and its entries share one compilation. */
 mp_kernel mp_kernel_align(const char *entry);
-/* row_length: the GEMM's K; rows of whole 16-byte chunks are copied asynchronously. atomic: add to the output. */
+/* row_length: the GEMM's K; rows of whole 16-byte chunks are copied asynchronously. atomic: add to the
+ * output. */
 mp_kernel mp_kernel_gemm(const mp_tile *tile, mp_dtype dtype, int64_t row_length, bool atomic);
 mp_kernel mp_kernel_gate_up(const mp_case *c, const mp_config *config);
 mp_kernel mp_kernel_down(const mp_case *c, const mp_config *config);
@@ -32,16 +33,18 @@ typedef struct mp_mma_instruction {
 /* steps: instructions chained. */
 mp_kernel mp_kernel_probe(const mp_mma_instruction *instruction, int steps);
 
-/* Elements of a row that one thread handles: 16 bytes of them, or 1 when rows are not made of whole 16-byte vectors. */
+/* Elements of a row that one thread handles: 16 bytes of them, or 1 when rows are not made of whole 16-byte
+ * vectors. */
 int64_t mp_vector_length(mp_dtype dtype, int64_t row_length);
 /* Dynamic shared memory of the GEMM kernel: num_stages * (BM + BN) * BK elements, and the row tables. */
 int64_t mp_gemm_shared_bytes(const mp_tile *tile, mp_dtype dtype);
-/* float32 accumulators a thread holds, and the most that are compiled: a thread has 255 registers, and unrolled code for thousands of spilled
- * accumulators takes minutes to build. */
+/* float32 accumulators a thread holds, and the most that are compiled: a thread has 255 registers, and
+ * unrolled code for thousands of spilled accumulators takes minutes to build. */
 #define MP_GEMM_ACCUMULATORS_MAX 256
 int mp_gemm_accumulators(const mp_tile *tile);
 
-/* Most stack that a kernel needs where it spills (tests/test_compile.c checks it); the driver reserves it for every thread that can be resident. */
+/* Most stack that a kernel needs where it spills (tests/test_compile.c checks it); the driver reserves it for
+ * every thread that can be resident. */
 #define MP_STACK_BYTES_MAX 1024
 
 #define MP_CASE_KERNELS_MAX 6

@@ -55,19 +55,23 @@ double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gat
     return c->gated ? a * up_factor(c, up) : a;
 }
 
-/* With u the unit roundoff of a step and eps the relative error of exp, tanh and erf (act_ulps units in the last place):
+/* With u the unit roundoff of a step and eps the relative error of exp, tanh and erf (act_ulps units in the
+ * last place):
  *
- * silu = v/(1+E), E = exp(-v)(1+eps): the sum inherits at most eps E/(1+E) <= eps and rounds once, the division once: (eps + 2u)|silu|. When
- * E overflows float32 (v < -88.7) the quotient is 0 instead of |silu| < 2^-120: then |silu| itself is added. Near that edge quotients are
- * subnormal: half the smallest subnormal, in `tiny`.
+ * silu = v/(1+E), E = exp(-v)(1+eps): the sum inherits at most eps E/(1+E) <= eps and rounds once, the
+ * division once: (eps + 2u)|silu|. When E overflows float32 (v < -88.7) the quotient is 0 instead of |silu| <
+ * 2^-120: then |silu| itself is added. Near that edge quotients are subnormal: half the smallest subnormal,
+ * in `tiny`.
  *
- * gelu, gelu_tanh = (g/2)(1+f), f = erf or tanh, computed as f(1+eps) at an argument with relative error r: f changes by at most
- * max|z f'(z)| r, which is < 0.49 r for erf and < 0.45 r for tanh. erf: z = g*(1/sqrt 2) has r <= 2u (constant and product). tanh: z =
- * s(g + c g^3) has r <= 7u: g*g, *g, c and *c (4u on the cubic part), the sum, s and *s, all terms of one sign. So
- * 1+f has the absolute error eps + 4u (cancellation at negative g keeps it absolute) and one relative rounding, the product two: |g|/2 (eps + 4u) + 3u |gelu|.
+ * gelu, gelu_tanh = (g/2)(1+f), f = erf or tanh, computed as f(1+eps) at an argument with relative error r: f
+ * changes by at most max|z f'(z)| r, which is < 0.49 r for erf and < 0.45 r for tanh. erf: z = g*(1/sqrt 2)
+ * has r <= 2u (constant and product). tanh: z = s(g + c g^3) has r <= 7u: g*g, *g, c and *c (4u on the cubic
+ * part), the sum, s and *s, all terms of one sign. So 1+f has the absolute error eps + 4u (cancellation at
+ * negative g keeps it absolute) and one relative rounding, the product two: |g|/2 (eps + 4u) + 3u |gelu|.
  *
- * swiglu_oai: alpha*g is rounded, which changes E by |alpha g| u relatively; division, and if written g*sigmoid one more product: (eps + |alpha g| u + 3u)|a|;
- * u+1 is rounded once. The clamps are exact or do not expand an error. relu2: one product.
+ * swiglu_oai: alpha*g is rounded, which changes E by |alpha g| u relatively; division, and if written
+ * g*sigmoid one more product: (eps + |alpha g| u + 3u)|a|; u+1 is rounded once. The clamps are exact or do
+ * not expand an error. relu2: one product.
  *
  * The multiply by up adds u; MP_ACT_GATE_ROUNDED a whole ulp of act(gate) in dtype:
  * subject and reference both round it, and near a tie to different sides. Products that underflow: tiny. */
@@ -96,7 +100,8 @@ double mp_activation_bound(const mp_case *c, const mp_contract *contract, double
     const double a = activated_gate(c, gate), error = gate_bound(c, contract, gate, a);
     if (!c->gated) return error;
     const double u = mp_contract_step_roundoff(contract), factor = fabs(up_factor(c, up));
-    return error * factor + 2 * u * (fabs(a) + error) * factor + (contract->float64_steps ? 0x1p-1074 : 0x1p-149);
+    return error * factor + 2 * u * (fabs(a) + error) * factor +
+           (contract->float64_steps ? 0x1p-1074 : 0x1p-149);
 }
 
 bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate) {
@@ -104,8 +109,8 @@ bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, dou
     return fabs(a) <= gate_bound(c, contract, gate, a);
 }
 
-void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots, mp_act_rounding rounding, const mp_tensor *cache1,
-                         const mp_tensor *cache2) {
+void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots,
+                         mp_act_rounding rounding, const mp_tensor *cache1, const mp_tensor *cache2) {
     const int64_t width = mp_tensor_row_length(cache1);
     const mp_dtype *gate_dtype = rounding == MP_ACT_GATE_ROUNDED ? &cache2->dtype : NULL;
 #pragma omp parallel for schedule(static)
@@ -113,7 +118,8 @@ void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_
         if (topk_ids[t] < 0 || row[t] < 0) continue;
         for (int64_t n = 0; n < c->N; n++) {
             const double g = mp_decode(cache1->dtype, cache1->data, row[t] * width + mp_gate_column(c, n));
-            const double u = c->gated ? mp_decode(cache1->dtype, cache1->data, row[t] * width + mp_up_column(c, n)) : 1;
+            const double u =
+                c->gated ? mp_decode(cache1->dtype, cache1->data, row[t] * width + mp_up_column(c, n)) : 1;
             mp_encode(cache2->dtype, cache2->data, row[t] * c->N + n, mp_activate(c, g, u, gate_dtype));
         }
     }

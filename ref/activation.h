@@ -1,13 +1,15 @@
 /* Stage 3, the activation, in float64: cache2[r,n] from gate and up of row r of cache1.
  *
- *   silu (gated)      silu(g)*u,  silu(v) = v/(1+exp(-v))             silu (non-gated)   silu(v)
- *   gelu (gated)      g/2*(1+erf(g/sqrt 2))*u                          gelu (non-gated)   v/2*(1+erf(v/sqrt 2))
- *   gelu_tanh         g/2*(1+tanh(sqrt(2/pi)*(g+0.044715 g^3)))*u      relu2 (non-gated)  max(v,0)^2
+ *   silu              silu(g)*u, silu(v) = v/(1+exp(-v))           not gated: silu(v)
+ *   gelu              gelu(g)*u, gelu(v) = v/2*(1+erf(v/sqrt 2))   not gated: gelu(v)
+ *   gelu_tanh         g/2*(1+tanh(sqrt(2/pi)*(g+0.044715 g^3)))*u
+ *   relu2             not gated: max(v,0)^2
  *   swiglu_oai        g=min(g,L), u=clamp(u,-L,L): g*sigmoid(alpha*g)*(u+1)
  *   silu_clamp        s=min(silu(g),L), u=clamp(u,-L,L): s*u
  *   clamp_silu        g=min(g,L), u=clamp(u,-L,L): silu(g)*u
- * gate g and up u of element n are columns n and N+n of cache1 (halves) or 2n and 2n+1 (interleaved). alpha and L are fp32 values. NaN stays NaN in
- * every clamp. Source: the public fused-MoE kernels and the GPT-OSS model definition. */
+ * gate g and up u of element n are columns n and N+n of cache1 (halves) or 2n and 2n+1 (interleaved). alpha
+ * and L are fp32 values. NaN stays NaN in every clamp. Source: the public fused-MoE kernels and the GPT-OSS
+ * model definition. */
 #ifndef MP_REF_ACTIVATION_H
 #define MP_REF_ACTIVATION_H
 
@@ -15,13 +17,15 @@
 #include "cases/case.h"
 #include "ref/contract.h"
 
-/* One element. gate_dtype: if not NULL, act(gate) is rounded to it before the multiply (contract MP_ACT_GATE_ROUNDED). up is not read when not gated. */
+/* One element. gate_dtype: if not NULL, act(gate) is rounded to it before the multiply (contract
+ * MP_ACT_GATE_ROUNDED). up is not read when not gated. */
 double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gate_dtype);
 
 /* Bound of |subject - mp_activate(...)| before the store's rounding; derived in activation.c. */
 double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up);
 
-/* Whether act(gate) may come out as zero within its bound: times an infinite up it is then NaN instead of Inf, and both are right. */
+/* Whether act(gate) may come out as zero within its bound: times an infinite up it is then NaN instead of
+ * Inf, and both are right. */
 bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate);
 
 /* Columns of cache1 that hold gate and up of element n. */
@@ -32,9 +36,9 @@ static inline int64_t mp_up_column(const mp_case *c, int64_t n) {
     return c->interleaved ? 2 * n + 1 : c->N + n;
 }
 
-/* The stage over the rows listed in `row` [slots] (-1 skips), for slots whose id is not -1: the rows of filtered slots keep their old contents.
- * Rounded once to cache2's dtype. */
-void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots, mp_act_rounding rounding, const mp_tensor *cache1,
-                         const mp_tensor *cache2);
+/* The stage over the rows listed in `row` [slots] (-1 skips), for slots whose id is not -1: the rows of
+ * filtered slots keep their old contents. Rounded once to cache2's dtype. */
+void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots,
+                         mp_act_rounding rounding, const mp_tensor *cache1, const mp_tensor *cache2);
 
 #endif

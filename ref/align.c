@@ -6,14 +6,16 @@ void mp_group_by_expert(const int32_t *topk_ids, int64_t slots, int64_t E, int64
     for (int64_t g = 0; g <= E + 1; g++) offsets[g] = 0;
     for (int64_t t = 0; t < slots; t++) offsets[topk_ids[t] + 2]++;
     for (int64_t g = 1; g <= E + 1; g++) offsets[g] += offsets[g - 1];
-    /* offsets[g] is now the start of group g for g <= E; scattering advances it to the start of g+1, so shift back afterwards. */
+    /* offsets[g] is now the start of group g for g <= E; scattering advances it to the start of g+1, so shift
+     * back afterwards. */
     for (int64_t t = 0; t < slots; t++) order[offsets[topk_ids[t] + 1]++] = t;
     for (int64_t g = E + 1; g > 0; g--) offsets[g] = offsets[g - 1];
     offsets[0] = 0;
 }
 
-mp_status mp_align(const int32_t *topk_ids, int64_t slots, int64_t E, int block_size, int32_t *sorted_token_ids, int64_t capacity, int32_t *expert_ids,
-                   int64_t blocks, int32_t *num_tokens_post_padded, mp_error *err) {
+mp_status mp_align(const int32_t *topk_ids, int64_t slots, int64_t E, int block_size,
+                   int32_t *sorted_token_ids, int64_t capacity, int32_t *expert_ids, int64_t blocks,
+                   int32_t *num_tokens_post_padded, mp_error *err) {
     mp_status status = MP_EMEMORY;
     int64_t *offsets = malloc((size_t)(E + 2) * sizeof *offsets);
     int64_t *order = malloc((size_t)(slots > 0 ? slots : 1) * sizeof *order);
@@ -30,7 +32,8 @@ mp_status mp_align(const int32_t *topk_ids, int64_t slots, int64_t E, int block_
         const int64_t first = offsets[expert + 1], count = offsets[expert + 2] - first;
         const int64_t padded = (count + block_size - 1) / block_size * block_size;
         for (int64_t i = 0; i < count; i++) sorted_token_ids[position + i] = (int32_t)order[first + i];
-        for (int64_t b = 0; b < padded / block_size; b++) expert_ids[position / block_size + b] = (int32_t)expert;
+        for (int64_t b = 0; b < padded / block_size; b++)
+            expert_ids[position / block_size + b] = (int32_t)expert;
         position += padded;
     }
     *num_tokens_post_padded = (int32_t)position;

@@ -2,9 +2,9 @@
 
 #include "base/clock.h"
 #include "ref/blas.h"
-#include "ref/host.h"
+#include "ref/predict/host.h"
 #include "ref/pipeline.h"
-#include "ref/tensorcore_gemm.h"
+#include "ref/predict/tensorcore_gemm.h"
 
 #include <math.h>
 #include <omp.h>
@@ -26,7 +26,8 @@ static mp_status dgemm_peak(double *gflops, mp_error *err) {
 #pragma omp atomic write
                 failed = true;
             }
-            for (size_t i = 0; m && i < 3 * elements; i++) m[i] = (double)(i % 17) - 8; /* the result's pages too */
+            for (size_t i = 0; m && i < 3 * elements; i++)
+                m[i] = (double)(i % 17) - 8; /* the result's pages too */
 #pragma omp barrier
 #pragma omp master
             start = mp_seconds_now();
@@ -39,7 +40,9 @@ static mp_status dgemm_peak(double *gflops, mp_error *err) {
         const double rate = 2.0 * (double)elements * PEAK_SIZE * omp_get_max_threads() / (end - start) * 1e-9;
         if (round > 0 && rate > *gflops) *gflops = rate;
     }
-    return failed ? mp_fail(err, MP_EMEMORY, "no memory for three %d x %d matrices a thread", PEAK_SIZE, PEAK_SIZE) : MP_OK;
+    return failed ? mp_fail(err, MP_EMEMORY, "no memory for three %d x %d matrices a thread", PEAK_SIZE,
+                            PEAK_SIZE)
+                  : MP_OK;
 }
 
 /* Consumes a tile: reads one element, so that nothing can be left out. */
@@ -51,7 +54,8 @@ static void consume(void *ctx, const mp_gemm_tile *tile) {
 }
 
 /* Both GEMMs of the case. */
-static mp_status time_gemms(const mp_case *c, const mp_inputs *in, const mp_trace *trace, mp_engine engine, bool with_mass, double *seconds, mp_error *err) {
+static mp_status time_gemms(const mp_case *c, const mp_inputs *in, const mp_trace *trace, mp_engine engine,
+                            bool with_mass, double *seconds, mp_error *err) {
     mp_slot_map map;
     double sum = 0;
     mp_status status = mp_slot_map_create(c, NULL, &map, err);
@@ -67,9 +71,11 @@ static mp_status time_gemms(const mp_case *c, const mp_inputs *in, const mp_trac
 }
 
 mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) {
-    if (c->scope != MP_SCOPE_ALL || c->layout != MP_ROUTE) return mp_fail(err, MP_EINPUT, "bench reference needs scope=all and layout=route");
+    if (c->scope != MP_SCOPE_ALL || c->layout != MP_ROUTE)
+        return mp_fail(err, MP_EINPUT, "bench reference needs scope=all and layout=route");
     *r = (mp_ref_bench_result){.threads = omp_get_max_threads()};
-    const double operations_per_token = 2.0 * (double)c->topk * (double)(mp_case_w1_rows(c) * c->K + c->N * c->K);
+    const double operations_per_token =
+        2.0 * (double)c->topk * (double)(mp_case_w1_rows(c) * c->K + c->N * c->K);
     mp_inputs in = {0};
     mp_trace trace = {0};
     double seconds = 0;
@@ -77,7 +83,8 @@ mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) 
     if (status == MP_OK) status = mp_inputs_create(c, &in, err);
     if (status == MP_OK) status = mp_host_run(c, &in, 16, MP_POISON_A, &trace, err); /* a real cache2 */
     r->blas_seconds = r->blas_mass_seconds = (double)INFINITY;
-    for (int round = 0; round < REFERENCE_ROUNDS && status == MP_OK; round++) { /* in turn, the best of each: the machine may not be ours alone */
+    for (int round = 0; round < REFERENCE_ROUNDS && status == MP_OK;
+         round++) { /* in turn, the best of each: the machine may not be ours alone */
         double ceiling = 0, values = 0, mass = 0;
         status = dgemm_peak(&ceiling, err);
         if (status == MP_OK) status = time_gemms(c, &in, &trace, MP_ENGINE_BLAS, false, &values, err);
@@ -102,7 +109,8 @@ mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) 
 }
 
 /* Best of three rounds, or of as many as two seconds allow. */
-static mp_status time_prediction(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_gemm_problem *p, const mp_tensor *out, double *rate,
+static mp_status time_prediction(const mp_tc_kernel *kernel, const mp_tc_model *model,
+                                 const mp_gemm_problem *p, const mp_tensor *out, double *rate,
                                  mp_error *err) {
     int64_t slots = 0;
     for (int64_t t = 0; t < p->slots; t++) slots += p->topk_ids[t] >= 0;
@@ -125,7 +133,8 @@ mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *r, mp_erro
     mp_tc_model model;
     if (c->scope != MP_SCOPE_ALL || c->layout != MP_ROUTE || (c->dtype != MP_BF16 && c->dtype != MP_FP16))
         return mp_fail(err, MP_EINPUT, "bench predict needs scope=all, layout=route and dtype bf16 or fp16");
-    if (!mp_tc_find(90, MP_TC_WGMMA, input, input, &model)) return mp_fail(err, MP_EINTERNAL, "no sm_90 model of %s", mp_dtype_name(c->dtype));
+    if (!mp_tc_find(90, MP_TC_WGMMA, input, input, &model))
+        return mp_fail(err, MP_EINTERNAL, "no sm_90 model of %s", mp_dtype_name(c->dtype));
     const int threads = omp_get_max_threads();
     *r = (mp_predict_bench_result){.threads = threads, .kernels = mp_tc_kernels(&kernels)};
     mp_inputs in = {0};
@@ -140,7 +149,8 @@ mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *r, mp_erro
             omp_set_num_threads(alone ? 1 : threads);
             for (int i = 0; i < r->kernels && status == MP_OK; i++) {
                 r->kernel[i].name = kernels[i].name;
-                status = time_prediction(&kernels[i], &model, &gate_up, &out, alone ? &r->kernel[i].one_thread : &r->kernel[i].all_threads, err);
+                status = time_prediction(&kernels[i], &model, &gate_up, &out,
+                                         alone ? &r->kernel[i].one_thread : &r->kernel[i].all_threads, err);
             }
             double *dgemm = alone ? &r->dgemm_one_thread : &r->dgemm_all_threads;
             if (status == MP_OK && mp_blas_load(NULL) == MP_OK) {

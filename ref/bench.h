@@ -1,4 +1,5 @@
-/* Speed of the CPU's GEMMs on this machine, the float64 reference and the predicted bits, beside dgemm measured in the same run. */
+/* Speed of the CPU's GEMMs on this machine, the float64 reference and the predicted bits, beside dgemm
+ * measured in the same run. */
 #ifndef MP_REF_BENCH_H
 #define MP_REF_BENCH_H
 
@@ -7,9 +8,11 @@
 typedef struct mp_ref_bench_result {
     int threads;
     double dgemm_gflops;     /* ceiling: every thread multiplies its own square matrices, 1536^3 */
-    double blas_gflops;      /* both GEMMs of the case by OpenBLAS: 2*M*topk*(w1 rows*K + N*K) operations over their time */
+    double blas_gflops;      /* both GEMMs of the case by OpenBLAS: 2*M*topk*(w1 rows*K + N*K) operations over
+                                their time */
     double blas_mass_gflops; /* the same with the sums of magnitudes: twice the operations */
-    double plain_gflops;     /* plain loops, values and magnitudes, on the first plain_tokens tokens; operations counted as for blas_mass */
+    double plain_gflops; /* plain loops, values and magnitudes, on the first plain_tokens tokens; operations
+                            counted as for blas_mass */
     int64_t plain_tokens;
     double blas_seconds, blas_mass_seconds;
 } mp_ref_bench_result;
@@ -17,7 +20,7 @@ typedef struct mp_ref_bench_result {
 /* scope=all and layout=route only, else MP_EINPUT. MP_EUNSUPPORTED without OpenBLAS. */
 mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *result, mp_error *err);
 
-/* Speed of the predicted bits (ref/tensorcore_gemm.h, sm_90): multiply-adds a second. */
+/* Speed of the predicted bits (ref/predict/tensorcore_gemm.h, sm_90): multiply-adds a second. */
 enum { MP_PREDICT_KERNELS = 3 };
 typedef struct mp_predict_bench_result {
     int threads, kernels;
@@ -25,11 +28,12 @@ typedef struct mp_predict_bench_result {
         const char *name;
         double one_thread, all_threads;
     } kernel[MP_PREDICT_KERNELS];
-    double dgemm_one_thread, dgemm_all_threads; /* OpenBLAS in float64 on the same cores, also in multiply-adds; 0 where it is missing */
+    double dgemm_one_thread, dgemm_all_threads; /* OpenBLAS in float64 on the same cores, also in
+                                                   multiply-adds; 0 where it is missing */
 } mp_predict_bench_result;
 
-/* Times the gate_up GEMM of the case with every micro-kernel this CPU can run, best of up to three rounds. scope=all, layout=route, bf16 or fp16,
- * else MP_EINPUT. */
+/* Times the gate_up GEMM of the case with every micro-kernel this CPU can run, best of up to three rounds.
+ * scope=all, layout=route, bf16 or fp16, else MP_EINPUT. */
 mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *result, mp_error *err);
 
 #endif

@@ -8,8 +8,9 @@
 
 /* The CBLAS interface: enum values of the reference CBLAS standard (BLAST Forum, 2001). */
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
-typedef void (*dgemm_function)(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda, const double *b, int ldb,
-                               double beta, double *c, int ldc);
+typedef void (*dgemm_function)(int order, int trans_a, int trans_b, int m, int n, int k, double alpha,
+                               const double *a, int lda, const double *b, int ldb, double beta, double *c,
+                               int ldc);
 
 static struct {
     pthread_once_t once;
@@ -21,8 +22,9 @@ static struct {
 static bool cpu_has_avx512(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl");
 #else
     return false;
 #endif
@@ -37,16 +39,18 @@ static void load(void) {
         snprintf(blas.reason, sizeof blas.reason, "%s", dlerror());
         return;
     }
-    /* POSIX defines the conversion of dlsym's result to a function pointer; ISO C does not, hence the copy through a union. */
+    /* POSIX defines the conversion of dlsym's result to a function pointer; ISO C does not, hence the copy
+     * through a union. */
     union {
         void *object;
         dgemm_function dgemm;
         void (*set_num_threads)(int);
         char *(*text)(void);
-    } dgemm = {dlsym(library, "cblas_dgemm")}, threads = {dlsym(library, "openblas_set_num_threads")}, core = {dlsym(library, "openblas_get_corename")},
-      config = {dlsym(library, "openblas_get_config")};
+    } dgemm = {dlsym(library, "cblas_dgemm")}, threads = {dlsym(library, "openblas_set_num_threads")},
+      core = {dlsym(library, "openblas_get_corename")}, config = {dlsym(library, "openblas_get_config")};
     if (!dgemm.object || !threads.object || !core.object || !config.object) {
-        snprintf(blas.reason, sizeof blas.reason, "libopenblas lacks cblas_dgemm or openblas_set_num_threads");
+        snprintf(blas.reason, sizeof blas.reason,
+                 "libopenblas lacks cblas_dgemm or openblas_set_num_threads");
         return;
     }
     threads.set_num_threads(1); /* the callers' threads each run their own dgemm */

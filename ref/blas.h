@@ -1,7 +1,8 @@
 /* OpenBLAS, loaded at run time so that its core type can be chosen before it initialises itself.
  *
- * OpenBLAS 0.3.21 takes CPUs newer than itself for Haswell and then uses half the vector width. Its choice is overridden with the core type
- * SkylakeX when the CPU has AVX-512 (F, DQ, CD, BW, VL) and OPENBLAS_CORETYPE is not set by the user. */
+ * OpenBLAS 0.3.21 takes CPUs newer than itself for Haswell and then uses half the vector width. Its choice is
+ * overridden with the core type SkylakeX when the CPU has AVX-512 (F, DQ, CD, BW, VL) and OPENBLAS_CORETYPE
+ * is not set by the user. */
 #ifndef MP_REF_BLAS_H
 #define MP_REF_BLAS_H
 

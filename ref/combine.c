@@ -23,24 +23,31 @@ double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum
     return (double)((long double)rsf * sum.value);
 }
 
-/* topk-1 additions (the first, to zero, is exact) in any order: gamma_(topk-1)(u) * mass, u = 2^-24, 2^-53 for fp64 tensors, or the
- * unit roundoff of dtype when every addition rounds to it. ROUND_THEN_SCALE adds an ulp of dtype at the sum: subject and
- * reference both round it, and near a tie to different sides. Scaling adds one rounding: of the step, or of dtype where every step rounds to it. The
- * reference's own value was narrowed from long double to float64: one more 2^-53. */
+/* topk-1 additions (the first, to zero, is exact) in any order: gamma_(topk-1)(u) * mass, u = 2^-24, 2^-53
+ * for fp64 tensors, or the unit roundoff of dtype when every addition rounds to it. ROUND_THEN_SCALE adds an
+ * ulp of dtype at the sum: subject and reference both round it, and near a tie to different sides. Scaling
+ * adds one rounding: of the step, or of dtype where every step rounds to it. The reference's own value was
+ * narrowed from long double to float64: one more 2^-53. */
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum) {
-    const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_contract_step_roundoff(contract), rsf = fabs(mp_combine_rsf(c));
+    const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_contract_step_roundoff(contract),
+                 rsf = fabs(mp_combine_rsf(c));
     const double u = contract->combine == MP_COMBINE_ELEMENT_DTYPE ? mp_unit_roundoff(c->dtype) : step;
     const double value = fabs((double)sum.value);
     double error = mp_gamma((double)(c->topk - 1), u) * (double)sum.mass;
     if (contract->combine == MP_COMBINE_ROUND_THEN_SCALE) error += 2 * mp_half_ulp(c->dtype, value + error);
     error *= rsf;
-    if (rsf != 1.0) error += (contract->combine == MP_COMBINE_ELEMENT_DTYPE ? u : step) * (rsf * value + error) + 0x1p-150;
+    if (rsf != 1.0)
+        error +=
+            (contract->combine == MP_COMBINE_ELEMENT_DTYPE ? u : step) * (rsf * value + error) + 0x1p-150;
     return error + 0x1p-53 * rsf * value;
 }
 
-void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3, const mp_tensor *out) {
+void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3,
+                      const mp_tensor *out) {
     const int64_t K = cache3->dim[2];
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < cache3->dim[0]; m++)
-        for (int64_t k = 0; k < K; k++) mp_encode(out->dtype, out->data, m * K + k, mp_combine_value(c, variant, mp_combine_sum(cache3, m, k)));
+        for (int64_t k = 0; k < K; k++)
+            mp_encode(out->dtype, out->data, m * K + k,
+                      mp_combine_value(c, variant, mp_combine_sum(cache3, m, k)));
 }

@@ -20,6 +20,7 @@ double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum);
 
 /* The stage: cache3 [M,topk,K] -> out [M,K], one rounding to out's dtype. */
-void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3, const mp_tensor *out);
+void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3,
+                      const mp_tensor *out);
 
 #endif

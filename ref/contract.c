@@ -1,6 +1,6 @@
 #include "ref/contract.h"
 
-#include "ref/tensorcore.h"
+#include "ref/predict/tensorcore.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,11 +11,15 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     char accumulator[64] = "";
     switch (contract->accumulator) {
     case MP_ACC_IEEE_ANY_ORDER: snprintf(accumulator, sizeof accumulator, "IEEE fp32 any order"); break;
-    case MP_ACC_TENSOR_CORE: snprintf(accumulator, sizeof accumulator, "tensor core L=%d F=%d", contract->group, contract->fraction_bits); break;
+    case MP_ACC_TENSOR_CORE:
+        snprintf(accumulator, sizeof accumulator, "tensor core L=%d F=%d", contract->group,
+                 contract->fraction_bits);
+        break;
     case MP_ACC_FLOAT64: snprintf(accumulator, sizeof accumulator, "float64"); break;
     }
-    snprintf(text, size, "accumulator: %s; activation: %g ulp, %s; combine: %s; align: %s; %s; %s", accumulator, contract->act_ulps,
-             rounding[contract->act_rounding], combine[contract->combine], contract->stable_align ? "stable" : "any order",
+    snprintf(text, size, "accumulator: %s; activation: %g ulp, %s; combine: %s; align: %s; %s; %s",
+             accumulator, contract->act_ulps, rounding[contract->act_rounding], combine[contract->combine],
+             contract->stable_align ? "stable" : "any order",
              contract->deterministic ? "deterministic" : "order of additions not fixed",
              contract->batch_invariant ? "batch invariant" : "may depend on the batch");
 }
@@ -24,27 +28,33 @@ double mp_contract_step_roundoff(const mp_contract *contract) {
     return contract->float64_steps ? 0x1p-53 : 0x1p-24;
 }
 
-/* gamma_n = n*u / (1 - n*u): n roundings in any order change a sum of magnitudes `mass` by at most gamma_n * mass.
- * Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1 and 4.2. */
+/* gamma_n = n*u / (1 - n*u): n roundings in any order change a sum of magnitudes `mass` by at most gamma_n *
+ * mass. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1 and 4.2. */
 double mp_gamma(double n, double u) {
     return n * u < 1 ? n * u / (1 - n * u) : INFINITY;
 }
 
-/* IEEE any order. The K products are exact (16-bit operands) or fused into the addition, or each is rounded once on its own; a
- * sum of K terms has K-1 additions. At most K roundings touch any term: gamma_K. Products and sums that underflow lose at most half
- * the smallest subnormal each: K * 2^-150.
+/* IEEE any order. The K products are exact (16-bit operands) or fused into the addition, or each is rounded
+ * once on its own; a sum of K terms has K-1 additions. At most K roundings touch any term: gamma_K. Products
+ * and sums that underflow lose at most half the smallest subnormal each: K * 2^-150.
  *
- * Tensor core (specification: truncated fused dot-add over groups of L terms and the accumulator c). In one step
- *   - every one of the L+1 terms is cut to a multiple of 2^(e_max-F): it loses less than 2^(e_max-F). Products of normal numbers are at
- *     least 2^(their exponent), so 2^e_max <= max |term| <= S, S = |c| + sum |products| of the step: loss < (L+1) 2^-F S;
+ * Tensor core (specification: truncated fused dot-add over groups of L terms and the accumulator c). In one
+ * step
+ *   - every one of the L+1 terms is cut to a multiple of 2^(e_max-F): it loses less than 2^(e_max-F).
+ *     Products of normal numbers are at least 2^(their exponent), so 2^e_max <= max |term| <= S, S = |c| +
+ *     sum |products| of the step: loss < (L+1) 2^-F S;
  *   - the sum is truncated to 24 bits: loss < 2^-23 S (or 2^-149 in the subnormal range).
- * With delta = (L+1) 2^-F + 2^-23, S never exceeds mass (1+delta)^G after G = ceil(K/L) steps, so the total is at most
- * G delta (1+delta)^G mass. A subnormal operand has the exponent emin of its format but a significand below 1, so its product may be
- * smaller than 2^(emin+e): such terms set e_max <= emin + e_largest + 1 and cost at most (L+1) 2^(emin-F) * 2*largest a step. Zero terms count as 2^-133, and
- * an accumulator c that is subnormal in float32 as 2^-126, however small it is: (L+1) 2^-F * 2^-125 a step, twice that, covers both.
+ * With delta = (L+1) 2^-F + 2^-23, S never exceeds mass (1+delta)^G after G = ceil(K/L) steps, so the total
+ * is at most G delta (1+delta)^G mass. A subnormal operand has the exponent emin of its format but a
+ * significand below 1, so its product may be smaller than 2^(emin+e): such terms set e_max <= emin +
+ * e_largest + 1 and cost at most (L+1) 2^(emin-F) * 2*largest a step. Zero terms count as 2^-133, and an
+ * accumulator c that is subnormal in float32 as 2^-126, however small it is: (L+1) 2^-F * 2^-125 a step,
+ * twice that, covers both.
  *
- * The float64 value that a subject is compared with is itself a sum of K rounded terms: gamma_K(2^-53) is added in every case. */
-mp_sum_bound mp_contract_gemm_bound(const mp_contract *contract, mp_dtype operands, int64_t terms, double largest) {
+ * The float64 value that a subject is compared with is itself a sum of K rounded terms: gamma_K(2^-53) is
+ * added in every case. */
+mp_sum_bound mp_contract_gemm_bound(const mp_contract *contract, mp_dtype operands, int64_t terms,
+                                    double largest) {
     const double k = (double)terms;
     const double reference = mp_gamma(k, 0x1p-53);
     mp_sum_bound bound = {0, 0};

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One slot: every column by a loop over k. Buffers hold a decoded row of a, a decoded row of w, and the results. */
-static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, double *a, double *w, double *value, double *mass, mp_gemm_visit visit, void *ctx) {
+/* One slot: every column by a loop over k. Buffers hold a decoded row of a, a decoded row of w, and the
+ * results. */
+static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, double *a, double *w,
+                       double *value, double *mass, mp_gemm_visit visit, void *ctx) {
     const int64_t N = p->w->dim[1], K = p->w->dim[2], expert = p->topk_ids[t];
     mp_decode_row(p->a->dtype, p->a->data, p->a_row[t] * K, K, a);
     for (int64_t n = 0; n < N; n++) {
@@ -18,10 +20,17 @@ static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, doub
         value[n] = sum;
         mass[n] = magnitudes;
     }
-    visit(ctx, &(mp_gemm_tile){.expert = expert, .count = 1, .n0 = 0, .n = N, .slot = &t, .value = value, .mass = with_mass ? mass : NULL});
+    visit(ctx, &(mp_gemm_tile){.expert = expert,
+                               .count = 1,
+                               .n0 = 0,
+                               .n = N,
+                               .slot = &t,
+                               .value = value,
+                               .mass = with_mass ? mass : NULL});
 }
 
-static mp_status gemm_plain(const mp_gemm_problem *p, bool with_mass, mp_gemm_visit visit, void *ctx, mp_error *err) {
+static mp_status gemm_plain(const mp_gemm_problem *p, bool with_mass, mp_gemm_visit visit, void *ctx,
+                            mp_error *err) {
     const size_t N = (size_t)p->w->dim[1], K = (size_t)p->w->dim[2];
     bool failed = false;
 #pragma omp parallel
@@ -34,19 +43,24 @@ static mp_status gemm_plain(const mp_gemm_problem *p, bool with_mass, mp_gemm_vi
 #pragma omp for schedule(dynamic, 16)
         for (int64_t t = 0; t < p->slots; t++)
             if (buffer && p->topk_ids[t] >= 0 && p->a_row[t] >= 0)
-                plain_slot(p, t, with_mass, buffer, buffer + K, buffer + 2 * K, buffer + 2 * K + N, visit, ctx);
+                plain_slot(p, t, with_mass, buffer, buffer + K, buffer + 2 * K, buffer + 2 * K + N, visit,
+                           ctx);
         free(buffer);
     }
     return failed ? mp_fail(err, MP_EMEMORY, "gemm: no memory for rows of %zu and %zu float64", K, N) : MP_OK;
 }
 
-mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool with_mass, mp_gemm_visit visit, void *ctx, mp_error *err) {
+mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool with_mass,
+                          mp_gemm_visit visit, void *ctx, mp_error *err) {
     if (engine == MP_ENGINE_BLAS) return mp_gemm_float64_blas(problem, with_mass, visit, ctx, err);
     return gemm_plain(problem, with_mass, visit, ctx, err);
 }
 
-double mp_epilogue_apply(const mp_epilogue *epilogue, double acc, int64_t expert, int64_t column, int64_t slot) {
-    if (epilogue->bias) acc += mp_decode(epilogue->bias->dtype, epilogue->bias->data, expert * epilogue->bias->dim[1] + column);
+double mp_epilogue_apply(const mp_epilogue *epilogue, double acc, int64_t expert, int64_t column,
+                         int64_t slot) {
+    if (epilogue->bias)
+        acc +=
+            mp_decode(epilogue->bias->dtype, epilogue->bias->data, expert * epilogue->bias->dim[1] + column);
     if (epilogue->weights) acc *= (double)epilogue->weights[slot];
     return acc;
 }
@@ -69,7 +83,9 @@ static void store_tile(void *ctx, const mp_gemm_tile *tile) {
             continue;
         }
         for (int64_t j = 0; j < tile->n; j++)
-            mp_encode(s->out->dtype, s->out->data, at + j, mp_epilogue_apply(s->epilogue, tile->value[i * tile->n + j], tile->expert, tile->n0 + j, slot));
+            mp_encode(s->out->dtype, s->out->data, at + j,
+                      mp_epilogue_apply(s->epilogue, tile->value[i * tile->n + j], tile->expert, tile->n0 + j,
+                                        slot));
     }
 }
 
@@ -81,8 +97,8 @@ void mp_gemm_zero_filtered(const mp_gemm_problem *problem, const int64_t *out_ro
     }
 }
 
-mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
-                        mp_error *err) {
+mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue,
+                        const int64_t *out_row, const mp_tensor *out, mp_error *err) {
     mp_gemm_zero_filtered(problem, out_row, out);
     struct store s = {epilogue, out_row, out};
     return mp_gemm_float64(engine, problem, false, store_tile, &s, err);

@@ -2,10 +2,12 @@
  *
  *   acc[t,n] = sum_k a[a_row(t), k] * w[e(t), n, k]      t a slot with expert e(t) = topk_ids[t] >= 0
  *   mass[t,n] = sum_k |a * w|                            for the bound of any float32 accumulation
- * gate_up: a = x [M,K], a_row(t) = t div topk, w = w1 [E,2N or N,K].  down: a = cache2 [rows,N], w = w2 [E,K,N].
+ * gate_up: a = x [M,K], a_row(t) = t div topk, w = w1 [E,2N or N,K].  down: a = cache2 [rows,N], w = w2
+ * [E,K,N].
  *
- * Two engines compute the same thing and are tested against each other: plain loops (the definition) and OpenBLAS (per expert: its
- * tokens gathered, one dgemm a slab). Neither holds more than a slab of the operands in float64. */
+ * Two engines compute the same thing and are tested against each other: plain loops (the definition) and
+ * OpenBLAS (per expert: its tokens gathered, one dgemm a slab). Neither holds more than a slab of the
+ * operands in float64. */
 #ifndef MP_REF_GEMM_H
 #define MP_REF_GEMM_H
 
@@ -19,36 +21,42 @@ typedef struct mp_gemm_problem {
     int64_t slots;
 } mp_gemm_problem;
 
-/* A rectangle of results: `count` slots of one expert by columns n0 .. n0+n. value and mass are [count, n]; mass may be NULL. */
+/* A rectangle of results: `count` slots of one expert by columns n0 .. n0+n. value and mass are [count, n];
+ * mass may be NULL. */
 typedef struct mp_gemm_tile {
     int64_t expert, count, n0, n;
     const int64_t *slot;
     const double *value, *mass;
 } mp_gemm_tile;
 
-/* Called from several threads at once; every (slot, column) that is not left out comes exactly once, in no order. */
+/* Called from several threads at once; every (slot, column) that is not left out comes exactly once, in no
+ * order. */
 typedef void (*mp_gemm_visit)(void *ctx, const mp_gemm_tile *tile);
 
 typedef enum mp_engine { MP_ENGINE_PLAIN, MP_ENGINE_BLAS } mp_engine;
 
 /* MP_EMEMORY, or MP_EUNSUPPORTED when the engine is BLAS and OpenBLAS cannot be loaded. */
-mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool with_mass, mp_gemm_visit visit, void *ctx, mp_error *err);
-mp_status mp_gemm_float64_blas(const mp_gemm_problem *problem, bool with_mass, mp_gemm_visit visit, void *ctx, mp_error *err);
+mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool with_mass,
+                          mp_gemm_visit visit, void *ctx, mp_error *err);
+mp_status mp_gemm_float64_blas(const mp_gemm_problem *problem, bool with_mass, mp_gemm_visit visit, void *ctx,
+                               mp_error *err);
 
-/* Epilogue of one element, in the order dequantisation scale (none here) -> + bias -> * router weight; the rounding to dtype is the store's.
- * bias: [E,n] or NULL; weights: [slots] fp32 or NULL. */
+/* Epilogue of one element, in the order dequantisation scale (none here) -> + bias -> * router weight; the
+ * rounding to dtype is the store's. bias: [E,n] or NULL; weights: [slots] fp32 or NULL. */
 typedef struct mp_epilogue {
     const mp_tensor *bias;
     const float *weights;
 } mp_epilogue;
-double mp_epilogue_apply(const mp_epilogue *epilogue, double acc, int64_t expert, int64_t column, int64_t slot);
+double mp_epilogue_apply(const mp_epilogue *epilogue, double acc, int64_t expert, int64_t column,
+                         int64_t slot);
 
-/* GEMM, epilogue, one rounding to out's dtype; out_row [slots] gives the row of out (NULL: the slot itself), -1 skips. Slots whose id is -1
- * get zeros. Other rows of out are not touched. */
-mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
-                        mp_error *err);
+/* GEMM, epilogue, one rounding to out's dtype; out_row [slots] gives the row of out (NULL: the slot itself),
+ * -1 skips. Slots whose id is -1 get zeros. Other rows of out are not touched. */
+mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue,
+                        const int64_t *out_row, const mp_tensor *out, mp_error *err);
 
-/* Zeroes the rows of out that belong to slots whose id is -1, as the kernels do for blocks of filtered slots. */
+/* Zeroes the rows of out that belong to slots whose id is -1, as the kernels do for blocks of filtered
+ * slots. */
 void mp_gemm_zero_filtered(const mp_gemm_problem *problem, const int64_t *out_row, const mp_tensor *out);
 
 #endif

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Inside a task slots go in blocks whose float64 copy stays near the cache: at most BLOCK_ELEMENTS elements. */
+/* Inside a task slots go in blocks whose float64 copy stays near the cache: at most BLOCK_ELEMENTS
+ * elements. */
 enum { BLOCK_SLOTS_MIN = 32, BLOCK_ELEMENTS = 1 << 19 };
 
 static int64_t min64(int64_t a, int64_t b) {
@@ -33,26 +34,33 @@ static bool workspace_create(workspace *s, int64_t block, int64_t columns, int64
     return true;
 }
 
-static void run_task(const mp_gemm_problem *p, const mp_gemm_task *job, const int64_t *order, int64_t block, bool with_mass, workspace *s, mp_gemm_visit visit,
-                     void *ctx) {
+static void run_task(const mp_gemm_problem *p, const mp_gemm_task *job, const int64_t *order, int64_t block,
+                     bool with_mass, workspace *s, mp_gemm_visit visit, void *ctx) {
     const int64_t N = p->w->dim[1], K = p->w->dim[2];
     mp_decode_row(p->w->dtype, p->w->data, (job->expert * N + job->n0) * K, job->n * K, s->w);
     if (with_mass) absolute(s->w_abs, s->w, job->n * K);
     for (int64_t i = 0; i < job->count; i += block) {
         const int64_t rows = min64(block, job->count - i);
         const int64_t *slot = order + job->first + i;
-        for (int64_t r = 0; r < rows; r++) mp_decode_row(p->a->dtype, p->a->data, p->a_row[slot[r]] * K, K, s->a + r * K);
+        for (int64_t r = 0; r < rows; r++)
+            mp_decode_row(p->a->dtype, p->a->data, p->a_row[slot[r]] * K, K, s->a + r * K);
         mp_blas_dgemm_nt(rows, job->n, K, s->a, s->w, s->value);
         if (with_mass) {
             absolute(s->a, s->a, rows * K);
             mp_blas_dgemm_nt(rows, job->n, K, s->a, s->w_abs, s->mass);
         }
-        visit(ctx, &(mp_gemm_tile){
-                       .expert = job->expert, .count = rows, .n0 = job->n0, .n = job->n, .slot = slot, .value = s->value, .mass = with_mass ? s->mass : NULL});
+        visit(ctx, &(mp_gemm_tile){.expert = job->expert,
+                                   .count = rows,
+                                   .n0 = job->n0,
+                                   .n = job->n,
+                                   .slot = slot,
+                                   .value = s->value,
+                                   .mass = with_mass ? s->mass : NULL});
     }
 }
 
-mp_status mp_gemm_float64_blas(const mp_gemm_problem *p, bool with_mass, mp_gemm_visit visit, void *ctx, mp_error *err) {
+mp_status mp_gemm_float64_blas(const mp_gemm_problem *p, bool with_mass, mp_gemm_visit visit, void *ctx,
+                               mp_error *err) {
     mp_gemm_tasks tasks = {0};
     mp_status status = mp_blas_load(err);
     if (status == MP_OK) status = mp_gemm_tasks_create(p, &tasks, err);
@@ -74,5 +82,7 @@ mp_status mp_gemm_float64_blas(const mp_gemm_problem *p, bool with_mass, mp_gemm
         free(s.memory);
     }
     mp_gemm_tasks_destroy(&tasks);
-    return failed ? mp_fail(err, MP_EMEMORY, "gemm: no memory for float64 slabs of %lld by %lld", (long long)columns, (long long)K) : MP_OK;
+    return failed ? mp_fail(err, MP_EMEMORY, "gemm: no memory for float64 slabs of %lld by %lld",
+                            (long long)columns, (long long)K)
+                  : MP_OK;
 }

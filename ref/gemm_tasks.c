@@ -22,7 +22,8 @@ mp_status mp_gemm_tasks_create(const mp_gemm_problem *p, mp_gemm_tasks *tasks, m
     mp_group_by_expert(p->topk_ids, p->slots, E, offsets, tasks->order);
 
     int64_t capacity = 1;
-    for (int64_t e = 0; e < E; e++) capacity += pieces(N, MP_SLAB_COLUMNS) * pieces(offsets[e + 2] - offsets[e + 1], MP_SLAB_SLOTS);
+    for (int64_t e = 0; e < E; e++)
+        capacity += pieces(N, MP_SLAB_COLUMNS) * pieces(offsets[e + 2] - offsets[e + 1], MP_SLAB_SLOTS);
     tasks->task = malloc((size_t)capacity * sizeof *tasks->task);
     if (!tasks->task) goto out;
 
@@ -32,7 +33,8 @@ mp_status mp_gemm_tasks_create(const mp_gemm_problem *p, mp_gemm_tasks *tasks, m
             if (p->a_row[tasks->order[i]] >= 0) tasks->order[end++] = tasks->order[i];
         for (int64_t i = offsets[e + 1]; i < end; i += MP_SLAB_SLOTS)
             for (int64_t n0 = 0; n0 < N; n0 += MP_SLAB_COLUMNS)
-                tasks->task[tasks->count++] = (mp_gemm_task){e, i, min64(MP_SLAB_SLOTS, end - i), n0, min64(MP_SLAB_COLUMNS, N - n0)};
+                tasks->task[tasks->count++] =
+                    (mp_gemm_task){e, i, min64(MP_SLAB_SLOTS, end - i), n0, min64(MP_SLAB_COLUMNS, N - n0)};
     }
     status = MP_OK;
 out:

@@ -1,5 +1,6 @@
-/* The work of a grouped GEMM cut into tasks for threads: one expert, at most MP_SLAB_SLOTS slots, at most MP_SLAB_COLUMNS columns. Enough tasks for
- * many threads even when all tokens go to one expert, and few enough conversions of weights: one for 2*MP_SLAB_SLOTS operations on each. */
+/* The work of a grouped GEMM cut into tasks for threads: one expert, at most MP_SLAB_SLOTS slots, at most
+ * MP_SLAB_COLUMNS columns. Enough tasks for many threads even when all tokens go to one expert, and few
+ * enough conversions of weights: one for 2*MP_SLAB_SLOTS operations on each. */
 #ifndef MP_REF_GEMM_TASKS_H
 #define MP_REF_GEMM_TASKS_H
 
@@ -14,7 +15,8 @@ typedef struct mp_gemm_task {
 typedef struct mp_gemm_tasks {
     mp_gemm_task *task;
     int64_t count;
-    int64_t *order; /* slots by expert, ascending within one; filtered slots and slots without a row are in no task */
+    int64_t *order; /* slots by expert, ascending within one; filtered slots and slots without a row are in no
+                       task */
 } mp_gemm_tasks;
 
 mp_status mp_gemm_tasks_create(const mp_gemm_problem *problem, mp_gemm_tasks *tasks, mp_error *err);

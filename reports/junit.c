@@ -1,15 +1,17 @@
-/* The JUnit XML report, for CI servers: a testsuite for each group of the matrix, a testcase for each case. A FAIL is a <failure>,
- * a CRASH or TIMEOUT an <error>, a SKIP a <skipped>; their text is the case's part of the terminal table. */
+/* The JUnit XML report, for CI servers: a testsuite for each group of the matrix, a testcase for each case. A
+ * FAIL is a <failure>, a CRASH or TIMEOUT an <error>, a SKIP a <skipped>; their text is the case's part of
+ * the terminal table. */
 #include "base/file.h"
 #include "reports/report.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Length of the UTF-8 character at text that XML 1.0 allows (section 2.2: no control characters but tab, line feed and carriage
- * return, no surrogates, not FFFE and FFFF); 0 when there is none. */
+/* Length of the UTF-8 character at text that XML 1.0 allows (section 2.2: no control characters but tab, line
+ * feed and carriage return, no surrogates, not FFFE and FFFF); 0 when there is none. */
 static size_t xml_character(const unsigned char *text) {
-    static const unsigned smallest[] = {0, 0, 0x80, 0x800, 0x10000}; /* shorter forms exist below: overlong is invalid */
+    static const unsigned smallest[] = {0, 0, 0x80, 0x800,
+                                        0x10000}; /* shorter forms exist below: overlong is invalid */
     unsigned char lead = text[0];
     if (lead < 0x80) return lead >= 0x20 || lead == '\t' || lead == '\n' || lead == '\r';
     size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 0;
@@ -19,11 +21,13 @@ static size_t xml_character(const unsigned char *text) {
         if ((text[i] & 0xC0) != 0x80) return 0; /* the final NUL stops here, too */
         code = code << 6 | (text[i] & 0x3Fu);
     }
-    bool allowed = code >= smallest[length] && code <= 0x10FFFF && !(code >= 0xD800 && code <= 0xDFFF) && code != 0xFFFE && code != 0xFFFF;
+    bool allowed = code >= smallest[length] && code <= 0x10FFFF && !(code >= 0xD800 && code <= 0xDFFF) &&
+                   code != 0xFFFE && code != 0xFFFF;
     return allowed ? length : 0;
 }
 
-/* For attribute values and content alike. Line breaks become references, for attributes would turn them into blanks. */
+/* For attribute values and content alike. Line breaks become references, for attributes would turn them into
+ * blanks. */
 static void put_escaped(FILE *out, const char *text) {
     while (*text != '\0') {
         size_t length = xml_character((const unsigned char *)text);
@@ -91,17 +95,25 @@ static mp_status put_case(FILE *out, const mp_verdict *v, mp_error *err) {
 }
 
 static void put_totals(FILE *out, const mp_tally *tally, double seconds) {
-    fprintf(out, " tests=\"%lld\" failures=\"%lld\" errors=\"%lld\" skipped=\"%lld\" time=\"%.6f\"", (long long)tally->total, (long long)tally->count[MP_FAIL],
-            (long long)(tally->count[MP_CRASH] + tally->count[MP_TIMEOUT]), (long long)tally->count[MP_SKIP], seconds);
+    fprintf(out, " tests=\"%lld\" failures=\"%lld\" errors=\"%lld\" skipped=\"%lld\" time=\"%.6f\"",
+            (long long)tally->total, (long long)tally->count[MP_FAIL],
+            (long long)(tally->count[MP_CRASH] + tally->count[MP_TIMEOUT]), (long long)tally->count[MP_SKIP],
+            seconds);
 }
 
 static void put_properties(FILE *out, const mp_run_info *info) {
     const struct {
         const char *name, *value;
     } properties[] = {
-        {"version", info->version}, {"commit", info->commit}, {"command", info->command},
-        {"subject", info->subject}, {"device", info->device}, {"versions", info->versions},
-        {"blas", info->blas},       {"cpu", info->host},      {"interrupted", info->interrupted ? "true" : "false"},
+        {"version", info->version},
+        {"commit", info->commit},
+        {"command", info->command},
+        {"subject", info->subject},
+        {"device", info->device},
+        {"versions", info->versions},
+        {"blas", info->blas},
+        {"cpu", info->host},
+        {"interrupted", info->interrupted ? "true" : "false"},
     };
     fprintf(out, "    <properties>\n");
     for (size_t i = 0; i < sizeof properties / sizeof *properties; i++) {
@@ -114,7 +126,8 @@ static void put_properties(FILE *out, const mp_run_info *info) {
 }
 
 /* The suite that begins with verdicts[first]; nothing when its group has begun before. */
-static mp_status put_suite(FILE *out, const mp_run_info *info, const mp_verdict *verdicts, size_t count, size_t first, mp_error *err) {
+static mp_status put_suite(FILE *out, const mp_run_info *info, const mp_verdict *verdicts, size_t count,
+                           size_t first, mp_error *err) {
     const char *name = suite_name(&verdicts[first]);
     for (size_t i = 0; i < first; i++)
         if (strcmp(suite_name(&verdicts[i]), name) == 0) return MP_OK;
@@ -138,7 +151,8 @@ static mp_status put_suite(FILE *out, const mp_run_info *info, const mp_verdict 
     return status;
 }
 
-mp_status mp_report_junit(const char *path, const mp_run_info *info, const mp_verdict *verdicts, size_t count, mp_error *err) {
+mp_status mp_report_junit(const char *path, const mp_run_info *info, const mp_verdict *verdicts, size_t count,
+                          mp_error *err) {
     mp_status status = MP_OK;
     char *text = NULL;
     size_t size = 0;
@@ -153,10 +167,12 @@ mp_status mp_report_junit(const char *path, const mp_run_info *info, const mp_ve
     fprintf(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"moeparity\"");
     put_totals(out, &tally, seconds);
     fprintf(out, ">\n");
-    for (size_t i = 0; i < count && status == MP_OK; i++) status = put_suite(out, info, verdicts, count, i, err);
+    for (size_t i = 0; i < count && status == MP_OK; i++)
+        status = put_suite(out, info, verdicts, count, i, err);
     fprintf(out, "</testsuites>\n");
     bool complete = ferror(out) == 0;
-    if ((fclose(out) != 0 || !complete) && status == MP_OK) status = mp_fail(err, MP_EMEMORY, "no memory for the JUnit report of %zu cases", count);
+    if ((fclose(out) != 0 || !complete) && status == MP_OK)
+        status = mp_fail(err, MP_EMEMORY, "no memory for the JUnit report of %zu cases", count);
     if (status == MP_OK) status = mp_file_replace(path, text, size, err);
     free(text);
     return status;

@@ -1,8 +1,8 @@
-/* The terminal table: one row a case, as the field's parity tables read, and under a row that is not OK what a kernel author needs
- * next: which check, which element, how to run it again. */
+/* The terminal table: one row a case, as the field's parity tables read, and under a row that is not OK what
+ * a kernel author needs next: which check, which element, how to run it again. */
 #include "reports/report.h"
 
-#include "harness/subject.h"
+#include "harness/subjects/subject.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -30,7 +30,8 @@ static void put_text(FILE *out, const char *text) {
     for (; *text != '\0'; text++) fputc((unsigned char)*text < 0x20 || *text == 0x7F ? ' ' : *text, out);
 }
 
-/* The pair to show: a broken promise before a difference that was only measured, then the larger difference; NaN is the largest. */
+/* The pair to show: a broken promise before a difference that was only measured, then the larger difference;
+ * NaN is the largest. */
 static const mp_pair_figures *worst_pair(const mp_verdict *v) {
     const mp_pair_figures *worst = NULL;
     for (int i = 0; i < v->pair_count; i++) {
@@ -59,8 +60,10 @@ static void put_pairs(FILE *out, const mp_verdict *v) {
     }
     int equal = 0;
     for (int i = 0; i < v->pair_count; i++) equal += v->pair[i].bits_equal;
-    fprintf(out, "  diff=%s bits=%s (", scientific(worst->max_abs).text, worst->bits_equal ? "equal" : "differ");
-    if (v->pair_count > 1) fprintf(out, "%d/%d pairs equal%s", equal, v->pair_count, worst->bits_equal ? "" : "; worst ");
+    fprintf(out, "  diff=%s bits=%s (", scientific(worst->max_abs).text,
+            worst->bits_equal ? "equal" : "differ");
+    if (v->pair_count > 1)
+        fprintf(out, "%d/%d pairs equal%s", equal, v->pair_count, worst->bits_equal ? "" : "; worst ");
     if (v->pair_count == 1 || !worst->bits_equal) put_text(out, worst->text);
     fprintf(out, "%s)", worst->bits_equal || worst->required ? "" : ", equality not promised");
 }
@@ -70,14 +73,17 @@ static void put_figures(FILE *out, const mp_verdict *v) {
     for (int i = 0; i < MP_STAGE_COUNT; i++) numbers |= i != MP_ALIGN && v->stage[i].judged;
     const mp_stage_figures *align = &v->stage[MP_ALIGN];
     if (!numbers && align->judged) {
-        fprintf(out, "  align: %lld of %lld integers equal", (long long)align->bit_equal, (long long)align->compared);
+        fprintf(out, "  align: %lld of %lld integers equal", (long long)align->bit_equal,
+                (long long)align->compared);
     } else if (!numbers) {
         fprintf(out, "  f64: not judged");
     } else {
         const int stage = mp_verdict_worst_stage(v);
         const mp_stage_figures *worst = &v->stage[stage];
-        fprintf(out, "  f64: max-abs=%s err/bound=%s", scientific(worst->max_abs).text, plain(worst->max_ratio, 3).text);
-        if (stage == MP_ACT && !v->stage[MP_GATE_UP].judged) fprintf(out, " worst-ulp=%s", plain(worst->max_error_ulps, 4).text); /* the activation alone */
+        fprintf(out, "  f64: max-abs=%s err/bound=%s", scientific(worst->max_abs).text,
+                plain(worst->max_ratio, 3).text);
+        if (stage == MP_ACT && !v->stage[MP_GATE_UP].judged)
+            fprintf(out, " worst-ulp=%s", plain(worst->max_error_ulps, 4).text); /* the activation alone */
         if (worst->max_ratio != 0) fprintf(out, " worst=%s", mp_stage_name((mp_stage)stage));
     }
     int64_t predicted = 0, mispredicted = 0;
@@ -86,16 +92,19 @@ static void put_figures(FILE *out, const mp_verdict *v) {
         mispredicted += v->stage[i].mispredicted;
     }
     if (predicted > 0 && mispredicted == 0) fprintf(out, "  predicted=equal");
-    if (mispredicted > 0) fprintf(out, "  predicted=differ in %lld of %lld", (long long)mispredicted, (long long)predicted);
+    if (mispredicted > 0)
+        fprintf(out, "  predicted=differ in %lld of %lld", (long long)mispredicted, (long long)predicted);
     if (v->check[MP_CHECK_GOLDEN].answer == MP_PASSED) fprintf(out, "  golden=equal");
 }
 
 static void put_stage_failure(FILE *out, const char *name, const mp_stage_figures *f) {
     if (f->failed == 0) return;
-    fprintf(out, "        %s: %lld of %lld elements beyond their bound", name, (long long)f->failed, (long long)f->compared);
+    fprintf(out, "        %s: %lld of %lld elements beyond their bound", name, (long long)f->failed,
+            (long long)f->compared);
     if (f->worst_index >= 0)
-        fprintf(out, "; worst [%lld]: %s, expected %s, bound %s, err/bound=%s", (long long)f->worst_index, plain(f->worst_value, 9).text,
-                plain(f->worst_expected, 9).text, scientific(f->worst_bound).text, plain(f->max_ratio, 3).text);
+        fprintf(out, "; worst [%lld]: %s, expected %s, bound %s, err/bound=%s", (long long)f->worst_index,
+                plain(f->worst_value, 9).text, plain(f->worst_expected, 9).text,
+                scientific(f->worst_bound).text, plain(f->max_ratio, 3).text);
     fputc('\n', out);
 }
 
@@ -118,15 +127,15 @@ static void put_failures(FILE *out, const mp_verdict *v) {
     for (int i = 0; i < MP_STAGE_COUNT; i++)
         if (i != MP_ALIGN) put_stage_failure(out, mp_stage_name((mp_stage)i), &v->stage[i]);
     if (v->check[MP_CHECK_BITS].answer == MP_FAILED && v->end_to_end.predicted > 0)
-        fprintf(out, "        end-to-end: %lld of %lld elements of the output differ from the prediction\n", (long long)v->end_to_end.mispredicted,
-                (long long)v->end_to_end.predicted);
+        fprintf(out, "        end-to-end: %lld of %lld elements of the output differ from the prediction\n",
+                (long long)v->end_to_end.mispredicted, (long long)v->end_to_end.predicted);
     for (int i = 0; i < v->pair_count; i++) {
         const mp_pair_figures *p = &v->pair[i];
         if (p->bits_equal) continue;
         fprintf(out, "        ");
         put_text(out, p->text);
-        fprintf(out, ": %lld of %lld elements differ, max-abs=%s%s", (long long)p->differing, (long long)p->compared, scientific(p->max_abs).text,
-                p->first[0] != '\0' ? ", first " : "");
+        fprintf(out, ": %lld of %lld elements differ, max-abs=%s%s", (long long)p->differing,
+                (long long)p->compared, scientific(p->max_abs).text, p->first[0] != '\0' ? ", first " : "");
         put_text(out, p->first);
         fprintf(out, "%s\n", p->required ? "" : " (equality not promised)");
     }
@@ -134,8 +143,10 @@ static void put_failures(FILE *out, const mp_verdict *v) {
 
 void mp_report_row(FILE *out, const mp_verdict *v, int name_width, bool color) {
     static const char *const tags[MP_OUTCOME_COUNT] = {"[OK]", "[FAIL]", "[SKIP]", "[CRASH]", "[TIMEOUT]"};
-    static const char *const colors[MP_OUTCOME_COUNT] = {"\033[32m", "\033[31m", "\033[33m", "\033[35m", "\033[35m"};
-    fprintf(out, "%s%-7s%s %-*s", color ? colors[v->outcome] : "", tags[v->outcome], color ? "\033[0m" : "", name_width, v->name);
+    static const char *const colors[MP_OUTCOME_COUNT] = {"\033[32m", "\033[31m", "\033[33m", "\033[35m",
+                                                         "\033[35m"};
+    fprintf(out, "%s%-7s%s %-*s", color ? colors[v->outcome] : "", tags[v->outcome], color ? "\033[0m" : "",
+            name_width, v->name);
     if (v->outcome == MP_PASS || v->outcome == MP_FAIL) {
         put_pairs(out, v);
         put_figures(out, v);
@@ -191,18 +202,22 @@ static void put_not_judged(FILE *out, const mp_verdict *verdicts, size_t count) 
     for (int check = 0; check < MP_CHECK_COUNT; check++) {
         size_t cases = 0;
         for (size_t i = 0; i < count; i++)
-            cases += (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_FAIL) && verdicts[i].check[check].answer == MP_NOT_JUDGED;
+            cases += (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_FAIL) &&
+                     verdicts[i].check[check].answer == MP_NOT_JUDGED;
         if (cases == 0) continue;
-        fprintf(out, "%s %s %zu", first ? "  not judged (cases):" : ",", mp_check_name((mp_check)check), cases);
+        fprintf(out, "%s %s %zu", first ? "  not judged (cases):" : ",", mp_check_name((mp_check)check),
+                cases);
         first = false;
     }
     if (!first) fputc('\n', out);
 }
 
-/* The host subject runs on the CPU, and says by which arithmetic. Nothing where no subject could be opened: the reasons of the skips say why. */
+/* The host subject runs on the CPU, and says by which arithmetic. Nothing where no subject could be opened:
+ * the reasons of the skips say why. */
 static void put_subject(FILE *out, const mp_run_info *info) {
     if (info->subject[0] == '\0') return;
-    fprintf(out, "subject %s%s on ", info->subject, strcmp(info->subject, "host") == 0 ? " (prediction of sm_90)" : "");
+    fprintf(out, "subject %s%s on ", info->subject,
+            strcmp(info->subject, "host") == 0 ? " (prediction of sm_90)" : "");
     put_text(out, info->device[0] != '\0' ? info->device : info->host);
     if (info->versions[0] != '\0') {
         fprintf(out, ", ");
@@ -211,9 +226,12 @@ static void put_subject(FILE *out, const mp_run_info *info) {
     fprintf(out, "; reference %s\n", info->blas[0] != '\0' ? info->blas : "plain loops");
 }
 
-void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally, const mp_verdict *verdicts, size_t count) {
-    fprintf(out, "%lld case%s: %lld passed, %lld failed, %lld skipped, %lld crashed, %lld timed out in %.1f s\n", (long long)tally->total,
-            tally->total == 1 ? "" : "s", (long long)tally->count[MP_PASS], (long long)tally->count[MP_FAIL], (long long)tally->count[MP_SKIP],
+void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally, const mp_verdict *verdicts,
+                       size_t count) {
+    fprintf(out,
+            "%lld case%s: %lld passed, %lld failed, %lld skipped, %lld crashed, %lld timed out in %.1f s\n",
+            (long long)tally->total, tally->total == 1 ? "" : "s", (long long)tally->count[MP_PASS],
+            (long long)tally->count[MP_FAIL], (long long)tally->count[MP_SKIP],
             (long long)tally->count[MP_CRASH], (long long)tally->count[MP_TIMEOUT], info->seconds);
     put_skip_reasons(out, verdicts, count);
     put_not_judged(out, verdicts, count);

@@ -1,5 +1,5 @@
-/* What the tests of the program share: commands in a folder of their own, what they print, and signals. MP_PROGRAM is the binary, MP_CASES the folder of
- * matrices. */
+/* What the tests of the program share: commands in a folder of their own, what they print, and signals.
+ * MP_PROGRAM is the binary, MP_CASES the folder of matrices. */
 #ifndef MP_TESTS_CLI_SUPPORT_H
 #define MP_TESTS_CLI_SUPPORT_H
 
@@ -41,7 +41,8 @@ static inline pid_t start(const char *command) {
     const pid_t pid = fork();
     if (pid == 0) {
         setpgid(0, 0);
-        if (!freopen("out", "w", stdout) || !freopen("err", "w", stderr) || !freopen("/dev/null", "r", stdin)) _exit(126);
+        if (!freopen("out", "w", stdout) || !freopen("err", "w", stderr) || !freopen("/dev/null", "r", stdin))
+            _exit(126);
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
         _exit(127);
     }
@@ -65,7 +66,8 @@ static inline int sh(const char *command) {
 static inline void expect(const char *command, int code, const char *in_out, const char *in_err) {
     const int got = sh(command);
     if (got != code || !strstr(out, in_out) || !strstr(err, in_err))
-        fail_msg("%s: exit %d instead of %d, or not '%s' in\n%s\nor not '%s' in\n%s", command, got, code, in_out, out, in_err, err);
+        fail_msg("%s: exit %d instead of %d, or not '%s' in\n%s\nor not '%s' in\n%s", command, got, code,
+                 in_out, out, in_err, err);
     if (code == 2) assert_null(strstr(out, "[OK]")); /* nothing was run */
 }
 
@@ -112,7 +114,8 @@ static inline int set_up(void **state) {
     write_file("key.yaml", "groups:\n  - name: a\n    axis: {M: 3}\n");
     write_file("impossible.yaml", "groups:\n  - name: a\n    axes: {act: relu2}\n");
     write_file("value.yaml", "groups:\n  - name: a\n    axes: {M: [1, many]}\n");
-    write_file("long.yaml", "groups:\n  - name: a\n    axes: {M: 256, seed: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]}\n");
+    write_file("long.yaml", "groups:\n  - name: a\n    axes: {M: 256, seed: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, "
+                            "10, 11, 12, 13, 14, 15]}\n");
     write_file("junk.h5", "no HDF5");
     return 0;
 }
@@ -127,11 +130,13 @@ static inline int tear_down(void **state) {
 static inline void no_temporary_files(void) {
     DIR *here = opendir(".");
     assert_non_null(here);
-    for (const struct dirent *entry = readdir(here); entry; entry = readdir(here)) assert_null(strstr(entry->d_name, ".tmp."));
+    for (const struct dirent *entry = readdir(here); entry; entry = readdir(here))
+        assert_null(strstr(entry->d_name, ".tmp."));
     closedir(here);
 }
 
-/* Waits until the command has printed `text`, then sends the signal: to its whole group, as a terminal does, or SIGTERM to it alone, as kill does. */
+/* Waits until the command has printed `text`, then sends the signal: to its whole group, as a terminal does,
+ * or SIGTERM to it alone, as kill does. */
 static inline int interrupt_after(const char *command, const char *text, int signal_number) {
     const pid_t pid = start(command);
     for (int i = 0; i < 3000; i++) {

@@ -25,7 +25,9 @@ void *dlopen(const char *name, int flags) {
 
 static CUresult call(void) {
     const int number = fake.calls++;
-    return fake.failing >= 0 && (number == fake.failing || (fake.lost && number > fake.failing)) ? ILLEGAL_ADDRESS : CUDA_SUCCESS;
+    return fake.failing >= 0 && (number == fake.failing || (fake.lost && number > fake.failing))
+               ? ILLEGAL_ADDRESS
+               : CUDA_SUCCESS;
 }
 /* What gives something back does so in any case, and fails only where the context is lost. */
 static CUresult release(void) {
@@ -50,12 +52,23 @@ void *fake_memory(CUdeviceptr address) {
 }
 
 /* One line a function. */
-// clang-format off
-FAKE(cuInit, unsigned flags) { (void)flags; CALL(); }
-FAKE(cuDriverGetVersion, int *version) { CALL(*version = 13000); }
-FAKE(cuDeviceGetCount, int *count) { CALL(*count = 1); }
-FAKE(cuDeviceGet, CUdevice *device, int ordinal) { CALL(*device = ordinal); }
-FAKE(cuDeviceGetName, char *name, int length, CUdevice device) { (void)device; CALL(snprintf(name, (size_t)length, "Fake GPU")); }
+FAKE(cuInit, unsigned flags) {
+    (void)flags;
+    CALL();
+}
+FAKE(cuDriverGetVersion, int *version) {
+    CALL(*version = 13000);
+}
+FAKE(cuDeviceGetCount, int *count) {
+    CALL(*count = 1);
+}
+FAKE(cuDeviceGet, CUdevice *device, int ordinal) {
+    CALL(*device = ordinal);
+}
+FAKE(cuDeviceGetName, char *name, int length, CUdevice device) {
+    (void)device;
+    CALL(snprintf(name, (size_t)length, "Fake GPU"));
+}
 FAKE(cuDeviceGetAttribute, int *value, int attribute, CUdevice device) {
     (void)device;
     CALL(*value = attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR   ? fake.architecture / 10
@@ -63,17 +76,45 @@ FAKE(cuDeviceGetAttribute, int *value, int attribute, CUdevice device) {
                   : attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT     ? 4
                                                                               : 232448);
 }
-FAKE(cuCtxCreate_v2, CUcontext *context, unsigned flags, CUdevice device) { (void)flags, (void)device; CALL(*context = (CUcontext)&thing; fake.live++); }
-FAKE(cuCtxDestroy_v2, CUcontext context) { (void)context; return release(); }
-FAKE(cuCtxSetCurrent, CUcontext context) { (void)context; CALL(); }
-FAKE(cuCtxSynchronize, void) { CALL(); }
-FAKE(cuMemGetInfo_v2, size_t *free_bytes, size_t *total_bytes) { CALL(*free_bytes = *total_bytes = (size_t)1 << 30); }
-FAKE(cuMemAlloc_v2, CUdeviceptr *pointer, size_t bytes) { CALL(*pointer = (uintptr_t)malloc(bytes); fake.live++); }
-FAKE(cuMemFree_v2, CUdeviceptr pointer) { free(fake_memory(pointer)); return release(); }
-FAKE(cuMemcpyHtoD_v2, CUdeviceptr to, const void *from, size_t bytes) { CALL(memcpy(fake_memory(to), from, bytes)); }
-FAKE(cuMemcpyDtoH_v2, void *to, CUdeviceptr from, size_t bytes) { CALL(memcpy(to, fake_memory(from), bytes)); }
-FAKE(cuMemcpyDtoDAsync_v2, CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream s) { (void)s; CALL(memcpy(fake_memory(to), fake_memory(from), bytes)); }
-FAKE(cuMemsetD8Async, CUdeviceptr to, unsigned char value, size_t count, CUstream s) { (void)s; CALL(memset(fake_memory(to), value, count)); }
+FAKE(cuCtxCreate_v2, CUcontext *context, unsigned flags, CUdevice device) {
+    (void)flags, (void)device;
+    CALL(*context = (CUcontext)&thing; fake.live++);
+}
+FAKE(cuCtxDestroy_v2, CUcontext context) {
+    (void)context;
+    return release();
+}
+FAKE(cuCtxSetCurrent, CUcontext context) {
+    (void)context;
+    CALL();
+}
+FAKE(cuCtxSynchronize, void) {
+    CALL();
+}
+FAKE(cuMemGetInfo_v2, size_t *free_bytes, size_t *total_bytes) {
+    CALL(*free_bytes = *total_bytes = (size_t)1 << 30);
+}
+FAKE(cuMemAlloc_v2, CUdeviceptr *pointer, size_t bytes) {
+    CALL(*pointer = (uintptr_t)malloc(bytes); fake.live++);
+}
+FAKE(cuMemFree_v2, CUdeviceptr pointer) {
+    free(fake_memory(pointer));
+    return release();
+}
+FAKE(cuMemcpyHtoD_v2, CUdeviceptr to, const void *from, size_t bytes) {
+    CALL(memcpy(fake_memory(to), from, bytes));
+}
+FAKE(cuMemcpyDtoH_v2, void *to, CUdeviceptr from, size_t bytes) {
+    CALL(memcpy(to, fake_memory(from), bytes));
+}
+FAKE(cuMemcpyDtoDAsync_v2, CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream s) {
+    (void)s;
+    CALL(memcpy(fake_memory(to), fake_memory(from), bytes));
+}
+FAKE(cuMemsetD8Async, CUdeviceptr to, unsigned char value, size_t count, CUstream s) {
+    (void)s;
+    CALL(memset(fake_memory(to), value, count));
+}
 FAKE(cuMemsetD16Async, CUdeviceptr to, unsigned short value, size_t count, CUstream s) {
     (void)s;
     CALL(for (size_t i = 0; i < count; i++) memcpy((char *)fake_memory(to) + 2 * i, &value, 2));
@@ -82,38 +123,111 @@ FAKE(cuMemsetD32Async, CUdeviceptr to, unsigned value, size_t count, CUstream s)
     (void)s;
     CALL(for (size_t i = 0; i < count; i++) memcpy((char *)fake_memory(to) + 4 * i, &value, 4));
 }
-FAKE(cuModuleLoadData, CUmodule *module, const void *image) { (void)image; CALL(*module = (CUmodule)&thing; fake.live++); }
-FAKE(cuModuleUnload, CUmodule module) { (void)module; return release(); }
-FAKE(cuModuleGetFunction, CUfunction *f, CUmodule m, const char *name) { (void)m, (void)name; CALL(*f = (CUfunction)&thing); }
-FAKE(cuFuncGetAttribute, int *value, int attribute, CUfunction f) { (void)attribute, (void)f; CALL(*value = 1024); }
-FAKE(cuFuncSetAttribute, CUfunction f, int attribute, int value) { (void)attribute, (void)f, (void)value; CALL(); }
-FAKE(cuLaunchKernel, CUfunction f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz, unsigned shared, CUstream s, void **params,
-     void **extra) {
-    (void)f, (void)x, (void)y, (void)z, (void)bx, (void)by, (void)bz, (void)shared, (void)s, (void)params, (void)extra;
+FAKE(cuModuleLoadData, CUmodule *module, const void *image) {
+    (void)image;
+    CALL(*module = (CUmodule)&thing; fake.live++);
+}
+FAKE(cuModuleUnload, CUmodule module) {
+    (void)module;
+    return release();
+}
+FAKE(cuModuleGetFunction, CUfunction *f, CUmodule m, const char *name) {
+    (void)m, (void)name;
+    CALL(*f = (CUfunction)&thing);
+}
+FAKE(cuFuncGetAttribute, int *value, int attribute, CUfunction f) {
+    (void)attribute, (void)f;
+    CALL(*value = 1024);
+}
+FAKE(cuFuncSetAttribute, CUfunction f, int attribute, int value) {
+    (void)attribute, (void)f, (void)value;
     CALL();
 }
-FAKE(cuEventCreate, CUevent *event, unsigned flags) { (void)flags; CALL(*event = (CUevent)&thing; fake.live++); }
-FAKE(cuEventRecord, CUevent event, CUstream s) { (void)event, (void)s; CALL(); }
-FAKE(cuEventSynchronize, CUevent event) { (void)event; CALL(); }
-FAKE(cuEventElapsedTime, float *ms, CUevent start, CUevent end) { (void)start, (void)end; CALL(*ms = 1); }
-FAKE(cuEventDestroy_v2, CUevent event) { (void)event; return release(); }
-FAKE(cuGetErrorName, CUresult error, const char **name) { (void)error; *name = "CUDA_ERROR_ILLEGAL_ADDRESS"; return 0; }
-FAKE(cuGetErrorString, CUresult error, const char **text) { (void)error; *text = "an illegal memory access was encountered"; return 0; }
+FAKE(cuLaunchKernel, CUfunction f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
+     unsigned shared, CUstream s, void **params, void **extra) {
+    (void)f, (void)x, (void)y, (void)z, (void)bx, (void)by, (void)bz, (void)shared, (void)s, (void)params,
+        (void)extra;
+    CALL();
+}
+FAKE(cuEventCreate, CUevent *event, unsigned flags) {
+    (void)flags;
+    CALL(*event = (CUevent)&thing; fake.live++);
+}
+FAKE(cuEventRecord, CUevent event, CUstream s) {
+    (void)event, (void)s;
+    CALL();
+}
+FAKE(cuEventSynchronize, CUevent event) {
+    (void)event;
+    CALL();
+}
+FAKE(cuEventElapsedTime, float *ms, CUevent start, CUevent end) {
+    (void)start, (void)end;
+    CALL(*ms = 1);
+}
+FAKE(cuEventDestroy_v2, CUevent event) {
+    (void)event;
+    return release();
+}
+FAKE(cuGetErrorName, CUresult error, const char **name) {
+    (void)error;
+    *name = "CUDA_ERROR_ILLEGAL_ADDRESS";
+    return 0;
+}
+FAKE(cuGetErrorString, CUresult error, const char **text) {
+    (void)error;
+    *text = "an illegal memory access was encountered";
+    return 0;
+}
 
-FAKE(nvrtcVersion, int *major, int *minor) { *major = 99, *minor = 0; return 0; }
-FAKE(nvrtcGetNumSupportedArchs, int *count) { *count = 2; return 0; }
-FAKE(nvrtcGetSupportedArchs, int *list) { list[0] = 80, list[1] = 90; return 0; }
-FAKE(nvrtcCreateProgram, nvrtcProgram *program, const char *source, const char *name, int count, const char *const *headers, const char *const *names) {
+FAKE(nvrtcVersion, int *major, int *minor) {
+    *major = 99, *minor = 0;
+    return 0;
+}
+FAKE(nvrtcGetNumSupportedArchs, int *count) {
+    *count = 2;
+    return 0;
+}
+FAKE(nvrtcGetSupportedArchs, int *list) {
+    list[0] = 80, list[1] = 90;
+    return 0;
+}
+FAKE(nvrtcCreateProgram, nvrtcProgram *program, const char *source, const char *name, int count,
+     const char *const *headers, const char *const *names) {
     (void)source, (void)name, (void)count, (void)headers, (void)names;
     *program = (nvrtcProgram)&thing;
     return 0;
 }
-FAKE(nvrtcDestroyProgram, nvrtcProgram *program) { *program = NULL; return 0; }
-FAKE(nvrtcCompileProgram, nvrtcProgram p, int count, const char *const *options) { (void)p, (void)count, (void)options; return 0; }
-FAKE(nvrtcGetCUBINSize, nvrtcProgram p, size_t *bytes) { (void)p; *bytes = 4; return 0; }
-FAKE(nvrtcGetCUBIN, nvrtcProgram p, char *cubin) { (void)p; memcpy(cubin, "code", 4); return 0; }
-FAKE(nvrtcGetProgramLogSize, nvrtcProgram p, size_t *bytes) { (void)p; *bytes = 1; return 0; }
-FAKE(nvrtcGetProgramLog, nvrtcProgram p, char *log) { (void)p; *log = 0; return 0; }
+FAKE(nvrtcDestroyProgram, nvrtcProgram *program) {
+    *program = NULL;
+    return 0;
+}
+FAKE(nvrtcCompileProgram, nvrtcProgram p, int count, const char *const *options) {
+    (void)p, (void)count, (void)options;
+    return 0;
+}
+FAKE(nvrtcGetCUBINSize, nvrtcProgram p, size_t *bytes) {
+    (void)p;
+    *bytes = 4;
+    return 0;
+}
+FAKE(nvrtcGetCUBIN, nvrtcProgram p, char *cubin) {
+    (void)p;
+    memcpy(cubin, "code", 4);
+    return 0;
+}
+FAKE(nvrtcGetProgramLogSize, nvrtcProgram p, size_t *bytes) {
+    (void)p;
+    *bytes = 1;
+    return 0;
+}
+FAKE(nvrtcGetProgramLog, nvrtcProgram p, char *log) {
+    (void)p;
+    *log = 0;
+    return 0;
+}
 const char *nvrtcGetErrorString(int result);
-const char *nvrtcGetErrorString(int result) { (void)result; return "error"; }
-// clang-format on
+const char *nvrtcGetErrorString(int result) {
+    (void)result;
+    return "error";
+}

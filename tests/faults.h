@@ -7,17 +7,22 @@
 #include <math.h>
 
 typedef void fault_fn(const faulty_run *run);
-fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail_unmasked, k_group_dropped, token_offset_wraps, expert_offset_wraps,
-    input_weight_ignored, partial_sum_in_dtype, store_truncates, padding_nan_spreads, gate_up_tile_unwritten, gate_up_filtered_unwritten, padding_row_written,
-    inplace_x_read_too_late, router_weight_missing, router_weight_twice, router_weight_unasked, router_weight_in_bf16, router_weight_without_topk,
-    narrowed_before_weight, bias_after_weight, down_filtered_unwritten, down_tail_unmasked, split_k_half_launched, down_block_size_differs,
-    last_chunk_ids_without_topk, fused_sum_accumulates_over_calls, fused_sum_onto_poison, fused_sum_zeroed_by_filtered, fused_sum_all_zero,
-    filtered_zeros_negative, poison_where_nan, only_slot_zero_scattered, minus_one_counted, pads_are_zero, counter_not_zeroed, wrong_order_of_many,
-    barrier_missing, last_expert_forgotten, padding_not_masked, erf_for_tanh, tanh_for_erf, clamp_before_silu, gate_and_up_exchanged, gate_rounded_first,
-    limit_ignored, alpha_ignored, plus_one_missing, nan_swallowed, interleaved_read_as_halves, filtered_row_written, valid_row_skipped,
-    rows_beyond_grid_unwritten, scale_missing, scale_twice, scale_rounded, rounded_before_scale, sum_in_dtype, slot_dropped, filtered_slot_summed,
-    combine_offset_wraps, last_chunk_sum_without_topk, all_zero, scaled_buffer_unwritten, last_token_unwritten, written_behind_out, written_before_cache1,
-    device_guard_broken, written_behind_x, x_overwritten, device_input_changed, depends_on_old_contents, differs_rarely, depends_on_position,
-    depends_on_batch_size, runner_differs, one_tile_differs, other_bits;
+fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail_unmasked, k_group_dropped,
+    token_offset_wraps, expert_offset_wraps, input_weight_ignored, partial_sum_in_dtype, store_truncates,
+    padding_nan_spreads, gate_up_tile_unwritten, gate_up_filtered_unwritten, padding_row_written,
+    inplace_x_read_too_late, router_weight_missing, router_weight_twice, router_weight_unasked,
+    router_weight_in_bf16, router_weight_without_topk, narrowed_before_weight, bias_after_weight,
+    down_filtered_unwritten, down_tail_unmasked, split_k_half_launched, down_block_size_differs,
+    last_chunk_ids_without_topk, fused_sum_accumulates_over_calls, fused_sum_onto_poison,
+    fused_sum_zeroed_by_filtered, fused_sum_all_zero, filtered_zeros_negative, poison_where_nan,
+    only_slot_zero_scattered, minus_one_counted, pads_are_zero, counter_not_zeroed, wrong_order_of_many,
+    barrier_missing, last_expert_forgotten, padding_not_masked, erf_for_tanh, tanh_for_erf, clamp_before_silu,
+    gate_and_up_exchanged, gate_rounded_first, limit_ignored, alpha_ignored, plus_one_missing, nan_swallowed,
+    interleaved_read_as_halves, filtered_row_written, valid_row_skipped, rows_beyond_grid_unwritten,
+    scale_missing, scale_twice, scale_rounded, rounded_before_scale, sum_in_dtype, slot_dropped,
+    filtered_slot_summed, combine_offset_wraps, last_chunk_sum_without_topk, all_zero,
+    scaled_buffer_unwritten, last_token_unwritten, written_behind_out, written_before_cache1,
+    device_guard_broken, written_behind_x, x_overwritten, device_input_changed, depends_on_old_contents,
+    differs_rarely, depends_on_position, depends_on_batch_size, runner_differs, one_tile_differs, other_bits;
 
 #endif

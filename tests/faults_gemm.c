@@ -1,4 +1,5 @@
-/* Faults of the two grouped GEMMs. "Wraps" stands for a 32-bit offset that wraps at 2^31: it wraps here at a row small enough for a test. */
+/* Faults of the two grouped GEMMs. "Wraps" stands for a 32-bit offset that wraps at 2^31: it wraps here at a
+ * row small enough for a test. */
 #include "tests/faults.h"
 
 #include <string.h>
@@ -20,7 +21,8 @@ void gate_up_bias_missing(const faulty_run *run) {
 void bias_of_expert_zero(const faulty_run *run) {
     faulty_gemm gemm = gate_up_gemm(run);
     mp_tensor bias = copy_tensor(gemm.epilogue.bias);
-    for (int64_t e = 1; e < bias.dim[0]; e++) memcpy(mp_tensor_row(&bias, e), bias.data, (size_t)bias.dim[1] * mp_dtype_size(bias.dtype));
+    for (int64_t e = 1; e < bias.dim[0]; e++)
+        memcpy(mp_tensor_row(&bias, e), bias.data, (size_t)bias.dim[1] * mp_dtype_size(bias.dtype));
     gemm.epilogue.bias = &bias;
     store_gemm(run, &gemm);
     mp_tensor_free(&bias);
@@ -35,7 +37,8 @@ static mp_tensor with_tail(const mp_tensor *t, int64_t tail) {
     const int64_t width = t->dim[last], elements = mp_tensor_count(t);
     for (int64_t r = 0; r < mp_tensor_rows(t); r++)
         for (int64_t i = 0; i < width + tail; i++)
-            mp_encode(t->dtype, wide.data, r * (width + tail) + i, r * width + i < elements ? mp_decode(t->dtype, t->data, r * width + i) : 0);
+            mp_encode(t->dtype, wide.data, r * (width + tail) + i,
+                      r * width + i < elements ? mp_decode(t->dtype, t->data, r * width + i) : 0);
     return wide;
 }
 
@@ -56,7 +59,8 @@ void gate_up_tail_unmasked(const faulty_run *run) {
 static mp_tensor without_columns(const mp_tensor *a, int64_t first, int64_t count) {
     mp_tensor cut = copy_tensor(a);
     const size_t size = mp_dtype_size(a->dtype);
-    for (int64_t r = 0; r < mp_tensor_rows(a); r++) memset((char *)mp_tensor_row(&cut, r) + (size_t)first * size, 0, (size_t)count * size);
+    for (int64_t r = 0; r < mp_tensor_rows(a); r++)
+        memset((char *)mp_tensor_row(&cut, r) + (size_t)first * size, 0, (size_t)count * size);
     return cut;
 }
 
@@ -93,14 +97,16 @@ void input_weight_ignored(const faulty_run *run) {
 void partial_sum_in_dtype(const faulty_run *run) {
     faulty_gemm first = gate_up_gemm(run), second = gate_up_gemm(run);
     const int64_t K = run->c->K, half = K / 2;
-    mp_tensor low = without_columns(first.problem.a, half, K - half), high = without_columns(second.problem.a, 0, half);
+    mp_tensor low = without_columns(first.problem.a, half, K - half),
+              high = without_columns(second.problem.a, 0, half);
     first.problem.a = &low;
     second.problem.a = &high;
     mp_tensor a = gemm_before_store(&first), b = gemm_before_store(&second);
     const mp_tensor *cache1 = &run->trace->t[MP_CACHE1];
     const float *x = a.data, *y = b.data;
     for (int64_t i = 0; i < mp_tensor_count(&a); i++)
-        mp_encode(cache1->dtype, cache1->data, i, (double)((float)mp_round_to(run->c->dtype, (double)x[i]) + y[i]));
+        mp_encode(cache1->dtype, cache1->data, i,
+                  (double)((float)mp_round_to(run->c->dtype, (double)x[i]) + y[i]));
     redo_from(run, MP_ACT);
     mp_tensor_free(&a);
     mp_tensor_free(&b);
@@ -129,7 +135,8 @@ void padding_nan_spreads(const faulty_run *run) {
 }
 
 /* Elements first .. first+count of row `row` keep what the buffer held. */
-static void unwritten(const faulty_run *run, mp_trace_tensor which, int64_t row, int64_t first, int64_t count) {
+static void unwritten(const faulty_run *run, mp_trace_tensor which, int64_t row, int64_t first,
+                      int64_t count) {
     const mp_tensor *t = &run->trace->t[which];
     const size_t size = mp_dtype_size(t->dtype);
     char *data = (char *)mp_tensor_row(t, row) + (size_t)first * size;
@@ -150,7 +157,8 @@ void gate_up_filtered_unwritten(const faulty_run *run) {
 /* The last rows of the buffer lie behind every block that is in use. */
 void padding_row_written(const faulty_run *run) {
     const mp_tensor *cache1 = &run->trace->t[MP_CACHE1];
-    memset(mp_tensor_row(cache1, cache1->dim[0] - 1), 0, (size_t)cache1->dim[1] * mp_dtype_size(cache1->dtype));
+    memset(mp_tensor_row(cache1, cache1->dim[0] - 1), 0,
+           (size_t)cache1->dim[1] * mp_dtype_size(cache1->dtype));
 }
 
 /* In place, the second half of the tokens reads x where the first outputs already stand. */
@@ -158,7 +166,8 @@ void inplace_x_read_too_late(const faulty_run *run) {
     faulty_gemm gemm = gate_up_gemm(run);
     mp_tensor x = copy_tensor(gemm.problem.a);
     const size_t row = (size_t)run->c->K * mp_dtype_size(x.dtype);
-    for (int64_t m = run->c->M / 2; m < run->c->M; m++) memcpy(mp_tensor_row(&x, m), mp_tensor_row(&run->trace->t[MP_OUT], m), row);
+    for (int64_t m = run->c->M / 2; m < run->c->M; m++)
+        memcpy(mp_tensor_row(&x, m), mp_tensor_row(&run->trace->t[MP_OUT], m), row);
     gemm.problem.a = &x;
     store_gemm(run, &gemm);
     mp_tensor_free(&x);
@@ -187,7 +196,8 @@ void router_weight_unasked(const faulty_run *run) {
 
 void router_weight_in_bf16(const faulty_run *run) {
     faulty_gemm gemm = down_gemm(run);
-    for (int64_t t = 0; t < gemm.problem.slots; t++) gemm.weights[t] = (float)mp_round_to(MP_BF16, (double)gemm.weights[t]);
+    for (int64_t t = 0; t < gemm.problem.slots; t++)
+        gemm.weights[t] = (float)mp_round_to(MP_BF16, (double)gemm.weights[t]);
     store_gemm(run, &gemm);
 }
 
@@ -206,7 +216,8 @@ void narrowed_before_weight(const faulty_run *run) {
     const mp_tensor *cache3 = &run->trace->t[MP_CACHE3];
     const float *value = sum.data;
     for (int64_t i = 0; i < mp_tensor_count(&sum); i++)
-        mp_encode(cache3->dtype, cache3->data, i, (double)((float)mp_round_to(MP_FP16, (double)value[i]) * gemm.weights[i / run->c->K]));
+        mp_encode(cache3->dtype, cache3->data, i,
+                  (double)((float)mp_round_to(MP_FP16, (double)value[i]) * gemm.weights[i / run->c->K]));
     redo_from(run, MP_SUM);
     mp_tensor_free(&sum);
     free_gemm(&gemm);
@@ -222,7 +233,8 @@ void bias_after_weight(const faulty_run *run) {
     for (int64_t t = 0; t < gemm.problem.slots; t++)
         for (int64_t k = 0; k < run->c->K; k++)
             mp_encode(cache3->dtype, cache3->data, t * run->c->K + k,
-                      (double)value[t * run->c->K + k] + mp_decode(bias->dtype, bias->data, gemm.ids[t] * run->c->K + k));
+                      (double)value[t * run->c->K + k] +
+                          mp_decode(bias->dtype, bias->data, gemm.ids[t] * run->c->K + k));
     redo_from(run, MP_SUM);
     mp_tensor_free(&sum);
     free_gemm(&gemm);
@@ -245,7 +257,8 @@ void split_k_half_launched(const faulty_run *run) {
 /* The down GEMM takes blocks of 64 where the slots were sorted in blocks of 16. */
 void down_block_size_differs(const faulty_run *run) {
     faulty_gemm gemm = down_gemm(run);
-    const int32_t *sorted = run->trace->t[MP_SORTED_TOKEN_IDS].data, *experts = run->trace->t[MP_EXPERT_IDS].data;
+    const int32_t *sorted = run->trace->t[MP_SORTED_TOKEN_IDS].data,
+                  *experts = run->trace->t[MP_EXPERT_IDS].data;
     const int64_t positions = run->trace->t[MP_SORTED_TOKEN_IDS].dim[1];
     for (int64_t p = 0; p < positions; p++)
         if (sorted[p] < gemm.problem.slots && experts[p / 64] >= 0) gemm.ids[sorted[p]] = experts[p / 64];
@@ -256,7 +269,8 @@ void down_block_size_differs(const faulty_run *run) {
 void last_chunk_ids_without_topk(const faulty_run *run) {
     faulty_gemm gemm = down_gemm(run);
     const int64_t first = MP_CHUNK_TOKENS;
-    for (int64_t t = first * run->c->topk; t < gemm.problem.slots; t++) gemm.ids[t] = ids_of(run)[t - first * run->c->topk + first];
+    for (int64_t t = first * run->c->topk; t < gemm.problem.slots; t++)
+        gemm.ids[t] = ids_of(run)[t - first * run->c->topk + first];
     store_gemm(run, &gemm);
 }
 
@@ -268,11 +282,13 @@ static void add_to_out(const faulty_run *run, int64_t i, double value) {
 }
 
 void fused_sum_accumulates_over_calls(const faulty_run *run) {
-    for (int64_t i = 0; run->number > 0 && i < run->c->M * run->c->K; i++) add_to_out(run, i, mp_decode(run->c->dtype, run->trace->t[MP_OUT].data, i));
+    for (int64_t i = 0; run->number > 0 && i < run->c->M * run->c->K; i++)
+        add_to_out(run, i, mp_decode(run->c->dtype, run->trace->t[MP_OUT].data, i));
 }
 
 void fused_sum_onto_poison(const faulty_run *run) {
-    for (int64_t i = 0; i < run->c->M * run->c->K; i++) add_to_out(run, i, mp_decode(MP_FP32, &run->poison, 0));
+    for (int64_t i = 0; i < run->c->M * run->c->K; i++)
+        add_to_out(run, i, mp_decode(MP_FP32, &run->poison, 0));
 }
 
 /* The additions never happen: all that is left is the zeroing before them. */

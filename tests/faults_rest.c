@@ -2,7 +2,7 @@
 #include "tests/faults.h"
 
 #include "ref/activation.h"
-#include "ref/activation_f32.h"
+#include "ref/predict/activation_f32.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -143,7 +143,8 @@ void interleaved_read_as_halves(const faulty_run *run) {
 
 static void fill_row(const mp_tensor *t, int64_t row, uint32_t pattern) {
     char *data = mp_tensor_row(t, row);
-    for (int64_t i = 0; i < t->dim[1] * (int64_t)mp_dtype_size(t->dtype); i += 2) memcpy(data + i, &pattern, 2);
+    for (int64_t i = 0; i < t->dim[1] * (int64_t)mp_dtype_size(t->dtype); i += 2)
+        memcpy(data + i, &pattern, 2);
 }
 
 void filtered_row_written(const faulty_run *run) {
@@ -165,7 +166,8 @@ void valid_row_skipped(const faulty_run *run) {
 
 /* One block a row, and a launch error beyond 65535 of them that nobody looks at. */
 void rows_beyond_grid_unwritten(const faulty_run *run) {
-    for (int64_t t = 65535; t < mp_case_slots(run->c); t++) fill_row(&run->trace->t[MP_CACHE2], t, run->poison);
+    for (int64_t t = 65535; t < mp_case_slots(run->c); t++)
+        fill_row(&run->trace->t[MP_CACHE2], t, run->poison);
     redo_from(run, MP_DOWN);
 }
 
@@ -173,7 +175,8 @@ void rows_beyond_grid_unwritten(const faulty_run *run) {
 
 static float sum_of(const faulty_run *run, int64_t token, int64_t column) {
     float sum = 0;
-    for (int64_t j = 0; j < run->c->topk; j++) sum += (float)cache3_value(run, token * run->c->topk + j, column);
+    for (int64_t j = 0; j < run->c->topk; j++)
+        sum += (float)cache3_value(run, token * run->c->topk + j, column);
     return sum;
 }
 static float in_dtype(const faulty_run *run, float value) {
@@ -194,7 +197,8 @@ static float rounded_then_scaled(const faulty_run *run, int64_t token, int64_t c
 }
 static float summed_in_dtype(const faulty_run *run, int64_t token, int64_t column) {
     float sum = 0;
-    for (int64_t j = 0; j < run->c->topk; j++) sum = in_dtype(run, sum + (float)cache3_value(run, token * run->c->topk + j, column));
+    for (int64_t j = 0; j < run->c->topk; j++)
+        sum = in_dtype(run, sum + (float)cache3_value(run, token * run->c->topk + j, column));
     return sum * (float)run->c->rsf;
 }
 static float last_slot_dropped(const faulty_run *run, int64_t token, int64_t column) {
@@ -206,7 +210,8 @@ static float stale_slot_summed(const faulty_run *run, int64_t token, int64_t col
     int64_t valid = 0;
     while (valid < topk - 1 && ids_of(run)[first + valid] < 0) valid++;
     float sum = 0;
-    for (int64_t j = 0; j < topk; j++) sum += (float)cache3_value(run, first + (ids_of(run)[first + j] < 0 ? valid : j), column);
+    for (int64_t j = 0; j < topk; j++)
+        sum += (float)cache3_value(run, first + (ids_of(run)[first + j] < 0 ? valid : j), column);
     return sum;
 }
 static float from_wrapped_offset(const faulty_run *run, int64_t token, int64_t column) {
@@ -216,7 +221,9 @@ static float from_wrapped_offset(const faulty_run *run, int64_t token, int64_t c
 static float from_wrong_chunk(const faulty_run *run, int64_t token, int64_t column) {
     if (token < MP_CHUNK_TOKENS) return sum_of(run, token, column);
     float sum = 0;
-    for (int64_t j = 0; j < run->c->topk; j++) sum += (float)cache3_value(run, MP_CHUNK_TOKENS + (token - MP_CHUNK_TOKENS) * run->c->topk + j, column);
+    for (int64_t j = 0; j < run->c->topk; j++)
+        sum +=
+            (float)cache3_value(run, MP_CHUNK_TOKENS + (token - MP_CHUNK_TOKENS) * run->c->topk + j, column);
     return sum;
 }
 static float nothing(const faulty_run *run, int64_t token, int64_t column) {
@@ -303,7 +310,8 @@ void device_input_changed(const faulty_run *run) {
     snprintf(run->trace->input_report, sizeof run->trace->input_report, "d_w1 changed");
 }
 
-/* Within every bound, and yet other bits: the last bit of one float32 element of cache1, with what follows from it. */
+/* Within every bound, and yet other bits: the last bit of one float32 element of cache1, with what follows
+ * from it. */
 static void nudge(const faulty_run *run, int64_t row) {
     ((uint32_t *)run->trace->t[MP_CACHE1].data)[row * mp_case_w1_rows(run->c)] ^= 1;
     redo_from(run, MP_ACT);

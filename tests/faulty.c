@@ -1,8 +1,8 @@
 #include "tests/faulty.h"
 
 #include "ref/activation.h"
-#include "ref/activation_f32.h"
-#include "ref/host_gemm.h"
+#include "ref/predict/activation_f32.h"
+#include "ref/predict/host_gemm.h"
 #include "ref/pipeline.h"
 
 #include <stdlib.h>
@@ -65,7 +65,8 @@ faulty_gemm gate_up_gemm(const faulty_run *run) {
 
 faulty_gemm down_gemm(const faulty_run *run) {
     faulty_gemm gemm = gemm_with_copies(run, MP_DOWN);
-    gemm.problem = mp_down_problem(run->in, &run->trace->t[MP_CACHE2], gemm.map.cache_row, mp_case_slots(run->c));
+    gemm.problem =
+        mp_down_problem(run->in, &run->trace->t[MP_CACHE2], gemm.map.cache_row, mp_case_slots(run->c));
     gemm.epilogue = mp_down_epilogue(run->c, run->in);
     use_copies(&gemm);
     return gemm;
@@ -102,8 +103,11 @@ void store_activation(const faulty_run *run, activate_fn activate) {
         const int64_t row = map.cache_row[t];
         if (ids_of(run)[t] < 0) continue;
         for (int64_t n = 0; n < c->N; n++) {
-            const float gate = (float)mp_decode(cache1->dtype, cache1->data, row * width + mp_gate_column(c, n));
-            const float up = c->gated ? (float)mp_decode(cache1->dtype, cache1->data, row * width + mp_up_column(c, n)) : 1.0f;
+            const float gate =
+                (float)mp_decode(cache1->dtype, cache1->data, row * width + mp_gate_column(c, n));
+            const float up =
+                c->gated ? (float)mp_decode(cache1->dtype, cache1->data, row * width + mp_up_column(c, n))
+                         : 1.0f;
             mp_encode(cache2->dtype, cache2->data, row * c->N + n, (double)activate(c, gate, up));
         }
     }
@@ -114,7 +118,8 @@ void store_activation(const faulty_run *run, activate_fn activate) {
 void store_combine(const faulty_run *run, combine_fn combine) {
     const mp_tensor *out = &run->trace->t[MP_OUT];
     for (int64_t m = 0; m < run->c->M; m++)
-        for (int64_t k = 0; k < run->c->K; k++) mp_encode(out->dtype, out->data, m * run->c->K + k, (double)combine(run, m, k));
+        for (int64_t k = 0; k < run->c->K; k++)
+            mp_encode(out->dtype, out->data, m * run->c->K + k, (double)combine(run, m, k));
 }
 
 static float right_activation(const mp_case *c, float gate, float up) {
@@ -123,7 +128,8 @@ static float right_activation(const mp_case *c, float gate, float up) {
 
 static float right_combine(const faulty_run *run, int64_t token, int64_t column) {
     float sum = 0;
-    for (int64_t j = 0; j < run->c->topk; j++) sum += (float)cache3_value(run, token * run->c->topk + j, column);
+    for (int64_t j = 0; j < run->c->topk; j++)
+        sum += (float)cache3_value(run, token * run->c->topk + j, column);
     return sum * (float)run->c->rsf;
 }
 
@@ -146,10 +152,12 @@ typedef struct faulty {
     int runs;
 } faulty;
 
-static mp_status faulty_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
+static mp_status faulty_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config,
+                                mp_error *err) {
     faulty *self = s->self;
     const mp_status status = self->host.resolve(&self->host, c, contract, config, err);
-    if (self->f->checks & CHECK(BITS)) contract->bits = MP_BITS_REQUIRED; /* the host pipeline is its own prediction */
+    if (self->f->checks & CHECK(BITS))
+        contract->bits = MP_BITS_REQUIRED; /* the host pipeline is its own prediction */
     return status;
 }
 
@@ -158,10 +166,13 @@ static mp_status faulty_plan(mp_subject *s, const mp_case *c, mp_memory *memory,
     return self->host.plan(&self->host, c, memory, err);
 }
 
-static mp_status faulty_run_case(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
+static mp_status faulty_run_case(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison,
+                                 mp_trace *trace, mp_error *err) {
     faulty *self = s->self;
     const mp_status status = self->host.run(&self->host, c, in, poison, trace, err);
-    if (status == MP_OK && self->f->plant) self->f->plant(&(faulty_run){.c = c, .in = in, .trace = trace, .poison = poison, .number = self->runs++});
+    if (status == MP_OK && self->f->plant)
+        self->f->plant(
+            &(faulty_run){.c = c, .in = in, .trace = trace, .poison = poison, .number = self->runs++});
     return status;
 }
 
@@ -176,5 +187,10 @@ mp_subject faulty_open(const fault *f) {
     if (!self) abort();
     self->f = f;
     must(mp_subject_open("host", &self->host, NULL));
-    return (mp_subject){.name = "faulty", .self = self, .resolve = faulty_resolve, .plan = faulty_plan, .run = faulty_run_case, .close = faulty_close};
+    return (mp_subject){.name = "faulty",
+                        .self = self,
+                        .resolve = faulty_resolve,
+                        .plan = faulty_plan,
+                        .run = faulty_run_case,
+                        .close = faulty_close};
 }

@@ -1,9 +1,10 @@
-/* Subjects with one planted fault each: the host pipeline runs first, then the fault changes its trace as a broken kernel would have left it. The stages
- * behind the broken one are computed anew from what it left, so that they are right and only the faulty stage may be blamed. */
+/* Subjects with one planted fault each: the host pipeline runs first, then the fault changes its trace as a
+ * broken kernel would have left it. The stages behind the broken one are computed anew from what it left, so
+ * that they are right and only the faulty stage may be blamed. */
 #ifndef MP_TESTS_FAULTY_H
 #define MP_TESTS_FAULTY_H
 
-#include "harness/subject.h"
+#include "harness/subjects/subject.h"
 #include "harness/verdict.h"
 #include "ref/pipeline.h"
 
@@ -25,7 +26,7 @@ typedef struct fault {
     const char *case_text;                /* the smallest case that shows it */
     const char *pair;                     /* a variant that must agree, or NULL */
     unsigned checks;                      /* CHECK() bits that must fail */
-    int stage;                            /* the one stage that must be named, or NO_STAGE when the fault is no stage's */
+    int stage; /* the one stage that must be named, or NO_STAGE when the fault is no stage's */
 } fault;
 
 extern const fault faults[];
@@ -34,7 +35,8 @@ extern const size_t fault_count;
 /* A subject named "faulty" around `f`; close frees it. `f` must outlive it. */
 mp_subject faulty_open(const fault *f);
 
-/* One GEMM of the pipeline, right as gate_up_gemm or down_gemm return it; a fault changes its operands and stores the result. */
+/* One GEMM of the pipeline, right as gate_up_gemm or down_gemm return it; a fault changes its operands and
+ * stores the result. */
 typedef struct faulty_gemm {
     mp_stage stage;
     mp_gemm_problem problem;

@@ -15,7 +15,8 @@
 
 #include <cmocka.h>
 
-/* HDF5 1.10 itself leaks when it refuses a damaged file; our own allocations stay under LeakSanitizer's eye. */
+/* HDF5 1.10 itself leaks when it refuses a damaged file; our own allocations stay under LeakSanitizer's
+ * eye. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) {
     return "leak:libhdf5\n";

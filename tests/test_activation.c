@@ -1,7 +1,7 @@
-/* ref/activation.c: the float64 activation against other forms of its formulas in long double, and its bound from both sides: every
- * faithful float32 implementation stays inside, worse or mistaken ones do not. */
+/* ref/activation.c: the float64 activation against other forms of its formulas in long double, and its bound
+ * from both sides: every faithful float32 implementation stays inside, worse or mistaken ones do not. */
 #include "ref/activation.h"
-#include "ref/activation_f32.h"
+#include "ref/predict/activation_f32.h"
 #include "tests/ref_support.h"
 
 #include <float.h>
@@ -16,11 +16,12 @@ static mp_case activation_case(mp_activation act, bool gated) {
 static const struct {
     mp_activation act;
     bool gated;
-    int worse; /* units in the last place beyond a faithful exp, tanh or erf that the bound must notice; 0: there is no such
-                  function */
+    int worse; /* units in the last place beyond a faithful exp, tanh or erf that the bound must notice; 0:
+                  there is no such function */
 } kinds[] = {
-    {MP_SILU, true, 3},   {MP_SILU, false, 3},      {MP_GELU, true, 8},       {MP_GELU, false, 8},      {MP_GELU_TANH, true, 8},
-    {MP_RELU2, false, 0}, {MP_SWIGLU_OAI, true, 8}, {MP_SILU_CLAMP, true, 3}, {MP_CLAMP_SILU, true, 3},
+    {MP_SILU, true, 3},       {MP_SILU, false, 3},      {MP_GELU, true, 8},
+    {MP_GELU, false, 8},      {MP_GELU_TANH, true, 8},  {MP_RELU2, false, 0},
+    {MP_SWIGLU_OAI, true, 8}, {MP_SILU_CLAMP, true, 3}, {MP_CLAMP_SILU, true, 3},
 };
 
 static const float ups[] = {1, -0.75f, 3.140625f, 7.5f, -9, 0, 0x1p-100f, 0x1.8p100f};
@@ -29,18 +30,22 @@ static float bf16_gate(uint32_t code) {
     return (float)mp_decode_code(MP_BF16, code);
 }
 
-static const mp_contract float32_contract = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .act_ulps = MP_FLOAT32_MATH_ULPS};
-static const mp_contract float64_contract = {.accumulator = MP_ACC_FLOAT64, .act_ulps = 2, .float64_steps = true}; /* glibc: tanh within 2 ulp */
+static const mp_contract float32_contract = {.accumulator = MP_ACC_IEEE_ANY_ORDER,
+                                             .act_ulps = MP_FLOAT32_MATH_ULPS};
+static const mp_contract float64_contract = {
+    .accumulator = MP_ACC_FLOAT64, .act_ulps = 2, .float64_steps = true}; /* glibc: tanh within 2 ulp */
 
 /* ---- the truth ---- */
 
-/* Forms without cancellation: sigmoid(v) = e^v/(1+e^v) for v < 0, 1+erf(z) = erfc(-z), (1+tanh(z))/2 = sigmoid(2z). */
+/* Forms without cancellation: sigmoid(v) = e^v/(1+e^v) for v < 0, 1+erf(z) = erfc(-z), (1+tanh(z))/2 =
+ * sigmoid(2z). */
 static long double sigmoid_l(long double v) {
     return v < 0 ? expl(v) / (1 + expl(v)) : 1 / (1 + expl(-v));
 }
 
 static long double truth(const mp_case *c, double gate, double up) {
-    const long double L = (long double)(float)c->limit, alpha = (long double)(float)c->alpha, g = gate, pi = acosl(-1);
+    const long double L = (long double)(float)c->limit, alpha = (long double)(float)c->alpha, g = gate,
+                      pi = acosl(-1);
     const long double low = fminl(g, L), u = c->gated ? up : 1, inside = fmaxl(-L, fminl(u, L));
     switch (c->act) {
     case MP_SILU: return g * sigmoid_l(g) * u;
@@ -55,7 +60,8 @@ static long double truth(const mp_case *c, double gate, double up) {
     return NAN;
 }
 
-/* Below v = -709.8 exp(-v) overflows and the reference has 0 for a silu under 2^-1000: nothing that a stored dtype could hold. */
+/* Below v = -709.8 exp(-v) overflows and the reference has 0 for a silu under 2^-1000: nothing that a stored
+ * dtype could hold. */
 static void float64_matches_long_double(void **unused) {
     (void)unused;
     for (size_t i = 0; i < COUNT(kinds); i++) {
@@ -67,7 +73,8 @@ static void float64_matches_long_double(void **unused) {
                 const double u = (double)ups[j], got = mp_activate(&c, g, u, NULL);
                 const double bound = mp_activation_bound(&c, &float64_contract, g, u) + 0x1p-900;
                 if (!(fabsl((long double)got - truth(&c, g, u)) <= (long double)bound))
-                    fail_msg("%s gated=%d (%a, %a): %.17g, expected %.17Lg +- %.3g", mp_activation_name(c.act), c.gated, g, u, got, truth(&c, g, u), bound);
+                    fail_msg("%s gated=%d (%a, %a): %.17g, expected %.17Lg +- %.3g",
+                             mp_activation_name(c.act), c.gated, g, u, got, truth(&c, g, u), bound);
             }
         }
     }
@@ -93,19 +100,21 @@ static void parameters_and_gate_rounding_are_used(void **unused) {
 /* A subject overflows where float32 does. */
 static bool inside(const mp_case *c, const mp_contract *contract, float got, float g, float u) {
     const mp_dtype *rounded = contract->act_rounding == MP_ACT_GATE_ROUNDED ? &c->dtype : NULL;
-    const double expected = mp_activate(c, (double)g, (double)u, rounded), bound = mp_activation_bound(c, contract, (double)g, (double)u);
+    const double expected = mp_activate(c, (double)g, (double)u, rounded),
+                 bound = mp_activation_bound(c, contract, (double)g, (double)u);
     if (isinf(got)) return got > 0 ? expected + bound > (double)FLT_MAX : expected - bound < -(double)FLT_MAX;
     return fabs((double)got - expected) <= bound;
 }
 
 static void check_inside(const mp_case *c, const char *what, float got, float g, float u) {
     if (inside(c, &float32_contract, got, g, u)) return;
-    fail_msg("%s of %s gated=%d (%a, %a): %.9g, expected %.9g +- %.3g", what, mp_activation_name(c->act), c->gated, (double)g, (double)u, (double)got,
-             mp_activate(c, (double)g, (double)u, NULL), mp_activation_bound(c, &float32_contract, (double)g, (double)u));
+    fail_msg("%s of %s gated=%d (%a, %a): %.9g, expected %.9g +- %.3g", what, mp_activation_name(c->act),
+             c->gated, (double)g, (double)u, (double)got, mp_activate(c, (double)g, (double)u, NULL),
+             mp_activation_bound(c, &float32_contract, (double)g, (double)u));
 }
 
-/* The worst rounding that counts as within one ulp: of the two float32 neighbours of the exact value the farther one, moved on by
- * `extra`. */
+/* The worst rounding that counts as within one ulp: of the two float32 neighbours of the exact value the
+ * farther one, moved on by `extra`. */
 static float farther(double exact, int extra) {
     float v = (float)exact;
     if (isinf(v)) return v;
@@ -114,7 +123,8 @@ static float farther(double exact, int extra) {
     return v;
 }
 
-/* Every formula as the derivation allows it, with exp, tanh and erf as bad as that; swiglu_oai as g*sigmoid. */
+/* Every formula as the derivation allows it, with exp, tanh and erf as bad as that; swiglu_oai as
+ * g*sigmoid. */
 static float sloppy(const mp_case *c, float g, float u, int extra) {
     const float L = (float)c->limit, alpha = (float)c->alpha;
     const float low = g < L ? g : L, between = u > L ? L : u < -L ? -L : u;
@@ -122,7 +132,8 @@ static float sloppy(const mp_case *c, float g, float u, int extra) {
     switch (c->act) {
     case MP_SILU: return g / (1 + farther(exp(-(double)g), extra)) * u;
     case MP_GELU: return 0.5f * g * (1 + farther(erf((double)(g * 0.70710678f)), extra)) * u;
-    case MP_GELU_TANH: return 0.5f * g * (1 + farther(tanh((double)(0.79788456f * (g + 0.044715f * g * g * g))), extra)) * u;
+    case MP_GELU_TANH:
+        return 0.5f * g * (1 + farther(tanh((double)(0.79788456f * (g + 0.044715f * g * g * g))), extra)) * u;
     case MP_RELU2: return g > 0 ? g * g * u : 0;
     case MP_SWIGLU_OAI: return low * (1 / (1 + farther(exp(-(double)(alpha * low)), extra))) * (between + 1);
     case MP_SILU_CLAMP: a = g / (1 + farther(exp(-(double)g), extra)); return (a < L ? a : L) * between;
@@ -140,8 +151,11 @@ static void faithful_float32_stays_inside(void **unused) {
             const float g = bf16_gate(code);
             if (!isfinite(g)) continue;
             for (size_t j = 0; j < COUNT(ups); j += c.gated ? 1 : COUNT(ups)) {
-                check_inside(&c, "mp_activate_f32", mp_activate_f32((int)c.act, c.gated, g, ups[j], (float)c.alpha, (float)c.limit), g, ups[j]);
-                check_inside(&c, "the worst faithful float32", sloppy(&c, g, c.gated ? ups[j] : 1, 0), g, ups[j]);
+                check_inside(&c, "mp_activate_f32",
+                             mp_activate_f32((int)c.act, c.gated, g, ups[j], (float)c.alpha, (float)c.limit),
+                             g, ups[j]);
+                check_inside(&c, "the worst faithful float32", sloppy(&c, g, c.gated ? ups[j] : 1, 0), g,
+                             ups[j]);
             }
         }
     }
@@ -154,8 +168,10 @@ static void faithful_float32_stays_inside_for_fp32_inputs(void **unused) {
     for (size_t i = 0; i < COUNT(kinds); i++) {
         const mp_case c = activation_case(kinds[i].act, kinds[i].gated);
         for (int n = 0; n < 200000; n++) {
-            const float g = (float)(n % 2 ? 12 * random_unit(&r) : 110 * random_unit(&r)), u = c.gated ? (float)(10 * random_unit(&r)) : 1;
-            check_inside(&c, "mp_activate_f32", mp_activate_f32((int)c.act, c.gated, g, u, (float)c.alpha, (float)c.limit), g, u);
+            const float g = (float)(n % 2 ? 12 * random_unit(&r) : 110 * random_unit(&r)),
+                        u = c.gated ? (float)(10 * random_unit(&r)) : 1;
+            check_inside(&c, "mp_activate_f32",
+                         mp_activate_f32((int)c.act, c.gated, g, u, (float)c.alpha, (float)c.limit), g, u);
             check_inside(&c, "the worst faithful float32", sloppy(&c, g, u, 0), g, u);
         }
     }
@@ -204,10 +220,13 @@ static void worse_implementations_are_outside(void **unused) {
     for (size_t i = 0; i < COUNT(kinds); i++) {
         const mp_case c = activation_case(kinds[i].act, kinds[i].gated);
         if (kinds[i].worse && count_outside(&c, &float32_contract, sloppy, kinds[i].worse) == 0)
-            fail_msg("%s gated=%d: %d ulp worse is not noticed", mp_activation_name(c.act), c.gated, kinds[i].worse);
+            fail_msg("%s gated=%d: %d ulp worse is not noticed", mp_activation_name(c.act), c.gated,
+                     kinds[i].worse);
         if (c.gated) assert_true(count_outside(&c, &float32_contract, gate_and_up_swapped, 0) > 1000);
-        if (c.act == MP_GELU || c.act == MP_GELU_TANH) assert_true(count_outside(&c, &float32_contract, other_gelu, 0) > 1000);
-        if (c.act == MP_SILU_CLAMP || c.act == MP_CLAMP_SILU) assert_true(count_outside(&c, &float32_contract, clamp_order_swapped, 0) > 100);
+        if (c.act == MP_GELU || c.act == MP_GELU_TANH)
+            assert_true(count_outside(&c, &float32_contract, other_gelu, 0) > 1000);
+        if (c.act == MP_SILU_CLAMP || c.act == MP_CLAMP_SILU)
+            assert_true(count_outside(&c, &float32_contract, clamp_order_swapped, 0) > 100);
     }
 }
 
@@ -223,8 +242,10 @@ static void gate_rounding_is_a_contract_of_its_own(void **unused) {
             c.dtype = dtypes[d];
             for (uint32_t code = 0; code < 65536; code++) {
                 const float g = (float)mp_decode_code(c.dtype, code);
-                if (isfinite(g) && fabsf(g) < 60000 && !inside(&c, &rounded, gate_rounded(&c, g, 0.75f, 0), g, 0.75f))
-                    fail_msg("%s %s gate rounded: %a is outside", mp_dtype_name(c.dtype), mp_activation_name(act), (double)g);
+                if (isfinite(g) && fabsf(g) < 60000 &&
+                    !inside(&c, &rounded, gate_rounded(&c, g, 0.75f, 0), g, 0.75f))
+                    fail_msg("%s %s gate rounded: %a is outside", mp_dtype_name(c.dtype),
+                             mp_activation_name(act), (double)g);
             }
             assert_true(count_outside(&c, &float32_contract, gate_rounded, 0) > 1000);
         }
@@ -242,8 +263,8 @@ static void nan_is_never_lost(void **unused) {
     }
 }
 
-/* Where a float32 evaluation differs in kind (NaN, Inf, finite) from the reference, float32 overflows or the activated gate may
- * vanish. */
+/* Where a float32 evaluation differs in kind (NaN, Inf, finite) from the reference, float32 overflows or the
+ * activated gate may vanish. */
 static void special_values_have_one_meaning(void **unused) {
     (void)unused;
     static const float special_ups[] = {0, -0.0f, 1, -1, INFINITY, -INFINITY, NAN, 0x1p127f};
@@ -252,24 +273,33 @@ static void special_values_have_one_meaning(void **unused) {
         for (uint32_t code = 0; code < 65536; code++) {
             const float g = bf16_gate(code);
             for (size_t j = 0; j < COUNT(special_ups); j++) {
-                const float u = special_ups[j], got = mp_activate_f32((int)c.act, c.gated, g, u, (float)c.alpha, (float)c.limit);
+                const float u = special_ups[j],
+                            got = mp_activate_f32((int)c.act, c.gated, g, u, (float)c.alpha, (float)c.limit);
                 const double expected = mp_activate(&c, (double)g, (double)u, NULL);
-                const bool same = isnan(got) ? isnan(expected) : isinf(got) ? (double)got == expected : isfinite(expected);
-                const bool overflows = isfinite(g) && isinf(got) && fabs(expected) > (double)FLT_MAX * (1 - 0x1p-20);
+                const bool same = isnan(got)   ? isnan(expected)
+                                  : isinf(got) ? (double)got == expected
+                                               : isfinite(expected);
+                const bool overflows =
+                    isfinite(g) && isinf(got) && fabs(expected) > (double)FLT_MAX * (1 - 0x1p-20);
                 if (!same && !overflows && !mp_activation_may_vanish(&c, &float32_contract, (double)g))
-                    fail_msg("%s gated=%d (%g, %g): float32 %g, float64 %g", mp_activation_name(c.act), c.gated, (double)g, (double)u, (double)got, expected);
+                    fail_msg("%s gated=%d (%g, %g): float32 %g, float64 %g", mp_activation_name(c.act),
+                             c.gated, (double)g, (double)u, (double)got, expected);
             }
         }
     }
     const mp_case silu = activation_case(MP_SILU, true);
-    assert_true(mp_activation_may_vanish(&silu, &float32_contract, -100) && mp_activation_may_vanish(&silu, &float32_contract, 0));
-    assert_false(mp_activation_may_vanish(&silu, &float32_contract, -80) || mp_activation_may_vanish(&silu, &float32_contract, 1));
-    assert_true(isnan(mp_activate(&silu, -INFINITY, 1, NULL)) && mp_activate(&silu, INFINITY, -1, NULL) == -INFINITY);
+    assert_true(mp_activation_may_vanish(&silu, &float32_contract, -100) &&
+                mp_activation_may_vanish(&silu, &float32_contract, 0));
+    assert_false(mp_activation_may_vanish(&silu, &float32_contract, -80) ||
+                 mp_activation_may_vanish(&silu, &float32_contract, 1));
+    assert_true(isnan(mp_activate(&silu, -INFINITY, 1, NULL)) &&
+                mp_activate(&silu, INFINITY, -1, NULL) == -INFINITY);
 }
 
 /* ---- the stage ---- */
 
-/* Both column orders of the same data, rows permuted, one slot filtered, one without a row; what is not written keeps its poison.
+/* Both column orders of the same data, rows permuted, one slot filtered, one without a row; what is not
+ * written keeps its poison.
  */
 static void the_stage_finds_its_columns_and_rows(void **unused) {
     (void)unused;
@@ -284,23 +314,29 @@ static void the_stage_finds_its_columns_and_rows(void **unused) {
         halves.N = interleaved.N = N;
         interleaved.interleaved = halves.gated;
         const int64_t width = mp_case_w1_rows(&halves);
-        mp_tensor in_halves = allocated_tensor(MP_FP16, ROWS, width, 0), in_interleaved = allocated_tensor(MP_FP16, ROWS, width, 0);
+        mp_tensor in_halves = allocated_tensor(MP_FP16, ROWS, width, 0),
+                  in_interleaved = allocated_tensor(MP_FP16, ROWS, width, 0);
         for (int64_t p = 0; p < ROWS; p++)
             for (int64_t n = 0; n < width; n++) {
                 const double v = 9 * random_unit(&r);
                 mp_encode(MP_FP16, in_halves.data, p * width + n, v);
-                mp_encode(MP_FP16, in_interleaved.data, p * width + (halves.gated ? n % N * 2 + n / N : n), v);
+                mp_encode(MP_FP16, in_interleaved.data, p * width + (halves.gated ? n % N * 2 + n / N : n),
+                          v);
             }
         for (int rounding = MP_ACT_ONE_ROUNDING; rounding <= MP_ACT_GATE_ROUNDED; rounding++) {
             const mp_dtype bf16 = MP_BF16;
-            mp_tensor a = allocated_tensor(MP_BF16, ROWS, N, 0), b = allocated_tensor(MP_BF16, ROWS, N, 0), expected = allocated_tensor(MP_BF16, ROWS, N, 0);
+            mp_tensor a = allocated_tensor(MP_BF16, ROWS, N, 0), b = allocated_tensor(MP_BF16, ROWS, N, 0),
+                      expected = allocated_tensor(MP_BF16, ROWS, N, 0);
             mp_activation_stage(&halves, ids, row, SLOTS, (mp_act_rounding)rounding, &in_halves, &a);
-            mp_activation_stage(&interleaved, ids, row, SLOTS, (mp_act_rounding)rounding, &in_interleaved, &b);
+            mp_activation_stage(&interleaved, ids, row, SLOTS, (mp_act_rounding)rounding, &in_interleaved,
+                                &b);
             for (int64_t t = 0; t < SLOTS; t++)
                 for (int64_t n = 0; n < N && ids[t] >= 0 && row[t] >= 0; n++) {
                     const double g = mp_decode(MP_FP16, in_halves.data, row[t] * width + n);
-                    const double u = halves.gated ? mp_decode(MP_FP16, in_halves.data, row[t] * width + N + n) : 0;
-                    mp_encode(MP_BF16, expected.data, row[t] * N + n, mp_activate(&halves, g, u, rounding == MP_ACT_GATE_ROUNDED ? &bf16 : NULL));
+                    const double u =
+                        halves.gated ? mp_decode(MP_FP16, in_halves.data, row[t] * width + N + n) : 0;
+                    mp_encode(MP_BF16, expected.data, row[t] * N + n,
+                              mp_activate(&halves, g, u, rounding == MP_ACT_GATE_ROUNDED ? &bf16 : NULL));
                 }
             assert_true(same_memory(&a, &expected) && same_memory(&b, &expected));
             mp_tensor_free(&a);

@@ -1,4 +1,5 @@
-/* ref/align.c against the definition made another way: slots sorted by (expert, slot) with qsort, then cut into blocks. */
+/* ref/align.c against the definition made another way: slots sorted by (expert, slot) with qsort, then cut
+ * into blocks. */
 #include "ref/align.h"
 #include "tests/ref_support.h"
 
@@ -25,9 +26,12 @@ static void check_align(const int32_t *ids, int64_t slots, int64_t E, int block_
     mp_error err;
     const int64_t capacity = slots < E + 1 ? slots * block_size : slots + (E + 1) * (block_size - 1);
     const int64_t blocks = (capacity + block_size - 1) / block_size;
-    mp_tensor sorted = allocated_tensor(MP_I32, 1, capacity, 0), experts = allocated_tensor(MP_I32, 1, blocks, 0);
+    mp_tensor sorted = allocated_tensor(MP_I32, 1, capacity, 0),
+              experts = allocated_tensor(MP_I32, 1, blocks, 0);
     int32_t padded = -7;
-    assert_int_equal(mp_align(ids, slots, E, block_size, sorted.data, capacity, experts.data, blocks, &padded, &err), MP_OK);
+    assert_int_equal(
+        mp_align(ids, slots, E, block_size, sorted.data, capacity, experts.data, blocks, &padded, &err),
+        MP_OK);
 
     const int32_t *sorted_token_ids = sorted.data, *expert_ids = experts.data;
     routed *expected = sorted_by_expert(ids, slots);
@@ -55,10 +59,14 @@ static void check_align(const int32_t *ids, int64_t slots, int64_t E, int block_
 
 static const int block_sizes[] = {16, 32, 48, 64, 128, 256};
 
-/* Ids from a random subset of the experts, so that some are empty and, with few of them, tokens hold duplicates. */
+/* Ids from a random subset of the experts, so that some are empty and, with few of them, tokens hold
+ * duplicates. */
 static void random_ids_are_sorted_into_blocks(void **unused) {
     (void)unused;
-    static const struct { int64_t slots, E; } sizes[] = {{1, 1}, {1, 1024}, {7, 8}, {8, 8}, {9, 8}, {64, 3}, {257, 60}, {1024, 128}, {5000, 1024}, {20000, 8}};
+    static const struct {
+        int64_t slots, E;
+    } sizes[] = {{1, 1},  {1, 1024}, {7, 8},      {8, 8},       {9, 8},
+                 {64, 3}, {257, 60}, {1024, 128}, {5000, 1024}, {20000, 8}};
     rng r = {1};
     for (size_t s = 0; s < COUNT(sizes); s++) {
         const int64_t slots = sizes[s].slots, E = sizes[s].E;
@@ -66,7 +74,8 @@ static void random_ids_are_sorted_into_blocks(void **unused) {
         for (size_t b = 0; b < COUNT(block_sizes); b++) {
             for (int filtered = 0; filtered <= 10; filtered += 5) { /* tenths of the slots */
                 const int64_t used = 1 + random_below(&r, E), first = random_below(&r, E - used + 1);
-                for (int64_t t = 0; t < slots; t++) ids[t] = random_below(&r, 10) < filtered ? -1 : (int32_t)(first + random_below(&r, used));
+                for (int64_t t = 0; t < slots; t++)
+                    ids[t] = random_below(&r, 10) < filtered ? -1 : (int32_t)(first + random_below(&r, used));
                 check_align(ids, slots, E, block_sizes[b]);
             }
         }
@@ -74,7 +83,8 @@ static void random_ids_are_sorted_into_blocks(void **unused) {
     }
 }
 
-/* One slot for every expert and one filtered is what the capacity is made for: no element of either array is spare. */
+/* One slot for every expert and one filtered is what the capacity is made for: no element of either array is
+ * spare. */
 static void the_worst_routing_fills_the_capacity(void **unused) {
     (void)unused;
     enum { E = 37 };
@@ -87,7 +97,9 @@ static void the_worst_routing_fills_the_capacity(void **unused) {
         check_align(ids + 1, E, E, block_size);
         mp_error err;
         int32_t padded, *sorted = allocated((E + 1) * block_size, sizeof *sorted), experts[E + 1];
-        assert_int_equal(mp_align(ids, E + 1, E, block_size, sorted, (E + 1) * block_size, experts, E + 1, &padded, &err), MP_OK);
+        assert_int_equal(
+            mp_align(ids, E + 1, E, block_size, sorted, (E + 1) * block_size, experts, E + 1, &padded, &err),
+            MP_OK);
         assert_int_equal(padded, (E + 1) * block_size);
         free(sorted);
     }

@@ -1,12 +1,12 @@
 /* The bits oracle on faults of one bit: what it sees, and which of them float64 alone lets pass. */
 #include "cases/inputs.h"
-#include "harness/judge.h"
-#include "harness/judge_bits.h"
+#include "harness/judge/judge.h"
+#include "harness/judge/judge_bits.h"
 #include "kernels/config.h"
-#include "ref/host.h"
-#include "ref/host_stages.h"
+#include "ref/predict/host.h"
+#include "ref/predict/host_stages.h"
 #include "ref/pipeline.h"
-#include "ref/tensorcore.h"
+#include "ref/predict/tensorcore.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -20,7 +20,8 @@
 
 enum { L = 16, F = 25 };
 
-/* One step of the tensor core on values (finite, nothing subnormal), apart from ref/tensorcore.c: the cut terms are integers in units of 2^(e_max-F). */
+/* One step of the tensor core on values (finite, nothing subnormal), apart from ref/predict/tensorcore.c: the
+ * cut terms are integers in units of 2^(e_max-F). */
 static float step(const float *a, const float *b, float c, bool nearest) {
     int e_max = -133;
     for (int i = 0; i < L; i++) {
@@ -37,7 +38,8 @@ static float step(const float *a, const float *b, float c, bool nearest) {
 }
 
 typedef enum fault { HONEST, NEAREST, SWAPPED, DROPPED, HALF_UP, FAULT_COUNT } fault;
-static const char *const fault_names[FAULT_COUNT] = {"none", "accumulator rounded to nearest", "two k groups swapped", "one k group dropped",
+static const char *const fault_names[FAULT_COUNT] = {"none", "accumulator rounded to nearest",
+                                                     "two k groups swapped", "one k group dropped",
                                                      "bf16 rounding half up"};
 
 static float dot(const float *a, const float *w, int64_t groups, fault kind) {
@@ -58,7 +60,8 @@ static void store(const mp_tensor *out, int64_t index, float value, fault kind) 
     }
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    ((uint16_t *)out->data)[index] = (uint16_t)((bits + 0x8000) >> 16); /* a tie goes away from zero instead of to even */
+    ((uint16_t *)out->data)[index] =
+        (uint16_t)((bits + 0x8000) >> 16); /* a tie goes away from zero instead of to even */
 }
 
 /* An honest run whose gate_up was done with the fault, the later stages following from it honestly. */
@@ -83,7 +86,8 @@ static void run_with(const mp_case *c, const mp_inputs *in, int bm, fault kind, 
     assert_int_equal(mp_host_activation(c, ids, map.cache_row, cache1, &trace->t[MP_CACHE2], &err), MP_OK);
     const mp_gemm_problem down = mp_down_problem(in, &trace->t[MP_CACHE2], map.cache_row, slots);
     const mp_epilogue epilogue = mp_down_epilogue(c, in);
-    assert_int_equal(mp_host_gemm_stage(&contract, &down, &epilogue, NULL, &trace->t[MP_CACHE3], &err), MP_OK);
+    assert_int_equal(mp_host_gemm_stage(&contract, &down, &epilogue, NULL, &trace->t[MP_CACHE3], &err),
+                     MP_OK);
     assert_int_equal(mp_host_combine(c, &trace->t[MP_CACHE3], &trace->t[MP_OUT], &err), MP_OK);
     free(map.memory);
 }
@@ -108,9 +112,11 @@ static void every_one_bit_fault_is_seen(void **state) {
         run_with(&c, &in, config.up.block_size_m, (fault)kind, &trace);
         assert_int_equal(mp_judge(&c, &contract, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err), MP_OK);
         assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, v, &err), MP_OK);
-        const bool bits = v->check[MP_CHECK_BITS].answer == MP_FAILED, f64 = v->check[MP_CHECK_BOUND].answer == MP_FAILED;
-        print_message("%-32s %10lld %8lld %7lld %6s %6s   %s\n", fault_names[kind], (long long)v->stage[MP_GATE_UP].mispredicted,
-                      (long long)v->stage[MP_GATE_UP].max_ulps, (long long)v->end_to_end.mispredicted, bits ? "seen" : "-", f64 ? "seen" : "-",
+        const bool bits = v->check[MP_CHECK_BITS].answer == MP_FAILED,
+                   f64 = v->check[MP_CHECK_BOUND].answer == MP_FAILED;
+        print_message("%-32s %10lld %8lld %7lld %6s %6s   %s\n", fault_names[kind],
+                      (long long)v->stage[MP_GATE_UP].mispredicted, (long long)v->stage[MP_GATE_UP].max_ulps,
+                      (long long)v->end_to_end.mispredicted, bits ? "seen" : "-", f64 ? "seen" : "-",
                       v->check[MP_CHECK_BITS].text);
         assert_int_equal(bits, kind != HONEST);
         assert_int_equal(f64, f64_sees[kind]);
@@ -118,13 +124,16 @@ static void every_one_bit_fault_is_seen(void **state) {
         mp_trace honest;
         int64_t reached = 0;
         assert_int_equal(mp_host_run(&c, &in, config.up.block_size_m, MP_POISON_A, &honest, &err), MP_OK);
-        for (int64_t i = 0; i < c.M * c.K; i++) reached += ((uint16_t *)honest.t[MP_OUT].data)[i] != ((uint16_t *)trace.t[MP_OUT].data)[i];
+        for (int64_t i = 0; i < c.M * c.K; i++)
+            reached += ((uint16_t *)honest.t[MP_OUT].data)[i] != ((uint16_t *)trace.t[MP_OUT].data)[i];
         assert_int_equal(v->end_to_end.predicted, c.M * c.K);
         assert_int_equal(v->end_to_end.mispredicted, reached);
         if (kind == HONEST) assert_int_equal(reached, 0);
-        if (kind == DROPPED) assert_true(reached > 0); /* the others may vanish in the roundings that follow */
+        if (kind == DROPPED)
+            assert_true(reached > 0); /* the others may vanish in the roundings that follow */
         mp_trace_destroy(&honest);
-        for (int s = MP_ACT; s < MP_STAGE_COUNT; s++) { /* the stages behind it are judged from what they got */
+        for (int s = MP_ACT; s < MP_STAGE_COUNT;
+             s++) { /* the stages behind it are judged from what they got */
             assert_true(v->stage[s].predicted > 0);
             assert_int_equal(v->stage[s].mispredicted, 0);
         }
@@ -135,7 +144,8 @@ static void every_one_bit_fault_is_seen(void **state) {
 }
 
 /* Judges a host run of the case whose tensor `drop` was not left (MP_TRACE_COUNT: none); *v starts zeroed. */
-static mp_status judge_host(const char *text, mp_bits_promise promise, int drop, mp_verdict *v, mp_error *err) {
+static mp_status judge_host(const char *text, mp_bits_promise promise, int drop, mp_verdict *v,
+                            mp_error *err) {
     mp_case c = mp_case_default();
     mp_inputs in;
     mp_config config;
@@ -161,17 +171,24 @@ static void the_text_says_what_was_predicted(void **state) {
     mp_error err = {0};
     mp_verdict *v = calloc(1, sizeof *v);
     const mp_check_result *bits = &v->check[MP_CHECK_BITS];
-    assert_int_equal(judge_host("M=4 E=4 topk=2 K=64 N=32", MP_BITS_REQUIRED, MP_TRACE_COUNT, v, &err), MP_OK);
+    assert_int_equal(judge_host("M=4 E=4 topk=2 K=64 N=32", MP_BITS_REQUIRED, MP_TRACE_COUNT, v, &err),
+                     MP_OK);
     assert_int_equal(bits->answer, MP_PASSED);
     assert_string_equal(bits->text, "");
-    assert_int_equal(judge_host("M=4 E=4 topk=4 K=64 N=32 fused_sum=1", MP_BITS_REQUIRED, MP_TRACE_COUNT, v, &err), MP_OK);
+    assert_int_equal(
+        judge_host("M=4 E=4 topk=4 K=64 N=32 fused_sum=1", MP_BITS_REQUIRED, MP_TRACE_COUNT, v, &err), MP_OK);
     assert_int_equal(bits->answer, MP_PASSED);
     assert_non_null(strstr(bits->text, "down and combine are not predicted"));
-    assert_int_equal(judge_host("M=4 E=4 topk=2 K=64 N=32", MP_BITS_REPORTED, MP_TRACE_COUNT, v, &err), MP_OK);
+    assert_int_equal(judge_host("M=4 E=4 topk=2 K=64 N=32", MP_BITS_REPORTED, MP_TRACE_COUNT, v, &err),
+                     MP_OK);
     assert_int_equal(bits->answer, MP_NOT_JUDGED);
-    assert_string_equal(bits->text, "reported: all 1536 equal"); /* 8 slots * (2*32 + 32 + 64) + 4 tokens * 64 */
-    assert_int_equal(judge_host("M=4 E=4 topk=4 K=64 N=32 fused_sum=1", MP_BITS_REPORTED, MP_TRACE_COUNT, v, &err), MP_OK);
-    assert_string_equal(bits->text, "reported: all 1536 equal; down and combine are not predicted (the order of additions is not fixed)");
+    assert_string_equal(bits->text,
+                        "reported: all 1536 equal"); /* 8 slots * (2*32 + 32 + 64) + 4 tokens * 64 */
+    assert_int_equal(
+        judge_host("M=4 E=4 topk=4 K=64 N=32 fused_sum=1", MP_BITS_REPORTED, MP_TRACE_COUNT, v, &err), MP_OK);
+    assert_string_equal(
+        bits->text,
+        "reported: all 1536 equal; down and combine are not predicted (the order of additions is not fixed)");
     free(v);
 }
 
@@ -182,8 +199,11 @@ static void without_intermediates_nothing_is_judged(void **state) {
     for (int i = MP_CACHE1; i < MP_TRACE_COUNT; i++) {
         mp_error err = {0};
         char expected[128];
-        snprintf(expected, sizeof expected, "the subject leaves no %s: judging end to end only is not supported yet", mp_trace_tensor_name((mp_trace_tensor)i));
-        assert_int_equal(judge_host("M=4 E=4 topk=2 K=64 N=32", MP_BITS_REQUIRED, i, v, &err), MP_EUNSUPPORTED);
+        snprintf(expected, sizeof expected,
+                 "the subject leaves no %s: judging end to end only is not supported yet",
+                 mp_trace_tensor_name((mp_trace_tensor)i));
+        assert_int_equal(judge_host("M=4 E=4 topk=2 K=64 N=32", MP_BITS_REQUIRED, i, v, &err),
+                         MP_EUNSUPPORTED);
         assert_string_equal(err.text, expected);
     }
     free(v);
@@ -214,17 +234,18 @@ static void distances_saturate(void **state) {
     free(v);
 }
 
-/* act(gate) may be zero within its error; times Inf that is Inf or NaN, whichever float64 came to: of gelu, 1 + erf is 6e-14 at
- * -7.5, and 0 at -9, where the product is NaN in float64 itself. */
+/* act(gate) may be zero within its error; times Inf that is Inf or NaN, whichever float64 came to: of gelu, 1
+ * + erf is 6e-14 at -7.5, and 0 at -9, where the product is NaN in float64 itself. */
 static void zero_times_infinity_is_either(void **state) {
     (void)state;
     static const struct {
         float gate, up, stored;
         bool right;
     } e[] = {
-        {-9, INFINITY, NAN, true},       {-9, INFINITY, -INFINITY, true}, {-9, INFINITY, INFINITY, false},    {-9, INFINITY, 0, false},
-        {-9, -INFINITY, INFINITY, true}, {-7.5f, INFINITY, NAN, true},    {-7.5f, INFINITY, -INFINITY, true}, {1, INFINITY, NAN, false},
-        {1, INFINITY, INFINITY, true},   {0, INFINITY, NAN, true},        {0, INFINITY, INFINITY, false},     {-9, NAN, -INFINITY, false},
+        {-9, INFINITY, NAN, true},          {-9, INFINITY, -INFINITY, true}, {-9, INFINITY, INFINITY, false},
+        {-9, INFINITY, 0, false},           {-9, -INFINITY, INFINITY, true}, {-7.5f, INFINITY, NAN, true},
+        {-7.5f, INFINITY, -INFINITY, true}, {1, INFINITY, NAN, false},       {1, INFINITY, INFINITY, true},
+        {0, INFINITY, NAN, true},           {0, INFINITY, INFINITY, false},  {-9, NAN, -INFINITY, false},
     };
     mp_error err = {0};
     mp_case c = mp_case_default();
@@ -241,7 +262,8 @@ static void zero_times_infinity_is_either(void **state) {
         *(float *)trace.t[MP_CACHE2].data = e[i].stored;
         assert_int_equal(mp_judge(&c, &contract, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err), MP_OK);
         if ((v->check[MP_CHECK_BOUND].answer == MP_PASSED) != e[i].right)
-            fail_msg("gelu(%g)*%g = %g: %s", (double)e[i].gate, (double)e[i].up, (double)e[i].stored, v->check[MP_CHECK_BOUND].text);
+            fail_msg("gelu(%g)*%g = %g: %s", (double)e[i].gate, (double)e[i].up, (double)e[i].stored,
+                     v->check[MP_CHECK_BOUND].text);
         mp_trace_destroy(&trace);
         mp_inputs_destroy(&in);
     }
@@ -267,9 +289,11 @@ static void start(bench *b, const char *text) {
     assert_int_equal(mp_config_resolve(&b->c, "", &b->config, &err), MP_OK);
     b->contract = mp_host_contract(&b->c);
     b->contract.bits = MP_BITS_REQUIRED;
-    assert_int_equal(mp_host_run(&b->c, &b->in, b->config.up.block_size_m, MP_POISON_A, &b->trace, &err), MP_OK);
+    assert_int_equal(mp_host_run(&b->c, &b->in, b->config.up.block_size_m, MP_POISON_A, &b->trace, &err),
+                     MP_OK);
     b->map = (mp_slot_map){0};
-    if (b->c.scope != MP_SCOPE_COMBINE) assert_int_equal(mp_slot_map_create(&b->c, &b->trace, &b->map, &err), MP_OK);
+    if (b->c.scope != MP_SCOPE_COMBINE)
+        assert_int_equal(mp_slot_map_create(&b->c, &b->trace, &b->map, &err), MP_OK);
 }
 
 static void stop(bench *b) {
@@ -282,7 +306,8 @@ static const mp_verdict *bits_of(const bench *b) {
     static mp_verdict v; /* large */
     mp_error err = {0};
     v = (mp_verdict){0};
-    if (mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &v, &err) != MP_OK) fail_msg("%s", err.text);
+    if (mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &v, &err) != MP_OK)
+        fail_msg("%s", err.text);
     return &v;
 }
 
@@ -306,7 +331,8 @@ static mp_tensor *left_by(bench *b, mp_stage stage, int64_t *index) {
                                : stage == MP_ACT                                     ? MP_CACHE2
                                : stage == MP_DOWN && !mp_case_down_writes_out(&b->c) ? MP_CACHE3
                                                                                      : MP_OUT];
-    *index = stage == MP_GATE_UP || stage == MP_ACT ? (b->map.cache_row[slot] + 1) * t->dim[1] - 1 : mp_tensor_count(t) - 1;
+    *index = stage == MP_GATE_UP || stage == MP_ACT ? (b->map.cache_row[slot] + 1) * t->dim[1] - 1
+                                                    : mp_tensor_count(t) - 1;
     return t;
 }
 
@@ -332,7 +358,8 @@ static void every_element_is_compared_once(void **state) {
         const int64_t expected[MP_STAGE_COUNT] = {[MP_GATE_UP] = all ? slots * 2 * c->N : 0,
                                                   [MP_ACT] = c->scope != MP_SCOPE_COMBINE ? valid * c->N : 0,
                                                   [MP_DOWN] = all ? slots * c->K : 0,
-                                                  [MP_SUM] = c->scope == MP_SCOPE_ACT || direct ? 0 : c->M * c->K};
+                                                  [MP_SUM] =
+                                                      c->scope == MP_SCOPE_ACT || direct ? 0 : c->M * c->K};
         const int64_t outputs = all ? mp_tensor_count(&b.trace.t[MP_OUT]) : 0;
         const mp_verdict *v = bits_of(&b);
         assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_PASSED);
@@ -354,10 +381,14 @@ static void every_element_is_compared_once(void **state) {
             assert_int_equal(v->stage[s].max_ulps, 1);
             for (int before = 0; before < s; before++) assert_int_equal(v->stage[before].mispredicted, 0);
             assert_int_equal(v->end_to_end.predicted, outputs);
-            if (all) assert_int_equal(v->end_to_end.mispredicted, t == &b.trace.t[MP_OUT]); /* the others have not reached the output of this trace */
+            if (all)
+                assert_int_equal(
+                    v->end_to_end.mispredicted,
+                    t == &b.trace.t[MP_OUT]); /* the others have not reached the output of this trace */
             add_to_code(t, index, -1);
         }
-        for (int64_t t = 0; expected[MP_ACT] > 0 && t < slots; t++) /* what filtered slots hold is no output of the activation */
+        for (int64_t t = 0; expected[MP_ACT] > 0 && t < slots;
+             t++) /* what filtered slots hold is no output of the activation */
             if (expert_of(&b, t) < 0) add_to_code(&b.trace.t[MP_CACHE2], b.map.cache_row[t] * c->N, 1);
         assert_int_equal(bits_of(&b)->stage[MP_ACT].mispredicted, 0);
         stop(&b);
@@ -381,24 +412,28 @@ static void expect_text(const bench *b, const char *format, ...) {
     vsnprintf(expected, sizeof expected, format, args);
     va_end(args);
     const char *text = bits_of(b)->check[MP_CHECK_BITS].text;
-    if (strncmp(text, expected, strlen(expected)) != 0) fail_msg("'%s' does not begin with '%s'", text, expected);
+    if (strncmp(text, expected, strlen(expected)) != 0)
+        fail_msg("'%s' does not begin with '%s'", text, expected);
 }
 
 static void the_first_difference_is_located(void **state) {
     (void)state;
-    static const char *const texts[] = {"M=40 E=3 topk=2 K=128 N=64 tile=16x32x32x1x4x3 tile_down=16x64x32x1x4x3",
-                                        "M=40 E=3 topk=2 K=128 N=64 tile=16x32x32x1x4x3 tile_down=16x64x32x1x4x3 layout=sorted"};
+    static const char *const texts[] = {
+        "M=40 E=3 topk=2 K=128 N=64 tile=16x32x32x1x4x3 tile_down=16x64x32x1x4x3",
+        "M=40 E=3 topk=2 K=128 N=64 tile=16x32x32x1x4x3 tile_down=16x64x32x1x4x3 layout=sorted"};
     const int64_t slot = 67, column = 100;
     bench b;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         start(&b, texts[i]);
         const int64_t block = block_of(&b, slot, 0, 0);
-        const mp_tensor *cache1 = &b.trace.t[MP_CACHE1], *cache3 = &b.trace.t[MP_CACHE3], *out = &b.trace.t[MP_OUT];
+        const mp_tensor *cache1 = &b.trace.t[MP_CACHE1], *cache3 = &b.trace.t[MP_CACHE3],
+                        *out = &b.trace.t[MP_OUT];
         const int64_t at = b.map.cache_row[slot] * 128 + column;
         ((uint16_t *)cache1->data)[at] = 0x3F80;
         const mp_verdict *v = bits_of(&b);
         assert_true(v->stage[MP_GATE_UP].mispredicted == 1);
-        expect_text(&b, "gate_up: token 33 slot 1 column 100, expert %d, tile %d x 3: 3F80 (1) instead of ", expert_of(&b, slot), (int)block);
+        expect_text(&b, "gate_up: token 33 slot 1 column 100, expert %d, tile %d x 3: 3F80 (1) instead of ",
+                    expert_of(&b, slot), (int)block);
         stop(&b);
 
         start(&b, texts[i]);
@@ -408,7 +443,8 @@ static void the_first_difference_is_located(void **state) {
 
         start(&b, texts[i]);
         ((uint16_t *)cache3->data)[slot * 128 + column] = 0x4000;
-        expect_text(&b, "down: token 33 slot 1 column 100, expert %d, tile %d x 1: 4000 (2) instead of ", expert_of(&b, slot), (int)block);
+        expect_text(&b, "down: token 33 slot 1 column 100, expert %d, tile %d x 1: 4000 (2) instead of ",
+                    expert_of(&b, slot), (int)block);
         stop(&b);
 
         start(&b, texts[i]);
@@ -419,8 +455,8 @@ static void the_first_difference_is_located(void **state) {
     start(&b, "M=65540 E=2 topk=2 K=16 N=16 path=chunked"); /* the second chunk counts its slots from 0 */
     const int64_t late = 2 * 65538 + 1;
     ((uint16_t *)b.trace.t[MP_CACHE1].data)[late * 32 + 3] = 0x3F80;
-    expect_text(&b, "gate_up: token 65538 slot 1 column 3, expert %d, tile %d x 0: 3F80 (1) instead of ", expert_of(&b, late),
-                (int)block_of(&b, late, 2 * 65536, 1));
+    expect_text(&b, "gate_up: token 65538 slot 1 column 3, expert %d, tile %d x 0: 3F80 (1) instead of ",
+                expert_of(&b, late), (int)block_of(&b, late, 2 * 65536, 1));
     stop(&b);
 }
 

@@ -1,8 +1,9 @@
-/* The bounds that elements are held to, against the same bounds written down here once more: one element of an honest trace is made so wrong that it is the
- * worst of its stage, whose bound the verdict then reports. A bound that is too wide passes wrong kernels, and nothing else would show it. */
-#include "harness/judge.h"
+/* The bounds that elements are held to, against the same bounds written down here once more: one element of
+ * an honest trace is made so wrong that it is the worst of its stage, whose bound the verdict then reports. A
+ * bound that is too wide passes wrong kernels, and nothing else would show it. */
+#include "harness/judge/judge.h"
 #include "kernels/config.h"
-#include "ref/host.h"
+#include "ref/predict/host.h"
 #include "tests/ref_support.h"
 
 #include <stdio.h>
@@ -33,7 +34,8 @@ static void start(const char *text) {
 static const mp_stage_figures *judged(mp_stage stage) {
     mp_error err;
     b.v = (mp_verdict){0};
-    if (mp_judge(&b.f.c, &b.contract, &b.f.in, &b.trace, MP_POISON_A, MP_ENGINE_PLAIN, &b.v, &err)) fail_msg("%s", err.text);
+    if (mp_judge(&b.f.c, &b.contract, &b.f.in, &b.trace, MP_POISON_A, MP_ENGINE_PLAIN, &b.v, &err))
+        fail_msg("%s", err.text);
     return &b.v.stage[stage];
 }
 
@@ -62,15 +64,18 @@ typedef struct sum {
     double value, mass, error;
 } sum;
 
-static sum accumulate(const mp_tensor *a, int64_t a_row, const mp_tensor *w, int64_t w_row, bool tensor_core) {
+static sum accumulate(const mp_tensor *a, int64_t a_row, const mp_tensor *w, int64_t w_row,
+                      bool tensor_core) {
     const int64_t K = w->dim[2];
     sum s = {0};
     for (int64_t k = 0; k < K; k++) {
-        const double p = mp_decode(a->dtype, a->data, a_row * K + k) * mp_decode(w->dtype, w->data, w_row * K + k);
+        const double p =
+            mp_decode(a->dtype, a->data, a_row * K + k) * mp_decode(w->dtype, w->data, w_row * K + k);
         s.value += p;
         s.mass += fabs(p);
     }
-    const double steps = ceil((double)K / 16), delta = 17 * 0x1p-25 + 0x1p-23; /* sm_90: L=16, F=25, cut to 23 bits */
+    const double steps = ceil((double)K / 16),
+                 delta = 17 * 0x1p-25 + 0x1p-23; /* sm_90: L=16, F=25, cut to 23 bits */
     s.error = (tensor_core ? steps * delta : gamma_of((double)K, U)) * s.mass;
     return s;
 }
@@ -113,7 +118,8 @@ static void gemms(const char *text) {
     const double weight = weight_of(slot);
 
     sum up = accumulate(&b.f.in.t[MP_X], TOKEN, &b.f.in.t[MP_W1], expert * width + COLUMN, tensor_core);
-    const double up_bias = c->bias ? bias_of(MP_B1, expert, COLUMN) : 0, down_bias = c->bias ? bias_of(MP_B2, expert, COLUMN) : 0;
+    const double up_bias = c->bias ? bias_of(MP_B1, expert, COLUMN) : 0,
+                 down_bias = c->bias ? bias_of(MP_B2, expert, COLUMN) : 0;
     epilogue(&up, c->bias ? &up_bias : NULL, c->apply_router_weight_on_input ? &weight : NULL);
     const double up_bound = stored(c->dtype, &up);
 
@@ -126,7 +132,8 @@ static void gemms(const char *text) {
 
 static void bounds_of_the_gemms(void **state) {
     (void)state;
-    gemms("M=4 topk=2 K=200 N=72 dtype=fp32"); /* fp32 copies the accumulator: no store hides a factor of two */
+    gemms(
+        "M=4 topk=2 K=200 N=72 dtype=fp32"); /* fp32 copies the accumulator: no store hides a factor of two */
     gemms("M=4 topk=2 K=200 N=72 dtype=fp32 bias=1");
     gemms("M=4 topk=2 K=200 N=72 dtype=fp32 bias=1 apply_router_weight_on_input=1");
     gemms("M=4 topk=2 K=200 N=72");
@@ -142,7 +149,8 @@ static void bound_of_the_fused_sum(void **state) {
     for (int64_t j = 0; j < c->topk; j++) {
         const int64_t slot = TOKEN * c->topk + j;
         const double weight = weight_of(slot);
-        sum s = accumulate(&b.trace.t[MP_CACHE2], slot, &b.f.in.t[MP_W2], expert_of(slot) * c->K + COLUMN, true);
+        sum s =
+            accumulate(&b.trace.t[MP_CACHE2], slot, &b.f.in.t[MP_W2], expert_of(slot) * c->K + COLUMN, true);
         epilogue(&s, NULL, &weight);
         s.error = stored(c->dtype, &s);
         value += s.value;
@@ -157,7 +165,8 @@ static void bound_of_the_fused_sum(void **state) {
 /* Sums that are exact whatever the order have no error at all: one step of the format is a failure. */
 static void exact_sums_have_no_error(void **state) {
     (void)state;
-    static const char *const texts[] = {"M=4 topk=2 K=96 N=64 dtype=fp32 data=integer", "M=4 topk=2 K=96 N=64 dtype=fp32 data=onehot"};
+    static const char *const texts[] = {"M=4 topk=2 K=96 N=64 dtype=fp32 data=integer",
+                                        "M=4 topk=2 K=96 N=64 dtype=fp32 data=onehot"};
     for (size_t i = 0; i < COUNT(texts); i++) {
         start(texts[i]);
         assert_int_equal(judged(MP_GATE_UP)->failed, 0);

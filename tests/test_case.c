@@ -1,4 +1,5 @@
-/* cases/case.c, field.c, validate.c: text and case are two forms of the same thing; what cannot be is refused with advice. */
+/* cases/case.c, field.c, validate.c: text and case are two forms of the same thing; what cannot be is refused
+ * with advice. */
 #include "cases/case.h"
 
 #include <locale.h>
@@ -118,7 +119,8 @@ static void canonical_text(void **unused) {
 
 static void reals_are_exact_in_any_locale(void **unused) {
     (void)unused;
-    static const double values[] = {0.1, 1.0 / 3, 2.827, 1e-300, 5e-324, 999999.9999999999, 0.30000000000000004};
+    static const double values[] = {
+        0.1, 1.0 / 3, 2.827, 1e-300, 5e-324, 999999.9999999999, 0.30000000000000004};
     setlocale(LC_ALL, "de_DE.UTF-8"); /* where it exists: a decimal comma */
     for (size_t i = 0; i < COUNT(values); i++) {
         mp_case c = mp_case_default();
@@ -221,7 +223,8 @@ static void impossible_combinations_are_refused(void **unused) {
         {"fused_sum=1 topk=4 path=runner", "use path=fused, not path=runner"},
         {"fused_sum=1 topk=4 path=chunked", "not path=chunked"},
         {"fused_sum=1 topk=4 layout=sorted", "use fused_sum=0"},
-        {"fused_sum=1 topk=33 E=64", "bf16, and 33 of them may err by 0.129 of the sum, too much to judge: use topk <= 32"},
+        {"fused_sum=1 topk=33 E=64",
+         "bf16, and 33 of them may err by 0.129 of the sum, too much to judge: use topk <= 32"},
         {"fused_sum=1 topk=257 E=512 dtype=fp16", "use topk <= 256"},
         {"layout=sorted path=runner", "layout=sorted cannot serve hooks or chunks"},
         {"layout=sorted path=chunked", "not path=chunked"},
@@ -294,7 +297,8 @@ static void possible_combinations_are_accepted(void **unused) {
 static void pairs_are_the_same_problem(void **unused) {
     (void)unused;
     static const struct {
-        const char *base, *variant, *refused; /* refused: the difference that the message names, NULL when it is a pair */
+        const char *base, *variant,
+            *refused; /* refused: the difference that the message names, NULL when it is a pair */
     } p[] = {
         {"M=4", "path=runner", NULL},
         {"M=4", "layout=sorted", NULL},
@@ -322,7 +326,8 @@ static void pairs_are_the_same_problem(void **unused) {
         mp_case variant = base;
         assert_int_equal(mp_case_parse(&variant, p[i].variant, &err), MP_OK);
         const mp_status status = mp_case_validate_pair(&base, &variant, &err);
-        if (status != (p[i].refused ? MP_EINPUT : MP_OK)) fail_msg("'%s' of '%s': status %d, %s", p[i].variant, p[i].base, status, err.text);
+        if (status != (p[i].refused ? MP_EINPUT : MP_OK))
+            fail_msg("'%s' of '%s': status %d, %s", p[i].variant, p[i].base, status, err.text);
         if (p[i].refused) assert_contains(err.text, p[i].refused);
     }
 }
@@ -417,7 +422,8 @@ static void bad_expressions_are_refused(void **unused) {
     for (size_t i = 0; i < COUNT(r); i++) {
         mp_error err;
         bool matched;
-        if (mp_case_match(&c, r[i].text, &matched, &err) != MP_EINPUT) fail_msg("'%s' is accepted", r[i].text);
+        if (mp_case_match(&c, r[i].text, &matched, &err) != MP_EINPUT)
+            fail_msg("'%s' is accepted", r[i].text);
         assert_contains(err.text, r[i].message);
     }
 }

@@ -9,13 +9,17 @@ static void usage_errors(void **state) {
     expect("moeparity list", 2, "", "moeparity: no cases: name a matrix file\n");
     expect("moeparity run ok.yaml --frob", 2, "", "moeparity: run: unrecognized option '--frob'");
     expect("moeparity run ok.yaml --jobs", 2, "", "'--jobs'");
-    expect("moeparity run ok.yaml --jobs 0", 2, "", "moeparity: --jobs 0: expected a whole number from 1 to 64");
+    expect("moeparity run ok.yaml --jobs 0", 2, "",
+           "moeparity: --jobs 0: expected a whole number from 1 to 64");
     expect("moeparity run ok.yaml --repeat two", 2, "", "moeparity: --repeat two: expected a whole number");
     expect("moeparity run ok.yaml --timeout 1s", 2, "", "moeparity: --timeout 1s: expected a whole number");
-    expect("moeparity run ok.yaml --subject nope", 2, "", "moeparity: unknown subject 'nope': expected ref, host, cuda or auto");
+    expect("moeparity run ok.yaml --subject nope", 2, "",
+           "moeparity: unknown subject 'nope': expected ref, host, cuda or auto");
     expect("moeparity run ok.yaml --subject host --against nope", 2, "", "moeparity: unknown subject 'nope'");
-    expect("moeparity run ok.yaml --tier huge", 2, "", "moeparity: unknown tier 'huge': expected smoke, ci or full");
-    expect("moeparity run ok.yaml --case M=2", 2, "", "moeparity: --case and the matrix file ok.yaml exclude each other");
+    expect("moeparity run ok.yaml --tier huge", 2, "",
+           "moeparity: unknown tier 'huge': expected smoke, ci or full");
+    expect("moeparity run ok.yaml --case M=2", 2, "",
+           "moeparity: --case and the matrix file ok.yaml exclude each other");
     expect("moeparity run ok.yaml --pair path=runner", 2, "", "moeparity: --pair goes with --case");
     expect("moeparity show", 2, "", "usage: moeparity show");
     expect("moeparity show --case M=4 --subject nope", 2, "", "unknown subject 'nope'");
@@ -23,17 +27,21 @@ static void usage_errors(void **state) {
     expect("moeparity bench", 2, "", "usage: moeparity bench");
     expect("moeparity bench frob", 2, "", "moeparity: unknown bench 'frob'");
     expect("moeparity golden", 2, "", "usage: moeparity golden");
-    expect("moeparity golden frob a.h5", 2, "", "moeparity: unknown word 'frob': expected record, verify, diff or ls");
+    expect("moeparity golden frob a.h5", 2, "",
+           "moeparity: unknown word 'frob': expected record, verify, diff or ls");
     expect("moeparity golden diff a.h5", 2, "", "moeparity: golden diff takes two files, not 1");
     expect("moeparity show M=1", 2, "", "moeparity: show takes no argument, not 'M=1'");
-    expect("moeparity run ok.yaml --in-process --jobs 2", 2, "", "moeparity: --in-process and --jobs 2 exclude each other");
+    expect("moeparity run ok.yaml --in-process --jobs 2", 2, "",
+           "moeparity: --in-process and --jobs 2 exclude each other");
     expect("moeparity golden record a.h5", 2, "", "moeparity: no cases");
     expect("moeparity golden ls a.h5 --inputs", 2, "", "moeparity: golden ls takes no --inputs");
     expect("moeparity golden ls a.h5 --match M=1", 2, "", "moeparity: golden ls takes no --match");
-    expect("moeparity golden verify a.h5 --digest-above 5", 2, "", "moeparity: golden verify takes no --digest-above");
+    expect("moeparity golden verify a.h5 --digest-above 5", 2, "",
+           "moeparity: golden verify takes no --digest-above");
     expect("moeparity golden verify a.h5 --tier ci", 2, "", "moeparity: golden verify takes no --tier");
     expect("moeparity golden verify a.h5 --case M=2", 2, "", "moeparity: golden verify takes no --case");
-    expect("moeparity golden diff a.h5 b.h5 --subject host", 2, "", "moeparity: golden diff takes no --subject");
+    expect("moeparity golden diff a.h5 b.h5 --subject host", 2, "",
+           "moeparity: golden diff takes no --subject");
     expect("moeparity bench reference --repeat 3", 2, "", "moeparity: bench reference takes no --repeat");
     expect("moeparity bench predict --repeat 3", 2, "", "moeparity: bench predict takes no --repeat");
 }
@@ -53,21 +61,26 @@ static void help_is_no_error(void **state) {
 
 static void bad_matrices_and_cases(void **state) {
     (void)state;
-    expect("moeparity run none.yaml", 2, "", "moeparity: none.yaml: No such file or directory; expected a matrix file");
+    expect("moeparity run none.yaml", 2, "",
+           "moeparity: none.yaml: No such file or directory; expected a matrix file");
     expect("moeparity run broken.yaml", 2, "", "moeparity: broken.yaml:2: not YAML");
-    expect("moeparity run key.yaml", 2, "", "moeparity: key.yaml:3: group: unknown key 'axis'; expected one of name, tier, model, axes");
+    expect("moeparity run key.yaml", 2, "",
+           "moeparity: key.yaml:3: group: unknown key 'axis'; expected one of name, tier, model, axes");
     expect("moeparity run value.yaml", 2, "", "moeparity: value.yaml:3: ");
-    expect("moeparity run impossible.yaml", 2, "", "moeparity: impossible.yaml:2: group 'a': 'M=32 topk=2 act=relu2' is impossible");
+    expect("moeparity run impossible.yaml", 2, "",
+           "moeparity: impossible.yaml:2: group 'a': 'M=32 topk=2 act=relu2' is impossible");
     assert_non_null(strstr(err, "act=relu2 has no gated form: add gated=0"));
     expect("moeparity run ok.yaml none.yaml", 2, "", "none.yaml");
     expect("moeparity list ok.yaml --match M=99", 2, "", "moeparity: no case left of 4: tier ci, match M=99");
     expect("moeparity run ok.yaml --match M=99", 2, "", "moeparity: no case left of 4");
     expect("moeparity run ok.yaml --match size=1", 2, "", "moeparity: unknown field 'size'");
-    expect("moeparity run --case M=0", 2, "", "moeparity: case 'M=0': M=0: expected an integer from 1 to 2147483647");
+    expect("moeparity run --case M=0", 2, "",
+           "moeparity: case 'M=0': M=0: expected an integer from 1 to 2147483647");
     expect("moeparity run --case topq=2", 2, "", "unknown field 'topq', did you mean 'topk'?");
     expect("moeparity run --case M", 2, "", "'M': expected name=value");
     expect("moeparity run --case act=tanh", 2, "", "act=tanh: expected silu, gelu, gelu_tanh");
-    expect("moeparity run --case 'mode=no_combine rsf=2'", 2, "", "mode=no_combine gives unscaled rows: use rsf=1");
+    expect("moeparity run --case 'mode=no_combine rsf=2'", 2, "",
+           "mode=no_combine gives unscaled rows: use rsf=1");
     expect("moeparity run --case M=4 --pair path=walker", 2, "", "path=walker");
     expect("moeparity show --case act=relu2", 2, "", "add gated=0");
     expect("moeparity bench reference --case M=0", 2, "", "M=0: expected");
@@ -75,14 +88,22 @@ static void bad_matrices_and_cases(void **state) {
 
 static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
     (void)state;
-    expect("moeparity run ok.yaml --subject host --json nowhere/a.json", 2, "", "moeparity: cannot write nowhere/a.json (nowhere/a.json.tmp.");
-    expect("moeparity run ok.yaml --subject host --junit /dev/full", 2, "", "moeparity: cannot write /dev/full: it exists and is not a regular file");
-    expect("moeparity run ok.yaml --subject host --json ''", 2, "", "moeparity: cannot write a file without a name");
-    expect("moeparity run ok.yaml --subject host --json newfolder/", 2, "", "moeparity: cannot write newfolder/");
-    expect("moeparity run ok.yaml --subject host --json new.x --junit ./new.x", 2, "", "moeparity: new.x would be overwritten: it is named twice");
-    expect("moeparity run ok.yaml --subject host --json a.x --junit a.x", 2, "", "moeparity: a.x would be overwritten: it is named twice");
-    expect("moeparity run ok.yaml --subject host --junit ok.yaml", 2, "", "moeparity: ok.yaml would be overwritten");
-    expect("moeparity run ok.yaml --subject host --json .", 2, "", "moeparity: cannot write .: it exists and is not a regular file");
+    expect("moeparity run ok.yaml --subject host --json nowhere/a.json", 2, "",
+           "moeparity: cannot write nowhere/a.json (nowhere/a.json.tmp.");
+    expect("moeparity run ok.yaml --subject host --junit /dev/full", 2, "",
+           "moeparity: cannot write /dev/full: it exists and is not a regular file");
+    expect("moeparity run ok.yaml --subject host --json ''", 2, "",
+           "moeparity: cannot write a file without a name");
+    expect("moeparity run ok.yaml --subject host --json newfolder/", 2, "",
+           "moeparity: cannot write newfolder/");
+    expect("moeparity run ok.yaml --subject host --json new.x --junit ./new.x", 2, "",
+           "moeparity: new.x would be overwritten: it is named twice");
+    expect("moeparity run ok.yaml --subject host --json a.x --junit a.x", 2, "",
+           "moeparity: a.x would be overwritten: it is named twice");
+    expect("moeparity run ok.yaml --subject host --junit ok.yaml", 2, "",
+           "moeparity: ok.yaml would be overwritten");
+    expect("moeparity run ok.yaml --subject host --json .", 2, "",
+           "moeparity: cannot write .: it exists and is not a regular file");
 }
 
 /* A limit on the size of files is a full disk that needs no disk. */
@@ -90,12 +111,14 @@ static void a_full_disk(void **state) {
     (void)state;
     char old[64];
     write_file("full.json", "old");
-    expect("trap '' XFSZ; ulimit -f 1; moeparity run ok.yaml --subject host --json full.json > /dev/null", 3, "", "to full.json (");
+    expect("trap '' XFSZ; ulimit -f 1; moeparity run ok.yaml --subject host --json full.json > /dev/null", 3,
+           "", "to full.json (");
     assert_non_null(strstr(err, "full.json.tmp."));
     assert_non_null(strstr(err, "File too large"));
     read_into(old, sizeof old, "full.json");
     assert_string_equal(old, "old");
-    expect("trap '' XFSZ; ulimit -f 1; moeparity golden record full.h5 ok.yaml --subject host > /dev/null", 2, "", "full.h5");
+    expect("trap '' XFSZ; ulimit -f 1; moeparity golden record full.h5 ok.yaml --subject host > /dev/null", 2,
+           "", "full.h5");
     assert_int_equal(access("full.h5", F_OK), -1);
     no_temporary_files();
 }
@@ -149,7 +172,8 @@ static void assert_well_formed(const char *text) {
         } else if (p[1] != '?') {
             elements++;
             for (const char *q = strchr(p, '&'); q && q < end; q = strchr(q + 1, '&'))
-                assert_true(q[1] == '#' || !strncmp(q, "&amp;", 5) || !strncmp(q, "&lt;", 4) || !strncmp(q, "&gt;", 4) || !strncmp(q, "&quot;", 6));
+                assert_true(q[1] == '#' || !strncmp(q, "&amp;", 5) || !strncmp(q, "&lt;", 4) ||
+                            !strncmp(q, "&gt;", 4) || !strncmp(q, "&quot;", 6));
             if (end[-1] != '/') strcpy(open_tags[depth++], name);
             assert_true(depth < 64);
         }
@@ -168,7 +192,8 @@ static void reports_agree_with_the_list(void **state) {
         expect(command, 0, "M=", "");
         strcpy(names, out);
         const int rows = count_of(names, "\n");
-        snprintf(command, sizeof command, "moeparity run %s --subject host --jobs 2 --json r.json --junit r.xml", matrices[i]);
+        snprintf(command, sizeof command,
+                 "moeparity run %s --subject host --jobs 2 --json r.json --junit r.xml", matrices[i]);
         expect(command, 0, "0 failed, 0 skipped, 0 crashed, 0 timed out", "");
         assert_int_equal(count_of(out, "[OK]"), rows);
         json_t *report = json_file("r.json");
@@ -178,8 +203,10 @@ static void reports_agree_with_the_list(void **state) {
         const json_t *verdicts = json_object_get(report, "verdicts");
         assert_int_equal(json_array_size(verdicts), rows);
         char *line = strtok(names, "\n");
-        for (int r = 0; r < rows; r++, line = strtok(NULL, "\n")) /* in the list's order, whatever the number of workers */
-            assert_string_equal(json_string_value(json_object_get(json_array_get(verdicts, (size_t)r), "name")), line);
+        for (int r = 0; r < rows;
+             r++, line = strtok(NULL, "\n")) /* in the list's order, whatever the number of workers */
+            assert_string_equal(
+                json_string_value(json_object_get(json_array_get(verdicts, (size_t)r), "name")), line);
         json_decref(report);
         read_into(xml, sizeof xml, "r.xml");
         assert_well_formed(xml);
@@ -194,30 +221,40 @@ static void the_terminal_names_subject_cpu_and_reference(void **state) {
     assert_true(strstr(out, "gcc ") || strstr(out, "lang "));
     expect("moeparity run ok.yaml --subject ref --plain", 0, "\nsubject ref on ", "");
     assert_non_null(strstr(out, "; reference plain loops\n"));
-    expect("moeparity golden record who.h5 ok.yaml --subject host && moeparity golden ls who.h5", 0, "origin predicted sm_90", "");
+    expect("moeparity golden record who.h5 ok.yaml --subject host && moeparity golden ls who.h5", 0,
+           "origin predicted sm_90", "");
     assert_true(strstr(out, "gcc ") || strstr(out, "lang ")); /* the provenance, too */
 }
 
 /* A report that did not arrive is no success. */
 static void output_that_is_lost(void **state) {
     (void)state;
-    expect("moeparity golden record lost.h5 --case M=1 --subject host > /dev/full", 3, "", "moeparity: cannot write to the standard output");
+    expect("moeparity golden record lost.h5 --case M=1 --subject host > /dev/full", 3, "",
+           "moeparity: cannot write to the standard output");
     expect("moeparity list ok.yaml > /dev/full", 3, "", "moeparity: cannot write to the standard output");
-    expect("moeparity run ok.yaml --subject host > /dev/full", 3, "", "moeparity: cannot write to the standard output");
+    expect("moeparity run ok.yaml --subject host > /dev/full", 3, "",
+           "moeparity: cannot write to the standard output");
     expect("moeparity run ok.yaml --subject host --json /dev/stdout > o.json", 2, "", "");
 }
 
 /* A folder of tuned configurations that is not there is not the same as none. */
 static void tuned_folders(void **state) {
     (void)state;
-    expect("SGLANG_MOE_CONFIG_DIR=/nowhere moeparity run ok.yaml --subject host", 2, "", "moeparity: SGLANG_MOE_CONFIG_DIR=/nowhere: not a folder");
-    if (system("mkdir -p 'odd[1]/configs/triton_3_2_0' && echo broken > 'odd[1]/configs/triton_3_2_0/E=2,N=8,device_name=.json'") != 0) fail();
-    expect("SGLANG_MOE_CONFIG_DIR='odd[1]' moeparity run ok.yaml --subject host", 2, "", "odd[1]/configs/triton_3_2_0/E=2,N=8,device_name=.json:1: ");
-    expect("SGLANG_MOE_CONFIG_DIR='odd[1]' moeparity run --case 'M=1 E=2 K=16 N=8 tile=16x32x32x1x4x2' --pair tile=auto --subject host", 2, "",
-           "odd[1]/configs");
-    expect("VLLM_TUNED_CONFIG_FOLDER=bin moeparity run ok.yaml --subject host", 0, "  tiles of 4 cases: default, no E=2,N=8,device_name=.json below bin", "");
-    expect("mkdir -p 'tuned/E=2,N=8,device_name=.json'; VLLM_TUNED_CONFIG_FOLDER=tuned moeparity run ok.yaml --subject host", 2, "",
-           "moeparity: cannot read tuned/E=2,N=8,device_name=.json: Is a directory");
+    expect("SGLANG_MOE_CONFIG_DIR=/nowhere moeparity run ok.yaml --subject host", 2, "",
+           "moeparity: SGLANG_MOE_CONFIG_DIR=/nowhere: not a folder");
+    if (system("mkdir -p 'odd[1]/configs/triton_3_2_0' && echo broken > "
+               "'odd[1]/configs/triton_3_2_0/E=2,N=8,device_name=.json'") != 0)
+        fail();
+    expect("SGLANG_MOE_CONFIG_DIR='odd[1]' moeparity run ok.yaml --subject host", 2, "",
+           "odd[1]/configs/triton_3_2_0/E=2,N=8,device_name=.json:1: ");
+    expect("SGLANG_MOE_CONFIG_DIR='odd[1]' moeparity run --case 'M=1 E=2 K=16 N=8 tile=16x32x32x1x4x2' "
+           "--pair tile=auto --subject host",
+           2, "", "odd[1]/configs");
+    expect("VLLM_TUNED_CONFIG_FOLDER=bin moeparity run ok.yaml --subject host", 0,
+           "  tiles of 4 cases: default, no E=2,N=8,device_name=.json below bin", "");
+    expect("mkdir -p 'tuned/E=2,N=8,device_name=.json'; VLLM_TUNED_CONFIG_FOLDER=tuned moeparity run ok.yaml "
+           "--subject host",
+           2, "", "moeparity: cannot read tuned/E=2,N=8,device_name=.json: Is a directory");
     expect("moeparity run ok.yaml --subject host", 0, "4 passed", "");
     assert_null(strstr(out, "tiles of"));
 }
@@ -225,8 +262,10 @@ static void tuned_folders(void **state) {
 /* No parent survives a crash of a case in process: what repeats it is on stderr before the case begins. */
 static void in_process_the_repro_comes_first(void **state) {
     (void)state;
-    expect("moeparity run ok.yaml --subject host --in-process --repeat 3", 0, "4 passed", "case 4/4: moeparity run --case 'M=2 E=2 topk=2 K=16 N=8 act=silu'");
-    assert_non_null(strstr(err, "case 1/4: moeparity run --case 'M=1 E=2 topk=1 K=16 N=8 act=silu' --subject host --pair 'path=runner' --repeat 3\n"));
+    expect("moeparity run ok.yaml --subject host --in-process --repeat 3", 0, "4 passed",
+           "case 4/4: moeparity run --case 'M=2 E=2 topk=2 K=16 N=8 act=silu'");
+    assert_non_null(strstr(err, "case 1/4: moeparity run --case 'M=1 E=2 topk=1 K=16 N=8 act=silu' --subject "
+                                "host --pair 'path=runner' --repeat 3\n"));
     expect("moeparity run ok.yaml --subject host", 0, "4 passed", "");
     assert_string_equal(err, "");
 }
@@ -234,9 +273,11 @@ static void in_process_the_repro_comes_first(void **state) {
 static void leaves_a_valid_report(const char *how, int signal_number) {
     char command[128];
     remove("i.json"), remove("i.xml"); /* of the signal before */
-    snprintf(command, sizeof command, "exec moeparity run long.yaml --subject host %s --json i.json --junit i.xml", how);
+    snprintf(command, sizeof command,
+             "exec moeparity run long.yaml --subject host %s --json i.json --junit i.xml", how);
     const int code = interrupt_after(command, "[OK]", signal_number);
-    if (code != 3 || !strstr(out, "interrupted")) fail_msg("signal %d, '%s': exit %d\n%s", signal_number, how, code, out);
+    if (code != 3 || !strstr(out, "interrupted"))
+        fail_msg("signal %d, '%s': exit %d\n%s", signal_number, how, code, out);
     json_t *report = json_file("i.json");
     const json_t *verdicts = json_object_get(report, "verdicts");
     assert_in_range(json_array_size(verdicts), 1, 15);
@@ -264,7 +305,10 @@ static void signals_leave_a_valid_report(void **state) {
 /* nohup: who has a signal ignored wants the run to outlive it. */
 static void ignored_signals_stay_ignored(void **state) {
     (void)state;
-    assert_int_equal(interrupt_after("trap '' HUP; exec moeparity run long.yaml --match 'seed<8' --subject host", "[OK]", SIGHUP), 0);
+    assert_int_equal(
+        interrupt_after("trap '' HUP; exec moeparity run long.yaml --match 'seed<8' --subject host", "[OK]",
+                        SIGHUP),
+        0);
     assert_non_null(strstr(out, "8 cases: 8 passed"));
 }
 

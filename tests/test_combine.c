@@ -1,4 +1,5 @@
-/* ref/combine.c against __float128 sums, and its bounds against sums made in float32, in dtype, in any order. */
+/* ref/combine.c against __float128 sums, and its bounds against sums made in float32, in dtype, in any
+ * order. */
 #include "ref/combine.h"
 #include "tests/ref_support.h"
 
@@ -10,8 +11,9 @@ static const mp_dtype dtypes[] = {MP_BF16, MP_FP16, MP_FP32, MP_FP64};
 static const int64_t topks[] = {1, 2, 3, 8, 33};
 static const double rsfs[] = {1, 2.5, -0.5, 2.827}; /* the last is no fp32 value */
 
-static const mp_contract contracts[] = {
-    {.combine = MP_COMBINE_SCALE_THEN_ROUND}, {.combine = MP_COMBINE_ROUND_THEN_SCALE}, {.combine = MP_COMBINE_ELEMENT_DTYPE}};
+static const mp_contract contracts[] = {{.combine = MP_COMBINE_SCALE_THEN_ROUND},
+                                        {.combine = MP_COMBINE_ROUND_THEN_SCALE},
+                                        {.combine = MP_COMBINE_ELEMENT_DTYPE}};
 
 static mp_case combine_case(mp_dtype dtype, int64_t topk, double rsf) {
     mp_case c = mp_case_default();
@@ -31,7 +33,8 @@ static mp_tensor cache3_of(const mp_case *c, family f, rng *r) {
             for (int64_t k = 0; k < c->K; k++) {
                 const int64_t at = (m * c->topk + j) * c->K + k;
                 double v = f == NORMAL ? random_unit(r) : random_wide(r, -20, 6);
-                if (f == CANCELLING && j % 2) v = -mp_decode(c->dtype, t.data, at - c->K) * (1 + 0x1p-6 * random_unit(r));
+                if (f == CANCELLING && j % 2)
+                    v = -mp_decode(c->dtype, t.data, at - c->K) * (1 + 0x1p-6 * random_unit(r));
                 mp_encode(c->dtype, t.data, at, v);
             }
     return t;
@@ -41,7 +44,8 @@ static __float128 exact_sum(const mp_tensor *cache3, int64_t m, int64_t k, __flo
     __float128 sum = 0;
     *mass = 0;
     for (int64_t j = 0; j < cache3->dim[1]; j++) {
-        const double v = mp_decode(cache3->dtype, cache3->data, (m * cache3->dim[1] + j) * cache3->dim[2] + k);
+        const double v =
+            mp_decode(cache3->dtype, cache3->data, (m * cache3->dim[1] + j) * cache3->dim[2] + k);
         sum += (__float128)v;
         *mass += (__float128)fabs(v);
     }
@@ -83,12 +87,15 @@ static void check_value(const mp_case *c, const mp_tensor *cache3, rng *r) {
             const __float128 sum = exact_sum(cache3, m, k, &mass);
             const mp_sum got = mp_combine_sum(cache3, m, k);
             const double error = mp_gamma((double)c->topk, 0x1p-64) * (double)mass;
-            assert_true(fabs((double)((__float128)got.value - sum)) <= error && fabs((double)((__float128)got.mass - mass)) <= error);
+            assert_true(fabs((double)((__float128)got.value - sum)) <= error &&
+                        fabs((double)((__float128)got.mass - mass)) <= error);
 
             const __float128 scaled = (__float128)rsf * sum;
             const double size = fabs((double)scaled), narrowed = fabs(rsf) * error + 0x1p-53 * size;
-            assert_true(distance(scaled, mp_combine_value(c, MP_COMBINE_SCALE_THEN_ROUND, got)) <= narrowed * (1 + 0x1p-20));
-            assert_true(distance(scaled, mp_decode(c->dtype, out.data, m * c->K + k)) <= narrowed * (1 + 0x1p-20) + mp_half_ulp(c->dtype, size + narrowed));
+            assert_true(distance(scaled, mp_combine_value(c, MP_COMBINE_SCALE_THEN_ROUND, got)) <=
+                        narrowed * (1 + 0x1p-20));
+            assert_true(distance(scaled, mp_decode(c->dtype, out.data, m * c->K + k)) <=
+                        narrowed * (1 + 0x1p-20) + mp_half_ulp(c->dtype, size + narrowed));
             const double rounded = mp_combine_value(c, MP_COMBINE_ROUND_THEN_SCALE, got);
             assert_true(rounded == rsf * mp_round_to(c->dtype, (double)got.value));
         }
@@ -108,8 +115,10 @@ static double step(const mp_case *c, double v) {
     return c->dtype == MP_FP64 ? v : (double)(float)v;
 }
 
-/* What a kernel of this variant computes before its last rounding: terms in the order given, float32 steps (float64 for fp64). */
-static double subject(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3, const int64_t *order, int64_t m, int64_t k) {
+/* What a kernel of this variant computes before its last rounding: terms in the order given, float32 steps
+ * (float64 for fp64). */
+static double subject(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3,
+                      const int64_t *order, int64_t m, int64_t k) {
     double sum = 0;
     for (int64_t i = 0; i < c->topk; i++) {
         sum = step(c, sum + mp_decode(c->dtype, cache3->data, (m * c->topk + order[i]) * c->K + k));
@@ -119,7 +128,8 @@ static double subject(const mp_case *c, mp_combine_variant variant, const mp_ten
     return step(c, sum * mp_combine_rsf(c));
 }
 
-static bool inside(const mp_case *c, const mp_contract *contract, const mp_tensor *cache3, int64_t m, int64_t k, double got) {
+static bool inside(const mp_case *c, const mp_contract *contract, const mp_tensor *cache3, int64_t m,
+                   int64_t k, double got) {
     const mp_sum sum = mp_combine_sum(cache3, m, k);
     return fabs(got - mp_combine_value(c, contract->combine, sum)) <= mp_combine_bound(c, contract, sum);
 }
@@ -135,17 +145,20 @@ static void check_bounds(const mp_case *c, const mp_tensor *cache3, rng *r) {
             for (int64_t k = 0; k < c->K; k++)
                 for (int variant = 0; variant < 3; variant++) {
                     const double got = subject(c, (mp_combine_variant)variant, cache3, order, m, k);
-                    for (int judge = 0; judge < 3; judge++) outside[variant][judge] += !inside(c, &contracts[judge], cache3, m, k, got);
+                    for (int judge = 0; judge < 3; judge++)
+                        outside[variant][judge] += !inside(c, &contracts[judge], cache3, m, k, got);
                     if (inside(c, &contracts[variant], cache3, m, k, got)) continue;
                     const mp_sum sum = mp_combine_sum(cache3, m, k);
-                    fail_msg("variant %d %s topk=%lld rsf=%g: %.17g, expected %.17g +- %.3g", variant, mp_dtype_name(c->dtype), (long long)c->topk, c->rsf, got,
-                             mp_combine_value(c, contracts[variant].combine, sum), mp_combine_bound(c, &contracts[variant], sum));
+                    fail_msg("variant %d %s topk=%lld rsf=%g: %.17g, expected %.17g +- %.3g", variant,
+                             mp_dtype_name(c->dtype), (long long)c->topk, c->rsf, got,
+                             mp_combine_value(c, contracts[variant].combine, sum),
+                             mp_combine_bound(c, &contracts[variant], sum));
                 }
     }
 }
 
-/* Each variant may round more often than the one before it, so that a looser bound contains the stricter variants; the converse
- * must not hold. */
+/* Each variant may round more often than the one before it, so that a looser bound contains the stricter
+ * variants; the converse must not hold. */
 static void each_variant_keeps_its_bound_and_breaks_the_stricter_ones(void **unused) {
     (void)unused;
     memset(outside, 0, sizeof outside);
@@ -154,8 +167,9 @@ static void each_variant_keeps_its_bound_and_breaks_the_stricter_ones(void **unu
         for (int judge = 0; judge < variant; judge++) assert_true(outside[variant][judge] > 100);
 }
 
-/* The bound of a sum of 1 whose terms have one sign, counted: half a unit for each of topk-1 additions and for the scaling, a whole unit of dtype for a sum
- * that subject and reference round to different sides, and the narrowing of the reference. What roundings of roundings add is below topk*u of that. */
+/* The bound of a sum of 1 whose terms have one sign, counted: half a unit for each of topk-1 additions and
+ * for the scaling, a whole unit of dtype for a sum that subject and reference round to different sides, and
+ * the narrowing of the reference. What roundings of roundings add is below topk*u of that. */
 static void the_bound_is_the_count_of_roundings(void **unused) {
     (void)unused;
     static const double factors[] = {1, 2};
@@ -164,17 +178,23 @@ static void the_bound_is_the_count_of_roundings(void **unused) {
             for (int variant = 0; variant < 3; variant++)
                 for (size_t s = 0; s < COUNT(factors); s++) {
                     const mp_case c = combine_case(dtypes[d], topk, factors[s]);
-                    const double half = mp_unit_roundoff(c.dtype), narrow = 0x1p-53, wide = c.dtype == MP_FP64 ? 0x1p-53 : 0x1p-24;
-                    const double u = variant == MP_COMBINE_ELEMENT_DTYPE ? half : wide, unit = variant == MP_COMBINE_ROUND_THEN_SCALE ? 2 * half : 0;
-                    const double counted = factors[s] * ((double)(topk - 1) * u + unit + (s ? u : 0) + narrow);
-                    const double excess = mp_combine_bound(&c, &contracts[variant], (mp_sum){1, 1}) / counted - 1;
+                    const double half = mp_unit_roundoff(c.dtype), narrow = 0x1p-53,
+                                 wide = c.dtype == MP_FP64 ? 0x1p-53 : 0x1p-24;
+                    const double u = variant == MP_COMBINE_ELEMENT_DTYPE ? half : wide,
+                                 unit = variant == MP_COMBINE_ROUND_THEN_SCALE ? 2 * half : 0;
+                    const double counted =
+                        factors[s] * ((double)(topk - 1) * u + unit + (s ? u : 0) + narrow);
+                    const double excess =
+                        mp_combine_bound(&c, &contracts[variant], (mp_sum){1, 1}) / counted - 1;
                     if (!(excess >= -0x1p-50 && excess <= 1.25 * (double)topk * u + 0x1p-50))
-                        fail_msg("variant %d %s topk=%lld rsf=%g: %g above the count", variant, mp_dtype_name(c.dtype), (long long)topk, c.rsf, excess);
+                        fail_msg("variant %d %s topk=%lld rsf=%g: %g above the count", variant,
+                                 mp_dtype_name(c.dtype), (long long)topk, c.rsf, excess);
                 }
 }
 
-/* Every rounding is a tie that takes half a unit away: a first term near 1, then terms of half a unit each, and a scale whose product with the first one is
- * half a unit above what can be held. Of the reference's own roundings only those of ROUND_THEN_SCALE go the other way here. */
+/* Every rounding is a tie that takes half a unit away: a first term near 1, then terms of half a unit each,
+ * and a scale whose product with the first one is half a unit above what can be held. Of the reference's own
+ * roundings only those of ROUND_THEN_SCALE go the other way here. */
 static void the_worst_sum_is_nearly_the_bound(void **unused) {
     (void)unused;
     static const int64_t order[] = {0, 1, 2, 3, 4, 5, 6, 7};
@@ -187,8 +207,10 @@ static void the_worst_sum_is_nearly_the_bound(void **unused) {
         {MP_COMBINE_SCALE_THEN_ROUND, MP_BF16, 2, 1 + 0x1p-7, 0x1p-24, 1 + 0x1p-17, 0.98},
         {MP_COMBINE_SCALE_THEN_ROUND, MP_BF16, 8, 1 + 0x1p-7, 0x1p-24, 1 + 0x1p-17, 0.98},
         {MP_COMBINE_SCALE_THEN_ROUND, MP_FP32, 8, 1 + 0x1p-12, 0x1p-24, 1 + 0x1p-12, 0.99},
-        {MP_COMBINE_SCALE_THEN_ROUND, MP_FP64, 8, 1 + 0x1p-26, 0x1p-53, 1 + 0x1p-27, 0.88}, /* the narrowing, one of nine, is exact */
-        {MP_COMBINE_ROUND_THEN_SCALE, MP_FP32, 8, 1 + 0x1p-12, 0x1p-24, 1 + 0x1p-12, 0.89}, /* 9 of 10: a reference rounds by half a unit */
+        {MP_COMBINE_SCALE_THEN_ROUND, MP_FP64, 8, 1 + 0x1p-26, 0x1p-53, 1 + 0x1p-27,
+         0.88}, /* the narrowing, one of nine, is exact */
+        {MP_COMBINE_ROUND_THEN_SCALE, MP_FP32, 8, 1 + 0x1p-12, 0x1p-24, 1 + 0x1p-12,
+         0.89}, /* 9 of 10: a reference rounds by half a unit */
         {MP_COMBINE_ELEMENT_DTYPE, MP_BF16, 2, 1, 0x1p-8, 1 + 0x1p-8, 0.97},
         {MP_COMBINE_ELEMENT_DTYPE, MP_BF16, 8, 1, 0x1p-8, 1 + 0x1p-8, 0.94},
         {MP_COMBINE_ELEMENT_DTYPE, MP_FP16, 1, 1, 0x1p-11, 1 + 0x1p-11, 0.99},
@@ -198,19 +220,23 @@ static void the_worst_sum_is_nearly_the_bound(void **unused) {
         mp_case c = combine_case(rows[i].dtype, rows[i].topk, rows[i].rsf);
         c.M = c.K = 1;
         mp_tensor cache3 = allocated_tensor(c.dtype, 1, c.topk, 1);
-        for (int64_t j = 0; j < c.topk; j++) mp_encode(c.dtype, cache3.data, j, j ? rows[i].half_unit : rows[i].first);
+        for (int64_t j = 0; j < c.topk; j++)
+            mp_encode(c.dtype, cache3.data, j, j ? rows[i].half_unit : rows[i].first);
         double got = subject(&c, rows[i].variant, &cache3, order, 0, 0);
-        if (rows[i].variant == MP_COMBINE_ELEMENT_DTYPE) got = mp_round_to(c.dtype, got); /* the scaled sum is an element, too */
+        if (rows[i].variant == MP_COMBINE_ELEMENT_DTYPE)
+            got = mp_round_to(c.dtype, got); /* the scaled sum is an element, too */
         const mp_sum sum = mp_combine_sum(&cache3, 0, 0);
-        const double used = fabs(got - mp_combine_value(&c, rows[i].variant, sum)) / mp_combine_bound(&c, &contracts[rows[i].variant], sum);
+        const double used = fabs(got - mp_combine_value(&c, rows[i].variant, sum)) /
+                            mp_combine_bound(&c, &contracts[rows[i].variant], sum);
         if (!(used >= rows[i].used && used <= 1))
-            fail_msg("variant %d %s topk=%lld: %g of the bound", rows[i].variant, mp_dtype_name(c.dtype), (long long)c.topk, used);
+            fail_msg("variant %d %s topk=%lld: %g of the bound", rows[i].variant, mp_dtype_name(c.dtype),
+                     (long long)c.topk, used);
         mp_tensor_free(&cache3);
     }
 }
 
-/* The sum lies 2^-40 below a tie of bf16 and float32 cannot hold that: the subject rounds up to even where the exact sum rounds
- * down. Both are right, a whole ulp apart. */
+/* The sum lies 2^-40 below a tie of bf16 and float32 cannot hold that: the subject rounds up to even where
+ * the exact sum rounds down. Both are right, a whole ulp apart. */
 static void a_sum_near_a_tie_may_round_to_either_side(void **unused) {
     (void)unused;
     mp_case c = combine_case(MP_BF16, 3, 2.5);
@@ -220,7 +246,8 @@ static void a_sum_near_a_tie_may_round_to_either_side(void **unused) {
     static const int64_t order[] = {0, 1, 2};
     for (int64_t j = 0; j < 3; j++) mp_encode(MP_BF16, cache3.data, j, terms[j]);
     const double got = subject(&c, MP_COMBINE_ROUND_THEN_SCALE, &cache3, order, 0, 0);
-    assert_true(got - mp_combine_value(&c, MP_COMBINE_ROUND_THEN_SCALE, mp_combine_sum(&cache3, 0, 0)) == 2.5 * 0x1p-7);
+    assert_true(got - mp_combine_value(&c, MP_COMBINE_ROUND_THEN_SCALE, mp_combine_sum(&cache3, 0, 0)) ==
+                2.5 * 0x1p-7);
     assert_true(inside(&c, &contracts[MP_COMBINE_ROUND_THEN_SCALE], &cache3, 0, 0, got));
     assert_false(inside(&c, &contracts[MP_COMBINE_ROUND_THEN_SCALE], &cache3, 0, 0, got + 2.5 * 0x1p-7));
     mp_tensor_free(&cache3);
@@ -231,7 +258,8 @@ static void one_unscaled_term_is_exact(void **unused) {
     (void)unused;
     const mp_case c = combine_case(MP_BF16, 1, 1);
     const mp_sum sum = {1, 1};
-    assert_true(mp_combine_bound(&c, &contracts[0], sum) <= 0x1p-53 && mp_combine_bound(&c, &contracts[2], sum) <= 0x1p-53);
+    assert_true(mp_combine_bound(&c, &contracts[0], sum) <= 0x1p-53 &&
+                mp_combine_bound(&c, &contracts[2], sum) <= 0x1p-53);
     assert_true(mp_combine_value(&c, MP_COMBINE_SCALE_THEN_ROUND, sum) == 1);
 }
 
@@ -244,9 +272,12 @@ static void a_wrong_scale_is_outside(void **unused) {
     const int64_t order[] = {0, 1};
     int64_t kept = 0;
     for (int64_t k = 0; k < c.K; k++) {
-        const double got = subject(&c, MP_COMBINE_SCALE_THEN_ROUND, &cache3, order, 0, k), rsf = mp_combine_rsf(&c);
-        kept += inside(&c, &contracts[0], &cache3, 0, k, got) && !inside(&c, &contracts[0], &cache3, 0, k, got / rsf) &&
-                !inside(&c, &contracts[0], &cache3, 0, k, got * rsf) && !inside(&c, &contracts[0], &cache3, 0, k, -got);
+        const double got = subject(&c, MP_COMBINE_SCALE_THEN_ROUND, &cache3, order, 0, k),
+                     rsf = mp_combine_rsf(&c);
+        kept += inside(&c, &contracts[0], &cache3, 0, k, got) &&
+                !inside(&c, &contracts[0], &cache3, 0, k, got / rsf) &&
+                !inside(&c, &contracts[0], &cache3, 0, k, got * rsf) &&
+                !inside(&c, &contracts[0], &cache3, 0, k, -got);
     }
     assert_int_equal(kept, c.K);
     mp_tensor_free(&cache3);

@@ -1,6 +1,7 @@
-/* harness/compare.c: traces are compared slot by slot and bit by bit, whatever their layouts; what nobody may write is looked after. */
-#include "harness/compare.h"
-#include "ref/host.h"
+/* harness/checks/compare.c: traces are compared slot by slot and bit by bit, whatever their layouts; what
+ * nobody may write is looked after. */
+#include "harness/checks/compare.h"
+#include "ref/predict/host.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -28,7 +29,9 @@ static int set_up(void **state) {
     if (!f) return -1;
     f->route_case = mp_case_default();
     f->sorted_case = mp_case_default();
-    if (mp_case_parse(&f->route_case, CASE, NULL) || mp_case_parse(&f->sorted_case, CASE " layout=sorted", NULL)) return -1;
+    if (mp_case_parse(&f->route_case, CASE, NULL) ||
+        mp_case_parse(&f->sorted_case, CASE " layout=sorted", NULL))
+        return -1;
     if (mp_inputs_create(&f->route_case, &f->in, NULL)) return -1;
     f->ids = f->in.t[MP_TOPK_IDS].data;
     if (mp_host_run(&f->route_case, &f->in, 16, MP_POISON_A, &f->route, NULL)) return -1;
@@ -44,7 +47,8 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static mp_pair_figures compare(const fixture *f, const int64_t *token_a, const int64_t *token_b, int64_t tokens, const int32_t *ids, bool align) {
+static mp_pair_figures compare(const fixture *f, const int64_t *token_a, const int64_t *token_b,
+                               int64_t tokens, const int32_t *ids, bool align) {
     const mp_side a = {&f->route_case, &f->route, token_a}, b = {&f->sorted_case, &f->sorted, token_b};
     mp_pair_figures figures = {0};
     mp_error err = {0};
@@ -77,7 +81,8 @@ static void layouts_are_compared_by_slot(void **state) {
     assert_in_range(valid, 1, SLOTS - 1);
     const mp_pair_figures figures = compare(f, NULL, NULL, M, f->ids, false);
     assert_true(figures.bits_equal);
-    assert_int_equal(figures.compared, SLOTS * 2 * N + valid * N + SLOTS * K + M * K); /* cache1, cache2 of valid slots, cache3, out */
+    assert_int_equal(figures.compared, SLOTS * 2 * N + valid * N + SLOTS * K +
+                                           M * K); /* cache1, cache2 of valid slots, cache3, out */
     assert_true(figures.max_abs == 0);
     assert_string_equal(figures.first, "");
 }
@@ -115,7 +120,8 @@ static void bits_decide(void **state) {
     assert_int_equal(compare(f, NULL, NULL, M, f->ids, false).differing, 2);
 }
 
-/* Padding rows, and cache2 rows of filtered slots, hold different poisons in the two traces: they are nobody's business here. */
+/* Padding rows, and cache2 rows of filtered slots, hold different poisons in the two traces: they are
+ * nobody's business here. */
 static void unused_rows_do_not_count(void **state) {
     const fixture *f = *state;
     const int64_t slot = slot_with(f, true), last = f->sorted.t[MP_CACHE1].dim[0] - 1;
@@ -140,7 +146,8 @@ static void tokens_are_mapped(void **state) {
     assert_int_equal(compare(f, order, order, 3, ids, false).differing, 1);
 }
 
-/* A few tokens run as a batch of their own, against the same tokens of the whole batch: only one side maps. */
+/* A few tokens run as a batch of their own, against the same tokens of the whole batch: only one side
+ * maps. */
 static void a_batch_of_some_tokens_is_compared(void **state) {
     const fixture *f = *state;
     static const int64_t order[] = {4, 0, 3};
@@ -177,7 +184,8 @@ static void a_lost_slot_is_a_difference(void **state) {
 }
 
 static bool intact(const fixture *f, bool sorted, char text[200]) {
-    return mp_unwritten_intact(sorted ? &f->sorted_case : &f->route_case, &f->in, sorted ? &f->sorted : &f->route, sorted ? MP_POISON_B : MP_POISON_A, text,
+    return mp_unwritten_intact(sorted ? &f->sorted_case : &f->route_case, &f->in,
+                               sorted ? &f->sorted : &f->route, sorted ? MP_POISON_B : MP_POISON_A, text,
                                200);
 }
 

@@ -1,4 +1,5 @@
-/* Every device kernel compiles for every architecture that is supported, and the default configs do not spill. Needs NVRTC, no GPU. */
+/* Every device kernel compiles for every architecture that is supported, and the default configs do not
+ * spill. Needs NVRTC, no GPU. */
 #include "kernels/driver.h"
 #include "kernels/jit.h"
 #include "kernels/report.h"
@@ -30,7 +31,10 @@ static int job_count;
 
 static void add(int architecture, mp_kernel kernel, int64_t dynamic_bytes, bool may_spill) {
     assert_true(job_count < MAX_JOBS);
-    jobs[job_count++] = (job){.architecture = architecture, .kernel = kernel, .dynamic_bytes = dynamic_bytes, .may_spill = may_spill};
+    jobs[job_count++] = (job){.architecture = architecture,
+                              .kernel = kernel,
+                              .dynamic_bytes = dynamic_bytes,
+                              .may_spill = may_spill};
 }
 
 static void add_gemm(int architecture, mp_tile tile, mp_dtype dtype, int64_t k, bool atomic, bool may_spill) {
@@ -42,17 +46,21 @@ static void add_gemm(int architecture, mp_tile tile, mp_dtype dtype, int64_t k, 
 static void run_jobs(void) {
     int failed = 0;
 #pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < job_count; i++) jobs[i].status = mp_kernel_compile_report(jobs[i].architecture, &jobs[i].kernel, &jobs[i].report, &jobs[i].err);
-    printf("%-6s %-14s %9s %7s %6s %9s  options\n", "arch", "entry", "registers", "spills", "stack", "shared");
+    for (int i = 0; i < job_count; i++)
+        jobs[i].status =
+            mp_kernel_compile_report(jobs[i].architecture, &jobs[i].kernel, &jobs[i].report, &jobs[i].err);
+    printf("%-6s %-14s %9s %7s %6s %9s  options\n", "arch", "entry", "registers", "spills", "stack",
+           "shared");
     for (int i = 0; i < job_count; i++) {
         const job *j = &jobs[i];
         const mp_compile_report *r = &j->report;
         const int spills = r->spill_store_bytes + r->spill_load_bytes;
-        printf("sm_%-3d %-14s %9d %7d %6d %9lld  %s\n", j->architecture, j->kernel.entry, r->registers, spills, r->stack_bytes,
-               (long long)(r->shared_bytes + j->dynamic_bytes), j->kernel.options);
+        printf("sm_%-3d %-14s %9d %7d %6d %9lld  %s\n", j->architecture, j->kernel.entry, r->registers,
+               spills, r->stack_bytes, (long long)(r->shared_bytes + j->dynamic_bytes), j->kernel.options);
         if (j->status != MP_OK) print_error("%s\n", j->err.text);
         if (j->status == MP_OK && spills > 0 && !j->may_spill) print_error("spills %d bytes\n", spills);
-        failed += j->status != MP_OK || r->registers < 1 || r->stack_bytes > MP_STACK_BYTES_MAX || (spills > 0 && !j->may_spill);
+        failed += j->status != MP_OK || r->registers < 1 || r->stack_bytes > MP_STACK_BYTES_MAX ||
+                  (spills > 0 && !j->may_spill);
     }
     job_count = 0;
     assert_int_equal(failed, 0);
@@ -81,15 +89,21 @@ static void tiles_compile(void **state) {
         bool may_spill;
     } tiles[] = {
         {{16, 16, 32, 1, 8, 5}, MP_BF16, false}, /* fewer warp tiles than warps */
-        {{16, 64, 128, 1, 4, 3}, MP_BF16, false},   {{16, 128, 64, 1, 4, 4}, MP_FP16, false},
+        {{16, 64, 128, 1, 4, 3}, MP_BF16, false},
+        {{16, 128, 64, 1, 4, 4}, MP_FP16, false},
         {{32, 32, 256, 1, 1, 1}, MP_BF16, true}, /* one warp copies 64 chunks a lane */
-        {{64, 128, 64, 32, 4, 3}, MP_BF16, false},  {{128, 128, 64, 8, 8, 4}, MP_BF16, false},
-        {{128, 256, 64, 16, 8, 3}, MP_BF16, false}, {{128, 256, 64, 16, 8, 3}, MP_FP16, false},
-        {{256, 128, 32, 8, 8, 3}, MP_FP32, true},   {{256, 256, 32, 8, 8, 2}, MP_FP16, true}, /* 256 accumulators: must spill, must run */
+        {{64, 128, 64, 32, 4, 3}, MP_BF16, false},
+        {{128, 128, 64, 8, 8, 4}, MP_BF16, false},
+        {{128, 256, 64, 16, 8, 3}, MP_BF16, false},
+        {{128, 256, 64, 16, 8, 3}, MP_FP16, false},
+        {{256, 128, 32, 8, 8, 3}, MP_FP32, true},
+        {{256, 256, 32, 8, 8, 2}, MP_FP16, true}, /* 256 accumulators: must spill, must run */
     };
-    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) add_gemm(90, tiles[i].tile, tiles[i].dtype, 512, false, tiles[i].may_spill);
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++)
+        add_gemm(90, tiles[i].tile, tiles[i].dtype, 512, false, tiles[i].may_spill);
     for (int a = 0; a < ARCHITECTURES; a++)
-        for (mp_dtype dtype = MP_BF16; dtype <= MP_FP32; dtype++) add_gemm(architectures[a], (mp_tile){32, 64, 32, 1, 4, 2}, dtype, 99, true, false);
+        for (mp_dtype dtype = MP_BF16; dtype <= MP_FP32; dtype++)
+            add_gemm(architectures[a], (mp_tile){32, 64, 32, 1, 4, 2}, dtype, 99, true, false);
     run_jobs();
 }
 
@@ -119,7 +133,8 @@ static void other_kernels_compile(void **state) {
 /* Families that the other tests leave out, where this NVRTC knows them: each kernel source once. */
 static void every_architecture_compiles(void **state) {
     (void)state;
-    static const mp_mma_instruction bf16 = {false, "bf16", "f32", 16, false}, e4m3 = {false, "e4m3", "f32", 32, false};
+    static const mp_mma_instruction bf16 = {false, "bf16", "f32", 16, false},
+                                    e4m3 = {false, "e4m3", "f32", 32, false};
     static const int others[] = {86, 87, 88, 89, 103, 110, 120, 121};
     for (size_t a = 0; a < sizeof others / sizeof *others; a++) {
         mp_case c = mp_case_default();
@@ -186,7 +201,9 @@ static void cache_survives_damage(void **state) {
     assert_int_equal(mp_jit_cubin(&kernel, 90, &second, &second_bytes, NULL), MP_OK);
     assert_int_equal(first_bytes, second_bytes);
     assert_memory_equal(first, second, first_bytes);
-    snprintf(command, sizeof command, "for f in '%s'/*.cubin; do printf x | dd of=$f bs=1 seek=300 conv=notrunc status=none; done", folder);
+    snprintf(command, sizeof command,
+             "for f in '%s'/*.cubin; do printf x | dd of=$f bs=1 seek=300 conv=notrunc status=none; done",
+             folder);
     assert_int_equal(system(command), 0);
     assert_int_equal(mp_jit_cubin(&kernel, 90, &third, &third_bytes, NULL), MP_OK);
     assert_int_equal(first_bytes, third_bytes);
@@ -208,10 +225,14 @@ int main(void) {
     unsetenv("VLLM_TUNED_CONFIG_FOLDER");
     if (!mkdtemp(folder) || setenv("MOEPARITY_CACHE", folder, 1) != 0) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(default_configs_do_not_spill), cmocka_unit_test(tiles_compile),
-        cmocka_unit_test(other_kernels_compile),        cmocka_unit_test(too_many_accumulators_are_refused),
-        cmocka_unit_test(errors_name_the_line),         cmocka_unit_test(cache_survives_damage),
-        cmocka_unit_test(every_architecture_compiles),  cmocka_unit_test(an_unknown_architecture_is_unsupported),
+        cmocka_unit_test(default_configs_do_not_spill),
+        cmocka_unit_test(tiles_compile),
+        cmocka_unit_test(other_kernels_compile),
+        cmocka_unit_test(too_many_accumulators_are_refused),
+        cmocka_unit_test(errors_name_the_line),
+        cmocka_unit_test(cache_survives_damage),
+        cmocka_unit_test(every_architecture_compiles),
+        cmocka_unit_test(an_unknown_architecture_is_unsupported),
         cmocka_unit_test(no_option_is_dropped),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

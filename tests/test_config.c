@@ -14,8 +14,9 @@
 #define DEVICE "NVIDIA H100 80GB HBM3"
 #define UP_NAME "E=8,N=256,device_name=NVIDIA_H100_80GB_HBM3.json"
 #define DOWN_NAME "E=8,N=256,device_name=NVIDIA_H100_80GB_HBM3_down.json"
-#define TILE(bm, bn) \
-    "{\"BLOCK_SIZE_M\":" #bm ",\"BLOCK_SIZE_N\":" #bn ",\"BLOCK_SIZE_K\":64,\"GROUP_SIZE_M\":4,\"num_warps\":4,\"num_stages\":3,\"USE_TMA\":false}"
+#define TILE(bm, bn)                                  \
+    "{\"BLOCK_SIZE_M\":" #bm ",\"BLOCK_SIZE_N\":" #bn \
+    ",\"BLOCK_SIZE_K\":64,\"GROUP_SIZE_M\":4,\"num_warps\":4,\"num_stages\":3,\"USE_TMA\":false}"
 
 static char root[64];
 
@@ -66,7 +67,8 @@ static void explicit_tiles_win(void **state) {
     assert_int_equal(config.up.block_size_m, 32);
     assert_string_equal(config.source, "explicit");
     assert_memory_equal(&config.up, &config.down, sizeof config.up);
-    write_text("configs/triton_3_2_0", DOWN_NAME, "{\"32\":" TILE(32, 256) "}"); /* an explicit tile is meant for both */
+    write_text("configs/triton_3_2_0", DOWN_NAME,
+               "{\"32\":" TILE(32, 256) "}"); /* an explicit tile is meant for both */
     config = resolve("tile=32x64x32x8x4x2");
     assert_memory_equal(&config.up, &config.down, sizeof config.up);
     config = resolve("tile=32x64x32x8x4x2 tile_down=32x128x64x1x8x3");
@@ -101,7 +103,9 @@ static void defaults_depend_on_tokens_per_expert(void **state) {
 
 static void nearest_key_and_ties(void **state) {
     (void)state;
-    write_text("configs/triton_3_2_0", UP_NAME, "{\"triton_version\":\"3.2.0\",\"64\":" TILE(64, 64) ",\"16\":" TILE(16, 16) ",\"4096\":" TILE(128, 128) "}");
+    write_text("configs/triton_3_2_0", UP_NAME,
+               "{\"triton_version\":\"3.2.0\",\"64\":" TILE(64, 64) ",\"16\":" TILE(16, 16) ",\"4096\":" TILE(
+                   128, 128) "}");
     assert_int_equal(resolve("M=1").up.block_size_m, 16);
     assert_int_equal(resolve("M=39").up.block_size_m, 16);
     assert_int_equal(resolve("M=40").up.block_size_m, 64); /* 24 from both: 64 stands first in the file */
@@ -124,7 +128,8 @@ static void newest_triton_folder_first(void **state) {
     (void)state;
     write_text("configs/triton_3_2_0", UP_NAME, "{\"32\":" TILE(16, 16) "}");
     write_text("configs/triton_3_10_0", UP_NAME, "{\"32\":" TILE(128, 128) "}");
-    write_text("configs/triton_3_10_1", UP_NAME, "{\"32\":" TILE(64, 64) "}"); /* neither first nor last of the names in ASCII order */
+    write_text("configs/triton_3_10_1", UP_NAME,
+               "{\"32\":" TILE(64, 64) "}"); /* neither first nor last of the names in ASCII order */
     write_text("configs/triton_3_9_1", UP_NAME, "{\"32\":" TILE(32, 32) "}");
     assert_int_equal(resolve("M=32").up.block_size_m, 64);
 }
@@ -149,7 +154,8 @@ static void missing_folders_are_refused(void **state) {
         mp_error err = {0};
         setenv(variables[i], "/nowhere", 1);
         assert_int_equal(mp_config_resolve(&c, DEVICE, &config, &err), MP_EINPUT);
-        if (!strstr(err.text, variables[i]) || !strstr(err.text, "=/nowhere: not a folder")) fail_msg("%s", err.text);
+        if (!strstr(err.text, variables[i]) || !strstr(err.text, "=/nowhere: not a folder"))
+            fail_msg("%s", err.text);
         unsetenv(variables[i]);
     }
 }
@@ -179,7 +185,8 @@ static void dtype_is_part_of_the_name(void **state) {
     write_text("configs/triton_3_2_0", UP_NAME, "{\"32\":" TILE(16, 16) "}");
     assert_string_equal(resolve("M=32 dtype=fp32").source, "default");
     assert_int_equal(resolve("M=32 dtype=fp16").up.block_size_m, 16);
-    write_text("configs/triton_3_2_0", "E=8,N=256,device_name=NVIDIA_H100_80GB_HBM3,dtype=float32.json", "{\"32\":" TILE(32, 32) "}");
+    write_text("configs/triton_3_2_0", "E=8,N=256,device_name=NVIDIA_H100_80GB_HBM3,dtype=float32.json",
+               "{\"32\":" TILE(32, 32) "}");
     assert_int_equal(resolve("M=32 dtype=fp32").up.block_size_m, 32);
 }
 
@@ -199,7 +206,8 @@ static void broken_files_are_refused(void **state) {
     expect_refused("{\"32\":" TILE(48, 64) "}", "BLOCK_SIZE_M=48");
     expect_refused("{\"32\":" TILE(16, 512) "}", "BLOCK_SIZE_N=512");
     expect_refused("{\"32\":" TILE(99999999999, 64) "}", "BLOCK_SIZE_M");
-    expect_refused("{\"32\":" TILE(4294967312, 64) "}", "BLOCK_SIZE_M"); /* 2^32 + 16 and 16 - 2^32: in 32 bits both are a good 16 */
+    expect_refused("{\"32\":" TILE(4294967312, 64) "}",
+                   "BLOCK_SIZE_M"); /* 2^32 + 16 and 16 - 2^32: in 32 bits both are a good 16 */
     expect_refused("{\"32\":" TILE(-4294967280, 64) "}", "BLOCK_SIZE_M");
 }
 
@@ -226,10 +234,12 @@ static void tile_ranges(void **state) {
     const mp_tile good = {16, 16, 32, 1, 1, 1}, largest = {256, 256, 256, 64, 8, 5};
     assert_int_equal(mp_tile_validate(&good, NULL), MP_OK);
     assert_int_equal(mp_tile_validate(&largest, NULL), MP_OK);
-    const int bad[][2] = {{0, 8}, {0, 512}, {1, 24}, {2, 16}, {2, 512}, {3, 0}, {4, 3}, {4, 16}, {5, 0}, {5, 6}};
+    const int bad[][2] = {{0, 8}, {0, 512}, {1, 24}, {2, 16}, {2, 512},
+                          {3, 0}, {4, 3},   {4, 16}, {5, 0},  {5, 6}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         mp_tile tile = good;
-        int *const fields[] = {&tile.block_size_m, &tile.block_size_n, &tile.block_size_k, &tile.group_size_m, &tile.num_warps, &tile.num_stages};
+        int *const fields[] = {&tile.block_size_m, &tile.block_size_n, &tile.block_size_k,
+                               &tile.group_size_m, &tile.num_warps,    &tile.num_stages};
         *fields[bad[i][0]] = bad[i][1];
         assert_int_equal(mp_tile_validate(&tile, NULL), MP_EINPUT);
     }

@@ -1,5 +1,6 @@
-/* ref/contract.c: the accumulation bounds against simulated hardware. IEEE sums in random orders, and a scalar model of the tensor
- * core's truncated fused dot-add, must never leave their bound, and must come near enough to it that it says something. */
+/* ref/contract.c: the accumulation bounds against simulated hardware. IEEE sums in random orders, and a
+ * scalar model of the tensor core's truncated fused dot-add, must never leave their bound, and must come near
+ * enough to it that it says something. */
 #include "ref/contract.h"
 #include "tests/ref_support.h"
 
@@ -16,8 +17,8 @@ typedef struct operands {
     double a[MAX_TERMS], b[MAX_TERMS], largest;
 } operands;
 
-/* SWAMPED: a first product of 1 and then positive ones below its last place. SUBNORMAL: one operand below the smallest normal
- * number of its format. */
+/* SWAMPED: a first product of 1 and then positive ones below its last place. SUBNORMAL: one operand below the
+ * smallest normal number of its format. */
 static void fill(operands *o, family f, rng *r) {
     const mp_format *format = mp_dtype_format(o->dtype);
     o->largest = 0;
@@ -92,7 +93,8 @@ static int exponent_of(double v, int emin) {
     return e < emin ? emin : e;
 }
 
-/* The value cut to 24 significant bits towards zero; float32's subnormals have fewer, its largest finite value is followed by Inf.
+/* The value cut to 24 significant bits towards zero; float32's subnormals have fewer, its largest finite
+ * value is followed by Inf.
  */
 static double truncate_to_float(double v) {
     if (v == 0) return 0;
@@ -124,8 +126,8 @@ static double core_dot(core h, const operands *o) {
     return c;
 }
 
-/* Vectors measured on an H100: the model is the machine's before it judges a bound. Codes of a, b and c; lanes from 1 on repeat
- * `rest` times. */
+/* Vectors measured on an H100: the model is the machine's before it judges a bound. Codes of a, b and c;
+ * lanes from 1 on repeat `rest` times. */
 static void the_model_reproduces_measured_vectors(void **unused) {
     (void)unused;
     static const struct {
@@ -149,7 +151,8 @@ static void the_model_reproduces_measured_vectors(void **unused) {
         {0x0000, 0x7F00, 0x3F80, 0x3080, 1, 0, 0x30800000},
     };
     for (size_t i = 0; i < COUNT(vectors); i++) {
-        double a[16] = {mp_decode_code(MP_BF16, vectors[i].a0)}, b[16] = {mp_decode_code(MP_BF16, vectors[i].b0)};
+        double a[16] = {mp_decode_code(MP_BF16, vectors[i].a0)},
+               b[16] = {mp_decode_code(MP_BF16, vectors[i].b0)};
         for (int k = 1; k <= vectors[i].rest; k++) {
             a[k] = mp_decode_code(MP_BF16, vectors[i].a);
             b[k] = mp_decode_code(MP_BF16, vectors[i].b);
@@ -157,16 +160,21 @@ static void the_model_reproduces_measured_vectors(void **unused) {
         const double d = core_step((core){16, 25}, MP_BF16, a, b, 16, mp_decode_code(MP_FP32, vectors[i].c));
         assert_int_equal(mp_encode_code(MP_FP32, d), vectors[i].result);
     }
-    static const uint64_t codes[2][16] = {
-        /* lanes of mixed signs; c = BA9C2327; 3FCA2168 in sequential fma, 3FCA2164 with groups of 8 and F=24 */
-        {0x3F71, 0xBFB3, 0xBF2E, 0x3EBE, 0xBF82, 0xBD94, 0x3E37, 0xBF55, 0xBFA8, 0x3E47, 0x3F7E, 0xBF26, 0xBEAB, 0x3FD3, 0xBF0F, 0xBF04},
-        {0x401A, 0xBFC4, 0x3F4C, 0xC000, 0xBF19, 0x3FC0, 0x3F9C, 0xBF67, 0xBEE8, 0x3DA4, 0xBFA1, 0x3F0D, 0x400F, 0xBFAD, 0xBFFE, 0x3E94}};
+    static const uint64_t codes[2][16] = {/* lanes of mixed signs; c = BA9C2327; 3FCA2168 in sequential fma,
+                                           * 3FCA2164 with groups of 8 and F=24 */
+                                          {0x3F71, 0xBFB3, 0xBF2E, 0x3EBE, 0xBF82, 0xBD94, 0x3E37, 0xBF55,
+                                           0xBFA8, 0x3E47, 0x3F7E, 0xBF26, 0xBEAB, 0x3FD3, 0xBF0F, 0xBF04},
+                                          {0x401A, 0xBFC4, 0x3F4C, 0xC000, 0xBF19, 0x3FC0, 0x3F9C, 0xBF67,
+                                           0xBEE8, 0x3DA4, 0xBFA1, 0x3F0D, 0x400F, 0xBFAD, 0xBFFE, 0x3E94}};
     double lanes[2][16];
     for (int k = 0; k < 32; k++) lanes[k / 16][k % 16] = mp_decode_code(MP_BF16, codes[k / 16][k % 16]);
-    const double c = mp_decode_code(MP_FP32, 0xBA9C2327), hopper = core_step((core){16, 25}, MP_BF16, lanes[0], lanes[1], 16, c);
+    const double c = mp_decode_code(MP_FP32, 0xBA9C2327),
+                 hopper = core_step((core){16, 25}, MP_BF16, lanes[0], lanes[1], 16, c);
     const double half = core_step((core){8, 24}, MP_BF16, lanes[0], lanes[1], 8, c);
     assert_int_equal(mp_encode_code(MP_FP32, hopper), 0x3FCA2167);
-    assert_int_equal(mp_encode_code(MP_FP32, core_step((core){8, 24}, MP_BF16, lanes[0] + 8, lanes[1] + 8, 8, half)), 0x3FCA2164);
+    assert_int_equal(
+        mp_encode_code(MP_FP32, core_step((core){8, 24}, MP_BF16, lanes[0] + 8, lanes[1] + 8, 8, half)),
+        0x3FCA2164);
 }
 
 /* ---- the bounds ---- */
@@ -180,8 +188,8 @@ static double judged(const operands *o, const mp_contract *contract, double got)
     const mp_sum_bound bound = mp_contract_gemm_bound(contract, o->dtype, o->terms, o->largest);
     const double error = fabs(got - reference_dot(o)), allowed = bound.rel * mass + bound.abs;
     if (!(error <= allowed))
-        fail_msg("%s K=%lld: error %.9g exceeds %.9g (rel %.3g, mass %.3g, abs %.3g)", mp_dtype_name(o->dtype), (long long)o->terms, error, allowed, bound.rel,
-                 mass, bound.abs);
+        fail_msg("%s K=%lld: error %.9g exceeds %.9g (rel %.3g, mass %.3g, abs %.3g)",
+                 mp_dtype_name(o->dtype), (long long)o->terms, error, allowed, bound.rel, mass, bound.abs);
     return allowed > 0 ? error / allowed : 0;
 }
 
@@ -210,8 +218,8 @@ static void ieee_sums_in_any_order_stay_inside(void **unused) {
     }
 }
 
-/* Every one of K roundings loses half a unit: the first product is a tie, and each of the others, half a unit itself, makes one with the sum so far. Products
- * of 2^-150 vanish one by one. */
+/* Every one of K roundings loses half a unit: the first product is a tie, and each of the others, half a unit
+ * itself, makes one with the sum so far. Products of 2^-150 vanish one by one. */
 static void the_worst_ieee_sum_is_nearly_the_bound(void **unused) {
     (void)unused;
     static const mp_contract contract = {.accumulator = MP_ACC_IEEE_ANY_ORDER};
@@ -236,7 +244,9 @@ static void tensor_cores_stay_inside(void **unused) {
     static operands o;
     rng r = {11};
     for (size_t h = 0; h < COUNT(cores); h++) {
-        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
+        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
+                                      .group = cores[h].group,
+                                      .fraction_bits = cores[h].fraction_bits};
         for (size_t l = 0; l < COUNT(lengths); l++) {
             double nearest = 0;
             for (size_t d = 0; d < COUNT(dtypes); d++)
@@ -252,14 +262,16 @@ static void tensor_cores_stay_inside(void **unused) {
     }
 }
 
-/* The most that steps can lose: c = 1 stays put while in every group each product loses all but nothing of a unit 2^-F, and the
- * largest one, just below the last place of float32, goes with the result's truncation. */
+/* The most that steps can lose: c = 1 stays put while in every group each product loses all but nothing of a
+ * unit 2^-F, and the largest one, just below the last place of float32, goes with the result's truncation. */
 static void the_worst_accumulation_is_nearly_the_bound(void **unused) {
     (void)unused;
     static const core cores[] = {{16, 25}, {8, 24}, {4, 23}};
     static operands o = {.terms = MAX_TERMS, .dtype = MP_BF16, .largest = 1};
     for (size_t h = 0; h < COUNT(cores); h++) {
-        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
+        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
+                                      .group = cores[h].group,
+                                      .fraction_bits = cores[h].fraction_bits};
         for (int64_t k = 0; k < o.terms; k++) {
             const int unit = k % cores[h].group == 0 ? 23 : cores[h].fraction_bits;
             o.a[k] = k == 0 ? 1 : k < cores[h].group ? 0 : (2 - 0x1p-7) * 0x1p-12;
@@ -269,8 +281,8 @@ static void the_worst_accumulation_is_nearly_the_bound(void **unused) {
     }
 }
 
-/* A subnormal operand counts with the exponent of the smallest normal number: it cuts products away that are not small beside its
- * own. */
+/* A subnormal operand counts with the exponent of the smallest normal number: it cuts products away that are
+ * not small beside its own. */
 static void subnormal_operands_are_paid_by_the_absolute_part(void **unused) {
     (void)unused;
     static const core cores[] = {{16, 25}, {8, 24}, {4, 23}};
@@ -278,7 +290,9 @@ static void subnormal_operands_are_paid_by_the_absolute_part(void **unused) {
     static operands o;
     for (size_t h = 0; h < COUNT(cores); h++)
         for (size_t d = 0; d < COUNT(dtypes); d++) {
-            const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
+            const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
+                                          .group = cores[h].group,
+                                          .fraction_bits = cores[h].fraction_bits};
             const mp_format *format = mp_dtype_format(dtypes[d]);
             o = (operands){.terms = cores[h].group, .dtype = dtypes[d], .largest = 0x1p15};
             o.a[0] = ldexp(1, format->emin - format->precision + 1); /* the smallest subnormal */
@@ -289,19 +303,23 @@ static void subnormal_operands_are_paid_by_the_absolute_part(void **unused) {
             }
             double mass;
             exact_dot(&o, &mass);
-            const double got = core_dot(cores[h], &o), relative = mp_contract_gemm_bound(&contract, o.dtype, o.terms, o.largest).rel;
+            const double got = core_dot(cores[h], &o),
+                         relative = mp_contract_gemm_bound(&contract, o.dtype, o.terms, o.largest).rel;
             assert_true(judged(&o, &contract, got) >= 0.25);
             assert_true(fabs(got - reference_dot(&o)) > relative * mass);
         }
 }
 
-/* A subnormal accumulator counts as 2^-126 however small it is: it cuts products away that are larger than itself. */
+/* A subnormal accumulator counts as 2^-126 however small it is: it cuts products away that are larger than
+ * itself. */
 static void subnormal_accumulators_are_paid_by_the_absolute_part(void **unused) {
     (void)unused;
     static const core cores[] = {{16, 25}, {8, 24}, {4, 23}};
     static operands o;
     for (size_t h = 0; h < COUNT(cores); h++) {
-        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE, .group = cores[h].group, .fraction_bits = cores[h].fraction_bits};
+        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
+                                      .group = cores[h].group,
+                                      .fraction_bits = cores[h].fraction_bits};
         o = (operands){.terms = 2 * cores[h].group, .dtype = MP_BF16, .largest = 0x1p-63};
         o.a[0] = 0x1p-75; /* the first step leaves 2^-149 */
         o.b[0] = 0x1p-74;
@@ -334,8 +352,8 @@ static void float64_sums_stay_inside(void **unused) {
         }
 }
 
-/* The reference, in ascending order, loses every term after the first one; the subject, from the other end, none. The other half of the bound is for what
- * the subject may lose. */
+/* The reference, in ascending order, loses every term after the first one; the subject, from the other end,
+ * none. The other half of the bound is for what the subject may lose. */
 static void the_worst_float64_sum_is_half_the_bound(void **unused) {
     (void)unused;
     static const mp_contract contract = {.accumulator = MP_ACC_FLOAT64};
@@ -353,7 +371,9 @@ static void the_worst_float64_sum_is_half_the_bound(void **unused) {
 /* A product left out, or counted twice, or even a quarter of it, is outside. */
 static void a_lost_product_is_outside(void **unused) {
     (void)unused;
-    static const mp_contract contracts[] = {{.accumulator = MP_ACC_IEEE_ANY_ORDER}, {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 25}};
+    static const mp_contract contracts[] = {
+        {.accumulator = MP_ACC_IEEE_ANY_ORDER},
+        {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 25}};
     static operands o = {.terms = 512, .dtype = MP_BF16};
     rng r = {13};
     fill(&o, NORMAL, &r);
@@ -361,7 +381,8 @@ static void a_lost_product_is_outside(void **unused) {
     exact_dot(&o, &mass);
     for (size_t i = 0; i < COUNT(contracts); i++) {
         const mp_sum_bound bound = mp_contract_gemm_bound(&contracts[i], o.dtype, o.terms, o.largest);
-        assert_true(0.25 * mass / (double)o.terms > bound.rel * mass + bound.abs); /* a quarter of the mean product */
+        assert_true(0.25 * mass / (double)o.terms >
+                    bound.rel * mass + bound.abs); /* a quarter of the mean product */
     }
 }
 
@@ -377,7 +398,8 @@ static void gamma_covers_compounded_roundings(void **unused) {
             if (n * u >= 1) break;
             const long double compounded = expm1l((long double)n * log1pl((long double)u)); /* (1+u)^n - 1 */
             assert_true((long double)mp_gamma(n, u) >= compounded);
-            assert_true((long double)mp_gamma(n, u) >= -expm1l((long double)n * log1pl(-(long double)u))); /* 1 - (1-u)^n */
+            assert_true((long double)mp_gamma(n, u) >=
+                        -expm1l((long double)n * log1pl(-(long double)u))); /* 1 - (1-u)^n */
             assert_true(mp_gamma(n + 1, u) > mp_gamma(n, u));
             const double g = mp_gamma(n, u), joined = mp_gamma(2 * n, u);
             assert_true(2 * g + g * g <= joined * (1 + 0x1p-50)); /* Higham, lemma 3.3 */
@@ -390,19 +412,24 @@ static void bounds_grow_with_the_sum_and_shrink_with_precision(void **unused) {
     (void)unused;
     static const mp_contract hopper = {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 25};
     static const mp_contract coarse = {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 13};
-    static const mp_contract ieee = {.accumulator = MP_ACC_IEEE_ANY_ORDER}, float64 = {.accumulator = MP_ACC_FLOAT64};
+    static const mp_contract ieee = {.accumulator = MP_ACC_IEEE_ANY_ORDER},
+                             float64 = {.accumulator = MP_ACC_FLOAT64};
     static const mp_contract *const all[] = {&hopper, &coarse, &ieee, &float64};
     for (size_t i = 0; i < COUNT(all); i++)
         for (int64_t terms = 16; terms <= 4096; terms *= 2)
-            assert_true(mp_contract_gemm_bound(all[i], MP_BF16, 2 * terms, 1).rel > mp_contract_gemm_bound(all[i], MP_BF16, terms, 1).rel);
-    assert_true(mp_contract_gemm_bound(&coarse, MP_BF16, 64, 1).rel > 1000 * mp_contract_gemm_bound(&hopper, MP_BF16, 64, 1).rel);
-    assert_true(mp_contract_gemm_bound(&ieee, MP_BF16, 64, 1).rel > 1e8 * mp_contract_gemm_bound(&float64, MP_BF16, 64, 1).rel);
+            assert_true(mp_contract_gemm_bound(all[i], MP_BF16, 2 * terms, 1).rel >
+                        mp_contract_gemm_bound(all[i], MP_BF16, terms, 1).rel);
+    assert_true(mp_contract_gemm_bound(&coarse, MP_BF16, 64, 1).rel >
+                1000 * mp_contract_gemm_bound(&hopper, MP_BF16, 64, 1).rel);
+    assert_true(mp_contract_gemm_bound(&ieee, MP_BF16, 64, 1).rel >
+                1e8 * mp_contract_gemm_bound(&float64, MP_BF16, 64, 1).rel);
     assert_true(mp_contract_step_roundoff(&hopper) == 0x1p-24);
     assert_true(mp_contract_step_roundoff(&(mp_contract){.float64_steps = true}) == 0x1p-53);
 }
 
-/* Bits are required where they were measured, reported where they come from the literature. Of an architecture, or of operands on it, that the table does not
- * have, nothing is promised but the bound of the coarsest tensor core. */
+/* Bits are required where they were measured, reported where they come from the literature. Of an
+ * architecture, or of operands on it, that the table does not have, nothing is promised but the bound of the
+ * coarsest tensor core. */
 static void each_architecture_promises_what_is_known_of_it(void **unused) {
     (void)unused;
     static const struct {
@@ -411,17 +438,22 @@ static void each_architecture_promises_what_is_known_of_it(void **unused) {
         int group, fraction_bits;
         mp_bits_promise bits;
     } rows[] = {
-        {70, MP_BF16, 4, 23, MP_BITS_NONE},      {70, MP_FP16, 4, 23, MP_BITS_REPORTED},   {75, MP_BF16, 4, 23, MP_BITS_NONE},
-        {75, MP_FP16, 8, 24, MP_BITS_REPORTED},  {80, MP_BF16, 8, 24, MP_BITS_REPORTED},   {80, MP_FP16, 8, 24, MP_BITS_REPORTED},
-        {89, MP_BF16, 8, 24, MP_BITS_REPORTED},  {89, MP_FP16, 8, 24, MP_BITS_REPORTED},   {90, MP_BF16, 16, 25, MP_BITS_REQUIRED},
-        {90, MP_FP16, 16, 25, MP_BITS_REQUIRED}, {100, MP_BF16, 16, 25, MP_BITS_REPORTED}, {100, MP_FP16, 16, 25, MP_BITS_REPORTED},
-        {120, MP_BF16, 4, 23, MP_BITS_NONE},     {120, MP_FP16, 4, 23, MP_BITS_NONE},
+        {70, MP_BF16, 4, 23, MP_BITS_NONE},       {70, MP_FP16, 4, 23, MP_BITS_REPORTED},
+        {75, MP_BF16, 4, 23, MP_BITS_NONE},       {75, MP_FP16, 8, 24, MP_BITS_REPORTED},
+        {80, MP_BF16, 8, 24, MP_BITS_REPORTED},   {80, MP_FP16, 8, 24, MP_BITS_REPORTED},
+        {89, MP_BF16, 8, 24, MP_BITS_REPORTED},   {89, MP_FP16, 8, 24, MP_BITS_REPORTED},
+        {90, MP_BF16, 16, 25, MP_BITS_REQUIRED},  {90, MP_FP16, 16, 25, MP_BITS_REQUIRED},
+        {100, MP_BF16, 16, 25, MP_BITS_REPORTED}, {100, MP_FP16, 16, 25, MP_BITS_REPORTED},
+        {120, MP_BF16, 4, 23, MP_BITS_NONE},      {120, MP_FP16, 4, 23, MP_BITS_NONE},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        mp_contract contract = {.accumulator = MP_ACC_FLOAT64, .bits = (mp_bits_promise)(i % 3)}; /* what was there before does not matter */
+        mp_contract contract = {.accumulator = MP_ACC_FLOAT64,
+                                .bits = (mp_bits_promise)(i % 3)}; /* what was there before does not matter */
         mp_contract_set_accumulator(&contract, rows[i].sm, rows[i].dtype);
-        if (contract.group != rows[i].group || contract.fraction_bits != rows[i].fraction_bits || contract.bits != rows[i].bits)
-            fail_msg("sm_%d %s: L=%d F=%d, promise %d", rows[i].sm, mp_dtype_name(rows[i].dtype), contract.group, contract.fraction_bits, contract.bits);
+        if (contract.group != rows[i].group || contract.fraction_bits != rows[i].fraction_bits ||
+            contract.bits != rows[i].bits)
+            fail_msg("sm_%d %s: L=%d F=%d, promise %d", rows[i].sm, mp_dtype_name(rows[i].dtype),
+                     contract.group, contract.fraction_bits, contract.bits);
         assert_int_equal(contract.accumulator, MP_ACC_TENSOR_CORE);
         for (mp_dtype wide = MP_FP32; wide <= MP_FP64; wide++) {
             mp_contract_set_accumulator(&contract, rows[i].sm, wide);
@@ -442,11 +474,14 @@ static void the_text_names_every_promise(void **unused) {
                                   .combine = MP_COMBINE_ELEMENT_DTYPE,
                                   .stable_align = true,
                                   .batch_invariant = true};
-    static const char *const words[] = {"L=16", "F=25", "1.5 ulp", "gate rounded", "element dtype", "stable", "not fixed", "batch invariant"};
+    static const char *const words[] = {"L=16",          "F=25",   "1.5 ulp",   "gate rounded",
+                                        "element dtype", "stable", "not fixed", "batch invariant"};
     mp_contract_text(&contract, text, sizeof text);
     for (size_t i = 0; i < COUNT(words); i++) assert_non_null(strstr(text, words[i]));
-    mp_contract_text(&(mp_contract){.accumulator = MP_ACC_IEEE_ANY_ORDER, .deterministic = true}, text, sizeof text);
-    assert_true(strstr(text, "IEEE") && strstr(text, "one rounding") && strstr(text, "scale then round") && strstr(text, "; deterministic"));
+    mp_contract_text(&(mp_contract){.accumulator = MP_ACC_IEEE_ANY_ORDER, .deterministic = true}, text,
+                     sizeof text);
+    assert_true(strstr(text, "IEEE") && strstr(text, "one rounding") && strstr(text, "scale then round") &&
+                strstr(text, "; deterministic"));
 }
 
 int main(void) {

@@ -32,11 +32,15 @@ static void a_missing_nvrtc_is_unsupported_and_says_where_it_was_looked_for(void
         fake.nvrtc_absent = true;
         setenv("CUDA_HOME", "/opt/cuda", 1);
         bool good = mp_cuda_open(&cuda, &err) == MP_EUNSUPPORTED && err.status == MP_EUNSUPPORTED && !cuda;
-        for (const char *const *word = (const char *const[]){"no NVRTC", "libnvrtc.so.13, libnvrtc.so.12 and libnvrtc.so", "CUDA_HOME is /opt/cuda", NULL};
+        for (const char *const *word =
+                 (const char *const[]){"no NVRTC", "libnvrtc.so.13, libnvrtc.so.12 and libnvrtc.so",
+                                       "CUDA_HOME is /opt/cuda", NULL};
              *word; word++)
             good &= strstr(err.text, *word) != NULL;
-        good &= strcmp(fake.asked, "libnvrtc.so.13 libnvrtc.so.12 libnvrtc.so /opt/cuda/lib64/libnvrtc.so.13 /opt/cuda/lib64/libnvrtc.so.12 "
-                                   "/opt/cuda/lib64/libnvrtc.so /usr/local/cuda/lib64/libnvrtc.so.13 /usr/local/cuda/lib64/libnvrtc.so.12 "
+        good &= strcmp(fake.asked, "libnvrtc.so.13 libnvrtc.so.12 libnvrtc.so /opt/cuda/lib64/libnvrtc.so.13 "
+                                   "/opt/cuda/lib64/libnvrtc.so.12 "
+                                   "/opt/cuda/lib64/libnvrtc.so /usr/local/cuda/lib64/libnvrtc.so.13 "
+                                   "/usr/local/cuda/lib64/libnvrtc.so.12 "
                                    "/usr/local/cuda/lib64/libnvrtc.so ") == 0;
         if (!good) fprintf(stderr, "%s\nasked for %s\n", err.text, fake.asked);
         _exit(good ? 0 : 1);
@@ -55,7 +59,9 @@ static void opening_fails_cleanly_at_every_call(void **state) {
         fake.calls = 0;
         const mp_status status = mp_cuda_open(&cuda, &err);
         opened = fake.calls <= fake.failing;
-        assert_int_equal(status, opened ? MP_OK : fake.failing < 2 ? MP_EUNSUPPORTED : MP_EDEVICE); /* a driver without a device is no error */
+        assert_int_equal(status, opened             ? MP_OK
+                                 : fake.failing < 2 ? MP_EUNSUPPORTED
+                                                    : MP_EDEVICE); /* a driver without a device is no error */
         assert_int_equal(err.status, status);
         assert_int_equal(fake.live, opened);
         mp_cuda_close(cuda);
@@ -69,7 +75,8 @@ static void devices_that_cannot_be_served_are_named(void **state) {
     static const struct {
         int architecture;
         const char *text;
-    } devices[] = {{75, "sm_80 or newer is needed"}, {103, "NVRTC 99.0 does not know sm_103; the newest it knows is sm_90"}};
+    } devices[] = {{75, "sm_80 or newer is needed"},
+                   {103, "NVRTC 99.0 does not know sm_103; the newest it knows is sm_90"}};
     for (size_t i = 0; i < 2; i++) {
         mp_cuda *cuda;
         mp_error err = {0};
@@ -99,7 +106,8 @@ static void a_run_fails_cleanly_at_every_call(void **state) {
             assert_int_equal(status, whole ? MP_OK : MP_EDEVICE);
             if (!whole) assert_non_null(strstr(err.text, "CUDA_ERROR_ILLEGAL_ADDRESS"));
             mp_trace_destroy(&trace);
-            assert_int_equal(fake.live, 1 + (int)cuda->module_count); /* the context, and what is loaded in it */
+            assert_int_equal(fake.live,
+                             1 + (int)cuda->module_count); /* the context, and what is loaded in it */
             mp_cuda_close(cuda);
             assert_int_equal(fake.live, 0);
             fake.failing = -1, fake.lost = false;
@@ -122,10 +130,14 @@ static mp_status seen_gate_up(void *context, const mp_cuda_hook_view *view, mp_e
     w->gate_up++;
     assert_int_equal(w->down, 0);
     assert_true(view->topk_weights && view->topk_ids && view->cache2 && view->cache3);
-    w->guards_are_nan = isnan(mp_decode(c->dtype, fake_memory(view->x), c->M * c->K)) && isnan(mp_decode(c->dtype, fake_memory(view->x), -1)) &&
-                        isnan(mp_decode(c->dtype, fake_memory(view->cache1), mp_case_slots(c) * mp_case_w1_rows(c)));
+    w->guards_are_nan =
+        isnan(mp_decode(c->dtype, fake_memory(view->x), c->M * c->K)) &&
+        isnan(mp_decode(c->dtype, fake_memory(view->x), -1)) &&
+        isnan(mp_decode(c->dtype, fake_memory(view->cache1), mp_case_slots(c) * mp_case_w1_rows(c)));
     mp_encode(c->dtype, fake_memory(view->cache1), 7, 42.0);
-    if (w->write_behind >= 0) ((uint16_t *)fake_memory(view->cache1))[mp_case_slots(c) * mp_case_w1_rows(c) + w->write_behind] = 0x7FFA;
+    if (w->write_behind >= 0)
+        ((uint16_t *)fake_memory(view->cache1))[mp_case_slots(c) * mp_case_w1_rows(c) + w->write_behind] =
+            0x7FFA;
     return w->answer == MP_OK ? MP_OK : mp_fail(err, w->answer, "the adapter is missing");
 }
 
@@ -138,7 +150,8 @@ static mp_status seen_down(void *context, const mp_cuda_hook_view *view, mp_erro
     return MP_OK;
 }
 
-static mp_status run_with(const char *text, const mp_cuda_hooks *hooks, mp_trace *trace, int64_t *default_calls, mp_error *err) {
+static mp_status run_with(const char *text, const mp_cuda_hooks *hooks, mp_trace *trace,
+                          int64_t *default_calls, mp_error *err) {
     const mp_case c = parsed(text);
     mp_inputs in;
     mp_cuda *cuda;
@@ -210,12 +223,15 @@ static void a_changed_guard_word_is_reported_where_it_is(void **state) {
             snprintf(text, sizeof text, SMALL "path=runner dtype=%s", mp_dtype_name((mp_dtype)d));
             const mp_case c = parsed(text);
             const int64_t bytes = mp_case_slots(&c) * mp_case_w1_rows(&c) * (int64_t)mp_dtype_size(c.dtype);
-            const int64_t behind = words[i] + (bytes - mp_case_slots(&c) * mp_case_w1_rows(&c) * 2) / 2; /* counted in 16-bit words */
+            const int64_t behind = words[i] + (bytes - mp_case_slots(&c) * mp_case_w1_rows(&c) * 2) /
+                                                  2; /* counted in 16-bit words */
             witness w = {.write_behind = behind};
             const mp_cuda_hooks hooks = {&w, seen_gate_up, NULL};
             assert_int_equal(run_with(text, &hooks, &trace, &default_calls, &err), MP_OK);
             assert_true(w.guards_are_nan);
-            snprintf(expected, sizeof expected, "device buffer cache1: the 16-bit word at byte %lld relative to its %lld bytes was overwritten with 7ffa",
+            snprintf(expected, sizeof expected,
+                     "device buffer cache1: the 16-bit word at byte %lld relative to its %lld bytes was "
+                     "overwritten with 7ffa",
                      (long long)(bytes + 2 * words[i]), (long long)bytes);
             assert_string_equal(trace.guard_report, expected);
             mp_trace_destroy(&trace);
@@ -234,7 +250,8 @@ static void the_plan_covers_what_a_run_takes(void **state) {
     assert_int_equal(mp_cuda_plan(cuda, &c, &needed, &free_bytes, &err), MP_OK);
     assert_int_equal(mp_config_resolve(&c, "", &config, &err), MP_OK);
     assert_int_equal(mp_pipeline_plan(cuda, &c, &config, &p, &err), MP_OK);
-    assert_true(needed >= mp_pipeline_bytes(&p) + ((size_t)64 << 20)); /* machine code and stacks come on top */
+    assert_true(needed >=
+                mp_pipeline_bytes(&p) + ((size_t)64 << 20)); /* machine code and stacks come on top */
     assert_int_equal(free_bytes, 1 << 30);
     mp_cuda_close(cuda);
 }

@@ -9,26 +9,32 @@
 
 #include <cmocka.h>
 
-static const mp_dtype SMALL[] = {MP_BF16, MP_FP16, MP_E4M3, MP_E5M2}; /* formats whose codes can all be visited */
+static const mp_dtype SMALL[] = {MP_BF16, MP_FP16, MP_E4M3,
+                                 MP_E5M2}; /* formats whose codes can all be visited */
 #define SMALL_COUNT (sizeof SMALL / sizeof SMALL[0])
 
 static uint64_t sign_bit(mp_dtype d) {
     return 1ull << (8 * mp_dtype_size(d) - 1);
 }
 
-/* --- the oracle: exponent and fraction fields by hand, rounding by search in the list of all values ------------------------- */
+/* ---- the oracle: exponent and fraction fields by hand, rounding by search in the list of all values ---- */
 
 static const struct {
     int exponent_bits, fraction_bits;
     uint64_t max_code; /* largest finite */
-} FIELDS[MP_DTYPE_COUNT] = {[MP_BF16] = {8, 7, 0x7F7F}, [MP_FP16] = {5, 10, 0x7BFF}, [MP_E4M3] = {4, 3, 0x7E}, [MP_E5M2] = {5, 2, 0x7B}};
+} FIELDS[MP_DTYPE_COUNT] = {[MP_BF16] = {8, 7, 0x7F7F},
+                            [MP_FP16] = {5, 10, 0x7BFF},
+                            [MP_E4M3] = {4, 3, 0x7E},
+                            [MP_E5M2] = {5, 2, 0x7B}};
 
-/* Value of a magnitude code. The code after the largest finite one is read as if the range went on: overflow begins halfway to it.
+/* Value of a magnitude code. The code after the largest finite one is read as if the range went on: overflow
+ * begins halfway to it.
  */
 static double oracle_value(mp_dtype d, uint64_t code) {
     int bias = (1 << (FIELDS[d].exponent_bits - 1)) - 1;
     int exponent = (int)(code >> FIELDS[d].fraction_bits);
-    double fraction = ldexp((double)(code & ((1ull << FIELDS[d].fraction_bits) - 1)), -FIELDS[d].fraction_bits);
+    double fraction =
+        ldexp((double)(code & ((1ull << FIELDS[d].fraction_bits) - 1)), -FIELDS[d].fraction_bits);
     return exponent == 0 ? ldexp(fraction, 1 - bias) : ldexp(1 + fraction, exponent - bias);
 }
 
@@ -44,12 +50,13 @@ static uint64_t oracle_encode(mp_dtype d, double value) {
         else
             high = middle;
     }
-    double below = a - oracle_value(d, low), above = oracle_value(d, high) - a; /* both exact: a is within a factor of two or */
-    bool up = below > above || (below == above && (low & 1));                   /* they are compared with exact halves */
+    double below = a - oracle_value(d, low),
+           above = oracle_value(d, high) - a;                 /* both exact: a is within a factor of two or */
+    bool up = below > above || (below == above && (low & 1)); /* they are compared with exact halves */
     return sign | (up ? high : low);
 }
 
-/* --- tests ------------------------------------------------------------------------------------------------------------------ */
+/* ---- tests ---- */
 
 static void every_code_decodes_and_returns(void **state) {
     (void)state;
@@ -63,7 +70,8 @@ static void every_code_decodes_and_returns(void **state) {
                 assert_int_equal(mp_encode_code(d, value), sign_bit(d) - 1);
                 continue;
             }
-            double expected = magnitude == FIELDS[d].max_code + 1 ? (double)INFINITY : oracle_value(d, magnitude);
+            double expected =
+                magnitude == FIELDS[d].max_code + 1 ? (double)INFINITY : oracle_value(d, magnitude);
             assert_true(fabs(value) == expected);
             assert_int_equal(signbit(value) != 0, (code & sign_bit(d)) != 0);
             assert_int_equal(mp_encode_code(d, value), code);
@@ -76,7 +84,8 @@ static void ties_go_to_even_and_a_breath_off_goes_to_the_nearest(void **state) {
     for (size_t i = 0; i < SMALL_COUNT; i++) {
         mp_dtype d = SMALL[i];
         for (uint64_t code = 0; code <= FIELDS[d].max_code; code++) {
-            double middle = (oracle_value(d, code) + oracle_value(d, code + 1)) / 2; /* one bit more than the format: exact */
+            double middle = (oracle_value(d, code) + oracle_value(d, code + 1)) /
+                            2; /* one bit more than the format: exact */
             uint64_t even = code & 1 ? code + 1 : code;
             assert_int_equal(mp_encode_code(d, middle), even);
             assert_int_equal(mp_encode_code(d, nextafter(middle, 0)), code);
@@ -118,7 +127,8 @@ static void random_float64_agree_with_the_oracle(void **state) {
     }
 }
 
-/* A value just above a midpoint that float32 would first round onto the midpoint, and ties-to-even then down. */
+/* A value just above a midpoint that float32 would first round onto the midpoint, and ties-to-even then
+ * down. */
 static void there_is_no_double_rounding(void **state) {
     (void)state;
     for (size_t i = 0; i < SMALL_COUNT; i++) {
@@ -170,16 +180,24 @@ static void encoding_rows_of_float32_rounds_once(void **state) {
     for (int round = 0; round < 20000; round++) {
         for (int i = 0; i < 64; i++) {
             uint32_t bits = (uint32_t)next_random(&seed);
-            if (i & 1) bits = (bits & 0x8FFFFFFF) | 0x30000000;                /* near 1 and below: fp16's normal and subnormal range */
-            if (i & 2) bits = (bits & 0xFFFFF000) + (uint32_t)(i / 4 % 3) - 1; /* around midpoints of fp16 and bf16 */
+            if (i & 1)
+                bits = (bits & 0x8FFFFFFF) |
+                       0x30000000; /* near 1 and below: fp16's normal and subnormal range */
+            if (i & 2)
+                bits =
+                    (bits & 0xFFFFF000) + (uint32_t)(i / 4 % 3) - 1; /* around midpoints of fp16 and bf16 */
             memcpy(&values[i], &bits, sizeof bits);
         }
-        for (size_t d = 0; d < sizeof all / sizeof all[0]; d++) check_encode_row(all[d], values, d ? 64 : round % 65);
+        for (size_t d = 0; d < sizeof all / sizeof all[0]; d++)
+            check_encode_row(all[d], values, d ? 64 : round % 65);
     }
-    const float edges[] = {65504,           65519.996f,      65520,       -65520, 0x1p-14f, 0x1.ffcp-15f, 0x1.ffep-15f, 0x1p-24f, 0x1p-25f,
-                           0x1.000002p-25f, 0x1p-149f,       0.0f,        -0.0f,  INFINITY, -INFINITY,    NAN,          -NAN,     FLT_MAX,
-                           -FLT_MAX,        0x1.fefffep127f, 0x1.ffp127f, 464,    465,      57344,        61440};
-    for (size_t d = 0; d < sizeof all / sizeof all[0]; d++) check_encode_row(all[d], edges, (int)(sizeof edges / sizeof edges[0]));
+    const float edges[] = {65504,        65519.996f,   65520,    -65520,   0x1p-14f,
+                           0x1.ffcp-15f, 0x1.ffep-15f, 0x1p-24f, 0x1p-25f, 0x1.000002p-25f,
+                           0x1p-149f,    0.0f,         -0.0f,    INFINITY, -INFINITY,
+                           NAN,          -NAN,         FLT_MAX,  -FLT_MAX, 0x1.fefffep127f,
+                           0x1.ffp127f,  464,          465,      57344,    61440};
+    for (size_t d = 0; d < sizeof all / sizeof all[0]; d++)
+        check_encode_row(all[d], edges, (int)(sizeof edges / sizeof edges[0]));
 }
 
 static void eight_bit_formats_saturate_on_request(void **state) {
@@ -187,7 +205,8 @@ static void eight_bit_formats_saturate_on_request(void **state) {
     assert_int_equal(mp_encode_code(MP_E4M3, 464), 0x7E); /* the tie goes to the even code of 448 */
     assert_int_equal(mp_encode_code(MP_E4M3, 464.0001), 0x7F);
     assert_int_equal(mp_encode_code(MP_E4M3, -INFINITY), 0xFF);
-    assert_int_equal(mp_encode_code(MP_E5M2, 61440), 0x7C); /* the tie goes to Inf: the code of 57344 is odd */
+    assert_int_equal(mp_encode_code(MP_E5M2, 61440),
+                     0x7C); /* the tie goes to Inf: the code of 57344 is odd */
     const double beyond[] = {449, 464, 465, 480, 57345, 61440, 1e300, INFINITY};
     for (size_t i = 0; i < sizeof beyond / sizeof beyond[0]; i++) {
         assert_int_equal(mp_encode_e4m3_saturate(beyond[i]), 0x7E);
@@ -196,7 +215,8 @@ static void eight_bit_formats_saturate_on_request(void **state) {
     }
     assert_int_equal(mp_encode_e4m3_saturate(NAN), 0x7F);
     assert_int_equal(mp_encode_e5m2_saturate(NAN), 0x7F);
-    for (uint64_t code = 0; code <= 0x7B; code++) assert_int_equal(mp_encode_e5m2_saturate(mp_decode_code(MP_E5M2, code)), code);
+    for (uint64_t code = 0; code <= 0x7B; code++)
+        assert_int_equal(mp_encode_e5m2_saturate(mp_decode_code(MP_E5M2, code)), code);
 }
 
 static void int32_rounds_and_clamps(void **state) {
@@ -205,7 +225,8 @@ static void int32_rounds_and_clamps(void **state) {
     const struct {
         double value;
         int32_t expected;
-    } rows[] = {{2.5, 2}, {3.5, 4}, {-1, -1}, {1e20, INT32_MAX}, {-1e20, INT32_MIN}, {-INFINITY, INT32_MIN}, {NAN, 0}};
+    } rows[] = {{2.5, 2}, {3.5, 4}, {-1, -1}, {1e20, INT32_MAX}, {-1e20, INT32_MIN}, {-INFINITY, INT32_MIN},
+                {NAN, 0}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         mp_encode(MP_I32, data, 0, rows[i].value);
         assert_int_equal(data[0], rows[i].expected);
@@ -233,10 +254,12 @@ static void int4_pairs_keep_their_neighbour(void **state) {
 static void half_ulps_outside_the_finite_range(void **state) {
     (void)state;
     for (int d = 0; d < MP_DTYPE_COUNT; d++) assert_true(isnan(mp_half_ulp((mp_dtype)d, NAN)));
-    assert_true(mp_half_ulp(MP_FP16, INFINITY) == 16 && mp_half_ulp(MP_FP16, -1e9) == 16); /* of the last finite binade */
+    assert_true(mp_half_ulp(MP_FP16, INFINITY) == 16 &&
+                mp_half_ulp(MP_FP16, -1e9) == 16); /* of the last finite binade */
     assert_true(mp_half_ulp(MP_BF16, 0) == 0x1p-134 && mp_half_ulp(MP_FP32, 0x1p-140) == 0x1p-150);
     assert_true(mp_half_ulp(MP_FP64, 1) == 0x1p-53 && mp_half_ulp(MP_FP64, 0) > 0);
-    assert_true(mp_unit_roundoff(MP_BF16) == 0x1p-8 && mp_unit_roundoff(MP_FP32) == 0x1p-24 && mp_unit_roundoff(MP_FP64) == 0x1p-53);
+    assert_true(mp_unit_roundoff(MP_BF16) == 0x1p-8 && mp_unit_roundoff(MP_FP32) == 0x1p-24 &&
+                mp_unit_roundoff(MP_FP64) == 0x1p-53);
 }
 
 static void names_and_sizes(void **state) {

@@ -1,5 +1,6 @@
-/* harness/: every planted fault is found by the check that is there for it, and blamed on the stage that has it and on no other. */
-#include "harness/run_case.h"
+/* harness/: every planted fault is found by the check that is there for it, and blamed on the stage that has
+ * it and on no other. */
+#include "harness/run/run_case.h"
 #include "tests/faulty.h"
 
 #include <setjmp.h>
@@ -15,7 +16,8 @@ static char golden_path[64];
 
 static void one_row(const fault *f, mp_matrix *matrix) {
     mp_error err = {0};
-    if (mp_matrix_add(matrix, f->case_text, &f->pair, f->pair ? 1 : 0, &err) != MP_OK) fail_msg("%s", err.text);
+    if (mp_matrix_add(matrix, f->case_text, &f->pair, f->pair ? 1 : 0, &err) != MP_OK)
+        fail_msg("%s", err.text);
 }
 
 /* The trace of the host subject as a golden file. */
@@ -75,13 +77,15 @@ static void print_row(const fault *f, const mp_verdict *v) {
     fflush(stdout);
 }
 
-static void the_honest_subject_passes(const fault *f, const mp_matrix_row *row, mp_run_options options, mp_verdict *v) {
+static void the_honest_subject_passes(const fault *f, const mp_matrix_row *row, mp_run_options options,
+                                      mp_verdict *v) {
     fault honest = *f;
     honest.plant = NULL;
     mp_subject host = faulty_open(&honest);
     options.subject = &host;
     mp_run_case(row, &options, v);
-    if (v->outcome != MP_PASS) fail_msg("%s: the honest subject gets %s: %s", f->name, mp_outcome_name(v->outcome), v->reason);
+    if (v->outcome != MP_PASS)
+        fail_msg("%s: the honest subject gets %s: %s", f->name, mp_outcome_name(v->outcome), v->reason);
     for (int i = 0; i < MP_CHECK_COUNT; i++)
         if (f->checks & (1u << i) && v->check[i].answer != MP_PASSED)
             fail_msg("%s: %s was not judged: %s", f->name, mp_check_name((mp_check)i), v->check[i].text);
@@ -100,15 +104,26 @@ static void judge_fault(const fault *f) {
     mp_run_case(&matrix.rows[0], &options, v);
     print_row(f, v);
     if (v->outcome != MP_FAIL) fail_msg("%s: %s %s", f->name, mp_outcome_name(v->outcome), v->reason);
-    const unsigned missed = f->checks & ~failed_checks(v), blamed = blamed_stages(v), expected = f->stage == NO_STAGE ? 0 : 1u << f->stage;
+    const unsigned missed = f->checks & ~failed_checks(v), blamed = blamed_stages(v),
+                   expected = f->stage == NO_STAGE ? 0 : 1u << f->stage;
     for (int i = 0; i < MP_CHECK_COUNT; i++)
-        if (missed & (1u << i)) fail_msg("%s: check %s did not fail; the reason is %s", f->name, mp_check_name((mp_check)i), v->reason);
-    if (blamed != expected) fail_msg("%s: stages blamed %#x, expected %#x; the reason is %s", f->name, blamed, expected, v->reason);
-    for (int i = 0; i < MP_CHECK_COUNT; i++) { /* poison in align's integers shows as a dependence on old contents only */
-        if (f->stage == NO_STAGE || !(f->checks & (1u << i)) || (f->stage == MP_ALIGN && i == MP_CHECK_POISON)) continue;
-        if (!names_stage(&v->check[i], f->stage)) fail_msg("%s: check %s does not name the stage: %s", f->name, mp_check_name((mp_check)i), v->check[i].text);
+        if (missed & (1u << i))
+            fail_msg("%s: check %s did not fail; the reason is %s", f->name, mp_check_name((mp_check)i),
+                     v->reason);
+    if (blamed != expected)
+        fail_msg("%s: stages blamed %#x, expected %#x; the reason is %s", f->name, blamed, expected,
+                 v->reason);
+    for (int i = 0; i < MP_CHECK_COUNT;
+         i++) { /* poison in align's integers shows as a dependence on old contents only */
+        if (f->stage == NO_STAGE || !(f->checks & (1u << i)) ||
+            (f->stage == MP_ALIGN && i == MP_CHECK_POISON))
+            continue;
+        if (!names_stage(&v->check[i], f->stage))
+            fail_msg("%s: check %s does not name the stage: %s", f->name, mp_check_name((mp_check)i),
+                     v->check[i].text);
     }
-    if (f->stage != NO_STAGE && f->checks & CHECK(BOUND)) assert_int_equal(mp_verdict_worst_stage(v), f->stage);
+    if (f->stage != NO_STAGE && f->checks & CHECK(BOUND))
+        assert_int_equal(mp_verdict_worst_stage(v), f->stage);
 
     the_honest_subject_passes(f, &matrix.rows[0], options, v);
     mp_golden_close(options.golden);
@@ -151,6 +166,7 @@ static int remove_folder(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_found), cmocka_unit_test(every_check_and_stage_has_a_fault)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_found),
+                                       cmocka_unit_test(every_check_and_stage_has_a_fault)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,4 +1,5 @@
-/* cases/fill.c, inputs.c: the same bits everywhere, and each data family has the property it exists for. Longer than most: a test a family. */
+/* cases/fill.c, inputs.c: the same bits everywhere, and each data family has the property it exists for.
+ * Longer than most: a test a family. */
 #include "cases/inputs.h"
 
 #include <math.h>
@@ -21,7 +22,8 @@ typedef struct fixture {
 static fixture made(const char *text) {
     mp_error err;
     fixture f = {.c = mp_case_default()};
-    if (mp_case_parse(&f.c, text, &err) || mp_inputs_create(&f.c, &f.in, &err)) fail_msg("'%s': %s", text, err.text);
+    if (mp_case_parse(&f.c, text, &err) || mp_inputs_create(&f.c, &f.in, &err))
+        fail_msg("'%s': %s", text, err.text);
     return f;
 }
 
@@ -55,7 +57,8 @@ static void digests_are_pinned(void **unused) {
         {"M=9 topk=5 K=40 scope=combine dtype=fp64", UINT64_C(0x6A4163BDCC5FBED0)},
         {"M=5 topk=1 N=14001 scope=act data=exhaustive", UINT64_C(0x3AB185AB65BA2DCB)},
         {"M=5 topk=1 N=14001 scope=act data=exhaustive gated=0", UINT64_C(0xCEE5ED6281F3F7E7)},
-        {"M=5 topk=1 N=14001 scope=act data=exhaustive interleaved=1 dtype=fp16 seed=1", UINT64_C(0xA6F161BCE7BF6B24)},
+        {"M=5 topk=1 N=14001 scope=act data=exhaustive interleaved=1 dtype=fp16 seed=1",
+         UINT64_C(0xA6F161BCE7BF6B24)},
         {"M=99 E=60 topk=4 scope=align routing=uniform", UINT64_C(0x89D6754D025774E4)},
         {"M=99 E=60 topk=4 scope=align routing=zipf", UINT64_C(0xD222DD780991476B)},
         {"M=99 E=60 topk=4 scope=align routing=hot", UINT64_C(0x64465A98ECB79018)},
@@ -120,8 +123,11 @@ static void seeds_and_tensors_differ(void **unused) {
     assert_true(same < 100);
     for (int lag = -2; lag <= 2; lag++) { /* streams are not shifted copies of each other */
         double product = 0;
-        for (int64_t i = 2; i < 64 * 64 - 2; i++) product += value(&a, MP_X, i) * value(&b, MP_X, i + lag) + value(&a, MP_X, i) * value(&a, MP_W1, i + lag);
-        assert_true(fabs(product) / 4096 < 0.15); /* six standard deviations: sqrt(2)*1.33/sqrt(4096)... of products near 1 */
+        for (int64_t i = 2; i < 64 * 64 - 2; i++)
+            product += value(&a, MP_X, i) * value(&b, MP_X, i + lag) +
+                       value(&a, MP_X, i) * value(&a, MP_W1, i + lag);
+        assert_true(fabs(product) / 4096 <
+                    0.15); /* six standard deviations: sqrt(2)*1.33/sqrt(4096)... of products near 1 */
     }
     mp_inputs_destroy(&a.in);
     mp_inputs_destroy(&b.in);
@@ -169,7 +175,8 @@ static double output_rms(const char *text) {
             double gate = 0, up = f.c.gated ? 0 : 1;
             for (int64_t k = 0; k < K; k++) {
                 gate += value(&f, MP_X, m * K + k) * value(&f, MP_W1, (e * rows + n) * K + k);
-                if (f.c.gated) up += value(&f, MP_X, m * K + k) * value(&f, MP_W1, (e * rows + N + n) * K + k);
+                if (f.c.gated)
+                    up += value(&f, MP_X, m * K + k) * value(&f, MP_W1, (e * rows + N + n) * K + k);
             }
             h[n] = gate / (1 + exp(-gate)) * up;
         }
@@ -189,10 +196,12 @@ static double output_rms(const char *text) {
 
 static void outputs_are_near_one(void **unused) {
     (void)unused;
-    static const char *const texts[] = {
-        "M=8 K=512 N=256",           "M=8 K=96 N=72 topk=1",      "M=8 K=33 N=17 topk=4",     "M=8 K=64 N=700 topk=8",
-        "M=8 K=700 N=64 topk=1",     "M=8 K=128 N=128 gated=0",   "M=4 K=1030 N=130 topk=6",  "M=32 K=7 N=5",
-        "M=8 K=256 N=64 dtype=fp16", "M=8 K=100 N=52 dtype=fp32", "M=8 K=128 N=64 data=wide", "M=8 K=128 N=64 data=wide dtype=fp16"};
+    static const char *const texts[] = {"M=8 K=512 N=256",           "M=8 K=96 N=72 topk=1",
+                                        "M=8 K=33 N=17 topk=4",      "M=8 K=64 N=700 topk=8",
+                                        "M=8 K=700 N=64 topk=1",     "M=8 K=128 N=128 gated=0",
+                                        "M=4 K=1030 N=130 topk=6",   "M=32 K=7 N=5",
+                                        "M=8 K=256 N=64 dtype=fp16", "M=8 K=100 N=52 dtype=fp32",
+                                        "M=8 K=128 N=64 data=wide",  "M=8 K=128 N=64 data=wide dtype=fp16"};
     for (size_t i = 0; i < COUNT(texts); i++) {
         const double rms = output_rms(texts[i]);
         if (!(rms > 0.3 && rms < 3)) fail_msg("'%s' has an output rms of %g", texts[i], rms);
@@ -226,7 +235,8 @@ static void wide_types_use_their_bits(void **unused) {
     (void)unused;
     fixture f = made("M=20 topk=1 K=50 scope=combine dtype=fp64");
     int narrow = 0;
-    for (int64_t i = 0; i < 1000; i++) narrow += (double)(float)value(&f, MP_IN_CACHE3, i) == value(&f, MP_IN_CACHE3, i);
+    for (int64_t i = 0; i < 1000; i++)
+        narrow += (double)(float)value(&f, MP_IN_CACHE3, i) == value(&f, MP_IN_CACHE3, i);
     assert_true(narrow < 10);
     mp_inputs_destroy(&f.in);
     f = made("M=20 topk=1 K=50 dtype=fp32");
@@ -255,7 +265,8 @@ static void integers_stay_exact(void **unused) {
         for (int64_t n = 0; n < 300; n++) {
             double mass = fabs(value(&f, MP_B1, e * 300 + n)), sum = value(&f, MP_B1, e * 300 + n);
             for (int64_t k = 0; k < 1000; k++) {
-                const double term = value(&f, MP_X, slot / 3 * 1000 + k) * value(&f, MP_W1, (e * 300 + n) * 1000 + k);
+                const double term =
+                    value(&f, MP_X, slot / 3 * 1000 + k) * value(&f, MP_W1, (e * 300 + n) * 1000 + k);
                 mass += fabs(term);
                 sum += term;
             }
@@ -346,7 +357,8 @@ static void special_rows(void **unused) {
             special += is[0] || is[1] || is[2] || is[3];
         }
         assert_true(special > 60 && special < 150);
-        for (int64_t i = 0; i < mp_tensor_count(&f.in.t[MP_W1]); i++) assert_true(isfinite(value(&f, MP_W1, i)));
+        for (int64_t i = 0; i < mp_tensor_count(&f.in.t[MP_W1]); i++)
+            assert_true(isfinite(value(&f, MP_W1, i)));
         mp_inputs_destroy(&f.in);
     }
 }
@@ -359,7 +371,8 @@ static void limits_reach_the_clamps(void **unused) {
         const int64_t e = ids_of(&f)[m * 2];
         for (int64_t n = 0; n < 128; n++) {
             double sum = 0;
-            for (int64_t k = 0; k < 128; k++) sum += value(&f, MP_X, m * 128 + k) * value(&f, MP_W1, (e * 128 + n) * 128 + k);
+            for (int64_t k = 0; k < 128; k++)
+                sum += value(&f, MP_X, m * 128 + k) * value(&f, MP_W1, (e * 128 + n) * 128 + k);
             if (m % 2) assert_true(sum == 0);
             beyond += fabs(sum) > 10;
         }
@@ -368,7 +381,8 @@ static void limits_reach_the_clamps(void **unused) {
     mp_inputs_destroy(&f.in);
 }
 
-/* The last row runs past the last code: every code is a gate once, beside an up of 1, then the first ones are again, beside others. */
+/* The last row runs past the last code: every code is a gate once, beside an up of 1, then the first ones are
+ * again, beside others. */
 static void exhaustive_gates_are_all_codes(void **unused) {
     (void)unused;
     static const char *const texts[] = {"", " interleaved=1", " gated=0 dtype=fp16", " dtype=fp16"};
@@ -379,7 +393,8 @@ static void exhaustive_gates_are_all_codes(void **unused) {
         const int64_t N = f.c.N, width = mp_tensor_row_length(&f.in.t[MP_IN_CACHE1]);
         int64_t other = 0;
         for (int64_t number = 0; number < 5 * N; number++) {
-            const int64_t row = number / N * width, n = number % N, gate = f.c.interleaved ? 2 * n : n, up = f.c.interleaved ? gate + 1 : N + n;
+            const int64_t row = number / N * width, n = number % N, gate = f.c.interleaved ? 2 * n : n,
+                          up = f.c.interleaved ? gate + 1 : N + n;
             assert_int_equal(((const uint16_t *)f.in.t[MP_IN_CACHE1].data)[row + gate], number % 65536);
             if (!f.c.gated) continue;
             assert_true(number >= 65536 || value(&f, MP_IN_CACHE1, row + up) == 1);
@@ -393,7 +408,8 @@ static void exhaustive_gates_are_all_codes(void **unused) {
 /* w*2^24 is an odd integer of many bits, all slots of a token differ, and they sum to nearly 1. */
 static void router_weights(void **unused) {
     (void)unused;
-    static const char *const texts[] = {"M=300 topk=1 K=1 N=1", "M=300 topk=2 K=1 N=1", "M=300 topk=8 K=1 N=1", "M=5 topk=1024 E=1024 K=1 N=1"};
+    static const char *const texts[] = {"M=300 topk=1 K=1 N=1", "M=300 topk=2 K=1 N=1",
+                                        "M=300 topk=8 K=1 N=1", "M=5 topk=1024 E=1024 K=1 N=1"};
     for (size_t i = 0; i < COUNT(texts); i++) {
         fixture f = made(texts[i]);
         const float *w = f.in.t[MP_TOPK_WEIGHTS].data;
@@ -416,7 +432,8 @@ static void filtered_slots_of_combine_are_zero(void **unused) {
     (void)unused;
     fixture f = made("M=30 topk=4 K=9 scope=combine filter=0.5 data=special");
     for (int64_t slot = 0; slot < 120; slot++) {
-        for (int64_t k = 0; k < 9 && ids_of(&f)[slot] < 0; k++) assert_true(value(&f, MP_IN_CACHE3, slot * 9 + k) == 0);
+        for (int64_t k = 0; k < 9 && ids_of(&f)[slot] < 0; k++)
+            assert_true(value(&f, MP_IN_CACHE3, slot * 9 + k) == 0);
     }
     mp_inputs_destroy(&f.in);
 }
@@ -443,7 +460,9 @@ static void selection_takes_tokens(void **unused) {
             if (!token) continue;
             const size_t bytes = mp_tensor_bytes(from) / 5;
             assert_int_equal(mp_tensor_bytes(to), 4 * bytes);
-            for (size_t r = 0; r < COUNT(rows); r++) assert_memory_equal((char *)to->data + r * bytes, (char *)from->data + (size_t)rows[r] * bytes, bytes);
+            for (size_t r = 0; r < COUNT(rows); r++)
+                assert_memory_equal((char *)to->data + r * bytes,
+                                    (char *)from->data + (size_t)rows[r] * bytes, bytes);
         }
         mp_inputs_destroy(&out);
         assert_true(mp_inputs_digest(&f.in) == before); /* what was borrowed is still there */

@@ -1,5 +1,5 @@
 #include "base/dtype.h"
-#include "ref/float32_math.h"
+#include "ref/predict/float32_math.h"
 
 #include <float.h>
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-/* Function under test, its truth, and the promise in ref/float32_math.h: below 1 ulp. */
+/* Function under test, its truth, and the promise in ref/predict/float32_math.h: below 1 ulp. */
 typedef struct function {
     const char *name;
     float (*f)(float);
@@ -56,7 +56,8 @@ static void check_value(const function *fn, float x) {
     } else if (fabsl(y - truth) < ulp(truth)) {
         return;
     }
-    fail_msg("%s(%a) = %a, expected %La, %.3Lf ulp off", fn->name, (double)x, (double)y, truth, fabsl(y - truth) / ulp(truth));
+    fail_msg("%s(%a) = %a, expected %La, %.3Lf ulp off", fn->name, (double)x, (double)y, truth,
+             fabsl(y - truth) / ulp(truth));
 }
 
 static void every_bf16_and_fp16_input(void **state) {
@@ -75,7 +76,8 @@ static void every_bf16_and_fp16_input(void **state) {
 static void a_sweep_over_all_float32(void **state) {
     (void)state;
     for (size_t f = 0; f < FUNCTION_COUNT; f++) {
-        for (uint64_t bits = 0; bits < 1ull << 32; bits += 7919) check_value(&FUNCTIONS[f], mp_bits_float((unsigned)bits));
+        for (uint64_t bits = 0; bits < 1ull << 32; bits += 7919)
+            check_value(&FUNCTIONS[f], mp_bits_float((unsigned)bits));
     }
 }
 
@@ -97,9 +99,11 @@ static void every_float32_input(void **state) {
                     continue;
                 }
                 if (!isfinite(y) && truth < (double)FLT_MAX * (1 - 0x1p-24)) wrong++;
-                if (isfinite(y)) worst = fmax(worst, fabs((double)y - truth) / (2 * mp_half_ulp(MP_FP32, truth)));
+                if (isfinite(y))
+                    worst = fmax(worst, fabs((double)y - truth) / (2 * mp_half_ulp(MP_FP32, truth)));
             }
-        print_message("%-4s over all 2^32 inputs: worst %.4f ulp, %lld wrong NaN or Inf\n", fn->name, worst, (long long)wrong);
+        print_message("%-4s over all 2^32 inputs: worst %.4f ulp, %lld wrong NaN or Inf\n", fn->name, worst,
+                      (long long)wrong);
         assert_true(worst < 1);
         assert_int_equal(wrong, 0);
     }
@@ -123,12 +127,14 @@ static void the_worst_inputs(void **state) {
         const function *fn;
         float x;
     } rows[] = {
-        {&FUNCTIONS[0], 0x1.4cec68p2f}, {&FUNCTIONS[0], -0x1.aaf86cp4f}, {&FUNCTIONS[1], 0x1.010864p0f}, {&FUNCTIONS[1], 0x1.03b4f4p0f},
-        {&FUNCTIONS[1], 1.01f},         {&FUNCTIONS[2], 0x1.ecfa7ap-1f}, {&FUNCTIONS[2], 0x1.1111aap0f}, {&FUNCTIONS[2], 0.985f},
+        {&FUNCTIONS[0], 0x1.4cec68p2f}, {&FUNCTIONS[0], -0x1.aaf86cp4f}, {&FUNCTIONS[1], 0x1.010864p0f},
+        {&FUNCTIONS[1], 0x1.03b4f4p0f}, {&FUNCTIONS[1], 1.01f},          {&FUNCTIONS[2], 0x1.ecfa7ap-1f},
+        {&FUNCTIONS[2], 0x1.1111aap0f}, {&FUNCTIONS[2], 0.985f},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         unsigned bits = mp_float_bits(rows[i].x);
-        for (unsigned near = bits - 500; near <= bits + 500; near++) check_value(rows[i].fn, mp_bits_float(near));
+        for (unsigned near = bits - 500; near <= bits + 500; near++)
+            check_value(rows[i].fn, mp_bits_float(near));
     }
 }
 
@@ -138,7 +144,8 @@ static void odd_functions_are_odd_bit_by_bit(void **state) {
         if (!FUNCTIONS[f].odd) continue;
         for (uint64_t bits = 0; bits <= 0x7F800000; bits += 997) {
             float x = mp_bits_float((unsigned)bits);
-            assert_int_equal(mp_float_bits(FUNCTIONS[f].f(-x)), mp_float_bits(FUNCTIONS[f].f(x)) ^ 0x80000000u);
+            assert_int_equal(mp_float_bits(FUNCTIONS[f].f(-x)),
+                             mp_float_bits(FUNCTIONS[f].f(x)) ^ 0x80000000u);
         }
     }
 }
@@ -164,14 +171,19 @@ static void special_values(void **state) {
     assert_true(mp_expf(0.0f) == 1 && mp_expf(-0.0f) == 1 && mp_expf(0x1p-149f) == 1);
     assert_true(mp_expf(INFINITY) == INFINITY && mp_expf(FLT_MAX) == INFINITY);
     assert_int_equal(mp_float_bits(mp_expf(-INFINITY)), 0);
-    assert_true(mp_expf(0x1.62e42ep6f) < INFINITY && mp_expf(0x1.62e430p6f) == INFINITY); /* around 128 ln 2 */
-    assert_true(mp_expf(-0x1.9fe368p6f) == 0x1p-149f && mp_expf(-0x1.9fe36ap6f) == 0);    /* around -150 ln 2: half the last subnormal */
-    assert_true(mp_tanhf(INFINITY) == 1 && mp_tanhf(-INFINITY) == -1 && mp_erff(INFINITY) == 1 && mp_erff(-INFINITY) == -1);
+    assert_true(mp_expf(0x1.62e42ep6f) < INFINITY &&
+                mp_expf(0x1.62e430p6f) == INFINITY); /* around 128 ln 2 */
+    assert_true(mp_expf(-0x1.9fe368p6f) == 0x1p-149f &&
+                mp_expf(-0x1.9fe36ap6f) == 0); /* around -150 ln 2: half the last subnormal */
+    assert_true(mp_tanhf(INFINITY) == 1 && mp_tanhf(-INFINITY) == -1 && mp_erff(INFINITY) == 1 &&
+                mp_erff(-INFINITY) == -1);
     assert_int_equal(mp_float_bits(mp_tanhf(-0.0f)), 0x80000000u);
     assert_int_equal(mp_float_bits(mp_erff(-0.0f)), 0x80000000u);
-    for (unsigned bits = 1; bits < mp_float_bits(0x1p-20f); bits += 9973) assert_true(mp_tanhf(mp_bits_float(bits)) == mp_bits_float(bits));
+    for (unsigned bits = 1; bits < mp_float_bits(0x1p-20f); bits += 9973)
+        assert_true(mp_tanhf(mp_bits_float(bits)) == mp_bits_float(bits));
     for (size_t f = 0; f < FUNCTION_COUNT; f++) {
-        assert_true(isnan(FUNCTIONS[f].f(NAN)) && isnan(FUNCTIONS[f].f(-NAN)) && isnan(FUNCTIONS[f].f(mp_bits_float(0x7F800001))));
+        assert_true(isnan(FUNCTIONS[f].f(NAN)) && isnan(FUNCTIONS[f].f(-NAN)) &&
+                    isnan(FUNCTIONS[f].f(mp_bits_float(0x7F800001))));
     }
 }
 

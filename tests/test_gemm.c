@@ -1,4 +1,5 @@
-/* ref/gemm.c, gemm_tasks.c, gemm_blas.c: both engines against long double sums and against each other, and the stage's epilogue. */
+/* ref/gemm.c, gemm_tasks.c, gemm_blas.c: both engines against long double sums and against each other, and
+ * the stage's epilogue. */
 #include "cases/matrix.h"
 #include "ref/contract.h"
 #include "ref/gemm.h"
@@ -8,7 +9,8 @@
 
 static const mp_engine engines[] = {MP_ENGINE_PLAIN, MP_ENGINE_BLAS};
 
-/* ---- what an engine hands out, in one array; elements of slots that `only` leaves out are counted but not kept ---- */
+/* ---- what an engine hands out, in one array; elements of slots that `only` leaves out are counted but not
+ * kept ---- */
 
 typedef struct collected {
     const int32_t *topk_ids;
@@ -38,9 +40,11 @@ static void collect(void *ctx, const mp_gemm_tile *tile) { /* on many threads: n
     }
 }
 
-static collected run_engine(mp_engine engine, const mp_gemm_problem *p, bool with_mass, const int64_t *index, int64_t rows) {
+static collected run_engine(mp_engine engine, const mp_gemm_problem *p, bool with_mass, const int64_t *index,
+                            int64_t rows) {
     mp_error err;
-    collected r = {.topk_ids = p->topk_ids, .index = index, .rows = rows, .N = p->w->dim[1], .has_mass = with_mass};
+    collected r = {
+        .topk_ids = p->topk_ids, .index = index, .rows = rows, .N = p->w->dim[1], .has_mass = with_mass};
     r.value = allocated(rows * r.N, sizeof *r.value);
     r.mass = allocated(rows * r.N, sizeof *r.mass);
     r.visits = allocated(rows * r.N, sizeof *r.visits);
@@ -107,32 +111,37 @@ static const shape shapes[] = {
     {5, 2, 3, 7, 11, MP_BF16, MP_BF16, SPREAD, false},
     {1, 1, 1, 1, 1, MP_FP32, MP_FP32, SPREAD, false},
     {33, 3, 8, MP_SLAB_COLUMNS + 1, 1, MP_BF16, MP_BF16, SPREAD, false}, /* one column behind a slab, K=1 */
-    {6, 4, 64, MP_SLAB_COLUMNS, 40, MP_FP16, MP_FP16, SPREAD, false},    /* more experts than slots: most are empty */
+    {6, 4, 64, MP_SLAB_COLUMNS, 40, MP_FP16, MP_FP16, SPREAD,
+     false}, /* more experts than slots: most are empty */
     {19, 2, 5, 2 * MP_SLAB_COLUMNS + 3, 130, MP_FP32, MP_FP32, SPREAD, true},
     {40, 2, 4, 24, 517, MP_BF16, MP_BF16, HOT, true},
-    {MP_SLAB_SLOTS + 300, 1, 3, 9, 6, MP_BF16, MP_BF16, HOT, false}, /* the hot expert needs two slabs of slots */
-    {1500, 1, 2, 4, 3, MP_BF16, MP_FP16, HOT, false},                /* nearly a whole slab of slots */
-    {20, 2, 3, 17, 33, MP_FP64, MP_BF16, SPREAD, false},             /* down of the exact mode: products round too */
+    {MP_SLAB_SLOTS + 300, 1, 3, 9, 6, MP_BF16, MP_BF16, HOT,
+     false},                                             /* the hot expert needs two slabs of slots */
+    {1500, 1, 2, 4, 3, MP_BF16, MP_FP16, HOT, false},    /* nearly a whole slab of slots */
+    {20, 2, 3, 17, 33, MP_FP64, MP_BF16, SPREAD, false}, /* down of the exact mode: products round too */
     {13, 2, 4, 10, 9, MP_BF16, MP_BF16, ALL_FILTERED, false},
     {2, 3, 2, 5, 9000, MP_FP32, MP_BF16, SPREAD, false}, /* K so long that the fewest slots make a block */
 };
 
-/* K products, each exact (or rounded once, fp64 operand), in K-1 additions: |value - exact| <= gamma_K(2^-53) * mass, and so for
- * the mass. Long double has 2^-11 of that error. */
+/* K products, each exact (or rounded once, fp64 operand), in K-1 additions: |value - exact| <= gamma_K(2^-53)
+ * * mass, and so for the mass. Long double has 2^-11 of that error. */
 static void check_element(const problem *q, const collected *r, int64_t t, int64_t n) {
     const int64_t K = q->w.dim[2], at = t * r->N + n;
     long double exact = 0, mass = 0;
     for (int64_t k = 0; k < K; k++) {
         const long double product =
-            (long double)mp_decode(q->a.dtype, q->a.data, q->a_row[t] * K + k) * (long double)mp_decode(q->w.dtype, q->w.data, (q->ids[t] * r->N + n) * K + k);
+            (long double)mp_decode(q->a.dtype, q->a.data, q->a_row[t] * K + k) *
+            (long double)mp_decode(q->w.dtype, q->w.data, (q->ids[t] * r->N + n) * K + k);
         exact += product;
         mass += fabsl(product);
     }
     const long double bound = (long double)mp_gamma((double)K, 0x1p-53) * mass * (1 + 0x1p-8L);
-    if (!(fabsl((long double)r->value[at] - exact) <= bound) || !(fabsl((long double)r->mass[at] - mass) <= bound))
-        fail_msg("slot %lld column %lld: %.17g mass %.17g, expected %.17Lg mass %.17Lg +- %.3Lg", (long long)t, (long long)n, r->value[at], r->mass[at], exact,
-                 mass, bound);
-    assert_true(r->mass[at] >= fabs(r->value[at])); /* rounding is monotonic, and both sums have the same order */
+    if (!(fabsl((long double)r->value[at] - exact) <= bound) ||
+        !(fabsl((long double)r->mass[at] - mass) <= bound))
+        fail_msg("slot %lld column %lld: %.17g mass %.17g, expected %.17Lg mass %.17Lg +- %.3Lg",
+                 (long long)t, (long long)n, r->value[at], r->mass[at], exact, mass, bound);
+    assert_true(r->mass[at] >=
+                fabs(r->value[at])); /* rounding is monotonic, and both sums have the same order */
 }
 
 static void engines_compute_the_definition(void **unused) {
@@ -142,7 +151,8 @@ static void engines_compute_the_definition(void **unused) {
         problem q;
         problem_create(&q, &shapes[s], &r);
         for (size_t e = 0; e < COUNT(engines); e++) {
-            collected with = run_engine(engines[e], &q.p, true, NULL, q.p.slots), without = run_engine(engines[e], &q.p, false, NULL, q.p.slots);
+            collected with = run_engine(engines[e], &q.p, true, NULL, q.p.slots),
+                      without = run_engine(engines[e], &q.p, false, NULL, q.p.slots);
             for (int64_t t = 0; t < q.p.slots; t++) {
                 const int expected_visits = q.ids[t] >= 0 && q.a_row[t] >= 0;
                 for (int64_t n = 0; n < with.N; n++) {
@@ -172,8 +182,10 @@ static void tasks_cover_every_slot_and_column_once(void **unused) {
         for (int64_t t = 0; t < q.p.slots; t++) expected += q.ids[t] >= 0 && q.a_row[t] >= 0 ? q.w.dim[1] : 0;
         for (int64_t i = 0; i < tasks.count; i++) {
             const mp_gemm_task *task = &tasks.task[i];
-            assert_true(task->count > 0 && task->count <= MP_SLAB_SLOTS && task->n > 0 && task->n <= MP_SLAB_COLUMNS);
-            for (int64_t j = 1; j < task->count; j++) assert_true(tasks.order[task->first + j] > tasks.order[task->first + j - 1]);
+            assert_true(task->count > 0 && task->count <= MP_SLAB_SLOTS && task->n > 0 &&
+                        task->n <= MP_SLAB_COLUMNS);
+            for (int64_t j = 1; j < task->count; j++)
+                assert_true(tasks.order[task->first + j] > tasks.order[task->first + j - 1]);
             covered += task->count * task->n;
         }
         assert_int_equal(covered, expected); /* that none comes twice is seen above, from the outside */
@@ -184,7 +196,8 @@ static void tasks_cover_every_slot_and_column_once(void **unused) {
 
 /* ---- every case of the seed and option matrices ---- */
 
-/* Both engines are within gamma_K(2^-53) * mass of the exact sum. Inf and NaN must be the same on both sides. */
+/* Both engines are within gamma_K(2^-53) * mass of the exact sum. Inf and NaN must be the same on both
+ * sides. */
 static bool agree(double a, double b, double mass, int64_t K) {
     if (isnan(a) || isnan(b)) return isnan(a) && isnan(b);
     if (isinf(a) || isinf(b)) return a == b;
@@ -194,19 +207,23 @@ static bool agree(double a, double b, double mass, int64_t K) {
 /* OpenBLAS takes every slot, the plain loops one of keep_every. */
 static void check_engines_agree(const char *name, const mp_gemm_problem *p, int64_t keep_every) {
     const int64_t K = p->w->dim[2];
-    int64_t kept = 0, *index = allocated(p->slots, sizeof *index), *plain_row = allocated(p->slots, sizeof *plain_row);
+    int64_t kept = 0, *index = allocated(p->slots, sizeof *index),
+            *plain_row = allocated(p->slots, sizeof *plain_row);
     for (int64_t t = 0; t < p->slots; t++) {
         index[t] = t % keep_every == 0 ? kept++ : -1;
         plain_row[t] = index[t] >= 0 ? p->a_row[t] : -1;
     }
     mp_gemm_problem few = *p;
     few.a_row = plain_row;
-    collected plain = run_engine(MP_ENGINE_PLAIN, &few, true, index, kept), blas = run_engine(MP_ENGINE_BLAS, p, true, index, kept);
+    collected plain = run_engine(MP_ENGINE_PLAIN, &few, true, index, kept),
+              blas = run_engine(MP_ENGINE_BLAS, p, true, index, kept);
     for (int64_t i = 0; i < kept * plain.N; i++) {
         assert_int_equal(plain.visits[i], blas.visits[i]);
-        if (!agree(plain.value[i], blas.value[i], plain.mass[i], K) || !agree(plain.mass[i], blas.mass[i], plain.mass[i], K))
-            fail_msg("%s: kept slot %lld column %lld: plain %.17g mass %.17g, OpenBLAS %.17g mass %.17g", name, (long long)(i / plain.N),
-                     (long long)(i % plain.N), plain.value[i], plain.mass[i], blas.value[i], blas.mass[i]);
+        if (!agree(plain.value[i], blas.value[i], plain.mass[i], K) ||
+            !agree(plain.mass[i], blas.mass[i], plain.mass[i], K))
+            fail_msg("%s: kept slot %lld column %lld: plain %.17g mass %.17g, OpenBLAS %.17g mass %.17g",
+                     name, (long long)(i / plain.N), (long long)(i % plain.N), plain.value[i], plain.mass[i],
+                     blas.value[i], blas.mass[i]);
     }
     collected_free(&plain);
     collected_free(&blas);
@@ -214,8 +231,8 @@ static void check_engines_agree(const char *name, const mp_gemm_problem *p, int6
     free(plain_row);
 }
 
-/* Of a long case the first MOST_TOKENS tokens run, enough for several slabs an expert, and the plain loops, which are the
- * definition and not fast, take about 500 of their slots. */
+/* Of a long case the first MOST_TOKENS tokens run, enough for several slabs an expert, and the plain loops,
+ * which are the definition and not fast, take about 500 of their slots. */
 static void check_case(const mp_case *c) {
     enum { MOST_TOKENS = 10000 };
     mp_error err;
@@ -230,7 +247,8 @@ static void check_case(const mp_case *c) {
     mp_slot_map map;
     if (mp_inputs_create(c, &all, &err)) fail_msg("%s: %s", name, err.text);
     const mp_inputs in = mp_inputs_range(&all, 0, part.M);
-    if (mp_ref_run(&part, &in, block_size_m, MP_ENGINE_BLAS, MP_POISON_A, &trace, &err) || mp_slot_map_create(&part, &trace, &map, &err))
+    if (mp_ref_run(&part, &in, block_size_m, MP_ENGINE_BLAS, MP_POISON_A, &trace, &err) ||
+        mp_slot_map_create(&part, &trace, &map, &err))
         fail_msg("%s: %s", name, err.text);
     const mp_gemm_problem gate_up = mp_gate_up_problem(&in, map.x_row, slots);
     const mp_gemm_problem down = mp_down_problem(&in, &trace.t[MP_CACHE2], map.cache_row, slots);
@@ -245,8 +263,8 @@ static void engines_agree_on_every_ci_case(void **unused) {
     (void)unused;
     mp_error err;
     mp_matrix m = {0};
-    if (mp_matrix_load(&m, MP_MATRIX_FOLDER "/seed.yaml", &err) || mp_matrix_load(&m, MP_MATRIX_FOLDER "/options.yaml", &err) ||
-        mp_matrix_select(&m, MP_CI, NULL, &err))
+    if (mp_matrix_load(&m, MP_MATRIX_FOLDER "/seed.yaml", &err) ||
+        mp_matrix_load(&m, MP_MATRIX_FOLDER "/options.yaml", &err) || mp_matrix_select(&m, MP_CI, NULL, &err))
         fail_msg("%s", err.text);
     int64_t judged = 0;
     for (size_t i = 0; i < m.count; i++) {
@@ -265,7 +283,8 @@ static void bias_comes_before_the_router_weight(void **unused) {
     const mp_tensor bias = allocated_tensor(MP_BF16, 3, 4, 0);
     for (int64_t i = 0; i < 12; i++) mp_encode(MP_BF16, bias.data, i, (double)i);
     const float weights[] = {0.5f, 2, -4};
-    const mp_epilogue none = {0}, bias_only = {.bias = &bias}, weight_only = {.weights = weights}, both = {.bias = &bias, .weights = weights};
+    const mp_epilogue none = {0}, bias_only = {.bias = &bias}, weight_only = {.weights = weights},
+                      both = {.bias = &bias, .weights = weights};
     /* expert 2, column 1: bias 9; slot 2: weight -4 */
     assert_true(mp_epilogue_apply(&none, 3, 2, 1, 2) == 3);
     assert_true(mp_epilogue_apply(&bias_only, 3, 2, 1, 2) == 12);
@@ -275,8 +294,8 @@ static void bias_comes_before_the_router_weight(void **unused) {
     mp_tensor_free(&owned);
 }
 
-/* Small integers: every sum is exact, so that the stored bits are known. Rows of out that no slot owns, or whose slot has no row of
- * a, stay poisoned. */
+/* Small integers: every sum is exact, so that the stored bits are known. Rows of out that no slot owns, or
+ * whose slot has no row of a, stay poisoned. */
 static void the_stage_stores_each_slot_once_rounded(void **unused) {
     (void)unused;
     enum { TOKENS = 9, TOPK = 2, SLOTS = TOKENS * TOPK, E = 4, N = 259, K = 5, ROWS = SLOTS + 7 };
@@ -286,9 +305,12 @@ static void the_stage_stores_each_slot_once_rounded(void **unused) {
         problem q;
         problem_create(&q, &(shape){TOKENS, TOPK, E, N, K, MP_BF16, MP_BF16, SPREAD, true}, &r);
         mp_tensor bias = allocated_tensor(MP_BF16, E, N, 0), out = allocated_tensor(MP_BF16, ROWS, N, 0);
-        for (int64_t i = 0; i < mp_tensor_count(&q.a); i++) mp_encode(MP_BF16, q.a.data, i, (double)random_below(&r, 31) - 15);
-        for (int64_t i = 0; i < mp_tensor_count(&q.w); i++) mp_encode(MP_BF16, q.w.data, i, (double)random_below(&r, 31) - 15);
-        for (int64_t i = 0; i < E * N; i++) mp_encode(MP_BF16, bias.data, i, (double)random_below(&r, 31) - 15);
+        for (int64_t i = 0; i < mp_tensor_count(&q.a); i++)
+            mp_encode(MP_BF16, q.a.data, i, (double)random_below(&r, 31) - 15);
+        for (int64_t i = 0; i < mp_tensor_count(&q.w); i++)
+            mp_encode(MP_BF16, q.w.data, i, (double)random_below(&r, 31) - 15);
+        for (int64_t i = 0; i < E * N; i++)
+            mp_encode(MP_BF16, bias.data, i, (double)random_below(&r, 31) - 15);
         float weights[SLOTS];
         int64_t out_row[SLOTS], owner[ROWS];
         for (int64_t row = 0; row < ROWS; row++) owner[row] = -1;
@@ -311,7 +333,8 @@ static void the_stage_stores_each_slot_once_rounded(void **unused) {
                 if (t >= 0 && q.ids[t] >= 0 && q.a_row[t] >= 0) {
                     double sum = mp_decode(MP_BF16, bias.data, q.ids[t] * N + n);
                     for (int64_t k = 0; k < K; k++)
-                        sum += mp_decode(MP_BF16, q.a.data, q.a_row[t] * K + k) * mp_decode(MP_BF16, q.w.data, (q.ids[t] * N + n) * K + k);
+                        sum += mp_decode(MP_BF16, q.a.data, q.a_row[t] * K + k) *
+                               mp_decode(MP_BF16, q.w.data, (q.ids[t] * N + n) * K + k);
                     expected = (uint16_t)mp_encode_code(MP_BF16, sum * (double)weights[t]);
                 }
                 assert_int_equal(stored[row * N + n], expected);
@@ -327,8 +350,10 @@ static void the_stage_stores_each_slot_once_rounded(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(engines_compute_the_definition),          cmocka_unit_test(tasks_cover_every_slot_and_column_once),
-        cmocka_unit_test(engines_agree_on_every_ci_case),          cmocka_unit_test(bias_comes_before_the_router_weight),
+        cmocka_unit_test(engines_compute_the_definition),
+        cmocka_unit_test(tasks_cover_every_slot_and_column_once),
+        cmocka_unit_test(engines_agree_on_every_ci_case),
+        cmocka_unit_test(bias_comes_before_the_router_weight),
         cmocka_unit_test(the_stage_stores_each_slot_once_rounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

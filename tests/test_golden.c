@@ -85,7 +85,8 @@ static void figures_of_a_difference(void **state) {
     assert_true(diff[0].max_abs == 2.0);
     assert_string_equal(diff[0].first, "[3,1,2]: 0 (0x0000) -> 1.5 (0x3fc0)");
 
-    data[(5 * 2 + 0) * 4 + 0] = 0x7FC0; /* a NaN stays the maximum, although a larger finite difference follows */
+    data[(5 * 2 + 0) * 4 + 0] =
+        0x7FC0; /* a NaN stays the maximum, although a larger finite difference follows */
     compare(0, &trace, diff);
     assert_true(isnan(diff[0].max_abs));
 
@@ -95,7 +96,8 @@ static void figures_of_a_difference(void **state) {
     assert_int_equal(diff[0].differing, 1);
     assert_true(diff[0].max_abs == 0.0);
 
-    for (int64_t i = 0; i < mp_tensor_count(&trace.t[MP_CACHE3]); i++) data[i] = 0x3F80; /* more rows than are listed */
+    for (int64_t i = 0; i < mp_tensor_count(&trace.t[MP_CACHE3]); i++)
+        data[i] = 0x3F80; /* more rows than are listed */
     compare(0, &trace, diff);
     assert_int_equal(diff[0].differing_rows, 40);
     assert_int_equal(diff[0].differing, 160);
@@ -120,7 +122,8 @@ static void large_tensors_are_compared_to_their_end(void **state) {
         record(path, 0, &trace, SIZE_MAX);
         assert_int_equal(compare(0, &trace, diff), 1);
         assert_int_equal(diff[0].differing, 0);
-        for (int64_t i = 0; i < count; i += length) data[i + (i / length * 977 + length - 1) % length] += 3.0f; /* one element in every row */
+        for (int64_t i = 0; i < count; i += length)
+            data[i + (i / length * 977 + length - 1) % length] += 3.0f; /* one element in every row */
         compare(0, &trace, diff);
         assert_int_equal(diff[0].differing_rows, count / length);
         assert_int_equal(diff[0].differing, count / length);
@@ -254,14 +257,16 @@ static void diff_of_two_files(void **state) {
         ((uint16_t *)trace.t[MP_CACHE3].data)[25] = 0x4000;
         record(other, 0, &trace, how & 2 ? 0 : SIZE_MAX);
         assert_false(diff_files(path, other, lines));
-        assert_string_equal(lines, how == 0 ? "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (row 2), 1 elements, max-abs=1.00e+00, first "
+        assert_string_equal(lines, how == 0 ? "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (row 2), 1 "
+                                              "elements, max-abs=1.00e+00, first "
                                               "[1,0,5]: 1 (0x3f80) -> 2 (0x4000)\n"
                                             : "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (row 2)\n");
     }
 
     record(other, 3, &trace, SIZE_MAX);
     assert_false(diff_files(path, other, lines));
-    snprintf(expected, sizeof expected, "M=32 topk=2 act=silu: only in %s\nM=32 topk=2 act=silu seed=3: only in %s\n", path, other);
+    snprintf(expected, sizeof expected,
+             "M=32 topk=2 act=silu: only in %s\nM=32 topk=2 act=silu seed=3: only in %s\n", path, other);
     assert_string_equal(lines, expected);
 
     mp_tensor out = trace.t[MP_OUT], cache1 = trace.t[MP_CACHE1];
@@ -270,7 +275,10 @@ static void diff_of_two_files(void **state) {
     trace.t[MP_CACHE1].data = NULL;
     record(other, 0, &trace, SIZE_MAX);
     assert_false(diff_files(path, other, lines));
-    snprintf(expected, sizeof expected, "M=32 topk=2 act=silu: cache1: only in %s\nM=32 topk=2 act=silu: out: fp16[4,10] -> fp16[3,10]\n", path);
+    snprintf(
+        expected, sizeof expected,
+        "M=32 topk=2 act=silu: cache1: only in %s\nM=32 topk=2 act=silu: out: fp16[4,10] -> fp16[3,10]\n",
+        path);
     assert_string_equal(lines, expected);
     trace.t[MP_OUT] = out;
     trace.t[MP_CACHE1] = cache1;
@@ -302,7 +310,8 @@ static void texts_of_differences(void **state) {
     mp_golden_difference_text(&d, text, sizeof text);
     assert_string_equal(text, "out: 9 of 32 rows differ (rows 0,3,6,9,12,15,18,21,...)");
     for (int i = 0; i < 8; i++) d.first_rows[i] = INT64_MAX - i;
-    assert_int_equal(mp_golden_difference_text(&d, text, sizeof text), sizeof text - 1); /* cut, and says so */
+    assert_int_equal(mp_golden_difference_text(&d, text, sizeof text),
+                     sizeof text - 1); /* cut, and says so */
     assert_int_equal(strlen(text), sizeof text - 1);
     assert_int_equal(mp_golden_difference_text(&d, text, 0), 0);
 }
@@ -315,8 +324,9 @@ static void h5dump_prints_numbers(void **state) {
         mp_dtype dtype;
         const char *printed;
     } formats[] = {
-        {MP_BF16, "1, -2.5, 0.15625, -inf, 9.18355e-41"}, {MP_FP16, "1, -2.5, 0.15625, -inf, 5.96046e-08"}, {MP_E5M2, "1, -2.5, 0.15625, -inf, 1.52588e-05"},
-        {MP_E4M3, "1, -2.5, 0.15625, 240, 0.00195312"},   {MP_FP32, "1, -2.5, 0.15625, -inf, 1.4013e-45"},
+        {MP_BF16, "1, -2.5, 0.15625, -inf, 9.18355e-41"}, {MP_FP16, "1, -2.5, 0.15625, -inf, 5.96046e-08"},
+        {MP_E5M2, "1, -2.5, 0.15625, -inf, 1.52588e-05"}, {MP_E4M3, "1, -2.5, 0.15625, 240, 0.00195312"},
+        {MP_FP32, "1, -2.5, 0.15625, -inf, 1.4013e-45"},
     };
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         mp_trace trace = {.block_size_m = 16};
@@ -333,7 +343,8 @@ static void h5dump_prints_numbers(void **state) {
         assert_non_null(pipe);
         output[fread(output, 1, sizeof output - 1, pipe)] = '\0';
         assert_int_equal(pclose(pipe), 0);
-        if (strstr(output, formats[i].printed) == NULL) fail_msg("expected %s in:\n%s", formats[i].printed, output);
+        if (strstr(output, formats[i].printed) == NULL)
+            fail_msg("expected %s in:\n%s", formats[i].printed, output);
         free_trace(&trace);
     }
 }

@@ -1,4 +1,5 @@
-/* golden/ as files: reading leaves no trace, no damaged, foreign or newer file passes for a golden, and a failed write leaves nothing behind. */
+/* golden/ as files: reading leaves no trace, no damaged, foreign or newer file passes for a golden, and a
+ * failed write leaves nothing behind. */
 #include "golden/h5.h"
 #include "tests/golden_support.h"
 
@@ -24,7 +25,8 @@ static void reading_changes_nothing(void **state) {
     free_trace(&trace);
 }
 
-/* Every reading call on the file at `path`. True when it is either refused with MP_EINPUT or gives exactly `trace`. */
+/* Every reading call on the file at `path`. True when it is either refused with MP_EINPUT or gives exactly
+ * `trace`. */
 static bool refused_or_intact(const mp_trace *trace, bool *refused) {
     mp_golden *golden;
     mp_case c = case_with_seed(0);
@@ -34,7 +36,8 @@ static bool refused_or_intact(const mp_trace *trace, bool *refused) {
     if (status == MP_OK) {
         status = mp_golden_compare(golden, &c, trace, diff, &count, &err);
         bool equal = count == MP_TRACE_COUNT && memcmp(mp_golden_provenance(golden), &who, sizeof who) == 0;
-        for (int i = 0; i < count; i++) equal &= diff[i].stored && !diff[i].shape_differs && diff[i].differing_rows == 0;
+        for (int i = 0; i < count; i++)
+            equal &= diff[i].stored && !diff[i].shape_differs && diff[i].differing_rows == 0;
         mp_golden_close(golden);
         if (status == MP_OK) return equal;
     }
@@ -42,7 +45,8 @@ static bool refused_or_intact(const mp_trace *trace, bool *refused) {
     return status == MP_EINPUT && strstr(err.text, path) != NULL;
 }
 
-/* Flips one bit at many places of the file, one at a time. Padding and free space may change unseen, all else must be noticed. */
+/* Flips one bit at many places of the file, one at a time. Padding and free space may change unseen, all else
+ * must be noticed. */
 static void no_flipped_byte_goes_unnoticed(void **state) {
     (void)state;
     mp_trace trace = random_trace(8);
@@ -58,7 +62,8 @@ static void no_flipped_byte_goes_unnoticed(void **state) {
             data[i] = (char)(data[i] ^ (1 << (i % 8)));
             write_whole(data, size);
             data[i] = (char)(data[i] ^ (1 << (i % 8)));
-            if (!refused_or_intact(&trace, &refused)) fail_msg("byte %zu of %zu flipped: %s", i, size, err.text);
+            if (!refused_or_intact(&trace, &refused))
+                fail_msg("byte %zu of %zu flipped: %s", i, size, err.text);
             refusals += refused;
             tried++;
         }
@@ -71,7 +76,8 @@ static void no_flipped_byte_goes_unnoticed(void **state) {
 static void a_damaged_number_names_tensor_and_case(void **state) {
     (void)state;
     mp_trace trace = {.block_size_m = 16};
-    trace.t[MP_OUT] = random_tensor(MP_BF16, 2, 64, 512, 1); /* random numbers do not compress: most of the file is data */
+    trace.t[MP_OUT] =
+        random_tensor(MP_BF16, 2, 64, 512, 1); /* random numbers do not compress: most of the file is data */
     mp_golden *golden;
     mp_case c = case_with_seed(0);
     mp_golden_difference diff[MP_TRACE_COUNT];
@@ -92,12 +98,15 @@ static void a_damaged_number_names_tensor_and_case(void **state) {
     free_trace(&trace);
 }
 
-/* Another byte among the numbers of a dataset: the structure of the file is whole, the checksum of a chunk is not. */
+/* Another byte among the numbers of a dataset: the structure of the file is whole, the checksum of a chunk is
+ * not. */
 static void damage(const char *dataset) {
     const hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), set = H5Dopen2(file, dataset, H5P_DEFAULT);
     haddr_t at = 0;
     hsize_t bytes = 0;
-    assert_true(H5Dget_chunk_info_by_coord(set, (const hsize_t[MP_MAX_RANK]){0}, &(unsigned){0}, &at, &bytes) >= 0 && bytes > 0);
+    assert_true(
+        H5Dget_chunk_info_by_coord(set, (const hsize_t[MP_MAX_RANK]){0}, &(unsigned){0}, &at, &bytes) >= 0 &&
+        bytes > 0);
     H5Dclose(set);
     H5Fclose(file);
     char *data;
@@ -122,7 +131,9 @@ static void the_check_reads_every_number(void **state) {
     (void)state;
     mp_trace trace = random_trace(14);
     for (int digests = 0; digests < 2; digests++) {
-        const char *const places[] = {"M=32 topk=2 act=silu/sorted_token_ids", "M=32 topk=2 act=silu seed=1/cache2", "M=32 topk=2 act=silu seed=1/out"};
+        const char *const places[] = {"M=32 topk=2 act=silu/sorted_token_ids",
+                                      "M=32 topk=2 act=silu seed=1/cache2",
+                                      "M=32 topk=2 act=silu seed=1/out"};
         for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
             char dataset[128], expected[128];
             mp_golden *golden;
@@ -136,8 +147,10 @@ static void the_check_reads_every_number(void **state) {
             snprintf(dataset, sizeof dataset, "%s%s", places[i], digests ? ".digest" : "");
             damage(dataset);
             const int name = (int)strcspn(places[i], "/");
-            snprintf(expected, sizeof expected, "%s: %.*s: %s: cannot read the stored ", path, name, places[i], places[i] + name + 1);
-            if (strncmp(check(), expected, strlen(expected)) != 0) fail_msg("expected '%s' in: %s", expected, err.text);
+            snprintf(expected, sizeof expected, "%s: %.*s: %s: cannot read the stored ", path, name,
+                     places[i], places[i] + name + 1);
+            if (strncmp(check(), expected, strlen(expected)) != 0)
+                fail_msg("expected '%s' in: %s", expected, err.text);
         }
     }
     free_trace(&trace);
@@ -153,7 +166,8 @@ static void no_truncated_file_opens(void **state) {
     for (size_t length = 0; length < size; length += length < 100 ? 1 : 97) {
         bool refused = false;
         write_whole(data, length);
-        if (!refused_or_intact(&trace, &refused) || !refused) fail_msg("%zu of %zu bytes were taken: %s", length, size, err.text);
+        if (!refused_or_intact(&trace, &refused) || !refused)
+            fail_msg("%zu of %zu bytes were taken: %s", length, size, err.text);
     }
     free(data);
     free_trace(&trace);
@@ -163,7 +177,8 @@ static void assert_refused(const char *file, const char *because) {
     mp_golden *golden = (mp_golden *)&err;
     assert_int_equal(mp_golden_open(file, &golden, &err), MP_EINPUT);
     assert_null(golden);
-    if (strstr(err.text, file) == NULL || strstr(err.text, because) == NULL) fail_msg("expected '%s' in: %s", because, err.text);
+    if (strstr(err.text, file) == NULL || strstr(err.text, because) == NULL)
+        fail_msg("expected '%s' in: %s", because, err.text);
 }
 
 static void foreign_files_are_refused(void **state) {
@@ -182,7 +197,8 @@ static void a_newer_format_is_refused(void **state) {
     (void)state;
     mp_trace trace = random_trace(10);
     record(path, 0, &trace, SIZE_MAX);
-    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), attribute = H5Aopen(file, "format_version", H5P_DEFAULT);
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT),
+          attribute = H5Aopen(file, "format_version", H5P_DEFAULT);
     assert_true(H5Awrite(attribute, H5T_NATIVE_INT64, &(int64_t){2}) >= 0);
     H5Aclose(attribute);
     H5Fclose(file);
@@ -190,7 +206,8 @@ static void a_newer_format_is_refused(void **state) {
     free_trace(&trace);
 }
 
-/* Sizes in a file may be any numbers: memory is allocated, and rows are counted, by none that is not checked. */
+/* Sizes in a file may be any numbers: memory is allocated, and rows are counted, by none that is not
+ * checked. */
 static void forged_shapes_are_refused(void **state) {
     (void)state;
     mp_trace trace = {.block_size_m = 16};
@@ -209,12 +226,14 @@ static void forged_shapes_are_refused(void **state) {
     for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) {
         record(path, 0, &trace, 0);
         assert_string_equal(check(), "");
-        hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), set = H5Dopen2(file, "M=32 topk=2 act=silu/out.digest", H5P_DEFAULT);
+        hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT),
+              set = H5Dopen2(file, "M=32 topk=2 act=silu/out.digest", H5P_DEFAULT);
         assert_true(H5Adelete(set, "shape") >= 0); /* HDF5 1.10 cannot overwrite it */
         OK(mp_h5_write_integers(set, "shape", forged[i].shape, 2, &err));
         H5Dclose(set);
         H5Fclose(file);
-        if (strstr(check(), forged[i].because) == NULL) fail_msg("expected '%s' in: %s", forged[i].because, err.text);
+        if (strstr(check(), forged[i].because) == NULL)
+            fail_msg("expected '%s' in: %s", forged[i].because, err.text);
     }
     free_trace(&trace);
 }
@@ -226,7 +245,8 @@ static void record_with_name(char *name, size_t length) {
     free_trace(&trace);
     memset(name, 'M', length);
     name[length] = '\0';
-    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), group = H5Gcreate2(file, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT),
+          group = H5Gcreate2(file, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     assert_true(group >= 0);
     H5Gclose(group);
     H5Fclose(file);
@@ -246,8 +266,8 @@ static void overlong_names_are_refused(void **state) {
     assert_refused(path, "cannot list the cases");
 }
 
-/* Records a trace that does not fit below a limit on file sizes; run in a child, because the limit is the process's. The exit code
- * is 0 when the failure is a clean MP_EIO that names the path. */
+/* Records a trace that does not fit below a limit on file sizes; run in a child, because the limit is the
+ * process's. The exit code is 0 when the failure is a clean MP_EIO that names the path. */
 static void record_on_full_disk(rlim_t limit) {
     signal(SIGXFSZ, SIG_IGN);
     mp_trace trace = {.block_size_m = 16};
@@ -263,7 +283,8 @@ static void record_on_full_disk(rlim_t limit) {
         if (written != MP_OK && status == MP_OK) _exit(2);
     }
     if (status != MP_EIO || strstr(err.text, path) == NULL || strchr(err.text, '\n') != NULL) {
-        fprintf(stderr, "limit %llu: status %s: %s\n", (unsigned long long)limit, mp_status_name(status), err.text);
+        fprintf(stderr, "limit %llu: status %s: %s\n", (unsigned long long)limit, mp_status_name(status),
+                err.text);
         _exit(1);
     }
     free_trace(&trace);
@@ -282,7 +303,8 @@ static void a_full_disk_leaves_the_old_file(void **state) {
         pid_t child = fork();
         if (child == 0) record_on_full_disk(limits[i]);
         assert_int_equal(waitpid(child, &code, 0), child);
-        if (!WIFEXITED(code) || WEXITSTATUS(code) != 0) fail_msg("limit of %llu bytes: wait status %x", (unsigned long long)limits[i], code);
+        if (!WIFEXITED(code) || WEXITSTATUS(code) != 0)
+            fail_msg("limit of %llu bytes: wait status %x", (unsigned long long)limits[i], code);
         assert_int_equal(compare(0, &trace, diff), MP_TRACE_COUNT);
         for (int t = 0; t < MP_TRACE_COUNT; t++) assert_int_equal(diff[t].differing_rows, 0);
     }
@@ -311,10 +333,17 @@ static void without_commit_nothing_is_left(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(reading_changes_nothing),         TEST(no_flipped_byte_goes_unnoticed), TEST(a_damaged_number_names_tensor_and_case),
-        TEST(the_check_reads_every_number),    TEST(no_truncated_file_opens),        TEST(foreign_files_are_refused),
-        TEST(a_newer_format_is_refused),       TEST(forged_shapes_are_refused),      TEST(overlong_names_are_refused),
-        TEST(a_full_disk_leaves_the_old_file), TEST(without_commit_nothing_is_left),
+        TEST(reading_changes_nothing),
+        TEST(no_flipped_byte_goes_unnoticed),
+        TEST(a_damaged_number_names_tensor_and_case),
+        TEST(the_check_reads_every_number),
+        TEST(no_truncated_file_opens),
+        TEST(foreign_files_are_refused),
+        TEST(a_newer_format_is_refused),
+        TEST(forged_shapes_are_refused),
+        TEST(overlong_names_are_refused),
+        TEST(a_full_disk_leaves_the_old_file),
+        TEST(without_commit_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

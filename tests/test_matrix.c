@@ -1,4 +1,5 @@
-/* cases/matrix.c, group.c, yaml.c, models.c: what each word of the matrix language gives, and where each error is reported. */
+/* cases/matrix.c, group.c, yaml.c, models.c: what each word of the matrix language gives, and where each
+ * error is reported. */
 #include "cases/matrix.h"
 
 #include <setjmp.h>
@@ -60,7 +61,8 @@ static char *listing(const mp_matrix *m) {
     size_t n = 0;
     for (size_t i = 0; i < m->count; i++) {
         n += mp_case_text(&m->rows[i].c, text + n, sizeof text - n);
-        for (size_t p = 0; p < m->rows[i].pair_count; p++) n += (size_t)snprintf(text + n, sizeof text - n, " [%s]", m->rows[i].pair_text[p]);
+        for (size_t p = 0; p < m->rows[i].pair_count; p++)
+            n += (size_t)snprintf(text + n, sizeof text - n, " [%s]", m->rows[i].pair_text[p]);
         n += (size_t)snprintf(text + n, sizeof text - n, "\n");
     }
     text[n] = 0;
@@ -78,46 +80,56 @@ static void language(void **unused) {
     /* A group without axes is one case. */
     expect("groups: [{name: g}]", "M=32 topk=2 act=silu\n");
     /* Defaults, and a scalar axis over them. */
-    expect("defaults: {M: 4, act: gelu, gated: false}\ngroups: [{name: g, axes: {M: 8}}]", "M=8 topk=2 act=gelu gated=0\n");
+    expect("defaults: {M: 4, act: gelu, gated: false}\ngroups: [{name: g, axes: {M: 8}}]",
+           "M=8 topk=2 act=gelu gated=0\n");
     /* The cross product, the last axis fastest. */
-    expect("groups: [{name: g, axes: {M: [1, 2], topk: [1, 4]}}]", "M=1 topk=1 act=silu\nM=1 topk=4 act=silu\nM=2 topk=1 act=silu\nM=2 topk=4 act=silu\n");
+    expect("groups: [{name: g, axes: {M: [1, 2], topk: [1, 4]}}]",
+           "M=1 topk=1 act=silu\nM=1 topk=4 act=silu\nM=2 topk=1 act=silu\nM=2 topk=4 act=silu\n");
     /* Ranges end at or before `to`. */
-    expect("groups: [{name: g, axes: {M: {from: 1, to: 6, step: 2}}}]", "M=1 topk=2 act=silu\nM=3 topk=2 act=silu\nM=5 topk=2 act=silu\n");
-    expect("groups: [{name: g, axes: {M: {from: 3, to: 12, times: 2}}}]", "M=3 topk=2 act=silu\nM=6 topk=2 act=silu\nM=12 topk=2 act=silu\n");
+    expect("groups: [{name: g, axes: {M: {from: 1, to: 6, step: 2}}}]",
+           "M=1 topk=2 act=silu\nM=3 topk=2 act=silu\nM=5 topk=2 act=silu\n");
+    expect("groups: [{name: g, axes: {M: {from: 3, to: 12, times: 2}}}]",
+           "M=3 topk=2 act=silu\nM=6 topk=2 act=silu\nM=12 topk=2 act=silu\n");
     expect("groups: [{name: g, axes: {seed: {from: 9223372036854775806, to: 9223372036854775807, step: 1}}}]",
            "M=32 topk=2 act=silu seed=9223372036854775806\nM=32 topk=2 act=silu seed=9223372036854775807\n");
     /* Zipped fields move together, crossed with the axes. */
     expect("groups: [{name: g, axes: {M: [1, 2]}, zip: [{K: [96, 72], N: [8, 9]}]}]",
-           "M=1 topk=2 K=96 N=8 act=silu\nM=1 topk=2 K=72 N=9 act=silu\nM=2 topk=2 K=96 N=8 act=silu\nM=2 topk=2 K=72 N=9 act=silu\n");
+           "M=1 topk=2 K=96 N=8 act=silu\nM=1 topk=2 K=72 N=9 act=silu\nM=2 topk=2 K=96 N=8 act=silu\nM=2 "
+           "topk=2 K=72 N=9 act=silu\n");
     expect("groups: [{name: g, zip: [{K: [96, 72], N: [8, 9]}, {M: {from: 1, to: 2, step: 1}, E: [3, 4]}]}]",
            "M=1 E=3 topk=2 K=96 N=8 act=silu\nM=2 E=4 topk=2 K=96 N=8 act=silu\n"
            "M=1 E=3 topk=2 K=72 N=9 act=silu\nM=2 E=4 topk=2 K=72 N=9 act=silu\n");
     /* Models, and axes that override them. */
     expect("groups: [{name: g, model: Mixtral-8x7B}]", "M=32 topk=2 K=4096 N=14336 act=silu\n");
     expect("groups: [{name: g, model: [Kimi-K2, Llama-4-Scout], axes: {M: 1, N: 64}}]",
-           "M=1 E=384 topk=8 K=7168 N=64 act=silu rsf=2.827\nM=1 E=16 topk=1 K=5120 N=64 act=silu apply_router_weight_on_input=1\n");
+           "M=1 E=384 topk=8 K=7168 N=64 act=silu rsf=2.827\nM=1 E=16 topk=1 K=5120 N=64 act=silu "
+           "apply_router_weight_on_input=1\n");
     /* Exclusion by mapping and by expression; what is excluded need not be possible. */
-    expect("groups: [{name: g, axes: {M: [1, 2], topk: [1, 4]}, exclude: [{M: 1, topk: 4}, M>1 topk=1]}]", "M=1 topk=1 act=silu\nM=2 topk=4 act=silu\n");
+    expect("groups: [{name: g, axes: {M: [1, 2], topk: [1, 4]}, exclude: [{M: 1, topk: 4}, M>1 topk=1]}]",
+           "M=1 topk=1 act=silu\nM=2 topk=4 act=silu\n");
     expect("groups: [{name: g, axes: {act: [relu2, silu], gated: [0, 1]}, exclude: [act=relu2 gated=1]}]",
            "M=32 topk=2 act=relu2 gated=0\nM=32 topk=2 act=silu gated=0\nM=32 topk=2 act=silu\n");
     /* Impossible combinations left out on request. */
     expect("groups: [{name: g, skip_impossible: true, axes: {act: [relu2, gelu_tanh], gated: [0, 1]}}]",
            "M=32 topk=2 act=relu2 gated=0\nM=32 topk=2 act=gelu_tanh\n");
     /* Pairs: text, mapping, condition. */
-    expect("groups: [{name: g, axes: {M: [1, 70000]}, pairs: [path=runner, {layout: sorted, mode: inplace}, {when: M>65536, "
+    expect("groups: [{name: g, axes: {M: [1, 70000]}, pairs: [path=runner, {layout: sorted, mode: inplace}, "
+           "{when: M>65536, "
            "variant: path=chunked},\n"
            "  {when: M=1, variant: {path: runner, mode: inplace}}]}]",
            "M=1 topk=2 act=silu [path=runner] [layout=sorted mode=inplace] [path=runner mode=inplace]\n"
            "M=70000 topk=2 act=silu [path=runner] [layout=sorted mode=inplace] [path=chunked]\n");
     /* A variant that is impossible, or the case itself, is left out on request. */
-    expect("groups: [{name: g, skip_impossible: true, axes: {mode: [combine, inplace], rsf: 2}, pairs: [mode=inplace, "
+    expect("groups: [{name: g, skip_impossible: true, axes: {mode: [combine, inplace], rsf: 2}, pairs: "
+           "[mode=inplace, "
            "mode=no_combine]}]",
            "M=32 topk=2 act=silu rsf=2 [mode=inplace]\nM=32 topk=2 act=silu rsf=2 mode=inplace\n");
 }
 
 static void pairs_are_complete_cases(void **unused) {
     (void)unused;
-    mp_matrix m = loaded("groups: [{name: g, tier: smoke, axes: {M: 5}, pairs: [path=runner]}, {name: h, axes: {M: 6}}]");
+    mp_matrix m = loaded(
+        "groups: [{name: g, tier: smoke, axes: {M: 5}, pairs: [path=runner]}, {name: h, axes: {M: 6}}]");
     assert_int_equal(m.rows[0].pairs[0].M, 5);
     assert_int_equal(m.rows[0].pairs[0].path, MP_RUNNER);
     assert_string_equal(m.rows[0].group, "g");
@@ -128,11 +140,13 @@ static void pairs_are_complete_cases(void **unused) {
 
 static void duplicates_are_merged(void **unused) {
     (void)unused;
-    mp_matrix m = loaded("groups: [{name: g, tier: full, axes: {M: [1, 2]}, pairs: [path=runner]}, {name: h, tier: smoke, axes: "
+    mp_matrix m = loaded("groups: [{name: g, tier: full, axes: {M: [1, 2]}, pairs: [path=runner]}, {name: h, "
+                         "tier: smoke, axes: "
                          "{M: [3, 1]}, pairs: [path=runner, "
                          "layout=sorted]}]");
-    assert_string_equal(listing(&m), "M=1 topk=2 act=silu [path=runner] [layout=sorted]\nM=2 topk=2 act=silu [path=runner]\n"
-                                     "M=3 topk=2 act=silu [path=runner] [layout=sorted]\n");
+    assert_string_equal(
+        listing(&m), "M=1 topk=2 act=silu [path=runner] [layout=sorted]\nM=2 topk=2 act=silu [path=runner]\n"
+                     "M=3 topk=2 act=silu [path=runner] [layout=sorted]\n");
     assert_int_equal(m.rows[0].tier, MP_SMOKE);
     assert_int_equal(m.rows[1].tier, MP_FULL);
     assert_string_equal(m.rows[0].group, "g");
@@ -181,7 +195,8 @@ static void errors_name_file_and_line(void **unused) {
         {"groups: [{name: g}]\n---\ngroups: [{name: h}]\n", 3, "second document"},
         {"- 1\n", 1, "expected a mapping"},
         {"defaults: {M: 1}\n", 1, "neither include nor groups"},
-        {"groups: [{name: g}]\ngroup: 1\n", 2, "unknown key 'group'; expected one of include, defaults, groups"},
+        {"groups: [{name: g}]\ngroup: 1\n", 2,
+         "unknown key 'group'; expected one of include, defaults, groups"},
         {"groups: [{name: g}]\ngroups: [{name: g}]\n", 2, "key 'groups' is given twice"},
         {"groups: {name: g}\n", 1, "groups: expected a list"},
         {"groups: []\n", 1, "the list is empty"},
@@ -193,20 +208,25 @@ static void errors_name_file_and_line(void **unused) {
         {"defaults:\n  M: [1]\ngroups: [{name: g}]\n", 2, "expected one value"},
         {"groups:\n  - tier: ci\n", 2, "expected a name"},
         {"groups:\n  - name: [g]\n", 2, "expected a name"},
-        {"groups:\n  - name: g\n    tiers: ci\n", 3, "unknown key 'tiers'; expected one of name, tier, model, axes, zip, exclude, pairs, skip_impossible"},
+        {"groups:\n  - name: g\n    tiers: ci\n", 3,
+         "unknown key 'tiers'; expected one of name, tier, model, axes, zip, exclude, pairs, "
+         "skip_impossible"},
         {"groups:\n  - name: g\n    tier: fast\n", 3, "'fast'; expected smoke, ci or full"},
         {"groups:\n  - name: g\n    skip_impossible: yes\n", 3, "expected true or false"},
-        {"groups:\n  - name: g\n    model: Mixtral\n", 3, "unknown 'Mixtral'; expected one of Mixtral-8x7B, "},
+        {"groups:\n  - name: g\n    model: Mixtral\n", 3,
+         "unknown 'Mixtral'; expected one of Mixtral-8x7B, "},
         {"groups:\n  - name: g\n    model: []\n", 3, "the list is empty"},
         {"groups:\n  - name: g\n    axes: [M]\n", 3, "axes: expected a mapping"},
         {"groups:\n  - name: g\n    axes:\n      M: [1,\n          0]\n", 5, "M=0: expected"},
         {"groups:\n  - name: g\n    axes:\n      M: []\n", 4, "the list is empty"},
-        {"groups:\n  - name: g\n    axes:\n      M: [[1]]\n", 4, "expected a value, a list of values, or a range"},
+        {"groups:\n  - name: g\n    axes:\n      M: [[1]]\n", 4,
+         "expected a value, a list of values, or a range"},
         {"groups:\n  - name: g\n    axes:\n      M: 1\n      M: 2\n", 5, "key 'M' is given twice"},
         {"groups:\n  - name: g\n    axes: {[M]: 2}\n", 3, "expected a name"},
         {"groups:\n  - name: g\n    axes: {M: 1 topk=4}\n", 3, "M=1 topk=4: expected an integer"},
         {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 8}}\n", 3, "expected either step or times"},
-        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 8, step: 1, times: 2}}\n", 3, "expected either step or times"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 8, step: 1, times: 2}}\n", 3,
+         "expected either step or times"},
         {"groups:\n  - name: g\n    axes: {M: {to: 8, step: 1}}\n", 3, "'from' is missing"},
         {"groups:\n  - name: g\n    axes: {M: {from: 9, to: 8, step: 1}}\n", 3, "from 9 is above to 8"},
         {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 8, step: 0}}\n", 3, "step must be at least 1"},
@@ -215,30 +235,42 @@ static void errors_name_file_and_line(void **unused) {
         {"groups:\n  - name: g\n    axes: {M: {from: 1, to: x, step: 1}}\n", 3, "to: x; expected an integer"},
         {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 8, by: 1}}\n", 3, "unknown key 'by'"},
         {"groups:\n  - name: g\n    axes: {act: {from: 1, to: 8, step: 1}}\n", 3, "act=1: expected silu"},
-        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 100000, step: 1}}\n", 3, "more than 65536 values"},
-        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 9999, step: 1}, seed: {from: 1, to: 9999, step: 1}}\n", 2, "crosses to more than 1048576 cases"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 100000, step: 1}}\n", 3,
+         "more than 65536 values"},
+        {"groups:\n  - name: g\n    axes: {M: {from: 1, to: 9999, step: 1}, seed: {from: 1, to: 9999, step: "
+         "1}}\n",
+         2, "crosses to more than 1048576 cases"},
         {"groups:\n  - name: g\n    zip: {M: [1], E: [1]}\n", 3, "zip: expected a list"},
         {"groups:\n  - name: g\n    zip:\n      - {M: [1]}\n", 4, "at least two fields"},
-        {"groups:\n  - name: g\n    zip:\n      - M: [1, 2]\n        E: [1]\n", 5, "E has 1 values where the fields before it have 2"},
-        {"groups:\n  - name: g\n    axes: {M: 1}\n    zip:\n      - {E: [1], M: [2]}\n", 5, "M is set by two axes"},
+        {"groups:\n  - name: g\n    zip:\n      - M: [1, 2]\n        E: [1]\n", 5,
+         "E has 1 values where the fields before it have 2"},
+        {"groups:\n  - name: g\n    axes: {M: 1}\n    zip:\n      - {E: [1], M: [2]}\n", 5,
+         "M is set by two axes"},
         {"groups:\n  - name: g\n    exclude: M=32\n", 3, "exclude: expected a list"},
         {"groups:\n  - name: g\n    exclude:\n      - Q=32\n", 4, "unknown field 'Q'"},
         {"groups:\n  - name: g\n    exclude:\n      - {M: x}\n", 4, "M=x: expected"},
         {"groups:\n  - name: g\n    exclude:\n      - M=33\n", 4, "matches no case of group 'g'"},
         {"groups:\n  - name: g\n    exclude: [M=32]\n", 2, "group 'g' has no case left"},
         {"groups:\n  - name: g\n    axes: {act: relu2}\n    skip_impossible: true\n", 2, "has no case left"},
-        {"groups:\n  - name: g\n    axes: {act: [silu, relu2]}\n", 2, "'M=32 topk=2 act=relu2' is impossible"},
+        {"groups:\n  - name: g\n    axes: {act: [silu, relu2]}\n", 2,
+         "'M=32 topk=2 act=relu2' is impossible"},
         {"groups:\n  - name: g\n    pairs: path=runner\n", 3, "pairs: expected a list"},
         {"groups:\n  - name: g\n    pairs:\n      - runner\n", 4, "'runner': expected name=value"},
-        {"groups:\n  - name: g\n    pairs:\n      - path=run\n", 4, "path=run: expected fused, runner, chunked"},
+        {"groups:\n  - name: g\n    pairs:\n      - path=run\n", 4,
+         "path=run: expected fused, runner, chunked"},
         {"groups:\n  - name: g\n    pairs:\n      - path=fused\n", 4, "the variant is the case itself"},
-        {"groups:\n  - name: g\n    pairs:\n      - fused_sum=1\n", 4, "pair 'fused_sum=1' of 'M=32 topk=2 act=silu': fused_sum=1 is used with topk > 2"},
-        {"groups:\n  - name: g\n    pairs:\n      - seed=5\n", 4, "pair 'seed=5' of 'M=32 topk=2 act=silu': seed=5 instead of seed=0 is another problem"},
-        {"groups:\n  - name: g\n    skip_impossible: true\n    pairs:\n      - {data: wide}\n", 5, "is another problem"},
-        {"groups:\n  - name: g\n    pairs:\n      - {when: M=1, variant: path=runner}\n", 4, "when: 'M=1' matches no case"},
+        {"groups:\n  - name: g\n    pairs:\n      - fused_sum=1\n", 4,
+         "pair 'fused_sum=1' of 'M=32 topk=2 act=silu': fused_sum=1 is used with topk > 2"},
+        {"groups:\n  - name: g\n    pairs:\n      - seed=5\n", 4,
+         "pair 'seed=5' of 'M=32 topk=2 act=silu': seed=5 instead of seed=0 is another problem"},
+        {"groups:\n  - name: g\n    skip_impossible: true\n    pairs:\n      - {data: wide}\n", 5,
+         "is another problem"},
+        {"groups:\n  - name: g\n    pairs:\n      - {when: M=1, variant: path=runner}\n", 4,
+         "when: 'M=1' matches no case"},
         {"groups:\n  - name: g\n    pairs:\n      - {when: M=1}\n", 4, "expected both when and variant"},
         {"groups:\n  - name: g\n    pairs:\n      - {when: M=x, variant: path=runner}\n", 4, "M=x: expected"},
-        {"groups:\n  - name: g\n    pairs:\n      - {when: M=32, varant: path=runner}\n", 4, "unknown key 'varant'"},
+        {"groups:\n  - name: g\n    pairs:\n      - {when: M=32, varant: path=runner}\n", 4,
+         "unknown key 'varant'"},
         {"groups:\n  - name: g\n    pairs:\n      - [path=runner]\n", 4, "pairs: expected a mapping"},
     };
     for (size_t i = 0; i < COUNT(e); i++) {
@@ -246,7 +278,8 @@ static void errors_name_file_and_line(void **unused) {
         mp_error err = {0};
         char start[256];
         write_file("m.yaml", e[i].yaml);
-        if (load_file(&m, "m.yaml", &err) != MP_EINPUT) fail_msg("accepted, or another status (%s):\n%s", err.text, e[i].yaml);
+        if (load_file(&m, "m.yaml", &err) != MP_EINPUT)
+            fail_msg("accepted, or another status (%s):\n%s", err.text, e[i].yaml);
         snprintf(start, sizeof start, "%s/m.yaml:%d: ", folder, e[i].line);
         if (strncmp(err.text, start, strlen(start)) || !strstr(err.text, e[i].message))
             fail_msg("%s\ngives      %s\nexpected   %s... %s", e[i].yaml, err.text, start, e[i].message);
@@ -263,7 +296,8 @@ static void failure_leaves_the_matrix(void **unused) {
     assert_int_equal(load_file(&m, "m.yaml", &err), MP_EINPUT);
     assert_string_equal(listing(&m), "M=32 topk=2 act=silu\n");
     const char *const bad[] = {"path=fused", "M=512", "dtype=fp32", "mode=no_combine"};
-    for (size_t i = 0; i < COUNT(bad); i++) assert_int_equal(mp_matrix_add(&m, "M=5", &bad[i], 1, &err), MP_EINPUT);
+    for (size_t i = 0; i < COUNT(bad); i++)
+        assert_int_equal(mp_matrix_add(&m, "M=5", &bad[i], 1, &err), MP_EINPUT);
     assert_int_equal(mp_matrix_add(&m, "M=0", NULL, 0, &err), MP_EINPUT);
     assert_int_equal(m.count, 1);
     mp_matrix_free(&m);
@@ -273,10 +307,14 @@ static void failure_leaves_the_matrix(void **unused) {
 static void pairs_of_a_case_are_limited(void **unused) {
     (void)unused;
     for (int count = MP_MATRIX_MAX_PAIRS; count <= MP_MATRIX_MAX_PAIRS + 1; count++) {
-        char yaml[2048] = "groups:\n  - name: g\n    pairs:\n", merged[2048] = "groups:\n  - {name: g, pairs: [path=runner]}\n  - name: h\n    pairs:\n";
+        char yaml[2048] = "groups:\n  - name: g\n    pairs:\n",
+             merged[2048] = "groups:\n  - {name: g, pairs: [path=runner]}\n  - name: h\n    pairs:\n";
         for (int i = 0; i < count; i++) {
-            snprintf(yaml + strlen(yaml), sizeof yaml - strlen(yaml), "      - tile=64x64x32x%dx4x3\n", i + 1);
-            if (i > 0) snprintf(merged + strlen(merged), sizeof merged - strlen(merged), "      - tile=64x64x32x%dx4x3\n", i);
+            snprintf(yaml + strlen(yaml), sizeof yaml - strlen(yaml), "      - tile=64x64x32x%dx4x3\n",
+                     i + 1);
+            if (i > 0)
+                snprintf(merged + strlen(merged), sizeof merged - strlen(merged),
+                         "      - tile=64x64x32x%dx4x3\n", i);
         }
         const bool fits = count == MP_MATRIX_MAX_PAIRS;
         const char *const files[] = {yaml, merged};
@@ -287,8 +325,10 @@ static void pairs_of_a_case_are_limited(void **unused) {
             write_file("m.yaml", files[f]);
             assert_int_equal(load_file(&m, "m.yaml", &err), fits ? MP_OK : MP_EINPUT);
             if (fits) assert_int_equal(m.rows[0].pair_count, MP_MATRIX_MAX_PAIRS);
-            snprintf(start, sizeof start, f == 0 ? "%s/m.yaml:%d: pair '" : "%s/m.yaml: pair '", folder, 3 + count);
-            if (!fits && (strncmp(err.text, start, strlen(start)) || !strstr(err.text, "at most 15 pairs"))) fail_msg("%s", err.text);
+            snprintf(start, sizeof start, f == 0 ? "%s/m.yaml:%d: pair '" : "%s/m.yaml: pair '", folder,
+                     3 + count);
+            if (!fits && (strncmp(err.text, start, strlen(start)) || !strstr(err.text, "at most 15 pairs")))
+                fail_msg("%s", err.text);
             mp_matrix_free(&m);
         }
     }
@@ -304,13 +344,18 @@ static void add_and_select(void **unused) {
     assert_string_equal(listing(&m), "M=7 topk=2 act=gelu [path=runner] [layout=sorted]\n");
     mp_matrix_free(&m);
 
-    const char *yaml = "groups: [{name: s, tier: smoke, axes: {M: [1, 2]}}, {name: c, tier: ci, axes: {M: [3, 4]}}, {name: f, "
+    const char *yaml = "groups: [{name: s, tier: smoke, axes: {M: [1, 2]}}, {name: c, tier: ci, axes: {M: "
+                       "[3, 4]}}, {name: f, "
                        "tier: full, axes: {M: 5}}]";
     static const struct {
         mp_tier tier;
         const char *expr;
         size_t count;
-    } s[] = {{MP_SMOKE, NULL, 2}, {MP_CI, NULL, 4}, {MP_FULL, NULL, 5}, {MP_FULL, "M>1 M<5", 3}, {MP_SMOKE, "M=2", 1}};
+    } s[] = {{MP_SMOKE, NULL, 2},
+             {MP_CI, NULL, 4},
+             {MP_FULL, NULL, 5},
+             {MP_FULL, "M>1 M<5", 3},
+             {MP_SMOKE, "M=2", 1}};
     for (size_t i = 0; i < COUNT(s); i++) {
         m = loaded(yaml);
         assert_int_equal(mp_matrix_select(&m, s[i].tier, s[i].expr, &err), MP_OK);
@@ -355,7 +400,8 @@ static void shipped_matrices_load(void **unused) {
     static const struct {
         const char *name;
         size_t least, smoke;
-    } files[] = {{"seed", 11, 10}, {"options", 200, 10}, {"stages", 100, 10}, {"edge", 200, 10}, {"models", 40, 0}};
+    } files[] = {
+        {"seed", 11, 10}, {"options", 200, 10}, {"stages", 100, 10}, {"edge", 200, 10}, {"models", 40, 0}};
     for (size_t i = 0; i < COUNT(files); i++) {
         char path[512];
         mp_error err;

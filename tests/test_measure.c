@@ -1,5 +1,6 @@
-/* harness/measure.c: what passes, what fails, and that neither the order nor the number of parts changes the figures. */
-#include "harness/measure.h"
+/* harness/judge/measure.c: what passes, what fails, and that neither the order nor the number of parts
+ * changes the figures. */
+#include "harness/judge/measure.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -22,7 +23,9 @@ static mp_measure measure_one(mp_dtype dtype, double stored, mp_expectation e) {
     mp_measure_element(&m, dtype, &element, 0, 7, &e, MP_POISON_A, sums);
     assert_int_equal(m.f.compared, 1);
     assert_int_equal(m.f.worst_index, 7);
-    for (int i = 0; i < 3; i++) assert_true(isfinite(sums[i]) || (isnan(stored) && i == 0)); /* NaN may reach a row's rms, and fails there; Inf may not */
+    for (int i = 0; i < 3; i++)
+        assert_true(isfinite(sums[i]) ||
+                    (isnan(stored) && i == 0)); /* NaN may reach a row's rms, and fails there; Inf may not */
     return m;
 }
 
@@ -36,7 +39,8 @@ static void nan_never_passes_for_a_number(void **state) {
     (void)state;
     for (int i = 0; i < FLOATS; i++)
         for (int generous = 0; generous < 2; generous++) {
-            const mp_measure m = measure_one(floats[i], not_a_number, (mp_expectation){.value = 1, .error = generous ? infinite : 0.5});
+            const mp_measure m = measure_one(
+                floats[i], not_a_number, (mp_expectation){.value = 1, .error = generous ? infinite : 0.5});
             assert_int_equal(m.f.failed, 1);
             assert_true(isnan(m.f.max_ratio) && isnan(m.f.max_abs));
             assert_int_equal(m.nan_failures, 1);
@@ -62,42 +66,55 @@ static void a_number_never_passes_for_nan_or_inf(void **state) {
     }
 }
 
-/* Inf for a finite value: only where the value, within its error, reaches the overflow threshold, and with its sign. */
+/* Inf for a finite value: only where the value, within its error, reaches the overflow threshold, and with
+ * its sign. */
 static void overflow_may_give_inf(void **state) {
     (void)state;
     for (int i = 0; i < FLOATS; i++) {
         const double largest = mp_dtype_format(floats[i])->max_finite;
-        assert_true(passes(floats[i], infinite, (mp_expectation){.value = largest, .error = largest / 4, .rounded = true}));
-        assert_true(passes(floats[i], -infinite, (mp_expectation){.value = -largest, .error = largest / 4, .rounded = true}));
-        assert_false(passes(floats[i], -infinite, (mp_expectation){.value = largest, .error = largest / 4, .rounded = true}));
-        assert_false(passes(floats[i], infinite, (mp_expectation){.value = largest / 2, .error = largest / 4, .rounded = true}));
+        assert_true(passes(floats[i], infinite,
+                           (mp_expectation){.value = largest, .error = largest / 4, .rounded = true}));
+        assert_true(passes(floats[i], -infinite,
+                           (mp_expectation){.value = -largest, .error = largest / 4, .rounded = true}));
+        assert_false(passes(floats[i], -infinite,
+                            (mp_expectation){.value = largest, .error = largest / 4, .rounded = true}));
+        assert_false(passes(floats[i], infinite,
+                            (mp_expectation){.value = largest / 2, .error = largest / 4, .rounded = true}));
         assert_false(passes(floats[i], infinite, (mp_expectation){.value = 1, .error = 1, .rounded = true}));
     }
 }
 
-/* The threshold of rounding to nearest, by the encoder: the neighbours of the first value that becomes Inf. */
+/* The threshold of rounding to nearest, by the encoder: the neighbours of the first value that becomes
+ * Inf. */
 static void overflow_begins_half_an_ulp_beyond_the_largest(void **state) {
     (void)state;
     for (int i = 0; i < FLOATS - 1; i++) { /* float64 has no room beyond fp64's largest */
-        const double largest = mp_dtype_format(floats[i])->max_finite, threshold = largest + mp_half_ulp(floats[i], largest);
-        assert_true(isinf(mp_round_to(floats[i], threshold)) && mp_round_to(floats[i], nextafter(threshold, 0)) == largest);
+        const double largest = mp_dtype_format(floats[i])->max_finite,
+                     threshold = largest + mp_half_ulp(floats[i], largest);
+        assert_true(isinf(mp_round_to(floats[i], threshold)) &&
+                    mp_round_to(floats[i], nextafter(threshold, 0)) == largest);
         assert_true(passes(floats[i], infinite, (mp_expectation){.value = threshold, .rounded = true}));
-        assert_false(passes(floats[i], infinite, (mp_expectation){.value = nextafter(threshold, 0), .rounded = true}));
+        assert_false(
+            passes(floats[i], infinite, (mp_expectation){.value = nextafter(threshold, 0), .rounded = true}));
         assert_false(passes(floats[i], infinite, (mp_expectation){.value = largest, .rounded = true}));
         assert_false(passes(floats[i], infinite, (mp_expectation){.value = largest}));
-        assert_true(passes(floats[i], infinite, (mp_expectation){.value = largest, .error = threshold - largest}));
+        assert_true(
+            passes(floats[i], infinite, (mp_expectation){.value = largest, .error = threshold - largest}));
     }
-    assert_false(passes(MP_FP64, infinite, (mp_expectation){.value = mp_dtype_format(MP_FP64)->max_finite, .rounded = true}));
+    assert_false(passes(MP_FP64, infinite,
+                        (mp_expectation){.value = mp_dtype_format(MP_FP64)->max_finite, .rounded = true}));
 }
 
-/* No number and no Inf passes for a number of which nothing is known; one element of a row is enough to fail it. */
+/* No number and no Inf passes for a number of which nothing is known; one element of a row is enough to fail
+ * it. */
 static void an_infinite_bound_fails(void **state) {
     (void)state;
     const double bounds[] = {infinite, not_a_number}, stored[] = {0, 1, infinite, -infinite};
     for (int i = 0; i < FLOATS; i++)
         for (int b = 0; b < 2; b++)
             for (int s = 0; s < 4; s++) {
-                const mp_measure m = measure_one(floats[i], stored[s], (mp_expectation){.value = 1, .error = bounds[b], .rounded = true});
+                const mp_measure m = measure_one(
+                    floats[i], stored[s], (mp_expectation){.value = 1, .error = bounds[b], .rounded = true});
                 assert_int_equal(m.f.failed, 1);
                 assert_true(isnan(m.f.max_ratio) && !isfinite(m.f.worst_bound));
             }
@@ -152,13 +169,15 @@ static uint64_t random_bits(void) {
     return state >> 11;
 }
 
-/* A correct store passes with no other error allowed, and the neighbours of it fail. The oracle is the format's own list of values. */
+/* A correct store passes with no other error allowed, and the neighbours of it fail. The oracle is the
+ * format's own list of values. */
 static void a_store_may_round_once(void **state) {
     (void)state;
     for (int n = 0; n < 20000; n++) {
         const mp_dtype dtype = n % 2 ? MP_BF16 : MP_FP16;
         const uint64_t code = 0x0400 + random_bits() % 0x7000; /* normal, positive, below the largest */
-        const double low = mp_decode_code(dtype, code), high = mp_decode_code(dtype, code + 1), below = mp_decode_code(dtype, code - 1);
+        const double low = mp_decode_code(dtype, code), high = mp_decode_code(dtype, code + 1),
+                     below = mp_decode_code(dtype, code - 1);
         const double share = (double)(random_bits() % 4096) / 4096, value = low + share * (high - low);
         const mp_expectation e = {.value = value, .rounded = true};
         assert_int_equal(passes(dtype, low, e), share <= 0.5);
@@ -169,7 +188,8 @@ static void a_store_may_round_once(void **state) {
 
 static mp_expectation element_of(int n, double *stored) {
     *stored = n % 13 == 5 ? not_a_number : 1 + (double)(random_bits() % 64) / 64;
-    return (mp_expectation){.value = n % 17 == 3 ? not_a_number : 1, .error = n % 5 ? 0.5 : 0.25, .rounded = true};
+    return (mp_expectation){
+        .value = n % 17 == 3 ? not_a_number : 1, .error = n % 5 ? 0.5 : 0.25, .rounded = true};
 }
 
 static void assert_same_figure(double a, double b) {
@@ -194,7 +214,8 @@ static void assert_same(const mp_measure *a, const mp_measure *b) {
     assert_int_equal(a->first_poison, b->first_poison);
 }
 
-/* Elements are dealt to parts at random and the parts merged in any order: the figures are those of one part. */
+/* Elements are dealt to parts at random and the parts merged in any order: the figures are those of one
+ * part. */
 static void parts_merge_in_any_order(void **state) {
     (void)state;
     enum { ELEMENTS = 120, PARTS = 7 };
@@ -212,12 +233,14 @@ static void parts_merge_in_any_order(void **state) {
             mp_encode(MP_FP32, &element, 0, stored);
             if (with_nan && n % 29 == 11) memcpy(&element, &(uint32_t){MP_POISON_A}, 4);
             mp_measure_element(&whole, MP_FP32, &element, 0, n, &e, MP_POISON_A, sums);
-            mp_measure_element(&part[random_bits() % (PARTS - 1)], MP_FP32, &element, 0, n, &e, MP_POISON_A, sums); /* the last part stays empty */
+            mp_measure_element(&part[random_bits() % (PARTS - 1)], MP_FP32, &element, 0, n, &e, MP_POISON_A,
+                               sums); /* the last part stays empty */
         }
         for (int p = 0; p < PARTS; p++) mp_measure_merge(&merged, &part[(p * 3 + round) % PARTS]);
         assert_same(&merged, &whole);
         assert_int_equal(isnan(whole.f.max_ratio), with_nan);
-        assert_int_equal(whole.poison_failures, with_nan ? 4 : 0); /* n = 11, 40, 69, 98, whatever is expected there */
+        assert_int_equal(whole.poison_failures,
+                         with_nan ? 4 : 0); /* n = 11, 40, 69, 98, whatever is expected there */
     }
 }
 
@@ -240,7 +263,8 @@ static void poison_is_told_from_other_nan(void **state) {
     static const uint32_t poisons[] = {MP_POISON_A, MP_POISON_B};
     for (int i = 0; i < FLOATS; i++)
         for (int p = 0; p < 2; p++) {
-            const uint32_t data[8] = {poisons[p], poisons[p], poisons[p], poisons[p], poisons[p], poisons[p], poisons[p], poisons[p]};
+            const uint32_t data[8] = {poisons[p], poisons[p], poisons[p], poisons[p],
+                                      poisons[p], poisons[p], poisons[p], poisons[p]};
             for (int64_t position = 0; position < 4; position++) {
                 mp_measure m;
                 double sums[3] = {0};
@@ -249,7 +273,8 @@ static void poison_is_told_from_other_nan(void **state) {
                 mp_measure_element(&m, floats[i], data, position, 5, &e, poisons[p], sums);
                 assert_int_equal(m.poison_failures, 1);
                 assert_int_equal(m.first_poison, 5);
-                mp_measure_element(&m, floats[i], data, position, 4, &e, poisons[1 - p], sums); /* the other run's poison: a NaN like any other */
+                mp_measure_element(&m, floats[i], data, position, 4, &e, poisons[1 - p],
+                                   sums); /* the other run's poison: a NaN like any other */
                 assert_int_equal(m.poison_failures, 1);
                 assert_int_equal(m.nan_failures, 2);
             }
@@ -276,12 +301,18 @@ static void poison_is_seen_where_nan_is_expected(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nan_never_passes_for_a_number), cmocka_unit_test(a_number_never_passes_for_nan_or_inf),
-        cmocka_unit_test(overflow_may_give_inf),         cmocka_unit_test(the_bound_itself_passes_and_nothing_above),
-        cmocka_unit_test(a_zero_bound_wants_equality),   cmocka_unit_test(a_store_may_round_once),
-        cmocka_unit_test(parts_merge_in_any_order),      cmocka_unit_test(nan_sticks),
-        cmocka_unit_test(poison_is_told_from_other_nan), cmocka_unit_test(poison_is_seen_where_nan_is_expected),
-        cmocka_unit_test(an_infinite_bound_fails),       cmocka_unit_test(overflow_begins_half_an_ulp_beyond_the_largest),
+        cmocka_unit_test(nan_never_passes_for_a_number),
+        cmocka_unit_test(a_number_never_passes_for_nan_or_inf),
+        cmocka_unit_test(overflow_may_give_inf),
+        cmocka_unit_test(the_bound_itself_passes_and_nothing_above),
+        cmocka_unit_test(a_zero_bound_wants_equality),
+        cmocka_unit_test(a_store_may_round_once),
+        cmocka_unit_test(parts_merge_in_any_order),
+        cmocka_unit_test(nan_sticks),
+        cmocka_unit_test(poison_is_told_from_other_nan),
+        cmocka_unit_test(poison_is_seen_where_nan_is_expected),
+        cmocka_unit_test(an_infinite_bound_fails),
+        cmocka_unit_test(overflow_begins_half_an_ulp_beyond_the_largest),
         cmocka_unit_test(a_written_zero_is_positive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
-/* The probe, on the CPU: the measurement must find the parameters of arithmetics that are known, and what the probe says must depend on every one
- * of its questions. The device code must compile for every architecture that has the instruction. Longer than most: every question has its wrong answer. */
-#include "harness/probe.h"
-#include "harness/probe_vectors.h"
+/* The probe, on the CPU: the measurement must find the parameters of arithmetics that are known, and what the
+ * probe says must depend on every one of its questions. The device code must compile for every architecture
+ * that has the instruction. Longer than most: every question has its wrong answer. */
+#include "harness/probe/probe.h"
+#include "harness/probe/probe_vectors.h"
 #include "kernels/driver.h"
 #include "kernels/report.h"
 
@@ -26,7 +27,8 @@ static mp_tc_instruction instruction_of(const mp_probe_kind *kind) {
 static const mp_probe_kind *find_kind(bool wgmma, const char *type, const char *result) {
     for (int i = 0; i < mp_probe_kind_count; i++) {
         const mp_mma_instruction *m = &mp_probe_kinds[i].instruction;
-        if (m->wgmma == wgmma && strcmp(m->type, type) == 0 && strcmp(m->result, result) == 0) return &mp_probe_kinds[i];
+        if (m->wgmma == wgmma && strcmp(m->type, type) == 0 && strcmp(m->result, result) == 0)
+            return &mp_probe_kinds[i];
     }
     fail_msg("no kind %s %s", type, result);
     return NULL;
@@ -47,7 +49,8 @@ static mp_measurement measure(const mp_probe_kind *kind, mp_dot_function *evalua
 /* What the measurement must say of a model. */
 static void check_model(const mp_probe_kind *kind, mp_tc_model model) {
     const mp_measurement m = measure(kind, mp_probe_evaluate_model, &model);
-    const bool direct = model.method == MP_TC_DIRECT, wide = kind->operand == MP_BF16 || kind->operand == MP_FP32, half = kind->result == MP_FP16;
+    const bool direct = model.method == MP_TC_DIRECT,
+               wide = kind->operand == MP_BF16 || kind->operand == MP_FP32, half = kind->result == MP_FP16;
     const int group = direct ? model.group : model.group / 2, depth = kind->instruction.depth;
     int carry = 0; /* bits above 2^high that the ones of a group reach */
     while ((2 << carry) < group) carry++;
@@ -58,7 +61,8 @@ static void check_model(const mp_probe_kind *kind, mp_tc_model model) {
     print_message("%-4s %s\n", kind->instruction.type, text);
     assert_int_equal(m.group, group);
     assert_int_equal(m.ascending, direct);
-    for (int k = 0; k < depth; k++) assert_int_equal(m.rank[k], direct ? k / group * group : k % 4 < 2 ? 0 : group);
+    for (int k = 0; k < depth; k++)
+        assert_int_equal(m.rank[k], direct ? k / group * group : k % 4 < 2 ? 0 : group);
     assert_int_equal(m.c_fused, direct ? MP_YES : MP_NO);
     assert_int_equal(m.fraction_bits, model.fraction_bits);
     assert_int_equal(m.alignment, MP_TO_ZERO);
@@ -68,11 +72,14 @@ static void check_model(const mp_probe_kind *kind, mp_tc_model model) {
     if (!direct)
         assert_int_equal(m.e_zero, INT_MAX);
     else if (half)
-        assert_true(!m.e_zero_exact && m.e_zero >= model.zero_exponent && m.e_zero <= -14 + m.fraction_bits - m.result_bits);
+        assert_true(!m.e_zero_exact && m.e_zero >= model.zero_exponent &&
+                    m.e_zero <= -14 + m.fraction_bits - m.result_bits);
     else if (m.e_zero_exact || (wide && seen))
         assert_int_equal(m.e_zero, model.zero_exponent);
     else
-        assert_true(m.e_zero >= model.zero_exponent && m.e_zero <= -126 + (m.fraction_bits > m.result_bits ? m.fraction_bits - m.result_bits : 0));
+        assert_true(m.e_zero >= model.zero_exponent &&
+                    m.e_zero <=
+                        -126 + (m.fraction_bits > m.result_bits ? m.fraction_bits - m.result_bits : 0));
     assert_int_equal(m.subnormal_operands, MP_YES);
     for (int i = 0; i < 3; i++) assert_int_equal(m.zero[i], 0);
     for (int i = 0; i < 4; i++) assert_int_equal(m.nan[i], half ? 0x7FFF : 0x7FFFFFFF);
@@ -85,7 +92,9 @@ static void measurement_finds_the_table(void **state) {
         for (int i = 0; i < mp_probe_kind_count; i++) {
             const mp_probe_kind *kind = &mp_probe_kinds[i];
             mp_tc_model model;
-            if (kind->input == MP_TC_S8 || !mp_tc_find(architectures[s], instruction_of(kind), kind->input, kind->input, &model)) continue;
+            if (kind->input == MP_TC_S8 ||
+                !mp_tc_find(architectures[s], instruction_of(kind), kind->input, kind->input, &model))
+                continue;
             model.result = kind->accumulator;
             check_model(kind, model);
             found++;
@@ -114,7 +123,8 @@ static void measurement_finds_made_up_models(void **state) {
     }
 }
 
-/* An arithmetic of our own in float64, which the model cannot express: other roundings, float16 results, hidden bits, flushed subnormals. */
+/* An arithmetic of our own in float64, which the model cannot express: other roundings, float16 results,
+ * hidden bits, flushed subnormals. */
 typedef struct made_up {
     const mp_probe_kind *kind;
     int group, fraction_bits, result_bits;
@@ -137,8 +147,8 @@ static double made_up_operand(const made_up *u, uint32_t code) {
     return u->flush && fabs(value) < ldexp(1, mp_dtype_format(u->kind->operand)->emin) ? 0 : value;
 }
 
-static mp_status evaluate_made_up(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d,
-                                  mp_error *err) {
+static mp_status evaluate_made_up(void *context, int steps, const uint32_t *a, const uint32_t *b,
+                                  const uint32_t *c, int64_t count, uint32_t *d, mp_error *err) {
     const made_up *u = context;
     const int depth = u->kind->instruction.depth, emin = mp_dtype_format(u->kind->result)->emin;
     (void)err;
@@ -199,13 +209,14 @@ static void measurement_finds_other_roundings(void **state) {
 }
 
 /* One rounded product and one rounded addition a term, in ascending k. */
-static mp_status evaluate_sequential(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d,
-                                     mp_error *err) {
+static mp_status evaluate_sequential(void *context, int steps, const uint32_t *a, const uint32_t *b,
+                                     const uint32_t *c, int64_t count, uint32_t *d, mp_error *err) {
     const int length = steps * 16;
     (void)context, (void)err;
     for (int64_t v = 0; v < count; v++) {
         float sum = (float)mp_decode_code(MP_FP32, c[v]);
-        for (int64_t k = v * length; k < (v + 1) * length; k++) sum += (float)(mp_decode_code(MP_BF16, a[k]) * mp_decode_code(MP_BF16, b[k]));
+        for (int64_t k = v * length; k < (v + 1) * length; k++)
+            sum += (float)(mp_decode_code(MP_BF16, a[k]) * mp_decode_code(MP_BF16, b[k]));
         d[v] = (uint32_t)mp_encode_code(MP_FP32, (double)sum);
     }
     return MP_OK;
@@ -258,7 +269,8 @@ static void measurements_differ_in_any_field(void **state) {
     assert_true(mp_measurement_equal(&m, &other, &differs));
     assert_null(differs);
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        ((unsigned char *)&other)[fields[i].at] ^= 1; /* little endian: the lowest bit of every type in there */
+        ((unsigned char *)&other)[fields[i].at] ^=
+            1; /* little endian: the lowest bit of every type in there */
         assert_false(mp_measurement_equal(&m, &other, &differs));
         assert_string_equal(differs, fields[i].field);
         assert_false(mp_measurement_equal(&other, &m, &differs));
@@ -266,7 +278,8 @@ static void measurements_differ_in_any_field(void **state) {
     }
 }
 
-/* The model cuts terms, and cuts sums of float32, but rounds those of float16 to nearest even. What was not seen may be called that. */
+/* The model cuts terms, and cuts sums of float32, but rounds those of float16 to nearest even. What was not
+ * seen may be called that. */
 static void only_the_models_own_roundings_are_proposed(void **state) {
     (void)state;
     static const struct {
@@ -293,7 +306,8 @@ static const mp_probe_options few = {.vectors = 3000, .seed = 7};
 static mp_probe_result probe_model(const mp_probe_kind *kind, int sm, mp_tc_model *model) {
     mp_probe_result r;
     mp_error err = {0};
-    if (mp_probe_run(kind, sm, mp_probe_evaluate_model, model, &few, &r, &err) != MP_OK) fail_msg("%s", err.text);
+    if (mp_probe_run(kind, sm, mp_probe_evaluate_model, model, &few, &r, &err) != MP_OK)
+        fail_msg("%s", err.text);
     return r;
 }
 
@@ -304,13 +318,17 @@ static void a_device_that_is_the_model_holds(void **state) {
         for (int i = 0; i < mp_probe_kind_count; i++) {
             const mp_probe_kind *kind = &mp_probe_kinds[i];
             mp_tc_model model;
-            if (!mp_tc_find(architectures[s], instruction_of(kind), kind->input, kind->input, &model)) continue;
+            if (!mp_tc_find(architectures[s], instruction_of(kind), kind->input, kind->input, &model))
+                continue;
             model.result = kind->accumulator;
             mp_probe_result r = probe_model(kind, architectures[s], &model);
-            if (!r.holds) fail_msg("sm_%d %s: %s, %s", architectures[s], kind->instruction.type, r.differs ? r.differs : "", r.known_first);
+            if (!r.holds)
+                fail_msg("sm_%d %s: %s, %s", architectures[s], kind->instruction.type,
+                         r.differs ? r.differs : "", r.known_first);
             assert_int_equal(r.source, MP_MODEL_TABLE);
             const mp_probe_unit unit = mp_probe_unit_of(architectures[s], instruction_of(kind), kind->input);
-            if (unit != MP_UNIT_UNKNOWN && architectures[s] != 86 && architectures[s] != 89) known[unit] += r.known;
+            if (unit != MP_UNIT_UNKNOWN && architectures[s] != 86 && architectures[s] != 89)
+                known[unit] += r.known;
 
             json_t *json = mp_probe_result_to_json(&r);
             assert_non_null(json);
@@ -324,12 +342,14 @@ static void a_device_that_is_the_model_holds(void **state) {
             proposed += r.source == MP_MODEL_PROPOSED;
         }
     assert_int_equal(known[MP_UNIT_AMPERE], 3);
-    assert_int_equal(known[MP_UNIT_HOPPER], 2 * (21 + 4 + 3) + 6 + 3); /* both instructions, and wgmma alone */
+    assert_int_equal(known[MP_UNIT_HOPPER],
+                     2 * (21 + 4 + 3) + 6 + 3); /* both instructions, and wgmma alone */
     assert_int_equal(known[MP_UNIT_HOPPER_FP8], 6);
     assert_true(proposed >= 20);
 }
 
-/* Each wrong parameter is seen by the measurement and by random vectors, and a wrong group or F by the known vectors. */
+/* Each wrong parameter is seen by the measurement and by random vectors, and a wrong group or F by the known
+ * vectors. */
 static void a_device_that_differs_does_not_hold(void **state) {
     (void)state;
     const mp_probe_kind *kind = find_kind(true, "bf16", "f32");
@@ -365,7 +385,8 @@ typedef struct almost {
     bool in_known;
 } almost;
 
-static mp_status evaluate_almost(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d, mp_error *err) {
+static mp_status evaluate_almost(void *context, int steps, const uint32_t *a, const uint32_t *b,
+                                 const uint32_t *c, int64_t count, uint32_t *d, mp_error *err) {
     almost *device = context;
     const mp_status status = mp_probe_evaluate_model(&device->model, steps, a, b, c, count, d, err);
     if (device->in_known ? a[0] == 0x3F71 && count == 1 : count == few.vectors) d[count - 1] ^= 1;
@@ -382,7 +403,8 @@ static void one_wrong_vector_is_enough(void **state) {
         assert_int_equal(mp_probe_run(kind, 90, evaluate_almost, &device, &few, &r, NULL), MP_OK);
         assert_null(r.differs);
         assert_int_equal(r.known - r.known_right, in_known);
-        for (int mode = 0; mode < MP_PROBE_MODE_COUNT; mode++) assert_int_equal(r.random[mode].mismatches, !in_known);
+        for (int mode = 0; mode < MP_PROBE_MODE_COUNT; mode++)
+            assert_int_equal(r.random[mode].mismatches, !in_known);
         assert_false(r.holds);
     }
 }
@@ -393,12 +415,13 @@ typedef struct one_off {
     uint32_t a[MP_PROBE_DEPTH_MAX], b[MP_PROBE_DEPTH_MAX], c;
 } one_off;
 
-static mp_status evaluate_one_off(void *context, int steps, const uint32_t *a, const uint32_t *b, const uint32_t *c, int64_t count, uint32_t *d,
-                                  mp_error *err) {
+static mp_status evaluate_one_off(void *context, int steps, const uint32_t *a, const uint32_t *b,
+                                  const uint32_t *c, int64_t count, uint32_t *d, mp_error *err) {
     one_off *device = context;
     const mp_status status = mp_probe_evaluate_model(&device->model, steps, a, b, c, count, d, err);
     for (int64_t v = 0; v < count; v++)
-        d[v] ^= c[v] == device->c && !memcmp(a + v * 16, device->a, 16 * sizeof *a) && !memcmp(b + v * 16, device->b, 16 * sizeof *b);
+        d[v] ^= c[v] == device->c && !memcmp(a + v * 16, device->a, 16 * sizeof *a) &&
+                !memcmp(b + v * 16, device->b, 16 * sizeof *b);
     return status;
 }
 
@@ -409,13 +432,17 @@ static void a_vector_beyond_the_first_batch_is_compared(void **state) {
     const mp_probe_kind *kind = find_kind(true, "bf16", "f32");
     one_off device;
     assert_true(mp_tc_find(90, MP_TC_WGMMA, MP_TC_BF16, MP_TC_BF16, &device.model));
-    const mp_dot wrong = dot_of(kind, evaluate_one_off, &device), model = dot_of(kind, mp_probe_evaluate_model, &device.model);
+    const mp_dot wrong = dot_of(kind, evaluate_one_off, &device),
+                 model = dot_of(kind, mp_probe_evaluate_model, &device.model);
     for (int mode = 0; mode < MP_PROBE_MODE_COUNT; mode++)
         for (int reached = 0; reached <= 1; reached++) {
             char text[512];
             mp_probe_mismatches found;
-            mp_probe_random_vector(&wrong, (mp_probe_mode)mode, few.seed, WRONG, device.a, device.b, &device.c);
-            assert_int_equal(mp_probe_compare(&wrong, &model, (mp_probe_mode)mode, few.seed, WRONG + reached, &found, NULL), MP_OK);
+            mp_probe_random_vector(&wrong, (mp_probe_mode)mode, few.seed, WRONG, device.a, device.b,
+                                   &device.c);
+            assert_int_equal(mp_probe_compare(&wrong, &model, (mp_probe_mode)mode, few.seed, WRONG + reached,
+                                              &found, NULL),
+                             MP_OK);
             assert_int_equal(found.mismatches, reached);
             mp_probe_vector_text(&wrong, device.a, device.b, device.c, text, sizeof text);
             assert_int_equal(strncmp(found.first, text, strlen(text)) == 0, reached);
@@ -431,7 +458,8 @@ static void random_vectors_are_what_they_say(void **state) {
         const mp_format *format = mp_dtype_format(kind->operand);
         for (int mode = 0; mode < MP_PROBE_MODE_COUNT; mode++) {
             int zeros = 0, subnormals = 0, infinite_or_nan = 0, opposite = 0;
-            uint32_t a[MP_PROBE_DEPTH_MAX], b[MP_PROBE_DEPTH_MAX], c, again_a[MP_PROBE_DEPTH_MAX], again_b[MP_PROBE_DEPTH_MAX], again_c;
+            uint32_t a[MP_PROBE_DEPTH_MAX], b[MP_PROBE_DEPTH_MAX], c, again_a[MP_PROBE_DEPTH_MAX],
+                again_b[MP_PROBE_DEPTH_MAX], again_c;
             for (int v = 0; v < 200; v++) {
                 mp_probe_random_vector(&dot, (mp_probe_mode)mode, 1, v, a, b, &c);
                 mp_probe_random_vector(&dot, (mp_probe_mode)mode, 1, v, again_a, again_b, &again_c);
@@ -445,12 +473,15 @@ static void random_vectors_are_what_they_say(void **state) {
                     zeros += x == 0;
                     subnormals += x != 0 && fabs(x) < ldexp(1, format->emin);
                     infinite_or_nan += !isfinite(x);
-                    for (int j = 0; j < k; j++) opposite += b[j] == b[k] && x != 0 && mp_decode_code(kind->operand, a[j]) == -x;
+                    for (int j = 0; j < k; j++)
+                        opposite += b[j] == b[k] && x != 0 && mp_decode_code(kind->operand, a[j]) == -x;
                 }
             }
             if (kind->operand == MP_I32) continue;
             if (mode == MP_PROBE_MODERATE) assert_int_equal(zeros + subnormals + infinite_or_nan, 0);
-            if (mode == MP_PROBE_SPECIAL) assert_true(zeros > 50 && subnormals > 50 && infinite_or_nan > 2 && infinite_or_nan < 200 && opposite > 100);
+            if (mode == MP_PROBE_SPECIAL)
+                assert_true(zeros > 50 && subnormals > 50 && infinite_or_nan > 2 && infinite_or_nan < 200 &&
+                            opposite > 100);
         }
     }
 }
@@ -469,7 +500,8 @@ static void lists_of_codes(void **state) {
     mp_probe_vector_text(&dot, codes, codes, 1, text, sizeof text);
     assert_string_equal(text, "a=3FC0,3F80x8,0000,007F b=3FC0,3F80x8,0000,007F c=00000001");
     static const char *const bad[] = {"3F80x17", "3F80x16,1", "3F80x0", "3F80x-1", "3F80;1", "3F80,,1", "zz"};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(mp_probe_parse_codes(bad[i], 16, codes, &err), MP_EINTERNAL);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(mp_probe_parse_codes(bad[i], 16, codes, &err), MP_EINTERNAL);
     for (int i = 0; i < mp_probe_vector_count; i++)
         for (int k = 0; k < mp_probe_kind_count; k++) {
             if (mp_probe_kinds[k].input != mp_probe_vectors[i].input) continue;
@@ -494,7 +526,8 @@ static void instructions_compile_where_they_exist(void **state) {
                 mp_error err = {0};
                 if (!mp_mma_supported(targets[t], m)) continue;
                 const mp_kernel kernel = mp_kernel_probe(m, steps);
-                if (mp_kernel_compile_report(targets[t], &kernel, &report, &err) != MP_OK) fail_msg("%s", err.text);
+                if (mp_kernel_compile_report(targets[t], &kernel, &report, &err) != MP_OK)
+                    fail_msg("%s", err.text);
                 assert_int_equal(report.spill_store_bytes + report.spill_load_bytes, 0);
                 compiled++;
             }

@@ -26,7 +26,11 @@ static int remove_file(void **state) {
 }
 
 static mp_pair_figures pair(const char *text, bool required, bool equal, double max_abs) {
-    mp_pair_figures p = {.required = required, .bits_equal = equal, .compared = 100, .differing = equal ? 0 : 7, .max_abs = max_abs};
+    mp_pair_figures p = {.required = required,
+                         .bits_equal = equal,
+                         .compared = 100,
+                         .differing = equal ? 0 : 7,
+                         .max_abs = max_abs};
     snprintf(p.text, sizeof p.text, "%s", text);
     if (!equal) strcpy(p.first, "out [0,1]: 1 -> 2");
     return p;
@@ -49,7 +53,8 @@ static mp_verdict passing(void) {
     strcpy(v.name, "M=32 topk=2 act=silu");
     strcpy(v.group, "smoke");
     strcpy(v.repro, "moeparity run --case 'M=32 topk=2 act=silu'");
-    v.stage[MP_ALIGN] = (mp_stage_figures){.judged = true, .compared = 90, .bit_equal = 90, .worst_index = -1};
+    v.stage[MP_ALIGN] =
+        (mp_stage_figures){.judged = true, .compared = 90, .bit_equal = 90, .worst_index = -1};
     v.stage[MP_GATE_UP] = figures(1e-3, 0.25);
     v.stage[MP_DOWN] = figures(1.953125e-3, 0.43);
     v.pair[0] = pair("path=runner", true, true, 0);
@@ -93,17 +98,20 @@ static void assert_contains(const char *text, const char *part) {
 static void passed_rows(void **state) {
     (void)state;
     mp_verdict v = passing();
-    assert_string_equal(row(&v, 24, false), "[OK]    M=32 topk=2 act=silu      diff=0.00e+00 bits=equal (path=runner)  "
-                                            "f64: max-abs=1.95e-03 err/bound=0.43 worst=down\n");
+    assert_string_equal(row(&v, 24, false),
+                        "[OK]    M=32 topk=2 act=silu      diff=0.00e+00 bits=equal (path=runner)  "
+                        "f64: max-abs=1.95e-03 err/bound=0.43 worst=down\n");
     assert_contains(row(&v, 0, true), "\033[32m[OK]   \033[0m M=32");
 
     v.pair[v.pair_count++] = pair("mode=inplace", true, true, 0);
     v.check[MP_CHECK_GOLDEN].answer = MP_PASSED;
-    assert_string_equal(row(&v, 0, false), "[OK]    M=32 topk=2 act=silu  diff=0.00e+00 bits=equal (2/2 pairs equal)  "
-                                           "f64: max-abs=1.95e-03 err/bound=0.43 worst=down  golden=equal\n");
+    assert_string_equal(row(&v, 0, false),
+                        "[OK]    M=32 topk=2 act=silu  diff=0.00e+00 bits=equal (2/2 pairs equal)  "
+                        "f64: max-abs=1.95e-03 err/bound=0.43 worst=down  golden=equal\n");
 
     v.pair[v.pair_count++] = pair("subject host", false, false, 1e-3);
-    assert_contains(row(&v, 0, false), "diff=1.00e-03 bits=differ (2/3 pairs equal; worst subject host, equality not promised)");
+    assert_contains(row(&v, 0, false),
+                    "diff=1.00e-03 bits=differ (2/3 pairs equal; worst subject host, equality not promised)");
 }
 
 static void what_was_not_judged_is_not_shown_as_passed(void **state) {
@@ -123,24 +131,29 @@ static void what_was_not_judged_is_not_shown_as_passed(void **state) {
     FILE *out = fmemopen(text, sizeof text, "w");
     mp_report_summary(out, &info, &tally, &v, 1);
     fclose(out);
-    assert_string_equal(text, "1 case: 1 passed, 0 failed, 0 skipped, 0 crashed, 0 timed out in 1.0 s\n  not judged (cases): golden 1\n");
+    assert_string_equal(text, "1 case: 1 passed, 0 failed, 0 skipped, 0 crashed, 0 timed out in 1.0 s\n  not "
+                              "judged (cases): golden 1\n");
 }
 
 static void failed_rows(void **state) {
     (void)state;
     mp_verdict v = failing();
-    assert_string_equal(row(&v, 0, false),
-                        "[FAIL]  M=32 topk=2 act=silu  diff=1.00e-03 bits=differ (1/3 pairs equal; worst path=chunked)  "
-                        "f64: max-abs=2.50e-01 err/bound=250 worst=down\n"
-                        "        bound: down [17]: 0.5 instead of 0.25 (the first of 2)\n"
-                        "        pair: path=chunked differs\n"
-                        "        down: 3 of 4096 elements beyond their bound; worst [17]: 0.5, expected 0.25, bound 1.00e-03, err/bound=250\n"
-                        "        path=chunked: 7 of 100 elements differ, max-abs=1.00e-03, first out [0,1]: 1 -> 2\n"
-                        "        subject host: 7 of 100 elements differ, max-abs=1.00e+00, first out [0,1]: 1 -> 2 (equality not promised)\n"
-                        "        repro: moeparity run --case 'M=32 topk=2 act=silu'\n");
+    assert_string_equal(
+        row(&v, 0, false),
+        "[FAIL]  M=32 topk=2 act=silu  diff=1.00e-03 bits=differ (1/3 pairs equal; worst path=chunked)  "
+        "f64: max-abs=2.50e-01 err/bound=250 worst=down\n"
+        "        bound: down [17]: 0.5 instead of 0.25 (the first of 2)\n"
+        "        pair: path=chunked differs\n"
+        "        down: 3 of 4096 elements beyond their bound; worst [17]: 0.5, expected 0.25, bound "
+        "1.00e-03, err/bound=250\n"
+        "        path=chunked: 7 of 100 elements differ, max-abs=1.00e-03, first out [0,1]: 1 -> 2\n"
+        "        subject host: 7 of 100 elements differ, max-abs=1.00e+00, first out [0,1]: 1 -> 2 (equality "
+        "not promised)\n"
+        "        repro: moeparity run --case 'M=32 topk=2 act=silu'\n");
     v.stage[MP_GATE_UP] = figures(-(double)NAN, -(double)NAN); /* a NaN is the worst, and has no sign */
     v.pair[0] = pair("path=runner", true, false, (double)NAN);
-    assert_contains(row(&v, 0, false), "diff=nan bits=differ (0/3 pairs equal; worst path=runner)  f64: max-abs=nan err/bound=nan worst=gate_up\n");
+    assert_contains(row(&v, 0, false), "diff=nan bits=differ (0/3 pairs equal; worst path=runner)  f64: "
+                                       "max-abs=nan err/bound=nan worst=gate_up\n");
     strcpy(v.reason, "the subject failed: out of luck");
     assert_contains(row(&v, 0, false), "\n        the subject failed: out of luck\n");
 }
@@ -192,26 +205,33 @@ static void summary(void **state) {
     FILE *out = fmemopen(text, sizeof text, "w");
     mp_report_summary(out, &info, &tally, v, VERDICTS);
     fclose(out);
-    assert_string_equal(text, "7 cases: 1 passed, 1 failed, 3 skipped, 1 crashed, 1 timed out in 12.3 s\n"
-                              "  skipped 2: no GPU\n"
-                              "  skipped 1: too large: 80 GiB\n"
-                              "  not judged (cases): golden 2\n"
-                              "  FAIL M=32 topk=2 act=silu\n"
-                              "  CRASH M=32 topk=2 act=silu\n"
-                              "  TIMEOUT M=32 topk=2 act=silu\n"
-                              "subject host (prediction of sm_90) on a CPU [2J, gcc 12.2.0; reference OpenBLAS 0.3.21 SkylakeX\n"
-                              "interrupted: the figures cover only the cases run so far\n");
+    assert_string_equal(
+        text,
+        "7 cases: 1 passed, 1 failed, 3 skipped, 1 crashed, 1 timed out in 12.3 s\n"
+        "  skipped 2: no GPU\n"
+        "  skipped 1: too large: 80 GiB\n"
+        "  not judged (cases): golden 2\n"
+        "  FAIL M=32 topk=2 act=silu\n"
+        "  CRASH M=32 topk=2 act=silu\n"
+        "  TIMEOUT M=32 topk=2 act=silu\n"
+        "subject host (prediction of sm_90) on a CPU [2J, gcc 12.2.0; reference OpenBLAS 0.3.21 SkylakeX\n"
+        "interrupted: the figures cover only the cases run so far\n");
 }
 
 static void the_summary_names_the_device(void **state) {
     (void)state;
-    const mp_run_info on_gpu = {.subject = "cuda", .device = "NVIDIA H100 80GB HBM3", .versions = "driver 13.0, NVRTC 13.0, sm_90", .host = "a CPU"};
+    const mp_run_info on_gpu = {.subject = "cuda",
+                                .device = "NVIDIA H100 80GB HBM3",
+                                .versions = "driver 13.0, NVRTC 13.0, sm_90",
+                                .host = "a CPU"};
     const mp_tally tally = {0};
     char text[1024];
     FILE *out = fmemopen(text, sizeof text, "w");
     mp_report_summary(out, &on_gpu, &tally, NULL, 0);
     fclose(out);
-    assert_contains(text, "\nsubject cuda on NVIDIA H100 80GB HBM3, driver 13.0, NVRTC 13.0, sm_90; reference plain loops\n");
+    assert_contains(
+        text,
+        "\nsubject cuda on NVIDIA H100 80GB HBM3, driver 13.0, NVRTC 13.0, sm_90; reference plain loops\n");
 }
 
 static void exit_codes(void **state) {
@@ -220,15 +240,17 @@ static void exit_codes(void **state) {
         int64_t count[MP_OUTCOME_COUNT]; /* passed, failed, skipped, crashed, timed out */
         int finished, interrupted, gpu_required;
     } runs[] = {
-        {{2, 0, 0, 0, 0}, 0, 3, 0}, {{2, 0, 1, 0, 0}, 0, 3, 0}, {{2, 1, 0, 0, 0}, 1, 1, 1},  {{2, 1, 0, 1, 1}, 1, 1, 1},
-        {{2, 0, 0, 1, 0}, 3, 3, 3}, {{2, 0, 0, 0, 1}, 3, 3, 3}, {{0, 0, 2, 0, 0}, 77, 3, 3}, {{0, 0, 0, 0, 0}, 2, 3, 2},
+        {{2, 0, 0, 0, 0}, 0, 3, 0},  {{2, 0, 1, 0, 0}, 0, 3, 0}, {{2, 1, 0, 0, 0}, 1, 1, 1},
+        {{2, 1, 0, 1, 1}, 1, 1, 1},  {{2, 0, 0, 1, 0}, 3, 3, 3}, {{2, 0, 0, 0, 1}, 3, 3, 3},
+        {{0, 0, 2, 0, 0}, 77, 3, 3}, {{0, 0, 0, 0, 0}, 2, 3, 2},
     };
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         mp_tally tally = {0};
         for (int k = 0; k < MP_OUTCOME_COUNT; k++) tally.total += tally.count[k] = runs[i].count[k];
         unsetenv("MOEPARITY_REQUIRE_GPU");
         assert_int_equal(mp_report_exit_code(&(mp_run_info){0}, &tally), runs[i].finished);
-        assert_int_equal(mp_report_exit_code(&(mp_run_info){.interrupted = true}, &tally), runs[i].interrupted);
+        assert_int_equal(mp_report_exit_code(&(mp_run_info){.interrupted = true}, &tally),
+                         runs[i].interrupted);
         setenv("MOEPARITY_REQUIRE_GPU", "1", 1);
         assert_int_equal(mp_report_exit_code(&(mp_run_info){0}, &tally), runs[i].gpu_required);
         unsetenv("MOEPARITY_REQUIRE_GPU");
@@ -246,10 +268,12 @@ static void json_report_reads_back(void **state) {
     const char *command, *format;
     int version, cases, passed, failed, skipped, crashed, timed_out, exit_code, interrupted;
     json_t *verdicts;
-    assert_int_equal(json_unpack_ex(report, &problem, JSON_STRICT, "{s:s, s:i, s:{s:s, s:b *}, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i}, s:o}", "format", &format,
-                                    "version", &version, "run", "command", &command, "interrupted", &interrupted, "totals", "cases", &cases, "passed", &passed,
-                                    "failed", &failed, "skipped", &skipped, "crashed", &crashed, "timed_out", &timed_out, "exit_code", &exit_code, "verdicts",
-                                    &verdicts),
+    assert_int_equal(json_unpack_ex(report, &problem, JSON_STRICT,
+                                    "{s:s, s:i, s:{s:s, s:b *}, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i}, s:o}",
+                                    "format", &format, "version", &version, "run", "command", &command,
+                                    "interrupted", &interrupted, "totals", "cases", &cases, "passed", &passed,
+                                    "failed", &failed, "skipped", &skipped, "crashed", &crashed, "timed_out",
+                                    &timed_out, "exit_code", &exit_code, "verdicts", &verdicts),
                      0);
     assert_string_equal(format, "moeparity report");
     assert_string_equal(command, info.command);
@@ -265,26 +289,31 @@ static void json_report_reads_back(void **state) {
     json_decref(report);
 }
 
-/* Python's XML parser checks that the report is well formed; then the attributes of every suite and of the whole must add up. */
-static const char *const xml_check = "import sys, xml.etree.ElementTree as tree\n"
-                                     "root = tree.parse(sys.argv[1]).getroot()\n"
-                                     "suites = root.findall('testsuite')\n"
-                                     "def total(node, cases):\n"
-                                     "    count = lambda tag: len([c for c in cases if c.find(tag) is not None])\n"
-                                     "    assert int(node.get('tests')) == len(cases), 'tests'\n"
-                                     "    assert int(node.get('failures')) == count('failure'), 'failures'\n"
-                                     "    assert int(node.get('errors')) == count('error'), 'errors'\n"
-                                     "    assert int(node.get('skipped')) == count('skipped'), 'skipped'\n"
-                                     "    assert abs(float(node.get('time')) - sum(float(c.get('time')) for c in cases)) < 1e-5, 'time'\n"
-                                     "total(root, root.findall('testsuite/testcase'))\n"
-                                     "for suite in suites: total(suite, suite.findall('testcase'))\n"
-                                     "assert [s.get('name') for s in suites] == ['smoke', 'large & wide'], 'names'\n"
-                                     "assert [root.get(k) for k in ('tests', 'failures', 'errors', 'skipped')] == ['7', '1', '2', '3'], 'totals'\n"
-                                     "assert suites[0].find('properties/property[@name=\"command\"]').get('value') == 'moeparity run \"a b\" <x>', 'command'\n"
-                                     "errors = root.findall('.//error')\n"
-                                     "assert errors[0].get('message') == 'signal 11: <&\"\\'>? ? gr\\u00fc\\u00df ??? ]]>', errors[0].get('message')\n"
-                                     "assert errors[1].get('message') == 'hung\\nfor 60 s', 'line break'\n"
-                                     "assert 'repro: moeparity run --case' in errors[0].text, 'repro'\n";
+/* Python's XML parser checks that the report is well formed; then the attributes of every suite and of the
+ * whole must add up. */
+static const char *const xml_check =
+    "import sys, xml.etree.ElementTree as tree\n"
+    "root = tree.parse(sys.argv[1]).getroot()\n"
+    "suites = root.findall('testsuite')\n"
+    "def total(node, cases):\n"
+    "    count = lambda tag: len([c for c in cases if c.find(tag) is not None])\n"
+    "    assert int(node.get('tests')) == len(cases), 'tests'\n"
+    "    assert int(node.get('failures')) == count('failure'), 'failures'\n"
+    "    assert int(node.get('errors')) == count('error'), 'errors'\n"
+    "    assert int(node.get('skipped')) == count('skipped'), 'skipped'\n"
+    "    assert abs(float(node.get('time')) - sum(float(c.get('time')) for c in cases)) < 1e-5, 'time'\n"
+    "total(root, root.findall('testsuite/testcase'))\n"
+    "for suite in suites: total(suite, suite.findall('testcase'))\n"
+    "assert [s.get('name') for s in suites] == ['smoke', 'large & wide'], 'names'\n"
+    "assert [root.get(k) for k in ('tests', 'failures', 'errors', 'skipped')] == ['7', '1', '2', '3'], "
+    "'totals'\n"
+    "assert suites[0].find('properties/property[@name=\"command\"]').get('value') == 'moeparity run \"a b\" "
+    "<x>', 'command'\n"
+    "errors = root.findall('.//error')\n"
+    "assert errors[0].get('message') == 'signal 11: <&\"\\'>? ? gr\\u00fc\\u00df ??? ]]>', "
+    "errors[0].get('message')\n"
+    "assert errors[1].get('message') == 'hung\\nfor 60 s', 'line break'\n"
+    "assert 'repro: moeparity run --case' in errors[0].text, 'repro'\n";
 
 static void junit_report_adds_up(void **state) {
     (void)state;

@@ -20,7 +20,8 @@ typedef struct fixture {
 static fixture made(const char *text) {
     mp_error err;
     fixture f = {.c = mp_case_default()};
-    if (mp_case_parse(&f.c, text, &err) || mp_inputs_create(&f.c, &f.in, &err)) fail_msg("'%s': %s", text, err.text);
+    if (mp_case_parse(&f.c, text, &err) || mp_inputs_create(&f.c, &f.in, &err))
+        fail_msg("'%s': %s", text, err.text);
     return f;
 }
 
@@ -54,7 +55,8 @@ static void uniform_is_uniform(void **unused) {
     int64_t count[17];
     fixture f = made("M=20000 E=16 topk=4 scope=align");
     assert_int_equal(histogram(&f, count), 0);
-    for (int e = 0; e < 16; e++) assert_true(llabs(count[e] - 5000) < 300); /* 5 standard deviations of sqrt(20000*3/16) */
+    for (int e = 0; e < 16; e++)
+        assert_true(llabs(count[e] - 5000) < 300); /* 5 standard deviations of sqrt(20000*3/16) */
     assert_int_equal(count[16], 0);
     for (int64_t j = 0; j < 4; j++) { /* each slot by itself as well */
         int64_t low = 0;
@@ -122,7 +124,8 @@ static void hot_empty_first_last(void **unused) {
 static void duplicates_in_every_token(void **unused) {
     (void)unused;
     int64_t count[65];
-    static const char *const texts[] = {"M=500 E=64 topk=2 routing=duplicates scope=align", "M=500 E=64 topk=6 routing=duplicates scope=align",
+    static const char *const texts[] = {"M=500 E=64 topk=2 routing=duplicates scope=align",
+                                        "M=500 E=64 topk=6 routing=duplicates scope=align",
                                         "M=500 E=2 topk=6 routing=duplicates scope=align"};
     for (size_t i = 0; i < COUNT(texts); i++) {
         fixture f = made(texts[i]);
@@ -147,7 +150,8 @@ static void padded_tokens(void **unused) {
         for (int64_t m = 0; m < f.c.M; m++) {
             const bool padding = m >= f.c.M - p[i].padded;
             for (int64_t j = 0; j < 2; j++) assert_int_equal(ids_of(&f)[m * 2 + j] == -1, padding);
-            for (int64_t k = 0; k < 10 && (padding || f.c.data == MP_NORMAL); k++) assert_int_equal(isnan(value(&f, MP_X, m * 10 + k)) != 0, padding);
+            for (int64_t k = 0; k < 10 && (padding || f.c.data == MP_NORMAL); k++)
+                assert_int_equal(isnan(value(&f, MP_X, m * 10 + k)) != 0, padding);
         }
         mp_inputs_destroy(&f.in);
     }
@@ -185,8 +189,9 @@ static void filter_and_ranks(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(uniform_is_uniform),        cmocka_unit_test(zipf_is_skewed), cmocka_unit_test(hot_empty_first_last),
-        cmocka_unit_test(duplicates_in_every_token), cmocka_unit_test(padded_tokens),  cmocka_unit_test(filter_and_ranks),
+        cmocka_unit_test(uniform_is_uniform),   cmocka_unit_test(zipf_is_skewed),
+        cmocka_unit_test(hot_empty_first_last), cmocka_unit_test(duplicates_in_every_token),
+        cmocka_unit_test(padded_tokens),        cmocka_unit_test(filter_and_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

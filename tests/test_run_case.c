@@ -1,7 +1,8 @@
-/* Faults that show only in a later run of a case: a repeat, a variant, a token alone. Whatever run they are in, the case must not pass. */
+/* Faults that show only in a later run of a case: a repeat, a variant, a token alone. Whatever run they are
+ * in, the case must not pass. */
 #include "cases/matrix.h"
-#include "harness/run_case.h"
-#include "ref/host.h"
+#include "harness/run/run_case.h"
+#include "ref/predict/host.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +14,8 @@
 
 #include <cmocka.h>
 
-/* HDF5 1.10 itself does not free the driver record of a file that it made in memory; our own allocations stay under LeakSanitizer's eye. */
+/* HDF5 1.10 itself does not free the driver record of a file that it made in memory; our own allocations stay
+ * under LeakSanitizer's eye. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) {
     return "leak:libhdf5\n";
@@ -35,7 +37,8 @@ static struct {
     const mp_inputs *in, *first; /* of this run, and of the first one */
 } now;
 
-static mp_status spoiled_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
+static mp_status spoiled_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config,
+                                 mp_error *err) {
     spoiled *self = s->self;
     const mp_status status = self->host.resolve(&self->host, c, contract, config, err);
     if (self->unordered) contract->deterministic = contract->batch_invariant = false;
@@ -49,10 +52,11 @@ static mp_status spoiled_plan(mp_subject *s, const mp_case *c, mp_memory *memory
     return self->host.plan(&self->host, c, memory, err);
 }
 
-static mp_status spoiled_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
+static mp_status spoiled_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison,
+                             mp_trace *trace, mp_error *err) {
     spoiled *self = s->self;
-    const mp_status status =
-        self->block_size_m ? mp_host_run(c, in, self->block_size_m, poison, trace, err) : self->host.run(&self->host, c, in, poison, trace, err);
+    const mp_status status = self->block_size_m ? mp_host_run(c, in, self->block_size_m, poison, trace, err)
+                                                : self->host.run(&self->host, c, in, poison, trace, err);
     now.poison = poison;
     now.in = in;
     if (self->runs == 0) now.first = in;
@@ -68,9 +72,14 @@ static mp_status nothing(int run, const mp_case *c, mp_trace *trace, mp_error *e
     return MP_OK;
 }
 
-static const mp_verdict *judge_by(spoiled self, const char *text, const char *pair, const mp_run_options *more) {
+static const mp_verdict *judge_by(spoiled self, const char *text, const char *pair,
+                                  const mp_run_options *more) {
     if (!self.spoil) self.spoil = nothing;
-    mp_subject subject = {.name = "spoiled", .self = &self, .resolve = spoiled_resolve, .plan = spoiled_plan, .run = spoiled_run};
+    mp_subject subject = {.name = "spoiled",
+                          .self = &self,
+                          .resolve = spoiled_resolve,
+                          .plan = spoiled_plan,
+                          .run = spoiled_run};
     mp_matrix matrix = {0};
     mp_error err = {0};
     if (mp_subject_open("host", &self.host, &err) != MP_OK) fail_msg("%s", err.text);
@@ -84,13 +93,16 @@ static const mp_verdict *judge_by(spoiled self, const char *text, const char *pa
     return &verdict;
 }
 
-static const mp_verdict *judge(const char *text, const char *pair, spoiler *spoil, bool unordered, const mp_run_options *more) {
+static const mp_verdict *judge(const char *text, const char *pair, spoiler *spoil, bool unordered,
+                               const mp_run_options *more) {
     return judge_by((spoiled){.spoil = spoil, .unordered = unordered}, text, pair, more);
 }
 
 static void expect_failure(const mp_verdict *v, mp_check check, const char *where) {
-    if (v->outcome != MP_FAIL || v->check[check].answer != MP_FAILED) fail_msg("%s: %s", mp_outcome_name(v->outcome), v->reason);
-    if (!strstr(v->check[check].text, where)) fail_msg("'%s' does not name '%s'", v->check[check].text, where);
+    if (v->outcome != MP_FAIL || v->check[check].answer != MP_FAILED)
+        fail_msg("%s: %s", mp_outcome_name(v->outcome), v->reason);
+    if (!strstr(v->check[check].text, where))
+        fail_msg("'%s' does not name '%s'", v->check[check].text, where);
 }
 
 static mp_status zero_then_unsupported(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
@@ -116,7 +128,8 @@ static void a_later_skip_does_not_hide_a_failure(void **state) {
 
 static mp_status input_changed_by_runner(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
     (void)run, (void)err;
-    if (c->path == MP_RUNNER) snprintf(trace->input_report, sizeof trace->input_report, "device copy of w1 changed");
+    if (c->path == MP_RUNNER)
+        snprintf(trace->input_report, sizeof trace->input_report, "device copy of w1 changed");
     return MP_OK;
 }
 
@@ -139,14 +152,18 @@ static mp_status padding_written_when_sorted(int run, const mp_case *c, mp_trace
 static void variants_are_looked_at_all_around(void **state) {
     (void)state;
     const char *text = "M=8 topk=2 K=32 N=16 act=silu";
-    expect_failure(judge(text, "path=runner", input_changed_by_runner, false, NULL), MP_CHECK_INPUT, "path=runner");
-    expect_failure(judge(text, "path=runner", ids_changed_by_runner, false, NULL), MP_CHECK_INTEGER, "path=runner");
-    expect_failure(judge(text, "layout=sorted", padding_written_when_sorted, false, NULL), MP_CHECK_POISON, "layout=sorted");
+    expect_failure(judge(text, "path=runner", input_changed_by_runner, false, NULL), MP_CHECK_INPUT,
+                   "path=runner");
+    expect_failure(judge(text, "path=runner", ids_changed_by_runner, false, NULL), MP_CHECK_INTEGER,
+                   "path=runner");
+    expect_failure(judge(text, "layout=sorted", padding_written_when_sorted, false, NULL), MP_CHECK_POISON,
+                   "layout=sorted");
 }
 
 static void nothing_compared_is_not_equal(void **state) {
     (void)state;
-    const mp_verdict *v = judge("M=8 topk=2 act=silu scope=align tile=16x64x64x1x4x3", "tile=64x64x64x1x4x3", NULL, false, NULL);
+    const mp_verdict *v = judge("M=8 topk=2 act=silu scope=align tile=16x64x64x1x4x3", "tile=64x64x64x1x4x3",
+                                NULL, false, NULL);
     assert_int_equal(v->outcome, MP_PASS); /* align itself was judged */
     assert_int_equal(v->check[MP_CHECK_PAIR].answer, MP_NOT_JUDGED);
     assert_false(v->pair[0].bits_equal);
@@ -176,13 +193,16 @@ static void an_unordered_sum_excuses_the_sum_only(void **state) {
 static mp_status doubled_in_the_second_run(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
     (void)c, (void)err;
     const mp_tensor *out = &trace->t[MP_OUT];
-    for (int64_t i = 0; run == 1 && i < mp_tensor_count(out); i++) mp_encode(out->dtype, out->data, i, 2 * mp_decode(out->dtype, out->data, i));
+    for (int64_t i = 0; run == 1 && i < mp_tensor_count(out); i++)
+        mp_encode(out->dtype, out->data, i, 2 * mp_decode(out->dtype, out->data, i));
     return MP_OK;
 }
 
 static void an_unordered_sum_keeps_its_bounds_in_every_run(void **state) {
     (void)state;
-    expect_failure(judge("M=4 E=4 topk=4 K=32 N=16 act=silu fused_sum=1", NULL, doubled_in_the_second_run, true, NULL), MP_CHECK_BOUND, "with another poison");
+    expect_failure(
+        judge("M=4 E=4 topk=4 K=32 N=16 act=silu fused_sum=1", NULL, doubled_in_the_second_run, true, NULL),
+        MP_CHECK_BOUND, "with another poison");
 }
 
 static void one_run_says_nothing_about_repeating(void **state) {
@@ -194,7 +214,8 @@ static void one_run_says_nothing_about_repeating(void **state) {
     assert_string_equal(v->check[MP_CHECK_REPEAT].text, "one run only");
 }
 
-/* A read of memory that nobody wrote, in a variant or for a lone token only: it shows where the buffers held something else than in the first run. */
+/* A read of memory that nobody wrote, in a variant or for a lone token only: it shows where the buffers held
+ * something else than in the first run. */
 static mp_status runner_leaks(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
     (void)run, (void)err;
     if (c->path == MP_RUNNER && now.poison != MP_POISON_A) ((uint16_t *)trace->t[MP_OUT].data)[0] ^= 1;
@@ -220,7 +241,8 @@ static mp_status one_token_differs_alone(int run, const mp_case *c, mp_trace *tr
     (void)run, (void)err;
     const mp_tensor *x = &now.in->t[MP_X];
     const size_t row = (size_t)c->K * mp_dtype_size(c->dtype);
-    if (c->M == 1 && memcmp(x->data, (const char *)now.first->t[MP_X].data + (size_t)lonely * row, row) == 0) ((uint16_t *)trace->t[MP_OUT].data)[0] ^= 1;
+    if (c->M == 1 && memcmp(x->data, (const char *)now.first->t[MP_X].data + (size_t)lonely * row, row) == 0)
+        ((uint16_t *)trace->t[MP_OUT].data)[0] ^= 1;
     return MP_OK;
 }
 
@@ -231,7 +253,8 @@ static void the_first_the_middle_and_the_last_token_run_alone(void **state) {
         char where[32];
         lonely = tokens[i];
         snprintf(where, sizeof where, "token %d alone", (int)lonely);
-        expect_failure(judge("M=8 topk=2 K=32 N=16 act=silu", NULL, one_token_differs_alone, false, NULL), MP_CHECK_BATCH, where);
+        expect_failure(judge("M=8 topk=2 K=32 N=16 act=silu", NULL, one_token_differs_alone, false, NULL),
+                       MP_CHECK_BATCH, where);
     }
 }
 
@@ -249,14 +272,17 @@ static mp_status exchanged_slots(int run, const mp_case *c, mp_trace *trace, mp_
 static void an_order_that_is_not_promised_may_change(void **state) {
     (void)state;
     const char *text = "M=8 E=1 topk=1 K=32 N=16 rsf=2";
-    assert_int_equal(judge_by((spoiled){.spoil = exchanged_slots, .any_order = true}, text, NULL, NULL)->outcome, MP_PASS);
+    assert_int_equal(
+        judge_by((spoiled){.spoil = exchanged_slots, .any_order = true}, text, NULL, NULL)->outcome, MP_PASS);
     assert_int_equal(judge_by((spoiled){.spoil = exchanged_slots}, text, NULL, NULL)->outcome, MP_FAIL);
 }
 
 /* ---- goldens ---- */
 
-/* Records the case by the honest host, with one tensor changed by `edit` or left out, under these words for its contract (NULL: the host's). */
-static mp_golden *golden_of(const char *path, const char *text, const char *as_contract, mp_trace_tensor left_out, void (*edit)(mp_trace *trace)) {
+/* Records the case by the honest host, with one tensor changed by `edit` or left out, under these words for
+ * its contract (NULL: the host's). */
+static mp_golden *golden_of(const char *path, const char *text, const char *as_contract,
+                            mp_trace_tensor left_out, void (*edit)(mp_trace *trace)) {
     mp_case c = mp_case_default();
     mp_error err = {0};
     mp_inputs in;
@@ -277,7 +303,8 @@ static mp_golden *golden_of(const char *path, const char *text, const char *as_c
     mp_trace part = trace;
     if (left_out < MP_TRACE_COUNT) part.t[left_out].data = NULL;
     if (edit) edit(&part);
-    assert_int_equal(mp_golden_write(golden, &c, as_contract ? as_contract : words, "", &part, NULL, &err), MP_OK);
+    assert_int_equal(mp_golden_write(golden, &c, as_contract ? as_contract : words, "", &part, NULL, &err),
+                     MP_OK);
     assert_int_equal(mp_golden_commit(golden, &err), MP_OK);
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
@@ -304,7 +331,8 @@ static void a_golden_that_lacks_a_tensor_verifies_nothing(void **state) {
 }
 
 /* Judges the case against a golden of it. */
-static const mp_verdict *judge_beside(spoiled self, const char *text, const char *as_contract, void (*edit)(mp_trace *trace), bool required) {
+static const mp_verdict *judge_beside(spoiled self, const char *text, const char *as_contract,
+                                      void (*edit)(mp_trace *trace), bool required) {
     char path[64];
     snprintf(path, sizeof path, "run_case.%d.h5", (int)getpid());
     mp_golden *golden = golden_of(path, text, as_contract, MP_TRACE_COUNT, edit);
@@ -333,19 +361,29 @@ static void other_sum(mp_trace *trace) {
 static void what_differs_from_a_golden_is_found(void **state) {
     (void)state;
     const char *text = "M=8 E=1 topk=1 K=32 N=16 rsf=2";
-    assert_int_equal(judge_beside((spoiled){0}, text, NULL, NULL, true)->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
-    expect_failure(judge_beside((spoiled){0}, text, NULL, exchange_ids, false), MP_CHECK_GOLDEN, "sorted_token_ids: 1 of 1 rows differ");
-    expect_failure(judge_beside((spoiled){0}, text, NULL, fewer_tokens, false), MP_CHECK_GOLDEN, "out: bf16[7,32] -> bf16[8,32]");
-    expect_failure(judge_beside((spoiled){0}, text, NULL, other_sum, false), MP_CHECK_GOLDEN, "out: 1 of 8 rows differ (row 0), first [0,9]");
+    assert_int_equal(judge_beside((spoiled){0}, text, NULL, NULL, true)->check[MP_CHECK_GOLDEN].answer,
+                     MP_PASSED);
+    expect_failure(judge_beside((spoiled){0}, text, NULL, exchange_ids, false), MP_CHECK_GOLDEN,
+                   "sorted_token_ids: 1 of 1 rows differ");
+    expect_failure(judge_beside((spoiled){0}, text, NULL, fewer_tokens, false), MP_CHECK_GOLDEN,
+                   "out: bf16[7,32] -> bf16[8,32]");
+    expect_failure(judge_beside((spoiled){0}, text, NULL, other_sum, false), MP_CHECK_GOLDEN,
+                   "out: 1 of 8 rows differ (row 0), first [0,9]");
 }
 
-/* Another tile pads otherwise: the ids, and in sorted layout the caches, have other rows then. The rest must still be equal. */
+/* Another tile pads otherwise: the ids, and in sorted layout the caches, have other rows then. The rest must
+ * still be equal. */
 static void another_tile_is_compared_where_it_can_be(void **state) {
     (void)state;
-    static const char *const texts[] = {"M=8 topk=2 K=32 N=16 act=silu", "M=8 topk=2 K=32 N=16 act=silu layout=sorted"};
+    static const char *const texts[] = {"M=8 topk=2 K=32 N=16 act=silu",
+                                        "M=8 topk=2 K=32 N=16 act=silu layout=sorted"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        assert_int_equal(judge_beside((spoiled){.block_size_m = 128}, texts[i], NULL, NULL, true)->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
-        expect_failure(judge_beside((spoiled){.block_size_m = 128}, texts[i], NULL, other_sum, true), MP_CHECK_GOLDEN, "out: 1 of 8 rows");
+        assert_int_equal(judge_beside((spoiled){.block_size_m = 128}, texts[i], NULL, NULL, true)
+                             ->check[MP_CHECK_GOLDEN]
+                             .answer,
+                         MP_PASSED);
+        expect_failure(judge_beside((spoiled){.block_size_m = 128}, texts[i], NULL, other_sum, true),
+                       MP_CHECK_GOLDEN, "out: 1 of 8 rows");
     }
 }
 
@@ -355,8 +393,11 @@ static void a_golden_that_promises_nothing_is_not_judged(void **state) {
     const mp_verdict *v = judge_beside((spoiled){0}, text, "another contract", other_sum, false);
     assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
     assert_non_null(strstr(v->check[MP_CHECK_GOLDEN].text, "made under another contract"));
-    expect_failure(judge_beside((spoiled){0}, text, "another contract", other_sum, true), MP_CHECK_GOLDEN, "made under another contract");
-    assert_int_equal(judge_beside((spoiled){0}, text, "another contract", NULL, true)->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
+    expect_failure(judge_beside((spoiled){0}, text, "another contract", other_sum, true), MP_CHECK_GOLDEN,
+                   "made under another contract");
+    assert_int_equal(
+        judge_beside((spoiled){0}, text, "another contract", NULL, true)->check[MP_CHECK_GOLDEN].answer,
+        MP_PASSED);
     v = judge_beside((spoiled){.unordered = true}, text, NULL, other_sum, false);
     assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
     assert_string_equal(v->check[MP_CHECK_GOLDEN].text, "the order of additions is not fixed");

@@ -16,7 +16,8 @@ static void failures_carry_their_text(void **state) {
     assert_string_equal(err.text, "M is -3, expected >= 1");
     mp_error_prefix(&err, "%s:%d", "seed.yaml", 4);
     assert_string_equal(err.text, "seed.yaml:4: M is -3, expected >= 1");
-    assert_int_equal(mp_fail(&err, MP_EIO, "again: %s", err.text), MP_EIO); /* an argument may be the old text */
+    assert_int_equal(mp_fail(&err, MP_EIO, "again: %s", err.text),
+                     MP_EIO); /* an argument may be the old text */
     assert_string_equal(err.text, "again: seed.yaml:4: M is -3, expected >= 1");
 }
 

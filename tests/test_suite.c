@@ -1,7 +1,8 @@
-/* harness/suite.c: whatever one case does to its worker, the other cases are judged and its own verdict says what happened. */
+/* harness/run/suite.c: whatever one case does to its worker, the other cases are judged and its own verdict
+ * says what happened. */
 #include "golden/golden.h"
-#include "harness/subject.h"
-#include "harness/suite.h"
+#include "harness/subjects/subject.h"
+#include "harness/run/suite.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,18 +21,32 @@
 #include <cmocka.h>
 
 enum { CASES = 5, VICTIM = 2 };
-typedef enum mishap { NONE, SEGFAULT, ABORT, TERMINATED, EXIT, HANG, NO_DEVICE, NO_MEMORY, NOT_SUPPORTED, BAD_INPUT, MISHAPS } mishap;
+typedef enum mishap {
+    NONE,
+    SEGFAULT,
+    ABORT,
+    TERMINATED,
+    EXIT,
+    HANG,
+    NO_DEVICE,
+    NO_MEMORY,
+    NOT_SUPPORTED,
+    BAD_INPUT,
+    MISHAPS
+} mishap;
 
 /* The host subject, but for what it does to the case with seed VICTIM. */
 typedef struct chaos {
     mp_subject host;
     mishap mishap;
     bool context_lost;  /* after a device error nothing works any more in that process */
-    int raises, raised; /* so many times its run raises this signal, which reaches the suite where there is no worker */
+    int raises, raised; /* so many times its run raises this signal, which reaches the suite where there is no
+                           worker */
     int hanging;        /* a pipe that is told which process hangs; 0: none */
 } chaos;
 
-static mp_status chaos_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config, mp_error *err) {
+static mp_status chaos_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config,
+                               mp_error *err) {
     chaos *self = s->self;
     return self->host.resolve(&self->host, c, contract, config, err);
 }
@@ -41,7 +56,8 @@ static mp_status chaos_plan(mp_subject *s, const mp_case *c, mp_memory *memory, 
     return self->host.plan(&self->host, c, memory, err);
 }
 
-static mp_status chaos_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
+static mp_status chaos_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison,
+                           mp_trace *trace, mp_error *err) {
     chaos *self = s->self;
     if (self->context_lost) return mp_fail(err, MP_EDEVICE, "the context is lost");
     for (; c->seed == VICTIM && self->raises > 0; self->raises--) raise(self->raised);
@@ -56,7 +72,9 @@ static mp_status chaos_run(mp_subject *s, const mp_case *c, const mp_inputs *in,
         case HANG:
             if (self->hanging && write(self->hanging, &(pid_t){getpid()}, sizeof(pid_t)) < 0) _exit(8);
             for (;;) pause();
-        case NO_DEVICE: self->context_lost = true; return mp_fail(err, MP_EDEVICE, "CUDA_ERROR_ILLEGAL_ADDRESS");
+        case NO_DEVICE:
+            self->context_lost = true;
+            return mp_fail(err, MP_EDEVICE, "CUDA_ERROR_ILLEGAL_ADDRESS");
         case NO_MEMORY: return mp_fail(err, MP_EMEMORY, "cannot allocate 1 byte");
         case NOT_SUPPORTED: return mp_fail(err, MP_EUNSUPPORTED, "not here");
         case BAD_INPUT: return mp_fail(err, MP_EINPUT, "refused");
@@ -122,7 +140,8 @@ static int set_up(void **state) {
         if (mp_matrix_add(&f->matrix, text, NULL, 0, &f->err)) return -1;
     }
     if (mp_subject_open("host", &f->chaos.host, &f->err)) return -1;
-    f->subject = (mp_subject){.name = "chaos", .self = &f->chaos, .resolve = chaos_resolve, .plan = chaos_plan, .run = chaos_run};
+    f->subject = (mp_subject){
+        .name = "chaos", .self = &f->chaos, .resolve = chaos_resolve, .plan = chaos_plan, .run = chaos_run};
     f->progress.in_order = true;
     f->options = (mp_suite_options){.subject = "chaos",
                                     .repeat = 2,
@@ -173,7 +192,8 @@ static mp_status run(fixture *f) {
 static void judge_mishap(fixture *f, mishap what, int jobs) {
     f->chaos.mishap = what;
     f->options.jobs = jobs;
-    f->options.timeout_seconds = what == HANG ? 3 : 60; /* an innocent case takes 10 ms, but the machine may be busy */
+    f->options.timeout_seconds =
+        what == HANG ? 3 : 60; /* an innocent case takes 10 ms, but the machine may be busy */
     f->progress = (progress){.in_order = true};
     memset(f->v, 0, sizeof f->v);
     if (run(f) != MP_OK) fail_msg("%s", f->err.text);
@@ -183,8 +203,11 @@ static void judge_mishap(fixture *f, mishap what, int jobs) {
         char name[MP_CASE_TEXT_MAX];
         const mp_outcome outcome = i == VICTIM ? expected[what].outcome : MP_PASS;
         mp_case_text(&f->matrix.rows[i].c, name, sizeof name);
-        if (v->outcome != outcome) fail_msg("mishap %d, jobs %d, case %d: %s %s", (int)what, jobs, i, mp_outcome_name(v->outcome), v->reason);
-        if (i == VICTIM && strncmp(v->reason, expected[what].reason, strlen(expected[what].reason)) != 0) fail_msg("mishap %d: %s", (int)what, v->reason);
+        if (v->outcome != outcome)
+            fail_msg("mishap %d, jobs %d, case %d: %s %s", (int)what, jobs, i, mp_outcome_name(v->outcome),
+                     v->reason);
+        if (i == VICTIM && strncmp(v->reason, expected[what].reason, strlen(expected[what].reason)) != 0)
+            fail_msg("mishap %d: %s", (int)what, v->reason);
         assert_string_equal(v->name, name);
         assert_non_null(strstr(v->repro, "moeparity run --case '"));
         assert_non_null(strstr(v->repro, name));
@@ -309,7 +332,8 @@ static void a_hanging_worker_dies_with_its_parent(void **state) {
     assert_true(gone);
 }
 
-/* The parent tells how to repeat a case that its worker did not survive: no less than the worker tells of a case that it judged. */
+/* The parent tells how to repeat a case that its worker did not survive: no less than the worker tells of a
+ * case that it judged. */
 static void the_repro_of_a_crash_lacks_nothing(void **state) {
     fixture *f = *state;
     char path[] = "/tmp/moeparity.XXXXXX", options[200], judged[sizeof f->v->repro];

@@ -45,7 +45,8 @@ static void poison_is_everywhere_and_reads_as_nan(void **state) {
             mp_tensor_free(&t);
         }
         mp_tensor ids = created(MP_I32, 1, 7, 1, 1, poisons[p]);
-        for (int64_t i = 0; i < 7; i++) assert_true(((int32_t *)ids.data)[i] < -1 || ((int32_t *)ids.data)[i] > 1000000000);
+        for (int64_t i = 0; i < 7; i++)
+            assert_true(((int32_t *)ids.data)[i] < -1 || ((int32_t *)ids.data)[i] > 1000000000);
         mp_tensor_free(&ids);
         mp_tensor bytes = created(MP_E4M3, 1, 7, 1, 1, poisons[p]); /* no multiple of the pattern */
         assert_memory_equal(bytes.data, &poisons[p], 4);
@@ -104,7 +105,8 @@ static void empty_tensors_are_allowed(void **state) {
 
 static void sizes_that_do_not_fit_are_an_error(void **state) {
     (void)state;
-    static const int64_t shapes[][3] = {{1ll << 40, 1ll << 40, 1}, {INT64_MAX, 2, 2}, {1ll << 62, 2, 2}, {1ll << 61, 1, 1}};
+    static const int64_t shapes[][3] = {
+        {1ll << 40, 1ll << 40, 1}, {INT64_MAX, 2, 2}, {1ll << 62, 2, 2}, {1ll << 61, 1, 1}};
     for (size_t i = 0; i < 4; i++) {
         mp_tensor t = mp_tensor_shape(MP_FP64, 3, shapes[i][0], shapes[i][1], shapes[i][2]);
         mp_error err = {0};
@@ -127,7 +129,8 @@ static void digests_see_every_byte_and_know_rows(void **state) {
     for (size_t byte = 0; byte < 42; byte++) {
         ((unsigned char *)t.data)[byte] ^= 1;
         assert_true(mp_tensor_digest(&t) != whole);
-        for (int64_t r = 0; r < 3; r++) assert_int_equal(mp_tensor_row_digest(&t, r) != rows[r], (int64_t)byte / 14 == r);
+        for (int64_t r = 0; r < 3; r++)
+            assert_int_equal(mp_tensor_row_digest(&t, r) != rows[r], (int64_t)byte / 14 == r);
         ((unsigned char *)t.data)[byte] ^= 1;
     }
     assert_true(mp_tensor_digest(&t) == whole);

@@ -1,7 +1,7 @@
-/* The definition of the tensor core: what was measured on hardware, an oracle of its own in float64, and properties. Longer than most: the worked examples
- * and the oracle belong beside each other. */
+/* The definition of the tensor core: what was measured on hardware, an oracle of its own in float64, and
+ * properties. Longer than most: the worked examples and the oracle belong beside each other. */
 #include "base/dtype.h"
-#include "ref/tensorcore.h"
+#include "ref/predict/tensorcore.h"
 
 #include <fenv.h>
 #include <math.h>
@@ -14,9 +14,10 @@
 
 #include <cmocka.h>
 
-/* --- worked examples ------------------------------------------------------------------------------------------------------ */
+/* ---- worked examples ---- */
 
-/* a and b list lanes from 0 on: codes in hex; "xn" repeats one; "@n" puts it into lane n; unlisted lanes are 0. */
+/* a and b list lanes from 0 on: codes in hex; "xn" repeats one; "@n" puts it into lane n; unlisted lanes are
+ * 0. */
 typedef struct example {
     int sm;
     mp_tc_instruction instruction;
@@ -119,7 +120,9 @@ static void check_examples(const example *examples, size_t count, mp_tc_result r
         assert_true(mp_tc_find(e->sm, e->instruction, e->input, e->input, &model));
         model.result = result;
         const uint32_t got = mp_tc_dot(&model, instruction_k(e->input), a, b, e->c);
-        if (got != e->expected) fail_msg("sm_%d a=%s b=%s c=%08X: %08X, expected %08X", e->sm, e->a, e->b, e->c, got, e->expected);
+        if (got != e->expected)
+            fail_msg("sm_%d a=%s b=%s c=%08X: %08X, expected %08X", e->sm, e->a, e->b, e->c, got,
+                     e->expected);
     }
 }
 
@@ -128,8 +131,9 @@ static void worked_examples(void **state) {
     check_examples(EXAMPLES, sizeof EXAMPLES / sizeof *EXAMPLES, MP_TC_FLOAT32);
 }
 
-/* Both ends of a float16 accumulator, where random sums hardly ever fall: the tie between 65504 and 2^16, the one between 0 and 2^-24, and the carry from
- * subnormal to normal numbers. A difference of one unit of 2^(e_max-F) beside a tie is seen, the next smaller one is not. */
+/* Both ends of a float16 accumulator, where random sums hardly ever fall: the tie between 65504 and 2^16, the
+ * one between 0 and 2^-24, and the carry from subnormal to normal numbers. A difference of one unit of
+ * 2^(e_max-F) beside a tie is seen, the next smaller one is not. */
 static void float16_results_are_rounded_at_both_ends_of_the_format(void **state) {
     (void)state;
     static const example examples[] = {
@@ -143,7 +147,8 @@ static void float16_results_are_rounded_at_both_ends_of_the_format(void **state)
         {ON(90, WGMMA), MP_TC_FP16, "4C00", "3C00", 0x7BFE, 0x7BFE},
         {ON(90, WGMMA), MP_TC_FP16, "4C00", "3C00", 0x7BFD, 0x7BFE},
 
-        {ON(90, WGMMA), MP_TC_FP16, "0001", "3800", 0, 0}, /* 2^-25, the tie, goes to 0, and that is never -0 */
+        {ON(90, WGMMA), MP_TC_FP16, "0001", "3800", 0,
+         0}, /* 2^-25, the tie, goes to 0, and that is never -0 */
         {ON(90, WGMMA), MP_TC_FP16, "8001", "3800", 0, 0},
         {ON(90, WGMMA), MP_TC_FP16, "0001", "3801", 0, 0x0001},
         {ON(90, WGMMA), MP_TC_FP16, "8001", "3801", 0, 0x8001},
@@ -168,23 +173,27 @@ static void long_example_differs_from_fma(void **state) {
     parse_lanes(LONG_B, b);
     float acc;
     memcpy(&acc, &bits, sizeof acc);
-    for (int k = 0; k < 16; k++) acc = fmaf((float)mp_decode_code(MP_BF16, a[k]), (float)mp_decode_code(MP_BF16, b[k]), acc);
+    for (int k = 0; k < 16; k++)
+        acc = fmaf((float)mp_decode_code(MP_BF16, a[k]), (float)mp_decode_code(MP_BF16, b[k]), acc);
     memcpy(&bits, &acc, sizeof bits);
     assert_int_equal(bits, 0x3FCA2168);
 }
 
-/* --- an independent oracle: float64 instead of integers --------------------------------------------------------------------- */
+/* ---- an independent oracle: float64 instead of integers ---- */
 
-/* Products of operands have at most 22 significant bits, terms cut to the common unit at most 28, and their sum 33: float64 holds all of them exactly, and C
- * library functions (frexp, ldexp, trunc) do the cutting. The one rounding to float32 is the CPU's own, in mode "towards zero". */
+/* Products of operands have at most 22 significant bits, terms cut to the common unit at most 28, and their
+ * sum 33: float64 holds all of them exactly, and C library functions (frexp, ldexp, trunc) do the cutting.
+ * The one rounding to float32 is the CPU's own, in mode "towards zero". */
 static double operand(mp_tc_input input, uint32_t code) {
     if (input == MP_TC_TF32) return mp_decode_code(MP_FP32, code & ~0x1FFFu);
-    static const mp_dtype dtype[] = {[MP_TC_BF16] = MP_BF16, [MP_TC_FP16] = MP_FP16, [MP_TC_E4M3] = MP_E4M3, [MP_TC_E5M2] = MP_E5M2};
+    static const mp_dtype dtype[] = {
+        [MP_TC_BF16] = MP_BF16, [MP_TC_FP16] = MP_FP16, [MP_TC_E4M3] = MP_E4M3, [MP_TC_E5M2] = MP_E5M2};
     return mp_decode_code(dtype[input], code);
 }
 
 static int operand_exponent(mp_tc_input input, double value) {
-    static const int emin[] = {[MP_TC_BF16] = -126, [MP_TC_FP16] = -14, [MP_TC_TF32] = -126, [MP_TC_E4M3] = -6, [MP_TC_E5M2] = -14};
+    static const int emin[] = {
+        [MP_TC_BF16] = -126, [MP_TC_FP16] = -14, [MP_TC_TF32] = -126, [MP_TC_E4M3] = -6, [MP_TC_E5M2] = -14};
     return value == 0 || ilogb(value) < emin[input] ? emin[input] : ilogb(value);
 }
 
@@ -233,7 +242,7 @@ static uint32_t oracle(const mp_tc_model *m, const uint32_t *a, const uint32_t *
     return bits & 0x7FFFFFFF ? bits : 0;
 }
 
-/* --- random operands -------------------------------------------------------------------------------------------------------- */
+/* ---- random operands ---- */
 
 static uint64_t random_state = 1;
 static uint32_t random_bits(void) { /* splitmix64 */
@@ -244,10 +253,12 @@ static uint32_t random_bits(void) { /* splitmix64 */
 }
 
 enum { MODERATE, ANY_CODE, EDGES, MODES };
-static const int FRACTION_BITS[] = {7, 10, 23, 3, 2}, BITS[] = {16, 16, 32, 8, 8}, BIAS[] = {127, 15, 127, 7, 15};
+static const int FRACTION_BITS[] = {7, 10, 23, 3, 2}, BITS[] = {16, 16, 32, 8, 8},
+                 BIAS[] = {127, 15, 127, 7, 15};
 
 static uint32_t random_code(mp_tc_input input, int mode) {
-    const uint32_t any = random_bits() >> (32 - BITS[input]), sign = any & 1u << (BITS[input] - 1), fraction = any & ((1u << FRACTION_BITS[input]) - 1);
+    const uint32_t any = random_bits() >> (32 - BITS[input]), sign = any & 1u << (BITS[input] - 1),
+                   fraction = any & ((1u << FRACTION_BITS[input]) - 1);
     if (mode == ANY_CODE) return any;
     if (mode == EDGES) switch (random_bits() % 24) {
         case 0:
@@ -259,17 +270,20 @@ static uint32_t random_code(mp_tc_input input, int mode) {
             if (random_bits() % 8 == 0) return (sign - 1) & ~sign;
             break; /* the largest code: NaN */
         case 6:
-            if (random_bits() % 8 == 0 && input != MP_TC_E4M3) return sign | ((2u * (uint32_t)BIAS[input] + 1) << FRACTION_BITS[input]);
+            if (random_bits() % 8 == 0 && input != MP_TC_E4M3)
+                return sign | ((2u * (uint32_t)BIAS[input] + 1) << FRACTION_BITS[input]);
             break;
         case 7:
         case 8: return any;
         default: break;
         }
     const uint32_t spread = input == MP_TC_E4M3 ? 7 : 10;
-    return sign | ((uint32_t)BIAS[input] - spread / 2 + random_bits() % spread) << FRACTION_BITS[input] | fraction;
+    return sign | ((uint32_t)BIAS[input] - spread / 2 + random_bits() % spread) << FRACTION_BITS[input] |
+           fraction;
 }
 
-/* One group with accumulator; a third of the groups of EDGES cancel: the second half of a is minus the first, with the same b, and c is tiny. */
+/* One group with accumulator; a third of the groups of EDGES cancel: the second half of a is minus the first,
+ * with the same b, and c is tiny. */
 static void random_group(const mp_tc_model *m, int mode, uint32_t *a, uint32_t *b, uint32_t *c) {
     for (int k = 0; k < m->group; k++) {
         a[k] = random_code(m->a, mode);
@@ -282,7 +296,8 @@ static void random_group(const mp_tc_model *m, int mode, uint32_t *a, uint32_t *
         b[k] = b[k - m->group / 2];
     }
     b[m->group - 1] = random_code(m->b, mode);
-    if (m->result == MP_TC_FLOAT32 && random_bits() % 2) *c = random_bits() % 64 << 23 | random_bits() % (1u << 23);
+    if (m->result == MP_TC_FLOAT32 && random_bits() % 2)
+        *c = random_bits() % 64 << 23 | random_bits() % (1u << 23);
 }
 
 static const struct {
@@ -291,14 +306,22 @@ static const struct {
     mp_tc_input a, b;
     mp_tc_result result;
 } MODELS[] = {
-    {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},      {75, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
-    {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},      {86, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
-    {89, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, MP_TC_FLOAT32},      {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E5M2, MP_TC_FLOAT32},
-    {90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},      {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
-    {90, MP_TC_WGMMA, MP_TC_TF32, MP_TC_TF32, MP_TC_FLOAT32},    {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FLOAT32},
-    {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E5M2, MP_TC_FLOAT32},    {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E4M3, MP_TC_FLOAT32},
-    {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32}, {100, MP_TC_TCGEN05, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FLOAT32},
-    {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},      {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},
+    {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
+    {75, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
+    {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
+    {86, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
+    {89, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, MP_TC_FLOAT32},
+    {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E5M2, MP_TC_FLOAT32},
+    {90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_TF32, MP_TC_TF32, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E5M2, MP_TC_FLOAT32},
+    {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E4M3, MP_TC_FLOAT32},
+    {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
+    {100, MP_TC_TCGEN05, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FLOAT32},
+    {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},
+    {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},
 };
 #define MODEL_COUNT (sizeof MODELS / sizeof *MODELS)
 
@@ -318,13 +341,16 @@ static void random_groups_equal_the_oracle(void **state) {
                 uint32_t a[MP_TC_MAX_GROUP], b[MP_TC_MAX_GROUP], c;
                 random_group(&m, mode, a, b, &c);
                 const uint32_t got = mp_tc_dot_add(&m, a, b, c), expected = oracle(&m, a, b, c);
-                if (got != expected) fail_msg("model %zu mode %d trial %d: %08X, expected %08X", i, mode, trial, got, expected);
+                if (got != expected)
+                    fail_msg("model %zu mode %d trial %d: %08X, expected %08X", i, mode, trial, got,
+                             expected);
             }
 }
 
-/* --- properties ------------------------------------------------------------------------------------------------------------- */
+/* ---- properties ---- */
 
-/* Within a step the order of terms means nothing, a and b may be exchanged, and the negated problem has the negated result. */
+/* Within a step the order of terms means nothing, a and b may be exchanged, and the negated problem has the
+ * negated result. */
 static void order_exchange_and_sign(void **state) {
     (void)state;
     for (size_t i = 0; i < MODEL_COUNT; i++) {
@@ -351,7 +377,8 @@ static void order_exchange_and_sign(void **state) {
     }
 }
 
-/* |result - exact| < (L+1) units of 2^(e_max-F), and one of the result's own, which is at most (L+1) * 4 * 2^e_max in size. */
+/* |result - exact| < (L+1) units of 2^(e_max-F), and one of the result's own, which is at most (L+1) * 4 *
+ * 2^e_max in size. */
 static void error_is_bounded(void **state) {
     (void)state;
     for (size_t i = 0; i < MODEL_COUNT; i++) {
@@ -368,7 +395,8 @@ static void error_is_bounded(void **state) {
                 if (fabsl(p) > largest) largest = fabsl(p);
             }
             const long double unit = largest * ldexpl(1, -m.fraction_bits),
-                              own = half ? fabsl(exact) * 0x1p-11L + 0x1p-25L : fabsl(exact) * ldexpl(1, -m.result_fraction_bits);
+                              own = half ? fabsl(exact) * 0x1p-11L + 0x1p-25L
+                                         : fabsl(exact) * ldexpl(1, -m.result_fraction_bits);
             const long double error = fabsl(mp_decode_code(result, mp_tc_dot_add(&m, a, b, c)) - exact);
             assert_true(error <= (m.group + 1) * unit + own);
         }
@@ -381,7 +409,8 @@ static void a_long_dot_is_a_chain(void **state) {
     for (size_t i = 0; i < MODEL_COUNT; i++) {
         const mp_tc_model m = model_of(i);
         for (int K = 0; K < 3 * m.group; K += 3) {
-            uint32_t a[4 * MP_TC_MAX_GROUP] = {0}, b[4 * MP_TC_MAX_GROUP] = {0}, c = m.result == MP_TC_FLOAT16 ? 0x3E00 : 0x3FC00000;
+            uint32_t a[4 * MP_TC_MAX_GROUP] = {0}, b[4 * MP_TC_MAX_GROUP] = {0},
+                           c = m.result == MP_TC_FLOAT16 ? 0x3E00 : 0x3FC00000;
             for (int k = 0; k < K; k++) {
                 a[k] = random_code(m.a, MODERATE);
                 b[k] = random_code(m.b, MODERATE);
@@ -409,7 +438,8 @@ static void fp8_mma_is_two_fp16_steps(void **state) {
                 x[half][at] = (uint32_t)mp_encode_code(MP_FP16, operand(input, a[k]));
                 y[half][at] = (uint32_t)mp_encode_code(MP_FP16, operand(input, b[k]));
             }
-            const double d = mp_decode_code(MP_FP32, mp_tc_dot_add(&fp16, x[1], y[1], mp_tc_dot_add(&fp16, x[0], y[0], 0)));
+            const double d = mp_decode_code(
+                MP_FP32, mp_tc_dot_add(&fp16, x[1], y[1], mp_tc_dot_add(&fp16, x[0], y[0], 0)));
             /* A float64 sum rounded again to float32 is the correctly rounded sum: 53 >= 2*24 + 2. */
             const uint32_t expected = (uint32_t)mp_encode_code(MP_FP32, d + mp_decode_code(MP_FP32, c));
             assert_int_equal(mp_tc_dot_add(&fp8, a, b, c), expected);
@@ -431,7 +461,8 @@ static void s8_saturates_step_by_step(void **state) {
     assert_int_equal(mp_tc_dot(&m, 32, a, b, 0x7FFFFFF0), 0x7FFFFFFF);
     assert_int_equal(mp_tc_dot(&m, 64, a, b, 0x7FFFFFF0), 0x7FFFFFFF - 32 * 127 * 127);
     assert_int_equal(mp_tc_dot(&m, 32, a + 32, b, 0x80000010), 0x80000000);
-    assert_int_equal(mp_tc_dot(&m, 32, a + 16, b, 0x7FFFFFF0), 0x7FFFFFF0); /* above the limit in the middle of a step */
+    assert_int_equal(mp_tc_dot(&m, 32, a + 16, b, 0x7FFFFFF0),
+                     0x7FFFFFF0); /* above the limit in the middle of a step */
 }
 
 static void s8_is_exact_and_wraps(void **state) {
@@ -444,7 +475,8 @@ static void s8_is_exact_and_wraps(void **state) {
         const int K = (int)(random_bits() % 101);
         int64_t sum = (int32_t)c;
         for (int k = 0; k < K; k++) {
-            const int x = (int)(random_bits() % 256) - 128, y = trial % 2 ? -128 : (int)(random_bits() % 256) - 128;
+            const int x = (int)(random_bits() % 256) - 128,
+                      y = trial % 2 ? -128 : (int)(random_bits() % 256) - 128;
             a[k] = (uint32_t)x & 0xFF;
             b[k] = (uint32_t)y & 0xFF;
             sum += x * y;
@@ -462,12 +494,18 @@ static void parameters_of_every_architecture(void **state) {
         mp_tc_input a, b;
         int group, fraction_bits, result_fraction_bits;
     } rows[] = {
-        {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 4, 23, 23},       {75, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 8, 24, 23},
-        {80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, 8, 24, 23},       {86, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 8, 24, 23},
-        {89, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, 4, 24, 23},       {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3, 16, 13, 13},
-        {90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, 16, 25, 23},      {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, 16, 25, 23},
-        {90, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, 8, 25, 23},       {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E5M2, 32, 13, 13},
-        {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16, 16, 25, 23}, {100, MP_TC_TCGEN05, MP_TC_TF32, MP_TC_TF32, 8, 25, 23},
+        {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 4, 23, 23},
+        {75, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 8, 24, 23},
+        {80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, 8, 24, 23},
+        {86, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 8, 24, 23},
+        {89, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, 4, 24, 23},
+        {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3, 16, 13, 13},
+        {90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, 16, 25, 23},
+        {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, 16, 25, 23},
+        {90, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, 8, 25, 23},
+        {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E5M2, 32, 13, 13},
+        {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16, 16, 25, 23},
+        {100, MP_TC_TCGEN05, MP_TC_TF32, MP_TC_TF32, 8, 25, 23},
         {100, MP_TC_TCGEN05, MP_TC_E5M2, MP_TC_E5M2, 32, 25, 23},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -492,7 +530,8 @@ static void what_does_not_exist_is_not_found(void **state) {
     assert_true(mp_tc_find(80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, &m) && !m.measured);
 }
 
-/* Bits are required of a subject on the strength of this flag alone: an architecture that nobody has measured must not have it, whatever its number. */
+/* Bits are required of a subject on the strength of this flag alone: an architecture that nobody has measured
+ * must not have it, whatever its number. */
 static void nothing_but_sm_90_is_measured(void **state) {
     (void)state;
     int measured = 0, published = 0;
@@ -500,7 +539,9 @@ static void nothing_but_sm_90_is_measured(void **state) {
         for (int instruction = MP_TC_MMA; instruction <= MP_TC_TCGEN05; instruction++)
             for (int input = 0; input < MP_TC_INPUT_COUNT; input++) {
                 mp_tc_model m;
-                if (!mp_tc_find(sm, (mp_tc_instruction)instruction, (mp_tc_input)input, (mp_tc_input)input, &m)) continue;
+                if (!mp_tc_find(sm, (mp_tc_instruction)instruction, (mp_tc_input)input, (mp_tc_input)input,
+                                &m))
+                    continue;
                 assert_int_equal(m.measured, sm == 90);
                 measured += m.measured;
                 published += sm > 90;

@@ -1,16 +1,19 @@
 /* The fast GEMM against the definition, bit by bit.
- * MP_TC_GROUPS=100000000 in the environment runs that many groups of each model instead of the usual number. */
-#include "ref/tensorcore_gemm.h"
+ * MP_TC_GROUPS=100000000 in the environment runs that many groups of each model instead of the usual
+ * number. */
+#include "ref/predict/tensorcore_gemm.h"
 #include "tests/ref_support.h"
 
 #include <omp.h>
 #include <stdio.h>
 
-/* --- random operands -------------------------------------------------------------------------------------------------------- */
+/* ---- random operands ---- */
 
 /*  MODERATE  exponents as in real tensors            WIDE   up to 50 binary orders apart, zeros now and then
- *  SCALED    rows and columns of very different size  SPARSE few nonzeros: products of a step are often all zero
- *  CANCEL    the second half of a row is minus the first, almost     FULL   largest significands and one sign: sums of 32 bits
+ *  SCALED    rows and columns of very different size  SPARSE few nonzeros: products of a step are often all
+ *            zero
+ *  CANCEL    the second half of a row is minus the first, almost     FULL   largest significands and one
+ *            sign: sums of 32 bits
  *  APART     the largest numbers meet zeros, so that all products are far below the scale of row and column
  *  EDGES     moderate with zeros, subnormals, Inf and NaN            ANY    uniformly random codes */
 typedef enum family { MODERATE, WIDE, SCALED, SPARSE, CANCEL, FULL, APART, EDGES, ANY, FAMILIES } family;
@@ -40,13 +43,16 @@ static uint32_t encode(mp_tc_input input, bool negative, int exponent, uint32_t 
     int field = exponent + bias;
     if (field < 0) field = 0; /* subnormal */
     if (field > 2 * bias) field = 2 * bias;
-    return in_place(
-        input, (uint32_t)negative << (s->exponent_bits + s->fraction_bits) | (uint32_t)field << s->fraction_bits | (any & ((1u << s->fraction_bits) - 1)), any);
+    return in_place(input,
+                    (uint32_t)negative << (s->exponent_bits + s->fraction_bits) |
+                        (uint32_t)field << s->fraction_bits | (any & ((1u << s->fraction_bits) - 1)),
+                    any);
 }
 
 /* Zero, in tf32 now and then by its low bits alone not. */
 static uint32_t zero(mp_tc_input input, uint32_t any) {
-    return in_place(input, (any & 1) << (SHAPES[input].exponent_bits + SHAPES[input].fraction_bits), any & 2 ? any : 0);
+    return in_place(input, (any & 1) << (SHAPES[input].exponent_bits + SHAPES[input].fraction_bits),
+                    any & 2 ? any : 0);
 }
 
 /* One row of operands, [K]. */
@@ -54,7 +60,9 @@ static void random_row(rng *r, mp_tc_input input, family f, int64_t K, uint32_t 
     const shape *s = &SHAPES[input];
     const bool wide = s->exponent_bits == 8;
     const int reach = wide ? 75 : s->exponent_bits == 5 ? 14 : 6, apart = wide ? -45 : -5;
-    const int shift = f == SCALED ? (int)random_below(r, 2 * reach) - reach : f == APART ? (int)random_below(r, 50) + apart : 0;
+    const int shift = f == SCALED  ? (int)random_below(r, 2 * reach) - reach
+                      : f == APART ? (int)random_below(r, 50) + apart
+                                   : 0;
     const int depth = 25 + (int)random_below(r, 20), spread = f == WIDE ? (wide ? 50 : 2 * reach) : 8;
     for (int64_t k = 0; k < K; k++) {
         const uint32_t any = random_bits(r);
@@ -87,7 +95,8 @@ static void random_row(rng *r, mp_tc_input input, family f, int64_t K, uint32_t 
             else if (choice < 91)
                 codes[k] = encode(input, negative, 200, any >> 1); /* largest exponent */
             else if (choice < 92 && any & 2)                       /* Inf and NaN, or what e4m3 has there */
-                codes[k] = in_place(input, ((negative ? 2u : 1u) << s->exponent_bits) - 1, 0) << s->fraction_bits |
+                codes[k] = in_place(input, ((negative ? 2u : 1u) << s->exponent_bits) - 1, 0)
+                               << s->fraction_bits |
                            (any & 4 ? encode(input, false, -200, any >> 3) : 0);
             break;
         case ANY: codes[k] = any >> (32 - 8 * (int)mp_dtype_size(s->dtype)); break;
@@ -98,7 +107,8 @@ static void random_row(rng *r, mp_tc_input input, family f, int64_t K, uint32_t 
 
 static void put_codes(const mp_tensor *t, int64_t row, int64_t K, const uint32_t *codes) {
     const size_t size = mp_dtype_size(t->dtype);
-    for (int64_t k = 0; k < K; k++) memcpy((char *)t->data + (size_t)(row * K + k) * size, &codes[k], size); /* little endian */
+    for (int64_t k = 0; k < K; k++)
+        memcpy((char *)t->data + (size_t)(row * K + k) * size, &codes[k], size); /* little endian */
 }
 
 static void random_rows(rng *r, mp_tc_input input, family f, int64_t n, int64_t K, const mp_tensor *t) {
@@ -126,9 +136,10 @@ static void random_columns(rng *r, mp_tc_input input, family f, int64_t n, int64
     free(codes);
 }
 
-/* --- the definition --------------------------------------------------------------------------------------------------------- */
+/* ---- the definition ---- */
 
-static float definition(const mp_tc_model *m, const mp_tensor *a, int64_t a_row, const mp_tensor *w, int64_t w_row) {
+static float definition(const mp_tc_model *m, const mp_tensor *a, int64_t a_row, const mp_tensor *w,
+                        int64_t w_row) {
     const int64_t K = w->dim[2];
     const size_t a_size = mp_dtype_size(a->dtype), w_size = mp_dtype_size(w->dtype);
     uint32_t *codes = allocated(2 * K, sizeof *codes);
@@ -149,10 +160,12 @@ static const struct {
     mp_tc_instruction instruction;
     mp_tc_input a, b;
 } MODELS[] = {
-    {90, MP_TC_WGMMA, MP_TC_BF16, MP_TC_BF16}, {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16}, {90, MP_TC_WGMMA, MP_TC_TF32, MP_TC_TF32},
-    {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E4M3}, {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E5M2}, {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E4M3},
-    {80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16},   {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16},   {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16},
-    {80, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32},   {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3},   {100, MP_TC_TCGEN05, MP_TC_E4M3, MP_TC_E4M3},
+    {90, MP_TC_WGMMA, MP_TC_BF16, MP_TC_BF16}, {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16},
+    {90, MP_TC_WGMMA, MP_TC_TF32, MP_TC_TF32}, {90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E4M3},
+    {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E5M2}, {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E4M3},
+    {80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16},   {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16},
+    {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16},   {80, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32},
+    {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3},   {100, MP_TC_TCGEN05, MP_TC_E4M3, MP_TC_E4M3},
 };
 
 static mp_tc_model model_of(size_t i) {
@@ -166,10 +179,12 @@ static int64_t groups_wanted(void) {
     return text ? strtoll(text, NULL, 10) : 250000;
 }
 
-/* --- tests ------------------------------------------------------------------------------------------------------------------ */
+/* ---- tests ---- */
 
-/* a [M,K] by w [1,N,K] by every kernel. Returns the share of results that the definition had to supply. `of`: what the operands are, for the message. */
-static double compare_kernels_on(const mp_tc_model *m, const mp_tensor *a, const mp_tensor *w, const char *of) {
+/* a [M,K] by w [1,N,K] by every kernel. Returns the share of results that the definition had to supply. `of`:
+ * what the operands are, for the message. */
+static double compare_kernels_on(const mp_tc_model *m, const mp_tensor *a, const mp_tensor *w,
+                                 const char *of) {
     const int64_t M = a->dim[0], N = w->dim[1];
     mp_tensor expected = allocated_tensor(MP_FP32, M, N, 0), out = allocated_tensor(MP_FP32, M, N, 0);
     int64_t *row = allocated(M, sizeof *row), redone, all_redone = 0;
@@ -185,13 +200,15 @@ static double compare_kernels_on(const mp_tc_model *m, const mp_tensor *a, const
     for (int k = 0; k < count; k++) {
         mp_error err;
         memset(out.data, 0x55, mp_tensor_bytes(&out));
-        assert_int_equal(mp_tc_gemm_with(&kernels[k], m, &problem, &(mp_epilogue){0}, NULL, &out, &redone, &err), MP_OK);
+        assert_int_equal(
+            mp_tc_gemm_with(&kernels[k], m, &problem, &(mp_epilogue){0}, NULL, &out, &redone, &err), MP_OK);
         all_redone += redone;
         for (int64_t i = 0; i < M * N; i++) {
             const uint32_t got = ((const uint32_t *)out.data)[i], want = ((const uint32_t *)expected.data)[i];
             if (got != want)
-                fail_msg("%s, %s, L=%d F=%d, %s, K=%lld, row %lld, column %lld: %08X, expected %08X", kernels[k].name, mp_dtype_name(a->dtype), m->group,
-                         m->fraction_bits, of, (long long)w->dim[2], (long long)(i / N), (long long)(i % N), got, want);
+                fail_msg("%s, %s, L=%d F=%d, %s, K=%lld, row %lld, column %lld: %08X, expected %08X",
+                         kernels[k].name, mp_dtype_name(a->dtype), m->group, m->fraction_bits, of,
+                         (long long)w->dim[2], (long long)(i / N), (long long)(i % N), got, want);
         }
     }
     mp_tensor_free(&expected);
@@ -202,7 +219,8 @@ static double compare_kernels_on(const mp_tc_model *m, const mp_tensor *a, const
 }
 
 static double compare_kernels(const mp_tc_model *m, family f, int64_t M, int64_t N, int64_t K, rng *r) {
-    mp_tensor a = allocated_tensor(SHAPES[m->a].dtype, M, K, 0), w = allocated_tensor(SHAPES[m->b].dtype, 1, N, K);
+    mp_tensor a = allocated_tensor(SHAPES[m->a].dtype, M, K, 0),
+              w = allocated_tensor(SHAPES[m->b].dtype, 1, N, K);
     char of[32];
     snprintf(of, sizeof of, "family %d", f);
     random_rows(r, m->a, f, M, K, &a);
@@ -220,7 +238,8 @@ static void every_kernel_has_the_bits_of_the_definition(void **state) {
         const mp_tc_model m = model_of(i);
         for (family f = 0; f < FAMILIES; f++) {
             for (int64_t groups = 0; groups < groups_wanted() / FAMILIES;) {
-                const int64_t M = 1 + random_below(&r, 40), N = 1 + random_below(&r, 150), K = 1 + random_below(&r, f == ANY ? 40 : 130);
+                const int64_t M = 1 + random_below(&r, 40), N = 1 + random_below(&r, 150),
+                              K = 1 + random_below(&r, f == ANY ? 40 : 130);
                 compare_kernels(&m, f, M, N, K, &r);
                 groups += M * N * ((K + m.group - 1) / m.group);
             }
@@ -228,19 +247,22 @@ static void every_kernel_has_the_bits_of_the_definition(void **state) {
     }
 }
 
-/* Steps whose sum exceeds 2^31 units, or whose products cancel or vanish, are the kernels' own work too, not the definition's. */
+/* Steps whose sum exceeds 2^31 units, or whose products cancel or vanish, are the kernels' own work too, not
+ * the definition's. */
 static void kernels_need_no_help_with_ordinary_numbers(void **state) {
     (void)state;
     const family families[] = {MODERATE, SPARSE, CANCEL, FULL};
     rng r = {2};
     for (size_t i = 0; i < COUNT(MODELS); i++) {
         const mp_tc_model m = model_of(i);
-        for (size_t f = 0; f < COUNT(families); f++) assert_true(compare_kernels(&m, families[f], 20, 70, 64, &r) == 0);
+        for (size_t f = 0; f < COUNT(families); f++)
+            assert_true(compare_kernels(&m, families[f], 20, 70, 64, &r) == 0);
     }
 }
 
-/* Sums of the largest significands that pass 2^128 before their last 16 terms take them back: Inf it stays, though the sum of all is finite, and the scaled
- * numbers of a kernel know no Inf. Rows and columns of every exponent around half of 127, so that the sum of both takes every value. */
+/* Sums of the largest significands that pass 2^128 before their last 16 terms take them back: Inf it stays,
+ * though the sum of all is finite, and the scaled numbers of a kernel know no Inf. Rows and columns of every
+ * exponent around half of 127, so that the sum of both takes every value. */
 static void sums_that_overflow_on_the_way_stay_infinite(void **state) {
     (void)state;
     enum { LOWEST = 56, EXPONENTS = 9 };
@@ -251,10 +273,12 @@ static void sums_that_overflow_on_the_way_stay_infinite(void **state) {
         for (size_t l = 0; l < COUNT(lengths); l++) {
             const int64_t K = lengths[l];
             uint32_t codes[128];
-            mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, 2 * EXPONENTS, K, 0), w = allocated_tensor(SHAPES[m.b].dtype, 1, EXPONENTS, K);
+            mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, 2 * EXPONENTS, K, 0),
+                      w = allocated_tensor(SHAPES[m.b].dtype, 1, EXPONENTS, K);
             for (int row = 0; row < 3 * EXPONENTS; row++) { /* of a, of -a, of w */
                 for (int64_t k = 0; k < K; k++)
-                    codes[k] = encode(m.a, row < 2 * EXPONENTS && (k >= K - 16) != (row >= EXPONENTS), LOWEST + row % EXPONENTS, UINT32_MAX);
+                    codes[k] = encode(m.a, row < 2 * EXPONENTS && (k >= K - 16) != (row >= EXPONENTS),
+                                      LOWEST + row % EXPONENTS, UINT32_MAX);
                 put_codes(row < 2 * EXPONENTS ? &a : &w, row % (2 * EXPONENTS), K, codes);
             }
             assert_true(compare_kernels_on(&m, &a, &w, "overflowing sums") < 1);
@@ -264,8 +288,8 @@ static void sums_that_overflow_on_the_way_stay_infinite(void **state) {
     }
 }
 
-/* What cancellation leaves of products just above the floor is cut at 2^-149, if it lies there: three units of the step. The scaled numbers of a kernel know no
- * subnormals, and the conversion at the end rounds. */
+/* What cancellation leaves of products just above the floor is cut at 2^-149, if it lies there: three units
+ * of the step. The scaled numbers of a kernel know no subnormals, and the conversion at the end rounds. */
 static void sums_that_end_among_the_subnormals_are_cut(void **state) {
     (void)state;
     enum { HIGHEST = -20, EXPONENTS = 20, DEEP = MP_TC_FLOOR - 126, K = 3 };
@@ -274,11 +298,14 @@ static void sums_that_end_among_the_subnormals_are_cut(void **state) {
         if (SHAPES[m.a].exponent_bits < 8) continue; /* products of the others are far above */
         const int rest = DEEP - m.fraction_bits + 1; /* 3 * 2^(DEEP-F) = 1.5 * 2^rest */
         const uint32_t half = 1u << (SHAPES[m.a].fraction_bits - 1);
-        mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, EXPONENTS, K, 0), w = allocated_tensor(SHAPES[m.b].dtype, 1, EXPONENTS, K);
+        mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, EXPONENTS, K, 0),
+                  w = allocated_tensor(SHAPES[m.b].dtype, 1, EXPONENTS, K);
         for (int e = 0; e < EXPONENTS; e++) {
-            const uint32_t left[K] = {encode(m.a, false, HIGHEST - e, 0), encode(m.a, true, HIGHEST - e + DEEP, 0),
+            const uint32_t left[K] = {encode(m.a, false, HIGHEST - e, 0),
+                                      encode(m.a, true, HIGHEST - e + DEEP, 0),
                                       encode(m.a, false, HIGHEST - e + rest / 2, half)};
-            const uint32_t right[K] = {encode(m.b, false, HIGHEST - e + DEEP, 0), encode(m.b, false, HIGHEST - e, 0),
+            const uint32_t right[K] = {encode(m.b, false, HIGHEST - e + DEEP, 0),
+                                       encode(m.b, false, HIGHEST - e, 0),
                                        encode(m.b, false, HIGHEST - e + rest - rest / 2, 0)};
             put_codes(&a, e, K, left);
             put_codes(&w, e, K, right);
@@ -289,14 +316,18 @@ static void sums_that_end_among_the_subnormals_are_cut(void **state) {
     }
 }
 
-/* Everything around the kernel: experts, slots in any order, filtered slots, rows without a slot, bias, router weights, every output format, tails. */
-static void a_grouped_gemm(mp_dtype dtype, mp_dtype out_dtype, bool with_bias, bool with_weights, int threads) {
+/* Everything around the kernel: experts, slots in any order, filtered slots, rows without a slot, bias,
+ * router weights, every output format, tails. */
+static void a_grouped_gemm(mp_dtype dtype, mp_dtype out_dtype, bool with_bias, bool with_weights,
+                           int threads) {
     enum { E = 3, SLOTS = 90, N = 77, K = 53, ROWS = 100 };
     rng r = {3};
     const mp_tc_input input = dtype == MP_BF16 ? MP_TC_BF16 : MP_TC_FP16;
     const mp_tc_model m = model_of(input == MP_TC_BF16 ? 0 : 1);
-    mp_tensor a = allocated_tensor(dtype, SLOTS, K, 0), w = allocated_tensor(dtype, E, N, K), bias = allocated_tensor(dtype, E, N, 0);
-    mp_tensor out = allocated_tensor(out_dtype, ROWS, N, 0), expected = allocated_tensor(out_dtype, ROWS, N, 0);
+    mp_tensor a = allocated_tensor(dtype, SLOTS, K, 0), w = allocated_tensor(dtype, E, N, K),
+              bias = allocated_tensor(dtype, E, N, 0);
+    mp_tensor out = allocated_tensor(out_dtype, ROWS, N, 0),
+              expected = allocated_tensor(out_dtype, ROWS, N, 0);
     int64_t a_row[SLOTS], order[ROWS], out_row[SLOTS];
     int32_t ids[SLOTS];
     float weights[SLOTS];
@@ -338,7 +369,8 @@ static void grouped_gemm_with_everything(void **state) {
     for (int dtype = 0; dtype < 2; dtype++)
         for (size_t o = 0; o < COUNT(outs); o++)
             for (int variant = 0; variant < 4; variant++)
-                for (int t = 1; t <= 3; t++) a_grouped_gemm(dtype ? MP_FP16 : MP_BF16, outs[o], variant & 1, variant & 2, t);
+                for (int t = 1; t <= 3; t++)
+                    a_grouped_gemm(dtype ? MP_FP16 : MP_BF16, outs[o], variant & 1, variant & 2, t);
     omp_set_num_threads(threads);
 }
 
@@ -349,7 +381,8 @@ static void the_smallest_numbers_count(void **state) {
     const int32_t id = 0;
     for (size_t i = 0; i < COUNT(MODELS); i++) {
         const mp_tc_model m = model_of(i);
-        mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, 1, 1, 0), w = allocated_tensor(SHAPES[m.b].dtype, 1, 1, 1), out = allocated_tensor(MP_FP32, 1, 1, 0);
+        mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, 1, 1, 0),
+                  w = allocated_tensor(SHAPES[m.b].dtype, 1, 1, 1), out = allocated_tensor(MP_FP32, 1, 1, 0);
         const uint32_t smallest = m.a == MP_TC_TF32 ? 1 << 13 : 1, large = encode(m.b, false, 100, 0);
         const mp_gemm_problem problem = {&a, &row, &w, &id, 1};
         const mp_tc_kernel *kernels;
@@ -359,7 +392,8 @@ static void the_smallest_numbers_count(void **state) {
         const float expected = definition(&m, &a, 0, &w, 0);
         assert_true(expected > 0);
         for (int k = mp_tc_kernels(&kernels) - 1; k >= 0; k--) {
-            assert_int_equal(mp_tc_gemm_with(&kernels[k], &m, &problem, &(mp_epilogue){0}, NULL, &out, NULL, &err), MP_OK);
+            assert_int_equal(
+                mp_tc_gemm_with(&kernels[k], &m, &problem, &(mp_epilogue){0}, NULL, &out, NULL, &err), MP_OK);
             assert_true(*(const float *)out.data == expected);
         }
         mp_tensor_free(&a);
@@ -385,7 +419,8 @@ static void the_definition_helps_where_no_kernel_does(void **state) {
 static void what_cannot_be_computed_is_refused(void **state) {
     (void)state;
     mp_error err;
-    mp_tensor a = allocated_tensor(MP_BF16, 1, 32, 0), w = allocated_tensor(MP_BF16, 1, 1, 32), out = allocated_tensor(MP_FP32, 1, 1, 0);
+    mp_tensor a = allocated_tensor(MP_BF16, 1, 32, 0), w = allocated_tensor(MP_BF16, 1, 1, 32),
+              out = allocated_tensor(MP_FP32, 1, 1, 0);
     const int64_t row = 0;
     const int32_t id = 0;
     const mp_gemm_problem problem = {&a, &row, &w, &id, 1};

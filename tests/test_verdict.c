@@ -1,4 +1,5 @@
-/* harness/verdict.c: verdicts survive JSON without loss, broken JSON is refused, and the exit code carries the outcome. */
+/* harness/verdict.c: verdicts survive JSON without loss, broken JSON is refused, and the exit code carries
+ * the outcome. */
 #include "harness/verdict.h"
 
 #include <math.h>
@@ -9,7 +10,8 @@
 
 #include <cmocka.h>
 
-static double next_figure(void) { /* ordinary numbers that need all 17 digits, and what JSON has no number for */
+static double
+next_figure(void) { /* ordinary numbers that need all 17 digits, and what JSON has no number for */
     static int n;
     switch (n++ % 7) {
     case 0: return (double)NAN;
@@ -90,8 +92,8 @@ static void json_round_trip_is_exact(void **state) {
     free(after);
 }
 
-/* Replaces every value of the object, one at a time, deeper levels included, by null and by nothing; `root` must be refused each
- * time, and the message must name the key. */
+/* Replaces every value of the object, one at a time, deeper levels included, by null and by nothing; `root`
+ * must be refused each time, and the message must name the key. */
 static int refuse_each(json_t *root, json_t *object) {
     static mp_verdict v;
     int tried = 0;
@@ -122,8 +124,8 @@ static void incomplete_json_is_refused(void **state) {
     mp_error err = {0};
     fill(&v);
     json_t *json = mp_verdict_to_json(&v);
-    /* 16 keys at the top; 5 stages and end_to_end with 16; 5 names; 13 checks with 3 and their names; a pair with 7: each tried
-     * twice */
+    /* 16 keys at the top; 5 stages and end_to_end with 16; 5 names; 13 checks with 3 and their names; a pair
+     * with 7: each tried twice */
     assert_int_equal(refuse_each(json, json), 2 * (16 + 6 * 16 + 5 + 13 * (3 + 1) + 7));
     assert_int_equal(mp_verdict_from_json(json, &v, &err), MP_OK); /* it was put together again */
     json_object_set_new(json, "outcome", json_string("GOOD"));

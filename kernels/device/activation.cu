@@ -1,11 +1,12 @@
-// cache2 = act(gate) * up in float32, one rounding to the element type. -DACT (numbered as mp_activation), -DGATED, -DINTERLEAVED, -DDTYPE,
-// -DVECTOR: elements a thread computes, 1 when rows are not multiples of 16 bytes.
+// cache2 = act(gate) * up in float32, one rounding to the element type. -DACT (numbered as mp_activation),
+// -DGATED, -DINTERLEAVED, -DDTYPE, -DVECTOR: elements a thread computes, 1 when rows are not multiples of 16
+// bytes.
 //
 // Memory-bound: the loads of a thread do not wait for the filter, only its store does.
 #include "kernels/device/params.h"
 #include "kernels/device/common.cuh"
-#include "ref/float32_math.h"
-#include "ref/activation_f32.h"
+#include "ref/predict/float32_math.h"
+#include "ref/predict/activation_f32.h"
 
 extern "C" __global__ void __launch_bounds__(256) activation(const mp_activation_params p) {
     typedef elements<VECTOR> vector;
@@ -28,14 +29,18 @@ extern "C" __global__ void __launch_bounds__(256) activation(const mp_activation
         for (int e = 0; e < VECTOR; e++) both[e] = first.at[e], both[VECTOR + e] = second.at[e];
         for (int e = 0; e < VECTOR; e++) gate[e] = both[2 * e], up[e] = both[2 * e + 1];
 #else
-        const vector first = cache1[row * 2 * columns + column], second = cache1[(row * 2 + 1) * columns + column];
+        const vector first = cache1[row * 2 * columns + column],
+                     second = cache1[(row * 2 + 1) * columns + column];
         for (int e = 0; e < VECTOR; e++) gate[e] = first.at[e], up[e] = second.at[e];
 #endif
 #endif
-        bool skip = p.sorted_token_ids && (row >= *p.num_tokens_post_padded || p.sorted_token_ids[row] >= p.slots);
+        bool skip =
+            p.sorted_token_ids && (row >= *p.num_tokens_post_padded || p.sorted_token_ids[row] >= p.slots);
         skip = skip || p.expert_ids[p.expert_step == 1 ? row : row / p.expert_step] < 0;
         vector result;
-        for (int e = 0; e < VECTOR; e++) result.at[e] = encode(mp_activate_f32(ACT, GATED, decode(gate[e]), decode(up[e]), p.alpha, p.limit));
+        for (int e = 0; e < VECTOR; e++)
+            result.at[e] =
+                encode(mp_activate_f32(ACT, GATED, decode(gate[e]), decode(up[e]), p.alpha, p.limit));
         if (!skip) cache2[i] = result;
     }
 }

@@ -1,21 +1,25 @@
-// moe_align_block_size: a stable counting sort of slots by expert, each expert's run padded to a multiple of block_size_m.
+// moe_align_block_size: a stable counting sort of slots by expert, each expert's run padded to a multiple of
+// block_size_m.
 //
-// Five steps, none of which depends on the order in which warps run: count keys per segment; turn each key's counts into exclusive
-// prefix sums over the segments; lay the padded runs out one after another; fill pads and expert_ids; scatter. Inside a segment a
-// warp walks its slots in ascending order, 32 at a time; equal keys of those 32 find each other by __match_any_sync, and the number
-// of equal keys in lower lanes is the rank. So a slot's position is a function of the ids alone, and ascending slots stay ascending.
+// Five steps, none of which depends on the order in which warps run: count keys per segment; turn each key's
+// counts into exclusive prefix sums over the segments; lay the padded runs out one after another; fill pads
+// and expert_ids; scatter. Inside a segment a warp walks its slots in ascending order, 32 at a time; equal
+// keys of those 32 find each other by __match_any_sync, and the number of equal keys in lower lanes is the
+// rank. So a slot's position is a function of the ids alone, and ascending slots stay ascending.
 #include "kernels/device/params.h"
 
 #define FULL_WARP 0xFFFFFFFFu
 
-// An id outside [-1, num_experts) is rejected on the host; here it counts as filtered, so that no write can leave the buffers.
+// An id outside [-1, num_experts) is rejected on the host; here it counts as filtered, so that no write can
+// leave the buffers.
 __device__ __forceinline__ int key_of(const mp_align_params &p, long long slot) {
     const int id = p.topk_ids[slot];
     return id >= 0 && id < p.num_experts ? id + 1 : 0;
 }
 
 // Calls visit(slot, key, lanes with an equal key, rank among them) for the slots of a segment.
-template <class Visit> __device__ __forceinline__ void walk_segment(const mp_align_params &p, long long segment, Visit visit) {
+template <class Visit>
+__device__ __forceinline__ void walk_segment(const mp_align_params &p, long long segment, Visit visit) {
     const int lane = threadIdx.x % 32;
     const long long begin = segment * p.segment_slots;
     const long long end = min(begin + p.segment_slots, p.slots);
@@ -87,7 +91,8 @@ extern "C" __global__ void align_scan_keys(const mp_align_params p) {
     }
 }
 
-// The last key whose run begins at or before `position`; empty runs begin where the next one does, so the last is the one that owns it.
+// The last key whose run begins at or before `position`; empty runs begin where the next one does, so the
+// last is the one that owns it.
 __device__ __forceinline__ int expert_at(const mp_align_params &p, long long position) {
     long long low = 0, high = (long long)p.num_experts + 1; // offsets[low] <= position < offsets[high]
     while (high - low > 1) {

@@ -1,5 +1,6 @@
-// What every kernel shares: the element type chosen by -DDTYPE (numbered as mp_dtype), its conversions, and short vectors of it.
-// No toolkit header is included anywhere in device code, so NVRTC needs none at run time.
+// What every kernel shares: the element type chosen by -DDTYPE (numbered as mp_dtype), its conversions, and
+// short vectors of it. No toolkit header is included anywhere in device code, so NVRTC needs none at run
+// time.
 #pragma once
 
 #define DTYPE_BF16 0
@@ -47,12 +48,12 @@ __device__ __forceinline__ element encode(accumulator v) {
 }
 
 // COUNT elements moved by one memory instruction; the address must be a multiple of the size.
-template <int COUNT> struct alignas(COUNT * sizeof(element)) elements {
-    element at[COUNT];
-};
+template <int COUNT> struct alignas(COUNT * sizeof(element)) elements { element at[COUNT]; };
 
-// Quotient and remainder of a flat index. 64-bit division costs some hundred instructions, so the usual small case has its own way.
-__device__ __forceinline__ void split_index(long long index, long long length, long long *row, long long *column) {
+// Quotient and remainder of a flat index. 64-bit division costs some hundred instructions, so the usual small
+// case has its own way.
+__device__ __forceinline__ void split_index(long long index, long long length, long long *row,
+                                            long long *column) {
     if (((unsigned long long)index | (unsigned long long)length) >> 32) {
         *row = index / length;
         *column = index - *row * length;

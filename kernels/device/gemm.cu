@@ -1,13 +1,16 @@
 // Grouped GEMM of both layers: a block computes BLOCK_M sorted rows (one expert) by BLOCK_N columns.
 //
-// -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES: the tile. -DDTYPE. -DALIGNED=1: rows of a and w begin on 16-byte boundaries, so that
-// tiles are copied by cp.async; 0: element by element. -DATOMIC=1: results are added to `out` instead of stored.
+// -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES: the tile. -DDTYPE. -DALIGNED=1: rows of a and w begin
+// on 16-byte boundaries, so that tiles are copied by cp.async; 0: element by element. -DATOMIC=1: results are
+// added to `out` instead of stored.
 //
-// Every output has one float32 accumulator that takes k in ascending order, whatever the tile: mma.sync m16n8k16 for bf16 and fp16,
-// fmaf for fp32. There is no split over k. That is what makes bits independent of the tuned config.
+// Every output has one float32 accumulator that takes k in ascending order, whatever the tile: mma.sync
+// m16n8k16 for bf16 and fp16, fmaf for fp32. There is no split over k. That is what makes bits independent of
+// the tuned config.
 //
-// Shared memory: STAGES times (tile of a, tile of w), rows of BLOCK_K elements in 16-byte chunks, chunk index XORed with bits of
-// the row so that the eight rows that one ldmatrix phase reads lie in different banks; then the row tables. kernels/variants.c knows its size.
+// Shared memory: STAGES times (tile of a, tile of w), rows of BLOCK_K elements in 16-byte chunks, chunk index
+// XORed with bits of the row so that the eight rows that one ldmatrix phase reads lie in different banks;
+// then the row tables. kernels/variants.c knows its size.
 #include "kernels/device/params.h"
 #include "kernels/device/common.cuh"
 
@@ -17,7 +20,8 @@ constexpr int ROW_CHUNKS = BLOCK_K / CHUNK; // chunks in a row of a tile
 constexpr int TILE_A_BYTES = BLOCK_M * BLOCK_K * (int)sizeof(element);
 constexpr int STAGE_BYTES = TILE_A_BYTES + BLOCK_N * BLOCK_K * (int)sizeof(element);
 
-// Warps share the block as a grid of warp tiles as square as possible, none below 16x16; warps left over only help copying.
+// Warps share the block as a grid of warp tiles as square as possible, none below 16x16; warps left over only
+// help copying.
 struct warp_grid {
     int m, n;
 };
@@ -44,9 +48,10 @@ struct row_tables {
     float weight[BLOCK_M];      // router weight, or 1
 };
 
-// A chunk's place in its tile. Banks repeat every 128 bytes: a 64-byte row (4 chunks) covers half of them, so there the row's lowest bit picks
-// the half and two other bits permute; longer rows permute by three bits. A tile of `a` is read in eights of consecutive rows.
-// The eight w rows of one ldmatrix are those of columns_of (below), whose numbers differ in bit 0 and in bits SPREAD, SPREAD + 1.
+// A chunk's place in its tile. Banks repeat every 128 bytes: a 64-byte row (4 chunks) covers half of them, so
+// there the row's lowest bit picks the half and two other bits permute; longer rows permute by three bits. A
+// tile of `a` is read in eights of consecutive rows. The eight w rows of one ldmatrix are those of columns_of
+// (below), whose numbers differ in bit 0 and in bits SPREAD, SPREAD + 1.
 template <int SPREAD> __device__ __forceinline__ int chunk_offset(int row, int chunk) {
     const int high = (row >> SPREAD) & 3;
     const int key = ROW_CHUNKS == 4 ? high : high << 1 | (row & 1);
@@ -56,8 +61,8 @@ template <int SPREAD> __device__ __forceinline__ int chunk_offset(int row, int c
 #if DTYPE == DTYPE_FP32
 constexpr int A_SPREAD = 1, B_SPREAD = 1;
 #else
-// Which column of the warp tile column j of the mma's n8 tile t holds: OCTETS tiles interleave so that a thread, which owns columns 2q and
-// 2q+1 of each, owns 2*OCTETS neighbours in memory and stores them at once.
+// Which column of the warp tile column j of the mma's n8 tile t holds: OCTETS tiles interleave so that a
+// thread, which owns columns 2q and 2q+1 of each, owns 2*OCTETS neighbours in memory and stores them at once.
 constexpr int OCTETS = WARP_N % 32 == 0 ? 4 : 2;
 constexpr int A_SPREAD = 1, B_SPREAD = OCTETS == 4 ? 3 : 2;
 __device__ __forceinline__ int column_of(int t, int j) {
@@ -69,12 +74,15 @@ __device__ __forceinline__ unsigned shared_address(const void *p) {
     return (unsigned)__cvta_generic_to_shared(p);
 }
 
-// Copies the chunk at row[k..k+CHUNK) to shared memory; what lies past `length` and rows that are not there (row < 0) become zeros.
-__device__ __forceinline__ void copy_chunk(unsigned char *to, const void *matrix, long long row, int k, int length) {
+// Copies the chunk at row[k..k+CHUNK) to shared memory; what lies past `length` and rows that are not there
+// (row < 0) become zeros.
+__device__ __forceinline__ void copy_chunk(unsigned char *to, const void *matrix, long long row, int k,
+                                           int length) {
     const element *from = (const element *)matrix + (row < 0 ? 0 : row * length + k);
 #if ALIGNED
     const int bytes = row >= 0 && k < length ? 16 : 0; // length is a multiple of CHUNK
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(bytes ? from : (const element *)matrix), "r"(bytes)
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+                 "l"(bytes ? from : (const element *)matrix), "r"(bytes)
                  : "memory");
 #else
     for (int e = 0; e < CHUNK; e++) ((element *)to)[e] = row >= 0 && k + e < length ? from[e] : (element)0;
@@ -98,24 +106,28 @@ struct block {
     int n0;           // first column
 };
 
-// Partly unrolled: a one-warp tile copies hundreds of chunks, and all their addresses at once would not fit in registers.
+// Partly unrolled: a one-warp tile copies hundreds of chunks, and all their addresses at once would not fit
+// in registers.
 __device__ __forceinline__ void load_stage(const block &b, unsigned char *stage, int k0) {
 #pragma unroll 8
     for (int i = 0; i < (BLOCK_M * ROW_CHUNKS + THREADS - 1) / THREADS; i++) {
         const int at = i * THREADS + threadIdx.x, row = at / ROW_CHUNKS, chunk = at % ROW_CHUNKS;
         if (BLOCK_M * ROW_CHUNKS % THREADS && row >= BLOCK_M) break;
-        copy_chunk(stage + chunk_offset<A_SPREAD>(row, chunk), b.p.a, b.rows.a_row[row], k0 + chunk * CHUNK, b.p.k);
+        copy_chunk(stage + chunk_offset<A_SPREAD>(row, chunk), b.p.a, b.rows.a_row[row], k0 + chunk * CHUNK,
+                   b.p.k);
     }
 #pragma unroll 8
     for (int i = 0; i < (BLOCK_N * ROW_CHUNKS + THREADS - 1) / THREADS; i++) {
         const int at = i * THREADS + threadIdx.x, row = at / ROW_CHUNKS, chunk = at % ROW_CHUNKS;
         if (BLOCK_N * ROW_CHUNKS % THREADS && row >= BLOCK_N) break;
         const int n = b.n0 + row;
-        copy_chunk(stage + TILE_A_BYTES + chunk_offset<B_SPREAD>(row, chunk), b.w, n < b.p.n ? n : -1, k0 + chunk * CHUNK, b.p.k);
+        copy_chunk(stage + TILE_A_BYTES + chunk_offset<B_SPREAD>(row, chunk), b.w, n < b.p.n ? n : -1,
+                   k0 + chunk * CHUNK, b.p.k);
     }
 }
 
-// Adds value to *out in the element type. The order in which blocks arrive is not fixed, so neither are the bits of the sum.
+// Adds value to *out in the element type. The order in which blocks arrive is not fixed, so neither are the
+// bits of the sum.
 __device__ __forceinline__ void add_atomically(element *out, element value) {
 #if DTYPE == DTYPE_FP32
     atomicAdd(out, value);
@@ -128,13 +140,18 @@ __device__ __forceinline__ void add_atomically(element *out, element value) {
     do {
         expected = seen;
         const unsigned short sum = encode(decode(expected) + decode(value));
-        asm volatile("atom.global.cas.b16 %0, [%1], %2, %3;" : "=h"(seen) : "l"(out), "h"(expected), "h"(sum) : "memory");
+        asm volatile("atom.global.cas.b16 %0, [%1], %2, %3;"
+                     : "=h"(seen)
+                     : "l"(out), "h"(expected), "h"(sum)
+                     : "memory");
     } while (seen != expected);
 #endif
 }
 
 // Epilogue of COUNT neighbouring columns from n on: + bias, * router weight, one rounding, store.
-template <int COUNT> __device__ __forceinline__ void finish(const block &b, int row, int n, const float *sums, const element *bias) {
+template <int COUNT>
+__device__ __forceinline__ void finish(const block &b, int row, int n, const float *sums,
+                                       const element *bias) {
     const long long out_row = b.rows.out_row[row];
     if (out_row < 0 || n >= b.p.n) return;
     element *out = (element *)b.p.out + out_row * b.p.n + n;
@@ -168,12 +185,16 @@ struct warp_tile {
 
     __device__ __forceinline__ void add_stage(const unsigned char *stage, int k_left) {
         const int row = m0 + threadIdx.x % 32 / 8, column = n0 + threadIdx.x % 8;
-        const int chunks = min(ROW_CHUNKS, (k_left + CHUNK - 1) / CHUNK); // fmaf(0, 0, -0) is +0: the tail must not be multiplied
+        const int chunks =
+            min(ROW_CHUNKS,
+                (k_left + CHUNK - 1) / CHUNK); // fmaf(0, 0, -0) is +0: the tail must not be multiplied
 #pragma unroll 1
         for (int chunk = 0; chunk < chunks; chunk++) {
             float4 w[WARP_N / 8];
 #pragma unroll
-            for (int j = 0; j < WARP_N / 8; j++) w[j] = *(const float4 *)(stage + TILE_A_BYTES + chunk_offset<B_SPREAD>(column + 8 * j, chunk));
+            for (int j = 0; j < WARP_N / 8; j++)
+                w[j] =
+                    *(const float4 *)(stage + TILE_A_BYTES + chunk_offset<B_SPREAD>(column + 8 * j, chunk));
 #pragma unroll
             for (int i = 0; i < WARP_M / 4; i++) {
                 const float4 a = *(const float4 *)(stage + chunk_offset<A_SPREAD>(row + 4 * i, chunk));
@@ -194,7 +215,9 @@ struct warp_tile {
 #pragma unroll
         for (int i = 0; i < WARP_M / 4; i++)
 #pragma unroll
-            for (int j = 0; j < WARP_N / 8; j++) finish<1>(b, m0 + threadIdx.x % 32 / 8 + 4 * i, b.n0 + n0 + threadIdx.x % 8 + 8 * j, &sum[i][j], bias);
+            for (int j = 0; j < WARP_N / 8; j++)
+                finish<1>(b, m0 + threadIdx.x % 32 / 8 + 4 * i, b.n0 + n0 + threadIdx.x % 8 + 8 * j,
+                          &sum[i][j], bias);
     }
 };
 
@@ -212,8 +235,10 @@ __device__ __forceinline__ void load_matrices(unsigned (&r)[4], const unsigned c
 #else
 #define MMA_TYPE "f16"
 #endif
-__device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32." MMA_TYPE "." MMA_TYPE ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+__device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[4], unsigned b0,
+                                             unsigned b1) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32." MMA_TYPE "." MMA_TYPE
+        ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
@@ -227,15 +252,20 @@ struct warp_tile {
     float sum[WARP_M / 16][WARP_N / 8][4];
     int m0, n0; // within the block
 
-    // Lane l gives ldmatrix the address of row l % 8 of its matrix l / 8: of a, the matrices are (rows 0-7, 8-15) by (k 0-7, 8-15) with rows
-    // first, as the mma's registers want them; of w, (tile t, t + 1) by k with k first.
+    // Lane l gives ldmatrix the address of row l % 8 of its matrix l / 8: of a, the matrices are (rows 0-7,
+    // 8-15) by (k 0-7, 8-15) with rows first, as the mma's registers want them; of w, (tile t, t + 1) by k
+    // with k first.
     __device__ __forceinline__ void load(operands &o, const unsigned char *stage, int k16) const {
         const int lane = threadIdx.x % 32, matrix = lane / 8, row = lane % 8;
 #pragma unroll
-        for (int i = 0; i < WARP_M / 16; i++) load_matrices(o.a[i], stage + chunk_offset<A_SPREAD>(m0 + 16 * i + matrix % 2 * 8 + row, 2 * k16 + matrix / 2));
+        for (int i = 0; i < WARP_M / 16; i++)
+            load_matrices(o.a[i], stage + chunk_offset<A_SPREAD>(m0 + 16 * i + matrix % 2 * 8 + row,
+                                                                 2 * k16 + matrix / 2));
 #pragma unroll
         for (int j = 0; j < WARP_N / 16; j++)
-            load_matrices(o.w[j], stage + TILE_A_BYTES + chunk_offset<B_SPREAD>(n0 + column_of(2 * j + matrix / 2, row), 2 * k16 + matrix % 2));
+            load_matrices(o.w[j], stage + TILE_A_BYTES +
+                                      chunk_offset<B_SPREAD>(n0 + column_of(2 * j + matrix / 2, row),
+                                                             2 * k16 + matrix % 2));
     }
 
     // The operands of the next k16 step are loaded while this step's products are under way.
@@ -249,7 +279,8 @@ struct warp_tile {
 #pragma unroll
             for (int i = 0; i < WARP_M / 16; i++)
 #pragma unroll
-                for (int j = 0; j < WARP_N / 8; j++) multiply_add(sum[i][j], now.a[i], now.w[j / 2][j % 2 * 2], now.w[j / 2][j % 2 * 2 + 1]);
+                for (int j = 0; j < WARP_N / 8; j++)
+                    multiply_add(sum[i][j], now.a[i], now.w[j / 2][j % 2 * 2], now.w[j / 2][j % 2 * 2 + 1]);
         }
     }
 
@@ -268,7 +299,8 @@ struct warp_tile {
                         v[2 * t] = sum[i][group * OCTETS + t][2 * half];
                         v[2 * t + 1] = sum[i][group * OCTETS + t][2 * half + 1];
                     }
-                    finish<2 * OCTETS>(b, m0 + 16 * i + 8 * half + lane / 4, b.n0 + n0 + column_of(group * OCTETS, 2 * (lane % 4)), v, bias);
+                    finish<2 * OCTETS>(b, m0 + 16 * i + 8 * half + lane / 4,
+                                       b.n0 + n0 + column_of(group * OCTETS, 2 * (lane % 4)), v, bias);
                 }
     }
 };
@@ -279,7 +311,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
     extern __shared__ __align__(128) unsigned char stages[];
     row_tables &rows = *(row_tables *)(stages + STAGES * STAGE_BYTES);
 
-    // Rasterisation: blocks of group_size_m row blocks by all column blocks, rows fastest, so that a wave of blocks shares w in L2.
+    // Rasterisation: blocks of group_size_m row blocks by all column blocks, rows fastest, so that a wave of
+    // blocks shares w in L2.
     const int blocks_m = *p.num_tokens_post_padded / BLOCK_M, blocks_n = (p.n + BLOCK_N - 1) / BLOCK_N;
     const long long index = p.first_block + blockIdx.x;
     if (index >= (long long)blocks_m * blocks_n) return;
@@ -336,7 +369,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
         }
         int now = 0, free = STAGES - 1; // the stage to multiply, and the one to fill
         for (int step = 0; step < steps; step++) {
-            wait_copies<STAGES == 1 ? 0 : STAGES - 2>(); // this step's copies have landed, and nobody reads the free stage any more
+            wait_copies<STAGES == 1 ? 0 : STAGES - 2>(); // this step's copies have landed, and nobody reads
+                                                         // the free stage any more
             const int ahead = step + STAGES - 1;
             if (ahead < steps) load_stage(b, stages + free * STAGE_BYTES, ahead * BLOCK_K);
             commit_copies();

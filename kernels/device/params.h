@@ -1,7 +1,8 @@
-/* Arguments of the device kernels: one declaration, read by the C compiler and by NVRTC, so that the two can never disagree.
+/* Arguments of the device kernels: one declaration, read by the C compiler and by NVRTC, so that the two can
+ * never disagree.
  *
- * Pointers are CUdeviceptr on the host and typed pointers on the device; both are 8 bytes. Sizes and offsets are 64-bit everywhere:
- * slot * row length passes 2^31 in ordinary cases.
+ * Pointers are CUdeviceptr on the host and typed pointers on the device; both are 8 bytes. Sizes and offsets
+ * are 64-bit everywhere: slot * row length passes 2^31 in ordinary cases.
  */
 #ifndef MP_KERNELS_DEVICE_PARAMS_H
 #define MP_KERNELS_DEVICE_PARAMS_H
@@ -12,12 +13,12 @@
 #define MP_DEVICE_POINTER(type) unsigned long long
 #endif
 
-/* align.cu. A key is an expert id + 1, so that filtered slots (id -1) sort first; there are num_experts + 1 keys.
- * The slots are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
+/* align.cu. A key is an expert id + 1, so that filtered slots (id -1) sort first; there are num_experts + 1
+ * keys. The slots are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
 typedef struct mp_align_params {
-    MP_DEVICE_POINTER(const int) topk_ids;         /* [slots] */
-    MP_DEVICE_POINTER(int) counts;                 /* [keys, segments] scratch, zero at the start */
-    MP_DEVICE_POINTER(long long) offsets;          /* [keys + 1] scratch: first position of each key, then the total */
+    MP_DEVICE_POINTER(const int) topk_ids; /* [slots] */
+    MP_DEVICE_POINTER(int) counts;         /* [keys, segments] scratch, zero at the start */
+    MP_DEVICE_POINTER(long long) offsets; /* [keys + 1] scratch: first position of each key, then the total */
     MP_DEVICE_POINTER(int) sorted_token_ids;       /* [capacity] */
     MP_DEVICE_POINTER(int) expert_ids;             /* [ceil(capacity / block_size_m)] */
     MP_DEVICE_POINTER(int) num_tokens_post_padded; /* [1] */
@@ -25,8 +26,9 @@ typedef struct mp_align_params {
     int num_experts, block_size_m;
 } mp_align_params;
 
-/* gemm.cu: out[o(t), 0..n) = epilogue(sum_k a[r(t), k] * w[expert(t), 0..n, k]) for every slot t.
- * r(t) is t / a_divisor, or the sorted position when a_sorted; o(t) is t / out_divisor, or the sorted position when out_sorted. */
+/* gemm.cu: out[o(t), 0..n) = epilogue(sum_k a[r(t), k] * w[expert(t), 0..n, k]) for every slot t. r(t) is t /
+ * a_divisor, or the sorted position when a_sorted; o(t) is t / out_divisor, or the sorted position when
+ * out_sorted. */
 typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const void) a;             /* [*, k] */
     MP_DEVICE_POINTER(const void) w;             /* [num_experts, n, k] */
@@ -41,8 +43,8 @@ typedef struct mp_gemm_params {
     int a_sorted, out_sorted;
 } mp_gemm_params;
 
-/* activation.cu: cache1 [rows, 2n or n] -> cache2 [rows, n]. A row r is skipped when expert_ids[r / expert_step] is -1, and with
- * sorted_token_ids (sorted layout) also when it is padding. */
+/* activation.cu: cache1 [rows, 2n or n] -> cache2 [rows, n]. A row r is skipped when expert_ids[r /
+ * expert_step] is -1, and with sorted_token_ids (sorted layout) also when it is padding. */
 typedef struct mp_activation_params {
     MP_DEVICE_POINTER(const void) cache1;
     MP_DEVICE_POINTER(void) cache2;
@@ -62,7 +64,8 @@ typedef struct mp_combine_params {
     double routed_scaling_factor;
 } mp_combine_params;
 
-/* probe.cu: d[v] = a[v] . b[v] + c[v]. Rows of a and b are 8 words of packed codes an instruction, STEPS instructions. */
+/* probe.cu: d[v] = a[v] . b[v] + c[v]. Rows of a and b are 8 words of packed codes an instruction, STEPS
+ * instructions. */
 typedef struct mp_probe_params {
     MP_DEVICE_POINTER(const unsigned) a; /* [count, STEPS * 8] */
     MP_DEVICE_POINTER(const unsigned) b; /* [count, STEPS * 8] */

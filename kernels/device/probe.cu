@@ -1,12 +1,15 @@
-// One dot-add by one tensor-core instruction: d[v] = a[v] . b[v] + c[v] for many vectors v, to see what the hardware's arithmetic is.
+// One dot-add by one tensor-core instruction: d[v] = a[v] . b[v] + c[v] for many vectors v, to see what the
+// hardware's arithmetic is.
 //
-// -DWGMMA=0: mma.sync m16n8, 1: wgmma m64n8 (sm_90a). -DTYPE=bf16, f16, tf32, e4m3, e5m2 or s8 and -DDEPTH=16, 8 or 32: what one
-// instruction takes, always 32 bytes of k. -DRESULT=f32, f16 or s32: the accumulator. -DSTEPS: instructions chained through the
-// accumulator without leaving the registers. -DSATURATE: sums of s8 stop at the limits of s32 instead of wrapping around.
+// -DWGMMA=0: mma.sync m16n8, 1: wgmma m64n8 (sm_90a). -DTYPE=bf16, f16, tf32, e4m3, e5m2 or s8 and
+// -DDEPTH=16, 8 or 32: what one instruction takes, always 32 bytes of k. -DRESULT=f32, f16 or s32: the
+// accumulator. -DSTEPS: instructions chained through the accumulator without leaving the registers.
+// -DSATURATE: sums of s8 stop at the limits of s32 instead of wrapping around.
 //
-// Vector v's a is a row of A and its b is a column of B with the same number, so that its dot-add is on the diagonal of the result; the rest of
-// the result is not looked at. In 32-bit words the fragments of all types are the same: lane (g = lane / 4, t = lane % 4) holds words t and
-// t + 4 of A's rows g and g + 8 and of B's column g, and columns 2t and 2t + 1 of the result's rows g and g + 8.
+// Vector v's a is a row of A and its b is a column of B with the same number, so that its dot-add is on the
+// diagonal of the result; the rest of the result is not looked at. In 32-bit words the fragments of all types
+// are the same: lane (g = lane / 4, t = lane % 4) holds words t and t + 4 of A's rows g and g + 8 and of B's
+// column g, and columns 2t and 2t + 1 of the result's rows g and g + 8.
 #include "kernels/device/params.h"
 
 #define TEXT_OF(x) #x
@@ -40,15 +43,15 @@
 #define SIGNS_s8 ""
 constexpr int VECTORS = 8; // of a block: all four warps multiply, the first one's rows count
 
-// B in shared memory without swizzle: core matrices of 8 columns by 16 bytes of k, each contiguous; two of them, one behind the other, make an
-// instruction's 8 columns by 32 bytes.
+// B in shared memory without swizzle: core matrices of 8 columns by 16 bytes of k, each contiguous; two of
+// them, one behind the other, make an instruction's 8 columns by 32 bytes.
 constexpr int CORE_BYTES = 128;
 struct core_matrix {
     unsigned word[8][4];
 };
 
-// Bits 0-13: address / 16; 16-29: distance of core matrices along k / 16; 32-45: along the columns, of which there is no second one here;
-// 62-63: 0, no swizzle (PTX ISA, "Matrix descriptor").
+// Bits 0-13: address / 16; 16-29: distance of core matrices along k / 16; 32-45: along the columns, of which
+// there is no second one here; 62-63: 0, no swizzle (PTX ISA, "Matrix descriptor").
 __device__ __forceinline__ unsigned long long descriptor(const core_matrix *b) {
     const unsigned long long address = __cvta_generic_to_shared(b), stride = CORE_BYTES >> 4;
     return (address >> 4 & 0x3FFF) | stride << 16 | stride << 32;
@@ -56,8 +59,9 @@ __device__ __forceinline__ unsigned long long descriptor(const core_matrix *b) {
 
 __device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&a)[4], unsigned long long b) {
     asm volatile("{\n.reg .pred accumulate;\nsetp.eq.u32 accumulate, 0, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n8k" TEXT(DEPTH) SATFINITE
-                 "." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(TYPE) " " RESULT_REGISTERS ", {%4, %5, %6, %7}, %8, accumulate" PASTE(SIGNS_, TYPE) ";\n}"
+                 "wgmma.mma_async.sync.aligned.m64n8k" TEXT(DEPTH) SATFINITE "." TEXT(RESULT) "." TEXT(
+                     TYPE) "." TEXT(TYPE) " " RESULT_REGISTERS
+                                          ", {%4, %5, %6, %7}, %8, accumulate" PASTE(SIGNS_, TYPE) ";\n}"
                  : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)
                  : "memory");
@@ -66,11 +70,13 @@ __device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&
 #else
 constexpr int VECTORS = 32; // of a block: eight a warp
 
-__device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    asm volatile("mma.sync.aligned.m16n8k" TEXT(DEPTH) ".row.col" SATFINITE "." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(TYPE) "." TEXT(
-                     RESULT) " " RESULT_REGISTERS ", {%4, %5, %6, %7}, {%8, %9}, " RESULT_REGISTERS ";"
-                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+__device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&a)[4], unsigned b0,
+                                             unsigned b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k" TEXT(DEPTH) ".row.col" SATFINITE "." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(
+            TYPE) "." TEXT(RESULT) " " RESULT_REGISTERS ", {%4, %5, %6, %7}, {%8, %9}, " RESULT_REGISTERS ";"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 #endif
 
@@ -98,12 +104,14 @@ extern "C" __global__ void __launch_bounds__(128) probe(const mp_probe_params p)
         const long long from = first + column;
         b[step][word / 4].word[column][word % 4] = from < p.count ? p.b[(from * STEPS + step) * 8 + word] : 0;
     }
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); // wgmma reads shared memory through the async proxy
+    asm volatile("fence.proxy.async.shared::cta;" ::
+                     : "memory"); // wgmma reads shared memory through the async proxy
     __syncthreads();
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
     for (int step = 0; step < STEPS; step++) multiply_add(d, a[step], descriptor(b[step]));
-    asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])::"memory");
+    asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;"
+                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])::"memory");
 #else
 #pragma unroll
     for (int step = 0; step < STEPS; step++) {

@@ -1,0 +1,32 @@
+/* Answers of a verdict's checks. */
+#include "harness/judge/judge.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void mp_check_fail(mp_verdict *v, mp_check check, const char *format, ...) {
+    mp_check_result *result = &v->check[check];
+    result->answer = MP_FAILED;
+    if (result->failures++ > 0) return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(result->text, sizeof result->text, format, args);
+    va_end(args);
+}
+
+void mp_check_pass(mp_verdict *v, mp_check check) {
+    mp_check_result *result = &v->check[check];
+    if (result->answer == MP_NOT_JUDGED) *result = (mp_check_result){.answer = MP_PASSED};
+}
+
+void mp_check_pass_partly(mp_verdict *v, mp_check check, const char *note) {
+    mp_check_result *result = &v->check[check];
+    mp_check_pass(v, check);
+    if (result->answer == MP_PASSED) snprintf(result->text, sizeof result->text, "%s", note);
+}
+
+void mp_check_not_judged(mp_verdict *v, mp_check check, const char *reason) {
+    mp_check_result *result = &v->check[check];
+    if (result->answer == MP_NOT_JUDGED && !result->text[0])
+        snprintf(result->text, sizeof result->text, "%s", reason);
+}

@@ -1,0 +1,79 @@
+#include "harness/checks/session.h"
+
+#include "harness/judge/judge.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void cannot_compare(const mp_session *s, const char *why) {
+    if (s->options->golden_required)
+        mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", why);
+    else
+        mp_check_not_judged(s->v, MP_CHECK_GOLDEN, why);
+}
+
+/* Whether the tensor's layout depends on BLOCK_SIZE_M: another tile than the golden's then has other rows,
+ * and nothing to compare. */
+static bool depends_on_tile(const mp_case *c, const char *tensor) {
+    for (int t = MP_SORTED_TOKEN_IDS; t <= MP_NUM_TOKENS_POST_PADDED; t++)
+        if (strcmp(tensor, mp_trace_tensor_name((mp_trace_tensor)t)) == 0) return true;
+    return c->layout == MP_SORTED && (strcmp(tensor, mp_trace_tensor_name(MP_CACHE1)) == 0 ||
+                                      strcmp(tensor, mp_trace_tensor_name(MP_CACHE2)) == 0);
+}
+
+/* Equality with a stored trace is promised only by a golden of the same contract, and only where the order of
+ * additions is fixed. */
+mp_status mp_check_golden(const mp_session *s, mp_error *err) {
+    mp_golden *golden = s->options->golden;
+    const mp_case *c = &s->row->c;
+    if (!golden) {
+        mp_check_not_judged(s->v, MP_CHECK_GOLDEN, "no golden file given");
+        return MP_OK;
+    }
+    if (!mp_golden_has(golden, s->v->name)) {
+        cannot_compare(s, "the golden file does not hold this case");
+        return MP_OK;
+    }
+    if (!s->contract.deterministic) {
+        mp_check_not_judged(s->v, MP_CHECK_GOLDEN, "the order of additions is not fixed");
+        return MP_OK;
+    }
+    char stored[256];
+    int64_t block_size_m = 0;
+    int count = 0;
+    mp_golden_difference diff[MP_TRACE_COUNT];
+    mp_status status = mp_golden_contract(golden, c, stored, sizeof stored, err);
+    if (status == MP_OK) status = mp_golden_block_size_m(golden, c, &block_size_m, err);
+    if (status == MP_OK) status = mp_golden_compare(golden, c, &s->first, diff, &count, err);
+    if (status != MP_OK) return status;
+
+    int compared = 0;
+    char text[300] = "", lacking[100] = "";
+    for (int i = 0; i < count; i++) {
+        if (block_size_m != s->first.block_size_m && depends_on_tile(c, diff[i].tensor)) continue;
+        if (!diff[i].stored) {
+            snprintf(lacking, sizeof lacking, "the golden lacks %s", diff[i].tensor);
+            continue;
+        }
+        compared++;
+        if (diff[i].shape_differs || diff[i].differing_rows > 0) {
+            const size_t used = strlen(text);
+            snprintf(text + used, sizeof text - used, "%s", used ? "; " : "");
+            mp_golden_difference_text(&diff[i], text + strlen(text), sizeof text - strlen(text));
+            if (diff[i].differing > 0)
+                snprintf(text + strlen(text), sizeof text - strlen(text), ", first %s", diff[i].first);
+        }
+    }
+    if (text[0] && strcmp(stored, s->v->contract) == 0) {
+        mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", text);
+    } else if (text[0]) {
+        char why[320];
+        snprintf(why, sizeof why, "made under another contract (%.60s...); %.220s", stored, text);
+        cannot_compare(s, why);
+    } else if (lacking[0] || compared == 0) {
+        cannot_compare(s, lacking[0] ? lacking : "the golden and the trace have no tensor in common");
+    } else {
+        mp_check_pass(s->v, MP_CHECK_GOLDEN);
+    }
+    return MP_OK;
+}

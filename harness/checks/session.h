@@ -1,0 +1,36 @@
+/* Inside harness/: one case being judged, and the checks that run the subject again. */
+#ifndef MP_HARNESS_SESSION_H
+#define MP_HARNESS_SESSION_H
+
+#include "harness/checks/compare.h"
+#include "harness/run/run_case.h"
+#include "ref/gemm.h"
+
+typedef struct mp_session {
+    const mp_matrix_row *row;
+    const mp_run_options *options;
+    const mp_inputs *in;
+    uint64_t digest; /* of in */
+    mp_contract contract;
+    mp_config config;
+    mp_trace first; /* the run with poison A: the one that is judged */
+    mp_engine engine;
+    mp_verdict *v;
+} mp_session;
+
+/* Runs the subject, and looks at everything around the run: guards, inputs, rows that must not be written,
+ * align's integers. `what` names the run in a failure ("" for the first). The trace is the caller's to
+ * destroy, after an error too. */
+mp_status mp_session_run(const mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
+                         const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err);
+
+/* check_runs.c. A variant or selection that cannot run here (MP_EUNSUPPORTED) is not judged, and says why;
+ * every other error ends the case. */
+mp_status mp_check_repeats(const mp_session *s, mp_error *err);
+mp_status mp_check_pairs(const mp_session *s, mp_error *err);
+mp_status mp_check_invariance(const mp_session *s, mp_error *err); /* permutation and batch */
+mp_status mp_check_against(const mp_session *s, mp_error *err);
+/* check_golden.c */
+mp_status mp_check_golden(const mp_session *s, mp_error *err);
+
+#endif

@@ -1,0 +1,29 @@
+/* The f64 oracle: a trace judged stage by stage, each from the subject's own actual input of that stage. */
+#ifndef MP_HARNESS_JUDGE_H
+#define MP_HARNESS_JUDGE_H
+
+#include "cases/inputs.h"
+#include "harness/verdict.h"
+#include "ref/contract.h"
+#include "ref/gemm.h"
+
+/* Fills v->stage, v->end_to_end and the checks bound, rms, nan, integer and poison (unwritten elements) of
+ * *v. Checks keep their first failure. `poison` is the pattern the trace's buffers were filled with. Errors
+ * are the harness's own (memory), never the subject's, except MP_EUNSUPPORTED: the subject leaves no
+ * intermediates. */
+mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,
+                   uint32_t poison, mp_engine engine, mp_verdict *v, mp_error *err);
+
+/* Integer check of align alone. */
+void mp_judge_align(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,
+                    mp_verdict *v);
+
+/* Records an answer: a failure counts and keeps the first text; a pass does not overwrite a failure. */
+void mp_check_fail(mp_verdict *v, mp_check check, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void mp_check_pass(mp_verdict *v, mp_check check);
+void mp_check_pass_partly(mp_verdict *v, mp_check check,
+                          const char *note); /* passed, with a text that says what it does not cover */
+void mp_check_not_judged(mp_verdict *v, mp_check check, const char *reason);
+
+#endif

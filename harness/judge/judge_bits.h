@@ -1,0 +1,20 @@
+/* The bits oracle: every stage predicted from the subject's own actual input of that stage, and compared bit
+ * for bit. */
+#ifndef MP_HARNESS_JUDGE_BITS_H
+#define MP_HARNESS_JUDGE_BITS_H
+
+#include "cases/inputs.h"
+#include "harness/verdict.h"
+#include "kernels/config.h"
+#include "ref/contract.h"
+
+/* Fills predicted, mispredicted and max_ulps of v->stage and v->end_to_end, and the check bits: failed where
+ * the contract requires the prediction, reported in its text otherwise. A first difference is given with
+ * token, slot, column, expert and tile. When no stage differs, the final output follows from the inputs
+ * exactly as predicted: the stages are chained by equal bits. Except with fused_sum: the order of its
+ * additions is not fixed, so that gate_up and act alone are predicted, and the check's text says so. Errors
+ * are the harness's own (memory). */
+mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_config *config,
+                        const mp_inputs *in, const mp_trace *trace, mp_verdict *v, mp_error *err);
+
+#endif

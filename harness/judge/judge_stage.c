@@ -1,0 +1,90 @@
+#include "harness/judge/judge_stage.h"
+
+#include "harness/judge/judge.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+mp_status mp_stage_judge_start(mp_stage_judge *s, int64_t rows, int64_t width, mp_error *err) {
+    mp_measure_start(&s->measure);
+    s->rows = rows;
+    s->width = width;
+    s->sums = calloc((size_t)(rows > 0 ? rows : 1) * 3, sizeof *s->sums);
+    return s->sums ? MP_OK
+                   : mp_fail(err, MP_EMEMORY, "judge: no memory for sums of %lld rows", (long long)rows);
+}
+
+void mp_stage_judge_add_sums(mp_stage_judge *s, int64_t row, const double sums[3]) {
+    for (int i = 0; i < 3; i++) {
+#pragma omp atomic
+        s->sums[row * 3 + i] += sums[i];
+    }
+}
+
+void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part) {
+#pragma omp critical(mp_judge_merge)
+    mp_measure_merge(&s->measure, part);
+}
+
+/* "token 3 slot 1 column 17" of a flat index in [rows, width]. */
+static void place(const mp_stage_judge *s, int64_t index, char *text, size_t size) {
+    const int64_t row = index / s->width, column = index % s->width;
+    if (s->rows == s->c->M)
+        snprintf(text, size, "%s: token %lld column %lld", mp_stage_name(s->which), (long long)row,
+                 (long long)column);
+    else
+        snprintf(text, size, "%s: token %lld slot %lld column %lld", mp_stage_name(s->which),
+                 (long long)(row / s->c->topk), (long long)(row % s->c->topk), (long long)column);
+}
+
+/* printf's sign of a NaN means nothing. */
+static double unsigned_nan(double value) {
+    return isnan(value) ? (double)NAN : value;
+}
+
+void mp_stage_judge_finish(mp_stage_judge *s, const mp_trace *trace, mp_verdict *v) {
+    mp_measure *m = &s->measure;
+    char where[128];
+    m->f.judged = true;
+    m->f.time_ns = trace->stage_ns[s->which];
+    int64_t bad_row = -1;
+    for (int64_t r = 0; r < s->rows; r++) {
+        const double error = sqrt(s->sums[r * 3]), bound = sqrt(s->sums[r * 3 + 1]),
+                     value = sqrt(s->sums[r * 3 + 2]);
+        const double relative = error == 0 ? 0 : error / value;
+        if (isnan(relative) || relative > m->f.max_row_rms) m->f.max_row_rms = relative;
+        if (!(error <= bound * (1 + 0x1p-40)) && bad_row < 0) bad_row = r; /* the sums themselves round */
+    }
+    if (m->f.failed > 0) {
+        place(s, m->f.worst_index, where, sizeof where);
+        mp_check_fail(v, MP_CHECK_BOUND, "%s: %.9g instead of %.9g +- %.3g%s; %lld of %lld elements fail",
+                      where, unsigned_nan(m->f.worst_value), unsigned_nan(m->f.worst_expected),
+                      m->f.worst_bound, isfinite(m->f.worst_bound) ? "" : " (no finite bound can be given)",
+                      (long long)m->f.failed, (long long)m->f.compared);
+    } else {
+        mp_check_pass(v, MP_CHECK_BOUND);
+    }
+    if (bad_row >= 0) {
+        place(s, bad_row * s->width, where, sizeof where);
+        mp_check_fail(v, MP_CHECK_RMS, "%s: the row's rms error %.3g exceeds its bound %.3g", where,
+                      sqrt(s->sums[bad_row * 3]), sqrt(s->sums[bad_row * 3 + 1]));
+    } else {
+        mp_check_pass(v, MP_CHECK_RMS);
+    }
+    if (m->nan_failures > 0) {
+        place(s, m->first_nan, where, sizeof where);
+        mp_check_fail(v, MP_CHECK_NAN, "%s: %.9g instead of %.9g; %lld elements", where,
+                      unsigned_nan(m->nan_got), unsigned_nan(m->nan_expected), (long long)m->nan_failures);
+    } else {
+        mp_check_pass(v, MP_CHECK_NAN);
+    }
+    if (m->poison_failures > 0) {
+        place(s, m->first_poison, where, sizeof where);
+        mp_check_fail(v, MP_CHECK_POISON, "%s: never written; %lld elements still hold the poison", where,
+                      (long long)m->poison_failures);
+    }
+    v->stage[s->which] = m->f;
+    free(s->sums);
+    s->sums = NULL;
+}

@@ -1,0 +1,233 @@
+#include "harness/judge/measure.h"
+
+#include "base/clones.h"
+
+#include <math.h>
+#include <string.h>
+
+void mp_measure_start(mp_measure *m) {
+    *m = (mp_measure){.f = {.worst_index = -1}, .first_nan = -1, .first_poison = -1};
+}
+
+/* The larger of two maxima; NaN wins and stays. */
+static double sticky_max(double a, double b) {
+    return isnan(a) || a >= b ? a : b;
+}
+
+static void keep_first(int64_t *first, int64_t index) {
+    if (index >= 0 && (*first < 0 || index < *first)) *first = index;
+}
+
+static bool worse(double ratio, int64_t index, const mp_stage_figures *f) {
+    if (f->worst_index < 0) return true;
+    if (isnan(f->max_ratio) != isnan(ratio)) return isnan(ratio);
+    if (ratio == f->max_ratio || isnan(ratio))
+        return index < f->worst_index; /* the same element whatever the threads did */
+    return ratio > f->max_ratio;
+}
+
+void mp_measure_merge(mp_measure *into, const mp_measure *from) {
+    mp_stage_figures *f = &into->f;
+    const mp_stage_figures *g = &from->f;
+    f->compared += g->compared;
+    f->failed += g->failed;
+    f->bit_equal += g->bit_equal;
+    f->max_abs = sticky_max(f->max_abs, g->max_abs);
+    if (g->worst_index >= 0 && worse(g->max_ratio, g->worst_index, f)) {
+        f->worst_index = g->worst_index;
+        f->worst_value = g->worst_value;
+        f->worst_expected = g->worst_expected;
+        f->worst_bound = g->worst_bound;
+    }
+    f->max_ratio = sticky_max(f->max_ratio, g->max_ratio);
+    f->max_error_ulps = fmax(f->max_error_ulps, g->max_error_ulps);
+    if (from->nan_failures && (into->first_nan < 0 || from->first_nan < into->first_nan)) {
+        into->first_nan = from->first_nan;
+        into->nan_got = from->nan_got;
+        into->nan_expected = from->nan_expected;
+    }
+    into->nan_failures += from->nan_failures;
+    into->poison_failures += from->poison_failures;
+    keep_first(&into->first_poison, from->first_poison);
+}
+
+static bool holds_poison(mp_dtype dtype, const void *data, int64_t position, uint32_t poison) {
+    const size_t size = mp_dtype_size(dtype);
+    const char *element = (const char *)data + (size_t)position * size;
+    const uint32_t pattern[2] = {
+        poison, poison}; /* both halves of the pattern are equal, so every alignment reads the same bytes */
+    return memcmp(element, pattern, size) == 0;
+}
+
+/* The smallest magnitude that rounding to nearest takes to Inf: half an ulp beyond the largest finite value.
+ * For fp64 it is Inf itself, which is what a reach beyond it has become in float64. */
+static double overflow_threshold(mp_dtype dtype) {
+    const double largest = mp_dtype_format(dtype)->max_finite;
+    return largest + mp_half_ulp(dtype, largest);
+}
+
+/* Error over bound. A non-finite expectation must be met exactly; a finite one that reaches the overflow
+ * threshold within its error may also be Inf. Everything else non-finite is NaN here: it fails, and it
+ * sticks. So does a number whose bound is not finite: nothing is known of it, and a bound that everything
+ * meets would pass everything. */
+static double ratio_of(mp_dtype dtype, double got, const mp_expectation *e, double *error, double *bound) {
+    *bound = 0;
+    if (!isfinite(e->value)) {
+        const bool met = isnan(e->value) || (e->or_nan && isnan(got)) ? isnan(got) : got == e->value;
+        *error = met ? 0 : NAN;
+        return *error;
+    }
+    if (!isfinite(e->error)) {
+        *bound = e->error;
+        *error = isfinite(got) ? fabs(got - e->value) : NAN;
+        return NAN;
+    }
+    const double reach = fabs(e->value) + e->error, half = mp_half_ulp(dtype, reach);
+    if (isinf(got) && reach >= overflow_threshold(dtype) && signbit(got) == signbit(e->value)) {
+        *error = 0;
+        return 0;
+    }
+    *bound = e->error + (e->rounded ? half : 0);
+    *error = isfinite(got) ? fabs(got - e->value) : NAN;
+    if (e->positive_zero && got == 0 && signbit(got)) return INFINITY;
+    return *error == 0 ? 0 : *error / *bound;
+}
+
+void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index,
+                        const mp_expectation *e, uint32_t poison, double sums[3]) {
+    const double got = mp_decode(dtype, data, position);
+    double error, bound;
+    const double ratio = ratio_of(dtype, got, e, &error, &bound);
+    mp_stage_figures *f = &m->f;
+    f->compared++;
+    if (!(ratio <= 1)) f->failed++;
+    if (isfinite(got) && got == mp_round_to(dtype, e->value)) f->bit_equal++;
+    f->max_abs = sticky_max(f->max_abs, error);
+    if (worse(ratio, index, f)) {
+        f->worst_index = index;
+        f->worst_value = got;
+        f->worst_expected = e->value;
+        f->worst_bound = bound;
+    }
+    f->max_ratio = sticky_max(f->max_ratio, ratio);
+    if (isfinite(e->value) && isfinite(error))
+        f->max_error_ulps = fmax(f->max_error_ulps, error / (2 * mp_half_ulp(dtype, e->value)));
+    if (isnan(error)) {
+        if (m->nan_failures++ == 0 || index < m->first_nan) {
+            m->first_nan = index;
+            m->nan_got = got;
+            m->nan_expected = e->value;
+        }
+    }
+    if (isnan(got) &&
+        holds_poison(dtype, data, position,
+                     poison)) { /* also where NaN is expected: a computed NaN is canonical, no poison */
+        m->poison_failures++;
+        keep_first(&m->first_poison, index);
+    }
+    if (isfinite(e->value) && isfinite(bound) && !isinf(got)) {
+        sums[0] += error * error;
+        sums[1] += bound * bound;
+        sums[2] += e->value * e->value;
+    }
+}
+
+enum { BLOCK = 64 };
+
+/* A block of elements with nothing special about them: all values finite and far from overflow. */
+typedef struct block {
+    double got[BLOCK], error[BLOCK], bound[BLOCK], ratio[BLOCK];
+    int64_t plain, failed, equal; /* counts */
+    double max_abs, max_ratio, max_ulps, sums[3];
+} block;
+
+/* The loops of mp_measure_element without its special cases, for the compiler to vectorise. Half an ulp comes
+ * from the exponent bits of the reach; the value rounded to dtype is rint(value / ulp) * ulp, exact scalings
+ * by powers of two (rint as an addition that drops the fraction). */
+MP_CLONES static void measure_block(block *b, const mp_format *f, int n, const double *value,
+                                    const double *error, bool rounded) {
+    const double smallest = ldexp(1.0, f->emin), unit = ldexp(1.0, -f->precision), large = f->max_finite / 4;
+    const double shift = 0x1.8p52;
+    int64_t plain = 0, failed = 0, equal = 0;
+    double max_abs = 0, max_ratio = 0, max_ulps = 0, e2 = 0, b2 = 0, v2 = 0;
+    for (int i = 0; i < n; i++) {
+        const double v = value[i], reach = fabs(v) + error[i],
+                     floor_of_reach = reach > smallest ? reach : smallest;
+        const double size = fabs(v) > smallest ? fabs(v) : smallest;
+        uint64_t bits, value_bits;
+        memcpy(&bits, &floor_of_reach, sizeof bits);
+        memcpy(&value_bits, &size, sizeof value_bits);
+        bits &= 0x7FF0000000000000u;       /* 2^exponent of the reach */
+        value_bits &= 0x7FF0000000000000u; /* and of the value */
+        double half, binade;
+        memcpy(&half, &bits, sizeof half);
+        memcpy(&binade, &value_bits, sizeof binade);
+        half *= unit;
+        const double ulp = 2 * unit * binade, scaled = v / ulp, nearest = ((scaled + shift) - shift) * ulp;
+        const double err = fabs(b->got[i] - v), bound = error[i] + (rounded ? half : 0);
+        const double ratio = err == 0 ? 0 : err / bound;
+        plain += fabs(b->got[i]) < large && reach < large; /* false for NaN and Inf too */
+        failed += !(ratio <= 1);
+        equal += b->got[i] == nearest;
+        max_abs = err > max_abs ? err : max_abs;
+        max_ratio = ratio > max_ratio ? ratio : max_ratio;
+        const double ulps = err / ulp;
+        max_ulps = ulps > max_ulps ? ulps : max_ulps;
+        b->error[i] = err;
+        b->bound[i] = bound;
+        b->ratio[i] = ratio;
+        e2 += err * err;
+        b2 += bound * bound;
+        v2 += v * v;
+    }
+    b->plain = plain;
+    b->failed = failed;
+    b->equal = equal;
+    b->max_abs = max_abs;
+    b->max_ratio = max_ratio;
+    b->max_ulps = max_ulps;
+    b->sums[0] = e2;
+    b->sums[1] = b2;
+    b->sums[2] = v2;
+}
+
+/* fp64's roundings do not fit the additions above, and blocks with anything special go element by element. */
+void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index,
+                    int64_t n, const double *value, const double *error, bool rounded, uint32_t poison,
+                    double sums[3]) {
+    block b;
+    for (int64_t first = 0; first < n; first += BLOCK) {
+        const int here = n - first < BLOCK ? (int)(n - first) : BLOCK;
+        b.plain = 0;
+        if (dtype != MP_FP64) {
+            mp_decode_row(dtype, data, position + first, here, b.got);
+            measure_block(&b, mp_dtype_format(dtype), here, value + first, error + first, rounded);
+        }
+        if (b.plain < here) {
+            for (int64_t i = first; i < first + here; i++)
+                mp_measure_element(
+                    m, dtype, data, position + i, index + i,
+                    &(mp_expectation){.value = value[i], .error = error[i], .rounded = rounded}, poison,
+                    sums);
+            continue;
+        }
+        mp_stage_figures *f = &m->f;
+        f->compared += here;
+        f->failed += b.failed;
+        f->bit_equal += b.equal;
+        f->max_abs = sticky_max(f->max_abs, b.max_abs);
+        f->max_error_ulps = fmax(f->max_error_ulps, b.max_ulps);
+        for (int k = 0; k < 3; k++) sums[k] += b.sums[k];
+        if (f->worst_index < 0 || b.max_ratio >= f->max_ratio) {
+            int i = 0;
+            while (b.ratio[i] != b.max_ratio) i++;
+            if (worse(b.max_ratio, index + first + i, f)) {
+                f->worst_index = index + first + i;
+                f->worst_value = b.got[i];
+                f->worst_expected = value[first + i];
+                f->worst_bound = b.bound[i];
+            }
+        }
+        f->max_ratio = sticky_max(f->max_ratio, b.max_ratio);
+    }
+}

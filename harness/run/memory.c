@@ -1,0 +1,65 @@
+#include "harness/run/memory.h"
+
+#include "cases/inputs.h"
+#include "ref/gemm_tasks.h"
+#include "cases/trace.h"
+
+#include <omp.h>
+#include <stdio.h>
+
+/* The number in the first line of the file that has the form. */
+static bool read_number(const char *path, const char *form, unsigned long long *number) {
+    char line[128];
+    bool found = false;
+    FILE *file = fopen(path, "r");
+    while (file && !found && fgets(line, sizeof line, file)) found = sscanf(line, form, number) == 1;
+    if (file) fclose(file);
+    return found;
+}
+
+size_t mp_memory_available(void) {
+    unsigned long long kib = 0;
+    read_number("/proc/meminfo", "MemAvailable: %llu kB", &kib);
+    size_t available = (size_t)kib * 1024;
+    /* A container's limit, when it is lower (cgroup v2). Cached pages of files count as used, but make room
+     * when it is needed. */
+    unsigned long long limit = 0, used = 0, cached = 0;
+    if (!read_number("/sys/fs/cgroup/memory.max", "%llu", &limit) ||
+        !read_number("/sys/fs/cgroup/memory.current", "%llu", &used))
+        return available;
+    read_number("/sys/fs/cgroup/memory.stat", "inactive_file %llu", &cached);
+    used -= cached < used ? cached : used;
+    const size_t left = used < limit ? (size_t)(limit - used) : 0;
+    if (left < available) available = left > 0 ? left : 1; /* 0 would mean unknown */
+    return available;
+}
+
+static size_t total_bytes(const mp_tensor *t, int count) {
+    size_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        bytes += mp_tensor_count(&t[i]) > 0 ? mp_tensor_bytes(&t[i]) + 2 * MP_GUARD_BYTES : 0;
+    return bytes;
+}
+
+size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
+    enum { SLAB_BYTES_MAX = 512 << 20, DOUBLES = 2 /* values and magnitudes */ };
+    mp_inputs in;
+    mp_trace trace;
+    mp_inputs_plan(c, &in);
+    mp_trace_plan(c, block_size_m, &trace);
+    const size_t inputs = total_bytes(in.t, MP_INPUT_COUNT), tokens = total_bytes(&in.t[MP_X], 1),
+                 traces = total_bytes(trace.t, MP_TRACE_COUNT);
+    size_t predicted = 0; /* the bits oracle holds one stage at a time; a whole prediction takes the place of
+                             the second trace */
+    for (int i = 0; i < MP_TRACE_COUNT; i++)
+        predicted = total_bytes(&trace.t[i], 1) > predicted ? total_bytes(&trace.t[i], 1) : predicted;
+    const size_t longest = (size_t)(c->K > c->N ? c->K : c->N);
+    const size_t per_thread =
+        DOUBLES * sizeof(double) * (MP_BLOCK_SLOTS + MP_SLAB_COLUMNS) * longest; /* float64 slabs of a GEMM */
+    const size_t exact = 2 * sizeof(double) * (size_t)mp_case_slots(c) *
+                         (size_t)(mp_case_w1_rows(c) + c->N + 2 * c->K); /* end to end, in slabs of tokens */
+    const size_t slab = exact < SLAB_BYTES_MAX ? exact : SLAB_BYTES_MAX;
+    const size_t maps = (size_t)mp_case_slots(c) * 64, fused = c->fused_sum ? (size_t)(c->M * c->K) * 24 : 0;
+    return inputs + tokens + 2 * traces + predicted + maps + fused + slab +
+           (size_t)omp_get_max_threads() * per_thread;
+}

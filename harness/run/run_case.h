@@ -1,0 +1,32 @@
+/* One case from inputs to verdict: runs the subject under every check. */
+#ifndef MP_HARNESS_RUN_CASE_H
+#define MP_HARNESS_RUN_CASE_H
+
+#include "cases/matrix.h"
+#include "golden/golden.h"
+#include "harness/subjects/subject.h"
+#include "harness/verdict.h"
+
+typedef struct mp_run_options {
+    mp_subject *subject;
+    mp_subject *against;     /* NULL: none */
+    mp_golden *golden;       /* NULL: none */
+    const char *golden_path; /* of golden, for the repro */
+    bool golden_required; /* a golden of another contract, or without this case, is a failure instead of `not
+                             judged` */
+    int repeat;           /* runs compared bit for bit; at least 2: the two poisons */
+    bool plain;           /* judge with plain loops even where OpenBLAS is present */
+    int jobs;             /* cases that run at the same time and share the memory; 0 counts as 1 */
+} mp_run_options;
+
+/* Never fails: whatever goes wrong becomes the verdict. In order: memory plan (too big: SKIP), inputs, run
+ * with poison A, guards, inputs unchanged, f64 and bits oracles; run with poison B and further repeats, bit
+ * equality; pairs; permuted tokens and tokens alone (where the contract promises batch invariance); the other
+ * subject; the golden. */
+void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v);
+
+/* `moeparity run --case '...' --subject S [--pair ...] [--against S2] [--golden FILE] [--repeat N]
+ * [--plain]`, or with golden_required `moeparity golden verify FILE --subject S --match '...'` */
+void mp_repro(const mp_matrix_row *row, const mp_run_options *options, char *text, size_t size);
+
+#endif

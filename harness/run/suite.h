@@ -1,0 +1,32 @@
+/* A whole matrix: cases run in worker processes under a watchdog, replaced after a crash or a hang; the run
+ * goes on. */
+#ifndef MP_HARNESS_SUITE_H
+#define MP_HARNESS_SUITE_H
+
+#include "cases/matrix.h"
+#include "harness/verdict.h"
+
+typedef struct mp_suite_options {
+    const char *subject, *against; /* names; against may be NULL */
+    const char *golden_path;       /* NULL: none */
+    bool golden_required;          /* a case that cannot be compared with the golden fails */
+    int repeat, jobs;              /* runs of a case; worker processes */
+    bool plain;                    /* judge with plain loops */
+    bool in_process;               /* no workers and no watchdog: for debuggers and memory checkers */
+    double timeout_seconds;        /* of one case */
+    /* Called in the parent: before a case is handed to a worker (v == NULL), and with its verdict. May be
+     * NULL. */
+    void (*progress)(void *ctx, size_t index, const mp_verdict *v);
+    void *ctx;
+    /* Tests bring their own: taken instead of opening `subject` when not NULL. */
+    struct mp_subject *test_subject;
+} mp_suite_options;
+
+/* Runs rows in order; verdicts[i] belongs to row i. A row that was not reached (Ctrl-C) has an empty name.
+ * *info: subject, device, versions, blas, seconds and interrupted are filled. MP_EINPUT when the subject's
+ * name or the golden file is wrong (nothing was run). A subject that cannot run here makes every case a SKIP
+ * with the reason. */
+mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options, mp_verdict *verdicts,
+                       mp_run_info *info, mp_error *err);
+
+#endif

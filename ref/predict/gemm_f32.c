@@ -1,0 +1,99 @@
+#include "ref/predict/gemm_f32.h"
+
+#include "ref/gemm_tasks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Buffers of one thread. */
+typedef struct workspace {
+    char *rows, *panels;    /* packed: a block's rows, a task's columns */
+    float *block, *results; /* [rows, columns]; [rows, MP_SLAB_COLUMNS] */
+    float *scratch;         /* [k] */
+} workspace;
+
+static size_t aligned(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+/* One allocation for all buffers; the packed rows come first. NULL when there is no memory. */
+static char *workspace_create(const mp_gemm_f32_engine *e, int64_t K, workspace *s) {
+    const size_t panels = MP_SLAB_COLUMNS / (size_t)e->columns, rows = (size_t)e->rows;
+    const size_t bytes[] = {aligned(rows * e->row_bytes), aligned(panels * e->panel_bytes),
+                            aligned(rows * (size_t)e->columns * sizeof(float)),
+                            rows * MP_SLAB_COLUMNS * sizeof(float), aligned((size_t)K * sizeof(float))};
+    char *memory = aligned_alloc(64, bytes[0] + bytes[1] + bytes[2] + bytes[3] + bytes[4]);
+    if (!memory) return NULL;
+    memset(memory, 0, bytes[0]); /* rows behind the last slot are computed and dropped */
+    s->rows = memory;
+    s->panels = s->rows + bytes[0];
+    s->block = (float *)(s->panels + bytes[1]);
+    s->results = s->block + bytes[2] / sizeof(float);
+    s->scratch = s->results + bytes[3] / sizeof(float);
+    return memory;
+}
+
+static void finish_row(const mp_epilogue *epilogue, const mp_gemm_task *job, int64_t slot, float *row,
+                       const mp_tensor *out, int64_t out_row) {
+    if (epilogue->bias) {
+        float bias[MP_SLAB_COLUMNS];
+        mp_decode_row_f32(epilogue->bias->dtype, epilogue->bias->data,
+                          job->expert * epilogue->bias->dim[1] + job->n0, job->n, bias);
+        for (int64_t j = 0; j < job->n; j++) row[j] += bias[j];
+    }
+    if (epilogue->weights)
+        for (int64_t j = 0; j < job->n; j++) row[j] *= epilogue->weights[slot];
+    mp_encode_row_f32(out->dtype, out->data, out_row * mp_tensor_row_length(out) + job->n0, job->n, row);
+}
+
+static void run_task(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, const mp_gemm_task *job,
+                     const int64_t *order, const workspace *s, const mp_epilogue *epilogue,
+                     const int64_t *out_row, const mp_tensor *out) {
+    const int64_t columns = e->columns, first = job->expert * p->w->dim[1] + job->n0;
+    for (int64_t n = 0; n < job->n; n += columns)
+        e->pack_panel(e, p->w, first + n, job->n - n < columns ? job->n - n : columns, s->scratch,
+                      s->panels + (size_t)(n / columns) * e->panel_bytes);
+    for (int64_t i = 0; i < job->count; i += e->rows) {
+        const int64_t *slot = order + job->first + i,
+                      count = job->count - i < e->rows ? job->count - i : e->rows;
+        for (int64_t r = 0; r < count; r++)
+            e->pack_row(e, p->a, p->a_row[slot[r]], s->rows + (size_t)r * e->row_bytes);
+        for (int64_t n = 0; n < job->n; n += columns) {
+            e->run(e, count, s->rows, s->panels + (size_t)(n / columns) * e->panel_bytes, s->block);
+            const int64_t width = job->n - n < columns ? job->n - n : columns;
+            for (int64_t r = 0; r < count; r++)
+                memcpy(s->results + r * MP_SLAB_COLUMNS + n, s->block + r * columns,
+                       (size_t)width * sizeof(float));
+        }
+        for (int64_t r = 0; r < count; r++) {
+            const int64_t row = out_row ? out_row[slot[r]] : slot[r];
+            if (row >= 0) finish_row(epilogue, job, slot[r], s->results + r * MP_SLAB_COLUMNS, out, row);
+        }
+    }
+}
+
+mp_status mp_gemm_f32(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, const mp_epilogue *epilogue,
+                      const int64_t *out_row, const mp_tensor *out, mp_error *err) {
+    mp_gemm_tasks tasks;
+    const mp_status status = mp_gemm_tasks_create(p, &tasks, err);
+    if (status != MP_OK) return status;
+    mp_gemm_zero_filtered(p, out_row, out);
+    bool failed = false;
+#pragma omp parallel if (tasks.count > 1)
+    {
+        workspace s = {0};
+        char *memory = workspace_create(e, p->w->dim[2], &s);
+        if (!memory) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t i = 0; i < tasks.count; i++)
+            if (memory) run_task(e, p, &tasks.task[i], tasks.order, &s, epilogue, out_row, out);
+        free(memory);
+    }
+    mp_gemm_tasks_destroy(&tasks);
+    return failed ? mp_fail(err, MP_EMEMORY, "%s: no memory for slabs of %d by %lld", e->name,
+                            MP_SLAB_COLUMNS, (long long)p->w->dim[2])
+                  : MP_OK;
+}

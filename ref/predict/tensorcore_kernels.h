@@ -1,0 +1,69 @@
+/* Micro-kernels of the tensor-core GEMM: a block of rows of a by a panel of columns of w, bit-identical to
+ * mp_tc_dot on scaled operands.
+ *
+ * The model is invariant under powers of two as long as no result leaves the normal numbers. So every row of
+ * a and every column of w is scaled to a largest exponent of 0, and all a kernel ever meets is harmless. One
+ * step, with u = 2^(e-F), is
+ *   e    = max(floor, exponent of acc, exponents of the products)      as bytes: one vector instruction
+ *        covers a whole panel
+ *   sum  = trunc(acc/u) + sum_k trunc(a[k]*w[k]/u)
+ *   acc  = sum*u cut to the result's bits
+ * The vector kernels let float64 do the cutting, one fused multiply-add a term: rounded down onto S =
+ * 1.5*2^52*u + (multiple of u), whose ulp is u,
+ *   fma(a, w, S) = S + floor(a*w/u)*u,
+ * and trunc(x) = floor(x') + [x < 0] where x' = x*(1+d) lies a little further from zero than x: no other
+ * integer is reached if d is small, and a negative integer x becomes the next one below. w is packed times
+ * 1+d, d = 2^-30: products have 22 bits and are below 2^27*u. acc has at most 24 bits and is below 2^26*u: d
+ * = 2^-27. The number of negative products of a step is the population count of sign masks; a zero is packed
+ * as +-2^-500, so that its sign counts and its floor is -1 or 0. */
+#ifndef MP_REF_TENSORCORE_KERNELS_H
+#define MP_REF_TENSORCORE_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Exponents are stored as bytes so that a's plus w's is that of the product plus 127, or at most 0 when one
+ * of them is zero:
+ *   a: -63..0, zero -128     w: 64..127, zero 0     (a nonzero number below 2^-63 is stored as 2^-63: its
+ *                            product is at or below the floor)
+ * The floor is 64, or 2^-63: a step's exponent is exact above it. */
+enum { MP_TC_FLOOR = 64, MP_TC_LOWEST = -63, MP_TC_ZERO_A = -128, MP_TC_ZERO_W = 0 };
+#define MP_TC_ZERO_VALUE 0x1p-500
+
+enum { MP_TC_MAX_ROWS = 16, MP_TC_MAX_COLUMNS = 64 };
+
+typedef struct mp_tc_block {
+    int group, fraction_bits,
+        result_bits; /* the model's: 4, 8, 16 or 32; 13 to 25; at most 23 and fraction_bits */
+    int64_t groups,
+        rows;         /* k = groups * group; memory for MP_TC_MAX_ROWS rows is there, whatever `rows` says */
+    size_t row_bytes; /* from a row of a to the next; a multiple of 8 */
+    const double *a;  /* [rows, k] */
+    const int32_t *a_exponent; /* [rows, k]: four equal bytes each */
+    const uint16_t *a_sign; /* [rows, masks]: a mask for every step, or 16 terms of it; bit i is set when term
+                               i is negative */
+    const double *w;        /* [k, columns] */
+    const int8_t *w_exponent; /* [k, columns] */
+    const uint16_t *w_sign;   /* [masks, columns] */
+    double *acc;              /* [rows, columns], zero at first */
+    uint8_t *at_floor; /* [rows, columns], zero at first: set when some step had no product above the floor */
+} mp_tc_block;
+
+/* Terms that share a mask, and masks of a step. */
+static inline int mp_tc_mask_terms(int group) {
+    return group < 16 ? group : 16;
+}
+static inline int mp_tc_masks(int group) {
+    return group / mp_tc_mask_terms(group);
+}
+
+typedef struct mp_tc_kernel {
+    const char *name;
+    int columns;
+    void (*run)(const mp_tc_block *block);
+} mp_tc_kernel;
+
+/* Kernels this CPU can run, fastest first; the last one is portable. Returns their number. */
+int mp_tc_kernels(const mp_tc_kernel **kernels);
+
+#endif
