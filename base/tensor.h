@@ -3,7 +3,7 @@
 #define MP_BASE_TENSOR_H
 
 #include "base/dtype.h"
-#include "base/status.h"
+#include "base/space.h"
 
 #define MP_MAX_RANK 3
 
@@ -32,15 +32,8 @@ void mp_tensor_free(mp_tensor *t); /* takes an absent tensor; sets data = NULL *
  * to the data (negative: before it; >= bytes: behind it). */
 bool mp_tensor_guards_intact(const mp_tensor *t, int64_t *offset);
 /* 64-bit digest (XXH3) of the data, and of one row. */
+uint64_t mp_digest(const void *data, size_t bytes); /* XXH3 */
 uint64_t mp_tensor_digest(const mp_tensor *t);
 uint64_t mp_tensor_row_digest(const mp_tensor *t, int64_t row);
-
-#define MP_POISON_A 0xFFF7FFF7u /* NaN as bf16, fp16, fp32, fp64; negative as int32 */
-#define MP_POISON_B 0x7FF97FF9u /* NaN as bf16, fp16, fp32, fp64; far above any index as int32 */
-/* What guard zones hold, on the host and on the device. Like the poisons a NaN in every float format and an
- * impossible index, so that a read beyond the end shows in the result; unlike them, so that a stray poison
- * fill shows as a changed guard. Both halves are equal: a zone may begin at any 16-bit boundary. */
-#define MP_GUARD_PATTERN 0x7FFB7FFBu
-#define MP_GUARD_BYTES 4096 /* on each side; a multiple of every alignment in use */
 
 #endif

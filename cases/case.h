@@ -33,7 +33,9 @@ typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 typedef enum mp_scope {
     MP_SCOPE_ALL,
     MP_SCOPE_ALIGN,
+    MP_SCOPE_GATE_UP,
     MP_SCOPE_ACT,
+    MP_SCOPE_DOWN,
     MP_SCOPE_COMBINE,
     MP_SCOPE_COUNT
 } mp_scope;

@@ -188,9 +188,9 @@ static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor 
 }
 
 /* What the family makes of a whole tensor; x and cache3 may then differ from row to row (activation_rule). */
-static row_rule tensor_rule(const mp_case *c, mp_input which) {
+static row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
     const int w1_exponent = UNIT - w1_shift(c), w2_exponent = UNIT - w2_shift(c);
-    const bool activations = which == MP_X || which == MP_IN_CACHE3 || which == MP_IN_CACHE1;
+    const bool activations = mp_tensors[which].rows != MP_ROWS_WHOLE;
     const row_rule normal = {.style = STYLE_NORMAL,
                              .exponent = which == MP_W1   ? w1_exponent
                                          : which == MP_W2 ? w2_exponent
@@ -234,20 +234,19 @@ int64_t mp_first_padded_token(const mp_case *c) {
     return c->routing != MP_PADDED ? c->M : c->M < 4 ? c->M - 1 : c->M - c->M / 4;
 }
 
-void mp_fill_tensor(const mp_case *c, mp_input which, mp_tensor *t) {
-    const uint64_t key = mp_stream_key(c->seed, (int)which),
+void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
+    const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream),
                    token_key = mp_stream_key(c->seed, MP_STREAM_TOKEN);
     const row_rule rule = tensor_rule(c, which);
     const int64_t rows = mp_tensor_rows(t), padded = mp_first_padded_token(c);
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
         row_rule mine = rule;
-        if (c->data == MP_EXHAUSTIVE && which == MP_IN_CACHE1) {
+        if (c->data == MP_EXHAUSTIVE && which == MP_CACHE1) {
             exhaustive_row(c, key, row, t);
             continue;
         }
-        if (which == MP_X || which == MP_IN_CACHE3 || which == MP_IN_CACHE1)
-            mine = activation_rule(c, rule, token_key, row);
+        if (mp_tensors[which].rows != MP_ROWS_WHOLE) mine = activation_rule(c, rule, token_key, row);
         if (which == MP_X && row >= padded)
             mine.style = STYLE_NAN; /* whoever reads a padding token shows it */
         fill_row(&mine, key, row, t);
@@ -261,7 +260,7 @@ void mp_fill_tensor(const mp_case *c, mp_input which, mp_tensor *t) {
  * than 2^24*2049/(1.25*6145*topk^2) > 4), and the token's weights sum to 0.8..1, differently for each
  * token. */
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
-    const uint64_t key = mp_stream_key(c->seed, MP_TOPK_WEIGHTS), token_key = ~key;
+    const uint64_t key = mp_stream_key(c->seed, mp_tensors[MP_TOPK_WEIGHTS].stream), token_key = ~key;
     const bool exact = c->data == MP_INTEGER || c->data == MP_ONEHOT;
     const uint64_t topk = (uint64_t)c->topk;
 #pragma omp parallel for schedule(static)

@@ -19,7 +19,7 @@ static inline uint64_t mp_bits(uint64_t key, uint64_t index) {
     return mp_mix(key + index * UINT64_C(0x9E3779B97F4A7C15));
 }
 
-/* Streams beside the tensors' own, which are numbered by mp_input. */
+/* Streams beside the tensors' own, which are numbered in mp_tensors. */
 enum { MP_STREAM_FILTER = 32, MP_STREAM_HOT, MP_STREAM_TOKEN };
 
 static inline uint64_t mp_stream_key(int64_t seed, int stream) {
@@ -33,7 +33,7 @@ static inline int64_t mp_below(uint64_t bits, int64_t n) {
 }
 
 /* Fills x, w1, w2, b1, b2 or cache3 with the case's data family, and topk_weights. */
-void mp_fill_tensor(const mp_case *c, mp_input which, mp_tensor *t);
+void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t);
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t);
 /* First token that is graph padding: M unless routing=padded. */
 int64_t mp_first_padded_token(const mp_case *c);

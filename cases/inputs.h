@@ -2,48 +2,32 @@
  *
  * Every element is a function of (seed, tensor, index) alone: the same bits at any thread count, on any
  * machine, in any order. Only integer operations, exact scalings and single correct roundings are used, no
- * libm.
- */
+ * libm. */
 #ifndef MP_CASES_INPUTS_H
 #define MP_CASES_INPUTS_H
 
-#include "base/tensor.h"
-#include "cases/case.h"
+#include "cases/graph.h"
 
 #define MP_FILL_VERSION 1 /* goes into goldens: raise it when any family's bits change */
 
-/* Shapes (absent tensors have data == NULL):
- *   x [M,K] dtype, w1 [E,2N or N,K] dtype, w2 [E,K,N] dtype, b1 [E,2N or N] dtype, b2 [E,K] dtype (bias
- *   only), topk_ids [M,topk] int32 in [-1,E), topk_weights [M,topk] fp32.
- * scope=align: only topk_ids. scope=act: only cache1 [M*topk, 2N or N] dtype, and topk_ids. scope=combine:
- * only cache3 [M,topk,K] dtype, and topk_ids. */
-typedef enum mp_input {
-    MP_X,
-    MP_W1,
-    MP_W2,
-    MP_B1,
-    MP_B2,
-    MP_TOPK_IDS,
-    MP_TOPK_WEIGHTS,
-    MP_IN_CACHE3,
-    MP_IN_CACHE1,
-    MP_INPUT_COUNT
-} mp_input;
-
+/* Which tensors: mp_case_inputs without the derived ones; the others have data == NULL and rank 0.
+ *   x [M,K], w1 [E,2N or N,K], w2 [E,K,N], b1 [E,2N or N], b2 [E,K] (bias only), topk_ids [M,topk] int32 in
+ *   [-1,E), topk_weights [M,topk] fp32
+ * One stage alone has what it reads: cache1 [M*topk, 2N or N] for act, cache2 [M*topk,N] for down, cache3
+ * [M,topk,K] for combine. */
 typedef struct mp_inputs {
-    mp_tensor t[MP_INPUT_COUNT];
-    bool borrowed[MP_INPUT_COUNT]; /* data belongs to another mp_inputs (mp_inputs_select) */
+    mp_tensor t[MP_TENSOR_COUNT];
+    bool borrowed[MP_TENSOR_COUNT]; /* data belongs to another mp_inputs (mp_inputs_select) */
 } mp_inputs;
 
-const char *mp_input_name(mp_input which);
-/* Shapes only: what mp_inputs_create would allocate. A tensor that the case does not have keeps rank 0. */
+/* Shapes only: what mp_inputs_create would allocate. */
 void mp_inputs_plan(const mp_case *c, mp_inputs *in);
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err);
 void mp_inputs_destroy(mp_inputs *in);
-/* The tokens rows[0..count) of `in`, in that order, as inputs of a case with M=count; weights and biases are
- * borrowed. */
-mp_status mp_inputs_select(const mp_inputs *in, const int64_t *rows, int64_t count, mp_inputs *out,
-                           mp_error *err);
+/* The tokens rows[0..count) of `in`, the inputs of c, in that order, as inputs of the same case with M=count;
+ * weights and biases are borrowed. */
+mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t *rows, int64_t count,
+                           mp_inputs *out, mp_error *err);
 /* One digest over all tensors present. */
 uint64_t mp_inputs_digest(const mp_inputs *in);
 /* Every id in [-1, E): MP_EINPUT names token, slot and value otherwise. */

@@ -104,7 +104,7 @@ mp_status mp_fill_topk_ids(const mp_case *c, mp_tensor *t, mp_error *err) {
     }
     if (cumulative) zipf_table(cumulative, experts);
     const router r = {.c = c,
-                      .key = mp_stream_key(c->seed, MP_TOPK_IDS),
+                      .key = mp_stream_key(c->seed, mp_tensors[MP_TOPK_IDS].stream),
                       .experts = experts,
                       .hot = mp_below(mp_bits(mp_stream_key(c->seed, MP_STREAM_HOT), 0), experts),
                       .cumulative = cumulative};

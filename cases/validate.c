@@ -1,33 +1,28 @@
 /* Which combinations of fields make a case. Every message says what to change. */
 #include "cases/field.h"
+#include "cases/graph.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* The fields that mean something to a single stage; every other one must keep its default there, so that two
- * texts never name the same work. */
-static const char *const align_fields[] = {"M",    "E",     "topk", "filter",  "ep_size", "ep_rank",
-                                           "path", "scope", "tile", "routing", "seed"};
-static const char *const act_fields[] = {"M",       "E",     "topk",  "N",           "dtype",  "act",
-                                         "gated",   "alpha", "limit", "interleaved", "filter", "ep_size",
-                                         "ep_rank", "scope", "data",  "routing",     "seed"};
-static const char *const combine_fields[] = {"M",    "E",       "topk",    "K",       "dtype",
-                                             "rsf",  "filter",  "ep_size", "ep_rank", "scope",
-                                             "data", "routing", "seed"};
+/* Whether `word` is one of the blank-separated words of `list`. */
+static bool listed(const char *list, const char *word) {
+    const size_t length = strlen(word);
+    for (const char *at = list; (at = strstr(at, word)); at += length)
+        if ((at == list || at[-1] == ' ') && (at[length] == ' ' || at[length] == 0)) return true;
+    return false;
+}
 
+/* Fields that a single stage does not use keep their default there, so that two texts never name the same
+ * work. */
 static mp_status validate_scope(const mp_case *c, mp_error *err) {
     if (c->scope == MP_SCOPE_ALL) return MP_OK;
     const bool align = c->scope == MP_SCOPE_ALIGN;
-    const bool act = c->scope == MP_SCOPE_ACT;
-    const char *const *used = align ? align_fields : act ? act_fields : combine_fields;
-    const size_t used_count = align ? COUNT(align_fields) : act ? COUNT(act_fields) : COUNT(combine_fields);
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
-        bool meaningful = false;
-        for (size_t j = 0; j < used_count; j++)
-            meaningful = meaningful || !strcmp(mp_fields[i].name, used[j]);
-        if (meaningful || mp_field_compare(&mp_fields[i], c, &mp_default_case) == 0) continue;
+        if (listed(mp_stages[c->scope - 1].fields, mp_fields[i].name)) continue;
+        if (mp_field_compare(&mp_fields[i], c, &mp_default_case) == 0) continue;
         char value[64];
         mp_field_text(&mp_fields[i], c, value);
         return mp_fail(err, MP_EINPUT, "scope=%s does not use %s: remove %s=%s", mp_scope_name(c->scope),

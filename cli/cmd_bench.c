@@ -4,7 +4,7 @@
 #include "kernels/bench.h"
 #include "ref/bench.h"
 #include "ref/blas.h"
-#include "ref/predict/host.h"
+#include "ref/predict/predict.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -74,8 +74,10 @@ static mp_status bench_predict(const mp_case *c, int repeat, mp_error *err) {
 static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
     mp_cuda *cuda = NULL;
     mp_cuda_bench_result r;
+    mp_config config;
     mp_status status = mp_cuda_open(&cuda, err);
-    if (status == MP_OK) status = mp_cuda_bench(cuda, c, repeat, &r, err);
+    if (status == MP_OK) status = mp_config_resolve(c, mp_cuda_device_name(cuda), &config, err);
+    if (status == MP_OK) status = mp_cuda_bench(cuda, c, &config, repeat, &r, err);
     if (status == MP_OK) {
         printf("%s, %s\nconfig %s\n", mp_cuda_device_name(cuda), mp_cuda_versions(cuda), r.config);
         for (int s = 0; s < MP_STAGE_COUNT; s++)

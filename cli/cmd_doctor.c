@@ -8,7 +8,7 @@
 #include "kernels/cuda.h"
 #include "kernels/jit.h"
 #include "ref/blas.h"
-#include "ref/predict/host_gemm.h"
+#include "ref/predict/gemm_fma.h"
 
 #include <stdio.h>
 #include <stdlib.h>

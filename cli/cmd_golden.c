@@ -4,6 +4,7 @@
 #include "golden/golden.h"
 #include "harness/run/run_case.h"
 #include "harness/run/suite.h"
+#include "harness/run/surroundings.h"
 #include "reports/report.h"
 
 #include <errno.h>
@@ -38,19 +39,20 @@ struct arguments {
 
 static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_case *c, bool with_inputs,
                              mp_error *err) {
-    char contract_text[256], config_text[160], up[64], down[64];
-    mp_contract contract;
-    mp_config config;
+    char contract_text[MP_CONTRACT_TEXT_MAX], config_text[160], up[64], down[64];
+    mp_offer offer;
     mp_inputs in = {0};
     mp_trace trace = {0};
-    mp_status status = subject->resolve(subject, c, &contract, &config, err);
+    mp_surroundings_report report;
+    mp_status status = mp_subject_describe(subject, c, &offer, err);
     if (status == MP_OK) status = mp_inputs_create(c, &in, err);
     if (status == MP_OK) status = mp_inputs_check_ids(c, &in, err);
-    if (status == MP_OK) status = subject->run(subject, c, &in, MP_POISON_A, &trace, err);
+    if (status == MP_OK)
+        status = mp_run_surrounded(subject, c, &offer, &in, MP_POISON_A, &trace, &report, err);
     if (status == MP_OK) {
-        mp_contract_text(&contract, contract_text, sizeof contract_text);
-        mp_tile_text(&config.up, up);
-        mp_tile_text(&config.down, down);
+        mp_contract_text(&offer.contract, contract_text, sizeof contract_text);
+        mp_tile_text(&offer.config.up, up);
+        mp_tile_text(&offer.config.down, down);
         snprintf(config_text, sizeof config_text, "%s %s", up, down);
         status =
             mp_golden_write(golden, c, contract_text, config_text, &trace, with_inputs ? &in : NULL, err);

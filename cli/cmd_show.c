@@ -3,7 +3,8 @@
 
 #include "harness/run/memory.h"
 #include "harness/run/run_case.h"
-#include "ref/contract.h"
+#include "harness/run/surroundings.h"
+#include "ref/bounds.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -19,32 +20,31 @@ static void print_line(void *ctx, const char *text) {
     puts(text);
 }
 
-static void print_tensors(const char *title, const mp_tensor *t, int count, const char *(*name)(int)) {
+static void print_tensors(const char *title, const mp_tensor t[MP_TENSOR_COUNT]) {
     printf("%s\n", title);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < MP_TENSOR_COUNT; i++) {
         if (mp_tensor_count(&t[i]) == 0) continue;
-        printf("  %-24s %-6s [", name(i), mp_dtype_name(t[i].dtype));
+        printf("  %-24s %-6s [", mp_tensor_name((mp_tensor_id)i), mp_dtype_name(t[i].dtype));
         for (int d = 0; d < t[i].rank; d++) printf("%s%lld", d ? ", " : "", (long long)t[i].dim[d]);
         printf("]  %.3f MiB\n", (double)mp_tensor_bytes(&t[i]) / 0x1p20);
     }
 }
 
-static const char *input_name(int i) {
-    return mp_input_name((mp_input)i);
-}
-
-static const char *trace_name(int i) {
-    return mp_trace_tensor_name((mp_trace_tensor)i);
+static void print_promises(const mp_contract *contract, const mp_case *c) {
+    static const char *const bits[MP_BITS_COUNT] = {"not compared", "reported", "required"};
+    printf("bits     ");
+    for (int i = 0; i < MP_STAGE_COUNT; i++)
+        if (mp_case_has_stage(c, (mp_stage)i))
+            printf(" %s %s;", mp_stage_name((mp_stage)i), bits[contract->promise[i].bits]);
+    printf(" contract %016llx\n", (unsigned long long)mp_contract_digest(contract));
 }
 
 static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     char text[MP_CASE_TEXT_MAX], up[64], down[64];
-    mp_contract contract;
-    mp_config config;
-    mp_memory memory = {0};
-    mp_status status = subject->resolve(subject, c, &contract, &config, err);
+    mp_offer offer;
+    const mp_status status = mp_subject_describe(subject, c, &offer, err);
     if (status != MP_OK) return status;
-    if ((status = subject->plan(subject, c, &memory, err)) != MP_OK) return status;
+    const mp_config *config = &offer.config;
     mp_case_text(c, text, sizeof text);
     printf("case      %s\n", text);
     json_t *json = mp_case_json(c);
@@ -52,34 +52,34 @@ static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     printf("fields    %s\n", fields ? fields : "");
     free(fields);
     json_decref(json);
-    mp_contract_text(&contract, text, sizeof text);
-    static const char *const bits[] = {"not compared: the prediction itself, or arithmetic without a model",
-                                       "predicted, differences are reported",
-                                       "predicted, equality is required"};
-    printf("subject   %s\ncontract  %s\nbits      %s\n", subject->name, text, bits[contract.bits]);
-    mp_tile_text(&config.up, up);
-    mp_tile_text(&config.down, down);
-    printf("config    gate_up %s, down %s (%s)%s%s\n", up, down, config.source, config.warning[0] ? "; " : "",
-           config.warning);
+    mp_contract_text(&offer.contract, text, sizeof text);
+    printf("subject   %s\ncontract  %s: %s\n", subject->name, offer.contract.preset, text);
+    print_promises(&offer.contract, c);
+    mp_tile_text(&config->up, up);
+    mp_tile_text(&config->down, down);
+    printf("config    gate_up %s, down %s (%s)%s%s\n", up, down, config->source,
+           config->warning[0] ? "; " : "", config->warning);
     if (c->scope == MP_SCOPE_ALL) {
-        const mp_sum_bound gate_up = mp_contract_gemm_bound(&contract, c->dtype, c->K, 1),
-                           down_bound = mp_contract_gemm_bound(&contract, c->dtype, c->N, 1);
+        const mp_dtype operands = mp_case_dtype(c, MP_W1);
+        const mp_sum_bound gate_up = mp_gemm_bound(&offer.contract.gate_up, operands, c->K, 1),
+                           down_bound = mp_gemm_bound(&offer.contract.down, operands, c->N, 1);
         printf("bounds    gate_up: |error| <= %.3g * sum|x*w| before the store; down: %.3g * sum|c*w|; a "
                "store to %s adds half an ulp\n",
-               gate_up.rel, down_bound.rel, mp_dtype_name(c->dtype));
+               gate_up.rel, down_bound.rel, mp_dtype_name(mp_case_dtype(c, MP_CACHE1)));
     }
     mp_inputs in;
     mp_trace trace;
     mp_inputs_plan(c, &in);
-    mp_trace_plan(c, config.up.block_size_m, &trace);
-    print_tensors("inputs", in.t, MP_INPUT_COUNT, input_name);
-    print_tensors("trace", trace.t, MP_TRACE_COUNT, trace_name);
+    mp_trace_plan(c, config->up.block_size_m, &trace);
+    print_tensors("inputs", in.t);
+    print_tensors("trace", trace.t);
     printf("memory    host %.3f GiB of %.3f GiB available",
-           (double)(mp_case_host_bytes(c, config.up.block_size_m) + memory.host_bytes) / 0x1p30,
+           (double)(mp_case_host_bytes(c, config->up.block_size_m) + offer.host_bytes) / 0x1p30,
            (double)mp_memory_available() / 0x1p30);
-    if (memory.device_available > 0)
-        printf("; device %.3f GiB of %.3f GiB free", (double)memory.device_bytes / 0x1p30,
-               (double)memory.device_available / 0x1p30);
+    if (offer.device_available > 0)
+        printf("; device %.3f GiB of %.3f GiB free",
+               (double)(mp_surroundings_device_bytes(subject, c, &offer) + offer.device_bytes) / 0x1p30,
+               (double)offer.device_available / 0x1p30);
     putchar('\n');
     return MP_OK;
 }

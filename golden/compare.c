@@ -122,12 +122,12 @@ mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace 
     mp_case_text(c, name, sizeof name);
     hid_t group = mp_golden_open_case(golden, name, err);
     if (group < 0) return MP_EINPUT;
-    for (int i = 0; status == MP_OK && i < MP_TRACE_COUNT; i++) {
+    for (int i = 0; status == MP_OK && i < MP_TENSOR_COUNT; i++) {
         if (trace->t[i].data == NULL) continue;
         mp_golden_difference *d = &diff[*count];
         mp_stored stored;
         *d = (mp_golden_difference){0};
-        snprintf(d->tensor, sizeof d->tensor, "%s", mp_trace_tensor_name((mp_trace_tensor)i));
+        snprintf(d->tensor, sizeof d->tensor, "%s", mp_tensor_name((mp_tensor_id)i));
         status = mp_stored_open(group, d->tensor, &stored, err);
         if (status == MP_OK) {
             status = mp_stored_compare(&stored, &trace->t[i], NULL, d, err);

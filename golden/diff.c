@@ -56,9 +56,9 @@ static mp_status diff_case(diff_job *job, const char *name, mp_error *err) {
     hid_t b = H5I_INVALID_HID, a = mp_golden_open_case(job->a, name, err);
     if (a < 0 || (b = mp_golden_open_case(job->b, name, err)) < 0) goto out;
     status = MP_OK;
-    for (int i = 0; status == MP_OK && i < MP_TRACE_COUNT; i++) {
+    for (int i = 0; status == MP_OK && i < MP_TENSOR_COUNT; i++) {
         mp_golden_difference d = {0};
-        snprintf(d.tensor, sizeof d.tensor, "%s", mp_trace_tensor_name((mp_trace_tensor)i));
+        snprintf(d.tensor, sizeof d.tensor, "%s", mp_tensor_name((mp_tensor_id)i));
         mp_stored in_a, in_b = {.dataset = H5I_INVALID_HID};
         status = mp_stored_open(a, d.tensor, &in_a, err);
         if (status == MP_OK) status = mp_stored_open(b, d.tensor, &in_b, err);
@@ -117,10 +117,9 @@ mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char
         unsigned long long bytes = 0;
         hid_t group = mp_golden_open_case(golden, name, err);
         if (group < 0) return MP_EINPUT;
-        for (int t = 0; status == MP_OK && t < MP_TRACE_COUNT; t++) {
+        for (int t = 0; status == MP_OK && t < MP_TENSOR_COUNT; t++) {
             mp_stored stored;
-            if ((status = mp_stored_open(group, mp_trace_tensor_name((mp_trace_tensor)t), &stored, err)) !=
-                MP_OK)
+            if ((status = mp_stored_open(group, mp_tensor_name((mp_tensor_id)t), &stored, err)) != MP_OK)
                 break;
             if (stored.dataset >= 0) {
                 *(stored.digest ? &digests : &full) += 1;

@@ -62,7 +62,7 @@ typedef struct mp_golden_difference {
  * than size: texts can be put one behind the other. */
 size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size_t size);
 
-/* Compares a trace with the stored case, tensor by tensor. diff has MP_TRACE_COUNT entries, *count is how
+/* Compares a trace with the stored case, tensor by tensor. diff has MP_TENSOR_COUNT entries, *count is how
  * many are filled: one for each tensor that the trace exposes. MP_EINPUT when the case is not in the file, or
  * damaged. */
 mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace,

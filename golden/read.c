@@ -309,13 +309,13 @@ mp_status mp_golden_check(mp_golden *golden, mp_error *err) {
     for (size_t i = 0; i < golden->count && status == MP_OK; i++) {
         const hid_t group = mp_golden_open_case(golden, golden->names[i], err);
         if (group < 0) return MP_EINPUT;
-        for (int t = 0; t < MP_TRACE_COUNT && status == MP_OK; t++)
-            status = check_tensor(group, mp_trace_tensor_name((mp_trace_tensor)t), err);
+        for (int t = 0; t < MP_TENSOR_COUNT && status == MP_OK; t++)
+            status = check_tensor(group, mp_tensor_name((mp_tensor_id)t), err);
         const hid_t inputs = status == MP_OK && H5Lexists(group, "inputs", H5P_DEFAULT) > 0
                                  ? H5Gopen2(group, "inputs", H5P_DEFAULT)
                                  : H5I_INVALID_HID;
-        for (int t = 0; inputs >= 0 && t < MP_INPUT_COUNT && status == MP_OK; t++)
-            status = check_tensor(inputs, mp_input_name((mp_input)t), err);
+        for (int t = 0; inputs >= 0 && t < MP_TENSOR_COUNT && status == MP_OK; t++)
+            status = check_tensor(inputs, mp_tensor_name((mp_tensor_id)t), err);
         if (inputs >= 0) H5Gclose(inputs);
         H5Gclose(group);
         if (status != MP_OK) mp_error_prefix(err, "%s: %s", golden->path, golden->names[i]);

@@ -203,9 +203,9 @@ static mp_status create_group(hid_t parent, const char *name, hid_t *group, mp_e
 static mp_status write_inputs(hid_t group, const mp_inputs *inputs, mp_error *err) {
     hid_t sub;
     mp_status status = create_group(group, "inputs", &sub, err);
-    for (int i = 0; status == MP_OK && i < MP_INPUT_COUNT; i++)
+    for (int i = 0; status == MP_OK && i < MP_TENSOR_COUNT; i++)
         if (inputs->t[i].data != NULL)
-            status = write_full(sub, mp_input_name((mp_input)i), &inputs->t[i], err);
+            status = write_full(sub, mp_tensor_name((mp_tensor_id)i), &inputs->t[i], err);
     if (sub >= 0) H5Gclose(sub);
     return status;
 }
@@ -226,10 +226,10 @@ mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contr
         (status = mp_h5_write_text(group, "config", config, err)) != MP_OK ||
         (status = mp_h5_write_integers(group, "block_size_m", &block_size_m, 1, err)) != MP_OK)
         goto out;
-    for (int i = 0; i < MP_TRACE_COUNT; i++) {
+    for (int i = 0; i < MP_TENSOR_COUNT; i++) {
         const mp_tensor *t = &trace->t[i];
         if (t->data == NULL) continue;
-        const char *tensor = mp_trace_tensor_name((mp_trace_tensor)i);
+        const char *tensor = mp_tensor_name((mp_tensor_id)i);
         bool digest = mp_tensor_bytes(t) > golden->digest_above;
         status = digest ? write_digest(group, tensor, t, err) : write_full(group, tensor, t, err);
         if (status != MP_OK) goto out;

@@ -1,7 +1,7 @@
 #include "kernels/bench.h"
 
 #include "kernels/device/params.h"
-#include "kernels/pipeline.h"
+#include "kernels/stages.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -20,37 +20,68 @@ static double median(float *values, int count) {
                      : ((double)values[count / 2 - 1] + (double)values[count / 2]) / 2;
 }
 
-static mp_status fill(mp_pipeline *p, mp_input which, const char *entry, mp_dtype dtype, double scale,
-                      mp_error *err) {
-    const mp_device_buffer *buffer = &p->input[which];
-    if (!buffer->bytes) return MP_OK;
+static mp_status fill(mp_cuda *cuda, const mp_tensor *t, mp_tensor_id id, const char *entry, double scale,
+                      int64_t num_experts, mp_error *err) {
     CUfunction function = NULL;
-    const mp_kernel kernel = mp_kernel_tool(entry, dtype);
+    const mp_kernel kernel = mp_kernel_tool(entry, t->dtype == MP_I32 ? MP_FP32 : t->dtype);
     mp_tool_params params = {
-        .data = buffer->data,
-        .count = (long long)(buffer->bytes / mp_dtype_size(dtype)),
-        .seed = 0x100 + (unsigned long long)which,
-        .num_experts = (int)p->c.E,
+        .data = mp_device_address(t),
+        .count = (long long)mp_tensor_count(t),
+        .seed = 0x100 + (unsigned long long)id,
+        .num_experts = (int)num_experts,
         .scale = (float)scale,
     };
-    const mp_status status = mp_cuda_function(p->cuda, &kernel, &function, err);
-    return status == MP_OK ? mp_cuda_launch(p->cuda, function, 16 * (int64_t)p->cuda->multiprocessors, 256, 0,
-                                            &params, err)
-                           : status;
+    const int64_t blocks = 16 * (int64_t)cuda->multiprocessors;
+    const mp_status status = mp_cuda_function(cuda, &kernel, &function, err);
+    return status == MP_OK ? mp_cuda_launch(cuda, function, blocks, 256, 0, &params, err) : status;
 }
 
-static mp_status fill_inputs(mp_pipeline *p, mp_error *err) {
-    const mp_case *c = &p->c;
+/* Random inputs, made on the device. */
+static mp_status fill_inputs(mp_cuda *cuda, const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT],
+                             mp_error *err) {
+    const mp_tensor_set inputs = mp_case_inputs(c);
     mp_status status = MP_OK;
-    MP_DO(fill(p, MP_X, "fill_elements", c->dtype, 1.0, err));
-    MP_DO(fill(p, MP_W1, "fill_elements", c->dtype, 1.0 / sqrt((double)c->K), err));
-    MP_DO(fill(p, MP_W2, "fill_elements", c->dtype, 1.0 / sqrt((double)c->N), err));
-    MP_DO(fill(p, MP_B1, "fill_elements", c->dtype, 1.0, err));
-    MP_DO(fill(p, MP_B2, "fill_elements", c->dtype, 1.0, err));
-    MP_DO(fill(p, MP_TOPK_WEIGHTS, "fill_elements", MP_FP32, 1.0, err));
-    MP_DO(fill(p, MP_TOPK_IDS, "fill_ids", MP_FP32, 1.0, err));
-out:
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+        const double scale = id == MP_W1   ? 1.0 / sqrt((double)c->K)
+                             : id == MP_W2 ? 1.0 / sqrt((double)c->N)
+                                           : 1.0;
+        if (!(inputs & MP_IN_SET(id))) continue;
+        const char *entry = id == MP_TOPK_IDS ? "fill_ids" : "fill_elements";
+        status = fill(cuda, &t[id], (mp_tensor_id)id, entry, scale, c->E, err);
+    }
     return status;
+}
+
+/* The tensors of the case, and the scratch, in device memory. */
+typedef struct buffers {
+    mp_tensor t[MP_TENSOR_COUNT];
+    void *scratch[MP_CUDA_SCRATCH_COUNT];
+} buffers;
+
+static mp_status buffers_create(mp_cuda *cuda, const mp_case *c, const mp_config *config, buffers *b,
+                                mp_error *err) {
+    const mp_space *space = mp_cuda_space(cuda);
+    const mp_tensor_set all = mp_case_inputs(c) | mp_case_outputs(c);
+    size_t scratch_bytes[MP_CUDA_SCRATCH_COUNT];
+    mp_status status = MP_OK;
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+        if (!(all & MP_IN_SET(id))) continue;
+        mp_tensor *t = &b->t[id];
+        *t = mp_case_shape(c, (mp_tensor_id)id, config->up.block_size_m);
+        status = space->alloc(space->self, mp_tensor_bytes(t), MP_POISON_A, &t->data, err);
+    }
+    mp_cuda_scratch(c, scratch_bytes);
+    for (int i = 0; i < MP_CUDA_SCRATCH_COUNT && status == MP_OK; i++)
+        if (scratch_bytes[i])
+            status = space->alloc(space->self, scratch_bytes[i], MP_POISON_A, &b->scratch[i], err);
+    return status;
+}
+
+static void buffers_destroy(mp_cuda *cuda, buffers *b) {
+    const mp_space *space = mp_cuda_space(cuda);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) space->free(space->self, b->t[id].data);
+    for (int i = 0; i < MP_CUDA_SCRATCH_COUNT; i++) space->free(space->self, b->scratch[i]);
+    *b = (buffers){0};
 }
 
 /* The median time of copying COPY_BYTES within the device. */
@@ -76,13 +107,32 @@ out:
     return status;
 }
 
-mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, int repeats, mp_cuda_bench_result *result,
-                        mp_error *err) {
+/* Median stage times of `repeats` runs after a warm-up. In place is timed out of place: it is the same work.
+ */
+static mp_status time_stages(mp_cuda *cuda, const mp_case *c, const mp_config *config, int repeats,
+                             float *times, double stage_ms[MP_STAGE_COUNT], mp_error *err) {
+    buffers b = {0};
+    mp_status status = MP_OK;
+    MP_DO(buffers_create(cuda, c, config, &b, err));
+    MP_DO(fill_inputs(cuda, c, b.t, err));
+    for (int i = -1; i < repeats; i++) { /* -1: warm-up */
+        double stage_ns[MP_STAGE_COUNT] = {0};
+        MP_DO(mp_cuda_run(cuda, c, config, b.t, b.scratch, stage_ns, err));
+        for (int s = 0; s < MP_STAGE_COUNT && i >= 0; s++)
+            times[s * repeats + i] = (float)(stage_ns[s] * 1e-6);
+    }
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        stage_ms[s] = mp_case_has_stage(c, (mp_stage)s) ? median(times + s * repeats, repeats) : 0;
+out:
+    buffers_destroy(cuda, &b);
+    return status;
+}
+
+mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config, int repeats,
+                        mp_cuda_bench_result *result, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
-    mp_config config;
-    mp_pipeline p = {0};
-    CUevent edge[MP_STAGE_COUNT + 1] = {NULL};
+    CUevent start = NULL, end = NULL;
     char up[64], down[64];
     double copy_ms = 0;
     *result = (mp_cuda_bench_result){0};
@@ -94,27 +144,11 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, int repeats, mp_cuda_be
     float *times = malloc((size_t)repeats * MP_STAGE_COUNT * sizeof *times);
     if (!times) return mp_fail(err, MP_EMEMORY, "times of %d repeats", repeats);
 
-    MP_DO(mp_config_resolve(c, cuda->name, &config, err));
     MP_CU(cuCtxSetCurrent(cuda->context));
-    MP_DO(mp_pipeline_plan(cuda, c, &config, &p, err));
-    MP_DO(mp_pipeline_alloc(&p, MP_POISON_A, err));
-    MP_DO(fill_inputs(&p, err));
-    for (int i = 0; i <= MP_STAGE_COUNT; i++) MP_CU(cuEventCreate(&edge[i], 0));
-    for (int i = -1; i < repeats; i++) { /* -1: warm-up */
-        MP_CU(cuEventRecord(edge[0], NULL));
-        for (int s = 0; s < MP_STAGE_COUNT; s++) {
-            if (mp_pipeline_has_stage(&p, (mp_stage)s)) MP_DO(mp_pipeline_stage(&p, (mp_stage)s, 0, err));
-            MP_CU(cuEventRecord(edge[s + 1], NULL));
-        }
-        MP_CU(cuCtxSynchronize());
-        for (int s = 0; s < MP_STAGE_COUNT && i >= 0; s++)
-            MP_CU(cuEventElapsedTime(&times[s * repeats + i], edge[s], edge[s + 1]));
-    }
-    for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (mp_pipeline_has_stage(&p, (mp_stage)s))
-            result->stage_ms[s] = median(times + s * repeats, repeats);
-    mp_pipeline_free(&p);
-    MP_DO(time_copy(cuda, repeats, times, edge[0], edge[1], &copy_ms, err));
+    MP_DO(time_stages(cuda, c, config, repeats, times, result->stage_ms, err));
+    MP_CU(cuEventCreate(&start, 0));
+    MP_CU(cuEventCreate(&end, 0));
+    MP_DO(time_copy(cuda, repeats, times, start, end, &copy_ms, err));
 
     const double slots = (double)mp_case_slots(c), size = (double)mp_dtype_size(c->dtype), K = (double)c->K,
                  N = (double)c->N, w1_rows = (double)mp_case_w1_rows(c), *ms = result->stage_ms;
@@ -125,13 +159,12 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, int repeats, mp_cuda_be
         result->combine_gbs = (read + (double)c->M) * K * size / ms[MP_SUM] * 1e-6;
     }
     result->copy_gbs = 2 * (double)COPY_BYTES / copy_ms * 1e-6;
-    mp_tile_text(&config.up, up);
-    mp_tile_text(&config.down, down);
-    snprintf(result->config, sizeof result->config, "%s + %s (%.60s)", up, down, config.source);
+    mp_tile_text(&config->up, up);
+    mp_tile_text(&config->down, down);
+    snprintf(result->config, sizeof result->config, "%s + %s (%.60s)", up, down, config->source);
 out:
-    for (int i = 0; i <= MP_STAGE_COUNT; i++)
-        if (edge[i]) driver->cuEventDestroy_v2(edge[i]);
-    mp_pipeline_free(&p);
+    if (start) driver->cuEventDestroy_v2(start);
+    if (end) driver->cuEventDestroy_v2(end);
     free(times);
     return status;
 }

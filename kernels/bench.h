@@ -15,7 +15,7 @@ typedef struct mp_cuda_bench_result {
 /* Runs the case `repeats` times after one warm-up, on random data made on the device: ids uniform over the
  * experts, elements uniform in [-1, 1) (w1 and w2 scaled by 1/sqrt of their row length). scope=all and not
  * chunked; else MP_EINPUT. */
-mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, int repeats, mp_cuda_bench_result *result,
-                        mp_error *err);
+mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config, int repeats,
+                        mp_cuda_bench_result *result, mp_error *err);
 
 #endif

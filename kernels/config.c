@@ -1,7 +1,7 @@
 #include "kernels/config.h"
 
 #include "base/file.h"
-#include "cases/trace.h"
+#include "cases/graph.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -203,10 +203,12 @@ mp_status mp_config_resolve(const mp_case *c, const char *device_name, mp_config
     file_name(c, device_name, false, name, sizeof name);
     if (!mp_tile_is_auto(&c->tile)) {
         config->up = c->tile;
+        config->tile_named = true;
         snprintf(config->source, sizeof config->source, "explicit");
     } else if (find_file(name, path, sizeof path)) {
         status = look_up(path, num_tokens, &config->up, &key, err);
         if (status != MP_OK) return status;
+        config->tile_named = true;
         snprintf(config->source, sizeof config->source, "%.480s key %lld", path, (long long)key);
     } else {
         config->up = default_tile(c, num_tokens);

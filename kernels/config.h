@@ -8,6 +8,7 @@
  * share one alignment. */
 typedef struct mp_config {
     mp_tile up, down;
+    bool tile_named;   /* the case or a tuned file names a tile: not the built-in defaults */
     char source[512];  /* "explicit", "default", or "FILE key 64" */
     char warning[256]; /* "" or what the lookup had to say: a fallback, an overridden BLOCK_SIZE_M */
 } mp_config;

@@ -1,10 +1,7 @@
 #include "kernels/handle.h"
 
-#include "kernels/device/params.h"
 #include "kernels/jit.h"
-#include "kernels/pipeline.h"
 
-#include <assert.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +69,7 @@ mp_status mp_cuda_open(mp_cuda **result, mp_error *err) {
              version % 1000 / 10, nvrtc->major, nvrtc->minor, cuda->architecture);
     MP_CU(cuCtxCreate_v2(&cuda->context, 0, device));
     mp_cuda_set_hooks(cuda, NULL);
+    mp_cuda_make_space(cuda);
     *result = cuda;
     cuda = NULL;
     status = MP_OK;
@@ -109,15 +107,14 @@ static bool same_compilation(const mp_kernel *a, const mp_kernel *b) {
     return strcmp(a->source, b->source) == 0 && strcmp(a->options, b->options) == 0;
 }
 
-mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, size_t count, int threads, mp_error *err) {
+mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, const mp_config *configs, size_t count,
+                          int threads, mp_error *err) {
     mp_kernel *kernels = malloc((count + 1) * MP_CASE_KERNELS_MAX * sizeof *kernels);
     if (!kernels) return mp_fail(err, MP_EMEMORY, "a list of kernels for %zu cases", count);
     int64_t distinct = 0;
     for (size_t i = 0; i < count; i++) {
-        mp_config config;
         mp_kernel wanted[MP_CASE_KERNELS_MAX];
-        if (mp_config_resolve(&cases[i], cuda->name, &config, NULL) != MP_OK) continue;
-        const int wanted_count = mp_case_kernels(&cases[i], &config, wanted);
+        const int wanted_count = mp_case_kernels(&cases[i], &configs[i], wanted);
         for (int k = 0; k < wanted_count; k++) {
             int64_t known = 0;
             while (known < distinct && !same_compilation(&kernels[known], &wanted[k])) known++;
@@ -169,67 +166,4 @@ mp_status mp_cuda_launch(mp_cuda *cuda, CUfunction function, int64_t blocks, int
                        threads, registers, (long long)shared_bytes, cuda->name);
     }
     return mp_driver_check(cuda->driver, result, "cuLaunchKernel", __FILE__, __LINE__, err);
-}
-
-static const uint16_t guard_word = (uint16_t)MP_GUARD_PATTERN;
-static_assert((MP_GUARD_PATTERN >> 16) == (MP_GUARD_PATTERN & 0xFFFF),
-              "a guard zone is made of 16-bit words");
-
-mp_status mp_device_buffer_alloc(mp_cuda *cuda, mp_device_buffer *buffer, uint32_t poison, mp_error *err) {
-    const mp_driver *driver = cuda->driver;
-    mp_status status = MP_OK;
-    const size_t words =
-        (buffer->bytes + 3) / 4; /* the last word may reach into the guard, which is written after it */
-    MP_CU(cuMemAlloc_v2(&buffer->base, buffer->bytes + 2 * MP_GUARD_BYTES));
-    buffer->data = buffer->base + MP_GUARD_BYTES;
-    MP_CU(cuMemsetD32Async(buffer->data, poison, words, NULL));
-    MP_CU(cuMemsetD16Async(buffer->base, guard_word, MP_GUARD_BYTES / 2, NULL));
-    MP_CU(cuMemsetD16Async(buffer->data + buffer->bytes, guard_word, MP_GUARD_BYTES / 2, NULL));
-out:
-    if (status != MP_OK) mp_error_prefix(err, "device buffer %s of %zu bytes", buffer->name, buffer->bytes);
-    return status;
-}
-
-void mp_device_buffer_free(mp_cuda *cuda, mp_device_buffer *buffer) {
-    if (buffer->base) cuda->driver->cuMemFree_v2(buffer->base);
-    buffer->base = buffer->data = 0;
-}
-
-mp_status mp_device_buffer_check(mp_cuda *cuda, const mp_device_buffer *buffer, char report[256],
-                                 mp_error *err) {
-    const mp_driver *driver = cuda->driver;
-    mp_status status = MP_OK;
-    enum { WORDS = MP_GUARD_BYTES / 2 };
-    uint16_t zones[2 * WORDS];
-    MP_CU(cuMemcpyDtoH_v2(zones, buffer->base, MP_GUARD_BYTES));
-    MP_CU(cuMemcpyDtoH_v2(zones + WORDS, buffer->data + buffer->bytes, MP_GUARD_BYTES));
-    for (int i = 0; i < 2 * WORDS; i++) {
-        if (zones[i] == guard_word) continue;
-        const long long offset = 2 * (i - WORDS) + (i < WORDS ? 0 : (long long)buffer->bytes);
-        snprintf(report, 256,
-                 "device buffer %s: the 16-bit word at byte %lld relative to its %zu bytes was overwritten "
-                 "with %04x",
-                 buffer->name, offset, buffer->bytes, zones[i]);
-        break;
-    }
-out:
-    return status;
-}
-
-mp_status mp_device_buffer_digest(mp_cuda *cuda, const mp_device_buffer *buffer, uint64_t *digest,
-                                  mp_error *err) {
-    const mp_driver *driver = cuda->driver;
-    mp_status status = MP_OK;
-    CUfunction function = NULL;
-    CUdeviceptr d_digest = 0;
-    const mp_kernel kernel = mp_kernel_tool("digest", MP_BF16);
-    MP_DO(mp_cuda_function(cuda, &kernel, &function, err));
-    MP_CU(cuMemAlloc_v2(&d_digest, sizeof *digest));
-    MP_CU(cuMemsetD8Async(d_digest, 0, sizeof *digest, NULL));
-    mp_tool_params params = {.data = buffer->data, .digest = d_digest, .count = (long long)buffer->bytes};
-    MP_DO(mp_cuda_launch(cuda, function, 8 * (int64_t)cuda->multiprocessors, 256, 0, &params, err));
-    MP_CU(cuMemcpyDtoH_v2(digest, d_digest, sizeof *digest));
-out:
-    if (d_digest) driver->cuMemFree_v2(d_digest);
-    return status;
 }

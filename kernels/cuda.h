@@ -3,9 +3,9 @@
 #ifndef MP_KERNELS_CUDA_H
 #define MP_KERNELS_CUDA_H
 
-#include "cases/inputs.h"
-#include "kernels/config.h"
+#include "base/space.h"
 #include "cases/trace.h"
+#include "kernels/config.h"
 
 typedef struct mp_cuda mp_cuda;
 
@@ -26,10 +26,10 @@ typedef struct mp_cuda_hook_view {
     uint64_t topk_weights; /* [M,topk] float32 */
     uint64_t topk_ids;     /* [M,topk] int32, -1: not on this rank */
     uint64_t cache1;       /* [M,topk,2N], not gated [M,topk,N]: gate_up's result, the activation's input */
-    uint64_t cache2; /* [M,topk,N]: the activation's result, down's input; after_gate_up must not rely on its
-                        contents */
-    uint64_t cache3; /* [M,topk,K]: down's result, router weights applied; with mode=no_combine this is the
-                        output itself */
+    uint64_t cache2; /* [M,topk,N]: the activation's result, down's input; after_gate_up must not rely on
+                        its contents */
+    uint64_t cache3; /* [M,topk,K]: down's result, router weights applied; with mode=no_combine this is
+                        the output itself */
 } mp_cuda_hook_view;
 
 /* Functions between the stages of path=runner, where a LoRA adapter adds its part in place: to cache1 before
@@ -46,19 +46,32 @@ typedef struct mp_cuda_hooks {
 void mp_cuda_set_hooks(mp_cuda *cuda, const mp_cuda_hooks *hooks);
 int64_t
 mp_cuda_hook_calls(const mp_cuda *cuda); /* of the hooks that do nothing, since the handle was opened */
+/* The tensors that hooks somebody has set may change: cache1_hooked and cache3_hooked, to be given beside
+ * cache1 and cache3, so that the trace shows what each stage left and what the next one read. None where the
+ * hooks do nothing. */
+mp_tensor_set mp_cuda_hooked_tensors(const mp_cuda *cuda, const mp_case *c);
 
-/* Device bytes that mp_cuda_run will take for the case (buffers with their guards, and a reserve for machine
- * code and for the stacks of kernels that spill), and bytes free now. */
-mp_status mp_cuda_plan(mp_cuda *cuda, const mp_case *c, size_t *needed_bytes, size_t *free_bytes,
-                       mp_error *err);
+/* The device's memory; lives as long as the handle. */
+const mp_space *mp_cuda_space(mp_cuda *cuda);
+/* Bytes free now, and a reserve for machine code and for the stacks of kernels that spill. */
+mp_status mp_cuda_memory(mp_cuda *cuda, size_t *free_bytes, size_t *reserve_bytes, mp_error *err);
+
+/* Scratch buffers that a run of the case needs: their bytes; unused ones are 0. */
+enum { MP_CUDA_SCRATCH_COUNT = 2 };
+void mp_cuda_scratch(const mp_case *c, size_t bytes[MP_CUDA_SCRATCH_COUNT]);
+
 /* Compiles (or loads from the disk cache) what the cases need, in parallel on `threads` threads. A config
  * that cannot be built is not an error here: it is reported by the run that needs it. */
-mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, size_t count, int threads, mp_error *err);
-/* Executes the case and leaves a complete trace in host memory (created here, to be destroyed by the caller,
- * also after an error). MP_EUNSUPPORTED: this tile cannot launch on this device (shared memory, registers),
- * with figures. MP_EDEVICE: the device failed; the context may be lost and the process should be replaced.
- * `poison` fills every output and scratch buffer first. */
-mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace,
-                      mp_error *err);
+mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, const mp_config *configs, size_t count,
+                          int threads, mp_error *err);
+
+/* Executes the case on tensors in the device's memory: t holds all that its stages read and write, hidden
+ * ones excepted; scratch as mp_cuda_scratch asked for. In place, t[MP_X] and t[MP_OUT] are one buffer. The
+ * times of the stages are added to stage_ns. MP_EUNSUPPORTED: this tile cannot launch on this device (shared
+ * memory, registers), with figures. MP_EDEVICE: the device failed; the context may be lost and the process
+ * should be replaced. */
+mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_config *config,
+                      const mp_tensor t[MP_TENSOR_COUNT], void *const scratch[MP_CUDA_SCRATCH_COUNT],
+                      double stage_ns[MP_STAGE_COUNT], mp_error *err);
 
 #endif

@@ -19,6 +19,7 @@ struct mp_cuda {
     int64_t shared_limit; /* bytes of shared memory that a block can ask for */
     mp_module *modules;
     size_t module_count;
+    mp_space space;
     mp_cuda_hooks hooks;
     int64_t hook_calls; /* of the hooks that do nothing */
     char name[256], versions[128];
@@ -31,23 +32,7 @@ mp_status mp_cuda_function(mp_cuda *cuda, const mp_kernel *kernel, CUfunction *f
 mp_status mp_cuda_launch(mp_cuda *cuda, CUfunction function, int64_t blocks, int threads,
                          int64_t shared_bytes, void *params, mp_error *err);
 
-/* Device memory between two guard zones of MP_GUARD_BYTES. data == 0: absent. bytes is even: the zones are
- * made of 16-bit words. */
-typedef struct mp_device_buffer {
-    const char *name;
-    CUdeviceptr base, data;
-    size_t bytes;
-} mp_device_buffer;
-
-/* name and bytes are set. Fills the data with poison. */
-mp_status mp_device_buffer_alloc(mp_cuda *cuda, mp_device_buffer *buffer, uint32_t poison, mp_error *err);
-void mp_device_buffer_free(mp_cuda *cuda, mp_device_buffer *buffer);
-/* Writes the first changed guard word into report (256 bytes) and leaves it alone when both zones are
- * intact. */
-mp_status mp_device_buffer_check(mp_cuda *cuda, const mp_device_buffer *buffer, char report[256],
-                                 mp_error *err);
-/* An order-independent digest, computed on the device. */
-mp_status mp_device_buffer_digest(mp_cuda *cuda, const mp_device_buffer *buffer, uint64_t *digest,
-                                  mp_error *err);
+/* Fills cuda->space (memory.c). */
+void mp_cuda_make_space(mp_cuda *cuda);
 
 #endif

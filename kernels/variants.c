@@ -1,6 +1,6 @@
 #include "kernels/variants.h"
 
-#include "cases/trace.h"
+#include "cases/graph.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -79,12 +79,16 @@ int mp_gemm_accumulators(const mp_tile *tile) {
 int mp_case_kernels(const mp_case *c, const mp_config *config, mp_kernel kernels[MP_CASE_KERNELS_MAX]) {
     int count = 0;
     kernels[count++] = mp_kernel_tool("digest", MP_BF16);
-    const bool all = c->scope == MP_SCOPE_ALL;
-    if (all || c->scope == MP_SCOPE_ALIGN) kernels[count++] = mp_kernel_align("align_count");
-    if (all) kernels[count++] = mp_kernel_gate_up(c, config);
-    if (all) kernels[count++] = mp_kernel_down(c, config);
-    if (all || c->scope == MP_SCOPE_ACT) kernels[count++] = mp_kernel_activation(c);
-    if ((all || c->scope == MP_SCOPE_COMBINE) && (c->fused_sum || !mp_case_down_writes_out(c)))
-        kernels[count++] = mp_kernel_combine(c->dtype, c->fused_sum ? 1 : c->topk, c->K);
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        if (!mp_case_has_stage(c, (mp_stage)s)) continue;
+        switch ((mp_stage)s) {
+        case MP_ALIGN: kernels[count++] = mp_kernel_align("align_count"); break;
+        case MP_GATE_UP: kernels[count++] = mp_kernel_gate_up(c, config); break;
+        case MP_ACT: kernels[count++] = mp_kernel_activation(c); break;
+        case MP_DOWN: kernels[count++] = mp_kernel_down(c, config); break;
+        case MP_SUM: kernels[count++] = mp_kernel_combine(c->dtype, c->fused_sum ? 1 : c->topk, c->K); break;
+        case MP_STAGE_COUNT: break;
+        }
+    }
     return count;
 }

@@ -2,6 +2,7 @@
 #ifndef MP_KERNELS_VARIANTS_H
 #define MP_KERNELS_VARIANTS_H
 
+#include "cases/graph.h"
 #include "kernels/config.h"
 
 /* One kernel: a device source, an entry in it, and its options, separated by blanks. */
@@ -47,7 +48,7 @@ int mp_gemm_accumulators(const mp_tile *tile);
  * every thread that can be resident. */
 #define MP_STACK_BYTES_MAX 1024
 
-#define MP_CASE_KERNELS_MAX 6
+#define MP_CASE_KERNELS_MAX (1 + MP_STAGE_COUNT)
 /* The distinct compilations of a case; returns their number. */
 int mp_case_kernels(const mp_case *c, const mp_config *config, mp_kernel kernels[MP_CASE_KERNELS_MAX]);
 

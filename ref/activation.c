@@ -1,5 +1,7 @@
 #include "ref/activation.h"
 
+#include "ref/bounds.h"
+
 #include <math.h>
 
 /* Written so that NaN compares false and passes through. */
@@ -76,7 +78,7 @@ double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gat
  * The multiply by up adds u; MP_ACT_GATE_ROUNDED a whole ulp of act(gate) in dtype:
  * subject and reference both round it, and near a tie to different sides. Products that underflow: tiny. */
 static double gate_bound(const mp_case *c, const mp_contract *contract, double gate, double a) {
-    const double u = mp_contract_step_roundoff(contract), eps = 2 * contract->act_ulps * u;
+    const double u = mp_step_roundoff(contract), eps = 2 * contract->act_ulps * u;
     const double tiny = contract->float64_steps ? 0x1p-1074 : 0x1p-149;
     double g = gate, error;
     switch (c->act) {
@@ -99,7 +101,7 @@ static double gate_bound(const mp_case *c, const mp_contract *contract, double g
 double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up) {
     const double a = activated_gate(c, gate), error = gate_bound(c, contract, gate, a);
     if (!c->gated) return error;
-    const double u = mp_contract_step_roundoff(contract), factor = fabs(up_factor(c, up));
+    const double u = mp_step_roundoff(contract), factor = fabs(up_factor(c, up));
     return error * factor + 2 * u * (fabs(a) + error) * factor +
            (contract->float64_steps ? 0x1p-1074 : 0x1p-149);
 }
@@ -123,4 +125,21 @@ void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_
             mp_encode(cache2->dtype, cache2->data, row[t] * c->N + n, mp_activate(c, g, u, gate_dtype));
         }
     }
+}
+
+double mp_activation_interval_bound(const mp_case *c, const mp_contract *contract, double gate,
+                                    double gate_radius, double up, double up_radius) {
+    const double slope = c->act == MP_RELU2 ? 2 * (fabs(gate) + gate_radius) : 1.15;
+    const double a = fabs(activated_gate(c, gate)), factor = c->gated ? fabs(up_factor(c, up)) : 1;
+    const double moved = slope * gate_radius * (factor + up_radius) + a * up_radius;
+    return moved + 2 * mp_activation_bound(c, contract, gate, up) + 0x1p-18 * moved;
+}
+
+void mp_activation_propagate(const mp_case *c, const mp_contract *contract, double gate, double gate_sure,
+                             double gate_random, double up, double up_sure, double up_random,
+                             mp_activation_span *result) {
+    result->value = mp_activate(c, gate, up, NULL);
+    result->sure =
+        mp_activation_interval_bound(c, contract, gate, gate_sure + gate_random, up, up_sure + up_random);
+    result->random = 0;
 }

@@ -15,7 +15,7 @@
 
 #include "base/tensor.h"
 #include "cases/case.h"
-#include "ref/contract.h"
+#include "cases/contract.h"
 
 /* One element. gate_dtype: if not NULL, act(gate) is rounded to it before the multiply (contract
  * MP_ACT_GATE_ROUNDED). up is not read when not gated. */
@@ -23,6 +23,16 @@ double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gat
 
 /* Bound of |subject - mp_activate(...)| before the store's rounding; derived in activation.c. */
 double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up);
+
+/* Of a gate and an up that are only known within radii: gate_sure + gate_random and up_sure + up_random. */
+typedef struct mp_activation_span {
+    double value, sure, random;
+} mp_activation_span;
+void mp_activation_propagate(const mp_case *c, const mp_contract *contract, double gate, double gate_sure,
+                             double gate_random, double up, double up_sure, double up_random,
+                             mp_activation_span *result);
+double mp_activation_interval_bound(const mp_case *c, const mp_contract *contract, double gate,
+                                    double gate_radius, double up, double up_radius);
 
 /* Whether act(gate) may come out as zero within its bound: times an infinite up it is then NaN instead of
  * Inf, and both are right. */

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "ref/blas.h"
-#include "ref/predict/host.h"
+#include "ref/predict/predict.h"
 #include "ref/pipeline.h"
 #include "ref/predict/tensorcore_gemm.h"
 
@@ -53,18 +53,20 @@ static void consume(void *ctx, const mp_gemm_tile *tile) {
     *sum += v;
 }
 
-/* Both GEMMs of the case. */
-static mp_status time_gemms(const mp_case *c, const mp_inputs *in, const mp_trace *trace, mp_engine engine,
+/* Both GEMMs of the case's first tokens, c->M of them. t: inputs and trace of the whole case. */
+static mp_status time_gemms(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], mp_engine engine,
                             bool with_mass, double *seconds, mp_error *err) {
     mp_slot_map map;
     double sum = 0;
     mp_status status = mp_slot_map_create(c, NULL, &map, err);
     if (status != MP_OK) return status;
-    const mp_gemm_problem gate_up = mp_gate_up_problem(in, map.x_row, mp_case_slots(c));
-    const mp_gemm_problem down = mp_down_problem(in, &trace->t[MP_CACHE2], map.cache_row, mp_case_slots(c));
+    const mp_stage_call call = {.c = c, .t = t, .map = &map};
     const double start = mp_seconds_now();
-    status = mp_gemm_float64(engine, &gate_up, with_mass, consume, &sum, err);
-    if (status == MP_OK) status = mp_gemm_float64(engine, &down, with_mass, consume, &sum, err);
+    for (int s = 0; s < MP_STAGE_COUNT && status == MP_OK; s++) {
+        if (s != MP_GATE_UP && s != MP_DOWN) continue;
+        const mp_stage_gemm gemm = mp_gemm_of_stage(&call, (mp_stage)s);
+        status = mp_gemm_float64(engine, &gemm.problem, with_mass, consume, &sum, err);
+    }
     *seconds = mp_seconds_now() - start;
     free(map.memory);
     return status;
@@ -82,13 +84,15 @@ mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) 
     mp_status status = mp_blas_load(err);
     if (status == MP_OK) status = mp_inputs_create(c, &in, err);
     if (status == MP_OK) status = mp_host_run(c, &in, 16, MP_POISON_A, &trace, err); /* a real cache2 */
+    mp_tensor t[MP_TENSOR_COUNT];
+    mp_all_tensors(&in, &trace, t);
     r->blas_seconds = r->blas_mass_seconds = (double)INFINITY;
     for (int round = 0; round < REFERENCE_ROUNDS && status == MP_OK;
          round++) { /* in turn, the best of each: the machine may not be ours alone */
         double ceiling = 0, values = 0, mass = 0;
         status = dgemm_peak(&ceiling, err);
-        if (status == MP_OK) status = time_gemms(c, &in, &trace, MP_ENGINE_BLAS, false, &values, err);
-        if (status == MP_OK) status = time_gemms(c, &in, &trace, MP_ENGINE_BLAS, true, &mass, err);
+        if (status == MP_OK) status = time_gemms(c, t, MP_ENGINE_BLAS, false, &values, err);
+        if (status == MP_OK) status = time_gemms(c, t, MP_ENGINE_BLAS, true, &mass, err);
         r->dgemm_gflops = fmax(r->dgemm_gflops, ceiling);
         r->blas_seconds = fmin(r->blas_seconds, values);
         r->blas_mass_seconds = fmin(r->blas_mass_seconds, mass);
@@ -100,8 +104,7 @@ mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) 
     few.M = (int64_t)(2e9 / operations_per_token) + 1;
     if (few.M > c->M) few.M = c->M;
     r->plain_tokens = few.M;
-    const mp_inputs view = mp_inputs_range(&in, 0, few.M);
-    if (status == MP_OK) status = time_gemms(&few, &view, &trace, MP_ENGINE_PLAIN, true, &seconds, err);
+    if (status == MP_OK) status = time_gemms(&few, t, MP_ENGINE_PLAIN, true, &seconds, err);
     r->plain_gflops = 2 * operations_per_token * (double)few.M / seconds * 1e-9;
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
@@ -114,7 +117,7 @@ static mp_status time_prediction(const mp_tc_kernel *kernel, const mp_tc_model *
                                  mp_error *err) {
     int64_t slots = 0;
     for (int64_t t = 0; t < p->slots; t++) slots += p->topk_ids[t] >= 0;
-    const double operations = (double)slots * (double)p->w->dim[1] * (double)p->w->dim[2];
+    const double operations = (double)slots * (double)p->w.codes->dim[1] * (double)p->w.codes->dim[2];
     const double first = mp_seconds_now();
     *rate = 0;
     for (int round = 0; round == 0 || (round < PEAK_ROUNDS && mp_seconds_now() - first < 2); round++) {
@@ -144,7 +147,8 @@ mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *r, mp_erro
     if (status == MP_OK) status = mp_slot_map_create(c, NULL, &map, err);
     if (status == MP_OK) status = mp_tensor_alloc(&out, MP_POISON_A, err);
     if (status == MP_OK) {
-        const mp_gemm_problem gate_up = mp_gate_up_problem(&in, map.x_row, mp_case_slots(c));
+        const mp_stage_call call = {.c = c, .t = in.t, .map = &map};
+        const mp_gemm_problem gate_up = mp_gemm_of_stage(&call, MP_GATE_UP).problem;
         for (int alone = 0; alone < 2; alone++) {
             omp_set_num_threads(alone ? 1 : threads);
             for (int i = 0; i < r->kernels && status == MP_OK; i++) {

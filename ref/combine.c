@@ -1,11 +1,15 @@
 #include "ref/combine.h"
 
+#include "ref/bounds.h"
+
 #include <math.h>
 
-mp_sum mp_combine_sum(const mp_tensor *cache3, int64_t token, int64_t column) {
+mp_sum mp_combine_sum(const mp_tensor *cache3, const int32_t *topk_ids, int64_t token, int64_t column) {
     const int64_t topk = cache3->dim[1], K = cache3->dim[2];
-    mp_sum sum = {0, 0};
+    mp_sum sum = {0};
     for (int64_t j = 0; j < topk; j++) {
+        if (topk_ids && topk_ids[token * topk + j] < 0) continue;
+        sum.terms++;
         const double v = mp_decode(cache3->dtype, cache3->data, (token * topk + j) * K + column);
         sum.value += (long double)v;
         sum.mass += (long double)fabs(v);
@@ -23,17 +27,19 @@ double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum
     return (double)((long double)rsf * sum.value);
 }
 
-/* topk-1 additions (the first, to zero, is exact) in any order: gamma_(topk-1)(u) * mass, u = 2^-24, 2^-53
- * for fp64 tensors, or the unit roundoff of dtype when every addition rounds to it. ROUND_THEN_SCALE adds an
- * ulp of dtype at the sum: subject and reference both round it, and near a tie to different sides. Scaling
- * adds one rounding: of the step, or of dtype where every step rounds to it. The reference's own value was
- * narrowed from long double to float64: one more 2^-53. */
+/* Terms that have errors of their own hand them on, and may be larger by them. terms-1 additions (the first,
+ * to zero, is exact) in any order: gamma_(terms-1)(u) * mass, u = 2^-24, 2^-53 for fp64 tensors, or the unit
+ * roundoff of dtype when every addition rounds to it. ROUND_THEN_SCALE adds an ulp of dtype at the sum:
+ * subject and reference both round it, and near a tie to different sides. Scaling adds one rounding: of the
+ * step, or of dtype where every step rounds to it. The reference's own value was narrowed from long double to
+ * float64: one more 2^-53. */
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum) {
-    const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_contract_step_roundoff(contract),
+    const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_step_roundoff(contract),
                  rsf = fabs(mp_combine_rsf(c));
     const double u = contract->combine == MP_COMBINE_ELEMENT_DTYPE ? mp_unit_roundoff(c->dtype) : step;
     const double value = fabs((double)sum.value);
-    double error = mp_gamma((double)(c->topk - 1), u) * (double)sum.mass;
+    const double additions = sum.terms > 1 ? (double)(sum.terms - 1) : 0;
+    double error = sum.error + mp_gamma(additions, u) * ((double)sum.mass + sum.error);
     if (contract->combine == MP_COMBINE_ROUND_THEN_SCALE) error += 2 * mp_half_ulp(c->dtype, value + error);
     error *= rsf;
     if (rsf != 1.0)
@@ -49,5 +55,5 @@ void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_ten
     for (int64_t m = 0; m < cache3->dim[0]; m++)
         for (int64_t k = 0; k < K; k++)
             mp_encode(out->dtype, out->data, m * K + k,
-                      mp_combine_value(c, variant, mp_combine_sum(cache3, m, k)));
+                      mp_combine_value(c, variant, mp_combine_sum(cache3, NULL, m, k)));
 }

@@ -3,13 +3,16 @@
 #define MP_REF_COMBINE_H
 
 #include "base/tensor.h"
-#include "ref/contract.h"
+#include "cases/contract.h"
 
-/* The sum and its magnitudes, unscaled, for one output element; long double, so that it can judge fp64. */
+/* The sum and its magnitudes, unscaled, for one output element; long double, so that it can judge fp64.
+ * topk_ids: slots whose id is -1 are left out; NULL: every slot is added. `terms` slots were. */
 typedef struct mp_sum {
     long double value, mass;
+    int64_t terms;
+    double error; /* sum of the terms' own errors: 0 where they are given */
 } mp_sum;
-mp_sum mp_combine_sum(const mp_tensor *cache3, int64_t token, int64_t column);
+mp_sum mp_combine_sum(const mp_tensor *cache3, const int32_t *topk_ids, int64_t token, int64_t column);
 
 /* routed_scaling_factor as the combine uses it: an fp32 value, a float64 for fp64 tensors. */
 double mp_combine_rsf(const mp_case *c);

@@ -8,10 +8,10 @@
  * results. */
 static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, double *a, double *w,
                        double *value, double *mass, mp_gemm_visit visit, void *ctx) {
-    const int64_t N = p->w->dim[1], K = p->w->dim[2], expert = p->topk_ids[t];
-    mp_decode_row(p->a->dtype, p->a->data, p->a_row[t] * K, K, a);
+    const int64_t N = p->w.codes->dim[1], K = p->w.codes->dim[2], expert = p->topk_ids[t];
+    mp_operand_decode(&p->a, p->a_row[t], 0, K, a);
     for (int64_t n = 0; n < N; n++) {
-        mp_decode_row(p->w->dtype, p->w->data, (expert * N + n) * K, K, w);
+        mp_operand_decode(&p->w, expert * N + n, 0, K, w);
         double sum = 0, magnitudes = 0;
         for (int64_t k = 0; k < K; k++) {
             sum += a[k] * w[k];
@@ -31,7 +31,7 @@ static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, doub
 
 static mp_status gemm_plain(const mp_gemm_problem *p, bool with_mass, mp_gemm_visit visit, void *ctx,
                             mp_error *err) {
-    const size_t N = (size_t)p->w->dim[1], K = (size_t)p->w->dim[2];
+    const size_t N = (size_t)p->w.codes->dim[1], K = (size_t)p->w.codes->dim[2];
     bool failed = false;
 #pragma omp parallel
     {

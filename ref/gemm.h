@@ -11,12 +11,12 @@
 #ifndef MP_REF_GEMM_H
 #define MP_REF_GEMM_H
 
-#include "base/tensor.h"
+#include "ref/operand.h"
 
 typedef struct mp_gemm_problem {
-    const mp_tensor *a;      /* [rows, k] any float dtype */
+    mp_operand a;            /* [rows, k] any float dtype */
     const int64_t *a_row;    /* [slots] row of a for each slot; -1: there is none (the slot is left out) */
-    const mp_tensor *w;      /* [E, n, k] */
+    mp_operand w;            /* [E, n, k] */
     const int32_t *topk_ids; /* [slots]; -1: filtered, left out */
     int64_t slots;
 } mp_gemm_problem;

@@ -36,14 +36,14 @@ static bool workspace_create(workspace *s, int64_t block, int64_t columns, int64
 
 static void run_task(const mp_gemm_problem *p, const mp_gemm_task *job, const int64_t *order, int64_t block,
                      bool with_mass, workspace *s, mp_gemm_visit visit, void *ctx) {
-    const int64_t N = p->w->dim[1], K = p->w->dim[2];
-    mp_decode_row(p->w->dtype, p->w->data, (job->expert * N + job->n0) * K, job->n * K, s->w);
+    const int64_t N = p->w.codes->dim[1], K = p->w.codes->dim[2];
+    for (int64_t n = 0; n < job->n; n++)
+        mp_operand_decode(&p->w, job->expert * N + job->n0 + n, 0, K, s->w + n * K);
     if (with_mass) absolute(s->w_abs, s->w, job->n * K);
     for (int64_t i = 0; i < job->count; i += block) {
         const int64_t rows = min64(block, job->count - i);
         const int64_t *slot = order + job->first + i;
-        for (int64_t r = 0; r < rows; r++)
-            mp_decode_row(p->a->dtype, p->a->data, p->a_row[slot[r]] * K, K, s->a + r * K);
+        for (int64_t r = 0; r < rows; r++) mp_operand_decode(&p->a, p->a_row[slot[r]], 0, K, s->a + r * K);
         mp_blas_dgemm_nt(rows, job->n, K, s->a, s->w, s->value);
         if (with_mass) {
             absolute(s->a, s->a, rows * K);
@@ -65,7 +65,7 @@ mp_status mp_gemm_float64_blas(const mp_gemm_problem *p, bool with_mass, mp_gemm
     mp_status status = mp_blas_load(err);
     if (status == MP_OK) status = mp_gemm_tasks_create(p, &tasks, err);
     if (status != MP_OK) return status;
-    const int64_t K = p->w->dim[2], columns = min64(MP_SLAB_COLUMNS, p->w->dim[1]);
+    const int64_t K = p->w.codes->dim[2], columns = min64(MP_SLAB_COLUMNS, p->w.codes->dim[1]);
     int64_t block = min64(MP_BLOCK_SLOTS, BLOCK_ELEMENTS / K);
     if (block < BLOCK_SLOTS_MIN) block = BLOCK_SLOTS_MIN;
     bool failed = false;

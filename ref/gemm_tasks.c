@@ -13,7 +13,7 @@ static int64_t pieces(int64_t n, int64_t size) {
 }
 
 mp_status mp_gemm_tasks_create(const mp_gemm_problem *p, mp_gemm_tasks *tasks, mp_error *err) {
-    const int64_t E = p->w->dim[0], N = p->w->dim[1];
+    const int64_t E = p->w.codes->dim[0], N = p->w.codes->dim[1];
     *tasks = (mp_gemm_tasks){0};
     mp_status status = MP_EMEMORY;
     int64_t *offsets = malloc((size_t)(E + 2) * sizeof *offsets);

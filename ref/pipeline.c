@@ -1,174 +1,190 @@
 #include "ref/pipeline.h"
 
+#include "base/clock.h"
 #include "ref/activation.h"
 #include "ref/align.h"
 #include "ref/combine.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-static bool present(const mp_tensor *t) {
-    return t->data != NULL;
+/* ---- the loop ---- */
+
+mp_status mp_execute(const mp_executor *x, const mp_case *c, mp_stage first, mp_stage last, int block_size_m,
+                     const mp_tensor t[MP_TENSOR_COUNT], mp_error *err) {
+    mp_status status = MP_OK;
+    for (int64_t chunk = 0; status == MP_OK && chunk < mp_case_chunks(c); chunk++) {
+        const mp_case part = mp_case_chunk(c, chunk);
+        mp_tensor view[MP_TENSOR_COUNT];
+        mp_slot_map map = {0};
+        mp_case_chunk_tensors(c, chunk, t, view);
+        const mp_stage_call call = {.c = &part, .t = view, .block_size_m = block_size_m, .map = &map};
+        for (int s = (int)first; status == MP_OK && s <= (int)last; s++) {
+            const mp_stage stage = (mp_stage)s;
+            if (!mp_case_has_stage(&part, stage)) continue;
+            if (x->needs_map && stage != MP_ALIGN && !map.memory)
+                status = mp_slot_map_create(&part, view, &map, err);
+            if (status == MP_OK && x->before) status = x->before(x->self, &call, stage, err);
+            const double start = mp_seconds_now();
+            if (status == MP_OK) status = x->stage[s](x->self, &call, err);
+            if (x->stage_ns) x->stage_ns[s] += 1e9 * (mp_seconds_now() - start);
+            if (status == MP_OK && x->after) status = x->after(x->self, &call, stage, err);
+        }
+        free(map.memory);
+    }
+    return status;
 }
 
-mp_gemm_problem mp_gate_up_problem(const mp_inputs *in, const int64_t *x_row, int64_t slots) {
-    return (mp_gemm_problem){.a = &in->t[MP_X],
-                             .a_row = x_row,
-                             .w = &in->t[MP_W1],
-                             .topk_ids = in->t[MP_TOPK_IDS].data,
-                             .slots = slots};
+void mp_all_tensors(const mp_inputs *in, const mp_trace *trace, mp_tensor t[MP_TENSOR_COUNT]) {
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) t[id] = in->t[id].data ? in->t[id] : trace->t[id];
 }
 
-mp_gemm_problem mp_down_problem(const mp_inputs *in, const mp_tensor *cache2, const int64_t *row,
-                                int64_t slots) {
-    return (mp_gemm_problem){
-        .a = cache2, .a_row = row, .w = &in->t[MP_W2], .topk_ids = in->t[MP_TOPK_IDS].data, .slots = slots};
+const mp_tensor *mp_as_read(const mp_tensor t[MP_TENSOR_COUNT], mp_tensor_id id) {
+    const mp_tensor_id read = mp_tensors[id].as_read;
+    return t[read].data ? &t[read] : &t[id];
 }
 
-mp_epilogue mp_gate_up_epilogue(const mp_case *c, const mp_inputs *in) {
-    return (mp_epilogue){.bias = present(&in->t[MP_B1]) ? &in->t[MP_B1] : NULL,
-                         .weights = c->apply_router_weight_on_input ? in->t[MP_TOPK_WEIGHTS].data : NULL};
+/* Tensors that the stages need and nobody has: hidden ones, and align's where align is no stage of the case.
+ * They lie in `made`, to be freed by the caller. */
+static mp_status make_missing(const mp_case *c, int block_size_m, mp_tensor t[MP_TENSOR_COUNT],
+                              mp_tensor made[MP_TENSOR_COUNT], mp_error *err) {
+    const mp_tensor_set derived = mp_case_derived_inputs(c), missing = derived | mp_case_hidden(c);
+    mp_status status = MP_OK;
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+        if (!(missing & MP_IN_SET(id)) || t[id].data) continue;
+        made[id] = mp_case_shape(c, (mp_tensor_id)id, block_size_m);
+        status = mp_tensor_alloc(&made[id], MP_POISON_A, err);
+        t[id] = made[id];
+    }
+    if (status == MP_OK && derived) status = mp_ref_align(c, block_size_m, t, err);
+    return status;
 }
 
-mp_epilogue mp_down_epilogue(const mp_case *c, const mp_inputs *in) {
-    const bool weighted = !c->apply_router_weight_on_input && c->mode != MP_NO_COMBINE;
-    return (mp_epilogue){.bias = present(&in->t[MP_B2]) ? &in->t[MP_B2] : NULL,
-                         .weights = weighted ? in->t[MP_TOPK_WEIGHTS].data : NULL};
+mp_status mp_run_stages(const mp_executor *x, const mp_case *c, int block_size_m,
+                        const mp_tensor tensors[MP_TENSOR_COUNT], mp_error *err) {
+    mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};
+    memcpy(t, tensors, sizeof t);
+    mp_status status = make_missing(c, block_size_m, t, made, err);
+    if (status == MP_OK) status = mp_execute(x, c, MP_ALIGN, MP_SUM, block_size_m, t, err);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
+    return status;
 }
 
-mp_tensor mp_out_as_cache3(const mp_case *c, const mp_tensor *out) {
-    mp_tensor view = mp_tensor_shape(out->dtype, 3, c->M, c->topk, c->K);
-    view.data = out->data;
-    return view;
+mp_status mp_run_trace(const mp_executor *x, const mp_case *c, const mp_inputs *in, mp_trace *trace,
+                       mp_error *err) {
+    mp_tensor t[MP_TENSOR_COUNT];
+    mp_all_tensors(in, trace, t);
+    if (c->mode == MP_INPLACE && t[MP_X].data) {
+        memcpy(t[MP_OUT].data, t[MP_X].data, mp_tensor_bytes(&t[MP_OUT]));
+        t[MP_X].data = t[MP_OUT].data;
+    }
+    return mp_run_stages(x, c, trace->block_size_m, t, err);
 }
 
-mp_status mp_slot_map_create(const mp_case *c, const mp_trace *trace, mp_slot_map *map, mp_error *err) {
-    const int64_t slots = mp_case_slots(c);
-    map->memory = malloc(2 * (size_t)slots * sizeof(int64_t));
-    if (!map->memory) return mp_fail(err, MP_EMEMORY, "no memory for a map of %lld slots", (long long)slots);
-    map->x_row = map->memory;
-    map->cache_row = map->x_row + slots;
-    for (int64_t t = 0; t < slots; t++) map->x_row[t] = t / c->topk;
-    if (trace)
-        mp_trace_slot_rows(c, trace, map->cache_row);
-    else
-        for (int64_t t = 0; t < slots; t++) map->cache_row[t] = t;
+/* ---- the GEMMs ---- */
+
+static const mp_tensor *present(const mp_tensor *t) {
+    return t->data ? t : NULL;
+}
+
+mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage) {
+    const mp_case *c = call->c;
+    const mp_tensor *t = call->t;
+    const bool up = stage == MP_GATE_UP;
+    const bool weighted =
+        up ? c->apply_router_weight_on_input : !c->apply_router_weight_on_input && c->mode != MP_NO_COMBINE;
+    return (mp_stage_gemm){
+        .problem = {.a = {.codes = up ? &t[MP_X] : mp_as_read(t, MP_CACHE2)},
+                    .a_row = up ? call->map->x_row : call->map->cache_row,
+                    .w = {.codes = &t[up ? MP_W1 : MP_W2]},
+                    .topk_ids = t[MP_TOPK_IDS].data,
+                    .slots = mp_case_slots(c)},
+        .epilogue = {.bias = present(&t[up ? MP_B1 : MP_B2]),
+                     .weights = weighted ? t[MP_TOPK_WEIGHTS].data : NULL},
+        .out_row = up ? call->map->cache_row : NULL,
+        .out = &t[mp_stage_output(c, stage)],
+    };
+}
+
+/* ---- the reference ---- */
+
+mp_status mp_ref_align(const mp_case *c, int block_size_m, const mp_tensor t[MP_TENSOR_COUNT],
+                       mp_error *err) {
+    const mp_tensor *sorted = &t[MP_SORTED_TOKEN_IDS], *experts = &t[MP_EXPERT_IDS];
+    return mp_align(t[MP_TOPK_IDS].data, mp_case_slots(c), c->E, block_size_m, sorted->data, sorted->dim[1],
+                    experts->data, experts->dim[1], t[MP_NUM_TOKENS_POST_PADDED].data, err);
+}
+
+static mp_status align_stage(void *self, const mp_stage_call *call, mp_error *err) {
+    (void)self;
+    return mp_ref_align(call->c, call->block_size_m, call->t, err);
+}
+
+static mp_status gemm_stage(const mp_reference *self, const mp_stage_call *call, mp_stage stage,
+                            mp_error *err) {
+    const mp_stage_gemm g = mp_gemm_of_stage(call, stage);
+    return mp_gemm_stage(self->engine, &g.problem, &g.epilogue, g.out_row, g.out, err);
+}
+
+static mp_status gate_up_stage(void *self, const mp_stage_call *call, mp_error *err) {
+    return gemm_stage(self, call, MP_GATE_UP, err);
+}
+
+static mp_status act_stage(void *self, const mp_stage_call *call, mp_error *err) {
+    (void)self, (void)err;
+    mp_activation_stage(call->c, call->t[MP_TOPK_IDS].data, call->map->cache_row, mp_case_slots(call->c),
+                        MP_ACT_ONE_ROUNDING, mp_as_read(call->t, MP_CACHE1), &call->t[MP_CACHE2]);
     return MP_OK;
 }
 
-mp_inputs mp_inputs_range(const mp_inputs *in, int64_t first, int64_t count) {
-    mp_inputs view = *in;
-    static const mp_input per_token[] = {MP_X, MP_TOPK_IDS, MP_TOPK_WEIGHTS, MP_IN_CACHE3, MP_IN_CACHE1};
-    for (size_t i = 0; i < sizeof per_token / sizeof *per_token; i++) {
-        mp_tensor *t = &view.t[per_token[i]];
-        if (!t->data) continue;
-        const int64_t tokens = in->t[MP_TOPK_IDS].dim[0],
-                      rows_per_token = t->dim[0] / tokens; /* cache1: topk rows a token */
-        const size_t token_bytes = mp_tensor_bytes(t) / (size_t)tokens;
-        t->data = (char *)t->data + (size_t)first * token_bytes;
-        t->dim[0] = count * rows_per_token;
-    }
-    return view;
+static mp_status down_stage(void *self, const mp_stage_call *call, mp_error *err) {
+    return gemm_stage(self, call, MP_DOWN, err);
 }
 
-mp_status mp_ref_align(const mp_case *c, const mp_inputs *in, mp_trace *trace, mp_error *err) {
-    const mp_tensor *sorted = &trace->t[MP_SORTED_TOKEN_IDS], *experts = &trace->t[MP_EXPERT_IDS];
-    return mp_align(in->t[MP_TOPK_IDS].data, mp_case_slots(c), c->E, trace->block_size_m, sorted->data,
-                    sorted->dim[1], experts->data, experts->dim[1], trace->t[MP_NUM_TOKENS_POST_PADDED].data,
-                    err);
+static mp_status combine_stage(void *self, const mp_stage_call *call, mp_error *err) {
+    (void)self, (void)err;
+    mp_combine_stage(call->c, MP_COMBINE_SCALE_THEN_ROUND, mp_as_read(call->t, MP_CACHE3), &call->t[MP_OUT]);
+    return MP_OK;
 }
 
-/* gate_up, act, down: x -> cache1 -> cache2 -> cache3, each rounded to its tensor's dtype. */
-static mp_status run_stages(const mp_case *c, const mp_inputs *in, mp_engine engine, const mp_slot_map *map,
-                            const mp_tensor *cache1, const mp_tensor *cache2, const mp_tensor *cache3,
-                            mp_error *err) {
-    const int64_t slots = mp_case_slots(c);
-    const mp_epilogue up = mp_gate_up_epilogue(c, in), down = mp_down_epilogue(c, in);
-    const mp_gemm_problem gate_up = mp_gate_up_problem(in, map->x_row, slots);
-    mp_status status = mp_gemm_stage(engine, &gate_up, &up, map->cache_row, cache1, err);
-    if (status != MP_OK) return status;
-    mp_activation_stage(c, in->t[MP_TOPK_IDS].data, map->cache_row, slots, MP_ACT_ONE_ROUNDING, cache1,
-                        cache2);
-    const mp_gemm_problem down_problem = mp_down_problem(in, cache2, map->cache_row, slots);
-    return mp_gemm_stage(engine, &down_problem, &down, NULL, cache3, err);
-}
-
-static mp_status run_chunk(const mp_case *c, const mp_inputs *in, mp_engine engine, uint32_t poison,
-                           mp_trace *trace, mp_error *err) {
-    mp_tensor scratch = mp_tensor_shape(c->dtype, 3, c->M, c->topk, c->K);
-    mp_slot_map map = {0};
-    const mp_tensor *out = &trace->t[MP_OUT];
-    if (c->scope == MP_SCOPE_COMBINE) {
-        mp_combine_stage(c, MP_COMBINE_SCALE_THEN_ROUND, &in->t[MP_IN_CACHE3], out);
-        return MP_OK;
-    }
-    mp_status status = MP_OK;
-    if (c->scope != MP_SCOPE_ACT) status = mp_ref_align(c, in, trace, err);
-    if (status != MP_OK || c->scope == MP_SCOPE_ALIGN) goto out;
-    if ((status = mp_slot_map_create(c, trace, &map, err)) != MP_OK) goto out;
-    if (c->scope == MP_SCOPE_ACT) {
-        mp_activation_stage(c, in->t[MP_TOPK_IDS].data, map.cache_row, mp_case_slots(c), MP_ACT_ONE_ROUNDING,
-                            &in->t[MP_IN_CACHE1], &trace->t[MP_CACHE2]);
-        goto out;
-    }
-
-    mp_tensor cache3 = trace->t[MP_CACHE3];
-    if (c->fused_sum) {
-        if ((status = mp_tensor_alloc(&scratch, poison, err)) != MP_OK) goto out;
-        cache3 = scratch;
-    } else if (mp_case_down_writes_out(c)) {
-        cache3 = mp_out_as_cache3(c, out);
-    }
-    status = run_stages(c, in, engine, &map, &trace->t[MP_CACHE1], &trace->t[MP_CACHE2], &cache3, err);
-    if (status == MP_OK && cache3.data != out->data)
-        mp_combine_stage(c, MP_COMBINE_SCALE_THEN_ROUND, &cache3, out);
-out:
-    mp_tensor_free(&scratch);
-    free(map.memory);
-    return status;
+mp_executor mp_reference_executor(mp_reference *reference) {
+    return (mp_executor){.self = reference,
+                         .stage = {align_stage, gate_up_stage, act_stage, down_stage, combine_stage},
+                         .needs_map = true,
+                         .stage_ns = reference->stage_ns};
 }
 
 mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp_engine engine,
                      uint32_t poison, mp_trace *trace, mp_error *err) {
-    mp_status status = mp_trace_create(c, block_size_m, poison, trace, err);
-    for (int64_t i = 0; status == MP_OK && i < mp_case_chunks(c); i++) {
-        const mp_case part = mp_case_chunk(c, i);
-        const mp_inputs view = mp_inputs_range(in, i * MP_CHUNK_TOKENS, part.M);
-        mp_trace window = mp_trace_chunk(c, trace, i);
-        status = run_chunk(&part, &view, engine, poison, &window, err);
-    }
-    return status;
+    mp_reference reference = {.engine = engine};
+    const mp_executor executor = mp_reference_executor(&reference);
+    const mp_status status = mp_trace_create(c, block_size_m, poison, trace, err);
+    if (status != MP_OK) return status;
+    return mp_run_trace(&executor, c, in, trace, err);
 }
 
 mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, int64_t first, int64_t count,
                        const mp_tensor *out, mp_error *err) {
     mp_case part = *c;
     part.M = count;
-    const mp_inputs view = mp_inputs_range(in, first, count);
-    const int64_t slots = mp_case_slots(&part);
-    mp_tensor cache1 = mp_tensor_shape(MP_FP64, 2, slots, mp_case_w1_rows(c), 1),
-              cache2 = mp_tensor_shape(MP_FP64, 2, slots, c->N, 1);
-    mp_tensor cache3 = mp_tensor_shape(MP_FP64, 3, count, c->topk, c->K);
-    mp_slot_map map = {0};
+    part.layout = MP_ROUTE; /* nobody sees these caches */
+    part.path = part.path == MP_CHUNKED ? MP_FUSED : part.path;
+    mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};
+    mp_token_window(c, first, count, in->t, t);
     mp_status status = MP_OK;
-
-    if (c->scope == MP_SCOPE_COMBINE) {
-        mp_combine_stage(&part, MP_COMBINE_SCALE_THEN_ROUND, &view.t[MP_IN_CACHE3], out);
-        return MP_OK;
+    const mp_tensor_set between = MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3);
+    const mp_tensor_set caches = (mp_case_outputs(&part) | mp_case_hidden(&part)) & between;
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+        if (!(caches & MP_IN_SET(id))) continue;
+        made[id] = mp_case_shape(&part, (mp_tensor_id)id, 16);
+        made[id].dtype = MP_FP64;
+        status = mp_tensor_alloc(&made[id], MP_POISON_A, err);
+        t[id] = made[id];
     }
-    if ((status = mp_tensor_alloc(&cache1, MP_POISON_A, err)) != MP_OK) goto out;
-    if ((status = mp_tensor_alloc(&cache2, MP_POISON_A, err)) != MP_OK) goto out;
-    if (c->mode == MP_NO_COMBINE)
-        cache3 = mp_out_as_cache3(&part, out);
-    else if ((status = mp_tensor_alloc(&cache3, MP_POISON_A, err)) != MP_OK)
-        goto out;
-    if ((status = mp_slot_map_create(&part, NULL, &map, err)) != MP_OK) goto out;
-    status = run_stages(&part, &view, engine, &map, &cache1, &cache2, &cache3, err);
-    if (status == MP_OK && c->mode != MP_NO_COMBINE)
-        mp_combine_stage(&part, MP_COMBINE_SCALE_THEN_ROUND, &cache3, out);
-out:
-    free(map.memory);
-    if (c->mode != MP_NO_COMBINE) mp_tensor_free(&cache3);
-    mp_tensor_free(&cache2);
-    mp_tensor_free(&cache1);
+    t[MP_OUT] = *out;
+    mp_reference reference = {.engine = engine};
+    const mp_executor executor = mp_reference_executor(&reference);
+    if (status == MP_OK) status = mp_execute(&executor, &part, MP_GATE_UP, MP_SUM, 16, t, err);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
     return status;
 }

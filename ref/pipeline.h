@@ -1,46 +1,75 @@
-/* The reference pipeline: the stages one after another, in float64.
- *
- * Two modes from the same stages: `contract` stores every intermediate in the case's dtype (one rounding
- * where the contract rounds) and leaves a trace; `exact` keeps float64 throughout and yields the final output
- * only. */
+/* Executing a case stage by stage: the loop that every pipeline shares, and the reference on it. */
 #ifndef MP_REF_PIPELINE_H
 #define MP_REF_PIPELINE_H
 
 #include "cases/inputs.h"
-#include "ref/gemm.h"
 #include "cases/trace.h"
+#include "ref/gemm.h"
 
-/* Contract mode. The trace is created here (the caller destroys it, after an error too). */
+/* What a stage is called with: the tensors of one chunk, inputs and outputs, each row-major. */
+typedef struct mp_stage_call {
+    const mp_case *c;   /* of the chunk: M is its tokens */
+    const mp_tensor *t; /* [MP_TENSOR_COUNT] */
+    int block_size_m;
+    const mp_slot_map *map; /* rows of slots; host pipelines only (needs_map) */
+} mp_stage_call;
+
+/* A pipeline: a function for every stage, and what is to be done around them. */
+typedef struct mp_executor {
+    void *self;
+    mp_status (*stage[MP_STAGE_COUNT])(void *self, const mp_stage_call *call, mp_error *err);
+    bool needs_map;
+    double *stage_ns; /* [MP_STAGE_COUNT] the time of each stage is added here; NULL: not timed */
+    /* Around every stage of a chunk; each may be NULL. */
+    mp_status (*before)(void *self, const mp_stage_call *call, mp_stage stage, mp_error *err);
+    mp_status (*after)(void *self, const mp_stage_call *call, mp_stage stage, mp_error *err);
+} mp_executor;
+
+/* Runs stages first..last of the case, as far as it has them, chunk by chunk. t: the tensors of the whole
+ * case, all that these stages read and write. In place, x may be the output's memory. */
+mp_status mp_execute(const mp_executor *executor, const mp_case *c, mp_stage first, mp_stage last,
+                     int block_size_m, const mp_tensor t[MP_TENSOR_COUNT], mp_error *err);
+
+/* Inputs and trace side by side, as mp_execute takes them: views. */
+void mp_all_tensors(const mp_inputs *in, const mp_trace *trace, mp_tensor t[MP_TENSOR_COUNT]);
+/* What a stage reads under this id: the hooked tensor where it is there. */
+const mp_tensor *mp_as_read(const mp_tensor t[MP_TENSOR_COUNT], mp_tensor_id id);
+
+/* A GEMM of the pipeline, gate_up or down: its operands, epilogue and destination. It points into the call.
+ */
+typedef struct mp_stage_gemm {
+    mp_gemm_problem problem;
+    mp_epilogue epilogue;
+    const int64_t *out_row; /* NULL: the slot itself */
+    const mp_tensor *out;
+} mp_stage_gemm;
+mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage);
+
+/* The reference: the stages in float64, each stored in its tensor's dtype, one rounding where the contract
+ * rounds. */
+typedef struct mp_reference {
+    mp_engine engine;
+    double *stage_ns; /* [MP_STAGE_COUNT] added to; NULL: not timed */
+} mp_reference;
+mp_executor mp_reference_executor(mp_reference *reference);
+/* Inputs, then a trace of all outputs, created here (the caller destroys it, after an error too), then all
+ * stages. Hidden tensors (mp_case_hidden) are made for the run. */
 mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp_engine engine,
                      uint32_t poison, mp_trace *trace, mp_error *err);
+/* All stages by any executor on host tensors that are there; derived inputs and hidden tensors are made for
+ * the run. In place, t[MP_X] is the output's memory and holds x. */
+mp_status mp_run_stages(const mp_executor *executor, const mp_case *c, int block_size_m,
+                        const mp_tensor t[MP_TENSOR_COUNT], mp_error *err);
+/* The same on inputs and a trace of all outputs. In place, x is copied into the output first. */
+mp_status mp_run_trace(const mp_executor *executor, const mp_case *c, const mp_inputs *in, mp_trace *trace,
+                       mp_error *err);
 
-/* Exact mode for tokens first .. first+count: out is fp64, [count,K], or [count,topk,K] with no_combine,
- * allocated by the caller. scope=all or combine. */
+/* Exact mode for tokens first .. first+count: float64 throughout, no rounding. out is fp64, [count,K], or
+ * [count,topk,K] with no_combine, allocated by the caller. scope=all or combine. */
 mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, int64_t first, int64_t count,
                        const mp_tensor *out, mp_error *err);
 
-/* Align into the three align tensors of a trace of one chunk. */
-mp_status mp_ref_align(const mp_case *c, const mp_inputs *in, mp_trace *trace, mp_error *err);
-
-/* The tokens first .. first+count of the inputs, without copying: a view, never destroyed. */
-mp_inputs mp_inputs_range(const mp_inputs *in, int64_t first, int64_t count);
-
-/* The operands and epilogues of the two GEMMs, shared by everything that computes or judges them. The arrays
- * they point to must outlive them. */
-mp_gemm_problem mp_gate_up_problem(const mp_inputs *in, const int64_t *x_row, int64_t slots);
-mp_gemm_problem mp_down_problem(const mp_inputs *in, const mp_tensor *cache2, const int64_t *row,
-                                int64_t slots);
-mp_epilogue mp_gate_up_epilogue(const mp_case *c, const mp_inputs *in);
-mp_epilogue mp_down_epilogue(const mp_case *c, const mp_inputs *in);
-/* out seen as [M,topk,K]: what down writes when mp_case_down_writes_out and not fused_sum. */
-mp_tensor mp_out_as_cache3(const mp_case *c, const mp_tensor *out);
-
-/* Rows of x (slot div topk) and of the caches for every slot, in one allocation; free(map->memory). */
-typedef struct mp_slot_map {
-    int64_t *x_row, *cache_row;
-    void *memory;
-} mp_slot_map;
-mp_status mp_slot_map_create(const mp_case *c, const mp_trace *trace /* NULL: route order */,
-                             mp_slot_map *map, mp_error *err);
+/* Align into the three align tensors of one chunk. */
+mp_status mp_ref_align(const mp_case *c, int block_size_m, const mp_tensor t[MP_TENSOR_COUNT], mp_error *err);
 
 #endif

@@ -95,7 +95,7 @@ FAKE(cuMemGetInfo_v2, size_t *free_bytes, size_t *total_bytes) {
     CALL(*free_bytes = *total_bytes = (size_t)1 << 30);
 }
 FAKE(cuMemAlloc_v2, CUdeviceptr *pointer, size_t bytes) {
-    CALL(*pointer = (uintptr_t)malloc(bytes); fake.live++);
+    CALL(*pointer = (uintptr_t)malloc(bytes); fake.live++; fake.bytes += bytes);
 }
 FAKE(cuMemFree_v2, CUdeviceptr pointer) {
     free(fake_memory(pointer));

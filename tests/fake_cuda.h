@@ -12,6 +12,7 @@ typedef struct fake_cuda {
     int calls, failing; /* the driver call with this number fails, from 0 on; -1: none */
     bool lost;          /* and so do all calls after it, as with a context that an illegal access destroyed */
     int live;           /* allocations, contexts, modules and events */
+    size_t bytes;       /* allocated so far, given back or not */
     int architecture;   /* 90; NVRTC knows 80 and 90 */
     bool nvrtc_absent;
     char asked[1024]; /* the names of NVRTC that dlopen was asked for, a blank behind each */

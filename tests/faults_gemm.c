@@ -43,9 +43,9 @@ static mp_tensor with_tail(const mp_tensor *t, int64_t tail) {
 }
 
 static void store_with_tail(const faulty_run *run, faulty_gemm gemm) {
-    mp_tensor a = with_tail(gemm.problem.a, 32), w = with_tail(gemm.problem.w, 32);
-    gemm.problem.a = &a;
-    gemm.problem.w = &w;
+    mp_tensor a = with_tail(gemm.problem.a.codes, 32), w = with_tail(gemm.problem.w.codes, 32);
+    gemm.problem.a.codes = &a;
+    gemm.problem.w.codes = &w;
     store_gemm(run, &gemm);
     mp_tensor_free(&a);
     mp_tensor_free(&w);
@@ -65,8 +65,8 @@ static mp_tensor without_columns(const mp_tensor *a, int64_t first, int64_t coun
 }
 
 static void store_without(const faulty_run *run, faulty_gemm gemm, int64_t first, int64_t count) {
-    mp_tensor cut = without_columns(gemm.problem.a, first, count);
-    gemm.problem.a = &cut;
+    mp_tensor cut = without_columns(gemm.problem.a.codes, first, count);
+    gemm.problem.a.codes = &cut;
     store_gemm(run, &gemm);
     mp_tensor_free(&cut);
 }
@@ -97,10 +97,10 @@ void input_weight_ignored(const faulty_run *run) {
 void partial_sum_in_dtype(const faulty_run *run) {
     faulty_gemm first = gate_up_gemm(run), second = gate_up_gemm(run);
     const int64_t K = run->c->K, half = K / 2;
-    mp_tensor low = without_columns(first.problem.a, half, K - half),
-              high = without_columns(second.problem.a, 0, half);
-    first.problem.a = &low;
-    second.problem.a = &high;
+    mp_tensor low = without_columns(first.problem.a.codes, half, K - half),
+              high = without_columns(second.problem.a.codes, 0, half);
+    first.problem.a.codes = &low;
+    second.problem.a.codes = &high;
     mp_tensor a = gemm_before_store(&first), b = gemm_before_store(&second);
     const mp_tensor *cache1 = &run->trace->t[MP_CACHE1];
     const float *x = a.data, *y = b.data;
@@ -135,8 +135,7 @@ void padding_nan_spreads(const faulty_run *run) {
 }
 
 /* Elements first .. first+count of row `row` keep what the buffer held. */
-static void unwritten(const faulty_run *run, mp_trace_tensor which, int64_t row, int64_t first,
-                      int64_t count) {
+static void unwritten(const faulty_run *run, mp_tensor_id which, int64_t row, int64_t first, int64_t count) {
     const mp_tensor *t = &run->trace->t[which];
     const size_t size = mp_dtype_size(t->dtype);
     char *data = (char *)mp_tensor_row(t, row) + (size_t)first * size;
@@ -164,11 +163,11 @@ void padding_row_written(const faulty_run *run) {
 /* In place, the second half of the tokens reads x where the first outputs already stand. */
 void inplace_x_read_too_late(const faulty_run *run) {
     faulty_gemm gemm = gate_up_gemm(run);
-    mp_tensor x = copy_tensor(gemm.problem.a);
+    mp_tensor x = copy_tensor(gemm.problem.a.codes);
     const size_t row = (size_t)run->c->K * mp_dtype_size(x.dtype);
     for (int64_t m = run->c->M / 2; m < run->c->M; m++)
         memcpy(mp_tensor_row(&x, m), mp_tensor_row(&run->trace->t[MP_OUT], m), row);
-    gemm.problem.a = &x;
+    gemm.problem.a.codes = &x;
     store_gemm(run, &gemm);
     mp_tensor_free(&x);
 }

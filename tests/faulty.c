@@ -2,7 +2,7 @@
 
 #include "ref/activation.h"
 #include "ref/predict/activation_f32.h"
-#include "ref/predict/host_gemm.h"
+#include "ref/predict/gemm_fma.h"
 #include "ref/pipeline.h"
 
 #include <stdlib.h>
@@ -33,7 +33,7 @@ mp_tensor copy_tensor(const mp_tensor *t) {
 /* What down wrote: cache3, or the output seen as [M,topk,K]. */
 static mp_tensor slots_of(const faulty_run *run) {
     const mp_tensor *out = &run->trace->t[MP_OUT];
-    return mp_case_down_writes_out(run->c) ? mp_out_as_cache3(run->c, out) : run->trace->t[MP_CACHE3];
+    return mp_stage_output(run->c, MP_DOWN) == MP_OUT ? *out : run->trace->t[MP_CACHE3];
 }
 
 double cache3_value(const faulty_run *run, int64_t slot, int64_t column) {
@@ -43,33 +43,32 @@ double cache3_value(const faulty_run *run, int64_t slot, int64_t column) {
 
 static faulty_gemm gemm_with_copies(const faulty_run *run, mp_stage stage) {
     faulty_gemm gemm = {.stage = stage};
-    must(mp_slot_map_create(run->c, run->trace, &gemm.map, NULL));
+    mp_tensor t[MP_TENSOR_COUNT];
+    must(mp_slot_map_create(run->c, run->trace->t, &gemm.map, NULL));
+    mp_all_tensors(run->in, run->trace, t);
+    const mp_stage_call call = {.c = run->c, .t = t, .map = &gemm.map};
+    const mp_stage_gemm right = mp_gemm_of_stage(&call, stage);
+    gemm.problem = right.problem;
+    gemm.epilogue = right.epilogue;
+    /* What t held are views of the run's own tensors. */
+    const bool up = stage == MP_GATE_UP;
+    gemm.problem.a.codes = up ? &run->in->t[MP_X] : &run->trace->t[MP_CACHE2];
+    gemm.problem.w.codes = &run->in->t[up ? MP_W1 : MP_W2];
+    if (right.epilogue.bias) gemm.epilogue.bias = &run->in->t[up ? MP_B1 : MP_B2];
     const size_t slots = (size_t)mp_case_slots(run->c);
     gemm.ids = copy_of(ids_of(run), slots * sizeof *gemm.ids);
     gemm.weights = copy_of(run->in->t[MP_TOPK_WEIGHTS].data, slots * sizeof *gemm.weights);
+    gemm.problem.topk_ids = gemm.ids;
+    if (gemm.epilogue.weights) gemm.epilogue.weights = gemm.weights;
     return gemm;
-}
-
-static void use_copies(faulty_gemm *gemm) {
-    gemm->problem.topk_ids = gemm->ids;
-    if (gemm->epilogue.weights) gemm->epilogue.weights = gemm->weights;
 }
 
 faulty_gemm gate_up_gemm(const faulty_run *run) {
-    faulty_gemm gemm = gemm_with_copies(run, MP_GATE_UP);
-    gemm.problem = mp_gate_up_problem(run->in, gemm.map.x_row, mp_case_slots(run->c));
-    gemm.epilogue = mp_gate_up_epilogue(run->c, run->in);
-    use_copies(&gemm);
-    return gemm;
+    return gemm_with_copies(run, MP_GATE_UP);
 }
 
 faulty_gemm down_gemm(const faulty_run *run) {
-    faulty_gemm gemm = gemm_with_copies(run, MP_DOWN);
-    gemm.problem =
-        mp_down_problem(run->in, &run->trace->t[MP_CACHE2], gemm.map.cache_row, mp_case_slots(run->c));
-    gemm.epilogue = mp_down_epilogue(run->c, run->in);
-    use_copies(&gemm);
-    return gemm;
+    return gemm_with_copies(run, MP_DOWN);
 }
 
 void free_gemm(faulty_gemm *gemm) {
@@ -81,15 +80,15 @@ void free_gemm(faulty_gemm *gemm) {
 void store_gemm(const faulty_run *run, faulty_gemm *gemm) {
     const bool up = gemm->stage == MP_GATE_UP;
     const mp_tensor out = up ? run->trace->t[MP_CACHE1] : slots_of(run);
-    must(mp_host_gemm(&gemm->problem, &gemm->epilogue, up ? gemm->map.cache_row : NULL, &out, NULL));
+    must(mp_fma_gemm(&gemm->problem, &gemm->epilogue, up ? gemm->map.cache_row : NULL, &out, NULL));
     redo_from(run, up ? MP_ACT : MP_SUM);
     free_gemm(gemm);
 }
 
 mp_tensor gemm_before_store(const faulty_gemm *gemm) {
-    mp_tensor result = mp_tensor_shape(MP_FP32, 2, gemm->problem.slots, gemm->problem.w->dim[1], 1);
+    mp_tensor result = mp_tensor_shape(MP_FP32, 2, gemm->problem.slots, gemm->problem.w.codes->dim[1], 1);
     must(mp_tensor_alloc(&result, 0, NULL));
-    must(mp_host_gemm(&gemm->problem, &gemm->epilogue, NULL, &result, NULL));
+    must(mp_fma_gemm(&gemm->problem, &gemm->epilogue, NULL, &result, NULL));
     return result;
 }
 
@@ -98,7 +97,7 @@ void store_activation(const faulty_run *run, activate_fn activate) {
     const mp_tensor *cache1 = &run->trace->t[MP_CACHE1], *cache2 = &run->trace->t[MP_CACHE2];
     const int64_t width = mp_tensor_row_length(cache1);
     mp_slot_map map;
-    must(mp_slot_map_create(c, run->trace, &map, NULL));
+    must(mp_slot_map_create(c, run->trace->t, &map, NULL));
     for (int64_t t = 0; t < mp_case_slots(c); t++) {
         const int64_t row = map.cache_row[t];
         if (ids_of(run)[t] < 0) continue;
@@ -139,7 +138,7 @@ void redo_from(const faulty_run *run, mp_stage first) {
     } else if (first == MP_DOWN) {
         faulty_gemm gemm = down_gemm(run);
         store_gemm(run, &gemm);
-    } else if (first == MP_SUM && !mp_case_down_writes_out(run->c)) {
+    } else if (first == MP_SUM && mp_case_has_stage(run->c, MP_SUM)) {
         store_combine(run, right_combine);
     }
 }
@@ -149,30 +148,66 @@ void redo_from(const faulty_run *run, mp_stage first) {
 typedef struct faulty {
     mp_subject host;
     const fault *f;
+    mp_tensor_set exposes; /* of the outputs; all by default */
     int runs;
+    mp_space device;
 } faulty;
 
-static mp_status faulty_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config,
-                                mp_error *err) {
+static mp_status faulty_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     faulty *self = s->self;
-    const mp_status status = self->host.resolve(&self->host, c, contract, config, err);
-    if (self->f->checks & CHECK(BITS))
-        contract->bits = MP_BITS_REQUIRED; /* the host pipeline is its own prediction */
+    const mp_status status = self->host.describe(&self->host, c, offer, err);
+    if (self->exposes) offer->exposes &= self->exposes;
+    for (int i = 0; i < MP_STAGE_COUNT && self->f->checks & CHECK(BITS); i++)
+        offer->contract.promise[i].bits = MP_BITS_REQUIRED; /* the host pipeline is its own prediction */
     return status;
 }
 
-static mp_status faulty_plan(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {
-    faulty *self = s->self;
-    return self->host.plan(&self->host, c, memory, err);
+/* The pattern that an output's buffer holds before the run. */
+static uint32_t poison_of(const mp_execution *e) {
+    uint32_t poison = 0;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (e->offer->exposes & MP_IN_SET(id) && e->t[id].data && id != MP_OUT &&
+            mp_tensor_bytes(&e->t[id]) >= 4)
+            memcpy(&poison, e->t[id].data, sizeof poison);
+    if (poison == 0) memcpy(&poison, e->t[MP_OUT].data, sizeof poison);
+    return poison;
 }
 
-static mp_status faulty_run_case(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison,
-                                 mp_trace *trace, mp_error *err) {
+/* Tensors that the subject does not expose are made here: a fault may lie in any of them. */
+static void make_unexposed(const mp_execution *e, mp_tensor t[MP_TENSOR_COUNT], mp_trace *made) {
+    const mp_tensor_set hidden = mp_case_outputs(e->c) & ~e->offer->exposes;
+    must(mp_trace_create_some(e->c, e->offer->config.up.block_size_m, hidden, poison_of(e), made, NULL));
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (hidden & MP_IN_SET(id)) t[id] = made->t[id];
+}
+
+static mp_status faulty_run_case(mp_subject *s, const mp_execution *given, mp_error *err) {
     faulty *self = s->self;
-    const mp_status status = self->host.run(&self->host, c, in, poison, trace, err);
-    if (status == MP_OK && self->f->plant)
+    mp_tensor t[MP_TENSOR_COUNT];
+    mp_trace made;
+    memcpy(t, given->t, sizeof t);
+    make_unexposed(given, t, &made);
+    mp_execution execution = *given;
+    execution.t = t;
+    const mp_execution *e = &execution;
+    const uint32_t poison = poison_of(given);
+    mp_tensor x = {0}; /* as it was: in place, the run overwrites it */
+    if (e->c->mode == MP_INPLACE) x = copy_tensor(&e->t[MP_X]);
+    const mp_status status = self->host.run(&self->host, e, err);
+    if (status == MP_OK && self->f->plant) {
+        const mp_tensor_set outputs = mp_case_outputs(e->c);
+        mp_inputs in = {0};
+        mp_trace trace = {.block_size_m = e->offer->config.up.block_size_m};
+        for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+            if (mp_case_inputs(e->c) & MP_IN_SET(id)) in.t[id] = e->t[id];
+            if (outputs & MP_IN_SET(id)) trace.t[id] = e->t[id];
+        }
+        if (x.data) in.t[MP_X] = x;
         self->f->plant(
-            &(faulty_run){.c = c, .in = in, .trace = trace, .poison = poison, .number = self->runs++});
+            &(faulty_run){.c = e->c, .in = &in, .trace = &trace, .poison = poison, .number = self->runs++});
+    }
+    mp_tensor_free(&x);
+    mp_trace_destroy(&made);
     return status;
 }
 
@@ -182,15 +217,22 @@ static void faulty_close(mp_subject *s) {
     free(self);
 }
 
-mp_subject faulty_open(const fault *f) {
+mp_subject faulty_open_exposing(const fault *f, mp_tensor_set exposes) {
     faulty *self = calloc(1, sizeof *self);
     if (!self) abort();
     self->f = f;
+    self->exposes = exposes;
+    self->device = mp_host_space;
+    self->device.name = "device buffer ";
     must(mp_subject_open("host", &self->host, NULL));
     return (mp_subject){.name = "faulty",
                         .self = self,
-                        .resolve = faulty_resolve,
-                        .plan = faulty_plan,
+                        .space = f->checks & ON_DEVICE ? &self->device : NULL,
+                        .describe = faulty_describe,
                         .run = faulty_run_case,
                         .close = faulty_close};
+}
+
+mp_subject faulty_open(const fault *f) {
+    return faulty_open_exposing(f, 0);
 }

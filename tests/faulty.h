@@ -19,6 +19,7 @@ typedef struct faulty_run {
 
 enum { NO_STAGE = -1 };
 #define CHECK(name) (1u << MP_CHECK_##name)
+#define ON_DEVICE (1u << 31) /* the subject works on copies, in a space of its own */
 
 typedef struct fault {
     const char *name;
@@ -34,6 +35,8 @@ extern const size_t fault_count;
 
 /* A subject named "faulty" around `f`; close frees it. `f` must outlive it. */
 mp_subject faulty_open(const fault *f);
+/* The same, leaving only these of the outputs. */
+mp_subject faulty_open_exposing(const fault *f, mp_tensor_set exposes);
 
 /* One GEMM of the pipeline, right as gate_up_gemm or down_gemm return it; a fault changes its operands and
  * stores the result. */

@@ -95,7 +95,7 @@ static inline mp_trace random_trace(uint64_t seed) {
 }
 
 static inline void free_trace(mp_trace *trace) {
-    for (int i = 0; i < MP_TRACE_COUNT; i++) mp_tensor_free(&trace->t[i]);
+    for (int i = 0; i < MP_TENSOR_COUNT; i++) mp_tensor_free(&trace->t[i]);
 }
 
 static const mp_provenance who = {"0.1.0", "abc", "ref", "none", "gcc 12", "2026-01-02T03:04:05Z", "test"};
@@ -116,7 +116,7 @@ static inline void record(const char *file, int64_t seed, const mp_trace *trace,
 }
 
 /* The trace beside the case recorded at `path`: one entry a tensor; how many they are. */
-static inline int compare(int64_t seed, const mp_trace *trace, mp_golden_difference diff[MP_TRACE_COUNT]) {
+static inline int compare(int64_t seed, const mp_trace *trace, mp_golden_difference diff[MP_TENSOR_COUNT]) {
     mp_golden *golden;
     mp_case c = case_with_seed(seed);
     int count;

@@ -30,10 +30,11 @@ static float bf16_gate(uint32_t code) {
     return (float)mp_decode_code(MP_BF16, code);
 }
 
-static const mp_contract float32_contract = {.accumulator = MP_ACC_IEEE_ANY_ORDER,
+static const mp_contract float32_contract = {.gate_up = {.accumulator = MP_ACC_IEEE_ANY_ORDER},
                                              .act_ulps = MP_FLOAT32_MATH_ULPS};
-static const mp_contract float64_contract = {
-    .accumulator = MP_ACC_FLOAT64, .act_ulps = 2, .float64_steps = true}; /* glibc: tanh within 2 ulp */
+static const mp_contract float64_contract = {.gate_up = {.accumulator = MP_ACC_FLOAT64},
+                                             .act_ulps = 2,
+                                             .float64_steps = true}; /* glibc: tanh within 2 ulp */
 
 /* ---- the truth ---- */
 

@@ -1,5 +1,6 @@
 /* ref/combine.c against __float128 sums, and its bounds against sums made in float32, in dtype, in any
  * order. */
+#include "ref/bounds.h"
 #include "ref/combine.h"
 #include "tests/ref_support.h"
 
@@ -85,7 +86,7 @@ static void check_value(const mp_case *c, const mp_tensor *cache3, rng *r) {
         for (int64_t k = 0; k < c->K; k++) {
             __float128 mass;
             const __float128 sum = exact_sum(cache3, m, k, &mass);
-            const mp_sum got = mp_combine_sum(cache3, m, k);
+            const mp_sum got = mp_combine_sum(cache3, NULL, m, k);
             const double error = mp_gamma((double)c->topk, 0x1p-64) * (double)mass;
             assert_true(fabs((double)((__float128)got.value - sum)) <= error &&
                         fabs((double)((__float128)got.mass - mass)) <= error);
@@ -130,7 +131,7 @@ static double subject(const mp_case *c, mp_combine_variant variant, const mp_ten
 
 static bool inside(const mp_case *c, const mp_contract *contract, const mp_tensor *cache3, int64_t m,
                    int64_t k, double got) {
-    const mp_sum sum = mp_combine_sum(cache3, m, k);
+    const mp_sum sum = mp_combine_sum(cache3, NULL, m, k);
     return fabs(got - mp_combine_value(c, contract->combine, sum)) <= mp_combine_bound(c, contract, sum);
 }
 
@@ -148,7 +149,7 @@ static void check_bounds(const mp_case *c, const mp_tensor *cache3, rng *r) {
                     for (int judge = 0; judge < 3; judge++)
                         outside[variant][judge] += !inside(c, &contracts[judge], cache3, m, k, got);
                     if (inside(c, &contracts[variant], cache3, m, k, got)) continue;
-                    const mp_sum sum = mp_combine_sum(cache3, m, k);
+                    const mp_sum sum = mp_combine_sum(cache3, NULL, m, k);
                     fail_msg("variant %d %s topk=%lld rsf=%g: %.17g, expected %.17g +- %.3g", variant,
                              mp_dtype_name(c->dtype), (long long)c->topk, c->rsf, got,
                              mp_combine_value(c, contracts[variant].combine, sum),
@@ -184,8 +185,10 @@ static void the_bound_is_the_count_of_roundings(void **unused) {
                                  unit = variant == MP_COMBINE_ROUND_THEN_SCALE ? 2 * half : 0;
                     const double counted =
                         factors[s] * ((double)(topk - 1) * u + unit + (s ? u : 0) + narrow);
-                    const double excess =
-                        mp_combine_bound(&c, &contracts[variant], (mp_sum){1, 1}) / counted - 1;
+                    const double excess = mp_combine_bound(&c, &contracts[variant],
+                                                           (mp_sum){.value = 1, .mass = 1, .terms = c.topk}) /
+                                              counted -
+                                          1;
                     if (!(excess >= -0x1p-50 && excess <= 1.25 * (double)topk * u + 0x1p-50))
                         fail_msg("variant %d %s topk=%lld rsf=%g: %g above the count", variant,
                                  mp_dtype_name(c.dtype), (long long)topk, c.rsf, excess);
@@ -225,7 +228,7 @@ static void the_worst_sum_is_nearly_the_bound(void **unused) {
         double got = subject(&c, rows[i].variant, &cache3, order, 0, 0);
         if (rows[i].variant == MP_COMBINE_ELEMENT_DTYPE)
             got = mp_round_to(c.dtype, got); /* the scaled sum is an element, too */
-        const mp_sum sum = mp_combine_sum(&cache3, 0, 0);
+        const mp_sum sum = mp_combine_sum(&cache3, NULL, 0, 0);
         const double used = fabs(got - mp_combine_value(&c, rows[i].variant, sum)) /
                             mp_combine_bound(&c, &contracts[rows[i].variant], sum);
         if (!(used >= rows[i].used && used <= 1))
@@ -246,7 +249,8 @@ static void a_sum_near_a_tie_may_round_to_either_side(void **unused) {
     static const int64_t order[] = {0, 1, 2};
     for (int64_t j = 0; j < 3; j++) mp_encode(MP_BF16, cache3.data, j, terms[j]);
     const double got = subject(&c, MP_COMBINE_ROUND_THEN_SCALE, &cache3, order, 0, 0);
-    assert_true(got - mp_combine_value(&c, MP_COMBINE_ROUND_THEN_SCALE, mp_combine_sum(&cache3, 0, 0)) ==
+    assert_true(got -
+                    mp_combine_value(&c, MP_COMBINE_ROUND_THEN_SCALE, mp_combine_sum(&cache3, NULL, 0, 0)) ==
                 2.5 * 0x1p-7);
     assert_true(inside(&c, &contracts[MP_COMBINE_ROUND_THEN_SCALE], &cache3, 0, 0, got));
     assert_false(inside(&c, &contracts[MP_COMBINE_ROUND_THEN_SCALE], &cache3, 0, 0, got + 2.5 * 0x1p-7));
@@ -257,7 +261,7 @@ static void a_sum_near_a_tie_may_round_to_either_side(void **unused) {
 static void one_unscaled_term_is_exact(void **unused) {
     (void)unused;
     const mp_case c = combine_case(MP_BF16, 1, 1);
-    const mp_sum sum = {1, 1};
+    const mp_sum sum = {.value = 1, .mass = 1, .terms = 1};
     assert_true(mp_combine_bound(&c, &contracts[0], sum) <= 0x1p-53 &&
                 mp_combine_bound(&c, &contracts[2], sum) <= 0x1p-53);
     assert_true(mp_combine_value(&c, MP_COMBINE_SCALE_THEN_ROUND, sum) == 1);

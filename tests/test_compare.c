@@ -1,7 +1,7 @@
 /* harness/checks/compare.c: traces are compared slot by slot and bit by bit, whatever their layouts; what
  * nobody may write is looked after. */
 #include "harness/checks/compare.h"
-#include "ref/predict/host.h"
+#include "ref/predict/predict.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -49,7 +49,9 @@ static int tear_down(void **state) {
 
 static mp_pair_figures compare(const fixture *f, const int64_t *token_a, const int64_t *token_b,
                                int64_t tokens, const int32_t *ids, bool align) {
-    const mp_side a = {&f->route_case, &f->route, token_a}, b = {&f->sorted_case, &f->sorted, token_b};
+    const mp_contract contract = mp_host_contract(&f->route_case);
+    const mp_side a = {&f->route_case, &contract, &f->route, token_a},
+                  b = {&f->sorted_case, &contract, &f->sorted, token_b};
     mp_pair_figures figures = {0};
     mp_error err = {0};
     assert_int_equal(mp_compare(&a, &b, tokens, ids, align, &figures, &err), MP_OK);
@@ -66,7 +68,7 @@ static int64_t slot_with(const fixture *f, bool filtered) {
 
 static int64_t sorted_row(const fixture *f, int64_t slot) {
     int64_t rows[SLOTS];
-    mp_trace_slot_rows(&f->sorted_case, &f->sorted, rows);
+    mp_trace_slot_rows(&f->sorted_case, f->sorted.t, rows);
     return rows[slot];
 }
 
@@ -156,9 +158,10 @@ static void a_batch_of_some_tokens_is_compared(void **state) {
     mp_case c = f->sorted_case;
     mp_pair_figures figures = {0};
     c.M = 3;
-    assert_int_equal(mp_inputs_select(&f->in, order, 3, &in, NULL), MP_OK);
+    assert_int_equal(mp_inputs_select(&f->sorted_case, &f->in, order, 3, &in, NULL), MP_OK);
     assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &alone, NULL), MP_OK);
-    const mp_side whole = {&f->route_case, &f->route, order}, part = {&c, &alone, NULL};
+    const mp_contract contract = mp_host_contract(&c);
+    const mp_side whole = {&f->route_case, &contract, &f->route, order}, part = {&c, &contract, &alone, NULL};
     assert_int_equal(mp_compare(&whole, &part, 3, in.t[MP_TOPK_IDS].data, false, &figures, NULL), MP_OK);
     assert_string_equal(figures.first, "");
     assert_true(figures.bits_equal);
@@ -184,9 +187,10 @@ static void a_lost_slot_is_a_difference(void **state) {
 }
 
 static bool intact(const fixture *f, bool sorted, char text[200]) {
-    return mp_unwritten_intact(sorted ? &f->sorted_case : &f->route_case, &f->in,
-                               sorted ? &f->sorted : &f->route, sorted ? MP_POISON_B : MP_POISON_A, text,
-                               200);
+    const mp_case *c = sorted ? &f->sorted_case : &f->route_case;
+    const mp_contract contract = mp_host_contract(c);
+    return mp_unwritten_intact(c, &contract, &f->in, sorted ? &f->sorted : &f->route,
+                               sorted ? MP_POISON_B : MP_POISON_A, text, 200);
 }
 
 static void what_must_not_be_written_is_guarded(void **state) {
@@ -202,8 +206,9 @@ static void what_must_not_be_written_is_guarded(void **state) {
     assert_non_null(strstr(text, "act: "));
     assert_non_null(strstr(text, "filtered slot"));
     row[N - 1] = old;
-    for (int which = MP_CACHE1; which <= MP_CACHE2; which++) {
-        const mp_tensor *t = &f->sorted.t[which];
+    static const mp_tensor_id caches[] = {MP_CACHE1, MP_CACHE2};
+    for (size_t i = 0; i < 2; i++) {
+        const mp_tensor *t = &f->sorted.t[caches[i]];
         uint32_t *last = mp_tensor_row(t, t->dim[0] - 1);
         last[0] ^= 1;
         assert_false(intact(f, true, text));

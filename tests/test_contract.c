@@ -1,7 +1,8 @@
-/* ref/contract.c: the accumulation bounds against simulated hardware. IEEE sums in random orders, and a
- * scalar model of the tensor core's truncated fused dot-add, must never leave their bound, and must come near
- * enough to it that it says something. */
-#include "ref/contract.h"
+/* ref/bounds.c, ref/preset.c and cases/contract.c. The accumulation bounds against simulated hardware. IEEE
+ * sums in random orders, and a scalar model of the tensor core's truncated fused dot-add, must never leave
+ * their bound, and must come near enough to it that it says something. */
+#include "ref/bounds.h"
+#include "ref/preset.h"
 #include "tests/ref_support.h"
 
 #include <float.h>
@@ -182,10 +183,10 @@ static void the_model_reproduces_measured_vectors(void **unused) {
 static const int64_t lengths[] = {1, 2, 15, 16, 17, 96, 511, 2048};
 
 /* Error over bound. */
-static double judged(const operands *o, const mp_contract *contract, double got) {
+static double judged(const operands *o, const mp_gemm_contract *contract, double got) {
     double mass;
     exact_dot(o, &mass);
-    const mp_sum_bound bound = mp_contract_gemm_bound(contract, o->dtype, o->terms, o->largest);
+    const mp_sum_bound bound = mp_gemm_bound(contract, o->dtype, o->terms, o->largest);
     const double error = fabs(got - reference_dot(o)), allowed = bound.rel * mass + bound.abs;
     if (!(error <= allowed))
         fail_msg("%s K=%lld: error %.9g exceeds %.9g (rel %.3g, mass %.3g, abs %.3g)",
@@ -196,7 +197,7 @@ static double judged(const operands *o, const mp_contract *contract, double got)
 static void ieee_sums_in_any_order_stay_inside(void **unused) {
     (void)unused;
     static const mp_dtype dtypes[] = {MP_BF16, MP_FP16, MP_FP32};
-    static const mp_contract contract = {.accumulator = MP_ACC_IEEE_ANY_ORDER};
+    static const mp_gemm_contract contract = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1};
     static operands o;
     int64_t order[MAX_TERMS];
     rng r = {10};
@@ -222,7 +223,7 @@ static void ieee_sums_in_any_order_stay_inside(void **unused) {
  * itself, makes one with the sum so far. Products of 2^-150 vanish one by one. */
 static void the_worst_ieee_sum_is_nearly_the_bound(void **unused) {
     (void)unused;
-    static const mp_contract contract = {.accumulator = MP_ACC_IEEE_ANY_ORDER};
+    static const mp_gemm_contract contract = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1};
     static operands o = {.dtype = MP_FP32};
     int64_t order[MAX_TERMS];
     for (int64_t k = 0; k < MAX_TERMS; k++) order[k] = k;
@@ -244,9 +245,11 @@ static void tensor_cores_stay_inside(void **unused) {
     static operands o;
     rng r = {11};
     for (size_t h = 0; h < COUNT(cores); h++) {
-        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
-                                      .group = cores[h].group,
-                                      .fraction_bits = cores[h].fraction_bits};
+        const mp_gemm_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
+                                           .group = cores[h].group,
+                                           .fraction_bits = cores[h].fraction_bits,
+                                           .result_fraction_bits = 23,
+                                           .split_k = 1};
         for (size_t l = 0; l < COUNT(lengths); l++) {
             double nearest = 0;
             for (size_t d = 0; d < COUNT(dtypes); d++)
@@ -269,9 +272,11 @@ static void the_worst_accumulation_is_nearly_the_bound(void **unused) {
     static const core cores[] = {{16, 25}, {8, 24}, {4, 23}};
     static operands o = {.terms = MAX_TERMS, .dtype = MP_BF16, .largest = 1};
     for (size_t h = 0; h < COUNT(cores); h++) {
-        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
-                                      .group = cores[h].group,
-                                      .fraction_bits = cores[h].fraction_bits};
+        const mp_gemm_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
+                                           .group = cores[h].group,
+                                           .fraction_bits = cores[h].fraction_bits,
+                                           .result_fraction_bits = 23,
+                                           .split_k = 1};
         for (int64_t k = 0; k < o.terms; k++) {
             const int unit = k % cores[h].group == 0 ? 23 : cores[h].fraction_bits;
             o.a[k] = k == 0 ? 1 : k < cores[h].group ? 0 : (2 - 0x1p-7) * 0x1p-12;
@@ -290,9 +295,11 @@ static void subnormal_operands_are_paid_by_the_absolute_part(void **unused) {
     static operands o;
     for (size_t h = 0; h < COUNT(cores); h++)
         for (size_t d = 0; d < COUNT(dtypes); d++) {
-            const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
-                                          .group = cores[h].group,
-                                          .fraction_bits = cores[h].fraction_bits};
+            const mp_gemm_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
+                                               .group = cores[h].group,
+                                               .fraction_bits = cores[h].fraction_bits,
+                                               .result_fraction_bits = 23,
+                                               .split_k = 1};
             const mp_format *format = mp_dtype_format(dtypes[d]);
             o = (operands){.terms = cores[h].group, .dtype = dtypes[d], .largest = 0x1p15};
             o.a[0] = ldexp(1, format->emin - format->precision + 1); /* the smallest subnormal */
@@ -304,7 +311,7 @@ static void subnormal_operands_are_paid_by_the_absolute_part(void **unused) {
             double mass;
             exact_dot(&o, &mass);
             const double got = core_dot(cores[h], &o),
-                         relative = mp_contract_gemm_bound(&contract, o.dtype, o.terms, o.largest).rel;
+                         relative = mp_gemm_bound(&contract, o.dtype, o.terms, o.largest).rel;
             assert_true(judged(&o, &contract, got) >= 0.25);
             assert_true(fabs(got - reference_dot(&o)) > relative * mass);
         }
@@ -317,9 +324,11 @@ static void subnormal_accumulators_are_paid_by_the_absolute_part(void **unused) 
     static const core cores[] = {{16, 25}, {8, 24}, {4, 23}};
     static operands o;
     for (size_t h = 0; h < COUNT(cores); h++) {
-        const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
-                                      .group = cores[h].group,
-                                      .fraction_bits = cores[h].fraction_bits};
+        const mp_gemm_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
+                                           .group = cores[h].group,
+                                           .fraction_bits = cores[h].fraction_bits,
+                                           .result_fraction_bits = 23,
+                                           .split_k = 1};
         o = (operands){.terms = 2 * cores[h].group, .dtype = MP_BF16, .largest = 0x1p-63};
         o.a[0] = 0x1p-75; /* the first step leaves 2^-149 */
         o.b[0] = 0x1p-74;
@@ -336,7 +345,7 @@ static void subnormal_accumulators_are_paid_by_the_absolute_part(void **unused) 
 /* Float64 sums in another order than the reference's own: twice the bound of one side. */
 static void float64_sums_stay_inside(void **unused) {
     (void)unused;
-    static const mp_contract contract = {.accumulator = MP_ACC_FLOAT64};
+    static const mp_gemm_contract contract = {.accumulator = MP_ACC_FLOAT64, .split_k = 1};
     static operands o;
     int64_t order[MAX_TERMS];
     rng r = {12};
@@ -356,7 +365,7 @@ static void float64_sums_stay_inside(void **unused) {
  * none. The other half of the bound is for what the subject may lose. */
 static void the_worst_float64_sum_is_half_the_bound(void **unused) {
     (void)unused;
-    static const mp_contract contract = {.accumulator = MP_ACC_FLOAT64};
+    static const mp_gemm_contract contract = {.accumulator = MP_ACC_FLOAT64, .split_k = 1};
     static operands o = {.terms = MAX_TERMS, .dtype = MP_FP32, .largest = 1};
     double sum = 0;
     for (int64_t k = 0; k < o.terms; k++) {
@@ -371,16 +380,19 @@ static void the_worst_float64_sum_is_half_the_bound(void **unused) {
 /* A product left out, or counted twice, or even a quarter of it, is outside. */
 static void a_lost_product_is_outside(void **unused) {
     (void)unused;
-    static const mp_contract contracts[] = {
-        {.accumulator = MP_ACC_IEEE_ANY_ORDER},
-        {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 25}};
+    static const mp_gemm_contract contracts[] = {{.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
+                                                 {.accumulator = MP_ACC_TENSOR_CORE,
+                                                  .group = 16,
+                                                  .fraction_bits = 25,
+                                                  .result_fraction_bits = 23,
+                                                  .split_k = 1}};
     static operands o = {.terms = 512, .dtype = MP_BF16};
     rng r = {13};
     fill(&o, NORMAL, &r);
     double mass;
     exact_dot(&o, &mass);
     for (size_t i = 0; i < COUNT(contracts); i++) {
-        const mp_sum_bound bound = mp_contract_gemm_bound(&contracts[i], o.dtype, o.terms, o.largest);
+        const mp_sum_bound bound = mp_gemm_bound(&contracts[i], o.dtype, o.terms, o.largest);
         assert_true(0.25 * mass / (double)o.terms >
                     bound.rel * mass + bound.abs); /* a quarter of the mean product */
     }
@@ -410,21 +422,28 @@ static void gamma_covers_compounded_roundings(void **unused) {
 
 static void bounds_grow_with_the_sum_and_shrink_with_precision(void **unused) {
     (void)unused;
-    static const mp_contract hopper = {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 25};
-    static const mp_contract coarse = {.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 13};
-    static const mp_contract ieee = {.accumulator = MP_ACC_IEEE_ANY_ORDER},
-                             float64 = {.accumulator = MP_ACC_FLOAT64};
-    static const mp_contract *const all[] = {&hopper, &coarse, &ieee, &float64};
+    static const mp_gemm_contract hopper = {.accumulator = MP_ACC_TENSOR_CORE,
+                                            .group = 16,
+                                            .fraction_bits = 25,
+                                            .result_fraction_bits = 23,
+                                            .split_k = 1};
+    static const mp_gemm_contract coarse = {.accumulator = MP_ACC_TENSOR_CORE,
+                                            .group = 16,
+                                            .fraction_bits = 13,
+                                            .result_fraction_bits = 23,
+                                            .split_k = 1};
+    static const mp_gemm_contract ieee = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
+                                  float64 = {.accumulator = MP_ACC_FLOAT64, .split_k = 1};
+    static const mp_gemm_contract *const all[] = {&hopper, &coarse, &ieee, &float64};
     for (size_t i = 0; i < COUNT(all); i++)
         for (int64_t terms = 16; terms <= 4096; terms *= 2)
-            assert_true(mp_contract_gemm_bound(all[i], MP_BF16, 2 * terms, 1).rel >
-                        mp_contract_gemm_bound(all[i], MP_BF16, terms, 1).rel);
-    assert_true(mp_contract_gemm_bound(&coarse, MP_BF16, 64, 1).rel >
-                1000 * mp_contract_gemm_bound(&hopper, MP_BF16, 64, 1).rel);
-    assert_true(mp_contract_gemm_bound(&ieee, MP_BF16, 64, 1).rel >
-                1e8 * mp_contract_gemm_bound(&float64, MP_BF16, 64, 1).rel);
-    assert_true(mp_contract_step_roundoff(&hopper) == 0x1p-24);
-    assert_true(mp_contract_step_roundoff(&(mp_contract){.float64_steps = true}) == 0x1p-53);
+            assert_true(mp_gemm_bound(all[i], MP_BF16, 2 * terms, 1).rel >
+                        mp_gemm_bound(all[i], MP_BF16, terms, 1).rel);
+    assert_true(mp_gemm_bound(&coarse, MP_BF16, 64, 1).rel >
+                1000 * mp_gemm_bound(&hopper, MP_BF16, 64, 1).rel);
+    assert_true(mp_gemm_bound(&ieee, MP_BF16, 64, 1).rel > 1e8 * mp_gemm_bound(&float64, MP_BF16, 64, 1).rel);
+    assert_true(mp_step_roundoff(&(mp_contract){0}) == 0x1p-24);
+    assert_true(mp_step_roundoff(&(mp_contract){.float64_steps = true}) == 0x1p-53);
 }
 
 /* Bits are required where they were measured, reported where they come from the literature. Of an
@@ -447,39 +466,164 @@ static void each_architecture_promises_what_is_known_of_it(void **unused) {
         {120, MP_BF16, 4, 23, MP_BITS_NONE},      {120, MP_FP16, 4, 23, MP_BITS_NONE},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        mp_contract contract = {.accumulator = MP_ACC_FLOAT64,
-                                .bits = (mp_bits_promise)(i % 3)}; /* what was there before does not matter */
-        mp_contract_set_accumulator(&contract, rows[i].sm, rows[i].dtype);
-        if (contract.group != rows[i].group || contract.fraction_bits != rows[i].fraction_bits ||
-            contract.bits != rows[i].bits)
-            fail_msg("sm_%d %s: L=%d F=%d, promise %d", rows[i].sm, mp_dtype_name(rows[i].dtype),
-                     contract.group, contract.fraction_bits, contract.bits);
-        assert_int_equal(contract.accumulator, MP_ACC_TENSOR_CORE);
-        for (mp_dtype wide = MP_FP32; wide <= MP_FP64; wide++) {
-            mp_contract_set_accumulator(&contract, rows[i].sm, wide);
-            assert_int_equal(contract.accumulator, MP_ACC_IEEE_ANY_ORDER);
-            assert_int_equal(contract.bits, MP_BITS_REQUIRED);
+        mp_case c = mp_case_default();
+        c.dtype = rows[i].dtype;
+        const mp_contract contract = mp_contract_of_architecture(rows[i].sm, &c);
+        const mp_gemm_contract *const gemms[] = {&contract.gate_up, &contract.down};
+        for (int g = 0; g < 2; g++) {
+            if (gemms[g]->group != rows[i].group || gemms[g]->fraction_bits != rows[i].fraction_bits)
+                fail_msg("sm_%d %s: L=%d F=%d", rows[i].sm, mp_dtype_name(rows[i].dtype), gemms[g]->group,
+                         gemms[g]->fraction_bits);
+            assert_int_equal(gemms[g]->accumulator, MP_ACC_TENSOR_CORE);
         }
+        for (int s = 0; s < MP_STAGE_COUNT; s++) assert_int_equal(contract.promise[s].bits, rows[i].bits);
+        c.dtype = MP_FP32;
+        const mp_contract wide = mp_contract_of_architecture(rows[i].sm, &c);
+        assert_int_equal(wide.gate_up.accumulator, MP_ACC_FMA_ASCENDING);
+        assert_int_equal(wide.promise[MP_GATE_UP].bits, MP_BITS_REQUIRED);
     }
+}
+
+/* The additions of a fused sum have no order: down and combine promise nothing, the stages before them what
+ * they did. */
+static void a_fused_sum_promises_no_order(void **unused) {
+    (void)unused;
+    mp_case c = mp_case_default();
+    c.fused_sum = true;
+    c.topk = 4;
+    const mp_contract contract = mp_contract_of_architecture(90, &c);
+    assert_int_equal(contract.promise[MP_GATE_UP].bits, MP_BITS_REQUIRED);
+    assert_int_equal(contract.promise[MP_ACT].bits, MP_BITS_REQUIRED);
+    assert_int_equal(contract.promise[MP_DOWN].bits, MP_BITS_NONE);
+    assert_int_equal(contract.promise[MP_SUM].bits, MP_BITS_NONE);
+    assert_false(mp_contract_deterministic(&contract, &c) || mp_contract_batch_invariant(&contract, &c));
+    c.fused_sum = false;
+    const mp_contract ordered = mp_contract_of_architecture(90, &c);
+    assert_true(mp_contract_deterministic(&ordered, &c) && mp_contract_batch_invariant(&ordered, &c));
+}
+
+/* Promotion and split_k: parts of k with accumulators of their own, added in float32. */
+static void sums_in_parts_stay_inside(void **unused) {
+    (void)unused;
+    static const core hopper = {16, 25};
+    static operands o;
+    rng r = {14};
+    for (size_t l = 0; l < COUNT(lengths); l++)
+        for (family f = NORMAL; f < FAMILY_COUNT; f++)
+            for (int part = 16; part <= 256; part *= 4) {
+                o.terms = lengths[l];
+                o.dtype = MP_BF16;
+                fill(&o, f, &r);
+                float sum = 0;
+                for (int64_t k = 0; k < o.terms; k += part) {
+                    operands piece = {.dtype = o.dtype, .terms = o.terms - k < part ? o.terms - k : part};
+                    memcpy(piece.a, o.a + k, (size_t)piece.terms * sizeof(double));
+                    memcpy(piece.b, o.b + k, (size_t)piece.terms * sizeof(double));
+                    sum += (float)core_dot(hopper, &piece);
+                }
+                const mp_gemm_contract promoted = {.accumulator = MP_ACC_TENSOR_CORE,
+                                                   .group = 16,
+                                                   .fraction_bits = 25,
+                                                   .result_fraction_bits = 23,
+                                                   .split_k = 1,
+                                                   .promotion = part};
+                judged(&o, &promoted, (double)sum);
+                mp_gemm_contract split = promoted;
+                split.promotion = 0;
+                split.split_k = (int)((o.terms + part - 1) / part);
+                judged(&o, &split, (double)sum);
+            }
+}
+
+static void count_field(void *ctx, const char *name, const char *value) {
+    mp_contract copy = mp_contract_weakest();
+    mp_error err;
+    if (mp_contract_set(&copy, name, value, &err) != MP_OK) fail_msg("%s", err.text);
+    ++*(int *)ctx;
+}
+
+/* Every field can be set from its own text; what is out of range, no number or unknown is refused by name;
+ * and every field but those about bits makes another contract. */
+static void fields_are_set_by_name_and_make_the_identity(void **unused) {
+    (void)unused;
+    mp_case c = mp_case_default();
+    const mp_contract base = mp_contract_of_architecture(90, &c);
+    mp_error err;
+    int fields = 0;
+    mp_contract_fields(&base, count_field, &fields);
+    assert_true(fields > 40);
+    assert_int_equal(mp_contract_validate(&base, &err), MP_OK);
+    static const struct {
+        const char *name, *value;
+        bool identity;
+    } changes[] = {{"align.stable", "0", true},
+                   {"gate_up.group", "8", true},
+                   {"down.promotion", "128", true},
+                   {"act.function", "special-unit", true},
+                   {"act.ulps", "2.5", true},
+                   {"combine.variant", "element-dtype", true},
+                   {"down.filtered", "anything", true},
+                   {"padding", "zero", true},
+                   {"combine.deterministic", "0", true},
+                   {"gate_up.bits", "none", false}};
+    for (size_t i = 0; i < COUNT(changes); i++) {
+        mp_contract changed = base;
+        assert_int_equal(mp_contract_set(&changed, changes[i].name, changes[i].value, &err), MP_OK);
+        if ((mp_contract_digest(&changed) != mp_contract_digest(&base)) != changes[i].identity)
+            fail_msg("%s=%s", changes[i].name, changes[i].value);
+    }
+    static const char *const bad[][3] = {{"gate_up.group", "65", "a whole number from 0 to 64"},
+                                         {"gate_up.group", "1.5", "a whole number"},
+                                         {"act.ulps", "x", "act.ulps=x"},
+                                         {"align.stable", "2", "0 or 1"},
+                                         {"combine.bits", "maybe", "none, reported, required"},
+                                         {"gate_up.gruop", "1", "gate_up.group"}};
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        mp_contract copy = base;
+        assert_int_equal(mp_contract_set(&copy, bad[i][0], bad[i][1], &err), MP_EINPUT);
+        if (!strstr(err.text, bad[i][2])) fail_msg("%s", err.text);
+    }
+    mp_contract broken = base;
+    broken.gate_up.group = -3;
+    assert_int_equal(mp_contract_validate(&broken, &err), MP_EINPUT);
+    assert_non_null(strstr(err.text, "gate_up.group=-3"));
+    assert_int_equal(mp_contract_validate(&(mp_contract){0}, &err), MP_EINPUT); /* split_k counts from 1 */
+}
+
+static void presets_are_known_by_name(void **unused) {
+    (void)unused;
+    mp_case c = mp_case_default();
+    mp_contract contract;
+    mp_error err;
+    static const char *const names[] = {"float64", "ieee-any-order", "sm_80", "sm_90", "weakest"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        assert_int_equal(mp_contract_preset(names[i], &c, &contract, &err), MP_OK);
+        assert_string_equal(contract.preset, names[i]);
+        assert_int_equal(mp_contract_validate(&contract, &err), MP_OK);
+    }
+    assert_int_equal(mp_contract_preset("sm_91", &c, &contract, &err), MP_EINPUT);
+    assert_non_null(strstr(err.text, "sm_90"));
 }
 
 static void the_text_names_every_promise(void **unused) {
     (void)unused;
-    char text[512];
-    const mp_contract contract = {.accumulator = MP_ACC_TENSOR_CORE,
-                                  .group = 16,
-                                  .fraction_bits = 25,
-                                  .act_ulps = 1.5,
-                                  .act_rounding = MP_ACT_GATE_ROUNDED,
-                                  .combine = MP_COMBINE_ELEMENT_DTYPE,
-                                  .stable_align = true,
-                                  .batch_invariant = true};
+    char text[MP_CONTRACT_TEXT_MAX];
+    mp_case c = mp_case_default();
+    mp_contract contract = mp_contract_of_architecture(90, &c);
+    contract.act_ulps = 1.5;
+    contract.act_rounding = MP_ACT_GATE_ROUNDED;
+    contract.combine = MP_COMBINE_ELEMENT_DTYPE;
+    contract.promise[MP_SUM].deterministic = false;
     static const char *const words[] = {"L=16",          "F=25",   "1.5 ulp",   "gate rounded",
                                         "element dtype", "stable", "not fixed", "batch invariant"};
     mp_contract_text(&contract, text, sizeof text);
-    for (size_t i = 0; i < COUNT(words); i++) assert_non_null(strstr(text, words[i]));
-    mp_contract_text(&(mp_contract){.accumulator = MP_ACC_IEEE_ANY_ORDER, .deterministic = true}, text,
-                     sizeof text);
+    for (size_t i = 0; i < COUNT(words); i++)
+        if (!strstr(text, words[i])) fail_msg("%s: no %s", text, words[i]);
+    contract.down = (mp_gemm_contract){.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 4};
+    mp_contract_text(&contract, text, sizeof text);
+    assert_true(strstr(text, "gate_up: tensor core") && strstr(text, "down: IEEE fp32 any order split_k 4"));
+    assert_int_equal(mp_contract_preset("ieee-any-order", &c, &contract, NULL), MP_OK);
+    mp_contract_text(&contract, text, sizeof text);
     assert_true(strstr(text, "IEEE") && strstr(text, "one rounding") && strstr(text, "scale then round") &&
                 strstr(text, "; deterministic"));
 }
@@ -499,6 +643,10 @@ int main(void) {
         cmocka_unit_test(gamma_covers_compounded_roundings),
         cmocka_unit_test(bounds_grow_with_the_sum_and_shrink_with_precision),
         cmocka_unit_test(each_architecture_promises_what_is_known_of_it),
+        cmocka_unit_test(a_fused_sum_promises_no_order),
+        cmocka_unit_test(sums_in_parts_stay_inside),
+        cmocka_unit_test(fields_are_set_by_name_and_make_the_identity),
+        cmocka_unit_test(presets_are_known_by_name),
         cmocka_unit_test(the_text_names_every_promise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

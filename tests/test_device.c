@@ -1,6 +1,6 @@
 /* The host side of the CUDA pipeline, over a driver and an NVRTC that the test makes itself. */
+#include "harness/run/surroundings.h"
 #include "kernels/handle.h"
-#include "kernels/pipeline.h"
 #include "tests/fake_cuda.h"
 
 #include <math.h>
@@ -20,6 +20,16 @@ static mp_case parsed(const char *text) {
     if (mp_case_parse(&c, text, &err) != MP_OK) fail_msg("%s", err.text);
     return c;
 }
+
+/* The subject cuda on a case, in the harness's surroundings. */
+static mp_status run_in_surroundings(mp_subject *cuda, const mp_case *c, const mp_inputs *in, mp_trace *trace,
+                                     mp_surroundings_report *report, mp_error *err) {
+    mp_offer offer;
+    *trace = (mp_trace){0};
+    const mp_status status = mp_subject_describe(cuda, c, &offer, err);
+    return status == MP_OK ? mp_run_surrounded(cuda, c, &offer, in, MP_POISON_A, trace, report, err) : status;
+}
+
 #define SMALL "M=5 E=3 K=33 N=17 bias=1 "
 
 /* Runs before anything is loaded: what came of loading is remembered for the life of a process. */
@@ -97,18 +107,20 @@ static void a_run_fails_cleanly_at_every_call(void **state) {
     for (int all = 0; all < 2; all++) {
         bool whole = false;
         for (int n = 0; !whole; n++) {
-            mp_cuda *cuda;
+            mp_subject subject;
             mp_trace trace;
-            assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+            mp_surroundings_report report;
+            assert_int_equal(mp_subject_open("cuda", &subject, &err), MP_OK);
+            const mp_cuda *cuda = subject.self;
             fake.calls = 0, fake.failing = n, fake.lost = all;
-            const mp_status status = mp_cuda_run(cuda, &c, &in, MP_POISON_A, &trace, &err);
+            const mp_status status = run_in_surroundings(&subject, &c, &in, &trace, &report, &err);
             whole = fake.calls <= n;
             assert_int_equal(status, whole ? MP_OK : MP_EDEVICE);
             if (!whole) assert_non_null(strstr(err.text, "CUDA_ERROR_ILLEGAL_ADDRESS"));
             mp_trace_destroy(&trace);
             assert_int_equal(fake.live,
                              1 + (int)cuda->module_count); /* the context, and what is loaded in it */
-            mp_cuda_close(cuda);
+            mp_subject_close(&subject);
             assert_int_equal(fake.live, 0);
             fake.failing = -1, fake.lost = false;
         }
@@ -151,16 +163,16 @@ static mp_status seen_down(void *context, const mp_cuda_hook_view *view, mp_erro
 }
 
 static mp_status run_with(const char *text, const mp_cuda_hooks *hooks, mp_trace *trace,
-                          int64_t *default_calls, mp_error *err) {
+                          int64_t *default_calls, mp_surroundings_report *report, mp_error *err) {
     const mp_case c = parsed(text);
     mp_inputs in;
-    mp_cuda *cuda;
+    mp_subject cuda;
     assert_int_equal(mp_inputs_create(&c, &in, err), MP_OK);
-    assert_int_equal(mp_cuda_open(&cuda, err), MP_OK);
-    if (hooks) mp_cuda_set_hooks(cuda, hooks);
-    const mp_status status = mp_cuda_run(cuda, &c, &in, MP_POISON_A, trace, err);
-    *default_calls = mp_cuda_hook_calls(cuda);
-    mp_cuda_close(cuda);
+    assert_int_equal(mp_subject_open("cuda", &cuda, err), MP_OK);
+    if (hooks) mp_cuda_set_hooks(cuda.self, hooks);
+    const mp_status status = run_in_surroundings(&cuda, &c, &in, trace, report, err);
+    *default_calls = mp_cuda_hook_calls(cuda.self);
+    mp_subject_close(&cuda);
     mp_inputs_destroy(&in);
     return status;
 }
@@ -169,29 +181,31 @@ static void hooks_run_between_the_stages_of_the_runner_and_nowhere_else(void **s
     (void)state;
     mp_error err = {0};
     mp_trace trace;
+    mp_surroundings_report report;
     int64_t default_calls;
     static const struct {
         const char *text;
-        int calls, out; /* of each hook; which tensor is down's */
-    } cases[] = {{SMALL "topk=2 path=runner", 1, MP_CACHE3},
-                 {SMALL "path=runner topk=1", 1, MP_CACHE3},
+        int calls, out; /* of each hook; which tensor holds what the second one changed */
+    } cases[] = {{SMALL "topk=2 path=runner", 1, MP_CACHE3_HOOKED},
+                 {SMALL "path=runner topk=1", 1, MP_CACHE3_HOOKED},
                  {SMALL "path=runner mode=no_combine", 1, MP_OUT},
                  {SMALL "path=fused", 0, 0},
                  {"M=70000 topk=1 E=2 K=8 N=8 path=chunked", 0, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         witness w = {.write_behind = -1};
         const mp_cuda_hooks hooks = {&w, seen_gate_up, seen_down};
-        assert_int_equal(run_with(cases[i].text, &hooks, &trace, &default_calls, &err), MP_OK);
+        assert_int_equal(run_with(cases[i].text, &hooks, &trace, &default_calls, &report, &err), MP_OK);
         assert_int_equal(w.gate_up, cases[i].calls);
         assert_int_equal(w.down, cases[i].calls);
         assert_int_equal(default_calls, 0);
         if (cases[i].calls) {
             assert_true(w.guards_are_nan);
-            assert_true(mp_decode(MP_BF16, trace.t[MP_CACHE1].data, 7) == 42.0);
+            assert_true(mp_decode(MP_BF16, trace.t[MP_CACHE1_HOOKED].data, 7) == 42.0);
+            assert_false(mp_decode(MP_BF16, trace.t[MP_CACHE1].data, 7) == 42.0); /* what gate_up left */
             assert_true(mp_decode(MP_BF16, trace.t[cases[i].out].data, 8) == 43.0);
         }
         mp_trace_destroy(&trace);
-        assert_int_equal(run_with(cases[i].text, NULL, &trace, &default_calls, &err), MP_OK);
+        assert_int_equal(run_with(cases[i].text, NULL, &trace, &default_calls, &report, &err), MP_OK);
         assert_int_equal(default_calls, 2 * cases[i].calls);
         mp_trace_destroy(&trace);
     }
@@ -201,10 +215,12 @@ static void a_hook_can_end_the_run(void **state) {
     (void)state;
     mp_error err = {0};
     mp_trace trace;
+    mp_surroundings_report report;
     int64_t default_calls;
     witness w = {.write_behind = -1, .answer = MP_EUNSUPPORTED};
     const mp_cuda_hooks hooks = {&w, seen_gate_up, seen_down};
-    assert_int_equal(run_with(SMALL "path=runner", &hooks, &trace, &default_calls, &err), MP_EUNSUPPORTED);
+    assert_int_equal(run_with(SMALL "path=runner", &hooks, &trace, &default_calls, &report, &err),
+                     MP_EUNSUPPORTED);
     assert_string_equal(err.text, "the adapter is missing");
     assert_int_equal(w.down, 0);
     assert_int_equal(fake.live, 0);
@@ -218,6 +234,7 @@ static void a_changed_guard_word_is_reported_where_it_is(void **state) {
         for (size_t i = 0; i < 4; i++) {
             mp_error err = {0};
             mp_trace trace;
+            mp_surroundings_report report;
             int64_t default_calls;
             char text[128], expected[128];
             snprintf(text, sizeof text, SMALL "path=runner dtype=%s", mp_dtype_name((mp_dtype)d));
@@ -227,33 +244,67 @@ static void a_changed_guard_word_is_reported_where_it_is(void **state) {
                                                   2; /* counted in 16-bit words */
             witness w = {.write_behind = behind};
             const mp_cuda_hooks hooks = {&w, seen_gate_up, NULL};
-            assert_int_equal(run_with(text, &hooks, &trace, &default_calls, &err), MP_OK);
+            assert_int_equal(run_with(text, &hooks, &trace, &default_calls, &report, &err), MP_OK);
             assert_true(w.guards_are_nan);
             snprintf(expected, sizeof expected,
-                     "device buffer cache1: the 16-bit word at byte %lld relative to its %lld bytes was "
-                     "overwritten with 7ffa",
+                     "device buffer cache1_hooked: byte %lld of a buffer of %lld was written",
                      (long long)(bytes + 2 * words[i]), (long long)bytes);
-            assert_string_equal(trace.guard_report, expected);
+            assert_string_equal(report.guard, expected);
             mp_trace_destroy(&trace);
         }
+}
+
+/* Odd sizes too: the zones begin at the first byte behind the data. */
+static void device_buffers_have_guards_at_every_size(void **state) {
+    (void)state;
+    mp_cuda *cuda;
+    mp_error err = {0};
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    const mp_space *space = mp_cuda_space(cuda);
+    for (size_t bytes = 0; bytes < 9; bytes++)
+        for (int64_t at = -MP_GUARD_BYTES; at < (int64_t)bytes + MP_GUARD_BYTES;
+             at += at == -1 && bytes ? 1 : 97) {
+            void *data;
+            bool intact = false;
+            int64_t offset = 0;
+            unsigned char content[8];
+            assert_int_equal(space->alloc(space->self, bytes, MP_POISON_B, &data, &err), MP_OK);
+            assert_int_equal(space->guards(space->self, data, bytes, &intact, &offset, &err), MP_OK);
+            assert_true(intact);
+            assert_int_equal(space->read(space->self, content, data, bytes, &err), MP_OK);
+            for (size_t i = 0; i < bytes; i++)
+                assert_int_equal(content[i], (MP_POISON_B >> 8 * (i % 4)) & 0xFF);
+            ((unsigned char *)fake_memory((uintptr_t)data))[at] ^= 0x40;
+            assert_int_equal(space->guards(space->self, data, bytes, &intact, &offset, &err), MP_OK);
+            const bool inside = at >= 0 && at < (int64_t)bytes;
+            assert_int_equal(intact, inside);
+            if (!inside) assert_int_equal(offset, at);
+            space->free(space->self, data);
+        }
+    mp_cuda_close(cuda);
 }
 
 static void the_plan_covers_what_a_run_takes(void **state) {
     (void)state;
     const mp_case c = parsed(SMALL);
-    mp_cuda *cuda;
-    mp_config config;
-    mp_pipeline p;
+    mp_subject cuda;
+    mp_offer offer;
     mp_error err = {0};
-    size_t needed = 0, free_bytes = 0;
-    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
-    assert_int_equal(mp_cuda_plan(cuda, &c, &needed, &free_bytes, &err), MP_OK);
-    assert_int_equal(mp_config_resolve(&c, "", &config, &err), MP_OK);
-    assert_int_equal(mp_pipeline_plan(cuda, &c, &config, &p, &err), MP_OK);
-    assert_true(needed >=
-                mp_pipeline_bytes(&p) + ((size_t)64 << 20)); /* machine code and stacks come on top */
-    assert_int_equal(free_bytes, 1 << 30);
-    mp_cuda_close(cuda);
+    assert_int_equal(mp_subject_open("cuda", &cuda, &err), MP_OK);
+    assert_int_equal(mp_subject_describe(&cuda, &c, &offer, &err), MP_OK);
+    assert_int_equal(offer.device_available, 1 << 30);
+    assert_true(offer.device_bytes >= (size_t)64 << 20); /* machine code and stacks */
+    mp_inputs in;
+    mp_trace trace;
+    mp_surroundings_report report;
+    assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
+    fake.bytes = 0;
+    assert_int_equal(mp_run_surrounded(&cuda, &c, &offer, &in, MP_POISON_A, &trace, &report, &err), MP_OK);
+    const size_t digests = 2 * MP_TENSOR_COUNT * sizeof(uint64_t);
+    assert_in_range(fake.bytes, 1, mp_surroundings_device_bytes(&cuda, &c, &offer) + digests);
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+    mp_subject_close(&cuda);
 }
 
 int main(void) {
@@ -269,6 +320,7 @@ int main(void) {
         cmocka_unit_test(hooks_run_between_the_stages_of_the_runner_and_nowhere_else),
         cmocka_unit_test(a_hook_can_end_the_run),
         cmocka_unit_test(a_changed_guard_word_is_reported_where_it_is),
+        cmocka_unit_test(device_buffers_have_guards_at_every_size),
         cmocka_unit_test(the_plan_covers_what_a_run_takes),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,7 @@ static fixture made(const char *text) {
     return f;
 }
 
-static double value(const fixture *f, mp_input which, int64_t index) {
+static double value(const fixture *f, mp_tensor_id which, int64_t index) {
     return mp_decode(f->in.t[which].dtype, f->in.t[which].data, index);
 }
 
@@ -108,7 +108,7 @@ static void threads_do_not_matter(void **unused) {
 static void a_larger_batch_begins_with_the_smaller(void **unused) {
     (void)unused;
     fixture a = made("M=5 K=70 N=30"), b = made("M=9 K=70 N=30");
-    for (int t = 0; t < MP_INPUT_COUNT; t++) {
+    for (int t = 0; t < MP_TENSOR_COUNT; t++) {
         if (a.in.t[t].data) assert_memory_equal(a.in.t[t].data, b.in.t[t].data, mp_tensor_bytes(&a.in.t[t]));
     }
     mp_inputs_destroy(&a.in);
@@ -133,24 +133,31 @@ static void seeds_and_tensors_differ(void **unused) {
     mp_inputs_destroy(&b.in);
 }
 
+#define IN(name) MP_IN_SET(MP_##name)
+
 static void plan_is_what_create_makes(void **unused) {
     (void)unused;
     static const struct {
         const char *text;
-        bool present[MP_INPUT_COUNT]; /* x w1 w2 b1 b2 ids weights cache3 */
-    } p[] = {{"M=3 K=5 N=7", {1, 1, 1, 0, 0, 1, 1, 0}},
-             {"M=3 K=5 N=7 bias=1 gated=0", {1, 1, 1, 1, 1, 1, 1, 0}},
-             {"M=3 scope=align", {0, 0, 0, 0, 0, 1, 0, 0}},
-             {"M=3 K=5 scope=combine", {0, 0, 0, 0, 0, 1, 0, 1}}};
+        mp_tensor_set present;
+    } p[] = {
+        {"M=3 K=5 N=7", IN(X) | IN(W1) | IN(W2) | IN(TOPK_IDS) | IN(TOPK_WEIGHTS)},
+        {"M=3 K=5 N=7 bias=1 gated=0",
+         IN(X) | IN(W1) | IN(W2) | IN(B1) | IN(B2) | IN(TOPK_IDS) | IN(TOPK_WEIGHTS)},
+        {"M=3 scope=align", IN(TOPK_IDS)},
+        {"M=3 K=5 N=7 scope=gate_up", IN(X) | IN(W1) | IN(TOPK_IDS) | IN(TOPK_WEIGHTS)},
+        {"M=3 N=7 scope=act", IN(CACHE1) | IN(TOPK_IDS)},
+        {"M=3 K=5 N=7 bias=1 scope=down", IN(CACHE2) | IN(W2) | IN(B2) | IN(TOPK_IDS) | IN(TOPK_WEIGHTS)},
+        {"M=3 K=5 scope=combine", IN(CACHE3) | IN(TOPK_IDS)}};
     for (size_t i = 0; i < COUNT(p); i++) {
         mp_inputs plan;
         fixture f = made(p[i].text);
         mp_inputs_plan(&f.c, &plan);
-        for (int t = 0; t < MP_INPUT_COUNT; t++) {
+        for (int t = 0; t < MP_TENSOR_COUNT; t++) {
             assert_null(plan.t[t].data);
-            assert_int_equal(f.in.t[t].data != NULL, p[i].present[t]);
+            assert_int_equal(f.in.t[t].data != NULL, (p[i].present & MP_IN_SET(t)) != 0);
             assert_memory_equal(plan.t[t].dim, f.in.t[t].dim, sizeof plan.t[t].dim);
-            if (p[i].present[t]) assert_true(mp_tensor_guards_intact(&f.in.t[t], &(int64_t){0}));
+            if (p[i].present & MP_IN_SET(t)) assert_true(mp_tensor_guards_intact(&f.in.t[t], &(int64_t){0}));
         }
         mp_inputs_destroy(&f.in);
     }
@@ -218,7 +225,7 @@ static void normal_has_its_moments(void **unused) {
         double sum = 0, squares = 0, fourth = 0;
         const int64_t n = 200 * 500;
         for (int64_t i = 0; i < n; i++) {
-            const double v = value(&f, MP_IN_CACHE3, i) / sqrt(4.0 / 3);
+            const double v = value(&f, MP_CACHE3, i) / sqrt(4.0 / 3);
             sum += v;
             squares += v * v;
             fourth += v * v * v * v;
@@ -236,7 +243,7 @@ static void wide_types_use_their_bits(void **unused) {
     fixture f = made("M=20 topk=1 K=50 scope=combine dtype=fp64");
     int narrow = 0;
     for (int64_t i = 0; i < 1000; i++)
-        narrow += (double)(float)value(&f, MP_IN_CACHE3, i) == value(&f, MP_IN_CACHE3, i);
+        narrow += (double)(float)value(&f, MP_CACHE3, i) == value(&f, MP_CACHE3, i);
     assert_true(narrow < 10);
     mp_inputs_destroy(&f.in);
     f = made("M=20 topk=1 K=50 dtype=fp32");
@@ -390,15 +397,15 @@ static void exhaustive_gates_are_all_codes(void **unused) {
         char text[128];
         snprintf(text, sizeof text, "M=5 topk=1 N=14001 scope=act data=exhaustive%s", texts[i]);
         fixture f = made(text);
-        const int64_t N = f.c.N, width = mp_tensor_row_length(&f.in.t[MP_IN_CACHE1]);
+        const int64_t N = f.c.N, width = mp_tensor_row_length(&f.in.t[MP_CACHE1]);
         int64_t other = 0;
         for (int64_t number = 0; number < 5 * N; number++) {
             const int64_t row = number / N * width, n = number % N, gate = f.c.interleaved ? 2 * n : n,
                           up = f.c.interleaved ? gate + 1 : N + n;
-            assert_int_equal(((const uint16_t *)f.in.t[MP_IN_CACHE1].data)[row + gate], number % 65536);
+            assert_int_equal(((const uint16_t *)f.in.t[MP_CACHE1].data)[row + gate], number % 65536);
             if (!f.c.gated) continue;
-            assert_true(number >= 65536 || value(&f, MP_IN_CACHE1, row + up) == 1);
-            other += value(&f, MP_IN_CACHE1, row + up) != 1;
+            assert_true(number >= 65536 || value(&f, MP_CACHE1, row + up) == 1);
+            other += value(&f, MP_CACHE1, row + up) != 1;
         }
         assert_true(f.c.gated ? other > (5 * N - 65536) * 9 / 10 : width == N);
         mp_inputs_destroy(&f.in);
@@ -433,7 +440,7 @@ static void filtered_slots_of_combine_are_zero(void **unused) {
     fixture f = made("M=30 topk=4 K=9 scope=combine filter=0.5 data=special");
     for (int64_t slot = 0; slot < 120; slot++) {
         for (int64_t k = 0; k < 9 && ids_of(&f)[slot] < 0; k++)
-            assert_true(value(&f, MP_IN_CACHE3, slot * 9 + k) == 0);
+            assert_true(value(&f, MP_CACHE3, slot * 9 + k) == 0);
     }
     mp_inputs_destroy(&f.in);
 }
@@ -449,10 +456,10 @@ static void selection_takes_tokens(void **unused) {
         fixture f = made(texts[i]);
         const uint64_t before = mp_inputs_digest(&f.in);
         mp_inputs out;
-        assert_int_equal(mp_inputs_select(&f.in, rows, COUNT(rows), &out, &err), MP_OK);
-        for (int t = 0; t < MP_INPUT_COUNT; t++) {
+        assert_int_equal(mp_inputs_select(&f.c, &f.in, rows, COUNT(rows), &out, &err), MP_OK);
+        for (int t = 0; t < MP_TENSOR_COUNT; t++) {
             const mp_tensor *from = &f.in.t[t], *to = &out.t[t];
-            const bool token = t == MP_X || t == MP_TOPK_IDS || t == MP_TOPK_WEIGHTS || t == MP_IN_CACHE3;
+            const bool token = t == MP_X || t == MP_TOPK_IDS || t == MP_TOPK_WEIGHTS || t == MP_CACHE3;
             assert_int_equal(from->data != NULL, to->data != NULL);
             if (!from->data) continue;
             assert_int_equal(out.borrowed[t], !token);
@@ -467,7 +474,7 @@ static void selection_takes_tokens(void **unused) {
         mp_inputs_destroy(&out);
         assert_true(mp_inputs_digest(&f.in) == before); /* what was borrowed is still there */
         const int64_t wrong[] = {1, 5};
-        assert_int_equal(mp_inputs_select(&f.in, wrong, 2, &out, &err), MP_EINPUT);
+        assert_int_equal(mp_inputs_select(&f.c, &f.in, wrong, 2, &out, &err), MP_EINPUT);
         assert_non_null(strstr(err.text, "token 5"));
         mp_inputs_destroy(&f.in);
     }
@@ -477,7 +484,7 @@ static void digest_sees_every_tensor(void **unused) {
     (void)unused;
     fixture f = made("M=5 K=6 N=3 bias=1");
     const uint64_t digest = mp_inputs_digest(&f.in);
-    for (int t = 0; t < MP_INPUT_COUNT; t++) {
+    for (int t = 0; t < MP_TENSOR_COUNT; t++) {
         if (!f.in.t[t].data) continue;
         unsigned char *last = (unsigned char *)f.in.t[t].data + mp_tensor_bytes(&f.in.t[t]) - 1;
         *last ^= 1;

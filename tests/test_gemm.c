@@ -1,7 +1,7 @@
 /* ref/gemm.c, gemm_tasks.c, gemm_blas.c: both engines against long double sums and against each other, and
  * the stage's epilogue. */
 #include "cases/matrix.h"
-#include "ref/contract.h"
+#include "ref/bounds.h"
 #include "ref/gemm.h"
 #include "ref/gemm_tasks.h"
 #include "ref/pipeline.h"
@@ -43,8 +43,11 @@ static void collect(void *ctx, const mp_gemm_tile *tile) { /* on many threads: n
 static collected run_engine(mp_engine engine, const mp_gemm_problem *p, bool with_mass, const int64_t *index,
                             int64_t rows) {
     mp_error err;
-    collected r = {
-        .topk_ids = p->topk_ids, .index = index, .rows = rows, .N = p->w->dim[1], .has_mass = with_mass};
+    collected r = {.topk_ids = p->topk_ids,
+                   .index = index,
+                   .rows = rows,
+                   .N = p->w.codes->dim[1],
+                   .has_mass = with_mass};
     r.value = allocated(rows * r.N, sizeof *r.value);
     r.mass = allocated(rows * r.N, sizeof *r.mass);
     r.visits = allocated(rows * r.N, sizeof *r.visits);
@@ -96,7 +99,8 @@ static void problem_create(problem *q, const shape *s, rng *r) {
         if (s->routing == ALL_FILTERED) q->ids[t] = -1;
         if (s->routing == HOT && t % 16) q->ids[t] = (int32_t)s->E / 2;
     }
-    q->p = (mp_gemm_problem){.a = &q->a, .a_row = q->a_row, .w = &q->w, .topk_ids = q->ids, .slots = slots};
+    q->p = (mp_gemm_problem){
+        .a = {.codes = &q->a}, .a_row = q->a_row, .w = {.codes = &q->w}, .topk_ids = q->ids, .slots = slots};
 }
 
 static void problem_free(problem *q) {
@@ -206,7 +210,7 @@ static bool agree(double a, double b, double mass, int64_t K) {
 
 /* OpenBLAS takes every slot, the plain loops one of keep_every. */
 static void check_engines_agree(const char *name, const mp_gemm_problem *p, int64_t keep_every) {
-    const int64_t K = p->w->dim[2];
+    const int64_t K = p->w.codes->dim[2];
     int64_t kept = 0, *index = allocated(p->slots, sizeof *index),
             *plain_row = allocated(p->slots, sizeof *plain_row);
     for (int64_t t = 0; t < p->slots; t++) {
@@ -246,14 +250,18 @@ static void check_case(const mp_case *c) {
     mp_trace trace;
     mp_slot_map map;
     if (mp_inputs_create(c, &all, &err)) fail_msg("%s: %s", name, err.text);
-    const mp_inputs in = mp_inputs_range(&all, 0, part.M);
+    mp_inputs in = all;
+    mp_token_window(c, 0, part.M, all.t, in.t);
     if (mp_ref_run(&part, &in, block_size_m, MP_ENGINE_BLAS, MP_POISON_A, &trace, &err) ||
-        mp_slot_map_create(&part, &trace, &map, &err))
+        mp_slot_map_create(&part, trace.t, &map, &err))
         fail_msg("%s: %s", name, err.text);
-    const mp_gemm_problem gate_up = mp_gate_up_problem(&in, map.x_row, slots);
-    const mp_gemm_problem down = mp_down_problem(&in, &trace.t[MP_CACHE2], map.cache_row, slots);
-    check_engines_agree(name, &gate_up, keep_every);
-    check_engines_agree(name, &down, keep_every);
+    mp_tensor t[MP_TENSOR_COUNT];
+    mp_all_tensors(&in, &trace, t);
+    const mp_stage_call call = {.c = &part, .t = t, .block_size_m = block_size_m, .map = &map};
+    const mp_stage_gemm gate_up = mp_gemm_of_stage(&call, MP_GATE_UP),
+                        down = mp_gemm_of_stage(&call, MP_DOWN);
+    check_engines_agree(name, &gate_up.problem, keep_every);
+    check_engines_agree(name, &down.problem, keep_every);
     free(map.memory);
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&all);

@@ -6,7 +6,7 @@
 static void round_trip_keeps_every_bit(void **state) {
     (void)state;
     mp_trace trace = random_trace(1);
-    mp_golden_difference diff[MP_TRACE_COUNT];
+    mp_golden_difference diff[MP_TENSOR_COUNT];
     record(path, 5, &trace, SIZE_MAX);
 
     mp_golden *golden;
@@ -28,11 +28,11 @@ static void round_trip_keeps_every_bit(void **state) {
     assert_string_equal(contract, "FLOAT64");
     mp_golden_close(golden);
 
-    assert_int_equal(compare(5, &trace, diff), MP_TRACE_COUNT);
-    for (int i = 0; i < MP_TRACE_COUNT; i++) {
+    assert_int_equal(compare(5, &trace, diff), MP_TENSOR_COUNT);
+    for (int i = 0; i < MP_TENSOR_COUNT; i++) {
         assert_true(diff[i].stored);
         assert_false(diff[i].digest || diff[i].shape_differs);
-        assert_string_equal(diff[i].tensor, mp_trace_tensor_name((mp_trace_tensor)i));
+        assert_string_equal(diff[i].tensor, mp_tensor_name((mp_tensor_id)i));
         assert_int_equal(diff[i].rows, mp_tensor_rows(&trace.t[i]));
         assert_int_equal(diff[i].differing_rows, 0);
         assert_int_equal(diff[i].differing, 0);
@@ -45,16 +45,16 @@ static void round_trip_keeps_every_bit(void **state) {
 static void one_flipped_bit_is_one_difference(void **state) {
     (void)state;
     mp_trace trace = random_trace(2);
-    mp_golden_difference diff[MP_TRACE_COUNT];
+    mp_golden_difference diff[MP_TENSOR_COUNT];
     for (int digests = 0; digests < 2; digests++) {
         record(path, 0, &trace, digests ? 0 : SIZE_MAX);
-        for (int i = 0; i < MP_TRACE_COUNT; i++) {
+        for (int i = 0; i < MP_TENSOR_COUNT; i++) {
             mp_tensor *t = &trace.t[i];
             int64_t index = (int64_t)(next_random() >> 1) % mp_tensor_count(t);
             uint8_t *byte = (uint8_t *)t->data + (size_t)index * mp_dtype_size(t->dtype);
             *byte = (uint8_t)(*byte ^ 0x80 >> (i % 8));
-            assert_int_equal(compare(0, &trace, diff), MP_TRACE_COUNT);
-            for (int k = 0; k < MP_TRACE_COUNT; k++) {
+            assert_int_equal(compare(0, &trace, diff), MP_TENSOR_COUNT);
+            for (int k = 0; k < MP_TENSOR_COUNT; k++) {
                 assert_int_equal(diff[k].digest, digests);
                 assert_int_equal(diff[k].differing_rows, k == i);
                 assert_int_equal(diff[k].differing, k == i && !digests);
@@ -71,7 +71,7 @@ static void figures_of_a_difference(void **state) {
     mp_trace trace = {.block_size_m = 16};
     trace.t[MP_CACHE3] = mp_tensor_shape(MP_BF16, 3, 20, 2, 4);
     OK(mp_tensor_alloc(&trace.t[MP_CACHE3], 0, &err));
-    mp_golden_difference diff[MP_TRACE_COUNT];
+    mp_golden_difference diff[MP_TENSOR_COUNT];
     record(path, 0, &trace, SIZE_MAX);
 
     uint16_t *data = trace.t[MP_CACHE3].data;
@@ -115,7 +115,7 @@ static void large_tensors_are_compared_to_their_end(void **state) {
         mp_tensor *t = &trace.t[MP_OUT];
         *t = mp_tensor_shape(MP_FP32, ranks[s], shapes[s][0], shapes[s][1], shapes[s][2]);
         OK(mp_tensor_alloc(t, 0, &err));
-        mp_golden_difference diff[MP_TRACE_COUNT];
+        mp_golden_difference diff[MP_TENSOR_COUNT];
         int64_t count = mp_tensor_count(t), length = mp_tensor_row_length(t);
         float *data = t->data;
         for (int64_t i = 0; i < count; i++) data[i] = (float)i;
@@ -135,7 +135,7 @@ static void large_tensors_are_compared_to_their_end(void **state) {
 static void digest_threshold(void **state) {
     (void)state;
     mp_trace trace = random_trace(3);
-    mp_golden_difference diff[MP_TRACE_COUNT];
+    mp_golden_difference diff[MP_TENSOR_COUNT];
     size_t bytes = mp_tensor_bytes(&trace.t[MP_CACHE3]);
     for (size_t below = 0; below < 2; below++) { /* "more than digest_above bytes" */
         record(path, 0, &trace, bytes - below);
@@ -148,7 +148,7 @@ static void digest_threshold(void **state) {
 static void other_shapes_and_missing_things(void **state) {
     (void)state;
     mp_trace trace = random_trace(4);
-    mp_golden_difference diff[MP_TRACE_COUNT];
+    mp_golden_difference diff[MP_TENSOR_COUNT];
     mp_tensor absent = trace.t[MP_CACHE1];
     trace.t[MP_CACHE1].data = NULL;
     for (int digests = 0; digests < 2; digests++) {
@@ -158,7 +158,7 @@ static void other_shapes_and_missing_things(void **state) {
         other.t[MP_OUT].dim[0] = 2;
         other.t[MP_CACHE3].dtype = MP_FP16;
         other.t[MP_CACHE2].data = NULL; /* a tensor that the trace does not expose is left out */
-        assert_int_equal(compare(0, &other, diff), MP_TRACE_COUNT - 1);
+        assert_int_equal(compare(0, &other, diff), MP_TENSOR_COUNT - 1);
         assert_string_equal(diff[3].tensor, "cache1");
         assert_false(diff[3].stored);
         assert_string_equal(diff[4].tensor, "cache3");

@@ -12,7 +12,7 @@
 static void reading_changes_nothing(void **state) {
     (void)state;
     mp_trace trace = random_trace(7);
-    mp_golden_difference diff[MP_TRACE_COUNT];
+    mp_golden_difference diff[MP_TENSOR_COUNT];
     struct stat before, after;
     record(path, 0, &trace, SIZE_MAX);
     assert_int_equal(chmod(path, 0444), 0);
@@ -30,12 +30,12 @@ static void reading_changes_nothing(void **state) {
 static bool refused_or_intact(const mp_trace *trace, bool *refused) {
     mp_golden *golden;
     mp_case c = case_with_seed(0);
-    mp_golden_difference diff[MP_TRACE_COUNT];
+    mp_golden_difference diff[MP_TENSOR_COUNT];
     int count;
     mp_status status = mp_golden_open(path, &golden, &err);
     if (status == MP_OK) {
         status = mp_golden_compare(golden, &c, trace, diff, &count, &err);
-        bool equal = count == MP_TRACE_COUNT && memcmp(mp_golden_provenance(golden), &who, sizeof who) == 0;
+        bool equal = count == MP_TENSOR_COUNT && memcmp(mp_golden_provenance(golden), &who, sizeof who) == 0;
         for (int i = 0; i < count; i++)
             equal &= diff[i].stored && !diff[i].shape_differs && diff[i].differing_rows == 0;
         mp_golden_close(golden);
@@ -80,7 +80,7 @@ static void a_damaged_number_names_tensor_and_case(void **state) {
         random_tensor(MP_BF16, 2, 64, 512, 1); /* random numbers do not compress: most of the file is data */
     mp_golden *golden;
     mp_case c = case_with_seed(0);
-    mp_golden_difference diff[MP_TRACE_COUNT];
+    mp_golden_difference diff[MP_TENSOR_COUNT];
     int count;
     record(path, 0, &trace, SIZE_MAX);
     char *data;
@@ -294,7 +294,7 @@ static void record_on_full_disk(rlim_t limit) {
 static void a_full_disk_leaves_the_old_file(void **state) {
     (void)state;
     mp_trace trace = random_trace(11);
-    mp_golden_difference diff[MP_TRACE_COUNT];
+    mp_golden_difference diff[MP_TENSOR_COUNT];
     record(path, 0, &trace, SIZE_MAX);
     const rlim_t limits[] = {0, 100, 1000, 3000, 10000, 100000, 1500000, 4000000};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
@@ -305,8 +305,8 @@ static void a_full_disk_leaves_the_old_file(void **state) {
         assert_int_equal(waitpid(child, &code, 0), child);
         if (!WIFEXITED(code) || WEXITSTATUS(code) != 0)
             fail_msg("limit of %llu bytes: wait status %x", (unsigned long long)limits[i], code);
-        assert_int_equal(compare(0, &trace, diff), MP_TRACE_COUNT);
-        for (int t = 0; t < MP_TRACE_COUNT; t++) assert_int_equal(diff[t].differing_rows, 0);
+        assert_int_equal(compare(0, &trace, diff), MP_TENSOR_COUNT);
+        for (int t = 0; t < MP_TENSOR_COUNT; t++) assert_int_equal(diff[t].differing_rows, 0);
     }
     assert_int_equal(clear_directory(), 1); /* no temporary file */
     free_trace(&trace);

@@ -1,8 +1,8 @@
 /* ref/predict/host.c, host_gemm.c, trace.c: the float32 pipeline has the bits of its definition, whatever the
  * kernel, the threads, the path or the layout. */
 #include "ref/predict/activation_f32.h"
-#include "ref/predict/host.h"
-#include "ref/predict/host_gemm.h"
+#include "ref/predict/predict.h"
+#include "ref/predict/gemm_fma.h"
 #include "ref/pipeline.h"
 #include "tests/ref_support.h"
 
@@ -98,10 +98,11 @@ static void the_grouped_gemm_has_the_bits_of_its_definition(void **unused) {
                 }
                 mp_encode(dtype, expected.data, out_row[t] * N + n, (double)acc);
             }
-        const mp_gemm_problem p = {.a = &a, .a_row = a_row, .w = &w, .topk_ids = ids, .slots = slots};
+        const mp_gemm_problem p = {
+            .a = {.codes = &a}, .a_row = a_row, .w = {.codes = &w}, .topk_ids = ids, .slots = slots};
         const mp_epilogue epilogue = {.bias = shapes[s].bias ? &bias : NULL,
                                       .weights = shapes[s].weights ? weights : NULL};
-        assert_int_equal(mp_host_gemm(&p, &epilogue, out_row, &out, &err), MP_OK);
+        assert_int_equal(mp_fma_gemm(&p, &epilogue, out_row, &out, &err), MP_OK);
         assert_true(same_memory(&out, &expected));
         int64_t offset;
         assert_true(mp_tensor_guards_intact(&out, &offset));
@@ -127,8 +128,9 @@ static void a_slot_without_an_output_row_is_skipped(void **unused) {
     for (int64_t i = 0; i < 2; i++) mp_encode(MP_FP32, w.data, i, 1);
     const int64_t a_row[] = {0, 1, 2}, out_row[] = {0, -1, 2};
     const int32_t ids[] = {0, 0, 0};
-    const mp_gemm_problem p = {.a = &a, .a_row = a_row, .w = &w, .topk_ids = ids, .slots = 3};
-    assert_int_equal(mp_host_gemm(&p, &(mp_epilogue){0}, out_row, &out, &err), MP_OK);
+    const mp_gemm_problem p = {
+        .a = {.codes = &a}, .a_row = a_row, .w = {.codes = &w}, .topk_ids = ids, .slots = 3};
+    assert_int_equal(mp_fma_gemm(&p, &(mp_epilogue){0}, out_row, &out, &err), MP_OK);
     int64_t offset;
     assert_true(mp_tensor_guards_intact(&out, &offset));
     assert_true(mp_decode(MP_FP32, out.data, 0) == 1 && isnan(mp_decode(MP_FP32, out.data, 1)) &&
@@ -144,15 +146,15 @@ static mp_trace run_host(const mp_case *c, const mp_inputs *in) {
     mp_error err;
     mp_trace trace;
     if (mp_host_run(c, in, 16, MP_POISON_A, &trace, &err)) fail_msg("%s", err.text);
-    for (int i = 0; i < MP_TRACE_COUNT; i++) {
+    for (int i = 0; i < MP_TENSOR_COUNT; i++) {
         int64_t offset;
         if (trace.t[i].data) assert_true(mp_tensor_guards_intact(&trace.t[i], &offset));
     }
     return trace;
 }
 
-static void assert_same(const mp_trace *a, const mp_trace *b, mp_trace_tensor which) {
-    if (!same_memory(&a->t[which], &b->t[which])) fail_msg("%s differs", mp_trace_tensor_name(which));
+static void assert_same(const mp_trace *a, const mp_trace *b, mp_tensor_id which) {
+    if (!same_memory(&a->t[which], &b->t[which])) fail_msg("%s differs", mp_tensor_name(which));
 }
 
 /* out from the trace's own cache2 by the formulas, one element at a time: what down and combine owe. */
@@ -227,8 +229,8 @@ static void threads_do_not_change_a_bit(void **unused) {
         for (int threads = 2; threads <= 3; threads++) {
             omp_set_num_threads(threads);
             mp_trace many = run_host(&f.c, &f.in);
-            for (int t = 0; t < MP_TRACE_COUNT; t++)
-                if (one.t[t].data) assert_same(&one, &many, (mp_trace_tensor)t);
+            for (int t = 0; t < MP_TENSOR_COUNT; t++)
+                if (one.t[t].data) assert_same(&one, &many, (mp_tensor_id)t);
             mp_trace_destroy(&many);
         }
         mp_trace_destroy(&one);
@@ -248,20 +250,24 @@ static void fused_runner_and_chunked_paths_agree(void **unused) {
     for (size_t i = 1; i < COUNT(texts); i++) {
         const mp_case c = case_of(texts[i]);
         mp_trace other = run_host(&c, &f.in);
-        for (int t = MP_CACHE1; t <= MP_OUT; t++) assert_same(&fused, &other, (mp_trace_tensor)t);
+        for (int t = MP_CACHE1; t <= MP_OUT; t++) assert_same(&fused, &other, (mp_tensor_id)t);
         mp_trace_destroy(&other);
     }
     const mp_case chunked = case_of(texts[2]);
     mp_trace all = run_host(&chunked, &f.in);
     for (int64_t chunk = 0; chunk < 2; chunk++) {
         mp_error err;
-        const mp_trace window = mp_trace_chunk(&chunked, &all, chunk);
+        mp_tensor tensors[MP_TENSOR_COUNT];
+        mp_trace window = all;
+        mp_inputs in = f.in;
+        mp_case_chunk_tensors(&chunked, chunk, all.t, window.t);
+        mp_case_chunk_tensors(&chunked, chunk, f.in.t, in.t);
         mp_case part = f.c;
         part.M = mp_case_chunk_tokens(&chunked, chunk);
-        const mp_inputs in = mp_inputs_range(&f.in, chunk * MP_CHUNK_TOKENS, part.M);
         mp_trace alone;
         assert_int_equal(mp_trace_create(&part, 16, MP_POISON_A, &alone, &err), MP_OK);
-        assert_int_equal(mp_ref_align(&part, &in, &alone, &err), MP_OK);
+        mp_all_tensors(&in, &alone, tensors);
+        assert_int_equal(mp_ref_align(&part, 16, tensors, &err), MP_OK);
         const int32_t length = *(int32_t *)alone.t[MP_NUM_TOKENS_POST_PADDED].data;
         assert_int_equal(*(int32_t *)window.t[MP_NUM_TOKENS_POST_PADDED].data, length);
         assert_memory_equal(window.t[MP_SORTED_TOKEN_IDS].data, alone.t[MP_SORTED_TOKEN_IDS].data,
@@ -290,7 +296,7 @@ static void inplace_and_layout_give_the_same_output(void **unused) {
         assert_same(&plain, &other, MP_CACHE3);
         assert_true(mp_inputs_digest(&f.in) == digest);
         int64_t rows[63], width = 2 * c.N;
-        mp_trace_slot_rows(&c, &other, rows);
+        mp_trace_slot_rows(&c, other.t, rows);
         const int32_t *sorted = other.t[MP_SORTED_TOKEN_IDS].data;
         for (int64_t t = 0; t < mp_case_slots(&c); t++)
             assert_int_equal(c.layout == MP_SORTED ? sorted[rows[t]] : rows[t], t);
@@ -311,7 +317,8 @@ static void a_token_alone_has_the_bits_it_has_in_a_batch(void **unused) {
     for (int64_t m = 0; m < f.c.M; m += 13) {
         mp_case c = f.c;
         c.M = 1;
-        const mp_inputs in = mp_inputs_range(&f.in, m, 1);
+        mp_inputs in = f.in;
+        mp_token_window(&f.c, m, 1, f.in.t, in.t);
         mp_trace alone = run_host(&c, &in);
         assert_memory_equal(alone.t[MP_OUT].data, mp_tensor_row(&batch.t[MP_OUT], m),
                             mp_tensor_bytes(&alone.t[MP_OUT]));
@@ -325,11 +332,12 @@ static void the_contract_says_what_the_host_does(void **unused) {
     (void)unused;
     mp_case c = mp_case_default();
     assert_int_equal(mp_host_contract(&c).combine, MP_COMBINE_SCALE_THEN_ROUND);
-    assert_int_equal(mp_host_contract(&c).accumulator, MP_ACC_TENSOR_CORE);
+    assert_int_equal(mp_host_contract(&c).gate_up.accumulator, MP_ACC_TENSOR_CORE);
     c.dtype = MP_FP32;
-    assert_int_equal(mp_host_contract(&c).accumulator, MP_ACC_IEEE_ANY_ORDER);
-    assert_true(mp_host_contract(&c).stable_align && mp_host_contract(&c).deterministic &&
-                mp_host_contract(&c).batch_invariant);
+    assert_int_equal(mp_host_contract(&c).down.accumulator, MP_ACC_FMA_ASCENDING);
+    const mp_contract contract = mp_host_contract(&c);
+    assert_true(contract.stable_align && contract.align_tail && mp_contract_deterministic(&contract, &c) &&
+                mp_contract_batch_invariant(&contract, &c));
     c.fused_sum = true;
     assert_int_equal(mp_host_contract(&c).combine, MP_COMBINE_ELEMENT_DTYPE);
 }
@@ -364,22 +372,23 @@ static void trace_shapes_follow_mode_layout_and_path(void **unused) {
         mp_trace plan;
         mp_trace_plan(&c, 16, &plan);
         const int64_t align = plans[i].chunks * plans[i].P, blocks = plans[i].chunks * plans[i].blocks;
-        const int64_t counts[MP_TRACE_COUNT] = {align,
-                                                blocks,
-                                                plans[i].chunks,
-                                                plans[i].R * plans[i].w1_rows,
-                                                plans[i].R * 24,
-                                                plans[i].cache3_rows * 40,
-                                                plans[i].out_rows * 40};
-        for (int t = 0; t < MP_TRACE_COUNT; t++) {
+        const int64_t counts[MP_TENSOR_COUNT] = {[MP_SORTED_TOKEN_IDS] = align,
+                                                 [MP_EXPERT_IDS] = blocks,
+                                                 [MP_NUM_TOKENS_POST_PADDED] = plans[i].chunks,
+                                                 [MP_CACHE1] = plans[i].R * plans[i].w1_rows,
+                                                 [MP_CACHE2] = plans[i].R * 24,
+                                                 [MP_CACHE3] = plans[i].cache3_rows * 40,
+                                                 [MP_OUT] = plans[i].out_rows * 40};
+        for (int t = 0; t < MP_TENSOR_COUNT; t++) {
             if (mp_tensor_count(&plan.t[t]) != counts[t])
                 fail_msg("%s: %s has %lld elements, expected %lld", plans[i].text,
-                         mp_trace_tensor_name((mp_trace_tensor)t), (long long)mp_tensor_count(&plan.t[t]),
+                         mp_tensor_name((mp_tensor_id)t), (long long)mp_tensor_count(&plan.t[t]),
                          (long long)counts[t]);
-            assert_int_equal(mp_trace_has(&plan, (mp_trace_tensor)t), counts[t] > 0);
+            assert_int_equal(plan.t[t].rank > 0, counts[t] > 0);
+            assert_int_equal((mp_case_outputs(&c) & MP_IN_SET(t)) != 0, counts[t] > 0);
             assert_null(plan.t[t].data);
             if (counts[t])
-                assert_int_equal(plan.t[t].dtype, t <= MP_NUM_TOKENS_POST_PADDED ? MP_I32 : c.dtype);
+                assert_int_equal(plan.t[t].dtype, mp_tensors[t].rows == MP_ROWS_CHUNK ? MP_I32 : c.dtype);
         }
         if (plans[i].out_rows) assert_int_equal(plan.t[MP_OUT].rank, c.mode == MP_NO_COMBINE ? 3 : 2);
         if (plans[i].cache3_rows)

@@ -25,7 +25,7 @@ static fixture made(const char *text) {
     return f;
 }
 
-static double value(const fixture *f, mp_input which, int64_t index) {
+static double value(const fixture *f, mp_tensor_id which, int64_t index) {
     return mp_decode(f->in.t[which].dtype, f->in.t[which].data, index);
 }
 

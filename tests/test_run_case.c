@@ -2,7 +2,8 @@
  * in, the case must not pass. */
 #include "cases/matrix.h"
 #include "harness/run/run_case.h"
-#include "ref/predict/host.h"
+#include "harness/run/surroundings.h"
+#include "ref/predict/predict.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,40 +30,47 @@ typedef struct spoiled {
     bool unordered;   /* the contract does not promise determinism */
     bool any_order;   /* nor the order of an expert's slots in align */
     int block_size_m; /* of the host's runs, in place of the configuration's; 0: that */
+    bool zero_tile;   /* the configuration lacks a number */
+    bool device;      /* the subject's tensors are copies */
 } spoiled;
 
 /* What a spoiler may want to know of the run it spoils. */
 static struct {
     uint32_t poison;
-    const mp_inputs *in, *first; /* of this run, and of the first one */
+    const mp_case *c;
+    const mp_tensor *t;  /* the tensors of this run */
+    const char *first_x; /* of the first one */
 } now;
 
-static mp_status spoiled_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config,
-                                 mp_error *err) {
+static mp_status spoiled_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     spoiled *self = s->self;
-    const mp_status status = self->host.resolve(&self->host, c, contract, config, err);
-    if (self->unordered) contract->deterministic = contract->batch_invariant = false;
-    if (self->any_order) contract->stable_align = false;
-    if (self->block_size_m) config->up.block_size_m = config->down.block_size_m = self->block_size_m;
+    const mp_status status = self->host.describe(&self->host, c, offer, err);
+    for (int i = 0; i < MP_STAGE_COUNT && self->unordered; i++)
+        offer->contract.promise[i].deterministic = offer->contract.promise[i].batch_invariant = false;
+    if (self->any_order) offer->contract.stable_align = offer->contract.align_tail = false;
+    if (self->block_size_m)
+        offer->config.up.block_size_m = offer->config.down.block_size_m = self->block_size_m;
+    if (self->zero_tile) offer->config.up.block_size_n = 0;
     return status;
 }
 
-static mp_status spoiled_plan(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {
+static mp_status spoiled_run(mp_subject *s, const mp_execution *e, mp_error *err) {
     spoiled *self = s->self;
-    return self->host.plan(&self->host, c, memory, err);
+    mp_trace trace = {
+        .block_size_m = e->offer->config.up.block_size_m}; /* what a spoiler changes in it is the subject's */
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (e->offer->exposes & MP_IN_SET(id)) trace.t[id] = e->t[id];
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (trace.t[id].data && (id != MP_OUT || e->c->mode != MP_INPLACE))
+            memcpy(&now.poison, trace.t[id].data, sizeof now.poison);
+    now.c = e->c;
+    now.t = e->t;
+    if (self->runs == 0) now.first_x = e->t[MP_X].data;
+    const mp_status status = self->host.run(&self->host, e, err);
+    return status == MP_OK ? self->spoil(self->runs++, e->c, &trace, err) : status;
 }
 
-static mp_status spoiled_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison,
-                             mp_trace *trace, mp_error *err) {
-    spoiled *self = s->self;
-    const mp_status status = self->block_size_m ? mp_host_run(c, in, self->block_size_m, poison, trace, err)
-                                                : self->host.run(&self->host, c, in, poison, trace, err);
-    now.poison = poison;
-    now.in = in;
-    if (self->runs == 0) now.first = in;
-    return status == MP_OK ? self->spoil(self->runs++, c, trace, err) : status;
-}
-
+static mp_space device;    /* the host's memory under another name */
 static mp_verdict verdict; /* large */
 
 typedef mp_status spoiler(int run, const mp_case *c, mp_trace *trace, mp_error *err);
@@ -75,10 +83,12 @@ static mp_status nothing(int run, const mp_case *c, mp_trace *trace, mp_error *e
 static const mp_verdict *judge_by(spoiled self, const char *text, const char *pair,
                                   const mp_run_options *more) {
     if (!self.spoil) self.spoil = nothing;
+    device = mp_host_space;
+    device.name = "device copy of ";
     mp_subject subject = {.name = "spoiled",
                           .self = &self,
-                          .resolve = spoiled_resolve,
-                          .plan = spoiled_plan,
+                          .space = self.device ? &device : NULL,
+                          .describe = spoiled_describe,
                           .run = spoiled_run};
     mp_matrix matrix = {0};
     mp_error err = {0};
@@ -127,9 +137,8 @@ static void a_later_skip_does_not_hide_a_failure(void **state) {
 }
 
 static mp_status input_changed_by_runner(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
-    (void)run, (void)err;
-    if (c->path == MP_RUNNER)
-        snprintf(trace->input_report, sizeof trace->input_report, "device copy of w1 changed");
+    (void)run, (void)trace, (void)err;
+    if (c->path == MP_RUNNER) ((char *)now.t[MP_W1].data)[0] ^= 1;
     return MP_OK;
 }
 
@@ -152,8 +161,9 @@ static mp_status padding_written_when_sorted(int run, const mp_case *c, mp_trace
 static void variants_are_looked_at_all_around(void **state) {
     (void)state;
     const char *text = "M=8 topk=2 K=32 N=16 act=silu";
-    expect_failure(judge(text, "path=runner", input_changed_by_runner, false, NULL), MP_CHECK_INPUT,
-                   "path=runner");
+    expect_failure(
+        judge_by((spoiled){.spoil = input_changed_by_runner, .device = true}, text, "path=runner", NULL),
+        MP_CHECK_INPUT, "path=runner");
     expect_failure(judge(text, "path=runner", ids_changed_by_runner, false, NULL), MP_CHECK_INTEGER,
                    "path=runner");
     expect_failure(judge(text, "layout=sorted", padding_written_when_sorted, false, NULL), MP_CHECK_POISON,
@@ -239,9 +249,9 @@ static int64_t lonely; /* the token whose bits depend on its being alone */
 
 static mp_status one_token_differs_alone(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
     (void)run, (void)err;
-    const mp_tensor *x = &now.in->t[MP_X];
+    const mp_tensor *x = &now.t[MP_X];
     const size_t row = (size_t)c->K * mp_dtype_size(c->dtype);
-    if (c->M == 1 && memcmp(x->data, (const char *)now.first->t[MP_X].data + (size_t)lonely * row, row) == 0)
+    if (c->M == 1 && memcmp(x->data, now.first_x + (size_t)lonely * row, row) == 0)
         ((uint16_t *)trace->t[MP_OUT].data)[0] ^= 1;
     return MP_OK;
 }
@@ -282,26 +292,26 @@ static void an_order_that_is_not_promised_may_change(void **state) {
 /* Records the case by the honest host, with one tensor changed by `edit` or left out, under these words for
  * its contract (NULL: the host's). */
 static mp_golden *golden_of(const char *path, const char *text, const char *as_contract,
-                            mp_trace_tensor left_out, void (*edit)(mp_trace *trace)) {
+                            mp_tensor_id left_out, void (*edit)(mp_trace *trace)) {
     mp_case c = mp_case_default();
     mp_error err = {0};
     mp_inputs in;
     mp_trace trace;
     mp_subject host;
-    mp_contract contract;
-    mp_config config;
+    mp_offer offer;
+    mp_surroundings_report report;
     mp_golden *golden = NULL;
-    char words[256];
+    char words[MP_CONTRACT_TEXT_MAX];
     const mp_provenance who = {.subject = "host"};
     assert_int_equal(mp_case_parse(&c, text, &err), MP_OK);
     assert_int_equal(mp_subject_open("host", &host, &err), MP_OK);
-    assert_int_equal(host.resolve(&host, &c, &contract, &config, &err), MP_OK);
+    assert_int_equal(mp_subject_describe(&host, &c, &offer, &err), MP_OK);
     assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
-    assert_int_equal(host.run(&host, &c, &in, MP_POISON_A, &trace, &err), MP_OK);
-    mp_contract_text(&contract, words, sizeof words);
+    assert_int_equal(mp_run_surrounded(&host, &c, &offer, &in, MP_POISON_A, &trace, &report, &err), MP_OK);
+    mp_contract_text(&offer.contract, words, sizeof words);
     assert_int_equal(mp_golden_create(path, &who, SIZE_MAX, &golden, &err), MP_OK);
     mp_trace part = trace;
-    if (left_out < MP_TRACE_COUNT) part.t[left_out].data = NULL;
+    if (left_out < MP_TENSOR_COUNT) part.t[left_out].data = NULL;
     if (edit) edit(&part);
     assert_int_equal(mp_golden_write(golden, &c, as_contract ? as_contract : words, "", &part, NULL, &err),
                      MP_OK);
@@ -317,12 +327,13 @@ static void a_golden_that_lacks_a_tensor_verifies_nothing(void **state) {
     const char *text = "M=8 topk=2 act=silu";
     char path[64];
     snprintf(path, sizeof path, "run_case.%d.h5", (int)getpid());
-    for (int left_out = MP_CACHE1; left_out <= MP_TRACE_COUNT; left_out++) {
-        mp_golden *golden = golden_of(path, text, NULL, (mp_trace_tensor)left_out, NULL);
+    for (int left_out = MP_CACHE1; left_out <= MP_TENSOR_COUNT; left_out++) {
+        if (left_out == MP_CACHE1_HOOKED || left_out == MP_CACHE3_HOOKED) continue; /* not there anyway */
+        mp_golden *golden = golden_of(path, text, NULL, (mp_tensor_id)left_out, NULL);
         const mp_run_options options = {.golden = golden, .golden_required = true, .golden_path = path};
         const mp_verdict *v = judge(text, NULL, NULL, false, &options);
-        if (left_out < MP_TRACE_COUNT)
-            expect_failure(v, MP_CHECK_GOLDEN, mp_trace_tensor_name((mp_trace_tensor)left_out));
+        if (left_out < MP_TENSOR_COUNT)
+            expect_failure(v, MP_CHECK_GOLDEN, mp_tensor_name((mp_tensor_id)left_out));
         else
             assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
         mp_golden_close(golden);
@@ -335,7 +346,7 @@ static const mp_verdict *judge_beside(spoiled self, const char *text, const char
                                       void (*edit)(mp_trace *trace), bool required) {
     char path[64];
     snprintf(path, sizeof path, "run_case.%d.h5", (int)getpid());
-    mp_golden *golden = golden_of(path, text, as_contract, MP_TRACE_COUNT, edit);
+    mp_golden *golden = golden_of(path, text, as_contract, MP_TENSOR_COUNT, edit);
     const mp_run_options options = {.golden = golden, .golden_required = required, .golden_path = path};
     const mp_verdict *v = judge_by(self, text, NULL, &options);
     mp_golden_close(golden);

@@ -194,7 +194,8 @@ static double compare_kernels_on(const mp_tc_model *m, const mp_tensor *a, const
     for (int64_t i = 0; i < M; i++)
         for (int64_t n = 0; n < N; n++) ((float *)expected.data)[i * N + n] = definition(m, a, i, w, n);
 
-    const mp_gemm_problem problem = {a, row, w, ids, M};
+    const mp_gemm_problem problem = {
+        .a = {.codes = a}, .a_row = row, .w = {.codes = w}, .topk_ids = ids, .slots = M};
     const mp_tc_kernel *kernels;
     const int count = mp_tc_kernels(&kernels);
     for (int k = 0; k < count; k++) {
@@ -350,7 +351,8 @@ static void a_grouped_gemm(mp_dtype dtype, mp_dtype out_dtype, bool with_bias, b
         }
 
     mp_error err;
-    const mp_gemm_problem problem = {&a, a_row, &w, ids, SLOTS};
+    const mp_gemm_problem problem = {
+        .a = {.codes = &a}, .a_row = a_row, .w = {.codes = &w}, .topk_ids = ids, .slots = SLOTS};
     const mp_epilogue epilogue = {with_bias ? &bias : NULL, with_weights ? weights : NULL};
     omp_set_num_threads(threads);
     assert_int_equal(mp_tc_gemm(&m, &problem, &epilogue, out_row, &out, &err), MP_OK);
@@ -384,7 +386,8 @@ static void the_smallest_numbers_count(void **state) {
         mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, 1, 1, 0),
                   w = allocated_tensor(SHAPES[m.b].dtype, 1, 1, 1), out = allocated_tensor(MP_FP32, 1, 1, 0);
         const uint32_t smallest = m.a == MP_TC_TF32 ? 1 << 13 : 1, large = encode(m.b, false, 100, 0);
-        const mp_gemm_problem problem = {&a, &row, &w, &id, 1};
+        const mp_gemm_problem problem = {
+            .a = {.codes = &a}, .a_row = &row, .w = {.codes = &w}, .topk_ids = &id, .slots = 1};
         const mp_tc_kernel *kernels;
         mp_error err;
         put_codes(&a, 0, 1, &smallest);
@@ -423,7 +426,8 @@ static void what_cannot_be_computed_is_refused(void **state) {
               out = allocated_tensor(MP_FP32, 1, 1, 0);
     const int64_t row = 0;
     const int32_t id = 0;
-    const mp_gemm_problem problem = {&a, &row, &w, &id, 1};
+    const mp_gemm_problem problem = {
+        .a = {.codes = &a}, .a_row = &row, .w = {.codes = &w}, .topk_ids = &id, .slots = 1};
     mp_tc_model m = model_of(1);
     assert_int_equal(mp_tc_gemm(&m, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_EUNSUPPORTED);
     assert_non_null(strstr(err.text, "bf16"));

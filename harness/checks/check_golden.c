@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void cannot_compare(const mp_session *s, const char *why) {
+static void cannot_compare(mp_session *s, const char *why) {
     if (s->options->golden_required)
         mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", why);
     else
@@ -15,15 +15,17 @@ static void cannot_compare(const mp_session *s, const char *why) {
 /* Whether the tensor's layout depends on BLOCK_SIZE_M: another tile than the golden's then has other rows,
  * and nothing to compare. */
 static bool depends_on_tile(const mp_case *c, const char *tensor) {
-    for (int t = MP_SORTED_TOKEN_IDS; t <= MP_NUM_TOKENS_POST_PADDED; t++)
-        if (strcmp(tensor, mp_trace_tensor_name((mp_trace_tensor)t)) == 0) return true;
-    return c->layout == MP_SORTED && (strcmp(tensor, mp_trace_tensor_name(MP_CACHE1)) == 0 ||
-                                      strcmp(tensor, mp_trace_tensor_name(MP_CACHE2)) == 0);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        if (strcmp(tensor, mp_tensor_name((mp_tensor_id)id)) != 0) continue;
+        const mp_rows rows = mp_tensors[id].rows;
+        return rows == MP_ROWS_CHUNK || (rows == MP_ROWS_CACHE && c->layout == MP_SORTED);
+    }
+    return false;
 }
 
 /* Equality with a stored trace is promised only by a golden of the same contract, and only where the order of
  * additions is fixed. */
-mp_status mp_check_golden(const mp_session *s, mp_error *err) {
+mp_status mp_check_golden(mp_session *s, mp_error *err) {
     mp_golden *golden = s->options->golden;
     const mp_case *c = &s->row->c;
     if (!golden) {
@@ -34,14 +36,14 @@ mp_status mp_check_golden(const mp_session *s, mp_error *err) {
         cannot_compare(s, "the golden file does not hold this case");
         return MP_OK;
     }
-    if (!s->contract.deterministic) {
+    if (!s->deterministic) {
         mp_check_not_judged(s->v, MP_CHECK_GOLDEN, "the order of additions is not fixed");
         return MP_OK;
     }
     char stored[256];
     int64_t block_size_m = 0;
     int count = 0;
-    mp_golden_difference diff[MP_TRACE_COUNT];
+    mp_golden_difference diff[MP_TENSOR_COUNT];
     mp_status status = mp_golden_contract(golden, c, stored, sizeof stored, err);
     if (status == MP_OK) status = mp_golden_block_size_m(golden, c, &block_size_m, err);
     if (status == MP_OK) status = mp_golden_compare(golden, c, &s->first, diff, &count, err);

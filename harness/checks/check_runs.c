@@ -11,40 +11,43 @@ static const int32_t *ids_of(const mp_inputs *in) {
 
 /* Align tensors are comparable bit for bit where the order is promised and both sides padded to the same
  * blocks and chunks. */
-static bool same_alignment(const mp_session *s, const mp_case *variant, const mp_trace *trace) {
-    return s->contract.stable_align && trace->block_size_m == s->first.block_size_m &&
+static bool same_alignment(mp_session *s, const mp_case *variant, const mp_trace *trace) {
+    return s->offer.contract.stable_align && trace->block_size_m == s->first.block_size_m &&
            mp_case_chunks(variant) == mp_case_chunks(&s->row->c);
 }
 
 /* ---- repeats ---- */
 
-static mp_status compare_with_first(const mp_session *s, const mp_trace *trace, mp_pair_figures *f,
-                                    mp_error *err) {
-    const mp_side a = {&s->row->c, &s->first, NULL}, b = {&s->row->c, trace, NULL};
+static mp_status compare_with_first(mp_session *s, const mp_trace *trace, mp_pair_figures *f, mp_error *err) {
+    const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
+                  b = {&s->row->c, &s->offer.contract, trace, NULL};
     return mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, trace), f, err);
 }
 
 /* A second run where the order of additions into the output is not fixed: it must keep its bounds like the
  * first, and repeat everything before the sum. */
-static mp_status judge_unordered(const mp_session *s, const mp_trace *again, uint32_t poison,
-                                 mp_pair_figures *f, mp_error *err) {
+static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t poison, mp_pair_figures *f,
+                                 mp_error *err) {
     mp_verdict *second = calloc(1, sizeof *second);
     if (!second) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
-    mp_status status = mp_judge(&s->row->c, &s->contract, s->in, again, poison, s->engine, second, err);
+    mp_status status = mp_judge(&s->row->c, &s->offer.contract, s->in, again, poison, s->engine, second, err);
     for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++)
         if (second->check[i].answer == MP_FAILED)
             mp_check_fail(s->v, (mp_check)i, "with another poison: %s", second->check[i].text);
     free(second);
-    mp_trace before = s->first, later = *again; /* views without the sum */
-    before.t[MP_OUT].data = later.t[MP_OUT].data = NULL;
-    const mp_side a = {&s->row->c, &before, NULL}, b = {&s->row->c, &later, NULL};
+    mp_trace before = s->first, later = *again; /* views without what no order is promised of */
+    for (int stage = 0; stage < MP_STAGE_COUNT; stage++)
+        if (!s->offer.contract.promise[stage].deterministic)
+            before.t[mp_stage_output(&s->row->c, (mp_stage)stage)].data = NULL;
+    const mp_side a = {&s->row->c, &s->offer.contract, &before, NULL},
+                  b = {&s->row->c, &s->offer.contract, &later, NULL};
     if (status == MP_OK)
         status = mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, again), f, err);
     return status;
 }
 
 /* Once more with either poison: does the difference come and go with it? */
-static mp_status follows_poison(const mp_session *s, bool *follows, mp_error *err) {
+static mp_status follows_poison(mp_session *s, bool *follows, mp_error *err) {
     bool changed[2] = {false};
     for (int k = 0; k < 2; k++) {
         mp_trace again;
@@ -62,7 +65,7 @@ static mp_status follows_poison(const mp_session *s, bool *follows, mp_error *er
 
 /* The same case again, on buffers poisoned differently. A difference that follows the poison is a read of
  * memory that nobody wrote; any other is a run that does not repeat. */
-mp_status mp_check_repeats(const mp_session *s, mp_error *err) {
+mp_status mp_check_repeats(mp_session *s, mp_error *err) {
     for (int i = 1; i < s->options->repeat; i++) {
         const uint32_t poison = i % 2 ? MP_POISON_B : MP_POISON_A;
         char what[32];
@@ -72,14 +75,13 @@ mp_status mp_check_repeats(const mp_session *s, mp_error *err) {
         mp_status status =
             mp_session_run(s, what, s->options->subject, &s->row->c, s->in, poison, &again, err);
         if (status == MP_OK)
-            status = s->contract.deterministic ? compare_with_first(s, &again, &f, err)
-                                               : judge_unordered(s, &again, poison, &f, err);
+            status = s->deterministic ? compare_with_first(s, &again, &f, err)
+                                      : judge_unordered(s, &again, poison, &f, err);
         mp_trace_destroy(&again);
         if (status != MP_OK) return status;
         if (f.differing == 0) continue;
         bool follows = false;
-        if (s->contract.deterministic && poison == MP_POISON_B &&
-            (status = follows_poison(s, &follows, err)) != MP_OK)
+        if (s->deterministic && poison == MP_POISON_B && (status = follows_poison(s, &follows, err)) != MP_OK)
             return status;
         if (follows)
             mp_check_fail(s->v, MP_CHECK_POISON, "the result depends on what the buffers held before: %s",
@@ -91,7 +93,7 @@ mp_status mp_check_repeats(const mp_session *s, mp_error *err) {
     }
     if (s->options->repeat < 2)
         mp_check_not_judged(s->v, MP_CHECK_REPEAT, "one run only");
-    else if (!s->contract.deterministic)
+    else if (!s->deterministic)
         mp_check_not_judged(
             s->v, MP_CHECK_REPEAT,
             "everything before the sum repeats; the order of additions into the output is not fixed");
@@ -112,8 +114,8 @@ static mp_pair_figures *new_pair(mp_verdict *v, const char *text, bool required)
 
 /* Runs a variant or another subject on the case's own inputs and compares. *judged tells whether anything
  * could be compared. */
-static mp_status run_pair(const mp_session *s, mp_subject *subject, const mp_case *variant,
-                          mp_pair_figures *f, bool *judged, mp_error *err) {
+static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *variant, mp_pair_figures *f,
+                          bool *judged, mp_error *err) {
     char what[200];
     mp_trace trace;
     mp_error why = {0};
@@ -121,7 +123,8 @@ static mp_status run_pair(const mp_session *s, mp_subject *subject, const mp_cas
     snprintf(what, sizeof what, "%s", f->text);
     mp_status status = mp_session_run(s, what, subject, variant, s->in, MP_POISON_B, &trace, &why);
     if (status == MP_OK) {
-        const mp_side a = {&s->row->c, &s->first, NULL}, b = {variant, &trace, NULL};
+        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
+                      b = {variant, &s->offer.contract, &trace, NULL};
         status = mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, variant, &trace), f, &why);
         if (status == MP_OK && f->compared == 0) snprintf(f->first, sizeof f->first, "nothing to compare");
         *judged = status == MP_OK && f->compared > 0;
@@ -139,11 +142,11 @@ static mp_status run_pair(const mp_session *s, mp_subject *subject, const mp_cas
 
 /* Variants of the case that must give the same bits, from the same inputs. The check passes only when every
  * one of them ran and agreed. */
-mp_status mp_check_pairs(const mp_session *s, mp_error *err) {
+mp_status mp_check_pairs(mp_session *s, mp_error *err) {
     char open[320] = "";
     for (size_t i = 0; i < s->row->pair_count; i++) {
         bool judged = false;
-        mp_pair_figures *f = new_pair(s->v, s->row->pair_text[i], s->contract.deterministic);
+        mp_pair_figures *f = new_pair(s->v, s->row->pair_text[i], s->deterministic);
         if (!f) return mp_fail(err, MP_EINTERNAL, "%zu pairs; at most %d", s->row->pair_count, MP_MAX_PAIRS);
         const mp_status status = run_pair(s, s->options->subject, &s->row->pairs[i], f, &judged, err);
         if (status != MP_OK) return status;
@@ -164,7 +167,7 @@ mp_status mp_check_pairs(const mp_session *s, mp_error *err) {
 
 /* Another subject on the same case: reported. Both are judged against float64 in their own right; equal bits
  * are what the bits oracle asks for. */
-mp_status mp_check_against(const mp_session *s, mp_error *err) {
+mp_status mp_check_against(mp_session *s, mp_error *err) {
     if (!s->options->against) return MP_OK;
     char text[96];
     bool judged = false;
@@ -178,7 +181,7 @@ mp_status mp_check_against(const mp_session *s, mp_error *err) {
 
 /* Runs the tokens `token[0..count)` as a batch of their own, and compares them with the same tokens of the
  * first run. */
-static mp_status check_selection(const mp_session *s, const int64_t *token, int64_t count, mp_check check,
+static mp_status check_selection(mp_session *s, const int64_t *token, int64_t count, mp_check check,
                                  mp_error *err) {
     mp_case c = s->row->c;
     c.M = count;
@@ -190,11 +193,12 @@ static mp_status check_selection(const mp_session *s, const int64_t *token, int6
         snprintf(what, sizeof what, "token %lld alone", (long long)token[0]);
     else
         snprintf(what, sizeof what, "tokens in another order");
-    mp_status status = mp_inputs_select(s->in, token, count, &in, err);
+    mp_status status = mp_inputs_select(&s->row->c, s->in, token, count, &in, err);
     if (status == MP_OK)
         status = mp_session_run(s, what, s->options->subject, &c, &in, MP_POISON_B, &trace, err);
     if (status == MP_OK) {
-        const mp_side a = {&s->row->c, &s->first, token}, b = {&c, &trace, NULL};
+        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, token},
+                      b = {&c, &s->offer.contract, &trace, NULL};
         status = mp_compare(&a, &b, count, ids_of(&in), false, &f, err);
     }
     if (status == MP_EUNSUPPORTED) {
@@ -217,9 +221,9 @@ static int64_t greatest_common_divisor(int64_t a, int64_t b) {
     return b == 0 ? a : greatest_common_divisor(b, a % b);
 }
 
-mp_status mp_check_invariance(const mp_session *s, mp_error *err) {
+mp_status mp_check_invariance(mp_session *s, mp_error *err) {
     const int64_t M = s->row->c.M;
-    if (s->row->c.scope != MP_SCOPE_ALL || !s->contract.batch_invariant || M == 1) {
+    if (s->row->c.scope != MP_SCOPE_ALL || !s->batch_invariant || M == 1) {
         const char *why = s->row->c.scope != MP_SCOPE_ALL ? "one stage alone"
                           : M == 1                        ? "one token"
                                                           : "the contract does not promise it";

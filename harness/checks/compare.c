@@ -26,11 +26,11 @@ static void compare_run(const mp_tensor *a, int64_t ia, const mp_tensor *b, int6
     }
 }
 
-/* Rows of cache1 and cache2 by slot. */
+/* Rows of the caches by slot. */
 static int64_t *slot_rows(const mp_side *side, mp_error *err) {
     int64_t *rows = malloc((size_t)mp_case_slots(side->c) * sizeof *rows);
     if (rows)
-        mp_trace_slot_rows(side->c, side->trace, rows);
+        mp_trace_slot_rows(side->c, side->trace->t, rows);
     else
         mp_fail(err, MP_EMEMORY, "compare: no memory for %lld slots", (long long)mp_case_slots(side->c));
     return rows;
@@ -40,57 +40,63 @@ static int64_t token_of(const mp_side *side, int64_t i) {
     return side->token ? side->token[i] : i;
 }
 
-/* A tensor with one row (or topk rows) a slot, through each side's row map. */
+/* The stage that writes a tensor, or MP_STAGE_COUNT. */
+static int writer_of(mp_tensor_id id) {
+    int s = 0;
+    while (s < MP_STAGE_COUNT && !(mp_stages[s].writes & MP_IN_SET(id))) s++;
+    return s;
+}
+
+/* A tensor with one row a slot, through each side's row map; rows of filtered slots only where they are
+ * zeros. */
 static void compare_cache(const mp_side *a, const int64_t *row_a, const mp_side *b, const int64_t *row_b,
-                          int64_t tokens, const int32_t *ids, mp_trace_tensor which, mp_pair_figures *f) {
-    const mp_tensor *ta = &a->trace->t[which], *tb = &b->trace->t[which];
+                          int64_t tokens, const int32_t *ids, mp_tensor_id id, mp_pair_figures *f) {
+    const mp_tensor *ta = &a->trace->t[id], *tb = &b->trace->t[id];
     const int64_t topk = a->c->topk, width = mp_tensor_row_length(ta);
+    const int stage = writer_of(id);
+    const bool all = stage < MP_STAGE_COUNT && a->contract->filtered[stage] == MP_ROW_ZERO;
     for (int64_t i = 0; i < tokens; i++)
         for (int64_t j = 0; j < topk; j++) {
-            if (which == MP_CACHE2 && ids[i * topk + j] < 0) continue;
+            if (!all && ids[i * topk + j] < 0) continue;
             const int64_t x = row_a[token_of(a, i) * topk + j], y = row_b[token_of(b, i) * topk + j];
             if (x < 0 || y < 0) {
                 if (f->differing++ == 0)
-                    snprintf(f->first, sizeof f->first, "%s: a slot has no row", mp_trace_tensor_name(which));
+                    snprintf(f->first, sizeof f->first, "%s: a slot has no row", mp_tensor_name(id));
                 continue;
             }
-            compare_run(ta, x * width, tb, y * width, width, mp_trace_tensor_name(which), f);
+            compare_run(ta, x * width, tb, y * width, width, mp_tensor_name(id), f);
         }
 }
 
 /* A tensor with the token as its first axis. */
-static void compare_tokens(const mp_side *a, const mp_side *b, int64_t tokens, mp_trace_tensor which,
+static void compare_tokens(const mp_side *a, const mp_side *b, int64_t tokens, mp_tensor_id id,
                            mp_pair_figures *f) {
-    const mp_tensor *ta = &a->trace->t[which], *tb = &b->trace->t[which];
+    const mp_tensor *ta = &a->trace->t[id], *tb = &b->trace->t[id];
     const int64_t width = mp_tensor_count(ta) / ta->dim[0];
     for (int64_t i = 0; i < tokens; i++)
-        compare_run(ta, token_of(a, i) * width, tb, token_of(b, i) * width, width,
-                    mp_trace_tensor_name(which), f);
-}
-
-static bool both_have(const mp_side *a, const mp_side *b, mp_trace_tensor which) {
-    return a->trace->t[which].data && b->trace->t[which].data;
+        compare_run(ta, token_of(a, i) * width, tb, token_of(b, i) * width, width, mp_tensor_name(id), f);
 }
 
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
                      mp_pair_figures *f, mp_error *err) {
     mp_status status = MP_EMEMORY;
-    int64_t *row_a = NULL, *row_b = NULL;
+    int64_t *row_a = slot_rows(a, err), *row_b = row_a ? slot_rows(b, err) : NULL;
     f->compared = f->differing = 0;
     f->max_abs = 0;
     f->first[0] = '\0';
-    if (align)
-        for (int t = MP_SORTED_TOKEN_IDS; t <= MP_NUM_TOKENS_POST_PADDED; t++)
-            if (both_have(a, b, (mp_trace_tensor)t))
-                compare_run(&a->trace->t[t], 0, &b->trace->t[t], 0, mp_tensor_count(&a->trace->t[t]),
-                            mp_trace_tensor_name((mp_trace_tensor)t), f);
-    if (both_have(a, b, MP_CACHE2)) {
-        if (!(row_a = slot_rows(a, err)) || !(row_b = slot_rows(b, err))) goto out;
-        if (both_have(a, b, MP_CACHE1)) compare_cache(a, row_a, b, row_b, tokens, ids, MP_CACHE1, f);
-        compare_cache(a, row_a, b, row_b, tokens, ids, MP_CACHE2, f);
+    if (!row_a || !row_b) goto out;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        const mp_tensor *ta = &a->trace->t[id], *tb = &b->trace->t[id];
+        if (!ta->data || !tb->data) continue;
+        switch (mp_tensors[id].rows) {
+        case MP_ROWS_CHUNK:
+        case MP_ROWS_WHOLE:
+            if (align) compare_run(ta, 0, tb, 0, mp_tensor_count(ta), mp_tensor_name((mp_tensor_id)id), f);
+            break;
+        case MP_ROWS_CACHE: compare_cache(a, row_a, b, row_b, tokens, ids, (mp_tensor_id)id, f); break;
+        case MP_ROWS_TOKEN: compare_tokens(a, b, tokens, (mp_tensor_id)id, f); break;
+        }
     }
-    if (both_have(a, b, MP_CACHE3)) compare_tokens(a, b, tokens, MP_CACHE3, f);
-    if (both_have(a, b, MP_OUT)) compare_tokens(a, b, tokens, MP_OUT, f);
     f->bits_equal = f->differing == 0 && f->compared > 0;
     status = MP_OK;
 out:
@@ -108,36 +114,48 @@ static bool row_holds(const mp_tensor *t, int64_t row, uint32_t poison) {
     return true;
 }
 
-bool mp_unwritten_intact(const mp_case *c, const mp_inputs *in, const mp_trace *trace, uint32_t poison,
-                         char *text, size_t size) {
-    const mp_tensor *cache1 = &trace->t[MP_CACHE1], *cache2 = &trace->t[MP_CACHE2];
-    if (!cache2->data) return true;
+/* The slot that each row of a tensor holds, -1: none. rows: mp_trace_slot_rows, or NULL: row t is slot t. */
+static void invert(const int64_t *rows, int64_t slots, int64_t *slot_of, int64_t count) {
+    for (int64_t r = 0; r < count; r++) slot_of[r] = rows ? -1 : r;
+    for (int64_t t = 0; rows && t < slots; t++)
+        if (rows[t] >= 0) slot_of[rows[t]] = t;
+}
+
+bool mp_unwritten_intact(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
+                         const mp_trace *trace, uint32_t poison, char *text, size_t size) {
     bool intact = true;
     const int32_t *ids = in->t[MP_TOPK_IDS].data;
-    const int64_t slots = mp_case_slots(c), rows = cache2->dim[0];
-    int64_t *slot_of = malloc((size_t)rows * sizeof *slot_of), *row = malloc((size_t)slots * sizeof *row);
-    if (!slot_of || !row) {
-        snprintf(text, size, "no memory to map %lld rows", (long long)rows);
-        intact = false;
-        goto out;
-    }
-    mp_trace_slot_rows(c, trace, row);
-    for (int64_t r = 0; r < rows; r++) slot_of[r] = -1;
-    for (int64_t t = 0; t < slots; t++)
-        if (row[t] >= 0) slot_of[row[t]] = t;
-    for (int64_t r = 0; r < rows && intact; r++) {
-        const int64_t t = slot_of[r];
-        if (t < 0 && !row_holds(cache1, r, poison)) {
-            snprintf(text, size, "gate_up: padding row %lld of cache1 was written", (long long)r);
+    const int64_t slots = mp_case_slots(c);
+    for (int s = 0; s < MP_STAGE_COUNT && intact; s++) {
+        const mp_tensor_id id = mp_stage_output(c, (mp_stage)s);
+        const mp_tensor *t = &trace->t[id];
+        const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
+        const bool filtered_untouched = contract->filtered[s] == MP_ROW_UNTOUCHED;
+        const bool padding_untouched = cache && contract->padding == MP_ROW_UNTOUCHED;
+        if (!mp_case_has_stage(c, (mp_stage)s) || s == MP_ALIGN || !mp_stage_rows_are_slots((mp_stage)s) ||
+            !t->data)
+            continue;
+        if (!filtered_untouched && !padding_untouched) continue;
+        const int64_t rows = mp_tensor_rows(t);
+        int64_t *slot_of = malloc((size_t)rows * sizeof *slot_of), *row = malloc((size_t)slots * sizeof *row);
+        if (!slot_of || !row) {
+            snprintf(text, size, "no memory to map %lld rows", (long long)rows);
             intact = false;
-        } else if ((t < 0 || ids[t] < 0) && !row_holds(cache2, r, poison)) {
-            snprintf(text, size, "act: row %lld of cache2 was written, %s", (long long)r,
-                     t < 0 ? "a padding row" : "the row of a filtered slot");
+        } else {
+            mp_trace_slot_rows(c, trace->t, row);
+            invert(cache ? row : NULL, slots, slot_of, rows);
+        }
+        for (int64_t r = 0; r < rows && intact; r++) {
+            const int64_t slot = slot_of[r];
+            const bool untouched = slot < 0 ? padding_untouched : ids[slot] < 0 && filtered_untouched;
+            if (!untouched || row_holds(t, r, poison)) continue;
+            snprintf(text, size, "%s: row %lld of %s was written, %s", mp_stage_name((mp_stage)s),
+                     (long long)r, mp_tensor_name(id),
+                     slot < 0 ? "a padding row" : "the row of a filtered slot");
             intact = false;
         }
+        free(row);
+        free(slot_of);
     }
-out:
-    free(row);
-    free(slot_of);
     return intact;
 }

@@ -10,27 +10,32 @@ typedef struct mp_session {
     const mp_matrix_row *row;
     const mp_run_options *options;
     const mp_inputs *in;
-    uint64_t digest; /* of in */
-    mp_contract contract;
-    mp_config config;
-    mp_trace first; /* the run with poison A: the one that is judged */
+    uint64_t digest;                     /* of in */
+    mp_offer offer;                      /* of the subject for row->c */
+    bool deterministic, batch_invariant; /* every stage of the case promises it */
+    mp_trace first;                      /* the run with poison A: the one that is judged */
     mp_engine engine;
+    bool tile_refused; /* a tile that the case or a tuned file names could not be launched */
     mp_verdict *v;
+    /* The last other case or subject that was described: several runs of one ask once. */
+    mp_subject *described;
+    mp_case described_case;
+    mp_offer described_offer;
 } mp_session;
 
 /* Runs the subject, and looks at everything around the run: guards, inputs, rows that must not be written,
  * align's integers. `what` names the run in a failure ("" for the first). The trace is the caller's to
  * destroy, after an error too. */
-mp_status mp_session_run(const mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
+mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
                          const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err);
 
 /* check_runs.c. A variant or selection that cannot run here (MP_EUNSUPPORTED) is not judged, and says why;
  * every other error ends the case. */
-mp_status mp_check_repeats(const mp_session *s, mp_error *err);
-mp_status mp_check_pairs(const mp_session *s, mp_error *err);
-mp_status mp_check_invariance(const mp_session *s, mp_error *err); /* permutation and batch */
-mp_status mp_check_against(const mp_session *s, mp_error *err);
+mp_status mp_check_repeats(mp_session *s, mp_error *err);
+mp_status mp_check_pairs(mp_session *s, mp_error *err);
+mp_status mp_check_invariance(mp_session *s, mp_error *err); /* permutation and batch */
+mp_status mp_check_against(mp_session *s, mp_error *err);
 /* check_golden.c */
-mp_status mp_check_golden(const mp_session *s, mp_error *err);
+mp_status mp_check_golden(mp_session *s, mp_error *err);
 
 #endif

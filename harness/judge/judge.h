@@ -1,16 +1,16 @@
-/* The f64 oracle: a trace judged stage by stage, each from the subject's own actual input of that stage. */
+/* The f64 oracle: a trace judged stage by stage, each from the subject's own actual input of that stage.
+ * Stages between two tensors that the subject exposes are judged as one span. */
 #ifndef MP_HARNESS_JUDGE_H
 #define MP_HARNESS_JUDGE_H
 
 #include "cases/inputs.h"
 #include "harness/verdict.h"
-#include "ref/contract.h"
+#include "cases/contract.h"
 #include "ref/gemm.h"
 
 /* Fills v->stage, v->end_to_end and the checks bound, rms, nan, integer and poison (unwritten elements) of
  * *v. Checks keep their first failure. `poison` is the pattern the trace's buffers were filled with. Errors
- * are the harness's own (memory), never the subject's, except MP_EUNSUPPORTED: the subject leaves no
- * intermediates. */
+ * are the harness's own (memory), never the subject's. */
 mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,
                    uint32_t poison, mp_engine engine, mp_verdict *v, mp_error *err);
 

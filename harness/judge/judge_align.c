@@ -1,7 +1,6 @@
+/* Align's integers against the definition. */
 #include "harness/judge/judge.h"
-
-#include "ref/align.h"
-#include "ref/pipeline.h"
+#include "harness/judge/judge_stage.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -28,69 +27,71 @@ static void judge_integer(mp_verdict *v, const char *what, int64_t chunk, int64_
 }
 
 /* One chunk against the definition. Where the contract does not promise a stable order each expert's slots
- * are compared as a multiset, and what lies behind num_tokens_post_padded is left alone: no correct consumer
- * reads it. */
-static void judge_chunk(const mp_contract *contract, int64_t chunk, const mp_trace *got,
-                        const mp_trace *expected, mp_verdict *v) {
-    const int32_t *sorted = got->t[MP_SORTED_TOKEN_IDS].data,
-                  *want_sorted = expected->t[MP_SORTED_TOKEN_IDS].data;
-    const int32_t *experts = got->t[MP_EXPERT_IDS].data, *want_experts = expected->t[MP_EXPERT_IDS].data;
-    const int32_t used = *(const int32_t *)expected->t[MP_NUM_TOKENS_POST_PADDED].data;
-    const int64_t capacity = got->t[MP_SORTED_TOKEN_IDS].dim[1], blocks = got->t[MP_EXPERT_IDS].dim[1],
-                  bm = got->block_size_m;
+ * are compared as a multiset; what lies behind num_tokens_post_padded is compared where the contract says
+ * what it is. */
+static mp_status judge_chunk(const mp_judgement *j, int64_t chunk, const mp_tensor *got,
+                             const mp_tensor *expected, mp_error *err) {
+    mp_verdict *v = j->v;
+    const int32_t *sorted = got[MP_SORTED_TOKEN_IDS].data, *want_sorted = expected[MP_SORTED_TOKEN_IDS].data;
+    const int32_t *experts = got[MP_EXPERT_IDS].data, *want_experts = expected[MP_EXPERT_IDS].data;
+    const int32_t used = *(const int32_t *)expected[MP_NUM_TOKENS_POST_PADDED].data;
+    const int64_t capacity = got[MP_SORTED_TOKEN_IDS].dim[1], blocks = got[MP_EXPERT_IDS].dim[1],
+                  bm = j->trace->block_size_m, used_blocks = used / bm;
     judge_integer(v, "num_tokens_post_padded", chunk, 0,
-                  *(const int32_t *)got->t[MP_NUM_TOKENS_POST_PADDED].data, used);
-    const int64_t sorted_end = contract->stable_align ? capacity : used,
-                  blocks_end = contract->stable_align ? blocks : used / bm;
-    for (int64_t b = 0; b < blocks_end; b++)
+                  *(const int32_t *)got[MP_NUM_TOKENS_POST_PADDED].data, used);
+    for (int64_t b = 0; b < used_blocks; b++)
         judge_integer(v, "expert_ids", chunk, b, experts[b], want_experts[b]);
-    if (contract->stable_align) {
-        for (int64_t p = 0; p < sorted_end; p++)
+    if (j->contract->stable_align) {
+        for (int64_t p = 0; p < used; p++)
             judge_integer(v, "sorted_token_ids", chunk, p, sorted[p], want_sorted[p]);
-        return;
+    } else {
+        int32_t *mine = malloc((size_t)(used > 0 ? used : 1) * sizeof *mine);
+        if (!mine) return mp_fail(err, MP_EMEMORY, "align: no memory to sort %d ids", used);
+        memcpy(mine, sorted, (size_t)used * sizeof *mine);
+        for (int64_t first = 0, end; first < used; first = end) {
+            for (end = first + bm; end < used && want_experts[end / bm] == want_experts[first / bm];
+                 end += bm) {}
+            /* Pads are the largest value: they sort to the end, as expected has them. */
+            qsort(mine + first, (size_t)(end - first), sizeof *mine, compare_ids);
+            for (int64_t p = first; p < end; p++)
+                judge_integer(v, "sorted_token_ids (as a multiset)", chunk, p, mine[p], want_sorted[p]);
+        }
+        free(mine);
     }
-    int32_t *mine = malloc((size_t)(used > 0 ? used : 1) * sizeof *mine);
-    if (!mine) {
-        mp_check_fail(v, MP_CHECK_INTEGER, "align: no memory to sort %d ids", used);
-        return;
-    }
-    memcpy(mine, sorted, (size_t)used * sizeof *mine);
-    for (int64_t first = 0, end; first < used; first = end) {
-        for (end = first + bm; end < used && want_experts[end / bm] == want_experts[first / bm]; end += bm) {}
-        qsort(mine + first, (size_t)(end - first), sizeof *mine,
-              compare_ids); /* pads are the largest value: they sort to the end, as expected has them */
-        for (int64_t p = first; p < end; p++)
-            judge_integer(v, "sorted_token_ids (as a multiset)", chunk, p, mine[p], want_sorted[p]);
-    }
-    free(mine);
+    if (!j->contract->align_tail) return MP_OK;
+    for (int64_t b = used_blocks; b < blocks; b++)
+        judge_integer(v, "expert_ids (tail)", chunk, b, experts[b], want_experts[b]);
+    for (int64_t p = used; p < capacity; p++)
+        judge_integer(v, "sorted_token_ids (tail)", chunk, p, sorted[p], want_sorted[p]);
+    return MP_OK;
 }
 
-void mp_judge_align(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,
-                    mp_verdict *v) {
+mp_status mp_judge_align_stage(const mp_judgement *j, mp_error *err) {
+    const mp_tensor_set align = mp_stages[MP_ALIGN].writes;
+    mp_verdict *v = j->v;
+    mp_tensor expected[MP_TENSOR_COUNT] = {0};
+    mp_status status = MP_OK;
     v->stage[MP_ALIGN] = (mp_stage_figures){.worst_index = -1};
-    for (int64_t i = 0; i < mp_case_chunks(c); i++) {
-        mp_error err = {0};
-        mp_case part = mp_case_chunk(c, i);
-        part.scope = MP_SCOPE_ALIGN;
-        const mp_inputs view = mp_inputs_range(in, i * MP_CHUNK_TOKENS, part.M);
-        const mp_trace got = mp_trace_chunk(c, trace, i);
-        mp_trace expected;
-        mp_trace_plan(c, trace->block_size_m,
-                      &expected); /* capacities of a full chunk, as the subject has them */
-        mp_status status = MP_OK;
-        for (int t = MP_SORTED_TOKEN_IDS; t <= MP_NUM_TOKENS_POST_PADDED && status == MP_OK; t++) {
-            expected.t[t].dim[0] = 1;
-            status = mp_tensor_alloc(&expected.t[t], MP_POISON_A, &err);
-        }
-        if (status == MP_OK) status = mp_ref_align(&part, &view, &expected, &err);
-        if (status == MP_OK)
-            judge_chunk(contract, i, &got, &expected, v);
-        else
-            mp_check_fail(v, MP_CHECK_INTEGER, "align: %s", err.text);
-        for (int t = MP_SORTED_TOKEN_IDS; t <= MP_NUM_TOKENS_POST_PADDED; t++) mp_tensor_free(&expected.t[t]);
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) { /* as large as the subject's */
+        if (!(align & MP_IN_SET(id))) continue;
+        expected[id] = j->t[id];
+        expected[id].dim[0] = 1;
+        status = mp_tensor_alloc(&expected[id], MP_POISON_A, err);
     }
+    for (int64_t i = 0; i < mp_case_chunks(j->c) && status == MP_OK; i++) {
+        const mp_case part = mp_case_chunk(j->c, i);
+        mp_tensor got[MP_TENSOR_COUNT];
+        mp_case_chunk_tensors(j->c, i, j->t, got);
+        expected[MP_TOPK_IDS] = got[MP_TOPK_IDS];
+        status = mp_ref_align(&part, j->trace->block_size_m, expected, err);
+        if (status == MP_OK) status = judge_chunk(j, i, got, expected, err);
+    }
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (align & MP_IN_SET(id)) mp_tensor_free(&expected[id]);
+    if (status != MP_OK) return status;
     v->stage[MP_ALIGN].judged = true;
-    v->stage[MP_ALIGN].time_ns = trace->stage_ns[MP_ALIGN];
+    v->stage[MP_ALIGN].time_ns = j->trace->stage_ns[MP_ALIGN];
     v->stage[MP_ALIGN].max_ratio = v->stage[MP_ALIGN].failed > 0 ? (double)INFINITY : 0;
     mp_check_pass(v, MP_CHECK_INTEGER);
+    return MP_OK;
 }

@@ -6,7 +6,7 @@
 #include "cases/inputs.h"
 #include "harness/verdict.h"
 #include "kernels/config.h"
-#include "ref/contract.h"
+#include "cases/contract.h"
 
 /* Fills predicted, mispredicted and max_ulps of v->stage and v->end_to_end, and the check bits: failed where
  * the contract requires the prediction, reported in its text otherwise. A first difference is given with

@@ -1,10 +1,10 @@
-/* The GEMMs, gate_up and down, against float64: with a row a slot, or summed into the output. */
-#include "harness/judge/judge_stage.h"
+/* The GEMMs, gate_up and down, against float64. */
+#include "harness/judge/judge_gemm.h"
 
 #include "base/clones.h"
+#include "harness/judge/judge.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 /* Codes without their sign are ordered as the magnitudes they stand for: the largest finite one, by
  * integers. */
@@ -26,19 +26,28 @@ MP_CLONES static uint64_t largest_code_32(const uint32_t *codes, int64_t n, uint
     return largest;
 }
 
-/* Of a bf16, fp16 or fp32 tensor. */
-static double largest_magnitude(const mp_tensor *t) {
+double mp_largest_magnitude(const mp_tensor *t) {
     const int64_t rows = mp_tensor_rows(t), length = mp_tensor_row_length(t);
     const uint64_t most = mp_encode_code(t->dtype, mp_dtype_format(t->dtype)->max_finite);
-    uint64_t largest = 0;
+    const size_t size = mp_dtype_size(t->dtype);
+    double largest = 0;
 #pragma omp parallel for reduction(max : largest) schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         const void *row = mp_tensor_row(t, r);
-        const uint64_t here = mp_dtype_size(t->dtype) == 2 ? largest_code_16(row, length, (uint16_t)most)
-                                                           : largest_code_32(row, length, (uint32_t)most);
+        double here = 0;
+        if (size == 2) {
+            here = mp_decode_code(t->dtype, largest_code_16(row, length, (uint16_t)most));
+        } else if (size == 4) {
+            here = mp_decode_code(t->dtype, largest_code_32(row, length, (uint32_t)most));
+        } else {
+            for (int64_t i = 0; i < length; i++) {
+                const double value = fabs(mp_decode(t->dtype, row, i));
+                if (isfinite(value) && value > here) here = value;
+            }
+        }
         largest = here > largest ? here : largest;
     }
-    return mp_decode_code(t->dtype, largest);
+    return largest;
 }
 
 static bool row_is_integer(const mp_tensor *t, int64_t row) {
@@ -53,38 +62,42 @@ static bool row_is_integer(const mp_tensor *t, int64_t row) {
 /* Whether all sums of the GEMM are exact in float32 whatever the order: a single term each (onehot), or
  * integer operands whose magnitudes sum to less than 2^24 (checked per element with its mass in expect()). */
 static bool sums_are_exact(const mp_case *c, const mp_gemm_problem *p) {
+    if (!mp_operand_is_plain(&p->a) || !mp_operand_is_plain(&p->w)) return false;
     if (c->data == MP_ONEHOT) return true;
     if (c->data != MP_INTEGER) return false;
-    for (int64_t r = 0; r < mp_tensor_rows(p->w); r++)
-        if (!row_is_integer(p->w, r)) return false;
+    for (int64_t r = 0; r < mp_tensor_rows(p->w.codes); r++)
+        if (!row_is_integer(p->w.codes, r)) return false;
     for (int64_t t = 0; t < p->slots; t++)
-        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0 && !row_is_integer(p->a, p->a_row[t])) return false;
+        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0 && !row_is_integer(p->a.codes, p->a_row[t])) return false;
     return true;
 }
 
+typedef struct gemm_bounds {
+    mp_sum_bound accumulation;
+    bool exact; /* every sum is exact in float32 in any order: the result is one determined number */
+} gemm_bounds;
+
+static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
+    const double largest = fmax(mp_largest_magnitude(p->a.codes), mp_largest_magnitude(p->w.codes));
+    return (gemm_bounds){.accumulation = mp_gemm_bound(mp_stage_gemm_contract(j->contract, stage),
+                                                       p->w.codes->dtype, p->w.codes->dim[2], largest),
+                         .exact = sums_are_exact(j->c, p)};
+}
+
 /* The error of the float32 accumulation goes through the epilogue: + bias and * weight each add one rounding
- * of the step; the store to dtype rounds once, to fp32 it copies the accumulator. With exact sums the float32
- * epilogue is computed, and the error is zero. */
-static void expect(const mp_stage_judge *s, double acc, double mass, int64_t expert, int64_t column,
-                   int64_t slot, double *value, double *error) {
-    const double u = mp_contract_step_roundoff(s->contract);
-    const mp_tensor *bias = s->epilogue.bias;
-    const double b = bias ? mp_decode(bias->dtype, bias->data, expert * bias->dim[1] + column) : 0;
-    const double w = s->epilogue.weights ? (double)s->epilogue.weights[slot] : 1;
-    if (s->exact && mass < 0x1p24 && !s->contract->float64_steps) {
-        float result = (float)acc;
-        if (bias) result += (float)b;
-        if (s->epilogue.weights) result *= (float)w;
-        *value = (double)result;
-        *error = 0;
-        return;
-    }
-    double v = acc, e = s->accumulation.rel * mass + s->accumulation.abs;
+ * of the step; the store to dtype rounds once, to fp32 it copies the accumulator. */
+void mp_epilogue_expect(const mp_contract *contract, const mp_epilogue *epilogue, double acc,
+                        double acc_error, int64_t expert, int64_t column, int64_t slot, double *value,
+                        double *error) {
+    const double u = mp_step_roundoff(contract);
+    const mp_tensor *bias = epilogue->bias;
+    double v = acc, e = acc_error;
     if (bias) {
-        v += b;
+        v += mp_decode(bias->dtype, bias->data, expert * bias->dim[1] + column);
         e += u * (fabs(v) + e);
     }
-    if (s->epilogue.weights) {
+    if (epilogue->weights) {
+        const double w = (double)epilogue->weights[slot];
         v *= w;
         e *= fabs(w);
         e += u * (fabs(v) + e) + 0x1p-150;
@@ -93,8 +106,38 @@ static void expect(const mp_stage_judge *s, double acc, double mass, int64_t exp
     *error = e;
 }
 
+/* With exact sums the float32 epilogue is computed, and the error is zero. */
+static void expect_exact(const mp_epilogue *epilogue, double acc, int64_t expert, int64_t column,
+                         int64_t slot, double *value) {
+    const mp_tensor *bias = epilogue->bias;
+    float result = (float)acc;
+    if (bias) result += (float)mp_decode(bias->dtype, bias->data, expert * bias->dim[1] + column);
+    if (epilogue->weights) result *= epilogue->weights[slot];
+    *value = (double)result;
+}
+
+/* One GEMM being judged. */
+typedef struct gemm_judge {
+    mp_stage_judge s;
+    mp_stage_gemm gemm;
+    gemm_bounds bounds;
+} gemm_judge;
+
+static void expect(const gemm_judge *g, double acc, double mass, int64_t expert, int64_t column, int64_t slot,
+                   double *value, double *error) {
+    const mp_contract *contract = g->s.j->contract;
+    if (g->bounds.exact && mass < 0x1p24 && !contract->float64_steps) {
+        *error = 0;
+        expect_exact(&g->gemm.epilogue, acc, expert, column, slot, value);
+        return;
+    }
+    const double acc_error = g->bounds.accumulation.rel * mass + g->bounds.accumulation.abs;
+    mp_epilogue_expect(contract, &g->gemm.epilogue, acc, acc_error, expert, column, slot, value, error);
+}
+
 static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
-    mp_stage_judge *s = ctx;
+    gemm_judge *g = ctx;
+    mp_stage_judge *s = &g->s;
     mp_measure part;
     mp_measure_start(&part);
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
@@ -104,11 +147,11 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
         for (int64_t first = 0; first < tile->n; first += MP_ROW_PIECE) {
             const int64_t here = tile->n - first < MP_ROW_PIECE ? tile->n - first : MP_ROW_PIECE,
                           column = tile->n0 + first, from = i * tile->n + first;
-            for (int64_t j = 0; j < here; j++)
-                expect(s, tile->value[from + j], tile->mass[from + j], tile->expert, column + j, slot,
-                       &value[j], &error[j]);
+            for (int64_t k = 0; k < here; k++)
+                expect(g, tile->value[from + k], tile->mass[from + k], tile->expert, column + k, slot,
+                       &value[k], &error[k]);
             mp_measure_row(&part, s->got->dtype, s->got->data, row * s->width + column,
-                           slot * s->width + column, here, value, error, s->rounded, s->poison, sums);
+                           slot * s->width + column, here, value, error, s->rounded, s->j->poison, sums);
         }
         mp_stage_judge_add_sums(s, slot, sums);
     }
@@ -118,86 +161,42 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
 /* Rows of filtered slots are written as zeros: +0, not the result of some arithmetic. */
 static void judge_filtered_zeros(mp_stage_judge *s, const mp_gemm_problem *p) {
     const mp_expectation zero = {.positive_zero = true};
+    if (s->j->contract->filtered[s->stage] != MP_ROW_ZERO) return;
     for (int64_t t = 0; t < p->slots; t++) {
         const int64_t row = s->got_row ? s->got_row[t] : t;
         if (p->topk_ids[t] >= 0 || row < 0) continue;
         double sums[3] = {0, 0, 0};
-        for (int64_t j = 0; j < s->width; j++)
-            mp_measure_element(&s->measure, s->got->dtype, s->got->data, row * s->width + j, t * s->width + j,
-                               &zero, s->poison, sums);
+        for (int64_t k = 0; k < s->width; k++)
+            mp_measure_element(&s->measure, s->got->dtype, s->got->data, row * s->width + k, t * s->width + k,
+                               &zero, s->j->poison, sums);
         mp_stage_judge_add_sums(s, t, sums);
     }
 }
 
-static void gemm_bounds(mp_stage_judge *s, const mp_gemm_problem *p) {
-    const double largest = fmax(largest_magnitude(p->a), largest_magnitude(p->w));
-    s->accumulation = mp_contract_gemm_bound(s->contract, p->w->dtype, p->w->dim[2], largest);
-    s->exact = sums_are_exact(s->c, p);
-}
-
-mp_status mp_judge_gemm(mp_stage_judge *s, const mp_gemm_problem *p, const mp_trace *trace, mp_engine engine,
-                        mp_verdict *v, mp_error *err) {
-    mp_status status = mp_stage_judge_start(s, p->slots, p->w->dim[1], err);
+static mp_status judge_gemm(const mp_judgement *j, mp_stage stage, mp_error *err) {
+    const mp_stage_call call = {.c = j->c, .t = j->t, .map = &j->map};
+    gemm_judge g = {.gemm = mp_gemm_of_stage(&call, stage)};
+    g.bounds = bounds_of(j, stage, &g.gemm.problem);
+    if (!isfinite(g.bounds.accumulation.rel)) {
+        mp_check_not_judged(j->v, MP_CHECK_BOUND, "no bound can be had of so many terms under this contract");
+        return MP_OK;
+    }
+    mp_status status = mp_stage_judge_start(j, stage, stage, &g.s, err);
     if (status != MP_OK) return status;
-    gemm_bounds(s, p);
-    status = mp_gemm_float64(engine, p, true, judge_tile, s, err);
+    status = mp_gemm_float64(j->engine, &g.gemm.problem, true, judge_tile, &g, err);
     if (status != MP_OK) {
-        free(s->sums);
+        mp_stage_judge_drop(&g.s);
         return status;
     }
-    judge_filtered_zeros(s, p);
-    mp_stage_judge_finish(s, trace, v);
+    judge_filtered_zeros(&g.s, &g.gemm.problem);
+    mp_stage_judge_finish(&g.s);
     return MP_OK;
 }
 
-/* Fused sum: down adds rnd(acc) into out, each addition rounds to dtype, any order, then * rsf. From cache2
- * in one go: value = rsf * sum_j v_j with errors e_j and half an ulp for each rnd. At most topk additions and
- * the scaling's product round: gamma_(topk+1)(u_dtype) * sum (|v_j| + e_j); the output's own store is the
- * rounding that every expectation has. mp_case_validate keeps topk * u_dtype below 1/8, where this still says
- * something. */
-static void collect_fused(void *ctx, const mp_gemm_tile *tile) {
-    mp_stage_judge *s = ctx;
-    for (int64_t i = 0; i < tile->count; i++)
-        for (int64_t j = 0; j < tile->n; j++) {
-            const int64_t slot = tile->slot[i], column = tile->n0 + j;
-            double value, error;
-            expect(s, tile->value[i * tile->n + j], tile->mass[i * tile->n + j], tile->expert, column, slot,
-                   &value, &error);
-            if (s->rounded) error += mp_half_ulp(s->got->dtype, fabs(value) + error);
-            double *sum = s->fused + (slot / s->c->topk * s->width + column) * 3;
-#pragma omp atomic
-            sum[0] += value;
-#pragma omp atomic
-            sum[1] += error;
-#pragma omp atomic
-            sum[2] += fabs(value) + error;
-        }
+mp_status mp_judge_gate_up(const mp_judgement *j, mp_error *err) {
+    return judge_gemm(j, MP_GATE_UP, err);
 }
 
-mp_status mp_judge_fused_sum(mp_stage_judge *s, const mp_gemm_problem *p, const mp_trace *trace,
-                             mp_engine engine, mp_verdict *v, mp_error *err) {
-    const mp_case *c = s->c;
-    const double u = mp_unit_roundoff(c->dtype), rsf = (double)(float)c->rsf;
-    mp_status status = mp_stage_judge_start(s, c->M, c->K, err);
-    if (status != MP_OK) return status;
-    s->fused = calloc((size_t)(c->M * c->K) * 3, sizeof *s->fused);
-    if (!s->fused) {
-        status = mp_fail(err, MP_EMEMORY, "judge: no memory for the sums of %lld tokens", (long long)c->M);
-        goto out;
-    }
-    gemm_bounds(s, p);
-    s->exact = false; /* the additions round */
-    if ((status = mp_gemm_float64(engine, p, true, collect_fused, s, err)) != MP_OK) goto out;
-    for (int64_t i = 0; i < c->M * c->K; i++) {
-        const double *sum = s->fused + i * 3;
-        mp_expectation e = {.value = rsf * sum[0], .rounded = true};
-        e.error = fabs(rsf) * (sum[1] + mp_gamma((double)c->topk + 1, u) * sum[2]);
-        mp_measure_element(&s->measure, s->got->dtype, s->got->data, i, i, &e, s->poison,
-                           s->sums + i / c->K * 3);
-    }
-    mp_stage_judge_finish(s, trace, v);
-out:
-    free(s->fused);
-    free(s->sums);
-    return status;
+mp_status mp_judge_down(const mp_judgement *j, mp_error *err) {
+    return judge_gemm(j, MP_DOWN, err);
 }

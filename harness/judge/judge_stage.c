@@ -6,13 +6,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-mp_status mp_stage_judge_start(mp_stage_judge *s, int64_t rows, int64_t width, mp_error *err) {
+bool mp_store_rounds(const mp_contract *contract, mp_dtype dtype) {
+    return (dtype != MP_FP32 && dtype != MP_FP64) || contract->float64_steps;
+}
+
+mp_status mp_stage_judge_start(const mp_judgement *j, mp_stage first, mp_stage stage, mp_stage_judge *s,
+                               mp_error *err) {
+    const mp_tensor_id id = mp_stage_output(j->c, stage);
+    *s = (mp_stage_judge){.j = j, .first = first, .stage = stage, .got = &j->t[id]};
+    s->got_row = mp_tensors[id].rows == MP_ROWS_CACHE ? j->map.cache_row : NULL;
+    s->rows = mp_stage_rows_are_slots(stage) ? mp_case_slots(j->c) : j->c->M;
+    s->width = mp_tensor_row_length(s->got);
+    s->rounded = mp_store_rounds(j->contract, s->got->dtype);
     mp_measure_start(&s->measure);
-    s->rows = rows;
-    s->width = width;
-    s->sums = calloc((size_t)(rows > 0 ? rows : 1) * 3, sizeof *s->sums);
+    s->sums = calloc((size_t)(s->rows > 0 ? s->rows : 1) * 3, sizeof *s->sums);
     return s->sums ? MP_OK
-                   : mp_fail(err, MP_EMEMORY, "judge: no memory for sums of %lld rows", (long long)rows);
+                   : mp_fail(err, MP_EMEMORY, "judge: no memory for sums of %lld rows", (long long)s->rows);
 }
 
 void mp_stage_judge_add_sums(mp_stage_judge *s, int64_t row, const double sums[3]) {
@@ -27,15 +36,24 @@ void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part) {
     mp_measure_merge(&s->measure, part);
 }
 
+void mp_stage_judge_drop(mp_stage_judge *s) {
+    free(s->sums);
+    s->sums = NULL;
+}
+
 /* "token 3 slot 1 column 17" of a flat index in [rows, width]. */
 static void place(const mp_stage_judge *s, int64_t index, char *text, size_t size) {
-    const int64_t row = index / s->width, column = index % s->width;
-    if (s->rows == s->c->M)
-        snprintf(text, size, "%s: token %lld column %lld", mp_stage_name(s->which), (long long)row,
-                 (long long)column);
+    const int64_t row = index / s->width, column = index % s->width, topk = s->j->c->topk;
+    char stages[64];
+    if (s->first == s->stage)
+        snprintf(stages, sizeof stages, "%s", mp_stage_name(s->stage));
     else
-        snprintf(text, size, "%s: token %lld slot %lld column %lld", mp_stage_name(s->which),
-                 (long long)(row / s->c->topk), (long long)(row % s->c->topk), (long long)column);
+        snprintf(stages, sizeof stages, "%s..%s", mp_stage_name(s->first), mp_stage_name(s->stage));
+    if (mp_stage_rows_are_slots(s->stage))
+        snprintf(text, size, "%s: token %lld slot %lld column %lld", stages, (long long)(row / topk),
+                 (long long)(row % topk), (long long)column);
+    else
+        snprintf(text, size, "%s: token %lld column %lld", stages, (long long)row, (long long)column);
 }
 
 /* printf's sign of a NaN means nothing. */
@@ -43,11 +61,12 @@ static double unsigned_nan(double value) {
     return isnan(value) ? (double)NAN : value;
 }
 
-void mp_stage_judge_finish(mp_stage_judge *s, const mp_trace *trace, mp_verdict *v) {
+void mp_stage_judge_finish(mp_stage_judge *s) {
     mp_measure *m = &s->measure;
-    char where[128];
+    mp_verdict *v = s->j->v;
+    char where[160];
     m->f.judged = true;
-    m->f.time_ns = trace->stage_ns[s->which];
+    for (int i = (int)s->first; i <= (int)s->stage; i++) m->f.time_ns += s->j->trace->stage_ns[i];
     int64_t bad_row = -1;
     for (int64_t r = 0; r < s->rows; r++) {
         const double error = sqrt(s->sums[r * 3]), bound = sqrt(s->sums[r * 3 + 1]),
@@ -84,7 +103,6 @@ void mp_stage_judge_finish(mp_stage_judge *s, const mp_trace *trace, mp_verdict 
         mp_check_fail(v, MP_CHECK_POISON, "%s: never written; %lld elements still hold the poison", where,
                       (long long)m->poison_failures);
     }
-    v->stage[s->which] = m->f;
-    free(s->sums);
-    s->sums = NULL;
+    v->stage[s->stage] = m->f;
+    mp_stage_judge_drop(s);
 }

@@ -1,46 +1,73 @@
-/* Private to harness/: one stage's measurement against float64, shared by the judges of the GEMMs and of the
- * other stages. */
+/* Private to harness/judge/: what every stage's judge is given, and one tensor's measurement against float64.
+ */
 #ifndef MP_HARNESS_JUDGE_STAGE_H
 #define MP_HARNESS_JUDGE_STAGE_H
 
+#include "cases/trace.h"
 #include "harness/judge/measure.h"
-#include "ref/contract.h"
+#include "ref/bounds.h"
 #include "ref/gemm.h"
+#include "ref/pipeline.h"
 
-/* Everything a stage's measurement needs; shared by the threads. Rows are slots (or tokens); sums holds three
- * sums a row. */
-typedef struct mp_stage_judge {
+/* A trace being judged. */
+typedef struct mp_judgement {
     const mp_case *c;
     const mp_contract *contract;
-    mp_stage which;
-    const mp_tensor *got;
-    const int64_t *got_row; /* row of `got` for each slot; NULL: the slot itself */
+    const mp_inputs *in;
+    const mp_trace *trace;
+    mp_tensor t[MP_TENSOR_COUNT]; /* inputs and trace side by side */
+    mp_slot_map map;
     uint32_t poison;
+    mp_engine engine;
+    mp_verdict *v;
+} mp_judgement;
+
+mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
+                            const mp_trace *trace, uint32_t poison, mp_engine engine, mp_verdict *v,
+                            mp_judgement *j, mp_error *err);
+void mp_judgement_close(mp_judgement *j);
+
+/* Calls visit for every part of the pipeline between two tensors that the trace exposes, in pipeline order:
+ * stages first..last, of which only the last one's output is there. */
+typedef mp_status mp_span_visit(void *ctx, const mp_judgement *j, mp_stage first, mp_stage last,
+                                mp_error *err);
+mp_status mp_for_each_span(const mp_judgement *j, mp_span_visit visit, void *ctx, mp_error *err);
+
+/* One stage's tensor being measured; shared by the threads. Rows are slots (or tokens); sums holds three sums
+ * a row. */
+typedef struct mp_stage_judge {
+    const mp_judgement *j;
+    mp_stage first, stage; /* of the span that ends here; the same where the stage is judged alone */
+    const mp_tensor *got;
+    const int64_t *got_row; /* row of `got` for each slot; NULL: the row itself */
     mp_measure measure;
     double *sums;
     int64_t rows, width;
-    /* GEMMs */
-    mp_epilogue epilogue;
-    mp_sum_bound accumulation;
-    bool exact;   /* every sum is exact in float32 in any order: the result is one determined number */
     bool rounded; /* the store rounds to dtype: float32 results are stored in fp32 as they are */
-    /* fused sum: per token and column, the sum over slots of value, error bound and magnitude */
-    double *fused;
 } mp_stage_judge;
 
 enum { MP_ROW_PIECE = 256 }; /* columns whose expectations are held at a time */
 
-mp_status mp_stage_judge_start(mp_stage_judge *s, int64_t rows, int64_t width, mp_error *err);
+/* The output of `stage`, and rows by its kind. */
+mp_status mp_stage_judge_start(const mp_judgement *j, mp_stage first, mp_stage stage, mp_stage_judge *s,
+                               mp_error *err);
 /* For threads that share a row, and for those that share the measure. */
 void mp_stage_judge_add_sums(mp_stage_judge *s, int64_t row, const double sums[3]);
 void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part);
 /* Turns the measurement into figures and answers, and frees the sums. */
-void mp_stage_judge_finish(mp_stage_judge *s, const mp_trace *trace, mp_verdict *v);
+void mp_stage_judge_finish(mp_stage_judge *s);
+/* Frees the sums of a measurement that could not be finished. */
+void mp_stage_judge_drop(mp_stage_judge *s);
+/* Whether a stage stores with a rounding that its bound must hold. */
+bool mp_store_rounds(const mp_contract *contract, mp_dtype dtype);
 
-/* A GEMM that stores a row a slot, and one that adds its rows into the output. */
-mp_status mp_judge_gemm(mp_stage_judge *s, const mp_gemm_problem *p, const mp_trace *trace, mp_engine engine,
-                        mp_verdict *v, mp_error *err);
-mp_status mp_judge_fused_sum(mp_stage_judge *s, const mp_gemm_problem *p, const mp_trace *trace,
-                             mp_engine engine, mp_verdict *v, mp_error *err);
+/* The judges: each measures its stage alone, from the subject's own input of it. */
+mp_status mp_judge_align_stage(const mp_judgement *j, mp_error *err);
+mp_status mp_judge_gate_up(const mp_judgement *j, mp_error *err);
+mp_status mp_judge_act(const mp_judgement *j, mp_error *err);
+mp_status mp_judge_down(const mp_judgement *j, mp_error *err);
+mp_status mp_judge_combine(const mp_judgement *j, mp_error *err);
+/* Stages first..last as one, from the subject's own input of the first (judge_span.c). */
+mp_status mp_judge_span(const mp_judgement *j, mp_stage first, mp_stage last, mp_error *err);
 
 #endif

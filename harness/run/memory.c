@@ -1,8 +1,8 @@
 #include "harness/run/memory.h"
 
 #include "cases/inputs.h"
-#include "ref/gemm_tasks.h"
 #include "cases/trace.h"
+#include "ref/gemm_tasks.h"
 
 #include <omp.h>
 #include <stdio.h>
@@ -47,11 +47,11 @@ size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
     mp_trace trace;
     mp_inputs_plan(c, &in);
     mp_trace_plan(c, block_size_m, &trace);
-    const size_t inputs = total_bytes(in.t, MP_INPUT_COUNT), tokens = total_bytes(&in.t[MP_X], 1),
-                 traces = total_bytes(trace.t, MP_TRACE_COUNT);
+    const size_t inputs = total_bytes(in.t, MP_TENSOR_COUNT), tokens = total_bytes(&in.t[MP_X], 1),
+                 traces = total_bytes(trace.t, MP_TENSOR_COUNT);
     size_t predicted = 0; /* the bits oracle holds one stage at a time; a whole prediction takes the place of
                              the second trace */
-    for (int i = 0; i < MP_TRACE_COUNT; i++)
+    for (int i = 0; i < MP_TENSOR_COUNT; i++)
         predicted = total_bytes(&trace.t[i], 1) > predicted ? total_bytes(&trace.t[i], 1) : predicted;
     const size_t longest = (size_t)(c->K > c->N ? c->K : c->N);
     const size_t per_thread =
@@ -59,7 +59,7 @@ size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
     const size_t exact = 2 * sizeof(double) * (size_t)mp_case_slots(c) *
                          (size_t)(mp_case_w1_rows(c) + c->N + 2 * c->K); /* end to end, in slabs of tokens */
     const size_t slab = exact < SLAB_BYTES_MAX ? exact : SLAB_BYTES_MAX;
-    const size_t maps = (size_t)mp_case_slots(c) * 64, fused = c->fused_sum ? (size_t)(c->M * c->K) * 24 : 0;
-    return inputs + tokens + 2 * traces + predicted + maps + fused + slab +
+    const size_t maps = (size_t)mp_case_slots(c) * 64;
+    return inputs + tokens + 2 * traces + predicted + maps + slab +
            (size_t)omp_get_max_threads() * per_thread;
 }

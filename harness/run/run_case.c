@@ -4,6 +4,7 @@
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
 #include "harness/run/memory.h"
+#include "harness/run/surroundings.h"
 #include "ref/blas.h"
 
 #include <stdarg.h>
@@ -54,53 +55,62 @@ void mp_repro(const mp_matrix_row *row, const mp_run_options *options, char *tex
     if (options->plain) append(text, size, " --plain");
 }
 
-static void check_guards(mp_verdict *v, const char *what, const mp_inputs *in, const mp_trace *trace) {
-    int64_t offset = 0;
-    mp_check_pass(v, MP_CHECK_GUARD);
-    for (int i = 0; i < MP_TRACE_COUNT; i++)
-        if (trace->t[i].data && !mp_tensor_guards_intact(&trace->t[i], &offset))
-            mp_check_fail(v, MP_CHECK_GUARD, "%s%s: byte %lld of a buffer of %zu was written", what,
-                          mp_trace_tensor_name((mp_trace_tensor)i), (long long)offset,
-                          mp_tensor_bytes(&trace->t[i]));
-    for (int i = 0; i < MP_INPUT_COUNT; i++)
-        if (in->t[i].data && !in->borrowed[i] && !mp_tensor_guards_intact(&in->t[i], &offset))
-            mp_check_fail(v, MP_CHECK_GUARD, "%sinput %s: byte %lld of %zu was written", what,
-                          mp_input_name((mp_input)i), (long long)offset, mp_tensor_bytes(&in->t[i]));
-    if (trace->guard_report[0]) mp_check_fail(v, MP_CHECK_GUARD, "%s%s", what, trace->guard_report);
-}
-
 /* Align's integers of a run that is not judged as a whole. */
-static mp_status check_align(const mp_session *s, const char *what, const mp_case *c, const mp_inputs *in,
-                             const mp_trace *trace, mp_error *err) {
+static mp_status check_align(const mp_session *s, const char *what, const mp_case *c,
+                             const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,
+                             mp_error *err) {
     if (!trace->t[MP_SORTED_TOKEN_IDS].data) return MP_OK;
     mp_verdict *own = calloc(1, sizeof *own);
     if (!own) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
-    mp_judge_align(c, &s->contract, in, trace, own);
+    mp_judge_align(c, contract, in, trace, own);
     if (own->check[MP_CHECK_INTEGER].answer == MP_FAILED)
         mp_check_fail(s->v, MP_CHECK_INTEGER, "%s%s", what, own->check[MP_CHECK_INTEGER].text);
     free(own);
     return MP_OK;
 }
 
-mp_status mp_session_run(const mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
+/* What the subject says of a case: asked once for the case itself, and once for each other one that is run.
+ */
+static mp_status offer_of(mp_session *s, mp_subject *subject, const mp_case *c, const mp_offer **offer,
+                          mp_error *err) {
+    const bool base = subject == s->options->subject && mp_case_compare(c, &s->row->c) == 0;
+    const bool known = s->described == subject && mp_case_compare(c, &s->described_case) == 0;
+    *offer = base ? &s->offer : &s->described_offer;
+    if (base || known) return MP_OK;
+    s->described = NULL;
+    const mp_status status = mp_subject_describe(subject, c, &s->described_offer, err);
+    if (status != MP_OK) return status;
+    s->described = subject;
+    s->described_case = *c;
+    return MP_OK;
+}
+
+mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
                          const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
     char prefix[220] = "", text[200];
     if (what[0]) snprintf(prefix, sizeof prefix, "%.200s: ", what);
+    mp_surroundings_report report;
+    const mp_offer *offer;
     *trace = (mp_trace){0};
-    mp_status status = subject->run(subject, c, in, poison, trace, err);
+    mp_status status = offer_of(s, subject, c, &offer, err);
+    if (status == MP_OK) status = mp_run_surrounded(subject, c, offer, in, poison, trace, &report, err);
+    if (status == MP_EUNSUPPORTED && offer->config.tile_named) s->tile_refused = true;
     if (status != MP_OK) return status;
-    check_guards(s->v, prefix, in, trace);
-    if (trace->input_report[0])
-        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s", prefix, trace->input_report);
+    if (report.guard[0])
+        mp_check_fail(s->v, MP_CHECK_GUARD, "%s%s", prefix, report.guard);
+    else
+        mp_check_pass(s->v, MP_CHECK_GUARD);
+    if (report.input[0])
+        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s", prefix, report.input);
     else if (mp_inputs_digest(s->in) != s->digest) /* a selection borrows its weights from there */
         mp_check_fail(s->v, MP_CHECK_INPUT, "%sthe inputs changed", prefix);
     else
         mp_check_pass(s->v, MP_CHECK_INPUT);
-    if (mp_unwritten_intact(c, in, trace, poison, text, sizeof text))
+    if (mp_unwritten_intact(c, &offer->contract, in, trace, poison, text, sizeof text))
         mp_check_pass(s->v, MP_CHECK_POISON);
     else
         mp_check_fail(s->v, MP_CHECK_POISON, "%s%s", prefix, text);
-    return what[0] ? check_align(s, prefix, c, in, trace, err) : MP_OK;
+    return what[0] ? check_align(s, prefix, c, &offer->contract, in, trace, err) : MP_OK;
 }
 
 /* The first check that failed, or -1. */
@@ -122,42 +132,43 @@ static void conclude(mp_verdict *v) {
         snprintf(v->reason, sizeof v->reason, "no stage was judged");
 }
 
-/* The case could not be finished. What had failed before stays failed; else a subject that cannot run here is
- * a SKIP, and every other error means that the subject could not be run: a CRASH. */
-static void end_with(mp_verdict *v, const mp_error *err) {
+/* The case could not be finished. What had failed before stays failed; so has a tile that cannot run where
+ * the case or a tuned file names it. Else a subject that cannot run here is a SKIP, and every other error
+ * means that the subject could not be run: a CRASH. */
+static void end_with(const mp_session *s, const mp_error *err) {
+    mp_verdict *v = s->v;
     if (first_failed(v) >= 0) {
         conclude(v);
         append(v->reason, sizeof v->reason, "; then: %s", err->text);
         return;
     }
-    v->outcome = err->status == MP_EUNSUPPORTED ? MP_SKIP : MP_CRASH;
-    snprintf(v->reason, sizeof v->reason, "%s", err->text);
+    const bool refused = s->tile_refused && err->status == MP_EUNSUPPORTED;
+    v->outcome = refused ? MP_FAIL : err->status == MP_EUNSUPPORTED ? MP_SKIP : MP_CRASH;
+    snprintf(v->reason, sizeof v->reason, "%s%s", refused ? "the tile that was asked for cannot run: " : "",
+             err->text);
 }
 
 /* The largest of the case and its variants must fit, for the subject and for the one it is compared with. */
-static mp_status plan_memory(const mp_session *s, mp_error *err) {
+static mp_status plan_memory(mp_session *s, mp_error *err) {
     const mp_run_options *o = s->options;
     const size_t available = mp_memory_available() / (size_t)(o->jobs > 1 ? o->jobs : 1);
     for (size_t i = 0; i <= s->row->pair_count; i++) {
         const mp_case *c = i == 0 ? &s->row->c : &s->row->pairs[i - 1];
         mp_subject *const subjects[] = {o->subject, i == 0 ? o->against : NULL};
         for (int k = 0; k < 2 && subjects[k]; k++) {
-            mp_contract contract;
-            mp_config config;
-            mp_memory memory = {0};
-            mp_status status = subjects[k]->resolve(subjects[k], c, &contract, &config, err);
-            if (status == MP_OK) status = subjects[k]->plan(subjects[k], c, &memory, err);
+            const mp_offer *offer;
+            const mp_status status = offer_of(s, subjects[k], c, &offer, err);
             if (status == MP_EUNSUPPORTED && i > 0) continue; /* this variant will not be run */
             if (status != MP_OK) return status;
-            const size_t host = mp_case_host_bytes(c, config.up.block_size_m) + memory.host_bytes;
+            const size_t host = mp_case_host_bytes(c, offer->config.up.block_size_m) + offer->host_bytes;
+            const size_t device = mp_surroundings_device_bytes(subjects[k], c, offer) + offer->device_bytes;
             if ((int64_t)host > s->v->peak_bytes) s->v->peak_bytes = (int64_t)host;
             if (available > 0 && host > available)
                 return mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of host memory, %.1f GiB are available",
                                (double)host / 0x1p30, (double)available / 0x1p30);
-            if (memory.device_available > 0 && memory.device_bytes > memory.device_available)
+            if (offer->device_available > 0 && device > offer->device_available)
                 return mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of device memory, %.1f GiB are free",
-                               (double)memory.device_bytes / 0x1p30,
-                               (double)memory.device_available / 0x1p30);
+                               (double)device / 0x1p30, (double)offer->device_available / 0x1p30);
         }
     }
     return MP_OK;
@@ -170,8 +181,10 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     mp_status status = mp_inputs_check_ids(c, s->in, err);
     if (status == MP_OK)
         status = mp_session_run(s, "", s->options->subject, c, s->in, MP_POISON_A, &s->first, err);
-    if (status == MP_OK) status = mp_judge(c, &s->contract, s->in, &s->first, MP_POISON_A, s->engine, v, err);
-    if (status == MP_OK) status = mp_judge_bits(c, &s->contract, &s->config, s->in, &s->first, v, err);
+    if (status == MP_OK)
+        status = mp_judge(c, &s->offer.contract, s->in, &s->first, MP_POISON_A, s->engine, v, err);
+    if (status == MP_OK)
+        status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, v, err);
     if (status == MP_OK) status = mp_check_repeats(s, err);
     if (status == MP_OK) status = mp_check_pairs(s, err);
     if (status == MP_OK) status = mp_check_invariance(s, err);
@@ -195,14 +208,16 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     s.engine = options->plain || mp_blas_load(NULL) != MP_OK ? MP_ENGINE_PLAIN : MP_ENGINE_BLAS;
     snprintf(v->blas, sizeof v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
 
-    mp_status status = subject->resolve(subject, &row->c, &s.contract, &s.config, &err);
+    mp_status status = mp_subject_describe(subject, &row->c, &s.offer, &err);
     if (status == MP_OK) {
         char up[64], down[64];
-        mp_contract_text(&s.contract, v->contract, sizeof v->contract);
-        mp_tile_text(&s.config.up, up);
-        mp_tile_text(&s.config.down, down);
-        snprintf(v->config, sizeof v->config, "%s %s (%.380s)", up, down, s.config.source);
-        snprintf(v->config_note, sizeof v->config_note, "%s", s.config.warning);
+        s.deterministic = mp_contract_deterministic(&s.offer.contract, &row->c);
+        s.batch_invariant = mp_contract_batch_invariant(&s.offer.contract, &row->c);
+        mp_contract_text(&s.offer.contract, v->contract, sizeof v->contract);
+        mp_tile_text(&s.offer.config.up, up);
+        mp_tile_text(&s.offer.config.down, down);
+        snprintf(v->config, sizeof v->config, "%s %s (%.380s)", up, down, s.offer.config.source);
+        snprintf(v->config_note, sizeof v->config_note, "%s", s.offer.config.warning);
         status = plan_memory(&s, &err);
     }
     if (status == MP_OK) status = mp_inputs_create(&row->c, &in, &err);
@@ -212,6 +227,6 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     if (status == MP_OK)
         conclude(v);
     else
-        end_with(v, &err);
+        end_with(&s, &err);
     v->seconds = mp_seconds_now() - start;
 }

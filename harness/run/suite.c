@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "harness/run/run_case.h"
-#include "kernels/cuda.h"
 #include "ref/blas.h"
 
 #include <errno.h>
@@ -83,9 +82,8 @@ static json_t *receive_json(int fd, double deadline) {
 
 /* False where the tiles of the case cannot be read. That the subject cannot run it is another matter. */
 static bool readable(mp_subject *subject, const mp_case *c, mp_error *err) {
-    mp_contract contract;
-    mp_config config;
-    const mp_status status = subject->resolve(subject, c, &contract, &config, err);
+    mp_offer offer;
+    const mp_status status = mp_subject_describe(subject, c, &offer, err);
     return status != MP_EINPUT && status != MP_EIO;
 }
 
@@ -120,7 +118,7 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
             if (!readable(subject, p ? &row->pairs[p - 1] : &row->c, err)) return MP_EINPUT;
         if (o->against && !readable(against, &row->c, err)) return MP_EINPUT;
     }
-    if (strcmp(subject->name, "cuda") != 0) return MP_OK;
+    if (!subject->prepare) return MP_OK;
 
     size_t count = 0;
     for (size_t i = 0; i < matrix->count; i++) count += 1 + matrix->rows[i].pair_count;
@@ -131,7 +129,7 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
         cases[count++] = matrix->rows[i].c;
         for (size_t p = 0; p < matrix->rows[i].pair_count; p++) cases[count++] = matrix->rows[i].pairs[p];
     }
-    status = mp_cuda_prepare(subject->self, cases, count, (int)sysconf(_SC_NPROCESSORS_ONLN), err);
+    status = subject->prepare(subject, cases, count, err);
     free(cases);
     return status;
 }

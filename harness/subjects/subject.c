@@ -2,88 +2,112 @@
 
 #include "kernels/cuda.h"
 #include "ref/blas.h"
-#include "ref/predict/host.h"
-#include "ref/pipeline.h"
+#include "ref/predict/predict.h"
+#include "ref/preset.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-/* ref: the float64 reference in contract mode. */
-
-static mp_status ref_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config,
-                             mp_error *err) {
-    (void)s;
-    *contract = (mp_contract){.accumulator = MP_ACC_FLOAT64,
-                              .act_ulps = 1,
-                              .float64_steps = true,
-                              .stable_align = true,
-                              .deterministic = true,
-                              .batch_invariant =
-                                  mp_blas_load(NULL) != MP_OK}; /* OpenBLAS chooses its kernels by shape */
-    return mp_config_resolve(c, "", config, err);
+mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
+    mp_error why = {0};
+    *offer = (mp_offer){.exposes = mp_case_outputs(c)};
+    if (!s->describe || !s->run)
+        return mp_fail(err, MP_EDEVICE, "subject %s has no %s function", s->name,
+                       s->describe ? "run" : "describe");
+    mp_status status = s->describe(s, c, offer, err);
+    if (status != MP_OK) return status;
+    if (mp_contract_validate(&offer->contract, &why) != MP_OK ||
+        mp_tile_validate(&offer->config.up, &why) != MP_OK ||
+        mp_tile_validate(&offer->config.down, &why) != MP_OK)
+        return mp_fail(err, MP_EDEVICE, "subject %s describes itself wrongly: %s", s->name, why.text);
+    const mp_tensor_set hooked = MP_IN_SET(MP_CACHE1_HOOKED) | MP_IN_SET(MP_CACHE3_HOOKED);
+    const mp_tensor_set possible = mp_case_outputs(c) | hooked;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (offer->exposes & ~possible & MP_IN_SET(id))
+            return mp_fail(err, MP_EDEVICE, "subject %s exposes %s, which is no output of this case", s->name,
+                           mp_tensor_name((mp_tensor_id)id));
+    if (offer->exposes == 0) return mp_fail(err, MP_EDEVICE, "subject %s exposes no output", s->name);
+    return MP_OK;
 }
 
-static mp_status ref_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison,
-                         mp_trace *trace, mp_error *err) {
-    mp_contract contract;
-    mp_config config;
-    const mp_status status = ref_resolve(s, c, &contract, &config, err);
+/* ref: the float64 reference, stored in the case's formats. */
+
+static mp_status ref_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
+    (void)s;
+    const mp_status status = mp_contract_preset("float64", c, &offer->contract, err);
     if (status != MP_OK) return status;
-    return mp_ref_run(c, in, config.up.block_size_m,
-                      mp_blas_load(NULL) == MP_OK ? MP_ENGINE_BLAS : MP_ENGINE_PLAIN, poison, trace, err);
+    const bool shaped = mp_blas_load(NULL) == MP_OK; /* OpenBLAS chooses its kernels by shape */
+    for (int i = 0; i < MP_STAGE_COUNT; i++)
+        if (i == MP_GATE_UP || i == MP_DOWN) offer->contract.promise[i].batch_invariant = !shaped;
+    return mp_config_resolve(c, "", &offer->config, err);
+}
+
+static mp_status ref_run(mp_subject *s, const mp_execution *e, mp_error *err) {
+    (void)s;
+    mp_reference reference = {.engine = mp_blas_load(NULL) == MP_OK ? MP_ENGINE_BLAS : MP_ENGINE_PLAIN,
+                              .stage_ns = e->stage_ns};
+    const mp_executor executor = mp_reference_executor(&reference);
+    return mp_run_stages(&executor, e->c, e->offer->config.up.block_size_m, e->t, err);
 }
 
 /* host: the pipeline on the CPU in the arithmetic of sm_90. */
 
-static mp_status host_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config,
-                              mp_error *err) {
+static size_t hidden_bytes(const mp_case *c) {
+    size_t bytes = 0;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        const mp_tensor t = mp_case_shape(c, (mp_tensor_id)id, 16);
+        if (mp_case_hidden(c) & MP_IN_SET(id)) bytes += mp_tensor_bytes(&t);
+    }
+    return bytes;
+}
+
+static mp_status host_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     (void)s;
-    *contract = mp_host_contract(c);
-    return mp_config_resolve(c, "", config, err);
+    offer->contract = mp_host_contract(c);
+    offer->host_bytes = hidden_bytes(c);
+    return mp_config_resolve(c, "", &offer->config, err);
 }
 
-static mp_status host_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison,
-                          mp_trace *trace, mp_error *err) {
-    mp_contract contract;
-    mp_config config;
-    const mp_status status = host_resolve(s, c, &contract, &config, err);
-    if (status != MP_OK) return status;
-    return mp_host_run(c, in, config.up.block_size_m, poison, trace, err);
-}
-
-static mp_status cpu_plan(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {
-    (void)s, (void)err;
-    *memory = (mp_memory){.host_bytes =
-                              c->fused_sum ? (size_t)(mp_case_slots(c) * c->K) * mp_dtype_size(c->dtype) : 0};
-    return MP_OK;
+static mp_status host_run(mp_subject *s, const mp_execution *e, mp_error *err) {
+    (void)s;
+    mp_prediction prediction = {.contract = &e->offer->contract, .stage_ns = e->stage_ns};
+    const mp_executor executor = mp_predict_executor(&prediction);
+    return mp_run_stages(&executor, e->c, e->offer->config.up.block_size_m, e->t, err);
 }
 
 /* cuda: the kernels on the first GPU. */
 
-static mp_contract cuda_contract(const mp_cuda *cuda, const mp_case *c) {
-    mp_contract contract = mp_host_contract(c); /* the same activation source, rounding points and combine */
-    contract.deterministic = !c->fused_sum;
-    contract.batch_invariant = !c->fused_sum;
-    mp_contract_set_accumulator(&contract, mp_cuda_architecture(cuda),
-                                c->dtype); /* mma.sync, or fma for fp32 */
-    return contract;
+static mp_status cuda_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
+    offer->contract = mp_contract_of_architecture(mp_cuda_architecture(s->self), c);
+    offer->exposes |= mp_cuda_hooked_tensors(s->self, c);
+    offer->contract.hooks_add = mp_cuda_hooked_tensors(s->self, c) != 0;
+    mp_cuda_scratch(c, offer->workspace_bytes);
+    const mp_status status = mp_config_resolve(c, mp_cuda_device_name(s->self), &offer->config, err);
+    if (status != MP_OK) return status;
+    return mp_cuda_memory(s->self, &offer->device_available, &offer->device_bytes, err);
 }
 
-static mp_status cuda_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config,
-                              mp_error *err) {
-    *contract = cuda_contract(s->self, c);
-    return mp_config_resolve(c, mp_cuda_device_name(s->self), config, err);
+static mp_status cuda_run(mp_subject *s, const mp_execution *e, mp_error *err) {
+    return mp_cuda_run(s->self, e->c, &e->offer->config, e->t, e->workspace, e->stage_ns, err);
 }
 
-static mp_status cuda_plan(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {
-    *memory = (mp_memory){0};
-    return mp_cuda_plan(s->self, c, &memory->device_bytes, &memory->device_available, err);
-}
-
-static mp_status cuda_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison,
-                          mp_trace *trace, mp_error *err) {
-    return mp_cuda_run(s->self, c, in, poison, trace, err);
+static mp_status cuda_prepare(mp_subject *s, const mp_case *cases, size_t count, mp_error *err) {
+    mp_case *known = malloc((count + 1) * sizeof *known);
+    mp_config *configs = malloc((count + 1) * sizeof *configs);
+    size_t found = 0;
+    mp_status status = known && configs ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for %zu cases", count);
+    for (size_t i = 0; status == MP_OK && i < count; i++) {
+        known[found] = cases[i];
+        if (mp_config_resolve(&cases[i], mp_cuda_device_name(s->self), &configs[found], NULL) == MP_OK)
+            found++;
+    }
+    if (status == MP_OK)
+        status = mp_cuda_prepare(s->self, known, configs, found, (int)sysconf(_SC_NPROCESSORS_ONLN), err);
+    free(known);
+    free(configs);
+    return status;
 }
 
 static void cuda_close(mp_subject *s) {
@@ -96,9 +120,10 @@ static mp_status cuda_open(mp_subject *s, mp_error *err) {
     if (status != MP_OK) return status;
     *s = (mp_subject){.name = "cuda",
                       .self = cuda,
-                      .resolve = cuda_resolve,
-                      .plan = cuda_plan,
+                      .space = mp_cuda_space(cuda),
+                      .describe = cuda_describe,
                       .run = cuda_run,
+                      .prepare = cuda_prepare,
                       .close = cuda_close};
     snprintf(s->device, sizeof s->device, "%s", mp_cuda_device_name(cuda));
     snprintf(s->versions, sizeof s->versions, "%s", mp_cuda_versions(cuda));
@@ -113,16 +138,16 @@ bool mp_gpu_required(void) {
 mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
     *s = (mp_subject){0};
     if (strcmp(name, "ref") == 0) {
-        *s = (mp_subject){.name = "ref", .resolve = ref_resolve, .plan = cpu_plan, .run = ref_run};
+        *s = (mp_subject){.name = "ref", .describe = ref_describe, .run = ref_run};
         return MP_OK;
     }
     if (strcmp(name, "host") == 0 || strcmp(name, "auto") == 0) {
-        if (strcmp(name, "auto") ==
-            0) { /* a GPU that is there but does not work is an error, not a reason to run elsewhere */
+        if (strcmp(name, "auto") == 0) { /* a GPU that is there but does not work is an error, not a reason to
+                                            run elsewhere */
             const mp_status status = cuda_open(s, err);
             if (status != MP_EUNSUPPORTED || mp_gpu_required()) return status;
         }
-        *s = (mp_subject){.name = "host", .resolve = host_resolve, .plan = cpu_plan, .run = host_run};
+        *s = (mp_subject){.name = "host", .describe = host_describe, .run = host_run};
         return MP_OK;
     }
     if (strcmp(name, "cuda") == 0) return cuda_open(s, err);

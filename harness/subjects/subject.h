@@ -1,35 +1,60 @@
-/* A subject: something that executes a case and leaves a trace. */
+/* A subject: something that executes a case on tensors that the harness gives it. */
 #ifndef MP_HARNESS_SUBJECT_H
 #define MP_HARNESS_SUBJECT_H
 
+#include "base/space.h"
+#include "cases/contract.h"
 #include "cases/inputs.h"
-#include "kernels/config.h"
-#include "ref/contract.h"
 #include "cases/trace.h"
+#include "kernels/config.h"
 
-/* Memory a subject takes for a case: on the device, and on the host beside inputs and traces, which the
- * harness counts itself. available == 0: unknown. */
-typedef struct mp_memory {
-    size_t host_bytes, device_bytes, device_available;
-} mp_memory;
+enum { MP_WORKSPACES = 4 };
+
+/* What a subject says of a case before it runs. */
+typedef struct mp_offer {
+    mp_contract contract;
+    mp_config config;
+    mp_tensor_set exposes; /* the outputs it leaves, all those of the case by default: whatever lies between
+                              two of them is judged as one span */
+    size_t workspace_bytes[MP_WORKSPACES]; /* buffers that it wants beside the tensors */
+    size_t host_bytes;                     /* memory that it takes on its own account, on the host */
+    size_t device_bytes, device_available; /* the same on its device; available == 0: unknown */
+} mp_offer;
+
+/* One run. All tensors lie in the subject's space between guard zones; outputs and workspaces are full of
+ * poison. */
+typedef struct mp_execution {
+    const mp_case *c;
+    const mp_offer *offer;
+    /* [MP_TENSOR_COUNT] row-major: the inputs of the case, which must not be written, and the exposed
+     * outputs, whose shapes are those of mp_case_shape. In place, t[MP_X] and t[MP_OUT] are one buffer. */
+    const mp_tensor *t;
+    void *const *workspace; /* [MP_WORKSPACES] */
+    double *stage_ns;       /* [MP_STAGE_COUNT]: a subject that measures adds the time of each stage */
+} mp_execution;
 
 typedef struct mp_subject mp_subject;
 struct mp_subject {
     const char *name;
-    void *self; /* owned by the subject */
-    /* All functions: `s` is the subject. */
-    mp_status (*resolve)(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config,
-                         mp_error *err);
-    mp_status (*plan)(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err);
-    /* Creates the trace (mp_trace_create with `poison`) and fills it; the caller destroys it, after an error
-     * too. Inputs must not be written. MP_EUNSUPPORTED becomes a SKIP, every other error a CRASH: the subject
-     * could not be run. */
-    mp_status (*run)(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace,
-                     mp_error *err);
-    void (*close)(mp_subject *s);
-    char versions[256]; /* for provenance: device, driver, compiler; "" when none */
+    void *self;            /* owned by the subject */
+    const mp_space *space; /* where its tensors lie; NULL: on the host */
+    /* Called once for each case. *offer is zeroed but for exposes, which holds all outputs of the case.
+     * MP_EUNSUPPORTED becomes a SKIP. */
+    mp_status (*describe)(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err);
+    /* MP_EUNSUPPORTED becomes a SKIP (a failure where the case or a tuned file names the tile), every other
+     * error a CRASH: the subject could not be run. */
+    mp_status (*run)(mp_subject *s, const mp_execution *execution, mp_error *err);
+    /* Before the first of many cases, or NULL: what can be done for all of them at once (compiling). A case
+     * that cannot be prepared says so when it runs. */
+    mp_status (*prepare)(mp_subject *s, const mp_case *cases, size_t count, mp_error *err);
+    void (*close)(mp_subject *s); /* or NULL */
+    char versions[256];           /* for provenance: device, driver, compiler; "" when none */
     char device[128];
 };
+
+/* Asks the subject, and checks what it says: a function that is missing, a tile or a contract out of range, a
+ * tensor that is no output of the case. MP_EDEVICE names the subject and the field. */
+mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err);
 
 /* Whether MOEPARITY_REQUIRE_GPU says so: not finding a GPU is then an error instead of a skip, and "auto"
  * means cuda. "" and 0 say no. */

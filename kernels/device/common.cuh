@@ -8,15 +8,20 @@
 #define DTYPE_FP32 2
 #define DTYPE_FP64 3
 
+#ifndef DTYPE
+#error "DTYPE must be given"
+#endif
 #if DTYPE == DTYPE_BF16 || DTYPE == DTYPE_FP16
 typedef unsigned short element;
 typedef float accumulator;
 #elif DTYPE == DTYPE_FP32
 typedef float element;
 typedef float accumulator;
-#else
+#elif DTYPE == DTYPE_FP64
 typedef double element;
 typedef double accumulator;
+#else
+#error "DTYPE must name a format that these kernels have"
 #endif
 
 // Exact.

@@ -14,6 +14,10 @@
 #include "kernels/device/params.h"
 #include "kernels/device/common.cuh"
 
+#if DTYPE == DTYPE_FP64
+#error "there is no grouped GEMM in float64"
+#endif
+
 constexpr int THREADS = 32 * WARPS;
 constexpr int CHUNK = 16 / sizeof(element); // elements in 16 bytes
 constexpr int ROW_CHUNKS = BLOCK_K / CHUNK; // chunks in a row of a tile

@@ -49,15 +49,15 @@ static void finish_row(const mp_epilogue *epilogue, const mp_gemm_task *job, int
 static void run_task(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, const mp_gemm_task *job,
                      const int64_t *order, const workspace *s, const mp_epilogue *epilogue,
                      const int64_t *out_row, const mp_tensor *out) {
-    const int64_t columns = e->columns, first = job->expert * p->w->dim[1] + job->n0;
+    const int64_t columns = e->columns, first = job->expert * p->w.codes->dim[1] + job->n0;
     for (int64_t n = 0; n < job->n; n += columns)
-        e->pack_panel(e, p->w, first + n, job->n - n < columns ? job->n - n : columns, s->scratch,
+        e->pack_panel(e, p->w.codes, first + n, job->n - n < columns ? job->n - n : columns, s->scratch,
                       s->panels + (size_t)(n / columns) * e->panel_bytes);
     for (int64_t i = 0; i < job->count; i += e->rows) {
         const int64_t *slot = order + job->first + i,
                       count = job->count - i < e->rows ? job->count - i : e->rows;
         for (int64_t r = 0; r < count; r++)
-            e->pack_row(e, p->a, p->a_row[slot[r]], s->rows + (size_t)r * e->row_bytes);
+            e->pack_row(e, p->a.codes, p->a_row[slot[r]], s->rows + (size_t)r * e->row_bytes);
         for (int64_t n = 0; n < job->n; n += columns) {
             e->run(e, count, s->rows, s->panels + (size_t)(n / columns) * e->panel_bytes, s->block);
             const int64_t width = job->n - n < columns ? job->n - n : columns;
@@ -75,6 +75,8 @@ static void run_task(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, cons
 mp_status mp_gemm_f32(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, const mp_epilogue *epilogue,
                       const int64_t *out_row, const mp_tensor *out, mp_error *err) {
     mp_gemm_tasks tasks;
+    if (!mp_operand_is_plain(&p->a) || !mp_operand_is_plain(&p->w))
+        return mp_fail(err, MP_EUNSUPPORTED, "%s: operands with scales are not predicted", e->name);
     const mp_status status = mp_gemm_tasks_create(p, &tasks, err);
     if (status != MP_OK) return status;
     mp_gemm_zero_filtered(p, out_row, out);
@@ -82,7 +84,7 @@ mp_status mp_gemm_f32(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, con
 #pragma omp parallel if (tasks.count > 1)
     {
         workspace s = {0};
-        char *memory = workspace_create(e, p->w->dim[2], &s);
+        char *memory = workspace_create(e, p->w.codes->dim[2], &s);
         if (!memory) {
 #pragma omp atomic write
             failed = true;
@@ -94,6 +96,6 @@ mp_status mp_gemm_f32(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, con
     }
     mp_gemm_tasks_destroy(&tasks);
     return failed ? mp_fail(err, MP_EMEMORY, "%s: no memory for slabs of %d by %lld", e->name,
-                            MP_SLAB_COLUMNS, (long long)p->w->dim[2])
+                            MP_SLAB_COLUMNS, (long long)p->w.codes->dim[2])
                   : MP_OK;
 }

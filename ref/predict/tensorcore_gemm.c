@@ -326,16 +326,16 @@ static bool kernels_cover(const mp_tc_model *m) {
 mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_gemm_problem *p,
                           const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                           int64_t *redone, mp_error *err) {
-    const int64_t K = p->w->dim[2];
+    const int64_t K = p->w.codes->dim[2];
     if (model->a == MP_TC_S8 || model->b == MP_TC_S8)
         return mp_fail(err, MP_EUNSUPPORTED,
                        "tensor-core gemm: s8 sums are plain integer sums, they are not computed here");
     const operand *a = &OPERANDS[model->a], *w = &OPERANDS[model->b];
-    if (p->a->dtype != a->dtype || p->w->dtype != w->dtype)
+    if (p->a.codes->dtype != a->dtype || p->w.codes->dtype != w->dtype)
         return mp_fail(err, MP_EUNSUPPORTED,
                        "tensor-core gemm: operands %s and %s, the model's are %s and %s",
-                       mp_dtype_name(p->a->dtype), mp_dtype_name(p->w->dtype), mp_dtype_name(a->dtype),
-                       mp_dtype_name(w->dtype));
+                       mp_dtype_name(p->a.codes->dtype), mp_dtype_name(p->w.codes->dtype),
+                       mp_dtype_name(a->dtype), mp_dtype_name(w->dtype));
     const int lowest_fraction_bits = model->fraction_bits < 23 ? 23 : model->fraction_bits;
     tc_engine engine = {.base = {.name = "tensor-core gemm",
                                  .rows = MP_TC_MAX_ROWS,

@@ -1,7 +1,7 @@
 /* A program of somebody else, built against the installed package: an activation kernel of its own, judged.
  * With the argument `wrong` the kernel takes gate for up and up for gate, and must fail. */
 #include "harness/run/run_case.h"
-#include "ref/predict/host.h"
+#include "ref/predict/predict.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ static mp_status plan(mp_subject *s, const mp_case *c, mp_memory *memory, mp_err
 static mp_status run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_trace *trace,
                      mp_error *err) {
     const bool *wrong = s->self;
-    const mp_tensor *cache1 = &in->t[MP_IN_CACHE1];
+    const mp_tensor *cache1 = &in->t[MP_CACHE1];
     const int32_t *ids = in->t[MP_TOPK_IDS].data;
     const mp_status status = mp_trace_create(c, 16, poison, trace, err);
     for (int64_t t = 0; status == MP_OK && t < mp_case_slots(c); t++)

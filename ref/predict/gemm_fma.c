@@ -1,4 +1,4 @@
-#include "ref/predict/host_gemm.h"
+#include "ref/predict/gemm_fma.h"
 
 #include "ref/predict/gemm_f32.h"
 
@@ -113,11 +113,11 @@ static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *row
     host(engine)->kernel->run(host(engine)->K, rows, panel, result);
 }
 
-mp_status mp_host_gemm(const mp_gemm_problem *p, const mp_epilogue *epilogue, const int64_t *out_row,
-                       const mp_tensor *out, mp_error *err) {
+mp_status mp_fma_gemm(const mp_gemm_problem *p, const mp_epilogue *epilogue, const int64_t *out_row,
+                      const mp_tensor *out, mp_error *err) {
     const mp_micro_kernel *kernel;
     mp_micro_kernels(&kernel);
-    const int64_t K = p->w->dim[2];
+    const int64_t K = p->w.codes->dim[2];
     const host_engine engine = {.base = {.name = "host gemm",
                                          .rows = kernel->rows,
                                          .columns = kernel->columns,

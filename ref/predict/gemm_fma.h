@@ -4,14 +4,14 @@
  * The bits depend on nothing else: not on the machine (AVX-512, AVX2 and portable kernels do the same
  * operations), the threads or the batch. Epilogue in float32: + bias, * router weight; then one RNE to out's
  * dtype. */
-#ifndef MP_REF_HOST_GEMM_H
-#define MP_REF_HOST_GEMM_H
+#ifndef MP_REF_GEMM_FMA_H
+#define MP_REF_GEMM_FMA_H
 
 #include "ref/gemm.h"
 
 /* Arguments as mp_gemm_stage; a, w, bias and out are bf16, fp16 or fp32. Slots whose id is -1 get zeros. */
-mp_status mp_host_gemm(const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
-                       const mp_tensor *out, mp_error *err);
+mp_status mp_fma_gemm(const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
+                      const mp_tensor *out, mp_error *err);
 
 /* The micro-kernels, for tests: acc[rows,columns] = a[rows,K] * w[K,columns] in the order above. */
 typedef struct mp_micro_kernel {

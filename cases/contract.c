@@ -1,0 +1,261 @@
+#include "cases/contract.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the table of fields ---- */
+
+typedef enum kind { INT, REAL, FLAG, ENUM } kind;
+
+typedef struct field {
+    const char *name;
+    kind kind;
+    size_t offset;
+    double min, max;
+    const char *const *names; /* of an ENUM's values, max + 1 of them */
+    bool promise;             /* says what is done about bits: no part of the identity */
+} field;
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const char *const accumulators[] = {"ieee-any-order", "fma-ascending", "tensor-core", "float64"};
+static const char *const k_orders[] = {"ascending", "by-pairs"};
+static const char *const functions[] = {"ieee", "special-unit", "library"};
+static const char *const roundings[] = {"one-rounding", "gate-rounded"};
+static const char *const combines[] = {"scale-then-round", "round-then-scale", "element-dtype"};
+static const char *const states[] = {"anything", "untouched", "zero"};
+static const char *const promises[] = {"none", "reported", "required"};
+_Static_assert(COUNT(accumulators) == MP_ACC_COUNT && COUNT(k_orders) == MP_K_ORDER_COUNT &&
+                   COUNT(functions) == MP_ACT_FUNCTION_COUNT && COUNT(roundings) == MP_ACT_ROUNDING_COUNT &&
+                   COUNT(combines) == MP_COMBINE_VARIANT_COUNT && COUNT(states) == MP_ROW_STATE_COUNT &&
+                   COUNT(promises) == MP_BITS_COUNT,
+               "a name for every value");
+
+#define NAMED(name, member, names) \
+    { name, ENUM, offsetof(mp_contract, member), 0, (double)COUNT(names) - 1, names, false }
+#define NUMBER(name, member, lo, hi) \
+    { name, INT, offsetof(mp_contract, member), lo, hi, NULL, false }
+#define SWITCH(name, member) \
+    { name, FLAG, offsetof(mp_contract, member), 0, 1, NULL, false }
+#define GEMM(name, member)                                                        \
+    NAMED(name ".accumulator", member.accumulator, accumulators),                 \
+        NUMBER(name ".group", member.group, 0, 64),                               \
+        NUMBER(name ".fraction_bits", member.fraction_bits, 0, 40),               \
+        NUMBER(name ".result_fraction_bits", member.result_fraction_bits, 0, 23), \
+        NUMBER(name ".zero_exponent", member.zero_exponent, -1022, 0),            \
+        NAMED(name ".k_order", member.k_order, k_orders),                         \
+        NUMBER(name ".promotion", member.promotion, 0, 1 << 20),                  \
+        NUMBER(name ".split_k", member.split_k, 1, 1024)
+#define PROMISE(name, stage)                                                                    \
+    {                                                                                           \
+        name ".bits", ENUM, offsetof(mp_contract, promise[stage].bits), 0, COUNT(promises) - 1, \
+        promises,     true},                                                                    \
+        SWITCH(name ".deterministic", promise[stage].deterministic),                            \
+        SWITCH(name ".batch_invariant", promise[stage].batch_invariant)
+
+static const field fields[] = {
+    SWITCH("align.stable", stable_align),
+    SWITCH("align.tail", align_tail),
+    GEMM("gate_up", gate_up),
+    NAMED("act.function", act_function, functions),
+    {"act.ulps", REAL, offsetof(mp_contract, act_ulps), 0, 0x1p20, NULL, false},
+    NAMED("act.rounding", act_rounding, roundings),
+    GEMM("down", down),
+    NAMED("combine.variant", combine, combines),
+    SWITCH("float64_steps", float64_steps),
+    SWITCH("hooks_add", hooks_add),
+    NAMED("gate_up.filtered", filtered[MP_GATE_UP], states),
+    NAMED("act.filtered", filtered[MP_ACT], states),
+    NAMED("down.filtered", filtered[MP_DOWN], states),
+    NAMED("padding", padding, states),
+    PROMISE("align", MP_ALIGN),
+    PROMISE("gate_up", MP_GATE_UP),
+    PROMISE("act", MP_ACT),
+    PROMISE("down", MP_DOWN),
+    PROMISE("combine", MP_SUM),
+};
+
+/* Enums are read and written as int: their values fit, and compilers that we support give them that size. */
+_Static_assert(sizeof(mp_accumulator) == sizeof(int) && sizeof(mp_row_state) == sizeof(int),
+               "enums are ints");
+
+static double value_of(const field *f, const mp_contract *contract) {
+    const char *at = (const char *)contract + f->offset;
+    switch (f->kind) {
+    case REAL: return *(const double *)at;
+    case FLAG: return *(const bool *)at;
+    case INT:
+    case ENUM: break;
+    }
+    int value;
+    memcpy(&value, at, sizeof value);
+    return value;
+}
+
+static void value_text(const field *f, const mp_contract *contract, char text[40]) {
+    const double value = value_of(f, contract);
+    const bool named = f->kind == ENUM && value >= 0 && value <= f->max;
+    if (named)
+        snprintf(text, 40, "%s", f->names[(int)value]);
+    else
+        snprintf(text, 40, "%.17g", value);
+}
+
+static mp_status refuse(const field *f, const char *value, mp_error *err) {
+    if (f->kind == FLAG) return mp_fail(err, MP_EINPUT, "contract: %s=%s: expected 0 or 1", f->name, value);
+    if (f->kind == INT || f->kind == REAL)
+        return mp_fail(err, MP_EINPUT, "contract: %s=%s: expected a%s number from %g to %g", f->name, value,
+                       f->kind == INT ? " whole" : "", f->min, f->max);
+    char known[256] = "";
+    for (int i = 0; i <= (int)f->max; i++) {
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", f->names[i]);
+    }
+    return mp_fail(err, MP_EINPUT, "contract: %s=%s: expected one of %s", f->name, value, known);
+}
+
+mp_status mp_contract_set(mp_contract *contract, const char *name, const char *value, mp_error *err) {
+    for (size_t i = 0; i < COUNT(fields); i++) {
+        const field *f = &fields[i];
+        if (strcmp(f->name, name) != 0) continue;
+        char *at = (char *)contract + f->offset;
+        if (f->kind == ENUM) {
+            int k = 0;
+            while (k <= (int)f->max && strcmp(f->names[k], value) != 0) k++;
+            if (k > (int)f->max) return refuse(f, value, err);
+            memcpy(at, &k, sizeof k);
+            return MP_OK;
+        }
+        char *end = NULL;
+        errno = 0;
+        const double number = strtod(value, &end);
+        if (end == value || *end || errno || !(number >= f->min && number <= f->max) ||
+            (f->kind != REAL && number != rint(number)))
+            return refuse(f, value, err);
+        if (f->kind == REAL) *(double *)at = number;
+        if (f->kind == FLAG) *(bool *)at = number != 0;
+        if (f->kind == INT) *(int *)at = (int)number;
+        return MP_OK;
+    }
+    char known[1024] = "";
+    const char *dot = strchr(name, '.');
+    for (size_t i = 0; i < COUNT(fields); i++) { /* those of the same stage, or all */
+        if (dot && strncmp(fields[i].name, name, (size_t)(dot - name) + 1) != 0) continue;
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", fields[i].name);
+    }
+    return mp_fail(err, MP_EINPUT, "contract: unknown field '%s'%s%s", name, known[0] ? "; there are " : "",
+                   known);
+}
+
+mp_status mp_contract_validate(const mp_contract *contract, mp_error *err) {
+    for (size_t i = 0; i < COUNT(fields); i++) {
+        const double value = value_of(&fields[i], contract);
+        if (value >= fields[i].min && value <= fields[i].max) continue;
+        char text[40];
+        value_text(&fields[i], contract, text);
+        return refuse(&fields[i], text, err);
+    }
+    const mp_gemm_contract *const gemms[] = {&contract->gate_up, &contract->down};
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "down" : "gate_up";
+        if (gemms[i]->accumulator != MP_ACC_TENSOR_CORE) continue;
+        if (gemms[i]->group < 1 || gemms[i]->fraction_bits < 1 || gemms[i]->result_fraction_bits < 1)
+            return mp_fail(err, MP_EINPUT,
+                           "contract: %s.accumulator=tensor-core with group=%d fraction_bits=%d "
+                           "result_fraction_bits=%d: expected at least 1 each",
+                           name, gemms[i]->group, gemms[i]->fraction_bits, gemms[i]->result_fraction_bits);
+    }
+    return MP_OK;
+}
+
+void mp_contract_fields(const mp_contract *contract,
+                        void (*visit)(void *ctx, const char *name, const char *value), void *ctx) {
+    for (size_t i = 0; i < COUNT(fields); i++) {
+        char text[40];
+        value_text(&fields[i], contract, text);
+        visit(ctx, fields[i].name, text);
+    }
+}
+
+uint64_t mp_contract_digest(const mp_contract *contract) {
+    char all[COUNT(fields) * 80];
+    size_t used = 0;
+    for (size_t i = 0; i < COUNT(fields); i++) {
+        if (fields[i].promise) continue;
+        char text[40];
+        value_text(&fields[i], contract, text);
+        used += (size_t)snprintf(all + used, sizeof all - used, "%s=%s\n", fields[i].name, text);
+    }
+    return mp_digest(all, used);
+}
+
+/* ---- for people ---- */
+
+static void gemm_text(const mp_gemm_contract *g, char *text, size_t size) {
+    static const char *const words[] = {"IEEE fp32 any order", "fp32 fma, k ascending", "tensor core",
+                                        "float64"};
+    int used = snprintf(text, size, "%s", words[g->accumulator]);
+    if (g->accumulator == MP_ACC_TENSOR_CORE)
+        used += snprintf(text + used, size - (size_t)used, " L=%d F=%d", g->group, g->fraction_bits);
+    if (g->accumulator == MP_ACC_TENSOR_CORE && g->result_fraction_bits != 23)
+        used += snprintf(text + used, size - (size_t)used, " cut to %d bits", g->result_fraction_bits);
+    if (g->k_order != MP_K_ASCENDING) used += snprintf(text + used, size - (size_t)used, " k by pairs");
+    if (g->promotion) used += snprintf(text + used, size - (size_t)used, " promoted every %d", g->promotion);
+    if (g->split_k > 1) snprintf(text + used, size - (size_t)used, " split_k %d", g->split_k);
+}
+
+static bool same_gemm(const mp_gemm_contract *a, const mp_gemm_contract *b) {
+    return a->accumulator == b->accumulator && a->group == b->group && a->fraction_bits == b->fraction_bits &&
+           a->result_fraction_bits == b->result_fraction_bits && a->zero_exponent == b->zero_exponent &&
+           a->k_order == b->k_order && a->promotion == b->promotion && a->split_k == b->split_k;
+}
+
+static bool all_promise(const mp_contract *contract, bool deterministic) {
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        const mp_stage_promise *p = &contract->promise[s];
+        if (!(deterministic ? p->deterministic : p->batch_invariant)) return false;
+    }
+    return true;
+}
+
+void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
+    static const char *const rounding[] = {"one rounding", "gate rounded"};
+    static const char *const combine[] = {"scale then round", "round then scale", "element dtype"};
+    static const char *const function[] = {"", " (special-function unit)", " (library)"};
+    char up[128], down[128];
+    gemm_text(&contract->gate_up, up, sizeof up);
+    gemm_text(&contract->down, down, sizeof down);
+    const bool same = same_gemm(&contract->gate_up, &contract->down);
+    snprintf(text, size, "%s: %s%s%s; activation: %g ulp%s, %s; combine: %s; align: %s%s; %s; %s",
+             same ? "accumulator" : "gate_up", up, same ? "" : "; down: ", same ? "" : down,
+             contract->act_ulps, function[contract->act_function], rounding[contract->act_rounding],
+             combine[contract->combine], contract->stable_align ? "stable" : "any order",
+             contract->align_tail ? "" : ", tail unused",
+             all_promise(contract, true) ? "deterministic" : "order of additions not fixed",
+             all_promise(contract, false) ? "batch invariant" : "may depend on the batch");
+}
+
+mp_contract mp_contract_weakest(void) {
+    mp_contract contract = {.preset = "weakest",
+                            .gate_up = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
+                            .down = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
+                            .act_function = MP_ACT_LIBRARY,
+                            .act_ulps = 8};
+    return contract;
+}
+
+bool mp_contract_deterministic(const mp_contract *contract, const mp_case *c) {
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (mp_case_has_stage(c, (mp_stage)s) && !contract->promise[s].deterministic) return false;
+    return true;
+}
+
+bool mp_contract_batch_invariant(const mp_contract *contract, const mp_case *c) {
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (mp_case_has_stage(c, (mp_stage)s) && !contract->promise[s].batch_invariant) return false;
+    return true;
+}

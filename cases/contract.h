@@ -1,0 +1,123 @@
+/* A numerics contract: what a subject promises about its arithmetic, stage by stage. Data, not code paths:
+ * the bounds, the prediction and the checks read it.
+ *
+ * Every field has a name (`gate_up.accumulator`, `act.rounding`, `combine.bits`), under which it can be set
+ * by text. The identity of the arithmetic is a digest of all fields but those that say what is done about its
+ * bits; the sentence of mp_contract_text is for people. */
+#ifndef MP_CASES_CONTRACT_H
+#define MP_CASES_CONTRACT_H
+
+#include "cases/graph.h"
+
+/* How a GEMM accumulates.
+ *   IEEE_ANY_ORDER  IEEE float32 additions in any order, products exact, fused or rounded
+ *   FMA_ASCENDING   float32 fused multiply-adds, k ascending from zero: one result
+ *   TENSOR_CORE     truncated fused dot-add over groups of `group` terms (ref/predict/tensorcore.h)
+ *   FLOAT64         float64 accumulation (the reference itself) */
+typedef enum mp_accumulator {
+    MP_ACC_IEEE_ANY_ORDER,
+    MP_ACC_FMA_ASCENDING,
+    MP_ACC_TENSOR_CORE,
+    MP_ACC_FLOAT64,
+    MP_ACC_COUNT
+} mp_accumulator;
+
+/* Which terms share a step of a tensor core: neighbours, or those of equal k mod 4 div 2 in every 32
+ * (mma.sync with fp8 operands on sm_90). */
+typedef enum mp_k_order { MP_K_ASCENDING, MP_K_BY_PAIRS, MP_K_ORDER_COUNT } mp_k_order;
+
+typedef struct mp_gemm_contract {
+    mp_accumulator accumulator;
+    /* TENSOR_CORE: L terms a step, aligned to 2^(e_max - F), the result cut to so many fraction bits; the
+     * exponent that zeros count with. */
+    int group, fraction_bits, result_fraction_bits, zero_exponent;
+    mp_k_order k_order;
+    int promotion; /* terms after which the accumulator is added to a float32 sum and starts anew; 0: never */
+    int split_k;   /* parts of k with accumulators of their own, added in float32 in any order; 1: none */
+} mp_gemm_contract;
+
+/* Whose exp, tanh and erf: IEEE operations alone (ref/predict/activation_f32.h, predictable), the
+ * special-function unit's approximations, or a mathematical library's. */
+typedef enum mp_act_function {
+    MP_ACT_IEEE,
+    MP_ACT_SPECIAL_UNIT,
+    MP_ACT_LIBRARY,
+    MP_ACT_FUNCTION_COUNT
+} mp_act_function;
+
+/* ONE_ROUNDING: act(gate)*up is rounded once to dtype; GATE_ROUNDED: act(gate) is rounded to dtype before the
+ * multiply. */
+typedef enum mp_act_rounding {
+    MP_ACT_ONE_ROUNDING,
+    MP_ACT_GATE_ROUNDED,
+    MP_ACT_ROUNDING_COUNT
+} mp_act_rounding;
+
+/* SCALE_THEN_ROUND: rnd(rsf * sum); ROUND_THEN_SCALE: rnd(rsf * rnd(sum)); ELEMENT_DTYPE: every addition
+ * rounds to dtype. */
+typedef enum mp_combine_variant {
+    MP_COMBINE_SCALE_THEN_ROUND,
+    MP_COMBINE_ROUND_THEN_SCALE,
+    MP_COMBINE_ELEMENT_DTYPE,
+    MP_COMBINE_VARIANT_COUNT
+} mp_combine_variant;
+
+/* What happens to rows that hold no result: those of filtered slots, and padding. */
+typedef enum mp_row_state { MP_ROW_ANYTHING, MP_ROW_UNTOUCHED, MP_ROW_ZERO, MP_ROW_STATE_COUNT } mp_row_state;
+
+/* Whether a stage's bits are those of ref/predict under this contract. NONE: nothing is said; REPORTED: they
+ * are compared, differences are counted; REQUIRED: a difference is a failure. */
+typedef enum mp_bits_promise {
+    MP_BITS_NONE,
+    MP_BITS_REPORTED,
+    MP_BITS_REQUIRED,
+    MP_BITS_COUNT
+} mp_bits_promise;
+
+typedef struct mp_stage_promise {
+    mp_bits_promise bits;
+    bool deterministic;   /* the same input gives the same bits every time */
+    bool batch_invariant; /* a token's bits do not depend on the other tokens in the batch */
+} mp_stage_promise;
+
+typedef struct mp_contract {
+    char preset[32];   /* the name it was made from; no part of its identity */
+    bool stable_align; /* slots of an expert in ascending order; otherwise they are judged as multisets */
+    bool align_tail;   /* what lies behind num_tokens_post_padded is pads: M*topk, and -1 in expert_ids */
+    mp_gemm_contract gate_up, down;
+    mp_act_function act_function;
+    mp_act_rounding act_rounding;
+    double act_ulps; /* error of the float32 exp/tanh/erf used, in float32 ulps of the function's result */
+    mp_combine_variant combine;
+    bool float64_steps; /* intermediate steps (activation, epilogue, sum) in float64 instead of float32 */
+    bool hooks_add;     /* hooks may change cache1 and cache3 in place, between the stages */
+    mp_row_state
+        filtered[MP_STAGE_COUNT]; /* rows of slots whose id is -1, in the output of gate_up, act, down */
+    mp_row_state padding;         /* rows of no slot in sorted layout */
+    mp_stage_promise promise[MP_STAGE_COUNT];
+} mp_contract;
+
+/* Nothing is promised but IEEE float32 in any order, one rounding to dtype where a tensor is stored, and an
+ * activation within 8 ulp; filtered and padding rows may hold anything. The weakest contract of a sane kernel
+ * on ordinary cores. */
+mp_contract mp_contract_weakest(void);
+
+/* Sets a field from text. MP_EINPUT names the field, the value and what was expected; an unknown name gets
+ * the nearest known one. */
+mp_status mp_contract_set(mp_contract *contract, const char *name, const char *value, mp_error *err);
+/* Every field in its range, whoever set it. MP_EINPUT as above. */
+mp_status mp_contract_validate(const mp_contract *contract, mp_error *err);
+/* Digest of the arithmetic: equal digests promise equal bits. */
+uint64_t mp_contract_digest(const mp_contract *contract);
+/* A sentence for `show`, reports and goldens; size >= MP_CONTRACT_TEXT_MAX always suffices. */
+enum { MP_CONTRACT_TEXT_MAX = 768 };
+void mp_contract_text(const mp_contract *contract, char *text, size_t size);
+/* All fields, `name=value` each, in table order. */
+void mp_contract_fields(const mp_contract *contract,
+                        void (*field)(void *ctx, const char *name, const char *value), void *ctx);
+
+/* Whether every stage of the case promises it. */
+bool mp_contract_deterministic(const mp_contract *contract, const mp_case *c);
+bool mp_contract_batch_invariant(const mp_contract *contract, const mp_case *c);
+
+#endif

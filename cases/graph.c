@@ -1,0 +1,286 @@
+#include "cases/graph.h"
+
+/* ---- shapes ---- */
+
+static const mp_tensor absent = {0};
+
+static mp_tensor x_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_tensor_shape(mp_case_dtype(c, MP_X), 2, c->M, c->K, 1);
+}
+
+static mp_tensor w1_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_tensor_shape(mp_case_dtype(c, MP_W1), 3, c->E, mp_case_w1_rows(c), c->K);
+}
+
+static mp_tensor w2_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_tensor_shape(mp_case_dtype(c, MP_W2), 3, c->E, c->K, c->N);
+}
+
+static mp_tensor b1_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return c->bias ? mp_tensor_shape(mp_case_dtype(c, MP_B1), 2, c->E, mp_case_w1_rows(c), 1) : absent;
+}
+
+static mp_tensor b2_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return c->bias ? mp_tensor_shape(mp_case_dtype(c, MP_B2), 2, c->E, c->K, 1) : absent;
+}
+
+static mp_tensor topk_ids_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_tensor_shape(MP_I32, 2, c->M, c->topk, 1);
+}
+
+static mp_tensor topk_weights_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_tensor_shape(MP_FP32, 2, c->M, c->topk, 1);
+}
+
+/* P = S*BM if S < E+1, else S + (E+1)*(BM-1), S = slots of a full chunk. */
+static int64_t sorted_capacity(const mp_case *c, int block_size_m) {
+    const int64_t bm = block_size_m, slots = mp_case_chunk_tokens(c, 0) * c->topk;
+    return slots < c->E + 1 ? slots * bm : slots + (c->E + 1) * (bm - 1);
+}
+
+static mp_tensor sorted_shape(const mp_case *c, int block_size_m) {
+    return mp_tensor_shape(MP_I32, 2, mp_case_chunks(c), sorted_capacity(c, block_size_m), 1);
+}
+
+static mp_tensor expert_ids_shape(const mp_case *c, int block_size_m) {
+    const int64_t blocks = (sorted_capacity(c, block_size_m) + block_size_m - 1) / block_size_m;
+    return mp_tensor_shape(MP_I32, 2, mp_case_chunks(c), blocks, 1);
+}
+
+static mp_tensor padded_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_tensor_shape(MP_I32, 1, mp_case_chunks(c), 1, 1);
+}
+
+/* Rows of the caches: a row a slot; in sorted layout the padding of at most E+1 keys too. */
+static int64_t cache_rows(const mp_case *c, int block_size_m) {
+    const int64_t slots = mp_case_slots(c), keys = slots < c->E + 1 ? slots : c->E + 1;
+    return c->layout == MP_SORTED ? slots + keys * (block_size_m - 1) : slots;
+}
+
+static mp_tensor cache1_shape(const mp_case *c, int block_size_m) {
+    return mp_tensor_shape(mp_case_dtype(c, MP_CACHE1), 2, cache_rows(c, block_size_m), mp_case_w1_rows(c),
+                           1);
+}
+
+static mp_tensor cache2_shape(const mp_case *c, int block_size_m) {
+    return mp_tensor_shape(mp_case_dtype(c, MP_CACHE2), 2, cache_rows(c, block_size_m), c->N, 1);
+}
+
+static mp_tensor cache3_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_tensor_shape(mp_case_dtype(c, MP_CACHE3), 3, c->M, c->topk, c->K);
+}
+
+static mp_tensor out_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    const mp_dtype dtype = mp_case_dtype(c, MP_OUT);
+    return c->mode == MP_NO_COMBINE ? mp_tensor_shape(dtype, 3, c->M, c->topk, c->K)
+                                    : mp_tensor_shape(dtype, 2, c->M, c->K, 1);
+}
+
+/* ---- the tables ---- */
+
+const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
+    [MP_X] = {"x", MP_ROWS_TOKEN, x_shape, 0, MP_X},
+    [MP_W1] = {"w1", MP_ROWS_WHOLE, w1_shape, 1, MP_W1},
+    [MP_W2] = {"w2", MP_ROWS_WHOLE, w2_shape, 2, MP_W2},
+    [MP_B1] = {"b1", MP_ROWS_WHOLE, b1_shape, 3, MP_B1},
+    [MP_B2] = {"b2", MP_ROWS_WHOLE, b2_shape, 4, MP_B2},
+    [MP_TOPK_IDS] = {"topk_ids", MP_ROWS_TOKEN, topk_ids_shape, 5, MP_TOPK_IDS},
+    [MP_TOPK_WEIGHTS] = {"topk_weights", MP_ROWS_TOKEN, topk_weights_shape, 6, MP_TOPK_WEIGHTS},
+    [MP_SORTED_TOKEN_IDS] = {"sorted_token_ids", MP_ROWS_CHUNK, sorted_shape, -1, MP_SORTED_TOKEN_IDS},
+    [MP_EXPERT_IDS] = {"expert_ids", MP_ROWS_CHUNK, expert_ids_shape, -1, MP_EXPERT_IDS},
+    [MP_NUM_TOKENS_POST_PADDED] = {"num_tokens_post_padded", MP_ROWS_CHUNK, padded_shape, -1,
+                                   MP_NUM_TOKENS_POST_PADDED},
+    [MP_CACHE1] = {"cache1", MP_ROWS_CACHE, cache1_shape, 8, MP_CACHE1_HOOKED},
+    [MP_CACHE1_HOOKED] = {"cache1_hooked", MP_ROWS_CACHE, cache1_shape, -1, MP_CACHE1_HOOKED},
+    [MP_CACHE2] = {"cache2", MP_ROWS_CACHE, cache2_shape, 9, MP_CACHE2},
+    [MP_CACHE3] = {"cache3", MP_ROWS_TOKEN, cache3_shape, 7, MP_CACHE3_HOOKED},
+    [MP_CACHE3_HOOKED] = {"cache3_hooked", MP_ROWS_TOKEN, cache3_shape, -1, MP_CACHE3_HOOKED},
+    [MP_OUT] = {"out", MP_ROWS_TOKEN, out_shape, -1, MP_OUT},
+};
+
+static bool always(const mp_case *c) {
+    (void)c;
+    return true;
+}
+
+static bool combines(const mp_case *c) {
+    const bool one_row_as_it_is = c->topk == 1 && (float)c->rsf == 1.0f && c->path == MP_FUSED;
+    return c->mode != MP_NO_COMBINE && (c->fused_sum || !one_row_as_it_is);
+}
+
+#define ALIGN_TENSORS \
+    (MP_IN_SET(MP_SORTED_TOKEN_IDS) | MP_IN_SET(MP_EXPERT_IDS) | MP_IN_SET(MP_NUM_TOKENS_POST_PADDED))
+#define ROUTING_TENSORS (MP_IN_SET(MP_TOPK_IDS) | MP_IN_SET(MP_TOPK_WEIGHTS) | ALIGN_TENSORS)
+
+const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
+    [MP_ALIGN] = {"align", always, MP_IN_SET(MP_TOPK_IDS), ALIGN_TENSORS,
+                  "M E topk filter ep_size ep_rank path scope tile routing seed"},
+    [MP_GATE_UP] =
+        {"gate_up", always, MP_IN_SET(MP_X) | MP_IN_SET(MP_W1) | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
+         MP_IN_SET(MP_CACHE1),
+         "M E topk K N dtype gated apply_router_weight_on_input bias filter ep_size ep_rank scope tile "
+         "data routing seed"},
+    [MP_ACT] =
+        {"act", always, MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_TOPK_IDS), MP_IN_SET(MP_CACHE2),
+         "M E topk N dtype act gated alpha limit interleaved filter ep_size ep_rank scope data routing "
+         "seed"},
+    [MP_DOWN] =
+        {"down", always, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_W2) | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
+         MP_IN_SET(MP_CACHE3),
+         "M E topk K N dtype apply_router_weight_on_input bias filter ep_size ep_rank scope tile tile_down "
+         "data routing seed"},
+    [MP_SUM] = {"combine", combines, MP_IN_SET(MP_CACHE3) | MP_IN_SET(MP_TOPK_IDS), MP_IN_SET(MP_OUT),
+                "M E topk K dtype rsf filter ep_size ep_rank scope data routing seed"},
+};
+
+const char *mp_tensor_name(mp_tensor_id id) {
+    return (unsigned)id < MP_TENSOR_COUNT ? mp_tensors[id].name : "?";
+}
+
+const char *mp_stage_name(mp_stage stage) {
+    return (unsigned)stage < MP_STAGE_COUNT ? mp_stages[stage].name : "?";
+}
+
+/* ---- what a case has of them ---- */
+
+/* scope names one stage, in their order, behind `all`. */
+_Static_assert(MP_SCOPE_ALIGN == 1 + (int)MP_ALIGN && MP_SCOPE_COMBINE == 1 + (int)MP_SUM &&
+                   MP_SCOPE_COUNT == 1 + (int)MP_STAGE_COUNT,
+               "a scope is a stage, or all of them");
+
+bool mp_case_has_stage(const mp_case *c, mp_stage stage) {
+    return c->scope == MP_SCOPE_ALL ? mp_stages[stage].present(c) : (int)c->scope == 1 + (int)stage;
+}
+
+mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage) {
+    static const mp_tensor_id output[MP_STAGE_COUNT] = {
+        [MP_ALIGN] = MP_SORTED_TOKEN_IDS,
+        [MP_GATE_UP] = MP_CACHE1,
+        [MP_ACT] = MP_CACHE2,
+        [MP_DOWN] = MP_CACHE3,
+        [MP_SUM] = MP_OUT,
+    };
+    const bool direct = stage == MP_DOWN && c->scope == MP_SCOPE_ALL && !mp_case_has_stage(c, MP_SUM);
+    return direct ? MP_OUT : output[stage];
+}
+
+bool mp_stage_rows_are_slots(mp_stage stage) {
+    return stage != MP_SUM;
+}
+
+static mp_tensor_set with_shape(const mp_case *c, mp_tensor_set set) {
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (mp_case_shape(c, (mp_tensor_id)id, 16).rank == 0) set &= ~MP_IN_SET(id);
+    return set;
+}
+
+static mp_tensor_set written(const mp_case *c) {
+    mp_tensor_set set = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        if (!mp_case_has_stage(c, (mp_stage)s)) continue;
+        const bool moved = mp_stage_output(c, (mp_stage)s) == MP_OUT && s == MP_DOWN;
+        set |= moved ? MP_IN_SET(MP_OUT) : mp_stages[s].writes;
+    }
+    return set;
+}
+
+mp_tensor_set mp_case_hidden(const mp_case *c) {
+    return c->fused_sum ? MP_IN_SET(MP_CACHE3) : 0;
+}
+
+mp_tensor_set mp_case_outputs(const mp_case *c) {
+    return with_shape(c, written(c) & ~mp_case_hidden(c));
+}
+
+mp_tensor_set mp_case_inputs(const mp_case *c) {
+    mp_tensor_set set = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (mp_case_has_stage(c, (mp_stage)s)) set |= mp_stages[s].reads;
+    return with_shape(c, set & ~written(c));
+}
+
+mp_tensor_set mp_case_derived_inputs(const mp_case *c) {
+    return mp_case_inputs(c) & ALIGN_TENSORS;
+}
+
+mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
+    switch (id) {
+    case MP_TOPK_IDS:
+    case MP_SORTED_TOKEN_IDS:
+    case MP_EXPERT_IDS:
+    case MP_NUM_TOKENS_POST_PADDED: return MP_I32;
+    case MP_TOPK_WEIGHTS: return MP_FP32;
+    case MP_X:
+    case MP_W1:
+    case MP_W2:
+    case MP_B1:
+    case MP_B2:
+    case MP_CACHE1:
+    case MP_CACHE1_HOOKED:
+    case MP_CACHE2:
+    case MP_CACHE3:
+    case MP_CACHE3_HOOKED:
+    case MP_OUT:
+    case MP_TENSOR_COUNT: break;
+    }
+    return c->dtype;
+}
+
+mp_tensor mp_case_shape(const mp_case *c, mp_tensor_id id, int block_size_m) {
+    return mp_tensors[id].shape(c, block_size_m);
+}
+
+/* ---- parts of a batch ---- */
+
+int64_t mp_case_chunks(const mp_case *c) {
+    return c->path == MP_CHUNKED ? (c->M + MP_CHUNK_TOKENS - 1) / MP_CHUNK_TOKENS : 1;
+}
+
+int64_t mp_case_chunk_tokens(const mp_case *c, int64_t chunk) {
+    if (c->path != MP_CHUNKED) return c->M;
+    const int64_t left = c->M - chunk * MP_CHUNK_TOKENS;
+    return left < MP_CHUNK_TOKENS ? left : MP_CHUNK_TOKENS;
+}
+
+mp_case mp_case_chunk(const mp_case *c, int64_t chunk) {
+    mp_case part = *c;
+    part.M = mp_case_chunk_tokens(c, chunk);
+    return part;
+}
+
+size_t mp_token_bytes(const mp_case *c, const mp_tensor *t) {
+    return mp_tensor_bytes(t) / (size_t)c->M;
+}
+
+void mp_token_window(const mp_case *c, int64_t first, int64_t count, const mp_tensor from[MP_TENSOR_COUNT],
+                     mp_tensor to[MP_TENSOR_COUNT]) {
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        const mp_rows rows = mp_tensors[id].rows;
+        to[id] = from[id];
+        if (!from[id].data || (rows != MP_ROWS_TOKEN && rows != MP_ROWS_CACHE)) continue;
+        if (first == 0 && count == c->M) continue; /* all of it, whatever the layout */
+        to[id].data = (char *)from[id].data + (size_t)first * mp_token_bytes(c, &from[id]);
+        to[id].dim[0] = from[id].dim[0] / c->M * count;
+    }
+}
+
+void mp_case_chunk_tensors(const mp_case *c, int64_t chunk, const mp_tensor from[MP_TENSOR_COUNT],
+                           mp_tensor to[MP_TENSOR_COUNT]) {
+    mp_token_window(c, chunk * MP_CHUNK_TOKENS, mp_case_chunk_tokens(c, chunk), from, to);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        if (mp_tensors[id].rows != MP_ROWS_CHUNK || !from[id].data) continue;
+        to[id].data =
+            (char *)from[id].data + (size_t)chunk * (mp_tensor_bytes(&from[id]) / (size_t)from[id].dim[0]);
+        to[id].dim[0] = 1;
+    }
+}

@@ -1,0 +1,70 @@
+/* The activation against float64. */
+#include "harness/judge/judge_stage.h"
+
+#include "ref/activation.h"
+
+#include <math.h>
+
+/* Where act(gate) of a gate that is not zero is zero within its bound and multiplies Inf, the product is Inf
+ * with the signs of both or, if float32 or float64 gave zero, NaN: both are right, whichever float64 came
+ * to. */
+static bool vanishes_before_inf(const mp_judgement *j, double g, double u, double *value) {
+    if (isfinite(*value) || !isinf(u) || !isfinite(g) || g == 0 ||
+        !mp_activation_may_vanish(j->c, j->contract, g))
+        return false;
+    *value = signbit(g) == signbit(u) ? (double)INFINITY : -(double)INFINITY;
+    return true;
+}
+
+/* Columns n0 .. n0+n of slot t's row: cache1 -> expectations -> cache2. */
+static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_t t, int64_t n0, int64_t n,
+                        mp_measure *part) {
+    const mp_judgement *judgement = s->j;
+    const mp_case *c = judgement->c;
+    const int64_t row = s->got_row[t], width1 = mp_tensor_row_length(cache1);
+    const bool gate_rounded = judgement->contract->act_rounding == MP_ACT_GATE_ROUNDED;
+    double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
+    bool or_nan[MP_ROW_PIECE], special = false;
+    for (int64_t j = 0; j < n; j++) {
+        const int64_t at = row * width1;
+        const double g = mp_decode(cache1->dtype, cache1->data, at + mp_gate_column(c, n0 + j));
+        const double u = c->gated ? mp_decode(cache1->dtype, cache1->data, at + mp_up_column(c, n0 + j)) : 1;
+        value[j] = mp_activate(c, g, u, gate_rounded ? &s->got->dtype : NULL);
+        error[j] = mp_activation_bound(c, judgement->contract, g, u);
+        or_nan[j] = vanishes_before_inf(judgement, g, u, &value[j]);
+        special = special || or_nan[j];
+    }
+    const int64_t position = row * c->N + n0, index = t * c->N + n0;
+    if (!special) {
+        mp_measure_row(part, s->got->dtype, s->got->data, position, index, n, value, error, s->rounded,
+                       judgement->poison, s->sums + t * 3);
+        return;
+    }
+    for (int64_t j = 0; j < n; j++) {
+        const mp_expectation e = {
+            .value = value[j], .error = error[j], .rounded = s->rounded, .or_nan = or_nan[j]};
+        mp_measure_element(part, s->got->dtype, s->got->data, position + j, index + j, &e, judgement->poison,
+                           s->sums + t * 3);
+    }
+}
+
+mp_status mp_judge_act(const mp_judgement *j, mp_error *err) {
+    const mp_case *c = j->c;
+    const mp_tensor *cache1 = mp_as_read(j->t, MP_CACHE1);
+    const int32_t *topk_ids = j->t[MP_TOPK_IDS].data;
+    mp_stage_judge s;
+    const mp_status status = mp_stage_judge_start(j, MP_ACT, MP_ACT, &s, err);
+    if (status != MP_OK) return status;
+#pragma omp parallel
+    {
+        mp_measure part;
+        mp_measure_start(&part);
+#pragma omp for schedule(static)
+        for (int64_t t = 0; t < s.rows; t++)
+            for (int64_t n = 0; n < c->N && topk_ids[t] >= 0; n += MP_ROW_PIECE)
+                judge_piece(&s, cache1, t, n, c->N - n < MP_ROW_PIECE ? c->N - n : MP_ROW_PIECE, &part);
+        mp_stage_judge_merge(&s, &part);
+    }
+    mp_stage_judge_finish(&s);
+    return MP_OK;
+}

@@ -1,0 +1,51 @@
+/* The sum over topk against float64. */
+#include "harness/judge/judge.h"
+#include "harness/judge/judge_stage.h"
+#include "ref/combine.h"
+
+#include <math.h>
+
+/* Columns first .. first+n of token m. */
+static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache3, const int32_t *topk_ids, int64_t m,
+                        int64_t first, int64_t n, mp_measure *part) {
+    const mp_case *c = s->j->c;
+    const mp_contract *contract = s->j->contract;
+    double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
+    const int64_t at = m * s->width + first;
+    for (int64_t j = 0; j < n; j++) {
+        const mp_sum sum = mp_combine_sum(cache3, topk_ids, m, first + j);
+        value[j] = mp_combine_value(c, contract->combine, sum);
+        error[j] = mp_combine_bound(c, contract, sum);
+    }
+    mp_measure_row(part, s->got->dtype, s->got->data, at, at, n, value, error, s->rounded, s->j->poison,
+                   s->sums + m * 3);
+}
+
+mp_status mp_judge_combine(const mp_judgement *j, mp_error *err) {
+    const mp_tensor *cache3 = mp_as_read(j->t, MP_CACHE3);
+    const bool skips =
+        j->contract->filtered[MP_DOWN] != MP_ROW_ZERO; /* rows of filtered slots hold anything */
+    const int32_t *topk_ids = skips ? j->t[MP_TOPK_IDS].data : NULL;
+    mp_stage_judge s;
+    if (!isfinite(
+            mp_combine_bound(j->c, j->contract, (mp_sum){.value = 1, .mass = 1, .terms = j->c->topk}))) {
+        mp_check_not_judged(j->v, MP_CHECK_BOUND,
+                            "no bound can be had of so many additions under this contract");
+        return MP_OK;
+    }
+    const mp_status status = mp_stage_judge_start(j, MP_SUM, MP_SUM, &s, err);
+    if (status != MP_OK) return status;
+#pragma omp parallel
+    {
+        mp_measure part;
+        mp_measure_start(&part);
+#pragma omp for schedule(static)
+        for (int64_t m = 0; m < s.rows; m++)
+            for (int64_t k = 0; k < s.width; k += MP_ROW_PIECE)
+                judge_piece(&s, cache3, topk_ids, m, k,
+                            s.width - k < MP_ROW_PIECE ? s.width - k : MP_ROW_PIECE, &part);
+        mp_stage_judge_merge(&s, &part);
+    }
+    mp_stage_judge_finish(&s);
+    return MP_OK;
+}

@@ -1,0 +1,16 @@
+/* Private to harness/judge/: what the judges of a GEMM alone and inside a span share. */
+#ifndef MP_HARNESS_JUDGE_GEMM_H
+#define MP_HARNESS_JUDGE_GEMM_H
+
+#include "harness/judge/judge_stage.h"
+
+/* The largest finite magnitude in a tensor of any float format. */
+double mp_largest_magnitude(const mp_tensor *t);
+
+/* One element through the epilogue: acc with its error, then its value and error before the store's rounding.
+ */
+void mp_epilogue_expect(const mp_contract *contract, const mp_epilogue *epilogue, double acc,
+                        double acc_error, int64_t expert, int64_t column, int64_t slot, double *value,
+                        double *error);
+
+#endif

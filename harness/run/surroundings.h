@@ -1,0 +1,25 @@
+/* The hostile surroundings of one run: buffers between guard zones, full of poison, looked at before and
+ * after. They are the harness's, whoever the subject is and wherever its memory lies. */
+#ifndef MP_HARNESS_SURROUNDINGS_H
+#define MP_HARNESS_SURROUNDINGS_H
+
+#include "harness/subjects/subject.h"
+
+/* What a run did that it must not have done: "" = nothing. */
+typedef struct mp_surroundings_report {
+    char guard[256]; /* the first buffer whose guard zones changed, with the place */
+    char input[256]; /* the first input, as the subject had it, that changed */
+} mp_surroundings_report;
+
+/* Allocates everything in the subject's space, runs it, looks around, and leaves the exposed outputs in
+ * *trace on the host (the caller's to destroy, after an error too). Inputs on the host are handed over as
+ * they are; the caller looks after their contents. In place, the subject gets a copy of x in the output's
+ * buffer. */
+mp_status mp_run_surrounded(mp_subject *subject, const mp_case *c, const mp_offer *offer, const mp_inputs *in,
+                            uint32_t poison, mp_trace *trace, mp_surroundings_report *report, mp_error *err);
+
+/* Bytes that mp_run_surrounded takes in the subject's space beside the inputs on the host; 0 for a subject on
+ * the host. */
+size_t mp_surroundings_device_bytes(const mp_subject *subject, const mp_case *c, const mp_offer *offer);
+
+#endif

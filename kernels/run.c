@@ -1,0 +1,135 @@
+/* One case on the device: its stages between events, and the hooks of path=runner. */
+#include "kernels/stages.h"
+
+#include "ref/pipeline.h"
+
+#include <stdlib.h>
+
+typedef struct run {
+    mp_device_run stages;
+    double *stage_ns;
+    CUevent start[MP_STAGE_COUNT], end[MP_STAGE_COUNT];
+    bool recorded[MP_STAGE_COUNT]; /* of this chunk */
+} run;
+
+/* Adds the times of the stages recorded so far. Events are read when a chunk is done, not after each stage:
+ * the device does not wait for launches in between. */
+static mp_status collect_times(run *r, mp_error *err) {
+    const mp_driver *driver = r->stages.cuda->driver;
+    mp_status status = MP_OK;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        float ms = 0;
+        if (!r->recorded[s]) continue;
+        MP_CU(cuEventSynchronize(r->end[s]));
+        MP_CU(cuEventElapsedTime(&ms, r->start[s], r->end[s]));
+        r->stage_ns[s] += 1e6 * (double)ms;
+        r->recorded[s] = false;
+    }
+out:
+    return status;
+}
+
+static mp_status before_stage(void *self, const mp_stage_call *call, mp_stage stage, mp_error *err) {
+    (void)call;
+    run *r = self;
+    const mp_driver *driver = r->stages.cuda->driver;
+    mp_status status = MP_OK;
+    if (r->recorded[stage]) MP_DO(collect_times(r, err)); /* of the chunk before */
+    MP_CU(cuEventRecord(r->start[stage], NULL));
+out:
+    return status;
+}
+
+static bool has_own_hooks(const mp_cuda *cuda) {
+    return cuda->hooks.context != &cuda->hook_calls;
+}
+
+mp_tensor_set mp_cuda_hooked_tensors(const mp_cuda *cuda, const mp_case *c) {
+    if (c->path != MP_RUNNER || c->scope != MP_SCOPE_ALL || !has_own_hooks(cuda)) return 0;
+    mp_tensor_set set = 0;
+    if (cuda->hooks.after_gate_up) set |= MP_IN_SET(MP_CACHE1_HOOKED);
+    if (cuda->hooks.after_down && mp_stage_output(c, MP_DOWN) == MP_CACHE3)
+        set |= MP_IN_SET(MP_CACHE3_HOOKED);
+    return set;
+}
+
+/* What a hook changes in place is a copy where both states are kept; the next stage reads the copy. */
+static mp_status keep_state(run *r, const mp_stage_call *call, mp_tensor_id id, mp_error *err) {
+    const mp_driver *driver = r->stages.cuda->driver;
+    mp_status status = MP_OK;
+    const mp_tensor *from = &call->t[id], *to = mp_as_read(call->t, id);
+    if (to != from)
+        MP_CU(cuMemcpyDtoDAsync_v2(mp_device_address(to), mp_device_address(from), mp_tensor_bytes(from),
+                                   NULL));
+    MP_CU(cuCtxSynchronize());
+out:
+    return status;
+}
+
+static mp_cuda_hook_view hook_view(const mp_stage_call *call) {
+    const mp_tensor *t = call->t;
+    const mp_tensor_id down = mp_stage_output(call->c, MP_DOWN);
+    return (mp_cuda_hook_view){
+        .c = call->c,
+        .x = mp_device_address(&t[MP_X]),
+        .topk_weights = mp_device_address(&t[MP_TOPK_WEIGHTS]),
+        .topk_ids = mp_device_address(&t[MP_TOPK_IDS]),
+        .cache1 = mp_device_address(mp_as_read(t, MP_CACHE1)),
+        .cache2 = mp_device_address(&t[MP_CACHE2]),
+        .cache3 = mp_device_address(mp_as_read(t, down)),
+    };
+}
+
+/* On the runner path every stage is a call of its own that has ended before the next begins, and the hooks
+ * run in between. */
+static mp_status after_stage(void *self, const mp_stage_call *call, mp_stage stage, mp_error *err) {
+    run *r = self;
+    const mp_driver *driver = r->stages.cuda->driver;
+    const mp_cuda_hooks *hooks = &r->stages.cuda->hooks;
+    mp_status status = MP_OK;
+    MP_CU(cuEventRecord(r->end[stage], NULL));
+    r->recorded[stage] = true;
+    if (call->c->path != MP_RUNNER) goto out;
+    const bool up = stage == MP_GATE_UP && hooks->after_gate_up, down = stage == MP_DOWN && hooks->after_down;
+    if (up || down) {
+        MP_DO(keep_state(r, call, mp_stage_output(call->c, stage), err));
+        const mp_cuda_hook_view view = hook_view(call);
+        MP_DO((up ? hooks->after_gate_up : hooks->after_down)(hooks->context, &view, err));
+    }
+    MP_CU(cuCtxSynchronize());
+out:
+    return status;
+}
+
+mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_config *config,
+                      const mp_tensor t[MP_TENSOR_COUNT], void *const scratch[MP_CUDA_SCRATCH_COUNT],
+                      double stage_ns[MP_STAGE_COUNT], mp_error *err) {
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    run r = {.stages = {.cuda = cuda, .config = config, .scratch = scratch}, .stage_ns = stage_ns};
+    mp_executor executor = mp_device_executor(&r.stages);
+    executor.self = &r;
+    executor.before = before_stage;
+    executor.after = after_stage;
+    if (mp_case_inputs(c) & MP_IN_SET(MP_SORTED_TOKEN_IDS) || mp_case_has_stage(c, MP_ALIGN)) {
+        const int64_t capacity = t[MP_SORTED_TOKEN_IDS].dim[1];
+        if (capacity > INT32_MAX)
+            return mp_fail(err, MP_EUNSUPPORTED,
+                           "sorted_token_ids needs %lld positions; num_tokens_post_padded is an int32",
+                           (long long)capacity);
+    }
+    MP_CU(cuCtxSetCurrent(cuda->context));
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        MP_CU(cuEventCreate(&r.start[s], 0));
+        MP_CU(cuEventCreate(&r.end[s], 0));
+    }
+    MP_DO(mp_execute(&executor, c, MP_ALIGN, MP_SUM, config->up.block_size_m, t, err));
+    MP_DO(collect_times(&r, err));
+    MP_CU(cuCtxSynchronize());
+out:
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        if (r.start[s]) driver->cuEventDestroy_v2(r.start[s]);
+        if (r.end[s]) driver->cuEventDestroy_v2(r.end[s]);
+    }
+    return status;
+}

@@ -1,0 +1,77 @@
+#include "ref/bounds.h"
+
+#include <assert.h>
+#include <math.h>
+
+double mp_step_roundoff(const mp_contract *contract) {
+    return contract->float64_steps ? 0x1p-53 : 0x1p-24;
+}
+
+const mp_gemm_contract *mp_stage_gemm_contract(const mp_contract *contract, mp_stage stage) {
+    assert(stage == MP_GATE_UP || stage == MP_DOWN);
+    return stage == MP_GATE_UP ? &contract->gate_up : &contract->down;
+}
+
+/* gamma_n = n*u / (1 - n*u): n roundings in any order change a sum of magnitudes `mass` by at most gamma_n *
+ * mass. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1 and 4.2. */
+double mp_gamma(double n, double u) {
+    return n * u < 1 ? n * u / (1 - n * u) : (double)INFINITY;
+}
+
+/* IEEE, any order or fma over ascending k. The K products are exact (16-bit operands) or fused into the
+ * addition, or each is rounded once on its own; a sum of K terms has K-1 additions. At most K roundings touch
+ * any term: gamma_K. Products and sums that underflow lose at most half the smallest subnormal each: K *
+ * 2^-150.
+ *
+ * Tensor core (specification: truncated fused dot-add over groups of L terms and the accumulator c). In one
+ * step
+ *   - every one of the L+1 terms is cut to a multiple of 2^(e_max-F): it loses less than 2^(e_max-F).
+ *     Products of normal numbers are at least 2^(their exponent), so 2^e_max <= max |term| <= S, S = |c| +
+ *     sum |products| of the step: loss < (L+1) 2^-F S;
+ *   - the sum is truncated to R fraction bits (23, or fewer): loss < 2^-R S (or 2^-149 in the subnormal
+ * range). With delta = (L+1) 2^-F + 2^-R, S never exceeds mass (1+delta)^G after G = ceil(K/L) steps, so the
+ * total is at most G delta (1+delta)^G mass. A subnormal operand has the exponent emin of its format but a
+ * significand below 1, so its product may be smaller than 2^(emin+e): such terms set e_max <= emin +
+ * e_largest + 1 and cost at most (L+1) 2^(emin-F) * 2*largest a step. Zero terms count as 2^-133, and an
+ * accumulator c that is subnormal in float32 as 2^-126, however small it is: (L+1) 2^-F * 2^-125 a step,
+ * twice that, covers both. */
+static mp_sum_bound one_accumulator(const mp_gemm_contract *g, mp_dtype operands, double k, double largest) {
+    mp_sum_bound bound = {0, 0};
+    switch (g->accumulator) {
+    case MP_ACC_IEEE_ANY_ORDER:
+    case MP_ACC_FMA_ASCENDING: bound = (mp_sum_bound){mp_gamma(k, 0x1p-24), k * 0x1p-150}; break;
+    case MP_ACC_TENSOR_CORE: {
+        const double per_step = g->group + 1.0, steps = ceil(k / g->group);
+        const double unit = ldexp(1.0, -g->fraction_bits);
+        const double delta = per_step * unit + ldexp(1.0, -g->result_fraction_bits);
+        const double subnormal = ldexp(2 * largest, mp_dtype_format(operands)->emin);
+        bound.rel = steps * delta * pow(1 + delta, steps);
+        bound.abs = steps * (per_step * unit * (subnormal + 0x1p-125) + 0x1p-149);
+        break;
+    }
+    case MP_ACC_FLOAT64: bound.rel = mp_gamma(k, 0x1p-53); break;
+    case MP_ACC_COUNT: bound.rel = (double)INFINITY; break;
+    }
+    return bound;
+}
+
+/* Promotion every P terms and split_k cut k into parts with accumulators of their own, each within its bound
+ * of its own mass; the parts' results, at most (1 + rel) of their masses, are then added in float32:
+ * gamma_parts.
+ *
+ * The float64 value that a subject is compared with is itself a sum of K rounded terms: gamma_K(2^-53) is
+ * added in every case. */
+mp_sum_bound mp_gemm_bound(const mp_gemm_contract *g, mp_dtype operands, int64_t terms, double largest) {
+    const double k = (double)terms;
+    double part = ceil(k / g->split_k);
+    if (g->promotion > 0 && g->promotion < part) part = g->promotion;
+    const double parts = ceil(k / part);
+    mp_sum_bound bound = one_accumulator(g, operands, part, largest);
+    if (parts > 1) {
+        const double additions = mp_gamma(parts, 0x1p-24);
+        bound.rel += additions * (1 + bound.rel);
+        bound.abs = parts * (bound.abs * (1 + additions) + 0x1p-150);
+    }
+    bound.rel += mp_gamma(k, 0x1p-53);
+    return bound;
+}

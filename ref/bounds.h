@@ -1,0 +1,21 @@
+/* How far an accumulation under a contract may be from float64. Each derivation stands in bounds.c. */
+#ifndef MP_REF_BOUNDS_H
+#define MP_REF_BOUNDS_H
+
+#include "cases/contract.h"
+
+/* Error of an accumulation of `terms` products whose magnitudes sum to mass: |computed - exact| <= rel*mass +
+ * abs. rel is Inf where no bound can be had (n*u >= 1): the stage cannot be judged then. */
+typedef struct mp_sum_bound {
+    double rel, abs;
+} mp_sum_bound;
+
+/* operands: their format; largest: an upper bound of every operand's magnitude. */
+mp_sum_bound mp_gemm_bound(const mp_gemm_contract *gemm, mp_dtype operands, int64_t terms, double largest);
+/* The GEMM of a stage, gate_up or down. */
+const mp_gemm_contract *mp_stage_gemm_contract(const mp_contract *contract, mp_stage stage);
+/* Unit roundoff of the steps between roundings to dtype: 2^-24, or 2^-53 with float64_steps. */
+double mp_step_roundoff(const mp_contract *contract);
+double mp_gamma(double n, double u); /* n*u/(1-n*u), or Inf when n*u >= 1 */
+
+#endif

@@ -1,0 +1,32 @@
+/* The pipeline in the arithmetic of a contract, bit for bit: what a kernel that keeps the contract must
+ * compute. The bits are the same on every machine. */
+#ifndef MP_PREDICT_PREDICT_H
+#define MP_PREDICT_PREDICT_H
+
+#include "cases/contract.h"
+#include "ref/pipeline.h"
+
+#define MP_HOST_ARCHITECTURE 90 /* whose bits the subject `host` predicts */
+
+/* Whether the stage's bits follow from the contract at all; else false, with the reason: no order is fixed, a
+ * function is not IEEE, an accumulator has no model. */
+bool mp_predictable(const mp_contract *contract, const mp_case *c, mp_stage stage, const char **why);
+
+typedef struct mp_prediction {
+    const mp_contract *contract;
+    double *stage_ns; /* [MP_STAGE_COUNT] added to; NULL: not timed */
+} mp_prediction;
+/* Its stages are those of ref/predict/stages.h, and align is the definition. */
+mp_executor mp_predict_executor(mp_prediction *prediction);
+
+/* The contract of the subject `host`: sm_90's, deterministic throughout. Nothing is promised of its bits: it
+ * is the prediction. */
+mp_contract mp_host_contract(const mp_case *c);
+/* Creates a trace of all outputs (to be destroyed by the caller, after an error too) and fills it. */
+mp_status mp_host_predict(const mp_contract *contract, const mp_case *c, const mp_inputs *in,
+                          int block_size_m, uint32_t poison, mp_trace *trace, mp_error *err);
+/* The same under mp_host_contract. */
+mp_status mp_host_run(const mp_case *c, const mp_inputs *in, int block_size_m, uint32_t poison,
+                      mp_trace *trace, mp_error *err);
+
+#endif

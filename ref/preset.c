@@ -1,0 +1,113 @@
+#include "ref/preset.h"
+
+#include "ref/predict/float32_math.h"
+#include "ref/predict/tensorcore.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void promise(mp_contract *contract, mp_bits_promise bits) {
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        contract->promise[s] =
+            (mp_stage_promise){.bits = bits, .deterministic = true, .batch_invariant = true};
+}
+
+/* What our kernels do with rows that hold no result. */
+static void keep_rows(mp_contract *contract) {
+    contract->filtered[MP_GATE_UP] = contract->filtered[MP_DOWN] = MP_ROW_ZERO;
+    contract->filtered[MP_ACT] = contract->padding = MP_ROW_UNTOUCHED;
+}
+
+static mp_contract float64_contract(void) {
+    mp_contract contract = {.preset = "float64",
+                            .stable_align = true,
+                            .align_tail = true,
+                            .gate_up = {.accumulator = MP_ACC_FLOAT64, .split_k = 1},
+                            .down = {.accumulator = MP_ACC_FLOAT64, .split_k = 1},
+                            .act_ulps = 1,
+                            .float64_steps = true};
+    promise(&contract, MP_BITS_NONE);
+    keep_rows(&contract);
+    return contract;
+}
+
+static mp_contract ieee_any_order(void) {
+    mp_contract contract = {.preset = "ieee-any-order",
+                            .gate_up = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
+                            .down = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
+                            .act_ulps = MP_FLOAT32_MATH_ULPS,
+                            .act_function = MP_ACT_LIBRARY};
+    promise(&contract, MP_BITS_NONE);
+    keep_rows(&contract);
+    return contract;
+}
+
+/* The GEMM on operands of dtype, and what can be promised of its bits. fp32 and fp64 are IEEE everywhere. */
+static mp_bits_promise set_gemm(mp_gemm_contract *gemm, int sm, mp_dtype dtype) {
+    *gemm = (mp_gemm_contract){.accumulator = MP_ACC_FMA_ASCENDING, .split_k = 1};
+    if (dtype == MP_FP32 || dtype == MP_FP64) return MP_BITS_REQUIRED;
+    if (dtype != MP_BF16 && dtype != MP_FP16) { /* no kernel of ours takes it */
+        gemm->accumulator = MP_ACC_IEEE_ANY_ORDER;
+        return MP_BITS_NONE;
+    }
+    const mp_tc_input operands = dtype == MP_BF16 ? MP_TC_BF16 : MP_TC_FP16;
+    mp_tc_model model = {
+        .group = 4, .fraction_bits = 23, .result_fraction_bits = 23}; /* sm_70, the coarsest */
+    const bool known = mp_tc_find(sm, MP_TC_MMA, operands, operands, &model);
+    gemm->accumulator = MP_ACC_TENSOR_CORE;
+    gemm->group = model.group;
+    gemm->fraction_bits = model.fraction_bits;
+    gemm->result_fraction_bits = model.result_fraction_bits;
+    gemm->zero_exponent = MP_TC_ZERO_EXPONENT;
+    return !known ? MP_BITS_NONE : model.measured ? MP_BITS_REQUIRED : MP_BITS_REPORTED;
+}
+
+mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
+    mp_contract contract = {.stable_align = true,
+                            .align_tail = true,
+                            .act_ulps = MP_FLOAT32_MATH_ULPS,
+                            .combine = c->fused_sum ? MP_COMBINE_ELEMENT_DTYPE : MP_COMBINE_SCALE_THEN_ROUND};
+    snprintf(contract.preset, sizeof contract.preset, "sm_%d", sm);
+    promise(&contract, MP_BITS_REQUIRED);
+    keep_rows(&contract);
+    const mp_dtype operands = mp_case_dtype(c, MP_W1);
+    const mp_bits_promise gemm_bits = set_gemm(&contract.gate_up, sm, operands);
+    set_gemm(&contract.down, sm, mp_case_dtype(c, MP_W2));
+    /* What an architecture is not known to do in one stage is not required of it in the next. */
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (contract.promise[s].bits > gemm_bits) contract.promise[s].bits = gemm_bits;
+    if (c->fused_sum) {
+        contract.promise[MP_DOWN].bits = MP_BITS_NONE;
+        contract.promise[MP_SUM] = (mp_stage_promise){.bits = MP_BITS_NONE};
+    }
+    return contract;
+}
+
+mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *contract, mp_error *err) {
+    static const int known[] = {80, 86, 89, 90, 100};
+    if (strcmp(name, "float64") == 0) {
+        *contract = float64_contract();
+        return MP_OK;
+    }
+    if (strcmp(name, "ieee-any-order") == 0) {
+        *contract = ieee_any_order();
+        return MP_OK;
+    }
+    if (strcmp(name, "weakest") == 0) {
+        *contract = mp_contract_weakest();
+        return MP_OK;
+    }
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "sm_%d", known[i]);
+        if (strcmp(name, text) != 0) continue;
+        *contract = mp_contract_of_architecture(known[i], c);
+        return MP_OK;
+    }
+    return mp_fail(
+        err, MP_EINPUT,
+        "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100 or "
+        "weakest",
+        name);
+}
