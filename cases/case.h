@@ -65,6 +65,19 @@ typedef struct mp_tile {
     int block_size_m, block_size_n, block_size_k, group_size_m, num_warps, num_stages;
 } mp_tile;
 
+/* Name and range of each of a tile's numbers, in that order: one table for case texts and tuned files. */
+#define MP_TILE_PARTS 6
+typedef struct mp_tile_part {
+    const char *name;
+    size_t offset; /* in mp_tile */
+    int min, max;
+    bool power_of_two;
+} mp_tile_part;
+extern const mp_tile_part mp_tile_parts[MP_TILE_PARTS];
+int *mp_tile_at(mp_tile *tile, int part);
+bool mp_tile_part_allows(int part, int64_t value);
+void mp_tile_part_expected(int part, char text[64]); /* "a power of two in 16..256" */
+
 #define MP_CHUNK_TOKENS 65536 /* the public chunk loop's CHUNK */
 
 /* clang-format off */

@@ -94,7 +94,7 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, int repeats, mp_cuda_be
     float *times = malloc((size_t)repeats * MP_STAGE_COUNT * sizeof *times);
     if (!times) return mp_fail(err, MP_EMEMORY, "times of %d repeats", repeats);
 
-    MP_DO(mp_config_resolve(c, cuda->name, &config, err));
+    MP_DO(mp_config_resolve(c, &(mp_config_query){.device = cuda->name}, &config, err));
     MP_CU(cuCtxSetCurrent(cuda->context));
     MP_DO(mp_pipeline_plan(cuda, c, &config, &p, err));
     MP_DO(mp_pipeline_alloc(&p, MP_POISON_A, err));
@@ -127,7 +127,7 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, int repeats, mp_cuda_be
     result->copy_gbs = 2 * (double)COPY_BYTES / copy_ms * 1e-6;
     mp_tile_text(&config.up, up);
     mp_tile_text(&config.down, down);
-    snprintf(result->config, sizeof result->config, "%s + %s (%.60s)", up, down, config.source);
+    snprintf(result->config, sizeof result->config, "%s + %s (%s)", up, down, config.source);
 out:
     for (int i = 0; i <= MP_STAGE_COUNT; i++)
         if (edge[i]) driver->cuEventDestroy_v2(edge[i]);

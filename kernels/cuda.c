@@ -116,7 +116,8 @@ mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, size_t count, int
     for (size_t i = 0; i < count; i++) {
         mp_config config;
         mp_kernel wanted[MP_CASE_KERNELS_MAX];
-        if (mp_config_resolve(&cases[i], cuda->name, &config, NULL) != MP_OK) continue;
+        const mp_config_query query = {.device = cuda->name};
+        if (mp_config_resolve(&cases[i], &query, &config, NULL) != MP_OK) continue;
         const int wanted_count = mp_case_kernels(&cases[i], &config, wanted);
         for (int k = 0; k < wanted_count; k++) {
             int64_t known = 0;

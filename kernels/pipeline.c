@@ -14,7 +14,7 @@ mp_status mp_cuda_plan(mp_cuda *cuda, const mp_case *c, size_t *needed_bytes, si
     size_t total = 0;
     mp_config config;
     mp_pipeline p;
-    MP_DO(mp_config_resolve(c, cuda->name, &config, err));
+    MP_DO(mp_config_resolve(c, &(mp_config_query){.device = cuda->name}, &config, err));
     MP_DO(mp_pipeline_plan(cuda, c, &config, &p, err));
     *needed_bytes = mp_pipeline_bytes(&p) + CODE_RESERVE +
                     (size_t)cuda->multiprocessors * RESIDENT_THREADS * MP_STACK_BYTES_MAX;
@@ -135,7 +135,7 @@ mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_inputs *in, uint
     uint64_t before[MP_INPUT_COUNT] = {0};
     *trace = (mp_trace){0};
 
-    MP_DO(mp_config_resolve(c, cuda->name, &config, err));
+    MP_DO(mp_config_resolve(c, &(mp_config_query){.device = cuda->name}, &config, err));
     MP_DO(mp_trace_create(c, config.up.block_size_m, poison, trace, err));
     MP_CU(cuCtxSetCurrent(cuda->context));
     MP_DO(mp_pipeline_plan(cuda, c, &config, &p, err));

@@ -248,7 +248,7 @@ static void the_plan_covers_what_a_run_takes(void **state) {
     size_t needed = 0, free_bytes = 0;
     assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
     assert_int_equal(mp_cuda_plan(cuda, &c, &needed, &free_bytes, &err), MP_OK);
-    assert_int_equal(mp_config_resolve(&c, "", &config, &err), MP_OK);
+    assert_int_equal(mp_config_resolve(&c, NULL, &config, &err), MP_OK);
     assert_int_equal(mp_pipeline_plan(cuda, &c, &config, &p, &err), MP_OK);
     assert_true(needed >=
                 mp_pipeline_bytes(&p) + ((size_t)64 << 20)); /* machine code and stacks come on top */

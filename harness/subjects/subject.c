@@ -21,7 +21,7 @@ static mp_status ref_resolve(mp_subject *s, const mp_case *c, mp_contract *contr
                               .deterministic = true,
                               .batch_invariant =
                                   mp_blas_load(NULL) != MP_OK}; /* OpenBLAS chooses its kernels by shape */
-    return mp_config_resolve(c, "", config, err);
+    return mp_config_resolve(c, NULL, config, err);
 }
 
 static mp_status ref_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison,
@@ -40,7 +40,7 @@ static mp_status host_resolve(mp_subject *s, const mp_case *c, mp_contract *cont
                               mp_error *err) {
     (void)s;
     *contract = mp_host_contract(c);
-    return mp_config_resolve(c, "", config, err);
+    return mp_config_resolve(c, NULL, config, err);
 }
 
 static mp_status host_run(mp_subject *s, const mp_case *c, const mp_inputs *in, uint32_t poison,
@@ -73,7 +73,7 @@ static mp_contract cuda_contract(const mp_cuda *cuda, const mp_case *c) {
 static mp_status cuda_resolve(mp_subject *s, const mp_case *c, mp_contract *contract, mp_config *config,
                               mp_error *err) {
     *contract = cuda_contract(s->self, c);
-    return mp_config_resolve(c, mp_cuda_device_name(s->self), config, err);
+    return mp_config_resolve(c, &(mp_config_query){.device = mp_cuda_device_name(s->self)}, config, err);
 }
 
 static mp_status cuda_plan(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {
