@@ -134,7 +134,8 @@ mp_case mp_case_default(void);
 /* Sets one field from text. MP_EINPUT names the field, the value and what was expected; an unknown name lists
  * the known ones. */
 mp_status mp_case_set(mp_case *c, const char *name, const char *value, mp_error *err);
-/* Parses `name=value ...` (any order) over the values already in *c, then validates. */
+/* Parses `name=value ...` (any order) over the values already in *c, then validates. MP_EINPUT for a blank
+ * text too. */
 mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err);
 /* Applies `name=value ...` without validating: for overrides that are completed later. */
 mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err);
@@ -154,7 +155,7 @@ void mp_case_describe_fields(void (*line)(void *ctx, const char *text), void *ct
 
 /* True when `expr` matches the case: blank-separated terms, all of which must hold: `name=value`,
  * `name!=value`, `name<value`, `name>value`, `name<=value`, `name>=value` (numbers), or a bare word that must
- * occur in the canonical text. MP_EINPUT for an unknown name or value. */
+ * occur in the canonical text. MP_EINPUT for an unknown name or value, and where there is no term. */
 mp_status mp_case_match(const mp_case *c, const char *expr, bool *matched, mp_error *err);
 
 const char *mp_activation_name(mp_activation a);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <locale.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,15 +169,19 @@ static bool parse_int(const char *text, int64_t *value) {
     return errno == 0;
 }
 
-static bool parse_real(const char *text, double *value) {
+/* NULL when the text is a real number within a float64's range; else what is wrong with it, "" for a text
+ * that is no number (blanks, hexadecimal, inf, nan). */
+static const char *parse_real(const char *text, double *value) {
     const size_t length = strlen(text);
-    if (length == 0 || length > 40 || text[strspn(text, "0123456789+-.eE")])
-        return false; /* no blanks, hexadecimal, inf or nan */
+    if (length == 0 || length > 40 || text[strspn(text, "0123456789+-.eE")]) return "";
     char *end;
     locale_t c, old = enter_c_locale(&c);
     *value = strtod(text, &end) + 0.0; /* -0 becomes 0: equal cases have equal texts */
     leave_c_locale(c, old);
-    return end != text && *end == 0;
+    if (end == text || *end) return "";
+    const char digit = text[strspn(text, "+-.0")]; /* the first that counts */
+    if (*value == 0 && digit >= '1' && digit <= '9') return "too small for a float64";
+    return isfinite(*value) ? NULL : "too large for a float64";
 }
 
 static bool parse_tile(const char *text, mp_tile *tile) {
@@ -197,7 +202,7 @@ static bool parse_tile(const char *text, mp_tile *tile) {
 bool mp_field_parse(const mp_field *f, mp_case *c, const char *text) {
     switch (f->kind) {
     case MP_KIND_INT: return parse_int(text, as_int(c, f));
-    case MP_KIND_REAL: return parse_real(text, as_real(c, f));
+    case MP_KIND_REAL: return !parse_real(text, as_real(c, f));
     case MP_KIND_FLAG:
         *as_flag(c, f) = !strcmp(text, "1") || !strcmp(text, "true");
         return *as_flag(c, f) || !strcmp(text, "0") || !strcmp(text, "false");
@@ -330,7 +335,12 @@ const mp_field *mp_field_find(const char *name, mp_error *err) {
 
 mp_status mp_field_fail(const mp_field *f, const char *value, mp_error *err) {
     char expected[512];
+    double real;
+    const char *fault = f->kind == MP_KIND_REAL ? parse_real(value, &real) : NULL;
     mp_field_expected(f, expected, sizeof expected);
+    if (fault && *fault)
+        return mp_fail(err, MP_EINPUT, "%s=%s: %s is %s: expected %s", f->name, value, value, fault,
+                       expected);
     return mp_fail(err, MP_EINPUT, "%s=%s: expected %s", f->name, value, expected);
 }
 
