@@ -355,25 +355,29 @@ static void the_asked_version_first_then_newest(void **state) {
     expect_warning(&nowhere, "SGLANG_MOE_CONFIG_DIR is not set");
 }
 
-/* Equal versions spelt differently, made in both orders; a longer version is newer. */
+/* Equal versions spelt differently: the last in ASCII order, in whatever order the folder lists them. A
+ * longer version is newer. */
 static void ties_of_versions_have_one_winner(void **state) {
     (void)state;
-    static const char *const names[] = {"triton_3_2", "triton_3_02", "triton_03_2"};
-    for (int first = 0; first < 3; first++) {
-        char folder[64], again[64];
-        for (int i = 0; i < 3; i++) {
-            snprintf(folder, sizeof folder, "%d/configs/%s", first, names[(first + i) % 3]);
+    static const char *const spellings[] = {"03_0%d", "003_%d", "3_%d", "3_00%d", "03_%d", "3_0%d"};
+    for (int version = 1; version <= 9; version++) {
+        char top[16], name[32], folder[64], asked[16];
+        snprintf(top, sizeof top, "%d", version);
+        for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
+            snprintf(name, sizeof name, spellings[i], version);
+            snprintf(folder, sizeof folder, "%s/configs/triton_%s", top, name);
+            const bool last = strcmp(spellings[i], "3_%d") == 0, named = strcmp(spellings[i], "03_%d") == 0;
             write_text(folder, UP_NAME,
-                       (first + i) % 3 == 0   ? "{\"32\":" TILE(16, 16) "}"
-                       : (first + i) % 3 == 1 ? "{\"32\":" TILE(32, 32) "}"
-                                              : "{\"32\":" TILE(64, 64) "}");
+                       last    ? "{\"32\":" TILE(16, 16) "}"
+                       : named ? "{\"32\":" TILE(32, 32) "}"
+                               : "{\"32\":" TILE(64, 64) "}");
         }
-        snprintf(again, sizeof again, "%d", first);
-        setenv("SGLANG_MOE_CONFIG_DIR", below(again), 1);
+        setenv("SGLANG_MOE_CONFIG_DIR", below(top), 1);
         assert_int_equal(resolve("M=32").up.block_size_m, 16);
-        const mp_config asked = resolve_for(&(mp_config_query){DEVICE, "3.02", NULL}, "M=32");
-        assert_int_equal(asked.up.block_size_m, 32); /* the folder of that very name */
-        snprintf(folder, sizeof folder, "%d/configs/triton_3_2_0", first);
+        snprintf(asked, sizeof asked, "03.%d", version);
+        assert_int_equal(resolve_for(&(mp_config_query){DEVICE, asked, NULL}, "M=32").up.block_size_m,
+                         32); /* the folder of that very name */
+        snprintf(folder, sizeof folder, "%s/configs/triton_3_0%d_0", top, version);
         write_text(folder, UP_NAME, "{\"32\":" TILE(128, 128) "}");
         assert_int_equal(resolve("M=32").up.block_size_m, 128);
     }
@@ -571,6 +575,9 @@ static void files_are_read_once(void **state) {
     write_text("configs/triton_3_2_0", UP_NAME, "{\"32\":" TILE(16, 256) "}");
     assert_int_equal(utimensat(AT_FDCWD, path, later, 0), 0);
     assert_int_equal(resolve("M=32").up.block_size_n, 256); /* of another size */
+    write_text("configs/triton_3_6_0", UP_NAME, "{\"32\":" TILE(16, 128) "}");
+    assert_int_equal(utimensat(AT_FDCWD, below("configs/triton_3_6_0/" UP_NAME), later, 0), 0);
+    assert_int_equal(resolve("M=32").up.block_size_n, 128); /* in another place */
 }
 
 static void threads_may_resolve_together(void **state) {
