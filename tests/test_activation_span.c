@@ -124,6 +124,25 @@ static void every_subject_in_the_intervals_is_covered(void **unused) {
     }
 }
 
+/* The bound of an interval is at least that of every point in it. */
+static void no_point_has_a_larger_bound(void **unused) {
+    (void)unused;
+    static const mp_contract *const contracts[] = {&float32_contract, &float64_contract};
+    rng r = {16};
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        const mp_case c = activation_case(kinds[i].act, kinds[i].gated);
+        for (int n = 0; n < SAMPLES; n++) {
+            const sample s = random_sample(&r);
+            const mp_contract *contract = contracts[n % 2];
+            const double there = mp_activation_bound(&c, contract, s.true_gate, s.true_up);
+            if (!(interval_bound(&c, contract, &s) >= there && propagate(&c, contract, &s).sure >= there))
+                fail_msg("%s gated=%d: gate %g +- %g: %g is below %g at %g", mp_activation_name(c.act),
+                         c.gated, s.gate, s.gate_sure + s.gate_random, interval_bound(&c, contract, &s),
+                         there, s.true_gate);
+        }
+    }
+}
+
 /* The slopes behind `random`, from the truth's own differences. */
 static void the_random_part_is_first_order_and_in_quadrature(void **unused) {
     (void)unused;
@@ -265,6 +284,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_truth_in_the_intervals_is_covered),
         cmocka_unit_test(every_subject_in_the_intervals_is_covered),
+        cmocka_unit_test(no_point_has_a_larger_bound),
         cmocka_unit_test(the_random_part_is_first_order_and_in_quadrature),
         cmocka_unit_test(the_bound_is_close),
         cmocka_unit_test(beyond_a_clamp_nothing_counts),
