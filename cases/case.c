@@ -61,20 +61,26 @@ mp_status mp_case_set(mp_case *c, const char *name, const char *value, mp_error 
 
 #define BLANKS " \t\r\n"
 
-/* Cuts the next blank-separated word off *text. Returns false at the end; a word that does not fit is cut
- * short, which no name or value survives (the longest known one is far shorter). */
-static bool next_word(const char **text, char word[128]) {
+/* A word with room for more than a message can show: the longest known name or value is far shorter. */
+#define WORD_SIZE 1024
+
+/* Cuts the next blank-separated word off *text. Returns false at the end. */
+static bool next_word(const char **text, char word[WORD_SIZE]) {
     const char *start = *text + strspn(*text, BLANKS);
     const size_t length = strcspn(start, BLANKS);
-    snprintf(word, 128, "%.*s", (int)(length < 127 ? length : 127), start);
+    snprintf(word, WORD_SIZE, "%.*s", (int)(length < WORD_SIZE ? length : WORD_SIZE), start);
     *text = start + length;
     return length > 0;
+}
+
+static bool is_blank(const char *text) {
+    return text[strspn(text, BLANKS)] == 0;
 }
 
 mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err) {
     mp_case next = *c;
     uint64_t seen = 0;
-    char word[128];
+    char word[WORD_SIZE];
     while (next_word(&text, word)) {
         char *equals = strchr(word, '=');
         if (!equals) return mp_fail(err, MP_EINPUT, "'%s': expected name=value", word);
@@ -93,6 +99,7 @@ mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err) {
 
 mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err) {
     mp_case next = *c;
+    if (is_blank(text)) return mp_fail(err, MP_EINPUT, "an empty case: expected name=value, as in M=32");
     mp_status status = mp_case_apply(&next, text, err);
     if (!status) status = mp_case_validate(&next, err);
     if (!status) *c = next;
@@ -102,7 +109,9 @@ mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err) {
 /* ---- matching ---- */
 
 mp_status mp_case_match(const mp_case *c, const char *expr, bool *matched, mp_error *err) {
-    char canonical[MP_CASE_TEXT_MAX], word[128];
+    char canonical[MP_CASE_TEXT_MAX], word[WORD_SIZE];
+    if (is_blank(expr))
+        return mp_fail(err, MP_EINPUT, "an empty match expression: expected terms, as in M>16 act=silu");
     mp_case_text(c, canonical, sizeof canonical);
     *matched = true;
     while (next_word(&expr, word)) {

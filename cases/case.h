@@ -67,6 +67,19 @@ typedef struct mp_tile {
     int block_size_m, block_size_n, block_size_k, group_size_m, num_warps, num_stages;
 } mp_tile;
 
+/* Name and range of each of a tile's numbers, in that order: one table for case texts and tuned files. */
+#define MP_TILE_PARTS 6
+typedef struct mp_tile_part {
+    const char *name;
+    size_t offset; /* in mp_tile */
+    int min, max;
+    bool power_of_two;
+} mp_tile_part;
+extern const mp_tile_part mp_tile_parts[MP_TILE_PARTS];
+int *mp_tile_at(mp_tile *tile, int part);
+bool mp_tile_part_allows(int part, int64_t value);
+void mp_tile_part_expected(int part, char text[64]); /* "a power of two in 16..256" */
+
 #define MP_CHUNK_TOKENS 65536 /* the public chunk loop's CHUNK */
 
 /* clang-format off */
@@ -123,7 +136,8 @@ mp_case mp_case_default(void);
 /* Sets one field from text. MP_EINPUT names the field, the value and what was expected; an unknown name lists
  * the known ones. */
 mp_status mp_case_set(mp_case *c, const char *name, const char *value, mp_error *err);
-/* Parses `name=value ...` (any order) over the values already in *c, then validates. */
+/* Parses `name=value ...` (any order) over the values already in *c, then validates. MP_EINPUT for a blank
+ * text too. */
 mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err);
 /* Applies `name=value ...` without validating: for overrides that are completed later. */
 mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err);
@@ -143,7 +157,7 @@ void mp_case_describe_fields(void (*line)(void *ctx, const char *text), void *ct
 
 /* True when `expr` matches the case: blank-separated terms, all of which must hold: `name=value`,
  * `name!=value`, `name<value`, `name>value`, `name<=value`, `name>=value` (numbers), or a bare word that must
- * occur in the canonical text. MP_EINPUT for an unknown name or value. */
+ * occur in the canonical text. MP_EINPUT for an unknown name or value, and where there is no term. */
 mp_status mp_case_match(const mp_case *c, const char *expr, bool *matched, mp_error *err);
 
 const char *mp_activation_name(mp_activation a);

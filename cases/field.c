@@ -4,9 +4,12 @@
  */
 #include "cases/field.h"
 
+#include "base/words.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <locale.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,12 +100,35 @@ static mp_tile *as_tile(mp_case *c, const mp_field *f) {
     return (mp_tile *)(void *)((char *)c + f->offset);
 }
 
+/* The largest warps and stages are those of published tuned files. */
+const mp_tile_part mp_tile_parts[MP_TILE_PARTS] = {
+    {"BLOCK_SIZE_M", offsetof(mp_tile, block_size_m), 16, 256, true},
+    {"BLOCK_SIZE_N", offsetof(mp_tile, block_size_n), 16, 256, true},
+    {"BLOCK_SIZE_K", offsetof(mp_tile, block_size_k), 32, 256, true},
+    {"GROUP_SIZE_M", offsetof(mp_tile, group_size_m), 1, 65536, false},
+    {"num_warps", offsetof(mp_tile, num_warps), 1, 16, true},
+    {"num_stages", offsetof(mp_tile, num_stages), 1, 8, false},
+};
+
+int *mp_tile_at(mp_tile *tile, int part) {
+    return (int *)(void *)((char *)tile + mp_tile_parts[part].offset);
+}
+
+bool mp_tile_part_allows(int part, int64_t value) {
+    const mp_tile_part *p = &mp_tile_parts[part];
+    return value >= p->min && value <= p->max && (!p->power_of_two || (value & (value - 1)) == 0);
+}
+
+void mp_tile_part_expected(int part, char text[64]) {
+    const mp_tile_part *p = &mp_tile_parts[part];
+    snprintf(text, 64, "%s%d..%d", p->power_of_two ? "a power of two in " : "", p->min, p->max);
+}
+
 static int compare_tiles(const mp_tile *a, const mp_tile *b) {
-    const int pairs[6][2] = {{a->block_size_m, b->block_size_m}, {a->block_size_n, b->block_size_n},
-                             {a->block_size_k, b->block_size_k}, {a->group_size_m, b->group_size_m},
-                             {a->num_warps, b->num_warps},       {a->num_stages, b->num_stages}};
-    for (int i = 0; i < 6; i++) {
-        if (pairs[i][0] != pairs[i][1]) return pairs[i][0] < pairs[i][1] ? -1 : 1;
+    mp_tile l = *a, r = *b;
+    for (int i = 0; i < MP_TILE_PARTS; i++) {
+        const int x = *mp_tile_at(&l, i), y = *mp_tile_at(&r, i);
+        if (x != y) return x < y ? -1 : 1;
     }
     return 0;
 }
@@ -143,29 +169,32 @@ static bool parse_int(const char *text, int64_t *value) {
     return errno == 0;
 }
 
-static bool parse_real(const char *text, double *value) {
+/* NULL when the text is a real number within a float64's range; else what is wrong with it, "" for a text
+ * that is no number (blanks, hexadecimal, inf, nan). */
+static const char *parse_real(const char *text, double *value) {
     const size_t length = strlen(text);
-    if (length == 0 || length > 40 || text[strspn(text, "0123456789+-.eE")])
-        return false; /* no blanks, hexadecimal, inf or nan */
+    if (length == 0 || length > 40 || text[strspn(text, "0123456789+-.eE")]) return "";
     char *end;
     locale_t c, old = enter_c_locale(&c);
     *value = strtod(text, &end) + 0.0; /* -0 becomes 0: equal cases have equal texts */
     leave_c_locale(c, old);
-    return end != text && *end == 0;
+    if (end == text || *end) return "";
+    const char digit = text[strspn(text, "+-.0")]; /* the first that counts */
+    if (*value == 0 && digit >= '1' && digit <= '9') return "too small for a float64";
+    return isfinite(*value) ? NULL : "too large for a float64";
 }
 
 static bool parse_tile(const char *text, mp_tile *tile) {
     *tile = (mp_tile){0};
     if (!strcmp(text, "auto")) return true;
-    int *const part[6] = {&tile->block_size_m, &tile->block_size_n, &tile->block_size_k,
-                          &tile->group_size_m, &tile->num_warps,    &tile->num_stages};
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < MP_TILE_PARTS; i++) {
+        const bool last = i == MP_TILE_PARTS - 1;
         const size_t digits = strspn(text, "0123456789");
         if (digits == 0 || digits > 5) return false;
-        *part[i] = (int)strtol(text, NULL, 10);
+        *mp_tile_at(tile, i) = (int)strtol(text, NULL, 10);
         text += digits;
-        if (*text != (i < 5 ? 'x' : 0)) return false;
-        text += i < 5;
+        if (*text != (last ? 0 : 'x')) return false;
+        text += !last;
     }
     return !mp_tile_is_auto(tile); /* 0x0x0x0x0x0 is spelt auto */
 }
@@ -173,7 +202,7 @@ static bool parse_tile(const char *text, mp_tile *tile) {
 bool mp_field_parse(const mp_field *f, mp_case *c, const char *text) {
     switch (f->kind) {
     case MP_KIND_INT: return parse_int(text, as_int(c, f));
-    case MP_KIND_REAL: return parse_real(text, as_real(c, f));
+    case MP_KIND_REAL: return !parse_real(text, as_real(c, f));
     case MP_KIND_FLAG:
         *as_flag(c, f) = !strcmp(text, "1") || !strcmp(text, "true");
         return *as_flag(c, f) || !strcmp(text, "0") || !strcmp(text, "false");
@@ -190,10 +219,6 @@ bool mp_field_parse(const mp_field *f, mp_case *c, const char *text) {
     return false;
 }
 
-static bool is_power_of_two(int value, int lo, int hi) {
-    return value >= lo && value <= hi && (value & (value - 1)) == 0;
-}
-
 bool mp_field_in_range(const mp_field *f, const mp_case *of) {
     mp_case c = *of;
     switch (f->kind) {
@@ -203,12 +228,10 @@ bool mp_field_in_range(const mp_field *f, const mp_case *of) {
     case MP_KIND_FLAG: return true;
     case MP_KIND_ENUM: return *as_enum(&c, f) < f->name_count;
     case MP_KIND_TILE: {
-        const mp_tile *t = as_tile(&c, f);
-        return mp_tile_is_auto(t) ||
-               (is_power_of_two(t->block_size_m, 16, 256) && is_power_of_two(t->block_size_n, 16, 256) &&
-                is_power_of_two(t->block_size_k, 32, 256) && t->group_size_m >= 1 &&
-                t->group_size_m <= 1024 && is_power_of_two(t->num_warps, 1, 8) && t->num_stages >= 1 &&
-                t->num_stages <= 5);
+        bool allowed = true;
+        for (int i = 0; i < MP_TILE_PARTS; i++)
+            allowed = allowed && mp_tile_part_allows(i, *mp_tile_at(as_tile(&c, f), i));
+        return allowed || mp_tile_is_auto(as_tile(&c, f));
     }
     }
     return false;
@@ -277,32 +300,16 @@ void mp_field_expected(const mp_field *f, char *text, size_t size) {
         for (size_t i = 0; i < f->name_count; i++) append(text, size, ", ", f->names[i]);
         break;
     case MP_KIND_TILE:
-        snprintf(text, size,
-                 "auto, or BLOCK_SIZE_M x N x K x GROUP_SIZE_M x num_warps x num_stages as in 64x64x32x8x4x3 "
-                 "(16..256, 16..256, 32..256, powers of two; 1..1024; 1, 2, 4 or 8; 1..5)");
+        snprintf(text, size, "auto, or ");
+        for (int i = 0; i < MP_TILE_PARTS; i++) {
+            const size_t length = strlen(text);
+            char range[64];
+            mp_tile_part_expected(i, range);
+            snprintf(text + length, size - length, "%s%s (%s)", i ? " x " : "", mp_tile_parts[i].name, range);
+        }
+        append(text, size, " ", "as in 64x64x32x8x4x3");
         break;
     }
-}
-
-/* Edit distance between short words, ignoring case; anything longer than 31 characters is far away. */
-static size_t edit_distance(const char *a, const char *b) {
-    const size_t n = strlen(a), m = strlen(b);
-    size_t row[32];
-    if (n > 31 || m > 31) return 99;
-    for (size_t j = 0; j <= m; j++) row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            const size_t above = row[j];
-            size_t best = diagonal + (strncasecmp(a + i - 1, b + j - 1, 1) != 0);
-            if (above + 1 < best) best = above + 1;
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            row[j] = best;
-            diagonal = above;
-        }
-    }
-    return row[m];
 }
 
 const mp_field *mp_field_find(const char *name, mp_error *err) {
@@ -315,23 +322,25 @@ const mp_field *mp_field_find(const char *name, mp_error *err) {
         return NULL;
     }
     char known[512] = "";
-    const mp_field *nearest = NULL;
-    size_t nearest_distance = 3; /* a suggestion further away would be a guess */
+    const char *names[MP_FIELD_COUNT];
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
-        append(known, sizeof known, ", ", mp_fields[i].name);
-        const size_t distance = edit_distance(name, mp_fields[i].name);
-        if (distance < nearest_distance && distance < strlen(name))
-            nearest = &mp_fields[i], nearest_distance = distance;
+        names[i] = mp_fields[i].name;
+        append(known, sizeof known, ", ", names[i]);
     }
-    const char *hint = nearest ? nearest->name : "";
+    const char *nearest = mp_nearest_word(name, names, MP_FIELD_COUNT, 2); /* further away it is a guess */
     mp_fail(err, MP_EINPUT, "unknown field '%s'%s%s%s; known: %s", name, nearest ? ", did you mean '" : "",
-            hint, nearest ? "'?" : "", known);
+            nearest ? nearest : "", nearest ? "'?" : "", known);
     return NULL;
 }
 
 mp_status mp_field_fail(const mp_field *f, const char *value, mp_error *err) {
     char expected[512];
+    double real;
+    const char *fault = f->kind == MP_KIND_REAL ? parse_real(value, &real) : NULL;
     mp_field_expected(f, expected, sizeof expected);
+    if (fault && *fault)
+        return mp_fail(err, MP_EINPUT, "%s=%s: %s is %s: expected %s", f->name, value, value, fault,
+                       expected);
     return mp_fail(err, MP_EINPUT, "%s=%s: expected %s", f->name, value, expected);
 }
 

@@ -19,7 +19,7 @@ typedef struct texts {
 
 typedef struct pair_rule {
     const yaml_node_t *node;
-    char *when, *variant; /* when == "": always */
+    char *when, *variant; /* when == NULL: always */
     size_t used;
 } pair_rule;
 
@@ -285,9 +285,9 @@ static mp_status read_pair(plan *p, const yaml_node_t *node, pair_rule *rule) {
         if (!variant) variant = node;
     }
     if (when && !mp_yaml_text(when)) return mp_yaml_fail(p->y, when, "when: expected a match expression");
-    rule->when = strdup(when ? mp_yaml_text(when) : "");
-    if (!rule->when) return no_memory(p->y, node);
-    mp_status status = check_expression(p, node, "when", rule->when);
+    rule->when = when ? strdup(mp_yaml_text(when)) : NULL;
+    if (when && !rule->when) return no_memory(p->y, node);
+    mp_status status = when ? check_expression(p, node, "when", rule->when) : MP_OK;
     if (!status) status = read_terms(p, variant, "pairs", &rule->variant);
     mp_case scratch = mp_case_default();
     if (!status) {
@@ -344,10 +344,10 @@ static mp_status add_case_pairs(plan *p, mp_matrix_row *row) {
     mp_status status = MP_OK;
     for (size_t i = 0; !status && i < p->pair_count; i++) {
         pair_rule *rule = &p->pair[i];
-        bool applies;
+        bool applies = true;
         char text[MP_CASE_TEXT_MAX];
         mp_case variant = row->c;
-        status = mp_case_match(&row->c, rule->when, &applies, p->y->err);
+        if (rule->when) status = mp_case_match(&row->c, rule->when, &applies, p->y->err);
         if (status || !applies) continue;
         rule->used++;
         status = mp_case_apply(&variant, rule->variant, p->y->err);

@@ -61,7 +61,7 @@ static mp_status bench_predict(const mp_case *c, int repeat, mp_error *err) {
                r.kernel[i].all_threads / r.dgemm_all_threads);
     printf("%-10s %14.2f %14.2f   %s, %d threads\n", "dgemm", r.dgemm_one_thread * 1e-9,
            r.dgemm_all_threads * 1e-9, mp_blas_name(), r.threads);
-    status = mp_config_resolve(c, "", &config, err);
+    status = mp_config_resolve(c, NULL, &config, err);
     if (status == MP_OK) status = mp_inputs_create(c, &in, err);
     if (status == MP_OK) status = mp_host_run(c, &in, config.up.block_size_m, MP_POISON_A, &trace, err);
     for (int s = 0; s < MP_STAGE_COUNT && status == MP_OK; s++)
@@ -76,7 +76,7 @@ static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
     mp_cuda_bench_result r;
     mp_config config;
     mp_status status = mp_cuda_open(&cuda, err);
-    if (status == MP_OK) status = mp_config_resolve(c, mp_cuda_device_name(cuda), &config, err);
+    if (status == MP_OK) status = mp_config_resolve(c, &(mp_config_query){.device = mp_cuda_device_name(cuda)}, &config, err);
     if (status == MP_OK) status = mp_cuda_bench(cuda, c, &config, repeat, &r, err);
     if (status == MP_OK) {
         printf("%s, %s\nconfig %s\n", mp_cuda_device_name(cuda), mp_cuda_versions(cuda), r.config);

@@ -88,9 +88,9 @@ typedef struct mp_verdict {
     char name[MP_CASE_TEXT_MAX]; /* canonical text */
     char group[64];
     char subject[64];
-    char contract[256], config[512],
-        blas[64];          /* contract text; tile source and tiles; "plain loops" or "OpenBLAS SkylakeX" */
-    char config_note[256]; /* what the lookup of the tiles had to say: a fallback, an overridden BLOCK_SIZE_M;
+    char contract[256], config[1024],
+        blas[64]; /* contract text; tile source and tiles; "plain loops" or "OpenBLAS SkylakeX" */
+    char config_note[1024]; /* what the lookup of the tiles had to say: a fallback, an overridden BLOCK_SIZE_M;
                               "" */
     mp_outcome outcome;
     char reason[512]; /* of a SKIP, CRASH, TIMEOUT; first failure of a FAIL */

@@ -7,9 +7,9 @@
 typedef struct mp_cuda_bench_result {
     double stage_ms[MP_STAGE_COUNT]; /* median over the repeats; 0: the case has no such stage */
     double gemm_tflops; /* both GEMMs: 2 * M*topk * (w1 rows * K + N * K) operations in their time together */
-    double act_gbs, combine_gbs; /* bytes read and written, 1e9 a second */
-    double copy_gbs;             /* the same of a device-to-device copy of 1 GiB */
-    char config[256];            /* both tiles, and their source */
+    double act_gbs, combine_gbs;           /* bytes read and written, 1e9 a second */
+    double copy_gbs;                       /* the same of a device-to-device copy of 1 GiB */
+    char config[MP_CONFIG_TEXT_MAX + 160]; /* both tiles, and their source */
 } mp_cuda_bench_result;
 
 /* Runs the case `repeats` times after one warm-up, on random data made on the device: ids uniform over the

@@ -1,16 +1,31 @@
-/* Tuned configurations: file format, lookup, defaults. Host only; needs no GPU. */
+/* Tuned configurations: which file and which key of it a case takes, and the defaults. Host only; needs no
+ * GPU. */
 #ifndef MP_KERNELS_CONFIG_H
 #define MP_KERNELS_CONFIG_H
 
 #include "cases/case.h"
 
+#include <limits.h>
+
+/* For which machine tiles are looked up; it need not be this one. Each may be NULL or "". */
+typedef struct mp_config_query {
+    const char *device; /* as the driver or as file names spell it: "NVIDIA H200", "NVIDIA_H200" */
+    const char *triton; /* the running version, "3.6.0" or "3_6_0"; "": newest folder first */
+    const char *file;   /* this tuned file, and none that is looked up, serves every case without a tile of
+                           its own: the up GEMM, and the down GEMM where it has no `_down` file beside it */
+} mp_config_query;
+
+/* Room for two paths and what is said about them. Texts are built of whole parts: what does not fit is left
+ * out, and "; ..." says so. */
+#define MP_CONFIG_TEXT_MAX (2 * PATH_MAX + 1024)
+
 /* The tiles of both GEMMs, and where they came from. down.block_size_m always equals up.block_size_m: both
  * share one alignment. */
 typedef struct mp_config {
     mp_tile up, down;
-    bool tile_named;   /* the case or a tuned file names a tile: not the built-in defaults */
-    char source[512];  /* "explicit", "default", or "FILE key 64" */
-    char warning[256]; /* "" or what the lookup had to say: a fallback, an overridden BLOCK_SIZE_M */
+    bool tile_named; /* the case or a file names at least one of them; else both are defaults */
+    char source[MP_CONFIG_TEXT_MAX];  /* "explicit", "default", "FILE key 64", "FILE key 64 + FILE key 32" */
+    char warning[MP_CONFIG_TEXT_MAX]; /* "" or what the lookup had to say: a fallback, a distant key, ... */
 } mp_config;
 
 /* The folders of tuned files: $SGLANG_MOE_CONFIG_DIR and $VLLM_TUNED_CONFIG_FOLDER. Fills the variable's
@@ -18,13 +33,24 @@ typedef struct mp_config {
 enum { MP_TUNED_FOLDERS = 2 };
 const char *mp_tuned_folder(int which, const char **variable);
 
-/* Explicit tiles of the case win; else the tuned file for (E, N, device_name, dtype) is looked up with the
- * public rule (SGLANG_MOE_CONFIG_DIR or VLLM_TUNED_CONFIG_FOLDER, newest triton_* folder first, nearest key,
- * ties to the first key in the file); else the built-in defaults. device_name: as the driver tells it, ""
- * when there is no device. MP_EINPUT for a file that is corrupt. */
-mp_status mp_config_resolve(const mp_case *c, const char *device_name, mp_config *config, mp_error *err);
-/* The ranges a tile may have: BLOCK_SIZE_M 16..256, N 16..256, K 32..256 (powers of two), num_warps 1..8,
- * num_stages 1..5, GROUP_SIZE_M >= 1. */
+/* Explicit tiles of the case win; then query->file; then the files that the public loaders would find for
+ * (E, N, device, dtype), up and down each on its own:
+ *   1. $SGLANG_MOE_CONFIG_DIR/configs/triton_X_Y_Z: the folder of query->triton, then the others, newest
+ *      version first (equal versions spelt differently: the last in ASCII order). Folders whose name is no
+ *      version are passed over;
+ *   2. $VLLM_TUNED_CONFIG_FOLDER, where "/" in a device name is "_" and the H200 family is NVIDIA_H200;
+ * of a file the key nearest to the number of tokens, ties to the first in the file. Without a `_down` file
+ * the up tile serves both. Without any file the built-in defaults. query may be NULL: no device, no version.
+ *
+ * What a person should know is in `warning`: nothing found, a file of another version, up and down from
+ * different folders or `_down` alone, an overridden BLOCK_SIZE_M, a key below the first, above the last or
+ * more than twice or less than half the tokens, warps or stages that the file leaves to the compiler, entries
+ * that these kernels have no use for.
+ *
+ * MP_EINPUT: a folder that is not there, a version that is none, a file that is not right in all of its keys
+ * (kernels/tuned.h), a tile out of range; MP_EIO: a file that cannot be read. */
+mp_status mp_config_resolve(const mp_case *c, const mp_config_query *query, mp_config *config, mp_error *err);
+/* Whether each number lies in the range that mp_tile_parts gives for it. */
 mp_status mp_tile_validate(const mp_tile *tile, mp_error *err);
 
 #endif

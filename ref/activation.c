@@ -4,6 +4,9 @@
 
 #include <math.h>
 
+#define ROOT_2_PI 0.797884560802865355879892119868763737L /* sqrt(2/pi) */
+#define ROOT_1_2 0.707106781186547524400844362104849039L
+
 /* Written so that NaN compares false and passes through. */
 static double at_most(double v, double limit) {
     return v > limit ? limit : v;
@@ -13,29 +16,40 @@ static double clamp(double v, double limit) {
     return v > limit ? limit : v < -limit ? -limit : v;
 }
 
-static double silu(double v) {
-    return v / (1 + exp(-v));
+/* The float64 truth. None of these forms cancels, so each is within 4u of the exact value, u = 2^-53,
+ * relatively:
+ *   swish      exp is within 1 ulp (2u), the sum and the quotient round once. Where exp(-beta v) is about to
+ *              overflow, 1 is lost in it: v exp(beta v), which long double does not flush.
+ *   gelu       1+erf(z) = erfc(-z). With a 64-bit significand the argument errs by 2^-63 relatively, which
+ *              erfc makes 2z^2 times larger: 2^-52.4 where the result leaves the range of float64 (z = -27).
+ *   gelu_tanh  (1+tanh(z))/2 = 1/(1+exp(-2z)). 2z takes seven roundings to 64 bits, and exp(-2z) errs by |2z|
+ *              times that: 2^-51.6 where the result leaves the range of float64.
+ * The last rounding, to float64, adds u. beta*v must be exact: alpha has 24 bits, a gate of a tensor has no
+ * more. */
+static double swish(double v, double beta) {
+    return beta * v < -700 ? (double)(v * expl(beta * v)) : v / (1 + exp(-(beta * v)));
 }
 
 static double gelu(double v) {
-    return v * 0.5 * (1 + erf(v * M_SQRT1_2));
+    return (double)(v * 0.5L * erfcl(-v * ROOT_1_2));
 }
 
 static double gelu_tanh(double v) {
-    return v * 0.5 * (1 + tanh(sqrt(M_2_PI) * (v + 0.044715 * v * v * v)));
+    const long double g = v, twice_z = 2 * ROOT_2_PI * (g + 0.044715L * (g * g * g));
+    return (double)(g / (1 + expl(-twice_z)));
 }
 
 /* act(gate), the factor before the multiply by up. */
 static double activated_gate(const mp_case *c, double g) {
     const double limit = (double)(float)c->limit, alpha = (double)(float)c->alpha;
     switch (c->act) {
-    case MP_SILU: return silu(g);
+    case MP_SILU: return swish(g, 1);
     case MP_GELU: return gelu(g);
     case MP_GELU_TANH: return gelu_tanh(g);
     case MP_RELU2: return g <= 0 ? 0 : g * g; /* NaN stays NaN */
-    case MP_SWIGLU_OAI: g = at_most(g, limit); return g / (1 + exp(-alpha * g));
-    case MP_SILU_CLAMP: return at_most(silu(g), limit);
-    case MP_CLAMP_SILU: return silu(at_most(g, limit));
+    case MP_SWIGLU_OAI: return swish(at_most(g, limit), alpha);
+    case MP_SILU_CLAMP: return at_most(swish(g, 1), limit);
+    case MP_CLAMP_SILU: return swish(at_most(g, limit), 1);
     case MP_ACTIVATION_COUNT: break;
     }
     return NAN;
@@ -57,58 +71,212 @@ double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gat
     return c->gated ? a * up_factor(c, up) : a;
 }
 
-/* With u the unit roundoff of a step and eps the relative error of exp, tanh and erf (act_ulps units in the
- * last place):
+/* What a subject's act(gate) may differ from the float64 one, for any gate in [low, high] with |act| at most
+ * `a`. With u the unit roundoff of a step and eps the relative error of exp, tanh and erf (act_ulps units in
+ * the last place):
  *
  * silu = v/(1+E), E = exp(-v)(1+eps): the sum inherits at most eps E/(1+E) <= eps and rounds once, the
  * division once: (eps + 2u)|silu|. When E overflows float32 (v < -88.7) the quotient is 0 instead of |silu| <
  * 2^-120: then |silu| itself is added. Near that edge quotients are subnormal: half the smallest subnormal,
  * in `tiny`.
  *
- * gelu, gelu_tanh = (g/2)(1+f), f = erf or tanh, computed as f(1+eps) at an argument with relative error r: f
- * changes by at most max|z f'(z)| r, which is < 0.49 r for erf and < 0.45 r for tanh. erf: z = g*(1/sqrt 2)
- * has r <= 2u (constant and product). tanh: z = s(g + c g^3) has r <= 7u: g*g, *g, c and *c (4u on the cubic
- * part), the sum, s and *s, all terms of one sign. So 1+f has the absolute error eps + 4u (cancellation at
- * negative g keeps it absolute) and one relative rounding, the product two: |g|/2 (eps + 4u) + 3u |gelu|.
+ * gelu, gelu_tanh in float32 = (g/2)(1+f), f = erf or tanh, computed as f(1+eps) at an argument with relative
+ * error r: f changes by at most max|z f'(z)| r, which is < 0.49 r for erf and < 0.45 r for tanh. erf: z =
+ * g*(1/sqrt 2) has r <= 2u (constant and product). tanh: z = s(g + c g^3) has r <= 7u: g*g, *g, c and *c (4u
+ * on the cubic part), the sum, s and *s, all terms of one sign. So 1+f has the absolute error eps + 4u
+ * (cancellation at negative g keeps it absolute) and one relative rounding, the product two: |g|/2 (eps + 4u)
+ * + 3u |gelu|. With float64_steps they are the forms above, which do not cancel: (eps + 4u)|gelu|.
  *
  * swiglu_oai: alpha*g is rounded, which changes E by |alpha g| u relatively; division, and if written
  * g*sigmoid one more product: (eps + |alpha g| u + 3u)|a|; u+1 is rounded once. The clamps are exact or do
  * not expand an error. relu2: one product.
  *
- * The multiply by up adds u; MP_ACT_GATE_ROUNDED a whole ulp of act(gate) in dtype:
- * subject and reference both round it, and near a tie to different sides. Products that underflow: tiny. */
-static double gate_bound(const mp_case *c, const mp_contract *contract, double gate, double a) {
+ * MP_ACT_GATE_ROUNDED adds `roundings` half ulps of act(gate) in dtype: two where the float64 value is
+ * rounded as well, for near a tie both may go to different sides. The float64 value itself errs by 4u of it,
+ * u = 2^-53 (where alpha*g is no float64, |alpha g| u more). */
+static double gate_error(const mp_case *c, const mp_contract *contract, double low, double high, double a,
+                         int roundings) {
     const double u = mp_step_roundoff(contract), eps = 2 * contract->act_ulps * u;
     const double tiny = contract->float64_steps ? 0x1p-1074 : 0x1p-149;
-    double g = gate, error;
+    const double limit = (double)(float)c->limit, alpha = (double)(float)c->alpha;
+    double error, own = 4 * 0x1p-53 * a;
     switch (c->act) {
     case MP_GELU:
-    case MP_GELU_TANH: error = fabs(g) / 2 * (eps + 4 * u) + 3 * u * fabs(a); break;
-    case MP_RELU2: error = u * fabs(a); break;
-    case MP_SWIGLU_OAI:
-        g = (double)(float)c->alpha * at_most(g, (double)(float)c->limit);
-        error = (eps + fabs(g) * u + 4 * u) * fabs(a);
+    case MP_GELU_TANH:
+        error = contract->float64_steps ? (eps + 4 * u) * a
+                                        : fmax(fabs(low), fabs(high)) / 2 * (eps + 4 * u) + 3 * u * a;
         break;
-    case MP_CLAMP_SILU: g = at_most(g, (double)(float)c->limit); /* fall through */
-    default: error = (eps + 2 * u) * fabs(a); break;
+    case MP_RELU2: error = u * a; break;
+    case MP_SWIGLU_OAI: {
+        low = alpha * at_most(low, limit);
+        const double argument = fmax(fabs(low), alpha * fabs(at_most(high, limit)));
+        error = (eps + argument * u + 4 * u) * a;
+        own += argument * 0x1p-53 * a;
+        break;
     }
-    if (!contract->float64_steps && g < -88 && c->act != MP_RELU2) error += fabs(a);
-    error += 2 * tiny;
-    if (contract->act_rounding == MP_ACT_GATE_ROUNDED) error += 2 * mp_half_ulp(c->dtype, fabs(a) + error);
+    case MP_CLAMP_SILU: low = at_most(low, limit); /* fall through */
+    default: error = (eps + 2 * u) * a; break;
+    }
+    if (!contract->float64_steps && low < -88 && c->act != MP_RELU2) error += a;
+    error += own + 2 * tiny;
+    if (contract->act_rounding == MP_ACT_GATE_ROUNDED) error += roundings * mp_half_ulp(c->dtype, a + error);
     return error;
 }
 
-double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up) {
-    const double a = activated_gate(c, gate), error = gate_bound(c, contract, gate, a);
-    if (!c->gated) return error;
-    const double u = mp_step_roundoff(contract), factor = fabs(up_factor(c, up));
-    return error * factor + 2 * u * (fabs(a) + error) * factor +
+/* act(gate), within `error` of at most `a`, times up's factor: the factor (+1) and the product round once in
+ * the subject and once in float64. */
+static double product_error(const mp_contract *contract, double error, double a, double factor) {
+    const double u = mp_step_roundoff(contract);
+    return error * factor + 2 * (u + 0x1p-53) * (a + error) * factor +
            (contract->float64_steps ? 0x1p-1074 : 0x1p-149);
 }
 
+double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up) {
+    const double a = fabs(activated_gate(c, gate)), error = gate_error(c, contract, gate, gate, a, 2);
+    return c->gated ? product_error(contract, error, a, fabs(up_factor(c, up))) : error;
+}
+
 bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate) {
-    const double a = activated_gate(c, gate);
-    return fabs(a) <= gate_bound(c, contract, gate, a);
+    const double a = fabs(activated_gate(c, gate));
+    return a <= gate_error(c, contract, gate, gate, a, 2);
+}
+
+/* ---- uncertain inputs ---- */
+
+/* A function around a point x: for every x* within the radius, |f(x*) - value - slope (x* - x)| <= rest and
+ * |f(x*) - value| <= reach. */
+typedef struct around {
+    double value, slope, rest, reach;
+} around;
+
+/* Taylor: rest <= max|f''| r^2/2, reach <= |slope| r + rest. Of a large radius the steepest slope that f has
+ * anywhere says more: reach <= max|f'| r, rest <= reach + |slope| r. */
+static around smooth(double value, double slope, double steepest, double curvature, double radius) {
+    const double line = fabs(slope) * radius, quadratic = curvature / 2 * radius * radius;
+    const double reach = fmin(line + quadratic, steepest * radius);
+    return (around){value, slope, fmin(quadratic, line + reach), reach};
+}
+
+/* What becomes of f where a clamp makes a constant of it, `distance` away from its value; flat: the value is
+ * on the constant side. What reaches over the bend is off the line by as much. */
+static around bent(around f, double value, double distance, bool flat) {
+    const double over = fmax(0, f.reach - distance);
+    return flat ? (around){value, 0, over, over} : (around){value, f.slope, f.rest + over, f.reach};
+}
+
+static around cut_off(around f, double limit) {
+    return bent(f, at_most(f.value, limit), fabs(f.value - limit), f.value > limit);
+}
+
+/* f'' of v s(v), s the logistic function, is s(1-s)(2 + v(1-2s)): at most 1/2 (at 0), and (2+|v|) exp(-|v|),
+ * which falls with |v|. f' lies between -0.0999 and 1.0999. beta v in place of v: f(beta v)/beta. */
+static around swish_around(double v, double beta, double radius) {
+    const double z = beta * v, e = exp(-fabs(z)), nearest = beta * fmax(0, fabs(v) - radius);
+    const double s = (z < 0 ? e : 1) / (1 + e), rest = (z < 0 ? 1 : e) / (1 + e); /* s and 1-s */
+    return smooth(swish(v, beta), s * (1 + z * rest), 1.1, beta * fmin(0.5, (2 + nearest) * exp(-nearest)),
+                  radius);
+}
+
+/* f' = Phi + v phi, at most 1.129 (at sqrt 2) and at least 1 less; f'' = phi (2 - v^2): its magnitude falls
+ * from 2 phi(0) to 0 at sqrt 2, rises to 0.10799 at 2, and falls for ever. */
+static around gelu_around(double v, double radius) {
+    const double density = M_SQRT1_2 * M_2_SQRTPI / 2; /* phi(0) */
+    const double nearest = fmax(0, fabs(v) - radius), square = nearest * nearest,
+                 there = density * exp(-square / 2) * (2 - square);
+    return smooth(gelu(v), erfc(-v * M_SQRT1_2) / 2 + v * density * exp(-v * v / 2), 1.13,
+                  nearest < 2 ? fmax(there, 0.108) : -there, radius);
+}
+
+/* f = v s(z), z = b (v + c v^3) with b = 2 sqrt(2/pi). f' = s + v s' z' with s' = s(1-s); it stays between
+ * -0.13 and 1.13. f'' = s' (2 z' + v z'^2 (1-2s) + v z''): with s' <= exp(-z) its magnitude is at most
+ * exp(-z) q, q = 2 z' + v z'^2 + v z'' at |v|, and that falls with |v|: q' < z' q, term by term, because
+ * z' >= b > 1.5 and z'' = 6 b c |v|. Near 0 it is at most b/2 < 0.8, by search over all v. */
+static around gelu_tanh_around(double v, double radius) {
+    const double b = 2 * (double)ROOT_2_PI, c = 0.044715, nearest = fmax(0, fabs(v) - radius);
+    const double z = b * (v + c * v * v * v), first = b * (1 + 3 * c * v * v), e = exp(-fabs(z));
+    const double s = (z < 0 ? e : 1) / (1 + e), rest = (z < 0 ? 1 : e) / (1 + e);
+    const double z_n = b * (nearest + c * nearest * nearest * nearest),
+                 first_n = b * (1 + 3 * c * nearest * nearest), second_n = 6 * b * c * nearest;
+    const double q = 2 * first_n + nearest * first_n * first_n + nearest * second_n;
+    return smooth(gelu_tanh(v), s * (1 + v * first * rest), 1.13, fmin(0.8, exp(-z_n) * q), radius);
+}
+
+/* max(v,0)^2 has f'' = 2 where v > 0. */
+static around relu2_around(double v, double radius) {
+    const double highest = fmax(0, v + radius);
+    return smooth(v <= 0 ? 0 : v * v, v <= 0 ? 0 : 2 * v, 2 * highest, highest > 0 ? 2 : 0, radius);
+}
+
+static around gate_around(const mp_case *c, double g, double radius) {
+    const double limit = (double)(float)c->limit, alpha = (double)(float)c->alpha;
+    const bool gate_is_cut = c->act == MP_SWIGLU_OAI || c->act == MP_CLAMP_SILU;
+    around in = {g, 1, 0, radius}, f = in;
+    if (gate_is_cut) in = cut_off(in, limit);
+    switch (c->act) {
+    case MP_SILU:
+    case MP_SILU_CLAMP:
+    case MP_CLAMP_SILU: f = swish_around(in.value, 1, in.reach); break;
+    case MP_SWIGLU_OAI: f = swish_around(in.value, alpha, in.reach); break;
+    case MP_GELU: f = gelu_around(g, radius); break;
+    case MP_GELU_TANH: f = gelu_tanh_around(g, radius); break;
+    case MP_RELU2: f = relu2_around(g, radius); break;
+    case MP_ACTIVATION_COUNT: break;
+    }
+    /* f(in(g*)) = f + f' (in' (g* - g) + rest of in) + rest of f */
+    if (gate_is_cut) f = (around){f.value, f.slope * in.slope, f.rest + fabs(f.slope) * in.rest, f.reach};
+    return c->act == MP_SILU_CLAMP ? cut_off(f, limit) : f;
+}
+
+static around factor_around(const mp_case *c, double u, double radius) {
+    const double limit = (double)(float)c->limit;
+    const around up = {u, 1, 0, radius};
+    if (!c->gated) return (around){.value = 1};
+    if (c->act != MP_SWIGLU_OAI && c->act != MP_SILU_CLAMP && c->act != MP_CLAMP_SILU) return up;
+    return bent(up, up_factor(c, u), fabs(fabs(u) - limit), fabs(u) > limit);
+}
+
+/* The subject's own error anywhere in both intervals. */
+static double worst_evaluation(const mp_case *c, const mp_contract *contract, double gate, double radius,
+                               around a, around f) {
+    const double largest = fabs(a.value) + a.reach;
+    const double error = gate_error(c, contract, gate - radius, gate + radius, largest, 1);
+    return c->gated ? product_error(contract, error, largest, fabs(f.value) + f.reach) : error;
+}
+
+#define OWN_ROUNDINGS (1 + 0x1p-39) /* of these sums of a few dozen terms themselves */
+
+/* With a = act(gate), f the factor of up, and d, e what the true gate and up deviate by:
+ *   act(gate + d) * factor(up + e) - a f = a' f d + a f' e + (rest of a) f + a (rest of f) + product of both
+ * changes The first two terms are linear. Of them `sure` takes the deterministic parts of d and e, `random`
+ * the others, in quadrature: gate and up are sums over different columns of w1, so their roundings are
+ * independent. */
+void mp_activation_propagate(const mp_case *c, const mp_contract *contract, double gate, double gate_sure,
+                             double gate_random, double up, double up_sure, double up_random,
+                             mp_activation_span *result) {
+    if (!c->gated) up = up_sure = up_random = 0;
+    const double gate_radius = gate_sure + gate_random, up_radius = up_sure + up_random;
+    *result = (mp_activation_span){mp_activate(c, gate, up, NULL), INFINITY, 0};
+    if (!isfinite(gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return;
+    const around a = gate_around(c, gate, gate_radius), f = factor_around(c, up, up_radius);
+    const double by_gate = fabs(a.slope * f.value), by_up = fabs(a.value * f.slope);
+    const double sure = by_gate * gate_sure + by_up * up_sure + a.rest * fabs(f.value) +
+                        fabs(a.value) * f.rest + a.reach * f.reach +
+                        worst_evaluation(c, contract, gate, gate_radius, a, f);
+    const double random = hypot(by_gate * gate_random, by_up * up_random);
+    if (!isfinite(result->value) || !isfinite(sure + random)) return;
+    result->sure = sure * OWN_ROUNDINGS;
+    result->random = random * OWN_ROUNDINGS;
+}
+
+double mp_activation_interval_bound(const mp_case *c, const mp_contract *contract, double gate,
+                                    double gate_radius, double up, double up_radius) {
+    if (!c->gated) up = up_radius = 0;
+    const double value = mp_activate(c, gate, up, NULL);
+    if (!isfinite(gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return INFINITY;
+    const around a = gate_around(c, gate, gate_radius), f = factor_around(c, up, up_radius);
+    const double bound = a.reach * fabs(f.value) + fabs(a.value) * f.reach + a.reach * f.reach +
+                         worst_evaluation(c, contract, gate, gate_radius, a, f);
+    return isfinite(value) && isfinite(bound) ? bound * OWN_ROUNDINGS : INFINITY;
 }
 
 void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots,
@@ -125,21 +293,4 @@ void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_
             mp_encode(cache2->dtype, cache2->data, row[t] * c->N + n, mp_activate(c, g, u, gate_dtype));
         }
     }
-}
-
-double mp_activation_interval_bound(const mp_case *c, const mp_contract *contract, double gate,
-                                    double gate_radius, double up, double up_radius) {
-    const double slope = c->act == MP_RELU2 ? 2 * (fabs(gate) + gate_radius) : 1.15;
-    const double a = fabs(activated_gate(c, gate)), factor = c->gated ? fabs(up_factor(c, up)) : 1;
-    const double moved = slope * gate_radius * (factor + up_radius) + a * up_radius;
-    return moved + 2 * mp_activation_bound(c, contract, gate, up) + 0x1p-18 * moved;
-}
-
-void mp_activation_propagate(const mp_case *c, const mp_contract *contract, double gate, double gate_sure,
-                             double gate_random, double up, double up_sure, double up_random,
-                             mp_activation_span *result) {
-    result->value = mp_activate(c, gate, up, NULL);
-    result->sure =
-        mp_activation_interval_bound(c, contract, gate, gate_sure + gate_random, up, up_sure + up_random);
-    result->random = 0;
 }

@@ -21,22 +21,40 @@
  * MP_ACT_GATE_ROUNDED). up is not read when not gated. */
 double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gate_dtype);
 
-/* Bound of |subject - mp_activate(...)| before the store's rounding; derived in activation.c. */
+/* Bound of |subject - mp_activate(...)| before the store's rounding; derived in activation.c. It covers the
+ * float64 value's own error too: act(gate) is within 4 * 2^-53 of the exact value, relatively. */
 double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up);
 
-/* Of a gate and an up that are only known within radii: gate_sure + gate_random and up_sure + up_random. */
+/* Whether act(gate) may come out as zero within its bound: times an infinite up it is then NaN instead of
+ * Inf, and both are right. */
+bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate);
+
+/* The activation of inputs that are known up to an error, for judging spans of stages: what a subject makes
+ * of its own gate and up, before the store's rounding, against float64 values of both.
+ *
+ * The subject's gate is gate + s + r with |s| <= gate_sure, deterministic errors, and |r| <= gate_random, the
+ * radius of roundings that are independent and have mean zero; up likewise. Then its result is within
+ * sure + R of `value`, with R the random part: first-order in r, which has the radius `random` when the
+ * random parts of gate and up are independent (as roundings of different columns are), and is at most
+ * |act'(gate) f(up)| gate_random + |act(gate) f'(up)| up_random in any case. Everything else is in `sure`:
+ * the first-order parts of s, second-order terms and the product of both deviations, clamps within reach, and
+ * the subject's own evaluation error, the worst in the intervals.
+ *
+ * value is act(gate)*f(up) in float64; MP_ACT_GATE_ROUNDED rounds nothing in it, one rounding of the gate is
+ * in `sure`. Where an input, a radius or the result is not finite, value is what the formula gives (NaN, Inf,
+ * or a number), sure is INFINITY and random 0: callers compare the class (NaN, Inf, finite) instead. Not
+ * gated: up and its radii are not read. Radii are >= 0. */
 typedef struct mp_activation_span {
     double value, sure, random;
 } mp_activation_span;
 void mp_activation_propagate(const mp_case *c, const mp_contract *contract, double gate, double gate_sure,
                              double gate_random, double up, double up_sure, double up_random,
                              mp_activation_span *result);
+
+/* Bound of |subject - mp_activate(c, gate, up, NULL)| where the subject's gate and up lie within the radii:
+ * everything is taken for deterministic. INFINITY where something is not finite. */
 double mp_activation_interval_bound(const mp_case *c, const mp_contract *contract, double gate,
                                     double gate_radius, double up, double up_radius);
-
-/* Whether act(gate) may come out as zero within its bound: times an infinite up it is then NaN instead of
- * Inf, and both are right. */
-bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate);
 
 /* Columns of cache1 that hold gate and up of element n. */
 static inline int64_t mp_gate_column(const mp_case *c, int64_t n) {

@@ -108,7 +108,7 @@ static void every_one_bit_fault_is_seen(void **state) {
     mp_error err = {0};
     assert_int_equal(mp_case_parse(&c, "M=256 topk=2 K=128 N=256 act=silu", &err), MP_OK);
     assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
-    assert_int_equal(mp_config_resolve(&c, "", &config, &err), MP_OK);
+    assert_int_equal(mp_config_resolve(&c, NULL, &config, &err), MP_OK);
     mp_contract contract = mp_host_contract(&c);
     promise(&contract, MP_BITS_REQUIRED);
     print_message("%-32s %10s %8s %7s %6s %6s\n", "fault", "differing", "ulps", "output", "bits", "f64");
@@ -159,7 +159,7 @@ static mp_status judge_host(const char *text, mp_bits_promise bits, int drop, mp
     *v = (mp_verdict){0};
     assert_int_equal(mp_case_parse(&c, text, err), MP_OK);
     assert_int_equal(mp_inputs_create(&c, &in, err), MP_OK);
-    assert_int_equal(mp_config_resolve(&c, "", &config, err), MP_OK);
+    assert_int_equal(mp_config_resolve(&c, NULL, &config, err), MP_OK);
     mp_contract contract = mp_host_contract(&c);
     promise(&contract, bits);
     assert_int_equal(mp_host_run(&c, &in, config.up.block_size_m, MP_POISON_A, &trace, err), MP_OK);
@@ -232,7 +232,7 @@ static void distances_saturate(void **state) {
     mp_verdict *v = calloc(1, sizeof *v);
     assert_int_equal(mp_case_parse(&c, "scope=combine dtype=fp64 M=1 topk=1 K=1", &err), MP_OK);
     assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
-    assert_int_equal(mp_config_resolve(&c, "", &config, &err), MP_OK);
+    assert_int_equal(mp_config_resolve(&c, NULL, &config, &err), MP_OK);
     mp_contract contract = mp_host_contract(&c);
     promise(&contract, MP_BITS_REQUIRED);
     *(double *)in.t[MP_CACHE3].data = 0x1p1000;
@@ -298,7 +298,7 @@ static void start(bench *b, const char *text) {
     b->c = mp_case_default();
     if (mp_case_parse(&b->c, text, &err) != MP_OK) fail_msg("%s", err.text);
     assert_int_equal(mp_inputs_create(&b->c, &b->in, &err), MP_OK);
-    assert_int_equal(mp_config_resolve(&b->c, "", &b->config, &err), MP_OK);
+    assert_int_equal(mp_config_resolve(&b->c, NULL, &b->config, &err), MP_OK);
     b->contract = mp_host_contract(&b->c);
     promise(&b->contract, MP_BITS_REQUIRED);
     assert_int_equal(mp_host_run(&b->c, &b->in, b->config.up.block_size_m, MP_POISON_A, &b->trace, &err),

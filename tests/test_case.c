@@ -50,7 +50,7 @@ static const char *const choices[][9] = {
     {"layout", "route", "sorted"},
     {"path", "fused", "runner", "chunked"},
     {"scope", "all", "all", "align", "combine"},
-    {"tile", "auto", "16x16x32x1x1x1", "256x256x256x1024x8x5"},
+    {"tile", "auto", "16x16x32x1x1x1", "256x256x256x65536x16x8"},
     {"tile_down", "auto", "auto", "16x64x64x8x4x3"},
     {"data", "normal", "integer", "wide", "onehot", "special", "limits"},
     {"routing", "uniform", "zipf", "hot", "empty", "first", "last", "duplicates", "padded"},
@@ -178,6 +178,12 @@ static void bad_values_are_refused(void **unused) {
         {"rsf=1,5", "rsf=1,5"},
         {"rsf=0x1p3", "rsf=0x1p3"},
         {"rsf=1e9", "rsf=1e9"},
+        {"rsf=1e-400", "rsf=1e-400: 1e-400 is too small for a float64: expected a number from -1e+06"},
+        {"rsf=-0.001e-330", "-0.001e-330 is too small for a float64"},
+        {"rsf=1e400", "rsf=1e400: 1e400 is too large for a float64: expected a number from -1e+06"},
+        {"limit=.1e-400", "is too small for a float64"},
+        {"", "an empty case: expected name=value, as in M=32"},
+        {" \t\n ", "an empty case"},
         {"filter=1.01", "from 0 to 1"},
         {"gated=2", "gated=2: expected 0 or 1 (false or true)"},
         {"gated=yes", "gated=yes"},
@@ -194,14 +200,42 @@ static void bad_values_are_refused(void **unused) {
         {"tile=64x64x16x8x4x3", "tile="},
         {"tile=64x64x512x8x4x3", "tile="},
         {"tile=64x64x32x0x4x3", "tile="},
-        {"tile=64x64x32x1025x4x3", "tile="},
-        {"tile=64x64x32x8x3x3", "tile="},
-        {"tile=64x64x32x8x16x3", "tile="},
-        {"tile=64x64x32x8x4x6", "tile="},
+        {"tile=64x64x32x65537x4x3", "GROUP_SIZE_M (1..65536)"},
+        {"tile=64x64x32x8x3x3", "num_warps (a power of two in 1..16)"},
+        {"tile=64x64x32x8x32x3", "tile="},
+        {"tile=64x64x32x8x4x9", "num_stages (1..8) as in 64x64x32x8x4x3"},
         {"M=1 M=2", "M is given twice"},
         {"M=1 M=1", "M is given twice"},
     };
     refuse(r, COUNT(r));
+}
+
+/* Not cut: a value that differs from a good one behind its 127th character is that value, and no other. */
+static void long_words_are_named_in_full(void **unused) {
+    (void)unused;
+    mp_case c = mp_case_default();
+    mp_error err;
+    char text[800], word[600];
+    memset(word, 'x', sizeof word - 1);
+    word[sizeof word - 1] = '\0';
+    word[0] = 'a', word[sizeof word - 2] = 'z';
+    assert_int_equal(mp_case_parse(&c, word, &err), MP_EINPUT);
+    assert_contains(err.text, word);
+    snprintf(text, sizeof text, "M=32 act=%s", word);
+    assert_int_equal(mp_case_parse(&c, text, &err), MP_EINPUT);
+    assert_contains(err.text, text + strlen("M=32 "));
+    assert_contains(err.text, "expected silu, gelu");
+    snprintf(text, sizeof text, "K!=%s", word);
+    bool matched;
+    assert_int_equal(mp_case_match(&c, text, &matched, &err), MP_EINPUT);
+    assert_contains(err.text, word);
+    memset(text, '0', 200);
+    memcpy(text, "M=", 2);
+    strcpy(text + 200, "7x"); /* 198 zeros, and what makes it no number */
+    assert_int_equal(mp_case_parse(&c, text, &err), MP_EINPUT);
+    text[201] = '\0';
+    assert_int_equal(mp_case_parse(&c, text, &err), MP_OK);
+    assert_int_equal(c.M, 7);
 }
 
 static void impossible_combinations_are_refused(void **unused) {
@@ -307,7 +341,7 @@ static void pairs_are_the_same_problem(void **unused) {
         {"M=4", "mode=inplace", NULL},
         {"M=4 mode=inplace", "mode=combine path=runner", NULL},
         {"M=4 mode=no_combine", "path=runner", NULL},
-        {"M=4", "", NULL},
+        {"M=4", "M=4", NULL},
         {"M=4", "M=512", "M=512 instead of M=4"},
         {"M=4", "seed=5", "seed=5 instead of seed=0"},
         {"M=4", "data=wide path=runner", "data=wide instead of data=normal"},
@@ -362,7 +396,6 @@ static void expressions_match(void **unused) {
         const char *expr;
         bool matched;
     } e[] = {
-        {"", true},
         {"M=32", true},
         {"M=33", false},
         {"M!=32", false},
@@ -417,6 +450,9 @@ static void bad_expressions_are_refused(void **unused) {
         {"M=33 act=swish", "expected silu, gelu"}, /* a term after one that already failed is still checked */
         {"M==32", "M==32"},
         {"tile=3", "expected auto"},
+        {"rsf>1e400", "1e400 is too large for a float64"},
+        {"", "an empty match expression: expected terms"},
+        {" \t ", "an empty match expression"},
     };
     const mp_case c = mp_case_default();
     for (size_t i = 0; i < COUNT(r); i++) {
@@ -479,6 +515,7 @@ int main(void) {
         cmocka_unit_test(canonical_text),
         cmocka_unit_test(reals_are_exact_in_any_locale),
         cmocka_unit_test(bad_values_are_refused),
+        cmocka_unit_test(long_words_are_named_in_full),
         cmocka_unit_test(impossible_combinations_are_refused),
         cmocka_unit_test(possible_combinations_are_accepted),
         cmocka_unit_test(pairs_are_the_same_problem),

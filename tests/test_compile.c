@@ -75,7 +75,7 @@ static void default_configs_do_not_spill(void **state) {
                 mp_config config;
                 c.M = M;
                 c.dtype = dtype;
-                assert_int_equal(mp_config_resolve(&c, "", &config, NULL), MP_OK);
+                assert_int_equal(mp_config_resolve(&c, NULL, &config, NULL), MP_OK);
                 add_gemm(architectures[a], config.up, dtype, c.K, false, false);
             }
     run_jobs();
@@ -90,6 +90,7 @@ static void tiles_compile(void **state) {
     } tiles[] = {
         {{16, 16, 32, 1, 8, 5}, MP_BF16, false}, /* fewer warp tiles than warps */
         {{16, 64, 128, 1, 4, 3}, MP_BF16, false},
+        {{64, 64, 64, 1, 16, 8}, MP_BF16, false}, /* the most warps and stages of any published file */
         {{16, 128, 64, 1, 4, 4}, MP_FP16, false},
         {{32, 32, 256, 1, 1, 1}, MP_BF16, true}, /* one warp copies 64 chunks a lane */
         {{64, 128, 64, 32, 4, 3}, MP_BF16, false},

@@ -205,6 +205,11 @@ static void errors_name_file_and_line(void **unused) {
         {"include:\n  - [a]\n", 2, "expected a path"},
         {"defaults:\n  M: 0\ngroups: [{name: g}]\n", 2, "M=0: expected an integer from 1"},
         {"defaults:\n  E: 4\n  m: 1\ngroups: [{name: g}]\n", 3, "did you mean 'M'?"},
+        {"defaults:\n  rsf: 1e-400\ngroups: [{name: g}]\n", 2, "1e-400 is too small for a float64"},
+        {"groups:\n  - name: g\n    axes:\n      rsf: [1, 1e400]\n", 4, "1e400 is too large for a float64"},
+        {"groups:\n  - name: g\n    exclude:\n      - ''\n", 4, "exclude: an empty match expression"},
+        {"groups:\n  - name: g\n    pairs:\n      - {when: ' ', variant: path=runner}\n", 4,
+         "when: an empty match expression"},
         {"defaults:\n  M: [1]\ngroups: [{name: g}]\n", 2, "expected one value"},
         {"groups:\n  - tier: ci\n", 2, "expected a name"},
         {"groups:\n  - name: [g]\n", 2, "expected a name"},
@@ -334,6 +339,22 @@ static void pairs_of_a_case_are_limited(void **unused) {
     }
 }
 
+/* An empty variable of a script is no case and no filter. */
+static void empty_texts_are_refused(void **unused) {
+    (void)unused;
+    mp_error err;
+    mp_matrix m = loaded("groups: [{name: g}]");
+    for (const char *const *text = (const char *const[]){"", " ", "\t\n", NULL}; *text; text++) {
+        assert_int_equal(mp_matrix_add(&m, *text, NULL, 0, &err), MP_EINPUT);
+        assert_non_null(strstr(err.text, "': an empty case: expected name=value"));
+        assert_int_equal(mp_matrix_add(&m, "M=7", text, 1, &err), MP_EINPUT);
+        assert_int_equal(mp_matrix_select(&m, MP_FULL, *text, &err), MP_EINPUT);
+        assert_non_null(strstr(err.text, "an empty match expression: expected terms"));
+        assert_int_equal(m.count, 1);
+    }
+    mp_matrix_free(&m);
+}
+
 static void add_and_select(void **unused) {
     (void)unused;
     mp_error err;
@@ -443,6 +464,7 @@ int main(void) {
         cmocka_unit_test(includes),
         cmocka_unit_test(errors_name_file_and_line),
         cmocka_unit_test(failure_leaves_the_matrix),
+        cmocka_unit_test(empty_texts_are_refused),
         cmocka_unit_test(add_and_select),
         cmocka_unit_test(pairs_of_a_case_are_limited),
         cmocka_unit_test(tiers_have_names),

@@ -216,7 +216,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
         mp_contract_text(&s.offer.contract, v->contract, sizeof v->contract);
         mp_tile_text(&s.offer.config.up, up);
         mp_tile_text(&s.offer.config.down, down);
-        snprintf(v->config, sizeof v->config, "%s %s (%.380s)", up, down, s.offer.config.source);
+        snprintf(v->config, sizeof v->config, "%s %s (%s)", up, down, s.offer.config.source);
         snprintf(v->config_note, sizeof v->config_note, "%s", s.offer.config.warning);
         status = plan_memory(&s, &err);
     }

@@ -35,13 +35,12 @@ mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, 
 /* ref: the float64 reference, stored in the case's formats. */
 
 static mp_status ref_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
-    (void)s;
     const mp_status status = mp_contract_preset("float64", c, &offer->contract, err);
     if (status != MP_OK) return status;
     const bool shaped = mp_blas_load(NULL) == MP_OK; /* OpenBLAS chooses its kernels by shape */
     for (int i = 0; i < MP_STAGE_COUNT; i++)
         if (i == MP_GATE_UP || i == MP_DOWN) offer->contract.promise[i].batch_invariant = !shaped;
-    return mp_config_resolve(c, "", &offer->config, err);
+    return mp_config_resolve(c, &s->query, &offer->config, err);
 }
 
 static mp_status ref_run(mp_subject *s, const mp_execution *e, mp_error *err) {
@@ -64,10 +63,9 @@ static size_t hidden_bytes(const mp_case *c) {
 }
 
 static mp_status host_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
-    (void)s;
     offer->contract = mp_host_contract(c);
     offer->host_bytes = hidden_bytes(c);
-    return mp_config_resolve(c, "", &offer->config, err);
+    return mp_config_resolve(c, &s->query, &offer->config, err);
 }
 
 static mp_status host_run(mp_subject *s, const mp_execution *e, mp_error *err) {
@@ -79,12 +77,20 @@ static mp_status host_run(mp_subject *s, const mp_execution *e, mp_error *err) {
 
 /* cuda: the kernels on the first GPU. */
 
+/* Tuned for this device, unless another one was asked for. */
+static mp_config_query cuda_query(const mp_subject *s) {
+    mp_config_query query = s->query;
+    if (!query.device || !*query.device) query.device = mp_cuda_device_name(s->self);
+    return query;
+}
+
 static mp_status cuda_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     offer->contract = mp_contract_of_architecture(mp_cuda_architecture(s->self), c);
     offer->exposes |= mp_cuda_hooked_tensors(s->self, c);
     offer->contract.hooks_add = mp_cuda_hooked_tensors(s->self, c) != 0;
     mp_cuda_scratch(c, offer->workspace_bytes);
-    const mp_status status = mp_config_resolve(c, mp_cuda_device_name(s->self), &offer->config, err);
+    const mp_config_query query = cuda_query(s);
+    const mp_status status = mp_config_resolve(c, &query, &offer->config, err);
     if (status != MP_OK) return status;
     return mp_cuda_memory(s->self, &offer->device_available, &offer->device_bytes, err);
 }
@@ -96,12 +102,12 @@ static mp_status cuda_run(mp_subject *s, const mp_execution *e, mp_error *err) {
 static mp_status cuda_prepare(mp_subject *s, const mp_case *cases, size_t count, mp_error *err) {
     mp_case *known = malloc((count + 1) * sizeof *known);
     mp_config *configs = malloc((count + 1) * sizeof *configs);
+    const mp_config_query query = cuda_query(s);
     size_t found = 0;
     mp_status status = known && configs ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for %zu cases", count);
     for (size_t i = 0; status == MP_OK && i < count; i++) {
         known[found] = cases[i];
-        if (mp_config_resolve(&cases[i], mp_cuda_device_name(s->self), &configs[found], NULL) == MP_OK)
-            found++;
+        if (mp_config_resolve(&cases[i], &query, &configs[found], NULL) == MP_OK) found++;
     }
     if (status == MP_OK)
         status = mp_cuda_prepare(s->self, known, configs, found, (int)sysconf(_SC_NPROCESSORS_ONLN), err);

@@ -38,6 +38,7 @@ struct mp_subject {
     const char *name;
     void *self;            /* owned by the subject */
     const mp_space *space; /* where its tensors lie; NULL: on the host */
+    mp_config_query query; /* what tuned configurations are looked up for; set by whoever opened it */
     /* Called once for each case. *offer is zeroed but for exposes, which holds all outputs of the case.
      * MP_EUNSUPPORTED becomes a SKIP. */
     mp_status (*describe)(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err);

@@ -17,7 +17,7 @@ static mp_status resolve(mp_subject *s, const mp_case *c, mp_contract *contract,
     *contract = mp_host_contract(c);
     contract->act_ulps = 1;
     contract->bits = MP_BITS_NONE;
-    return mp_config_resolve(c, "", config, err);
+    return mp_config_resolve(c, NULL, config, err);
 }
 
 static mp_status plan(mp_subject *s, const mp_case *c, mp_memory *memory, mp_error *err) {

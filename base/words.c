@@ -1,0 +1,40 @@
+#include "base/words.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <strings.h>
+
+enum { LONGEST = 31 };
+
+/* Levenshtein's distance, one row of the table at a time. */
+static size_t edit_distance(const char *a, const char *b) {
+    const size_t n = strlen(a), m = strlen(b);
+    size_t row[LONGEST + 1];
+    if (n > LONGEST || m > LONGEST) return SIZE_MAX;
+    for (size_t j = 0; j <= m; j++) row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            const size_t above = row[j];
+            size_t best = diagonal + (strncasecmp(a + i - 1, b + j - 1, 1) != 0);
+            if (above + 1 < best) best = above + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            row[j] = best;
+            diagonal = above;
+        }
+    }
+    return row[m];
+}
+
+const char *mp_nearest_word(const char *word, const char *const *words, size_t count, size_t most) {
+    const char *nearest = NULL;
+    size_t fewest = SIZE_MAX;
+    for (size_t i = 0; i < count; i++) {
+        const size_t edits = edit_distance(word, words[i]);
+        if (edits > most || edits >= fewest || edits >= strlen(word)) continue;
+        nearest = words[i];
+        fewest = edits;
+    }
+    return nearest;
+}
