@@ -6,13 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A matrix is written by hand, and its tree takes tens of times the bytes of its text. */
+#define MOST_BYTES ((size_t)4 << 20)
+/* No mapping of the language has more; comparing all of its keys takes the square of their number. */
+#define MOST_KEYS ((size_t)256)
+
 mp_status mp_yaml_open(mp_yaml *y, const char *path, mp_error *err) {
     *y = (mp_yaml){.path = path, .err = err};
     char *data = NULL;
     size_t size = 0;
     yaml_parser_t parser;
     yaml_document_t rest;
-    mp_status status = mp_file_read(path, &data, &size, err);
+    mp_status status = mp_file_read_at_most(path, MOST_BYTES, &data, &size, err);
     if (status) return status;
     if (!yaml_parser_initialize(&parser)) {
         free(data);
@@ -96,6 +101,9 @@ mp_status mp_yaml_check_list(mp_yaml *y, const yaml_node_t *node, const char *wh
 mp_status mp_yaml_check_mapping(mp_yaml *y, const yaml_node_t *node, const char *what,
                                 const char *const *known) {
     if (!mp_yaml_is_mapping(node)) return mp_yaml_fail(y, node, "%s: expected a mapping", what);
+    if (mp_yaml_pairs(node) > MOST_KEYS)
+        return mp_yaml_fail(y, node, "%s: %zu keys; expected at most %zu", what, mp_yaml_pairs(node),
+                            MOST_KEYS);
     for (size_t i = 0; i < mp_yaml_pairs(node); i++) {
         const yaml_node_t *value,
             *key_node = yaml_document_get_node(&y->document, node->data.mapping.pairs.start[i].key);
