@@ -6,7 +6,7 @@
 static mp_status check_tensor(hid_t group, const char *name, const mp_tensor *plan, mp_error *err) {
     mp_stored stored;
     uint64_t *digests = NULL;
-    mp_status status = mp_stored_open_as(group, name, plan, &stored, err);
+    mp_status status = mp_stored_open(group, name, plan, &stored, err);
     if (status != MP_OK || stored.dataset < 0) return status;
     status =
         stored.digest ? mp_stored_digests(&stored, &digests, err) : mp_stored_read(&stored, NULL, NULL, err);

@@ -144,7 +144,7 @@ mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace 
         mp_stored stored;
         *d = (mp_golden_difference){0};
         snprintf(d->tensor, sizeof d->tensor, "%s", mp_trace_tensor_name((mp_trace_tensor)i));
-        status = mp_stored_open(group, d->tensor, &stored, err);
+        status = mp_stored_open(group, d->tensor, NULL, &stored, err);
         if (status == MP_OK) {
             status = mp_stored_compare(&stored, &trace->t[i], NULL, d, err);
             if (status != MP_OK) mp_error_prefix(err, "%s", d->tensor);

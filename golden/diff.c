@@ -89,7 +89,7 @@ static mp_status diff_tensor(diff_job *job, const char *name, const char *what, 
     mp_stored in[2] = {{.dataset = H5I_INVALID_HID}, {.dataset = H5I_INVALID_HID}};
     mp_status status = MP_OK;
     for (int side = 0; side < 2 && status == MP_OK; side++) {
-        status = mp_stored_open_as(group[side], tensor, plan[side], &in[side], job->err);
+        status = mp_stored_open(group[side], tensor, plan[side], &in[side], job->err);
         if (status != MP_OK) mp_error_prefix(job->err, "%s: %s", side ? job->b->path : job->a->path, name);
     }
     if (status == MP_OK) {
@@ -186,11 +186,13 @@ typedef struct stored_counts {
     bool inputs;
 } stored_counts;
 
-static mp_status count_stored(hid_t group, stored_counts *n, mp_error *err) {
+static mp_status count_stored(hid_t group, const mp_golden_entry *entry, stored_counts *n, mp_error *err) {
+    mp_trace plan;
     mp_status status = MP_OK;
+    mp_trace_plan(&entry->c, entry->block_size_m, &plan);
     for (int t = 0; status == MP_OK && t < MP_TRACE_COUNT; t++) {
         mp_stored stored;
-        status = mp_stored_open(group, mp_trace_tensor_name((mp_trace_tensor)t), &stored, err);
+        status = mp_stored_open(group, mp_trace_tensor_name((mp_trace_tensor)t), &plan.t[t], &stored, err);
         if (status != MP_OK || stored.dataset < 0) continue;
         *(stored.digest ? &n->digests : &n->full) += 1;
         n->bytes += H5Dget_storage_size(stored.dataset);
@@ -207,7 +209,7 @@ mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char
         stored_counts n = {0};
         hid_t group = mp_golden_open_case(golden, name, err);
         if (group < 0) return MP_EINPUT;
-        const mp_status status = count_stored(group, &n, err);
+        const mp_status status = count_stored(group, &golden->entries[i], &n, err);
         H5Gclose(group);
         if (status != MP_OK) {
             mp_error_prefix(err, "%s: %s", golden->path, name);

@@ -54,13 +54,12 @@ typedef struct mp_stored {
     mp_tensor shape;       /* of the tensor, also for digests; data == NULL */
     int64_t chunk_entries; /* of the dataset's first axis in a chunk; 0: not in chunks */
 } mp_stored;
-/* Finds `name` in the group, in full or as digests; a tensor that is not there is no error. What is found can
- * be read: its numbers lie in the file itself, all of them, with no filters but those that mp_golden_write
- * uses, and the size of its chunks is in keeping with that of the tensor. */
-mp_status mp_stored_open(hid_t group, const char *name, mp_stored *stored, mp_error *err);
-/* The same, and it has the shape that the case gives it (no elements: the case has no such tensor). */
-mp_status mp_stored_open_as(hid_t group, const char *name, const mp_tensor *plan, mp_stored *stored,
-                            mp_error *err);
+/* Finds `name` in the group, in full or as digests; a tensor that is not there is no error. What is found has
+ * the shape that the case gives it (plan; no elements: the case has no such tensor; NULL: any), and can be
+ * read: its numbers lie in the file itself, all of them, with no filters but those that mp_golden_write uses,
+ * and the size of its chunks is in keeping with that of the tensor. */
+mp_status mp_stored_open(hid_t group, const char *name, const mp_tensor *plan, mp_stored *stored,
+                         mp_error *err);
 void mp_stored_close(mp_stored *stored);
 
 /* The entry of a case, NULL when there is none; and its group, negative with MP_EINPUT when there is none. */

@@ -50,8 +50,9 @@ static mp_status full_shape(mp_stored *stored, mp_error *err) {
     mp_dtype dtype;
     if (rank < 1 || rank > MP_MAX_RANK || type < 0 || !mp_h5_dtype(type, &dtype)) {
         mp_h5_fail(err, status,
-                   "rank %d or element type unknown; expected rank 1 to %d of a known number format", rank,
-                   MP_MAX_RANK);
+                   "rank %d or element type unknown; expected rank 1 to %d of a number format of this "
+                   "program, little-endian",
+                   rank, MP_MAX_RANK);
         goto out;
     }
     H5Sget_simple_extent_dims(space, dims, NULL);
@@ -157,22 +158,33 @@ static mp_status check_storage(mp_stored *stored, hid_t creation, const mp_tenso
     return MP_OK;
 }
 
-static mp_status open_dataset(hid_t group, const char *name, mp_stored *stored, mp_error *err) {
+static mp_status check_shape(const mp_stored *stored, const mp_tensor *plan, mp_error *err) {
+    char is[MP_SHAPE_TEXT_MAX], expected[MP_SHAPE_TEXT_MAX] = "no such tensor";
+    if (plan == NULL || mp_same_shape(&stored->shape, plan)) return MP_OK;
+    mp_shape_text(&stored->shape, is);
+    if (mp_tensor_count(plan) > 0) mp_shape_text(plan, expected);
+    return mp_fail(err, MP_EINPUT, "stored as %s; the case has %s", is, expected);
+}
+
+static mp_status open_dataset(hid_t group, const char *name, const mp_tensor *plan, mp_stored *stored,
+                              mp_error *err) {
     stored->dataset = H5Dopen2(group, name, H5P_DEFAULT);
     const hid_t creation = stored->dataset < 0 ? H5I_INVALID_HID : H5Dget_create_plist(stored->dataset);
     if (creation < 0) return mp_h5_fail(err, MP_EINPUT, "cannot open the dataset");
     mp_status status = check_layout(creation, err);
     if (status == MP_OK) status = stored->digest ? digest_shape(stored, err) : full_shape(stored, err);
+    if (status == MP_OK) status = check_shape(stored, plan, err);
     if (status == MP_OK) {
-        const mp_tensor digests =
-            mp_tensor_shape(MP_FP64, 1, mp_tensor_rows(&stored->shape), 1, 1); /* 8 bytes each */
+        /* digests have 8 bytes each */
+        const mp_tensor digests = mp_tensor_shape(MP_FP64, 1, mp_tensor_rows(&stored->shape), 1, 1);
         status = check_storage(stored, creation, stored->digest ? &digests : &stored->shape, err);
     }
     H5Pclose(creation);
     return status;
 }
 
-mp_status mp_stored_open(hid_t group, const char *name, mp_stored *stored, mp_error *err) {
+mp_status mp_stored_open(hid_t group, const char *name, const mp_tensor *plan, mp_stored *stored,
+                         mp_error *err) {
     char digest_name[64];
     bool full = false;
     snprintf(digest_name, sizeof digest_name, "%s" MP_DIGEST_SUFFIX, name);
@@ -180,23 +192,12 @@ mp_status mp_stored_open(hid_t group, const char *name, mp_stored *stored, mp_er
     mp_status status = mp_h5_find(group, name, &full, err);
     if (status == MP_OK && !full) status = mp_h5_find(group, digest_name, &stored->digest, err);
     if (status == MP_OK && (full || stored->digest))
-        status = open_dataset(group, full ? name : digest_name, stored, err);
+        status = open_dataset(group, full ? name : digest_name, plan, stored, err);
     if (status != MP_OK) {
         mp_error_prefix(err, "%s", name);
         mp_stored_close(stored);
     }
     return status;
-}
-
-mp_status mp_stored_open_as(hid_t group, const char *name, const mp_tensor *plan, mp_stored *stored,
-                            mp_error *err) {
-    mp_status status = mp_stored_open(group, name, stored, err);
-    if (status != MP_OK || stored->dataset < 0 || mp_same_shape(&stored->shape, plan)) return status;
-    char is[MP_SHAPE_TEXT_MAX], expected[MP_SHAPE_TEXT_MAX] = "nothing";
-    mp_shape_text(&stored->shape, is);
-    if (mp_tensor_count(plan) > 0) mp_shape_text(plan, expected);
-    mp_stored_close(stored);
-    return mp_fail(err, MP_EINPUT, "%s: stored as %s; the case has %s there", name, is, expected);
 }
 
 void mp_stored_close(mp_stored *stored) {

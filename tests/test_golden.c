@@ -186,7 +186,7 @@ static void append_line(void *ctx, const char *line) {
 
 static void cases_keep_their_order_and_occur_once(void **state) {
     (void)state;
-    mp_trace trace = random_trace(5);
+    mp_trace trace = planned_trace(5);
     mp_golden *golden;
     mp_inputs inputs = {0};
     inputs.t[MP_X] = random_tensor(MP_BF16, 2, 4, 10, 1);
