@@ -11,21 +11,45 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-mp_status mp_file_read(const char *path, char **data, size_t *size, mp_error *err) {
-    mp_status status = MP_EIO;
+static const char *kind_of_file(mode_t mode) {
+    return S_ISDIR(mode) ? "a directory" : S_ISFIFO(mode) ? "a FIFO" : S_ISSOCK(mode) ? "a socket" : "a device";
+}
+
+mp_status mp_file_open(const char *path, const char *what, int *fd, size_t *size, mp_error *err) {
+    struct stat info;
+    *size = 0;
+    /* Without O_NONBLOCK the open of a FIFO waits for somebody who writes. */
+    *fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (*fd < 0) return mp_fail(err, MP_EIO, "%s: %s; expected %s", path, strerror(errno), what);
+    const int reason = fstat(*fd, &info) == 0 ? 0 : errno;
+    if (reason == 0 && S_ISREG(info.st_mode)) {
+        *size = (size_t)info.st_size;
+        return MP_OK;
+    }
+    close(*fd);
+    *fd = -1;
+    return mp_fail(err, MP_EIO, "%s: %s; expected %s", path,
+                   reason ? strerror(reason) : kind_of_file(info.st_mode), what);
+}
+
+mp_status mp_file_read_at_most(const char *path, size_t most, char **data, size_t *size, mp_error *err) {
     char *buffer = NULL;
-    size_t used = 0, capacity = 1 << 16;
+    size_t used = 0, told = 0;
+    int fd = -1;
     *data = NULL;
     *size = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        mp_fail(err, status, "cannot open %s: %s", path, strerror(errno));
-        goto out;
-    }
-    struct stat info;
-    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode))
-        capacity = (size_t)info.st_size + 2; /* a hint: the file may grow; its NUL, and one to see the end */
+    mp_status status = mp_file_open(path, "a regular file", &fd, &told, err);
+    if (status != MP_OK) goto out;
+    /* What the file says is a hint: it may grow, and what /proc holds says 0. Its NUL, and one to see the
+     * end. */
+    size_t capacity = (told <= most && told > 0 ? told : 1 << 16) + 2;
+    status = MP_EIO;
     for (;;) {
+        if (told > most || used > most) {
+            mp_fail(err, status, "%s: %zu bytes; expected at most %zu", path, told > most ? told : used,
+                    most);
+            goto out;
+        }
         char *larger = realloc(buffer, capacity);
         if (!larger) {
             status = mp_fail(err, MP_EMEMORY, "cannot allocate %zu bytes to read %s", capacity, path);
@@ -51,6 +75,10 @@ out:
     free(buffer);
     if (fd >= 0) close(fd);
     return status;
+}
+
+mp_status mp_file_read(const char *path, char **data, size_t *size, mp_error *err) {
+    return mp_file_read_at_most(path, MP_FILE_MOST_BYTES, data, size, err);
 }
 
 static bool write_all(int fd, const char *data, size_t size) {

@@ -7,9 +7,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Reads a whole file; *data is NUL-terminated (not counted in *size) and freed by the caller. MP_EIO with
- * path and errno text. */
+/* Opens a regular file for reading; *fd is the caller's to close, *size the bytes it says to have. Anything
+ * else
+ * - a directory, a FIFO, a device, a socket - is refused at once, without waiting for its other end. MP_EIO
+ * "PATH: Permission denied; expected WHAT", with `what` like "a golden file". */
+mp_status mp_file_open(const char *path, const char *what, int *fd, size_t *size, mp_error *err);
+/* Reads a whole regular file of at most MP_FILE_MOST_BYTES, or of at most `most`; *data is NUL-terminated
+ * (not counted in *size) and freed by the caller. MP_EIO with path and errno text, or size and limit. */
+#define MP_FILE_MOST_BYTES ((size_t)256 << 20)
 mp_status mp_file_read(const char *path, char **data, size_t *size, mp_error *err);
+mp_status mp_file_read_at_most(const char *path, size_t most, char **data, size_t *size, mp_error *err);
 /* MP_EIO where mp_file_replace could not write: what is there is not a regular file, or it is this program's
  * own output, or no file can be made beside it. */
 mp_status mp_file_writable(const char *path, mp_error *err);

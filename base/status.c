@@ -1,5 +1,7 @@
 #include "base/status.h"
 
+#include "base/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,15 +16,16 @@ static const char *short_path(const char *file) {
     return file;
 }
 
-static void keep_one_line(char *text) {
-    for (; *text; text++) {
-        if (*text == '\n' || *text == '\r') *text = ' ';
-    }
+/* Messages quote files and names of strangers, so every one of them is made one printable line here. */
+static void keep(mp_error *err, char *text) {
+    for (char *p = text; *p; p++)
+        if (*p == '\n' || *p == '\r') *p = ' ';
+    mp_text_printable(text, err->text, sizeof err->text);
 }
 
 mp_status mp_error_set(mp_error *err, mp_status status, const char *file, int line, const char *format, ...) {
     if (!err) return status;
-    char text[sizeof err->text]; /* not err->text itself: an argument may point into it */
+    char text[4 * sizeof err->text]; /* not err->text itself: an argument may point into it */
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -31,23 +34,21 @@ mp_status mp_error_set(mp_error *err, mp_status status, const char *file, int li
         size_t used = strlen(text);
         snprintf(text + used, sizeof text - used, " (%s:%d)", short_path(file), line);
     }
-    keep_one_line(text);
-    memcpy(err->text, text, sizeof text);
+    keep(err, text);
     err->status = status;
     return status;
 }
 
 void mp_error_prefix(mp_error *err, const char *format, ...) {
     if (!err) return;
-    char text[sizeof err->text];
+    char text[4 * sizeof err->text];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     strncat(text, ": ", sizeof text - strlen(text) - 1);
     strncat(text, err->text, sizeof text - strlen(text) - 1);
-    keep_one_line(text);
-    memcpy(err->text, text, sizeof text);
+    keep(err, text);
 }
 
 const char *mp_status_name(mp_status status) {

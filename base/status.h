@@ -20,7 +20,7 @@ typedef enum mp_status {
 
 typedef struct mp_error {
     mp_status status;
-    char text[1024]; /* one line: value, expectation, place */
+    char text[1024]; /* one printable line (mp_text_printable): value, expectation, place */
 } mp_error;
 
 /* Formats the message into err (err may be NULL) and returns `status`. The source place is appended for

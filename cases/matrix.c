@@ -121,14 +121,22 @@ static mp_status merge_duplicates(mp_matrix *m, mp_error *err) {
 
 /* ---- files ---- */
 
-typedef struct including { /* the files that are being read, innermost first */
-    char path[PATH_MAX];
-    const struct including *by;
-} including;
+#define MAX_INCLUDE_DEPTH 32 /* files that include each other in a row */
 
-static mp_status read_file(mp_matrix *m, const char *path, const including *by, mp_error *err);
+/* Every file that the loading of one matrix has come to: it is read once, however often it is included, for
+ * the same cases again would add nothing. */
+typedef struct loading {
+    mp_matrix *m;
+    struct source {
+        char *path;   /* resolved: what tells two files apart */
+        bool reading; /* its includes, or itself: including it now is a cycle */
+    } * files;
+    size_t count;
+} loading;
 
-static mp_status read_includes(mp_matrix *m, mp_yaml *y, const yaml_node_t *list, const including *self) {
+static mp_status read_file(loading *l, const char *path, int depth, mp_error *err);
+
+static mp_status read_includes(loading *l, mp_yaml *y, const yaml_node_t *list, int depth) {
     mp_status status = mp_yaml_check_list(y, list, "include");
     for (size_t i = 0; !status && i < mp_yaml_length(list); i++) {
         const yaml_node_t *item = mp_yaml_item(y, list, i);
@@ -138,19 +146,36 @@ static mp_status read_includes(mp_matrix *m, mp_yaml *y, const yaml_node_t *list
         snprintf(folder, sizeof folder, "%s", y->path);
         snprintf(path, sizeof path, "%s%s%s", name[0] == '/' ? "" : dirname(folder),
                  name[0] == '/' ? "" : "/", name);
-        status = read_file(m, path, self, y->err);
-        if (status) mp_error_prefix(y->err, "%s:%d: include", y->path, mp_yaml_line(item));
+        status = read_file(l, path, depth + 1, y->err);
+        /* The innermost places are those of use: a chain too long for the message must not push out the
+         * reason. */
+        if (status && y->err && strlen(y->err->text) + strlen(y->path) < sizeof y->err->text / 2)
+            mp_error_prefix(y->err, "%s:%d: include", y->path, mp_yaml_line(item));
     }
     return status;
 }
 
-static mp_status read_file(mp_matrix *m, const char *path, const including *by, mp_error *err) {
+static mp_status read_file(loading *l, const char *path, int depth, mp_error *err) {
     static const char *const known[] = {"include", "defaults", "groups", NULL};
-    including self = {.by = by};
-    if (!realpath(path, self.path)) return mp_fail(err, MP_EINPUT, "%s: %m; expected a matrix file", path);
-    for (const including *i = by; i; i = i->by) {
-        if (!strcmp(i->path, self.path)) return mp_fail(err, MP_EINPUT, "%s includes itself", path);
+    char resolved[PATH_MAX];
+    if (!realpath(path, resolved)) return mp_fail(err, MP_EINPUT, "%s: %m; expected a matrix file", path);
+    for (size_t i = 0; i < l->count; i++) {
+        if (strcmp(l->files[i].path, resolved) != 0) continue;
+        return l->files[i].reading ? mp_fail(err, MP_EINPUT, "%s includes itself", path) : MP_OK;
     }
+    if (depth > MAX_INCLUDE_DEPTH)
+        return mp_fail(err, MP_EINPUT, "%s: an include within %d others; expected no more", path,
+                       MAX_INCLUDE_DEPTH);
+    struct source *files = realloc(l->files, (l->count + 1) * sizeof *files);
+    if (files) l->files = files;
+    char *copy = strdup(resolved);
+    if (!files || !copy) {
+        free(copy);
+        return mp_fail(err, MP_EMEMORY, "no memory for the includes of %s", path);
+    }
+    const size_t self = l->count++;
+    l->files[self] = (struct source){.path = copy, .reading = true};
+
     mp_yaml y;
     mp_case defaults = mp_case_default();
     mp_status status = mp_yaml_open(&y, path, err);
@@ -163,12 +188,13 @@ static mp_status read_file(mp_matrix *m, const char *path, const including *by, 
     if (!include && !groups)
         status = mp_yaml_fail(&y, root, "matrix: neither include nor groups; expected cases");
     if (!status && fields) status = mp_group_set_fields(&y, fields, "defaults", &defaults);
-    if (!status && include) status = read_includes(m, &y, include, &self);
+    if (!status && include) status = read_includes(l, &y, include, depth);
     if (!status && groups) status = mp_yaml_check_list(&y, groups, "groups");
     for (size_t i = 0; !status && groups && i < mp_yaml_length(groups); i++)
-        status = mp_group_expand(&y, mp_yaml_item(&y, groups, i), &defaults, m);
+        status = mp_group_expand(&y, mp_yaml_item(&y, groups, i), &defaults, l->m);
 out:
     mp_yaml_close(&y);
+    l->files[self].reading = false;
     return status;
 }
 
@@ -187,12 +213,15 @@ static mp_status take_rows(mp_matrix *m, mp_matrix *more, mp_error *err) {
 
 mp_status mp_matrix_load(mp_matrix *m, const char *path, mp_error *err) {
     mp_matrix more = {0};
-    mp_status status = read_file(&more, path, NULL, err);
+    loading l = {.m = &more};
+    mp_status status = read_file(&l, path, 0, err);
     if (!status) status = take_rows(m, &more, err);
     if (!status) {
         status = merge_duplicates(m, err);
         if (status) mp_error_prefix(err, "%s", path);
     }
+    for (size_t i = 0; i < l.count; i++) free(l.files[i].path);
+    free(l.files);
     mp_matrix_free(&more);
     return status;
 }

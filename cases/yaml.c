@@ -6,19 +6,72 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A matrix is written by hand, and its tree takes tens of times the bytes of its text. */
+#define MOST_BYTES ((size_t)1 << 20)
+/* No mapping of the language has more; comparing all of its keys takes the square of their number. */
+#define MOST_KEYS ((size_t)256)
+/* So do brackets within brackets, anchors and directives in libyaml: a small file would hold it for hours. */
+#define MOST_DEPTH 64
+#define MOST_ANCHORS 1024
+#define MOST_PERCENTS 1024
+
+static bool start_parser(yaml_parser_t *parser, const char *data, size_t size) {
+    if (!yaml_parser_initialize(parser)) return false;
+    yaml_parser_set_encoding(parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(parser, (const unsigned char *)data, size);
+    return true;
+}
+
+static bool names_anchor(const yaml_event_t *event) {
+    return (event->type == YAML_SCALAR_EVENT && event->data.scalar.anchor) ||
+           (event->type == YAML_SEQUENCE_START_EVENT && event->data.sequence_start.anchor) ||
+           (event->type == YAML_MAPPING_START_EVENT && event->data.mapping_start.anchor);
+}
+
+/* Reads the text event by event, and no further than where it becomes costly. What is no YAML is not told
+ * here. */
+static mp_status check_cost(const char *path, const char *data, size_t size, mp_error *err) {
+    yaml_parser_t parser;
+    yaml_event_t event;
+    mp_status status = MP_OK;
+    int depth = 0, anchors = 0, percents = 0;
+    for (size_t i = 0; i < size; i++) percents += data[i] == '%'; /* each directive has one */
+    if (percents > MOST_PERCENTS)
+        return mp_fail(err, MP_EINPUT, "%s: %d times '%%'; expected at most %d", path, percents,
+                       MOST_PERCENTS);
+    if (!start_parser(&parser, data, size))
+        return mp_fail(err, MP_EMEMORY, "%s: no memory for the YAML parser", path);
+    for (bool more = true; status == MP_OK && more && yaml_parser_parse(&parser, &event);) {
+        const yaml_event_type_t type = event.type;
+        more = type != YAML_STREAM_END_EVENT;
+        depth += type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT;
+        depth -= type == YAML_SEQUENCE_END_EVENT || type == YAML_MAPPING_END_EVENT;
+        anchors += names_anchor(&event);
+        if (depth > MOST_DEPTH || anchors > MOST_ANCHORS)
+            status =
+                mp_fail(err, MP_EINPUT, "%s:%zu: %s; expected at most %d", path, event.start_mark.line + 1,
+                        depth > MOST_DEPTH ? "nests too deeply" : "too many anchors",
+                        depth > MOST_DEPTH ? MOST_DEPTH : MOST_ANCHORS);
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    return status;
+}
+
 mp_status mp_yaml_open(mp_yaml *y, const char *path, mp_error *err) {
     *y = (mp_yaml){.path = path, .err = err};
     char *data = NULL;
     size_t size = 0;
     yaml_parser_t parser;
     yaml_document_t rest;
-    mp_status status = mp_file_read(path, &data, &size, err);
-    if (status) return status;
-    if (!yaml_parser_initialize(&parser)) {
+    mp_status status = mp_file_read_at_most(path, MOST_BYTES, &data, &size, err);
+    if (status == MP_OK) status = check_cost(path, data, size, err);
+    if (status == MP_OK && !start_parser(&parser, data, size))
+        status = mp_fail(err, MP_EMEMORY, "%s: no memory for the YAML parser", path);
+    if (status != MP_OK) {
         free(data);
-        return mp_fail(err, MP_EMEMORY, "%s: no memory for the YAML parser", path);
+        return status;
     }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)data, size);
     status = MP_EINPUT;
     y->loaded = yaml_parser_load(&parser, &y->document);
     if (!y->loaded) {
@@ -96,6 +149,9 @@ mp_status mp_yaml_check_list(mp_yaml *y, const yaml_node_t *node, const char *wh
 mp_status mp_yaml_check_mapping(mp_yaml *y, const yaml_node_t *node, const char *what,
                                 const char *const *known) {
     if (!mp_yaml_is_mapping(node)) return mp_yaml_fail(y, node, "%s: expected a mapping", what);
+    if (mp_yaml_pairs(node) > MOST_KEYS)
+        return mp_yaml_fail(y, node, "%s: %zu keys; expected at most %zu", what, mp_yaml_pairs(node),
+                            MOST_KEYS);
     for (size_t i = 0; i < mp_yaml_pairs(node); i++) {
         const yaml_node_t *value,
             *key_node = yaml_document_get_node(&y->document, node->data.mapping.pairs.start[i].key);

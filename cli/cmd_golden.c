@@ -37,7 +37,7 @@ struct arguments {
     char **argv;
 };
 
-static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_case *c, bool with_inputs,
+static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_case *c,
                              mp_error *err) {
     char contract_text[MP_CONTRACT_TEXT_MAX], config_text[160], up[64], down[64];
     mp_offer offer;
@@ -54,8 +54,7 @@ static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_ca
         mp_tile_text(&offer.config.up, up);
         mp_tile_text(&offer.config.down, down);
         snprintf(config_text, sizeof config_text, "%s %s", up, down);
-        status =
-            mp_golden_write(golden, c, contract_text, config_text, &trace, with_inputs ? &in : NULL, err);
+        status = mp_golden_write(golden, c, contract_text, config_text, &trace, &in, err);
     }
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
@@ -93,6 +92,7 @@ static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, 
     mp_cli_add_compiler(who.versions, sizeof who.versions);
     snprintf(who.date, sizeof who.date, "%s", info.date);
     status = mp_golden_create(a->files[0], &who, (size_t)a->digest_above, &golden, err);
+    if (status == MP_OK && a->inputs) mp_golden_store_inputs(golden);
     bool accepted = true;
     for (size_t i = 0; status == MP_OK && accepted && i < matrix->count; i++) {
         char name[MP_CASE_TEXT_MAX];
@@ -101,7 +101,7 @@ static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, 
         accepted = passes(&subject, &matrix->rows[i], &tally);
         *code = mp_tally_exit_code(&tally);
         if (!accepted) break;
-        status = record_case(&subject, golden, &matrix->rows[i].c, a->inputs, err);
+        status = record_case(&subject, golden, &matrix->rows[i].c, err);
         if (status == MP_OK)
             printf("judged   %s\n", name);
         else

@@ -5,69 +5,84 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void shape_text(const mp_tensor *t, char *text, size_t size) {
-    int used = snprintf(text, size, "%s", mp_dtype_name(t->dtype));
-    for (int axis = 0; axis < t->rank; axis++)
-        used += snprintf(text + used, size - (size_t)used, "%c%lld", axis == 0 ? '[' : ',',
-                         (long long)t->dim[axis]);
-    snprintf(text + used, size - (size_t)used, "]");
-}
-
-bool mp_same_shape(const mp_tensor *a, const mp_tensor *b) {
-    if (a->dtype != b->dtype || a->rank != b->rank) return false;
-    for (int axis = 0; axis < a->rank; axis++)
-        if (a->dim[axis] != b->dim[axis]) return false;
-    return true;
+/* Cuts between words or numbers, never within one. */
+static size_t copy_whole_words(const char *from, char *text, size_t size) {
+    size_t end = strlen(from);
+    if (end < size) {
+        memcpy(text, from, end + 1);
+        return end;
+    }
+    for (end = size > 4 ? size - 4 : 0; end > 0 && from[end] != ' ' && from[end] != ',';) end--;
+    snprintf(text, size, "%.*s...", (int)end, from);
+    return strlen(text);
 }
 
 size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size_t size) {
+    char whole[MP_GOLDEN_DIFFERENCE_TEXT_MAX], rows[8 * 20 + 8] = ""; /* eight numbers of 64 bits */
     if (size == 0) return 0;
     if (!d->stored) {
-        snprintf(text, size, "%s: not stored", d->tensor);
+        snprintf(whole, sizeof whole, "%s: not stored", d->tensor);
     } else if (d->shape_differs) {
-        snprintf(text, size, "%s: %s", d->tensor, d->first);
+        snprintf(whole, sizeof whole, "%s: %s", d->tensor, d->first);
     } else {
-        char rows[192] = "";
         size_t used = 0;
         for (int64_t i = 0; i < d->differing_rows && i < MP_FIRST_ROWS; i++)
             used += (size_t)snprintf(rows + used, sizeof rows - used, "%s%lld", i == 0 ? "" : ",",
                                      (long long)d->first_rows[i]);
-        snprintf(text, size, "%s: %lld of %lld rows differ (%s %s%s)", d->tensor,
+        snprintf(whole, sizeof whole, "%s: %lld of %lld rows differ (%s %s%s)%s", d->tensor,
                  (long long)d->differing_rows, (long long)d->rows, d->differing_rows == 1 ? "row" : "rows",
-                 rows, d->differing_rows > MP_FIRST_ROWS ? ",..." : "");
+                 rows, d->differing_rows > MP_FIRST_ROWS ? ",..." : "",
+                 d->digest
+                     ? " (stored as digests of rows: record with a larger --digest-above to see elements)"
+                     : "");
     }
-    return strlen(text);
+    return copy_whole_words(whole, text, size);
 }
 
-static void differing_row(mp_golden_difference *diff, int64_t row) {
+/* Notes a row; of the first one also where it is, with `element` as its last index. */
+static void differing_row(mp_golden_difference *diff, const mp_tensor *t, int64_t row, int64_t element) {
+    if (diff->differing_rows == 0) {
+        int64_t rest = row;
+        diff->dtype = t->dtype;
+        diff->rank = t->rank;
+        for (int axis = t->rank - 2; axis >= 0; axis--) {
+            diff->first_index[axis] = rest % t->dim[axis];
+            rest /= t->dim[axis];
+        }
+        diff->first_index[t->rank - 1] = element;
+    }
     if (diff->differing_rows < MP_FIRST_ROWS) diff->first_rows[diff->differing_rows] = row;
     diff->differing_rows++;
+}
+
+static void describe_first(mp_golden_difference *diff, double was, double is) {
+    const int digits = (int)(2 * mp_dtype_size(diff->dtype));
+    char *text = diff->first;
+    size_t used = 0, size = sizeof diff->first;
+    for (int axis = 0; axis < diff->rank; axis++)
+        used += (size_t)snprintf(text + used, size - used, "%c%lld", axis == 0 ? '[' : ',',
+                                 (long long)diff->first_index[axis]);
+    snprintf(text + used, size - used, "]: %.9g (0x%0*llx) -> %.9g (0x%0*llx)", was, digits,
+             (unsigned long long)diff->first_was, is, digits, (unsigned long long)diff->first_is);
 }
 
 /* One row that differs; the row is found by its bytes, so NaN payloads and the sign of zero count. */
 static void compare_row(const mp_tensor *t, int64_t row, const void *stored, mp_golden_difference *diff) {
     const void *data = mp_tensor_row(t, row);
-    int64_t length = mp_tensor_row_length(t);
-    size_t size = mp_dtype_size(t->dtype);
-    differing_row(diff, row);
+    const int64_t length = mp_tensor_row_length(t);
+    bool noted = false;
     for (int64_t i = 0; i < length; i++) {
-        uint64_t was = mp_code_at(t->dtype, stored, i), is = mp_code_at(t->dtype, data, i);
+        const uint64_t was = mp_code_at(t->dtype, stored, i), is = mp_code_at(t->dtype, data, i);
         if (was == is) continue;
-        double before = mp_decode(t->dtype, stored, i), after = mp_decode(t->dtype, data, i),
-               distance = fabs(after - before);
+        const double before = mp_decode(t->dtype, stored, i), after = mp_decode(t->dtype, data, i),
+                     distance = fabs(after - before);
+        if (!noted) differing_row(diff, t, row, i);
+        noted = true;
         if (!(distance <= diff->max_abs)) diff->max_abs = isnan(diff->max_abs) ? diff->max_abs : distance;
         if (diff->differing++ > 0) continue;
-
-        char place[64];
-        if (t->rank == 1)
-            snprintf(place, sizeof place, "[%lld]", (long long)i);
-        else if (t->rank == 2)
-            snprintf(place, sizeof place, "[%lld,%lld]", (long long)row, (long long)i);
-        else
-            snprintf(place, sizeof place, "[%lld,%lld,%lld]", (long long)(row / t->dim[1]),
-                     (long long)(row % t->dim[1]), (long long)i);
-        snprintf(diff->first, sizeof diff->first, "%s: %.9g (0x%0*llx) -> %.9g (0x%0*llx)", place, before,
-                 (int)(2 * size), (unsigned long long)was, after, (int)(2 * size), (unsigned long long)is);
+        diff->first_was = was;
+        diff->first_is = is;
+        describe_first(diff, before, after);
     }
 }
 
@@ -90,7 +105,8 @@ static mp_status compare_digests(const mp_stored *stored, const mp_tensor *t, co
     mp_status status = mp_stored_digests(stored, &was, err);
     if (status == MP_OK && other != NULL) status = mp_stored_digests(other, &is, err);
     for (int64_t row = 0; status == MP_OK && row < diff->rows; row++)
-        if (was[row] != (is != NULL ? is[row] : mp_tensor_row_digest(t, row))) differing_row(diff, row);
+        if (was[row] != (is != NULL ? is[row] : mp_tensor_row_digest(t, row)))
+            differing_row(diff, t, row, -1);
     free(was);
     free(is);
     return status;
@@ -103,9 +119,9 @@ mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const m
     if (!diff->stored) return MP_OK;
     diff->digest = stored->digest;
     if (!mp_same_shape(&stored->shape, t)) {
-        char was[64], is[64];
-        shape_text(&stored->shape, was, sizeof was);
-        shape_text(t, is, sizeof is);
+        char was[MP_SHAPE_TEXT_MAX], is[MP_SHAPE_TEXT_MAX];
+        mp_shape_text(&stored->shape, was);
+        mp_shape_text(t, is);
         diff->shape_differs = true;
         snprintf(diff->first, sizeof diff->first, "%s -> %s", was, is);
         return MP_OK;
@@ -128,7 +144,7 @@ mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace 
         mp_stored stored;
         *d = (mp_golden_difference){0};
         snprintf(d->tensor, sizeof d->tensor, "%s", mp_tensor_name((mp_tensor_id)i));
-        status = mp_stored_open(group, d->tensor, &stored, err);
+        status = mp_stored_open(group, d->tensor, NULL, &stored, err);
         if (status == MP_OK) {
             status = mp_stored_compare(&stored, &trace->t[i], NULL, d, err);
             if (status != MP_OK) mp_error_prefix(err, "%s", d->tensor);

@@ -2,10 +2,16 @@
  *
  * File: attributes format="moeparity golden", format_version, fill_version, and provenance (version, commit,
  * subject, device, versions, date, origin). One group per case, named by its canonical text, with attributes
- * contract, config, block_size_m; in it one dataset per trace tensor (chunked, shuffle+deflate, fletcher32;
- * bf16 as a 16-bit HDF5 float type so that h5dump and h5py read numbers), or, for a tensor above the size
- * limit, `<tensor>.digest`: uint64 [rows], XXH3 of each row, with attributes shape and dtype. Optional group
+ * contract, config, block_size_m, and inputs_digest (mp_inputs_digest in 16 hexadecimal digits; not in the
+ * first goldens); in it one dataset per trace tensor (chunked, shuffle+deflate, fletcher32; bf16 as a 16-bit
+ * HDF5 float type so that h5dump and h5py read numbers), or, for a tensor above the size limit,
+ * `<tensor>.digest`: uint64 [rows], XXH3 of each row, with attributes shape and dtype. Optional group
  * `inputs` with the input tensors.
+ *
+ * Files may come from strangers, and from other programs: contiguous datasets, texts of variable length,
+ * integers of any size and cases in no order are read as well. What a file claims is checked before anything
+ * is allocated by it; links that leave the file, other filters, and numbers that are not all there are
+ * refused.
  */
 #ifndef MP_GOLDEN_GOLDEN_H
 #define MP_GOLDEN_GOLDEN_H
@@ -25,27 +31,36 @@ typedef struct mp_provenance {
  * SIZE_MAX: all in full). */
 mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t digest_above,
                            mp_golden **golden, mp_error *err);
+/* From here on the inputs of a case are stored in full, not only as their digest. */
+void mp_golden_store_inputs(mp_golden *golden);
+/* inputs: what the trace was made from; NULL: unknown, and neither digest nor tensors of them are stored. */
 mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contract, const char *config,
-                          const mp_trace *trace, const mp_inputs *inputs /* NULL: not stored */,
-                          mp_error *err);
+                          const mp_trace *trace, const mp_inputs *inputs, mp_error *err);
 mp_status mp_golden_commit(mp_golden *golden, mp_error *err); /* closes it, also on failure */
 
-/* Opens for reading. MP_EINPUT for a missing, truncated, corrupted or foreign file, or one of a newer format;
- * never modifies it. */
+/* Opens for reading, and reads all but the tensors. MP_EINPUT, with file, case and attribute, for a missing,
+ * truncated, corrupted or foreign file, one of a newer format, or one with an attribute missing or out of
+ * range; never modifies it. */
 mp_status mp_golden_open(const char *path, mp_golden **golden, mp_error *err);
 void mp_golden_close(mp_golden *golden); /* takes NULL */
-/* Reads every number in the file, which is the only way to see that one is damaged. MP_EINPUT with case and
- * tensor. */
+/* Compares the shape of every tensor with that of its case, then reads every number in the file, which is the
+ * only way to see that one is damaged. MP_EINPUT with case and tensor. */
 mp_status mp_golden_check(mp_golden *golden, mp_error *err);
 const mp_provenance *mp_golden_provenance(const mp_golden *golden);
 int mp_golden_fill_version(const mp_golden *golden);
 mp_status mp_golden_case_count(mp_golden *golden, size_t *count, mp_error *err);
 mp_status mp_golden_case_name(mp_golden *golden, size_t index, char text[MP_CASE_TEXT_MAX], mp_error *err);
 bool mp_golden_has(mp_golden *golden, const char *case_text);
-/* The contract text stored with the case. */
+/* The contract text stored with the case; MP_EINPUT where it needs more than size bytes, which it never does
+ * of MP_GOLDEN_TEXT_MAX. */
+#define MP_GOLDEN_TEXT_MAX 4096 /* of a contract or a configuration, with its NUL */
 mp_status mp_golden_contract(mp_golden *golden, const mp_case *c, char *text, size_t size, mp_error *err);
 /* BLOCK_SIZE_M of the stored case: what its align tensors and sorted layout were padded to. */
 mp_status mp_golden_block_size_m(mp_golden *golden, const mp_case *c, int64_t *block_size_m, mp_error *err);
+
+/* The digest of the inputs that the stored case was made from; *stored is false where the file has none. */
+mp_status mp_golden_inputs_digest(mp_golden *golden, const mp_case *c, bool *stored, uint64_t *digest,
+                                  mp_error *err);
 
 /* Result of comparing one tensor with the stored one. */
 typedef struct mp_golden_difference {
@@ -55,11 +70,21 @@ typedef struct mp_golden_difference {
     int64_t first_rows[8]; /* the first of them */
     int64_t differing;     /* elements (full tensors only) */
     double max_abs;        /* full tensors only; NaN-sticky */
-    char first[160];       /* index and both values of the first difference (full tensors) */
+    /* The first element that differs, where differing_rows > 0: its place, one index an axis, and both codes.
+     * Of digests only the row is known: the last index is -1, and the codes are 0. */
+    mp_dtype dtype;
+    int rank;
+    int64_t first_index[MP_MAX_RANK];
+    uint64_t first_was, first_is;
+    char first[256]; /* the same as text, or both shapes where they differ; "" for digests */
 } mp_golden_difference;
+#define MP_GOLDEN_DIFFERENCE_TEXT_MAX 512 /* more than any text below */
 /* `out: 12 of 32 rows differ (0,3,4,7,8,11,12,15,...)`, or the tensor and both shapes, or that it is not
- * stored; the first element, which `first` describes, is left to the caller. Returns the length written, less
- * than size: texts can be put one behind the other. */
+ * stored; of digests also that they are digests, and how to see elements. The first element, which `first`
+ * describes, is left to the caller. Returns the length written, less than size: texts can be put one behind
+ * the other. In MP_GOLDEN_DIFFERENCE_TEXT_MAX bytes nothing is cut; in fewer, it is cut between words, and
+ * ends in
+ * "...". */
 size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size_t size);
 
 /* Compares a trace with the stored case, tensor by tensor. diff has MP_TENSOR_COUNT entries, *count is how
@@ -67,8 +92,10 @@ size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size
  * damaged. */
 mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace,
                             mp_golden_difference *diff, int *count, mp_error *err);
-/* Compares two files case by case; calls `report` for every tensor that differs or is missing on one side.
- * *equal tells the outcome. */
+/* Compares two files: the fill version, then case by case contract, config, block_size_m, the inputs (their
+ * tensors where both files hold them, else their digests where both do) and the trace. Calls `report` with a
+ * printable line for everything that differs or is missing on one side. *equal tells the outcome. Which
+ * tensors are stored in full, and who recorded when, is no difference. */
 mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, const char *line), void *ctx,
                          bool *equal, mp_error *err);
 /* One line a case: name, tensors stored in full or as digests, bytes. */

@@ -2,7 +2,10 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define MOST_TEXT_BYTES ((size_t)1 << 16) /* of an attribute: what an object header can hold */
 
 void mp_h5_quiet(void) {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
@@ -98,63 +101,126 @@ mp_status mp_h5_write_integers(hid_t object, const char *name, const int64_t *va
     return status;
 }
 
+mp_status mp_h5_find(hid_t group, const char *name, bool *found, mp_error *err) {
+    H5L_info_t info;
+    const htri_t exists = H5Lexists(group, name, H5P_DEFAULT);
+    *found = exists > 0;
+    if (exists == 0) return MP_OK;
+    if (exists < 0 || H5Lget_info(group, name, &info, H5P_DEFAULT) < 0)
+        return mp_h5_fail(err, MP_EINPUT, "cannot look for '%s'", name);
+    return info.type == H5L_TYPE_HARD ? MP_OK : mp_h5_refuse_link(name, info.type, err);
+}
+
+mp_status mp_h5_refuse_link(const char *name, H5L_type_t type, mp_error *err) {
+    return mp_fail(err, MP_EINPUT,
+                   "'%s' is %s link; only what lies in the file itself is read: put a copy there", name,
+                   type == H5L_TYPE_SOFT       ? "a soft"
+                   : type == H5L_TYPE_EXTERNAL ? "an external"
+                                               : "a user-defined");
+}
+
+/* An open attribute with its type and its number of elements. */
+typedef struct attribute {
+    hid_t id, type, space;
+    hssize_t elements;
+} attribute;
+
+static void close_attribute(attribute *a) {
+    if (a->space >= 0) H5Sclose(a->space);
+    if (a->type >= 0) H5Tclose(a->type);
+    if (a->id >= 0) H5Aclose(a->id);
+}
+
+static mp_status open_attribute(hid_t object, const char *name, attribute *a, mp_error *err) {
+    *a = (attribute){H5I_INVALID_HID, H5I_INVALID_HID, H5I_INVALID_HID, -1};
+    const htri_t exists = H5Aexists(object, name);
+    if (exists == 0) return mp_fail(err, MP_EINPUT, "attribute '%s' is missing", name);
+    if (exists < 0 || (a->id = H5Aopen(object, name, H5P_DEFAULT)) < 0 ||
+        (a->type = H5Aget_type(a->id)) < 0 || (a->space = H5Aget_space(a->id)) < 0)
+        return mp_h5_fail(err, MP_EINPUT, "cannot read attribute '%s'", name);
+    a->elements = H5Sget_simple_extent_npoints(a->space);
+    return MP_OK;
+}
+
+/* The text of an attribute as HDF5 gives it, allocated by malloc: of fixed length in the file's own padding,
+ * or of variable length. NULL when it cannot be read. */
+static char *copy_text(const attribute *a, size_t size) {
+    char *text = NULL, *variable = NULL;
+    hid_t type = H5Tcopy(a->type); /* of variable length: the same type serves in memory */
+    if (type < 0) return NULL;
+    if (H5Tis_variable_str(a->type) > 0) {
+        if (H5Aread(a->id, type, &variable) >= 0) text = strdup(variable ? variable : "");
+        if (variable) H5Dvlen_reclaim(type, a->space, H5P_DEFAULT, &variable);
+    } else if ((text = calloc(1, size + 1)) != NULL) {
+        if (H5Aread(a->id, type, text) < 0) {
+            free(text);
+            text = NULL;
+        } else if (H5Tget_strpad(type) == H5T_STR_SPACEPAD) {
+            for (size_t length = strlen(text); length > 0 && text[length - 1] == ' '; length--)
+                text[length - 1] = '\0';
+        }
+    }
+    H5Tclose(type);
+    return text;
+}
+
 mp_status mp_h5_read_text(hid_t object, const char *name, char *text, size_t size, mp_error *err) {
-    mp_status status = MP_EINPUT;
-    hid_t type = H5I_INVALID_HID, memory_type = H5I_INVALID_HID, space = H5I_INVALID_HID;
-    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
-    if (attribute < 0) {
+    attribute a;
+    char *read = NULL;
+    mp_status status = open_attribute(object, name, &a, err);
+    if (status != MP_OK) goto out;
+    status = MP_EINPUT;
+    if (H5Tget_class(a.type) != H5T_STRING || a.elements != 1) {
+        mp_h5_fail(err, status, "attribute '%s' is not one text", name);
+        goto out;
+    }
+    const size_t stored = H5Tget_size(a.type);
+    if (stored <= MOST_TEXT_BYTES && (read = copy_text(&a, stored)) == NULL) {
         mp_h5_fail(err, status, "cannot read attribute '%s'", name);
         goto out;
     }
-    type = H5Aget_type(attribute);
-    space = H5Aget_space(attribute);
-    hssize_t elements = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
-    if (type < 0 || H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0 || elements != 1) {
-        mp_h5_fail(err, status, "attribute '%s' is not one text of fixed length", name);
+    const size_t length = read ? strlen(read) : stored;
+    if (length >= size) {
+        mp_fail(err, status, "attribute '%s' has %zu bytes; expected at most %zu", name, length, size - 1);
         goto out;
     }
-    /* The file's type with our length: HDF5 cuts or pads, and ends the text with NUL. */
-    if ((memory_type = H5Tcopy(type)) < 0 || H5Tset_size(memory_type, size) < 0 ||
-        H5Tset_strpad(memory_type, H5T_STR_NULLTERM) < 0 || H5Aread(attribute, memory_type, text) < 0) {
-        mp_h5_fail(err, status, "cannot read attribute '%s'", name);
-        goto out;
-    }
+    memcpy(text, read, length + 1);
     status = MP_OK;
 out:
-    if (memory_type >= 0) H5Tclose(memory_type);
-    if (space >= 0) H5Sclose(space);
-    if (type >= 0) H5Tclose(type);
-    if (attribute >= 0) H5Aclose(attribute);
+    free(read);
+    close_attribute(&a);
     return status;
 }
 
 mp_status mp_h5_read_integers(hid_t object, const char *name, int64_t *values, int capacity, int *count,
                               mp_error *err) {
-    mp_status status = MP_EINPUT;
-    hid_t type = H5I_INVALID_HID, space = H5I_INVALID_HID;
-    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
-    if (attribute < 0) {
+    attribute a;
+    mp_status status = open_attribute(object, name, &a, err);
+    if (status != MP_OK) goto out;
+    status = MP_EINPUT;
+    if (H5Tget_class(a.type) != H5T_INTEGER || H5Tget_size(a.type) > sizeof *values || a.elements < 1 ||
+        a.elements > capacity) {
+        mp_h5_fail(err, status, "attribute '%s' is not 1 to %d integers of at most 64 bits", name, capacity);
+        goto out;
+    }
+    if (H5Aread(a.id, H5T_NATIVE_INT64, values) < 0) {
         mp_h5_fail(err, status, "cannot read attribute '%s'", name);
         goto out;
     }
-    type = H5Aget_type(attribute);
-    space = H5Aget_space(attribute);
-    hssize_t elements = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
-    if (type < 0 || H5Tget_class(type) != H5T_INTEGER || elements < 1 || elements > capacity) {
-        mp_h5_fail(err, status, "attribute '%s' is not 1 to %d integers", name, capacity);
-        goto out;
-    }
-    if (H5Aread(attribute, H5T_NATIVE_INT64, values) < 0) {
-        mp_h5_fail(err, status, "cannot read attribute '%s'", name);
-        goto out;
-    }
-    *count = (int)elements;
+    *count = (int)a.elements;
     status = MP_OK;
 out:
-    if (space >= 0) H5Sclose(space);
-    if (type >= 0) H5Tclose(type);
-    if (attribute >= 0) H5Aclose(attribute);
+    close_attribute(&a);
     return status;
+}
+
+mp_status mp_h5_read_integer(hid_t object, const char *name, int64_t lo, int64_t hi, int64_t *value,
+                             mp_error *err) {
+    int count;
+    const mp_status status = mp_h5_read_integers(object, name, value, 1, &count, err);
+    if (status != MP_OK || (*value >= lo && *value <= hi)) return status;
+    return mp_fail(err, MP_EINPUT, "attribute '%s' is %lld; expected %lld to %lld", name, (long long)*value,
+                   (long long)lo, (long long)hi);
 }
 
 const char *mp_golden_library_version(void) {

@@ -19,14 +19,23 @@ hid_t mp_h5_type(mp_dtype dtype);
 /* The dtype whose HDF5 type equals `type`; false when there is none. */
 bool mp_h5_dtype(hid_t type, mp_dtype *dtype);
 
+/* Whether the group holds `name`. What is found must lie in the file itself: a soft, external or user-defined
+ * link is MP_EINPUT, for following it could open any file, or wait for a FIFO. */
+mp_status mp_h5_find(hid_t group, const char *name, bool *found, mp_error *err);
+mp_status mp_h5_refuse_link(const char *name, H5L_type_t type, mp_error *err); /* any but a hard one */
+
 /* Attributes. Text is stored with a fixed length: it then lies in the object header, which HDF5 guards with a
  * checksum. Writing fails with MP_EIO; reading with MP_EINPUT when the attribute is missing or of another
- * kind. */
+ * kind, or a text does not fit in size bytes. Texts of variable length, as h5py writes them, and integers of
+ * up to 64 bits are read too. */
 mp_status mp_h5_write_text(hid_t object, const char *name, const char *text, mp_error *err);
 mp_status mp_h5_write_integers(hid_t object, const char *name, const int64_t *values, int count,
                                mp_error *err);
 mp_status mp_h5_read_text(hid_t object, const char *name, char *text, size_t size, mp_error *err);
 mp_status mp_h5_read_integers(hid_t object, const char *name, int64_t *values, int capacity, int *count,
                               mp_error *err);
+/* One integer between lo and hi. */
+mp_status mp_h5_read_integer(hid_t object, const char *name, int64_t lo, int64_t hi, int64_t *value,
+                             mp_error *err);
 
 #endif

@@ -8,17 +8,31 @@
 #define MP_GOLDEN_FORMAT "moeparity golden"
 #define MP_GOLDEN_FORMAT_VERSION 1
 #define MP_DIGEST_SUFFIX ".digest"
+#define MP_INPUTS_GROUP "inputs"
+#define MP_MOST_BLOCK_SIZE_M 256
+
+/* A case of a file that is open for reading, with its attributes. */
+typedef struct mp_golden_entry {
+    char *name;
+    mp_case c; /* what the name says */
+    char *contract, *config;
+    int block_size_m;
+    bool has_inputs_digest; /* files of before had none */
+    uint64_t inputs_digest;
+} mp_golden_entry;
 
 struct mp_golden {
     hid_t file;
     char *path;
     bool writing, failed; /* failed: a case could not be written, so the file must not be committed */
+    bool store_inputs;
     size_t digest_above;
     void *image; /* writing: the finished file, once HDF5 has closed it */
     mp_provenance who;
     int fill_version;
-    char **names; /* reading: the cases in the order in which they were recorded */
+    mp_golden_entry *entries; /* reading: the cases in the order in which they were recorded */
     size_t count, capacity;
+    size_t *by_name; /* reading: indices of entries in the order of their names */
 };
 
 /* The provenance fields and the root attributes they are stored as. */
@@ -37,14 +51,22 @@ hid_t mp_golden_access(void);
 typedef struct mp_stored {
     hid_t dataset; /* negative: not stored */
     bool digest;
-    mp_tensor shape; /* of the tensor, also for digests; data == NULL */
+    mp_tensor shape;       /* of the tensor, also for digests; data == NULL */
+    int64_t chunk_entries; /* of the dataset's first axis in a chunk; 0: not in chunks */
 } mp_stored;
-/* Finds `name` in the case's group, in full or as digests; a tensor that is not there is no error. */
-mp_status mp_stored_open(hid_t group, const char *name, mp_stored *stored, mp_error *err);
+/* Finds `name` in the group, in full or as digests; a tensor that is not there is no error. What is found has
+ * the shape that the case gives it (plan; no elements: the case has no such tensor; NULL: any), and can be
+ * read: its numbers lie in the file itself, all of them, with no filters but those that mp_golden_write uses,
+ * and the size of its chunks is in keeping with that of the tensor. */
+mp_status mp_stored_open(hid_t group, const char *name, const mp_tensor *plan, mp_stored *stored,
+                         mp_error *err);
 void mp_stored_close(mp_stored *stored);
 
-/* The group of a case; negative with MP_EINPUT when there is none. */
+/* The entry of a case, NULL when there is none; and its group, negative with MP_EINPUT when there is none. */
+const mp_golden_entry *mp_golden_find(const mp_golden *golden, const char *name);
 hid_t mp_golden_open_case(mp_golden *golden, const char *name, mp_error *err);
+/* The group `inputs` of a case; *inputs is negative, and that is no error, when they are not stored. */
+mp_status mp_golden_open_inputs(hid_t group, hid_t *inputs, mp_error *err);
 /* Calls visit (may be NULL) with all the bytes of a tensor stored in full, piece by piece: whole entries of
  * the first axis, or of rank 1 everything. */
 typedef void mp_stored_visit(void *ctx, int64_t first_row, int64_t rows, const char *bytes);
@@ -52,6 +74,8 @@ mp_status mp_stored_read(const mp_stored *stored, mp_stored_visit *visit, void *
 /* The digests of a tensor stored as such, one a row; freed by the caller. */
 mp_status mp_stored_digests(const mp_stored *stored, uint64_t **digests, mp_error *err);
 bool mp_same_shape(const mp_tensor *a, const mp_tensor *b);
+#define MP_SHAPE_TEXT_MAX 96                                          /* "bf16[" and three sizes of 64 bits */
+void mp_shape_text(const mp_tensor *t, char text[MP_SHAPE_TEXT_MAX]); /* "bf16[4,10]" */
 /* Compares what is stored (or not) with t; fills all of diff, which starts zeroed, but the tensor's name.
  * When both sides are digests, t has no data and `other` holds its digests; else other is NULL. */
 mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other,

@@ -7,12 +7,10 @@
 #include "base/file.h"
 #include "golden/store.h"
 
-#include <errno.h>
-#include <libgen.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define FIELD(name) \
     { #name, offsetof(mp_provenance, name), sizeof(((mp_provenance *)NULL)->name) }
@@ -87,9 +85,8 @@ mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t di
     *golden = NULL;
     mp_h5_quiet();
 
-    mp_status status = mp_file_writable(
-        path,
-        err); /* a golden is worth its hours of computing: said before the first case, not after the last */
+    /* A golden is worth its hours of computing: said before the first case, not after the last. */
+    mp_status status = mp_file_writable(path, err);
     if (status != MP_OK) return status;
     mp_golden *g = calloc(1, sizeof *g);
     if (g == NULL || (g->path = strdup(path)) == NULL) {
@@ -202,12 +199,22 @@ static mp_status create_group(hid_t parent, const char *name, hid_t *group, mp_e
 
 static mp_status write_inputs(hid_t group, const mp_inputs *inputs, mp_error *err) {
     hid_t sub;
-    mp_status status = create_group(group, "inputs", &sub, err);
+    mp_status status = create_group(group, MP_INPUTS_GROUP, &sub, err);
     for (int i = 0; status == MP_OK && i < MP_TENSOR_COUNT; i++)
         if (inputs->t[i].data != NULL)
             status = write_full(sub, mp_tensor_name((mp_tensor_id)i), &inputs->t[i], err);
     if (sub >= 0) H5Gclose(sub);
     return status;
+}
+
+static mp_status write_inputs_digest(hid_t group, const mp_inputs *inputs, mp_error *err) {
+    char text[32];
+    snprintf(text, sizeof text, "%016" PRIx64, mp_inputs_digest(inputs));
+    return mp_h5_write_text(group, "inputs_digest", text, err);
+}
+
+void mp_golden_store_inputs(mp_golden *golden) {
+    golden->store_inputs = true;
 }
 
 mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contract, const char *config,
@@ -226,6 +233,7 @@ mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contr
         (status = mp_h5_write_text(group, "config", config, err)) != MP_OK ||
         (status = mp_h5_write_integers(group, "block_size_m", &block_size_m, 1, err)) != MP_OK)
         goto out;
+    if (inputs != NULL && (status = write_inputs_digest(group, inputs, err)) != MP_OK) goto out;
     for (int i = 0; i < MP_TENSOR_COUNT; i++) {
         const mp_tensor *t = &trace->t[i];
         if (t->data == NULL) continue;
@@ -234,7 +242,7 @@ mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contr
         status = digest ? write_digest(group, tensor, t, err) : write_full(group, tensor, t, err);
         if (status != MP_OK) goto out;
     }
-    if (inputs != NULL) status = write_inputs(group, inputs, err);
+    if (inputs != NULL && golden->store_inputs) status = write_inputs(group, inputs, err);
 out:
     if (group >= 0) H5Gclose(group);
     if (status != MP_OK) {
@@ -275,8 +283,13 @@ void mp_golden_close(mp_golden *golden) {
     if (golden == NULL) return;
     if (golden->file >= 0) H5Fclose(golden->file);
     free(golden->image);
-    for (size_t i = 0; i < golden->count; i++) free(golden->names[i]);
-    free(golden->names);
+    for (size_t i = 0; i < golden->count; i++) {
+        free(golden->entries[i].name);
+        free(golden->entries[i].contract);
+        free(golden->entries[i].config);
+    }
+    free(golden->entries);
+    free(golden->by_name);
     free(golden->path);
     free(golden);
 }

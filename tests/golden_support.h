@@ -65,6 +65,14 @@ static inline int leave(void **state) {
     return rmdir(directory);
 }
 
+#define CASE "M=4 E=2 topk=2 K=10 N=6 act=silu" /* the text of case_with_seed(0) */
+static inline mp_case case_with_seed(int64_t seed) {
+    mp_case c = mp_case_default();
+    OK(mp_case_parse(&c, CASE, &err));
+    c.seed = seed;
+    return c;
+}
+
 static uint64_t random_state;
 static inline uint64_t next_random(void) { /* xorshift64* */
     random_state ^= random_state >> 12;
@@ -80,7 +88,13 @@ static inline mp_tensor random_tensor(mp_dtype dtype, int rank, int64_t d0, int6
     return t;
 }
 
-/* All bit patterns of all formats may occur: NaN with payloads, infinities, subnormals. */
+/* The tensors of a recorded trace, in the order in which they are compared. */
+static const mp_tensor_id recorded_ids[] = {
+    MP_SORTED_TOKEN_IDS, MP_EXPERT_IDS, MP_NUM_TOKENS_POST_PADDED, MP_CACHE1, MP_CACHE2, MP_CACHE3, MP_OUT};
+enum { RECORDED = sizeof recorded_ids / sizeof *recorded_ids, OF_CACHE1 = 3, OF_CACHE2, OF_CACHE3, OF_OUT };
+
+/* All bit patterns of all formats may occur: NaN with payloads, infinities, subnormals. The shapes are not
+ * those of a case: a comparison does not need that. */
 static inline mp_trace random_trace(uint64_t seed) {
     random_state = seed;
     mp_trace trace = {.block_size_m = 16};
@@ -94,17 +108,25 @@ static inline mp_trace random_trace(uint64_t seed) {
     return trace;
 }
 
+/* What the case of case_with_seed leaves: tensors of its shapes, with any bits. */
+static inline mp_trace planned_trace(uint64_t seed) {
+    mp_trace trace;
+    mp_case c = case_with_seed(0);
+    random_state = seed;
+    mp_trace_plan(&c, 16, &trace);
+    for (int i = 0; i < MP_TENSOR_COUNT; i++) {
+        const mp_tensor *t = &trace.t[i];
+        if (t->rank == 0) continue;
+        trace.t[i] = random_tensor(t->dtype, t->rank, t->dim[0], t->dim[1], t->dim[2]);
+    }
+    return trace;
+}
+
 static inline void free_trace(mp_trace *trace) {
     for (int i = 0; i < MP_TENSOR_COUNT; i++) mp_tensor_free(&trace->t[i]);
 }
 
 static const mp_provenance who = {"0.1.0", "abc", "ref", "none", "gcc 12", "2026-01-02T03:04:05Z", "test"};
-
-static inline mp_case case_with_seed(int64_t seed) {
-    mp_case c = mp_case_default();
-    c.seed = seed;
-    return c;
-}
 
 /* One case recorded into `file`. */
 static inline void record(const char *file, int64_t seed, const mp_trace *trace, size_t digest_above) {

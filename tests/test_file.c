@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -90,6 +92,80 @@ static void unreadable_paths_are_errors(void **state) {
     assert_non_null(strstr(err.text, "No such file"));
     assert_int_equal(mp_file_read(directory, &data, &size, &err), MP_EIO);
     assert_non_null(strstr(err.text, "directory"));
+}
+
+/* Whatever a path leads to, the answer comes at once: a FIFO that nobody writes to must not be waited for. */
+static void only_regular_files_are_read(void **state) {
+    (void)state;
+    char *data = (char *)1;
+    size_t size = 1;
+    mp_error err = {0};
+    char fifo[256], link[256], socket_path[128];
+    snprintf(fifo, sizeof fifo, "%s", in_directory("fifo"));
+    snprintf(link, sizeof link, "%s", in_directory("link"));
+    snprintf(socket_path, sizeof socket_path, "%s", in_directory("socket"));
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(symlink(fifo, link), 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%.100s", socket_path);
+    const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    const struct {
+        const char *path, *is;
+    } others[] = {{fifo, "a FIFO"},
+                  {link, "a FIFO"},
+                  {directory, "a directory"},
+                  {"/dev/zero", "a device"},
+                  {socket_path, "No such device or address"}};
+    alarm(20);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char expected[300];
+        snprintf(expected, sizeof expected, "%s: %s; expected a regular file", others[i].path, others[i].is);
+        assert_int_equal(mp_file_read(others[i].path, &data, &size, &err), MP_EIO);
+        assert_string_equal(err.text, expected);
+        assert_null(data);
+    }
+    alarm(0);
+    close(listener);
+}
+
+static void what_may_not_be_read_says_so(void **state) {
+    (void)state;
+    char *data = NULL;
+    size_t size = 0;
+    mp_error err = {0};
+    const char *path = in_directory("secret");
+    assert_int_equal(mp_file_replace(path, "x", 1, &err), MP_OK);
+    assert_int_equal(chmod(path, 0), 0);
+    assert_int_equal(chmod(directory, 0755), 0);
+    const uid_t user = geteuid();
+    if (user == 0) assert_int_equal(seteuid(65534), 0); /* root may read anything */
+    const mp_status status = mp_file_read(path, &data, &size, &err);
+    if (user == 0) assert_int_equal(seteuid(user), 0);
+    assert_int_equal(status, MP_EIO);
+    assert_non_null(strstr(err.text, "secret: Permission denied"));
+}
+
+static void too_large_a_file_is_refused(void **state) {
+    (void)state;
+    char *data = NULL;
+    size_t size = 0;
+    mp_error err = {0};
+    const char *path = in_directory("file");
+    assert_int_equal(mp_file_replace(path, "0123456789", 10, &err), MP_OK);
+    assert_int_equal(mp_file_read_at_most(path, 10, &data, &size, &err), MP_OK);
+    assert_int_equal(size, 10);
+    free(data);
+    assert_int_equal(mp_file_read_at_most(path, 9, &data, &size, &err), MP_EIO);
+    assert_non_null(strstr(err.text, "file: 10 bytes; expected at most 9"));
+    assert_null(data);
+    assert_int_equal(truncate(path, (off_t)1 << 40), 0); /* a hole: nothing of it is on the disk */
+    assert_int_equal(mp_file_read(path, &data, &size, &err), MP_EIO);
+    assert_non_null(strstr(err.text, "file: 1099511627776 bytes; expected at most "));
+    /* it says to have 0 bytes, and has more */
+    assert_int_equal(mp_file_read_at_most("/proc/self/maps", 100, &data, &size, &err), MP_EIO);
+    assert_non_null(strstr(err.text, "expected at most 100"));
+    assert_null(data);
 }
 
 /* A file size limit stops the write half way, as a full disk does. */
@@ -200,6 +276,9 @@ int main(void) {
         file_test(what_is_written_is_read),
         file_test(files_of_unknown_size_are_read_to_the_end),
         file_test(unreadable_paths_are_errors),
+        file_test(only_regular_files_are_read),
+        file_test(what_may_not_be_read_says_so),
+        file_test(too_large_a_file_is_refused),
         file_test(a_full_disk_leaves_the_old_file),
         file_test(unwritable_places_are_errors),
         file_test(devices_are_not_replaced_by_files),

@@ -28,12 +28,12 @@ static void round_trip_keeps_every_bit(void **state) {
     assert_string_equal(contract, "FLOAT64");
     mp_golden_close(golden);
 
-    assert_int_equal(compare(5, &trace, diff), MP_TENSOR_COUNT);
-    for (int i = 0; i < MP_TENSOR_COUNT; i++) {
+    assert_int_equal(compare(5, &trace, diff), RECORDED);
+    for (int i = 0; i < RECORDED; i++) {
         assert_true(diff[i].stored);
         assert_false(diff[i].digest || diff[i].shape_differs);
-        assert_string_equal(diff[i].tensor, mp_tensor_name((mp_tensor_id)i));
-        assert_int_equal(diff[i].rows, mp_tensor_rows(&trace.t[i]));
+        assert_string_equal(diff[i].tensor, mp_tensor_name(recorded_ids[i]));
+        assert_int_equal(diff[i].rows, mp_tensor_rows(&trace.t[recorded_ids[i]]));
         assert_int_equal(diff[i].differing_rows, 0);
         assert_int_equal(diff[i].differing, 0);
         assert_true(diff[i].max_abs == 0.0);
@@ -48,13 +48,13 @@ static void one_flipped_bit_is_one_difference(void **state) {
     mp_golden_difference diff[MP_TENSOR_COUNT];
     for (int digests = 0; digests < 2; digests++) {
         record(path, 0, &trace, digests ? 0 : SIZE_MAX);
-        for (int i = 0; i < MP_TENSOR_COUNT; i++) {
-            mp_tensor *t = &trace.t[i];
+        for (int i = 0; i < RECORDED; i++) {
+            mp_tensor *t = &trace.t[recorded_ids[i]];
             int64_t index = (int64_t)(next_random() >> 1) % mp_tensor_count(t);
             uint8_t *byte = (uint8_t *)t->data + (size_t)index * mp_dtype_size(t->dtype);
             *byte = (uint8_t)(*byte ^ 0x80 >> (i % 8));
-            assert_int_equal(compare(0, &trace, diff), MP_TENSOR_COUNT);
-            for (int k = 0; k < MP_TENSOR_COUNT; k++) {
+            assert_int_equal(compare(0, &trace, diff), RECORDED);
+            for (int k = 0; k < RECORDED; k++) {
                 assert_int_equal(diff[k].digest, digests);
                 assert_int_equal(diff[k].differing_rows, k == i);
                 assert_int_equal(diff[k].differing, k == i && !digests);
@@ -140,7 +140,7 @@ static void digest_threshold(void **state) {
     for (size_t below = 0; below < 2; below++) { /* "more than digest_above bytes" */
         record(path, 0, &trace, bytes - below);
         compare(0, &trace, diff);
-        assert_int_equal(diff[MP_CACHE3].digest, below);
+        assert_int_equal(diff[OF_CACHE3].digest, below);
     }
     free_trace(&trace);
 }
@@ -158,7 +158,7 @@ static void other_shapes_and_missing_things(void **state) {
         other.t[MP_OUT].dim[0] = 2;
         other.t[MP_CACHE3].dtype = MP_FP16;
         other.t[MP_CACHE2].data = NULL; /* a tensor that the trace does not expose is left out */
-        assert_int_equal(compare(0, &other, diff), MP_TENSOR_COUNT - 1);
+        assert_int_equal(compare(0, &other, diff), RECORDED - 1);
         assert_string_equal(diff[3].tensor, "cache1");
         assert_false(diff[3].stored);
         assert_string_equal(diff[4].tensor, "cache3");
@@ -179,9 +179,14 @@ static void other_shapes_and_missing_things(void **state) {
     free_trace(&trace);
 }
 
+static void append_line(void *ctx, const char *line) {
+    strcat(ctx, line);
+    strcat(ctx, "\n");
+}
+
 static void cases_keep_their_order_and_occur_once(void **state) {
     (void)state;
-    mp_trace trace = random_trace(5);
+    mp_trace trace = planned_trace(5);
     mp_golden *golden;
     mp_inputs inputs = {0};
     inputs.t[MP_X] = random_tensor(MP_BF16, 2, 4, 10, 1);
@@ -190,6 +195,7 @@ static void cases_keep_their_order_and_occur_once(void **state) {
     const int64_t seeds[] = {30, 4, 12, 100};
     for (int i = 0; i < 4; i++) {
         mp_case c = case_with_seed(seeds[i]);
+        if (i == 2) mp_golden_store_inputs(golden);
         OK(mp_golden_write(golden, &c, "", "", &trace, &inputs, &err));
         assert_int_equal(mp_golden_write(golden, &c, "", "", &trace, NULL, &err), MP_EINPUT);
     }
@@ -201,7 +207,11 @@ static void cases_keep_their_order_and_occur_once(void **state) {
         snprintf(expected, sizeof expected, "seed=%lld", (long long)seeds[i]);
         assert_non_null(strstr(name, expected));
     }
+    char lines[2048] = "";
+    OK(mp_golden_list(golden, append_line, lines, &err));
     mp_golden_close(golden);
+    const char *with = strstr(lines, ", with inputs\n");
+    assert_true(with && strstr(lines, "seed=12: ") < with && with < strstr(lines, "seed=100: "));
     mp_tensor_free(&inputs.t[MP_X]);
     mp_tensor_free(&inputs.t[MP_TOPK_IDS]);
     free_trace(&trace);
@@ -224,11 +234,6 @@ static void same_content_gives_same_bytes(void **state) {
     free_trace(&trace);
 }
 
-static void append_line(void *ctx, const char *line) {
-    strcat(ctx, line);
-    strcat(ctx, "\n");
-}
-
 static bool diff_files(const char *a, const char *b, char *lines) {
     mp_golden *in_a, *in_b;
     bool equal;
@@ -241,11 +246,13 @@ static bool diff_files(const char *a, const char *b, char *lines) {
     return equal;
 }
 
+#define AS_DIGESTS " (stored as digests of rows: record with a larger --digest-above to see elements)"
+
 static void diff_of_two_files(void **state) {
     (void)state;
     char other[256], lines[8192], expected[512];
     snprintf(other, sizeof other, "%s/other.h5", directory);
-    mp_trace trace = random_trace(13);
+    mp_trace trace = planned_trace(13);
 
     for (int how = 0; how < 4; how++) { /* stored in full or as digests: no difference */
         record(path, 0, &trace, how & 1 ? 0 : SIZE_MAX);
@@ -257,30 +264,24 @@ static void diff_of_two_files(void **state) {
         ((uint16_t *)trace.t[MP_CACHE3].data)[25] = 0x4000;
         record(other, 0, &trace, how & 2 ? 0 : SIZE_MAX);
         assert_false(diff_files(path, other, lines));
-        assert_string_equal(lines, how == 0 ? "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (row 2), 1 "
-                                              "elements, max-abs=1.00e+00, first "
-                                              "[1,0,5]: 1 (0x3f80) -> 2 (0x4000)\n"
-                                            : "M=32 topk=2 act=silu: cache3: 1 of 8 rows differ (row 2)\n");
+        assert_string_equal(lines, how == 0 ? CASE
+                                       ": cache3: 1 of 8 rows differ (row 2), 1 element, "
+                                       "max-abs=1.00e+00, first [1,0,5]: 1 (0x3f80) -> 2 (0x4000)\n"
+                                            : CASE ": cache3: 1 of 8 rows differ (row 2)" AS_DIGESTS "\n");
     }
 
     record(other, 3, &trace, SIZE_MAX);
     assert_false(diff_files(path, other, lines));
-    snprintf(expected, sizeof expected,
-             "M=32 topk=2 act=silu: only in %s\nM=32 topk=2 act=silu seed=3: only in %s\n", path, other);
+    snprintf(expected, sizeof expected, CASE ": only in %s\n" CASE " seed=3: only in %s\n", path, other);
     assert_string_equal(lines, expected);
 
-    mp_tensor out = trace.t[MP_OUT], cache1 = trace.t[MP_CACHE1];
+    mp_tensor cache1 = trace.t[MP_CACHE1];
     record(path, 0, &trace, SIZE_MAX);
-    trace.t[MP_OUT].dim[0] = 3;
     trace.t[MP_CACHE1].data = NULL;
     record(other, 0, &trace, SIZE_MAX);
     assert_false(diff_files(path, other, lines));
-    snprintf(
-        expected, sizeof expected,
-        "M=32 topk=2 act=silu: cache1: only in %s\nM=32 topk=2 act=silu: out: fp16[4,10] -> fp16[3,10]\n",
-        path);
+    snprintf(expected, sizeof expected, CASE ": cache1: only in %s\n", path);
     assert_string_equal(lines, expected);
-    trace.t[MP_OUT] = out;
     trace.t[MP_CACHE1] = cache1;
 
     mp_golden *golden;
@@ -288,13 +289,108 @@ static void diff_of_two_files(void **state) {
     OK(mp_golden_open(other, &golden, &err));
     OK(mp_golden_list(golden, append_line, lines, &err));
     mp_golden_close(golden);
-    assert_int_equal(strncmp(lines, "M=32 topk=2 act=silu: 6 tensors in full, 0 as digests, ", 55), 0);
+    assert_int_equal(strncmp(lines, CASE ": 6 tensors in full, 0 as digests, ", strlen(CASE) + 35), 0);
+    free_trace(&trace);
+}
+
+/* What one file of a pair is made with. */
+typedef struct recording {
+    const char *contract, *config;
+    const mp_trace *trace;
+    const mp_inputs *inputs;
+    bool store_inputs;
+} recording;
+
+static void record_as(const char *file, recording r) {
+    mp_golden *golden;
+    mp_case c = case_with_seed(0);
+    OK(mp_golden_create(file, &who, SIZE_MAX, &golden, &err));
+    if (r.store_inputs) mp_golden_store_inputs(golden);
+    OK(mp_golden_write(golden, &c, r.contract, r.config, r.trace, r.inputs, &err));
+    OK(mp_golden_commit(golden, &err));
+}
+
+/* Everything that is stored with a case has a line of its own. */
+static void diff_of_what_belongs_to_a_case(void **state) {
+    (void)state;
+    char other[256], lines[8192], digests[256];
+    snprintf(other, sizeof other, "%s/other.h5", directory);
+    mp_case c = case_with_seed(0);
+    mp_trace trace = planned_trace(17), tiled;
+    mp_inputs inputs, changed;
+    OK(mp_inputs_create(&c, &inputs, &err));
+    OK(mp_inputs_create(&c, &changed, &err));
+    ((float *)changed.t[MP_TOPK_WEIGHTS].data)[3] = 2.0f;
+    mp_trace_plan(&c, 32, &tiled); /* another tile: larger align tensors */
+    for (int i = 0; i < MP_TENSOR_COUNT; i++) {
+        const bool align = mp_tensors[i].rows == MP_ROWS_CHUNK;
+        if (!align) tiled.t[i] = trace.t[i];
+        if (align) OK(mp_tensor_alloc(&tiled.t[i], 0, &err));
+    }
+    snprintf(digests, sizeof digests, CASE ": inputs: digest %016llx -> %016llx\n",
+             (unsigned long long)mp_inputs_digest(&inputs), (unsigned long long)mp_inputs_digest(&changed));
+    const recording first = {"FLOAT64", "default", &trace, &inputs, false};
+    const struct {
+        recording a, b;
+        const char *lines;
+    } pairs[] = {
+        {first, {"float64", "default", &trace, &inputs, false}, CASE ": contract: 'FLOAT64' -> 'float64'\n"},
+        {first, {"FLOAT64", "", &trace, &inputs, false}, CASE ": config: 'default' -> ''\n"},
+        {first, {"FLOAT64", "default", &trace, &changed, false}, digests},
+        {first, {"FLOAT64", "default", &trace, &changed, true}, digests},
+        {first, {"FLOAT64", "default", &trace, &inputs, true}, ""},
+        {first, {"FLOAT64", "default", &trace, NULL, false}, ""}, /* a file of before */
+        {{"FLOAT64", "default", &trace, &inputs, true},
+         {"FLOAT64", "default", &trace, &changed, true},
+         CASE ": inputs/topk_weights: 1 of 4 rows differ (row 1), 1 element, max-abs="},
+        {first,
+         {"x", "y", &tiled, &inputs, false},
+         CASE ": contract: 'FLOAT64' -> 'x'\n" CASE ": config: 'default' -> 'y'\n" CASE
+              ": block_size_m: 16 -> 32\n" CASE ": sorted_token_ids: int32[1,53] -> int32[1,101]\n" CASE
+              ": expert_ids: 1 of 1 rows differ"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        record_as(path, pairs[i].a);
+        record_as(other, pairs[i].b);
+        assert_int_equal(diff_files(path, other, lines), pairs[i].lines[0] == '\0');
+        const size_t whole = strlen(pairs[i].lines);
+        const bool line_ends = whole == 0 || pairs[i].lines[whole - 1] == '\n';
+        if (line_ends ? strcmp(lines, pairs[i].lines) != 0 : strncmp(lines, pairs[i].lines, whole) != 0)
+            fail_msg("pair %zu: expected\n%s\nin\n%s", i, pairs[i].lines, lines);
+    }
+    for (int i = 0; i <= MP_NUM_TOKENS_POST_PADDED; i++) mp_tensor_free(&tiled.t[i]);
+    mp_inputs_destroy(&inputs);
+    mp_inputs_destroy(&changed);
+    free_trace(&trace);
+}
+
+/* The digest is that of the inputs, with or without their tensors; a file of before has none. */
+static void inputs_are_known_by_their_digest(void **state) {
+    (void)state;
+    mp_case c = case_with_seed(0), absent = case_with_seed(9);
+    mp_trace trace = planned_trace(18);
+    mp_inputs inputs;
+    OK(mp_inputs_create(&c, &inputs, &err));
+    for (int how = 0; how < 3; how++) {
+        mp_golden *golden;
+        bool stored = how == 0;
+        uint64_t digest = 1;
+        record_as(path, (recording){"", "", &trace, how == 0 ? NULL : &inputs, how == 2});
+        OK(mp_golden_open(path, &golden, &err));
+        OK(mp_golden_inputs_digest(golden, &c, &stored, &digest, &err));
+        assert_int_equal(stored, how > 0);
+        if (stored) assert_true(digest == mp_inputs_digest(&inputs));
+        assert_int_equal(mp_golden_inputs_digest(golden, &absent, &stored, &digest, &err), MP_EINPUT);
+        OK(mp_golden_check(golden, &err));
+        mp_golden_close(golden);
+    }
+    mp_inputs_destroy(&inputs);
     free_trace(&trace);
 }
 
 static void texts_of_differences(void **state) {
     (void)state;
-    char text[80];
+    char text[MP_GOLDEN_DIFFERENCE_TEXT_MAX];
     mp_golden_difference d = {.tensor = "out", .rows = 32, .first = "bf16[4,10] -> bf16[3,10]"};
     assert_int_equal(mp_golden_difference_text(&d, text, sizeof text), strlen("out: not stored"));
     assert_string_equal(text, "out: not stored");
@@ -309,11 +405,65 @@ static void texts_of_differences(void **state) {
     d.differing_rows = 9;
     mp_golden_difference_text(&d, text, sizeof text);
     assert_string_equal(text, "out: 9 of 32 rows differ (rows 0,3,6,9,12,15,18,21,...)");
-    for (int i = 0; i < 8; i++) d.first_rows[i] = INT64_MAX - i;
-    assert_int_equal(mp_golden_difference_text(&d, text, sizeof text),
-                     sizeof text - 1); /* cut, and says so */
-    assert_int_equal(strlen(text), sizeof text - 1);
+    d.digest = true;
+    mp_golden_difference_text(&d, text, sizeof text);
+    assert_string_equal(text, "out: 9 of 32 rows differ (rows 0,3,6,9,12,15,18,21,...)" AS_DIGESTS);
     assert_int_equal(mp_golden_difference_text(&d, text, 0), 0);
+}
+
+/* The longest texts fit into the size that the header names, and shorter ones are cut between numbers. */
+static void no_number_is_cut(void **state) {
+    (void)state;
+    char whole[MP_GOLDEN_DIFFERENCE_TEXT_MAX], text[MP_GOLDEN_DIFFERENCE_TEXT_MAX];
+    mp_golden_difference d = {.rows = INT64_MAX, .differing_rows = INT64_MAX, .stored = true, .digest = true};
+    memset(d.tensor, 't', sizeof d.tensor - 1);
+    for (int i = 0; i < 8; i++) d.first_rows[i] = INT64_MAX - i;
+    const size_t length = mp_golden_difference_text(&d, whole, sizeof whole);
+    assert_int_equal(strcmp(whole + length - strlen(AS_DIGESTS), AS_DIGESTS), 0);
+    for (size_t size = 60; size < sizeof text; size++) {
+        const size_t used = mp_golden_difference_text(&d, text, size);
+        assert_int_equal(used, strlen(text));
+        assert_true(used < size);
+        if (size > length) {
+            assert_string_equal(text, whole);
+            continue;
+        }
+        const size_t kept = used - 3;
+        assert_string_equal(text + kept, "...");
+        assert_memory_equal(text, whole, kept);
+        assert_true(whole[kept] == ' ' || whole[kept] == ','); /* a word or number ended here */
+    }
+    mp_golden_difference_text(&d, text, 8); /* not even one word */
+    assert_string_equal(text, "...");
+}
+
+/* Where the first difference is and what it is, as numbers: of every rank, in full and as digests. */
+static void the_first_difference_as_numbers(void **state) {
+    (void)state;
+    mp_trace trace = random_trace(19);
+    mp_golden_difference diff[MP_TENSOR_COUNT];
+    for (int digests = 0; digests < 2; digests++)
+        for (int i = 0; i < RECORDED; i++) {
+            mp_tensor *t = &trace.t[recorded_ids[i]];
+            const int64_t row = mp_tensor_rows(t) / 2, element = mp_tensor_row_length(t) - 1;
+            const int64_t index[MP_MAX_RANK] = {t->rank == 3   ? row / t->dim[1]
+                                                : t->rank == 2 ? row
+                                                               : element,
+                                                t->rank == 3 ? row % t->dim[1] : element, element};
+            record(path, 0, &trace, digests ? 0 : SIZE_MAX);
+            const uint64_t was = mp_code_at(t->dtype, mp_tensor_row(t, row), element);
+            ((uint8_t *)mp_tensor_row(t, row))[(size_t)element * mp_dtype_size(t->dtype)] ^= 0x24;
+            compare(0, &trace, diff);
+            assert_int_equal(diff[i].dtype, t->dtype);
+            assert_int_equal(diff[i].rank, t->rank);
+            for (int axis = 0; axis + 1 < t->rank; axis++)
+                assert_int_equal(diff[i].first_index[axis], index[axis]);
+            assert_int_equal(diff[i].first_index[t->rank - 1], digests ? -1 : element);
+            assert_true(diff[i].first_was == (digests ? 0 : was));
+            assert_true(diff[i].first_is == (digests ? 0 : was ^ 0x24));
+            assert_int_equal(diff[i].first[0] == '\0', digests);
+        }
+    free_trace(&trace);
 }
 
 /* Numbers as another reader of the file sees them. */
@@ -338,7 +488,7 @@ static void h5dump_prints_numbers(void **state) {
         *((uint8_t *)t->data + 4 * mp_dtype_size(t->dtype)) = 1; /* the smallest subnormal */
         record(path, 0, &trace, SIZE_MAX);
         char command[256], output[4096] = "";
-        snprintf(command, sizeof command, "h5dump -y -w 200 -d '/M=32 topk=2 act=silu/out' %s", path);
+        snprintf(command, sizeof command, "h5dump -y -w 200 -d '/" CASE "/out' %s", path);
         FILE *pipe = popen(command, "r");
         assert_non_null(pipe);
         output[fread(output, 1, sizeof output - 1, pipe)] = '\0';
@@ -360,7 +510,11 @@ int main(void) {
         TEST(cases_keep_their_order_and_occur_once),
         TEST(same_content_gives_same_bytes),
         TEST(diff_of_two_files),
+        TEST(diff_of_what_belongs_to_a_case),
+        TEST(inputs_are_known_by_their_digest),
         TEST(texts_of_differences),
+        TEST(no_number_is_cut),
+        TEST(the_first_difference_as_numbers),
         TEST(h5dump_prints_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

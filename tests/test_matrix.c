@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -23,13 +24,9 @@ static int make_folder(void **unused) {
 
 static int remove_folder(void **unused) {
     (void)unused;
-    static const char *const files[] = {"m.yaml", "a.yaml", "b.yaml", "c.yaml"};
-    char path[128];
-    for (size_t i = 0; i < COUNT(files); i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        unlink(path);
-    }
-    return rmdir(folder);
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
 }
 
 static void write_file(const char *name, const char *text) {
@@ -179,6 +176,146 @@ static void includes(void **unused) {
     assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
     assert_non_null(strstr(err.text, "none.yaml: No such file"));
     assert_int_equal(m.count, 0);
+}
+
+/* Each of 24 files includes the next one twice: 2^23 ways lead to the last. */
+static void a_file_is_read_once(void **unused) {
+    (void)unused;
+    mp_matrix m = {0};
+    mp_error err;
+    char name[32], text[128];
+    for (int i = 0; i < 24; i++) {
+        snprintf(name, sizeof name, "twice%d.yaml", i);
+        snprintf(text, sizeof text,
+                 "include: [twice%d.yaml, ./twice%d.yaml]\ngroups: [{name: g, axes: {M: %d}}]\n", i + 1,
+                 i + 1, i + 1);
+        write_file(name, i < 23 ? text : "groups: [{name: g, axes: {M: 24}}]");
+    }
+    alarm(60);
+    if (load_file(&m, "twice0.yaml", &err)) fail_msg("%s", err.text);
+    alarm(0);
+    assert_int_equal(m.count, 24);
+    for (size_t i = 0; i < m.count; i++) assert_int_equal(m.rows[i].c.M, 24 - i); /* the innermost first */
+    mp_matrix_free(&m);
+}
+
+/* Through a link or another path, a file is the same file. */
+static void a_cycle_is_seen_under_any_name(void **unused) {
+    (void)unused;
+    mp_matrix m = {0};
+    mp_error err;
+    char link[128], file[128], detour[128];
+    snprintf(file, sizeof file, "%s/a.yaml", folder);
+    snprintf(link, sizeof link, "%s/link.yaml", folder);
+    snprintf(detour, sizeof detour, "include: [../%s/./a.yaml]\n", strrchr(folder, '/') + 1);
+    assert_int_equal(symlink(file, link), 0);
+    write_file("b.yaml", "include: [link.yaml]\n");
+    const char *const texts[] = {"include: [a.yaml]\n", "include: [link.yaml]\n", detour,
+                                 "include: [b.yaml]\n"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        write_file("a.yaml", texts[i]);
+        assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
+        if (!strstr(err.text, "includes itself")) fail_msg("%s", err.text);
+    }
+}
+
+static void includes_do_not_nest_without_end(void **unused) {
+    (void)unused;
+    mp_matrix m = {0};
+    mp_error err;
+    char name[32], text[64];
+    for (int deepest = 32; deepest <= 34; deepest++) {
+        for (int i = 0; i <= deepest; i++) {
+            snprintf(name, sizeof name, "deep%d.yaml", i);
+            snprintf(text, sizeof text, "include: [deep%d.yaml]\n", i + 1);
+            write_file(name, i < deepest ? text : "groups: [{name: g}]");
+        }
+        const mp_status status = load_file(&m, "deep0.yaml", &err);
+        assert_int_equal(status, deepest == 32 ? MP_OK : MP_EINPUT);
+        if (status && !strstr(err.text, "deep33.yaml: an include within 32 others")) fail_msg("%s", err.text);
+        mp_matrix_free(&m);
+    }
+}
+
+/* Where no file is, none is waited for; and what an error quotes is safe on a terminal. */
+static void strange_files_are_refused(void **unused) {
+    (void)unused;
+    mp_matrix m = {0};
+    mp_error err;
+    char fifo[128];
+    snprintf(fifo, sizeof fifo, "%s/fifo.yaml", folder);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    write_file("a.yaml", "include: [fifo.yaml]\n");
+    alarm(20);
+    assert_int_equal(load_file(&m, "fifo.yaml", &err), MP_EIO);
+    assert_non_null(strstr(err.text, "fifo.yaml: a FIFO; expected a regular file"));
+    assert_int_equal(load_file(&m, "a.yaml", &err), MP_EIO);
+    assert_non_null(strstr(err.text, "a.yaml:1: include: "));
+    alarm(0);
+    assert_int_equal(mp_matrix_load(&m, folder, &err), MP_EIO);
+    assert_non_null(strstr(err.text, "a directory; expected a regular file"));
+    assert_int_equal(mp_matrix_load(&m, "/dev/null", &err), MP_EIO);
+    assert_non_null(strstr(err.text, "/dev/null: a device; expected a regular file"));
+
+    write_file("a.yaml", "groups: [{name: g, \"\\e[31m\\u202e\": 1}]\n");
+    assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
+    assert_non_null(strstr(err.text, "unknown key '\\x1b[31m\\xe2\\x80\\xae'"));
+    write_file("a.yaml", "groups: [{name: g, axes: {M: \"\\e]0;x\\a\"}}]\n");
+    assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
+    assert_null(strpbrk(err.text, "\x1b\a"));
+}
+
+/* Texts that cost more than their length: neither memory nor time is spent on them. */
+static void large_texts_are_refused_soon(void **unused) {
+    (void)unused;
+    mp_matrix m = {0};
+    mp_error err;
+    const size_t size = (size_t)1 << 20;
+    char *text = malloc(size + 2);
+    assert_non_null(text);
+    memset(text, '#', size + 1);
+    text[size + 1] = '\0';
+    alarm(60);
+    write_file("a.yaml", text);
+    assert_int_equal(load_file(&m, "a.yaml", &err), MP_EIO);
+    assert_non_null(strstr(err.text, "1048577 bytes; expected at most 1048576"));
+
+    size_t used = (size_t)sprintf(text, "groups: [{name: g}]\ndefaults:\n");
+    for (unsigned i = 0; used + 32 < size; i++) used += (size_t)sprintf(text + used, " a%x: 1\n", i);
+    write_file("a.yaml", text);
+    assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
+    if (!strstr(err.text, "a.yaml:3: defaults: ") || !strstr(err.text, " keys; expected at most 256"))
+        fail_msg("%s", err.text);
+
+    const struct {
+        const char *piece, *because;
+    } costly[] = {{"[", "a.yaml:1: nests too deeply; expected at most 64"},
+                  {"{a: ", "a.yaml:1: nests too deeply"},
+                  {"- ", "a.yaml:1: nests too deeply"},
+                  {"- &a%x 1\n", "a.yaml:1025: too many anchors; expected at most 1024"},
+                  {"%%TAG !%x! b\n", "times '%'; expected at most 1024"},
+                  {"%%TAG !%x! b\r", "times '%'; expected at most 1024"}};
+    for (size_t i = 0; i < COUNT(costly); i++) {
+        used = 0;
+        for (unsigned k = 0; used + 32 < size; k++) {
+            char piece[32];
+            snprintf(piece, sizeof piece, costly[i].piece, k);
+            used += (size_t)sprintf(text + used, "%s", piece);
+        }
+        write_file("a.yaml", text);
+        assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
+        if (!strstr(err.text, costly[i].because))
+            fail_msg("expected '%s' in: %s", costly[i].because, err.text);
+    }
+    /* As deep as is allowed is YAML like any other. */
+    memset(text, '[', 64);
+    memset(text + 64, ']', 64);
+    text[128] = '\0';
+    write_file("a.yaml", text);
+    assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
+    assert_non_null(strstr(err.text, "a.yaml:1: matrix: expected a mapping"));
+    alarm(0);
+    free(text);
 }
 
 static void errors_name_file_and_line(void **unused) {
@@ -462,6 +599,11 @@ int main(void) {
         cmocka_unit_test(pairs_are_complete_cases),
         cmocka_unit_test(duplicates_are_merged),
         cmocka_unit_test(includes),
+        cmocka_unit_test(a_file_is_read_once),
+        cmocka_unit_test(a_cycle_is_seen_under_any_name),
+        cmocka_unit_test(includes_do_not_nest_without_end),
+        cmocka_unit_test(strange_files_are_refused),
+        cmocka_unit_test(large_texts_are_refused_soon),
         cmocka_unit_test(errors_name_file_and_line),
         cmocka_unit_test(failure_leaves_the_matrix),
         cmocka_unit_test(empty_texts_are_refused),

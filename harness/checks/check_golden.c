@@ -23,6 +23,19 @@ static bool depends_on_tile(const mp_case *c, const char *tensor) {
     return false;
 }
 
+/* Appends what differs, or counts it where the text has no room for all of it. */
+static void add_difference(const mp_golden_difference *d, char *text, size_t size, int *left_out) {
+    char piece[MP_GOLDEN_DIFFERENCE_TEXT_MAX + sizeof d->first + 16];
+    size_t length = mp_golden_difference_text(d, piece, MP_GOLDEN_DIFFERENCE_TEXT_MAX);
+    if (d->differing > 0)
+        length += (size_t)snprintf(piece + length, sizeof piece - length, ", first %s", d->first);
+    const size_t used = strlen(text);
+    if (used + 2 + length < size)
+        snprintf(text + used, size - used, "%s%s", used ? "; " : "", piece);
+    else
+        ++*left_out;
+}
+
 /* Equality with a stored trace is promised only by a golden of the same contract, and only where the order of
  * additions is fixed. */
 mp_status mp_check_golden(mp_session *s, mp_error *err) {
@@ -40,16 +53,26 @@ mp_status mp_check_golden(mp_session *s, mp_error *err) {
         mp_check_not_judged(s->v, MP_CHECK_GOLDEN, "the order of additions is not fixed");
         return MP_OK;
     }
-    char stored[256];
+    char stored[MP_GOLDEN_TEXT_MAX];
+    bool knows_inputs = false;
+    uint64_t inputs = 0;
     int64_t block_size_m = 0;
     int count = 0;
     mp_golden_difference diff[MP_TENSOR_COUNT];
     mp_status status = mp_golden_contract(golden, c, stored, sizeof stored, err);
     if (status == MP_OK) status = mp_golden_block_size_m(golden, c, &block_size_m, err);
+    if (status == MP_OK) status = mp_golden_inputs_digest(golden, c, &knows_inputs, &inputs, err);
+    if (status == MP_OK && knows_inputs && inputs != s->digest) {
+        mp_check_fail(
+            s->v, MP_CHECK_GOLDEN,
+            "the inputs differ: the golden's have digest %016llx, this program's %016llx: record it anew",
+            (unsigned long long)inputs, (unsigned long long)s->digest);
+        return MP_OK;
+    }
     if (status == MP_OK) status = mp_golden_compare(golden, c, &s->first, diff, &count, err);
     if (status != MP_OK) return status;
 
-    int compared = 0;
+    int compared = 0, left_out = 0;
     char text[300] = "", lacking[100] = "";
     for (int i = 0; i < count; i++) {
         if (block_size_m != s->first.block_size_m && depends_on_tile(c, diff[i].tensor)) continue;
@@ -58,13 +81,13 @@ mp_status mp_check_golden(mp_session *s, mp_error *err) {
             continue;
         }
         compared++;
-        if (diff[i].shape_differs || diff[i].differing_rows > 0) {
-            const size_t used = strlen(text);
-            snprintf(text + used, sizeof text - used, "%s", used ? "; " : "");
-            mp_golden_difference_text(&diff[i], text + strlen(text), sizeof text - strlen(text));
-            if (diff[i].differing > 0)
-                snprintf(text + strlen(text), sizeof text - strlen(text), ", first %s", diff[i].first);
-        }
+        if (diff[i].shape_differs || diff[i].differing_rows > 0)
+            add_difference(&diff[i], text, sizeof text - 40, &left_out);
+    }
+    if (left_out > 0) {
+        const size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, "%s%d %stensor%s differ%s", used ? "; " : "", left_out,
+                 used ? "more " : "", left_out == 1 ? "" : "s", left_out == 1 ? "s" : "");
     }
     if (text[0] && strcmp(stored, s->v->contract) == 0) {
         mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", text);
