@@ -28,8 +28,7 @@ int mp_cmd_doctor(int argc, char **argv) {
     const mp_micro_kernel *kernels;
     mp_cli_run_info(argc, argv, &info);
     mp_micro_kernels(&kernels);
-    mp_cli_add_compiler(info.versions, sizeof info.versions);
-    printf("moeparity   %s (%s), %s\n", info.version, info.commit, info.versions);
+    printf("moeparity   %s (%s), %s\n", info.version, info.commit, mp_cli_compiler());
     printf("host        %s, %ld cores, %.1f GiB of memory available\n", info.host,
            sysconf(_SC_NPROCESSORS_ONLN), (double)mp_memory_available() / 0x1p30);
     if (mp_blas_load(&err) == MP_OK)
@@ -52,5 +51,6 @@ int mp_cmd_doctor(int argc, char **argv) {
         if (folder) printf("tiles       %s=%s\n", variable, folder);
     }
     mp_cuda_close(cuda);
+    mp_run_info_free(&info);
     return MP_EXIT_OK;
 }

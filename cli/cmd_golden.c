@@ -67,8 +67,10 @@ static bool passes(mp_subject *subject, const mp_matrix_row *row, mp_tally *tall
     mp_verdict v;
     mp_run_case(row, &options, &v);
     mp_tally_add(tally, &v);
-    if (v.outcome != MP_PASS) mp_report_row(stdout, &v, 0, false);
-    return v.outcome == MP_PASS;
+    const bool passed = v.outcome == MP_PASS;
+    if (!passed) mp_report_row(stdout, &v, 0, false);
+    mp_verdict_free(&v);
+    return passed;
 }
 
 /* Runs in a process of its own, so that a crash of the subject is told and has its exit code. *code is the
@@ -87,9 +89,10 @@ static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, 
     snprintf(who.commit, sizeof who.commit, "%s", info.commit);
     snprintf(who.subject, sizeof who.subject, "%s", subject.name);
     snprintf(who.device, sizeof who.device, "%s", subject.device[0] ? subject.device : info.host);
-    snprintf(who.versions, sizeof who.versions, "%s", subject.versions);
-    mp_cli_add_compiler(who.versions, sizeof who.versions);
+    snprintf(who.versions, sizeof who.versions, "%s%s%s", subject.versions, subject.versions[0] ? ", " : "",
+             mp_cli_compiler());
     snprintf(who.date, sizeof who.date, "%s", info.date);
+    mp_run_info_free(&info);
     status = mp_golden_create(a->files[0], &who, (size_t)a->digest_above, &golden, err);
     bool accepted = true;
     for (size_t i = 0; status == MP_OK && accepted && i < matrix->count; i++) {
@@ -197,7 +200,9 @@ static int verify(const struct arguments *a) {
         size_t count = matrix.count;
         code = mp_cli_conclude(&info, verdicts, &count);
     }
+    for (size_t i = 0; verdicts && i < matrix.count; i++) mp_verdict_free(&verdicts[i]);
     free(verdicts);
+    mp_run_info_free(&info);
     mp_matrix_free(&matrix);
     return status == MP_OK ? code : mp_cli_fail(&err);
 }

@@ -123,9 +123,9 @@ int mp_cmd_probe(int argc, char **argv) {
 
     if (json_path) MP_DO(mp_file_writable(json_path, &err));
     MP_DO(mp_cuda_open(&cuda, &err));
-    snprintf(info.subject, sizeof info.subject, "probe");
-    snprintf(info.device, sizeof info.device, "%s", mp_cuda_device_name(cuda));
-    snprintf(info.versions, sizeof info.versions, "%s", mp_cuda_versions(cuda));
+    mp_run_info_set(&info, &info.subject, "probe");
+    mp_run_info_set(&info, &info.device, "%s", mp_cuda_device_name(cuda));
+    mp_run_info_set(&info, &info.versions, "%s", mp_cuda_versions(cuda));
     printf("%s, %s\n", info.device, info.versions);
     results = json_array();
     for (int i = 0; i < mp_probe_kind_count; i++) {
@@ -140,6 +140,7 @@ int mp_cmd_probe(int argc, char **argv) {
     if (json_path) MP_DO(write_json(json_path, &info, &t, results, &err));
 out:
     json_decref(results);
+    mp_run_info_free(&info);
     mp_cuda_close(cuda);
     if (status != MP_OK) return mp_cli_fail(&err);
     return verdict(&t) ? MP_EXIT_OK : MP_EXIT_FAILURE;

@@ -50,9 +50,10 @@ static void announce(const struct progress *p, size_t index) {
                                     .golden_path = p->suite->golden_path,
                                     .repeat = p->suite->repeat,
                                     .plain = p->suite->plain};
-    char repro[sizeof((mp_verdict *)NULL)->repro];
-    mp_repro(&p->matrix->rows[index], &options, repro, sizeof repro);
-    fprintf(stderr, "case %zu/%zu: %s\n", index + 1, p->matrix->count, repro);
+    mp_text repro = {0};
+    mp_repro(&p->matrix->rows[index], &options, &repro);
+    fprintf(stderr, "case %zu/%zu: %s\n", index + 1, p->matrix->count, mp_text_get(&repro));
+    mp_text_free(&repro);
     fflush(stderr);
 }
 
@@ -191,7 +192,9 @@ int mp_cmd_run(int argc, char **argv) {
     if (json && (status = mp_report_json(json, &info, verdicts, count, &err)) != MP_OK) goto out;
     if (junit) status = mp_report_junit(junit, &info, verdicts, count, &err);
 out:
+    for (size_t i = 0; verdicts && i < matrix.count; i++) mp_verdict_free(&verdicts[i]);
     free(verdicts);
+    mp_run_info_free(&info);
     mp_matrix_free(&matrix);
     if (status == MP_OK) return code;
     const int failure = mp_cli_fail(&err);

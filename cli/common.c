@@ -60,7 +60,10 @@ static size_t keep_reached(mp_verdict *verdicts, size_t count) {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
         if (verdicts[i].name[0]) {
-            if (kept != i) verdicts[kept] = verdicts[i];
+            if (kept != i) {
+                verdicts[kept] = verdicts[i];
+                mp_verdict_init(&verdicts[i]);
+            }
             kept++;
         }
     return kept;
@@ -70,7 +73,8 @@ int mp_cli_conclude(mp_run_info *info, mp_verdict *verdicts, size_t *count) {
     mp_tally tally = {0};
     *count = keep_reached(verdicts, *count);
     for (size_t i = 0; i < *count; i++) mp_tally_add(&tally, &verdicts[i]);
-    mp_cli_add_compiler(info->versions, sizeof info->versions);
+    mp_run_info_set(info, &info->versions, "%s%s%s", info->versions, info->versions[0] ? ", " : "",
+                    mp_cli_compiler());
     mp_report_summary(stdout, info, &tally, verdicts, *count);
     const int code = mp_report_exit_code(info, &tally);
     if (code == MP_EXIT_BROKEN && mp_tally_exit_code(&tally) == MP_EXIT_SKIPPED && !info->interrupted)
@@ -119,31 +123,33 @@ static void cpu_model(char *text, size_t size) {
     if (file) fclose(file);
 }
 
-void mp_cli_add_compiler(char *versions, size_t size) {
+const char *mp_cli_compiler(void) {
 #ifdef __clang__
-    const char *text = __VERSION__; /* begins with the name */
+    return __VERSION__; /* begins with the name */
 #else
-    const char *text = "gcc " __VERSION__;
+    return "gcc " __VERSION__;
 #endif
-    const size_t used = strlen(versions);
-    snprintf(versions + used, size - used, "%s%s", used > 0 ? ", " : "", text);
 }
 
 void mp_cli_run_info(int argc, char **argv, mp_run_info *info) {
-    *info = (mp_run_info){0};
-    snprintf(info->version, sizeof info->version, "%s", MP_VERSION);
-    snprintf(info->commit, sizeof info->commit, "%s", MP_COMMIT);
-    cpu_model(info->host, sizeof info->host);
+    char text[128];
+    mp_run_info_init(info);
+    mp_run_info_set(info, &info->version, "%s", MP_VERSION);
+    mp_run_info_set(info, &info->commit, "%s", MP_COMMIT);
+    cpu_model(text, sizeof text);
+    mp_run_info_set(info, &info->host, "%s", text);
+    mp_text words = {0};
     const char *command = strchr(argv[0], ' '); /* "moeparity: run" */
-    size_t used =
-        (size_t)snprintf(info->command, sizeof info->command, "moeparity%s", command ? command : "");
-    for (int i = 1; i < argc && used < sizeof info->command; i++) {
-        const char *quote = strpbrk(argv[i], " '\"$*") ? "'" : "";
-        used += (size_t)snprintf(info->command + used, sizeof info->command - used, " %s%s%s", quote, argv[i],
-                                 quote);
+    mp_text_add(&words, "moeparity%s", command ? command : "");
+    for (int i = 1; i < argc; i++) {
+        mp_text_add(&words, " ");
+        mp_text_add_word(&words, argv[i]);
     }
+    mp_run_info_set(info, &info->command, "%s", mp_text_get(&words));
+    mp_text_free(&words);
     const time_t now = time(NULL);
     struct tm utc;
     gmtime_r(&now, &utc);
-    strftime(info->date, sizeof info->date, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    mp_run_info_set(info, &info->date, "%s", text);
 }

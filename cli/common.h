@@ -40,9 +40,8 @@ mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_
 
 /* version, commit, command, date, host; the suite fills the rest. */
 void mp_cli_run_info(int argc, char **argv, mp_run_info *info);
-/* Appends the compiler of this program, which the bits of the CPU's side may depend on, to the versions that
- * a subject names. */
-void mp_cli_add_compiler(char *versions, size_t size);
+/* The compiler of this program, which the bits of the CPU's side may depend on: "gcc 12.2.0". */
+const char *mp_cli_compiler(void);
 
 int mp_cmd_run(int argc, char **argv);
 int mp_cmd_list(int argc, char **argv);

@@ -1,8 +1,9 @@
 #include "harness/verdict.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *mp_outcome_name(mp_outcome outcome) {
@@ -48,7 +49,7 @@ int mp_tally_exit_code(const mp_tally *tally) {
 }
 
 /* Both directions of the JSON form run through the same lists of fields, so that they cannot drift apart. */
-typedef enum field_kind { TEXT, REAL, INT64, INT, BOOL } field_kind;
+typedef enum field_kind { TEXT, CHARS, REAL, INT64, INT, BOOL } field_kind; /* CHARS: an array */
 typedef struct field {
     const char *name;
     field_kind kind;
@@ -59,7 +60,7 @@ typedef struct field {
 #define COUNT(fields) (sizeof(fields) / sizeof *(fields))
 
 static const field verdict_fields[] = {
-    FIELD(TEXT, mp_verdict, name),    FIELD(TEXT, mp_verdict, group),
+    FIELD(CHARS, mp_verdict, name),   FIELD(TEXT, mp_verdict, group),
     FIELD(TEXT, mp_verdict, subject), FIELD(TEXT, mp_verdict, contract),
     FIELD(TEXT, mp_verdict, config),  FIELD(TEXT, mp_verdict, config_note),
     FIELD(TEXT, mp_verdict, blas),    FIELD(TEXT, mp_verdict, reason),
@@ -79,10 +80,10 @@ static const field stage_fields[] = {
 static const field check_fields[] = {FIELD(INT, mp_check_result, failures),
                                      FIELD(TEXT, mp_check_result, text)};
 static const field pair_fields[] = {
-    FIELD(TEXT, mp_pair_figures, text),       FIELD(BOOL, mp_pair_figures, required),
-    FIELD(BOOL, mp_pair_figures, bits_equal), FIELD(INT64, mp_pair_figures, compared),
-    FIELD(INT64, mp_pair_figures, differing), FIELD(REAL, mp_pair_figures, max_abs),
-    FIELD(TEXT, mp_pair_figures, first),
+    FIELD(TEXT, mp_pair_figures, text),      FIELD(TEXT, mp_pair_figures, note),
+    FIELD(BOOL, mp_pair_figures, required),  FIELD(BOOL, mp_pair_figures, bits_equal),
+    FIELD(INT64, mp_pair_figures, compared), FIELD(INT64, mp_pair_figures, differing),
+    FIELD(REAL, mp_pair_figures, max_abs),   FIELD(CHARS, mp_pair_figures, first),
 };
 static const field run_fields[] = {
     FIELD(TEXT, mp_run_info, version),     FIELD(TEXT, mp_run_info, commit),
@@ -93,16 +94,56 @@ static const field run_fields[] = {
     FIELD(BOOL, mp_run_info, interrupted),
 };
 
-/* JSON text is UTF-8. What is not (a subject's output, a text cut inside a character) keeps its ASCII
- * part. */
+static void clear_texts(const field *fields, size_t count, void *record) {
+    for (const field *f = fields; f < fields + count; f++)
+        if (f->kind == TEXT) *(const char **)((char *)record + f->offset) = "";
+}
+
+void mp_verdict_init(mp_verdict *v) {
+    *v = (mp_verdict){0};
+    clear_texts(verdict_fields, COUNT(verdict_fields), v);
+    for (int i = 0; i < MP_CHECK_COUNT; i++) clear_texts(check_fields, COUNT(check_fields), &v->check[i]);
+    for (int i = 0; i < MP_MAX_PAIRS; i++) clear_texts(pair_fields, COUNT(pair_fields), &v->pair[i]);
+}
+
+void mp_verdict_free(mp_verdict *v) {
+    mp_texts_free(&v->texts);
+    mp_verdict_init(v);
+}
+
+void mp_verdict_set(mp_verdict *v, const char **text, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    *text = mp_texts_vadd(&v->texts, format, args);
+    va_end(args);
+}
+
+void mp_run_info_init(mp_run_info *info) {
+    *info = (mp_run_info){0};
+    clear_texts(run_fields, COUNT(run_fields), info);
+}
+
+void mp_run_info_free(mp_run_info *info) {
+    mp_texts_free(&info->texts);
+    mp_run_info_init(info);
+}
+
+void mp_run_info_set(mp_run_info *info, const char **text, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    *text = mp_texts_vadd(&info->texts, format, args);
+    va_end(args);
+}
+
+/* JSON text is UTF-8. What is not (a subject's output) keeps its ASCII part. */
 static json_t *text_to_json(const char *text) {
     json_t *json = json_string(text);
-    if (json != NULL) return json;
-    char ascii[2048];
-    snprintf(ascii, sizeof ascii, "%s", text);
-    for (char *p = ascii; *p != '\0'; p++)
+    char *ascii = json == NULL ? strdup(text) : NULL;
+    for (char *p = ascii; p != NULL && *p != '\0'; p++)
         if ((unsigned char)*p >= 0x80) *p = '?';
-    return json_string(ascii);
+    if (ascii != NULL) json = json_string(ascii);
+    free(ascii);
+    return json;
 }
 
 /* JSON has no NaN and no Inf: they become the texts "nan", "inf" and "-inf". */
@@ -136,7 +177,8 @@ static json_t *fields_to_json(const field *fields, size_t count, const void *rec
         const void *at = (const char *)record + f->offset;
         json_t *value = NULL;
         switch (f->kind) {
-        case TEXT: value = text_to_json(at); break;
+        case TEXT: value = text_to_json(*(const char *const *)at); break;
+        case CHARS: value = text_to_json(at); break;
         case REAL: value = real_to_json(*(const double *)at); break;
         case INT64: value = json_integer(*(const int64_t *)at); break;
         case INT: value = json_integer(*(const int *)at); break;
@@ -148,15 +190,21 @@ static json_t *fields_to_json(const field *fields, size_t count, const void *rec
 }
 
 static mp_status fields_from_json(const field *fields, size_t count, const json_t *object, void *record,
-                                  mp_error *err) {
-    static const char *const expected[] = {"a text", "a number, \"nan\", \"inf\" or \"-inf\"", "an integer",
-                                           "an integer of 32 bits", "true or false"};
+                                  mp_texts *texts, mp_error *err) {
+    static const char *const expected[] = {[REAL] = "a number, \"nan\", \"inf\" or \"-inf\"",
+                                           [INT64] = "an integer",
+                                           [INT] = "an integer of 32 bits",
+                                           [BOOL] = "true or false"};
     for (const field *f = fields; f < fields + count; f++) {
         void *at = (char *)record + f->offset;
         const json_t *value = json_object_get(object, f->name);
         bool right = false;
         switch (f->kind) {
         case TEXT:
+            right = json_is_string(value) && json_string_length(value) <= MP_VERDICT_TEXT_MAX;
+            if (right) *(const char **)at = mp_texts_add(texts, "%s", json_string_value(value));
+            break;
+        case CHARS:
             right = json_is_string(value) && json_string_length(value) < f->size;
             if (right) memcpy(at, json_string_value(value), json_string_length(value) + 1);
             break;
@@ -176,8 +224,9 @@ static mp_status fields_from_json(const field *fields, size_t count, const json_
             break;
         }
         if (right) continue;
-        if (f->kind == TEXT)
-            return mp_fail(err, MP_EINPUT, "%s: expected a text of less than %zu bytes", f->name, f->size);
+        if (f->kind == TEXT || f->kind == CHARS)
+            return mp_fail(err, MP_EINPUT, "%s: expected a text of at most %zu bytes", f->name,
+                           f->kind == TEXT ? (size_t)MP_VERDICT_TEXT_MAX : f->size - 1);
         return mp_fail(err, MP_EINPUT, "%s: expected %s", f->name, expected[f->kind]);
     }
     return MP_OK;
@@ -236,14 +285,14 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         const char *name = mp_stage_name((mp_stage)i);
         const json_t *stage = json_object_get(json_object_get(json, "stages"), name);
-        if ((status = fields_from_json(stage_fields, COUNT(stage_fields), stage, &v->stage[i], err)) !=
-            MP_OK) {
+        if ((status = fields_from_json(stage_fields, COUNT(stage_fields), stage, &v->stage[i], &v->texts,
+                                       err)) != MP_OK) {
             mp_error_prefix(err, "stages.%s", name);
             return status;
         }
     }
     status = fields_from_json(stage_fields, COUNT(stage_fields), json_object_get(json, "end_to_end"),
-                              &v->end_to_end, err);
+                              &v->end_to_end, &v->texts, err);
     if (status != MP_OK) {
         mp_error_prefix(err, "end_to_end");
         return status;
@@ -252,7 +301,7 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
         const char *name = mp_check_name((mp_check)i);
         const json_t *check = json_object_get(json_object_get(json, "checks"), name);
         int answer = MP_NOT_JUDGED;
-        status = fields_from_json(check_fields, COUNT(check_fields), check, &v->check[i], err);
+        status = fields_from_json(check_fields, COUNT(check_fields), check, &v->check[i], &v->texts, err);
         if (status == MP_OK)
             status = name_from_json(check, "answer", answer_name, MP_FAILED + 1, &answer, err);
         if (status != MP_OK) {
@@ -267,7 +316,7 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
     v->pair_count = (int)json_array_size(pairs);
     for (int i = 0; i < v->pair_count; i++) {
         status = fields_from_json(pair_fields, COUNT(pair_fields), json_array_get(pairs, (size_t)i),
-                                  &v->pair[i], err);
+                                  &v->pair[i], &v->texts, err);
         if (status != MP_OK) {
             mp_error_prefix(err, "pairs[%d]", i);
             return status;
@@ -278,9 +327,10 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
 
 mp_status mp_verdict_from_json(const json_t *json, mp_verdict *v, mp_error *err) {
     int outcome = 0;
-    memset(v, 0, sizeof *v);
+    mp_verdict_init(v);
     mp_status status = json_is_object(json) ? MP_OK : mp_fail(err, MP_EINPUT, "expected an object");
-    if (status == MP_OK) status = fields_from_json(verdict_fields, COUNT(verdict_fields), json, v, err);
+    if (status == MP_OK)
+        status = fields_from_json(verdict_fields, COUNT(verdict_fields), json, v, &v->texts, err);
     if (status == MP_OK)
         status = name_from_json(json, "outcome", outcome_name, MP_OUTCOME_COUNT, &outcome, err);
     if (status == MP_OK) status = parts_from_json(json, v, err);

@@ -117,7 +117,7 @@ static void put_failures(FILE *out, const mp_verdict *v) {
         put_text(out, check->text);
         if (check->failures > 1) fprintf(out, " (the first of %d)", check->failures);
         fputc('\n', out);
-        reason_said |= strstr(v->reason, check->text) != NULL;
+        reason_said = reason_said || strstr(v->reason, check->text) != NULL;
     }
     if (!reason_said) {
         fprintf(out, "        ");
@@ -134,6 +134,12 @@ static void put_failures(FILE *out, const mp_verdict *v) {
         if (p->bits_equal) continue;
         fprintf(out, "        ");
         put_text(out, p->text);
+        if (p->note[0] != '\0') {
+            fprintf(out, ": ");
+            put_text(out, p->note);
+            fputc('\n', out);
+            continue;
+        }
         fprintf(out, ": %lld of %lld elements differ, max-abs=%s%s", (long long)p->differing,
                 (long long)p->compared, scientific(p->max_abs).text, p->first[0] != '\0' ? ", first " : "");
         put_text(out, p->first);

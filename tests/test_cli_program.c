@@ -265,7 +265,7 @@ static void in_process_the_repro_comes_first(void **state) {
     expect("moeparity run ok.yaml --subject host --in-process --repeat 3", 0, "4 passed",
            "case 4/4: moeparity run --case 'M=2 E=2 topk=2 K=16 N=8 act=silu'");
     assert_non_null(strstr(err, "case 1/4: moeparity run --case 'M=1 E=2 topk=1 K=16 N=8 act=silu' --subject "
-                                "host --pair 'path=runner' --repeat 3\n"));
+                                "host --pair path=runner --repeat 3\n"));
     expect("moeparity run ok.yaml --subject host", 0, "4 passed", "");
     assert_string_equal(err, "");
 }

@@ -31,7 +31,8 @@ static mp_pair_figures pair(const char *text, bool required, bool equal, double 
                          .compared = 100,
                          .differing = equal ? 0 : 7,
                          .max_abs = max_abs};
-    snprintf(p.text, sizeof p.text, "%s", text);
+    p.text = text;
+    p.note = "";
     if (!equal) strcpy(p.first, "out [0,1]: 1 -> 2");
     return p;
 }
@@ -49,10 +50,14 @@ static mp_stage_figures figures(double max_abs, double ratio) {
 }
 
 static mp_verdict passing(void) {
-    mp_verdict v = {.outcome = MP_PASS, .pair_count = 1, .seconds = 0.5};
+    mp_verdict v; /* its texts are literals: there is nothing to free */
+    mp_verdict_init(&v);
+    v.outcome = MP_PASS;
+    v.pair_count = 1;
+    v.seconds = 0.5;
     strcpy(v.name, "M=32 topk=2 act=silu");
-    strcpy(v.group, "smoke");
-    strcpy(v.repro, "moeparity run --case 'M=32 topk=2 act=silu'");
+    v.group = "smoke";
+    v.repro = "moeparity run --case 'M=32 topk=2 act=silu'";
     v.stage[MP_ALIGN] =
         (mp_stage_figures){.judged = true, .compared = 90, .bit_equal = 90, .worst_index = -1};
     v.stage[MP_GATE_UP] = figures(1e-3, 0.25);
@@ -69,7 +74,7 @@ static mp_verdict failing(void) {
     v.stage[MP_DOWN] = figures(0.25, 250);
     v.check[MP_CHECK_BOUND] = (mp_check_result){MP_FAILED, 2, "down [17]: 0.5 instead of 0.25"};
     v.check[MP_CHECK_PAIR] = (mp_check_result){MP_FAILED, 1, "path=chunked differs"};
-    strcpy(v.reason, "bound: down [17]: 0.5 instead of 0.25");
+    v.reason = "bound: down [17]: 0.5 instead of 0.25";
     v.pair_count = 3;
     v.pair[1] = pair("path=chunked", true, false, 1e-3);
     v.pair[2] = pair("subject host", false, false, 1.0);
@@ -79,7 +84,7 @@ static mp_verdict failing(void) {
 static mp_verdict ended(mp_outcome outcome, const char *reason) {
     mp_verdict v = passing();
     v.outcome = outcome;
-    snprintf(v.reason, sizeof v.reason, "%s", reason);
+    v.reason = reason;
     return v;
 }
 
@@ -124,7 +129,9 @@ static void what_was_not_judged_is_not_shown_as_passed(void **state) {
     assert_contains(row(&v, 0, false), "  align: 88 of 90 integers equal\n");
     assert_null(strstr(row(&v, 0, false), "golden"));
 
-    mp_run_info info = {.seconds = 1};
+    mp_run_info info;
+    mp_run_info_init(&info);
+    info.seconds = 1;
     mp_tally tally = {0};
     mp_tally_add(&tally, &v);
     char text[4096];
@@ -154,7 +161,7 @@ static void failed_rows(void **state) {
     v.pair[0] = pair("path=runner", true, false, (double)NAN);
     assert_contains(row(&v, 0, false), "diff=nan bits=differ (0/3 pairs equal; worst path=runner)  f64: "
                                        "max-abs=nan err/bound=nan worst=gate_up\n");
-    strcpy(v.reason, "the subject failed: out of luck");
+    v.reason = "the subject failed: out of luck";
     assert_contains(row(&v, 0, false), "\n        the subject failed: out of luck\n");
 }
 
@@ -180,12 +187,13 @@ static mp_verdict *some_verdicts(void) {
     v[4] = ended(MP_CRASH, "signal 11: <&\"'>\x01 \xff gr\xc3\xbc\xc3\x9f \xed\xa0\x80 ]]>");
     v[5] = ended(MP_SKIP, "no GPU");
     v[6] = ended(MP_TIMEOUT, "hung\nfor 60 s");
-    strcpy(v[3].group, "large & wide");
+    v[3].group = "large & wide";
     v[2].stage[MP_ACT].max_abs = (double)NAN;
     return v;
 }
 
-static const mp_run_info info = {.version = "0.1.0",
+static const mp_run_info info = {.device = "",
+                                 .version = "0.1.0",
                                  .commit = "abc",
                                  .command = "moeparity run \"a b\" <x>",
                                  .subject = "host",
@@ -223,7 +231,8 @@ static void the_summary_names_the_device(void **state) {
     const mp_run_info on_gpu = {.subject = "cuda",
                                 .device = "NVIDIA H100 80GB HBM3",
                                 .versions = "driver 13.0, NVRTC 13.0, sm_90",
-                                .host = "a CPU"};
+                                .host = "a CPU",
+                                .blas = ""};
     const mp_tally tally = {0};
     char text[1024];
     FILE *out = fmemopen(text, sizeof text, "w");
@@ -285,6 +294,7 @@ static void json_report_reads_back(void **state) {
     for (size_t i = 0; i < VERDICTS; i++) {
         if (mp_verdict_from_json(json_array_get(verdicts, i), &back, &err) != MP_OK) fail_msg("%s", err.text);
         assert_int_equal(back.outcome, v[i].outcome);
+        mp_verdict_free(&back);
     }
     json_decref(report);
 }

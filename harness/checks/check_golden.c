@@ -9,7 +9,7 @@ static void cannot_compare(const mp_session *s, const char *why) {
     if (s->options->golden_required)
         mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", why);
     else
-        mp_check_not_judged(s->v, MP_CHECK_GOLDEN, why);
+        mp_check_not_judged(s->v, MP_CHECK_GOLDEN, "%s", why);
 }
 
 /* Whether the tensor's layout depends on BLOCK_SIZE_M: another tile than the golden's then has other rows,
@@ -48,7 +48,8 @@ mp_status mp_check_golden(const mp_session *s, mp_error *err) {
     if (status != MP_OK) return status;
 
     int compared = 0;
-    char text[300] = "", lacking[100] = "";
+    mp_text differing = {0};
+    char lacking[100] = "", one[300];
     for (int i = 0; i < count; i++) {
         if (block_size_m != s->first.block_size_m && depends_on_tile(c, diff[i].tensor)) continue;
         if (!diff[i].stored) {
@@ -57,23 +58,24 @@ mp_status mp_check_golden(const mp_session *s, mp_error *err) {
         }
         compared++;
         if (diff[i].shape_differs || diff[i].differing_rows > 0) {
-            const size_t used = strlen(text);
-            snprintf(text + used, sizeof text - used, "%s", used ? "; " : "");
-            mp_golden_difference_text(&diff[i], text + strlen(text), sizeof text - strlen(text));
-            if (diff[i].differing > 0)
-                snprintf(text + strlen(text), sizeof text - strlen(text), ", first %s", diff[i].first);
+            mp_golden_difference_text(&diff[i], one, sizeof one);
+            mp_text_add(&differing, "%s%s", differing.length > 0 ? "; " : "", one);
+            if (diff[i].differing > 0) mp_text_add(&differing, ", first %s", diff[i].first);
         }
     }
+    const char *text = mp_text_get(&differing);
     if (text[0] && strcmp(stored, s->v->contract) == 0) {
         mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", text);
     } else if (text[0]) {
-        char why[320];
-        snprintf(why, sizeof why, "made under another contract (%.60s...); %.220s", stored, text);
-        cannot_compare(s, why);
+        mp_text why = {0};
+        mp_text_add(&why, "made under another contract (%s); %s", stored, text);
+        cannot_compare(s, mp_text_get(&why));
+        mp_text_free(&why);
     } else if (lacking[0] || compared == 0) {
         cannot_compare(s, lacking[0] ? lacking : "the golden and the trace have no tensor in common");
     } else {
         mp_check_pass(s->v, MP_CHECK_GOLDEN);
     }
+    mp_text_free(&differing);
     return MP_OK;
 }

@@ -108,7 +108,7 @@ static void compare(const comparison *k, bool required, mp_verdict *v) {
     if (required)
         mp_check_fail(v, MP_CHECK_BITS, "%s", text);
     else
-        mp_check_not_judged(v, MP_CHECK_BITS, text);
+        mp_check_not_judged(v, MP_CHECK_BITS, "%s", text);
 }
 
 /* The final output against the prediction from the inputs. Every stage's input is the stage before it, so
@@ -146,7 +146,7 @@ static void conclude(const mp_case *c, bool required, int64_t predicted, int64_t
     char text[160];
     snprintf(text, sizeof text, "reported: all %" PRId64 " equal%s%s", predicted, partly ? "; " : "",
              partly ? partly : "");
-    mp_check_not_judged(v, MP_CHECK_BITS, text);
+    mp_check_not_judged(v, MP_CHECK_BITS, "%s", text);
 }
 
 /* Allocates the prediction of a stage's tensor. */
@@ -204,7 +204,7 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
     const int64_t slots = mp_case_slots(c);
     comparison base = {.c = c, .config = config, .in = in, .trace = trace};
     if (contract->bits == MP_BITS_NONE || c->scope == MP_SCOPE_ALIGN) {
-        mp_check_not_judged(v, MP_CHECK_BITS,
+        mp_check_not_judged(v, MP_CHECK_BITS, "%s",
                             c->scope == MP_SCOPE_ALIGN ? "integers only" : "the contract predicts no bits");
         return MP_OK;
     }

@@ -6,101 +6,96 @@
 #include "harness/run/memory.h"
 #include "ref/blas.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void append(char *text, size_t size, const char *format, ...) {
-    const size_t used = strlen(text);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text + used, size - used, format, args);
-    va_end(args);
-}
-
-/* A word for a POSIX shell. */
-static void append_quoted(char *text, size_t size, const char *word) {
-    append(text, size, "'");
-    for (const char *p = word; *p; p++) append(text, size, *p == '\'' ? "'\\''" : "%c", *p);
-    append(text, size, "'");
-}
-
-void mp_repro(const mp_matrix_row *row, const mp_run_options *options, char *text, size_t size) {
+void mp_repro(const mp_matrix_row *row, const mp_run_options *options, mp_text *text) {
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(&row->c, name, sizeof name);
-    text[0] = '\0';
     for (int i = 0; i < MP_TUNED_FOLDERS; i++) { /* tiles may come from there */
         const char *variable, *folder = mp_tuned_folder(i, &variable);
         if (!folder || !mp_tile_is_auto(&row->c.tile)) continue;
-        append(text, size, "%s=", variable);
-        append_quoted(text, size, folder);
-        append(text, size, " ");
+        mp_text_add(text, "%s=", variable);
+        mp_text_add_word(text, folder);
+        mp_text_add(text, " ");
     }
     if (options->golden_required) { /* what cannot be compared fails there, and only there */
-        append(text, size, "moeparity golden verify ");
-        append_quoted(text, size, options->golden_path);
-        append(text, size, " --subject %s --match '%s'", options->subject->name, name);
+        mp_text_add(text, "moeparity golden verify ");
+        mp_text_add_word(text, options->golden_path);
+        mp_text_add(text, " --subject ");
+        mp_text_add_word(text, options->subject->name);
+        mp_text_add(text, " --match '%s'", name);
         return;
     }
-    append(text, size, "moeparity run --case '%s' --subject %s", name, options->subject->name);
-    for (size_t i = 0; i < row->pair_count; i++) append(text, size, " --pair '%s'", row->pair_text[i]);
-    if (options->against) append(text, size, " --against %s", options->against->name);
-    if (options->golden_path) {
-        append(text, size, " --golden ");
-        append_quoted(text, size, options->golden_path);
+    mp_text_add(text, "moeparity run --case '%s' --subject ", name);
+    mp_text_add_word(text, options->subject->name);
+    for (size_t i = 0; i < row->pair_count; i++) {
+        mp_text_add(text, " --pair ");
+        mp_text_add_word(text, row->pair_text[i]);
     }
-    if (options->repeat != 2) append(text, size, " --repeat %d", options->repeat);
-    if (options->plain) append(text, size, " --plain");
+    if (options->against) {
+        mp_text_add(text, " --against ");
+        mp_text_add_word(text, options->against->name);
+    }
+    if (options->golden_path) {
+        mp_text_add(text, " --golden ");
+        mp_text_add_word(text, options->golden_path);
+    }
+    if (options->repeat != 2) mp_text_add(text, " --repeat %d", options->repeat);
+    if (options->plain) mp_text_add(text, " --plain");
 }
 
-static void check_guards(mp_verdict *v, const char *what, const mp_inputs *in, const mp_trace *trace) {
+static void check_guards(mp_verdict *v, const char *what, const char *colon, const mp_inputs *in,
+                         const mp_trace *trace) {
     int64_t offset = 0;
     mp_check_pass(v, MP_CHECK_GUARD);
     for (int i = 0; i < MP_TRACE_COUNT; i++)
         if (trace->t[i].data && !mp_tensor_guards_intact(&trace->t[i], &offset))
-            mp_check_fail(v, MP_CHECK_GUARD, "%s%s: byte %lld of a buffer of %zu was written", what,
+            mp_check_fail(v, MP_CHECK_GUARD, "%s%s%s: byte %lld of a buffer of %zu was written", what, colon,
                           mp_trace_tensor_name((mp_trace_tensor)i), (long long)offset,
                           mp_tensor_bytes(&trace->t[i]));
     for (int i = 0; i < MP_INPUT_COUNT; i++)
         if (in->t[i].data && !in->borrowed[i] && !mp_tensor_guards_intact(&in->t[i], &offset))
-            mp_check_fail(v, MP_CHECK_GUARD, "%sinput %s: byte %lld of %zu was written", what,
+            mp_check_fail(v, MP_CHECK_GUARD, "%s%sinput %s: byte %lld of %zu was written", what, colon,
                           mp_input_name((mp_input)i), (long long)offset, mp_tensor_bytes(&in->t[i]));
-    if (trace->guard_report[0]) mp_check_fail(v, MP_CHECK_GUARD, "%s%s", what, trace->guard_report);
+    if (trace->guard_report[0]) mp_check_fail(v, MP_CHECK_GUARD, "%s%s%s", what, colon, trace->guard_report);
 }
 
 /* Align's integers of a run that is not judged as a whole. */
 static mp_status check_align(const mp_session *s, const char *what, const mp_case *c, const mp_inputs *in,
                              const mp_trace *trace, mp_error *err) {
     if (!trace->t[MP_SORTED_TOKEN_IDS].data) return MP_OK;
-    mp_verdict *own = calloc(1, sizeof *own);
+    mp_verdict *own = malloc(sizeof *own);
     if (!own) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
+    mp_verdict_init(own);
     mp_judge_align(c, &s->contract, in, trace, own);
     if (own->check[MP_CHECK_INTEGER].answer == MP_FAILED)
-        mp_check_fail(s->v, MP_CHECK_INTEGER, "%s%s", what, own->check[MP_CHECK_INTEGER].text);
+        mp_check_fail(s->v, MP_CHECK_INTEGER, "%s: %s", what, own->check[MP_CHECK_INTEGER].text);
+    mp_verdict_free(own);
     free(own);
     return MP_OK;
 }
 
 mp_status mp_session_run(const mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
                          const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
-    char prefix[220] = "", text[200];
-    if (what[0]) snprintf(prefix, sizeof prefix, "%.200s: ", what);
+    char text[200];
+    const char *colon = what[0] ? ": " : "";
     *trace = (mp_trace){0};
     mp_status status = subject->run(subject, c, in, poison, trace, err);
     if (status != MP_OK) return status;
-    check_guards(s->v, prefix, in, trace);
+    check_guards(s->v, what, colon, in, trace);
     if (trace->input_report[0])
-        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s", prefix, trace->input_report);
+        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s%s", what, colon, trace->input_report);
     else if (mp_inputs_digest(s->in) != s->digest) /* a selection borrows its weights from there */
-        mp_check_fail(s->v, MP_CHECK_INPUT, "%sthe inputs changed", prefix);
+        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%sthe inputs changed", what, colon);
     else
         mp_check_pass(s->v, MP_CHECK_INPUT);
     if (mp_unwritten_intact(c, in, trace, poison, text, sizeof text))
         mp_check_pass(s->v, MP_CHECK_POISON);
     else
-        mp_check_fail(s->v, MP_CHECK_POISON, "%s%s", prefix, text);
-    return what[0] ? check_align(s, prefix, c, in, trace, err) : MP_OK;
+        mp_check_fail(s->v, MP_CHECK_POISON, "%s%s%s", what, colon, text);
+    return what[0] ? check_align(s, what, c, in, trace, err) : MP_OK;
 }
 
 /* The first check that failed, or -1. */
@@ -116,10 +111,9 @@ static void conclude(mp_verdict *v) {
     for (int i = 0; i < MP_STAGE_COUNT; i++) judged = judged || v->stage[i].judged;
     v->outcome = judged && failed < 0 ? MP_PASS : MP_FAIL;
     if (failed >= 0)
-        snprintf(v->reason, sizeof v->reason, "%s: %s", mp_check_name((mp_check)failed),
-                 v->check[failed].text);
+        mp_verdict_set(v, &v->reason, "%s: %s", mp_check_name((mp_check)failed), v->check[failed].text);
     else if (!judged)
-        snprintf(v->reason, sizeof v->reason, "no stage was judged");
+        mp_verdict_set(v, &v->reason, "no stage was judged");
 }
 
 /* The case could not be finished. What had failed before stays failed; else a subject that cannot run here is
@@ -127,11 +121,11 @@ static void conclude(mp_verdict *v) {
 static void end_with(mp_verdict *v, const mp_error *err) {
     if (first_failed(v) >= 0) {
         conclude(v);
-        append(v->reason, sizeof v->reason, "; then: %s", err->text);
+        mp_verdict_set(v, &v->reason, "%s; then: %s", v->reason, err->text);
         return;
     }
     v->outcome = err->status == MP_EUNSUPPORTED ? MP_SKIP : MP_CRASH;
-    snprintf(v->reason, sizeof v->reason, "%s", err->text);
+    mp_verdict_set(v, &v->reason, "%s", err->text);
 }
 
 /* The largest of the case and its variants must fit, for the subject and for the one it is compared with. */
@@ -180,6 +174,17 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     return status;
 }
 
+void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
+    mp_text repro = {0};
+    mp_verdict_init(v);
+    mp_case_text(&row->c, v->name, sizeof v->name);
+    mp_verdict_set(v, &v->group, "%s", row->group ? row->group : "");
+    mp_verdict_set(v, &v->subject, "%s", options->subject->name);
+    mp_repro(row, options, &repro);
+    mp_verdict_set(v, &v->repro, "%s", mp_text_get(&repro));
+    mp_text_free(&repro);
+}
+
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
     const double start = mp_seconds_now();
     mp_error err = {0};
@@ -187,22 +192,19 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     mp_session s = {.row = row, .options = options, .in = &in, .v = v};
     mp_subject *subject = options->subject;
 
-    *v = (mp_verdict){0};
-    mp_case_text(&row->c, v->name, sizeof v->name);
-    snprintf(v->group, sizeof v->group, "%s", row->group ? row->group : "");
-    snprintf(v->subject, sizeof v->subject, "%s", subject->name);
-    mp_repro(row, options, v->repro, sizeof v->repro);
+    mp_verdict_begin(row, options, v);
     s.engine = options->plain || mp_blas_load(NULL) != MP_OK ? MP_ENGINE_PLAIN : MP_ENGINE_BLAS;
-    snprintf(v->blas, sizeof v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
+    mp_verdict_set(v, &v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
 
     mp_status status = subject->resolve(subject, &row->c, &s.contract, &s.config, &err);
     if (status == MP_OK) {
-        char up[64], down[64];
-        mp_contract_text(&s.contract, v->contract, sizeof v->contract);
+        char text[256], up[64], down[64];
+        mp_contract_text(&s.contract, text, sizeof text);
+        mp_verdict_set(v, &v->contract, "%s", text);
         mp_tile_text(&s.config.up, up);
         mp_tile_text(&s.config.down, down);
-        snprintf(v->config, sizeof v->config, "%s %s (%.380s)", up, down, s.config.source);
-        snprintf(v->config_note, sizeof v->config_note, "%s", s.config.warning);
+        mp_verdict_set(v, &v->config, "%s %s (%s)", up, down, s.config.source);
+        mp_verdict_set(v, &v->config_note, "%s", s.config.warning);
         status = plan_memory(&s, &err);
     }
     if (status == MP_OK) status = mp_inputs_create(&row->c, &in, &err);

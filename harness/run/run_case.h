@@ -19,14 +19,18 @@ typedef struct mp_run_options {
     int jobs;             /* cases that run at the same time and share the memory; 0 counts as 1 */
 } mp_run_options;
 
-/* Never fails: whatever goes wrong becomes the verdict. In order: memory plan (too big: SKIP), inputs, run
- * with poison A, guards, inputs unchanged, f64 and bits oracles; run with poison B and further repeats, bit
- * equality; pairs; permuted tokens and tokens alone (where the contract promises batch invariance); the other
- * subject; the golden. */
+/* Never fails: whatever goes wrong becomes the verdict, which is initialised here (what it held is not freed)
+ * and freed by the caller. In order: memory plan (too big: SKIP), inputs, run with poison A, guards, inputs
+ * unchanged, f64 and bits oracles; run with poison B and further repeats, bit equality; pairs; permuted
+ * tokens and tokens alone (where the contract promises batch invariance); the other subject; the golden. */
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v);
 
-/* `moeparity run --case '...' --subject S [--pair ...] [--against S2] [--golden FILE] [--repeat N]
+/* Appends `moeparity run --case '...' --subject S [--pair ...] [--against S2] [--golden FILE] [--repeat N]
  * [--plain]`, or with golden_required `moeparity golden verify FILE --subject S --match '...'` */
-void mp_repro(const mp_matrix_row *row, const mp_run_options *options, char *text, size_t size);
+void mp_repro(const mp_matrix_row *row, const mp_run_options *options, mp_text *text);
+
+/* What is known of a case before it runs: initialises the verdict, and sets name, group, subject and repro.
+ */
+void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v);
 
 #endif

@@ -183,7 +183,9 @@ static _Noreturn void worker_main(pid_t parent, int requests, int replies, const
     uint64_t index;
     while (v && read_all(requests, &index, sizeof index, (double)INFINITY) && index != NO_MORE_CASES) {
         mp_run_case(&matrix->rows[index], &options, v);
-        if (!send_json(replies, mp_verdict_to_json(v))) break;
+        const bool sent = send_json(replies, mp_verdict_to_json(v));
+        mp_verdict_free(v);
+        if (!sent) break;
     }
     free(v);
     mp_golden_close(golden);
@@ -280,10 +282,10 @@ static mp_status worker_start(worker *w, const mp_matrix *matrix, const mp_suite
         mp_fail(err, result, "%s", text);
         worker_stop(w, true);
     } else {
-        snprintf(info->subject, sizeof info->subject, "%s", subject);
-        snprintf(info->device, sizeof info->device, "%s", device);
-        snprintf(info->versions, sizeof info->versions, "%s", versions);
-        snprintf(info->blas, sizeof info->blas, "%s", blas);
+        mp_run_info_set(info, &info->subject, "%s", subject);
+        mp_run_info_set(info, &info->device, "%s", device);
+        mp_run_info_set(info, &info->versions, "%s", versions);
+        mp_run_info_set(info, &info->blas, "%s", blas);
     }
     json_decref(hello);
     return result;
@@ -299,12 +301,9 @@ static void verdict_without_worker(const mp_matrix_row *row, const mp_suite_opti
                                     .golden_required = o->golden_required,
                                     .repeat = o->repeat,
                                     .plain = o->plain};
-    *v = (mp_verdict){.outcome = outcome};
-    mp_case_text(&row->c, v->name, sizeof v->name);
-    snprintf(v->group, sizeof v->group, "%s", row->group ? row->group : "");
-    snprintf(v->subject, sizeof v->subject, "%s", o->subject);
-    snprintf(v->reason, sizeof v->reason, "%s", reason);
-    mp_repro(row, &options, v->repro, sizeof v->repro);
+    mp_verdict_begin(row, &options, v);
+    v->outcome = outcome;
+    mp_verdict_set(v, &v->reason, "%s", reason);
 }
 
 /* Collects a worker that broke off its reply; one that is not dead within a second hangs in the middle of it,
@@ -340,6 +339,7 @@ static void collect(worker *w, const mp_matrix *matrix, const mp_suite_options *
         return;
     }
     if (mp_verdict_from_json(json, v, &err) != MP_OK) {
+        mp_verdict_free(v);
         verdict_without_worker(&matrix->rows[w->index], o, MP_CRASH, err.text, v);
         worker_stop(w, true);
     } else if (v->outcome == MP_CRASH) {
@@ -437,10 +437,10 @@ static mp_status run_in_process(const mp_matrix *matrix, const mp_suite_options 
         if (err) *err = why;
     } else {
         const mp_run_options options = run_options(matrix, o, &subject, &against, golden);
-        snprintf(info->subject, sizeof info->subject, "%s", subject.name);
-        snprintf(info->device, sizeof info->device, "%s", subject.device);
-        snprintf(info->versions, sizeof info->versions, "%s", subject.versions);
-        snprintf(info->blas, sizeof info->blas, "%s", o->plain ? "plain loops" : mp_blas_name());
+        mp_run_info_set(info, &info->subject, "%s", subject.name);
+        mp_run_info_set(info, &info->device, "%s", subject.device);
+        mp_run_info_set(info, &info->versions, "%s", subject.versions);
+        mp_run_info_set(info, &info->blas, "%s", o->plain ? "plain loops" : mp_blas_name());
         for (size_t i = 0; i < matrix->count && !interrupted; i++) {
             if (o->progress) o->progress(o->ctx, i, NULL);
             mp_run_case(&matrix->rows[i], &options, &verdicts[i]);
@@ -462,6 +462,7 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
     mp_suite_options resolved = *options; /* with the subject that "auto" came to, for the repros */
     const mp_suite_options *o = &resolved;
     const int jobs = jobs_of(matrix, o);
+    for (size_t i = 0; i < matrix->count; i++) mp_verdict_init(&verdicts[i]);
     const mp_status checked = check_golden_file(o->golden_path, err);
     if (checked != MP_OK) return checked;
     if (o->in_process) return run_in_process(matrix, o, verdicts, info, err);
