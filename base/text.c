@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static void append(mp_text *t, const char *piece, size_t length) {
     if (t->lost) return;
@@ -103,6 +104,40 @@ void mp_text_add_word(mp_text *t, const char *word) {
                 append(t, p, 1);
         append(t, "'", 1);
     }
+}
+
+/* ---- misspelt words ---- */
+
+/* Edit distance between short words, ignoring case; anything longer than 31 characters is far away. */
+static size_t edit_distance(const char *a, const char *b) {
+    const size_t n = strlen(a), m = strlen(b);
+    size_t row[32];
+    if (n > 31 || m > 31) return 99;
+    for (size_t j = 0; j <= m; j++) row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            const size_t above = row[j];
+            size_t best = diagonal + (strncasecmp(a + i - 1, b + j - 1, 1) != 0);
+            if (above + 1 < best) best = above + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            row[j] = best;
+            diagonal = above;
+        }
+    }
+    return row[m];
+}
+
+const char *mp_nearest_word(const char *word, const char *const *known, size_t count) {
+    const char *nearest = NULL;
+    size_t nearest_distance = 3; /* a suggestion further away would be a guess */
+    for (size_t i = 0; i < count; i++) {
+        const size_t distance = edit_distance(word, known[i]);
+        if (distance < nearest_distance && distance < strlen(word))
+            nearest = known[i], nearest_distance = distance;
+    }
+    return nearest;
 }
 
 /* ---- sets ---- */

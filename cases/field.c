@@ -4,6 +4,8 @@
  */
 #include "cases/field.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <locale.h>
@@ -284,27 +286,6 @@ void mp_field_expected(const mp_field *f, char *text, size_t size) {
     }
 }
 
-/* Edit distance between short words, ignoring case; anything longer than 31 characters is far away. */
-static size_t edit_distance(const char *a, const char *b) {
-    const size_t n = strlen(a), m = strlen(b);
-    size_t row[32];
-    if (n > 31 || m > 31) return 99;
-    for (size_t j = 0; j <= m; j++) row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            const size_t above = row[j];
-            size_t best = diagonal + (strncasecmp(a + i - 1, b + j - 1, 1) != 0);
-            if (above + 1 < best) best = above + 1;
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            row[j] = best;
-            diagonal = above;
-        }
-    }
-    return row[m];
-}
-
 const mp_field *mp_field_find(const char *name, mp_error *err) {
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         if (!strcmp(name, mp_fields[i].name)) return &mp_fields[i];
@@ -315,15 +296,12 @@ const mp_field *mp_field_find(const char *name, mp_error *err) {
         return NULL;
     }
     char known[512] = "";
-    const mp_field *nearest = NULL;
-    size_t nearest_distance = 3; /* a suggestion further away would be a guess */
+    const char *names[MP_FIELD_COUNT];
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         append(known, sizeof known, ", ", mp_fields[i].name);
-        const size_t distance = edit_distance(name, mp_fields[i].name);
-        if (distance < nearest_distance && distance < strlen(name))
-            nearest = &mp_fields[i], nearest_distance = distance;
+        names[i] = mp_fields[i].name;
     }
-    const char *hint = nearest ? nearest->name : "";
+    const char *nearest = mp_nearest_word(name, names, MP_FIELD_COUNT), *hint = nearest ? nearest : "";
     mp_fail(err, MP_EINPUT, "unknown field '%s'%s%s%s; known: %s", name, nearest ? ", did you mean '" : "",
             hint, nearest ? "'?" : "", known);
     return NULL;

@@ -1,5 +1,7 @@
 #include "harness/verdict.h"
 
+#include "harness/subjects/subject.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,18 +36,53 @@ int mp_verdict_worst_stage(const mp_verdict *v) {
     return worst;
 }
 
+double mp_verdict_max_abs(const mp_verdict *v) {
+    double largest = 0;
+    for (int i = 0; i < MP_STAGE_COUNT; i++)
+        if (i != MP_ALIGN && v->stage[i].judged && !(v->stage[i].max_abs <= largest)) {
+            largest = v->stage[i].max_abs;
+            if (isnan(largest)) break;
+        }
+    return largest;
+}
+
+void mp_stage_set_shape(mp_stage_figures *f, const mp_case *c, int64_t rows, int64_t width) {
+    f->rank = rows == c->M ? 2 : 3;
+    f->shape[0] = c->M;
+    f->shape[1] = rows == c->M ? width : c->topk;
+    f->shape[2] = rows == c->M ? 0 : width;
+}
+
+int mp_stage_index(const mp_stage_figures *f, int64_t flat, int64_t index[MP_MAX_RANK]) {
+    for (int i = f->rank - 1; i >= 0; i--) {
+        if (f->shape[i] <= 0 || flat < 0) return 0;
+        index[i] = i > 0 ? flat % f->shape[i] : flat;
+        flat /= f->shape[i];
+    }
+    return flat == 0 ? f->rank : 0;
+}
+
 void mp_tally_add(mp_tally *tally, const mp_verdict *v) {
     tally->total++;
     tally->count[v->outcome]++;
 }
 
-/* A parity failure outranks a crash: who runs again after a crash must not run a proven failure away. Nothing
- * run is bad usage. */
-int mp_tally_exit_code(const mp_tally *tally) {
-    if (tally->total == 0) return 2;
-    if (tally->count[MP_FAIL] > 0) return 1;
-    if (tally->count[MP_CRASH] + tally->count[MP_TIMEOUT] > 0) return 3;
-    return tally->count[MP_SKIP] == tally->total ? 77 : 0;
+int mp_exit_code(const mp_tally *tally, bool interrupted) {
+    const bool all_skipped = tally->total > 0 && tally->count[MP_SKIP] == tally->total;
+    if (tally->count[MP_FAIL] > 0) return MP_EXIT_FAILURE;
+    if (interrupted || tally->count[MP_CRASH] + tally->count[MP_TIMEOUT] > 0) return MP_EXIT_BROKEN;
+    if (all_skipped) return mp_gpu_required() ? MP_EXIT_BROKEN : MP_EXIT_SKIPPED;
+    return tally->total > 0 ? MP_EXIT_OK : MP_EXIT_USAGE;
+}
+
+int mp_exit_code_of(mp_status status) {
+    switch (status) {
+    case MP_OK: return MP_EXIT_OK;
+    case MP_EINPUT:
+    case MP_EIO: return MP_EXIT_USAGE;
+    case MP_EUNSUPPORTED: return mp_gpu_required() ? MP_EXIT_BROKEN : MP_EXIT_SKIPPED;
+    default: return MP_EXIT_BROKEN;
+    }
 }
 
 /* Both directions of the JSON form run through the same lists of fields, so that they cannot drift apart. */
@@ -76,6 +113,8 @@ static const field stage_fields[] = {
     FIELD(REAL, mp_stage_figures, worst_expected), FIELD(REAL, mp_stage_figures, worst_bound),
     FIELD(REAL, mp_stage_figures, time_ns),        FIELD(INT64, mp_stage_figures, predicted),
     FIELD(INT64, mp_stage_figures, mispredicted),  FIELD(INT64, mp_stage_figures, max_ulps),
+    FIELD(INT64, mp_stage_figures, first_index),   FIELD(REAL, mp_stage_figures, first_value),
+    FIELD(REAL, mp_stage_figures, first_predicted),
 };
 static const field check_fields[] = {FIELD(INT, mp_check_result, failures),
                                      FIELD(TEXT, mp_check_result, text)};
@@ -232,6 +271,52 @@ static mp_status fields_from_json(const field *fields, size_t count, const json_
     return MP_OK;
 }
 
+static json_t *integers_to_json(const int64_t *values, int count) {
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++) json_array_append_new(list, json_integer(values[i]));
+    return list;
+}
+
+/* An element of the stage's output: its index, null where there is none. */
+static json_t *place_to_json(const mp_stage_figures *f, bool there, int64_t flat) {
+    int64_t index[MP_MAX_RANK];
+    const int rank = there ? mp_stage_index(f, flat, index) : 0;
+    return rank > 0 ? integers_to_json(index, rank) : json_null();
+}
+
+/* The fields, and what follows from them for readers: shape, and the places of worst_index and first_index. */
+static json_t *stage_to_json(const mp_stage_figures *f) {
+    json_t *json = fields_to_json(stage_fields, COUNT(stage_fields), f);
+    json_object_set_new(json, "shape", integers_to_json(f->shape, f->rank));
+    json_object_set_new(json, "worst", place_to_json(f, f->judged, f->worst_index));
+    json_object_set_new(json, "first", place_to_json(f, f->mispredicted > 0, f->first_index));
+    return json;
+}
+
+static mp_status stage_from_json(const json_t *json, mp_stage_figures *f, mp_error *err) {
+    mp_status status = fields_from_json(stage_fields, COUNT(stage_fields), json, f, NULL, err);
+    if (status != MP_OK) return status;
+    const json_t *shape = json_object_get(json, "shape");
+    if (!json_is_array(shape) || json_array_size(shape) > MP_MAX_RANK)
+        return mp_fail(err, MP_EINPUT, "shape: expected a list of at most %d integers", MP_MAX_RANK);
+    f->rank = (int)json_array_size(shape);
+    for (int i = 0; i < f->rank; i++) {
+        const json_t *size = json_array_get(shape, (size_t)i);
+        if (!json_is_integer(size)) return mp_fail(err, MP_EINPUT, "shape: expected integers");
+        f->shape[i] = json_integer_value(size);
+    }
+    static const char *const places[] = {"worst", "first"};
+    for (int i = 0; i < 2; i++) {
+        json_t *expected = i == 0 ? place_to_json(f, f->judged, f->worst_index)
+                                  : place_to_json(f, f->mispredicted > 0, f->first_index);
+        const bool right = json_equal(json_object_get(json, places[i]), expected);
+        json_decref(expected);
+        if (!right)
+            return mp_fail(err, MP_EINPUT, "%s: expected the place of %s_index in shape", places[i], places[i]);
+    }
+    return MP_OK;
+}
+
 json_t *mp_run_info_to_json(const mp_run_info *info) {
     return fields_to_json(run_fields, COUNT(run_fields), info);
 }
@@ -243,10 +328,9 @@ json_t *mp_verdict_to_json(const mp_verdict *v) {
     json_t *stages = json_object();
     for (int i = 0; i < MP_STAGE_COUNT; i++)
         json_object_set_new(stages, mp_stage_name((mp_stage)i),
-                            fields_to_json(stage_fields, COUNT(stage_fields), &v->stage[i]));
+                            stage_to_json(&v->stage[i]));
     json_object_set_new(json, "stages", stages);
-    json_object_set_new(json, "end_to_end",
-                        fields_to_json(stage_fields, COUNT(stage_fields), &v->end_to_end));
+    json_object_set_new(json, "end_to_end", stage_to_json(&v->end_to_end));
 
     json_t *checks = json_object();
     for (int i = 0; i < MP_CHECK_COUNT; i++) {
@@ -285,14 +369,12 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         const char *name = mp_stage_name((mp_stage)i);
         const json_t *stage = json_object_get(json_object_get(json, "stages"), name);
-        if ((status = fields_from_json(stage_fields, COUNT(stage_fields), stage, &v->stage[i], &v->texts,
-                                       err)) != MP_OK) {
+        if ((status = stage_from_json(stage, &v->stage[i], err)) != MP_OK) {
             mp_error_prefix(err, "stages.%s", name);
             return status;
         }
     }
-    status = fields_from_json(stage_fields, COUNT(stage_fields), json_object_get(json, "end_to_end"),
-                              &v->end_to_end, &v->texts, err);
+    status = stage_from_json(json_object_get(json, "end_to_end"), &v->end_to_end, err);
     if (status != MP_OK) {
         mp_error_prefix(err, "end_to_end");
         return status;

@@ -66,12 +66,16 @@ typedef struct mp_stage_figures {
     double max_ratio;      /* max error/bound; NaN-sticky; > 1 fails */
     double max_error_ulps; /* max error in ulps of dtype at the float64 value, over the finite elements */
     double max_row_rms;    /* max over rows of rms(error)/rms(value) */
-    int64_t worst_index;   /* flat index (route order) of max_ratio */
+    int rank;              /* of the stage's output in route order; 0: not told */
+    int64_t shape[MP_MAX_RANK]; /* [tokens, topk, columns] or [tokens, columns] */
+    int64_t worst_index;   /* flat index in it of max_ratio; negative: none */
     double worst_value, worst_expected, worst_bound;
     double time_ns; /* the subject's own stage time; 0 when not measured */
     int64_t
         predicted; /* elements whose bits were predicted from the subject's own input of the stage; 0: none */
     int64_t mispredicted; /* of them, elements with other bits */
+    int64_t first_index;  /* flat index of the first of them */
+    double first_value, first_predicted;
     int64_t max_ulps; /* their largest distance, in steps of the dtype; INT64_MAX when NaN is on one side */
 } mp_stage_figures;
 
@@ -119,6 +123,13 @@ void mp_verdict_free(mp_verdict *v);
 void mp_verdict_set(mp_verdict *v, const char **text, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* What is told of a place: the shape of a stage's output with `rows` rows, one a token or one a slot. */
+void mp_stage_set_shape(mp_stage_figures *f, const mp_case *c, int64_t rows, int64_t width);
+/* The parts of a flat index in f->shape; returns how many, 0 where there is no shape or no such element. */
+int mp_stage_index(const mp_stage_figures *f, int64_t flat, int64_t index[MP_MAX_RANK]);
+
+/* Largest |subject - float64| of any judged stage but align; NaN where one is. */
+double mp_verdict_max_abs(const mp_verdict *v);
 /* Stage with the largest error/bound, or -1. */
 int mp_verdict_worst_stage(const mp_verdict *v);
 json_t *mp_verdict_to_json(const mp_verdict *v); /* new reference */
@@ -126,13 +137,20 @@ json_t *mp_verdict_to_json(const mp_verdict *v); /* new reference */
  * expected. */
 mp_status mp_verdict_from_json(const json_t *json, mp_verdict *v, mp_error *err);
 
-/* Counts over a run, and its exit code (0 all judged passed, 1 a failure, 3 a crash or hang, 77 all
- * skipped). */
+enum { MP_EXIT_OK = 0, MP_EXIT_FAILURE = 1, MP_EXIT_USAGE = 2, MP_EXIT_BROKEN = 3, MP_EXIT_SKIPPED = 77 };
+
+/* Counts over a run. */
 typedef struct mp_tally {
     int64_t total, count[MP_OUTCOME_COUNT];
 } mp_tally;
 void mp_tally_add(mp_tally *tally, const mp_verdict *v);
-int mp_tally_exit_code(const mp_tally *tally);
+/* The exit code of a run, as it ends with it and as its reports hold it. A failure outranks all: who runs again
+ * after a crash must not run a proven failure away. Then broken is a crash or a hang, an interruption (the rest
+ * was not judged), and skips alone where MOEPARITY_REQUIRE_GPU is set: absence of a GPU must not look like
+ * success there. No case at all is bad usage. */
+int mp_exit_code(const mp_tally *tally, bool interrupted);
+/* The exit code of a command that ended with an error. */
+int mp_exit_code_of(mp_status status);
 
 /* What a report says about the run as a whole. Texts as in a verdict: "" where nothing is known. */
 typedef struct mp_run_info {

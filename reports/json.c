@@ -37,7 +37,7 @@ mp_status mp_report_json(const char *path, const mp_run_info *info, const mp_ver
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "cases", (json_int_t)tally.total, "passed",
                   (json_int_t)tally.count[MP_PASS], "failed", (json_int_t)tally.count[MP_FAIL], "skipped",
                   (json_int_t)tally.count[MP_SKIP], "crashed", (json_int_t)tally.count[MP_CRASH], "timed_out",
-                  (json_int_t)tally.count[MP_TIMEOUT], "exit_code", mp_report_exit_code(info, &tally));
+                  (json_int_t)tally.count[MP_TIMEOUT], "exit_code", mp_exit_code(&tally, info->interrupted));
     json_t *report = json_pack("{s:s, s:i, s:o, s:o, s:o}", "format", "moeparity report", "version", 1, "run",
                                mp_run_info_to_json(info), "totals", totals, "verdicts", list);
     char *text = report != NULL ? json_dumps(report, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;

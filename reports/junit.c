@@ -61,7 +61,7 @@ static mp_status put_case(FILE *out, const mp_verdict *v, mp_error *err) {
     size_t size;
     FILE *memory = open_memstream(&row, &size);
     if (memory == NULL) return mp_fail(err, MP_EMEMORY, "no memory for the report of %s", v->name);
-    mp_report_row(memory, v, 0, false);
+    mp_report_row(memory, v, &(mp_row_style){0});
     if (fclose(memory) != 0) {
         free(row);
         return mp_fail(err, MP_EMEMORY, "no memory for the report of %s", v->name);

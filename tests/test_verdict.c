@@ -31,7 +31,12 @@ static mp_stage_figures full_figures(int64_t n) {
                               .max_abs = next_figure(),
                               .max_ratio = next_figure(),
                               .max_row_rms = next_figure(),
-                              .worst_index = -n,
+                              .rank = 3,
+                              .shape = {n, 2, 5},
+                              .worst_index = n,
+                              .mispredicted = n + 2,
+                              .first_index = n + 1,
+                              .first_value = next_figure(),
                               .worst_value = next_figure(),
                               .worst_expected = next_figure(),
                               .worst_bound = next_figure(),
@@ -160,9 +165,9 @@ static void incomplete_json_is_refused(void **state) {
     fill(&filled);
     json_t *json = mp_verdict_to_json(&filled);
     mp_verdict_free(&filled);
-    /* 16 keys at the top; 5 stages and end_to_end with 16; 5 names; 13 checks with 3 and their names; a pair
+    /* 16 keys at the top; 5 stages and end_to_end with 22; 5 names; 13 checks with 3 and their names; a pair
      * with 8: each tried twice */
-    assert_int_equal(refuse_each(json, json), 2 * (16 + 6 * 16 + 5 + 13 * (3 + 1) + 8));
+    assert_int_equal(refuse_each(json, json), 2 * (16 + 6 * 22 + 5 + 13 * (3 + 1) + 8));
     assert_int_equal(mp_verdict_from_json(json, &v, &err), MP_OK); /* it was put together again */
     mp_verdict_free(&v);
     json_object_set_new(json, "outcome", json_string("GOOD"));
@@ -242,27 +247,53 @@ static void worst_stage(void **state) {
     }
 }
 
-static int exit_code_of(const char *outcomes) {
-    static mp_verdict v;
-    mp_tally tally = {0};
-    for (; *outcomes != '\0'; outcomes++) {
-        v.outcome = (mp_outcome)(strchr("PFSCT", *outcomes) - "PFSCT");
-        mp_tally_add(&tally, &v);
-    }
-    return mp_tally_exit_code(&tally);
-}
-
 static void exit_codes(void **state) {
     (void)state;
-    assert_int_equal(exit_code_of(""), 2);
-    assert_int_equal(exit_code_of("PP"), 0);
-    assert_int_equal(exit_code_of("SPS"), 0);
-    assert_int_equal(exit_code_of("SS"), 77);
-    assert_int_equal(exit_code_of("PFP"), 1);
-    assert_int_equal(exit_code_of("SF"), 1);
-    assert_int_equal(exit_code_of("PC"), 3);
-    assert_int_equal(exit_code_of("ST"), 3);
-    assert_int_equal(exit_code_of("CFTSP"), 1);
+    static const struct {
+        int64_t count[MP_OUTCOME_COUNT]; /* passed, failed, skipped, crashed, timed out */
+        int finished, interrupted, gpu_required;
+    } runs[] = {
+        {{2, 0, 0, 0, 0}, 0, 3, 0},  {{2, 0, 1, 0, 0}, 0, 3, 0}, {{2, 1, 0, 0, 0}, 1, 1, 1},
+        {{2, 1, 0, 1, 1}, 1, 1, 1},  {{2, 0, 0, 1, 0}, 3, 3, 3}, {{2, 0, 0, 0, 1}, 3, 3, 3},
+        {{0, 0, 2, 0, 0}, 77, 3, 3}, {{0, 0, 0, 0, 0}, 2, 3, 2}, {{0, 1, 2, 0, 0}, 1, 1, 1},
+        {{0, 0, 2, 0, 1}, 3, 3, 3},
+    };
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        mp_tally tally = {0};
+        for (int k = 0; k < MP_OUTCOME_COUNT; k++) tally.total += tally.count[k] = runs[i].count[k];
+        unsetenv("MOEPARITY_REQUIRE_GPU");
+        assert_int_equal(mp_exit_code(&tally, false), runs[i].finished);
+        assert_int_equal(mp_exit_code(&tally, true), runs[i].interrupted);
+        setenv("MOEPARITY_REQUIRE_GPU", "1", 1);
+        assert_int_equal(mp_exit_code(&tally, false), runs[i].gpu_required);
+        assert_int_equal(mp_exit_code_of(MP_EUNSUPPORTED), 3);
+        unsetenv("MOEPARITY_REQUIRE_GPU");
+    }
+    assert_int_equal(mp_exit_code_of(MP_OK), 0);
+    assert_int_equal(mp_exit_code_of(MP_EINPUT), 2);
+    assert_int_equal(mp_exit_code_of(MP_EIO), 2);
+    assert_int_equal(mp_exit_code_of(MP_EUNSUPPORTED), 77);
+    assert_int_equal(mp_exit_code_of(MP_EDEVICE), 3);
+    assert_int_equal(mp_exit_code_of(MP_EMEMORY), 3);
+}
+
+static void places_of_elements(void **state) {
+    (void)state;
+    const mp_case c = {.M = 5, .topk = 3};
+    int64_t index[MP_MAX_RANK];
+    mp_stage_figures f = {0};
+    assert_int_equal(mp_stage_index(&f, 0, index), 0); /* no shape is told */
+    mp_stage_set_shape(&f, &c, 15, 7);
+    for (int64_t flat = 0; flat < 105; flat++) {
+        assert_int_equal(mp_stage_index(&f, flat, index), 3);
+        assert_int_equal((index[0] * 3 + index[1]) * 7 + index[2], flat);
+        assert_true(index[1] < 3 && index[2] < 7);
+    }
+    mp_stage_set_shape(&f, &c, 5, 7);
+    assert_int_equal(mp_stage_index(&f, 34, index), 2);
+    assert_int_equal(index[0], 4);
+    assert_int_equal(index[1], 6);
+    assert_int_equal(mp_stage_index(&f, -1, index), 0);
 }
 
 int main(void) {
@@ -273,6 +304,7 @@ int main(void) {
         cmocka_unit_test(texts_are_set),
         cmocka_unit_test(worst_stage),
         cmocka_unit_test(exit_codes),
+        cmocka_unit_test(places_of_elements),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

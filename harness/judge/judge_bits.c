@@ -76,6 +76,7 @@ static void describe_first(const comparison *k, int64_t row, int64_t column, int
 static void count_differences(const comparison *k, mp_stage_figures *f, char *first, size_t first_size) {
     const size_t size = mp_dtype_size(k->got->dtype);
     first[0] = '\0';
+    mp_stage_set_shape(f, k->c, k->rows, k->width);
     for (int64_t r = 0; r < k->rows; r++) {
         const int64_t at = (k->row ? k->row[r] : r) * k->width;
         if (at < 0) continue;
@@ -87,7 +88,12 @@ static void count_differences(const comparison *k, mp_stage_figures *f, char *fi
             if (mp_code_at(k->got->dtype, k->got->data, at + j) ==
                 mp_code_at(k->predicted->dtype, k->predicted->data, at + j))
                 continue;
-            if (f->mispredicted++ == 0) describe_first(k, r, j, at + j, first, first_size);
+            if (f->mispredicted++ == 0) {
+                f->first_index = r * k->width + j;
+                f->first_value = mp_decode(k->got->dtype, k->got->data, at + j);
+                f->first_predicted = mp_decode(k->got->dtype, k->predicted->data, at + j);
+                describe_first(k, r, j, at + j, first, first_size);
+            }
             const int64_t ulps = distance(k->got, k->predicted, at + j);
             if (ulps > f->max_ulps) f->max_ulps = ulps;
         }
@@ -120,6 +126,7 @@ static mp_status judge_end_to_end(comparison k, const mp_contract *contract, int
     char first[200];
     if (mispredicted == 0) {
         v->end_to_end.predicted = mp_tensor_count(k.got);
+        mp_stage_set_shape(&v->end_to_end, k.c, v->end_to_end.predicted / k.c->K, k.c->K);
         return MP_OK;
     }
     const mp_status status =

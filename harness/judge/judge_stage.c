@@ -47,6 +47,7 @@ void mp_stage_judge_finish(mp_stage_judge *s, const mp_trace *trace, mp_verdict 
     mp_measure *m = &s->measure;
     char where[128];
     m->f.judged = true;
+    mp_stage_set_shape(&m->f, s->c, s->rows, s->width);
     m->f.time_ns = trace->stage_ns[s->which];
     int64_t bad_row = -1;
     for (int64_t r = 0; r < s->rows; r++) {

@@ -4,15 +4,27 @@
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
 #include "harness/run/memory.h"
+#include "harness/run/strict.h"
 #include "ref/blas.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-void mp_repro(const mp_matrix_row *row, const mp_run_options *options, mp_text *text) {
+static void add_option(mp_text *text, const char *option, const char *value) {
+    if (!value) return;
+    mp_text_add(text, " %s ", option);
+    mp_text_add_word(text, value);
+}
+
+static void add_case(mp_text *text, const mp_matrix_row *row, bool pairs) {
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(&row->c, name, sizeof name);
+    add_option(text, "--case", name);
+    for (size_t i = 0; pairs && i < row->pair_count; i++) add_option(text, "--pair", row->pair_text[i]);
+}
+
+void mp_repro(const mp_matrix_row *row, const mp_run_options *o, mp_text *text) {
     for (int i = 0; i < MP_TUNED_FOLDERS; i++) { /* tiles may come from there */
         const char *variable, *folder = mp_tuned_folder(i, &variable);
         if (!folder || !mp_tile_is_auto(&row->c.tile)) continue;
@@ -20,30 +32,26 @@ void mp_repro(const mp_matrix_row *row, const mp_run_options *options, mp_text *
         mp_text_add_word(text, folder);
         mp_text_add(text, " ");
     }
-    if (options->golden_required) { /* what cannot be compared fails there, and only there */
+    if (o->golden_required) { /* what cannot be compared fails there, and only there */
         mp_text_add(text, "moeparity golden verify ");
-        mp_text_add_word(text, options->golden_path);
-        mp_text_add(text, " --subject ");
-        mp_text_add_word(text, options->subject->name);
-        mp_text_add(text, " --match '%s'", name);
-        return;
+        mp_text_add_word(text, o->golden_path);
+    } else {
+        mp_text_add(text, "moeparity run");
     }
-    mp_text_add(text, "moeparity run --case '%s' --subject ", name);
-    mp_text_add_word(text, options->subject->name);
-    for (size_t i = 0; i < row->pair_count; i++) {
-        mp_text_add(text, " --pair ");
-        mp_text_add_word(text, row->pair_text[i]);
-    }
-    if (options->against) {
-        mp_text_add(text, " --against ");
-        mp_text_add_word(text, options->against->name);
-    }
-    if (options->golden_path) {
-        mp_text_add(text, " --golden ");
-        mp_text_add_word(text, options->golden_path);
-    }
-    if (options->repeat != 2) mp_text_add(text, " --repeat %d", options->repeat);
-    if (options->plain) mp_text_add(text, " --plain");
+    if (o->after) add_case(text, o->after, !o->golden_required);
+    add_case(text, row, !o->golden_required);
+    add_option(text, "--subject", o->subject->name);
+    add_option(text, "--against", o->against ? o->against->name : NULL);
+    add_option(text, "--golden", o->golden_required ? NULL : o->golden_path);
+    add_option(text, "--device", o->device);
+    add_option(text, "--triton", o->triton);
+    add_option(text, "--config", o->config_file);
+    if (o->repeat != 2) mp_text_add(text, " --repeat %d", o->repeat);
+    if (o->timeout_seconds > 0 && o->timeout_seconds != MP_TIMEOUT_SECONDS)
+        mp_text_add(text, " --timeout %.0f", o->timeout_seconds);
+    if (o->plain) mp_text_add(text, " --plain");
+    if (o->golden_partial) mp_text_add(text, " --golden-partial");
+    if (o->strict) mp_text_add(text, " --strict");
 }
 
 static void check_guards(mp_verdict *v, const char *what, const char *colon, const mp_inputs *in,
@@ -174,15 +182,23 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     return status;
 }
 
-void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
+/* What passed needs nothing before it to be repeated; what did not may owe it to the case before. */
+static void set_repro(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
+    mp_run_options alone = *options;
     mp_text repro = {0};
+    if (v->outcome == MP_PASS || v->outcome == MP_SKIP) alone.after = NULL;
+    mp_repro(row, &alone, &repro);
+    mp_verdict_set(v, &v->repro, "%s", mp_text_get(&repro));
+    mp_text_free(&repro);
+}
+
+void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_outcome outcome, mp_verdict *v) {
     mp_verdict_init(v);
+    v->outcome = outcome;
     mp_case_text(&row->c, v->name, sizeof v->name);
     mp_verdict_set(v, &v->group, "%s", row->group ? row->group : "");
     mp_verdict_set(v, &v->subject, "%s", options->subject->name);
-    mp_repro(row, options, &repro);
-    mp_verdict_set(v, &v->repro, "%s", mp_text_get(&repro));
-    mp_text_free(&repro);
+    set_repro(row, options, v);
 }
 
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
@@ -192,7 +208,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     mp_session s = {.row = row, .options = options, .in = &in, .v = v};
     mp_subject *subject = options->subject;
 
-    mp_verdict_begin(row, options, v);
+    mp_verdict_begin(row, options, MP_PASS, v);
     s.engine = options->plain || mp_blas_load(NULL) != MP_OK ? MP_ENGINE_PLAIN : MP_ENGINE_BLAS;
     mp_verdict_set(v, &v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
 
@@ -215,5 +231,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
         conclude(v);
     else
         end_with(v, &err);
+    if (options->strict) mp_strict_apply(v, mp_strict_asked(row, options, &s.contract));
+    set_repro(row, options, v);
     v->seconds = mp_seconds_now() - start;
 }

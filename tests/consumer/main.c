@@ -68,5 +68,5 @@ int main(int argc, char **argv) {
         mp_verdict_free(&v);
     }
     mp_matrix_free(&matrix);
-    return mp_tally_exit_code(&tally);
+    return mp_exit_code(&tally, false);
 }
