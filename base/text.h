@@ -33,7 +33,8 @@ void mp_text_free(mp_text *text); /* empty again */
  * is none; *code, which may be NULL, becomes the character. */
 size_t mp_utf8_character(const char *text, unsigned *code);
 
-/* The one of `known` that a misspelt word may have meant: at most two letters away, case aside; NULL: none. */
+/* The one of `known` that a misspelt word may have meant: at most two letters away, case aside; NULL: none.
+ */
 const char *mp_nearest_word(const char *word, const char *const *known, size_t count);
 
 /* Texts that live and die together. Starts zeroed. */

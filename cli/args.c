@@ -190,9 +190,8 @@ static void scan(mp_args *args, given *list, size_t *count, int *trouble) {
         bool known = false;
         for (size_t k = 0; k < used; k++) known = known || strcmp(names[k].name, o->name) == 0;
         if (known) continue;
-        names[used++] =
-            (struct option){o->name, o->takes == MP_TAKES_NOTHING ? no_argument : required_argument, NULL,
-                            FIRST_OPTION + i};
+        names[used++] = (struct option){
+            o->name, o->takes == MP_TAKES_NOTHING ? no_argument : required_argument, NULL, FIRST_OPTION + i};
         if (o->letter) strncat(letters, &o->letter, 1);
     }
     opterr = 0;

@@ -27,7 +27,8 @@ typedef struct mp_args {
  * stays the only one; `--` ends them. MP_EINPUT: the command or an option is unknown (a similar one is
  * suggested), an option is not one of this command, given twice or without its value, the value is out of its
  * range, or there are other operands than the command takes. With --help on the line
- * nothing is checked: `operands` are all of its words, the command among them. Free with mp_args_free, after an error too. */
+ * nothing is checked: `operands` are all of its words, the command among them. Free with mp_args_free, after
+ * an error too. */
 mp_status mp_args_parse(int argc, char **argv, mp_args *args, mp_error *err);
 void mp_args_free(mp_args *args);
 

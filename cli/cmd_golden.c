@@ -71,8 +71,8 @@ static mp_provenance provenance(const mp_subject *subject, const mp_run_info *in
     return who;
 }
 
-/* Runs in a process of its own, so that a crash of the subject is told and has its exit code; a case that hangs
- * ends it by SIGALRM. *code is the exit code where nothing is wrong but a case. */
+/* Runs in a process of its own, so that a crash of the subject is told and has its exit code; a case that
+ * hangs ends it by SIGALRM. *code is the exit code where nothing is wrong but a case. */
 static mp_status record_all(const mp_args *args, const char *path, const mp_matrix *matrix,
                             const mp_run_info *info, int *code, mp_error *err) {
     mp_subject subject = {0};
@@ -82,8 +82,7 @@ static mp_status record_all(const mp_args *args, const char *path, const mp_matr
     const mp_provenance who = provenance(&subject, info);
     const mp_suite_options suite = {.subject = subject.name};
     mp_progress progress = mp_progress_begin(args, matrix, &suite, info);
-    status =
-        mp_golden_create(path, &who, (size_t)mp_args_number(args, MP_OPT_DIGEST_ABOVE), &golden, err);
+    status = mp_golden_create(path, &who, (size_t)mp_args_number(args, MP_OPT_DIGEST_ABOVE), &golden, err);
     bool accepted = true;
     for (size_t i = 0; status == MP_OK && accepted && i < matrix->count; i++) {
         char name[MP_CASE_TEXT_MAX];
@@ -195,8 +194,7 @@ int mp_cmd_golden_verify(const mp_args *args) {
     char *path = mp_find(MP_SUPPLY_GOLDEN, args->operands[0]);
     const mp_status status = path ? matrix_of_golden(args, path, &matrix, &err)
                                   : mp_fail(&err, MP_EMEMORY, "no memory for a path");
-    const int code =
-        status == MP_OK ? mp_cli_judge(args, &matrix, path, true, NULL, 0) : mp_cli_fail(&err);
+    const int code = status == MP_OK ? mp_cli_judge(args, &matrix, path, true, NULL, 0) : mp_cli_fail(&err);
     free(path);
     mp_matrix_free(&matrix);
     return code;

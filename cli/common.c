@@ -39,8 +39,7 @@ mp_status mp_paths_find(mp_paths *paths, char *const *matrices, int count, mp_er
         if (!(paths->path[i] = mp_find(MP_SUPPLY_MATRIX, matrices[i]))) break;
         paths->count++;
     }
-    return paths->count == (size_t)count ? MP_OK
-                                         : mp_fail(err, MP_EMEMORY, "no memory for %d paths", count);
+    return paths->count == (size_t)count ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for %d paths", count);
 }
 
 void mp_paths_free(mp_paths *paths) {
@@ -53,9 +52,9 @@ mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix
     mp_tier tier = MP_CI;
     mp_status status = MP_OK;
     if (args->case_count == 0 && matrices->count == 0)
-        return mp_fail(err, MP_EINPUT, "no cases: name a matrix file%s",
-                       mp_command_takes(args->command, MP_OPT_CASE) ? ", or give --case 'M=32 topk=2 act=silu'"
-                                                                    : "");
+        return mp_fail(
+            err, MP_EINPUT, "no cases: name a matrix file%s",
+            mp_command_takes(args->command, MP_OPT_CASE) ? ", or give --case 'M=32 topk=2 act=silu'" : "");
     if (args->case_count > 0 && matrices->count > 0)
         return mp_fail(err, MP_EINPUT, "--case and the matrix file %s exclude each other", matrices->path[0]);
     if (args->case_count > 0 && mp_args_given(args, MP_OPT_TIER))
@@ -63,7 +62,8 @@ mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix
     mp_tier_parse(mp_args_text(args, MP_OPT_TIER), &tier); /* one of the choices */
     if (args->case_count > 0) tier = MP_FULL;
     for (size_t i = 0; i < args->case_count && status == MP_OK; i++)
-        status = mp_matrix_add(matrix, args->cases[i].text, args->cases[i].pairs, args->cases[i].pair_count, err);
+        status =
+            mp_matrix_add(matrix, args->cases[i].text, args->cases[i].pairs, args->cases[i].pair_count, err);
     for (size_t i = 0; i < matrices->count && status == MP_OK; i++)
         status = mp_matrix_load(matrix, matrices->path[i], err);
     return status == MP_OK ? mp_matrix_select(matrix, tier, mp_args_text(args, MP_OPT_MATCH), err) : status;

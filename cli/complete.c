@@ -47,15 +47,16 @@ void mp_help_bash(FILE *out) {
     fputs("# Completion of moeparity for bash; made by `moeparity help --bash`.\n_moeparity() {\n"
           "    local cur prev words cword\n"
           "    if declare -F _init_completion > /dev/null; then _init_completion -n = || return\n"
-          "    else cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=(\"${COMP_WORDS[@]}\") "
+          "    else cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} "
+          "words=(\"${COMP_WORDS[@]}\") "
           "cword=$COMP_CWORD; fi\n"
           "    local command=${words[1]} files= options=\n"
           "    if ((cword == 1)); then COMPREPLY=($(compgen -W '",
           out);
     put_first_words(out, " ");
     fputs(" --version --help' -- \"$cur\")); return; fi\n    case $command in\n", out);
-    put_verbs(out,
-              "    %.*s) if ((cword == 2)); then COMPREPLY=($(compgen -W '", "' -- \"$cur\")); return; fi\n"
+    put_verbs(out, "    %.*s) if ((cword == 2)); then COMPREPLY=($(compgen -W '",
+              "' -- \"$cur\")); return; fi\n"
               "        command+=\" ${words[2]}\" ;;\n");
     fputs("    help) COMPREPLY=($(compgen -W '", out);
     put_first_words(out, " ");
@@ -63,7 +64,8 @@ void mp_help_bash(FILE *out) {
     for (int i = 0; i < MP_OPTION_COUNT; i++) {
         const mp_option_row *o = &mp_options[i];
         if (o->takes == MP_TAKES_CHOICE)
-            fprintf(out, "    --%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", o->name, o->choices);
+            fprintf(out, "    --%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", o->name,
+                    o->choices);
         if (i == MP_OPT_SUBJECT || i == MP_OPT_AGAINST)
             fprintf(out, "    --%s) COMPREPLY=($(compgen -W 'ref host cuda auto' -- \"$cur\")); return ;;\n",
                     o->name);
@@ -87,7 +89,8 @@ void mp_help_bash(FILE *out) {
           "    elif [[ $files ]]; then\n"
           "        compopt -o filenames 2> /dev/null\n"
           "        COMPREPLY=($(compgen -d -- \"$cur\"; compgen -f -- \"$cur\" | grep -E \"\\.($files)\\$\"\n"
-          "            compgen -W \"$(moeparity list --matrices 2> /dev/null | sed -n \"s/^\\([^ ]*\\).*/\\1/p\" |"
+          "            compgen -W \"$(moeparity list --matrices 2> /dev/null | sed -n \"s/^\\([^ "
+          "]*\\).*/\\1/p\" |"
           " grep -E \"\\.($files)\\$\")\" -- \"$cur\"))\n"
           "    fi\n}\ncomplete -F _moeparity moeparity\n",
           out);
@@ -109,7 +112,8 @@ static void put_spec_text(FILE *out, const char *text) {
 
 static void put_zsh_option(FILE *out, mp_command command, mp_option option) {
     const mp_option_row *o = &mp_options[option];
-    fprintf(out, "            '%s--%s%s[", o->repeats >> command & 1 ? "*" : "", o->name, o->argument ? "=" : "");
+    fprintf(out, "            '%s--%s%s[", o->repeats >> command & 1 ? "*" : "", o->name,
+            o->argument ? "=" : "");
     put_spec_text(out, o->summary);
     fputc(']', out);
     if (o->argument) fprintf(out, ":%s:", o->argument);
@@ -120,12 +124,14 @@ static void put_zsh_option(FILE *out, mp_command command, mp_option option) {
 }
 
 void mp_help_zsh(FILE *out) {
-    fputs("#compdef moeparity\n# Completion of moeparity for zsh; made by `moeparity help --zsh`.\n_moeparity() {\n"
+    fputs("#compdef moeparity\n# Completion of moeparity for zsh; made by `moeparity help "
+          "--zsh`.\n_moeparity() {\n"
           "    local command=$words[2]\n    if ((CURRENT == 2)); then compadd -- ",
           out);
     put_first_words(out, " ");
     fputs(" --version --help; return; fi\n    case $command in\n", out);
-    put_verbs(out, "    %.*s) if ((CURRENT == 3)); then compadd -- ", "; return; fi\n"
+    put_verbs(out, "    %.*s) if ((CURRENT == 3)); then compadd -- ",
+              "; return; fi\n"
               "        command+=\" $words[3]\" ;;\n");
     fputs("    help) compadd -- ", out);
     put_first_words(out, " ");

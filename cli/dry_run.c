@@ -34,8 +34,9 @@ mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_suite_options *suite,
     }
     printf("%zu case%s would run with subject %s%s; nothing was run\n", matrix->count,
            matrix->count == 1 ? "" : "s", suite->subject, suite->strict ? ", strictly" : "");
-    printf("judged: bound, rms, nan, integer, poison, guard, input; bits, permutation and batch as far as the "
-           "subject's contract promises them\n");
+    printf(
+        "judged: bound, rms, nan, integer, poison, guard, input; bits, permutation and batch as far as the "
+        "subject's contract promises them\n");
     if (suite->repeat > 1) printf("judged: repeat, %d runs of each case\n", suite->repeat);
     if (pairs > 0) printf("judged: %zu pair%s\n", pairs, pairs == 1 ? "" : "s");
     if (suite->against) printf("reported: the difference from subject %s\n", suite->against);

@@ -54,8 +54,8 @@ static mp_status report(const mp_args *args, mp_run_info *info, mp_verdict *verd
     return status;
 }
 
-static mp_status check_outputs(const mp_args *args, const char *golden, const char *const *sources, size_t count,
-                               mp_error *err) {
+static mp_status check_outputs(const mp_args *args, const char *golden, const char *const *sources,
+                               size_t count, mp_error *err) {
     const char *json = mp_args_text(args, MP_OPT_JSON), *junit = mp_args_text(args, MP_OPT_JUNIT);
     const char *const inputs[] = {golden, mp_args_text(args, MP_OPT_CONFIG)};
     mp_status status = mp_cli_output(json, &junit, 1, err);

@@ -65,16 +65,18 @@ static void put_command(FILE *out, mp_command command) {
 }
 
 void mp_help_manual(FILE *out, const char *version) {
-    fprintf(out, ".TH MOEPARITY 1 \"\" \"moeparity %s\"\n.SH NAME\nmoeparity \\- verification and parity harness "
-                 "for fused mixture\\-of\\-experts GPU kernels\n",
+    fprintf(out,
+            ".TH MOEPARITY 1 \"\" \"moeparity %s\"\n.SH NAME\nmoeparity \\- verification and parity harness "
+            "for fused mixture\\-of\\-experts GPU kernels\n",
             version);
-    fputs(".SH SYNOPSIS\n.B moeparity\n.I COMMAND\n.RI [ ARGUMENT \" ...]\"\n.br\n.B moeparity help\n"
-          ".RI [ COMMAND ]\n.br\n.B moeparity \\-\\-version\n.SH DESCRIPTION\n"
-          "Judges fused MoE kernels stage by stage against a float64 reference with derived bounds, against "
-          "the bits that are predicted for a device, against other variants, and against stored traces.\n.PP\n"
-          "Options stand anywhere on the line, as\n.BI \\-\\-name \" value\"\nor\n.BI \\-\\-name= value\n"
-          "and may be shortened as far as the name stays the only one.\n.SH COMMANDS\n",
-          out);
+    fputs(
+        ".SH SYNOPSIS\n.B moeparity\n.I COMMAND\n.RI [ ARGUMENT \" ...]\"\n.br\n.B moeparity help\n"
+        ".RI [ COMMAND ]\n.br\n.B moeparity \\-\\-version\n.SH DESCRIPTION\n"
+        "Judges fused MoE kernels stage by stage against a float64 reference with derived bounds, against "
+        "the bits that are predicted for a device, against other variants, and against stored traces.\n.PP\n"
+        "Options stand anywhere on the line, as\n.BI \\-\\-name \" value\"\nor\n.BI \\-\\-name= value\n"
+        "and may be shortened as far as the name stays the only one.\n.SH COMMANDS\n",
+        out);
     for (int i = 0; i < MP_COMMAND_COUNT; i++) put_command(out, (mp_command)i);
     fputs(".SH EXIT STATUS\n", out);
     for (int i = 0; i < mp_exit_count; i++) {

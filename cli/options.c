@@ -47,10 +47,11 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                      "compare two goldens, tensor by tensor", "Exit code 1 when they differ."},
     [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
                    "what a golden holds, and who made it", NULL},
-    [MP_CMD_PROBE] = {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
-                      "what this device's arithmetic is, and whether the bit model holds on it",
-                      "Exit codes: 0 the bit model holds; 1 it does not, or there is none for this device; 77 "
-                      "no GPU."},
+    [MP_CMD_PROBE] =
+        {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
+         "what this device's arithmetic is, and whether the bit model holds on it",
+         "Exit codes: 0 the bit model holds; 1 it does not, or there is none for this device; 77 "
+         "no GPU."},
     [MP_CMD_BENCH_REFERENCE] = {"bench reference", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
                                 "no argument", "time the float64 reference",
                                 "Without --case: M=70000 topk=2 act=silu."},
@@ -68,8 +69,7 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
 
 const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | SHOW | RECORD | VERIFY,
-                     .repeats = RUN | RECORD | VERIFY,
-                     .summary = "one case, as `name=value ...`",
+                     .repeats = RUN | RECORD | VERIFY, .summary = "one case, as `name=value ...`",
                      .details = "Fields that are not named keep their default (moeparity show --fields). "
                                 "Several cases run in this order, with one job in one process: what a case "
                                 "leaves behind meets the next."},
@@ -145,9 +145,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .commands = JUDGING | RECORD, .summary = "auto, always or never",
                       .details = "auto: on a terminal, and where FORCE_COLOR is set; not where NO_COLOR is."},
     [MP_OPT_INPUTS] = {"inputs", 0, MP_TAKES_NOTHING, .commands = RECORD, .summary = "store the inputs too"},
-    [MP_OPT_DIGEST_ABOVE] = {"digest-above", 0, MP_TAKES_NUMBER, "BYTES", 0, INT64_MAX,
-                             .fallback = "1048576", .commands = RECORD,
-                             .summary = "larger tensors become one digest a row"},
+    [MP_OPT_DIGEST_ABOVE] = {"digest-above", 0, MP_TAKES_NUMBER, "BYTES", 0, INT64_MAX, .fallback = "1048576",
+                             .commands = RECORD, .summary = "larger tensors become one digest a row"},
     [MP_OPT_PAIRS] = {"pairs", 0, MP_TAKES_NOTHING, .commands = LIST,
                       .summary = "print the pairs under each case"},
     [MP_OPT_MATRICES] = {"matrices", 0, MP_TAKES_NOTHING, .commands = LIST,
@@ -175,8 +174,9 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
 };
 
 const mp_variable_row mp_variables[] = {
-    {"MOEPARITY_REQUIRE_GPU", "1: this machine must have a GPU. Where everything would be skipped the exit code "
-                              "is 3, and subject auto means cuda."},
+    {"MOEPARITY_REQUIRE_GPU",
+     "1: this machine must have a GPU. Where everything would be skipped the exit code "
+     "is 3, and subject auto means cuda."},
     {"MOEPARITY_CACHE", "Folder of compiled kernels, instead of ~/.cache/moeparity."},
     {"SGLANG_MOE_CONFIG_DIR", "Folder with configs/triton_*/ in which tuned tiles are looked up."},
     {"VLLM_TUNED_CONFIG_FOLDER", "Folder in which tuned tiles are looked up next."},

@@ -1,5 +1,6 @@
 /* The two tables of the command line: every command, and every option with the commands that take it. What is
- * parsed, `--help`, `moeparity help`, the manual page and the completions of the shells all come from them. */
+ * parsed, `--help`, `moeparity help`, the manual page and the completions of the shells all come from them.
+ */
 #ifndef MP_CLI_OPTIONS_H
 #define MP_CLI_OPTIONS_H
 
@@ -40,7 +41,7 @@ typedef struct mp_command_row {
     const char *usage; /* behind the name; lines after the first are further forms */
     mp_operands operands;
     int min_operands, max_operands;
-    const char *takes;            /* the operands in words, for the message when there are others */
+    const char *takes;             /* the operands in words, for the message when there are others */
     const char *summary, *details; /* one line; paragraphs, or NULL */
 } mp_command_row;
 extern const mp_command_row mp_commands[MP_COMMAND_COUNT];
@@ -89,7 +90,7 @@ typedef enum mp_option {
 
 typedef enum mp_option_takes {
     MP_TAKES_NOTHING, /* no argument */
-    MP_TAKES_TEXT,  /* any text */
+    MP_TAKES_TEXT,    /* any text */
     MP_TAKES_FILE,
     MP_TAKES_NUMBER, /* a whole number from lo to hi */
     MP_TAKES_CHOICE  /* one of `choices` */

@@ -77,8 +77,9 @@ mp_progress mp_progress_begin(const mp_args *args, const mp_matrix *matrix, cons
 static void announce(const mp_progress *p, size_t index) {
     mp_subject subject = {.name = p->info->subject[0] ? p->info->subject : p->suite->subject},
                against = {.name = p->suite->against};
-    const mp_run_options options = mp_suite_run_options(p->suite, &subject, p->suite->against ? &against : NULL,
-                                                        index > 0 ? &p->matrix->rows[index - 1] : NULL);
+    const mp_run_options options =
+        mp_suite_run_options(p->suite, &subject, p->suite->against ? &against : NULL,
+                             index > 0 ? &p->matrix->rows[index - 1] : NULL);
     mp_text repro = {0};
     mp_repro(&p->matrix->rows[index], &options, &repro);
     fprintf(stderr, "case %zu/%zu: %s\n", index + 1, p->matrix->count, mp_text_get(&repro));
@@ -97,14 +98,14 @@ static void show_running(mp_progress *p, const char *phase) {
                  elapsed / (double)p->done * (double)(p->matrix->count - p->done));
     snprintf(head, sizeof head, "[%zu/%zu] ", p->done, p->matrix->count);
     mp_case_text(&p->matrix->rows[p->running].c, name, sizeof name);
-    const int room = terminal_columns(STDERR_FILENO) - 1 -
-                     (int)(strlen(head) + strlen(phase) + strlen(tail));
+    const int room = terminal_columns(STDERR_FILENO) - 1 - (int)(strlen(head) + strlen(phase) + strlen(tail));
     mp_report_shorten(&text, name, room > LEAST_NAME ? (size_t)room : LEAST_NAME);
     mp_status_line_show(&p->line, "%s%s%s%s", head, mp_text_get(&text), phase, tail);
     mp_text_free(&text);
 }
 
-/* A worker's crash is told by this process, with the repro; where there is no worker, the repro comes first. */
+/* A worker's crash is told by this process, with the repro; where there is no worker, the repro comes first.
+ */
 void mp_progress_case(void *ctx, size_t index, const mp_verdict *v) {
     mp_progress *p = ctx;
     mp_status_line_clear(&p->line);

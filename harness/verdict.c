@@ -105,15 +105,15 @@ static const field verdict_fields[] = {
     FIELD(TEXT, mp_verdict, repro),
 };
 static const field stage_fields[] = {
-    FIELD(BOOL, mp_stage_figures, judged),         FIELD(INT64, mp_stage_figures, compared),
-    FIELD(INT64, mp_stage_figures, failed),        FIELD(INT64, mp_stage_figures, bit_equal),
-    FIELD(REAL, mp_stage_figures, max_abs),        FIELD(REAL, mp_stage_figures, max_ratio),
-    FIELD(REAL, mp_stage_figures, max_error_ulps), FIELD(REAL, mp_stage_figures, max_row_rms),
-    FIELD(INT64, mp_stage_figures, worst_index),   FIELD(REAL, mp_stage_figures, worst_value),
-    FIELD(REAL, mp_stage_figures, worst_expected), FIELD(REAL, mp_stage_figures, worst_bound),
-    FIELD(REAL, mp_stage_figures, time_ns),        FIELD(INT64, mp_stage_figures, predicted),
-    FIELD(INT64, mp_stage_figures, mispredicted),  FIELD(INT64, mp_stage_figures, max_ulps),
-    FIELD(INT64, mp_stage_figures, first_index),   FIELD(REAL, mp_stage_figures, first_value),
+    FIELD(BOOL, mp_stage_figures, judged),          FIELD(INT64, mp_stage_figures, compared),
+    FIELD(INT64, mp_stage_figures, failed),         FIELD(INT64, mp_stage_figures, bit_equal),
+    FIELD(REAL, mp_stage_figures, max_abs),         FIELD(REAL, mp_stage_figures, max_ratio),
+    FIELD(REAL, mp_stage_figures, max_error_ulps),  FIELD(REAL, mp_stage_figures, max_row_rms),
+    FIELD(INT64, mp_stage_figures, worst_index),    FIELD(REAL, mp_stage_figures, worst_value),
+    FIELD(REAL, mp_stage_figures, worst_expected),  FIELD(REAL, mp_stage_figures, worst_bound),
+    FIELD(REAL, mp_stage_figures, time_ns),         FIELD(INT64, mp_stage_figures, predicted),
+    FIELD(INT64, mp_stage_figures, mispredicted),   FIELD(INT64, mp_stage_figures, max_ulps),
+    FIELD(INT64, mp_stage_figures, first_index),    FIELD(REAL, mp_stage_figures, first_value),
     FIELD(REAL, mp_stage_figures, first_predicted),
 };
 static const field check_fields[] = {FIELD(INT, mp_check_result, failures),
@@ -284,7 +284,8 @@ static json_t *place_to_json(const mp_stage_figures *f, bool there, int64_t flat
     return rank > 0 ? integers_to_json(index, rank) : json_null();
 }
 
-/* The fields, and what follows from them for readers: shape, and the places of worst_index and first_index. */
+/* The fields, and what follows from them for readers: shape, and the places of worst_index and first_index.
+ */
 static json_t *stage_to_json(const mp_stage_figures *f) {
     json_t *json = fields_to_json(stage_fields, COUNT(stage_fields), f);
     json_object_set_new(json, "shape", integers_to_json(f->shape, f->rank));
@@ -312,7 +313,8 @@ static mp_status stage_from_json(const json_t *json, mp_stage_figures *f, mp_err
         const bool right = json_equal(json_object_get(json, places[i]), expected);
         json_decref(expected);
         if (!right)
-            return mp_fail(err, MP_EINPUT, "%s: expected the place of %s_index in shape", places[i], places[i]);
+            return mp_fail(err, MP_EINPUT, "%s: expected the place of %s_index in shape", places[i],
+                           places[i]);
     }
     return MP_OK;
 }
@@ -327,8 +329,7 @@ json_t *mp_verdict_to_json(const mp_verdict *v) {
 
     json_t *stages = json_object();
     for (int i = 0; i < MP_STAGE_COUNT; i++)
-        json_object_set_new(stages, mp_stage_name((mp_stage)i),
-                            stage_to_json(&v->stage[i]));
+        json_object_set_new(stages, mp_stage_name((mp_stage)i), stage_to_json(&v->stage[i]));
     json_object_set_new(json, "stages", stages);
     json_object_set_new(json, "end_to_end", stage_to_json(&v->end_to_end));
 

@@ -68,7 +68,7 @@ typedef struct mp_stage_figures {
     double max_row_rms;    /* max over rows of rms(error)/rms(value) */
     int rank;              /* of the stage's output in route order; 0: not told */
     int64_t shape[MP_MAX_RANK]; /* [tokens, topk, columns] or [tokens, columns] */
-    int64_t worst_index;   /* flat index in it of max_ratio; negative: none */
+    int64_t worst_index;        /* flat index in it of max_ratio; negative: none */
     double worst_value, worst_expected, worst_bound;
     double time_ns; /* the subject's own stage time; 0 when not measured */
     int64_t
@@ -144,10 +144,10 @@ typedef struct mp_tally {
     int64_t total, count[MP_OUTCOME_COUNT];
 } mp_tally;
 void mp_tally_add(mp_tally *tally, const mp_verdict *v);
-/* The exit code of a run, as it ends with it and as its reports hold it. A failure outranks all: who runs again
- * after a crash must not run a proven failure away. Then broken is a crash or a hang, an interruption (the rest
- * was not judged), and skips alone where MOEPARITY_REQUIRE_GPU is set: absence of a GPU must not look like
- * success there. No case at all is bad usage. */
+/* The exit code of a run, as it ends with it and as its reports hold it. A failure outranks all: who runs
+ * again after a crash must not run a proven failure away. Then broken is a crash or a hang, an interruption
+ * (the rest was not judged), and skips alone where MOEPARITY_REQUIRE_GPU is set: absence of a GPU must not
+ * look like success there. No case at all is bad usage. */
 int mp_exit_code(const mp_tally *tally, bool interrupted);
 /* The exit code of a command that ended with an error. */
 int mp_exit_code_of(mp_status status);

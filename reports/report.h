@@ -27,6 +27,7 @@ void mp_report_shorten(mp_text *to, const char *text, size_t most);
  *   0.3.21 SkylakeX */
 void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally, const mp_verdict *verdicts,
                        size_t count);
+enum { MP_REPORT_SCHEMA_VERSION = 2 }; /* of the JSON report; 1 had no schema_version, but "version" */
 /* Both write to `<path>.tmp.<pid>` and rename; on failure nothing is left behind and an old file stays. */
 mp_status mp_report_json(const char *path, const mp_run_info *info, const mp_verdict *verdicts, size_t count,
                          mp_error *err);

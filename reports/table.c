@@ -149,8 +149,7 @@ static void put_failures(FILE *out, const mp_verdict *v) {
     }
     for (int i = 0; i < MP_STAGE_COUNT; i++)
         if (i != MP_ALIGN) put_stage_failure(out, mp_stage_name((mp_stage)i), &v->stage[i]);
-    for (int i = 0; i < MP_STAGE_COUNT; i++)
-        put_stage_bits(out, mp_stage_name((mp_stage)i), &v->stage[i]);
+    for (int i = 0; i < MP_STAGE_COUNT; i++) put_stage_bits(out, mp_stage_name((mp_stage)i), &v->stage[i]);
     put_stage_bits(out, "end-to-end", &v->end_to_end);
     for (int i = 0; i < v->pair_count; i++) {
         const mp_pair_figures *p = &v->pair[i];
@@ -180,8 +179,9 @@ static void put_stages(FILE *out, const mp_verdict *v) {
             fprintf(out, " %lld of %lld integers equal", (long long)f->bit_equal, (long long)f->compared);
         else
             fprintf(out, " max-abs=%s err/bound=%s ulps=%s row-rms=%s rounded-f64=%lld/%lld",
-                    scientific(f->max_abs).text, plain(f->max_ratio, 3).text, plain(f->max_error_ulps, 4).text,
-                    scientific(f->max_row_rms).text, (long long)f->bit_equal, (long long)f->compared);
+                    scientific(f->max_abs).text, plain(f->max_ratio, 3).text,
+                    plain(f->max_error_ulps, 4).text, scientific(f->max_row_rms).text,
+                    (long long)f->bit_equal, (long long)f->compared);
         if (f->predicted > 0)
             fprintf(out, " predicted=%lld/%lld", (long long)(f->predicted - f->mispredicted),
                     (long long)f->predicted);
@@ -242,7 +242,9 @@ void mp_report_row(FILE *out, const mp_verdict *v, const mp_row_style *style) {
     mp_text name = {0};
     const int room = style->columns - TAG;
     mp_report_shorten(&name, v->name,
-                      style->columns <= 0 ? sizeof v->name : room > LEAST ? (size_t)room : LEAST);
+                      style->columns <= 0 ? sizeof v->name
+                      : room > LEAST      ? (size_t)room
+                                          : LEAST);
     fprintf(out, "%s%-7s%s ", style->color ? colors[v->outcome] : "", tags[v->outcome],
             style->color ? "\033[0m" : "");
     put_row(out, v, style, mp_text_get(&name));

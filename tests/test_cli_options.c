@@ -3,11 +3,14 @@
 
 static void misspelt_words_are_recognised(void **state) {
     (void)state;
-    expect("moeparity rnu", 2, "", "moeparity: unknown command 'rnu', did you mean 'run'? (moeparity help lists");
+    expect("moeparity rnu", 2, "",
+           "moeparity: unknown command 'rnu', did you mean 'run'? (moeparity help lists");
     expect("moeparity golden verfy a.h5", 2, "",
-           "moeparity: golden: unknown word 'verfy', did you mean 'verify'?: expected record, verify, diff or ls\n");
+           "moeparity: golden: unknown word 'verfy', did you mean 'verify'?: expected record, verify, diff "
+           "or ls\n");
     expect("moeparity run ok.yaml --subjet host", 2, "",
-           "moeparity: run: unknown option '--subjet', did you mean '--subject'? (moeparity help run lists them)\n");
+           "moeparity: run: unknown option '--subjet', did you mean '--subject'? (moeparity help run lists "
+           "them)\n");
     expect("moeparity run ok.yaml --frobnicate", 2, "",
            "moeparity: run: unknown option '--frobnicate' (moeparity help run lists them)\n");
     expect("moeparity --frobnicate run", 2, "",
@@ -23,14 +26,16 @@ static void an_option_is_given_once(void **state) {
     expect("moeparity run ok.yaml --json=a.json --json b.json", 2, "",
            "moeparity: --json is given twice: 'a.json' and 'b.json'\n");
     expect("moeparity run ok.yaml --plain --plain", 2, "", "moeparity: --plain is given twice\n");
-    expect("moeparity show --case M=1 --case M=2", 2, "", "moeparity: --case is given twice: 'M=1' and 'M=2'\n");
+    expect("moeparity show --case M=1 --case M=2", 2, "",
+           "moeparity: --case is given twice: 'M=1' and 'M=2'\n");
     expect("moeparity bench kernels --case M=1 --case M=2", 2, "",
            "moeparity: --case is given twice: 'M=1' and 'M=2'\n");
 }
 
 static void values(void **state) {
     (void)state;
-    expect("moeparity run ok.yaml --jobs", 2, "", "moeparity: --jobs: expected N behind it: worker processes\n");
+    expect("moeparity run ok.yaml --jobs", 2, "",
+           "moeparity: --jobs: expected N behind it: worker processes\n");
     expect("moeparity run ok.yaml --plain=yes", 2, "", "moeparity: --plain takes no value: --plain=yes\n");
     expect("moeparity run ok.yaml --color sometimes", 2, "",
            "moeparity: --color sometimes: expected auto, always or never\n");
@@ -47,7 +52,7 @@ static void options_stand_anywhere(void **state) {
     static const char *const lines[] = {
         "moeparity list ok.yaml --match M=3", "moeparity list --match=M=3 ok.yaml",
         "moeparity --match M=3 list ok.yaml", "moeparity list --match M=3 -- ok.yaml",
-        "moeparity list --matc M=3 ok.yaml",   "POSIXLY_CORRECT=1 moeparity list ok.yaml --match M=3",
+        "moeparity list --matc M=3 ok.yaml",  "POSIXLY_CORRECT=1 moeparity list ok.yaml --match M=3",
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         expect(lines[i], 0, "", "");
@@ -60,7 +65,8 @@ static void options_stand_anywhere(void **state) {
 /* Cases accumulate, and each has the pairs behind it. */
 static void cases_and_their_pairs(void **state) {
     (void)state;
-    expect("moeparity run --dry-run --case M=3 --pair path=runner --pair mode=inplace --case M=1 --case 'M=2 seed=1' "
+    expect("moeparity run --dry-run --case M=3 --pair path=runner --pair mode=inplace --case M=1 --case 'M=2 "
+           "seed=1' "
            "--pair layout=sorted --subject host",
            0, "", "");
     assert_non_null(strstr(out, "M=3 topk=2 act=silu\n    = path=runner\n    = mode=inplace\n"
@@ -77,9 +83,10 @@ static void cases_and_their_pairs(void **state) {
 /* Every command has help of both kinds, and the manual page and the completions name all there is. */
 static void everything_is_told(void **state) {
     (void)state;
-    static const char *const commands[] = {"run",         "list",      "show",  "golden record",   "golden verify",
-                                           "golden diff", "golden ls", "probe", "bench reference", "bench predict",
-                                           "bench kernels", "doctor", "help"};
+    static const char *const commands[] = {
+        "run",           "list",      "show",  "golden record",   "golden verify",
+        "golden diff",   "golden ls", "probe", "bench reference", "bench predict",
+        "bench kernels", "doctor",    "help"};
     static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
@@ -121,8 +128,9 @@ static void the_manual_page_is_clean(void **state) {
         print_message("skipped: no groff to read the page with\n");
         skip();
     }
-    expect("moeparity help --man > moeparity.1 && groff -man -ww -Tutf8 moeparity.1 | sed 's/\\x1b\\[[0-9;]*m//g; s/.\\x08//g'", 0,
-           "MOEPARITY(1)", "");
+    expect("moeparity help --man > moeparity.1 && groff -man -ww -Tutf8 moeparity.1 | sed "
+           "'s/\\x1b\\[[0-9;]*m//g; s/.\\x08//g'",
+           0, "MOEPARITY(1)", "");
     assert_string_equal(err, "");
     assert_non_null(strstr(out, "--golden-partial"));
     assert_non_null(strstr(out, "SOURCE_DATE_EPOCH"));
@@ -132,7 +140,8 @@ static void the_manual_page_is_clean(void **state) {
 static void completed(const char *line, int words, const char *expected) {
     char command[1024];
     snprintf(command, sizeof command,
-             "moeparity help --bash > complete.bash && bash -c 'source ./complete.bash; COMP_WORDS=(%s) COMP_CWORD=%d; "
+             "moeparity help --bash > complete.bash && bash -c 'source ./complete.bash; COMP_WORDS=(%s) "
+             "COMP_CWORD=%d; "
              "_moeparity; printf \"%%s \" \"${COMPREPLY[@]}\"'",
              line, words);
     expect(command, 0, expected, "");

@@ -18,7 +18,8 @@ static void usage_errors(void **state) {
            "moeparity: --tier huge: expected smoke, ci or full\n");
     expect("moeparity run ok.yaml --case M=2", 2, "",
            "moeparity: --case and the matrix file ok.yaml exclude each other");
-    expect("moeparity run ok.yaml --pair path=runner", 2, "", "moeparity: --pair path=runner: there is no --case before it");
+    expect("moeparity run ok.yaml --pair path=runner", 2, "",
+           "moeparity: --pair path=runner: there is no --case before it");
     expect("moeparity show", 2, "", "moeparity: no case: give --case 'M=32 topk=2 act=silu'\n");
     expect("moeparity show --case M=4 --subject nope", 2, "", "unknown subject 'nope'");
     expect("moeparity doctor now", 2, "", "moeparity: doctor takes no argument, not 'now'");
@@ -44,7 +45,8 @@ static void usage_errors(void **state) {
            "moeparity: golden verify takes no --pair");
     expect("moeparity run --case M=2 --tier ci", 2, "", "moeparity: --case and --tier exclude each other");
     expect("moeparity run ok.yaml -q -v", 2, "", "moeparity: --quiet and --verbose exclude each other\n");
-    expect("moeparity run ok.yaml --golden-partial", 2, "", "moeparity: --golden-partial goes with --golden\n");
+    expect("moeparity run ok.yaml --golden-partial", 2, "",
+           "moeparity: --golden-partial goes with --golden\n");
     expect("moeparity golden diff a.h5 b.h5 --subject host", 2, "",
            "moeparity: golden diff takes no --subject");
     expect("moeparity bench reference --repeat 3", 2, "", "moeparity: bench reference takes no --repeat");
@@ -55,8 +57,8 @@ static void help_is_no_error(void **state) {
     (void)state;
     expect("moeparity --help", 0, "exit codes:\n   0 all judged cases passed\n", "");
     expect("moeparity --version", 0, "moeparity ", "");
-    static const char *const commands[] = {"run",   "list",   "show", "golden", "golden verify", "probe",
-                                           "bench", "doctor", "help"};
+    static const char *const commands[] = {"run",   "list",  "show",   "golden", "golden verify",
+                                           "probe", "bench", "doctor", "help"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         char command[64];
         snprintf(command, sizeof command, "moeparity %s --help", commands[i]);

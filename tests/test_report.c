@@ -181,12 +181,14 @@ static void every_stage_that_differs_is_told(void **state) {
         v.stage[i].max_ulps = i == MP_ACT ? INT64_MAX : 3;
     }
     const char *text = row(&v, 0, false);
-    assert_contains(text, "        gate_up: 3 of 4096 elements beyond their bound; worst [1,1,7]: 0.5, expected");
+    assert_contains(text,
+                    "        gate_up: 3 of 4096 elements beyond their bound; worst [1,1,7]: 0.5, expected");
     assert_contains(text, "        act: 3 of 4096 elements beyond their bound; worst [1,1,7]: 0.5, expected");
     assert_contains(text, "        gate_up: 1 of 80 elements differ from the prediction; first [3,1,9]: 1.5, "
                           "predicted 1.25; by at most 3 ulp\n");
-    assert_contains(text, "        act: 2 of 80 elements differ from the prediction; first [3,1,9]: 1.5, predicted "
-                          "1.25; NaN on one side\n");
+    assert_contains(text,
+                    "        act: 2 of 80 elements differ from the prediction; first [3,1,9]: 1.5, predicted "
+                    "1.25; NaN on one side\n");
 }
 
 static void what_was_not_judged_is_not_shown_as_passed(void **state) {
@@ -326,12 +328,13 @@ static void json_report_reads_back(void **state) {
     json_t *verdicts;
     assert_int_equal(json_unpack_ex(report, &problem, JSON_STRICT,
                                     "{s:s, s:i, s:{s:s, s:b *}, s:{s:i, s:i, s:i, s:i, s:i, s:i, s:i}, s:o}",
-                                    "format", &format, "version", &version, "run", "command", &command,
+                                    "format", &format, "schema_version", &version, "run", "command", &command,
                                     "interrupted", &interrupted, "totals", "cases", &cases, "passed", &passed,
                                     "failed", &failed, "skipped", &skipped, "crashed", &crashed, "timed_out",
                                     &timed_out, "exit_code", &exit_code, "verdicts", &verdicts),
                      0);
     assert_string_equal(format, "moeparity report");
+    assert_int_equal(version, MP_REPORT_SCHEMA_VERSION);
     assert_string_equal(command, info.command);
     assert_true(interrupted);
     assert_int_equal(cases, passed + failed + skipped + crashed + timed_out);

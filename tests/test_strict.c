@@ -33,7 +33,9 @@ static void every_check_that_was_asked_for_counts(void **state) {
             mp_strict_apply(&v, asked ? ~0u : others);
             assert_int_equal(v.outcome, asked ? MP_FAIL : MP_PASS);
             for (int i = 0; i < MP_CHECK_COUNT; i++)
-                assert_int_equal(v.check[i].answer, i != missing ? MP_PASSED : asked ? MP_FAILED : MP_NOT_JUDGED);
+                assert_int_equal(v.check[i].answer, i != missing ? MP_PASSED
+                                                    : asked      ? MP_FAILED
+                                                                 : MP_NOT_JUDGED);
             snprintf(expected, sizeof expected, "%s: strict: not judged: reason %d",
                      mp_check_name((mp_check)missing), missing);
             assert_string_equal(v.reason, asked ? expected : "");
@@ -76,8 +78,8 @@ static void a_subject_that_was_not_compared_fails(void **state) {
 }
 
 /* What is asked for follows from the case, the options and the contract. */
-static unsigned asked_for(const char *text, const char *pair, const mp_run_options *options, mp_bits_promise bits,
-                          bool ordered) {
+static unsigned asked_for(const char *text, const char *pair, const mp_run_options *options,
+                          mp_bits_promise bits, bool ordered) {
     mp_matrix matrix = {0};
     mp_error err = {0};
     if (mp_matrix_add(&matrix, text, &pair, pair ? 1 : 0, &err) != MP_OK) fail_msg("%s", err.text);
@@ -107,7 +109,8 @@ static void what_is_asked_for(void **state) {
     o.repeat = 1;
     assert_int_equal(asked_for("M=4 scope=combine", NULL, &o, MP_BITS_NONE, true), always | numbers);
     o.golden = (mp_golden *)&o; /* any that is given */
-    assert_int_equal(asked_for("M=4 scope=combine", NULL, &o, MP_BITS_NONE, true), always | numbers | BIT(GOLDEN));
+    assert_int_equal(asked_for("M=4 scope=combine", NULL, &o, MP_BITS_NONE, true),
+                     always | numbers | BIT(GOLDEN));
     o.golden_partial = true;
     assert_int_equal(asked_for("M=4 scope=combine", NULL, &o, MP_BITS_NONE, true), always | numbers);
 }

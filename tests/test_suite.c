@@ -226,7 +226,9 @@ static void judge_mishap(fixture *f, mishap what, int jobs) {
     assert_false(f->info.interrupted);
     assert_string_equal(f->info.subject, "chaos");
     const mp_outcome o = expected[what].outcome;
-    assert_int_equal(mp_exit_code(&tally, false), o == MP_FAIL ? 1 : o == MP_CRASH || o == MP_TIMEOUT ? 3 : 0);
+    assert_int_equal(mp_exit_code(&tally, false), o == MP_FAIL                       ? 1
+                                                  : o == MP_CRASH || o == MP_TIMEOUT ? 3
+                                                                                     : 0);
 }
 
 static void one_worker(void **state) {
@@ -340,7 +342,8 @@ static void a_hanging_worker_dies_with_its_parent(void **state) {
 }
 
 /* The parent tells how to repeat a case that its worker did not survive: no less than the worker tells of a
- * case that it judged. The crash's names the case that the worker ran before, which may have left something. */
+ * case that it judged. The crash's names the case that the worker ran before, which may have left something.
+ */
 static void the_repro_of_a_crash_lacks_nothing(void **state) {
     fixture *f = *state;
     char path[] = "/tmp/moeparity.XXXXXX", expected_repro[CASES][4096];

@@ -192,7 +192,8 @@ static void set_repro(const mp_matrix_row *row, const mp_run_options *options, m
     mp_text_free(&repro);
 }
 
-void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_outcome outcome, mp_verdict *v) {
+void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_outcome outcome,
+                      mp_verdict *v) {
     mp_verdict_init(v);
     v->outcome = outcome;
     mp_case_text(&row->c, v->name, sizeof v->name);

@@ -23,7 +23,7 @@ typedef struct mp_run_options {
     bool strict;          /* what was asked for and not judged fails (harness/run/strict.h) */
     const char *device, *triton, *config_file; /* for which machine tiles are looked up, or the file they come
                                                   from; NULL: not said */
-    double timeout_seconds;     /* of the suite, for the repro; 0: not said */
+    double timeout_seconds;                    /* of the suite, for the repro; 0: not said */
     const mp_matrix_row *after; /* what ran before in the same process, for the repro; NULL: nothing */
 } mp_run_options;
 
@@ -39,8 +39,9 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
  * its default. Words are quoted for a shell. */
 void mp_repro(const mp_matrix_row *row, const mp_run_options *options, mp_text *text);
 
-/* What is known of a case that is not run: initialises the verdict, and sets outcome, name, group, subject and
- * repro, which names options->after unless the outcome is PASS or SKIP. */
-void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_outcome outcome, mp_verdict *v);
+/* What is known of a case that is not run: initialises the verdict, and sets outcome, name, group, subject
+ * and repro, which names options->after unless the outcome is PASS or SKIP. */
+void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_outcome outcome,
+                      mp_verdict *v);
 
 #endif

@@ -2,7 +2,8 @@
 
 #include "harness/judge/judge.h"
 
-unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options, const mp_contract *contract) {
+unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options,
+                         const mp_contract *contract) {
     const mp_case *c = &row->c;
     const bool numbers = c->scope != MP_SCOPE_ALIGN, whole = c->scope == MP_SCOPE_ALL;
     const bool asked[MP_CHECK_COUNT] = {
@@ -35,7 +36,8 @@ void mp_strict_apply(mp_verdict *v, unsigned asked) {
     for (int i = 0; i < MP_CHECK_COUNT; i++) {
         const mp_check_result *check = &v->check[i];
         if (asked >> i & 1 && check->answer == MP_NOT_JUDGED)
-            mp_check_fail(v, (mp_check)i, "strict: not judged: %s", check->text[0] ? check->text : "no reason");
+            mp_check_fail(v, (mp_check)i, "strict: not judged: %s",
+                          check->text[0] ? check->text : "no reason");
     }
     for (int i = 0; i < v->pair_count; i++)
         if (v->pair[i].note[0])

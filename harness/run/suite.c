@@ -510,7 +510,7 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
                           .deadline = mp_seconds_now() + o->timeout_seconds};
             const uint64_t message = next++;
             mp_write_all(w->requests, &message,
-                      sizeof message); /* a worker that died meanwhile is found when its reply is read */
+                         sizeof message); /* a worker that died meanwhile is found when its reply is read */
             open++;
         }
         open -= wait_for_workers(workers, jobs, matrix, o, verdicts);

@@ -37,8 +37,8 @@ typedef struct mp_suite_options {
 mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options, mp_verdict *verdicts,
                        mp_run_info *info, mp_error *err);
 
-/* The options of one case of the suite, for subjects that are open, or only named where nothing is run. `after`
- * ran before it in the same process (NULL: nothing). */
+/* The options of one case of the suite, for subjects that are open, or only named where nothing is run.
+ * `after` ran before it in the same process (NULL: nothing). */
 struct mp_run_options mp_suite_run_options(const mp_suite_options *o, struct mp_subject *subject,
                                            struct mp_subject *against, const mp_matrix_row *after);
 
