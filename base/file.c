@@ -81,12 +81,12 @@ mp_status mp_file_read(const char *path, char **data, size_t *size, mp_error *er
     return mp_file_read_at_most(path, MP_FILE_MOST_BYTES, data, size, err);
 }
 
-static bool write_all(int fd, const char *data, size_t size) {
-    while (size > 0) {
-        ssize_t done = write(fd, data, size);
+bool mp_write_all(int fd, const void *data, size_t size) {
+    for (const char *p = data; size > 0;) {
+        const ssize_t done = write(fd, p, size);
         if (done < 0 && errno == EINTR) continue;
         if (done < 0) return false;
-        data += done;
+        p += done;
         size -= (size_t)done;
     }
     return true;
@@ -161,7 +161,7 @@ mp_status mp_file_replace(const char *path, const void *data, size_t size, mp_er
     mp_status status = MP_EIO;
     const int fd = open_temporary(path, target, temporary, err);
     if (fd < 0) return status;
-    bool written = write_all(fd, data, size) && fsync(fd) == 0;
+    bool written = mp_write_all(fd, data, size) && fsync(fd) == 0;
     int reason = errno;
     if (close(fd) != 0 && written) { /* network file systems report a full disk here */
         written = false;

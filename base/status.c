@@ -1,6 +1,6 @@
 #include "base/status.h"
 
-#include "base/text.h"
+#include "base/printable.h"
 
 #include <stdarg.h>
 #include <stdio.h>

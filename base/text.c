@@ -1,60 +1,136 @@
 #include "base/text.h"
 
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-/* Bytes of the UTF-8 character at s, and its code point; 0 when there is none: RFC 3629, so without overlong
- * forms, surrogates and what is above U+10FFFF. The NUL at the end of a text continues no character. */
-static size_t character_length(const unsigned char *s, uint32_t *code) {
-    static const struct {
-        unsigned char mask, lead; /* of the first byte */
-        uint32_t least;           /* a smaller code point has a shorter form */
-    } forms[] = {{0x80, 0x00, 0}, {0xE0, 0xC0, 0x80}, {0xF0, 0xE0, 0x800}, {0xF8, 0xF0, 0x10000}};
-    for (size_t tail = 0; tail < sizeof forms / sizeof *forms; tail++) {
-        if ((s[0] & forms[tail].mask) != forms[tail].lead) continue;
-        *code = s[0] & (uint32_t)(unsigned char)~forms[tail].mask;
-        for (size_t i = 1; i <= tail; i++) {
-            if ((s[i] & 0xC0) != 0x80) return 0;
-            *code = *code << 6 | (s[i] & 0x3F);
+static void append(mp_text *t, const char *piece, size_t length) {
+    if (t->lost) return;
+    if (t->capacity - t->length <= length) {
+        const size_t capacity = 2 * t->capacity + length + 1;
+        char *larger = realloc(t->data, capacity);
+        if (!larger) {
+            t->lost = true;
+            return;
         }
-        const bool surrogate = *code >= 0xD800 && *code <= 0xDFFF;
-        return *code >= forms[tail].least && *code <= 0x10FFFF && !surrogate ? tail + 1 : 0;
+        t->data = larger;
+        t->capacity = capacity;
     }
-    return 0;
+    memcpy(t->data + t->length, piece, length);
+    t->length += length;
+    t->data[t->length] = '\0';
 }
 
-/* C0, DEL and C1; line and paragraph separators; marks that turn the direction of what follows. */
-static bool is_control(uint32_t code) {
-    return code < 0x20 || (code >= 0x7F && code <= 0x9F) || code == 0x061C || code == 0x200E ||
-           code == 0x200F || (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+void mp_text_vadd(mp_text *t, const char *format, va_list args) {
+    char *piece = NULL;
+    const int length = vasprintf(&piece, format, args);
+    if (length < 0)
+        t->lost = true;
+    else
+        append(t, piece, (size_t)length);
+    if (length >= 0) free(piece);
 }
 
-size_t mp_text_printable(const char *text, char *out, size_t size) {
-    size_t used = 0, last = 0; /* last: where "..." still fits */
-    if (size == 0) return 0;
-    for (const unsigned char *s = (const unsigned char *)text; *s;) {
-        uint32_t code = 0;
-        char piece[8];
-        const size_t length = character_length(s, &code);
-        if (length > 0 && !is_control(code))
-            snprintf(piece, sizeof piece, "%.*s", (int)length, (const char *)s);
-        else if (*s == '\n' || *s == '\r' || *s == '\t')
-            snprintf(piece, sizeof piece, "\\%c", *s == '\n' ? 'n' : *s == '\r' ? 'r' : 't');
-        else
-            snprintf(piece, sizeof piece, "\\x%02x", *s);
-        const size_t added = strlen(piece);
-        if (used + added >= size) {
-            used = last;
-            while (used < last + 3 && used + 1 < size) out[used++] = '.';
-            break;
-        }
-        memcpy(out + used, piece, added);
-        used += added;
-        if (used + 3 < size) last = used;
-        s += length > 0 && !is_control(code) ? length : 1;
+void mp_text_add(mp_text *t, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    mp_text_vadd(t, format, args);
+    va_end(args);
+}
+
+const char *mp_text_get(const mp_text *t) {
+    return t->lost ? MP_TEXT_LOST : t->data ? t->data : "";
+}
+
+char *mp_text_steal(mp_text *t) {
+    char *data = t->lost ? NULL : t->data ? t->data : strdup("");
+    if (t->lost) free(t->data);
+    *t = (mp_text){0};
+    return data;
+}
+
+void mp_text_free(mp_text *t) {
+    free(t->data);
+    *t = (mp_text){0};
+}
+
+size_t mp_utf8_character(const char *text, unsigned *code) {
+    static const unsigned smallest[] = {0, 0, 0x80, 0x800, 0x10000}; /* below, a shorter form exists */
+    const unsigned char *p = (const unsigned char *)text;
+    if (p[0] == 0) return 0;
+    const size_t length = p[0] < 0x80 ? 1 : p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : p[0] >= 0xC0 ? 2 : 0;
+    if (length == 0 || p[0] >= 0xF8) return 0;
+    unsigned c = length == 1 ? p[0] : p[0] & (0x7Fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((p[i] & 0xC0) != 0x80) return 0; /* the final NUL stops here, too */
+        c = c << 6 | (p[i] & 0x3Fu);
     }
-    out[used] = '\0';
-    return used;
+    if (c < smallest[length] || c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF)) return 0;
+    if (code) *code = c;
+    return length;
+}
+
+/* ---- words of a shell ---- */
+
+/* Characters that mean nothing to any shell, wherever they stand in a word. */
+static bool is_plain(const char *word) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
+    return word[0] != '\0' && word[strspn(word, plain)] == '\0';
+}
+
+/* What single quotes can hold on one line of UTF-8. */
+static bool is_printable(const char *word) {
+    unsigned code;
+    for (size_t n; *word; word += n)
+        if ((n = mp_utf8_character(word, &code)) == 0 || code < 0x20 || (code >= 0x7F && code < 0xA0))
+            return false;
+    return true;
+}
+
+void mp_text_add_word(mp_text *t, const char *word) {
+    if (is_plain(word)) {
+        append(t, word, strlen(word));
+    } else if (is_printable(word)) {
+        append(t, "'", 1);
+        for (const char *p = word; *p; p++) append(t, *p == '\'' ? "'\\''" : p, *p == '\'' ? 4 : 1);
+        append(t, "'", 1);
+    } else {
+        append(t, "$'", 2);
+        for (const char *p = word; *p; p++)
+            if (*p == '\'' || *p == '\\' || (unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7F)
+                mp_text_add(t, "\\%03o", (unsigned char)*p);
+            else
+                append(t, p, 1);
+        append(t, "'", 1);
+    }
+}
+
+/* ---- sets ---- */
+
+const char *mp_texts_vadd(mp_texts *set, const char *format, va_list args) {
+    if (set->count == set->capacity) {
+        const size_t capacity = 2 * set->capacity + 8;
+        char **larger = realloc(set->text, capacity * sizeof *larger);
+        if (!larger) return MP_TEXT_LOST;
+        set->text = larger;
+        set->capacity = capacity;
+    }
+    char *text = NULL;
+    if (vasprintf(&text, format, args) < 0) return MP_TEXT_LOST;
+    return set->text[set->count++] = text;
+}
+
+const char *mp_texts_add(mp_texts *set, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    const char *text = mp_texts_vadd(set, format, args);
+    va_end(args);
+    return text;
+}
+
+void mp_texts_free(mp_texts *set) {
+    for (size_t i = 0; i < set->count; i++) free(set->text[i]);
+    free(set->text);
+    *set = (mp_texts){0};
 }

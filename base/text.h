@@ -1,14 +1,48 @@
-/* Text from strangers - files, names, devices - on its way to a terminal, a report or a message. */
+/* Texts of any length: one that grows piece by piece, and sets of them that are freed together. No text is
+ * ever cut. Where memory runs out a text reads MP_TEXT_LOST, and says so instead of half of something. */
 #ifndef MP_BASE_TEXT_H
 #define MP_BASE_TEXT_H
 
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
-/* Copies `text` into out, which has `size` bytes, as something that is safe to print. Control characters
- * become \n, \r, \t or \xNN for each byte, and so do the characters of Unicode that break or turn lines
- * unseen; a byte that is not UTF-8 becomes \xNN. What does not fit ends in "...", never within a character or
- * an escape. Text without such characters stays as it is, a backslash too, so that doing it twice is doing it
- * once. Returns the length written, less than size (0 for size 0). `out` must not overlap `text`. */
-size_t mp_text_printable(const char *text, char *out, size_t size);
+#define MP_TEXT_LOST "(no memory for this text)"
+
+/* Starts zeroed: the empty text. */
+typedef struct mp_text {
+    char *data; /* NULL: empty */
+    size_t length, capacity;
+    bool lost; /* a piece found no memory */
+} mp_text;
+
+/* Appends; arguments may point into the text itself. */
+void mp_text_add(mp_text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void mp_text_vadd(mp_text *text, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+/* Appends one word of a POSIX shell, quoted where it has to be: what the shell makes of it is `word`. Control
+ * characters and what is not UTF-8 become $'\ooo' (POSIX 2024; bash, zsh), so that the text stays one line of
+ * UTF-8. */
+void mp_text_add_word(mp_text *text, const char *word);
+/* The text, never NULL; valid until the next change. */
+const char *mp_text_get(const mp_text *text);
+/* The text as a string that the caller frees, NULL where memory ran out; *text is empty again. */
+char *mp_text_steal(mp_text *text);
+void mp_text_free(mp_text *text); /* empty again */
+
+/* Length of the valid UTF-8 character at `text` (RFC 3629: no overlong forms, no surrogates), 0 where there
+ * is none; *code, which may be NULL, becomes the character. */
+size_t mp_utf8_character(const char *text, unsigned *code);
+
+/* Texts that live and die together. Starts zeroed. */
+typedef struct mp_texts {
+    char **text;
+    size_t count, capacity;
+} mp_texts;
+
+/* A new text of the set, never NULL; valid until the set is freed. */
+const char *mp_texts_add(mp_texts *set, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *mp_texts_vadd(mp_texts *set, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+void mp_texts_free(mp_texts *set); /* empty again */
 
 #endif

@@ -1,19 +1,15 @@
 /* moeparity bench reference | predict | kernels. */
 #include "cli/common.h"
+#include "cli/progress.h"
 
 #include "kernels/bench.h"
 #include "ref/bench.h"
 #include "ref/blas.h"
 #include "ref/predict/predict.h"
 
-#include <getopt.h>
 #include <stdio.h>
-#include <string.h>
 
-static const char help[] =
-    "usage: moeparity bench reference [--case TEXT]              [M=70000 topk=2 act=silu]\n"
-    "       moeparity bench predict [--case TEXT]                [M=70000 topk=2 act=silu]\n"
-    "       moeparity bench kernels [--case TEXT] [--repeat N]   [M=16384 topk=8 E=128 K=2048 N=768]\n";
+static mp_status_line timing; /* says what is being timed, until there are figures */
 
 /* The program's largest resident size so far. */
 static double peak_gib(void) {
@@ -30,6 +26,7 @@ static mp_status bench_reference(const mp_case *c, int repeat, mp_error *err) {
     mp_ref_bench_result r;
     (void)repeat;
     const mp_status status = mp_ref_bench(c, &r, err);
+    mp_status_line_clear(&timing);
     if (status != MP_OK) return status;
     printf("%s, %d threads\n", mp_blas_name(), r.threads);
     printf("dgemm ceiling          %8.1f GFLOP/s\n", r.dgemm_gflops);
@@ -52,6 +49,7 @@ static mp_status bench_predict(const mp_case *c, int repeat, mp_error *err) {
     mp_trace trace = {0};
     (void)repeat;
     mp_status status = mp_predict_bench(c, &r, err);
+    mp_status_line_clear(&timing);
     if (status != MP_OK) return status;
     printf("%-10s %14s %14s   (1e9 multiply-adds a second)\n", "kernel", "one thread", "all threads");
     for (int i = 0; i < r.kernels; i++)
@@ -61,9 +59,11 @@ static mp_status bench_predict(const mp_case *c, int repeat, mp_error *err) {
                r.kernel[i].all_threads / r.dgemm_all_threads);
     printf("%-10s %14.2f %14.2f   %s, %d threads\n", "dgemm", r.dgemm_one_thread * 1e-9,
            r.dgemm_all_threads * 1e-9, mp_blas_name(), r.threads);
+    mp_status_line_show(&timing, "a whole prediction");
     status = mp_config_resolve(c, NULL, &config, err);
     if (status == MP_OK) status = mp_inputs_create(c, &in, err);
     if (status == MP_OK) status = mp_host_run(c, &in, config.up.block_size_m, MP_POISON_A, &trace, err);
+    mp_status_line_clear(&timing);
     for (int s = 0; s < MP_STAGE_COUNT && status == MP_OK; s++)
         printf("%-10s %11.3f s\n", mp_stage_name((mp_stage)s), trace.stage_ns[s] * 1e-9);
     mp_trace_destroy(&trace);
@@ -76,8 +76,10 @@ static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
     mp_cuda_bench_result r;
     mp_config config;
     mp_status status = mp_cuda_open(&cuda, err);
-    if (status == MP_OK) status = mp_config_resolve(c, &(mp_config_query){.device = mp_cuda_device_name(cuda)}, &config, err);
+    const mp_config_query query = {.device = status == MP_OK ? mp_cuda_device_name(cuda) : ""};
+    if (status == MP_OK) status = mp_config_resolve(c, &query, &config, err);
     if (status == MP_OK) status = mp_cuda_bench(cuda, c, &config, repeat, &r, err);
+    mp_status_line_clear(&timing);
     if (status == MP_OK) {
         printf("%s, %s\nconfig %s\n", mp_cuda_device_name(cuda), mp_cuda_versions(cuda), r.config);
         for (int s = 0; s < MP_STAGE_COUNT; s++)
@@ -93,39 +95,25 @@ static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
     return status;
 }
 
-int mp_cmd_bench(int argc, char **argv) {
-    enum { CASE = 1, REPEAT, HELP };
-    static const struct option options[] = {
-        {"case", 1, 0, CASE}, {"repeat", 1, 0, REPEAT}, {"help", 0, 0, HELP}, {0}};
+int mp_cmd_bench(const mp_args *args) {
     static const struct {
-        const char *name, *default_case;
+        const char *default_case;
         mp_status (*run)(const mp_case *c, int repeat, mp_error *err);
-        bool repeats;
-    } benches[] = {{"reference", "M=70000 topk=2 act=silu", bench_reference, false},
-                   {"predict", "M=70000 topk=2 act=silu", bench_predict, false},
-                   {"kernels", "M=16384 topk=8 E=128 K=2048 N=768", bench_kernels, true}};
-    const char *text = NULL;
-    int64_t repeat = 0; /* not given */
+    } benches[MP_COMMAND_COUNT] = {
+        [MP_CMD_BENCH_REFERENCE] = {"M=70000 topk=2 act=silu", bench_reference},
+        [MP_CMD_BENCH_PREDICT] = {"M=70000 topk=2 act=silu", bench_predict},
+        [MP_CMD_BENCH_KERNELS] = {"M=16384 topk=8 E=128 K=2048 N=768", bench_kernels},
+    };
+    const char *text = mp_args_text(args, MP_OPT_BENCH_CASE);
     mp_error err = {0};
-    mp_status status = MP_OK;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 && status == MP_OK;) switch (o) {
-        case CASE: text = optarg; break;
-        case REPEAT: status = mp_cli_number("--repeat", optarg, 1, 10000, &repeat, &err); break;
-        case HELP: fputs(help, stdout); return MP_EXIT_OK;
-        default: fputs(help, stderr); return MP_EXIT_USAGE;
-        }
-    for (size_t i = 0; status == MP_OK && optind + 1 == argc && i < sizeof benches / sizeof *benches; i++) {
-        if (strcmp(argv[optind], benches[i].name) != 0) continue;
-        if (repeat > 0 && !benches[i].repeats)
-            return mp_cli_usage("bench %s takes no --repeat", benches[i].name);
-        mp_case c = mp_case_default();
-        status = mp_case_parse(&c, text ? text : benches[i].default_case, &err);
-        if (status == MP_OK) status = benches[i].run(&c, repeat > 0 ? (int)repeat : 10, &err);
-        return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);
+    mp_case c = mp_case_default();
+    mp_status status = mp_case_parse(&c, text ? text : benches[args->command].default_case, &err);
+    if (status == MP_OK) {
+        timing = mp_status_line_open();
+        mp_status_line_show(&timing, "%s: %s", mp_commands[args->command].name,
+                            text ? text : benches[args->command].default_case);
+        status = benches[args->command].run(&c, (int)mp_args_number(args, MP_OPT_BENCH_REPEAT), &err);
+        mp_status_line_clear(&timing);
     }
-    if (status != MP_OK) return mp_cli_fail(&err);
-    fputs(help, stderr);
-    return optind < argc ? mp_cli_usage("unknown bench '%s': expected one of reference, predict and kernels",
-                                        argv[argc - 1])
-                         : MP_EXIT_USAGE;
+    return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);
 }

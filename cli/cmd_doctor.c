@@ -1,5 +1,6 @@
 /* moeparity doctor: what this machine offers, and what will be skipped and why. */
 #include "cli/common.h"
+#include "cli/find.h"
 
 #include "cases/inputs.h"
 #include "golden/golden.h"
@@ -12,24 +13,21 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-int mp_cmd_doctor(int argc, char **argv) {
-    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
-        puts(
-            "usage: moeparity doctor      versions, device, BLAS core, caches; what will be skipped and why");
-        return MP_EXIT_OK;
-    }
-    if (argc > 1) return mp_cli_usage("doctor takes no argument, not '%s'", argv[1]);
+static void print_supply(void *ctx, const char *text) {
+    printf("%-11s %s\n", (const char *)ctx, text);
+}
+
+int mp_cmd_doctor(const mp_args *args) {
+    int count;
     mp_run_info info;
     mp_error err = {0};
     mp_cuda *cuda = NULL;
     const mp_micro_kernel *kernels;
-    mp_cli_run_info(argc, argv, &info);
+    if (mp_cli_run_info(args, &info, &err) != MP_OK) return mp_cli_fail(&err);
     mp_micro_kernels(&kernels);
-    mp_cli_add_compiler(info.versions, sizeof info.versions);
-    printf("moeparity   %s (%s), %s\n", info.version, info.commit, info.versions);
+    printf("moeparity   %s (%s), %s\n", info.version, info.commit, mp_cli_compiler());
     printf("host        %s, %ld cores, %.1f GiB of memory available\n", info.host,
            sysconf(_SC_NPROCESSORS_ONLN), (double)mp_memory_available() / 0x1p30);
     if (mp_blas_load(&err) == MP_OK)
@@ -51,6 +49,11 @@ int mp_cmd_doctor(int argc, char **argv) {
         const char *variable, *folder = mp_tuned_folder(i, &variable);
         if (folder) printf("tiles       %s=%s\n", variable, folder);
     }
+    if (mp_find_all(MP_SUPPLY_MATRIX, print_supply, "matrix", &count, &err) != MP_OK)
+        printf("matrix      %s\n", err.text);
+    if (mp_find_all(MP_SUPPLY_GOLDEN, print_supply, "golden", &count, &err) != MP_OK)
+        printf("golden      %s\n", err.text);
     mp_cuda_close(cuda);
+    mp_run_info_free(&info);
     return MP_EXIT_OK;
 }

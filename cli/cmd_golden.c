@@ -1,14 +1,15 @@
 /* moeparity golden record | verify | diff | ls. */
 #include "cli/common.h"
+#include "cli/dry_run.h"
+#include "cli/find.h"
+#include "cli/judge.h"
+#include "cli/progress.h"
 
 #include "golden/golden.h"
 #include "harness/run/run_case.h"
-#include "harness/run/suite.h"
 #include "harness/run/surroundings.h"
-#include "reports/report.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,28 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char help[] = "usage: moeparity golden record FILE MATRIX... [--case TEXT] [--subject S] "
-                           "[--match EXPR] [--tier T] [--inputs] [--digest-above BYTES]\n"
-                           "       moeparity golden verify FILE [--subject S] [--match EXPR]\n"
-                           "       moeparity golden diff FILE FILE\n"
-                           "       moeparity golden ls FILE\n"
-                           "record judges every case first, and writes nothing unless all of them pass\n"
-                           "  --inputs              store the inputs too\n"
-                           "  --digest-above BYTES  larger tensors become one digest a row   [1048576]\n";
-
-struct arguments {
-    mp_cli_selection selection;
-    const char *subject;
-    bool inputs;
-    int64_t digest_above;
-    char **files;
-    int file_count;
-    int argc;
-    char **argv;
-};
-
-static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_case *c,
-                             mp_error *err) {
+static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_case *c, mp_error *err) {
     char contract_text[MP_CONTRACT_TEXT_MAX], config_text[160], up[64], down[64];
     mp_offer offer;
     mp_inputs in = {0};
@@ -62,146 +42,163 @@ static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_ca
 }
 
 /* A golden holds only what every check passes: a trace that is wrong must not become what others are compared
- * with. Prints the row of any other. */
-static bool passes(mp_subject *subject, const mp_matrix_row *row, mp_tally *tally) {
-    const mp_run_options options = {.subject = subject, .repeat = 2};
+ * with. */
+static bool passes(const mp_args *args, mp_subject *subject, mp_progress *progress, size_t index,
+                   mp_tally *tally) {
+    const mp_run_options options = {
+        .subject = subject, .repeat = 2, .plain = mp_args_given(args, MP_OPT_PLAIN)};
     mp_verdict v;
-    mp_run_case(row, &options, &v);
+    mp_progress_case(progress, index, NULL);
+    mp_run_case(&progress->matrix->rows[index], &options, &v);
     mp_tally_add(tally, &v);
-    if (v.outcome != MP_PASS) mp_report_row(stdout, &v, 0, false);
-    return v.outcome == MP_PASS;
+    mp_progress_case(progress, index, &v);
+    const bool passed = v.outcome == MP_PASS;
+    mp_verdict_free(&v);
+    return passed;
 }
 
-/* Runs in a process of its own, so that a crash of the subject is told and has its exit code. *code is the
- * exit code where nothing is wrong but a case. */
-static mp_status record_all(const struct arguments *a, const mp_matrix *matrix, int *code, mp_error *err) {
-    mp_subject subject = {0};
-    mp_golden *golden = NULL;
-    mp_run_info info;
-    mp_status status = mp_subject_open(a->subject, &subject, err);
-    if (status != MP_OK) return status;
-    mp_cli_run_info(a->argc, a->argv, &info);
+static mp_provenance provenance(const mp_subject *subject, const mp_run_info *info) {
     mp_provenance who = {0};
     snprintf(who.origin, sizeof who.origin, "%s",
-             strcmp(subject.name, "host") == 0 ? "predicted sm_90" : "executed");
-    snprintf(who.version, sizeof who.version, "%s", info.version);
-    snprintf(who.commit, sizeof who.commit, "%s", info.commit);
-    snprintf(who.subject, sizeof who.subject, "%s", subject.name);
-    snprintf(who.device, sizeof who.device, "%s", subject.device[0] ? subject.device : info.host);
-    snprintf(who.versions, sizeof who.versions, "%s", subject.versions);
-    mp_cli_add_compiler(who.versions, sizeof who.versions);
-    snprintf(who.date, sizeof who.date, "%s", info.date);
-    status = mp_golden_create(a->files[0], &who, (size_t)a->digest_above, &golden, err);
-    if (status == MP_OK && a->inputs) mp_golden_store_inputs(golden);
+             strcmp(subject->name, "host") == 0 ? "predicted sm_90" : "executed");
+    snprintf(who.version, sizeof who.version, "%s", info->version);
+    snprintf(who.commit, sizeof who.commit, "%s", info->commit);
+    snprintf(who.subject, sizeof who.subject, "%s", subject->name);
+    snprintf(who.device, sizeof who.device, "%s", subject->device[0] ? subject->device : info->host);
+    snprintf(who.versions, sizeof who.versions, "%s%s%s", subject->versions, subject->versions[0] ? ", " : "",
+             mp_cli_compiler());
+    snprintf(who.date, sizeof who.date, "%s", info->date);
+    return who;
+}
+
+/* Runs in a process of its own, so that a crash of the subject is told and has its exit code; a case that
+ * hangs ends it by SIGALRM. *code is the exit code where nothing is wrong but a case. */
+static mp_status record_all(const mp_args *args, const char *path, const mp_matrix *matrix,
+                            const mp_run_info *info, int *code, mp_error *err) {
+    mp_subject subject = {0};
+    mp_golden *golden = NULL;
+    mp_status status = mp_subject_open(mp_args_text(args, MP_OPT_SUBJECT), &subject, err);
+    if (status != MP_OK) return status;
+    const mp_provenance who = provenance(&subject, info);
+    const mp_suite_options suite = {.subject = subject.name};
+    mp_progress progress = mp_progress_begin(args, matrix, &suite, info);
+    status = mp_golden_create(path, &who, (size_t)mp_args_number(args, MP_OPT_DIGEST_ABOVE), &golden, err);
+    if (status == MP_OK && mp_args_given(args, MP_OPT_INPUTS)) mp_golden_store_inputs(golden);
     bool accepted = true;
     for (size_t i = 0; status == MP_OK && accepted && i < matrix->count; i++) {
         char name[MP_CASE_TEXT_MAX];
         mp_tally tally = {0};
         mp_case_text(&matrix->rows[i].c, name, sizeof name);
-        accepted = passes(&subject, &matrix->rows[i], &tally);
-        *code = mp_tally_exit_code(&tally);
+        alarm((unsigned)mp_args_number(args, MP_OPT_TIMEOUT));
+        accepted = passes(args, &subject, &progress, i, &tally);
+        *code = mp_exit_code(&tally, false);
         if (!accepted) break;
         status = record_case(&subject, golden, &matrix->rows[i].c, err);
-        if (status == MP_OK)
-            printf("judged   %s\n", name);
-        else
-            mp_error_prefix(err, "%s", name);
+        if (status != MP_OK) mp_error_prefix(err, "%s", name);
     }
+    alarm(0);
+    mp_status_line_clear(&progress.line);
     if (status == MP_OK && accepted) {
         status = mp_golden_commit(golden, err);
         if (status == MP_OK)
-            printf("recorded %zu case%s in %s\n", matrix->count, matrix->count == 1 ? "" : "s", a->files[0]);
+            printf("recorded %zu case%s in %s\n", matrix->count, matrix->count == 1 ? "" : "s", path);
     } else {
         mp_golden_close(golden);
         if (!accepted)
-            fprintf(stderr, "moeparity: %s was not written: a golden holds only cases that pass\n",
-                    a->files[0]);
+            fprintf(stderr, "moeparity: %s was not written: a golden holds only cases that pass\n", path);
     }
     mp_subject_close(&subject);
     return status;
 }
 
-static int record(const struct arguments *a) {
+/* Waits for the recording's process: its exit code. */
+static int wait_for_recording(const mp_args *args, const char *path, pid_t pid) {
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    if (WIFEXITED(status)) return WEXITSTATUS(status);
+    if (WTERMSIG(status) == SIGALRM)
+        fprintf(stderr, "moeparity: no verdict after %s s; %s was not written\n",
+                mp_args_text(args, MP_OPT_TIMEOUT), path);
+    else
+        fprintf(stderr, "moeparity: the subject died of signal %d; %s was not written\n", WTERMSIG(status),
+                path);
+    return MP_EXIT_BROKEN;
+}
+
+int mp_cmd_golden_record(const mp_args *args) {
+    const char *path = args->operands[0];
     mp_matrix matrix = {0};
+    mp_paths paths = {0};
+    mp_run_info info;
     mp_error err = {0};
-    if (mp_cli_matrix(&a->selection, a->files + 1, a->file_count - 1, &matrix, &err) != MP_OK ||
-        mp_cli_output(a->files[0], (const char *const *)a->files + 1, (size_t)a->file_count - 1, &err) !=
-            MP_OK) {
-        mp_matrix_free(&matrix);
-        return mp_cli_fail(&err);
+    int code = MP_EXIT_BROKEN;
+    mp_status status = mp_cli_run_info(args, &info, &err);
+    if (status == MP_OK) status = mp_paths_find(&paths, args->operands + 1, args->operand_count - 1, &err);
+    if (status == MP_OK) status = mp_cli_matrix(args, &paths, &matrix, &err);
+    if (status == MP_OK) status = mp_cli_output(path, (const char *const *)paths.path, paths.count, &err);
+    if (status == MP_OK && mp_args_given(args, MP_OPT_DRY_RUN)) {
+        const mp_suite_options suite = {.subject = mp_args_text(args, MP_OPT_SUBJECT), .repeat = 2};
+        status = mp_cli_dry_run(&matrix, &suite, &err);
+        code = MP_EXIT_OK;
+        goto out;
     }
+    if (status != MP_OK) goto out;
     fflush(NULL);
-    int code = MP_EXIT_BROKEN, status = 0;
     const pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* who ends the command ends the recording */
         if (getppid() != parent) _exit(MP_EXIT_BROKEN);
-        if (record_all(a, &matrix, &code, &err) != MP_OK) code = mp_cli_fail(&err);
+        signal(SIGALRM, SIG_DFL);
+        if (record_all(args, path, &matrix, &info, &code, &err) != MP_OK) code = mp_cli_fail(&err);
         _exit(mp_cli_finish(code));
     }
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
-    if (pid < 0) {
+    if (pid < 0)
         fprintf(stderr, "moeparity: cannot start a process: %s\n", strerror(errno));
-    } else if (WIFEXITED(status)) {
-        code = WEXITSTATUS(status);
-    } else {
-        fprintf(stderr, "moeparity: the subject died of signal %d; %s was not written\n", WTERMSIG(status),
-                a->files[0]);
-    }
+    else
+        code = wait_for_recording(args, path, pid);
+out:
+    mp_paths_free(&paths);
+    mp_run_info_free(&info);
     mp_matrix_free(&matrix);
-    return code;
+    return status == MP_OK ? code : mp_cli_fail(&err);
 }
 
-static void print_row(void *ctx, size_t index, const mp_verdict *v) {
-    (void)ctx, (void)index;
-    if (!v) return;
-    mp_report_row(stdout, v, 60, false);
-    fflush(stdout);
-}
-
-/* The cases whose names the file holds, as a matrix. */
-static mp_status matrix_of_golden(const char *path, const char *match, mp_matrix *matrix, mp_error *err) {
+/* The cases that the file holds: those of --case, else all, as far as --match leaves them. */
+static mp_status matrix_of_golden(const mp_args *args, const char *path, mp_matrix *matrix, mp_error *err) {
     mp_golden *golden = NULL;
     size_t count = 0;
     mp_status status = mp_golden_open(path, &golden, err);
     if (status == MP_OK) status = mp_golden_case_count(golden, &count, err);
-    for (size_t i = 0; status == MP_OK && i < count; i++) {
+    if (status == MP_OK && count == 0) status = mp_fail(err, MP_EINPUT, "%s holds no case", path);
+    for (size_t i = 0; status == MP_OK && args->case_count == 0 && i < count; i++) {
         char name[MP_CASE_TEXT_MAX];
         status = mp_golden_case_name(golden, i, name, err);
         if (status == MP_OK && (status = mp_matrix_add(matrix, name, NULL, 0, err)) != MP_OK)
             mp_error_prefix(err, "%s", path);
     }
+    for (size_t i = 0; status == MP_OK && i < args->case_count; i++)
+        status = mp_matrix_add(matrix, args->cases[i].text, NULL, 0, err);
+    for (size_t i = 0; status == MP_OK && i < matrix->count; i++) {
+        char name[MP_CASE_TEXT_MAX];
+        mp_case_text(&matrix->rows[i].c, name, sizeof name);
+        if (!mp_golden_has(golden, name))
+            status = mp_fail(err, MP_EINPUT, "%s does not hold the case '%s'", path, name);
+    }
     mp_golden_close(golden);
-    if (status == MP_OK && match) status = mp_matrix_select(matrix, MP_FULL, match, err);
-    if (status == MP_OK && matrix->count == 0) status = mp_fail(err, MP_EINPUT, "%s holds no case", path);
-    return status;
+    const char *match = mp_args_text(args, MP_OPT_MATCH);
+    return status == MP_OK && match ? mp_matrix_select(matrix, MP_FULL, match, err) : status;
 }
 
-static int verify(const struct arguments *a) {
+int mp_cmd_golden_verify(const mp_args *args) {
     mp_matrix matrix = {0};
     mp_error err = {0};
-    mp_verdict *verdicts = NULL;
-    mp_run_info info;
-    int code = MP_EXIT_BROKEN;
-    mp_cli_run_info(a->argc, a->argv, &info);
-    mp_status status = matrix_of_golden(a->files[0], a->selection.match, &matrix, &err);
-    if (status == MP_OK && !(verdicts = calloc(matrix.count, sizeof *verdicts)))
-        status = mp_fail(&err, MP_EMEMORY, "no memory for verdicts");
-    const mp_suite_options suite = {.subject = a->subject,
-                                    .golden_path = a->files[0],
-                                    .golden_required = true,
-                                    .repeat = 2,
-                                    .jobs = 1,
-                                    .timeout_seconds = 600,
-                                    .progress = print_row};
-    if (status == MP_OK) status = mp_suite_run(&matrix, &suite, verdicts, &info, &err);
-    if (status == MP_OK) {
-        size_t count = matrix.count;
-        code = mp_cli_conclude(&info, verdicts, &count);
-    }
-    free(verdicts);
+    char *path = mp_find(MP_SUPPLY_GOLDEN, args->operands[0]);
+    const mp_status status = path ? matrix_of_golden(args, path, &matrix, &err)
+                                  : mp_fail(&err, MP_EMEMORY, "no memory for a path");
+    const int code = status == MP_OK ? mp_cli_judge(args, &matrix, path, true, NULL, 0) : mp_cli_fail(&err);
+    free(path);
     mp_matrix_free(&matrix);
-    return status == MP_OK ? code : mp_cli_fail(&err);
+    return code;
 }
 
 static void print_line(void *ctx, const char *line) {
@@ -209,12 +206,20 @@ static void print_line(void *ctx, const char *line) {
     puts(line);
 }
 
-static int diff(const struct arguments *a) {
+static mp_status open_golden(const char *name, mp_golden **golden, mp_error *err) {
+    char *path = mp_find(MP_SUPPLY_GOLDEN, name);
+    const mp_status status =
+        path ? mp_golden_open(path, golden, err) : mp_fail(err, MP_EMEMORY, "no memory for a path");
+    free(path);
+    return status;
+}
+
+int mp_cmd_golden_diff(const mp_args *args) {
     mp_golden *first = NULL, *second = NULL;
     mp_error err = {0};
     bool equal = false;
-    mp_status status = mp_golden_open(a->files[0], &first, &err);
-    if (status == MP_OK) status = mp_golden_open(a->files[1], &second, &err);
+    mp_status status = open_golden(args->operands[0], &first, &err);
+    if (status == MP_OK) status = open_golden(args->operands[1], &second, &err);
     if (status == MP_OK) status = mp_golden_diff(first, second, print_line, NULL, &equal, &err);
     mp_golden_close(second);
     mp_golden_close(first);
@@ -223,10 +228,10 @@ static int diff(const struct arguments *a) {
     return equal ? MP_EXIT_OK : MP_EXIT_FAILURE;
 }
 
-static int list(const struct arguments *a) {
+int mp_cmd_golden_ls(const mp_args *args) {
     mp_golden *golden = NULL;
     mp_error err = {0};
-    mp_status status = mp_golden_open(a->files[0], &golden, &err);
+    mp_status status = open_golden(args->operands[0], &golden, &err);
     if (status == MP_OK) {
         const mp_provenance *who = mp_golden_provenance(golden);
         printf("made by moeparity %s (%s), subject %s on %s %s, %s, origin %s, fill %d\n", who->version,
@@ -236,63 +241,4 @@ static int list(const struct arguments *a) {
     }
     mp_golden_close(golden);
     return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);
-}
-
-int mp_cmd_golden(int argc, char **argv) {
-    enum { CASE = 1, SUBJECT, MATCH, TIER, INPUTS, DIGEST_ABOVE, HELP };
-    static const struct option options[] = {{"case", 1, 0, CASE},     {"subject", 1, 0, SUBJECT},
-                                            {"match", 1, 0, MATCH},   {"tier", 1, 0, TIER},
-                                            {"inputs", 0, 0, INPUTS}, {"digest-above", 1, 0, DIGEST_ABOVE},
-                                            {"help", 0, 0, HELP},     {0}};
-    static const struct {
-        const char *name;
-        int (*run)(const struct arguments *a);
-        int min_files, max_files;
-        unsigned takes; /* bit o: the option with that number */
-    } verbs[] = {{"record", record, 1, 1 << 20, ~0u},
-                 {"verify", verify, 1, 1, 1u << SUBJECT | 1u << MATCH},
-                 {"diff", diff, 2, 2, 0},
-                 {"ls", list, 1, 1, 0}};
-    unsigned given = 0;
-    struct arguments a = {.selection = {.takes_case = true},
-                          .subject = "auto",
-                          .digest_above = 1 << 20,
-                          .argc = argc,
-                          .argv = argv};
-    mp_error err = {0};
-    mp_status status = MP_OK;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1 && status == MP_OK;
-         given |= o < HELP ? 1u << o : 0)
-        switch (o) {
-        case CASE: a.selection.case_text = optarg; break;
-        case SUBJECT: a.subject = optarg; break;
-        case MATCH: a.selection.match = optarg; break;
-        case TIER: a.selection.tier = optarg; break;
-        case INPUTS: a.inputs = true; break;
-        case DIGEST_ABOVE:
-            status = mp_cli_number("--digest-above", optarg, 0, INT64_MAX, &a.digest_above, &err);
-            break;
-        case HELP: fputs(help, stdout); return MP_EXIT_OK;
-        default: fputs(help, stderr); return MP_EXIT_USAGE;
-        }
-    if (status != MP_OK) return mp_cli_fail(&err);
-    for (size_t i = 0; optind < argc && i < sizeof verbs / sizeof *verbs; i++) {
-        if (strcmp(argv[optind], verbs[i].name) != 0) continue;
-        a.files = argv + optind + 1;
-        a.file_count = argc - optind - 1;
-        if (a.file_count < verbs[i].min_files || a.file_count > verbs[i].max_files)
-            return mp_cli_usage("golden %s takes %s, not %d", verbs[i].name,
-                                verbs[i].max_files == 1   ? "one file"
-                                : verbs[i].max_files == 2 ? "two files"
-                                                          : "a file and matrices",
-                                a.file_count);
-        for (const struct option *o = options; o->name; o++)
-            if (given & ~verbs[i].takes & 1u << o->val)
-                return mp_cli_usage("golden %s takes no --%s", verbs[i].name, o->name);
-        return verbs[i].run(&a);
-    }
-    fputs(help, stderr);
-    return optind < argc
-               ? mp_cli_usage("unknown word '%s': expected record, verify, diff or ls", argv[optind])
-               : MP_EXIT_USAGE;
 }

@@ -1,21 +1,14 @@
 /* moeparity probe: what this device's arithmetic is, and whether the bit model holds on it. */
 #include "cli/common.h"
+#include "cli/progress.h"
 
 #include "base/file.h"
 #include "harness/probe/probe.h"
 #include "kernels/driver.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char help[] =
-    "usage: moeparity probe [--vectors N] [--seed S] [--json FILE]\n\n"
-    "  --vectors N   random vectors of each instruction in each of the three modes [1048576]\n"
-    "  --seed S      of the random vectors [0]\n"
-    "  --json FILE   write the results there too\n\n"
-    "exit codes: 0 the bit model holds; 1 it does not, or has nothing on this device; 77 no GPU\n";
 
 /* One instruction: a headline, what was measured, and what speaks against the model. */
 static void print_result(const mp_probe_result *r) {
@@ -96,42 +89,32 @@ static mp_status write_json(const char *path, const mp_run_info *info, const tal
     return status;
 }
 
-int mp_cmd_probe(int argc, char **argv) {
-    enum { VECTORS = 1, SEED, JSON, HELP };
-    static const struct option long_options[] = {
-        {"vectors", 1, 0, VECTORS}, {"seed", 1, 0, SEED}, {"json", 1, 0, JSON}, {"help", 0, 0, HELP}, {0}};
-    mp_probe_options options = {.vectors = INT64_C(1) << 20};
-    const char *json_path = NULL;
+int mp_cmd_probe(const mp_args *args) {
+    const mp_probe_options options = {.vectors = mp_args_number(args, MP_OPT_VECTORS),
+                                      .seed = mp_args_number(args, MP_OPT_SEED)};
+    const char *json_path = mp_args_text(args, MP_OPT_PROBE_JSON);
     mp_run_info info;
     mp_cuda *cuda = NULL;
     json_t *results = NULL;
     tally t = {0};
+    mp_status_line line = mp_status_line_open();
     mp_error err = {0};
     mp_status status = MP_OK;
-    for (int o; status == MP_OK && (o = getopt_long(argc, argv, "", long_options, NULL)) != -1;) switch (o) {
-        case VECTORS:
-            status = mp_cli_number("--vectors", optarg, 1, INT64_C(1) << 40, &options.vectors, &err);
-            break;
-        case SEED: status = mp_cli_number("--seed", optarg, 0, INT64_MAX, &options.seed, &err); break;
-        case JSON: json_path = optarg; break;
-        case HELP: fputs(help, stdout); return MP_EXIT_OK;
-        default: fputs(help, stderr); return MP_EXIT_USAGE;
-        }
-    if (status != MP_OK) return mp_cli_fail(&err);
-    if (optind < argc) return mp_cli_usage("probe takes no argument, not '%s'", argv[optind]);
-    mp_cli_run_info(argc, argv, &info);
-
+    MP_DO(mp_cli_run_info(args, &info, &err));
     if (json_path) MP_DO(mp_file_writable(json_path, &err));
     MP_DO(mp_cuda_open(&cuda, &err));
-    snprintf(info.subject, sizeof info.subject, "probe");
-    snprintf(info.device, sizeof info.device, "%s", mp_cuda_device_name(cuda));
-    snprintf(info.versions, sizeof info.versions, "%s", mp_cuda_versions(cuda));
+    mp_run_info_set(&info, &info.subject, "probe");
+    mp_run_info_set(&info, &info.device, "%s", mp_cuda_device_name(cuda));
+    mp_run_info_set(&info, &info.versions, "%s", mp_cuda_versions(cuda));
     printf("%s, %s\n", info.device, info.versions);
     results = json_array();
     for (int i = 0; i < mp_probe_kind_count; i++) {
         mp_probe_result r;
         if (!mp_mma_supported(mp_cuda_architecture(cuda), &mp_probe_kinds[i].instruction)) continue;
+        mp_status_line_show(&line, "%s %s", mp_probe_instruction_name(&mp_probe_kinds[i]),
+                            mp_probe_kinds[i].instruction.type);
         MP_DO(mp_probe_run_cuda(&mp_probe_kinds[i], cuda, &options, &r, &err));
+        mp_status_line_clear(&line);
         print_result(&r);
         count_result(&t, &r);
         json_array_append_new(results, mp_probe_result_to_json(&r));
@@ -139,7 +122,9 @@ int mp_cmd_probe(int argc, char **argv) {
     print_verdict(cuda, &t);
     if (json_path) MP_DO(write_json(json_path, &info, &t, results, &err));
 out:
+    mp_status_line_clear(&line);
     json_decref(results);
+    mp_run_info_free(&info);
     mp_cuda_close(cuda);
     if (status != MP_OK) return mp_cli_fail(&err);
     return verdict(&t) ? MP_EXIT_OK : MP_EXIT_FAILURE;

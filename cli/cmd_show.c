@@ -6,14 +6,8 @@
 #include "harness/run/surroundings.h"
 #include "ref/bounds.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-static const char help[] =
-    "usage: moeparity show --case 'M=32 topk=2 act=silu' [--subject S]\n"
-    "       moeparity show --fields      the fields of a case, their defaults and allowed values\n";
 
 static void print_line(void *ctx, const char *text) {
     (void)ctx;
@@ -84,32 +78,17 @@ static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     return MP_OK;
 }
 
-int mp_cmd_show(int argc, char **argv) {
-    enum { CASE = 1, SUBJECT, FIELDS, HELP };
-    static const struct option options[] = {{"case", 1, 0, CASE},
-                                            {"subject", 1, 0, SUBJECT},
-                                            {"fields", 0, 0, FIELDS},
-                                            {"help", 0, 0, HELP},
-                                            {0}};
-    const char *text = NULL, *name = "auto";
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (o) {
-        case CASE: text = optarg; break;
-        case SUBJECT: name = optarg; break;
-        case FIELDS: mp_case_describe_fields(print_line, NULL); return MP_EXIT_OK;
-        case HELP: fputs(help, stdout); return MP_EXIT_OK;
-        default: fputs(help, stderr); return MP_EXIT_USAGE;
-        }
-    if (optind < argc)
-        return mp_cli_usage("show takes no argument, not '%s': the case goes behind --case", argv[optind]);
-    if (!text) {
-        fputs(help, stderr);
-        return MP_EXIT_USAGE;
-    }
+int mp_cmd_show(const mp_args *args) {
     mp_error err = {0};
     mp_subject subject = {0};
     mp_case c = mp_case_default();
-    mp_status status = mp_case_parse(&c, text, &err);
-    if (status == MP_OK) status = mp_subject_open(name, &subject, &err);
+    if (mp_args_given(args, MP_OPT_FIELDS)) {
+        mp_case_describe_fields(print_line, NULL);
+        return MP_EXIT_OK;
+    }
+    if (args->case_count == 0) return mp_cli_usage("no case: give --case 'M=32 topk=2 act=silu'");
+    mp_status status = mp_case_parse(&c, args->cases[0].text, &err);
+    if (status == MP_OK) status = mp_subject_open(mp_args_text(args, MP_OPT_SUBJECT), &subject, &err);
     if (status == MP_OK) status = show(&subject, &c, &err);
     mp_subject_close(&subject);
     return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);

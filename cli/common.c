@@ -1,8 +1,7 @@
 #include "cli/common.h"
 
 #include "base/file.h"
-#include "harness/subjects/subject.h"
-#include "reports/report.h"
+#include "cli/find.h"
 #include "version.h"
 
 #include <ctype.h>
@@ -15,13 +14,7 @@
 
 int mp_cli_fail(const mp_error *err) {
     fprintf(stderr, "moeparity: %s\n", err->text);
-    switch (err->status) {
-    case MP_OK: return MP_EXIT_OK;
-    case MP_EINPUT:
-    case MP_EIO: return MP_EXIT_USAGE;
-    case MP_EUNSUPPORTED: return mp_gpu_required() ? MP_EXIT_BROKEN : MP_EXIT_SKIPPED;
-    default: return MP_EXIT_BROKEN;
-    }
+    return mp_exit_code_of(err->status);
 }
 
 int mp_cli_usage(const char *format, ...) {
@@ -34,48 +27,46 @@ int mp_cli_usage(const char *format, ...) {
     return MP_EXIT_USAGE;
 }
 
-mp_status mp_cli_matrix(const mp_cli_selection *s, char *const *paths, int path_count, mp_matrix *matrix,
-                        mp_error *err) {
+int mp_cli_finish(int code) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+    fprintf(stderr, "moeparity: cannot write to the standard output: %s\n", strerror(errno));
+    return code == MP_EXIT_OK || code == MP_EXIT_SKIPPED ? MP_EXIT_BROKEN : code;
+}
+
+mp_status mp_paths_find(mp_paths *paths, char *const *matrices, int count, mp_error *err) {
+    *paths = (mp_paths){.path = calloc((size_t)count + 1, sizeof(char *))};
+    for (int i = 0; paths->path && i < count; i++) {
+        if (!(paths->path[i] = mp_find(MP_SUPPLY_MATRIX, matrices[i]))) break;
+        paths->count++;
+    }
+    return paths->count == (size_t)count ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for %d paths", count);
+}
+
+void mp_paths_free(mp_paths *paths) {
+    for (size_t i = 0; i < paths->count; i++) free(paths->path[i]);
+    free(paths->path);
+    *paths = (mp_paths){0};
+}
+
+mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix *matrix, mp_error *err) {
     mp_tier tier = MP_CI;
     mp_status status = MP_OK;
-    if (!s->case_text && path_count == 0)
-        return mp_fail(err, MP_EINPUT, "no cases: name a matrix file%s",
-                       s->takes_case ? ", or give --case 'M=32 topk=2 act=silu'" : "");
-    if (s->case_text && path_count > 0)
-        return mp_fail(err, MP_EINPUT, "--case and the matrix file %s exclude each other", paths[0]);
-    if (s->pair_count > 0 && !s->case_text)
-        return mp_fail(err, MP_EINPUT, "--pair goes with --case; a matrix file has its own pairs");
-    if (s->tier && !mp_tier_parse(s->tier, &tier))
-        return mp_fail(err, MP_EINPUT, "unknown tier '%s': expected smoke, ci or full", s->tier);
-    if (s->case_text) {
-        tier = MP_FULL;
-        status = mp_matrix_add(matrix, s->case_text, s->pairs, s->pair_count, err);
-    }
-    for (int i = 0; i < path_count && status == MP_OK; i++) status = mp_matrix_load(matrix, paths[i], err);
-    return status == MP_OK ? mp_matrix_select(matrix, tier, s->match, err) : status;
-}
-
-/* Verdicts of rows that were not reached before Ctrl-C have no name: they are left out of the reports. */
-static size_t keep_reached(mp_verdict *verdicts, size_t count) {
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++)
-        if (verdicts[i].name[0]) {
-            if (kept != i) verdicts[kept] = verdicts[i];
-            kept++;
-        }
-    return kept;
-}
-
-int mp_cli_conclude(mp_run_info *info, mp_verdict *verdicts, size_t *count) {
-    mp_tally tally = {0};
-    *count = keep_reached(verdicts, *count);
-    for (size_t i = 0; i < *count; i++) mp_tally_add(&tally, &verdicts[i]);
-    mp_cli_add_compiler(info->versions, sizeof info->versions);
-    mp_report_summary(stdout, info, &tally, verdicts, *count);
-    const int code = mp_report_exit_code(info, &tally);
-    if (code == MP_EXIT_BROKEN && mp_tally_exit_code(&tally) == MP_EXIT_SKIPPED && !info->interrupted)
-        fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped\n");
-    return code;
+    if (args->case_count == 0 && matrices->count == 0)
+        return mp_fail(
+            err, MP_EINPUT, "no cases: name a matrix file%s",
+            mp_command_takes(args->command, MP_OPT_CASE) ? ", or give --case 'M=32 topk=2 act=silu'" : "");
+    if (args->case_count > 0 && matrices->count > 0)
+        return mp_fail(err, MP_EINPUT, "--case and the matrix file %s exclude each other", matrices->path[0]);
+    if (args->case_count > 0 && mp_args_given(args, MP_OPT_TIER))
+        return mp_fail(err, MP_EINPUT, "--case and --tier exclude each other: a single case has no tier");
+    mp_tier_parse(mp_args_text(args, MP_OPT_TIER), &tier); /* one of the choices */
+    if (args->case_count > 0) tier = MP_FULL;
+    for (size_t i = 0; i < args->case_count && status == MP_OK; i++)
+        status =
+            mp_matrix_add(matrix, args->cases[i].text, args->cases[i].pairs, args->cases[i].pair_count, err);
+    for (size_t i = 0; i < matrices->count && status == MP_OK; i++)
+        status = mp_matrix_load(matrix, matrices->path[i], err);
+    return status == MP_OK ? mp_matrix_select(matrix, tier, mp_args_text(args, MP_OPT_MATCH), err) : status;
 }
 
 mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err) {
@@ -84,24 +75,6 @@ mp_status mp_cli_output(const char *path, const char *const *others, size_t coun
         if (others[i] && mp_file_same(path, others[i]))
             return mp_fail(err, MP_EINPUT, "%s would be overwritten: it is named twice", path);
     return mp_file_writable(path, err);
-}
-
-int mp_cli_finish(int code) {
-    if (fflush(stdout) == 0 && !ferror(stdout)) return code;
-    fprintf(stderr, "moeparity: cannot write to the standard output: %s\n", strerror(errno));
-    return code == MP_EXIT_OK || code == MP_EXIT_SKIPPED ? MP_EXIT_BROKEN : code;
-}
-
-mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value,
-                        mp_error *err) {
-    char *end = NULL;
-    errno = 0;
-    const long long number = strtoll(text, &end, 10);
-    if (errno || end == text || *end || number < lo || number > hi)
-        return mp_fail(err, MP_EINPUT, "%s %s: expected a whole number from %lld to %lld", option, text,
-                       (long long)lo, (long long)hi);
-    *value = number;
-    return MP_OK;
 }
 
 static void cpu_model(char *text, size_t size) {
@@ -119,31 +92,50 @@ static void cpu_model(char *text, size_t size) {
     if (file) fclose(file);
 }
 
-void mp_cli_add_compiler(char *versions, size_t size) {
+const char *mp_cli_compiler(void) {
 #ifdef __clang__
-    const char *text = __VERSION__; /* begins with the name */
+    return __VERSION__; /* begins with the name */
 #else
-    const char *text = "gcc " __VERSION__;
+    return "gcc " __VERSION__;
 #endif
-    const size_t used = strlen(versions);
-    snprintf(versions + used, size - used, "%s%s", used > 0 ? ", " : "", text);
 }
 
-void mp_cli_run_info(int argc, char **argv, mp_run_info *info) {
-    *info = (mp_run_info){0};
-    snprintf(info->version, sizeof info->version, "%s", MP_VERSION);
-    snprintf(info->commit, sizeof info->commit, "%s", MP_COMMIT);
-    cpu_model(info->host, sizeof info->host);
-    const char *command = strchr(argv[0], ' '); /* "moeparity: run" */
-    size_t used =
-        (size_t)snprintf(info->command, sizeof info->command, "moeparity%s", command ? command : "");
-    for (int i = 1; i < argc && used < sizeof info->command; i++) {
-        const char *quote = strpbrk(argv[i], " '\"$*") ? "'" : "";
-        used += (size_t)snprintf(info->command + used, sizeof info->command - used, " %s%s%s", quote, argv[i],
-                                 quote);
-    }
-    const time_t now = time(NULL);
+mp_status mp_cli_source_date(bool *given, time_t *date, mp_error *err) {
+    enum { LAST_YEAR = 9999 };
+    const char *text = getenv("SOURCE_DATE_EPOCH");
+    *given = text && *text;
+    if (!*given) return MP_OK;
+    char *end = NULL;
+    errno = 0;
+    const long long seconds = strtoll(text, &end, 10);
+    if (errno || *end || !isdigit((unsigned char)text[0]) || seconds / 31556952 > LAST_YEAR - 1970)
+        return mp_fail(err, MP_EINPUT, "SOURCE_DATE_EPOCH=%s: expected a number of seconds since 1970", text);
+    if (date) *date = (time_t)seconds;
+    return MP_OK;
+}
+
+mp_status mp_cli_run_info(const mp_args *args, mp_run_info *info, mp_error *err) {
+    char text[128];
+    bool fixed;
+    time_t date = time(NULL);
     struct tm utc;
-    gmtime_r(&now, &utc);
-    strftime(info->date, sizeof info->date, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    mp_run_info_init(info);
+    const mp_status status = mp_cli_source_date(&fixed, &date, err);
+    if (status != MP_OK) return status;
+    mp_run_info_set(info, &info->version, "%s", MP_VERSION);
+    mp_run_info_set(info, &info->commit, "%s", MP_COMMIT);
+    cpu_model(text, sizeof text);
+    mp_run_info_set(info, &info->host, "%s", text);
+    mp_text words = {0};
+    mp_text_add(&words, "moeparity");
+    for (int i = 1; i < args->argc; i++) {
+        mp_text_add(&words, " ");
+        mp_text_add_word(&words, args->argv[i]);
+    }
+    mp_run_info_set(info, &info->command, "%s", mp_text_get(&words));
+    mp_text_free(&words);
+    gmtime_r(&date, &utc);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    mp_run_info_set(info, &info->date, "%s", text);
+    return MP_OK;
 }

@@ -1,11 +1,10 @@
-/* What the sub-commands share: exit codes, error printing, matrices from arguments, facts about this run. */
+/* What the sub-commands share: errors, matrices from arguments, facts about this run. */
 #ifndef MP_CLI_COMMON_H
 #define MP_CLI_COMMON_H
 
 #include "cases/matrix.h"
+#include "cli/args.h"
 #include "harness/verdict.h"
-
-enum { MP_EXIT_OK = 0, MP_EXIT_FAILURE = 1, MP_EXIT_USAGE = 2, MP_EXIT_BROKEN = 3, MP_EXIT_SKIPPED = 77 };
 
 /* Prints "moeparity: <text>" to stderr and returns the exit code that belongs to the status. */
 int mp_cli_fail(const mp_error *err);
@@ -15,41 +14,40 @@ int mp_cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Ends a command: what was printed must have arrived, else a good code becomes MP_EXIT_BROKEN. */
 int mp_cli_finish(int code);
 
-/* Options that choose cases: MATRIX... or --case TEXT [--pair TEXT]..., --match EXPR, --tier T. */
-typedef struct mp_cli_selection {
-    const char *case_text, *match, *tier;
-    const char *pairs[MP_MATRIX_MAX_PAIRS];
-    size_t pair_count;
-    bool takes_case; /* the command has --case */
-} mp_cli_selection;
-mp_status mp_cli_matrix(const mp_cli_selection *selection, char *const *paths, int path_count,
-                        mp_matrix *matrix, mp_error *err);
+/* The paths that words stand for (mp_find). */
+typedef struct mp_paths {
+    char **path;
+    size_t count;
+} mp_paths;
+mp_status mp_paths_find(mp_paths *paths, char *const *matrices, int count, mp_error *err);
+void mp_paths_free(mp_paths *paths);
 
-/* Completes info by the compiler, prints the summary of a run and returns its exit code. Rows that were not
- * reached before Ctrl-C are left out: *count becomes the number of those that were. */
-int mp_cli_conclude(mp_run_info *info, mp_verdict *verdicts, size_t *count);
+/* The cases of matrix files, or of --case with their pairs, as far as --match and --tier leave them. */
+mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix *matrix, mp_error *err);
 
 /* MP_EINPUT where `path`, about to be written, is the same file as one of `others` (NULLs are skipped).
  * MP_EIO where it could not be written: better said before hours of a run are spent on it. path == NULL is
  * fine. */
 mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err);
 
-/* A whole number from lo to hi. */
-mp_status mp_cli_number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *value,
-                        mp_error *err);
+/* Whether SOURCE_DATE_EPOCH asks for reports that do not depend on when they are written. MP_EINPUT where it
+ * is no number of seconds; *date may be NULL. */
+mp_status mp_cli_source_date(bool *given, time_t *date, mp_error *err);
+/* Initialises *info: version, commit, command, date, host; the suite fills the rest. */
+mp_status mp_cli_run_info(const mp_args *args, mp_run_info *info, mp_error *err);
+/* The compiler of this program, which the bits of the CPU's side may depend on: "gcc 12.2.0". */
+const char *mp_cli_compiler(void);
 
-/* version, commit, command, date, host; the suite fills the rest. */
-void mp_cli_run_info(int argc, char **argv, mp_run_info *info);
-/* Appends the compiler of this program, which the bits of the CPU's side may depend on, to the versions that
- * a subject names. */
-void mp_cli_add_compiler(char *versions, size_t size);
-
-int mp_cmd_run(int argc, char **argv);
-int mp_cmd_list(int argc, char **argv);
-int mp_cmd_show(int argc, char **argv);
-int mp_cmd_golden(int argc, char **argv);
-int mp_cmd_probe(int argc, char **argv);
-int mp_cmd_bench(int argc, char **argv);
-int mp_cmd_doctor(int argc, char **argv);
+int mp_cmd_run(const mp_args *args);
+int mp_cmd_list(const mp_args *args);
+int mp_cmd_show(const mp_args *args);
+int mp_cmd_golden_record(const mp_args *args);
+int mp_cmd_golden_verify(const mp_args *args);
+int mp_cmd_golden_diff(const mp_args *args);
+int mp_cmd_golden_ls(const mp_args *args);
+int mp_cmd_probe(const mp_args *args);
+int mp_cmd_bench(const mp_args *args);
+int mp_cmd_doctor(const mp_args *args);
+int mp_cmd_help(const mp_args *args);
 
 #endif

@@ -1,5 +1,5 @@
 /* Two goldens side by side, and what is in one. */
-#include "base/text.h"
+#include "base/printable.h"
 #include "golden/store.h"
 
 #include <stdarg.h>

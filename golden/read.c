@@ -2,7 +2,7 @@
 #include "golden/store.h"
 
 #include "base/file.h"
-#include "base/text.h"
+#include "base/printable.h"
 
 #include <inttypes.h>
 #include <stdio.h>

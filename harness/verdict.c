@@ -1,8 +1,11 @@
 #include "harness/verdict.h"
 
+#include "harness/subjects/subject.h"
+
 #include <math.h>
+#include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *mp_outcome_name(mp_outcome outcome) {
@@ -33,22 +36,57 @@ int mp_verdict_worst_stage(const mp_verdict *v) {
     return worst;
 }
 
+double mp_verdict_max_abs(const mp_verdict *v) {
+    double largest = 0;
+    for (int i = 0; i < MP_STAGE_COUNT; i++)
+        if (i != MP_ALIGN && v->stage[i].judged && !(v->stage[i].max_abs <= largest)) {
+            largest = v->stage[i].max_abs;
+            if (isnan(largest)) break;
+        }
+    return largest;
+}
+
+void mp_stage_set_shape(mp_stage_figures *f, const mp_case *c, int64_t rows, int64_t width) {
+    f->rank = rows == c->M ? 2 : 3;
+    f->shape[0] = c->M;
+    f->shape[1] = rows == c->M ? width : c->topk;
+    f->shape[2] = rows == c->M ? 0 : width;
+}
+
+int mp_stage_index(const mp_stage_figures *f, int64_t flat, int64_t index[MP_MAX_RANK]) {
+    for (int i = f->rank - 1; i >= 0; i--) {
+        if (f->shape[i] <= 0 || flat < 0) return 0;
+        index[i] = i > 0 ? flat % f->shape[i] : flat;
+        flat /= f->shape[i];
+    }
+    return flat == 0 ? f->rank : 0;
+}
+
 void mp_tally_add(mp_tally *tally, const mp_verdict *v) {
     tally->total++;
     tally->count[v->outcome]++;
 }
 
-/* A parity failure outranks a crash: who runs again after a crash must not run a proven failure away. Nothing
- * run is bad usage. */
-int mp_tally_exit_code(const mp_tally *tally) {
-    if (tally->total == 0) return 2;
-    if (tally->count[MP_FAIL] > 0) return 1;
-    if (tally->count[MP_CRASH] + tally->count[MP_TIMEOUT] > 0) return 3;
-    return tally->count[MP_SKIP] == tally->total ? 77 : 0;
+int mp_exit_code(const mp_tally *tally, bool interrupted) {
+    const bool all_skipped = tally->total > 0 && tally->count[MP_SKIP] == tally->total;
+    if (tally->count[MP_FAIL] > 0) return MP_EXIT_FAILURE;
+    if (interrupted || tally->count[MP_CRASH] + tally->count[MP_TIMEOUT] > 0) return MP_EXIT_BROKEN;
+    if (all_skipped) return mp_gpu_required() ? MP_EXIT_BROKEN : MP_EXIT_SKIPPED;
+    return tally->total > 0 ? MP_EXIT_OK : MP_EXIT_USAGE;
+}
+
+int mp_exit_code_of(mp_status status) {
+    switch (status) {
+    case MP_OK: return MP_EXIT_OK;
+    case MP_EINPUT:
+    case MP_EIO: return MP_EXIT_USAGE;
+    case MP_EUNSUPPORTED: return mp_gpu_required() ? MP_EXIT_BROKEN : MP_EXIT_SKIPPED;
+    default: return MP_EXIT_BROKEN;
+    }
 }
 
 /* Both directions of the JSON form run through the same lists of fields, so that they cannot drift apart. */
-typedef enum field_kind { TEXT, REAL, INT64, INT, BOOL } field_kind;
+typedef enum field_kind { TEXT, CHARS, REAL, INT64, INT, BOOL } field_kind; /* CHARS: an array */
 typedef struct field {
     const char *name;
     field_kind kind;
@@ -59,7 +97,7 @@ typedef struct field {
 #define COUNT(fields) (sizeof(fields) / sizeof *(fields))
 
 static const field verdict_fields[] = {
-    FIELD(TEXT, mp_verdict, name),    FIELD(TEXT, mp_verdict, group),
+    FIELD(CHARS, mp_verdict, name),   FIELD(TEXT, mp_verdict, group),
     FIELD(TEXT, mp_verdict, subject), FIELD(TEXT, mp_verdict, contract),
     FIELD(TEXT, mp_verdict, config),  FIELD(TEXT, mp_verdict, config_note),
     FIELD(TEXT, mp_verdict, blas),    FIELD(TEXT, mp_verdict, reason),
@@ -67,22 +105,24 @@ static const field verdict_fields[] = {
     FIELD(TEXT, mp_verdict, repro),
 };
 static const field stage_fields[] = {
-    FIELD(BOOL, mp_stage_figures, judged),         FIELD(INT64, mp_stage_figures, compared),
-    FIELD(INT64, mp_stage_figures, failed),        FIELD(INT64, mp_stage_figures, bit_equal),
-    FIELD(REAL, mp_stage_figures, max_abs),        FIELD(REAL, mp_stage_figures, max_ratio),
-    FIELD(REAL, mp_stage_figures, max_error_ulps), FIELD(REAL, mp_stage_figures, max_row_rms),
-    FIELD(INT64, mp_stage_figures, worst_index),   FIELD(REAL, mp_stage_figures, worst_value),
-    FIELD(REAL, mp_stage_figures, worst_expected), FIELD(REAL, mp_stage_figures, worst_bound),
-    FIELD(REAL, mp_stage_figures, time_ns),        FIELD(INT64, mp_stage_figures, predicted),
-    FIELD(INT64, mp_stage_figures, mispredicted),  FIELD(INT64, mp_stage_figures, max_ulps),
+    FIELD(BOOL, mp_stage_figures, judged),          FIELD(INT64, mp_stage_figures, compared),
+    FIELD(INT64, mp_stage_figures, failed),         FIELD(INT64, mp_stage_figures, bit_equal),
+    FIELD(REAL, mp_stage_figures, max_abs),         FIELD(REAL, mp_stage_figures, max_ratio),
+    FIELD(REAL, mp_stage_figures, max_error_ulps),  FIELD(REAL, mp_stage_figures, max_row_rms),
+    FIELD(INT64, mp_stage_figures, worst_index),    FIELD(REAL, mp_stage_figures, worst_value),
+    FIELD(REAL, mp_stage_figures, worst_expected),  FIELD(REAL, mp_stage_figures, worst_bound),
+    FIELD(REAL, mp_stage_figures, time_ns),         FIELD(INT64, mp_stage_figures, predicted),
+    FIELD(INT64, mp_stage_figures, mispredicted),   FIELD(INT64, mp_stage_figures, max_ulps),
+    FIELD(INT64, mp_stage_figures, first_index),    FIELD(REAL, mp_stage_figures, first_value),
+    FIELD(REAL, mp_stage_figures, first_predicted),
 };
 static const field check_fields[] = {FIELD(INT, mp_check_result, failures),
                                      FIELD(TEXT, mp_check_result, text)};
 static const field pair_fields[] = {
-    FIELD(TEXT, mp_pair_figures, text),       FIELD(BOOL, mp_pair_figures, required),
-    FIELD(BOOL, mp_pair_figures, bits_equal), FIELD(INT64, mp_pair_figures, compared),
-    FIELD(INT64, mp_pair_figures, differing), FIELD(REAL, mp_pair_figures, max_abs),
-    FIELD(TEXT, mp_pair_figures, first),
+    FIELD(TEXT, mp_pair_figures, text),      FIELD(TEXT, mp_pair_figures, note),
+    FIELD(BOOL, mp_pair_figures, required),  FIELD(BOOL, mp_pair_figures, bits_equal),
+    FIELD(INT64, mp_pair_figures, compared), FIELD(INT64, mp_pair_figures, differing),
+    FIELD(REAL, mp_pair_figures, max_abs),   FIELD(CHARS, mp_pair_figures, first),
 };
 static const field run_fields[] = {
     FIELD(TEXT, mp_run_info, version),     FIELD(TEXT, mp_run_info, commit),
@@ -93,16 +133,56 @@ static const field run_fields[] = {
     FIELD(BOOL, mp_run_info, interrupted),
 };
 
-/* JSON text is UTF-8. What is not (a subject's output, a text cut inside a character) keeps its ASCII
- * part. */
+static void clear_texts(const field *fields, size_t count, void *record) {
+    for (const field *f = fields; f < fields + count; f++)
+        if (f->kind == TEXT) *(const char **)((char *)record + f->offset) = "";
+}
+
+void mp_verdict_init(mp_verdict *v) {
+    *v = (mp_verdict){0};
+    clear_texts(verdict_fields, COUNT(verdict_fields), v);
+    for (int i = 0; i < MP_CHECK_COUNT; i++) clear_texts(check_fields, COUNT(check_fields), &v->check[i]);
+    for (int i = 0; i < MP_MAX_PAIRS; i++) clear_texts(pair_fields, COUNT(pair_fields), &v->pair[i]);
+}
+
+void mp_verdict_free(mp_verdict *v) {
+    mp_texts_free(&v->texts);
+    mp_verdict_init(v);
+}
+
+void mp_verdict_set(mp_verdict *v, const char **text, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    *text = mp_texts_vadd(&v->texts, format, args);
+    va_end(args);
+}
+
+void mp_run_info_init(mp_run_info *info) {
+    *info = (mp_run_info){0};
+    clear_texts(run_fields, COUNT(run_fields), info);
+}
+
+void mp_run_info_free(mp_run_info *info) {
+    mp_texts_free(&info->texts);
+    mp_run_info_init(info);
+}
+
+void mp_run_info_set(mp_run_info *info, const char **text, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    *text = mp_texts_vadd(&info->texts, format, args);
+    va_end(args);
+}
+
+/* JSON text is UTF-8. What is not (a subject's output) keeps its ASCII part. */
 static json_t *text_to_json(const char *text) {
     json_t *json = json_string(text);
-    if (json != NULL) return json;
-    char ascii[2048];
-    snprintf(ascii, sizeof ascii, "%s", text);
-    for (char *p = ascii; *p != '\0'; p++)
+    char *ascii = json == NULL ? strdup(text) : NULL;
+    for (char *p = ascii; p != NULL && *p != '\0'; p++)
         if ((unsigned char)*p >= 0x80) *p = '?';
-    return json_string(ascii);
+    if (ascii != NULL) json = json_string(ascii);
+    free(ascii);
+    return json;
 }
 
 /* JSON has no NaN and no Inf: they become the texts "nan", "inf" and "-inf". */
@@ -136,7 +216,8 @@ static json_t *fields_to_json(const field *fields, size_t count, const void *rec
         const void *at = (const char *)record + f->offset;
         json_t *value = NULL;
         switch (f->kind) {
-        case TEXT: value = text_to_json(at); break;
+        case TEXT: value = text_to_json(*(const char *const *)at); break;
+        case CHARS: value = text_to_json(at); break;
         case REAL: value = real_to_json(*(const double *)at); break;
         case INT64: value = json_integer(*(const int64_t *)at); break;
         case INT: value = json_integer(*(const int *)at); break;
@@ -148,15 +229,21 @@ static json_t *fields_to_json(const field *fields, size_t count, const void *rec
 }
 
 static mp_status fields_from_json(const field *fields, size_t count, const json_t *object, void *record,
-                                  mp_error *err) {
-    static const char *const expected[] = {"a text", "a number, \"nan\", \"inf\" or \"-inf\"", "an integer",
-                                           "an integer of 32 bits", "true or false"};
+                                  mp_texts *texts, mp_error *err) {
+    static const char *const expected[] = {[REAL] = "a number, \"nan\", \"inf\" or \"-inf\"",
+                                           [INT64] = "an integer",
+                                           [INT] = "an integer of 32 bits",
+                                           [BOOL] = "true or false"};
     for (const field *f = fields; f < fields + count; f++) {
         void *at = (char *)record + f->offset;
         const json_t *value = json_object_get(object, f->name);
         bool right = false;
         switch (f->kind) {
         case TEXT:
+            right = json_is_string(value) && json_string_length(value) <= MP_VERDICT_TEXT_MAX;
+            if (right) *(const char **)at = mp_texts_add(texts, "%s", json_string_value(value));
+            break;
+        case CHARS:
             right = json_is_string(value) && json_string_length(value) < f->size;
             if (right) memcpy(at, json_string_value(value), json_string_length(value) + 1);
             break;
@@ -176,9 +263,58 @@ static mp_status fields_from_json(const field *fields, size_t count, const json_
             break;
         }
         if (right) continue;
-        if (f->kind == TEXT)
-            return mp_fail(err, MP_EINPUT, "%s: expected a text of less than %zu bytes", f->name, f->size);
+        if (f->kind == TEXT || f->kind == CHARS)
+            return mp_fail(err, MP_EINPUT, "%s: expected a text of at most %zu bytes", f->name,
+                           f->kind == TEXT ? (size_t)MP_VERDICT_TEXT_MAX : f->size - 1);
         return mp_fail(err, MP_EINPUT, "%s: expected %s", f->name, expected[f->kind]);
+    }
+    return MP_OK;
+}
+
+static json_t *integers_to_json(const int64_t *values, int count) {
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++) json_array_append_new(list, json_integer(values[i]));
+    return list;
+}
+
+/* An element of the stage's output: its index, null where there is none. */
+static json_t *place_to_json(const mp_stage_figures *f, bool there, int64_t flat) {
+    int64_t index[MP_MAX_RANK];
+    const int rank = there ? mp_stage_index(f, flat, index) : 0;
+    return rank > 0 ? integers_to_json(index, rank) : json_null();
+}
+
+/* The fields, and what follows from them for readers: shape, and the places of worst_index and first_index.
+ */
+static json_t *stage_to_json(const mp_stage_figures *f) {
+    json_t *json = fields_to_json(stage_fields, COUNT(stage_fields), f);
+    json_object_set_new(json, "shape", integers_to_json(f->shape, f->rank));
+    json_object_set_new(json, "worst", place_to_json(f, f->judged, f->worst_index));
+    json_object_set_new(json, "first", place_to_json(f, f->mispredicted > 0, f->first_index));
+    return json;
+}
+
+static mp_status stage_from_json(const json_t *json, mp_stage_figures *f, mp_error *err) {
+    mp_status status = fields_from_json(stage_fields, COUNT(stage_fields), json, f, NULL, err);
+    if (status != MP_OK) return status;
+    const json_t *shape = json_object_get(json, "shape");
+    if (!json_is_array(shape) || json_array_size(shape) > MP_MAX_RANK)
+        return mp_fail(err, MP_EINPUT, "shape: expected a list of at most %d integers", MP_MAX_RANK);
+    f->rank = (int)json_array_size(shape);
+    for (int i = 0; i < f->rank; i++) {
+        const json_t *size = json_array_get(shape, (size_t)i);
+        if (!json_is_integer(size)) return mp_fail(err, MP_EINPUT, "shape: expected integers");
+        f->shape[i] = json_integer_value(size);
+    }
+    static const char *const places[] = {"worst", "first"};
+    for (int i = 0; i < 2; i++) {
+        json_t *expected = i == 0 ? place_to_json(f, f->judged, f->worst_index)
+                                  : place_to_json(f, f->mispredicted > 0, f->first_index);
+        const bool right = json_equal(json_object_get(json, places[i]), expected);
+        json_decref(expected);
+        if (!right)
+            return mp_fail(err, MP_EINPUT, "%s: expected the place of %s_index in shape", places[i],
+                           places[i]);
     }
     return MP_OK;
 }
@@ -193,11 +329,9 @@ json_t *mp_verdict_to_json(const mp_verdict *v) {
 
     json_t *stages = json_object();
     for (int i = 0; i < MP_STAGE_COUNT; i++)
-        json_object_set_new(stages, mp_stage_name((mp_stage)i),
-                            fields_to_json(stage_fields, COUNT(stage_fields), &v->stage[i]));
+        json_object_set_new(stages, mp_stage_name((mp_stage)i), stage_to_json(&v->stage[i]));
     json_object_set_new(json, "stages", stages);
-    json_object_set_new(json, "end_to_end",
-                        fields_to_json(stage_fields, COUNT(stage_fields), &v->end_to_end));
+    json_object_set_new(json, "end_to_end", stage_to_json(&v->end_to_end));
 
     json_t *checks = json_object();
     for (int i = 0; i < MP_CHECK_COUNT; i++) {
@@ -236,14 +370,12 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         const char *name = mp_stage_name((mp_stage)i);
         const json_t *stage = json_object_get(json_object_get(json, "stages"), name);
-        if ((status = fields_from_json(stage_fields, COUNT(stage_fields), stage, &v->stage[i], err)) !=
-            MP_OK) {
+        if ((status = stage_from_json(stage, &v->stage[i], err)) != MP_OK) {
             mp_error_prefix(err, "stages.%s", name);
             return status;
         }
     }
-    status = fields_from_json(stage_fields, COUNT(stage_fields), json_object_get(json, "end_to_end"),
-                              &v->end_to_end, err);
+    status = stage_from_json(json_object_get(json, "end_to_end"), &v->end_to_end, err);
     if (status != MP_OK) {
         mp_error_prefix(err, "end_to_end");
         return status;
@@ -252,7 +384,7 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
         const char *name = mp_check_name((mp_check)i);
         const json_t *check = json_object_get(json_object_get(json, "checks"), name);
         int answer = MP_NOT_JUDGED;
-        status = fields_from_json(check_fields, COUNT(check_fields), check, &v->check[i], err);
+        status = fields_from_json(check_fields, COUNT(check_fields), check, &v->check[i], &v->texts, err);
         if (status == MP_OK)
             status = name_from_json(check, "answer", answer_name, MP_FAILED + 1, &answer, err);
         if (status != MP_OK) {
@@ -267,7 +399,7 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
     v->pair_count = (int)json_array_size(pairs);
     for (int i = 0; i < v->pair_count; i++) {
         status = fields_from_json(pair_fields, COUNT(pair_fields), json_array_get(pairs, (size_t)i),
-                                  &v->pair[i], err);
+                                  &v->pair[i], &v->texts, err);
         if (status != MP_OK) {
             mp_error_prefix(err, "pairs[%d]", i);
             return status;
@@ -278,9 +410,10 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
 
 mp_status mp_verdict_from_json(const json_t *json, mp_verdict *v, mp_error *err) {
     int outcome = 0;
-    memset(v, 0, sizeof *v);
+    mp_verdict_init(v);
     mp_status status = json_is_object(json) ? MP_OK : mp_fail(err, MP_EINPUT, "expected an object");
-    if (status == MP_OK) status = fields_from_json(verdict_fields, COUNT(verdict_fields), json, v, err);
+    if (status == MP_OK)
+        status = fields_from_json(verdict_fields, COUNT(verdict_fields), json, v, &v->texts, err);
     if (status == MP_OK)
         status = name_from_json(json, "outcome", outcome_name, MP_OUTCOME_COUNT, &outcome, err);
     if (status == MP_OK) status = parts_from_json(json, v, err);

@@ -1,8 +1,11 @@
-/* Verdicts: what the harness says of a case. Plain data; travels between processes and into reports as
- * JSON. */
+/* Verdicts: what the harness says of a case. Data that travels between processes and into reports as JSON.
+ *
+ * The texts of a verdict have any length and belong to it: they are set with mp_verdict_set and freed with
+ * mp_verdict_free. A verdict begins with mp_verdict_init, after which no text of it is NULL. */
 #ifndef MP_HARNESS_VERDICT_H
 #define MP_HARNESS_VERDICT_H
 
+#include "base/text.h"
 #include "cases/trace.h"
 
 #include <jansson.h>
@@ -48,9 +51,9 @@ typedef enum mp_answer {
 
 typedef struct mp_check_result {
     mp_answer answer;
-    int failures;   /* how often it failed (stages, pairs, tensors) */
-    char text[320]; /* the first failure: stage, place, value, expectation; why it was not judged; or what a
-                       pass does not cover */
+    int failures;     /* how often it failed (stages, pairs, tensors) */
+    const char *text; /* the first failure: stage, place, value, expectation; why it was not judged; or what a
+                         pass does not cover */
 } mp_check_result;
 
 /* Figures of one stage against float64, from the subject's own input of that stage. */
@@ -63,69 +66,105 @@ typedef struct mp_stage_figures {
     double max_ratio;      /* max error/bound; NaN-sticky; > 1 fails */
     double max_error_ulps; /* max error in ulps of dtype at the float64 value, over the finite elements */
     double max_row_rms;    /* max over rows of rms(error)/rms(value) */
-    int64_t worst_index;   /* flat index (route order) of max_ratio */
+    int rank;              /* of the stage's output in route order; 0: not told */
+    int64_t shape[MP_MAX_RANK]; /* [tokens, topk, columns] or [tokens, columns] */
+    int64_t worst_index;        /* flat index in it of max_ratio; negative: none */
     double worst_value, worst_expected, worst_bound;
     double time_ns; /* the subject's own stage time; 0 when not measured */
     int64_t
         predicted; /* elements whose bits were predicted from the subject's own input of the stage; 0: none */
     int64_t mispredicted; /* of them, elements with other bits */
+    int64_t first_index;  /* flat index of the first of them */
+    double first_value, first_predicted;
     int64_t max_ulps; /* their largest distance, in steps of the dtype; INT64_MAX when NaN is on one side */
 } mp_stage_figures;
 
 /* One bitwise comparison with a variant of the case or another subject. */
 typedef struct mp_pair_figures {
-    char text[160]; /* "path=runner" or "subject host" */
-    bool required;  /* bit equality is promised (else reported only) */
+    const char *text; /* "path=runner" or "subject host" */
+    const char *note; /* why it was not compared, or "" */
+    bool required;    /* bit equality is promised (else reported only) */
     bool bits_equal;
     int64_t compared, differing;
     double max_abs;  /* NaN-sticky */
-    char first[160]; /* tensor, index, both values; "" when equal */
+    char first[160]; /* tensor, index, both values: at most 120 characters; "" when equal */
 } mp_pair_figures;
 
 #define MP_MAX_PAIRS 16
 
 typedef struct mp_verdict {
     char name[MP_CASE_TEXT_MAX]; /* canonical text */
-    char group[64];
-    char subject[64];
-    char contract[256], config[1024],
-        blas[64]; /* contract text; tile source and tiles; "plain loops" or "OpenBLAS SkylakeX" */
-    char config_note[1024]; /* what the lookup of the tiles had to say: a fallback, an overridden BLOCK_SIZE_M;
-                              "" */
+    const char *group, *subject;
+    const char *contract, *config, *blas; /* contract text; tile source and tiles; "plain loops" or "OpenBLAS
+                                             SkylakeX" */
+    const char *config_note; /* what the lookup of the tiles had to say: a fallback, an overridden
+                                BLOCK_SIZE_M; "" */
     mp_outcome outcome;
-    char reason[512]; /* of a SKIP, CRASH, TIMEOUT; first failure of a FAIL */
+    const char *reason; /* of a SKIP, CRASH, TIMEOUT; first failure of a FAIL */
     mp_stage_figures stage[MP_STAGE_COUNT];
     mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits:
                                     reported, not judged */
     mp_check_result check[MP_CHECK_COUNT];
     mp_pair_figures pair[MP_MAX_PAIRS];
     int pair_count;
-    double seconds;                   /* wall time of the whole case */
-    int64_t peak_bytes;               /* host memory planned */
-    char repro[2 * MP_CASE_TEXT_MAX]; /* one command line */
+    double seconds;     /* wall time of the whole case */
+    int64_t peak_bytes; /* host memory planned */
+    const char *repro;  /* one command line */
+    mp_texts texts;     /* what the texts above point into */
 } mp_verdict;
 
+#define MP_VERDICT_TEXT_MAX (1 << 20) /* bytes of a text that mp_verdict_from_json accepts */
+
+/* The verdict about nothing: no figures, no answers, every text "". What *v held is not freed. */
+void mp_verdict_init(mp_verdict *v);
+/* Frees the texts, and leaves the verdict about nothing. */
+void mp_verdict_free(mp_verdict *v);
+/* Gives a text of v, of its checks or pairs, a new content; arguments may be texts of v. */
+void mp_verdict_set(mp_verdict *v, const char **text, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* What is told of a place: the shape of a stage's output with `rows` rows, one a token or one a slot. */
+void mp_stage_set_shape(mp_stage_figures *f, const mp_case *c, int64_t rows, int64_t width);
+/* The parts of a flat index in f->shape; returns how many, 0 where there is no shape or no such element. */
+int mp_stage_index(const mp_stage_figures *f, int64_t flat, int64_t index[MP_MAX_RANK]);
+
+/* Largest |subject - float64| of any judged stage but align; NaN where one is. */
+double mp_verdict_max_abs(const mp_verdict *v);
 /* Stage with the largest error/bound, or -1. */
 int mp_verdict_worst_stage(const mp_verdict *v);
 json_t *mp_verdict_to_json(const mp_verdict *v); /* new reference */
+/* Initialises *v, and fills it; after an error it is to be freed too. MP_EINPUT names the key and what was
+ * expected. */
 mp_status mp_verdict_from_json(const json_t *json, mp_verdict *v, mp_error *err);
 
-/* Counts over a run, and its exit code (0 all judged passed, 1 a failure, 3 a crash or hang, 77 all
- * skipped). */
+enum { MP_EXIT_OK = 0, MP_EXIT_FAILURE = 1, MP_EXIT_USAGE = 2, MP_EXIT_BROKEN = 3, MP_EXIT_SKIPPED = 77 };
+
+/* Counts over a run. */
 typedef struct mp_tally {
     int64_t total, count[MP_OUTCOME_COUNT];
 } mp_tally;
 void mp_tally_add(mp_tally *tally, const mp_verdict *v);
-int mp_tally_exit_code(const mp_tally *tally);
+/* The exit code of a run, as it ends with it and as its reports hold it. A failure outranks all: who runs
+ * again after a crash must not run a proven failure away. Then broken is a crash or a hang, an interruption
+ * (the rest was not judged), and skips alone where MOEPARITY_REQUIRE_GPU is set: absence of a GPU must not
+ * look like success there. No case at all is bad usage. */
+int mp_exit_code(const mp_tally *tally, bool interrupted);
+/* The exit code of a command that ended with an error. */
+int mp_exit_code_of(mp_status status);
 
-/* What a report says about the run as a whole. */
+/* What a report says about the run as a whole. Texts as in a verdict: "" where nothing is known. */
 typedef struct mp_run_info {
-    char version[64], commit[64], command[1024], subject[64], device[128], versions[256],
-        date[32];             /* date: UTC, ISO 8601 */
-    char blas[64], host[128]; /* CPU model */
+    const char *version, *commit, *command, *subject, *device, *versions;
+    const char *date;        /* UTC, ISO 8601 */
+    const char *blas, *host; /* host: CPU model */
     double seconds;
     bool interrupted;
+    mp_texts texts;
 } mp_run_info;
+void mp_run_info_init(mp_run_info *info);
+void mp_run_info_free(mp_run_info *info);
+void mp_run_info_set(mp_run_info *info, const char **text, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 json_t *mp_run_info_to_json(const mp_run_info *info); /* new reference */
 
 #endif

@@ -1,24 +1,8 @@
-/* The JSON report, for scripts and for comparing runs. Its form:
- *
- *   {"format": "moeparity report", "version": 1,
- *    "run":      {"version", "commit", "command", "subject", "device", "versions", "date", "blas", "host",
- *                "seconds", "interrupted"},
- *    "totals":   {"cases", "passed", "failed", "skipped", "crashed", "timed_out", "exit_code"},
- *    "verdicts": [{"name", "group", "subject", "contract", "config", "config_note", "blas", "reason",
- *    "seconds", "peak_bytes", "repro", "outcome",
- *                  "stages": {"align": FIGURES, "gate_up": ..., "act": ..., "down": ..., "combine": ...},
- *                  "end_to_end": FIGURES, "checks": {"bound": {"failures", "text", "answer": "passed" |
- *                  "failed" | "not judged"}, ...},
- *                  "pairs":  [{"text", "required", "bits_equal", "compared", "differing", "max_abs",
- *                            "first"}, ...]}, ...]}
- *   FIGURES:     {"judged", "compared", "failed", "bit_equal", "max_abs", "max_ratio", "max_error_ulps",
- *                "max_row_rms", "worst_index",
- *                 "worst_value", "worst_expected", "worst_bound", "time_ns", "predicted", "mispredicted",
- *                 "max_ulps"}
+/* The JSON report, for scripts and for comparing runs: docs/report.schema.json describes it.
  *
  * NaN and infinities, which JSON cannot say, are the texts "nan", "inf" and "-inf". Numbers have 17 digits:
- * they read back exactly. A later version may add keys; "version" changes when one changes its meaning or
- * goes. */
+ * they read back exactly. A later version may add keys; MP_REPORT_SCHEMA_VERSION changes when one changes its
+ * meaning or goes. */
 #include "base/file.h"
 #include "reports/report.h"
 
@@ -37,9 +21,10 @@ mp_status mp_report_json(const char *path, const mp_run_info *info, const mp_ver
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "cases", (json_int_t)tally.total, "passed",
                   (json_int_t)tally.count[MP_PASS], "failed", (json_int_t)tally.count[MP_FAIL], "skipped",
                   (json_int_t)tally.count[MP_SKIP], "crashed", (json_int_t)tally.count[MP_CRASH], "timed_out",
-                  (json_int_t)tally.count[MP_TIMEOUT], "exit_code", mp_report_exit_code(info, &tally));
-    json_t *report = json_pack("{s:s, s:i, s:o, s:o, s:o}", "format", "moeparity report", "version", 1, "run",
-                               mp_run_info_to_json(info), "totals", totals, "verdicts", list);
+                  (json_int_t)tally.count[MP_TIMEOUT], "exit_code", mp_exit_code(&tally, info->interrupted));
+    json_t *report = json_pack("{s:s, s:i, s:o, s:o, s:o}", "format", "moeparity report", "schema_version",
+                               MP_REPORT_SCHEMA_VERSION, "run", mp_run_info_to_json(info), "totals", totals,
+                               "verdicts", list);
     char *text = report != NULL ? json_dumps(report, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
     mp_status status = text != NULL
                            ? mp_file_replace(path, text, strlen(text), err)

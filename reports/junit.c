@@ -8,29 +8,19 @@
 #include <string.h>
 
 /* Length of the UTF-8 character at text that XML 1.0 allows (section 2.2: no control characters but tab, line
- * feed and carriage return, no surrogates, not FFFE and FFFF); 0 when there is none. */
-static size_t xml_character(const unsigned char *text) {
-    static const unsigned smallest[] = {0, 0, 0x80, 0x800,
-                                        0x10000}; /* shorter forms exist below: overlong is invalid */
-    unsigned char lead = text[0];
-    if (lead < 0x80) return lead >= 0x20 || lead == '\t' || lead == '\n' || lead == '\r';
-    size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 0;
-    if (length == 0 || lead >= 0xF8) return 0;
-    unsigned code = lead & (0x7Fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xC0) != 0x80) return 0; /* the final NUL stops here, too */
-        code = code << 6 | (text[i] & 0x3Fu);
-    }
-    bool allowed = code >= smallest[length] && code <= 0x10FFFF && !(code >= 0xD800 && code <= 0xDFFF) &&
-                   code != 0xFFFE && code != 0xFFFF;
-    return allowed ? length : 0;
+ * feed and carriage return, not FFFE and FFFF); 0 when there is none. */
+static size_t xml_character(const char *text) {
+    unsigned code;
+    const size_t length = mp_utf8_character(text, &code);
+    if (length == 1) return code >= 0x20 || code == '\t' || code == '\n' || code == '\r';
+    return code == 0xFFFE || code == 0xFFFF ? 0 : length;
 }
 
 /* For attribute values and content alike. Line breaks become references, for attributes would turn them into
  * blanks. */
 static void put_escaped(FILE *out, const char *text) {
     while (*text != '\0') {
-        size_t length = xml_character((const unsigned char *)text);
+        size_t length = xml_character(text);
         if (length > 1)
             fwrite(text, 1, length, out);
         else if (length == 0)
@@ -71,7 +61,7 @@ static mp_status put_case(FILE *out, const mp_verdict *v, mp_error *err) {
     size_t size;
     FILE *memory = open_memstream(&row, &size);
     if (memory == NULL) return mp_fail(err, MP_EMEMORY, "no memory for the report of %s", v->name);
-    mp_report_row(memory, v, 0, false);
+    mp_report_row(memory, v, &(mp_row_style){0});
     if (fclose(memory) != 0) {
         free(row);
         return mp_fail(err, MP_EMEMORY, "no memory for the report of %s", v->name);

@@ -9,19 +9,25 @@
 /* One row of the terminal table, as the field's own parity tables read, newline included:
  *   [OK] M=32 topk=2 act=silu   diff=0.00e+00 bits=equal (path=runner)  f64: max-abs=1.95e-03 err/bound=0.43
  *                               worst=down
- * followed, when not OK, by indented lines: the failed checks, the worst element, the repro. `color` adds
- * ANSI colours; name_width pads the name. */
-void mp_report_row(FILE *out, const mp_verdict *v, int name_width, bool color);
+ * followed, when not OK, by indented lines: the failed checks, the worst element of every stage, the repro.
+ * max-abs is the largest difference of any stage from float64; err/bound is that of the worst stage. */
+typedef struct mp_row_style {
+    int name_width; /* names are padded to it */
+    int columns;    /* of the terminal: a longer name is shortened in the middle, and figures that do not fit
+                       behind it begin a line of their own. 0: no terminal, nothing is shortened */
+    bool color;     /* ANSI colours */
+    bool verbose;   /* the figures of every stage under each row */
+} mp_row_style;
+void mp_report_row(FILE *out, const mp_verdict *v, const mp_row_style *style);
+/* Appends the text, with `...` for the middle of one that is longer than `most` bytes (at least 5). */
+void mp_report_shorten(mp_text *to, const char *text, size_t most);
 /* The summary: counts of every outcome, the reasons of the skips with their counts, time; then what was run,
  * where, and beside which reference:
  *   subject cuda on NVIDIA H100 80GB HBM3, driver 13.0, NVRTC 13.0, sm_90, gcc 12.2.0; reference OpenBLAS
  *   0.3.21 SkylakeX */
 void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally, const mp_verdict *verdicts,
                        size_t count);
-/* Exit code of a run, as it ends with it and as the JSON report holds it: that of the tally, but an
- * interrupted run without a failure is 3, for the rest was not judged, and so is one of skips alone where
- * MOEPARITY_REQUIRE_GPU is set: absence of a GPU must not look like success there. */
-int mp_report_exit_code(const mp_run_info *info, const mp_tally *tally);
+enum { MP_REPORT_SCHEMA_VERSION = 2 }; /* of the JSON report; 1 had no schema_version, but "version" */
 /* Both write to `<path>.tmp.<pid>` and rename; on failure nothing is left behind and an old file stays. */
 mp_status mp_report_json(const char *path, const mp_run_info *info, const mp_verdict *verdicts, size_t count,
                          mp_error *err);

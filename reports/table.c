@@ -2,8 +2,6 @@
  * a kernel author needs next: which check, which element, how to run it again. */
 #include "reports/report.h"
 
-#include "harness/subjects/subject.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +78,7 @@ static void put_figures(FILE *out, const mp_verdict *v) {
     } else {
         const int stage = mp_verdict_worst_stage(v);
         const mp_stage_figures *worst = &v->stage[stage];
-        fprintf(out, "  f64: max-abs=%s err/bound=%s", scientific(worst->max_abs).text,
+        fprintf(out, "  f64: max-abs=%s err/bound=%s", scientific(mp_verdict_max_abs(v)).text,
                 plain(worst->max_ratio, 3).text);
         if (stage == MP_ACT && !v->stage[MP_GATE_UP].judged)
             fprintf(out, " worst-ulp=%s", plain(worst->max_error_ulps, 4).text); /* the activation alone */
@@ -97,15 +95,40 @@ static void put_figures(FILE *out, const mp_verdict *v) {
     if (v->check[MP_CHECK_GOLDEN].answer == MP_PASSED) fprintf(out, "  golden=equal");
 }
 
+/* "[3,1,17]": the place of an element in the stage's output; its flat index where the shape is not told. */
+static void put_place(FILE *out, const mp_stage_figures *f, int64_t flat) {
+    int64_t index[MP_MAX_RANK] = {flat};
+    const int rank = mp_stage_index(f, flat, index);
+    fprintf(out, "[%lld", (long long)(rank > 0 ? index[0] : flat));
+    for (int i = 1; i < rank; i++) fprintf(out, ",%lld", (long long)index[i]);
+    fputc(']', out);
+}
+
 static void put_stage_failure(FILE *out, const char *name, const mp_stage_figures *f) {
     if (f->failed == 0) return;
     fprintf(out, "        %s: %lld of %lld elements beyond their bound", name, (long long)f->failed,
             (long long)f->compared);
-    if (f->worst_index >= 0)
-        fprintf(out, "; worst [%lld]: %s, expected %s, bound %s, err/bound=%s", (long long)f->worst_index,
-                plain(f->worst_value, 9).text, plain(f->worst_expected, 9).text,
-                scientific(f->worst_bound).text, plain(f->max_ratio, 3).text);
+    if (f->worst_index >= 0) {
+        fputs("; worst ", out);
+        put_place(out, f, f->worst_index);
+        fprintf(out, ": %s, expected %s, bound %s, err/bound=%s", plain(f->worst_value, 9).text,
+                plain(f->worst_expected, 9).text, scientific(f->worst_bound).text,
+                plain(f->max_ratio, 3).text);
+    }
     fputc('\n', out);
+}
+
+/* Every stage whose bits are not the predicted ones, not the first alone. */
+static void put_stage_bits(FILE *out, const char *name, const mp_stage_figures *f) {
+    if (f->mispredicted == 0) return;
+    fprintf(out, "        %s: %lld of %lld elements differ from the prediction; first ", name,
+            (long long)f->mispredicted, (long long)f->predicted);
+    put_place(out, f, f->first_index);
+    fprintf(out, ": %s, predicted %s", plain(f->first_value, 9).text, plain(f->first_predicted, 9).text);
+    if (f->max_ulps == INT64_MAX)
+        fputs("; NaN on one side\n", out);
+    else
+        fprintf(out, "; by at most %lld ulp\n", (long long)f->max_ulps);
 }
 
 static void put_failures(FILE *out, const mp_verdict *v) {
@@ -117,7 +140,7 @@ static void put_failures(FILE *out, const mp_verdict *v) {
         put_text(out, check->text);
         if (check->failures > 1) fprintf(out, " (the first of %d)", check->failures);
         fputc('\n', out);
-        reason_said |= strstr(v->reason, check->text) != NULL;
+        reason_said = reason_said || strstr(v->reason, check->text) != NULL;
     }
     if (!reason_said) {
         fprintf(out, "        ");
@@ -126,14 +149,19 @@ static void put_failures(FILE *out, const mp_verdict *v) {
     }
     for (int i = 0; i < MP_STAGE_COUNT; i++)
         if (i != MP_ALIGN) put_stage_failure(out, mp_stage_name((mp_stage)i), &v->stage[i]);
-    if (v->check[MP_CHECK_BITS].answer == MP_FAILED && v->end_to_end.predicted > 0)
-        fprintf(out, "        end-to-end: %lld of %lld elements of the output differ from the prediction\n",
-                (long long)v->end_to_end.mispredicted, (long long)v->end_to_end.predicted);
+    for (int i = 0; i < MP_STAGE_COUNT; i++) put_stage_bits(out, mp_stage_name((mp_stage)i), &v->stage[i]);
+    put_stage_bits(out, "end-to-end", &v->end_to_end);
     for (int i = 0; i < v->pair_count; i++) {
         const mp_pair_figures *p = &v->pair[i];
         if (p->bits_equal) continue;
         fprintf(out, "        ");
         put_text(out, p->text);
+        if (p->note[0] != '\0') {
+            fprintf(out, ": ");
+            put_text(out, p->note);
+            fputc('\n', out);
+            continue;
+        }
         fprintf(out, ": %lld of %lld elements differ, max-abs=%s%s", (long long)p->differing,
                 (long long)p->compared, scientific(p->max_abs).text, p->first[0] != '\0' ? ", first " : "");
         put_text(out, p->first);
@@ -141,12 +169,42 @@ static void put_failures(FILE *out, const mp_verdict *v) {
     }
 }
 
-void mp_report_row(FILE *out, const mp_verdict *v, int name_width, bool color) {
-    static const char *const tags[MP_OUTCOME_COUNT] = {"[OK]", "[FAIL]", "[SKIP]", "[CRASH]", "[TIMEOUT]"};
-    static const char *const colors[MP_OUTCOME_COUNT] = {"\033[32m", "\033[31m", "\033[33m", "\033[35m",
-                                                         "\033[35m"};
-    fprintf(out, "%s%-7s%s %-*s", color ? colors[v->outcome] : "", tags[v->outcome], color ? "\033[0m" : "",
-            name_width, v->name);
+/* --verbose: what is known of every stage. */
+static void put_stages(FILE *out, const mp_verdict *v) {
+    for (int i = 0; i < MP_STAGE_COUNT; i++) {
+        const mp_stage_figures *f = &v->stage[i];
+        if (!f->judged) continue;
+        fprintf(out, "        %-8s", mp_stage_name((mp_stage)i));
+        if (i == MP_ALIGN)
+            fprintf(out, " %lld of %lld integers equal", (long long)f->bit_equal, (long long)f->compared);
+        else
+            fprintf(out, " max-abs=%s err/bound=%s ulps=%s row-rms=%s rounded-f64=%lld/%lld",
+                    scientific(f->max_abs).text, plain(f->max_ratio, 3).text,
+                    plain(f->max_error_ulps, 4).text, scientific(f->max_row_rms).text,
+                    (long long)f->bit_equal, (long long)f->compared);
+        if (f->predicted > 0)
+            fprintf(out, " predicted=%lld/%lld", (long long)(f->predicted - f->mispredicted),
+                    (long long)f->predicted);
+        if (f->time_ns > 0) fprintf(out, " %.3g ms", f->time_ns * 1e-6);
+        fputc('\n', out);
+    }
+    if (v->config[0]) {
+        fputs("        tiles ", out);
+        put_text(out, v->config);
+        fprintf(out, "; %.2f s\n", v->seconds);
+    }
+}
+
+void mp_report_shorten(mp_text *to, const char *text, size_t most) {
+    const size_t length = strlen(text), head = (most - 3) / 2, tail = most - 3 - head;
+    if (length <= most)
+        mp_text_add(to, "%s", text);
+    else
+        mp_text_add(to, "%.*s...%s", (int)head, text, text + length - tail);
+}
+
+/* The figures of a row, or why it has none. */
+static void put_rest(FILE *out, const mp_verdict *v) {
     if (v->outcome == MP_PASS || v->outcome == MP_FAIL) {
         put_pairs(out, v);
         put_figures(out, v);
@@ -154,8 +212,45 @@ void mp_report_row(FILE *out, const mp_verdict *v, int name_width, bool color) {
         fprintf(out, "  ");
         put_text(out, v->reason);
     }
+}
+
+/* On a terminal that is narrower than the row the figures begin a line of their own. */
+static void put_row(FILE *out, const mp_verdict *v, const mp_row_style *style, const char *name) {
+    enum { TAG = 8, LINE = 4096 };
+    char line[LINE] = "";
+    const int padded = (int)strlen(name) > style->name_width ? (int)strlen(name) : style->name_width;
+    FILE *rest = style->columns > 0 ? fmemopen(line, sizeof line, "w") : NULL;
+    if (rest) {
+        put_rest(rest, v);
+        fclose(rest);
+    }
+    if (rest && TAG + padded + (int)strlen(line) > style->columns) {
+        fprintf(out, "%s\n      ", name);
+        put_rest(out, v);
+    } else {
+        fprintf(out, "%-*s", style->name_width, name);
+        put_rest(out, v);
+    }
     fputc('\n', out);
+}
+
+void mp_report_row(FILE *out, const mp_verdict *v, const mp_row_style *style) {
+    enum { TAG = 8, LEAST = 12 };
+    static const char *const tags[MP_OUTCOME_COUNT] = {"[OK]", "[FAIL]", "[SKIP]", "[CRASH]", "[TIMEOUT]"};
+    static const char *const colors[MP_OUTCOME_COUNT] = {"\033[32m", "\033[31m", "\033[33m", "\033[35m",
+                                                         "\033[35m"};
+    mp_text name = {0};
+    const int room = style->columns - TAG;
+    mp_report_shorten(&name, v->name,
+                      style->columns <= 0 ? sizeof v->name
+                      : room > LEAST      ? (size_t)room
+                                          : LEAST);
+    fprintf(out, "%s%-7s%s ", style->color ? colors[v->outcome] : "", tags[v->outcome],
+            style->color ? "\033[0m" : "");
+    put_row(out, v, style, mp_text_get(&name));
+    mp_text_free(&name);
     if (v->outcome == MP_FAIL) put_failures(out, v);
+    if (style->verbose && v->outcome != MP_SKIP) put_stages(out, v);
     if (v->outcome != MP_PASS && v->outcome != MP_SKIP) {
         fprintf(out, "        repro: ");
         put_text(out, v->repro);
@@ -242,11 +337,4 @@ void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally
     }
     put_subject(out, info);
     if (info->interrupted) fprintf(out, "interrupted: the figures cover only the cases run so far\n");
-}
-
-int mp_report_exit_code(const mp_run_info *info, const mp_tally *tally) {
-    const int code = mp_tally_exit_code(tally);
-    if (tally->count[MP_FAIL] > 0) return code; /* a failure found is a failure, whatever was not reached */
-    const bool all_skipped = tally->total > 0 && tally->count[MP_SKIP] == tally->total;
-    return info->interrupted || (all_skipped && mp_gpu_required()) ? 3 : code;
 }

@@ -5,12 +5,14 @@
 
 #include <dirent.h>
 #include <jansson.h>
+#include <pty.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -61,6 +63,26 @@ static inline int finish(pid_t pid) {
 
 static inline int sh(const char *command) {
     return finish(start(command));
+}
+
+/* Runs a command on a terminal of so many columns; `out` becomes all that it would have shown. */
+static inline int on_terminal(const char *command, int columns) {
+    int terminal = -1, status = 0;
+    size_t used = 0;
+    const struct winsize size = {.ws_row = 24, .ws_col = (unsigned short)columns};
+    fflush(NULL);
+    const pid_t pid = forkpty(&terminal, NULL, NULL, &size);
+    if (pid == 0) {
+        setenv("TERM", "xterm", 1);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    assert_true(pid > 0);
+    for (ssize_t n; (n = read(terminal, out + used, sizeof out - 1 - used)) > 0;) used += (size_t)n;
+    out[used] = '\0';
+    close(terminal);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 static inline void expect(const char *command, int code, const char *in_out, const char *in_err) {

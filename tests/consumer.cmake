@@ -9,6 +9,13 @@ endfunction()
 
 file(REMOVE_RECURSE ${WORK})
 step(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
+foreach(file man/man1/moeparity.1 bash-completion/completions/moeparity zsh/site-functions/_moeparity moeparity/report.schema.json)
+  if(NOT EXISTS ${WORK}/prefix/share/${file})
+    message(FATAL_ERROR "share/${file} was not installed")
+  endif()
+endforeach()
+step(${WORK}/prefix/bin/moeparity list seed) # found beside the installed program
+step(${WORK}/prefix/bin/moeparity golden ls seed.h5)
 step(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/build -G Ninja -DCMAKE_PREFIX_PATH=${WORK}/prefix)
 step(${CMAKE_COMMAND} --build ${WORK}/build)
 step(${WORK}/build/consumer)

@@ -114,7 +114,8 @@ static void every_one_bit_fault_is_seen(void **state) {
     print_message("%-32s %10s %8s %7s %6s %6s\n", "fault", "differing", "ulps", "output", "bits", "f64");
     for (int kind = HONEST; kind < FAULT_COUNT; kind++) {
         mp_trace trace;
-        mp_verdict *v = calloc(1, sizeof *v);
+        mp_verdict *v = malloc(sizeof *v);
+        mp_verdict_init(v);
         run_with(&c, &in, config.up.block_size_m, (fault)kind, &trace);
         assert_int_equal(mp_judge(&c, &contract, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err), MP_OK);
         assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, v, &err), MP_OK);
@@ -144,6 +145,7 @@ static void every_one_bit_fault_is_seen(void **state) {
             assert_int_equal(v->stage[s].mispredicted, 0);
         }
         mp_trace_destroy(&trace);
+        mp_verdict_free(v);
         free(v);
     }
     mp_inputs_destroy(&in);
@@ -156,7 +158,7 @@ static mp_status judge_host(const char *text, mp_bits_promise bits, int drop, mp
     mp_inputs in;
     mp_config config;
     mp_trace trace;
-    *v = (mp_verdict){0};
+    mp_verdict_free(v);
     assert_int_equal(mp_case_parse(&c, text, err), MP_OK);
     assert_int_equal(mp_inputs_create(&c, &in, err), MP_OK);
     assert_int_equal(mp_config_resolve(&c, NULL, &config, err), MP_OK);
@@ -197,6 +199,7 @@ static void the_text_says_what_was_predicted(void **state) {
     assert_string_equal(
         bits->text,
         "reported: all 1536 equal; down and combine are not predicted (the order of additions is not fixed)");
+    mp_verdict_free(v);
     free(v);
 }
 
@@ -229,7 +232,8 @@ static void distances_saturate(void **state) {
     mp_inputs in;
     mp_config config;
     mp_trace trace;
-    mp_verdict *v = calloc(1, sizeof *v);
+    mp_verdict *v = malloc(sizeof *v);
+    mp_verdict_init(v);
     assert_int_equal(mp_case_parse(&c, "scope=combine dtype=fp64 M=1 topk=1 K=1", &err), MP_OK);
     assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
     assert_int_equal(mp_config_resolve(&c, NULL, &config, &err), MP_OK);
@@ -243,6 +247,7 @@ static void distances_saturate(void **state) {
     assert_true(v->stage[MP_SUM].max_ulps == INT64_MAX - 1);
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
+    mp_verdict_free(v);
     free(v);
 }
 
@@ -267,7 +272,7 @@ static void zero_times_infinity_is_either(void **state) {
     for (size_t i = 0; i < sizeof e / sizeof *e; i++) {
         mp_inputs in;
         mp_trace trace;
-        *v = (mp_verdict){0};
+        mp_verdict_free(v);
         assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
         memcpy(in.t[MP_CACHE1].data, (float[]){e[i].gate, e[i].up}, 8);
         assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
@@ -279,6 +284,7 @@ static void zero_times_infinity_is_either(void **state) {
         mp_trace_destroy(&trace);
         mp_inputs_destroy(&in);
     }
+    mp_verdict_free(v);
     free(v);
 }
 
@@ -317,7 +323,7 @@ static void stop(bench *b) {
 static const mp_verdict *bits_of(const bench *b) {
     static mp_verdict v; /* large */
     mp_error err = {0};
-    v = (mp_verdict){0};
+    mp_verdict_free(&v);
     if (mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &v, &err) != MP_OK)
         fail_msg("%s", err.text);
     return &v;

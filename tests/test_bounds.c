@@ -33,13 +33,14 @@ static void start(const char *text) {
 
 static const mp_stage_figures *judged(mp_stage stage) {
     mp_error err;
-    b.v = (mp_verdict){0};
+    mp_verdict_free(&b.v);
     if (mp_judge(&b.f.c, &b.contract, &b.f.in, &b.trace, MP_POISON_A, MP_ENGINE_PLAIN, &b.v, &err))
         fail_msg("%s", err.text);
     return &b.v.stage[stage];
 }
 
 static void stop(void) {
+    mp_verdict_free(&b.v);
     mp_trace_destroy(&b.trace);
     mp_inputs_destroy(&b.f.in);
 }

@@ -87,6 +87,7 @@ static void the_honest_subject_passes(const fault *f, const mp_matrix_row *row, 
     honest.plant = NULL;
     mp_subject host = faulty_open(&honest);
     options.subject = &host;
+    mp_verdict_free(v);
     mp_run_case(row, &options, v);
     if (v->outcome != MP_PASS)
         fail_msg("%s: the honest subject gets %s: %s", f->name, mp_outcome_name(v->outcome), v->reason);
@@ -133,6 +134,7 @@ static void judge_fault(const fault *f) {
     mp_golden_close(options.golden);
     mp_subject_close(&subject);
     mp_matrix_free(&matrix);
+    mp_verdict_free(v);
     free(v);
 }
 

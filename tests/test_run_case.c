@@ -98,6 +98,7 @@ static const mp_verdict *judge_by(spoiled self, const char *text, const char *pa
     options.subject = &subject;
     if (options.repeat == 0) options.repeat = 2;
     options.plain = true;
+    mp_verdict_free(&verdict);
     mp_run_case(&matrix.rows[0], &options, &verdict);
     mp_matrix_free(&matrix);
     return &verdict;

@@ -130,6 +130,12 @@ typedef struct fixture {
     mp_error err;
 } fixture;
 
+/* Frees what the last run left. */
+static void forget(fixture *f) {
+    for (int i = 0; i < CASES; i++) mp_verdict_free(&f->v[i]);
+    mp_run_info_free(&f->info);
+}
+
 static int set_up(void **state) {
     fixture *f = calloc(1, sizeof *f);
     *state = f;
@@ -156,6 +162,7 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     fixture *f = *state;
+    forget(f);
     mp_matrix_free(&f->matrix);
     free(f);
     return 0;
@@ -195,7 +202,7 @@ static void judge_mishap(fixture *f, mishap what, int jobs) {
     f->options.timeout_seconds =
         what == HANG ? 3 : 60; /* an innocent case takes 10 ms, but the machine may be busy */
     f->progress = (progress){.in_order = true};
-    memset(f->v, 0, sizeof f->v);
+    forget(f);
     if (run(f) != MP_OK) fail_msg("%s", f->err.text);
     mp_tally tally = {0};
     for (int i = 0; i < CASES; i++) {
@@ -209,7 +216,7 @@ static void judge_mishap(fixture *f, mishap what, int jobs) {
         if (i == VICTIM && strncmp(v->reason, expected[what].reason, strlen(expected[what].reason)) != 0)
             fail_msg("mishap %d: %s", (int)what, v->reason);
         assert_string_equal(v->name, name);
-        assert_non_null(strstr(v->repro, "moeparity run --case '"));
+        assert_non_null(strstr(v->repro, "moeparity run"));
         assert_non_null(strstr(v->repro, name));
         assert_int_equal(f->progress.started[i], 1);
         assert_int_equal(f->progress.judged[i], 1);
@@ -219,7 +226,9 @@ static void judge_mishap(fixture *f, mishap what, int jobs) {
     assert_false(f->info.interrupted);
     assert_string_equal(f->info.subject, "chaos");
     const mp_outcome o = expected[what].outcome;
-    assert_int_equal(mp_tally_exit_code(&tally), o == MP_FAIL ? 1 : o == MP_CRASH || o == MP_TIMEOUT ? 3 : 0);
+    assert_int_equal(mp_exit_code(&tally, false), o == MP_FAIL                       ? 1
+                                                  : o == MP_CRASH || o == MP_TIMEOUT ? 3
+                                                                                     : 0);
 }
 
 static void one_worker(void **state) {
@@ -240,7 +249,7 @@ static void interruption_keeps_what_is_done(void **state) {
         f->chaos.mishap = HANG; /* a worker is busy when the signal comes, and would be for ever */
         f->options.jobs = jobs;
         f->progress = (progress){.in_order = true, .interrupt_after = 2};
-        memset(f->v, 0, sizeof f->v);
+        forget(f);
         assert_int_equal(run(f), MP_OK);
         assert_true(f->info.interrupted);
         assert_true(f->info.seconds < 10);
@@ -268,7 +277,7 @@ static void in_process_a_signal_waits_for_the_case_that_runs(void **state) {
     for (int i = 0; i < 3; i++) {
         f->chaos.raised = signals[i];
         f->chaos.raises = 1;
-        memset(f->v, 0, sizeof f->v);
+        forget(f);
         assert_int_equal(run_in_process(f), MP_OK);
         assert_true(f->info.interrupted);
         for (int k = 0; k < CASES; k++) {
@@ -333,10 +342,11 @@ static void a_hanging_worker_dies_with_its_parent(void **state) {
 }
 
 /* The parent tells how to repeat a case that its worker did not survive: no less than the worker tells of a
- * case that it judged. */
+ * case that it judged. The crash's names the case that the worker ran before, which may have left something.
+ */
 static void the_repro_of_a_crash_lacks_nothing(void **state) {
     fixture *f = *state;
-    char path[] = "/tmp/moeparity.XXXXXX", options[200], judged[sizeof f->v->repro];
+    char path[] = "/tmp/moeparity.XXXXXX", expected_repro[CASES][4096];
     close(mkstemp(path));
     mp_golden *golden = NULL;
     const mp_trace nothing = {.block_size_m = 16}; /* enough to hold the case */
@@ -348,18 +358,22 @@ static void the_repro_of_a_crash_lacks_nothing(void **state) {
     f->options.subject = "auto"; /* came to chaos */
     f->options.against = "ref";
     f->options.golden_path = path;
+    f->options.golden_partial = true;
     f->options.repeat = 3;
     if (run(f) != MP_OK) fail_msg("%s", f->err.text);
     unlink(path);
+    for (int i = 0; i < CASES; i++) {
+        char before[MP_CASE_TEXT_MAX] = "", name[MP_CASE_TEXT_MAX];
+        if (i == VICTIM) mp_case_text(&f->matrix.rows[i - 1].c, before, sizeof before);
+        mp_case_text(&f->matrix.rows[i].c, name, sizeof name);
+        snprintf(expected_repro[i], sizeof expected_repro[i],
+                 "moeparity run%s%s%s --case '%s' --subject chaos --against ref --golden %s --repeat 3 "
+                 "--timeout 60 --plain --golden-partial",
+                 i == VICTIM ? " --case '" : "", before, i == VICTIM ? "'" : "", name, path);
+        assert_string_equal(f->v[i].repro, expected_repro[i]);
+    }
     assert_int_equal(f->v[VICTIM].outcome, MP_CRASH);
     assert_string_equal(f->v[VICTIM].subject, "chaos");
-    snprintf(options, sizeof options, "--subject chaos --against ref --golden '%s' --repeat 3 --plain", path);
-    assert_non_null(strstr(f->v[VICTIM].repro, options));
-    strcpy(judged, f->v[VICTIM - 1].repro);
-    char *seed = strstr(judged, "seed=1");
-    assert_non_null(seed);
-    seed[strlen("seed=")] = '0' + VICTIM;
-    assert_string_equal(f->v[VICTIM].repro, judged);
 }
 
 /* Hidden devices are no devices: this holds on a machine with a GPU as well. */
@@ -377,7 +391,7 @@ static void a_subject_that_cannot_run_here_skips_all(void **state) {
         assert_int_equal(f->progress.judged[i], 1);
         mp_tally_add(&tally, &f->v[i]);
     }
-    assert_int_equal(mp_tally_exit_code(&tally), 77);
+    assert_int_equal(mp_exit_code(&tally, false), 77);
 }
 
 static void nothing_ran(fixture *f, const char *message) {
@@ -385,6 +399,48 @@ static void nothing_ran(fixture *f, const char *message) {
     if (!strstr(f->err.text, message)) fail_msg("%s", f->err.text);
     assert_int_equal(f->progress.events, 0);
     for (int i = 0; i < CASES; i++) assert_string_equal(f->v[i].name, "");
+}
+
+/* What runs beside the case that failed is still judged; nothing is begun after it. */
+static void fail_fast_stops(void **state) {
+    fixture *f = *state;
+    f->options.fail_fast = true;
+    for (int how = 0; how < 3; how++) { /* one worker, three, none */
+        f->chaos.mishap = NO_DEVICE;
+        f->options.jobs = how == 1 ? 3 : 1;
+        f->progress = (progress){.in_order = true};
+        forget(f);
+        assert_int_equal(how == 2 ? run_in_process(f) : run(f), MP_OK);
+        assert_int_equal(f->v[VICTIM].outcome, MP_CRASH);
+        assert_false(f->info.interrupted);
+        int reached = 0;
+        for (int i = 0; i < CASES; i++) {
+            assert_int_equal(f->v[i].name[0] != '\0', f->progress.judged[i]);
+            assert_int_equal(f->progress.started[i], f->progress.judged[i]);
+            reached += f->progress.judged[i];
+        }
+        if (how != 1) assert_int_equal(reached, VICTIM + 1);
+        if (how == 1) assert_in_range(reached, VICTIM + 1, VICTIM + 3);
+    }
+}
+
+static void a_strict_suite_fails_what_is_skipped(void **state) {
+    fixture *f = *state;
+    f->options.strict = true;
+    f->chaos.mishap = NOT_SUPPORTED;
+    if (run(f) != MP_OK) fail_msg("%s", f->err.text);
+    for (int i = 0; i < CASES; i++) assert_int_equal(f->v[i].outcome, i == VICTIM ? MP_FAIL : MP_PASS);
+    assert_string_equal(f->v[VICTIM].reason, "strict: skipped: not here");
+    assert_non_null(strstr(f->v[VICTIM].repro, " --strict"));
+    forget(f);
+    setenv("CUDA_VISIBLE_DEVICES", "", 1); /* hidden devices are no devices */
+    f->options.test_subject = NULL;
+    f->options.subject = "cuda";
+    if (run(f) != MP_OK) fail_msg("%s", f->err.text);
+    for (int i = 0; i < CASES; i++) {
+        assert_int_equal(f->v[i].outcome, MP_FAIL);
+        assert_int_equal(strncmp(f->v[i].reason, "strict: skipped: ", 17), 0);
+    }
 }
 
 static void an_unknown_subject_runs_nothing(void **state) {
@@ -428,6 +484,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_hanging_worker_dies_with_its_parent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_repro_of_a_crash_lacks_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_subject_that_cannot_run_here_skips_all, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(fail_fast_stops, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_strict_suite_fails_what_is_skipped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_unknown_subject_runs_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_unknown_second_subject_runs_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_broken_golden_runs_nothing, set_up, tear_down),

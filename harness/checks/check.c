@@ -2,7 +2,6 @@
 #include "harness/judge/judge.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 
 void mp_check_fail(mp_verdict *v, mp_check check, const char *format, ...) {
     mp_check_result *result = &v->check[check];
@@ -10,23 +9,26 @@ void mp_check_fail(mp_verdict *v, mp_check check, const char *format, ...) {
     if (result->failures++ > 0) return;
     va_list args;
     va_start(args, format);
-    vsnprintf(result->text, sizeof result->text, format, args);
+    result->text = mp_texts_vadd(&v->texts, format, args);
     va_end(args);
 }
 
 void mp_check_pass(mp_verdict *v, mp_check check) {
     mp_check_result *result = &v->check[check];
-    if (result->answer == MP_NOT_JUDGED) *result = (mp_check_result){.answer = MP_PASSED};
+    if (result->answer == MP_NOT_JUDGED) *result = (mp_check_result){.answer = MP_PASSED, .text = ""};
 }
 
 void mp_check_pass_partly(mp_verdict *v, mp_check check, const char *note) {
     mp_check_result *result = &v->check[check];
     mp_check_pass(v, check);
-    if (result->answer == MP_PASSED) snprintf(result->text, sizeof result->text, "%s", note);
+    if (result->answer == MP_PASSED) mp_verdict_set(v, &result->text, "%s", note);
 }
 
-void mp_check_not_judged(mp_verdict *v, mp_check check, const char *reason) {
+void mp_check_not_judged(mp_verdict *v, mp_check check, const char *format, ...) {
     mp_check_result *result = &v->check[check];
-    if (result->answer == MP_NOT_JUDGED && !result->text[0])
-        snprintf(result->text, sizeof result->text, "%s", reason);
+    if (result->answer != MP_NOT_JUDGED || result->text[0]) return;
+    va_list args;
+    va_start(args, format);
+    result->text = mp_texts_vadd(&v->texts, format, args);
+    va_end(args);
 }

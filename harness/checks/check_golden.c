@@ -9,7 +9,7 @@ static void cannot_compare(mp_session *s, const char *why) {
     if (s->options->golden_required)
         mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", why);
     else
-        mp_check_not_judged(s->v, MP_CHECK_GOLDEN, why);
+        mp_check_not_judged(s->v, MP_CHECK_GOLDEN, "%s", why);
 }
 
 /* Whether the tensor's layout depends on BLOCK_SIZE_M: another tile than the golden's then has other rows,
@@ -21,19 +21,6 @@ static bool depends_on_tile(const mp_case *c, const char *tensor) {
         return rows == MP_ROWS_CHUNK || (rows == MP_ROWS_CACHE && c->layout == MP_SORTED);
     }
     return false;
-}
-
-/* Appends what differs, or counts it where the text has no room for all of it. */
-static void add_difference(const mp_golden_difference *d, char *text, size_t size, int *left_out) {
-    char piece[MP_GOLDEN_DIFFERENCE_TEXT_MAX + sizeof d->first + 16];
-    size_t length = mp_golden_difference_text(d, piece, MP_GOLDEN_DIFFERENCE_TEXT_MAX);
-    if (d->differing > 0)
-        length += (size_t)snprintf(piece + length, sizeof piece - length, ", first %s", d->first);
-    const size_t used = strlen(text);
-    if (used + 2 + length < size)
-        snprintf(text + used, size - used, "%s%s", used ? "; " : "", piece);
-    else
-        ++*left_out;
 }
 
 /* Equality with a stored trace is promised only by a golden of the same contract, and only where the order of
@@ -72,8 +59,9 @@ mp_status mp_check_golden(mp_session *s, mp_error *err) {
     if (status == MP_OK) status = mp_golden_compare(golden, c, &s->first, diff, &count, err);
     if (status != MP_OK) return status;
 
-    int compared = 0, left_out = 0;
-    char text[300] = "", lacking[100] = "";
+    int compared = 0;
+    mp_text differing = {0};
+    char lacking[100] = "", one[MP_GOLDEN_DIFFERENCE_TEXT_MAX];
     for (int i = 0; i < count; i++) {
         if (block_size_m != s->first.block_size_m && depends_on_tile(c, diff[i].tensor)) continue;
         if (!diff[i].stored) {
@@ -81,24 +69,25 @@ mp_status mp_check_golden(mp_session *s, mp_error *err) {
             continue;
         }
         compared++;
-        if (diff[i].shape_differs || diff[i].differing_rows > 0)
-            add_difference(&diff[i], text, sizeof text - 40, &left_out);
+        if (diff[i].shape_differs || diff[i].differing_rows > 0) {
+            mp_golden_difference_text(&diff[i], one, sizeof one);
+            mp_text_add(&differing, "%s%s", differing.length > 0 ? "; " : "", one);
+            if (diff[i].differing > 0) mp_text_add(&differing, ", first %s", diff[i].first);
+        }
     }
-    if (left_out > 0) {
-        const size_t used = strlen(text);
-        snprintf(text + used, sizeof text - used, "%s%d %stensor%s differ%s", used ? "; " : "", left_out,
-                 used ? "more " : "", left_out == 1 ? "" : "s", left_out == 1 ? "s" : "");
-    }
+    const char *text = mp_text_get(&differing);
     if (text[0] && strcmp(stored, s->v->contract) == 0) {
         mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", text);
     } else if (text[0]) {
-        char why[320];
-        snprintf(why, sizeof why, "made under another contract (%.60s...); %.220s", stored, text);
-        cannot_compare(s, why);
+        mp_text why = {0};
+        mp_text_add(&why, "made under another contract (%s); %s", stored, text);
+        cannot_compare(s, mp_text_get(&why));
+        mp_text_free(&why);
     } else if (lacking[0] || compared == 0) {
         cannot_compare(s, lacking[0] ? lacking : "the golden and the trace have no tensor in common");
     } else {
         mp_check_pass(s->v, MP_CHECK_GOLDEN);
     }
+    mp_text_free(&differing);
     return MP_OK;
 }

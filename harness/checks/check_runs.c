@@ -11,36 +11,37 @@ static const int32_t *ids_of(const mp_inputs *in) {
 
 /* Align tensors are comparable bit for bit where the order is promised and both sides padded to the same
  * blocks and chunks. */
-static bool same_alignment(mp_session *s, const mp_case *variant, const mp_trace *trace) {
+static bool same_alignment(const mp_session *s, const mp_case *variant, const mp_trace *trace) {
     return s->offer.contract.stable_align && trace->block_size_m == s->first.block_size_m &&
            mp_case_chunks(variant) == mp_case_chunks(&s->row->c);
 }
 
 /* ---- repeats ---- */
 
-static mp_status compare_with_first(mp_session *s, const mp_trace *trace, mp_pair_figures *f, mp_error *err) {
-    const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
-                  b = {&s->row->c, &s->offer.contract, trace, NULL};
+static mp_status compare_with_first(const mp_session *s, const mp_trace *trace, mp_pair_figures *f,
+                                    mp_error *err) {
+    const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL}, b = {&s->row->c, &s->offer.contract, trace, NULL};
     return mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, trace), f, err);
 }
 
 /* A second run where the order of additions into the output is not fixed: it must keep its bounds like the
  * first, and repeat everything before the sum. */
-static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t poison, mp_pair_figures *f,
-                                 mp_error *err) {
-    mp_verdict *second = calloc(1, sizeof *second);
+static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t poison,
+                                 mp_pair_figures *f, mp_error *err) {
+    mp_verdict *second = malloc(sizeof *second);
     if (!second) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
+    mp_verdict_init(second);
     mp_status status = mp_judge(&s->row->c, &s->offer.contract, s->in, again, poison, s->engine, second, err);
     for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++)
         if (second->check[i].answer == MP_FAILED)
             mp_check_fail(s->v, (mp_check)i, "with another poison: %s", second->check[i].text);
+    mp_verdict_free(second);
     free(second);
     mp_trace before = s->first, later = *again; /* views without what no order is promised of */
     for (int stage = 0; stage < MP_STAGE_COUNT; stage++)
         if (!s->offer.contract.promise[stage].deterministic)
             before.t[mp_stage_output(&s->row->c, (mp_stage)stage)].data = NULL;
-    const mp_side a = {&s->row->c, &s->offer.contract, &before, NULL},
-                  b = {&s->row->c, &s->offer.contract, &later, NULL};
+    const mp_side a = {&s->row->c, &s->offer.contract, &before, NULL}, b = {&s->row->c, &s->offer.contract, &later, NULL};
     if (status == MP_OK)
         status = mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, again), f, err);
     return status;
@@ -76,12 +77,13 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err) {
             mp_session_run(s, what, s->options->subject, &s->row->c, s->in, poison, &again, err);
         if (status == MP_OK)
             status = s->deterministic ? compare_with_first(s, &again, &f, err)
-                                      : judge_unordered(s, &again, poison, &f, err);
+                                               : judge_unordered(s, &again, poison, &f, err);
         mp_trace_destroy(&again);
         if (status != MP_OK) return status;
         if (f.differing == 0) continue;
         bool follows = false;
-        if (s->deterministic && poison == MP_POISON_B && (status = follows_poison(s, &follows, err)) != MP_OK)
+        if (s->deterministic && poison == MP_POISON_B &&
+            (status = follows_poison(s, &follows, err)) != MP_OK)
             return status;
         if (follows)
             mp_check_fail(s->v, MP_CHECK_POISON, "the result depends on what the buffers held before: %s",
@@ -107,43 +109,40 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err) {
 static mp_pair_figures *new_pair(mp_verdict *v, const char *text, bool required) {
     if (v->pair_count == MP_MAX_PAIRS) return NULL;
     mp_pair_figures *f = &v->pair[v->pair_count++];
-    *f = (mp_pair_figures){.required = required};
-    snprintf(f->text, sizeof f->text, "%s", text);
+    f->required = required;
+    mp_verdict_set(v, &f->text, "%s", text);
     return f;
 }
 
 /* Runs a variant or another subject on the case's own inputs and compares. *judged tells whether anything
  * could be compared. */
-static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *variant, mp_pair_figures *f,
-                          bool *judged, mp_error *err) {
-    char what[200];
+static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *variant,
+                          mp_pair_figures *f, bool *judged, mp_error *err) {
     mp_trace trace;
     mp_error why = {0};
     *judged = false;
-    snprintf(what, sizeof what, "%s", f->text);
-    mp_status status = mp_session_run(s, what, subject, variant, s->in, MP_POISON_B, &trace, &why);
+    mp_status status = mp_session_run(s, f->text, subject, variant, s->in, MP_POISON_B, &trace, &why);
     if (status == MP_OK) {
-        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
-                      b = {variant, &s->offer.contract, &trace, NULL};
+        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL}, b = {variant, &s->offer.contract, &trace, NULL};
         status = mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, variant, &trace), f, &why);
-        if (status == MP_OK && f->compared == 0) snprintf(f->first, sizeof f->first, "nothing to compare");
+        if (status == MP_OK && f->compared == 0) f->note = "nothing to compare";
         *judged = status == MP_OK && f->compared > 0;
     }
     mp_trace_destroy(&trace);
     if (status == MP_EUNSUPPORTED) {
-        snprintf(f->first, sizeof f->first, "not run: %.140s", why.text);
+        mp_verdict_set(s->v, &f->note, "not run: %s", why.text);
         f->required = false;
         return MP_OK;
     }
     if (status != MP_OK && err) *err = why;
-    if (status != MP_OK) mp_error_prefix(err, "%s", what);
+    if (status != MP_OK) mp_error_prefix(err, "%s", f->text);
     return status;
 }
 
 /* Variants of the case that must give the same bits, from the same inputs. The check passes only when every
  * one of them ran and agreed. */
 mp_status mp_check_pairs(mp_session *s, mp_error *err) {
-    char open[320] = "";
+    const mp_pair_figures *open = NULL;
     for (size_t i = 0; i < s->row->pair_count; i++) {
         bool judged = false;
         mp_pair_figures *f = new_pair(s->v, s->row->pair_text[i], s->deterministic);
@@ -153,11 +152,11 @@ mp_status mp_check_pairs(mp_session *s, mp_error *err) {
         if (judged && !f->bits_equal && f->required)
             mp_check_fail(s->v, MP_CHECK_PAIR, "%s: %lld of %lld elements differ, first %s", f->text,
                           (long long)f->differing, (long long)f->compared, f->first);
-        if (!judged || (!f->bits_equal && !f->required))
-            snprintf(open, sizeof open, "%.150s: %.150s", f->text, f->first);
+        if (!judged || (!f->bits_equal && !f->required)) open = f;
     }
-    if (open[0])
-        mp_check_not_judged(s->v, MP_CHECK_PAIR, open);
+    if (open)
+        mp_check_not_judged(s->v, MP_CHECK_PAIR, "%s: %s", open->text,
+                            open->note[0] ? open->note : open->first);
     else if (s->row->pair_count > 0)
         mp_check_pass(s->v, MP_CHECK_PAIR);
     else
@@ -197,14 +196,11 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     if (status == MP_OK)
         status = mp_session_run(s, what, s->options->subject, &c, &in, MP_POISON_B, &trace, err);
     if (status == MP_OK) {
-        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, token},
-                      b = {&c, &s->offer.contract, &trace, NULL};
+        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, token}, b = {&c, &s->offer.contract, &trace, NULL};
         status = mp_compare(&a, &b, count, ids_of(&in), false, &f, err);
     }
     if (status == MP_EUNSUPPORTED) {
-        char why[320];
-        snprintf(why, sizeof why, "%s: %.240s", what, err ? err->text : "");
-        mp_check_not_judged(s->v, check, why);
+        mp_check_not_judged(s->v, check, "%s: %s", what, err ? err->text : "");
         status = MP_OK;
     } else if (status == MP_OK && !f.bits_equal) {
         mp_check_fail(s->v, check, "%s: %lld of %lld elements differ, first %s", what, (long long)f.differing,
@@ -227,8 +223,8 @@ mp_status mp_check_invariance(mp_session *s, mp_error *err) {
         const char *why = s->row->c.scope != MP_SCOPE_ALL ? "one stage alone"
                           : M == 1                        ? "one token"
                                                           : "the contract does not promise it";
-        mp_check_not_judged(s->v, MP_CHECK_PERMUTATION, why);
-        mp_check_not_judged(s->v, MP_CHECK_BATCH, why);
+        mp_check_not_judged(s->v, MP_CHECK_PERMUTATION, "%s", why);
+        mp_check_not_judged(s->v, MP_CHECK_BATCH, "%s", why);
         return MP_OK;
     }
     int64_t *order = malloc((size_t)M * sizeof *order);

@@ -24,6 +24,7 @@ void mp_check_fail(mp_verdict *v, mp_check check, const char *format, ...)
 void mp_check_pass(mp_verdict *v, mp_check check);
 void mp_check_pass_partly(mp_verdict *v, mp_check check,
                           const char *note); /* passed, with a text that says what it does not cover */
-void mp_check_not_judged(mp_verdict *v, mp_check check, const char *reason);
+void mp_check_not_judged(mp_verdict *v, mp_check check, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -96,6 +96,7 @@ static void count_differences(const comparison *k, mp_stage_figures *f, char *fi
     const size_t size = mp_dtype_size(k->got->dtype);
     const int32_t *ids = k->j->t[MP_TOPK_IDS].data;
     first[0] = '\0';
+    mp_stage_set_shape(f, k->j->c, k->rows, k->width);
     for (int64_t r = 0; r < k->rows; r++) {
         if (k->skip_filtered && ids[r] < 0) continue;
         const int64_t at = (k->row ? k->row[r] : r) * k->width;
@@ -107,7 +108,12 @@ static void count_differences(const comparison *k, mp_stage_figures *f, char *fi
             if (mp_code_at(k->got->dtype, k->got->data, at + i) ==
                 mp_code_at(k->predicted->dtype, k->predicted->data, at + i))
                 continue;
-            if (f->mispredicted++ == 0) describe_first(k, r, i, at + i, first, first_size);
+            if (f->mispredicted++ == 0) {
+                f->first_index = r * k->width + i;
+                f->first_value = mp_decode(k->got->dtype, k->got->data, at + i);
+                f->first_predicted = mp_decode(k->got->dtype, k->predicted->data, at + i);
+                describe_first(k, r, i, at + i, first, first_size);
+            }
             const int64_t ulps = distance(k->got, k->predicted, at + i);
             if (ulps > f->max_ulps) f->max_ulps = ulps;
         }
@@ -128,7 +134,7 @@ static void compare(const comparison *k, bool required) {
     if (required)
         mp_check_fail(v, MP_CHECK_BITS, "%s", text);
     else
-        mp_check_not_judged(v, MP_CHECK_BITS, text);
+        mp_check_not_judged(v, MP_CHECK_BITS, "%s", text);
 }
 
 /* The least that the stages of a span promise; *why not to predict it, or NULL. */
@@ -217,8 +223,7 @@ static void conclude(const bits_judge *b, const mp_judgement *j, int64_t predict
         snprintf(open, sizeof open, "%s and %s are not predicted (%s)", mp_stage_name(b->open_first),
                  mp_stage_name(b->open_last), b->open);
     if (b->compared_spans == 0) {
-        mp_check_not_judged(v, MP_CHECK_BITS,
-                            j->c->scope == MP_SCOPE_ALIGN ? "integers only"
+        mp_check_not_judged(v, MP_CHECK_BITS, "%s", j->c->scope == MP_SCOPE_ALIGN ? "integers only"
                             : b->open                     ? b->open
                                                           : "");
     } else if (b->required) {
@@ -226,7 +231,7 @@ static void conclude(const bits_judge *b, const mp_judgement *j, int64_t predict
     } else {
         snprintf(text, sizeof text, "reported: all %" PRId64 " equal%s%s", predicted, open[0] ? "; " : "",
                  open);
-        mp_check_not_judged(v, MP_CHECK_BITS, text);
+        mp_check_not_judged(v, MP_CHECK_BITS, "%s", text);
     }
 }
 
@@ -240,6 +245,7 @@ static mp_status judge_end_to_end(const mp_judgement *j, const mp_config *config
     char first[240];
     if (mispredicted == 0) {
         j->v->end_to_end.predicted = mp_tensor_count(out);
+        mp_stage_set_shape(&j->v->end_to_end, j->c, mp_tensor_rows(out), mp_tensor_row_length(out));
         return MP_OK;
     }
     const mp_status status =

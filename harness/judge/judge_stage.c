@@ -66,6 +66,7 @@ void mp_stage_judge_finish(mp_stage_judge *s) {
     mp_verdict *v = s->j->v;
     char where[160];
     m->f.judged = true;
+    mp_stage_set_shape(&m->f, s->j->c, s->rows, s->width);
     for (int i = (int)s->first; i <= (int)s->stage; i++) m->f.time_ns += s->j->trace->stage_ns[i];
     int64_t bad_row = -1;
     for (int64_t r = 0; r < s->rows; r++) {

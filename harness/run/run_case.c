@@ -4,55 +4,55 @@
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
 #include "harness/run/memory.h"
+#include "harness/run/strict.h"
 #include "harness/run/surroundings.h"
 #include "ref/blas.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void append(char *text, size_t size, const char *format, ...) {
-    const size_t used = strlen(text);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text + used, size - used, format, args);
-    va_end(args);
+static void add_option(mp_text *text, const char *option, const char *value) {
+    if (!value) return;
+    mp_text_add(text, " %s ", option);
+    mp_text_add_word(text, value);
 }
 
-/* A word for a POSIX shell. */
-static void append_quoted(char *text, size_t size, const char *word) {
-    append(text, size, "'");
-    for (const char *p = word; *p; p++) append(text, size, *p == '\'' ? "'\\''" : "%c", *p);
-    append(text, size, "'");
-}
-
-void mp_repro(const mp_matrix_row *row, const mp_run_options *options, char *text, size_t size) {
+static void add_case(mp_text *text, const mp_matrix_row *row, bool pairs) {
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(&row->c, name, sizeof name);
-    text[0] = '\0';
+    add_option(text, "--case", name);
+    for (size_t i = 0; pairs && i < row->pair_count; i++) add_option(text, "--pair", row->pair_text[i]);
+}
+
+void mp_repro(const mp_matrix_row *row, const mp_run_options *o, mp_text *text) {
     for (int i = 0; i < MP_TUNED_FOLDERS; i++) { /* tiles may come from there */
         const char *variable, *folder = mp_tuned_folder(i, &variable);
         if (!folder || !mp_tile_is_auto(&row->c.tile)) continue;
-        append(text, size, "%s=", variable);
-        append_quoted(text, size, folder);
-        append(text, size, " ");
+        mp_text_add(text, "%s=", variable);
+        mp_text_add_word(text, folder);
+        mp_text_add(text, " ");
     }
-    if (options->golden_required) { /* what cannot be compared fails there, and only there */
-        append(text, size, "moeparity golden verify ");
-        append_quoted(text, size, options->golden_path);
-        append(text, size, " --subject %s --match '%s'", options->subject->name, name);
-        return;
+    if (o->golden_required) { /* what cannot be compared fails there, and only there */
+        mp_text_add(text, "moeparity golden verify ");
+        mp_text_add_word(text, o->golden_path);
+    } else {
+        mp_text_add(text, "moeparity run");
     }
-    append(text, size, "moeparity run --case '%s' --subject %s", name, options->subject->name);
-    for (size_t i = 0; i < row->pair_count; i++) append(text, size, " --pair '%s'", row->pair_text[i]);
-    if (options->against) append(text, size, " --against %s", options->against->name);
-    if (options->golden_path) {
-        append(text, size, " --golden ");
-        append_quoted(text, size, options->golden_path);
-    }
-    if (options->repeat != 2) append(text, size, " --repeat %d", options->repeat);
-    if (options->plain) append(text, size, " --plain");
+    if (o->after) add_case(text, o->after, !o->golden_required);
+    add_case(text, row, !o->golden_required);
+    add_option(text, "--subject", o->subject->name);
+    add_option(text, "--against", o->against ? o->against->name : NULL);
+    add_option(text, "--golden", o->golden_required ? NULL : o->golden_path);
+    add_option(text, "--device", o->device);
+    add_option(text, "--triton", o->triton);
+    add_option(text, "--config", o->config_file);
+    if (o->repeat != 2) mp_text_add(text, " --repeat %d", o->repeat);
+    if (o->timeout_seconds > 0 && o->timeout_seconds != MP_TIMEOUT_SECONDS)
+        mp_text_add(text, " --timeout %.0f", o->timeout_seconds);
+    if (o->plain) mp_text_add(text, " --plain");
+    if (o->golden_partial) mp_text_add(text, " --golden-partial");
+    if (o->strict) mp_text_add(text, " --strict");
 }
 
 /* Align's integers of a run that is not judged as a whole. */
@@ -60,11 +60,13 @@ static mp_status check_align(const mp_session *s, const char *what, const mp_cas
                              const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,
                              mp_error *err) {
     if (!trace->t[MP_SORTED_TOKEN_IDS].data) return MP_OK;
-    mp_verdict *own = calloc(1, sizeof *own);
+    mp_verdict *own = malloc(sizeof *own);
     if (!own) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
+    mp_verdict_init(own);
     mp_judge_align(c, contract, in, trace, own);
     if (own->check[MP_CHECK_INTEGER].answer == MP_FAILED)
-        mp_check_fail(s->v, MP_CHECK_INTEGER, "%s%s", what, own->check[MP_CHECK_INTEGER].text);
+        mp_check_fail(s->v, MP_CHECK_INTEGER, "%s: %s", what, own->check[MP_CHECK_INTEGER].text);
+    mp_verdict_free(own);
     free(own);
     return MP_OK;
 }
@@ -87,8 +89,8 @@ static mp_status offer_of(mp_session *s, mp_subject *subject, const mp_case *c, 
 
 mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
                          const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
-    char prefix[220] = "", text[200];
-    if (what[0]) snprintf(prefix, sizeof prefix, "%.200s: ", what);
+    char text[200];
+    const char *colon = what[0] ? ": " : "";
     mp_surroundings_report report;
     const mp_offer *offer;
     *trace = (mp_trace){0};
@@ -97,20 +99,20 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
     if (status == MP_EUNSUPPORTED && offer->config.tile_named) s->tile_refused = true;
     if (status != MP_OK) return status;
     if (report.guard[0])
-        mp_check_fail(s->v, MP_CHECK_GUARD, "%s%s", prefix, report.guard);
+        mp_check_fail(s->v, MP_CHECK_GUARD, "%s%s%s", what, colon, report.guard);
     else
         mp_check_pass(s->v, MP_CHECK_GUARD);
     if (report.input[0])
-        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s", prefix, report.input);
+        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s%s", what, colon, report.input);
     else if (mp_inputs_digest(s->in) != s->digest) /* a selection borrows its weights from there */
-        mp_check_fail(s->v, MP_CHECK_INPUT, "%sthe inputs changed", prefix);
+        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%sthe inputs changed", what, colon);
     else
         mp_check_pass(s->v, MP_CHECK_INPUT);
     if (mp_unwritten_intact(c, &offer->contract, in, trace, poison, text, sizeof text))
         mp_check_pass(s->v, MP_CHECK_POISON);
     else
-        mp_check_fail(s->v, MP_CHECK_POISON, "%s%s", prefix, text);
-    return what[0] ? check_align(s, prefix, c, &offer->contract, in, trace, err) : MP_OK;
+        mp_check_fail(s->v, MP_CHECK_POISON, "%s%s%s", what, colon, text);
+    return what[0] ? check_align(s, what, c, &offer->contract, in, trace, err) : MP_OK;
 }
 
 /* The first check that failed, or -1. */
@@ -126,10 +128,9 @@ static void conclude(mp_verdict *v) {
     for (int i = 0; i < MP_STAGE_COUNT; i++) judged = judged || v->stage[i].judged;
     v->outcome = judged && failed < 0 ? MP_PASS : MP_FAIL;
     if (failed >= 0)
-        snprintf(v->reason, sizeof v->reason, "%s: %s", mp_check_name((mp_check)failed),
-                 v->check[failed].text);
+        mp_verdict_set(v, &v->reason, "%s: %s", mp_check_name((mp_check)failed), v->check[failed].text);
     else if (!judged)
-        snprintf(v->reason, sizeof v->reason, "no stage was judged");
+        mp_verdict_set(v, &v->reason, "no stage was judged");
 }
 
 /* The case could not be finished. What had failed before stays failed; so has a tile that cannot run where
@@ -139,13 +140,12 @@ static void end_with(const mp_session *s, const mp_error *err) {
     mp_verdict *v = s->v;
     if (first_failed(v) >= 0) {
         conclude(v);
-        append(v->reason, sizeof v->reason, "; then: %s", err->text);
+        mp_verdict_set(v, &v->reason, "%s; then: %s", v->reason, err->text);
         return;
     }
     const bool refused = s->tile_refused && err->status == MP_EUNSUPPORTED;
     v->outcome = refused ? MP_FAIL : err->status == MP_EUNSUPPORTED ? MP_SKIP : MP_CRASH;
-    snprintf(v->reason, sizeof v->reason, "%s%s", refused ? "the tile that was asked for cannot run: " : "",
-             err->text);
+    mp_verdict_set(v, &v->reason, "%s%s", refused ? "the tile that was asked for cannot run: " : "", err->text);
 }
 
 /* The largest of the case and its variants must fit, for the subject and for the one it is compared with. */
@@ -193,6 +193,26 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     return status;
 }
 
+/* What passed needs nothing before it to be repeated; what did not may owe it to the case before. */
+static void set_repro(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
+    mp_run_options alone = *options;
+    mp_text repro = {0};
+    if (v->outcome == MP_PASS || v->outcome == MP_SKIP) alone.after = NULL;
+    mp_repro(row, &alone, &repro);
+    mp_verdict_set(v, &v->repro, "%s", mp_text_get(&repro));
+    mp_text_free(&repro);
+}
+
+void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_outcome outcome,
+                      mp_verdict *v) {
+    mp_verdict_init(v);
+    v->outcome = outcome;
+    mp_case_text(&row->c, v->name, sizeof v->name);
+    mp_verdict_set(v, &v->group, "%s", row->group ? row->group : "");
+    mp_verdict_set(v, &v->subject, "%s", options->subject->name);
+    set_repro(row, options, v);
+}
+
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
     const double start = mp_seconds_now();
     mp_error err = {0};
@@ -200,24 +220,21 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     mp_session s = {.row = row, .options = options, .in = &in, .v = v};
     mp_subject *subject = options->subject;
 
-    *v = (mp_verdict){0};
-    mp_case_text(&row->c, v->name, sizeof v->name);
-    snprintf(v->group, sizeof v->group, "%s", row->group ? row->group : "");
-    snprintf(v->subject, sizeof v->subject, "%s", subject->name);
-    mp_repro(row, options, v->repro, sizeof v->repro);
+    mp_verdict_begin(row, options, MP_PASS, v);
     s.engine = options->plain || mp_blas_load(NULL) != MP_OK ? MP_ENGINE_PLAIN : MP_ENGINE_BLAS;
-    snprintf(v->blas, sizeof v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
+    mp_verdict_set(v, &v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
 
     mp_status status = mp_subject_describe(subject, &row->c, &s.offer, &err);
     if (status == MP_OK) {
-        char up[64], down[64];
+        char text[MP_CONTRACT_TEXT_MAX], up[64], down[64];
         s.deterministic = mp_contract_deterministic(&s.offer.contract, &row->c);
         s.batch_invariant = mp_contract_batch_invariant(&s.offer.contract, &row->c);
-        mp_contract_text(&s.offer.contract, v->contract, sizeof v->contract);
+        mp_contract_text(&s.offer.contract, text, sizeof text);
+        mp_verdict_set(v, &v->contract, "%s", text);
         mp_tile_text(&s.offer.config.up, up);
         mp_tile_text(&s.offer.config.down, down);
-        snprintf(v->config, sizeof v->config, "%s %s (%s)", up, down, s.offer.config.source);
-        snprintf(v->config_note, sizeof v->config_note, "%s", s.offer.config.warning);
+        mp_verdict_set(v, &v->config, "%s %s (%s)", up, down, s.offer.config.source);
+        mp_verdict_set(v, &v->config_note, "%s", s.offer.config.warning);
         status = plan_memory(&s, &err);
     }
     if (status == MP_OK) status = mp_inputs_create(&row->c, &in, &err);
@@ -228,5 +245,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
         conclude(v);
     else
         end_with(&s, &err);
+    if (options->strict) mp_strict_apply(v, mp_strict_asked(row, options, &s.offer.contract));
+    set_repro(row, options, v);
     v->seconds = mp_seconds_now() - start;
 }

@@ -7,6 +7,8 @@
 #include "harness/subjects/subject.h"
 #include "harness/verdict.h"
 
+#define MP_TIMEOUT_SECONDS 600 /* of a case, where nobody says otherwise */
+
 typedef struct mp_run_options {
     mp_subject *subject;
     mp_subject *against;     /* NULL: none */
@@ -17,16 +19,29 @@ typedef struct mp_run_options {
     int repeat;           /* runs compared bit for bit; at least 2: the two poisons */
     bool plain;           /* judge with plain loops even where OpenBLAS is present */
     int jobs;             /* cases that run at the same time and share the memory; 0 counts as 1 */
+    bool golden_partial;  /* the golden need not hold every case */
+    bool strict;          /* what was asked for and not judged fails (harness/run/strict.h) */
+    const char *device, *triton, *config_file; /* for which machine tiles are looked up, or the file they come
+                                                  from; NULL: not said */
+    double timeout_seconds;                    /* of the suite, for the repro; 0: not said */
+    const mp_matrix_row *after; /* what ran before in the same process, for the repro; NULL: nothing */
 } mp_run_options;
 
-/* Never fails: whatever goes wrong becomes the verdict. In order: memory plan (too big: SKIP), inputs, run
- * with poison A, guards, inputs unchanged, f64 and bits oracles; run with poison B and further repeats, bit
- * equality; pairs; permuted tokens and tokens alone (where the contract promises batch invariance); the other
- * subject; the golden. */
+/* Never fails: whatever goes wrong becomes the verdict, which is initialised here (what it held is not freed)
+ * and freed by the caller. In order: memory plan (too big: SKIP), inputs, run with poison A, guards, inputs
+ * unchanged, f64 and bits oracles; run with poison B and further repeats, bit equality; pairs; permuted
+ * tokens and tokens alone (where the contract promises batch invariance); the other subject; the golden. */
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v);
 
-/* `moeparity run --case '...' --subject S [--pair ...] [--against S2] [--golden FILE] [--repeat N]
- * [--plain]`, or with golden_required `moeparity golden verify FILE --subject S --match '...'` */
-void mp_repro(const mp_matrix_row *row, const mp_run_options *options, char *text, size_t size);
+/* Appends the one command that runs exactly this case again, behind the one before it: `moeparity run
+ * [--case BEFORE [--pair ...]...] --case CASE [--pair ...]... --subject S ...`, or with golden_required
+ * `moeparity golden verify FILE [--case BEFORE] --case CASE --subject S ...`, and every option that is not at
+ * its default. Words are quoted for a shell. */
+void mp_repro(const mp_matrix_row *row, const mp_run_options *options, mp_text *text);
+
+/* What is known of a case that is not run: initialises the verdict, and sets outcome, name, group, subject
+ * and repro, which names options->after unless the outcome is PASS or SKIP. */
+void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_outcome outcome,
+                      mp_verdict *v);
 
 #endif

@@ -1,7 +1,9 @@
 #include "harness/run/suite.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "harness/run/run_case.h"
+#include "harness/run/strict.h"
 #include "ref/blas.h"
 
 #include <errno.h>
@@ -32,17 +34,6 @@ static void on_interrupt(int signal_number) {
     interrupted = 1;
 }
 
-static bool write_all(int fd, const void *data, size_t size) {
-    for (const char *p = data; size > 0;) {
-        const ssize_t n = write(fd, p, size);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        p += n;
-        size -= (size_t)n;
-    }
-    return true;
-}
-
 /* Reads `size` bytes, none later than the deadline: a peer may hang in the middle of a message. */
 static bool read_all(int fd, void *data, size_t size, double deadline) {
     for (char *p = data; size > 0;) {
@@ -64,7 +55,7 @@ static bool send_json(int fd, json_t *json) {
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     const uint32_t length = text ? (uint32_t)strlen(text) : 0;
-    const bool sent = text && write_all(fd, &length, sizeof length) && write_all(fd, text, length);
+    const bool sent = text && mp_write_all(fd, &length, sizeof length) && mp_write_all(fd, text, length);
     free(text);
     return sent;
 }
@@ -139,16 +130,21 @@ static int jobs_of(const mp_matrix *matrix, const mp_suite_options *o) {
     return o->jobs < 1 || most < 1 ? 1 : o->jobs < most ? o->jobs : most;
 }
 
-static mp_run_options run_options(const mp_matrix *matrix, const mp_suite_options *o, mp_subject *subject,
-                                  mp_subject *against, mp_golden *golden) {
+mp_run_options mp_suite_run_options(const mp_suite_options *o, mp_subject *subject, mp_subject *against,
+                                    const mp_matrix_row *after) {
     return (mp_run_options){.subject = subject,
-                            .against = against->name ? against : NULL,
-                            .golden = golden,
+                            .against = against && against->name ? against : NULL,
                             .golden_path = o->golden_path,
                             .golden_required = o->golden_required,
+                            .golden_partial = o->golden_partial,
+                            .strict = o->strict,
+                            .device = o->device,
+                            .triton = o->triton,
+                            .config_file = o->config_file,
                             .repeat = o->repeat,
                             .plain = o->plain,
-                            .jobs = jobs_of(matrix, o)};
+                            .timeout_seconds = o->timeout_seconds,
+                            .after = after};
 }
 
 /* Never returns. Ends with _exit: the parent's buffers and handlers are not the worker's to flush. */
@@ -176,12 +172,17 @@ static _Noreturn void worker_main(pid_t parent, int requests, int replies, const
                   "blas", o->plain ? "plain loops" : mp_blas_name());
     if (!send_json(replies, hello) || status != MP_OK) _exit(0);
 
-    const mp_run_options options = run_options(matrix, o, &subject, &against, golden);
+    mp_run_options options = mp_suite_run_options(o, &subject, &against, NULL);
+    options.golden = golden;
+    options.jobs = jobs_of(matrix, o);
     mp_verdict *v = malloc(sizeof *v);
     uint64_t index;
     while (v && read_all(requests, &index, sizeof index, (double)INFINITY) && index != NO_MORE_CASES) {
         mp_run_case(&matrix->rows[index], &options, v);
-        if (!send_json(replies, mp_verdict_to_json(v))) break;
+        options.after = &matrix->rows[index];
+        const bool sent = send_json(replies, mp_verdict_to_json(v));
+        mp_verdict_free(v);
+        if (!sent) break;
     }
     free(v);
     mp_golden_close(golden);
@@ -197,6 +198,7 @@ typedef struct worker {
     int requests, replies;
     bool busy;
     size_t index;
+    const mp_matrix_row *after; /* what it ran before; NULL: nothing */
     double deadline;
 } worker;
 
@@ -218,7 +220,7 @@ static void worker_stop(worker *w, bool kill_it) {
     if (w->pid == 0) return;
     const uint64_t message =
         NO_MORE_CASES; /* end of file would not do: later workers have inherited this pipe */
-    const bool told = !kill_it && write_all(w->requests, &message, sizeof message);
+    const bool told = !kill_it && mp_write_all(w->requests, &message, sizeof message);
     close(w->requests);
     close(w->replies);
     if (!told || wait_for_end(w->pid, CLOSE_SECONDS, &status) == 0)
@@ -278,31 +280,24 @@ static mp_status worker_start(worker *w, const mp_matrix *matrix, const mp_suite
         mp_fail(err, result, "%s", text);
         worker_stop(w, true);
     } else {
-        snprintf(info->subject, sizeof info->subject, "%s", subject);
-        snprintf(info->device, sizeof info->device, "%s", device);
-        snprintf(info->versions, sizeof info->versions, "%s", versions);
-        snprintf(info->blas, sizeof info->blas, "%s", blas);
+        mp_run_info_set(info, &info->subject, "%s", subject);
+        mp_run_info_set(info, &info->device, "%s", device);
+        mp_run_info_set(info, &info->versions, "%s", versions);
+        mp_run_info_set(info, &info->blas, "%s", blas);
     }
     json_decref(hello);
     return result;
 }
 
-/* The verdict of a case that no worker lived to give. */
-static void verdict_without_worker(const mp_matrix_row *row, const mp_suite_options *o, mp_outcome outcome,
-                                   const char *reason, mp_verdict *v) {
+/* The verdict of a case that no worker lived to give; `after` is what that worker had run before it. */
+static void verdict_without_worker(const mp_matrix_row *row, const mp_matrix_row *after,
+                                   const mp_suite_options *o, mp_outcome outcome, const char *reason,
+                                   mp_verdict *v) {
     mp_subject subject = {.name = o->subject}, against = {.name = o->against};
-    const mp_run_options options = {.subject = &subject,
-                                    .against = o->against ? &against : NULL,
-                                    .golden_path = o->golden_path,
-                                    .golden_required = o->golden_required,
-                                    .repeat = o->repeat,
-                                    .plain = o->plain};
-    *v = (mp_verdict){.outcome = outcome};
-    mp_case_text(&row->c, v->name, sizeof v->name);
-    snprintf(v->group, sizeof v->group, "%s", row->group ? row->group : "");
-    snprintf(v->subject, sizeof v->subject, "%s", o->subject);
-    snprintf(v->reason, sizeof v->reason, "%s", reason);
-    mp_repro(row, &options, v->repro, sizeof v->repro);
+    const mp_run_options options = mp_suite_run_options(o, &subject, &against, after);
+    mp_verdict_begin(row, &options, outcome, v);
+    mp_verdict_set(v, &v->reason, "%s", reason);
+    if (o->strict) mp_strict_apply(v, 0);
 }
 
 /* Collects a worker that broke off its reply; one that is not dead within a second hangs in the middle of it,
@@ -333,15 +328,18 @@ static void collect(worker *w, const mp_matrix *matrix, const mp_suite_options *
         describe_death(w->pid, reason, sizeof reason);
         close(w->requests);
         close(w->replies);
-        verdict_without_worker(&matrix->rows[w->index], o, MP_CRASH, reason, v);
+        verdict_without_worker(&matrix->rows[w->index], w->after, o, MP_CRASH, reason, v);
         *w = (worker){0};
         return;
     }
     if (mp_verdict_from_json(json, v, &err) != MP_OK) {
-        verdict_without_worker(&matrix->rows[w->index], o, MP_CRASH, err.text, v);
+        mp_verdict_free(v);
+        verdict_without_worker(&matrix->rows[w->index], w->after, o, MP_CRASH, err.text, v);
         worker_stop(w, true);
     } else if (v->outcome == MP_CRASH) {
         worker_stop(w, true); /* a device error leaves the context unusable */
+    } else {
+        w->after = &matrix->rows[w->index];
     }
     json_decref(json);
 }
@@ -350,11 +348,16 @@ static void report(const mp_suite_options *o, size_t index, const mp_verdict *v)
     if (o->progress) o->progress(o->ctx, index, v);
 }
 
+/* --fail-fast: whether nothing is to follow this verdict. */
+static bool ends_early(const mp_suite_options *o, const mp_verdict *v) {
+    return o->fail_fast && v->name[0] && v->outcome != MP_PASS && v->outcome != MP_SKIP;
+}
+
 /* The subject cannot run here: every case is a SKIP, and says why. */
 static void skip_all(const mp_matrix *matrix, const mp_suite_options *o, const char *why,
                      mp_verdict *verdicts) {
     for (size_t i = 0; i < matrix->count; i++) {
-        verdict_without_worker(&matrix->rows[i], o, MP_SKIP, why, &verdicts[i]);
+        verdict_without_worker(&matrix->rows[i], NULL, o, MP_SKIP, why, &verdicts[i]);
         report(o, i, &verdicts[i]);
     }
 }
@@ -378,8 +381,9 @@ static size_t wait_for_workers(worker *workers, int jobs, const mp_matrix *matri
         } else if (mp_seconds_now() > w->deadline) {
             char reason[100];
             snprintf(reason, sizeof reason, "no verdict after %g s", o->timeout_seconds);
+            const mp_matrix_row *after = w->after;
             worker_stop(w, true);
-            verdict_without_worker(&matrix->rows[index], o, MP_TIMEOUT, reason, &verdicts[index]);
+            verdict_without_worker(&matrix->rows[index], after, o, MP_TIMEOUT, reason, &verdicts[index]);
         } else {
             continue;
         }
@@ -434,15 +438,18 @@ static mp_status run_in_process(const mp_matrix *matrix, const mp_suite_options 
     } else if (status != MP_OK) {
         if (err) *err = why;
     } else {
-        const mp_run_options options = run_options(matrix, o, &subject, &against, golden);
-        snprintf(info->subject, sizeof info->subject, "%s", subject.name);
-        snprintf(info->device, sizeof info->device, "%s", subject.device);
-        snprintf(info->versions, sizeof info->versions, "%s", subject.versions);
-        snprintf(info->blas, sizeof info->blas, "%s", o->plain ? "plain loops" : mp_blas_name());
+        mp_run_options options = mp_suite_run_options(o, &subject, &against, NULL);
+        options.golden = golden;
+        mp_run_info_set(info, &info->subject, "%s", subject.name);
+        mp_run_info_set(info, &info->device, "%s", subject.device);
+        mp_run_info_set(info, &info->versions, "%s", subject.versions);
+        mp_run_info_set(info, &info->blas, "%s", o->plain ? "plain loops" : mp_blas_name());
         for (size_t i = 0; i < matrix->count && !interrupted; i++) {
             if (o->progress) o->progress(o->ctx, i, NULL);
             mp_run_case(&matrix->rows[i], &options, &verdicts[i]);
+            options.after = &matrix->rows[i];
             if (o->progress) o->progress(o->ctx, i, &verdicts[i]);
+            if (ends_early(o, &verdicts[i])) break;
         }
     }
     mp_golden_close(golden);
@@ -460,6 +467,7 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
     mp_suite_options resolved = *options; /* with the subject that "auto" came to, for the repros */
     const mp_suite_options *o = &resolved;
     const int jobs = jobs_of(matrix, o);
+    for (size_t i = 0; i < matrix->count; i++) mp_verdict_init(&verdicts[i]);
     const mp_status checked = check_golden_file(o->golden_path, err);
     if (checked != MP_OK) return checked;
     if (o->in_process) return run_in_process(matrix, o, verdicts, info, err);
@@ -470,7 +478,7 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
 
     mp_error why = {0};
     mp_status status = worker_start(&workers[0], matrix, o, info, &why);
-    size_t next = 0, open = 0;
+    size_t next = 0, open = 0, matrix_end = matrix->count;
     if (status == MP_OK && info->subject[0]) resolved.subject = info->subject;
     if (status == MP_EUNSUPPORTED) {
         skip_all(matrix, o, why.text, verdicts);
@@ -479,12 +487,12 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
     } else if (status != MP_OK) {
         if (err) *err = why;
     }
-    while (status == MP_OK && !interrupted && (next < matrix->count || open > 0)) {
-        for (int i = 0; i < jobs && next < matrix->count && !interrupted; i++) {
+    while (status == MP_OK && !interrupted && (next < matrix_end || open > 0)) {
+        for (int i = 0; i < jobs && next < matrix_end && !interrupted; i++) {
             worker *w = &workers[i];
             if (w->busy) continue;
             if (w->pid == 0 && worker_start(w, matrix, o, info, &why) != MP_OK) {
-                verdict_without_worker(&matrix->rows[next], o, MP_CRASH, why.text, &verdicts[next]);
+                verdict_without_worker(&matrix->rows[next], NULL, o, MP_CRASH, why.text, &verdicts[next]);
                 report(o, next, &verdicts[next]);
                 next++;
                 continue;
@@ -496,13 +504,16 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
                           .replies = w->replies,
                           .busy = true,
                           .index = next,
+                          .after = w->after,
                           .deadline = mp_seconds_now() + o->timeout_seconds};
             const uint64_t message = next++;
-            write_all(w->requests, &message,
-                      sizeof message); /* a worker that died meanwhile is found when its reply is read */
+            mp_write_all(w->requests, &message,
+                         sizeof message); /* a worker that died meanwhile is found when its reply is read */
             open++;
         }
         open -= wait_for_workers(workers, jobs, matrix, o, verdicts);
+        for (size_t i = 0; i < next; i++)
+            if (ends_early(o, &verdicts[i])) matrix_end = next; /* those that run are still waited for */
     }
     for (int i = 0; i < jobs; i++) worker_stop(&workers[i], interrupted);
     info->interrupted = interrupted != 0;

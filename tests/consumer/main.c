@@ -65,7 +65,8 @@ int main(int argc, char **argv) {
         mp_tally_add(&tally, &v);
         printf("%s %s: at most %.3g of the bound %s\n", mp_outcome_name(v.outcome), v.name,
                v.stage[MP_ACT].max_ratio, v.reason);
+        mp_verdict_free(&v);
     }
     mp_matrix_free(&matrix);
-    return mp_tally_exit_code(&tally);
+    return mp_exit_code(&tally, false);
 }

@@ -1,0 +1,46 @@
+#include "cli/dry_run.h"
+
+#include "golden/golden.h"
+
+#include <stdio.h>
+
+/* How many of the cases the golden holds. */
+static mp_status count_stored(const mp_matrix *matrix, const char *path, size_t *stored, mp_error *err) {
+    mp_golden *golden = NULL;
+    *stored = 0;
+    const mp_status status = mp_golden_open(path, &golden, err);
+    for (size_t i = 0; status == MP_OK && i < matrix->count; i++) {
+        char name[MP_CASE_TEXT_MAX];
+        mp_case_text(&matrix->rows[i].c, name, sizeof name);
+        *stored += mp_golden_has(golden, name);
+    }
+    mp_golden_close(golden);
+    return status;
+}
+
+mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_suite_options *suite, mp_error *err) {
+    size_t stored = 0, pairs = 0;
+    if (suite->golden_path) {
+        const mp_status status = count_stored(matrix, suite->golden_path, &stored, err);
+        if (status != MP_OK) return status;
+    }
+    for (size_t i = 0; i < matrix->count; i++) {
+        const mp_matrix_row *row = &matrix->rows[i];
+        char name[MP_CASE_TEXT_MAX];
+        mp_case_text(&row->c, name, sizeof name);
+        puts(name);
+        for (size_t p = 0; p < row->pair_count; p++) printf("    = %s\n", row->pair_text[p]);
+        pairs += row->pair_count;
+    }
+    printf("%zu case%s would run with subject %s%s; nothing was run\n", matrix->count,
+           matrix->count == 1 ? "" : "s", suite->subject, suite->strict ? ", strictly" : "");
+    printf(
+        "judged: bound, rms, nan, integer, poison, guard, input; bits, permutation and batch as far as the "
+        "subject's contract promises them\n");
+    if (suite->repeat > 1) printf("judged: repeat, %d runs of each case\n", suite->repeat);
+    if (pairs > 0) printf("judged: %zu pair%s\n", pairs, pairs == 1 ? "" : "s");
+    if (suite->against) printf("reported: the difference from subject %s\n", suite->against);
+    if (suite->golden_path)
+        printf("judged: golden %s, which holds %zu of the cases\n", suite->golden_path, stored);
+    return MP_OK;
+}

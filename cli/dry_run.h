@@ -1,0 +1,11 @@
+/* --dry-run: what would be judged, without judging it. */
+#ifndef MP_CLI_DRY_RUN_H
+#define MP_CLI_DRY_RUN_H
+
+#include "harness/run/suite.h"
+
+/* Prints every case with its pairs, then the subject and the checks that would be asked for. MP_EINPUT for a
+ * golden that cannot be read. */
+mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_suite_options *suite, mp_error *err);
+
+#endif

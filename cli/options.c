@@ -1,0 +1,200 @@
+#include "cli/options.h"
+
+#include "cli/common.h"
+
+#include <limits.h>
+#include <stddef.h>
+
+enum {
+    RUN = 1 << MP_CMD_RUN,
+    LIST = 1 << MP_CMD_LIST,
+    SHOW = 1 << MP_CMD_SHOW,
+    RECORD = 1 << MP_CMD_RECORD,
+    VERIFY = 1 << MP_CMD_VERIFY,
+    PROBE = 1 << MP_CMD_PROBE,
+    KERNELS = 1 << MP_CMD_BENCH_KERNELS,
+    BENCH = 1 << MP_CMD_BENCH_REFERENCE | 1 << MP_CMD_BENCH_PREDICT | KERNELS,
+    HELP = 1 << MP_CMD_HELP,
+    JUDGING = RUN | VERIFY,
+    ALL = (1 << MP_COMMAND_COUNT) - 1
+};
+
+const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
+    [MP_CMD_RUN] = {"run", mp_cmd_run,
+                    "MATRIX... [option ...]\n--case 'M=32 topk=2 act=silu' [--pair 'path=runner']... ...",
+                    MP_OPERANDS_MATRIX, 0, INT_MAX, "matrix files",
+                    "judge the cases of matrix files, or single cases",
+                    "Every case runs in a worker process, under a watchdog; a worker that crashed or hung is "
+                    "replaced. A row is printed for each case, and under one that is not OK what failed and "
+                    "one command that repeats it. A matrix is a path, or the name of one that is installed "
+                    "(moeparity list --matrices)."},
+    [MP_CMD_LIST] = {"list", mp_cmd_list, "MATRIX... [option ...]\n--matrices", MP_OPERANDS_MATRIX, 0,
+                     INT_MAX, "matrix files", "print the cases of matrix files, one name a line", NULL},
+    [MP_CMD_SHOW] = {"show", mp_cmd_show, "--case 'M=32 topk=2 act=silu' [option ...]\n--fields",
+                     MP_OPERANDS_NONE, 0, 0, "no argument",
+                     "one case: fields, contract, config, memory plan, bounds", NULL},
+    [MP_CMD_RECORD] = {"golden record", mp_cmd_golden_record,
+                       "FILE MATRIX... [option ...]\nFILE --case 'M=32 topk=2 act=silu' [option ...]",
+                       MP_OPERANDS_GOLDEN_MATRIX, 1, INT_MAX, "a file and matrices",
+                       "judge every case, and store their traces if all of them pass",
+                       "Writes nothing unless every case passes; an old FILE is replaced at the end, in one "
+                       "step."},
+    [MP_CMD_VERIFY] = {"golden verify", mp_cmd_golden_verify, "FILE [option ...]", MP_OPERANDS_GOLDEN, 1, 1,
+                       "one file", "execute the cases of a golden again, and compare",
+                       "Judges like run. A case that cannot be compared with the golden fails. A golden is a "
+                       "path, or the name of one that is installed."},
+    [MP_CMD_DIFF] = {"golden diff", mp_cmd_golden_diff, "FILE FILE", MP_OPERANDS_GOLDEN, 2, 2, "two files",
+                     "compare two goldens, tensor by tensor", "Exit code 1 when they differ."},
+    [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
+                   "what a golden holds, and who made it", NULL},
+    [MP_CMD_PROBE] =
+        {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
+         "what this device's arithmetic is, and whether the bit model holds on it",
+         "Exit codes: 0 the bit model holds; 1 it does not, or there is none for this device; 77 "
+         "no GPU."},
+    [MP_CMD_BENCH_REFERENCE] = {"bench reference", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
+                                "no argument", "time the float64 reference",
+                                "Without --case: M=70000 topk=2 act=silu."},
+    [MP_CMD_BENCH_PREDICT] = {"bench predict", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
+                              "no argument", "time the prediction of a device's bits",
+                              "Without --case: M=70000 topk=2 act=silu."},
+    [MP_CMD_BENCH_KERNELS] = {"bench kernels", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
+                              "no argument", "time the kernels on the GPU",
+                              "Without --case: M=16384 topk=8 E=128 K=2048 N=768."},
+    [MP_CMD_DOCTOR] = {"doctor", mp_cmd_doctor, "", MP_OPERANDS_NONE, 0, 0, "no argument",
+                       "versions, device, BLAS core, caches; what will be skipped and why", NULL},
+    [MP_CMD_HELP] = {"help", mp_cmd_help, "[COMMAND]", MP_OPERANDS_COMMAND, 0, 2, "a command",
+                     "what a command does, and a description of its options", NULL},
+};
+
+const mp_option_row mp_options[MP_OPTION_COUNT] = {
+    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | SHOW | RECORD | VERIFY,
+                     .repeats = RUN | RECORD | VERIFY, .summary = "one case, as `name=value ...`",
+                     .details = "Fields that are not named keep their default (moeparity show --fields). "
+                                "Several cases run in this order, with one job in one process: what a case "
+                                "leaves behind meets the next."},
+    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | RECORD, .repeats = RUN | RECORD,
+                     .summary = "a variant of the --case before it that must give the same bits",
+                     .details = "Fields that differ, as `path=runner`. Matrices have pairs of their own."},
+    [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | RECORD | VERIFY,
+                      .summary = "only cases that match, as `M>16 act=silu`",
+                      .details = "Blank-separated terms that must all hold: name=value, !=, and for numbers "
+                                 "<, <=, >, >=; or a bare word that occurs in the case's name."},
+    [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
+                     .commands = RUN | LIST | RECORD,
+                     .summary = "smoke, ci or full: each contains the ones before it"},
+    [MP_OPT_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
+                        .commands = RUN | SHOW | RECORD | VERIFY,
+                        .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",
+                        .details = "What executes the cases. ref: the float64 reference, rounded where the "
+                                   "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
+                                   "kernels."},
+    [MP_OPT_AGAINST] = {"against", 0, MP_TAKES_TEXT, "S2", .commands = JUDGING,
+                        .summary = "compare every case with a second subject as well",
+                        .details = "Reported, not judged: both have their own bounds."},
+    [MP_OPT_GOLDEN] = {"golden", 0, MP_TAKES_FILE, "FILE", .commands = RUN,
+                       .summary = "compare with stored traces as well"},
+    [MP_OPT_GOLDEN_PARTIAL] = {"golden-partial", 0, MP_TAKES_NOTHING, .commands = RUN,
+                               .summary = "the golden need not hold every case",
+                               .details = "A case that --golden does not hold is then not judged against "
+                                          "it."},
+    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING,
+                       .summary = "what was asked for and not judged fails, and so does a skip",
+                       .details = "Asked for are --golden, --against, the pairs, and every check that the "
+                                  "contract promises for the case. For CI: a run that judged less than it "
+                                  "looks like ends with exit code 1."},
+    [MP_OPT_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2", .commands = JUDGING,
+                       .summary = "runs of a case that must agree bit for bit",
+                       .details = "From the second on, buffers hold another poison than in the first: with 1 "
+                                  "a dependence on old contents is not seen."},
+    [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = RUN | SHOW | RECORD | VERIFY,
+                       .summary = "look tuned tiles up for this device",
+                       .details = "As the driver or a file's name spells it: `NVIDIA H200`. Without it the "
+                                  "device at hand, or none."},
+    [MP_OPT_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION", .commands = RUN | SHOW | RECORD | VERIFY,
+                       .summary = "prefer tuned tiles of this Triton version, as 3.6.0"},
+    [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE", .commands = RUN | SHOW | RECORD | VERIFY,
+                       .summary = "take tiles from this tuned file, whatever its name"},
+    [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGING,
+                     .summary = "worker processes",
+                     .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
+                                "has, and the memory."},
+    [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
+                        .commands = JUDGING | RECORD, .summary = "seconds before a case counts as hung"},
+    [MP_OPT_FAIL_FAST] = {"fail-fast", 0, MP_TAKES_NOTHING, .commands = JUDGING,
+                          .summary = "stop after the first case that fails, crashes or hangs",
+                          .details = "What was not reached is not in the reports."},
+    [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+                      .summary = "judge with plain loops instead of OpenBLAS"},
+    [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING, .commands = JUDGING,
+                           .summary = "no worker processes, no watchdog: for debuggers and memory checkers",
+                           .details = "No parent survives a crash then: `case i/n: <repro>` goes to stderr "
+                                      "before each case, unless that is a terminal."},
+    [MP_OPT_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+                        .summary = "say which cases would run, and what would be judged; run nothing"},
+    [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGING,
+                     .summary = "write the verdicts as JSON",
+                     .details = "docs/report.schema.json describes it."},
+    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGING,
+                      .summary = "write the verdicts as JUnit XML"},
+    [MP_OPT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+                      .summary = "print only failures and the last lines"},
+    [MP_OPT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = JUDGING,
+                        .summary = "print the figures of every stage under each case"},
+    [MP_OPT_COLOR] = {"color", 0, MP_TAKES_CHOICE, "WHEN", .choices = "auto always never", .fallback = "auto",
+                      .commands = JUDGING | RECORD, .summary = "auto, always or never",
+                      .details = "auto: on a terminal, and where FORCE_COLOR is set; not where NO_COLOR is."},
+    [MP_OPT_INPUTS] = {"inputs", 0, MP_TAKES_NOTHING, .commands = RECORD, .summary = "store the inputs too"},
+    [MP_OPT_DIGEST_ABOVE] = {"digest-above", 0, MP_TAKES_NUMBER, "BYTES", 0, INT64_MAX, .fallback = "1048576",
+                             .commands = RECORD, .summary = "larger tensors become one digest a row"},
+    [MP_OPT_PAIRS] = {"pairs", 0, MP_TAKES_NOTHING, .commands = LIST,
+                      .summary = "print the pairs under each case"},
+    [MP_OPT_MATRICES] = {"matrices", 0, MP_TAKES_NOTHING, .commands = LIST,
+                         .summary = "the matrices and goldens that are found by their names"},
+    [MP_OPT_FIELDS] = {"fields", 0, MP_TAKES_NOTHING, .commands = SHOW,
+                       .summary = "the fields of a case, their defaults and allowed values"},
+    [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
+                        .commands = PROBE,
+                        .summary = "random vectors of each instruction in each of the three modes"},
+    [MP_OPT_SEED] = {"seed", 0, MP_TAKES_NUMBER, "S", 0, INT64_MAX, .fallback = "0", .commands = PROBE,
+                     .summary = "of the random vectors"},
+    [MP_OPT_PROBE_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = PROBE,
+                           .summary = "write the results there too"},
+    [MP_OPT_BENCH_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = BENCH,
+                           .summary = "the case that is timed, as `name=value ...`"},
+    [MP_OPT_BENCH_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 10000, .fallback = "10",
+                             .commands = KERNELS, .summary = "timed runs"},
+    [MP_OPT_MAN] = {"man", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,
+                    .summary = "the manual page"},
+    [MP_OPT_BASH] = {"bash", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,
+                     .summary = "the completion of bash"},
+    [MP_OPT_ZSH] = {"zsh", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,
+                    .summary = "the completion of zsh"},
+    [MP_OPT_HELP] = {"help", 'h', MP_TAKES_NOTHING, .commands = ALL, .summary = "say what there is to say"},
+};
+
+const mp_variable_row mp_variables[] = {
+    {"MOEPARITY_REQUIRE_GPU",
+     "1: this machine must have a GPU. Where everything would be skipped the exit code "
+     "is 3, and subject auto means cuda."},
+    {"MOEPARITY_CACHE", "Folder of compiled kernels, instead of ~/.cache/moeparity."},
+    {"SGLANG_MOE_CONFIG_DIR", "Folder with configs/triton_*/ in which tuned tiles are looked up."},
+    {"VLLM_TUNED_CONFIG_FOLDER", "Folder in which tuned tiles are looked up next."},
+    {"CUDA_VISIBLE_DEVICES", "Which GPU is the first one; empty: none."},
+    {"OMP_NUM_THREADS", "Threads of each worker process."},
+    {"OPENBLAS_CORETYPE", "The core that OpenBLAS shall take this CPU for."},
+    {"NO_COLOR", "Not empty: no colours, unless --color says otherwise."},
+    {"FORCE_COLOR", "Not empty and not 0: colours, even where the output is no terminal."},
+    {"SOURCE_DATE_EPOCH", "Seconds since 1970: the date in reports and goldens, and all durations in reports "
+                          "are 0, so that two runs with the same results write the same bytes."},
+};
+const int mp_variable_count = sizeof mp_variables / sizeof *mp_variables;
+
+const mp_exit_row mp_exits[] = {
+    {MP_EXIT_OK, "all judged cases passed"},
+    {MP_EXIT_FAILURE, "a parity failure"},
+    {MP_EXIT_USAGE, "usage or bad input; nothing was run"},
+    {MP_EXIT_BROKEN, "a subject crashed, hung or could not be run; or Ctrl-C without a failure before it"},
+    {MP_EXIT_SKIPPED, "everything was skipped"},
+};
+const int mp_exit_count = sizeof mp_exits / sizeof *mp_exits;

@@ -1,0 +1,57 @@
+#include "harness/run/strict.h"
+
+#include "harness/judge/judge.h"
+
+static bool requires_bits(const mp_contract *contract, const mp_case *c) {
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (s != MP_ALIGN && mp_case_has_stage(c, (mp_stage)s) && contract->promise[s].bits == MP_BITS_REQUIRED)
+            return true;
+    return false;
+}
+
+unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options,
+                         const mp_contract *contract) {
+    const mp_case *c = &row->c;
+    const bool numbers = c->scope != MP_SCOPE_ALIGN, whole = c->scope == MP_SCOPE_ALL;
+    const bool asked[MP_CHECK_COUNT] = {
+        [MP_CHECK_BOUND] = numbers,
+        [MP_CHECK_RMS] = numbers,
+        [MP_CHECK_NAN] = numbers,
+        [MP_CHECK_INTEGER] = c->scope == MP_SCOPE_ALIGN || whole,
+        [MP_CHECK_POISON] = true,
+        [MP_CHECK_GUARD] = true,
+        [MP_CHECK_INPUT] = true,
+        [MP_CHECK_REPEAT] = mp_contract_deterministic(contract, c) && options->repeat > 1,
+        [MP_CHECK_PERMUTATION] = whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
+        [MP_CHECK_BATCH] = whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
+        [MP_CHECK_PAIR] = row->pair_count > 0,
+        [MP_CHECK_GOLDEN] = options->golden && !options->golden_partial,
+        [MP_CHECK_BITS] = requires_bits(contract, c),
+    };
+    unsigned mask = 0;
+    for (int i = 0; i < MP_CHECK_COUNT; i++) mask |= asked[i] ? 1u << i : 0;
+    return mask;
+}
+
+void mp_strict_apply(mp_verdict *v, unsigned asked) {
+    if (v->outcome == MP_SKIP) {
+        v->outcome = MP_FAIL;
+        mp_verdict_set(v, &v->reason, "strict: skipped: %s", v->reason);
+        return;
+    }
+    if (v->outcome != MP_PASS) return;
+    for (int i = 0; i < MP_CHECK_COUNT; i++) {
+        const mp_check_result *check = &v->check[i];
+        if (asked >> i & 1 && check->answer == MP_NOT_JUDGED)
+            mp_check_fail(v, (mp_check)i, "strict: not judged: %s",
+                          check->text[0] ? check->text : "no reason");
+    }
+    for (int i = 0; i < v->pair_count; i++)
+        if (v->pair[i].note[0])
+            mp_check_fail(v, MP_CHECK_PAIR, "strict: %s: %s", v->pair[i].text, v->pair[i].note);
+    for (int i = MP_CHECK_COUNT - 1; i >= 0; i--) {
+        if (v->check[i].answer != MP_FAILED) continue;
+        v->outcome = MP_FAIL;
+        mp_verdict_set(v, &v->reason, "%s: %s", mp_check_name((mp_check)i), v->check[i].text);
+    }
+}

@@ -1,0 +1,190 @@
+/* cli/options.c: one table, and what is made of it: parsing, help, the manual page, completions. */
+#include "tests/cli_support.h"
+
+static void misspelt_words_are_recognised(void **state) {
+    (void)state;
+    expect("moeparity rnu", 2, "",
+           "moeparity: unknown command 'rnu', did you mean 'run'? (moeparity help lists");
+    expect("moeparity golden verfy a.h5", 2, "",
+           "moeparity: golden: unknown word 'verfy', did you mean 'verify'?: expected record, verify, diff "
+           "or ls\n");
+    expect("moeparity run ok.yaml --subjet host", 2, "",
+           "moeparity: run: unknown option '--subjet', did you mean '--subject'? (moeparity help run lists "
+           "them)\n");
+    expect("moeparity run ok.yaml --frobnicate", 2, "",
+           "moeparity: run: unknown option '--frobnicate' (moeparity help run lists them)\n");
+    expect("moeparity --frobnicate run", 2, "",
+           "moeparity: unknown option '--frobnicate' (moeparity help lists them)\n");
+    expect("moeparity run ok.yaml -x", 2, "", "moeparity: unknown option '-x' (moeparity help lists them)\n");
+    expect("moeparity run ok.yaml --j 3", 2, "", "moeparity: run: --j may be --jobs, --json, --junit\n");
+}
+
+static void an_option_is_given_once(void **state) {
+    (void)state;
+    expect("moeparity run ok.yaml --subject host --subject ref", 2, "",
+           "moeparity: --subject is given twice: 'host' and 'ref'\n");
+    expect("moeparity run ok.yaml --json=a.json --json b.json", 2, "",
+           "moeparity: --json is given twice: 'a.json' and 'b.json'\n");
+    expect("moeparity run ok.yaml --plain --plain", 2, "", "moeparity: --plain is given twice\n");
+    expect("moeparity show --case M=1 --case M=2", 2, "",
+           "moeparity: --case is given twice: 'M=1' and 'M=2'\n");
+    expect("moeparity bench kernels --case M=1 --case M=2", 2, "",
+           "moeparity: --case is given twice: 'M=1' and 'M=2'\n");
+}
+
+static void values(void **state) {
+    (void)state;
+    expect("moeparity run ok.yaml --jobs", 2, "",
+           "moeparity: --jobs: expected N behind it: worker processes\n");
+    expect("moeparity run ok.yaml --plain=yes", 2, "", "moeparity: --plain takes no value: --plain=yes\n");
+    expect("moeparity run ok.yaml --color sometimes", 2, "",
+           "moeparity: --color sometimes: expected auto, always or never\n");
+    expect("moeparity run ok.yaml --tier=", 2, "", "moeparity: --tier : expected smoke, ci or full\n");
+    expect("moeparity run ok.yaml --timeout 99999999999999999999", 2, "",
+           "moeparity: --timeout 99999999999999999999: expected a whole number from 1 to 1000000\n");
+    expect("moeparity probe --seed -1", 2, "",
+           "moeparity: --seed -1: expected a whole number from 0 to 9223372036854775807\n");
+}
+
+/* Options stand anywhere, in either form, and behind `--` there are none. */
+static void options_stand_anywhere(void **state) {
+    (void)state;
+    static const char *const lines[] = {
+        "moeparity list ok.yaml --match M=3", "moeparity list --match=M=3 ok.yaml",
+        "moeparity --match M=3 list ok.yaml", "moeparity list --match M=3 -- ok.yaml",
+        "moeparity list --matc M=3 ok.yaml",  "POSIXLY_CORRECT=1 moeparity list ok.yaml --match M=3",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        expect(lines[i], 0, "", "");
+        assert_string_equal(out, "M=3 E=2 topk=1 K=16 N=8 act=silu\n");
+    }
+    expect("moeparity list -- --match ok.yaml", 2, "",
+           "moeparity: --match: No such file or directory; expected a matrix file\n");
+}
+
+/* Cases accumulate, and each has the pairs behind it. */
+static void cases_and_their_pairs(void **state) {
+    (void)state;
+    expect("moeparity run --dry-run --case M=3 --pair path=runner --pair mode=inplace --case M=1 --case 'M=2 "
+           "seed=1' "
+           "--pair layout=sorted --subject host",
+           0, "", "");
+    assert_non_null(strstr(out, "M=3 topk=2 act=silu\n    = path=runner\n    = mode=inplace\n"
+                                "M=1 topk=2 act=silu\n"
+                                "M=2 topk=2 act=silu seed=1\n    = layout=sorted\n"
+                                "3 cases would run with subject host; nothing was run\n"));
+    expect("moeparity run --pair path=runner --case M=3", 2, "",
+           "moeparity: --pair path=runner: there is no --case before it, to which it would belong\n");
+    char line[1024] = "moeparity run --case M=3";
+    for (int i = 0; i < 16; i++) strcat(line, " --pair path=runner");
+    expect(line, 2, "", "moeparity: --pair path=runner: a case has at most 15 pairs\n");
+}
+
+/* Every command has help of both kinds, and the manual page and the completions name all there is. */
+static void everything_is_told(void **state) {
+    (void)state;
+    static const char *const commands[] = {
+        "run",           "list",      "show",  "golden record",   "golden verify",
+        "golden diff",   "golden ls", "probe", "bench reference", "bench predict",
+        "bench kernels", "doctor",    "help"};
+    static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
+    expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
+    read_into(manual, sizeof manual, "m");
+    read_into(bash, sizeof bash, "b");
+    read_into(zsh, sizeof zsh, "z");
+    expect("moeparity help", 0, "usage: moeparity COMMAND", "");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char line[256], option[64];
+        snprintf(line, sizeof line, "\n  %s ", commands[i]);
+        expect("moeparity help", 0, line, "");
+        snprintf(line, sizeof line, "moeparity help %s", commands[i]);
+        expect(line, 0, commands[i], "");
+        assert_non_null(strstr(out, "--help"));
+        snprintf(line, sizeof line, ".SS %s\n", commands[i]);
+        assert_non_null(strstr(manual, line));
+        snprintf(line, sizeof line, "    '%s') files='", commands[i]);
+        assert_non_null(strstr(bash, line));
+        snprintf(line, sizeof line, "    '%s')\n        _arguments", commands[i]);
+        assert_non_null(strstr(zsh, line));
+        /* each option of the help, in both scripts */
+        snprintf(line, sizeof line, "moeparity %s --help", commands[i]);
+        expect(line, 0, "usage: moeparity ", "");
+        for (const char *p = strstr(out, "  --"); p; p = strstr(p + 1, "  --")) {
+            assert_int_equal(sscanf(p, " --%59[a-z-]", option), 1);
+            assert_non_null(strstr(bash, option));
+            assert_non_null(strstr(zsh, option));
+        }
+    }
+    assert_null(strstr(bash, "--man")); /* for the build, not for people */
+    expect("moeparity help golden", 0, "usage: moeparity golden record FILE", "");
+    assert_non_null(strstr(out, "usage: moeparity golden ls FILE\n"));
+    expect("moeparity help run", 0, "May be given more", "");
+    expect("moeparity help frob", 2, "", "moeparity: unknown command 'frob'");
+}
+
+static void the_manual_page_is_clean(void **state) {
+    (void)state;
+    if (system("command -v groff > /dev/null") != 0) {
+        print_message("skipped: no groff to read the page with\n");
+        skip();
+    }
+    expect("moeparity help --man > moeparity.1 && groff -man -ww -Tutf8 moeparity.1 | sed "
+           "'s/\\x1b\\[[0-9;]*m//g; s/.\\x08//g'",
+           0, "MOEPARITY(1)", "");
+    assert_string_equal(err, "");
+    assert_non_null(strstr(out, "--golden-partial"));
+    assert_non_null(strstr(out, "SOURCE_DATE_EPOCH"));
+}
+
+/* What bash completes at the end of the line. */
+static void completed(const char *line, int words, const char *expected) {
+    char command[1024];
+    snprintf(command, sizeof command,
+             "moeparity help --bash > complete.bash && bash -c 'source ./complete.bash; COMP_WORDS=(%s) "
+             "COMP_CWORD=%d; "
+             "_moeparity; printf \"%%s \" \"${COMPREPLY[@]}\"'",
+             line, words);
+    expect(command, 0, expected, "");
+}
+
+static void bash_completes(void **state) {
+    (void)state;
+    if (system("command -v bash > /dev/null") != 0) {
+        print_message("skipped: no bash\n");
+        skip();
+    }
+    completed("moeparity \"\"", 1, "run list show golden probe bench doctor help --version --help ");
+    completed("moeparity golden \"\"", 2, "record verify diff ls ");
+    completed("moeparity golden verify --st", 3, "--strict ");
+    completed("moeparity run --tier \"\"", 3, "smoke ci full ");
+    completed("moeparity run ok.y", 2, "ok.yaml ");
+    completed("moeparity run --against h", 3, "host ");
+    completed("moeparity run sti", 2, "");
+    assert_null(strstr(out, "ok.yaml"));
+    completed("moeparity run see", 2, "seed.yaml ");
+}
+
+static void zsh_reads_its_script(void **state) {
+    (void)state;
+    if (system("command -v zsh > /dev/null") != 0) {
+        print_message("skipped: no zsh\n");
+        skip();
+    }
+    expect("moeparity help --zsh > _moeparity && zsh -n _moeparity", 0, "", "");
+    assert_string_equal(err, "");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(misspelt_words_are_recognised),
+        cmocka_unit_test(an_option_is_given_once),
+        cmocka_unit_test(values),
+        cmocka_unit_test(options_stand_anywhere),
+        cmocka_unit_test(cases_and_their_pairs),
+        cmocka_unit_test(everything_is_told),
+        cmocka_unit_test(the_manual_page_is_clean),
+        cmocka_unit_test(bash_completes),
+        cmocka_unit_test(zsh_reads_its_script),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
