@@ -159,6 +159,8 @@ static mp_status predict(const mp_judgement *j, mp_stage first, mp_stage last, m
     const mp_executor executor = mp_predict_executor(&prediction);
     const mp_tensor_id out = mp_stage_output(j->c, last);
     mp_status status = MP_OK;
+    mp_case c = *j->c;
+    if (!j->t[MP_SORTED_TOKEN_IDS].data) c.layout = MP_ROUTE; /* nobody sees the rows of what is made here */
     memcpy(t, j->t, sizeof t);
     *predicted = j->t[out];
     predicted->data = NULL;
@@ -167,11 +169,11 @@ static mp_status predict(const mp_judgement *j, mp_stage first, mp_stage last, m
     for (int s = (int)first; s < (int)last && status == MP_OK; s++) {
         const mp_tensor_id id = mp_stage_output(j->c, (mp_stage)s);
         if (!mp_case_has_stage(j->c, (mp_stage)s) || t[id].data) continue;
-        made[id] = mp_case_shape(j->c, id, j->trace->block_size_m);
+        made[id] = mp_case_shape(&c, id, j->trace->block_size_m);
         status = mp_tensor_alloc(&made[id], MP_POISON_A, err);
         t[id] = made[id];
     }
-    if (status == MP_OK) status = mp_execute(&executor, j->c, first, last, j->trace->block_size_m, t, err);
+    if (status == MP_OK) status = mp_execute(&executor, &c, first, last, j->trace->block_size_m, t, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
     return status;
 }

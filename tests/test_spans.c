@@ -1,0 +1,123 @@
+/* Subjects that do not show everything: what lies between two tensors that are exposed is judged as one span. */
+#include "harness/run/run_case.h"
+#include "tests/faulty.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define IN(name) MP_IN_SET(MP_##name)
+
+static const struct {
+    const char *name;
+    mp_tensor_set tensors;
+} exposures[] = {{"out alone", IN(OUT)},
+                 {"cache1 and out", IN(CACHE1) | IN(OUT)},
+                 {"cache2 and out", IN(CACHE2) | IN(OUT)},
+                 {"cache1, cache3 and out", IN(CACHE1) | IN(CACHE3) | IN(OUT)},
+                 {"everything", 0}};
+
+static mp_verdict verdict; /* large */
+
+static const mp_verdict *judge(const fault *f, mp_tensor_set exposed, const char *text) {
+    mp_matrix matrix = {0};
+    mp_error err = {0};
+    const bool pair = f->pair && strstr(text, "scope=") == NULL;
+    if (mp_matrix_add(&matrix, text, &f->pair, pair ? 1 : 0, &err) != MP_OK) fail_msg("%s: %s", text, err.text);
+    mp_subject subject = faulty_open_exposing(f, exposed);
+    const mp_run_options options = {.subject = &subject, .repeat = 2};
+    mp_verdict_free(&verdict);
+    mp_run_case(&matrix.rows[0], &options, &verdict);
+    mp_subject_close(&subject);
+    mp_matrix_free(&matrix);
+    return &verdict;
+}
+
+/* The composed bounds hold on every data family, activation and format, in every layout and mode; and the bits of what
+ * is not exposed are predicted through. The sharper, probabilistic bound of the rows holds too. */
+static void a_right_subject_passes_whatever_it_exposes(void **state) {
+    (void)state;
+    static const fault nothing[] = {{.name = "nothing wrong"},
+                                    {.name = "nothing wrong, bits required", .checks = CHECK(BITS)}};
+    static const char *const families[] = {"normal", "integer", "wide", "onehot", "special", "limits"};
+    static const char *const kinds[] = {"act=silu", "act=gelu", "act=gelu_tanh", "act=swiglu_oai interleaved=1",
+                                        "act=silu_clamp bias=1", "act=clamp_silu", "act=relu2 gated=0",
+                                        "act=silu gated=0"};
+    static const char *const ways[] = {"", " layout=sorted filter=0.3", " mode=no_combine", " mode=inplace rsf=2.5",
+                                       " dtype=fp16 routing=duplicates", " dtype=fp32 bias=1",
+                                       " apply_router_weight_on_input=1 topk=1"};
+    int cases = 0;
+    for (size_t e = 0; e < COUNT(exposures); e++)
+        for (size_t d = 0; d < COUNT(families); d++)
+            for (size_t k = 0; k < COUNT(kinds); k++)
+                for (size_t w = 0; w < COUNT(ways); w++) {
+                    char text[256];
+                    snprintf(text, sizeof text, "M=5 E=4 K=96 N=72 data=%s %s%s", families[d], kinds[k], ways[w]);
+                    const bool biased_twice = strstr(kinds[k], "bias") && strstr(ways[w], "bias");
+                    if (biased_twice) continue;
+                    const mp_verdict *v = judge(&nothing[(d + k + w) % 2], exposures[e].tensors, text);
+                    if (v->outcome != MP_PASS) fail_msg("%s, %s: %s", exposures[e].name, text, v->reason);
+                    if (exposures[e].tensors == IN(OUT)) assert_false(v->stage[MP_GATE_UP].judged);
+                    const bool no_sum = strstr(ways[w], "no_combine") || strstr(ways[w], "topk=1");
+                    assert_true(v->stage[no_sum ? MP_DOWN : MP_SUM].judged);
+                    cases++;
+                }
+    print_message("%d cases\n", cases);
+}
+
+/* Random roundings of a long sum nearly cancel: the bound that counts on it is far below the sure one, and a fault
+ * between the two is seen. */
+static void the_probabilistic_bound_is_sharper_for_long_sums(void **state) {
+    (void)state;
+    static const fault nothing = {.name = "nothing wrong"};
+    const mp_verdict *v = judge(&nothing, IN(OUT), "M=3 E=2 topk=2 K=512 N=4096 act=silu");
+    assert_int_equal(v->outcome, MP_PASS);
+    assert_int_equal(v->check[MP_CHECK_RMS].answer, MP_PASSED);
+}
+
+/* Every planted fault of a whole pipeline, seen through each exposure: how many, and which are lost. */
+static void planted_faults_are_seen_through_spans(void **state) {
+    (void)state;
+    static const size_t shown[] = {0, 1, 4};
+    int seen[COUNT(exposures)] = {0}, planted = 0;
+    for (size_t i = 0; i < fault_count; i++) {
+        const fault *f = &faults[i];
+        if (strstr(f->case_text, "scope=") || strstr(f->case_text, "M=65546") || f->checks & CHECK(GOLDEN)) continue;
+        planted++;
+        for (size_t s = 0; s < COUNT(shown); s++) {
+            const size_t e = shown[s];
+            const mp_verdict *v = judge(f, exposures[e].tensors, f->case_text);
+            seen[e] += v->outcome == MP_FAIL;
+            if (v->outcome != MP_FAIL) print_message("%-16s does not show: %s\n", exposures[e].name, f->name);
+        }
+    }
+    for (size_t s = 0; s < COUNT(shown); s++)
+        print_message("%-16s %d of %d planted faults are seen\n", exposures[shown[s]].name, seen[shown[s]], planted);
+    assert_int_equal(seen[4], planted);
+    assert_true(seen[1] >= seen[0]);
+    assert_true(seen[0] * 2 > planted);
+}
+
+/* A tensor that is no output, or nothing at all, is the subject's fault and no case's. */
+static void impossible_exposures_are_refused(void **state) {
+    (void)state;
+    static const fault nothing = {.name = "nothing wrong"};
+    const mp_verdict *v = judge(&nothing, IN(X), "M=3 E=2 K=32 N=16");
+    assert_int_equal(v->outcome, MP_CRASH);
+    assert_non_null(strstr(v->reason, "exposes no output"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_right_subject_passes_whatever_it_exposes),
+        cmocka_unit_test(the_probabilistic_bound_is_sharper_for_long_sums),
+        cmocka_unit_test(planted_faults_are_seen_through_spans),
+        cmocka_unit_test(impossible_exposures_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
