@@ -76,7 +76,8 @@ static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
     mp_cuda_bench_result r;
     mp_config config;
     mp_status status = mp_cuda_open(&cuda, err);
-    if (status == MP_OK) status = mp_config_resolve(c, &(mp_config_query){.device = mp_cuda_device_name(cuda)}, &config, err);
+    if (status == MP_OK)
+        status = mp_config_resolve(c, &(mp_config_query){.device = mp_cuda_device_name(cuda)}, &config, err);
     if (status == MP_OK) status = mp_cuda_bench(cuda, c, &config, repeat, &r, err);
     if (status == MP_OK) {
         printf("%s, %s\nconfig %s\n", mp_cuda_device_name(cuda), mp_cuda_versions(cuda), r.config);
