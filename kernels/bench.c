@@ -161,7 +161,7 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
     result->copy_gbs = 2 * (double)COPY_BYTES / copy_ms * 1e-6;
     mp_tile_text(&config->up, up);
     mp_tile_text(&config->down, down);
-    snprintf(result->config, sizeof result->config, "%s + %s (%.60s)", up, down, config->source);
+    snprintf(result->config, sizeof result->config, "%s + %s (%s)", up, down, config->source);
 out:
     if (start) driver->cuEventDestroy_v2(start);
     if (end) driver->cuEventDestroy_v2(end);

@@ -17,21 +17,25 @@ static double clamp(double v, double limit) {
 }
 
 /* The float64 truth. None of these forms cancels, so each is within 4u of the exact value, u = 2^-53,
- * relatively:
- *   swish      exp is within 1 ulp (2u), the sum and the quotient round once. Where exp(-beta v) is about to
- *              overflow, 1 is lost in it: v exp(beta v), which long double does not flush.
- *   gelu       1+erf(z) = erfc(-z). With a 64-bit significand the argument errs by 2^-63 relatively, which
- *              erfc makes 2z^2 times larger: 2^-52.4 where the result leaves the range of float64 (z = -27).
- *   gelu_tanh  (1+tanh(z))/2 = 1/(1+exp(-2z)). 2z takes seven roundings to 64 bits, and exp(-2z) errs by |2z|
- *              times that: 2^-51.6 where the result leaves the range of float64.
- * The last rounding, to float64, adds u. beta*v must be exact: alpha has 24 bits, a gate of a tensor has no
- * more. */
+ * relatively. The last rounding, to float64, is in each count.
+ *
+ * swish: exp is within 1 ulp (2u), the sum and the quotient round once. Where exp(-beta v) is about to
+ * overflow, 1 is lost in it: v exp(beta v), which long double does not flush. beta*v must be exact: alpha has
+ * 24 bits, a gate of a tensor has no more.
+ *
+ * gelu: below 0 1+erf(z) = erfc(-z). With a 64-bit significand the argument errs by 2^-63 relatively, which
+ * erfc makes 2z^2 times larger: 2^-52.4 where the result leaves the range of float64 (z = -27). Above, erf
+ * (within 1 ulp, its argument within 2u, of which less than 0.49 counts) is at most half of the sum: u +
+ * 0.6u, and u each for the sum and the product.
+ *
+ * gelu_tanh: (1+tanh(z))/2 = 1/(1+exp(-2z)). 2z takes seven roundings to 64 bits, and exp(-2z) errs by |2z|
+ * times that: 2^-51.6 where the result leaves the range of float64. */
 static double swish(double v, double beta) {
     return beta * v < -700 ? (double)(v * expl(beta * v)) : v / (1 + exp(-(beta * v)));
 }
 
 static double gelu(double v) {
-    return (double)(v * 0.5L * erfcl(-v * ROOT_1_2));
+    return v < 0 ? (double)(v * 0.5L * erfcl(-v * ROOT_1_2)) : v * 0.5 * (1 + erf(v * (double)ROOT_1_2));
 }
 
 static double gelu_tanh(double v) {
