@@ -77,6 +77,7 @@ static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
     mp_config config;
     mp_status status = mp_cuda_open(&cuda, err);
     const mp_config_query query = {.device = status == MP_OK ? mp_cuda_device_name(cuda) : ""};
+    if (status == MP_OK) status = mp_config_resolve(c, &query, &config, err);
     if (status == MP_OK) status = mp_cuda_bench(cuda, c, &config, repeat, &r, err);
     mp_status_line_clear(&timing);
     if (status == MP_OK) {

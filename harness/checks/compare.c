@@ -77,6 +77,11 @@ static void compare_tokens(const mp_side *a, const mp_side *b, int64_t tokens, m
         compare_run(ta, token_of(a, i) * width, tb, token_of(b, i) * width, width, mp_tensor_name(id), f);
 }
 
+/* Whether the rows of a side's caches can be told. */
+static bool rows_known(const mp_side *side) {
+    return side->c->layout == MP_ROUTE || side->trace->t[MP_SORTED_TOKEN_IDS].data;
+}
+
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
                      mp_pair_figures *f, mp_error *err) {
     mp_status status = MP_EMEMORY;
@@ -93,7 +98,10 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
         case MP_ROWS_WHOLE:
             if (align) compare_run(ta, 0, tb, 0, mp_tensor_count(ta), mp_tensor_name((mp_tensor_id)id), f);
             break;
-        case MP_ROWS_CACHE: compare_cache(a, row_a, b, row_b, tokens, ids, (mp_tensor_id)id, f); break;
+        case MP_ROWS_CACHE:
+            if (rows_known(a) && rows_known(b))
+                compare_cache(a, row_a, b, row_b, tokens, ids, (mp_tensor_id)id, f);
+            break;
         case MP_ROWS_TOKEN: compare_tokens(a, b, tokens, (mp_tensor_id)id, f); break;
         }
     }
@@ -136,6 +144,7 @@ bool mp_unwritten_intact(const mp_case *c, const mp_contract *contract, const mp
             !t->data)
             continue;
         if (!filtered_untouched && !padding_untouched) continue;
+        if (cache && c->layout == MP_SORTED && !trace->t[MP_SORTED_TOKEN_IDS].data) continue; /* whose is a row? */
         const int64_t rows = mp_tensor_rows(t);
         int64_t *slot_of = malloc((size_t)rows * sizeof *slot_of), *row = malloc((size_t)slots * sizeof *row);
         if (!slot_of || !row) {
