@@ -87,7 +87,7 @@ typedef struct mp_pair_figures {
     bool bits_equal;
     int64_t compared, differing;
     double max_abs;  /* NaN-sticky */
-    char first[160]; /* tensor, index, both values: at most 120 characters; "" when equal */
+    char first[768]; /* where the first difference is, and what all have in common; "" when equal */
 } mp_pair_figures;
 
 #define MP_MAX_PAIRS 16
@@ -101,6 +101,7 @@ typedef struct mp_verdict {
                                 BLOCK_SIZE_M; "" */
     mp_outcome outcome;
     const char *reason; /* of a SKIP, CRASH, TIMEOUT; first failure of a FAIL */
+    const char *begins; /* "begins in gate_up: expert 3 only, 7 of its 7 rows, columns 64..127"; "" */
     mp_stage_figures stage[MP_STAGE_COUNT];
     mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits:
                                     reported, not judged */

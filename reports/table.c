@@ -133,6 +133,11 @@ static void put_stage_bits(FILE *out, const char *name, const mp_stage_figures *
 
 static void put_failures(FILE *out, const mp_verdict *v) {
     bool reason_said = v->reason[0] == '\0';
+    if (v->begins[0] != '\0') {
+        fputs("        ", out);
+        put_text(out, v->begins);
+        fputc('\n', out);
+    }
     for (int i = 0; i < MP_CHECK_COUNT; i++) {
         const mp_check_result *check = &v->check[i];
         if (check->answer != MP_FAILED) continue;

@@ -117,7 +117,8 @@ static void every_one_bit_fault_is_seen(void **state) {
         mp_verdict *v = malloc(sizeof *v);
         mp_verdict_init(v);
         run_with(&c, &in, config.up.block_size_m, (fault)kind, &trace);
-        assert_int_equal(mp_judge(&c, &contract, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err), MP_OK);
+        assert_int_equal(mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err),
+                         MP_OK);
         assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, v, &err), MP_OK);
         const bool bits = v->check[MP_CHECK_BITS].answer == MP_FAILED,
                    f64 = v->check[MP_CHECK_BOUND].answer == MP_FAILED;
@@ -166,7 +167,7 @@ static mp_status judge_host(const char *text, mp_bits_promise bits, int drop, mp
     promise(&contract, bits);
     assert_int_equal(mp_host_run(&c, &in, config.up.block_size_m, MP_POISON_A, &trace, err), MP_OK);
     if (drop < MP_TENSOR_COUNT) mp_tensor_free(&trace.t[drop]);
-    mp_status status = mp_judge(&c, &contract, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, err);
+    mp_status status = mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, err);
     if (status == MP_OK) status = mp_judge_bits(&c, &contract, &config, &in, &trace, v, err);
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
@@ -277,7 +278,8 @@ static void zero_times_infinity_is_either(void **state) {
         memcpy(in.t[MP_CACHE1].data, (float[]){e[i].gate, e[i].up}, 8);
         assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
         *(float *)trace.t[MP_CACHE2].data = e[i].stored;
-        assert_int_equal(mp_judge(&c, &contract, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err), MP_OK);
+        assert_int_equal(mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err),
+                         MP_OK);
         if ((v->check[MP_CHECK_BOUND].answer == MP_PASSED) != e[i].right)
             fail_msg("gelu(%g)*%g = %g: %s", (double)e[i].gate, (double)e[i].up, (double)e[i].stored,
                      v->check[MP_CHECK_BOUND].text);
@@ -450,30 +452,31 @@ static void the_first_difference_is_located(void **state) {
         ((uint16_t *)cache1->data)[at] = 0x3F80;
         const mp_verdict *v = bits_of(&b);
         assert_true(v->stage[MP_GATE_UP].mispredicted == 1);
-        expect_text(&b, "gate_up: token 33 slot 1 column 100, expert %d, tile %d x 3: 3F80 (1) instead of ",
+        expect_text(&b, "gate_up: token 33 slot 1 column 100, expert %d, tile %d x 3: 1 (3F80) instead of ",
                     expert_of(&b, slot), (int)block);
         stop(&b);
 
         start(&b, texts[i]);
         ((uint16_t *)b.trace.t[MP_CACHE2].data)[b.map.cache_row[slot] * 64 + 9] = 0x3F80;
-        expect_text(&b, "act: token 33 slot 1 column 9: 3F80 (1) instead of ");
+        expect_text(&b, "act: token 33 slot 1 column 9, expert %d: 1 (3F80) instead of ",
+                    expert_of(&b, slot));
         stop(&b);
 
         start(&b, texts[i]);
         ((uint16_t *)cache3->data)[slot * 128 + column] = 0x4000;
-        expect_text(&b, "down: token 33 slot 1 column 100, expert %d, tile %d x 1: 4000 (2) instead of ",
+        expect_text(&b, "down: token 33 slot 1 column 100, expert %d, tile %d x 1: 2 (4000) instead of ",
                     expert_of(&b, slot), (int)block);
         stop(&b);
 
         start(&b, texts[i]);
         ((uint16_t *)out->data)[33 * 128 + column] = 0x4000;
-        expect_text(&b, "combine: token 33 column 100: 4000 (2) instead of ");
+        expect_text(&b, "combine: token 33 column 100: 2 (4000) instead of ");
         stop(&b);
     }
     start(&b, "M=65540 E=2 topk=2 K=16 N=16 path=chunked"); /* the second chunk counts its slots from 0 */
     const int64_t late = 2 * 65538 + 1;
     ((uint16_t *)b.trace.t[MP_CACHE1].data)[late * 32 + 3] = 0x3F80;
-    expect_text(&b, "gate_up: token 65538 slot 1 column 3, expert %d, tile %d x 0: 3F80 (1) instead of ",
+    expect_text(&b, "gate_up: token 65538 slot 1 column 3, expert %d, tile %d x 0 of chunk 1: 1 (3F80) ",
                 expert_of(&b, late), (int)block_of(&b, late, 2 * 65536, 1));
     stop(&b);
 }

@@ -34,7 +34,7 @@ static void start(const char *text) {
 static const mp_stage_figures *judged(mp_stage stage) {
     mp_error err;
     mp_verdict_free(&b.v);
-    if (mp_judge(&b.f.c, &b.contract, &b.f.in, &b.trace, MP_POISON_A, MP_ENGINE_PLAIN, &b.v, &err))
+    if (mp_judge(&b.f.c, &b.contract, NULL, &b.f.in, &b.trace, MP_POISON_A, MP_ENGINE_PLAIN, &b.v, &err))
         fail_msg("%s", err.text);
     return &b.v.stage[stage];
 }

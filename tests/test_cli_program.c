@@ -263,7 +263,7 @@ static void tuned_folders(void **state) {
            "  tiles of 4 cases: default, no E=2,N=8,device_name=.json below bin", "");
     expect("mkdir -p 'tuned/E=2,N=8,device_name=.json'; VLLM_TUNED_CONFIG_FOLDER=tuned moeparity run ok.yaml "
            "--subject host",
-           2, "", "moeparity: cannot read tuned/E=2,N=8,device_name=.json: Is a directory");
+           2, "", "moeparity: tuned/E=2,N=8,device_name=.json: a directory; expected a regular file");
     expect("moeparity run ok.yaml --subject host", 0, "4 passed", "");
     assert_null(strstr(out, "tiles of"));
 }

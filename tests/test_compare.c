@@ -97,9 +97,12 @@ static void one_bit_is_found(void **state) {
     const mp_pair_figures figures = compare(f, NULL, NULL, M, f->ids, false);
     assert_int_equal(figures.differing, 1);
     assert_true(figures.max_abs > 0 && figures.max_abs < 1e-5);
-    char place[32];
-    snprintf(place, sizeof place, "cache1[%lld]", (long long)(slot * 2 * N + 3));
-    assert_memory_equal(figures.first, place, strlen(place)); /* the index is side a's */
+    char place[64];
+    snprintf(place, sizeof place,
+             "gate_up: token %lld slot %lld column 3, expert %d: ", (long long)(slot / TOPK),
+             (long long)(slot % TOPK), f->ids[slot]);
+    assert_memory_equal(figures.first, place, strlen(place)); /* the place is side a's */
+    assert_non_null(strstr(figures.first, "differ, by at most 1 ulp: one row, column 3"));
 }
 
 /* Values that a numeric comparison would take for equal, or for equally NaN. */

@@ -32,3 +32,10 @@ void mp_check_not_judged(mp_verdict *v, mp_check check, const char *format, ...)
     result->text = mp_texts_vadd(&v->texts, format, args);
     va_end(args);
 }
+
+void mp_begins(mp_verdict *v, const mp_where *where, const mp_pattern *pattern) {
+    char text[MP_WHERE_TEXT_MAX];
+    if (v->begins[0]) return;
+    mp_pattern_text(where, pattern, text);
+    mp_verdict_set(v, &v->begins, "begins in %s: %s", mp_stage_name(where->stage), text);
+}

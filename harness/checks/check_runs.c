@@ -20,18 +20,20 @@ static bool same_alignment(const mp_session *s, const mp_case *variant, const mp
 
 static mp_status compare_with_first(const mp_session *s, const mp_trace *trace, mp_pair_figures *f,
                                     mp_error *err) {
-    const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL}, b = {&s->row->c, &s->offer.contract, trace, NULL};
+    const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
+                  b = {&s->row->c, &s->offer.contract, trace, NULL};
     return mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, trace), f, err);
 }
 
 /* A second run where the order of additions into the output is not fixed: it must keep its bounds like the
  * first, and repeat everything before the sum. */
-static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t poison,
-                                 mp_pair_figures *f, mp_error *err) {
+static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t poison, mp_pair_figures *f,
+                                 mp_error *err) {
     mp_verdict *second = malloc(sizeof *second);
     if (!second) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
     mp_verdict_init(second);
-    mp_status status = mp_judge(&s->row->c, &s->offer.contract, s->in, again, poison, s->engine, second, err);
+    mp_status status = mp_judge(&s->row->c, &s->offer.contract, &s->offer.config, s->in, again, poison,
+                                s->engine, second, err);
     for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++)
         if (second->check[i].answer == MP_FAILED)
             mp_check_fail(s->v, (mp_check)i, "with another poison: %s", second->check[i].text);
@@ -41,7 +43,8 @@ static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t 
     for (int stage = 0; stage < MP_STAGE_COUNT; stage++)
         if (!s->offer.contract.promise[stage].deterministic)
             before.t[mp_stage_output(&s->row->c, (mp_stage)stage)].data = NULL;
-    const mp_side a = {&s->row->c, &s->offer.contract, &before, NULL}, b = {&s->row->c, &s->offer.contract, &later, NULL};
+    const mp_side a = {&s->row->c, &s->offer.contract, &before, NULL},
+                  b = {&s->row->c, &s->offer.contract, &later, NULL};
     if (status == MP_OK)
         status = mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, again), f, err);
     return status;
@@ -77,13 +80,12 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err) {
             mp_session_run(s, what, s->options->subject, &s->row->c, s->in, poison, &again, err);
         if (status == MP_OK)
             status = s->deterministic ? compare_with_first(s, &again, &f, err)
-                                               : judge_unordered(s, &again, poison, &f, err);
+                                      : judge_unordered(s, &again, poison, &f, err);
         mp_trace_destroy(&again);
         if (status != MP_OK) return status;
         if (f.differing == 0) continue;
         bool follows = false;
-        if (s->deterministic && poison == MP_POISON_B &&
-            (status = follows_poison(s, &follows, err)) != MP_OK)
+        if (s->deterministic && poison == MP_POISON_B && (status = follows_poison(s, &follows, err)) != MP_OK)
             return status;
         if (follows)
             mp_check_fail(s->v, MP_CHECK_POISON, "the result depends on what the buffers held before: %s",
@@ -116,14 +118,15 @@ static mp_pair_figures *new_pair(mp_verdict *v, const char *text, bool required)
 
 /* Runs a variant or another subject on the case's own inputs and compares. *judged tells whether anything
  * could be compared. */
-static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *variant,
-                          mp_pair_figures *f, bool *judged, mp_error *err) {
+static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *variant, mp_pair_figures *f,
+                          bool *judged, mp_error *err) {
     mp_trace trace;
     mp_error why = {0};
     *judged = false;
     mp_status status = mp_session_run(s, f->text, subject, variant, s->in, MP_POISON_B, &trace, &why);
     if (status == MP_OK) {
-        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL}, b = {variant, &s->offer.contract, &trace, NULL};
+        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
+                      b = {variant, &s->offer.contract, &trace, NULL};
         status = mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, variant, &trace), f, &why);
         if (status == MP_OK && f->compared == 0) f->note = "nothing to compare";
         *judged = status == MP_OK && f->compared > 0;
@@ -196,7 +199,8 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     if (status == MP_OK)
         status = mp_session_run(s, what, s->options->subject, &c, &in, MP_POISON_B, &trace, err);
     if (status == MP_OK) {
-        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, token}, b = {&c, &s->offer.contract, &trace, NULL};
+        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, token},
+                      b = {&c, &s->offer.contract, &trace, NULL};
         status = mp_compare(&a, &b, count, ids_of(&in), false, &f, err);
     }
     if (status == MP_EUNSUPPORTED) {

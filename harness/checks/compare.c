@@ -1,30 +1,12 @@
 #include "harness/checks/compare.h"
 
+#include "harness/judge/where.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* `length` elements starting at index ia of a and ib of b. */
-static void compare_run(const mp_tensor *a, int64_t ia, const mp_tensor *b, int64_t ib, int64_t length,
-                        const char *name, mp_pair_figures *f) {
-    const size_t size = mp_dtype_size(a->dtype);
-    f->compared += length;
-    if (memcmp((const char *)a->data + (size_t)ia * size, (const char *)b->data + (size_t)ib * size,
-               (size_t)length * size) == 0)
-        return;
-    for (int64_t i = 0; i < length; i++) {
-        const uint64_t x = mp_code_at(a->dtype, a->data, ia + i), y = mp_code_at(b->dtype, b->data, ib + i);
-        if (x == y) continue;
-        const double u = mp_decode(a->dtype, a->data, ia + i), v = mp_decode(b->dtype, b->data, ib + i);
-        const double difference = u == v ? 0 : fabs(u - v);
-        if (isnan(difference) || difference > f->max_abs) f->max_abs = difference;
-        if (f->differing++ == 0)
-            snprintf(f->first, sizeof f->first, "%s[%" PRId64 "]: %.9g (%" PRIX64 ") and %.9g (%" PRIX64 ")",
-                     name, ia + i, u, x, v, y);
-    }
-}
 
 /* Rows of the caches by slot. */
 static int64_t *slot_rows(const mp_side *side, mp_error *err) {
@@ -47,34 +29,69 @@ static int writer_of(mp_tensor_id id) {
     return s;
 }
 
-/* A tensor with one row a slot, through each side's row map; rows of filtered slots only where they are
- * zeros. */
-static void compare_cache(const mp_side *a, const int64_t *row_a, const mp_side *b, const int64_t *row_b,
-                          int64_t tokens, const int32_t *ids, mp_tensor_id id, mp_pair_figures *f) {
-    const mp_tensor *ta = &a->trace->t[id], *tb = &b->trace->t[id];
-    const int64_t topk = a->c->topk, width = mp_tensor_row_length(ta);
+/* Row maps of both sides, and the ids of the tokens compared. */
+typedef struct comparison {
+    const mp_side *a, *b;
+    const int64_t *row_a, *row_b;
+    int64_t tokens;
+    const int32_t *ids;
+} comparison;
+
+/* A tensor with rows by slot or by token. A row is told by its place in side a's own batch. */
+static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d, int64_t *lost) {
+    const mp_tensor *ta = &k->a->trace->t[id], *tb = &k->b->trace->t[id];
     const int stage = writer_of(id);
-    const bool all = stage < MP_STAGE_COUNT && a->contract->filtered[stage] == MP_ROW_ZERO;
-    for (int64_t i = 0; i < tokens; i++)
-        for (int64_t j = 0; j < topk; j++) {
-            if (!all && ids[i * topk + j] < 0) continue;
-            const int64_t x = row_a[token_of(a, i) * topk + j], y = row_b[token_of(b, i) * topk + j];
-            if (x < 0 || y < 0) {
-                if (f->differing++ == 0)
-                    snprintf(f->first, sizeof f->first, "%s: a slot has no row", mp_tensor_name(id));
-                continue;
-            }
-            compare_run(ta, x * width, tb, y * width, width, mp_tensor_name(id), f);
+    const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
+    const bool all = !cache || (stage < MP_STAGE_COUNT && k->a->contract->filtered[stage] == MP_ROW_ZERO);
+    const int64_t each = d->where->rows / k->a->c->M; /* rows of a token */
+    for (int64_t i = 0; i < k->tokens; i++)
+        for (int64_t j = 0; j < each; j++) {
+            const int64_t x = token_of(k->a, i) * each + j, y = token_of(k->b, i) * each + j;
+            if (!all && k->ids[i * k->a->c->topk + j] < 0) continue;
+            const int64_t row_x = cache ? k->row_a[x] : x, row_y = cache ? k->row_b[y] : y;
+            if (row_x < 0 || row_y < 0)
+                ++*lost;
+            else
+                mp_difference_row(d, x, ta, row_x, tb, row_y);
         }
 }
 
-/* A tensor with the token as its first axis. */
-static void compare_tokens(const mp_side *a, const mp_side *b, int64_t tokens, mp_tensor_id id,
-                           mp_pair_figures *f) {
-    const mp_tensor *ta = &a->trace->t[id], *tb = &b->trace->t[id];
-    const int64_t width = mp_tensor_count(ta) / ta->dim[0];
-    for (int64_t i = 0; i < tokens; i++)
-        compare_run(ta, token_of(a, i) * width, tb, token_of(b, i) * width, width, mp_tensor_name(id), f);
+/* Integers of align, element by element. */
+static void compare_integers(const mp_tensor *a, const mp_tensor *b, const char *name, mp_pair_figures *f) {
+    const int32_t *x = a->data, *y = b->data;
+    const int64_t count = mp_tensor_count(a);
+    f->compared += count;
+    for (int64_t i = 0; i < count; i++) {
+        if (x[i] == y[i]) continue;
+        if (f->differing++ == 0)
+            snprintf(f->first, sizeof f->first, "align: %s[%" PRId64 "] of chunk %" PRId64 ": %d and %d",
+                     name, i % mp_tensor_row_length(a), i / mp_tensor_row_length(a), x[i], y[i]);
+    }
+}
+
+/* One tensor of the pipeline, told by the stage that wrote it. */
+static mp_status compare_tensor(const comparison *k, mp_tensor_id id, mp_pair_figures *f, mp_error *err) {
+    const int writer = writer_of(id);
+    const bool direct = id == MP_OUT && !mp_case_has_stage(k->a->c, MP_SUM);
+    const mp_stage stage = direct || writer == MP_STAGE_COUNT ? MP_DOWN : (mp_stage)writer;
+    mp_where where = mp_where_of(k->a->c, k->a->trace->t, NULL, stage, stage);
+    where.tensor = mp_tensor_name(id);
+    where.width = mp_tensor_row_length(&k->a->trace->t[id]);
+    where.rows =
+        mp_tensors[id].rows == MP_ROWS_CACHE ? mp_case_slots(k->a->c) : mp_tensor_rows(&k->a->trace->t[id]);
+    where.topk_ids = k->a->token ? NULL : k->ids;
+    mp_difference d;
+    int64_t lost = 0;
+    const mp_status status = mp_difference_start(&d, &where, err);
+    if (status == MP_OK) compare_rows(k, id, &d, &lost);
+    if (status == MP_OK && f->differing == 0 && d.differing > 0) mp_difference_text(&d, f->first);
+    if (status == MP_OK && f->differing == 0 && d.differing == 0 && lost > 0)
+        snprintf(f->first, sizeof f->first, "%s: a slot has no row", where.tensor);
+    f->compared += d.compared;
+    f->differing += d.differing + lost;
+    if (isnan(d.max_abs) || d.max_abs > f->max_abs) f->max_abs = d.max_abs;
+    mp_difference_end(&d);
+    return status;
 }
 
 /* Whether the rows of a side's caches can be told. */
@@ -90,23 +107,17 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
     f->max_abs = 0;
     f->first[0] = '\0';
     if (!row_a || !row_b) goto out;
-    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+    const comparison k = {a, b, row_a, row_b, tokens, ids};
+    status = MP_OK;
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         const mp_tensor *ta = &a->trace->t[id], *tb = &b->trace->t[id];
+        const mp_rows rows = mp_tensors[id].rows;
         if (!ta->data || !tb->data) continue;
-        switch (mp_tensors[id].rows) {
-        case MP_ROWS_CHUNK:
-        case MP_ROWS_WHOLE:
-            if (align) compare_run(ta, 0, tb, 0, mp_tensor_count(ta), mp_tensor_name((mp_tensor_id)id), f);
-            break;
-        case MP_ROWS_CACHE:
-            if (rows_known(a) && rows_known(b))
-                compare_cache(a, row_a, b, row_b, tokens, ids, (mp_tensor_id)id, f);
-            break;
-        case MP_ROWS_TOKEN: compare_tokens(a, b, tokens, (mp_tensor_id)id, f); break;
-        }
+        if (rows == MP_ROWS_CHUNK && align) compare_integers(ta, tb, mp_tensor_name((mp_tensor_id)id), f);
+        if (rows == MP_ROWS_TOKEN || (rows == MP_ROWS_CACHE && rows_known(a) && rows_known(b)))
+            status = compare_tensor(&k, (mp_tensor_id)id, f, err);
     }
     f->bits_equal = f->differing == 0 && f->compared > 0;
-    status = MP_OK;
 out:
     free(row_b);
     free(row_a);
@@ -144,7 +155,8 @@ bool mp_unwritten_intact(const mp_case *c, const mp_contract *contract, const mp
             !t->data)
             continue;
         if (!filtered_untouched && !padding_untouched) continue;
-        if (cache && c->layout == MP_SORTED && !trace->t[MP_SORTED_TOKEN_IDS].data) continue; /* whose is a row? */
+        if (cache && c->layout == MP_SORTED && !trace->t[MP_SORTED_TOKEN_IDS].data)
+            continue; /* whose is a row? */
         const int64_t rows = mp_tensor_rows(t);
         int64_t *slot_of = malloc((size_t)rows * sizeof *slot_of), *row = malloc((size_t)slots * sizeof *row);
         if (!slot_of || !row) {

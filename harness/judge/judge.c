@@ -92,11 +92,17 @@ static int64_t lost_slots(const mp_judgement *j) {
     return lost;
 }
 
-mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
-                            const mp_trace *trace, uint32_t poison, mp_engine engine, mp_verdict *v,
-                            mp_judgement *j, mp_error *err) {
-    *j = (mp_judgement){
-        .c = c, .contract = contract, .in = in, .trace = trace, .poison = poison, .engine = engine, .v = v};
+mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const mp_config *config,
+                            const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
+                            mp_verdict *v, mp_judgement *j, mp_error *err) {
+    *j = (mp_judgement){.c = c,
+                        .contract = contract,
+                        .config = config,
+                        .in = in,
+                        .trace = trace,
+                        .poison = poison,
+                        .engine = engine,
+                        .v = v};
     mp_all_tensors(in, trace, j->t);
     return map_rows(j, err);
 }
@@ -151,10 +157,11 @@ static void tell_unseen(const mp_judgement *j) {
     }
 }
 
-mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,
-                   uint32_t poison, mp_engine engine, mp_verdict *v, mp_error *err) {
+mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_config *config,
+                   const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
+                   mp_verdict *v, mp_error *err) {
     mp_judgement j;
-    mp_status status = mp_judgement_open(c, contract, in, trace, poison, engine, v, &j, err);
+    mp_status status = mp_judgement_open(c, contract, config, in, trace, poison, engine, v, &j, err);
     if (status == MP_OK) judge_hooks(&j);
     if (status == MP_OK) status = mp_for_each_span(&j, judge_part, NULL, err);
     if (status == MP_OK) tell_unseen(&j);

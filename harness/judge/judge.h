@@ -4,19 +4,27 @@
 #define MP_HARNESS_JUDGE_H
 
 #include "cases/inputs.h"
+#include "harness/judge/where.h"
 #include "harness/verdict.h"
 #include "cases/contract.h"
 #include "ref/gemm.h"
 
 /* Fills v->stage, v->end_to_end and the checks bound, rms, nan, integer and poison (unwritten elements) of
- * *v. Checks keep their first failure. `poison` is the pattern the trace's buffers were filled with. Errors
- * are the harness's own (memory), never the subject's. */
-mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,
-                   uint32_t poison, mp_engine engine, mp_verdict *v, mp_error *err);
+ * *v. Checks keep their first failure. `config` tells tiles in messages; NULL: it does not. `poison` is the
+ * pattern the trace's buffers were filled with. Errors are the harness's own (memory), never the subject's.
+ */
+mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_config *config,
+                   const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
+                   mp_verdict *v, mp_error *err);
 
 /* Integer check of align alone. */
 void mp_judge_align(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,
                     mp_verdict *v);
+
+/* Says where a failure begins, once: `begins in gate_up: expert 3 only, 7 of its 7 rows, columns 64..127`.
+ * Stages are judged in pipeline order, each from its own input, so that the first one told is where the
+ * others follow from. */
+void mp_begins(mp_verdict *v, const mp_where *where, const mp_pattern *pattern);
 
 /* Records an answer: a failure counts and keeps the first text; a pass does not overwrite a failure. */
 void mp_check_fail(mp_verdict *v, mp_check check, const char *format, ...)

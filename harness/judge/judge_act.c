@@ -58,7 +58,7 @@ mp_status mp_judge_act(const mp_judgement *j, mp_error *err) {
 #pragma omp parallel
     {
         mp_measure part;
-        mp_measure_start(&part);
+        mp_stage_judge_part(&s, &part);
 #pragma omp for schedule(static)
         for (int64_t t = 0; t < s.rows; t++)
             for (int64_t n = 0; n < c->N && topk_ids[t] >= 0; n += MP_ROW_PIECE)

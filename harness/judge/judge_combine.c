@@ -38,7 +38,7 @@ mp_status mp_judge_combine(const mp_judgement *j, mp_error *err) {
 #pragma omp parallel
     {
         mp_measure part;
-        mp_measure_start(&part);
+        mp_stage_judge_part(&s, &part);
 #pragma omp for schedule(static)
         for (int64_t m = 0; m < s.rows; m++)
             for (int64_t k = 0; k < s.width; k += MP_ROW_PIECE)

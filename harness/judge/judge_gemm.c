@@ -139,7 +139,7 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
     gemm_judge *g = ctx;
     mp_stage_judge *s = &g->s;
     mp_measure part;
-    mp_measure_start(&part);
+    mp_stage_judge_part(s, &part);
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
     for (int64_t i = 0; i < tile->count; i++) {
         const int64_t slot = tile->slot[i], row = s->got_row ? s->got_row[slot] : slot;

@@ -296,7 +296,7 @@ static void measure(span_judge *j, const balls *out, int64_t first_row) {
 #pragma omp parallel
     {
         mp_measure part;
-        mp_measure_start(&part);
+        mp_stage_judge_part(s, &part);
 #pragma omp for schedule(static)
         for (int64_t r = 0; r < out->rows; r++) {
             const int64_t row = first_row + r, got_row = s->got_row ? s->got_row[row] : row;

@@ -18,10 +18,20 @@ mp_status mp_stage_judge_start(const mp_judgement *j, mp_stage first, mp_stage s
     s->rows = mp_stage_rows_are_slots(stage) ? mp_case_slots(j->c) : j->c->M;
     s->width = mp_tensor_row_length(s->got);
     s->rounded = mp_store_rounds(j->contract, s->got->dtype);
-    mp_measure_start(&s->measure);
+    s->where = mp_where_of(j->c, j->t, j->config, first, stage);
+    const mp_status status = mp_pattern_start(&s->failures, s->rows, err);
+    if (status != MP_OK) return status;
+    mp_stage_judge_part(s, &s->measure);
     s->sums = calloc((size_t)(s->rows > 0 ? s->rows : 1) * 3, sizeof *s->sums);
-    return s->sums ? MP_OK
-                   : mp_fail(err, MP_EMEMORY, "judge: no memory for sums of %lld rows", (long long)s->rows);
+    if (s->sums) return MP_OK;
+    mp_stage_judge_drop(s);
+    return mp_fail(err, MP_EMEMORY, "judge: no memory for sums of %lld rows", (long long)s->rows);
+}
+
+void mp_stage_judge_part(mp_stage_judge *s, mp_measure *part) {
+    mp_measure_start(part);
+    part->failures = &s->failures;
+    part->width = s->width;
 }
 
 void mp_stage_judge_add_sums(mp_stage_judge *s, int64_t row, const double sums[3]) {
@@ -39,21 +49,11 @@ void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part) {
 void mp_stage_judge_drop(mp_stage_judge *s) {
     free(s->sums);
     s->sums = NULL;
+    mp_pattern_free(&s->failures);
 }
 
-/* "token 3 slot 1 column 17" of a flat index in [rows, width]. */
-static void place(const mp_stage_judge *s, int64_t index, char *text, size_t size) {
-    const int64_t row = index / s->width, column = index % s->width, topk = s->j->c->topk;
-    char stages[64];
-    if (s->first == s->stage)
-        snprintf(stages, sizeof stages, "%s", mp_stage_name(s->stage));
-    else
-        snprintf(stages, sizeof stages, "%s..%s", mp_stage_name(s->first), mp_stage_name(s->stage));
-    if (mp_stage_rows_are_slots(s->stage))
-        snprintf(text, size, "%s: token %lld slot %lld column %lld", stages, (long long)(row / topk),
-                 (long long)(row % topk), (long long)column);
-    else
-        snprintf(text, size, "%s: token %lld column %lld", stages, (long long)row, (long long)column);
+static void place(const mp_stage_judge *s, int64_t index, char text[MP_WHERE_TEXT_MAX]) {
+    mp_place_text(&s->where, index / s->width, index % s->width, text);
 }
 
 /* printf's sign of a NaN means nothing. */
@@ -64,7 +64,7 @@ static double unsigned_nan(double value) {
 void mp_stage_judge_finish(mp_stage_judge *s) {
     mp_measure *m = &s->measure;
     mp_verdict *v = s->j->v;
-    char where[160];
+    char where[MP_WHERE_TEXT_MAX], pattern[MP_WHERE_TEXT_MAX];
     m->f.judged = true;
     mp_stage_set_shape(&m->f, s->j->c, s->rows, s->width);
     for (int i = (int)s->first; i <= (int)s->stage; i++) m->f.time_ns += s->j->trace->stage_ns[i];
@@ -77,30 +77,32 @@ void mp_stage_judge_finish(mp_stage_judge *s) {
         if (!(error <= bound * (1 + 0x1p-40)) && bad_row < 0) bad_row = r; /* the sums themselves round */
     }
     if (m->f.failed > 0) {
-        place(s, m->f.worst_index, where, sizeof where);
-        mp_check_fail(v, MP_CHECK_BOUND, "%s: %.9g instead of %.9g +- %.3g%s; %lld of %lld elements fail",
+        place(s, m->f.worst_index, where);
+        mp_pattern_text(&s->where, &s->failures, pattern);
+        mp_begins(v, &s->where, &s->failures);
+        mp_check_fail(v, MP_CHECK_BOUND, "%s: %.9g instead of %.9g +- %.3g%s; %lld of %lld elements fail: %s",
                       where, unsigned_nan(m->f.worst_value), unsigned_nan(m->f.worst_expected),
                       m->f.worst_bound, isfinite(m->f.worst_bound) ? "" : " (no finite bound can be given)",
-                      (long long)m->f.failed, (long long)m->f.compared);
+                      (long long)m->f.failed, (long long)m->f.compared, pattern);
     } else {
         mp_check_pass(v, MP_CHECK_BOUND);
     }
     if (bad_row >= 0) {
-        place(s, bad_row * s->width, where, sizeof where);
+        place(s, bad_row * s->width, where);
         mp_check_fail(v, MP_CHECK_RMS, "%s: the row's rms error %.3g exceeds its bound %.3g", where,
                       sqrt(s->sums[bad_row * 3]), sqrt(s->sums[bad_row * 3 + 1]));
     } else {
         mp_check_pass(v, MP_CHECK_RMS);
     }
     if (m->nan_failures > 0) {
-        place(s, m->first_nan, where, sizeof where);
+        place(s, m->first_nan, where);
         mp_check_fail(v, MP_CHECK_NAN, "%s: %.9g instead of %.9g; %lld elements", where,
                       unsigned_nan(m->nan_got), unsigned_nan(m->nan_expected), (long long)m->nan_failures);
     } else {
         mp_check_pass(v, MP_CHECK_NAN);
     }
     if (m->poison_failures > 0) {
-        place(s, m->first_poison, where, sizeof where);
+        place(s, m->first_poison, where);
         mp_check_fail(v, MP_CHECK_POISON, "%s: never written; %lld elements still hold the poison", where,
                       (long long)m->poison_failures);
     }

@@ -15,6 +15,7 @@ typedef struct mp_judgement {
     const mp_contract *contract;
     const mp_inputs *in;
     const mp_trace *trace;
+    const mp_config *config;      /* tiles, for telling places; NULL: not known */
     mp_tensor t[MP_TENSOR_COUNT]; /* inputs and trace side by side */
     mp_slot_map map;
     uint32_t poison;
@@ -22,9 +23,9 @@ typedef struct mp_judgement {
     mp_verdict *v;
 } mp_judgement;
 
-mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
-                            const mp_trace *trace, uint32_t poison, mp_engine engine, mp_verdict *v,
-                            mp_judgement *j, mp_error *err);
+mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const mp_config *config,
+                            const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
+                            mp_verdict *v, mp_judgement *j, mp_error *err);
 void mp_judgement_close(mp_judgement *j);
 
 /* Calls visit for every part of the pipeline between two tensors that the trace exposes, in pipeline order:
@@ -40,6 +41,8 @@ typedef struct mp_stage_judge {
     mp_stage first, stage; /* of the span that ends here; the same where the stage is judged alone */
     const mp_tensor *got;
     const int64_t *got_row; /* row of `got` for each slot; NULL: the row itself */
+    mp_where where;
+    mp_pattern failures; /* elements beyond their bound */
     mp_measure measure;
     double *sums;
     int64_t rows, width;
@@ -51,6 +54,8 @@ enum { MP_ROW_PIECE = 256 }; /* columns whose expectations are held at a time */
 /* The output of `stage`, and rows by its kind. */
 mp_status mp_stage_judge_start(const mp_judgement *j, mp_stage first, mp_stage stage, mp_stage_judge *s,
                                mp_error *err);
+/* A measure of a part, for one thread. */
+void mp_stage_judge_part(mp_stage_judge *s, mp_measure *part);
 /* For threads that share a row, and for those that share the measure. */
 void mp_stage_judge_add_sums(mp_stage_judge *s, int64_t row, const double sums[3]);
 void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part);

@@ -101,6 +101,7 @@ void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t
     mp_stage_figures *f = &m->f;
     f->compared++;
     if (!(ratio <= 1)) f->failed++;
+    if (!(ratio <= 1) && m->failures) mp_pattern_add(m->failures, index / m->width, index % m->width);
     if (isfinite(got) && got == mp_round_to(dtype, e->value)) f->bit_equal++;
     f->max_abs = sticky_max(f->max_abs, error);
     if (worse(ratio, index, f)) {
@@ -214,6 +215,9 @@ void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t pos
         mp_stage_figures *f = &m->f;
         f->compared += here;
         f->failed += b.failed;
+        for (int i = 0; i < here && b.failed > 0 && m->failures; i++)
+            if (!(b.ratio[i] <= 1))
+                mp_pattern_add(m->failures, (index + first + i) / m->width, (index + first + i) % m->width);
         f->bit_equal += b.equal;
         f->max_abs = sticky_max(f->max_abs, b.max_abs);
         f->max_error_ulps = fmax(f->max_error_ulps, b.max_ulps);

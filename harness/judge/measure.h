@@ -4,6 +4,7 @@
 #define MP_HARNESS_MEASURE_H
 
 #include "base/tensor.h"
+#include "harness/judge/where.h"
 #include "harness/verdict.h"
 
 /* What is known of an element: the exact value before the store, an upper bound of the error before the
@@ -26,6 +27,9 @@ typedef struct mp_measure {
     int64_t poison_failures,
         first_poison; /* elements that still hold the poison, whatever is expected of them */
     double nan_got, nan_expected;
+    mp_pattern
+        *failures; /* where elements beyond their bound are marked, by rows of `width`; NULL: nowhere */
+    int64_t width;
 } mp_measure;
 
 void mp_measure_start(mp_measure *m);

@@ -145,7 +145,8 @@ static void end_with(const mp_session *s, const mp_error *err) {
     }
     const bool refused = s->tile_refused && err->status == MP_EUNSUPPORTED;
     v->outcome = refused ? MP_FAIL : err->status == MP_EUNSUPPORTED ? MP_SKIP : MP_CRASH;
-    mp_verdict_set(v, &v->reason, "%s%s", refused ? "the tile that was asked for cannot run: " : "", err->text);
+    mp_verdict_set(v, &v->reason, "%s%s", refused ? "the tile that was asked for cannot run: " : "",
+                   err->text);
 }
 
 /* The largest of the case and its variants must fit, for the subject and for the one it is compared with. */
@@ -182,7 +183,8 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     if (status == MP_OK)
         status = mp_session_run(s, "", s->options->subject, c, s->in, MP_POISON_A, &s->first, err);
     if (status == MP_OK)
-        status = mp_judge(c, &s->offer.contract, s->in, &s->first, MP_POISON_A, s->engine, v, err);
+        status = mp_judge(c, &s->offer.contract, &s->offer.config, s->in, &s->first, MP_POISON_A, s->engine,
+                          v, err);
     if (status == MP_OK)
         status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, v, err);
     if (status == MP_OK) status = mp_check_repeats(s, err);

@@ -1,0 +1,68 @@
+/* Where two tensors differ: the one description that bits, goldens, pairs, other subjects, repeats and bounds
+ * share.
+ *
+ * Elements are told in pipeline order: stage, token, slot, expert, column, tile; both values with their bits;
+ * how many differ, by how much; and what they have in common, for that names the kernel's mistake: all of one
+ * expert, a range of columns, one row block of the sorted order, one slot of every token, every row. */
+#ifndef MP_HARNESS_WHERE_H
+#define MP_HARNESS_WHERE_H
+
+#include "cases/graph.h"
+#include "kernels/config.h"
+
+/* What the rows of a stage's output are. tile and sorted ids may be absent (NULL): tiles are then not told.
+ */
+typedef struct mp_where {
+    const mp_case *c;
+    mp_stage first, stage; /* of the span that the output ends; equal: the stage alone */
+    const char *tensor;
+    int64_t rows, width;         /* slots or tokens, by the stage; columns */
+    const int32_t *topk_ids;     /* [slots] */
+    const mp_tensor *sorted_ids; /* sorted_token_ids [chunks, P] */
+    const mp_tile *tile;         /* of the GEMM; NULL: not a GEMM */
+} mp_where;
+
+/* Of the output of `stage` in a run with these tensors and tiles. */
+mp_where mp_where_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const mp_config *config,
+                     mp_stage first, mp_stage stage);
+
+/* Which rows and columns are concerned. rows marks them; the rest are counts. Starts with mp_pattern_start.
+ */
+typedef struct mp_pattern {
+    unsigned char *rows;
+    int64_t count, low_column, high_column; /* elements; first and last column */
+} mp_pattern;
+mp_status mp_pattern_start(mp_pattern *pattern, int64_t rows, mp_error *err);
+/* For threads that share a pattern, too. */
+void mp_pattern_add(mp_pattern *pattern, int64_t row, int64_t column);
+void mp_pattern_free(mp_pattern *pattern);
+
+enum { MP_WHERE_TEXT_MAX = 256 };
+/* "gate_up: token 5 slot 1 column 64, expert 3, tile 2 x 1" */
+void mp_place_text(const mp_where *where, int64_t row, int64_t column, char text[MP_WHERE_TEXT_MAX]);
+/* "expert 3 only, 7 of its 7 rows, columns 64..127" */
+void mp_pattern_text(const mp_where *where, const mp_pattern *pattern, char text[MP_WHERE_TEXT_MAX]);
+
+/* Distance of two codes in steps of the format; INT64_MAX where NaN is on one side. */
+int64_t mp_ulps_between(mp_dtype dtype, uint64_t a, uint64_t b);
+
+/* A comparison, row by row. Starts with mp_difference_start, is told by mp_difference_text. */
+typedef struct mp_difference {
+    const mp_where *where;
+    mp_pattern pattern;
+    int64_t compared, differing, max_ulps;
+    double max_abs; /* NaN-sticky */
+    int64_t first_row, first_column;
+    mp_dtype dtype;
+    uint64_t first_got, first_expected; /* codes */
+} mp_difference;
+mp_status mp_difference_start(mp_difference *d, const mp_where *where, mp_error *err);
+/* Row `row` of the comparison lies at row got_row of got and expected_row of expected. */
+void mp_difference_row(mp_difference *d, int64_t row, const mp_tensor *got, int64_t got_row,
+                       const mp_tensor *expected, int64_t expected_row);
+/* Place, both values, counts and pattern of the first difference, without an end to the line. */
+enum { MP_DIFFERENCE_TEXT_MAX = 768 };
+void mp_difference_text(const mp_difference *d, char text[MP_DIFFERENCE_TEXT_MAX]);
+void mp_difference_end(mp_difference *d);
+
+#endif
