@@ -45,8 +45,12 @@ static mp_status record_case(mp_subject *subject, mp_golden *golden, const mp_ca
  * with. */
 static bool passes(const mp_args *args, mp_subject *subject, mp_progress *progress, size_t index,
                    mp_tally *tally) {
-    const mp_run_options options = {
-        .subject = subject, .repeat = 2, .plain = mp_args_given(args, MP_OPT_PLAIN)};
+    const mp_run_options options = {.subject = subject,
+                                    .repeat = 2,
+                                    .plain = mp_args_given(args, MP_OPT_PLAIN),
+                                    .device = subject->query.device,
+                                    .triton = subject->query.triton,
+                                    .config_file = subject->query.file};
     mp_verdict v;
     mp_progress_case(progress, index, NULL);
     mp_run_case(&progress->matrix->rows[index], &options, &v);
@@ -79,6 +83,7 @@ static mp_status record_all(const mp_args *args, const char *path, const mp_matr
     mp_golden *golden = NULL;
     mp_status status = mp_subject_open(mp_args_text(args, MP_OPT_SUBJECT), &subject, err);
     if (status != MP_OK) return status;
+    subject.query = mp_cli_query(args);
     const mp_provenance who = provenance(&subject, info);
     const mp_suite_options suite = {.subject = subject.name};
     mp_progress progress = mp_progress_begin(args, matrix, &suite, info);

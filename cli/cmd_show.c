@@ -89,6 +89,7 @@ int mp_cmd_show(const mp_args *args) {
     if (args->case_count == 0) return mp_cli_usage("no case: give --case 'M=32 topk=2 act=silu'");
     mp_status status = mp_case_parse(&c, args->cases[0].text, &err);
     if (status == MP_OK) status = mp_subject_open(mp_args_text(args, MP_OPT_SUBJECT), &subject, &err);
+    subject.query = mp_cli_query(args);
     if (status == MP_OK) status = show(&subject, &c, &err);
     mp_subject_close(&subject);
     return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);

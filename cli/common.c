@@ -77,6 +77,12 @@ mp_status mp_cli_output(const char *path, const char *const *others, size_t coun
     return mp_file_writable(path, err);
 }
 
+mp_config_query mp_cli_query(const mp_args *args) {
+    return (mp_config_query){.device = mp_args_text(args, MP_OPT_DEVICE),
+                             .triton = mp_args_text(args, MP_OPT_TRITON),
+                             .file = mp_args_text(args, MP_OPT_CONFIG)};
+}
+
 static void cpu_model(char *text, size_t size) {
     char line[256];
     snprintf(text, size, "unknown CPU");

@@ -5,6 +5,7 @@
 #include "cases/matrix.h"
 #include "cli/args.h"
 #include "harness/verdict.h"
+#include "kernels/config.h"
 
 /* Prints "moeparity: <text>" to stderr and returns the exit code that belongs to the status. */
 int mp_cli_fail(const mp_error *err);
@@ -29,6 +30,9 @@ mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix
  * MP_EIO where it could not be written: better said before hours of a run are spent on it. path == NULL is
  * fine. */
 mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err);
+
+/* What --device, --triton and --config ask tuned tiles to be looked up for. */
+mp_config_query mp_cli_query(const mp_args *args);
 
 /* Whether SOURCE_DATE_EPOCH asks for reports that do not depend on when they are written. MP_EINPUT where it
  * is no number of seconds; *date may be NULL. */

@@ -56,7 +56,7 @@ void mp_stage_set_shape(mp_stage_figures *f, const mp_case *c, int64_t rows, int
 int mp_stage_index(const mp_stage_figures *f, int64_t flat, int64_t index[MP_MAX_RANK]) {
     for (int i = f->rank - 1; i >= 0; i--) {
         if (f->shape[i] <= 0 || flat < 0) return 0;
-        index[i] = i > 0 ? flat % f->shape[i] : flat;
+        index[i] = flat % f->shape[i];
         flat /= f->shape[i];
     }
     return flat == 0 ? f->rank : 0;

@@ -266,6 +266,15 @@ static void tuned_folders(void **state) {
            2, "", "moeparity: tuned/E=2,N=8,device_name=.json: a directory; expected a regular file");
     expect("moeparity run ok.yaml --subject host", 0, "4 passed", "");
     assert_null(strstr(out, "tiles of"));
+    write_file("mine.json", "{\"4\": {\"BLOCK_SIZE_M\": 32, \"BLOCK_SIZE_N\": 64, \"BLOCK_SIZE_K\": 32, "
+                            "\"GROUP_SIZE_M\": 1, \"num_warps\": 4, \"num_stages\": 3}}");
+    expect("moeparity show --case M=4 --subject host --config mine.json", 0, "(mine.json key 4", "");
+    expect("moeparity run ok.yaml --subject host --config mine.json -v", 0, "tiles 32x64x32x1x4x3 ", "");
+    expect("moeparity run --case M=4 --subject host --config none.json", 2, "", "none.json");
+    expect("moeparity show --case M=4 --subject host --triton three", 2, "", "three");
+    expect("mkdir -p 'dev'; cp mine.json 'dev/E=8,N=256,device_name=NVIDIA_H200.json'; "
+           "VLLM_TUNED_CONFIG_FOLDER=dev moeparity show --case M=4 --subject host --device 'NVIDIA H200'",
+           0, "(dev/E=8,N=256,device_name=NVIDIA_H200.json key 4", "");
 }
 
 /* No parent survives a crash of a case in process: what repeats it is on stderr before the case begins. */

@@ -75,6 +75,7 @@ static void words_are_quoted_where_they_must_be(void **state) {
     assert_string_equal(word("M>16"), "'M>16'");
     assert_string_equal(word("a\nb"), "$'a\\012b'");
     assert_string_equal(word("\xff'"), "$'\\377\\047'");
+    assert_string_equal(word("\xc2\x9b"), "$'\\302\\233'"); /* a control character of two bytes */
     assert_string_equal(word("gr\xc3\xbc\xc3\x9f"), "'gr\xc3\xbc\xc3\x9f'");
 }
 

@@ -295,6 +295,7 @@ static void places_of_elements(void **state) {
     assert_int_equal(mp_stage_index(&f, 34, index), 2);
     assert_int_equal(index[0], 4);
     assert_int_equal(index[1], 6);
+    assert_int_equal(mp_stage_index(&f, 35, index), 0); /* one behind the last */
     assert_int_equal(mp_stage_index(&f, -1, index), 0);
 }
 

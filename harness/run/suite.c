@@ -102,6 +102,8 @@ static mp_status open_all(const mp_matrix *matrix, const mp_suite_options *o, mp
     else if ((status = mp_subject_open(o->subject, subject, err)) != MP_OK)
         return status;
     if (o->against && (status = mp_subject_open(o->against, against, err)) != MP_OK) return status;
+    subject->query = against->query =
+        (mp_config_query){.device = o->device, .triton = o->triton, .file = o->config_file};
     for (size_t i = 0; i < matrix->count;
          i++) { /* a tuned file that cannot be read is bad input: nothing is run */
         const mp_matrix_row *row = &matrix->rows[i];
