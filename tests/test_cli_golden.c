@@ -63,6 +63,8 @@ static void bad_goldens(void **state) {
     lower_fill_version("old.h5");
     expect("moeparity golden verify old.h5 --subject host", 2, "",
            "moeparity: old.h5 was made with fill version ");
+    expect("moeparity golden diff whole.h5 old.h5", 1, "fill_version: ", "");
+    assert_int_equal(count_of(out, "\n"), 1); /* and nothing else differs */
     expect("moeparity golden record inputs.h5 ok.yaml --subject host --inputs", 0, "recorded 4 cases", "");
     damage("inputs.h5", "inputs/x");
     expect("moeparity golden verify inputs.h5 --subject host", 2, "",
