@@ -8,10 +8,10 @@
  * `<tensor>.digest`: uint64 [rows], XXH3 of each row, with attributes shape and dtype. Optional group
  * `inputs` with the input tensors.
  *
- * Files may come from strangers, and from other programs: contiguous datasets, texts of variable length,
- * integers of any size and cases in no order are read as well. What a file claims is checked before anything
- * is allocated by it; links that leave the file, other filters, and numbers that are not all there are
- * refused.
+ * Files may come from strangers, and from other programs: contiguous datasets, integers of any size and cases
+ * in no order are read as well; texts have a fixed length (numpy.bytes_ in h5py). What a file claims is
+ * checked before anything is allocated by it; links, layouts that lead to other files, other filters, and
+ * numbers that are not all there are refused.
  */
 #ifndef MP_GOLDEN_GOLDEN_H
 #define MP_GOLDEN_GOLDEN_H

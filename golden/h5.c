@@ -142,25 +142,17 @@ static mp_status open_attribute(hid_t object, const char *name, attribute *a, mp
     return MP_OK;
 }
 
-/* The text of an attribute as HDF5 gives it, allocated by malloc: of fixed length in the file's own padding,
- * or of variable length. NULL when it cannot be read. */
+/* A text of fixed length, in the padding of C, numpy or Fortran, allocated by malloc; NULL when it cannot be
+ * read. */
 static char *copy_text(const attribute *a, size_t size) {
-    char *text = NULL, *variable = NULL;
-    hid_t type = H5Tcopy(a->type); /* of variable length: the same type serves in memory */
-    if (type < 0) return NULL;
-    if (H5Tis_variable_str(a->type) > 0) {
-        if (H5Aread(a->id, type, &variable) >= 0) text = strdup(variable ? variable : "");
-        if (variable) H5Dvlen_reclaim(type, a->space, H5P_DEFAULT, &variable);
-    } else if ((text = calloc(1, size + 1)) != NULL) {
-        if (H5Aread(a->id, type, text) < 0) {
-            free(text);
-            text = NULL;
-        } else if (H5Tget_strpad(type) == H5T_STR_SPACEPAD) {
-            for (size_t length = strlen(text); length > 0 && text[length - 1] == ' '; length--)
-                text[length - 1] = '\0';
-        }
+    char *text = calloc(1, size + 1);
+    if (text == NULL || H5Aread(a->id, a->type, text) < 0) {
+        free(text);
+        return NULL;
     }
-    H5Tclose(type);
+    if (H5Tget_strpad(a->type) == H5T_STR_SPACEPAD)
+        for (size_t length = strlen(text); length > 0 && text[length - 1] == ' '; length--)
+            text[length - 1] = '\0';
     return text;
 }
 
@@ -172,6 +164,14 @@ mp_status mp_h5_read_text(hid_t object, const char *name, char *text, size_t siz
     status = MP_EINPUT;
     if (H5Tget_class(a.type) != H5T_STRING || a.elements != 1) {
         mp_h5_fail(err, status, "attribute '%s' is not one text", name);
+        goto out;
+    }
+    if (H5Tis_variable_str(a.type) != 0) {
+        mp_fail(
+            err, status,
+            "attribute '%s' is a text of variable length; expected a fixed one, as numpy.bytes_(text) has in "
+            "h5py",
+            name);
         goto out;
     }
     const size_t stored = H5Tget_size(a.type);

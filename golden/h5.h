@@ -26,8 +26,10 @@ mp_status mp_h5_refuse_link(const char *name, H5L_type_t type, mp_error *err); /
 
 /* Attributes. Text is stored with a fixed length: it then lies in the object header, which HDF5 guards with a
  * checksum. Writing fails with MP_EIO; reading with MP_EINPUT when the attribute is missing or of another
- * kind, or a text does not fit in size bytes. Texts of variable length, as h5py writes them, and integers of
- * up to 64 bits are read too. */
+ * kind, or a text does not fit in size bytes. Integers of up to 64 bits are read.
+ *
+ * A text of variable length, which h5py makes of a str, is refused: HDF5 1.10 believes whatever length its
+ * reference claims, copies gigabytes, and writes beyond its own buffers when the heap holds more. */
 mp_status mp_h5_write_text(hid_t object, const char *name, const char *text, mp_error *err);
 mp_status mp_h5_write_integers(hid_t object, const char *name, const int64_t *values, int count,
                                mp_error *err);

@@ -191,8 +191,8 @@ mp_status mp_stored_open(hid_t group, const char *name, const mp_tensor *plan, m
     *stored = (mp_stored){.dataset = H5I_INVALID_HID};
     mp_status status = mp_h5_find(group, name, &full, err);
     if (status == MP_OK && !full) status = mp_h5_find(group, digest_name, &stored->digest, err);
-    if (status == MP_OK && (full || stored->digest))
-        status = open_dataset(group, full ? name : digest_name, plan, stored, err);
+    if (status != MP_OK || (!full && !stored->digest)) return status;
+    status = open_dataset(group, full ? name : digest_name, plan, stored, err);
     if (status != MP_OK) {
         mp_error_prefix(err, "%s", name);
         mp_stored_close(stored);

@@ -55,7 +55,7 @@ static void bad_goldens(void **state) {
            "moeparity: cannot write .: it exists and is not a regular file");
     expect("moeparity run --case M=77 --subject host --golden whole.h5", 2, "",
            "moeparity: whole.h5 holds none of the 1 cases to run");
-    /* the path is part of a worker's message, which is JSON and therefore UTF-8 */
+    /* the path is part of messages, which are UTF-8 */
     expect("cp whole.h5 \"$(printf 'w\\377.h5')\"; moeparity run --case M=77 --subject host --golden "
            "\"$(printf 'w\\377.h5')\"",
            2, "", "moeparity: w\\xff.h5 holds none of the 1 cases to run");
@@ -63,6 +63,8 @@ static void bad_goldens(void **state) {
     lower_fill_version("old.h5");
     expect("moeparity golden verify old.h5 --subject host", 2, "",
            "moeparity: old.h5 was made with fill version ");
+    expect("moeparity golden diff whole.h5 old.h5", 1, "fill_version: ", "");
+    assert_int_equal(count_of(out, "\n"), 1); /* and nothing else differs */
     expect("moeparity golden record inputs.h5 ok.yaml --subject host --inputs", 0, "recorded 4 cases", "");
     damage("inputs.h5", "inputs/x");
     expect("moeparity golden verify inputs.h5 --subject host", 2, "",
@@ -71,6 +73,149 @@ static void bad_goldens(void **state) {
     expect("moeparity golden verify whole.h5 --subject host", 2, "",
            "moeparity: whole.h5: M=1 E=2 topk=1 K=16 N=8 act=silu: out: cannot read the stored numbers");
     assert_string_equal(out, "");
+}
+
+#define FIRST "M=1 E=2 topk=1 K=16 N=8 act=silu"
+
+/* A text attribute of an object of the file, anew. */
+static void set_text(const char *path, const char *object_name, const char *name, const char *text) {
+    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT),
+                object = H5Oopen(file, object_name, H5P_DEFAULT), type = H5Tcopy(H5T_C_S1),
+                space = H5Screate(H5S_SCALAR);
+    assert_true(H5Tset_size(type, strlen(text) + 1) >= 0);
+    H5Adelete(object, name);
+    if (text[0] != '\0') {
+        const hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+        assert_true(H5Awrite(attribute, type, text) >= 0);
+        H5Aclose(attribute);
+    }
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Oclose(object);
+    H5Fclose(file);
+}
+
+/* A file of a stranger, who had the whole of HDF5: each kind of claim ends in bad input, soon, for every
+ * command. */
+static void goldens_of_strangers(void **state) {
+    (void)state;
+    char command[512];
+    static const char *const kinds[][2] = {
+        {"rows", ": " FIRST ": out: stored as bf16[17592186044416,16]; the case has bf16[1,16]"},
+        {"link", ": " FIRST ": 'out' is an external link; only what lies in the file itself is read"},
+        {"attribute", ": case '" FIRST "': attribute 'contract' is missing"},
+    };
+    assert_int_equal(mkfifo("fifo", 0600), 0);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        expect("moeparity golden record strange.h5 ok.yaml --subject host", 0, "recorded 4 cases", "");
+        const hid_t file = H5Fopen("strange.h5", H5F_ACC_RDWR, H5P_DEFAULT),
+                    set = H5Dopen2(file, FIRST "/out", H5P_DEFAULT), type = H5Dget_type(set);
+        H5Dclose(set);
+        if (i < 2) assert_true(H5Ldelete(file, FIRST "/out", H5P_DEFAULT) >= 0);
+        if (i == 0) {
+            const hsize_t dims[2] = {(hsize_t)1 << 44, 16}, chunk[2] = {1024, 16};
+            const hid_t space = H5Screate_simple(2, dims, NULL), creation = H5Pcreate(H5P_DATASET_CREATE);
+            H5Pset_chunk(creation, 2, chunk);
+            H5Dclose(H5Dcreate2(file, FIRST "/out", type, space, H5P_DEFAULT, creation, H5P_DEFAULT));
+            H5Pclose(creation);
+            H5Sclose(space);
+        }
+        if (i == 1) H5Lcreate_external("fifo", "/out", file, FIRST "/out", H5P_DEFAULT, H5P_DEFAULT);
+        H5Tclose(type);
+        H5Fclose(file);
+        if (i == 2) set_text("strange.h5", FIRST, "contract", "");
+        static const char *const commands[] = {"golden verify strange.h5 --subject host",
+                                               "golden ls strange.h5", "golden diff strange.h5 strange.h5",
+                                               "run ok.yaml --subject host --golden strange.h5"};
+        for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) {
+            char expected[256];
+            snprintf(command, sizeof command, "timeout 30 moeparity %s", commands[c]);
+            snprintf(expected, sizeof expected, "strange.h5%s", kinds[i][1]);
+            expect(command, 2, "", expected);
+        }
+    }
+    for (int of = 0; of < 3; of++) {
+        static const char *const commands[] = {"golden verify %s", "golden ls %s", "run ok.yaml --golden %s",
+                                               "golden diff %s fifo", "list %s"};
+        static const char *const names[] = {"fifo", "/dev/zero", "bin"};
+        static const char *const is[] = {"a FIFO", "a device", "a directory"};
+        for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) {
+            char words[128], expected[128];
+            snprintf(words, sizeof words, commands[c], names[of]);
+            snprintf(command, sizeof command, "timeout 30 moeparity %s", words);
+            snprintf(expected, sizeof expected, "moeparity: %s: %s; expected a %s file\n", names[of], is[of],
+                     c == 4 ? "regular" : "golden");
+            expect(command, 2, "", expected);
+        }
+    }
+    /* the tuned file of a configured folder */
+    expect("mkdir -p tuned && mkfifo 'tuned/E=2,N=8,device_name=.json' && VLLM_TUNED_CONFIG_FOLDER=tuned "
+           "timeout 30 "
+           "moeparity run ok.yaml --subject host",
+           2, "", "tuned/E=2,N=8,device_name=.json: a FIFO; expected a regular file");
+    unlink("fifo");
+}
+
+/* What a terminal would obey is shown as what it is. */
+static void nothing_of_a_stranger_reaches_the_terminal(void **state) {
+    (void)state;
+    expect("moeparity golden record colour.h5 ok.yaml --subject host", 0, "recorded 4 cases", "");
+    set_text("colour.h5", "/", "device", "\x1b[31mGPU\x07\n\xff");
+    expect("moeparity golden ls colour.h5", 0, "subject host on \\x1b[31mGPU\\x07\\n\\xff ", "");
+    assert_null(strpbrk(out, "\x1b\x07\xff"));
+    set_text("colour.h5", FIRST, "config", "\x1b]0;x\x07");
+    expect("moeparity golden ls colour.h5", 2, "", "attribute 'config' is '\\x1b]0;x\\x07'; expected UTF-8");
+    assert_null(strpbrk(err, "\x1b\x07"));
+    write_file("colour.yaml", "groups:\n  - name: a\n    \"\\e[31m\": 1\n");
+    expect("moeparity list colour.yaml", 2, "", "colour.yaml:3: group: unknown key '\\x1b[31m'");
+    assert_null(strchr(err, '\x1b'));
+}
+
+/* Where the inputs are others, their consequences are not what is told. */
+static void other_inputs_are_named_as_such(void **state) {
+    (void)state;
+    expect("moeparity golden record in.h5 ok.yaml --subject host && moeparity golden ls in.h5", 0, "bytes\n",
+           "");
+    assert_null(strstr(out, "with inputs")); /* their digest alone */
+    expect("moeparity golden record all.h5 ok.yaml --subject host --inputs && moeparity golden ls all.h5", 0,
+           "bytes, with inputs\n", "");
+    expect("moeparity golden diff in.h5 all.h5", 0, "equal\n", "");
+    set_text("in.h5", FIRST, "inputs_digest", "0123456789abcdef");
+    expect("moeparity golden verify in.h5 --subject host", 1, "4 cases: 3 passed, 1 failed", "");
+    assert_non_null(
+        strstr(out, "golden: the inputs differ: the golden's have digest 0123456789abcdef, this program's "));
+    expect("moeparity golden diff in.h5 all.h5", 1, FIRST ": inputs: digest 0123456789abcdef -> ", "");
+    assert_int_equal(count_of(out, "\n"), 1);
+    set_text("in.h5", FIRST, "inputs_digest", ""); /* a file of before */
+    expect("moeparity golden verify in.h5 --subject host", 0, "4 cases: 4 passed", "");
+    set_text("in.h5", FIRST, "contract", "none");
+    set_text("in.h5", FIRST, "config", "any");
+    expect("moeparity golden diff in.h5 all.h5", 1, FIRST ": contract: 'none' -> 'accumulator: ", "");
+    assert_non_null(strstr(out, "\n" FIRST ": config: 'any' -> '"));
+    assert_int_equal(count_of(out, "\n"), 2);
+}
+
+/* A difference of which only the row is known says how to see more. */
+static void digests_say_what_they_are(void **state) {
+    (void)state;
+    expect("moeparity golden record digests.h5 ok.yaml --subject host --digest-above 0", 0,
+           "recorded 4 cases", "");
+    const hid_t file = H5Fopen("digests.h5", H5F_ACC_RDWR, H5P_DEFAULT),
+                set = H5Dopen2(file, FIRST "/out.digest", H5P_DEFAULT);
+    unsigned long long digest = 0;
+    assert_true(H5Dread(set, H5T_NATIVE_ULLONG, H5S_ALL, H5S_ALL, H5P_DEFAULT, &digest) >= 0);
+    digest ^= 1;
+    assert_true(H5Dwrite(set, H5T_NATIVE_ULLONG, H5S_ALL, H5S_ALL, H5P_DEFAULT, &digest) >= 0);
+    H5Dclose(set);
+    H5Fclose(file);
+    expect("moeparity golden verify digests.h5 --subject host", 1,
+           "golden: out: 1 of 1 rows differ (row 0) (stored as digests of rows: record with a larger "
+           "--digest-above "
+           "to see elements)",
+           "");
+    expect(
+        "moeparity golden record full.h5 ok.yaml --subject host && moeparity golden diff full.h5 digests.h5",
+        1, FIRST ": out: 1 of 1 rows differ (row 0) (stored as digests of rows: ", "");
 }
 
 /* The last element of the output of the golden's first case gets another last bit. */
@@ -167,6 +312,10 @@ static void ctrl_c_hides_no_failure(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_goldens),
+        cmocka_unit_test(goldens_of_strangers),
+        cmocka_unit_test(nothing_of_a_stranger_reaches_the_terminal),
+        cmocka_unit_test(other_inputs_are_named_as_such),
+        cmocka_unit_test(digests_say_what_they_are),
         cmocka_unit_test(goldens_come_back_and_a_changed_bit_is_found),
         cmocka_unit_test(a_case_that_does_not_pass_is_not_recorded),
         cmocka_unit_test(the_repro_of_a_verification_fails_too),
