@@ -9,6 +9,8 @@
 #include "base/tensor.h"
 #include "cases/case.h"
 
+#include <assert.h>
+
 typedef enum mp_tensor_id {
     MP_X,
     MP_W1,
@@ -35,7 +37,7 @@ typedef enum mp_stage { MP_ALIGN, MP_GATE_UP, MP_ACT, MP_DOWN, MP_SUM, MP_STAGE_
 /* A set of tensors, a bit each. */
 typedef uint32_t mp_tensor_set;
 #define MP_IN_SET(id) ((mp_tensor_set)1 << (id))
-_Static_assert(MP_TENSOR_COUNT <= 32, "mp_tensor_set holds a bit for every tensor");
+static_assert(MP_TENSOR_COUNT <= 32, "mp_tensor_set holds a bit for every tensor");
 
 /* What the first axis of a tensor counts.
  *   WHOLE  nothing of the batch: weights

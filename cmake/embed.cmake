@@ -1,4 +1,5 @@
-# Writes OUTPUT, a C file that holds the texts of FILES (paths relative to ROOT, separated by commas) as a table of names and contents.
+# Writes OUTPUT, a C file that holds the texts of FILES (paths relative to ROOT, separated by commas) as a
+# table of names and contents.
 #   cmake -DROOT=... -DFILES=a,b -DOUTPUT=... -P embed.cmake
 string(REPLACE "," ";" FILES "${FILES}")
 set(code "#include \"kernels/jit.h\"\n\nconst mp_embedded_file mp_embedded_files[] = {\n")

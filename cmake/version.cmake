@@ -1,5 +1,5 @@
-# Writes OUTPUT, a header with the version and the commit of SOURCE, from INPUT; an OUTPUT that already says so keeps its time stamp.
-# A source tree without git says "unknown".
+# Writes OUTPUT, a header with the version and the commit of SOURCE, from INPUT; an OUTPUT that already says
+# so keeps its time stamp. A source tree without git says "unknown".
 #   cmake -DVERSION=... -DSOURCE=... -DINPUT=version.h.in -DOUTPUT=version.h -P version.cmake
 set(COMMIT "unknown")
 find_package(Git QUIET)

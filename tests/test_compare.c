@@ -35,7 +35,7 @@ static int set_up(void **state) {
     if (mp_inputs_create(&f->route_case, &f->in, NULL)) return -1;
     f->ids = f->in.t[MP_TOPK_IDS].data;
     if (mp_host_run(&f->route_case, &f->in, 16, MP_POISON_A, &f->route, NULL)) return -1;
-    return mp_host_run(&f->sorted_case, &f->in, 16, MP_POISON_B, &f->sorted, NULL);
+    return (int)mp_host_run(&f->sorted_case, &f->in, 16, MP_POISON_B, &f->sorted, NULL);
 }
 
 static int tear_down(void **state) {

@@ -111,7 +111,7 @@ typedef struct gemm_pass {
     mp_sum_bound bound;
     const balls *in;
     balls *out;
-    enum { VALUES, SURE, DET, RANDOM } pass;
+    enum pass { VALUES, SURE, DET, RANDOM } pass;
     double *mass; /* [rows, width]: of the values */
 } gemm_pass;
 
@@ -130,7 +130,7 @@ static void collect(void *ctx, const mp_gemm_tile *tile) {
 }
 
 /* Sums of squares are sums of products of squares: w^2 is w scaled by itself. */
-static mp_status run_pass(gemm_pass *g, int pass, const mp_tensor *a, mp_error *err) {
+static mp_status run_pass(gemm_pass *g, enum pass pass, const mp_tensor *a, mp_error *err) {
     mp_gemm_problem p = g->gemm.problem;
     p.a = (mp_operand){.codes = a};
     p.a_row = g->j->map.cache_row;

@@ -1,0 +1,22 @@
+/* Tuned configurations: refused with a reason, or tiles that the kernels take. */
+#include "fuzz/fuzz.h"
+
+#include "kernels/config.h"
+
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    const mp_config_query query = {.file = fuzz_file("tuned.json", data, size)};
+    const mp_case c = mp_case_default();
+    mp_config config;
+    mp_error err = {0};
+    const mp_status status = mp_config_resolve(&c, &query, &config, &err);
+    fuzz_require_told(status, &err);
+    if (status == MP_OK) {
+        fuzz_require(mp_tile_validate(&config.up, &err) == MP_OK, "up is a tile", &err);
+        fuzz_require(mp_tile_validate(&config.down, &err) == MP_OK, "down is a tile", &err);
+        fuzz_require(config.tile_named && strstr(config.source, query.file), "the tile is that of the file",
+                     &err);
+    }
+    return 0;
+}
