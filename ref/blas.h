@@ -10,7 +10,9 @@
 
 #include <stdint.h>
 
-/* Loads the library once (thread safe). MP_EUNSUPPORTED with the reason when it is missing. */
+/* Loads the library once (thread safe), and lets it map the memory that it takes for each of OpenMP's
+ * threads. MP_EUNSUPPORTED with the reason when it is missing, or when that memory cannot be had: it would
+ * wait for it for ever. */
 mp_status mp_blas_load(mp_error *err);
 /* "OpenBLAS 0.3.21 SkylakeX", or "plain loops" when it is not loaded and cannot be. */
 const char *mp_blas_name(void);

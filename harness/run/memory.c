@@ -6,6 +6,7 @@
 
 #include <omp.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 /* The number in the first line of the file that has the form. */
 static bool read_number(const char *path, const char *form, unsigned long long *number) {
@@ -17,6 +18,11 @@ static bool read_number(const char *path, const char *form, unsigned long long *
     return found;
 }
 
+static size_t smaller(size_t available, unsigned long long limit, unsigned long long used) {
+    const size_t left = used < limit ? (size_t)(limit - used) : 0;
+    return left < available ? (left > 0 ? left : 1) : available; /* 0 would mean unknown */
+}
+
 size_t mp_memory_available(void) {
     unsigned long long kib = 0;
     read_number("/proc/meminfo", "MemAvailable: %llu kB", &kib);
@@ -24,13 +30,15 @@ size_t mp_memory_available(void) {
     /* A container's limit, when it is lower (cgroup v2). Cached pages of files count as used, but make room
      * when it is needed. */
     unsigned long long limit = 0, used = 0, cached = 0;
-    if (!read_number("/sys/fs/cgroup/memory.max", "%llu", &limit) ||
-        !read_number("/sys/fs/cgroup/memory.current", "%llu", &used))
-        return available;
-    read_number("/sys/fs/cgroup/memory.stat", "inactive_file %llu", &cached);
-    used -= cached < used ? cached : used;
-    const size_t left = used < limit ? (size_t)(limit - used) : 0;
-    if (left < available) available = left > 0 ? left : 1; /* 0 would mean unknown */
+    if (read_number("/sys/fs/cgroup/memory.max", "%llu", &limit) &&
+        read_number("/sys/fs/cgroup/memory.current", "%llu", &used)) {
+        read_number("/sys/fs/cgroup/memory.stat", "inactive_file %llu", &cached);
+        available = smaller(available, limit, used - (cached < used ? cached : used));
+    }
+    struct rlimit address_space; /* ulimit -v */
+    if (getrlimit(RLIMIT_AS, &address_space) == 0 && address_space.rlim_cur != RLIM_INFINITY &&
+        read_number("/proc/self/status", "VmSize: %llu kB", &kib))
+        available = smaller(available, address_space.rlim_cur, kib * 1024);
     return available;
 }
 

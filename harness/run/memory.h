@@ -7,7 +7,8 @@
 /* Bytes that judging the case takes: inputs and a permuted copy of the tokens, two traces, a predicted stage,
  * the judge's slabs for every thread. */
 size_t mp_case_host_bytes(const mp_case *c, int block_size_m);
-/* Bytes free now: MemAvailable, or what a container's limit leaves when that is less. 0: unknown. */
+/* Bytes free now: MemAvailable, or what a container's limit or that of the address space (ulimit -v) leaves
+ * when that is less. 0: unknown. */
 size_t mp_memory_available(void);
 
 #endif
