@@ -53,5 +53,6 @@ int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);
 int mp_cmd_doctor(const mp_args *args);
 int mp_cmd_help(const mp_args *args);
+int mp_cmd_worker(const mp_args *args);
 
 #endif

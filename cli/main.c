@@ -2,15 +2,40 @@
 #include "cli/common.h"
 #include "cli/help.h"
 
+#include "harness/run/worker.h"
 #include "version.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-int main(int argc, char **argv) {
+/* A library that gives up calls exit(1), as OpenMP's does where it gets no thread: no parity failure. */
+static bool returning;
+static void on_early_exit(int code, void *unused) {
+    (void)unused;
+    if (returning) return;
+    fprintf(stderr, "moeparity: a library ended the program with exit code %d\n", code);
+    fflush(stdout);
+    _exit(MP_EXIT_BROKEN);
+}
+
+static int run_command(int argc, char **argv) {
     mp_args args;
     mp_error err = {0};
+    int code = MP_EXIT_OK;
+    mp_status status = mp_args_parse(argc, argv, &args, &err);
+    if (status == MP_OK && mp_args_given(&args, MP_OPT_HELP))
+        status = mp_help_words(stdout, args.operands, args.operand_count, false, &err);
+    else if (status == MP_OK)
+        code = mp_commands[args.command].run(&args);
+    if (status != MP_OK) code = mp_cli_fail(&err);
+    mp_args_free(&args);
+    return mp_cli_finish(code);
+}
+
+int main(int argc, char **argv) {
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error to report, like a full disk, not a death */
     if (argc < 2) {
         mp_help_overview(stderr);
@@ -20,13 +45,9 @@ int main(int argc, char **argv) {
         printf("moeparity %s (%s)\n", MP_VERSION, MP_COMMIT);
         return mp_cli_finish(MP_EXIT_OK);
     }
-    mp_status status = mp_args_parse(argc, argv, &args, &err);
-    int code = MP_EXIT_OK;
-    if (status == MP_OK && mp_args_given(&args, MP_OPT_HELP))
-        status = mp_help_words(stdout, args.operands, args.operand_count, false, &err);
-    else if (status == MP_OK)
-        code = mp_commands[args.command].run(&args);
-    if (status != MP_OK) code = mp_cli_fail(&err);
-    mp_args_free(&args);
-    return mp_cli_finish(code);
+    mp_worker_is_this_program();
+    if (!mp_worker_requested()) on_exit(on_early_exit, NULL); /* of a worker the run tells how it ended */
+    const int code = run_command(argc, argv);
+    returning = true;
+    return code;
 }

@@ -63,6 +63,10 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                               "Without --case: M=16384 topk=8 E=128 K=2048 N=768."},
     [MP_CMD_DOCTOR] = {"doctor", mp_cmd_doctor, "", MP_OPERANDS_NONE, 0, 0, "no argument",
                        "versions, device, BLAS core, caches; what will be skipped and why", NULL},
+    [MP_CMD_WORKER] = {"worker", mp_cmd_worker, "", MP_OPERANDS_NONE, 0, 0, "no argument",
+                       "judge the cases that a run hands over",
+                       "Runs start their workers with it, and talk to them through descriptors 3 and 4: "
+                       "docs/protocol.md."},
     [MP_CMD_HELP] = {"help", mp_cmd_help, "[COMMAND]", MP_OPERANDS_COMMAND, 0, 2, "a command",
                      "what a command does, and a description of its options", NULL},
 };

@@ -126,6 +126,10 @@ void mp_progress_phase(void *ctx, size_t index, const char *what, double seconds
     mp_progress *p = ctx;
     char phase[64];
     if (!p->line.terminal || seconds < WORTH_SAYING) return;
+    if (index == MP_NO_CASE) {
+        mp_status_line_show(&p->line, "starting: %.40s %.0f s", what, seconds);
+        return;
+    }
     p->running = index;
     snprintf(phase, sizeof phase, "  %.40s %.0f s", what, seconds);
     show_running(p, phase);

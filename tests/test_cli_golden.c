@@ -270,6 +270,8 @@ static void a_case_that_does_not_pass_is_not_recorded(void **state) {
     assert_int_equal(count_of(out, "[OK]"), 4); /* those before it */
     assert_int_equal(count_of(out, "recorded "), 0);
     assert_int_equal(access("large.h5", F_OK), -1);
+    expect("MOEPARITY_REQUIRE_GPU=1 moeparity golden record large.h5 large.yaml --subject host", 3, "[SKIP]",
+           "");
     no_temporary_files();
 }
 
@@ -292,6 +294,23 @@ static void ctrl_c_during_verify_is_no_success(void **state) {
                      3);
     assert_non_null(strstr(out, "interrupted"));
     assert_null(strstr(out, "16 passed"));
+}
+
+/* Nothing is written, and what was there stays. */
+static void ctrl_c_during_record_writes_nothing(void **state) {
+    (void)state;
+    const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        char kept[64];
+        write_file("kept.h5", "old");
+        const int code = interrupt_after("exec moeparity golden record kept.h5 long.yaml --subject host",
+                                         "[OK]", signals[i]);
+        if (code != 3 || !strstr(err, "moeparity: kept.h5 was not written: interrupted"))
+            fail_msg("signal %d: exit %d\n%s\n%s", signals[i], code, out, err);
+        read_into(kept, sizeof kept, "kept.h5");
+        assert_string_equal(kept, "old");
+        no_temporary_files();
+    }
 }
 
 /* What was found before Ctrl-C stays found. */
@@ -320,6 +339,7 @@ int main(void) {
         cmocka_unit_test(a_case_that_does_not_pass_is_not_recorded),
         cmocka_unit_test(the_repro_of_a_verification_fails_too),
         cmocka_unit_test(ctrl_c_during_verify_is_no_success),
+        cmocka_unit_test(ctrl_c_during_record_writes_nothing),
         cmocka_unit_test(ctrl_c_hides_no_failure),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

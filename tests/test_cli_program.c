@@ -49,6 +49,9 @@ static void usage_errors(void **state) {
            "moeparity: --golden-partial goes with --golden\n");
     expect("moeparity golden diff a.h5 b.h5 --subject host", 2, "",
            "moeparity: golden diff takes no --subject");
+    expect("moeparity worker", 2, "", "moeparity: a worker is started by a run, not by hand");
+    expect("moeparity worker now", 2, "", "moeparity: worker takes no argument, not 'now'");
+    expect("MOEPARITY_WORKER=1 moeparity run ok.yaml", 2, "", "was started as a worker, and does not serve");
     expect("moeparity bench reference --repeat 3", 2, "", "moeparity: bench reference takes no --repeat");
     expect("moeparity bench predict --repeat 3", 2, "", "moeparity: bench predict takes no --repeat");
 }
@@ -58,7 +61,7 @@ static void help_is_no_error(void **state) {
     expect("moeparity --help", 0, "exit codes:\n   0 all judged cases passed\n", "");
     expect("moeparity --version", 0, "moeparity ", "");
     static const char *const commands[] = {"run",   "list",  "show",   "golden", "golden verify",
-                                           "probe", "bench", "doctor", "help"};
+                                           "probe", "bench", "doctor", "worker", "help"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         char command[64];
         snprintf(command, sizeof command, "moeparity %s --help", commands[i]);

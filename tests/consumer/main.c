@@ -1,6 +1,8 @@
-/* A program of somebody else, built against the installed package: an activation kernel of its own, judged.
- * With the argument `wrong` the kernel takes gate for up and up for gate, and must fail. */
-#include "harness/run/run_case.h"
+/* A program of somebody else, built against the installed package: an activation kernel of its own, judged
+ * in workers that are this program again. With the argument `wrong` the kernel takes gate for up and up for
+ * gate, and must fail. */
+#include "harness/run/suite.h"
+#include "harness/run/worker.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -36,27 +38,43 @@ static mp_status run(mp_subject *s, const mp_execution *execution, mp_error *err
     return MP_OK;
 }
 
+static mp_status open_mine(const char *name, mp_subject *s, mp_error *err) {
+    static bool wrong;
+    wrong = strcmp(name, "wrong") == 0;
+    if (!wrong && strcmp(name, "mine") != 0) return mp_subject_open(name, s, err);
+    *s = (mp_subject){.name = wrong ? "wrong" : "mine", .self = &wrong, .describe = describe, .run = run};
+    return MP_OK;
+}
+
 int main(int argc, char **argv) {
-    bool wrong = argc > 1 && strcmp(argv[1], "wrong") == 0;
-    mp_subject mine = {.name = "mine", .self = &wrong, .describe = describe, .run = run};
+    if (mp_worker_requested()) return mp_worker_serve(open_mine);
+    enum { CASES = 2 };
+    static mp_verdict verdicts[CASES];
+    const mp_suite_options options = {.subject = argc > 1 ? argv[1] : "mine",
+                                      .repeat = 2,
+                                      .timeout_seconds = 60,
+                                      .program = (const char *[]){"/proc/self/exe", NULL}};
     mp_matrix matrix = {0};
+    mp_run_info info;
     mp_error err = {0};
     mp_tally tally = {0};
+    mp_run_info_init(&info);
     mp_status status = mp_matrix_add(&matrix, "M=33 N=100 filter=0.3 scope=act", NULL, 0, &err);
     if (status == MP_OK)
         status = mp_matrix_add(&matrix, "M=64 topk=1 N=1024 scope=act data=exhaustive", NULL, 0, &err);
+    if (status == MP_OK) status = mp_suite_run(&matrix, &options, verdicts, &info, &err);
     if (status != MP_OK) {
         fprintf(stderr, "%s\n", err.text);
         return 2;
     }
-    for (size_t i = 0; i < matrix.count; i++) {
-        mp_verdict v;
-        mp_run_case(&matrix.rows[i], &(mp_run_options){.subject = &mine, .repeat = 2}, &v);
-        mp_tally_add(&tally, &v);
-        printf("%s %s: at most %.3g of the bound %s\n", mp_outcome_name(v.outcome), v.name,
-               v.stage[MP_ACT].max_ratio, v.reason);
-        mp_verdict_free(&v);
+    for (size_t i = 0; i < CASES; i++) {
+        mp_verdict *v = &verdicts[i];
+        mp_tally_add(&tally, v);
+        printf("%s %s: at most %.3g of the bound %s\n", mp_outcome_name(v->outcome), v->name,
+               v->stage[MP_ACT].max_ratio, v->reason);
+        mp_verdict_free(v);
     }
+    mp_run_info_free(&info);
     mp_matrix_free(&matrix);
     return mp_exit_code(&tally, false);
 }

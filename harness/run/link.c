@@ -1,0 +1,130 @@
+#include "harness/run/link.h"
+
+#include "base/clock.h"
+#include "harness/run/message.h"
+#include "harness/run/progress.h"
+#include "harness/run/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { END_SECONDS = 1 }; /* for a process to end that has closed its pipe */
+
+mp_status mp_link_start(mp_link *link, const char *const *program, json_t *first, double seconds,
+                        mp_error *err) {
+    char variable[64];
+    snprintf(variable, sizeof variable, MP_WORKER_VARIABLE "=%d", MP_PROTOCOL);
+    *link = (mp_link){.index = MP_NO_CASE, .previous = MP_NO_CASE};
+    if (mp_worker_requested()) {
+        json_decref(first);
+        return mp_fail(err, MP_EINPUT,
+                       "this program was started as a worker, and does not serve: call mp_worker_serve when "
+                       "mp_worker_requested()");
+    }
+    mp_status status = mp_channel_push(&link->channel, first, err);
+    if (status == MP_OK) status = mp_process_start(mp_worker_program(program), variable, &link->process, err);
+    if (status != MP_OK) {
+        mp_channel_free(&link->channel);
+        return status;
+    }
+    link->channel.in = link->process.from;
+    link->channel.out = link->process.to;
+    link->state = MP_LINK_STARTING;
+    link->since = link->told = mp_seconds_now();
+    link->deadline = link->since + seconds;
+    mp_channel_flush(&link->channel);
+    return MP_OK;
+}
+
+void mp_link_send(mp_link *link, json_t *message) {
+    if (mp_channel_push(&link->channel, message, NULL) == MP_OK) mp_channel_flush(&link->channel);
+}
+
+struct pollfd mp_link_poll(const mp_link *link, int which) {
+    const bool wanted = link->state != MP_LINK_NONE && (which == 0 || mp_channel_waiting(&link->channel));
+    return (struct pollfd){.fd = !wanted      ? -1
+                                 : which == 0 ? link->process.from
+                                              : link->process.to,
+                           .events = which == 0 ? POLLIN : POLLOUT};
+}
+
+static void forget(mp_link *link) {
+    mp_channel_free(&link->channel);
+    link->state = MP_LINK_NONE;
+}
+
+void mp_link_kill(mp_link *link) {
+    mp_process_kill(&link->process);
+    forget(link);
+}
+
+json_t *mp_link_receive(mp_link *link, bool *gone, char why[200]) {
+    mp_error err = {0};
+    json_t *message = NULL;
+    int status = 0;
+    mp_channel_flush(&link->channel);
+    mp_status told = mp_channel_next(&link->channel, &message, &err);
+    const bool open = message || told != MP_OK || mp_channel_receive(&link->channel);
+    if (!message && told == MP_OK) told = mp_channel_next(&link->channel, &message, &err);
+    *gone = !message && (told != MP_OK || !open);
+    if (!*gone) return message;
+    if (told != MP_OK) {
+        snprintf(why, 200, "%.199s", err.text);
+    } else if (mp_process_wait(&link->process, END_SECONDS, &status)) {
+        strcpy(why, "the worker ");
+        mp_process_end_text(status, why + strlen(why), 200 - strlen(why));
+    } else {
+        strcpy(why, "the worker closed its end and did not end");
+    }
+    mp_process_kill(&link->process);
+    return NULL;
+}
+
+void mp_link_progress(mp_link *link, const json_t *progress) {
+    const char *stage = json_string_value(json_object_get(progress, "stage")),
+               *what = json_string_value(json_object_get(progress, "what"));
+    snprintf(link->stage, sizeof link->stage, "%s", stage ? stage : "");
+    snprintf(link->what, sizeof link->what, "%s", what ? what : "");
+    if (link->state != MP_LINK_STARTING || link->compiles || strcmp(link->what, "kernels") != 0) return;
+    link->compiles = true;
+    link->deadline += MP_KERNELS_SECONDS;
+}
+
+mp_status mp_link_blame(const mp_link *link, const char *path, const char *why, mp_error *err) {
+    char phase[MP_PHASE_MAX];
+    int signal_number = 0;
+    const bool reading = path && strcmp(link->what, "golden") == 0;
+    const double seconds = mp_seconds_now() - link->since;
+    mp_phase_text(link->stage, link->what, phase);
+    if (reading && why && sscanf(why, "the worker died of signal %d", &signal_number) == 1 &&
+        signal_number != SIGKILL)
+        return mp_fail(err, MP_EINPUT, "%s: libhdf5 crashed while it was read (signal %d): damaged or forged",
+                       path, signal_number);
+    if (reading && !why) return mp_fail(err, MP_EIO, "%s: not read after %.0f s", path, seconds);
+    const char *open = phase[0] ? " (" : "", *close = phase[0] ? ")" : "";
+    if (why) return mp_fail(err, MP_EDEVICE, "%s before it answered%s%s%s", why, open, phase, close);
+    return mp_fail(err, MP_EDEVICE, "the worker has not answered after %.0f s%s%s%s", seconds, open, phase,
+                   close);
+}
+
+json_t *mp_link_wait(mp_link *link, const char *path, mp_error *err) {
+    for (bool gone = false; mp_seconds_now() < link->deadline;) {
+        struct pollfd fds[] = {mp_link_poll(link, 0), mp_link_poll(link, 1)};
+        char why[200];
+        if (poll(fds, 2, 200) < 0) continue;
+        for (json_t *message; (message = mp_link_receive(link, &gone, why)); json_decref(message)) {
+            const json_t *progress = json_object_get(message, "progress");
+            if (!progress) return message;
+            mp_link_progress(link, progress);
+        }
+        if (gone) {
+            mp_link_blame(link, path, why, err);
+            mp_link_kill(link);
+            return NULL;
+        }
+    }
+    mp_link_blame(link, path, NULL, err);
+    mp_link_kill(link);
+    return NULL;
+}

@@ -1,0 +1,51 @@
+/* A run's end of the line to one worker. Nothing here waits for the worker, but where it says so. */
+#ifndef MP_HARNESS_LINK_H
+#define MP_HARNESS_LINK_H
+
+#include "base/process.h"
+#include "harness/run/frame.h"
+#include "harness/run/suite.h"
+
+#include <poll.h>
+
+typedef enum mp_link_state {
+    MP_LINK_NONE,     /* no process */
+    MP_LINK_STARTING, /* until its hello */
+    MP_LINK_IDLE,
+    MP_LINK_BUSY, /* with a case */
+} mp_link_state;
+
+typedef struct mp_link {
+    mp_link_state state;
+    mp_process process;
+    mp_channel channel;
+    size_t index, previous;   /* the case it has, the one that it had before; MP_NO_CASE: none */
+    double since, deadline;   /* of the case, or of the start; mp_seconds_now's clock */
+    bool compiles;            /* its start has got MP_KERNELS_SECONDS more */
+    double told;              /* when its phase was last passed on */
+    char stage[32], what[64]; /* what it said last that it is at; "" before */
+} mp_link;
+
+/* Starts a worker, whose first message (the reference is taken) is on its way, and which has so many seconds
+ * to say hello. MP_EINPUT when there is no such program. */
+mp_status mp_link_start(mp_link *link, const char *const *program, json_t *first, double seconds,
+                        mp_error *err);
+/* Puts a message on its way (the reference is taken). That the worker is gone is found when it is read from.
+ */
+void mp_link_send(mp_link *link, json_t *message);
+/* What to wait for; nothing where there is no process. */
+struct pollfd mp_link_poll(const mp_link *link, int which /* 0: its messages, 1: room for ours */);
+/* The next message, or NULL where none has come as a whole. *gone: none will come any more; *why says that it
+ * has ended, or what it sent that is no message. The process is then gone; mp_link_kill frees the rest. */
+json_t *mp_link_receive(mp_link *link, bool *gone, char why[200]);
+/* Takes a progress message: stage and what. */
+void mp_link_progress(mp_link *link, const json_t *progress);
+void mp_link_kill(mp_link *link);
+
+/* Waits for the next message that is no progress, until the worker's deadline. NULL when it does not come;
+ * err says why: it is about `path` where the worker read a golden file when it died (MP_EINPUT). */
+json_t *mp_link_wait(mp_link *link, const char *path, mp_error *err);
+/* The error of a worker that is gone before it answered, or that hangs (why == NULL), and its status. */
+mp_status mp_link_blame(const mp_link *link, const char *path, const char *why, mp_error *err);
+
+#endif

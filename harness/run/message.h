@@ -1,0 +1,48 @@
+/* What a run and its workers tell each other: docs/protocol.md. Everything that is not known is ignored, and
+ * what is absent has its default, so that either side may be the newer one. */
+#ifndef MP_HARNESS_MESSAGE_H
+#define MP_HARNESS_MESSAGE_H
+
+#include "harness/run/suite.h"
+
+#include <limits.h>
+
+#define MP_PROTOCOL 1
+
+/* The text as JSON, which is UTF-8: what is not becomes \\xNN. */
+json_t *mp_json_text(const char *text);
+/* A path must come back as it was: where it is not UTF-8 it is a list of its bytes. */
+json_t *mp_json_path(const char *path);
+mp_status mp_json_to_path(const json_t *json, const char *what, char path[PATH_MAX], mp_error *err);
+
+/* {"case": "M=4 ...", "pairs": ["path=runner"], "group": "..."} */
+json_t *mp_json_row(const mp_matrix_row *row);
+/* Appends it to *m. */
+mp_status mp_json_to_row(const json_t *json, mp_matrix *m, mp_error *err);
+
+/* {"open": ...}: all that a worker needs for the rows from `first` on. */
+json_t *mp_json_open(const mp_suite_options *options, const mp_matrix *matrix, size_t first,
+                     bool check_golden);
+/* What came with it; options point into the rest, so it must stay where it is. */
+typedef struct mp_order {
+    mp_suite_options options;
+    mp_record_options record;
+    mp_matrix matrix;
+    bool check_golden;
+    char subject[PATH_MAX], against[PATH_MAX], golden_path[PATH_MAX], record_path[PATH_MAX],
+        config_file[PATH_MAX];
+    char device[256], triton[64];
+} mp_order;
+mp_status mp_json_to_order(const json_t *open, mp_order *order, mp_error *err);
+
+/* {"hello": ...}: what a worker has opened. */
+json_t *mp_json_hello(const mp_subject *subject, const char *blas);
+/* Fills subject, device, versions and blas. MP_EINPUT where the worker speaks another protocol. */
+mp_status mp_json_to_hello(const json_t *hello, mp_run_info *info, mp_error *err);
+
+/* {"failed": {"status": "bad input", "error": "..."}} */
+json_t *mp_json_failed(const mp_error *err);
+/* Returns the status, and what has no known one as MP_EINTERNAL. */
+mp_status mp_json_to_failed(const json_t *failed, mp_error *err);
+
+#endif

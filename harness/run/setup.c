@@ -1,0 +1,115 @@
+#include "harness/run/setup.h"
+
+#include "harness/run/progress.h"
+
+#include <stdlib.h>
+
+static mp_status open_golden(const char *path, bool check, const mp_matrix *matrix, mp_golden **golden,
+                             mp_error *err) {
+    mp_progress("", "golden");
+    mp_status status = mp_golden_open(path, golden, err);
+    if (status == MP_OK && check) status = mp_golden_check(*golden, err);
+    if (status != MP_OK) return status;
+    if (mp_golden_fill_version(*golden) != MP_FILL_VERSION)
+        return mp_fail(err, MP_EINPUT,
+                       "%s was made with fill version %d, this program fills with version %d: record it anew",
+                       path, mp_golden_fill_version(*golden), MP_FILL_VERSION);
+    bool found = false;
+    for (size_t i = 0; i < matrix->count && !found; i++) {
+        char name[MP_CASE_TEXT_MAX];
+        mp_case_text(&matrix->rows[i].c, name, sizeof name);
+        found = mp_golden_has(*golden, name);
+    }
+    if (!found)
+        return mp_fail(
+            err, MP_EINPUT,
+            "%s holds none of the %zu cases to run: record them, or name the golden that belongs to them",
+            path, matrix->count);
+    return MP_OK;
+}
+
+/* False where the tiles of the case cannot be read. That the subject cannot run it is another matter. */
+static bool readable(mp_subject *subject, const mp_case *c, mp_error *err) {
+    mp_offer offer;
+    const mp_status status = mp_subject_describe(subject, c, &offer, err);
+    return status != MP_EINPUT && status != MP_EIO;
+}
+
+/* A tuned file that cannot be read is bad input: nothing is run. */
+static mp_status check_tiles(mp_setup *s, const mp_matrix *matrix, mp_error *err) {
+    mp_progress("", "tiles");
+    for (size_t i = 0; i < matrix->count; i++) {
+        const mp_matrix_row *row = &matrix->rows[i];
+        for (size_t p = 0; p <= row->pair_count; p++)
+            if (!readable(&s->subject, p ? &row->pairs[p - 1] : &row->c, err)) return MP_EINPUT;
+        if (s->against.name && !readable(&s->against, &row->c, err)) return MP_EINPUT;
+    }
+    return MP_OK;
+}
+
+static mp_status prepare_kernels(mp_subject *subject, const mp_matrix *matrix, mp_error *err) {
+    if (!subject->prepare) return MP_OK;
+    mp_progress("", "kernels");
+    size_t count = 0;
+    for (size_t i = 0; i < matrix->count; i++) count += 1 + matrix->rows[i].pair_count;
+    mp_case *cases = malloc((count ? count : 1) * sizeof *cases);
+    if (!cases) return mp_fail(err, MP_EMEMORY, "no memory for %zu cases", count);
+    count = 0;
+    for (size_t i = 0; i < matrix->count; i++) {
+        cases[count++] = matrix->rows[i].c;
+        for (size_t p = 0; p < matrix->rows[i].pair_count; p++) cases[count++] = matrix->rows[i].pairs[p];
+    }
+    const mp_status status = subject->prepare(subject, cases, count, err);
+    free(cases);
+    return status;
+}
+
+static mp_status open_subject(const mp_suite_options *o, const char *name, mp_subject *s, mp_error *err) {
+    mp_subject_opener *open = o->open_subject ? o->open_subject : mp_subject_open;
+    const mp_status status = open(name, s, err);
+    if (o->device) s->query.device = o->device;
+    if (o->triton) s->query.triton = o->triton;
+    if (o->config_file) s->query.file = o->config_file;
+    return status;
+}
+
+mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix, bool check_golden,
+                        mp_setup *s, mp_error *err) {
+    *s = (mp_setup){.options = options};
+    mp_status status = MP_OK;
+    if (options->golden_path)
+        status = open_golden(options->golden_path, check_golden, matrix, &s->golden, err);
+    if (status != MP_OK) return status;
+    mp_progress("", "subject");
+    if ((status = open_subject(options, options->subject, &s->subject, err)) != MP_OK) return status;
+    if (options->against) status = open_subject(options, options->against, &s->against, err);
+    if (status == MP_OK) status = check_tiles(s, matrix, err);
+    if (status == MP_OK) status = prepare_kernels(&s->subject, matrix, err);
+    if (status == MP_OK && options->record)
+        status = mp_record_begin(options->record, &s->subject, &s->recording, err);
+    s->run = mp_suite_run_options(options, &s->subject, &s->against, NULL);
+    s->run.golden = s->golden;
+    s->run.jobs = options->jobs;
+    return status;
+}
+
+mp_status mp_setup_judge(mp_setup *s, const mp_matrix_row *row, mp_verdict *v, mp_error *err) {
+    mp_run_case(row, &s->run, v);
+    s->run.after = row;
+    if (!s->recording || v->outcome != MP_PASS) return MP_OK;
+    mp_progress("", "record");
+    return mp_record_case(&s->subject, s->recording, &row->c, err);
+}
+
+mp_status mp_setup_commit(mp_setup *s, mp_error *err) {
+    mp_golden *recording = s->recording;
+    s->recording = NULL;
+    return mp_golden_commit(recording, err);
+}
+
+void mp_setup_close(mp_setup *s) {
+    mp_golden_close(s->recording);
+    mp_golden_close(s->golden);
+    mp_subject_close(&s->against);
+    mp_subject_close(&s->subject);
+}

@@ -1,0 +1,30 @@
+/* What a run holds open while it judges its cases: the subject, the one it is compared with, the golden, the
+ * recording. In a worker, or in the process of a run without workers. */
+#ifndef MP_HARNESS_SETUP_H
+#define MP_HARNESS_SETUP_H
+
+#include "harness/run/run_case.h"
+#include "harness/run/suite.h"
+
+typedef struct mp_setup {
+    const mp_suite_options *options; /* borrowed */
+    mp_subject subject, against;
+    mp_golden *golden;    /* compared with */
+    mp_golden *recording; /* being made */
+    mp_run_options run;   /* of the next case */
+} mp_setup;
+
+/* Opens it all and compiles the kernels of the cases. check_golden: every number of the golden is read first,
+ * so that one that is damaged is bad input, not a failure of some case. Says what it is at (mp_progress):
+ * "golden", "subject", "tiles", "kernels". MP_EINPUT for a wrong name, golden or tuned file. Close it after
+ * an error too. */
+mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix, bool check_golden,
+                        mp_setup *s, mp_error *err);
+/* Judges a case. One that passes is recorded, where there is a recording: the error is the recording's. The
+ * row must live until the next one is judged: a repro may name it. */
+mp_status mp_setup_judge(mp_setup *s, const mp_matrix_row *row, mp_verdict *v, mp_error *err);
+/* Writes the recording. */
+mp_status mp_setup_commit(mp_setup *s, mp_error *err);
+void mp_setup_close(mp_setup *s);
+
+#endif

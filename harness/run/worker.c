@@ -1,0 +1,160 @@
+#include "harness/run/worker.h"
+
+#include "base/process.h"
+#include "harness/run/frame.h"
+#include "harness/run/message.h"
+#include "harness/run/progress.h"
+#include "harness/run/setup.h"
+#include "ref/blas.h"
+
+#include <fcntl.h>
+#include <omp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool this_program;
+
+void mp_worker_is_this_program(void) {
+    this_program = true;
+}
+
+const char *const *mp_worker_program(const char *const *program) {
+    static const char *argv[] = {"moeparity", "worker", NULL};
+    const char *named = getenv("MOEPARITY_PROGRAM");
+    if (program) return program;
+    argv[0] = this_program ? "/proc/self/exe" : named && *named ? named : "moeparity";
+    return argv;
+}
+
+bool mp_worker_requested(void) {
+    return getenv(MP_WORKER_VARIABLE) != NULL;
+}
+
+/* A worker has one run, and speaks to one parent. */
+typedef struct worker {
+    mp_channel channel;
+    mp_subject_opener *open_subject;
+    mp_order order;
+    mp_setup setup;
+    bool opened;
+    mp_matrix before; /* the row that was judged last: the next one's repro may name it */
+} worker;
+
+static bool tell(worker *w, json_t *message) {
+    return mp_channel_push(&w->channel, message, NULL) == MP_OK && mp_channel_flush(&w->channel);
+}
+
+static void report_progress(void *ctx, const char *stage, const char *what) {
+    tell(ctx,
+         json_pack("{s:{s:o, s:o}}", "progress", "stage", mp_json_text(stage), "what", mp_json_text(what)));
+}
+
+/* The workers share the cores: more threads than cores wait for each other. */
+static void share_cores(const mp_suite_options *o) {
+    const int shared = omp_get_max_threads() / (o->jobs > 1 ? o->jobs : 1);
+    if (o->threads > 0)
+        omp_set_num_threads(o->threads);
+    else if (!getenv("OMP_NUM_THREADS"))
+        omp_set_num_threads(shared > 1 ? shared : 1);
+}
+
+static mp_status serve_open(worker *w, const json_t *open, mp_error *err) {
+    if (w->opened) return mp_fail(err, MP_EINPUT, "a worker opens one run");
+    w->opened = true;
+    mp_status status = mp_json_to_order(open, &w->order, err);
+    if (status != MP_OK) return status;
+    mp_suite_options *o = &w->order.options;
+    o->open_subject = w->open_subject;
+    share_cores(o);
+    status = mp_setup_open(o, &w->order.matrix, w->order.check_golden, &w->setup, err);
+    if (status == MP_OK) tell(w, mp_json_hello(&w->setup.subject, o->plain ? "plain loops" : mp_blas_name()));
+    return status;
+}
+
+static mp_status serve_run(worker *w, const json_t *run, mp_error *err) {
+    mp_matrix one = {0};
+    mp_verdict *v = malloc(sizeof *v);
+    mp_status status = v ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for a verdict");
+    if (status == MP_OK && !w->setup.run.subject)
+        status = mp_fail(err, MP_EINPUT, "a case came before the run was opened");
+    if (status == MP_OK) status = mp_json_to_row(run, &one, err);
+    if (status == MP_OK) {
+        status = mp_setup_judge(&w->setup, &one.rows[0], v, err);
+        if (status == MP_OK) tell(w, json_pack("{s:o}", "verdict", mp_verdict_to_json(v)));
+        mp_verdict_free(v);
+        mp_matrix_free(&w->before);
+        w->before = one;
+    }
+    free(v);
+    return status;
+}
+
+static mp_status serve_commit(worker *w, mp_error *err) {
+    if (!w->setup.recording) return mp_fail(err, MP_EINPUT, "nothing is recorded");
+    const mp_status status = mp_setup_commit(&w->setup, err);
+    if (status == MP_OK) tell(w, json_pack("{s:{}}", "committed"));
+    return status;
+}
+
+static mp_status serve_golden(worker *w, const json_t *request, mp_error *err) {
+    char path[PATH_MAX], name[MP_CASE_TEXT_MAX];
+    mp_golden *golden = NULL;
+    size_t count = 0;
+    json_t *names = json_array();
+    mp_status status = mp_json_to_path(json_object_get(request, "path"), "path", path, err);
+    if (status == MP_OK) {
+        mp_progress("", "golden");
+        status = mp_golden_open(path, &golden, err);
+    }
+    if (status == MP_OK && json_is_true(json_object_get(request, "check")))
+        status = mp_golden_check(golden, err);
+    if (status == MP_OK) status = mp_golden_case_count(golden, &count, err);
+    for (size_t i = 0; status == MP_OK && i < count; i++)
+        if ((status = mp_golden_case_name(golden, i, name, err)) == MP_OK)
+            json_array_append_new(names, mp_json_text(name));
+    mp_golden_close(golden);
+    if (status == MP_OK) tell(w, json_pack("{s:O}", "cases", names));
+    json_decref(names);
+    return status;
+}
+
+static mp_status serve_one(worker *w, const json_t *request, mp_error *err) {
+    const json_t *body;
+    if ((body = json_object_get(request, "open"))) return serve_open(w, body, err);
+    if ((body = json_object_get(request, "run"))) return serve_run(w, body, err);
+    if ((body = json_object_get(request, "golden"))) return serve_golden(w, body, err);
+    if (json_object_get(request, "commit")) return serve_commit(w, err);
+    const char *name = json_object_iter_key(json_object_iter((json_t *)request));
+    return mp_fail(err, MP_EINPUT, "unknown request '%s': expected open, run, commit or golden",
+                   name ? name : "");
+}
+
+int mp_worker_serve(mp_subject_opener *open) {
+    worker *w = calloc(1, sizeof *w);
+    mp_error err = {0};
+    mp_status status = MP_OK;
+    if (!w) return 3;
+    unsetenv(MP_WORKER_VARIABLE); /* programs that a subject starts are none */
+    fcntl(MP_PROCESS_IN, F_SETFD, FD_CLOEXEC);
+    fcntl(MP_PROCESS_OUT, F_SETFD, FD_CLOEXEC);
+    w->channel = (mp_channel){.in = MP_PROCESS_IN, .out = MP_PROCESS_OUT};
+    w->open_subject = open;
+    mp_progress_listen(report_progress, w);
+    while (status == MP_OK) {
+        json_t *request = NULL;
+        if ((status = mp_channel_next(&w->channel, &request, &err)) != MP_OK) break;
+        if (!request && !mp_channel_receive(&w->channel)) break; /* the end: nothing more will come */
+        if (request) status = serve_one(w, request, &err);
+        json_decref(request);
+    }
+    if (status != MP_OK) tell(w, mp_json_failed(&err));
+    mp_setup_close(&w->setup);
+    mp_progress_listen(NULL, NULL);
+    mp_matrix_free(&w->order.matrix);
+    mp_matrix_free(&w->before);
+    mp_channel_free(&w->channel);
+    free(w);
+    return 0;
+}

@@ -1,0 +1,236 @@
+/* harness/run/frame.c: what is pushed at one end comes out at the other, however the bytes are cut; what is
+ * no message is an error. harness/run/message.c: rows, orders and failures come back as they were. */
+#include "harness/run/frame.h"
+#include "harness/run/message.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static mp_error err;
+
+/* A pipe into which a channel writes without waiting, and one that reads from it. */
+static void connect_channels(mp_channel *from, mp_channel *to) {
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    for (int i = 0; i < 2; i++) assert_int_equal(fcntl(ends[i], F_SETFL, O_NONBLOCK), 0);
+    *from = (mp_channel){.in = -1, .out = ends[1]};
+    *to = (mp_channel){.in = ends[0], .out = -1};
+}
+
+static void disconnect(mp_channel *from, mp_channel *to) {
+    close(from->out);
+    close(to->in);
+    mp_channel_free(from);
+    mp_channel_free(to);
+}
+
+/* A text of so many characters, the same for the same number. */
+static json_t *message_of(size_t size) {
+    char *text = malloc(size + 1);
+    assert_non_null(text);
+    for (size_t i = 0; i < size; i++) text[i] = (char)('a' + (i * 7 + size) % 26);
+    text[size] = '\0';
+    json_t *message = json_pack("{s:s}", "text", text);
+    free(text);
+    return message;
+}
+
+/* Sizes around those of the pipe and of one read, all on their way at once. */
+static void messages_come_out_as_they_went_in(void **state) {
+    (void)state;
+    static const size_t sizes[] = {0, 1, 65535, 3, 65536, 65537 - 15, 1 << 20, 2, 300000, 0};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    mp_channel from, to;
+    connect_channels(&from, &to);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(mp_channel_push(&from, message_of(sizes[i]), &err), MP_OK);
+    for (size_t came = 0; came < COUNT;) {
+        json_t *message = NULL, *sent;
+        assert_true(mp_channel_flush(&from));
+        assert_true(mp_channel_receive(&to));
+        assert_int_equal(mp_channel_next(&to, &message, &err), MP_OK);
+        if (!message) continue;
+        sent = message_of(sizes[came++]);
+        assert_true(json_equal(message, sent));
+        json_decref(sent);
+        json_decref(message);
+    }
+    assert_false(mp_channel_waiting(&from));
+    close(from.out);
+    assert_false(mp_channel_receive(&to)); /* the end */
+    from.out = dup(to.in);
+    disconnect(&from, &to);
+}
+
+/* Byte by byte: nothing comes before the last one. */
+static void a_message_is_whole_or_not_there(void **state) {
+    (void)state;
+    static const char bytes[] = "\015\0\0\0{\"a\": [1, 2]}";
+    mp_channel from, to;
+    json_t *message = NULL;
+    connect_channels(&from, &to);
+    for (size_t i = 0; i + 1 < sizeof bytes; i++) {
+        assert_null(message);
+        assert_int_equal(write(from.out, bytes + i, 1), 1);
+        assert_true(mp_channel_receive(&to));
+        assert_int_equal(mp_channel_next(&to, &message, &err), MP_OK);
+    }
+    assert_non_null(message);
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(message, "a"), 1)), 2);
+    json_decref(message);
+    disconnect(&from, &to);
+}
+
+static void what_is_no_message_is_an_error(void **state) {
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *message;
+    } bad[] = {{"\377\377\377\377", 4, "a message of 4294967295 bytes came; expected at most 268435456"},
+               {"\1\0\0\20", 4, "a message of 268435457 bytes came"},
+               {"\2\0\0\0{,", 6, "a message that is no JSON came"},
+               {"\0\0\0\0", 4, "a message that is no JSON came"},
+               {"\4\0\0\0\"\377\"", 7, NULL}}; /* not there as a whole */
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        mp_channel from, to;
+        json_t *message = NULL;
+        connect_channels(&from, &to);
+        assert_int_equal(write(from.out, bad[i].bytes, bad[i].size), bad[i].size);
+        assert_true(mp_channel_receive(&to));
+        assert_int_equal(mp_channel_next(&to, &message, &err), bad[i].message ? MP_EINPUT : MP_OK);
+        assert_null(message);
+        if (bad[i].message && !strstr(err.text, bad[i].message)) fail_msg("%s", err.text);
+        disconnect(&from, &to);
+    }
+}
+
+static void a_peer_that_is_gone_is_noticed(void **state) {
+    (void)state;
+    mp_channel from, to;
+    connect_channels(&from, &to);
+    signal(SIGPIPE, SIG_IGN);
+    close(to.in);
+    assert_int_equal(mp_channel_push(&from, message_of(9), &err), MP_OK);
+    assert_false(mp_channel_flush(&from));
+    to.in = dup(from.out);
+    disconnect(&from, &to);
+}
+
+/* ---- what the messages say ---- */
+
+static void rows_come_back(void **state) {
+    (void)state;
+    static const char *const pairs[] = {"path=runner", "layout=sorted", "mode=inplace"};
+    mp_matrix sent = {0}, back = {0};
+    assert_int_equal(mp_matrix_add(&sent,
+                                   "M=7 topk=3 rsf=0.1 filter=0.30000000000000004 seed=9007199254740993",
+                                   pairs, 3, &err),
+                     MP_OK);
+    json_t *json = mp_json_row(&sent.rows[0]);
+    assert_int_equal(mp_json_to_row(json, &back, &err), MP_OK);
+    assert_int_equal(back.count, 1);
+    assert_int_equal(mp_case_compare(&sent.rows[0].c, &back.rows[0].c), 0);
+    assert_int_equal(back.rows[0].pair_count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_string_equal(back.rows[0].pair_text[i], sent.rows[0].pair_text[i]);
+        assert_int_equal(mp_case_compare(&sent.rows[0].pairs[i], &back.rows[0].pairs[i]), 0);
+    }
+    assert_string_equal(back.rows[0].group, sent.rows[0].group);
+    json_decref(json);
+    mp_matrix_free(&sent);
+    mp_matrix_free(&back);
+}
+
+static void orders_come_back(void **state) {
+    (void)state;
+    mp_matrix matrix = {0};
+    for (int i = 0; i < 3; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "M=%d", i + 1);
+        assert_int_equal(mp_matrix_add(&matrix, text, NULL, 0, &err), MP_OK);
+    }
+    const mp_record_options record = {
+        .path = "r.h5", .digest_above = 17, .inputs = true, .who = {.version = "1", .device = "cpu"}};
+    const mp_suite_options sent = {.subject = "plugin:/caf\xe9.so", /* not UTF-8 */
+                                   .against = "ref",
+                                   .golden_path = "gr\xc3\xbc\xc3\x9f"
+                                                  "e.h5",
+                                   .golden_required = true,
+                                   .repeat = 5,
+                                   .jobs = 3,
+                                   .threads = 2,
+                                   .plain = true,
+                                   .golden_partial = true,
+                                   .strict = true,
+                                   .device = "NVIDIA H200",
+                                   .triton = "3.6.0",
+                                   .config_file = "t\xff.json",
+                                   .timeout_seconds = 2.5,
+                                   .record = &record};
+    json_t *json = mp_json_open(&sent, &matrix, 1, true);
+    mp_order *order = calloc(1, sizeof *order);
+    assert_non_null(order);
+    assert_int_equal(mp_json_to_order(json_object_get(json, "open"), order, &err), MP_OK);
+    const mp_suite_options *o = &order->options;
+    assert_string_equal(o->subject, sent.subject);
+    assert_string_equal(o->against, sent.against);
+    assert_string_equal(o->golden_path, sent.golden_path);
+    assert_true(o->golden_required && o->plain && order->check_golden && o->golden_partial && o->strict);
+    assert_string_equal(o->device, sent.device);
+    assert_string_equal(o->triton, sent.triton);
+    assert_string_equal(o->config_file, sent.config_file);
+    assert_true(o->timeout_seconds == 2.5);
+    assert_int_equal(o->repeat, 5);
+    assert_int_equal(o->jobs, 3);
+    assert_int_equal(o->threads, 2);
+    assert_string_equal(o->record->path, "r.h5");
+    assert_int_equal(o->record->digest_above, 17);
+    assert_true(o->record->inputs);
+    assert_string_equal(o->record->who.version, "1");
+    assert_string_equal(o->record->who.device, "cpu");
+    assert_int_equal(order->matrix.count, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(mp_case_compare(&order->matrix.rows[i].c, &matrix.rows[i + 1].c), 0);
+    json_object_set_new(json_object_get(json, "open"), "protocol", json_integer(9));
+    mp_matrix_free(&order->matrix);
+    assert_int_equal(mp_json_to_order(json_object_get(json, "open"), order, &err), MP_EINPUT);
+    assert_non_null(strstr(err.text, "protocol 9: this worker speaks version 1"));
+    json_decref(json);
+    mp_matrix_free(&matrix);
+    free(order);
+}
+
+static void failures_come_back(void **state) {
+    (void)state;
+    for (mp_status s = MP_EINPUT; s <= MP_EINTERNAL; s++) {
+        mp_error back = {0};
+        const mp_error sent = {.status = s, .text = "caf\xe9"};
+        json_t *json = mp_json_failed(&sent);
+        assert_int_equal(mp_json_to_failed(json_object_get(json, "failed"), &back), s);
+        assert_int_equal(back.status, s);
+        assert_string_equal(back.text, "caf\\xe9");
+        json_decref(json);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages_come_out_as_they_went_in),
+        cmocka_unit_test(a_message_is_whole_or_not_there),
+        cmocka_unit_test(what_is_no_message_is_an_error),
+        cmocka_unit_test(a_peer_that_is_gone_is_noticed),
+        cmocka_unit_test(rows_come_back),
+        cmocka_unit_test(orders_come_back),
+        cmocka_unit_test(failures_come_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
