@@ -24,7 +24,8 @@ static void verify_writes_reports_too(void **state) {
     expect("moeparity golden verify v.h5 --case M=77 --subject host", 2, "",
            "moeparity: v.h5 does not hold the case 'M=77 topk=2 act=silu'\n");
     expect("moeparity golden record t.h5 --case 'M=2048 E=8 topk=8 K=2048 N=2048' --subject host --timeout 1",
-           3, "", "moeparity: no verdict after 1 s; t.h5 was not written\n");
+           3, "[TIMEOUT] M=2048 topk=8 K=2048 N=2048 act=silu  no verdict after 1 s",
+           "moeparity: t.h5 was not written: a golden holds only cases that pass\n");
 }
 
 static void a_dry_run_runs_nothing(void **state) {
