@@ -100,8 +100,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                        .summary = "compare with stored traces as well"},
     [MP_OPT_GOLDEN_PARTIAL] = {"golden-partial", 0, MP_TAKES_NOTHING, .commands = RUN,
                                .summary = "the golden need not hold every case",
-                               .details = "A case that --golden does not hold is then not judged against "
-                                          "it."},
+                               .details = "A case that --golden does not hold, or holds from another "
+                                          "contract, is then not judged against it; otherwise it fails."},
     [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING,
                        .summary = "what was asked for and not judged fails, and so does a skip",
                        .details = "Asked for are --golden, --against, the pairs, and every check that the "

@@ -20,14 +20,14 @@ typedef mp_status mp_subject_opener(const char *name, mp_subject *s, mp_error *e
 typedef struct mp_suite_options {
     const char *subject, *against; /* names; against may be NULL */
     const char *golden_path;       /* NULL: none */
-    bool golden_required;          /* a case that cannot be compared with the golden fails */
+    bool golden_required;          /* verification: repros are of `golden verify` */
     int repeat, jobs;              /* runs of a case; worker processes */
     int threads;     /* of each worker; 0: the workers share the cores, unless OMP_NUM_THREADS is set */
     bool plain;      /* judge with plain loops */
     bool in_process; /* no workers and no watchdog: for debuggers and memory checkers */
     double timeout_seconds; /* of one case, and of the start of a worker (with MP_KERNELS_SECONDS more once it
                                compiles) */
-    bool golden_partial;    /* the golden need not hold every case */
+    bool golden_partial;    /* what cannot be compared with the golden is not judged; else it fails */
     bool strict;            /* what was asked for and not judged fails, and so does a skip */
     bool fail_fast;         /* after the first case that fails, crashes or hangs no further one is begun */
     const char *device, *triton, *config_file; /* for which machine tiles are looked up, or the file they come
