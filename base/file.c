@@ -12,7 +12,10 @@
 #include <unistd.h>
 
 static const char *kind_of_file(mode_t mode) {
-    return S_ISDIR(mode) ? "a directory" : S_ISFIFO(mode) ? "a FIFO" : S_ISSOCK(mode) ? "a socket" : "a device";
+    return S_ISDIR(mode)    ? "a directory"
+           : S_ISFIFO(mode) ? "a FIFO"
+           : S_ISSOCK(mode) ? "a socket"
+                            : "a device";
 }
 
 mp_status mp_file_open(const char *path, const char *what, int *fd, size_t *size, mp_error *err) {

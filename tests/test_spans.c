@@ -1,4 +1,5 @@
-/* Subjects that do not show everything: what lies between two tensors that are exposed is judged as one span. */
+/* Subjects that do not show everything: what lies between two tensors that are exposed is judged as one span.
+ */
 #include "harness/run/run_case.h"
 #include "tests/faulty.h"
 
@@ -28,7 +29,8 @@ static const mp_verdict *judge(const fault *f, mp_tensor_set exposed, const char
     mp_matrix matrix = {0};
     mp_error err = {0};
     const bool pair = f->pair && strstr(text, "scope=") == NULL;
-    if (mp_matrix_add(&matrix, text, &f->pair, pair ? 1 : 0, &err) != MP_OK) fail_msg("%s: %s", text, err.text);
+    if (mp_matrix_add(&matrix, text, &f->pair, pair ? 1 : 0, &err) != MP_OK)
+        fail_msg("%s: %s", text, err.text);
     mp_subject subject = faulty_open_exposing(f, exposed);
     const mp_run_options options = {.subject = &subject, .repeat = 2};
     mp_verdict_free(&verdict);
@@ -38,18 +40,28 @@ static const mp_verdict *judge(const fault *f, mp_tensor_set exposed, const char
     return &verdict;
 }
 
-/* The composed bounds hold on every data family, activation and format, in every layout and mode; and the bits of what
- * is not exposed are predicted through. The sharper, probabilistic bound of the rows holds too. */
+/* The composed bounds hold on every data family, activation and format, in every layout and mode; and the
+ * bits of what is not exposed are predicted through. The sharper, probabilistic bound of the rows holds too.
+ */
 static void a_right_subject_passes_whatever_it_exposes(void **state) {
     (void)state;
     static const fault nothing[] = {{.name = "nothing wrong"},
                                     {.name = "nothing wrong, bits required", .checks = CHECK(BITS)}};
     static const char *const families[] = {"normal", "integer", "wide", "onehot", "special", "limits"};
-    static const char *const kinds[] = {"act=silu", "act=gelu", "act=gelu_tanh", "act=swiglu_oai interleaved=1",
-                                        "act=silu_clamp bias=1", "act=clamp_silu", "act=relu2 gated=0",
+    static const char *const kinds[] = {"act=silu",
+                                        "act=gelu",
+                                        "act=gelu_tanh",
+                                        "act=swiglu_oai interleaved=1",
+                                        "act=silu_clamp bias=1",
+                                        "act=clamp_silu",
+                                        "act=relu2 gated=0",
                                         "act=silu gated=0"};
-    static const char *const ways[] = {"", " layout=sorted filter=0.3", " mode=no_combine", " mode=inplace rsf=2.5",
-                                       " dtype=fp16 routing=duplicates", " dtype=fp32 bias=1",
+    static const char *const ways[] = {"",
+                                       " layout=sorted filter=0.3",
+                                       " mode=no_combine",
+                                       " mode=inplace rsf=2.5",
+                                       " dtype=fp16 routing=duplicates",
+                                       " dtype=fp32 bias=1",
                                        " apply_router_weight_on_input=1 topk=1"};
     int cases = 0;
     for (size_t e = 0; e < COUNT(exposures); e++)
@@ -57,7 +69,8 @@ static void a_right_subject_passes_whatever_it_exposes(void **state) {
             for (size_t k = 0; k < COUNT(kinds); k++)
                 for (size_t w = 0; w < COUNT(ways); w++) {
                     char text[256];
-                    snprintf(text, sizeof text, "M=5 E=4 K=96 N=72 data=%s %s%s", families[d], kinds[k], ways[w]);
+                    snprintf(text, sizeof text, "M=5 E=4 K=96 N=72 data=%s %s%s", families[d], kinds[k],
+                             ways[w]);
                     const bool biased_twice = strstr(kinds[k], "bias") && strstr(ways[w], "bias");
                     if (biased_twice) continue;
                     const mp_verdict *v = judge(&nothing[(d + k + w) % 2], exposures[e].tensors, text);
@@ -70,8 +83,8 @@ static void a_right_subject_passes_whatever_it_exposes(void **state) {
     print_message("%d cases\n", cases);
 }
 
-/* Random roundings of a long sum nearly cancel: the bound that counts on it is far below the sure one, and a fault
- * between the two is seen. */
+/* Random roundings of a long sum nearly cancel: the bound that counts on it is far below the sure one, and a
+ * fault between the two is seen. */
 static void the_probabilistic_bound_is_sharper_for_long_sums(void **state) {
     (void)state;
     static const fault nothing = {.name = "nothing wrong"};
@@ -87,7 +100,8 @@ static void planted_faults_are_seen_through_spans(void **state) {
     int seen[COUNT(exposures)] = {0}, planted = 0;
     for (size_t i = 0; i < fault_count; i++) {
         const fault *f = &faults[i];
-        if (strstr(f->case_text, "scope=") || strstr(f->case_text, "M=65546") || f->checks & CHECK(GOLDEN)) continue;
+        if (strstr(f->case_text, "scope=") || strstr(f->case_text, "M=65546") || f->checks & CHECK(GOLDEN))
+            continue;
         planted++;
         for (size_t s = 0; s < COUNT(shown); s++) {
             const size_t e = shown[s];
@@ -97,7 +111,8 @@ static void planted_faults_are_seen_through_spans(void **state) {
         }
     }
     for (size_t s = 0; s < COUNT(shown); s++)
-        print_message("%-16s %d of %d planted faults are seen\n", exposures[shown[s]].name, seen[shown[s]], planted);
+        print_message("%-16s %d of %d planted faults are seen\n", exposures[shown[s]].name, seen[shown[s]],
+                      planted);
     assert_int_equal(seen[4], planted);
     assert_true(seen[1] >= seen[0]);
     assert_true(seen[0] * 2 > planted);

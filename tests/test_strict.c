@@ -84,8 +84,7 @@ static unsigned asked_for(const char *text, const char *pair, const mp_run_optio
     mp_error err = {0};
     if (mp_matrix_add(&matrix, text, &pair, pair ? 1 : 0, &err) != MP_OK) fail_msg("%s", err.text);
     mp_contract contract = mp_contract_weakest();
-    for (int i = 0; i < MP_STAGE_COUNT; i++)
-        contract.promise[i] = (mp_stage_promise){bits, ordered, ordered};
+    for (int i = 0; i < MP_STAGE_COUNT; i++) contract.promise[i] = (mp_stage_promise){bits, ordered, ordered};
     const unsigned asked = mp_strict_asked(&matrix.rows[0], options, &contract);
     mp_matrix_free(&matrix);
     return asked;

@@ -14,12 +14,13 @@ typedef struct mp_run_options {
     mp_subject *against;     /* NULL: none */
     mp_golden *golden;       /* NULL: none */
     const char *golden_path; /* of golden, for the repro */
-    bool golden_required; /* verification: what fails beside the golden is repeated by `golden verify` */
-    int repeat;           /* runs compared bit for bit; at least 2: the two poisons */
-    bool plain;           /* judge with plain loops even where OpenBLAS is present */
-    int jobs;             /* cases that run at the same time and share the memory; 0 counts as 1 */
-    bool golden_partial;  /* a golden of another contract, or without this case, is not judged; else it fails */
-    bool strict;          /* what was asked for and not judged fails (harness/run/strict.h) */
+    bool golden_required;    /* verification: what fails beside the golden is repeated by `golden verify` */
+    int repeat;              /* runs compared bit for bit; at least 2: the two poisons */
+    bool plain;              /* judge with plain loops even where OpenBLAS is present */
+    int jobs;                /* cases that run at the same time and share the memory; 0 counts as 1 */
+    bool
+        golden_partial; /* a golden of another contract, or without this case, is not judged; else it fails */
+    bool strict;        /* what was asked for and not judged fails (harness/run/strict.h) */
     const char *device, *triton, *config_file; /* for which machine tiles are looked up, or the file they come
                                                   from; NULL: not said */
     double timeout_seconds;                    /* of the suite, for the repro; 0: not said */

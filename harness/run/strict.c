@@ -4,7 +4,8 @@
 
 static bool requires_bits(const mp_contract *contract, const mp_case *c) {
     for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (s != MP_ALIGN && mp_case_has_stage(c, (mp_stage)s) && contract->promise[s].bits == MP_BITS_REQUIRED)
+        if (s != MP_ALIGN && mp_case_has_stage(c, (mp_stage)s) &&
+            contract->promise[s].bits == MP_BITS_REQUIRED)
             return true;
     return false;
 }
