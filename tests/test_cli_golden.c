@@ -106,8 +106,9 @@ static void goldens_of_strangers(void **state) {
         {"attribute", ": case '" FIRST "': attribute 'contract' is missing"},
     };
     assert_int_equal(mkfifo("fifo", 0600), 0);
+    expect("moeparity golden record plain.h5 ok.yaml --subject host", 0, "recorded 4 cases", "");
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        expect("moeparity golden record strange.h5 ok.yaml --subject host", 0, "recorded 4 cases", "");
+        expect("cp plain.h5 strange.h5", 0, "", "");
         const hid_t file = H5Fopen("strange.h5", H5F_ACC_RDWR, H5P_DEFAULT),
                     set = H5Dopen2(file, FIRST "/out", H5P_DEFAULT), type = H5Dget_type(set);
         H5Dclose(set);

@@ -1,4 +1,4 @@
-/* base/text.c: nothing that a terminal obeys is left, and everything else is as it was. */
+/* base/printable.c: nothing that a terminal obeys is left, and everything else is as it was. */
 #include "base/printable.h"
 
 #include <iconv.h>
