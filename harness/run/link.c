@@ -9,7 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { END_SECONDS = 1 }; /* for a process to end that has closed its pipe */
+enum {
+    END_SECONDS = 1,   /* for a process to end that has closed its pipe */
+    CLOSE_SECONDS = 30 /* for workers to close their subjects: a sick device may hang that */
+};
 
 mp_status mp_link_start(mp_link *link, const char *const *program, json_t *first, double seconds,
                         mp_error *err) {
@@ -57,6 +60,18 @@ static void forget(mp_link *link) {
 void mp_link_kill(mp_link *link) {
     mp_process_kill(&link->process);
     forget(link);
+}
+
+void mp_links_close(mp_link *links, int count, bool kill) {
+    const double deadline = mp_seconds_now() + CLOSE_SECONDS;
+    int status;
+    for (int i = 0; i < count; i++)
+        if (links[i].state == MP_LINK_IDLE && !kill) mp_process_hang_up(&links[i].process);
+    for (int i = 0; i < count; i++) {
+        if (links[i].state == MP_LINK_IDLE && !kill)
+            mp_process_wait(&links[i].process, deadline - mp_seconds_now(), &status);
+        mp_link_kill(&links[i]);
+    }
 }
 
 json_t *mp_link_receive(mp_link *link, bool *gone, char why[200]) {

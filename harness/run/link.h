@@ -41,6 +41,9 @@ json_t *mp_link_receive(mp_link *link, bool *gone, char why[200]);
 /* Takes a progress message: stage and what. */
 void mp_link_progress(mp_link *link, const json_t *progress);
 void mp_link_kill(mp_link *link);
+/* Ends all workers. Those that are idle are told so, all of them first, and then have half a minute in common
+ * to close their subjects; `kill`: they are not asked. */
+void mp_links_close(mp_link *links, int count, bool kill);
 
 /* Waits for the next message that is no progress, until the worker's deadline. NULL when it does not come;
  * err says why: it is about `path` where the worker read a golden file when it died (MP_EINPUT). */

@@ -11,7 +11,6 @@
 #include <string.h>
 
 enum {
-    CLOSE_SECONDS = 30, /* for the workers to close their subjects */
     MOST_JOBS = 64,
     MOST_FAILED_STARTS = 3 /* in a row: then no further one is tried */
 };
@@ -259,20 +258,6 @@ static void commit(run *r) {
     json_decref(answer);
 }
 
-/* All are told first, and then have the same time to end. A sick device may hang the closing of its subject.
- */
-static void close_workers(run *r) {
-    const double deadline = mp_seconds_now() + CLOSE_SECONDS;
-    int status;
-    for (int i = 0; i < r->jobs; i++)
-        if (r->links[i].state == MP_LINK_IDLE && !mp_interrupted()) mp_process_hang_up(&r->links[i].process);
-    for (int i = 0; i < r->jobs; i++) {
-        if (r->links[i].state == MP_LINK_IDLE && !mp_interrupted())
-            mp_process_wait(&r->links[i].process, deadline - mp_seconds_now(), &status);
-        mp_link_kill(&r->links[i]);
-    }
-}
-
 static mp_status run_in_workers(run *r, mp_error *err) {
     mp_signals old;
     mp_signals_catch(false, &old);
@@ -283,7 +268,7 @@ static mp_status run_in_workers(run *r, mp_error *err) {
     }
     r->info->interrupted = mp_interrupted(); /* one that comes later comes too late */
     if (r->o.record && r->status == MP_OK && !r->ended && !r->info->interrupted) commit(r);
-    close_workers(r);
+    mp_links_close(r->links, r->jobs, mp_interrupted());
     mp_signals_release(&old);
     if (r->status == MP_EUNSUPPORTED && !r->opened) {
         mp_skip_all(r->matrix, &r->o, r->err.text, r->verdicts);
