@@ -52,8 +52,7 @@ static void strictness(void **state) {
     expect("moeparity golden record s.h5 ok.yaml --subject host --match M=1 -q", 0, "recorded 1 case", "");
     expect("moeparity run ok.yaml --subject host --golden s.h5", 1, "4 cases: 1 passed, 3 failed", "");
     assert_non_null(strstr(out, "golden: the golden file does not hold this case"));
-    expect("moeparity run ok.yaml --subject host --golden s.h5 --golden-partial", 0,
-           "golden 3", "");
+    expect("moeparity run ok.yaml --subject host --golden s.h5 --golden-partial", 0, "golden 3", "");
     expect("moeparity run ok.yaml --subject host --golden s.h5 --golden-partial --strict", 0, "4 passed", "");
     expect("moeparity run ok.yaml --subject cuda --strict --json s.json", 1, "4 cases: 0 passed, 4 failed",
            "");
