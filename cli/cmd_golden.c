@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static mp_record_options recording_of(const mp_args *args, const mp_run_info *info) {
     mp_record_options r = {.path = args->operands[0],
@@ -87,26 +88,29 @@ out:
     return status == MP_OK ? code : mp_cli_fail(&err);
 }
 
+static bool is_among(const mp_texts *names, const char *name) {
+    for (size_t i = 0; i < names->count; i++)
+        if (strcmp(names->text[i], name) == 0) return true;
+    return false;
+}
+
 /* The cases that the file holds: those of --case, else all, as far as --match leaves them. */
 static mp_status matrix_of_golden(const mp_args *args, const char *path, mp_matrix *matrix, mp_error *err) {
-    mp_matrix stored = {0};
-    mp_status status = mp_suite_golden_cases(path, false, NULL, &stored, err);
-    if (args->case_count == 0) {
-        *matrix = stored;
-        stored = (mp_matrix){0};
-    }
+    mp_texts names = {0};
+    mp_status status = mp_suite_golden_cases(path, false, NULL, &names, err);
+    if (status == MP_OK && names.count == 0) status = mp_fail(err, MP_EINPUT, "%s holds no case", path);
+    for (size_t i = 0; status == MP_OK && args->case_count == 0 && i < names.count; i++)
+        if ((status = mp_matrix_add(matrix, names.text[i], NULL, 0, err)) != MP_OK)
+            mp_error_prefix(err, "%s", path);
     for (size_t i = 0; status == MP_OK && i < args->case_count; i++)
         status = mp_matrix_add(matrix, args->cases[i].text, NULL, 0, err);
     for (size_t i = 0; status == MP_OK && args->case_count > 0 && i < matrix->count; i++) {
-        bool found = false;
-        for (size_t k = 0; k < stored.count && !found; k++)
-            found = mp_case_compare(&stored.rows[k].c, &matrix->rows[i].c) == 0;
-        if (found) continue;
         char name[MP_CASE_TEXT_MAX];
         mp_case_text(&matrix->rows[i].c, name, sizeof name);
-        status = mp_fail(err, MP_EINPUT, "%s does not hold the case '%s'", path, name);
+        if (!is_among(&names, name))
+            status = mp_fail(err, MP_EINPUT, "%s does not hold the case '%s'", path, name);
     }
-    mp_matrix_free(&stored);
+    mp_texts_free(&names);
     const char *match = mp_args_text(args, MP_OPT_MATCH);
     return status == MP_OK && match ? mp_matrix_select(matrix, MP_FULL, match, err) : status;
 }
