@@ -4,6 +4,7 @@
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
 #include "harness/run/memory.h"
+#include "harness/run/progress.h"
 #include "harness/run/strict.h"
 #include "harness/run/surroundings.h"
 #include "ref/blas.h"
@@ -94,6 +95,7 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
     mp_surroundings_report report;
     const mp_offer *offer;
     *trace = (mp_trace){0};
+    mp_progress("", what[0] ? what : "run");
     mp_status status = offer_of(s, subject, c, &offer, err);
     if (status == MP_OK) status = mp_run_surrounded(subject, c, offer, in, poison, trace, &report, err);
     if (status == MP_EUNSUPPORTED && offer->config.tile_named) s->tile_refused = true;
@@ -182,15 +184,18 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     mp_status status = mp_inputs_check_ids(c, s->in, err);
     if (status == MP_OK)
         status = mp_session_run(s, "", s->options->subject, c, s->in, MP_POISON_A, &s->first, err);
+    mp_progress("", "judge");
     if (status == MP_OK)
         status = mp_judge(c, &s->offer.contract, &s->offer.config, s->in, &s->first, MP_POISON_A, s->engine,
                           v, err);
+    mp_progress("", "predict");
     if (status == MP_OK)
         status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, v, err);
     if (status == MP_OK) status = mp_check_repeats(s, err);
     if (status == MP_OK) status = mp_check_pairs(s, err);
     if (status == MP_OK) status = mp_check_invariance(s, err);
     if (status == MP_OK) status = mp_check_against(s, err);
+    mp_progress("", "golden");
     if (status == MP_OK) status = mp_check_golden(s, err);
     return status;
 }
