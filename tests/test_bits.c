@@ -222,6 +222,7 @@ static void hidden_tensors_are_predicted_through(void **state) {
                              v->check[k].text);
             assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_PASSED);
         }
+    mp_verdict_free(v);
     free(v);
 }
 
