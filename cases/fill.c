@@ -8,13 +8,11 @@
  * Scales (all powers of two), for outputs near 1 at any K, N, topk:
  *   x    standard deviation s = 0.577*2 = 1.155
  *   w1   s*2^-a with 4^a the power of 4 nearest below 2K. Then r = K/4^a is in [1/2, 2), and gate and up have
- *        variance
- *        s^4*K/4^a = 1.78*r.
- *   cache2 of silu has a mean square of about 1.3*r^2 (0.36 at variance 1, growing like variance squared)
- *   w2   s*2^-b with 4^b the power of 4 nearest below 2q, q = N*r^2/topk. The topk weights of a token sum to
- *        nearly 1, their
- * squares to about 1/topk, so out has mean square s^2 * N/topk * 1.3*r^2 / 4^b = 1.7*q/4^b, and q/4^b is in
- * [1/2, 2).
+ *        variance s^4*K/4^a = 1.78*r.
+ *   w2   s*2^-b with 4^b the power of 4 nearest below 2q, q = N*r^2/topk. cache2 of silu has a mean square of
+ *        about 1.3*r^2 (0.36 at variance 1, growing like variance squared). The topk weights of a token sum
+ *        to nearly 1, their squares to about 1/topk, so out has mean square
+ *        s^2 * N/topk * 1.3*r^2 / 4^b = 1.7*q/4^b, and q/4^b is in [1/2, 2).
  */
 #include "cases/fill.h"
 

@@ -7,15 +7,18 @@
 /* Shapes. BM is the gate_up tile's BLOCK_SIZE_M; a chunked run aligns each chunk of MP_CHUNK_TOKENS on its
  * own, so the align tensors have one row per chunk (one row when not chunked), each with the capacity of a
  * full chunk (of M when not chunked): P = S*BM if S < E+1 else S + (E+1)*(BM-1), S = slots of a full chunk;
- * blocks = ceil(P/BM) sorted_token_ids [chunks,P] int32, expert_ids [chunks,blocks] int32,
+ * blocks = ceil(P/BM).
+ *
+ *   sorted_token_ids [chunks,P] int32, expert_ids [chunks,blocks] int32,
  *   num_tokens_post_padded [chunks] int32
  *   cache1 [R,2N or N], cache2 [R,N], R = M*topk in route layout; sorted layout: row index is the position in
  *   sorted_token_ids, R = M*topk + min(M*topk, E+1)*(BM-1)
  *   cache3 [M,topk,K]; absent when down writes the output itself
  *   out [M,K], or [M,topk,K] with no_combine
  *   cache1_hooked, cache3_hooked: what the next stage read, where a hook has changed cache1 or cache3 in
- * place and both states are kept; absent = the same tensor sorted_token_ids of a chunk count slots within the
- * chunk. One stage alone leaves its own output only. */
+ *   place and both states are kept; absent = the same tensor
+ *
+ * sorted_token_ids of a chunk count slots within the chunk. One stage alone leaves its own output only. */
 typedef struct mp_trace {
     mp_tensor t[MP_TENSOR_COUNT]; /* absent: data == NULL (not exposed, or not part of this case) */
     int block_size_m;

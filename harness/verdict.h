@@ -14,17 +14,18 @@ typedef enum mp_outcome { MP_PASS, MP_FAIL, MP_SKIP, MP_CRASH, MP_TIMEOUT, MP_OU
 const char *mp_outcome_name(mp_outcome outcome); /* "PASS" ... */
 
 /* One question about a trace, with an answer that can fail.
- *   bound: every element within its derived bound of float64     rms: every row's relative rms within what
- *       the bounds allow
- *   integer: align's integers                                     poison: every output element written, none
- *       that must not be
- *   guard: zones around every buffer intact                       nan: NaN and Inf exactly where float64 has
- *       them
- *   repeat: the same bits twice (two poisons)                     input: inputs unchanged
- *   permutation, batch: bits do not depend on the other tokens    pair: a variant or another subject gives
- *       the same bits
- *   golden: equal to the stored trace                             bits: every stage has exactly the predicted
- *       bits */
+ *   bound               every element within its derived bound of float64
+ *   rms                 every row's relative rms within what the bounds allow
+ *   integer             align's integers
+ *   poison              every output element written, none that must not be
+ *   guard               zones around every buffer intact
+ *   nan                 NaN and Inf exactly where float64 has them
+ *   repeat              the same bits twice (two poisons)
+ *   input               inputs unchanged
+ *   permutation, batch  bits do not depend on the other tokens
+ *   pair                a variant or another subject gives the same bits
+ *   golden              equal to the stored trace
+ *   bits                every stage has exactly the predicted bits */
 typedef enum mp_check {
     MP_CHECK_BOUND,
     MP_CHECK_RMS,
@@ -100,8 +101,9 @@ typedef struct mp_verdict {
     const char *config_note; /* what the lookup of the tiles had to say: a fallback, an overridden
                                 BLOCK_SIZE_M; "" */
     mp_outcome outcome;
-    const char *reason; /* of a SKIP, CRASH, TIMEOUT; first failure of a FAIL */
-    const char *begins; /* "begins in gate_up: expert 3 only, 7 of its 7 rows, columns 64..127"; "" */
+    const char *reason;    /* of a SKIP, CRASH, TIMEOUT; first failure of a FAIL */
+    const char *begins;    /* "begins in gate_up: expert 3 only, 7 of its 7 rows, columns 64..127; ..."; "" */
+    mp_stage begins_stage; /* of begins, while it is judged: no part of a report */
     mp_stage_figures stage[MP_STAGE_COUNT];
     mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits:
                                     reported, not judged */

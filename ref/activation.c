@@ -250,9 +250,12 @@ static double worst_evaluation(const mp_case *c, const mp_contract *contract, do
 #define OWN_ROUNDINGS (1 + 0x1p-39) /* of these sums of a few dozen terms themselves */
 
 /* With a = act(gate), f the factor of up, and d, e what the true gate and up deviate by:
- *   act(gate + d) * factor(up + e) - a f = a' f d + a f' e + (rest of a) f + a (rest of f) + product of both
- * changes The first two terms are linear. Of them `sure` takes the deterministic parts of d and e, `random`
- * the others, in quadrature: gate and up are sums over different columns of w1, so their roundings are
+ *
+ *   act(gate + d) * factor(up + e) - a f = a' f d + a f' e + (rest of a) f + a (rest of f)
+ *                                          + product of both changes
+ *
+ * The first two terms are linear. Of them `sure` takes the deterministic parts of d and e, `random` the
+ * others, in quadrature: gate and up are sums over different columns of w1, so their roundings are
  * independent. */
 void mp_activation_propagate(const mp_case *c, const mp_contract *contract, double gate, double gate_sure,
                              double gate_random, double up, double up_sure, double up_random,

@@ -29,12 +29,13 @@ double mp_gamma(double n, double u) {
  *     Products of normal numbers are at least 2^(their exponent), so 2^e_max <= max |term| <= S, S = |c| +
  *     sum |products| of the step: loss < (L+1) 2^-F S;
  *   - the sum is truncated to R fraction bits (23, or fewer): loss < 2^-R S (or 2^-149 in the subnormal
- * range). With delta = (L+1) 2^-F + 2^-R, S never exceeds mass (1+delta)^G after G = ceil(K/L) steps, so the
- * total is at most G delta (1+delta)^G mass. A subnormal operand has the exponent emin of its format but a
- * significand below 1, so its product may be smaller than 2^(emin+e): such terms set e_max <= emin +
- * e_largest + 1 and cost at most (L+1) 2^(emin-F) * 2*largest a step. Zero terms count as 2^-133, and an
- * accumulator c that is subnormal in float32 as 2^-126, however small it is: (L+1) 2^-F * 2^-125 a step,
- * twice that, covers both. */
+ *     range).
+ * With delta = (L+1) 2^-F + 2^-R, S never exceeds mass (1+delta)^G after G = ceil(K/L) steps, so the total is
+ * at most G delta (1+delta)^G mass. A subnormal operand has the exponent emin of its format but a significand
+ * below 1, so its product may be smaller than 2^(emin+e): such terms set e_max <= emin + e_largest + 1 and
+ * cost at most (L+1) 2^(emin-F) * 2*largest a step. Zero terms count as 2^-133, and an accumulator c that is
+ * subnormal in float32 as 2^-126, however small it is: (L+1) 2^-F * 2^-125 a step, twice that, covers
+ * both. */
 static mp_sum_bound one_accumulator(const mp_gemm_contract *g, mp_dtype operands, double k, double largest) {
     mp_sum_bound bound = {0, 0};
     switch (g->accumulator) {

@@ -4,16 +4,18 @@
 
 #include "cases/contract.h"
 
-/* Fills the contract that the name stands for on cases of this kind.
+/* Fills the contract that the name stands for on cases of this kind:
  *   float64         the reference itself
  *   ieee-any-order  float32 sums in any order, one rounding a stored tensor; nothing is promised of bits
  *   sm_80, sm_86, sm_89, sm_90, sm_100
  *                   this project's kernels on that architecture: mma.sync for bf16 and fp16
- * (ref/predict/tensorcore.h), fma over ascending k for fp32, the IEEE activation, stable align. Bits are
- * required where the architecture was measured, reported where its arithmetic is known from the literature,
- * else not compared weakest         mp_contract_weakest With fused_sum the additions into the output are
- * atomic: they round to dtype in any order, and down and combine promise nothing of bits. MP_EINPUT names the
- * known ones. */
+ *                   (ref/predict/tensorcore.h), fma over ascending k for fp32, the IEEE activation, stable
+ *                   align. Bits are required where the architecture was measured, reported where its
+ *                   arithmetic is known from the literature, else not compared
+ *   weakest         mp_contract_weakest
+ *
+ * With fused_sum the additions into the output are atomic: they round to dtype in any order, and down and
+ * combine promise nothing of bits. MP_EINPUT names the known ones. */
 mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *contract, mp_error *err);
 /* The preset of an architecture, sm_80 and so on; of one that is not in the table, the coarsest parameters in
  * it, a bound for every known tensor core. */

@@ -453,6 +453,7 @@ static void the_first_difference_is_located(void **state) {
         ((uint16_t *)cache1->data)[at] = 0x3F80;
         const mp_verdict *v = bits_of(&b);
         assert_true(v->stage[MP_GATE_UP].mispredicted == 1);
+        assert_string_equal(v->begins, "begins in gate_up: one row, column 100; later stages follow from it");
         expect_text(&b, "gate_up: token 33 slot 1 column 100, expert %d, tile %d x 3: 1 (3F80) instead of ",
                     expert_of(&b, slot), (int)block);
         stop(&b);
@@ -472,6 +473,7 @@ static void the_first_difference_is_located(void **state) {
         start(&b, texts[i]);
         ((uint16_t *)out->data)[33 * 128 + column] = 0x4000;
         expect_text(&b, "combine: token 33 column 100: 2 (4000) instead of ");
+        assert_string_equal(bits_of(&b)->begins, "begins in combine: one row, column 100");
         stop(&b);
     }
     start(&b, "M=65540 E=2 topk=2 K=16 N=16 path=chunked"); /* the second chunk counts its slots from 0 */

@@ -33,9 +33,12 @@ void mp_check_not_judged(mp_verdict *v, mp_check check, const char *format, ...)
     va_end(args);
 }
 
-void mp_begins(mp_verdict *v, const mp_where *where, const mp_pattern *pattern) {
-    char text[MP_WHERE_TEXT_MAX];
-    if (v->begins[0]) return;
-    mp_pattern_text(where, pattern, text);
-    mp_verdict_set(v, &v->begins, "begins in %s: %s", mp_stage_name(where->stage), text);
+void mp_begins(mp_verdict *v, const mp_case *c, mp_stage first, mp_stage last, const char *what) {
+    bool later = false;
+    if (v->begins[0] && v->begins_stage <= last) return;
+    for (int s = (int)last + 1; s < MP_STAGE_COUNT; s++) later = later || mp_case_has_stage(c, (mp_stage)s);
+    v->begins_stage = last;
+    mp_verdict_set(v, &v->begins, "begins in %s%s%s: %s%s", first < last ? mp_stage_name(first) : "",
+                   first < last ? ".." : "", mp_stage_name(last), what,
+                   later ? "; later stages follow from it" : "");
 }

@@ -39,17 +39,19 @@ static void set_figures(const mp_judgement *j, const mp_difference *d, mp_stage_
 }
 
 static void answer(const mp_judgement *j, const mp_difference *d, bool required) {
-    char text[MP_DIFFERENCE_TEXT_MAX];
+    char text[MP_DIFFERENCE_TEXT_MAX], pattern[MP_WHERE_TEXT_MAX];
     if (d->differing == 0) {
         if (required) mp_check_pass(j->v, MP_CHECK_BITS);
         return;
     }
     mp_difference_text(d, text);
-    mp_begins(j->v, d->where, &d->pattern);
-    if (required)
-        mp_check_fail(j->v, MP_CHECK_BITS, "%s", text);
-    else
+    if (!required) {
         mp_check_not_judged(j->v, MP_CHECK_BITS, "%s", text);
+        return;
+    }
+    mp_pattern_text(d->where, &d->pattern, pattern);
+    mp_begins(j->v, j->c, d->where->first, d->where->stage, pattern);
+    mp_check_fail(j->v, MP_CHECK_BITS, "%s", text);
 }
 
 /* The least that the stages of a span promise; *why not to predict it, or NULL. */

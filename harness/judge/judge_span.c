@@ -2,26 +2,30 @@
  * composed from stage to stage.
  *
  * Between the stages every element is a ball: its exact value, and how far the subject's own, unseen, value
- * may be from it. Two radii are carried. sure    nothing is further away: every rounding adds its bound,
- * every sum the magnitudes of its terms' errors. A sum of N errors of size e then has N*e, which a real
- * kernel never reaches. det + random   the same, cut in two: roundings to nearest when a tensor is stored are
- * taken as independent and mean-zero (Higham and Mary, A new approach to probabilistic rounding error
- * analysis, SIAM J. Sci. Comput. 41, 2019), all else (truncation, accumulation, function evaluation,
- * second-order terms) is deterministic. A weighted sum of independent mean-zero errors, each at most b_i,
- * exceeds lambda*sqrt(sum w_i^2 b_i^2) with probability at most 2*exp(-lambda^2/2) (Hoeffding 1963), whatever
- * their distributions. `random` holds lambda*sqrt(...), so that radii of independent errors add in
- * quadrature. With lambda^2 = 2*ln(2n/p), n the elements of the tensor, all of them stay within with
- * probability 1-p, p = 1e-9. Every element must be within `sure`; the rms of every row within that of det +
- * random + the last store's half ulp.
+ * may be from it. Two radii are carried:
  *
- *   gate_up, down   acc = sum v*w: sure = sum s|w| + rel*(mass + sum s|w|) + abs, det the same from det,
- * random = sqrt(sum (r w)^2). Errors of different k belong to different columns: independent. The epilogue
- *                   adds its roundings (det) and scales by the router weight.
- *   act             Lipschitz on the interval: ref/activation.h
- *   combine         errors of a token's slots may be the same (an expert twice in a token): their random
- * radii are added, not squared. Each store to dtype then adds half an ulp of the largest possible value: to
- * sure, and lambda times that in quadrature to random. What may overflow on the way has no bound: such
- * elements are left out. */
+ *   sure          nothing is further away: every rounding adds its bound, every sum the magnitudes of its
+ *                 terms' errors. A sum of N errors of size e then has N*e, which a real kernel never reaches.
+ *   det + random  the same, cut in two: roundings to nearest when a tensor is stored are taken as independent
+ *                 and mean-zero (Higham and Mary, A new approach to probabilistic rounding error analysis,
+ *                 SIAM J. Sci. Comput. 41, 2019), all else (truncation, accumulation, function evaluation,
+ *                 second-order terms) is deterministic.
+ *
+ * A weighted sum of independent mean-zero errors, each at most b_i, exceeds lambda*sqrt(sum w_i^2 b_i^2) with
+ * probability at most 2*exp(-lambda^2/2) (Hoeffding 1963), whatever their distributions. `random` holds
+ * lambda*sqrt(...), so that radii of independent errors add in quadrature. With lambda^2 = 2*ln(2n/p), n the
+ * elements of the tensor, all of them stay within with probability 1-p, p = 1e-9. Every element must be
+ * within `sure`; the rms of every row within that of det + random + the last store's half ulp.
+ *
+ *   gate_up, down  acc = sum v*w: sure = sum s|w| + rel*(mass + sum s|w|) + abs, det the same from det,
+ *                  random = sqrt(sum (r w)^2). Errors of different k belong to different columns:
+ *                  independent. The epilogue adds its roundings (det) and scales by the router weight.
+ *   act            Lipschitz on the interval: ref/activation.h
+ *   combine        errors of a token's slots may be the same (an expert twice in a token): their random radii
+ *                  are added, not squared.
+ *
+ * Each store to dtype then adds half an ulp of the largest possible value: to sure, and lambda times that in
+ * quadrature to random. What may overflow on the way has no bound: such elements are left out. */
 #include "harness/judge/judge_gemm.h"
 
 #include "harness/judge/judge.h"

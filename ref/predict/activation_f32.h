@@ -4,8 +4,8 @@
  * g, u: gate and up of the element, exact in float32; L = limit; every operation below is one float32
  * operation, in the order of the parentheses; 1+exp etc. never contract. ref/activation.h has the same
  * formulas in float64.
- *   swish(v,b) = v / (1 + exp(-(b*v)))                                      silu(v) = swish(v,1): 1*v is
- *       exact
+ *   swish(v,b) = v / (1 + exp(-(b*v)))
+ *   silu(v)    = swish(v,1): 1*v is exact
  *   gelu(v)    = (v*0.5) * (1 + erf(v*sqrt(1/2)))
  *   gelu_tanh(v) = (v*0.5) * (1 + tanh(sqrt(2/pi) * (v + 0.044715*((v*v)*v))))
  *   relu2(v)   = max(v,0) * max(v,0)
