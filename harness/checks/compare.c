@@ -140,6 +140,20 @@ static void invert(const int64_t *rows, int64_t slots, int64_t *slot_of, int64_t
         if (rows[t] >= 0) slot_of[rows[t]] = t;
 }
 
+/* Where sorted_token_ids is not exposed nobody knows whose a row is, but how many may be written is known:
+ * one a slot, or one a slot that is not filtered. */
+static int64_t rows_to_write(const int32_t *ids, int64_t slots, bool filtered_untouched) {
+    int64_t count = 0;
+    for (int64_t t = 0; t < slots; t++) count += ids[t] >= 0 || !filtered_untouched;
+    return count;
+}
+
+static int64_t rows_written(const mp_tensor *t, uint32_t poison) {
+    int64_t count = 0;
+    for (int64_t r = 0; r < mp_tensor_rows(t); r++) count += !row_holds(t, r, poison);
+    return count;
+}
+
 bool mp_unwritten_intact(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
                          const mp_trace *trace, uint32_t poison, char *text, size_t size) {
     bool intact = true;
@@ -155,8 +169,14 @@ bool mp_unwritten_intact(const mp_case *c, const mp_contract *contract, const mp
             !t->data)
             continue;
         if (!filtered_untouched && !padding_untouched) continue;
-        if (cache && c->layout == MP_SORTED && !trace->t[MP_SORTED_TOKEN_IDS].data)
-            continue; /* whose is a row? */
+        if (cache && c->layout == MP_SORTED && !trace->t[MP_SORTED_TOKEN_IDS].data) {
+            const int64_t may = rows_to_write(ids, slots, filtered_untouched);
+            const int64_t written = padding_untouched ? rows_written(t, poison) : 0;
+            if (written <= may) continue;
+            snprintf(text, size, "%s: %" PRId64 " rows of %s were written instead of at most %" PRId64,
+                     mp_stage_name((mp_stage)s), written, mp_tensor_name(id), may);
+            return false;
+        }
         const int64_t rows = mp_tensor_rows(t);
         int64_t *slot_of = malloc((size_t)rows * sizeof *slot_of), *row = malloc((size_t)slots * sizeof *row);
         if (!slot_of || !row) {
