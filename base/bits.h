@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Floating-point numbers as bits. */
 #ifndef MP_BASE_BITS_H
 #define MP_BASE_BITS_H

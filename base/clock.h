@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Time for measurements and deadlines. */
 #ifndef MP_BASE_CLOCK_H
 #define MP_BASE_CLOCK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* MP_CLONES before a static function: it is compiled for several x86-64 levels and the best one is chosen
  * when the program starts. For loops that the compiler vectorises; they give the same bits at every level,
  * because nothing is contracted or reordered. */

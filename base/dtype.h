@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Number formats: decode to and encode from float64, with one correct rounding.
  *
  * All encoders round to nearest, ties to even, directly from float64 (never through float32: double rounding

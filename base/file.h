@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whole files: read one, or replace one atomically. */
 #ifndef MP_BASE_FILE_H
 #define MP_BASE_FILE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Text from strangers - files, names, devices - on its way to a terminal, a report or a message. */
 #ifndef MP_BASE_PRINTABLE_H
 #define MP_BASE_PRINTABLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Child programs that are talked to through two pipes. */
 #ifndef MP_BASE_PROCESS_H
 #define MP_BASE_PROCESS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Memory that a subject works in, the host's or a device's: buffers between guard zones, filled with poison.
  */
 #ifndef MP_BASE_SPACE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Status and error text: the one error pattern of the whole program.
  *
  * A function that can fail returns mp_status and takes an mp_error*. On failure it calls mp_fail once, at the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A dense row-major tensor, and buffers between guard zones. */
 #ifndef MP_BASE_TENSOR_H
 #define MP_BASE_TENSOR_H

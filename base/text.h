@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Texts of any length: one that grows piece by piece, and sets of them that are freed together. No text is
  * ever cut. Where memory runs out a text reads MP_TEXT_LOST, and says so instead of half of something. */
 #ifndef MP_BASE_TEXT_H

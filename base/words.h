@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Words that somebody mistyped. */
 #ifndef MP_BASE_WORDS_H
 #define MP_BASE_WORDS_H

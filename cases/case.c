@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Cases as text: parsing, the canonical name, comparison, JSON, match expressions. */
 #include "cases/field.h"
 

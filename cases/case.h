@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A case: one immutable point of the matrix.
  *
  * MP_CASE_FIELDS is the one list from which defaults, parsing, canonical text, comparison, range checks and

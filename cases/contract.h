@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A numerics contract: what a subject promises about its arithmetic, stage by stage. Data, not code paths:
  * the bounds, the prediction and the checks read it.
  *

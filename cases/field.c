@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One field of a case: its name table, its place in mp_case, text to value and back, and what its errors say.
  * Everything walks the table made from MP_CASE_FIELDS, so a new field needs a name table here if it is an
  * ENUM, and rules in validate.c, nothing else.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Private to cases/: the table of case fields, made from MP_CASE_FIELDS, and what can be done with one
  * field. */
 #ifndef MP_CASES_FIELD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Data families. A tensor is filled row by row; a row is a function of (seed, tensor, row) alone, so the
  * order of rows and the number of threads cannot matter.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The pipeline as data: its tensors, its stages, and which of them a case has.
  *
  * Whatever loops over stages, inputs or outputs (executors, judges, comparison, goldens, memory plans,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Expansion of a group: every dimension (model, an axis, a zip) is a list of override texts; the cases are
  * the cross product of the dimensions over the defaults, the last dimension moving fastest. Values are
  * checked where they stand, before anything is crossed.

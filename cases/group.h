@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Private to cases/: one group of a matrix file -> rows. */
 #ifndef MP_CASES_GROUP_H
 #define MP_CASES_GROUP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inputs of a case: shapes, creation, token selection, digest. The values come from fill.c and routing.c. */
 #include "cases/inputs.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inputs of a case: filled by data family, routing family and seed.
  *
  * Every element is a function of (seed, tensor, index) alone: the same bits at any thread count, on any

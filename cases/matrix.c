@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Lists of cases: loading matrix files with their includes, merging duplicates, selection. */
 #include "cases/matrix.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The matrix language: YAML files -> a list of cases. See README "The matrix language". */
 #ifndef MP_CASES_MATRIX_H
 #define MP_CASES_MATRIX_H

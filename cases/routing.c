@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Routing families: which experts a token goes to. A token's ids are a function of (seed, token) alone.
  *
  *   uniform     distinct experts, equally likely

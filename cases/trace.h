@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A trace: the tensors one execution of a case leaves behind, stage by stage. */
 #ifndef MP_CASES_TRACE_H
 #define MP_CASES_TRACE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Private to cases/: a YAML file as a tree of libyaml nodes, read with errors that name file and line. */
 #ifndef MP_CASES_YAML_H
 #define MP_CASES_YAML_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A command line, parsed by the tables of options.h. */
 #ifndef MP_CLI_ARGS_H
 #define MP_CLI_ARGS_H

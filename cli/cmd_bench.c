@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity bench reference | predict | kernels. */
 #include "cli/common.h"
 #include "cli/progress.h"

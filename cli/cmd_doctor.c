@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity doctor: what this machine offers, and what will be skipped and why. */
 #include "cli/common.h"
 #include "cli/find.h"

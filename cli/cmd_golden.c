@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity golden record | verify | diff | ls. */
 #include "cli/common.h"
 #include "cli/dry_run.h"

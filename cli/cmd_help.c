@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity help: descriptions; and what the build makes of them: the manual page and the completions. */
 #include "cli/common.h"
 #include "cli/help.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity list: names, one a line. */
 #include "cli/common.h"
 #include "cli/find.h"

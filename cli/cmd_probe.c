@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity probe: what this device's arithmetic is, and whether the bit model holds on it. */
 #include "cli/common.h"
 #include "cli/progress.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity run: the cases of matrices, or of the command line. */
 #include "cli/common.h"
 #include "cli/find.h"

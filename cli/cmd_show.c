@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity show: everything that is known of a case before it runs. */
 #include "cli/common.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity worker: judges the cases that another program hands to it. docs/protocol.md tells how. */
 #include "cli/common.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the sub-commands share: errors, matrices from arguments, facts about this run. */
 #ifndef MP_CLI_COMMON_H
 #define MP_CLI_COMMON_H

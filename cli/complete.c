@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Completions. Both scripts know the commands and options as this program's tables have them; matrices and
  * goldens are files, or names that `moeparity list --matrices` prints. */
 #include "cli/help.h"

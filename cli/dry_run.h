@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* --dry-run: what would be judged, without judging it. */
 #ifndef MP_CLI_DRY_RUN_H
 #define MP_CLI_DRY_RUN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Matrices and goldens that come with the program, found by their names. */
 #ifndef MP_CLI_FIND_H
 #define MP_CLI_FIND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tables of options.h say, as text for people, a manual page, and completions for shells. */
 #ifndef MP_CLI_HELP_H
 #define MP_CLI_HELP_H

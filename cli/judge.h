@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What `run` and `golden verify` have in common: a matrix of cases, judged and reported. */
 #ifndef MP_CLI_JUDGE_H
 #define MP_CLI_JUDGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity: finds the command, and runs it. */
 #include "cli/common.h"
 #include "cli/help.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The manual page. In troff a line that begins with a dot or a quote is a command, a backslash begins an
  * escape, and a bare dash may become a typographic one. */
 #include "cli/help.h"

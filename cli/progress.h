@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a command says while it runs: a status line on stderr where that is a terminal, and rows on stdout. */
 #ifndef MP_CLI_PROGRESS_H
 #define MP_CLI_PROGRESS_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Writes OUTPUT, a C file that holds the texts of FILES (paths relative to ROOT, separated by commas) as a
 # table of names and contents.
 #   cmake -DROOT=... -DFILES=a,b -DOUTPUT=... -P embed.cmake

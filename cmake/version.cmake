@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Writes OUTPUT, a header with the version and the commit of SOURCE, from INPUT; an OUTPUT that already says
 # so keeps its time stamp. A source tree without git says "unknown".
 #   cmake -DVERSION=... -DSOURCE=... -DINPUT=version.h.in -DOUTPUT=version.h -P version.cmake

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every number of a golden: whether it is there, and whether it can be read. */
 #include "golden/store.h"
 

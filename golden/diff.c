@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Two goldens side by side, and what is in one. */
 #include "base/printable.h"
 #include "golden/store.h"

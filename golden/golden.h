@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Golden traces in HDF5.
  *
  * File: attributes format="moeparity golden", format_version, fill_version, and provenance (version, commit,

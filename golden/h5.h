@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The little of HDF5 that goldens need: errors as mp_error, number formats as HDF5 types, attributes. */
 #ifndef MP_GOLDEN_H5_H
 #define MP_GOLDEN_H5_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening a golden: everything in it but the tensors is read and checked here. */
 #include "golden/store.h"
 

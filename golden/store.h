@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the writing and the reading half of golden/ share. Private to this folder. */
 #ifndef MP_GOLDEN_STORE_H
 #define MP_GOLDEN_STORE_H

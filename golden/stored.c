@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tensors as they are stored. Sizes and layouts come from a file, and the file from anybody: nothing is
  * allocated or read by a size that the bytes of the file do not bear out. */
 #include "golden/store.h"

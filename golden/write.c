@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writing a golden file.
  *
  * The file is built in memory by HDF5's core driver and written in one piece at the end. HDF5 1.10 does not

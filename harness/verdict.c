@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/verdict.h"
 
 #include "harness/subjects/subject.h"

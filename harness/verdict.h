@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Verdicts: what the harness says of a case. Data that travels between processes and into reports as JSON.
  *
  * The texts of a verdict have any length and belong to it: they are set with mp_verdict_set and freed with

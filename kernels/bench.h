@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Speed of the CUDA pipeline's stages, and the copy speed they are compared with. */
 #ifndef MP_KERNELS_BENCH_H
 #define MP_KERNELS_BENCH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tuned configurations: which file and which key of it a case takes, and the defaults. Host only; needs no
  * GPU. */
 #ifndef MP_KERNELS_CONFIG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/handle.h"
 
 #include "kernels/jit.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA pipeline behind one handle. Loads libcuda and libnvrtc at run time: the program builds and runs
  * without either. */
 #ifndef MP_KERNELS_CUDA_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA driver API and NVRTC, loaded at run time.
  *
  * Only what this program calls is declared, by hand, so that building needs no CUDA toolkit and one binary

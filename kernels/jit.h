@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Device source text -> machine code by NVRTC, kept in a cache on disk.
  *
  * The cache lies in ${MOEPARITY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/moeparity}: <key>.cubin behind a

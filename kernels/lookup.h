@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where the public loaders would find a case's tuned files. Private to kernels/. */
 #ifndef MP_KERNELS_LOOKUP_H
 #define MP_KERNELS_LOOKUP_H

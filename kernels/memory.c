@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Device memory as a space: buffers between guard zones. */
 #include "kernels/device/params.h"
 #include "kernels/handle.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Single tensor-core instructions on given operands: what the device's arithmetic is, seen from outside. */
 #ifndef MP_KERNELS_PROBE_H
 #define MP_KERNELS_PROBE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a kernel costs, from the compiler alone: needs NVRTC, no driver and no GPU. */
 #ifndef MP_KERNELS_REPORT_H
 #define MP_KERNELS_REPORT_H

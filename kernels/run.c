@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One case on the device: its stages between events, and the hooks of path=runner. */
 #include "kernels/stages.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inside kernels/: the launches of every stage. */
 #ifndef MP_KERNELS_STAGES_H
 #define MP_KERNELS_STAGES_H

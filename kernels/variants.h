@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which device kernels there are, and with what -D options a case needs them compiled. */
 #ifndef MP_KERNELS_VARIANTS_H
 #define MP_KERNELS_VARIANTS_H

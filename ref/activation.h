@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stage 3, the activation, in float64: cache2[r,n] from gate and up of row r of cache1.
  *
  *   silu              silu(g)*u, silu(v) = v/(1+exp(-v))           not gated: silu(v)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stage 1, align: slots sorted by expert and padded to blocks (moe_align_block_size). Integers only; the
  * definition. */
 #ifndef MP_REF_ALIGN_H

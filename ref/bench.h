@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Speed of the CPU's GEMMs on this machine, the float64 reference and the predicted bits, beside dgemm
  * measured in the same run. */
 #ifndef MP_REF_BENCH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* OpenBLAS, loaded at run time so that its core type can be chosen before it initialises itself.
  *
  * OpenBLAS 0.3.21 takes CPUs newer than itself for Haswell and then uses half the vector width. Its choice is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How far an accumulation under a contract may be from float64. Each derivation stands in bounds.c. */
 #ifndef MP_REF_BOUNDS_H
 #define MP_REF_BOUNDS_H

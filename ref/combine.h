@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stage 5, combine: out[m,k] = rnd(rsf * sum_j cache3[m,j,k]), j ascending. */
 #ifndef MP_REF_COMBINE_H
 #define MP_REF_COMBINE_H

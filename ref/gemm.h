@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stages 2 and 4, the grouped GEMM in float64, and its epilogue.
  *
  *   acc[t,n] = sum_k a[a_row(t), k] * w[e(t), n, k]      t a slot with expert e(t) = topk_ids[t] >= 0

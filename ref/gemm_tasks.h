@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The work of a grouped GEMM cut into tasks for threads: one expert, at most MP_SLAB_SLOTS slots, at most
  * MP_SLAB_COLUMNS columns. Enough tasks for many threads even when all tokens go to one expert, and few
  * enough conversions of weights: one for 2*MP_SLAB_SLOTS operations on each. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An operand of a GEMM: codes, and what makes numbers of them. */
 #ifndef MP_REF_OPERAND_H
 #define MP_REF_OPERAND_H

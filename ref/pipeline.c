@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/pipeline.h"
 
 #include "base/clock.h"

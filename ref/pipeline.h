@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Executing a case stage by stage: the loop that every pipeline shares, and the reference on it. */
 #ifndef MP_REF_PIPELINE_H
 #define MP_REF_PIPELINE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/preset.h"
 
 #include "ref/predict/float32_math.h"

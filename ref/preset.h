@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Contracts by name. */
 #ifndef MP_REF_PRESET_H
 #define MP_REF_PRESET_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The JSON report, for scripts and for comparing runs: docs/report.schema.json describes it.
  *
  * NaN and infinities, which JSON cannot say, are the texts "nan", "inf" and "-inf". Numbers have 17 digits:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The JUnit XML report, for CI servers: a testsuite for each group of the matrix, a testcase for each case. A
  * FAIL is a <failure>, a CRASH or TIMEOUT an <error>, a SKIP a <skipped>; their text is the case's part of
  * the terminal table. */

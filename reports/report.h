@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Verdicts -> terminal table, JSON, JUnit XML. */
 #ifndef MP_REPORTS_REPORT_H
 #define MP_REPORTS_REPORT_H

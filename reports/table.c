@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The terminal table: one row a case, as the field's parity tables read, and under a row that is not OK what
  * a kernel author needs next: which check, which element, how to run it again. */
 #include "reports/report.h"

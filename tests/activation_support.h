@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tests of the float64 activation share: cases, contracts, and its formulas in long double. */
 #ifndef MP_TESTS_ACTIVATION_SUPPORT_H
 #define MP_TESTS_ACTIVATION_SUPPORT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A subject that does things to its worker, and runs with it. What it does is told by environment variables,
  * which workers inherit: CHAOS_MISHAP to the case with seed VICTIM, CHAOS_START when it is opened, and
  * CHAOS_PAUSE_MS before every execution. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tests of the program share: commands in a folder of their own, what they print, and signals.
  * MP_PROGRAM is the binary, MP_CASES the folder of matrices. */
 #ifndef MP_TESTS_CLI_SUPPORT_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Installs the build into a prefix of its own, builds tests/consumer against it with find_package and with
 # pkg-config, and runs what was built. -DBUILD=<build tree> -DSOURCE=<tests/consumer> -DWORK=<scratch folder>
 # -DC_COMPILER=<the one of the build>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A CUDA driver and an NVRTC in the test executable itself: "device" memory is host memory and kernels do
  * nothing, but every call can be made to fail. The program loads both libraries by name at run time; here
  * dlopen answers with this executable, which exports their functions. */

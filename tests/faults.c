@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The faults, each with the smallest case that shows it, the checks that must fail and the stage that must be
  * blamed. Their classes are those of public bugs of fused-MoE kernels. */
 #include "tests/faults.h"

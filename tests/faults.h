@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One function a fault; faults.c says what each must lead to. */
 #ifndef MP_TESTS_FAULTS_H
 #define MP_TESTS_FAULTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Faults of the two grouped GEMMs. "Wraps" stands for a 32-bit offset that wraps at 2^31: it wraps here at a
  * row small enough for a test. */
 #include "tests/faults.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Faults of align, activation and combine, and those of a whole run. */
 #include "tests/faults.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Subjects with one planted fault each: the host pipeline runs first, then the fault changes its trace as a
  * broken kernel would have left it. The stages behind the broken one are computed anew from what it left, so
  * that they are right and only the faulty stage may be blamed. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Goldens as a program in Python would write them with h5py, made by the C library. */
 #ifndef MP_TESTS_GOLDEN_H5PY_H
 #define MP_TESTS_GOLDEN_H5PY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tests of golden/ share: a directory for each test, random traces, and files as bytes. */
 #ifndef MP_TESTS_GOLDEN_SUPPORT_H
 #define MP_TESTS_GOLDEN_SUPPORT_H

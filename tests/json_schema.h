@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* JSON Schema (draft 2020-12), as far as the schemas of this project use it. A keyword that is not known here
  * is a failure, so that no schema says more than is checked; and so is a key of an object that its schema
  * does not describe, which the standard would let pass. */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Which folder may include which: -DSOURCE=<source tree> -P layers.cmake. Dependencies point downwards only:
 #   base < cases < ref < kernels, golden < harness < reports < cli
 # kernels and golden stand side by side and do not know each other. What kernels need of ref/predict are the

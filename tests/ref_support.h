@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tests of ref/ share: a seeded random sequence, bit comparison, and a case with its inputs. */
 #ifndef MP_TESTS_REF_SUPPORT_H
 #define MP_TESTS_REF_SUPPORT_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The names that the libraries bring into a program of somebody else: all begin with mp_.
 # -DNM=<nm> -DSHARED=<libmoeparity.so> -DSTATIC=<static libraries, separated by commas>
 cmake_minimum_required(VERSION 3.25)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ref/activation.c: the float64 activation against other forms of its formulas in long double, and its bound
  * from both sides: every faithful float32 implementation stays inside, worse or mistaken ones do not. */
 #include "ref/activation.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ref/activation.c: the activation of uncertain inputs. Whatever gate and up in their intervals a subject
  * has, its result is within the bound; and the bound is not much more than that. */
 #include "tests/activation_support.h"

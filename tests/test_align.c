@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ref/align.c against the definition made another way: slots sorted by (expert, slot) with qsort, then cut
  * into blocks. */
 #include "ref/align.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bits oracle on faults of one bit: what it sees, and which of them float64 alone lets pass. */
 #include "cases/inputs.h"
 #include "harness/judge/judge.h"

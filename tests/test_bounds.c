@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bounds that elements are held to, against the same bounds written down here once more: one element of
  * an honest trace is made so wrong that it is the worst of its stage, whose bound the verdict then reports. A
  * bound that is too wide passes wrong kernels, and nothing else would show it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cli/ and golden/: recording, verifying and comparing goldens from outside, with good files and bad ones. */
 #include "tests/cli_support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cli/judge.c: what `run` and `golden verify` share: rows, reports, strictness, repros, names that are found.
  */
 #include "tests/cli_support.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cli/ where the system gives too little: never a failure of parity, never for ever, and always a word why.
  */
 #include "tests/cli_support.h"

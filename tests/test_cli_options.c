@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cli/options.c: one table, and what is made of it: parsing, help, the manual page, completions. */
 #include "tests/cli_support.h"
 

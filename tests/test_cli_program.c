@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cli/: the program as its users meet it: exit codes, messages, reports, and what is left behind. */
 #include "tests/cli_support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* docs/report.schema.json: what it says of a report holds of real ones, and it says all there is in them. */
 #include "tests/cli_support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ref/combine.c against __float128 sums, and its bounds against sums made in float32, in dtype, in any
  * order. */
 #include "ref/bounds.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* harness/checks/compare.c: traces are compared slot by slot and bit by bit, whatever their layouts; what
  * nobody may write is looked after. */
 #include "harness/checks/compare.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every device kernel compiles for every architecture that is supported, and the default configs do not
  * spill. Needs NVRTC, no GPU. */
 #include "kernels/driver.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tuned configurations: the lookup rule, its defaults, and files that must be refused. */
 #include "base/file.h"
 #include "kernels/config.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ref/bounds.c, ref/preset.c and cases/contract.c. The accumulation bounds against simulated hardware. IEEE
  * sums in random orders, and a scalar model of the tensor core's truncated fused dot-add, must never leave
  * their bound, and must come near enough to it that it says something. */

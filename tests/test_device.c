@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The host side of the CUDA pipeline, over a driver and an NVRTC that the test makes itself. */
 #include "harness/run/surroundings.h"
 #include "kernels/handle.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* harness/: every planted fault is found by the check that is there for it, and blamed on the stage that has
  * it and on no other. */
 #include "harness/run/run_case.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* harness/run/frame.c: what is pushed at one end comes out at the other, however the bytes are cut; what is
  * no message is an error. harness/run/message.c: rows, orders and failures come back as they were. */
 #include "harness/run/frame.h"

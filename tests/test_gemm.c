@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ref/gemm.c, gemm_tasks.c, gemm_blas.c: both engines against long double sums and against each other, and
  * the stage's epilogue. */
 #include "cases/matrix.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* golden/: what is recorded comes back bit for bit, and every difference is found and described. */
 #include "tests/golden_support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* golden/ as files: reading leaves no trace, no damaged, foreign or newer file passes for a golden, and a
  * failed write leaves nothing behind. */
 #include "golden/h5.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* golden/ on damaged files: every byte of a small golden is changed, one at a time, in the format of this
  * program, where checksums guard everything but free space, and in the oldest format of HDF5, where nothing
  * is guarded. Each file must be refused with MP_EINPUT or read, at once. The readers run in a child, for

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* golden/ and files of strangers: whatever a file claims, it is refused soon, with file, case and reason, or
  * it is read. Nothing is waited for, no other file is opened, and no memory is taken by a size that is only
  * claimed. */

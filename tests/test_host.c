@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ref/predict/host.c, host_gemm.c, trace.c: the float32 pipeline has the bits of its definition, whatever the
  * kernel, the threads, the path or the layout. */
 #include "ref/predict/activation_f32.h"

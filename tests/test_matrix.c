@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cases/matrix.c, group.c, yaml.c, models.c: what each word of the matrix language gives, and where each
  * error is reported. */
 #include "cases/matrix.h"

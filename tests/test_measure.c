@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* harness/judge/measure.c: what passes, what fails, and that neither the order nor the number of parts
  * changes the figures. */
 #include "harness/judge/measure.h"

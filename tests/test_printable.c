@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* base/printable.c: nothing that a terminal obeys is left, and everything else is as it was. */
 #include "base/printable.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The probe, on the CPU: the measurement must find the parameters of arithmetics that are known, and what the
  * probe says must depend on every one of its questions. The device code must compile for every architecture
  * that has the instruction. Longer than most: every question has its wrong answer. */

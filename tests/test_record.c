@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* harness/run/record.c in a run: a golden is written when every case has passed, else what was there stays.
  */
 #include "tests/chaos.h"

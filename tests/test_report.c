@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* reports/: what the rows say, and that both files are read by other programs and add up. */
 #include "base/file.h"
 #include "reports/report.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cases/routing.c: each routing family, filtering and expert parallelism. */
 #include "cases/inputs.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Faults that show only in a later run of a case: a repeat, a variant, a token alone. Whatever run they are
  * in, the case must not pass. */
 #include "cases/matrix.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Subjects that do not show everything: what lies between two tensors that are exposed is judged as one span.
  */
 #include "harness/run/run_case.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* harness/run/strict.c: what was asked for and not judged is a failure, and nothing else is. */
 #include "harness/run/strict.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* harness/run/suite.c: whatever one case does to its worker, the other cases are judged and its own verdict
  * says what happened. */
 #include "tests/chaos.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The fast GEMM against the definition, bit by bit.
  * MP_TC_GROUPS=100000000 in the environment runs that many groups of each model instead of the usual
  * number. */

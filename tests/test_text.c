@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* base/text.c: texts grow without limit, words reach a shell unharmed, UTF-8 is what RFC 3629 says. */
 #include "base/text.h"
 

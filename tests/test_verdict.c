@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* harness/verdict.c: verdicts survive JSON without loss, broken JSON is refused, and the exit code carries
  * the outcome. */
 #include "harness/verdict.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* harness/judge/where.c: what wrong elements have in common is named, and nothing that they have not; codes
  * are told apart as the format orders them; the earliest stage that fails is the one it begins in. */
 #include "harness/judge/judge.h"

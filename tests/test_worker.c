@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* harness/run: starts of workers, the protocol with workers of all kinds. */
 #include "tests/chaos.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Answers of a verdict's checks. */
 #include "harness/judge/judge.h"
 

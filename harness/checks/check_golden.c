@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/checks/session.h"
 
 #include "harness/judge/judge.h"

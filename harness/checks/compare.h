@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Bitwise comparison of traces, slot by slot, whatever their layouts. */
 #ifndef MP_HARNESS_COMPARE_H
 #define MP_HARNESS_COMPARE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inside harness/: one case being judged, and the checks that run the subject again. */
 #ifndef MP_HARNESS_SESSION_H
 #define MP_HARNESS_SESSION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/judge/judge.h"
 
 #include "harness/judge/judge_stage.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The f64 oracle: a trace judged stage by stage, each from the subject's own actual input of that stage.
  * Stages between two tensors that the subject exposes are judged as one span. */
 #ifndef MP_HARNESS_JUDGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The activation against float64. */
 #include "harness/judge/judge_stage.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The bits oracle: every stage predicted from the subject's own actual input of that stage, and compared bit
  * for bit. */
 #ifndef MP_HARNESS_JUDGE_BITS_H

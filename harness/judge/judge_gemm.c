@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The GEMMs, gate_up and down, against float64. */
 #include "harness/judge/judge_gemm.h"
 

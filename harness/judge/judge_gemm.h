@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Private to harness/judge/: what the judges of a GEMM alone and inside a span share. */
 #ifndef MP_HARNESS_JUDGE_GEMM_H
 #define MP_HARNESS_JUDGE_GEMM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stages between two tensors that a subject exposes, judged as one: float64 through all of them, with bounds
  * composed from stage to stage.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Private to harness/judge/: what every stage's judge is given, and one tensor's measurement against float64.
  */
 #ifndef MP_HARNESS_JUDGE_STAGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/judge/measure.h"
 
 #include "base/clones.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Measuring one tensor against float64, element by element. Measures and counts; the verdict is drawn
  * elsewhere. */
 #ifndef MP_HARNESS_MEASURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where two tensors differ: the one description that bits, goldens, pairs, other subjects, repeats and bounds
  * share.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* `moeparity probe`: every matrix instruction of a device, measured, and judged against the scalar model of
  * ref/predict/tensorcore.h. */
 #ifndef MP_HARNESS_PROBE_H

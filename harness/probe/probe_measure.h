@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Measuring the arithmetic of a matrix instruction through nothing but its results.
  *
  * Every parameter is read off designed vectors: sums of a few powers of two (times 1 or 1.5) whose result

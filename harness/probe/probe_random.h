@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Random vectors for a matrix instruction, and their results against the scalar model. */
 #ifndef MP_HARNESS_PROBE_RANDOM_H
 #define MP_HARNESS_PROBE_RANDOM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/probe/probe_vectors.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Vectors whose results are known from hardware: each shows one property of the tensor cores' arithmetic. */
 #ifndef MP_HARNESS_PROBE_VECTORS_H
 #define MP_HARNESS_PROBE_VECTORS_H

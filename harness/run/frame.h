@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Messages over a pair of pipes: a length of 4 bytes, little-endian, and so many bytes of JSON text.
  * docs/protocol.md tells what they say. */
 #ifndef MP_HARNESS_FRAME_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/in_process.h"
 
 #include "base/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the run with workers and the run without them share. */
 #ifndef MP_HARNESS_IN_PROCESS_H
 #define MP_HARNESS_IN_PROCESS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Signals that end a run (SIGINT, SIGTERM, SIGHUP): caught while it lasts, so that the reports still get
  * written. */
 #ifndef MP_HARNESS_INTERRUPT_H

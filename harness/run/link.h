@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A run's end of the line to one worker. Nothing here waits for the worker, but where it says so. */
 #ifndef MP_HARNESS_LINK_H
 #define MP_HARNESS_LINK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/memory.h"
 
 #include "cases/inputs.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a case needs of the host's memory, and what there is. */
 #ifndef MP_HARNESS_MEMORY_H
 #define MP_HARNESS_MEMORY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a run and its workers tell each other: docs/protocol.md. Everything that is not known is ignored, and
  * what is absent has its default, so that either side may be the newer one. */
 #ifndef MP_HARNESS_MESSAGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a worker, or a run without workers, is at: for who waits, and for the message when it dies of it. */
 #ifndef MP_HARNESS_PROGRESS_H
 #define MP_HARNESS_PROGRESS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Recording a golden file out of a run. */
 #ifndef MP_HARNESS_RECORD_H
 #define MP_HARNESS_RECORD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One case from inputs to verdict: runs the subject under every check. */
 #ifndef MP_HARNESS_RUN_CASE_H
 #define MP_HARNESS_RUN_CASE_H

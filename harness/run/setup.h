@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a run holds open while it judges its cases: the subject, the one it is compared with, the golden, the
  * recording. In a worker, or in the process of a run without workers. */
 #ifndef MP_HARNESS_SETUP_H

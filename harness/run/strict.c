@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/strict.h"
 
 #include "harness/judge/judge.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* --strict: a question that was asked and not answered is a failure. */
 #ifndef MP_HARNESS_STRICT_H
 #define MP_HARNESS_STRICT_H

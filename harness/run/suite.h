@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A whole matrix: cases run in worker processes under a watchdog, replaced after a crash or a hang; the run
  * goes on. */
 #ifndef MP_HARNESS_SUITE_H

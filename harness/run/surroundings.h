@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The hostile surroundings of one run: buffers between guard zones, full of poison, looked at before and
  * after. They are the harness's, whoever the subject is and wherever its memory lies. */
 #ifndef MP_HARNESS_SURROUNDINGS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The worker's side of a run: a program that judges cases which another program hands to it. `moeparity
  * worker` is one. So is any program that links the library and has subjects of its own; it begins
  *

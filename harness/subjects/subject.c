@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/subjects/subject.h"
 
 #include "kernels/cuda.h"

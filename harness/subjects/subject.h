@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A subject: something that executes a case on tensors that the harness gives it. */
 #ifndef MP_HARNESS_SUBJECT_H
 #define MP_HARNESS_SUBJECT_H

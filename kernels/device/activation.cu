@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 // cache2 = act(gate) * up in float32, one rounding to the element type. -DACT (numbered as mp_activation),
 // -DGATED, -DINTERLEAVED, -DDTYPE, -DVECTOR: elements a thread computes, 1 when rows are not multiples of 16
 // bytes.

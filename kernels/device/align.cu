@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 // moe_align_block_size: a stable counting sort of slots by expert, each expert's run padded to a multiple of
 // block_size_m.
 //

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 // out[m, k] = rnd(rsf * (((0 + c[m,0,k]) + c[m,1,k]) + ...)), ascending j, float32 accumulator (float64 for
 // float64 tensors). -DTOPK, -DDTYPE, -DVECTOR. With TOPK=1 `in` may be `out`: a scaling in place.
 #include "kernels/device/params.h"

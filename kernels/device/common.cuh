@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 // What every kernel shares: the element type chosen by -DDTYPE (numbered as mp_dtype), its conversions, and
 // short vectors of it. No toolkit header is included anywhere in device code, so NVRTC needs none at run
 // time.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Arguments of the device kernels: one declaration, read by the C compiler and by NVRTC, so that the two can
  * never disagree.
  *

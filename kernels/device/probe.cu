@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 // One dot-add by one tensor-core instruction: d[v] = a[v] . b[v] + c[v] for many vectors v, to see what the
 // hardware's arithmetic is.
 //

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 // Helpers of the host side: a digest that shows whether a buffer changed, and random contents for timing
 // (zeros draw less power and clock higher, so timings on them flatter).
 #include "kernels/device/params.h"

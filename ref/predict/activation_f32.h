@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stage 3 in float32: one element of cache2 before its rounding to dtype. The same source, and so the same
  * bits, on CPU and GPU.
  *

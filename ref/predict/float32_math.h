@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* exp, tanh and erf in float32, with the same bits on CPU and GPU.
  *
  * No libm function gives the same bits on both. These are made of IEEE-754 operations only: + - * / and fma,

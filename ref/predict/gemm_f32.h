@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The grouped GEMM with float32 results: what every float32 engine shares. Tasks for threads, packing of
  * operands, blocks of results, epilogue, store. */
 #ifndef MP_REF_GEMM_F32_H

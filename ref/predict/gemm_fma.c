@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/predict/gemm_fma.h"
 
 #include "ref/predict/gemm_f32.h"

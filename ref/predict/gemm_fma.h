@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Grouped GEMM in float32 with a fixed order: acc = fma(a[k], w[k], acc), k ascending from zero, one
  * accumulator an output.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The pipeline in the arithmetic of a contract, bit for bit: what a kernel that keeps the contract must
  * compute. The bits are the same on every machine. */
 #ifndef MP_PREDICT_PREDICT_H

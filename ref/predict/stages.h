@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The stages in the arithmetic of a contract, bit for bit: what a kernel that keeps the contract must
  * produce.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The arithmetic of a tensor core, bit by bit: the definition. Integers only; readable rather than fast
  * (ref/predict/tensorcore_gemm.h is the fast twin).
  *

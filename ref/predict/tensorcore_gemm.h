@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Grouped GEMM with the bits of a tensor core: the fast twin of mp_tc_dot (ref/predict/tensorcore.h), from a
  * zero accumulator over all of k.
  *

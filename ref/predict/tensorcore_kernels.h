@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Micro-kernels of the tensor-core GEMM: a block of rows of a by a panel of columns of w, bit-identical to
  * mp_tc_dot on scaled operands.
  *

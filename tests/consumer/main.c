@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A program of somebody else, built against the installed package: an activation kernel of its own, judged
  * in workers that are this program again. With the argument `wrong` the kernel takes gate for up and up for
  * gate, and must fail. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 // A C++ program of somebody else: it includes the headers, runs a case on a subject of the library, keeps its
 // trace as a golden and finds it again. Exit code 0 when the case passed and the trace is the stored one.
 extern "C" {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Inputs of fuzzers as texts and files. */
 #include "fuzz/fuzz.h"
 

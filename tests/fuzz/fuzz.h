@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the fuzzers share. Each of them is one entry, LLVMFuzzerTestOneInput; libFuzzer calls it with inputs
  * that it makes up, and replay.c with the files of corpus/. Broken promises abort: the fuzzer keeps the
  * input. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Case texts: what is accepted has a canonical text that gives the same case again, and that is its own
  * canonical text; what is refused is refused with a reason. */
 #include "fuzz/fuzz.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Golden files: refused with a reason, or every part of it can be asked for. */
 #include "fuzz/fuzz.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Match expressions over a few cases: refused with a reason, or some of the cases are kept, in order. */
 #include "fuzz/fuzz.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Matrix files: refused with a reason, or a list of valid, distinct cases. */
 #include "fuzz/fuzz.h"
 

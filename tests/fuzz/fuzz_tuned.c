@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tuned configurations: refused with a reason, or tiles that the kernels take. */
 #include "fuzz/fuzz.h"
 

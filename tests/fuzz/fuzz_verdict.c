@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Verdicts as JSON, which come from another process: refused with a reason, or a verdict that gives the same
  * JSON when it goes round once more. */
 #include "fuzz/fuzz.h"

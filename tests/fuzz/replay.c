@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs a fuzzer's entry on kept inputs, without libFuzzer: `replay_case FOLDER`. So every compiler and every
  * run of the tests tries the corpus. */
 #include "fuzz/fuzz.h"
