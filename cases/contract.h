@@ -108,7 +108,7 @@ mp_contract mp_contract_weakest(void);
 mp_status mp_contract_set(mp_contract *contract, const char *name, const char *value, mp_error *err);
 /* Every field in its range, whoever set it. MP_EINPUT as above. */
 mp_status mp_contract_validate(const mp_contract *contract, mp_error *err);
-/* Digest of the arithmetic: equal digests promise equal bits. */
+/* Digest of the arithmetic: equal digests promise equal bits. That of the weakest contract is 0. */
 uint64_t mp_contract_digest(const mp_contract *contract);
 /* A sentence for `show`, reports and goldens; size >= MP_CONTRACT_TEXT_MAX always suffices. */
 enum { MP_CONTRACT_TEXT_MAX = 768 };

@@ -6,38 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Cuts between words or numbers, never within one. */
-static size_t copy_whole_words(const char *from, char *text, size_t size) {
-    size_t end = strlen(from);
-    if (end < size) {
-        memcpy(text, from, end + 1);
-        return end;
-    }
-    for (end = size > 4 ? size - 4 : 0; end > 0 && from[end] != ' ' && from[end] != ',';) end--;
-    snprintf(text, size, "%.*s...", (int)end, from);
-    return strlen(text);
-}
-
-size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size_t size) {
-    char whole[MP_GOLDEN_DIFFERENCE_TEXT_MAX], rows[8 * 20 + 8] = ""; /* eight numbers of 64 bits */
-    if (size == 0) return 0;
+void mp_golden_difference_text(const mp_golden_difference *d, char text[MP_GOLDEN_DIFFERENCE_TEXT_MAX]) {
+    char rows[8 * 20 + 8] = ""; /* eight numbers of 64 bits */
     if (!d->stored) {
-        snprintf(whole, sizeof whole, "%s: not stored", d->tensor);
-    } else if (d->shape_differs) {
-        snprintf(whole, sizeof whole, "%s: %s", d->tensor, d->first);
-    } else {
-        size_t used = 0;
-        for (int64_t i = 0; i < d->differing_rows && i < MP_FIRST_ROWS; i++)
-            used += (size_t)snprintf(rows + used, sizeof rows - used, "%s%lld", i == 0 ? "" : ",",
-                                     (long long)d->first_rows[i]);
-        snprintf(whole, sizeof whole, "%s: %lld of %lld rows differ (%s %s%s)%s", d->tensor,
-                 (long long)d->differing_rows, (long long)d->rows, d->differing_rows == 1 ? "row" : "rows",
-                 rows, d->differing_rows > MP_FIRST_ROWS ? ",..." : "",
-                 d->digest
-                     ? " (stored as digests of rows: record with a larger --digest-above to see elements)"
-                     : "");
+        snprintf(text, MP_GOLDEN_DIFFERENCE_TEXT_MAX, "%s: not stored", d->tensor);
+        return;
     }
-    return copy_whole_words(whole, text, size);
+    if (d->shape_differs) {
+        snprintf(text, MP_GOLDEN_DIFFERENCE_TEXT_MAX, "%s: %s", d->tensor, d->first);
+        return;
+    }
+    size_t used = 0;
+    for (int64_t i = 0; i < d->differing_rows && i < MP_FIRST_ROWS; i++)
+        used += (size_t)snprintf(rows + used, sizeof rows - used, "%s%lld", i == 0 ? "" : ",",
+                                 (long long)d->first_rows[i]);
+    snprintf(text, MP_GOLDEN_DIFFERENCE_TEXT_MAX, "%s: %lld of %lld rows differ (%s %s%s)%s", d->tensor,
+             (long long)d->differing_rows, (long long)d->rows, d->differing_rows == 1 ? "row" : "rows", rows,
+             d->differing_rows > MP_FIRST_ROWS ? ",..." : "", d->digest ? " " MP_GOLDEN_IS_DIGEST : "");
 }
 
 /* Notes a row; of the first one also where it is, with `element` as its last index. */
@@ -67,9 +52,19 @@ static void describe_first(mp_golden_difference *diff, double was, double is) {
              (unsigned long long)diff->first_was, is, digits, (unsigned long long)diff->first_is);
 }
 
+/* What is told of the rows of `t` beside those stored. */
+typedef struct row_comparison {
+    const mp_tensor *t;
+    mp_golden_visit *visit;
+    void *ctx;
+    mp_golden_difference *diff;
+} row_comparison;
+
 /* One row that differs; the row is found by its bytes, so NaN payloads and the sign of zero count. */
-static void compare_row(const mp_tensor *t, int64_t row, const void *stored, mp_golden_difference *diff) {
+static void compare_row(const row_comparison *c, int64_t row, const void *stored) {
+    const mp_tensor *t = c->t;
     const void *data = mp_tensor_row(t, row);
+    mp_golden_difference *diff = c->diff;
     const int64_t length = mp_tensor_row_length(t);
     bool noted = false;
     for (int64_t i = 0; i < length; i++) {
@@ -77,6 +72,7 @@ static void compare_row(const mp_tensor *t, int64_t row, const void *stored, mp_
         if (was == is) continue;
         const double before = mp_decode(t->dtype, stored, i), after = mp_decode(t->dtype, data, i),
                      distance = fabs(after - before);
+        if (c->visit) c->visit(c->ctx, row, i, was, is);
         if (!noted) differing_row(diff, t, row, i);
         noted = true;
         if (!(distance <= diff->max_abs)) diff->max_abs = isnan(diff->max_abs) ? diff->max_abs : distance;
@@ -87,34 +83,31 @@ static void compare_row(const mp_tensor *t, int64_t row, const void *stored, mp_
     }
 }
 
-/* The rows of `t` beside those stored. */
-typedef struct row_comparison {
-    const mp_tensor *t;
-    mp_golden_difference *diff;
-} row_comparison;
-
 static void compare_rows(void *ctx, int64_t first_row, int64_t rows, const char *bytes) {
     const row_comparison *c = ctx;
     const size_t row_bytes = (size_t)mp_tensor_row_length(c->t) * mp_dtype_size(c->t->dtype);
     for (int64_t row = first_row; row < first_row + rows; row++, bytes += row_bytes)
-        if (memcmp(bytes, mp_tensor_row(c->t, row), row_bytes) != 0) compare_row(c->t, row, bytes, c->diff);
+        if (memcmp(bytes, mp_tensor_row(c->t, row), row_bytes) != 0) compare_row(c, row, bytes);
 }
 
-static mp_status compare_digests(const mp_stored *stored, const mp_tensor *t, const mp_stored *other,
-                                 mp_golden_difference *diff, mp_error *err) {
+static mp_status compare_digests(const mp_stored *stored, const mp_stored *other, const row_comparison *c,
+                                 mp_error *err) {
     uint64_t *was = NULL, *is = NULL;
     mp_status status = mp_stored_digests(stored, &was, err);
     if (status == MP_OK && other != NULL) status = mp_stored_digests(other, &is, err);
-    for (int64_t row = 0; status == MP_OK && row < diff->rows; row++)
-        if (was[row] != (is != NULL ? is[row] : mp_tensor_row_digest(t, row)))
-            differing_row(diff, t, row, -1);
+    for (int64_t row = 0; status == MP_OK && row < c->diff->rows; row++) {
+        if (was[row] == (is != NULL ? is[row] : mp_tensor_row_digest(c->t, row))) continue;
+        differing_row(c->diff, c->t, row, -1);
+        if (c->visit) c->visit(c->ctx, row, -1, 0, 0);
+    }
     free(was);
     free(is);
     return status;
 }
 
 mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other,
-                            mp_golden_difference *diff, mp_error *err) {
+                            mp_golden_visit *visit, void *ctx, mp_golden_difference *diff, mp_error *err) {
+    row_comparison c = {t, visit, ctx, diff};
     diff->rows = mp_tensor_rows(t);
     diff->stored = stored->dataset >= 0;
     if (!diff->stored) return MP_OK;
@@ -127,33 +120,24 @@ mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const m
         snprintf(diff->first, sizeof diff->first, "%s -> %s", was, is);
         return MP_OK;
     }
-    return stored->digest ? compare_digests(stored, t, other, diff, err)
-                          : mp_stored_read(stored, compare_rows, &(row_comparison){t, diff}, err);
+    return stored->digest ? compare_digests(stored, other, &c, err)
+                          : mp_stored_read(stored, compare_rows, &c, err);
 }
 
-mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace,
-                            mp_golden_difference *diff, int *count, mp_error *err) {
-    mp_status status = MP_OK;
-    char name[MP_CASE_TEXT_MAX];
-    *count = 0;
-    mp_case_text(c, name, sizeof name);
-    hid_t group = mp_golden_open_case(golden, name, err);
+mp_status mp_golden_compare(mp_golden *golden, const char *case_text, mp_tensor_id id, const mp_tensor *t,
+                            mp_golden_visit *visit, void *ctx, mp_golden_difference *diff, mp_error *err) {
+    mp_stored stored;
+    hid_t group = mp_golden_open_case(golden, case_text, err);
     if (group < 0) return MP_EINPUT;
-    for (int i = 0; status == MP_OK && i < MP_TENSOR_COUNT; i++) {
-        if (trace->t[i].data == NULL) continue;
-        mp_golden_difference *d = &diff[*count];
-        mp_stored stored;
-        *d = (mp_golden_difference){0};
-        snprintf(d->tensor, sizeof d->tensor, "%s", mp_tensor_name((mp_tensor_id)i));
-        status = mp_stored_open(group, d->tensor, NULL, &stored, err);
-        if (status == MP_OK) {
-            status = mp_stored_compare(&stored, &trace->t[i], NULL, d, err);
-            if (status != MP_OK) mp_error_prefix(err, "%s", d->tensor);
-        }
-        mp_stored_close(&stored);
-        if (status == MP_OK) (*count)++;
+    *diff = (mp_golden_difference){0};
+    snprintf(diff->tensor, sizeof diff->tensor, "%s", mp_tensor_name(id));
+    mp_status status = mp_stored_open(group, diff->tensor, NULL, &stored, err);
+    if (status == MP_OK) {
+        status = mp_stored_compare(&stored, t, NULL, visit, ctx, diff, err);
+        if (status != MP_OK) mp_error_prefix(err, "%s", diff->tensor);
     }
+    mp_stored_close(&stored);
     H5Gclose(group);
-    if (status != MP_OK) mp_error_prefix(err, "%s: %s", golden->path, name);
+    if (status != MP_OK) mp_error_prefix(err, "%s: %s", golden->path, case_text);
     return status;
 }

@@ -3,11 +3,12 @@
  *
  * File: attributes format="moeparity golden", format_version, fill_version, and provenance (version, commit,
  * subject, device, versions, date, origin). One group per case, named by its canonical text, with attributes
- * contract, config, block_size_m, and inputs_digest (mp_inputs_digest in 16 hexadecimal digits; not in the
- * first goldens); in it one dataset per trace tensor (chunked, shuffle+deflate, fletcher32; bf16 as a 16-bit
- * HDF5 float type so that h5dump and h5py read numbers), or, for a tensor above the size limit,
- * `<tensor>.digest`: uint64 [rows], XXH3 of each row, with attributes shape and dtype. Optional group
- * `inputs` with the input tensors.
+ * contract (its text, for people), contract_digest (mp_contract_digest, its identity), config, block_size_m
+ * and inputs_digest (mp_inputs_digest); the digests have 16 hexadecimal digits, and the first goldens have
+ * none. In it one dataset per trace tensor (chunked, shuffle+deflate, fletcher32; bf16 as a 16-bit HDF5 float
+ * type so that h5dump and h5py read numbers), or, for a tensor above the size limit, `<tensor>.digest`:
+ * uint64 [rows], XXH3 of each row, with attributes shape and dtype. Optional group `inputs` with the input
+ * tensors.
  *
  * Files may come from strangers, and from other programs: contiguous datasets, integers of any size and cases
  * in no order are read as well; texts have a fixed length (numpy.bytes_ in h5py). What a file claims is
@@ -17,6 +18,7 @@
 #ifndef MP_GOLDEN_GOLDEN_H
 #define MP_GOLDEN_GOLDEN_H
 
+#include "cases/contract.h"
 #include "cases/inputs.h"
 #include "cases/trace.h"
 
@@ -35,8 +37,8 @@ mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t di
 /* From here on the inputs of a case are stored in full, not only as their digest. */
 void mp_golden_store_inputs(mp_golden *golden);
 /* inputs: what the trace was made from; NULL: unknown, and neither digest nor tensors of them are stored. */
-mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contract, const char *config,
-                          const mp_trace *trace, const mp_inputs *inputs, mp_error *err);
+mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const mp_contract *contract,
+                          const char *config, const mp_trace *trace, const mp_inputs *inputs, mp_error *err);
 mp_status mp_golden_commit(mp_golden *golden, mp_error *err); /* closes it, also on failure */
 
 /* Opens for reading, and reads all but the tensors. MP_EINPUT, with file, case and attribute, for a missing,
@@ -49,19 +51,22 @@ void mp_golden_close(mp_golden *golden); /* takes NULL */
 mp_status mp_golden_check(mp_golden *golden, mp_error *err);
 const mp_provenance *mp_golden_provenance(const mp_golden *golden);
 int mp_golden_fill_version(const mp_golden *golden);
-mp_status mp_golden_case_count(mp_golden *golden, size_t *count, mp_error *err);
-mp_status mp_golden_case_name(mp_golden *golden, size_t index, char text[MP_CASE_TEXT_MAX], mp_error *err);
-bool mp_golden_has(mp_golden *golden, const char *case_text);
-/* The contract text stored with the case; MP_EINPUT where it needs more than size bytes, which it never does
- * of MP_GOLDEN_TEXT_MAX. */
-#define MP_GOLDEN_TEXT_MAX 4096 /* of a contract or a configuration, with its NUL */
-mp_status mp_golden_contract(mp_golden *golden, const mp_case *c, char *text, size_t size, mp_error *err);
-/* BLOCK_SIZE_M of the stored case: what its align tensors and sorted layout were padded to. */
-mp_status mp_golden_block_size_m(mp_golden *golden, const mp_case *c, int64_t *block_size_m, mp_error *err);
-
-/* The digest of the inputs that the stored case was made from; *stored is false where the file has none. */
-mp_status mp_golden_inputs_digest(mp_golden *golden, const mp_case *c, bool *stored, uint64_t *digest,
-                                  mp_error *err);
+/* What is stored with a case beside its tensors. All of it belongs to the golden. */
+typedef struct mp_golden_entry {
+    char *name; /* canonical text of the case */
+    mp_case c;
+    char *contract, *config;                     /* texts for people, UTF-8 without control characters */
+    int block_size_m;                            /* what its align tensors and sorted layout were padded to */
+    bool has_contract_digest, has_inputs_digest; /* the first goldens have none */
+    uint64_t contract_digest, inputs_digest;
+} mp_golden_entry;
+size_t mp_golden_count(const mp_golden *golden);
+/* In the order in which they were recorded; NULL for what is no index. */
+const mp_golden_entry *mp_golden_at(const mp_golden *golden, size_t index);
+/* NULL: the golden does not hold the case. */
+const mp_golden_entry *mp_golden_find(const mp_golden *golden, const char *case_text);
+/* Whether the case was recorded under this arithmetic. Where no digest is stored, the texts decide. */
+bool mp_golden_same_contract(const mp_golden_entry *entry, const mp_contract *contract);
 
 /* Result of comparing one tensor with the stored one. */
 typedef struct mp_golden_difference {
@@ -79,20 +84,21 @@ typedef struct mp_golden_difference {
     uint64_t first_was, first_is;
     char first[256]; /* the same as text, or both shapes where they differ; "" for digests */
 } mp_golden_difference;
-#define MP_GOLDEN_DIFFERENCE_TEXT_MAX 512 /* more than any text below */
-/* `out: 12 of 32 rows differ (0,3,4,7,8,11,12,15,...)`, or the tensor and both shapes, or that it is not
+/* How digests say that they are digests. */
+#define MP_GOLDEN_IS_DIGEST "(stored as digests of rows: record with a larger --digest-above to see elements)"
+/* `out: 12 of 32 rows differ (rows 0,3,4,7,8,11,12,15,...)`, or the tensor and both shapes, or that it is not
  * stored; of digests also that they are digests, and how to see elements. The first element, which `first`
- * describes, is left to the caller. Returns the length written, less than size: texts can be put one behind
- * the other. In MP_GOLDEN_DIFFERENCE_TEXT_MAX bytes nothing is cut; in fewer, it is cut between words, and
- * ends in
- * "...". */
-size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size_t size);
+ * describes, is left to the caller. */
+enum { MP_GOLDEN_DIFFERENCE_TEXT_MAX = 512 };
+void mp_golden_difference_text(const mp_golden_difference *d, char text[MP_GOLDEN_DIFFERENCE_TEXT_MAX]);
 
-/* Compares a trace with the stored case, tensor by tensor. diff has MP_TENSOR_COUNT entries, *count is how
- * many are filled: one for each tensor that the trace exposes. MP_EINPUT when the case is not in the file, or
- * damaged. */
-mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace,
-                            mp_golden_difference *diff, int *count, mp_error *err);
+/* Called for each element that differs, in the order of the tensor, with both codes; of a tensor stored as
+ * digests for each row, with column -1 and no codes. */
+typedef void mp_golden_visit(void *ctx, int64_t row, int64_t column, uint64_t was, uint64_t is);
+/* Compares a tensor of a trace with the stored one; visit may be NULL. MP_EINPUT when the case is not in the
+ * file, or damaged. */
+mp_status mp_golden_compare(mp_golden *golden, const char *case_text, mp_tensor_id id, const mp_tensor *t,
+                            mp_golden_visit *visit, void *ctx, mp_golden_difference *diff, mp_error *err);
 /* Compares two files: the fill version, then case by case contract, config, block_size_m, the inputs (their
  * tensors where both files hold them, else their digests where both do) and the trace. Calls `report` with a
  * printable line for everything that differs or is missing on one side. *equal tells the outcome. Which

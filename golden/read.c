@@ -101,18 +101,17 @@ static mp_status read_plain_text(hid_t group, const char *name, char **text, mp_
     return *text != NULL ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for attribute '%s'", name);
 }
 
-static mp_status read_inputs_digest(hid_t group, mp_golden_entry *entry, mp_error *err) {
+/* A digest that may be absent: the first goldens had none. */
+static mp_status read_digest(hid_t group, const char *name, bool *found, uint64_t *digest, mp_error *err) {
     char text[64], again[64];
-    if (H5Aexists(group, "inputs_digest") == 0) return MP_OK;
-    const mp_status status = mp_h5_read_text(group, "inputs_digest", text, sizeof text, err);
+    *found = H5Aexists(group, name) != 0;
+    if (!*found) return MP_OK;
+    const mp_status status = mp_h5_read_text(group, name, text, sizeof text, err);
     if (status != MP_OK) return status;
-    entry->inputs_digest = strtoull(text, NULL, 16);
-    snprintf(again, sizeof again, "%016" PRIx64, entry->inputs_digest);
-    if (strcmp(text, again) != 0)
-        return mp_fail(err, MP_EINPUT, "attribute 'inputs_digest' is '%s'; expected 16 hexadecimal digits",
-                       text);
-    entry->has_inputs_digest = true;
-    return MP_OK;
+    *digest = strtoull(text, NULL, 16);
+    snprintf(again, sizeof again, "%016" PRIx64, *digest);
+    if (strcmp(text, again) == 0) return MP_OK;
+    return mp_fail(err, MP_EINPUT, "attribute '%s' is '%s'; expected 16 hexadecimal digits", name, text);
 }
 
 static mp_status read_entry(hid_t file, mp_golden_entry *entry, mp_error *err) {
@@ -131,7 +130,9 @@ static mp_status read_entry(hid_t file, mp_golden_entry *entry, mp_error *err) {
         (status = mp_h5_read_integer(group, "block_size_m", 1, MP_MOST_BLOCK_SIZE_M, &number, err)) != MP_OK)
         goto out;
     entry->block_size_m = (int)number;
-    status = read_inputs_digest(group, entry, err);
+    status = read_digest(group, "contract_digest", &entry->has_contract_digest, &entry->contract_digest, err);
+    if (status == MP_OK)
+        status = read_digest(group, "inputs_digest", &entry->has_inputs_digest, &entry->inputs_digest, err);
 out:
     H5Gclose(group);
     return status;
@@ -208,18 +209,12 @@ int mp_golden_fill_version(const mp_golden *golden) {
     return golden->fill_version;
 }
 
-mp_status mp_golden_case_count(mp_golden *golden, size_t *count, mp_error *err) {
-    if (golden->writing) return mp_fail(err, MP_EINTERNAL, "%s is open for writing", golden->path);
-    *count = golden->count;
-    return MP_OK;
+size_t mp_golden_count(const mp_golden *golden) {
+    return golden->count;
 }
 
-mp_status mp_golden_case_name(mp_golden *golden, size_t index, char text[MP_CASE_TEXT_MAX], mp_error *err) {
-    if (index >= golden->count)
-        return mp_fail(err, MP_EINTERNAL, "case %zu of %zu asked for in %s", index, golden->count,
-                       golden->path);
-    snprintf(text, MP_CASE_TEXT_MAX, "%s", golden->entries[index].name);
-    return MP_OK;
+const mp_golden_entry *mp_golden_at(const mp_golden *golden, size_t index) {
+    return index < golden->count ? &golden->entries[index] : NULL;
 }
 
 const mp_golden_entry *mp_golden_find(const mp_golden *golden, const char *name) {
@@ -237,53 +232,16 @@ const mp_golden_entry *mp_golden_find(const mp_golden *golden, const char *name)
     return NULL;
 }
 
-bool mp_golden_has(mp_golden *golden, const char *case_text) {
-    return mp_golden_find(golden, case_text) != NULL;
-}
-
-static mp_status no_case(const mp_golden *golden, const char *name, mp_error *err) {
-    return mp_fail(err, MP_EINPUT, "%s: no case '%s' among its %zu", golden->path, name, golden->count);
-}
-
-static mp_status entry_of(const mp_golden *golden, const mp_case *c, const mp_golden_entry **entry,
-                          mp_error *err) {
-    char name[MP_CASE_TEXT_MAX];
-    mp_case_text(c, name, sizeof name);
-    *entry = mp_golden_find(golden, name);
-    return *entry != NULL ? MP_OK : no_case(golden, name, err);
-}
-
-mp_status mp_golden_contract(mp_golden *golden, const mp_case *c, char *text, size_t size, mp_error *err) {
-    const mp_golden_entry *entry;
-    const mp_status status = entry_of(golden, c, &entry, err);
-    if (status != MP_OK) return status;
-    if (strlen(entry->contract) >= size)
-        return mp_fail(err, MP_EINPUT, "%s: %s: the contract has %zu bytes; expected at most %zu",
-                       golden->path, entry->name, strlen(entry->contract), size - 1);
-    strcpy(text, entry->contract);
-    return MP_OK;
-}
-
-mp_status mp_golden_block_size_m(mp_golden *golden, const mp_case *c, int64_t *block_size_m, mp_error *err) {
-    const mp_golden_entry *entry;
-    const mp_status status = entry_of(golden, c, &entry, err);
-    if (status == MP_OK) *block_size_m = entry->block_size_m;
-    return status;
-}
-
-mp_status mp_golden_inputs_digest(mp_golden *golden, const mp_case *c, bool *stored, uint64_t *digest,
-                                  mp_error *err) {
-    const mp_golden_entry *entry;
-    const mp_status status = entry_of(golden, c, &entry, err);
-    if (status != MP_OK) return status;
-    *stored = entry->has_inputs_digest;
-    *digest = entry->inputs_digest;
-    return MP_OK;
+bool mp_golden_same_contract(const mp_golden_entry *entry, const mp_contract *contract) {
+    char text[MP_CONTRACT_TEXT_MAX];
+    if (entry->has_contract_digest) return entry->contract_digest == mp_contract_digest(contract);
+    mp_contract_text(contract, text, sizeof text);
+    return strcmp(entry->contract, text) == 0;
 }
 
 hid_t mp_golden_open_case(mp_golden *golden, const char *name, mp_error *err) {
-    if (!mp_golden_has(golden, name)) {
-        no_case(golden, name, err);
+    if (!mp_golden_find(golden, name)) {
+        mp_fail(err, MP_EINPUT, "%s: no case '%s' among its %zu", golden->path, name, golden->count);
         return H5I_INVALID_HID;
     }
     hid_t group = H5Gopen2(golden->file, name, H5P_DEFAULT);

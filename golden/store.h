@@ -12,15 +12,7 @@
 #define MP_INPUTS_GROUP "inputs"
 #define MP_MOST_BLOCK_SIZE_M 256
 
-/* A case of a file that is open for reading, with its attributes. */
-typedef struct mp_golden_entry {
-    char *name;
-    mp_case c; /* what the name says */
-    char *contract, *config;
-    int block_size_m;
-    bool has_inputs_digest; /* files of before had none */
-    uint64_t inputs_digest;
-} mp_golden_entry;
+#define MP_GOLDEN_TEXT_MAX 4096 /* of a contract or a configuration, with its NUL */
 
 struct mp_golden {
     hid_t file;
@@ -63,8 +55,7 @@ mp_status mp_stored_open(hid_t group, const char *name, const mp_tensor *plan, m
                          mp_error *err);
 void mp_stored_close(mp_stored *stored);
 
-/* The entry of a case, NULL when there is none; and its group, negative with MP_EINPUT when there is none. */
-const mp_golden_entry *mp_golden_find(const mp_golden *golden, const char *name);
+/* The group of a case, negative with MP_EINPUT when there is none. */
 hid_t mp_golden_open_case(mp_golden *golden, const char *name, mp_error *err);
 /* The group `inputs` of a case; *inputs is negative, and that is no error, when they are not stored. */
 mp_status mp_golden_open_inputs(hid_t group, hid_t *inputs, mp_error *err);
@@ -78,9 +69,10 @@ bool mp_same_shape(const mp_tensor *a, const mp_tensor *b);
 #define MP_SHAPE_TEXT_MAX 96                                          /* "bf16[" and three sizes of 64 bits */
 void mp_shape_text(const mp_tensor *t, char text[MP_SHAPE_TEXT_MAX]); /* "bf16[4,10]" */
 /* Compares what is stored (or not) with t; fills all of diff, which starts zeroed, but the tensor's name.
- * When both sides are digests, t has no data and `other` holds its digests; else other is NULL. */
+ * When both sides are digests, t has no data and `other` holds its digests; else other is NULL. visit may be
+ * NULL. */
 mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other,
-                            mp_golden_difference *diff, mp_error *err);
+                            mp_golden_visit *visit, void *ctx, mp_golden_difference *diff, mp_error *err);
 
 /* How many differing rows a difference lists. */
 #define MP_FIRST_ROWS ((int64_t)(sizeof(((mp_golden_difference *)NULL)->first_rows) / sizeof(int64_t)))

@@ -208,20 +208,21 @@ static mp_status write_inputs(hid_t group, const mp_inputs *inputs, mp_error *er
     return status;
 }
 
-static mp_status write_inputs_digest(hid_t group, const mp_inputs *inputs, mp_error *err) {
+static mp_status write_a_digest(hid_t group, const char *name, uint64_t digest, mp_error *err) {
     char text[32];
-    snprintf(text, sizeof text, "%016" PRIx64, mp_inputs_digest(inputs));
-    return mp_h5_write_text(group, "inputs_digest", text, err);
+    snprintf(text, sizeof text, "%016" PRIx64, digest);
+    return mp_h5_write_text(group, name, text, err);
 }
 
 void mp_golden_store_inputs(mp_golden *golden) {
     golden->store_inputs = true;
 }
 
-mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contract, const char *config,
-                          const mp_trace *trace, const mp_inputs *inputs, mp_error *err) {
-    char name[MP_CASE_TEXT_MAX];
+mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const mp_contract *contract,
+                          const char *config, const mp_trace *trace, const mp_inputs *inputs, mp_error *err) {
+    char name[MP_CASE_TEXT_MAX], contract_text[MP_CONTRACT_TEXT_MAX];
     mp_case_text(c, name, sizeof name);
+    mp_contract_text(contract, contract_text, sizeof contract_text);
     if (!golden->writing) return mp_fail(err, MP_EINTERNAL, "%s is open for reading only", golden->path);
     if (H5Lexists(golden->file, name, H5P_DEFAULT) > 0)
         return mp_fail(err, MP_EINPUT, "case '%s' recorded twice in one golden file", name);
@@ -230,11 +231,14 @@ mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const char *contr
     hid_t group;
     mp_status status = create_group(golden->file, name, &group, err);
     if (status != MP_OK) goto out;
-    if ((status = mp_h5_write_text(group, "contract", contract, err)) != MP_OK ||
+    if ((status = mp_h5_write_text(group, "contract", contract_text, err)) != MP_OK ||
+        (status = write_a_digest(group, "contract_digest", mp_contract_digest(contract), err)) != MP_OK ||
         (status = mp_h5_write_text(group, "config", config, err)) != MP_OK ||
         (status = mp_h5_write_integers(group, "block_size_m", &block_size_m, 1, err)) != MP_OK)
         goto out;
-    if (inputs != NULL && (status = write_inputs_digest(group, inputs, err)) != MP_OK) goto out;
+    if (inputs != NULL &&
+        (status = write_a_digest(group, "inputs_digest", mp_inputs_digest(inputs), err)) != MP_OK)
+        goto out;
     for (int i = 0; i < MP_TENSOR_COUNT; i++) {
         const mp_tensor *t = &trace->t[i];
         if (t->data == NULL) continue;

@@ -44,6 +44,7 @@ typedef enum mp_check {
     MP_CHECK_COUNT
 } mp_check;
 const char *mp_check_name(mp_check check);
+#define MP_NO_GOLDEN "no golden file given" /* why golden was not judged where nobody asked */
 
 typedef enum mp_answer {
     MP_NOT_JUDGED,

@@ -264,35 +264,41 @@ void mp_report_row(FILE *out, const mp_verdict *v, const mp_row_style *style) {
     }
 }
 
-static bool skipped_for(const mp_verdict *v, const char *reason) {
-    return v->outcome == MP_SKIP && strcmp(v->reason, reason) == 0;
+/* What a verdict has to say about something; "": nothing. */
+typedef const char *words_of(const mp_verdict *v);
+
+static const char *words_of_skip(const mp_verdict *v) {
+    return v->outcome == MP_SKIP ? v->reason : "";
 }
 
-/* One line for every distinct reason, in order of first appearance. */
-static void put_skip_reasons(FILE *out, const mp_verdict *verdicts, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        if (verdicts[i].outcome != MP_SKIP) continue;
-        const char *reason = verdicts[i].reason;
-        size_t first = 0, same = 0;
-        while (!skipped_for(&verdicts[first], reason)) first++;
-        if (first < i) continue;
-        for (size_t k = i; k < count; k++) same += skipped_for(&verdicts[k], reason);
-        fprintf(out, "  skipped %zu: ", same);
-        put_text(out, reason);
-        fputc('\n', out);
-    }
+static const char *words_of_tiles(const mp_verdict *v) {
+    return v->config_note;
 }
 
-/* What the lookup of tuned configurations had to say, one line for every distinct text. */
-static void put_config_notes(FILE *out, const mp_verdict *verdicts, size_t count) {
+/* Why a case was not compared with the golden that was given. */
+static const char *words_of_golden(const mp_verdict *v) {
+    const mp_check_result *golden = &v->check[MP_CHECK_GOLDEN];
+    const bool judged = v->outcome == MP_PASS || v->outcome == MP_FAIL;
+    return judged && golden->answer == MP_NOT_JUDGED && strcmp(golden->text, MP_NO_GOLDEN) != 0 ? golden->text
+                                                                                                : "";
+}
+
+/* One line for every distinct text, in order of first appearance: to how many cases it applies, and of one
+ * that is not told by its own row, to which first. */
+static void put_groups(FILE *out, const mp_verdict *verdicts, size_t count, words_of *words, const char *what,
+                       bool name_first) {
     for (size_t i = 0; i < count; i++) {
-        const char *note = verdicts[i].config_note;
+        const char *text = words(&verdicts[i]);
         size_t first = 0, same = 0;
-        while (strcmp(verdicts[first].config_note, note) != 0) first++;
-        if (note[0] == '\0' || first < i) continue;
-        for (size_t k = i; k < count; k++) same += strcmp(verdicts[k].config_note, note) == 0;
-        fprintf(out, "  tiles of %zu case%s: ", same, same == 1 ? "" : "s");
-        put_text(out, note);
+        while (strcmp(words(&verdicts[first]), text) != 0) first++;
+        if (text[0] == '\0' || first < i) continue;
+        for (size_t k = i; k < count; k++) same += strcmp(words(&verdicts[k]), text) == 0;
+        fprintf(out, "  %s %zu case%s%s%s%s: ", what, same, same == 1 ? "" : "s", name_first ? " (" : "",
+                name_first ? verdicts[i].name : "",
+                !name_first ? ""
+                : same == 1 ? ")"
+                            : ", ...)");
+        put_text(out, text);
         fputc('\n', out);
     }
 }
@@ -334,9 +340,10 @@ void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally
             (long long)tally->total, tally->total == 1 ? "" : "s", (long long)tally->count[MP_PASS],
             (long long)tally->count[MP_FAIL], (long long)tally->count[MP_SKIP],
             (long long)tally->count[MP_CRASH], (long long)tally->count[MP_TIMEOUT], info->seconds);
-    put_skip_reasons(out, verdicts, count);
+    put_groups(out, verdicts, count, words_of_skip, "skipped", false);
     put_not_judged(out, verdicts, count);
-    put_config_notes(out, verdicts, count);
+    put_groups(out, verdicts, count, words_of_golden, "not compared with the golden:", true);
+    put_groups(out, verdicts, count, words_of_tiles, "tiles of", false);
     for (size_t i = 0; i < count; i++) {
         if (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_SKIP) continue;
         fprintf(out, "  %s %s\n", mp_outcome_name(verdicts[i].outcome), verdicts[i].name);

@@ -454,7 +454,7 @@ static void the_first_difference_is_located(void **state) {
         ((uint16_t *)cache1->data)[at] = 0x3F80;
         const mp_verdict *v = bits_of(&b);
         assert_true(v->stage[MP_GATE_UP].mispredicted == 1);
-        assert_string_equal(v->begins, "begins in gate_up: one row, column 100; later stages follow from it");
+        assert_string_equal(v->begins, "begins in gate_up: one row, column 100");
         expect_text(&b, "gate_up: token 33 slot 1 column 100, expert %d, tile %d x 3: 1 (3F80) instead of ",
                     expert_of(&b, slot), (int)block);
         stop(&b);

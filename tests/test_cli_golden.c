@@ -54,12 +54,10 @@ static void bad_goldens(void **state) {
            "moeparity: cannot write nowhere/a.h5 (nowhere/a.h5.tmp.");
     expect("moeparity golden record . ok.yaml --subject host", 2, "",
            "moeparity: cannot write .: it exists and is not a regular file");
-    expect("moeparity run --case M=77 --subject host --golden whole.h5", 2, "",
-           "moeparity: whole.h5 holds none of the 1 cases to run");
     /* the path is part of messages, which are UTF-8 */
-    expect("cp whole.h5 \"$(printf 'w\\377.h5')\"; moeparity run --case M=77 --subject host --golden "
+    expect("cp cut.h5 \"$(printf 'w\\377.h5')\"; moeparity run --case M=77 --subject host --golden "
            "\"$(printf 'w\\377.h5')\"",
-           2, "", "moeparity: w\\xff.h5 holds none of the 1 cases to run");
+           2, "", "moeparity: w\\xff.h5: truncated");
     expect("cp whole.h5 old.h5", 0, "", "");
     lower_fill_version("old.h5");
     expect("moeparity golden verify old.h5 --subject host", 2, "",
@@ -190,7 +188,9 @@ static void other_inputs_are_named_as_such(void **state) {
     assert_int_equal(count_of(out, "\n"), 1);
     set_text("in.h5", FIRST, "inputs_digest", ""); /* a file of before */
     expect("moeparity golden verify in.h5 --subject host", 0, "4 cases: 4 passed", "");
-    set_text("in.h5", FIRST, "contract", "none");
+    set_text("in.h5", FIRST, "contract", "none"); /* words for people */
+    expect("moeparity golden diff in.h5 all.h5", 0, "equal\n", "");
+    set_text("in.h5", FIRST, "contract_digest", "0123456789abcdef");
     set_text("in.h5", FIRST, "config", "any");
     expect("moeparity golden diff in.h5 all.h5", 1, FIRST ": contract: 'none' -> 'accumulator: ", "");
     assert_non_null(strstr(out, "\n" FIRST ": config: 'any' -> '"));
@@ -211,9 +211,9 @@ static void digests_say_what_they_are(void **state) {
     H5Dclose(set);
     H5Fclose(file);
     expect("moeparity golden verify digests.h5 --subject host", 1,
-           "golden: out: 1 of 1 rows differ (row 0) (stored as digests of rows: record with a larger "
-           "--digest-above "
-           "to see elements)",
+           "golden: out: down: token 0 slot 0, expert 0: every row (stored as digests of rows: record with a "
+           "larger "
+           "--digest-above to see elements)",
            "");
     expect(
         "moeparity golden record full.h5 ok.yaml --subject host && moeparity golden diff full.h5 digests.h5",
@@ -251,7 +251,8 @@ static void goldens_come_back_and_a_changed_bit_is_found(void **state) {
     expect("moeparity golden diff a.h5 b.h5", 1, "out", "");
     expect("moeparity run ok.yaml --subject host --golden b.h5", 1, "1 failed", "");
     expect("moeparity golden verify b.h5 --subject host", 1, "4 cases: 3 passed, 1 failed", "");
-    assert_non_null(strstr(out, "golden: out: 1 of 1 rows differ (row 0), first [0,15]: "));
+    assert_non_null(strstr(out, "golden: out: down: token 0 slot 0 column 15, expert "));
+    assert_non_null(strstr(out, "begins in down: every row, column 15\n"));
 
     char *repro = strstr(out, "repro: ");
     assert_non_null(repro);
@@ -259,7 +260,7 @@ static void goldens_come_back_and_a_changed_bit_is_found(void **state) {
     snprintf(command, sizeof command, "%s", repro + strlen("repro: "));
     command[strcspn(command, "\n")] = '\0';
     expect(command, 1, "1 case: 0 passed, 1 failed", "");
-    assert_non_null(strstr(out, "golden: out: 1 of 1 rows differ"));
+    assert_non_null(strstr(out, "golden: out: down: token 0 slot 0 column 15, expert "));
 }
 
 static void a_case_that_does_not_pass_is_not_recorded(void **state) {
@@ -282,11 +283,31 @@ static void the_repro_of_a_verification_fails_too(void **state) {
     (void)state;
     char command[1024];
     expect("moeparity golden record float64.h5 --case 'M=8 topk=2' --subject ref", 0, "recorded 1 case", "");
-    expect("moeparity golden verify float64.h5 --subject host", 1, "golden: made under another contract", "");
+    expect("moeparity golden verify float64.h5 --subject host", 1, "golden: recorded under another contract",
+           "");
     const char *repro = strstr(out, "repro: ");
     assert_non_null(repro);
     assert_int_equal(sscanf(repro, "repro: %1023[^\n]", command), 1);
-    expect(command, 1, "golden: made under another contract", "");
+    expect(command, 1, "golden: recorded under another contract", "");
+    /* so it is for run: whatever the bits are, and repeated by its repro; a part is not judged, and named */
+    expect("moeparity run --case 'M=8 topk=2' --subject host --golden float64.h5", 1,
+           "golden: recorded under another contract", "");
+    repro = strstr(out, "repro: ");
+    assert_int_equal(sscanf(repro ? repro : "", "repro: %1023[^\n]", command), 1);
+    expect(command, 1, "golden: recorded under another contract", "");
+    expect("moeparity run --case 'M=8 topk=2' --subject host --golden float64.h5 --golden-partial", 0,
+           "\n  not compared with the golden: 1 case (M=8 topk=2 act=silu): recorded under another contract",
+           "");
+    /* a case that is not in the file fails alone as it does beside others */
+    expect("moeparity run --case M=77 --case M=8 --subject host --golden float64.h5 --golden-partial", 0,
+           "\n  not compared with the golden: 1 case (M=77 topk=2 act=silu): the golden file does not hold "
+           "this case\n",
+           "");
+    expect("moeparity run --case M=77 --subject host --golden float64.h5", 1, "the golden file does not hold",
+           "");
+    repro = strstr(out, "repro: ");
+    assert_int_equal(sscanf(repro ? repro : "", "repro: %1023[^\n]", command), 1);
+    expect(command, 1, "the golden file does not hold", "");
 }
 
 static void ctrl_c_during_verify_is_no_success(void **state) {

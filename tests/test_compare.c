@@ -48,12 +48,12 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static mp_pair_figures compare(const fixture *f, const int64_t *token_a, const int64_t *token_b,
-                               int64_t tokens, const int32_t *ids, bool align) {
+static mp_comparison compare(const fixture *f, const int64_t *token_a, const int64_t *token_b, int64_t tokens,
+                             const int32_t *ids, bool align) {
     const mp_contract contract = mp_host_contract(&f->route_case);
     const mp_side a = {&f->route_case, &contract, &f->route, token_a},
                   b = {&f->sorted_case, &contract, &f->sorted, token_b};
-    mp_pair_figures figures = {0};
+    mp_comparison figures = {0};
     mp_error err = {0};
     assert_int_equal(mp_compare(&a, &b, tokens, ids, align, &figures, &err), MP_OK);
     assert_int_equal(figures.bits_equal, figures.differing == 0);
@@ -82,7 +82,7 @@ static void layouts_are_compared_by_slot(void **state) {
     int64_t valid = 0;
     for (int64_t t = 0; t < SLOTS; t++) valid += f->ids[t] >= 0;
     assert_in_range(valid, 1, SLOTS - 1);
-    const mp_pair_figures figures = compare(f, NULL, NULL, M, f->ids, false);
+    const mp_comparison figures = compare(f, NULL, NULL, M, f->ids, false);
     assert_true(figures.bits_equal);
     assert_int_equal(figures.compared, SLOTS * 2 * N + valid * N + SLOTS * K +
                                            M * K); /* cache1, cache2 of valid slots, cache3, out */
@@ -95,7 +95,7 @@ static void one_bit_is_found(void **state) {
     const int64_t slot = slot_with(f, false);
     uint32_t *bits = (uint32_t *)(void *)cache1_of(&f->sorted, sorted_row(f, slot));
     bits[3] ^= 1;
-    const mp_pair_figures figures = compare(f, NULL, NULL, M, f->ids, false);
+    const mp_comparison figures = compare(f, NULL, NULL, M, f->ids, false);
     assert_int_equal(figures.differing, 1);
     assert_true(figures.max_abs > 0 && figures.max_abs < 1e-5);
     char place[64];
@@ -112,7 +112,7 @@ static void bits_decide(void **state) {
     float *a = f->route.t[MP_OUT].data, *b = f->sorted.t[MP_OUT].data;
     a[0] = 0.0f;
     b[0] = -0.0f;
-    mp_pair_figures figures = compare(f, NULL, NULL, M, f->ids, false);
+    mp_comparison figures = compare(f, NULL, NULL, M, f->ids, false);
     assert_int_equal(figures.differing, 1);
     assert_true(figures.max_abs == 0);
     memcpy(&a[1], &(uint32_t){0x7FC00000}, 4);
@@ -160,7 +160,7 @@ static void a_batch_of_some_tokens_is_compared(void **state) {
     mp_inputs in;
     mp_trace alone;
     mp_case c = f->sorted_case;
-    mp_pair_figures figures = {0};
+    mp_comparison figures = {0};
     c.M = 3;
     assert_int_equal(mp_inputs_select(&f->sorted_case, &f->in, order, 3, &in, NULL), MP_OK);
     assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &alone, NULL), MP_OK);
@@ -185,7 +185,7 @@ static void a_lost_slot_is_a_difference(void **state) {
     const fixture *f = *state;
     int32_t *sorted = f->sorted.t[MP_SORTED_TOKEN_IDS].data;
     sorted[sorted_row(f, slot_with(f, false))] = SLOTS;
-    const mp_pair_figures figures = compare(f, NULL, NULL, M, f->ids, false);
+    const mp_comparison figures = compare(f, NULL, NULL, M, f->ids, false);
     assert_int_equal(figures.differing, 2); /* cache1 and cache2 */
     assert_string_equal(figures.first, "cache1: a slot has no row");
 }

@@ -573,6 +573,10 @@ static void fields_are_set_by_name_and_make_the_identity(void **unused) {
         if ((mp_contract_digest(&changed) != mp_contract_digest(&base)) != changes[i].identity)
             fail_msg("%s=%s", changes[i].name, changes[i].value);
     }
+    /* Stored in goldens: these never change. */
+    const mp_contract weakest = mp_contract_weakest();
+    assert_true(mp_contract_digest(&weakest) == 0);
+    assert_true(mp_contract_digest(&base) == UINT64_C(0x2a5ced5672821600));
     static const char *const bad[][3] = {{"gate_up.group", "65", "a whole number from 0 to 64"},
                                          {"gate_up.group", "1.5", "a whole number"},
                                          {"act.ulps", "x", "act.ulps=x"},

@@ -32,14 +32,12 @@ static mp_golden *record(const mp_case *c) {
     mp_surroundings_report report;
     mp_inputs in = {0};
     mp_trace trace = {0};
-    char text[MP_CONTRACT_TEXT_MAX];
     assert_int_equal(mp_subject_open("host", &host, &err), MP_OK);
     assert_int_equal(mp_subject_describe(&host, c, &offer, &err), MP_OK);
     assert_int_equal(mp_inputs_create(c, &in, &err), MP_OK);
     assert_int_equal(mp_run_surrounded(&host, c, &offer, &in, MP_POISON_A, &trace, &report, &err), MP_OK);
-    mp_contract_text(&offer.contract, text, sizeof text);
     assert_int_equal(mp_golden_create(golden_path, &who, SIZE_MAX, &golden, &err), MP_OK);
-    assert_int_equal(mp_golden_write(golden, c, text, "default", &trace, NULL, &err), MP_OK);
+    assert_int_equal(mp_golden_write(golden, c, &offer.contract, "default", &trace, NULL, &err), MP_OK);
     assert_int_equal(mp_golden_commit(golden, &err), MP_OK);
     assert_int_equal(mp_golden_open(golden_path, &golden, &err), MP_OK);
     mp_trace_destroy(&trace);

@@ -35,7 +35,7 @@ static bool refused_or_intact(const mp_trace *trace, bool *refused) {
     int count;
     mp_status status = mp_golden_open(path, &golden, &err);
     if (status == MP_OK) {
-        status = mp_golden_compare(golden, &c, trace, diff, &count, &err);
+        status = compare_with(golden, &c, trace, diff, &count);
         bool equal = count == RECORDED && memcmp(mp_golden_provenance(golden), &who, sizeof who) == 0;
         for (int i = 0; i < count; i++)
             equal &= diff[i].stored && !diff[i].shape_differs && diff[i].differing_rows == 0;
@@ -90,7 +90,7 @@ static void a_damaged_number_names_tensor_and_case(void **state) {
     data[size / 2] ^= 1;
     write_whole(data, size);
     OK(mp_golden_open(path, &golden, &err));
-    assert_int_equal(mp_golden_compare(golden, &c, &trace, diff, &count, &err), MP_EINPUT);
+    assert_int_equal(compare_with(golden, &c, &trace, diff, &count), MP_EINPUT);
     assert_non_null(strstr(err.text, path));
     assert_non_null(strstr(err.text, CASE ": out: "));
     if (strstr(err.text, "checksum") == NULL) fail_msg("no checksum in: %s", err.text);
@@ -139,7 +139,7 @@ static void the_check_reads_every_number(void **state) {
             OK(mp_golden_create(path, &who, digests ? 0 : SIZE_MAX, &golden, &err));
             for (int64_t seed = 0; seed < 2; seed++) {
                 const mp_case c = case_with_seed(seed);
-                OK(mp_golden_write(golden, &c, "", "", &trace, NULL, &err));
+                OK(mp_golden_write(golden, &c, any_contract(), "", &trace, NULL, &err));
             }
             OK(mp_golden_commit(golden, &err));
             assert_string_equal(check(), "");
@@ -249,7 +249,7 @@ static void record_on_full_disk(rlim_t limit) {
     setrlimit(RLIMIT_FSIZE, &(struct rlimit){limit, RLIM_INFINITY});
     mp_status status = mp_golden_create(path, &who, SIZE_MAX, &golden, &err);
     if (status == MP_OK) {
-        mp_status written = mp_golden_write(golden, &c, "", "", &trace, NULL, &err);
+        mp_status written = mp_golden_write(golden, &c, any_contract(), "", &trace, NULL, &err);
         status = mp_golden_commit(golden, &err);
         if (written != MP_OK && status == MP_OK) _exit(2);
     }
@@ -289,7 +289,7 @@ static void without_commit_nothing_is_left(void **state) {
     mp_golden *golden;
     mp_case c = case_with_seed(0);
     OK(mp_golden_create(path, &who, SIZE_MAX, &golden, &err));
-    OK(mp_golden_write(golden, &c, "", "", &trace, NULL, &err));
+    OK(mp_golden_write(golden, &c, any_contract(), "", &trace, NULL, &err));
     mp_golden_close(golden);
     mp_golden_close(NULL);
     assert_int_equal(clear_directory(), 0);

@@ -289,8 +289,8 @@ static void summary(void **state) {
     assert_string_equal(
         text,
         "7 cases: 1 passed, 1 failed, 3 skipped, 1 crashed, 1 timed out in 12.3 s\n"
-        "  skipped 2: no GPU\n"
-        "  skipped 1: too large: 80 GiB\n"
+        "  skipped 2 cases: no GPU\n"
+        "  skipped 1 case: too large: 80 GiB\n"
         "  not judged (cases): golden 2\n"
         "  FAIL M=32 topk=2 act=silu\n"
         "  CRASH M=32 topk=2 act=silu\n"

@@ -4,6 +4,7 @@
 #include "cases/matrix.h"
 #include "harness/run/run_case.h"
 #include "harness/run/surroundings.h"
+#include "ref/preset.h"
 #include "ref/predict/predict.h"
 
 #include <setjmp.h>
@@ -291,8 +292,8 @@ static void an_order_that_is_not_promised_may_change(void **state) {
 
 /* ---- goldens ---- */
 
-/* Records the case by the honest host, with one tensor changed by `edit` or left out, under these words for
- * its contract (NULL: the host's). */
+/* Records the case by the honest host, with one tensor changed by `edit` or left out, under the contract of
+ * this name (NULL: the host's). */
 static mp_golden *golden_of(const char *path, const char *text, const char *as_contract,
                             mp_tensor_id left_out, void (*edit)(mp_trace *trace)) {
     mp_case c = mp_case_default();
@@ -303,20 +304,18 @@ static mp_golden *golden_of(const char *path, const char *text, const char *as_c
     mp_offer offer;
     mp_surroundings_report report;
     mp_golden *golden = NULL;
-    char words[MP_CONTRACT_TEXT_MAX];
     const mp_provenance who = {.subject = "host"};
     assert_int_equal(mp_case_parse(&c, text, &err), MP_OK);
     assert_int_equal(mp_subject_open("host", &host, &err), MP_OK);
     assert_int_equal(mp_subject_describe(&host, &c, &offer, &err), MP_OK);
     assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
     assert_int_equal(mp_run_surrounded(&host, &c, &offer, &in, MP_POISON_A, &trace, &report, &err), MP_OK);
-    mp_contract_text(&offer.contract, words, sizeof words);
+    if (as_contract) assert_int_equal(mp_contract_preset(as_contract, &c, &offer.contract, &err), MP_OK);
     assert_int_equal(mp_golden_create(path, &who, SIZE_MAX, &golden, &err), MP_OK);
     mp_trace part = trace;
     if (left_out < MP_TENSOR_COUNT) part.t[left_out].data = NULL;
     if (edit) edit(&part);
-    assert_int_equal(mp_golden_write(golden, &c, as_contract ? as_contract : words, "", &part, NULL, &err),
-                     MP_OK);
+    assert_int_equal(mp_golden_write(golden, &c, &offer.contract, "", &part, NULL, &err), MP_OK);
     assert_int_equal(mp_golden_commit(golden, &err), MP_OK);
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
@@ -377,11 +376,12 @@ static void what_differs_from_a_golden_is_found(void **state) {
     assert_int_equal(judge_beside((spoiled){0}, text, NULL, NULL, true)->check[MP_CHECK_GOLDEN].answer,
                      MP_PASSED);
     expect_failure(judge_beside((spoiled){0}, text, NULL, exchange_ids, false), MP_CHECK_GOLDEN,
-                   "sorted_token_ids: 1 of 1 rows differ");
+                   "sorted_token_ids: align: sorted_token_ids[0] of chunk 0: 0 (00000000) instead of 1 "
+                   "(00000001); 2 of ");
     expect_failure(judge_beside((spoiled){0}, text, NULL, fewer_tokens, false), MP_CHECK_GOLDEN,
                    "out: bf16[7,32] -> bf16[8,32]");
     expect_failure(judge_beside((spoiled){0}, text, NULL, other_sum, false), MP_CHECK_GOLDEN,
-                   "out: 1 of 8 rows differ (row 0), first [0,9]");
+                   "out: combine: token 0 column 9: ");
 }
 
 /* Another tile pads otherwise: the ids, and in sorted layout the caches, have other rows then. The rest must
@@ -396,21 +396,25 @@ static void another_tile_is_compared_where_it_can_be(void **state) {
                              .answer,
                          MP_PASSED);
         expect_failure(judge_beside((spoiled){.block_size_m = 128}, texts[i], NULL, other_sum, true),
-                       MP_CHECK_GOLDEN, "out: 1 of 8 rows");
+                       MP_CHECK_GOLDEN, "out: combine: token 0 column 9: ");
     }
 }
 
-static void a_golden_that_promises_nothing_is_not_judged(void **state) {
+/* A golden of another contract promises nothing, whatever its bits are: it fails, or where a part is enough
+ * it is not judged. */
+static void a_golden_that_promises_nothing_does_not_pass(void **state) {
     (void)state;
     const char *text = "M=8 topk=2 K=32 N=16 act=silu";
-    const mp_verdict *v = judge_beside((spoiled){0}, text, "another contract", other_sum, false);
+    const mp_verdict *v = judge_beside((spoiled){0}, text, "ieee-any-order", other_sum, false);
     assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
-    assert_non_null(strstr(v->check[MP_CHECK_GOLDEN].text, "made under another contract"));
-    expect_failure(judge_beside((spoiled){0}, text, "another contract", other_sum, true), MP_CHECK_GOLDEN,
-                   "made under another contract");
-    assert_int_equal(
-        judge_beside((spoiled){0}, text, "another contract", NULL, true)->check[MP_CHECK_GOLDEN].answer,
-        MP_PASSED);
+    assert_non_null(
+        strstr(v->check[MP_CHECK_GOLDEN].text, "recorded under another contract (accumulator: IEEE"));
+    expect_failure(judge_beside((spoiled){0}, text, "ieee-any-order", other_sum, true), MP_CHECK_GOLDEN,
+                   "; out: combine: token 0 column 9: ");
+    expect_failure(judge_beside((spoiled){0}, text, "ieee-any-order", NULL, true), MP_CHECK_GOLDEN,
+                   "; every bit is equal");
+    v = judge_beside((spoiled){0}, text, "ieee-any-order", NULL, false);
+    assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
     v = judge_beside((spoiled){.unordered = true}, text, NULL, other_sum, false);
     assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
     assert_string_equal(v->check[MP_CHECK_GOLDEN].text, "the order of additions is not fixed");
@@ -429,7 +433,7 @@ int main(void) {
         cmocka_unit_test(an_order_that_is_not_promised_may_change),
         cmocka_unit_test(what_differs_from_a_golden_is_found),
         cmocka_unit_test(another_tile_is_compared_where_it_can_be),
-        cmocka_unit_test(a_golden_that_promises_nothing_is_not_judged),
+        cmocka_unit_test(a_golden_that_promises_nothing_does_not_pass),
         cmocka_unit_test(a_golden_that_lacks_a_tensor_verifies_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

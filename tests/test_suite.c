@@ -220,9 +220,11 @@ static void the_repro_of_a_crash_lacks_nothing(void **state) {
     char path[64], expected_repro[4096];
     snprintf(path, sizeof path, "%s/g.h5", f->folder);
     mp_golden *golden = NULL;
+    const mp_contract contract = mp_contract_weakest();
     const mp_trace nothing = {.block_size_m = 16}; /* enough to hold the case */
     assert_int_equal(mp_golden_create(path, &(mp_provenance){0}, 0, &golden, &f->err), MP_OK);
-    assert_int_equal(mp_golden_write(golden, &f->matrix.rows[0].c, "", "", &nothing, NULL, &f->err), MP_OK);
+    assert_int_equal(mp_golden_write(golden, &f->matrix.rows[0].c, &contract, "", &nothing, NULL, &f->err),
+                     MP_OK);
     assert_int_equal(mp_golden_commit(golden, &f->err), MP_OK);
 
     chaos_set("CHAOS_MISHAP", ABORT);

@@ -99,12 +99,24 @@ static void it_begins_in_the_earliest_stage(void **state) {
     mp_verdict *v = malloc(sizeof *v);
     assert_non_null(v);
     mp_verdict_init(v);
-    mp_begins(v, &c, MP_SUM, MP_SUM, "every row");
-    assert_string_equal(v->begins, "begins in combine: every row");
-    mp_begins(v, &c, MP_GATE_UP, MP_ACT, "one row"); /* the other oracle, later */
+    mp_begins_conclude(v, &c);
+    assert_string_equal(v->begins, "");
+    mp_begins(v, MP_SUM, MP_SUM, "every row");
+    mp_begins_conclude(v, &c);
+    assert_string_equal(v->begins, "begins in combine: every row"); /* nothing comes later */
+    mp_begins(v, MP_GATE_UP, MP_ACT, "one row");                    /* the other oracle, later */
+    mp_begins(v, MP_DOWN, MP_DOWN, "two rows");
+    assert_string_equal(v->begins, "begins in gate_up..act: one row");
+    v->stage[MP_GATE_UP].failed = 1;
+    v->stage[MP_SUM].mispredicted = 1; /* reported only: no check has failed for it */
+    mp_begins_conclude(v, &c);
     assert_string_equal(v->begins, "begins in gate_up..act: one row; later stages follow from it");
-    mp_begins(v, &c, MP_DOWN, MP_DOWN, "two rows");
-    assert_string_equal(v->begins, "begins in gate_up..act: one row; later stages follow from it");
+    mp_begins(v, MP_ALIGN, MP_ALIGN, "expert_ids");
+    v->stage[MP_DOWN].failed = 2;
+    mp_check_fail(v, MP_CHECK_BITS, "combine");
+    mp_begins_conclude(v, &c);
+    assert_string_equal(v->begins,
+                        "begins in align: expert_ids; wrong for themselves too: gate_up, down, combine");
     mp_verdict_free(v);
     free(v);
 }

@@ -34,12 +34,26 @@ void mp_check_not_judged(mp_verdict *v, mp_check check, const char *format, ...)
     va_end(args);
 }
 
-void mp_begins(mp_verdict *v, const mp_case *c, mp_stage first, mp_stage last, const char *what) {
-    bool later = false;
+void mp_begins(mp_verdict *v, mp_stage first, mp_stage last, const char *what) {
     if (v->begins[0] && v->begins_stage <= last) return;
-    for (int s = (int)last + 1; s < MP_STAGE_COUNT; s++) later = later || mp_case_has_stage(c, (mp_stage)s);
     v->begins_stage = last;
-    mp_verdict_set(v, &v->begins, "begins in %s%s%s: %s%s", first < last ? mp_stage_name(first) : "",
-                   first < last ? ".." : "", mp_stage_name(last), what,
-                   later ? "; later stages follow from it" : "");
+    mp_verdict_set(v, &v->begins, "begins in %s%s%s: %s", first < last ? mp_stage_name(first) : "",
+                   first < last ? ".." : "", mp_stage_name(last), what);
+}
+
+void mp_begins_conclude(mp_verdict *v, const mp_case *c) {
+    mp_text wrong = {0};
+    bool later = false;
+    if (!v->begins[0]) return;
+    for (int s = (int)v->begins_stage + 1; s < MP_STAGE_COUNT; s++) {
+        later = later || mp_case_has_stage(c, (mp_stage)s);
+        const bool other_bits = v->stage[s].mispredicted > 0 && v->check[MP_CHECK_BITS].answer == MP_FAILED;
+        if (v->stage[s].failed > 0 || other_bits)
+            mp_text_add(&wrong, "%s%s", wrong.length > 0 ? ", " : "", mp_stage_name((mp_stage)s));
+    }
+    if (wrong.length > 0)
+        mp_verdict_set(v, &v->begins, "%s; wrong for themselves too: %s", v->begins, mp_text_get(&wrong));
+    else if (later)
+        mp_verdict_set(v, &v->begins, "%s; later stages follow from it", v->begins);
+    mp_text_free(&wrong);
 }

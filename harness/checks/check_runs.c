@@ -17,18 +17,25 @@ static bool same_alignment(const mp_session *s, const mp_case *variant, const mp
            mp_case_chunks(variant) == mp_case_chunks(&s->row->c);
 }
 
+/* `what` gave other bits than the first run. */
+static void fail(mp_session *s, mp_check check, const char *what, const mp_comparison *found) {
+    if (found->differing > 0) mp_begins(s->v, found->stage, found->stage, found->pattern);
+    mp_check_fail(s->v, check, "%s: %lld of %lld elements differ, first %s", what,
+                  (long long)found->differing, (long long)found->compared, found->first);
+}
+
 /* ---- repeats ---- */
 
-static mp_status compare_with_first(const mp_session *s, const mp_trace *trace, mp_pair_figures *f,
+static mp_status compare_with_first(const mp_session *s, const mp_trace *trace, mp_comparison *found,
                                     mp_error *err) {
     const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
                   b = {&s->row->c, &s->offer.contract, trace, NULL};
-    return mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, trace), f, err);
+    return mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, trace), found, err);
 }
 
 /* A second run where the order of additions into the output is not fixed: it must keep its bounds like the
  * first, and repeat everything before the sum. */
-static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t poison, mp_pair_figures *f,
+static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t poison, mp_comparison *found,
                                  mp_error *err) {
     mp_verdict *second = malloc(sizeof *second);
     if (!second) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
@@ -47,7 +54,8 @@ static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t 
     const mp_side a = {&s->row->c, &s->offer.contract, &before, NULL},
                   b = {&s->row->c, &s->offer.contract, &later, NULL};
     if (status == MP_OK)
-        status = mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, again), f, err);
+        status =
+            mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, again), found, err);
     return status;
 }
 
@@ -56,13 +64,13 @@ static mp_status follows_poison(mp_session *s, bool *follows, mp_error *err) {
     bool changed[2] = {false};
     for (int k = 0; k < 2; k++) {
         mp_trace again;
-        mp_pair_figures g = {0};
+        mp_comparison found = {0};
         mp_status status = mp_session_run(s, "repeat", s->options->subject, &s->row->c, s->in,
                                           k ? MP_POISON_B : MP_POISON_A, &again, err);
-        if (status == MP_OK) status = compare_with_first(s, &again, &g, err);
+        if (status == MP_OK) status = compare_with_first(s, &again, &found, err);
         mp_trace_destroy(&again);
         if (status != MP_OK) return status;
-        changed[k] = g.differing > 0;
+        changed[k] = found.differing > 0;
     }
     *follows = !changed[0] && changed[1];
     return MP_OK;
@@ -75,25 +83,23 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err) {
         const uint32_t poison = i % 2 ? MP_POISON_B : MP_POISON_A;
         char what[32];
         mp_trace again;
-        mp_pair_figures f = {0};
+        mp_comparison found = {0};
         snprintf(what, sizeof what, "run %d", i + 1);
         mp_status status =
             mp_session_run(s, what, s->options->subject, &s->row->c, s->in, poison, &again, err);
         if (status == MP_OK)
-            status = s->deterministic ? compare_with_first(s, &again, &f, err)
-                                      : judge_unordered(s, &again, poison, &f, err);
+            status = s->deterministic ? compare_with_first(s, &again, &found, err)
+                                      : judge_unordered(s, &again, poison, &found, err);
         mp_trace_destroy(&again);
         if (status != MP_OK) return status;
-        if (f.differing == 0) continue;
+        if (found.differing == 0) continue;
         bool follows = false;
         if (s->deterministic && poison == MP_POISON_B && (status = follows_poison(s, &follows, err)) != MP_OK)
             return status;
         if (follows)
-            mp_check_fail(s->v, MP_CHECK_POISON, "the result depends on what the buffers held before: %s",
-                          f.first);
+            fail(s, MP_CHECK_POISON, "the result depends on what the buffers held before", &found);
         else
-            mp_check_fail(s->v, MP_CHECK_REPEAT, "run %d differs in %lld of %lld elements, first %s", i + 1,
-                          (long long)f.differing, (long long)f.compared, f.first);
+            fail(s, MP_CHECK_REPEAT, what, &found);
         return MP_OK;
     }
     if (s->options->repeat < 2)
@@ -120,7 +126,7 @@ static mp_pair_figures *new_pair(mp_verdict *v, const char *text, bool required)
 /* Runs a variant or another subject on the case's own inputs and compares. *judged tells whether anything
  * could be compared. */
 static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *variant, mp_pair_figures *f,
-                          bool *judged, mp_error *err) {
+                          mp_comparison *found, bool *judged, mp_error *err) {
     mp_trace trace;
     mp_error why = {0};
     *judged = false;
@@ -128,7 +134,13 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
     if (status == MP_OK) {
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
                       b = {variant, &s->offer.contract, &trace, NULL};
-        status = mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, variant, &trace), f, &why);
+        status =
+            mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, variant, &trace), found, &why);
+        f->compared = found->compared;
+        f->differing = found->differing;
+        f->max_abs = found->max_abs;
+        f->bits_equal = found->bits_equal;
+        snprintf(f->first, sizeof f->first, "%s", found->first);
         if (status == MP_OK && f->compared == 0) f->note = "nothing to compare";
         *judged = status == MP_OK && f->compared > 0;
     }
@@ -149,13 +161,12 @@ mp_status mp_check_pairs(mp_session *s, mp_error *err) {
     const mp_pair_figures *open = NULL;
     for (size_t i = 0; i < s->row->pair_count; i++) {
         bool judged = false;
+        mp_comparison found = {0};
         mp_pair_figures *f = new_pair(s->v, s->row->pair_text[i], s->deterministic);
         if (!f) return mp_fail(err, MP_EINTERNAL, "%zu pairs; at most %d", s->row->pair_count, MP_MAX_PAIRS);
-        const mp_status status = run_pair(s, s->options->subject, &s->row->pairs[i], f, &judged, err);
+        const mp_status status = run_pair(s, s->options->subject, &s->row->pairs[i], f, &found, &judged, err);
         if (status != MP_OK) return status;
-        if (judged && !f->bits_equal && f->required)
-            mp_check_fail(s->v, MP_CHECK_PAIR, "%s: %lld of %lld elements differ, first %s", f->text,
-                          (long long)f->differing, (long long)f->compared, f->first);
+        if (judged && !f->bits_equal && f->required) fail(s, MP_CHECK_PAIR, f->text, &found);
         if (!judged || (!f->bits_equal && !f->required)) open = f;
     }
     if (open)
@@ -174,10 +185,11 @@ mp_status mp_check_against(mp_session *s, mp_error *err) {
     if (!s->options->against) return MP_OK;
     char text[96];
     bool judged = false;
+    mp_comparison found = {0};
     snprintf(text, sizeof text, "subject %s", s->options->against->name);
     mp_pair_figures *f = new_pair(s->v, text, false);
     if (!f) return mp_fail(err, MP_EINTERNAL, "no room for %s beside %d pairs", text, MP_MAX_PAIRS);
-    return run_pair(s, s->options->against, &s->row->c, f, &judged, err);
+    return run_pair(s, s->options->against, &s->row->c, f, &found, &judged, err);
 }
 
 /* ---- permutation and batch invariance ---- */
@@ -191,7 +203,7 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     char what[64];
     mp_inputs in = {0};
     mp_trace trace = {0};
-    mp_pair_figures f = {0};
+    mp_comparison found = {0};
     if (count == 1)
         snprintf(what, sizeof what, "token %lld alone", (long long)token[0]);
     else
@@ -202,14 +214,13 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     if (status == MP_OK) {
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, token},
                       b = {&c, &s->offer.contract, &trace, NULL};
-        status = mp_compare(&a, &b, count, ids_of(&in), false, &f, err);
+        status = mp_compare(&a, &b, count, ids_of(&in), false, &found, err);
     }
     if (status == MP_EUNSUPPORTED) {
         mp_check_not_judged(s->v, check, "%s: %s", what, err ? err->text : "");
         status = MP_OK;
-    } else if (status == MP_OK && !f.bits_equal) {
-        mp_check_fail(s->v, check, "%s: %lld of %lld elements differ, first %s", what, (long long)f.differing,
-                      (long long)f.compared, f.first);
+    } else if (status == MP_OK && !found.bits_equal) {
+        fail(s, check, what, &found);
     } else if (status == MP_OK) {
         mp_check_pass(s->v, check);
     }

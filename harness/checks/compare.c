@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/checks/compare.h"
 
-#include "harness/judge/where.h"
-
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -23,13 +21,6 @@ static int64_t token_of(const mp_side *side, int64_t i) {
     return side->token ? side->token[i] : i;
 }
 
-/* The stage that writes a tensor, or MP_STAGE_COUNT. */
-static int writer_of(mp_tensor_id id) {
-    int s = 0;
-    while (s < MP_STAGE_COUNT && !(mp_stages[s].writes & MP_IN_SET(id))) s++;
-    return s;
-}
-
 /* Row maps of both sides, and the ids of the tokens compared. */
 typedef struct comparison {
     const mp_side *a, *b;
@@ -38,12 +29,17 @@ typedef struct comparison {
     const int32_t *ids;
 } comparison;
 
+/* A tensor with rows by chunk: the same on both sides. */
+static void compare_chunks(const comparison *k, mp_tensor_id id, mp_difference *d) {
+    for (int64_t row = 0; row < d->where->rows; row++)
+        mp_difference_row(d, row, &k->a->trace->t[id], row, &k->b->trace->t[id], row);
+}
+
 /* A tensor with rows by slot or by token. A row is told by its place in side a's own batch. */
 static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d, int64_t *lost) {
     const mp_tensor *ta = &k->a->trace->t[id], *tb = &k->b->trace->t[id];
-    const int stage = writer_of(id);
     const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
-    const bool all = !cache || (stage < MP_STAGE_COUNT && k->a->contract->filtered[stage] == MP_ROW_ZERO);
+    const bool all = !cache || (!d->where->input && k->a->contract->filtered[d->where->stage] == MP_ROW_ZERO);
     const int64_t each = d->where->rows / k->a->c->M; /* rows of a token */
     for (int64_t i = 0; i < k->tokens; i++)
         for (int64_t j = 0; j < each; j++) {
@@ -57,40 +53,28 @@ static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d,
         }
 }
 
-/* Integers of align, element by element. */
-static void compare_integers(const mp_tensor *a, const mp_tensor *b, const char *name, mp_pair_figures *f) {
-    const int32_t *x = a->data, *y = b->data;
-    const int64_t count = mp_tensor_count(a);
-    f->compared += count;
-    for (int64_t i = 0; i < count; i++) {
-        if (x[i] == y[i]) continue;
-        if (f->differing++ == 0)
-            snprintf(f->first, sizeof f->first, "align: %s[%" PRId64 "] of chunk %" PRId64 ": %d and %d",
-                     name, i % mp_tensor_row_length(a), i / mp_tensor_row_length(a), x[i], y[i]);
-    }
-}
-
-/* One tensor of the pipeline, told by the stage that wrote it. */
-static mp_status compare_tensor(const comparison *k, mp_tensor_id id, mp_pair_figures *f, mp_error *err) {
-    const int writer = writer_of(id);
-    const bool direct = id == MP_OUT && !mp_case_has_stage(k->a->c, MP_SUM);
-    const mp_stage stage = direct || writer == MP_STAGE_COUNT ? MP_DOWN : (mp_stage)writer;
-    mp_where where = mp_where_of(k->a->c, k->a->trace->t, NULL, stage, stage);
-    where.tensor = mp_tensor_name(id);
-    where.width = mp_tensor_row_length(&k->a->trace->t[id]);
-    where.rows =
-        mp_tensors[id].rows == MP_ROWS_CACHE ? mp_case_slots(k->a->c) : mp_tensor_rows(&k->a->trace->t[id]);
-    where.topk_ids = k->a->token ? NULL : k->ids;
+static mp_status compare_tensor(const comparison *k, mp_tensor_id id, mp_comparison *found, mp_error *err) {
+    mp_where where = mp_where_of_tensor(k->a->c, k->a->trace->t, NULL, id);
+    if (where.stage != MP_ALIGN) where.topk_ids = k->a->token ? NULL : k->ids;
     mp_difference d;
     int64_t lost = 0;
     const mp_status status = mp_difference_start(&d, &where, err);
-    if (status == MP_OK) compare_rows(k, id, &d, &lost);
-    if (status == MP_OK && f->differing == 0 && d.differing > 0) mp_difference_text(&d, f->first);
-    if (status == MP_OK && f->differing == 0 && d.differing == 0 && lost > 0)
-        snprintf(f->first, sizeof f->first, "%s: a slot has no row", where.tensor);
-    f->compared += d.compared;
-    f->differing += d.differing + lost;
-    if (isnan(d.max_abs) || d.max_abs > f->max_abs) f->max_abs = d.max_abs;
+    if (status == MP_OK && where.stage == MP_ALIGN) compare_chunks(k, id, &d);
+    if (status == MP_OK && where.stage != MP_ALIGN) compare_rows(k, id, &d, &lost);
+    if (status == MP_OK && found->differing == 0 && d.differing + lost > 0) {
+        found->stage = where.stage;
+        if (d.differing > 0) {
+            mp_difference_text(&d, found->first);
+            mp_pattern_text(&where, &d.pattern, found->pattern);
+        } else {
+            snprintf(found->first, sizeof found->first, "%s: a slot has no row", where.tensor);
+            snprintf(found->pattern, sizeof found->pattern, "slots without a row");
+        }
+    }
+    found->compared += d.compared;
+    found->differing += d.differing + lost;
+    if (where.stage != MP_ALIGN && (isnan(d.max_abs) || d.max_abs > found->max_abs))
+        found->max_abs = d.max_abs;
     mp_difference_end(&d);
     return status;
 }
@@ -101,12 +85,10 @@ static bool rows_known(const mp_side *side) {
 }
 
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
-                     mp_pair_figures *f, mp_error *err) {
+                     mp_comparison *found, mp_error *err) {
     mp_status status = MP_EMEMORY;
     int64_t *row_a = slot_rows(a, err), *row_b = row_a ? slot_rows(b, err) : NULL;
-    f->compared = f->differing = 0;
-    f->max_abs = 0;
-    f->first[0] = '\0';
+    *found = (mp_comparison){0};
     if (!row_a || !row_b) goto out;
     const comparison k = {a, b, row_a, row_b, tokens, ids};
     status = MP_OK;
@@ -114,11 +96,11 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
         const mp_tensor *ta = &a->trace->t[id], *tb = &b->trace->t[id];
         const mp_rows rows = mp_tensors[id].rows;
         if (!ta->data || !tb->data) continue;
-        if (rows == MP_ROWS_CHUNK && align) compare_integers(ta, tb, mp_tensor_name((mp_tensor_id)id), f);
-        if (rows == MP_ROWS_TOKEN || (rows == MP_ROWS_CACHE && rows_known(a) && rows_known(b)))
-            status = compare_tensor(&k, (mp_tensor_id)id, f, err);
+        if ((rows == MP_ROWS_CHUNK && align) || rows == MP_ROWS_TOKEN ||
+            (rows == MP_ROWS_CACHE && rows_known(a) && rows_known(b)))
+            status = compare_tensor(&k, (mp_tensor_id)id, found, err);
     }
-    f->bits_equal = f->differing == 0 && f->compared > 0;
+    found->bits_equal = found->differing == 0 && found->compared > 0;
 out:
     free(row_b);
     free(row_a);

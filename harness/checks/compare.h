@@ -5,7 +5,8 @@
 
 #include "cases/contract.h"
 #include "cases/inputs.h"
-#include "harness/verdict.h"
+#include "cases/trace.h"
+#include "harness/judge/where.h"
 
 /* One side: a trace of a case, and which of its tokens are compared (NULL: all, in order). */
 typedef struct mp_side {
@@ -15,13 +16,21 @@ typedef struct mp_side {
     const int64_t *token;
 } mp_side;
 
+/* What a comparison found. */
+typedef struct mp_comparison {
+    bool bits_equal;
+    int64_t compared, differing;
+    double max_abs; /* NaN-sticky; of the tensors with numbers */
+    mp_stage stage; /* of the first difference: where it begins */
+    char first[MP_DIFFERENCE_TEXT_MAX], pattern[MP_WHERE_TEXT_MAX]; /* "" when equal */
+} mp_comparison;
+
 /* Compares what both sides have of every tensor, slot by slot or token by token, for `tokens` tokens; rows of
  * filtered slots where the contract says that they are zeros. With `align` also the tensors that have a row a
  * chunk (same case on both sides). ids are the topk_ids of the tokens compared, in side a's order of
- * comparison [tokens, topk]. Fills compared, differing, bits_equal, max_abs and first of *f. Two NaN of
- * different bits differ. */
+ * comparison [tokens, topk]. Fills *found. Two NaN of different bits differ. */
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
-                     mp_pair_figures *f, mp_error *err);
+                     mp_comparison *found, mp_error *err);
 
 /* What the contract says is not written still holds the poison: rows of filtered slots, and in sorted layout
  * the padding rows of the caches. Returns true, or false with the place. */

@@ -92,7 +92,7 @@ mp_status mp_judge_align_stage(const mp_judgement *j, mp_error *err) {
     if (status != MP_OK) return status;
     v->stage[MP_ALIGN].judged = true;
     v->stage[MP_ALIGN].time_ns = j->trace->stage_ns[MP_ALIGN];
-    if (v->stage[MP_ALIGN].failed > 0) mp_begins(v, j->c, MP_ALIGN, MP_ALIGN, "ids, counts or padding");
+    if (v->stage[MP_ALIGN].failed > 0) mp_begins(v, MP_ALIGN, MP_ALIGN, "ids, counts or padding");
     v->stage[MP_ALIGN].max_ratio = v->stage[MP_ALIGN].failed > 0 ? (double)INFINITY : 0;
     mp_check_pass(v, MP_CHECK_INTEGER);
     return MP_OK;

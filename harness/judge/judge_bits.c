@@ -51,7 +51,7 @@ static void answer(const mp_judgement *j, const mp_difference *d, bool required)
         return;
     }
     mp_pattern_text(d->where, &d->pattern, pattern);
-    mp_begins(j->v, j->c, d->where->first, d->where->stage, pattern);
+    mp_begins(j->v, d->where->first, d->where->stage, pattern);
     mp_check_fail(j->v, MP_CHECK_BITS, "%s", text);
 }
 

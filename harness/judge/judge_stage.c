@@ -80,7 +80,7 @@ void mp_stage_judge_finish(mp_stage_judge *s) {
     if (m->f.failed > 0) {
         place(s, m->f.worst_index, where);
         mp_pattern_text(&s->where, &s->failures, pattern);
-        mp_begins(v, s->j->c, s->first, s->stage, pattern);
+        mp_begins(v, s->first, s->stage, pattern);
         mp_check_fail(v, MP_CHECK_BOUND, "%s: %.9g instead of %.9g +- %.3g%s; %lld of %lld elements fail: %s",
                       where, unsigned_nan(m->f.worst_value), unsigned_nan(m->f.worst_expected),
                       m->f.worst_bound, isfinite(m->f.worst_bound) ? "" : " (no finite bound can be given)",

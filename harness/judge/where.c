@@ -15,6 +15,7 @@ mp_where mp_where_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const
                       .first = first,
                       .stage = stage,
                       .tensor = mp_tensor_name(id),
+                      .dtype = t[id].dtype,
                       .rows = mp_stage_rows_are_slots(stage) ? mp_case_slots(c) : c->M,
                       .width = t[id].rank > 0 ? mp_tensor_row_length(&t[id]) : 0,
                       .topk_ids = t[MP_TOPK_IDS].data,
@@ -24,8 +25,41 @@ mp_where mp_where_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const
                                                     : &config->down};
 }
 
+/* The stage that writes a tensor, or MP_STAGE_COUNT. */
+static int writer_of(const mp_case *c, mp_tensor_id id) {
+    for (int s = MP_STAGE_COUNT - 1; s >= 0; s--) {
+        if (!mp_case_has_stage(c, (mp_stage)s)) continue;
+        if (mp_stage_output(c, (mp_stage)s) == id || mp_stages[s].writes & MP_IN_SET(id)) return s;
+    }
+    return MP_STAGE_COUNT;
+}
+
+/* The first stage that reads a tensor that no stage writes. */
+static mp_stage reader_of(mp_tensor_id id) {
+    int s = 0;
+    while (s + 1 < MP_STAGE_COUNT) {
+        for (int read = 0; read < MP_TENSOR_COUNT; read++)
+            if (mp_stages[s].reads & MP_IN_SET(read) && mp_tensors[read].as_read == id) return (mp_stage)s;
+        s++;
+    }
+    return (mp_stage)s;
+}
+
+mp_where mp_where_of_tensor(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const mp_config *config,
+                            mp_tensor_id id) {
+    const int writer = writer_of(c, id);
+    const mp_stage stage = writer < MP_STAGE_COUNT ? (mp_stage)writer : reader_of(id);
+    mp_where where = mp_where_of(c, t, config, stage, stage);
+    where.input = writer == MP_STAGE_COUNT;
+    where.tensor = mp_tensor_name(id);
+    where.dtype = t[id].dtype;
+    where.width = mp_tensor_row_length(&t[id]);
+    where.rows = mp_tensors[id].rows == MP_ROWS_CACHE ? mp_case_slots(c) : mp_tensor_rows(&t[id]);
+    return where;
+}
+
 static bool rows_are_slots(const mp_where *w) {
-    return mp_stage_rows_are_slots(w->stage);
+    return w->input || mp_stage_rows_are_slots(w->stage); /* hooks change caches */
 }
 
 /* Row blocks of one chunk. */
@@ -46,24 +80,30 @@ static int64_t block_of(const mp_where *w, int64_t slot) {
 
 static void stages_text(const mp_where *w, char text[64]) {
     if (w->first == w->stage)
-        snprintf(text, 64, "%s", mp_stage_name(w->stage));
+        snprintf(text, 64, "%s%s", w->input ? "input of " : "", mp_stage_name(w->stage));
     else
         snprintf(text, 64, "%s..%s", mp_stage_name(w->first), mp_stage_name(w->stage));
 }
 
 void mp_place_text(const mp_where *w, int64_t row, int64_t column, char text[MP_WHERE_TEXT_MAX]) {
     const int64_t topk = w->c->topk;
-    char stages[64];
+    char stages[64], in_row[32] = "";
     stages_text(w, stages);
-    if (!rows_are_slots(w)) {
-        snprintf(text, MP_WHERE_TEXT_MAX, "%s: token %" PRId64 " column %" PRId64, stages, row, column);
+    if (w->stage == MP_ALIGN) {
+        if (column >= 0) snprintf(in_row, sizeof in_row, "[%" PRId64 "]", column);
+        snprintf(text, MP_WHERE_TEXT_MAX, "%s: %s%s of chunk %" PRId64, stages, w->tensor, in_row, row);
         return;
     }
-    int used = snprintf(text, MP_WHERE_TEXT_MAX, "%s: token %" PRId64 " slot %" PRId64 " column %" PRId64,
-                        stages, row / topk, row % topk, column);
+    if (column >= 0) snprintf(in_row, sizeof in_row, " column %" PRId64, column);
+    if (!rows_are_slots(w)) {
+        snprintf(text, MP_WHERE_TEXT_MAX, "%s: token %" PRId64 "%s", stages, row, in_row);
+        return;
+    }
+    int used = snprintf(text, MP_WHERE_TEXT_MAX, "%s: token %" PRId64 " slot %" PRId64 "%s", stages,
+                        row / topk, row % topk, in_row);
     if (w->topk_ids)
         used += snprintf(text + used, MP_WHERE_TEXT_MAX - (size_t)used, ", expert %d", w->topk_ids[row]);
-    const int64_t block = block_of(w, row);
+    const int64_t block = column < 0 ? -1 : block_of(w, row);
     if (block < 0) return;
     used += snprintf(text + used, MP_WHERE_TEXT_MAX - (size_t)used, ", tile %" PRId64 " x %" PRId64,
                      block % blocks_of(w), column / w->tile->block_size_n);
@@ -84,7 +124,7 @@ void mp_pattern_add(mp_pattern *pattern, int64_t row, int64_t column) {
     {
         pattern->rows[row] = 1;
         pattern->count++;
-        if (column < pattern->low_column) pattern->low_column = column;
+        if (column >= 0 && column < pattern->low_column) pattern->low_column = column;
         if (column > pattern->high_column) pattern->high_column = column;
     }
 }
@@ -143,7 +183,9 @@ void mp_pattern_text(const mp_where *w, const mp_pattern *p, char text[MP_WHERE_
     const int64_t block = few && rows_are_slots(w) ? shared_block(w, p) : -1;
     size_t used = 0;
 #define ADD(...) used += (size_t)snprintf(text + used, MP_WHERE_TEXT_MAX - used, __VA_ARGS__)
-    if (marked == w->rows)
+    if (w->stage == MP_ALIGN)
+        ADD("%s", w->tensor);
+    else if (marked == w->rows)
         ADD("every row");
     else if (marked == 1)
         ADD("one row");
@@ -156,6 +198,7 @@ void mp_pattern_text(const mp_where *w, const mp_pattern *p, char text[MP_WHERE_
     else
         ADD("%" PRId64 " of %" PRId64 " rows", marked, w->rows);
     if (block >= 0 && marked > 1) ADD(", one row block (%" PRId64 ")", block);
+    if (p->high_column < 0) return;
     if (p->low_column == 0 && p->high_column == w->width - 1 && w->width > 1)
         ADD(", every column");
     else if (p->low_column == p->high_column)
@@ -184,7 +227,7 @@ int64_t mp_ulps_between(mp_dtype dtype, uint64_t a, uint64_t b) {
 }
 
 mp_status mp_difference_start(mp_difference *d, const mp_where *where, mp_error *err) {
-    *d = (mp_difference){.where = where, .first_row = -1};
+    *d = (mp_difference){.where = where, .dtype = where->dtype, .first_row = -1};
     return mp_pattern_start(&d->pattern, where->rows, err);
 }
 
@@ -192,7 +235,7 @@ static double value_of(mp_dtype dtype, uint64_t code) {
     return dtype == MP_I32 ? (double)(int32_t)code : mp_decode_code(dtype, code);
 }
 
-static void note(mp_difference *d, int64_t row, int64_t column, uint64_t got, uint64_t expected) {
+void mp_difference_element(mp_difference *d, int64_t row, int64_t column, uint64_t got, uint64_t expected) {
     const double x = value_of(d->dtype, got), y = value_of(d->dtype, expected),
                  distance = x == y ? 0 : fabs(x - y);
     if (isnan(distance) || distance > d->max_abs) d->max_abs = distance;
@@ -213,12 +256,11 @@ void mp_difference_row(mp_difference *d, int64_t row, const mp_tensor *got, int6
     const size_t bytes = (size_t)width * mp_dtype_size(got->dtype);
     const char *a = (const char *)got->data + (size_t)got_row * bytes;
     const char *b = (const char *)expected->data + (size_t)expected_row * bytes;
-    d->dtype = got->dtype;
     d->compared += width;
     if (memcmp(a, b, bytes) == 0) return;
     for (int64_t i = 0; i < width; i++) {
         const uint64_t x = mp_code_at(got->dtype, a, i), y = mp_code_at(got->dtype, b, i);
-        if (x != y) note(d, row, i, x, y);
+        if (x != y) mp_difference_element(d, row, i, x, y);
     }
 }
 
@@ -227,6 +269,10 @@ void mp_difference_text(const mp_difference *d, char text[MP_DIFFERENCE_TEXT_MAX
     const int digits = 2 * (int)mp_dtype_size(d->dtype);
     mp_place_text(d->where, d->first_row, d->first_column, place);
     mp_pattern_text(d->where, &d->pattern, pattern);
+    if (d->first_column < 0) {
+        snprintf(text, MP_DIFFERENCE_TEXT_MAX, "%s: %s", place, pattern);
+        return;
+    }
     if (d->max_ulps != INT64_MAX)
         snprintf(distance, sizeof distance, "by at most %" PRId64 "%s", d->max_ulps,
                  d->dtype == MP_I32 ? "" : " ulp");

@@ -11,13 +11,14 @@
 #include "cases/graph.h"
 #include "kernels/config.h"
 
-/* What the rows of a stage's output are. tile and sorted ids may be absent (NULL): tiles are then not told.
- */
+/* What the rows of a tensor are. tile and sorted ids may be absent (NULL): tiles are then not told. */
 typedef struct mp_where {
     const mp_case *c;
-    mp_stage first, stage; /* of the span that the output ends; equal: the stage alone */
+    mp_stage first, stage; /* of the span that the tensor ends; equal: the stage alone */
+    bool input;            /* the tensor is what the stage reads: a hook wrote it */
     const char *tensor;
-    int64_t rows, width;         /* slots or tokens, by the stage; columns */
+    mp_dtype dtype;
+    int64_t rows, width;         /* slots or tokens, by the stage; of align's tensors chunks; columns */
     const int32_t *topk_ids;     /* [slots] */
     const mp_tensor *sorted_ids; /* sorted_token_ids [chunks, P] */
     const mp_tile *tile;         /* of the GEMM; NULL: not a GEMM */
@@ -26,6 +27,9 @@ typedef struct mp_where {
 /* Of the output of `stage` in a run with these tensors and tiles. */
 mp_where mp_where_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const mp_config *config,
                      mp_stage first, mp_stage stage);
+/* Of any tensor of a trace: told by the stage that writes it, or by the one that reads what a hook wrote. */
+mp_where mp_where_of_tensor(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const mp_config *config,
+                            mp_tensor_id id);
 
 /* Which rows and columns are concerned. rows marks them; the rest are counts. Starts with mp_pattern_start.
  */
@@ -34,12 +38,13 @@ typedef struct mp_pattern {
     int64_t count, low_column, high_column; /* elements; first and last column */
 } mp_pattern;
 mp_status mp_pattern_start(mp_pattern *pattern, int64_t rows, mp_error *err);
-/* For threads that share a pattern, too. */
+/* For threads that share a pattern, too. column -1: not known. */
 void mp_pattern_add(mp_pattern *pattern, int64_t row, int64_t column);
 void mp_pattern_free(mp_pattern *pattern);
 
 enum { MP_WHERE_TEXT_MAX = 256 };
-/* "gate_up: token 5 slot 1 column 64, expert 3, tile 2 x 1" */
+/* "gate_up: token 5 slot 1 column 64, expert 3, tile 2 x 1", "align: sorted_token_ids[7] of chunk 0"; column
+ * -1: without column and tile. */
 void mp_place_text(const mp_where *where, int64_t row, int64_t column, char text[MP_WHERE_TEXT_MAX]);
 /* "expert 3 only, 7 of its 7 rows, columns 64..127" */
 void mp_pattern_text(const mp_where *where, const mp_pattern *pattern, char text[MP_WHERE_TEXT_MAX]);
@@ -61,6 +66,9 @@ mp_status mp_difference_start(mp_difference *d, const mp_where *where, mp_error 
 /* Row `row` of the comparison lies at row got_row of got and expected_row of expected. */
 void mp_difference_row(mp_difference *d, int64_t row, const mp_tensor *got, int64_t got_row,
                        const mp_tensor *expected, int64_t expected_row);
+/* One element of the comparison, for who reads the rows itself; got and expected are codes. column -1: an
+ * element of the row, nobody knows which, and no codes. */
+void mp_difference_element(mp_difference *d, int64_t row, int64_t column, uint64_t got, uint64_t expected);
 /* Place, both values, counts and pattern of the first difference, without an end to the line. */
 enum { MP_DIFFERENCE_TEXT_MAX = 768 };
 void mp_difference_text(const mp_difference *d, char text[MP_DIFFERENCE_TEXT_MAX]);

@@ -18,7 +18,8 @@ typedef struct mp_record_options {
 /* Begins the file in memory: mp_golden_create. */
 mp_status mp_record_begin(const mp_record_options *options, const mp_subject *subject, mp_golden **golden,
                           mp_error *err);
-/* Runs a case that has passed once more, and takes its trace. */
-mp_status mp_record_case(mp_subject *subject, mp_golden *golden, const mp_case *c, mp_error *err);
+/* Stores the run that was judged. */
+mp_status mp_record_case(mp_golden *golden, const mp_case *c, const mp_offer *offer, const mp_inputs *in,
+                         const mp_trace *trace, mp_error *err);
 
 #endif

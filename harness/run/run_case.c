@@ -247,13 +247,15 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     }
     if (status == MP_OK) status = mp_inputs_create(&row->c, &in, &err);
     if (status == MP_OK) status = run_checks(&s, &err);
-    mp_trace_destroy(&s.first);
-    mp_inputs_destroy(&in);
     if (status == MP_OK)
         conclude(v);
     else
         end_with(&s, &err);
+    mp_begins_conclude(v, &row->c);
     if (options->strict) mp_strict_apply(v, mp_strict_asked(row, options, &s.offer.contract));
+    if (options->keep && v->outcome == MP_PASS) options->keep(options->keep_ctx, &s.offer, &in, &s.first);
+    mp_trace_destroy(&s.first);
+    mp_inputs_destroy(&in);
     set_repro(row, options, v);
     v->seconds = mp_seconds_now() - start;
 }

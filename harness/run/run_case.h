@@ -25,6 +25,9 @@ typedef struct mp_run_options {
     const char *device, *triton, *config_file; /* for which machine tiles are looked up, or the file they come
                                                   from; NULL: not said */
     double timeout_seconds;                    /* of the suite, for the repro; 0: not said */
+    /* Called with the run that was judged, if the case passes: what a recording stores. NULL: nobody. */
+    void (*keep)(void *ctx, const mp_offer *offer, const mp_inputs *in, const mp_trace *trace);
+    void *keep_ctx;
     const mp_matrix_row *after; /* what ran before in the same process, for the repro; NULL: nothing */
 } mp_run_options;
 

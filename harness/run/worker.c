@@ -100,9 +100,8 @@ static mp_status serve_commit(worker *w, mp_error *err) {
 }
 
 static mp_status serve_golden(worker *w, const json_t *request, mp_error *err) {
-    char path[PATH_MAX], name[MP_CASE_TEXT_MAX];
+    char path[PATH_MAX];
     mp_golden *golden = NULL;
-    size_t count = 0;
     json_t *names = json_array();
     mp_status status = mp_json_to_path(json_object_get(request, "path"), "path", path, err);
     if (status == MP_OK) {
@@ -111,10 +110,8 @@ static mp_status serve_golden(worker *w, const json_t *request, mp_error *err) {
     }
     if (status == MP_OK && json_is_true(json_object_get(request, "check")))
         status = mp_golden_check(golden, err);
-    if (status == MP_OK) status = mp_golden_case_count(golden, &count, err);
-    for (size_t i = 0; status == MP_OK && i < count; i++)
-        if ((status = mp_golden_case_name(golden, i, name, err)) == MP_OK)
-            json_array_append_new(names, mp_json_text(name));
+    for (size_t i = 0; status == MP_OK && i < mp_golden_count(golden); i++)
+        json_array_append_new(names, mp_json_text(mp_golden_at(golden, i)->name));
     mp_golden_close(golden);
     if (status == MP_OK) tell(w, json_pack("{s:O}", "cases", names));
     json_decref(names);
