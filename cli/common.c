@@ -2,7 +2,9 @@
 #include "cli/common.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "cli/find.h"
+#include "harness/verdict_make.h"
 #include "version.h"
 
 #include <ctype.h>

@@ -3,7 +3,8 @@
 #include "cli/common.h"
 #include "cli/help.h"
 
-#include "harness/run/worker.h"
+#include "harness/run/program.h"
+#include "moeparity/worker.h"
 #include "version.h"
 
 #include <signal.h>

@@ -2,7 +2,9 @@
 #include "cli/progress.h"
 
 #include "base/clock.h"
-#include "harness/run/run_case.h"
+#include "harness/run/in_process.h"
+#include "harness/run/repro.h"
+#include "moeparity/run_case.h"
 
 #include <stdarg.h>
 #include <stdlib.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/checks/session.h"
 
+#include "base/text.h"
+#include "cases/graph_tables.h"
 #include "harness/judge/judge.h"
 
 #include <stdio.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/checks/compare.h"
 
+#include "cases/graph_tables.h"
+#include "cases/slots.h"
 #include "harness/judge/where.h"
 
 #include <inttypes.h>

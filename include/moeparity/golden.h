@@ -14,11 +14,15 @@
  * checked before anything is allocated by it; links, layouts that lead to other files, other filters, and
  * numbers that are not all there are refused.
  */
-#ifndef MP_GOLDEN_GOLDEN_H
-#define MP_GOLDEN_GOLDEN_H
+#ifndef MOEPARITY_GOLDEN_H
+#define MOEPARITY_GOLDEN_H
 
-#include "cases/inputs.h"
-#include "cases/trace.h"
+#include "moeparity/inputs.h"
+#include "moeparity/trace.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef struct mp_golden mp_golden; /* an open file */
 
@@ -44,9 +48,6 @@ mp_status mp_golden_commit(mp_golden *golden, mp_error *err); /* closes it, also
  * range; never modifies it. */
 mp_status mp_golden_open(const char *path, mp_golden **golden, mp_error *err);
 void mp_golden_close(mp_golden *golden); /* takes NULL */
-/* Compares the shape of every tensor with that of its case, then reads every number in the file, which is the
- * only way to see that one is damaged. MP_EINPUT with case and tensor. */
-mp_status mp_golden_check(mp_golden *golden, mp_error *err);
 const mp_provenance *mp_golden_provenance(const mp_golden *golden);
 int mp_golden_fill_version(const mp_golden *golden);
 mp_status mp_golden_case_count(mp_golden *golden, size_t *count, mp_error *err);
@@ -93,16 +94,9 @@ size_t mp_golden_difference_text(const mp_golden_difference *d, char *text, size
  * damaged. */
 mp_status mp_golden_compare(mp_golden *golden, const mp_case *c, const mp_trace *trace,
                             mp_golden_difference *diff, int *count, mp_error *err);
-/* Compares two files: the fill version, then case by case contract, config, block_size_m, the inputs (their
- * tensors where both files hold them, else their digests where both do) and the trace. Calls `report` with a
- * printable line for everything that differs or is missing on one side. *equal tells the outcome. Which
- * tensors are stored in full, and who recorded when, is no difference. */
-mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, const char *line), void *ctx,
-                         bool *equal, mp_error *err);
-/* One line a case: name, tensors stored in full or as digests, bytes. */
-mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char *line), void *ctx,
-                         mp_error *err);
 
-const char *mp_golden_library_version(void); /* "1.10.8" */
+#ifdef __cplusplus
+}
+#endif
 
 #endif
