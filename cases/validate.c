@@ -2,7 +2,6 @@
 /* Which combinations of fields make a case. Every message says what to change. */
 #include "cases/field.h"
 #include "cases/graph_tables.h"
-#include "moeparity/graph.h"
 
 #include <inttypes.h>
 #include <string.h>

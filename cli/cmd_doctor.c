@@ -9,7 +9,6 @@
 #include "kernels/jit.h"
 #include "kernels/lookup.h"
 #include "moeparity/config.h"
-#include "moeparity/golden.h"
 #include "moeparity/inputs.h"
 #include "ref/blas.h"
 #include "ref/predict/gemm_fma.h"

@@ -8,7 +8,6 @@
 
 #include "golden/files.h"
 #include "harness/run/golden_cases.h"
-#include "moeparity/golden.h"
 #include "moeparity/suite.h"
 
 #include <stdio.h>

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "harness/run/in_process.h"
 #include "harness/run/repro.h"
-#include "moeparity/run_case.h"
 
 #include <stdarg.h>
 #include <stdlib.h>

@@ -5,7 +5,6 @@
 #include "cases/graph_tables.h"
 #include "kernels/lookup.h"
 #include "kernels/tuned.h"
-#include "moeparity/graph.h"
 
 #include <assert.h>
 #include <limits.h>

@@ -3,7 +3,6 @@
  * with advice. */
 #include "cases/case_json.h"
 #include "cases/case_tools.h"
-#include "moeparity/case.h"
 
 #include <locale.h>
 #include <math.h>

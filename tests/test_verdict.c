@@ -3,7 +3,6 @@
  * the outcome. */
 #include "harness/verdict_json.h"
 #include "harness/verdict_make.h"
-#include "moeparity/verdict.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -21,6 +21,7 @@
 #include "moeparity/texts.h"
 #include "moeparity/trace.h"
 #include "moeparity/verdict.h"
+#include "moeparity/version.h"
 #include "moeparity/worker.h"
 
 #endif

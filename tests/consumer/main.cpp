@@ -5,6 +5,7 @@
 #include <moeparity/moeparity.h>
 
 #include <cstdio>
+#include <cstring>
 #include <memory>
 
 // Runs the case on a subject whose memory is the host's, and leaves all of its outputs in the trace.
@@ -23,6 +24,10 @@ static mp_status run(mp_subject *subject, const mp_case *c, const mp_inputs *in,
 int main(int argc, char **argv) {
     if (argc != 2) {
         std::fprintf(stderr, "usage: consumer_cpp GOLDEN\n");
+        return 2;
+    }
+    if (std::strcmp(mp_version(), MOEPARITY_VERSION) != 0) {
+        std::fprintf(stderr, "headers of %s, library %s\n", MOEPARITY_VERSION, mp_version());
         return 2;
     }
     mp_error err{};

@@ -5,7 +5,6 @@
 
 #include "cases/case_json.h"
 #include "cases/case_tools.h"
-#include "moeparity/case.h"
 
 #include <string.h>
 

@@ -3,7 +3,6 @@
 #include "fuzz/fuzz.h"
 
 #include "golden/files.h"
-#include "moeparity/golden.h"
 
 /* HDF5 1.10 itself leaks when it refuses a damaged file; our own allocations stay under LeakSanitizer's eye.
  */

@@ -4,7 +4,6 @@
 #include "fuzz/fuzz.h"
 
 #include "harness/verdict_json.h"
-#include "moeparity/verdict.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     mp_verdict v, again;
