@@ -118,7 +118,8 @@ if(count EQUAL 0)
 endif()
 message(STATUS "${count} includes looked at")
 
-# moeparity.h includes every other public header, and each of them has its place in the tables above.
+# moeparity.h includes every other public header, and each of them has its place in the tables above, and
+# tells C++ that its functions are C.
 file(STRINGS ${SOURCE}/include/moeparity/moeparity.h all REGEX "^#include \"")
 file(GLOB headers RELATIVE ${SOURCE}/include ${SOURCE}/include/*/*)
 list(REMOVE_ITEM headers moeparity/moeparity.h)
@@ -129,5 +130,9 @@ foreach(header IN LISTS headers)
   endif()
   if(NOT "#include \"${header}\"" IN_LIST all)
     message(SEND_ERROR "moeparity.h does not include ${header}")
+  endif()
+  file(STRINGS ${SOURCE}/include/${header} extern_c REGEX "^extern \"C\" {$")
+  if(extern_c STREQUAL "")
+    message(SEND_ERROR "include/${header} has no extern \"C\"")
   endif()
 endforeach()
