@@ -30,9 +30,9 @@ typedef struct mp_provenance {
     char version[64], commit[64], subject[64], device[128], versions[256], date[32], origin[128];
 } mp_provenance;
 
-/* Builds the file in memory (as many bytes as the finished file has); mp_golden_commit replaces `path` by it,
- * as mp_file_replace does. After mp_golden_close without commit, or a failure, nothing is left and an old
- * file is as it was. Tensors of more than digest_above bytes are stored as digests (0: all as digests;
+/* Builds the file in memory (as many bytes as the finished file has); mp_golden_commit replaces `path` by it
+ * at once. After mp_golden_close without commit, or a failure, nothing is left and an old file is as it was.
+ * Tensors of more than digest_above bytes are stored as digests (0: all as digests;
  * SIZE_MAX: all in full). */
 mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t digest_above,
                            mp_golden **golden, mp_error *err);

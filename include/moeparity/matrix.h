@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The matrix language: YAML files -> a list of cases. See README "The matrix language". */
+/* The matrix language: YAML files -> a list of cases. See docs/matrix.md. */
 #ifndef MOEPARITY_MATRIX_H
 #define MOEPARITY_MATRIX_H
 
