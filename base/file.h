@@ -3,7 +3,7 @@
 #ifndef MP_BASE_FILE_H
 #define MP_BASE_FILE_H
 
-#include "base/status.h"
+#include "moeparity/status.h"
 
 #include <stdbool.h>
 #include <stddef.h>

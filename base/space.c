@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define XXH_INLINE_ALL
-#include "base/space.h"
+#include "moeparity/space.h"
 
 #include <stdlib.h>
 #include <string.h>

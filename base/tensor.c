@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define XXH_INLINE_ALL
-#include "base/tensor.h"
+#include "moeparity/tensor.h"
 
 #include <assert.h>
 #include <stdlib.h>

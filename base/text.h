@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Texts of any length: one that grows piece by piece, and sets of them that are freed together. No text is
- * ever cut. Where memory runs out a text reads MP_TEXT_LOST, and says so instead of half of something. */
+/* Texts of any length, which grow piece by piece. No text is ever cut. Where memory runs out a text reads
+ * MP_TEXT_LOST, and says so instead of half of something. */
 #ifndef MP_BASE_TEXT_H
 #define MP_BASE_TEXT_H
 
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
+#include "moeparity/texts.h"
 
-#define MP_TEXT_LOST "(no memory for this text)"
+#include <stdbool.h>
 
 /* Starts zeroed: the empty text. */
 typedef struct mp_text {
@@ -33,17 +31,5 @@ void mp_text_free(mp_text *text); /* empty again */
 /* Length of the valid UTF-8 character at `text` (RFC 3629: no overlong forms, no surrogates), 0 where there
  * is none; *code, which may be NULL, becomes the character. */
 size_t mp_utf8_character(const char *text, unsigned *code);
-
-/* Texts that live and die together. Starts zeroed. */
-typedef struct mp_texts {
-    char **text;
-    size_t count, capacity;
-} mp_texts;
-
-/* A new text of the set, never NULL; valid until the set is freed. */
-const char *mp_texts_add(mp_texts *set, const char *format, ...) __attribute__((format(printf, 2, 3)));
-const char *mp_texts_vadd(mp_texts *set, const char *format, va_list args)
-    __attribute__((format(printf, 2, 0)));
-void mp_texts_free(mp_texts *set); /* empty again */
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Cases as text: parsing, the canonical name, comparison, JSON, match expressions. */
+#include "cases/case_json.h"
 #include "cases/field.h"
 
 #include <stdio.h>

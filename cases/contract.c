@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cases/contract.h"
+#include "moeparity/contract.h"
 
 #include <errno.h>
 #include <math.h>

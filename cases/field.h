@@ -4,7 +4,9 @@
 #ifndef MP_CASES_FIELD_H
 #define MP_CASES_FIELD_H
 
-#include "cases/case.h"
+#include "cases/case_tools.h"
+
+#include <jansson.h>
 
 typedef enum mp_kind { MP_KIND_INT, MP_KIND_REAL, MP_KIND_FLAG, MP_KIND_ENUM, MP_KIND_TILE } mp_kind;
 

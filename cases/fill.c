@@ -17,6 +17,8 @@
  */
 #include "cases/fill.h"
 
+#include "cases/graph_tables.h"
+
 #include <math.h>
 #include <string.h>
 

@@ -3,7 +3,7 @@
 #ifndef MP_CASES_FILL_H
 #define MP_CASES_FILL_H
 
-#include "cases/inputs.h"
+#include "moeparity/inputs.h"
 
 /* SplitMix64's finaliser: a bijection of 64 bits in which every input bit changes every output bit with
  * probability near 1/2. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA

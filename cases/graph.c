@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cases/graph.h"
+#include "moeparity/graph.h"
+
+#include "cases/graph_tables.h"
 
 /* ---- shapes ---- */
 

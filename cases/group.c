@@ -5,6 +5,9 @@
  */
 #include "cases/group.h"
 
+#include "cases/case_tools.h"
+#include "cases/models.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
 #ifndef MP_CASES_GROUP_H
 #define MP_CASES_GROUP_H
 
-#include "cases/matrix.h"
 #include "cases/yaml.h"
+#include "moeparity/matrix.h"
 
 /* Appends the group's cases to *m; errors name file and line. `defaults` are the file's. */
 mp_status mp_group_expand(mp_yaml *y, const yaml_node_t *node, const mp_case *defaults, mp_matrix *m);

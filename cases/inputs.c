@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inputs of a case: shapes, creation, token selection, digest. The values come from fill.c and routing.c. */
-#include "cases/inputs.h"
+#include "moeparity/inputs.h"
 
 #include "cases/fill.h"
+#include "cases/graph_tables.h"
 
 #include <string.h>
 

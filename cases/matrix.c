@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lists of cases: loading matrix files with their includes, merging duplicates, selection. */
-#include "cases/matrix.h"
+#include "moeparity/matrix.h"
 
+#include "cases/case_tools.h"
 #include "cases/group.h"
 
 #include <libgen.h>

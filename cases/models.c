@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shapes of published models: experts, topk, hidden size, intermediate size after the activation, and their
  * options. */
-#include "cases/matrix.h"
+#include "cases/models.h"
+#include "moeparity/matrix.h"
 
 #include <string.h>
 

@@ -14,6 +14,7 @@
  * makes ids -1 by hash.
  */
 #include "cases/fill.h"
+#include "cases/graph_tables.h"
 
 #include <omp.h>
 #include <stdlib.h>

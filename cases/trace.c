@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cases/trace.h"
+#include "moeparity/trace.h"
+
+#include "cases/slots.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which combinations of fields make a case. Every message says what to change. */
 #include "cases/field.h"
-#include "cases/graph.h"
+#include "cases/graph_tables.h"
 
 #include <inttypes.h>
 #include <string.h>

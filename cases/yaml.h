@@ -3,7 +3,7 @@
 #ifndef MP_CASES_YAML_H
 #define MP_CASES_YAML_H
 
-#include "base/status.h"
+#include "moeparity/status.h"
 
 #include <stdbool.h>
 #include <stdint.h>

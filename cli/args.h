@@ -3,8 +3,8 @@
 #ifndef MP_CLI_ARGS_H
 #define MP_CLI_ARGS_H
 
-#include "cases/matrix.h"
 #include "cli/options.h"
+#include "moeparity/matrix.h"
 
 /* A --case, and the --pair behind it. */
 typedef struct mp_cli_case {

@@ -3,12 +3,13 @@
 #include "cli/common.h"
 #include "cli/find.h"
 
-#include "cases/inputs.h"
-#include "golden/golden.h"
+#include "golden/files.h"
 #include "harness/run/memory.h"
-#include "kernels/config.h"
 #include "kernels/cuda.h"
 #include "kernels/jit.h"
+#include "kernels/lookup.h"
+#include "moeparity/config.h"
+#include "moeparity/inputs.h"
 #include "ref/blas.h"
 #include "ref/predict/gemm_fma.h"
 

@@ -6,8 +6,9 @@
 #include "cli/judge.h"
 #include "cli/progress.h"
 
-#include "golden/golden.h"
-#include "harness/run/suite.h"
+#include "golden/files.h"
+#include "harness/run/golden_cases.h"
+#include "moeparity/suite.h"
 
 #include <stdio.h>
 #include <stdlib.h>

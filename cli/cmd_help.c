@@ -3,12 +3,12 @@
 #include "cli/common.h"
 #include "cli/help.h"
 
-#include "version.h"
+#include "moeparity/version.h"
 
 int mp_cmd_help(const mp_args *args) {
     mp_error err = {0};
     if (mp_args_given(args, MP_OPT_MAN))
-        mp_help_manual(stdout, MP_VERSION);
+        mp_help_manual(stdout, mp_version());
     else if (mp_args_given(args, MP_OPT_BASH))
         mp_help_bash(stdout);
     else if (mp_args_given(args, MP_OPT_ZSH))

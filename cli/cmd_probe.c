@@ -5,6 +5,8 @@
 
 #include "base/file.h"
 #include "harness/probe/probe.h"
+#include "harness/verdict_json.h"
+#include "harness/verdict_make.h"
 #include "kernels/driver.h"
 
 #include <stdio.h>

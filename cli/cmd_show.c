@@ -2,9 +2,11 @@
 /* moeparity show: everything that is known of a case before it runs. */
 #include "cli/common.h"
 
+#include "cases/case_json.h"
+#include "cases/case_tools.h"
 #include "harness/run/memory.h"
-#include "harness/run/run_case.h"
 #include "harness/run/surroundings.h"
+#include "moeparity/run_case.h"
 #include "ref/bounds.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
 /* moeparity worker: judges the cases that another program hands to it. docs/protocol.md tells how. */
 #include "cli/common.h"
 
-#include "harness/run/worker.h"
+#include "moeparity/worker.h"
 
 int mp_cmd_worker(const mp_args *args) {
     (void)args;

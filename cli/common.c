@@ -2,8 +2,11 @@
 #include "cli/common.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "cli/find.h"
-#include "version.h"
+#include "commit.h"
+#include "harness/verdict_make.h"
+#include "moeparity/version.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -129,7 +132,7 @@ mp_status mp_cli_run_info(const mp_args *args, mp_run_info *info, mp_error *err)
     mp_run_info_init(info);
     const mp_status status = mp_cli_source_date(&fixed, &date, err);
     if (status != MP_OK) return status;
-    mp_run_info_set(info, &info->version, "%s", MP_VERSION);
+    mp_run_info_set(info, &info->version, "%s", mp_version());
     mp_run_info_set(info, &info->commit, "%s", MP_COMMIT);
     cpu_model(text, sizeof text);
     mp_run_info_set(info, &info->host, "%s", text);

@@ -3,10 +3,12 @@
 #ifndef MP_CLI_COMMON_H
 #define MP_CLI_COMMON_H
 
-#include "cases/matrix.h"
 #include "cli/args.h"
-#include "harness/verdict.h"
-#include "kernels/config.h"
+#include "moeparity/config.h"
+#include "moeparity/matrix.h"
+#include "moeparity/verdict.h"
+
+#include <time.h>
 
 /* Prints "moeparity: <text>" to stderr and returns the exit code that belongs to the status. */
 int mp_cli_fail(const mp_error *err);

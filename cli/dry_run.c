@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/dry_run.h"
 
+#include "harness/run/golden_cases.h"
+
 #include <stdio.h>
 #include <string.h>
 

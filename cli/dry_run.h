@@ -3,7 +3,7 @@
 #ifndef MP_CLI_DRY_RUN_H
 #define MP_CLI_DRY_RUN_H
 
-#include "harness/run/suite.h"
+#include "moeparity/suite.h"
 
 /* Prints every case with its pairs, then the subject and the checks that would be asked for. MP_EINPUT for a
  * golden that cannot be read. */

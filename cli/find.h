@@ -3,7 +3,7 @@
 #ifndef MP_CLI_FIND_H
 #define MP_CLI_FIND_H
 
-#include "base/status.h"
+#include "moeparity/status.h"
 
 typedef enum mp_supply { MP_SUPPLY_MATRIX, MP_SUPPLY_GOLDEN } mp_supply;
 

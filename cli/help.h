@@ -3,8 +3,8 @@
 #ifndef MP_CLI_HELP_H
 #define MP_CLI_HELP_H
 
-#include "base/status.h"
 #include "cli/options.h"
+#include "moeparity/status.h"
 
 #include <stdio.h>
 

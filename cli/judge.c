@@ -4,6 +4,7 @@
 #include "cli/common.h"
 #include "cli/dry_run.h"
 #include "cli/progress.h"
+#include "harness/verdict_make.h"
 #include "reports/report.h"
 
 #include <stdio.h>

@@ -4,7 +4,7 @@
 #define MP_CLI_JUDGE_H
 
 #include "cli/args.h"
-#include "harness/run/suite.h"
+#include "moeparity/suite.h"
 
 /* Judges the matrix under the options of the line, prints rows and summary, writes the reports, and returns
  * the exit code. `golden` is the file to compare with (NULL: none), which with `required` must hold what it

@@ -3,8 +3,10 @@
 #include "cli/common.h"
 #include "cli/help.h"
 
-#include "harness/run/worker.h"
-#include "version.h"
+#include "commit.h"
+#include "harness/run/program.h"
+#include "moeparity/version.h"
+#include "moeparity/worker.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -43,7 +45,7 @@ int main(int argc, char **argv) {
         return MP_EXIT_USAGE;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        printf("moeparity %s (%s)\n", MP_VERSION, MP_COMMIT);
+        printf("moeparity %s (%s)\n", mp_version(), MP_COMMIT);
         return mp_cli_finish(MP_EXIT_OK);
     }
     mp_worker_is_this_program();

@@ -2,7 +2,8 @@
 #include "cli/progress.h"
 
 #include "base/clock.h"
-#include "harness/run/run_case.h"
+#include "harness/run/in_process.h"
+#include "harness/run/repro.h"
 
 #include <stdarg.h>
 #include <stdlib.h>

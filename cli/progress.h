@@ -4,7 +4,7 @@
 #define MP_CLI_PROGRESS_H
 
 #include "cli/args.h"
-#include "harness/run/suite.h"
+#include "moeparity/suite.h"
 #include "reports/report.h"
 
 /* One line on stderr that is written over; nothing where stderr is no terminal. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every number of a golden: whether it is there, and whether it can be read. */
+#include "golden/files.h"
 #include "golden/store.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two goldens side by side, and what is in one. */
 #include "base/printable.h"
+#include "golden/files.h"
 #include "golden/store.h"
 
 #include <stdarg.h>

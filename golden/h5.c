@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "golden/h5.h"
 
+#include "golden/files.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

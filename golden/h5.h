@@ -3,8 +3,8 @@
 #ifndef MP_GOLDEN_H5_H
 #define MP_GOLDEN_H5_H
 
-#include "base/dtype.h"
-#include "base/status.h"
+#include "moeparity/dtype.h"
+#include "moeparity/status.h"
 
 #include <hdf5.h>
 

@@ -3,8 +3,8 @@
 #ifndef MP_GOLDEN_STORE_H
 #define MP_GOLDEN_STORE_H
 
-#include "golden/golden.h"
 #include "golden/h5.h"
+#include "moeparity/golden.h"
 
 #define MP_GOLDEN_FORMAT "moeparity golden"
 #define MP_GOLDEN_FORMAT_VERSION 1

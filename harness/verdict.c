@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/verdict.h"
+#include "moeparity/verdict.h"
 
-#include "harness/subjects/subject.h"
+#include "harness/verdict_json.h"
+#include "harness/verdict_make.h"
+#include "moeparity/subject.h"
 
 #include <math.h>
 #include <stdarg.h>

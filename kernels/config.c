@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "kernels/config.h"
+#include "moeparity/config.h"
 
-#include "cases/graph.h"
+#include "cases/case_tools.h"
+#include "cases/graph_tables.h"
 #include "kernels/lookup.h"
 #include "kernels/tuned.h"
 
+#include <assert.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+static_assert(MP_CONFIG_TEXT_MAX >= 2 * PATH_MAX + 1024, "room for two paths and what is said about them");
 
 mp_status mp_tile_validate(const mp_tile *tile, mp_error *err) {
     mp_tile t = *tile;

@@ -4,9 +4,9 @@
 #ifndef MP_KERNELS_CUDA_H
 #define MP_KERNELS_CUDA_H
 
-#include "base/space.h"
-#include "cases/trace.h"
-#include "kernels/config.h"
+#include "moeparity/config.h"
+#include "moeparity/space.h"
+#include "moeparity/trace.h"
 
 typedef struct mp_cuda mp_cuda;
 

@@ -8,7 +8,7 @@
 #ifndef MP_KERNELS_DRIVER_H
 #define MP_KERNELS_DRIVER_H
 
-#include "base/status.h"
+#include "moeparity/status.h"
 
 #include <stddef.h>
 

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the public loaders would find a case's tuned files. Private to kernels/. */
+/* Where the public loaders would find a case's tuned files. */
 #ifndef MP_KERNELS_LOOKUP_H
 #define MP_KERNELS_LOOKUP_H
 
-#include "kernels/config.h"
+#include "moeparity/config.h"
+
+#include <limits.h>
+
+/* The folders of tuned files: $SGLANG_MOE_CONFIG_DIR and $VLLM_TUNED_CONFIG_FOLDER. Fills the variable's
+ * name; NULL where it is not set, or empty. */
+enum { MP_TUNED_FOLDERS = 2 };
+const char *mp_tuned_folder(int which, const char **variable);
 
 typedef struct mp_found_file {
     char path[PATH_MAX]; /* "": none */

@@ -2,6 +2,7 @@
 /* One case on the device: its stages between events, and the hooks of path=runner. */
 #include "kernels/stages.h"
 
+#include "cases/graph_tables.h"
 #include "ref/pipeline.h"
 
 #include <stdlib.h>

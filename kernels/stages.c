@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/stages.h"
 
+#include "cases/graph_tables.h"
 #include "kernels/device/params.h"
 
 #define MAX_GRID (INT64_C(1) << 30) /* blocks in one launch; the hardware's limit is 2^31 - 1 */

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/words.h"
+#include "cases/case_tools.h"
 
 #include <errno.h>
 #include <inttypes.h>

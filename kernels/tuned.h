@@ -4,7 +4,7 @@
 #ifndef MP_KERNELS_TUNED_H
 #define MP_KERNELS_TUNED_H
 
-#include "cases/case.h"
+#include "moeparity/case.h"
 
 typedef struct mp_tuned_entry {
     int64_t key; /* number of tokens */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/variants.h"
 
-#include "cases/graph.h"
+#include "moeparity/graph.h"
 
 #include <stdarg.h>
 #include <stdio.h>

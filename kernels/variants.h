@@ -3,8 +3,8 @@
 #ifndef MP_KERNELS_VARIANTS_H
 #define MP_KERNELS_VARIANTS_H
 
-#include "cases/graph.h"
-#include "kernels/config.h"
+#include "moeparity/config.h"
+#include "moeparity/graph.h"
 
 /* One kernel: a device source, an entry in it, and its options, separated by blanks. */
 typedef struct mp_kernel {

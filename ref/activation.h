@@ -14,9 +14,9 @@
 #ifndef MP_REF_ACTIVATION_H
 #define MP_REF_ACTIVATION_H
 
-#include "base/tensor.h"
-#include "cases/case.h"
-#include "cases/contract.h"
+#include "moeparity/case.h"
+#include "moeparity/contract.h"
+#include "moeparity/tensor.h"
 
 /* One element. gate_dtype: if not NULL, act(gate) is rounded to it before the multiply (contract
  * MP_ACT_GATE_ROUNDED). up is not read when not gated. */

@@ -4,7 +4,7 @@
 #ifndef MP_REF_ALIGN_H
 #define MP_REF_ALIGN_H
 
-#include "base/status.h"
+#include "moeparity/status.h"
 
 #include <stdint.h>
 

@@ -4,7 +4,7 @@
 #ifndef MP_REF_BENCH_H
 #define MP_REF_BENCH_H
 
-#include "cases/case.h"
+#include "moeparity/case.h"
 
 typedef struct mp_ref_bench_result {
     int threads;

@@ -7,7 +7,7 @@
 #ifndef MP_REF_BLAS_H
 #define MP_REF_BLAS_H
 
-#include "base/status.h"
+#include "moeparity/status.h"
 
 #include <stdint.h>
 

@@ -3,7 +3,7 @@
 #ifndef MP_REF_BOUNDS_H
 #define MP_REF_BOUNDS_H
 
-#include "cases/contract.h"
+#include "moeparity/contract.h"
 
 /* Error of an accumulation of `terms` products whose magnitudes sum to mass: |computed - exact| <= rel*mass +
  * abs. rel is Inf where no bound can be had (n*u >= 1): the stage cannot be judged then. */

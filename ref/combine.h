@@ -3,8 +3,8 @@
 #ifndef MP_REF_COMBINE_H
 #define MP_REF_COMBINE_H
 
-#include "base/tensor.h"
-#include "cases/contract.h"
+#include "moeparity/contract.h"
+#include "moeparity/tensor.h"
 
 /* The sum and its magnitudes, unscaled, for one output element; long double, so that it can judge fp64.
  * topk_ids: slots whose id is -1 are left out; NULL: every slot is added. `terms` slots were. */

@@ -3,7 +3,7 @@
 #ifndef MP_REF_OPERAND_H
 #define MP_REF_OPERAND_H
 
-#include "base/tensor.h"
+#include "moeparity/tensor.h"
 
 /* The number at row r, column k is (code - zero) * scale, with the zero and the scale of the block that it
  * lies in: row r / block_rows, column k / block_columns of `scale` and `zero`, taken as matrices with as many

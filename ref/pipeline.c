@@ -2,6 +2,7 @@
 #include "ref/pipeline.h"
 
 #include "base/clock.h"
+#include "cases/graph_tables.h"
 #include "ref/activation.h"
 #include "ref/align.h"
 #include "ref/combine.h"

@@ -3,8 +3,9 @@
 #ifndef MP_REF_PIPELINE_H
 #define MP_REF_PIPELINE_H
 
-#include "cases/inputs.h"
-#include "cases/trace.h"
+#include "cases/slots.h"
+#include "moeparity/inputs.h"
+#include "moeparity/trace.h"
 #include "ref/gemm.h"
 
 /* What a stage is called with: the tensors of one chunk, inputs and outputs, each row-major. */

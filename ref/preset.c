@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ref/preset.h"
+#include "moeparity/preset.h"
 
 #include "ref/predict/float32_math.h"
 #include "ref/predict/tensorcore.h"

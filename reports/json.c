@@ -5,6 +5,7 @@
  * they read back exactly. A later version may add keys; MP_REPORT_SCHEMA_VERSION changes when one changes its
  * meaning or goes. */
 #include "base/file.h"
+#include "harness/verdict_json.h"
 #include "reports/report.h"
 
 #include <stdlib.h>

@@ -3,7 +3,8 @@
 #ifndef MP_REPORTS_REPORT_H
 #define MP_REPORTS_REPORT_H
 
-#include "harness/verdict.h"
+#include "base/text.h"
+#include "moeparity/verdict.h"
 
 #include <stdio.h>
 

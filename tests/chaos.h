@@ -5,8 +5,8 @@
 #ifndef MP_TESTS_CHAOS_H
 #define MP_TESTS_CHAOS_H
 
-#include "harness/run/suite.h"
-#include "harness/run/worker.h"
+#include "moeparity/suite.h"
+#include "moeparity/worker.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/faulty.h"
 
+#include "cases/graph_tables.h"
 #include "ref/activation.h"
 #include "ref/predict/activation_f32.h"
 #include "ref/predict/gemm_fma.h"

@@ -5,8 +5,8 @@
 #ifndef MP_TESTS_FAULTY_H
 #define MP_TESTS_FAULTY_H
 
-#include "harness/subjects/subject.h"
-#include "harness/verdict.h"
+#include "moeparity/subject.h"
+#include "moeparity/verdict.h"
 #include "ref/pipeline.h"
 
 /* What a fault sees of one run. */

@@ -4,7 +4,7 @@
 #define MP_TESTS_GOLDEN_SUPPORT_H
 
 #include "base/file.h"
-#include "golden/golden.h"
+#include "moeparity/golden.h"
 
 #include <dirent.h>
 #include <setjmp.h>

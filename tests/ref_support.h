@@ -3,7 +3,7 @@
 #ifndef MP_TESTS_REF_SUPPORT_H
 #define MP_TESTS_REF_SUPPORT_H
 
-#include "cases/inputs.h"
+#include "moeparity/inputs.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The bits oracle on faults of one bit: what it sees, and which of them float64 alone lets pass. */
-#include "cases/inputs.h"
+#include "moeparity/inputs.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
-#include "kernels/config.h"
+#include "moeparity/config.h"
 #include "ref/predict/predict.h"
 #include "ref/predict/stages.h"
 #include "ref/pipeline.h"

@@ -3,7 +3,7 @@
  * an honest trace is made so wrong that it is the worst of its stage, whose bound the verdict then reports. A
  * bound that is too wide passes wrong kernels, and nothing else would show it. */
 #include "harness/judge/judge.h"
-#include "kernels/config.h"
+#include "moeparity/config.h"
 #include "ref/predict/predict.h"
 #include "tests/ref_support.h"
 

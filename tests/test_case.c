@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cases/case.c, field.c, validate.c: text and case are two forms of the same thing; what cannot be is refused
  * with advice. */
-#include "cases/case.h"
+#include "cases/case_json.h"
+#include "cases/case_tools.h"
 
 #include <locale.h>
 #include <math.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tuned configurations: the lookup rule, its defaults, and files that must be refused. */
 #include "base/file.h"
-#include "kernels/config.h"
+#include "cases/case_tools.h"
+#include "moeparity/config.h"
 
 #include <fcntl.h>
 #include <limits.h>

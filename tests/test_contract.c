@@ -2,8 +2,8 @@
 /* ref/bounds.c, ref/preset.c and cases/contract.c. The accumulation bounds against simulated hardware. IEEE
  * sums in random orders, and a scalar model of the tensor core's truncated fused dot-add, must never leave
  * their bound, and must come near enough to it that it says something. */
+#include "moeparity/preset.h"
 #include "ref/bounds.h"
-#include "ref/preset.h"
 #include "tests/ref_support.h"
 
 #include <float.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* harness/: every planted fault is found by the check that is there for it, and blamed on the stage that has
  * it and on no other. */
-#include "harness/run/run_case.h"
 #include "harness/run/surroundings.h"
+#include "moeparity/run_case.h"
 #include "tests/faulty.h"
 
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cases/fill.c, inputs.c: the same bits everywhere, and each data family has the property it exists for.
  * Longer than most: a test a family. */
-#include "cases/inputs.h"
+#include "moeparity/inputs.h"
 
 #include <math.h>
 #include <omp.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/dtype.h"
+#include "moeparity/dtype.h"
 #include "ref/predict/float32_math.h"
 
 #include <float.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ref/gemm.c, gemm_tasks.c, gemm_blas.c: both engines against long double sums and against each other, and
  * the stage's epilogue. */
-#include "cases/matrix.h"
+#include "cases/graph_tables.h"
+#include "moeparity/matrix.h"
 #include "ref/bounds.h"
 #include "ref/gemm.h"
 #include "ref/gemm_tasks.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* golden/: what is recorded comes back bit for bit, and every difference is found and described. */
+#include "cases/graph_tables.h"
+#include "golden/files.h"
+#include "cases/case_tools.h"
 #include "tests/golden_support.h"
 
 #include <math.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* golden/ as files: reading leaves no trace, no damaged, foreign or newer file passes for a golden, and a
  * failed write leaves nothing behind. */
+#include "golden/files.h"
 #include "golden/h5.h"
 #include "tests/golden_support.h"
 

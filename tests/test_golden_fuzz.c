@@ -4,6 +4,7 @@
  * is guarded. Each file must be refused with MP_EINPUT or read, at once. The readers run in a child, for
  * libhdf5 itself may not survive what it reads: such deaths are counted, and belong to it unless
  * AddressSanitizer says that they are ours. */
+#include "golden/files.h"
 #include "tests/golden_h5py.h"
 
 #include <fcntl.h>

@@ -2,6 +2,7 @@
 /* golden/ and files of strangers: whatever a file claims, it is refused soon, with file, case and reason, or
  * it is read. Nothing is waited for, no other file is opened, and no memory is taken by a size that is only
  * claimed. */
+#include "golden/files.h"
 #include "tests/golden_h5py.h"
 
 #include <sys/resource.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ref/predict/host.c, host_gemm.c, trace.c: the float32 pipeline has the bits of its definition, whatever the
  * kernel, the threads, the path or the layout. */
+#include "cases/graph_tables.h"
 #include "ref/predict/activation_f32.h"
 #include "ref/predict/predict.h"
 #include "ref/predict/gemm_fma.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cases/matrix.c, group.c, yaml.c, models.c: what each word of the matrix language gives, and where each
  * error is reported. */
-#include "cases/matrix.h"
+#include "cases/models.h"
+#include "moeparity/matrix.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,6 +4,7 @@
 #include "tests/chaos.h"
 
 #include "base/file.h"
+#include "harness/run/golden_cases.h"
 
 static char path[64];
 static mp_record_options options;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reports/: what the rows say, and that both files are read by other programs and add up. */
 #include "base/file.h"
+#include "harness/verdict_json.h"
+#include "harness/verdict_make.h"
 #include "reports/report.h"
 
 #include <math.h>

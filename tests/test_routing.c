@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cases/routing.c: each routing family, filtering and expert parallelism. */
-#include "cases/inputs.h"
+#include "moeparity/inputs.h"
 
 #include <math.h>
 #include <setjmp.h>

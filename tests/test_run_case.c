@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Faults that show only in a later run of a case: a repeat, a variant, a token alone. Whatever run they are
  * in, the case must not pass. */
-#include "cases/matrix.h"
-#include "harness/run/run_case.h"
 #include "harness/run/surroundings.h"
-#include "ref/preset.h"
+#include "moeparity/matrix.h"
+#include "moeparity/preset.h"
+#include "moeparity/run_case.h"
 #include "ref/predict/predict.h"
 
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Subjects that do not show everything: what lies between two tensors that are exposed is judged as one span.
  */
-#include "harness/run/run_case.h"
+#include "moeparity/run_case.h"
 #include "tests/faulty.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/status.h"
+#include "moeparity/status.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

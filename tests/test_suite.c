@@ -4,7 +4,7 @@
 #include "tests/chaos.h"
 
 #include "base/clock.h"
-#include "golden/golden.h"
+#include "moeparity/golden.h"
 
 #include <omp.h>
 #include <signal.h>

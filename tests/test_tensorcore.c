@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The definition of the tensor core: what was measured on hardware, an oracle of its own in float64, and
  * properties. Longer than most: the worked examples and the oracle belong beside each other. */
-#include "base/dtype.h"
+#include "moeparity/dtype.h"
 #include "ref/predict/tensorcore.h"
 
 #include <fenv.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* harness/verdict.c: verdicts survive JSON without loss, broken JSON is refused, and the exit code carries
  * the outcome. */
-#include "harness/verdict.h"
+#include "harness/verdict_json.h"
+#include "harness/verdict_make.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "harness/run/frame.h"
+#include "harness/run/golden_cases.h"
+#include "harness/verdict_json.h"
 
 #include <signal.h>
 

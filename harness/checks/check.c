@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers of a verdict's checks. */
+#include "base/text.h"
 #include "harness/judge/judge.h"
+#include "harness/verdict_make.h"
 
 #include <stdarg.h>
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/checks/session.h"
 
+#include "base/text.h"
+#include "cases/graph_tables.h"
+#include "cases/slots.h"
 #include "harness/judge/judge.h"
 
 #include <stdlib.h>

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/checks/compare.h"
 
+#include "cases/graph_tables.h"
+#include "cases/slots.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

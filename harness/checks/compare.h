@@ -3,10 +3,10 @@
 #ifndef MP_HARNESS_COMPARE_H
 #define MP_HARNESS_COMPARE_H
 
-#include "cases/contract.h"
-#include "cases/inputs.h"
-#include "cases/trace.h"
 #include "harness/judge/where.h"
+#include "moeparity/contract.h"
+#include "moeparity/inputs.h"
+#include "moeparity/trace.h"
 
 /* One side: a trace of a case, and which of its tokens are compared (NULL: all, in order). */
 typedef struct mp_side {

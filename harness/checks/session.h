@@ -4,7 +4,7 @@
 #define MP_HARNESS_SESSION_H
 
 #include "harness/checks/compare.h"
-#include "harness/run/run_case.h"
+#include "moeparity/run_case.h"
 #include "ref/gemm.h"
 
 typedef struct mp_session {

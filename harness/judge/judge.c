@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/judge/judge.h"
 
+#include "cases/graph_tables.h"
 #include "harness/judge/judge_stage.h"
 
 #include <math.h>

@@ -4,10 +4,10 @@
 #ifndef MP_HARNESS_JUDGE_H
 #define MP_HARNESS_JUDGE_H
 
-#include "cases/inputs.h"
+#include "moeparity/inputs.h"
 #include "harness/judge/where.h"
-#include "harness/verdict.h"
-#include "cases/contract.h"
+#include "moeparity/verdict.h"
+#include "moeparity/contract.h"
 #include "ref/gemm.h"
 
 /* Fills v->stage, v->end_to_end and the checks bound, rms, nan, integer and poison (unwritten elements) of

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/judge/judge_bits.h"
 
+#include "cases/graph_tables.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_stage.h"
 #include "harness/judge/where.h"
+#include "harness/verdict_make.h"
 #include "ref/predict/predict.h"
 
 #include <inttypes.h>

@@ -4,10 +4,10 @@
 #ifndef MP_HARNESS_JUDGE_BITS_H
 #define MP_HARNESS_JUDGE_BITS_H
 
-#include "cases/inputs.h"
-#include "harness/verdict.h"
-#include "kernels/config.h"
-#include "cases/contract.h"
+#include "moeparity/inputs.h"
+#include "moeparity/verdict.h"
+#include "moeparity/config.h"
+#include "moeparity/contract.h"
 
 /* Fills predicted, mispredicted and max_ulps of v->stage and v->end_to_end, and the check bits: failed where
  * the contract requires the prediction, reported in its text otherwise. A first difference is given with

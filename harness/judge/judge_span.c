@@ -29,6 +29,7 @@
  * quadrature to random. What may overflow on the way has no bound: such elements are left out. */
 #include "harness/judge/judge_gemm.h"
 
+#include "cases/graph_tables.h"
 #include "harness/judge/judge.h"
 #include "ref/activation.h"
 #include "ref/combine.h"

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/judge/judge_stage.h"
 
+#include "cases/graph_tables.h"
 #include "harness/judge/judge.h"
+#include "harness/verdict_make.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -4,8 +4,9 @@
 #ifndef MP_HARNESS_JUDGE_STAGE_H
 #define MP_HARNESS_JUDGE_STAGE_H
 
-#include "cases/trace.h"
+#include "cases/slots.h"
 #include "harness/judge/measure.h"
+#include "moeparity/trace.h"
 #include "ref/bounds.h"
 #include "ref/gemm.h"
 #include "ref/pipeline.h"

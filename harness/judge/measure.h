@@ -4,9 +4,9 @@
 #ifndef MP_HARNESS_MEASURE_H
 #define MP_HARNESS_MEASURE_H
 
-#include "base/tensor.h"
 #include "harness/judge/where.h"
-#include "harness/verdict.h"
+#include "moeparity/tensor.h"
+#include "moeparity/verdict.h"
 
 /* What is known of an element: the exact value before the store, an upper bound of the error before the
  * store, whether the store rounds to dtype, whether NaN is as right as an infinite value (zero within the

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/judge/where.h"
 
+#include "cases/graph_tables.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

@@ -8,8 +8,8 @@
 #ifndef MP_HARNESS_WHERE_H
 #define MP_HARNESS_WHERE_H
 
-#include "cases/graph.h"
-#include "kernels/config.h"
+#include "moeparity/config.h"
+#include "moeparity/graph.h"
 
 /* What the rows of a tensor are. tile and sorted ids may be absent (NULL): tiles are then not told. */
 typedef struct mp_where {

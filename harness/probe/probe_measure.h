@@ -9,8 +9,8 @@
 #ifndef MP_HARNESS_PROBE_MEASURE_H
 #define MP_HARNESS_PROBE_MEASURE_H
 
-#include "base/dtype.h"
-#include "base/status.h"
+#include "moeparity/dtype.h"
+#include "moeparity/status.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
 #ifndef MP_HARNESS_PROBE_VECTORS_H
 #define MP_HARNESS_PROBE_VECTORS_H
 
-#include "base/status.h"
+#include "moeparity/status.h"
 #include "ref/predict/tensorcore.h"
 
 /* Units with results of their own. */

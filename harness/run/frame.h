@@ -4,7 +4,7 @@
 #ifndef MP_HARNESS_FRAME_H
 #define MP_HARNESS_FRAME_H
 
-#include "base/status.h"
+#include "moeparity/status.h"
 
 #include <jansson.h>
 #include <stdbool.h>

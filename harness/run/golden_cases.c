@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mp_suite_golden_cases: a golden file is listed by a worker, for libhdf5 may crash on one that was forged.
  */
+#include "harness/run/golden_cases.h"
 #include "harness/run/link.h"
 #include "harness/run/message.h"
 

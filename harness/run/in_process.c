@@ -4,8 +4,10 @@
 #include "base/clock.h"
 #include "harness/run/interrupt.h"
 #include "harness/run/progress.h"
+#include "harness/run/repro.h"
 #include "harness/run/setup.h"
 #include "harness/run/strict.h"
+#include "harness/verdict_make.h"
 #include "ref/blas.h"
 
 mp_run_options mp_suite_run_options(const mp_suite_options *o, mp_subject *subject, mp_subject *against,

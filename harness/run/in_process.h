@@ -3,12 +3,18 @@
 #ifndef MP_HARNESS_IN_PROCESS_H
 #define MP_HARNESS_IN_PROCESS_H
 
-#include "harness/run/suite.h"
+#include "moeparity/run_case.h"
+#include "moeparity/suite.h"
 
 /* mp_suite_run without workers: what a debugger or a memory checker wants to see. A crash ends the run, and
  * so does a second Ctrl-C; the first one waits for the case that runs. */
 mp_status mp_run_in_process(const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *verdicts,
                             mp_run_info *info, mp_error *err);
+
+/* The options of one case of the suite, for subjects that are open, or only named where nothing is run.
+ * `after` ran before it in the same process (NULL: nothing). */
+mp_run_options mp_suite_run_options(const mp_suite_options *o, mp_subject *subject, mp_subject *against,
+                                    const mp_matrix_row *after);
 
 /* The verdict of a case that no worker lived to give; `after` is what that worker had run before it. *v is
  * freed first. */

@@ -3,8 +3,9 @@
 
 #include "base/clock.h"
 #include "harness/run/message.h"
+#include "harness/run/program.h"
 #include "harness/run/progress.h"
-#include "harness/run/worker.h"
+#include "moeparity/worker.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 
 #include "base/process.h"
 #include "harness/run/frame.h"
-#include "harness/run/suite.h"
+#include "moeparity/suite.h"
 
 #include <poll.h>
 

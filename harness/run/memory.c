@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/memory.h"
 
-#include "cases/inputs.h"
-#include "cases/trace.h"
+#include "moeparity/inputs.h"
+#include "moeparity/trace.h"
 #include "ref/gemm_tasks.h"
 
 #include <omp.h>

@@ -3,7 +3,7 @@
 #ifndef MP_HARNESS_MEMORY_H
 #define MP_HARNESS_MEMORY_H
 
-#include "cases/case.h"
+#include "moeparity/case.h"
 
 /* Bytes that judging the case takes: inputs and a permuted copy of the tokens, two traces, a predicted stage,
  * the judge's slabs for every thread. */

@@ -2,6 +2,7 @@
 #include "harness/run/message.h"
 
 #include "base/printable.h"
+#include "harness/verdict_make.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,8 +4,9 @@
 #ifndef MP_HARNESS_MESSAGE_H
 #define MP_HARNESS_MESSAGE_H
 
-#include "harness/run/suite.h"
+#include "moeparity/suite.h"
 
+#include <jansson.h>
 #include <limits.h>
 
 #define MP_PROTOCOL 1

@@ -2,12 +2,17 @@
 #include "harness/checks/session.h"
 
 #include "base/clock.h"
+#include "base/text.h"
+#include "cases/case_tools.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
 #include "harness/run/memory.h"
 #include "harness/run/progress.h"
+#include "harness/run/repro.h"
 #include "harness/run/strict.h"
 #include "harness/run/surroundings.h"
+#include "harness/verdict_make.h"
+#include "kernels/lookup.h"
 #include "ref/blas.h"
 
 #include <stdio.h>

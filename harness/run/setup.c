@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/setup.h"
 
+#include "golden/files.h"
+#include "harness/run/in_process.h"
 #include "harness/run/progress.h"
+#include "harness/run/record.h"
 
 #include <stdlib.h>
 

@@ -4,8 +4,8 @@
 #ifndef MP_HARNESS_SETUP_H
 #define MP_HARNESS_SETUP_H
 
-#include "harness/run/run_case.h"
-#include "harness/run/suite.h"
+#include "moeparity/run_case.h"
+#include "moeparity/suite.h"
 
 typedef struct mp_setup {
     const mp_suite_options *options; /* borrowed */

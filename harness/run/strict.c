@@ -2,6 +2,7 @@
 #include "harness/run/strict.h"
 
 #include "harness/judge/judge.h"
+#include "harness/verdict_make.h"
 
 static bool requires_bits(const mp_contract *contract, const mp_case *c) {
     for (int s = 0; s < MP_STAGE_COUNT; s++)

@@ -3,7 +3,7 @@
 #ifndef MP_HARNESS_STRICT_H
 #define MP_HARNESS_STRICT_H
 
-#include "harness/run/run_case.h"
+#include "moeparity/run_case.h"
 
 /* The checks that were asked for, bit c for check c: by the options (a golden that need hold only some cases
  * is none, one run has nothing to repeat), by the pairs of the row, and by what the contract promises for

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/run/suite.h"
+#include "moeparity/suite.h"
 
 #include "base/clock.h"
 #include "harness/run/in_process.h"
@@ -7,6 +7,7 @@
 #include "harness/run/link.h"
 #include "harness/run/message.h"
 #include "harness/run/progress.h"
+#include "harness/verdict_json.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/surroundings.h"
 
+#include "cases/graph_tables.h"
 #include "ref/pipeline.h"
 
 #include <stdio.h>

@@ -4,7 +4,7 @@
 #ifndef MP_HARNESS_SURROUNDINGS_H
 #define MP_HARNESS_SURROUNDINGS_H
 
-#include "harness/subjects/subject.h"
+#include "moeparity/subject.h"
 
 /* What a run did that it must not have done: "" = nothing. */
 typedef struct mp_surroundings_report {

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/run/worker.h"
+#include "moeparity/worker.h"
 
 #include "base/process.h"
+#include "golden/files.h"
 #include "harness/run/frame.h"
 #include "harness/run/message.h"
+#include "harness/run/program.h"
 #include "harness/run/progress.h"
 #include "harness/run/setup.h"
+#include "harness/verdict_json.h"
 #include "ref/blas.h"
 
 #include <fcntl.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/subjects/subject.h"
+#include "moeparity/subject.h"
 
 #include "kernels/cuda.h"
+#include "moeparity/preset.h"
 #include "ref/blas.h"
 #include "ref/predict/predict.h"
-#include "ref/preset.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -22,7 +22,7 @@
 #define MP_REF_ACTIVATION_F32_H
 
 #ifndef __CUDACC_RTC__ /* on the device float32_math.h stands in front of this text */
-#include "cases/case.h"
+#include "moeparity/case.h"
 #include "ref/predict/float32_math.h"
 #endif
 

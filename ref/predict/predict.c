@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/predict/predict.h"
 
+#include "moeparity/preset.h"
 #include "ref/bounds.h"
 #include "ref/predict/stages.h"
-#include "ref/preset.h"
 
 bool mp_predictable(const mp_contract *contract, const mp_case *c, mp_stage stage, const char **why) {
     *why = NULL;

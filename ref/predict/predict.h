@@ -4,7 +4,7 @@
 #ifndef MP_PREDICT_PREDICT_H
 #define MP_PREDICT_PREDICT_H
 
-#include "cases/contract.h"
+#include "moeparity/contract.h"
 #include "ref/pipeline.h"
 
 #define MP_HOST_ARCHITECTURE 90 /* whose bits the subject `host` predicts */

@@ -9,7 +9,7 @@
 #ifndef MP_PREDICT_STAGES_H
 #define MP_PREDICT_STAGES_H
 
-#include "cases/contract.h"
+#include "moeparity/contract.h"
 #include "ref/gemm.h"
 
 /* Arguments as mp_gemm_stage; accumulation as the contract says: by fma over ascending k, or by a tensor

@@ -2,7 +2,7 @@
 #include "ref/predict/tensorcore.h"
 
 #include "base/bits.h"
-#include "base/dtype.h"
+#include "moeparity/dtype.h"
 
 #include <string.h>
 

@@ -2,8 +2,8 @@
 /* A program of somebody else, built against the installed package: an activation kernel of its own, judged
  * in workers that are this program again. With the argument `wrong` the kernel takes gate for up and up for
  * gate, and must fail. */
-#include "harness/run/suite.h"
-#include "harness/run/worker.h"
+#include <moeparity/suite.h>
+#include <moeparity/worker.h>
 
 #include <math.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #ifndef MP_TESTS_FUZZ_H
 #define MP_TESTS_FUZZ_H
 
-#include "base/status.h"
+#include "moeparity/status.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,7 +3,8 @@
  * canonical text; what is refused is refused with a reason. */
 #include "fuzz/fuzz.h"
 
-#include "cases/case.h"
+#include "cases/case_json.h"
+#include "cases/case_tools.h"
 
 #include <string.h>
 

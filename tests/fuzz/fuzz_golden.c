@@ -2,7 +2,7 @@
 /* Golden files: refused with a reason, or every part of it can be asked for. */
 #include "fuzz/fuzz.h"
 
-#include "golden/golden.h"
+#include "golden/files.h"
 
 /* HDF5 1.10 itself leaks when it refuses a damaged file; our own allocations stay under LeakSanitizer's eye.
  */

@@ -2,7 +2,8 @@
 /* Match expressions over a few cases: refused with a reason, or some of the cases are kept, in order. */
 #include "fuzz/fuzz.h"
 
-#include "cases/matrix.h"
+#include "cases/case_tools.h"
+#include "moeparity/matrix.h"
 
 static const char *const cases[] = {
     "M=1 topk=1",

@@ -2,7 +2,7 @@
 /* Matrix files: refused with a reason, or a list of valid, distinct cases. */
 #include "fuzz/fuzz.h"
 
-#include "cases/matrix.h"
+#include "moeparity/matrix.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     mp_matrix m = {0};

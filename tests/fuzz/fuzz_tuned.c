@@ -2,7 +2,7 @@
 /* Tuned configurations: refused with a reason, or tiles that the kernels take. */
 #include "fuzz/fuzz.h"
 
-#include "kernels/config.h"
+#include "moeparity/config.h"
 
 #include <string.h>
 

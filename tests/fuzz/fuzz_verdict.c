@@ -3,7 +3,7 @@
  * JSON when it goes round once more. */
 #include "fuzz/fuzz.h"
 
-#include "harness/verdict.h"
+#include "harness/verdict_json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     mp_verdict v, again;

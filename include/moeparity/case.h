@@ -10,13 +10,15 @@
  * The canonical text is `name=value` in list order, separated by one blank, non-defaults only (M,
  * topk and act always): it is the case's name, its filter subject and its repro.
  */
-#ifndef MP_CASES_CASE_H
-#define MP_CASES_CASE_H
+#ifndef MOEPARITY_CASE_H
+#define MOEPARITY_CASE_H
 
-#include "base/dtype.h"
-#include "base/status.h"
+#include "moeparity/dtype.h"
+#include "moeparity/status.h"
 
-#include <jansson.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef enum mp_activation {
     MP_SILU,
@@ -67,19 +69,6 @@ typedef enum mp_routing {
 typedef struct mp_tile {
     int block_size_m, block_size_n, block_size_k, group_size_m, num_warps, num_stages;
 } mp_tile;
-
-/* Name and range of each of a tile's numbers, in that order: one table for case texts and tuned files. */
-#define MP_TILE_PARTS 6
-typedef struct mp_tile_part {
-    const char *name;
-    size_t offset; /* in mp_tile */
-    int min, max;
-    bool power_of_two;
-} mp_tile_part;
-extern const mp_tile_part mp_tile_parts[MP_TILE_PARTS];
-int *mp_tile_at(mp_tile *tile, int part);
-bool mp_tile_part_allows(int part, int64_t value);
-void mp_tile_part_expected(int part, char text[64]); /* "a power of two in 16..256" */
 
 #define MP_CHUNK_TOKENS 65536 /* the public chunk loop's CHUNK */
 
@@ -140,8 +129,6 @@ mp_status mp_case_set(mp_case *c, const char *name, const char *value, mp_error 
 /* Parses `name=value ...` (any order) over the values already in *c, then validates. MP_EINPUT for a blank
  * text too. */
 mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err);
-/* Applies `name=value ...` without validating: for overrides that are completed later. */
-mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err);
 /* Combinations that cannot be: inplace with no_combine is not expressible; act/gated, fused_sum, layout,
  * path, ep, tiles, scope. */
 mp_status mp_case_validate(const mp_case *c, mp_error *err);
@@ -151,15 +138,6 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err);
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err);
 /* Writes the canonical text; returns its length. size >= MP_CASE_TEXT_MAX always suffices. */
 size_t mp_case_text(const mp_case *c, char *text, size_t size);
-int mp_case_compare(const mp_case *a, const mp_case *b); /* total order in field-list order; 0 when equal */
-json_t *mp_case_json(const mp_case *c);                  /* every field, defaults included; new reference */
-/* For help and docs: prints one line per field with default and allowed values. */
-void mp_case_describe_fields(void (*line)(void *ctx, const char *text), void *ctx);
-
-/* True when `expr` matches the case: blank-separated terms, all of which must hold: `name=value`,
- * `name!=value`, `name<value`, `name>value`, `name<=value`, `name>=value` (numbers), or a bare word that must
- * occur in the canonical text. MP_EINPUT for an unknown name or value, and where there is no term. */
-mp_status mp_case_match(const mp_case *c, const char *expr, bool *matched, mp_error *err);
 
 const char *mp_activation_name(mp_activation a);
 const char *mp_mode_name(mp_mode m);
@@ -178,5 +156,9 @@ static inline int64_t mp_case_slots(const mp_case *c) {
 static inline int64_t mp_case_w1_rows(const mp_case *c) {
     return c->gated ? 2 * c->N : c->N;
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One case from inputs to verdict: runs the subject under every check. */
-#ifndef MP_HARNESS_RUN_CASE_H
-#define MP_HARNESS_RUN_CASE_H
+#ifndef MOEPARITY_RUN_CASE_H
+#define MOEPARITY_RUN_CASE_H
 
-#include "cases/matrix.h"
-#include "golden/golden.h"
-#include "harness/subjects/subject.h"
-#include "harness/verdict.h"
+#include "moeparity/golden.h"
+#include "moeparity/matrix.h"
+#include "moeparity/subject.h"
+#include "moeparity/verdict.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define MP_TIMEOUT_SECONDS 600 /* of a case, where nobody says otherwise */
 
@@ -21,7 +25,7 @@ typedef struct mp_run_options {
     int jobs;                /* cases that run at the same time and share the memory; 0 counts as 1 */
     bool
         golden_partial; /* a golden of another contract, or without this case, is not judged; else it fails */
-    bool strict;        /* what was asked for and not judged fails (harness/run/strict.h) */
+    bool strict;        /* what was asked for and not judged fails */
     const char *device, *triton, *config_file; /* for which machine tiles are looked up, or the file they come
                                                   from; NULL: not said */
     double timeout_seconds;                    /* of the suite, for the repro; 0: not said */
@@ -37,15 +41,8 @@ typedef struct mp_run_options {
  * tokens and tokens alone (where the contract promises batch invariance); the other subject; the golden. */
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v);
 
-/* Appends the one command that runs exactly this case again, behind the one before it: `moeparity run
- * [--case BEFORE [--pair ...]...] --case CASE [--pair ...]... --subject S ...`, or with golden_required
- * `moeparity golden verify FILE [--case BEFORE] --case CASE --subject S ...`, and every option that is not at
- * its default. Words are quoted for a shell. */
-void mp_repro(const mp_matrix_row *row, const mp_run_options *options, mp_text *text);
-
-/* What is known of a case that is not run: initialises the verdict, and sets outcome, name, group, subject
- * and repro, which names options->after unless the outcome is PASS or SKIP. */
-void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_outcome outcome,
-                      mp_verdict *v);
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,8 +5,12 @@
  * place where the offending value is known; callers pass the status on (and may prepend context with
  * mp_error_prefix).
  */
-#ifndef MP_BASE_STATUS_H
-#define MP_BASE_STATUS_H
+#ifndef MOEPARITY_STATUS_H
+#define MOEPARITY_STATUS_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef enum mp_status {
     MP_OK = 0,
@@ -35,5 +39,9 @@ void mp_error_prefix(mp_error *err, const char *format, ...) __attribute__((form
 const char *mp_status_name(mp_status status);
 
 #define mp_fail(err, status, ...) mp_error_set((err), (status), __FILE__, __LINE__, __VA_ARGS__)
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

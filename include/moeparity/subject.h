@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A subject: something that executes a case on tensors that the harness gives it. */
-#ifndef MP_HARNESS_SUBJECT_H
-#define MP_HARNESS_SUBJECT_H
+#ifndef MOEPARITY_SUBJECT_H
+#define MOEPARITY_SUBJECT_H
 
-#include "base/space.h"
-#include "cases/contract.h"
-#include "cases/inputs.h"
-#include "cases/trace.h"
-#include "kernels/config.h"
+#include "moeparity/config.h"
+#include "moeparity/contract.h"
+#include "moeparity/inputs.h"
+#include "moeparity/space.h"
+#include "moeparity/trace.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 enum { MP_WORKSPACES = 4 };
 
@@ -66,5 +70,9 @@ bool mp_gpu_required(void);
  * MP_EUNSUPPORTED when it cannot run here. */
 mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err);
 void mp_subject_close(mp_subject *s);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory that a subject works in, the host's or a device's: buffers between guard zones, filled with poison.
  */
-#ifndef MP_BASE_SPACE_H
-#define MP_BASE_SPACE_H
+#ifndef MOEPARITY_SPACE_H
+#define MOEPARITY_SPACE_H
 
-#include "base/status.h"
+#include "moeparity/status.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define MP_POISON_A 0xFFF7FFF7u /* NaN as bf16, fp16, fp32, fp64; negative as int32 */
 #define MP_POISON_B 0x7FF97FF9u /* NaN as bf16, fp16, fp32, fp64; far above any index as int32 */
@@ -42,5 +46,9 @@ extern const mp_space mp_host_space;
 void mp_fill_pattern(void *to, size_t bytes, uint32_t pattern);
 /* Offset of the first byte of a zone that is not the guard pattern's, or -1. */
 int64_t mp_guard_first_changed(const void *zone);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

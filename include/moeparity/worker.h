@@ -14,10 +14,14 @@
  *         mp_suite_run(&matrix, &(mp_suite_options){.subject = "mine", .open_subject = open_mine,
  *                                                   .program = (const char *[]){"/proc/self/exe", NULL}, ...
  */
-#ifndef MP_HARNESS_WORKER_H
-#define MP_HARNESS_WORKER_H
+#ifndef MOEPARITY_WORKER_H
+#define MOEPARITY_WORKER_H
 
-#include "harness/run/suite.h"
+#include "moeparity/suite.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define MP_WORKER_VARIABLE "MOEPARITY_WORKER" /* is set for a worker: to the protocol's number */
 
@@ -28,9 +32,8 @@ bool mp_worker_requested(void);
  * the subjects. What is printed goes to the standard error. */
 int mp_worker_serve(mp_subject_opener *open);
 
-/* Says that this program is moeparity, so that its runs start it again, as `moeparity worker`. */
-void mp_worker_is_this_program(void);
-/* The arguments that start a worker: `program` where it is not NULL, else see mp_suite_options.program. */
-const char *const *mp_worker_program(const char *const *program);
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A dense row-major tensor, and buffers between guard zones. */
-#ifndef MP_BASE_TENSOR_H
-#define MP_BASE_TENSOR_H
+#ifndef MOEPARITY_TENSOR_H
+#define MOEPARITY_TENSOR_H
 
-#include "base/dtype.h"
-#include "base/space.h"
+#include "moeparity/dtype.h"
+#include "moeparity/space.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define MP_MAX_RANK 3
 
@@ -36,5 +40,9 @@ bool mp_tensor_guards_intact(const mp_tensor *t, int64_t *offset);
 uint64_t mp_digest(const void *data, size_t bytes); /* XXH3 */
 uint64_t mp_tensor_digest(const mp_tensor *t);
 uint64_t mp_tensor_row_digest(const mp_tensor *t, int64_t row);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The matrix language: YAML files -> a list of cases. See README "The matrix language". */
-#ifndef MP_CASES_MATRIX_H
-#define MP_CASES_MATRIX_H
+/* The matrix language: YAML files -> a list of cases. See docs/matrix.md. */
+#ifndef MOEPARITY_MATRIX_H
+#define MOEPARITY_MATRIX_H
 
-#include "cases/case.h"
+#include "moeparity/case.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef enum mp_tier {
     MP_SMOKE,
@@ -44,13 +48,8 @@ void mp_matrix_free(mp_matrix *m);
 const char *mp_tier_name(mp_tier tier);
 bool mp_tier_parse(const char *text, mp_tier *tier);
 
-/* A published model's shape, by name (cases/models.c); NULL when unknown. Fields not given by the model keep
- * their default. */
-typedef struct mp_model {
-    const char *name;
-    const char *overrides; /* "E=8 topk=2 K=4096 N=14336" */
-} mp_model;
-const mp_model *mp_model_find(const char *name);
-const mp_model *mp_model_list(size_t *count);
+#ifdef __cplusplus
+}
+#endif
 
 #endif

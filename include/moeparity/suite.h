@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A whole matrix: cases run in worker processes under a watchdog, replaced after a crash or a hang; the run
  * goes on. */
-#ifndef MP_HARNESS_SUITE_H
-#define MP_HARNESS_SUITE_H
+#ifndef MOEPARITY_SUITE_H
+#define MOEPARITY_SUITE_H
 
-#include "cases/matrix.h"
-#include "harness/run/record.h"
-#include "harness/subjects/subject.h"
-#include "harness/verdict.h"
+#include "moeparity/golden.h"
+#include "moeparity/matrix.h"
+#include "moeparity/subject.h"
+#include "moeparity/verdict.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Beside --timeout, for a start that compiles kernels: those of all cases, on all cores. */
 #define MP_KERNELS_SECONDS 900.0
@@ -17,6 +21,16 @@
 /* Opens the subject of that name: mp_subject_open, or a function of a program with subjects of its own, which
  * passes on to it the names that it does not know. */
 typedef mp_status mp_subject_opener(const char *name, mp_subject *s, mp_error *err);
+
+/* Recording a golden file out of a run. */
+typedef struct mp_record_options {
+    const char *path;
+    size_t digest_above; /* larger tensors become one digest a row */
+    bool inputs;         /* store the inputs too */
+    /* version, commit, date; device: that of a subject without one (the CPU); versions: what is added to
+     * those of the subject (the compiler). The rest is filled from the subject. */
+    mp_provenance who;
+} mp_record_options;
 
 typedef struct mp_suite_options {
     const char *subject, *against; /* names; against may be NULL */
@@ -37,9 +51,9 @@ typedef struct mp_suite_options {
      * the run ends, and nothing is written. The file is written when every case has passed and no signal came
      * before. NULL: no recording. */
     const mp_record_options *record;
-    /* The program that is started as a worker, ended by NULL. NULL: moeparity itself where this is it (see
-     * mp_worker_is_this_program); else MOEPARITY_PROGRAM, else `moeparity` on PATH. A program with subjects
-     * of its own names itself, {"/proc/self/exe", NULL}, and serves: see worker.h. */
+    /* The program that is started as a worker, ended by NULL. NULL: moeparity itself where this is it;
+     * else MOEPARITY_PROGRAM, else `moeparity` on PATH. A program with subjects of its own names itself,
+     * {"/proc/self/exe", NULL}, and serves: see worker.h. */
     const char *const *program;
     mp_subject_opener *open_subject; /* in process; NULL: mp_subject_open */
     /* Called in the parent: before a case is handed to a worker (v == NULL), and with its verdict. May be
@@ -59,16 +73,8 @@ typedef struct mp_suite_options {
 mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options, mp_verdict *verdicts,
                        mp_run_info *info, mp_error *err);
 
-/* The options of one case of the suite, for subjects that are open, or only named where nothing is run.
- * `after` ran before it in the same process (NULL: nothing). */
-struct mp_run_options mp_suite_run_options(const mp_suite_options *o, mp_subject *subject,
-                                           mp_subject *against, const mp_matrix_row *after);
-
-/* The names of the cases that a golden file holds, added to *names (NULL: not asked for). A worker reads
- * them: libhdf5 may crash on a file that was forged. check: every number of the file is read as well.
- * MP_EINPUT for a file that is missing, foreign, damaged, or that the worker crashed on. err must not be
- * NULL. */
-mp_status mp_suite_golden_cases(const char *path, bool check, const char *const *program, mp_texts *names,
-                                mp_error *err);
+#ifdef __cplusplus
+}
+#endif
 
 #endif

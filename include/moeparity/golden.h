@@ -15,12 +15,16 @@
  * checked before anything is allocated by it; links, layouts that lead to other files, other filters, and
  * numbers that are not all there are refused.
  */
-#ifndef MP_GOLDEN_GOLDEN_H
-#define MP_GOLDEN_GOLDEN_H
+#ifndef MOEPARITY_GOLDEN_H
+#define MOEPARITY_GOLDEN_H
 
-#include "cases/contract.h"
-#include "cases/inputs.h"
-#include "cases/trace.h"
+#include "moeparity/contract.h"
+#include "moeparity/inputs.h"
+#include "moeparity/trace.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef struct mp_golden mp_golden; /* an open file */
 
@@ -28,9 +32,9 @@ typedef struct mp_provenance {
     char version[64], commit[64], subject[64], device[128], versions[256], date[32], origin[128];
 } mp_provenance;
 
-/* Builds the file in memory (as many bytes as the finished file has); mp_golden_commit replaces `path` by it,
- * as mp_file_replace does. After mp_golden_close without commit, or a failure, nothing is left and an old
- * file is as it was. Tensors of more than digest_above bytes are stored as digests (0: all as digests;
+/* Builds the file in memory (as many bytes as the finished file has); mp_golden_commit replaces `path` by it
+ * at once. After mp_golden_close without commit, or a failure, nothing is left and an old file is as it was.
+ * Tensors of more than digest_above bytes are stored as digests (0: all as digests;
  * SIZE_MAX: all in full). */
 mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t digest_above,
                            mp_golden **golden, mp_error *err);
@@ -46,9 +50,6 @@ mp_status mp_golden_commit(mp_golden *golden, mp_error *err); /* closes it, also
  * range; never modifies it. */
 mp_status mp_golden_open(const char *path, mp_golden **golden, mp_error *err);
 void mp_golden_close(mp_golden *golden); /* takes NULL */
-/* Compares the shape of every tensor with that of its case, then reads every number in the file, which is the
- * only way to see that one is damaged. MP_EINPUT with case and tensor. */
-mp_status mp_golden_check(mp_golden *golden, mp_error *err);
 const mp_provenance *mp_golden_provenance(const mp_golden *golden);
 int mp_golden_fill_version(const mp_golden *golden);
 /* What is stored with a case beside its tensors. All of it belongs to the golden. */
@@ -99,16 +100,9 @@ typedef void mp_golden_visit(void *ctx, int64_t row, int64_t column, uint64_t wa
  * file, or damaged. */
 mp_status mp_golden_compare(mp_golden *golden, const char *case_text, mp_tensor_id id, const mp_tensor *t,
                             mp_golden_visit *visit, void *ctx, mp_golden_difference *diff, mp_error *err);
-/* Compares two files: the fill version, then case by case contract, config, block_size_m, the inputs (their
- * tensors where both files hold them, else their digests where both do) and the trace. Calls `report` with a
- * printable line for everything that differs or is missing on one side. *equal tells the outcome. Which
- * tensors are stored in full, and who recorded when, is no difference. */
-mp_status mp_golden_diff(mp_golden *a, mp_golden *b, void (*report)(void *ctx, const char *line), void *ctx,
-                         bool *equal, mp_error *err);
-/* One line a case: name, tensors stored in full or as digests, bytes. */
-mp_status mp_golden_list(mp_golden *golden, void (*report)(void *ctx, const char *line), void *ctx,
-                         mp_error *err);
 
-const char *mp_golden_library_version(void); /* "1.10.8" */
+#ifdef __cplusplus
+}
+#endif
 
 #endif

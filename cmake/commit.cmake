@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# Writes OUTPUT, a header with the version and the commit of SOURCE, from INPUT; an OUTPUT that already says
-# so keeps its time stamp. A source tree without git says "unknown".
-#   cmake -DVERSION=... -DSOURCE=... -DINPUT=version.h.in -DOUTPUT=version.h -P version.cmake
+# Writes OUTPUT, a header with the commit of SOURCE, from INPUT; an OUTPUT that already says so keeps its time
+# stamp. A source tree without git says "unknown".
+#   cmake -DSOURCE=... -DINPUT=commit.h.in -DOUTPUT=commit.h -P commit.cmake
 set(COMMIT "unknown")
 find_package(Git QUIET)
 if(Git_FOUND)

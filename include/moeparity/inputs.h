@@ -4,10 +4,14 @@
  * Every element is a function of (seed, tensor, index) alone: the same bits at any thread count, on any
  * machine, in any order. Only integer operations, exact scalings and single correct roundings are used, no
  * libm. */
-#ifndef MP_CASES_INPUTS_H
-#define MP_CASES_INPUTS_H
+#ifndef MOEPARITY_INPUTS_H
+#define MOEPARITY_INPUTS_H
 
-#include "cases/graph.h"
+#include "moeparity/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define MP_FILL_VERSION 1 /* goes into goldens: raise it when any family's bits change */
 
@@ -33,5 +37,9 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
 uint64_t mp_inputs_digest(const mp_inputs *in);
 /* Every id in [-1, E): MP_EINPUT names token, slot and value otherwise. */
 mp_status mp_inputs_check_ids(const mp_case *c, const mp_inputs *in, mp_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

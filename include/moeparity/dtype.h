@@ -7,13 +7,17 @@
  * quiet NaN of the format (bf16/fp16 7FFF as cvt.rn gives, fp32 7FFFFFFF, e4m3 7F, e5m2 7F). Source: IEEE
  * 754-2019 section 4.3.1; OCP 8-bit floating point specification.
  */
-#ifndef MP_BASE_DTYPE_H
-#define MP_BASE_DTYPE_H
+#ifndef MOEPARITY_DTYPE_H
+#define MOEPARITY_DTYPE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef enum mp_dtype {
     MP_BF16,
@@ -90,5 +94,9 @@ uint8_t mp_encode_e5m2_saturate(double value); /* |value| > 57344 gives 57344 */
 /* int4 pairs: low nibble first; two's complement -8..7. */
 int mp_decode_int4(const uint8_t *packed, int64_t index);
 void mp_encode_int4(uint8_t *packed, int64_t index, int value); /* value is clamped to -8..7 */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A trace: the tensors one execution of a case leaves behind, stage by stage. */
-#ifndef MP_CASES_TRACE_H
-#define MP_CASES_TRACE_H
+#ifndef MOEPARITY_TRACE_H
+#define MOEPARITY_TRACE_H
 
-#include "cases/graph.h"
+#include "moeparity/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Shapes. BM is the gate_up tile's BLOCK_SIZE_M; a chunked run aligns each chunk of MP_CHUNK_TOKENS on its
  * own, so the align tensors have one row per chunk (one row when not chunked), each with the capacity of a
@@ -36,17 +40,8 @@ mp_status mp_trace_create(const mp_case *c, int block_size_m, uint32_t poison, m
                           mp_error *err);
 void mp_trace_destroy(mp_trace *trace);
 
-/* Row of cache1/cache2 that holds slot t: t itself, or in sorted layout, where one of them is there, its
- * position. rows has M*topk entries; a slot that sorted_token_ids does not hold (or where they are absent)
- * gets -1: its stages cannot be judged. */
-void mp_trace_slot_rows(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], int64_t *rows);
-
-/* Rows of x (slot div topk) and of the caches for every slot, in one allocation; free(map->memory). */
-typedef struct mp_slot_map {
-    int64_t *x_row, *cache_row;
-    void *memory;
-} mp_slot_map;
-mp_status mp_slot_map_create(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT] /* NULL: route order */,
-                             mp_slot_map *map, mp_error *err);
+#ifdef __cplusplus
+}
+#endif
 
 #endif

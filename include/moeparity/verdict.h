@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Verdicts: what the harness says of a case. Data that travels between processes and into reports as JSON.
+/* Verdicts: what the harness says of a case.
  *
- * The texts of a verdict have any length and belong to it: they are set with mp_verdict_set and freed with
- * mp_verdict_free. A verdict begins with mp_verdict_init, after which no text of it is NULL. */
-#ifndef MP_HARNESS_VERDICT_H
-#define MP_HARNESS_VERDICT_H
+ * The texts of a verdict have any length and belong to it: they are freed with mp_verdict_free. A verdict
+ * begins with mp_verdict_init, after which no text of it is NULL. */
+#ifndef MOEPARITY_VERDICT_H
+#define MOEPARITY_VERDICT_H
 
-#include "base/text.h"
-#include "cases/trace.h"
+#include "moeparity/texts.h"
+#include "moeparity/trace.h"
 
-#include <jansson.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef enum mp_outcome { MP_PASS, MP_FAIL, MP_SKIP, MP_CRASH, MP_TIMEOUT, MP_OUTCOME_COUNT } mp_outcome;
 const char *mp_outcome_name(mp_outcome outcome); /* "PASS" ... */
@@ -118,18 +120,11 @@ typedef struct mp_verdict {
     mp_texts texts;     /* what the texts above point into */
 } mp_verdict;
 
-#define MP_VERDICT_TEXT_MAX (1 << 20) /* bytes of a text that mp_verdict_from_json accepts */
-
 /* The verdict about nothing: no figures, no answers, every text "". What *v held is not freed. */
 void mp_verdict_init(mp_verdict *v);
 /* Frees the texts, and leaves the verdict about nothing. */
 void mp_verdict_free(mp_verdict *v);
-/* Gives a text of v, of its checks or pairs, a new content; arguments may be texts of v. */
-void mp_verdict_set(mp_verdict *v, const char **text, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 
-/* What is told of a place: the shape of a stage's output with `rows` rows, one a token or one a slot. */
-void mp_stage_set_shape(mp_stage_figures *f, const mp_case *c, int64_t rows, int64_t width);
 /* The parts of a flat index in f->shape; returns how many, 0 where there is no shape or no such element. */
 int mp_stage_index(const mp_stage_figures *f, int64_t flat, int64_t index[MP_MAX_RANK]);
 
@@ -137,10 +132,6 @@ int mp_stage_index(const mp_stage_figures *f, int64_t flat, int64_t index[MP_MAX
 double mp_verdict_max_abs(const mp_verdict *v);
 /* Stage with the largest error/bound, or -1. */
 int mp_verdict_worst_stage(const mp_verdict *v);
-json_t *mp_verdict_to_json(const mp_verdict *v); /* new reference */
-/* Initialises *v, and fills it; after an error it is to be freed too. MP_EINPUT names the key and what was
- * expected. */
-mp_status mp_verdict_from_json(const json_t *json, mp_verdict *v, mp_error *err);
 
 enum { MP_EXIT_OK = 0, MP_EXIT_FAILURE = 1, MP_EXIT_USAGE = 2, MP_EXIT_BROKEN = 3, MP_EXIT_SKIPPED = 77 };
 
@@ -154,8 +145,6 @@ void mp_tally_add(mp_tally *tally, const mp_verdict *v);
  * (the rest was not judged), and skips alone where MOEPARITY_REQUIRE_GPU is set: absence of a GPU must not
  * look like success there. No case at all is bad usage. */
 int mp_exit_code(const mp_tally *tally, bool interrupted);
-/* The exit code of a command that ended with an error. */
-int mp_exit_code_of(mp_status status);
 
 /* What a report says about the run as a whole. Texts as in a verdict: "" where nothing is known. */
 typedef struct mp_run_info {
@@ -168,8 +157,9 @@ typedef struct mp_run_info {
 } mp_run_info;
 void mp_run_info_init(mp_run_info *info);
 void mp_run_info_free(mp_run_info *info);
-void mp_run_info_set(mp_run_info *info, const char **text, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-json_t *mp_run_info_to_json(const mp_run_info *info); /* new reference */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Contracts by name. */
-#ifndef MP_REF_PRESET_H
-#define MP_REF_PRESET_H
+#ifndef MOEPARITY_PRESET_H
+#define MOEPARITY_PRESET_H
 
-#include "cases/contract.h"
+#include "moeparity/contract.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Fills the contract that the name stands for on cases of this kind:
  *   float64         the reference itself
@@ -21,5 +25,9 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
 /* The preset of an architecture, sm_80 and so on; of one that is not in the table, the coarsest parameters in
  * it, a bound for every known tensor core. */
 mp_contract mp_contract_of_architecture(int sm, const mp_case *c);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

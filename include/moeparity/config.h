@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tuned configurations: which file and which key of it a case takes, and the defaults. Host only; needs no
  * GPU. */
-#ifndef MP_KERNELS_CONFIG_H
-#define MP_KERNELS_CONFIG_H
+#ifndef MOEPARITY_CONFIG_H
+#define MOEPARITY_CONFIG_H
 
-#include "cases/case.h"
+#include "moeparity/case.h"
 
-#include <limits.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* For which machine tiles are looked up; it need not be this one. Each may be NULL or "". */
 typedef struct mp_config_query {
@@ -18,7 +20,7 @@ typedef struct mp_config_query {
 
 /* Room for two paths and what is said about them. Texts are built of whole parts: what does not fit is left
  * out, and "; ..." says so. */
-#define MP_CONFIG_TEXT_MAX (2 * PATH_MAX + 1024)
+#define MP_CONFIG_TEXT_MAX 9216
 
 /* The tiles of both GEMMs, and where they came from. down.block_size_m always equals up.block_size_m: both
  * share one alignment. */
@@ -28,11 +30,6 @@ typedef struct mp_config {
     char source[MP_CONFIG_TEXT_MAX];  /* "explicit", "default", "FILE key 64", "FILE key 64 + FILE key 32" */
     char warning[MP_CONFIG_TEXT_MAX]; /* "" or what the lookup had to say: a fallback, a distant key, ... */
 } mp_config;
-
-/* The folders of tuned files: $SGLANG_MOE_CONFIG_DIR and $VLLM_TUNED_CONFIG_FOLDER. Fills the variable's
- * name; NULL where it is not set, or empty. */
-enum { MP_TUNED_FOLDERS = 2 };
-const char *mp_tuned_folder(int which, const char **variable);
 
 /* Explicit tiles of the case win; then query->file; then the files that the public loaders would find for
  * (E, N, device, dtype), up and down each on its own:
@@ -48,10 +45,14 @@ const char *mp_tuned_folder(int which, const char **variable);
  * more than twice or less than half the tokens, warps or stages that the file leaves to the compiler, entries
  * that these kernels have no use for.
  *
- * MP_EINPUT: a folder that is not there, a version that is none, a file that is not right in all of its keys
- * (kernels/tuned.h), a tile out of range; MP_EIO: a file that cannot be read. */
+ * MP_EINPUT: a folder that is not there, a version that is none, a file that is not right in all of its
+ * keys, a tile out of range; MP_EIO: a file that cannot be read. */
 mp_status mp_config_resolve(const mp_case *c, const mp_config_query *query, mp_config *config, mp_error *err);
-/* Whether each number lies in the range that mp_tile_parts gives for it. */
+/* Whether each number lies in its range. */
 mp_status mp_tile_validate(const mp_tile *tile, mp_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

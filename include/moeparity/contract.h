@@ -5,10 +5,14 @@
  * Every field has a name (`gate_up.accumulator`, `act.rounding`, `combine.bits`), under which it can be set
  * by text. The identity of the arithmetic is a digest of all fields but those that say what is done about its
  * bits; the sentence of mp_contract_text is for people. */
-#ifndef MP_CASES_CONTRACT_H
-#define MP_CASES_CONTRACT_H
+#ifndef MOEPARITY_CONTRACT_H
+#define MOEPARITY_CONTRACT_H
 
-#include "cases/graph.h"
+#include "moeparity/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* How a GEMM accumulates.
  *   IEEE_ANY_ORDER  IEEE float32 additions in any order, products exact, fused or rounded
@@ -120,5 +124,9 @@ void mp_contract_fields(const mp_contract *contract,
 /* Whether every stage of the case promises it. */
 bool mp_contract_deterministic(const mp_contract *contract, const mp_case *c);
 bool mp_contract_batch_invariant(const mp_contract *contract, const mp_case *c);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the slots of a case lie in its tensors. */
+#ifndef MP_CASES_SLOTS_H
+#define MP_CASES_SLOTS_H
+
+#include "moeparity/graph.h"
+
+/* Row of cache1/cache2 that holds slot t: t itself, or in sorted layout, where one of them is there, its
+ * position. rows has M*topk entries; a slot that sorted_token_ids does not hold (or where they are absent)
+ * gets -1: its stages cannot be judged. */
+void mp_trace_slot_rows(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], int64_t *rows);
+
+/* Rows of x (slot div topk) and of the caches for every slot, in one allocation; free(map->memory). */
+typedef struct mp_slot_map {
+    int64_t *x_row, *cache_row;
+    void *memory;
+} mp_slot_map;
+mp_status mp_slot_map_create(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT] /* NULL: route order */,
+                             mp_slot_map *map, mp_error *err);
+
+#endif
