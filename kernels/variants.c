@@ -29,7 +29,7 @@ mp_kernel mp_kernel_align(const char *entry) {
 
 mp_kernel mp_kernel_gemm(const mp_tile *tile, mp_dtype dtype, int64_t row_length, bool atomic) {
     return make_kernel(
-        "kernels/device/gemm.cu", "grouped_gemm",
+        dtype == MP_FP32 ? "kernels/device/gemm_fma.cu" : "kernels/device/gemm_mma.cu", "grouped_gemm",
         "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d -DALIGNED=%d -DATOMIC=%d",
         tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps, tile->num_stages,
         (int)dtype, mp_vector_length(dtype, row_length) > 1, atomic);
