@@ -21,7 +21,7 @@
 // split over k. That is what makes bits independent of the tuned config.
 //
 // Shared memory: STAGES times (tile of a, tile of w), rows of BLOCK_K elements in 16-byte chunks; then the
-// row tables. kernels/variants.c knows its size.
+// row tables. kernels/gemm/gemm.c knows its size.
 #pragma once
 
 #include "kernels/device/params.h"
