@@ -76,12 +76,39 @@ static void a_case_asks_for_both(void **state) {
     assert_int_equal(gemms, 2);
 }
 
+/* A stage less where num_stages do not fit, as Triton has it; and no more than one less. */
+static void a_stage_is_given_up_where_shared_memory_ends(void **state) {
+    (void)state;
+    static const struct {
+        mp_tile tile;
+        const char *option; /* on an H100 */
+    } rows[] = {{{128, 256, 64, 16, 8, 3}, "-DSTAGES=3 "},
+                {{128, 256, 64, 16, 8, 4}, "-DSTAGES=4 "},
+                {{128, 256, 64, 16, 8, 5}, "-DSTAGES=4 "},
+                {{128, 256, 128, 16, 8, 3}, "-DSTAGES=2 "},
+                {{128, 256, 256, 16, 8, 2}, "-DSTAGES=1 "}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const mp_tile *t = &rows[i].tile;
+        const mp_gemm gemm = found(&(mp_gemm_request){*t, MP_BF16, 512, false}, &h100);
+        assert_non_null(strstr(gemm.kernel.options, rows[i].option));
+        const int64_t stage = (int64_t)(t->block_size_m + t->block_size_n) * t->block_size_k * 2;
+        assert_int_equal(gemm.shared_bytes, (rows[i].option[9] - '0') * stage + t->block_size_m * 20);
+        assert_in_range(gemm.shared_bytes, 1, h100.shared_bytes);
+    }
+    refused(&(mp_gemm_request){{128, 256, 64, 16, 8, 6}, MP_BF16, 512, false}, &h100, "248320 bytes");
+    /* To the byte. */
+    const mp_gemm_request one = {{64, 64, 64, 8, 4, 1}, MP_BF16, 512, false};
+    const int64_t bytes = 128 * 64 * 2 + 64 * 20;
+    found(&one, &(mp_device_limits){90, bytes});
+    refused(&one, &(mp_device_limits){90, bytes - 1}, "17664 bytes of shared memory");
+}
+
 static void what_does_not_fit_is_refused_with_its_figures(void **state) {
     (void)state;
     mp_kernel kernels[MP_CASE_KERNELS_MAX];
     const mp_gemm_request many = {{256, 256, 64, 8, 4, 2}, MP_BF16, 512, false};
     refused(&many, &h100, "512 accumulators");
-    const mp_gemm_request large = {{256, 256, 256, 8, 8, 2}, MP_BF16, 512, false};
+    const mp_gemm_request large = {{256, 256, 256, 8, 8, 3}, MP_BF16, 512, false};
     refused(&large, &h100, "shared memory in bf16, a block on this sm_90 can have 232448");
     const mp_device_limits old = {.architecture = 75, .shared_bytes = 65536};
     refused(&(mp_gemm_request){{16, 32, 32, 1, 4, 2}, MP_FP16, 512, false}, &old,
@@ -134,6 +161,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_dtype_has_its_kind),
         cmocka_unit_test(a_case_asks_for_both),
+        cmocka_unit_test(a_stage_is_given_up_where_shared_memory_ends),
         cmocka_unit_test(what_does_not_fit_is_refused_with_its_figures),
         cmocka_unit_test(contract_and_probe_know_the_instruction),
     };

@@ -9,11 +9,11 @@ static mp_gemm_kind *const kinds[] = {mp_gemm_mma, mp_gemm_fma};
 /* ---- the frame ---- */
 
 /* The stages' tiles of a and w, then the row tables. */
-static int64_t shared_bytes(const mp_gemm_request *r) {
+static int64_t shared_bytes(const mp_gemm_request *r, int stages) {
     const int64_t stage = ((int64_t)r->tile.block_size_m + r->tile.block_size_n) * r->tile.block_size_k *
                           (int64_t)mp_dtype_size(r->dtype);
     const int64_t row_table = 8 + 8 + 4; /* row of a, row of out, router weight */
-    return r->tile.num_stages * stage + r->tile.block_size_m * row_table;
+    return stages * stage + r->tile.block_size_m * row_table;
 }
 
 /* Sums of the busiest thread, in warps that share the block as gemm_warps.cuh does. */
@@ -23,17 +23,19 @@ static int accumulators(const mp_tile *tile) {
     return tile->block_size_m * tile->block_size_n / (32 * warps);
 }
 
-mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r) {
+mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_device_limits *limits) {
     const mp_tile *tile = &r->tile;
+    int stages = tile->num_stages;
+    if (stages > 1 && shared_bytes(r, stages) > limits->shared_bytes) stages--;
     return (mp_gemm){
-        .kernel = mp_make_kernel(source, "grouped_gemm",
-                                 "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d "
-                                 "-DALIGNED=%d -DATOMIC=%d",
-                                 tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps,
-                                 tile->num_stages, (int)r->dtype,
-                                 mp_vector_length(r->dtype, r->row_length) > 1, r->atomic),
+        .kernel =
+            mp_make_kernel(source, "grouped_gemm",
+                           "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d "
+                           "-DALIGNED=%d -DATOMIC=%d",
+                           tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps,
+                           stages, (int)r->dtype, mp_vector_length(r->dtype, r->row_length) > 1, r->atomic),
         .threads = 32 * tile->num_warps,
-        .shared_bytes = shared_bytes(r),
+        .shared_bytes = shared_bytes(r, stages),
         .accumulators = accumulators(tile),
     };
 }
@@ -73,6 +75,6 @@ static mp_status check(const mp_gemm_request *r, const mp_device_limits *limits,
 mp_status mp_gemm_find(const mp_gemm_request *r, const mp_device_limits *limits, mp_gemm *gemm,
                        mp_error *err) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (kinds[i](r, gemm)) return check(r, limits, gemm, err);
+        if (kinds[i](r, limits, gemm)) return check(r, limits, gemm, err);
     return mp_fail(err, MP_EUNSUPPORTED, "there is no grouped GEMM of %s", mp_dtype_name(r->dtype));
 }
