@@ -57,17 +57,16 @@ mp_status mp_cuda_open(mp_cuda **result, mp_error *err) {
     MP_CU(cuDeviceGetAttribute(&cuda->multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device));
     MP_CU(cuDeviceGetAttribute(&shared_limit, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device));
     MP_CU(cuDriverGetVersion(&version));
-    cuda->shared_limit = shared_limit;
-    cuda->architecture = 10 * major + minor;
-    if (cuda->architecture < 80) {
+    cuda->limits = (mp_device_limits){.architecture = 10 * major + minor, .shared_bytes = shared_limit};
+    if (cuda->limits.architecture < 80) {
         status = mp_fail(err, MP_EUNSUPPORTED,
                          "%s is sm_%d: sm_80 or newer is needed (mma.sync with bf16, cp.async)", cuda->name,
-                         cuda->architecture);
+                         cuda->limits.architecture);
         goto out;
     }
-    MP_DO(mp_jit_check_architecture(cuda->architecture, err));
+    MP_DO(mp_jit_check_architecture(cuda->limits.architecture, err));
     snprintf(cuda->versions, sizeof cuda->versions, "driver %d.%d, NVRTC %d.%d, sm_%d", version / 1000,
-             version % 1000 / 10, nvrtc->major, nvrtc->minor, cuda->architecture);
+             version % 1000 / 10, nvrtc->major, nvrtc->minor, cuda->limits.architecture);
     MP_CU(cuCtxCreate_v2(&cuda->context, 0, device));
     mp_cuda_set_hooks(cuda, NULL);
     mp_cuda_make_space(cuda);
@@ -96,7 +95,7 @@ const char *mp_cuda_device_name(const mp_cuda *cuda) {
 }
 
 int mp_cuda_architecture(const mp_cuda *cuda) {
-    return cuda->architecture;
+    return cuda->limits.architecture;
 }
 
 const char *mp_cuda_versions(const mp_cuda *cuda) {
@@ -115,7 +114,7 @@ mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, const mp_config *
     int64_t distinct = 0;
     for (size_t i = 0; i < count; i++) {
         mp_kernel wanted[MP_CASE_KERNELS_MAX];
-        const int wanted_count = mp_case_kernels(&cases[i], &configs[i], wanted);
+        const int wanted_count = mp_case_kernels(&cases[i], &configs[i], &cuda->limits, wanted);
         for (int k = 0; k < wanted_count; k++) {
             int64_t known = 0;
             while (known < distinct && !same_compilation(&kernels[known], &wanted[k])) known++;
@@ -126,7 +125,8 @@ mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, const mp_config *
     for (int64_t i = 0; i < distinct; i++) {
         void *cubin = NULL;
         size_t cubin_bytes = 0;
-        if (mp_jit_cubin(&kernels[i], cuda->architecture, &cubin, &cubin_bytes, NULL) == MP_OK) free(cubin);
+        if (mp_jit_cubin(&kernels[i], cuda->limits.architecture, &cubin, &cubin_bytes, NULL) == MP_OK)
+            free(cubin);
     }
     free(kernels);
     return MP_OK;
@@ -142,7 +142,7 @@ mp_status mp_cuda_function(mp_cuda *cuda, const mp_kernel *kernel, CUfunction *f
         mp_module *modules = realloc(cuda->modules, (i + 1) * sizeof *modules);
         if (!modules) return mp_fail(err, MP_EMEMORY, "a list of %zu device modules", i + 1);
         cuda->modules = modules;
-        MP_DO(mp_jit_cubin(kernel, cuda->architecture, &cubin, &cubin_bytes, err));
+        MP_DO(mp_jit_cubin(kernel, cuda->limits.architecture, &cubin, &cubin_bytes, err));
         MP_CU(cuModuleLoadData(&modules[i].module, cubin));
         modules[i].kernel = *kernel;
         cuda->module_count++;

@@ -16,8 +16,8 @@ typedef struct mp_module {
 struct mp_cuda {
     const mp_driver *driver;
     CUcontext context;
-    int architecture, multiprocessors;
-    int64_t shared_limit; /* bytes of shared memory that a block can ask for */
+    mp_device_limits limits;
+    int multiprocessors;
     mp_module *modules;
     size_t module_count;
     mp_space space;

@@ -10,11 +10,6 @@
 #define THREADS 128
 #define STEP_WORDS 8 /* 32 bytes of operand an instruction */
 
-bool mp_mma_supported(int architecture, const mp_mma_instruction *instruction) {
-    const bool fp8 = instruction->type[0] == 'e';
-    return instruction->wgmma ? architecture == 90 : architecture >= (fp8 ? 89 : 80);
-}
-
 /* One code a word -> codes of 4, 2 or 1 bytes, little-endian. */
 static void pack(const uint32_t *codes, int64_t count, int code_bytes, unsigned char *packed) {
     for (int64_t i = 0; i < count; i++)
@@ -32,9 +27,10 @@ mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, in
     const int64_t codes = count * steps * instruction->depth, vectors_per_block = instruction->wgmma ? 8 : 32;
     const size_t operand_bytes = (size_t)(count * steps) * STEP_WORDS * 4, result_bytes = (size_t)count * 4;
     unsigned char *packed = NULL;
-    if (!mp_mma_supported(cuda->architecture, instruction))
+    if (!mp_mma_supported(cuda->limits.architecture, instruction))
         return mp_fail(err, MP_EUNSUPPORTED, "%s of %s does not exist on sm_%d",
-                       instruction->wgmma ? "wgmma" : "mma.sync", instruction->type, cuda->architecture);
+                       instruction->wgmma ? "wgmma" : "mma.sync", instruction->type,
+                       cuda->limits.architecture);
     if (count == 0) return MP_OK;
     packed = malloc(operand_bytes);
     if (!packed) return mp_fail(err, MP_EMEMORY, "%zu bytes of operands to probe", operand_bytes);

@@ -6,9 +6,6 @@
 #include "kernels/cuda.h"
 #include "kernels/variants.h"
 
-/* wgmma exists on sm_90 alone; mma.sync takes 8-bit floats from sm_89 on. */
-bool mp_mma_supported(int architecture, const mp_mma_instruction *instruction);
-
 /* d[v] = a[v] . b[v] + c[v] for v < count, by `steps` instructions chained through the accumulator.
  * a, b: [count, steps * depth] codes, one in each word; c, d: [count] bits of the accumulator's format. */
 mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, int steps, const uint32_t *a,

@@ -44,15 +44,3 @@ mp_status mp_kernel_compile_report(int architecture, const mp_kernel *kernel, mp
     free(log);
     return status;
 }
-
-mp_status mp_kernels_compile_report(int architecture, const mp_tile *tile, mp_dtype dtype,
-                                    mp_compile_report *report, mp_error *err) {
-    if (mp_gemm_accumulators(tile) > MP_GEMM_ACCUMULATORS_MAX)
-        return mp_fail(err, MP_EUNSUPPORTED,
-                       "tile %dx%d with %d warps needs %d accumulators a thread, which has 255 registers",
-                       tile->block_size_m, tile->block_size_n, tile->num_warps, mp_gemm_accumulators(tile));
-    const mp_kernel kernel = mp_kernel_gemm(tile, dtype, tile->block_size_k, false);
-    const mp_status status = mp_kernel_compile_report(architecture, &kernel, report, err);
-    report->shared_bytes += mp_gemm_shared_bytes(tile, dtype);
-    return status;
-}

@@ -3,6 +3,7 @@
 
 #include "cases/graph_tables.h"
 #include "kernels/device/params.h"
+#include "kernels/gemm/gemm.h"
 
 #define MAX_GRID (INT64_C(1) << 30) /* blocks in one launch; the hardware's limit is 2^31 - 1 */
 #define THREADS 256
@@ -93,38 +94,31 @@ out:
 
 /* ---- the GEMMs ---- */
 
-static mp_status run_gemm(const mp_device_run *run, const mp_stage_call *call, const mp_kernel *kernel,
-                          const mp_tile *tile, mp_gemm_params *params, mp_error *err) {
+static mp_status run_gemm(const mp_device_run *run, const mp_stage_call *call, mp_stage stage,
+                          mp_gemm_params *params, mp_error *err) {
     mp_cuda *cuda = run->cuda;
     const mp_driver *driver = cuda->driver;
-    const mp_dtype dtype = mp_case_dtype(call->c, MP_W1);
+    const mp_gemm_request request = mp_gemm_of_case(call->c, run->config, stage);
     mp_status status = MP_OK;
     CUfunction function = NULL;
+    mp_gemm gemm;
     int most_threads = 0;
-    const int threads = 32 * tile->num_warps;
-    const int64_t shared_bytes = mp_gemm_shared_bytes(tile, dtype);
     char text[64];
-    mp_tile_text(tile, text);
-    if (shared_bytes > cuda->shared_limit)
-        return mp_fail(err, MP_EUNSUPPORTED,
-                       "tile %s needs %lld bytes of shared memory in %s, a block of %s can have %lld", text,
-                       (long long)shared_bytes, mp_dtype_name(dtype), cuda->name,
-                       (long long)cuda->shared_limit);
-    if (mp_gemm_accumulators(tile) > MP_GEMM_ACCUMULATORS_MAX)
-        return mp_fail(err, MP_EUNSUPPORTED,
-                       "tile %s needs %d accumulators a thread, which has 255 registers", text,
-                       mp_gemm_accumulators(tile));
-    MP_DO(mp_cuda_function(cuda, kernel, &function, err));
+    mp_tile_text(&request.tile, text);
+    MP_DO(mp_gemm_find(&request, &cuda->limits, &gemm, err));
+    MP_DO(mp_cuda_function(cuda, &gemm.kernel, &function, err));
     MP_CU(cuFuncGetAttribute(&most_threads, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function));
-    if (most_threads < threads)
+    if (most_threads < gemm.threads)
         return mp_fail(err, MP_EUNSUPPORTED, "tile %s has %d threads, its registers leave room for %d", text,
-                       threads, most_threads);
-    MP_CU(cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)shared_bytes));
+                       gemm.threads, most_threads);
+    MP_CU(cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                             (int)gemm.shared_bytes));
     /* As many blocks as the padded length could need; those beyond the real one end at once. */
-    const int64_t blocks = call->t[MP_EXPERT_IDS].dim[1] * divide_up(params->n, tile->block_size_n);
+    const int64_t blocks = call->t[MP_EXPERT_IDS].dim[1] * divide_up(params->n, request.tile.block_size_n);
+    params->group_size_m = request.tile.group_size_m;
     for (params->first_block = 0; params->first_block < blocks; params->first_block += MAX_GRID)
-        MP_DO(mp_cuda_launch(cuda, function, smaller(blocks - params->first_block, MAX_GRID), threads,
-                             shared_bytes, params, err));
+        MP_DO(mp_cuda_launch(cuda, function, smaller(blocks - params->first_block, MAX_GRID), gemm.threads,
+                             gemm.shared_bytes, params, err));
 out:
     return status;
 }
@@ -155,10 +149,8 @@ static mp_status run_gate_up(void *self, const mp_stage_call *call, mp_error *er
     params.n = (int)mp_case_w1_rows(c);
     params.k = (int)c->K;
     params.a_divisor = (int)c->topk;
-    params.group_size_m = run->config->up.group_size_m;
     params.out_sorted = c->layout == MP_SORTED;
-    const mp_kernel kernel = mp_kernel_gate_up(c, run->config);
-    return run_gemm(run, call, &kernel, &run->config->up, &params, err);
+    return run_gemm(run, call, MP_GATE_UP, &params, err);
 }
 
 static mp_status run_down(void *self, const mp_stage_call *call, mp_error *err) {
@@ -178,11 +170,9 @@ static mp_status run_down(void *self, const mp_stage_call *call, mp_error *err) 
     params.n = (int)c->K;
     params.k = (int)c->N;
     params.out_divisor = c->fused_sum ? (int)c->topk : 1;
-    params.group_size_m = run->config->down.group_size_m;
     params.a_sorted = c->layout == MP_SORTED;
-    const mp_kernel kernel = mp_kernel_down(c, run->config);
     if (c->fused_sum) MP_CU(cuMemsetD8Async(params.out, 0, mp_tensor_bytes(out), NULL));
-    MP_DO(run_gemm(run, call, &kernel, &run->config->down, &params, err));
+    MP_DO(run_gemm(run, call, MP_DOWN, &params, err));
 out:
     return status;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which device kernels there are, and with what -D options a case needs them compiled. */
+/* Which device kernels there are, and with what -D options a case needs them compiled; of the GEMMs
+ * kernels/gemm/gemm.h says it. */
 #ifndef MP_KERNELS_VARIANTS_H
 #define MP_KERNELS_VARIANTS_H
 
@@ -12,13 +13,17 @@ typedef struct mp_kernel {
     char options[256];
 } mp_kernel;
 
+/* What a device leaves to a kernel. */
+typedef struct mp_device_limits {
+    int architecture;     /* 90 for sm_90 */
+    int64_t shared_bytes; /* of shared memory, that a block can ask for */
+} mp_device_limits;
+
+mp_kernel mp_make_kernel(const char *source, const char *entry, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* align.cu and its entries share one compilation. */
 mp_kernel mp_kernel_align(const char *entry);
-/* row_length: the GEMM's K; rows of whole 16-byte chunks are copied asynchronously. atomic: add to the
- * output. */
-mp_kernel mp_kernel_gemm(const mp_tile *tile, mp_dtype dtype, int64_t row_length, bool atomic);
-mp_kernel mp_kernel_gate_up(const mp_case *c, const mp_config *config);
-mp_kernel mp_kernel_down(const mp_case *c, const mp_config *config);
 mp_kernel mp_kernel_activation(const mp_case *c);
 mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length);
 mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype);
@@ -32,25 +37,23 @@ typedef struct mp_mma_instruction {
     bool saturate;      /* .satfinite, of s32 */
 } mp_mma_instruction;
 
+/* wgmma exists on sm_90 alone; mma.sync takes 8-bit floats from sm_89 on. */
+bool mp_mma_supported(int architecture, const mp_mma_instruction *instruction);
+
 /* steps: instructions chained. */
 mp_kernel mp_kernel_probe(const mp_mma_instruction *instruction, int steps);
 
 /* Elements of a row that one thread handles: 16 bytes of them, or 1 when rows are not made of whole 16-byte
  * vectors. */
 int64_t mp_vector_length(mp_dtype dtype, int64_t row_length);
-/* Dynamic shared memory of the GEMM kernel: num_stages * (BM + BN) * BK elements, and the row tables. */
-int64_t mp_gemm_shared_bytes(const mp_tile *tile, mp_dtype dtype);
-/* float32 accumulators a thread holds, and the most that are compiled: a thread has 255 registers, and
- * unrolled code for thousands of spilled accumulators takes minutes to build. */
-#define MP_GEMM_ACCUMULATORS_MAX 256
-int mp_gemm_accumulators(const mp_tile *tile);
 
 /* Most stack that a kernel needs where it spills (tests/test_compile.c checks it); the driver reserves it for
  * every thread that can be resident. */
 #define MP_STACK_BYTES_MAX 1024
 
 #define MP_CASE_KERNELS_MAX (1 + MP_STAGE_COUNT)
-/* The distinct compilations of a case; returns their number. */
-int mp_case_kernels(const mp_case *c, const mp_config *config, mp_kernel kernels[MP_CASE_KERNELS_MAX]);
+/* The distinct compilations of a case, without GEMMs that such a device cannot run; returns their number. */
+int mp_case_kernels(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
+                    mp_kernel kernels[MP_CASE_KERNELS_MAX]);
 
 #endif

@@ -2,6 +2,7 @@
 /* Every device kernel compiles for every architecture that is supported, and the default configs do not
  * spill. Needs NVRTC, no GPU. */
 #include "kernels/driver.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/jit.h"
 #include "kernels/report.h"
 
@@ -40,7 +41,11 @@ static void add(int architecture, mp_kernel kernel, int64_t dynamic_bytes, bool 
 
 static void add_gemm(int architecture, mp_tile tile, mp_dtype dtype, int64_t k, bool atomic, bool may_spill) {
     assert_int_equal(mp_tile_validate(&tile, NULL), MP_OK);
-    add(architecture, mp_kernel_gemm(&tile, dtype, k, atomic), mp_gemm_shared_bytes(&tile, dtype), may_spill);
+    const mp_gemm_request request = {.tile = tile, .dtype = dtype, .row_length = k, .atomic = atomic};
+    const mp_device_limits limits = {.architecture = architecture, .shared_bytes = INT64_MAX};
+    mp_gemm gemm;
+    assert_int_equal(mp_gemm_find(&request, &limits, &gemm, NULL), MP_OK);
+    add(architecture, gemm.kernel, gemm.shared_bytes, may_spill);
 }
 
 /* Compiles the jobs in parallel, prints their table and fails if one failed or spilled. */
@@ -169,16 +174,6 @@ static void no_option_is_dropped(void **state) {
     assert_non_null(strstr(err.text, "more than 32 options"));
 }
 
-static void too_many_accumulators_are_refused(void **state) {
-    (void)state;
-    mp_compile_report report;
-    mp_error err = {0};
-    const mp_tile tile = {256, 256, 64, 8, 4, 2};
-    assert_int_equal(mp_gemm_accumulators(&tile), 512);
-    assert_int_equal(mp_kernels_compile_report(90, &tile, MP_BF16, &report, &err), MP_EUNSUPPORTED);
-    assert_non_null(strstr(err.text, "512 accumulators"));
-}
-
 static void errors_name_the_line(void **state) {
     (void)state;
     mp_error err = {0};
@@ -230,7 +225,6 @@ int main(void) {
         cmocka_unit_test(default_configs_do_not_spill),
         cmocka_unit_test(tiles_compile),
         cmocka_unit_test(other_kernels_compile),
-        cmocka_unit_test(too_many_accumulators_are_refused),
         cmocka_unit_test(errors_name_the_line),
         cmocka_unit_test(cache_survives_damage),
         cmocka_unit_test(every_architecture_compiles),

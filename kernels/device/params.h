@@ -27,8 +27,8 @@ typedef struct mp_align_params {
     int num_experts, block_size_m;
 } mp_align_params;
 
-/* gemm.cu: out[o(t), 0..n) = epilogue(sum_k a[r(t), k] * w[expert(t), 0..n, k]) for every slot t. r(t) is t /
- * a_divisor, or the sorted position when a_sorted; o(t) is t / out_divisor, or the sorted position when
+/* gemm_*.cu: out[o(t), 0..n) = epilogue(sum_k a[r(t), k] * w[expert(t), 0..n, k]) for every slot t. r(t) is
+ * t / a_divisor, or the sorted position when a_sorted; o(t) is t / out_divisor, or the sorted position when
  * out_sorted. */
 typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const void) a;             /* [*, k] */

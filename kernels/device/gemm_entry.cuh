@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+// The entry of every grouped GEMM, and its copies to shared memory. What it uses of the kind is told in
+// gemm_frame.cuh.
+#pragma once
+
+#include "kernels/device/gemm_frame.cuh"
+
+// Copies the chunk at row[k..k+CHUNK) to shared memory; what lies past `length` and rows that are not there
+// (row < 0) become zeros.
+__device__ __forceinline__ void copy_chunk(unsigned char *to, const void *matrix, long long row, int k,
+                                           int length) {
+    const element *from = (const element *)matrix + (row < 0 ? 0 : row * length + k);
+#if ALIGNED
+    const int bytes = row >= 0 && k < length ? 16 : 0; // length is a multiple of CHUNK
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+                 "l"(bytes ? from : (const element *)matrix), "r"(bytes)
+                 : "memory");
+#else
+    for (int e = 0; e < CHUNK; e++) ((element *)to)[e] = row >= 0 && k + e < length ? from[e] : (element)0;
+#endif
+}
+
+__device__ __forceinline__ void commit_copies() {
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits until at most PENDING groups of copies are under way, then for the other warps.
+template <int PENDING> __device__ __forceinline__ void wait_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+    __syncthreads();
+}
+
+// Partly unrolled: a one-warp tile copies hundreds of chunks, and all their addresses at once would not fit
+// in registers.
+__device__ __forceinline__ void load_stage(const block &b, unsigned char *stage, int k0) {
+#pragma unroll 8
+    for (int i = 0; i < (BLOCK_M * ROW_CHUNKS + THREADS - 1) / THREADS; i++) {
+        const int at = i * THREADS + threadIdx.x, row = at / ROW_CHUNKS, chunk = at % ROW_CHUNKS;
+        if (BLOCK_M * ROW_CHUNKS % THREADS && row >= BLOCK_M) break;
+        copy_chunk(stage + warp_tile::a_offset(row, chunk), b.p.a, b.rows.a_row[row], k0 + chunk * CHUNK,
+                   b.p.k);
+    }
+#pragma unroll 8
+    for (int i = 0; i < (BLOCK_N * ROW_CHUNKS + THREADS - 1) / THREADS; i++) {
+        const int at = i * THREADS + threadIdx.x, row = at / ROW_CHUNKS, chunk = at % ROW_CHUNKS;
+        if (BLOCK_N * ROW_CHUNKS % THREADS && row >= BLOCK_N) break;
+        const int n = b.n0 + row;
+        copy_chunk(stage + TILE_A_BYTES + warp_tile::w_offset(row, chunk), b.w, n < b.p.n ? n : -1,
+                   k0 + chunk * CHUNK, b.p.k);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_gemm_params p) {
+    extern __shared__ __align__(128) unsigned char stages[];
+    row_tables &rows = *(row_tables *)(stages + STAGES * STAGE_BYTES);
+
+    // Rasterisation: blocks of group_size_m row blocks by all column blocks, rows fastest, so that a wave of
+    // blocks shares w in L2.
+    const int blocks_m = *p.num_tokens_post_padded / BLOCK_M, blocks_n = (p.n + BLOCK_N - 1) / BLOCK_N;
+    const long long index = p.first_block + blockIdx.x;
+    if (index >= (long long)blocks_m * blocks_n) return;
+    const int group_size = min(p.group_size_m, blocks_m);
+    long long group, inside, column_block, row_block;
+    split_index(index, (long long)group_size * blocks_n, &group, &inside);
+    const long long first_m = group * group_size;
+    split_index(inside, min(blocks_m - first_m, (long long)group_size), &column_block, &row_block);
+    const long long block_m = first_m + row_block;
+    const int n0 = (int)column_block * BLOCK_N;
+    const int expert = p.expert_ids[block_m];
+
+    for (int r = threadIdx.x; r < BLOCK_M; r += THREADS) {
+        const long long position = block_m * BLOCK_M + r;
+        const int slot = p.sorted_token_ids[position];
+        const bool present = slot < p.slots;
+        rows.a_row[r] = !present ? -1 : p.a_sorted ? position : slot / p.a_divisor;
+        rows.out_row[r] = !present ? -1 : p.out_sorted ? position : slot / p.out_divisor;
+        rows.weight[r] = present && p.topk_weights ? p.topk_weights[slot] : 1.0f;
+    }
+    __syncthreads();
+
+    if (expert < 0) { // filtered: zeros for the slots that are there; an atomic sum needs none
+        if (ATOMIC) return;
+        for (int i = threadIdx.x; i < BLOCK_M * BLOCK_N; i += THREADS) {
+            const long long row = rows.out_row[i / BLOCK_N];
+            const int n = n0 + i % BLOCK_N;
+            if (row >= 0 && n < p.n) ((element *)p.out)[row * p.n + n] = 0;
+        }
+        return;
+    }
+
+    const block b = {p, rows, (const element *)p.w + (long long)expert * p.n * p.k, n0};
+    const element *bias = p.bias ? (const element *)p.bias + (long long)expert * p.n : nullptr;
+    const int warp = threadIdx.x / 32;
+    const bool computes = has_place(warp);
+    warp_tile tile = {};
+    tile.at = place_of(warp);
+
+    const int steps = (p.k + BLOCK_K - 1) / BLOCK_K;
+    if (STAGES == 1) {
+        for (int step = 0; step < steps; step++) {
+            load_stage(b, stages, step * BLOCK_K);
+            commit_copies();
+            wait_copies<0>();
+            if (computes) tile.add_stage(stages, p.k - step * BLOCK_K);
+            __syncthreads();
+        }
+    } else {
+        for (int step = 0; step < STAGES - 1; step++) {
+            if (step < steps) load_stage(b, stages + step * STAGE_BYTES, step * BLOCK_K);
+            commit_copies();
+        }
+        int now = 0, free = STAGES - 1; // the stage to multiply, and the one to fill
+        for (int step = 0; step < steps; step++) {
+            wait_copies<STAGES == 1 ? 0 : STAGES - 2>(); // this step's copies have landed, and nobody reads
+                                                         // the free stage any more
+            const int ahead = step + STAGES - 1;
+            if (ahead < steps) load_stage(b, stages + free * STAGE_BYTES, ahead * BLOCK_K);
+            commit_copies();
+            if (computes) tile.add_stage(stages + now * STAGE_BYTES, p.k - step * BLOCK_K);
+            now = now + 1 == STAGES ? 0 : now + 1;
+            free = free + 1 == STAGES ? 0 : free + 1;
+        }
+    }
+    if (computes) tile.store(b, bias);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+// The grouped GEMM of both layers: a block computes BLOCK_M sorted rows (one expert) by BLOCK_N columns.
+//
+// -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES: the tile. -DDTYPE. -DALIGNED=1: rows of a and w begin
+// on 16-byte boundaries, so that tiles are copied by cp.async; 0: element by element. -DATOMIC=1: results are
+// added to `out` instead of stored.
+//
+// Which rows a block has, the order of blocks, the copies to shared memory ahead of their use and the
+// epilogue are the same for every kind of GEMM: they are in this file and in gemm_entry.cuh. How a warp
+// multiplies what lies in shared memory is the kind's own: gemm_<kind>.cu includes this file, defines what
+// follows, and includes the entry last.
+//   has_place(warp), place_of(warp)   whether the warp has a part of the block to multiply, and which
+//   warp_tile                         the warp's sums, zero at first
+//     .at                             what place_of gave
+//     .a_offset(row, chunk), .w_offset(row, chunk)
+//                                     where a stage's tiles of a and w hold a chunk, in bytes
+//     .add_stage(stage, k_left)       adds the products of a stage; k_left: what was left of k before it
+//     .store(block, bias)             gives every sum to `finish`
+//
+// Every output has one float32 accumulator that takes k in ascending order, whatever the tile. There is no
+// split over k. That is what makes bits independent of the tuned config.
+//
+// Shared memory: STAGES times (tile of a, tile of w), rows of BLOCK_K elements in 16-byte chunks; then the
+// row tables. kernels/gemm/gemm.c knows its size.
+#pragma once
+
+#include "kernels/device/params.h"
+#include "kernels/device/common.cuh"
+
+constexpr int THREADS = 32 * WARPS;
+constexpr int CHUNK = 16 / sizeof(element); // elements in 16 bytes
+constexpr int ROW_CHUNKS = BLOCK_K / CHUNK; // chunks in a row of a tile
+constexpr int TILE_A_BYTES = BLOCK_M * BLOCK_K * (int)sizeof(element);
+constexpr int STAGE_BYTES = TILE_A_BYTES + BLOCK_N * BLOCK_K * (int)sizeof(element);
+
+// Row tables of the block, behind the tiles.
+struct row_tables {
+    long long a_row[BLOCK_M];   // row of a, -1 for padding
+    long long out_row[BLOCK_M]; // row of out, -1 for padding
+    float weight[BLOCK_M];      // router weight, or 1
+};
+
+// A chunk's place in its tile, for kinds that read eight rows at once: the chunk index is XORed with bits of
+// the row, so that the eight lie in different banks. Banks repeat every 128 bytes: a 64-byte row (4 chunks)
+// covers half of them, so there the row's lowest bit picks the half and two other bits permute; longer rows
+// permute by three bits. The eight rows' numbers differ in bit 0 and in bits SPREAD, SPREAD + 1: consecutive
+// ones have SPREAD 1.
+template <int SPREAD> __device__ __forceinline__ int chunk_offset(int row, int chunk) {
+    const int high = (row >> SPREAD) & 3;
+    const int key = ROW_CHUNKS == 4 ? high : high << 1 | (row & 1);
+    return (row * ROW_CHUNKS + (chunk ^ key)) * 16;
+}
+
+__device__ __forceinline__ unsigned shared_address(const void *p) {
+    return (unsigned)__cvta_generic_to_shared(p);
+}
+
+struct block {
+    const mp_gemm_params &p;
+    const row_tables &rows;
+    const element *w; // of this block's expert
+    int n0;           // first column
+};
+
+// Adds value to *out in the element type. The order in which blocks arrive is not fixed, so neither are the
+// bits of the sum.
+__device__ __forceinline__ void add_atomically(element *out, element value) {
+#if DTYPE == DTYPE_FP32
+    atomicAdd(out, value);
+#elif DTYPE == DTYPE_FP16
+    asm volatile("red.global.add.noftz.f16 [%0], %1;" ::"l"(out), "h"(value) : "memory");
+#elif __CUDA_ARCH__ >= 900
+    asm volatile("red.global.add.noftz.bf16 [%0], %1;" ::"l"(out), "h"(value) : "memory");
+#else
+    unsigned short seen = *(volatile unsigned short *)out, expected;
+    do {
+        expected = seen;
+        const unsigned short sum = encode(decode(expected) + decode(value));
+        asm volatile("atom.global.cas.b16 %0, [%1], %2, %3;"
+                     : "=h"(seen)
+                     : "l"(out), "h"(expected), "h"(sum)
+                     : "memory");
+    } while (seen != expected);
+#endif
+}
+
+// Epilogue of COUNT neighbouring columns from n on: + bias, * router weight, one rounding, store.
+template <int COUNT>
+__device__ __forceinline__ void finish(const block &b, int row, int n, const float *sums,
+                                       const element *bias) {
+    const long long out_row = b.rows.out_row[row];
+    if (out_row < 0 || n >= b.p.n) return;
+    element *out = (element *)b.p.out + out_row * b.p.n + n;
+    elements<COUNT> result;
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+        float v = sums[i];
+        if (bias && n + i < b.p.n) v = v + decode(bias[n + i]);
+        result.at[i] = encode(v * b.rows.weight[row]);
+    }
+    if (!ATOMIC && b.p.n % COUNT == 0) {
+        *(elements<COUNT> *)out = result;
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+        if (n + i >= b.p.n) break;
+        if (ATOMIC)
+            add_atomically(out + i, result.at[i]);
+        else
+            out[i] = result.at[i];
+    }
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/gemm/gemm.h"
+
+#include "kernels/gemm/kind.h"
+
+/* The first that multiplies the dtype does it. */
+static mp_gemm_kind *const kinds[] = {mp_gemm_mma, mp_gemm_fma};
+
+/* ---- the frame ---- */
+
+/* The stages' tiles of a and w, then the row tables. */
+static int64_t shared_bytes(const mp_gemm_request *r, int stages) {
+    const int64_t stage = ((int64_t)r->tile.block_size_m + r->tile.block_size_n) * r->tile.block_size_k *
+                          (int64_t)mp_dtype_size(r->dtype);
+    const int64_t row_table = 8 + 8 + 4; /* row of a, row of out, router weight */
+    return stages * stage + r->tile.block_size_m * row_table;
+}
+
+/* Sums of the busiest thread, in warps that share the block as gemm_warps.cuh does. */
+static int accumulators(const mp_tile *tile) {
+    const int warp_tiles = tile->block_size_m / 16 * (tile->block_size_n / 16);
+    const int warps = tile->num_warps < warp_tiles ? tile->num_warps : warp_tiles;
+    return tile->block_size_m * tile->block_size_n / (32 * warps);
+}
+
+mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_device_limits *limits) {
+    const mp_tile *tile = &r->tile;
+    int stages = tile->num_stages;
+    if (stages > 1 && shared_bytes(r, stages) > limits->shared_bytes) stages--;
+    return (mp_gemm){
+        .kernel =
+            mp_make_kernel(source, "grouped_gemm",
+                           "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d "
+                           "-DALIGNED=%d -DATOMIC=%d",
+                           tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps,
+                           stages, (int)r->dtype, mp_vector_length(r->dtype, r->row_length) > 1, r->atomic),
+        .threads = 32 * tile->num_warps,
+        .shared_bytes = shared_bytes(r, stages),
+        .accumulators = accumulators(tile),
+    };
+}
+
+/* ---- requests ---- */
+
+mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_stage stage) {
+    const bool down = stage == MP_DOWN;
+    return (mp_gemm_request){
+        .tile = down ? config->down : config->up,
+        .dtype = mp_case_dtype(c, down ? MP_W2 : MP_W1),
+        .row_length = down ? c->N : c->K,
+        .atomic = down && c->fused_sum,
+    };
+}
+
+static mp_status check(const mp_gemm_request *r, const mp_device_limits *limits, const mp_gemm *gemm,
+                       mp_error *err) {
+    char tile[64];
+    mp_tile_text(&r->tile, tile);
+    if (gemm->instruction && !mp_mma_supported(limits->architecture, gemm->instruction))
+        return mp_fail(err, MP_EUNSUPPORTED, "%s of %s does not exist on sm_%d",
+                       gemm->instruction->wgmma ? "wgmma" : "mma.sync", gemm->instruction->type,
+                       limits->architecture);
+    if (gemm->shared_bytes > limits->shared_bytes)
+        return mp_fail(err, MP_EUNSUPPORTED,
+                       "tile %s needs %lld bytes of shared memory in %s, a block on this sm_%d can have %lld",
+                       tile, (long long)gemm->shared_bytes, mp_dtype_name(r->dtype), limits->architecture,
+                       (long long)limits->shared_bytes);
+    if (gemm->accumulators > MP_GEMM_ACCUMULATORS_MAX)
+        return mp_fail(err, MP_EUNSUPPORTED,
+                       "tile %s needs %d accumulators a thread, which has 255 registers", tile,
+                       gemm->accumulators);
+    return MP_OK;
+}
+
+mp_status mp_gemm_find(const mp_gemm_request *r, const mp_device_limits *limits, mp_gemm *gemm,
+                       mp_error *err) {
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (kinds[i](r, limits, gemm)) return check(r, limits, gemm, err);
+    return mp_fail(err, MP_EUNSUPPORTED, "there is no grouped GEMM of %s", mp_dtype_name(r->dtype));
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kinds of grouped GEMM: which of them multiplies what, how it is compiled and launched, and with which
+ * instruction. A new kind is a file here, its device code kernels/device/gemm_<kind>.cu, and a row in the
+ * table of gemm.c. */
+#ifndef MP_KERNELS_GEMM_GEMM_H
+#define MP_KERNELS_GEMM_GEMM_H
+
+#include "kernels/variants.h"
+
+/* What is to be multiplied, and in which tile. */
+typedef struct mp_gemm_request {
+    mp_tile tile;
+    mp_dtype dtype;     /* of a, w, bias and out */
+    int64_t row_length; /* k: elements in a row of a, and of w */
+    bool atomic;        /* results are added to out, not stored */
+} mp_gemm_request;
+/* The request of a case's stage, MP_GATE_UP or MP_DOWN. */
+mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_stage stage);
+
+/* How a kind does it. */
+typedef struct mp_gemm {
+    mp_kernel kernel;
+    int threads;
+    int64_t shared_bytes;                  /* dynamic shared memory */
+    int accumulators;                      /* float32 sums of a thread */
+    const mp_mma_instruction *instruction; /* what multiplies; NULL: fmaf */
+} mp_gemm;
+
+/* A thread has 255 registers, and unrolled code for thousands of spilled accumulators takes minutes to build:
+ * more than these are not compiled. */
+#define MP_GEMM_ACCUMULATORS_MAX 256
+
+/* The kind that multiplies this on such a device. MP_EUNSUPPORTED says why there is none: dtype, instruction,
+ * shared memory, accumulators. */
+mp_status mp_gemm_find(const mp_gemm_request *request, const mp_device_limits *limits, mp_gemm *gemm,
+                       mp_error *err);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kinds of grouped GEMM: which one a request gets, what it costs, and when there is none. No GPU. */
+#include "harness/probe/probe.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/jit.h"
+#include "moeparity/preset.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const mp_device_limits h100 = {.architecture = 90, .shared_bytes = 232448}; /* 227 KiB */
+
+static mp_gemm found(const mp_gemm_request *request, const mp_device_limits *limits) {
+    mp_gemm gemm;
+    mp_error err = {0};
+    if (mp_gemm_find(request, limits, &gemm, &err) != MP_OK) fail_msg("%s", err.text);
+    return gemm;
+}
+
+static void refused(const mp_gemm_request *request, const mp_device_limits *limits, const char *text) {
+    mp_gemm gemm;
+    mp_error err = {0};
+    assert_int_equal(mp_gemm_find(request, limits, &gemm, &err), MP_EUNSUPPORTED);
+    if (!strstr(err.text, text)) fail_msg("'%s' is not in: %s", text, err.text);
+}
+
+static void every_dtype_has_its_kind(void **state) {
+    (void)state;
+    static const struct {
+        mp_dtype dtype;
+        const char *source, *type;
+    } rows[] = {{MP_BF16, "kernels/device/gemm_mma.cu", "bf16"},
+                {MP_FP16, "kernels/device/gemm_mma.cu", "f16"},
+                {MP_FP32, "kernels/device/gemm_fma.cu", NULL}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const mp_gemm_request request = {{64, 64, 32, 8, 4, 3}, rows[i].dtype, 512, false};
+        const mp_gemm gemm = found(&request, &h100);
+        bool embedded = false;
+        for (int f = 0; f < mp_embedded_file_count; f++)
+            embedded |= strcmp(mp_embedded_files[f].name, gemm.kernel.source) == 0;
+        assert_true(embedded);
+        assert_string_equal(gemm.kernel.source, rows[i].source);
+        assert_int_equal(gemm.threads, 128);
+        assert_int_equal(gemm.accumulators, 32);
+        assert_int_equal(gemm.shared_bytes,
+                         3 * (64 + 64) * 32 * (int64_t)mp_dtype_size(rows[i].dtype) + 64 * 20);
+        assert_int_equal(gemm.instruction != NULL, rows[i].type != NULL);
+        if (rows[i].type) assert_string_equal(gemm.instruction->type, rows[i].type);
+    }
+    refused(&(mp_gemm_request){{64, 64, 32, 8, 4, 3}, MP_FP64, 512, false}, &h100, "no grouped GEMM of fp64");
+}
+
+/* Both GEMMs of a case: their tiles, row lengths and stores. */
+static void a_case_asks_for_both(void **state) {
+    (void)state;
+    mp_case c = mp_case_default();
+    c.K = 512, c.N = 99, c.fused_sum = true;
+    const mp_config config = {.up = {16, 32, 64, 1, 4, 3}, .down = {16, 64, 32, 8, 2, 4}};
+    const mp_gemm_request up = mp_gemm_of_case(&c, &config, MP_GATE_UP),
+                          down = mp_gemm_of_case(&c, &config, MP_DOWN);
+    const mp_gemm gate_up_gemm = found(&up, &h100), down_gemm = found(&down, &h100);
+    assert_string_equal(gate_up_gemm.kernel.options, "-DBLOCK_M=16 -DBLOCK_N=32 -DBLOCK_K=64 -DWARPS=4 "
+                                                     "-DSTAGES=3 -DDTYPE=0 -DALIGNED=1 -DATOMIC=0");
+    assert_string_equal(down_gemm.kernel.options, "-DBLOCK_M=16 -DBLOCK_N=64 -DBLOCK_K=32 -DWARPS=2 "
+                                                  "-DSTAGES=4 -DDTYPE=0 -DALIGNED=0 -DATOMIC=1");
+    mp_kernel kernels[MP_CASE_KERNELS_MAX];
+    int gemms = 0;
+    const int count = mp_case_kernels(&c, &config, &h100, kernels);
+    for (int i = 0; i < count; i++)
+        gemms += strcmp(kernels[i].options, gate_up_gemm.kernel.options) == 0 ||
+                 strcmp(kernels[i].options, down_gemm.kernel.options) == 0;
+    assert_int_equal(gemms, 2);
+}
+
+/* A stage less where num_stages do not fit, as Triton has it; and no more than one less. */
+static void a_stage_is_given_up_where_shared_memory_ends(void **state) {
+    (void)state;
+    static const struct {
+        mp_tile tile;
+        const char *option; /* on an H100 */
+    } rows[] = {{{128, 256, 64, 16, 8, 3}, "-DSTAGES=3 "},
+                {{128, 256, 64, 16, 8, 4}, "-DSTAGES=4 "},
+                {{128, 256, 64, 16, 8, 5}, "-DSTAGES=4 "},
+                {{128, 256, 128, 16, 8, 3}, "-DSTAGES=2 "},
+                {{128, 256, 256, 16, 8, 2}, "-DSTAGES=1 "}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const mp_tile *t = &rows[i].tile;
+        const mp_gemm gemm = found(&(mp_gemm_request){*t, MP_BF16, 512, false}, &h100);
+        assert_non_null(strstr(gemm.kernel.options, rows[i].option));
+        const int64_t stage = (int64_t)(t->block_size_m + t->block_size_n) * t->block_size_k * 2;
+        assert_int_equal(gemm.shared_bytes, (rows[i].option[9] - '0') * stage + t->block_size_m * 20);
+        assert_in_range(gemm.shared_bytes, 1, h100.shared_bytes);
+    }
+    refused(&(mp_gemm_request){{128, 256, 64, 16, 8, 6}, MP_BF16, 512, false}, &h100, "248320 bytes");
+    /* To the byte. */
+    const mp_gemm_request one = {{64, 64, 64, 8, 4, 1}, MP_BF16, 512, false};
+    const int64_t bytes = 128 * 64 * 2 + 64 * 20;
+    found(&one, &(mp_device_limits){90, bytes});
+    refused(&one, &(mp_device_limits){90, bytes - 1}, "17664 bytes of shared memory");
+}
+
+static void what_does_not_fit_is_refused_with_its_figures(void **state) {
+    (void)state;
+    mp_kernel kernels[MP_CASE_KERNELS_MAX];
+    const mp_gemm_request many = {{256, 256, 64, 8, 4, 2}, MP_BF16, 512, false};
+    refused(&many, &h100, "512 accumulators");
+    const mp_gemm_request large = {{256, 256, 256, 8, 8, 3}, MP_BF16, 512, false};
+    refused(&large, &h100, "shared memory in bf16, a block on this sm_90 can have 232448");
+    const mp_device_limits old = {.architecture = 75, .shared_bytes = 65536};
+    refused(&(mp_gemm_request){{16, 32, 32, 1, 4, 2}, MP_FP16, 512, false}, &old,
+            "mma.sync of f16 does not exist on sm_75");
+    /* Nobody compiles it in advance. */
+    const mp_case c = mp_case_default();
+    const mp_config good = {.up = {64, 64, 32, 1, 4, 2}, .down = {64, 64, 32, 1, 4, 2}},
+                    bad = {.up = many.tile, .down = large.tile};
+    assert_int_equal(mp_case_kernels(&c, &bad, &h100, kernels),
+                     mp_case_kernels(&c, &good, &h100, kernels) - 2);
+}
+
+/* The contract of an architecture is the arithmetic of the instruction that its kernels use, and the probe
+ * measures that instruction. */
+static void contract_and_probe_know_the_instruction(void **state) {
+    (void)state;
+    static const int architectures[] = {80, 86, 89, 90, 100};
+    for (size_t a = 0; a < sizeof architectures / sizeof *architectures; a++)
+        for (mp_dtype dtype = MP_BF16; dtype <= MP_FP32; dtype++) {
+            const mp_device_limits limits = {architectures[a], INT64_MAX};
+            const mp_gemm_request request = {{64, 64, 32, 8, 4, 3}, dtype, 512, false};
+            const mp_mma_instruction *m = found(&request, &limits).instruction;
+            mp_case c = mp_case_default();
+            c.dtype = dtype;
+            const mp_contract contract = mp_contract_of_architecture(architectures[a], &c);
+            if (!m) {
+                assert_int_equal(contract.gate_up.accumulator, MP_ACC_FMA_ASCENDING);
+                continue;
+            }
+            const mp_probe_kind *kind = NULL;
+            for (int i = 0; i < mp_probe_kind_count; i++) {
+                const mp_mma_instruction *p = &mp_probe_kinds[i].instruction;
+                if (p->wgmma == m->wgmma && strcmp(p->type, m->type) == 0 &&
+                    strcmp(p->result, m->result) == 0 && p->depth == m->depth && p->saturate == m->saturate)
+                    kind = &mp_probe_kinds[i];
+            }
+            assert_non_null(kind);
+            mp_tc_model model;
+            assert_true(mp_tc_find(architectures[a], m->wgmma ? MP_TC_WGMMA : MP_TC_MMA, kind->input,
+                                   kind->input, &model));
+            assert_int_equal(kind->operand, dtype);
+            assert_int_equal(contract.gate_up.accumulator, MP_ACC_TENSOR_CORE);
+            assert_int_equal(contract.gate_up.group, model.group);
+            assert_int_equal(contract.gate_up.fraction_bits, model.fraction_bits);
+            assert_int_equal(contract.gate_up.result_fraction_bits, model.result_fraction_bits);
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_dtype_has_its_kind),
+        cmocka_unit_test(a_case_asks_for_both),
+        cmocka_unit_test(a_stage_is_given_up_where_shared_memory_ends),
+        cmocka_unit_test(what_does_not_fit_is_refused_with_its_figures),
+        cmocka_unit_test(contract_and_probe_know_the_instruction),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
