@@ -41,6 +41,8 @@ static void a_dry_run_runs_nothing(void **state) {
     expect("moeparity golden record dry.h5 ok.yaml --subject host --dry-run", 0, "nothing was run", "");
     assert_int_equal(access("dry.h5", F_OK), -1);
     expect("moeparity run ok.yaml --golden none.h5 --dry-run", 2, "", "moeparity: none.h5: No such file");
+    expect("moeparity run ok.yaml --subject nope --dry-run", 2, "", "moeparity: unknown subject 'nope'");
+    expect("moeparity run ok.yaml --against nope --dry-run", 2, "", "moeparity: unknown subject 'nope'");
     expect("moeparity run none.yaml --dry-run", 2, "", "moeparity: none.yaml: No such file");
 }
 
