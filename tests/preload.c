@@ -4,6 +4,7 @@
  *
  *   MP_EXP_LIMIT=N, MP_ERFC_LIMIT=N   after N calls in one process, exp and erfc of z > 5 are 2 % too large,
  *                                     as if something had been left behind by the calls before
+ *   MP_EXP_HANGS=1                    the first call of exp does not come back
  *   MP_COUNT=1                        the number of calls of exp is said at the end, on stderr
  *   MP_WORKER_HANGS=1                 a worker does not get as far as main
  *   a file named *crash*, *hang*      libhdf5 dies of it, or waits for ever, when it is opened */
@@ -49,6 +50,7 @@ static double factor(atomic_long *calls, const char *variable) {
 }
 
 double exp(double x) {
+    if (getenv("MP_EXP_HANGS")) wait_for_ever();
     return real_exp(x) * factor(&exp_calls, "MP_EXP_LIMIT");
 }
 

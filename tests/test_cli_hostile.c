@@ -156,6 +156,32 @@ static void a_worker_that_hangs_at_its_start(void **state) {
     assert_int_equal(access("h.h5", F_OK), -1);
 }
 
+/* In whichever command: the watchdog ends it, and what hung is named. */
+static void a_case_that_hangs(void **state) {
+    (void)state;
+    static const struct {
+        const char *command, *in_err;
+    } lines[] = {
+        {"run --case 'M=2 K=16 N=8' --subject host --json hang.json", ""},
+        {"golden verify two.h5 --subject host --json hang.json", ""},
+        {"golden record no.h5 --case 'M=2 K=16 N=8' --subject host",
+         "moeparity: no.h5 was not written: a golden holds only cases that pass\n"},
+    };
+    expect("moeparity golden record two.h5 --case 'M=2 K=16 N=8' --subject host", 0, "recorded 1 case", "");
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char command[512];
+        snprintf(command, sizeof command, "MP_EXP_HANGS=1 timeout 30 env " DISTURBED "%s --timeout 1",
+                 lines[i].command);
+        expect(command, 3, "[TIMEOUT] M=2 topk=2 K=16 N=8 act=silu  no verdict after 1 s (", lines[i].in_err);
+        if (i == 2) break;
+        json_t *report = json_file("hang.json");
+        assert_int_equal(total(report, "timed_out"), 1);
+        assert_int_equal(total(report, "exit_code"), 3);
+        json_decref(report);
+    }
+    assert_int_equal(access("no.h5", F_OK), -1);
+}
+
 /* float64's own bound is one of the small values that gelu has at negative gates: a reference of which only
  * those are 2 % off is no longer the subject's. */
 static void the_bound_of_gelu_is_as_small_as_gelu(void **state) {
@@ -188,6 +214,7 @@ int main(void) {
         cmocka_unit_test(a_repro_replays_the_case_before),
         cmocka_unit_test(a_golden_that_libhdf5_does_not_survive),
         cmocka_unit_test(a_worker_that_hangs_at_its_start),
+        cmocka_unit_test(a_case_that_hangs),
         cmocka_unit_test(the_bound_of_gelu_is_as_small_as_gelu),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

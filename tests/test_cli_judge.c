@@ -64,6 +64,15 @@ static void strictness(void **state) {
     assert_int_equal(total(report, "failed"), 4);
     assert_int_equal(total(report, "exit_code"), 1);
     json_decref(report);
+    expect("moeparity golden verify s.h5 --subject cuda --strict", 1, "strict: skipped: no CUDA driver", "");
+    /* what passes otherwise: a variant, or a subject, with which there was nothing to compare */
+    expect("moeparity run --case 'M=4 scope=align' --pair tile=128x32x32x1x4x3 --subject host", 0, "pair 1",
+           "");
+    expect("moeparity run --case 'M=4 scope=align' --pair tile=128x32x32x1x4x3 --subject host --strict", 1,
+           "pair: strict: not judged: tile=128x32x32x1x4x3: nothing to compare", "");
+    expect("moeparity run --case 'M=4 scope=act filter=1' --subject host --against ref", 0, "1 passed", "");
+    expect("moeparity run --case 'M=4 scope=act filter=1' --subject host --against ref --strict", 1,
+           "pair: strict: subject ref: nothing to compare", "");
     expect("moeparity run --case 'M=4 topk=4 K=16 N=8 fused_sum=1' --subject host --strict --golden s.h5", 2,
            "", "s.h5 holds none of the 1 cases");
 }
