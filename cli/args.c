@@ -118,6 +118,9 @@ static mp_status unknown_option(mp_command command, bool command_known, const ch
 }
 
 static mp_status check_value(const mp_option_row *o, const char *value, mp_error *err) {
+    if ((o->takes == MP_TAKES_TEXT || o->takes == MP_TAKES_FILE) && value[0] == '\0') /* an unset variable */
+        return mp_fail(err, MP_EINPUT, "--%s '': expected %s, not nothing: %s", o->name, o->argument,
+                       o->summary);
     if (o->takes == MP_TAKES_NUMBER) {
         char *end = NULL;
         errno = 0;

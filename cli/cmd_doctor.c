@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 static void print_supply(void *ctx, const char *text) {
-    printf("%-11s %s\n", (const char *)ctx, text);
+    mp_cli_say(stdout, "%-11s %s", (const char *)ctx, text);
 }
 
 int mp_cmd_doctor(const mp_args *args) {
@@ -44,12 +44,13 @@ int mp_cmd_doctor(const mp_args *args) {
         printf("cuda        %s, %s\n", mp_cuda_device_name(cuda), mp_cuda_versions(cuda));
     else
         printf("cuda        every case of subject cuda will be skipped: %s\n", err.text);
-    printf("jit cache   %s\n", *mp_jit_cache_folder()
-                                   ? mp_jit_cache_folder()
-                                   : "none: no writable folder in MOEPARITY_CACHE, XDG_CACHE_HOME or HOME");
+    mp_cli_say(stdout, "jit cache   %s",
+               *mp_jit_cache_folder()
+                   ? mp_jit_cache_folder()
+                   : "none: no writable folder in MOEPARITY_CACHE, XDG_CACHE_HOME or HOME");
     for (int i = 0; i < MP_TUNED_FOLDERS; i++) {
         const char *variable, *folder = mp_tuned_folder(i, &variable);
-        if (folder) printf("tiles       %s=%s\n", variable, folder);
+        if (folder) mp_cli_say(stdout, "tiles       %s=%s", variable, folder);
     }
     if (mp_find_all(MP_SUPPLY_MATRIX, print_supply, "matrix", &count, &err) != MP_OK)
         printf("matrix      %s\n", err.text);

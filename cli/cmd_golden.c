@@ -37,11 +37,11 @@ static int conclude_recording(const char *path, const mp_verdict *verdicts, size
         if (verdicts[i].outcome != MP_PASS) mp_tally_add(&refused, &verdicts[i]);
     }
     if (passed == count && !info->interrupted) {
-        printf("recorded %zu case%s in %s\n", count, count == 1 ? "" : "s", path);
+        mp_cli_say(stdout, "recorded %zu case%s in %s", count, count == 1 ? "" : "s", path);
         return MP_EXIT_OK;
     }
-    fprintf(stderr, "moeparity: %s was not written: %s\n", path,
-            info->interrupted ? "interrupted" : "a golden holds only cases that pass");
+    mp_cli_say(stderr, "moeparity: %s was not written: %s", path,
+               info->interrupted ? "interrupted" : "a golden holds only cases that pass");
     return mp_exit_code(&refused, info->interrupted);
 }
 
@@ -99,7 +99,8 @@ static bool is_among(const mp_texts *names, const char *name) {
 /* The cases that the file holds: those of --case, else all, as far as --match leaves them. */
 static mp_status matrix_of_golden(const mp_args *args, const char *path, mp_matrix *matrix, mp_error *err) {
     mp_texts names = {0};
-    mp_status status = mp_suite_golden_cases(path, false, NULL, &names, err);
+    mp_status status =
+        mp_suite_golden_cases(path, false, (double)mp_args_number(args, MP_OPT_TIMEOUT), NULL, &names, err);
     if (status == MP_OK && names.count == 0) status = mp_fail(err, MP_EINPUT, "%s holds no case", path);
     for (size_t i = 0; status == MP_OK && args->case_count == 0 && i < names.count; i++)
         if ((status = mp_matrix_add(matrix, names.text[i], NULL, 0, err)) != MP_OK)
@@ -134,10 +135,12 @@ static void print_line(void *ctx, const char *line) {
     puts(line);
 }
 
-/* A worker reads the whole file first: a forged one crashes only that. */
+/* A worker reads the whole file first: a forged one crashes only that, or keeps only that busy. */
+enum { READ_SECONDS = 600 };
+
 static mp_status open_golden(const char *name, mp_golden **golden, mp_error *err) {
     char *path = mp_find(MP_SUPPLY_GOLDEN, name);
-    mp_status status = path ? mp_suite_golden_cases(path, true, NULL, NULL, err)
+    mp_status status = path ? mp_suite_golden_cases(path, true, READ_SECONDS, NULL, NULL, err)
                             : mp_fail(err, MP_EMEMORY, "no memory for a path");
     if (status == MP_OK) status = mp_golden_open(path, golden, err);
     free(path);

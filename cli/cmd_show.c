@@ -54,8 +54,8 @@ static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     print_promises(&offer.contract, c);
     mp_tile_text(&config->up, up);
     mp_tile_text(&config->down, down);
-    printf("config    gate_up %s, down %s (%s)%s%s\n", up, down, config->source,
-           config->warning[0] ? "; " : "", config->warning);
+    mp_cli_say(stdout, "config    gate_up %s, down %s (%s)%s%s", up, down, config->source,
+               config->warning[0] ? "; " : "", config->warning);
     if (c->scope == MP_SCOPE_ALL) {
         const mp_dtype operands = mp_case_dtype(c, MP_W1);
         const mp_sum_bound gate_up = mp_gemm_bound(&offer.contract.gate_up, operands, c->K, 1),

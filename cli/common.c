@@ -2,6 +2,7 @@
 #include "cli/common.h"
 
 #include "base/file.h"
+#include "base/printable.h"
 #include "base/text.h"
 #include "cli/find.h"
 #include "commit.h"
@@ -29,6 +30,20 @@ int mp_cli_usage(const char *format, ...) {
     fputc('\n', stderr);
     va_end(args);
     return MP_EXIT_USAGE;
+}
+
+void mp_cli_say(FILE *to, const char *format, ...) {
+    mp_text text = {0};
+    va_list args;
+    va_start(args, format);
+    mp_text_vadd(&text, format, args);
+    va_end(args);
+    const size_t size = 4 * text.length + 1; /* a byte becomes four at most */
+    char *printable = malloc(size);
+    if (printable) mp_text_printable(mp_text_get(&text), printable, size);
+    fprintf(to, "%s\n", printable ? printable : MP_TEXT_LOST);
+    free(printable);
+    mp_text_free(&text);
 }
 
 int mp_cli_finish(int code) {

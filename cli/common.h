@@ -10,10 +10,15 @@
 
 #include <time.h>
 
+#include <stdio.h>
+
 /* Prints "moeparity: <text>" to stderr and returns the exit code that belongs to the status. */
 int mp_cli_fail(const mp_error *err);
 /* The same for a message of its own; always MP_EXIT_USAGE. */
 int mp_cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* One line, of which no terminal obeys anything: paths and what files say may hold escapes. */
+void mp_cli_say(FILE *to, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Ends a command: what was printed must have arrived, else a good code becomes MP_EXIT_BROKEN. */
 int mp_cli_finish(int code);

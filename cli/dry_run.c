@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/dry_run.h"
 
+#include "cli/common.h"
 #include "harness/run/golden_cases.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* How many of the cases the golden holds. */
-static mp_status count_stored(const mp_matrix *matrix, const char *path, size_t *stored, mp_error *err) {
+static mp_status count_stored(const mp_matrix *matrix, const char *path, double timeout_seconds,
+                              size_t *stored, mp_error *err) {
     mp_texts names = {0};
     *stored = 0;
-    const mp_status status = mp_suite_golden_cases(path, false, NULL, &names, err);
+    const mp_status status = mp_suite_golden_cases(path, false, timeout_seconds, NULL, &names, err);
     for (size_t i = 0; status == MP_OK && i < matrix->count; i++) {
         bool found = false;
         char name[MP_CASE_TEXT_MAX];
@@ -22,12 +24,22 @@ static mp_status count_stored(const mp_matrix *matrix, const char *path, size_t 
     return status;
 }
 
+/* The name of a subject that there is: that it cannot run here is for the run to say. NULL is fine. */
+static mp_status check_subject(const char *name, mp_error *err) {
+    mp_subject subject;
+    if (!name) return MP_OK;
+    const mp_status status = mp_subject_open(name, &subject, err);
+    if (status == MP_OK) mp_subject_close(&subject);
+    return status == MP_EINPUT ? status : MP_OK;
+}
+
 mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_suite_options *suite, mp_error *err) {
     size_t stored = 0, pairs = 0;
-    if (suite->golden_path) {
-        const mp_status status = count_stored(matrix, suite->golden_path, &stored, err);
-        if (status != MP_OK) return status;
-    }
+    mp_status status = check_subject(suite->subject, err);
+    if (status == MP_OK) status = check_subject(suite->against, err);
+    if (status == MP_OK && suite->golden_path)
+        status = count_stored(matrix, suite->golden_path, suite->timeout_seconds, &stored, err);
+    if (status != MP_OK) return status;
     for (size_t i = 0; i < matrix->count; i++) {
         const mp_matrix_row *row = &matrix->rows[i];
         char name[MP_CASE_TEXT_MAX];
@@ -45,6 +57,6 @@ mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_suite_options *suite,
     if (pairs > 0) printf("judged: %zu pair%s\n", pairs, pairs == 1 ? "" : "s");
     if (suite->against) printf("reported: the difference from subject %s\n", suite->against);
     if (suite->golden_path)
-        printf("judged: golden %s, which holds %zu of the cases\n", suite->golden_path, stored);
+        mp_cli_say(stdout, "judged: golden %s, which holds %zu of the cases", suite->golden_path, stored);
     return MP_OK;
 }

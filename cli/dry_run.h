@@ -6,7 +6,7 @@
 #include "moeparity/suite.h"
 
 /* Prints every case with its pairs, then the subject and the checks that would be asked for. MP_EINPUT for a
- * golden that cannot be read. */
+ * golden that cannot be read, or a subject that there is not. */
 mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_suite_options *suite, mp_error *err);
 
 #endif

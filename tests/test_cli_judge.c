@@ -41,6 +41,8 @@ static void a_dry_run_runs_nothing(void **state) {
     expect("moeparity golden record dry.h5 ok.yaml --subject host --dry-run", 0, "nothing was run", "");
     assert_int_equal(access("dry.h5", F_OK), -1);
     expect("moeparity run ok.yaml --golden none.h5 --dry-run", 2, "", "moeparity: none.h5: No such file");
+    expect("moeparity run ok.yaml --subject nope --dry-run", 2, "", "moeparity: unknown subject 'nope'");
+    expect("moeparity run ok.yaml --against nope --dry-run", 2, "", "moeparity: unknown subject 'nope'");
     expect("moeparity run none.yaml --dry-run", 2, "", "moeparity: none.yaml: No such file");
 }
 
@@ -62,6 +64,15 @@ static void strictness(void **state) {
     assert_int_equal(total(report, "failed"), 4);
     assert_int_equal(total(report, "exit_code"), 1);
     json_decref(report);
+    expect("moeparity golden verify s.h5 --subject cuda --strict", 1, "strict: skipped: no CUDA driver", "");
+    /* what passes otherwise: a variant, or a subject, with which there was nothing to compare */
+    expect("moeparity run --case 'M=4 scope=align' --pair tile=128x32x32x1x4x3 --subject host", 0, "pair 1",
+           "");
+    expect("moeparity run --case 'M=4 scope=align' --pair tile=128x32x32x1x4x3 --subject host --strict", 1,
+           "pair: strict: not judged: tile=128x32x32x1x4x3: nothing to compare", "");
+    expect("moeparity run --case 'M=4 scope=act filter=1' --subject host --against ref", 0, "1 passed", "");
+    expect("moeparity run --case 'M=4 scope=act filter=1' --subject host --against ref --strict", 1,
+           "pair: strict: subject ref: nothing to compare", "");
     expect("moeparity run --case 'M=4 topk=4 K=16 N=8 fused_sum=1' --subject host --strict --golden s.h5", 1,
            "golden: the golden file does not hold this case", "");
 }

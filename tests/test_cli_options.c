@@ -22,6 +22,27 @@ static void misspelt_words_are_recognised(void **state) {
 
 static void an_option_is_given_once(void **state) {
     (void)state;
+    static const char *const values[][2] = {
+        {"match", "M=1"}, {"tier", "ci"},     {"subject", "ref"},  {"against", "ref"}, {"golden", "a.h5"},
+        {"repeat", "2"},  {"device", "GPU"},  {"triton", "3.6.0"}, {"config", "a"},    {"jobs", "2"},
+        {"timeout", "9"}, {"json", "a.json"}, {"junit", "a.xml"},  {"color", "never"},
+    };
+    static const char *const switches[] = {"strict",  "fail-fast", "plain",   "in-process",
+                                           "dry-run", "quiet",     "verbose", "golden-partial"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        const char *name = values[i][0], *value = values[i][1];
+        char command[256], expected[256];
+        snprintf(command, sizeof command, "moeparity run ok.yaml --%s %s --%s=%s", name, value, name, value);
+        snprintf(expected, sizeof expected, "moeparity: --%s is given twice: '%s' and '%s'\n", name, value,
+                 value);
+        expect(command, 2, "", expected);
+    }
+    for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
+        char command[256], expected[256];
+        snprintf(command, sizeof command, "moeparity run ok.yaml --%s --%s", switches[i], switches[i]);
+        snprintf(expected, sizeof expected, "moeparity: --%s is given twice\n", switches[i]);
+        expect(command, 2, "", expected);
+    }
     expect("moeparity run ok.yaml --subject host --subject ref", 2, "",
            "moeparity: --subject is given twice: 'host' and 'ref'\n");
     expect("moeparity run ok.yaml --json=a.json --json b.json", 2, "",
@@ -31,6 +52,37 @@ static void an_option_is_given_once(void **state) {
            "moeparity: --case is given twice: 'M=1' and 'M=2'\n");
     expect("moeparity bench kernels --case M=1 --case M=2", 2, "",
            "moeparity: --case is given twice: 'M=1' and 'M=2'\n");
+}
+
+/* A variable that is not set is no way to leave an option out. */
+static void no_value_is_empty(void **state) {
+    (void)state;
+    static const char *const lines[] = {
+        "run ok.yaml --match ''",
+        "run ok.yaml --golden ''",
+        "run ok.yaml --against=",
+        "run ok.yaml --subject=''",
+        "run ok.yaml --json ''",
+        "run ok.yaml --junit ''",
+        "run ok.yaml --device ''",
+        "run ok.yaml --triton ''",
+        "run ok.yaml --config ''",
+        "run --case ''",
+        "show --case ''",
+        "golden verify a.h5 --case ''",
+        "list ok.yaml --match ''",
+        "run --case M=1 --pair ''",
+        "bench reference --case ''",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char command[256];
+        snprintf(command, sizeof command, "moeparity %s", lines[i]);
+        expect(command, 2, "", " '': expected ");
+        assert_non_null(strstr(err, ", not nothing: "));
+    }
+    expect("moeparity run --case M=1 --case ' '", 2, "",
+           "moeparity: case ' ': an empty case: expected name=value, as in M=32\n");
+    expect("moeparity list ok.yaml --match ' '", 2, "", "moeparity: an empty match expression");
 }
 
 static void values(void **state) {
@@ -179,6 +231,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(misspelt_words_are_recognised),
         cmocka_unit_test(an_option_is_given_once),
+        cmocka_unit_test(no_value_is_empty),
         cmocka_unit_test(values),
         cmocka_unit_test(options_stand_anywhere),
         cmocka_unit_test(cases_and_their_pairs),

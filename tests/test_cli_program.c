@@ -89,6 +89,12 @@ static void bad_matrices_and_cases(void **state) {
     expect("moeparity run ok.yaml --match size=1", 2, "", "moeparity: unknown field 'size'");
     expect("moeparity run --case M=0", 2, "",
            "moeparity: case 'M=0': M=0: expected an integer from 1 to 2147483647");
+    /* never 0 or infinity instead */
+    write_file("small.yaml", "groups:\n  - name: a\n    axes: {rsf: [1, 1e-400]}\n");
+    expect("moeparity run small.yaml", 2, "",
+           "moeparity: small.yaml:3: rsf=1e-400: 1e-400 is too small for a float64: expected a number from");
+    expect("moeparity run --case rsf=1e-400", 2, "", "rsf=1e-400: 1e-400 is too small for a float64");
+    expect("moeparity list ok.yaml --match 'rsf>1e400'", 2, "", "1e400 is too large for a float64");
     expect("moeparity run --case topq=2", 2, "", "unknown field 'topq', did you mean 'topk'?");
     expect("moeparity run --case M", 2, "", "'M': expected name=value");
     expect("moeparity run --case act=tanh", 2, "", "act=tanh: expected silu, gelu, gelu_tanh");
@@ -106,7 +112,7 @@ static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
     expect("moeparity run ok.yaml --subject host --junit /dev/full", 2, "",
            "moeparity: cannot write /dev/full: it exists and is not a regular file");
     expect("moeparity run ok.yaml --subject host --json ''", 2, "",
-           "moeparity: cannot write a file without a name");
+           "moeparity: --json '': expected FILE, not nothing: write the verdicts as JSON\n");
     expect("moeparity run ok.yaml --subject host --json newfolder/", 2, "",
            "moeparity: cannot write newfolder/");
     expect("moeparity run ok.yaml --subject host --json new.x --junit ./new.x", 2, "",

@@ -26,7 +26,7 @@ static void a_recording_holds_all_cases(void **state) {
         mp_texts names = {0};
         f->options.in_process = in_process == 1;
         if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
-        if (mp_suite_golden_cases(path, true, f->options.program, &names, &f->err))
+        if (mp_suite_golden_cases(path, true, 60, f->options.program, &names, &f->err))
             fail_msg("%s", f->err.text);
         assert_int_equal(names.count, CASES);
         for (int i = 0; i < CASES; i++) {

@@ -40,7 +40,7 @@ static void no_error_object_is_fine(void **state) {
 static void long_texts_are_cut(void **state) {
     (void)state;
     mp_error err = {0};
-    char longest[3000];
+    char longest[3 * MP_ERROR_TEXT_MAX];
     memset(longest, 'a', sizeof longest);
     longest[sizeof longest - 1] = '\0';
     mp_fail(&err, MP_EINTERNAL, "%s", longest);

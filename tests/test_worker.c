@@ -125,7 +125,7 @@ static void a_crash_over_a_golden_is_bad_input(void **state) {
     assert_int_equal(run_fake(f, READS_FOR_EVER), MP_EIO);
     fails(f, MP_EIO, "g.h5: not read after 2 s");
     setenv("FAKE", "5", 1);
-    assert_int_equal(mp_suite_golden_cases("g.h5", true, f->options.program, NULL, &f->err), MP_EINPUT);
+    assert_int_equal(mp_suite_golden_cases("g.h5", true, 60, f->options.program, NULL, &f->err), MP_EINPUT);
     unsetenv("FAKE");
     fails(f, MP_EINPUT, message);
 }

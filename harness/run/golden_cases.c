@@ -5,14 +5,12 @@
 #include "harness/run/link.h"
 #include "harness/run/message.h"
 
-enum { GOLDEN_SECONDS = 600 };
-
-mp_status mp_suite_golden_cases(const char *path, bool check, const char *const *program, mp_texts *names,
-                                mp_error *err) {
+mp_status mp_suite_golden_cases(const char *path, bool check, double timeout_seconds,
+                                const char *const *program, mp_texts *names, mp_error *err) {
     mp_link link;
     json_t *answer = NULL,
            *request = json_pack("{s:{s:o, s:b}}", "golden", "path", mp_json_path(path), "check", (int)check);
-    mp_status status = mp_link_start(&link, program, request, GOLDEN_SECONDS, err);
+    mp_status status = mp_link_start(&link, program, request, timeout_seconds, err);
     if (status != MP_OK) return status;
     if (!(answer = mp_link_wait(&link, path, err))) return err->status;
     const json_t *failed = json_object_get(answer, "failed"), *cases = json_object_get(answer, "cases"),

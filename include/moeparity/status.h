@@ -23,9 +23,13 @@ typedef enum mp_status {
     MP_EINTERNAL,    /* a promise of this program was broken */
 } mp_status;
 
+/* Room for two paths, the longest there are (PATH_MAX of Linux), and what is said about them: what is told
+ * last, the reason, is not to fall off. */
+#define MP_ERROR_TEXT_MAX (2 * 4096 + 1024)
+
 typedef struct mp_error {
     mp_status status;
-    char text[1024]; /* one printable line (mp_text_printable): value, expectation, place */
+    char text[MP_ERROR_TEXT_MAX]; /* one printable line (mp_text_printable): value, expectation, place */
 } mp_error;
 
 /* Formats the message into err (err may be NULL) and returns `status`. The source place is appended for
