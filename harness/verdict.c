@@ -49,6 +49,16 @@ double mp_verdict_max_abs(const mp_verdict *v) {
     return largest;
 }
 
+int mp_verdict_drift_stage(const mp_verdict *v) {
+    int most = -1;
+    for (int i = 0; i < MP_STAGE_COUNT; i++) {
+        if (i == MP_ALIGN || !v->stage[i].judged) continue;
+        if (most < 0 || !(v->stage[i].max_drift <= v->stage[most].max_drift)) most = i;
+        if (isnan(v->stage[most].max_drift)) break;
+    }
+    return most;
+}
+
 void mp_stage_set_shape(mp_stage_figures *f, const mp_case *c, int64_t rows, int64_t width) {
     f->rank = rows == c->M ? 2 : 3;
     f->shape[0] = c->M;
@@ -108,16 +118,16 @@ static const field verdict_fields[] = {
     FIELD(TEXT, mp_verdict, repro),   FIELD(TEXT, mp_verdict, begins),
 };
 static const field stage_fields[] = {
-    FIELD(BOOL, mp_stage_figures, judged),          FIELD(INT64, mp_stage_figures, compared),
-    FIELD(INT64, mp_stage_figures, failed),         FIELD(INT64, mp_stage_figures, bit_equal),
-    FIELD(REAL, mp_stage_figures, max_abs),         FIELD(REAL, mp_stage_figures, max_ratio),
-    FIELD(REAL, mp_stage_figures, max_error_ulps),  FIELD(REAL, mp_stage_figures, max_row_rms),
-    FIELD(INT64, mp_stage_figures, worst_index),    FIELD(REAL, mp_stage_figures, worst_value),
-    FIELD(REAL, mp_stage_figures, worst_expected),  FIELD(REAL, mp_stage_figures, worst_bound),
-    FIELD(REAL, mp_stage_figures, time_ns),         FIELD(INT64, mp_stage_figures, predicted),
-    FIELD(INT64, mp_stage_figures, mispredicted),   FIELD(INT64, mp_stage_figures, max_ulps),
-    FIELD(INT64, mp_stage_figures, first_index),    FIELD(REAL, mp_stage_figures, first_value),
-    FIELD(REAL, mp_stage_figures, first_predicted),
+    FIELD(BOOL, mp_stage_figures, judged),      FIELD(INT64, mp_stage_figures, compared),
+    FIELD(INT64, mp_stage_figures, failed),     FIELD(INT64, mp_stage_figures, bit_equal),
+    FIELD(REAL, mp_stage_figures, max_abs),     FIELD(REAL, mp_stage_figures, max_ratio),
+    FIELD(REAL, mp_stage_figures, max_drift),   FIELD(REAL, mp_stage_figures, max_error_ulps),
+    FIELD(REAL, mp_stage_figures, max_row_rms), FIELD(INT64, mp_stage_figures, worst_index),
+    FIELD(REAL, mp_stage_figures, worst_value), FIELD(REAL, mp_stage_figures, worst_expected),
+    FIELD(REAL, mp_stage_figures, worst_bound), FIELD(REAL, mp_stage_figures, time_ns),
+    FIELD(INT64, mp_stage_figures, predicted),  FIELD(INT64, mp_stage_figures, mispredicted),
+    FIELD(INT64, mp_stage_figures, max_ulps),   FIELD(INT64, mp_stage_figures, first_index),
+    FIELD(REAL, mp_stage_figures, first_value), FIELD(REAL, mp_stage_figures, first_predicted),
 };
 static const field check_fields[] = {FIELD(INT, mp_check_result, failures),
                                      FIELD(TEXT, mp_check_result, text)};

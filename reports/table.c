@@ -84,6 +84,9 @@ static void put_figures(FILE *out, const mp_verdict *v) {
         if (stage == MP_ACT && !v->stage[MP_GATE_UP].judged)
             fprintf(out, " worst-ulp=%s", plain(worst->max_error_ulps, 4).text); /* the activation alone */
         if (worst->max_ratio != 0) fprintf(out, " worst=%s", mp_stage_name((mp_stage)stage));
+        const int drifting = mp_verdict_drift_stage(v);
+        fprintf(out, " drift=%s", plain(v->stage[drifting].max_drift, 2).text);
+        if (v->stage[drifting].max_drift != 0) fprintf(out, " in %s", mp_stage_name((mp_stage)drifting));
     }
     int64_t predicted = 0, mispredicted = 0;
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
@@ -184,8 +187,8 @@ static void put_stages(FILE *out, const mp_verdict *v) {
         if (i == MP_ALIGN)
             fprintf(out, " %lld of %lld integers equal", (long long)f->bit_equal, (long long)f->compared);
         else
-            fprintf(out, " max-abs=%s err/bound=%s ulps=%s row-rms=%s rounded-f64=%lld/%lld",
-                    scientific(f->max_abs).text, plain(f->max_ratio, 3).text,
+            fprintf(out, " max-abs=%s err/bound=%s drift=%s ulps=%s row-rms=%s rounded-f64=%lld/%lld",
+                    scientific(f->max_abs).text, plain(f->max_ratio, 3).text, plain(f->max_drift, 2).text,
                     plain(f->max_error_ulps, 4).text, scientific(f->max_row_rms).text,
                     (long long)f->bit_equal, (long long)f->compared);
         if (f->predicted > 0)

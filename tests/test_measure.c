@@ -187,6 +187,58 @@ static void a_store_may_round_once(void **state) {
     }
 }
 
+/* Drift is what no rounding explains: the distance from float64 to the nearest number that rounds to what is
+ * stored, over the bound before the store. The oracle is the format's own list of values; at a power of two,
+ * below which numbers lie twice as dense, the figure may be smaller. */
+static void drift_is_what_no_rounding_explains(void **state) {
+    (void)state;
+    for (int n = 0; n < 20000; n++) {
+        const mp_dtype dtype = n % 2 ? MP_BF16 : MP_FP16;
+        const uint64_t code = 0x0400 + random_bits() % 0x7000, sign = n % 3 ? 0 : 0x8000;
+        const double stored = mp_decode_code(dtype, code), up = mp_decode_code(dtype, code + 1),
+                     down = mp_decode_code(dtype, code - 1), gap = up - stored,
+                     high = stored + (up - stored) / 2, low = stored - (stored - down) / 2;
+        const double value = stored + ((double)(random_bits() % 8192) / 4096 - 1) * 2 * gap,
+                     error = gap * (double)(1 + random_bits() % 64) / 16;
+        const double beyond = value > high ? value - high : value < low ? low - value : 0;
+        const bool power_of_two = stored - down < gap;
+        const mp_expectation e = {.value = sign ? -value : value, .error = error, .rounded = true};
+        const mp_measure m = measure_one(dtype, sign ? -stored : stored, e);
+        if (power_of_two && value < low)
+            assert_true(m.f.max_drift <= beyond / error);
+        else
+            assert_true(m.f.max_drift == beyond / error);
+        if (m.f.failed == 0) assert_true(m.f.max_drift <= 1);
+    }
+    const mp_expectation exact = {.value = 1, .error = 0x1p-10};
+    assert_true(measure_one(MP_FP32, 1 + 0x1p-11, exact).f.max_drift ==
+                0.5); /* no rounding, nothing explained */
+    assert_true(isnan(measure_one(MP_BF16, not_a_number, exact).f.max_drift));
+    assert_true(measure_one(MP_BF16, infinite, (mp_expectation){.value = infinite}).f.max_drift == 0);
+}
+
+/* Every value is off by half of its bound before it is rounded: the figure says a half, where error/bound is
+ * near 1 with the shift and without. */
+static void a_shift_shows_as_drift(void **state) {
+    (void)state;
+    mp_measure m[2];
+    for (int shifted = 0; shifted < 2; shifted++) {
+        double sums[3] = {0};
+        mp_measure_start(&m[shifted]);
+        for (int n = 0; n < 4096; n++) {
+            const double value = 1 + (double)(random_bits() % (1 << 20)) * 0x1p-20, bound = 0x1p-12;
+            uint16_t element;
+            mp_encode(MP_BF16, &element, 0, value + shifted * bound / 2);
+            mp_measure_element(&m[shifted], MP_BF16, &element, 0, n,
+                               &(mp_expectation){.value = value, .error = bound, .rounded = true},
+                               MP_POISON_A, sums);
+        }
+        assert_true(m[shifted].f.failed == 0 && m[shifted].f.max_ratio > 0.93);
+    }
+    assert_true(m[0].f.max_drift == 0);
+    assert_true(m[1].f.max_drift > 0.45 && m[1].f.max_drift <= 0.5);
+}
+
 static mp_expectation element_of(int n, double *stored) {
     *stored = n % 13 == 5 ? not_a_number : 1 + (double)(random_bits() % 64) / 64;
     return (mp_expectation){
@@ -204,6 +256,7 @@ static void assert_same(const mp_measure *a, const mp_measure *b) {
     assert_int_equal(a->f.worst_index, b->f.worst_index);
     assert_same_figure(a->f.max_abs, b->f.max_abs);
     assert_same_figure(a->f.max_ratio, b->f.max_ratio);
+    assert_same_figure(a->f.max_drift, b->f.max_drift);
     assert_same_figure(a->f.worst_value, b->f.worst_value);
     assert_same_figure(a->f.worst_expected, b->f.worst_expected);
     assert_same_figure(a->f.worst_bound, b->f.worst_bound);
@@ -213,6 +266,39 @@ static void assert_same(const mp_measure *a, const mp_measure *b) {
     assert_same_figure(a->nan_expected, b->nan_expected);
     assert_int_equal(a->poison_failures, b->poison_failures);
     assert_int_equal(a->first_poison, b->first_poison);
+}
+
+/* Rows go through loops without special cases: they find what single elements give. */
+static void a_row_is_measured_as_its_elements(void **state) {
+    (void)state;
+    enum { N = 1000 };
+    int64_t failed = 0;
+    static const mp_dtype stores[] = {MP_BF16, MP_FP16, MP_FP32, MP_FP64};
+    for (int round = 0; round < 64; round++) {
+        const mp_dtype dtype = stores[round % 4];
+        static double value[N], error[N];
+        static uint64_t data[N];
+        mp_measure row, each;
+        double sums[2][3] = {{0}};
+        for (int i = 0; i < N; i++) {
+            value[i] = ldexp((double)(random_bits() % 4096) - 2048, (int)(random_bits() % 16) - 20);
+            error[i] = fabs(value[i]) * 0x1p-9 + 0x1p-30;
+            const double off = ((double)(random_bits() % 512) - 256) / 200 * error[i];
+            mp_encode(dtype, data, i, round % 8 == 7 && i % 100 == 3 ? not_a_number : value[i] + off);
+        }
+        mp_measure_start(&row);
+        mp_measure_start(&each);
+        mp_measure_row(&row, dtype, data, 0, 0, N, value, error, true, MP_POISON_A, sums[0]);
+        for (int i = 0; i < N; i++)
+            mp_measure_element(&each, dtype, data, i, i,
+                               &(mp_expectation){.value = value[i], .error = error[i], .rounded = true},
+                               MP_POISON_A, sums[1]);
+        assert_same(&row, &each);
+        assert_true(row.f.max_ratio > 0.5 || isnan(row.f.max_ratio));
+        failed += row.f.failed;
+        assert_same_figure(row.f.max_error_ulps, each.f.max_error_ulps);
+    }
+    assert_true(failed > 1000);
 }
 
 /* Elements are dealt to parts at random and the parts merged in any order: the figures are those of one
@@ -308,6 +394,9 @@ int main(void) {
         cmocka_unit_test(the_bound_itself_passes_and_nothing_above),
         cmocka_unit_test(a_zero_bound_wants_equality),
         cmocka_unit_test(a_store_may_round_once),
+        cmocka_unit_test(drift_is_what_no_rounding_explains),
+        cmocka_unit_test(a_shift_shows_as_drift),
+        cmocka_unit_test(a_row_is_measured_as_its_elements),
         cmocka_unit_test(parts_merge_in_any_order),
         cmocka_unit_test(nan_sticks),
         cmocka_unit_test(poison_is_told_from_other_nan),

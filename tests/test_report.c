@@ -112,14 +112,21 @@ static void passed_rows(void **state) {
     mp_verdict v = passing();
     assert_string_equal(row(&v, 24, false),
                         "[OK]    M=32 topk=2 act=silu      diff=0.00e+00 bits=equal (path=runner)  "
-                        "f64: max-abs=1.95e-03 err/bound=0.43 worst=down\n");
+                        "f64: max-abs=1.95e-03 err/bound=0.43 worst=down drift=0\n");
     assert_contains(row(&v, 0, true), "\033[32m[OK]   \033[0m M=32");
+
+    v.stage[MP_GATE_UP].max_drift = 0.1234; /* it need not be in the stage that is nearest to its bound */
+    v.stage[MP_DOWN].max_drift = 0.01;
+    assert_contains(row(&v, 0, false), " worst=down drift=0.12 in gate_up\n");
+    v.stage[MP_DOWN].max_drift = (double)NAN;
+    assert_contains(row(&v, 0, false), " worst=down drift=nan in down\n");
+    v.stage[MP_GATE_UP].max_drift = v.stage[MP_DOWN].max_drift = 0;
 
     v.pair[v.pair_count++] = pair("mode=inplace", true, true, 0);
     v.check[MP_CHECK_GOLDEN].answer = MP_PASSED;
     assert_string_equal(row(&v, 0, false),
                         "[OK]    M=32 topk=2 act=silu  diff=0.00e+00 bits=equal (2/2 pairs equal)  "
-                        "f64: max-abs=1.95e-03 err/bound=0.43 worst=down  golden=equal\n");
+                        "f64: max-abs=1.95e-03 err/bound=0.43 worst=down drift=0  golden=equal\n");
 
     v.pair[v.pair_count++] = pair("subject host", false, false, 1e-3);
     assert_contains(row(&v, 0, false),
@@ -142,12 +149,12 @@ static void rows_fit_the_terminal(void **state) {
     (void)state;
     mp_verdict v = passing();
     const char *wide = "[OK]    M=32 topk=2 act=silu  diff=0.00e+00 bits=equal (path=runner)  "
-                       "f64: max-abs=1.95e-03 err/bound=0.43 worst=down\n";
+                       "f64: max-abs=1.95e-03 err/bound=0.43 worst=down drift=0\n";
     assert_string_equal(styled(&v, (mp_row_style){.columns = (int)strlen(wide) - 1}), wide);
     assert_string_equal(styled(&v, (mp_row_style){.columns = (int)strlen(wide) - 2, .name_width = 40}),
                         "[OK]    M=32 topk=2 act=silu\n"
                         "        diff=0.00e+00 bits=equal (path=runner)  f64: max-abs=1.95e-03 "
-                        "err/bound=0.43 worst=down\n");
+                        "err/bound=0.43 worst=down drift=0\n");
     assert_contains(styled(&v, (mp_row_style){.columns = 24}), "[OK]    M=32 t...ct=silu\n        diff=");
     assert_contains(styled(&v, (mp_row_style){.columns = 1}), "[OK]    M=32...=silu\n");
 }
@@ -160,9 +167,9 @@ static void verbose_rows_tell_every_stage(void **state) {
     v.config = "64x64x32x8x4x3";
     const char *text = styled(&v, (mp_row_style){.verbose = true});
     assert_contains(text, "\n        align    90 of 90 integers equal\n"
-                          "        gate_up  max-abs=1.00e-03 err/bound=0.25 ulps=0 row-rms=0.00e+00 "
+                          "        gate_up  max-abs=1.00e-03 err/bound=0.25 drift=0 ulps=0 row-rms=0.00e+00 "
                           "rounded-f64=0/4096\n"
-                          "        down     max-abs=1.95e-03 err/bound=0.43 ulps=0 row-rms=0.00e+00 "
+                          "        down     max-abs=1.95e-03 err/bound=0.43 drift=0 ulps=0 row-rms=0.00e+00 "
                           "rounded-f64=0/4096 predicted=10/10 2.5 ms\n"
                           "        tiles 64x64x32x8x4x3; 0.50 s\n");
 }
@@ -223,7 +230,7 @@ static void failed_rows(void **state) {
     assert_string_equal(
         row(&v, 0, false),
         "[FAIL]  M=32 topk=2 act=silu  diff=1.00e-03 bits=differ (1/3 pairs equal; worst path=chunked)  "
-        "f64: max-abs=2.50e-01 err/bound=250 worst=down\n"
+        "f64: max-abs=2.50e-01 err/bound=250 worst=down drift=0\n"
         "        bound: down [17]: 0.5 instead of 0.25 (the first of 2)\n"
         "        pair: path=chunked differs\n"
         "        down: 3 of 4096 elements beyond their bound; worst [17]: 0.5, expected 0.25, bound "
@@ -235,7 +242,7 @@ static void failed_rows(void **state) {
     v.stage[MP_GATE_UP] = figures(-(double)NAN, -(double)NAN); /* a NaN is the worst, and has no sign */
     v.pair[0] = pair("path=runner", true, false, (double)NAN);
     assert_contains(row(&v, 0, false), "diff=nan bits=differ (0/3 pairs equal; worst path=runner)  f64: "
-                                       "max-abs=nan err/bound=nan worst=gate_up\n");
+                                       "max-abs=nan err/bound=nan worst=gate_up drift=0\n");
     v.reason = "the subject failed: out of luck";
     assert_contains(row(&v, 0, false), "\n        the subject failed: out of luck\n");
 }

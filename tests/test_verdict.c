@@ -32,6 +32,7 @@ static mp_stage_figures full_figures(int64_t n) {
                               .bit_equal = INT64_MAX - n,
                               .max_abs = next_figure(),
                               .max_ratio = next_figure(),
+                              .max_drift = next_figure(),
                               .max_row_rms = next_figure(),
                               .rank = 3,
                               .shape = {n, 2, 5},
@@ -169,9 +170,9 @@ static void incomplete_json_is_refused(void **state) {
     fill(&filled);
     json_t *json = mp_verdict_to_json(&filled);
     mp_verdict_free(&filled);
-    /* 17 keys at the top; 5 stages and end_to_end with 22; 5 names; 13 checks with 3 and their names; a pair
+    /* 17 keys at the top; 5 stages and end_to_end with 23; 5 names; 13 checks with 3 and their names; a pair
      * with 8: each tried twice */
-    assert_int_equal(refuse_each(json, json), 2 * (17 + 6 * 22 + 5 + 13 * (3 + 1) + 8));
+    assert_int_equal(refuse_each(json, json), 2 * (17 + 6 * 23 + 5 + 13 * (3 + 1) + 8));
     assert_int_equal(mp_verdict_from_json(json, &v, &err), MP_OK); /* it was put together again */
     mp_verdict_free(&v);
     json_object_set_new(json, "outcome", json_string("GOOD"));
@@ -244,10 +245,17 @@ static void worst_stage(void **state) {
     assert_int_equal(mp_verdict_worst_stage(&v), MP_DOWN);
     v.stage[MP_SUM].max_ratio = (double)INFINITY;
     assert_int_equal(mp_verdict_worst_stage(&v), MP_SUM);
+    assert_int_equal(mp_verdict_drift_stage(&v), MP_GATE_UP); /* none drifts */
+    v.stage[MP_DOWN].max_drift = 0.125;
+    v.stage[MP_ALIGN] = (mp_stage_figures){.judged = true, .max_drift = 1};
+    assert_int_equal(mp_verdict_drift_stage(&v), MP_DOWN);
+    v.stage[MP_ALIGN].judged = false;
     for (int i = MP_GATE_UP; i <= MP_SUM; i++) { /* a NaN is the worst wherever it stands */
         mp_verdict w = v;
         w.stage[i] = (mp_stage_figures){.judged = true, .max_ratio = (double)NAN};
         assert_int_equal(mp_verdict_worst_stage(&w), i);
+        w.stage[i].max_drift = (double)NAN;
+        assert_int_equal(mp_verdict_drift_stage(&w), i);
     }
 }
 

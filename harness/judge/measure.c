@@ -41,6 +41,7 @@ void mp_measure_merge(mp_measure *into, const mp_measure *from) {
         f->worst_bound = g->worst_bound;
     }
     f->max_ratio = sticky_max(f->max_ratio, g->max_ratio);
+    f->max_drift = sticky_max(f->max_drift, g->max_drift);
     f->max_error_ulps = fmax(f->max_error_ulps, g->max_error_ulps);
     if (from->nan_failures && (into->first_nan < 0 || from->first_nan < into->first_nan)) {
         into->first_nan = from->first_nan;
@@ -67,6 +68,14 @@ static double overflow_threshold(mp_dtype dtype) {
     return largest + mp_half_ulp(dtype, largest);
 }
 
+/* The most that the last rounding, to `got`, can have changed. A value of magnitude `reach` at most was
+ * rounded by half an ulp of it or less; and whatever it was, what rounds to `got` lies within half an ulp of
+ * that. */
+static double half_of_store(mp_dtype dtype, double got, double reach) {
+    const double half = mp_half_ulp(dtype, reach);
+    return isfinite(got) ? fmin(half, mp_half_ulp(dtype, got)) : half;
+}
+
 /* Error over bound. A non-finite expectation must be met exactly; a finite one that reaches the overflow
  * threshold within its error may also be Inf. Everything else non-finite is NaN here: it fails, and it
  * sticks. So does a number whose bound is not finite: nothing is known of it, and a bound that everything
@@ -83,15 +92,24 @@ static double ratio_of(mp_dtype dtype, double got, const mp_expectation *e, doub
         *error = isfinite(got) ? fabs(got - e->value) : NAN;
         return NAN;
     }
-    const double reach = fabs(e->value) + e->error, half = mp_half_ulp(dtype, reach);
+    const double reach = fabs(e->value) + e->error;
     if (isinf(got) && reach >= overflow_threshold(dtype) && signbit(got) == signbit(e->value)) {
         *error = 0;
         return 0;
     }
-    *bound = e->error + (e->rounded ? half : 0);
+    *bound = e->error + (e->rounded ? half_of_store(dtype, got, reach) : 0);
     *error = isfinite(got) ? fabs(got - e->value) : NAN;
     if (e->positive_zero && got == 0 && signbit(got)) return INFINITY;
     return *error == 0 ? 0 : *error / *bound;
+}
+
+/* How far the value before the last rounding must have been off, over its bound: of the error to float64 at
+ * most half an ulp of what is stored is the rounding's, and the rest was there before. At most 1 where error
+ * over bound is. */
+static double drift_of(mp_dtype dtype, double got, const mp_expectation *e, double error, double ratio) {
+    if (!isfinite(e->value) || !isfinite(got) || !isfinite(e->error) || isinf(ratio)) return ratio;
+    const double before = error - (e->rounded ? mp_half_ulp(dtype, got) : 0);
+    return before <= 0 ? 0 : before / e->error;
 }
 
 void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index,
@@ -112,6 +130,7 @@ void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t
         f->worst_bound = bound;
     }
     f->max_ratio = sticky_max(f->max_ratio, ratio);
+    f->max_drift = sticky_max(f->max_drift, drift_of(dtype, got, e, error, ratio));
     if (isfinite(e->value) && isfinite(error))
         f->max_error_ulps = fmax(f->max_error_ulps, error / (2 * mp_half_ulp(dtype, e->value)));
     if (isnan(error)) {
@@ -140,39 +159,48 @@ enum { BLOCK = 64 };
 typedef struct block {
     double got[BLOCK], error[BLOCK], bound[BLOCK], ratio[BLOCK];
     int64_t plain, failed, equal; /* counts */
-    double max_abs, max_ratio, max_ulps, sums[3];
+    double max_abs, max_ratio, max_drift, max_ulps, sums[3];
 } block;
 
 /* The loops of mp_measure_element without its special cases, for the compiler to vectorise. Half an ulp comes
- * from the exponent bits of the reach; the value rounded to dtype is rint(value / ulp) * ulp, exact scalings
+ * from exponent bits; the value rounded to dtype is rint(value / ulp) * ulp, exact scalings
  * by powers of two (rint as an addition that drops the fraction). */
 MP_CLONES static void measure_block(block *b, const mp_format *f, int n, const double *value,
                                     const double *error, bool rounded) {
     const double smallest = ldexp(1.0, f->emin), unit = ldexp(1.0, -f->precision), large = f->max_finite / 4;
     const double shift = 0x1.8p52;
     int64_t plain = 0, failed = 0, equal = 0;
-    double max_abs = 0, max_ratio = 0, max_ulps = 0, e2 = 0, b2 = 0, v2 = 0;
+    double max_abs = 0, max_ratio = 0, max_drift = 0, max_ulps = 0, e2 = 0, b2 = 0, v2 = 0;
     for (int i = 0; i < n; i++) {
         const double v = value[i], reach = fabs(v) + error[i],
                      floor_of_reach = reach > smallest ? reach : smallest;
-        const double size = fabs(v) > smallest ? fabs(v) : smallest;
-        uint64_t bits, value_bits;
+        const double size = fabs(v) > smallest ? fabs(v) : smallest,
+                     stored = fabs(b->got[i]) > smallest ? fabs(b->got[i]) : smallest;
+        uint64_t bits, value_bits, stored_bits;
         memcpy(&bits, &floor_of_reach, sizeof bits);
         memcpy(&value_bits, &size, sizeof value_bits);
+        memcpy(&stored_bits, &stored, sizeof stored_bits);
         bits &= 0x7FF0000000000000u;       /* 2^exponent of the reach */
-        value_bits &= 0x7FF0000000000000u; /* and of the value */
-        double half, binade;
+        value_bits &= 0x7FF0000000000000u; /* and of the value, and of what is stored */
+        stored_bits &= 0x7FF0000000000000u;
+        double half, binade, half_of_stored;
         memcpy(&half, &bits, sizeof half);
         memcpy(&binade, &value_bits, sizeof binade);
+        memcpy(&half_of_stored, &stored_bits, sizeof half_of_stored);
         half *= unit;
+        half_of_stored *= unit;
         const double ulp = 2 * unit * binade, scaled = v / ulp, nearest = ((scaled + shift) - shift) * ulp;
-        const double err = fabs(b->got[i] - v), bound = error[i] + (rounded ? half : 0);
+        const double err = fabs(b->got[i] - v), store = half < half_of_stored ? half : half_of_stored,
+                     bound = error[i] + (rounded ? store : 0);
         const double ratio = err == 0 ? 0 : err / bound;
+        const double before = err - (rounded ? half_of_stored : 0),
+                     drift = before <= 0 ? 0 : before / error[i];
         plain += fabs(b->got[i]) < large && reach < large; /* false for NaN and Inf too */
         failed += !(ratio <= 1);
         equal += b->got[i] == nearest;
         max_abs = err > max_abs ? err : max_abs;
         max_ratio = ratio > max_ratio ? ratio : max_ratio;
+        max_drift = drift > max_drift ? drift : max_drift;
         const double ulps = err / ulp;
         max_ulps = ulps > max_ulps ? ulps : max_ulps;
         b->error[i] = err;
@@ -187,6 +215,7 @@ MP_CLONES static void measure_block(block *b, const mp_format *f, int n, const d
     b->equal = equal;
     b->max_abs = max_abs;
     b->max_ratio = max_ratio;
+    b->max_drift = max_drift;
     b->max_ulps = max_ulps;
     b->sums[0] = e2;
     b->sums[1] = b2;
@@ -234,5 +263,6 @@ void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t pos
             }
         }
         f->max_ratio = sticky_max(f->max_ratio, b.max_ratio);
+        f->max_drift = sticky_max(f->max_drift, b.max_drift);
     }
 }

@@ -64,11 +64,15 @@ typedef struct mp_check_result {
 /* Figures of one stage against float64, from the subject's own input of that stage. */
 typedef struct mp_stage_figures {
     bool judged;
-    int64_t compared;      /* elements */
-    int64_t failed;        /* elements beyond their bound */
-    int64_t bit_equal;     /* elements that equal the rounded float64 result as numbers: 0 is -0 */
-    double max_abs;        /* max |subject - float64|; NaN-sticky */
-    double max_ratio;      /* max error/bound; NaN-sticky; > 1 fails */
+    int64_t compared;  /* elements */
+    int64_t failed;    /* elements beyond their bound */
+    int64_t bit_equal; /* elements that equal the rounded float64 result as numbers: 0 is -0 */
+    double max_abs;    /* max |subject - float64|; NaN-sticky */
+    double max_ratio;  /* max error/bound; NaN-sticky; > 1 fails */
+    /* max over the elements of the least error that the value before the last rounding can have had, over the
+     * bound of that error; NaN-sticky. error/bound is near 1 wherever one rounding to a short format is most
+     * of the bound: this is not, and shows a drift long before it fails. */
+    double max_drift;
     double max_error_ulps; /* max error in ulps of dtype at the float64 value, over the finite elements */
     double max_row_rms;    /* max over rows of rms(error)/rms(value) */
     int rank;              /* of the stage's output in route order; 0: not told */
@@ -132,6 +136,8 @@ int mp_stage_index(const mp_stage_figures *f, int64_t flat, int64_t index[MP_MAX
 double mp_verdict_max_abs(const mp_verdict *v);
 /* Stage with the largest error/bound, or -1. */
 int mp_verdict_worst_stage(const mp_verdict *v);
+/* Stage but align with the largest drift, or -1. */
+int mp_verdict_drift_stage(const mp_verdict *v);
 
 enum { MP_EXIT_OK = 0, MP_EXIT_FAILURE = 1, MP_EXIT_USAGE = 2, MP_EXIT_BROKEN = 3, MP_EXIT_SKIPPED = 77 };
 
