@@ -49,7 +49,7 @@ static void say(const char *bytes, size_t size) {
 }
 
 static mp_status suffer(mp_error *err) {
-    mp_progress("gate_up", "judge");
+    mp_progress("gate_up", "mischief");
     switch ((mishap)told_by("CHAOS_MISHAP")) {
     case SEGFAULT:
         signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would turn it into an exit */
@@ -128,7 +128,7 @@ static void on_phase(void *ctx, size_t index, const char *what, double seconds) 
     if (index == MP_NO_CASE)
         p->starting += strcmp(what, "subject") == 0;
     else
-        p->phases[index] += strcmp(what, "judge gate_up") == 0;
+        p->phases[index] += strcmp(what, "mischief gate_up") == 0;
 }
 
 /* Frees what the last run left. */

@@ -3,6 +3,7 @@
 #include "moeparity/inputs.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
+#include "harness/run/progress.h"
 #include "moeparity/config.h"
 #include "ref/predict/predict.h"
 #include "ref/predict/stages.h"
@@ -438,6 +439,22 @@ static void expect_text(const bench *b, const char *format, ...) {
         fail_msg("'%s' does not begin with '%s'", text, expected);
 }
 
+static void note_predicted(void *ctx, const char *stage, const char *what) {
+    if (strcmp(what, "predict") == 0) strcat(strcat(ctx, stage), " ");
+}
+
+static void it_tells_which_stage_it_predicts(void **state) {
+    (void)state;
+    char told[256] = "";
+    bench b;
+    start(&b, "M=4 topk=2 K=32 N=16 act=silu");
+    mp_progress_listen(note_predicted, told);
+    bits_of(&b);
+    mp_progress_listen(NULL, NULL);
+    stop(&b);
+    assert_string_equal(told, "gate_up act down combine ");
+}
+
 static void the_first_difference_is_located(void **state) {
     (void)state;
     static const char *const texts[] = {
@@ -530,6 +547,7 @@ int main(void) {
         cmocka_unit_test(distances_saturate),
         cmocka_unit_test(zero_times_infinity_is_either),
         cmocka_unit_test(every_element_is_compared_once),
+        cmocka_unit_test(it_tells_which_stage_it_predicts),
         cmocka_unit_test(the_first_difference_is_located),
         cmocka_unit_test(differences_are_counted_and_measured),
         cmocka_unit_test(rows_that_are_not_known_are_not_judged),

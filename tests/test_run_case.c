@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Faults that show only in a later run of a case: a repeat, a variant, a token alone. Whatever run they are
  * in, the case must not pass. */
+#include "harness/run/progress.h"
 #include "harness/run/surroundings.h"
 #include "moeparity/matrix.h"
 #include "moeparity/preset.h"
@@ -290,6 +291,31 @@ static void an_order_that_is_not_promised_may_change(void **state) {
     assert_int_equal(judge_by((spoiled){.spoil = exchanged_slots}, text, NULL, NULL)->outcome, MP_FAIL);
 }
 
+/* ---- what it is at ---- */
+
+static void note_phase(void *ctx, const char *stage, const char *what) {
+    char phase[MP_PHASE_MAX], *told = ctx;
+    mp_phase_text(stage, what, phase);
+    strcat(strcat(told, phase), "\n");
+}
+
+/* Who waits is told every stage, of each run and of the judge. */
+static void every_stage_is_told_while_it_goes_on(void **state) {
+    (void)state;
+    char told[4096] = "";
+    mp_progress_listen(note_phase, told);
+    judge_by((spoiled){0}, "M=4 topk=2 K=32 N=16 act=silu", NULL, NULL);
+    mp_progress_listen(NULL, NULL);
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        static const char *const whats[] = {"run", "judge", "run 2"};
+        for (size_t i = 0; i < sizeof whats / sizeof *whats; i++) {
+            char phase[64];
+            snprintf(phase, sizeof phase, "%s %s\n", whats[i], mp_stage_name((mp_stage)s));
+            if (!strstr(told, phase)) fail_msg("'%s' in:\n%s", phase, told);
+        }
+    }
+}
+
 /* ---- goldens ---- */
 
 /* Records the case by the honest host, with one tensor changed by `edit` or left out, under the contract of
@@ -431,6 +457,7 @@ int main(void) {
         cmocka_unit_test(later_runs_find_other_poison),
         cmocka_unit_test(the_first_the_middle_and_the_last_token_run_alone),
         cmocka_unit_test(an_order_that_is_not_promised_may_change),
+        cmocka_unit_test(every_stage_is_told_while_it_goes_on),
         cmocka_unit_test(what_differs_from_a_golden_is_found),
         cmocka_unit_test(another_tile_is_compared_where_it_can_be),
         cmocka_unit_test(a_golden_that_promises_nothing_does_not_pass),

@@ -17,12 +17,12 @@ static const struct {
 } expected[MISHAPS] = {
     [NONE] = {MP_PASS, ""},
     [SEGFAULT] = {MP_CRASH,
-                  "the worker died of signal 11 (Segmentation fault) before its verdict (judge gate_up)"},
+                  "the worker died of signal 11 (Segmentation fault) before its verdict (mischief gate_up)"},
     [ABORT] = {MP_CRASH, "the worker died of signal 6"},
     [TERMINATED] = {MP_CRASH, "the worker died of signal 15"}, /* the suite catches it, its workers do not */
     [EXIT] = {MP_CRASH, "the worker ended with exit code 7 before its verdict"},
     [LIBRARY_EXIT] = {MP_CRASH, "the worker ended with exit code 1 before its verdict"},
-    [HANG] = {MP_TIMEOUT, "no verdict after 3 s (judge gate_up)"},
+    [HANG] = {MP_TIMEOUT, "no verdict after 3 s (mischief gate_up)"},
     [HALF_A_MESSAGE] = {MP_TIMEOUT, "no verdict after 3 s"},
     [NO_MESSAGE] = {MP_CRASH, "a message that is no JSON came: "},
     [NO_DEVICE] = {MP_CRASH, "CUDA_ERROR_ILLEGAL_ADDRESS"},

@@ -3,6 +3,7 @@
 
 #include "cases/graph_tables.h"
 #include "harness/judge/judge_stage.h"
+#include "harness/run/progress.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -136,6 +137,7 @@ static mp_status judge_part(void *ctx, const mp_judgement *j, mp_stage first, mp
         [MP_DOWN] = mp_judge_down,         [MP_SUM] = mp_judge_combine,
     };
     (void)ctx;
+    mp_progress(mp_stage_name(last), "judge");
     if (last != MP_ALIGN &&
         lost_slots(j) > 0) { /* align has failed, and the rows of the caches are not known */
         mp_check_fail(j->v, MP_CHECK_BOUND, "gate_up: %lld slots have no row in the sorted layout",

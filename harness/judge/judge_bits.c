@@ -5,6 +5,7 @@
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_stage.h"
 #include "harness/judge/where.h"
+#include "harness/run/progress.h"
 #include "harness/verdict_make.h"
 #include "ref/predict/predict.h"
 
@@ -125,6 +126,7 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
     mp_tensor predicted = {0};
     mp_difference d = {0};
     const mp_where where = mp_where_of(j->c, j->t, b->config, first, last);
+    mp_progress(mp_stage_name(last), "predict");
     mp_status status = predict(j, first, last, &predicted, err);
     if (status == MP_OK) status = compare(j, &where, &predicted, false, &d, err);
     if (status == MP_OK) {

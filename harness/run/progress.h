@@ -8,6 +8,9 @@
  * that runs the case; where nobody listens, nothing happens. */
 void mp_progress(const char *stage, const char *what);
 
+/* The same `what` goes on, now with this stage. */
+void mp_progress_stage(const char *stage);
+
 /* Both as one text: "judge gate_up", "kernels". */
 enum { MP_PHASE_MAX = 128 };
 void mp_phase_text(const char *stage, const char *what, char text[MP_PHASE_MAX]);

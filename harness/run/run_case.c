@@ -190,11 +190,9 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     mp_status status = mp_inputs_check_ids(c, s->in, err);
     if (status == MP_OK)
         status = mp_session_run(s, "", s->options->subject, c, s->in, MP_POISON_A, &s->first, err);
-    mp_progress("", "judge");
     if (status == MP_OK)
         status = mp_judge(c, &s->offer.contract, &s->offer.config, s->in, &s->first, MP_POISON_A, s->engine,
                           v, err);
-    mp_progress("", "predict");
     if (status == MP_OK)
         status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, v, err);
     if (status == MP_OK) status = mp_check_repeats(s, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moeparity/subject.h"
 
+#include "harness/run/progress.h"
 #include "kernels/cuda.h"
 #include "moeparity/preset.h"
 #include "ref/blas.h"
@@ -33,6 +34,13 @@ mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, 
     return MP_OK;
 }
 
+/* The stages of the CPU's pipelines are long enough to be waited for. */
+static mp_status tell_stage(void *self, const mp_stage_call *call, mp_stage stage, mp_error *err) {
+    (void)self, (void)call, (void)err;
+    mp_progress_stage(mp_stage_name(stage));
+    return MP_OK;
+}
+
 /* ref: the float64 reference, stored in the case's formats. */
 
 static mp_status ref_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
@@ -48,7 +56,8 @@ static mp_status ref_run(mp_subject *s, const mp_execution *e, mp_error *err) {
     (void)s;
     mp_reference reference = {.engine = mp_blas_load(NULL) == MP_OK ? MP_ENGINE_BLAS : MP_ENGINE_PLAIN,
                               .stage_ns = e->stage_ns};
-    const mp_executor executor = mp_reference_executor(&reference);
+    mp_executor executor = mp_reference_executor(&reference);
+    executor.before = tell_stage;
     return mp_run_stages(&executor, e->c, e->offer->config.up.block_size_m, e->t, err);
 }
 
@@ -72,7 +81,8 @@ static mp_status host_describe(mp_subject *s, const mp_case *c, mp_offer *offer,
 static mp_status host_run(mp_subject *s, const mp_execution *e, mp_error *err) {
     (void)s;
     mp_prediction prediction = {.contract = &e->offer->contract, .stage_ns = e->stage_ns};
-    const mp_executor executor = mp_predict_executor(&prediction);
+    mp_executor executor = mp_predict_executor(&prediction);
+    executor.before = tell_stage;
     return mp_run_stages(&executor, e->c, e->offer->config.up.block_size_m, e->t, err);
 }
 
