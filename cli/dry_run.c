@@ -5,6 +5,7 @@
 #include "harness/run/golden_cases.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* How many of the cases the golden holds. */
@@ -33,10 +34,23 @@ static mp_status check_subject(const char *name, mp_error *err) {
     return status == MP_EINPUT ? status : MP_OK;
 }
 
+/* Tuned files are read: one that is wrong is bad input, as in the run. */
+static mp_status check_tiles(const mp_matrix *matrix, const mp_suite_options *suite, mp_error *err) {
+    const mp_config_query query = {suite->device, suite->triton, suite->config_file};
+    mp_status status = MP_OK;
+    mp_config *config = malloc(sizeof *config); /* large */
+    if (!config) return mp_fail(err, MP_EMEMORY, "no memory for a configuration");
+    for (size_t i = 0; i < matrix->count && status == MP_OK; i++)
+        status = mp_config_resolve(&matrix->rows[i].c, &query, config, err);
+    free(config);
+    return status;
+}
+
 mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_suite_options *suite, mp_error *err) {
     size_t stored = 0, pairs = 0;
     mp_status status = check_subject(suite->subject, err);
     if (status == MP_OK) status = check_subject(suite->against, err);
+    if (status == MP_OK) status = check_tiles(matrix, suite, err);
     if (status == MP_OK && suite->golden_path)
         status = count_stored(matrix, suite->golden_path, suite->timeout_seconds, &stored, err);
     if (status != MP_OK) return status;

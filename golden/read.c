@@ -147,8 +147,7 @@ static mp_status read_entries(mp_golden *g, mp_error *err) {
     mp_status status = list_cases(g, err);
     for (size_t i = 0; status == MP_OK && i < g->count; i++) {
         status = read_entry(g->file, &g->entries[i], err);
-        if (status != MP_OK)
-            mp_error_prefix(err, "case '%.200s'", g->entries[i].name); /* the reason has room */
+        if (status != MP_OK) mp_error_prefix(err, "case '%s'", g->entries[i].name);
     }
     if (status != MP_OK) return status;
     if ((g->by_name = malloc((g->count + 1) * sizeof *g->by_name)) == NULL)

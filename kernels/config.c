@@ -114,7 +114,8 @@ static mp_status take(const char *which, const mp_found_file *found, const mp_ca
 /* Tiles that the case leaves open. */
 static mp_status look_up(const mp_case *c, const mp_config_query *query, mp_config *config, mp_error *err) {
     mp_found_file up, down;
-    mp_tuned_find(c, query, &up, &down, config);
+    const mp_status found = mp_tuned_find(c, query, &up, &down, config, err);
+    if (found != MP_OK) return found;
     if (*up.path) {
         const mp_status status = take("up", &up, c, query->triton, config, &config->up, err);
         if (status != MP_OK) return status;

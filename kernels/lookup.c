@@ -2,6 +2,7 @@
 #include "kernels/lookup.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +76,7 @@ typedef struct lookup {
     const mp_config_query *query;
     const char *folders[MP_TUNED_FOLDERS];
     mp_config *config;
+    char denied[PATH_MAX]; /* a path that nobody told us the contents of; "" */
 } lookup;
 
 enum { DEVICE_NAME_MAX = 128, FILE_NAME_SIZE = 256 };
@@ -91,19 +93,23 @@ static void file_name(const lookup *l, int loader, bool down, char name[FILE_NAM
              (long long)l->c->N, device, l->c->dtype == MP_FP32 ? ",dtype=float32" : "", down ? "_down" : "");
 }
 
-static bool make_path(char path[PATH_MAX], const char *format, ...) __attribute__((format(printf, 2, 3)));
+static bool make_path(lookup *l, char path[PATH_MAX], const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-/* Whether there is such a path, and room for it. */
-static bool make_path(char path[PATH_MAX], const char *format, ...) {
+/* Whether there is such a path, and room for it. One that may not be looked at is not the same as none. */
+static bool make_path(lookup *l, char path[PATH_MAX], const char *format, ...) {
     va_list args;
     va_start(args, format);
     const int length = vsnprintf(path, PATH_MAX, format, args);
     va_end(args);
-    return length < PATH_MAX && access(path, F_OK) == 0;
+    if (length >= PATH_MAX) return false;
+    if (access(path, F_OK) == 0) return true;
+    if (errno == EACCES && !*l->denied) strcpy(l->denied, path); /* the first */
+    return false;
 }
 
 /* The asked version's folder first, then the others, newest first. */
-static bool find_versioned(const lookup *l, bool down, char path[PATH_MAX]) {
+static bool find_versioned(lookup *l, bool down, char path[PATH_MAX]) {
     char configs[PATH_MAX], candidate[PATH_MAX], name[FILE_NAME_SIZE], asked[64] = "";
     struct dirent **entries = NULL;
     const char *chosen = NULL;
@@ -112,13 +118,14 @@ static bool find_versioned(const lookup *l, bool down, char path[PATH_MAX]) {
     if (*l->query->triton) snprintf(asked, sizeof asked, "%s%s", prefix, l->query->triton);
     for (char *s = asked; *s; s++)
         if (*s == '.') *s = '_';
-    const bool there = make_path(configs, "%s/configs", l->folders[SGLANG]);
+    const bool there = make_path(l, configs, "%s/configs", l->folders[SGLANG]);
     const int count = there ? scandir(configs, &entries, is_version_folder, by_version) : 0;
+    if (count < 0 && errno == EACCES) strcpy(l->denied, configs);
     for (int i = count - 1; i >= 0; i--) {
         const char *folder = entries[i]->d_name;
         if (!parse_version(VERSION_OF(folder), "_", &v)) {
             mp_config_warn(l->config, "folder %s passed over: no version as in triton_3_6_0", folder);
-        } else if (make_path(candidate, "%s/%s/%s", configs, folder, name) &&
+        } else if (make_path(l, candidate, "%s/%s/%s", configs, folder, name) &&
                    (!chosen || strcmp(folder, asked) == 0)) {
             chosen = folder;
             strcpy(path, candidate);
@@ -131,13 +138,13 @@ static bool find_versioned(const lookup *l, bool down, char path[PATH_MAX]) {
     return chosen;
 }
 
-static bool find(const lookup *l, bool down, mp_found_file *file) {
+static bool find(lookup *l, bool down, mp_found_file *file) {
     char name[FILE_NAME_SIZE];
     *file = (mp_found_file){0};
     file->versioned = l->folders[SGLANG] && find_versioned(l, down, file->path);
     if (file->versioned) return true;
     file_name(l, VLLM, down, name);
-    if (l->folders[VLLM] && make_path(file->path, "%s/%s", l->folders[VLLM], name)) return true;
+    if (l->folders[VLLM] && make_path(l, file->path, "%s/%s", l->folders[VLLM], name)) return true;
     file->path[0] = '\0';
     return false;
 }
@@ -172,13 +179,13 @@ static void warn_of_pair(const lookup *l, const char *up, const char *down) {
 }
 
 /* FILE.json has FILE_down.json beside it, or serves both. */
-static void take_named(const char *file, mp_found_file *up, mp_found_file *down) {
+static void take_named(lookup *l, const char *file, mp_found_file *up, mp_found_file *down) {
     static const char end[] = ".json";
     const size_t length = strlen(file), stem = length - strlen(end);
     *up = *down = (mp_found_file){0};
     snprintf(up->path, PATH_MAX, "%s", file);
     if (length < strlen(end) || strcmp(file + stem, end) != 0 ||
-        !make_path(down->path, "%.*s_down%s", (int)stem, file, end))
+        !make_path(l, down->path, "%.*s_down%s", (int)stem, file, end))
         down->path[0] = '\0';
 }
 
@@ -204,12 +211,12 @@ mp_status mp_tuned_check(const mp_config_query *query, mp_error *err) {
     return MP_OK;
 }
 
-void mp_tuned_find(const mp_case *c, const mp_config_query *query, mp_found_file *up, mp_found_file *down,
-                   mp_config *config) {
+mp_status mp_tuned_find(const mp_case *c, const mp_config_query *query, mp_found_file *up,
+                        mp_found_file *down, mp_config *config, mp_error *err) {
     lookup l = {.c = c, .query = query, .config = config};
     if (*query->file) {
-        take_named(query->file, up, down);
-        return;
+        take_named(&l, query->file, up, down);
+        return MP_OK; /* who may not look beside it may not open it either */
     }
     for (int i = 0; i < MP_TUNED_FOLDERS; i++) {
         const char *variable;
@@ -220,5 +227,8 @@ void mp_tuned_find(const mp_case *c, const mp_config_query *query, mp_found_file
                        query->triton);
     if (!find(&l, false, up)) warn_of_defaults(&l);
     find(&l, true, down);
+    if (*l.denied)
+        return mp_fail(err, MP_EIO, "%s: Permission denied; expected tuned configurations", l.denied);
     warn_of_pair(&l, up->path, down->path);
+    return MP_OK;
 }

@@ -22,9 +22,9 @@ typedef struct mp_found_file {
 mp_status mp_tuned_check(const mp_config_query *query, mp_error *err);
 
 /* The files of both GEMMs by the rule of mp_config_resolve. What there is to say goes into config->warning.
- */
-void mp_tuned_find(const mp_case *c, const mp_config_query *query, mp_found_file *up, mp_found_file *down,
-                   mp_config *config);
+ * MP_EIO: a folder whose contents nobody told us. */
+mp_status mp_tuned_find(const mp_case *c, const mp_config_query *query, mp_found_file *up,
+                        mp_found_file *down, mp_config *config, mp_error *err);
 
 /* Appends to config->warning, once for equal texts. */
 void mp_config_warn(mp_config *config, const char *format, ...) __attribute__((format(printf, 2, 3)));

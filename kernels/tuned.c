@@ -2,6 +2,7 @@
 #include "kernels/tuned.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "base/words.h"
 #include "cases/case_tools.h"
 
@@ -15,7 +16,7 @@
 #include <sys/stat.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-enum { DEFAULT_WARPS = 4, DEFAULT_STAGES = 3 };
+enum { DEFAULT_WARPS = 4, DEFAULT_STAGES = 3, MOST_BYTES = 4 << 20 }; /* published files have some kB */
 
 /* What an entry may hold beside the numbers of a tile: of other kernels and other vendors. */
 static const char *const other_keys[] = {
@@ -83,13 +84,13 @@ static mp_status check_names(const json_t *json, mp_error *err) {
         while (i < COUNT(known) && strcmp(name, known[i]) != 0) i++;
         if (i < COUNT(known)) continue;
         const char *nearest = mp_nearest_word(name, known, COUNT(known), 8);
-        char names[256] = "";
-        for (i = 0; i < COUNT(known); i++) {
-            const size_t length = strlen(names);
-            snprintf(names + length, sizeof names - length, "%s%s", i ? ", " : "", known[i]);
-        }
-        return mp_fail(err, MP_EINPUT, "unknown '%.48s'%s%s%s; expected one of %s", name,
-                       nearest ? ", did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "", names);
+        mp_text names = {0};
+        for (i = 0; i < COUNT(known); i++) mp_text_add(&names, "%s%s", i ? ", " : "", known[i]);
+        const mp_status status = mp_fail(err, MP_EINPUT, "unknown '%s'%s%s%s; expected one of %s", name,
+                                         nearest ? ", did you mean '" : "", nearest ? nearest : "",
+                                         nearest ? "'?" : "", mp_text_get(&names));
+        mp_text_free(&names);
+        return status;
     }
     return MP_OK;
 }
@@ -129,13 +130,14 @@ static mp_status read_root(const json_t *root, mp_tuned_file *file, mp_error *er
     const json_t *json;
     json_object_foreach((json_t *)root, name, json) {
         if (strcmp(name, "triton_version") == 0) {
-            if (!json_is_string(json)) return bad_value(name, json, "a text as in \"3.6.0\"", err);
+            if (!json_is_string(json) || json_string_length(json) >= sizeof file->triton_version)
+                return bad_value(name, json, "a text as in \"3.6.0\"", err);
             snprintf(file->triton_version, sizeof file->triton_version, "%s", json_string_value(json));
             continue;
         }
         mp_tuned_entry entry = {.split_k = 1, .num_ctas = 1};
         if (!read_key(name, &entry.key))
-            return mp_fail(err, MP_EINPUT, "key \"%.48s\": expected a token count from 1 to %" PRId64, name,
+            return mp_fail(err, MP_EINPUT, "key \"%s\": expected a token count from 1 to %" PRId64, name,
                            INT64_MAX);
         const mp_status status = read_entry(json, &entry, err);
         if (status != MP_OK) {
@@ -155,7 +157,7 @@ static mp_status read_file(const char *path, mp_tuned_file *file, mp_error *err)
     size_t size = 0;
     json_t *root = NULL;
     *file = (mp_tuned_file){0};
-    mp_status status = mp_file_read(path, &data, &size, err);
+    mp_status status = mp_file_read_at_most(path, MOST_BYTES, &data, &size, err);
     if (status != MP_OK) goto out;
     root = json_loadb(data, size, JSON_REJECT_DUPLICATES, &where);
     if (!root) {

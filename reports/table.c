@@ -57,6 +57,12 @@ static void put_pairs(FILE *out, const mp_verdict *v) {
         fprintf(out, "  diff=n/a bits=not judged");
         return;
     }
+    if (worst->compared == 0 && !worst->bits_equal) {
+        fprintf(out, "  diff=n/a bits=not judged (");
+        put_text(out, worst->text);
+        fprintf(out, ")");
+        return;
+    }
     int equal = 0;
     for (int i = 0; i < v->pair_count; i++) equal += v->pair[i].bits_equal;
     fprintf(out, "  diff=%s bits=%s (", scientific(worst->max_abs).text,

@@ -58,6 +58,9 @@ static void every_stage_that_differs_is_in_the_report(void **state) {
     }
     const json_t *worst = json_object_get(json_object_get(json_object_get(v, "stages"), "gate_up"), "worst");
     assert_int_equal(json_array_size(worst), 3);
+    const json_t *align = json_object_get(json_object_get(v, "stages"), "align");
+    assert_int_equal(json_array_size(json_object_get(align, "shape")), 2); /* of sorted_token_ids */
+    assert_int_equal(json_array_size(json_object_get(align, "worst")), 2);
     json_decref(report);
 }
 

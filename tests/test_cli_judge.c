@@ -43,6 +43,7 @@ static void a_dry_run_runs_nothing(void **state) {
     expect("moeparity run ok.yaml --golden none.h5 --dry-run", 2, "", "moeparity: none.h5: No such file");
     expect("moeparity run ok.yaml --subject nope --dry-run", 2, "", "moeparity: unknown subject 'nope'");
     expect("moeparity run ok.yaml --against nope --dry-run", 2, "", "moeparity: unknown subject 'nope'");
+    expect("moeparity run ok.yaml --config none.json --dry-run", 2, "", "moeparity: none.json: No such file");
     expect("moeparity run none.yaml --dry-run", 2, "", "moeparity: none.yaml: No such file");
 }
 

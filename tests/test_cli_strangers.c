@@ -300,8 +300,10 @@ static void no_text_reaches_the_terminal_raw(void **state) {
 /* Who may not read a file is told so, not that it is none. */
 static void permission_is_named(void **state) {
     (void)state;
-    expect("cp whole.h5 locked.h5; cp ok.yaml locked.yaml; echo '{}' > locked.json; chmod 000 locked.*", 0,
-           "", "");
+    expect("cp whole.h5 locked.h5; cp ok.yaml locked.yaml; echo '{}' > locked.json; chmod 000 locked.*; "
+           "mkdir -p closed "
+           "tree/configs/triton_3_6_0; chmod 000 closed tree/configs/triton_3_6_0",
+           0, "", "");
     /* root may read anything, so it becomes somebody else, who must be able to come here */
     char prefix[64] = "";
     if (geteuid() == 0) {
@@ -318,14 +320,20 @@ static void permission_is_named(void **state) {
         {"list locked.yaml", "locked.yaml: Permission denied; expected a regular file\n"},
         {"show --case M=1 --config locked.json", "locked.json: Permission denied; expected a regular file\n"},
         {"golden record new.h5 --case M=1 --subject host", "cannot write new.h5 (new.h5.tmp."},
+        {"run --case M=1 --subject host --device H200", "closed/E=8,N=256,device_name=NVIDIA_H200.json: "},
+        {"run --case M=1 --subject host --device H200", "tree/configs/triton_3_6_0/E=8,N=256,device_name="},
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         char command[512];
         if (!prefix[0] && i == 4) continue; /* in one's own folder one may write */
-        snprintf(command, sizeof command, "%s" MP_PROGRAM " %s", prefix, lines[i][0]);
+        static const char *const folders[] = {"", "VLLM_TUNED_CONFIG_FOLDER=closed ",
+                                              "SGLANG_MOE_CONFIG_DIR=tree "};
+        snprintf(command, sizeof command, "%s%s" MP_PROGRAM " %s", folders[i < 5 ? 0 : i - 4], prefix,
+                 lines[i][0]);
         expect(command, 2, "", lines[i][1]);
         assert_non_null(strstr(err, "Permission denied"));
     }
+    expect("chmod -R 700 closed tree", 0, "", "");
 }
 
 int main(void) {

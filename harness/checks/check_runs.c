@@ -131,7 +131,7 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
                           mp_comparison *found, bool *judged, mp_error *err) {
     mp_trace trace;
     mp_error why = {0};
-    *judged = false;
+    *judged = s->tile_refused = false;
     mp_status status = mp_session_run(s, f->text, subject, variant, s->in, MP_POISON_B, &trace, &why);
     if (status == MP_OK) {
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
@@ -169,6 +169,9 @@ mp_status mp_check_pairs(mp_session *s, mp_error *err) {
         const mp_status status = run_pair(s, s->options->subject, &s->row->pairs[i], f, &found, &judged, err);
         if (status != MP_OK) return status;
         if (judged && !f->bits_equal && f->required) fail(s, MP_CHECK_PAIR, f->text, &found);
+        if (s->tile_refused)
+            mp_check_fail(s->v, MP_CHECK_PAIR, "%s: the tile that was asked for cannot run: %s", f->text,
+                          f->note);
         if (!judged || (!f->bits_equal && !f->required)) open = f;
     }
     if (open)

@@ -14,9 +14,10 @@ static int compare_ids(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Counts and reports one integer; the first difference becomes the check's text. */
-static void judge_integer(mp_verdict *v, const char *what, int64_t chunk, int64_t index, int64_t got,
-                          int64_t expected) {
+/* Counts and reports one integer; the first difference becomes the check's text. `place` is the flat index of
+ * an entry of sorted_token_ids, whose first difference is told in the figures; -1: of another tensor. */
+static void judge_integer(mp_verdict *v, const char *what, int64_t chunk, int64_t index, int64_t place,
+                          int64_t got, int64_t expected) {
     mp_stage_figures *f = &v->stage[MP_ALIGN];
     f->compared++;
     if (got == expected) {
@@ -24,6 +25,11 @@ static void judge_integer(mp_verdict *v, const char *what, int64_t chunk, int64_
         return;
     }
     f->failed++;
+    if (place >= 0 && f->worst_index < 0) {
+        f->worst_index = place;
+        f->worst_value = (double)got;
+        f->worst_expected = (double)expected;
+    }
     mp_check_fail(v, MP_CHECK_INTEGER, "align: %s[%lld] of chunk %lld is %lld instead of %lld", what,
                   (long long)index, (long long)chunk, (long long)got, (long long)expected);
 }
@@ -39,13 +45,13 @@ static mp_status judge_chunk(const mp_judgement *j, int64_t chunk, const mp_tens
     const int32_t used = *(const int32_t *)expected[MP_NUM_TOKENS_POST_PADDED].data;
     const int64_t capacity = got[MP_SORTED_TOKEN_IDS].dim[1], blocks = got[MP_EXPERT_IDS].dim[1],
                   bm = j->trace->block_size_m, used_blocks = used / bm;
-    judge_integer(v, "num_tokens_post_padded", chunk, 0,
+    judge_integer(v, "num_tokens_post_padded", chunk, 0, -1,
                   *(const int32_t *)got[MP_NUM_TOKENS_POST_PADDED].data, used);
     for (int64_t b = 0; b < used_blocks; b++)
-        judge_integer(v, "expert_ids", chunk, b, experts[b], want_experts[b]);
+        judge_integer(v, "expert_ids", chunk, b, -1, experts[b], want_experts[b]);
     if (j->contract->stable_align) {
         for (int64_t p = 0; p < used; p++)
-            judge_integer(v, "sorted_token_ids", chunk, p, sorted[p], want_sorted[p]);
+            judge_integer(v, "sorted_token_ids", chunk, p, chunk * capacity + p, sorted[p], want_sorted[p]);
     } else {
         int32_t *mine = malloc((size_t)(used > 0 ? used : 1) * sizeof *mine);
         if (!mine) return mp_fail(err, MP_EMEMORY, "align: no memory to sort %d ids", used);
@@ -56,15 +62,17 @@ static mp_status judge_chunk(const mp_judgement *j, int64_t chunk, const mp_tens
             /* Pads are the largest value: they sort to the end, as expected has them. */
             qsort(mine + first, (size_t)(end - first), sizeof *mine, compare_ids);
             for (int64_t p = first; p < end; p++)
-                judge_integer(v, "sorted_token_ids (as a multiset)", chunk, p, mine[p], want_sorted[p]);
+                judge_integer(v, "sorted_token_ids (as a multiset)", chunk, p, chunk * capacity + p, mine[p],
+                              want_sorted[p]);
         }
         free(mine);
     }
     if (!j->contract->align_tail) return MP_OK;
     for (int64_t b = used_blocks; b < blocks; b++)
-        judge_integer(v, "expert_ids (tail)", chunk, b, experts[b], want_experts[b]);
+        judge_integer(v, "expert_ids (tail)", chunk, b, -1, experts[b], want_experts[b]);
     for (int64_t p = used; p < capacity; p++)
-        judge_integer(v, "sorted_token_ids (tail)", chunk, p, sorted[p], want_sorted[p]);
+        judge_integer(v, "sorted_token_ids (tail)", chunk, p, chunk * capacity + p, sorted[p],
+                      want_sorted[p]);
     return MP_OK;
 }
 
@@ -73,7 +81,10 @@ mp_status mp_judge_align_stage(const mp_judgement *j, mp_error *err) {
     mp_verdict *v = j->v;
     mp_tensor expected[MP_TENSOR_COUNT] = {0};
     mp_status status = MP_OK;
-    v->stage[MP_ALIGN] = (mp_stage_figures){.worst_index = -1};
+    v->stage[MP_ALIGN] =
+        (mp_stage_figures){.worst_index = -1,
+                           .rank = 2,
+                           .shape = {j->t[MP_SORTED_TOKEN_IDS].dim[0], j->t[MP_SORTED_TOKEN_IDS].dim[1]}};
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) { /* as large as the subject's */
         if (!(align & MP_IN_SET(id))) continue;
         expected[id] = j->t[id];

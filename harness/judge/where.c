@@ -234,7 +234,8 @@ mp_status mp_difference_start(mp_difference *d, const mp_where *where, mp_error 
 }
 
 static double value_of(mp_dtype dtype, uint64_t code) {
-    return dtype == MP_I32 ? (double)(int32_t)code : mp_decode_code(dtype, code);
+    const double value = dtype == MP_I32 ? (double)(int32_t)code : mp_decode_code(dtype, code);
+    return isnan(value) ? (double)NAN : value; /* printf's sign of a NaN means nothing */
 }
 
 void mp_difference_element(mp_difference *d, int64_t row, int64_t column, uint64_t got, uint64_t expected) {
