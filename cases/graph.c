@@ -205,6 +205,13 @@ mp_tensor_set mp_case_outputs(const mp_case *c) {
     return with_shape(c, written(c) & ~mp_case_hidden(c));
 }
 
+mp_tensor_set mp_case_possible_outputs(const mp_case *c) {
+    mp_tensor_set set = mp_case_outputs(c);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (set & MP_IN_SET(id)) set |= MP_IN_SET(mp_tensors[id].as_read);
+    return set;
+}
+
 mp_tensor_set mp_case_inputs(const mp_case *c) {
     mp_tensor_set set = 0;
     for (int s = 0; s < MP_STAGE_COUNT; s++)

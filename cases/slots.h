@@ -3,6 +3,7 @@
 #ifndef MP_CASES_SLOTS_H
 #define MP_CASES_SLOTS_H
 
+#include "moeparity/contract.h"
 #include "moeparity/graph.h"
 
 /* Row of cache1/cache2 that holds slot t: t itself, or in sorted layout, where one of them is there, its
@@ -17,5 +18,14 @@ typedef struct mp_slot_map {
 } mp_slot_map;
 mp_status mp_slot_map_create(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT] /* NULL: route order */,
                              mp_slot_map *map, mp_error *err);
+
+/* Whether the row of a slot with this expert id, in the output of a stage whose rows are slots, holds what
+ * the contract promises: a result, or the zeros of a filtered slot. */
+static inline bool mp_row_is_promised(const mp_contract *contract, mp_stage stage, int32_t id) {
+    return id >= 0 || contract->filtered[stage] == MP_ROW_ZERO;
+}
+
+/* The slot that each of `count` rows holds, -1: none. rows: mp_trace_slot_rows; NULL: row t is slot t. */
+void mp_slots_of_rows(const int64_t *rows, int64_t slots, int64_t *slot_of, int64_t count);
 
 #endif

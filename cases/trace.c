@@ -53,6 +53,12 @@ void mp_trace_slot_rows(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], in
         if (sorted[p] >= 0 && sorted[p] < slots) rows[sorted[p]] = p;
 }
 
+void mp_slots_of_rows(const int64_t *rows, int64_t slots, int64_t *slot_of, int64_t count) {
+    for (int64_t r = 0; r < count; r++) slot_of[r] = rows ? -1 : r;
+    for (int64_t t = 0; rows && t < slots; t++)
+        if (rows[t] >= 0) slot_of[rows[t]] = t;
+}
+
 mp_status mp_slot_map_create(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], mp_slot_map *map,
                              mp_error *err) {
     const int64_t slots = mp_case_slots(c);

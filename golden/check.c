@@ -19,11 +19,11 @@ static mp_status check_tensor(hid_t group, const char *name, const mp_tensor *pl
 }
 
 static mp_status check_trace(hid_t group, const mp_golden_entry *entry, mp_error *err) {
-    mp_trace plan;
     mp_status status = MP_OK;
-    mp_trace_plan(&entry->c, entry->block_size_m, &plan);
-    for (int t = 0; t < MP_TENSOR_COUNT && status == MP_OK; t++)
-        status = check_tensor(group, mp_tensor_name((mp_tensor_id)t), &plan.t[t], err);
+    for (int t = 0; t < MP_TENSOR_COUNT && status == MP_OK; t++) {
+        const mp_tensor plan = mp_golden_plan(entry, (mp_tensor_id)t);
+        status = check_tensor(group, mp_tensor_name((mp_tensor_id)t), &plan, err);
+    }
     return status;
 }
 

@@ -106,14 +106,13 @@ static mp_status diff_tensor(diff_job *job, const char *name, const char *what, 
 
 static mp_status diff_trace(diff_job *job, const mp_golden_entry *a, const mp_golden_entry *b,
                             const hid_t group[2]) {
-    mp_trace plan_a, plan_b;
     mp_status status = MP_OK;
-    mp_trace_plan(&a->c, a->block_size_m, &plan_a);
-    mp_trace_plan(&b->c, b->block_size_m, &plan_b);
     for (int t = 0; t < MP_TENSOR_COUNT && status == MP_OK; t++) {
         const char *tensor = mp_tensor_name((mp_tensor_id)t);
-        status = diff_tensor(job, a->name, tensor, tensor, group,
-                             (const mp_tensor *const[]){&plan_a.t[t], &plan_b.t[t]});
+        const mp_tensor plan_a = mp_golden_plan(a, (mp_tensor_id)t),
+                        plan_b = mp_golden_plan(b, (mp_tensor_id)t);
+        status =
+            diff_tensor(job, a->name, tensor, tensor, group, (const mp_tensor *const[]){&plan_a, &plan_b});
     }
     return status;
 }
@@ -199,12 +198,11 @@ typedef struct stored_counts {
 } stored_counts;
 
 static mp_status count_stored(hid_t group, const mp_golden_entry *entry, stored_counts *n, mp_error *err) {
-    mp_trace plan;
     mp_status status = MP_OK;
-    mp_trace_plan(&entry->c, entry->block_size_m, &plan);
     for (int t = 0; status == MP_OK && t < MP_TENSOR_COUNT; t++) {
         mp_stored stored;
-        status = mp_stored_open(group, mp_tensor_name((mp_tensor_id)t), &plan.t[t], &stored, err);
+        const mp_tensor plan = mp_golden_plan(entry, (mp_tensor_id)t);
+        status = mp_stored_open(group, mp_tensor_name((mp_tensor_id)t), &plan, &stored, err);
         if (status != MP_OK || stored.dataset < 0) continue;
         *(stored.digest ? &n->digests : &n->full) += 1;
         n->bytes += H5Dget_storage_size(stored.dataset);

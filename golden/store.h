@@ -40,6 +40,9 @@ extern const mp_provenance_field mp_provenance_fields[MP_PROVENANCE_FIELDS];
  * refuse locks. */
 hid_t mp_golden_access(void);
 
+/* The shape that a tensor of the case's trace must have; of rank 0 where a trace cannot hold it. */
+mp_tensor mp_golden_plan(const mp_golden_entry *entry, mp_tensor_id id);
+
 /* One tensor as stored: the tensor itself, or the digests of its rows. */
 typedef struct mp_stored {
     hid_t dataset; /* negative: not stored */

@@ -19,6 +19,11 @@ void mp_shape_text(const mp_tensor *t, char text[MP_SHAPE_TEXT_MAX]) {
     snprintf(text + used, MP_SHAPE_TEXT_MAX - (size_t)used, "]");
 }
 
+mp_tensor mp_golden_plan(const mp_golden_entry *entry, mp_tensor_id id) {
+    const bool possible = mp_case_possible_outputs(&entry->c) & MP_IN_SET(id);
+    return possible ? mp_case_shape(&entry->c, id, entry->block_size_m) : (mp_tensor){0};
+}
+
 bool mp_same_shape(const mp_tensor *a, const mp_tensor *b) {
     if (a->dtype != b->dtype || a->rank != b->rank) return false;
     for (int axis = 0; axis < a->rank; axis++)

@@ -18,7 +18,9 @@ void mp_check_fail(mp_verdict *v, mp_check check, const char *format, ...) {
 
 void mp_check_pass(mp_verdict *v, mp_check check) {
     mp_check_result *result = &v->check[check];
-    if (result->answer == MP_NOT_JUDGED) *result = (mp_check_result){.answer = MP_PASSED, .text = ""};
+    const bool open = result->answer == MP_NOT_JUDGED && result->text[0]; /* a part of it was not judged */
+    if (result->answer == MP_NOT_JUDGED && !open)
+        *result = (mp_check_result){.answer = MP_PASSED, .text = ""};
 }
 
 void mp_check_pass_partly(mp_verdict *v, mp_check check, const char *note) {
@@ -29,7 +31,8 @@ void mp_check_pass_partly(mp_verdict *v, mp_check check, const char *note) {
 
 void mp_check_not_judged(mp_verdict *v, mp_check check, const char *format, ...) {
     mp_check_result *result = &v->check[check];
-    if (result->answer != MP_NOT_JUDGED || result->text[0]) return;
+    if (result->answer == MP_FAILED || (result->answer == MP_NOT_JUDGED && result->text[0])) return;
+    result->answer = MP_NOT_JUDGED;
     va_list args;
     va_start(args, format);
     result->text = mp_texts_vadd(&v->texts, format, args);

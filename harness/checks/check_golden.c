@@ -26,28 +26,39 @@ typedef struct beside {
     int compared;
     mp_text text;    /* what differs: the first tensor in full, the others by name */
     mp_text lacking; /* tensors that the golden does not hold */
-    mp_stage stage;  /* of the first difference; MP_STAGE_COUNT: none, or one of shapes */
+    mp_text open;    /* tensors that are not compared, since nothing is promised of their bits */
+    mp_stage stage;  /* of the first difference */
     char pattern[MP_WHERE_TEXT_MAX];
 } beside;
 
-/* One tensor of them, and the rows of it that hold results. */
+/* One tensor of them. */
 typedef struct tensor_beside {
     const beside *b;
-    bool cache, filtered; /* rows lie by slot_of_row; rows of filtered slots hold results too */
+    mp_tensor_id id;
     mp_where where;
     mp_difference d;
 } tensor_beside;
 
-/* The row of the comparison that a row of the tensor is told as; -1: it holds no result. */
-static int64_t told_row(const tensor_beside *k, int64_t row) {
-    const int64_t slot = !k->cache ? row : row < k->b->cache_rows ? k->b->slot_of_row[row] : -1;
-    const int32_t *ids = k->b->s->in->t[MP_TOPK_IDS].data;
-    return k->cache && slot >= 0 && ids[slot] < 0 && !k->filtered ? -1 : slot;
+/* The row of the comparison that an element is told in; -1: nothing is promised of it. */
+static int64_t told_row(const tensor_beside *k, int64_t row, int64_t column) {
+    const mp_session *s = k->b->s;
+    const mp_contract *contract = &s->offer.contract;
+    const mp_stage stage = mp_where_writer(&k->where);
+    if (stage == MP_ALIGN) {
+        const int64_t used = mp_align_used(contract, &s->first, k->id, row);
+        const bool whole = used == mp_tensor_row_length(&s->first.t[k->id]);
+        return column < 0 ? (whole ? row : -1) : column < used ? row : -1; /* digests are of whole rows */
+    }
+    const bool cache = mp_tensors[k->id].rows == MP_ROWS_CACHE;
+    const int64_t slot = cache ? k->b->slot_of_row[row] : row;
+    const int32_t *ids = s->in->t[MP_TOPK_IDS].data;
+    if (slot < 0 || !mp_stage_rows_are_slots(stage)) return slot;
+    return mp_row_is_promised(contract, stage, ids[slot]) ? slot : -1;
 }
 
 static void visit(void *ctx, int64_t row, int64_t column, uint64_t was, uint64_t is) {
     tensor_beside *k = ctx;
-    const int64_t told = told_row(k, row);
+    const int64_t told = told_row(k, row, column);
     if (told >= 0) mp_difference_element(&k->d, told, column, is, was);
 }
 
@@ -63,19 +74,35 @@ static mp_status map_rows(beside *b, mp_error *err) {
             b->cache_rows = mp_tensor_rows(&s->first.t[id]);
     b->slot_of_row = malloc((size_t)b->cache_rows * sizeof *b->slot_of_row);
     const bool there = row_of_slot && b->slot_of_row;
-    if (there) mp_trace_slot_rows(c, s->first.t, row_of_slot);
-    for (int64_t r = 0; there && r < b->cache_rows; r++) b->slot_of_row[r] = -1;
-    for (int64_t t = 0; there && t < slots; t++)
-        if (row_of_slot[t] >= 0) b->slot_of_row[row_of_slot[t]] = t;
+    if (there) {
+        mp_trace_slot_rows(c, s->first.t, row_of_slot);
+        mp_slots_of_rows(row_of_slot, slots, b->slot_of_row, b->cache_rows);
+    }
     free(row_of_slot);
     return there ? MP_OK : mp_fail(err, MP_EMEMORY, "golden: no memory for %lld slots", (long long)slots);
 }
 
-/* Whether the tensor's layout depends on BLOCK_SIZE_M: another tile than the golden's then has other rows,
- * and nothing to compare. */
-static bool depends_on_tile(const mp_case *c, mp_tensor_id id) {
+/* Where the rows of the tensor lie depends on BLOCK_SIZE_M and on the order in which align sorts. */
+static bool lies_by_alignment(const mp_case *c, mp_tensor_id id) {
     return mp_tensors[id].rows == MP_ROWS_CHUNK ||
            (mp_tensors[id].rows == MP_ROWS_CACHE && c->layout == MP_SORTED);
+}
+
+/* Whether the same bits are promised in the same places; else *why. */
+static bool is_promised(const beside *b, mp_tensor_id id, mp_stage stage, const char **why) {
+    const mp_session *s = b->s;
+    const mp_contract *contract = &s->offer.contract;
+    *why = NULL;
+    for (int i = 0; i <= (int)stage; i++)
+        if (mp_case_has_stage(&s->row->c, (mp_stage)i) && !contract->promise[i].deterministic)
+            *why = "the order of additions is not fixed";
+    if (lies_by_alignment(&s->row->c, id)) {
+        const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
+        if (b->entry->block_size_m != s->first.block_size_m) *why = "another BLOCK_SIZE_M";
+        if (!contract->stable_align) *why = "the order of slots is not fixed";
+        if (cache && !s->first.t[MP_SORTED_TOKEN_IDS].data) *why = "nobody knows its rows";
+    }
+    return !*why;
 }
 
 static void note(beside *b, const tensor_beside *k, const mp_golden_difference *found) {
@@ -95,14 +122,16 @@ static void note(beside *b, const tensor_beside *k, const mp_golden_difference *
 
 static mp_status compare_tensor(beside *b, mp_tensor_id id, mp_error *err) {
     const mp_session *s = b->s;
-    const mp_case *c = &s->row->c;
     const mp_tensor *t = &s->first.t[id];
+    const char *why;
     mp_golden_difference found;
-    tensor_beside k = {.b = b,
-                       .cache = mp_tensors[id].rows == MP_ROWS_CACHE,
-                       .where = mp_where_of_tensor(c, s->first.t, &s->offer.config, id)};
+    tensor_beside k = {
+        .b = b, .id = id, .where = mp_where_of_tensor(&s->row->c, s->first.t, &s->offer.config, id)};
+    if (!is_promised(b, id, k.where.stage, &why)) {
+        mp_text_add(&b->open, "%s%s (%s)", b->open.length > 0 ? ", " : "", mp_tensor_name(id), why);
+        return MP_OK;
+    }
     k.where.topk_ids = s->in->t[MP_TOPK_IDS].data;
-    k.filtered = !k.where.input && s->offer.contract.filtered[k.where.stage] == MP_ROW_ZERO;
     mp_status status = mp_difference_start(&k.d, &k.where, err);
     if (status == MP_OK)
         status = mp_golden_compare(s->options->golden, s->v->name, id, t, visit, &k, &found, err);
@@ -120,7 +149,7 @@ static mp_status compare_tensor(beside *b, mp_tensor_id id, mp_error *err) {
 static void answer(beside *b) {
     mp_session *s = b->s;
     mp_text why = {0};
-    const char *differs = mp_text_get(&b->text);
+    const char *differs = mp_text_get(&b->text), *open = mp_text_get(&b->open);
     if (!mp_golden_same_contract(b->entry, &s->offer.contract)) {
         mp_text_add(&why, "recorded under another contract (%s)%s%s", b->entry->contract,
                     differs[0] ? "; " : "; every bit is equal", differs);
@@ -128,32 +157,34 @@ static void answer(beside *b) {
     } else if (differs[0]) {
         if (b->pattern[0]) mp_begins(s->v, b->stage, b->stage, b->pattern);
         mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", differs);
-    } else if (b->lacking.length > 0 || b->compared == 0) {
-        mp_text_add(&why, "%s%s", b->lacking.length > 0 ? "the golden lacks " : "",
-                    b->lacking.length > 0 ? mp_text_get(&b->lacking)
-                                          : "the golden and the trace have no tensor in common");
+    } else if (b->lacking.length > 0) {
+        mp_text_add(&why, "the golden lacks %s", mp_text_get(&b->lacking));
         cannot_compare(s, mp_text_get(&why));
+    } else if (b->compared == 0) {
+        mp_text_add(&why, "nothing could be compared%s%s", open[0] ? ": " : "", open);
+        if (s->options->golden_required)
+            cannot_compare(s, mp_text_get(&why));
+        else
+            mp_check_not_judged(s->v, MP_CHECK_GOLDEN, "%s", mp_text_get(&why));
+    } else if (open[0]) {
+        mp_text_add(&why, "not compared: %s", open);
+        mp_check_pass_partly(s->v, MP_CHECK_GOLDEN, mp_text_get(&why));
     } else {
         mp_check_pass(s->v, MP_CHECK_GOLDEN);
     }
     mp_text_free(&why);
 }
 
-/* Equality with a stored trace is promised only by a golden of the same contract, and only where the order of
- * additions is fixed. */
+/* Equality with a stored trace is promised only by a golden of the same contract, and of tensors whose bits
+ * follow from the inputs. */
 mp_status mp_check_golden(mp_session *s, mp_error *err) {
-    const mp_case *c = &s->row->c;
-    beside b = {.s = s, .stage = MP_STAGE_COUNT};
+    beside b = {.s = s};
     if (!s->options->golden) {
         mp_check_not_judged(s->v, MP_CHECK_GOLDEN, MP_NO_GOLDEN);
         return MP_OK;
     }
     if (!(b.entry = mp_golden_find(s->options->golden, s->v->name))) {
         cannot_compare(s, "the golden file does not hold this case");
-        return MP_OK;
-    }
-    if (!s->deterministic) {
-        mp_check_not_judged(s->v, MP_CHECK_GOLDEN, "the order of additions is not fixed");
         return MP_OK;
     }
     if (b.entry->has_inputs_digest && b.entry->inputs_digest != s->digest) {
@@ -164,14 +195,12 @@ mp_status mp_check_golden(mp_session *s, mp_error *err) {
         return MP_OK;
     }
     mp_status status = map_rows(&b, err);
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        const bool other_tile = b.entry->block_size_m != s->first.block_size_m;
-        if (!s->first.t[id].data || (other_tile && depends_on_tile(c, (mp_tensor_id)id))) continue;
-        status = compare_tensor(&b, (mp_tensor_id)id, err);
-    }
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
+        if (s->first.t[id].data) status = compare_tensor(&b, (mp_tensor_id)id, err);
     if (status == MP_OK) answer(&b);
     free(b.slot_of_row);
     mp_text_free(&b.text);
     mp_text_free(&b.lacking);
+    mp_text_free(&b.open);
     return status;
 }

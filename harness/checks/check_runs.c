@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const int32_t *ids_of(const mp_inputs *in) {
     return in->t[MP_TOPK_IDS].data;
@@ -81,7 +82,8 @@ static mp_status follows_poison(mp_session *s, bool *follows, mp_error *err) {
 /* The same case again, on buffers poisoned differently. A difference that follows the poison is a read of
  * memory that nobody wrote; any other is a run that does not repeat. */
 mp_status mp_check_repeats(mp_session *s, mp_error *err) {
-    for (int i = 1; i < s->options->repeat; i++) {
+    const int repeat = mp_repeats(s->options);
+    for (int i = 1; i < repeat; i++) {
         const uint32_t poison = i % 2 ? MP_POISON_B : MP_POISON_A;
         char what[32];
         mp_trace again;
@@ -104,7 +106,7 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err) {
             fail(s, MP_CHECK_REPEAT, what, &found);
         return MP_OK;
     }
-    if (s->options->repeat < 2)
+    if (repeat < 2)
         mp_check_not_judged(s->v, MP_CHECK_REPEAT, "one run only");
     else if (!s->deterministic)
         mp_check_not_judged(
@@ -147,6 +149,11 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
         *judged = status == MP_OK && f->compared > 0;
     }
     mp_trace_destroy(&trace);
+    /* A subject that runs the case and not the variant refuses what the variant names. */
+    const bool other_tile =
+        !mp_tile_is_auto(&variant->tile) &&
+        memcmp(&variant->tile, &s->row->c.tile, sizeof variant->tile) != 0; /* a tile is ints alone */
+    if (status == MP_EUNSUPPORTED && other_tile) s->tile_refused = true;
     if (status == MP_EUNSUPPORTED) {
         mp_verdict_set(s->v, &f->note, "not run: %s", why.text);
         f->required = false;
@@ -224,6 +231,8 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     if (status == MP_EUNSUPPORTED) {
         mp_check_not_judged(s->v, check, "%s: %s", what, err ? err->text : "");
         status = MP_OK;
+    } else if (status == MP_OK && found.compared + found.differing == 0) {
+        mp_check_not_judged(s->v, check, "%s: nothing to compare", what);
     } else if (status == MP_OK && !found.bits_equal) {
         fail(s, check, what, &found);
     } else if (status == MP_OK) {

@@ -24,6 +24,15 @@ static int64_t token_of(const mp_side *side, int64_t i) {
     return side->token ? side->token[i] : i;
 }
 
+int64_t mp_align_used(const mp_contract *contract, const mp_trace *trace, mp_tensor_id id, int64_t chunk) {
+    const int64_t width = mp_tensor_row_length(&trace->t[id]);
+    if (contract->align_tail || id == MP_NUM_TOKENS_POST_PADDED || !trace->t[MP_NUM_TOKENS_POST_PADDED].data)
+        return width;
+    int64_t used = ((const int32_t *)trace->t[MP_NUM_TOKENS_POST_PADDED].data)[chunk];
+    if (id == MP_EXPERT_IDS) used /= trace->block_size_m;
+    return used < 0 ? 0 : used < width ? used : width;
+}
+
 /* Row maps of both sides, and the ids of the tokens compared. */
 typedef struct comparison {
     const mp_side *a, *b;
@@ -32,22 +41,30 @@ typedef struct comparison {
     const int32_t *ids;
 } comparison;
 
-/* A tensor with rows by chunk: the same on both sides. */
+/* Align's tensors: rows by chunk, the same on both sides; what lies behind num_tokens_post_padded where the
+ * contract says what that is. */
 static void compare_chunks(const comparison *k, mp_tensor_id id, mp_difference *d) {
-    for (int64_t row = 0; row < d->where->rows; row++)
-        mp_difference_row(d, row, &k->a->trace->t[id], row, &k->b->trace->t[id], row);
+    const mp_tensor *ta = &k->a->trace->t[id], *tb = &k->b->trace->t[id];
+    for (int64_t row = 0; row < d->where->rows; row++) {
+        const int64_t used = mp_align_used(k->a->contract, k->a->trace, id, row);
+        const int32_t *x = mp_tensor_row(ta, row), *y = mp_tensor_row(tb, row);
+        d->compared += used;
+        for (int64_t i = 0; i < used; i++)
+            if (x[i] != y[i]) mp_difference_element(d, row, i, (uint32_t)x[i], (uint32_t)y[i]);
+    }
 }
 
 /* A tensor with rows by slot or by token. A row is told by its place in side a's own batch. */
 static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d, int64_t *lost) {
     const mp_tensor *ta = &k->a->trace->t[id], *tb = &k->b->trace->t[id];
     const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
-    const bool all = !cache || (!d->where->input && k->a->contract->filtered[d->where->stage] == MP_ROW_ZERO);
     const int64_t each = d->where->rows / k->a->c->M; /* rows of a token */
+    const mp_stage stage = mp_where_writer(d->where);
+    const bool slots = mp_stage_rows_are_slots(stage);
     for (int64_t i = 0; i < k->tokens; i++)
         for (int64_t j = 0; j < each; j++) {
             const int64_t x = token_of(k->a, i) * each + j, y = token_of(k->b, i) * each + j;
-            if (!all && k->ids[i * k->a->c->topk + j] < 0) continue;
+            if (slots && !mp_row_is_promised(k->a->contract, stage, k->ids[i * k->a->c->topk + j])) continue;
             const int64_t row_x = cache ? k->row_a[x] : x, row_y = cache ? k->row_b[y] : y;
             if (row_x < 0 || row_y < 0)
                 ++*lost;
@@ -110,20 +127,13 @@ out:
     return status;
 }
 
-static bool row_holds(const mp_tensor *t, int64_t row, uint32_t poison) {
+static bool row_holds(const mp_tensor *t, int64_t row, uint32_t pattern) {
     const size_t bytes = (size_t)mp_tensor_row_length(t) * mp_dtype_size(t->dtype);
-    const uint16_t half = (uint16_t)poison; /* both halves of the pattern are equal */
+    const uint16_t half = (uint16_t)pattern; /* both halves of the pattern are equal */
     const char *data = (const char *)t->data + (size_t)row * bytes;
     for (size_t i = 0; i + sizeof half <= bytes; i += sizeof half)
         if (memcmp(data + i, &half, sizeof half) != 0) return false;
     return true;
-}
-
-/* The slot that each row of a tensor holds, -1: none. rows: mp_trace_slot_rows, or NULL: row t is slot t. */
-static void invert(const int64_t *rows, int64_t slots, int64_t *slot_of, int64_t count) {
-    for (int64_t r = 0; r < count; r++) slot_of[r] = rows ? -1 : r;
-    for (int64_t t = 0; rows && t < slots; t++)
-        if (rows[t] >= 0) slot_of[rows[t]] = t;
 }
 
 /* Where sorted_token_ids is not exposed nobody knows whose a row is, but how many may be written is known:
@@ -140,49 +150,60 @@ static int64_t rows_written(const mp_tensor *t, uint32_t poison) {
     return count;
 }
 
-bool mp_unwritten_intact(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
-                         const mp_trace *trace, uint32_t poison, char *text, size_t size) {
-    bool intact = true;
+/* Whether every row of the stage's output that holds no result is in the state that the contract promises. */
+static bool rows_are_kept(const mp_case *c, const mp_contract *contract, mp_stage stage, const int32_t *ids,
+                          const mp_trace *trace, const int64_t *row_of_slot, int64_t *slot_of,
+                          uint32_t poison, char *text, size_t size) {
+    const mp_tensor_id id = mp_stage_output(c, stage);
+    const mp_tensor *t = &trace->t[id];
+    const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
+    const int64_t rows = mp_tensor_rows(t), slots = mp_case_slots(c);
+    mp_slots_of_rows(cache ? row_of_slot : NULL, slots, slot_of, rows);
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t slot = slot_of[r];
+        if (slot >= 0 && ids[slot] >= 0) continue;
+        const mp_row_state state = slot < 0 ? contract->padding : contract->filtered[stage];
+        if (state == MP_ROW_ANYTHING || row_holds(t, r, state == MP_ROW_ZERO ? 0 : poison)) continue;
+        snprintf(text, size, "%s: row %lld of %s %s, %s", mp_stage_name(stage), (long long)r,
+                 mp_tensor_name(id), state == MP_ROW_ZERO ? "is not zeros" : "was written",
+                 slot < 0 ? "a padding row" : "the row of a filtered slot");
+        return false;
+    }
+    return true;
+}
+
+bool mp_resultless_rows_kept(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
+                             const mp_trace *trace, uint32_t poison, char *text, size_t size) {
     const int32_t *ids = in->t[MP_TOPK_IDS].data;
     const int64_t slots = mp_case_slots(c);
-    for (int s = 0; s < MP_STAGE_COUNT && intact; s++) {
-        const mp_tensor_id id = mp_stage_output(c, (mp_stage)s);
-        const mp_tensor *t = &trace->t[id];
+    int64_t most_rows = slots;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (trace->t[id].data && mp_tensor_rows(&trace->t[id]) > most_rows)
+            most_rows = mp_tensor_rows(&trace->t[id]);
+    int64_t *slot_of = malloc((size_t)most_rows * sizeof *slot_of),
+            *row = malloc((size_t)slots * sizeof *row);
+    bool kept = slot_of && row;
+    if (kept)
+        mp_trace_slot_rows(c, trace->t, row);
+    else
+        snprintf(text, size, "no memory to map %lld rows", (long long)most_rows);
+    for (int s = 0; s < MP_STAGE_COUNT && kept; s++) {
+        const mp_stage stage = (mp_stage)s;
+        const mp_tensor_id id = mp_stage_output(c, stage);
         const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
-        const bool filtered_untouched = contract->filtered[s] == MP_ROW_UNTOUCHED;
-        const bool padding_untouched = cache && contract->padding == MP_ROW_UNTOUCHED;
-        if (!mp_case_has_stage(c, (mp_stage)s) || s == MP_ALIGN || !mp_stage_rows_are_slots((mp_stage)s) ||
-            !t->data)
-            continue;
-        if (!filtered_untouched && !padding_untouched) continue;
-        if (cache && c->layout == MP_SORTED && !trace->t[MP_SORTED_TOKEN_IDS].data) {
-            const int64_t may = rows_to_write(ids, slots, filtered_untouched);
-            const int64_t written = padding_untouched ? rows_written(t, poison) : 0;
-            if (written <= may) continue;
-            snprintf(text, size, "%s: %" PRId64 " rows of %s were written instead of at most %" PRId64,
-                     mp_stage_name((mp_stage)s), written, mp_tensor_name(id), may);
-            return false;
+        if (!mp_case_has_stage(c, stage) || !mp_stage_rows_are_slots(stage) || !trace->t[id].data) continue;
+        if (!cache || rows_known(&(mp_side){c, contract, trace, NULL})) {
+            kept = rows_are_kept(c, contract, stage, ids, trace, row, slot_of, poison, text, size);
+        } else if (contract->padding == MP_ROW_UNTOUCHED) {
+            const int64_t may = rows_to_write(ids, slots, contract->filtered[stage] == MP_ROW_UNTOUCHED);
+            const int64_t written = rows_written(&trace->t[id], poison);
+            kept = written <= may;
+            if (!kept)
+                snprintf(text, size, "%s: %" PRId64 " rows of %s were written instead of at most %" PRId64,
+                         mp_stage_name(stage), written, mp_tensor_name(id), may);
         }
-        const int64_t rows = mp_tensor_rows(t);
-        int64_t *slot_of = malloc((size_t)rows * sizeof *slot_of), *row = malloc((size_t)slots * sizeof *row);
-        if (!slot_of || !row) {
-            snprintf(text, size, "no memory to map %lld rows", (long long)rows);
-            intact = false;
-        } else {
-            mp_trace_slot_rows(c, trace->t, row);
-            invert(cache ? row : NULL, slots, slot_of, rows);
-        }
-        for (int64_t r = 0; r < rows && intact; r++) {
-            const int64_t slot = slot_of[r];
-            const bool untouched = slot < 0 ? padding_untouched : ids[slot] < 0 && filtered_untouched;
-            if (!untouched || row_holds(t, r, poison)) continue;
-            snprintf(text, size, "%s: row %lld of %s was written, %s", mp_stage_name((mp_stage)s),
-                     (long long)r, mp_tensor_name(id),
-                     slot < 0 ? "a padding row" : "the row of a filtered slot");
-            intact = false;
-        }
-        free(row);
-        free(slot_of);
     }
-    return intact;
+    free(row);
+    free(slot_of);
+    return kept;
 }

@@ -32,9 +32,13 @@ typedef struct mp_comparison {
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
                      mp_comparison *found, mp_error *err);
 
-/* What the contract says is not written still holds the poison: rows of filtered slots, and in sorted layout
- * the padding rows of the caches. Returns true, or false with the place. */
-bool mp_unwritten_intact(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
-                         const mp_trace *trace, uint32_t poison, char *text, size_t size);
+/* How many entries of a chunk's row of an align tensor the contract says something about: all, or those up to
+ * num_tokens_post_padded. */
+int64_t mp_align_used(const mp_contract *contract, const mp_trace *trace, mp_tensor_id id, int64_t chunk);
+
+/* Rows without a result (filtered slots, and in sorted layout the padding rows of the caches) hold what the
+ * contract says: what was there before the run, or zeros. Returns true, or false with the place. */
+bool mp_resultless_rows_kept(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
+                             const mp_trace *trace, uint32_t poison, char *text, size_t size);
 
 #endif

@@ -7,6 +7,11 @@
 #include "moeparity/run_case.h"
 #include "ref/gemm.h"
 
+/* How often the case itself is run. */
+static inline int mp_repeats(const mp_run_options *options) {
+    return options->repeat > 0 ? options->repeat : 2;
+}
+
 typedef struct mp_session {
     const mp_matrix_row *row;
     const mp_run_options *options;

@@ -30,8 +30,7 @@ mp_status mp_judge_combine(const mp_judgement *j, mp_error *err) {
     mp_stage_judge s;
     if (!isfinite(
             mp_combine_bound(j->c, j->contract, (mp_sum){.value = 1, .mass = 1, .terms = j->c->topk}))) {
-        mp_check_not_judged(j->v, MP_CHECK_BOUND,
-                            "no bound can be had of so many additions under this contract");
+        mp_stage_has_no_bound(j, MP_SUM, "so many additions");
         return MP_OK;
     }
     const mp_status status = mp_stage_judge_start(j, MP_SUM, MP_SUM, &s, err);

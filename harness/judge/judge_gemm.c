@@ -179,7 +179,7 @@ static mp_status judge_gemm(const mp_judgement *j, mp_stage stage, mp_error *err
     gemm_judge g = {.gemm = mp_gemm_of_stage(&call, stage)};
     g.bounds = bounds_of(j, stage, &g.gemm.problem);
     if (!isfinite(g.bounds.accumulation.rel)) {
-        mp_check_not_judged(j->v, MP_CHECK_BOUND, "no bound can be had of so many terms under this contract");
+        mp_stage_has_no_bound(j, stage, "so many terms");
         return MP_OK;
     }
     mp_status status = mp_stage_judge_start(j, stage, stage, &g.s, err);

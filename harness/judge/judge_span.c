@@ -58,6 +58,7 @@ typedef struct span_judge {
     mp_slot_map map;                  /* route order: nobody sees these rows */
     double largest_w[MP_STAGE_COUNT]; /* of the weights of each GEMM; < 0: not known yet */
     mp_stage_judge s;
+    int64_t unbounded;   /* elements of which no finite bound is known */
     double *statistical; /* [rows of the whole output]: sum of squares of det + random + half an ulp */
 } span_judge;
 
@@ -281,7 +282,11 @@ static void measure_one(span_judge *j, const balls *out, int64_t i, int64_t posi
     mp_stage_judge *s = &j->s;
     const double value = *at(&out->value, i), sure = *at(&out->sure, i);
     const double got = mp_decode(s->got->dtype, s->got->data, position);
-    if (isfinite(value) && !isfinite(sure)) return;
+    if (isfinite(value) && !isfinite(sure)) {
+#pragma omp atomic
+        j->unbounded++;
+        return;
+    }
     const mp_expectation e = {.value = isfinite(value) ? value
                                        : isfinite(got) ? (double)NAN
                                                        : got,
@@ -351,6 +356,14 @@ static mp_status judge_slab(span_judge *j, int64_t first, int64_t count, mp_erro
     return status;
 }
 
+/* Intermediate values may overflow within their bounds: of what comes of them nothing is known. */
+static void tell_unbounded(const span_judge *j, int64_t measured) {
+    char note[160];
+    snprintf(note, sizeof note, "%s..%s: %lld of %lld elements have no finite bound", mp_stage_name(j->first),
+             mp_stage_name(j->last), (long long)j->unbounded, (long long)(j->unbounded + measured));
+    mp_check_pass_partly(j->j->v, MP_CHECK_BOUND, note);
+}
+
 static void judge_rows(const span_judge *j) {
     for (int64_t r = 0; r < j->s.rows; r++) {
         const double error = sqrt(j->s.sums[r * 3]), likely = sqrt(j->statistical[r]);
@@ -381,7 +394,10 @@ mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage 
         status = judge_slab(&j, token, c->M - token < slab ? c->M - token : slab, err);
     if (status == MP_OK) {
         judge_rows(&j);
+        const int64_t measured = j.s.measure.f.compared;
         mp_stage_judge_finish(&j.s);
+        if (j.unbounded > 0 && measured == 0) mp_stage_has_no_bound(judgement, last, "any element");
+        if (j.unbounded > 0 && measured > 0) tell_unbounded(&j, measured);
     } else {
         mp_stage_judge_drop(&j.s);
     }

@@ -13,6 +13,13 @@ bool mp_store_rounds(const mp_contract *contract, mp_dtype dtype) {
     return (dtype != MP_FP32 && dtype != MP_FP64) || contract->float64_steps;
 }
 
+void mp_stage_has_no_bound(const mp_judgement *j, mp_stage stage, const char *why) {
+    static const mp_check checks[] = {MP_CHECK_BOUND, MP_CHECK_RMS, MP_CHECK_NAN};
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
+        mp_check_not_judged(j->v, checks[i], "%s: no bound can be had of %s under this contract",
+                            mp_stage_name(stage), why);
+}
+
 mp_status mp_stage_judge_start(const mp_judgement *j, mp_stage first, mp_stage stage, mp_stage_judge *s,
                                mp_error *err) {
     const mp_tensor_id id = mp_stage_output(j->c, stage);

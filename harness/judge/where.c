@@ -60,8 +60,12 @@ mp_where mp_where_of_tensor(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT]
     return where;
 }
 
+mp_stage mp_where_writer(const mp_where *w) {
+    return w->input ? (mp_stage)((int)w->stage - 1) : w->stage;
+}
+
 static bool rows_are_slots(const mp_where *w) {
-    return w->input || mp_stage_rows_are_slots(w->stage); /* hooks change caches */
+    return mp_stage_rows_are_slots(mp_where_writer(w));
 }
 
 /* Row blocks of one chunk. */

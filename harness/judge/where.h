@@ -31,6 +31,9 @@ mp_where mp_where_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const
 mp_where mp_where_of_tensor(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const mp_config *config,
                             mp_tensor_id id);
 
+/* The stage whose rows the tensor has: what a hook wrote has those of the stage before it. */
+mp_stage mp_where_writer(const mp_where *where);
+
 /* Which rows and columns are concerned. rows marks them; the rest are counts. Starts with mp_pattern_start.
  */
 typedef struct mp_pattern {

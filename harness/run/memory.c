@@ -56,6 +56,9 @@ size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
     mp_trace trace;
     mp_inputs_plan(c, &in);
     mp_trace_plan(c, block_size_m, &trace);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) /* where hooks keep both states */
+        if (mp_case_possible_outputs(c) & MP_IN_SET(id) && trace.t[id].rank == 0 && c->path == MP_RUNNER)
+            trace.t[id] = mp_case_shape(c, (mp_tensor_id)id, block_size_m);
     const size_t inputs = total_bytes(in.t, MP_TENSOR_COUNT), tokens = total_bytes(&in.t[MP_X], 1),
                  traces = total_bytes(trace.t, MP_TENSOR_COUNT);
     size_t predicted = 0; /* the bits oracle holds one stage at a time; a whole prediction takes the place of

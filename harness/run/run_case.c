@@ -35,7 +35,8 @@ static void add_case(mp_text *text, const mp_matrix_row *row, bool pairs) {
 void mp_repro(const mp_matrix_row *row, const mp_run_options *o, mp_text *text) {
     for (int i = 0; i < MP_TUNED_FOLDERS; i++) { /* tiles may come from there */
         const char *variable, *folder = mp_tuned_folder(i, &variable);
-        if (!folder || !mp_tile_is_auto(&row->c.tile)) continue;
+        const bool used = mp_tile_is_auto(&row->c.tile) || (o->after && mp_tile_is_auto(&o->after->c.tile));
+        if (!folder || !used) continue;
         mp_text_add(text, "%s=", variable);
         mp_text_add_word(text, folder);
         mp_text_add(text, " ");
@@ -54,7 +55,7 @@ void mp_repro(const mp_matrix_row *row, const mp_run_options *o, mp_text *text) 
     add_option(text, "--device", o->device);
     add_option(text, "--triton", o->triton);
     add_option(text, "--config", o->config_file);
-    if (o->repeat != 2) mp_text_add(text, " --repeat %d", o->repeat);
+    if (mp_repeats(o) != 2) mp_text_add(text, " --repeat %d", o->repeat);
     if (o->timeout_seconds > 0 && o->timeout_seconds != MP_TIMEOUT_SECONDS)
         mp_text_add(text, " --timeout %.0f", o->timeout_seconds);
     if (o->plain) mp_text_add(text, " --plain");
@@ -103,7 +104,9 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
     *trace = (mp_trace){0};
     mp_progress("", what[0] ? what : "run");
     mp_status status = offer_of(s, subject, c, &offer, err);
-    if (status == MP_OK) status = mp_run_surrounded(subject, c, offer, in, poison, trace, &report, err);
+    if (status != MP_OK) return status;
+    const uint64_t digest = in == s->in ? s->digest : mp_inputs_digest(in);
+    status = mp_run_surrounded(subject, c, offer, in, poison, trace, &report, err);
     if (status == MP_EUNSUPPORTED && offer->config.tile_named) s->tile_refused = true;
     if (status != MP_OK) return status;
     if (report.guard[0])
@@ -112,11 +115,12 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
         mp_check_pass(s->v, MP_CHECK_GUARD);
     if (report.input[0])
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s%s", what, colon, report.input);
-    else if (mp_inputs_digest(s->in) != s->digest) /* a selection borrows its weights from there */
+    else if ((in != s->in && mp_inputs_digest(in) != digest) || mp_inputs_digest(s->in) != s->digest)
+        /* a selection borrows its weights from the case's own inputs */
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s%sthe inputs changed", what, colon);
     else
         mp_check_pass(s->v, MP_CHECK_INPUT);
-    if (mp_unwritten_intact(c, &offer->contract, in, trace, poison, text, sizeof text))
+    if (mp_resultless_rows_kept(c, &offer->contract, in, trace, poison, text, sizeof text))
         mp_check_pass(s->v, MP_CHECK_POISON);
     else
         mp_check_fail(s->v, MP_CHECK_POISON, "%s%s%s", what, colon, text);

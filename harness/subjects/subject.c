@@ -24,8 +24,7 @@ mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, 
         mp_tile_validate(&offer->config.up, &why) != MP_OK ||
         mp_tile_validate(&offer->config.down, &why) != MP_OK)
         return mp_fail(err, MP_EDEVICE, "subject %s describes itself wrongly: %s", s->name, why.text);
-    const mp_tensor_set hooked = MP_IN_SET(MP_CACHE1_HOOKED) | MP_IN_SET(MP_CACHE3_HOOKED);
-    const mp_tensor_set possible = mp_case_outputs(c) | hooked;
+    const mp_tensor_set possible = mp_case_possible_outputs(c);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (offer->exposes & ~possible & MP_IN_SET(id))
             return mp_fail(err, MP_EDEVICE, "subject %s exposes %s, which is no output of this case", s->name,

@@ -50,6 +50,8 @@ bool mp_case_has_stage(const mp_case *c, mp_stage stage);
  * are written. A hidden tensor lies between two stages that are one kernel: fused_sum has no cache3. */
 mp_tensor_set mp_case_inputs(const mp_case *c);
 mp_tensor_set mp_case_outputs(const mp_case *c);
+/* All that a trace of the case may hold: its outputs, and those of them that hooks may change, after it. */
+mp_tensor_set mp_case_possible_outputs(const mp_case *c);
 mp_tensor_set mp_case_hidden(const mp_case *c);
 
 /* The format of a tensor's elements. x, weights, caches and output have roles of their own, so that a case

@@ -20,7 +20,7 @@ typedef struct mp_run_options {
     mp_golden *golden;       /* NULL: none */
     const char *golden_path; /* of golden, for the repro */
     bool golden_required;    /* verification: what fails beside the golden is repeated by `golden verify` */
-    int repeat;              /* runs compared bit for bit; at least 2: the two poisons */
+    int repeat;              /* runs compared bit for bit, by the two poisons in turn; 0: 2 */
     bool plain;              /* judge with plain loops even where OpenBLAS is present */
     int jobs;                /* cases that run at the same time and share the memory; 0 counts as 1 */
     bool
