@@ -31,11 +31,13 @@ typedef struct mp_space {
     void (*free)(void *self, void *data); /* takes NULL */
     mp_status (*write)(void *self, void *to, const void *from, size_t bytes,
                        mp_error *err); /* from the host */
-    mp_status (*read)(void *self, void *to, const void *from, size_t bytes, mp_error *err); /* to the host */
+    /* To the host, what all work begun before has left there. */
+    mp_status (*read)(void *self, void *to, const void *from, size_t bytes, mp_error *err);
     /* *intact, or the first changed byte of a zone relative to data (negative: before it; >= bytes: behind
      * it). */
     mp_status (*guards)(void *self, const void *data, size_t bytes, bool *intact, int64_t *offset,
                         mp_error *err);
+    /* Equal for equal bytes, and likely for no others; compared only with digests of the same space. */
     mp_status (*digest)(void *self, const void *data, size_t bytes, uint64_t *digest, mp_error *err);
 } mp_space;
 
