@@ -50,13 +50,14 @@ _Static_assert(COUNT(accumulators) == MP_ACC_COUNT && COUNT(k_orders) == MP_K_OR
         NAMED(name ".k_order", member.k_order, k_orders),                         \
         NUMBER(name ".promotion", member.promotion, 0, 1 << 20),                  \
         NUMBER(name ".split_k", member.split_k, 1, 1024)
-#define PROMISE(name, stage)                                                                    \
-    {                                                                                           \
-        name ".bits", ENUM, offsetof(mp_contract, promise[stage].bits), 0, COUNT(promises) - 1, \
-        promises,     true},                                                                    \
-        SWITCH(name ".deterministic", promise[stage].deterministic),                            \
-        SWITCH(name ".batch_invariant", promise[stage].batch_invariant)
+#define PROMISE(stage, scope, name)                                                              \
+    {                                                                                            \
+        #name ".bits", ENUM, offsetof(mp_contract, promise[stage].bits), 0, COUNT(promises) - 1, \
+        promises,      true},                                                                    \
+        SWITCH(#name ".deterministic", promise[stage].deterministic),                            \
+        SWITCH(#name ".batch_invariant", promise[stage].batch_invariant),
 
+/* clang-format off */
 static const field fields[] = {
     SWITCH("align.stable", stable_align),
     SWITCH("align.tail", align_tail),
@@ -72,12 +73,9 @@ static const field fields[] = {
     NAMED("act.filtered", filtered[MP_ACT], states),
     NAMED("down.filtered", filtered[MP_DOWN], states),
     NAMED("padding", padding, states),
-    PROMISE("align", MP_ALIGN),
-    PROMISE("gate_up", MP_GATE_UP),
-    PROMISE("act", MP_ACT),
-    PROMISE("down", MP_DOWN),
-    PROMISE("combine", MP_SUM),
+    MP_STAGES(PROMISE)
 };
+/* clang-format on */
 
 /* Enums are read and written as int: their values fit, and compilers that we support give them that size. */
 _Static_assert(sizeof(mp_accumulator) == sizeof(int) && sizeof(mp_row_state) == sizeof(int),

@@ -25,7 +25,8 @@ static const char *const names_mp_activation[] = {"silu",       "gelu",       "g
 static const char *const names_mp_mode[] = {"combine", "no_combine", "inplace"};
 static const char *const names_mp_layout[] = {"route", "sorted"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
-static const char *const names_mp_scope[] = {"all", "align", "gate_up", "act", "down", "combine"};
+#define SCOPE_NAME(stage, scope, name) #name,
+static const char *const names_mp_scope[] = {"all", MP_STAGES(SCOPE_NAME)};
 static const char *const names_mp_data[] = {"normal",  "integer", "wide",      "onehot",
                                             "special", "limits",  "exhaustive"};
 static const char *const names_mp_routing[] = {"uniform", "zipf", "hot",        "empty",

@@ -126,23 +126,23 @@ static bool combines(const mp_case *c) {
 #define ROUTING_TENSORS (MP_IN_SET(MP_TOPK_IDS) | MP_IN_SET(MP_TOPK_WEIGHTS) | ALIGN_TENSORS)
 
 const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
-    [MP_ALIGN] = {"align", always, MP_IN_SET(MP_TOPK_IDS), ALIGN_TENSORS,
+    [MP_ALIGN] = {always, MP_IN_SET(MP_TOPK_IDS), ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
                   "M E topk filter ep_size ep_rank path scope tile routing seed"},
     [MP_GATE_UP] =
-        {"gate_up", always, MP_IN_SET(MP_X) | MP_IN_SET(MP_W1) | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
-         MP_IN_SET(MP_CACHE1),
+        {always, MP_IN_SET(MP_X) | MP_IN_SET(MP_W1) | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
+         MP_IN_SET(MP_CACHE1), MP_CACHE1,
          "M E topk K N dtype gated apply_router_weight_on_input bias filter ep_size ep_rank scope tile "
          "data routing seed"},
     [MP_ACT] =
-        {"act", always, MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_TOPK_IDS), MP_IN_SET(MP_CACHE2),
+        {always, MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_TOPK_IDS), MP_IN_SET(MP_CACHE2), MP_CACHE2,
          "M E topk N dtype act gated alpha limit interleaved filter ep_size ep_rank scope data routing "
          "seed"},
     [MP_DOWN] =
-        {"down", always, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_W2) | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
-         MP_IN_SET(MP_CACHE3),
+        {always, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_W2) | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
+         MP_IN_SET(MP_CACHE3), MP_CACHE3,
          "M E topk K N dtype apply_router_weight_on_input bias filter ep_size ep_rank scope tile tile_down "
          "data routing seed"},
-    [MP_SUM] = {"combine", combines, MP_IN_SET(MP_CACHE3) | MP_IN_SET(MP_TOPK_IDS), MP_IN_SET(MP_OUT),
+    [MP_SUM] = {combines, MP_IN_SET(MP_CACHE3) | MP_IN_SET(MP_TOPK_IDS), MP_IN_SET(MP_OUT), MP_OUT,
                 "M E topk K dtype rsf filter ep_size ep_rank scope data routing seed"},
 };
 
@@ -151,30 +151,23 @@ const char *mp_tensor_name(mp_tensor_id id) {
 }
 
 const char *mp_stage_name(mp_stage stage) {
-    return (unsigned)stage < MP_STAGE_COUNT ? mp_stages[stage].name : "?";
+#define NAME(stage, scope, name) #name,
+    static const char *const names[MP_STAGE_COUNT] = {MP_STAGES(NAME)};
+#undef NAME
+    return (unsigned)stage < MP_STAGE_COUNT ? names[stage] : "?";
 }
 
 /* ---- what a case has of them ---- */
 
-/* scope names one stage, in their order, behind `all`. */
-_Static_assert(MP_SCOPE_ALIGN == 1 + (int)MP_ALIGN && MP_SCOPE_COMBINE == 1 + (int)MP_SUM &&
-                   MP_SCOPE_COUNT == 1 + (int)MP_STAGE_COUNT,
-               "a scope is a stage, or all of them");
+_Static_assert(MP_SCOPE_COUNT == 1 + (int)MP_STAGE_COUNT, "a scope is a stage, or all of them");
 
 bool mp_case_has_stage(const mp_case *c, mp_stage stage) {
     return c->scope == MP_SCOPE_ALL ? mp_stages[stage].present(c) : (int)c->scope == 1 + (int)stage;
 }
 
 mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage) {
-    static const mp_tensor_id output[MP_STAGE_COUNT] = {
-        [MP_ALIGN] = MP_SORTED_TOKEN_IDS,
-        [MP_GATE_UP] = MP_CACHE1,
-        [MP_ACT] = MP_CACHE2,
-        [MP_DOWN] = MP_CACHE3,
-        [MP_SUM] = MP_OUT,
-    };
     const bool direct = stage == MP_DOWN && c->scope == MP_SCOPE_ALL && !mp_case_has_stage(c, MP_SUM);
-    return direct ? MP_OUT : output[stage];
+    return direct ? MP_OUT : mp_stages[stage].output;
 }
 
 bool mp_stage_rows_are_slots(mp_stage stage) {

@@ -28,10 +28,10 @@ typedef struct mp_tensor_info {
 extern const mp_tensor_info mp_tensors[MP_TENSOR_COUNT];
 
 typedef struct mp_stage_info {
-    const char *name;
     bool (*present)(const mp_case *c); /* in a run of all stages */
     mp_tensor_set reads, writes;
-    const char *fields; /* of a case that mean something to the stage alone (scope), blank-separated */
+    mp_tensor_id output; /* of writes, the one that mp_stage_output names */
+    const char *fields;  /* of a case that mean something to the stage alone (scope), blank-separated */
 } mp_stage_info;
 extern const mp_stage_info mp_stages[MP_STAGE_COUNT];
 

@@ -17,9 +17,9 @@ const char *mp_outcome_name(mp_outcome outcome) {
 }
 
 const char *mp_check_name(mp_check check) {
-    static const char *const names[MP_CHECK_COUNT] = {"bound", "rms",    "integer", "poison",      "guard",
-                                                      "nan",   "repeat", "input",   "permutation", "batch",
-                                                      "pair",  "golden", "bits"};
+#define NAME(check, name, asked) #name,
+    static const char *const names[MP_CHECK_COUNT] = {MP_CHECKS(NAME)};
+#undef NAME
     return names[check];
 }
 

@@ -223,5 +223,9 @@ static mp_status run_combine(void *self, const mp_stage_call *call, mp_error *er
 
 mp_executor mp_device_executor(mp_device_run *run) {
     return (mp_executor){.self = run,
-                         .stage = {run_align, run_gate_up, run_activation, run_down, run_combine}};
+                         .stage = {[MP_ALIGN] = run_align,
+                                   [MP_GATE_UP] = run_gate_up,
+                                   [MP_ACT] = run_activation,
+                                   [MP_DOWN] = run_down,
+                                   [MP_SUM] = run_combine}};
 }

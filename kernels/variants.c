@@ -73,7 +73,7 @@ int mp_case_kernels(const mp_case *c, const mp_config *config, const mp_device_l
         case MP_DOWN: count += add_gemm(c, config, (mp_stage)s, limits, &kernels[count]); break;
         case MP_ACT: kernels[count++] = mp_kernel_activation(c); break;
         case MP_SUM: kernels[count++] = mp_kernel_combine(c->dtype, c->fused_sum ? 1 : c->topk, c->K); break;
-        case MP_STAGE_COUNT: break;
+        default: break; /* nothing to compile */
         }
     }
     return count;

@@ -57,15 +57,6 @@ mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool
     return gemm_plain(problem, with_mass, visit, ctx, err);
 }
 
-double mp_epilogue_apply(const mp_epilogue *epilogue, double acc, int64_t expert, int64_t column,
-                         int64_t slot) {
-    if (epilogue->bias)
-        acc +=
-            mp_decode(epilogue->bias->dtype, epilogue->bias->data, expert * epilogue->bias->dim[1] + column);
-    if (epilogue->weights) acc *= (double)epilogue->weights[slot];
-    return acc;
-}
-
 struct store {
     const mp_epilogue *epilogue;
     const int64_t *out_row;
@@ -79,7 +70,7 @@ static void store_tile(void *ctx, const mp_gemm_tile *tile) {
         const int64_t slot = tile->slot[i], row = s->out_row ? s->out_row[slot] : slot;
         if (row < 0) continue;
         const int64_t at = row * width + tile->n0;
-        if (!s->epilogue->bias && !s->epilogue->weights) {
+        if (mp_epilogue_is_empty(s->epilogue)) {
             mp_encode_row(s->out->dtype, s->out->data, at, tile->n, tile->value + i * tile->n);
             continue;
         }

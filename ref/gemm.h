@@ -12,6 +12,7 @@
 #ifndef MP_REF_GEMM_H
 #define MP_REF_GEMM_H
 
+#include "ref/epilogue.h"
 #include "ref/operand.h"
 
 typedef struct mp_gemm_problem {
@@ -41,15 +42,6 @@ mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool
                           mp_gemm_visit visit, void *ctx, mp_error *err);
 mp_status mp_gemm_float64_blas(const mp_gemm_problem *problem, bool with_mass, mp_gemm_visit visit, void *ctx,
                                mp_error *err);
-
-/* Epilogue of one element, in the order dequantisation scale (none here) -> + bias -> * router weight; the
- * rounding to dtype is the store's. bias: [E,n] or NULL; weights: [slots] fp32 or NULL. */
-typedef struct mp_epilogue {
-    const mp_tensor *bias;
-    const float *weights;
-} mp_epilogue;
-double mp_epilogue_apply(const mp_epilogue *epilogue, double acc, int64_t expert, int64_t column,
-                         int64_t slot);
 
 /* GEMM, epilogue, one rounding to out's dtype; out_row [slots] gives the row of out (NULL: the slot itself),
  * -1 skips. Slots whose id is -1 get zeros. Other rows of out are not touched. */

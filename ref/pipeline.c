@@ -24,7 +24,9 @@ mp_status mp_execute(const mp_executor *x, const mp_case *c, mp_stage first, mp_
         for (int s = (int)first; status == MP_OK && s <= (int)last; s++) {
             const mp_stage stage = (mp_stage)s;
             if (!mp_case_has_stage(&part, stage)) continue;
-            if (x->needs_map && stage != MP_ALIGN && !map.memory)
+            if (!x->stage[s])
+                status = mp_fail(err, MP_EUNSUPPORTED, "%s cannot run here", mp_stage_name(stage));
+            if (status == MP_OK && x->needs_map && stage != MP_ALIGN && !map.memory)
                 status = mp_slot_map_create(&part, view, &map, err);
             if (status == MP_OK && x->before) status = x->before(x->self, &call, stage, err);
             const double start = mp_seconds_now();
@@ -85,24 +87,17 @@ mp_status mp_run_trace(const mp_executor *x, const mp_case *c, const mp_inputs *
 
 /* ---- the GEMMs ---- */
 
-static const mp_tensor *present(const mp_tensor *t) {
-    return t->data ? t : NULL;
-}
-
 mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage) {
     const mp_case *c = call->c;
     const mp_tensor *t = call->t;
     const bool up = stage == MP_GATE_UP;
-    const bool weighted =
-        up ? c->apply_router_weight_on_input : !c->apply_router_weight_on_input && c->mode != MP_NO_COMBINE;
     return (mp_stage_gemm){
         .problem = {.a = {.codes = up ? &t[MP_X] : mp_as_read(t, MP_CACHE2)},
                     .a_row = up ? call->map->x_row : call->map->cache_row,
                     .w = {.codes = &t[up ? MP_W1 : MP_W2]},
                     .topk_ids = t[MP_TOPK_IDS].data,
                     .slots = mp_case_slots(c)},
-        .epilogue = {.bias = present(&t[up ? MP_B1 : MP_B2]),
-                     .weights = weighted ? t[MP_TOPK_WEIGHTS].data : NULL},
+        .epilogue = mp_epilogue_of(c, t, stage),
         .out_row = up ? call->map->cache_row : NULL,
         .out = &t[mp_stage_output(c, stage)],
     };
@@ -117,7 +112,7 @@ mp_status mp_ref_align(const mp_case *c, int block_size_m, const mp_tensor t[MP_
                     experts->data, experts->dim[1], t[MP_NUM_TOKENS_POST_PADDED].data, err);
 }
 
-static mp_status align_stage(void *self, const mp_stage_call *call, mp_error *err) {
+mp_status mp_ref_stage_align(void *self, const mp_stage_call *call, mp_error *err) {
     (void)self;
     return mp_ref_align(call->c, call->block_size_m, call->t, err);
 }
@@ -128,32 +123,31 @@ static mp_status gemm_stage(const mp_reference *self, const mp_stage_call *call,
     return mp_gemm_stage(self->engine, &g.problem, &g.epilogue, g.out_row, g.out, err);
 }
 
-static mp_status gate_up_stage(void *self, const mp_stage_call *call, mp_error *err) {
+mp_status mp_ref_stage_gate_up(void *self, const mp_stage_call *call, mp_error *err) {
     return gemm_stage(self, call, MP_GATE_UP, err);
 }
 
-static mp_status act_stage(void *self, const mp_stage_call *call, mp_error *err) {
+mp_status mp_ref_stage_act(void *self, const mp_stage_call *call, mp_error *err) {
     (void)self, (void)err;
     mp_activation_stage(call->c, call->t[MP_TOPK_IDS].data, call->map->cache_row, mp_case_slots(call->c),
                         MP_ACT_ONE_ROUNDING, mp_as_read(call->t, MP_CACHE1), &call->t[MP_CACHE2]);
     return MP_OK;
 }
 
-static mp_status down_stage(void *self, const mp_stage_call *call, mp_error *err) {
+mp_status mp_ref_stage_down(void *self, const mp_stage_call *call, mp_error *err) {
     return gemm_stage(self, call, MP_DOWN, err);
 }
 
-static mp_status combine_stage(void *self, const mp_stage_call *call, mp_error *err) {
+mp_status mp_ref_stage_combine(void *self, const mp_stage_call *call, mp_error *err) {
     (void)self, (void)err;
     mp_combine_stage(call->c, MP_COMBINE_SCALE_THEN_ROUND, mp_as_read(call->t, MP_CACHE3), &call->t[MP_OUT]);
     return MP_OK;
 }
 
 mp_executor mp_reference_executor(mp_reference *reference) {
-    return (mp_executor){.self = reference,
-                         .stage = {align_stage, gate_up_stage, act_stage, down_stage, combine_stage},
-                         .needs_map = true,
-                         .stage_ns = reference->stage_ns};
+#define RUN(stage, scope, name) mp_ref_stage_##name,
+    return (mp_executor){
+        .self = reference, .stage = {MP_STAGES(RUN)}, .needs_map = true, .stage_ns = reference->stage_ns};
 }
 
 mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp_engine engine,
@@ -174,10 +168,10 @@ mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, 
     mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};
     mp_token_window(c, first, count, in->t, t);
     mp_status status = MP_OK;
-    const mp_tensor_set between = MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3);
-    const mp_tensor_set caches = (mp_case_outputs(&part) | mp_case_hidden(&part)) & between;
+    const mp_tensor_set made_by_stages = mp_case_outputs(&part) | mp_case_hidden(&part);
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        if (!(caches & MP_IN_SET(id))) continue;
+        if (!(made_by_stages & MP_IN_SET(id)) || id == MP_OUT || mp_tensors[id].rows == MP_ROWS_CHUNK)
+            continue;
         made[id] = mp_case_shape(&part, (mp_tensor_id)id, 16);
         made[id].dtype = MP_FP64;
         status = mp_tensor_alloc(&made[id], MP_POISON_A, err);

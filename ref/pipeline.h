@@ -16,10 +16,12 @@ typedef struct mp_stage_call {
     const mp_slot_map *map; /* rows of slots; host pipelines only (needs_map) */
 } mp_stage_call;
 
+typedef mp_status mp_stage_run(void *self, const mp_stage_call *call, mp_error *err);
+
 /* A pipeline: a function for every stage, and what is to be done around them. */
 typedef struct mp_executor {
     void *self;
-    mp_status (*stage[MP_STAGE_COUNT])(void *self, const mp_stage_call *call, mp_error *err);
+    mp_stage_run *stage[MP_STAGE_COUNT]; /* NULL: it cannot run the stage */
     bool needs_map;
     double *stage_ns; /* [MP_STAGE_COUNT] the time of each stage is added here; NULL: not timed */
     /* Around every stage of a chunk; each may be NULL. */
@@ -28,7 +30,8 @@ typedef struct mp_executor {
 } mp_executor;
 
 /* Runs stages first..last of the case, as far as it has them, chunk by chunk. t: the tensors of the whole
- * case, all that these stages read and write. In place, x may be the output's memory. */
+ * case, all that these stages read and write. In place, x may be the output's memory.
+ * MP_EUNSUPPORTED where the executor has no function for a stage. */
 mp_status mp_execute(const mp_executor *executor, const mp_case *c, mp_stage first, mp_stage last,
                      int block_size_m, const mp_tensor t[MP_TENSOR_COUNT], mp_error *err);
 
@@ -54,6 +57,10 @@ typedef struct mp_reference {
     double *stage_ns; /* [MP_STAGE_COUNT] added to; NULL: not timed */
 } mp_reference;
 mp_executor mp_reference_executor(mp_reference *reference);
+/* Its stages, mp_ref_stage_align, ...; self is the mp_reference. */
+#define MP_REF_STAGE(stage, scope, name) mp_stage_run mp_ref_stage_##name;
+MP_STAGES(MP_REF_STAGE)
+#undef MP_REF_STAGE
 /* Inputs, then a trace of all outputs, created here (the caller destroys it, after an error too), then all
  * stages. Hidden tensors (mp_case_hidden) are made for the run. */
 mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp_engine engine,

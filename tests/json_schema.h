@@ -101,6 +101,16 @@ static bool schema_fits(const json_t *root, const json_t *schema, const json_t *
             if (!schema_properties(root, rule, (json_t *)value, path, f)) return false;
             continue;
         }
+        if (strcmp(keyword, "additionalProperties") == 0) { /* where no other properties are described */
+            const char *key;
+            json_t *item;
+            json_object_foreach((json_t *)value, key, item) {
+                char below[512];
+                snprintf(below, sizeof below, "%.380s.%.100s", path, key);
+                if (!schema_fits(root, rule, item, below, f)) return false;
+            }
+            continue;
+        }
         if (strcmp(keyword, "items") == 0) {
             if (!schema_items(root, rule, value, path, f)) return false;
             continue;

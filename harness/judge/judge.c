@@ -71,7 +71,8 @@ static bool exposed(const mp_judgement *j, mp_stage stage) {
 static void judge_hooks(const mp_judgement *j) {
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         const mp_tensor *left = &j->t[id], *read = mp_as_read(j->t, (mp_tensor_id)id);
-        if (read == left || !left->data || j->contract->hooks_add) continue;
+        const bool by_a_stage = mp_case_outputs(j->c) & MP_IN_SET(mp_tensors[id].as_read);
+        if (read == left || by_a_stage || !left->data || j->contract->hooks_add) continue;
         if (mp_tensor_digest(left) != mp_tensor_digest(read))
             mp_check_fail(j->v, MP_CHECK_INPUT,
                           "%s changed before the next stage read it, and the contract has no hooks",
@@ -132,10 +133,9 @@ mp_status mp_for_each_span(const mp_judgement *j, mp_span_visit visit, void *ctx
 }
 
 static mp_status judge_part(void *ctx, const mp_judgement *j, mp_stage first, mp_stage last, mp_error *err) {
-    static mp_status (*const alone[MP_STAGE_COUNT])(const mp_judgement *, mp_error *) = {
-        [MP_ALIGN] = mp_judge_align_stage, [MP_GATE_UP] = mp_judge_gate_up, [MP_ACT] = mp_judge_act,
-        [MP_DOWN] = mp_judge_down,         [MP_SUM] = mp_judge_combine,
-    };
+#define JUDGE(stage, scope, name) mp_judge_stage_##name,
+    static mp_stage_judged *const alone[MP_STAGE_COUNT] = {MP_STAGES(JUDGE)};
+#undef JUDGE
     (void)ctx;
     mp_progress(mp_stage_name(last), "judge");
     if (last != MP_ALIGN &&
@@ -180,5 +180,5 @@ void mp_judge_align(const mp_case *c, const mp_contract *contract, const mp_inpu
     mp_judgement j = {.c = c, .contract = contract, .in = in, .trace = trace, .v = v};
     mp_error err = {0};
     mp_all_tensors(in, trace, j.t);
-    if (mp_judge_align_stage(&j, &err) != MP_OK) mp_check_fail(v, MP_CHECK_INTEGER, "align: %s", err.text);
+    if (mp_judge_stage_align(&j, &err) != MP_OK) mp_check_fail(v, MP_CHECK_INTEGER, "align: %s", err.text);
 }

@@ -49,7 +49,7 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_
     }
 }
 
-mp_status mp_judge_act(const mp_judgement *j, mp_error *err) {
+mp_status mp_judge_stage_act(const mp_judgement *j, mp_error *err) {
     const mp_case *c = j->c;
     const mp_tensor *cache1 = mp_as_read(j->t, MP_CACHE1);
     const int32_t *topk_ids = j->t[MP_TOPK_IDS].data;

@@ -76,7 +76,7 @@ static mp_status judge_chunk(const mp_judgement *j, int64_t chunk, const mp_tens
     return MP_OK;
 }
 
-mp_status mp_judge_align_stage(const mp_judgement *j, mp_error *err) {
+mp_status mp_judge_stage_align(const mp_judgement *j, mp_error *err) {
     const mp_tensor_set align = mp_stages[MP_ALIGN].writes;
     mp_verdict *v = j->v;
     mp_tensor expected[MP_TENSOR_COUNT] = {0};

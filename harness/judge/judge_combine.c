@@ -22,7 +22,7 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache3, const 
                    s->sums + m * 3);
 }
 
-mp_status mp_judge_combine(const mp_judgement *j, mp_error *err) {
+mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
     const mp_tensor *cache3 = mp_as_read(j->t, MP_CACHE3);
     const bool skips =
         j->contract->filtered[MP_DOWN] != MP_ROW_ZERO; /* rows of filtered slots hold anything */

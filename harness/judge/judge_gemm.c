@@ -85,38 +85,6 @@ static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gem
                          .exact = sums_are_exact(j->c, p)};
 }
 
-/* The error of the float32 accumulation goes through the epilogue: + bias and * weight each add one rounding
- * of the step; the store to dtype rounds once, to fp32 it copies the accumulator. */
-void mp_epilogue_expect(const mp_contract *contract, const mp_epilogue *epilogue, double acc,
-                        double acc_error, int64_t expert, int64_t column, int64_t slot, double *value,
-                        double *error) {
-    const double u = mp_step_roundoff(contract);
-    const mp_tensor *bias = epilogue->bias;
-    double v = acc, e = acc_error;
-    if (bias) {
-        v += mp_decode(bias->dtype, bias->data, expert * bias->dim[1] + column);
-        e += u * (fabs(v) + e);
-    }
-    if (epilogue->weights) {
-        const double w = (double)epilogue->weights[slot];
-        v *= w;
-        e *= fabs(w);
-        e += u * (fabs(v) + e) + 0x1p-150;
-    }
-    *value = v;
-    *error = e;
-}
-
-/* With exact sums the float32 epilogue is computed, and the error is zero. */
-static void expect_exact(const mp_epilogue *epilogue, double acc, int64_t expert, int64_t column,
-                         int64_t slot, double *value) {
-    const mp_tensor *bias = epilogue->bias;
-    float result = (float)acc;
-    if (bias) result += (float)mp_decode(bias->dtype, bias->data, expert * bias->dim[1] + column);
-    if (epilogue->weights) result *= epilogue->weights[slot];
-    *value = (double)result;
-}
-
 /* One GEMM being judged. */
 typedef struct gemm_judge {
     mp_stage_judge s;
@@ -124,12 +92,15 @@ typedef struct gemm_judge {
     gemm_bounds bounds;
 } gemm_judge;
 
+/* With exact sums the float32 epilogue is computed, and the error is zero. */
 static void expect(const gemm_judge *g, double acc, double mass, int64_t expert, int64_t column, int64_t slot,
                    double *value, double *error) {
     const mp_contract *contract = g->s.j->contract;
     if (g->bounds.exact && mass < 0x1p24 && !contract->float64_steps) {
+        float result = (float)acc;
+        mp_epilogue_row_f32(&g->gemm.epilogue, expert, column, 1, slot, &result);
+        *value = (double)result;
         *error = 0;
-        expect_exact(&g->gemm.epilogue, acc, expert, column, slot, value);
         return;
     }
     const double acc_error = g->bounds.accumulation.rel * mass + g->bounds.accumulation.abs;
@@ -194,10 +165,10 @@ static mp_status judge_gemm(const mp_judgement *j, mp_stage stage, mp_error *err
     return MP_OK;
 }
 
-mp_status mp_judge_gate_up(const mp_judgement *j, mp_error *err) {
+mp_status mp_judge_stage_gate_up(const mp_judgement *j, mp_error *err) {
     return judge_gemm(j, MP_GATE_UP, err);
 }
 
-mp_status mp_judge_down(const mp_judgement *j, mp_error *err) {
+mp_status mp_judge_stage_down(const mp_judgement *j, mp_error *err) {
     return judge_gemm(j, MP_DOWN, err);
 }

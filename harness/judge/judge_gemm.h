@@ -8,10 +8,4 @@
 /* The largest finite magnitude in a tensor of any float format. */
 double mp_largest_magnitude(const mp_tensor *t);
 
-/* One element through the epilogue: acc with its error, then its value and error before the store's rounding.
- */
-void mp_epilogue_expect(const mp_contract *contract, const mp_epilogue *epilogue, double acc,
-                        double acc_error, int64_t expert, int64_t column, int64_t slot, double *value,
-                        double *error);
-
 #endif

@@ -198,13 +198,13 @@ static mp_status propagate_gemm(span_judge *j, mp_stage stage, const balls *in, 
             const int64_t i = t * width + n;
             const double acc = *at(&out->value, i), handed = *at(&out->sure, i),
                          accumulation = g.bound.rel * (g.mass[i] + handed) + g.bound.abs;
-            const double weight = g.gemm.epilogue.weights ? fabs((double)g.gemm.epilogue.weights[t]) : 1;
+            const double factor = mp_epilogue_factor(&g.gemm.epilogue, ids[t], t);
             double value, sure, det;
             mp_epilogue_expect(j->j->contract, &g.gemm.epilogue, acc, handed + accumulation, ids[t], n, t,
                                &value, &sure);
             mp_epilogue_expect(j->j->contract, &g.gemm.epilogue, acc, *at(&out->det, i) + accumulation,
                                ids[t], n, t, &value, &det);
-            store(j, stage, dtype, out, i, value, sure, det, weight * sqrt(*at(&out->random, i)));
+            store(j, stage, dtype, out, i, value, sure, det, factor * sqrt(*at(&out->random, i)));
         }
     free(g.mass);
     return status;
@@ -212,7 +212,7 @@ static mp_status propagate_gemm(span_judge *j, mp_stage stage, const balls *in, 
 
 /* ---- the activation ---- */
 
-static mp_status propagate_act(const span_judge *j, const balls *in, balls *out, mp_error *err) {
+static mp_status propagate_act(span_judge *j, mp_stage stage, const balls *in, balls *out, mp_error *err) {
     const mp_case *c = &j->part;
     const int64_t rows = in->rows, N = c->N;
     const mp_dtype dtype = mp_case_dtype(c, MP_CACHE2);
@@ -232,14 +232,16 @@ static mp_status propagate_act(const span_judge *j, const balls *in, balls *out,
             const double sure = mp_activation_interval_bound(
                 c, j->j->contract, *at(&in->value, g), exact ? 0 : *at(&in->sure, g),
                 gated ? *at(&in->value, u) : 1, gated && !exact ? *at(&in->sure, u) : 0);
-            store(j, MP_ACT, dtype, out, t * N + n, span.value, sure, span.sure, span.random);
+            store(j, stage, dtype, out, t * N + n, span.value, sure, span.sure, span.random);
         }
     return MP_OK;
 }
 
 /* ---- combine ---- */
 
-static mp_status propagate_combine(const span_judge *j, const balls *in, balls *out, mp_error *err) {
+static mp_status propagate_combine(span_judge *j, mp_stage stage, const balls *in, balls *out,
+                                   mp_error *err) {
+    (void)stage;
     const mp_case *c = &j->part;
     const int64_t K = c->K, topk = c->topk;
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
@@ -318,6 +320,13 @@ static void measure(span_judge *j, const balls *out, int64_t first_row) {
     }
 }
 
+/* Every stage through which balls go. */
+static mp_status (*const propagate[MP_STAGE_COUNT])(span_judge *, mp_stage, const balls *, balls *,
+                                                    mp_error *) = {[MP_GATE_UP] = propagate_gemm,
+                                                                   [MP_ACT] = propagate_act,
+                                                                   [MP_DOWN] = propagate_gemm,
+                                                                   [MP_SUM] = propagate_combine};
+
 static mp_status judge_slab(span_judge *j, int64_t first, int64_t count, mp_error *err) {
     const mp_judgement *judgement = j->j;
     const mp_case *c = judgement->c;
@@ -339,12 +348,7 @@ static mp_status judge_slab(span_judge *j, int64_t first, int64_t count, mp_erro
         const balls *in = started || s != MP_GATE_UP ? &now : NULL;
         started = true;
         if (status != MP_OK) break;
-        if (s == MP_ACT)
-            status = propagate_act(j, in, &next, err);
-        else if (s == MP_SUM)
-            status = propagate_combine(j, in, &next, err);
-        else
-            status = propagate_gemm(j, (mp_stage)s, in, &next, err);
+        status = propagate[s](j, (mp_stage)s, in, &next, err);
         balls_destroy(&now);
         now = next;
         next = (balls){0};
@@ -380,6 +384,12 @@ static void judge_rows(const span_judge *j) {
 mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage last, mp_error *err) {
     const mp_case *c = judgement->c;
     span_judge j = {.j = judgement, .first = first, .last = last};
+    for (int s = (int)first; s <= (int)last; s++) {
+        if (!mp_case_has_stage(c, (mp_stage)s) || propagate[s]) continue;
+        mp_check_not_judged(judgement->v, MP_CHECK_BOUND, "no bounds are carried through %s",
+                            mp_stage_name((mp_stage)s));
+        return MP_OK;
+    }
     for (int i = 0; i < MP_STAGE_COUNT; i++) j.largest_w[i] = -1;
     mp_status status = mp_stage_judge_start(judgement, first, last, &j.s, err);
     if (status != MP_OK) return status;

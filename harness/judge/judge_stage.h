@@ -70,13 +70,13 @@ void mp_stage_has_no_bound(const mp_judgement *j, mp_stage stage, const char *wh
 /* Whether a stage stores with a rounding that its bound must hold. */
 bool mp_store_rounds(const mp_contract *contract, mp_dtype dtype);
 
-/* The judges: each measures its stage alone, from the subject's own input of it. */
-mp_status mp_judge_align_stage(const mp_judgement *j, mp_error *err);
-mp_status mp_judge_gate_up(const mp_judgement *j, mp_error *err);
-mp_status mp_judge_act(const mp_judgement *j, mp_error *err);
-mp_status mp_judge_down(const mp_judgement *j, mp_error *err);
-mp_status mp_judge_combine(const mp_judgement *j, mp_error *err);
-/* Stages first..last as one, from the subject's own input of the first (judge_span.c). */
+/* The judges, mp_judge_stage_align, ...: each measures its stage alone, from the subject's own input. */
+typedef mp_status mp_stage_judged(const mp_judgement *j, mp_error *err);
+#define MP_JUDGE_STAGE(stage, scope, name) mp_stage_judged mp_judge_stage_##name;
+MP_STAGES(MP_JUDGE_STAGE)
+#undef MP_JUDGE_STAGE
+/* Stages first..last as one, from the subject's own input of the first (judge_span.c). Not judged where one
+ * of them has no bounds for an input that is not known exactly. */
 mp_status mp_judge_span(const mp_judgement *j, mp_stage first, mp_stage last, mp_error *err);
 
 #endif

@@ -15,22 +15,17 @@ static bool requires_bits(const mp_contract *contract, const mp_case *c) {
 unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options,
                          const mp_contract *contract) {
     const mp_case *c = &row->c;
-    const bool numbers = c->scope != MP_SCOPE_ALIGN, whole = c->scope == MP_SCOPE_ALL;
-    const bool asked[MP_CHECK_COUNT] = {
-        [MP_CHECK_BOUND] = numbers,
-        [MP_CHECK_RMS] = numbers,
-        [MP_CHECK_NAN] = numbers,
-        [MP_CHECK_INTEGER] = c->scope == MP_SCOPE_ALIGN || whole,
-        [MP_CHECK_POISON] = true,
-        [MP_CHECK_GUARD] = true,
-        [MP_CHECK_INPUT] = true,
-        [MP_CHECK_REPEAT] = mp_contract_deterministic(contract, c) && options->repeat > 1,
-        [MP_CHECK_PERMUTATION] = whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
-        [MP_CHECK_BATCH] = whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
-        [MP_CHECK_PAIR] = row->pair_count > 0,
-        [MP_CHECK_GOLDEN] = options->golden && !options->golden_partial,
-        [MP_CHECK_BITS] = requires_bits(contract, c),
-    };
+    const bool whole = c->scope == MP_SCOPE_ALL;
+    /* The conditions that MP_CHECKS names. */
+    const bool always = true, numbers = c->scope != MP_SCOPE_ALIGN,
+               integers = c->scope == MP_SCOPE_ALIGN || whole,
+               repeated = mp_contract_deterministic(contract, c) && options->repeat > 1,
+               moved = whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
+               paired = row->pair_count > 0, compared = options->golden && !options->golden_partial,
+               predicted = requires_bits(contract, c);
+#define ASKED(check, name, condition) [check] = condition,
+    const bool asked[MP_CHECK_COUNT] = {MP_CHECKS(ASKED)};
+#undef ASKED
     unsigned mask = 0;
     for (int i = 0; i < MP_CHECK_COUNT; i++) mask |= asked[i] ? 1u << i : 0;
     return mask;

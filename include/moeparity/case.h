@@ -33,15 +33,20 @@ typedef enum mp_activation {
 typedef enum mp_mode { MP_COMBINE, MP_NO_COMBINE, MP_INPLACE, MP_MODE_COUNT } mp_mode;
 typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_LAYOUT_COUNT } mp_layout;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
-typedef enum mp_scope {
-    MP_SCOPE_ALL,
-    MP_SCOPE_ALIGN,
-    MP_SCOPE_GATE_UP,
-    MP_SCOPE_ACT,
-    MP_SCOPE_DOWN,
-    MP_SCOPE_COMBINE,
-    MP_SCOPE_COUNT
-} mp_scope;
+
+/* The stages, in execution order: stage, its scope, its name in texts and functions. It is the one list of
+ * them: mp_stage, mp_scope, their names, the tables of functions and a contract's promises are made of it. */
+#define MP_STAGES(STAGE)                         \
+    STAGE(MP_ALIGN, MP_SCOPE_ALIGN, align)       \
+    STAGE(MP_GATE_UP, MP_SCOPE_GATE_UP, gate_up) \
+    STAGE(MP_ACT, MP_SCOPE_ACT, act)             \
+    STAGE(MP_DOWN, MP_SCOPE_DOWN, down)          \
+    STAGE(MP_SUM, MP_SCOPE_COMBINE, combine)
+
+/* All stages, or one of them. */
+#define MP_SCOPE_OF(stage, scope, name) scope,
+typedef enum mp_scope { MP_SCOPE_ALL, MP_STAGES(MP_SCOPE_OF) MP_SCOPE_COUNT } mp_scope;
+#undef MP_SCOPE_OF
 typedef enum mp_data {
     MP_NORMAL,
     MP_INTEGER,

@@ -33,7 +33,9 @@ typedef enum mp_tensor_id {
 } mp_tensor_id;
 
 /* Execution order. */
-typedef enum mp_stage { MP_ALIGN, MP_GATE_UP, MP_ACT, MP_DOWN, MP_SUM, MP_STAGE_COUNT } mp_stage;
+#define MP_STAGE_OF(stage, scope, name) stage,
+typedef enum mp_stage { MP_STAGES(MP_STAGE_OF) MP_STAGE_COUNT } mp_stage;
+#undef MP_STAGE_OF
 
 /* A set of tensors, a bit each. */
 typedef uint32_t mp_tensor_set;

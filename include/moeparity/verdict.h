@@ -16,35 +16,28 @@ extern "C" {
 typedef enum mp_outcome { MP_PASS, MP_FAIL, MP_SKIP, MP_CRASH, MP_TIMEOUT, MP_OUTCOME_COUNT } mp_outcome;
 const char *mp_outcome_name(mp_outcome outcome); /* "PASS" ... */
 
-/* One question about a trace, with an answer that can fail.
- *   bound               every element within its derived bound of float64
- *   rms                 every row's relative rms within what the bounds allow
- *   integer             align's integers
- *   poison              every output element written, none that must not be
- *   guard               zones around every buffer intact
- *   nan                 NaN and Inf exactly where float64 has them
- *   repeat              the same bits twice (two poisons)
- *   input               inputs unchanged
- *   permutation, batch  bits do not depend on the other tokens
- *   pair                a variant or another subject gives the same bits
- *   golden              equal to the stored trace
- *   bits                every stage has exactly the predicted bits */
-typedef enum mp_check {
-    MP_CHECK_BOUND,
-    MP_CHECK_RMS,
-    MP_CHECK_INTEGER,
-    MP_CHECK_POISON,
-    MP_CHECK_GUARD,
-    MP_CHECK_NAN,
-    MP_CHECK_REPEAT,
-    MP_CHECK_INPUT,
-    MP_CHECK_PERMUTATION,
-    MP_CHECK_BATCH,
-    MP_CHECK_PAIR,
-    MP_CHECK_GOLDEN,
-    MP_CHECK_BITS,
-    MP_CHECK_COUNT
-} mp_check;
+/* The questions about a trace, each with an answer that can fail: check, its name, and the condition, one of
+ * those in harness/run/strict.c, under which a strict run fails where it was not judged. The first that fails
+ * gives a verdict its reason. */
+/* clang-format off */
+#define MP_CHECKS(CHECK)                                                                                     \
+    CHECK(MP_CHECK_BOUND, bound, numbers)           /* every element within its derived bound of float64 */  \
+    CHECK(MP_CHECK_RMS, rms, numbers)               /* every row's relative rms within what these allow */   \
+    CHECK(MP_CHECK_INTEGER, integer, integers)      /* align's integers */                                   \
+    CHECK(MP_CHECK_POISON, poison, always)          /* every element written, none that must not be */       \
+    CHECK(MP_CHECK_GUARD, guard, always)            /* zones around every buffer intact */                   \
+    CHECK(MP_CHECK_NAN, nan, numbers)               /* NaN and Inf exactly where float64 has them */         \
+    CHECK(MP_CHECK_REPEAT, repeat, repeated)        /* the same bits twice (two poisons) */                  \
+    CHECK(MP_CHECK_INPUT, input, always)            /* inputs unchanged */                                   \
+    CHECK(MP_CHECK_PERMUTATION, permutation, moved) /* bits do not depend on the order of tokens */          \
+    CHECK(MP_CHECK_BATCH, batch, moved)             /* bits do not depend on the other tokens */             \
+    CHECK(MP_CHECK_PAIR, pair, paired)              /* a variant or another subject gives the same bits */   \
+    CHECK(MP_CHECK_GOLDEN, golden, compared)        /* equal to the stored trace */                          \
+    CHECK(MP_CHECK_BITS, bits, predicted)           /* every stage has exactly the predicted bits */
+/* clang-format on */
+#define MP_CHECK_OF(check, name, asked) check,
+typedef enum mp_check { MP_CHECKS(MP_CHECK_OF) MP_CHECK_COUNT } mp_check;
+#undef MP_CHECK_OF
 const char *mp_check_name(mp_check check);
 #define MP_NO_GOLDEN "no golden file given" /* why golden was not judged where nobody asked */
 

@@ -36,14 +36,7 @@ static char *workspace_create(const mp_gemm_f32_engine *e, int64_t K, workspace 
 
 static void finish_row(const mp_epilogue *epilogue, const mp_gemm_task *job, int64_t slot, float *row,
                        const mp_tensor *out, int64_t out_row) {
-    if (epilogue->bias) {
-        float bias[MP_SLAB_COLUMNS];
-        mp_decode_row_f32(epilogue->bias->dtype, epilogue->bias->data,
-                          job->expert * epilogue->bias->dim[1] + job->n0, job->n, bias);
-        for (int64_t j = 0; j < job->n; j++) row[j] += bias[j];
-    }
-    if (epilogue->weights)
-        for (int64_t j = 0; j < job->n; j++) row[j] *= epilogue->weights[slot];
+    mp_epilogue_row_f32(epilogue, job->expert, job->n0, job->n, slot, row);
     mp_encode_row_f32(out->dtype, out->data, out_row * mp_tensor_row_length(out) + job->n0, job->n, row);
 }
 

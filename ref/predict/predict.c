@@ -25,7 +25,7 @@ bool mp_predictable(const mp_contract *contract, const mp_case *c, mp_stage stag
     return *why == NULL;
 }
 
-static mp_status align_stage(void *self, const mp_stage_call *call, mp_error *err) {
+mp_status mp_predict_stage_align(void *self, const mp_stage_call *call, mp_error *err) {
     (void)self;
     return mp_ref_align(call->c, call->block_size_m, call->t, err);
 }
@@ -37,21 +37,21 @@ static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call
                            g.out, err);
 }
 
-static mp_status gate_up_stage(void *self, const mp_stage_call *call, mp_error *err) {
+mp_status mp_predict_stage_gate_up(void *self, const mp_stage_call *call, mp_error *err) {
     return gemm_stage(self, call, MP_GATE_UP, err);
 }
 
-static mp_status act_stage(void *self, const mp_stage_call *call, mp_error *err) {
+mp_status mp_predict_stage_act(void *self, const mp_stage_call *call, mp_error *err) {
     (void)self;
     return mp_predict_activation(call->c, call->t[MP_TOPK_IDS].data, call->map->cache_row,
                                  mp_as_read(call->t, MP_CACHE1), &call->t[MP_CACHE2], err);
 }
 
-static mp_status down_stage(void *self, const mp_stage_call *call, mp_error *err) {
+mp_status mp_predict_stage_down(void *self, const mp_stage_call *call, mp_error *err) {
     return gemm_stage(self, call, MP_DOWN, err);
 }
 
-static mp_status combine_stage(void *self, const mp_stage_call *call, mp_error *err) {
+mp_status mp_predict_stage_combine(void *self, const mp_stage_call *call, mp_error *err) {
     const mp_prediction *prediction = self;
     const bool skip_filtered = prediction->contract->filtered[MP_DOWN] != MP_ROW_ZERO;
     return mp_predict_combine(call->c, skip_filtered ? call->t[MP_TOPK_IDS].data : NULL,
@@ -59,10 +59,9 @@ static mp_status combine_stage(void *self, const mp_stage_call *call, mp_error *
 }
 
 mp_executor mp_predict_executor(mp_prediction *prediction) {
-    return (mp_executor){.self = prediction,
-                         .stage = {align_stage, gate_up_stage, act_stage, down_stage, combine_stage},
-                         .needs_map = true,
-                         .stage_ns = prediction->stage_ns};
+#define RUN(stage, scope, name) mp_predict_stage_##name,
+    return (mp_executor){
+        .self = prediction, .stage = {MP_STAGES(RUN)}, .needs_map = true, .stage_ns = prediction->stage_ns};
 }
 
 mp_contract mp_host_contract(const mp_case *c) {

@@ -19,6 +19,10 @@ typedef struct mp_prediction {
 } mp_prediction;
 /* Its stages are those of ref/predict/stages.h, and align is the definition. */
 mp_executor mp_predict_executor(mp_prediction *prediction);
+/* mp_predict_stage_align, ...; self is the mp_prediction. */
+#define MP_PREDICT_STAGE(stage, scope, name) mp_stage_run mp_predict_stage_##name;
+MP_STAGES(MP_PREDICT_STAGE)
+#undef MP_PREDICT_STAGE
 
 /* The contract of the subject `host`: sm_90's, deterministic throughout. Nothing is promised of its bits: it
  * is the prediction. */
