@@ -309,6 +309,8 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
     run r = {.matrix = matrix, .o = *options, .verdicts = verdicts, .info = info};
     const double start_time = mp_seconds_now();
     for (size_t i = 0; i < matrix->count; i++) mp_verdict_init(&verdicts[i]);
+    if (!(r.o.timeout_seconds > 0)) r.o.timeout_seconds = MP_TIMEOUT_SECONDS;
+    if (r.o.repeat < 1) r.o.repeat = MP_REPEAT;
     r.jobs = r.o.jobs = jobs_of(matrix, options);
     const mp_status status =
         r.o.in_process ? mp_run_in_process(matrix, &r.o, verdicts, info, err) : run_in_workers(&r, err);
