@@ -130,9 +130,38 @@ static void a_crash_over_a_golden_is_bad_input(void **state) {
     assert_int_equal(run_fake(f, READS_FOR_EVER), MP_EIO);
     fails(f, MP_EIO, "g.h5: not read after 2 s");
     setenv("FAKE", "5", 1);
-    assert_int_equal(mp_suite_golden_cases("g.h5", true, 60, f->options.program, NULL, &f->err), MP_EINPUT);
+    assert_int_equal(mp_suite_golden_cases("g.h5", true, 0, f->options.program, NULL, &f->err), MP_EINPUT);
     unsetenv("FAKE");
     fails(f, MP_EINPUT, message);
+}
+
+/* The request does not fit into the pipe, and its rest meets nobody: no reason to die without a word. */
+static void a_worker_that_does_not_listen_kills_nobody(void **state) {
+    fixture *f = *state;
+    static char path[300001];
+    const char *const program[] = {"true", NULL};
+    struct sigaction after;
+    memset(path, 'x', sizeof path - 1);
+    for (int i = 0; i < 20; i++) { /* whether it is gone when the rest is written is a matter of luck */
+        assert_int_equal(mp_suite_golden_cases(path, false, 60, program, NULL, &f->err), MP_EDEVICE);
+        fails(f, MP_EDEVICE, "the worker ended with exit code 0 before it answered");
+    }
+    sigaction(SIGPIPE, NULL, &after);
+    assert_ptr_equal(after.sa_handler, SIG_DFL);
+}
+
+/* A program that ignores SIGCHLD is not told how its children ended. */
+static void an_end_that_is_not_known_is_none(void **state) {
+    fixture *f = *state;
+    chaos_set("CHAOS_MISHAP", SEGFAULT);
+    signal(SIGCHLD, SIG_IGN);
+    const mp_status status = chaos_run(f);
+    signal(SIGCHLD, SIG_DFL);
+    assert_int_equal(status, MP_OK);
+    for (int i = 0; i < CASES; i++) assert_int_equal(f->v[i].outcome, i == VICTIM ? MP_CRASH : MP_PASS);
+    const char *reason = "the worker ended, it is not known how (SIGCHLD is ignored, or another part of this "
+                         "program collected it) before its verdict";
+    if (!strstr(f->v[VICTIM].reason, reason)) fail_msg("%s", f->v[VICTIM].reason);
 }
 
 /* ---- workers that die without a case ---- */
@@ -316,6 +345,8 @@ int main(void) {
         chaos_test(another_protocol_is_refused),
         chaos_test(a_verdict_about_another_case_is_none),
         chaos_test(a_crash_over_a_golden_is_bad_input),
+        chaos_test(a_worker_that_does_not_listen_kills_nobody),
+        chaos_test(an_end_that_is_not_known_is_none),
         chaos_test(a_worker_that_dies_idle_is_replaced),
         chaos_test(with_an_idle_recorder_the_recording_is_lost),
         chaos_test(one_that_dies_before_its_first_case_did_not_start),
