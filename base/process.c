@@ -52,11 +52,9 @@ static _Noreturn void become(const char *path, char *const *argv, char *const *e
                              int in, int out, int null) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(0); /* the parent died before the line above */
-    const int ignored[] = {SIGINT, SIGHUP}, usual[] = {SIGTERM, SIGPIPE};
-    for (int i = 0; i < 2; i++) {
-        sigaction(ignored[i], &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
-        sigaction(usual[i], &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
-    }
+    const int ignored[] = {SIGINT, SIGHUP}, usual[] = {SIGTERM, SIGPIPE, SIGCHLD};
+    for (int i = 0; i < 2; i++) sigaction(ignored[i], &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
+    for (int i = 0; i < 3; i++) sigaction(usual[i], &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -119,6 +117,7 @@ bool mp_process_wait(mp_process *p, double seconds, int *status) {
         pause = pause < 10000 ? 2 * pause : pause;
     }
     if (ended == 0) return false;
+    if (ended < 0) *status = MP_PROCESS_END_UNKNOWN;
     close_end(&p->to);
     close_end(&p->from);
     p->pid = 0;
@@ -136,7 +135,11 @@ void mp_process_kill(mp_process *p) {
 }
 
 void mp_process_end_text(int status, char *text, size_t size) {
-    if (WIFSIGNALED(status))
+    if (status == MP_PROCESS_END_UNKNOWN)
+        snprintf(text, size,
+                 "ended, it is not known how (SIGCHLD is ignored, or another part of this program collected "
+                 "it)");
+    else if (WIFSIGNALED(status))
         snprintf(text, size, "died of signal %d (%s)%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
                  WTERMSIG(status) == SIGKILL ? ": out of memory?" : "");
     else

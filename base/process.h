@@ -27,13 +27,16 @@ mp_status mp_process_start(const char *const *argv, const char *variable, mp_pro
 
 /* Tells the child that nothing more will come. */
 void mp_process_hang_up(mp_process *p);
+/* How a child ended where the system does not tell: this program ignores SIGCHLD, or another part of it has
+ * collected the child. No status of waitpid. */
+#define MP_PROCESS_END_UNKNOWN (-1)
 /* Collects the child if it ends within so many seconds, closes the pipes and empties *p; *status as waitpid
- * has it. */
+ * has it, or MP_PROCESS_END_UNKNOWN. */
 bool mp_process_wait(mp_process *p, double seconds, int *status);
 /* Kills it and collects it. One that a driver holds may not die: it is left behind after some seconds. An
  * empty *p is fine. */
 void mp_process_kill(mp_process *p);
-/* "died of signal 11 (Segmentation fault)", "ended with exit code 1". */
+/* "died of signal 11 (Segmentation fault)", "ended with exit code 1", or that it is not known. */
 void mp_process_end_text(int status, char *text, size_t size);
 
 #endif

@@ -267,6 +267,23 @@ static void a_strict_suite_fails_what_is_skipped(void **state) {
     }
 }
 
+/* What is not said is the usual. */
+static void a_zeroed_struct_has_defaults(void **state) {
+    fixture *f = *state;
+    for (int in_process = 0; in_process < 2; in_process++) {
+        f->options.in_process = in_process == 1;
+        f->options.repeat = f->options.jobs = 0;
+        f->options.timeout_seconds = 0;
+        if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
+        for (int i = 0; i < CASES; i++) {
+            assert_int_equal(f->v[i].outcome, MP_PASS);
+            assert_int_equal(f->v[i].check[MP_CHECK_REPEAT].answer, MP_PASSED);
+            assert_null(strstr(f->v[i].repro, "--repeat"));
+            assert_null(strstr(f->v[i].repro, "--timeout"));
+        }
+    }
+}
+
 int main(void) {
     if (mp_worker_requested()) return mp_worker_serve(chaos_open);
     const struct CMUnitTest tests[] = {
@@ -283,6 +300,7 @@ int main(void) {
         chaos_test(a_hanging_worker_dies_with_its_parent),
         chaos_test(the_repro_of_a_crash_lacks_nothing),
         chaos_test(a_strict_suite_fails_what_is_skipped),
+        chaos_test(a_zeroed_struct_has_defaults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

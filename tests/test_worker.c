@@ -21,7 +21,9 @@ typedef enum fake {
     READS_AND_DIES, /* of the golden */
     READS_FOR_EVER,
     OUT_OF_STEP,
-    WRONG_CASE
+    WRONG_CASE,
+    DIES_IDLE,       /* after every verdict */
+    DIES_AFTER_HELLO /* without a case */
 } fake;
 
 static void say(mp_channel *channel, json_t *message) {
@@ -65,14 +67,17 @@ static _Noreturn void be(fake what) {
         sleep(3);
         break;
     case NEWER: say(&c, json_pack("{s:{s:i}}", "weather", "degrees", 21)); break;
+    case DIES_AFTER_HELLO: say(&c, json_pack("{s:{s:s}}", "progress", "what", "subject")); break;
     default: break;
     }
     say(&c, json_pack("{s:{s:i, s:s, s:[i]}}", "hello", "protocol", what == OTHER_PROTOCOL ? 2 : 1, "subject",
                       "fake", "ranks", 0));
+    if (what == DIES_AFTER_HELLO) _exit(7);
     for (;;) {
         json_t *message = hear(&c), *run = json_object_get(message, "run");
         if (run) say(&c, pass(run, what == WRONG_CASE ? "M=99" : NULL));
         json_decref(message);
+        if (run && what == DIES_IDLE) _exit(7);
     }
 }
 
@@ -125,9 +130,93 @@ static void a_crash_over_a_golden_is_bad_input(void **state) {
     assert_int_equal(run_fake(f, READS_FOR_EVER), MP_EIO);
     fails(f, MP_EIO, "g.h5: not read after 2 s");
     setenv("FAKE", "5", 1);
-    assert_int_equal(mp_suite_golden_cases("g.h5", true, 60, f->options.program, NULL, &f->err), MP_EINPUT);
+    assert_int_equal(mp_suite_golden_cases("g.h5", true, 0, f->options.program, NULL, &f->err), MP_EINPUT);
     unsetenv("FAKE");
     fails(f, MP_EINPUT, message);
+}
+
+/* The request does not fit into the pipe, and its rest meets nobody: no reason to die without a word. */
+static void a_worker_that_does_not_listen_kills_nobody(void **state) {
+    fixture *f = *state;
+    static char path[300001];
+    const char *const program[] = {"true", NULL};
+    struct sigaction after;
+    memset(path, 'x', sizeof path - 1);
+    for (int i = 0; i < 20; i++) { /* whether it is gone when the rest is written is a matter of luck */
+        assert_int_equal(mp_suite_golden_cases(path, false, 60, program, NULL, &f->err), MP_EDEVICE);
+        fails(f, MP_EDEVICE, "the worker ended with exit code 0 before it answered");
+    }
+    sigaction(SIGPIPE, NULL, &after);
+    assert_ptr_equal(after.sa_handler, SIG_DFL);
+}
+
+/* A program that ignores SIGCHLD is not told how its children ended. */
+static void an_end_that_is_not_known_is_none(void **state) {
+    fixture *f = *state;
+    chaos_set("CHAOS_MISHAP", SEGFAULT);
+    signal(SIGCHLD, SIG_IGN);
+    const mp_status status = chaos_run(f);
+    signal(SIGCHLD, SIG_DFL);
+    assert_int_equal(status, MP_OK);
+    for (int i = 0; i < CASES; i++) assert_int_equal(f->v[i].outcome, i == VICTIM ? MP_CRASH : MP_PASS);
+    const char *reason = "the worker ended, it is not known how (SIGCHLD is ignored, or another part of this "
+                         "program collected it) before its verdict";
+    if (!strstr(f->v[VICTIM].reason, reason)) fail_msg("%s", f->v[VICTIM].reason);
+}
+
+/* ---- workers that die without a case ---- */
+
+/* Long enough for the worker to be gone. */
+static void slow_progress(void *ctx, size_t index, const mp_verdict *v) {
+    progress *p = ctx;
+    p->started[index] += v == NULL;
+    p->judged[index] += v != NULL;
+    p->events += v != NULL;
+    if (v) usleep(200000);
+}
+
+static void slow_phase(void *ctx, size_t index, const char *what, double seconds) {
+    (void)ctx, (void)index, (void)what, (void)seconds;
+    usleep(200000);
+}
+
+/* The next case is not to blame, and never sees it. */
+static void a_worker_that_dies_idle_is_replaced(void **state) {
+    fixture *f = *state;
+    f->options.progress = slow_progress;
+    for (f->options.jobs = 1; f->options.jobs <= 2; f->options.jobs++) {
+        if (run_fake(f, DIES_IDLE) != MP_OK) fail_msg("%s", f->err.text);
+        for (int i = 0; i < CASES; i++) {
+            if (f->v[i].outcome != MP_PASS) fail_msg("%s", f->v[i].reason);
+            assert_int_equal(f->progress.judged[i], 1);
+        }
+    }
+}
+
+/* It had the cases before in its memory: a second worker would write a file without them. */
+static void with_an_idle_recorder_the_recording_is_lost(void **state) {
+    fixture *f = *state;
+    char path[64];
+    snprintf(path, sizeof path, "%s/g.h5", f->folder);
+    const mp_record_options record = {.path = path};
+    f->options.progress = slow_progress;
+    f->options.record = &record;
+    assert_int_equal(run_fake(f, DIES_IDLE), MP_EDEVICE);
+    const char *message = "the worker ended with exit code 7 between two cases: what it recorded is lost";
+    if (!strstr(f->err.text, message)) fail_msg("%s", f->err.text);
+    assert_int_equal(f->progress.events, 1);
+}
+
+/* None is started for ever. */
+static void one_that_dies_before_its_first_case_did_not_start(void **state) {
+    fixture *f = *state;
+    f->options.phase = slow_phase;
+    if (run_fake(f, DIES_AFTER_HELLO) != MP_OK) fail_msg("%s", f->err.text);
+    for (int i = 0; i < CASES; i++) {
+        assert_int_equal(f->v[i].outcome, MP_CRASH);
+        if (!strstr(f->v[i].reason, "the worker ended with exit code 7 before its first case"))
+            fail_msg("%s", f->v[i].reason);
+    }
 }
 
 /* ---- starts ---- */
@@ -256,6 +345,11 @@ int main(void) {
         chaos_test(another_protocol_is_refused),
         chaos_test(a_verdict_about_another_case_is_none),
         chaos_test(a_crash_over_a_golden_is_bad_input),
+        chaos_test(a_worker_that_does_not_listen_kills_nobody),
+        chaos_test(an_end_that_is_not_known_is_none),
+        chaos_test(a_worker_that_dies_idle_is_replaced),
+        chaos_test(with_an_idle_recorder_the_recording_is_lost),
+        chaos_test(one_that_dies_before_its_first_case_did_not_start),
         chaos_test(a_start_that_fails_ends_the_run),
         chaos_test(a_later_start_is_not_waited_for),
         chaos_test(without_a_worker_cases_crash),

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 enum {
     END_SECONDS = 1,   /* for a process to end that has closed its pipe */
@@ -89,6 +90,7 @@ json_t *mp_link_receive(mp_link *link, bool *gone, char why[200]) {
     if (told != MP_OK) {
         snprintf(why, 200, "%.199s", err.text);
     } else if (mp_process_wait(&link->process, END_SECONDS, &status)) {
+        link->died_of = status != MP_PROCESS_END_UNKNOWN && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
         strcpy(why, "the worker ");
         mp_process_end_text(status, why + strlen(why), 200 - strlen(why));
     } else {
@@ -110,14 +112,12 @@ void mp_link_progress(mp_link *link, const json_t *progress) {
 
 mp_status mp_link_blame(const mp_link *link, const char *path, const char *why, mp_error *err) {
     char phase[MP_PHASE_MAX];
-    int signal_number = 0;
     const bool reading = path && strcmp(link->what, "golden") == 0;
     const double seconds = mp_seconds_now() - link->since;
     mp_phase_text(link->stage, link->what, phase);
-    if (reading && why && sscanf(why, "the worker died of signal %d", &signal_number) == 1 &&
-        signal_number != SIGKILL)
+    if (reading && link->died_of && link->died_of != SIGKILL)
         return mp_fail(err, MP_EINPUT, "%s: libhdf5 crashed while it was read (signal %d): damaged or forged",
-                       path, signal_number);
+                       path, link->died_of);
     if (reading && !why) return mp_fail(err, MP_EIO, "%s: not read after %.0f s", path, seconds);
     const char *open = phase[0] ? " (" : "", *close = phase[0] ? ")" : "";
     if (why) return mp_fail(err, MP_EDEVICE, "%s before it answered%s%s%s", why, open, phase, close);

@@ -25,6 +25,7 @@ typedef struct mp_link {
     bool compiles;            /* its start has got MP_KERNELS_SECONDS more */
     double told;              /* when its phase was last passed on */
     char stage[32], what[64]; /* what it said last that it is at; "" before */
+    int died_of;              /* the signal that ended it; 0: none, or not known */
 } mp_link;
 
 /* Starts a worker, whose first message (the reference is taken) is on its way, and which has so many seconds

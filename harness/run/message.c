@@ -3,6 +3,7 @@
 
 #include "base/printable.h"
 #include "harness/verdict_make.h"
+#include "moeparity/run_case.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,7 +148,7 @@ mp_status mp_json_to_order(const json_t *open, mp_order *order, mp_error *err) {
                            .against = against ? order->against : NULL,
                            .golden_path = golden ? order->golden_path : NULL,
                            .golden_required = take_bool(open, "golden_required"),
-                           .repeat = take_int(open, "repeat", 2),
+                           .repeat = take_int(open, "repeat", MP_REPEAT),
                            .jobs = take_int(open, "jobs", 1),
                            .threads = take_int(open, "threads", 0),
                            .plain = take_bool(open, "plain"),

@@ -8,6 +8,7 @@
 #include "harness/run/message.h"
 #include "harness/run/progress.h"
 #include "harness/verdict_json.h"
+#include "moeparity/run_case.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -165,16 +166,6 @@ static void hand(run *r, mp_link *link) {
     mp_link_send(link, json_pack("{s:o}", "run", mp_json_row(&r->matrix->rows[index])));
 }
 
-/* Cases to the idle workers, and workers for the cases that are left then. The first one starts alone. */
-static void hand_out(run *r) {
-    for (int i = 0; i < r->jobs && !r->ended && r->next < r->matrix->count && !mp_interrupted(); i++)
-        if (r->links[i].state == MP_LINK_IDLE) hand(r, &r->links[i]);
-    for (int i = 0; i < (r->opened ? r->jobs : 1) && !r->ended; i++)
-        if (r->links[i].state == MP_LINK_NONE && !r->retired[i] &&
-            r->next + (size_t)count_in(r, MP_LINK_STARTING) < r->matrix->count)
-            start(r, i);
-}
-
 static void take_message(run *r, int slot, const json_t *message) {
     mp_link *link = &r->links[slot];
     const json_t *body;
@@ -190,11 +181,30 @@ static void take_message(run *r, int slot, const json_t *message) {
     }
 }
 
+/* It died without a case: no case is to blame. One that never had one is as good as not started, or it would
+ * be replaced for ever; one that records takes with it what it has. */
+static void lost_idle(run *r, int slot, const char *why) {
+    mp_link *link = &r->links[slot];
+    mp_error err = {0};
+    if (r->o.record) {
+        r->ended = true;
+        r->status = mp_fail(&r->err, MP_EDEVICE, "%s between two cases: what it recorded is lost", why);
+    } else if (link->previous == MP_NO_CASE) {
+        mp_fail(&err, MP_EDEVICE, "%s before its first case", why);
+        start_failed(r, slot, &err);
+    }
+    mp_link_kill(link);
+}
+
 /* The worker ended before it was told to (why), or is past its deadline (why == NULL). */
 static void lost(run *r, int slot, const char *why) {
     mp_link *link = &r->links[slot];
     char reason[512], phase[MP_PHASE_MAX], late[64];
     mp_error err = {0};
+    if (link->state == MP_LINK_IDLE) {
+        lost_idle(r, slot, why);
+        return;
+    }
     if (link->state == MP_LINK_STARTING) {
         mp_link_blame(link, r->o.golden_path, why, &err);
         start_failed(r, slot, &err);
@@ -218,6 +228,20 @@ static void listen(run *r, int slot) {
         if (gone) lost(r, slot, why);
         if (!message) return;
     }
+}
+
+/* Cases to the idle workers that still live, and workers for the cases that are left then. The first one
+ * starts alone. */
+static void hand_out(run *r) {
+    for (int i = 0; i < r->jobs; i++) {
+        if (r->ended || r->next == r->matrix->count || mp_interrupted()) break;
+        if (r->links[i].state == MP_LINK_IDLE) listen(r, i);
+        if (r->links[i].state == MP_LINK_IDLE && !r->ended) hand(r, &r->links[i]);
+    }
+    for (int i = 0; i < (r->opened ? r->jobs : 1) && !r->ended; i++)
+        if (r->links[i].state == MP_LINK_NONE && !r->retired[i] &&
+            r->next + (size_t)count_in(r, MP_LINK_STARTING) < r->matrix->count)
+            start(r, i);
 }
 
 /* Waits for the workers that start or have a case: those that have spoken are listened to, those past their
@@ -285,6 +309,8 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
     run r = {.matrix = matrix, .o = *options, .verdicts = verdicts, .info = info};
     const double start_time = mp_seconds_now();
     for (size_t i = 0; i < matrix->count; i++) mp_verdict_init(&verdicts[i]);
+    if (!(r.o.timeout_seconds > 0)) r.o.timeout_seconds = MP_TIMEOUT_SECONDS;
+    if (r.o.repeat < 1) r.o.repeat = MP_REPEAT;
     r.jobs = r.o.jobs = jobs_of(matrix, options);
     const mp_status status =
         r.o.in_process ? mp_run_in_process(matrix, &r.o, verdicts, info, err) : run_in_workers(&r, err);

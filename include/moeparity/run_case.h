@@ -12,7 +12,9 @@
 extern "C" {
 #endif
 
-#define MP_TIMEOUT_SECONDS 600 /* of a case, where nobody says otherwise */
+/* Where nobody says otherwise: */
+#define MP_TIMEOUT_SECONDS 600 /* of a case */
+#define MP_REPEAT 2            /* runs of a case: the two poisons */
 
 typedef struct mp_run_options {
     mp_subject *subject;
