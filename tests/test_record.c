@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "harness/run/golden_cases.h"
+#include "harness/run/record.h"
 
 static char path[64];
 static mp_record_options options;
@@ -43,6 +44,24 @@ static void a_recording_holds_all_cases(void **state) {
     }
 }
 
+/* Nothing of the provenance is cut. */
+static void versions_are_whole_or_refused(void **state) {
+    fixture *f = *state;
+    mp_subject subject = {.name = "mine"};
+    mp_golden *golden = NULL;
+    memset(subject.versions, 's', sizeof subject.versions - 1);
+    memset(options.who.versions, 'c', 200);
+    assert_int_equal(mp_record_begin(&options, &subject, &golden, &f->err), MP_OK);
+    const char *versions = mp_golden_provenance(golden)->versions;
+    assert_int_equal(strlen(versions), 255 + 2 + 200);
+    assert_int_equal(versions[strlen(versions) - 1], 'c');
+    mp_golden_close(golden);
+    memset(options.who.versions, 'c', 300);
+    assert_int_equal(mp_record_begin(&options, &subject, &golden, &f->err), MP_EINPUT);
+    assert_null(golden);
+    assert_non_null(strstr(f->err.text, "versions of 557 bytes; a golden file has room for 511"));
+}
+
 static void nothing_is_recorded_unless_all_pass(void **state) {
     fixture *f = *state;
     char *data;
@@ -74,6 +93,7 @@ int main(void) {
     if (mp_worker_requested()) return mp_worker_serve(chaos_open);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_recording_holds_all_cases, set_up, chaos_tear_down),
+        cmocka_unit_test_setup_teardown(versions_are_whole_or_refused, set_up, chaos_tear_down),
         cmocka_unit_test_setup_teardown(nothing_is_recorded_unless_all_pass, set_up, chaos_tear_down),
         cmocka_unit_test_setup_teardown(a_recording_that_cannot_be_written_is_an_error, set_up,
                                         chaos_tear_down),

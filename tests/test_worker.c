@@ -336,6 +336,59 @@ static void bad_input_runs_nothing(void **state) {
     chaos_nothing_ran(f, f->told);
 }
 
+/* ---- what a run prepares ---- */
+
+static int prepared[2]; /* cases, of chaos and of the other one */
+static mp_status describes;
+
+static mp_status count_prepared(mp_subject *s, const mp_case *cases, size_t count, mp_error *err) {
+    (void)cases, (void)err;
+    prepared[strcmp(s->name, "other") == 0] += (int)count;
+    return MP_OK;
+}
+
+static mp_status refuse(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
+    (void)s, (void)c, (void)offer;
+    return mp_fail(err, describes, "no tiles");
+}
+
+static mp_status open_preparing(const char *name, mp_subject *s, mp_error *err) {
+    const mp_status status = chaos_open("chaos", s, err);
+    s->prepare = count_prepared;
+    if (describes != MP_OK) s->describe = refuse;
+    if (strcmp(name, "other") == 0) s->name = "other";
+    return status;
+}
+
+/* Kernels are compiled before the first case, those of both subjects: later it would be a case's time. The
+ * other subject runs no variants. */
+static void both_subjects_prepare(void **state) {
+    fixture *f = *state;
+    const char *pair[] = {"path=runner"};
+    describes = MP_OK;
+    prepared[0] = prepared[1] = 0;
+    mp_matrix_free(&f->matrix);
+    assert_int_equal(mp_matrix_add(&f->matrix, "M=4 E=2 topk=1 K=16 N=8", pair, 1, &f->err), MP_OK);
+    f->options.in_process = true;
+    f->options.open_subject = open_preparing;
+    f->options.against = "other";
+    if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
+    assert_int_equal(prepared[0], 2);
+    assert_int_equal(prepared[1], 1);
+}
+
+static void why_tiles_cannot_be_read_is_passed_on(void **state) {
+    fixture *f = *state;
+    const mp_status why[] = {MP_EINPUT, MP_EIO};
+    f->options.in_process = true;
+    f->options.open_subject = open_preparing;
+    for (int i = 0; i < 2; i++) {
+        describes = why[i];
+        assert_int_equal(chaos_run(f), why[i]);
+        fails(f, why[i], "no tiles");
+    }
+}
+
 int main(void) {
     const char *what = getenv("FAKE");
     if (mp_worker_requested() && what) be((fake)atoi(what));
@@ -356,6 +409,8 @@ int main(void) {
         chaos_test(programs),
         chaos_test(a_subject_that_cannot_run_here_skips_all),
         chaos_test(bad_input_runs_nothing),
+        chaos_test(both_subjects_prepare),
+        chaos_test(why_tiles_cannot_be_read_is_passed_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,17 +4,28 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A text of the provenance, whole or not at all. */
+static mp_status put(const char *what, char *field, size_t size, const char *text, mp_error *err) {
+    if (strlen(text) >= size)
+        return mp_fail(err, MP_EINPUT, "%s of %zu bytes; a golden file has room for %zu", what, strlen(text),
+                       size - 1);
+    strcpy(field, text);
+    return MP_OK;
+}
+
 mp_status mp_record_begin(const mp_record_options *options, const mp_subject *subject, mp_golden **golden,
                           mp_error *err) {
     mp_provenance who = options->who;
     const char *compiler = options->who.versions;
-    snprintf(who.origin, sizeof who.origin, "%s",
-             strcmp(subject->name, "host") == 0 ? "predicted sm_90" : "executed");
-    snprintf(who.subject, sizeof who.subject, "%s", subject->name);
-    if (subject->device[0]) snprintf(who.device, sizeof who.device, "%s", subject->device);
-    snprintf(who.versions, sizeof who.versions, "%s%s%s", subject->versions,
+    char versions[sizeof subject->versions + 2 + sizeof who.versions];
+    *golden = NULL;
+    snprintf(versions, sizeof versions, "%s%s%s", subject->versions,
              subject->versions[0] && compiler[0] ? ", " : "", compiler);
-    const mp_status status = mp_golden_create(options->path, &who, options->digest_above, golden, err);
+    strcpy(who.origin, strcmp(subject->name, "host") == 0 ? "predicted sm_90" : "executed");
+    if (subject->device[0]) strcpy(who.device, subject->device);
+    mp_status status = put("a subject's name", who.subject, sizeof who.subject, subject->name, err);
+    if (status == MP_OK) status = put("versions", who.versions, sizeof who.versions, versions, err);
+    if (status == MP_OK) status = mp_golden_create(options->path, &who, options->digest_above, golden, err);
     if (status == MP_OK && options->inputs) mp_golden_store_inputs(*golden);
     return status;
 }

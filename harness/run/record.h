@@ -5,7 +5,8 @@
 
 #include "moeparity/suite.h"
 
-/* Begins the file in memory: mp_golden_create. */
+/* Begins the file in memory: mp_golden_create. MP_EINPUT also where the subject's name, or its versions with
+ * those of `who`, are longer than a golden file has room for. */
 mp_status mp_record_begin(const mp_record_options *options, const mp_subject *subject, mp_golden **golden,
                           mp_error *err);
 /* Stores the run that was judged. */

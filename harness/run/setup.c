@@ -20,36 +20,40 @@ static mp_status open_golden(const char *path, bool check, mp_golden **golden, m
     return MP_OK;
 }
 
-/* False where the tiles of the case cannot be read. That the subject cannot run it is another matter. */
-static bool readable(mp_subject *subject, const mp_case *c, mp_error *err) {
+/* Why the tiles of the case cannot be read. That the subject cannot run it is another matter. */
+static mp_status check_tile(mp_subject *subject, const mp_case *c, mp_error *err) {
     mp_offer offer;
     const mp_status status = mp_subject_describe(subject, c, &offer, err);
-    return status != MP_EINPUT && status != MP_EIO;
+    return status == MP_EINPUT || status == MP_EIO ? status : MP_OK;
 }
 
 /* A tuned file that cannot be read is bad input: nothing is run. */
 static mp_status check_tiles(mp_setup *s, const mp_matrix *matrix, mp_error *err) {
+    mp_status status;
     mp_progress("", "tiles");
     for (size_t i = 0; i < matrix->count; i++) {
         const mp_matrix_row *row = &matrix->rows[i];
         for (size_t p = 0; p <= row->pair_count; p++)
-            if (!readable(&s->subject, p ? &row->pairs[p - 1] : &row->c, err)) return MP_EINPUT;
-        if (s->against.name && !readable(&s->against, &row->c, err)) return MP_EINPUT;
+            if ((status = check_tile(&s->subject, p ? &row->pairs[p - 1] : &row->c, err)) != MP_OK)
+                return status;
+        if (s->against.name && (status = check_tile(&s->against, &row->c, err)) != MP_OK) return status;
     }
     return MP_OK;
 }
 
-static mp_status prepare_kernels(mp_subject *subject, const mp_matrix *matrix, mp_error *err) {
+/* variants: those of the cases are run as well, which `against` does not. */
+static mp_status prepare_kernels(mp_subject *subject, const mp_matrix *matrix, bool variants, mp_error *err) {
     if (!subject->prepare) return MP_OK;
     mp_progress("", "kernels");
     size_t count = 0;
-    for (size_t i = 0; i < matrix->count; i++) count += 1 + matrix->rows[i].pair_count;
+    for (size_t i = 0; i < matrix->count; i++) count += 1 + (variants ? matrix->rows[i].pair_count : 0);
     mp_case *cases = malloc((count ? count : 1) * sizeof *cases);
     if (!cases) return mp_fail(err, MP_EMEMORY, "no memory for %zu cases", count);
     count = 0;
     for (size_t i = 0; i < matrix->count; i++) {
         cases[count++] = matrix->rows[i].c;
-        for (size_t p = 0; p < matrix->rows[i].pair_count; p++) cases[count++] = matrix->rows[i].pairs[p];
+        for (size_t p = 0; variants && p < matrix->rows[i].pair_count; p++)
+            cases[count++] = matrix->rows[i].pairs[p];
     }
     const mp_status status = subject->prepare(subject, cases, count, err);
     free(cases);
@@ -75,7 +79,8 @@ mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix
     if ((status = open_subject(options, options->subject, &s->subject, err)) != MP_OK) return status;
     if (options->against) status = open_subject(options, options->against, &s->against, err);
     if (status == MP_OK) status = check_tiles(s, matrix, err);
-    if (status == MP_OK) status = prepare_kernels(&s->subject, matrix, err);
+    if (status == MP_OK) status = prepare_kernels(&s->subject, matrix, true, err);
+    if (status == MP_OK) status = prepare_kernels(&s->against, matrix, false, err);
     if (status == MP_OK && options->record)
         status = mp_record_begin(options->record, &s->subject, &s->recording, err);
     s->run = mp_suite_run_options(options, &s->subject, &s->against, NULL);
