@@ -2,8 +2,13 @@
 /* The tables of tensors and stages, and what follows from them.
  *
  * Whatever loops over stages, inputs or outputs (executors, judges, comparison, goldens, memory plans,
- * benches) loops over these two tables: there is no other list of them. A stage or a tensor is added by a row
- * here, and one file for each floor of the house. */
+ * benches) loops over these two tables. What they do not hold:
+ *   - which stages there are, their order and names: MP_STAGES (moeparity/case.h), of which the enums, the
+ *     tables of functions and the contract's promises are made; which tensors: mp_tensor_id (graph.h);
+ *   - a tensor's element type (mp_case_dtype) and, of an input, its numbers (inputs.c, fill.c, routing.c);
+ *   - which rows hold results (mp_stage_rows_are_slots, the contract's mp_row_state), and what a stage's own
+ *     code names: its files on each floor, the two GEMMs, align, which has integers and a judge of its own,
+ *     and the hooks behind gate_up and down (kernels/run.c). */
 #ifndef MP_CASES_GRAPH_TABLES_H
 #define MP_CASES_GRAPH_TABLES_H
 

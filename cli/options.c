@@ -183,6 +183,11 @@ const mp_variable_row mp_variables[] = {
      "1: this machine must have a GPU. Where everything would be skipped the exit code "
      "is 3, and subject auto means cuda."},
     {"MOEPARITY_CACHE", "Folder of compiled kernels, instead of ~/.cache/moeparity."},
+    {"XDG_CACHE_HOME", "Without MOEPARITY_CACHE, compiled kernels are in its moeparity/ instead."},
+    {"MOEPARITY_PROGRAM",
+     "The program that another one, linked with the library, starts as a worker where it names none itself; "
+     "without it moeparity on PATH. moeparity starts itself."},
+    {"CUDA_HOME", "NVRTC is looked for in its lib64/ where the loader does not find it."},
     {"SGLANG_MOE_CONFIG_DIR", "Folder with configs/triton_*/ in which tuned tiles are looked up."},
     {"VLLM_TUNED_CONFIG_FOLDER", "Folder in which tuned tiles are looked up next."},
     {"CUDA_VISIBLE_DEVICES", "Which GPU is the first one; empty: none."},

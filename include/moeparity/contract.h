@@ -17,7 +17,7 @@ extern "C" {
 /* How a GEMM accumulates.
  *   IEEE_ANY_ORDER  IEEE float32 additions in any order, products exact, fused or rounded
  *   FMA_ASCENDING   float32 fused multiply-adds, k ascending from zero: one result
- *   TENSOR_CORE     truncated fused dot-add over groups of `group` terms (ref/predict/tensorcore.h)
+ *   TENSOR_CORE     truncated fused dot-add over groups of `group` terms: one result, see mp_gemm_contract
  *   FLOAT64         float64 accumulation (the reference itself) */
 typedef enum mp_accumulator {
     MP_ACC_IEEE_ANY_ORDER,
@@ -31,18 +31,31 @@ typedef enum mp_accumulator {
  * (mma.sync with fp8 operands on sm_90). */
 typedef enum mp_k_order { MP_K_ASCENDING, MP_K_BY_PAIRS, MP_K_ORDER_COUNT } mp_k_order;
 
+/* TENSOR_CORE adds the products of k, in their order, `group` at a time. A step takes L = group products and
+ * the float32 accumulator, which is zero before the first; what is missing in the last step counts as zero:
+ *   1. products are exact. The exponent of one is the sum of its operands' exponents, also where the product
+ *      of their significands is 2 or more; a subnormal has the exponent of its format's smallest normal;
+ *   2. e_max is the largest exponent among all that is not zero, but at least `zero_exponent`, which is what
+ *      zeros count as;
+ *   3. every term, the accumulator too, is cut towards zero to a multiple of 2^(e_max - F), F =
+ *      fraction_bits;
+ *   4. the cut terms are summed exactly;
+ *   5. the sum is cut towards zero to R = result_fraction_bits bits behind its leading one, within the range
+ *      of float32: below 2^-126 it has fewer, from 2^128 on it is Inf, and zero is +0. That is the
+ *      accumulator of the next step.
+ * NaN, 0*Inf and Inf-Inf give the NaN 7FFFFFFF. With MP_K_BY_PAIRS a group is two such steps of group/2
+ * terms, from zero: those with k mod 4 in {0,1}, then those in {2,3}; an IEEE float32 addition adds their
+ * result to the accumulator. For bf16 and fp16 sm_90 has L = 16, F = 25, R = 23 and zero_exponent = -133. */
 typedef struct mp_gemm_contract {
     mp_accumulator accumulator;
-    /* TENSOR_CORE: L terms a step, aligned to 2^(e_max - F), the result cut to so many fraction bits; the
-     * exponent that zeros count with. */
-    int group, fraction_bits, result_fraction_bits, zero_exponent;
+    int group, fraction_bits, result_fraction_bits, zero_exponent; /* of TENSOR_CORE */
     mp_k_order k_order;
     int promotion; /* terms after which the accumulator is added to a float32 sum and starts anew; 0: never */
     int split_k;   /* parts of k with accumulators of their own, added in float32 in any order; 1: none */
 } mp_gemm_contract;
 
-/* Whose exp, tanh and erf: IEEE operations alone (ref/predict/activation_f32.h, predictable), the
- * special-function unit's approximations, or a mathematical library's. */
+/* Whose exp, tanh and erf: those of this project's kernels, made of IEEE float32 operations alone and so
+ * predicted to the bit; the special-function unit's approximations; or a mathematical library's. */
 typedef enum mp_act_function {
     MP_ACT_IEEE,
     MP_ACT_SPECIAL_UNIT,
@@ -70,8 +83,8 @@ typedef enum mp_combine_variant {
 /* What happens to rows that hold no result: those of filtered slots, and padding. */
 typedef enum mp_row_state { MP_ROW_ANYTHING, MP_ROW_UNTOUCHED, MP_ROW_ZERO, MP_ROW_STATE_COUNT } mp_row_state;
 
-/* Whether a stage's bits are those of ref/predict under this contract. NONE: nothing is said; REPORTED: they
- * are compared, differences are counted; REQUIRED: a difference is a failure. */
+/* Whether a stage's bits are those that the library predicts under this contract. NONE: nothing is said;
+ * REPORTED: they are compared, differences are counted; REQUIRED: a difference is a failure. */
 typedef enum mp_bits_promise {
     MP_BITS_NONE,
     MP_BITS_REPORTED,

@@ -13,10 +13,10 @@ extern "C" {
  *   float64         the reference itself
  *   ieee-any-order  float32 sums in any order, one rounding a stored tensor; nothing is promised of bits
  *   sm_80, sm_86, sm_89, sm_90, sm_100
- *                   this project's kernels on that architecture: mma.sync for bf16 and fp16
- *                   (ref/predict/tensorcore.h), fma over ascending k for fp32, the IEEE activation, stable
- *                   align. Bits are required where the architecture was measured, reported where its
- *                   arithmetic is known from the literature, else not compared
+ *                   this project's kernels on that architecture: mma.sync for bf16 and fp16 (TENSOR_CORE
+ *                   in contract.h), fma over ascending k for fp32, the IEEE activation, stable align. Bits
+ *                   are required where the architecture was measured, reported where its arithmetic is known
+ *                   from the literature, else not compared
  *   weakest         mp_contract_weakest
  *
  * With fused_sum the additions into the output are atomic: they round to dtype in any order, and down and

@@ -26,7 +26,8 @@ typedef struct mp_space {
     const char *name; /* of its buffers in messages: "device buffer"; "" on the host */
     void *self;
     /* A buffer of `bytes` (0 is fine) between two zones of MP_GUARD_BYTES, all of it poisoned. *data is the
-     * address in this space. MP_EMEMORY, or the device's error. */
+     * address in this space, aligned as its subject needs it: nobody else aligns. What alloc and write have
+     * put there is there for all work that begins later, on any stream. MP_EMEMORY, or the device's error. */
     mp_status (*alloc)(void *self, size_t bytes, uint32_t poison, void **data, mp_error *err);
     void (*free)(void *self, void *data); /* takes NULL */
     mp_status (*write)(void *self, void *to, const void *from, size_t bytes,
@@ -34,14 +35,14 @@ typedef struct mp_space {
     /* To the host, what all work begun before has left there. */
     mp_status (*read)(void *self, void *to, const void *from, size_t bytes, mp_error *err);
     /* *intact, or the first changed byte of a zone relative to data (negative: before it; >= bytes: behind
-     * it). */
+     * it). Like digest it sees, as read does, what all work begun before has left. */
     mp_status (*guards)(void *self, const void *data, size_t bytes, bool *intact, int64_t *offset,
                         mp_error *err);
     /* Equal for equal bytes, and likely for no others; compared only with digests of the same space. */
     mp_status (*digest)(void *self, const void *data, size_t bytes, uint64_t *digest, mp_error *err);
 } mp_space;
 
-/* The host's memory. */
+/* The host's memory: buffers begin at multiples of 64 bytes. */
 extern const mp_space mp_host_space;
 
 /* The pattern from its first byte on; a rest of less than four bytes gets its first bytes. */

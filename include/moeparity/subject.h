@@ -34,7 +34,7 @@ typedef struct mp_execution {
     /* [MP_TENSOR_COUNT] row-major: the inputs of the case, which must not be written, and the exposed
      * outputs, whose shapes are those of mp_case_shape. In place, t[MP_X] and t[MP_OUT] are one buffer. */
     const mp_tensor *t;
-    void *const *workspace; /* [MP_WORKSPACES] */
+    void *const *workspace; /* [MP_WORKSPACES]; NULL where no bytes were wanted */
     double *stage_ns;       /* [MP_STAGE_COUNT]: a subject that measures adds the time of each stage */
 } mp_execution;
 
@@ -44,16 +44,18 @@ struct mp_subject {
     void *self;            /* owned by the subject */
     const mp_space *space; /* where its tensors lie; NULL: on the host */
     mp_config_query query; /* what tuned configurations are looked up for; set by whoever opened it */
-    /* Called once for each case, variant and selection of tokens. *offer is zeroed but for exposes, which
-     * holds all outputs of the case; the tensors that hooks leave may be added (mp_case_possible_outputs).
+    /* Called for each case, variant and selection of tokens, for a case more than once, and the first time
+     * before `prepare`: the answer must stay the same. *offer is zeroed but for exposes, which holds all
+     * outputs of the case; the tensors that hooks leave may be added (mp_case_possible_outputs).
      * A subject without tiles of its own fills config by mp_config_resolve(c, NULL, ...): align pads by it.
      * MP_EUNSUPPORTED becomes a SKIP. */
     mp_status (*describe)(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err);
     /* Executes the case, as often as its checks ask for it (two runs, variants, tokens alone), always on the
-     * thread that called describe. When it returns the work is done: streams are synchronised, and nothing
-     * writes to the tensors any more. Tensors and workspaces begin at multiples of 64 bytes on the host; in
-     * another space, where that space's alloc puts them. MP_EUNSUPPORTED becomes a SKIP (a failure where the
-     * case or a tuned file names the tile), every other error a CRASH: the subject could not be run. */
+     * thread that called describe, never twice at a time, and with new outputs and workspaces each time. When
+     * it returns the work is done: streams are synchronised, and nothing writes to the tensors any more.
+     * Tensors and workspaces begin at multiples of 64 bytes on the host; in another space, where that space's
+     * alloc puts them; rows within are packed. MP_EUNSUPPORTED becomes a SKIP (a failure where the case or a
+     * tuned file names the tile), every other error a CRASH: the subject could not be run. */
     mp_status (*run)(mp_subject *s, const mp_execution *execution, mp_error *err);
     /* Before the first of many cases, or NULL: what can be done for all of them at once (compiling). A case
      * that cannot be prepared says so when it runs. */
