@@ -2,6 +2,7 @@
 #include "kernels/bench.h"
 
 #include "kernels/device/params.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/stages.h"
 
 #include <math.h>
@@ -129,6 +130,15 @@ out:
     return status;
 }
 
+/* The tile with the stages that it was built with. */
+static void built_tile(const mp_cuda *cuda, const mp_case *c, const mp_config *config, mp_stage stage,
+                       char text[64]) {
+    mp_gemm_request request = mp_gemm_of_case(c, config, stage);
+    mp_gemm gemm;
+    if (mp_gemm_find(&request, &cuda->limits, &gemm, NULL) == MP_OK) request.tile.num_stages = gemm.stages;
+    mp_tile_text(&request.tile, text);
+}
+
 mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config, int repeats,
                         mp_cuda_bench_result *result, mp_error *err) {
     const mp_driver *driver = cuda->driver;
@@ -160,8 +170,8 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
         result->combine_gbs = (read + (double)c->M) * K * size / ms[MP_SUM] * 1e-6;
     }
     result->copy_gbs = 2 * (double)COPY_BYTES / copy_ms * 1e-6;
-    mp_tile_text(&config->up, up);
-    mp_tile_text(&config->down, down);
+    built_tile(cuda, c, config, MP_GATE_UP, up);
+    built_tile(cuda, c, config, MP_DOWN, down);
     snprintf(result->config, sizeof result->config, "%s + %s (%s)", up, down, config->source);
 out:
     if (start) driver->cuEventDestroy_v2(start);

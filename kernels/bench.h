@@ -10,7 +10,7 @@ typedef struct mp_cuda_bench_result {
     double gemm_tflops; /* both GEMMs: 2 * M*topk * (w1 rows * K + N * K) operations in their time together */
     double act_gbs, combine_gbs;           /* bytes read and written, 1e9 a second */
     double copy_gbs;                       /* the same of a device-to-device copy of 1 GiB */
-    char config[MP_CONFIG_TEXT_MAX + 160]; /* both tiles, and their source */
+    char config[MP_CONFIG_TEXT_MAX + 160]; /* both tiles as they were built, and their source */
 } mp_cuda_bench_result;
 
 /* Runs the case `repeats` times after one warm-up, on random data made on the device: ids uniform over the

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/handle.h"
 
+#include "kernels/gemm/gemm.h"
 #include "kernels/jit.h"
+#include "kernels/lookup.h"
 
 #include <omp.h>
 #include <stdio.h>
@@ -100,6 +102,20 @@ int mp_cuda_architecture(const mp_cuda *cuda) {
 
 const char *mp_cuda_versions(const mp_cuda *cuda) {
     return cuda->versions;
+}
+
+void mp_cuda_note_stages(const mp_cuda *cuda, const mp_case *c, mp_config *config) {
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        if ((s != MP_GATE_UP && s != MP_DOWN) || !mp_case_has_stage(c, (mp_stage)s)) continue;
+        const mp_gemm_request request = mp_gemm_of_case(c, config, (mp_stage)s);
+        mp_gemm gemm;
+        char tile[64];
+        mp_tile_text(&request.tile, tile);
+        if (mp_gemm_find(&request, &cuda->limits, &gemm, NULL) == MP_OK &&
+            gemm.stages != request.tile.num_stages)
+            mp_config_warn(config, "tile %s is built with %d stages: %d do not fit", tile, gemm.stages,
+                           request.tile.num_stages);
+    }
 }
 
 /* Entries of one compilation share it. */

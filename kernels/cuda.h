@@ -57,6 +57,9 @@ const mp_space *mp_cuda_space(mp_cuda *cuda);
 /* Bytes free now, and a reserve for machine code and for the stacks of kernels that spill. */
 mp_status mp_cuda_memory(mp_cuda *cuda, size_t *free_bytes, size_t *reserve_bytes, mp_error *err);
 
+/* Adds to config->warning where a tile of the case is built with fewer stages than it names. */
+void mp_cuda_note_stages(const mp_cuda *cuda, const mp_case *c, mp_config *config);
+
 /* Scratch buffers that a run of the case needs: their bytes; unused ones are 0. */
 enum { MP_CUDA_SCRATCH_COUNT = 2 };
 void mp_cuda_scratch(const mp_case *c, size_t bytes[MP_CUDA_SCRATCH_COUNT]);

@@ -308,6 +308,28 @@ static void the_plan_covers_what_a_run_takes(void **state) {
     mp_subject_close(&cuda);
 }
 
+/* A tile that is built otherwise than it is named is said to be. */
+static void stages_that_do_not_fit_are_noted(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *note;
+    } rows[] = {
+        {SMALL "tile=128x256x64x16x8x4", ""},
+        {SMALL "tile=128x256x64x16x8x5", "tile 128x256x64x16x8x5 is built with 4 stages: 5 do not fit"},
+        {SMALL "tile=128x64x32x8x4x3 tile_down=128x256x64x16x8x5",
+         "tile 128x256x64x16x8x5 is built with 4 stages: 5 do not fit"}};
+    mp_subject cuda;
+    mp_offer offer;
+    mp_error err = {0};
+    assert_int_equal(mp_subject_open("cuda", &cuda, &err), MP_OK);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const mp_case c = parsed(rows[i].text);
+        if (mp_subject_describe(&cuda, &c, &offer, &err) != MP_OK) fail_msg("%s", err.text);
+        assert_string_equal(offer.config.warning, rows[i].note);
+    }
+    mp_subject_close(&cuda);
+}
+
 int main(void) {
     char folder[] = "/tmp/test_device.XXXXXX", command[64];
     unsetenv("SGLANG_MOE_CONFIG_DIR");
@@ -323,6 +345,7 @@ int main(void) {
         cmocka_unit_test(a_changed_guard_word_is_reported_where_it_is),
         cmocka_unit_test(device_buffers_have_guards_at_every_size),
         cmocka_unit_test(the_plan_covers_what_a_run_takes),
+        cmocka_unit_test(stages_that_do_not_fit_are_noted),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     snprintf(command, sizeof command, "rm -r '%s'", folder);

@@ -91,6 +91,7 @@ static void a_stage_is_given_up_where_shared_memory_ends(void **state) {
         const mp_tile *t = &rows[i].tile;
         const mp_gemm gemm = found(&(mp_gemm_request){*t, MP_BF16, 512, false}, &h100);
         assert_non_null(strstr(gemm.kernel.options, rows[i].option));
+        assert_int_equal(gemm.stages, rows[i].option[9] - '0');
         const int64_t stage = (int64_t)(t->block_size_m + t->block_size_n) * t->block_size_k * 2;
         assert_int_equal(gemm.shared_bytes, (rows[i].option[9] - '0') * stage + t->block_size_m * 20);
         assert_in_range(gemm.shared_bytes, 1, h100.shared_bytes);

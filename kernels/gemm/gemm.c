@@ -35,6 +35,7 @@ mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_
                            tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps,
                            stages, (int)r->dtype, mp_vector_length(r->dtype, r->row_length) > 1, r->atomic),
         .threads = 32 * tile->num_warps,
+        .stages = stages,
         .shared_bytes = shared_bytes(r, stages),
         .accumulators = accumulators(tile),
     };

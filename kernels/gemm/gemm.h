@@ -21,6 +21,7 @@ mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_st
 typedef struct mp_gemm {
     mp_kernel kernel;
     int threads;
+    int stages;                            /* those it has: num_stages of the tile, or what fits */
     int64_t shared_bytes;                  /* dynamic shared memory */
     int accumulators;                      /* float32 sums of a thread */
     const mp_mma_instruction *instruction; /* what multiplies; NULL: fmaf */
