@@ -35,6 +35,7 @@ typedef struct spoiled {
     bool any_order;                         /* nor the order of an expert's slots in align */
     int block_size_m;                       /* of the host's runs, in place of the configuration's; 0: that */
     bool zero_tile;                         /* the configuration lacks a number */
+    bool two_blocks;                        /* its tiles do not share an alignment */
     bool device;                            /* the subject's tensors are copies */
     bool no_tile;                           /* no variant of the tile can run */
     void (*promise)(mp_contract *contract); /* instead of what the host promises; NULL: that */
@@ -57,6 +58,7 @@ static mp_status spoiled_describe(mp_subject *s, const mp_case *c, mp_offer *off
     if (self->block_size_m)
         offer->config.up.block_size_m = offer->config.down.block_size_m = self->block_size_m;
     if (self->zero_tile) offer->config.up.block_size_n = 0;
+    if (self->two_blocks) offer->config.down.block_size_m = 2 * offer->config.up.block_size_m;
     if (self->promise) self->promise(&offer->contract);
     if (self->no_tile && c->tile.block_size_m)
         return mp_fail(err, MP_EUNSUPPORTED, "no such tile in this kernel");
@@ -573,6 +575,18 @@ static void a_golden_that_promises_nothing_does_not_pass(void **state) {
     assert_non_null(strstr(v->check[MP_CHECK_GOLDEN].text, "recorded under another contract"));
 }
 
+/* Tiles that cannot be, and such as do not share one alignment, are the subject's fault. */
+static void wrong_tiles_are_refused(void **state) {
+    (void)state;
+    const char *text = "M=4 topk=2 K=32 N=16 act=silu";
+    const mp_verdict *v = judge_by((spoiled){.zero_tile = true}, text, NULL, NULL);
+    assert_int_equal(v->outcome, MP_CRASH);
+    assert_non_null(strstr(v->reason, "describes itself wrongly: BLOCK_SIZE_N=0"));
+    v = judge_by((spoiled){.two_blocks = true}, text, NULL, NULL);
+    assert_int_equal(v->outcome, MP_CRASH);
+    assert_non_null(strstr(v->reason, "BLOCK_SIZE_M=16 of up and 32 of down: they share one alignment"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_later_skip_does_not_hide_a_failure),
@@ -594,6 +608,7 @@ int main(void) {
         cmocka_unit_test(another_tile_is_compared_where_it_can_be),
         cmocka_unit_test(a_golden_that_promises_nothing_does_not_pass),
         cmocka_unit_test(a_golden_that_lacks_a_tensor_verifies_nothing),
+        cmocka_unit_test(wrong_tiles_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

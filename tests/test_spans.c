@@ -125,6 +125,9 @@ static void impossible_exposures_are_refused(void **state) {
     const mp_verdict *v = judge(&nothing, IN(X), "M=3 E=2 K=32 N=16");
     assert_int_equal(v->outcome, MP_CRASH);
     assert_non_null(strstr(v->reason, "exposes no output"));
+    v = judge(&nothing, IN(CACHE1), "M=3 E=2 K=32 N=16 mode=inplace");
+    assert_int_equal(v->outcome, MP_CRASH);
+    assert_non_null(strstr(v->reason, "does not expose out, which is x in place"));
 }
 
 int main(void) {

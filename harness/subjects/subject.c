@@ -24,12 +24,19 @@ mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, 
         mp_tile_validate(&offer->config.up, &why) != MP_OK ||
         mp_tile_validate(&offer->config.down, &why) != MP_OK)
         return mp_fail(err, MP_EDEVICE, "subject %s describes itself wrongly: %s", s->name, why.text);
+    const int up = offer->config.up.block_size_m, down = offer->config.down.block_size_m;
+    if (up != down)
+        return mp_fail(err, MP_EDEVICE,
+                       "subject %s names BLOCK_SIZE_M=%d of up and %d of down: they share one alignment",
+                       s->name, up, down);
     const mp_tensor_set possible = mp_case_possible_outputs(c);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (offer->exposes & ~possible & MP_IN_SET(id))
             return mp_fail(err, MP_EDEVICE, "subject %s exposes %s, which is no output of this case", s->name,
                            mp_tensor_name((mp_tensor_id)id));
     if (offer->exposes == 0) return mp_fail(err, MP_EDEVICE, "subject %s exposes no output", s->name);
+    if (c->mode == MP_INPLACE && !(offer->exposes & MP_IN_SET(MP_OUT)))
+        return mp_fail(err, MP_EDEVICE, "subject %s does not expose out, which is x in place", s->name);
     return MP_OK;
 }
 

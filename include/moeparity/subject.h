@@ -20,7 +20,7 @@ typedef struct mp_offer {
     mp_contract contract;
     mp_config config;
     mp_tensor_set exposes; /* the outputs it leaves, all those of the case by default: whatever lies between
-                              two of them is judged as one span */
+                              two of them is judged as one span. In place `out` is one of them */
     size_t workspace_bytes[MP_WORKSPACES]; /* buffers that it wants beside the tensors */
     size_t host_bytes;                     /* memory that it takes on its own account, on the host */
     size_t device_bytes, device_available; /* the same on its device; available == 0: unknown */
@@ -65,8 +65,9 @@ struct mp_subject {
     char device[128];
 };
 
-/* Asks the subject, and checks what it says: a function that is missing, a tile or a contract out of range, a
- * tensor that is no output of the case. MP_EDEVICE names the subject and the field. */
+/* Asks the subject, and checks what it says: a function that is missing, a tile or a contract out of range,
+ * tiles with different BLOCK_SIZE_M, a tensor that is no output of the case, in place no `out`. MP_EDEVICE
+ * names the subject and the field. */
 mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err);
 
 /* Whether MOEPARITY_REQUIRE_GPU says so: not finding a GPU is then an error instead of a skip, and "auto"
