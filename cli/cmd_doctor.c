@@ -44,10 +44,8 @@ int mp_cmd_doctor(const mp_args *args) {
         printf("cuda        %s, %s\n", mp_cuda_device_name(cuda), mp_cuda_versions(cuda));
     else
         printf("cuda        every case of subject cuda will be skipped: %s\n", err.text);
-    mp_cli_say(stdout, "jit cache   %s",
-               *mp_jit_cache_folder()
-                   ? mp_jit_cache_folder()
-                   : "none: no writable folder in MOEPARITY_CACHE, XDG_CACHE_HOME or HOME");
+    const char *cache = mp_jit_cache_folder(&err);
+    mp_cli_say(stdout, "jit cache   %s%s", *cache ? cache : "none: ", *cache ? "" : err.text);
     for (int i = 0; i < MP_TUNED_FOLDERS; i++) {
         const char *variable, *folder = mp_tuned_folder(i, &variable);
         if (folder) mp_cli_say(stdout, "tiles       %s=%s", variable, folder);

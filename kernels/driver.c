@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/driver.h"
 
+#include "base/text.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -40,17 +42,19 @@ out:
 }
 
 /* The first NVRTC found; newest ABI first, since the newest knows most architectures. */
-static void *open_nvrtc(char *library_name, size_t size) {
+static void *open_nvrtc(mp_text *library_name) {
     static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
     const char *home = getenv("CUDA_HOME");
-    char in_home[400] = "";
-    if (home && *home) snprintf(in_home, sizeof in_home, "%s/lib64/", home);
-    const char *const folders[] = {"", in_home, "/usr/local/cuda/lib64/"};
-    for (size_t f = 0; f < sizeof folders / sizeof *folders; f++) {
-        if (f > 0 && !*folders[f]) continue;
+    const bool has_home = home && *home;
+    const struct {
+        const char *folder, *below;
+    } places[] = {{"", ""}, {has_home ? home : "", "/lib64/"}, {"/usr/local/cuda", "/lib64/"}};
+    for (size_t p = 0; p < sizeof places / sizeof *places; p++) {
+        if (p == 1 && !has_home) continue;
         for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-            snprintf(library_name, size, "%s%s", folders[f], names[i]);
-            void *library = dlopen(library_name, RTLD_NOW | RTLD_LOCAL);
+            mp_text_free(library_name);
+            mp_text_add(library_name, "%s%s%s", places[p].folder, places[p].below, names[i]);
+            void *library = library_name->lost ? NULL : dlopen(library_name->data, RTLD_NOW | RTLD_LOCAL);
             if (library) return library;
         }
     }
@@ -60,9 +64,10 @@ static void *open_nvrtc(char *library_name, size_t size) {
 static void load_nvrtc(void) {
     mp_error *err = &nvrtc_error;
     mp_nvrtc *table = &nvrtc_table;
-    char library_name[512];
+    mp_text found = {0};
     mp_status status = MP_OK;
-    void *library = open_nvrtc(library_name, sizeof library_name);
+    void *library = open_nvrtc(&found);
+    const char *library_name = mp_text_get(&found);
     if (!library) {
         const char *home = getenv("CUDA_HOME");
         status = mp_fail(err, MP_EUNSUPPORTED,
@@ -77,6 +82,7 @@ static void load_nvrtc(void) {
     if (table->nvrtcVersion(&table->major, &table->minor) != 0)
         status = mp_fail(err, MP_EUNSUPPORTED, "%s does not tell its version", library_name);
 out:
+    mp_text_free(&found);
     err->status = status;
 }
 

@@ -2,6 +2,7 @@
 #include "kernels/jit.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "kernels/driver.h"
 
 #include <pthread.h>
@@ -136,38 +137,51 @@ out:
     return status;
 }
 
-/* The cache folder, "" when there is none. The environment is read and the folder made once. */
-static char cache_folder[512];
+/* The cache folder, "" when there is none, and why. The environment is read and the folder made once. */
+static const char *cache_folder = "";
+static mp_error no_cache;
 static void find_cache_folder(void) {
     const char *own = getenv("MOEPARITY_CACHE"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int length = 0;
+    mp_text folder = {0};
     if (own && *own)
-        length = snprintf(cache_folder, sizeof cache_folder, "%s", own);
+        mp_text_add(&folder, "%s", own);
     else if (xdg && *xdg)
-        length = snprintf(cache_folder, sizeof cache_folder, "%s/moeparity", xdg);
+        mp_text_add(&folder, "%s/moeparity", xdg);
     else if (home && *home)
-        length = snprintf(cache_folder, sizeof cache_folder, "%s/.cache/moeparity", home);
-    if (length >= (int)sizeof cache_folder || mp_file_make_directories(cache_folder, NULL) != MP_OK)
-        cache_folder[0] = 0;
+        mp_text_add(&folder, "%s/.cache/moeparity", home);
+    else
+        mp_fail(&no_cache, MP_EUNSUPPORTED, "none of MOEPARITY_CACHE, XDG_CACHE_HOME and HOME is set");
+    char *path = mp_text_steal(&folder);
+    if (path && *path && mp_file_make_directories(path, &no_cache) == MP_OK)
+        cache_folder = path;
+    else
+        free(path);
 }
 
-const char *mp_jit_cache_folder(void) {
+const char *mp_jit_cache_folder(mp_error *why) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, find_cache_folder);
+    if (why && !*cache_folder) *why = no_cache;
     return cache_folder;
 }
 
+static void hash_text(XXH3_state_t *state, const char *text) {
+    XXH3_128bits_update(state, text, strlen(text));
+}
+
 static XXH128_hash_t cache_key(const mp_kernel *kernel, int architecture, const mp_nvrtc *nvrtc) {
-    char head[1024];
-    char target[64];
-    architecture_option(architecture, target, sizeof target);
-    int length = snprintf(head, sizeof head, "%s|%s|%s|NVRTC %d.%d", kernel->source, kernel->options, target,
-                          nvrtc->major, nvrtc->minor);
-    for (size_t i = 0; i < sizeof common_options / sizeof *common_options; i++)
-        length += snprintf(head + length, sizeof head - (size_t)length, "|%s", common_options[i]);
+    char target[64], version[64];
     XXH3_state_t state;
+    architecture_option(architecture, target, sizeof target);
+    snprintf(version, sizeof version, "NVRTC %d.%d", nvrtc->major, nvrtc->minor);
     XXH3_128bits_reset(&state);
-    XXH3_128bits_update(&state, head, (size_t)length + 1);
+    const char *const head[] = {kernel->source, "|", kernel->options, "|", target, "|", version};
+    for (size_t i = 0; i < sizeof head / sizeof *head; i++) hash_text(&state, head[i]);
+    for (size_t i = 0; i < sizeof common_options / sizeof *common_options; i++) {
+        hash_text(&state, "|");
+        hash_text(&state, common_options[i]);
+    }
+    XXH3_128bits_update(&state, "", 1);
     for (int i = 0; i < mp_embedded_file_count; i++)
         XXH3_128bits_update(&state, mp_embedded_files[i].text, strlen(mp_embedded_files[i].text) + 1);
     return XXH3_128bits_digest(&state);
@@ -199,40 +213,42 @@ static bool read_entry(const char *path, void **cubin, size_t *cubin_bytes) {
     return whole;
 }
 
-static void write_entry(const char *stem, const mp_kernel *kernel, const void *cubin, size_t cubin_bytes) {
-    char path[640];
+static void write_entry(const char *path, const mp_kernel *kernel, const void *cubin, size_t cubin_bytes) {
     char *entry = malloc(sizeof(entry_header) + cubin_bytes);
     if (!entry) return;
     entry_header header = {.bytes = cubin_bytes, .digest = XXH3_64bits(cubin, cubin_bytes)};
     memcpy(header.magic, entry_magic, sizeof entry_magic);
     memcpy(entry, &header, sizeof header);
     memcpy(entry + sizeof header, cubin, cubin_bytes);
-    snprintf(path, sizeof path, "%s.cubin", stem);
     mp_file_replace(path, entry, sizeof header + cubin_bytes, NULL);
     free(entry);
 
-    char *source = NULL;
-    const int length = asprintf(&source, "// %s\n%s", kernel->options, find_text(kernel->source));
-    if (length < 0) return;
-    snprintf(path, sizeof path, "%s.cu", stem);
-    mp_file_replace(path, source, (size_t)length, NULL);
-    free(source);
+    mp_text source = {0}, source_path = {0};
+    mp_text_add(&source, "// %s\n%s", kernel->options, find_text(kernel->source));
+    mp_text_add(&source_path, "%.*s.cu", (int)(strlen(path) - strlen(".cubin")), path);
+    if (!source.lost && !source_path.lost)
+        mp_file_replace(source_path.data, source.data, source.length, NULL);
+    mp_text_free(&source);
+    mp_text_free(&source_path);
 }
 
 mp_status mp_jit_cubin(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes,
                        mp_error *err) {
     const mp_nvrtc *nvrtc = NULL;
+    const char *folder = mp_jit_cache_folder(NULL);
+    mp_text path = {0};
     mp_status status = mp_nvrtc_load(&nvrtc, err);
     if (status != MP_OK) return status;
-    char stem[600] = "", path[640];
-    if (*mp_jit_cache_folder()) {
+    if (*folder) {
         const XXH128_hash_t key = cache_key(kernel, architecture, nvrtc);
-        snprintf(stem, sizeof stem, "%s/%016llx%016llx", mp_jit_cache_folder(),
-                 (unsigned long long)key.high64, (unsigned long long)key.low64);
-        snprintf(path, sizeof path, "%s.cubin", stem);
-        if (read_entry(path, cubin, cubin_bytes)) return MP_OK;
+        mp_text_add(&path, "%s/%016llx%016llx.cubin", folder, (unsigned long long)key.high64,
+                    (unsigned long long)key.low64);
     }
-    status = mp_jit_compile(kernel, architecture, cubin, cubin_bytes, NULL, err);
-    if (status == MP_OK && *stem) write_entry(stem, kernel, *cubin, *cubin_bytes);
+    const bool kept = path.data && !path.lost;
+    if (!kept || !read_entry(path.data, cubin, cubin_bytes)) {
+        status = mp_jit_compile(kernel, architecture, cubin, cubin_bytes, NULL, err);
+        if (status == MP_OK && kept) write_entry(path.data, kernel, *cubin, *cubin_bytes);
+    }
+    mp_text_free(&path);
     return status;
 }

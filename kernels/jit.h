@@ -32,7 +32,8 @@ mp_status mp_jit_cubin(const mp_kernel *kernel, int architecture, void **cubin, 
 mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes,
                          char **log, mp_error *err);
 
-/* Where compiled kernels are kept; "" when there is no place for them. */
-const char *mp_jit_cache_folder(void);
+/* Where compiled kernels are kept; "" when there is no place for them, and *why (which may be NULL) says why.
+ */
+const char *mp_jit_cache_folder(mp_error *why);
 
 #endif

@@ -16,7 +16,7 @@ typedef struct fake_cuda {
     size_t bytes;       /* allocated so far, given back or not */
     int architecture;   /* 90; NVRTC knows 80 and 90 */
     bool nvrtc_absent;
-    char asked[1024]; /* the names of NVRTC that dlopen was asked for, a blank behind each */
+    char asked[8192]; /* the names of NVRTC that dlopen was asked for, a blank behind each */
 } fake_cuda;
 extern fake_cuda fake;
 

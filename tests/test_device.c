@@ -2,8 +2,10 @@
 /* The host side of the CUDA pipeline, over a driver and an NVRTC that the test makes itself. */
 #include "harness/run/surroundings.h"
 #include "kernels/handle.h"
+#include "kernels/jit.h"
 #include "tests/fake_cuda.h"
 
+#include <glob.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,6 +61,77 @@ static void a_missing_nvrtc_is_unsupported_and_says_where_it_was_looked_for(void
     int exit_status = 1;
     assert_int_equal(waitpid(child, &exit_status, 0), child);
     assert_int_equal(exit_status, 0);
+}
+
+/* Folders may be as long as the system takes them. */
+#define COMPONENT "/a-long-name-of-a-folder-a-long-name-of-a-folder-a-long-name-of-a-folder"
+#define LONG_PATH COMPONENT COMPONENT COMPONENT COMPONENT COMPONENT COMPONENT COMPONENT COMPONENT COMPONENT
+
+static void ends_well(pid_t child) {
+    int exit_status = 1;
+    assert_int_equal(waitpid(child, &exit_status, 0), child);
+    assert_int_equal(exit_status, 0);
+}
+
+static void a_long_cuda_home_is_whole(void **state) {
+    (void)state;
+    const pid_t child = fork();
+    if (child == 0) {
+        const mp_nvrtc *nvrtc;
+        fake.nvrtc_absent = true;
+        setenv("CUDA_HOME", LONG_PATH, 1);
+        mp_nvrtc_load(&nvrtc, NULL);
+        _exit(strstr(fake.asked, " " LONG_PATH "/lib64/libnvrtc.so ") ? 0 : 1);
+    }
+    ends_well(child);
+}
+
+static void a_long_cache_folder_is_whole(void **state) {
+    (void)state;
+    const char *above = getenv("MOEPARITY_CACHE");
+    char folder[1024];
+    snprintf(folder, sizeof folder, "%s" LONG_PATH, above);
+    const pid_t child = fork();
+    if (child == 0) {
+        const mp_kernel kernel = mp_kernel_align("align_count");
+        void *cubin = NULL;
+        size_t bytes = 0;
+        glob_t found = {0};
+        mp_error err = {0};
+        char pattern[1100];
+        setenv("MOEPARITY_CACHE", folder, 1);
+        bool good = strcmp(mp_jit_cache_folder(&err), folder) == 0 &&
+                    mp_jit_cubin(&kernel, 90, &cubin, &bytes, &err) == MP_OK;
+        snprintf(pattern, sizeof pattern, "%s/*.cubin", folder);
+        good &= glob(pattern, 0, NULL, &found) == 0 && found.gl_pathc == 1;
+        if (!good) fprintf(stderr, "%s\n", err.text);
+        _exit(good ? 0 : 1);
+    }
+    ends_well(child);
+}
+
+static void why_there_is_no_cache_is_told(void **state) {
+    (void)state;
+    static const struct {
+        const char *cache, *why;
+    } rows[] = {{"/proc/none/cache", "cannot create the directory /proc/none"},
+                {NULL, "none of MOEPARITY_CACHE, XDG_CACHE_HOME and HOME is set"}};
+    for (size_t i = 0; i < 2; i++) {
+        const pid_t child = fork();
+        if (child == 0) {
+            mp_error err = {0};
+            unsetenv("XDG_CACHE_HOME");
+            unsetenv("HOME");
+            if (rows[i].cache)
+                setenv("MOEPARITY_CACHE", rows[i].cache, 1);
+            else
+                unsetenv("MOEPARITY_CACHE");
+            const bool good = !*mp_jit_cache_folder(&err) && strstr(err.text, rows[i].why);
+            if (!good) fprintf(stderr, "%s\n", err.text);
+            _exit(good ? 0 : 1);
+        }
+        ends_well(child);
+    }
 }
 
 static void opening_fails_cleanly_at_every_call(void **state) {
@@ -337,6 +410,9 @@ int main(void) {
     if (!mkdtemp(folder) || setenv("MOEPARITY_CACHE", folder, 1) != 0) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_missing_nvrtc_is_unsupported_and_says_where_it_was_looked_for),
+        cmocka_unit_test(a_long_cuda_home_is_whole),
+        cmocka_unit_test(a_long_cache_folder_is_whole),
+        cmocka_unit_test(why_there_is_no_cache_is_told),
         cmocka_unit_test(opening_fails_cleanly_at_every_call),
         cmocka_unit_test(devices_that_cannot_be_served_are_named),
         cmocka_unit_test(a_run_fails_cleanly_at_every_call),
