@@ -6,6 +6,7 @@
  * full disk only meets mp_file_replace.
  */
 #include "base/file.h"
+#include "base/printable.h"
 #include "golden/store.h"
 
 #include <inttypes.h>
@@ -214,6 +215,17 @@ static mp_status write_a_digest(hid_t group, const char *name, uint64_t digest, 
     return mp_h5_write_text(group, name, text, err);
 }
 
+/* What read.c refuses is not written. */
+static mp_status check_text(const char *name, const char *text, mp_error *err) {
+    char printable[MP_GOLDEN_TEXT_MAX];
+    if (strlen(text) >= MP_GOLDEN_TEXT_MAX)
+        return mp_fail(err, MP_EINPUT, "%s of %zu bytes; expected at most %d", name, strlen(text),
+                       MP_GOLDEN_TEXT_MAX - 1);
+    mp_text_printable(text, printable, sizeof printable);
+    if (strcmp(text, printable) == 0) return MP_OK;
+    return mp_fail(err, MP_EINPUT, "%s is '%s'; expected UTF-8 without control characters", name, text);
+}
+
 void mp_golden_store_inputs(mp_golden *golden) {
     golden->store_inputs = true;
 }
@@ -226,6 +238,7 @@ mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const mp_contract
     if (!golden->writing) return mp_fail(err, MP_EINTERNAL, "%s is open for reading only", golden->path);
     if (H5Lexists(golden->file, name, H5P_DEFAULT) > 0)
         return mp_fail(err, MP_EINPUT, "case '%s' recorded twice in one golden file", name);
+    if (check_text("config", config, err) != MP_OK) return MP_EINPUT;
 
     const int64_t block_size_m = trace->block_size_m;
     hid_t group;

@@ -193,6 +193,29 @@ static void append_line(void *ctx, const char *line) {
     strcat(ctx, "\n");
 }
 
+/* A file that could not be opened again is not begun: the text is refused, the golden as it was. */
+static void texts_that_cannot_be_read_are_not_written(void **state) {
+    (void)state;
+    static char long_text[4097], longest[4096];
+    memset(long_text, 'x', sizeof long_text - 1);
+    memset(longest, 'x', sizeof longest - 1);
+    const char *const refused[] = {"64x64\n", "\033[1m", "\377", long_text};
+    mp_trace trace = planned_trace(5);
+    mp_golden *golden;
+    OK(mp_golden_create(path, &who, SIZE_MAX, &golden, &err));
+    const mp_case c = case_with_seed(1);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        assert_int_equal(mp_golden_write(golden, &c, any_contract(), refused[i], &trace, NULL, &err),
+                         MP_EINPUT);
+    assert_non_null(strstr(err.text, "4096 bytes"));
+    OK(mp_golden_write(golden, &c, any_contract(), longest, &trace, NULL, &err));
+    OK(mp_golden_commit(golden, &err));
+    OK(mp_golden_open(path, &golden, &err));
+    assert_string_equal(mp_golden_at(golden, 0)->config, longest);
+    mp_golden_close(golden);
+    free_trace(&trace);
+}
+
 static void cases_keep_their_order_and_occur_once(void **state) {
     (void)state;
     mp_trace trace = planned_trace(5);
@@ -508,6 +531,7 @@ int main(void) {
         TEST(large_tensors_are_compared_to_their_end),
         TEST(digest_threshold),
         TEST(other_shapes_and_missing_things),
+        TEST(texts_that_cannot_be_read_are_not_written),
         TEST(cases_keep_their_order_and_occur_once),
         TEST(same_content_gives_same_bytes),
         TEST(diff_of_two_files),

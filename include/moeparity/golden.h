@@ -40,7 +40,9 @@ mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t di
                            mp_golden **golden, mp_error *err);
 /* From here on the inputs of a case are stored in full, not only as their digest. */
 void mp_golden_store_inputs(mp_golden *golden);
-/* inputs: what the trace was made from; NULL: unknown, and neither digest nor tensors of them are stored. */
+/* config: its tiles, for people; UTF-8 without control characters, at most 4095 bytes: else MP_EINPUT, and so
+ * for a case that is there already; the golden is then as it was.
+ * inputs: what the trace was made from; NULL: unknown, and neither digest nor tensors of them are stored. */
 mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const mp_contract *contract,
                           const char *config, const mp_trace *trace, const mp_inputs *inputs, mp_error *err);
 mp_status mp_golden_commit(mp_golden *golden, mp_error *err); /* closes it, also on failure */
