@@ -7,10 +7,8 @@
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__)
 #define MP_CLONES __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
-#define MP_CLONES_FMA \
-    __attribute__((   \
-        target_clones("default", "fma"))) /* fma() as an instruction; libm's gives the same bits \
-                                                      */
+/* fma() as an instruction; libm's gives the same bits. */
+#define MP_CLONES_FMA __attribute__((target_clones("default", "fma")))
 #else
 #define MP_CLONES
 #define MP_CLONES_FMA

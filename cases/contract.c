@@ -17,7 +17,7 @@ typedef struct field {
     size_t offset;
     double min, max;
     const char *const *names; /* of an ENUM's values, max + 1 of them */
-    bool promise;             /* says what is done about bits: no part of the identity */
+    bool promise;             /* says which checks are asked, not what is computed: no part of the identity */
 } field;
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -41,6 +41,8 @@ _Static_assert(COUNT(accumulators) == MP_ACC_COUNT && COUNT(k_orders) == MP_K_OR
     { name, INT, offsetof(mp_contract, member), lo, hi, NULL, false }
 #define SWITCH(name, member) \
     { name, FLAG, offsetof(mp_contract, member), 0, 1, NULL, false }
+#define PLEDGE(name, member) \
+    { name, FLAG, offsetof(mp_contract, member), 0, 1, NULL, true }
 #define GEMM(name, member)                                                        \
     NAMED(name ".accumulator", member.accumulator, accumulators),                 \
         NUMBER(name ".group", member.group, 0, 64),                               \
@@ -54,8 +56,8 @@ _Static_assert(COUNT(accumulators) == MP_ACC_COUNT && COUNT(k_orders) == MP_K_OR
     {                                                                                            \
         #name ".bits", ENUM, offsetof(mp_contract, promise[stage].bits), 0, COUNT(promises) - 1, \
         promises,      true},                                                                    \
-        SWITCH(#name ".deterministic", promise[stage].deterministic),                            \
-        SWITCH(#name ".batch_invariant", promise[stage].batch_invariant),
+        PLEDGE(#name ".deterministic", promise[stage].deterministic),                            \
+        PLEDGE(#name ".batch_invariant", promise[stage].batch_invariant),
 
 /* clang-format off */
 static const field fields[] = {
@@ -180,8 +182,9 @@ void mp_contract_fields(const mp_contract *contract,
     }
 }
 
-/* Goldens keep it, so a field that is added to the table, or moved in it, must change no digest of before: a
- * field that promises no more than the weakest contract does not count, and the sum knows no order. */
+/* Goldens keep it, so a field that is added to the table, or moved in it, or a stage that is added, must
+ * change no digest of before: a field that promises no more than the weakest contract does not count, what a
+ * stage promises of its bits does not either, and the sum knows no order. */
 uint64_t mp_contract_digest(const mp_contract *contract) {
     const mp_contract weakest = mp_contract_weakest();
     uint64_t digest = 0;

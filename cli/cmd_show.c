@@ -5,7 +5,7 @@
 #include "cases/case_json.h"
 #include "cases/case_tools.h"
 #include "harness/run/memory.h"
-#include "harness/run/surroundings.h"
+#include "harness/subjects/surroundings.h"
 #include "moeparity/run_case.h"
 #include "ref/bounds.h"
 

@@ -3,7 +3,6 @@
 
 #include "harness/verdict_json.h"
 #include "harness/verdict_make.h"
-#include "moeparity/subject.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -78,6 +77,11 @@ int mp_stage_index(const mp_stage_figures *f, int64_t flat, int64_t index[MP_MAX
 void mp_tally_add(mp_tally *tally, const mp_verdict *v) {
     tally->total++;
     tally->count[v->outcome]++;
+}
+
+bool mp_gpu_required(void) {
+    const char *text = getenv("MOEPARITY_REQUIRE_GPU");
+    return text && *text && strcmp(text, "0") != 0;
 }
 
 int mp_exit_code(const mp_tally *tally, bool interrupted) {

@@ -102,7 +102,11 @@ static void put_figures(FILE *out, const mp_verdict *v) {
     if (predicted > 0 && mispredicted == 0) fprintf(out, "  predicted=equal");
     if (mispredicted > 0)
         fprintf(out, "  predicted=differ in %lld of %lld", (long long)mispredicted, (long long)predicted);
-    if (v->check[MP_CHECK_GOLDEN].answer == MP_PASSED) fprintf(out, "  golden=equal");
+    const mp_check_result *golden = &v->check[MP_CHECK_GOLDEN];
+    if (golden->answer == MP_PASSED) {
+        fprintf(out, "  golden=equal%s", golden->text[0] ? " but " : "");
+        put_text(out, golden->text);
+    }
 }
 
 /* "[3,1,17]": the place of an element in the stage's output; its flat index where the shape is not told. */

@@ -2,7 +2,7 @@
 #include "tests/chaos.h"
 
 #include "base/process.h"
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Which folder may include which: -DSOURCE=<source tree> -P layers.cmake. Dependencies point downwards only:
 #   base < cases < ref < kernels, golden < harness < reports < cli
+# and within the harness judge, subjects, probe < checks < run, above what lies in harness/ itself.
 # kernels and golden stand side by side and do not know each other. What kernels need of ref/predict are the
 # two headers that CPU and GPU share. Device code knows kernels/device and those two. Nobody includes tests/.
 cmake_minimum_required(VERSION 3.25)
@@ -12,6 +13,12 @@ set(floor_golden 3)
 set(floor_harness 4)
 set(floor_reports 5)
 set(floor_cli 6)
+# Rooms of the harness: what lies in harness/ itself is below them all.
+set(room_judge 1)
+set(room_subjects 1)
+set(room_probe 1)
+set(room_checks 2)
+set(room_run 3)
 set(folders base cases ref kernels golden harness reports cli)
 set(public_base dtype space status tensor texts version)
 set(public_cases case contract graph inputs matrix trace)
@@ -38,6 +45,25 @@ function(find_folder path)
     set(folder ${CMAKE_MATCH_1})
   endif()
   set(folder "${folder}" PARENT_SCOPE)
+endfunction()
+
+# Sets `refusal` to why one room of the harness must not include another one's header, or to "".
+function(judge_rooms file header)
+  set(refusal "" PARENT_SCOPE)
+  if(NOT header MATCHES "^harness/([a-z_]+)/")
+    return()
+  endif()
+  set(other ${CMAKE_MATCH_1})
+  if(NOT file MATCHES "^harness/")
+    return()
+  endif()
+  set(own "")
+  if(file MATCHES "^harness/([a-z_]+)/")
+    set(own ${CMAKE_MATCH_1})
+  endif()
+  if(own STREQUAL "" OR (NOT own STREQUAL other AND NOT room_${other} LESS room_${own}))
+    set(refusal "harness/${other}/ does not lie below it" PARENT_SCOPE)
+  endif()
 endfunction()
 
 # Sets `refusal` to why `file` must not include `header`, or to "". A header of the system is <name>.
@@ -72,6 +98,9 @@ function(judge file header)
     set(refusal "kernels may include of ref/predict only: ${shared_with_devices}" PARENT_SCOPE)
   elseif(NOT folder STREQUAL target AND NOT floor_${target} LESS floor_${folder})
     set(refusal "${target}/ does not lie below ${folder}/" PARENT_SCOPE)
+  else()
+    judge_rooms(${file} ${header})
+    set(refusal "${refusal}" PARENT_SCOPE)
   endif()
 endfunction()
 
@@ -87,7 +116,9 @@ foreach(pair
     "include/moeparity/status.h moeparity/case.h" "include/moeparity/config.h moeparity/golden.h"
     "include/moeparity/verdict.h base/text.h" "include/moeparity/verdict.h status.h"
     "include/moeparity/verdict.h <jansson.h>" "include/moeparity/moeparity.h harness/verdict_json.h"
-    "include/moeparity/unknown.h moeparity/status.h")
+    "include/moeparity/unknown.h moeparity/status.h"
+    "harness/judge/a.c harness/checks/session.h" "harness/judge/a.c harness/subjects/surroundings.h"
+    "harness/checks/a.c harness/run/suite.h" "harness/a.c harness/judge/judge.h")
   string(REGEX MATCH "^[^ ]+" file "${pair}")
   string(REGEX MATCH "[^ ]+$" header "${pair}")
   judge(${file} ${header})

@@ -3,7 +3,7 @@
 #include "moeparity/inputs.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 #include "moeparity/config.h"
 #include "ref/predict/predict.h"
 #include "ref/predict/stages.h"

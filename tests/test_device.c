@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The host side of the CUDA pipeline, over a driver and an NVRTC that the test makes itself. */
-#include "harness/run/surroundings.h"
+#include "harness/subjects/surroundings.h"
 #include "kernels/handle.h"
 #include "kernels/jit.h"
 #include "tests/fake_cuda.h"

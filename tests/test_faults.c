@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* harness/: every planted fault is found by the check that is there for it, and blamed on the stage that has
  * it and on no other. */
-#include "harness/run/surroundings.h"
+#include "harness/subjects/surroundings.h"
 #include "moeparity/run_case.h"
 #include "tests/faulty.h"
 

@@ -2,8 +2,8 @@
 /* Faults that show only in a later run of a case: a repeat, a variant, a token alone. Whatever run they are
  * in, the case must not pass. */
 #include "cases/slots.h"
-#include "harness/run/progress.h"
-#include "harness/run/surroundings.h"
+#include "harness/progress.h"
+#include "harness/subjects/surroundings.h"
 #include "moeparity/matrix.h"
 #include "moeparity/preset.h"
 #include "moeparity/run_case.h"
@@ -521,6 +521,14 @@ static void fewer_tokens(mp_trace *trace) {
     trace->t[MP_OUT].dim[0]--;
 }
 
+static void promise_unordered_sum(mp_contract *contract) {
+    contract->promise[MP_SUM] = (mp_stage_promise){MP_BITS_NONE, false, false};
+}
+
+static void other_cache(mp_trace *trace) {
+    ((uint16_t *)trace->t[MP_CACHE1].data)[3] ^= 1;
+}
+
 static void other_sum(mp_trace *trace) {
     ((uint16_t *)trace->t[MP_OUT].data)[9] ^= 1;
 }
@@ -570,9 +578,16 @@ static void a_golden_that_promises_nothing_does_not_pass(void **state) {
                    "; every bit is equal");
     v = judge_beside((spoiled){0}, text, "ieee-any-order", NULL, false);
     assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
+    /* a stage that promises nothing of its bits takes its own tensor out, and those behind it */
     v = judge_beside((spoiled){.unordered = true}, text, NULL, other_sum, false);
     assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
-    assert_non_null(strstr(v->check[MP_CHECK_GOLDEN].text, "recorded under another contract"));
+    assert_non_null(strstr(v->check[MP_CHECK_GOLDEN].text, "out (the order of additions is not fixed)"));
+    v = judge_beside((spoiled){.promise = promise_unordered_sum}, text, NULL, other_sum, true);
+    assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
+    assert_string_equal(v->check[MP_CHECK_GOLDEN].text,
+                        "not compared: out (the order of additions is not fixed)");
+    expect_failure(judge_beside((spoiled){.promise = promise_unordered_sum}, text, NULL, other_cache, true),
+                   MP_CHECK_GOLDEN, "cache1: gate_up: token 0 slot 0 column 3, ");
 }
 
 /* Tiles that cannot be, and such as do not share one alignment, are the subject's fault. */

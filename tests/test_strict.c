@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* harness/run/strict.c: what was asked for and not judged is a failure, and nothing else is. */
+#include "harness/answers.h"
 #include "harness/run/strict.h"
 
 #include "harness/judge/judge.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* harness/judge/where.c: what wrong elements have in common is named, and nothing that they have not; codes
  * are told apart as the format orders them; the earliest stage that fails is the one it begins in. */
+#include "harness/answers.h"
 #include "harness/judge/judge.h"
 
 #include <setjmp.h>

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "cases/graph_tables.h"
 #include "cases/slots.h"
+#include "harness/answers.h"
 #include "harness/judge/judge.h"
 
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 
 /* How often the case itself is run. */
 static inline int mp_repeats(const mp_run_options *options) {
-    return options->repeat > 0 ? options->repeat : 2;
+    return options->repeat > 0 ? options->repeat : MP_REPEAT;
 }
 
 typedef struct mp_session {
@@ -28,6 +28,11 @@ typedef struct mp_session {
     mp_case described_case;
     mp_offer described_offer;
 } mp_session;
+
+/* What the subject says of a case: asked once for the case itself, and once for each other one that is run.
+ * *offer is valid until another one is asked for. */
+mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c, const mp_offer **offer,
+                           mp_error *err);
 
 /* Runs the subject, and looks at everything around the run: guards, inputs, rows that must not be written,
  * align's integers. `what` names the run in a failure ("" for the first). The trace is the caller's to

@@ -2,8 +2,9 @@
 #include "harness/judge/judge.h"
 
 #include "cases/graph_tables.h"
+#include "harness/answers.h"
 #include "harness/judge/judge_stage.h"
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 
 #include <math.h>
 #include <stdlib.h>

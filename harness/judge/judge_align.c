@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Align's integers against the definition. */
 #include "cases/graph_tables.h"
+#include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_stage.h"
 

@@ -2,10 +2,11 @@
 #include "harness/judge/judge_bits.h"
 
 #include "cases/graph_tables.h"
+#include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_stage.h"
 #include "harness/judge/where.h"
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 #include "harness/verdict_make.h"
 #include "ref/predict/predict.h"
 

@@ -30,6 +30,7 @@
 #include "harness/judge/judge_gemm.h"
 
 #include "cases/graph_tables.h"
+#include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "ref/activation.h"
 #include "ref/combine.h"

@@ -2,6 +2,7 @@
 #include "harness/judge/judge_stage.h"
 
 #include "cases/graph_tables.h"
+#include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/verdict_make.h"
 

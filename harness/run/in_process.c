@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "harness/run/interrupt.h"
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 #include "harness/run/repro.h"
 #include "harness/run/setup.h"
 #include "harness/run/strict.h"

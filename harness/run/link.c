@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "harness/run/message.h"
 #include "harness/run/program.h"
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 #include "moeparity/worker.h"
 
 #include <signal.h>

@@ -4,13 +4,14 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "cases/case_tools.h"
+#include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
 #include "harness/run/memory.h"
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 #include "harness/run/repro.h"
 #include "harness/run/strict.h"
-#include "harness/run/surroundings.h"
+#include "harness/subjects/surroundings.h"
 #include "harness/verdict_make.h"
 #include "kernels/lookup.h"
 #include "ref/blas.h"
@@ -55,76 +56,12 @@ void mp_repro(const mp_matrix_row *row, const mp_run_options *o, mp_text *text) 
     add_option(text, "--device", o->device);
     add_option(text, "--triton", o->triton);
     add_option(text, "--config", o->config_file);
-    if (mp_repeats(o) != 2) mp_text_add(text, " --repeat %d", o->repeat);
+    if (mp_repeats(o) != MP_REPEAT) mp_text_add(text, " --repeat %d", o->repeat);
     if (o->timeout_seconds > 0 && o->timeout_seconds != MP_TIMEOUT_SECONDS)
         mp_text_add(text, " --timeout %.0f", o->timeout_seconds);
     if (o->plain) mp_text_add(text, " --plain");
     if (o->golden_partial) mp_text_add(text, " --golden-partial");
     if (o->strict) mp_text_add(text, " --strict");
-}
-
-/* Align's integers of a run that is not judged as a whole. */
-static mp_status check_align(const mp_session *s, const char *what, const mp_case *c,
-                             const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,
-                             mp_error *err) {
-    if (!trace->t[MP_SORTED_TOKEN_IDS].data) return MP_OK;
-    mp_verdict *own = malloc(sizeof *own);
-    if (!own) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
-    mp_verdict_init(own);
-    mp_judge_align(c, contract, in, trace, own);
-    if (own->check[MP_CHECK_INTEGER].answer == MP_FAILED)
-        mp_check_fail(s->v, MP_CHECK_INTEGER, "%s: %s", what, own->check[MP_CHECK_INTEGER].text);
-    mp_verdict_free(own);
-    free(own);
-    return MP_OK;
-}
-
-/* What the subject says of a case: asked once for the case itself, and once for each other one that is run.
- */
-static mp_status offer_of(mp_session *s, mp_subject *subject, const mp_case *c, const mp_offer **offer,
-                          mp_error *err) {
-    const bool base = subject == s->options->subject && mp_case_compare(c, &s->row->c) == 0;
-    const bool known = s->described == subject && mp_case_compare(c, &s->described_case) == 0;
-    *offer = base ? &s->offer : &s->described_offer;
-    if (base || known) return MP_OK;
-    s->described = NULL;
-    const mp_status status = mp_subject_describe(subject, c, &s->described_offer, err);
-    if (status != MP_OK) return status;
-    s->described = subject;
-    s->described_case = *c;
-    return MP_OK;
-}
-
-mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
-                         const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
-    char text[200];
-    const char *colon = what[0] ? ": " : "";
-    mp_surroundings_report report;
-    const mp_offer *offer;
-    *trace = (mp_trace){0};
-    mp_progress("", what[0] ? what : "run");
-    mp_status status = offer_of(s, subject, c, &offer, err);
-    if (status != MP_OK) return status;
-    const uint64_t digest = in == s->in ? s->digest : mp_inputs_digest(in);
-    status = mp_run_surrounded(subject, c, offer, in, poison, trace, &report, err);
-    if (status == MP_EUNSUPPORTED && offer->config.tile_named) s->tile_refused = true;
-    if (status != MP_OK) return status;
-    if (report.guard[0])
-        mp_check_fail(s->v, MP_CHECK_GUARD, "%s%s%s", what, colon, report.guard);
-    else
-        mp_check_pass(s->v, MP_CHECK_GUARD);
-    if (report.input[0])
-        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s%s", what, colon, report.input);
-    else if ((in != s->in && mp_inputs_digest(in) != digest) || mp_inputs_digest(s->in) != s->digest)
-        /* a selection borrows its weights from the case's own inputs */
-        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%sthe inputs changed", what, colon);
-    else
-        mp_check_pass(s->v, MP_CHECK_INPUT);
-    if (mp_resultless_rows_kept(c, &offer->contract, in, trace, poison, text, sizeof text))
-        mp_check_pass(s->v, MP_CHECK_POISON);
-    else
-        mp_check_fail(s->v, MP_CHECK_POISON, "%s%s%s", what, colon, text);
-    return what[0] ? check_align(s, what, c, &offer->contract, in, trace, err) : MP_OK;
 }
 
 /* The first check that failed, or -1. */
@@ -170,7 +107,7 @@ static mp_status plan_memory(mp_session *s, mp_error *err) {
         mp_subject *const subjects[] = {o->subject, i == 0 ? o->against : NULL};
         for (int k = 0; k < 2 && subjects[k]; k++) {
             const mp_offer *offer;
-            const mp_status status = offer_of(s, subjects[k], c, &offer, err);
+            const mp_status status = mp_session_offer(s, subjects[k], c, &offer, err);
             if (status == MP_EUNSUPPORTED && i > 0) continue; /* this variant will not be run */
             if (status != MP_OK) return status;
             const size_t host = mp_case_host_bytes(c, offer->config.up.block_size_m) + offer->host_bytes;

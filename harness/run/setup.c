@@ -3,7 +3,7 @@
 
 #include "golden/files.h"
 #include "harness/run/in_process.h"
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 #include "harness/run/record.h"
 
 #include <stdlib.h>

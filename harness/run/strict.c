@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/strict.h"
 
+#include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/verdict_make.h"
 

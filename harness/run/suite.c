@@ -6,7 +6,7 @@
 #include "harness/run/interrupt.h"
 #include "harness/run/link.h"
 #include "harness/run/message.h"
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 #include "harness/verdict_json.h"
 #include "moeparity/run_case.h"
 

@@ -6,7 +6,7 @@
 #include "harness/run/frame.h"
 #include "harness/run/message.h"
 #include "harness/run/program.h"
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 #include "harness/run/setup.h"
 #include "harness/verdict_json.h"
 #include "ref/blas.h"

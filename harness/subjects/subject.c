@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moeparity/subject.h"
 
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 #include "kernels/cuda.h"
 #include "moeparity/preset.h"
+#include "moeparity/verdict.h"
 #include "ref/blas.h"
 #include "ref/predict/predict.h"
 
@@ -152,11 +153,6 @@ static mp_status cuda_open(mp_subject *s, mp_error *err) {
     snprintf(s->device, sizeof s->device, "%s", mp_cuda_device_name(cuda));
     snprintf(s->versions, sizeof s->versions, "%s", mp_cuda_versions(cuda));
     return MP_OK;
-}
-
-bool mp_gpu_required(void) {
-    const char *text = getenv("MOEPARITY_REQUIRE_GPU");
-    return text && *text && strcmp(text, "0") != 0;
 }
 
 mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {

@@ -3,7 +3,7 @@
  * the bounds, the prediction and the checks read it.
  *
  * Every field has a name (`gate_up.accumulator`, `act.rounding`, `combine.bits`), under which it can be set
- * by text. The identity of the arithmetic is a digest of all fields but those that say what is done about its
+ * by text. The identity of the arithmetic is a digest of all fields but what the stages promise of their
  * bits; the sentence of mp_contract_text is for people. */
 #ifndef MOEPARITY_CONTRACT_H
 #define MOEPARITY_CONTRACT_H

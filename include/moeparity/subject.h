@@ -70,10 +70,6 @@ struct mp_subject {
  * names the subject and the field. */
 mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err);
 
-/* Whether MOEPARITY_REQUIRE_GPU says so: not finding a GPU is then an error instead of a skip, and "auto"
- * means cuda. "" and 0 say no. */
-bool mp_gpu_required(void);
-
 /* "ref", "host", "cuda"; "auto" is cuda where a GPU is found, else host. MP_EINPUT for an unknown name,
  * MP_EUNSUPPORTED when it cannot run here. */
 mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err);

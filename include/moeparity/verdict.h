@@ -134,6 +134,10 @@ int mp_verdict_drift_stage(const mp_verdict *v);
 
 enum { MP_EXIT_OK = 0, MP_EXIT_FAILURE = 1, MP_EXIT_USAGE = 2, MP_EXIT_BROKEN = 3, MP_EXIT_SKIPPED = 77 };
 
+/* Whether MOEPARITY_REQUIRE_GPU says so: not finding a GPU is then an error instead of a skip, and "auto"
+ * means cuda. "" and 0 say no. */
+bool mp_gpu_required(void);
+
 /* Counts over a run. */
 typedef struct mp_tally {
     int64_t total, count[MP_OUTCOME_COUNT];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers of a verdict's checks. */
+#include "harness/answers.h"
+
 #include "base/text.h"
-#include "harness/judge/judge.h"
 #include "harness/verdict_make.h"
 
 #include <stdarg.h>

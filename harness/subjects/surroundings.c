@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/run/surroundings.h"
+#include "harness/subjects/surroundings.h"
 
 #include "cases/graph_tables.h"
 #include "ref/pipeline.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/run/progress.h"
+#include "harness/progress.h"
 
 #include <stddef.h>
 #include <stdio.h>
