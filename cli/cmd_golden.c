@@ -1,93 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity golden record | verify | diff | ls. */
 #include "cli/common.h"
-#include "cli/dry_run.h"
 #include "cli/find.h"
 #include "cli/judge.h"
-#include "cli/progress.h"
 
 #include "golden/files.h"
 #include "harness/run/golden_cases.h"
-#include "moeparity/suite.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static mp_record_options recording_of(const mp_args *args, const mp_run_info *info) {
-    mp_record_options r = {.path = args->operands[0],
-                           .digest_above = (size_t)mp_args_number(args, MP_OPT_DIGEST_ABOVE),
-                           .inputs = mp_args_given(args, MP_OPT_INPUTS)};
-    snprintf(r.who.version, sizeof r.who.version, "%s", info->version);
-    snprintf(r.who.commit, sizeof r.who.commit, "%s", info->commit);
-    snprintf(r.who.date, sizeof r.who.date, "%s", info->date);
-    snprintf(r.who.device, sizeof r.who.device, "%s", info->host);
-    snprintf(r.who.versions, sizeof r.who.versions, "%s", mp_cli_compiler());
-    return r;
-}
-
-/* Says what came of the recording: its exit code. */
-static int conclude_recording(const char *path, const mp_verdict *verdicts, size_t count,
-                              const mp_run_info *info) {
-    mp_tally refused = {0};
-    size_t passed = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (!verdicts[i].name[0]) continue;
-        passed += verdicts[i].outcome == MP_PASS;
-        if (verdicts[i].outcome != MP_PASS) mp_tally_add(&refused, &verdicts[i]);
-    }
-    if (passed == count && !info->interrupted) {
-        mp_cli_say(stdout, "recorded %zu case%s in %s", count, count == 1 ? "" : "s", path);
-        return MP_EXIT_OK;
-    }
-    mp_cli_say(stderr, "moeparity: %s was not written: %s", path,
-               info->interrupted ? "interrupted" : "a golden holds only cases that pass");
-    return mp_exit_code(&refused, info->interrupted);
-}
-
 int mp_cmd_golden_record(const mp_args *args) {
-    const char *path = args->operands[0];
+    mp_record_options record = {.path = args->operands[0],
+                                .digest_above = (size_t)mp_args_number(args, MP_OPT_DIGEST_ABOVE),
+                                .inputs = mp_args_given(args, MP_OPT_INPUTS)};
     mp_matrix matrix = {0};
-    mp_paths paths = {0};
-    mp_run_info info;
-    mp_verdict *verdicts = NULL;
+    mp_paths paths;
     mp_error err = {0};
-    int code = MP_EXIT_BROKEN;
-    mp_status status = mp_cli_run_info(args, &info, &err);
-    const mp_record_options recording = recording_of(args, &info);
-    mp_suite_options suite = {.subject = mp_args_text(args, MP_OPT_SUBJECT),
-                              .device = mp_args_text(args, MP_OPT_DEVICE),
-                              .triton = mp_args_text(args, MP_OPT_TRITON),
-                              .config_file = mp_args_text(args, MP_OPT_CONFIG),
-                              .repeat = 2,
-                              .plain = mp_args_given(args, MP_OPT_PLAIN),
-                              .timeout_seconds = (double)mp_args_number(args, MP_OPT_TIMEOUT),
-                              .record = &recording,
-                              .progress = mp_progress_case,
-                              .phase = mp_progress_phase};
-    if (status == MP_OK) status = mp_paths_find(&paths, args->operands + 1, args->operand_count - 1, &err);
+    mp_status status = mp_paths_find(&paths, args->operands + 1, args->operand_count - 1, &err);
     if (status == MP_OK) status = mp_cli_matrix(args, &paths, &matrix, &err);
-    if (status == MP_OK) status = mp_cli_output(path, (const char *const *)paths.path, paths.count, &err);
-    if (status == MP_OK && mp_args_given(args, MP_OPT_DRY_RUN)) {
-        status = mp_cli_dry_run(&matrix, &suite, &err);
-        code = MP_EXIT_OK;
-        goto out;
-    }
-    if (status == MP_OK && !(verdicts = calloc(matrix.count, sizeof *verdicts)))
-        status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", matrix.count);
-    if (status != MP_OK) goto out;
-    mp_progress progress = mp_progress_begin(args, &matrix, &suite, &info);
-    suite.ctx = &progress;
-    status = mp_suite_run(&matrix, &suite, verdicts, &info, &err);
-    mp_status_line_clear(&progress.line);
-    if (status == MP_OK) code = conclude_recording(path, verdicts, matrix.count, &info);
-out:
-    for (size_t i = 0; verdicts && i < matrix.count; i++) mp_verdict_free(&verdicts[i]);
-    free(verdicts);
+    const int code = status == MP_OK
+                         ? mp_cli_judge(args, &(mp_cli_run){.matrix = &matrix,
+                                                            .sources = (const char *const *)paths.path,
+                                                            .source_count = paths.count,
+                                                            .record = &record})
+                         : mp_cli_fail(&err);
     mp_paths_free(&paths);
-    mp_run_info_free(&info);
     mp_matrix_free(&matrix);
-    return status == MP_OK ? code : mp_cli_fail(&err);
+    return code;
 }
 
 static bool is_among(const mp_texts *names, const char *name) {
@@ -124,7 +65,10 @@ int mp_cmd_golden_verify(const mp_args *args) {
     char *path = mp_find(MP_SUPPLY_GOLDEN, args->operands[0]);
     const mp_status status = path ? matrix_of_golden(args, path, &matrix, &err)
                                   : mp_fail(&err, MP_EMEMORY, "no memory for a path");
-    const int code = status == MP_OK ? mp_cli_judge(args, &matrix, path, true, NULL, 0) : mp_cli_fail(&err);
+    const int code =
+        status == MP_OK
+            ? mp_cli_judge(args, &(mp_cli_run){.matrix = &matrix, .golden = path, .golden_required = true})
+            : mp_cli_fail(&err);
     free(path);
     mp_matrix_free(&matrix);
     return code;

@@ -17,7 +17,10 @@ int mp_cmd_run(const mp_args *args) {
     if (status == MP_OK && named && !golden) status = mp_fail(&err, MP_EMEMORY, "no memory for a path");
     if (status == MP_OK) status = mp_cli_matrix(args, &paths, &matrix, &err);
     if (status == MP_OK)
-        code = mp_cli_judge(args, &matrix, golden, false, (const char *const *)paths.path, paths.count);
+        code = mp_cli_judge(args, &(mp_cli_run){.matrix = &matrix,
+                                                .golden = golden,
+                                                .sources = (const char *const *)paths.path,
+                                                .source_count = paths.count});
     else
         code = mp_cli_fail(&err);
     free(golden);

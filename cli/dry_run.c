@@ -3,6 +3,7 @@
 
 #include "cli/common.h"
 #include "harness/run/golden_cases.h"
+#include "moeparity/subject.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,8 +36,8 @@ static mp_status check_subject(const char *name, mp_error *err) {
 }
 
 /* Tuned files are read: one that is wrong is bad input, as in the run. */
-static mp_status check_tiles(const mp_matrix *matrix, const mp_suite_options *suite, mp_error *err) {
-    const mp_config_query query = {suite->device, suite->triton, suite->config_file};
+static mp_status check_tiles(const mp_matrix *matrix, const mp_settings *settings, mp_error *err) {
+    const mp_config_query query = {settings->device, settings->triton, settings->config};
     mp_status status = MP_OK;
     mp_config *config = malloc(sizeof *config); /* large */
     if (!config) return mp_fail(err, MP_EMEMORY, "no memory for a configuration");
@@ -46,13 +47,13 @@ static mp_status check_tiles(const mp_matrix *matrix, const mp_suite_options *su
     return status;
 }
 
-mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_suite_options *suite, mp_error *err) {
+mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_settings *settings, mp_error *err) {
     size_t stored = 0, pairs = 0;
-    mp_status status = check_subject(suite->subject, err);
-    if (status == MP_OK) status = check_subject(suite->against, err);
-    if (status == MP_OK) status = check_tiles(matrix, suite, err);
-    if (status == MP_OK && suite->golden_path)
-        status = count_stored(matrix, suite->golden_path, suite->timeout_seconds, &stored, err);
+    mp_status status = check_subject(settings->subject, err);
+    if (status == MP_OK) status = check_subject(settings->against, err);
+    if (status == MP_OK) status = check_tiles(matrix, settings, err);
+    if (status == MP_OK && settings->golden)
+        status = count_stored(matrix, settings->golden, settings->timeout, &stored, err);
     if (status != MP_OK) return status;
     for (size_t i = 0; i < matrix->count; i++) {
         const mp_matrix_row *row = &matrix->rows[i];
@@ -63,14 +64,14 @@ mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_suite_options *suite,
         pairs += row->pair_count;
     }
     printf("%zu case%s would run with subject %s%s; nothing was run\n", matrix->count,
-           matrix->count == 1 ? "" : "s", suite->subject, suite->strict ? ", strictly" : "");
+           matrix->count == 1 ? "" : "s", settings->subject, settings->strict ? ", strictly" : "");
     printf(
         "judged: bound, rms, nan, integer, poison, guard, input; bits, permutation and batch as far as the "
         "subject's contract promises them\n");
-    if (suite->repeat > 1) printf("judged: repeat, %d runs of each case\n", suite->repeat);
+    if (settings->repeat > 1) printf("judged: repeat, %d runs of each case\n", settings->repeat);
     if (pairs > 0) printf("judged: %zu pair%s\n", pairs, pairs == 1 ? "" : "s");
-    if (suite->against) printf("reported: the difference from subject %s\n", suite->against);
-    if (suite->golden_path)
-        mp_cli_say(stdout, "judged: golden %s, which holds %zu of the cases", suite->golden_path, stored);
+    if (settings->against) printf("reported: the difference from subject %s\n", settings->against);
+    if (settings->golden)
+        mp_cli_say(stdout, "judged: golden %s, which holds %zu of the cases", settings->golden, stored);
     return MP_OK;
 }

@@ -3,10 +3,11 @@
 #ifndef MP_CLI_DRY_RUN_H
 #define MP_CLI_DRY_RUN_H
 
-#include "moeparity/suite.h"
+#include "moeparity/matrix.h"
+#include "moeparity/settings.h"
 
 /* Prints every case with its pairs, then the subject and the checks that would be asked for. MP_EINPUT for a
  * golden that cannot be read, or a subject that there is not. */
-mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_suite_options *suite, mp_error *err);
+mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_settings *settings, mp_error *err);
 
 #endif

@@ -4,11 +4,13 @@
 #include "cli/common.h"
 #include "cli/dry_run.h"
 #include "cli/progress.h"
+#include "harness/run/settings.h"
 #include "harness/verdict_make.h"
 #include "reports/report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Verdicts of rows that were not reached have no name: they are left out of the reports. */
 static size_t keep_reached(mp_verdict *verdicts, size_t count) {
@@ -33,22 +35,38 @@ static void forget_durations(mp_run_info *info, mp_verdict *verdicts, size_t cou
     }
 }
 
+/* Says what came of the recording; *code is then that of the cases that did not let it be written. */
+static void report_recording(const mp_record_options *record, const mp_verdict *verdicts, size_t count,
+                             size_t all, bool interrupted, int *code) {
+    mp_tally refused = {0};
+    for (size_t i = 0; i < count; i++)
+        if (verdicts[i].outcome != MP_PASS) mp_tally_add(&refused, &verdicts[i]);
+    if (count == all && refused.total == 0 && !interrupted) {
+        mp_cli_say(stdout, "recorded %zu case%s in %s", all, all == 1 ? "" : "s", record->path);
+        return;
+    }
+    mp_cli_say(stderr, "moeparity: %s was not written: %s", record->path,
+               interrupted ? "interrupted" : "a golden holds only cases that pass");
+    *code = mp_exit_code(&refused, interrupted);
+}
+
 /* Summary on the terminal, then the files. *code is the verdict, whatever becomes of the files. */
-static mp_status report(const mp_args *args, mp_run_info *info, mp_verdict *verdicts, size_t all, int *code,
-                        mp_error *err) {
+static mp_status report(const mp_args *args, const mp_cli_run *run, mp_run_info *info, mp_verdict *verdicts,
+                        int *code, mp_error *err) {
     const char *json = mp_args_text(args, MP_OPT_JSON), *junit = mp_args_text(args, MP_OPT_JUNIT);
     bool fixed;
     mp_tally tally = {0};
-    const size_t count = keep_reached(verdicts, all);
+    const size_t all = run->matrix->count, count = keep_reached(verdicts, all);
     for (size_t i = 0; i < count; i++) mp_tally_add(&tally, &verdicts[i]);
     mp_run_info_set(info, &info->versions, "%s%s%s", info->versions, info->versions[0] ? ", " : "",
                     mp_cli_compiler());
     mp_report_summary(stdout, info, &tally, verdicts, count);
-    if (count < all && !info->interrupted) /* --fail-fast */
+    if (count < all && !info->interrupted) /* --fail-fast, or a recording */
         printf("stopped after it: %zu of %zu cases were not run\n", all - count, all);
     *code = mp_exit_code(&tally, info->interrupted);
     if (*code == MP_EXIT_BROKEN && tally.count[MP_SKIP] == tally.total && !info->interrupted)
         fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped\n");
+    if (run->record) report_recording(run->record, verdicts, count, all, info->interrupted, code);
     mp_status status = mp_cli_source_date(&fixed, NULL, err);
     if (status == MP_OK && fixed) forget_durations(info, verdicts, count);
     if (status == MP_OK && json) status = mp_report_json(json, info, verdicts, count, err);
@@ -56,61 +74,90 @@ static mp_status report(const mp_args *args, mp_run_info *info, mp_verdict *verd
     return status;
 }
 
-static mp_status check_outputs(const mp_args *args, const char *golden, const char *const *sources,
-                               size_t count, mp_error *err) {
-    const char *json = mp_args_text(args, MP_OPT_JSON), *junit = mp_args_text(args, MP_OPT_JUNIT);
-    const char *const inputs[] = {golden, mp_args_text(args, MP_OPT_CONFIG)};
-    mp_status status = mp_cli_output(json, &junit, 1, err);
-    if (status == MP_OK) status = mp_cli_output(json, inputs, 2, err);
-    if (status == MP_OK) status = mp_cli_output(json, sources, count, err);
-    if (status == MP_OK) status = mp_cli_output(junit, inputs, 2, err);
-    return status == MP_OK ? mp_cli_output(junit, sources, count, err) : status;
+/* No file that is written is one that is read, or another one that is written. */
+static mp_status check_outputs(const mp_args *args, const mp_cli_run *run, mp_error *err) {
+    const char *const written[] = {mp_args_text(args, MP_OPT_JSON), mp_args_text(args, MP_OPT_JUNIT),
+                                   run->record ? run->record->path : NULL};
+    const char *const inputs[] = {run->golden, mp_args_text(args, MP_OPT_CONFIG)};
+    mp_status status = MP_OK;
+    for (size_t i = 0; status == MP_OK && i < 3; i++) {
+        status = mp_cli_output(written[i], written + i + 1, 2 - i, err);
+        if (status == MP_OK) status = mp_cli_output(written[i], inputs, 2, err);
+        if (status == MP_OK) status = mp_cli_output(written[i], run->sources, run->source_count, err);
+    }
+    return status;
 }
 
-int mp_cli_judge(const mp_args *args, const mp_matrix *matrix, const char *golden, bool required,
-                 const char *const *sources, size_t source_count) {
-    mp_suite_options suite = {.subject = mp_args_text(args, MP_OPT_SUBJECT),
-                              .against = mp_args_text(args, MP_OPT_AGAINST),
-                              .golden_path = golden,
-                              .golden_required = required,
-                              .golden_partial = mp_args_given(args, MP_OPT_GOLDEN_PARTIAL),
-                              .strict = mp_args_given(args, MP_OPT_STRICT),
-                              .device = mp_args_text(args, MP_OPT_DEVICE),
-                              .triton = mp_args_text(args, MP_OPT_TRITON),
-                              .config_file = mp_args_text(args, MP_OPT_CONFIG),
-                              .repeat = (int)mp_args_number(args, MP_OPT_REPEAT),
-                              .jobs = (int)mp_args_number(args, MP_OPT_JOBS),
-                              .plain = mp_args_given(args, MP_OPT_PLAIN),
+/* The settings that the command takes; what it does not take has the usual value. */
+static mp_settings settings_of(const mp_args *args, const mp_cli_run *run) {
+    mp_settings settings = {0};
+    for (int i = 0; i < mp_setting_count; i++) {
+        const mp_setting *row = &mp_setting_rows[i];
+        for (int k = 0; row->option && k < MP_OPTION_COUNT; k++) {
+            const mp_option option = (mp_option)k;
+            if (!mp_command_takes(args->command, option) || strcmp(mp_options[k].name, row->option) != 0)
+                continue;
+            const bool flag = row->kind == MP_SETTING_FLAG, text = row->kind == MP_SETTING_TEXT;
+            mp_setting_set(&settings, row, text ? mp_args_text(args, option) : NULL,
+                           text   ? 0
+                           : flag ? mp_args_given(args, option)
+                                  : (double)mp_args_number(args, option));
+        }
+    }
+    settings.golden = run->golden; /* found by its name */
+    settings.golden_required = run->golden_required;
+    return settings;
+}
+
+static void set_provenance(const mp_run_info *info, mp_provenance *who) {
+    snprintf(who->version, sizeof who->version, "%s", info->version);
+    snprintf(who->commit, sizeof who->commit, "%s", info->commit);
+    snprintf(who->date, sizeof who->date, "%s", info->date);
+    snprintf(who->device, sizeof who->device, "%s", info->host);
+    snprintf(who->versions, sizeof who->versions, "%s", mp_cli_compiler());
+}
+
+/* Options that exclude each other: MP_EXIT_USAGE, after saying so. */
+static int check_usage(const mp_args *args, const mp_suite_options *suite) {
+    if (suite->in_process && suite->settings.jobs > 1)
+        return mp_cli_usage("--in-process and --jobs %d exclude each other", suite->settings.jobs);
+    if (suite->settings.golden_partial && !suite->settings.golden)
+        return mp_cli_usage("--golden-partial goes with --golden");
+    if (mp_args_given(args, MP_OPT_QUIET) && mp_args_given(args, MP_OPT_VERBOSE))
+        return mp_cli_usage("--quiet and --verbose exclude each other");
+    return MP_EXIT_OK;
+}
+
+int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
+    const mp_matrix *matrix = run->matrix;
+    mp_suite_options suite = {.settings = settings_of(args, run),
                               .in_process = mp_args_given(args, MP_OPT_IN_PROCESS),
                               .fail_fast = mp_args_given(args, MP_OPT_FAIL_FAST),
-                              .timeout_seconds = (double)mp_args_number(args, MP_OPT_TIMEOUT),
+                              .record = run->record,
                               .progress = mp_progress_case,
                               .phase = mp_progress_phase};
     mp_error err = {0};
-    if (suite.in_process && suite.jobs > 1)
-        return mp_cli_usage("--in-process and --jobs %d exclude each other", suite.jobs);
-    if (suite.golden_partial && !golden) return mp_cli_usage("--golden-partial goes with --golden");
-    if (mp_args_given(args, MP_OPT_QUIET) && mp_args_given(args, MP_OPT_VERBOSE))
-        return mp_cli_usage("--quiet and --verbose exclude each other");
-
     mp_run_info info;
     mp_verdict *verdicts = NULL;
-    int code = MP_EXIT_BROKEN;
     bool ran = false;
+    int code = check_usage(args, &suite);
+    if (code != MP_EXIT_OK) return code;
+
     mp_status status = mp_cli_run_info(args, &info, &err);
-    if (status == MP_OK) status = check_outputs(args, golden, sources, source_count, &err);
+    if (status == MP_OK) status = check_outputs(args, run, &err);
     if (status == MP_OK && mp_args_given(args, MP_OPT_DRY_RUN)) {
-        if ((status = mp_cli_dry_run(matrix, &suite, &err)) == MP_OK) code = MP_EXIT_OK;
+        status = mp_cli_dry_run(matrix, &suite.settings, &err);
         goto out;
     }
     if (status == MP_OK && !(verdicts = calloc(matrix->count, sizeof *verdicts)))
         status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", matrix->count);
+    if (run->record) set_provenance(&info, &run->record->who);
     mp_progress progress = mp_progress_begin(args, matrix, &suite, &info);
     suite.ctx = &progress;
     if (status == MP_OK) status = mp_suite_run(matrix, &suite, verdicts, &info, &err);
     mp_status_line_clear(&progress.line);
     ran = status == MP_OK;
-    if (ran) status = report(args, &info, verdicts, matrix->count, &code, &err);
+    if (ran) status = report(args, run, &info, verdicts, &code, &err);
 out:
     for (size_t i = 0; verdicts && i < matrix->count; i++) mp_verdict_free(&verdicts[i]);
     free(verdicts);

@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `run` and `golden verify` have in common: a matrix of cases, judged and reported. */
+/* What `run`, `golden verify` and `golden record` have in common: a matrix of cases, judged and reported. */
 #ifndef MP_CLI_JUDGE_H
 #define MP_CLI_JUDGE_H
 
 #include "cli/args.h"
 #include "moeparity/suite.h"
 
+typedef struct mp_cli_run {
+    const mp_matrix *matrix;
+    const char *golden;   /* the file to compare with; NULL: none */
+    bool golden_required; /* it must hold what it is compared with */
+    const char *const
+        *sources; /* the files that the cases come from: none that is written may replace them */
+    size_t source_count;
+    mp_record_options *record; /* NULL: nothing is recorded; its `who` is filled here */
+} mp_cli_run;
+
 /* Judges the matrix under the options of the line, prints rows and summary, writes the reports, and returns
- * the exit code. `golden` is the file to compare with (NULL: none), which with `required` must hold what it
- * is compared with. `sources` are the files that the cases come from: no report may replace them. */
-int mp_cli_judge(const mp_args *args, const mp_matrix *matrix, const char *golden, bool required,
-                 const char *const *sources, size_t source_count);
+ * the exit code. */
+int mp_cli_judge(const mp_args *args, const mp_cli_run *run);
 
 #endif

@@ -77,13 +77,10 @@ mp_progress mp_progress_begin(const mp_args *args, const mp_matrix *matrix, cons
 
 /* How to run the case again, said before it runs: of a process that dies of it nothing else is left. */
 static void announce(const mp_progress *p, size_t index) {
-    mp_subject subject = {.name = p->info->subject[0] ? p->info->subject : p->suite->subject},
-               against = {.name = p->suite->against};
-    const mp_run_options options =
-        mp_suite_run_options(p->suite, &subject, p->suite->against ? &against : NULL,
-                             index > 0 ? &p->matrix->rows[index - 1] : NULL);
+    mp_settings settings = p->suite->settings;
+    if (p->info->subject[0]) settings.subject = p->info->subject;
     mp_text repro = {0};
-    mp_repro(&p->matrix->rows[index], &options, &repro);
+    mp_repro(&p->matrix->rows[index], index > 0 ? &p->matrix->rows[index - 1] : NULL, &settings, &repro);
     fprintf(stderr, "case %zu/%zu: %s\n", index + 1, p->matrix->count, mp_text_get(&repro));
     fflush(stderr);
     mp_text_free(&repro);

@@ -160,17 +160,13 @@ int chaos_set_up(void **state) {
         snprintf(text, sizeof text, "M=4 E=2 topk=1 K=16 N=8 seed=%d", i);
         if (mp_matrix_add(&f->matrix, text, NULL, 0, &f->err)) return -1;
     }
-    f->options = (mp_suite_options){.subject = "chaos",
-                                    .repeat = 2,
-                                    .jobs = 1,
-                                    .threads = 1,
-                                    .plain = true,
-                                    .timeout_seconds = 60,
-                                    .program = self,
-                                    .open_subject = chaos_open,
-                                    .progress = on_progress,
-                                    .phase = on_phase,
-                                    .ctx = &f->progress};
+    f->options =
+        (mp_suite_options){.settings = {.subject = "chaos", .threads = 1, .plain = true, .timeout = 60},
+                           .program = self,
+                           .open_subject = chaos_open,
+                           .progress = on_progress,
+                           .phase = on_phase,
+                           .ctx = &f->progress};
     return 0;
 }
 

@@ -275,6 +275,11 @@ static void a_case_that_does_not_pass_is_not_recorded(void **state) {
     assert_int_equal(access("large.h5", F_OK), -1);
     expect("MOEPARITY_REQUIRE_GPU=1 moeparity golden record large.h5 large.yaml --subject host", 3, "[SKIP]",
            "");
+    expect("moeparity golden record large.h5 large.yaml --subject host --strict --json large.json", 1,
+           "[FAIL]  M=1000000000", "large.h5 was not written: a golden holds only cases that pass");
+    expect("grep -c '\"outcome\": \"FAIL\"' large.json", 0, "1\n", "");
+    expect("moeparity golden record same.x ok.yaml --subject host --junit same.x", 2, "",
+           "same.x would be overwritten: it is named twice");
     no_temporary_files();
 }
 

@@ -102,7 +102,7 @@ static void judge_fault(const fault *f) {
     assert_non_null(v);
     one_row(f, &matrix);
     mp_subject subject = faulty_open(f);
-    mp_run_options options = {.subject = &subject, .repeat = 3, .plain = true};
+    mp_run_options options = {.subject = &subject, .settings = {.repeat = 3, .plain = true}};
     if (f->checks & CHECK(GOLDEN)) options.golden = record(&matrix.rows[0].c);
 
     mp_run_case(&matrix.rows[0], &options, v);

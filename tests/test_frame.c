@@ -4,6 +4,7 @@
 #include "cases/case_tools.h"
 #include "harness/run/frame.h"
 #include "harness/run/message.h"
+#include "harness/run/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -155,6 +156,9 @@ static void rows_come_back(void **state) {
 static void orders_come_back(void **state) {
     (void)state;
     mp_matrix matrix = {0};
+    char texts[32][16];
+    assert_true(mp_setting_count <= 32);
+    for (int i = 0; i < 32; i++) snprintf(texts[i], sizeof texts[i], "caf\xe9 %d", i);
     for (int i = 0; i < 3; i++) {
         char text[64];
         snprintf(text, sizeof text, "M=%d", i + 1);
@@ -162,38 +166,24 @@ static void orders_come_back(void **state) {
     }
     const mp_record_options record = {
         .path = "r.h5", .digest_above = 17, .inputs = true, .who = {.version = "1", .device = "cpu"}};
-    const mp_suite_options sent = {.subject = "plugin:/caf\xe9.so", /* not UTF-8 */
-                                   .against = "ref",
-                                   .golden_path = "gr\xc3\xbc\xc3\x9f"
-                                                  "e.h5",
-                                   .golden_required = true,
-                                   .repeat = 5,
-                                   .jobs = 3,
-                                   .threads = 2,
-                                   .plain = true,
-                                   .golden_partial = true,
-                                   .strict = true,
-                                   .device = "NVIDIA H200",
-                                   .triton = "3.6.0",
-                                   .config_file = "t\xff.json",
-                                   .timeout_seconds = 2.5,
-                                   .record = &record};
+    mp_suite_options sent = {.record = &record};
+    for (int i = 0; i < mp_setting_count; i++) /* each another one; the texts are not UTF-8 */
+        mp_setting_set(&sent.settings, &mp_setting_rows[i], texts[i],
+                       mp_setting_rows[i].kind == MP_SETTING_FLAG ? 1 : 3 + i);
+    sent.settings.timeout = 2.5;
     json_t *json = mp_json_open(&sent, &matrix, 1, true);
     mp_order *order = calloc(1, sizeof *order);
     assert_non_null(order);
     assert_int_equal(mp_json_to_order(json_object_get(json, "open"), order, &err), MP_OK);
     const mp_suite_options *o = &order->options;
-    assert_string_equal(o->subject, sent.subject);
-    assert_string_equal(o->against, sent.against);
-    assert_string_equal(o->golden_path, sent.golden_path);
-    assert_true(o->golden_required && o->plain && order->check_golden && o->golden_partial && o->strict);
-    assert_string_equal(o->device, sent.device);
-    assert_string_equal(o->triton, sent.triton);
-    assert_string_equal(o->config_file, sent.config_file);
-    assert_true(o->timeout_seconds == 2.5);
-    assert_int_equal(o->repeat, 5);
-    assert_int_equal(o->jobs, 3);
-    assert_int_equal(o->threads, 2);
+    for (int i = 0; i < mp_setting_count; i++) {
+        const mp_setting *row = &mp_setting_rows[i];
+        const char *text = mp_setting_text(&o->settings, row);
+        if (row->kind == MP_SETTING_TEXT) assert_string_equal(text, texts[i]);
+        if (row->kind != MP_SETTING_TEXT)
+            assert_true(mp_setting_number(&o->settings, row) == mp_setting_number(&sent.settings, row));
+    }
+    assert_true(order->check_golden && o->settings.timeout == 2.5 && o->settings.strict);
     assert_string_equal(o->record->path, "r.h5");
     assert_int_equal(o->record->digest_above, 17);
     assert_true(o->record->inputs);
@@ -203,11 +193,12 @@ static void orders_come_back(void **state) {
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(mp_case_compare(&order->matrix.rows[i].c, &matrix.rows[i + 1].c), 0);
     json_object_set_new(json_object_get(json, "open"), "protocol", json_integer(9));
-    mp_matrix_free(&order->matrix);
+    mp_order_free(order);
     assert_int_equal(mp_json_to_order(json_object_get(json, "open"), order, &err), MP_EINPUT);
     assert_non_null(strstr(err.text, "protocol 9: this worker speaks version 1"));
     json_decref(json);
     mp_matrix_free(&matrix);
+    mp_order_free(order);
     free(order);
 }
 

@@ -66,12 +66,12 @@ static void nothing_is_recorded_unless_all_pass(void **state) {
     fixture *f = *state;
     char *data;
     size_t size;
-    f->options.jobs = 3; /* one worker all the same */
+    f->options.settings.jobs = 3; /* one worker all the same */
     for (int m = NONE; m < MISHAPS; m++) {
         assert_int_equal(mp_file_replace(path, "old", 3, &f->err), MP_OK);
         chaos_set("CHAOS_MISHAP", m);
         f->progress.interrupt_after = m == NONE ? 2 : 0;
-        f->options.timeout_seconds = m == HANG || m == HALF_A_MESSAGE ? 3 : 60;
+        f->options.settings.timeout = m == HANG || m == HALF_A_MESSAGE ? 3 : 60;
         assert_int_equal(chaos_run(f), MP_OK);
         assert_int_equal(f->info.interrupted, m == NONE);
         assert_int_equal(f->progress.events, m == NONE ? 2 : VICTIM + 1);

@@ -107,8 +107,7 @@ static const mp_verdict *judge_by(spoiled self, const char *text, const char *pa
     if (mp_matrix_add(&matrix, text, &pair, pair ? 1 : 0, &err) != MP_OK) fail_msg("%s", err.text);
     mp_run_options options = more ? *more : (mp_run_options){0};
     options.subject = &subject;
-    if (options.repeat == 0) options.repeat = 2;
-    options.plain = true;
+    options.settings.plain = true;
     mp_verdict_free(&verdict);
     mp_run_case(&matrix.rows[0], &options, &verdict);
     mp_matrix_free(&matrix);
@@ -229,7 +228,7 @@ static void an_unordered_sum_keeps_its_bounds_in_every_run(void **state) {
 
 static void one_run_says_nothing_about_repeating(void **state) {
     (void)state;
-    const mp_run_options once = {.repeat = 1};
+    const mp_run_options once = {.settings.repeat = 1};
     const mp_verdict *v = judge("M=4 topk=2 K=32 N=16", NULL, NULL, false, &once);
     assert_int_equal(v->outcome, MP_PASS);
     assert_int_equal(v->check[MP_CHECK_REPEAT].answer, MP_NOT_JUDGED);
@@ -396,7 +395,7 @@ static void a_stage_without_a_bound_leaves_the_check_open(void **state) {
     const mp_verdict *v = judge_by(self, text, NULL, NULL);
     assert_int_equal(v->check[MP_CHECK_BOUND].answer, MP_NOT_JUDGED);
     assert_non_null(strstr(v->check[MP_CHECK_BOUND].text, "combine: no bound can be had"));
-    expect_failure(judge_by(self, text, NULL, &(mp_run_options){.strict = true}), MP_CHECK_BOUND,
+    expect_failure(judge_by(self, text, NULL, &(mp_run_options){.settings.strict = true}), MP_CHECK_BOUND,
                    "combine: no bound can be had");
 }
 
@@ -486,7 +485,8 @@ static void a_golden_that_lacks_a_tensor_verifies_nothing(void **state) {
     for (int left_out = MP_CACHE1; left_out <= MP_TENSOR_COUNT; left_out++) {
         if (left_out == MP_CACHE1_HOOKED || left_out == MP_CACHE3_HOOKED) continue; /* not there anyway */
         mp_golden *golden = golden_of(path, text, NULL, (mp_tensor_id)left_out, NULL);
-        const mp_run_options options = {.golden = golden, .golden_required = true, .golden_path = path};
+        const mp_run_options options = {.golden = golden,
+                                        .settings = {.golden = path, .golden_required = true}};
         const mp_verdict *v = judge(text, NULL, NULL, false, &options);
         if (left_out < MP_TENSOR_COUNT)
             expect_failure(v, MP_CHECK_GOLDEN, mp_tensor_name((mp_tensor_id)left_out));
@@ -503,7 +503,7 @@ static const mp_verdict *judge_beside(spoiled self, const char *text, const char
     char path[64];
     snprintf(path, sizeof path, "run_case.%d.h5", (int)getpid());
     mp_golden *golden = golden_of(path, text, as_contract, MP_TENSOR_COUNT, edit);
-    const mp_run_options options = {.golden = golden, .golden_partial = !whole, .golden_path = path};
+    const mp_run_options options = {.golden = golden, .settings = {.golden = path, .golden_partial = !whole}};
     const mp_verdict *v = judge_by(self, text, NULL, &options);
     mp_golden_close(golden);
     unlink(path);

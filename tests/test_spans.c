@@ -33,7 +33,7 @@ static const mp_verdict *judge(const fault *f, mp_tensor_set exposed, const char
     if (mp_matrix_add(&matrix, text, &f->pair, pair ? 1 : 0, &err) != MP_OK)
         fail_msg("%s: %s", text, err.text);
     mp_subject subject = faulty_open_exposing(f, exposed);
-    const mp_run_options options = {.subject = &subject, .repeat = 2};
+    const mp_run_options options = {.subject = &subject, .settings.repeat = 2};
     mp_verdict_free(&verdict);
     mp_run_case(&matrix.rows[0], &options, &verdict);
     mp_subject_close(&subject);

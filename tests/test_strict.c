@@ -99,7 +99,7 @@ static void what_is_asked_for(void **state) {
     (void)state;
     const unsigned always = BIT(POISON) | BIT(GUARD) | BIT(INPUT), numbers = BIT(BOUND) | BIT(RMS) | BIT(NAN),
                    ordered = BIT(REPEAT) | BIT(PERMUTATION) | BIT(BATCH);
-    mp_run_options o = {.repeat = 2};
+    mp_run_options o = {0};
     assert_int_equal(asked_for("M=4", NULL, &o, MP_BITS_REPORTED, true),
                      always | numbers | ordered | BIT(INTEGER));
     assert_int_equal(asked_for("M=4", NULL, &o, MP_BITS_REQUIRED, false),
@@ -110,12 +110,12 @@ static void what_is_asked_for(void **state) {
                      always | BIT(INTEGER) | BIT(REPEAT));
     assert_int_equal(asked_for("M=4 scope=act", NULL, &o, MP_BITS_REQUIRED, true),
                      always | numbers | BIT(REPEAT) | BIT(BITS));
-    o.repeat = 1;
+    o.settings.repeat = 1;
     assert_int_equal(asked_for("M=4 scope=combine", NULL, &o, MP_BITS_NONE, true), always | numbers);
     o.golden = (mp_golden *)&o; /* any that is given */
     assert_int_equal(asked_for("M=4 scope=combine", NULL, &o, MP_BITS_NONE, true),
                      always | numbers | BIT(GOLDEN));
-    o.golden_partial = true;
+    o.settings.golden_partial = true;
     assert_int_equal(asked_for("M=4 scope=combine", NULL, &o, MP_BITS_NONE, true), always | numbers);
 }
 

@@ -33,10 +33,10 @@ static const struct {
 
 static void judge_mishap(fixture *f, mishap what, int jobs) {
     chaos_set("CHAOS_MISHAP", (int)what);
-    f->options.jobs = jobs;
-    f->options.timeout_seconds = expected[what].outcome == MP_TIMEOUT
-                                     ? 3
-                                     : 60; /* an innocent case takes 10 ms, but the machine may be busy */
+    f->options.settings.jobs = jobs;
+    f->options.settings.timeout = expected[what].outcome == MP_TIMEOUT
+                                      ? 3
+                                      : 60; /* an innocent case takes 10 ms, but the machine may be busy */
     if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
     mp_tally tally = {0};
     for (int i = 0; i < CASES; i++) {
@@ -88,7 +88,7 @@ static void threads_of_the_caller_are_no_matter(void **state) {
 #pragma omp parallel num_threads(4) reduction(+ : threads)
     threads++;
     assert_int_equal(threads, 4);
-    f->options.threads = 2;
+    f->options.settings.threads = 2;
     judge_mishap(f, NONE, 1);
 }
 
@@ -105,7 +105,7 @@ static void interruption_keeps_what_is_done(void **state) {
     fixture *f = *state;
     for (int jobs = 1; jobs <= 2; jobs++) {
         chaos_set("CHAOS_MISHAP", HANG); /* a worker is busy when the signal comes, and would be for ever */
-        f->options.jobs = jobs;
+        f->options.settings.jobs = jobs;
         f->progress.interrupt_after = 2;
         assert_int_equal(chaos_run(f), MP_OK);
         assert_true(f->info.interrupted);
@@ -228,13 +228,13 @@ static void the_repro_of_a_crash_lacks_nothing(void **state) {
     assert_int_equal(mp_golden_commit(golden, &f->err), MP_OK);
 
     chaos_set("CHAOS_MISHAP", ABORT);
-    f->options.subject = "auto"; /* came to chaos */
-    f->options.against = "ref";
-    f->options.golden_path = path;
-    f->options.golden_partial = true;
-    f->options.repeat = 3;
-    f->options.device = "NVIDIA H200";
-    f->options.triton = "3.6.0";
+    f->options.settings.subject = "auto"; /* came to chaos */
+    f->options.settings.against = "ref";
+    f->options.settings.golden = path;
+    f->options.settings.golden_partial = true;
+    f->options.settings.repeat = 3;
+    f->options.settings.device = "NVIDIA H200";
+    f->options.settings.triton = "3.6.0";
     if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
     for (int i = 0; i < CASES; i++) {
         char before[MP_CASE_TEXT_MAX] = "", name[MP_CASE_TEXT_MAX];
@@ -252,14 +252,14 @@ static void the_repro_of_a_crash_lacks_nothing(void **state) {
 
 static void a_strict_suite_fails_what_is_skipped(void **state) {
     fixture *f = *state;
-    f->options.strict = true;
+    f->options.settings.strict = true;
     chaos_set("CHAOS_MISHAP", NOT_SUPPORTED);
     if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
     for (int i = 0; i < CASES; i++) assert_int_equal(f->v[i].outcome, i == VICTIM ? MP_FAIL : MP_PASS);
     assert_string_equal(f->v[VICTIM].reason, "strict: skipped: not here");
     assert_non_null(strstr(f->v[VICTIM].repro, " --strict"));
     setenv("CUDA_VISIBLE_DEVICES", "", 1); /* hidden devices are no devices */
-    f->options.subject = "cuda";
+    f->options.settings.subject = "cuda";
     if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
     for (int i = 0; i < CASES; i++) {
         assert_int_equal(f->v[i].outcome, MP_FAIL);
@@ -272,8 +272,8 @@ static void a_zeroed_struct_has_defaults(void **state) {
     fixture *f = *state;
     for (int in_process = 0; in_process < 2; in_process++) {
         f->options.in_process = in_process == 1;
-        f->options.repeat = f->options.jobs = 0;
-        f->options.timeout_seconds = 0;
+        f->options.settings.repeat = f->options.settings.jobs = 0;
+        f->options.settings.timeout = 0;
         if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
         for (int i = 0; i < CASES; i++) {
             assert_int_equal(f->v[i].outcome, MP_PASS);

@@ -123,10 +123,10 @@ static void a_verdict_about_another_case_is_none(void **state) {
 static void a_crash_over_a_golden_is_bad_input(void **state) {
     fixture *f = *state;
     const char *message = "g.h5: libhdf5 crashed while it was read (signal 11): damaged or forged";
-    f->options.golden_path = "g.h5";
+    f->options.settings.golden = "g.h5";
     assert_int_equal(run_fake(f, READS_AND_DIES), MP_EINPUT);
     fails(f, MP_EINPUT, message);
-    f->options.timeout_seconds = 2;
+    f->options.settings.timeout = 2;
     assert_int_equal(run_fake(f, READS_FOR_EVER), MP_EIO);
     fails(f, MP_EIO, "g.h5: not read after 2 s");
     setenv("FAKE", "5", 1);
@@ -184,7 +184,7 @@ static void slow_phase(void *ctx, size_t index, const char *what, double seconds
 static void a_worker_that_dies_idle_is_replaced(void **state) {
     fixture *f = *state;
     f->options.progress = slow_progress;
-    for (f->options.jobs = 1; f->options.jobs <= 2; f->options.jobs++) {
+    for (f->options.settings.jobs = 1; f->options.settings.jobs <= 2; f->options.settings.jobs++) {
         if (run_fake(f, DIES_IDLE) != MP_OK) fail_msg("%s", f->err.text);
         for (int i = 0; i < CASES; i++) {
             if (f->v[i].outcome != MP_PASS) fail_msg("%s", f->v[i].reason);
@@ -235,8 +235,8 @@ static void a_start_that_fails_ends_the_run(void **state) {
     chaos_set("CHAOS_START", START_EXITS);
     fails(f, chaos_run(f), "the worker ended with exit code 1 before it answered (subject)");
     chaos_set("CHAOS_START", START_HANGS);
-    f->options.timeout_seconds = 2;
-    f->options.jobs = 3;
+    f->options.settings.timeout = 2;
+    f->options.settings.jobs = 3;
     assert_true(seconds_of(f, &status) < 12);
     assert_int_equal(status, MP_EDEVICE);
     char *told;
@@ -245,8 +245,8 @@ static void a_start_that_fails_ends_the_run(void **state) {
     assert_int_equal(strchr(told, '\n') - told + 1, size); /* one pid: the others wait for the first */
     free(told);
     fails(f, chaos_run(f), "the worker has not answered after 2 s (subject)");
-    f->options.jobs = 1;
-    f->options.timeout_seconds = 1;
+    f->options.settings.jobs = 1;
+    f->options.settings.timeout = 1;
     if (run_fake(f, COMPILES) != MP_OK) fail_msg("%s", f->err.text); /* beyond the timeout, and may be */
 }
 
@@ -254,7 +254,7 @@ static void a_start_that_fails_ends_the_run(void **state) {
 static void a_later_start_is_not_waited_for(void **state) {
     fixture *f = *state;
     mp_status status;
-    f->options.jobs = 3;
+    f->options.settings.jobs = 3;
     chaos_set("CHAOS_PAUSE_MS", 100); /* the others fail while the first one still has cases */
     for (start s = LATER_HANGS; s <= LATER_DIES; s++) {
         chaos_set("CHAOS_START", (int)s);
@@ -269,7 +269,7 @@ static void without_a_worker_cases_crash(void **state) {
     fixture *f = *state;
     mp_status status;
     chaos_set("CHAOS_MISHAP", SEGFAULT);
-    f->options.timeout_seconds = 3;
+    f->options.settings.timeout = 3;
     for (start s = LATER_HANGS; s <= LATER_DIES; s++) {
         chaos_set("CHAOS_START", (int)s);
         assert_true(seconds_of(f, &status) < 20);
@@ -308,7 +308,7 @@ static void programs(void **state) {
 static void a_subject_that_cannot_run_here_skips_all(void **state) {
     fixture *f = *state;
     setenv("CUDA_VISIBLE_DEVICES", "", 1);
-    f->options.subject = "cuda";
+    f->options.settings.subject = "cuda";
     if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
     mp_tally tally = {0};
     for (int i = 0; i < CASES; i++) {
@@ -323,15 +323,15 @@ static void a_subject_that_cannot_run_here_skips_all(void **state) {
 
 static void bad_input_runs_nothing(void **state) {
     fixture *f = *state;
-    f->options.subject = "nonsense";
+    f->options.settings.subject = "nonsense";
     chaos_nothing_ran(f, "unknown subject 'nonsense'");
-    f->options.subject = "chaos";
-    f->options.against = "nonsense";
+    f->options.settings.subject = "chaos";
+    f->options.settings.against = "nonsense";
     chaos_nothing_ran(f, "unknown subject 'nonsense'");
-    f->options.against = NULL;
-    f->options.golden_path = f->started;
+    f->options.settings.against = NULL;
+    f->options.settings.golden = f->started;
     chaos_nothing_ran(f, f->started); /* it is missing */
-    f->options.golden_path = f->told;
+    f->options.settings.golden = f->told;
     assert_int_equal(mp_file_replace(f->told, "no HDF5", 7, &f->err), MP_OK);
     chaos_nothing_ran(f, f->told);
 }
@@ -371,7 +371,7 @@ static void both_subjects_prepare(void **state) {
     assert_int_equal(mp_matrix_add(&f->matrix, "M=4 E=2 topk=1 K=16 N=8", pair, 1, &f->err), MP_OK);
     f->options.in_process = true;
     f->options.open_subject = open_preparing;
-    f->options.against = "other";
+    f->options.settings.against = "other";
     if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
     assert_int_equal(prepared[0], 2);
     assert_int_equal(prepared[1], 1);

@@ -12,7 +12,7 @@
 
 /* A golden was named, so equality with it was asked for: what cannot be compared has not passed. */
 static void cannot_compare(mp_session *s, const char *why) {
-    if (s->options->golden_partial)
+    if (s->options->settings.golden_partial)
         mp_check_not_judged(s->v, MP_CHECK_GOLDEN, "%s", why);
     else
         mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", why);
@@ -163,7 +163,7 @@ static void answer(beside *b) {
         cannot_compare(s, mp_text_get(&why));
     } else if (b->compared == 0) {
         mp_text_add(&why, "nothing could be compared%s%s", open[0] ? ": " : "", open);
-        if (s->options->golden_required)
+        if (s->options->settings.golden_required)
             cannot_compare(s, mp_text_get(&why));
         else
             mp_check_not_judged(s->v, MP_CHECK_GOLDEN, "%s", mp_text_get(&why));

@@ -83,7 +83,7 @@ static mp_status follows_poison(mp_session *s, bool *follows, mp_error *err) {
 /* The same case again, on buffers poisoned differently. A difference that follows the poison is a read of
  * memory that nobody wrote; any other is a run that does not repeat. */
 mp_status mp_check_repeats(mp_session *s, mp_error *err) {
-    const int repeat = mp_repeats(s->options);
+    const int repeat = mp_repeats(&s->options->settings);
     for (int i = 1; i < repeat; i++) {
         const uint32_t poison = i % 2 ? MP_POISON_B : MP_POISON_A;
         char what[32];

@@ -8,8 +8,8 @@
 #include "ref/gemm.h"
 
 /* How often the case itself is run. */
-static inline int mp_repeats(const mp_run_options *options) {
-    return options->repeat > 0 ? options->repeat : MP_REPEAT;
+static inline int mp_repeats(const mp_settings *settings) {
+    return settings->repeat > 0 ? settings->repeat : MP_REPEAT;
 }
 
 typedef struct mp_session {

@@ -10,37 +10,18 @@
 #include "harness/verdict_make.h"
 #include "ref/blas.h"
 
-mp_run_options mp_suite_run_options(const mp_suite_options *o, mp_subject *subject, mp_subject *against,
-                                    const mp_matrix_row *after) {
-    return (mp_run_options){.subject = subject,
-                            .against = against && against->name ? against : NULL,
-                            .golden_path = o->golden_path,
-                            .golden_required = o->golden_required,
-                            .golden_partial = o->golden_partial,
-                            .strict = o->strict,
-                            .device = o->device,
-                            .triton = o->triton,
-                            .config_file = o->config_file,
-                            .repeat = o->repeat,
-                            .plain = o->plain,
-                            .timeout_seconds = o->timeout_seconds,
-                            .after = after};
-}
-
 void mp_verdict_without_worker(const mp_matrix_row *row, const mp_matrix_row *after,
-                               const mp_suite_options *o, mp_outcome outcome, const char *reason,
+                               const mp_settings *settings, mp_outcome outcome, const char *reason,
                                mp_verdict *v) {
-    mp_subject subject = {.name = o->subject}, against = {.name = o->against};
-    const mp_run_options options = mp_suite_run_options(o, &subject, &against, after);
     mp_verdict_free(v);
-    mp_verdict_begin(row, &options, outcome, v);
+    mp_verdict_begin(row, after, settings, outcome, v);
     mp_verdict_set(v, &v->reason, "%s", reason);
-    if (o->strict) mp_strict_apply(v, 0);
+    if (settings->strict) mp_strict_apply(v, 0);
 }
 
 void mp_skip_all(const mp_matrix *matrix, const mp_suite_options *o, const char *why, mp_verdict *verdicts) {
     for (size_t i = 0; i < matrix->count; i++) {
-        mp_verdict_without_worker(&matrix->rows[i], NULL, o, MP_SKIP, why, &verdicts[i]);
+        mp_verdict_without_worker(&matrix->rows[i], NULL, &o->settings, MP_SKIP, why, &verdicts[i]);
         if (o->progress) o->progress(o->ctx, i, &verdicts[i]);
     }
 }
@@ -95,7 +76,7 @@ mp_status mp_run_in_process(const mp_matrix *matrix, const mp_suite_options *o, 
         mp_run_info_set(info, &info->subject, "%s", setup.subject.name);
         mp_run_info_set(info, &info->device, "%s", setup.subject.device);
         mp_run_info_set(info, &info->versions, "%s", setup.subject.versions);
-        mp_run_info_set(info, &info->blas, "%s", o->plain ? "plain loops" : mp_blas_name());
+        mp_run_info_set(info, &info->blas, "%s", o->settings.plain ? "plain loops" : mp_blas_name());
         status = run_cases(matrix, &setup, &w, verdicts, &info->interrupted, &why);
     } else if (status == MP_EUNSUPPORTED) {
         mp_skip_all(matrix, o, why.text, verdicts);

@@ -3,7 +3,6 @@
 #ifndef MP_HARNESS_IN_PROCESS_H
 #define MP_HARNESS_IN_PROCESS_H
 
-#include "moeparity/run_case.h"
 #include "moeparity/suite.h"
 
 /* mp_suite_run without workers: what a debugger or a memory checker wants to see. A crash ends the run, and
@@ -11,15 +10,10 @@
 mp_status mp_run_in_process(const mp_matrix *matrix, const mp_suite_options *o, mp_verdict *verdicts,
                             mp_run_info *info, mp_error *err);
 
-/* The options of one case of the suite, for subjects that are open, or only named where nothing is run.
- * `after` ran before it in the same process (NULL: nothing). */
-mp_run_options mp_suite_run_options(const mp_suite_options *o, mp_subject *subject, mp_subject *against,
-                                    const mp_matrix_row *after);
-
 /* The verdict of a case that no worker lived to give; `after` is what that worker had run before it. *v is
  * freed first. */
 void mp_verdict_without_worker(const mp_matrix_row *row, const mp_matrix_row *after,
-                               const mp_suite_options *o, mp_outcome outcome, const char *reason,
+                               const mp_settings *settings, mp_outcome outcome, const char *reason,
                                mp_verdict *v);
 /* The subject cannot run here: every case is a SKIP, and says why. */
 void mp_skip_all(const mp_matrix *matrix, const mp_suite_options *o, const char *why, mp_verdict *verdicts);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/memory.h"
 
+#include "harness/subjects/surroundings.h"
+#include "harness/verdict_make.h"
 #include "moeparity/inputs.h"
 #include "moeparity/trace.h"
 #include "ref/gemm_tasks.h"
@@ -74,4 +76,29 @@ size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
     const size_t maps = (size_t)mp_case_slots(c) * 64;
     return inputs + tokens + 2 * traces + predicted + maps + slab +
            (size_t)omp_get_max_threads() * per_thread;
+}
+
+mp_status mp_plan_memory(mp_session *s, mp_error *err) {
+    const mp_run_options *o = s->options;
+    const size_t available = mp_memory_available() / (size_t)(o->settings.jobs > 1 ? o->settings.jobs : 1);
+    for (size_t i = 0; i <= s->row->pair_count; i++) {
+        const mp_case *c = i == 0 ? &s->row->c : &s->row->pairs[i - 1];
+        mp_subject *const subjects[] = {o->subject, i == 0 ? o->against : NULL};
+        for (int k = 0; k < 2 && subjects[k]; k++) {
+            const mp_offer *offer;
+            const mp_status status = mp_session_offer(s, subjects[k], c, &offer, err);
+            if (status == MP_EUNSUPPORTED && i > 0) continue; /* this variant will not be run */
+            if (status != MP_OK) return status;
+            const size_t host = mp_case_host_bytes(c, offer->config.up.block_size_m) + offer->host_bytes;
+            const size_t device = mp_surroundings_device_bytes(subjects[k], c, offer) + offer->device_bytes;
+            if ((int64_t)host > s->v->peak_bytes) s->v->peak_bytes = (int64_t)host;
+            if (available > 0 && host > available)
+                return mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of host memory, %.1f GiB are available",
+                               (double)host / 0x1p30, (double)available / 0x1p30);
+            if (offer->device_available > 0 && device > offer->device_available)
+                return mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of device memory, %.1f GiB are free",
+                               (double)device / 0x1p30, (double)offer->device_available / 0x1p30);
+        }
+    }
+    return MP_OK;
 }

@@ -3,7 +3,7 @@
 #ifndef MP_HARNESS_MEMORY_H
 #define MP_HARNESS_MEMORY_H
 
-#include "moeparity/case.h"
+#include "harness/checks/session.h"
 
 /* Bytes that judging the case takes: inputs and a permuted copy of the tokens, two traces, a predicted stage,
  * the judge's slabs for every thread. */
@@ -11,5 +11,8 @@ size_t mp_case_host_bytes(const mp_case *c, int block_size_m);
 /* Bytes free now: MemAvailable, or what a container's limit or that of the address space (ulimit -v) leaves
  * when that is less. 0: unknown. */
 size_t mp_memory_available(void);
+/* Whether the largest of the case and its variants fits, for the subject and for the one it is compared with:
+ * MP_EUNSUPPORTED with the figures where it does not. Sets peak_bytes of the verdict. */
+mp_status mp_plan_memory(mp_session *s, mp_error *err);
 
 #endif

@@ -2,8 +2,8 @@
 #include "harness/run/message.h"
 
 #include "base/printable.h"
+#include "harness/run/settings.h"
 #include "harness/verdict_make.h"
-#include "moeparity/run_case.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,21 +83,27 @@ static json_t *record_to_json(const mp_record_options *r) {
                      mp_json_text(r->who.device), "versions", mp_json_text(r->who.versions));
 }
 
+static json_t *setting_to_json(const mp_settings *settings, const mp_setting *row) {
+    const char *text = mp_setting_text(settings, row);
+    const double number = mp_setting_number(settings, row);
+    switch (row->kind) {
+    case MP_SETTING_TEXT: return text ? mp_json_path(text) : NULL;
+    case MP_SETTING_COUNT: return json_integer((json_int_t)number);
+    case MP_SETTING_SECONDS: return json_real(number);
+    case MP_SETTING_FLAG: return json_boolean(number != 0);
+    }
+    return NULL;
+}
+
 json_t *mp_json_open(const mp_suite_options *o, const mp_matrix *matrix, size_t first, bool check_golden) {
     json_t *rows = json_array();
     for (size_t i = first; i < matrix->count; i++) json_array_append_new(rows, mp_json_row(&matrix->rows[i]));
-    json_t *open = json_pack("{s:i, s:o, s:b, s:b, s:i, s:i, s:i, s:b, s:o}", "protocol", MP_PROTOCOL,
-                             "subject", mp_json_path(o->subject), "golden_required", (int)o->golden_required,
-                             "check_golden", (int)check_golden, "repeat", o->repeat, "jobs", o->jobs,
-                             "threads", o->threads, "plain", (int)o->plain, "rows", rows);
-    if (o->against) json_object_set_new(open, "against", mp_json_path(o->against));
-    if (o->golden_path) json_object_set_new(open, "golden", mp_json_path(o->golden_path));
-    if (o->config_file) json_object_set_new(open, "config_file", mp_json_path(o->config_file));
-    if (o->device) json_object_set_new(open, "device", mp_json_text(o->device));
-    if (o->triton) json_object_set_new(open, "triton", mp_json_text(o->triton));
-    json_object_set_new(open, "golden_partial", json_boolean(o->golden_partial));
-    json_object_set_new(open, "strict", json_boolean(o->strict));
-    json_object_set_new(open, "timeout", json_real(o->timeout_seconds));
+    json_t *open = json_pack("{s:i, s:b, s:o}", "protocol", MP_PROTOCOL, "check_golden", (int)check_golden,
+                             "rows", rows);
+    for (int i = 0; i < mp_setting_count; i++) {
+        json_t *value = setting_to_json(&o->settings, &mp_setting_rows[i]);
+        if (value) json_object_set_new(open, mp_setting_rows[i].name, value);
+    }
     if (o->record) json_object_set_new(open, "record", record_to_json(o->record));
     return json_pack("{s:o}", "open", open);
 }
@@ -114,10 +120,6 @@ static int take_int(const json_t *object, const char *name, int otherwise) {
     return json_is_integer(value) && number >= 0 && number <= INT_MAX ? (int)number : otherwise;
 }
 
-static bool take_bool(const json_t *object, const char *name) {
-    return json_is_true(json_object_get(object, name));
-}
-
 static mp_status json_to_record(const json_t *json, mp_order *order, mp_error *err) {
     mp_record_options *r = &order->record;
     const json_t *above = json_object_get(json, "digest_above");
@@ -127,7 +129,7 @@ static mp_status json_to_record(const json_t *json, mp_order *order, mp_error *e
                              .digest_above = json_is_integer(above) && json_integer_value(above) >= 0
                                                  ? (size_t)json_integer_value(above)
                                                  : SIZE_MAX,
-                             .inputs = take_bool(json, "inputs")};
+                             .inputs = json_is_true(json_object_get(json, "inputs"))};
     take_text(json, "version", r->who.version, sizeof r->who.version);
     take_text(json, "commit", r->who.commit, sizeof r->who.commit);
     take_text(json, "date", r->who.date, sizeof r->who.date);
@@ -137,35 +139,35 @@ static mp_status json_to_record(const json_t *json, mp_order *order, mp_error *e
     return status;
 }
 
+/* What is absent, and a number that is none, is the usual. */
+static mp_status json_to_setting(const json_t *json, const mp_setting *row, mp_settings *settings,
+                                 mp_error *err) {
+    char text[PATH_MAX], *copy;
+    if (!json || json_is_null(json)) return MP_OK;
+    if (row->kind != MP_SETTING_TEXT) {
+        const double number = json_is_true(json) ? 1 : json_number_value(json);
+        if (number > 0 && number <= INT_MAX) mp_setting_set(settings, row, NULL, number);
+        return MP_OK;
+    }
+    const mp_status status = mp_json_to_path(json, row->name, text, err);
+    if (status != MP_OK) return status;
+    if (!(copy = strdup(text))) return mp_fail(err, MP_EMEMORY, "no memory for %s", row->name);
+    mp_setting_set(settings, row, copy, 0);
+    return MP_OK;
+}
+
 mp_status mp_json_to_order(const json_t *open, mp_order *order, mp_error *err) {
-    const json_t *against = json_object_get(open, "against"), *golden = json_object_get(open, "golden"),
-                 *config = json_object_get(open, "config_file"), *record = json_object_get(open, "record"),
-                 *rows = json_object_get(open, "rows");
+    const json_t *record = json_object_get(open, "record"), *rows = json_object_get(open, "rows");
     const int protocol = take_int(open, "protocol", 0);
-    *order = (mp_order){.check_golden = take_bool(open, "check_golden")};
-    order->options =
-        (mp_suite_options){.subject = order->subject,
-                           .against = against ? order->against : NULL,
-                           .golden_path = golden ? order->golden_path : NULL,
-                           .golden_required = take_bool(open, "golden_required"),
-                           .repeat = take_int(open, "repeat", MP_REPEAT),
-                           .jobs = take_int(open, "jobs", 1),
-                           .threads = take_int(open, "threads", 0),
-                           .plain = take_bool(open, "plain"),
-                           .golden_partial = take_bool(open, "golden_partial"),
-                           .strict = take_bool(open, "strict"),
-                           .timeout_seconds = json_number_value(json_object_get(open, "timeout")),
-                           .config_file = config ? order->config_file : NULL,
-                           .device = json_object_get(open, "device") ? order->device : NULL,
-                           .triton = json_object_get(open, "triton") ? order->triton : NULL};
-    take_text(open, "device", order->device, sizeof order->device);
-    take_text(open, "triton", order->triton, sizeof order->triton);
+    mp_settings *settings = &order->options.settings;
+    mp_status status = MP_OK;
+    *order = (mp_order){.check_golden = json_is_true(json_object_get(open, "check_golden"))};
     if (protocol != MP_PROTOCOL)
         return mp_fail(err, MP_EINPUT, "protocol %d: this worker speaks version %d", protocol, MP_PROTOCOL);
-    mp_status status = mp_json_to_path(json_object_get(open, "subject"), "subject", order->subject, err);
-    if (status == MP_OK && against) status = mp_json_to_path(against, "against", order->against, err);
-    if (status == MP_OK && golden) status = mp_json_to_path(golden, "golden", order->golden_path, err);
-    if (status == MP_OK && config) status = mp_json_to_path(config, "config_file", order->config_file, err);
+    for (int i = 0; status == MP_OK && i < mp_setting_count; i++)
+        status = json_to_setting(json_object_get(open, mp_setting_rows[i].name), &mp_setting_rows[i],
+                                 settings, err);
+    if (status == MP_OK && !settings->subject) status = mp_fail(err, MP_EINPUT, "no subject was named");
     if (status == MP_OK && record) status = json_to_record(record, order, err);
     const size_t count = json_array_size(rows);
     if (status == MP_OK && count > 0 && !(order->matrix.rows = calloc(count, sizeof *order->matrix.rows)))
@@ -177,6 +179,13 @@ mp_status mp_json_to_order(const json_t *open, mp_order *order, mp_error *err) {
         free(one.rows);
     }
     return status;
+}
+
+void mp_order_free(mp_order *order) {
+    for (int i = 0; i < mp_setting_count; i++)
+        free((char *)mp_setting_text(&order->options.settings, &mp_setting_rows[i]));
+    mp_matrix_free(&order->matrix);
+    *order = (mp_order){0};
 }
 
 /* ---- answers ---- */

@@ -25,17 +25,16 @@ mp_status mp_json_to_row(const json_t *json, mp_matrix *m, mp_error *err);
 /* {"open": ...}: all that a worker needs for the rows from `first` on. */
 json_t *mp_json_open(const mp_suite_options *options, const mp_matrix *matrix, size_t first,
                      bool check_golden);
-/* What came with it; options point into the rest, so it must stay where it is. */
+/* What came with it: free it with mp_order_free, after an error too. */
 typedef struct mp_order {
-    mp_suite_options options;
+    mp_suite_options options; /* with texts of its own */
     mp_record_options record;
+    char record_path[PATH_MAX];
     mp_matrix matrix;
     bool check_golden;
-    char subject[PATH_MAX], against[PATH_MAX], golden_path[PATH_MAX], record_path[PATH_MAX],
-        config_file[PATH_MAX];
-    char device[256], triton[64];
 } mp_order;
 mp_status mp_json_to_order(const json_t *open, mp_order *order, mp_error *err);
+void mp_order_free(mp_order *order);
 
 /* {"hello": ...}: what a worker has opened. */
 json_t *mp_json_hello(const mp_subject *subject, const char *blas);

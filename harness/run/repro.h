@@ -4,17 +4,24 @@
 #define MP_HARNESS_REPRO_H
 
 #include "base/text.h"
-#include "moeparity/run_case.h"
+#include "moeparity/matrix.h"
+#include "moeparity/settings.h"
+#include "moeparity/verdict.h"
 
-/* Appends the one command that runs exactly this case again, behind the one before it: `moeparity run
- * [--case BEFORE [--pair ...]...] --case CASE [--pair ...]... --subject S ...`, or with golden_required
- * `moeparity golden verify FILE [--case BEFORE] --case CASE --subject S ...`, and every option that is not at
- * its default. Words are quoted for a shell. */
-void mp_repro(const mp_matrix_row *row, const mp_run_options *options, mp_text *text);
+/* Appends the one command that runs exactly this case again, behind `after` (what ran before it in the same
+ * process; NULL: nothing): `moeparity run [--case AFTER ...] --case CASE [--pair ...]... --subject S ...`, or
+ * with golden_required `moeparity golden verify FILE [--case AFTER] --case CASE ...`, and every setting that
+ * is not the usual. Words are quoted for a shell. */
+void mp_repro(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
+              mp_text *text);
 
 /* What is known of a case that is not run: initialises the verdict, and sets outcome, name, group, subject
- * and repro, which names options->after unless the outcome is PASS or SKIP. */
-void mp_verdict_begin(const mp_matrix_row *row, const mp_run_options *options, mp_outcome outcome,
-                      mp_verdict *v);
+ * and repro. */
+void mp_verdict_begin(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
+                      mp_outcome outcome, mp_verdict *v);
+/* Sets the repro by the outcome. What passed, or was skipped, needs nothing before it to be repeated; what
+ * did not may owe it to the case before. */
+void mp_verdict_set_repro(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
+                          mp_verdict *v);
 
 #endif

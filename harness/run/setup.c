@@ -2,7 +2,6 @@
 #include "harness/run/setup.h"
 
 #include "golden/files.h"
-#include "harness/run/in_process.h"
 #include "harness/progress.h"
 #include "harness/run/record.h"
 
@@ -63,29 +62,31 @@ static mp_status prepare_kernels(mp_subject *subject, const mp_matrix *matrix, b
 static mp_status open_subject(const mp_suite_options *o, const char *name, mp_subject *s, mp_error *err) {
     mp_subject_opener *open = o->open_subject ? o->open_subject : mp_subject_open;
     const mp_status status = open(name, s, err);
-    if (o->device) s->query.device = o->device;
-    if (o->triton) s->query.triton = o->triton;
-    if (o->config_file) s->query.file = o->config_file;
+    if (o->settings.device) s->query.device = o->settings.device;
+    if (o->settings.triton) s->query.triton = o->settings.triton;
+    if (o->settings.config) s->query.file = o->settings.config;
     return status;
 }
 
 mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix, bool check_golden,
                         mp_setup *s, mp_error *err) {
+    const mp_settings *settings = &options->settings;
     *s = (mp_setup){.options = options};
     mp_status status = MP_OK;
-    if (options->golden_path) status = open_golden(options->golden_path, check_golden, &s->golden, err);
+    if (settings->golden) status = open_golden(settings->golden, check_golden, &s->golden, err);
     if (status != MP_OK) return status;
     mp_progress("", "subject");
-    if ((status = open_subject(options, options->subject, &s->subject, err)) != MP_OK) return status;
-    if (options->against) status = open_subject(options, options->against, &s->against, err);
+    if ((status = open_subject(options, settings->subject, &s->subject, err)) != MP_OK) return status;
+    if (settings->against) status = open_subject(options, settings->against, &s->against, err);
     if (status == MP_OK) status = check_tiles(s, matrix, err);
     if (status == MP_OK) status = prepare_kernels(&s->subject, matrix, true, err);
     if (status == MP_OK) status = prepare_kernels(&s->against, matrix, false, err);
     if (status == MP_OK && options->record)
         status = mp_record_begin(options->record, &s->subject, &s->recording, err);
-    s->run = mp_suite_run_options(options, &s->subject, &s->against, NULL);
-    s->run.golden = s->golden;
-    s->run.jobs = options->jobs;
+    s->run = (mp_run_options){.settings = *settings,
+                              .subject = &s->subject,
+                              .against = settings->against ? &s->against : NULL,
+                              .golden = s->golden};
     return status;
 }
 

@@ -20,9 +20,9 @@ unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options
     /* The conditions that MP_CHECKS names. */
     const bool always = true, numbers = c->scope != MP_SCOPE_ALIGN,
                integers = c->scope == MP_SCOPE_ALIGN || whole,
-               repeated = mp_contract_deterministic(contract, c) && options->repeat != 1,
+               repeated = mp_contract_deterministic(contract, c) && options->settings.repeat != 1,
                moved = whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
-               paired = row->pair_count > 0, compared = options->golden && !options->golden_partial,
+               paired = row->pair_count > 0, compared = options->golden && !options->settings.golden_partial,
                predicted = requires_bits(contract, c);
 #define ASKED(check, name, condition) [check] = condition,
     const bool asked[MP_CHECK_COUNT] = {MP_CHECKS(ASKED)};

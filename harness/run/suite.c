@@ -37,7 +37,8 @@ typedef struct run {
 
 static int jobs_of(const mp_matrix *matrix, const mp_suite_options *o) {
     const int most = matrix->count < MOST_JOBS ? (int)matrix->count : MOST_JOBS;
-    return o->jobs < 1 || most < 1 || o->record ? 1 : o->jobs < most ? o->jobs : most;
+    const int jobs = o->settings.jobs < most ? o->settings.jobs : most;
+    return jobs < 1 || o->record ? 1 : jobs;
 }
 
 static int count_in(const run *r, mp_link_state state) {
@@ -69,7 +70,7 @@ static void tell_phase(run *r, mp_link *link) {
 static void close_case(run *r, mp_link *link, mp_outcome outcome, const char *reason) {
     const size_t index = link->index, previous = link->previous;
     mp_link_kill(link);
-    mp_verdict_without_worker(row_of(r, index), row_of(r, previous), &r->o, outcome, reason,
+    mp_verdict_without_worker(row_of(r, index), row_of(r, previous), &r->o.settings, outcome, reason,
                               &r->verdicts[index]);
     report(r, index);
 }
@@ -112,7 +113,7 @@ static void start_failed(run *r, int slot, const mp_error *why) {
     memset(r->retired, 0, sizeof r->retired);
     const size_t end = r->failed_starts < MOST_FAILED_STARTS ? r->next + 1 : r->matrix->count;
     while (r->next < end && r->next < r->matrix->count && !r->ended) {
-        mp_verdict_without_worker(row_of(r, r->next), NULL, &r->o, MP_CRASH, why->text,
+        mp_verdict_without_worker(row_of(r, r->next), NULL, &r->o.settings, MP_CRASH, why->text,
                                   &r->verdicts[r->next]);
         report(r, r->next++);
     }
@@ -125,7 +126,7 @@ static void take_hello(run *r, int slot, const json_t *hello) {
         start_failed(r, slot, &why);
         return;
     }
-    if (strcmp(r->o.subject, "auto") == 0 && info->subject[0]) r->o.subject = info->subject;
+    if (strcmp(r->o.settings.subject, "auto") == 0 && info->subject[0]) r->o.settings.subject = info->subject;
     r->opened = true;
     r->failed_starts = 0;
     r->links[slot].state = MP_LINK_IDLE;
@@ -151,7 +152,7 @@ static void take_failed(run *r, int slot, const json_t *failed) {
 static void start(run *r, int slot) {
     mp_error why = {0};
     json_t *open = mp_json_open(&r->o, r->matrix, r->next, !r->opened);
-    if (mp_link_start(&r->links[slot], r->o.program, open, r->o.timeout_seconds, &why) != MP_OK)
+    if (mp_link_start(&r->links[slot], r->o.program, open, r->o.settings.timeout, &why) != MP_OK)
         start_failed(r, slot, &why);
 }
 
@@ -162,7 +163,7 @@ static void hand(run *r, mp_link *link) {
     link->index = index;
     link->stage[0] = link->what[0] = '\0';
     link->since = link->told = mp_seconds_now();
-    link->deadline = link->since + r->o.timeout_seconds;
+    link->deadline = link->since + r->o.settings.timeout;
     mp_link_send(link, json_pack("{s:o}", "run", mp_json_row(&r->matrix->rows[index])));
 }
 
@@ -206,12 +207,12 @@ static void lost(run *r, int slot, const char *why) {
         return;
     }
     if (link->state == MP_LINK_STARTING) {
-        mp_link_blame(link, r->o.golden_path, why, &err);
+        mp_link_blame(link, r->o.settings.golden, why, &err);
         start_failed(r, slot, &err);
         return;
     }
     mp_phase_text(link->stage, link->what, phase);
-    snprintf(late, sizeof late, "no verdict after %g s", r->o.timeout_seconds);
+    snprintf(late, sizeof late, "no verdict after %g s", r->o.settings.timeout);
     snprintf(reason, sizeof reason, "%s%s%s%s%s", why ? why : late, why ? " before its verdict" : "",
              phase[0] ? " (" : "", phase, phase[0] ? ")" : "");
     close_case(r, link, why ? MP_CRASH : MP_TIMEOUT, reason);
@@ -273,7 +274,7 @@ static void wait_for_workers(run *r) {
 /* Every case has passed: the worker writes the file, whatever signal comes now. */
 static void commit(run *r) {
     mp_link *link = &r->links[0];
-    link->deadline = mp_seconds_now() + r->o.timeout_seconds;
+    link->deadline = mp_seconds_now() + r->o.settings.timeout;
     mp_link_send(link, json_pack("{s:{}}", "commit"));
     json_t *answer = mp_link_wait(link, NULL, &r->err);
     const json_t *failed = json_object_get(answer, "failed");
@@ -309,9 +310,8 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
     run r = {.matrix = matrix, .o = *options, .verdicts = verdicts, .info = info};
     const double start_time = mp_seconds_now();
     for (size_t i = 0; i < matrix->count; i++) mp_verdict_init(&verdicts[i]);
-    if (!(r.o.timeout_seconds > 0)) r.o.timeout_seconds = MP_TIMEOUT_SECONDS;
-    if (r.o.repeat < 1) r.o.repeat = MP_REPEAT;
-    r.jobs = r.o.jobs = jobs_of(matrix, options);
+    if (!(r.o.settings.timeout > 0)) r.o.settings.timeout = MP_TIMEOUT_SECONDS;
+    r.jobs = r.o.settings.jobs = jobs_of(matrix, options);
     const mp_status status =
         r.o.in_process ? mp_run_in_process(matrix, &r.o, verdicts, info, err) : run_in_workers(&r, err);
     info->seconds = mp_seconds_now() - start_time;

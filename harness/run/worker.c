@@ -56,7 +56,7 @@ static void report_progress(void *ctx, const char *stage, const char *what) {
 }
 
 /* The workers share the cores: more threads than cores wait for each other. */
-static void share_cores(const mp_suite_options *o) {
+static void share_cores(const mp_settings *o) {
     const int shared = omp_get_max_threads() / (o->jobs > 1 ? o->jobs : 1);
     if (o->threads > 0)
         omp_set_num_threads(o->threads);
@@ -71,9 +71,10 @@ static mp_status serve_open(worker *w, const json_t *open, mp_error *err) {
     if (status != MP_OK) return status;
     mp_suite_options *o = &w->order.options;
     o->open_subject = w->open_subject;
-    share_cores(o);
+    share_cores(&o->settings);
     status = mp_setup_open(o, &w->order.matrix, w->order.check_golden, &w->setup, err);
-    if (status == MP_OK) tell(w, mp_json_hello(&w->setup.subject, o->plain ? "plain loops" : mp_blas_name()));
+    if (status == MP_OK)
+        tell(w, mp_json_hello(&w->setup.subject, o->settings.plain ? "plain loops" : mp_blas_name()));
     return status;
 }
 
@@ -153,7 +154,7 @@ int mp_worker_serve(mp_subject_opener *open) {
     if (status != MP_OK) tell(w, mp_json_failed(&err));
     mp_setup_close(&w->setup);
     mp_progress_listen(NULL, NULL);
-    mp_matrix_free(&w->order.matrix);
+    mp_order_free(&w->order);
     mp_matrix_free(&w->before);
     mp_channel_free(&w->channel);
     free(w);

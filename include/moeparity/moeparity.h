@@ -13,6 +13,7 @@
 #include "moeparity/matrix.h"
 #include "moeparity/preset.h"
 #include "moeparity/run_case.h"
+#include "moeparity/settings.h"
 #include "moeparity/space.h"
 #include "moeparity/status.h"
 #include "moeparity/subject.h"

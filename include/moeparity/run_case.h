@@ -5,6 +5,7 @@
 
 #include "moeparity/golden.h"
 #include "moeparity/matrix.h"
+#include "moeparity/settings.h"
 #include "moeparity/subject.h"
 #include "moeparity/verdict.h"
 
@@ -12,25 +13,11 @@
 extern "C" {
 #endif
 
-/* Where nobody says otherwise: */
-#define MP_TIMEOUT_SECONDS 600 /* of a case */
-#define MP_REPEAT 2            /* runs of a case: the two poisons */
-
 typedef struct mp_run_options {
+    mp_settings settings; /* names, and the golden's path, for the repro; NULL: those of what is open here */
     mp_subject *subject;
-    mp_subject *against;     /* NULL: none */
-    mp_golden *golden;       /* NULL: none */
-    const char *golden_path; /* of golden, for the repro */
-    bool golden_required;    /* verification: what fails beside the golden is repeated by `golden verify` */
-    int repeat;              /* runs compared bit for bit, by the two poisons in turn; 0: 2 */
-    bool plain;              /* judge with plain loops even where OpenBLAS is present */
-    int jobs;                /* cases that run at the same time and share the memory; 0 counts as 1 */
-    bool
-        golden_partial; /* a golden of another contract, or without this case, is not judged; else it fails */
-    bool strict;        /* what was asked for and not judged fails */
-    const char *device, *triton, *config_file; /* for which machine tiles are looked up, or the file they come
-                                                  from; NULL: not said */
-    double timeout_seconds;                    /* of the suite, for the repro; 0: not said */
+    mp_subject *against; /* NULL: none */
+    mp_golden *golden;   /* NULL: none */
     /* Called with the run that was judged, if the case passes: what a recording stores. NULL: nobody. */
     void (*keep)(void *ctx, const mp_offer *offer, const mp_inputs *in, const mp_trace *trace);
     void *keep_ctx;

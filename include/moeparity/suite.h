@@ -6,6 +6,7 @@
 
 #include "moeparity/golden.h"
 #include "moeparity/matrix.h"
+#include "moeparity/settings.h"
 #include "moeparity/subject.h"
 #include "moeparity/verdict.h"
 
@@ -33,21 +34,9 @@ typedef struct mp_record_options {
 } mp_record_options;
 
 typedef struct mp_suite_options {
-    const char *subject, *against; /* names; against may be NULL */
-    const char *golden_path;       /* NULL: none */
-    bool golden_required;          /* verification: repros are of `golden verify` */
-    int repeat;                    /* runs of a case; 0: MP_REPEAT (moeparity/run_case.h) */
-    int jobs;                      /* worker processes; 0: one */
-    int threads;     /* of each worker; 0: the workers share the cores, unless OMP_NUM_THREADS is set */
-    bool plain;      /* judge with plain loops */
+    mp_settings settings;
     bool in_process; /* no workers and no watchdog: for debuggers and memory checkers */
-    double timeout_seconds; /* of one case, and of the start of a worker (with MP_KERNELS_SECONDS more once it
-                               compiles); 0: MP_TIMEOUT_SECONDS (moeparity/run_case.h) */
-    bool golden_partial;    /* what cannot be compared with the golden is not judged; else it fails */
-    bool strict;            /* what was asked for and not judged fails, and so does a skip */
-    bool fail_fast;         /* after the first case that fails, crashes or hangs no further one is begun */
-    const char *device, *triton, *config_file; /* for which machine tiles are looked up, or the file they come
-                                                  from; NULL: not said */
+    bool fail_fast;  /* after the first case that fails, crashes or hangs no further one is begun */
     /* Records the cases, one after the other in one worker, which must all pass: at the first that does not,
      * the run ends, and nothing is written. The file is written when every case has passed and no signal came
      * before. NULL: no recording. */

@@ -11,7 +11,7 @@
  *     int main(void) {
  *         if (mp_worker_requested()) return mp_worker_serve(open_mine);
  *         ...
- *         mp_suite_run(&matrix, &(mp_suite_options){.subject = "mine", .open_subject = open_mine,
+ *         mp_suite_run(&matrix, &(mp_suite_options){.settings.subject = "mine", .open_subject = open_mine,
  *                                                   .program = (const char *[]){"/proc/self/exe", NULL}, ...
  */
 #ifndef MOEPARITY_WORKER_H

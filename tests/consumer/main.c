@@ -51,9 +51,7 @@ int main(int argc, char **argv) {
     if (mp_worker_requested()) return mp_worker_serve(open_mine);
     enum { CASES = 2 };
     static mp_verdict verdicts[CASES];
-    const mp_suite_options options = {.subject = argc > 1 ? argv[1] : "mine",
-                                      .repeat = 2,
-                                      .timeout_seconds = 60,
+    const mp_suite_options options = {.settings = {.subject = argc > 1 ? argv[1] : "mine", .timeout = 60},
                                       .program = (const char *[]){"/proc/self/exe", NULL}};
     mp_matrix matrix = {0};
     mp_run_info info;

@@ -52,7 +52,6 @@ int main(int argc, char **argv) {
     if (status == MP_OK) {
         recorder r{argv[1], &matrix.rows[0].c, MP_EINTERNAL, {}};
         options.subject = &subject;
-        options.repeat = 2;
         options.keep = keep;
         options.keep_ctx = &r;
         mp_run_case(&matrix.rows[0], &options, first.get());
@@ -63,7 +62,7 @@ int main(int argc, char **argv) {
     if (status == MP_OK) status = mp_golden_open(argv[1], &golden, &err);
     if (status == MP_OK) {
         options.golden = golden;
-        options.golden_path = argv[1];
+        options.settings.golden = argv[1];
         mp_run_case(&matrix.rows[0], &options, beside.get());
         std::printf("%s %s\n", mp_outcome_name(beside->outcome), beside->name);
     }

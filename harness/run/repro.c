@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "harness/run/repro.h"
+
+#include "cases/case_tools.h"
+#include "harness/run/settings.h"
+#include "harness/verdict_make.h"
+#include "kernels/lookup.h"
+
+#include <string.h>
+
+static void add_option(mp_text *text, const char *option, const char *value) {
+    mp_text_add(text, " --%s ", option);
+    mp_text_add_word(text, value);
+}
+
+static void add_case(mp_text *text, const mp_matrix_row *row, bool pairs) {
+    char name[MP_CASE_TEXT_MAX];
+    mp_case_text(&row->c, name, sizeof name);
+    add_option(text, "case", name);
+    for (size_t i = 0; pairs && i < row->pair_count; i++) add_option(text, "pair", row->pair_text[i]);
+}
+
+/* Where tiles may come from. */
+static void add_tuned_folders(mp_text *text) {
+    for (int i = 0; i < MP_TUNED_FOLDERS; i++) {
+        const char *variable, *folder = mp_tuned_folder(i, &variable);
+        if (!folder) continue;
+        mp_text_add(text, "%s=", variable);
+        mp_text_add_word(text, folder);
+        mp_text_add(text, " ");
+    }
+}
+
+static void add_setting(mp_text *text, const mp_settings *settings, const mp_setting *row) {
+    const char *value = mp_setting_text(settings, row);
+    const double number = mp_setting_number(settings, row);
+    if (value)
+        add_option(text, row->option, value);
+    else if (row->kind == MP_SETTING_FLAG && number != 0)
+        mp_text_add(text, " --%s", row->option);
+    else if (number > 0 && number != row->usual)
+        mp_text_add(text, " --%s %.0f", row->option, number);
+}
+
+void mp_repro(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
+              mp_text *text) {
+    const bool verify = settings->golden_required; /* what cannot be compared fails there, and only there */
+    if (mp_tile_is_auto(&row->c.tile) || (after && mp_tile_is_auto(&after->c.tile))) add_tuned_folders(text);
+    mp_text_add(text, verify ? "moeparity golden verify " : "moeparity run");
+    if (verify) mp_text_add_word(text, settings->golden);
+    if (after) add_case(text, after, !verify);
+    add_case(text, row, !verify);
+    for (int i = 0; i < mp_setting_count; i++) {
+        const mp_setting *setting = &mp_setting_rows[i];
+        const bool said = verify && setting->offset == offsetof(mp_settings, golden);
+        if (setting->in_repro && !said) add_setting(text, settings, setting);
+    }
+}
+
+void mp_verdict_set_repro(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
+                          mp_verdict *v) {
+    mp_text repro = {0};
+    const bool alone = v->outcome == MP_PASS || v->outcome == MP_SKIP;
+    mp_repro(row, alone ? NULL : after, settings, &repro);
+    mp_verdict_set(v, &v->repro, "%s", mp_text_get(&repro));
+    mp_text_free(&repro);
+}
+
+void mp_verdict_begin(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
+                      mp_outcome outcome, mp_verdict *v) {
+    mp_verdict_init(v);
+    v->outcome = outcome;
+    mp_case_text(&row->c, v->name, sizeof v->name);
+    mp_verdict_set(v, &v->group, "%s", row->group ? row->group : "");
+    mp_verdict_set(v, &v->subject, "%s", settings->subject ? settings->subject : "");
+    mp_verdict_set_repro(row, after, settings, v);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "harness/run/settings.h"
+
+#define ROW(name, option, kind, usual, in_repro) \
+    { #name, option, MP_SETTING_##kind, offsetof(mp_settings, name), usual, in_repro }
+
+const mp_setting mp_setting_rows[] = {
+    ROW(subject, "subject", TEXT, 0, true),
+    ROW(against, "against", TEXT, 0, true),
+    ROW(golden, "golden", TEXT, 0, true),
+    ROW(device, "device", TEXT, 0, true),
+    ROW(triton, "triton", TEXT, 0, true),
+    ROW(config, "config", TEXT, 0, true),
+    ROW(repeat, "repeat", COUNT, MP_REPEAT, true),
+    ROW(timeout, "timeout", SECONDS, MP_TIMEOUT_SECONDS, true),
+    ROW(plain, "plain", FLAG, 0, true),
+    ROW(golden_partial, "golden-partial", FLAG, 0, true),
+    ROW(strict, "strict", FLAG, 0, true),
+    ROW(golden_required, NULL, FLAG, 0, false),
+    ROW(jobs, "jobs", COUNT, 1, false),
+    ROW(threads, NULL, COUNT, 0, false),
+};
+const int mp_setting_count = sizeof mp_setting_rows / sizeof *mp_setting_rows;
+
+const char *mp_setting_text(const mp_settings *settings, const mp_setting *row) {
+    const char *at = (const char *)settings + row->offset;
+    return row->kind == MP_SETTING_TEXT ? *(const char *const *)at : NULL;
+}
+
+double mp_setting_number(const mp_settings *settings, const mp_setting *row) {
+    const char *at = (const char *)settings + row->offset;
+    switch (row->kind) {
+    case MP_SETTING_TEXT: break;
+    case MP_SETTING_COUNT: return *(const int *)at;
+    case MP_SETTING_SECONDS: return *(const double *)at;
+    case MP_SETTING_FLAG: return *(const bool *)at;
+    }
+    return 0;
+}
+
+void mp_setting_set(mp_settings *settings, const mp_setting *row, const char *text, double number) {
+    char *at = (char *)settings + row->offset;
+    switch (row->kind) {
+    case MP_SETTING_TEXT: *(const char **)at = text; break;
+    case MP_SETTING_COUNT: *(int *)at = (int)number; break;
+    case MP_SETTING_SECONDS: *(double *)at = number; break;
+    case MP_SETTING_FLAG: *(bool *)at = number != 0; break;
+    }
+}

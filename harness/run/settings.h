@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one table of settings: by it the command line is read, workers are told, and repros are written. */
+#ifndef MP_HARNESS_SETTINGS_H
+#define MP_HARNESS_SETTINGS_H
+
+#include "moeparity/settings.h"
+
+#include <stddef.h>
+
+typedef enum mp_setting_kind {
+    MP_SETTING_TEXT,    /* const char * */
+    MP_SETTING_COUNT,   /* int, from 0 */
+    MP_SETTING_SECONDS, /* double, from 0 */
+    MP_SETTING_FLAG     /* bool */
+} mp_setting_kind;
+
+typedef struct mp_setting {
+    const char *name;   /* in messages to workers */
+    const char *option; /* on the command line, without the dashes; NULL: none */
+    mp_setting_kind kind;
+    size_t offset;
+    double usual;  /* what 0 means */
+    bool in_repro; /* the verdict may depend on it */
+} mp_setting;
+extern const mp_setting mp_setting_rows[];
+extern const int mp_setting_count;
+
+/* The text of a MP_SETTING_TEXT, NULL for another kind; and the number of the others. */
+const char *mp_setting_text(const mp_settings *settings, const mp_setting *row);
+double mp_setting_number(const mp_settings *settings, const mp_setting *row);
+/* Sets it: the text, which is borrowed, or the number, by the row's kind. */
+void mp_setting_set(mp_settings *settings, const mp_setting *row, const char *text, double number);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How cases are judged: what a command line, a run, its workers and a repro must agree on. */
+#ifndef MOEPARITY_SETTINGS_H
+#define MOEPARITY_SETTINGS_H
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where nobody says otherwise: */
+#define MP_TIMEOUT_SECONDS 600 /* of a case */
+#define MP_REPEAT 2            /* runs of a case: the two poisons */
+
+/* Zero, false and NULL mean: the usual. Texts are borrowed. */
+typedef struct mp_settings {
+    const char *subject; /* its name */
+    const char *against; /* the name of another one to compare with; NULL: none */
+    const char *golden;  /* the path of a golden file to compare with; NULL: none */
+    const char *device, *triton,
+        *config;         /* for which machine tiles are looked up, or the file they come from;
+                                             NULL: not said */
+    int repeat;          /* runs compared bit for bit, by the two poisons in turn; 0: MP_REPEAT */
+    double timeout;      /* seconds of a case, and of the start of a worker (with MP_KERNELS_SECONDS more once
+                            it compiles); 0: MP_TIMEOUT_SECONDS */
+    bool plain;          /* judge with plain loops even where OpenBLAS is present */
+    bool golden_partial; /* what cannot be compared with the golden is not judged; else it fails */
+    bool strict;         /* what was asked for and not judged fails, and so does a skip */
+    bool golden_required; /* verification: repros are of `golden verify` */
+    int jobs;             /* worker processes, which share the memory; 0: one */
+    int threads;          /* of each worker; 0: the workers share the cores, unless OMP_NUM_THREADS is set */
+} mp_settings;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
