@@ -52,14 +52,30 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
 
 /* ---- inside a span ---- */
 
+/* Whether a sum that is rounded before it is scaled may overflow there: the subject's, or the exact one. */
+static bool may_overflow_inside(const mp_case *unscaled, const mp_contract *contract, mp_sum sum) {
+    if (contract->combine != MP_COMBINE_ROUND_THEN_SCALE) return false;
+    const double reach = fabs((double)sum.value) + mp_combine_bound(unscaled, contract, sum);
+    return reach > mp_dtype_format(unscaled->dtype)->max_finite;
+}
+
 /* Errors of a token's slots may be the same (an expert twice in a token): their random radii are added, not
- * squared. */
+ * squared.
+ *
+ * The value is the contract's, with the inner rounding of ROUND_THEN_SCALE: of the exact sum S, where the
+ * subject rounds its own, S'. With |S' - S| <= d, the terms' errors and the additions', mp_combine_bound has
+ * |rnd(S') - rnd(S)| <= d + half an ulp at S' + half an ulp at S, neither above that at |S| + d: it holds for
+ * any d, while no rounding overflows. Where one may, the value before it stands without a bound, as after
+ * every other store on the way. */
 mp_status mp_propagate_combine(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
     (void)stage;
     const mp_case *c = &j->part;
     const int64_t K = c->K, topk = c->topk;
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
     const double rsf = fabs(mp_combine_rsf(c));
+    const mp_contract *contract = j->j->contract;
+    mp_case unscaled = *c;
+    unscaled.rsf = 1;
     const mp_status status = mp_balls_create(out, c->M, K, false, err);
     if (status != MP_OK) return status;
 #pragma omp parallel for schedule(static)
@@ -78,10 +94,12 @@ mp_status mp_propagate_combine(mp_span *j, mp_stage stage, const mp_balls *in, m
                 det += *mp_ball_at(&in->det, i);
                 random += *mp_ball_at(&in->random, i);
             }
-            const double sure = mp_combine_bound(c, j->j->contract, sum);
+            const bool overflows = may_overflow_inside(&unscaled, contract, sum);
+            const double sure = overflows ? (double)INFINITY : mp_combine_bound(c, contract, sum);
             const double own = sure - rsf * sum.error; /* this stage's own roundings */
             const int64_t i = m * K + k;
-            *mp_ball_at(&out->value, i) = mp_combine_value(c, MP_COMBINE_SCALE_THEN_ROUND, sum);
+            *mp_ball_at(&out->value, i) =
+                mp_combine_value(c, overflows ? MP_COMBINE_SCALE_THEN_ROUND : contract->combine, sum);
             *mp_ball_at(&out->sure, i) = sure;
             *mp_ball_at(&out->det, i) = rsf * det + own;
             *mp_ball_at(&out->random, i) = rsf * random;
