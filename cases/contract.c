@@ -22,18 +22,16 @@ typedef struct field {
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static const char *const accumulators[] = {"ieee-any-order", "fma-ascending", "tensor-core", "float64"};
-static const char *const k_orders[] = {"ascending", "by-pairs"};
-static const char *const functions[] = {"ieee", "special-unit", "library"};
-static const char *const roundings[] = {"one-rounding", "gate-rounded"};
-static const char *const combines[] = {"scale-then-round", "round-then-scale", "element-dtype"};
-static const char *const states[] = {"anything", "untouched", "zero"};
-static const char *const promises[] = {"none", "reported", "required"};
-_Static_assert(COUNT(accumulators) == MP_ACC_COUNT && COUNT(k_orders) == MP_K_ORDER_COUNT &&
-                   COUNT(functions) == MP_ACT_FUNCTION_COUNT && COUNT(roundings) == MP_ACT_ROUNDING_COUNT &&
-                   COUNT(combines) == MP_COMBINE_VARIANT_COUNT && COUNT(states) == MP_ROW_STATE_COUNT &&
-                   COUNT(promises) == MP_BITS_COUNT,
-               "a name for every value");
+#define NAME(value, name) name,
+#define FIRST(value, name, words) name,
+#define WORDS(value, name, words) words,
+static const char *const accumulators[] = {MP_ACCUMULATORS(FIRST)};
+static const char *const k_orders[] = {MP_K_ORDERS(NAME)};
+static const char *const functions[] = {MP_ACT_FUNCTIONS(FIRST)};
+static const char *const roundings[] = {MP_ACT_ROUNDINGS(NAME)};
+static const char *const combines[] = {MP_COMBINE_VARIANTS(NAME)};
+static const char *const states[] = {MP_ROW_STATES(NAME)};
+static const char *const promises[] = {MP_BITS_PROMISES(NAME)};
 
 #define NAMED(name, member, names) \
     { name, ENUM, offsetof(mp_contract, member), 0, (double)COUNT(names) - 1, names, false }
@@ -200,8 +198,7 @@ uint64_t mp_contract_digest(const mp_contract *contract) {
 /* ---- for people ---- */
 
 static void gemm_text(const mp_gemm_contract *g, char *text, size_t size) {
-    static const char *const words[] = {"IEEE fp32 any order", "fp32 fma, k ascending", "tensor core",
-                                        "float64"};
+    static const char *const words[] = {MP_ACCUMULATORS(WORDS)};
     int used = snprintf(text, size, "%s", words[g->accumulator]);
     if (g->accumulator == MP_ACC_TENSOR_CORE)
         used += snprintf(text + used, size - (size_t)used, " L=%d F=%d", g->group, g->fraction_bits);
@@ -226,19 +223,25 @@ static bool all_promise(const mp_contract *contract, bool deterministic) {
     return true;
 }
 
+/* A name as a sentence says it: with blanks. */
+static void say(const char *name, char words[40]) {
+    snprintf(words, 40, "%s", name);
+    for (char *at = words; *at; at++)
+        if (*at == '-') *at = ' ';
+}
+
 void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
-    static const char *const rounding[] = {"one rounding", "gate rounded"};
-    static const char *const combine[] = {"scale then round", "round then scale", "element dtype"};
-    static const char *const function[] = {"", " (special-function unit)", " (library)"};
-    char up[128], down[128];
+    static const char *const function[] = {MP_ACT_FUNCTIONS(WORDS)};
+    char up[128], down[128], rounding[40], combine[40];
+    say(roundings[contract->act_rounding], rounding);
+    say(combines[contract->combine], combine);
     gemm_text(&contract->gate_up, up, sizeof up);
     gemm_text(&contract->down, down, sizeof down);
     const bool same = same_gemm(&contract->gate_up, &contract->down);
     snprintf(text, size, "%s: %s%s%s; activation: %g ulp%s, %s; combine: %s; align: %s%s; %s; %s",
              same ? "accumulator" : "gate_up", up, same ? "" : "; down: ", same ? "" : down,
-             contract->act_ulps, function[contract->act_function], rounding[contract->act_rounding],
-             combine[contract->combine], contract->stable_align ? "stable" : "any order",
-             contract->align_tail ? "" : ", tail unused",
+             contract->act_ulps, function[contract->act_function], rounding, combine,
+             contract->stable_align ? "stable" : "any order", contract->align_tail ? "" : ", tail unused",
              all_promise(contract, true) ? "deterministic" : "order of additions not fixed",
              all_promise(contract, false) ? "batch invariant" : "may depend on the batch");
 }

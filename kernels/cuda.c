@@ -4,6 +4,7 @@
 #include "kernels/gemm/gemm.h"
 #include "kernels/jit.h"
 #include "kernels/lookup.h"
+#include "kernels/stages.h"
 
 #include <omp.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside kernels/: the launches of every stage. */
+/* Inside kernels/: the stages on the device, their launches and what they compile; each is told in a file of
+ * kernels/stage/. */
 #ifndef MP_KERNELS_STAGES_H
 #define MP_KERNELS_STAGES_H
 
@@ -13,6 +14,11 @@ typedef struct mp_device_run {
     void *const *scratch; /* [MP_CUDA_SCRATCH_COUNT] */
 } mp_device_run;
 mp_executor mp_device_executor(mp_device_run *run);
+
+enum { MP_STAGE_KERNELS_MAX = 1, MP_CASE_KERNELS_MAX = 1 + MP_STAGE_COUNT * MP_STAGE_KERNELS_MAX };
+/* The distinct compilations of a case, without GEMMs that such a device cannot run; returns their number. */
+int mp_case_kernels(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
+                    mp_kernel kernels[MP_CASE_KERNELS_MAX]);
 
 static inline CUdeviceptr mp_device_address(const mp_tensor *t) {
     return (CUdeviceptr)(uintptr_t)t->data;

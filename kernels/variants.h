@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which device kernels there are, and with what -D options a case needs them compiled; of the GEMMs
- * kernels/gemm/gemm.h says it. */
+/* A device kernel and its -D options. Which of them a stage needs is told in kernels/stage/, those of the
+ * GEMMs in kernels/gemm/; here are the ones of no stage. */
 #ifndef MP_KERNELS_VARIANTS_H
 #define MP_KERNELS_VARIANTS_H
 
@@ -22,10 +22,6 @@ typedef struct mp_device_limits {
 mp_kernel mp_make_kernel(const char *source, const char *entry, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* align.cu and its entries share one compilation. */
-mp_kernel mp_kernel_align(const char *entry);
-mp_kernel mp_kernel_activation(const mp_case *c);
-mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length);
 mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype);
 
 /* A matrix instruction as PTX names it. */
@@ -50,10 +46,5 @@ int64_t mp_vector_length(mp_dtype dtype, int64_t row_length);
 /* Most stack that a kernel needs where it spills (tests/test_compile.c checks it); the driver reserves it for
  * every thread that can be resident. */
 #define MP_STACK_BYTES_MAX 1024
-
-#define MP_CASE_KERNELS_MAX (1 + MP_STAGE_COUNT)
-/* The distinct compilations of a case, without GEMMs that such a device cannot run; returns their number. */
-int mp_case_kernels(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
-                    mp_kernel kernels[MP_CASE_KERNELS_MAX]);
 
 #endif

@@ -2,6 +2,7 @@
 #include "ref/activation.h"
 
 #include "ref/bounds.h"
+#include "ref/pipeline.h"
 
 #include <math.h>
 
@@ -301,4 +302,11 @@ void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_
             mp_encode(cache2->dtype, cache2->data, row[t] * c->N + n, mp_activate(c, g, u, gate_dtype));
         }
     }
+}
+
+mp_status mp_ref_stage_act(void *self, const mp_stage_call *call, mp_error *err) {
+    (void)self, (void)err;
+    mp_activation_stage(call->c, call->t[MP_TOPK_IDS].data, call->map->cache_row, mp_case_slots(call->c),
+                        MP_ACT_ONE_ROUNDING, mp_as_read(call->t, MP_CACHE1), &call->t[MP_CACHE2]);
+    return MP_OK;
 }

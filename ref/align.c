@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/align.h"
 
+#include "ref/pipeline.h"
+
 #include <stdlib.h>
 
 void mp_group_by_expert(const int32_t *topk_ids, int64_t slots, int64_t E, int64_t *offsets, int64_t *order) {
@@ -43,4 +45,16 @@ out:
     free(order);
     free(offsets);
     return status;
+}
+
+mp_status mp_ref_align(const mp_case *c, int block_size_m, const mp_tensor t[MP_TENSOR_COUNT],
+                       mp_error *err) {
+    const mp_tensor *sorted = &t[MP_SORTED_TOKEN_IDS], *experts = &t[MP_EXPERT_IDS];
+    return mp_align(t[MP_TOPK_IDS].data, mp_case_slots(c), c->E, block_size_m, sorted->data, sorted->dim[1],
+                    experts->data, experts->dim[1], t[MP_NUM_TOKENS_POST_PADDED].data, err);
+}
+
+mp_status mp_ref_stage_align(void *self, const mp_stage_call *call, mp_error *err) {
+    (void)self;
+    return mp_ref_align(call->c, call->block_size_m, call->t, err);
 }

@@ -2,6 +2,7 @@
 #include "ref/combine.h"
 
 #include "ref/bounds.h"
+#include "ref/pipeline.h"
 
 #include <math.h>
 
@@ -57,4 +58,10 @@ void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_ten
         for (int64_t k = 0; k < K; k++)
             mp_encode(out->dtype, out->data, m * K + k,
                       mp_combine_value(c, variant, mp_combine_sum(cache3, NULL, m, k)));
+}
+
+mp_status mp_ref_stage_combine(void *self, const mp_stage_call *call, mp_error *err) {
+    (void)self, (void)err;
+    mp_combine_stage(call->c, MP_COMBINE_SCALE_THEN_ROUND, mp_as_read(call->t, MP_CACHE3), &call->t[MP_OUT]);
+    return MP_OK;
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/gemm.h"
 
+#include "cases/graph_tables.h"
+#include "ref/pipeline.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,4 +97,34 @@ mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const 
     mp_gemm_zero_filtered(problem, out_row, out);
     struct store s = {epilogue, out_row, out};
     return mp_gemm_float64(engine, problem, false, store_tile, &s, err);
+}
+
+mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage) {
+    const mp_case *c = call->c;
+    const mp_tensor *t = call->t;
+    const bool up = stage == MP_GATE_UP;
+    return (mp_stage_gemm){
+        .problem = {.a = {.codes = up ? &t[MP_X] : mp_as_read(t, MP_CACHE2)},
+                    .a_row = up ? call->map->x_row : call->map->cache_row,
+                    .w = {.codes = &t[up ? MP_W1 : MP_W2]},
+                    .topk_ids = t[MP_TOPK_IDS].data,
+                    .slots = mp_case_slots(c)},
+        .epilogue = mp_epilogue_of(c, t, stage),
+        .out_row = up ? call->map->cache_row : NULL,
+        .out = &t[mp_stage_output(c, stage)],
+    };
+}
+
+static mp_status gemm_stage(const mp_reference *self, const mp_stage_call *call, mp_stage stage,
+                            mp_error *err) {
+    const mp_stage_gemm g = mp_gemm_of_stage(call, stage);
+    return mp_gemm_stage(self->engine, &g.problem, &g.epilogue, g.out_row, g.out, err);
+}
+
+mp_status mp_ref_stage_gate_up(void *self, const mp_stage_call *call, mp_error *err) {
+    return gemm_stage(self, call, MP_GATE_UP, err);
+}
+
+mp_status mp_ref_stage_down(void *self, const mp_stage_call *call, mp_error *err) {
+    return gemm_stage(self, call, MP_DOWN, err);
 }

@@ -3,9 +3,6 @@
 
 #include "base/clock.h"
 #include "cases/graph_tables.h"
-#include "ref/activation.h"
-#include "ref/align.h"
-#include "ref/combine.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -85,64 +82,7 @@ mp_status mp_run_trace(const mp_executor *x, const mp_case *c, const mp_inputs *
     return mp_run_stages(x, c, trace->block_size_m, t, err);
 }
 
-/* ---- the GEMMs ---- */
-
-mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage) {
-    const mp_case *c = call->c;
-    const mp_tensor *t = call->t;
-    const bool up = stage == MP_GATE_UP;
-    return (mp_stage_gemm){
-        .problem = {.a = {.codes = up ? &t[MP_X] : mp_as_read(t, MP_CACHE2)},
-                    .a_row = up ? call->map->x_row : call->map->cache_row,
-                    .w = {.codes = &t[up ? MP_W1 : MP_W2]},
-                    .topk_ids = t[MP_TOPK_IDS].data,
-                    .slots = mp_case_slots(c)},
-        .epilogue = mp_epilogue_of(c, t, stage),
-        .out_row = up ? call->map->cache_row : NULL,
-        .out = &t[mp_stage_output(c, stage)],
-    };
-}
-
 /* ---- the reference ---- */
-
-mp_status mp_ref_align(const mp_case *c, int block_size_m, const mp_tensor t[MP_TENSOR_COUNT],
-                       mp_error *err) {
-    const mp_tensor *sorted = &t[MP_SORTED_TOKEN_IDS], *experts = &t[MP_EXPERT_IDS];
-    return mp_align(t[MP_TOPK_IDS].data, mp_case_slots(c), c->E, block_size_m, sorted->data, sorted->dim[1],
-                    experts->data, experts->dim[1], t[MP_NUM_TOKENS_POST_PADDED].data, err);
-}
-
-mp_status mp_ref_stage_align(void *self, const mp_stage_call *call, mp_error *err) {
-    (void)self;
-    return mp_ref_align(call->c, call->block_size_m, call->t, err);
-}
-
-static mp_status gemm_stage(const mp_reference *self, const mp_stage_call *call, mp_stage stage,
-                            mp_error *err) {
-    const mp_stage_gemm g = mp_gemm_of_stage(call, stage);
-    return mp_gemm_stage(self->engine, &g.problem, &g.epilogue, g.out_row, g.out, err);
-}
-
-mp_status mp_ref_stage_gate_up(void *self, const mp_stage_call *call, mp_error *err) {
-    return gemm_stage(self, call, MP_GATE_UP, err);
-}
-
-mp_status mp_ref_stage_act(void *self, const mp_stage_call *call, mp_error *err) {
-    (void)self, (void)err;
-    mp_activation_stage(call->c, call->t[MP_TOPK_IDS].data, call->map->cache_row, mp_case_slots(call->c),
-                        MP_ACT_ONE_ROUNDING, mp_as_read(call->t, MP_CACHE1), &call->t[MP_CACHE2]);
-    return MP_OK;
-}
-
-mp_status mp_ref_stage_down(void *self, const mp_stage_call *call, mp_error *err) {
-    return gemm_stage(self, call, MP_DOWN, err);
-}
-
-mp_status mp_ref_stage_combine(void *self, const mp_stage_call *call, mp_error *err) {
-    (void)self, (void)err;
-    mp_combine_stage(call->c, MP_COMBINE_SCALE_THEN_ROUND, mp_as_read(call->t, MP_CACHE3), &call->t[MP_OUT]);
-    return MP_OK;
-}
 
 mp_executor mp_reference_executor(mp_reference *reference) {
 #define RUN(stage, scope, name) mp_ref_stage_##name,

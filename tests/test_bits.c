@@ -6,7 +6,6 @@
 #include "harness/progress.h"
 #include "moeparity/config.h"
 #include "ref/predict/predict.h"
-#include "ref/predict/stages.h"
 #include "ref/pipeline.h"
 #include "ref/predict/tensorcore.h"
 
@@ -89,14 +88,13 @@ static void run_with(const mp_case *c, const mp_inputs *in, int bm, fault kind, 
     }
     mp_slot_map map;
     assert_int_equal(mp_slot_map_create(c, trace->t, &map, &err), MP_OK);
-    assert_int_equal(mp_predict_activation(c, ids, map.cache_row, cache1, &trace->t[MP_CACHE2], &err), MP_OK);
     mp_tensor tensors[MP_TENSOR_COUNT];
     mp_all_tensors(in, trace, tensors);
     const mp_stage_call call = {.c = c, .t = tensors, .block_size_m = bm, .map = &map};
-    const mp_stage_gemm down = mp_gemm_of_stage(&call, MP_DOWN);
-    assert_int_equal(mp_predict_gemm(&contract.down, &down.problem, &down.epilogue, NULL, down.out, &err),
-                     MP_OK);
-    assert_int_equal(mp_predict_combine(c, NULL, &trace->t[MP_CACHE3], &trace->t[MP_OUT], &err), MP_OK);
+    mp_prediction honest = {.contract = &contract};
+    assert_int_equal(mp_predict_stage_act(&honest, &call, &err), MP_OK);
+    assert_int_equal(mp_predict_stage_down(&honest, &call, &err), MP_OK);
+    assert_int_equal(mp_predict_stage_combine(&honest, &call, &err), MP_OK);
     free(map.memory);
 }
 

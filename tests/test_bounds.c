@@ -166,6 +166,105 @@ static void bound_of_the_fused_sum(void **state) {
     stop();
 }
 
+/* ---- down and combine as one, under a contract whose combine rounds the sum before it scales it ---- */
+
+/* out of cache3 by that combine, in float32; then cache3 is hidden. */
+static mp_tensor combined_and_hidden(void) {
+    const mp_case *c = &b.f.c;
+    mp_tensor *cache3 = &b.trace.t[MP_CACHE3], *out = &b.trace.t[MP_OUT];
+    b.contract.combine = MP_COMBINE_ROUND_THEN_SCALE;
+    for (int64_t i = 0; i < c->M * c->K; i++) {
+        const int64_t m = i / c->K, k = i % c->K;
+        float total = 0;
+        for (int64_t j = 0; j < c->topk; j++)
+            total += (float)mp_decode(cache3->dtype, cache3->data, (m * c->topk + j) * c->K + k);
+        total = (float)mp_round_to(c->dtype, (double)total) * (float)c->rsf;
+        mp_encode(c->dtype, out->data, i, (double)total);
+    }
+    const mp_tensor hidden = *cache3;
+    *cache3 = (mp_tensor){0};
+    return hidden;
+}
+
+/* The value is the rounded sum, scaled; the bound has an ulp for the rounding, to different sides perhaps, of
+ * the subject's sum and the exact one. */
+static void a_span_ends_in_the_combine_of_the_contract(void **state) {
+    (void)state;
+    start("M=4 topk=4 K=96 N=200 rsf=2.827");
+    const mp_case *c = &b.f.c;
+    double value = 0, error = 0, mass = 0;
+    for (int64_t j = 0; j < c->topk; j++) {
+        const int64_t slot = TOKEN * c->topk + j;
+        const double weight = weight_of(slot);
+        sum s =
+            accumulate(&b.trace.t[MP_CACHE2], slot, &b.f.in.t[MP_W2], expert_of(slot) * c->K + COLUMN, true);
+        epilogue(&s, NULL, &weight);
+        value += s.value;
+        mass += fabs(s.value);
+        error += stored(c->dtype, &s);
+    }
+    error += gamma_of(3, U) * (mass + error);
+    error += 2 * mp_half_ulp(c->dtype, fabs(value) + error);
+    const double rsf = (double)2.827f;
+    sum total = {.value = rsf * mp_round_to(c->dtype, value), .error = rsf * error};
+    total.error += U * (fabs(total.value) + total.error);
+    mp_tensor cache3 = combined_and_hidden();
+    assert_int_equal(judged(MP_SUM)->failed, 0);
+    assert_int_equal(b.v.check[MP_CHECK_RMS].answer, MP_PASSED);
+    assert_near(reported_bound(MP_SUM, MP_OUT, TOKEN * c->K + COLUMN), stored(c->dtype, &total));
+    assert_true(b.v.stage[MP_SUM].worst_expected == total.value);
+    b.trace.t[MP_CACHE3] = cache3;
+    stop();
+}
+
+/* cache2 is such that all terms of one sum are near `term`, and stay below the largest fp16 number. */
+static void make_terms(double term) {
+    const mp_case *c = &b.f.c;
+    mp_tensor *cache2 = &b.trace.t[MP_CACHE2], tensors[MP_TENSOR_COUNT];
+    const mp_tensor *w2 = &b.f.in.t[MP_W2];
+    for (int64_t slot = TOKEN * c->topk; slot < (TOKEN + 1) * c->topk; slot++) {
+        const int64_t row = expert_of(slot) * c->K + COLUMN;
+        double mass = 0;
+        for (int64_t n = 0; n < c->N; n++) mass += fabs(mp_decode(w2->dtype, w2->data, row * c->N + n));
+        for (int64_t n = 0; n < c->N; n++)
+            mp_encode(
+                cache2->dtype, cache2->data, slot * c->N + n,
+                copysign(term / (weight_of(slot) * mass), mp_decode(w2->dtype, w2->data, row * c->N + n)));
+    }
+    mp_error err;
+    mp_slot_map map;
+    mp_prediction honest = {.contract = &b.contract};
+    mp_all_tensors(&b.f.in, &b.trace, tensors);
+    assert_int_equal(mp_slot_map_create(c, tensors, &map, &err), MP_OK);
+    const mp_stage_call call = {.c = c, .t = tensors, .block_size_m = 16, .map = &map};
+    assert_int_equal(mp_predict_stage_down(&honest, &call, &err), MP_OK);
+    free(map.memory);
+}
+
+/* A sum that only its scale would bring back into the range has overflowed: nothing is known of it, nor of
+ * one that may have. One that cannot have is judged. */
+static void an_inner_rounding_may_overflow(void **state) {
+    (void)state;
+    static const struct {
+        double term;
+        bool overflows, measured;
+    } sums[] = {{25000, true, false}, {16376, false, false}, {15000, false, true}};
+    for (size_t i = 0; i < COUNT(sums); i++) {
+        start("M=4 topk=4 K=96 N=200 dtype=fp16 rsf=0.5");
+        const mp_case *c = &b.f.c;
+        make_terms(sums[i].term);
+        mp_tensor cache3 = combined_and_hidden();
+        const double got = mp_decode(c->dtype, b.trace.t[MP_OUT].data, TOKEN * c->K + COLUMN);
+        assert_int_equal(isinf(got) != 0, sums[i].overflows);
+        const mp_stage_figures *f = judged(MP_SUM);
+        assert_int_equal(f->failed, 0);
+        assert_int_equal(f->compared, c->M * c->K - !sums[i].measured);
+        assert_int_equal(b.v.check[MP_CHECK_NAN].answer, MP_PASSED);
+        b.trace.t[MP_CACHE3] = cache3;
+        stop();
+    }
+}
+
 /* Sums that are exact whatever the order have no error at all: one step of the format is a failure. */
 static void exact_sums_have_no_error(void **state) {
     (void)state;
@@ -192,6 +291,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bounds_of_the_gemms),
         cmocka_unit_test(bound_of_the_fused_sum),
+        cmocka_unit_test(a_span_ends_in_the_combine_of_the_contract),
+        cmocka_unit_test(an_inner_rounding_may_overflow),
         cmocka_unit_test(exact_sums_have_no_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include "kernels/gemm/gemm.h"
 #include "kernels/jit.h"
 #include "kernels/report.h"
+#include "kernels/stage/stage.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,6 +3,7 @@
 #include "harness/subjects/surroundings.h"
 #include "kernels/handle.h"
 #include "kernels/jit.h"
+#include "kernels/stage/stage.h"
 #include "tests/fake_cuda.h"
 
 #include <glob.h>

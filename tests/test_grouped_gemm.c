@@ -3,6 +3,7 @@
 #include "harness/probe/probe.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/jit.h"
+#include "kernels/stages.h"
 #include "moeparity/preset.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The activation against float64. */
-#include "harness/judge/judge_stage.h"
+#include "harness/judge/span.h"
 
 #include "ref/activation.h"
 
@@ -67,5 +67,34 @@ mp_status mp_judge_stage_act(const mp_judgement *j, mp_error *err) {
         mp_stage_judge_merge(&s, &part);
     }
     mp_stage_judge_finish(&s);
+    return MP_OK;
+}
+
+/* ---- inside a span ---- */
+
+/* Lipschitz on the interval: ref/activation.h. */
+mp_status mp_propagate_act(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
+    const mp_case *c = &j->part;
+    const int64_t rows = in->rows, N = c->N;
+    const mp_dtype dtype = mp_case_dtype(c, MP_CACHE2);
+    const int32_t *ids = j->t[MP_TOPK_IDS].data;
+    const mp_status status = mp_balls_create(out, rows, N, false, err);
+    if (status != MP_OK) return status;
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < rows; t++)
+        for (int64_t n = 0; n < N && ids[t] >= 0; n++) {
+            const int64_t g = t * in->width + mp_gate_column(c, n), u = t * in->width + mp_up_column(c, n);
+            const bool gated = c->gated, exact = in->exact;
+            mp_activation_span span;
+            mp_activation_propagate(
+                c, j->j->contract, *mp_ball_at(&in->value, g), exact ? 0 : *mp_ball_at(&in->det, g),
+                exact ? 0 : *mp_ball_at(&in->random, g), gated ? *mp_ball_at(&in->value, u) : 1,
+                gated && !exact ? *mp_ball_at(&in->det, u) : 0,
+                gated && !exact ? *mp_ball_at(&in->random, u) : 0, &span);
+            const double sure = mp_activation_interval_bound(
+                c, j->j->contract, *mp_ball_at(&in->value, g), exact ? 0 : *mp_ball_at(&in->sure, g),
+                gated ? *mp_ball_at(&in->value, u) : 1, gated && !exact ? *mp_ball_at(&in->sure, u) : 0);
+            mp_span_store(j, stage, dtype, out, t * N + n, span.value, sure, span.sure, span.random);
+        }
     return MP_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sum over topk against float64. */
 #include "harness/judge/judge.h"
-#include "harness/judge/judge_stage.h"
+#include "harness/judge/span.h"
 #include "ref/combine.h"
 
 #include <math.h>
@@ -47,5 +47,62 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
         mp_stage_judge_merge(&s, &part);
     }
     mp_stage_judge_finish(&s);
+    return MP_OK;
+}
+
+/* ---- inside a span ---- */
+
+/* Whether a sum that is rounded before it is scaled may overflow there: the subject's, or the exact one. */
+static bool may_overflow_inside(const mp_case *unscaled, const mp_contract *contract, mp_sum sum) {
+    if (contract->combine != MP_COMBINE_ROUND_THEN_SCALE) return false;
+    const double reach = fabs((double)sum.value) + mp_combine_bound(unscaled, contract, sum);
+    return reach > mp_dtype_format(unscaled->dtype)->max_finite;
+}
+
+/* Errors of a token's slots may be the same (an expert twice in a token): their random radii are added, not
+ * squared.
+ *
+ * The value is the contract's, with the inner rounding of ROUND_THEN_SCALE: of the exact sum S, where the
+ * subject rounds its own, S'. With |S' - S| <= d, the terms' errors and the additions', mp_combine_bound has
+ * |rnd(S') - rnd(S)| <= d + half an ulp at S' + half an ulp at S, neither above that at |S| + d: it holds for
+ * any d, while no rounding overflows. Where one may, the value before it stands without a bound, as after
+ * every other store on the way. */
+mp_status mp_propagate_combine(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
+    (void)stage;
+    const mp_case *c = &j->part;
+    const int64_t K = c->K, topk = c->topk;
+    const int32_t *ids = j->t[MP_TOPK_IDS].data;
+    const double rsf = fabs(mp_combine_rsf(c));
+    const mp_contract *contract = j->j->contract;
+    mp_case unscaled = *c;
+    unscaled.rsf = 1;
+    const mp_status status = mp_balls_create(out, c->M, K, false, err);
+    if (status != MP_OK) return status;
+#pragma omp parallel for schedule(static)
+    for (int64_t m = 0; m < c->M; m++)
+        for (int64_t k = 0; k < K; k++) {
+            mp_sum sum = {0};
+            double det = 0, random = 0;
+            for (int64_t slot = m * topk; slot < (m + 1) * topk; slot++) {
+                if (ids[slot] < 0) continue; /* zeros, exactly; or not read */
+                const int64_t i = slot * K + k;
+                sum.value += (long double)*mp_ball_at(&in->value, i);
+                sum.mass += (long double)fabs(*mp_ball_at(&in->value, i));
+                sum.terms++;
+                if (in->exact) continue;
+                sum.error += *mp_ball_at(&in->sure, i);
+                det += *mp_ball_at(&in->det, i);
+                random += *mp_ball_at(&in->random, i);
+            }
+            const bool overflows = may_overflow_inside(&unscaled, contract, sum);
+            const double sure = overflows ? (double)INFINITY : mp_combine_bound(c, contract, sum);
+            const double own = sure - rsf * sum.error; /* this stage's own roundings */
+            const int64_t i = m * K + k;
+            *mp_ball_at(&out->value, i) =
+                mp_combine_value(c, overflows ? MP_COMBINE_SCALE_THEN_ROUND : contract->combine, sum);
+            *mp_ball_at(&out->sure, i) = sure;
+            *mp_ball_at(&out->det, i) = rsf * det + own;
+            *mp_ball_at(&out->random, i) = rsf * random;
+        }
     return MP_OK;
 }

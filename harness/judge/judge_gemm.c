@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The GEMMs, gate_up and down, against float64. */
-#include "harness/judge/judge_gemm.h"
+#include "harness/judge/span.h"
 
 #include "base/clones.h"
+#include "cases/graph_tables.h"
 #include "harness/judge/judge.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 /* Codes without their sign are ordered as the magnitudes they stand for: the largest finite one, by
  * integers. */
@@ -27,7 +29,8 @@ MP_CLONES static uint64_t largest_code_32(const uint32_t *codes, int64_t n, uint
     return largest;
 }
 
-double mp_largest_magnitude(const mp_tensor *t) {
+/* The largest finite magnitude in a tensor of any float format. */
+static double largest_magnitude(const mp_tensor *t) {
     const int64_t rows = mp_tensor_rows(t), length = mp_tensor_row_length(t);
     const uint64_t most = mp_encode_code(t->dtype, mp_dtype_format(t->dtype)->max_finite);
     const size_t size = mp_dtype_size(t->dtype);
@@ -79,7 +82,7 @@ typedef struct gemm_bounds {
 } gemm_bounds;
 
 static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
-    const double largest = fmax(mp_largest_magnitude(p->a.codes), mp_largest_magnitude(p->w.codes));
+    const double largest = fmax(largest_magnitude(p->a.codes), largest_magnitude(p->w.codes));
     return (gemm_bounds){.accumulation = mp_gemm_bound(mp_stage_gemm_contract(j->contract, stage),
                                                        p->w.codes->dtype, p->w.codes->dim[2], largest),
                          .exact = sums_are_exact(j->c, p)};
@@ -171,4 +174,109 @@ mp_status mp_judge_stage_gate_up(const mp_judgement *j, mp_error *err) {
 
 mp_status mp_judge_stage_down(const mp_judgement *j, mp_error *err) {
     return judge_gemm(j, MP_DOWN, err);
+}
+
+/* ---- inside a span ---- */
+
+typedef struct gemm_pass {
+    const mp_span *j;
+    mp_stage stage;
+    mp_stage_gemm gemm;
+    mp_sum_bound bound;
+    const mp_balls *in;
+    mp_balls *out;
+    enum pass { VALUES, SURE, DET, RANDOM } pass;
+    double *mass; /* [rows, width]: of the values */
+} gemm_pass;
+
+static void collect(void *ctx, const mp_gemm_tile *tile) {
+    const gemm_pass *g = ctx;
+    const int64_t width = g->out->width;
+    mp_tensor *const to[] = {&g->out->value, &g->out->sure, &g->out->det, &g->out->random};
+    for (int64_t i = 0; i < tile->count; i++)
+        for (int64_t n = 0; n < tile->n; n++) {
+            const int64_t from = i * tile->n + n, index = tile->slot[i] * width + tile->n0 + n;
+            /* Radii are not negative: their products' magnitudes are the sums wanted. */
+            const bool magnitudes = g->pass == SURE || g->pass == DET;
+            *mp_ball_at(to[g->pass], index) = magnitudes ? tile->mass[from] : tile->value[from];
+            if (g->pass == VALUES) g->mass[index] = tile->mass[from];
+        }
+}
+
+/* Sums of squares are sums of products of squares: w^2 is w scaled by itself. */
+static mp_status run_pass(gemm_pass *g, enum pass pass, const mp_tensor *a, mp_error *err) {
+    mp_gemm_problem p = g->gemm.problem;
+    p.a = (mp_operand){.codes = a};
+    p.a_row = g->j->map.cache_row;
+    if (g->stage == MP_GATE_UP) { /* x is exposed: it has a row a token */
+        p.a = g->gemm.problem.a;
+        p.a_row = g->gemm.problem.a_row;
+    }
+    g->pass = pass;
+    if (pass == RANDOM)
+        p.w = (mp_operand){.codes = p.w.codes, .scale = p.w.codes, .block_rows = 1, .block_columns = 1};
+    return mp_gemm_float64(g->j->j->engine, &p, pass != RANDOM, collect, g, err);
+}
+
+static mp_status radii_of_gemm(gemm_pass *g, mp_error *err) {
+    const mp_balls *in = g->in;
+    mp_balls squares = {0};
+    if (!in || in->exact) return MP_OK; /* zeros, as allocated */
+    mp_status status = run_pass(g, SURE, &in->sure, err);
+    if (status == MP_OK) status = run_pass(g, DET, &in->det, err);
+    if (status == MP_OK) status = mp_balls_create(&squares, in->rows, in->width, true, err);
+    for (int64_t i = 0; status == MP_OK && i < in->rows * in->width; i++)
+        *mp_ball_at(&squares.value, i) = *mp_ball_at(&in->random, i) * *mp_ball_at(&in->random, i);
+    if (status == MP_OK) status = run_pass(g, RANDOM, &squares.value, err);
+    mp_balls_destroy(&squares);
+    return status;
+}
+
+/* An upper bound of the magnitudes of what the subject has there. */
+static double largest_ball(const mp_balls *b) {
+    double largest = 0;
+    for (int64_t i = 0; i < b->rows * b->width; i++) {
+        const double reach = fabs(*mp_ball_at(&b->value, i)) + (b->exact ? 0 : *mp_ball_at(&b->sure, i));
+        if (isfinite(reach) && reach > largest) largest = reach;
+    }
+    return largest;
+}
+
+/* acc = sum v*w: sure = sum s|w| + rel*(mass + sum s|w|) + abs, det the same from det, random = sqrt(sum (r
+ * w)^2). Errors of different k belong to different columns: independent. The epilogue adds its roundings
+ * (det) and scales by the router weight. */
+mp_status mp_propagate_gemm(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
+    const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
+    gemm_pass g = {.j = j, .stage = stage, .gemm = mp_gemm_of_stage(&call, stage), .in = in, .out = out};
+    const mp_tensor_id id = mp_stage_output(&j->part, stage);
+    const mp_dtype dtype = mp_case_dtype(&j->part, id);
+    const mp_gemm_problem *p = &g.gemm.problem;
+    if (j->largest_w[stage] < 0) j->largest_w[stage] = largest_magnitude(p->w.codes);
+    const double largest_a = in ? largest_ball(in) : largest_magnitude(p->a.codes);
+    g.bound = mp_gemm_bound(mp_stage_gemm_contract(j->j->contract, stage), p->w.codes->dtype,
+                            p->w.codes->dim[2], fmax(largest_a, j->largest_w[stage]));
+    const int64_t rows = mp_case_slots(&j->part), width = g.gemm.problem.w.codes->dim[1];
+    mp_status status = mp_balls_create(out, rows, width, false, err);
+    g.mass = calloc((size_t)(rows * width), sizeof *g.mass);
+    if (status == MP_OK && !g.mass) status = mp_fail(err, MP_EMEMORY, "judge: no memory for a span's sums");
+    if (status == MP_OK) status = run_pass(&g, VALUES, in ? &in->value : NULL, err);
+    if (status == MP_OK) status = radii_of_gemm(&g, err);
+    const int32_t *ids = j->t[MP_TOPK_IDS].data;
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < (status == MP_OK ? rows : 0); t++)
+        for (int64_t n = 0; n < width && ids[t] >= 0; n++) {
+            const int64_t i = t * width + n;
+            const double acc = *mp_ball_at(&out->value, i), handed = *mp_ball_at(&out->sure, i),
+                         accumulation = g.bound.rel * (g.mass[i] + handed) + g.bound.abs;
+            const double factor = mp_epilogue_factor(&g.gemm.epilogue, ids[t], t);
+            double value, sure, det;
+            mp_epilogue_expect(j->j->contract, &g.gemm.epilogue, acc, handed + accumulation, ids[t], n, t,
+                               &value, &sure);
+            mp_epilogue_expect(j->j->contract, &g.gemm.epilogue, acc,
+                               *mp_ball_at(&out->det, i) + accumulation, ids[t], n, t, &value, &det);
+            mp_span_store(j, stage, dtype, out, i, value, sure, det,
+                          factor * sqrt(*mp_ball_at(&out->random, i)));
+        }
+    free(g.mass);
+    return status;
 }

@@ -14,22 +14,27 @@
 extern "C" {
 #endif
 
-/* How a GEMM accumulates.
+/* The values of each enum and their names, as a field's text has them, are told once, in a list. */
+#define MP_VALUE_OF(value, ...) value,
+
+/* How a GEMM accumulates; the last column is how a sentence says it.
  *   IEEE_ANY_ORDER  IEEE float32 additions in any order, products exact, fused or rounded
  *   FMA_ASCENDING   float32 fused multiply-adds, k ascending from zero: one result
  *   TENSOR_CORE     truncated fused dot-add over groups of `group` terms: one result, see mp_gemm_contract
  *   FLOAT64         float64 accumulation (the reference itself) */
-typedef enum mp_accumulator {
-    MP_ACC_IEEE_ANY_ORDER,
-    MP_ACC_FMA_ASCENDING,
-    MP_ACC_TENSOR_CORE,
-    MP_ACC_FLOAT64,
-    MP_ACC_COUNT
-} mp_accumulator;
+#define MP_ACCUMULATORS(VALUE)                                            \
+    VALUE(MP_ACC_IEEE_ANY_ORDER, "ieee-any-order", "IEEE fp32 any order") \
+    VALUE(MP_ACC_FMA_ASCENDING, "fma-ascending", "fp32 fma, k ascending") \
+    VALUE(MP_ACC_TENSOR_CORE, "tensor-core", "tensor core")               \
+    VALUE(MP_ACC_FLOAT64, "float64", "float64")
+typedef enum mp_accumulator { MP_ACCUMULATORS(MP_VALUE_OF) MP_ACC_COUNT } mp_accumulator;
 
 /* Which terms share a step of a tensor core: neighbours, or those of equal k mod 4 div 2 in every 32
  * (mma.sync with fp8 operands on sm_90). */
-typedef enum mp_k_order { MP_K_ASCENDING, MP_K_BY_PAIRS, MP_K_ORDER_COUNT } mp_k_order;
+#define MP_K_ORDERS(VALUE)             \
+    VALUE(MP_K_ASCENDING, "ascending") \
+    VALUE(MP_K_BY_PAIRS, "by-pairs")
+typedef enum mp_k_order { MP_K_ORDERS(MP_VALUE_OF) MP_K_ORDER_COUNT } mp_k_order;
 
 /* TENSOR_CORE adds the products of k, in their order, `group` at a time. A step takes L = group products and
  * the float32 accumulator, which is zero before the first; what is missing in the last step counts as zero:
@@ -55,42 +60,46 @@ typedef struct mp_gemm_contract {
 } mp_gemm_contract;
 
 /* Whose exp, tanh and erf: those of this project's kernels, made of IEEE float32 operations alone and so
- * predicted to the bit; the special-function unit's approximations; or a mathematical library's. */
-typedef enum mp_act_function {
-    MP_ACT_IEEE,
-    MP_ACT_SPECIAL_UNIT,
-    MP_ACT_LIBRARY,
-    MP_ACT_FUNCTION_COUNT
-} mp_act_function;
+ * predicted to the bit; the special-function unit's approximations; or a mathematical library's. The last
+ * column is what a sentence adds. */
+#define MP_ACT_FUNCTIONS(VALUE)                                            \
+    VALUE(MP_ACT_IEEE, "ieee", "")                                         \
+    VALUE(MP_ACT_SPECIAL_UNIT, "special-unit", " (special-function unit)") \
+    VALUE(MP_ACT_LIBRARY, "library", " (library)")
+typedef enum mp_act_function { MP_ACT_FUNCTIONS(MP_VALUE_OF) MP_ACT_FUNCTION_COUNT } mp_act_function;
 
 /* ONE_ROUNDING: act(gate)*up is rounded once to dtype; GATE_ROUNDED: act(gate) is rounded to dtype before the
  * multiply. */
-typedef enum mp_act_rounding {
-    MP_ACT_ONE_ROUNDING,
-    MP_ACT_GATE_ROUNDED,
-    MP_ACT_ROUNDING_COUNT
-} mp_act_rounding;
+#define MP_ACT_ROUNDINGS(VALUE)                \
+    VALUE(MP_ACT_ONE_ROUNDING, "one-rounding") \
+    VALUE(MP_ACT_GATE_ROUNDED, "gate-rounded")
+typedef enum mp_act_rounding { MP_ACT_ROUNDINGS(MP_VALUE_OF) MP_ACT_ROUNDING_COUNT } mp_act_rounding;
 
 /* SCALE_THEN_ROUND: rnd(rsf * sum); ROUND_THEN_SCALE: rnd(rsf * rnd(sum)); ELEMENT_DTYPE: every addition
  * rounds to dtype. */
+#define MP_COMBINE_VARIANTS(VALUE)                         \
+    VALUE(MP_COMBINE_SCALE_THEN_ROUND, "scale-then-round") \
+    VALUE(MP_COMBINE_ROUND_THEN_SCALE, "round-then-scale") \
+    VALUE(MP_COMBINE_ELEMENT_DTYPE, "element-dtype")
 typedef enum mp_combine_variant {
-    MP_COMBINE_SCALE_THEN_ROUND,
-    MP_COMBINE_ROUND_THEN_SCALE,
-    MP_COMBINE_ELEMENT_DTYPE,
-    MP_COMBINE_VARIANT_COUNT
+    MP_COMBINE_VARIANTS(MP_VALUE_OF) MP_COMBINE_VARIANT_COUNT
 } mp_combine_variant;
 
 /* What happens to rows that hold no result: those of filtered slots, and padding. */
-typedef enum mp_row_state { MP_ROW_ANYTHING, MP_ROW_UNTOUCHED, MP_ROW_ZERO, MP_ROW_STATE_COUNT } mp_row_state;
+#define MP_ROW_STATES(VALUE)             \
+    VALUE(MP_ROW_ANYTHING, "anything")   \
+    VALUE(MP_ROW_UNTOUCHED, "untouched") \
+    VALUE(MP_ROW_ZERO, "zero")
+typedef enum mp_row_state { MP_ROW_STATES(MP_VALUE_OF) MP_ROW_STATE_COUNT } mp_row_state;
 
 /* Whether a stage's bits are those that the library predicts under this contract. NONE: nothing is said;
  * REPORTED: they are compared, differences are counted; REQUIRED: a difference is a failure. */
-typedef enum mp_bits_promise {
-    MP_BITS_NONE,
-    MP_BITS_REPORTED,
-    MP_BITS_REQUIRED,
-    MP_BITS_COUNT
-} mp_bits_promise;
+#define MP_BITS_PROMISES(VALUE)         \
+    VALUE(MP_BITS_NONE, "none")         \
+    VALUE(MP_BITS_REPORTED, "reported") \
+    VALUE(MP_BITS_REQUIRED, "required")
+typedef enum mp_bits_promise { MP_BITS_PROMISES(MP_VALUE_OF) MP_BITS_COUNT } mp_bits_promise;
+#undef MP_VALUE_OF
 
 typedef struct mp_stage_promise {
     mp_bits_promise bits;

@@ -17,10 +17,14 @@ typedef struct mp_prediction {
     const mp_contract *contract;
     double *stage_ns; /* [MP_STAGE_COUNT] added to; NULL: not timed */
 } mp_prediction;
-/* Its stages are those of ref/predict/stages.h, and align is the definition. */
 mp_executor mp_predict_executor(mp_prediction *prediction);
-/* mp_predict_stage_align, ...; self is the mp_prediction. */
-#define MP_PREDICT_STAGE(stage, scope, name) mp_stage_run mp_predict_stage_##name;
+/* Its stages, mp_predict_stage_align, ...; self is the mp_prediction. MP_EUNSUPPORTED where a GEMM's
+ * accumulator is not predicted, or its model does not know the format. And, mp_unpredictable_align, ..., why
+ * a stage is not predicted under the contract, or NULL. */
+typedef const char *mp_stage_refusal(const mp_contract *contract, const mp_case *c);
+#define MP_PREDICT_STAGE(stage, scope, name) \
+    mp_stage_run mp_predict_stage_##name;    \
+    mp_stage_refusal mp_unpredictable_##name;
 MP_STAGES(MP_PREDICT_STAGE)
 #undef MP_PREDICT_STAGE
 

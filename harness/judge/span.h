@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to harness/judge/: stages between two exposed tensors, judged as one (judge_span.c). Each stage's
+ * judge hands the balls on. */
+#ifndef MP_HARNESS_SPAN_H
+#define MP_HARNESS_SPAN_H
+
+#include "harness/judge/judge_stage.h"
+
+/* A tensor of balls, float64, [rows, width]. exact: all radii are zero, and value alone is there. What the
+ * radii are is told in judge_span.c. */
+typedef struct mp_balls {
+    mp_tensor value, sure, det, random;
+    int64_t rows, width;
+    bool exact;
+} mp_balls;
+
+/* All zeros; to be destroyed by the caller, after an error too. */
+mp_status mp_balls_create(mp_balls *b, int64_t rows, int64_t width, bool exact, mp_error *err);
+void mp_balls_destroy(mp_balls *b);
+
+static inline double *mp_ball_at(const mp_tensor *t, int64_t i) {
+    return (double *)t->data + i;
+}
+
+/* A span being judged, slab by slab of tokens. */
+typedef struct mp_span {
+    const mp_judgement *j;
+    mp_stage first, last;
+    double lambda;
+    mp_case part; /* the tokens of the slab */
+    mp_tensor t[MP_TENSOR_COUNT];
+    mp_slot_map map;                  /* route order: nobody sees these rows */
+    double largest_w[MP_STAGE_COUNT]; /* of the weights of each GEMM; < 0: not known yet */
+    mp_stage_judge s;
+    int64_t unbounded;   /* elements of which no finite bound is known */
+    double *statistical; /* [rows of the whole output]: sum of squares of det + random + half an ulp */
+} mp_span;
+
+/* Stores element i: the radii grow by the rounding to dtype, the value stays exact. The last stage's own
+ * store is left to the measurement. */
+void mp_span_store(const mp_span *span, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
+                   double sure, double det, double random);
+
+/* A stage on balls: creates `out`, which the caller destroys, after an error too. in: the balls that the
+ * stage before left, or the exposed tensor in slots; NULL for x, which has a row a token. */
+typedef mp_status mp_span_stage(mp_span *span, mp_stage stage, const mp_balls *in, mp_balls *out,
+                                mp_error *err);
+mp_span_stage mp_propagate_gemm, mp_propagate_act, mp_propagate_combine;
+
+#endif

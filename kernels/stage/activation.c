@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* act: kernels/device/activation.cu. */
+#include "kernels/device/params.h"
+#include "kernels/stage/stage.h"
+
+mp_kernel mp_kernel_activation(const mp_case *c) {
+    return mp_make_kernel("kernels/device/activation.cu", "activation",
+                          "-DACT=%d -DGATED=%d -DINTERLEAVED=%d -DDTYPE=%d -DVECTOR=%d", (int)c->act,
+                          c->gated, c->interleaved, (int)c->dtype, (int)mp_vector_length(c->dtype, c->N));
+}
+
+static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
+    const mp_device_run *run = self;
+    const mp_case *c = call->c;
+    const mp_tensor *t = call->t, *cache1 = mp_as_read(t, MP_CACHE1);
+    const bool sorted = c->layout == MP_SORTED;
+    mp_activation_params params = {
+        .cache1 = mp_device_address(cache1),
+        .cache2 = mp_device_address(&t[MP_CACHE2]),
+        .expert_ids = mp_device_address(&t[sorted ? MP_EXPERT_IDS : MP_TOPK_IDS]),
+        .sorted_token_ids = sorted ? mp_device_address(&t[MP_SORTED_TOKEN_IDS]) : 0,
+        .num_tokens_post_padded = sorted ? mp_device_address(&t[MP_NUM_TOKENS_POST_PADDED]) : 0,
+        .rows = cache1->dim[0],
+        .n = c->N,
+        .slots = mp_case_slots(c),
+        .expert_step = sorted ? call->block_size_m : 1,
+        .alpha = (float)c->alpha,
+        .limit = (float)c->limit,
+    };
+    const mp_kernel kernel = mp_kernel_activation(c);
+    const int64_t vectors = params.rows * (c->N / mp_vector_length(mp_case_dtype(c, MP_CACHE2), c->N));
+    return mp_stage_launch(run->cuda, &kernel, mp_stage_blocks(vectors), MP_STAGE_THREADS, &params, err);
+}
+
+static int kernels(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
+                   mp_kernel *list) {
+    (void)config, (void)limits;
+    list[0] = mp_kernel_activation(c);
+    return 1;
+}
+
+const mp_device_stage mp_device_act = {launch, kernels};

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* align: kernels/device/align.cu, whose entries share one compilation. */
+#include "cases/graph_tables.h"
+#include "kernels/device/params.h"
+#include "kernels/stage/stage.h"
+
+enum { ALIGN_COUNTS, ALIGN_OFFSETS };
+_Static_assert(ALIGN_OFFSETS + 1 == MP_CUDA_SCRATCH_COUNT, "the scratch is align's");
+
+/* Align cuts the slots of a full chunk into segments, a warp each: enough to fill the device, but no more
+ * than keep the [keys, segments] table of counts below 2^24 entries. */
+typedef struct segments {
+    int64_t count, slots; /* of a segment: a multiple of 32 */
+} segments;
+
+static segments align_segments(const mp_case *c, int64_t slots) {
+    const int64_t most = (INT64_C(1) << 24) / (c->E + 1);
+    const int64_t wanted = mp_smaller(mp_smaller(mp_divide_up(slots, 128), most), 8192);
+    const int64_t each = mp_divide_up(mp_divide_up(slots, wanted), 32) * 32;
+    return (segments){.count = mp_divide_up(slots, each), .slots = each};
+}
+
+void mp_cuda_scratch(const mp_case *c, size_t bytes[MP_CUDA_SCRATCH_COUNT]) {
+    bytes[ALIGN_COUNTS] = bytes[ALIGN_OFFSETS] = 0;
+    if (!mp_case_has_stage(c, MP_ALIGN)) return;
+    const int64_t keys = c->E + 1, full = mp_case_chunk_tokens(c, 0) * c->topk;
+    bytes[ALIGN_COUNTS] = (size_t)(keys * align_segments(c, full).count) * 4;
+    bytes[ALIGN_OFFSETS] = (size_t)(keys + 1) * 8;
+}
+
+mp_kernel mp_kernel_align(const char *entry) {
+    return mp_make_kernel("kernels/device/align.cu", entry, "%s", "");
+}
+
+static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
+    const mp_device_run *run = self;
+    const mp_driver *driver = run->cuda->driver;
+    const mp_case *c = call->c;
+    const mp_tensor *t = call->t;
+    mp_status status = MP_OK;
+    const int64_t slots = mp_case_slots(c);
+    const segments cut = align_segments(c, slots);
+    mp_align_params params = {
+        .topk_ids = mp_device_address(&t[MP_TOPK_IDS]),
+        .counts = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_COUNTS],
+        .offsets = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_OFFSETS],
+        .sorted_token_ids = mp_device_address(&t[MP_SORTED_TOKEN_IDS]),
+        .expert_ids = mp_device_address(&t[MP_EXPERT_IDS]),
+        .num_tokens_post_padded = mp_device_address(&t[MP_NUM_TOKENS_POST_PADDED]),
+        .slots = slots,
+        .capacity = t[MP_SORTED_TOKEN_IDS].dim[1],
+        .segments = cut.count,
+        .segment_slots = cut.slots,
+        .num_experts = (int)c->E,
+        .block_size_m = call->block_size_m,
+    };
+    const int warps = MP_STAGE_THREADS / 32;
+    const struct {
+        const char *entry;
+        int64_t blocks;
+        int threads;
+    } steps[] = {
+        {"align_count", mp_divide_up(params.segments, warps), MP_STAGE_THREADS},
+        {"align_scan_segments", mp_divide_up(c->E + 1, warps), MP_STAGE_THREADS},
+        {"align_scan_keys", 1, 1024},
+        {"align_fill", mp_stage_blocks(params.capacity), MP_STAGE_THREADS},
+        {"align_scatter", mp_divide_up(params.segments, warps), MP_STAGE_THREADS},
+    };
+    MP_CU(cuMemsetD32Async(params.counts, 0, (size_t)((c->E + 1) * cut.count), NULL));
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        const mp_kernel kernel = mp_kernel_align(steps[i].entry);
+        MP_DO(mp_stage_launch(run->cuda, &kernel, steps[i].blocks, steps[i].threads, &params, err));
+    }
+out:
+    return status;
+}
+
+static int kernels(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
+                   mp_kernel *list) {
+    (void)c, (void)config, (void)limits;
+    list[0] = mp_kernel_align("align_count");
+    return 1;
+}
+
+const mp_device_stage mp_device_align = {launch, kernels};

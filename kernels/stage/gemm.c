@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gate_up and down: the grouped GEMM of kernels/gemm/. */
+#include "kernels/gemm/gemm.h"
+
+#include "cases/graph_tables.h"
+#include "kernels/device/params.h"
+#include "kernels/stage/stage.h"
+
+static mp_status run_gemm(const mp_device_run *run, const mp_stage_call *call, mp_stage stage,
+                          mp_gemm_params *params, mp_error *err) {
+    mp_cuda *cuda = run->cuda;
+    const mp_driver *driver = cuda->driver;
+    const mp_gemm_request request = mp_gemm_of_case(call->c, run->config, stage);
+    mp_status status = MP_OK;
+    CUfunction function = NULL;
+    mp_gemm gemm;
+    int most_threads = 0;
+    char text[64];
+    mp_tile_text(&request.tile, text);
+    MP_DO(mp_gemm_find(&request, &cuda->limits, &gemm, err));
+    MP_DO(mp_cuda_function(cuda, &gemm.kernel, &function, err));
+    MP_CU(cuFuncGetAttribute(&most_threads, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function));
+    if (most_threads < gemm.threads)
+        return mp_fail(err, MP_EUNSUPPORTED, "tile %s has %d threads, its registers leave room for %d", text,
+                       gemm.threads, most_threads);
+    MP_CU(cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                             (int)gemm.shared_bytes));
+    /* As many blocks as the padded length could need; those beyond the real one end at once. */
+    const int64_t blocks = call->t[MP_EXPERT_IDS].dim[1] * mp_divide_up(params->n, request.tile.block_size_n);
+    params->group_size_m = request.tile.group_size_m;
+    for (params->first_block = 0; params->first_block < blocks; params->first_block += MP_MAX_GRID)
+        MP_DO(mp_cuda_launch(cuda, function, mp_smaller(blocks - params->first_block, MP_MAX_GRID),
+                             gemm.threads, gemm.shared_bytes, params, err));
+out:
+    return status;
+}
+
+/* What both GEMMs have in common. */
+static mp_gemm_params gemm_params(const mp_stage_call *call) {
+    const mp_tensor *t = call->t;
+    return (mp_gemm_params){
+        .sorted_token_ids = mp_device_address(&t[MP_SORTED_TOKEN_IDS]),
+        .expert_ids = mp_device_address(&t[MP_EXPERT_IDS]),
+        .num_tokens_post_padded = mp_device_address(&t[MP_NUM_TOKENS_POST_PADDED]),
+        .slots = mp_case_slots(call->c),
+        .a_divisor = 1,
+        .out_divisor = 1,
+    };
+}
+
+static mp_status run_gate_up(void *self, const mp_stage_call *call, mp_error *err) {
+    const mp_device_run *run = self;
+    const mp_case *c = call->c;
+    const mp_tensor *t = call->t;
+    mp_gemm_params params = gemm_params(call);
+    params.a = mp_device_address(&t[MP_X]);
+    params.w = mp_device_address(&t[MP_W1]);
+    params.bias = mp_device_address(&t[MP_B1]);
+    params.topk_weights = c->apply_router_weight_on_input ? mp_device_address(&t[MP_TOPK_WEIGHTS]) : 0;
+    params.out = mp_device_address(&t[MP_CACHE1]);
+    params.n = (int)mp_case_w1_rows(c);
+    params.k = (int)c->K;
+    params.a_divisor = (int)c->topk;
+    params.out_sorted = c->layout == MP_SORTED;
+    return run_gemm(run, call, MP_GATE_UP, &params, err);
+}
+
+static mp_status run_down(void *self, const mp_stage_call *call, mp_error *err) {
+    const mp_device_run *run = self;
+    const mp_case *c = call->c;
+    const mp_tensor *t = call->t;
+    const mp_driver *driver = run->cuda->driver;
+    mp_status status = MP_OK;
+    const bool weighted = !c->apply_router_weight_on_input && c->mode != MP_NO_COMBINE;
+    const mp_tensor *out = &t[c->fused_sum ? MP_OUT : mp_stage_output(c, MP_DOWN)];
+    mp_gemm_params params = gemm_params(call);
+    params.a = mp_device_address(&t[MP_CACHE2]);
+    params.w = mp_device_address(&t[MP_W2]);
+    params.bias = mp_device_address(&t[MP_B2]);
+    params.topk_weights = weighted ? mp_device_address(&t[MP_TOPK_WEIGHTS]) : 0;
+    params.out = mp_device_address(out);
+    params.n = (int)c->K;
+    params.k = (int)c->N;
+    params.out_divisor = c->fused_sum ? (int)c->topk : 1;
+    params.a_sorted = c->layout == MP_SORTED;
+    if (c->fused_sum) MP_CU(cuMemsetD8Async(params.out, 0, mp_tensor_bytes(out), NULL));
+    MP_DO(run_gemm(run, call, MP_DOWN, &params, err));
+out:
+    return status;
+}
+
+static int kernels(const mp_case *c, const mp_config *config, mp_stage stage, const mp_device_limits *limits,
+                   mp_kernel *list) {
+    const mp_gemm_request request = mp_gemm_of_case(c, config, stage);
+    mp_gemm gemm;
+    if (mp_gemm_find(&request, limits, &gemm, NULL) != MP_OK) return 0;
+    list[0] = gemm.kernel;
+    return 1;
+}
+
+static int kernels_gate_up(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
+                           mp_kernel *list) {
+    return kernels(c, config, MP_GATE_UP, limits, list);
+}
+
+static int kernels_down(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
+                        mp_kernel *list) {
+    return kernels(c, config, MP_DOWN, limits, list);
+}
+
+const mp_device_stage mp_device_gate_up = {run_gate_up, kernels_gate_up};
+const mp_device_stage mp_device_down = {run_down, kernels_down};

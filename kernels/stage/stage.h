@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to kernels/: a stage on the device. A new one is a file here, with its mp_device_stage and what it
+ * compiles, its device code kernels/device/<stage>.cu, and a row in the table of kernels/stages.c. */
+#ifndef MP_KERNELS_STAGE_STAGE_H
+#define MP_KERNELS_STAGE_STAGE_H
+
+#include "kernels/stages.h"
+
+typedef struct mp_device_stage {
+    mp_stage_run *run; /* launches it; self is the mp_device_run */
+    /* Writes the distinct compilations of the stage that the case needs, MP_STAGE_KERNELS_MAX at most,
+     * without those that such a device cannot run; returns their number. */
+    int (*kernels)(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
+                   mp_kernel *list);
+} mp_device_stage;
+extern const mp_device_stage mp_device_align, mp_device_gate_up, mp_device_act, mp_device_down,
+    mp_device_combine;
+
+/* What they compile. The entries of align.cu share one compilation. */
+mp_kernel mp_kernel_align(const char *entry);
+mp_kernel mp_kernel_activation(const mp_case *c);
+mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length);
+
+#define MP_MAX_GRID (INT64_C(1) << 30) /* blocks in one launch; the hardware's limit is 2^31 - 1 */
+#define MP_STAGE_THREADS 256           /* of a block, where nothing else is said */
+
+static inline int64_t mp_divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static inline int64_t mp_smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* Blocks of MP_STAGE_THREADS for so many pieces of work; a grid that is too small for them loops. */
+static inline int64_t mp_stage_blocks(int64_t pieces) {
+    return mp_smaller(mp_divide_up(pieces, MP_STAGE_THREADS), MP_MAX_GRID);
+}
+
+/* Launches a kernel that needs no dynamic shared memory. params points to its one argument. */
+mp_status mp_stage_launch(mp_cuda *cuda, const mp_kernel *kernel, int64_t blocks, int threads, void *params,
+                          mp_error *err);
+
+#endif

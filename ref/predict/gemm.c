@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gate_up and down accumulate as the contract says: as a tensor core does (ref/predict/tensorcore.h), or by
+ * fused multiply-adds over ascending k (ref/predict/gemm_fma.h). One rounding to dtype. */
+#include "ref/bounds.h"
+#include "ref/predict/gemm_fma.h"
+#include "ref/predict/predict.h"
+#include "ref/predict/tensorcore_gemm.h"
+
+static const char *unpredictable(const mp_gemm_contract *g) {
+    if (g->promotion || g->split_k > 1) return "sums in parts of k are bounded, not predicted";
+    if (g->accumulator == MP_ACC_FLOAT64) return "float64 sums have no fixed order";
+    if (g->accumulator == MP_ACC_IEEE_ANY_ORDER) return "the order of the sums is not fixed";
+    return NULL;
+}
+
+const char *mp_unpredictable_gate_up(const mp_contract *contract, const mp_case *c) {
+    (void)c;
+    return unpredictable(&contract->gate_up);
+}
+
+const char *mp_unpredictable_down(const mp_contract *contract, const mp_case *c) {
+    return c->fused_sum ? "the order of additions is not fixed" : unpredictable(&contract->down);
+}
+
+/* The tensor core's name of a format; false where it has none. */
+static bool tensor_core_input(mp_dtype dtype, mp_tc_input *input) {
+    switch (dtype) {
+    case MP_BF16: *input = MP_TC_BF16; return true;
+    case MP_FP16: *input = MP_TC_FP16; return true;
+    case MP_E4M3: *input = MP_TC_E4M3; return true;
+    case MP_E5M2: *input = MP_TC_E5M2; return true;
+    case MP_FP32: *input = MP_TC_TF32; return true;
+    case MP_FP64:
+    case MP_I32:
+    case MP_DTYPE_COUNT: break;
+    }
+    return false;
+}
+
+static mp_status run(const mp_gemm_contract *contract, const mp_gemm_problem *problem,
+                     const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                     mp_error *err) {
+    if (contract->promotion || contract->split_k > 1)
+        return mp_fail(err, MP_EUNSUPPORTED, "sums in parts of k are not predicted");
+    if (contract->accumulator == MP_ACC_FMA_ASCENDING)
+        return mp_fma_gemm(problem, epilogue, out_row, out, err);
+    if (contract->accumulator != MP_ACC_TENSOR_CORE)
+        return mp_fail(err, MP_EUNSUPPORTED, "an accumulator without a fixed order is not predicted");
+    mp_tc_model model = {.group = contract->group,
+                         .fraction_bits = contract->fraction_bits,
+                         .result_fraction_bits = contract->result_fraction_bits,
+                         .zero_exponent = contract->zero_exponent,
+                         .method = contract->k_order == MP_K_BY_PAIRS ? MP_TC_THROUGH_FP16 : MP_TC_DIRECT};
+    const mp_dtype a = problem->a.codes->dtype, b = problem->w.codes->dtype;
+    if (!tensor_core_input(a, &model.a) || !tensor_core_input(b, &model.b))
+        return mp_fail(err, MP_EUNSUPPORTED, "a tensor core takes no operands of %s and %s", mp_dtype_name(a),
+                       mp_dtype_name(b));
+    return mp_tc_gemm(&model, problem, epilogue, out_row, out, err);
+}
+
+static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call, mp_stage stage,
+                            mp_error *err) {
+    const mp_stage_gemm g = mp_gemm_of_stage(call, stage);
+    return run(mp_stage_gemm_contract(self->contract, stage), &g.problem, &g.epilogue, g.out_row, g.out, err);
+}
+
+mp_status mp_predict_stage_gate_up(void *self, const mp_stage_call *call, mp_error *err) {
+    return gemm_stage(self, call, MP_GATE_UP, err);
+}
+
+mp_status mp_predict_stage_down(void *self, const mp_stage_call *call, mp_error *err) {
+    return gemm_stage(self, call, MP_DOWN, err);
+}
