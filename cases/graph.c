@@ -85,8 +85,8 @@ static mp_tensor cache3_shape(const mp_case *c, int block_size_m) {
 static mp_tensor out_shape(const mp_case *c, int block_size_m) {
     (void)block_size_m;
     const mp_dtype dtype = mp_case_dtype(c, MP_OUT);
-    return c->mode == MP_NO_COMBINE ? mp_tensor_shape(dtype, 3, c->M, c->topk, c->K)
-                                    : mp_tensor_shape(dtype, 2, c->M, c->K, 1);
+    return c->mode == MP_MODE_NO_COMBINE ? mp_tensor_shape(dtype, 3, c->M, c->topk, c->K)
+                                         : mp_tensor_shape(dtype, 2, c->M, c->K, 1);
 }
 
 /* ---- the tables ---- */
@@ -118,7 +118,7 @@ static bool always(const mp_case *c) {
 
 static bool combines(const mp_case *c) {
     const bool one_row_as_it_is = c->topk == 1 && (float)c->rsf == 1.0f && c->path == MP_FUSED;
-    return c->mode != MP_NO_COMBINE && (c->fused_sum || !one_row_as_it_is);
+    return c->mode != MP_MODE_NO_COMBINE && (c->fused_sum || !one_row_as_it_is);
 }
 
 #define ALIGN_TENSORS \
@@ -142,8 +142,8 @@ const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
          MP_IN_SET(MP_CACHE3), MP_CACHE3,
          "M E topk K N dtype apply_router_weight_on_input bias filter ep_size ep_rank scope tile tile_down "
          "data routing seed"},
-    [MP_SUM] = {combines, MP_IN_SET(MP_CACHE3) | MP_IN_SET(MP_TOPK_IDS), MP_IN_SET(MP_OUT), MP_OUT,
-                "M E topk K dtype rsf filter ep_size ep_rank scope data routing seed"},
+    [MP_COMBINE] = {combines, MP_IN_SET(MP_CACHE3) | MP_IN_SET(MP_TOPK_IDS), MP_IN_SET(MP_OUT), MP_OUT,
+                    "M E topk K dtype rsf filter ep_size ep_rank scope data routing seed"},
 };
 
 const char *mp_tensor_name(mp_tensor_id id) {
@@ -166,12 +166,12 @@ bool mp_case_has_stage(const mp_case *c, mp_stage stage) {
 }
 
 mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage) {
-    const bool direct = stage == MP_DOWN && c->scope == MP_SCOPE_ALL && !mp_case_has_stage(c, MP_SUM);
+    const bool direct = stage == MP_DOWN && c->scope == MP_SCOPE_ALL && !mp_case_has_stage(c, MP_COMBINE);
     return direct ? MP_OUT : mp_stages[stage].output;
 }
 
 bool mp_stage_rows_are_slots(mp_stage stage) {
-    return stage != MP_SUM;
+    return stage != MP_COMBINE;
 }
 
 static mp_tensor_set with_shape(const mp_case *c, mp_tensor_set set) {

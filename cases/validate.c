@@ -61,7 +61,7 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
         return mp_fail(
             err, MP_EINPUT,
             "data=exhaustive runs through every code of a 16-bit gate: use scope=act and dtype=bf16 or fp16");
-    if (c->fused_sum && c->mode != MP_COMBINE)
+    if (c->fused_sum && c->mode != MP_MODE_COMBINE)
         return mp_fail(err, MP_EINPUT, "fused_sum=1 adds into the output: use mode=combine, not mode=%s",
                        mp_mode_name(c->mode));
     if (c->fused_sum && c->topk <= 2)
@@ -84,7 +84,7 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
                        mp_path_name(c->path));
     if (c->layout == MP_SORTED && c->fused_sum)
         return mp_fail(err, MP_EINPUT, "layout=sorted writes whole rows: use fused_sum=0");
-    if (c->mode == MP_NO_COMBINE && c->rsf != 1.0)
+    if (c->mode == MP_MODE_NO_COMBINE && c->rsf != 1.0)
         return mp_fail(err, MP_EINPUT, "mode=no_combine gives unscaled rows: use rsf=1");
     if (mp_tile_is_auto(up) && !mp_tile_is_auto(down))
         return mp_fail(err, MP_EINPUT, "tile_down needs tile: both GEMMs share one alignment");
@@ -151,7 +151,8 @@ static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *va
     for (size_t i = 0; i < COUNT(execution_fields); i++)
         if (!strcmp(f->name, execution_fields[i])) return true;
     /* In place, the same sums go over x; no_combine gives another tensor. */
-    return !strcmp(f->name, "mode") && base->mode != MP_NO_COMBINE && variant->mode != MP_NO_COMBINE;
+    return !strcmp(f->name, "mode") && base->mode != MP_MODE_NO_COMBINE &&
+           variant->mode != MP_MODE_NO_COMBINE;
 }
 
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err) {

@@ -165,9 +165,9 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
                  N = (double)c->N, w1_rows = (double)mp_case_w1_rows(c), *ms = result->stage_ms;
     result->gemm_tflops = 2 * slots * (w1_rows * K + N * K) / (ms[MP_GATE_UP] + ms[MP_DOWN]) * 1e-9;
     result->act_gbs = slots * (w1_rows + N) * size / ms[MP_ACT] * 1e-6;
-    if (ms[MP_SUM] > 0) {
+    if (ms[MP_COMBINE] > 0) {
         const double read = c->fused_sum ? (double)c->M : slots;
-        result->combine_gbs = (read + (double)c->M) * K * size / ms[MP_SUM] * 1e-6;
+        result->combine_gbs = (read + (double)c->M) * K * size / ms[MP_COMBINE] * 1e-6;
     }
     result->copy_gbs = 2 * (double)COPY_BYTES / copy_ms * 1e-6;
     built_tile(cuda, c, config, MP_GATE_UP, up);

@@ -125,7 +125,7 @@ mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_config *config,
         MP_CU(cuEventCreate(&r.start[s], 0));
         MP_CU(cuEventCreate(&r.end[s], 0));
     }
-    MP_DO(mp_execute(&executor, c, MP_ALIGN, MP_SUM, config->up.block_size_m, t, err));
+    MP_DO(mp_execute(&executor, c, MP_ALIGN, MP_COMBINE, config->up.block_size_m, t, err));
     MP_DO(collect_times(&r, err));
     MP_CU(cuCtxSynchronize());
 out:

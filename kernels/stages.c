@@ -6,7 +6,7 @@ static const mp_device_stage *const stages[MP_STAGE_COUNT] = {[MP_ALIGN] = &mp_d
                                                               [MP_GATE_UP] = &mp_device_gate_up,
                                                               [MP_ACT] = &mp_device_act,
                                                               [MP_DOWN] = &mp_device_down,
-                                                              [MP_SUM] = &mp_device_combine};
+                                                              [MP_COMBINE] = &mp_device_combine};
 
 mp_status mp_stage_launch(mp_cuda *cuda, const mp_kernel *kernel, int64_t blocks, int threads, void *params,
                           mp_error *err) {

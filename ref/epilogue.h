@@ -20,8 +20,8 @@ typedef struct mp_epilogue {
 static inline mp_epilogue mp_epilogue_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT],
                                          mp_stage stage) {
     const bool up = stage == MP_GATE_UP;
-    const bool weighted =
-        up ? c->apply_router_weight_on_input : !c->apply_router_weight_on_input && c->mode != MP_NO_COMBINE;
+    const bool weighted = up ? c->apply_router_weight_on_input
+                             : !c->apply_router_weight_on_input && c->mode != MP_MODE_NO_COMBINE;
     const mp_tensor *bias = &t[up ? MP_B1 : MP_B2];
     return (mp_epilogue){.bias = bias->data ? bias : NULL,
                          .weights = weighted ? (const float *)t[MP_TOPK_WEIGHTS].data : NULL};

@@ -66,7 +66,7 @@ mp_status mp_run_stages(const mp_executor *x, const mp_case *c, int block_size_m
     mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};
     memcpy(t, tensors, sizeof t);
     mp_status status = make_missing(c, block_size_m, t, made, err);
-    if (status == MP_OK) status = mp_execute(x, c, MP_ALIGN, MP_SUM, block_size_m, t, err);
+    if (status == MP_OK) status = mp_execute(x, c, MP_ALIGN, MP_COMBINE, block_size_m, t, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
     return status;
 }
@@ -75,7 +75,7 @@ mp_status mp_run_trace(const mp_executor *x, const mp_case *c, const mp_inputs *
                        mp_error *err) {
     mp_tensor t[MP_TENSOR_COUNT];
     mp_all_tensors(in, trace, t);
-    if (c->mode == MP_INPLACE && t[MP_X].data) {
+    if (c->mode == MP_MODE_INPLACE && t[MP_X].data) {
         memcpy(t[MP_OUT].data, t[MP_X].data, mp_tensor_bytes(&t[MP_OUT]));
         t[MP_X].data = t[MP_OUT].data;
     }
@@ -120,7 +120,7 @@ mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, 
     t[MP_OUT] = *out;
     mp_reference reference = {.engine = engine};
     const mp_executor executor = mp_reference_executor(&reference);
-    if (status == MP_OK) status = mp_execute(&executor, &part, MP_GATE_UP, MP_SUM, 16, t, err);
+    if (status == MP_OK) status = mp_execute(&executor, &part, MP_GATE_UP, MP_COMBINE, 16, t, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
     return status;
 }

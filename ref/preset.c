@@ -80,7 +80,7 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
         if (contract.promise[s].bits > gemm_bits) contract.promise[s].bits = gemm_bits;
     if (c->fused_sum) {
         contract.promise[MP_DOWN].bits = MP_BITS_NONE;
-        contract.promise[MP_SUM] = (mp_stage_promise){.bits = MP_BITS_NONE};
+        contract.promise[MP_COMBINE] = (mp_stage_promise){.bits = MP_BITS_NONE};
     }
     return contract;
 }

@@ -218,7 +218,7 @@ void narrowed_before_weight(const faulty_run *run) {
     for (int64_t i = 0; i < mp_tensor_count(&sum); i++)
         mp_encode(cache3->dtype, cache3->data, i,
                   (double)((float)mp_round_to(MP_FP16, (double)value[i]) * gemm.weights[i / run->c->K]));
-    redo_from(run, MP_SUM);
+    redo_from(run, MP_COMBINE);
     mp_tensor_free(&sum);
     free_gemm(&gemm);
 }
@@ -235,7 +235,7 @@ void bias_after_weight(const faulty_run *run) {
             mp_encode(cache3->dtype, cache3->data, t * run->c->K + k,
                       (double)value[t * run->c->K + k] +
                           mp_decode(bias->dtype, bias->data, gemm.ids[t] * run->c->K + k));
-    redo_from(run, MP_SUM);
+    redo_from(run, MP_COMBINE);
     mp_tensor_free(&sum);
     free_gemm(&gemm);
 }
@@ -243,7 +243,7 @@ void bias_after_weight(const faulty_run *run) {
 void down_filtered_unwritten(const faulty_run *run) {
     for (int64_t t = 0; t < mp_case_slots(run->c); t++)
         if (ids_of(run)[t] < 0) unwritten(run, MP_CACHE3, t, 0, run->c->K);
-    redo_from(run, MP_SUM);
+    redo_from(run, MP_COMBINE);
 }
 
 void down_tail_unmasked(const faulty_run *run) {

@@ -83,7 +83,7 @@ void store_gemm(const faulty_run *run, faulty_gemm *gemm) {
     const bool up = gemm->stage == MP_GATE_UP;
     const mp_tensor out = up ? run->trace->t[MP_CACHE1] : slots_of(run);
     must(mp_fma_gemm(&gemm->problem, &gemm->epilogue, up ? gemm->map.cache_row : NULL, &out, NULL));
-    redo_from(run, up ? MP_ACT : MP_SUM);
+    redo_from(run, up ? MP_ACT : MP_COMBINE);
     free_gemm(gemm);
 }
 
@@ -140,7 +140,7 @@ void redo_from(const faulty_run *run, mp_stage first) {
     } else if (first == MP_DOWN) {
         faulty_gemm gemm = down_gemm(run);
         store_gemm(run, &gemm);
-    } else if (first == MP_SUM && mp_case_has_stage(run->c, MP_SUM)) {
+    } else if (first == MP_COMBINE && mp_case_has_stage(run->c, MP_COMBINE)) {
         store_combine(run, right_combine);
     }
 }
@@ -194,7 +194,7 @@ static mp_status faulty_run_case(mp_subject *s, const mp_execution *given, mp_er
     const mp_execution *e = &execution;
     const uint32_t poison = poison_of(given);
     mp_tensor x = {0}; /* as it was: in place, the run overwrites it */
-    if (e->c->mode == MP_INPLACE) x = copy_tensor(&e->t[MP_X]);
+    if (e->c->mode == MP_MODE_INPLACE) x = copy_tensor(&e->t[MP_X]);
     const mp_status status = self->host.run(&self->host, e, err);
     if (status == MP_OK && self->f->plant) {
         const mp_tensor_set outputs = mp_case_outputs(e->c);

@@ -245,8 +245,8 @@ static void distances_saturate(void **state) {
     assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
     *(double *)trace.t[MP_OUT].data = -0x1p1000;
     assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, v, &err), MP_OK);
-    assert_int_equal(v->stage[MP_SUM].mispredicted, 1);
-    assert_true(v->stage[MP_SUM].max_ulps == INT64_MAX - 1);
+    assert_int_equal(v->stage[MP_COMBINE].mispredicted, 1);
+    assert_true(v->stage[MP_COMBINE].max_ulps == INT64_MAX - 1);
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
     mp_verdict_free(v);
@@ -348,10 +348,10 @@ static mp_tensor *left_by(bench *b, mp_stage stage, int64_t *index) {
     const int64_t slots = mp_case_slots(&b->c);
     int64_t slot = slots - 1;
     while (stage == MP_ACT && expert_of(b, slot) < 0) slot--;
-    mp_tensor *t = &b->trace.t[stage == MP_GATE_UP                                    ? MP_CACHE1
-                               : stage == MP_ACT                                      ? MP_CACHE2
-                               : stage == MP_DOWN && mp_case_has_stage(&b->c, MP_SUM) ? MP_CACHE3
-                                                                                      : MP_OUT];
+    mp_tensor *t = &b->trace.t[stage == MP_GATE_UP                                        ? MP_CACHE1
+                               : stage == MP_ACT                                          ? MP_CACHE2
+                               : stage == MP_DOWN && mp_case_has_stage(&b->c, MP_COMBINE) ? MP_CACHE3
+                                                                                          : MP_OUT];
     *index = stage == MP_GATE_UP || stage == MP_ACT ? (b->map.cache_row[slot] + 1) * t->dim[1] - 1
                                                     : mp_tensor_count(t) - 1;
     return t;
@@ -375,11 +375,11 @@ static void every_element_is_compared_once(void **state) {
         const int64_t slots = mp_case_slots(c);
         int64_t valid = 0;
         for (int64_t t = 0; t < slots; t++) valid += expert_of(&b, t) >= 0;
-        const bool all = c->scope == MP_SCOPE_ALL, direct = all && !mp_case_has_stage(c, MP_SUM);
+        const bool all = c->scope == MP_SCOPE_ALL, direct = all && !mp_case_has_stage(c, MP_COMBINE);
         const int64_t expected[MP_STAGE_COUNT] = {[MP_GATE_UP] = all ? slots * 2 * c->N : 0,
                                                   [MP_ACT] = c->scope != MP_SCOPE_COMBINE ? valid * c->N : 0,
                                                   [MP_DOWN] = all ? slots * c->K : 0,
-                                                  [MP_SUM] =
+                                                  [MP_COMBINE] =
                                                       c->scope == MP_SCOPE_ACT || direct ? 0 : c->M * c->K};
         const int64_t outputs = all ? mp_tensor_count(&b.trace.t[MP_OUT]) : 0;
         const mp_verdict *v = bits_of(&b);

@@ -162,7 +162,7 @@ static void bound_of_the_fused_sum(void **state) {
     }
     sum total = {.value = 2.5 * value, .error = 2.5 * (error + gamma_of(3, 0x1p-8) * mass)};
     total.error += 0x1p-8 * (fabs(total.value) + total.error);
-    assert_near(reported_bound(MP_SUM, MP_OUT, TOKEN * c->K + COLUMN), stored(c->dtype, &total));
+    assert_near(reported_bound(MP_COMBINE, MP_OUT, TOKEN * c->K + COLUMN), stored(c->dtype, &total));
     stop();
 }
 
@@ -209,10 +209,10 @@ static void a_span_ends_in_the_combine_of_the_contract(void **state) {
     sum total = {.value = rsf * mp_round_to(c->dtype, value), .error = rsf * error};
     total.error += U * (fabs(total.value) + total.error);
     mp_tensor cache3 = combined_and_hidden();
-    assert_int_equal(judged(MP_SUM)->failed, 0);
+    assert_int_equal(judged(MP_COMBINE)->failed, 0);
     assert_int_equal(b.v.check[MP_CHECK_RMS].answer, MP_PASSED);
-    assert_near(reported_bound(MP_SUM, MP_OUT, TOKEN * c->K + COLUMN), stored(c->dtype, &total));
-    assert_true(b.v.stage[MP_SUM].worst_expected == total.value);
+    assert_near(reported_bound(MP_COMBINE, MP_OUT, TOKEN * c->K + COLUMN), stored(c->dtype, &total));
+    assert_true(b.v.stage[MP_COMBINE].worst_expected == total.value);
     b.trace.t[MP_CACHE3] = cache3;
     stop();
 }
@@ -256,7 +256,7 @@ static void an_inner_rounding_may_overflow(void **state) {
         mp_tensor cache3 = combined_and_hidden();
         const double got = mp_decode(c->dtype, b.trace.t[MP_OUT].data, TOKEN * c->K + COLUMN);
         assert_int_equal(isinf(got) != 0, sums[i].overflows);
-        const mp_stage_figures *f = judged(MP_SUM);
+        const mp_stage_figures *f = judged(MP_COMBINE);
         assert_int_equal(f->failed, 0);
         assert_int_equal(f->compared, c->M * c->K - !sums[i].measured);
         assert_int_equal(b.v.check[MP_CHECK_NAN].answer, MP_PASSED);

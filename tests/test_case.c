@@ -502,7 +502,7 @@ static void fields_are_described_in_order(void **unused) {
 static void names(void **unused) {
     (void)unused;
     assert_string_equal(mp_activation_name(MP_CLAMP_SILU), "clamp_silu");
-    assert_string_equal(mp_mode_name(MP_NO_COMBINE), "no_combine");
+    assert_string_equal(mp_mode_name(MP_MODE_NO_COMBINE), "no_combine");
     assert_string_equal(mp_layout_name(MP_SORTED), "sorted");
     assert_string_equal(mp_path_name(MP_CHUNKED), "chunked");
     assert_string_equal(mp_scope_name(MP_SCOPE_COMBINE), "combine");

@@ -496,7 +496,7 @@ static void a_fused_sum_promises_no_order(void **unused) {
     assert_int_equal(contract.promise[MP_GATE_UP].bits, MP_BITS_REQUIRED);
     assert_int_equal(contract.promise[MP_ACT].bits, MP_BITS_REQUIRED);
     assert_int_equal(contract.promise[MP_DOWN].bits, MP_BITS_NONE);
-    assert_int_equal(contract.promise[MP_SUM].bits, MP_BITS_NONE);
+    assert_int_equal(contract.promise[MP_COMBINE].bits, MP_BITS_NONE);
     assert_false(mp_contract_deterministic(&contract, &c) || mp_contract_batch_invariant(&contract, &c));
     c.fused_sum = false;
     const mp_contract ordered = mp_contract_of_architecture(90, &c);
@@ -619,7 +619,7 @@ static void the_text_names_every_promise(void **unused) {
     contract.act_ulps = 1.5;
     contract.act_rounding = MP_ACT_GATE_ROUNDED;
     contract.combine = MP_COMBINE_ELEMENT_DTYPE;
-    contract.promise[MP_SUM].deterministic = false;
+    contract.promise[MP_COMBINE].deterministic = false;
     static const char *const words[] = {"L=16",          "F=25",   "1.5 ulp",   "gate rounded",
                                         "element dtype", "stable", "not fixed", "batch invariant"};
     mp_contract_text(&contract, text, sizeof text);

@@ -392,7 +392,7 @@ static void trace_shapes_follow_mode_layout_and_path(void **unused) {
             if (counts[t])
                 assert_int_equal(plan.t[t].dtype, mp_tensors[t].rows == MP_ROWS_CHUNK ? MP_I32 : c.dtype);
         }
-        if (plans[i].out_rows) assert_int_equal(plan.t[MP_OUT].rank, c.mode == MP_NO_COMBINE ? 3 : 2);
+        if (plans[i].out_rows) assert_int_equal(plan.t[MP_OUT].rank, c.mode == MP_MODE_NO_COMBINE ? 3 : 2);
         if (plans[i].cache3_rows)
             assert_true(plan.t[MP_CACHE3].dim[0] == c.M && plan.t[MP_CACHE3].dim[1] == c.topk);
         if (plans[i].P)

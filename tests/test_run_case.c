@@ -72,7 +72,7 @@ static mp_status spoiled_run(mp_subject *s, const mp_execution *e, mp_error *err
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (e->offer->exposes & MP_IN_SET(id)) trace.t[id] = e->t[id];
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (trace.t[id].data && (id != MP_OUT || e->c->mode != MP_INPLACE))
+        if (trace.t[id].data && (id != MP_OUT || e->c->mode != MP_MODE_INPLACE))
             memcpy(&now.poison, trace.t[id].data, sizeof now.poison);
     now.c = e->c;
     now.t = e->t;
@@ -522,7 +522,7 @@ static void fewer_tokens(mp_trace *trace) {
 }
 
 static void promise_unordered_sum(mp_contract *contract) {
-    contract->promise[MP_SUM] = (mp_stage_promise){MP_BITS_NONE, false, false};
+    contract->promise[MP_COMBINE] = (mp_stage_promise){MP_BITS_NONE, false, false};
 }
 
 static void other_cache(mp_trace *trace) {

@@ -78,7 +78,7 @@ static void a_right_subject_passes_whatever_it_exposes(void **state) {
                     if (v->outcome != MP_PASS) fail_msg("%s, %s: %s", exposures[e].name, text, v->reason);
                     if (exposures[e].tensors == IN(OUT)) assert_false(v->stage[MP_GATE_UP].judged);
                     const bool no_sum = strstr(ways[w], "no_combine") || strstr(ways[w], "topk=1");
-                    assert_true(v->stage[no_sum ? MP_DOWN : MP_SUM].judged);
+                    assert_true(v->stage[no_sum ? MP_DOWN : MP_COMBINE].judged);
                     cases++;
                 }
     print_message("%d cases\n", cases);

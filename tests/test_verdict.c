@@ -241,16 +241,16 @@ static void worst_stage(void **state) {
     assert_int_equal(mp_verdict_worst_stage(&v), -1); /* none judged */
     v.stage[MP_GATE_UP] = (mp_stage_figures){.judged = true, .max_ratio = 0.25};
     v.stage[MP_DOWN] = (mp_stage_figures){.judged = true, .max_ratio = 0.5};
-    v.stage[MP_SUM] = (mp_stage_figures){.judged = true, .max_ratio = 0.125};
+    v.stage[MP_COMBINE] = (mp_stage_figures){.judged = true, .max_ratio = 0.125};
     assert_int_equal(mp_verdict_worst_stage(&v), MP_DOWN);
-    v.stage[MP_SUM].max_ratio = (double)INFINITY;
-    assert_int_equal(mp_verdict_worst_stage(&v), MP_SUM);
+    v.stage[MP_COMBINE].max_ratio = (double)INFINITY;
+    assert_int_equal(mp_verdict_worst_stage(&v), MP_COMBINE);
     assert_int_equal(mp_verdict_drift_stage(&v), MP_GATE_UP); /* none drifts */
     v.stage[MP_DOWN].max_drift = 0.125;
     v.stage[MP_ALIGN] = (mp_stage_figures){.judged = true, .max_drift = 1};
     assert_int_equal(mp_verdict_drift_stage(&v), MP_DOWN);
     v.stage[MP_ALIGN].judged = false;
-    for (int i = MP_GATE_UP; i <= MP_SUM; i++) { /* a NaN is the worst wherever it stands */
+    for (int i = MP_GATE_UP; i <= MP_COMBINE; i++) { /* a NaN is the worst wherever it stands */
         mp_verdict w = v;
         w.stage[i] = (mp_stage_figures){.judged = true, .max_ratio = (double)NAN};
         assert_int_equal(mp_verdict_worst_stage(&w), i);

@@ -74,7 +74,7 @@ static void tokens_have_neither_slot_nor_expert(void **state) {
     const mp_case c = the_case();
     const mp_where where = {.c = &c,
                             .first = MP_GATE_UP,
-                            .stage = MP_SUM,
+                            .stage = MP_COMBINE,
                             .tensor = "out",
                             .rows = M,
                             .width = N,
@@ -102,14 +102,14 @@ static void it_begins_in_the_earliest_stage(void **state) {
     mp_verdict_init(v);
     mp_begins_conclude(v, &c);
     assert_string_equal(v->begins, "");
-    mp_begins(v, MP_SUM, MP_SUM, "every row");
+    mp_begins(v, MP_COMBINE, MP_COMBINE, "every row");
     mp_begins_conclude(v, &c);
     assert_string_equal(v->begins, "begins in combine: every row"); /* nothing comes later */
     mp_begins(v, MP_GATE_UP, MP_ACT, "one row");                    /* the other oracle, later */
     mp_begins(v, MP_DOWN, MP_DOWN, "two rows");
     assert_string_equal(v->begins, "begins in gate_up..act: one row");
     v->stage[MP_GATE_UP].failed = 1;
-    v->stage[MP_SUM].mispredicted = 1; /* reported only: no check has failed for it */
+    v->stage[MP_COMBINE].mispredicted = 1; /* reported only: no check has failed for it */
     mp_begins_conclude(v, &c);
     assert_string_equal(v->begins, "begins in gate_up..act: one row; later stages follow from it");
     mp_begins(v, MP_ALIGN, MP_ALIGN, "expert_ids");

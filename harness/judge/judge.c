@@ -20,8 +20,8 @@ static mp_status measure_end_to_end(const mp_judgement *j, mp_error *err) {
     int64_t slab = END_TO_END_BYTES / per_token;
     slab = slab < 1 ? 1 : slab > c->M ? c->M : slab;
     const int64_t width = mp_tensor_count(got) / c->M; /* elements of a token */
-    mp_tensor exact = c->mode == MP_NO_COMBINE ? mp_tensor_shape(MP_FP64, 3, slab, c->topk, c->K)
-                                               : mp_tensor_shape(MP_FP64, 2, slab, c->K, 1);
+    mp_tensor exact = c->mode == MP_MODE_NO_COMBINE ? mp_tensor_shape(MP_FP64, 3, slab, c->topk, c->K)
+                                                    : mp_tensor_shape(MP_FP64, 2, slab, c->K, 1);
     mp_status status = mp_tensor_alloc(&exact, MP_POISON_A, err);
     mp_stage_figures f = {.worst_index = -1};
     for (int64_t first = 0; status == MP_OK && first < c->M; first += slab) {

@@ -187,7 +187,7 @@ static mp_status judge_end_to_end(const mp_judgement *j, const mp_config *config
         mp_stage_set_shape(&j->v->end_to_end, j->c, mp_tensor_rows(out), mp_tensor_row_length(out));
         return MP_OK;
     }
-    const mp_stage last = mp_case_has_stage(j->c, MP_SUM) ? MP_SUM : MP_DOWN;
+    const mp_stage last = mp_case_has_stage(j->c, MP_COMBINE) ? MP_COMBINE : MP_DOWN;
     const mp_where where = mp_where_of(j->c, j->t, config, MP_GATE_UP, last);
     mp_status status =
         mp_host_predict(j->contract, j->c, j->in, j->trace->block_size_m, MP_POISON_A, &predicted, err);

@@ -30,10 +30,10 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
     mp_stage_judge s;
     if (!isfinite(
             mp_combine_bound(j->c, j->contract, (mp_sum){.value = 1, .mass = 1, .terms = j->c->topk}))) {
-        mp_stage_has_no_bound(j, MP_SUM, "so many additions");
+        mp_stage_has_no_bound(j, MP_COMBINE, "so many additions");
         return MP_OK;
     }
-    const mp_status status = mp_stage_judge_start(j, MP_SUM, MP_SUM, &s, err);
+    const mp_status status = mp_stage_judge_start(j, MP_COMBINE, MP_COMBINE, &s, err);
     if (status != MP_OK) return status;
 #pragma omp parallel
     {

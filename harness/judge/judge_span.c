@@ -125,7 +125,7 @@ static void measure(mp_span *j, const mp_balls *out, int64_t first_row) {
 static mp_span_stage *const propagate[MP_STAGE_COUNT] = {[MP_GATE_UP] = mp_propagate_gemm,
                                                          [MP_ACT] = mp_propagate_act,
                                                          [MP_DOWN] = mp_propagate_gemm,
-                                                         [MP_SUM] = mp_propagate_combine};
+                                                         [MP_COMBINE] = mp_propagate_combine};
 
 static mp_status judge_slab(mp_span *j, int64_t first, int64_t count, mp_error *err) {
     const mp_judgement *judgement = j->j;

@@ -36,7 +36,7 @@ mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, 
             return mp_fail(err, MP_EDEVICE, "subject %s exposes %s, which is no output of this case", s->name,
                            mp_tensor_name((mp_tensor_id)id));
     if (offer->exposes == 0) return mp_fail(err, MP_EDEVICE, "subject %s exposes no output", s->name);
-    if (c->mode == MP_INPLACE && !(offer->exposes & MP_IN_SET(MP_OUT)))
+    if (c->mode == MP_MODE_INPLACE && !(offer->exposes & MP_IN_SET(MP_OUT)))
         return mp_fail(err, MP_EDEVICE, "subject %s does not expose out, which is x in place", s->name);
     return MP_OK;
 }

@@ -24,7 +24,7 @@ static bool is_input(const surroundings *s, int id) {
 
 /* In place, x is the output's buffer: it will change. */
 static bool changes(const surroundings *s, int id) {
-    return id == MP_X && s->c->mode == MP_INPLACE && s->t[MP_OUT].data;
+    return id == MP_X && s->c->mode == MP_MODE_INPLACE && s->t[MP_OUT].data;
 }
 
 static mp_status own_buffer(surroundings *s, int id, uint32_t poison, mp_error *err) {
@@ -175,7 +175,7 @@ size_t mp_surroundings_device_bytes(const mp_subject *subject, const mp_case *c,
     size_t bytes = 0;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         const mp_tensor t = mp_case_shape(c, (mp_tensor_id)id, offer->config.up.block_size_m);
-        if (all & MP_IN_SET(id) && !(id == MP_X && c->mode == MP_INPLACE))
+        if (all & MP_IN_SET(id) && !(id == MP_X && c->mode == MP_MODE_INPLACE))
             bytes += mp_tensor_bytes(&t) + 2 * MP_GUARD_BYTES;
     }
     for (int i = 0; i < MP_WORKSPACES; i++)

@@ -30,7 +30,7 @@ typedef enum mp_activation {
     MP_CLAMP_SILU,
     MP_ACTIVATION_COUNT
 } mp_activation;
-typedef enum mp_mode { MP_COMBINE, MP_NO_COMBINE, MP_INPLACE, MP_MODE_COUNT } mp_mode;
+typedef enum mp_mode { MP_MODE_COMBINE, MP_MODE_NO_COMBINE, MP_MODE_INPLACE, MP_MODE_COUNT } mp_mode;
 typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_LAYOUT_COUNT } mp_layout;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
@@ -41,7 +41,7 @@ typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
     STAGE(MP_GATE_UP, MP_SCOPE_GATE_UP, gate_up) \
     STAGE(MP_ACT, MP_SCOPE_ACT, act)             \
     STAGE(MP_DOWN, MP_SCOPE_DOWN, down)          \
-    STAGE(MP_SUM, MP_SCOPE_COMBINE, combine)
+    STAGE(MP_COMBINE, MP_SCOPE_COMBINE, combine)
 
 /* All stages, or one of them. */
 #define MP_SCOPE_OF(stage, scope, name) scope,
@@ -92,7 +92,7 @@ typedef struct mp_tile {
     REAL(limit, 7.0, 0.0, 1e6, "clamp of swiglu_oai, silu_clamp, clamp_silu")                                \
     FLAG(interleaved, false, "gate and up rows of w1 alternate")                                             \
     REAL(rsf, 1.0, -1e6, 1e6, "routed_scaling_factor")                                                       \
-    ENUM(mode, mp_mode, MP_COMBINE, false, "what happens to the [M,topk,K] tensor")                          \
+    ENUM(mode, mp_mode, MP_MODE_COMBINE, false, "what happens to the [M,topk,K] tensor")                     \
     FLAG(apply_router_weight_on_input, false, "the router weight multiplies gate_up instead of down")        \
     FLAG(bias, false, "b1 and b2 are added")                                                                 \
     REAL(filter, 0.0, 0.0, 1.0, "share of ids that are -1")                                                  \

@@ -71,7 +71,7 @@ static mp_status run_down(void *self, const mp_stage_call *call, mp_error *err) 
     const mp_tensor *t = call->t;
     const mp_driver *driver = run->cuda->driver;
     mp_status status = MP_OK;
-    const bool weighted = !c->apply_router_weight_on_input && c->mode != MP_NO_COMBINE;
+    const bool weighted = !c->apply_router_weight_on_input && c->mode != MP_MODE_NO_COMBINE;
     const mp_tensor *out = &t[c->fused_sum ? MP_OUT : mp_stage_output(c, MP_DOWN)];
     mp_gemm_params params = gemm_params(call);
     params.a = mp_device_address(&t[MP_CACHE2]);
