@@ -2,9 +2,11 @@
 /* Cases as text: parsing, the canonical name, comparison, JSON, match expressions. */
 #include "cases/case_json.h"
 #include "cases/field.h"
+#include "cases/models.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 _Static_assert(MP_FIELD_COUNT <= 64, "mp_case_apply keeps the fields it has seen in 64 bits");
 
@@ -110,6 +112,53 @@ mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err) {
 
 /* ---- matching ---- */
 
+/* `model=NAME`, or with `first` a ! the reverse: the case has every field of the model as the model gives it,
+ * whatever its others are. NAME may end with a * for any ending, and upper and lower case are one. A case
+ * does not know from which model it was made: two models of one shape hold for the same cases. */
+static mp_status match_model(const mp_case *c, char first, const char *name, bool *matched, mp_error *err) {
+    size_t count;
+    const size_t length = strlen(name);
+    const mp_model *models = mp_model_list(&count);
+    const bool any_ending = length > 0 && name[length - 1] == '*';
+    bool known = false, found = false;
+    if (first == '<' || first == '>')
+        return mp_fail(err, MP_EINPUT, "model is a name: use model=%s or model!=%s", name, name);
+    for (size_t i = 0; i < count; i++) {
+        mp_case with = *c;
+        if (any_ending ? strncasecmp(models[i].name, name, length - 1) : strcasecmp(models[i].name, name))
+            continue;
+        known = true;
+        const mp_status status = mp_case_apply(&with, models[i].overrides, err);
+        if (status) return status;
+        found = found || mp_case_compare(&with, c) == 0;
+    }
+    *matched = found == (first == '=');
+    if (known) return MP_OK;
+    char names[MP_MODEL_NAMES_MAX];
+    mp_model_names(names);
+    return mp_fail(err, MP_EINPUT, "model=%s: no model of that name: expected one of %s, or model=Qwen*",
+                   name, names);
+}
+
+/* One term with an operator, `first` and perhaps a = behind it, between name and value. */
+static mp_status match_field(const mp_case *c, const char *name, char first, bool or_equal, const char *value,
+                             bool *matched, mp_error *err) {
+    const mp_field *f = mp_field_find(name, err);
+    if (!f) return MP_EINPUT;
+    mp_case other = *c;
+    if (!mp_field_parse(f, &other, value))
+        return mp_field_fail(f, value, err); /* out of range is fine in a comparison */
+    if ((first == '<' || first == '>') && f->kind != MP_KIND_INT && f->kind != MP_KIND_REAL)
+        return mp_fail(err, MP_EINPUT, "%s%c%s: %s is not a number: use %s=%s or %s!=%s", name, first, value,
+                       name, name, value, name, value);
+    const int order = mp_field_compare(f, c, &other);
+    *matched = first == '='   ? order == 0
+               : first == '!' ? order != 0
+               : first == '<' ? order < 0 || (or_equal && order == 0)
+                              : order > 0 || (or_equal && order == 0);
+    return MP_OK;
+}
+
 mp_status mp_case_match(const mp_case *c, const char *expr, bool *matched, mp_error *err) {
     char canonical[MP_CASE_TEXT_MAX], word[WORD_SIZE];
     if (is_blank(expr))
@@ -129,19 +178,12 @@ mp_status mp_case_match(const mp_case *c, const char *expr, bool *matched, mp_er
                            word);
         const char *value = op + 1 + or_equal;
         *op = 0;
-        const mp_field *f = mp_field_find(word, err);
-        if (!f) return MP_EINPUT;
-        mp_case other = *c;
-        if (!mp_field_parse(f, &other, value))
-            return mp_field_fail(f, value, err); /* out of range is fine in a comparison */
-        if ((first == '<' || first == '>') && f->kind != MP_KIND_INT && f->kind != MP_KIND_REAL)
-            return mp_fail(err, MP_EINPUT, "%s%c%s: %s is not a number: use %s=%s or %s!=%s", word, first,
-                           value, word, word, value, word, value);
-        const int order = mp_field_compare(f, c, &other);
-        *matched = *matched && (first == '='   ? order == 0
-                                : first == '!' ? order != 0
-                                : first == '<' ? order < 0 || (or_equal && order == 0)
-                                               : order > 0 || (or_equal && order == 0));
+        bool holds = false;
+        const mp_status status = strcmp(word, "model") == 0
+                                     ? match_model(c, first, value, &holds, err)
+                                     : match_field(c, word, first, or_equal, value, &holds, err);
+        if (status) return status;
+        *matched = *matched && holds;
     }
     return MP_OK;
 }

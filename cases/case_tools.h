@@ -23,8 +23,9 @@ mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err);
 int mp_case_compare(const mp_case *a, const mp_case *b); /* total order in field-list order; 0 when equal */
 
 /* True when `expr` matches the case: blank-separated terms, all of which must hold: `name=value`,
- * `name!=value`, `name<value`, `name>value`, `name<=value`, `name>=value` (numbers), or a bare word that must
- * occur in the canonical text. MP_EINPUT for an unknown name or value, and where there is no term. */
+ * `name!=value`, `name<value`, `name>value`, `name<=value`, `name>=value` (numbers), `model=name` or
+ * `model!=name` (the shape of a published model), or a bare word that must occur in the canonical text.
+ * MP_EINPUT for an unknown name or value, and where there is no term. */
 mp_status mp_case_match(const mp_case *c, const char *expr, bool *matched, mp_error *err);
 
 /* For help and docs: prints one line per field with default and allowed values. */

@@ -215,8 +215,13 @@ static row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
         if (which == MP_W1) return (row_rule){.style = STYLE_NORMAL, .exponent = UNIT};
         if (activations || which == MP_W2) return (row_rule){.style = STYLE_ONE};
         return normal;
-    default: return normal;
+    case MP_SPECIAL:
+    case MP_LIMITS:
+    case MP_EXHAUSTIVE: /* normal, but for rows of their own */
+    case MP_NORMAL: return normal;
+    case MP_DATA_COUNT: break;
     }
+    return (row_rule){.style = STYLE_NAN}; /* no family */
 }
 
 /* special: rows 0..3 are zeros, subnormals, one Inf, one NaN; of the others one in four is one of these, by
@@ -224,10 +229,26 @@ static row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
 static row_rule activation_rule(const mp_case *c, row_rule rule, uint64_t token_key, int64_t row) {
     static const style special[4] = {STYLE_ZERO, STYLE_SUBNORMAL, STYLE_INF_ELEMENT, STYLE_NAN_ELEMENT};
     const uint64_t bits = mp_bits(token_key, (uint64_t)row);
-    if (c->data == MP_SPECIAL && row < 4) rule.style = special[row];
-    if (c->data == MP_SPECIAL && row >= 4 && bits % 4 == 0) rule.style = special[(bits >> 2) % 4];
-    if (c->data == MP_LIMITS && row % 2 == 1) rule.style = STYLE_ZERO; /* only the biases act */
-    if (c->data == MP_LIMITS && row % 2 == 0) rule.exponent += 3; /* 8 times: gates and ups beyond 7 and 10 */
+    switch (c->data) {
+    case MP_SPECIAL:
+        if (row < 4)
+            rule.style = special[row];
+        else if (bits % 4 == 0)
+            rule.style = special[(bits >> 2) % 4];
+        break;
+    case MP_LIMITS:
+        if (row % 2 == 1)
+            rule.style = STYLE_ZERO; /* only the biases act */
+        else
+            rule.exponent += 3; /* 8 times: gates and ups beyond 7 and 10 */
+        break;
+    case MP_NORMAL:
+    case MP_INTEGER:
+    case MP_WIDE:
+    case MP_ONEHOT:
+    case MP_EXHAUSTIVE:
+    case MP_DATA_COUNT: break;
+    }
     return rule;
 }
 
@@ -254,6 +275,20 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
     }
 }
 
+static bool has_exact_weights(mp_data family) {
+    switch (family) {
+    case MP_INTEGER:
+    case MP_ONEHOT: return true;
+    case MP_NORMAL:
+    case MP_WIDE:
+    case MP_SPECIAL:
+    case MP_LIMITS:
+    case MP_EXHAUSTIVE:
+    case MP_DATA_COUNT: break;
+    }
+    return false;
+}
+
 /* Router weights. integer and onehot: powers of two, so that weighting is exact. Otherwise, in integers: slot
  * j gets raw = 4096*(topk + p_j) + 11 random bits, p a rotation of 0..topk-1, so two slots are at least 2049
  * apart; w = floor(2^24 * raw / divisor) with the last bit set, divisor between sum and 1.25*sum. w*2^-24 is
@@ -262,7 +297,7 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
  * token. */
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[MP_TOPK_WEIGHTS].stream), token_key = ~key;
-    const bool exact = c->data == MP_INTEGER || c->data == MP_ONEHOT;
+    const bool exact = has_exact_weights(c->data);
     const uint64_t topk = (uint64_t)c->topk;
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < c->M; m++) {

@@ -163,12 +163,8 @@ static mp_status read_model(plan *p, const yaml_node_t *node) {
         const char *name = mp_yaml_text(item);
         const mp_model *model = name ? mp_model_find(name) : NULL;
         if (!model) {
-            char known[600] = "";
-            size_t count;
-            const mp_model *list = mp_model_list(&count);
-            for (size_t k = 0; k < count; k++)
-                snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? ", " : "",
-                         list[k].name);
+            char known[MP_MODEL_NAMES_MAX];
+            mp_model_names(known);
             return mp_yaml_fail(p->y, item, "model: unknown '%s'; expected one of %s",
                                 name ? name : "(not a name)", known);
         }

@@ -4,6 +4,7 @@
 #include "cases/models.h"
 #include "moeparity/matrix.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const mp_model models[] = {
@@ -35,4 +36,11 @@ const mp_model *mp_model_find(const char *name) {
         if (!strcmp(models[i].name, name)) return &models[i];
     }
     return NULL;
+}
+
+void mp_model_names(char text[MP_MODEL_NAMES_MAX]) {
+    int used = 0;
+    for (size_t i = 0; i < sizeof models / sizeof models[0] && used < MP_MODEL_NAMES_MAX; i++)
+        used +=
+            snprintf(text + used, (size_t)(MP_MODEL_NAMES_MAX - used), "%s%s", i ? ", " : "", models[i].name);
 }

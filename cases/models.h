@@ -13,5 +13,7 @@ typedef struct mp_model {
 } mp_model;
 const mp_model *mp_model_find(const char *name);
 const mp_model *mp_model_list(size_t *count);
+#define MP_MODEL_NAMES_MAX 600
+void mp_model_names(char text[MP_MODEL_NAMES_MAX]); /* "Mixtral-8x7B, Mixtral-8x22B, ..." */
 
 #endif

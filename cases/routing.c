@@ -66,17 +66,28 @@ static int64_t draw(const router *r, int64_t m, int64_t j, uint32_t *owner) {
     return i * stride;
 }
 
+/* The expert of slot j of token m; -1 where the family has no rule. */
+static int64_t expert_of(const router *r, int64_t m, int64_t j, int64_t hot_slot, uint32_t *owner) {
+    switch (r->c->routing) {
+    case MP_FIRST: return j % r->experts;
+    case MP_LAST: return r->experts - 1 - j % r->experts;
+    case MP_HOT: return j == hot_slot ? r->hot : draw(r, m, j, owner);
+    case MP_UNIFORM:
+    case MP_ZIPF:
+    case MP_EMPTY:
+    case MP_DUPLICATES:
+    case MP_PADDED: return draw(r, m, j, owner); /* which differ there, or around it */
+    case MP_ROUTING_COUNT: break;
+    }
+    return -1;
+}
+
 static void route_token(const router *r, int64_t m, uint32_t *owner, int32_t *ids) {
     const mp_case *c = r->c;
     const uint64_t token = mp_bits(~r->key, (uint64_t)m);
     const int64_t hot_slot = c->routing == MP_HOT ? mp_below(token, c->topk) : -1;
     if (hot_slot >= 0) owner[r->hot] = (uint32_t)(m + 1);
-    for (int64_t j = 0; j < c->topk; j++) {
-        ids[j] = (int32_t)(c->routing == MP_FIRST  ? j % r->experts
-                           : c->routing == MP_LAST ? r->experts - 1 - j % r->experts
-                           : j == hot_slot         ? r->hot
-                                                   : draw(r, m, j, owner));
-    }
+    for (int64_t j = 0; j < c->topk; j++) ids[j] = (int32_t)expert_of(r, m, j, hot_slot, owner);
     if (c->routing == MP_DUPLICATES) ids[1 + mp_below(token, c->topk - 1)] = ids[0];
 }
 

@@ -34,24 +34,45 @@ static mp_status validate_scope(const mp_case *c, mp_error *err) {
     return MP_OK;
 }
 
+/* The forms that an activation has, and the fields that it reads. */
+enum { PLAIN = 1, GATED = 2, READS_ALPHA = 4, READS_LIMIT = 8 };
+static int forms_of(mp_activation act) {
+    switch (act) {
+    case MP_SILU:
+    case MP_GELU: return PLAIN | GATED;
+    case MP_GELU_TANH: return GATED;
+    case MP_RELU2: return PLAIN;
+    case MP_SWIGLU_OAI: return GATED | READS_ALPHA | READS_LIMIT;
+    case MP_SILU_CLAMP:
+    case MP_CLAMP_SILU: return GATED | READS_LIMIT;
+    case MP_ACTIVATION_COUNT: break;
+    }
+    return 0;
+}
+
 static mp_status validate_activation(const mp_case *c, mp_error *err) {
     const char *name = mp_activation_name(c->act);
-    const bool clamped = c->act == MP_SWIGLU_OAI || c->act == MP_SILU_CLAMP || c->act == MP_CLAMP_SILU;
-    if (c->act == MP_RELU2 && c->gated)
-        return mp_fail(err, MP_EINPUT, "act=relu2 has no gated form: add gated=0");
-    if ((c->act == MP_GELU_TANH || clamped) && !c->gated)
+    const int forms = forms_of(c->act);
+    if (!(forms & GATED) && c->gated)
+        return mp_fail(err, MP_EINPUT, "act=%s has no gated form: add gated=0", name);
+    if (!(forms & PLAIN) && !c->gated)
         return mp_fail(err, MP_EINPUT, "act=%s has no form without a gate: use gated=1", name);
     if (c->interleaved && !c->gated)
         return mp_fail(err, MP_EINPUT, "interleaved=1 alternates gate and up rows: use gated=1");
-    if (c->alpha != mp_default_case.alpha && c->act != MP_SWIGLU_OAI)
+    if (c->alpha != mp_default_case.alpha && !(forms & READS_ALPHA))
         return mp_fail(err, MP_EINPUT, "alpha means nothing to act=%s: remove it or use act=swiglu_oai",
                        name);
-    if (c->limit != mp_default_case.limit && !clamped)
+    if (c->limit != mp_default_case.limit && !(forms & READS_LIMIT))
         return mp_fail(
             err, MP_EINPUT,
             "limit means nothing to act=%s: remove it or use act=swiglu_oai, silu_clamp or clamp_silu", name);
     return MP_OK;
 }
+
+/* Modes, layouts and paths are asked for one by one, here and wherever a tensor's shape or place depends on
+ * them: who adds one looks at every MP_NO_COMBINE, MP_INPLACE, MP_SORTED, MP_RUNNER and MP_CHUNKED. */
+_Static_assert(MP_MODE_COUNT == 3 && MP_LAYOUT_COUNT == 2 && MP_PATH_COUNT == 3,
+               "what is true of the other modes, layouts and paths may not be true of a new one");
 
 static mp_status validate_execution(const mp_case *c, mp_error *err) {
     const mp_tile *up = &c->tile, *down = &c->tile_down;

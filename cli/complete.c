@@ -38,8 +38,16 @@ static const char *file_pattern(mp_operands operands) {
     case MP_OPERANDS_MATRIX: return "yaml";
     case MP_OPERANDS_GOLDEN: return "h5";
     case MP_OPERANDS_GOLDEN_MATRIX: return "h5|yaml";
-    default: return "";
+    case MP_OPERANDS_NONE:
+    case MP_OPERANDS_COMMAND: break;
     }
+    return "";
+}
+
+/* The values of an option that takes one of some words; NULL: any others. */
+static const char *words_of(mp_option option) {
+    if (option == MP_OPT_SUBJECT || option == MP_OPT_AGAINST) return "ref host cuda auto";
+    return mp_options[option].takes == MP_TAKES_CHOICE ? mp_options[option].choices : NULL;
 }
 
 /* ---- bash ---- */
@@ -64,12 +72,9 @@ void mp_help_bash(FILE *out) {
     fputs("' -- \"$cur\")); return ;;\n    esac\n    case $prev in\n", out);
     for (int i = 0; i < MP_OPTION_COUNT; i++) {
         const mp_option_row *o = &mp_options[i];
-        if (o->takes == MP_TAKES_CHOICE)
-            fprintf(out, "    --%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", o->name,
-                    o->choices);
-        if (i == MP_OPT_SUBJECT || i == MP_OPT_AGAINST)
-            fprintf(out, "    --%s) COMPREPLY=($(compgen -W 'ref host cuda auto' -- \"$cur\")); return ;;\n",
-                    o->name);
+        const char *words = words_of((mp_option)i);
+        if (words)
+            fprintf(out, "    --%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", o->name, words);
         if (o->takes == MP_TAKES_FILE && i != MP_OPT_PROBE_JSON)
             fprintf(out, "    --%s) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", o->name);
     }
@@ -119,8 +124,7 @@ static void put_zsh_option(FILE *out, mp_command command, mp_option option) {
     fputc(']', out);
     if (o->argument) fprintf(out, ":%s:", o->argument);
     if (o->takes == MP_TAKES_FILE) fputs("_files", out);
-    if (o->takes == MP_TAKES_CHOICE) fprintf(out, "(%s)", o->choices);
-    if (option == MP_OPT_SUBJECT || option == MP_OPT_AGAINST) fputs("(ref host cuda auto)", out);
+    if (words_of(option)) fprintf(out, "(%s)", words_of(option));
     fputs("' \\\n", out);
 }
 

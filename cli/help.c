@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { COLUMNS = 100, OPTION_INDENT = 24 };
+enum { COLUMNS = 100, OPTION_INDENT = 24, VARIABLE_INDENT = 27 };
 
 /* Words of the text in lines that begin at column `indent`; the first one begins where the cursor is. */
 static void put_wrapped(FILE *out, const char *text, int indent, int column) {
@@ -62,6 +62,11 @@ void mp_help_overview(FILE *out) {
         fprintf(out, "  %-16s %s\n", mp_commands[i].name, mp_commands[i].summary);
     fprintf(out, "  %-16s %s\n\nexit codes:\n", "--version", "version and commit");
     for (int i = 0; i < mp_exit_count; i++) fprintf(out, "  %2d %s\n", mp_exits[i].code, mp_exits[i].meaning);
+    fprintf(out, "\nvariables of the environment:\n");
+    for (int i = 0; i < mp_variable_count; i++) {
+        const int used = fprintf(out, "  %-*s ", VARIABLE_INDENT - 3, mp_variables[i].name);
+        put_wrapped(out, mp_variables[i].meaning, VARIABLE_INDENT, used);
+    }
 }
 
 void mp_help_command(FILE *out, mp_command command, bool full) {

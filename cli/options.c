@@ -84,7 +84,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | RECORD | VERIFY,
                       .summary = "only cases that match, as `M>16 act=silu`",
                       .details = "Blank-separated terms that must all hold: name=value, !=, and for numbers "
-                                 "<, <=, >, >=; or a bare word that occurs in the case's name."},
+                                 "<, <=, >, >=; model=Qwen* for the shape of a published model; or a bare "
+                                 "word that occurs in the case's name."},
     [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
                      .commands = RUN | LIST | RECORD,
                      .summary = "smoke, ci or full: each contains the ones before it"},

@@ -141,3 +141,19 @@ mp_status mp_golden_compare(mp_golden *golden, const char *case_text, mp_tensor_
     if (status != MP_OK) mp_error_prefix(err, "%s: %s", golden->path, case_text);
     return status;
 }
+
+mp_status mp_golden_tensors(mp_golden *golden, const char *case_text, mp_tensor_set *tensors, mp_error *err) {
+    mp_status status = MP_OK;
+    const hid_t group = mp_golden_open_case(golden, case_text, err);
+    *tensors = 0;
+    if (group < 0) return MP_EINPUT;
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+        mp_stored stored;
+        status = mp_stored_open(group, mp_tensor_name((mp_tensor_id)id), NULL, &stored, err);
+        if (status == MP_OK && stored.dataset >= 0) *tensors |= MP_IN_SET(id);
+        mp_stored_close(&stored);
+    }
+    H5Gclose(group);
+    if (status != MP_OK) mp_error_prefix(err, "%s: %s", golden->path, case_text);
+    return status;
+}

@@ -67,8 +67,13 @@ static double up_factor(const mp_case *c, double u) {
     case MP_SWIGLU_OAI: return clamp(u, limit) + 1;
     case MP_SILU_CLAMP:
     case MP_CLAMP_SILU: return clamp(u, limit);
-    default: return u;
+    case MP_SILU:
+    case MP_GELU:
+    case MP_GELU_TANH:
+    case MP_RELU2: return u;
+    case MP_ACTIVATION_COUNT: break;
     }
+    return NAN;
 }
 
 double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gate_dtype) {
@@ -76,6 +81,8 @@ double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gat
     if (gate_dtype) a = mp_round_to(*gate_dtype, a);
     return c->gated ? a * up_factor(c, up) : a;
 }
+
+_Static_assert(MP_ACT_ROUNDING_COUNT == 2, "another rounding of act(gate) adds an error of its own");
 
 /* What a subject's act(gate) may differ from the float64 one, for any gate in [low, high] with |act| at most
  * `a`. With u the unit roundoff of a step and eps the relative error of exp, tanh and erf (act_ulps units in
@@ -105,7 +112,7 @@ static double gate_error(const mp_case *c, const mp_contract *contract, double l
     const double u = mp_step_roundoff(contract), eps = 2 * contract->act_ulps * u;
     const double tiny = contract->float64_steps ? 0x1p-1074 : 0x1p-149;
     const double limit = (double)(float)c->limit, alpha = (double)(float)c->alpha;
-    double error, own = 4 * 0x1p-53 * a;
+    double error = NAN, own = 4 * 0x1p-53 * a; /* NaN: nothing is within it */
     switch (c->act) {
     case MP_GELU:
     case MP_GELU_TANH:
@@ -121,7 +128,9 @@ static double gate_error(const mp_case *c, const mp_contract *contract, double l
         break;
     }
     case MP_CLAMP_SILU: low = at_most(low, limit); /* fall through */
-    default: error = (eps + 2 * u) * a; break;
+    case MP_SILU:
+    case MP_SILU_CLAMP: error = (eps + 2 * u) * a; break;
+    case MP_ACTIVATION_COUNT: break;
     }
     if (!contract->float64_steps && low < -88 && c->act != MP_RELU2) error += a;
     error += own + 2 * tiny;
@@ -213,10 +222,26 @@ static around relu2_around(double v, double radius) {
     return smooth(v <= 0 ? 0 : v * v, v <= 0 ? 0 : 2 * v, 2 * highest, highest > 0 ? 2 : 0, radius);
 }
 
+/* What the limit cuts. */
+enum { CUT_NOTHING = 0, CUT_GATE = 1, CUT_RESULT = 2, CUT_UP = 4 };
+static int what_is_cut(mp_activation act) {
+    switch (act) {
+    case MP_SILU:
+    case MP_GELU:
+    case MP_GELU_TANH:
+    case MP_RELU2: return CUT_NOTHING;
+    case MP_SWIGLU_OAI:
+    case MP_CLAMP_SILU: return CUT_GATE | CUT_UP;
+    case MP_SILU_CLAMP: return CUT_RESULT | CUT_UP;
+    case MP_ACTIVATION_COUNT: break;
+    }
+    return CUT_NOTHING;
+}
+
 static around gate_around(const mp_case *c, double g, double radius) {
     const double limit = (double)(float)c->limit, alpha = (double)(float)c->alpha;
-    const bool gate_is_cut = c->act == MP_SWIGLU_OAI || c->act == MP_CLAMP_SILU;
-    around in = {g, 1, 0, radius}, f = in;
+    const bool gate_is_cut = what_is_cut(c->act) & CUT_GATE;
+    around in = {g, 1, 0, radius}, f = {NAN, NAN, NAN, NAN};
     if (gate_is_cut) in = cut_off(in, limit);
     switch (c->act) {
     case MP_SILU:
@@ -230,14 +255,14 @@ static around gate_around(const mp_case *c, double g, double radius) {
     }
     /* f(in(g*)) = f + f' (in' (g* - g) + rest of in) + rest of f */
     if (gate_is_cut) f = (around){f.value, f.slope * in.slope, f.rest + fabs(f.slope) * in.rest, f.reach};
-    return c->act == MP_SILU_CLAMP ? cut_off(f, limit) : f;
+    return what_is_cut(c->act) & CUT_RESULT ? cut_off(f, limit) : f;
 }
 
 static around factor_around(const mp_case *c, double u, double radius) {
     const double limit = (double)(float)c->limit;
     const around up = {u, 1, 0, radius};
     if (!c->gated) return (around){.value = 1};
-    if (c->act != MP_SWIGLU_OAI && c->act != MP_SILU_CLAMP && c->act != MP_CLAMP_SILU) return up;
+    if (!(what_is_cut(c->act) & CUT_UP)) return up;
     return bent(up, up_factor(c, u), fabs(fabs(u) - limit), fabs(u) > limit);
 }
 

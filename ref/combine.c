@@ -23,6 +23,8 @@ double mp_combine_rsf(const mp_case *c) {
     return c->dtype == MP_FP64 ? c->rsf : (double)(float)c->rsf;
 }
 
+_Static_assert(MP_COMBINE_VARIANT_COUNT == 3, "a new variant has a value, and a bound, of its own");
+
 double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum) {
     const double rsf = mp_combine_rsf(c);
     if (variant == MP_COMBINE_ROUND_THEN_SCALE) return rsf * mp_round_to(c->dtype, (double)sum.value);

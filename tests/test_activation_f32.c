@@ -31,7 +31,8 @@ static double truth(int act, bool gated, double g, double u) {
     case MP_RELU2: return (g > 0 ? g * g : 0) * factor;
     case MP_SWIGLU_OAI: return swish(clamp(g, -INFINITY, L), (double)ALPHA) * (clamp(u, -L, L) + 1);
     case MP_SILU_CLAMP: return clamp(swish(g, 1), -INFINITY, L) * clamp(u, -L, L);
-    default: return swish(clamp(g, -INFINITY, L), 1) * clamp(u, -L, L); /* clamp_silu */
+    case MP_CLAMP_SILU: return swish(clamp(g, -INFINITY, L), 1) * clamp(u, -L, L);
+    default: return NAN; /* no formula: nothing equals it */
     }
 }
 

@@ -430,6 +430,8 @@ static void expressions_match(void **unused) {
         {"M=33 topk=2", false},
         {"silu M>1 rsf", true},
         {"K=512", true},
+        {"model=Mixtral-8x7B", false},
+        {"model!=Mixtral-8x7B M=32", true},
     };
     const mp_case c = parsed("rsf=2.5");
     for (size_t i = 0; i < COUNT(e); i++) {
@@ -453,6 +455,11 @@ static void bad_expressions_are_refused(void **unused) {
         {"M==32", "M==32"},
         {"tile=3", "expected auto"},
         {"rsf>1e400", "1e400 is too large for a float64"},
+        {"model=Qwen4", "model=Qwen4: no model of that name: expected one of Mixtral-8x7B, "},
+        {"model!=x* M=32", "model=x*: no model of that name"},
+        {"model=", "model=: no model of that name"},
+        {"model=wen*", "no model of that name"},
+        {"model<Kimi-K2", "model is a name: use model=Kimi-K2 or model!=Kimi-K2"},
         {"", "an empty match expression: expected terms"},
         {" \t ", "an empty match expression"},
     };

@@ -175,6 +175,24 @@ static void everything_is_told(void **state) {
     expect("moeparity help frob", 2, "", "moeparity: unknown command 'frob'");
 }
 
+/* Every variable of the manual page is in the help too. */
+static void the_variables_are_told(void **state) {
+    (void)state;
+    static char manual[1 << 16];
+    int count = 0;
+    expect("moeparity help --man > m; moeparity help", 0, "\nvariables of the environment:\n", "");
+    read_into(manual, sizeof manual, "m");
+    const char *p = strstr(manual, ".SH ENVIRONMENT\n");
+    assert_non_null(p);
+    for (; (p = strstr(p, "\n.B ")); p++, count++) {
+        char name[64], line[80];
+        assert_int_equal(sscanf(p, "\n.B %63s", name), 1);
+        snprintf(line, sizeof line, "\n  %s ", name);
+        if (!strstr(out, line)) fail_msg("moeparity help does not tell %s", name);
+    }
+    assert_true(count >= 13);
+}
+
 static void the_manual_page_is_clean(void **state) {
     (void)state;
     if (system("command -v groff > /dev/null") != 0) {
@@ -236,6 +254,7 @@ int main(void) {
         cmocka_unit_test(options_stand_anywhere),
         cmocka_unit_test(cases_and_their_pairs),
         cmocka_unit_test(everything_is_told),
+        cmocka_unit_test(the_variables_are_told),
         cmocka_unit_test(the_manual_page_is_clean),
         cmocka_unit_test(bash_completes),
         cmocka_unit_test(zsh_reads_its_script),

@@ -511,6 +511,22 @@ static void invalid_ids_are_named(void **unused) {
     mp_inputs_destroy(&f.in);
 }
 
+/* A family without rules fills with what no check passes, not with the numbers of another family. */
+static void no_family_is_no_other_family(void **unused) {
+    (void)unused;
+    fixture f = {.c = mp_case_default()};
+    mp_error err;
+    f.c.data = MP_DATA_COUNT;
+    f.c.routing = MP_ROUTING_COUNT;
+    assert_int_equal(mp_inputs_create(&f.c, &f.in, &err), MP_OK);
+    static const mp_tensor_id filled[] = {MP_X, MP_W1, MP_W2};
+    for (size_t i = 0; i < COUNT(filled); i++)
+        for (int64_t k = 0; k < mp_tensor_count(&f.in.t[filled[i]]); k++)
+            assert_true(isnan(value(&f, filled[i], k)));
+    for (int64_t t = 0; t < mp_case_slots(&f.c); t++) assert_int_equal(ids_of(&f)[t], -1);
+    mp_inputs_destroy(&f.in);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests_are_pinned),
@@ -527,6 +543,7 @@ int main(void) {
         cmocka_unit_test(special_rows),
         cmocka_unit_test(limits_reach_the_clamps),
         cmocka_unit_test(exhaustive_gates_are_all_codes),
+        cmocka_unit_test(no_family_is_no_other_family),
         cmocka_unit_test(router_weights),
         cmocka_unit_test(filtered_slots_of_combine_are_zero),
         cmocka_unit_test(selection_takes_tokens),

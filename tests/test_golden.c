@@ -178,8 +178,14 @@ static void other_shapes_and_missing_things(void **state) {
     }
     mp_golden *golden;
     mp_case c = case_with_seed(99);
+    mp_tensor_set stored, expected = 0;
     int count;
     OK(mp_golden_open(path, &golden, &err));
+    for (int i = 0; i < RECORDED; i++)
+        if (i != OF_CACHE1) expected |= MP_IN_SET(recorded_ids[i]);
+    OK(mp_golden_tensors(golden, CASE, &stored, &err)); /* as digests */
+    assert_int_equal(stored, expected);
+    assert_int_equal(mp_golden_tensors(golden, "M=99", &stored, &err), MP_EINPUT);
     assert_int_equal(compare_with(golden, &c, &trace, diff, &count), MP_EINPUT);
     assert_non_null(strstr(err.text, path));
     assert_non_null(strstr(err.text, "seed=99"));

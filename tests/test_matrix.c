@@ -530,6 +530,34 @@ static void add_and_select(void **unused) {
     mp_matrix_free(&m);
 }
 
+/* Models are known by the shape that they give a case, in any matrix, and among cases of a command line. */
+static void models_are_selected_by_name(void **unused) {
+    (void)unused;
+    mp_error err;
+    const char *yaml =
+        "groups:\n"
+        "  - {name: a, model: [Qwen3-30B-A3B, Qwen3-235B-A22B, DeepSeek-V3, GPT-OSS-20B], axes: {M: [1, "
+        "2]}}\n"
+        "  - {name: b, model: DeepSeek-V3, axes: {E: 32, ep_size: 8}}\n" /* an axis overrides the model */
+        "  - {name: c, axes: {E: 128, topk: 8, K: 2048, N: 768, act: gelu}}\n";
+    static const struct {
+        const char *expr;
+        size_t count;
+        int64_t E; /* of the first that is left */
+    } s[] = {{"model=Qwen3-30B-A3B", 3, 128}, {"model=qwen3-30b-a3b act=gelu", 1, 128},
+             {"model=qwen3* M=2", 2, 128},    {"model=*", 9, 128},
+             {"model=DeepSeek-V3", 2, 256},   {"model!=Qwen3* model!=GPT-OSS-20B", 3, 256},
+             {"model=GPT-OSS*", 2, 32}};
+    for (size_t i = 0; i < COUNT(s); i++) {
+        mp_matrix m = loaded(yaml);
+        assert_int_equal(m.count, 10);
+        if (mp_matrix_select(&m, MP_FULL, s[i].expr, &err)) fail_msg("'%s': %s", s[i].expr, err.text);
+        if (m.count != s[i].count) fail_msg("'%s' leaves %zu", s[i].expr, m.count);
+        assert_int_equal(m.rows[0].c.E, s[i].E);
+        mp_matrix_free(&m);
+    }
+}
+
 static void tiers_have_names(void **unused) {
     (void)unused;
     for (unsigned i = 0; i < MP_TIER_COUNT; i++) {
@@ -611,6 +639,7 @@ int main(void) {
         cmocka_unit_test(empty_texts_are_refused),
         cmocka_unit_test(add_and_select),
         cmocka_unit_test(pairs_of_a_case_are_limited),
+        cmocka_unit_test(models_are_selected_by_name),
         cmocka_unit_test(tiers_have_names),
         cmocka_unit_test(models_are_possible_cases),
         cmocka_unit_test(shipped_matrices_load),

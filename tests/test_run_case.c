@@ -39,6 +39,7 @@ typedef struct spoiled {
     bool device;                            /* the subject's tensors are copies */
     bool no_tile;                           /* no variant of the tile can run */
     void (*promise)(mp_contract *contract); /* instead of what the host promises; NULL: that */
+    mp_tensor_set hides;                    /* outputs that it does not show */
 } spoiled;
 
 /* What a spoiler may want to know of the run it spoils. */
@@ -57,6 +58,7 @@ static mp_status spoiled_describe(mp_subject *s, const mp_case *c, mp_offer *off
     if (self->any_order) offer->contract.stable_align = offer->contract.align_tail = false;
     if (self->block_size_m)
         offer->config.up.block_size_m = offer->config.down.block_size_m = self->block_size_m;
+    offer->exposes &= ~self->hides;
     if (self->zero_tile) offer->config.up.block_size_n = 0;
     if (self->two_blocks) offer->config.down.block_size_m = 2 * offer->config.up.block_size_m;
     if (self->promise) self->promise(&offer->contract);
@@ -77,8 +79,20 @@ static mp_status spoiled_run(mp_subject *s, const mp_execution *e, mp_error *err
     now.c = e->c;
     now.t = e->t;
     if (self->runs == 0) now.first_x = e->t[MP_X].data;
-    const mp_status status = self->host.run(&self->host, e, err);
-    return status == MP_OK ? self->spoil(self->runs++, e->c, &trace, err) : status;
+    mp_execution whole = *e;
+    mp_tensor t[MP_TENSOR_COUNT]; /* what is not shown is its own */
+    mp_trace own = {0};
+    memcpy(t, e->t, sizeof t);
+    const mp_tensor_set hidden = mp_case_outputs(e->c) & self->hides;
+    mp_status status =
+        mp_trace_create_some(e->c, e->offer->config.up.block_size_m, hidden, MP_POISON_A, &own, err);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (hidden & MP_IN_SET(id)) t[id] = own.t[id];
+    whole.t = t;
+    if (status == MP_OK) status = self->host.run(&self->host, &whole, err);
+    if (status == MP_OK) status = self->spoil(self->runs++, e->c, &trace, err);
+    mp_trace_destroy(&own);
+    return status;
 }
 
 static mp_space device;    /* the host's memory under another name */
@@ -497,13 +511,16 @@ static void a_golden_that_lacks_a_tensor_verifies_nothing(void **state) {
     unlink(path);
 }
 
+static bool strict; /* the runs beside a golden are strict */
+
 /* Judges the case against a golden of it. */
 static const mp_verdict *judge_beside(spoiled self, const char *text, const char *as_contract,
                                       void (*edit)(mp_trace *trace), bool whole) {
     char path[64];
     snprintf(path, sizeof path, "run_case.%d.h5", (int)getpid());
     mp_golden *golden = golden_of(path, text, as_contract, MP_TENSOR_COUNT, edit);
-    const mp_run_options options = {.golden = golden, .settings = {.golden = path, .golden_partial = !whole}};
+    const mp_run_options options = {.golden = golden,
+                                    .settings = {.golden = path, .golden_partial = !whole, .strict = strict}};
     const mp_verdict *v = judge_by(self, text, NULL, &options);
     mp_golden_close(golden);
     unlink(path);
@@ -590,6 +607,37 @@ static void a_golden_that_promises_nothing_does_not_pass(void **state) {
                    MP_CHECK_GOLDEN, "cache1: gate_up: token 0 slot 0 column 3, ");
 }
 
+/* What the golden holds and the subject does not show is named, and what is shown must be equal. A strict run
+ * has asked for all of it, unless a part is enough. */
+static void what_a_subject_hides_from_a_golden_is_told(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 K=32 N=16 act=silu";
+    const spoiled out_alone = {.hides = ~MP_IN_SET(MP_OUT)},
+                  most = {.hides = MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2)},
+                  less = {.hides = MP_IN_SET(MP_CACHE1), .promise = promise_unordered_sum};
+    const mp_verdict *v = judge_beside(out_alone, text, NULL, NULL, true);
+    assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
+    assert_string_equal(v->check[MP_CHECK_GOLDEN].text,
+                        "the subject does not show sorted_token_ids, expert_ids, num_tokens_post_padded, "
+                        "cache1, cache2, cache3");
+    v = judge_beside(less, text, NULL, NULL, true);
+    assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
+    assert_string_equal(v->check[MP_CHECK_GOLDEN].text,
+                        "not compared: out (the order of additions is not fixed); the subject does not show "
+                        "cache1");
+    expect_failure(judge_beside(out_alone, text, NULL, other_sum, true), MP_CHECK_GOLDEN, "out: combine: ");
+    expect_failure(judge_beside(most, text, "ieee-any-order", NULL, true), MP_CHECK_GOLDEN,
+                   "; what could be compared is equal");
+    strict = true;
+    expect_failure(judge_beside(most, text, NULL, NULL, true), MP_CHECK_GOLDEN,
+                   "strict: not judged: the subject does not show cache1, cache2");
+    v = judge_beside(most, text, NULL, NULL, false);
+    assert_int_equal(v->outcome, MP_PASS);
+    assert_string_equal(v->check[MP_CHECK_GOLDEN].text, "the subject does not show cache1, cache2");
+    assert_int_equal(judge_beside((spoiled){0}, text, NULL, NULL, true)->outcome, MP_PASS);
+    strict = false;
+}
+
 /* Tiles that cannot be, and such as do not share one alignment, are the subject's fault. */
 static void wrong_tiles_are_refused(void **state) {
     (void)state;
@@ -621,6 +669,7 @@ int main(void) {
         cmocka_unit_test(every_stage_is_told_while_it_goes_on),
         cmocka_unit_test(what_differs_from_a_golden_is_found),
         cmocka_unit_test(another_tile_is_compared_where_it_can_be),
+        cmocka_unit_test(what_a_subject_hides_from_a_golden_is_told),
         cmocka_unit_test(a_golden_that_promises_nothing_does_not_pass),
         cmocka_unit_test(a_golden_that_lacks_a_tensor_verifies_nothing),
         cmocka_unit_test(wrong_tiles_are_refused),

@@ -27,6 +27,7 @@ typedef struct beside {
     int compared;
     mp_text text;    /* what differs: the first tensor in full, the others by name */
     mp_text lacking; /* tensors that the golden does not hold */
+    mp_text hidden;  /* tensors that it holds, and the subject does not show */
     mp_text open;    /* tensors that are not compared, since nothing is promised of their bits */
     mp_stage stage;  /* of the first difference */
     char pattern[MP_WHERE_TEXT_MAX];
@@ -147,14 +148,51 @@ static mp_status compare_tensor(beside *b, mp_tensor_id id, mp_error *err) {
     return status;
 }
 
+/* What the trace lacks of the stored tensors. */
+static mp_status note_hidden(beside *b, mp_error *err) {
+    mp_tensor_set stored;
+    const mp_status status = mp_golden_tensors(b->s->options->golden, b->s->v->name, &stored, err);
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
+        if (stored & MP_IN_SET(id) && !b->s->first.t[id].data)
+            mp_text_add(&b->hidden, "%s%s", b->hidden.length > 0 ? ", " : "the subject does not show ",
+                        mp_tensor_name((mp_tensor_id)id));
+    return status;
+}
+
+/* What is equal is not all that the golden holds. Of bits that are not promised nothing was asked; of a
+ * tensor that is not shown it was, so that a strict run fails there. */
+static void answer_partly(const beside *b, const char *rest) {
+    const mp_settings *settings = &b->s->options->settings;
+    mp_text note = {0};
+    mp_text_add(&note, "%s%s", b->open.length > 0 ? "not compared: " : "", rest);
+    if (b->hidden.length > 0 && settings->strict && !settings->golden_partial)
+        mp_check_not_judged(b->s->v, MP_CHECK_GOLDEN, "%s", mp_text_get(&note));
+    else
+        mp_check_pass_partly(b->s->v, MP_CHECK_GOLDEN, mp_text_get(&note));
+    mp_text_free(&note);
+}
+
+/* Under another contract nothing passes; what the bits are is told. */
+static void answer_contract(const beside *b, bool partly) {
+    const char *differs = mp_text_get(&b->text);
+    mp_text why = {0};
+    mp_text_add(&why, "recorded under another contract (%s); %s", b->entry->contract,
+                differs[0]                        ? differs
+                : b->compared == 0                ? "nothing could be compared"
+                : partly || b->lacking.length > 0 ? "what could be compared is equal"
+                                                  : "every bit is equal");
+    cannot_compare(b->s, mp_text_get(&why));
+    mp_text_free(&why);
+}
+
 static void answer(beside *b) {
     mp_session *s = b->s;
-    mp_text why = {0};
-    const char *differs = mp_text_get(&b->text), *open = mp_text_get(&b->open);
+    const bool open = b->open.length > 0, hidden = b->hidden.length > 0;
+    const char *differs = mp_text_get(&b->text);
+    mp_text why = {0}, rest = {0};
+    mp_text_add(&rest, "%s%s%s", mp_text_get(&b->open), open && hidden ? "; " : "", mp_text_get(&b->hidden));
     if (!mp_golden_same_contract(b->entry, &s->offer.contract)) {
-        mp_text_add(&why, "recorded under another contract (%s)%s%s", b->entry->contract,
-                    differs[0] ? "; " : "; every bit is equal", differs);
-        cannot_compare(s, mp_text_get(&why));
+        answer_contract(b, open || hidden);
     } else if (differs[0]) {
         if (b->pattern[0]) mp_begins(s->v, b->stage, b->stage, b->pattern);
         mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", differs);
@@ -162,18 +200,18 @@ static void answer(beside *b) {
         mp_text_add(&why, "the golden lacks %s", mp_text_get(&b->lacking));
         cannot_compare(s, mp_text_get(&why));
     } else if (b->compared == 0) {
-        mp_text_add(&why, "nothing could be compared%s%s", open[0] ? ": " : "", open);
+        mp_text_add(&why, "nothing could be compared%s%s", rest.length > 0 ? ": " : "", mp_text_get(&rest));
         if (s->options->settings.golden_required)
             cannot_compare(s, mp_text_get(&why));
         else
             mp_check_not_judged(s->v, MP_CHECK_GOLDEN, "%s", mp_text_get(&why));
-    } else if (open[0]) {
-        mp_text_add(&why, "not compared: %s", open);
-        mp_check_pass_partly(s->v, MP_CHECK_GOLDEN, mp_text_get(&why));
+    } else if (open || hidden) {
+        answer_partly(b, mp_text_get(&rest));
     } else {
         mp_check_pass(s->v, MP_CHECK_GOLDEN);
     }
     mp_text_free(&why);
+    mp_text_free(&rest);
 }
 
 /* Equality with a stored trace is promised only by a golden of the same contract, and of tensors whose bits
@@ -198,10 +236,12 @@ mp_status mp_check_golden(mp_session *s, mp_error *err) {
     mp_status status = map_rows(&b, err);
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
         if (s->first.t[id].data) status = compare_tensor(&b, (mp_tensor_id)id, err);
+    if (status == MP_OK) status = note_hidden(&b, err);
     if (status == MP_OK) answer(&b);
     free(b.slot_of_row);
     mp_text_free(&b.text);
     mp_text_free(&b.lacking);
+    mp_text_free(&b.hidden);
     mp_text_free(&b.open);
     return status;
 }

@@ -71,6 +71,10 @@ const mp_golden_entry *mp_golden_find(const mp_golden *golden, const char *case_
 /* Whether the case was recorded under this arithmetic. Where no digest is stored, the texts decide. */
 bool mp_golden_same_contract(const mp_golden_entry *entry, const mp_contract *contract);
 
+/* The tensors of the trace that are stored with a case, in full or as digests. MP_EINPUT when the case is not
+ * in the file, or damaged. */
+mp_status mp_golden_tensors(mp_golden *golden, const char *case_text, mp_tensor_set *tensors, mp_error *err);
+
 /* Result of comparing one tensor with the stored one. */
 typedef struct mp_golden_difference {
     char tensor[40];
