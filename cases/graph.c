@@ -170,6 +170,8 @@ mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage) {
     return direct ? MP_OUT : mp_stages[stage].output;
 }
 
+_Static_assert((int)MP_COMBINE + 1 == (int)MP_STAGE_COUNT, "runs end with combine, and out is what it makes");
+
 bool mp_stage_rows_are_slots(mp_stage stage) {
     return stage != MP_COMBINE;
 }
@@ -202,7 +204,7 @@ mp_tensor_set mp_case_possible_outputs(const mp_case *c) {
     mp_tensor_set set = mp_case_outputs(c);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (set & MP_IN_SET(id)) set |= MP_IN_SET(mp_tensors[id].as_read);
-    return set;
+    return with_shape(c, set);
 }
 
 mp_tensor_set mp_case_inputs(const mp_case *c) {

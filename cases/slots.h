@@ -6,7 +6,7 @@
 #include "moeparity/contract.h"
 #include "moeparity/graph.h"
 
-/* Row of cache1/cache2 that holds slot t: t itself, or in sorted layout, where one of them is there, its
+/* Row of the caches that holds slot t: t itself, or in sorted layout, where one of them is there, its
  * position. rows has M*topk entries; a slot that sorted_token_ids does not hold (or where they are absent)
  * gets -1: its stages cannot be judged. */
 void mp_trace_slot_rows(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], int64_t *rows);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moeparity/trace.h"
 
+#include "cases/graph_tables.h"
 #include "cases/slots.h"
 
 #include <stdlib.h>
@@ -39,15 +40,16 @@ void mp_trace_destroy(mp_trace *trace) {
 
 void mp_trace_slot_rows(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], int64_t *rows) {
     const int64_t slots = mp_case_slots(c);
-    const bool caches = t[MP_CACHE1].data || t[MP_CACHE2].data; /* nobody sees the rows of others */
-    if (c->layout == MP_ROUTE || !caches) {
+    const mp_tensor *cache = NULL; /* one of the caches that are there: nobody sees the rows of others */
+    for (int id = 0; id < MP_TENSOR_COUNT && !cache; id++)
+        if (mp_tensors[id].rows == MP_ROWS_CACHE && t[id].data) cache = &t[id];
+    if (c->layout == MP_ROUTE || !cache) {
         for (int64_t i = 0; i < slots; i++) rows[i] = i;
         return;
     }
     for (int64_t i = 0; i < slots; i++) rows[i] = -1;
     const mp_tensor *ids = &t[MP_SORTED_TOKEN_IDS];
     const int32_t *sorted = ids->data;
-    const mp_tensor *cache = t[MP_CACHE1].data ? &t[MP_CACHE1] : &t[MP_CACHE2];
     if (!sorted) return;
     for (int64_t p = 0; p < ids->dim[1] && p < cache->dim[0]; p++)
         if (sorted[p] >= 0 && sorted[p] < slots) rows[sorted[p]] = p;

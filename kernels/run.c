@@ -77,7 +77,7 @@ static mp_cuda_hook_view hook_view(const mp_stage_call *call) {
         .topk_weights = mp_device_address(&t[MP_TOPK_WEIGHTS]),
         .topk_ids = mp_device_address(&t[MP_TOPK_IDS]),
         .cache1 = mp_device_address(mp_as_read(t, MP_CACHE1)),
-        .cache2 = mp_device_address(&t[MP_CACHE2]),
+        .cache2 = mp_device_address(mp_as_read(t, MP_CACHE2)),
         .cache3 = mp_device_address(mp_as_read(t, down)),
     };
 }

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/stage/stage.h"
 
-/* A stage that has no row cannot run on the device. */
-static const mp_device_stage *const stages[MP_STAGE_COUNT] = {[MP_ALIGN] = &mp_device_align,
-                                                              [MP_GATE_UP] = &mp_device_gate_up,
-                                                              [MP_ACT] = &mp_device_act,
-                                                              [MP_DOWN] = &mp_device_down,
-                                                              [MP_COMBINE] = &mp_device_combine};
+#define STAGE(stage, scope, name) &mp_device_##name,
+static const mp_device_stage *const stages[MP_STAGE_COUNT] = {MP_STAGES(STAGE)};
+#undef STAGE
 
 mp_status mp_stage_launch(mp_cuda *cuda, const mp_kernel *kernel, int64_t blocks, int threads, void *params,
                           mp_error *err) {
@@ -17,8 +14,7 @@ mp_status mp_stage_launch(mp_cuda *cuda, const mp_kernel *kernel, int64_t blocks
 
 mp_executor mp_device_executor(mp_device_run *run) {
     mp_executor executor = {.self = run};
-    for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (stages[s]) executor.stage[s] = stages[s]->run;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) executor.stage[s] = stages[s]->run;
     return executor;
 }
 
@@ -27,7 +23,7 @@ int mp_case_kernels(const mp_case *c, const mp_config *config, const mp_device_l
     int count = 0;
     kernels[count++] = mp_kernel_tool("digest", MP_BF16);
     for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (stages[s] && mp_case_has_stage(c, (mp_stage)s))
+        if (stages[s]->run && mp_case_has_stage(c, (mp_stage)s))
             count += stages[s]->kernels(c, config, limits, &kernels[count]);
     return count;
 }

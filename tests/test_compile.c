@@ -138,6 +138,26 @@ static void other_kernels_compile(void **state) {
     run_jobs();
 }
 
+/* What the launches of a stage compile, whichever stages there are: each alone, in every format that it has.
+ */
+static void every_stage_compiles(void **state) {
+    (void)state;
+    const mp_device_limits limits = {.architecture = 90, .shared_bytes = INT64_MAX};
+    for (mp_dtype dtype = MP_BF16; dtype <= MP_FP64; dtype++)
+        for (int s = 0; s < MP_STAGE_COUNT; s++) {
+            mp_case c = mp_case_default();
+            mp_config config;
+            mp_kernel kernels[MP_CASE_KERNELS_MAX];
+            c.scope = (mp_scope)(1 + s);
+            c.dtype = dtype;
+            if (mp_case_validate(&c, NULL) != MP_OK) continue;
+            assert_int_equal(mp_config_resolve(&c, NULL, &config, NULL), MP_OK);
+            const int count = mp_case_kernels(&c, &config, &limits, kernels);
+            for (int k = 0; k < count; k++) add(90, kernels[k], 0, false);
+        }
+    run_jobs();
+}
+
 /* Families that the other tests leave out, where this NVRTC knows them: each kernel source once. */
 static void every_architecture_compiles(void **state) {
     (void)state;
@@ -226,6 +246,7 @@ int main(void) {
         cmocka_unit_test(default_configs_do_not_spill),
         cmocka_unit_test(tiles_compile),
         cmocka_unit_test(other_kernels_compile),
+        cmocka_unit_test(every_stage_compiles),
         cmocka_unit_test(errors_name_the_line),
         cmocka_unit_test(cache_survives_damage),
         cmocka_unit_test(every_architecture_compiles),

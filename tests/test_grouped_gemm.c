@@ -38,7 +38,8 @@ static void every_dtype_has_its_kind(void **state) {
                 {MP_FP16, "kernels/device/gemm_mma.cu", "f16"},
                 {MP_FP32, "kernels/device/gemm_fma.cu", NULL}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const mp_gemm_request request = {{64, 64, 32, 8, 4, 3}, rows[i].dtype, 512, false};
+        const mp_gemm_request request = {
+            .tile = {64, 64, 32, 8, 4, 3}, .dtype = rows[i].dtype, .row_length = 512};
         const mp_gemm gemm = found(&request, &h100);
         bool embedded = false;
         for (int f = 0; f < mp_embedded_file_count; f++)
@@ -52,7 +53,8 @@ static void every_dtype_has_its_kind(void **state) {
         assert_int_equal(gemm.instruction != NULL, rows[i].type != NULL);
         if (rows[i].type) assert_string_equal(gemm.instruction->type, rows[i].type);
     }
-    refused(&(mp_gemm_request){{64, 64, 32, 8, 4, 3}, MP_FP64, 512, false}, &h100, "no grouped GEMM of fp64");
+    refused(&(mp_gemm_request){.tile = {64, 64, 32, 8, 4, 3}, .dtype = MP_FP64, .row_length = 512}, &h100,
+            "no grouped GEMM of fp64");
 }
 
 /* Both GEMMs of a case: their tiles, row lengths and stores. */
@@ -90,16 +92,18 @@ static void a_stage_is_given_up_where_shared_memory_ends(void **state) {
                 {{128, 256, 256, 16, 8, 2}, "-DSTAGES=1 "}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const mp_tile *t = &rows[i].tile;
-        const mp_gemm gemm = found(&(mp_gemm_request){*t, MP_BF16, 512, false}, &h100);
+        const mp_gemm gemm =
+            found(&(mp_gemm_request){.tile = *t, .dtype = MP_BF16, .row_length = 512}, &h100);
         assert_non_null(strstr(gemm.kernel.options, rows[i].option));
         assert_int_equal(gemm.stages, rows[i].option[9] - '0');
         const int64_t stage = (int64_t)(t->block_size_m + t->block_size_n) * t->block_size_k * 2;
         assert_int_equal(gemm.shared_bytes, (rows[i].option[9] - '0') * stage + t->block_size_m * 20);
         assert_in_range(gemm.shared_bytes, 1, h100.shared_bytes);
     }
-    refused(&(mp_gemm_request){{128, 256, 64, 16, 8, 6}, MP_BF16, 512, false}, &h100, "248320 bytes");
+    refused(&(mp_gemm_request){.tile = {128, 256, 64, 16, 8, 6}, .dtype = MP_BF16, .row_length = 512}, &h100,
+            "248320 bytes");
     /* To the byte. */
-    const mp_gemm_request one = {{64, 64, 64, 8, 4, 1}, MP_BF16, 512, false};
+    const mp_gemm_request one = {.tile = {64, 64, 64, 8, 4, 1}, .dtype = MP_BF16, .row_length = 512};
     const int64_t bytes = 128 * 64 * 2 + 64 * 20;
     found(&one, &(mp_device_limits){90, bytes});
     refused(&one, &(mp_device_limits){90, bytes - 1}, "17664 bytes of shared memory");
@@ -108,12 +112,12 @@ static void a_stage_is_given_up_where_shared_memory_ends(void **state) {
 static void what_does_not_fit_is_refused_with_its_figures(void **state) {
     (void)state;
     mp_kernel kernels[MP_CASE_KERNELS_MAX];
-    const mp_gemm_request many = {{256, 256, 64, 8, 4, 2}, MP_BF16, 512, false};
+    const mp_gemm_request many = {.tile = {256, 256, 64, 8, 4, 2}, .dtype = MP_BF16, .row_length = 512};
     refused(&many, &h100, "512 accumulators");
-    const mp_gemm_request large = {{256, 256, 256, 8, 8, 3}, MP_BF16, 512, false};
+    const mp_gemm_request large = {.tile = {256, 256, 256, 8, 8, 3}, .dtype = MP_BF16, .row_length = 512};
     refused(&large, &h100, "shared memory in bf16, a block on this sm_90 can have 232448");
     const mp_device_limits old = {.architecture = 75, .shared_bytes = 65536};
-    refused(&(mp_gemm_request){{16, 32, 32, 1, 4, 2}, MP_FP16, 512, false}, &old,
+    refused(&(mp_gemm_request){.tile = {16, 32, 32, 1, 4, 2}, .dtype = MP_FP16, .row_length = 512}, &old,
             "mma.sync of f16 does not exist on sm_75");
     /* Nobody compiles it in advance. */
     const mp_case c = mp_case_default();
@@ -131,7 +135,8 @@ static void contract_and_probe_know_the_instruction(void **state) {
     for (size_t a = 0; a < sizeof architectures / sizeof *architectures; a++)
         for (mp_dtype dtype = MP_BF16; dtype <= MP_FP32; dtype++) {
             const mp_device_limits limits = {architectures[a], INT64_MAX};
-            const mp_gemm_request request = {{64, 64, 32, 8, 4, 3}, dtype, 512, false};
+            const mp_gemm_request request = {
+                .tile = {64, 64, 32, 8, 4, 3}, .dtype = dtype, .row_length = 512};
             const mp_mma_instruction *m = found(&request, &limits).instruction;
             mp_case c = mp_case_default();
             c.dtype = dtype;

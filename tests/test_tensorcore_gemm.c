@@ -354,7 +354,7 @@ static void a_grouped_gemm(mp_dtype dtype, mp_dtype out_dtype, bool with_bias, b
     mp_error err;
     const mp_gemm_problem problem = {
         .a = {.codes = &a}, .a_row = a_row, .w = {.codes = &w}, .topk_ids = ids, .slots = SLOTS};
-    const mp_epilogue epilogue = {with_bias ? &bias : NULL, with_weights ? weights : NULL};
+    const mp_epilogue epilogue = {.bias = with_bias ? &bias : NULL, .weights = with_weights ? weights : NULL};
     omp_set_num_threads(threads);
     assert_int_equal(mp_tc_gemm(&m, &problem, &epilogue, out_row, &out, &err), MP_OK);
     assert_true(same_memory(&out, &expected)); /* rows without a slot still hold the poison both began with */

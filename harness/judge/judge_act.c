@@ -73,7 +73,7 @@ mp_status mp_judge_stage_act(const mp_judgement *j, mp_error *err) {
 /* ---- inside a span ---- */
 
 /* Lipschitz on the interval: ref/activation.h. */
-mp_status mp_propagate_act(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
+mp_status mp_propagate_act(mp_span *j, const mp_balls *in, mp_balls *out, mp_error *err) {
     const mp_case *c = &j->part;
     const int64_t rows = in->rows, N = c->N;
     const mp_dtype dtype = mp_case_dtype(c, MP_CACHE2);
@@ -94,7 +94,7 @@ mp_status mp_propagate_act(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
             const double sure = mp_activation_interval_bound(
                 c, j->j->contract, *mp_ball_at(&in->value, g), exact ? 0 : *mp_ball_at(&in->sure, g),
                 gated ? *mp_ball_at(&in->value, u) : 1, gated && !exact ? *mp_ball_at(&in->sure, u) : 0);
-            mp_span_store(j, stage, dtype, out, t * N + n, span.value, sure, span.sure, span.random);
+            mp_span_store(j, MP_ACT, dtype, out, t * N + n, span.value, sure, span.sure, span.random);
         }
     return MP_OK;
 }

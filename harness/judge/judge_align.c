@@ -3,7 +3,7 @@
 #include "cases/graph_tables.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
-#include "harness/judge/judge_stage.h"
+#include "harness/judge/span.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -109,4 +109,12 @@ mp_status mp_judge_stage_align(const mp_judgement *j, mp_error *err) {
     v->stage[MP_ALIGN].max_ratio = v->stage[MP_ALIGN].failed > 0 ? (double)INFINITY : 0;
     mp_check_pass(v, MP_CHECK_INTEGER);
     return MP_OK;
+}
+
+/* ---- inside a span ---- */
+
+/* No span holds it (mp_for_each_span): integers have no balls. */
+mp_status mp_propagate_align(mp_span *j, const mp_balls *in, mp_balls *out, mp_error *err) {
+    (void)j, (void)in, (void)out;
+    return mp_fail(err, MP_EINTERNAL, "judge: align inside a span");
 }

@@ -67,8 +67,7 @@ static bool may_overflow_inside(const mp_case *unscaled, const mp_contract *cont
  * |rnd(S') - rnd(S)| <= d + half an ulp at S' + half an ulp at S, neither above that at |S| + d: it holds for
  * any d, while no rounding overflows. Where one may, the value before it stands without a bound, as after
  * every other store on the way. */
-mp_status mp_propagate_combine(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
-    (void)stage;
+mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp_error *err) {
     const mp_case *c = &j->part;
     const int64_t K = c->K, topk = c->topk;
     const int32_t *ids = j->t[MP_TOPK_IDS].data;

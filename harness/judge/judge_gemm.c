@@ -95,13 +95,16 @@ typedef struct gemm_judge {
     gemm_bounds bounds;
 } gemm_judge;
 
-/* With exact sums the float32 epilogue is computed, and the error is zero. */
+/* With exact sums the float32 epilogue is computed, and the error is zero. The prediction computes it by the
+ * same function: what it gives counts where float64 agrees, within the epilogue's roundings. */
 static void expect(const gemm_judge *g, double acc, double mass, int64_t expert, int64_t column, int64_t slot,
                    double *value, double *error) {
     const mp_contract *contract = g->s.j->contract;
     if (g->bounds.exact && mass < 0x1p24 && !contract->float64_steps) {
         float result = (float)acc;
         mp_epilogue_row_f32(&g->gemm.epilogue, expert, column, 1, slot, &result);
+        mp_epilogue_expect(contract, &g->gemm.epilogue, acc, 0, expert, column, slot, value, error);
+        if (!(fabs((double)result - *value) <= *error)) return;
         *value = (double)result;
         *error = 0;
         return;
@@ -245,7 +248,7 @@ static double largest_ball(const mp_balls *b) {
 /* acc = sum v*w: sure = sum s|w| + rel*(mass + sum s|w|) + abs, det the same from det, random = sqrt(sum (r
  * w)^2). Errors of different k belong to different columns: independent. The epilogue adds its roundings
  * (det) and scales by the router weight. */
-mp_status mp_propagate_gemm(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
+static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
     const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
     gemm_pass g = {.j = j, .stage = stage, .gemm = mp_gemm_of_stage(&call, stage), .in = in, .out = out};
     const mp_tensor_id id = mp_stage_output(&j->part, stage);
@@ -279,4 +282,12 @@ mp_status mp_propagate_gemm(mp_span *j, mp_stage stage, const mp_balls *in, mp_b
         }
     free(g.mass);
     return status;
+}
+
+mp_status mp_propagate_gate_up(mp_span *j, const mp_balls *in, mp_balls *out, mp_error *err) {
+    return propagate(j, MP_GATE_UP, in, out, err);
+}
+
+mp_status mp_propagate_down(mp_span *j, const mp_balls *in, mp_balls *out, mp_error *err) {
+    return propagate(j, MP_DOWN, in, out, err);
 }

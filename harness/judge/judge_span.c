@@ -64,15 +64,27 @@ void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b
     *mp_ball_at(&b->random, i) = hypot(random, j->lambda * half);
 }
 
+/* What the stage takes from those before it, align's integers aside; MP_TENSOR_COUNT: nothing, it reads x. */
+static mp_tensor_id taken(mp_stage stage) {
+    mp_tensor_set made = 0;
+    int id = 0;
+    for (int s = 0; s < (int)stage; s++)
+        if (s != MP_ALIGN) made |= MP_IN_SET(mp_stages[s].output);
+    while (id < MP_TENSOR_COUNT && !(mp_stages[stage].reads & made & MP_IN_SET(id))) id++;
+    return (mp_tensor_id)id;
+}
+
 /* What the subject exposes of the span's input, decoded row by row, in slots. */
 static mp_status gather(const mp_span *j, mp_tensor_id id, int64_t first_slot, int64_t slots, mp_balls *b,
                         mp_error *err) {
     const mp_tensor *from = mp_as_read(j->j->t, id);
     const int64_t width = mp_tensor_row_length(from);
+    const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
     const mp_status status = mp_balls_create(b, slots, width, true, err);
-    for (int64_t t = 0; status == MP_OK && t < slots; t++)
-        mp_decode_row(from->dtype, from->data, j->j->map.cache_row[first_slot + t] * width, width,
-                      mp_ball_at(&b->value, t * width));
+    for (int64_t t = 0; status == MP_OK && t < slots; t++) {
+        const int64_t row = cache ? j->j->map.cache_row[first_slot + t] : first_slot + t;
+        mp_decode_row(from->dtype, from->data, row * width, width, mp_ball_at(&b->value, t * width));
+    }
     return status;
 }
 
@@ -121,17 +133,15 @@ static void measure(mp_span *j, const mp_balls *out, int64_t first_row) {
     }
 }
 
-/* Every stage through which balls go. */
-static mp_span_stage *const propagate[MP_STAGE_COUNT] = {[MP_GATE_UP] = mp_propagate_gemm,
-                                                         [MP_ACT] = mp_propagate_act,
-                                                         [MP_DOWN] = mp_propagate_gemm,
-                                                         [MP_COMBINE] = mp_propagate_combine};
-
 static mp_status judge_slab(mp_span *j, int64_t first, int64_t count, mp_error *err) {
+#define PROPAGATE(stage, scope, name) mp_propagate_##name,
+    static mp_span_stage *const propagate[MP_STAGE_COUNT] = {MP_STAGES(PROPAGATE)};
+#undef PROPAGATE
     const mp_judgement *judgement = j->j;
     const mp_case *c = judgement->c;
     mp_balls now = {0}, next = {0};
-    bool started = false;
+    const mp_tensor_id input = taken(j->first);
+    bool given = input != MP_TENSOR_COUNT; /* balls, to the next stage */
     j->part = *c;
     j->part.M = count;
     j->part.layout = MP_ROUTE;
@@ -140,15 +150,11 @@ static mp_status judge_slab(mp_span *j, int64_t first, int64_t count, mp_error *
     whole.layout = MP_ROUTE;
     mp_token_window(&whole, first, count, judgement->t, j->t);
     mp_status status = mp_slot_map_create(&j->part, NULL, &j->map, err);
+    if (status == MP_OK && given) status = gather(j, input, first * c->topk, count * c->topk, &now, err);
     for (int s = (int)j->first; s <= (int)j->last && status == MP_OK; s++) {
         if (!mp_case_has_stage(c, (mp_stage)s)) continue;
-        if (!started && s != MP_GATE_UP)
-            status =
-                gather(j, s == MP_ACT ? MP_CACHE1 : MP_CACHE2, first * c->topk, count * c->topk, &now, err);
-        const mp_balls *in = started || s != MP_GATE_UP ? &now : NULL;
-        started = true;
-        if (status != MP_OK) break;
-        status = propagate[s](j, (mp_stage)s, in, &next, err);
+        status = propagate[s](j, given ? &now : NULL, &next, err);
+        given = true;
         mp_balls_destroy(&now);
         now = next;
         next = (mp_balls){0};
@@ -184,12 +190,6 @@ static void judge_rows(const mp_span *j) {
 mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage last, mp_error *err) {
     const mp_case *c = judgement->c;
     mp_span j = {.j = judgement, .first = first, .last = last};
-    for (int s = (int)first; s <= (int)last; s++) {
-        if (!mp_case_has_stage(c, (mp_stage)s) || propagate[s]) continue;
-        mp_check_not_judged(judgement->v, MP_CHECK_BOUND, "no bounds are carried through %s",
-                            mp_stage_name((mp_stage)s));
-        return MP_OK;
-    }
     for (int i = 0; i < MP_STAGE_COUNT; i++) j.largest_w[i] = -1;
     mp_status status = mp_stage_judge_start(judgement, first, last, &j.s, err);
     if (status != MP_OK) return status;

@@ -75,8 +75,8 @@ typedef mp_status mp_stage_judged(const mp_judgement *j, mp_error *err);
 #define MP_JUDGE_STAGE(stage, scope, name) mp_stage_judged mp_judge_stage_##name;
 MP_STAGES(MP_JUDGE_STAGE)
 #undef MP_JUDGE_STAGE
-/* Stages first..last as one, from the subject's own input of the first (judge_span.c). Not judged where one
- * of them has no bounds for an input that is not known exactly. */
+/* Stages first..last as one, from the subject's own input of the first (judge_span.c). Elements of
+ * which no finite bound is known are left out. */
 mp_status mp_judge_span(const mp_judgement *j, mp_stage first, mp_stage last, mp_error *err);
 
 #endif

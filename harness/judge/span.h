@@ -41,10 +41,12 @@ typedef struct mp_span {
 void mp_span_store(const mp_span *span, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random);
 
-/* A stage on balls: creates `out`, which the caller destroys, after an error too. in: the balls that the
- * stage before left, or the exposed tensor in slots; NULL for x, which has a row a token. */
-typedef mp_status mp_span_stage(mp_span *span, mp_stage stage, const mp_balls *in, mp_balls *out,
-                                mp_error *err);
-mp_span_stage mp_propagate_gemm, mp_propagate_act, mp_propagate_combine;
+/* The stages on balls, mp_propagate_align, ...: each creates `out`, which the caller destroys, after an error
+ * too. in: the balls that the stage before left, or the exposed tensor in slots; NULL for a stage that reads
+ * none of another's: x has a row a token. A stage that knows no bounds leaves an infinite `sure`. */
+typedef mp_status mp_span_stage(mp_span *span, const mp_balls *in, mp_balls *out, mp_error *err);
+#define MP_PROPAGATE_STAGE(stage, scope, name) mp_span_stage mp_propagate_##name;
+MP_STAGES(MP_PROPAGATE_STAGE)
+#undef MP_PROPAGATE_STAGE
 
 #endif

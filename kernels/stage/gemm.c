@@ -74,7 +74,7 @@ static mp_status run_down(void *self, const mp_stage_call *call, mp_error *err) 
     const bool weighted = !c->apply_router_weight_on_input && c->mode != MP_MODE_NO_COMBINE;
     const mp_tensor *out = &t[c->fused_sum ? MP_OUT : mp_stage_output(c, MP_DOWN)];
     mp_gemm_params params = gemm_params(call);
-    params.a = mp_device_address(&t[MP_CACHE2]);
+    params.a = mp_device_address(mp_as_read(t, MP_CACHE2));
     params.w = mp_device_address(&t[MP_W2]);
     params.bias = mp_device_address(&t[MP_B2]);
     params.topk_weights = weighted ? mp_device_address(&t[MP_TOPK_WEIGHTS]) : 0;

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to kernels/: a stage on the device. A new one is a file here, with its mp_device_stage and what it
- * compiles, its device code kernels/device/<stage>.cu, and a row in the table of kernels/stages.c. */
+/* Private to kernels/: a stage on the device. Each is a file here, with its mp_device_stage and what it
+ * compiles, and its device code kernels/device/<stage>.cu. */
 #ifndef MP_KERNELS_STAGE_STAGE_H
 #define MP_KERNELS_STAGE_STAGE_H
 
 #include "kernels/stages.h"
 
 typedef struct mp_device_stage {
-    mp_stage_run *run; /* launches it; self is the mp_device_run */
+    mp_stage_run *run; /* launches it; self is the mp_device_run. NULL: it cannot run on the device */
     /* Writes the distinct compilations of the stage that the case needs, MP_STAGE_KERNELS_MAX at most,
      * without those that such a device cannot run; returns their number. */
     int (*kernels)(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
                    mp_kernel *list);
 } mp_device_stage;
-extern const mp_device_stage mp_device_align, mp_device_gate_up, mp_device_act, mp_device_down,
-    mp_device_combine;
+#define MP_DEVICE_STAGE(stage, scope, name) extern const mp_device_stage mp_device_##name;
+MP_STAGES(MP_DEVICE_STAGE)
+#undef MP_DEVICE_STAGE
 
 /* What they compile. The entries of align.cu share one compilation. */
 mp_kernel mp_kernel_align(const char *entry);

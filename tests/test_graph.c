@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tables of tensors and stages: what nothing else would tell whoever adds a row. */
+#include "cases/graph_tables.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static mp_tensor_set all_reads(void) {
+    mp_tensor_set set = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) set |= mp_stages[s].reads;
+    return set;
+}
+
+static mp_tensor_set all_writes(void) {
+    mp_tensor_set set = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) set |= mp_stages[s].writes;
+    return set;
+}
+
+static void every_tensor_has_a_row(void **state) {
+    (void)state;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        const mp_tensor_info *t = &mp_tensors[id];
+        if (!t->name || !t->shape) fail_msg("tensor %d has no row in mp_tensors", id);
+        for (int other = 0; other < id; other++)
+            if (strcmp(mp_tensors[other].name, t->name) == 0) fail_msg("two tensors are named %s", t->name);
+    }
+}
+
+/* Streams are numbers of their own: tensors that share one would hold the same numbers, and mp_inputs_digest
+ * counts them up to the number of tensors. */
+static void every_stream_is_one_tensors(void **state) {
+    (void)state;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        const int stream = mp_tensors[id].stream;
+        if (stream >= MP_TENSOR_COUNT)
+            fail_msg("%s: stream %d is no part of the digest", mp_tensors[id].name, stream);
+        for (int other = 0; other < id && stream >= 0; other++)
+            if (mp_tensors[other].stream == stream)
+                fail_msg("%s and %s share stream %d", mp_tensors[other].name, mp_tensors[id].name, stream);
+    }
+}
+
+/* A tensor that no stage reads is no input of any case: it would not be made, and all that asks whether it is
+ * there would do without it. */
+static void every_tensor_is_read_or_written(void **state) {
+    (void)state;
+    const mp_tensor_set reads = all_reads(), writes = all_writes();
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        bool read = reads & MP_IN_SET(id), written = writes & MP_IN_SET(id);
+        for (int other = 0; other < MP_TENSOR_COUNT; other++) /* what hooks leave */
+            written = written || (int)mp_tensors[other].as_read == id;
+        if (mp_tensors[id].stream >= 0 && !read) fail_msg("%s: no stage reads it", mp_tensors[id].name);
+        if (mp_tensors[id].stream < 0 && !written) fail_msg("%s: no stage writes it", mp_tensors[id].name);
+    }
+}
+
+static void every_stage_has_a_row(void **state) {
+    (void)state;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        const mp_stage_info *info = &mp_stages[s];
+        const char *name = mp_stage_name((mp_stage)s);
+        if (!info->present || !info->fields) fail_msg("%s has no row in mp_stages", name);
+        if (!(info->writes & MP_IN_SET(info->output))) fail_msg("%s does not write its output", name);
+        for (int other = 0; other < s; other++)
+            if (mp_stages[other].writes & info->writes) fail_msg("%s writes what another stage writes", name);
+    }
+}
+
+/* A stage alone on the default case has inputs, an output, and rows of them. */
+static void every_stage_runs_alone(void **state) {
+    (void)state;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        mp_case c = mp_case_default();
+        c.scope = (mp_scope)(1 + s);
+        assert_true(mp_case_has_stage(&c, (mp_stage)s));
+        assert_true(mp_case_inputs(&c) != 0);
+        const mp_tensor_id id = mp_stage_output(&c, (mp_stage)s);
+        const mp_tensor out = mp_case_shape(&c, id, 16);
+        if (!(mp_case_outputs(&c) & MP_IN_SET(id)))
+            fail_msg("scope=%s: %s has no shape", mp_stage_name((mp_stage)s), mp_tensor_name(id));
+        if (s == MP_ALIGN) continue;
+        assert_int_equal(mp_tensor_rows(&out),
+                         mp_stage_rows_are_slots((mp_stage)s) ? mp_case_slots(&c) : c.M);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_tensor_has_a_row),          cmocka_unit_test(every_stream_is_one_tensors),
+        cmocka_unit_test(every_tensor_is_read_or_written), cmocka_unit_test(every_stage_has_a_row),
+        cmocka_unit_test(every_stage_runs_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
