@@ -8,6 +8,7 @@
 #include "harness/verdict_make.h"
 #include "reports/report.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,19 +36,15 @@ static void forget_durations(mp_run_info *info, mp_verdict *verdicts, size_t cou
     }
 }
 
-/* Says what came of the recording; *code is then that of the cases that did not let it be written. */
-static void report_recording(const mp_record_options *record, const mp_verdict *verdicts, size_t count,
-                             size_t all, bool interrupted, int *code) {
-    mp_tally refused = {0};
-    for (size_t i = 0; i < count; i++)
-        if (verdicts[i].outcome != MP_PASS) mp_tally_add(&refused, &verdicts[i]);
-    if (count == all && refused.total == 0 && !interrupted) {
-        mp_cli_say(stdout, "recorded %zu case%s in %s", all, all == 1 ? "" : "s", record->path);
-        return;
-    }
-    mp_cli_say(stderr, "moeparity: %s was not written: %s", record->path,
-               interrupted ? "interrupted" : "a golden holds only cases that pass");
-    *code = mp_exit_code(&refused, interrupted);
+/* Says what came of the recording. */
+static void report_recording(const mp_cli_run *run, const mp_tally *tally, bool interrupted) {
+    const size_t all = run->matrix->count;
+    const char *path = run->record->path;
+    if ((size_t)tally->count[MP_PASS] == all && !interrupted)
+        mp_cli_say(stdout, "recorded %zu case%s in %s", all, all == 1 ? "" : "s", path);
+    else
+        mp_cli_say(stderr, "moeparity: %s was not written: %s", path,
+                   interrupted ? "interrupted" : "a golden holds only cases that pass");
 }
 
 /* Summary on the terminal, then the files. *code is the verdict, whatever becomes of the files. */
@@ -63,10 +60,10 @@ static mp_status report(const mp_args *args, const mp_cli_run *run, mp_run_info 
     mp_report_summary(stdout, info, &tally, verdicts, count);
     if (count < all && !info->interrupted) /* --fail-fast, or a recording */
         printf("stopped after it: %zu of %zu cases were not run\n", all - count, all);
-    *code = mp_exit_code(&tally, info->interrupted);
+    *code = mp_exit_code(&tally, info);
     if (*code == MP_EXIT_BROKEN && tally.count[MP_SKIP] == tally.total && !info->interrupted)
         fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped\n");
-    if (run->record) report_recording(run->record, verdicts, count, all, info->interrupted, code);
+    if (run->record) report_recording(run, &tally, info->interrupted);
     mp_status status = mp_cli_source_date(&fixed, NULL, err);
     if (status == MP_OK && fixed) forget_durations(info, verdicts, count);
     if (status == MP_OK && json) status = mp_report_json(json, info, verdicts, count, err);
@@ -93,16 +90,19 @@ static mp_settings settings_of(const mp_args *args, const mp_cli_run *run) {
     mp_settings settings = {0};
     for (int i = 0; i < mp_setting_count; i++) {
         const mp_setting *row = &mp_setting_rows[i];
+        bool known = !row->option;
         for (int k = 0; row->option && k < MP_OPTION_COUNT; k++) {
             const mp_option option = (mp_option)k;
-            if (!mp_command_takes(args->command, option) || strcmp(mp_options[k].name, row->option) != 0)
-                continue;
+            if (strcmp(mp_options[k].name, row->option) != 0) continue;
+            known = true;
+            if (!mp_command_takes(args->command, option)) continue;
             const bool flag = row->kind == MP_SETTING_FLAG, text = row->kind == MP_SETTING_TEXT;
             mp_setting_set(&settings, row, text ? mp_args_text(args, option) : NULL,
                            text   ? 0
                            : flag ? mp_args_given(args, option)
                                   : (double)mp_args_number(args, option));
         }
+        assert(known); /* both tables name it alike */
     }
     settings.golden = run->golden; /* found by its name */
     settings.golden_required = run->golden_required;
@@ -152,6 +152,7 @@ int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
     if (status == MP_OK && !(verdicts = calloc(matrix->count, sizeof *verdicts)))
         status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", matrix->count);
     if (run->record) set_provenance(&info, &run->record->who);
+    info.recording = run->record != NULL;
     mp_progress progress = mp_progress_begin(args, matrix, &suite, &info);
     suite.ctx = &progress;
     if (status == MP_OK) status = mp_suite_run(matrix, &suite, verdicts, &info, &err);

@@ -84,10 +84,11 @@ bool mp_gpu_required(void) {
     return text && *text && strcmp(text, "0") != 0;
 }
 
-int mp_exit_code(const mp_tally *tally, bool interrupted) {
-    const bool all_skipped = tally->total > 0 && tally->count[MP_SKIP] == tally->total;
+int mp_exit_code(const mp_tally *tally, const mp_run_info *info) {
+    const int64_t skipped = tally->count[MP_SKIP], passed = info->recording ? 0 : tally->count[MP_PASS];
+    const bool all_skipped = skipped > 0 && passed == 0;
     if (tally->count[MP_FAIL] > 0) return MP_EXIT_FAILURE;
-    if (interrupted || tally->count[MP_CRASH] + tally->count[MP_TIMEOUT] > 0) return MP_EXIT_BROKEN;
+    if (info->interrupted || tally->count[MP_CRASH] + tally->count[MP_TIMEOUT] > 0) return MP_EXIT_BROKEN;
     if (all_skipped) return mp_gpu_required() ? MP_EXIT_BROKEN : MP_EXIT_SKIPPED;
     return tally->total > 0 ? MP_EXIT_OK : MP_EXIT_USAGE;
 }

@@ -23,7 +23,7 @@ mp_status mp_report_json(const char *path, const mp_run_info *info, const mp_ver
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "cases", (json_int_t)tally.total, "passed",
                   (json_int_t)tally.count[MP_PASS], "failed", (json_int_t)tally.count[MP_FAIL], "skipped",
                   (json_int_t)tally.count[MP_SKIP], "crashed", (json_int_t)tally.count[MP_CRASH], "timed_out",
-                  (json_int_t)tally.count[MP_TIMEOUT], "exit_code", mp_exit_code(&tally, info->interrupted));
+                  (json_int_t)tally.count[MP_TIMEOUT], "exit_code", mp_exit_code(&tally, info));
     json_t *report = json_pack("{s:s, s:i, s:o, s:o, s:o}", "format", "moeparity report", "schema_version",
                                MP_REPORT_SCHEMA_VERSION, "run", mp_run_info_to_json(info), "totals", totals,
                                "verdicts", list);

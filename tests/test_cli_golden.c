@@ -273,6 +273,13 @@ static void a_case_that_does_not_pass_is_not_recorded(void **state) {
     assert_int_equal(count_of(out, "[OK]"), 4); /* those before it */
     assert_int_equal(count_of(out, "recorded "), 0);
     assert_int_equal(access("large.h5", F_OK), -1);
+    /* The report ends with the exit code that the program ends with. */
+    expect("moeparity golden record large.h5 large.yaml --subject host --json skipped.json", 77, "[SKIP]",
+           "");
+    json_t *report = json_file("skipped.json");
+    assert_int_equal(total(report, "passed"), 4);
+    assert_int_equal(total(report, "exit_code"), 77);
+    json_decref(report);
     expect("MOEPARITY_REQUIRE_GPU=1 moeparity golden record large.h5 large.yaml --subject host", 3, "[SKIP]",
            "");
     expect("moeparity golden record large.h5 large.yaml --subject host --strict --json large.json", 1,

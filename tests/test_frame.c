@@ -167,6 +167,7 @@ static void orders_come_back(void **state) {
     const mp_record_options record = {
         .path = "r.h5", .digest_above = 17, .inputs = true, .who = {.version = "1", .device = "cpu"}};
     mp_suite_options sent = {.record = &record};
+    assert_int_equal(mp_settings_check(&sent.settings, &err), MP_EINPUT); /* the one that is no usual */
     for (int i = 0; i < mp_setting_count; i++) /* each another one; the texts are not UTF-8 */
         mp_setting_set(&sent.settings, &mp_setting_rows[i], texts[i],
                        mp_setting_rows[i].kind == MP_SETTING_FLAG ? 1 : 3 + i);
@@ -202,6 +203,44 @@ static void orders_come_back(void **state) {
     free(order);
 }
 
+/* What is of another type is refused by its name, never taken for the usual. */
+static void orders_of_wrong_types_are_refused(void **state) {
+    (void)state;
+    static const char *const wrong[][2] = {
+        {"\"strict\": \"true\"", "strict: expected true or false"},
+        {"\"strict\": []", "strict: expected true or false"},
+        {"\"plain\": 1", "plain: expected true or false"},
+        {"\"repeat\": \"5\"", "repeat: expected a whole number from 0"},
+        {"\"repeat\": true", "repeat: expected a whole number from 0"},
+        {"\"repeat\": 3.7", "repeat: expected a whole number from 0"},
+        {"\"repeat\": -1", "repeat: expected a whole number from 0"},
+        {"\"jobs\": 3000000000", "jobs: expected a whole number from 0"},
+        {"\"timeout\": false", "timeout: expected a number from 0"},
+        {"\"timeout\": -0.5", "timeout: expected a number from 0"},
+        {"\"triton\": 3.6", "triton: expected a text, or a list of bytes"},
+        {"\"golden\": [103, 0, 65]", "golden: byte 1 of it is 0; expected 1 to 255"},
+        {"\"golden\": [103, -1]", "golden: byte 1 of it is -1; expected 1 to 255"},
+        {"\"golden_required\": true", "golden_required without a golden"},
+        {"\"golden_partial\": true", "golden_partial without a golden"},
+        {"\"subject\": null", "no subject was named"},
+    };
+    mp_order *order = calloc(1, sizeof *order);
+    assert_non_null(order);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char text[200];
+        const bool subject = strstr(wrong[i][0], "subject") != NULL;
+        snprintf(text, sizeof text, "{\"protocol\": 1, %s%s}", subject ? "" : "\"subject\": \"host\", ",
+                 wrong[i][0]);
+        json_t *json = json_loads(text, 0, NULL);
+        assert_non_null(json);
+        assert_int_equal(mp_json_to_order(json, order, &err), MP_EINPUT);
+        if (!strstr(err.text, wrong[i][1])) fail_msg("%s: %s", text, err.text);
+        mp_order_free(order);
+        json_decref(json);
+    }
+    free(order);
+}
+
 static void failures_come_back(void **state) {
     (void)state;
     for (mp_status s = MP_EINPUT; s <= MP_EINTERNAL; s++) {
@@ -223,6 +262,7 @@ int main(void) {
         cmocka_unit_test(a_peer_that_is_gone_is_noticed),
         cmocka_unit_test(rows_come_back),
         cmocka_unit_test(orders_come_back),
+        cmocka_unit_test(orders_of_wrong_types_are_refused),
         cmocka_unit_test(failures_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

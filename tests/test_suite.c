@@ -66,7 +66,7 @@ static void judge_mishap(fixture *f, mishap what, int jobs) {
     assert_false(f->info.interrupted);
     assert_string_equal(f->info.subject, "chaos");
     const mp_outcome o = expected[what].outcome;
-    assert_int_equal(mp_exit_code(&tally, false), o == MP_CRASH || o == MP_TIMEOUT ? 3 : 0);
+    assert_int_equal(mp_exit_code(&tally, &f->info), o == MP_CRASH || o == MP_TIMEOUT ? 3 : 0);
 }
 
 static void one_worker(void **state) {

@@ -263,21 +263,23 @@ static void exit_codes(void **state) {
     (void)state;
     static const struct {
         int64_t count[MP_OUTCOME_COUNT]; /* passed, failed, skipped, crashed, timed out */
-        int finished, interrupted, gpu_required;
+        int finished, interrupted, gpu_required, recording;
     } runs[] = {
-        {{2, 0, 0, 0, 0}, 0, 3, 0},  {{2, 0, 1, 0, 0}, 0, 3, 0}, {{2, 1, 0, 0, 0}, 1, 1, 1},
-        {{2, 1, 0, 1, 1}, 1, 1, 1},  {{2, 0, 0, 1, 0}, 3, 3, 3}, {{2, 0, 0, 0, 1}, 3, 3, 3},
-        {{0, 0, 2, 0, 0}, 77, 3, 3}, {{0, 0, 0, 0, 0}, 2, 3, 2}, {{0, 1, 2, 0, 0}, 1, 1, 1},
-        {{0, 0, 2, 0, 1}, 3, 3, 3},
+        {{2, 0, 0, 0, 0}, 0, 3, 0, 0},   {{2, 0, 1, 0, 0}, 0, 3, 0, 77}, {{2, 1, 0, 0, 0}, 1, 1, 1, 1},
+        {{2, 1, 0, 1, 1}, 1, 1, 1, 1},   {{2, 0, 0, 1, 0}, 3, 3, 3, 3},  {{2, 0, 0, 0, 1}, 3, 3, 3, 3},
+        {{0, 0, 2, 0, 0}, 77, 3, 3, 77}, {{0, 0, 0, 0, 0}, 2, 3, 2, 2},  {{0, 1, 2, 0, 0}, 1, 1, 1, 1},
+        {{0, 0, 2, 0, 1}, 3, 3, 3, 3},
     };
+    const mp_run_info whole = {0}, interrupted = {.interrupted = true}, recording = {.recording = true};
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         mp_tally tally = {0};
         for (int k = 0; k < MP_OUTCOME_COUNT; k++) tally.total += tally.count[k] = runs[i].count[k];
         unsetenv("MOEPARITY_REQUIRE_GPU");
-        assert_int_equal(mp_exit_code(&tally, false), runs[i].finished);
-        assert_int_equal(mp_exit_code(&tally, true), runs[i].interrupted);
+        assert_int_equal(mp_exit_code(&tally, &whole), runs[i].finished);
+        assert_int_equal(mp_exit_code(&tally, &interrupted), runs[i].interrupted);
+        assert_int_equal(mp_exit_code(&tally, &recording), runs[i].recording);
         setenv("MOEPARITY_REQUIRE_GPU", "1", 1);
-        assert_int_equal(mp_exit_code(&tally, false), runs[i].gpu_required);
+        assert_int_equal(mp_exit_code(&tally, &whole), runs[i].gpu_required);
         assert_int_equal(mp_exit_code_of(MP_EUNSUPPORTED), 3);
         unsetenv("MOEPARITY_REQUIRE_GPU");
     }

@@ -318,7 +318,7 @@ static void a_subject_that_cannot_run_here_skips_all(void **state) {
         assert_int_equal(f->progress.judged[i], 1);
         mp_tally_add(&tally, &f->v[i]);
     }
-    assert_int_equal(mp_exit_code(&tally, false), 77);
+    assert_int_equal(mp_exit_code(&tally, &f->info), 77);
 }
 
 static void bad_input_runs_nothing(void **state) {

@@ -34,8 +34,13 @@ mp_status mp_json_to_path(const json_t *json, const char *what, char path[PATH_M
     if ((!text && !json_is_array(json)) || length >= PATH_MAX)
         return mp_fail(err, MP_EINPUT, "%s: expected a text, or a list of bytes, of less than %d", what,
                        PATH_MAX);
-    for (size_t i = 0; i < length; i++)
-        path[i] = text ? text[i] : (char)json_integer_value(json_array_get(json, i));
+    for (size_t i = 0; i < length; i++) {
+        const json_int_t byte = text ? (unsigned char)text[i] : json_integer_value(json_array_get(json, i));
+        if (byte < 1 || byte > UCHAR_MAX)
+            return mp_fail(err, MP_EINPUT, "%s: byte %zu of it is %lld; expected 1 to 255", what, i,
+                           (long long)byte);
+        path[i] = (char)byte;
+    }
     path[length] = '\0';
     return MP_OK;
 }
@@ -139,14 +144,30 @@ static mp_status json_to_record(const json_t *json, mp_order *order, mp_error *e
     return status;
 }
 
-/* What is absent, and a number that is none, is the usual. */
+static mp_status refuse(const mp_setting *row, mp_error *err) {
+    static const char *const expected[] = {[MP_SETTING_TEXT] = "a text",
+                                           [MP_SETTING_COUNT] = "a whole number from 0",
+                                           [MP_SETTING_SECONDS] = "a number from 0",
+                                           [MP_SETTING_FLAG] = "true or false"};
+    return mp_fail(err, MP_EINPUT, "%s: expected %s", row->name, expected[row->kind]);
+}
+
+/* What is absent is the usual; of another type it is nothing that could be guessed. */
 static mp_status json_to_setting(const json_t *json, const mp_setting *row, mp_settings *settings,
                                  mp_error *err) {
     char text[PATH_MAX], *copy;
+    const double number = json_is_boolean(json) ? json_is_true(json) : json_number_value(json);
+    bool right = false;
     if (!json || json_is_null(json)) return MP_OK;
+    switch (row->kind) {
+    case MP_SETTING_TEXT: right = true; break; /* told below */
+    case MP_SETTING_COUNT: right = json_is_integer(json) && number <= INT_MAX; break;
+    case MP_SETTING_SECONDS: right = json_is_number(json); break;
+    case MP_SETTING_FLAG: right = json_is_boolean(json); break;
+    }
+    if (!right || !(number >= 0)) return refuse(row, err);
     if (row->kind != MP_SETTING_TEXT) {
-        const double number = json_is_true(json) ? 1 : json_number_value(json);
-        if (number > 0 && number <= INT_MAX) mp_setting_set(settings, row, NULL, number);
+        mp_setting_set(settings, row, NULL, number);
         return MP_OK;
     }
     const mp_status status = mp_json_to_path(json, row->name, text, err);
@@ -167,7 +188,7 @@ mp_status mp_json_to_order(const json_t *open, mp_order *order, mp_error *err) {
     for (int i = 0; status == MP_OK && i < mp_setting_count; i++)
         status = json_to_setting(json_object_get(open, mp_setting_rows[i].name), &mp_setting_rows[i],
                                  settings, err);
-    if (status == MP_OK && !settings->subject) status = mp_fail(err, MP_EINPUT, "no subject was named");
+    if (status == MP_OK) status = mp_settings_check(settings, err);
     if (status == MP_OK && record) status = json_to_record(record, order, err);
     const size_t count = json_array_size(rows);
     if (status == MP_OK && count > 0 && !(order->matrix.rows = calloc(count, sizeof *order->matrix.rows)))

@@ -6,6 +6,7 @@
 #include "harness/verdict_make.h"
 #include "kernels/lookup.h"
 
+#include <math.h>
 #include <string.h>
 
 static void add_option(mp_text *text, const char *option, const char *value) {
@@ -39,14 +40,16 @@ static void add_setting(mp_text *text, const mp_settings *settings, const mp_set
     else if (row->kind == MP_SETTING_FLAG && number != 0)
         mp_text_add(text, " --%s", row->option);
     else if (number > 0 && number != row->usual)
-        mp_text_add(text, " --%s %.0f", row->option, number);
+        mp_text_add(text, " --%s %.0f", row->option, ceil(number)); /* the line takes whole numbers */
 }
 
 void mp_repro(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
               mp_text *text) {
-    const bool verify = settings->golden_required; /* what cannot be compared fails there, and only there */
+    const bool verify = settings->golden &&
+                        settings->golden_required; /* what cannot be compared fails there, and only there */
     if (mp_tile_is_auto(&row->c.tile) || (after && mp_tile_is_auto(&after->c.tile))) add_tuned_folders(text);
     mp_text_add(text, verify ? "moeparity golden verify " : "moeparity run");
+    if (verify && settings->golden[0] == '-') mp_text_add(text, "./"); /* no option */
     if (verify) mp_text_add_word(text, settings->golden);
     if (after) add_case(text, after, !verify);
     add_case(text, row, !verify);

@@ -47,3 +47,16 @@ void mp_setting_set(mp_settings *settings, const mp_setting *row, const char *te
     case MP_SETTING_FLAG: *(bool *)at = number != 0; break;
     }
 }
+
+mp_status mp_settings_check(const mp_settings *settings, mp_error *err) {
+    for (int i = 0; i < mp_setting_count; i++) {
+        const double number = mp_setting_number(settings, &mp_setting_rows[i]);
+        if (!(number >= 0))
+            return mp_fail(err, MP_EINPUT, "%s=%g: expected 0 or more", mp_setting_rows[i].name, number);
+    }
+    if (!settings->subject) return mp_fail(err, MP_EINPUT, "no subject was named");
+    if (!settings->golden && (settings->golden_required || settings->golden_partial))
+        return mp_fail(err, MP_EINPUT, "%s without a golden",
+                       settings->golden_required ? "golden_required" : "golden_partial");
+    return MP_OK;
+}

@@ -4,6 +4,7 @@
 #define MP_HARNESS_SETTINGS_H
 
 #include "moeparity/settings.h"
+#include "moeparity/status.h"
 
 #include <stddef.h>
 
@@ -20,7 +21,7 @@ typedef struct mp_setting {
     mp_setting_kind kind;
     size_t offset;
     double usual;  /* what 0 means */
-    bool in_repro; /* the verdict may depend on it */
+    bool in_repro; /* what a case alone, on this machine, may owe its verdict to */
 } mp_setting;
 extern const mp_setting mp_setting_rows[];
 extern const int mp_setting_count;
@@ -30,5 +31,8 @@ const char *mp_setting_text(const mp_settings *settings, const mp_setting *row);
 double mp_setting_number(const mp_settings *settings, const mp_setting *row);
 /* Sets it: the text, which is borrowed, or the number, by the row's kind. */
 void mp_setting_set(mp_settings *settings, const mp_setting *row, const char *text, double number);
+
+/* MP_EINPUT where they cannot be: no subject, a number below 0, what is said of a golden without one. */
+mp_status mp_settings_check(const mp_settings *settings, mp_error *err);
 
 #endif

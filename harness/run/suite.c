@@ -6,6 +6,7 @@
 #include "harness/run/interrupt.h"
 #include "harness/run/link.h"
 #include "harness/run/message.h"
+#include "harness/run/settings.h"
 #include "harness/progress.h"
 #include "harness/verdict_json.h"
 #include "moeparity/run_case.h"
@@ -310,10 +311,11 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
     run r = {.matrix = matrix, .o = *options, .verdicts = verdicts, .info = info};
     const double start_time = mp_seconds_now();
     for (size_t i = 0; i < matrix->count; i++) mp_verdict_init(&verdicts[i]);
+    mp_status status = mp_settings_check(&options->settings, err);
+    if (status != MP_OK) return status;
     if (!(r.o.settings.timeout > 0)) r.o.settings.timeout = MP_TIMEOUT_SECONDS;
     r.jobs = r.o.settings.jobs = jobs_of(matrix, options);
-    const mp_status status =
-        r.o.in_process ? mp_run_in_process(matrix, &r.o, verdicts, info, err) : run_in_workers(&r, err);
+    status = r.o.in_process ? mp_run_in_process(matrix, &r.o, verdicts, info, err) : run_in_workers(&r, err);
     info->seconds = mp_seconds_now() - start_time;
     return status;
 }

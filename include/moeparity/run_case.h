@@ -14,7 +14,7 @@ extern "C" {
 #endif
 
 typedef struct mp_run_options {
-    mp_settings settings; /* names, and the golden's path, for the repro; NULL: those of what is open here */
+    mp_settings settings; /* of `golden` the path, for the repro; the names are those of the subjects below */
     mp_subject *subject;
     mp_subject *against; /* NULL: none */
     mp_golden *golden;   /* NULL: none */

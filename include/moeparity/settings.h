@@ -13,23 +13,25 @@ extern "C" {
 #define MP_TIMEOUT_SECONDS 600 /* of a case */
 #define MP_REPEAT 2            /* runs of a case: the two poisons */
 
-/* Zero, false and NULL mean: the usual. Texts are borrowed. */
+/* Zero, false and NULL mean the usual, but of `subject`, which must be named. Texts are borrowed. */
 typedef struct mp_settings {
     const char *subject; /* its name */
     const char *against; /* the name of another one to compare with; NULL: none */
     const char *golden;  /* the path of a golden file to compare with; NULL: none */
-    const char *device, *triton,
-        *config;         /* for which machine tiles are looked up, or the file they come from;
-                                             NULL: not said */
+    const char *device;  /* for which machine tiles are looked up; NULL: not said */
+    const char *triton;  /* for which version of Triton; NULL: not said */
+    const char *config;  /* the file that they come from instead; NULL: none */
     int repeat;          /* runs compared bit for bit, by the two poisons in turn; 0: MP_REPEAT */
-    double timeout;      /* seconds of a case, and of the start of a worker (with MP_KERNELS_SECONDS more once
-                            it compiles); 0: MP_TIMEOUT_SECONDS */
-    bool plain;          /* judge with plain loops even where OpenBLAS is present */
-    bool golden_partial; /* what cannot be compared with the golden is not judged; else it fails */
+    double timeout; /* seconds of a case, and of the start of a worker (with MP_KERNELS_SECONDS more once it
+                       compiles); 0: MP_TIMEOUT_SECONDS */
+    bool plain;     /* judge with plain loops even where OpenBLAS is present */
+    bool golden_partial; /* what the golden lacks, or has of another contract, is not judged; else it fails */
     bool strict;         /* what was asked for and not judged fails, and so does a skip */
-    bool golden_required; /* verification: repros are of `golden verify` */
-    int jobs;             /* worker processes, which share the memory; 0: one */
-    int threads;          /* of each worker; 0: the workers share the cores, unless OMP_NUM_THREADS is set */
+    /* The run is a verification: repros are of `golden verify`, and a case of which nothing could be compared
+     * fails, where it else is not judged. */
+    bool golden_required;
+    int jobs;    /* worker processes, which share the memory; 0: one */
+    int threads; /* of each worker; 0: the workers share the cores, unless OMP_NUM_THREADS is set */
 } mp_settings;
 
 #ifdef __cplusplus

@@ -143,12 +143,6 @@ typedef struct mp_tally {
     int64_t total, count[MP_OUTCOME_COUNT];
 } mp_tally;
 void mp_tally_add(mp_tally *tally, const mp_verdict *v);
-/* The exit code of a run, as it ends with it and as its reports hold it. A failure outranks all: who runs
- * again after a crash must not run a proven failure away. Then broken is a crash or a hang, an interruption
- * (the rest was not judged), and skips alone where MOEPARITY_REQUIRE_GPU is set: absence of a GPU must not
- * look like success there. No case at all is bad usage. */
-int mp_exit_code(const mp_tally *tally, bool interrupted);
-
 /* What a report says about the run as a whole. Texts as in a verdict: "" where nothing is known. */
 typedef struct mp_run_info {
     const char *version, *commit, *command, *subject, *device, *versions;
@@ -156,10 +150,18 @@ typedef struct mp_run_info {
     const char *blas, *host; /* host: CPU model */
     double seconds;
     bool interrupted;
+    bool recording; /* nothing is written unless every case passes */
     mp_texts texts;
 } mp_run_info;
 void mp_run_info_init(mp_run_info *info);
 void mp_run_info_free(mp_run_info *info);
+
+/* The exit code of a run, as it ends with it and as its reports hold it. A failure outranks all: who runs
+ * again after a crash must not run a proven failure away. Then broken is a crash or a hang, an interruption
+ * (the rest was not judged), and skips alone where MOEPARITY_REQUIRE_GPU is set: absence of a GPU must not
+ * look like success there. Of a recording the cases that passed do not count, unless all did. No case at all
+ * is bad usage. */
+int mp_exit_code(const mp_tally *tally, const mp_run_info *info);
 
 #ifdef __cplusplus
 }

@@ -75,5 +75,5 @@ int main(int argc, char **argv) {
     }
     mp_run_info_free(&info);
     mp_matrix_free(&matrix);
-    return mp_exit_code(&tally, false);
+    return mp_exit_code(&tally, &info);
 }
