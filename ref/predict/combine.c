@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* combine: cache3 [M,topk,K] -> out [M,K]: fp32 accumulator (fp64 for fp64), ascending j, scale after the
- * sum, one rounding. With fused_sum every addition rounds to dtype, as atomic additions do. */
+ * sum, one rounding. With fused_sum every addition rounds to dtype, as atomic additions on out do. */
 #include "ref/combine.h"
 
 #include "ref/predict/predict.h"
@@ -14,8 +14,6 @@ const char *mp_unpredictable_combine(const mp_contract *contract, const mp_case 
     return NULL;
 }
 
-/* One token: ascending j, fp32 accumulator, scale after the sum, one rounding. With fused_sum every addition
- * rounds to dtype, as atomics on out do. */
 static void combine_token_f32(const mp_case *c, const int32_t *topk_ids, const mp_tensor *cache3,
                               const mp_tensor *out, int64_t m, float *sum, float *row) {
     const int64_t K = c->K;
