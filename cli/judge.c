@@ -61,8 +61,10 @@ static mp_status report(const mp_args *args, const mp_cli_run *run, mp_run_info 
     if (count < all && !info->interrupted) /* --fail-fast, or a recording */
         printf("stopped after it: %zu of %zu cases were not run\n", all - count, all);
     *code = mp_exit_code(&tally, info);
-    if (*code == MP_EXIT_BROKEN && tally.count[MP_SKIP] == tally.total && !info->interrupted)
-        fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped\n");
+    const int64_t broken = tally.count[MP_CRASH] + tally.count[MP_TIMEOUT];
+    if (*code == MP_EXIT_BROKEN && broken == 0 && !info->interrupted)
+        fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and %s case was skipped\n",
+                tally.count[MP_SKIP] == tally.total ? "every" : "a");
     if (run->record) report_recording(run, &tally, info->interrupted);
     mp_status status = mp_cli_source_date(&fixed, NULL, err);
     if (status == MP_OK && fixed) forget_durations(info, verdicts, count);

@@ -281,7 +281,7 @@ static void a_case_that_does_not_pass_is_not_recorded(void **state) {
     assert_int_equal(total(report, "exit_code"), 77);
     json_decref(report);
     expect("MOEPARITY_REQUIRE_GPU=1 moeparity golden record large.h5 large.yaml --subject host", 3, "[SKIP]",
-           "");
+           "MOEPARITY_REQUIRE_GPU is set and a case was skipped");
     expect("moeparity golden record large.h5 large.yaml --subject host --strict --json large.json", 1,
            "[FAIL]  M=1000000000", "large.h5 was not written: a golden holds only cases that pass");
     expect("grep -c '\"outcome\": \"FAIL\"' large.json", 0, "1\n", "");
