@@ -3,7 +3,9 @@
  * an honest trace is made so wrong that it is the worst of its stage, whose bound the verdict then reports. A
  * bound that is too wide passes wrong kernels, and nothing else would show it. */
 #include "harness/judge/judge.h"
+#include "harness/judge/span.h"
 #include "moeparity/config.h"
+#include "ref/combine.h"
 #include "ref/predict/predict.h"
 #include "tests/ref_support.h"
 
@@ -265,6 +267,65 @@ static void an_inner_rounding_may_overflow(void **state) {
     }
 }
 
+/* Radii through a combine: scaled by |rsf| as the sum is, det and random apart, and the stage's own roundings
+ * in det, where nothing averages out. Those of a sum of four terms with errors are five of the float32 steps
+ * at most: three additions, the scaling, and the reference's own. */
+static void a_combine_scales_the_radii_it_is_given(void **state) {
+    (void)state;
+    static const double factors[] = {-0.5, 1, 3};
+    start("M=3 E=4 topk=4 K=40 N=16");
+    const int64_t K = b.f.c.K, topk = b.f.c.topk, rows = b.f.c.M * topk;
+    int32_t *ids = b.f.in.t[MP_TOPK_IDS].data;
+    mp_judgement judgement = {.c = &b.f.c, .contract = &b.contract, .in = &b.f.in};
+    mp_span span = {.j = &judgement, .part = b.f.c};
+    mp_balls in, out;
+    mp_error err;
+    rng r = {31};
+    ids[1] = -1; /* a slot that is not added, whatever its radii are */
+    span.t[MP_TOPK_IDS] = b.f.in.t[MP_TOPK_IDS];
+    assert_int_equal(mp_balls_create(&in, rows, K, false, &err), MP_OK);
+    for (size_t i = 0; i < COUNT(factors); i++)
+        for (int zero = 0; zero < 2; zero++) {
+            const double rsf = fabs(factors[i]), scale = zero ? 0 : 1;
+            span.part.rsf = factors[i];
+            for (int64_t e = 0; e < rows * K; e++) {
+                *mp_ball_at(&in.value, e) = random_unit(&r);
+                *mp_ball_at(&in.sure, e) = scale * (0.3 + 0.1 * random_unit(&r));
+                *mp_ball_at(&in.det, e) = scale * (0.01 + 0.005 * random_unit(&r));
+                *mp_ball_at(&in.random, e) = scale * (0.05 + 0.02 * random_unit(&r));
+            }
+            assert_int_equal(mp_propagate_combine(&span, &in, &out, &err), MP_OK);
+            for (int64_t m = 0; m < b.f.c.M; m++)
+                for (int64_t k = 0; k < K; k++) {
+                    mp_sum exact = {0};
+                    double sure = 0, det = 0, random = 0, mass = 0;
+                    for (int64_t slot = m * topk; slot < (m + 1) * topk; slot++) {
+                        if (slot == 1) continue;
+                        const double value = *mp_ball_at(&in.value, slot * K + k);
+                        exact.value += (long double)value;
+                        exact.mass += (long double)fabs(value);
+                        exact.terms++;
+                        mass += fabs(value);
+                        sure += *mp_ball_at(&in.sure, slot * K + k);
+                        det += *mp_ball_at(&in.det, slot * K + k);
+                        random += *mp_ball_at(&in.random, slot * K + k);
+                    }
+                    const int64_t e = m * K + k;
+                    const double tiny = 1e-14 * (1 + rsf),
+                                 least = mp_combine_bound(&span.part, &b.contract, exact);
+                    const double own = *mp_ball_at(&out.det, e) - rsf * det;
+                    assert_true(least > 0 && own >= least - tiny);
+                    assert_true(own <= 5 * U * rsf * (mass + sure));
+                    assert_true(fabs(*mp_ball_at(&out.random, e) - rsf * random) <= tiny);
+                    assert_true(fabs(*mp_ball_at(&out.sure, e) - (rsf * sure + own)) <= tiny);
+                    assert_true(fabs(*mp_ball_at(&out.value, e) - factors[i] * (double)exact.value) <= tiny);
+                }
+            mp_balls_destroy(&out);
+        }
+    mp_balls_destroy(&in);
+    stop();
+}
+
 /* Sums that are exact whatever the order have no error at all: one step of the format is a failure. */
 static void exact_sums_have_no_error(void **state) {
     (void)state;
@@ -293,6 +354,7 @@ int main(void) {
         cmocka_unit_test(bound_of_the_fused_sum),
         cmocka_unit_test(a_span_ends_in_the_combine_of_the_contract),
         cmocka_unit_test(an_inner_rounding_may_overflow),
+        cmocka_unit_test(a_combine_scales_the_radii_it_is_given),
         cmocka_unit_test(exact_sums_have_no_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

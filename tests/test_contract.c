@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ref/bounds.c, ref/preset.c and cases/contract.c. The accumulation bounds against simulated hardware. IEEE
- * sums in random orders, and a scalar model of the tensor core's truncated fused dot-add, must never leave
- * their bound, and must come near enough to it that it says something. */
+/* ref/bounds.c, ref/preset.c, cases/contract.c and what ref/predict/ refuses. The accumulation bounds against
+ * simulated hardware: IEEE sums in random orders, and a scalar model of the tensor core's truncated fused
+ * dot-add, must never leave their bound, and must come near enough to it that it says something. */
 #include "moeparity/preset.h"
 #include "ref/bounds.h"
+#include "ref/predict/predict.h"
 #include "tests/ref_support.h"
 
 #include <float.h>
+#include <stdio.h>
 
 /* ---- operands ---- */
 
@@ -596,6 +598,67 @@ static void fields_are_set_by_name_and_make_the_identity(void **unused) {
     assert_int_equal(mp_contract_validate(&(mp_contract){0}, &err), MP_EINPUT); /* split_k counts from 1 */
 }
 
+typedef struct wanted_field {
+    const char *name;
+    char value[64];
+} wanted_field;
+
+static void find_field(void *ctx, const char *name, const char *value) {
+    wanted_field *f = ctx;
+    if (strcmp(name, f->name) == 0) snprintf(f->value, sizeof f->value, "%s", value);
+}
+
+/* The word of each enumerator, written down here once more: goldens and command lines hold them. */
+static void every_value_has_its_word(void **unused) {
+    (void)unused;
+    static mp_contract contract;
+    static const struct {
+        void *member; /* an enum of `contract`; all of them are ints */
+        const char *name;
+        int value;
+        const char *word;
+    } rows[] = {
+        {&contract.gate_up.accumulator, "gate_up.accumulator", MP_ACC_IEEE_ANY_ORDER, "ieee-any-order"},
+        {&contract.gate_up.accumulator, "gate_up.accumulator", MP_ACC_FMA_ASCENDING, "fma-ascending"},
+        {&contract.gate_up.accumulator, "gate_up.accumulator", MP_ACC_TENSOR_CORE, "tensor-core"},
+        {&contract.gate_up.accumulator, "gate_up.accumulator", MP_ACC_FLOAT64, "float64"},
+        {&contract.down.accumulator, "down.accumulator", MP_ACC_FMA_ASCENDING, "fma-ascending"},
+        {&contract.gate_up.k_order, "gate_up.k_order", MP_K_ASCENDING, "ascending"},
+        {&contract.gate_up.k_order, "gate_up.k_order", MP_K_BY_PAIRS, "by-pairs"},
+        {&contract.down.k_order, "down.k_order", MP_K_BY_PAIRS, "by-pairs"},
+        {&contract.act_function, "act.function", MP_ACT_IEEE, "ieee"},
+        {&contract.act_function, "act.function", MP_ACT_SPECIAL_UNIT, "special-unit"},
+        {&contract.act_function, "act.function", MP_ACT_LIBRARY, "library"},
+        {&contract.act_rounding, "act.rounding", MP_ACT_ONE_ROUNDING, "one-rounding"},
+        {&contract.act_rounding, "act.rounding", MP_ACT_GATE_ROUNDED, "gate-rounded"},
+        {&contract.combine, "combine.variant", MP_COMBINE_SCALE_THEN_ROUND, "scale-then-round"},
+        {&contract.combine, "combine.variant", MP_COMBINE_ROUND_THEN_SCALE, "round-then-scale"},
+        {&contract.combine, "combine.variant", MP_COMBINE_ELEMENT_DTYPE, "element-dtype"},
+        {&contract.filtered[MP_GATE_UP], "gate_up.filtered", MP_ROW_UNTOUCHED, "untouched"},
+        {&contract.filtered[MP_ACT], "act.filtered", MP_ROW_UNTOUCHED, "untouched"},
+        {&contract.filtered[MP_DOWN], "down.filtered", MP_ROW_ZERO, "zero"},
+        {&contract.padding, "padding", MP_ROW_ANYTHING, "anything"},
+        {&contract.padding, "padding", MP_ROW_UNTOUCHED, "untouched"},
+        {&contract.padding, "padding", MP_ROW_ZERO, "zero"},
+        {&contract.promise[MP_ALIGN].bits, "align.bits", MP_BITS_NONE, "none"},
+        {&contract.promise[MP_GATE_UP].bits, "gate_up.bits", MP_BITS_REPORTED, "reported"},
+        {&contract.promise[MP_ACT].bits, "act.bits", MP_BITS_REPORTED, "reported"},
+        {&contract.promise[MP_DOWN].bits, "down.bits", MP_BITS_REQUIRED, "required"},
+        {&contract.promise[MP_COMBINE].bits, "combine.bits", MP_BITS_REQUIRED, "required"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        wanted_field f = {.name = rows[i].name};
+        mp_error err;
+        contract = mp_contract_weakest();
+        memcpy(rows[i].member, &rows[i].value, sizeof rows[i].value);
+        mp_contract_fields(&contract, find_field, &f);
+        assert_string_equal(f.value, rows[i].word);
+        contract = mp_contract_weakest();
+        assert_int_equal(mp_contract_set(&contract, rows[i].name, rows[i].word, &err), MP_OK);
+        assert_memory_equal(rows[i].member, &rows[i].value, sizeof rows[i].value);
+    }
+}
+
 static void presets_are_known_by_name(void **unused) {
     (void)unused;
     mp_case c = mp_case_default();
@@ -634,6 +697,65 @@ static void the_text_names_every_promise(void **unused) {
                 strstr(text, "; deterministic"));
 }
 
+/* ---- what is predicted ---- */
+
+#define STAGE(name) (1u << MP_##name)
+
+/* Bit s: stage s is predicted under no such contract, and a reason is given. */
+static unsigned unpredictable_stages(const mp_contract *contract, const mp_case *c) {
+    unsigned refused = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        const char *why = "not told";
+        const bool predictable = mp_predictable(contract, c, (mp_stage)s, &why);
+        assert_true(predictable ? why == NULL : why != NULL && why[0]);
+        refused |= predictable ? 0 : 1u << s;
+    }
+    return refused;
+}
+
+/* All of sm_90 is predicted; a field that leaves an order or a function open takes its own stage out. */
+static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *name, *value;
+        unsigned stages;
+    } rows[] = {{"align.stable", "0", STAGE(ALIGN)},
+                {"gate_up.accumulator", "ieee-any-order", STAGE(GATE_UP)},
+                {"gate_up.accumulator", "float64", STAGE(GATE_UP)},
+                {"gate_up.promotion", "1", STAGE(GATE_UP)},
+                {"gate_up.split_k", "2", STAGE(GATE_UP)},
+                {"act.function", "special-unit", STAGE(ACT)},
+                {"act.function", "library", STAGE(ACT)},
+                {"act.rounding", "gate-rounded", STAGE(ACT)},
+                {"down.accumulator", "ieee-any-order", STAGE(DOWN)},
+                {"down.accumulator", "float64", STAGE(DOWN)},
+                {"down.promotion", "1", STAGE(DOWN)},
+                {"down.split_k", "2", STAGE(DOWN)},
+                {"combine.variant", "round-then-scale", STAGE(COMBINE)},
+                {"combine.variant", "element-dtype", STAGE(COMBINE)},
+                {"float64_steps", "1", STAGE(GATE_UP) | STAGE(ACT) | STAGE(DOWN) | STAGE(COMBINE)},
+                {"gate_up.accumulator", "fma-ascending", 0},
+                {"down.accumulator", "fma-ascending", 0},
+                {"down.k_order", "by-pairs", 0},
+                {"align.tail", "0", 0},
+                {"down.filtered", "zero", 0},
+                {"combine.bits", "none", 0}};
+    mp_case c = mp_case_default();
+    mp_contract base;
+    mp_error err;
+    assert_int_equal(mp_contract_preset("sm_90", &c, &base, &err), MP_OK);
+    assert_int_equal(unpredictable_stages(&base, &c), 0);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        mp_contract changed = base;
+        assert_int_equal(mp_contract_set(&changed, rows[i].name, rows[i].value, &err), MP_OK);
+        const unsigned refused = unpredictable_stages(&changed, &c);
+        if (refused != rows[i].stages)
+            fail_msg("%s=%s: stages %x, expected %x", rows[i].name, rows[i].value, refused, rows[i].stages);
+    }
+    c.fused_sum = true;
+    assert_int_equal(unpredictable_stages(&base, &c), STAGE(DOWN) | STAGE(COMBINE));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_model_reproduces_measured_vectors),
@@ -652,8 +774,10 @@ int main(void) {
         cmocka_unit_test(a_fused_sum_promises_no_order),
         cmocka_unit_test(sums_in_parts_stay_inside),
         cmocka_unit_test(fields_are_set_by_name_and_make_the_identity),
+        cmocka_unit_test(every_value_has_its_word),
         cmocka_unit_test(presets_are_known_by_name),
         cmocka_unit_test(the_text_names_every_promise),
+        cmocka_unit_test(one_field_takes_its_stage_out_of_the_prediction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kinds of grouped GEMM: which one a request gets, what it costs, and when there is none. No GPU. */
+/* The kinds of grouped GEMM: which one a request gets, what it costs, and when there is none; and what a case
+ * compiles. No GPU, no NVRTC. */
 #include "harness/probe/probe.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/jit.h"
@@ -70,13 +71,47 @@ static void a_case_asks_for_both(void **state) {
                                                      "-DSTAGES=3 -DDTYPE=0 -DALIGNED=1 -DATOMIC=0");
     assert_string_equal(down_gemm.kernel.options, "-DBLOCK_M=16 -DBLOCK_N=64 -DBLOCK_K=32 -DWARPS=2 "
                                                   "-DSTAGES=4 -DDTYPE=0 -DALIGNED=0 -DATOMIC=1");
+}
+
+/* How many of the case's kernels are of this source, with these options; NULL: whatever they are. */
+static int listed(const mp_case *c, const mp_config *config, const char *source, const char *options) {
     mp_kernel kernels[MP_CASE_KERNELS_MAX];
-    int gemms = 0;
-    const int count = mp_case_kernels(&c, &config, &h100, kernels);
+    const int count = mp_case_kernels(c, config, &h100, kernels);
+    int found_there = 0;
     for (int i = 0; i < count; i++)
-        gemms += strcmp(kernels[i].options, gate_up_gemm.kernel.options) == 0 ||
-                 strcmp(kernels[i].options, down_gemm.kernel.options) == 0;
-    assert_int_equal(gemms, 2);
+        found_there +=
+            strcmp(kernels[i].source, source) == 0 && (!options || strcmp(kernels[i].options, options) == 0);
+    return found_there;
+}
+
+/* Each GEMM in its own tile. A fused sum is down's: its additions are atomic, and combine scales one row a
+ * token. */
+static void a_case_compiles_what_its_launches_need(void **state) {
+    (void)state;
+    static const char *const gemm = "kernels/device/gemm_mma.cu", *const combine =
+                                                                      "kernels/device/combine.cu";
+    const mp_config config = {.up = {16, 32, 64, 1, 4, 3}, .down = {16, 64, 32, 8, 2, 4}};
+    mp_case c = mp_case_default();
+    c.K = 512, c.N = 64, c.topk = 4;
+    for (int fused_sum = 0; fused_sum < 2; fused_sum++) {
+        c.fused_sum = fused_sum;
+        assert_int_equal(listed(&c, &config, gemm, NULL), 2);
+        assert_int_equal(listed(&c, &config, gemm,
+                                "-DBLOCK_M=16 -DBLOCK_N=32 -DBLOCK_K=64 -DWARPS=4 -DSTAGES=3 -DDTYPE=0 "
+                                "-DALIGNED=1 -DATOMIC=0"),
+                         1);
+        assert_int_equal(listed(&c, &config, gemm,
+                                fused_sum ? "-DBLOCK_M=16 -DBLOCK_N=64 -DBLOCK_K=32 -DWARPS=2 -DSTAGES=4 "
+                                            "-DDTYPE=0 -DALIGNED=1 -DATOMIC=1"
+                                          : "-DBLOCK_M=16 -DBLOCK_N=64 -DBLOCK_K=32 -DWARPS=2 -DSTAGES=4 "
+                                            "-DDTYPE=0 -DALIGNED=1 -DATOMIC=0"),
+                         1);
+        assert_int_equal(listed(&c, &config, combine, NULL), 1);
+        assert_int_equal(
+            listed(&c, &config, combine,
+                   fused_sum ? "-DTOPK=1 -DDTYPE=0 -DVECTOR=8" : "-DTOPK=4 -DDTYPE=0 -DVECTOR=8"),
+            1);
+    }
 }
 
 /* A stage less where num_stages do not fit, as Triton has it; and no more than one less. */
@@ -168,6 +203,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_dtype_has_its_kind),
         cmocka_unit_test(a_case_asks_for_both),
+        cmocka_unit_test(a_case_compiles_what_its_launches_need),
         cmocka_unit_test(a_stage_is_given_up_where_shared_memory_ends),
         cmocka_unit_test(what_does_not_fit_is_refused_with_its_figures),
         cmocka_unit_test(contract_and_probe_know_the_instruction),

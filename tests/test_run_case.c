@@ -3,6 +3,7 @@
  * in, the case must not pass. */
 #include "cases/slots.h"
 #include "harness/progress.h"
+#include "harness/run/memory.h"
 #include "harness/subjects/surroundings.h"
 #include "moeparity/matrix.h"
 #include "moeparity/preset.h"
@@ -40,6 +41,7 @@ typedef struct spoiled {
     bool no_tile;                           /* no variant of the tile can run */
     void (*promise)(mp_contract *contract); /* instead of what the host promises; NULL: that */
     mp_tensor_set hides;                    /* outputs that it does not show */
+    size_t host_bytes;                      /* memory that it says it takes */
 } spoiled;
 
 /* What a spoiler may want to know of the run it spoils. */
@@ -59,6 +61,7 @@ static mp_status spoiled_describe(mp_subject *s, const mp_case *c, mp_offer *off
     if (self->block_size_m)
         offer->config.up.block_size_m = offer->config.down.block_size_m = self->block_size_m;
     offer->exposes &= ~self->hides;
+    offer->host_bytes += self->host_bytes;
     if (self->zero_tile) offer->config.up.block_size_n = 0;
     if (self->two_blocks) offer->config.down.block_size_m = 2 * offer->config.up.block_size_m;
     if (self->promise) self->promise(&offer->contract);
@@ -105,19 +108,25 @@ static mp_status nothing(int run, const mp_case *c, mp_trace *trace, mp_error *e
     return MP_OK;
 }
 
+/* The subject around `self`, whose host is opened here. */
+static mp_subject spoiled_subject(spoiled *self, const char *name) {
+    mp_error err = {0};
+    if (!self->spoil) self->spoil = nothing;
+    if (mp_subject_open("host", &self->host, &err) != MP_OK) fail_msg("%s", err.text);
+    return (mp_subject){.name = name,
+                        .self = self,
+                        .space = self->device ? &device : NULL,
+                        .describe = spoiled_describe,
+                        .run = spoiled_run};
+}
+
 static const mp_verdict *judge_by(spoiled self, const char *text, const char *pair,
                                   const mp_run_options *more) {
-    if (!self.spoil) self.spoil = nothing;
     device = mp_host_space;
     device.name = "device copy of ";
-    mp_subject subject = {.name = "spoiled",
-                          .self = &self,
-                          .space = self.device ? &device : NULL,
-                          .describe = spoiled_describe,
-                          .run = spoiled_run};
+    mp_subject subject = spoiled_subject(&self, "spoiled");
     mp_matrix matrix = {0};
     mp_error err = {0};
-    if (mp_subject_open("host", &self.host, &err) != MP_OK) fail_msg("%s", err.text);
     if (mp_matrix_add(&matrix, text, &pair, pair ? 1 : 0, &err) != MP_OK) fail_msg("%s", err.text);
     mp_run_options options = more ? *more : (mp_run_options){0};
     options.subject = &subject;
@@ -458,6 +467,36 @@ static void every_stage_is_told_while_it_goes_on(void **state) {
     }
 }
 
+/* ---- memory ---- */
+
+static void expect_plan(const mp_verdict *v, mp_outcome outcome) {
+    if (v->outcome != outcome) fail_msg("%s: %s", mp_outcome_name(v->outcome), v->reason);
+    if (outcome == MP_SKIP) assert_non_null(strstr(v->reason, "GiB of host memory"));
+}
+
+/* What is available is shared by the workers, and each of both subjects must fit in. */
+static void a_case_without_room_is_skipped(void **state) {
+    (void)state;
+    static const struct {
+        int percent, jobs;
+        mp_outcome outcome;
+    } rows[] = {{60, 0, MP_PASS}, {60, 1, MP_PASS}, {60, 2, MP_SKIP}, {20, 2, MP_PASS}, {20, 8, MP_SKIP}};
+    const char *text = "M=4 topk=2 K=32 N=16 act=silu";
+    const size_t available = mp_memory_available();
+    if (available == 0) skip(); /* not known here */
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const spoiled self = {.host_bytes = available / 100 * (size_t)rows[i].percent};
+        expect_plan(judge_by(self, text, NULL, &(mp_run_options){.settings.jobs = rows[i].jobs}),
+                    rows[i].outcome);
+    }
+    for (int large = 0; large < 2; large++) {
+        spoiled other = {.host_bytes = large ? 2 * available : 0};
+        mp_subject against = spoiled_subject(&other, "other");
+        expect_plan(judge_by((spoiled){0}, text, NULL, &(mp_run_options){.against = &against}),
+                    large ? MP_SKIP : MP_PASS);
+    }
+}
+
 /* ---- goldens ---- */
 
 /* Records the case by the honest host, with one tensor changed by `edit` or left out, under the contract of
@@ -633,6 +672,7 @@ static void what_a_subject_hides_from_a_golden_is_told(void **state) {
                    "strict: not judged: the subject does not show cache1, cache2");
     v = judge_beside(most, text, NULL, NULL, false);
     assert_int_equal(v->outcome, MP_PASS);
+    assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
     assert_string_equal(v->check[MP_CHECK_GOLDEN].text, "the subject does not show cache1, cache2");
     assert_int_equal(judge_beside((spoiled){0}, text, NULL, NULL, true)->outcome, MP_PASS);
     strict = false;
@@ -667,6 +707,7 @@ int main(void) {
         cmocka_unit_test(an_input_overwritten_in_any_run_is_seen),
         cmocka_unit_test(a_tile_that_a_variant_names_must_run),
         cmocka_unit_test(every_stage_is_told_while_it_goes_on),
+        cmocka_unit_test(a_case_without_room_is_skipped),
         cmocka_unit_test(what_differs_from_a_golden_is_found),
         cmocka_unit_test(another_tile_is_compared_where_it_can_be),
         cmocka_unit_test(what_a_subject_hides_from_a_golden_is_told),
