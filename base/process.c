@@ -49,7 +49,7 @@ static char **environment_with(const char *variable) {
 /* Between fork and exec: only what may be called in a signal handler, for other threads of the parent may
  * hold any lock. */
 static _Noreturn void become(const char *path, char *const *argv, char *const *environment, pid_t parent,
-                             int in, int out, int null) {
+                             int in, int out, int third, int null) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(0); /* the parent died before the line above */
     const int ignored[] = {SIGINT, SIGHUP}, usual[] = {SIGTERM, SIGPIPE, SIGCHLD};
@@ -61,10 +61,13 @@ static _Noreturn void become(const char *path, char *const *argv, char *const *e
     in = fcntl(in, F_DUPFD_CLOEXEC, ABOVE_ALL_ENDS); /* they may have each other's number */
     out = fcntl(out, F_DUPFD_CLOEXEC, ABOVE_ALL_ENDS);
     null = fcntl(null, F_DUPFD_CLOEXEC, ABOVE_ALL_ENDS);
+    if (third >= 0) third = fcntl(third, F_DUPFD_CLOEXEC, ABOVE_ALL_ENDS);
     if (dup2(in, MP_PROCESS_IN) < 0 || dup2(out, MP_PROCESS_OUT) < 0 || dup2(null, STDIN_FILENO) < 0)
         _exit(CANNOT_EXECUTE);
+    if (third >= 0 && dup2(third, MP_PROCESS_THIRD) < 0) _exit(CANNOT_EXECUTE);
     dup2(STDERR_FILENO, STDOUT_FILENO);
-    close_range(MP_PROCESS_OUT + 1, ~0u, 0); /* what this program or its caller left open */
+    close_range(third >= 0 ? MP_PROCESS_THIRD + 1 : MP_PROCESS_THIRD, ~0u,
+                0); /* what this program or its caller left open */
     execve(path, argv, environment);
     _exit(CANNOT_EXECUTE);
 }
@@ -74,7 +77,8 @@ static void close_end(int *end) {
     *end = -1;
 }
 
-mp_status mp_process_start(const char *const *argv, const char *variable, mp_process *p, mp_error *err) {
+mp_status mp_process_start(const char *const *argv, const char *variable, int third, mp_process *p,
+                           mp_error *err) {
     mp_status status;
     int request[2] = {-1, -1}, reply[2] = {-1, -1}, null = -1;
     char path[PATH_MAX], **environment = NULL;
@@ -89,7 +93,7 @@ mp_status mp_process_start(const char *const *argv, const char *variable, mp_pro
         goto out;
     }
     const pid_t parent = getpid(), pid = fork();
-    if (pid == 0) become(path, (char *const *)argv, environment, parent, request[0], reply[1], null);
+    if (pid == 0) become(path, (char *const *)argv, environment, parent, request[0], reply[1], third, null);
     if (pid < 0) {
         status = mp_fail(err, MP_EMEMORY, "cannot start %s: %s", argv[0], strerror(errno));
         goto out;

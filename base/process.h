@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 /* The numbers of the child's ends of the pipes: it reads from one and writes to the other. */
-enum { MP_PROCESS_IN = 3, MP_PROCESS_OUT = 4 };
+enum { MP_PROCESS_IN = 3, MP_PROCESS_OUT = 4, MP_PROCESS_THIRD = 5 };
 
 typedef struct mp_process {
     pid_t pid;    /* 0: none */
@@ -18,12 +18,14 @@ typedef struct mp_process {
 } mp_process;
 
 /* Starts argv[0] (searched for on PATH where it has no slash) with this environment and `variable`
- * ("NAME=value"). The child gets no other descriptor than the two pipes, /dev/null as its standard input, and
+ * ("NAME=value"). The child gets no other descriptor than the two pipes, `third` as
+ * MP_PROCESS_THIRD (-1: none), /dev/null as its standard input, and
  * this program's standard error as its own and as its standard output. It is not ended by Ctrl-C or a
  * terminal that closes, which are its parent's to answer, but by SIGKILL when the thread that started it
  * ends. MP_EINPUT when there is no such program; MP_EMEMORY when the system refuses pipes or a process. A
  * program that cannot be executed after all ends with exit code 127. */
-mp_status mp_process_start(const char *const *argv, const char *variable, mp_process *p, mp_error *err);
+mp_status mp_process_start(const char *const *argv, const char *variable, int third, mp_process *p,
+                           mp_error *err);
 
 /* Tells the child that nothing more will come. */
 void mp_process_hang_up(mp_process *p);

@@ -2,6 +2,8 @@
 /* moeparity show: everything that is known of a case before it runs. */
 #include "cli/common.h"
 
+#include "base/clock.h"
+#include "base/process.h"
 #include "cases/case_json.h"
 #include "cases/case_tools.h"
 #include "harness/run/memory.h"
@@ -10,7 +12,12 @@
 #include "ref/bounds.h"
 
 #include <stdio.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void print_line(void *ctx, const char *text) {
     (void)ctx;
@@ -81,6 +88,34 @@ static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     return MP_OK;
 }
 
+/* Somebody else's code may crash or hang: it is described by a program of its own, this one again. */
+static int show_in_child(const mp_args *args, mp_error *err) {
+    char **argv = calloc((size_t)args->argc + 2, sizeof *argv);
+    pid_t child;
+    int status = 0;
+    if (!argv) return mp_fail(err, MP_EMEMORY, "no memory for a command"), MP_EXIT_BROKEN;
+    for (int i = 0; i < args->argc; i++) argv[i] = args->argv[i];
+    argv[args->argc] = (char *)"--in-process";
+    const int failed = posix_spawn(&child, "/proc/self/exe", NULL, NULL, argv, environ);
+    free(argv);
+    if (failed)
+        return mp_fail(err, MP_EMEMORY, "cannot start a program: %s", strerror(failed)), MP_EXIT_BROKEN;
+    const double deadline = mp_seconds_now() + MP_TIMEOUT_SECONDS;
+    pid_t ended;
+    while ((ended = waitpid(child, &status, WNOHANG)) == 0 && mp_seconds_now() < deadline) usleep(10000);
+    if (ended == 0) {
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+        return mp_fail(err, MP_EDEVICE, "the subject has not described itself after %d s",
+                       MP_TIMEOUT_SECONDS),
+               MP_EXIT_BROKEN;
+    }
+    if (ended == child && WIFEXITED(status)) return WEXITSTATUS(status);
+    char text[128];
+    mp_process_end_text(ended == child ? status : MP_PROCESS_END_UNKNOWN, text, sizeof text);
+    return mp_fail(err, MP_EDEVICE, "what described the subject %s", text), MP_EXIT_BROKEN;
+}
+
 int mp_cmd_show(const mp_args *args) {
     mp_error err = {0};
     mp_subject subject = {0};
@@ -91,7 +126,12 @@ int mp_cmd_show(const mp_args *args) {
     }
     if (args->case_count == 0) return mp_cli_usage("no case: give --case 'M=32 topk=2 act=silu'");
     mp_status status = mp_case_parse(&c, args->cases[0].text, &err);
-    if (status == MP_OK) status = mp_subject_open(mp_args_text(args, MP_OPT_SUBJECT), &subject, &err);
+    const char *name = mp_args_text(args, MP_OPT_SUBJECT);
+    if (status == MP_OK && mp_subject_is_foreign(name) && !mp_args_given(args, MP_OPT_IN_PROCESS)) {
+        const int code = show_in_child(args, &err);
+        return err.text[0] ? mp_cli_fail(&err) : code;
+    }
+    if (status == MP_OK) status = mp_subject_open(name, &subject, &err);
     subject.query = mp_cli_query(args);
     if (status == MP_OK) status = show(&subject, &c, &err);
     mp_subject_close(&subject);

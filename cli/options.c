@@ -94,7 +94,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                         .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",
                         .details = "What executes the cases. ref: the float64 reference, rounded where the "
                                    "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
-                                   "kernels."},
+                                   "kernels. plugin:PATH[,words]: your kernel in a shared library; "
+                                   "worker:COMMAND: in a program (docs/subjects.md)."},
     [MP_OPT_AGAINST] = {"against", 0, MP_TAKES_TEXT, "S2", .commands = JUDGING,
                         .summary = "compare every case with a second subject as well",
                         .details = "Reported, not judged: both have their own bounds."},
@@ -132,7 +133,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .details = "What was not reached is not in the reports."},
     [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
                       .summary = "judge with plain loops instead of OpenBLAS"},
-    [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+    [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | SHOW,
                            .summary = "no worker processes, no watchdog: for debuggers and memory checkers",
                            .details = "No parent survives a crash then: `case i/n: <repro>` goes to stderr "
                                       "before each case, unless that is a terminal."},

@@ -70,7 +70,9 @@ mp_status mp_cuda_open(mp_cuda **result, mp_error *err) {
     MP_DO(mp_jit_check_architecture(cuda->limits.architecture, err));
     snprintf(cuda->versions, sizeof cuda->versions, "driver %d.%d, NVRTC %d.%d, sm_%d", version / 1000,
              version % 1000 / 10, nvrtc->major, nvrtc->minor, cuda->limits.architecture);
-    MP_CU(cuCtxCreate_v2(&cuda->context, 0, device));
+    MP_CU(cuDevicePrimaryCtxRetain(&cuda->context, device));
+    cuda->device = device;
+    MP_CU(cuCtxSetCurrent(cuda->context));
     mp_cuda_set_hooks(cuda, NULL);
     mp_cuda_make_space(cuda);
     *result = cuda;
@@ -87,7 +89,7 @@ void mp_cuda_close(mp_cuda *cuda) {
     if (cuda->context) {
         cuda->driver->cuCtxSetCurrent(cuda->context);
         for (size_t i = 0; i < cuda->module_count; i++) cuda->driver->cuModuleUnload(cuda->modules[i].module);
-        cuda->driver->cuCtxDestroy_v2(cuda->context);
+        cuda->driver->cuDevicePrimaryCtxRelease_v2(cuda->device);
     }
     free(cuda->modules);
     free(cuda);

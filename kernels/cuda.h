@@ -10,7 +10,8 @@
 
 typedef struct mp_cuda mp_cuda;
 
-/* Opens device 0 (of CUDA_VISIBLE_DEVICES) with a context of its own. MP_EUNSUPPORTED with the reason when
+/* Opens device 0 (of CUDA_VISIBLE_DEVICES) and its primary context, the one that the CUDA runtime and its
+ * libraries use too, and makes it current. MP_EUNSUPPORTED with the reason when
  * there is no driver, no device, no NVRTC, the device is older than sm_80, or NVRTC does not know it. */
 mp_status mp_cuda_open(mp_cuda **cuda, mp_error *err);
 void mp_cuda_close(mp_cuda *cuda);                    /* takes NULL */
@@ -54,6 +55,8 @@ mp_tensor_set mp_cuda_hooked_tensors(const mp_cuda *cuda, const mp_case *c);
 
 /* The device's memory; lives as long as the handle. */
 const mp_space *mp_cuda_space(mp_cuda *cuda);
+/* Waits until the device has done all that was begun in this process. */
+mp_status mp_cuda_synchronize(mp_cuda *cuda, mp_error *err);
 /* Bytes free now, and a reserve for machine code and for the stacks of kernels that spill. */
 mp_status mp_cuda_memory(mp_cuda *cuda, size_t *free_bytes, size_t *reserve_bytes, mp_error *err);
 

@@ -46,8 +46,8 @@ enum { /* CUfunction_attribute */
     X(cuDeviceGet, (CUdevice * device, int ordinal))                                                \
     X(cuDeviceGetName, (char *name, int length, CUdevice device))                                   \
     X(cuDeviceGetAttribute, (int *value, int attribute, CUdevice device))                           \
-    X(cuCtxCreate_v2, (CUcontext * context, unsigned flags, CUdevice device))                       \
-    X(cuCtxDestroy_v2, (CUcontext context))                                                         \
+    X(cuDevicePrimaryCtxRetain, (CUcontext * context, CUdevice device))                             \
+    X(cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                              \
     X(cuCtxSetCurrent, (CUcontext context))                                                         \
     X(cuCtxSynchronize, (void))                                                                     \
     X(cuMemGetInfo_v2, (size_t * free_bytes, size_t * total_bytes))                                 \

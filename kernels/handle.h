@@ -15,7 +15,8 @@ typedef struct mp_module {
 
 struct mp_cuda {
     const mp_driver *driver;
-    CUcontext context;
+    CUdevice device;
+    CUcontext context; /* its primary one */
     mp_device_limits limits;
     int multiprocessors;
     mp_module *modules;

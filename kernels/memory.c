@@ -119,6 +119,15 @@ const mp_space *mp_cuda_space(mp_cuda *cuda) {
 #define CODE_RESERVE ((size_t)64 << 20)
 #define RESIDENT_THREADS 2048 /* of a multiprocessor, at most */
 
+mp_status mp_cuda_synchronize(mp_cuda *cuda, mp_error *err) {
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    MP_CU(cuCtxSetCurrent(cuda->context));
+    MP_CU(cuCtxSynchronize());
+out:
+    return status;
+}
+
 mp_status mp_cuda_memory(mp_cuda *cuda, size_t *free_bytes, size_t *reserve_bytes, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;

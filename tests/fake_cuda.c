@@ -77,12 +77,12 @@ FAKE(cuDeviceGetAttribute, int *value, int attribute, CUdevice device) {
                   : attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT     ? 4
                                                                               : 232448);
 }
-FAKE(cuCtxCreate_v2, CUcontext *context, unsigned flags, CUdevice device) {
-    (void)flags, (void)device;
+FAKE(cuDevicePrimaryCtxRetain, CUcontext *context, CUdevice device) {
+    (void)device;
     CALL(*context = (CUcontext)&thing; fake.live++);
 }
-FAKE(cuCtxDestroy_v2, CUcontext context) {
-    (void)context;
+FAKE(cuDevicePrimaryCtxRelease_v2, CUdevice device) {
+    (void)device;
     return release();
 }
 FAKE(cuCtxSetCurrent, CUcontext context) {

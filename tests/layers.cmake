@@ -25,10 +25,10 @@ set(public_cases case contract graph inputs matrix trace)
 set(public_ref preset)
 set(public_kernels config)
 set(public_golden golden)
-set(public_harness run_case settings subject suite verdict worker)
+set(public_harness plugin run_case settings subject suite verdict worker)
 set(public_reports "")
 set(public_cli "")
-set(standard_headers <assert.h> <stdarg.h> <stdbool.h> <stddef.h> <stdint.h> <string.h>)
+set(standard_headers <assert.h> <stdarg.h> <stdbool.h> <stddef.h> <stdint.h> <stdio.h> <string.h>)
 set(shared_with_devices ref/predict/float32_math.h ref/predict/activation_f32.h)
 
 # Sets `folder` to where `path`, as an include names it, belongs, or to "".

@@ -12,8 +12,9 @@ static void usage_errors(void **state) {
            "moeparity: --jobs 0: expected a whole number from 1 to 64");
     expect("moeparity run ok.yaml --repeat two", 2, "", "moeparity: --repeat two: expected a whole number");
     expect("moeparity run ok.yaml --timeout 1s", 2, "", "moeparity: --timeout 1s: expected a whole number");
-    expect("moeparity run ok.yaml --subject nope", 2, "",
-           "moeparity: unknown subject 'nope': expected ref, host, cuda or auto");
+    expect(
+        "moeparity run ok.yaml --subject nope", 2, "",
+        "moeparity: unknown subject 'nope': expected ref, host, cuda, auto, plugin:PATH or worker:COMMAND");
     expect("moeparity run ok.yaml --subject host --against nope", 2, "", "moeparity: unknown subject 'nope'");
     expect("moeparity run ok.yaml --tier huge", 2, "",
            "moeparity: --tier huge: expected smoke, ci or full\n");

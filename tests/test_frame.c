@@ -2,7 +2,7 @@
 /* harness/run/frame.c: what is pushed at one end comes out at the other, however the bytes are cut; what is
  * no message is an error. harness/run/message.c: rows, orders and failures come back as they were. */
 #include "cases/case_tools.h"
-#include "harness/run/frame.h"
+#include "harness/frame.h"
 #include "harness/run/message.h"
 #include "harness/run/settings.h"
 

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/process.h"
-#include "harness/run/frame.h"
+#include "harness/frame.h"
 #include "harness/run/golden_cases.h"
 #include "harness/verdict_json.h"
 

@@ -29,7 +29,8 @@ mp_status mp_link_start(mp_link *link, const char *const *program, json_t *first
                        "mp_worker_requested()");
     }
     mp_status status = mp_channel_push(&link->channel, first, err);
-    if (status == MP_OK) status = mp_process_start(mp_worker_program(program), variable, &link->process, err);
+    if (status == MP_OK)
+        status = mp_process_start(mp_worker_program(program), variable, -1, &link->process, err);
     if (status != MP_OK) {
         mp_channel_free(&link->channel);
         return status;

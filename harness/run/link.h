@@ -4,7 +4,7 @@
 #define MP_HARNESS_LINK_H
 
 #include "base/process.h"
-#include "harness/run/frame.h"
+#include "harness/frame.h"
 #include "moeparity/suite.h"
 
 #include <poll.h>

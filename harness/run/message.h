@@ -4,18 +4,13 @@
 #ifndef MP_HARNESS_MESSAGE_H
 #define MP_HARNESS_MESSAGE_H
 
+#include "harness/wire.h"
 #include "moeparity/suite.h"
 
 #include <jansson.h>
 #include <limits.h>
 
 #define MP_PROTOCOL 1
-
-/* The text as JSON, which is UTF-8: what is not becomes \\xNN. */
-json_t *mp_json_text(const char *text);
-/* A path must come back as it was: where it is not UTF-8 it is a list of its bytes. */
-json_t *mp_json_path(const char *path);
-mp_status mp_json_to_path(const json_t *json, const char *what, char path[PATH_MAX], mp_error *err);
 
 /* {"case": "M=4 ...", "pairs": ["path=runner"], "group": "..."} */
 json_t *mp_json_row(const mp_matrix_row *row);
@@ -40,10 +35,5 @@ void mp_order_free(mp_order *order);
 json_t *mp_json_hello(const mp_subject *subject, const char *blas);
 /* Fills subject, device, versions and blas. MP_EINPUT where the worker speaks another protocol. */
 mp_status mp_json_to_hello(const json_t *hello, mp_run_info *info, mp_error *err);
-
-/* {"failed": {"status": "bad input", "error": "..."}} */
-json_t *mp_json_failed(const mp_error *err);
-/* Returns the status, and what has no known one as MP_EINTERNAL. */
-mp_status mp_json_to_failed(const json_t *failed, mp_error *err);
 
 #endif

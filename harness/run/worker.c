@@ -3,7 +3,7 @@
 
 #include "base/process.h"
 #include "golden/files.h"
-#include "harness/run/frame.h"
+#include "harness/frame.h"
 #include "harness/run/message.h"
 #include "harness/run/program.h"
 #include "harness/progress.h"

@@ -2,6 +2,8 @@
 #include "moeparity/subject.h"
 
 #include "harness/progress.h"
+#include "harness/subjects/plugin.h"
+#include "harness/subjects/program.h"
 #include "kernels/cuda.h"
 #include "moeparity/preset.h"
 #include "moeparity/verdict.h"
@@ -155,6 +157,10 @@ static mp_status cuda_open(mp_subject *s, mp_error *err) {
     return MP_OK;
 }
 
+static bool begins_with(const char *name, const char *prefix) {
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
 mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
     *s = (mp_subject){0};
     if (strcmp(name, "ref") == 0) {
@@ -171,7 +177,16 @@ mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
         return MP_OK;
     }
     if (strcmp(name, "cuda") == 0) return cuda_open(s, err);
-    return mp_fail(err, MP_EINPUT, "unknown subject '%s': expected ref, host, cuda or auto", name);
+    if (begins_with(name, MP_PLUGIN_PREFIX)) return mp_plugin_open(name, s, err);
+    if (begins_with(name, MP_PROGRAM_PREFIX)) return mp_program_open(name, s, err);
+    return mp_fail(err, MP_EINPUT,
+                   "unknown subject '%s': expected ref, host, cuda, auto, plugin:PATH or "
+                   "worker:COMMAND",
+                   name);
+}
+
+bool mp_subject_is_foreign(const char *name) {
+    return begins_with(name, MP_PLUGIN_PREFIX) || begins_with(name, MP_PROGRAM_PREFIX);
 }
 
 void mp_subject_close(mp_subject *s) {

@@ -70,10 +70,13 @@ struct mp_subject {
  * names the subject and the field. */
 mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err);
 
-/* "ref", "host", "cuda"; "auto" is cuda where a GPU is found, else host. MP_EINPUT for an unknown name,
- * MP_EUNSUPPORTED when it cannot run here. */
+/* "ref", "host", "cuda"; "auto" is cuda where a GPU is found, else host; "plugin:PATH,words" a shared library
+ * (moeparity/plugin.h), "worker:COMMAND" a program (docs/protocol.md). MP_EINPUT for an unknown name, and for
+ * what is no such library or program; MP_EUNSUPPORTED when it cannot run here. */
 mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err);
 void mp_subject_close(mp_subject *s);
+/* Whether the name is that of somebody else's code, which is opened in a worker alone. */
+bool mp_subject_is_foreign(const char *name);
 
 #ifdef __cplusplus
 }

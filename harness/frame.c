@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/run/frame.h"
+#include "harness/frame.h"
 
 #include <errno.h>
 #include <stdint.h>

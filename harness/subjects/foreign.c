@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "harness/subjects/foreign.h"
+
+#include "base/text.h"
+#include "cases/graph_tables.h"
+#include "moeparity/preset.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Calls take for each blank-separated word, which it may change. */
+static mp_status each_word(const char *words, void *ctx,
+                           mp_status (*take)(void *ctx, char *word, mp_error *err), mp_error *err) {
+    char *copy = strdup(words), *rest = copy;
+    mp_status status = copy ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for '%.40s'", words);
+    for (const char *word; status == MP_OK && (word = strtok_r(rest, " \t\n", &rest));)
+        status = take(ctx, (char *)word, err);
+    free(copy);
+    return status;
+}
+
+static mp_status set_field(void *ctx, char *word, mp_error *err) {
+    char *equals = strchr(word, '=');
+    if (!equals) return mp_fail(err, MP_EINPUT, "contract: '%s': expected name=value", word);
+    *equals = '\0';
+    return mp_contract_set(ctx, word, equals + 1, err);
+}
+
+typedef struct shown {
+    const mp_case *c;
+    mp_tensor_set set;
+} shown;
+
+static mp_tensor_set any_output(void) {
+    mp_tensor_set set = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) set |= mp_stages[s].writes;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (set & MP_IN_SET(id)) set |= MP_IN_SET(mp_tensors[id].as_read);
+    return set;
+}
+
+/* The names are those of any case's outputs: one that this case has not is not shown. */
+static mp_status show_tensor(void *ctx, char *word, mp_error *err) {
+    shown *s = ctx;
+    const mp_tensor_set any = any_output();
+    mp_text known = {0};
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        const char *name = mp_tensor_name((mp_tensor_id)id);
+        if (any & MP_IN_SET(id)) mp_text_add(&known, "%s%s", known.length ? ", " : "", name);
+        if (!(any & MP_IN_SET(id)) || strcmp(word, name) != 0) continue;
+        s->set |= MP_IN_SET(id) & mp_case_possible_outputs(s->c);
+        mp_text_free(&known);
+        return MP_OK;
+    }
+    const mp_status status = mp_fail(err, MP_EINPUT, "'%s' is no output of a stage: expected one of %s", word,
+                                     mp_text_get(&known));
+    mp_text_free(&known);
+    return status;
+}
+
+mp_status mp_foreign_offer(const mp_foreign_words *words, const mp_case *c, const mp_config_query *query,
+                           mp_offer *offer, mp_error *err) {
+    shown s = {.c = c};
+    mp_status status = mp_config_resolve(c, query, &offer->config, err);
+    if (status != MP_OK) return status; /* a tuned file is not the subject's */
+    status = mp_contract_preset(words->contract ? words->contract : "weakest", c, &offer->contract, err);
+    if (status == MP_OK && words->fields) status = each_word(words->fields, &offer->contract, set_field, err);
+    if (status == MP_OK && words->exposes) {
+        status = each_word(words->exposes, &s, show_tensor, err);
+        offer->exposes = s.set;
+    }
+    if (words->block_size_m)
+        offer->config.up.block_size_m = offer->config.down.block_size_m = words->block_size_m;
+    if (status == MP_EINPUT) { /* of its own words */
+        mp_error_prefix(err, "the subject describes itself wrongly");
+        if (err) err->status = MP_EDEVICE;
+        status = MP_EDEVICE;
+    }
+    return status;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What subjects that are not part of this program say of a case, in words. */
+#ifndef MP_HARNESS_FOREIGN_H
+#define MP_HARNESS_FOREIGN_H
+
+#include "moeparity/subject.h"
+
+typedef struct mp_foreign_words {
+    const char *contract; /* a preset; NULL: weakest */
+    const char *fields;   /* "act.ulps=2 combine.bits=none", set over it; NULL: none */
+    const char *exposes;  /* names of outputs, separated by blanks; NULL: all that the case has */
+    int block_size_m;     /* 0: that of the case's tile */
+} mp_foreign_words;
+
+/* Fills contract, exposes and config of *offer, whose exposes holds all outputs of the case. MP_EDEVICE says
+ * which word is wrong, and what was expected. */
+mp_status mp_foreign_offer(const mp_foreign_words *words, const mp_case *c, const mp_config_query *query,
+                           mp_offer *offer, mp_error *err);
+
+#endif

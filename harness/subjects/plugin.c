@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "harness/subjects/plugin.h"
+
+#include "base/text.h"
+#include "harness/subjects/foreign.h"
+#include "kernels/cuda.h"
+#include "moeparity/plugin.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+
+/* Of the runs that left less free device memory than they found, so many, and this share of all, are a leak:
+ * caches that grow with a new shape do so less often. */
+enum { LEAKS_AT_LEAST = 20, ONE_LEAK_IN = 4 };
+
+typedef struct plugin {
+    char *name; /* plugin:PATH,words */
+    void *library;
+    mp_plugin api; /* as much of it as the library has */
+    void *self;    /* the plug-in's */
+    bool opened;
+    mp_cuda *cuda;      /* where it works on the device; else NULL */
+    int64_t runs, grew; /* of the device's memory */
+    size_t leaked;
+} plugin;
+
+/* A function's result and text as a status. */
+static mp_status result_of(const plugin *p, int result, mp_plugin_error *said, mp_error *err) {
+    static const mp_status statuses[] = {[MP_PLUGIN_OK] = MP_OK,
+                                         [MP_PLUGIN_UNSUPPORTED] = MP_EUNSUPPORTED,
+                                         [MP_PLUGIN_FAILED] = MP_EDEVICE,
+                                         [MP_PLUGIN_INVALID] = MP_EINPUT};
+    if (result == MP_PLUGIN_OK) return MP_OK;
+    said->text[sizeof said->text - 1] = '\0';
+    const bool known = result > 0 && result <= MP_PLUGIN_INVALID;
+    return mp_fail(err, known ? statuses[result] : MP_EDEVICE, "%s: %s", p->api.name,
+                   said->text[0] ? said->text : "failed without a reason");
+}
+
+#define TILE_TEXT 64
+
+/* ---- a case and its tensors, for the plug-in ---- */
+
+static mp_plugin_case case_of(const mp_case *c, char text[MP_CASE_TEXT_MAX]) {
+    mp_case_text(c, text, MP_CASE_TEXT_MAX);
+    return (mp_plugin_case){
+        .struct_size = sizeof(mp_plugin_case),
+        .text = text,
+        .M = c->M,
+        .E = c->E,
+        .topk = c->topk,
+        .K = c->K,
+        .N = c->N,
+        .dtype = mp_dtype_name(c->dtype),
+        .act = mp_activation_name(c->act),
+        .gated = c->gated,
+        .interleaved = c->interleaved,
+        .bias = c->bias,
+        .apply_router_weight_on_input = c->apply_router_weight_on_input,
+        .fused_sum = c->fused_sum,
+        .alpha = c->alpha,
+        .limit = c->limit,
+        .rsf = c->rsf,
+        .filter = c->filter,
+        .mode = mp_mode_name(c->mode),
+        .layout = mp_layout_name(c->layout),
+        .path = mp_path_name(c->path),
+        .scope = mp_scope_name(c->scope),
+        .data = mp_data_name(c->data),
+        .routing = mp_routing_name(c->routing),
+        .ep_size = c->ep_size,
+        .ep_rank = c->ep_rank,
+        .seed = c->seed,
+    };
+}
+
+static mp_plugin_tensor tensor_of(const mp_tensor *t, mp_tensor_id id, bool is_output) {
+    mp_plugin_tensor tensor = {.struct_size = sizeof tensor,
+                               .name = mp_tensor_name(id),
+                               .dtype = mp_dtype_name(t->dtype),
+                               .is_output = is_output,
+                               .rank = t->rank,
+                               .bytes = mp_tensor_bytes(t),
+                               .data = t->data};
+    int64_t stride = 1;
+    for (int d = t->rank - 1; d >= 0; d--) {
+        tensor.shape[d] = t->dim[d];
+        tensor.stride[d] = stride;
+        stride *= t->dim[d];
+    }
+    return tensor;
+}
+
+/* ---- the subject ---- */
+
+static mp_status plugin_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
+    plugin *p = s->self;
+    char text[MP_CASE_TEXT_MAX];
+    const mp_plugin_case told = case_of(c, text);
+    mp_plugin_offer said = {.struct_size = sizeof said};
+    mp_plugin_error why = {.struct_size = sizeof why};
+    mp_status status = result_of(p, p->api.describe(p->self, &told, &said, &why), &why, err);
+    if (status == MP_EINPUT) status = mp_fail(err, MP_EDEVICE, "%s: %s", p->api.name, why.text);
+    if (status != MP_OK) return status;
+    const mp_foreign_words words = {said.contract, said.contract_fields, said.exposes, said.block_size_m};
+    status = mp_foreign_offer(&words, c, &s->query, offer, err);
+    for (int i = 0; i < MP_WORKSPACES; i++) offer->workspace_bytes[i] = said.workspace_bytes[i];
+    offer->host_bytes = said.host_bytes;
+    size_t reserve = 0;
+    if (status == MP_OK && p->cuda) status = mp_cuda_memory(p->cuda, &offer->device_available, &reserve, err);
+    if (p->cuda) offer->device_bytes = reserve + said.device_bytes;
+    return status;
+}
+
+/* What a run leaves behind on the device, run after run, is lost. */
+static mp_status look_for_leaks(plugin *p, size_t before, mp_error *err) {
+    size_t after = 0, reserve;
+    const mp_status status = mp_cuda_memory(p->cuda, &after, &reserve, err);
+    if (status != MP_OK) return status;
+    p->runs++;
+    if (after < before) {
+        p->grew++;
+        p->leaked += before - after;
+    }
+    if (p->grew < LEAKS_AT_LEAST || p->grew * ONE_LEAK_IN < p->runs) return MP_OK;
+    return mp_fail(err, MP_EDEVICE,
+                   "%s leaks memory of the device: %lld of its %lld runs left less free, %.1f MiB in all",
+                   p->api.name, (long long)p->grew, (long long)p->runs, (double)p->leaked / 0x1p20);
+}
+
+static mp_status plugin_run(mp_subject *s, const mp_execution *e, mp_error *err) {
+    plugin *p = s->self;
+    char text[MP_CASE_TEXT_MAX], up[TILE_TEXT], down[TILE_TEXT];
+    const mp_plugin_case c = case_of(e->c, text);
+    const mp_tensor_set outputs = mp_case_possible_outputs(e->c);
+    mp_plugin_tensor tensors[MP_TENSOR_COUNT];
+    mp_plugin_error why = {.struct_size = sizeof why};
+    mp_plugin_run run = {.struct_size = sizeof run,
+                         .c = &c,
+                         .tensor = tensors,
+                         .block_size_m = e->offer->config.up.block_size_m,
+                         .tile = up,
+                         .tile_down = down};
+    size_t before = 0, reserve;
+    mp_status status = MP_OK;
+    mp_tile_text(&e->offer->config.up, up);
+    mp_tile_text(&e->offer->config.down, down);
+    for (int i = 0; i < MP_WORKSPACES; i++) run.workspace[i] = e->workspace[i];
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (e->t[id].data)
+            tensors[run.tensor_count++] = tensor_of(&e->t[id], (mp_tensor_id)id, outputs & MP_IN_SET(id));
+    if (p->cuda) status = mp_cuda_memory(p->cuda, &before, &reserve, err);
+    if (status == MP_OK) status = result_of(p, p->api.run(p->self, &run, &why), &why, err);
+    if (status == MP_EINPUT && err) err->status = status = MP_EDEVICE; /* too late for words to be wrong */
+    if (status == MP_OK && p->cuda) status = mp_cuda_synchronize(p->cuda, err);
+    return status == MP_OK && p->cuda ? look_for_leaks(p, before, err) : status;
+}
+
+static void plugin_close(mp_subject *s) {
+    plugin *p = s->self;
+    if (p->opened && p->api.close) p->api.close(p->self);
+    mp_cuda_close(p->cuda);
+    free(p->name); /* the library stays: what it started may still run in it */
+    free(p);
+}
+
+/* ---- opening ---- */
+
+static mp_status load(plugin *p, const char *path, mp_error *err) {
+    mp_text at = {0};
+    mp_text_add(&at, "%s%s", strchr(path, '/') ? "" : "./", path);
+    p->library = dlopen(mp_text_get(&at), RTLD_NOW | RTLD_LOCAL);
+    mp_text_free(&at);
+    if (!p->library) return mp_fail(err, MP_EINPUT, "cannot load the plug-in: %s", dlerror());
+    mp_plugin_entry *entry;
+    *(void **)&entry = dlsym(p->library, MP_PLUGIN_ENTRY);
+    if (!entry)
+        return mp_fail(err, MP_EINPUT, "%s is no plug-in: it exports no %s (moeparity/plugin.h)", path,
+                       MP_PLUGIN_ENTRY);
+    const mp_plugin *given = entry();
+    if (!given) return mp_fail(err, MP_EINPUT, "%s: %s returned NULL", path, MP_PLUGIN_ENTRY);
+    if (given->abi_version != MP_PLUGIN_ABI)
+        return mp_fail(err, MP_EINPUT,
+                       "%s speaks version %d of the plug-in interface; this program speaks %d", path,
+                       given->abi_version, MP_PLUGIN_ABI);
+    const size_t least = offsetof(mp_plugin, close);
+    if (given->struct_size < least)
+        return mp_fail(err, MP_EINPUT, "%s: its mp_plugin has %zu bytes; expected at least %zu", path,
+                       given->struct_size, least);
+    memcpy(&p->api, given, given->struct_size < sizeof p->api ? given->struct_size : sizeof p->api);
+    if (!p->api.name || !p->api.describe || !p->api.run)
+        return mp_fail(err, MP_EINPUT, "%s: its mp_plugin has no %s", path,
+                       !p->api.name       ? "name"
+                       : !p->api.describe ? "describe"
+                                          : "run");
+    return MP_OK;
+}
+
+/* The space that it works in. */
+static mp_status find_space(plugin *p, mp_subject *s, mp_error *err) {
+    const char *device = p->api.device;
+    if (!device || strcmp(device, "host") == 0) return MP_OK;
+    if (strcmp(device, "cuda") != 0)
+        return mp_fail(err, MP_EINPUT, "%s works on '%s': expected host or cuda", p->api.name, device);
+    const mp_status status = mp_cuda_open(&p->cuda, err);
+    if (status != MP_OK) return status;
+    s->space = mp_cuda_space(p->cuda);
+    snprintf(s->device, sizeof s->device, "%s", mp_cuda_device_name(p->cuda));
+    return MP_OK;
+}
+
+static mp_status open_plugin(plugin *p, mp_subject *s, mp_error *err) {
+    const char *path = p->name + strlen(MP_PLUGIN_PREFIX), *comma = strchr(path, ',');
+    if (!*path || comma == path) return mp_fail(err, MP_EINPUT, "%s: expected plugin:PATH[,words]", p->name);
+    char *file = strndup(path, comma ? (size_t)(comma - path) : strlen(path));
+    mp_plugin_error why = {.struct_size = sizeof why};
+    mp_status status = file ? load(p, file, err) : mp_fail(err, MP_EMEMORY, "no memory for a path");
+    free(file);
+    if (status == MP_OK) status = find_space(p, s, err);
+    if (status == MP_OK && p->api.open)
+        status = result_of(p, p->api.open(comma ? comma + 1 : "", &p->self, &why), &why, err);
+    p->opened = status == MP_OK;
+    if (status != MP_OK) return status;
+    snprintf(s->versions, sizeof s->versions, "%s %s%s%s", p->api.name, p->api.version ? p->api.version : "",
+             p->cuda ? ", " : "", p->cuda ? mp_cuda_versions(p->cuda) : "");
+    return MP_OK;
+}
+
+mp_status mp_plugin_open(const char *name, mp_subject *s, mp_error *err) {
+    plugin *p = calloc(1, sizeof *p);
+    if (p) p->name = strdup(name);
+    if (!p || !p->name) {
+        free(p);
+        return mp_fail(err, MP_EMEMORY, "no memory for a plug-in");
+    }
+    *s = (mp_subject){
+        .name = p->name, .self = p, .describe = plugin_describe, .run = plugin_run, .close = plugin_close};
+    const mp_status status = open_plugin(p, s, err);
+    if (status != MP_OK) mp_subject_close(s);
+    return status;
+}

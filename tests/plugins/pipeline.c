@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A plug-in: the whole pipeline on the CPU, in the plainest C there is. bf16 operands, float32 sums in
+ * ascending order, the C library's functions: it meets the contract that nobody has to name.
+ * moeparity run cases/seed.yaml --subject plugin:./libpipeline.so */
+#include "moeparity/plugin.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static float from_bf16(uint16_t v) {
+    const uint32_t bits = (uint32_t)v << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static uint16_t to_bf16(float f) { /* to nearest, ties to even */
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if (f != f) return 0x7FFF;
+    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+static int describe(void *self, const mp_plugin_case *c, mp_plugin_offer *offer, mp_plugin_error *err) {
+    (void)self;
+    if (strcmp(c->dtype, "bf16") != 0 || strcmp(c->act, "silu") != 0 || !c->gated || c->interleaved ||
+        strcmp(c->scope, "all") != 0 || strcmp(c->layout, "route") != 0 || c->fused_sum || c->bias ||
+        strcmp(c->path, "chunked") == 0)
+        return mp_plugin_say(err, MP_PLUGIN_UNSUPPORTED,
+                             "bf16, gated silu, route layout, no bias: that is all it knows");
+    offer->exposes = "cache1 cache2 cache3 out";
+    return MP_PLUGIN_OK;
+}
+
+static float dot(const uint16_t *a, const uint16_t *b, int64_t n) {
+    float sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += from_bf16(a[i]) * from_bf16(b[i]);
+    return sum;
+}
+
+static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {
+    (void)self, (void)err;
+    const mp_plugin_case *c = r->c;
+    const int64_t K = c->K, N = c->N, slots = c->M * c->topk;
+    const uint16_t *x = mp_plugin_data(r, "x"), *w1 = mp_plugin_data(r, "w1"), *w2 = mp_plugin_data(r, "w2");
+    const int32_t *ids = mp_plugin_data(r, "topk_ids");
+    const float *weights = mp_plugin_data(r, "topk_weights");
+    uint16_t *cache1 = mp_plugin_data(r, "cache1"), *cache2 = mp_plugin_data(r, "cache2"),
+             *cache3 = mp_plugin_data(r, "cache3"), *out = mp_plugin_data(r, "out");
+    const int combine = cache3 != NULL, on_input = c->apply_router_weight_on_input;
+    const int weighted = !on_input && strcmp(c->mode, "no_combine") != 0;
+    uint16_t *down = combine ? cache3 : out;
+    for (int64_t s = 0; s < slots; s++) {
+        const int64_t e = ids[s];
+        if (e < 0) { /* an expert of another rank: its row counts as zeros */
+            memset(cache1 + s * 2 * N, 0, (size_t)(2 * N) * 2);
+            memset(down + s * K, 0, (size_t)K * 2);
+            continue;
+        }
+        const uint16_t *token = x + s / c->topk * K;
+        for (int64_t n = 0; n < 2 * N; n++)
+            cache1[s * 2 * N + n] =
+                to_bf16(dot(token, w1 + (e * 2 * N + n) * K, K) * (on_input ? weights[s] : 1));
+        for (int64_t n = 0; n < N; n++) {
+            const float gate = from_bf16(cache1[s * 2 * N + n]), up = from_bf16(cache1[s * 2 * N + N + n]);
+            cache2[s * N + n] = to_bf16(gate / (1 + expf(-gate)) * up);
+        }
+        for (int64_t k = 0; k < K; k++)
+            down[s * K + k] =
+                to_bf16(dot(cache2 + s * N, w2 + (e * K + k) * N, N) * (weighted ? weights[s] : 1));
+    }
+    for (int64_t m = 0; combine && m < c->M; m++)
+        for (int64_t k = 0; k < K; k++) {
+            float sum = 0;
+            for (int64_t j = 0; j < c->topk; j++) sum += from_bf16(cache3[(m * c->topk + j) * K + k]);
+            out[m * K + k] = to_bf16(sum * (float)c->rsf);
+        }
+    return MP_PLUGIN_OK;
+}
+
+const mp_plugin *moeparity_plugin(void) {
+    static const mp_plugin plugin = {.abi_version = MP_PLUGIN_ABI,
+                                     .struct_size = sizeof(mp_plugin),
+                                     .name = "pipeline",
+                                     .version = "1.0",
+                                     .describe = describe,
+                                     .run = run};
+    return &plugin;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plug-ins through the program: right ones in C and in C++ are judged like any subject, and each way to
+ * misbehave has a verdict of its own. MP_PLUGINS is the folder of those in tests/plugins. */
+#include "tests/cli_support.h"
+
+#define ACT "moeparity run --case 'M=4 scope=act' --timeout 2 --subject plugin:plugins/"
+#define WRONG ACT "wrong.so"
+
+static int link_plugins(void **state) {
+    return set_up(state) || symlink(MP_PLUGINS, "plugins");
+}
+
+static void a_pipeline_in_c(void **state) {
+    (void)state;
+    expect(
+        "moeparity run --subject plugin:plugins/pipeline.so --case 'M=32 topk=2 act=silu' "
+        "--case 'M=8 topk=1 K=64 N=48' --case 'M=8 topk=2 filter=0.3 rsf=2.5' --case 'M=9 mode=no_combine' "
+        "--case 'M=9 mode=inplace' --case 'M=9 apply_router_weight_on_input=1' --case 'M=9 act=gelu'",
+        0, "7 cases: 6 passed, 0 failed, 1 skipped", "");
+    assert_non_null(strstr(out, "pipeline: bf16, gated silu, route layout, no bias: that is all it knows"));
+    assert_non_null(strstr(out, "subject plugin:plugins/pipeline.so on "));
+    assert_non_null(strstr(out, ", pipeline 1.0, "));
+    /* Without a contract nothing is promised but what a sane kernel meets; a pair shows its bits. */
+    expect(
+        "moeparity run --case 'M=32 topk=2 act=silu' --pair path=runner --subject plugin:plugins/pipeline.so",
+        0, "bits=equal (path=runner)", "");
+    /* It is recorded, and verified against itself. */
+    expect("moeparity golden record p.h5 --case M=7 --subject plugin:plugins/pipeline.so", 0,
+           "recorded 1 case", "");
+    expect("moeparity run --case M=7 --golden p.h5 --subject plugin:plugins/pipeline.so", 0, "1 passed", "");
+}
+
+static void an_activation_in_cpp(void **state) {
+    (void)state;
+    if (access("plugins/act.so", R_OK) != 0) skip(); /* no C++ compiler */
+    expect(ACT "act.so", 0, "1 passed", "");
+    expect("moeparity run --case 'M=70 N=100 filter=0.3 scope=act' --subject plugin:plugins/act.so", 0,
+           "1 passed", "");
+    expect("moeparity run --case M=4 --subject plugin:plugins/act.so", 77, "not M=4 topk=2 act=silu", "");
+    expect(ACT "act.so,fast=1", 2, "", "moeparity: act: it takes no words");
+}
+
+static void what_is_no_plugin(void **state) {
+    (void)state;
+    expect(ACT "none.so", 2, "", "moeparity: cannot load the plug-in: plugins/none.so: cannot open");
+    write_file("text.so", "this is no library");
+    expect("moeparity run --case M=4 --subject plugin:text.so", 2, "",
+           "cannot load the plug-in: ./text.so: ");
+    expect("moeparity run --case M=4 --subject plugin:", 2, "", "expected plugin:PATH[,words]");
+    expect("moeparity run --case M=4 --subject plugin:libm.so.6", 2, "", "./libm.so.6: cannot open");
+    static const char *const variants[][2] = {
+        {"null", "moeparity_plugin returned NULL"},
+        {"abi", "speaks version 2 of the plug-in interface; this program speaks 1"},
+        {"size", "its mp_plugin has 16 bytes; expected at least "},
+        {"name", "its mp_plugin has no name"},
+        {"run", "its mp_plugin has no run"},
+        {"device", "wrong works on 'tpu': expected host or cuda"},
+    };
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
+        char command[256];
+        snprintf(command, sizeof command, "WRONG_PLUGIN=%s " WRONG, variants[i][0]);
+        expect(command, 2, "", variants[i][1]);
+    }
+    expect("WRONG_PLUGIN=newer " WRONG, 0, "1 passed", ""); /* members that we do not know */
+}
+
+static void misbehaviour_has_a_verdict(void **state) {
+    (void)state;
+    static const struct {
+        const char *word;
+        int code;
+        const char *in_out, *in_err;
+    } ways[] = {
+        {"", 0, "1 passed", ""},
+        {",crash-open", 3, "", "the worker died of signal 6 (Aborted) before it answered (subject)"},
+        {",exit-open", 3, "", "the worker ended with exit code 0 before it answered (subject)"},
+        {",hang-open", 3, "", "the worker has not answered after 2 s (subject)"},
+        {",invalid", 2, "", "moeparity: wrong: no such word"},
+        {",not-here", 77, "wrong: needs another machine", ""},
+        {",crash-describe", 3, "", "the worker died of signal 6 (Aborted) before it answered (tiles)"},
+        {",hang-describe", 3, "", "the worker has not answered after 2 s (tiles)"},
+        {",no-contract", 3, "describes itself wrongly: unknown contract 'sm_91': expected float64, ", ""},
+        {",no-field", 3, "describes itself wrongly: contract: unknown field 'act.ulp'; there are ", ""},
+        {",no-value", 3, "describes itself wrongly: contract: 'act.ulps': expected name=value", ""},
+        {",no-tensor", 3, "'cache4' is no output of a stage: expected one of ", ""},
+        {",no-output", 3, "exposes no output", ""},
+        {",no-block", 3, "BLOCK_SIZE_M=7: expected a power of two in 16..256", ""},
+        {",no-reason", 3, "wrong: failed without a reason", ""},
+        {",unterminated", 3, "wrong: xxxxxxxx", ""},
+        {",memory", 77, "needs 1048576.0 GiB of host memory", ""},
+        {",crash-run", 3, "the worker died of signal 6 (Aborted) before its verdict (run)", ""},
+        {",exit-run", 3, "the worker ended with exit code 0 before its verdict (run)", ""},
+        {",hang-run", 3, "[TIMEOUT] M=4 topk=2 act=silu scope=act", ""},
+        {",failed", 3, "[CRASH] M=4 topk=2 act=silu scope=act  wrong: the kernel said no", ""},
+        {",late-words", 3, "[CRASH] M=4 topk=2 act=silu scope=act  wrong: too late", ""},
+        {",behind", 1, "guard: cache2: byte 4096 of a buffer of 4096 was written", ""},
+        {",before", 1, "guard: cache2: byte -2 of a buffer of 4096 was written", ""},
+        {",workspace", 1, "guard: workspace 3: byte 12 of a buffer of 12 was written", ""},
+        {",input", 1, "input: the inputs changed", ""},
+        {",forgets", 1, "poison: act: token 0 slot 0 column 3, expert 1: never written", ""},
+        {",wrong", 1, "bound: act: token 0 slot 0 column 3, expert 1: ", ""},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char command[256];
+        snprintf(command, sizeof command, WRONG "%s", ways[i].word);
+        expect(command, ways[i].code, ways[i].in_out, ways[i].in_err);
+    }
+}
+
+/* Nobody else's code is run by the program itself. */
+static void it_is_loaded_by_a_worker_alone(void **state) {
+    (void)state;
+    expect("WRONG_PLUGIN=crash " WRONG " --dry-run", 0, "nothing was run", "");
+    expect("WRONG_PLUGIN=crash " WRONG, 3, "", "the worker died of signal 6 (Aborted)");
+    expect("WRONG_PLUGIN=crash moeparity show --case 'M=4 scope=act' --subject plugin:plugins/wrong.so", 3,
+           "", "died of signal 6 (Aborted)");
+    expect("moeparity show --case 'M=4 scope=act' --subject plugin:plugins/wrong.so", 0,
+           "contract  weakest: ", "");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pipeline_in_c),
+        cmocka_unit_test(an_activation_in_cpp),
+        cmocka_unit_test(what_is_no_plugin),
+        cmocka_unit_test(misbehaviour_has_a_verdict),
+        cmocka_unit_test(it_is_loaded_by_a_worker_alone),
+    };
+    return cmocka_run_group_tests(tests, link_plugins, tear_down);
+}
