@@ -119,7 +119,8 @@ def run(request):
 
 
 def main():
-    print("this is no answer", flush=True)  # standard output is the run's standard error
+    if HOW == "prints":
+        print("this is no answer", flush=True)  # standard output is the run's standard error
     while True:
         request = receive()
         kind, body = next(iter(request.items()))
