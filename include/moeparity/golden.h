@@ -29,7 +29,7 @@ extern "C" {
 typedef struct mp_golden mp_golden; /* an open file */
 
 typedef struct mp_provenance {
-    char version[64], commit[64], subject[64], device[128], versions[512], date[32], origin[128];
+    char version[64], commit[64], subject[512], device[128], versions[512], date[32], origin[128];
 } mp_provenance;
 
 /* Builds the file in memory (as many bytes as the finished file has); mp_golden_commit replaces `path` by it
