@@ -77,6 +77,7 @@ static void misbehaviour_has_a_verdict(void **state) {
         {"'odd={\\\"host_bytes\\\": 4000000000000}'", 77, "GiB of host memory, ", ""},
         {"'odd={\\\"block_size_m\\\": 1.5}'", 3, "block_size_m: expected a whole number", ""},
         {"'odd={\\\"block_size_m\\\": 99999999999}'", 3, "expected a power of two in 16..256", ""},
+        {"unreadable", 3, "[CRASH] M=4 topk=2 N=8 act=silu scope=act  weights.bin: not there", ""},
         {"exit-run", 3, "the program ended with exit code 5 before it answered to run", ""},
         {"kill-run", 3, "the program died of signal 11 (Segmentation fault) before it answered to run", ""},
         {"nonsense-run", 3, "the program: a message that is no JSON came: ", ""},

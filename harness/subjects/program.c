@@ -88,12 +88,28 @@ static mp_status ask(program *p, const char *asked, json_t *body, const char *wa
     return status;
 }
 
+/* What a program says of one case, bad input or a file that it cannot read, does not end the run. */
+static mp_status not_of_the_run(mp_status status, mp_error *err) {
+    if (status != MP_EINPUT && status != MP_EIO) return status;
+    if (err) err->status = MP_EDEVICE;
+    return MP_EDEVICE;
+}
+
 /* ---- what is said of a case ---- */
 
 static json_t *case_to_json(const mp_case *c) {
     char text[MP_CASE_TEXT_MAX];
     mp_case_text(c, text, sizeof text);
     return json_pack("{s:s, s:o}", "text", text, "fields", mp_case_json(c));
+}
+
+static bool are_workspaces(const json_t *list) {
+    const json_t *bytes;
+    size_t i;
+    bool right = json_array_size(list) <= MP_WORKSPACES;
+    json_array_foreach(list, i, bytes) right =
+        right && json_is_integer(bytes) && json_integer_value(bytes) >= 0;
+    return right;
 }
 
 /* What is there must be of its type: nothing is guessed. */
@@ -109,20 +125,18 @@ static mp_status check_offer(const json_t *said, mp_error *err) {
         {"host_bytes", "a whole number", JSON_INTEGER},
         {"block_size_m", "a whole number", JSON_INTEGER},
     };
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
-        const json_t *value = json_object_get(said, members[i].name), *bytes;
-        size_t k;
-        bool right = !value || json_is_null(value) || json_typeof(value) == members[i].type;
-        right = right && json_integer_value(value) >= 0 && json_integer_value(value) <= INT64_MAX / 2;
-        if (i == 3) right = right && json_array_size(value) <= MP_WORKSPACES;
-        if (i == 3)
-            json_array_foreach(value, k, bytes) right =
-                right && json_integer_value(bytes) >= 0 && json_is_integer(bytes);
-        if (!right)
-            return mp_fail(err, MP_EDEVICE, "the subject describes itself wrongly: %s: expected %s",
-                           members[i].name, members[i].expected);
+    const char *wrong = are_workspaces(json_object_get(said, "workspace_bytes")) ? NULL : "workspace_bytes",
+               *expected = "a list of numbers";
+    for (size_t i = 0; i < sizeof members / sizeof *members && !wrong; i++) {
+        const json_t *value = json_object_get(said, members[i].name);
+        const json_int_t number = json_integer_value(value); /* 0 of what is none */
+        const bool typed = !value || json_is_null(value) || json_typeof(value) == members[i].type;
+        if (typed && number >= 0 && number <= INT64_MAX / 2) continue;
+        wrong = members[i].name;
+        expected = members[i].expected;
     }
-    return MP_OK;
+    if (!wrong) return MP_OK;
+    return mp_fail(err, MP_EDEVICE, "the subject describes itself wrongly: %s: expected %s", wrong, expected);
 }
 
 static size_t bytes_of(const json_t *json) {
@@ -144,7 +158,7 @@ static mp_status program_describe(mp_subject *s, const mp_case *c, mp_offer *off
     json_t *said;
     mp_text exposes = {0};
     mp_status status = ask(p, "describe", case_to_json(c), "offer", &said, err);
-    if (status == MP_EINPUT && err) err->status = status = MP_EDEVICE; /* of its own words */
+    status = not_of_the_run(status, err);
     if (status != MP_OK) return status;
     if ((status = check_offer(said, err)) != MP_OK) {
         json_decref(said);
@@ -206,7 +220,7 @@ static mp_status program_run(mp_subject *s, const mp_execution *e, mp_error *err
     program *p = s->self;
     json_t *done;
     mp_status status = ask(p, "run", run_to_json(p, e), "done", &done, err);
-    if (status == MP_EINPUT && err) err->status = status = MP_EDEVICE; /* too late for words to be wrong */
+    status = not_of_the_run(status, err);
     if (status != MP_OK) return status;
     const json_t *times = json_object_get(done, "stage_ns");
     for (int i = 0; i < MP_STAGE_COUNT; i++)

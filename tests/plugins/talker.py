@@ -68,6 +68,8 @@ def describe(case):
         "contract_fields": "act.ulps=4 act.filtered=anything",
         "exposes": ["cache2"],
     }
+    if HOW == "unreadable":
+        return {"failed": {"status": "input/output error", "error": "weights.bin: not there"}}
     if HOW == "no-contract":
         offer["contract"] = "sm_91"
     if HOW == "no-tensor":
