@@ -192,6 +192,8 @@ const mp_variable_row mp_variables[] = {
     {"CUDA_HOME", "NVRTC is looked for in its lib64/ where the loader does not find it."},
     {"SGLANG_MOE_CONFIG_DIR", "Folder with configs/triton_*/ in which tuned tiles are looked up."},
     {"VLLM_TUNED_CONFIG_FOLDER", "Folder in which tuned tiles are looked up next."},
+    {"MOEPARITY_NO_CUDA_IPC",
+     "1: tensors go through the host to programs that work on the GPU (worker:COMMAND)."},
     {"CUDA_VISIBLE_DEVICES", "Which GPU is the first one; empty: none."},
     {"OMP_NUM_THREADS", "Threads of each worker process."},
     {"OPENBLAS_CORETYPE", "The core that OpenBLAS shall take this CPU for."},

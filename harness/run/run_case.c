@@ -80,6 +80,7 @@ static void describe(mp_session *s) {
     mp_verdict_set(v, &v->contract, "%s", text);
     mp_verdict_set(v, &v->config, "%s %s (%s)", up, down, config->source);
     mp_verdict_set(v, &v->config_note, "%s", config->warning);
+    mp_verdict_set(v, &v->weaker, "%s", s->offer.weaker);
 }
 
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
