@@ -10,6 +10,7 @@
 
 The pages docs/python.md and docs/subjects.md of the project tell more.
 """
+
 from moeparity._case import Case
 from moeparity._cases import cases
 from moeparity._check import check, check_all

@@ -9,6 +9,7 @@ A place is what a run says of a tensor: name, dtype, shape, and where it lies. E
                         was expected where it does not fit: nothing is converted
     finish(memory)      waits until all is done, and lies where the program looks for it
 """
+
 import importlib
 
 NAMES = ("numpy", "torch", "cuda", "cupy")
@@ -210,7 +211,9 @@ def library_of(function):
     """What a function is written with: torch where its module has torch imported (on the GPU, if there is
     one), else numpy."""
     used = list(getattr(function, "__globals__", {}).values())
-    if not any(getattr(value, "__name__", "").split(".")[0] == "torch" for value in used if _is_module(value)):
+    if not any(
+        getattr(value, "__name__", "").split(".")[0] == "torch" for value in used if _is_module(value)
+    ):
         return "numpy"
     return "cuda" if importlib.import_module("torch").cuda.is_available() else "torch"
 

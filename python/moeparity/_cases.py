@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cases of a matrix."""
+
 import json
 import os
 import subprocess
@@ -36,4 +37,6 @@ def cases(*matrices, match=None, tier=None):
             raise NotRun(done.stderr.strip().removeprefix("moeparity: "), done.returncode)
         with open(path, encoding="utf-8") as file:
             listed = json.load(file)["cases"]
-    return [Case(c["name"], c["fields"], pairs=c["pairs"], group=c["group"], tier=c["tier"]) for c in listed]
+    return [
+        Case(c["name"], c["fields"], pairs=c["pairs"], group=c["group"], tier=c["tier"]) for c in listed
+    ]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Judging a function of this process: the program runs beside it, and its subject is a relay to here."""
+
 import inspect
 import json
 import os
@@ -27,8 +28,8 @@ def check(function, case, **options):
     options  those of moeparity.subject, which go before the decorator's; and those of `moeparity run`, with _
              for -: repeat=3, strict=True, golden="mine.h5", against="host", pair=["path=runner"]
 
-    NotRun where nothing could be judged: a case that cannot be, an option that there is not. What the function
-    raises is in the verdict. An endless loop in it cannot be ended from here, other than by Ctrl-C.
+    NotRun where nothing could be judged: a case that cannot be, an option that there is not. What the
+    function raises is in the verdict. An endless loop in it cannot be ended from here, but by Ctrl-C.
     """
     return _judge(function, ["--case", _text(case), *_pairs(case)], options)[0]
 
@@ -102,7 +103,9 @@ def _judge(function, cases, options):
             err.seek(0)
             terminal, diagnostics = out.read().decode(errors="replace"), err.read().decode(errors="replace")
         if not os.path.exists(report):
-            raise NotRun(_said(diagnostics) or f"moeparity ended with {process.returncode}", process.returncode)
+            raise NotRun(
+                _said(diagnostics) or f"moeparity ended with {process.returncode}", process.returncode
+            )
         with open(report, encoding="utf-8") as file:
             return _verdicts(json.load(file), terminal, diagnostics, process.returncode, described, errors)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages over a pair of descriptors: a length of four bytes, little-endian, and so many bytes of JSON."""
+
 import json
 import os
 import struct

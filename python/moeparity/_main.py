@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last line of a script that holds a kernel."""
+
 import os
 import sys
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where tensors lie: the memory that is shared with the program, and allocations of its GPU."""
+
 import ctypes
 import mmap
 

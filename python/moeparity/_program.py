@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program moeparity: where it is, and how a script becomes it."""
+
 import os
 import shlex
 import shutil

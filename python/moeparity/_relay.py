@@ -6,6 +6,7 @@
 So a function that lives in a notebook or in a test is a subject of a program that starts its subjects. It
 imports nothing of the package: it is started for every check.
 """
+
 import os
 import socket
 import sys

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program's side of the conversation in docs/protocol.md, "Subjects that are programs"."""
+
 import os
 import sys
 import traceback
@@ -56,7 +57,9 @@ class Server:
 
     def _hello(self, body):
         if body.get("protocol") != PROTOCOL:
-            error = f"the program speaks protocol {body.get('protocol')} of subjects; this package {PROTOCOL}"
+            error = (
+                f"the program speaks protocol {body.get('protocol')} of subjects; this package {PROTOCOL}"
+            )
             return "failed", {"status": "bad input", "error": error}
         try:
             library = self._subject.library
@@ -113,7 +116,10 @@ class Server:
             return execute()
         except (Unsupported, _arrays.Missing) as error:
             self.errors[case.text] = error
-            return "failed", {"status": "unsupported here", "error": str(error) or "it said so, without a reason"}
+            return "failed", {
+                "status": "unsupported here",
+                "error": str(error) or "it said so, without a reason",
+            }
         except Exception as error:
             self.errors[case.text] = error
             _print_traceback(error, case)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Python function as a subject: what it asks for, what it promises, and how it is called."""
+
 import difflib
 import functools
 import inspect
@@ -108,7 +109,11 @@ class Subject:
         if answer is not None and answer is not True:
             raise Unsupported(answer if isinstance(answer, str) else f"{self.name} does not support it")
         for name, parameter in self._parameters.items():
-            if name != "case" and name not in case.inputs + case.outputs and parameter.default is parameter.empty:
+            if (
+                name != "case"
+                and name not in case.inputs + case.outputs
+                and parameter.default is parameter.empty
+            ):
                 raise Unsupported(self._absent(name, case))
         offer = {}
         exposes = self._exposed(case)
@@ -151,7 +156,9 @@ class Subject:
                 left.append(name)
         missing = [name for name in self._exposed(case) if name not in left]
         if missing:
-            raise ValueError(f"{self.name} exposes {', '.join(missing)}, and returned {', '.join(left)} only")
+            raise ValueError(
+                f"{self.name} exposes {', '.join(missing)}, and returned {', '.join(left)} only"
+            )
         return left
 
     def _exposed(self, case):
@@ -172,8 +179,8 @@ class Subject:
         if not isinstance(returned, dict):
             if isinstance(returned, (tuple, list)):
                 raise TypeError(
-                    f"{self.name} returned a {type(returned).__name__}; expected an array, or a dict of outputs "
-                    f"by name: {', '.join(case.outputs)}"
+                    f"{self.name} returned a {type(returned).__name__}; expected an array, or a dict of "
+                    f"outputs by name: {', '.join(case.outputs)}"
                 )
             if not single:
                 raise TypeError(
@@ -259,6 +266,6 @@ def _parameters_of(function, name):
     for parameter in parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(
-                f"{name}: the parameter {parameter} has no name that tells a tensor: expected x, w1, ..., case"
+                f"{name}: the parameter {parameter} tells no tensor by its name: expected x, w1, ..., case"
             )
     return parameters

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run says of its cases."""
+
 import html
 import re
 import unittest
@@ -17,7 +18,7 @@ class NotRun(RuntimeError):
 
 
 class Verdict:
-    """Of one case. True if it passed, and only then: a skip is no pass. Printed, it is the row of the terminal.
+    """Of one case. True if it passed, and only then: a skip is no pass. Printed, it is the terminal's row.
 
     row        the row, with what follows it where the case failed
     status     "PASS", "FAIL", "SKIP", "CRASH" or "TIMEOUT"
@@ -47,7 +48,9 @@ class Verdict:
 
     def _repr_html_(self):
         colour = {"PASS": "green", "SKIP": "gray"}.get(self.status, "firebrick")
-        return f'<pre style="border-left: 4px solid {colour}; padding-left: 1em">{html.escape(self.row)}</pre>'
+        return (
+            f'<pre style="border-left: 4px solid {colour}; padding-left: 1em">{html.escape(self.row)}</pre>'
+        )
 
     def require(self):
         """The verdict itself if it passed. Else an AssertionError with the row, from the exception of the
