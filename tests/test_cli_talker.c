@@ -79,6 +79,10 @@ static void misbehaviour_has_a_verdict(void **state) {
         {"'odd={\\\"block_size_m\\\": 99999999999}'", 3, "expected a power of two in 16..256", ""},
         {"'odd={\\\"weaker\\\": 1}'", 3, "weaker: expected a text", ""},
         {"'odd={\\\"weaker\\\": \\\"rms looks away\\\"}'", 0, "weaker checks in 1 case: rms looks away", ""},
+        {"'odd={\\\"contract\\\": \\\"any\\\", \\\"contract_fields\\\": \\\"\\\"}'", 0,
+         "weaker checks in 1 case: contract any: before the last rounding errors may be larger than under "
+         "sm_90, ",
+         ""},
         {"'left=[\\\"cache2\\\"]'", 0, "1 passed", ""},
         {"'left=[]'", 3, "left: no output was left", ""},
         {"left=1", 3, "left: expected a list of names", ""},
