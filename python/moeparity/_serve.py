@@ -123,6 +123,8 @@ class Server:
         except Exception as error:
             self.errors[case.text] = error
             _print_traceback(error, case)
+            if self._device:  # what her frames hold of the device is closed: a look at it would be a fault
+                traceback.clear_frames(error.__traceback__)
             return "failed", {"status": "device error", "error": _told(error)}
 
 

@@ -27,6 +27,7 @@ class Verdict:
     failures   check -> text of each check that failed
     stages     stage -> its figures, as the JSON report has them, for each stage that was judged
     report     all that the JSON report holds of the case
+    weaker     what the checks could not see of it, and how much a sharper contract would see; or ""
     exception  what the function raised, or None
     """
 
@@ -36,6 +37,7 @@ class Verdict:
         self.case = report["name"]
         self.status = report["outcome"]
         self.reason = report["reason"]
+        self.weaker = report["weaker"]
         self.exception = exception if self.status in ("SKIP", "CRASH") else None
         self.failures = {k: c["text"] for k, c in report["checks"].items() if c["answer"] == "failed"}
         self.stages = {k: s for k, s in report["stages"].items() if s["judged"]}
