@@ -78,16 +78,16 @@ class Verdicts(list):
 
     @property
     def failed(self):
-        """Those that neither passed nor were skipped."""
-        return Verdicts(v for v in self if not v and v.status != "SKIP")
+        """Those that neither passed nor were skipped, an ordinary list."""
+        return [v for v in self if not v and v.status != "SKIP"]
 
     def require(self):
         """The verdicts themselves, or an AssertionError with the rows of those that failed."""
         if self:
             return self
         if not self.failed:
-            raise unittest.SkipTest(self[0].reason if len(self) else "there is no case")
-        raise AssertionError(repr(self.failed)) from self.failed[0].exception
+            raise unittest.SkipTest(self[0].reason if len(self) > 0 else "there is no case")
+        raise AssertionError("\n".join(v.row for v in self.failed)) from self.failed[0].exception
 
 
 _ROW = re.compile(r"^\[(OK|FAIL|SKIP|CRASH|TIMEOUT)\]")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kernels in numpy, right ones and wrong ones. As a script: one of them, by its name.
 
-    python kernels.py NAME run --case ...
+python kernels.py NAME run --case ...
 """
+
 import os
 import sys
 import time
@@ -127,6 +128,16 @@ def act_of_eights(cache1, case):
     return act(cache1, case)
 
 
+def is_little(case):
+    usual = case.act == "silu" and case.gated and not case.interleaved and case.data == "normal"
+    return usual and case.M * case.topk * case.N < 10000 or "little cases with silu"
+
+
+@of_act(supports=is_little)
+def act_of_little(cache1, case):
+    return act(cache1, case)
+
+
 @of_act
 def act_asks(cache1, topk_id, case):
     return act(cache1, case)
@@ -165,6 +176,8 @@ def moe_swaps_experts(x, w1, w2, topk_weights, topk_ids, case):
 
 
 if __name__ == "__main__":
-    kernel = globals()[sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in globals() else os.environ["KERNEL"]]
+    kernel = globals()[
+        sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in globals() else os.environ["KERNEL"]
+    ]
     os.environ["KERNEL"] = kernel.__name__  # the script is started again, without its name
     moeparity.main(kernel)

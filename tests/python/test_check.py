@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """check() and cases(): functions of this process, judged by the program."""
+
 import gc
 import os
 import signal
@@ -63,12 +64,27 @@ def test_wrong_kernels_fail(kernel, check, text):
     "kernel, reason",
     [
         ("act_raises", "KeyError: 'no such tile' (kernels.py:"),
-        ("act_none", "TypeError: act_none returned None; expected cache2, or a dict of outputs by name: cache2"),
+        (
+            "act_none",
+            "TypeError: act_none returned None; expected cache2, or a dict of outputs by name: cache2",
+        ),
         ("act_shape", "ValueError: act_shape returned cache2: it has the shape (8, 7); expected (8, 8)"),
-        ("act_dtype", "TypeError: act_dtype returned cache2: it is a numpy array of float32; expected bfloat16"),
-        ("act_list", "TypeError: act_list returned cache2: it is a builtins.list; expected a numpy array of"),
-        ("act_tuple", "TypeError: act_tuple returned a tuple; expected an array, or a dict of outputs by name"),
-        ("act_name", "ValueError: act_name returned 'cache9', which is no output of this case: expected cache2"),
+        (
+            "act_dtype",
+            "TypeError: act_dtype returned cache2: it is a numpy array of float32; expected bfloat16",
+        ),
+        (
+            "act_list",
+            "TypeError: act_list returned cache2: it is a builtins.list; expected a numpy array of",
+        ),
+        (
+            "act_tuple",
+            "TypeError: act_tuple returned a tuple; expected an array, or a dict of outputs by name",
+        ),
+        (
+            "act_name",
+            "ValueError: act_name returned 'cache9', which is no output of this case: expected cache2",
+        ),
         ("act_keeps_it", "ValueError: act_keeps_it returned an empty dict; expected cache2"),
         ("act_contract", "the subject describes itself wrongly: unknown contract 'sm_91'"),
     ],
@@ -130,7 +146,9 @@ def test_nothing_to_judge():
 
 def test_no_program(monkeypatch):
     monkeypatch.setenv("MOEPARITY_PROGRAM", "/no/such/program")
-    with pytest.raises(FileNotFoundError, match="MOEPARITY_PROGRAM=/no/such/program: there is no such program"):
+    with pytest.raises(
+        FileNotFoundError, match="MOEPARITY_PROGRAM=/no/such/program: there is no such program"
+    ):
         moeparity.check(kernels.act, CASE)
     monkeypatch.delenv("MOEPARITY_PROGRAM")
     monkeypatch.setenv("PATH", "/no/such/folder")

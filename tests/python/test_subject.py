@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A function as a subject, without the program: what it asks for and what it may return."""
+
 import functools
 
 import pytest
@@ -43,7 +44,9 @@ def test_what_it_exposes():
 
 def test_what_it_asks_for():
     assert offer(lambda cache1, b1=None, eps=1e-6: 0)
-    with pytest.raises(moeparity.Unsupported, match="asks for w1, which this case has not: it has topk_ids"):
+    with pytest.raises(
+        moeparity.Unsupported, match="asks for w1, which this case has not: it has topk_ids"
+    ):
         offer(lambda cache1, w1: 0)
     with pytest.raises(moeparity.Unsupported, match="is topk_ids meant"):
         offer(lambda topk_id: 0)
@@ -71,7 +74,10 @@ def test_what_it_supports():
 def test_contracts():
     assert contract_words(None, CASE) == (None, "")
     assert contract_words("sm_90", CASE) == ("sm_90", "")
-    assert contract_words("sm_90 act.ulps=4  align.stable=0", CASE) == ("sm_90", "act.ulps=4 align.stable=0")
+    assert contract_words("sm_90 act.ulps=4  align.stable=0", CASE) == (
+        "sm_90",
+        "act.ulps=4 align.stable=0",
+    )
     assert contract_words("act.ulps=4", CASE) == (None, "act.ulps=4")
     as_dict = {"preset": "sm_90", "act.ulps": 2.5, "align.stable": False}
     assert contract_words(as_dict, CASE) == ("sm_90", "act.ulps=2.5 align.stable=0")
@@ -79,7 +85,10 @@ def test_contracts():
     assert contract_words(lambda case: f"act.ulps={case.N}", CASE) == (None, "act.ulps=8")
     with pytest.raises(TypeError, match="contract=5"):
         contract_words(5, CASE)
-    assert offer(lambda cache1: 0, contract="act.ulps=4") == {"contract": "any", "contract_fields": "act.ulps=4"}
+    assert offer(lambda cache1: 0, contract="act.ulps=4") == {
+        "contract": "any",
+        "contract_fields": "act.ulps=4",
+    }
     assert offer(lambda cache1: 0, block_size_m=lambda case: 4 * case.N)["block_size_m"] == 32
 
 
