@@ -136,7 +136,7 @@ def test_arrays_that_are_not_here(tmp_path):
 
 def test_no_program():
     code, out, err = script("act", "run", env={"MOEPARITY_PROGRAM": "/no/such"})
-    assert code == 1 and err == "moeparity: MOEPARITY_PROGRAM=/no/such: there is no such program\n"
+    assert code == 3 and err == "moeparity: MOEPARITY_PROGRAM=/no/such: there is no such program\n"
 
 
 def running_in(session):
