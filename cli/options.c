@@ -139,9 +139,10 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                       "before each case, unless that is a terminal."},
     [MP_OPT_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
                         .summary = "say which cases would run, and what would be judged; run nothing"},
-    [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGING | RECORD,
-                     .summary = "write the verdicts as JSON",
-                     .details = "docs/report.schema.json describes it."},
+    [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGING | RECORD | LIST,
+                     .summary = "write the verdicts, or the cases, as JSON",
+                     .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
+                                "name, group, tier, pairs, and all its fields."},
     [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGING | RECORD,
                       .summary = "write the verdicts as JUnit XML"},
     [MP_OPT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = JUDGING | RECORD,

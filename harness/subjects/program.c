@@ -43,10 +43,18 @@ static void to_hex(const unsigned char *bytes, size_t count, char *hex) {
 
 /* ---- what is said of a case ---- */
 
+static json_t *names_to_json(mp_tensor_set set) {
+    json_t *names = json_array();
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (set & MP_IN_SET(id)) json_array_append_new(names, json_string(mp_tensor_name((mp_tensor_id)id)));
+    return names;
+}
+
 static json_t *case_to_json(const mp_case *c) {
     char text[MP_CASE_TEXT_MAX];
     mp_case_text(c, text, sizeof text);
-    return json_pack("{s:s, s:o}", "text", text, "fields", mp_case_json(c));
+    return json_pack("{s:s, s:o, s:o, s:o}", "text", text, "fields", mp_case_json(c), "inputs",
+                     names_to_json(mp_case_inputs(c)), "outputs", names_to_json(mp_case_possible_outputs(c)));
 }
 
 static bool are_workspaces(const json_t *list) {
@@ -335,7 +343,7 @@ static mp_status greet(program *p, mp_subject *s, mp_error *err) {
     const char *name = json_string_value(json_object_get(hello, "name")),
                *version = json_string_value(json_object_get(hello, "version"));
     snprintf(p->title, sizeof p->title, "%s", name ? name : "");
-    snprintf(s->versions, sizeof s->versions, "%s %s", p->title, version ? version : "");
+    snprintf(s->versions, sizeof s->versions, "%s%s%s", p->title, version ? " " : "", version ? version : "");
     if (protocol != MP_PROGRAM_PROTOCOL)
         status = mp_fail(err, MP_EINPUT, "%s speaks protocol %lld of subjects; this program speaks %d",
                          p->name, (long long)protocol, MP_PROGRAM_PROTOCOL);
