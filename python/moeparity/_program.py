@@ -9,7 +9,13 @@ import sys
 VARIABLE = "MOEPARITY_PROGRAM"
 INSTALLED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "native", "bin", "moeparity")
 COULD_NOT_BE_RUN = 3  # an exit code of the program
-WITH_SUBJECT = ("run", "show", "golden record", "golden verify")  # the commands that take --subject
+WITH_SUBJECT = (
+    "run",
+    "show",
+    "infer",
+    "golden record",
+    "golden verify",
+)  # the commands that take --subject
 
 
 def find():

@@ -79,6 +79,11 @@ def act_raises(cache1, case):
 
 
 @of_act
+def act_raises_odd(cache1, case):
+    raise ValueError("a NUL \0, half a character \ud800, an escape \033[31m")
+
+
+@of_act
 def act_unsupported(cache1, case):
     raise moeparity.Unsupported("N must be a multiple of 128")
 
