@@ -152,6 +152,7 @@ def test_no_program(monkeypatch):
         moeparity.check(kernels.act, CASE)
     monkeypatch.delenv("MOEPARITY_PROGRAM")
     monkeypatch.setenv("PATH", "/no/such/folder")
+    monkeypatch.setattr("moeparity._program.INSTALLED", "/no/such/program")
     with pytest.raises(FileNotFoundError, match="neither installed with this package nor on PATH"):
         moeparity.cases("seed")
 
