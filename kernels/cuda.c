@@ -29,7 +29,15 @@ int64_t mp_cuda_hook_calls(const mp_cuda *cuda) {
     return cuda->hook_calls;
 }
 
-mp_status mp_cuda_open(mp_cuda **result, mp_error *err) {
+static void describe_versions(mp_cuda *cuda, int driver_version, const mp_nvrtc *nvrtc) {
+    char compiler[32] = "";
+    if (cuda->can_compile) snprintf(compiler, sizeof compiler, "NVRTC %d.%d, ", nvrtc->major, nvrtc->minor);
+    snprintf(cuda->versions, sizeof cuda->versions, "driver %d.%d, %ssm_%d", driver_version / 1000,
+             driver_version % 1000 / 10, compiler, cuda->limits.architecture);
+}
+
+/* With `kernels` what ours need must be there; else it is used where it is. */
+static mp_status open_device(bool kernels, mp_cuda **result, mp_error *err) {
     mp_status status = MP_EINTERNAL;
     const mp_driver *driver = NULL;
     const mp_nvrtc *nvrtc = NULL;
@@ -40,7 +48,8 @@ mp_status mp_cuda_open(mp_cuda **result, mp_error *err) {
     if (!cuda) return mp_fail(err, MP_EMEMORY, "%zu bytes for the CUDA handle", sizeof *cuda);
 
     MP_DO(mp_driver_load(&driver, err));
-    MP_DO(mp_nvrtc_load(&nvrtc, err));
+    status = mp_nvrtc_load(&nvrtc, kernels ? err : NULL);
+    if (status != MP_OK && kernels) goto out;
     cuda->driver = driver;
     if (mp_driver_check(driver, driver->cuInit(0), "cuInit", __FILE__, __LINE__, err) != MP_OK ||
         mp_driver_check(driver, driver->cuDeviceGetCount(&count), "cuDeviceGetCount", __FILE__, __LINE__,
@@ -61,15 +70,17 @@ mp_status mp_cuda_open(mp_cuda **result, mp_error *err) {
     MP_CU(cuDeviceGetAttribute(&shared_limit, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device));
     MP_CU(cuDriverGetVersion(&version));
     cuda->limits = (mp_device_limits){.architecture = 10 * major + minor, .shared_bytes = shared_limit};
-    if (cuda->limits.architecture < 80) {
+    if (kernels && cuda->limits.architecture < 80) {
         status = mp_fail(err, MP_EUNSUPPORTED,
                          "%s is sm_%d: sm_80 or newer is needed (mma.sync with bf16, cp.async)", cuda->name,
                          cuda->limits.architecture);
         goto out;
     }
-    MP_DO(mp_jit_check_architecture(cuda->limits.architecture, err));
-    snprintf(cuda->versions, sizeof cuda->versions, "driver %d.%d, NVRTC %d.%d, sm_%d", version / 1000,
-             version % 1000 / 10, nvrtc->major, nvrtc->minor, cuda->limits.architecture);
+    status = mp_jit_check_architecture(cuda->limits.architecture, kernels ? err : NULL);
+    if (status != MP_OK && kernels) goto out;
+    cuda->can_compile = status == MP_OK;
+    cuda->shared = !kernels;
+    describe_versions(cuda, version, nvrtc);
     MP_CU(cuDevicePrimaryCtxRetain(&cuda->context, device));
     cuda->device = device;
     MP_CU(cuCtxSetCurrent(cuda->context));
@@ -82,6 +93,14 @@ out:
     if (err && status != MP_OK) err->status = status;
     mp_cuda_close(cuda);
     return status;
+}
+
+mp_status mp_cuda_open(mp_cuda **cuda, mp_error *err) {
+    return open_device(true, cuda, err);
+}
+
+mp_status mp_cuda_open_memory(mp_cuda **cuda, mp_error *err) {
+    return open_device(false, cuda, err);
 }
 
 void mp_cuda_close(mp_cuda *cuda) {

@@ -14,6 +14,9 @@ typedef struct mp_cuda mp_cuda;
  * libraries use too, and makes it current. MP_EUNSUPPORTED with the reason when
  * there is no driver, no device, no NVRTC, the device is older than sm_80, or NVRTC does not know it. */
 mp_status mp_cuda_open(mp_cuda **cuda, mp_error *err);
+/* Device 0 and its memory alone, for kernels that somebody else launches: any architecture, and no NVRTC is
+ * needed. Without one that knows the device, digests are made on the host, and mp_cuda_run does not work. */
+mp_status mp_cuda_open_memory(mp_cuda **cuda, mp_error *err);
 void mp_cuda_close(mp_cuda *cuda);                    /* takes NULL */
 const char *mp_cuda_device_name(const mp_cuda *cuda); /* "NVIDIA H100 80GB HBM3" */
 int mp_cuda_architecture(const mp_cuda *cuda);        /* 90 for sm_90 */
@@ -55,6 +58,16 @@ mp_tensor_set mp_cuda_hooked_tensors(const mp_cuda *cuda, const mp_case *c);
 
 /* The device's memory; lives as long as the handle. */
 const mp_space *mp_cuda_space(mp_cuda *cuda);
+/* For another process: *handle opens, by cuIpcOpenMemHandle, the allocation in which a buffer of this space
+ * lies, *offset bytes behind what that gives. An allocation is whole blocks of MP_CUDA_BLOCK_BYTES: nothing
+ * else lies in what the other process sees. It must have closed the handle before the buffer is freed.
+ * MP_EDEVICE where the driver shares none. */
+enum { MP_CUDA_BLOCK_BYTES = 2 << 20, MP_CUDA_HANDLE_BYTES = 64 };
+typedef struct mp_cuda_handle {
+    unsigned char bytes[MP_CUDA_HANDLE_BYTES];
+} mp_cuda_handle;
+mp_status mp_cuda_share(mp_cuda *cuda, const void *data, mp_cuda_handle *handle, size_t *offset,
+                        mp_error *err);
 /* Waits until the device has done all that was begun in this process. */
 mp_status mp_cuda_synchronize(mp_cuda *cuda, mp_error *err);
 /* Bytes free now, and a reserve for machine code and for the stacks of kernels that spill. */

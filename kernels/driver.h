@@ -20,6 +20,9 @@ typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
 typedef struct _nvrtcProgram *nvrtcProgram;
+typedef struct CUipcMemHandle_st {
+    char reserved[64];
+} CUipcMemHandle;
 
 enum { /* CUresult */
        CUDA_SUCCESS = 0,
@@ -53,6 +56,7 @@ enum { /* CUfunction_attribute */
     X(cuMemGetInfo_v2, (size_t * free_bytes, size_t * total_bytes))                                 \
     X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                         \
     X(cuMemFree_v2, (CUdeviceptr pointer))                                                          \
+    X(cuIpcGetMemHandle, (CUipcMemHandle * handle, CUdeviceptr pointer))                            \
     X(cuMemcpyHtoD_v2, (CUdeviceptr to, const void *from, size_t bytes))                            \
     X(cuMemcpyDtoH_v2, (void *to, CUdeviceptr from, size_t bytes))                                  \
     X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))      \

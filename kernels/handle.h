@@ -21,6 +21,8 @@ struct mp_cuda {
     int multiprocessors;
     mp_module *modules;
     size_t module_count;
+    bool can_compile; /* an NVRTC that knows the device is there */
+    bool shared;      /* buffers are whole blocks, for other processes */
     mp_space space;
     mp_cuda_hooks hooks;
     int64_t hook_calls; /* of the hooks that do nothing */

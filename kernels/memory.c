@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Device memory as a space: buffers between guard zones. */
+#define XXH_INLINE_ALL
 #include "kernels/device/params.h"
 #include "kernels/handle.h"
 
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
 
 static CUdeviceptr address(const void *data) {
     return (CUdeviceptr)(uintptr_t)data;
@@ -21,6 +25,12 @@ out:
     return status;
 }
 
+/* The driver packs allocations smaller than a block into one, which another process would see as a whole. */
+static size_t allocation_bytes(const mp_cuda *cuda, size_t bytes) {
+    const size_t all = bytes + 2 * MP_GUARD_BYTES, block = MP_CUDA_BLOCK_BYTES;
+    return cuda->shared ? (all + block - 1) / block * block : all;
+}
+
 static mp_status device_alloc(void *self, size_t bytes, uint32_t poison, void **data, mp_error *err) {
     mp_cuda *cuda = self;
     const mp_driver *driver = cuda->driver;
@@ -30,7 +40,7 @@ static mp_status device_alloc(void *self, size_t bytes, uint32_t poison, void **
     *data = NULL;
     mp_fill_pattern(zone, sizeof zone, MP_GUARD_PATTERN);
     MP_CU(cuCtxSetCurrent(cuda->context));
-    MP_CU(cuMemAlloc_v2(&base, bytes + 2 * MP_GUARD_BYTES));
+    MP_CU(cuMemAlloc_v2(&base, allocation_bytes(cuda, bytes)));
     MP_CU(cuMemcpyHtoD_v2(base, zone, sizeof zone));
     MP_DO(fill(cuda, base + MP_GUARD_BYTES, bytes, poison, err));
     MP_CU(cuMemcpyHtoD_v2(base + MP_GUARD_BYTES + bytes, zone, sizeof zone));
@@ -81,9 +91,30 @@ out:
     return status;
 }
 
-/* An order-independent digest, computed on the device. */
+/* The same purpose by copies to the host. */
+static mp_status host_digest(mp_cuda *cuda, const void *data, size_t bytes, uint64_t *digest, mp_error *err) {
+    enum { PIECE = 16 << 20 };
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    XXH3_state_t state; /* on the stack: its header promises the alignment */
+    char *piece = malloc(PIECE);
+    if (!piece) return mp_fail(err, MP_EMEMORY, "no memory for a digest");
+    XXH3_64bits_reset(&state);
+    for (size_t i = 0; i < bytes; i += PIECE) {
+        const size_t count = bytes - i < PIECE ? bytes - i : PIECE;
+        MP_CU(cuMemcpyDtoH_v2(piece, address(data) + i, count));
+        XXH3_64bits_update(&state, piece, count);
+    }
+    *digest = XXH3_64bits_digest(&state);
+out:
+    free(piece);
+    return status;
+}
+
+/* An order-independent digest, computed on the device where it can be. */
 static mp_status device_digest(void *self, const void *data, size_t bytes, uint64_t *digest, mp_error *err) {
     mp_cuda *cuda = self;
+    if (!cuda->can_compile) return host_digest(cuda, data, bytes, digest, err);
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     CUfunction function = NULL;
@@ -113,6 +144,20 @@ void mp_cuda_make_space(mp_cuda *cuda) {
 
 const mp_space *mp_cuda_space(mp_cuda *cuda) {
     return &cuda->space;
+}
+
+mp_status mp_cuda_share(mp_cuda *cuda, const void *data, mp_cuda_handle *handle, size_t *offset,
+                        mp_error *err) {
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    CUipcMemHandle shared;
+    _Static_assert(sizeof shared == sizeof handle->bytes, "a handle is its bytes");
+    MP_CU(cuCtxSetCurrent(cuda->context));
+    MP_CU(cuIpcGetMemHandle(&shared, address(data) - MP_GUARD_BYTES));
+    memcpy(handle->bytes, &shared, sizeof shared);
+    *offset = MP_GUARD_BYTES;
+out:
+    return status;
 }
 
 /* Machine code of a few modules: 64 MiB are plenty. */

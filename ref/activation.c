@@ -82,7 +82,7 @@ double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gat
     return c->gated ? a * up_factor(c, up) : a;
 }
 
-_Static_assert(MP_ACT_ROUNDING_COUNT == 2, "another rounding of act(gate) adds an error of its own");
+_Static_assert(MP_ACT_ROUNDING_COUNT == 3, "another rounding of act(gate) adds an error of its own");
 
 /* What a subject's act(gate) may differ from the float64 one, for any gate in [low, high] with |act| at most
  * `a`. With u the unit roundoff of a step and eps the relative error of exp, tanh and erf (act_ulps units in
@@ -105,8 +105,8 @@ _Static_assert(MP_ACT_ROUNDING_COUNT == 2, "another rounding of act(gate) adds a
  * not expand an error. relu2: one product.
  *
  * MP_ACT_GATE_ROUNDED adds `roundings` half ulps of act(gate) in dtype: two where the float64 value is
- * rounded as well, for near a tie both may go to different sides. The float64 value itself errs by 4u of it,
- * u = 2^-53 (where alpha*g is no float64, |alpha g| u more). */
+ * rounded as well, for near a tie both may go to different sides. With MP_ACT_ANY_ROUNDING it is not. The
+ * float64 value itself errs by 4u of it, u = 2^-53 (where alpha*g is no float64, |alpha g| u more). */
 static double gate_error(const mp_case *c, const mp_contract *contract, double low, double high, double a,
                          int roundings) {
     const double u = mp_step_roundoff(contract), eps = 2 * contract->act_ulps * u;
@@ -134,7 +134,9 @@ static double gate_error(const mp_case *c, const mp_contract *contract, double l
     }
     if (!contract->float64_steps && low < -88 && c->act != MP_RELU2) error += a;
     error += own + 2 * tiny;
-    if (contract->act_rounding == MP_ACT_GATE_ROUNDED) error += roundings * mp_half_ulp(c->dtype, a + error);
+    if (contract->act_rounding != MP_ACT_ONE_ROUNDING)
+        error += (contract->act_rounding == MP_ACT_ANY_ROUNDING ? 1 : roundings) *
+                 mp_half_ulp(c->dtype, a + error);
     return error;
 }
 

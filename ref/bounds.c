@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <math.h>
 
+enum { MOST_PARTS = 64 }; /* of k, with an accumulator each, where nobody says how many */
+
 double mp_step_roundoff(const mp_contract *contract) {
     return contract->float64_steps ? 0x1p-53 : 0x1p-24;
 }
@@ -36,7 +38,11 @@ double mp_gamma(double n, double u) {
  * below 1, so its product may be smaller than 2^(emin+e): such terms set e_max <= emin + e_largest + 1 and
  * cost at most (L+1) 2^(emin-F) * 2*largest a step. Zero terms count as 2^-133, and an accumulator c that is
  * subnormal in float32 as 2^-126, however small it is: (L+1) 2^-F * 2^-125 a step, twice that, covers
- * both. */
+ * both.
+ *
+ * Any: the larger of IEEE's and that of the coarsest tensor core known. In units of 2^-24 a term, a step of L
+ * costs (L+1) 2^(24-F) + 2^(24-R) over L: 3 on sm_70 (L 4, F 23), 1.4 on sm_80 (8, 24), 0.7 on sm_90 (16,
+ * 25); for fp8 sm_90 is the coarsest (32, 13, 13). All of it in up to 64 parts of k, added in float32. */
 static mp_sum_bound one_accumulator(const mp_gemm_contract *g, mp_dtype operands, double k, double largest) {
     mp_sum_bound bound = {0, 0};
     switch (g->accumulator) {
@@ -49,6 +55,22 @@ static mp_sum_bound one_accumulator(const mp_gemm_contract *g, mp_dtype operands
         const double subnormal = ldexp(2 * largest, mp_dtype_format(operands)->emin);
         bound.rel = steps * delta * pow(1 + delta, steps);
         bound.abs = steps * (per_step * unit * (subnormal + 0x1p-125) + 0x1p-149);
+        break;
+    }
+    case MP_ACC_ANY: {
+        const bool fp8 = operands == MP_E4M3 || operands == MP_E5M2;
+        const double parts = fmin(k, MOST_PARTS), additions = mp_gamma(parts, 0x1p-24);
+        const mp_gemm_contract ieee = {.accumulator = MP_ACC_IEEE_ANY_ORDER},
+                               coarsest = {.accumulator = MP_ACC_TENSOR_CORE,
+                                           .group = fp8 ? 32 : 4,
+                                           .fraction_bits = fp8 ? 13 : 23,
+                                           .result_fraction_bits = fp8 ? 13 : 23};
+        const double padded = k + coarsest.group * (parts - 1); /* the last step of a part may be short */
+        const mp_sum_bound core = one_accumulator(&coarsest, operands, padded, largest);
+        bound = one_accumulator(&ieee, operands, k, largest);
+        bound = (mp_sum_bound){fmax(bound.rel, core.rel), fmax(bound.abs, core.abs)};
+        bound.rel += additions * (1 + bound.rel);
+        bound.abs = bound.abs * (1 + additions) + parts * 0x1p-150;
         break;
     }
     case MP_ACC_FLOAT64: bound.rel = mp_gamma(k, 0x1p-53); break;

@@ -44,6 +44,22 @@ static mp_contract ieee_any_order(void) {
     return contract;
 }
 
+/* What any sane kernel meets: float32 sums in any order or a tensor core; an exp by the special-function
+ * unit, whose error grows to 2 + 1.173*88 ulp where a float32 exp is finite (CUDA C++ Programming Guide,
+ * intrinsic functions), and an approximate division, 2 ulp; the gate rounded before the multiply or not; sums
+ * over topk in float32 or in dtype, whose bound holds for a sum that is rounded and then scaled, too. Nothing
+ * is promised of bits, order, or rows without a result. */
+static mp_contract any_sane_kernel(void) {
+    mp_contract contract = mp_contract_weakest();
+    snprintf(contract.preset, sizeof contract.preset, MP_ANY_CONTRACT);
+    contract.gate_up.accumulator = contract.down.accumulator = MP_ACC_ANY;
+    contract.act_function = MP_ACT_SPECIAL_UNIT;
+    contract.act_ulps = 108;
+    contract.act_rounding = MP_ACT_ANY_ROUNDING;
+    contract.combine = MP_COMBINE_ELEMENT_DTYPE;
+    return contract;
+}
+
 /* The GEMM on operands of dtype, and what can be promised of its bits. fp32 and fp64 are IEEE everywhere. */
 static mp_bits_promise set_gemm(mp_gemm_contract *gemm, int sm, mp_dtype dtype) {
     *gemm = (mp_gemm_contract){.accumulator = MP_ACC_FMA_ASCENDING, .split_k = 1};
@@ -99,6 +115,10 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
         *contract = mp_contract_weakest();
         return MP_OK;
     }
+    if (strcmp(name, MP_ANY_CONTRACT) == 0) {
+        *contract = any_sane_kernel();
+        return MP_OK;
+    }
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         char text[16];
         snprintf(text, sizeof text, "sm_%d", known[i]);
@@ -108,7 +128,7 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
     }
     return mp_fail(
         err, MP_EINPUT,
-        "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100 or "
-        "weakest",
+        "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, "
+        "weakest or any",
         name);
 }

@@ -102,6 +102,9 @@ FAKE(cuMemFree_v2, CUdeviceptr pointer) {
     free(fake_memory(pointer));
     return release();
 }
+FAKE(cuIpcGetMemHandle, CUipcMemHandle *handle, CUdeviceptr pointer) {
+    CALL(memcpy(handle->reserved, &pointer, sizeof pointer));
+}
 FAKE(cuMemcpyHtoD_v2, CUdeviceptr to, const void *from, size_t bytes) {
     CALL(memcpy(fake_memory(to), from, bytes));
 }

@@ -292,6 +292,43 @@ static void gate_rounding_is_a_contract_of_its_own(void **unused) {
     }
 }
 
+/* Twice the gate's rounding: towards zero. */
+static float gate_cut(const mp_case *c, float g, float u, int extra) {
+    mp_case alone = *c;
+    (void)extra;
+    alone.gated = false;
+    float a = sloppy(&alone, g, 1, 0);
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    bits &= c->dtype == MP_BF16 ? 0xFFFF0000u : 0xFFFFE000u;
+    memcpy(&a, &bits, sizeof a);
+    return a * u;
+}
+
+/* Who does not say whether it rounds the gate may do either, but not cut it. */
+static void any_rounding_is_both(void **unused) {
+    (void)unused;
+    static const mp_dtype dtypes[] = {MP_BF16, MP_FP16};
+    mp_contract any = float32_contract;
+    any.act_rounding = MP_ACT_ANY_ROUNDING;
+    for (size_t d = 0; d < COUNT(dtypes); d++)
+        for (mp_activation act = MP_SILU; act <= MP_GELU; act++) {
+            mp_case c = activation_case(act, true);
+            c.dtype = dtypes[d];
+            int64_t cut = 0;
+            for (uint32_t code = 0; code < 65536; code++) {
+                const float g = (float)mp_decode_code(c.dtype, code);
+                if (!isfinite(g)) continue;
+                if (!inside(&c, &any, gate_rounded(&c, g, 0.75f, 0), g, 0.75f) ||
+                    !inside(&c, &any, sloppy(&c, g, 0.75f, 0), g, 0.75f))
+                    fail_msg("%s %s: %a is outside", mp_dtype_name(c.dtype), mp_activation_name(act),
+                             (double)g);
+                cut += !inside(&c, &any, gate_cut(&c, g, 0.75f, 0), g, 0.75f);
+            }
+            assert_true(cut > 1000);
+        }
+}
+
 /* ---- Inf and NaN ---- */
 
 static void nan_is_never_lost(void **unused) {
@@ -397,6 +434,7 @@ int main(void) {
         cmocka_unit_test(faithful_float32_stays_inside_for_fp32_inputs),
         cmocka_unit_test(worse_implementations_are_outside),
         cmocka_unit_test(gate_rounding_is_a_contract_of_its_own),
+        cmocka_unit_test(any_rounding_is_both),
         cmocka_unit_test(nan_is_never_lost),
         cmocka_unit_test(special_values_have_one_meaning),
         cmocka_unit_test(the_stage_finds_its_columns_and_rows),

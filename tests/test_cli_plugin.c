@@ -40,6 +40,17 @@ static void an_activation_in_cpp(void **state) {
     expect(ACT "act.so,fast=1", 2, "", "moeparity: act: it takes no words");
 }
 
+static void a_combine_in_cuda(void **state) {
+    (void)state;
+    if (access("plugins/combine.so", R_OK) != 0) skip(); /* no CUDA compiler */
+    expect("CUDA_VISIBLE_DEVICES= moeparity run --case 'M=64 topk=4 scope=combine' --subject "
+           "plugin:plugins/combine.so",
+           77, "1 skipped", "");
+    expect("CUDA_VISIBLE_DEVICES= MOEPARITY_REQUIRE_GPU=1 moeparity run --case 'M=64 topk=4 scope=combine' "
+           "--subject plugin:plugins/combine.so",
+           3, "1 skipped", "");
+}
+
 static void what_is_no_plugin(void **state) {
     (void)state;
     expect(ACT "none.so", 2, "", "moeparity: cannot load the plug-in: plugins/none.so: cannot open");
@@ -122,6 +133,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pipeline_in_c),
         cmocka_unit_test(an_activation_in_cpp),
+        cmocka_unit_test(a_combine_in_cuda),
         cmocka_unit_test(what_is_no_plugin),
         cmocka_unit_test(misbehaviour_has_a_verdict),
         cmocka_unit_test(it_is_loaded_by_a_worker_alone),

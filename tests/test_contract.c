@@ -664,7 +664,7 @@ static void presets_are_known_by_name(void **unused) {
     mp_case c = mp_case_default();
     mp_contract contract;
     mp_error err;
-    static const char *const names[] = {"float64", "ieee-any-order", "sm_80", "sm_90", "weakest"};
+    static const char *const names[] = {"float64", "ieee-any-order", "sm_80", "sm_90", "weakest", "any"};
     for (size_t i = 0; i < COUNT(names); i++) {
         assert_int_equal(mp_contract_preset(names[i], &c, &contract, &err), MP_OK);
         assert_string_equal(contract.preset, names[i]);
@@ -672,6 +672,30 @@ static void presets_are_known_by_name(void **unused) {
     }
     assert_int_equal(mp_contract_preset("sm_91", &c, &contract, &err), MP_EINPUT);
     assert_non_null(strstr(err.text, "sm_90"));
+}
+
+/* The bound of any accumulator holds for every one that is known, split or not. */
+static void any_is_the_widest(void **unused) {
+    (void)unused;
+    static const int architectures[] = {70, 80, 86, 89, 90, 100};
+    static const mp_dtype dtypes[] = {MP_BF16, MP_FP16, MP_FP32};
+    const mp_gemm_contract any = {.accumulator = MP_ACC_ANY, .split_k = 1};
+    for (size_t d = 0; d < COUNT(dtypes); d++)
+        for (size_t a = 0; a < COUNT(architectures); a++)
+            for (int64_t k = 1; k < 100000; k = 3 * k + 1)
+                for (int split = 1; split <= 64; split *= 2) {
+                    mp_case c = mp_case_default();
+                    c.dtype = dtypes[d];
+                    mp_gemm_contract known = mp_contract_of_architecture(architectures[a], &c).gate_up;
+                    known.split_k = split;
+                    const mp_sum_bound narrow = mp_gemm_bound(&known, c.dtype, k, 100),
+                                       wide = mp_gemm_bound(&any, c.dtype, k, 100);
+                    if (!(narrow.rel <= wide.rel && narrow.abs <= wide.abs &&
+                          wide.rel < 2e-7 * (double)k + 6e-5))
+                        fail_msg("sm_%d %s k=%lld split=%d: %g %g, any %g %g", architectures[a],
+                                 mp_dtype_name(c.dtype), (long long)k, split, narrow.rel, narrow.abs,
+                                 wide.rel, wide.abs);
+                }
 }
 
 static void the_text_names_every_promise(void **unused) {
@@ -776,6 +800,7 @@ int main(void) {
         cmocka_unit_test(fields_are_set_by_name_and_make_the_identity),
         cmocka_unit_test(every_value_has_its_word),
         cmocka_unit_test(presets_are_known_by_name),
+        cmocka_unit_test(any_is_the_widest),
         cmocka_unit_test(the_text_names_every_promise),
         cmocka_unit_test(one_field_takes_its_stage_out_of_the_prediction),
     };

@@ -359,6 +359,46 @@ static void device_buffers_have_guards_at_every_size(void **state) {
     mp_cuda_close(cuda);
 }
 
+/* For programs that launch kernels of their own: no NVRTC and no architecture is asked for, a buffer is alone
+ * in its blocks, and digests are those of the bytes. */
+static void memory_alone_needs_no_compiler(void **state) {
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        mp_cuda *cuda = NULL;
+        mp_error err = {0};
+        void *data = NULL, *copy = NULL;
+        mp_cuda_handle handle, other;
+        size_t offset = 0;
+        uint64_t digest = 0, equal = 0, changed = 0;
+        fake.architecture = 75; /* which this NVRTC does not know */
+        if (mp_cuda_open_memory(&cuda, &err) != MP_OK) fail_msg("%s", err.text);
+        assert_string_equal(mp_cuda_versions(cuda), "driver 13.0, sm_75");
+        const mp_space *space = mp_cuda_space(cuda);
+        const size_t bytes = (size_t)(i ? MP_CUDA_BLOCK_BYTES - 2 * MP_GUARD_BYTES + 1 : 1000),
+                     before = fake.bytes;
+        assert_int_equal(space->alloc(space->self, bytes, MP_POISON_A, &data, &err), MP_OK);
+        assert_int_equal(fake.bytes - before, (i + 1) * MP_CUDA_BLOCK_BYTES);
+        assert_int_equal(space->alloc(space->self, bytes, MP_POISON_A, &copy, &err), MP_OK);
+        assert_int_equal(mp_cuda_share(cuda, data, &handle, &offset, &err), MP_OK);
+        assert_int_equal(mp_cuda_share(cuda, copy, &other, &offset, &err), MP_OK);
+        assert_int_equal(offset, MP_GUARD_BYTES);
+        assert_memory_not_equal(&handle, &other, sizeof(void *));
+        assert_int_equal(space->digest(space->self, data, bytes, &digest, &err), MP_OK);
+        assert_int_equal(space->digest(space->self, copy, bytes, &equal, &err), MP_OK);
+        ((unsigned char *)fake_memory((uintptr_t)copy))[bytes - 1] ^= 1;
+        assert_int_equal(space->digest(space->self, copy, bytes, &changed, &err), MP_OK);
+        assert_true(digest == equal && digest != changed);
+        space->free(space->self, data);
+        space->free(space->self, copy);
+        fake.failing = fake.calls + 1; /* the second call of sharing */
+        assert_int_equal(mp_cuda_share(cuda, data, &handle, &offset, &err), MP_EDEVICE);
+        fake.failing = -1;
+        mp_cuda_close(cuda);
+        assert_int_equal(fake.live, 0);
+    }
+    fake.architecture = 90;
+}
+
 static void the_plan_covers_what_a_run_takes(void **state) {
     (void)state;
     const mp_case c = parsed(SMALL);
@@ -421,6 +461,7 @@ int main(void) {
         cmocka_unit_test(a_hook_can_end_the_run),
         cmocka_unit_test(a_changed_guard_word_is_reported_where_it_is),
         cmocka_unit_test(device_buffers_have_guards_at_every_size),
+        cmocka_unit_test(memory_alone_needs_no_compiler),
         cmocka_unit_test(the_plan_covers_what_a_run_takes),
         cmocka_unit_test(stages_that_do_not_fit_are_noted),
     };

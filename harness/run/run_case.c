@@ -5,12 +5,17 @@
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
+#include "harness/judge/sharper.h"
 #include "harness/run/memory.h"
 #include "harness/progress.h"
 #include "harness/run/repro.h"
 #include "harness/run/strict.h"
 #include "harness/verdict_make.h"
+#include "moeparity/preset.h"
 #include "ref/blas.h"
+#include "ref/predict/predict.h"
+
+#include <string.h>
 
 /* The first check that failed, or -1. */
 static int first_failed(const mp_verdict *v) {
@@ -67,6 +72,16 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     return status;
 }
 
+/* What the subject says itself; and of a contract that says nothing how much a known one would be worth. */
+static void tell_weaker(mp_session *s) {
+    const mp_contract known = mp_host_contract(&s->row->c);
+    const char *own = s->offer.weaker;
+    char wide[256] = "";
+    if (strcmp(s->offer.contract.preset, MP_ANY_CONTRACT) == 0)
+        mp_sharper_text(&s->row->c, &s->offer.contract, &known, wide, sizeof wide);
+    mp_verdict_set(s->v, &s->v->weaker, "%s%s%s", own, *own && *wide ? "; " : "", wide);
+}
+
 static void describe(mp_session *s) {
     mp_verdict *v = s->v;
     const mp_contract *contract = &s->offer.contract;
@@ -80,6 +95,7 @@ static void describe(mp_session *s) {
     mp_verdict_set(v, &v->contract, "%s", text);
     mp_verdict_set(v, &v->config, "%s %s (%s)", up, down, config->source);
     mp_verdict_set(v, &v->config_note, "%s", config->warning);
+    tell_weaker(s);
 }
 
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {

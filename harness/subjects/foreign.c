@@ -78,3 +78,11 @@ mp_status mp_foreign_offer(const mp_foreign_words *words, const mp_case *c, cons
     }
     return status;
 }
+
+mp_status mp_foreign_device(mp_cuda *cuda, size_t own, mp_offer *offer, mp_error *err) {
+    const size_t blocks = (MP_TENSOR_COUNT + MP_WORKSPACES) * (size_t)MP_CUDA_BLOCK_BYTES;
+    size_t reserve = 0;
+    const mp_status status = mp_cuda_memory(cuda, &offer->device_available, &reserve, err);
+    offer->device_bytes = reserve + blocks + own;
+    return status;
+}

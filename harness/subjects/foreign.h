@@ -3,6 +3,7 @@
 #ifndef MP_HARNESS_FOREIGN_H
 #define MP_HARNESS_FOREIGN_H
 
+#include "kernels/cuda.h"
 #include "moeparity/subject.h"
 
 typedef struct mp_foreign_words {
@@ -16,5 +17,8 @@ typedef struct mp_foreign_words {
  * which word is wrong, and what was expected. */
 mp_status mp_foreign_offer(const mp_foreign_words *words, const mp_case *c, const mp_config_query *query,
                            mp_offer *offer, mp_error *err);
+/* Sets what the device has free, and in device_bytes what is kept free on it beside the buffers, besides
+ * `own`, which the subject takes itself. */
+mp_status mp_foreign_device(mp_cuda *cuda, size_t own, mp_offer *offer, mp_error *err);
 
 #endif

@@ -3,15 +3,11 @@
 
 #include "base/text.h"
 #include "harness/subjects/foreign.h"
-#include "kernels/cuda.h"
+#include "harness/subjects/leaks.h"
 #include "moeparity/plugin.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
-
-/* Of the runs that left less free device memory than they found, so many, and this share of all, are a leak:
- * caches that grow with a new shape do so less often. */
-enum { LEAKS_AT_LEAST = 20, ONE_LEAK_IN = 4 };
 
 typedef struct plugin {
     char *name; /* plugin:PATH,words */
@@ -19,9 +15,8 @@ typedef struct plugin {
     mp_plugin api; /* as much of it as the library has */
     void *self;    /* the plug-in's */
     bool opened;
-    mp_cuda *cuda;      /* where it works on the device; else NULL */
-    int64_t runs, grew; /* of the device's memory */
-    size_t leaked;
+    mp_cuda *cuda; /* where it works on the device; else NULL */
+    mp_leaks leaks;
 } plugin;
 
 /* A function's result and text as a status. */
@@ -106,26 +101,7 @@ static mp_status plugin_describe(mp_subject *s, const mp_case *c, mp_offer *offe
     status = mp_foreign_offer(&words, c, &s->query, offer, err);
     for (int i = 0; i < MP_WORKSPACES; i++) offer->workspace_bytes[i] = said.workspace_bytes[i];
     offer->host_bytes = said.host_bytes;
-    size_t reserve = 0;
-    if (status == MP_OK && p->cuda) status = mp_cuda_memory(p->cuda, &offer->device_available, &reserve, err);
-    if (p->cuda) offer->device_bytes = reserve + said.device_bytes;
-    return status;
-}
-
-/* What a run leaves behind on the device, run after run, is lost. */
-static mp_status look_for_leaks(plugin *p, size_t before, mp_error *err) {
-    size_t after = 0, reserve;
-    const mp_status status = mp_cuda_memory(p->cuda, &after, &reserve, err);
-    if (status != MP_OK) return status;
-    p->runs++;
-    if (after < before) {
-        p->grew++;
-        p->leaked += before - after;
-    }
-    if (p->grew < LEAKS_AT_LEAST || p->grew * ONE_LEAK_IN < p->runs) return MP_OK;
-    return mp_fail(err, MP_EDEVICE,
-                   "%s leaks memory of the device: %lld of its %lld runs left less free, %.1f MiB in all",
-                   p->api.name, (long long)p->grew, (long long)p->runs, (double)p->leaked / 0x1p20);
+    return status == MP_OK && p->cuda ? mp_foreign_device(p->cuda, said.device_bytes, offer, err) : status;
 }
 
 static mp_status plugin_run(mp_subject *s, const mp_execution *e, mp_error *err) {
@@ -141,7 +117,6 @@ static mp_status plugin_run(mp_subject *s, const mp_execution *e, mp_error *err)
                          .block_size_m = e->offer->config.up.block_size_m,
                          .tile = up,
                          .tile_down = down};
-    size_t before = 0, reserve;
     mp_status status = MP_OK;
     mp_tile_text(&e->offer->config.up, up);
     mp_tile_text(&e->offer->config.down, down);
@@ -149,11 +124,11 @@ static mp_status plugin_run(mp_subject *s, const mp_execution *e, mp_error *err)
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (e->t[id].data)
             tensors[run.tensor_count++] = tensor_of(&e->t[id], (mp_tensor_id)id, outputs & MP_IN_SET(id));
-    if (p->cuda) status = mp_cuda_memory(p->cuda, &before, &reserve, err);
+    if (p->cuda) status = mp_leaks_begin(&p->leaks, p->cuda, err);
     if (status == MP_OK) status = result_of(p, p->api.run(p->self, &run, &why), &why, err);
     if (status == MP_EINPUT && err) err->status = status = MP_EDEVICE; /* too late for words to be wrong */
     if (status == MP_OK && p->cuda) status = mp_cuda_synchronize(p->cuda, err);
-    return status == MP_OK && p->cuda ? look_for_leaks(p, before, err) : status;
+    return status == MP_OK && p->cuda ? mp_leaks_end(&p->leaks, p->cuda, p->api.name, err) : status;
 }
 
 static void plugin_close(mp_subject *s) {
@@ -202,7 +177,7 @@ static mp_status find_space(plugin *p, mp_subject *s, mp_error *err) {
     if (!device || strcmp(device, "host") == 0) return MP_OK;
     if (strcmp(device, "cuda") != 0)
         return mp_fail(err, MP_EINPUT, "%s works on '%s': expected host or cuda", p->api.name, device);
-    const mp_status status = mp_cuda_open(&p->cuda, err);
+    const mp_status status = mp_cuda_open_memory(&p->cuda, err);
     if (status != MP_OK) return status;
     s->space = mp_cuda_space(p->cuda);
     snprintf(s->device, sizeof s->device, "%s", mp_cuda_device_name(p->cuda));

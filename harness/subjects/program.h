@@ -10,6 +10,7 @@
  * MP_PROCESS_THIRD. */
 enum { MP_PROGRAM_PROTOCOL = 1 };
 #define MP_PROGRAM_VARIABLE "MOEPARITY_SUBJECT"
+#define MP_NO_CUDA_IPC "MOEPARITY_NO_CUDA_IPC" /* not empty and not 0: no device memory is shared */
 
 /* Starts the command of `worker:COMMAND`, words as a shell splits them, and makes what answers a subject.
  * MP_EINPUT: no such program, or what it says is not the protocol; MP_EUNSUPPORTED: it cannot run here;

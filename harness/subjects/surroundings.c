@@ -143,6 +143,7 @@ mp_status mp_run_surrounded(mp_subject *subject, const mp_case *c, const mp_offe
                             uint32_t poison, mp_trace *trace, mp_surroundings_report *report, mp_error *err) {
     surroundings s = {.space = subject->space ? subject->space : &mp_host_space, .c = c, .offer = offer};
     mp_tensor derived[MP_TENSOR_COUNT] = {0};
+    mp_tensor_set left = offer->exposes;
     *report = (mp_surroundings_report){0};
     mp_status status =
         mp_trace_create_some(c, offer->config.up.block_size_m, offer->exposes, poison, trace, err);
@@ -155,13 +156,21 @@ mp_status mp_run_surrounded(mp_subject *subject, const mp_case *c, const mp_offe
         void *workspace[MP_WORKSPACES];
         memcpy(view, s.t, sizeof view);
         memcpy(workspace, s.workspace, sizeof workspace);
-        const mp_execution execution = {
-            .c = c, .offer = offer, .t = view, .workspace = workspace, .stage_ns = trace->stage_ns};
+        const mp_execution execution = {.c = c,
+                                        .offer = offer,
+                                        .t = view,
+                                        .workspace = workspace,
+                                        .stage_ns = trace->stage_ns,
+                                        .left = &left};
         status = subject->run(subject, &execution, err);
     }
     if (status == MP_OK) status = look_around(&s, report, err);
     if (status == MP_OK) status = collect_outputs(&s, trace, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        if (!(left & MP_IN_SET(id))) { /* as if it had never been exposed */
+            mp_tensor_free(&trace->t[id]);
+            trace->t[id] = (mp_tensor){0};
+        }
         if (s.own & MP_IN_SET(id)) s.space->free(s.space->self, s.t[id].data);
         if (mp_case_derived_inputs(c) & MP_IN_SET(id)) mp_tensor_free(&derived[id]);
     }

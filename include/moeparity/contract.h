@@ -21,12 +21,14 @@ extern "C" {
  *   IEEE_ANY_ORDER  IEEE float32 additions in any order, products exact, fused or rounded
  *   FMA_ASCENDING   float32 fused multiply-adds, k ascending from zero: one result
  *   TENSOR_CORE     truncated fused dot-add over groups of `group` terms: one result, see mp_gemm_contract
- *   FLOAT64         float64 accumulation (the reference itself) */
+ *   FLOAT64         float64 accumulation (the reference itself)
+ *   ANY             any of these and any tensor core that is known: the widest of their bounds */
 #define MP_ACCUMULATORS(VALUE)                                            \
     VALUE(MP_ACC_IEEE_ANY_ORDER, "ieee-any-order", "IEEE fp32 any order") \
     VALUE(MP_ACC_FMA_ASCENDING, "fma-ascending", "fp32 fma, k ascending") \
     VALUE(MP_ACC_TENSOR_CORE, "tensor-core", "tensor core")               \
-    VALUE(MP_ACC_FLOAT64, "float64", "float64")
+    VALUE(MP_ACC_FLOAT64, "float64", "float64")                           \
+    VALUE(MP_ACC_ANY, "any", "any fp32 order or tensor core")
 typedef enum mp_accumulator { MP_ACCUMULATORS(MP_VALUE_OF) MP_ACC_COUNT } mp_accumulator;
 
 /* Which terms share a step of a tensor core: neighbours, or those of equal k mod 4 div 2 in every 32
@@ -69,10 +71,11 @@ typedef struct mp_gemm_contract {
 typedef enum mp_act_function { MP_ACT_FUNCTIONS(MP_VALUE_OF) MP_ACT_FUNCTION_COUNT } mp_act_function;
 
 /* ONE_ROUNDING: act(gate)*up is rounded once to dtype; GATE_ROUNDED: act(gate) is rounded to dtype before the
- * multiply. */
+ * multiply; ANY: one or the other. */
 #define MP_ACT_ROUNDINGS(VALUE)                \
     VALUE(MP_ACT_ONE_ROUNDING, "one-rounding") \
-    VALUE(MP_ACT_GATE_ROUNDED, "gate-rounded")
+    VALUE(MP_ACT_GATE_ROUNDED, "gate-rounded") \
+    VALUE(MP_ACT_ANY_ROUNDING, "any")
 typedef enum mp_act_rounding { MP_ACT_ROUNDINGS(MP_VALUE_OF) MP_ACT_ROUNDING_COUNT } mp_act_rounding;
 
 /* SCALE_THEN_ROUND: rnd(rsf * sum); ROUND_THEN_SCALE: rnd(rsf * rnd(sum)); ELEMENT_DTYPE: every addition

@@ -9,6 +9,8 @@
 extern "C" {
 #endif
 
+#define MP_ANY_CONTRACT "any"
+
 /* Fills the contract that the name stands for on cases of this kind:
  *   float64         the reference itself
  *   ieee-any-order  float32 sums in any order, one rounding a stored tensor; nothing is promised of bits
@@ -18,6 +20,7 @@ extern "C" {
  *                   are required where the architecture was measured, reported where its arithmetic is known
  *                   from the literature, else not compared
  *   weakest         mp_contract_weakest
+ *   any             MP_ANY_CONTRACT: what any sane kernel meets, also one on tensor cores that nobody told of
  *
  * With fused_sum the additions into the output are atomic: they round to dtype in any order, and down and
  * combine promise nothing of bits. MP_EINPUT names the known ones. */

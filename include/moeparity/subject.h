@@ -24,6 +24,7 @@ typedef struct mp_offer {
     size_t workspace_bytes[MP_WORKSPACES]; /* buffers that it wants beside the tensors */
     size_t host_bytes;                     /* memory that it takes on its own account, on the host */
     size_t device_bytes, device_available; /* the same on its device; available == 0: unknown */
+    char weaker[256]; /* which checks say less about this subject than about others, and why; "" */
 } mp_offer;
 
 /* One run. All tensors lie in the subject's space between guard zones; outputs and workspaces are full of
@@ -36,6 +37,8 @@ typedef struct mp_execution {
     const mp_tensor *t;
     void *const *workspace; /* [MP_WORKSPACES]; NULL where no bytes were wanted */
     double *stage_ns;       /* [MP_STAGE_COUNT]: a subject that measures adds the time of each stage */
+    mp_tensor_set *left; /* the exposed outputs; a subject that learns only in a run which of them it leaves
+                               narrows the set, always to the same for a case. NULL: nobody asks */
 } mp_execution;
 
 typedef struct mp_subject mp_subject;

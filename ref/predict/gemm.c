@@ -9,7 +9,8 @@
 static const char *unpredictable(const mp_gemm_contract *g) {
     if (g->promotion || g->split_k > 1) return "sums in parts of k are bounded, not predicted";
     if (g->accumulator == MP_ACC_FLOAT64) return "float64 sums have no fixed order";
-    if (g->accumulator == MP_ACC_IEEE_ANY_ORDER) return "the order of the sums is not fixed";
+    if (g->accumulator == MP_ACC_IEEE_ANY_ORDER || g->accumulator == MP_ACC_ANY)
+        return "the order of the sums is not fixed";
     return NULL;
 }
 

@@ -117,7 +117,10 @@ def run(request):
         memory[tensors["cache1"]["offset"]] ^= 1
     if HOW == "wrong":
         cache2[3] ^= 0x20
-    return {"done": {"stage_ns": {"act": 1.0}}}
+    done = {"stage_ns": {"act": 1.0}}
+    if HOW.startswith("left="):
+        done["left"] = json.loads(HOW[5:])
+    return {"done": done}
 
 
 def main():
@@ -130,7 +133,10 @@ def main():
         if kind == "hello":
             protocol = 2 if HOW == "newer" else body["protocol"]
             name = "" if HOW == "nameless" else "talker"
-            send({"hello": {"protocol": protocol, "name": name, "version": "1.0", "later": [1]}})
+            hello = {"protocol": protocol, "name": name, "version": "1.0", "later": [1]}
+            if HOW.startswith("on="):
+                hello["device"] = HOW[3:]
+            send({"hello": hello})
         elif kind == "describe":
             send({"progress": {"stage": "act", "what": "run"}})
             send(describe(body))

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "harness/judge/sharper.h"
+
+#include "base/text.h"
+#include "ref/activation.h"
+#include "ref/bounds.h"
+#include "ref/combine.h"
+
+#include <stdio.h>
+
+/* The bound of a stage's error before its last rounding, of operands and results of magnitude 1. */
+static double bound_of(const mp_case *c, const mp_contract *contract, mp_stage stage) {
+    const mp_sum sum = {.value = 1, .mass = 1, .terms = c->topk};
+    switch (stage) {
+    case MP_GATE_UP: return mp_gemm_bound(&contract->gate_up, mp_case_dtype(c, MP_W1), c->K, 1).rel;
+    case MP_ACT: return mp_activation_bound(c, contract, 1, 1);
+    case MP_DOWN: return mp_gemm_bound(&contract->down, mp_case_dtype(c, MP_W2), c->N, 1).rel;
+    case MP_COMBINE: return mp_combine_bound(c, contract, sum);
+    case MP_ALIGN:
+    case MP_STAGE_COUNT: break;
+    }
+    return 0;
+}
+
+void mp_sharper_text(const mp_case *c, const mp_contract *contract, const mp_contract *sharp, char *text,
+                     size_t size) {
+    mp_text list = {0};
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        if (!mp_case_has_stage(c, (mp_stage)s)) continue;
+        const double wide = bound_of(c, contract, (mp_stage)s), narrow = bound_of(c, sharp, (mp_stage)s);
+        if (!(wide > narrow)) continue;
+        mp_text_add(&list, "%s%.2g times in %s", list.length ? ", " : "", wide / narrow,
+                    mp_stage_name((mp_stage)s));
+    }
+    text[0] = '\0';
+    if (list.length)
+        snprintf(text, size, "contract %s: before the last rounding errors may be larger than under %s, %s",
+                 contract->preset, sharp->preset, mp_text_get(&list));
+    mp_text_free(&list);
+}

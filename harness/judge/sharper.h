@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How much a contract that says little gives away. */
+#ifndef MP_HARNESS_SHARPER_H
+#define MP_HARNESS_SHARPER_H
+
+#include "moeparity/contract.h"
+
+#include <stddef.h>
+
+/* A sentence: how many times larger than under `sharp` the errors of each stage of the case may be before the
+ * last rounding. Taken at a gate and sums of magnitude 1, without cancellation. "" where none is larger. */
+void mp_sharper_text(const mp_case *c, const mp_contract *contract, const mp_contract *sharp, char *text,
+                     size_t size);
+
+#endif

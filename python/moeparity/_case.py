@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A case, as a kernel and a test see it."""
+
+
+class Case:
+    """One case of a matrix. Every field is an attribute: case.M, case.topk, case.act, ...
+
+    text          its canonical text, which is also str(case)
+    fields        the fields by name, defaults included
+    inputs        names of the tensors that it has as inputs, and
+    outputs       as outputs (of what a subject is asked; () from moeparity.cases)
+    pairs         variants that must give the same bits, as a matrix has them: "path=runner"
+    block_size_m  the block to which align pads, and
+    tile, tile_down  the tiles of both GEMMs, in a run: dicts with BLOCK_SIZE_M, BLOCK_SIZE_N, BLOCK_SIZE_K,
+                  GROUP_SIZE_M, num_warps, num_stages; else None
+    stage_ns      a dict to be filled: nanoseconds that a stage took, by its name
+    """
+
+    def __init__(self, text, fields, inputs=(), outputs=(), pairs=(), group="", tier="", run=None):
+        self.text = text
+        self.fields = dict(fields)
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.pairs = tuple(pairs)
+        self.group = group
+        self.tier = tier
+        self.block_size_m = run["block_size_m"] if run else None
+        self.tile = _tile(run["tile"]) if run else None
+        self.tile_down = _tile(run["tile_down"]) if run else None
+        self.stage_ns = {}
+
+    def __getattr__(self, name):  # only what is no attribute of the object
+        fields = self.__dict__.get("fields", {})
+        if name in fields:
+            return fields[name]
+        raise AttributeError(f"a case has no field {name!r}: there are {', '.join(fields)}")
+
+    def __str__(self):
+        return self.text
+
+    def __repr__(self):
+        return f"<Case {self.text}>"
+
+    def __eq__(self, other):
+        return isinstance(other, Case) and (self.text, self.pairs) == (other.text, other.pairs)
+
+    def __hash__(self):
+        return hash((self.text, self.pairs))
+
+
+_TILE = ("BLOCK_SIZE_M", "BLOCK_SIZE_N", "BLOCK_SIZE_K", "GROUP_SIZE_M", "num_warps", "num_stages")
+
+
+def _tile(text):
+    numbers = text.split("x")
+    return dict(zip(_TILE, map(int, numbers))) if len(numbers) == len(_TILE) else None
