@@ -87,29 +87,49 @@ class Package:
         if text not in self.notes:
             self.notes.append(text)
 
-    def version_line(self, *others):
-        """Its version, those of the packages that others names, and what is stood in for."""
-        versions = [self.version] + [f"{other.__name__} {other.__version__}" for other in others]
+    def version_line(self):
+        """Its version, those of torch and Triton, and what is stood in for."""
+        versions = [self.version] + [f"{name} {sys.modules[name].__version__}" for name in ("torch", "triton")
+                                     if name in sys.modules]
         return ", ".join(versions) + "".join(f"; {note}" for note in self.notes)
 
 
-def words(argv, defaults):
-    """The words behind the program's name: one of the modes, and key=value. defaults: what each key is
-    without a word, and under "mode" the modes. Ends the program with 2 at a word that is none of them."""
-    chosen = {key: value for key, value in defaults.items() if key != "mode"}
-    chosen["mode"] = defaults["mode"][0]
-    for word in argv:
+def opened(package):
+    """(package(), ""), or (None, why it cannot be had here)."""
+    try:
+        import torch  # noqa: F401
+        import triton  # noqa: F401
+    except ImportError as error:
+        return None, f"{error.name} is not installed"
+    try:
+        return package(), ""
+    except Absent as reason:
+        return None, str(reason)
+
+
+def tensors(torch):
+    """What a subject asks for: tensors on the GPU, where there is one."""
+    if torch is None:
+        return "numpy"
+    return "cuda" if torch.cuda.is_available() else "torch"
+
+
+def words(known):
+    """The words behind the name of a program that was started as a subject, by their keys: one of
+    known["mode"], and key=value with one of known[key], or with any value where that is None. The first of a
+    list is the default, "" that of any value. A word that is none of them ends the program with 2.
+
+    Started by hand its words are those of moeparity: it is the subject with its defaults."""
+    chosen = {key: values[0] if values else "" for key, values in known.items()}
+    if "MOEPARITY_SUBJECT" not in os.environ:
+        return chosen
+    for word in sys.argv[1:]:
         key, equals, value = word.partition("=")
-        if not equals and word in defaults["mode"]:
-            chosen["mode"] = word
-        elif equals and key in chosen and key != "mode":
-            chosen[key] = value
-        else:
-            known = ", ".join(defaults["mode"]) + ", " + ", ".join(f"{k}=" for k in defaults if k != "mode")
-            _usage(f"{os.path.basename(sys.argv[0])}: '{word}': expected one of {known}")
+        if not equals:
+            key, value = "mode", word
+        if key not in known or (known[key] and value not in known[key]):
+            forms = known["mode"] + [f"{k}={'|'.join(v) if v else '...'}" for k, v in known.items() if k != "mode"]
+            print(f"{sys.argv[0]}: '{word}': expected one of {', '.join(forms)}", file=sys.stderr)
+            sys.exit(2)
+        chosen[key] = value
     return chosen
-
-
-def _usage(text):
-    print(text, file=sys.stderr)
-    sys.exit(2)

@@ -2,15 +2,32 @@
 """Tiles of a case in the form that Triton kernels take."""
 import contextlib
 
-import torch
-
 import moeparity
+
+try:
+    import torch
+except ImportError:
+    torch = None
 
 
 def architecture():
     """90 for sm_90; 0 without a GPU."""
     return 10 * torch.cuda.get_device_capability()[0] + torch.cuda.get_device_capability()[1] \
         if torch.cuda.is_available() else 0
+
+
+def device_name():
+    """As tables of tuned tiles name it; "" without a GPU."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+
+
+def preset():
+    """The contract of a GEMM of 16-bit operands by Triton's tl.dot on this machine. Interpreted on a CPU it
+    is a float32 GEMM of numpy's, whose order depends on the shapes."""
+    sm = architecture()
+    if sm in (80, 86, 89, 90, 100):
+        return f"sm_{sm}"
+    return "any" if sm else "ieee-any-order gate_up.batch_invariant=0 down.batch_invariant=0"
 
 
 def config(tile):
