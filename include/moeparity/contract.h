@@ -61,13 +61,25 @@ typedef struct mp_gemm_contract {
     int split_k;   /* parts of k with accumulators of their own, added in float32 in any order; 1: none */
 } mp_gemm_contract;
 
-/* Whose exp, tanh and erf: those of this project's kernels, made of IEEE float32 operations alone and so
- * predicted to the bit; the special-function unit's approximations; or a mathematical library's. The last
- * column is what a sentence adds. */
-#define MP_ACT_FUNCTIONS(VALUE)                                            \
-    VALUE(MP_ACT_IEEE, "ieee", "")                                         \
-    VALUE(MP_ACT_SPECIAL_UNIT, "special-unit", " (special-function unit)") \
-    VALUE(MP_ACT_LIBRARY, "library", " (library)")
+/* Whose exp, tanh and erf. The last column is what a sentence adds.
+ *   IEEE             those of this project's kernels, made of IEEE float32 operations alone
+ *   SPECIAL_UNIT     approximations by the special-function unit, in an order that is not told
+ *   LIBRARY          any mathematical library's
+ *   CUDA_MATH        expf, tanhf, erff of CUDA's library and IEEE division, compiled with nvcc's defaults:
+ *                    silu, gelu and gelu_tanh of torch, and CUDA kernels that are built without fast math
+ *   CUDA_INTRINSICS  silu as v / (1 + __expf(-v)), compiled with nvcc's defaults; all else as CUDA_MATH
+ *   CUDA_FAST_MATH   the same source as either, compiled with --use_fast_math
+ *   TRITON           silu as v * tl.sigmoid(v), which is v * (1 / (1 + tl.exp(-v)))
+ * SPECIAL_UNIT and LIBRARY are bounded only; the bits of the others are predicted, of the last four as an
+ * sm_90 gives them (ref/predict/activation_cuda.h has the formulas). */
+#define MP_ACT_FUNCTIONS(VALUE)                                                \
+    VALUE(MP_ACT_IEEE, "ieee", "")                                             \
+    VALUE(MP_ACT_SPECIAL_UNIT, "special-unit", " (special-function unit)")     \
+    VALUE(MP_ACT_LIBRARY, "library", " (library)")                             \
+    VALUE(MP_ACT_CUDA_MATH, "cuda-math", " (CUDA library)")                    \
+    VALUE(MP_ACT_CUDA_INTRINSICS, "cuda-intrinsics", " (CUDA intrinsics)")     \
+    VALUE(MP_ACT_CUDA_FAST_MATH, "cuda-fast-math", " (CUDA, --use_fast_math)") \
+    VALUE(MP_ACT_TRITON, "triton", " (Triton)")
 typedef enum mp_act_function { MP_ACT_FUNCTIONS(MP_VALUE_OF) MP_ACT_FUNCTION_COUNT } mp_act_function;
 
 /* ONE_ROUNDING: act(gate)*up is rounded once to dtype; GATE_ROUNDED: act(gate) is rounded to dtype before the

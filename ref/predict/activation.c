@@ -1,31 +1,84 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The activation by the source that the CUDA kernels are compiled from (ref/predict/activation_f32.h); one
- * rounding to dtype. */
+/* The activation in the arithmetic of the contract: by the source that the CUDA kernels are compiled from
+ * (ref/predict/activation_f32.h), or as published kernels compute it (ref/predict/activation_cuda.h).
+ * act(gate) is rounded to dtype if the contract says so, and the product is rounded once. */
 #include "base/clones.h"
 #include "ref/activation.h"
+#include "ref/predict/activation_cuda.h"
 #include "ref/predict/activation_f32.h"
 #include "ref/predict/predict.h"
+#include "ref/predict/special_unit_tables.h"
 
 #include <stdlib.h>
 
+static bool needs_special_unit(mp_act_function function) {
+    switch (function) {
+    case MP_ACT_CUDA_MATH:
+    case MP_ACT_CUDA_INTRINSICS:
+    case MP_ACT_CUDA_FAST_MATH:
+    case MP_ACT_TRITON: return true;
+    case MP_ACT_IEEE:
+    case MP_ACT_SPECIAL_UNIT:
+    case MP_ACT_LIBRARY:
+    case MP_ACT_FUNCTION_COUNT: break;
+    }
+    return false;
+}
+
 const char *mp_unpredictable_act(const mp_contract *contract, const mp_case *c) {
-    (void)c;
-    if (contract->act_rounding != MP_ACT_ONE_ROUNDING) return "a rounded gate is not predicted";
+    if (needs_special_unit(contract->act_function)) {
+        if (mp_case_dtype(c, MP_CACHE1) == MP_FP64) return "published kernels take no fp64";
+        return mp_activation_cuda_unknown(contract->act_function, c->act);
+    }
     if (contract->act_function != MP_ACT_IEEE) return "exp, tanh and erf are not IEEE operations";
     return NULL;
 }
 
-/* One row of cache1 -> one row of results. */
-MP_CLONES_FMA static void activate_row(const mp_case *c, const float *in, float *result) {
+/* One row of cache1 -> one row of results; `a`: room for a row. */
+typedef struct activation_row {
+    const mp_case *c;
+    mp_act_function function;
+    const mp_special_unit *unit; /* NULL: not needed */
+    const mp_dtype *gate_dtype;  /* what act(gate) is rounded to; NULL: nothing */
+} activation_row;
+
+MP_CLONES_FMA static void activate_gates_f32(const mp_case *c, const float *in, float *a) {
     const float alpha = (float)c->alpha, limit = (float)c->limit;
     for (int64_t n = 0; n < c->N; n++)
-        result[n] = mp_activate_f32((int)c->act, c->gated, in[mp_gate_column(c, n)],
-                                    c->gated ? in[mp_up_column(c, n)] : 1.0f, alpha, limit);
+        a[n] = mp_gate_f32((int)c->act, in[mp_gate_column(c, n)], alpha, limit);
+}
+
+static void activate_gates_cuda(const activation_row *r, const float *in, float *a) {
+    const mp_case *c = r->c;
+    const float limit = (float)c->limit;
+    for (int64_t n = 0; n < c->N; n++) {
+        const float gate = in[mp_gate_column(c, n)];
+        a[n] = mp_activation_cuda(r->unit, r->function, c->act,
+                                  c->act == MP_CLAMP_SILU ? mp_at_most(gate, limit) : gate);
+        if (c->act == MP_SILU_CLAMP) a[n] = mp_at_most(a[n], limit);
+    }
+}
+
+static void activate_row(const activation_row *r, const float *in, float *a) {
+    const mp_case *c = r->c;
+    if (r->unit)
+        activate_gates_cuda(r, in, a);
+    else
+        activate_gates_f32(c, in, a);
+    for (int64_t n = 0; r->gate_dtype && n < c->N; n++)
+        a[n] = (float)mp_round_to(*r->gate_dtype, (double)a[n]);
+    /* A product of two numbers of 16 bits is exact, so that nothing is flushed before it is rounded. */
+    const mp_act_function product = r->gate_dtype ? MP_ACT_IEEE : r->function;
+    for (int64_t n = 0; c->gated && n < c->N; n++) {
+        const float factor = mp_up_f32((int)c->act, in[mp_up_column(c, n)], (float)c->limit);
+        a[n] = mp_activation_cuda_times(product, a[n], factor);
+    }
 }
 
 /* cache1 row -> cache2 row for every slot that is not filtered; row [slots] is the row of both caches. */
-static mp_status activate(const mp_case *c, const int32_t *topk_ids, const int64_t *row,
+static mp_status activate(const activation_row *r, const int32_t *topk_ids, const int64_t *row,
                           const mp_tensor *cache1, const mp_tensor *cache2, mp_error *err) {
+    const mp_case *c = r->c;
     const int64_t slots = mp_case_slots(c), width = mp_tensor_row_length(cache1);
     bool failed = false;
 #pragma omp parallel
@@ -40,7 +93,7 @@ static mp_status activate(const mp_case *c, const int32_t *topk_ids, const int64
         for (int64_t t = 0; t < slots; t++) {
             if (!in || topk_ids[t] < 0 || row[t] < 0) continue;
             mp_decode_row_f32(cache1->dtype, cache1->data, row[t] * width, width, in);
-            activate_row(c, in, result);
+            activate_row(r, in, result);
             mp_encode_row_f32(cache2->dtype, cache2->data, row[t] * c->N, c->N, result);
         }
         free(in);
@@ -51,7 +104,14 @@ static mp_status activate(const mp_case *c, const int32_t *topk_ids, const int64
 }
 
 mp_status mp_predict_stage_act(void *self, const mp_stage_call *call, mp_error *err) {
-    (void)self;
-    return activate(call->c, call->t[MP_TOPK_IDS].data, call->map->cache_row, mp_as_read(call->t, MP_CACHE1),
-                    &call->t[MP_CACHE2], err);
+    const mp_contract *contract = ((const mp_prediction *)self)->contract;
+    const mp_tensor *cache2 = &call->t[MP_CACHE2];
+    activation_row r = {.c = call->c, .function = contract->act_function};
+    if (contract->act_rounding == MP_ACT_GATE_ROUNDED) r.gate_dtype = &cache2->dtype;
+    if (needs_special_unit(contract->act_function)) {
+        const mp_status status = mp_special_unit_sm90(&r.unit, err);
+        if (status != MP_OK) return status;
+    }
+    return activate(&r, call->t[MP_TOPK_IDS].data, call->map->cache_row, mp_as_read(call->t, MP_CACHE1),
+                    cache2, err);
 }

@@ -64,9 +64,9 @@ MP_HD float mp_gelu_tanh(float v) {
     return v * 0.5f * (1.0f + mp_tanhf(0x1.988454p-1f * (v + 0.044715f * cube)));
 }
 
-/* act: an MP_ACT_ number, in device code a constant. up is not read when gated is 0. */
-MP_HD float mp_activate_f32(int act, int gated, float gate, float up, float alpha, float limit) {
-    float a = gate, factor = up;
+/* act(gate). act: an MP_ACT_ number, in device code a constant. */
+MP_HD float mp_gate_f32(int act, float gate, float alpha, float limit) {
+    float a = gate;
     switch (act) {
     case MP_ACT_SILU: a = mp_swish(gate, 1.0f); break;
     case MP_ACT_GELU: a = mp_gelu(gate); break;
@@ -75,20 +75,27 @@ MP_HD float mp_activate_f32(int act, int gated, float gate, float up, float alph
         a = gate < 0.0f ? 0.0f : gate;
         a = a * a;
         break;
-    case MP_ACT_SWIGLU_OAI:
-        a = mp_swish(mp_at_most(gate, limit), alpha);
-        factor = mp_clamp(up, limit) + 1.0f;
-        break;
-    case MP_ACT_SILU_CLAMP:
-        a = mp_at_most(mp_swish(gate, 1.0f), limit);
-        factor = mp_clamp(up, limit);
-        break;
-    case MP_ACT_CLAMP_SILU:
-        a = mp_swish(mp_at_most(gate, limit), 1.0f);
-        factor = mp_clamp(up, limit);
-        break;
+    case MP_ACT_SWIGLU_OAI: a = mp_swish(mp_at_most(gate, limit), alpha); break;
+    case MP_ACT_SILU_CLAMP: a = mp_at_most(mp_swish(gate, 1.0f), limit); break;
+    case MP_ACT_CLAMP_SILU: a = mp_swish(mp_at_most(gate, limit), 1.0f); break;
     }
-    return gated ? a * factor : a;
+    return a;
+}
+
+/* The factor of act(gate). */
+MP_HD float mp_up_f32(int act, float up, float limit) {
+    switch (act) {
+    case MP_ACT_SWIGLU_OAI: return mp_clamp(up, limit) + 1.0f;
+    case MP_ACT_SILU_CLAMP:
+    case MP_ACT_CLAMP_SILU: return mp_clamp(up, limit);
+    }
+    return up;
+}
+
+/* up is not read when gated is 0. */
+MP_HD float mp_activate_f32(int act, int gated, float gate, float up, float alpha, float limit) {
+    const float a = mp_gate_f32(act, gate, alpha, limit);
+    return gated ? a * mp_up_f32(act, up, limit) : a;
 }
 
 #endif

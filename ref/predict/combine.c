@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* combine: cache3 [M,topk,K] -> out [M,K]: fp32 accumulator (fp64 for fp64), ascending j, scale after the
- * sum, one rounding. With fused_sum every addition rounds to dtype, as atomic additions on out do. */
+ * sum, one rounding; ROUND_THEN_SCALE rounds the sum as well, before the scale. With fused_sum every addition
+ * rounds to dtype, as atomic additions on out do. */
 #include "ref/combine.h"
 
 #include "ref/predict/predict.h"
@@ -10,12 +11,19 @@
 
 const char *mp_unpredictable_combine(const mp_contract *contract, const mp_case *c) {
     if (c->fused_sum) return "the order of additions is not fixed";
-    if (contract->combine != MP_COMBINE_SCALE_THEN_ROUND) return "this combine is not predicted";
+    if (contract->combine == MP_COMBINE_ELEMENT_DTYPE) return "this combine is not predicted";
     return NULL;
 }
 
+/* sum as out's dtype holds it. */
+static void round_row(const mp_tensor *out, int64_t m, float *sum) {
+    const int64_t K = mp_tensor_row_length(out);
+    mp_encode_row_f32(out->dtype, out->data, m * K, K, sum);
+    mp_decode_row_f32(out->dtype, out->data, m * K, K, sum);
+}
+
 static void combine_token_f32(const mp_case *c, const int32_t *topk_ids, const mp_tensor *cache3,
-                              const mp_tensor *out, int64_t m, float *sum, float *row) {
+                              const mp_tensor *out, int64_t m, bool round_sum, float *sum, float *row) {
     const int64_t K = c->K;
     const float rsf = (float)c->rsf;
     memset(sum, 0, (size_t)K * sizeof *sum);
@@ -23,11 +31,9 @@ static void combine_token_f32(const mp_case *c, const int32_t *topk_ids, const m
         if (topk_ids && topk_ids[m * c->topk + j] < 0) continue;
         mp_decode_row_f32(cache3->dtype, cache3->data, (m * c->topk + j) * K, K, row);
         for (int64_t k = 0; k < K; k++) sum[k] += row[k];
-        if (c->fused_sum) {
-            mp_encode_row_f32(out->dtype, out->data, m * K, K, sum);
-            mp_decode_row_f32(out->dtype, out->data, m * K, K, sum);
-        }
+        if (c->fused_sum) round_row(out, m, sum);
     }
+    if (round_sum) round_row(out, m, sum);
     for (int64_t k = 0; k < K; k++) sum[k] *= rsf;
     mp_encode_row_f32(out->dtype, out->data, m * K, K, sum);
 }
@@ -45,7 +51,7 @@ static void combine_token_f64(const mp_case *c, const int32_t *topk_ids, const m
 }
 
 /* topk_ids: slots whose id is -1 are left out; NULL: every slot is added, the rows of those are zeros. */
-static mp_status combine(const mp_case *c, const int32_t *topk_ids, const mp_tensor *cache3,
+static mp_status combine(const mp_case *c, const int32_t *topk_ids, bool round_sum, const mp_tensor *cache3,
                          const mp_tensor *out, mp_error *err) {
     bool failed = false;
 #pragma omp parallel
@@ -60,7 +66,7 @@ static mp_status combine(const mp_case *c, const int32_t *topk_ids, const mp_ten
             if (c->dtype == MP_FP64)
                 combine_token_f64(c, topk_ids, cache3, out, m);
             else if (sum)
-                combine_token_f32(c, topk_ids, cache3, out, m, sum, sum + c->K);
+                combine_token_f32(c, topk_ids, cache3, out, m, round_sum, sum, sum + c->K);
         }
         free(sum);
     }
@@ -71,6 +77,7 @@ static mp_status combine(const mp_case *c, const int32_t *topk_ids, const mp_ten
 mp_status mp_predict_stage_combine(void *self, const mp_stage_call *call, mp_error *err) {
     const mp_prediction *prediction = self;
     const bool skip_filtered = prediction->contract->filtered[MP_DOWN] != MP_ROW_ZERO;
-    return combine(call->c, skip_filtered ? call->t[MP_TOPK_IDS].data : NULL, mp_as_read(call->t, MP_CACHE3),
-                   &call->t[MP_OUT], err);
+    return combine(call->c, skip_filtered ? call->t[MP_TOPK_IDS].data : NULL,
+                   prediction->contract->combine == MP_COMBINE_ROUND_THEN_SCALE,
+                   mp_as_read(call->t, MP_CACHE3), &call->t[MP_OUT], err);
 }
