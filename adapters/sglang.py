@@ -132,7 +132,7 @@ class Sglang:
         if native:
             activations = native[0]
         else:
-            package.note(f"its CUDA activations are ours in Triton and torch, its CUDA alignment ours in torch: {why}")
+            package.note(f"ours for its CUDA activations and alignment ({why})")
             activations = package.stand_in("sglang.kernels.ops.activation.activation", **_activations())
         self.activations = activations
         package.own(FUSED_MOE + ".fused_moe")
@@ -159,8 +159,8 @@ class Sglang:
                 return
             why = "it has no moe_sum_reduce"
         except Exception as error:
-            why = repr(error).splitlines()[0][:80]
-        self.package.note(f"the sum of more than 32 tokens is its Triton kernel instead of sgl_kernel's: {why}")
+            why = str(error).splitlines()[0][:60] if str(error) else repr(error)
+        self.package.note(f"its Triton sum for sgl_kernel's ({why})")
         published.Package.stand_in(self.package, "sgl_kernel", moe_sum_reduce=lambda x, out, rsf:
                                    self.triton_sum(x, out, rsf))
 
@@ -254,32 +254,40 @@ def _fused_supports(case):
     return None
 
 
+def _act_contract(case):
+    """Whose exp, tanh and erf, where the gate is rounded, and what happens to rows without a result."""
+    cuda, triton = _by_cuda(case), _by_triton(case)
+    if cuda and not sglang.native:
+        fields = "act.function=cuda-fast-math act.ulps=108" if case.act == "silu" else "act.function=cuda-math act.ulps=8"
+    elif cuda:  # tanhf becomes tanh.approx, which is off by up to 2^-11 of its value
+        fields = f"act.function=cuda-fast-math act.ulps={8192 if case.act == 'gelu_tanh' else 108}"
+    elif triton:
+        fields = f"act.function=triton act.rounding=gate-rounded act.ulps={8192 if case.act == 'gelu_tanh' else 108}"
+    elif case.act == "silu_clamp":  # by torch.compile, which makes a Triton kernel of it
+        fields = "act.function=triton act.ulps=108"
+    elif case.act == "swiglu_oai":
+        fields = "act.function=special-unit act.ulps=108"
+    else:
+        fields = "act.function=cuda-math act.ulps=8"
+    if not (triton or cuda and sglang.native):
+        fields += " act.filtered=anything padding=anything"
+    elif triton and case.layout == "sorted":
+        fields += " padding=anything"
+    return f"{fields} act.bits={tiles.reported()}"
+
+
 def contract(case):
     """sm_90 for the stages whose bits are known; what the others promise, field by field."""
-    fields = [tiles.preset(), "align.stable=0 align.tail=0"]
-    if _by_triton(case):
-        fields.append("act.function=special-unit act.ulps=108 act.rounding=gate-rounded act.bits=none")
-    elif _by_cuda(case) and case.act == "gelu_tanh":  # tanhf becomes tanh.approx: 2^-11 of its value
-        fields.append("act.function=special-unit act.ulps=8192 act.bits=none")
-    elif _by_cuda(case):
-        fields.append("act.function=special-unit act.ulps=108 act.bits=none")
-    elif case.act != "relu2":
-        fields.append("act.function=library act.ulps=8 act.bits=none")
-    if not (_by_cuda(case) and sglang.native or _by_triton(case)):
-        fields.append("act.filtered=anything padding=anything")
-    elif _by_triton(case) and case.layout == "sorted":
-        fields.append("padding=anything")
+    fields = [tiles.preset(), "align.stable=0 align.tail=0", _act_contract(case)]
     if case.layout == "sorted":
         fields.append("gate_up.filtered=untouched")
     if _compiled_sum(case) or WORDS["combine"] == "torch":
-        fields.append("combine.bits=reported")
+        fields.append(f"combine.bits={tiles.reported()}")
     if case.dtype == "fp64":  # its Triton kernel adds in float32 whatever the tensor is
         fields.append("float64_steps=0 combine.bits=none")
-    if WORDS["mode"] == "fused":  # the output alone, under bounds: which sum and layout ran is not seen
-        fields.append("down.bits=none combine.bits=none gate_up.bits=none")
-    if WORDS["contract"]:
-        fields.append(WORDS["contract"])
-    return " ".join(fields)
+    if WORDS["mode"] == "fused":  # the output alone: which sum and layout ran is not seen
+        fields.append("gate_up.bits=none act.bits=none down.bits=none combine.bits=none")
+    return " ".join(fields + ([WORDS["contract"]] if WORDS["contract"] else []))
 
 
 def _compiled_sum(case):
@@ -299,10 +307,10 @@ def exposes():
 def _route(case, ids, block_size, given, shown):
     """The alignment of the package, or that of a single stage's case; into the harness's own tensors where
     they are to be judged."""
-    if case.scope in ("gate_up", "down"):
+    if case.scope in ("gate_up", "down") and given[0] is not None:
         return [t.reshape(-1) for t in given]
     made = sglang.align(ids, block_size, case.E)
-    if shown and given[0] is not None:
+    if shown:
         for tensor, values in zip(given, made):
             tensor.view(-1).copy_(values[: tensor.numel()])
     return made
@@ -368,7 +376,7 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
     in_order = case.layout == "sorted"
     route = None
     if case.scope != "combine" and not (case.scope == "act" and not in_order):
-        route = _route(case, topk_ids, block, given, case.scope in ("all", "align") and sglang.native)
+        route = _route(case, topk_ids, block, given, case.scope in ("all", "align") and sorted_token_ids is not None)
     if has("gate_up"):
         _multiply(case, x, w1, b1, cache1, topk_weights, topk_ids, route,
                   bool(case.apply_router_weight_on_input), case.topk, tile, c_sorted=in_order)

@@ -30,6 +30,11 @@ def preset():
     return "any" if sm else "ieee-any-order gate_up.batch_invariant=0 down.batch_invariant=0"
 
 
+def reported():
+    """What a contract says of bits that are predicted as an sm_90 gives them, and not yet promised."""
+    return "reported" if architecture() == 90 else "none"
+
+
 def config(tile):
     """BLOCK_SIZE_M, BLOCK_SIZE_N, BLOCK_SIZE_K, GROUP_SIZE_M, num_warps and num_stages of a case's tile."""
     return {name if name.startswith("num_") else name.upper(): int(value) for name, value in tile.items()}

@@ -254,15 +254,18 @@ def _fused_supports(case):
 
 def contract(case):
     """sm_90 for the GEMMs; activation and sum as torch makes them, where they are stood in for too."""
-    fields = [tiles.preset(), "act.bits=none act.ulps=8 act.filtered=anything combine.bits=reported"]
-    if case.act != "relu2":
-        fields.append("act.function=library")
+    reported = tiles.reported()
+    fields = [tiles.preset(), f"act.ulps=8 act.filtered=anything combine.bits={reported}"]
+    if case.gated and case.act in ("swiglu_oai", "clamp_silu"):
+        fields.append("act.function=library act.bits=none")
+    else:
+        fields.append(f"act.function=cuda-math act.bits={reported}")
     if case.gated and case.act in ("silu", "gelu", "gelu_tanh"):
         fields.append("act.rounding=gate-rounded")
-    if case.filter or case.ep_size > 1:
+    if case.filter or case.ep_size > 1 or case.routing == "padded":
         fields.append("gate_up.filtered=untouched")
     if WORDS["mode"] == "fused":
-        fields.append("gate_up.bits=none down.bits=none combine.bits=none")
+        fields.append("gate_up.bits=none act.bits=none down.bits=none combine.bits=none")
     return " ".join(fields + ([WORDS["contract"]] if WORDS["contract"] else []))
 
 
