@@ -61,6 +61,8 @@ def _engine(package):
                             deterministic=SimpleNamespace(enable_deterministic_inference=False))
     package.stand_in("sglang.srt.runtime_context", get_exec=lambda: flags,
                      get_parallel=lambda: SimpleNamespace(tp_group=None))
+    for name in ("kernels", "kernels.ops", "kernels.ops.moe", "kernels.ops.activation"):
+        package.stand_in(f"sglang.{name}", moe_align_block_size=None)  # registries of all its kernels
     for name, operators in (
         ("fp8_kernel", "per_token_group_quant_fp8 scaled_fp8_quant sglang_per_token_group_quant_fp8"),
         ("int8_kernel", "per_token_group_quant_int8 per_token_quant_int8 sglang_per_token_group_quant_int8"),
@@ -90,9 +92,8 @@ def _not_here(name):
 def _native_parts(package):
     """The CUDA kernels that the package compiles when they are first called: its activations and its
     alignment. None where they cannot be compiled here, and why."""
-    for module in ("tvm_ffi", "msgspec"):
-        if importlib.util.find_spec(module) is None:
-            return None, f"{module} is not installed"
+    if importlib.util.find_spec("tvm_ffi") is None:
+        return None, "tvm_ffi is not installed"
     if not torch.cuda.is_available():
         return None, "there is no GPU"
     if not shutil.which("nvcc") and not os.path.exists("/usr/local/cuda/bin/nvcc"):
@@ -114,6 +115,13 @@ class Sglang:
         package = self.package = published.Package("sglang", KNOWN)
         self.flags = _engine(package)
         torch._dynamo.config.recompile_limit = 256  # else some cases would run uncompiled: other arithmetic
+        try:
+            package.own("sglang.kernels.jit.utils")
+        except published.Absent as why:  # what compiles its CUDA kernels; its Triton kernels ask it for this
+            package.stand_in("sglang.kernels.jit.utils", is_arch_support_pdl=lambda: False)
+            unable = str(why)
+        else:
+            unable = ""
         kernels = package.own("sglang.kernels.ops.moe.fused_moe_triton_kernels")
         self.gemm = package.function(
             kernels, "invoke_fused_moe_kernel",
@@ -126,7 +134,7 @@ class Sglang:
             "gateup_output down_input config topk_ids expert_ids down_moe_use_tma activation swiglu_limit")
         self.triton_sum = package.function(kernels, "moe_sum_reduce_triton",
                                            "input output routed_scaling_factor")
-        native, why = _native_parts(package)
+        native, why = (None, unable[-80:]) if unable else _native_parts(package)
         self.native = native is not None
         self._native_library()
         if native:
