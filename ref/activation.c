@@ -3,6 +3,7 @@
 
 #include "ref/bounds.h"
 #include "ref/pipeline.h"
+#include "ref/predict/cuda_math.h"
 
 #include <math.h>
 
@@ -84,14 +85,54 @@ double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gat
 
 _Static_assert(MP_ACT_ROUNDING_COUNT == 3, "another rounding of act(gate) adds an error of its own");
 
+/* The errors of a contract's float32 functions, and of the operations around exp; u = 2^-24.
+ *
+ * Of exp by the special-function unit, exp(-v) = ex2(v * -log2(e)): the product's constant is off by 0.22u
+ * and the product rounds once, which changes the power by |v| times as much, at most 1.25 |v| u; ex2 itself
+ * is within MP_EX2_ULPS. An approximate quotient inherits 2 MP_RCP_ULPS u from the reciprocal, whose ulp is
+ * at most 2u of it, and rounds once. What a function is known to do counts if act_ulps says less.
+ *
+ * A reciprocal of more than 2^126 is flushed, or rounded as a subnormal: then the quotient vanishes from v =
+ * -87.33 on. --use_fast_math flushes every other operand and result below 2^-126 too. */
+typedef struct float32_functions {
+    double ulps;         /* of exp, tanh or erf, in ulps of the result */
+    double per_argument; /* of exp, in u for each unit of -v */
+    double around;       /* of the sum 1 + exp(-v), the quotient, and a product if there is one, in u */
+    double vanishes;     /* below this v silu may be 0 */
+    double smallest;     /* a result below may be off by as much */
+} float32_functions;
+
+static float32_functions functions_of(const mp_contract *contract, mp_activation act) {
+    const double quotient = 2 * MP_RCP_ULPS + 1, tiny = contract->float64_steps ? 0x1p-1074 : 0x1p-149;
+    const double given = contract->act_ulps,
+                 library = act == MP_GELU        ? MP_CUDA_ERFF_ULPS
+                           : act == MP_GELU_TANH ? MP_CUDA_TANHF_ULPS
+                                                 : MP_CUDA_EXPF_ULPS,
+                 unit = act == MP_GELU || act == MP_GELU_TANH ? library : MP_EX2_ULPS;
+    switch (contract->act_function) {
+    case MP_ACT_CUDA_MATH: return (float32_functions){fmax(given, library), 0, 2, -88, tiny};
+    case MP_ACT_CUDA_INTRINSICS: return (float32_functions){fmax(given, unit), 1.25, 2, -88, tiny};
+    case MP_ACT_CUDA_FAST_MATH:
+        return (float32_functions){fmax(given, unit), 1.25, 1 + quotient, -87.3, 0x1p-126};
+    case MP_ACT_TRITON:
+    case MP_ACT_TRITON_QUOTIENT:
+        return (float32_functions){fmax(given, unit), 1.25, 1 + quotient + 1, -87.3, tiny};
+    case MP_ACT_IEEE:
+    case MP_ACT_SPECIAL_UNIT:
+    case MP_ACT_LIBRARY:
+    case MP_ACT_FUNCTION_COUNT: break;
+    }
+    return (float32_functions){given, 0, 2, -88, tiny};
+}
+
 /* What a subject's act(gate) may differ from the float64 one, for any gate in [low, high] with |act| at most
- * `a`. With u the unit roundoff of a step and eps the relative error of exp, tanh and erf (act_ulps units in
- * the last place):
+ * `a`. With u the unit roundoff of a step and eps the relative error of exp, tanh and erf (`ulps` units in
+ * the last place); 2u of the sum and the quotient stand for `around`:
  *
  * silu = v/(1+E), E = exp(-v)(1+eps): the sum inherits at most eps E/(1+E) <= eps and rounds once, the
- * division once: (eps + 2u)|silu|. When E overflows float32 (v < -88.7) the quotient is 0 instead of |silu| <
- * 2^-120: then |silu| itself is added. Near that edge quotients are subnormal: half the smallest subnormal,
- * in `tiny`.
+ * division once: (eps + 2u)|silu|. An error of E in proportion to v hardly counts where v > 0: v E/(1+E) <
+ * 0.28. When E overflows float32 (v < -88.7) the quotient is 0 instead of |silu| < 2^-120: then |silu| itself
+ * is added. Near that edge quotients are subnormal: half the smallest subnormal, in `smallest`.
  *
  * gelu, gelu_tanh in float32 = (g/2)(1+f), f = erf or tanh, computed as f(1+eps) at an argument with relative
  * error r: f changes by at most max|z f'(z)| r, which is < 0.49 r for erf and < 0.45 r for tanh. erf: z =
@@ -109,8 +150,8 @@ _Static_assert(MP_ACT_ROUNDING_COUNT == 3, "another rounding of act(gate) adds a
  * float64 value itself errs by 4u of it, u = 2^-53 (where alpha*g is no float64, |alpha g| u more). */
 static double gate_error(const mp_case *c, const mp_contract *contract, double low, double high, double a,
                          int roundings) {
-    const double u = mp_step_roundoff(contract), eps = 2 * contract->act_ulps * u;
-    const double tiny = contract->float64_steps ? 0x1p-1074 : 0x1p-149;
+    const float32_functions f = functions_of(contract, c->act);
+    const double u = mp_step_roundoff(contract), eps = 2 * f.ulps * u;
     const double limit = (double)(float)c->limit, alpha = (double)(float)c->alpha;
     double error = NAN, own = 4 * 0x1p-53 * a; /* NaN: nothing is within it */
     switch (c->act) {
@@ -123,17 +164,17 @@ static double gate_error(const mp_case *c, const mp_contract *contract, double l
     case MP_SWIGLU_OAI: {
         low = alpha * at_most(low, limit);
         const double argument = fmax(fabs(low), alpha * fabs(at_most(high, limit)));
-        error = (eps + argument * u + 4 * u) * a;
+        error = (eps + argument * (1 + f.per_argument) * u + (f.around + 2) * u) * a;
         own += argument * 0x1p-53 * a;
         break;
     }
     case MP_CLAMP_SILU: low = at_most(low, limit); /* fall through */
     case MP_SILU:
-    case MP_SILU_CLAMP: error = (eps + 2 * u) * a; break;
+    case MP_SILU_CLAMP: error = (eps + f.per_argument * fmax(-low, 0.28) * u + f.around * u) * a; break;
     case MP_ACTIVATION_COUNT: break;
     }
-    if (!contract->float64_steps && low < -88 && c->act != MP_RELU2) error += a;
-    error += own + 2 * tiny;
+    if (!contract->float64_steps && low < f.vanishes && c->act != MP_RELU2) error += a;
+    error += own + 2 * f.smallest;
     if (contract->act_rounding != MP_ACT_ONE_ROUNDING)
         error += (contract->act_rounding == MP_ACT_ANY_ROUNDING ? 1 : roundings) *
                  mp_half_ulp(c->dtype, a + error);
@@ -145,7 +186,7 @@ static double gate_error(const mp_case *c, const mp_contract *contract, double l
 static double product_error(const mp_contract *contract, double error, double a, double factor) {
     const double u = mp_step_roundoff(contract);
     return error * factor + 2 * (u + 0x1p-53) * (a + error) * factor +
-           (contract->float64_steps ? 0x1p-1074 : 0x1p-149);
+           functions_of(contract, MP_SILU).smallest;
 }
 
 double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up) {

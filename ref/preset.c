@@ -2,6 +2,7 @@
 #include "moeparity/preset.h"
 
 #include "ref/predict/float32_math.h"
+#include "ref/predict/special_unit.h"
 #include "ref/predict/tensorcore.h"
 
 #include <stdio.h>
@@ -101,8 +102,39 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
     return contract;
 }
 
-mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *contract, mp_error *err) {
+/* "sm_90", or "sm_90-triton": the architecture's, with the functions of other kernels that are predicted. */
+static bool of_architecture(const char *name, const mp_case *c, mp_contract *contract) {
     static const int known[] = {80, 86, 89, 90, 100};
+    static const struct {
+        const char *name;
+        mp_act_function function;
+    } functions[] = {
+        {"", MP_ACT_IEEE},
+        {"-cuda-math", MP_ACT_CUDA_MATH},
+        {"-cuda-intrinsics", MP_ACT_CUDA_INTRINSICS},
+        {"-cuda-fast-math", MP_ACT_CUDA_FAST_MATH},
+        {"-triton", MP_ACT_TRITON},
+        {"-triton-quotient", MP_ACT_TRITON_QUOTIENT},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        for (size_t k = 0; k < sizeof functions / sizeof *functions; k++) {
+            mp_contract candidate = mp_contract_of_architecture(known[i], c);
+            snprintf(candidate.preset, sizeof candidate.preset, "sm_%d%s", known[i], functions[k].name);
+            if (strcmp(name, candidate.preset) != 0) continue;
+            candidate.act_function = functions[k].function;
+            if (candidate.act_function != MP_ACT_IEEE) {
+                /* the tables of the special-function unit were measured on an sm_90 */
+                candidate.act_ulps = MP_EX2_ULPS;
+                if (known[i] != 90 && candidate.promise[MP_ACT].bits == MP_BITS_REQUIRED)
+                    candidate.promise[MP_ACT].bits = MP_BITS_REPORTED;
+            }
+            *contract = candidate;
+            return true;
+        }
+    return false;
+}
+
+mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *contract, mp_error *err) {
     if (strcmp(name, "float64") == 0) {
         *contract = float64_contract();
         return MP_OK;
@@ -119,16 +151,11 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
         *contract = any_sane_kernel();
         return MP_OK;
     }
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        char text[16];
-        snprintf(text, sizeof text, "sm_%d", known[i]);
-        if (strcmp(name, text) != 0) continue;
-        *contract = mp_contract_of_architecture(known[i], c);
-        return MP_OK;
-    }
+    if (of_architecture(name, c, contract)) return MP_OK;
     return mp_fail(
         err, MP_EINPUT,
-        "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, "
-        "weakest or any",
+        "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, one of "
+        "these five with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton or -triton-quotient behind "
+        "it, weakest or any",
         name);
 }

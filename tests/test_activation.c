@@ -2,7 +2,9 @@
 /* ref/activation.c: the float64 activation against other forms of its formulas in long double, and its bound
  * from both sides: every faithful float32 implementation stays inside, worse or mistaken ones do not. */
 #include "ref/activation.h"
+#include "ref/predict/activation_cuda.h"
 #include "ref/predict/activation_f32.h"
+#include "ref/predict/special_unit_tables.h"
 #include "tests/activation_support.h"
 
 #include <float.h>
@@ -215,6 +217,56 @@ static void faithful_float32_stays_inside_for_fp32_inputs(void **unused) {
             check_inside(&c, "the worst faithful float32", sloppy(&c, g, u, 0), g, u);
         }
     }
+}
+
+/* Published kernels on a device, every gate of 16 bits and many of 32, with their functions' known errors and
+ * no act.ulps that would forgive more. How near they come to the bound is printed: it says something. */
+static void device_functions_stay_inside(void **unused) {
+    (void)unused;
+    static const mp_act_function functions[] = {MP_ACT_CUDA_MATH, MP_ACT_CUDA_INTRINSICS,
+                                                MP_ACT_CUDA_FAST_MATH, MP_ACT_TRITON, MP_ACT_TRITON_QUOTIENT};
+    const mp_special_unit *unit;
+    mp_error err;
+    assert_int_equal(mp_special_unit_sm90(&unit, &err), MP_OK);
+    for (size_t f = 0; f < COUNT(functions); f++)
+        for (mp_activation act = MP_SILU; act <= MP_GELU_TANH; act++) {
+            const mp_case c = activation_case(act, true);
+            mp_contract contract = float32_contract;
+            rng r = {16};
+            double nearest = 0, over = 0;
+            contract.act_function = functions[f];
+            contract.act_ulps = 0;
+            if (mp_activation_cuda_unknown(functions[f], act)) continue;
+            for (uint32_t n = 0; n < 700000; n++) {
+                const float wide = (float)(110 * random_unit(&r)), near = (float)(12 * random_unit(&r));
+                const float g = n < 65536    ? bf16_gate(n)
+                                : n < 131072 ? (float)mp_decode_code(MP_FP16, n - 65536)
+                                : n < 400000 ? wide
+                                             : near;
+                const float u = n % 3 ? 1 : ups[n % COUNT(ups)];
+                if (!isfinite(g)) continue;
+                const float a = mp_activation_cuda(unit, functions[f], act, g),
+                            got = mp_activation_cuda_times(functions[f], a, u);
+                if (!inside(&c, &contract, got, g, u))
+                    fail_msg("function %d of %s (%a, %a): %.9g, expected %.9g +- %.3g", (int)functions[f],
+                             mp_activation_name(act), (double)g, (double)u, (double)got,
+                             mp_activate(&c, (double)g, (double)u, NULL),
+                             mp_activation_bound(&c, &contract, (double)g, (double)u));
+                if (!isfinite(got) || fabsf(g) > 87) continue;
+                const double error = fabs((double)got - mp_activate(&c, (double)g, (double)u, NULL));
+                nearest = fmax(nearest, error / mp_activation_bound(&c, &contract, (double)g, (double)u));
+                /* exp as good as the library's */
+                contract.act_function = MP_ACT_LIBRARY;
+                contract.act_ulps = 2;
+                over = fmax(over, error / mp_activation_bound(&c, &contract, (double)g, (double)u));
+                contract.act_function = functions[f];
+                contract.act_ulps = 0;
+            }
+            print_message("function %d of %s: at most %.2f of the bound, %.1f of the library's\n",
+                          (int)functions[f], mp_activation_name(act), nearest, over);
+            assert_true(nearest > 0.2);
+            if (act == MP_SILU) assert_true((over > 1) == (functions[f] != MP_ACT_CUDA_MATH));
+        }
 }
 
 /* ---- the bound from outside ---- */
@@ -431,6 +483,7 @@ int main(void) {
         cmocka_unit_test(float64_is_right_to_a_few_ulps),
         cmocka_unit_test(parameters_and_gate_rounding_are_used),
         cmocka_unit_test(faithful_float32_stays_inside),
+        cmocka_unit_test(device_functions_stay_inside),
         cmocka_unit_test(faithful_float32_stays_inside_for_fp32_inputs),
         cmocka_unit_test(worse_implementations_are_outside),
         cmocka_unit_test(gate_rounding_is_a_contract_of_its_own),

@@ -633,6 +633,7 @@ static void every_value_has_its_word(void **unused) {
         {&contract.act_function, "act.function", MP_ACT_CUDA_INTRINSICS, "cuda-intrinsics"},
         {&contract.act_function, "act.function", MP_ACT_CUDA_FAST_MATH, "cuda-fast-math"},
         {&contract.act_function, "act.function", MP_ACT_TRITON, "triton"},
+        {&contract.act_function, "act.function", MP_ACT_TRITON_QUOTIENT, "triton-quotient"},
         {&contract.act_rounding, "act.rounding", MP_ACT_ONE_ROUNDING, "one-rounding"},
         {&contract.act_rounding, "act.rounding", MP_ACT_GATE_ROUNDED, "gate-rounded"},
         {&contract.combine, "combine.variant", MP_COMBINE_SCALE_THEN_ROUND, "scale-then-round"},
@@ -676,6 +677,44 @@ static void presets_are_known_by_name(void **unused) {
     }
     assert_int_equal(mp_contract_preset("sm_91", &c, &contract, &err), MP_EINPUT);
     assert_non_null(strstr(err.text, "sm_90"));
+}
+
+/* An architecture's contract with somebody else's exp, tanh and erf: nothing else differs, and the bits of
+ * act are required where the tables were measured. */
+static void presets_name_published_functions(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *function;
+        mp_act_function value;
+    } functions[] = {{"cuda-math", MP_ACT_CUDA_MATH},
+                     {"cuda-intrinsics", MP_ACT_CUDA_INTRINSICS},
+                     {"cuda-fast-math", MP_ACT_CUDA_FAST_MATH},
+                     {"triton", MP_ACT_TRITON},
+                     {"triton-quotient", MP_ACT_TRITON_QUOTIENT}};
+    static const int known[] = {80, 86, 89, 90, 100};
+    mp_error err;
+    for (size_t a = 0; a < COUNT(known); a++)
+        for (size_t f = 0; f < COUNT(functions); f++) {
+            mp_case c = mp_case_default();
+            char name[64];
+            const char *why = NULL;
+            c.dtype = f % 2 ? MP_FP32 : MP_BF16;
+            mp_contract contract, same = mp_contract_of_architecture(known[a], &c);
+            snprintf(name, sizeof name, "%s-%s", same.preset, functions[f].function);
+            assert_int_equal(mp_contract_preset(name, &c, &contract, &err), MP_OK);
+            assert_string_equal(contract.preset, name);
+            assert_int_equal(contract.act_function, functions[f].value);
+            assert_true(contract.act_ulps == 2);
+            assert_true(mp_predictable(&contract, &c, MP_ACT, &why));
+            if (known[a] == 90) assert_int_equal(contract.promise[MP_ACT].bits, MP_BITS_REQUIRED);
+            if (known[a] != 90) assert_true(contract.promise[MP_ACT].bits < MP_BITS_REQUIRED);
+            contract.act_function = MP_ACT_IEEE;
+            contract.act_ulps = same.act_ulps;
+            assert_true(mp_contract_digest(&contract) == mp_contract_digest(&same));
+            snprintf(name, sizeof name, "sm_%d-%sx", known[a], functions[f].function);
+            assert_int_equal(mp_contract_preset(name, &c, &contract, &err), MP_EINPUT);
+            if (!strstr(err.text, functions[f].function)) fail_msg("%s", err.text);
+        }
 }
 
 /* The bound of any accumulator holds for every one that is known, split or not. */
@@ -808,6 +847,7 @@ int main(void) {
         cmocka_unit_test(fields_are_set_by_name_and_make_the_identity),
         cmocka_unit_test(every_value_has_its_word),
         cmocka_unit_test(presets_are_known_by_name),
+        cmocka_unit_test(presets_name_published_functions),
         cmocka_unit_test(any_is_the_widest),
         cmocka_unit_test(the_text_names_every_promise),
         cmocka_unit_test(one_field_takes_its_stage_out_of_the_prediction),

@@ -1,32 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The special-function unit: its tables against correctly rounded values, the instructions against what the
  * PTX ISA promises of them, and bits that an H100 gave. */
-#include "ref/predict/special_unit_tables.h"
-
-#include "ref/predict/float32_math.h"
+#include "tests/special_unit_support.h"
 
 #include <float.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-
-#include <cmocka.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static const mp_special_unit *unit;
-
-static int load(void **unused) {
+static void tables_are_unpacked_once(void **unused) {
     (void)unused;
     mp_error err;
     const mp_special_unit *again;
-    assert_int_equal(mp_special_unit_sm90(&unit, &err), MP_OK);
     assert_int_equal(mp_special_unit_sm90(&again, &err), MP_OK);
     assert_ptr_equal(unit, again);
-    return 0;
 }
 
 /* Every entry against the exact value, in long double; how many are not the nearest float32 is what was
@@ -56,12 +42,10 @@ static void tables_are_within_an_ulp(void **unused) {
     assert_int_equal(unit->rcp[0], 0x3F800000);
 }
 
-typedef float (*one_argument)(const mp_special_unit *, float);
-
 static void special_values_are_those_of_the_device(void **unused) {
     (void)unused;
     static const struct {
-        one_argument f;
+        one_argument *f;
         const char *name;
         float x;
         uint32_t bits;
@@ -108,14 +92,6 @@ static uint64_t next_random(uint64_t *state) {
     *state ^= *state << 25;
     *state ^= *state >> 27;
     return *state * UINT64_C(2685821657736338717);
-}
-
-/* In ulps of the exact value; subnormals have the ulp of the smallest normal. */
-static double ulps_off(float got, long double exact) {
-    int exponent;
-    frexpl(exact, &exponent);
-    if (exponent < -125) exponent = -125;
-    return (double)(fabsl((long double)got - exact) / ldexpl(1, exponent - 24));
 }
 
 /* PTX ISA, "ex2": within 2 ulp over the full range, whatever the sign and size. */
@@ -170,15 +146,64 @@ static void ftz_flushes_operands_and_results(void **unused) {
     assert_int_equal(mp_float_bits(mp_mul_ftz(-0x1p-127f, 0x1p100f)), 0x80000000);
     assert_int_equal(mp_float_bits(mp_mul_ftz(0x1p-63f, 0x1p-64f)), 0);
     assert_int_equal(mp_float_bits(mp_mul_ftz(0x1p-63f, 0x1p-63f)), 0x00800000);
+    assert_true(isnan(mp_mul_ftz(0.0f, INFINITY)) && mp_mul_ftz(-2.0f, INFINITY) == -INFINITY);
+    /* Products below 2^-126 that would round to it: an H100 gave 0. */
+    static const uint32_t factors[][2] = {{0x19A8D628, 0x264214C9}, {0x1267FE63, 0x2D8D3EC6},
+                                          {0x1B0C933E, 0x24E91978}, {0x0F9FD387, 0x304D05C9},
+                                          {0x3435120E, 0x0BB4F7D9}, {0x00FFFFFF, 0x3F000000}};
+    for (size_t i = 0; i < COUNT(factors); i++) {
+        const float a = mp_bits_float(factors[i][0]), b = mp_bits_float(factors[i][1]);
+        assert_int_equal(mp_float_bits(a * b), 0x00800000);
+        assert_int_equal(mp_float_bits(mp_mul_ftz(a, b)), 0);
+        assert_int_equal(mp_float_bits(mp_mul_ftz(a, -b)), 0x80000000);
+    }
+}
+
+/* The bits below 2^-23 of an argument are cut off, and what is left of a negative one is its one's
+ * complement, unless its fraction is zero. */
+static void a_negative_argument_is_its_ones_complement(void **unused) {
+    (void)unused;
+    const int last = MP_SPECIAL_UNIT_ENTRIES - 1;
+    const struct {
+        float x;
+        int index, exponent;
+    } rows[] = {
+        {0x1p-23f, 1, 0},
+        {0x1.8p-23f, 1, 0},
+        {-0x1p-23f, last - 1, -1},
+        {-0x1.8p-23f, last - 1, -1},
+        {-0x1p-22f, last - 2, -1},
+        {-0x1.000002p0f, last - 1, -2},
+        {-0x1.000004p0f, last - 2, -2},
+        {-0x1.8p0f, MP_SPECIAL_UNIT_ENTRIES / 2 - 1, -2},
+        {-2.0f, 0, -2},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_int_equal(mp_float_bits(mp_ex2_approx_ftz(unit, rows[i].x)),
+                         unit->ex2[rows[i].index] + ((uint32_t)rows[i].exponent << 23));
+}
+
+static void bits_are_those_of_the_device(void **unused) {
+    (void)unused;
+    static const known_digest rows[] = {
+        {"ex2.ftz", mp_ex2_approx_ftz, 0xED9981B175D3B30F},
+        {"ex2", mp_ex2_approx, 0x6AAD539562D482A4},
+        {"rcp.ftz", mp_rcp_approx_ftz, 0x60170C809FB1E962},
+        {"rcp", mp_rcp_approx, 0xC01175FC695E9896},
+    };
+    expect_digests(rows, COUNT(rows));
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tables_are_unpacked_once),
         cmocka_unit_test(tables_are_within_an_ulp),
         cmocka_unit_test(special_values_are_those_of_the_device),
         cmocka_unit_test(ex2_is_within_two_ulps_everywhere),
         cmocka_unit_test(quotients_keep_what_ptx_promises),
         cmocka_unit_test(ftz_flushes_operands_and_results),
+        cmocka_unit_test(a_negative_argument_is_its_ones_complement),
+        cmocka_unit_test(bits_are_those_of_the_device),
     };
-    return cmocka_run_group_tests(tests, load, NULL);
+    return cmocka_run_group_tests(tests, load_unit, NULL);
 }

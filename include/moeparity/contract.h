@@ -69,8 +69,9 @@ typedef struct mp_gemm_contract {
  *                    silu, gelu and gelu_tanh of torch, and CUDA kernels that are built without fast math
  *   CUDA_INTRINSICS  silu as v / (1 + __expf(-v)), compiled with nvcc's defaults; all else as CUDA_MATH
  *   CUDA_FAST_MATH   the same source as either, compiled with --use_fast_math
- *   TRITON           silu as v * tl.sigmoid(v), which is v * (1 / (1 + tl.exp(-v)))
- * SPECIAL_UNIT and LIBRARY are bounded only; the bits of the others are predicted, of the last four as an
+ *   TRITON           silu as v * tl.sigmoid(v), which is v * (1 / (1 + tl.exp(-v))); gelu with tl.erf
+ *   TRITON_QUOTIENT  silu as v / (1 + tl.exp(-v)); all else as TRITON
+ * SPECIAL_UNIT and LIBRARY are bounded only; the bits of the others are predicted, of the last five as an
  * sm_90 gives them (ref/predict/activation_cuda.h has the formulas). */
 #define MP_ACT_FUNCTIONS(VALUE)                                                \
     VALUE(MP_ACT_IEEE, "ieee", "")                                             \
@@ -79,7 +80,8 @@ typedef struct mp_gemm_contract {
     VALUE(MP_ACT_CUDA_MATH, "cuda-math", " (CUDA library)")                    \
     VALUE(MP_ACT_CUDA_INTRINSICS, "cuda-intrinsics", " (CUDA intrinsics)")     \
     VALUE(MP_ACT_CUDA_FAST_MATH, "cuda-fast-math", " (CUDA, --use_fast_math)") \
-    VALUE(MP_ACT_TRITON, "triton", " (Triton)")
+    VALUE(MP_ACT_TRITON, "triton", " (Triton)")                                \
+    VALUE(MP_ACT_TRITON_QUOTIENT, "triton-quotient", " (Triton, one quotient)")
 typedef enum mp_act_function { MP_ACT_FUNCTIONS(MP_VALUE_OF) MP_ACT_FUNCTION_COUNT } mp_act_function;
 
 /* ONE_ROUNDING: act(gate)*up is rounded once to dtype; GATE_ROUNDED: act(gate) is rounded to dtype before the
@@ -129,7 +131,8 @@ typedef struct mp_contract {
     mp_gemm_contract gate_up, down;
     mp_act_function act_function;
     mp_act_rounding act_rounding;
-    double act_ulps; /* error of the float32 exp/tanh/erf used, in float32 ulps of the function's result */
+    double act_ulps; /* error of the float32 exp/tanh/erf used, in float32 ulps of the function's result; of a
+                        function whose error is known (CUDA_MATH and those after it) that counts if more */
     mp_combine_variant combine;
     bool float64_steps; /* intermediate steps (activation, epilogue, sum) in float64 instead of float32 */
     bool hooks_add;     /* hooks may change cache1 and cache3 in place, between the stages */

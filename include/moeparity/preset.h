@@ -19,6 +19,10 @@ extern "C" {
  *                   in contract.h), fma over ascending k for fp32, the IEEE activation, stable align. Bits
  *                   are required where the architecture was measured, reported where its arithmetic is known
  *                   from the literature, else not compared
+ *   sm_90-cuda-math, sm_90-cuda-intrinsics, sm_90-cuda-fast-math, sm_90-triton, sm_90-triton-quotient
+ *                   the same but for exp, tanh and erf: act.function, as published kernels have them
+ *                   (MP_ACT_FUNCTIONS in contract.h). Bits of act are predicted by the special-function unit
+ *                   of an sm_90; behind the other four names they are reported at most
  *   weakest         mp_contract_weakest
  *   any             MP_ANY_CONTRACT: what any sane kernel meets, also one on tensor cores that nobody told of
  *

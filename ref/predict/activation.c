@@ -16,7 +16,8 @@ static bool needs_special_unit(mp_act_function function) {
     case MP_ACT_CUDA_MATH:
     case MP_ACT_CUDA_INTRINSICS:
     case MP_ACT_CUDA_FAST_MATH:
-    case MP_ACT_TRITON: return true;
+    case MP_ACT_TRITON:
+    case MP_ACT_TRITON_QUOTIENT: return true;
     case MP_ACT_IEEE:
     case MP_ACT_SPECIAL_UNIT:
     case MP_ACT_LIBRARY:

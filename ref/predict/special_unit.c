@@ -27,8 +27,10 @@ float mp_flush(float x) {
     return mp_absf(x) < SMALLEST_NORMAL ? mp_with_sign(0.0f, x) : x;
 }
 
+/* The product of two float32 is exact in float64. */
 float mp_mul_ftz(float a, float b) {
-    return mp_flush(mp_flush(a) * mp_flush(b));
+    const double product = (double)mp_flush(a) * (double)mp_flush(b);
+    return fabs(product) < (double)SMALLEST_NORMAL ? mp_with_sign(0.0f, (float)product) : (float)product;
 }
 
 /* A table's value with its exponent moved by e; what leaves the normal range is 0 or Inf. */

@@ -32,8 +32,10 @@ typedef struct mp_special_unit {
  * MP_SPECIAL_UNIT_ENTRIES each, as the arguments do. */
 void mp_special_unit_expand(const int8_t *ex2_ulps, const int8_t *rcp_ulps, uint32_t *ex2, uint32_t *rcp);
 
-/* What .ftz does to an operand and to a result: a subnormal becomes a zero of its sign. */
+/* What .ftz does to an operand: a subnormal becomes a zero of its sign. */
 float mp_flush(float x);
+/* mul.ftz.f32. A product is flushed for what it is before it is rounded: one just below 2^-126 too, although
+ * it would round to 2^-126. */
 float mp_mul_ftz(float a, float b);
 
 /* ex2.approx.f32 of PTX, and .ftz. Below 2^-126 .ftz gives 0; the other halves its argument below -126, and
