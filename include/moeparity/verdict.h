@@ -101,6 +101,7 @@ typedef struct mp_verdict {
                                              SkylakeX" */
     const char *config_note; /* what the lookup of the tiles had to say: a fallback, an overridden
                                 BLOCK_SIZE_M; "" */
+    const char *covers; /* of a file: which stages were judged, which were not and why; "" of what was run */
     mp_outcome outcome;
     const char *reason;    /* of a SKIP, CRASH, TIMEOUT; first failure of a FAIL */
     const char *begins;    /* "begins in gate_up: expert 3 only, 7 of its 7 rows, columns 64..127; ..."; "" */
