@@ -19,7 +19,7 @@ static const char *const size_names[SIZES] = {"M", "E", "topk", "K", "N"};
 enum { SOURCE_MAX = 96 };
 
 typedef struct findings {
-    const mp_container *from;
+    mp_member member[MP_TENSOR_COUNT]; /* of the file, as far as the case's scope has them */
     mp_case c;
     const char *text; /* of the case, as given */
     int64_t value[SIZES];
@@ -36,8 +36,8 @@ static bool given(const findings *f, const char *name) {
 }
 
 /* "w1 [8,64,32]" */
-static void describe(const findings *f, mp_tensor_id id, char text[SOURCE_MAX]) {
-    const mp_tensor *t = &f->from->member[id].shape;
+static void describe(const mp_member *member, mp_tensor_id id, char text[SOURCE_MAX]) {
+    const mp_tensor *t = &member[id].shape;
     int used = snprintf(text, SOURCE_MAX, "%s ", mp_tensor_name(id));
     for (int i = 0; i < t->rank; i++)
         used += snprintf(text + used, SOURCE_MAX - (size_t)used, "%c%" PRId64, i ? ',' : '[', t->dim[i]);
@@ -57,7 +57,7 @@ static mp_status claim(findings *f, extent which, int64_t value, const char *sou
 
 static mp_status claim_of(findings *f, extent which, int64_t value, mp_tensor_id id, mp_error *err) {
     char source[SOURCE_MAX];
-    describe(f, id, source);
+    describe(f->member, id, source);
     return claim(f, which, value, source, err);
 }
 
@@ -96,7 +96,7 @@ static extent extent_of_letter(char letter) {
 static mp_status claim_axes(findings *f, mp_error *err) {
     mp_status status = MP_OK;
     for (int i = 0; i < LAYOUTS && status == MP_OK; i++) {
-        const mp_tensor *t = &f->from->member[layouts[i].id].shape;
+        const mp_tensor *t = &f->member[layouts[i].id].shape;
         const bool slots = layouts[i].id == MP_OUT && f->c.mode == MP_MODE_NO_COMBINE;
         if (t->rank != (int)strlen(layouts[i].axes) || (slots && t->rank == 2)) continue;
         for (int axis = 0; axis < t->rank && status == MP_OK; axis++) {
@@ -112,13 +112,13 @@ static mp_status claim_widths(findings *f, mp_error *err) {
     static const mp_tensor_id of[] = {MP_W1, MP_B1, MP_CACHE1, MP_CACHE1_HOOKED};
     mp_status status = MP_OK;
     for (size_t i = 0; i < sizeof of / sizeof *of && status == MP_OK; i++) {
-        const mp_tensor *t = &f->from->member[of[i]].shape;
+        const mp_tensor *t = &f->member[of[i]].shape;
         if (t->rank == 0) continue;
         const int64_t width = of[i] == MP_W1 && t->rank == 3 ? t->dim[1] : t->dim[t->rank - 1];
         if (!given(f, "gated") && f->source[INTERMEDIATE][0] && width == f->value[INTERMEDIATE])
             f->c.gated = false;
         char source[SOURCE_MAX];
-        describe(f, of[i], source);
+        describe(f->member, of[i], source);
         if (f->c.gated && width % 2 != 0)
             return mp_fail(err, MP_EINPUT, "%s: gate and up are %" PRId64 " columns, an odd number", source,
                            width);
@@ -133,12 +133,12 @@ static mp_status claim_slots(findings *f, mp_error *err) {
     mp_status status = MP_OK;
     if (f->c.layout == MP_SORTED) return MP_OK;
     for (size_t i = 0; i < sizeof of / sizeof *of && status == MP_OK; i++) {
-        const mp_tensor *t = &f->from->member[of[i]].shape;
+        const mp_tensor *t = &f->member[of[i]].shape;
         if (t->rank == 0) continue;
         const int64_t rows = mp_tensor_rows(t);
         const bool tokens = f->source[TOKENS][0], topk = f->source[TOPK][0];
         char source[SOURCE_MAX];
-        describe(f, of[i], source);
+        describe(f->member, of[i], source);
         const int64_t known = tokens ? f->value[TOKENS] : topk ? f->value[TOPK] : 1;
         if (rows % known != 0 || (tokens && topk && rows != f->value[TOKENS] * f->value[TOPK]))
             return mp_fail(err, MP_EINPUT, "%s: %" PRId64 " rows; expected M*topk, where %s has %s=%" PRId64,
@@ -152,7 +152,7 @@ static mp_status claim_slots(findings *f, mp_error *err) {
 
 static mp_status claim_dtype(findings *f, mp_error *err) {
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
-        const mp_tensor *t = &f->from->member[id].shape;
+        const mp_tensor *t = &f->member[id].shape;
         const mp_dtype planned = mp_case_dtype(&f->c, (mp_tensor_id)id);
         const bool integers = planned == MP_I32, weights = id == MP_TOPK_WEIGHTS;
         if (t->rank == 0) continue;
@@ -175,16 +175,26 @@ static mp_status claim_dtype(findings *f, mp_error *err) {
     return MP_OK;
 }
 
+/* One stage alone has nothing to learn from the tensors of others. */
+static void keep_scope(findings *f) {
+    mp_case any = f->c;
+    any.bias = true;
+    const mp_tensor_set has = mp_case_inputs(&any) | mp_case_possible_outputs(&any);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (!(has & MP_IN_SET(id))) f->member[id] = (mp_member){0};
+}
+
 /* The case of the text, with what the shapes say. */
 static mp_status find_case(findings *f, mp_error *err) {
     f->c = mp_case_default();
     mp_status status = f->text[0] ? mp_case_apply(&f->c, f->text, err) : MP_OK;
     if (status != MP_OK) return status;
+    if (f->c.scope != MP_SCOPE_ALL) keep_scope(f);
     int64_t *const fields[SIZES] = {&f->c.M, &f->c.E, &f->c.topk, &f->c.K, &f->c.N};
     for (int i = 0; i < SIZES; i++)
         if (given(f, size_names[i])) claim(f, (extent)i, *fields[i], "the text of the case", err);
     if (given(f, "dtype")) snprintf(f->dtype_source, SOURCE_MAX, "the text of the case");
-    const mp_member *member = f->from->member;
+    const mp_member *member = f->member;
     const bool biased = member[MP_B1].shape.rank || member[MP_B2].shape.rank;
     if (biased && given(f, "bias") && !f->c.bias)
         return mp_fail(err, MP_EINPUT, "the text of the case has bias=0, and the file holds a bias");
@@ -222,9 +232,8 @@ static mp_status check_shapes(const mp_trace_file *f, mp_error *err) {
         for (int i = 0, used = 0; i < planned.rank; i++)
             used += snprintf(expected + used, sizeof expected - (size_t)used, "%s%" PRId64, i ? "," : "",
                              planned.dim[i]);
-        const findings seen = {.from = &f->container};
         char stored[SOURCE_MAX];
-        describe(&seen, (mp_tensor_id)id, stored);
+        describe(f->container.member, (mp_tensor_id)id, stored);
         return mp_fail(err, MP_EINPUT, "%s: expected [%s]", stored, expected);
     }
     return MP_OK;
@@ -266,7 +275,8 @@ mp_status mp_trace_file_open(const char *path, const char *case_text, mp_trace_f
     *f = (mp_trace_file){0};
     mp_status status = mp_container_open(path, &f->container, err);
     if (status != MP_OK) return status;
-    findings found = {.from = &f->container, .text = case_text ? case_text : f->container.case_text};
+    findings found = {.text = case_text ? case_text : f->container.case_text};
+    memcpy(found.member, f->container.member, sizeof found.member);
     if ((status = find_case(&found, err)) != MP_OK) goto out;
     f->c = found.c;
     if (!found.source[EXPERTS][0] && f->container.member[MP_TOPK_IDS].shape.rank > 0 &&
