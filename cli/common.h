@@ -53,6 +53,8 @@ const char *mp_cli_compiler(void);
 int mp_cmd_run(const mp_args *args);
 int mp_cmd_list(const mp_args *args);
 int mp_cmd_show(const mp_args *args);
+int mp_cmd_judge(const mp_args *args);
+int mp_cmd_export(const mp_args *args);
 int mp_cmd_golden_record(const mp_args *args);
 int mp_cmd_golden_verify(const mp_args *args);
 int mp_cmd_golden_diff(const mp_args *args);
