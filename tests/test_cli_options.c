@@ -136,10 +136,11 @@ static void cases_and_their_pairs(void **state) {
 /* Every command has help of both kinds, and the manual page and the completions name all there is. */
 static void everything_is_told(void **state) {
     (void)state;
-    static const char *const commands[] = {
-        "run",           "list",      "show",  "golden record",   "golden verify",
-        "golden diff",   "golden ls", "probe", "bench reference", "bench predict",
-        "bench kernels", "doctor",    "help"};
+    static const char *const commands[] = {"run",           "list",          "show",
+                                           "golden record", "golden verify", "golden diff",
+                                           "golden ls",     "probe",         "bench reference",
+                                           "bench predict", "bench kernels", "doctor",
+                                           "help",          "infer"};
     static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
