@@ -77,7 +77,7 @@ void mp_hypothesis_count(mp_evidence *e, mp_hypothesis *h, int64_t compared, int
 }
 
 bool mp_hypothesis_is_out(const mp_hypothesis *h) {
-    return h && h->differing >= 100;
+    return h && h->differing >= 32;
 }
 
 bool mp_hypothesis_fits(const mp_hypothesis *h) {

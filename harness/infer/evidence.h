@@ -60,7 +60,7 @@ mp_hypothesis *mp_hypothesis_of(mp_evidence *e, int question, const int value[MP
 /* Adds to its counts; `first` (copied) is kept where it is the first. */
 void mp_hypothesis_count(mp_evidence *e, mp_hypothesis *h, int64_t compared, int64_t differing,
                          const char *first);
-/* Whether so many elements have differed already, a hundred, that nothing is learned by comparing further
+/* Whether so many elements have differed already, 32, that nothing is learned by comparing further
  * ones. */
 bool mp_hypothesis_is_out(const mp_hypothesis *h);
 

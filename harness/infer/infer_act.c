@@ -154,7 +154,7 @@ static mp_status ask_computed(const mp_infer_run *r, int question, const functio
         }
         double *codes = result + N;
         float *in = (float *)(codes + N);
-        for (int64_t t = 0; t < slots; t++) {
+        for (int64_t t = 0; t < slots && !mp_tally_is_enough(&tally[s]); t++) {
             if (!has_result(r, t)) continue;
             const int64_t row = r->map.cache_row[t];
             mp_decode_row_f32(cache1->dtype, cache1->data, row * width, width, in);
@@ -274,7 +274,10 @@ static mp_status fill_cache2(const mp_infer_run *r, const mp_contract *contract,
 /* Marks with `bit` the elements of cache2 in which a hypothesis and the first one are not of one mind. */
 static void mark(const mp_tensor *first, const mp_tensor *cache2, uint32_t bit, uint32_t *differs) {
     const int64_t count = mp_tensor_count(cache2);
-    for (int64_t i = 0; i < count; i++)
+    const uint16_t *a = first->data, *b = cache2->data;
+    for (int64_t i = 0; i < count && mp_dtype_size(cache2->dtype) == sizeof *a; i++)
+        if (a[i] != b[i]) differs[i] |= bit;
+    for (int64_t i = 0; i < count && mp_dtype_size(cache2->dtype) != sizeof *a; i++)
         if (mp_code_at(cache2->dtype, first->data, i) != mp_code_at(cache2->dtype, cache2->data, i))
             differs[i] |= bit;
 }

@@ -92,6 +92,9 @@ static bool compare(const mp_infer_run *r, int o, int variant, mp_tally_rows tal
     if (!rows) return false;
     double *result = rows + topk * K, *codes = result + K, *term = codes + K;
     for (int64_t m = 0; m < c->M; m++) {
+        bool enough = true;
+        for (int s = 0; s < MP_STORE_COUNT; s++) enough = enough && mp_tally_is_enough(&tally[s]);
+        if (enough) break;
         int64_t n = 0;
         for (int64_t j = 0; j < topk; j++)
             if (ids[m * topk + j] >= 0)
@@ -101,6 +104,7 @@ static bool compare(const mp_infer_run *r, int o, int variant, mp_tally_rows tal
             result[k] = combine(c, out->dtype, o, variant, term, n);
         }
         for (int s = 0; s < MP_STORE_COUNT; s++) {
+            if (mp_tally_is_enough(&tally[s])) continue;
             mp_store_row((mp_store)s, out->dtype, K, result, codes);
             mp_tally_row(&tally[s], m, out, m, codes);
         }

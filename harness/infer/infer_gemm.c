@@ -328,7 +328,7 @@ static bool compare(const mp_infer_run *r, mp_stage stage, const mp_tensor *acc,
     if (!wide) return false;
     double *codes = wide + n;
     float *row = (float *)(codes + n), *bias = row + n;
-    for (int64_t t = 0; t < g.problem.slots; t++) {
+    for (int64_t t = 0; t < g.problem.slots && !mp_tally_is_enough(tally); t++) {
         const int64_t expert = g.problem.topk_ids[t], at = g.out_row ? g.out_row[t] : t;
         if (expert < 0 || at < 0 || r->map.cache_row[t] < 0) continue;
         if (g.epilogue.bias)

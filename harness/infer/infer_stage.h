@@ -55,10 +55,14 @@ typedef struct mp_tally_rows {
     int64_t compared, differing, first_row, first_column;
     uint64_t got, expected; /* codes of the first */
 } mp_tally_rows;
-/* n elements of dtype: `row` is their row in the stage's order, got_row where they lie in `got`. Two NaN are
- * the same, whatever their payloads. */
+/* Row got_row of `got`, which is row `row` of the stage's output, against predicted codes. Two NaN are the
+ * same, whatever their payloads. */
 void mp_tally_row(mp_tally_rows *tally, int64_t row, const mp_tensor *got, int64_t got_row,
                   const void *expected);
+/* Whether so much differs, in 1000 elements, that the rest need not be compared: the share is known. */
+static inline bool mp_tally_is_enough(const mp_tally_rows *tally) {
+    return tally->differing >= 1000;
+}
 /* Adds the tally to the hypothesis, with the place of its first difference. */
 void mp_tally_take(const mp_infer_run *r, mp_stage stage, int question, const int value[MP_EVIDENCE_AXES],
                    const mp_tally_rows *tally);
