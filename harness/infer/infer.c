@@ -292,7 +292,12 @@ static mp_case case_for(const mp_case *like, mp_scope scope) {
     return c;
 }
 
-/* The case is tried, and with it the next scope where the subject does not run it. */
+/* Through the stage alone, and then through all of them where cases of all were run. */
+static int scopes_of(const mp_case *like) {
+    return like->scope == MP_SCOPE_ALL ? 2 : 1;
+}
+
+/* MP_EUNSUPPORTED where the subject does not run the case. */
 static mp_status infer_made(session *s, const mp_case *c, const crafted *made, mp_error *err) {
     mp_error why = {0};
     if (mp_case_validate(c, &why) != MP_OK) return MP_EUNSUPPORTED;
@@ -305,7 +310,7 @@ static mp_status infer_slots(session *s, const mp_case *like, mp_error *err) {
     static const mp_scope scopes[] = {MP_SCOPE_COMBINE, MP_SCOPE_ALL};
     const crafted made = {.stage = MP_COMBINE};
     mp_status status = MP_EUNSUPPORTED;
-    for (int i = 0; i < 2 && status == MP_EUNSUPPORTED; i++) {
+    for (int i = 0; i < scopes_of(like) && status == MP_EUNSUPPORTED; i++) {
         mp_case c = case_for(like, scopes[i]);
         c.M = 2048;
         c.topk = c.E = 8;
@@ -326,7 +331,7 @@ static mp_status infer_pairs(session *s, const mp_case *like, mp_error *err) {
     mp_status status = pair ? mp_act_pairs(like, pair, MOST, &made.count, err)
                             : mp_fail(err, MP_EMEMORY, "infer: no memory for %d pairs", MOST);
     if (status == MP_OK && made.count > 0) status = MP_EUNSUPPORTED;
-    for (int i = 0; i < 2 && status == MP_EUNSUPPORTED; i++) {
+    for (int i = 0; i < scopes_of(like) && status == MP_EUNSUPPORTED; i++) {
         mp_case c = case_for(like, scopes[i]);
         c.topk = c.E = 1;
         c.M = scopes[i] == MP_SCOPE_ACT ? (made.count + 255) / 256 : 2;
@@ -341,9 +346,9 @@ static mp_status infer_pairs(session *s, const mp_case *like, mp_error *err) {
 /* Inputs that are made to separate what the cases may have left together. */
 static mp_status infer_crafted(session *s, const mp_case *like, mp_error *err) {
     mp_status status = MP_OK;
-    if (is_asked(s, MP_ACT) && like->dtype != MP_FP64) status = infer_pairs(s, like, err);
+    if (mp_infer_stage_was_seen(s->report, MP_ACT)) status = infer_pairs(s, like, err);
     if (status == MP_EUNSUPPORTED) status = MP_OK; /* the subject does not run it */
-    if (status == MP_OK && is_asked(s, MP_COMBINE)) status = infer_slots(s, like, err);
+    if (status == MP_OK && mp_infer_stage_was_seen(s->report, MP_COMBINE)) status = infer_slots(s, like, err);
     return status == MP_EUNSUPPORTED ? MP_OK : status;
 }
 
@@ -372,7 +377,7 @@ static mp_status reveal_sums(session *s, const mp_case *like, mp_error *err) {
     for (size_t i = 0; i < 3 && status == MP_OK; i++) {
         char text[MP_REVEAL_TEXT];
         bool revealed = false;
-        if (!is_asked(s, stages[i])) continue;
+        if (!mp_infer_stage_was_seen(s->report, stages[i])) continue;
         mp_progress(mp_stage_name(stages[i]), "reveal");
         status = mp_reveal_sum(s->subject, like, stages[i], &revealed, text, err);
         if (status == MP_OK) mp_infer_tree(s->report, stages[i], revealed, text);
@@ -394,7 +399,8 @@ mp_status mp_infer(mp_subject *subject, const mp_matrix *cases, const mp_infer_o
         mp_error skipped = {0};
         status = infer_case(&s, c, NULL, &skipped);
         mp_infer_case_done(r, c, status == MP_EUNSUPPORTED ? skipped.text : "");
-        if (status == MP_OK && !like) like = c;
+        const bool whole = like && like->scope != MP_SCOPE_ALL && c->scope == MP_SCOPE_ALL;
+        if (status == MP_OK && (!like || whole)) like = c;
         if (status == MP_EUNSUPPORTED) {
             if (!why.text[0]) why = skipped;
             status = MP_OK;

@@ -45,6 +45,10 @@ void mp_infer_stage_seen(mp_infer_report *r, mp_stage stage, bool seen) {
     r->seen[stage] = r->seen[stage] || seen;
 }
 
+bool mp_infer_stage_was_seen(const mp_infer_report *r, mp_stage stage) {
+    return r->seen[stage];
+}
+
 void mp_infer_tree(mp_infer_report *r, mp_stage stage, bool revealed, const char *text) {
     json_object_set_new(
         r->trees, mp_stage_name(stage),

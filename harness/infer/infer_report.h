@@ -16,6 +16,7 @@ void mp_infer_report_free(mp_infer_report *r);
 void mp_infer_case_done(mp_infer_report *r, const mp_case *c, const char *skipped);
 /* Whether a case that has the stage shows both what it reads and what it leaves. */
 void mp_infer_stage_seen(mp_infer_report *r, mp_stage stage, bool seen);
+bool mp_infer_stage_was_seen(const mp_infer_report *r, mp_stage stage);
 /* The tree of the stage's sum, or why there is none. */
 void mp_infer_tree(mp_infer_report *r, mp_stage stage, bool revealed, const char *text);
 void mp_infer_note(mp_infer_report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -130,7 +130,8 @@ mp_status mp_reveal_sum(mp_subject *subject, const mp_case *like, mp_stage stage
     mp_case c = case_of(like, stage, alone[stage]);
     *revealed = false;
     mp_status status = reveal(subject, &c, stage, revealed, text, &why);
-    if (status == MP_EUNSUPPORTED && stage != MP_DOWN) { /* cache2 cannot be set from outside */
+    if (status == MP_EUNSUPPORTED && stage != MP_DOWN &&
+        like->scope == MP_SCOPE_ALL) { /* cache2 cannot be set from outside */
         c = case_of(like, stage, MP_SCOPE_ALL);
         status = reveal(subject, &c, stage, revealed, text, &why);
     }
