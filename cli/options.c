@@ -14,6 +14,7 @@ enum {
     EXPORT = 1 << MP_CMD_EXPORT,
     RECORD = 1 << MP_CMD_RECORD,
     VERIFY = 1 << MP_CMD_VERIFY,
+    INFER = 1 << MP_CMD_INFER,
     PROBE = 1 << MP_CMD_PROBE,
     KERNELS = 1 << MP_CMD_BENCH_KERNELS,
     BENCH = 1 << MP_CMD_BENCH_REFERENCE | 1 << MP_CMD_BENCH_PREDICT | KERNELS,
@@ -63,6 +64,16 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                      "compare two goldens, tensor by tensor", "Exit code 1 when they differ."},
     [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
                    "what a golden holds, and who made it", NULL},
+    [MP_CMD_INFER] =
+        {"infer", mp_cmd_infer, "[--subject S] [option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
+         "the contract of a subject, found out from its bits",
+         "Runs the subject on cases that tell hypotheses about its arithmetic apart, computes every stage "
+         "from "
+         "the subject's own input of it under each hypothesis, and prints how many elements differ; then the "
+         "contract to paste, what the data could not separate, and the order of its sums. Exit codes: 0 "
+         "every "
+         "stage that is seen has a hypothesis that fits; 1 one has none; 2, 3 and 77 as always "
+         "(docs/infer.md)."},
     [MP_CMD_PROBE] =
         {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "what this device's arithmetic is, and whether the bit model holds on it",
@@ -111,7 +122,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                              "A preset, and fields over it. Without it what the file says, else "
                              "weakest. moeparity show prints a contract; docs/subjects.md tells more."},
     [MP_OPT_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
-                        .commands = RUN | SHOW | RECORD | VERIFY,
+                        .commands = RUN | SHOW | RECORD | VERIFY | INFER,
                         .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",
                         .details = "What executes the cases. ref: the float64 reference, rounded where the "
                                    "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
@@ -135,27 +146,29 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                        .commands = JUDGING | RECORD, .summary = "runs of a case that must agree bit for bit",
                        .details = "From the second on, buffers hold another poison than in the first: with 1 "
                                   "a dependence on old contents is not seen."},
-    [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = RUN | SHOW | RECORD | VERIFY,
+    [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = RUN | SHOW | RECORD | VERIFY | INFER,
                        .summary = "look tuned tiles up for this device",
                        .details = "As the driver or a file's name spells it: `NVIDIA H200`. Without it the "
                                   "device at hand, or none."},
-    [MP_OPT_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION", .commands = RUN | SHOW | RECORD | VERIFY,
+    [MP_OPT_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION",
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER,
                        .summary = "prefer tuned tiles of this Triton version, as 3.6.0"},
-    [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE", .commands = RUN | SHOW | RECORD | VERIFY,
+    [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE", .commands = RUN | SHOW | RECORD | VERIFY | INFER,
                        .summary = "take tiles from this tuned file, whatever its name"},
     [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGE | JUDGING,
                      .summary = "worker processes",
                      .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
                                 "has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
-                        .commands = JUDGE | JUDGING | RECORD,
+                        .commands = JUDGE | JUDGING | RECORD | INFER,
                         .summary = "seconds before a case counts as hung"},
     [MP_OPT_FAIL_FAST] = {"fail-fast", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                           .summary = "stop after the first case that fails, crashes or hangs",
                           .details = "What was not reached is not in the reports."},
     [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
                       .summary = "judge with plain loops instead of OpenBLAS"},
-    [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD | SHOW,
+    [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING,
+                           .commands = JUDGE | JUDGING | RECORD | SHOW | INFER,
                            .summary = "no worker processes, no watchdog: for debuggers and memory checkers",
                            .details = "No parent survives a crash then: `case i/n: <repro>` goes to stderr "
                                       "before each case, unless that is a terminal."},
@@ -194,6 +207,19 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_EXPORT_SUBJECT] = {"subject", 0, MP_TAKES_CHOICE, "S", .choices = "ref host cuda auto",
                                .fallback = "host", .commands = EXPORT,
                                .summary = "what makes the --outputs: ref, host, cuda or auto"},
+    [MP_OPT_INFER_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = INFER, .repeats = INFER,
+                           .summary = "infer from this case, as `name=value ...`, instead of the usual ones",
+                           .details = "May be given several times; all of one dtype and one activation."},
+    [MP_OPT_WITH] = {"with", 0, MP_TAKES_TEXT, "TEXT", .commands = INFER,
+                     .summary = "fields to set over the usual cases, as `dtype=fp16 act=gelu`"},
+    [MP_OPT_STAGE] = {"stage", 0, MP_TAKES_CHOICE, "STAGE", .choices = "align gate_up act down combine",
+                      .commands = INFER, .summary = "ask about this stage alone"},
+    [MP_OPT_INFER_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "3", .commands = INFER,
+                             .summary = "runs of each case, to see whether its bits repeat"},
+    [MP_OPT_INFER_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = INFER,
+                           .summary = "write what was found there too"},
+    [MP_OPT_INFER_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = INFER,
+                              .summary = "print every hypothesis, not the nearest ones alone"},
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
                         .commands = PROBE,
                         .summary = "random vectors of each instruction in each of the three modes"},

@@ -4,6 +4,7 @@
 #include "base/process.h"
 #include "golden/files.h"
 #include "harness/frame.h"
+#include "harness/run/infer_run.h"
 #include "harness/run/judge_file.h"
 #include "harness/run/message.h"
 #include "harness/run/program.h"
@@ -97,6 +98,17 @@ static mp_status serve_run(worker *w, const json_t *run, mp_error *err) {
     return status;
 }
 
+static mp_status serve_infer(worker *w, const json_t *request, mp_error *err) {
+    mp_infer_options options;
+    json_t *report = NULL;
+    mp_status status = mp_json_to_infer(request, &options, err);
+    if (status == MP_OK && (!w->setup.run.subject || w->order.matrix.count == 0))
+        status = mp_fail(err, MP_EINPUT, "nothing was opened that could be inferred");
+    if (status == MP_OK) status = mp_infer(w->setup.run.subject, &w->order.matrix, &options, &report, err);
+    if (status == MP_OK) tell(w, json_pack("{s:o}", "inferred", report));
+    return status;
+}
+
 static mp_status serve_commit(worker *w, mp_error *err) {
     if (!w->setup.recording) return mp_fail(err, MP_EINPUT, "nothing is recorded");
     const mp_status status = mp_setup_commit(&w->setup, err);
@@ -139,9 +151,10 @@ static mp_status serve_one(worker *w, const json_t *request, mp_error *err) {
     if ((body = json_object_get(request, "run"))) return serve_run(w, body, err);
     if ((body = json_object_get(request, "golden"))) return serve_golden(w, body, err);
     if ((body = json_object_get(request, "file"))) return serve_file(w, body, err);
+    if ((body = json_object_get(request, "infer"))) return serve_infer(w, body, err);
     if (json_object_get(request, "commit")) return serve_commit(w, err);
     const char *name = json_object_iter_key(json_object_iter((json_t *)request));
-    return mp_fail(err, MP_EINPUT, "unknown request '%s': expected open, run, commit, golden or file",
+    return mp_fail(err, MP_EINPUT, "unknown request '%s': expected open, run, infer, commit, golden or file",
                    name ? name : "");
 }
 
