@@ -6,8 +6,8 @@
 
 stages: each stage by the package's own kernel, all tensors shown; fused: its public fused_experts from end
 to end, the output alone, with the package's tuned tables. Words behind it:
+
     act=own|triton       silu and gelu_tanh by its CUDA kernels; by its Triton kernel, which rounds the gate
-    act=own|triton       silu and gelu_tanh by its CUDA kernels, or by its Triton kernel, which rounds the gate
     combine=own|triton|torch   the sum that the package would choose, its Triton kernel, torch.sum
     contract='...'       fields that differ from the contract, `contract='act.bits=reported'`
 
