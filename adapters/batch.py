@@ -25,7 +25,8 @@ PACKAGES = ("sglang", "vllm")
 
 def adapter(name):
     """The module adapters/NAME.py, under a name that is not the package's."""
-    spec = importlib.util.spec_from_file_location(f"adapter_{name}", os.path.join(ROOT, "adapters", f"{name}.py"))
+    path = os.path.join(ROOT, "adapters", f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"adapter_{name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -128,7 +128,8 @@ def words(known):
         if not equals:
             key, value = "mode", word
         if key not in known or (known[key] and value not in known[key]):
-            forms = known["mode"] + [f"{k}={'|'.join(v) if v else '...'}" for k, v in known.items() if k != "mode"]
+            forms = known["mode"] + [
+                f"{k}={'|'.join(v) if v else '...'}" for k, v in known.items() if k != "mode"]
             print(f"{sys.argv[0]}: '{word}': expected one of {', '.join(forms)}", file=sys.stderr)
             sys.exit(2)
         chosen[key] = value

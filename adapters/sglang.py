@@ -4,10 +4,10 @@
 
     moeparity run cases/seed.yaml --subject 'worker:python3 adapters/sglang.py stages'
 
-stages: each stage by the package's own kernel, all tensors shown; fused: its public fused_experts from end to
-end, the output alone, with the package's tuned tables. Words behind it:
+stages: each stage by the package's own kernel, all tensors shown; fused: its public fused_experts from end
+to end, the output alone, with the package's tuned tables. Words behind it:
 
-    act=own|triton       silu and gelu_tanh by its CUDA kernels, or by its Triton kernel, which rounds the gate
+    act=own|triton       silu and gelu_tanh by its CUDA kernels; by its Triton kernel, which rounds the gate
     combine=own|triton|torch   the sum that the package would choose, its Triton kernel, torch.sum
     contract='...'       fields that differ from the contract, `contract='act.bits=reported'`
 
@@ -105,7 +105,8 @@ def _native_parts(package):
         align._jit_moe_align_module(torch.int32)
         return (activation, align), ""
     except Exception as error:
-        return None, f"they cannot be compiled here: {str(error).splitlines()[0][:120] if str(error) else error!r}"
+        said = str(error).splitlines()[:1] or [repr(error)]
+        return None, f"they cannot be compiled here: {said[0][:120]}"
 
 
 class Sglang:
@@ -206,6 +207,9 @@ sglang, absent = published.opened(Sglang)
 
 # ---- what it offers ----
 
+GATED = ("silu", "gelu", "gelu_tanh", "swiglu_oai", "silu_clamp", "clamp_silu")
+PLAIN = ("silu", "gelu", "relu2")
+
 
 def _by_triton(case):
     """Whether the activation of this case is the package's Triton kernel."""
@@ -223,22 +227,23 @@ def supports(case):
         return absent
     if case.dtype == "fp32" and case.scope in ("all", "gate_up", "down"):
         return "sglang's GEMM stores fp32 outputs as fp16 (compute_type is bf16 or fp16)"
-    if case.dtype == "fp32" and _by_cuda(case) and case.N % 8:
-        return "sglang's activations want N in vectors of 32 bytes"
     if case.path == "chunked":
         return f"sglang {KNOWN} has no loop over chunks of tokens"
-    if case.act == "clamp_silu" and case.limit != 10:
+    acts = case.scope in ("all", "act")
+    if acts and case.act == "clamp_silu" and case.limit != 10:
         return f"sglang clamps before silu at 10 alone, not at {case.limit:g}"
-    if case.gated and case.act == "relu2" or not case.gated and case.act not in ("silu", "gelu", "relu2"):
+    if acts and case.act not in (GATED if case.gated else PLAIN):
         return f"sglang has no activation {case.act} with gated={int(case.gated)}"
-    if case.gated and case.act != "swiglu_oai" and case.interleaved:
+    if acts and case.gated and case.act != "swiglu_oai" and case.interleaved:
         return "sglang takes gate and up as halves but for swiglu_oai"
     if case.scope == "align" and not sglang.native:
         return "sglang's alignment is stood in for here: it is not its own that would be judged"
     if case.fused_sum and case.topk <= 2:
         return "sglang sums in the GEMM for topk above 2 alone"
-    if _by_cuda(case) and sglang.native and case.N * _bytes(case) % 16:
-        return "sglang's activations want rows of whole vectors"
+    if acts and _by_cuda(case) and sglang.native and case.N * _bytes(case) % 16:
+        return f"sglang's activations want rows of whole 16 bytes, not N={case.N}"
+    if case.scope in ("all", "down") and case.layout == "sorted" and case.N * _bytes(case) % 16:
+        return f"sglang's sorted layout goes by TMA, which wants rows of whole 16 bytes, not N={case.N}"
     if WORDS["mode"] == "fused":
         return _fused_supports(case)
     return None
@@ -265,12 +270,15 @@ def _fused_supports(case):
 def _act_contract(case):
     """Whose exp, tanh and erf, where the gate is rounded, and what happens to rows without a result."""
     cuda, triton = _by_cuda(case), _by_triton(case)
-    if cuda and not sglang.native:
-        fields = "act.function=cuda-fast-math act.ulps=108" if case.act == "silu" else "act.function=cuda-math act.ulps=8"
-    elif cuda:  # tanhf becomes tanh.approx, which is off by up to 2^-11 of its value
-        fields = f"act.function=cuda-fast-math act.ulps={8192 if case.act == 'gelu_tanh' else 108}"
+    # --use_fast_math: tanhf becomes tanh.approx, which is off by up to 2^-11 of its value. Triton's tanh is
+    # made of its sigmoid by a difference, whose error is of that size too.
+    ulps = 8192 if case.act == "gelu_tanh" else 108
+    if cuda and not sglang.native and case.act != "silu":
+        fields = "act.function=cuda-math act.ulps=8"
+    elif cuda:
+        fields = f"act.function=cuda-fast-math act.ulps={ulps}"
     elif triton:
-        fields = f"act.function=triton act.rounding=gate-rounded act.ulps={8192 if case.act == 'gelu_tanh' else 108}"
+        fields = f"act.function=triton act.rounding=gate-rounded act.ulps={ulps}"
     elif case.act == "silu_clamp":  # by torch.compile, which makes a Triton kernel of it
         fields = "act.function=triton act.ulps=108"
     elif case.act == "swiglu_oai":
@@ -384,7 +392,8 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
     in_order = case.layout == "sorted"
     route = None
     if case.scope != "combine" and not (case.scope == "act" and not in_order):
-        route = _route(case, topk_ids, block, given, case.scope in ("all", "align") and sorted_token_ids is not None)
+        shown = case.scope in ("all", "align") and sorted_token_ids is not None
+        route = _route(case, topk_ids, block, given, shown)
     if has("gate_up"):
         _multiply(case, x, w1, b1, cache1, topk_weights, topk_ids, route,
                   bool(case.apply_router_weight_on_input), case.topk, tile, c_sorted=in_order)

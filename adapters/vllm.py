@@ -151,7 +151,8 @@ class Vllm:
             activation.torch = _Torch(_OpsOf(_activations()))
         self.activate = package.function(activation, "apply_moe_activation",
                                          "activation output input activation_config")
-        self.activation, self.activation_config = activation.MoEActivation, activation.ApplyMoEActivationConfig
+        self.activation = activation.MoEActivation
+        self.activation_config = activation.ApplyMoEActivationConfig
         moe = self.moe = package.own(FOLDER + ".fused_moe")
         self.gemm = package.function(
             moe, "invoke_fused_moe_triton_kernel",
@@ -199,7 +200,7 @@ vllm, absent = published.opened(Vllm)
 # ---- what it offers ----
 
 GATED = {"silu": "SILU", "gelu": "GELU", "gelu_tanh": "GELU_TANH", "clamp_silu": "SILU"}
-PLAIN = {"silu": "SILU_NO_MUL", "gelu": "GELU_NO_MUL", "gelu_tanh": "GELU_TANH_NO_MUL", "relu2": "RELU2_NO_MUL"}
+PLAIN = {name: name.upper() + "_NO_MUL" for name in ("silu", "gelu", "gelu_tanh", "relu2")}
 
 
 def _activation(case):
