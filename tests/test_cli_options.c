@@ -137,9 +137,9 @@ static void cases_and_their_pairs(void **state) {
 static void everything_is_told(void **state) {
     (void)state;
     static const char *const commands[] = {
-        "run",           "list",        "show",          "judge",     "export", "golden record",
-        "golden verify", "golden diff", "golden ls",     "infer",     "probe",  "bench reference",
-        "bench predict", "bench kernels", "doctor",      "help"};
+        "run",           "list",          "show",      "judge", "export", "golden record",
+        "golden verify", "golden diff",   "golden ls", "infer", "probe",  "bench reference",
+        "bench predict", "bench kernels", "doctor",    "help"};
     static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
