@@ -641,6 +641,26 @@ static void align_is_told(void **state) {
     json_decref(report);
 }
 
+/* What changes nothing is no hypothesis: relu2 has no functions, float32 is stored as it is. */
+static void what_has_no_effect_is_not_asked(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *stage;
+        mp_stage bit;
+    } all[] = {{"M=16 topk=2 N=64 act=relu2 gated=0 scope=act", "act", MP_ACT},
+               {"M=16 topk=8 K=64 act=silu dtype=fp32 rsf=2.5 scope=combine", "combine", MP_COMBINE},
+               {"M=16 topk=2 N=64 act=silu dtype=fp32 scope=act", "act", MP_ACT}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        mp_subject subject;
+        assert_int_equal(mp_subject_open("host", &subject, NULL), MP_OK);
+        json_t *report = infer(&subject, (const char *const[]){all[i].text, NULL}, 1u << all[i].bit);
+        const json_t *question = question_of(report, all[i].stage, "arithmetic");
+        assert_true(json_is_true(json_object_get(question, "fits")));
+        assert_int_equal(json_array_size(json_object_get(question, "not_separated")), 0);
+        json_decref(report);
+    }
+}
+
 /* ---- what cannot be asked ---- */
 
 static void a_contract_is_of_one_kind_of_case(void **state) {
@@ -689,6 +709,7 @@ int main(void) {
         cmocka_unit_test(rows_without_a_result_are_told),
         cmocka_unit_test(repeats_and_batches_are_told),
         cmocka_unit_test(align_is_told),
+        cmocka_unit_test(what_has_no_effect_is_not_asked),
         cmocka_unit_test(a_contract_is_of_one_kind_of_case),
         cmocka_unit_test(what_is_not_shown_is_not_seen),
     };

@@ -24,17 +24,6 @@ typedef struct functions {
     bool swap_gelu; /* gelu's tanh form for erf's, and the other way round */
 } functions;
 
-static bool is_gelu(const mp_case *c) {
-    return c->act == MP_GELU || c->act == MP_GELU_TANH;
-}
-
-/* Whether it is another one than those before it, for the case's activation. */
-static bool means_something(const functions *f, const mp_case *c) {
-    if (f->swap_gelu) return is_gelu(c);
-    if (f->form != QUOTIENT) return !is_gelu(c) && c->act != MP_RELU2;
-    return true;
-}
-
 static float ieee_exp(float v) {
     return mp_expf(v);
 }
@@ -53,6 +42,17 @@ static float exact_tanh(float v) {
 }
 static float exact_erf(float v) {
     return (float)erf((double)v);
+}
+
+static bool is_gelu(const mp_case *c) {
+    return c->act == MP_GELU || c->act == MP_GELU_TANH;
+}
+
+/* Whether it is another one than those before it, for the case's activation. */
+static bool means_something(const functions *f, const mp_case *c) {
+    if (c->act == MP_RELU2) return f->exp == ieee_exp; /* it has no function */
+    if (f->swap_gelu) return is_gelu(c);
+    return f->form == QUOTIENT || !is_gelu(c);
 }
 
 static const functions library[] = {
@@ -165,7 +165,8 @@ static mp_status ask_computed(const mp_infer_run *r, int question, const functio
         free(result);
     }
     if (failed) return mp_fail(err, MP_EMEMORY, "infer: no memory for a row of %lld floats", (long long)N);
-    for (int s = 0; s < MP_STORE_COUNT; s++)
+    const bool one_store = f && mp_store_is_exact(cache2->dtype); /* the others are the same */
+    for (int s = 0; s < (one_store ? 1 : MP_STORE_COUNT); s++)
         if (!(predicted && s == MP_STORE_NEAREST)) mp_tally_take(r, MP_ACT, question, value[s], &tally[s]);
     return MP_OK;
 }
@@ -196,6 +197,12 @@ static mp_status ask_predicted(const mp_infer_run *r, int question, const mp_con
     return status;
 }
 
+/* Whether a gate that is rounded first is another hypothesis: not in front of the store, nor where nothing
+ * rounds. */
+static bool rounding_is_one(const mp_case *c, const functions *f, int rounding) {
+    return rounding == MP_ACT_ONE_ROUNDING || (c->gated && !(f && mp_store_is_exact(c->dtype)));
+}
+
 mp_status mp_infer_act(const mp_infer_run *r, mp_error *err) {
     static const char *const axes[] = {"functions", "rounding", "store", NULL};
     const int question = mp_ask(r->evidence, MP_ACT, "arithmetic", axes);
@@ -208,6 +215,7 @@ mp_status mp_infer_act(const mp_infer_run *r, mp_error *err) {
             contract.act_function = (mp_act_function)f;
             contract.act_rounding = (mp_act_rounding)k;
             if (!mp_predictable(&contract, r->c, MP_ACT, &why)) continue;
+            if (!rounding_is_one(r->c, library, k) || (r->c->act == MP_RELU2 && f != MP_ACT_IEEE)) continue;
             mp_contract_field(&contract, "act.function", text);
             snprintf(keys, sizeof keys, "act.function=%s", text);
             if (f == MP_ACT_IEEE)
@@ -218,7 +226,9 @@ mp_status mp_infer_act(const mp_infer_run *r, mp_error *err) {
         }
     for (int i = 0; i <= LIBRARY; i++)
         for (int k = 0; k < MP_ACT_ANY_ROUNDING && status == MP_OK; k++) {
-            if (i < LIBRARY && !means_something(&library[i], r->c)) continue;
+            const functions *own = i < LIBRARY ? &library[i] : NULL;
+            if (own ? !means_something(own, r->c) : r->c->act == MP_RELU2) continue;
+            if (!rounding_is_one(r->c, own, k)) continue;
             const mp_evidence_value text = {.name = i < LIBRARY ? library[i].name : "float64 throughout",
                                             .keys = i < LIBRARY ? library[i].keys
                                                                 : "act.function=library act.ulps=1"};
@@ -226,7 +236,7 @@ mp_status mp_infer_act(const mp_infer_run *r, mp_error *err) {
             contract.act_function = MP_ACT_IEEE;
             contract.act_rounding = (mp_act_rounding)k;
             const bool predicted = i == 0 && mp_predictable(&contract, r->c, MP_ACT, &why);
-            status = ask_computed(r, question, i < LIBRARY ? &library[i] : NULL, k, value, predicted, err);
+            status = ask_computed(r, question, own, k, value, predicted, err);
         }
     return status;
 }

@@ -125,9 +125,14 @@ mp_status mp_infer_combine(const mp_infer_run *r, mp_error *err) {
             failed = true;
         }
     if (failed) return mp_fail(err, MP_EMEMORY, "infer: no memory for the rows of a token");
+    const mp_dtype dtype = r->t[MP_OUT].dtype;
     for (int i = 0; i < ORDERS * VARIANTS; i++)
         for (int s = 0; s < MP_STORE_COUNT; s++) {
-            const int o = i / VARIANTS;
+            const int o = i / VARIANTS, variant = i % VARIANTS;
+            const bool rounds = variant == MP_COMBINE_ROUND_THEN_SCALE || variant == MP_COMBINE_ELEMENT_DTYPE,
+                       narrows = orders[o].float64 && dtype != MP_FP64;
+            if (mp_store_is_exact(dtype) && (rounds || (s != MP_STORE_NEAREST && !narrows))) continue;
+            if (orders[o].float64 && dtype == MP_FP64) continue; /* as the first one */
             int value[MP_EVIDENCE_AXES];
             value[0] =
                 mp_evidence_value_of(r->evidence, question, 0,

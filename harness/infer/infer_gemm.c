@@ -371,7 +371,8 @@ static mp_status ask_sum(const mp_infer_run *r, mp_stage stage, int question, co
         for (int s = 0; s < MP_STORE_COUNT; s++) {
             const int at[] = {sum, v, mp_store_value(r->evidence, question, 2, (mp_store)s)};
             memcpy(value[e][s], at, sizeof at);
-            wanted[e][s] = same_as == e && !mp_hypothesis_is_out(mp_hypothesis_of(r->evidence, question, at));
+            wanted[e][s] = same_as == e && (s == MP_STORE_NEAREST || !wide) &&
+                           !mp_hypothesis_is_out(mp_hypothesis_of(r->evidence, question, at));
         }
     }
 #pragma omp parallel for schedule(dynamic, 1)

@@ -46,6 +46,10 @@ mp_status mp_infer_rows(const mp_infer_run *r, mp_stage stage, mp_error *err);
 typedef enum mp_store { MP_STORE_NEAREST, MP_STORE_CUT, MP_STORE_AWAY, MP_STORE_COUNT } mp_store;
 /* Its value on the axis `axis` of the question. */
 int mp_store_value(mp_evidence *e, int question, int axis, mp_store store);
+/* Whether float32 results are stored as they are: nothing rounds then, and there is one store. */
+static inline bool mp_store_is_exact(mp_dtype dtype) {
+    return dtype == MP_FP32 || dtype == MP_FP64;
+}
 /* n values -> codes of dtype. */
 void mp_store_row(mp_store store, mp_dtype dtype, int64_t n, const double *values, void *codes);
 void mp_store_row_f32(mp_store store, mp_dtype dtype, int64_t n, const float *values, void *codes);
