@@ -161,11 +161,19 @@ bool mp_file_same(const char *a, const char *b) {
 }
 
 mp_status mp_file_replace(const char *path, const void *data, size_t size, mp_error *err) {
+    return mp_file_replace_parts(path, &(mp_part){data, size}, 1, err);
+}
+
+mp_status mp_file_replace_parts(const char *path, const mp_part *parts, size_t count, mp_error *err) {
+    size_t size = 0;
     char target[PATH_MAX], temporary[PATH_MAX];
     mp_status status = MP_EIO;
     const int fd = open_temporary(path, target, temporary, err);
     if (fd < 0) return status;
-    bool written = mp_write_all(fd, data, size) && fsync(fd) == 0;
+    bool written = true;
+    for (size_t i = 0; i < count; size += parts[i++].size)
+        written = written && mp_write_all(fd, parts[i].data, parts[i].size);
+    written = written && fsync(fd) == 0;
     int reason = errno;
     if (close(fd) != 0 && written) { /* network file systems report a full disk here */
         written = false;

@@ -24,6 +24,12 @@ mp_status mp_file_writable(const char *path, mp_error *err);
 /* Writes `<path>.tmp.<pid>`, flushes it to the disk and renames it over path; where path is a link, over the
  * file it leads to. On failure (a full disk too) the temporary file is removed and path is as it was. */
 mp_status mp_file_replace(const char *path, const void *data, size_t size, mp_error *err);
+/* The same of several parts, one behind the other. */
+typedef struct mp_part {
+    const void *data;
+    size_t size;
+} mp_part;
+mp_status mp_file_replace_parts(const char *path, const mp_part *parts, size_t count, mp_error *err);
 /* Writes all bytes, however many calls that takes. False with errno. */
 bool mp_write_all(int fd, const void *data, size_t size);
 /* Whether both paths lead to one file, which need not be there yet. Hard links are different files: a

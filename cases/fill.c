@@ -219,6 +219,7 @@ static row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
     case MP_LIMITS:
     case MP_EXHAUSTIVE: /* normal, but for rows of their own */
     case MP_NORMAL: return normal;
+    case MP_FROM_FILE:
     case MP_DATA_COUNT: break;
     }
     return (row_rule){.style = STYLE_NAN}; /* no family */
@@ -247,6 +248,7 @@ static row_rule activation_rule(const mp_case *c, row_rule rule, uint64_t token_
     case MP_WIDE:
     case MP_ONEHOT:
     case MP_EXHAUSTIVE:
+    case MP_FROM_FILE:
     case MP_DATA_COUNT: break;
     }
     return rule;
@@ -284,6 +286,7 @@ static bool has_exact_weights(mp_data family) {
     case MP_SPECIAL:
     case MP_LIMITS:
     case MP_EXHAUSTIVE:
+    case MP_FROM_FILE:
     case MP_DATA_COUNT: break;
     }
     return false;

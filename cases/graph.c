@@ -214,6 +214,17 @@ mp_tensor_set mp_case_inputs(const mp_case *c) {
     return with_shape(c, set & ~written(c));
 }
 
+mp_tensor_set mp_stage_needs(const mp_case *c, mp_stage stage) {
+    const bool weighs = stage == MP_GATE_UP ? c->apply_router_weight_on_input
+                        : stage == MP_DOWN ? !c->apply_router_weight_on_input && c->mode != MP_MODE_NO_COMBINE
+                                           : false;
+    const bool picks = stage == MP_ALIGN || stage == MP_GATE_UP || stage == MP_DOWN;
+    mp_tensor_set set = mp_stages[stage].reads & ~ALIGN_TENSORS;
+    if (!weighs) set &= ~MP_IN_SET(MP_TOPK_WEIGHTS);
+    if (!picks) set &= ~MP_IN_SET(MP_TOPK_IDS);
+    return with_shape(c, set);
+}
+
 mp_tensor_set mp_case_derived_inputs(const mp_case *c) {
     return mp_case_inputs(c) & ALIGN_TENSORS;
 }

@@ -36,6 +36,10 @@ static mp_status fill(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error 
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
     mp_status status = MP_OK;
     mp_inputs_plan(c, in);
+    if (c->data == MP_FROM_FILE)
+        return mp_fail(err, MP_EINPUT,
+                       "data=file: the numbers of this case are in a file (moeparity judge FILE): there is "
+                       "no family to fill them from");
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         mp_tensor *t = &in->t[id];
         if (t->rank == 0) continue;

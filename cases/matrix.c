@@ -31,6 +31,7 @@ bool mp_tier_parse(const char *text, mp_tier *tier) {
 static void free_row(mp_matrix_row *row) {
     for (size_t i = 0; i < row->pair_count; i++) free(row->pair_text[i]);
     free(row->pair_text);
+    free(row->file);
     free(row->pairs);
     free(row->group);
 }

@@ -24,6 +24,7 @@ static mp_status validate_scope(const mp_case *c, mp_error *err) {
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         if (listed(mp_stages[c->scope - 1].fields, mp_fields[i].name)) continue;
         if (mp_field_compare(&mp_fields[i], c, &mp_default_case) == 0) continue;
+        if (c->data == MP_FROM_FILE && !strcmp(mp_fields[i].name, "data")) continue; /* true of any stage */
         char value[64];
         mp_field_text(&mp_fields[i], c, value);
         return mp_fail(err, MP_EINPUT, "scope=%s does not use %s: remove %s=%s", mp_scope_name(c->scope),
@@ -132,9 +133,10 @@ static mp_status validate_routing(const mp_case *c, mp_error *err) {
                        MAX_EXPERTS);
     if (c->routing == MP_DUPLICATES && c->topk < 2)
         return mp_fail(err, MP_EINPUT, "routing=duplicates repeats an expert inside a token: use topk >= 2");
+    const bool drawn = c->data != MP_FROM_FILE; /* else the ids are what they are */
     const bool repeats = c->routing == MP_DUPLICATES || c->routing == MP_FIRST || c->routing == MP_LAST;
     const int64_t usable = c->routing == MP_EMPTY ? (experts + 1) / 2 : experts;
-    if (!repeats && c->topk > usable)
+    if (drawn && !repeats && c->topk > usable)
         return mp_fail(err, MP_EINPUT,
                        "topk=%" PRId64 " distinct experts cannot be drawn from %" PRId64
                        " (routing=%s): lower topk, raise E, or use routing=duplicates",

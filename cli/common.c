@@ -85,6 +85,11 @@ mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix
             mp_matrix_add(matrix, args->cases[i].text, args->cases[i].pairs, args->cases[i].pair_count, err);
     for (size_t i = 0; i < matrices->count && status == MP_OK; i++)
         status = mp_matrix_load(matrix, matrices->path[i], err);
+    for (size_t i = 0; i < matrix->count && status == MP_OK; i++)
+        if (matrix->rows[i].c.data == MP_FROM_FILE)
+            status = mp_fail(err, MP_EINPUT,
+                             "data=file: the numbers of such a case are in a file, and no family: moeparity "
+                             "judge FILE");
     return status == MP_OK ? mp_matrix_select(matrix, tier, mp_args_text(args, MP_OPT_MATCH), err) : status;
 }
 

@@ -106,7 +106,8 @@ static mp_settings settings_of(const mp_args *args, const mp_cli_run *run) {
         }
         assert(known); /* both tables name it alike */
     }
-    settings.golden = run->golden; /* found by its name */
+    if (!settings.subject) settings.subject = "file"; /* of a command that runs none */
+    settings.golden = run->golden;                    /* found by its name */
     settings.golden_required = run->golden_required;
     return settings;
 }

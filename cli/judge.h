@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What `run`, `golden verify` and `golden record` have in common: a matrix of cases, judged and reported. */
+/* What `run`, `judge`, `golden verify` and `golden record` have in common: a matrix of cases, judged and
+ * reported. */
 #ifndef MP_CLI_JUDGE_H
 #define MP_CLI_JUDGE_H
 
@@ -7,9 +8,9 @@
 #include "moeparity/suite.h"
 
 typedef struct mp_cli_run {
-    const mp_matrix *matrix;
-    const char *golden;   /* the file to compare with; NULL: none */
-    bool golden_required; /* it must hold what it is compared with */
+    const mp_matrix *matrix; /* all of its rows are executed, or all are judged from files */
+    const char *golden;      /* the file to compare with; NULL: none */
+    bool golden_required;    /* it must hold what it is compared with */
     const char *const
         *sources; /* the files that the cases come from: none that is written may replace them */
     size_t source_count;

@@ -36,6 +36,18 @@ static void on_early_exit(int code, void *unused) {
     _exit(MP_EXIT_BROKEN);
 }
 
+/* The constructors of libraries run before main, and give up too: this runs before them. getenv does not
+ * serve yet. Of a worker the run tells how it ended. */
+static void before_libraries(int argc, char **argv, char **environment) {
+    (void)argc, (void)argv;
+    const size_t length = strlen(MP_WORKER_VARIABLE);
+    for (char **e = environment; *e; e++)
+        if (strncmp(*e, MP_WORKER_VARIABLE, length) == 0 && (*e)[length] == '=') return;
+    on_exit(on_early_exit, NULL);
+}
+__attribute__((section(".preinit_array"), used)) static void (*before_all)(int, char **,
+                                                                           char **) = before_libraries;
+
 static int run_command(int argc, char **argv) {
     mp_args args;
     mp_error err = {0};
@@ -61,7 +73,6 @@ int main(int argc, char **argv) {
         return mp_cli_finish(MP_EXIT_OK);
     }
     mp_worker_is_this_program();
-    if (!mp_worker_requested()) on_exit(on_early_exit, NULL); /* of a worker the run tells how it ended */
     const int code = run_command(argc, argv);
     returning = true;
     return code;

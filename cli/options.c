@@ -10,8 +10,11 @@ enum {
     RUN = 1 << MP_CMD_RUN,
     LIST = 1 << MP_CMD_LIST,
     SHOW = 1 << MP_CMD_SHOW,
+    JUDGE = 1 << MP_CMD_JUDGE,
+    EXPORT = 1 << MP_CMD_EXPORT,
     RECORD = 1 << MP_CMD_RECORD,
     VERIFY = 1 << MP_CMD_VERIFY,
+    INFER = 1 << MP_CMD_INFER,
     PROBE = 1 << MP_CMD_PROBE,
     KERNELS = 1 << MP_CMD_BENCH_KERNELS,
     BENCH = 1 << MP_CMD_BENCH_REFERENCE | 1 << MP_CMD_BENCH_PREDICT | KERNELS,
@@ -34,6 +37,19 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
     [MP_CMD_SHOW] = {"show", mp_cmd_show, "--case 'M=32 topk=2 act=silu' [option ...]\n--fields",
                      MP_OPERANDS_NONE, 0, 0, "no argument",
                      "one case: fields, contract, config, memory plan, bounds", NULL},
+    [MP_CMD_JUDGE] = {"judge", mp_cmd_judge, "FILE... [option ...]", MP_OPERANDS_TRACE, 1, INT_MAX,
+                      "files of tensors", "judge the tensors that another program has written into a file",
+                      "HDF5 as h5py writes it, or safetensors: inputs, and any of the tensors that stages "
+                      "leave. Every stage "
+                      "is judged whose input and output are there; stages between two tensors that are there "
+                      "are judged as "
+                      "one. Sizes and dtype follow from the shapes (docs/files.md)."},
+    [MP_CMD_EXPORT] = {"export", mp_cmd_export, "--case 'M=32 topk=2 act=silu' --out FILE [option ...]",
+                       MP_OPERANDS_NONE, 0, 0, "no argument",
+                       "write the inputs of a case into a file, for any language",
+                       ".npz, .h5, .safetensors, or a folder with one raw file a tensor and a manifest. FILE "
+                       "is replaced in "
+                       "one step."},
     [MP_CMD_RECORD] = {"golden record", mp_cmd_golden_record,
                        "FILE MATRIX... [option ...]\nFILE --case 'M=32 topk=2 act=silu' [option ...]",
                        MP_OPERANDS_GOLDEN_MATRIX, 1, INT_MAX, "a file and matrices",
@@ -48,6 +64,16 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                      "compare two goldens, tensor by tensor", "Exit code 1 when they differ."},
     [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
                    "what a golden holds, and who made it", NULL},
+    [MP_CMD_INFER] =
+        {"infer", mp_cmd_infer, "[--subject S] [option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
+         "the contract of a subject, found out from its bits",
+         "Runs the subject on cases that tell hypotheses about its arithmetic apart, computes every stage "
+         "from "
+         "the subject's own input of it under each hypothesis, and prints how many elements differ; then the "
+         "contract to paste, what the data could not separate, and the order of its sums. Exit codes: 0 "
+         "every "
+         "stage that is seen has a hypothesis that fits; 1 one has none; 2, 3 and 77 as always "
+         "(docs/infer.md)."},
     [MP_CMD_PROBE] =
         {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "what this device's arithmetic is, and whether the bit model holds on it",
@@ -73,7 +99,8 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
 };
 
 const mp_option_row mp_options[MP_OPTION_COUNT] = {
-    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | SHOW | RECORD | VERIFY,
+    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT",
+                     .commands = RUN | SHOW | RECORD | VERIFY | JUDGE | EXPORT,
                      .repeats = RUN | RECORD | VERIFY, .summary = "one case, as `name=value ...`",
                      .details = "Fields that are not named keep their default (moeparity show --fields). "
                                 "Several cases run in this order, with one job in one process: what a case "
@@ -89,8 +116,13 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
                      .commands = RUN | LIST | RECORD,
                      .summary = "smoke, ci or full: each contains the ones before it"},
+    [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE,
+                         .summary = "what the file's maker promises, as `sm_90 act.ulps=4`",
+                         .details =
+                             "A preset, and fields over it. Without it what the file says, else "
+                             "weakest. moeparity show prints a contract; docs/subjects.md tells more."},
     [MP_OPT_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
-                        .commands = RUN | SHOW | RECORD | VERIFY,
+                        .commands = RUN | SHOW | RECORD | VERIFY | INFER,
                         .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",
                         .details = "What executes the cases. ref: the float64 reference, rounded where the "
                                    "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
@@ -105,7 +137,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                .summary = "the golden need not hold every case",
                                .details = "A case that --golden does not hold, or holds from another "
                                           "contract, is then not judged against it; otherwise it fails."},
-    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
                        .summary = "what was asked for and not judged fails, and so does a skip",
                        .details = "Asked for are --golden, --against, the pairs, and every check that the "
                                   "contract promises for the case. For CI: a run that judged less than it "
@@ -114,43 +146,46 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                        .commands = JUDGING | RECORD, .summary = "runs of a case that must agree bit for bit",
                        .details = "From the second on, buffers hold another poison than in the first: with 1 "
                                   "a dependence on old contents is not seen."},
-    [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = RUN | SHOW | RECORD | VERIFY,
+    [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = RUN | SHOW | RECORD | VERIFY | INFER,
                        .summary = "look tuned tiles up for this device",
                        .details = "As the driver or a file's name spells it: `NVIDIA H200`. Without it the "
                                   "device at hand, or none."},
-    [MP_OPT_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION", .commands = RUN | SHOW | RECORD | VERIFY,
+    [MP_OPT_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION",
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER,
                        .summary = "prefer tuned tiles of this Triton version, as 3.6.0"},
-    [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE", .commands = RUN | SHOW | RECORD | VERIFY,
+    [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE", .commands = RUN | SHOW | RECORD | VERIFY | INFER,
                        .summary = "take tiles from this tuned file, whatever its name"},
-    [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGING,
+    [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGE | JUDGING,
                      .summary = "worker processes",
                      .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
                                 "has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
-                        .commands = JUDGING | RECORD, .summary = "seconds before a case counts as hung"},
-    [MP_OPT_FAIL_FAST] = {"fail-fast", 0, MP_TAKES_NOTHING, .commands = JUDGING,
+                        .commands = JUDGE | JUDGING | RECORD | INFER,
+                        .summary = "seconds before a case counts as hung"},
+    [MP_OPT_FAIL_FAST] = {"fail-fast", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                           .summary = "stop after the first case that fails, crashes or hangs",
                           .details = "What was not reached is not in the reports."},
-    [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+    [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
                       .summary = "judge with plain loops instead of OpenBLAS"},
-    [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | SHOW,
+    [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING,
+                           .commands = JUDGE | JUDGING | RECORD | SHOW | INFER,
                            .summary = "no worker processes, no watchdog: for debuggers and memory checkers",
                            .details = "No parent survives a crash then: `case i/n: <repro>` goes to stderr "
                                       "before each case, unless that is a terminal."},
     [MP_OPT_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
                         .summary = "say which cases would run, and what would be judged; run nothing"},
-    [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGING | RECORD | LIST,
+    [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | LIST,
                      .summary = "write the verdicts, or the cases, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
                                 "name, group, tier, pairs, and all its fields."},
-    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGING | RECORD,
+    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
                       .summary = "write the verdicts as JUnit XML"},
-    [MP_OPT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+    [MP_OPT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
                       .summary = "print only failures and the last lines"},
-    [MP_OPT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+    [MP_OPT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
                         .summary = "print the figures of every stage under each case"},
     [MP_OPT_COLOR] = {"color", 0, MP_TAKES_CHOICE, "WHEN", .choices = "auto always never", .fallback = "auto",
-                      .commands = JUDGING | RECORD, .summary = "auto, always or never",
+                      .commands = JUDGE | JUDGING | RECORD, .summary = "auto, always or never",
                       .details = "auto: on a terminal, and where FORCE_COLOR is set; not where NO_COLOR is."},
     [MP_OPT_INPUTS] = {"inputs", 0, MP_TAKES_NOTHING, .commands = RECORD, .summary = "store the inputs too"},
     [MP_OPT_DIGEST_ABOVE] = {"digest-above", 0, MP_TAKES_NUMBER, "BYTES", 0, INT64_MAX, .fallback = "1048576",
@@ -161,6 +196,30 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                          .summary = "the matrices and goldens that are found by their names"},
     [MP_OPT_FIELDS] = {"fields", 0, MP_TAKES_NOTHING, .commands = SHOW,
                        .summary = "the fields of a case, their defaults and allowed values"},
+    [MP_OPT_OUT] = {"out", 0, MP_TAKES_FILE, "FILE", .commands = EXPORT,
+                    .summary = "the file that is written"},
+    [MP_OPT_FORMAT] = {"format", 0, MP_TAKES_CHOICE, "F", .choices = "npz h5 safetensors raw",
+                       .commands = EXPORT,
+                       .summary = "npz, h5, safetensors or raw, whatever the name of the file"},
+    [MP_OPT_OUTPUTS] = {"outputs", 0, MP_TAKES_NOTHING, .commands = EXPORT,
+                        .summary =
+                            "write what the stages leave, too, and the contract: moeparity judge takes it"},
+    [MP_OPT_EXPORT_SUBJECT] = {"subject", 0, MP_TAKES_CHOICE, "S", .choices = "ref host cuda auto",
+                               .fallback = "host", .commands = EXPORT,
+                               .summary = "what makes the --outputs: ref, host, cuda or auto"},
+    [MP_OPT_INFER_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = INFER, .repeats = INFER,
+                           .summary = "infer from this case, as `name=value ...`, instead of the usual ones",
+                           .details = "May be given several times; all of one dtype and one activation."},
+    [MP_OPT_WITH] = {"with", 0, MP_TAKES_TEXT, "TEXT", .commands = INFER,
+                     .summary = "fields to set over the usual cases, as `dtype=fp16 act=gelu`"},
+    [MP_OPT_STAGE] = {"stage", 0, MP_TAKES_CHOICE, "STAGE", .choices = "align gate_up act down combine",
+                      .commands = INFER, .summary = "ask about this stage alone"},
+    [MP_OPT_INFER_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "3", .commands = INFER,
+                             .summary = "runs of each case, to see whether its bits repeat"},
+    [MP_OPT_INFER_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = INFER,
+                           .summary = "write what was found there too"},
+    [MP_OPT_INFER_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = INFER,
+                              .summary = "print every hypothesis, not the nearest ones alone"},
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
                         .commands = PROBE,
                         .summary = "random vectors of each instruction in each of the three modes"},

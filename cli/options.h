@@ -12,10 +12,13 @@ typedef enum mp_command {
     MP_CMD_RUN,
     MP_CMD_LIST,
     MP_CMD_SHOW,
+    MP_CMD_JUDGE,
+    MP_CMD_EXPORT,
     MP_CMD_RECORD,
     MP_CMD_VERIFY,
     MP_CMD_DIFF,
     MP_CMD_LS,
+    MP_CMD_INFER,
     MP_CMD_PROBE,
     MP_CMD_BENCH_REFERENCE,
     MP_CMD_BENCH_PREDICT,
@@ -34,6 +37,7 @@ typedef enum mp_operands {
     MP_OPERANDS_MATRIX,
     MP_OPERANDS_GOLDEN,
     MP_OPERANDS_GOLDEN_MATRIX, /* a golden, then matrices */
+    MP_OPERANDS_TRACE,         /* files of tensors */
     MP_OPERANDS_COMMAND
 } mp_operands;
 
@@ -53,6 +57,7 @@ typedef enum mp_option {
     MP_OPT_PAIR,
     MP_OPT_MATCH,
     MP_OPT_TIER,
+    MP_OPT_CONTRACT,
     MP_OPT_SUBJECT,
     MP_OPT_AGAINST,
     MP_OPT_GOLDEN,
@@ -78,6 +83,16 @@ typedef enum mp_option {
     MP_OPT_PAIRS,
     MP_OPT_MATRICES,
     MP_OPT_FIELDS,
+    MP_OPT_OUT,
+    MP_OPT_FORMAT,
+    MP_OPT_OUTPUTS,
+    MP_OPT_EXPORT_SUBJECT,
+    MP_OPT_INFER_CASE,
+    MP_OPT_WITH,
+    MP_OPT_STAGE,
+    MP_OPT_INFER_REPEAT,
+    MP_OPT_INFER_JSON,
+    MP_OPT_INFER_VERBOSE,
     MP_OPT_VECTORS,
     MP_OPT_SEED,
     MP_OPT_PROBE_JSON,

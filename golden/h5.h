@@ -37,6 +37,11 @@ mp_status mp_h5_write_integers(hid_t object, const char *name, const int64_t *va
 mp_status mp_h5_read_text(hid_t object, const char *name, char *text, size_t size, mp_error *err);
 mp_status mp_h5_read_integers(hid_t object, const char *name, int64_t *values, int capacity, int *count,
                               mp_error *err);
+/* Has a file of this access list built in memory; once it is closed *image, which outlives it, holds the
+ * bytes (freed by the caller), of which the first mp_h5_image_size are the file. */
+bool mp_h5_build_in_memory(hid_t access_list, void **image);
+size_t mp_h5_image_size(const void *image);
+
 /* One integer between lo and hi. */
 mp_status mp_h5_read_integer(hid_t object, const char *name, int64_t lo, int64_t hi, int64_t *value,
                              mp_error *err);

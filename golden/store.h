@@ -57,6 +57,10 @@ typedef struct mp_stored {
 mp_status mp_stored_open(hid_t group, const char *name, const mp_tensor *plan, mp_stored *stored,
                          mp_error *err);
 void mp_stored_close(mp_stored *stored);
+/* Whether a dataset of this shape (of the dtype counts the size of an element alone) can be read without
+ * harm: its numbers lie in the file itself, all of them, behind known filters, in chunks that are in keeping
+ * with them. *chunk_entries: as in mp_stored. */
+mp_status mp_stored_check(hid_t dataset, const mp_tensor *shape, int64_t *chunk_entries, mp_error *err);
 
 /* The group of a case, negative with MP_EINPUT when there is none. */
 hid_t mp_golden_open_case(mp_golden *golden, const char *name, mp_error *err);

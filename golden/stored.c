@@ -126,10 +126,11 @@ static mp_status check_layout(hid_t creation, mp_error *err) {
 
 /* Whether the file holds as many bytes as `bytes` of numbers take, in chunks that are in keeping with them.
  */
-static mp_status check_storage(mp_stored *stored, hid_t creation, const mp_tensor *layout, mp_error *err) {
+static mp_status check_storage(hid_t dataset, hid_t creation, const mp_tensor *layout, int64_t *chunk_entries,
+                               mp_error *err) {
     hsize_t chunk[MP_MAX_RANK], held = 0, file_bytes = 0;
     const hsize_t bytes = mp_tensor_bytes(layout);
-    const hid_t file = H5Iget_file_id(stored->dataset);
+    const hid_t file = H5Iget_file_id(dataset);
     const bool known = file >= 0 && H5Fget_filesize(file, &file_bytes) >= 0;
     if (file >= 0) H5Fclose(file);
     if (!known) return mp_h5_fail(err, MP_EINPUT, "cannot tell the size of the file");
@@ -147,21 +148,30 @@ static mp_status check_storage(mp_stored *stored, hid_t creation, const mp_tenso
             chunk_bytes *= chunk[axis];
             chunks *= ((hsize_t)layout->dim[axis] + chunk[axis] - 1) / chunk[axis];
         }
-        stored->chunk_entries = (int64_t)chunk[0];
-        const hid_t space = H5Dget_space(stored->dataset);
-        const bool counted = space >= 0 && H5Dget_num_chunks(stored->dataset, space, &stored_chunks) >= 0;
+        *chunk_entries = (int64_t)chunk[0];
+        const hid_t space = H5Dget_space(dataset);
+        const bool counted = space >= 0 && H5Dget_num_chunks(dataset, space, &stored_chunks) >= 0;
         if (space >= 0) H5Sclose(space);
         if (!counted || stored_chunks != chunks)
             return mp_h5_fail(err, MP_EINPUT, "%llu of %llu chunks are stored",
                               (unsigned long long)stored_chunks, (unsigned long long)chunks);
     }
-    held = H5Dget_storage_size(stored->dataset);
+    held = H5Dget_storage_size(dataset);
     const bool inflated = H5Pget_layout(creation) == H5D_CHUNKED && H5Pget_nfilters(creation) > 0;
     if (held > file_bytes || (inflated ? held < bytes / MOST_INFLATION : held < bytes))
         return mp_fail(err, MP_EINPUT,
                        "%llu bytes are stored in a file of %llu, too few for %llu bytes of numbers",
                        (unsigned long long)held, (unsigned long long)file_bytes, (unsigned long long)bytes);
     return MP_OK;
+}
+
+mp_status mp_stored_check(hid_t dataset, const mp_tensor *shape, int64_t *chunk_entries, mp_error *err) {
+    const hid_t creation = H5Dget_create_plist(dataset);
+    if (creation < 0) return mp_h5_fail(err, MP_EINPUT, "cannot open the dataset");
+    mp_status status = check_layout(creation, err);
+    if (status == MP_OK) status = check_storage(dataset, creation, shape, chunk_entries, err);
+    H5Pclose(creation);
+    return status;
 }
 
 static mp_status check_shape(const mp_stored *stored, const mp_tensor *plan, mp_error *err) {
@@ -183,7 +193,8 @@ static mp_status open_dataset(hid_t group, const char *name, const mp_tensor *pl
     if (status == MP_OK) {
         /* digests have 8 bytes each */
         const mp_tensor digests = mp_tensor_shape(MP_FP64, 1, mp_tensor_rows(&stored->shape), 1, 1);
-        status = check_storage(stored, creation, stored->digest ? &digests : &stored->shape, err);
+        status = check_storage(stored->dataset, creation, stored->digest ? &digests : &stored->shape,
+                               &stored->chunk_entries, err);
     }
     H5Pclose(creation);
     return status;

@@ -46,41 +46,6 @@ static mp_status write_root(hid_t file, const mp_provenance *who, mp_error *err)
     return status;
 }
 
-/* The core driver's memory is ours: when the file is closed it is handed over instead of being freed. HDF5
- * 1.10 could also copy the open file out (H5Fget_file_image), but then clears a flag in the superblock and
- * leaves its checksum as it was. */
-static void *image_resize(void *image, size_t size, H5FD_file_image_op_t operation, void *golden) {
-    (void)operation;
-    (void)golden;
-    return realloc(image, size);
-}
-
-static herr_t image_take(void *image, H5FD_file_image_op_t operation, void *golden) {
-    if (operation == H5FD_FILE_IMAGE_OP_FILE_CLOSE) ((mp_golden *)golden)->image = image;
-    return 0;
-}
-
-static void *golden_share(void *golden) {
-    return golden;
-}
-
-static herr_t golden_unshare(void *golden) {
-    (void)golden;
-    return 0;
-}
-
-static bool build_in_memory(hid_t access_list, mp_golden *golden) {
-    H5FD_file_image_callbacks_t callbacks = {
-        .image_realloc = image_resize,
-        .image_free = image_take,
-        .udata_copy = golden_share,
-        .udata_free = golden_unshare,
-        .udata = golden,
-    };
-    return H5Pset_fapl_core(access_list, 4 << 20, false) >= 0 &&
-           H5Pset_file_image_callbacks(access_list, &callbacks) >= 0;
-}
-
 mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t digest_above,
                            mp_golden **golden, mp_error *err) {
     hid_t access_list = H5I_INVALID_HID, creation = H5I_INVALID_HID;
@@ -103,7 +68,7 @@ mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t di
 
     access_list = mp_golden_access();
     creation = H5Pcreate(H5P_FILE_CREATE);
-    if (access_list >= 0 && creation >= 0 && build_in_memory(access_list, g) &&
+    if (access_list >= 0 && creation >= 0 && mp_h5_build_in_memory(access_list, &g->image) &&
         H5Pset_obj_track_times(creation, false) >= 0 && /* the same content gives the same bytes */
         H5Pset_link_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED) >= 0)
         g->file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access_list);
@@ -270,15 +235,6 @@ out:
     return status;
 }
 
-/* The memory is larger than the file in it, whose superblock says where it ends: 8 bytes at offset 28,
- * little-endian, in versions 2 and 3 of the superblock with 8-byte addresses (HDF5 File Format Specification
- * 3.0, section II.A). */
-static size_t image_size(const void *image) {
-    uint64_t end;
-    memcpy(&end, (const char *)image + 28, sizeof end);
-    return (size_t)end;
-}
-
 mp_status mp_golden_commit(mp_golden *golden, mp_error *err) {
     mp_status status = MP_EIO;
     if (golden->failed) {
@@ -291,7 +247,7 @@ mp_status mp_golden_commit(mp_golden *golden, mp_error *err) {
         mp_h5_fail(err, status, "cannot finish %s", golden->path);
         goto out;
     }
-    status = mp_file_replace(golden->path, golden->image, image_size(golden->image), err);
+    status = mp_file_replace(golden->path, golden->image, mp_h5_image_size(golden->image), err);
 out:
     mp_golden_close(golden);
     return status;

@@ -233,6 +233,16 @@ static void put_rest(FILE *out, const mp_verdict *v) {
     }
 }
 
+/* Of a file: which one, and what of it could be judged. */
+static void put_coverage(FILE *out, const mp_verdict *v) {
+    if (v->covers[0] == '\0') return;
+    fputs("        ", out);
+    put_text(out, v->subject);
+    fputs(": ", out);
+    put_text(out, v->covers);
+    fputc('\n', out);
+}
+
 /* On a terminal that is narrower than the row the figures begin a line of their own. */
 static void put_row(FILE *out, const mp_verdict *v, const mp_row_style *style, const char *name) {
     enum { TAG = 8, LINE = 4096 };
@@ -268,6 +278,7 @@ void mp_report_row(FILE *out, const mp_verdict *v, const mp_row_style *style) {
             style->color ? "\033[0m" : "");
     put_row(out, v, style, mp_text_get(&name));
     mp_text_free(&name);
+    put_coverage(out, v);
     if (v->outcome == MP_FAIL) put_failures(out, v);
     if (style->verbose && v->outcome != MP_SKIP) put_stages(out, v);
     if (v->outcome != MP_PASS && v->outcome != MP_SKIP) {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Which folder may include which: -DSOURCE=<source tree> -P layers.cmake. Dependencies point downwards only:
-#   base < cases < ref < kernels, golden < harness < reports < cli
-# and within the harness judge, subjects, probe < checks < run, above what lies in harness/ itself.
+#   base < cases < ref < kernels, golden < files < harness < reports < cli
+# and within the harness judge, subjects, probe < checks < infer < run, above what lies in harness/ itself.
 # kernels and golden stand side by side and do not know each other. What kernels need of ref/predict are the
 # two headers that CPU and GPU share. Device code knows kernels/device and those two. Nobody includes tests/.
 cmake_minimum_required(VERSION 3.25)
@@ -10,21 +10,24 @@ set(floor_cases 1)
 set(floor_ref 2)
 set(floor_kernels 3)
 set(floor_golden 3)
-set(floor_harness 4)
-set(floor_reports 5)
-set(floor_cli 6)
+set(floor_files 4)
+set(floor_harness 5)
+set(floor_reports 6)
+set(floor_cli 7)
 # Rooms of the harness: what lies in harness/ itself is below them all.
 set(room_judge 1)
 set(room_subjects 1)
 set(room_probe 1)
 set(room_checks 2)
-set(room_run 3)
-set(folders base cases ref kernels golden harness reports cli)
+set(room_infer 3)
+set(room_run 4)
+set(folders base cases ref kernels golden files harness reports cli)
 set(public_base dtype space status tensor texts version)
 set(public_cases case contract graph inputs matrix trace)
 set(public_ref preset)
 set(public_kernels config)
 set(public_golden golden)
+set(public_files "")
 set(public_harness plugin run_case settings subject suite verdict worker)
 set(public_reports "")
 set(public_cli "")
@@ -107,6 +110,7 @@ endfunction()
 # The rules themselves: what must be refused is, and what is in use is not.
 foreach(pair
     "base/a.c cases/case.h" "ref/a.c kernels/cuda.h" "golden/a.c kernels/cuda.h" "kernels/a.c golden/golden.h"
+    "golden/a.c files/container.h" "files/a.c harness/verdict_make.h"
     "harness/run/a.c reports/report.h" "reports/a.c cli/common.h" "kernels/a.c ref/predict/host.h"
     "kernels/device/a.cu kernels/cuda.h" "kernels/device/a.cu cases/case.h" "harness/a.c tests/faults.h"
     "harness/a.c verdict.h" "ref/a.c ../cases/case.h"

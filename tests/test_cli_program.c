@@ -113,7 +113,7 @@ static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
     expect("moeparity run ok.yaml --subject host --junit /dev/full", 2, "",
            "moeparity: cannot write /dev/full: it exists and is not a regular file");
     expect("moeparity run ok.yaml --subject host --json ''", 2, "",
-           "moeparity: --json '': expected FILE, not nothing: write the verdicts as JSON\n");
+           "moeparity: --json '': expected FILE, not nothing: write the verdicts, or the cases, as JSON\n");
     expect("moeparity run ok.yaml --subject host --json newfolder/", 2, "",
            "moeparity: cannot write newfolder/");
     expect("moeparity run ok.yaml --subject host --json new.x --junit ./new.x", 2, "",
@@ -175,6 +175,40 @@ static void lists_and_shows(void **state) {
     expect("moeparity list ok.yaml --pairs", 0, "    = path=runner\n", "");
     expect("moeparity show --case 'M=4 act=gelu' --subject host", 0, "case      M=4 topk=2 act=gelu\n", "");
     expect("moeparity show --fields", 0, "topk=2  experts per token", "");
+}
+
+/* What the Python package reads. */
+static void lists_as_json(void **state) {
+    (void)state;
+    expect("moeparity list ok.yaml --json cases.json", 0, "", "");
+    assert_string_equal(out, "");
+    json_t *all = json_file("cases.json"), *cases = json_object_get(all, "cases");
+    assert_string_equal(json_string_value(json_object_get(all, "format")), "moeparity cases");
+    assert_int_equal(json_array_size(cases), 4);
+    size_t i, pairs = 0;
+    json_t *one;
+    json_array_foreach(cases, i, one) {
+        char command[256], line[256];
+        snprintf(command, sizeof command, "moeparity show --case '%s' --subject ref",
+                 json_string_value(json_object_get(one, "name")));
+        expect(command, 0, "fields    ", "");
+        char *fields = json_dumps(json_object_get(one, "fields"), JSON_PRESERVE_ORDER);
+        assert_non_null(fields);
+        assert_non_null(strstr(out, fields)); /* the same as of a case alone */
+        free(fields);
+        snprintf(line, sizeof line, "%s", json_string_value(json_object_get(one, "tier")));
+        assert_true(strcmp(line, "smoke") == 0 || strcmp(line, "ci") == 0);
+        assert_non_null(json_string_value(json_object_get(one, "group")));
+        pairs += json_array_size(json_object_get(one, "pairs"));
+    }
+    json_decref(all);
+    expect("moeparity list ok.yaml --pairs", 0, "", "");
+    assert_int_equal(count_of(out, "    = "), (int)pairs);
+    expect("moeparity list ok.yaml --json ok.yaml", 2, "", "moeparity: ok.yaml would be overwritten");
+    expect("moeparity list ok.yaml --json nowhere/a.json", 2, "", "cannot write nowhere/a.json");
+    expect("moeparity list ok.yaml --match M=77 --json none.json", 2, "", "M=77");
+    assert_int_equal(access("none.json", F_OK), -1);
+    expect("moeparity list --matrices --json a.json", 2, "", "--json lists cases, and --matrices has none");
 }
 
 /* Enough of XML for what the report writes: every tag that opens closes, in order. */
@@ -351,6 +385,7 @@ int main(void) {
         cmocka_unit_test(a_full_disk),
         cmocka_unit_test(without_a_gpu),
         cmocka_unit_test(lists_and_shows),
+        cmocka_unit_test(lists_as_json),
         cmocka_unit_test(reports_agree_with_the_list),
         cmocka_unit_test(signals_leave_a_valid_report),
         cmocka_unit_test(ignored_signals_stay_ignored),

@@ -5,7 +5,7 @@
 #include "tests/json_schema.h"
 
 /* Reports of every outcome that a machine without a GPU can have but a crash. */
-static const char *const reports[] = {"pass.json", "fail.json", "skip.json", "edge.json"};
+static const char *const reports[] = {"pass.json", "fail.json", "skip.json", "edge.json", "file.json"};
 
 static int make_reports(void **state) {
     if (set_up(state)) return -1;
@@ -16,6 +16,9 @@ static int make_reports(void **state) {
     expect("moeparity run ok.yaml --subject cuda --json skip.json", 77, "4 skipped", "");
     expect("moeparity run $CASES/stages.yaml $CASES/edge.yaml --tier smoke --subject host --json edge.json",
            0, "0 failed", "");
+    expect("moeparity export --case 'M=2 N=8 scope=act' --outputs --out f.h5 && "
+           "moeparity judge f.h5 --json file.json",
+           0, "1 passed", "");
     return 0;
 }
 

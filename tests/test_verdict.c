@@ -56,6 +56,7 @@ static void fill(mp_verdict *v) {
     v->config = "default 64x64x32";
     v->config_note = "a fallback";
     v->weaker = "guards of copies";
+    v->covers = "judged: act; not judged: down (without w2)";
     v->blas = "plain loops";
     v->outcome = MP_TIMEOUT;
     v->reason = "gr\xc3\xb6\xc3\x9f"
@@ -101,6 +102,7 @@ static void assert_equal_verdicts(mp_verdict *a, mp_verdict *b) {
     assert_equal_texts(&a->config, &b->config);
     assert_equal_texts(&a->config_note, &b->config_note);
     assert_equal_texts(&a->weaker, &b->weaker);
+    assert_equal_texts(&a->covers, &b->covers);
     assert_equal_texts(&a->blas, &b->blas);
     assert_equal_texts(&a->reason, &b->reason);
     assert_equal_texts(&a->repro, &b->repro);
@@ -172,9 +174,9 @@ static void incomplete_json_is_refused(void **state) {
     fill(&filled);
     json_t *json = mp_verdict_to_json(&filled);
     mp_verdict_free(&filled);
-    /* 18 keys at the top; 5 stages and end_to_end with 23; 5 names; 13 checks with 3 and their names; a pair
+    /* 19 keys at the top; 5 stages and end_to_end with 23; 5 names; 13 checks with 3 and their names; a pair
      * with 8: each tried twice */
-    assert_int_equal(refuse_each(json, json), 2 * (18 + 6 * 23 + 5 + 13 * (3 + 1) + 8));
+    assert_int_equal(refuse_each(json, json), 2 * (19 + 6 * 23 + 5 + 13 * (3 + 1) + 8));
     assert_int_equal(mp_verdict_from_json(json, &v, &err), MP_OK); /* it was put together again */
     mp_verdict_free(&v);
     json_object_set_new(json, "outcome", json_string("GOOD"));

@@ -117,6 +117,21 @@ void mp_judgement_close(mp_judgement *j) {
     j->map = (mp_slot_map){0};
 }
 
+mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage first, mp_stage last) {
+    mp_tensor_set lacks = 0, made = 0;
+    for (int s = (int)first; s <= (int)last; s++) {
+        if (!mp_case_has_stage(j->c, (mp_stage)s)) continue;
+        const mp_tensor_set needs = mp_stage_needs(j->c, (mp_stage)s) & ~made;
+        for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+            const bool known =
+                mp_as_read(j->t, (mp_tensor_id)id)->data && !(id == MP_TOPK_IDS && j->in->ids_unknown);
+            if (needs & MP_IN_SET(id) && !known) lacks |= MP_IN_SET(id);
+        }
+        made |= MP_IN_SET(mp_stages[s].output);
+    }
+    return lacks;
+}
+
 mp_status mp_for_each_span(const mp_judgement *j, mp_span_visit visit, void *ctx, mp_error *err) {
     mp_status status = MP_OK;
     int first = -1;
@@ -138,6 +153,7 @@ static mp_status judge_part(void *ctx, const mp_judgement *j, mp_stage first, mp
     static mp_stage_judged *const alone[MP_STAGE_COUNT] = {MP_STAGES(JUDGE)};
 #undef JUDGE
     (void)ctx;
+    if (mp_judgement_lacks(j, first, last)) return MP_OK;
     mp_progress(mp_stage_name(last), "judge");
     if (last != MP_ALIGN &&
         lost_slots(j) > 0) { /* align has failed, and the rows of the caches are not known */
@@ -170,7 +186,8 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_confi
     if (status == MP_OK) judge_hooks(&j);
     if (status == MP_OK) status = mp_for_each_span(&j, judge_part, NULL, err);
     if (status == MP_OK) tell_unseen(&j);
-    const bool whole = c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data;
+    const bool whole =
+        c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !mp_judgement_lacks(&j, MP_GATE_UP, MP_COMBINE);
     if (status == MP_OK && whole && lost_slots(&j) == 0) status = measure_end_to_end(&j, err);
     mp_judgement_close(&j);
     return status;

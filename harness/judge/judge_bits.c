@@ -25,7 +25,7 @@ static mp_status compare(const mp_judgement *j, const mp_where *where, const mp_
     const bool skips = slots && !all && j->contract->filtered[where->stage] != MP_ROW_ZERO;
     const mp_status status = mp_difference_start(d, where, err);
     for (int64_t r = 0; r < where->rows && status == MP_OK; r++) {
-        if (skips && where->topk_ids[r] < 0) continue;
+        if (skips && where->topk_ids && where->topk_ids[r] < 0) continue;
         const int64_t at = row ? row[r] : r;
         mp_difference_row(d, r, &j->t[id], at, predicted, at);
     }
@@ -115,6 +115,7 @@ typedef struct bits_judge {
 static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp_stage last, mp_error *err) {
     bits_judge *b = ctx;
     const char *why;
+    if (mp_judgement_lacks(j, first, last)) return MP_OK;
     if (last == MP_ALIGN) return MP_OK; /* its integers are judged against the definition already */
     for (int64_t t = 0; t < mp_case_slots(j->c); t++)
         if (j->map.cache_row[t] < 0) { /* a sorted layout without some of its slots: align has failed */
@@ -133,7 +134,8 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
     }
     mp_tensor predicted = {0};
     mp_difference d = {0};
-    const mp_where where = mp_where_of(j->c, j->t, b->config, first, last);
+    mp_where where = mp_where_of(j->c, j->t, b->config, first, last);
+    if (j->in->ids_unknown) where.topk_ids = NULL;
     mp_progress(mp_stage_name(last), "predict");
     mp_status status = predict(j, first, last, &predicted, err);
     if (status == MP_OK) status = compare(j, &where, &predicted, false, &d, err);
@@ -212,8 +214,8 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
             mispredicted += v->stage[s].mispredicted;
         }
         conclude(&b, &j, predicted, mispredicted);
-        const bool whole =
-            c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !b.open && b.compared_spans > 0;
+        const bool whole = c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !b.open &&
+                           b.compared_spans > 0 && !mp_judgement_lacks(&j, MP_GATE_UP, MP_COMBINE);
         if (whole) status = judge_end_to_end(&j, config, mispredicted, err);
     }
     mp_judgement_close(&j);

@@ -68,7 +68,7 @@ static bool row_is_integer(const mp_tensor *t, int64_t row) {
 static bool sums_are_exact(const mp_case *c, const mp_gemm_problem *p) {
     if (!mp_operand_is_plain(&p->a) || !mp_operand_is_plain(&p->w)) return false;
     if (c->data == MP_ONEHOT) return true;
-    if (c->data != MP_INTEGER) return false;
+    if (c->data != MP_INTEGER && c->data != MP_FROM_FILE) return false;
     for (int64_t r = 0; r < mp_tensor_rows(p->w.codes); r++)
         if (!row_is_integer(p->w.codes, r)) return false;
     for (int64_t t = 0; t < p->slots; t++)

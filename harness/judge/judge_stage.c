@@ -30,6 +30,7 @@ mp_status mp_stage_judge_start(const mp_judgement *j, mp_stage first, mp_stage s
     s->width = mp_tensor_row_length(s->got);
     s->rounded = mp_store_rounds(j->contract, s->got->dtype);
     s->where = mp_where_of(j->c, j->t, j->config, first, stage);
+    if (j->in->ids_unknown) s->where.topk_ids = NULL;
     const mp_status status = mp_pattern_start(&s->failures, s->rows, err);
     if (status != MP_OK) return status;
     mp_stage_judge_part(s, &s->measure);

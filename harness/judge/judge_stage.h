@@ -36,6 +36,10 @@ typedef mp_status mp_span_visit(void *ctx, const mp_judgement *j, mp_stage first
                                 mp_error *err);
 mp_status mp_for_each_span(const mp_judgement *j, mp_span_visit visit, void *ctx, mp_error *err);
 
+/* The tensors that stages first..last as one are computed from, and which are not there: of a subject's run
+ * none, for it was given them; a file may hold any. */
+mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage first, mp_stage last);
+
 /* One stage's tensor being measured; shared by the threads. Rows are slots (or tokens); sums holds three sums
  * a row. */
 typedef struct mp_stage_judge {

@@ -113,7 +113,7 @@ void mp_link_progress(mp_link *link, const json_t *progress) {
 
 mp_status mp_link_blame(const mp_link *link, const char *path, const char *why, mp_error *err) {
     char phase[MP_PHASE_MAX];
-    const bool reading = path && strcmp(link->what, "golden") == 0;
+    const bool reading = path && (strcmp(link->what, "golden") == 0 || strcmp(link->what, "file") == 0);
     const double seconds = mp_seconds_now() - link->since;
     mp_phase_text(link->stage, link->what, phase);
     if (reading && link->died_of && link->died_of != SIGKILL)

@@ -17,8 +17,19 @@ json_t *mp_json_row(const mp_matrix_row *row) {
     json_t *pairs = json_array();
     for (size_t i = 0; i < row->pair_count; i++)
         json_array_append_new(pairs, mp_json_text(row->pair_text[i]));
-    return json_pack("{s:s, s:o, s:o}", "case", text, "pairs", pairs, "group",
-                     mp_json_text(row->group ? row->group : ""));
+    json_t *json = json_pack("{s:s, s:o, s:o}", "case", text, "pairs", pairs, "group",
+                             mp_json_text(row->group ? row->group : ""));
+    if (row->file) json_object_set_new(json, "file", mp_json_path(row->file));
+    return json;
+}
+
+static mp_status take_file(const json_t *json, mp_matrix_row *row, mp_error *err) {
+    char path[PATH_MAX];
+    const json_t *file = json_object_get(json, "file");
+    const mp_status status = file ? mp_json_to_path(file, "file", path, err) : MP_OK;
+    if (status == MP_OK && file && !(row->file = strdup(path)))
+        return mp_fail(err, MP_EMEMORY, "no memory for the path of a file");
+    return status;
 }
 
 mp_status mp_json_to_row(const json_t *json, mp_matrix *m, mp_error *err) {
@@ -32,7 +43,8 @@ mp_status mp_json_to_row(const json_t *json, mp_matrix *m, mp_error *err) {
     for (size_t i = 0; i < count; i++)
         if (!(pair[i] = json_string_value(json_array_get(pairs, i))))
             return mp_fail(err, MP_EINPUT, "pair %zu is not a text", i);
-    const mp_status status = mp_matrix_add(m, text, pair, count, err);
+    mp_status status = mp_matrix_add(m, text, pair, count, err);
+    if (status == MP_OK && m->count > before) status = take_file(json, &m->rows[before], err);
     if (status != MP_OK || m->count == before || !group) return status;
     char *copy = strdup(group);
     if (!copy) return mp_fail(err, MP_EMEMORY, "no memory for the name of a group");

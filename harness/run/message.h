@@ -12,7 +12,8 @@
 
 #define MP_PROTOCOL 1
 
-/* {"case": "M=4 ...", "pairs": ["path=runner"], "group": "..."} */
+/* {"case": "M=4 ...", "pairs": ["path=runner"], "group": "..."}, and "file" of one that is judged from a file
+ * */
 json_t *mp_json_row(const mp_matrix_row *row);
 /* Appends it to *m. */
 mp_status mp_json_to_row(const json_t *json, mp_matrix *m, mp_error *err);

@@ -6,6 +6,7 @@
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
 #include "harness/judge/sharper.h"
+#include "harness/run/judge_file.h"
 #include "harness/run/memory.h"
 #include "harness/progress.h"
 #include "harness/run/repro.h"
@@ -82,6 +83,20 @@ static void tell_weaker(mp_session *s) {
     mp_verdict_set(s->v, &s->v->weaker, "%s%s%s", own, *own && *wide ? "; " : "", wide);
 }
 
+/* Of a case out of a file all that its tensors answer: nothing is run. */
+static mp_status run_file_checks(mp_session *s, mp_error *err) {
+    static const mp_check unasked[] = {MP_CHECK_REPEAT, MP_CHECK_GUARD, MP_CHECK_INPUT, MP_CHECK_PERMUTATION,
+                                       MP_CHECK_BATCH,  MP_CHECK_PAIR,  MP_CHECK_POISON};
+    const mp_case *c = &s->row->c;
+    const mp_contract *contract = &s->offer.contract;
+    mp_status status = mp_judge(c, contract, NULL, s->in, &s->first, MP_POISON_A, s->engine, s->v, err);
+    if (status == MP_OK) status = mp_judge_bits(c, contract, NULL, s->in, &s->first, s->v, err);
+    for (size_t i = 0; i < sizeof unasked / sizeof *unasked; i++)
+        mp_check_not_judged(s->v, unasked[i], "a file: nothing was run");
+    mp_check_not_judged(s->v, MP_CHECK_GOLDEN, MP_NO_GOLDEN);
+    return status;
+}
+
 static void describe(mp_session *s) {
     mp_verdict *v = s->v;
     const mp_contract *contract = &s->offer.contract;
@@ -98,24 +113,28 @@ static void describe(mp_session *s) {
     tell_weaker(s);
 }
 
+static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
+    mp_status status = mp_subject_describe(s->options->subject, &s->row->c, &s->offer, err);
+    if (status == MP_OK) describe(s);
+    if (status == MP_OK) status = mp_plan_memory(s, err);
+    return status == MP_OK ? mp_inputs_create(&s->row->c, in, err) : status;
+}
+
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
     const double start = mp_seconds_now();
     mp_error err = {0};
     mp_inputs in = {0};
     mp_session s = {.row = row, .options = options, .in = &in, .v = v};
     mp_settings settings = options->settings;
-    settings.subject = options->subject->name; /* what "auto" came to */
+    if (options->subject) settings.subject = options->subject->name; /* what "auto" came to */
     settings.against = options->against ? options->against->name : NULL;
 
     mp_verdict_begin(row, NULL, &settings, MP_PASS, v);
     s.engine = settings.plain || mp_blas_load(NULL) != MP_OK ? MP_ENGINE_PLAIN : MP_ENGINE_BLAS;
     mp_verdict_set(v, &v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
 
-    mp_status status = mp_subject_describe(options->subject, &row->c, &s.offer, &err);
-    if (status == MP_OK) describe(&s);
-    if (status == MP_OK) status = mp_plan_memory(&s, &err);
-    if (status == MP_OK) status = mp_inputs_create(&row->c, &in, &err);
-    if (status == MP_OK) status = run_checks(&s, &err);
+    mp_status status = row->file ? mp_file_load(&s, &in, &err) : begin(&s, &in, &err);
+    if (status == MP_OK) status = row->file ? run_file_checks(&s, &err) : run_checks(&s, &err);
     if (status == MP_OK)
         conclude(v);
     else

@@ -11,6 +11,7 @@ const mp_setting mp_setting_rows[] = {
     ROW(device, "device", TEXT, 0, true),
     ROW(triton, "triton", TEXT, 0, true),
     ROW(config, "config", TEXT, 0, true),
+    ROW(contract, "contract", TEXT, 0, true),
     ROW(repeat, "repeat", COUNT, MP_REPEAT, true),
     ROW(timeout, "timeout", SECONDS, MP_TIMEOUT_SECONDS, true),
     ROW(plain, "plain", FLAG, 0, true),

@@ -75,6 +75,11 @@ mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix
     mp_status status = MP_OK;
     if (settings->golden) status = open_golden(settings->golden, check_golden, &s->golden, err);
     if (status != MP_OK) return status;
+    s->run = (mp_run_options){.settings = *settings};
+    if (matrix->count > 0 && matrix->rows[0].file) { /* there is nothing to run */
+        s->subject.name = settings->subject;
+        return MP_OK;
+    }
     mp_progress("", "subject");
     if ((status = open_subject(options, settings->subject, &s->subject, err)) != MP_OK) return status;
     if (settings->against) status = open_subject(options, settings->against, &s->against, err);

@@ -4,6 +4,8 @@
 #include "base/process.h"
 #include "golden/files.h"
 #include "harness/frame.h"
+#include "harness/run/infer_run.h"
+#include "harness/run/judge_file.h"
 #include "harness/run/message.h"
 #include "harness/run/program.h"
 #include "harness/progress.h"
@@ -82,7 +84,7 @@ static mp_status serve_run(worker *w, const json_t *run, mp_error *err) {
     mp_matrix one = {0};
     mp_verdict *v = malloc(sizeof *v);
     mp_status status = v ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for a verdict");
-    if (status == MP_OK && !w->setup.run.subject)
+    if (status == MP_OK && !w->opened)
         status = mp_fail(err, MP_EINPUT, "a case came before the run was opened");
     if (status == MP_OK) status = mp_json_to_row(run, &one, err);
     if (status == MP_OK) {
@@ -93,6 +95,17 @@ static mp_status serve_run(worker *w, const json_t *run, mp_error *err) {
         w->before = one;
     }
     free(v);
+    return status;
+}
+
+static mp_status serve_infer(worker *w, const json_t *request, mp_error *err) {
+    mp_infer_options options;
+    json_t *report = NULL;
+    mp_status status = mp_json_to_infer(request, &options, err);
+    if (status == MP_OK && (!w->setup.run.subject || w->order.matrix.count == 0))
+        status = mp_fail(err, MP_EINPUT, "nothing was opened that could be inferred");
+    if (status == MP_OK) status = mp_infer(w->setup.run.subject, &w->order.matrix, &options, &report, err);
+    if (status == MP_OK) tell(w, json_pack("{s:o}", "inferred", report));
     return status;
 }
 
@@ -122,14 +135,26 @@ static mp_status serve_golden(worker *w, const json_t *request, mp_error *err) {
     return status;
 }
 
+static mp_status serve_file(worker *w, const json_t *request, mp_error *err) {
+    char path[PATH_MAX], text[MP_CASE_TEXT_MAX];
+    mp_status status = mp_json_to_path(json_object_get(request, "path"), "path", path, err);
+    if (status == MP_OK)
+        status = mp_file_check(path, json_string_value(json_object_get(request, "case")),
+                               json_string_value(json_object_get(request, "contract")), text, err);
+    if (status == MP_OK) tell(w, json_pack("{s:s}", "case", text));
+    return status;
+}
+
 static mp_status serve_one(worker *w, const json_t *request, mp_error *err) {
     const json_t *body;
     if ((body = json_object_get(request, "open"))) return serve_open(w, body, err);
     if ((body = json_object_get(request, "run"))) return serve_run(w, body, err);
     if ((body = json_object_get(request, "golden"))) return serve_golden(w, body, err);
+    if ((body = json_object_get(request, "file"))) return serve_file(w, body, err);
+    if ((body = json_object_get(request, "infer"))) return serve_infer(w, body, err);
     if (json_object_get(request, "commit")) return serve_commit(w, err);
     const char *name = json_object_iter_key(json_object_iter((json_t *)request));
-    return mp_fail(err, MP_EINPUT, "unknown request '%s': expected open, run, commit or golden",
+    return mp_fail(err, MP_EINPUT, "unknown request '%s': expected open, run, infer, commit, golden or file",
                    name ? name : "");
 }
 

@@ -26,6 +26,27 @@ static mp_status set_field(void *ctx, char *word, mp_error *err) {
     return mp_contract_set(ctx, word, equals + 1, err);
 }
 
+typedef struct promise {
+    const mp_case *c;
+    mp_contract *contract;
+    bool named;
+} promise;
+
+/* A preset's name, which comes first or not at all, or a field over it. */
+static mp_status take_promise(void *ctx, char *word, mp_error *err) {
+    promise *p = ctx;
+    const bool field = strchr(word, '=') || p->named;
+    p->named = true;
+    return field ? set_field(p->contract, word, err) : mp_contract_preset(word, p->c, p->contract, err);
+}
+
+mp_status mp_contract_of_words(const char *words, const mp_case *c, mp_contract *contract, mp_error *err) {
+    promise p = {.c = c, .contract = contract};
+    mp_status status = mp_contract_preset("weakest", c, contract, err);
+    if (status == MP_OK) status = each_word(words, &p, take_promise, err);
+    return status == MP_OK ? mp_contract_validate(contract, err) : status;
+}
+
 typedef struct shown {
     const mp_case *c;
     mp_tensor_set set;

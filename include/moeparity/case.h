@@ -55,6 +55,7 @@ typedef enum mp_data {
     MP_SPECIAL,
     MP_LIMITS,
     MP_EXHAUSTIVE,
+    MP_FROM_FILE, /* no family: the numbers are those of a file, of which nothing is assumed */
     MP_DATA_COUNT
 } mp_data;
 typedef enum mp_routing {

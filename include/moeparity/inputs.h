@@ -23,6 +23,9 @@ extern "C" {
 typedef struct mp_inputs {
     mp_tensor t[MP_TENSOR_COUNT];
     bool borrowed[MP_TENSOR_COUNT]; /* data belongs to another mp_inputs (mp_inputs_select) */
+    /* Nobody knows the ids: a file does not hold them. They are zeros then, which say that every slot counts,
+     * and no stage that multiplies by the weights of an expert can be judged. */
+    bool ids_unknown;
 } mp_inputs;
 
 /* Shapes only: what mp_inputs_create would allocate. */

@@ -27,6 +27,7 @@ typedef struct mp_matrix_row {
                          MP_MATRIX_MAX_PAIRS at most */
     char **pair_text; /* their override texts, e.g. "path=runner" */
     size_t pair_count;
+    char *file; /* its tensors are those of this file, and are judged as they are; NULL: it is executed */
 } mp_matrix_row;
 
 typedef struct mp_matrix {

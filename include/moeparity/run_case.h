@@ -15,9 +15,9 @@ extern "C" {
 
 typedef struct mp_run_options {
     mp_settings settings; /* of `golden` the path, for the repro; the names are those of the subjects below */
-    mp_subject *subject;
-    mp_subject *against; /* NULL: none */
-    mp_golden *golden;   /* NULL: none */
+    mp_subject *subject;  /* NULL where all rows are judged from files */
+    mp_subject *against;  /* NULL: none */
+    mp_golden *golden;    /* NULL: none */
     /* Called with the run that was judged, if the case passes: what a recording stores. NULL: nobody. */
     void (*keep)(void *ctx, const mp_offer *offer, const mp_inputs *in, const mp_trace *trace);
     void *keep_ctx;
@@ -27,7 +27,8 @@ typedef struct mp_run_options {
 /* Never fails: whatever goes wrong becomes the verdict, which is initialised here (what it held is not freed)
  * and freed by the caller. In order: memory plan (too big: SKIP), inputs, run with poison A, guards, inputs
  * unchanged, f64 and bits oracles; run with poison B and further repeats, bit equality; pairs; permuted
- * tokens and tokens alone (where the contract promises batch invariance); the other subject; the golden. */
+ * tokens and tokens alone (where the contract promises batch invariance); the other subject; the golden. Of a
+ * row with a file that is read, and judged by both oracles alone. */
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v);
 
 #ifdef __cplusplus

@@ -15,13 +15,14 @@ extern "C" {
 
 /* Zero, false and NULL mean the usual, but of `subject`, which must be named. Texts are borrowed. */
 typedef struct mp_settings {
-    const char *subject; /* its name */
-    const char *against; /* the name of another one to compare with; NULL: none */
-    const char *golden;  /* the path of a golden file to compare with; NULL: none */
-    const char *device;  /* for which machine tiles are looked up; NULL: not said */
-    const char *triton;  /* for which version of Triton; NULL: not said */
-    const char *config;  /* the file that they come from instead; NULL: none */
-    int repeat;          /* runs compared bit for bit, by the two poisons in turn; 0: MP_REPEAT */
+    const char *subject;  /* its name */
+    const char *against;  /* the name of another one to compare with; NULL: none */
+    const char *golden;   /* the path of a golden file to compare with; NULL: none */
+    const char *device;   /* for which machine tiles are looked up; NULL: not said */
+    const char *triton;   /* for which version of Triton; NULL: not said */
+    const char *contract; /* of the traces in files, in words, "sm_90 act.ulps=4"; NULL: what the files say */
+    const char *config;   /* the file that they come from instead; NULL: none */
+    int repeat;           /* runs compared bit for bit, by the two poisons in turn; 0: MP_REPEAT */
     double timeout; /* seconds of a case, and of the start of a worker (with MP_KERNELS_SECONDS more once it
                        compiles); 0: MP_TIMEOUT_SECONDS */
     bool plain;     /* judge with plain loops even where OpenBLAS is present */

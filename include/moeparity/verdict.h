@@ -102,6 +102,7 @@ typedef struct mp_verdict {
     const char *config_note; /* what the lookup of the tiles had to say: a fallback, an overridden
                                 BLOCK_SIZE_M; "" */
     const char *weaker;      /* which checks say less about this subject than about others, and why; "" */
+    const char *covers; /* of a file: which stages were judged, which were not and why; "" of what was run */
     mp_outcome outcome;
     const char *reason;    /* of a SKIP, CRASH, TIMEOUT; first failure of a FAIL */
     const char *begins;    /* "begins in gate_up: expert 3 only, 7 of its 7 rows, columns 64..127; ..."; "" */

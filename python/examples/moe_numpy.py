@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole fused MoE in numpy: python moe_numpy.py run seed --match M=32"""
+
 import moeparity
 import numpy as np
 
 
-@moeparity.subject(supports=lambda case: case.act == "silu" and case.mode != "no_combine")
+@moeparity.subject(
+    supports=lambda case: (case.act == "silu" and case.mode != "no_combine") or "silu, summed"
+)
 def my_moe(x, w1, w2, topk_weights, topk_ids, case):
     out = np.zeros(x.shape, np.float32)
     for e in range(case.E):

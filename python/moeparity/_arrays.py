@@ -98,8 +98,8 @@ class _Torch:
             "fp32": torch.float32,
             "fp64": torch.float64,
             "int32": torch.int32,
-            "e4m3": torch.float8_e4m3fn,
-            "e5m2": torch.float8_e5m2,
+            "e4m3": getattr(torch, "float8_e4m3fn", None),  # since 2.1
+            "e5m2": getattr(torch, "float8_e5m2", None),
         }
         self.where = torch.device("cpu")
 
@@ -108,7 +108,10 @@ class _Torch:
         return self._as(place, self._torch.frombuffer(data, dtype=self._torch.uint8))
 
     def _as(self, place, data):
-        return data.view(self._dtypes[place["dtype"]]).view(place["shape"])
+        dtype = self._dtypes[place["dtype"]]
+        if dtype is None:
+            raise Missing(f"torch {self._torch.__version__} has no {place['dtype']}")
+        return data.view(dtype).view(place["shape"])
 
     def take(self, name, value, view):
         if not isinstance(value, self._torch.Tensor):

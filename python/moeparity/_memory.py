@@ -13,8 +13,9 @@ class SharedMemory:
         self._mapped = None
 
     def grow(self, count):
-        """Maps so many bytes. What an older run was given stays mapped as long as somebody holds it."""
-        if self._mapped is None or len(self._mapped) < count:
+        """Maps so many bytes, 0 where all tensors lie on the device. What an older run was given stays mapped
+        as long as somebody holds it."""
+        if count > (len(self._mapped) if self._mapped else 0):
             self._mapped = mmap.mmap(self._descriptor, count)
 
     def bytes_at(self, offset, count):

@@ -8,7 +8,14 @@ import sys
 
 VARIABLE = "MOEPARITY_PROGRAM"
 INSTALLED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "native", "bin", "moeparity")
-WITH_SUBJECT = ("run", "show", "golden record", "golden verify")  # the commands that take --subject
+COULD_NOT_BE_RUN = 3  # an exit code of the program
+WITH_SUBJECT = (
+    "run",
+    "show",
+    "infer",
+    "golden record",
+    "golden verify",
+)  # the commands that take --subject
 
 
 def find():
@@ -40,7 +47,8 @@ def become(arguments):
     try:
         program = find()
     except FileNotFoundError as error:
-        sys.exit(f"moeparity: {error}")
+        print(f"moeparity: {error}", file=sys.stderr)
+        sys.exit(COULD_NOT_BE_RUN)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(program, ["moeparity", *arguments])

@@ -49,7 +49,7 @@ class Server:
                 "run": self._run,
             }.get(kind)
             if answer is None:
-                said = "failed", {"status": "internal error", "error": f"nothing is known of {kind!r}"}
+                said = _failed("internal error", f"nothing is known of {kind!r}")
             else:
                 said = answer(body)
             if not self._channel.send(*said):
@@ -60,13 +60,13 @@ class Server:
             error = (
                 f"the program speaks protocol {body.get('protocol')} of subjects; this package {PROTOCOL}"
             )
-            return "failed", {"status": "bad input", "error": error}
+            return _failed("bad input", error)
         try:
             library = self._subject.library
         except (_arrays.Missing, ImportError) as error:
-            return "failed", {"status": "unsupported here", "error": str(error)}
+            return _failed("unsupported here", str(error))
         except Exception as error:
-            return "failed", {"status": "bad input", "error": _told(error)}
+            return _failed("bad input", _told(error))
         hello = {"protocol": PROTOCOL, "name": self._subject.name}
         if self._subject.version:
             hello["version"] = str(self._subject.version)
@@ -116,14 +116,19 @@ class Server:
             return execute()
         except (Unsupported, _arrays.Missing) as error:
             self.errors[case.text] = error
-            return "failed", {
-                "status": "unsupported here",
-                "error": str(error) or "it said so, without a reason",
-            }
+            return _failed("unsupported here", str(error) or "it said so, without a reason")
         except Exception as error:
             self.errors[case.text] = error
             _print_traceback(error, case)
-            return "failed", {"status": "device error", "error": _told(error)}
+            if self._device:  # what her frames hold of the device is closed: a look at it would be a fault
+                traceback.clear_frames(error.__traceback__)
+            return _failed("device error", _told(error))
+
+
+def _failed(status, text):
+    """The program reads no NUL, and no half of a character."""
+    text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return "failed", {"status": status, "error": text}
 
 
 def _case_of(body, run=None):

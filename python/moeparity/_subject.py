@@ -7,6 +7,8 @@ import inspect
 
 from moeparity import _arrays
 
+ANY = "any"  # the contract of a kernel of which nothing is known: what every sane one meets
+
 
 class Unsupported(Exception):
     """Raised by a kernel, anywhere: this case is a SKIP with this text as its reason."""
@@ -29,7 +31,7 @@ def subject(
     name, version  as reports show them; else the function's name
     contract       what it promises of its arithmetic: the name of a contract, fields that differ behind it
                    ("sm_90 act.rounding=gate-rounded"); a dict {"preset": ..., field: value}; or a function of
-                   the case that gives either. None: the weakest
+                   the case that gives either. None: "any", what every sane kernel meets
     scope          the stage that it is alone, "act": all other cases are a SKIP
     exposes        names of the outputs that it leaves, "cache1 out" or a list. None: those that its
                    parameters name, else what it returns
@@ -125,8 +127,7 @@ class Subject:
                 f"{', '.join(case.outputs)}"
             )
         preset, fields = contract_words(self.options.get("contract"), case)
-        if preset:
-            offer["contract"] = preset
+        offer["contract"] = preset or ANY
         if fields:
             offer["contract_fields"] = fields
         block = self.options.get("block_size_m")

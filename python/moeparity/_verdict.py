@@ -27,6 +27,7 @@ class Verdict:
     failures   check -> text of each check that failed
     stages     stage -> its figures, as the JSON report has them, for each stage that was judged
     report     all that the JSON report holds of the case
+    weaker     what the checks could not see of it, and how much a sharper contract would see; or ""
     exception  what the function raised, or None
     """
 
@@ -36,6 +37,7 @@ class Verdict:
         self.case = report["name"]
         self.status = report["outcome"]
         self.reason = report["reason"]
+        self.weaker = report["weaker"]
         self.exception = exception if self.status in ("SKIP", "CRASH") else None
         self.failures = {k: c["text"] for k, c in report["checks"].items() if c["answer"] == "failed"}
         self.stages = {k: s for k, s in report["stages"].items() if s["judged"]}
@@ -76,16 +78,16 @@ class Verdicts(list):
 
     @property
     def failed(self):
-        """Those that neither passed nor were skipped."""
-        return Verdicts(v for v in self if not v and v.status != "SKIP")
+        """Those that neither passed nor were skipped, an ordinary list."""
+        return [v for v in self if not v and v.status != "SKIP"]
 
     def require(self):
         """The verdicts themselves, or an AssertionError with the rows of those that failed."""
         if self:
             return self
         if not self.failed:
-            raise unittest.SkipTest(self[0].reason if len(self) else "there is no case")
-        raise AssertionError(repr(self.failed)) from self.failed[0].exception
+            raise unittest.SkipTest(self[0].reason if len(self) > 0 else "there is no case")
+        raise AssertionError("\n".join(v.row for v in self.failed)) from self.failed[0].exception
 
 
 _ROW = re.compile(r"^\[(OK|FAIL|SKIP|CRASH|TIMEOUT)\]")

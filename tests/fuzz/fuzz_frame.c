@@ -4,6 +4,7 @@
 #include "fuzz/fuzz.h"
 
 #include "harness/frame.h"
+#include "harness/run/infer_run.h"
 #include "harness/run/message.h"
 #include "harness/run/settings.h"
 
@@ -46,6 +47,9 @@ static void take(const json_t *message) {
                  *hello = json_object_get(message, "hello"), *failed = json_object_get(message, "failed");
     if (open) take_open(open);
     if (run) fuzz_require_told(mp_json_to_row(run, &m, &err), &err);
+    mp_infer_options options;
+    const json_t *infer = json_object_get(message, "infer");
+    if (infer) fuzz_require_told(mp_json_to_infer(infer, &options, &err), &err);
     mp_run_info_init(&info);
     if (hello) fuzz_require_told(mp_json_to_hello(hello, &info, &err), &err);
     if (failed)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tiles of a case in the form that Triton kernels take."""
+import contextlib
+
+import moeparity
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+
+def architecture():
+    """90 for sm_90; 0 without a GPU."""
+    return 10 * torch.cuda.get_device_capability()[0] + torch.cuda.get_device_capability()[1] \
+        if torch.cuda.is_available() else 0
+
+
+def device_name():
+    """As tables of tuned tiles name it; "" without a GPU."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+
+
+def preset():
+    """The contract of a GEMM of 16-bit operands by Triton's tl.dot on this machine. Interpreted on a CPU it
+    is a float32 GEMM of numpy's, whose order depends on the shapes."""
+    sm = architecture()
+    if sm in (80, 86, 89, 90, 100):
+        return f"sm_{sm}"
+    return "any" if sm else "ieee-any-order gate_up.batch_invariant=0 down.batch_invariant=0"
+
+
+def reported():
+    """What a contract says of bits that are predicted as an sm_90 gives them, and not yet promised."""
+    return "reported" if architecture() == 90 else "none"
+
+
+def config(tile):
+    """BLOCK_SIZE_M, BLOCK_SIZE_N, BLOCK_SIZE_K, GROUP_SIZE_M, num_warps and num_stages of a case's tile."""
+    return {name if name.startswith("num_") else name.upper(): int(value) for name, value in tile.items()}
+
+
+def of_case(case):
+    """The tiles of gate_up and of down. Both have the block of tokens to which the case aligns."""
+    default = {"BLOCK_SIZE_M": case.block_size_m or 64, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 32,
+               "GROUP_SIZE_M": 8, "num_warps": 4, "num_stages": 3}
+    up = config(case.tile) if case.tile else default
+    down = config(case.tile_down) if case.tile_down else dict(up)
+    if case.block_size_m:
+        up["BLOCK_SIZE_M"] = down["BLOCK_SIZE_M"] = case.block_size_m
+    return up, down
+
+
+@contextlib.contextmanager
+def fitting(tile):
+    """A tile that does not fit into the device's shared memory is a reason, not a crash."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "OutOfResources":
+            raise
+        raise moeparity.Unsupported(f"the tile {tile} does not fit: {error}") from None

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "harness/infer/infer.h"
+
+#include "base/text.h"
+#include "cases/case_tools.h"
+#include "cases/graph_tables.h"
+#include "harness/checks/compare.h"
+#include "harness/infer/craft.h"
+#include "harness/infer/infer_report.h"
+#include "harness/infer/infer_stage.h"
+#include "harness/infer/reveal.h"
+#include "harness/progress.h"
+#include "harness/subjects/surroundings.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { USUAL_REPEAT = 3 };
+
+/* Those that separate most come first: what is refuted by one is not asked of the next. */
+static const char *const usual_cases[] = {
+    "M=24 topk=8 E=8 K=512 N=256 data=wide rsf=2.5",
+    "M=24 topk=8 E=8 K=500 N=232 bias=1 rsf=2.5 filter=0.1",
+    "M=24 topk=4 E=8 K=1024 N=192 filter=0.1 apply_router_weight_on_input=1",
+    "M=24 topk=4 E=8 K=256 N=256 layout=sorted filter=0.1",
+    "M=32 topk=5 E=8 K=640 N=320 data=wide",
+    "M=32 topk=8 E=8 K=1024 N=128 bias=1 apply_router_weight_on_input=1 data=wide scope=gate_up",
+    "M=64 topk=2 N=512 data=exhaustive scope=act",
+    "M=32 topk=8 E=8 K=256 N=1024 bias=1 data=wide scope=down",
+    "M=128 topk=8 K=512 data=wide rsf=2.5 scope=combine",
+    "M=500 topk=8 E=16 scope=align",
+};
+
+/* Sets those of the words that mean something to the case: a stage alone has fewer fields. */
+static mp_status set_words(mp_case *c, const char *with, mp_error *err) {
+    char *copy = strdup(with), *rest = copy;
+    mp_status status = copy ? MP_OK : mp_fail(err, MP_EMEMORY, "infer: no memory for '%s'", with);
+    for (char *word; status == MP_OK && (word = strtok_r(rest, " \t\n", &rest));) {
+        char name[64];
+        snprintf(name, sizeof name, " %.*s ", (int)strcspn(word, "="), word);
+        mp_text fields = {0};
+        if (c->scope != MP_SCOPE_ALL) mp_text_add(&fields, " %s ", mp_stages[c->scope - 1].fields);
+        if (c->scope == MP_SCOPE_ALL || strstr(mp_text_get(&fields), name))
+            status = mp_case_apply(c, word, err);
+        mp_text_free(&fields);
+    }
+    free(copy);
+    return status;
+}
+
+mp_status mp_infer_cases(const char *with, mp_matrix *cases, mp_error *err) {
+    mp_error why = {0};
+    if (with) { /* its words, before what they do to a case */
+        mp_case c = mp_case_default();
+        const mp_status status = mp_case_apply(&c, with, err);
+        if (status != MP_OK) return status;
+    }
+    for (size_t i = 0; i < sizeof usual_cases / sizeof *usual_cases; i++) {
+        mp_case c = mp_case_default();
+        char text[MP_CASE_TEXT_MAX];
+        mp_status status = mp_case_apply(&c, usual_cases[i], err);
+        if (status == MP_OK && with) status = set_words(&c, with, err);
+        if (status != MP_OK) return status;
+        if (c.data == MP_EXHAUSTIVE && (c.dtype == MP_FP32 || c.dtype == MP_FP64)) c.data = MP_NORMAL;
+        if (mp_case_validate(&c, &why) != MP_OK) continue;
+        mp_case_text(&c, text, sizeof text);
+        status = mp_matrix_add(cases, text, NULL, 0, err);
+        if (status != MP_OK) return status;
+    }
+    return cases->count > 0 ? MP_OK
+                            : mp_fail(err, MP_EINPUT, "--with '%s': no case can be: %s", with, why.text);
+}
+
+/* ---- one case ---- */
+
+typedef struct session {
+    mp_subject *subject;
+    const mp_infer_options *options;
+    mp_evidence *evidence;
+    mp_infer_report *report;
+} session;
+
+static bool is_asked(const session *s, mp_stage stage) {
+    return s->options->stages == 0 || s->options->stages >> stage & 1;
+}
+
+/* What a run did to its surroundings is `run`'s to judge; here it is told, for it spoils evidence. */
+static void note(session *s, const mp_case *c, const mp_surroundings_report *found) {
+    char text[MP_CASE_TEXT_MAX];
+    mp_case_text(c, text, sizeof text);
+    if (found->guard[0]) mp_infer_note(s->report, "%s: guard: %s", text, found->guard);
+    if (found->input[0]) mp_infer_note(s->report, "%s: input: %s", text, found->input);
+}
+
+static mp_status run(session *s, const mp_case *c, const mp_inputs *in, uint32_t poison, mp_offer *offer,
+                     mp_trace *trace, mp_error *err) {
+    mp_surroundings_report found;
+    mp_status status = mp_infer_describe(s->subject, c, offer, err);
+    if (status == MP_OK) status = mp_run_surrounded(s->subject, c, offer, in, poison, trace, &found, err);
+    if (status == MP_OK) note(s, c, &found);
+    return status;
+}
+
+mp_status mp_infer_describe(mp_subject *subject, const mp_case *c, mp_offer *offer, mp_error *err) {
+    *offer = (mp_offer){0};
+    const mp_status status = mp_subject_describe(subject, c, offer, err);
+    return status == MP_EDEVICE ? MP_EUNSUPPORTED : status;
+}
+
+/* The trace with nothing but what the stage leaves. */
+static mp_trace only(const mp_trace *trace, const mp_case *c, mp_stage stage) {
+    mp_trace view = *trace;
+    const mp_tensor_set set = stage == MP_ALIGN
+                                  ? mp_stages[MP_ALIGN].writes
+                                  : MP_IN_SET(mp_stage_output(c, stage)) | mp_stages[MP_ALIGN].writes;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (!(set & MP_IN_SET(id))) view.t[id].data = NULL;
+    return view;
+}
+
+/* Another run of the case, or of some of its tokens, beside the first, stage by stage. Behind the first stage
+ * that differs nothing is learned: its input was another one. strong: the value that says that they are
+ * equal. */
+static mp_status compare_runs(session *s, const mp_case *c, const mp_trace *first, const mp_case *other,
+                              const mp_trace *trace, const int64_t *token, int64_t tokens, const int32_t *ids,
+                              const char *question, const char *strong, const char *field, const char *weak,
+                              mp_error *err) {
+    static const char *const axes[] = {"value", NULL};
+    const mp_contract weakest = mp_contract_weakest();
+    mp_status status = MP_OK;
+    bool differs = false;
+    for (int i = 0; i < MP_STAGE_COUNT && status == MP_OK && !differs; i++) {
+        const mp_stage stage = (mp_stage)i;
+        const bool align = stage == MP_ALIGN;
+        if (!mp_case_has_stage(c, stage) || (align && token)) continue;
+        const mp_trace x = only(first, c, stage), y = only(trace, other, stage);
+        const mp_side a = {c, &weakest, &x, token}, b = {other, &weakest, &y, NULL};
+        mp_comparison found = {0};
+        status = mp_compare(&a, &b, tokens, ids, align, &found, err);
+        if (status != MP_OK || found.compared + found.differing == 0) continue;
+        differs = found.differing > 0;
+        if (!is_asked(s, stage)) continue;
+        char keys[128], no[128];
+        snprintf(keys, sizeof keys, "%s.%s=1", mp_stage_name(stage), field);
+        snprintf(no, sizeof no, "%s.%s=0", mp_stage_name(stage), field);
+        const int q = mp_ask(s->evidence, stage, question, axes),
+                  yes_value =
+                      mp_evidence_value_of(s->evidence, q, 0, (mp_evidence_value){strong, keys, false}),
+                  no_value = mp_evidence_value_of(s->evidence, q, 0, (mp_evidence_value){weak, no, true});
+        mp_hypothesis_count(s->evidence, mp_hypothesis_of(s->evidence, q, (int[]){yes_value, 0, 0}),
+                            found.compared, found.differing, found.first);
+        mp_hypothesis_count(s->evidence, mp_hypothesis_of(s->evidence, q, (int[]){no_value, 0, 0}),
+                            found.compared, 0, "");
+    }
+    return status;
+}
+
+static mp_status ask_repeats(session *s, const mp_case *c, const mp_inputs *in, const mp_trace *first,
+                             mp_error *err) {
+    const int repeat = s->options->repeat > 0 ? s->options->repeat : USUAL_REPEAT;
+    mp_status status = MP_OK;
+    for (int i = 1; i < repeat && status == MP_OK; i++) {
+        mp_trace again = {0};
+        mp_offer offer;
+        status = run(s, c, in, i % 2 ? MP_POISON_B : MP_POISON_A, &offer, &again, err);
+        if (status == MP_OK)
+            status =
+                compare_runs(s, c, first, c, &again, NULL, c->M, in->t[MP_TOPK_IDS].data, "repeats",
+                             "the same bits every time", "deterministic", "not always the same bits", err);
+        mp_trace_destroy(&again);
+    }
+    return status;
+}
+
+/* Tokens alone, and the first half of them. */
+static mp_status ask_batches(session *s, const mp_case *c, const mp_inputs *in, const mp_trace *first,
+                             mp_error *err) {
+    const int64_t half = c->M / 2, begins[] = {0, 0, half, c->M - 1}, counts[] = {half, 1, 1, 1};
+    mp_status status = MP_OK;
+    if (c->scope != MP_SCOPE_ALL || c->M < 2) return MP_OK;
+    int64_t *token = malloc((size_t)c->M * sizeof *token);
+    if (!token) return mp_fail(err, MP_EMEMORY, "infer: no memory for %lld tokens", (long long)c->M);
+    for (int i = 0; i < 4 && status == MP_OK; i++) {
+        mp_case part = *c;
+        mp_inputs some = {0};
+        mp_trace trace = {0};
+        mp_offer offer;
+        part.M = counts[i];
+        for (int64_t m = 0; m < counts[i]; m++) token[m] = begins[i] + m;
+        status = mp_inputs_select(c, in, token, counts[i], &some, err);
+        if (status == MP_OK) status = run(s, &part, &some, MP_POISON_B, &offer, &trace, err);
+        if (status == MP_OK)
+            status = compare_runs(s, c, first, &part, &trace, token, counts[i], some.t[MP_TOPK_IDS].data,
+                                  "other tokens in the batch", "no influence", "batch_invariant",
+                                  "change a token's bits", err);
+        if (status == MP_EUNSUPPORTED) status = MP_OK; /* so small a batch it does not run */
+        mp_trace_destroy(&trace);
+        mp_inputs_destroy(&some);
+    }
+    free(token);
+    return status;
+}
+
+static mp_status ask_stages(session *s, const mp_case *c, const mp_infer_run *r, mp_error *err) {
+    mp_status status = MP_OK;
+    for (int i = 0; i < MP_STAGE_COUNT && status == MP_OK; i++) {
+        const mp_stage stage = (mp_stage)i;
+        if (!mp_case_has_stage(c, stage) || !is_asked(s, stage)) continue;
+        const bool seen = mp_infer_sees(r, stage);
+        mp_infer_stage_seen(s->report, stage, seen);
+        if (!seen) continue;
+        mp_progress(mp_stage_name(stage), "infer");
+        if (stage == MP_ALIGN) status = mp_infer_align(r, err);
+        if (stage == MP_GATE_UP || (stage == MP_DOWN && !c->fused_sum)) status = mp_infer_gemm(r, stage, err);
+        if (stage == MP_ACT) status = mp_infer_act(r, err);
+        if (stage == MP_COMBINE && !c->fused_sum) status = mp_infer_combine(r, err);
+        if (status == MP_OK && stage != MP_ALIGN) status = mp_infer_rows(r, stage, err);
+    }
+    return status;
+}
+
+/* combine's slots whose sums tell orders apart: two cancel, and the others are about as large as what one of
+ * the two loses when they are added to it. Exact in every format: four bits of significand. */
+static double cancelling(const void *ctx, int64_t m, int64_t j) {
+    const mp_case *c = ctx;
+    const double large = c->dtype == MP_FP16 ? 0x1p10 : 1; /* fp16 has no number below 2^-24 */
+    const int deep = c->dtype == MP_FP64 ? 49 : 20;
+    const uint64_t bits = (uint64_t)(m + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    const int64_t first = (int64_t)(bits >> 32 & 0xFF) % c->topk,
+                  second = (first + 1 + (int64_t)(bits >> 40 & 0xFF) % (c->topk - 1)) % c->topk;
+    if (j == first) return large;
+    if (j == second) return -large;
+    const uint64_t own = (bits ^ (uint64_t)(j + 1) << 20) * UINT64_C(0xD1342543DE82EF95);
+    const double size = ldexp(1 + (double)(own >> 60 & 7) / 8, -deep - (int)(own >> 32 & 0xFF) % 6) * large;
+    return own >> 63 ? -size : size;
+}
+
+/* Inputs that are made for one stage; NULL in the place of one: those of the case. */
+typedef struct crafted {
+    mp_stage stage;
+    const double (*pair)[2]; /* of act; else combine's slots are cancelling() */
+    int count;
+} crafted;
+
+static mp_status infer_case(session *s, const mp_case *c, const crafted *made, mp_error *err) {
+    mp_inputs in = {0};
+    mp_trace trace = {0};
+    mp_offer offer;
+    mp_infer_run r = {.c = c, .config = &offer.config, .poison = MP_POISON_A, .evidence = s->evidence};
+    mp_status status = MP_OK;
+    if (mp_case_chunks(c) > 1) return mp_fail(err, MP_EUNSUPPORTED, "several chunks: name a case of one");
+    mp_progress("", "run");
+    status = mp_inputs_create(c, &in, err);
+    if (status == MP_OK && made && made->pair) mp_craft_pairs(c, made->pair, made->count, &in);
+    if (status == MP_OK && made && !made->pair) mp_craft_slots(c, cancelling, c, &in);
+    if (status == MP_OK) status = run(s, c, &in, MP_POISON_A, &offer, &trace, err);
+    if (status == MP_OK) {
+        r.block_size_m = trace.block_size_m;
+        mp_all_tensors(&in, &trace, r.t);
+        if (c->layout == MP_SORTED && !r.t[MP_SORTED_TOKEN_IDS].data) /* nobody knows whose a row is */
+            for (int id = 0; id < MP_TENSOR_COUNT; id++)
+                if (mp_tensors[id].rows == MP_ROWS_CACHE) r.t[id] = (mp_tensor){0};
+        status = mp_slot_map_create(c, r.t, &r.map, err);
+    }
+    if (status == MP_OK && made) {
+        if (mp_infer_sees(&r, made->stage))
+            status = made->stage == MP_ACT ? mp_infer_act(&r, err) : mp_infer_combine(&r, err);
+    } else if (status == MP_OK) {
+        status = ask_stages(s, c, &r, err);
+        mp_progress("", "repeat");
+        if (status == MP_OK) status = ask_repeats(s, c, &in, &trace, err);
+        if (status == MP_OK) status = ask_batches(s, c, &in, &trace, err);
+    }
+    free(r.map.memory);
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+    return status;
+}
+
+/* A case of the stage alone, or of all of them, for inputs that are made. */
+static mp_case case_for(const mp_case *like, mp_scope scope) {
+    mp_case c = mp_case_default();
+    c.scope = scope;
+    c.dtype = like->dtype;
+    if (scope == MP_SCOPE_COMBINE) return c;
+    c.act = like->act;
+    c.gated = like->gated;
+    c.interleaved = like->interleaved;
+    c.alpha = like->alpha;
+    c.limit = like->limit;
+    return c;
+}
+
+/* Through the stage alone, and then through all of them where cases of all were run. */
+static int scopes_of(const mp_case *like) {
+    return like->scope == MP_SCOPE_ALL ? 2 : 1;
+}
+
+/* MP_EUNSUPPORTED where the subject does not run the case. */
+static mp_status infer_made(session *s, const mp_case *c, const crafted *made, mp_error *err) {
+    mp_error why = {0};
+    if (mp_case_validate(c, &why) != MP_OK) return MP_EUNSUPPORTED;
+    const mp_status status = infer_case(s, c, made, &why);
+    if (status != MP_OK && status != MP_EUNSUPPORTED && err) *err = why;
+    return status;
+}
+
+static mp_status infer_slots(session *s, const mp_case *like, mp_error *err) {
+    static const mp_scope scopes[] = {MP_SCOPE_COMBINE, MP_SCOPE_ALL};
+    const crafted made = {.stage = MP_COMBINE};
+    mp_status status = MP_EUNSUPPORTED;
+    for (int i = 0; i < scopes_of(like) && status == MP_EUNSUPPORTED; i++) {
+        mp_case c = case_for(like, scopes[i]);
+        c.M = 2048;
+        c.topk = c.E = 8;
+        c.K = 16;
+        c.rsf = 2.5;
+        if (c.scope == MP_SCOPE_ALL) c.N = 16;
+        status = infer_made(s, &c, &made, err);
+    }
+    return status;
+}
+
+static mp_status infer_pairs(session *s, const mp_case *like, mp_error *err) {
+    enum { MOST = 4096 };
+    static const mp_scope scopes[] = {MP_SCOPE_ACT, MP_SCOPE_ALL};
+    double(*pair)[2] = malloc(MOST * sizeof *pair);
+    crafted made = {.stage = MP_ACT, .pair = pair};
+    mp_progress("act", "look for inputs of");
+    mp_status status = pair ? mp_act_pairs(like, pair, MOST, &made.count, err)
+                            : mp_fail(err, MP_EMEMORY, "infer: no memory for %d pairs", MOST);
+    if (status == MP_OK && made.count > 0) status = MP_EUNSUPPORTED;
+    for (int i = 0; i < scopes_of(like) && status == MP_EUNSUPPORTED; i++) {
+        mp_case c = case_for(like, scopes[i]);
+        c.topk = c.E = 1;
+        c.M = scopes[i] == MP_SCOPE_ACT ? (made.count + 255) / 256 : 2;
+        c.N = scopes[i] == MP_SCOPE_ACT ? 256 : (made.count + 15) / 16 * 16;
+        if (c.scope == MP_SCOPE_ALL) c.K = 16;
+        status = infer_made(s, &c, &made, err);
+    }
+    free(pair);
+    return status;
+}
+
+/* Inputs that are made to separate what the cases may have left together. */
+static mp_status infer_crafted(session *s, const mp_case *like, mp_error *err) {
+    mp_status status = MP_OK;
+    if (mp_infer_stage_was_seen(s->report, MP_ACT)) status = infer_pairs(s, like, err);
+    if (status == MP_EUNSUPPORTED) status = MP_OK; /* the subject does not run it */
+    if (status == MP_OK && mp_infer_stage_was_seen(s->report, MP_COMBINE)) status = infer_slots(s, like, err);
+    return status == MP_EUNSUPPORTED ? MP_OK : status;
+}
+
+/* ---- all of it ---- */
+
+static mp_status check_cases(const mp_matrix *cases, mp_error *err) {
+    const mp_case *a = NULL;
+    for (size_t i = 0; i < cases->count; i++) {
+        const mp_case *b = &cases->rows[i].c;
+        if (b->scope == MP_SCOPE_ALIGN) continue; /* integers */
+        if (!a) a = b;
+        const bool act = (a->scope == MP_SCOPE_ALL || a->scope == MP_SCOPE_ACT) &&
+                         (b->scope == MP_SCOPE_ALL || b->scope == MP_SCOPE_ACT);
+        if (a->dtype == b->dtype && (!act || a->act == b->act)) continue;
+        return mp_fail(err, MP_EINPUT,
+                       "cases of %s %s and %s %s: a contract is of one kind of case, infer them one by one",
+                       mp_dtype_name(a->dtype), mp_activation_name(a->act), mp_dtype_name(b->dtype),
+                       mp_activation_name(b->act));
+    }
+    return MP_OK;
+}
+
+static mp_status reveal_sums(session *s, const mp_case *like, mp_error *err) {
+    static const mp_stage stages[] = {MP_GATE_UP, MP_DOWN, MP_COMBINE};
+    mp_status status = MP_OK;
+    for (size_t i = 0; i < 3 && status == MP_OK; i++) {
+        char text[MP_REVEAL_TEXT];
+        bool revealed = false;
+        if (!mp_infer_stage_was_seen(s->report, stages[i])) continue;
+        mp_progress(mp_stage_name(stages[i]), "reveal");
+        status = mp_reveal_sum(s->subject, like, stages[i], &revealed, text, err);
+        if (status == MP_OK) mp_infer_tree(s->report, stages[i], revealed, text);
+    }
+    return status;
+}
+
+mp_status mp_infer(mp_subject *subject, const mp_matrix *cases, const mp_infer_options *options,
+                   json_t **report, mp_error *err) {
+    mp_evidence evidence = {0};
+    mp_infer_report *r = mp_infer_report_new();
+    session s = {.subject = subject, .options = options, .evidence = &evidence, .report = r};
+    const mp_case *like = NULL;
+    mp_error why = {0};
+    *report = NULL;
+    mp_status status = r ? check_cases(cases, err) : mp_fail(err, MP_EMEMORY, "infer: no memory");
+    for (size_t i = 0; i < cases->count && status == MP_OK; i++) {
+        const mp_case *c = &cases->rows[i].c;
+        mp_error skipped = {0};
+        status = infer_case(&s, c, NULL, &skipped);
+        mp_infer_case_done(r, c, status == MP_EUNSUPPORTED ? skipped.text : "");
+        const bool whole = like && like->scope != MP_SCOPE_ALL && c->scope == MP_SCOPE_ALL;
+        if (status == MP_OK && (!like || whole)) like = c;
+        if (status == MP_EUNSUPPORTED) {
+            if (!why.text[0]) why = skipped;
+            status = MP_OK;
+        } else if (status != MP_OK && err) {
+            *err = skipped;
+        }
+    }
+    if (status == MP_OK && !like) { /* what it said of the first one */
+        status = why.status;
+        if (err) *err = why;
+    }
+    if (status == MP_OK) status = infer_crafted(&s, like, err);
+    if (status == MP_OK) status = reveal_sums(&s, like, err);
+    if (status == MP_OK && evidence.lost) status = mp_fail(err, MP_EMEMORY, "infer: no memory for evidence");
+    if (status == MP_OK) *report = mp_infer_report_json(r, &evidence, like);
+    if (status == MP_OK && !*report) status = mp_fail(err, MP_EMEMORY, "infer: no memory for the report");
+    mp_infer_report_free(r);
+    mp_evidence_free(&evidence);
+    return status;
+}

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""moeparity.files: numpy computes a pipeline, and what it wrote in any format is judged."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+
+import ml_dtypes
+import numpy
+import pytest
+
+from moeparity import files
+
+BF16 = ml_dtypes.bfloat16
+CASE = "M=6 E=4 topk=2 K=32 N=16"
+
+
+def program(*words):
+    subprocess.run([files._program(), *words], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    path = tmp_path_factory.mktemp("files") / "inputs.npz"
+    program("export", "--case", CASE, "--out", str(path))
+    return files.to_trace(path).tensors
+
+
+def moe(t, up_first=False):
+    """The pipeline in numpy: float32 sums, one rounding to bf16 a tensor."""
+    x, w1, w2 = (t[name].astype("f4") for name in ("x", "w1", "w2"))
+    ids, weights = t["topk_ids"], t["topk_weights"]
+    tokens, topk = ids.shape
+    rows = [(m, j) for m in range(tokens) for j in range(topk)]
+    cache1 = numpy.stack([w1[ids[m, j]] @ x[m] for m, j in rows]).astype(BF16)
+    gate, up = numpy.split(cache1.astype("f4"), 2, axis=1)[:: -1 if up_first else 1]
+    cache2 = (gate / (1 + numpy.exp(-gate)) * up).astype(BF16)
+    cache3 = numpy.stack([w2[ids[r]] @ cache2[i].astype("f4") * weights[r] for i, r in enumerate(rows)])
+    cache3 = cache3.astype(BF16).reshape(tokens, topk, -1)
+    return {
+        "cache1": cache1,
+        "cache2": cache2,
+        "cache3": cache3,
+        "out": cache3.astype("f4").sum(1).astype(BF16),
+    }
+
+
+def test_what_is_exported_is_what_the_program_has(inputs):
+    assert {k: (v.dtype, v.shape) for k, v in inputs.items()} == {
+        "x": (BF16, (6, 32)),
+        "w1": (BF16, (4, 32, 32)),
+        "w2": (BF16, (4, 32, 16)),
+        "topk_ids": ("int32", (6, 2)),
+        "topk_weights": ("float32", (6, 2)),
+    }
+
+
+@pytest.mark.parametrize("form", ["safetensors", "h5", "npz", "raw"])
+def test_every_format_of_export_holds_the_same(inputs, tmp_path, form):
+    path = tmp_path / f"e.{form}"
+    program("export", "--case", CASE, "--out", str(path), "--format", form)
+    if form == "raw":
+        manifest = json.loads((path / "manifest.json").read_text())
+        dtypes = {"bf16": BF16, "int32": "i4", "fp32": "f4"}
+        found = {
+            t["name"]: numpy.fromfile(path / t["file"], dtypes[t["dtype"]]).reshape(t["shape"])
+            for t in manifest["tensors"]
+        }
+    else:
+        if form == "h5":
+            pytest.importorskip("h5py")
+        trace = files.to_trace(path)
+        assert trace.case.startswith("M=6 E=4")
+        found = trace.tensors
+    assert found.keys() == inputs.keys()
+    for name, value in inputs.items():
+        assert found[name].dtype == value.dtype and found[name].tobytes() == value.tobytes()
+
+
+def test_a_right_pipeline_passes(inputs, tmp_path):
+    outputs = moe(inputs)
+    judged = files.judge({**inputs, **outputs})
+    assert judged.require() is judged
+    assert "judged: gate_up, act, down, combine" in judged.text
+    assert judged.report["verdicts"][0]["stages"]["act"]["compared"] == 12 * 16
+    numpy.savez(tmp_path / "t.npz", **inputs, **outputs, case="act=silu")  # bf16 becomes V2 there
+    assert files.judge(tmp_path / "t.npz")
+    assert files.judge({**inputs, "out": outputs["out"]}, contract="ieee-any-order", arguments=["--strict"])
+    assert files.judge({"cache1": outputs["cache1"], "cache2": outputs["cache2"]})
+
+
+def test_h5py_writes_what_is_read(inputs, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file.attrs["case"] = "act=silu"
+        for name, value in {**inputs, **moe(inputs)}.items():
+            codes = value.view("u2") if value.dtype == BF16 else value
+            file.create_dataset(name, data=codes, compression="gzip" if name == "w1" else None)
+            if value.dtype == BF16:
+                file[name].attrs["dtype"] = "bf16"
+    assert files.judge(tmp_path / "t.h5").require()
+
+
+def test_the_example_of_the_documentation(tmp_path):
+    pytest.importorskip("h5py")
+    page = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "files.md")
+    with open(page, encoding="utf-8") as file:
+        script = file.read().split("```python\n")[1].split("```")[0]
+    (tmp_path / "mine.py").write_text(script)
+    program("export", "--case", "M=8 topk=2 K=64 N=32", "--out", str(tmp_path / "inputs.npz"))
+    subprocess.run([sys.executable, "mine.py", "inputs.npz", "trace.h5"], check=True, cwd=tmp_path)
+    judged = files.judge(tmp_path / "trace.h5").require()
+    with open(page, encoding="utf-8") as file:
+        row = next(line for line in file if line.startswith("[OK]"))
+    assert judged.text.startswith(row.split("  f64")[0])
+
+
+@pytest.mark.parametrize("name, stage", [("cache1", "gate_up"), ("cache2", "act"), ("out", "combine")])
+def test_one_wrong_element_fails(inputs, name, stage):
+    outputs = moe(inputs)
+    outputs[name][3, 5] = 9
+    judged = files.judge({**inputs, **outputs})
+    assert not judged and judged.code == 1 and f"begins in {stage}" in repr(judged)
+    with pytest.raises(AssertionError, match=f"begins in {stage}"):
+        judged.require()
+
+
+def test_bad_input_is_told(inputs, tmp_path):
+    with pytest.raises(files.BadFile, match="topk_ids of token 0, slot 1 is 4"):
+        ids = inputs["topk_ids"].copy()
+        ids[0, 1] = 4
+        files.judge({**inputs, "topk_ids": ids, "out": inputs["x"]})
+    with pytest.raises(files.BadFile, match="cache2: complex128"):
+        files.judge({"cache2": numpy.zeros((2, 2), "c16")})
+    with pytest.raises(files.BadFile, match="x .* has M=6, and out .* has M=5"):
+        files.judge({**inputs, "out": inputs["x"][:5]})
+    (tmp_path / "junk.npz").write_bytes(b"junk")
+    with pytest.raises(files.BadFile, match="junk.npz"):
+        files.judge(tmp_path / "junk.npz")
+    (tmp_path / "junk").write_bytes(b"junk")
+    with pytest.raises(files.BadFile, match="neither a format that is known here nor safetensors"):
+        files.to_trace(tmp_path / "junk")
+    with pytest.raises(files.BadFile, match="none.safetensors"):
+        files.judge(tmp_path / "none.safetensors")
+    with pytest.raises(files.BadFile, match="neither inputs.safetensors"):
+        files.to_trace(tmp_path)
+
+
+def dump(folder, inputs, outputs, function):
+    """As flashinfer's FLASHINFER_LOGLEVEL=10 with FLASHINFER_DUMP_SAFETENSORS=1 leaves a call."""
+    folder.mkdir()
+    files.Trace(inputs).save(folder / "inputs.safetensors")
+    files.Trace(outputs).save(folder / "outputs.safetensors")
+    lines = [{"function_name": function, "execution_status": s} for s in ("inputs_saved", "completed")]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+
+def test_a_dump_of_flashinfer(inputs, tmp_path):
+    out = moe(inputs, up_first=True)["out"]
+    called = {
+        "arg_0": inputs["x"],
+        "arg_1": inputs["topk_ids"],
+        "arg_2": inputs["topk_weights"],
+        "kwarg_fc1_expert_weights": inputs["w1"],
+        "arg_4": inputs["w2"],
+        "kwarg_output": numpy.zeros_like(out),
+        "kwarg_swiglu_beta": numpy.zeros(4, "f4"),
+    }
+    dump(tmp_path / "call", called, {"result_0": out}, "flashinfer.fused_moe.cutlass_fused_moe")
+    trace = files.to_trace(tmp_path / "call")
+    assert set(trace.tensors) == {"x", "w1", "w2", "topk_ids", "topk_weights", "out"}
+    assert trace.missing == {"swiglu_beta": "no tensor of a case (names={...} says which it is)"}
+    assert files.judge(tmp_path / "call").require()
+    assert not files.judge(tmp_path / "call", up_first=False)  # gate and up exchanged
+
+
+def test_a_dump_of_single_tensors(inputs, tmp_path):
+    outputs = moe(inputs)
+    for name, value in {**inputs, "moe_out": outputs["out"]}.items():
+        codes = value.view("u2") if value.dtype == BF16 else value
+        numpy.save(tmp_path / f"forward_pass_id=3___rank=0___name={name}.npy", codes)
+    trace = files.to_trace(tmp_path, names={"moe_out": "out"})
+    assert files.judge(trace).require()
+    assert "moe_out" in files.to_trace(tmp_path).missing
+    numpy.save(tmp_path / "x.npy", inputs["x"].view("u2"))
+    with pytest.raises(files.BadFile, match="x is there twice"):
+        files.to_trace(tmp_path)
+
+
+def write_workload(root, inputs, definition, tags, extra=()):
+    (root / "workloads" / "moe").mkdir(parents=True)
+    (root / "definitions" / "moe").mkdir(parents=True)
+    (root / "definitions" / "moe" / f"{definition}.json").write_text(json.dumps({"tags": tags}))
+    files.Trace(inputs).save(root / "blob.safetensors")
+    entries = {n: {"type": "safetensors", "path": "blob.safetensors", "tensor_key": n} for n in inputs}
+    entries.update(extra)
+    line = {
+        "definition": definition,
+        "solution": None,
+        "workload": {"uuid": "1", "axes": {}, "inputs": entries},
+    }
+    path = root / "workloads" / "moe" / f"{definition}.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    return path
+
+
+def test_a_workload_of_flashinfer_bench(inputs, tmp_path):
+    theirs = {"hidden_states" if k == "x" else k: v for k, v in inputs.items()}
+    tags = ["fi_api:flashinfer.fused_moe.trtllm_bf16_moe"]
+    extra = {"gating_output": {"type": "random"}, "routed_scaling_factor": {"type": "scalar", "value": 1.0}}
+    path = write_workload(tmp_path, theirs, "moe_bf16", tags, extra)
+    trace = files.to_trace(path)
+    assert trace.case == "rsf=1.0" and set(trace.missing) == {"gating_output", "out"}
+    half = inputs["w1"].shape[1] // 2
+    assert trace.tensors["w1"][:, :half].tobytes() == inputs["w1"][:, half:].tobytes()
+    with pytest.raises(files.BadFile, match="holds no tensor that a stage"):
+        files.judge(trace)
+    trace.tensors["out"] = moe(trace.tensors)["out"]
+    assert files.judge(trace).require()
+    with pytest.raises(files.BadFile, match="workload 1; expected 0 to 0"):
+        files.to_trace(path, index=1)
+    os.unlink(tmp_path / "blob.safetensors")
+    with pytest.raises(files.BadFile, match="blob.safetensors"):
+        files.to_trace(path)
+
+
+def test_a_quantised_workload_says_what_is_missing(inputs, tmp_path):
+    logits = {"routing_logits": numpy.zeros((6, 4), "f4"), "routing_bias": numpy.zeros(4, BF16)}
+    path = write_workload(tmp_path, logits, "moe_fp8", [], {"gemm1_weights": {"type": "random"}})
+    trace = files.to_trace(path)
+    header = {"hidden_states": {"dtype": "F8_E4M3", "shape": [2, 4], "data_offsets": [0, 8]}}
+    text = json.dumps(header).encode()
+    (tmp_path / "q.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+    assert "quantised cases are not judged yet" in files.to_trace(tmp_path / "q.safetensors").missing["x"]
+    assert trace.tensors == {} and trace.missing["w1"] == "gemm1_weights is random, and not stored"
+    assert trace.missing["topk_ids"] == "not in the file" and "routing_logits" in trace.missing

@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* moeparity judge and export: what a right file gives, a wrong element, a file that lacks tensors, and every
+ * kind of file that is none. */
+#include "tests/cli_support.h"
+
+#include <hdf5.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CASE "M=4 E=4 topk=2 K=32 N=16"
+#define EXPORT "moeparity export --case '" CASE "' "
+
+/* ---- safetensors, byte by byte ---- */
+
+/* Writes a header whose length is told as `told` (0: as it is), and so many zeros. */
+static void write_safetensors(const char *path, const char *header, uint64_t told, size_t data_bytes) {
+    FILE *file = fopen(path, "w");
+    const uint64_t length = told ? told : strlen(header);
+    assert_non_null(file);
+    assert_int_equal(fwrite(&length, 8, 1, file), 1);
+    fputs(header, file);
+    for (size_t i = 0; i < data_bytes; i++) fputc(0, file);
+    fclose(file);
+}
+
+/* Where the element of a tensor lies in an exported file: the header says where each begins. */
+static long place_of(const char *path, const char *name, size_t element, size_t size) {
+    char head[1 << 14];
+    uint64_t length;
+    json_error_t why;
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fread(&length, 8, 1, file), 1);
+    assert_true(length < sizeof head);
+    assert_int_equal(fread(head, 1, length, file), length);
+    fclose(file);
+    json_t *header = json_loadb(head, length, 0, &why);
+    const json_t *entry = json_object_get(header, name);
+    const json_int_t begin = json_integer_value(json_array_get(json_object_get(entry, "data_offsets"), 0));
+    if (!entry) fail_msg("%s holds no %s", path, name);
+    json_decref(header);
+    return (long)(8 + length) + (long)begin + (long)(element * size);
+}
+
+/* Copies a file with other bytes at one element. */
+static void plant(const char *from, const char *to, const char *name, size_t element, size_t size,
+                  const void *bytes) {
+    char command[256];
+    snprintf(command, sizeof command, "cp %s %s", from, to);
+    assert_int_equal(sh(command), 0);
+    FILE *file = fopen(to, "r+");
+    assert_non_null(file);
+    fseek(file, place_of(from, name, element, size), SEEK_SET);
+    assert_int_equal(fwrite(bytes, size, 1, file), 1);
+    fclose(file);
+}
+
+/* ---- right ---- */
+
+static void what_is_exported_passes(void **state) {
+    (void)state;
+    static const char *const names[] = {"o.h5", "o.safetensors"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char command[256], line[256];
+        snprintf(command, sizeof command, EXPORT "--outputs --out %s", names[i]);
+        expect(command, 0, "wrote o.", "");
+        snprintf(command, sizeof command, "moeparity judge %s --json j.json", names[i]);
+        snprintf(line, sizeof line, "%s: judged: align, gate_up, act, down, combine\n", names[i]);
+        expect(command, 0, "predicted=equal", "");
+        assert_non_null(strstr(out, line));
+        json_t *report = json_file("j.json");
+        const json_t *v = json_array_get(json_object_get(report, "verdicts"), 0);
+        assert_string_equal(json_string_value(json_object_get(v, "name")), CASE " act=silu data=file");
+        assert_string_equal(json_string_value(json_object_get(v, "group")), names[i]);
+        const json_t *checks = json_object_get(v, "checks");
+        static const char *const unasked[] = {"repeat", "guard", "input", "permutation", "batch", "poison"};
+        for (size_t k = 0; k < sizeof unasked / sizeof *unasked; k++) {
+            const json_t *check = json_object_get(checks, unasked[k]);
+            assert_string_equal(json_string_value(json_object_get(check, "answer")), "not judged");
+            assert_string_equal(json_string_value(json_object_get(check, "text")), "a file: nothing was run");
+        }
+        static const char *const passed[] = {"bound", "rms", "nan", "integer", "bits"};
+        for (size_t k = 0; k < sizeof passed / sizeof *passed; k++)
+            assert_string_equal(
+                json_string_value(json_object_get(json_object_get(checks, passed[k]), "answer")), "passed");
+        json_decref(report);
+    }
+    expect("moeparity judge o.h5 o.safetensors --jobs 2 --strict --junit j.xml", 0, "2 cases: 2 passed", "");
+    expect("grep -c '<testcase' j.xml", 0, "2\n", "");
+    expect("moeparity judge o.h5 --in-process --plain -v", 0, "1 passed", "");
+    expect("moeparity judge o.h5 --contract weakest", 0, "bits 1", ""); /* it promises none */
+}
+
+/* Every form of a case: what is derived is what it was made of. */
+static void every_case_comes_back(void **state) {
+    (void)state;
+    static const char *const cases[] = {
+        "M=5 E=3 topk=2 K=32 N=16 dtype=fp16 act=gelu rsf=2.5",
+        "M=5 E=3 topk=1 K=32 N=16",
+        "M=5 E=3 topk=2 K=32 N=16 mode=no_combine bias=1",
+        "M=5 E=3 topk=2 K=32 N=16 mode=inplace",
+        "M=5 E=3 topk=2 K=32 N=16 act=relu2 gated=0 filter=0.5",
+        "M=5 E=3 topk=2 K=32 N=16 layout=sorted",
+        "M=9 E=8 topk=4 K=32 N=16 fused_sum=1 dtype=fp32",
+        "M=4 E=4 topk=2 K=32 N=16 data=special",
+        "M=5 E=3 topk=2 K=32 N=16 apply_router_weight_on_input=1",
+        "M=5 topk=2 N=16 scope=act",
+        "M=5 topk=2 K=32 dtype=fp64 scope=combine",
+        "M=5 E=3 topk=3 scope=align routing=zipf",
+        "M=5 E=6 topk=2 K=32 N=16 ep_size=2 ep_rank=1 data=integer tile=32x32x32x1x4x2"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int format = 0; format < 2; format++) {
+            char command[512];
+            const char *name = format ? "c.h5" : "c.safetensors";
+            snprintf(command, sizeof command, "moeparity export --case '%s' --outputs --out %s", cases[i],
+                     name);
+            expect(command, 0, "wrote", "");
+            snprintf(command, sizeof command, "moeparity judge %s", name);
+            expect(command, 0, "1 passed", "");
+            if (!strstr(cases[i], "scope=")) assert_non_null(strstr(out, "data=file"));
+        }
+}
+
+/* ---- wrong in one element ---- */
+
+static void one_wrong_element_is_found(void **state) {
+    (void)state;
+    static const struct {
+        const char *tensor, *begins;
+        size_t element;
+    } faults[] = {{"cache1", "begins in gate_up", 2 * 32 + 5},
+                  {"cache2", "begins in act", 16 + 7},
+                  {"cache3", "begins in down", 3 * 32 + 1},
+                  {"out", "begins in combine", 32 + 9},
+                  {"sorted_token_ids", "begins in align", 0}};
+    const uint16_t large = 0x4480; /* 1024 in bf16 */
+    const int32_t five = 5;
+    expect(EXPORT "--outputs --out r.safetensors", 0, "wrote", "");
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        const bool integer = strcmp(faults[i].tensor, "sorted_token_ids") == 0;
+        plant("r.safetensors", "f.safetensors", faults[i].tensor, faults[i].element, integer ? 4 : 2,
+              integer ? (const void *)&five : &large);
+        expect("moeparity judge f.safetensors", 1, faults[i].begins, "");
+        assert_non_null(strstr(out, "repro: moeparity judge f.safetensors --case '" CASE));
+        expect("moeparity judge r.safetensors f.safetensors", 1, "1 passed, 1 failed", "");
+    }
+    /* one ulp is seen by bits, and by nothing where none are promised */
+    uint16_t code;
+    FILE *file = fopen("r.safetensors", "r");
+    fseek(file, place_of("r.safetensors", "out", 3, 2), SEEK_SET);
+    assert_int_equal(fread(&code, 2, 1, file), 1);
+    fclose(file);
+    code ^= 1;
+    plant("r.safetensors", "f.safetensors", "out", 3, 2, &code);
+    expect("moeparity judge f.safetensors", 1, "bits: combine: token 0 column 3", "");
+    char repro[512];
+    assert_int_equal(sscanf(strstr(out, "repro: "), "repro: %511[^\n]", repro), 1);
+    expect(repro, 1, "bits: combine: token 0 column 3", "");
+    const uint16_t nan = 0x7FC0;
+    plant("r.safetensors", "f.safetensors", "cache2", 0, 2, &nan);
+    expect("moeparity judge f.safetensors", 1, "nan: ", "");
+}
+
+/* ---- some of the tensors ---- */
+
+/* What the header still names of a file from which tensors are taken: the data of the others stays. */
+static void keep(const char *names, const char *path) {
+    char command[1024];
+    snprintf(command, sizeof command,
+             "rm -rf t && moeparity export --case '" CASE "' --outputs --format raw --out t && cd t && "
+             "for n in *.bin; do case \" %s \" in *\" ${n%%.bin} \"*) ;; *) rm $n;; esac; done",
+             names);
+    assert_int_equal(sh(command), 0);
+    json_t *manifest = json_file("t/manifest.json"), *header = json_object();
+    const json_t *tensor;
+    size_t i;
+    json_int_t at = 0;
+    FILE *data = fopen("data", "w");
+    json_array_foreach(json_object_get(manifest, "tensors"), i, tensor) {
+        const char *name = json_string_value(json_object_get(tensor, "name")),
+                   *dtype = json_string_value(json_object_get(tensor, "dtype"));
+        char bin[128], bytes[1 << 14];
+        snprintf(bin, sizeof bin, "t/%s.bin", name);
+        FILE *file = fopen(bin, "r");
+        if (!file) continue;
+        const size_t size = fread(bytes, 1, sizeof bytes, file);
+        fclose(file);
+        fwrite(bytes, 1, size, data);
+        json_object_set_new(header, name,
+                            json_pack("{s:s, s:O, s:[I,I]}", "dtype",
+                                      strcmp(dtype, "bf16") == 0    ? "BF16"
+                                      : strcmp(dtype, "int32") == 0 ? "I32"
+                                                                    : "F32",
+                                      "shape", json_object_get(tensor, "shape"), "data_offsets", at,
+                                      at + (json_int_t)size));
+        at += (json_int_t)size;
+    }
+    fclose(data);
+    char *text = json_dumps(header, JSON_COMPACT);
+    write_safetensors(path, text, 0, 0);
+    free(text);
+    json_decref(header);
+    json_decref(manifest);
+    snprintf(command, sizeof command, "cat data >> %s", path);
+    assert_int_equal(sh(command), 0);
+}
+
+static void a_part_is_judged_as_far_as_it_goes(void **state) {
+    (void)state;
+    static const struct {
+        const char *names, *covers;
+    } parts[] = {
+        {"cache1 cache2", "judged: act; not judged: gate_up (without x, w1, topk_ids), down (without out)"},
+        {"x w1 w2 topk_ids topk_weights out", "judged: gate_up..combine\n"},
+        {"x w1 topk_ids cache1 cache3 topk_weights out",
+         "judged: gate_up, combine; not judged: act..down (without w2)\n"},
+        {"topk_ids topk_weights w2 cache2 cache3",
+         "judged: down; not judged: gate_up..act (without x, w1), combine (without out)\n"},
+        {"cache3 out topk_ids",
+         "judged: combine; not judged: gate_up..down (without x, w1, w2, topk_weights)"},
+        {"topk_ids sorted_token_ids expert_ids num_tokens_post_padded",
+         "judged: align; not judged: gate_up (without cache1)"},
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        keep(parts[i].names, "p.safetensors");
+        expect("moeparity judge p.safetensors", 0, parts[i].covers, "");
+    }
+    keep("x w1 topk_ids cache2", "p.safetensors");
+    expect("moeparity judge p.safetensors --case M=5", 2, "",
+           "the text of the case has M=5, and x [4,32] has M=4");
+    keep("x w1 w2 topk_ids", "p.safetensors");
+    expect("moeparity judge p.safetensors", 2, "", "p.safetensors: holds no tensor that a stage of the case");
+    keep("x w1 cache3 topk_ids", "p.safetensors");
+    expect("moeparity judge p.safetensors", 2, "",
+           "nothing can be judged: gate_up..down (without w2, topk_weights), combine (without out)");
+    /* only the stage that is asked for */
+    expect(EXPORT "--outputs --out r.safetensors", 0, "", "");
+    expect("moeparity judge r.safetensors --case scope=act", 0, "judged: act; passed over in the file: x,",
+           "");
+    expect("moeparity judge r.safetensors --case act=gelu", 1, "begins in act", "");
+}
+
+/* ---- bad input ---- */
+
+static void refuse(const char *path, const char *why) {
+    char command[256];
+    snprintf(command, sizeof command, "timeout 60 moeparity judge %s", path);
+    expect(command, 2, "", why);
+    snprintf(command, sizeof command, "timeout 60 moeparity judge r.safetensors %s", path); /* nothing runs */
+    expect(command, 2, "", why);
+}
+
+#define F32(name, shape, begin, end) \
+    "\"" name "\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" begin "," end "]}"
+
+static void hostile_safetensors(void **state) {
+    (void)state;
+    static const struct {
+        const char *header, *why;
+        uint64_t told;
+        size_t bytes;
+    } files[] = {
+        {"{" F32("x", "[2,4]", "0", "32") "," F32("out", "[2,4]", "16", "48") "}",
+         "out begins at byte 16 of the data, where the tensor before it ends at 32", 0, 48},
+        {"{" F32("x", "[2,4]", "0", "32") "," F32("out", "[2,4]", "40", "72") "}",
+         "out begins at byte 40 of the data, where the tensor before it ends at 32", 0, 72},
+        {"{" F32("out", "[2,4]", "8", "40") "}", "out begins at byte 8 of the data, where they begin at 0", 0,
+         40},
+        {"{" F32("out", "[2,4]", "0", "32") "}", "the tensors end at byte 32 of the data, which has 33", 0,
+         33},
+        {"{" F32("out", "[2,4]", "0", "32") "}", "out: data_offsets: expected two numbers from 0 to 31", 0,
+         31},
+        {"{" F32("out", "[2,4]", "32", "0") "}", "out: data_offsets: expected two numbers from 0 to 32", 0,
+         32},
+        {"{" F32("out", "[2,4]", "-1", "31") "}", "out: data_offsets: expected two numbers", 0, 32},
+        {"{" F32("out", "[2,5]", "0", "32") "}", "out: data_offsets hold 32 bytes; its shape takes 40", 0,
+         32},
+        {"{" F32("out", "[2,0]", "0", "0") "}", "out: axis 1 has 0 elements", 0, 0},
+        {"{" F32("out", "[-2,-4]", "0", "32") "}", "out: axis 0 has -2 elements", 0, 32},
+        {"{" F32("out", "[1099511627776,1099511627776]", "0", "32") "}", "at most 2^48 in all", 0, 32},
+        {"{" F32("out", "[]", "0", "4") "}", "out: 0 axes; expected 1 to 3", 0, 4},
+        {"{" F32("out", "[1,1,1,1]", "0", "4") "}", "out: 4 axes; expected 1 to 3", 0, 4},
+        {"{" F32("x", "[1,1]", "0", "4") "," F32("x", "[1,1]", "0", "4") "}",
+         "its header is no JSON: duplicate object key", 0, 4},
+        {"{\"out\":{\"dtype\":\"F8_E8M0\",\"shape\":[1,1],\"data_offsets\":[0,1]}}",
+         "out: dtype 'F8_E8M0': expected BF16, F16, F32, F64 or integers", 0, 1},
+        {"{\"out\":7}", "out: data_offsets: expected two numbers", 0, 0},
+        {"{\"out\":", "its header is no JSON", 0, 0},
+        {"{\"__metadata__\":{\"case\":7}}", "__metadata__: case: expected a text", 0, 0},
+        {"{\"__metadata__\":{\"case\":\"M=many\"}," F32("out", "[2,4]", "0", "32") "}", "M=many: expected", 0,
+         32},
+        {"{\"__metadata__\":{\"contract\":\"sm_91\"}," F32("cache3", "[1,1,4]", "0",
+                                                           "16") "," F32("out", "[1,4]", "16", "32") "}",
+         "unknown contract 'sm_91'", 0, 32},
+        {"{}", "a header of 1152921504606846976 bytes in a file of", UINT64_C(1) << 60, 0},
+        {"{}", "a header of 1000 bytes in a file of", 1000, 0},
+        {"{}", "holds no tensor that a stage of the case leaves", 0, 0},
+        {"{" F32("topk_ids", "[2,4]", "0", "32") "}", "topk_ids: fp32; expected integers", 0, 32},
+        {"{\"out\":{\"dtype\":\"I32\",\"shape\":[1,1],\"data_offsets\":[0,4]}}",
+         "out: int32; expected floats", 0, 4},
+        {"{\"topk_weights\":{\"dtype\":\"F64\",\"shape\":[1,1],\"data_offsets\":[0,8]}}",
+         "topk_weights: fp64; expected fp32, or a shorter format", 0, 8},
+        {"{" F32("x", "[2,4]", "0",
+                 "32") ",\"out\":{\"dtype\":\"F16\",\"shape\":[2,4],\"data_offsets\":[32,48]}}",
+         "x is fp32, and out is fp16", 0, 48},
+        {"{" F32("x", "[2,4]", "0", "32") "," F32("out", "[3,4]", "32", "80") "}",
+         "x [2,4] has M=2, and out [3,4] has M=3", 0, 80},
+        {"{" F32("w1", "[1,3,2]", "0", "24") "," F32("cache2", "[1,1]", "24", "28") "}",
+         "w1 [1,3,2]: gate and up are 3 columns, an odd number", 0, 28},
+        {"{" F32("x", "[2,4]", "0", "32") "," F32("cache1", "[3,2]", "32", "56") "}",
+         "cache1 [3,2]: 3 rows; expected M*topk, where x [2,4] has M=2", 0, 56},
+    };
+    expect(EXPORT "--outputs --out r.safetensors", 0, "", "");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        write_safetensors("h.safetensors", files[i].header, files[i].told, files[i].bytes);
+        refuse("h.safetensors", files[i].why);
+    }
+    expect("head -c 2000 r.safetensors > h.safetensors", 0, "", "");
+    refuse("h.safetensors", "h.safetensors: ");
+    expect("head -c 5 r.safetensors > h.safetensors", 0, "", "");
+    refuse("h.safetensors", "a file of 5 bytes; expected HDF5 or safetensors");
+    const int32_t far = 4, before = -2;
+    plant("r.safetensors", "h.safetensors", "topk_ids", 3, 4, &far);
+    refuse("h.safetensors", "topk_ids of token 1, slot 1 is 4: expected -1 (not on this rank) or 0..3");
+    plant("r.safetensors", "h.safetensors", "topk_ids", 0, 4, &before);
+    refuse("h.safetensors", "topk_ids of token 0, slot 0 is -2");
+    const float nan = NAN;
+    plant("r.safetensors", "h.safetensors", "topk_weights", 5, 4, &nan);
+    refuse("h.safetensors", "topk_weights of token 2, slot 1 is nan: expected a finite number");
+}
+
+static void files_that_are_none(void **state) {
+    (void)state;
+    expect(EXPORT "--outputs --out r.safetensors", 0, "", "");
+    expect(EXPORT "--out i.npz", 0, "", "");
+    refuse("none.h5", "none.h5: No such file or directory; expected a file of tensors");
+    refuse("bin", "bin: a directory; expected");
+    expect("mkfifo pipe", 0, "", "");
+    refuse("pipe", "pipe: a FIFO; expected");
+    refuse("/dev/null", "/dev/null: a device; expected");
+    refuse("junk.h5", "junk.h5: a file of 7 bytes");
+    refuse("ok.yaml", "ok.yaml: neither HDF5 nor safetensors");
+    refuse("i.npz", "i.npz: a zip archive; expected HDF5 or safetensors");
+    expect("moeparity golden record g.h5 --case M=2 -q", 0, "", "");
+    refuse("g.h5", "g.h5: a golden file: moeparity golden verify compares with it");
+    expect("moeparity judge", 2, "", "moeparity: judge takes files of tensors, not 0");
+    expect("moeparity judge r.safetensors --subject host", 2, "", "judge takes no --subject");
+    expect("moeparity judge r.safetensors --contract nope", 2, "", "unknown contract 'nope'");
+    expect("moeparity judge r.safetensors --contract 'sm_90 act.ulps=many'", 2, "", "act.ulps=many");
+    expect("moeparity judge r.safetensors --json r.safetensors", 2, "", "would be overwritten");
+    expect("moeparity run --case 'M=2 data=file'", 2, "", "moeparity judge FILE");
+}
+
+/* ---- HDF5 as others write it ---- */
+
+typedef struct h5_tensor {
+    const char *name;
+    hid_t type;
+    int rank;
+    hsize_t dim[4];
+    const void *data;
+    const char *dtype; /* attribute, or NULL */
+} h5_tensor;
+
+static void write_text_attribute(hid_t object, const char *name, const char *text) {
+    const hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
+    H5Tset_size(type, H5T_VARIABLE); /* as h5py does */
+    const hid_t attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(H5Awrite(attribute, type, &text) >= 0);
+    H5Aclose(attribute);
+    H5Sclose(space);
+    H5Tclose(type);
+}
+
+static void write_h5(const char *path, const char *case_text, const h5_tensor *t, size_t count,
+                     bool chunked) {
+    const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(file >= 0);
+    if (case_text) write_text_attribute(file, "case", case_text);
+    for (size_t i = 0; i < count; i++) {
+        const hid_t space = t[i].rank ? H5Screate_simple(t[i].rank, t[i].dim, NULL) : H5Screate(H5S_SCALAR),
+                    creation = H5Pcreate(H5P_DATASET_CREATE);
+        if (chunked && t[i].rank) {
+            H5Pset_chunk(creation, t[i].rank, (hsize_t[]){1, 2, 1, 1});
+            H5Pset_shuffle(creation);
+            H5Pset_deflate(creation, 4);
+        }
+        const hid_t set = H5Dcreate2(file, t[i].name, t[i].type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+        assert_true(set >= 0);
+        if (t[i].data) assert_true(H5Dwrite(set, t[i].type, H5S_ALL, H5S_ALL, H5P_DEFAULT, t[i].data) >= 0);
+        if (t[i].dtype) write_text_attribute(set, "dtype", t[i].dtype);
+        H5Dclose(set);
+        H5Pclose(creation);
+        H5Sclose(space);
+    }
+    H5Fclose(file);
+}
+
+static void hdf5_of_others(void **state) {
+    (void)state;
+    /* combine of two tokens: bf16 1, 2, 3, 4 and their sums; -1 leaves a slot out */
+    static const uint16_t cache3[2][2][2] = {{{0x3F80, 0x4000}, {0x4040, 0x4080}},
+                                             {{0x3F80, 0x3F80}, {0x7FC0, 0x7FC0}}};
+    static const uint16_t right[2][2] = {{0x4080, 0x40C0}, {0x3F80, 0x3F80}},
+                          wrong[2][2] = {{0x4080, 0x40C0}, {0x3F80, 0x4000}};
+    static const int64_t ids[2][2] = {{0, 1}, {1, -1}}, far[2][2] = {{0, 1}, {INT64_C(1) << 40, 0}};
+    static const int8_t small_ids[2][2] = {{0, 1}, {1, -1}};
+    static const float floats[2][2] = {{4, 6}, {1, 1}};
+    h5_tensor t[] = {{"cache3", H5T_STD_U16LE, 3, {2, 2, 2}, cache3, "bf16"},
+                     {"out", H5T_STD_U16LE, 2, {2, 2}, right, "bf16"},
+                     {"topk_ids", H5T_STD_I64LE, 2, {2, 2}, ids, NULL},
+                     {"notes", H5T_NATIVE_FLOAT, 2, {2, 2}, floats, NULL}};
+    expect(EXPORT "--outputs --out r.safetensors", 0, "", "");
+    for (int chunked = 0; chunked < 2; chunked++) {
+        write_h5("k.h5", "act=silu", t, 4, chunked);
+        expect("moeparity judge k.h5", 0, "judged: combine; not judged: gate_up..down", "");
+        assert_non_null(strstr(out, "passed over in the file: notes"));
+    }
+    t[2] = (h5_tensor){"topk_ids", H5T_STD_I8LE, 2, {2, 2}, small_ids, NULL};
+    write_h5("k.h5", NULL, t, 3, false);
+    expect("moeparity judge k.h5", 0, "1 passed", "");
+    t[1].data = wrong;
+    write_h5("k.h5", NULL, t, 3, false);
+    expect("moeparity judge k.h5", 1, "combine: token 1 column 1: 2 instead of 1", "");
+    t[1].data = right;
+    t[2] = (h5_tensor){"topk_ids", H5T_STD_I64LE, 2, {2, 2}, far, NULL};
+    write_h5("k.h5", NULL, t, 3, false);
+    refuse("k.h5", "topk_ids: element 2 is 1099511627776; expected a number that fits into int32");
+    t[2] = (h5_tensor){"topk_ids", H5T_NATIVE_FLOAT, 2, {2, 2}, floats, NULL};
+    write_h5("k.h5", NULL, t, 3, false);
+    refuse("k.h5", "topk_ids: fp32; expected integers");
+    t[2] = (h5_tensor){"topk_ids", H5T_STD_I32LE, 2, {2, 3}, NULL, NULL};
+    write_h5("k.h5", NULL, t, 3, false);
+    refuse("k.h5", "topk_ids"); /* nothing was written */
+    static const int32_t wide[2][3] = {{0}};
+    t[2].data = wide;
+    write_h5("k.h5", NULL, t, 3, false);
+    refuse("k.h5", "topk_ids [2,3] has topk=3, and cache3 [2,2,2] has topk=2");
+    t[1] = (h5_tensor){"out", H5T_STD_U16LE, 2, {2, 2}, right, NULL};
+    write_h5("k.h5", NULL, t, 2, false);
+    refuse("k.h5", "out: int32; expected floats");
+    t[1].dtype = "bf17";
+    write_h5("k.h5", NULL, t, 2, false);
+    refuse("k.h5", "out: dtype 'bf17' in unsigned integers of 2 bytes: expected bf16");
+    t[1].dtype = "fp32";
+    write_h5("k.h5", NULL, t, 2, false);
+    refuse("k.h5", "out: dtype 'fp32' in unsigned integers of 2 bytes");
+    t[1] = (h5_tensor){"out", H5T_IEEE_F32BE, 2, {2, 2}, floats, NULL};
+    write_h5("k.h5", NULL, t, 2, false);
+    refuse("k.h5", "out: elements of 4 bytes that are no float16, float32");
+    t[1] = (h5_tensor){"out", H5T_NATIVE_FLOAT, 4, {1, 1, 2, 2}, floats, NULL};
+    write_h5("k.h5", NULL, t, 2, false);
+    refuse("k.h5", "out: 4 axes; expected 1 to 3");
+    t[1] = (h5_tensor){"out", H5T_NATIVE_FLOAT, 0, {0}, floats, NULL};
+    write_h5("k.h5", NULL, t, 2, false);
+    refuse("k.h5", "out: 0 axes");
+    t[1] = (h5_tensor){"out", H5T_STD_U16LE, 2, {1 << 20, 1 << 20}, NULL, "bf16"};
+    write_h5("k.h5", NULL, t, 2, false);
+    refuse("k.h5", "out: 0 bytes are stored in a file of");
+    t[1] = (h5_tensor){"out", H5T_STD_U16LE, 2, {2, 2}, right, "bf16"};
+    char long_text[2000];
+    memset(long_text, 'M', sizeof long_text - 1);
+    long_text[sizeof long_text - 1] = '\0';
+    write_h5("k.h5", long_text, t, 2, false);
+    refuse("k.h5", "attribute 'case' has 1999 bytes; expected at most 1023");
+    const hid_t file = H5Fcreate("k.h5", H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    H5Lcreate_external("other.h5", "/out", file, "out", H5P_DEFAULT, H5P_DEFAULT);
+    H5Fclose(file);
+    refuse("k.h5", "'out' is an external link");
+    write_h5("whole.h5", NULL, t, 2, false);
+    expect("head -c 1000 whole.h5 > k.h5", 0, "", "");
+    refuse("k.h5", "k.h5: truncated or corrupted HDF5 file");
+}
+
+/* A byte of the file, one after the other: an error with its code, a verdict, never anything else. */
+static void any_byte_may_be_wrong(void **state) {
+    (void)state;
+    expect("moeparity export --case 'M=1 E=1 topk=1 N=4 scope=act' --outputs --out b.h5", 0, "", "");
+    FILE *file = fopen("b.h5", "r");
+    static char bytes[1 << 16];
+    const size_t size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    for (size_t i = 0; i < size; i += 61) {
+        const char right = bytes[i];
+        bytes[i] = (char)~right;
+        file = fopen("k.h5", "w");
+        fwrite(bytes, 1, size, file);
+        fclose(file);
+        bytes[i] = right;
+        const int code = sh("timeout 60 moeparity judge k.h5 --timeout 20");
+        const bool told = code == 0 || code == 1 || strstr(err, "moeparity: k.h5");
+        if ((code != 0 && code != 1 && code != 2) || !told) fail_msg("byte %zu: exit %d\n%s", i, code, err);
+    }
+}
+
+/* ---- export ---- */
+
+static void exports_are_whole_or_not_there(void **state) {
+    (void)state;
+    static const char *const names[] = {"e.npz", "e.h5", "e.hdf5", "e.safetensors"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char command[256];
+        snprintf(command, sizeof command, EXPORT "--out %s && cp %s again && rm %s", names[i], names[i],
+                 names[i]);
+        expect(command, 0, "wrote e.", "");
+        snprintf(command, sizeof command, EXPORT "--out %s && cmp %s again", names[i], names[i]);
+        expect(command, 0, "wrote", ""); /* the same content is the same bytes */
+        snprintf(command, sizeof command, "echo old > %s; ulimit -f 1; " EXPORT "--out %s", names[i],
+                 names[i]);
+        expect(command, 2, "", "moeparity: cannot write");
+        snprintf(command, sizeof command, "cat %s", names[i]);
+        expect(command, 0, "old\n", "");
+    }
+    expect(EXPORT "--format raw --out folder", 0, "wrote folder", "");
+    expect("ls folder", 0, "manifest.json\ntopk_ids.bin\ntopk_weights.bin\nw1.bin\nw2.bin\nx.bin\n", "");
+    expect("stat -c %s folder/w1.bin", 0, "8192\n", "");
+    expect(EXPORT "--format raw --out folder", 2, "", "a folder is replaced if it is empty");
+    expect("mkdir empty && " EXPORT "--format raw --out empty && ls empty", 0, "x.bin", "");
+    expect("ulimit -f 1; " EXPORT "--format raw --out folder2", 2, "", "cannot write");
+    expect("ls", 0, "", "");
+    assert_null(strstr(out, "folder2"));
+    expect(EXPORT "--out none/e.npz", 2, "", "cannot write none/e.npz");
+    expect(EXPORT "--out e.txt", 2, "",
+           "--out e.txt: expected a name that ends in .npz, .h5 or .safetensors");
+    expect(EXPORT "--out e", 2, "", "expected a name that ends in");
+    expect(EXPORT, 2, "", "moeparity: no file: give --out inputs.npz");
+    expect("moeparity export --out e.npz", 2, "", "moeparity: no case");
+    expect("moeparity export --case M=0 --out e.npz", 2, "", "M=0: expected");
+    expect("moeparity export --case data=file --out n.npz", 2, "", "data=file: the numbers of this case");
+    expect(EXPORT "--out e.npz --subject ref", 2, "", "--subject goes with --outputs");
+    expect(EXPORT "--out e.npz --subject plugin:x --outputs", 2, "", "expected ref, host, cuda or auto");
+    expect(EXPORT "--out n.npz --subject cuda --outputs", 77, "", "");
+    expect("moeparity export --case 'M=100000000 K=100000' --out n.npz", 3, "", "GiB of host memory");
+    expect(EXPORT "--outputs --subject ref --out f.h5 && moeparity judge f.h5", 0, "1 passed", "");
+    no_temporary_files();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_exported_passes),
+        cmocka_unit_test(every_case_comes_back),
+        cmocka_unit_test(one_wrong_element_is_found),
+        cmocka_unit_test(a_part_is_judged_as_far_as_it_goes),
+        cmocka_unit_test(hostile_safetensors),
+        cmocka_unit_test(files_that_are_none),
+        cmocka_unit_test(hdf5_of_others),
+        cmocka_unit_test(any_byte_may_be_wrong),
+        cmocka_unit_test(exports_are_whole_or_not_there),
+    };
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
