@@ -272,7 +272,7 @@ static mp_status fill_cache2(const mp_infer_run *r, const mp_contract *contract,
 }
 
 /* Marks with `bit` the elements of cache2 in which a hypothesis and the first one are not of one mind. */
-static void mark(const mp_tensor *first, const mp_tensor *cache2, uint32_t bit, uint32_t *differs) {
+static void mark(const mp_tensor *first, const mp_tensor *cache2, uint64_t bit, uint64_t *differs) {
     const int64_t count = mp_tensor_count(cache2);
     const uint16_t *a = first->data, *b = cache2->data;
     for (int64_t i = 0; i < count && mp_dtype_size(cache2->dtype) == sizeof *a; i++)
@@ -282,9 +282,9 @@ static void mark(const mp_tensor *first, const mp_tensor *cache2, uint32_t bit, 
             differs[i] |= bit;
 }
 
-static mp_status look_at_chunk(const mp_infer_run *r, const mp_tensor *first, uint32_t *differs,
+static mp_status look_at_chunk(const mp_infer_run *r, const mp_tensor *first, uint64_t *differs,
                                mp_error *err) {
-    uint32_t bit = 1;
+    uint64_t bit = 1;
     const mp_tensor *cache2 = &r->t[MP_CACHE2];
     mp_status status = MP_OK;
     const char *why;
@@ -310,17 +310,17 @@ static mp_status look_at_chunk(const mp_infer_run *r, const mp_tensor *first, ui
     return status;
 }
 
-_Static_assert(MP_ACT_ROUNDING_COUNT *(MP_ACT_FUNCTION_COUNT + LIBRARY + 1) <= 32, "a bit for each");
+_Static_assert(MP_ACT_ROUNDING_COUNT *(MP_ACT_FUNCTION_COUNT + LIBRARY + 1) <= 64, "a bit for each");
 
 /* So many pairs of each kind, by which hypotheses they set apart: kinds that are common would else leave no
  * room for rare ones. */
 enum { OF_A_KIND = 48, KINDS = 256 };
 typedef struct kinds {
-    uint32_t kind[KINDS];
+    uint64_t kind[KINDS];
     int taken[KINDS], count;
 } kinds;
 
-static bool take_kind(kinds *k, uint32_t kind) {
+static bool take_kind(kinds *k, uint64_t kind) {
     int i = 0;
     while (i < k->count && k->kind[i] != kind) i++;
     if (i == KINDS) return false;
@@ -345,7 +345,7 @@ mp_status mp_act_pairs(const mp_case *like, double (*pair)[2], int most, int *co
     mp_tensor first = {0};
     const int64_t chunk = c.M * c.N;
     kinds seen = {0};
-    uint32_t *differs = malloc((size_t)chunk * sizeof *differs);
+    uint64_t *differs = malloc((size_t)chunk * sizeof *differs);
     *count = 0;
     mp_status status =
         differs ? mp_inputs_create(&c, &in, err) : mp_fail(err, MP_EMEMORY, "infer: no memory");
