@@ -62,8 +62,7 @@ static int run_command(int argc, char **argv) {
     return mp_cli_finish(code);
 }
 
-int main(int argc, char **argv) {
-    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error to report, like a full disk, not a death */
+static int run_program(int argc, char **argv) {
     if (argc < 2) {
         mp_help_overview(stderr);
         return MP_EXIT_USAGE;
@@ -73,7 +72,12 @@ int main(int argc, char **argv) {
         return mp_cli_finish(MP_EXIT_OK);
     }
     mp_worker_is_this_program();
-    const int code = run_command(argc, argv);
+    return run_command(argc, argv);
+}
+
+int main(int argc, char **argv) {
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error to report, like a full disk, not a death */
+    const int code = run_program(argc, argv);
     returning = true;
     return code;
 }

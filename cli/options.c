@@ -227,6 +227,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .summary = "of the random vectors"},
     [MP_OPT_PROBE_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = PROBE,
                            .summary = "write the results there too"},
+    [MP_OPT_TABLES] = {"tables", 0, MP_TAKES_FILE, "FOLDER", .commands = PROBE,
+                       .summary = "write the tables of the special-function unit there",
+                       .details = "sm_90_ex2.z and sm_90_rcp.z, by the device's architecture: for every "
+                                  "fraction and mantissa by how many ulps the device differs from the "
+                                  "correctly rounded value, one signed byte each, compressed by zlib, as "
+                                  "ref/predict keeps them."},
     [MP_OPT_BENCH_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = BENCH,
                            .summary = "the case that is timed, as `name=value ...`"},
     [MP_OPT_BENCH_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 10000, .fallback = "10",

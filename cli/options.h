@@ -96,6 +96,7 @@ typedef enum mp_option {
     MP_OPT_VECTORS,
     MP_OPT_SEED,
     MP_OPT_PROBE_JSON,
+    MP_OPT_TABLES,
     MP_OPT_BENCH_CASE,
     MP_OPT_BENCH_REPEAT,
     MP_OPT_MAN,

@@ -59,3 +59,28 @@ out:
     free(packed);
     return status;
 }
+
+mp_status mp_cuda_probe_special_unit(mp_cuda *cuda, const char *instruction, int operands, const uint32_t *a,
+                                     const uint32_t *b, int64_t count, uint32_t *d, mp_error *err) {
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    CUfunction function = NULL;
+    CUdeviceptr memory = 0;
+    const mp_kernel kernel = mp_kernel_special_unit(instruction, operands);
+    const size_t bytes = (size_t)count * sizeof *a;
+    if (count == 0) return MP_OK;
+
+    MP_CU(cuCtxSetCurrent(cuda->context));
+    MP_DO(mp_cuda_function(cuda, &kernel, &function, err));
+    MP_CU(cuMemAlloc_v2(&memory, 3 * bytes));
+    mp_special_unit_params params = {
+        .a = memory, .b = memory + bytes, .d = memory + 2 * bytes, .count = count};
+    MP_CU(cuMemcpyHtoD_v2(params.a, a, bytes));
+    if (operands == 2) MP_CU(cuMemcpyHtoD_v2(params.b, b, bytes));
+    MP_CU(cuMemsetD32Async(params.d, MP_POISON_A, (size_t)count, NULL));
+    MP_DO(mp_cuda_launch(cuda, function, (count + THREADS - 1) / THREADS, THREADS, 0, &params, err));
+    MP_CU(cuMemcpyDtoH_v2(d, params.d, bytes));
+out:
+    if (memory) driver->cuMemFree_v2(memory);
+    return status;
+}

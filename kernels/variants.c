@@ -28,6 +28,11 @@ mp_kernel mp_kernel_probe(const mp_mma_instruction *m, int steps) {
                           m->depth, m->result, steps, m->saturate ? " -DSATURATE" : "");
 }
 
+mp_kernel mp_kernel_special_unit(const char *instruction, int operands) {
+    return mp_make_kernel("kernels/device/special_unit.cu", "special_unit", "-DINSTRUCTION=%s -DOPERANDS=%d",
+                          instruction, operands);
+}
+
 bool mp_mma_supported(int architecture, const mp_mma_instruction *instruction) {
     const bool fp8 = instruction->type[0] == 'e';
     return instruction->wgmma ? architecture == 90 : architecture >= (fp8 ? 89 : 80);

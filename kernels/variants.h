@@ -38,6 +38,8 @@ bool mp_mma_supported(int architecture, const mp_mma_instruction *instruction);
 
 /* steps: instructions chained. */
 mp_kernel mp_kernel_probe(const mp_mma_instruction *instruction, int steps);
+/* A float32 instruction of one or two operands, as PTX names it: "ex2.approx.ftz.f32". */
+mp_kernel mp_kernel_special_unit(const char *instruction, int operands);
 
 /* Elements of a row that one thread handles: 16 bytes of them, or 1 when rows are not made of whole 16-byte
  * vectors. */

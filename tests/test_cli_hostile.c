@@ -31,6 +31,25 @@ static void a_tile_that_cannot_run_is_a_failure(void **state) {
            1, refused, "");
 }
 
+/* Kernels that write nothing: no instruction holds, and there is no table to be kept. */
+static void a_probe_of_nothing_does_not_hold(void **state) {
+    (void)state;
+    expect(ON_FAKE_GPU "probe --vectors 100 --json p.json", 1,
+           "ex2 table           8388608 of 8388608 entries differ", "");
+    assert_non_null(strstr(out, "the special-function unit of this sm_90 is NOT that of the model"));
+    json_t *report = json_file("p.json"), *special = json_object_get(report, "special_unit");
+    assert_true(json_is_false(json_object_get(report, "holds")));
+    assert_true(json_is_false(json_object_get(special, "holds")));
+    assert_int_equal(json_array_size(json_object_get(special, "instructions")), 9);
+    json_decref(report);
+    expect(ON_FAKE_GPU "probe --vectors 100 --tables new", 3, "",
+           "--tables: 8388608 entries of ex2 are more than 127 ulps from the correctly rounded value: "
+           "expected none");
+    assert_int_equal(access("new/sm_90_ex2.z", F_OK), -1);
+    expect(ON_FAKE_GPU "probe --vectors 1 --tables /proc/none", 2, "",
+           "cannot create the directory /proc/none");
+}
+
 /* Kernels that write nothing: every stage differs, and each says where. */
 static void every_stage_that_differs_is_in_the_report(void **state) {
     (void)state;
@@ -212,6 +231,7 @@ int main(void) {
 #endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tile_that_cannot_run_is_a_failure),
+        cmocka_unit_test(a_probe_of_nothing_does_not_hold),
         cmocka_unit_test(every_stage_that_differs_is_in_the_report),
         cmocka_unit_test(texts_are_whole),
         cmocka_unit_test(a_repro_replays_the_case_before),

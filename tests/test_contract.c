@@ -798,6 +798,8 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
                 {"act.function", "cuda-fast-math", 0},
                 {"act.function", "triton", 0},
                 {"act.rounding", "gate-rounded", 0},
+                {"act.function", "triton-quotient", 0},
+                {"act.rounding", "any", STAGE(ACT)},
                 {"down.accumulator", "ieee-any-order", STAGE(DOWN)},
                 {"down.accumulator", "float64", STAGE(DOWN)},
                 {"down.promotion", "1", STAGE(DOWN)},

@@ -75,6 +75,14 @@ typedef struct mp_probe_params {
     long long count;
 } mp_probe_params;
 
+/* special_unit.cu: d[v] = instruction(a[v], b[v]). */
+typedef struct mp_special_unit_params {
+    MP_DEVICE_POINTER(const float) a; /* [count] */
+    MP_DEVICE_POINTER(const float) b; /* [count]; not read by an instruction of one operand */
+    MP_DEVICE_POINTER(float) d;       /* [count] */
+    long long count;
+} mp_special_unit_params;
+
 /* tools.cu: digest of a buffer, and random contents for timing. */
 typedef struct mp_tool_params {
     MP_DEVICE_POINTER(void) data;

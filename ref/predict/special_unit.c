@@ -10,12 +10,20 @@
 
 /* No 2^(i/2^23) is nearer than 28 ulps of float64 to the middle of two float32, so that any exp2 rounds to
  * the right one. 1/x is a correctly rounded quotient. */
+static uint32_t nearest(bool of_rcp, int i) {
+    const double fraction = (double)i / MP_SPECIAL_UNIT_ENTRIES;
+    return mp_float_bits(of_rcp ? 1.0f / (float)(1 + fraction) : (float)exp2(fraction));
+}
+
+int64_t mp_special_unit_ulps(bool of_rcp, int i, uint32_t bits) {
+    return (int64_t)bits - (int64_t)nearest(of_rcp, i);
+}
+
 void mp_special_unit_expand(const int8_t *ex2_ulps, const int8_t *rcp_ulps, uint32_t *ex2, uint32_t *rcp) {
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < MP_SPECIAL_UNIT_ENTRIES; i++) {
-        const double fraction = (double)i / MP_SPECIAL_UNIT_ENTRIES;
-        ex2[i] = mp_float_bits((float)exp2(fraction)) + (uint32_t)(int32_t)ex2_ulps[i];
-        rcp[i] = mp_float_bits(1.0f / (float)(1 + fraction)) + (uint32_t)(int32_t)rcp_ulps[i];
+        ex2[i] = (uint32_t)((int64_t)nearest(false, i) + ex2_ulps[i]);
+        rcp[i] = (uint32_t)((int64_t)nearest(true, i) + rcp_ulps[i]);
     }
 }
 

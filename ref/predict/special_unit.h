@@ -11,6 +11,7 @@
 #ifndef MP_PREDICT_SPECIAL_UNIT_H
 #define MP_PREDICT_SPECIAL_UNIT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { MP_SPECIAL_UNIT_ENTRIES = 1 << 23 };
@@ -31,6 +32,9 @@ typedef struct mp_special_unit {
 /* The tables from what they differ by from the correctly rounded values, in ulps; ex2 and rcp hold
  * MP_SPECIAL_UNIT_ENTRIES each, as the arguments do. */
 void mp_special_unit_expand(const int8_t *ex2_ulps, const int8_t *rcp_ulps, uint32_t *ex2, uint32_t *rcp);
+
+/* The inverse: entry i of a table that is ex2's or rcp's, as a difference to the correctly rounded value. */
+int64_t mp_special_unit_ulps(bool of_rcp, int i, uint32_t bits);
 
 /* What .ftz does to an operand: a subnormal becomes a zero of its sign. */
 float mp_flush(float x);

@@ -48,3 +48,16 @@ mp_status mp_special_unit_sm90(const mp_special_unit **unit, mp_error *err) {
     *unit = &sm90.unit;
     return MP_OK;
 }
+
+mp_status mp_special_unit_pack(const int8_t *ulps, void **packed, size_t *packed_bytes, mp_error *err) {
+    uLongf bytes = compressBound(MP_SPECIAL_UNIT_ENTRIES);
+    *packed = malloc(bytes);
+    if (!*packed || compress2(*packed, &bytes, (const Bytef *)ulps, MP_SPECIAL_UNIT_ENTRIES,
+                              Z_BEST_COMPRESSION) != Z_OK) {
+        free(*packed);
+        *packed = NULL;
+        return mp_fail(err, MP_EMEMORY, "no memory to compress a table of %d ulps", MP_SPECIAL_UNIT_ENTRIES);
+    }
+    *packed_bytes = bytes;
+    return MP_OK;
+}

@@ -18,4 +18,7 @@ extern const size_t mp_sm_90_ex2_z_bytes, mp_sm_90_rcp_z_bytes;
  * time. */
 mp_status mp_special_unit_sm90(const mp_special_unit **unit, mp_error *err);
 
+/* A table as the library carries it: MP_SPECIAL_UNIT_ENTRIES ulps -> *packed, which the caller frees. */
+mp_status mp_special_unit_pack(const int8_t *ulps, void **packed, size_t *packed_bytes, mp_error *err);
+
 #endif
