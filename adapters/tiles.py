@@ -30,6 +30,11 @@ def preset():
     return "any" if sm else "ieee-any-order gate_up.batch_invariant=0 down.batch_invariant=0"
 
 
+def promised():
+    """The same of bits of which an sm_90 gave none other (docs/measurements.md)."""
+    return "required" if architecture() == 90 else "none"
+
+
 def reported():
     """What a contract says of bits that are predicted as an sm_90 gives them, and not yet promised."""
     return "reported" if architecture() == 90 else "none"

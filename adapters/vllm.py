@@ -260,7 +260,7 @@ def contract(case):
     if case.gated and case.act in ("swiglu_oai", "clamp_silu"):
         fields.append("act.function=library act.bits=none")
     else:
-        fields.append(f"act.function=cuda-math act.bits={reported}")
+        fields.append(f"act.function=cuda-math act.bits={tiles.promised()}")
     if case.gated and case.act in ("silu", "gelu", "gelu_tanh"):
         fields.append("act.rounding=gate-rounded")
     if case.filter or case.ep_size > 1 or case.routing == "padded":

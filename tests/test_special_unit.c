@@ -157,6 +157,18 @@ static void ftz_flushes_operands_and_results(void **unused) {
         assert_int_equal(mp_float_bits(mp_mul_ftz(a, b)), 0);
         assert_int_equal(mp_float_bits(mp_mul_ftz(a, -b)), 0x80000000);
     }
+    /* Less than 2^-151 below it: an H100 gave 2^-126. */
+    static const uint32_t nearer[][2] = {{0x165D0283, 0x299443D1},
+                                         {0x258777FE, 0x1A71E2D7},
+                                         {0x318FA834, 0x0E64194B},
+                                         {0x1344BD79, 0x2CA68E03},
+                                         {0x1A87D1B4, 0x25714312}};
+    for (size_t i = 0; i < COUNT(nearer); i++) {
+        const float a = mp_bits_float(nearer[i][0]), b = mp_bits_float(nearer[i][1]);
+        assert_true((double)a * (double)b < 0x1p-126);
+        assert_int_equal(mp_float_bits(mp_mul_ftz(a, b)), 0x00800000);
+        assert_int_equal(mp_float_bits(mp_mul_ftz(a, -b)), 0x80800000);
+    }
 }
 
 /* The bits below 2^-23 of an argument are cut off, and what is left of a negative one is its one's

@@ -35,10 +35,11 @@ float mp_flush(float x) {
     return mp_absf(x) < SMALLEST_NORMAL ? mp_with_sign(0.0f, x) : x;
 }
 
-/* The product of two float32 is exact in float64. */
+/* The product of two float32 is exact in float64. It is flushed if it is below 2^-126 once it is rounded to
+ * 24 bits as if exponents had no end: what is off by at most half a step there, 2^-151, is not. */
 float mp_mul_ftz(float a, float b) {
-    const double product = (double)mp_flush(a) * (double)mp_flush(b);
-    return fabs(product) < (double)SMALLEST_NORMAL ? mp_with_sign(0.0f, (float)product) : (float)product;
+    const double product = (double)mp_flush(a) * (double)mp_flush(b), least = 0x1p-126 - 0x1p-151;
+    return fabs(product) < least ? mp_with_sign(0.0f, (float)product) : (float)product;
 }
 
 /* A table's value with its exponent moved by e; what leaves the normal range is 0 or Inf. */
