@@ -118,9 +118,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .summary = "smoke, ci or full: each contains the ones before it"},
     [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE,
                          .summary = "what the file's maker promises, as `sm_90 act.ulps=4`",
-                         .details =
-                             "A preset, and fields over it. Without it what the file says, else "
-                             "weakest. moeparity show prints a contract; docs/subjects.md tells more."},
+                         .details = "A preset, and fields over it. Without it what the file says, else "
+                                    "`any`. moeparity show prints a contract; docs/subjects.md tells more."},
     [MP_OPT_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
                         .commands = RUN | SHOW | RECORD | VERIFY | INFER,
                         .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",

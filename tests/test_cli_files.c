@@ -90,6 +90,8 @@ static void what_is_exported_passes(void **state) {
     expect("grep -c '<testcase' j.xml", 0, "2\n", "");
     expect("moeparity judge o.h5 --in-process --plain -v", 0, "1 passed", "");
     expect("moeparity judge o.h5 --contract weakest", 0, "bits 1", ""); /* it promises none */
+    expect("moeparity judge o.h5 --contract any", 0,
+           "weaker checks in 1 case: contract any: before the last rounding errors may be larger", "");
 }
 
 /* Every form of a case: what is derived is what it was made of. */

@@ -110,7 +110,6 @@ static void describe(mp_session *s) {
     mp_verdict_set(v, &v->contract, "%s", text);
     mp_verdict_set(v, &v->config, "%s %s (%s)", up, down, config->source);
     mp_verdict_set(v, &v->config_note, "%s", config->warning);
-    tell_weaker(s);
 }
 
 static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
@@ -134,6 +133,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     mp_verdict_set(v, &v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
 
     mp_status status = row->file ? mp_file_load(&s, &in, &err) : begin(&s, &in, &err);
+    if (status == MP_OK) tell_weaker(&s);
     if (status == MP_OK) status = row->file ? run_file_checks(&s, &err) : run_checks(&s, &err);
     if (status == MP_OK)
         conclude(v);

@@ -42,7 +42,7 @@ static mp_status take_promise(void *ctx, char *word, mp_error *err) {
 
 mp_status mp_contract_of_words(const char *words, const mp_case *c, mp_contract *contract, mp_error *err) {
     promise p = {.c = c, .contract = contract};
-    mp_status status = mp_contract_preset("weakest", c, contract, err);
+    mp_status status = mp_contract_preset(MP_ANY_CONTRACT, c, contract, err);
     if (status == MP_OK) status = each_word(words, &p, take_promise, err);
     return status == MP_OK ? mp_contract_validate(contract, err) : status;
 }

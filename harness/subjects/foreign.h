@@ -21,7 +21,7 @@ mp_status mp_foreign_offer(const mp_foreign_words *words, const mp_case *c, cons
  * `own`, which the subject takes itself. */
 mp_status mp_foreign_device(mp_cuda *cuda, size_t own, mp_offer *offer, mp_error *err);
 
-/* A contract in words: the name of a preset (none: weakest), and fields set over it, "sm_90
+/* A contract in words: the name of a preset (none: `any`), and fields set over it, "sm_90
  * act.rounding=gate-rounded". MP_EINPUT names the word, and what was expected. */
 mp_status mp_contract_of_words(const char *words, const mp_case *c, mp_contract *contract, mp_error *err);
 
