@@ -809,7 +809,8 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
                 {"float64_steps", "1", STAGE(GATE_UP) | STAGE(ACT) | STAGE(DOWN) | STAGE(COMBINE)},
                 {"gate_up.accumulator", "fma-ascending", 0},
                 {"down.accumulator", "fma-ascending", 0},
-                {"down.k_order", "by-pairs", 0},
+                {"down.k_order", "by-pairs", STAGE(DOWN)},
+                {"gate_up.accumulator", "any", STAGE(GATE_UP)},
                 {"align.tail", "0", 0},
                 {"down.filtered", "zero", 0},
                 {"combine.bits", "none", 0}};

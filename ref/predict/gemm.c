@@ -6,7 +6,9 @@
 #include "ref/predict/predict.h"
 #include "ref/predict/tensorcore_gemm.h"
 
-static const char *unpredictable(const mp_gemm_contract *g) {
+static const char *unpredictable(const mp_gemm_contract *g, mp_dtype operands) {
+    const bool by_pairs = g->accumulator == MP_ACC_TENSOR_CORE && g->k_order == MP_K_BY_PAIRS;
+    if (by_pairs && operands != MP_E4M3 && operands != MP_E5M2) return "k by pairs is known of fp8 alone";
     if (g->promotion || g->split_k > 1) return "sums in parts of k are bounded, not predicted";
     if (g->accumulator == MP_ACC_FLOAT64) return "float64 sums have no fixed order";
     if (g->accumulator == MP_ACC_IEEE_ANY_ORDER || g->accumulator == MP_ACC_ANY)
@@ -15,12 +17,12 @@ static const char *unpredictable(const mp_gemm_contract *g) {
 }
 
 const char *mp_unpredictable_gate_up(const mp_contract *contract, const mp_case *c) {
-    (void)c;
-    return unpredictable(&contract->gate_up);
+    return unpredictable(&contract->gate_up, mp_case_dtype(c, MP_W1));
 }
 
 const char *mp_unpredictable_down(const mp_contract *contract, const mp_case *c) {
-    return c->fused_sum ? "the order of additions is not fixed" : unpredictable(&contract->down);
+    return c->fused_sum ? "the order of additions is not fixed"
+                        : unpredictable(&contract->down, mp_case_dtype(c, MP_W2));
 }
 
 /* The tensor core's name of a format; false where it has none. */
