@@ -102,6 +102,10 @@ typedef struct float32_functions {
     double smallest;     /* a result below may be off by as much */
 } float32_functions;
 
+#define FLUSHED 0x1p-126 /* what is below it, with .ftz */
+/* tanh.approx.f32: 2^-11 of the result (PTX ISA), in ulps. */
+#define TANH_APPROX_ULPS 4096
+
 static float32_functions functions_of(const mp_contract *contract, mp_activation act) {
     const double quotient = 2 * MP_RCP_ULPS + 1, tiny = contract->float64_steps ? 0x1p-1074 : 0x1p-149;
     const double given = contract->act_ulps,
@@ -113,12 +117,15 @@ static float32_functions functions_of(const mp_contract *contract, mp_activation
     case MP_ACT_CUDA_MATH: return (float32_functions){fmax(given, library), 0, 2, -88, tiny};
     case MP_ACT_CUDA_INTRINSICS: return (float32_functions){fmax(given, unit), 1.25, 2, -88, tiny};
     case MP_ACT_CUDA_FAST_MATH:
-        return (float32_functions){fmax(given, unit), 1.25, 1 + quotient, -87.3, 0x1p-126};
+        return (float32_functions){fmax(given, act == MP_GELU_TANH ? TANH_APPROX_ULPS : unit), 1.25,
+                                   1 + quotient, -87.3, FLUSHED};
+    case MP_ACT_SPECIAL_UNIT: /* one that nobody named: as loose as those that are known */
+        return (float32_functions){fmax(given, act == MP_GELU_TANH ? TANH_APPROX_ULPS : given), 0,
+                                   1 + quotient + 1, -87.3, FLUSHED};
     case MP_ACT_TRITON:
     case MP_ACT_TRITON_QUOTIENT:
         return (float32_functions){fmax(given, unit), 1.25, 1 + quotient + 1, -87.3, tiny};
     case MP_ACT_IEEE:
-    case MP_ACT_SPECIAL_UNIT:
     case MP_ACT_LIBRARY:
     case MP_ACT_FUNCTION_COUNT: break;
     }
@@ -184,9 +191,9 @@ static double gate_error(const mp_case *c, const mp_contract *contract, double l
 /* act(gate), within `error` of at most `a`, times up's factor: the factor (+1) and the product round once in
  * the subject and once in float64. */
 static double product_error(const mp_contract *contract, double error, double a, double factor) {
-    const double u = mp_step_roundoff(contract);
-    return error * factor + 2 * (u + 0x1p-53) * (a + error) * factor +
-           functions_of(contract, MP_SILU).smallest;
+    const double u = mp_step_roundoff(contract), smallest = functions_of(contract, MP_SILU).smallest;
+    return error * factor + 2 * (u + 0x1p-53) * (a + error) * factor + smallest +
+           (smallest == FLUSHED ? (a + error) * FLUSHED : 0); /* a factor below it is 0 */
 }
 
 double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up) {

@@ -357,6 +357,25 @@ static float gate_cut(const mp_case *c, float g, float u, int extra) {
     return a * u;
 }
 
+/* What .ftz and tanh.approx make of an element is inside, whether the function is named or not. */
+static void flushed_factors_and_an_approximate_tanh_are_inside(void **unused) {
+    (void)unused;
+    static const mp_act_function functions[] = {MP_ACT_CUDA_FAST_MATH, MP_ACT_SPECIAL_UNIT};
+    for (size_t i = 0; i < COUNT(functions); i++) {
+        mp_contract contract = float32_contract;
+        contract.act_function = functions[i];
+        contract.act_ulps = i ? 108 : 0;
+        const mp_case silu = activation_case(MP_SILU, true), tanh_gelu = activation_case(MP_GELU_TANH, true);
+        assert_true(inside(&silu, &contract, 0, 1000, 0x1p-127f)); /* a subnormal up is 0 */
+        assert_true(inside(&silu, &contract, 0, -87.5f, 1));       /* its reciprocal is 0 */
+        assert_false(inside(&silu, &contract, 0, 1000, 0x1p-110f));
+        assert_false(inside(&silu, &contract, 0, -80, 1));
+        const double z = sqrt(2 / acos(-1)) * (-1.5 + 0.044715 * -3.375), t = tanh(z);
+        assert_true(inside(&tanh_gelu, &contract, (float)(-0.75 * (1 + t * (1 + exp2(-11.5)))), -1.5f, 1));
+        assert_false(inside(&tanh_gelu, &contract, (float)(-0.75 * (1 + t * (1 + exp2(-9)))), -1.5f, 1));
+    }
+}
+
 /* Who does not say whether it rounds the gate may do either, but not cut it. */
 static void any_rounding_is_both(void **unused) {
     (void)unused;
@@ -487,6 +506,7 @@ int main(void) {
         cmocka_unit_test(faithful_float32_stays_inside_for_fp32_inputs),
         cmocka_unit_test(worse_implementations_are_outside),
         cmocka_unit_test(gate_rounding_is_a_contract_of_its_own),
+        cmocka_unit_test(flushed_factors_and_an_approximate_tanh_are_inside),
         cmocka_unit_test(any_rounding_is_both),
         cmocka_unit_test(nan_is_never_lost),
         cmocka_unit_test(special_values_have_one_meaning),

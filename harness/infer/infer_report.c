@@ -145,10 +145,12 @@ static bool is_open(const mp_question *q, const mp_hypothesis *best) {
     return false;
 }
 
-/* What the evidence says: the weakest contract, and over it the keys of whatever fits. unsaid: what fits and
+/* What the evidence says: the contract `any`, and over it the keys of whatever fits. unsaid: what fits and
  * has no words. */
 static mp_contract found_contract(const mp_evidence *e, const mp_case *like, json_t *unsaid) {
-    mp_contract contract = mp_contract_weakest();
+    mp_contract contract;
+    mp_contract_preset(MP_ANY_CONTRACT, like, &contract, NULL);
+    if (stage_fits(e, MP_ACT)) contract.act_ulps = mp_contract_weakest().act_ulps; /* known functions */
     bool says_all[MP_STAGE_COUNT] = {false}, moved = false, repeats = false, float64 = true, align = false;
     for (int i = 0; i < e->count; i++) {
         const mp_question *q = &e->question[i];
@@ -201,8 +203,8 @@ static void take_field(void *ctx, const char *name, const char *value) {
 
 /* The preset from which it differs in the fewest fields, and these fields. */
 static void tell_contract(const mp_contract *contract, const mp_case *like, mp_text *text) {
-    static const char *const presets[] = {"sm_90", "sm_100",  "sm_89",          "sm_86",
-                                          "sm_80", "float64", "ieee-any-order", "weakest"};
+    static const char *const presets[] = {"sm_90",   "sm_100",         "sm_89",   "sm_86",        "sm_80",
+                                          "float64", "ieee-any-order", "weakest", MP_ANY_CONTRACT};
     fields *found = calloc(1, sizeof *found), *usual = calloc(1, sizeof *usual);
     int least = -1;
     if (found && usual) mp_contract_fields(contract, take_field, found);

@@ -87,6 +87,8 @@ static mp_status serve_run(worker *w, const json_t *run, mp_error *err) {
     if (status == MP_OK && !w->opened)
         status = mp_fail(err, MP_EINPUT, "a case came before the run was opened");
     if (status == MP_OK) status = mp_json_to_row(run, &one, err);
+    if (status == MP_OK && !one.rows[0].file && !w->setup.run.subject)
+        status = mp_fail(err, MP_EINPUT, "a case without a file came, and no subject was opened");
     if (status == MP_OK) {
         status = mp_setup_judge(&w->setup, &one.rows[0], v, err);
         if (status == MP_OK) tell(w, json_pack("{s:o}", "verdict", mp_verdict_to_json(v)));

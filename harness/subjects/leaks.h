@@ -7,8 +7,8 @@
 
 /* What is known of a subject's runs; zeroed at first. */
 typedef struct mp_leaks {
-    int64_t runs, grew; /* all; those that left less free memory than they found */
-    size_t lost, before;
+    int64_t runs, grew; /* all; those that left less free memory than they found, and than any before */
+    size_t lost, before, least;
 } mp_leaks;
 
 /* Around each run. What a run leaves behind, run after run, is lost: MP_EDEVICE says how much it is, once it

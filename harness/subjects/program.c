@@ -208,9 +208,8 @@ static mp_status run_to_json(const program *p, const mp_execution *e, json_t **r
 static mp_status take_left(program *p, const json_t *said, const mp_execution *e, mp_error *err) {
     const json_t *word;
     size_t i;
-    mp_tensor_set left = 0;
-    if (!said) return MP_OK;
-    if (!json_is_array(said)) return mp_fail(err, MP_EDEVICE, "left: expected a list of names");
+    mp_tensor_set left = said ? 0 : e->offer->exposes;
+    if (said && !json_is_array(said)) return mp_fail(err, MP_EDEVICE, "left: expected a list of names");
     json_array_foreach(said, i, word) {
         const char *name = json_is_string(word) ? json_string_value(word) : "?";
         int id = 0;

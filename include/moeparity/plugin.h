@@ -67,7 +67,8 @@ typedef struct mp_plugin_case {
 typedef struct mp_plugin_offer {
     size_t struct_size;
     /* Its arithmetic: a preset ("sm_90", "ieee-any-order", "weakest", ...: docs/subjects.md), then fields
-     * that differ from it, "gate_up.split_k=4 act.ulps=2". NULL: the weakest, which any sane kernel meets. */
+     * that differ from it, "gate_up.split_k=4 act.ulps=2". NULL: `weakest`, which IEEE cores
+     * meet; of a tensor core that is not known say "any". */
     const char *contract, *contract_fields;
     /* The outputs that it leaves, by name and separated by blanks: "cache1 out". What lies between two of
      * them is judged as one span; a name that this case has no tensor for is passed over. NULL: all that it

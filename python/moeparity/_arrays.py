@@ -159,9 +159,9 @@ class _TorchCuda(_Torch):
 
     def finish(self, memory):
         """Inputs are brought back too: one that was changed is seen."""
+        self._torch.cuda.synchronize(self.where)  # kernels on any stream have written
         for host, copy in memory.copies:
             host.copy_(copy)
-        self._torch.cuda.synchronize(self.where)
 
 
 class _Cupy:
@@ -205,9 +205,9 @@ class _Cupy:
             view[...] = value
 
     def finish(self, memory):
+        self._cupy.cuda.Device().synchronize()  # kernels on any stream have written
         for host, copy in memory.copies:
             copy.get(out=host)
-        self._cupy.cuda.Device().synchronize()
 
 
 def library_of(function):

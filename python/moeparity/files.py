@@ -271,7 +271,7 @@ def _take_over(found, known, up_first):
     if up_first is None:
         up_first = found.function.startswith(UP_FIRST)
     if up_first:
-        tensors.update((name, _exchange(tensors[name])) for name in _gated(tensors))
+        tensors.update((name, _exchange(name, tensors[name])) for name in _gated(tensors))
     for name in sorted({"x", "w1", "w2", "topk_ids", "topk_weights"} - set(tensors) - set(missing)):
         missing[name] = "not in the file"
     case = found.metadata.get("case")
@@ -286,10 +286,11 @@ def _gated(tensors):
     return [name for name in ("w1", "b1", "cache1", "cache1_hooked") if name in tensors]
 
 
-def _exchange(value):
-    """The halves of the axis that holds up and gate: the second of w1, of a matrix the last."""
-    first, second = numpy.split(value, 2, axis=1)
-    return numpy.concatenate([second, first], axis=1)
+def _exchange(name, value):
+    """The halves of the axis that holds up and gate: the second of w1, of all others the last."""
+    axis = 1 if name == "w1" else -1
+    first, second = numpy.split(value, 2, axis=axis)
+    return numpy.concatenate([second, first], axis=axis)
 
 
 def _array(name, value):
@@ -396,9 +397,8 @@ def _read_flashinfer(folder, files):
             if place and int(place[1]) < len(order):
                 key = order[int(place[1])]
             arrays[key.removeprefix("kwarg_")] = _of_torch(value) if hasattr(value, "detach") else value
-    if "result" in arrays or "result_0" in arrays:
-        arrays.pop("output", None)  # the buffer that it was written into, as it was before
-    else:
+    arrays.pop("output", None)  # the buffer that it is written into, as it was before the call
+    if "result" not in arrays and "result_0" not in arrays:
         missing["out"] = "the call left no output"
     return _Found(arrays, {}, function, missing)
 

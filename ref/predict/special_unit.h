@@ -38,8 +38,8 @@ int64_t mp_special_unit_ulps(bool of_rcp, int i, uint32_t bits);
 
 /* What .ftz does to an operand: a subnormal becomes a zero of its sign. */
 float mp_flush(float x);
-/* mul.ftz.f32. A product is flushed for what it is before it is rounded: one just below 2^-126 too, although
- * it would round to 2^-126. */
+/* mul.ftz.f32. A product is flushed for what it is after a rounding to 24 bits as if exponents had no end:
+ * one further than 2^-151 below 2^-126, although it would round to 2^-126. */
 float mp_mul_ftz(float a, float b);
 
 /* ex2.approx.f32 of PTX, and .ftz. Below 2^-126 .ftz gives 0; the other halves its argument below -126, and
