@@ -83,6 +83,9 @@ DTYPES = {
 }
 
 
+ABSENT = "not in the file"  # why most tensors are missing
+
+
 class BadFile(ValueError):
     """A file, or what it holds, is not what was expected: the text says where, and what was."""
 
@@ -141,15 +144,18 @@ class Trace:
 class Judgement:
     """What the program said of the files. True if all of them passed. Printed, it is the terminal's rows.
 
-    code    the exit code: 0 all passed, 1 a parity failure, 3 could not be run
-    text    what was printed
-    report  the JSON report; its `verdicts` has an entry a file
+    code     the exit code: 0 all passed, 1 a parity failure, 3 could not be run
+    text     what was printed
+    report   the JSON report; its `verdicts` has an entry a file
+    missing  name -> why it could not be taken over; what was there and is not judged is printed too
     """
 
-    def __init__(self, code, text, report):
+    def __init__(self, code, text, report, missing=None):
         self.code = code
-        self.text = text
         self.report = report
+        self.missing = dict(missing or {})
+        passed_over = {name: why for name, why in self.missing.items() if why != ABSENT}
+        self.text = text + "".join(f"        not judged: {name}: {why}\n" for name, why in passed_over.items())
 
     def __bool__(self):
         return self.code == 0
@@ -188,11 +194,12 @@ def judge(source, case=None, contract=None, arguments=(), **options):
     """
     with tempfile.TemporaryDirectory(prefix="moeparity.") as folder:
         if isinstance(source, (str, os.PathLike)) and _is_read_by_the_program(source) and not options:
-            path = os.fspath(source)
+            path, missing = os.fspath(source), {}
         else:
             trace = source if isinstance(source, Trace) else _trace_of(source, options)
             path = os.path.join(folder, "trace.safetensors")
             trace.save(path)
+            missing = trace.missing
         report = os.path.join(folder, "report.json")
         words = [_program(), "judge", "--json", report, *arguments]
         for option, value in (("--case", case), ("--contract", contract)):
@@ -201,7 +208,7 @@ def judge(source, case=None, contract=None, arguments=(), **options):
         if not os.path.exists(report):
             raise BadFile(done.stderr.strip() or f"moeparity judge ended with {done.returncode}")
         with open(report, encoding="utf-8") as file:
-            return Judgement(done.returncode, done.stdout, json.load(file))
+            return Judgement(done.returncode, done.stdout, json.load(file), missing)
 
 
 def _is_read_by_the_program(path):
@@ -273,7 +280,7 @@ def _take_over(found, known, up_first):
     if up_first:
         tensors.update((name, _exchange(name, tensors[name])) for name in _gated(tensors))
     for name in sorted({"x", "w1", "w2", "topk_ids", "topk_weights"} - set(tensors) - set(missing)):
-        missing[name] = "not in the file"
+        missing[name] = ABSENT
     case = found.metadata.get("case")
     return Trace(tensors, case, found.metadata.get("contract"), missing)
 

@@ -87,6 +87,9 @@ def test_a_right_pipeline_passes(inputs, tmp_path):
     assert judged.report["verdicts"][0]["stages"]["act"]["compared"] == 12 * 16
     numpy.savez(tmp_path / "t.npz", **inputs, **outputs, case="act=silu")  # bf16 becomes V2 there
     assert files.judge(tmp_path / "t.npz")
+    numpy.savez(tmp_path / "u.npz", **inputs, **outputs, case="act=silu", moe_out=outputs["out"])
+    judged = files.judge(tmp_path / "u.npz")  # under a name that is nobody's: it is said that it is passed over
+    assert judged and "not judged: moe_out: no tensor of a case" in repr(judged)
     assert files.judge({**inputs, "out": outputs["out"]}, contract="ieee-any-order", arguments=["--strict"])
     assert files.judge({"cache1": outputs["cache1"], "cache2": outputs["cache2"]})
 
@@ -174,6 +177,9 @@ def test_a_dump_of_flashinfer(inputs, tmp_path):
     assert trace.missing == {"swiglu_beta": "no tensor of a case (names={...} says which it is)"}
     assert files.judge(tmp_path / "call").require()
     assert not files.judge(tmp_path / "call", up_first=False)  # gate and up exchanged
+    dump(tmp_path / "lost", called, {}, "flashinfer.fused_moe.cutlass_fused_moe")
+    lost = files.to_trace(tmp_path / "lost")  # what the buffer held before the call is no output
+    assert "out" not in lost.tensors and lost.missing["out"] == "the call left no output"
 
 
 def test_a_dump_of_single_tensors(inputs, tmp_path):
