@@ -154,8 +154,10 @@ class Judgement:
         self.code = code
         self.report = report
         self.missing = dict(missing or {})
-        passed_over = {name: why for name, why in self.missing.items() if why != ABSENT}
-        self.text = text + "".join(f"        not judged: {name}: {why}\n" for name, why in passed_over.items())
+        self.text = text
+        for name, why in self.missing.items():
+            if why != ABSENT:
+                self.text += f"        not judged: {name}: {why}\n"
 
     def __bool__(self):
         return self.code == 0

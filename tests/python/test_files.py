@@ -88,7 +88,7 @@ def test_a_right_pipeline_passes(inputs, tmp_path):
     numpy.savez(tmp_path / "t.npz", **inputs, **outputs, case="act=silu")  # bf16 becomes V2 there
     assert files.judge(tmp_path / "t.npz")
     numpy.savez(tmp_path / "u.npz", **inputs, **outputs, case="act=silu", moe_out=outputs["out"])
-    judged = files.judge(tmp_path / "u.npz")  # under a name that is nobody's: it is said that it is passed over
+    judged = files.judge(tmp_path / "u.npz")  # a name that is nobody's is passed over, and that is said
     assert judged and "not judged: moe_out: no tensor of a case" in repr(judged)
     assert files.judge({**inputs, "out": outputs["out"]}, contract="ieee-any-order", arguments=["--strict"])
     assert files.judge({"cache1": outputs["cache1"], "cache2": outputs["cache2"]})
