@@ -168,6 +168,7 @@ class Sglang:
         try:
             import sgl_kernel
             if hasattr(sgl_kernel, "moe_sum_reduce"):
+                self.package.note(f"sgl_kernel {getattr(sgl_kernel, '__version__', 'of unknown version')}")
                 return
             why = "it has no moe_sum_reduce"
         except Exception as error:

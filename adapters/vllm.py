@@ -11,7 +11,7 @@ fields that differ from the contract.
 docs/adapters.md tells what is stood in for.
 """
 import contextlib
-import inspect
+import glob
 import os
 import sys
 from types import SimpleNamespace
@@ -45,11 +45,12 @@ def _engine(package):
         "debug", "info", "warning", "error", "debug_once", "info_once", "warning_once")})
     platform = SimpleNamespace(
         is_cuda=lambda: True, is_cuda_alike=lambda: True, fp8_dtype=lambda: torch.float8_e4m3fn,
+        import_kernels=quiet,  # what it loads is loaded below
         **{f"is_{name}": (lambda: False) for name in ("rocm", "xpu", "cpu", "tpu")})
     import triton
     package.stand_in("vllm.logger", init_logger=lambda *_: logger)
     package.stand_in("vllm.platforms", current_platform=platform)
-    package.stand_in("vllm.envs", VLLM_BATCH_INVARIANT=False,
+    package.stand_in("vllm.envs", VLLM_BATCH_INVARIANT=False, VLLM_ROCM_FP8_MFMA_PAGE_ATTN=False,
                      VLLM_TUNED_CONFIG_FOLDER=os.environ.get("VLLM_TUNED_CONFIG_FOLDER"))
     package.stand_in("vllm.triton_utils", triton=triton, tl=triton.language, HAS_TRITON=True)
     package.stand_in("vllm.triton_utils.allocation", set_triton_allocator=quiet)
@@ -57,6 +58,7 @@ def _engine(package):
     package.stand_in("vllm.utils.platform_utils", get_device_name_as_file_name=lambda *_:
                      tiles.device_name().replace(" ", "_").replace("/", "_"))
     package.stand_in("vllm.utils.torch_utils", direct_register_custom_op=_register)
+    package.stand_in("vllm.utils.flashinfer", flashinfer_quant_nvfp4_8x4_sf_layout=None)
     override = []
     package.stand_in(FOLDER, get_config=lambda: override[-1] if override else None)
     package.stand_in(FOLDER + ".modular_kernel", FusedMoEExpertsModular=SimpleNamespace(
@@ -168,18 +170,25 @@ class Vllm:
         self.choose = package.function(moe, "try_get_optimal_moe_config", "w1_shape w2_shape top_k dtype M")
 
     def _native_library(self):
-        """Whether its compiled operators can be loaded."""
+        """Loads its compiled operators, as its own platform would, and the package's text that calls them.
+        Where they cannot be had: ours in torch, and why."""
         try:
-            import vllm._C  # noqa: F401
-            import vllm._moe_C  # noqa: F401
-            operators = self.package.own("vllm._custom_ops")
-            inspect.signature(operators.moe_sum)
+            for name, operators in (("_C", "silu_and_mul gelu_and_mul gelu_tanh_and_mul"),
+                                    ("_moe_C", "moe_sum moe_align_block_size")):
+                libraries = glob.glob(os.path.join(glob.escape(self.package.root), name + "*.so"))
+                for library in libraries:
+                    torch.ops.load_library(library)
+                missing = [o for o in operators.split() if not hasattr(getattr(torch.ops, name), o)]
+                if missing:
+                    raise published.Absent(f"{name}: {'no ' + missing[0] if libraries else 'not installed'}")
+            self.package.own("vllm._custom_ops")
             return True
-        except Exception:
+        except Exception as error:
+            why = (str(error).splitlines() or [repr(error)])[0][-80:]
             sys.modules.pop("vllm._custom_ops", None)
             self.package.stand_in("vllm._custom_ops", moe_sum=_Operators.moe_sum,
                                   moe_align_block_size=_Operators.moe_align_block_size)
-            self.package.note("its compiled activations, alignment and sum are ours in torch")
+            self.package.note(f"its compiled activations, alignment and sum are ours in torch ({why})")
             return False
 
 
@@ -254,9 +263,9 @@ def _fused_supports(case):
 
 
 def contract(case):
-    """sm_90 for the GEMMs; activation and sum as torch makes them, where they are stood in for too."""
-    reported = tiles.reported()
-    fields = [tiles.preset(), f"act.ulps=8 act.filtered=anything combine.bits={reported}"]
+    """sm_90 for the GEMMs and for its own sum; activations as torch makes them, stood in for or not."""
+    sums = tiles.promised() if vllm.native else tiles.reported()
+    fields = [tiles.preset(), f"act.ulps=8 act.filtered=anything combine.bits={sums}"]
     if case.gated and case.act in ("swiglu_oai", "clamp_silu"):
         fields.append("act.function=library act.bits=none")
     else:
