@@ -9,9 +9,9 @@
 #include "harness/progress.h"
 #include "harness/run/ask.h"
 #include "harness/run/memory.h"
-#include "harness/subjects/foreign.h"
 #include "harness/verdict_make.h"
 #include "harness/wire.h"
+#include "ref/contract_words.h"
 
 #include <string.h>
 

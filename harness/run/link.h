@@ -52,8 +52,8 @@ void mp_links_close(mp_link *links, int count, bool kill);
 /* Tells o->phase what the worker is at. */
 void mp_link_tell_phase(mp_link *link, const mp_suite_options *o);
 /* Waits for the next message that is no progress, until the worker's deadline, and tells o->phase meanwhile.
- * *body is what came under `key`, the caller's to free; NULL after an error: the one that the worker tells of,
- * or that of mp_link_blame with `path` where none came; the process is then gone. */
+ * *body is what came under `key`, the caller's to free; NULL after an error: the one that the worker tells
+ * of, or that of mp_link_blame with `path` where none came; the process is then gone. */
 mp_status mp_link_answer(mp_link *link, const mp_suite_options *o, const char *key, const char *path,
                          json_t **body, mp_error *err);
 /* The error of a worker that is gone before it answered, or that hangs (why == NULL), and its status: it is
