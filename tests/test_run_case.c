@@ -713,6 +713,25 @@ static void what_a_subject_hides_from_a_golden_is_told(void **state) {
     strict = false;
 }
 
+static mp_status says_nothing(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
+    (void)s;
+    return mp_config_resolve(c, NULL, &offer->config, err);
+}
+
+/* A subject that names no contract has promised what any sane kernel meets. */
+static void without_a_contract_it_is_any(void **state) {
+    (void)state;
+    mp_subject subject = {.name = "silent", .describe = says_nothing, .run = spoiled_run};
+    const mp_case c = mp_case_default();
+    mp_contract any;
+    mp_offer offer;
+    mp_error err;
+    assert_int_equal(mp_contract_preset("any", &c, &any, &err), MP_OK);
+    if (mp_subject_describe(&subject, &c, &offer, &err) != MP_OK) fail_msg("%s", err.text);
+    assert_string_equal(offer.contract.preset, "any");
+    assert_true(mp_contract_digest(&offer.contract) == mp_contract_digest(&any));
+}
+
 /* Tiles that cannot be, and such as do not share one alignment, are the subject's fault. */
 static void wrong_tiles_are_refused(void **state) {
     (void)state;
@@ -750,6 +769,7 @@ int main(void) {
         cmocka_unit_test(what_a_subject_hides_from_a_golden_is_told),
         cmocka_unit_test(a_golden_that_promises_nothing_does_not_pass),
         cmocka_unit_test(a_golden_that_lacks_a_tensor_verifies_nothing),
+        cmocka_unit_test(without_a_contract_it_is_any),
         cmocka_unit_test(wrong_tiles_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

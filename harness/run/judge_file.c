@@ -7,13 +7,12 @@
 #include "files/trace_file.h"
 #include "harness/judge/judge_stage.h"
 #include "harness/progress.h"
-#include "harness/run/link.h"
+#include "harness/run/ask.h"
 #include "harness/run/memory.h"
-#include "harness/run/message.h"
-#include "harness/subjects/foreign.h"
 #include "harness/verdict_make.h"
+#include "harness/wire.h"
+#include "ref/contract_words.h"
 
-#include <signal.h>
 #include <string.h>
 
 /* ---- what a file covers ---- */
@@ -143,26 +142,14 @@ static json_t *ask_for(const char *path, const char *case_text, const char *cont
 
 mp_status mp_suite_file_case(const char *path, const char *case_text, const char *contract, bool in_process,
                              double timeout_seconds, char text[MP_CASE_TEXT_MAX], mp_error *err) {
-    mp_link link;
-    struct sigaction old;
-    json_t *answer = NULL;
     if (in_process) return mp_file_check(path, case_text, contract, text, err);
-    const double seconds = timeout_seconds > 0 ? timeout_seconds : MP_TIMEOUT_SECONDS;
-    /* A worker that is gone is found when it is read from. */
-    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, &old);
-    mp_status status = mp_link_start(&link, NULL, ask_for(path, case_text, contract), seconds, err);
-    if (status == MP_OK && !(answer = mp_link_wait(&link, path, err))) status = err->status;
-    sigaction(SIGPIPE, &old, NULL);
-    if (status != MP_OK) return status;
-    const json_t *failed = json_object_get(answer, "failed");
-    const char *found = json_string_value(json_object_get(answer, "case"));
-    if (failed)
-        status = mp_json_to_failed(failed, err);
-    else if (!found || strlen(found) >= MP_CASE_TEXT_MAX)
+    const mp_suite_options how = {.settings.timeout = timeout_seconds};
+    mp_request request = {.message = ask_for(path, case_text, contract), .answer = "case"};
+    mp_status status = mp_ask_worker(&how, path, &request, 1, err);
+    const char *found = json_string_value(request.body);
+    if (status == MP_OK && (!found || strlen(found) >= MP_CASE_TEXT_MAX))
         status = mp_fail(err, MP_EDEVICE, "%s: the worker named no case", path);
-    else
-        strcpy(text, found);
-    json_decref(answer);
-    mp_link_kill(&link);
+    if (status == MP_OK) strcpy(text, found);
+    json_decref(request.body);
     return status;
 }
