@@ -24,10 +24,8 @@ static mp_status contract_in_words(const mp_contract *contract, const mp_case *c
 }
 
 static mp_status check_memory(const mp_case *c, int block_size_m, mp_error *err) {
-    const size_t needed = mp_case_host_bytes(c, block_size_m), available = mp_memory_available();
-    if (available == 0 || needed <= available) return MP_OK;
-    return mp_fail(err, MP_EMEMORY, "needs %.1f GiB of host memory, %.1f GiB are available",
-                   (double)needed / 0x1p30, (double)available / 0x1p30);
+    const mp_status status = mp_memory_check(mp_case_host_bytes(c, block_size_m), 1, err);
+    return status == MP_OK ? MP_OK : (err->status = MP_EMEMORY);
 }
 
 /* Runs the case; *trace is the caller's to destroy, after an error too. */
