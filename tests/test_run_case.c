@@ -470,8 +470,8 @@ static void a_tile_that_a_variant_names_must_run(void **state) {
 /* It ran the case, and never said that it had the variant. */
 static void a_tile_that_is_not_offered_is_not_judged(void **state) {
     (void)state;
-    const mp_verdict *v = judge_by((spoiled){.one_tile = true}, "M=8 topk=2 K=32 N=16 act=silu",
-                                   "tile=16x32x64x1x4x3", NULL);
+    const mp_verdict *v =
+        judge_by((spoiled){.one_tile = true}, "M=8 topk=2 K=32 N=16 act=silu", "tile=16x32x64x1x4x3", NULL);
     assert_int_equal(v->outcome, MP_PASS);
     assert_int_equal(v->check[MP_CHECK_PAIR].answer, MP_NOT_JUDGED);
     assert_non_null(strstr(v->check[MP_CHECK_PAIR].text, "not run: this kernel has one tile"));
