@@ -139,7 +139,10 @@ static bool is_open(const mp_question *q, const mp_hypothesis *best) {
 static mp_contract found_contract(const mp_evidence *e, const mp_case *like, json_t *unsaid) {
     mp_contract contract;
     mp_contract_preset(MP_ANY_CONTRACT, like, &contract, NULL);
-    if (stage_fits(e, MP_ACT)) contract.act_ulps = mp_contract_weakest().act_ulps; /* known functions */
+    if (stage_fits(e, MP_ACT)) { /* known functions */
+        contract.act_ulps = mp_contract_weakest().act_ulps;
+        contract.act_ulps_per_argument = 0;
+    }
     bool says_all[MP_STAGE_COUNT] = {false}, moved = false, repeats = false, float64 = true, align = false;
     for (int i = 0; i < e->count; i++) {
         const mp_question *q = &e->question[i];

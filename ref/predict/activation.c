@@ -28,6 +28,8 @@ static bool needs_special_unit(mp_act_function function) {
 
 const char *mp_unpredictable_act(const mp_contract *contract, const mp_case *c) {
     if (contract->act_rounding == MP_ACT_ANY_ROUNDING) return "act(gate) may be rounded or not";
+    if (contract->act_rounding == MP_ACT_GATE_ROUNDED && contract->overflow == MP_OVERFLOW_SATURATE)
+        return "a gate that saturates before the product is not predicted";
     if (needs_special_unit(contract->act_function)) {
         if (mp_case_dtype(c, MP_CACHE1) == MP_FP64) return "published kernels take no fp64";
         return mp_activation_cuda_unknown(contract->act_function, c->act);
