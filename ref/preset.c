@@ -45,12 +45,12 @@ static mp_contract ieee_any_order(void) {
     return contract;
 }
 
-/* What any sane kernel meets: float32 sums in any order or a tensor core; an exp within the 8 ulp of a careless
- * library, or by the special-function unit, whose error grows by 1.173 ulp with each unit of its argument
- * (CUDA C++ Programming Guide, intrinsic functions), and an approximate division, 2 ulp; an erf or tanh with as
- * much as that comes to at 88, where a float32 exp ends; the gate rounded before the multiply or not; sums
- * over topk in float32 or in dtype, whose bound holds for a sum that is rounded and then scaled, too; stores
- * that saturate or not. Nothing is promised of bits, order, or rows without a result. */
+/* What any sane kernel meets: float32 sums in any order or a tensor core; an exp within the 8 ulp of a
+ * careless library, or by the special-function unit, whose error grows by 1.173 ulp with each unit of its
+ * argument (CUDA C++ Programming Guide, intrinsic functions), and an approximate division, 2 ulp; an erf or
+ * tanh with as much as that comes to at 88, where a float32 exp ends; the gate rounded before the multiply or
+ * not; sums over topk in float32 or in dtype, whose bound holds for a sum that is rounded and then scaled,
+ * too; stores that saturate or not. Nothing is promised of bits, order, or rows without a result. */
 static mp_contract any_sane_kernel(const mp_case *c) {
     const bool by_exp = c->act != MP_GELU && c->act != MP_GELU_TANH;
     mp_contract contract = mp_contract_weakest();

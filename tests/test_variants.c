@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where two kernels may differ, the contract can say so, and nothing alarms: every variant passes every row of
- * the stock matrices that it can run, and beside each a wrong one fails under the same contract.
+/* Where two kernels may differ, the contract can say so, and nothing alarms: every variant passes every row
+ * of the stock matrices that it can run, and beside each a wrong one fails under the same contract.
  *
  * Rows of more than MANY_SLOTS slots take minutes: they are run with MOEPARITY_TEST_ALL=1. An argument picks
  * variants by name. */

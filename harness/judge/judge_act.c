@@ -26,7 +26,7 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_
     const bool gate_rounded = judgement->contract->act_rounding == MP_ACT_GATE_ROUNDED;
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
     bool or_nan[MP_ROW_PIECE], open[MP_ROW_PIECE], special = false;
-    /* Whether an infinite gate still is, before the product, where it is rounded there and stores saturate. */
+    /* An infinite gate that is rounded before the product may be finite there. */
     const bool saturates = mp_store_overflow(judgement->contract, s->got->dtype) != MP_OVERFLOW_INF &&
                            judgement->contract->act_rounding != MP_ACT_ONE_ROUNDING;
     for (int64_t j = 0; j < n; j++) {

@@ -113,8 +113,8 @@ static void expect(const gemm_judge *g, double acc, double mass, int64_t expert,
     mp_epilogue_expect(contract, &g->gemm.epilogue, acc, acc_error, expert, column, slot, value, error);
 }
 
-/* Whether a float32 sum may leave its range on the way: a partial one, where terms cancel, or the whole before
- * the epilogue makes it smaller. Nothing is known of the result then. */
+/* Whether a float32 sum may leave its range on the way: a partial one, where terms cancel, or the whole
+ * before the epilogue makes it smaller. Nothing is known of the result then. */
 static bool may_overflow_inside(const mp_contract *contract, mp_stage stage, const mp_epilogue *epilogue,
                                 double acc, double mass, double error) {
     const bool wide =

@@ -17,8 +17,8 @@ bool mp_predictable(const mp_contract *contract, const mp_case *c, mp_stage stag
     return *why == NULL;
 }
 
-/* Behind a stage whose store saturates: what it stored as Inf is the largest finite number, for values between
- * that and where Inf begins round to it as well. */
+/* Behind a stage whose store saturates: what it stored as Inf is the largest finite number, for values
+ * between that and where Inf begins round to it as well. */
 static mp_status saturate(void *self, const mp_stage_call *call, mp_stage stage, mp_error *err) {
     const mp_prediction *prediction = self;
     const mp_tensor *t = &call->t[mp_stage_output(call->c, stage)];
