@@ -153,10 +153,30 @@ static void wrong_variants_fail_in_stock_rows(void **state) {
     }
 }
 
+/* What a store that saturates leaves is predicted, and Inf in its place has other bits. */
+static void bits_of_saturated_stores_are_predicted(void **state) {
+    (void)state;
+    static const char contract[] = "store.overflow=saturate gate_up.bits=required act.bits=required "
+                                   "down.bits=required combine.bits=required";
+    size_t i = 0;
+    while (strcmp(variants[i].name, "stores saturate") != 0) i++;
+    mp_matrix matrix = {0};
+    assert_int_equal(mp_matrix_add(&matrix, variants[i].case_text, NULL, 0, NULL), MP_OK);
+    const mp_verdict *v = judge(NULL, contract, 0, &matrix.rows[0]);
+    if (v->outcome != MP_PASS) fail_msg("%s", v->reason);
+    assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_PASSED);
+    assert_int_equal(v->stage[MP_COMBINE].predicted, 33 * 96);
+    v = judge(variants[i].wrong, contract, 0, &matrix.rows[0]);
+    assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_FAILED);
+    assert_non_null(strstr(v->check[MP_CHECK_BITS].text, "combine: "));
+    mp_matrix_free(&matrix);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) only = argv[1];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_variants_fail_in_stock_rows),
+        cmocka_unit_test(bits_of_saturated_stores_are_predicted),
         cmocka_unit_test(right_variants_pass_whatever_they_expose),
         cmocka_unit_test(right_variants_pass_every_stock_row),
     };

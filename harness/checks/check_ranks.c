@@ -162,7 +162,7 @@ static void measure_row(const sums *sum, int64_t row, const double *expected, do
 
 static mp_status measure(const mp_session *s, const sums *sum, double own, found *f, mp_error *err) {
     const mp_case *c = &s->row->c;
-    const int64_t rows_of_token = sum->rows / c->M,
+    const int64_t rows_of_token = c->M > 0 ? sum->rows / c->M : 0,
                   per_token = c->topk * (mp_case_w1_rows(c) + c->N + 2 * c->K) * (int64_t)sizeof(double);
     int64_t slab = SLAB_BYTES / per_token;
     slab = slab < 1 ? 1 : slab > c->M ? c->M : slab;
@@ -198,7 +198,8 @@ static void answer(mp_session *s, const char *text, const sums *sum, const found
                       "below %.3g, but for odds of 1e-9",
                       text, place, f->row_error, f->row_bound);
     } else if (compared == 0) {
-        mp_check_not_judged(s->v, MP_CHECK_RANKS, "%s: no element has a finite bound", text);
+        mp_check_not_judged(s->v, MP_CHECK_RANKS, "%s: %s", text,
+                            f->unbounded ? "no element has a finite bound" : "there is nothing to sum");
     } else if (f->unbounded > 0) {
         char note[160];
         snprintf(note, sizeof note, "%s: %lld of %lld sums have no finite bound", text,
