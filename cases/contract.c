@@ -65,6 +65,7 @@ static const field fields[] = {
     NAMED("act.function", act_function, functions),
     {"act.ulps", REAL, offsetof(mp_contract, act_ulps), 0, 0x1p20, NULL, false},
     NAMED("act.rounding", act_rounding, roundings),
+    SWITCH("act.up_plus_zero", act_up_plus_zero),
     GEMM("down", down),
     NAMED("combine.variant", combine, combines),
     SWITCH("float64_steps", float64_steps),
@@ -238,9 +239,10 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     gemm_text(&contract->gate_up, up, sizeof up);
     gemm_text(&contract->down, down, sizeof down);
     const bool same = same_gemm(&contract->gate_up, &contract->down);
-    snprintf(text, size, "%s: %s%s%s; activation: %g ulp%s, %s; combine: %s; align: %s%s; %s; %s",
+    snprintf(text, size, "%s: %s%s%s; activation: %g ulp%s, %s%s; combine: %s; align: %s%s; %s; %s",
              same ? "accumulator" : "gate_up", up, same ? "" : "; down: ", same ? "" : down,
-             contract->act_ulps, function[contract->act_function], rounding, combine,
+             contract->act_ulps, function[contract->act_function], rounding,
+             contract->act_up_plus_zero ? ", up + 0" : "", combine,
              contract->stable_align ? "stable" : "any order", contract->align_tail ? "" : ", tail unused",
              all_promise(contract, true) ? "deterministic" : "order of additions not fixed",
              all_promise(contract, false) ? "batch invariant" : "may depend on the batch");

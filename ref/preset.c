@@ -115,6 +115,9 @@ static bool of_architecture(const char *name, const mp_case *c, mp_contract *con
         {"-cuda-fast-math", MP_ACT_CUDA_FAST_MATH},
         {"-triton", MP_ACT_TRITON},
         {"-triton-quotient", MP_ACT_TRITON_QUOTIENT},
+        {"-cuda-math-sigmoid", MP_ACT_CUDA_SIGMOID},
+        {"-cuda-math-product", MP_ACT_CUDA_PRODUCT},
+        {"-torch-compile", MP_ACT_TORCH_COMPILE},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         for (size_t k = 0; k < sizeof functions / sizeof *functions; k++) {
@@ -155,7 +158,7 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
     return mp_fail(
         err, MP_EINPUT,
         "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, one of "
-        "these five with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton or -triton-quotient behind "
-        "it, weakest or any",
+        "these five with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton, -triton-quotient, "
+        "-cuda-math-sigmoid, -cuda-math-product or -torch-compile behind it, weakest or any",
         name);
 }

@@ -40,7 +40,7 @@ static void what_is_found_can_be_pasted(void **state) {
 
 static void a_pipeline_in_c(void **state) {
     (void)state;
-    expect("moeparity infer --subject plugin:plugins/pipeline.so", 0,
+    expect("moeparity infer --subject plugin:plugins/pipeline.so -v", 0,
            "arithmetic: float32 fma, k ascending; ", "");
     expect_in_out("align    not seen: what it reads or leaves is not shown");
     expect_in_out("not run: pipeline: bf16, gated silu, route layout, no bias: that is all it knows");
