@@ -11,187 +11,20 @@ fields that differ from the contract.
 docs/adapters.md tells what is stood in for.
 """
 import contextlib
-import inspect
 import os
 import sys
-from types import SimpleNamespace
 
 # This file has the name of the package: what is imported below must not find it instead.
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import moeparity  # noqa: E402
 from adapters import published, tiles  # noqa: E402
+from adapters.vllm_package import KNOWN, Vllm, unquantised  # noqa: E402
 
 try:
     import torch
-    from adapters import stand_ins
 except ImportError:
     torch = None
-
-KNOWN = "0.33.0"
-FOLDER = "vllm.model_executor.layers.fused_moe"
-
-
-# ---- the package ----
-
-
-def _engine(package):
-    """Stands in for what the kernel files ask of an engine: a CUDA device, no flags set, nothing logged, no
-    quantisation."""
-    def quiet(*_, **__):
-        return None
-
-    logger = SimpleNamespace(**{level: quiet for level in (
-        "debug", "info", "warning", "error", "debug_once", "info_once", "warning_once")})
-    platform = SimpleNamespace(
-        is_cuda=lambda: True, is_cuda_alike=lambda: True, fp8_dtype=lambda: torch.float8_e4m3fn,
-        **{f"is_{name}": (lambda: False) for name in ("rocm", "xpu", "cpu", "tpu")})
-    import triton
-    package.stand_in("vllm.logger", init_logger=lambda *_: logger)
-    package.stand_in("vllm.platforms", current_platform=platform)
-    package.stand_in("vllm.envs", VLLM_BATCH_INVARIANT=False,
-                     VLLM_TUNED_CONFIG_FOLDER=os.environ.get("VLLM_TUNED_CONFIG_FOLDER"))
-    package.stand_in("vllm.triton_utils", triton=triton, tl=triton.language, HAS_TRITON=True)
-    package.stand_in("vllm.triton_utils.allocation", set_triton_allocator=quiet)
-    package.stand_in("vllm.utils")
-    package.stand_in("vllm.utils.platform_utils", get_device_name_as_file_name=lambda *_:
-                     tiles.device_name().replace(" ", "_").replace("/", "_"))
-    package.stand_in("vllm.utils.torch_utils", direct_register_custom_op=_register)
-    override = []
-    package.stand_in(FOLDER, get_config=lambda: override[-1] if override else None)
-    package.stand_in(FOLDER + ".modular_kernel", FusedMoEExpertsModular=SimpleNamespace(
-        adjust_N_for_activation=lambda n, activation: n // 2 if activation.is_gated else n))
-    package.stand_in(FOLDER + ".config", FUSED_MOE_UNQUANTIZED_CONFIG=_unquantised(),
-                     FusedMoEQuantConfig=SimpleNamespace,
-                     _get_config_dtype_str=lambda dtype, **_: "float32" if dtype == torch.float32 else None)
-    package.stand_in(FOLDER + ".utils", enable_swap_ab=lambda *_: False, resolve_moe_use_td=lambda: False,
-                     warn_if_moe_use_td_ineffective=quiet,
-                     moe_kernel_quantize_input=lambda A, A_scale, **_: (A, A_scale))
-    return override
-
-
-def _unquantised(**biases):
-    names = ("use_fp8_w8a8 use_int8_w8a8 use_int8_w8a16 use_int4_w4a16 ocp_mx_scheme per_act_token_quant "
-             "w1_scale w2_scale w1_zp w2_zp a1_scale a2_scale block_shape w1_bias w2_bias")
-    fields = {name: False if name.startswith(("use", "per")) else None for name in names.split()}
-    return SimpleNamespace(**{**fields, **biases})
-
-
-def _register(op_name, op_func, mutates_args=(), **_):
-    """An operator of torch in vllm's name space, where fused_experts looks for it."""
-    library = torch.library.Library("vllm", "FRAGMENT")
-    library.define(op_name + torch.library.infer_schema(op_func, mutates_args=list(mutates_args)))
-    library.impl(op_name, op_func, "CompositeExplicitAutograd")
-    _register.kept.append(library)  # it unregisters when it is collected
-
-
-_register.kept = []
-
-
-class _Operators:
-    """The native operators of vllm._custom_ops that are used here, in torch."""
-
-    @staticmethod
-    def moe_sum(x, out):
-        torch.sum(x, dim=1, out=out)
-
-    @staticmethod
-    def moe_align_block_size(ids, experts, block_size, sorted_ids, expert_ids, padded, expert_map=None, *_):
-        """With a map the slots of experts that are elsewhere are left out; without one each id counts."""
-        if expert_map is not None:
-            ids = expert_map[ids.long()]
-        inside = torch.where((ids < 0) | (ids >= experts), torch.full_like(ids, -1), ids)
-        filtered = int((inside < 0).sum())
-        first = -(-filtered // block_size) * block_size
-        s, e, p = stand_ins.align(inside, block_size, experts, sorted_ids.numel() + first)
-        sorted_ids.copy_(s[first:]), padded.copy_(p - first)
-        expert_ids.copy_(e[first // block_size :][: expert_ids.numel()])
-
-
-def _activations():
-    """Stand-ins for the CUDA activations, which round the activated gate to the element type."""
-    gelu, silu = torch.nn.functional.gelu, torch.nn.functional.silu
-
-    def swiglu(out, x, alpha=1.702, limit=7.0):
-        gate, up = x[..., ::2].float().clamp(max=limit), x[..., 1::2].float().clamp(-limit, limit)
-        out.copy_(gate * torch.sigmoid(alpha * gate) * (up + 1))
-
-    def clamped(out, x, limit, alpha=1.0, beta=0.0):
-        gate, up = (half.float() for half in stand_ins.halves(x))
-        gate, up = gate.clamp(max=limit), up.clamp(-limit, limit)
-        out.copy_(gate * torch.sigmoid(alpha * gate) * (up + beta))
-
-    def rounded(activation):
-        return lambda out, x: stand_ins.gate_rounded(activation, x, out)
-
-    return {"silu_and_mul": rounded(silu), "gelu_and_mul": rounded(gelu),
-            "gelu_tanh_and_mul": rounded(lambda g: gelu(g, approximate="tanh")),
-            "swigluoai_and_mul": swiglu, "silu_and_mul_with_clamp": clamped}
-
-
-class _OpsOf:
-    """torch.ops for one file of the package: the name space _C is what is given."""
-
-    def __init__(self, activations):
-        self._C = SimpleNamespace(**activations)
-
-    def __getattr__(self, name):
-        return getattr(torch.ops, name)
-
-
-class Vllm:
-    """The parts of the package that are used. Absent where one is lacking."""
-
-    def __init__(self):
-        package = self.package = published.Package("vllm", KNOWN)
-        self.overrides = _engine(package)
-        self.native = self._native_library()
-        activation = package.own(FOLDER + ".activation")
-        if not self.native:
-            activation.torch = _Torch(_OpsOf(_activations()))
-        self.activate = package.function(activation, "apply_moe_activation",
-                                         "activation output input activation_config")
-        self.activation = activation.MoEActivation
-        self.activation_config = activation.ApplyMoEActivationConfig
-        moe = self.moe = package.own(FOLDER + ".fused_moe")
-        self.gemm = package.function(
-            moe, "invoke_fused_moe_triton_kernel",
-            "A B C A_scale B_scale topk_weights sorted_token_ids expert_ids num_tokens_post_padded "
-            "mul_routed_weight top_k config compute_type use_fp8_w8a8 use_int8_w8a8 use_int8_w8a16 "
-            "use_int4_w4a16 per_channel_quant block_shape B_bias")
-        self.assign = package.function(
-            moe, "_prepare_expert_assignment",
-            "topk_ids config num_tokens top_k_num global_num_experts expert_map ignore_invalid_experts")
-        self.fused_experts = package.function(
-            moe, "fused_experts", "hidden_states w1 w2 topk_weights topk_ids activation "
-            "apply_router_weight_on_input global_num_experts expert_map quant_config")
-        self.choose = package.function(moe, "try_get_optimal_moe_config", "w1_shape w2_shape top_k dtype M")
-
-    def _native_library(self):
-        """Whether its compiled operators can be loaded."""
-        try:
-            import vllm._C  # noqa: F401
-            import vllm._moe_C  # noqa: F401
-            operators = self.package.own("vllm._custom_ops")
-            inspect.signature(operators.moe_sum)
-            return True
-        except Exception:
-            sys.modules.pop("vllm._custom_ops", None)
-            self.package.stand_in("vllm._custom_ops", moe_sum=_Operators.moe_sum,
-                                  moe_align_block_size=_Operators.moe_align_block_size)
-            self.package.note("its compiled activations, alignment and sum are ours in torch")
-            return False
-
-
-class _Torch:
-    """The module torch with other operators."""
-
-    def __init__(self, ops):
-        self.ops = ops
-
-    def __getattr__(self, name):
-        return getattr(torch, name)
-
 
 WORDS = published.words({"mode": ["stages", "fused"], "contract": None})
 vllm, absent = published.opened(Vllm)
@@ -254,9 +87,9 @@ def _fused_supports(case):
 
 
 def contract(case):
-    """sm_90 for the GEMMs; activation and sum as torch makes them, where they are stood in for too."""
-    reported = tiles.reported()
-    fields = [tiles.preset(), f"act.ulps=8 act.filtered=anything combine.bits={reported}"]
+    """sm_90 for the GEMMs and for its own sum; activations as torch makes them, stood in for or not."""
+    sums = tiles.promised() if vllm.native else tiles.reported()
+    fields = [tiles.preset(), f"act.ulps=8 act.filtered=anything combine.bits={sums}"]
     if case.gated and case.act in ("swiglu_oai", "clamp_silu"):
         fields.append("act.function=library act.bits=none")
     else:
@@ -349,7 +182,7 @@ def fused(case, x, w1, w2, topk_weights, topk_ids, out, b1=None, b2=None):
     with _override(tile), tiles.fitting(tile):
         out.copy_(vllm.fused_experts(
             x, w1, w2, topk_weights, routed, vllm.activation[_activation(case)],
-            bool(case.apply_router_weight_on_input), experts, here, _unquantised(w1_bias=b1, w2_bias=b2)))
+            bool(case.apply_router_weight_on_input), experts, here, unquantised(w1_bias=b1, w2_bias=b2)))
 
 
 def tuned(case):

@@ -2,10 +2,21 @@
 #include "base/words.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 enum { LONGEST = 31 };
+
+mp_status mp_each_word(const char *words, void *ctx, mp_status (*take)(void *ctx, char *word, mp_error *err),
+                       mp_error *err) {
+    char *copy = strdup(words), *rest = copy;
+    mp_status status = copy ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for '%.40s'", words);
+    for (char *word; status == MP_OK && (word = strtok_r(rest, " \t\n", &rest));)
+        status = take(ctx, word, err);
+    free(copy);
+    return status;
+}
 
 /* Levenshtein's distance, one row of the table at a time. */
 static size_t edit_distance(const char *a, const char *b) {

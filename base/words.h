@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Words that somebody mistyped. */
+/* Words: of a list that somebody wrote, and those that somebody mistyped. */
 #ifndef MP_BASE_WORDS_H
 #define MP_BASE_WORDS_H
 
+#include "moeparity/status.h"
+
 #include <stddef.h>
+
+/* Calls take for each word of `words`, which blanks separate; it may change the word. An error ends it. */
+mp_status mp_each_word(const char *words, void *ctx, mp_status (*take)(void *ctx, char *word, mp_error *err),
+                       mp_error *err);
 
 /* The one of `count` words that takes the fewest edits (a character inserted, removed or replaced; case is
  * ignored) to become `word`, the first of several; NULL where each takes more than `most`, or is nothing but

@@ -8,58 +8,24 @@
 #include "harness/run/memory.h"
 #include "harness/subjects/surroundings.h"
 #include "moeparity/inputs.h"
-#include "moeparity/preset.h"
+#include "ref/contract_words.h"
 
 #include <stdio.h>
-#include <string.h>
 
-/* A field that is looked for, and its value. */
-typedef struct beside {
-    const char *name;
-    char value[64];
-} beside;
-
-static void find_value(void *ctx, const char *name, const char *value) {
-    beside *b = ctx;
-    if (strcmp(name, b->name) == 0) snprintf(b->value, sizeof b->value, "%s", value);
-}
-
-typedef struct differences {
-    mp_text *words;
-    const mp_contract *preset;
-} differences;
-
-/* host promises no bits, for it is the prediction itself: what it leaves has the bits that the preset
- * promises. */
-static bool is_promise_of_bits(const char *name) {
-    const size_t length = strlen(name), tail = strlen(".bits");
-    return length > tail && strcmp(name + length - tail, ".bits") == 0;
-}
-
-static void add_difference(void *ctx, const char *name, const char *value) {
-    const differences *d = ctx;
-    if (is_promise_of_bits(name)) return;
-    beside other = {.name = name};
-    mp_contract_fields(d->preset, find_value, &other);
-    if (strcmp(other.value, value) != 0) mp_text_add(d->words, " %s=%s", name, value);
-}
-
-/* The contract as --contract takes it: its preset, and the fields that differ from that. */
+/* What `judge` shall ask of the file. host promises no bits, for it is the prediction itself: what it leaves
+ * has the bits that its preset promises. */
 static mp_status contract_in_words(const mp_contract *contract, const mp_case *c, mp_text *words,
                                    mp_error *err) {
-    mp_contract preset;
+    mp_contract preset, asked = *contract;
     const mp_status status = mp_contract_preset(contract->preset, c, &preset, err);
     if (status != MP_OK) return status;
-    mp_text_add(words, "%s", contract->preset);
-    mp_contract_fields(contract, add_difference, &(differences){words, &preset});
-    return MP_OK;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) asked.promise[s].bits = preset.promise[s].bits;
+    return mp_contract_to_words(&asked, contract->preset, c, words, NULL, err);
 }
 
 static mp_status check_memory(const mp_case *c, int block_size_m, mp_error *err) {
-    const size_t needed = mp_case_host_bytes(c, block_size_m), available = mp_memory_available();
-    if (available == 0 || needed <= available) return MP_OK;
-    return mp_fail(err, MP_EMEMORY, "needs %.1f GiB of host memory, %.1f GiB are available",
-                   (double)needed / 0x1p30, (double)available / 0x1p30);
+    const mp_status status = mp_memory_check(mp_case_host_bytes(c, block_size_m), 1, err);
+    return status == MP_OK ? MP_OK : (err->status = MP_EMEMORY);
 }
 
 /* Runs the case; *trace is the caller's to destroy, after an error too. */

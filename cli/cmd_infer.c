@@ -156,28 +156,41 @@ static mp_infer_options options_of(const mp_args *args) {
     return options;
 }
 
+typedef struct watch {
+    const char *subject;
+    mp_status_line line;
+} watch;
+
+static void show_phase(void *ctx, size_t index, const char *what, double seconds) {
+    watch *w = ctx;
+    (void)index; /* there is one question for all cases */
+    mp_status_line_show(&w->line, "infer %s: %.40s %.0f s", w->subject, what, seconds);
+}
+
 int mp_cmd_infer(const mp_args *args) {
     const char *json_path = mp_args_text(args, MP_OPT_INFER_JSON);
     const mp_infer_options infer = options_of(args);
-    const mp_suite_options options = {.settings = {.subject = mp_args_text(args, MP_OPT_SUBJECT),
+    watch w = {mp_args_text(args, MP_OPT_SUBJECT), mp_status_line_open()};
+    const mp_suite_options options = {.settings = {.subject = w.subject,
                                                    .device = mp_args_text(args, MP_OPT_DEVICE),
                                                    .triton = mp_args_text(args, MP_OPT_TRITON),
                                                    .config = mp_args_text(args, MP_OPT_CONFIG),
                                                    .timeout = (double)mp_args_number(args, MP_OPT_TIMEOUT)},
-                                      .in_process = mp_args_given(args, MP_OPT_IN_PROCESS)};
+                                      .in_process = mp_args_given(args, MP_OPT_IN_PROCESS),
+                                      .phase = show_phase,
+                                      .ctx = &w};
     mp_run_info info;
     mp_matrix cases = {0};
     json_t *report = NULL;
-    mp_status_line line = mp_status_line_open();
     mp_error err = {0};
     int code = MP_EXIT_OK;
     mp_status status = mp_cli_run_info(args, &info, &err);
     if (status == MP_OK) status = find_cases(args, &cases, &err);
     if (status == MP_OK && json_path) status = mp_file_writable(json_path, &err);
     if (status == MP_OK) {
-        mp_status_line_show(&line, "infer %s: %zu cases", options.settings.subject, cases.count);
+        mp_status_line_show(&w.line, "infer %s: %zu cases", w.subject, cases.count);
         status = mp_infer_run(&cases, &options, &infer, &info, &report, &err);
-        mp_status_line_clear(&line);
+        mp_status_line_clear(&w.line);
     }
     if (status != MP_OK) {
         code = mp_cli_fail(&err);

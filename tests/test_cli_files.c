@@ -124,6 +124,63 @@ static void every_case_comes_back(void **state) {
         }
 }
 
+/* ---- memory ---- */
+
+/* A file without numbers: holes, which take no room on the disk. */
+static void write_sparse(const char *path, const char *header, long long data_bytes) {
+    write_safetensors(path, header, 0, 0);
+    assert_int_equal(truncate(path, 8 + (long long)strlen(header) + data_bytes), 0);
+}
+
+static double peak_mib(const char *path) {
+    json_t *report = json_file(path);
+    const json_t *v = json_array_get(json_object_get(report, "verdicts"), 0);
+    const double bytes = json_number_value(json_object_get(v, "peak_bytes"));
+    json_decref(report);
+    return bytes / 0x1p20;
+}
+
+/* Of a huge model with terabytes of weights the two tensors that the file holds: 24 MiB of memory, not more
+ * than some times that. */
+static void what_a_file_does_not_hold_needs_no_memory(void **state) {
+    (void)state;
+    write_sparse(
+        "huge.safetensors",
+        "{\"__metadata__\":{\"case\":\"E=65536 K=65536 act=silu\"},"
+        "\"cache1\":{\"dtype\":\"BF16\",\"shape\":[1024,8192],\"data_offsets\":[0,16777216]},"
+        "\"cache2\":{\"dtype\":\"BF16\",\"shape\":[1024,4096],\"data_offsets\":[16777216,25165824]}}",
+        25165824);
+    expect("moeparity judge huge.safetensors --json huge.json", 0, "1 passed", "");
+    assert_non_null(
+        strstr(out, "judged: act; not judged: gate_up (without x, w1, topk_ids), down (without "));
+    const double peak = peak_mib("huge.json");
+    if (!(peak > 32 && peak < 64)) fail_msg("%g MiB", peak);
+}
+
+/* A file that is larger than any memory is a row that says so, and others are judged. */
+static void a_file_without_room_is_skipped(void **state) {
+    (void)state;
+    const long long cache2 = 1LL << 40; /* 2^30 rows of 512 bf16; cache1 is twice that */
+    char header[512];
+    snprintf(header, sizeof header,
+             "{\"cache1\":{\"dtype\":\"BF16\",\"shape\":[1073741824,1024],\"data_offsets\":[0,%lld]},"
+             "\"cache2\":{\"dtype\":\"BF16\",\"shape\":[1073741824,512],\"data_offsets\":[%lld,%lld]}}",
+             2 * cache2, 2 * cache2, 3 * cache2);
+    write_safetensors("large.safetensors", header, 0, 0);
+    if (truncate("large.safetensors", 8 + (long long)strlen(header) + 3 * cache2) != 0)
+        skip(); /* no file system for it */
+    expect(EXPORT "--outputs --out o.h5", 0, "", "");
+    expect("moeparity judge large.safetensors", 77, "1 case: 0 passed, 0 failed, 1 skipped", "");
+    assert_non_null(strstr(out, "[SKIP]  M=1073741824 topk=1 N=512 act=silu data=file  needs "));
+    assert_non_null(strstr(out, " GiB of host memory, "));
+    expect("moeparity judge large.safetensors o.h5 --json l.json", 0,
+           "2 cases: 1 passed, 0 failed, 1 skipped", "");
+    assert_true(peak_mib("l.json") > 4 * 0x1p20);
+    expect("moeparity judge large.safetensors --strict", 1, "strict: skipped: needs ", "");
+    expect("MOEPARITY_REQUIRE_GPU=1 moeparity judge large.safetensors --in-process", 3, "1 skipped", "");
+    expect("rm large.safetensors", 0, "", "");
+}
+
 /* ---- wrong in one element ---- */
 
 static void one_wrong_element_is_found(void **state) {
@@ -542,6 +599,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_exported_passes),
         cmocka_unit_test(every_case_comes_back),
+        cmocka_unit_test(what_a_file_does_not_hold_needs_no_memory),
+        cmocka_unit_test(a_file_without_room_is_skipped),
         cmocka_unit_test(one_wrong_element_is_found),
         cmocka_unit_test(a_part_is_judged_as_far_as_it_goes),
         cmocka_unit_test(hostile_safetensors),

@@ -20,10 +20,13 @@ static void a_pipeline_in_c(void **state) {
     assert_non_null(strstr(out, "pipeline: bf16, gated silu, route layout, no bias: that is all it knows"));
     assert_non_null(strstr(out, "subject plugin:plugins/pipeline.so on "));
     assert_non_null(strstr(out, ", pipeline 1.0, "));
-    /* Without a contract nothing is promised but what a sane kernel meets; a pair shows its bits. */
+    /* Without a contract nothing is promised but what a sane kernel meets, and the report says what is given
+     * away; a pair shows its bits. */
     expect(
         "moeparity run --case 'M=32 topk=2 act=silu' --pair path=runner --subject plugin:plugins/pipeline.so",
         0, "bits=equal (path=runner)", "");
+    assert_non_null(strstr(out, "weaker checks in 1 case: contract any: before the last rounding errors may "
+                                "be larger than under sm_90, 7 times in gate_up, "));
     /* It is recorded, and verified against itself. */
     expect("moeparity golden record p.h5 --case M=7 --subject plugin:plugins/pipeline.so", 0,
            "recorded 1 case", "");
@@ -126,7 +129,11 @@ static void it_is_loaded_by_a_worker_alone(void **state) {
     expect("WRONG_PLUGIN=crash moeparity show --case 'M=4 scope=act' --subject plugin:plugins/wrong.so", 3,
            "", "died of signal 6 (Aborted)");
     expect("moeparity show --case 'M=4 scope=act' --subject plugin:plugins/wrong.so", 0,
-           "contract  weakest: ", "");
+           "contract  any: ", "");
+    expect("moeparity run --case 'M=4 scope=act' --subject plugin:plugins/wrong.so", 0,
+           "weaker checks in 1 case: contract any: before the last rounding errors may be larger than under "
+           "sm_90, 7.5e+03 times in act",
+           "");
 }
 
 int main(void) {

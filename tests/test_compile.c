@@ -30,9 +30,17 @@ typedef struct job {
 } job;
 
 static job jobs[MAX_JOBS];
-static int job_count;
+static int job_count, jobs_done;
 
+static bool is_same(const job *j, int architecture, const mp_kernel *kernel) {
+    return j->architecture == architecture && strcmp(j->kernel.source, kernel->source) == 0 &&
+           strcmp(j->kernel.entry, kernel->entry) == 0 && strcmp(j->kernel.options, kernel->options) == 0;
+}
+
+/* What was asked for before, and no less strictly, is not compiled again. */
 static void add(int architecture, mp_kernel kernel, int64_t dynamic_bytes, bool may_spill) {
+    for (int i = 0; i < job_count; i++)
+        if (is_same(&jobs[i], architecture, &kernel) && jobs[i].may_spill <= may_spill) return;
     assert_true(job_count < MAX_JOBS);
     jobs[job_count++] = (job){.architecture = architecture,
                               .kernel = kernel,
@@ -49,16 +57,16 @@ static void add_gemm(int architecture, mp_tile tile, mp_dtype dtype, int64_t k, 
     add(architecture, gemm.kernel, gemm.shared_bytes, may_spill);
 }
 
-/* Compiles the jobs in parallel, prints their table and fails if one failed or spilled. */
+/* Compiles the new jobs in parallel, prints their table and fails if one failed or spilled. */
 static void run_jobs(void) {
     int failed = 0;
 #pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < job_count; i++)
+    for (int i = jobs_done; i < job_count; i++)
         jobs[i].status =
             mp_kernel_compile_report(jobs[i].architecture, &jobs[i].kernel, &jobs[i].report, &jobs[i].err);
     printf("%-6s %-14s %9s %7s %6s %9s  options\n", "arch", "entry", "registers", "spills", "stack",
            "shared");
-    for (int i = 0; i < job_count; i++) {
+    for (int i = jobs_done; i < job_count; i++) {
         const job *j = &jobs[i];
         const mp_compile_report *r = &j->report;
         const int spills = r->spill_store_bytes + r->spill_load_bytes;
@@ -69,7 +77,7 @@ static void run_jobs(void) {
         failed += j->status != MP_OK || r->registers < 1 || r->stack_bytes > MP_STACK_BYTES_MAX ||
                   (spills > 0 && !j->may_spill);
     }
-    job_count = 0;
+    jobs_done = job_count;
     assert_int_equal(failed, 0);
 }
 

@@ -39,7 +39,9 @@ typedef struct spoiled {
     bool two_blocks;                        /* its tiles do not share an alignment */
     bool device;                            /* the subject's tensors are copies */
     bool no_tile;                           /* no variant of the tile can run */
+    bool one_tile;                          /* nor is one offered */
     void (*promise)(mp_contract *contract); /* instead of what the host promises; NULL: that */
+    void (*promise_sorted)(mp_contract *);  /* what it promises of the sorted layout, where that differs */
     mp_tensor_set hides;                    /* outputs that it does not show */
     size_t host_bytes;                      /* memory that it says it takes */
 } spoiled;
@@ -65,8 +67,9 @@ static mp_status spoiled_describe(mp_subject *s, const mp_case *c, mp_offer *off
     if (self->zero_tile) offer->config.up.block_size_n = 0;
     if (self->two_blocks) offer->config.down.block_size_m = 2 * offer->config.up.block_size_m;
     if (self->promise) self->promise(&offer->contract);
-    if (self->no_tile && c->tile.block_size_m)
-        return mp_fail(err, MP_EUNSUPPORTED, "no such tile in this kernel");
+    if (self->promise_sorted && c->layout == MP_SORTED) self->promise_sorted(&offer->contract);
+    if (self->one_tile && c->tile.block_size_m)
+        return mp_fail(err, MP_EUNSUPPORTED, "this kernel has one tile");
     return status;
 }
 
@@ -74,6 +77,8 @@ static mp_status spoiled_run(mp_subject *s, const mp_execution *e, mp_error *err
     spoiled *self = s->self;
     mp_trace trace = {
         .block_size_m = e->offer->config.up.block_size_m}; /* what a spoiler changes in it is the subject's */
+    if (self->no_tile && e->c->tile.block_size_m)
+        return mp_fail(err, MP_EUNSUPPORTED, "no such tile in this kernel");
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (e->offer->exposes & MP_IN_SET(id)) trace.t[id] = e->t[id];
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
@@ -404,6 +409,26 @@ static void what_is_not_promised_is_not_compared(void **state) {
     assert_int_equal(judge_by(self, filtered, NULL, NULL)->outcome, MP_PASS);
 }
 
+/* A variant is compared by what both contracts promise, its own and the case's. */
+static mp_status rubbish_when_sorted(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)err;
+    const int32_t *ids = now.t[MP_TOPK_IDS].data;
+    for (int64_t t = 0; c->layout == MP_SORTED && t < mp_case_slots(c); t++)
+        if (ids[t] < 0) memset(mp_tensor_row(&trace->t[MP_CACHE3], t), run + 1, (size_t)c->K * 2);
+    return MP_OK;
+}
+
+static void a_variant_has_a_contract_of_its_own(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 K=32 N=16 filter=0.3 act=silu",
+               *sorted = "M=8 topk=2 K=32 N=16 filter=0.3 act=silu layout=sorted";
+    spoiled self = {.spoil = rubbish_when_sorted};
+    expect_failure(judge_by(self, text, "layout=sorted", NULL), MP_CHECK_POISON, "layout=sorted");
+    self.promise_sorted = promise_nothing_of_filtered_rows;
+    assert_int_equal(judge_by(self, text, "layout=sorted", NULL)->check[MP_CHECK_PAIR].answer, MP_PASSED);
+    assert_int_equal(judge_by(self, sorted, "layout=route", NULL)->check[MP_CHECK_PAIR].answer, MP_PASSED);
+}
+
 /* An error bound that cannot be had is no pass, whatever the other stages are. */
 static mp_status wrong_sum(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
     (void)run, (void)c, (void)err;
@@ -440,6 +465,16 @@ static void a_tile_that_a_variant_names_must_run(void **state) {
     expect_failure(
         judge_by((spoiled){.no_tile = true}, "M=8 topk=2 K=32 N=16 act=silu", "tile=16x32x64x1x4x3", NULL),
         MP_CHECK_PAIR, "the tile that was asked for cannot run: not run: no such tile");
+}
+
+/* It ran the case, and never said that it had the variant. */
+static void a_tile_that_is_not_offered_is_not_judged(void **state) {
+    (void)state;
+    const mp_verdict *v = judge_by((spoiled){.one_tile = true}, "M=8 topk=2 K=32 N=16 act=silu",
+                                   "tile=16x32x64x1x4x3", NULL);
+    assert_int_equal(v->outcome, MP_PASS);
+    assert_int_equal(v->check[MP_CHECK_PAIR].answer, MP_NOT_JUDGED);
+    assert_non_null(strstr(v->check[MP_CHECK_PAIR].text, "not run: this kernel has one tile"));
 }
 
 /* ---- what it is at ---- */
@@ -678,6 +713,25 @@ static void what_a_subject_hides_from_a_golden_is_told(void **state) {
     strict = false;
 }
 
+static mp_status says_nothing(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
+    (void)s;
+    return mp_config_resolve(c, NULL, &offer->config, err);
+}
+
+/* A subject that names no contract has promised what any sane kernel meets. */
+static void without_a_contract_it_is_any(void **state) {
+    (void)state;
+    mp_subject subject = {.name = "silent", .describe = says_nothing, .run = spoiled_run};
+    const mp_case c = mp_case_default();
+    mp_contract any;
+    mp_offer offer;
+    mp_error err;
+    assert_int_equal(mp_contract_preset("any", &c, &any, &err), MP_OK);
+    if (mp_subject_describe(&subject, &c, &offer, &err) != MP_OK) fail_msg("%s", err.text);
+    assert_string_equal(offer.contract.preset, "any");
+    assert_true(mp_contract_digest(&offer.contract) == mp_contract_digest(&any));
+}
+
 /* Tiles that cannot be, and such as do not share one alignment, are the subject's fault. */
 static void wrong_tiles_are_refused(void **state) {
     (void)state;
@@ -703,9 +757,11 @@ int main(void) {
         cmocka_unit_test(an_order_that_is_not_promised_may_change),
         cmocka_unit_test(promised_zeros_are_looked_at),
         cmocka_unit_test(what_is_not_promised_is_not_compared),
+        cmocka_unit_test(a_variant_has_a_contract_of_its_own),
         cmocka_unit_test(a_stage_without_a_bound_leaves_the_check_open),
         cmocka_unit_test(an_input_overwritten_in_any_run_is_seen),
         cmocka_unit_test(a_tile_that_a_variant_names_must_run),
+        cmocka_unit_test(a_tile_that_is_not_offered_is_not_judged),
         cmocka_unit_test(every_stage_is_told_while_it_goes_on),
         cmocka_unit_test(a_case_without_room_is_skipped),
         cmocka_unit_test(what_differs_from_a_golden_is_found),
@@ -713,6 +769,7 @@ int main(void) {
         cmocka_unit_test(what_a_subject_hides_from_a_golden_is_told),
         cmocka_unit_test(a_golden_that_promises_nothing_does_not_pass),
         cmocka_unit_test(a_golden_that_lacks_a_tensor_verifies_nothing),
+        cmocka_unit_test(without_a_contract_it_is_any),
         cmocka_unit_test(wrong_tiles_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

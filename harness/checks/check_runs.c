@@ -131,19 +131,24 @@ static mp_pair_figures *new_pair(mp_verdict *v, const char *text, bool required)
     return f;
 }
 
-/* Runs a variant or another subject on the case's own inputs and compares. *judged tells whether anything
- * could be compared. */
+/* Runs a variant or another subject on the case's own inputs and compares, each side under its own contract.
+ * *judged tells whether anything could be compared. */
 static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *variant, mp_pair_figures *f,
                           mp_comparison *found, bool *judged, mp_error *err) {
-    mp_trace trace;
+    const mp_offer *offer;
+    mp_trace trace = {0};
     mp_error why = {0};
     *judged = s->tile_refused = false;
-    mp_status status = mp_session_run(s, f->text, subject, variant, s->in, MP_POISON_B, &trace, &why);
+    mp_status status = mp_session_offer(s, subject, variant, &offer, &why);
+    const bool offered = status == MP_OK;
+    if (offered)
+        status = mp_session_run(s, f->text, subject, variant, s->in, MP_POISON_B, &trace, &why);
     if (status == MP_OK) {
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
-                      b = {variant, &s->offer.contract, &trace, NULL};
+                      b = {variant, &offer->contract, &trace, NULL};
         status =
             mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, variant, &trace), found, &why);
+        f->required = f->required && mp_contract_deterministic(&offer->contract, variant);
         f->compared = found->compared;
         f->differing = found->differing;
         f->max_abs = found->max_abs;
@@ -153,11 +158,11 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
         *judged = status == MP_OK && f->compared > 0;
     }
     mp_trace_destroy(&trace);
-    /* A subject that runs the case and not the variant refuses what the variant names. */
+    /* A subject that offers the variant, runs the case and not the variant refuses what the variant names. */
     const bool other_tile =
         !mp_tile_is_auto(&variant->tile) &&
         memcmp(&variant->tile, &s->row->c.tile, sizeof variant->tile) != 0; /* a tile is ints alone */
-    if (status == MP_EUNSUPPORTED && other_tile) s->tile_refused = true;
+    s->tile_refused = offered && status == MP_EUNSUPPORTED && other_tile;
     if (status == MP_EUNSUPPORTED) {
         mp_verdict_set(s->v, &f->note, "not run: %s", why.text);
         f->required = false;
@@ -217,6 +222,7 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     mp_case c = s->row->c;
     c.M = count;
     char what[64];
+    const mp_offer *offer;
     mp_inputs in = {0};
     mp_trace trace = {0};
     mp_comparison found = {0};
@@ -225,11 +231,12 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     else
         snprintf(what, sizeof what, "tokens in another order");
     mp_status status = mp_inputs_select(&s->row->c, s->in, token, count, &in, err);
+    if (status == MP_OK) status = mp_session_offer(s, s->options->subject, &c, &offer, err);
     if (status == MP_OK)
         status = mp_session_run(s, what, s->options->subject, &c, &in, MP_POISON_B, &trace, err);
     if (status == MP_OK) {
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, token},
-                      b = {&c, &s->offer.contract, &trace, NULL};
+                      b = {&c, &offer->contract, &trace, NULL};
         status = mp_compare(&a, &b, count, ids_of(&in), false, &found, err);
     }
     if (status == MP_EUNSUPPORTED) {

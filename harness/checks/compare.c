@@ -54,6 +54,12 @@ static void compare_chunks(const comparison *k, mp_tensor_id id, mp_difference *
     }
 }
 
+/* Whether both sides say what the row of a slot holds. */
+static bool promised(const comparison *k, mp_stage stage, int32_t expert) {
+    return mp_row_is_promised(k->a->contract, stage, expert) &&
+           mp_row_is_promised(k->b->contract, stage, expert);
+}
+
 /* A tensor with rows by slot or by token. A row is told by its place in side a's own batch. */
 static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d, int64_t *lost) {
     const mp_tensor *ta = &k->a->trace->t[id], *tb = &k->b->trace->t[id];
@@ -64,7 +70,7 @@ static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d,
     for (int64_t i = 0; i < k->tokens; i++)
         for (int64_t j = 0; j < each; j++) {
             const int64_t x = token_of(k->a, i) * each + j, y = token_of(k->b, i) * each + j;
-            if (slots && !mp_row_is_promised(k->a->contract, stage, k->ids[i * k->a->c->topk + j])) continue;
+            if (slots && !promised(k, stage, k->ids[i * k->a->c->topk + j])) continue;
             const int64_t row_x = cache ? k->row_a[x] : x, row_y = cache ? k->row_b[y] : y;
             if (row_x < 0 || row_y < 0)
                 ++*lost;

@@ -3,6 +3,7 @@
  *
  * Every function of the contract's list is asked whose prediction there is (ref/predict). The others are
  * computed here, by the formulas of ref/predict/activation_f32.h with functions of somebody else. */
+#include "harness/infer/act_grid.h"
 #include "harness/infer/infer_stage.h"
 #include "ref/activation.h"
 #include "ref/predict/activation_f32.h"
@@ -243,47 +244,181 @@ mp_status mp_infer_act(const mp_infer_run *r, mp_error *err) {
 
 /* ---- inputs that separate ---- */
 
-enum { CHUNK_ROWS = 256, CHUNK_COLUMNS = 2048, CHUNKS = 8 };
+/* What the activation may be: what ref/predict makes of a contract, functions of `library`, or (neither)
+ * float64 throughout. contract.act_rounding says whether the gate is rounded first. */
+typedef struct hypothesis {
+    mp_contract contract;
+    const functions *own;
+    bool predicted;
+} hypothesis;
 
-/* Candidate i: a gate that an activation bends, and an up between 1 and 2. */
-static void candidate(mp_dtype dtype, int64_t i, double *gate, double *up) {
-    const uint64_t bits = (uint64_t)(i + 1) * UINT64_C(0x9E3779B97F4A7C15);
-    const double size = ldexp(1 + (double)(bits >> 12 & 0xFFFFF) * 0x1p-20, (int)(bits >> 40 & 7) - 4);
-    *gate = mp_round_to(dtype, bits >> 63 ? -size : size);
-    *up = mp_round_to(dtype, 1 + (double)(bits >> 44 & 0x7FFFF) * 0x1p-19);
+enum { HYPOTHESES = MP_ACT_ANY_ROUNDING * (MP_ACT_FUNCTION_COUNT + LIBRARY + 1) };
+_Static_assert(HYPOTHESES <= 64, "a bit for each");
+
+/* All that can be for the case; roundings: the first so many of the contract's. */
+static int list_hypotheses(const mp_case *c, int roundings, hypothesis *list) {
+    const char *why;
+    int count = 0;
+    for (int k = 0; k < roundings; k++) {
+        hypothesis h = {.contract = mp_contract_weakest(), .predicted = true};
+        h.contract.act_rounding = (mp_act_rounding)k;
+        for (int f = 0; f < MP_ACT_FUNCTION_COUNT; f++) {
+            h.contract.act_function = (mp_act_function)f;
+            if (mp_predictable(&h.contract, c, MP_ACT, &why)) list[count++] = h;
+        }
+        h.contract.act_function = MP_ACT_IEEE;
+        const bool first_is_known = mp_predictable(&h.contract, c, MP_ACT, &why);
+        h.predicted = false;
+        for (int i = first_is_known; i < LIBRARY; i++) {
+            h.own = &library[i];
+            if (means_something(h.own, c)) list[count++] = h;
+        }
+        h.own = NULL;
+        list[count++] = h;
+    }
+    return count;
 }
 
-/* cache2 of a run under one hypothesis: predicted, where it has a contract, else computed. */
-static mp_status fill_cache2(const mp_infer_run *r, const mp_contract *contract, const functions *f,
-                             bool gate_rounded, const mp_tensor *cache2, mp_error *err) {
-    const int64_t width = mp_tensor_row_length(&r->t[MP_CACHE1]), N = r->c->N;
-    bool failed = false;
-    if (contract) {
-        mp_prediction prediction = {.contract = contract};
+/* Where pairs of gate and up are activated under one hypothesis after the other. */
+typedef struct bench {
+    mp_case c;
+    mp_inputs in;
+    mp_trace trace;
+    mp_infer_run run;
+} bench;
+
+enum { BENCH_COLUMNS = 256 };
+
+static mp_status open_bench(const mp_case *like, mp_dtype dtype, int64_t pairs, bench *b, mp_error *err) {
+    *b = (bench){.c = mp_case_default(), .run = {.c = &b->c}};
+    b->c.dtype = dtype;
+    b->c.act = like->act;
+    b->c.gated = like->gated;
+    b->c.alpha = like->alpha;
+    b->c.limit = like->limit;
+    b->c.M = (pairs + BENCH_COLUMNS - 1) / BENCH_COLUMNS;
+    b->c.topk = 1;
+    b->c.N = BENCH_COLUMNS;
+    b->c.scope = MP_SCOPE_ACT;
+    mp_status status = mp_inputs_create(&b->c, &b->in, err);
+    if (status == MP_OK) status = mp_trace_create(&b->c, 16, MP_POISON_A, &b->trace, err);
+    mp_all_tensors(&b->in, &b->trace, b->run.t);
+    return status == MP_OK ? mp_slot_map_create(&b->c, b->run.t, &b->run.map, err) : status;
+}
+
+static void close_bench(bench *b) {
+    free(b->run.map.memory);
+    mp_trace_destroy(&b->trace);
+    mp_inputs_destroy(&b->in);
+}
+
+static void set_pair(bench *b, int64_t i, double gate, double up) {
+    const mp_tensor *cache1 = &b->run.t[MP_CACHE1];
+    const int64_t row = i / b->c.N * mp_tensor_row_length(cache1), column = i % b->c.N;
+    mp_encode(cache1->dtype, cache1->data, row + mp_gate_column(&b->c, column), gate);
+    if (b->c.gated) mp_encode(cache1->dtype, cache1->data, row + mp_up_column(&b->c, column), up);
+}
+
+/* cache2 of the bench's pairs under the hypothesis. */
+static mp_status activate_pairs(bench *b, hypothesis *h, mp_error *err) {
+    const mp_infer_run *r = &b->run;
+    const mp_tensor *cache2 = &r->t[MP_CACHE2];
+    const int64_t width = mp_tensor_row_length(&r->t[MP_CACHE1]), N = b->c.N;
+    if (h->predicted) {
+        mp_prediction prediction = {.contract = &h->contract};
         const mp_executor executor = mp_predict_executor(&prediction);
-        const mp_stage_call call = {.c = r->c, .t = r->t, .block_size_m = r->block_size_m, .map = &r->map};
+        const mp_stage_call call = {.c = r->c, .t = r->t, .block_size_m = 16, .map = &r->map};
         return executor.stage[MP_ACT](executor.self, &call, err);
     }
 #pragma omp parallel for schedule(static)
-    for (int64_t row = 0; row < r->c->M; row++) {
-        double *result = malloc((size_t)N * sizeof *result + (size_t)width * sizeof(float));
-        if (!result) {
-#pragma omp atomic write
-            failed = true;
-            continue;
-        }
-        float *in = (float *)(result + N);
+    for (int64_t row = 0; row < b->c.M; row++) {
+        double result[BENCH_COLUMNS];
+        float in[2 * BENCH_COLUMNS];
         mp_decode_row_f32(cache2->dtype, r->t[MP_CACHE1].data, row * width, width, in);
-        compute_row(r, f, gate_rounded, in, result);
+        compute_row(r, h->own, h->contract.act_rounding == MP_ACT_GATE_ROUNDED, in, result);
         mp_encode_row(cache2->dtype, cache2->data, row * N, N, result);
-        free(result);
     }
-    return failed ? mp_fail(err, MP_EMEMORY, "infer: no memory for a row") : MP_OK;
+    return MP_OK;
+}
+
+/* act(gate) of every gate of the grid under every hypothesis: value [gates, hypotheses]. The factor is 1, and
+ * nothing is rounded: float32 is stored as it is. */
+static mp_status activate_gates(const mp_case *like, const mp_act_grid *g, float *value, int *hypotheses,
+                                mp_error *err) {
+    bench b;
+    hypothesis list[HYPOTHESES];
+    mp_status status = open_bench(like, MP_FP32, g->gates, &b, err);
+    const int count = list_hypotheses(&b.c, 1, list);
+    for (int64_t i = 0; i < g->gates && status == MP_OK; i++) set_pair(&b, i, mp_act_grid_gate(g, i), 1);
+    for (int h = 0; h < count && status == MP_OK; h++) {
+        status = activate_pairs(&b, &list[h], err);
+        const float *cache2 = b.run.t[MP_CACHE2].data;
+        for (int64_t i = 0; i < g->gates && status == MP_OK; i++) value[i * count + h] = cache2[i];
+    }
+    close_bench(&b);
+    *hypotheses = count;
+    return status;
+}
+
+enum { MARKED = 1 << 17, SCATTERED = 1 << 16, CANDIDATES = MARKED + SCATTERED };
+static const uint64_t SCATTER = UINT64_C(0x9E3779B97F4A7C15);
+
+/* The pairs that are marked; if they are more than MARKED, of each gate as many, evenly. */
+static void take_marked(const mp_act_grid *g, const uint8_t *marked, double (*pair)[2], int64_t *count) {
+    int64_t total = 0;
+    for (int64_t i = 0; i < mp_act_grid_count(g); i++) total += marked[i];
+    const int64_t of_a_gate = total > MARKED ? MARKED / g->gates : g->ups;
+    for (int64_t gate = 0; gate < g->gates; gate++) {
+        const uint8_t *marks = marked + gate * g->ups;
+        int64_t all = 0, seen = 0, taken = 0;
+        for (int64_t up = 0; up < g->ups; up++) all += marks[up];
+        for (int64_t up = 0; up < g->ups; up++) {
+            if (!marks[up] || (all > of_a_gate && seen++ * of_a_gate / all < taken)) continue;
+            mp_act_grid_pair(g, gate * g->ups + up, pair[*count + taken++]);
+        }
+        *count += taken;
+    }
+}
+
+/* Candidates in a 16-bit format: those that the grid marks, and others that lie scattered over it. */
+static mp_status candidates_of_grid(const mp_case *c, double (*pair)[2], int64_t *count, mp_error *err) {
+    const mp_act_grid g = mp_act_grid_of(c->dtype, c->gated);
+    const int64_t all = mp_act_grid_count(&g);
+    float *value = malloc((size_t)g.gates * HYPOTHESES * sizeof *value),
+          *factor = malloc((size_t)g.ups * sizeof *factor);
+    uint8_t *marked = malloc((size_t)all);
+    int hypotheses = 0;
+    mp_status status = value && factor && marked ? activate_gates(c, &g, value, &hypotheses, err)
+                                                 : mp_fail(err, MP_EMEMORY, "infer: no memory for pairs");
+    if (status == MP_OK) {
+        for (int j = 0; j < g.ups; j++)
+            factor[j] = mp_up_f32((int)c->act, (float)mp_act_grid_up(&g, j), (float)c->limit);
+        mp_act_grid_mark(&g, value, hypotheses, factor, marked);
+        take_marked(&g, marked, pair, count);
+        for (int64_t n = 0; n < all && n < SCATTERED; n++) {
+            const int64_t i = (int64_t)((uint64_t)n * SCATTER % (uint64_t)all); /* each once: a power of 2 */
+            if (!marked[i]) mp_act_grid_pair(&g, i, pair[(*count)++]);
+        }
+    }
+    free(value);
+    free(factor);
+    free(marked);
+    return status;
+}
+
+/* In wider formats most functions differ for some gates of a hundred. */
+static void candidates_at_random(mp_dtype dtype, double (*pair)[2], int64_t *count) {
+    for (; *count < SCATTERED; ++*count) {
+        const uint64_t bits = (uint64_t)(*count + 1) * SCATTER;
+        const double size = ldexp(1 + (double)(bits >> 12 & 0xFFFFF) * 0x1p-20, (int)(bits >> 40 & 7) - 4);
+        pair[*count][0] = mp_round_to(dtype, bits >> 63 ? -size : size);
+        pair[*count][1] = mp_round_to(dtype, 1 + (double)(bits >> 44 & 0x7FFFF) * 0x1p-19);
+    }
 }
 
 /* Marks with `bit` the elements of cache2 in which a hypothesis and the first one are not of one mind. */
-static void mark(const mp_tensor *first, const mp_tensor *cache2, uint64_t bit, uint64_t *differs) {
-    const int64_t count = mp_tensor_count(cache2);
+static void mark(const mp_tensor *first, const mp_tensor *cache2, int64_t count, uint64_t bit,
+                 uint64_t *differs) {
     const uint16_t *a = first->data, *b = cache2->data;
     for (int64_t i = 0; i < count && mp_dtype_size(cache2->dtype) == sizeof *a; i++)
         if (a[i] != b[i]) differs[i] |= bit;
@@ -292,35 +427,22 @@ static void mark(const mp_tensor *first, const mp_tensor *cache2, uint64_t bit, 
             differs[i] |= bit;
 }
 
-static mp_status look_at_chunk(const mp_infer_run *r, const mp_tensor *first, uint64_t *differs,
-                               mp_error *err) {
-    uint64_t bit = 1;
-    const mp_tensor *cache2 = &r->t[MP_CACHE2];
-    mp_status status = MP_OK;
-    const char *why;
-    for (int k = 0; k < MP_ACT_ANY_ROUNDING; k++) {
-        bool any = false;
-        mp_contract contract = mp_contract_weakest();
-        contract.act_rounding = (mp_act_rounding)k;
-        for (int i = 0; i < MP_ACT_FUNCTION_COUNT + LIBRARY + 1 && status == MP_OK; i++) {
-            const int l = i - MP_ACT_FUNCTION_COUNT;
-            contract.act_function = i < MP_ACT_FUNCTION_COUNT ? (mp_act_function)i : MP_ACT_IEEE;
-            const bool predicted = mp_predictable(&contract, r->c, MP_ACT, &why);
-            if (l < 0 && !predicted) continue;
-            if (l >= 0 && l < LIBRARY && (!means_something(&library[l], r->c) || (l == 0 && predicted)))
-                continue;
-            status = fill_cache2(r, l < 0 ? &contract : NULL, l >= 0 && l < LIBRARY ? &library[l] : NULL,
-                                 k == MP_ACT_GATE_ROUNDED, cache2, err);
-            if (status == MP_OK && any) mark(first, cache2, bit, differs);
-            if (status == MP_OK && !any) memcpy(first->data, cache2->data, mp_tensor_bytes(cache2));
-            any = true;
-            bit <<= 1;
-        }
+/* A bit for each hypothesis, in `differs`, that is not of one mind with the first. */
+static mp_status look_at(bench *b, int64_t count, uint64_t *differs, mp_error *err) {
+    hypothesis list[HYPOTHESES];
+    const int hypotheses = list_hypotheses(&b->c, MP_ACT_ANY_ROUNDING, list);
+    const mp_tensor *cache2 = &b->run.t[MP_CACHE2];
+    mp_tensor first = *cache2;
+    first.data = NULL;
+    mp_status status = mp_tensor_alloc(&first, 0, err);
+    for (int h = 0; h < hypotheses && status == MP_OK; h++) {
+        status = activate_pairs(b, &list[h], err);
+        if (h == 0) memcpy(first.data, cache2->data, mp_tensor_bytes(cache2));
+        if (status == MP_OK) mark(&first, cache2, count, UINT64_C(1) << h, differs);
     }
+    mp_tensor_free(&first);
     return status;
 }
-
-_Static_assert(MP_ACT_ANY_ROUNDING *(MP_ACT_FUNCTION_COUNT + LIBRARY + 1) <= 64, "a bit for each");
 
 /* So many pairs of each kind, by which hypotheses they set apart: kinds that are common would else leave no
  * room for rare ones. */
@@ -339,56 +461,28 @@ static bool take_kind(kinds *k, uint64_t kind) {
 }
 
 mp_status mp_act_pairs(const mp_case *like, double (*pair)[2], int most, int *count, mp_error *err) {
-    mp_case c = mp_case_default();
-    c.dtype = like->dtype;
-    c.act = like->act;
-    c.gated = like->gated;
-    c.alpha = like->alpha;
-    c.limit = like->limit;
-    c.M = CHUNK_ROWS;
-    c.topk = 1;
-    c.N = CHUNK_COLUMNS;
-    c.scope = MP_SCOPE_ACT;
-    mp_inputs in = {0};
-    mp_trace trace = {0};
-    mp_infer_run r = {.c = &c};
-    mp_tensor first = {0};
-    const int64_t chunk = c.M * c.N;
+    double(*candidate)[2] = malloc(CANDIDATES * sizeof *candidate);
+    uint64_t *differs = calloc(CANDIDATES, sizeof *differs);
+    bench b = {0};
+    int64_t candidates = 0;
     kinds seen = {0};
-    uint64_t *differs = malloc((size_t)chunk * sizeof *differs);
     *count = 0;
-    mp_status status =
-        differs ? mp_inputs_create(&c, &in, err) : mp_fail(err, MP_EMEMORY, "infer: no memory");
-    if (status == MP_OK) status = mp_trace_create(&c, 16, MP_POISON_A, &trace, err);
-    mp_all_tensors(&in, &trace, r.t);
-    if (status == MP_OK) status = mp_slot_map_create(&c, r.t, &r.map, err);
-    if (status == MP_OK) {
-        first = r.t[MP_CACHE2];
-        first.data = NULL;
-        status = mp_tensor_alloc(&first, 0, err);
-    }
-    for (int n = 0; n < CHUNKS && status == MP_OK && *count < most; n++) {
-        const mp_tensor *cache1 = &r.t[MP_CACHE1];
-        const int64_t width = mp_tensor_row_length(cache1);
-        memset(differs, 0, (size_t)chunk * sizeof *differs);
-        for (int64_t i = 0; i < chunk; i++) {
-            double gate, up;
-            candidate(c.dtype, n * chunk + i, &gate, &up);
-            const int64_t row = i / c.N * width, column = i % c.N;
-            mp_encode(cache1->dtype, cache1->data, row + mp_gate_column(&c, column), gate);
-            if (c.gated) mp_encode(cache1->dtype, cache1->data, row + mp_up_column(&c, column), up);
+    mp_status status = candidate && differs ? MP_OK : mp_fail(err, MP_EMEMORY, "infer: no memory for pairs");
+    if (status == MP_OK && mp_dtype_size(like->dtype) == sizeof(uint16_t))
+        status = candidates_of_grid(like, candidate, &candidates, err);
+    else if (status == MP_OK)
+        candidates_at_random(like->dtype, candidate, &candidates);
+    if (status == MP_OK) status = open_bench(like, like->dtype, candidates, &b, err);
+    for (int64_t i = 0; i < candidates && status == MP_OK; i++)
+        set_pair(&b, i, candidate[i][0], candidate[i][1]);
+    if (status == MP_OK) status = look_at(&b, candidates, differs, err);
+    for (int64_t i = 0; i < candidates && status == MP_OK && *count < most; i++)
+        if (differs[i] && take_kind(&seen, differs[i])) {
+            memcpy(pair[*count], candidate[i], sizeof *candidate);
+            ++*count;
         }
-        status = look_at_chunk(&r, &first, differs, err);
-        for (int64_t i = 0; i < chunk && status == MP_OK && *count < most; i++)
-            if (differs[i] && take_kind(&seen, differs[i])) {
-                candidate(c.dtype, n * chunk + i, &pair[*count][0], &pair[*count][1]);
-                ++*count;
-            }
-    }
-    mp_tensor_free(&first);
-    free(r.map.memory);
-    mp_trace_destroy(&trace);
-    mp_inputs_destroy(&in);
+    close_bench(&b);
+    free(candidate);
     free(differs);
     return status;
 }

@@ -4,9 +4,10 @@
 #include "base/text.h"
 #include "harness/infer/infer_stage.h"
 #include "harness/wire.h"
-#include "moeparity/preset.h"
+#include "ref/contract_words.h"
 #include "ref/predict/predict.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,18 +121,6 @@ static bool stage_fits(const mp_evidence *e, mp_stage stage) {
 
 /* ---- the contract ---- */
 
-/* Sets the fields of "name=value name=value". */
-static void set_keys(mp_contract *contract, const char *keys) {
-    char *copy = strdup(keys), *rest = copy;
-    for (char *word; copy && (word = strtok_r(rest, " ", &rest));) {
-        char *equals = strchr(word, '=');
-        if (!equals) continue;
-        *equals = '\0';
-        mp_contract_set(contract, word, equals + 1, NULL);
-    }
-    free(copy);
-}
-
 /* Whether the data leaves another hypothesis that a contract would say otherwise. */
 static bool is_open(const mp_question *q, const mp_hypothesis *best) {
     for (int a = 0; a < q->axes; a++)
@@ -161,7 +150,7 @@ static mp_contract found_contract(const mp_evidence *e, const mp_case *like, jso
             const mp_evidence_value *value = &q->axis[a].value[best->value[a]];
             wide = wide || (value->keys && strstr(value->keys, "float64_steps=1"));
             if (value->keys) {
-                set_keys(&contract, value->keys);
+                mp_contract_set_words(&contract, value->keys, NULL);
                 continue;
             }
             all = false;
@@ -188,48 +177,22 @@ static mp_contract found_contract(const mp_evidence *e, const mp_case *like, jso
     return contract;
 }
 
-enum { MOST_FIELDS = 128 };
-typedef struct fields {
-    char name[MOST_FIELDS][64], value[MOST_FIELDS][64];
-    int count;
-} fields;
-
-static void take_field(void *ctx, const char *name, const char *value) {
-    fields *f = ctx;
-    if (f->count == MOST_FIELDS) return;
-    snprintf(f->name[f->count], 64, "%s", name);
-    snprintf(f->value[f->count++], 64, "%s", value);
-}
-
 /* The preset from which it differs in the fewest fields, and these fields. */
 static void tell_contract(const mp_contract *contract, const mp_case *like, mp_text *text) {
     static const char *const presets[] = {"sm_90",   "sm_100",         "sm_89",   "sm_86",        "sm_80",
                                           "float64", "ieee-any-order", "weakest", MP_ANY_CONTRACT};
-    fields *found = calloc(1, sizeof *found), *usual = calloc(1, sizeof *usual);
-    int least = -1;
-    if (found && usual) mp_contract_fields(contract, take_field, found);
-    for (size_t i = 0; found && usual && i < sizeof presets / sizeof *presets; i++) {
-        mp_contract preset;
+    int least = INT_MAX;
+    for (size_t i = 0; i < sizeof presets / sizeof *presets; i++) {
         mp_text words = {0};
-        int count = 0;
-        if (mp_contract_preset(presets[i], like, &preset, NULL) != MP_OK) continue;
-        usual->count = 0;
-        mp_contract_fields(&preset, take_field, usual);
-        mp_text_add(&words, "%s", presets[i]);
-        for (int f = 0; f < found->count; f++) {
-            if (strcmp(found->value[f], usual->value[f]) == 0) continue;
-            mp_text_add(&words, " %s=%s", found->name[f], found->value[f]);
-            count++;
-        }
-        if (least < 0 || count < least) {
-            least = count;
+        int differing;
+        if (mp_contract_to_words(contract, presets[i], like, &words, &differing, NULL) == MP_OK &&
+            differing < least) {
+            least = differing;
             mp_text_free(text);
             mp_text_add(text, "%s", mp_text_get(&words));
         }
         mp_text_free(&words);
     }
-    free(usual);
-    free(found);
 }
 
 json_t *mp_infer_report_json(mp_infer_report *r, const mp_evidence *e, const mp_case *like) {

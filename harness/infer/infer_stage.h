@@ -36,7 +36,7 @@ mp_status mp_infer_gemm(const mp_infer_run *r, mp_stage stage, mp_error *err);
 mp_status mp_infer_act(const mp_infer_run *r, mp_error *err);
 mp_status mp_infer_combine(const mp_infer_run *r, mp_error *err);
 /* Gates and ups, at most so many, for which the hypotheses of the activation are not of one mind: of values
- * that are rounded to 16 bits these are few in a million. Looked for among four million. */
+ * that are rounded to 16 bits these are few in a million, looked for among all (act_grid.h). */
 mp_status mp_act_pairs(const mp_case *like, double (*pair)[2], int most, int *count, mp_error *err);
 /* infer_rows.c: what rows of filtered slots and of padding hold. */
 mp_status mp_infer_rows(const mp_infer_run *r, mp_stage stage, mp_error *err);

@@ -64,7 +64,7 @@ static bool exposed(const mp_judgement *j, mp_stage stage) {
     mp_tensor_set written =
         stage == MP_ALIGN ? mp_stages[stage].writes : MP_IN_SET(mp_stage_output(j->c, stage));
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (written & MP_IN_SET(id) && !j->t[id].data) return false;
+        if (written & MP_IN_SET(id) && !(j->has & MP_IN_SET(id))) return false;
     return true;
 }
 
@@ -81,14 +81,16 @@ static void judge_hooks(const mp_judgement *j) {
     }
 }
 
-/* A sorted layout whose rows cannot be told: the caches are then as good as not exposed, or align has failed.
- */
-static mp_status map_rows(mp_judgement *j, mp_error *err) {
-    const mp_case *c = j->c;
-    if (c->layout == MP_SORTED && !j->t[MP_SORTED_TOKEN_IDS].data)
-        for (int id = 0; id < MP_TENSOR_COUNT; id++)
-            if (mp_tensors[id].rows == MP_ROWS_CACHE) j->t[id] = (mp_tensor){0};
-    return mp_slot_map_create(c, j->t, &j->map, err);
+/* The caches of a sorted layout whose rows cannot be told are as good as not exposed, or align has failed. */
+static mp_tensor_set known(const mp_case *c, mp_tensor_set has) {
+    const bool rows = c->layout != MP_SORTED || has & MP_IN_SET(MP_SORTED_TOKEN_IDS);
+    for (int id = 0; id < MP_TENSOR_COUNT && !rows; id++)
+        if (mp_tensors[id].rows == MP_ROWS_CACHE) has &= ~MP_IN_SET(id);
+    return has;
+}
+
+mp_judgement mp_judgement_planned(const mp_case *c, mp_tensor_set has) {
+    return (mp_judgement){.c = c, .has = known(c, has)};
 }
 
 static int64_t lost_slots(const mp_judgement *j) {
@@ -109,7 +111,14 @@ mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const
                         .engine = engine,
                         .v = v};
     mp_all_tensors(in, trace, j->t);
-    return map_rows(j, err);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (j->t[id].data) j->has |= MP_IN_SET(id);
+    j->has = known(c, j->has);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (j->t[id].data && !(j->has & MP_IN_SET(id))) j->t[id] = (mp_tensor){0};
+    if (in->ids_unknown)
+        j->has &= ~MP_IN_SET(MP_TOPK_IDS); /* those are zeros, that nothing is computed from */
+    return mp_slot_map_create(c, j->t, &j->map, err);
 }
 
 void mp_judgement_close(mp_judgement *j) {
@@ -121,12 +130,7 @@ mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage first, mp_stage
     mp_tensor_set lacks = 0, made = 0;
     for (int s = (int)first; s <= (int)last; s++) {
         if (!mp_case_has_stage(j->c, (mp_stage)s)) continue;
-        const mp_tensor_set needs = mp_stage_needs(j->c, (mp_stage)s) & ~made;
-        for (int id = 0; id < MP_TENSOR_COUNT; id++) {
-            const bool known =
-                mp_as_read(j->t, (mp_tensor_id)id)->data && !(id == MP_TOPK_IDS && j->in->ids_unknown);
-            if (needs & MP_IN_SET(id) && !known) lacks |= MP_IN_SET(id);
-        }
+        lacks |= mp_stage_needs(j->c, (mp_stage)s) & ~made & ~j->has;
         made |= MP_IN_SET(mp_stages[s].output);
     }
     return lacks;

@@ -19,6 +19,7 @@ typedef struct mp_judgement {
     const mp_trace *trace;
     const mp_config *config;      /* tiles, for telling places; NULL: not known */
     mp_tensor t[MP_TENSOR_COUNT]; /* inputs and trace side by side */
+    mp_tensor_set has;            /* those of them whose numbers are known */
     mp_slot_map map;
     uint32_t poison;
     mp_engine engine;
@@ -29,6 +30,9 @@ mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const
                             const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
                             mp_verdict *v, mp_judgement *j, mp_error *err);
 void mp_judgement_close(mp_judgement *j);
+/* A judgement of tensors that are still to be read, for mp_for_each_span and mp_judgement_lacks alone; it
+ * holds nothing that is to be closed. */
+mp_judgement mp_judgement_planned(const mp_case *c, mp_tensor_set has);
 
 /* Calls visit for every part of the pipeline between two tensors that the trace exposes, in pipeline order:
  * stages first..last, of which only the last one's output is there. */

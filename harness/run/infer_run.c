@@ -3,12 +3,10 @@
 
 #include "base/clock.h"
 #include "harness/progress.h"
-#include "harness/run/link.h"
+#include "harness/run/ask.h"
 #include "harness/run/message.h"
 #include "harness/run/setup.h"
 #include "harness/verdict_make.h"
-
-#include <signal.h>
 
 json_t *mp_json_infer(const mp_infer_options *options) {
     json_t *stages = json_array();
@@ -70,56 +68,21 @@ static mp_status run_here(const mp_matrix *cases, const mp_suite_options *option
 
 /* ---- in a worker ---- */
 
-/* Answers of the worker: `key`'s body, or the status of its failure. */
-static mp_status answer_of(mp_link *link, const char *key, json_t **body, mp_error *err) {
-    json_t *answer = mp_link_wait(link, NULL, err);
-    *body = NULL;
-    if (!answer) return err->status;
-    const json_t *failed = json_object_get(answer, "failed");
-    mp_status status = MP_OK;
-    if (failed)
-        status = mp_json_to_failed(failed, err);
-    else if (!(*body = json_incref(json_object_get(answer, key))))
-        status = mp_fail(err, MP_EDEVICE, "the worker did not answer with %s", key);
-    json_decref(answer);
-    return status;
-}
-
 static mp_status run_in_worker(const mp_matrix *cases, const mp_suite_options *options,
                                const mp_infer_options *infer, mp_run_info *info, json_t **report,
                                mp_error *err) {
-    mp_link link = {0};
-    json_t *hello = NULL;
-    const double seconds = options->settings.timeout > 0 ? options->settings.timeout : MP_TIMEOUT_SECONDS;
-    mp_status status =
-        mp_link_start(&link, options->program, mp_json_open(options, cases, 0, false), seconds, err);
-    if (status != MP_OK) return status;
-    status = answer_of(&link, "hello", &hello, err);
-    if (status == MP_OK) status = mp_json_to_hello(hello, info, err);
-    if (status == MP_OK) {
-        link.since = mp_seconds_now();
-        link.deadline = link.since + seconds;
-        mp_link_send(&link, mp_json_infer(infer));
-        status = answer_of(&link, "inferred", report, err);
-    }
-    json_decref(hello);
-    if (status == MP_OK) {
-        link.state = MP_LINK_IDLE;
-        mp_links_close(&link, 1, false);
-    } else {
-        mp_link_kill(&link);
-    }
+    mp_request requests[] = {{.message = mp_json_open(options, cases, 0, false), .answer = "hello"},
+                             {.message = mp_json_infer(infer), .answer = "inferred"}};
+    mp_status status = mp_ask_worker(options, NULL, requests, 2, err);
+    if (status == MP_OK) status = mp_json_to_hello(requests[0].body, info, err);
+    json_decref(requests[0].body);
+    *report = requests[1].body;
     return status;
 }
 
 mp_status mp_infer_run(const mp_matrix *cases, const mp_suite_options *options, const mp_infer_options *infer,
                        mp_run_info *info, json_t **report, mp_error *err) {
-    struct sigaction old;
     *report = NULL;
-    if (options->in_process) return run_here(cases, options, infer, info, report, err);
-    /* A worker that is gone is found when it is read from. */
-    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, &old);
-    const mp_status status = run_in_worker(cases, options, infer, info, report, err);
-    sigaction(SIGPIPE, &old, NULL);
-    return status;
+    return options->in_process ? run_here(cases, options, infer, info, report, err)
+                               : run_in_worker(cases, options, infer, info, report, err);
 }

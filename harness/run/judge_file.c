@@ -7,13 +7,12 @@
 #include "files/trace_file.h"
 #include "harness/judge/judge_stage.h"
 #include "harness/progress.h"
-#include "harness/run/link.h"
+#include "harness/run/ask.h"
 #include "harness/run/memory.h"
-#include "harness/run/message.h"
-#include "harness/subjects/foreign.h"
 #include "harness/verdict_make.h"
+#include "harness/wire.h"
+#include "ref/contract_words.h"
 
-#include <signal.h>
 #include <string.h>
 
 /* ---- what a file covers ---- */
@@ -45,14 +44,12 @@ static mp_status tell_span(void *ctx, const mp_judgement *j, mp_stage first, mp_
 }
 
 /* "judged: act; not judged: gate_up (without x, w1), down (without cache3)". MP_EINPUT where nothing can be.
- * */
-static mp_status tell_coverage(const mp_case *c, const mp_inputs *in, const mp_trace *trace, mp_text *text,
-                               mp_error *err) {
-    mp_judgement j;
+ */
+static mp_status tell_coverage(const mp_trace_file *f, mp_text *text, mp_error *err) {
+    const mp_case *c = &f->c;
+    const mp_judgement planned = mp_judgement_planned(c, f->holds);
     coverage told = {.last = -1};
-    mp_status status =
-        mp_judgement_open(c, NULL, NULL, in, trace, MP_POISON_A, MP_ENGINE_PLAIN, NULL, &j, err);
-    if (status == MP_OK) status = mp_for_each_span(&j, tell_span, &told, err);
+    mp_status status = mp_for_each_span(&planned, tell_span, &told, err);
     for (int s = 0; status == MP_OK && s < MP_STAGE_COUNT; s++) {
         const bool behind = s > told.last && s != MP_ALIGN && mp_case_has_stage(c, (mp_stage)s);
         if (!behind) continue;
@@ -60,12 +57,14 @@ static mp_status tell_coverage(const mp_case *c, const mp_inputs *in, const mp_t
         mp_text_add(&told.open, " (without %s)", mp_tensor_name(mp_stage_output(c, (mp_stage)s)));
     }
     if (status == MP_OK && told.judged.length == 0)
-        status = mp_fail(err, MP_EINPUT, "nothing can be judged: %s", mp_text_get(&told.open));
+        status = mp_fail(err, MP_EINPUT, "%s: nothing can be judged: %s", f->container.path,
+                         mp_text_get(&told.open));
     if (status == MP_OK) {
         mp_text_add(text, "judged: %s", mp_text_get(&told.judged));
         if (told.open.length) mp_text_add(text, "; not judged: %s", mp_text_get(&told.open));
+        if (f->passed_over[0]) mp_text_add(text, "; passed over in the file: %s", f->passed_over);
+        if (!(f->holds & MP_IN_SET(MP_TOPK_IDS))) mp_text_add(text, "; without topk_ids every slot counts");
     }
-    mp_judgement_close(&j);
     mp_text_free(&told.judged);
     mp_text_free(&told.open);
     return status;
@@ -73,26 +72,22 @@ static mp_status tell_coverage(const mp_case *c, const mp_inputs *in, const mp_t
 
 /* ---- reading ---- */
 
-/* Opens, reads and looks; *in and *trace are the caller's to destroy, after an error too. */
-static mp_status load(const char *path, const char *case_text, const char *contract_words, mp_trace_file *f,
-                      mp_contract *contract, mp_inputs *in, mp_trace *trace, mp_text *covers, mp_error *err) {
+/* All but the numbers: the case, the contract, what is covered. Close it after MP_OK. */
+static mp_status open_file(const char *path, const char *case_text, const char *contract_words,
+                           mp_trace_file *f, mp_contract *contract, mp_text *covers, mp_error *err) {
     mp_progress("", "file");
     mp_status status = mp_trace_file_open(path, case_text, f, err);
     if (status != MP_OK) return status;
-    const char *words = contract_words ? contract_words : f->container.contract;
-    status = mp_contract_of_words(words, &f->c, contract, err);
+    status =
+        mp_contract_of_words(contract_words ? contract_words : f->container.contract, &f->c, contract, err);
     if (status != MP_OK && !contract_words) mp_error_prefix(err, "%s", path);
-    const size_t needed = mp_case_host_bytes(&f->c, f->block_size_m), available = mp_memory_available();
-    if (status == MP_OK && available > 0 && needed > available)
-        status = mp_fail(err, MP_EUNSUPPORTED, "%s: needs %.1f GiB of host memory, %.1f GiB are available",
-                         path, (double)needed / 0x1p30, (double)available / 0x1p30);
-    if (status == MP_OK) status = mp_trace_file_load(f, in, trace, err);
-    if (status == MP_OK && (status = tell_coverage(&f->c, in, trace, covers, err)) == MP_EINPUT)
-        mp_error_prefix(err, "%s", path);
-    if (f->passed_over[0]) mp_text_add(covers, "; passed over in the file: %s", f->passed_over);
-    if (in->ids_unknown) mp_text_add(covers, "; without topk_ids every slot counts");
-    mp_trace_file_close(f);
+    if (status == MP_OK) status = tell_coverage(f, covers, err);
+    if (status != MP_OK) mp_trace_file_close(f);
     return status;
+}
+
+static size_t needed_bytes(const mp_trace_file *f) {
+    return mp_file_host_bytes(&f->c, f->holds, f->block_size_m);
 }
 
 mp_status mp_file_check(const char *path, const char *case_text, const char *contract,
@@ -102,8 +97,13 @@ mp_status mp_file_check(const char *path, const char *case_text, const char *con
     mp_inputs in = {0};
     mp_trace trace = {0};
     mp_text covers = {0};
-    const mp_status status = load(path, case_text, contract, &f, &promised, &in, &trace, &covers, err);
-    if (status == MP_OK) mp_case_text(&f.c, text, MP_CASE_TEXT_MAX);
+    mp_status status = open_file(path, case_text, contract, &f, &promised, &covers, err);
+    if (status == MP_OK) {
+        if (mp_memory_check(needed_bytes(&f), 1, NULL) == MP_OK)
+            status = mp_trace_file_load(&f, &in, &trace, err);
+        mp_case_text(&f.c, text, MP_CASE_TEXT_MAX);
+        mp_trace_file_close(&f);
+    }
     mp_inputs_destroy(&in);
     mp_trace_destroy(&trace);
     mp_text_free(&covers);
@@ -112,21 +112,24 @@ mp_status mp_file_check(const char *path, const char *case_text, const char *con
 
 mp_status mp_file_load(mp_session *s, mp_inputs *in, mp_error *err) {
     const mp_matrix_row *row = s->row;
+    const mp_settings *settings = &s->options->settings;
     char text[MP_CASE_TEXT_MAX], contract[MP_CONTRACT_TEXT_MAX];
     mp_trace_file f;
     mp_text covers = {0};
     mp_verdict *v = s->v;
     mp_case_text(&row->c, text, sizeof text);
     mp_verdict_set(v, &v->subject, "%s", row->file);
-    mp_status status = load(row->file, text, s->options->settings.contract, &f, &s->offer.contract, in,
-                            &s->first, &covers, err);
-    if (status == MP_OK && mp_case_compare(&f.c, &row->c) != 0)
-        status = mp_fail(err, MP_EIO, "%s: changed while it was judged", row->file);
+    mp_status status = open_file(row->file, text, settings->contract, &f, &s->offer.contract, &covers, err);
     if (status == MP_OK) {
         mp_contract_text(&s->offer.contract, contract, sizeof contract);
         mp_verdict_set(v, &v->contract, "%s", contract);
         mp_verdict_set(v, &v->covers, "%s", mp_text_get(&covers));
-        v->peak_bytes = (int64_t)mp_case_host_bytes(&row->c, f.block_size_m);
+        v->peak_bytes = (int64_t)needed_bytes(&f);
+        if (mp_case_compare(&f.c, &row->c) != 0)
+            status = mp_fail(err, MP_EIO, "%s: changed while it was judged", row->file);
+        if (status == MP_OK) status = mp_memory_check(needed_bytes(&f), settings->jobs, err);
+        if (status == MP_OK) status = mp_trace_file_load(&f, in, &s->first, err);
+        mp_trace_file_close(&f);
     }
     mp_text_free(&covers);
     return status;
@@ -143,26 +146,14 @@ static json_t *ask_for(const char *path, const char *case_text, const char *cont
 
 mp_status mp_suite_file_case(const char *path, const char *case_text, const char *contract, bool in_process,
                              double timeout_seconds, char text[MP_CASE_TEXT_MAX], mp_error *err) {
-    mp_link link;
-    struct sigaction old;
-    json_t *answer = NULL;
     if (in_process) return mp_file_check(path, case_text, contract, text, err);
-    const double seconds = timeout_seconds > 0 ? timeout_seconds : MP_TIMEOUT_SECONDS;
-    /* A worker that is gone is found when it is read from. */
-    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, &old);
-    mp_status status = mp_link_start(&link, NULL, ask_for(path, case_text, contract), seconds, err);
-    if (status == MP_OK && !(answer = mp_link_wait(&link, path, err))) status = err->status;
-    sigaction(SIGPIPE, &old, NULL);
-    if (status != MP_OK) return status;
-    const json_t *failed = json_object_get(answer, "failed");
-    const char *found = json_string_value(json_object_get(answer, "case"));
-    if (failed)
-        status = mp_json_to_failed(failed, err);
-    else if (!found || strlen(found) >= MP_CASE_TEXT_MAX)
+    const mp_suite_options how = {.settings.timeout = timeout_seconds};
+    mp_request request = {.message = ask_for(path, case_text, contract), .answer = "case"};
+    mp_status status = mp_ask_worker(&how, path, &request, 1, err);
+    const char *found = json_string_value(request.body);
+    if (status == MP_OK && (!found || strlen(found) >= MP_CASE_TEXT_MAX))
         status = mp_fail(err, MP_EDEVICE, "%s: the worker named no case", path);
-    else
-        strcpy(text, found);
-    json_decref(answer);
-    mp_link_kill(&link);
+    if (status == MP_OK) strcpy(text, found);
+    json_decref(request.body);
     return status;
 }

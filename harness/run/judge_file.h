@@ -6,8 +6,9 @@
 #include "harness/checks/session.h"
 
 /* Reads all of the file, and writes the canonical text of its case: case_text as in mp_trace_file_open,
- * contract in words, NULL for that of the file. MP_EINPUT with path and place: anything in it that is wrong,
- * or nothing that can be judged. */
+ * contract in words, NULL for that of the file. Numbers for which there is not enough memory are not read:
+ * mp_file_load says so. MP_EINPUT with path and place: anything in it that is wrong, or nothing that can be
+ * judged. */
 mp_status mp_file_check(const char *path, const char *case_text, const char *contract,
                         char text[MP_CASE_TEXT_MAX], mp_error *err);
 

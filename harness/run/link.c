@@ -126,23 +126,44 @@ mp_status mp_link_blame(const mp_link *link, const char *path, const char *why, 
                    close);
 }
 
-json_t *mp_link_wait(mp_link *link, const char *path, mp_error *err) {
-    for (bool gone = false; mp_seconds_now() < link->deadline;) {
+void mp_link_tell_phase(mp_link *link, const mp_suite_options *o) {
+    char text[MP_PHASE_MAX];
+    link->told = mp_seconds_now();
+    mp_phase_text(link->stage, link->what, text);
+    if (o->phase && text[0]) o->phase(o->ctx, link->index, text, link->told - link->since);
+}
+
+/* The next message that is no progress; NULL: none came, and the process is gone. */
+static json_t *wait_for_message(mp_link *link, const mp_suite_options *o, const char *path, mp_error *err) {
+    bool gone = false;
+    char why[200];
+    while (!gone && mp_seconds_now() < link->deadline) {
         struct pollfd fds[] = {mp_link_poll(link, 0), mp_link_poll(link, 1)};
-        char why[200];
         if (poll(fds, 2, 200) < 0) continue;
         for (json_t *message; (message = mp_link_receive(link, &gone, why)); json_decref(message)) {
             const json_t *progress = json_object_get(message, "progress");
             if (!progress) return message;
             mp_link_progress(link, progress);
+            mp_link_tell_phase(link, o);
         }
-        if (gone) {
-            mp_link_blame(link, path, why, err);
-            mp_link_kill(link);
-            return NULL;
-        }
+        if (!gone && mp_seconds_now() - link->told > MP_TELL_SECONDS) mp_link_tell_phase(link, o);
     }
-    mp_link_blame(link, path, NULL, err);
+    mp_link_blame(link, path, gone ? why : NULL, err);
     mp_link_kill(link);
     return NULL;
+}
+
+mp_status mp_link_answer(mp_link *link, const mp_suite_options *o, const char *key, const char *path,
+                         json_t **body, mp_error *err) {
+    json_t *message = wait_for_message(link, o, path, err);
+    *body = NULL;
+    if (!message) return err->status;
+    const json_t *failed = json_object_get(message, "failed");
+    mp_status status = MP_OK;
+    if (failed)
+        status = mp_json_to_failed(failed, err);
+    else if (!(*body = json_incref(json_object_get(message, key))))
+        status = mp_fail(err, MP_EDEVICE, "the worker did not answer with '%s'", key);
+    json_decref(message);
+    return status;
 }

@@ -9,6 +9,8 @@
 
 #include <poll.h>
 
+#define MP_TELL_SECONDS 1.0 /* a phase that goes on is told again after */
+
 typedef enum mp_link_state {
     MP_LINK_NONE,     /* no process */
     MP_LINK_STARTING, /* until its hello */
@@ -47,10 +49,15 @@ void mp_link_kill(mp_link *link);
  * to close their subjects; `kill`: they are not asked. */
 void mp_links_close(mp_link *links, int count, bool kill);
 
-/* Waits for the next message that is no progress, until the worker's deadline. NULL when it does not come;
- * err says why: it is about `path` where the worker read a golden file when it died (MP_EINPUT). */
-json_t *mp_link_wait(mp_link *link, const char *path, mp_error *err);
-/* The error of a worker that is gone before it answered, or that hangs (why == NULL), and its status. */
+/* Tells o->phase what the worker is at. */
+void mp_link_tell_phase(mp_link *link, const mp_suite_options *o);
+/* Waits for the next message that is no progress, until the worker's deadline, and tells o->phase meanwhile.
+ * *body is what came under `key`, the caller's to free; NULL after an error: the one that the worker tells
+ * of, or that of mp_link_blame with `path` where none came; the process is then gone. */
+mp_status mp_link_answer(mp_link *link, const mp_suite_options *o, const char *key, const char *path,
+                         json_t **body, mp_error *err);
+/* The error of a worker that is gone before it answered, or that hangs (why == NULL), and its status: it is
+ * about `path` where that is a file that the worker was reading. */
 mp_status mp_link_blame(const mp_link *link, const char *path, const char *why, mp_error *err);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/memory.h"
 
+#include "cases/graph_tables.h"
+#include "harness/judge/judge_stage.h"
 #include "harness/subjects/surroundings.h"
 #include "harness/verdict_make.h"
 #include "moeparity/inputs.h"
@@ -45,15 +47,46 @@ size_t mp_memory_available(void) {
     return available;
 }
 
-static size_t total_bytes(const mp_tensor *t, int count) {
+mp_status mp_memory_check(size_t needed, int jobs, mp_error *err) {
+    const size_t available = mp_memory_available() / (size_t)(jobs > 1 ? jobs : 1);
+    if (available == 0 || needed <= available) return MP_OK;
+    return mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of host memory, %.1f GiB are available",
+                   (double)needed / 0x1p30, (double)available / 0x1p30);
+}
+
+/* ---- what is needed ---- */
+
+static size_t bytes_of(const mp_tensor *t) {
+    return mp_tensor_count(t) > 0 ? mp_tensor_bytes(t) + 2 * MP_GUARD_BYTES : 0;
+}
+
+static size_t total_bytes(const mp_tensor *t) {
     size_t bytes = 0;
-    for (int i = 0; i < count; i++)
-        bytes += mp_tensor_count(&t[i]) > 0 ? mp_tensor_bytes(&t[i]) + 2 * MP_GUARD_BYTES : 0;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) bytes += bytes_of(&t[id]);
     return bytes;
 }
 
+/* float64 slabs of a GEMM, in every thread. */
+static size_t gemm_bytes(const mp_case *c) {
+    enum { DOUBLES = 2 /* values and magnitudes */ };
+    const size_t longest = (size_t)(c->K > c->N ? c->K : c->N);
+    return (size_t)omp_get_max_threads() * DOUBLES * sizeof(double) * (MP_BLOCK_SLOTS + MP_SLAB_COLUMNS) *
+           longest;
+}
+
+/* float64 from end to end, in slabs of tokens. */
+static size_t slab_bytes(const mp_case *c) {
+    enum { SLAB_BYTES_MAX = 512 << 20 };
+    const size_t all =
+        2 * sizeof(double) * (size_t)mp_case_slots(c) * (size_t)(mp_case_w1_rows(c) + c->N + 2 * c->K);
+    return all < SLAB_BYTES_MAX ? all : SLAB_BYTES_MAX;
+}
+
+static size_t map_bytes(const mp_case *c) {
+    return (size_t)mp_case_slots(c) * 64;
+}
+
 size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
-    enum { SLAB_BYTES_MAX = 512 << 20, DOUBLES = 2 /* values and magnitudes */ };
     mp_inputs in;
     mp_trace trace;
     mp_inputs_plan(c, &in);
@@ -61,40 +94,70 @@ size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
     for (int id = 0; id < MP_TENSOR_COUNT; id++) /* where hooks keep both states */
         if (mp_case_possible_outputs(c) & MP_IN_SET(id) && trace.t[id].rank == 0 && c->path == MP_RUNNER)
             trace.t[id] = mp_case_shape(c, (mp_tensor_id)id, block_size_m);
-    const size_t inputs = total_bytes(in.t, MP_TENSOR_COUNT), tokens = total_bytes(&in.t[MP_X], 1),
-                 traces = total_bytes(trace.t, MP_TENSOR_COUNT);
     size_t predicted = 0; /* the bits oracle holds one stage at a time; a whole prediction takes the place of
                              the second trace */
-    for (int i = 0; i < MP_TENSOR_COUNT; i++)
-        predicted = total_bytes(&trace.t[i], 1) > predicted ? total_bytes(&trace.t[i], 1) : predicted;
-    const size_t longest = (size_t)(c->K > c->N ? c->K : c->N);
-    const size_t per_thread =
-        DOUBLES * sizeof(double) * (MP_BLOCK_SLOTS + MP_SLAB_COLUMNS) * longest; /* float64 slabs of a GEMM */
-    const size_t exact = 2 * sizeof(double) * (size_t)mp_case_slots(c) *
-                         (size_t)(mp_case_w1_rows(c) + c->N + 2 * c->K); /* end to end, in slabs of tokens */
-    const size_t slab = exact < SLAB_BYTES_MAX ? exact : SLAB_BYTES_MAX;
-    const size_t maps = (size_t)mp_case_slots(c) * 64;
-    return inputs + tokens + 2 * traces + predicted + maps + slab +
-           (size_t)omp_get_max_threads() * per_thread;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (bytes_of(&trace.t[id]) > predicted) predicted = bytes_of(&trace.t[id]);
+    return total_bytes(in.t) + bytes_of(&in.t[MP_X]) + 2 * total_bytes(trace.t) + predicted + map_bytes(c) +
+           slab_bytes(c) + gemm_bytes(c);
+}
+
+/* What the parts of a file that can be judged need beside its tensors. */
+typedef struct file_needs {
+    int block_size_m;
+    size_t predicted; /* the largest part: its output, and what lies between */
+    bool judged[MP_STAGE_COUNT], gemm, slabs;
+} file_needs;
+
+static mp_status add_part(void *ctx, const mp_judgement *j, mp_stage first, mp_stage last, mp_error *err) {
+    file_needs *needs = ctx;
+    size_t predicted = 0;
+    (void)err;
+    if (mp_judgement_lacks(j, first, last)) return MP_OK;
+    for (int s = (int)first; s <= (int)last; s++) {
+        if (!mp_case_has_stage(j->c, (mp_stage)s)) continue;
+        const mp_tensor made = mp_case_shape(j->c, mp_stage_output(j->c, (mp_stage)s), needs->block_size_m);
+        predicted += bytes_of(&made);
+        needs->judged[s] = true;
+    }
+    if (predicted > needs->predicted) needs->predicted = predicted;
+    needs->gemm = needs->gemm || needs->judged[MP_GATE_UP] || needs->judged[MP_DOWN];
+    needs->slabs = needs->slabs || first != last;
+    return MP_OK;
+}
+
+size_t mp_file_host_bytes(const mp_case *c, mp_tensor_set holds, int block_size_m) {
+    const mp_judgement planned = mp_judgement_planned(c, holds);
+    file_needs needs = {.block_size_m = block_size_m};
+    mp_tensor t[MP_TENSOR_COUNT] = {0};
+    mp_trace trace;
+    mp_for_each_span(&planned, add_part, &needs, NULL);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) /* ids that are not there are stood in for */
+        if ((holds | MP_IN_SET(MP_TOPK_IDS)) & MP_IN_SET(id))
+            t[id] = mp_case_shape(c, (mp_tensor_id)id, block_size_m);
+    bool whole = c->scope == MP_SCOPE_ALL;
+    for (int s = MP_GATE_UP; s < MP_STAGE_COUNT; s++)
+        whole = whole && (needs.judged[s] || !mp_case_has_stage(c, (mp_stage)s));
+    mp_trace_plan(c, block_size_m, &trace);
+    const size_t predicted = whole ? total_bytes(trace.t) : needs.predicted; /* from end to end, too */
+    return total_bytes(t) + predicted + map_bytes(c) + (needs.slabs || whole ? slab_bytes(c) : 0) +
+           (needs.gemm ? gemm_bytes(c) : 0);
 }
 
 mp_status mp_plan_memory(mp_session *s, mp_error *err) {
     const mp_run_options *o = s->options;
-    const size_t available = mp_memory_available() / (size_t)(o->settings.jobs > 1 ? o->settings.jobs : 1);
     for (size_t i = 0; i <= s->row->pair_count; i++) {
         const mp_case *c = i == 0 ? &s->row->c : &s->row->pairs[i - 1];
         mp_subject *const subjects[] = {o->subject, i == 0 ? o->against : NULL};
         for (int k = 0; k < 2 && subjects[k]; k++) {
             const mp_offer *offer;
-            const mp_status status = mp_session_offer(s, subjects[k], c, &offer, err);
+            mp_status status = mp_session_offer(s, subjects[k], c, &offer, err);
             if (status == MP_EUNSUPPORTED && i > 0) continue; /* this variant will not be run */
             if (status != MP_OK) return status;
             const size_t host = mp_case_host_bytes(c, offer->config.up.block_size_m) + offer->host_bytes;
             const size_t device = mp_surroundings_device_bytes(subjects[k], c, offer) + offer->device_bytes;
             if ((int64_t)host > s->v->peak_bytes) s->v->peak_bytes = (int64_t)host;
-            if (available > 0 && host > available)
-                return mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of host memory, %.1f GiB are available",
-                               (double)host / 0x1p30, (double)available / 0x1p30);
+            if ((status = mp_memory_check(host, o->settings.jobs, err)) != MP_OK) return status;
             if (offer->device_available > 0 && device > offer->device_available)
                 return mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of device memory, %.1f GiB are free",
                                (double)device / 0x1p30, (double)offer->device_available / 0x1p30);

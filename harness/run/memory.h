@@ -8,9 +8,14 @@
 /* Bytes that judging the case takes: inputs and a permuted copy of the tokens, two traces, a predicted stage,
  * the judge's slabs for every thread. */
 size_t mp_case_host_bytes(const mp_case *c, int block_size_m);
+/* The same where nothing is run, of a file that holds these tensors: they themselves, and what the judge
+ * makes for the stages that can be judged from them. */
+size_t mp_file_host_bytes(const mp_case *c, mp_tensor_set holds, int block_size_m);
 /* Bytes free now: MemAvailable, or what a container's limit or that of the address space (ulimit -v) leaves
  * when that is less. 0: unknown. */
 size_t mp_memory_available(void);
+/* MP_EUNSUPPORTED with both figures where one of so many workers finds less; jobs 0 is one. */
+mp_status mp_memory_check(size_t needed, int jobs, mp_error *err);
 /* Whether the largest of the case and its variants fits, for the subject and for the one it is compared with:
  * MP_EUNSUPPORTED with the figures where it does not. Sets peak_bytes of the verdict. */
 mp_status mp_plan_memory(mp_session *s, mp_error *err);

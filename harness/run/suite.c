@@ -19,7 +19,6 @@ enum {
     MOST_FAILED_STARTS = 3 /* in a row: then no further one is tried */
 };
 #define ROUND_SECONDS 0.2 /* Ctrl-C is noticed within */
-#define TELL_SECONDS 1.0  /* a phase that goes on is told again after */
 
 typedef struct run {
     const mp_matrix *matrix;
@@ -56,13 +55,6 @@ static void report(run *r, size_t index) {
     mp_verdict *v = &r->verdicts[index];
     r->ended = r->ended || mp_ends_run(&r->o, v);
     if (r->o.progress) r->o.progress(r->o.ctx, index, v);
-}
-
-static void tell_phase(run *r, mp_link *link) {
-    char text[MP_PHASE_MAX];
-    link->told = mp_seconds_now();
-    mp_phase_text(link->stage, link->what, text);
-    if (r->o.phase && text[0]) r->o.phase(r->o.ctx, link->index, text, link->told - link->since);
 }
 
 /* ---- the end of a case ---- */
@@ -173,7 +165,7 @@ static void take_message(run *r, int slot, const json_t *message) {
     const json_t *body;
     if ((body = json_object_get(message, "progress"))) {
         mp_link_progress(link, body);
-        tell_phase(r, link);
+        mp_link_tell_phase(link, &r->o);
     } else if ((body = json_object_get(message, "failed"))) {
         take_failed(r, slot, body);
     } else if ((body = json_object_get(message, "hello")) && link->state == MP_LINK_STARTING) {
@@ -267,8 +259,8 @@ static void wait_for_workers(run *r) {
         if (link->state != MP_LINK_STARTING && link->state != MP_LINK_BUSY) continue;
         if (mp_seconds_now() > link->deadline)
             lost(r, i, NULL);
-        else if (mp_seconds_now() - link->told > TELL_SECONDS)
-            tell_phase(r, link);
+        else if (mp_seconds_now() - link->told > MP_TELL_SECONDS)
+            mp_link_tell_phase(link, &r->o);
     }
 }
 
@@ -277,13 +269,9 @@ static void commit(run *r) {
     mp_link *link = &r->links[0];
     link->deadline = mp_seconds_now() + r->o.settings.timeout;
     mp_link_send(link, json_pack("{s:{}}", "commit"));
-    json_t *answer = mp_link_wait(link, NULL, &r->err);
-    const json_t *failed = json_object_get(answer, "failed");
-    if (!answer)
-        r->status = r->err.status;
-    else if (failed)
-        r->status = mp_json_to_failed(failed, &r->err);
-    json_decref(answer);
+    json_t *committed;
+    r->status = mp_link_answer(link, &r->o, "committed", NULL, &committed, &r->err);
+    json_decref(committed);
 }
 
 static mp_status run_in_workers(run *r, mp_error *err) {

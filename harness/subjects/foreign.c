@@ -2,50 +2,11 @@
 #include "harness/subjects/foreign.h"
 
 #include "base/text.h"
+#include "base/words.h"
 #include "cases/graph_tables.h"
-#include "moeparity/preset.h"
+#include "ref/contract_words.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-/* Calls take for each blank-separated word, which it may change. */
-static mp_status each_word(const char *words, void *ctx,
-                           mp_status (*take)(void *ctx, char *word, mp_error *err), mp_error *err) {
-    char *copy = strdup(words), *rest = copy;
-    mp_status status = copy ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for '%.40s'", words);
-    for (const char *word; status == MP_OK && (word = strtok_r(rest, " \t\n", &rest));)
-        status = take(ctx, (char *)word, err);
-    free(copy);
-    return status;
-}
-
-static mp_status set_field(void *ctx, char *word, mp_error *err) {
-    char *equals = strchr(word, '=');
-    if (!equals) return mp_fail(err, MP_EINPUT, "contract: '%s': expected name=value", word);
-    *equals = '\0';
-    return mp_contract_set(ctx, word, equals + 1, err);
-}
-
-typedef struct promise {
-    const mp_case *c;
-    mp_contract *contract;
-    bool named;
-} promise;
-
-/* A preset's name, which comes first or not at all, or a field over it. */
-static mp_status take_promise(void *ctx, char *word, mp_error *err) {
-    promise *p = ctx;
-    const bool field = strchr(word, '=') || p->named;
-    p->named = true;
-    return field ? set_field(p->contract, word, err) : mp_contract_preset(word, p->c, p->contract, err);
-}
-
-mp_status mp_contract_of_words(const char *words, const mp_case *c, mp_contract *contract, mp_error *err) {
-    promise p = {.c = c, .contract = contract};
-    mp_status status = mp_contract_preset(MP_ANY_CONTRACT, c, contract, err);
-    if (status == MP_OK) status = each_word(words, &p, take_promise, err);
-    return status == MP_OK ? mp_contract_validate(contract, err) : status;
-}
 
 typedef struct shown {
     const mp_case *c;
@@ -84,10 +45,10 @@ mp_status mp_foreign_offer(const mp_foreign_words *words, const mp_case *c, cons
     shown s = {.c = c};
     mp_status status = mp_config_resolve(c, query, &offer->config, err);
     if (status != MP_OK) return status; /* a tuned file is not the subject's */
-    status = mp_contract_preset(words->contract ? words->contract : "weakest", c, &offer->contract, err);
-    if (status == MP_OK && words->fields) status = each_word(words->fields, &offer->contract, set_field, err);
+    status = mp_contract_of_words(words->contract, c, &offer->contract, err);
+    if (status == MP_OK) status = mp_contract_set_words(&offer->contract, words->fields, err);
     if (status == MP_OK && words->exposes) {
-        status = each_word(words->exposes, &s, show_tensor, err);
+        status = mp_each_word(words->exposes, &s, show_tensor, err);
         offer->exposes = s.set;
     }
     if (words->block_size_m)

@@ -7,7 +7,7 @@
 #include "moeparity/subject.h"
 
 typedef struct mp_foreign_words {
-    const char *contract; /* a preset; NULL: weakest */
+    const char *contract; /* as mp_contract_of_words takes it, "sm_90" or "sm_90 act.ulps=2"; NULL: any */
     const char *fields;   /* "act.ulps=2 combine.bits=none", set over it; NULL: none */
     const char *exposes;  /* names of outputs, separated by blanks; NULL: all that the case has */
     int block_size_m;     /* 0: that of the case's tile */
@@ -20,9 +20,5 @@ mp_status mp_foreign_offer(const mp_foreign_words *words, const mp_case *c, cons
 /* Sets what the device has free, and in device_bytes what is kept free on it beside the buffers, besides
  * `own`, which the subject takes itself. */
 mp_status mp_foreign_device(mp_cuda *cuda, size_t own, mp_offer *offer, mp_error *err);
-
-/* A contract in words: the name of a preset (none: `any`), and fields set over it, "sm_90
- * act.rounding=gate-rounded". MP_EINPUT names the word, and what was expected. */
-mp_status mp_contract_of_words(const char *words, const mp_case *c, mp_contract *contract, mp_error *err);
 
 #endif

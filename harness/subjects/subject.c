@@ -18,10 +18,12 @@
 mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     mp_error why = {0};
     *offer = (mp_offer){.exposes = mp_case_outputs(c)};
+    mp_status status = mp_contract_preset(MP_ANY_CONTRACT, c, &offer->contract, err);
+    if (status != MP_OK) return status;
     if (!s->describe || !s->run)
         return mp_fail(err, MP_EDEVICE, "subject %s has no %s function", s->name,
                        s->describe ? "run" : "describe");
-    mp_status status = s->describe(s, c, offer, err);
+    status = s->describe(s, c, offer, err);
     if (status != MP_OK) return status;
     if (mp_contract_validate(&offer->contract, &why) != MP_OK ||
         mp_tile_validate(&offer->config.up, &why) != MP_OK ||

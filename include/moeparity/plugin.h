@@ -66,9 +66,9 @@ typedef struct mp_plugin_case {
  * until the next call of describe. */
 typedef struct mp_plugin_offer {
     size_t struct_size;
-    /* Its arithmetic: a preset ("sm_90", "ieee-any-order", "weakest", ...: docs/subjects.md), then fields
-     * that differ from it, "gate_up.split_k=4 act.ulps=2". NULL: `weakest`, which IEEE cores
-     * meet; of a tensor core that is not known say "any". */
+    /* Its arithmetic in words: a preset ("sm_90", "ieee-any-order", "any", ...: docs/subjects.md), and behind
+     * it fields that differ from it, "sm_90 act.ulps=2", as `moeparity infer` prints them; the fields may be
+     * apart from it, too, "gate_up.split_k=4 act.ulps=2". NULL: `any`, what every sane kernel meets. */
     const char *contract, *contract_fields;
     /* The outputs that it leaves, by name and separated by blanks: "cache1 out". What lies between two of
      * them is judged as one span; a name that this case has no tensor for is passed over. NULL: all that it

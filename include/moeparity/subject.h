@@ -17,7 +17,7 @@ enum { MP_WORKSPACES = 4 };
 
 /* What a subject says of a case before it runs. */
 typedef struct mp_offer {
-    mp_contract contract;
+    mp_contract contract; /* `any` by default, what every sane kernel meets */
     mp_config config;
     mp_tensor_set exposes; /* the outputs it leaves, all those of the case by default: whatever lies between
                               two of them is judged as one span. In place `out` is one of them */
@@ -48,8 +48,9 @@ struct mp_subject {
     const mp_space *space; /* where its tensors lie; NULL: on the host */
     mp_config_query query; /* what tuned configurations are looked up for; set by whoever opened it */
     /* Called for each case, variant and selection of tokens, for a case more than once, and the first time
-     * before `prepare`: the answer must stay the same. *offer is zeroed but for exposes, which holds all
-     * outputs of the case; the tensors that hooks leave may be added (mp_case_possible_outputs).
+     * before `prepare`: the answer must stay the same. *offer is zeroed but for contract, which is `any`, and
+     * exposes, which holds all outputs of the case; the tensors that hooks leave may be added
+     * (mp_case_possible_outputs).
      * A subject without tiles of its own fills config by mp_config_resolve(c, NULL, ...): align pads by it.
      * MP_EUNSUPPORTED becomes a SKIP. */
     mp_status (*describe)(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err);

@@ -126,10 +126,7 @@ class Subject:
                 f"{self.name} leaves {', '.join(self._exposes)}; the case's outputs are "
                 f"{', '.join(case.outputs)}"
             )
-        preset, fields = contract_words(self.options.get("contract"), case)
-        offer["contract"] = preset or ANY
-        if fields:
-            offer["contract_fields"] = fields
+        offer["contract"] = contract_words(self.options.get("contract"), case)
         block = self.options.get("block_size_m")
         block = block(case) if callable(block) else block
         if block is not None:
@@ -223,19 +220,17 @@ class Subject:
 
 
 def contract_words(contract, case):
-    """(preset or None, "field=value ..." or "") of what stands behind contract=."""
+    """What stands behind contract=, as the program reads it: "preset field=value ..."."""
     if callable(contract):
         contract = contract(case)
     if contract is None:
-        return None, ""
+        return ANY
+    if isinstance(contract, str):
+        return contract
     if isinstance(contract, dict):
         fields = dict(contract)
-        preset = fields.pop("preset", None)
-        return preset, " ".join(f"{name}={_value(value)}" for name, value in fields.items())
-    if isinstance(contract, str):
-        words = contract.split()
-        preset = words.pop(0) if words and "=" not in words[0] else None
-        return preset, " ".join(words)
+        words = [str(fields.pop("preset", ""))]
+        return " ".join(words + [f"{name}={_value(value)}" for name, value in fields.items()]).strip()
     raise TypeError(f"contract={contract!r}: expected a text, a dict or a function of the case")
 
 

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A plug-in: the whole pipeline on the CPU, in the plainest C there is. bf16 operands, float32 sums in
- * ascending order, the C library's functions: it meets the contract that nobody has to name.
- * moeparity run cases/seed.yaml --subject plugin:./libpipeline.so */
+ * ascending order, the C library's functions. It meets the contract that nobody has to name; a sharper one
+ * stands behind its path.
+ *
+ *     moeparity run cases/seed.yaml --subject plugin:./pipeline.so
+ *     moeparity run cases/seed.yaml --subject 'plugin:./pipeline.so,ieee-any-order act.ulps=4' */
 #include "moeparity/plugin.h"
 
 #include <math.h>
@@ -21,13 +24,19 @@ static uint16_t to_bf16(float f) { /* to nearest, ties to even */
     return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
+static int open_words(const char *words, void **self, mp_plugin_error *err) {
+    (void)err;
+    *self = *words ? (void *)words : NULL; /* they live as long as the plug-in is open */
+    return MP_PLUGIN_OK;
+}
+
 static int describe(void *self, const mp_plugin_case *c, mp_plugin_offer *offer, mp_plugin_error *err) {
-    (void)self;
     if (strcmp(c->dtype, "bf16") != 0 || strcmp(c->act, "silu") != 0 || !c->gated || c->interleaved ||
         strcmp(c->scope, "all") != 0 || strcmp(c->layout, "route") != 0 || c->fused_sum || c->bias ||
         strcmp(c->path, "chunked") == 0)
         return mp_plugin_say(err, MP_PLUGIN_UNSUPPORTED,
                              "bf16, gated silu, route layout, no bias: that is all it knows");
+    offer->contract = self;
     offer->exposes = "cache1 cache2 cache3 out";
     return MP_PLUGIN_OK;
 }
@@ -83,6 +92,7 @@ const mp_plugin *moeparity_plugin(void) {
                                      .struct_size = sizeof(mp_plugin),
                                      .name = "pipeline",
                                      .version = "1.0",
+                                     .open = open_words,
                                      .describe = describe,
                                      .run = run};
     return &plugin;

@@ -70,6 +70,10 @@ def describe(case):
     }
     if HOW == "unreadable":
         return {"failed": {"status": "input/output error", "error": "weights.bin: not there"}}
+    if HOW.startswith("contract="):
+        offer = {"contract": HOW[9:]}
+    if HOW == "silent":
+        offer = {}
     if HOW == "no-contract":
         offer["contract"] = "sm_91"
     if HOW == "no-tensor":

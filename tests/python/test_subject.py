@@ -72,23 +72,16 @@ def test_what_it_supports():
 
 
 def test_contracts():
-    assert contract_words(None, CASE) == (None, "")
-    assert contract_words("sm_90", CASE) == ("sm_90", "")
-    assert contract_words("sm_90 act.ulps=4  align.stable=0", CASE) == (
-        "sm_90",
-        "act.ulps=4 align.stable=0",
-    )
-    assert contract_words("act.ulps=4", CASE) == (None, "act.ulps=4")
+    assert contract_words(None, CASE) == "any"
+    assert contract_words("sm_90 act.ulps=4  align.stable=0", CASE) == "sm_90 act.ulps=4  align.stable=0"
+    assert contract_words({"act.ulps": 4}, CASE) == "act.ulps=4"
     as_dict = {"preset": "sm_90", "act.ulps": 2.5, "align.stable": False}
-    assert contract_words(as_dict, CASE) == ("sm_90", "act.ulps=2.5 align.stable=0")
+    assert contract_words(as_dict, CASE) == "sm_90 act.ulps=2.5 align.stable=0"
     assert as_dict["preset"] == "sm_90"
-    assert contract_words(lambda case: f"act.ulps={case.N}", CASE) == (None, "act.ulps=8")
+    assert contract_words(lambda case: f"act.ulps={case.N}", CASE) == "act.ulps=8"
     with pytest.raises(TypeError, match="contract=5"):
         contract_words(5, CASE)
-    assert offer(lambda cache1: 0, contract="act.ulps=4") == {
-        "contract": "any",
-        "contract_fields": "act.ulps=4",
-    }
+    assert offer(lambda cache1: 0, contract="act.ulps=4") == {"contract": "act.ulps=4"}
     assert offer(lambda cache1: 0, block_size_m=lambda case: 4 * case.N)["block_size_m"] == 32
 
 

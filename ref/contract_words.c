@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ref/contract_words.h"
+
+#include "base/words.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- reading ---- */
+
+static mp_status set_field(void *ctx, char *word, mp_error *err) {
+    char *equals = strchr(word, '=');
+    if (!equals) return mp_fail(err, MP_EINPUT, "contract: '%s': expected name=value", word);
+    *equals = '\0';
+    return mp_contract_set(ctx, word, equals + 1, err);
+}
+
+mp_status mp_contract_set_words(mp_contract *contract, const char *words, mp_error *err) {
+    return mp_each_word(words ? words : "", contract, set_field, err);
+}
+
+typedef struct reader {
+    const mp_case *c;
+    mp_contract *contract;
+    bool begun;
+} reader;
+
+/* A preset's name, which comes first or not at all, or a field over it. */
+static mp_status take_word(void *ctx, char *word, mp_error *err) {
+    reader *r = ctx;
+    const bool field = strchr(word, '=') || r->begun;
+    r->begun = true;
+    return field ? set_field(r->contract, word, err) : mp_contract_preset(word, r->c, r->contract, err);
+}
+
+mp_status mp_contract_of_words(const char *words, const mp_case *c, mp_contract *contract, mp_error *err) {
+    reader r = {.c = c, .contract = contract};
+    mp_status status = mp_contract_preset(MP_ANY_CONTRACT, c, contract, err);
+    if (status == MP_OK) status = mp_each_word(words ? words : "", &r, take_word, err);
+    return status == MP_OK ? mp_contract_validate(contract, err) : status;
+}
+
+/* ---- writing ---- */
+
+typedef struct wanted {
+    const char *name;
+    char value[64];
+} wanted;
+
+static void find_value(void *ctx, const char *name, const char *value) {
+    wanted *w = ctx;
+    if (strcmp(name, w->name) == 0) snprintf(w->value, sizeof w->value, "%s", value);
+}
+
+typedef struct writer {
+    const mp_contract *preset;
+    mp_text *words;
+    int differing;
+} writer;
+
+static void add_difference(void *ctx, const char *name, const char *value) {
+    writer *w = ctx;
+    wanted usual = {.name = name};
+    mp_contract_fields(w->preset, find_value, &usual);
+    if (strcmp(usual.value, value) == 0) return;
+    mp_text_add(w->words, " %s=%s", name, value);
+    w->differing++;
+}
+
+mp_status mp_contract_to_words(const mp_contract *contract, const char *preset, const mp_case *c,
+                               mp_text *words, int *differing, mp_error *err) {
+    mp_contract usual;
+    writer w = {.preset = &usual, .words = words};
+    const mp_status status = mp_contract_preset(preset, c, &usual, err);
+    if (status != MP_OK) return status;
+    mp_text_add(words, "%s", preset);
+    mp_contract_fields(contract, add_difference, &w);
+    if (differing) *differing = w.differing;
+    return MP_OK;
+}
