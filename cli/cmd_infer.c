@@ -171,14 +171,15 @@ int mp_cmd_infer(const mp_args *args) {
     const char *json_path = mp_args_text(args, MP_OPT_INFER_JSON);
     const mp_infer_options infer = options_of(args);
     watch w = {mp_args_text(args, MP_OPT_SUBJECT), mp_status_line_open()};
-    const mp_suite_options options = {.settings = {.subject = w.subject,
-                                                   .device = mp_args_text(args, MP_OPT_DEVICE),
-                                                   .triton = mp_args_text(args, MP_OPT_TRITON),
-                                                   .config = mp_args_text(args, MP_OPT_CONFIG),
-                                                   .timeout = (double)mp_args_number(args, MP_OPT_TIMEOUT)},
-                                      .in_process = mp_args_given(args, MP_OPT_IN_PROCESS),
-                                      .phase = show_phase,
-                                      .ctx = &w};
+    const mp_suite_options options = {
+        .settings = {.subject = w.subject,
+                     .device = mp_args_text(args, MP_OPT_DEVICE),
+                     .triton = mp_args_text(args, MP_OPT_TRITON),
+                     .config = mp_args_text(args, MP_OPT_CONFIG),
+                     .timeout = (double)mp_args_number(args, MP_OPT_INFER_TIMEOUT)},
+        .in_process = mp_args_given(args, MP_OPT_IN_PROCESS),
+        .phase = show_phase,
+        .ctx = &w};
     mp_run_info info;
     mp_matrix cases = {0};
     json_t *report = NULL;

@@ -99,12 +99,20 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
 };
 
 const mp_option_row mp_options[MP_OPTION_COUNT] = {
-    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT",
-                     .commands = RUN | SHOW | RECORD | VERIFY | JUDGE | EXPORT,
+    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | RECORD | VERIFY,
                      .repeats = RUN | RECORD | VERIFY, .summary = "one case, as `name=value ...`",
                      .details = "Fields that are not named keep their default (moeparity show --fields). "
                                 "Several cases run in this order, with one job in one process: what a case "
                                 "leaves behind meets the next."},
+    [MP_OPT_ONE_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = SHOW | EXPORT,
+                         .summary = "the case, as `name=value ...`",
+                         .details = "Fields that are not named keep their default (moeparity show "
+                                    "--fields)."},
+    [MP_OPT_FILE_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = JUDGE,
+                          .summary = "what the shapes do not tell of the case, as `act=gelu rsf=2.5`",
+                          .details = "Instead of the text in the file, and for every file. Sizes and dtype "
+                                     "follow from the shapes: what is said of them must agree. scope=act "
+                                     "judges that stage alone."},
     [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | RECORD, .repeats = RUN | RECORD,
                      .summary = "a variant of the --case before it that must give the same bits",
                      .details = "Fields that differ, as `path=runner`. Matrices have pairs of their own."},
@@ -136,11 +144,18 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                .summary = "the golden need not hold every case",
                                .details = "A case that --golden does not hold, or holds from another "
                                           "contract, is then not judged against it; otherwise it fails."},
-    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
                        .summary = "what was asked for and not judged fails, and so does a skip",
                        .details = "Asked for are --golden, --against, the pairs, and every check that the "
                                   "contract promises for the case. For CI: a run that judged less than it "
                                   "looks like ends with exit code 1."},
+    [MP_OPT_FILE_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGE,
+                            .summary = "what a file can be asked and was not judged fails, and so does a "
+                                       "skip",
+                            .details = "Asked for are the numbers of the stages that it covers, and their "
+                                       "bits where the contract requires them; not what needs a run "
+                                       "(repeats, guard zones, permuted tokens). Stages for which a tensor "
+                                       "is lacking are told, and do not fail."},
     [MP_OPT_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2",
                        .commands = JUDGING | RECORD, .summary = "runs of a case that must agree bit for bit",
                        .details = "From the second on, buffers hold another poison than in the first: with 1 "
@@ -159,8 +174,16 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
                                 "has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
-                        .commands = JUDGE | JUDGING | RECORD | INFER,
-                        .summary = "seconds before a case counts as hung"},
+                        .commands = JUDGING | RECORD, .summary = "seconds before a case counts as hung",
+                        .details = "The start of a worker has as many, and 900 more once it compiles "
+                                   "kernels."},
+    [MP_OPT_FILE_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
+                             .commands = JUDGE, .summary = "seconds before a file counts as hung",
+                             .details = "While it is read, and again while it is judged."},
+    [MP_OPT_INFER_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
+                              .commands = INFER, .summary = "seconds for all cases and questions together",
+                              .details = "The start of the subject has as many before, and 900 more once it "
+                                         "compiles kernels."},
     [MP_OPT_FAIL_FAST] = {"fail-fast", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                           .summary = "stop after the first case that fails, crashes or hangs",
                           .details = "What was not reached is not in the reports."},
@@ -169,8 +192,9 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING,
                            .commands = JUDGE | JUDGING | RECORD | SHOW | INFER,
                            .summary = "no worker processes, no watchdog: for debuggers and memory checkers",
-                           .details = "No parent survives a crash then: `case i/n: <repro>` goes to stderr "
-                                      "before each case, unless that is a terminal."},
+                           .details = "No parent survives a crash then: where cases are judged, `case i/n: "
+                                      "<repro>` goes to stderr before each one, unless that is a "
+                                      "terminal."},
     [MP_OPT_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
                         .summary = "say which cases would run, and what would be judged; run nothing"},
     [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | LIST,

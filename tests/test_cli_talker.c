@@ -24,6 +24,11 @@ static void a_program_is_judged(void **state) {
     assert_non_null(strstr(out, "act alone, not M=4 topk=2 act=silu"));
     expect("moeparity show --case 'M=4 N=8 scope=act' --subject \"worker:python3 $TALKER\"", 0,
            "contract  ieee-any-order: ", "");
+    /* What is too long for its place ends with three dots. */
+    expect(WORDS("wordy"), 0, "weaker checks in 1 case: weak weak ", "");
+    assert_non_null(strstr(out, " weak weak ...; contract any: before the last rounding errors may be "));
+    assert_non_null(strstr(out, ", talker 1.0, 1.0, "));
+    assert_non_null(strstr(out, " 1.0, 1.0, ..."));
     /* Its repro starts it again. */
     expect(WORDS("wrong"), 1, "begins in act: one row, column 3", "");
     const char *repro = strstr(out, "repro: ");

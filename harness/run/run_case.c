@@ -77,10 +77,11 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
 static void tell_weaker(mp_session *s) {
     const mp_contract known = mp_host_contract(&s->row->c);
     const char *own = s->offer.weaker;
-    char wide[256] = "";
+    mp_text wide = {0};
     if (strcmp(s->offer.contract.preset, MP_ANY_CONTRACT) == 0)
-        mp_sharper_text(&s->row->c, &s->offer.contract, &known, wide, sizeof wide);
-    mp_verdict_set(s->v, &s->v->weaker, "%s%s%s", own, *own && *wide ? "; " : "", wide);
+        mp_sharper_text(&s->row->c, &s->offer.contract, &known, &wide);
+    mp_verdict_set(s->v, &s->v->weaker, "%s%s%s", own, *own && wide.length ? "; " : "", mp_text_get(&wide));
+    mp_text_free(&wide);
 }
 
 /* Of a case out of a file all that its tensors answer: nothing is run. */

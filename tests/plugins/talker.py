@@ -74,6 +74,8 @@ def describe(case):
         offer = {"contract": HOW[9:]}
     if HOW == "silent":
         offer = {}
+    if HOW == "wordy":
+        offer = {"weaker": "weak " * 300}
     if HOW == "no-contract":
         offer["contract"] = "sm_91"
     if HOW == "no-tensor":
@@ -137,7 +139,8 @@ def main():
         if kind == "hello":
             protocol = 2 if HOW == "newer" else body["protocol"]
             name = "" if HOW == "nameless" else "talker"
-            hello = {"protocol": protocol, "name": name, "version": "1.0", "later": [1]}
+            version = "1.0, " * 100 if HOW == "wordy" else "1.0"
+            hello = {"protocol": protocol, "name": name, "version": version, "later": [1]}
             if HOW.startswith("on="):
                 hello["device"] = HOW[3:]
             send({"hello": hello})
