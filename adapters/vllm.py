@@ -90,12 +90,14 @@ def contract(case):
     """sm_90 for the GEMMs and for its own sum; activations as torch makes them, stood in for or not."""
     sums = tiles.promised() if vllm.native else tiles.reported()
     fields = [tiles.preset(), f"act.ulps=8 act.filtered=anything combine.bits={sums}"]
-    if case.gated and case.act in ("swiglu_oai", "clamp_silu"):
-        fields.append("act.function=library act.bits=none")
-    else:
-        fields.append(f"act.function=cuda-math act.bits={tiles.promised()}")
-    if case.gated and case.act in ("silu", "gelu", "gelu_tanh"):
+    product = case.act == "swiglu_oai" and case.interleaved
+    fields.append(f"act.function=cuda-math{'-product' if product else ''} act.bits={tiles.promised()}")
+    if case.gated and not product:
         fields.append("act.rounding=gate-rounded")
+    if case.act in ("swiglu_oai", "clamp_silu"):
+        fields.append("act.clamp_nan=limit")
+    if case.gated and case.act != "swiglu_oai" and vllm.native:
+        fields.append("act.up_plus_zero=1")
     if case.filter or case.ep_size > 1 or case.routing == "padded":
         fields.append("gate_up.filtered=untouched")
     if WORDS["mode"] == "fused":

@@ -29,6 +29,7 @@ static const char *const accumulators[] = {MP_ACCUMULATORS(FIRST)};
 static const char *const k_orders[] = {MP_K_ORDERS(NAME)};
 static const char *const functions[] = {MP_ACT_FUNCTIONS(FIRST)};
 static const char *const roundings[] = {MP_ACT_ROUNDINGS(NAME)};
+static const char *const clamp_nans[] = {MP_CLAMP_NANS(NAME)};
 static const char *const combines[] = {MP_COMBINE_VARIANTS(NAME)};
 static const char *const states[] = {MP_ROW_STATES(NAME)};
 static const char *const promises[] = {MP_BITS_PROMISES(NAME)};
@@ -66,6 +67,7 @@ static const field fields[] = {
     {"act.ulps", REAL, offsetof(mp_contract, act_ulps), 0, 0x1p20, NULL, false},
     NAMED("act.rounding", act_rounding, roundings),
     SWITCH("act.up_plus_zero", act_up_plus_zero),
+    NAMED("act.clamp_nan", act_clamp_nan, clamp_nans),
     GEMM("down", down),
     NAMED("combine.variant", combine, combines),
     SWITCH("float64_steps", float64_steps),
@@ -233,16 +235,17 @@ static void say(const char *name, char words[40]) {
 
 void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     static const char *const function[] = {MP_ACT_FUNCTIONS(WORDS)};
+    static const char *const clamped[] = {"", ", a NaN clamped to the limit", ", a NaN clamped or kept"};
     char up[128], down[128], rounding[40], combine[40];
     say(roundings[contract->act_rounding], rounding);
     say(combines[contract->combine], combine);
     gemm_text(&contract->gate_up, up, sizeof up);
     gemm_text(&contract->down, down, sizeof down);
     const bool same = same_gemm(&contract->gate_up, &contract->down);
-    snprintf(text, size, "%s: %s%s%s; activation: %g ulp%s, %s%s; combine: %s; align: %s%s; %s; %s",
+    snprintf(text, size, "%s: %s%s%s; activation: %g ulp%s, %s%s%s; combine: %s; align: %s%s; %s; %s",
              same ? "accumulator" : "gate_up", up, same ? "" : "; down: ", same ? "" : down,
              contract->act_ulps, function[contract->act_function], rounding,
-             contract->act_up_plus_zero ? ", up + 0" : "", combine,
+             contract->act_up_plus_zero ? ", up + 0" : "", clamped[contract->act_clamp_nan], combine,
              contract->stable_align ? "stable" : "any order", contract->align_tail ? "" : ", tail unused",
              all_promise(contract, true) ? "deterministic" : "order of additions not fixed",
              all_promise(contract, false) ? "batch invariant" : "may depend on the batch");

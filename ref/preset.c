@@ -47,7 +47,7 @@ static mp_contract ieee_any_order(void) {
 
 /* What any sane kernel meets: float32 sums in any order or a tensor core; an exp by the special-function
  * unit, whose error grows to 2 + 1.173*88 ulp where a float32 exp is finite (CUDA C++ Programming Guide,
- * intrinsic functions), and an approximate division, 2 ulp; the gate rounded before the multiply or not; sums
+ * intrinsic functions), and an approximate division, 2 ulp; the gate rounded before the multiply or not, a NaN clamped or kept; sums
  * over topk in float32 or in dtype, whose bound holds for a sum that is rounded and then scaled, too. Nothing
  * is promised of bits, order, or rows without a result. */
 static mp_contract any_sane_kernel(void) {
@@ -57,6 +57,7 @@ static mp_contract any_sane_kernel(void) {
     contract.act_function = MP_ACT_SPECIAL_UNIT;
     contract.act_ulps = 108;
     contract.act_rounding = MP_ACT_ANY_ROUNDING;
+    contract.act_clamp_nan = MP_CLAMP_NAN_ANY;
     contract.combine = MP_COMBINE_ELEMENT_DTYPE;
     return contract;
 }

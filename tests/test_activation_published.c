@@ -20,6 +20,13 @@ static float low(float g, float limit) {
 static float between(float u, float limit) {
     return u < -limit ? -limit : u > limit ? limit : u;
 }
+/* As CUDA's fminf and fmaxf: of a NaN and a number the number. */
+static float cuda_low(float g, float limit) {
+    return isnan(g) ? limit : low(g, limit);
+}
+static float cuda_between(float u, float limit) {
+    return isnan(u) ? limit : between(u, limit);
+}
 static float expf_of(float x) {
     return mp_cuda_expf(unit, x);
 }
@@ -34,18 +41,18 @@ static float tl_sigmoid(float z) {
 /* vLLM, interleaved */
 static float vllm_swiglu(float g, float u, float alpha, float limit, mp_dtype store) {
     (void)store;
-    const float v = low(g, limit);
-    return v * (between(u, limit) + 1.0f) / (1.0f + expf_of(-(v * alpha)));
+    const float v = cuda_low(g, limit);
+    return v * (cuda_between(u, limit) + 1.0f) / (1.0f + expf_of(-(v * alpha)));
 }
 /* vLLM, halves: T(silu) * (up + beta), beta = 1; clamp_silu and silu with beta = 0, alpha = 1 */
 static float vllm_swiglu_halves(float g, float u, float alpha, float limit, mp_dtype store) {
-    const float v = low(g, limit);
-    return T(v / (1.0f + expf_of(-v * alpha)), store) * (between(u, limit) + 1.0f);
+    const float v = cuda_low(g, limit);
+    return T(v / (1.0f + expf_of(-v * alpha)), store) * (cuda_between(u, limit) + 1.0f);
 }
 static float vllm_clamp_silu(float g, float u, float alpha, float limit, mp_dtype store) {
     (void)alpha;
-    const float v = low(g, limit);
-    return T(v / (1.0f + expf_of(-v)), store) * (between(u, limit) + 0.0f);
+    const float v = cuda_low(g, limit);
+    return T(v / (1.0f + expf_of(-v)), store) * (cuda_between(u, limit) + 0.0f);
 }
 static float vllm_silu(float g, float u, float alpha, float limit, mp_dtype store) {
     (void)alpha, (void)limit;
@@ -78,11 +85,13 @@ static const struct {
     const char *name, *case_text, *contract;
     published *element;
 } rows[] = {
-    {"vLLM swigluoai_and_mul", "act=swiglu_oai interleaved=1", "act.function=cuda-math-product", vllm_swiglu},
+    {"vLLM swigluoai_and_mul", "act=swiglu_oai interleaved=1",
+     "act.function=cuda-math-product act.clamp_nan=limit", vllm_swiglu},
     {"vLLM silu_and_mul_with_clamp, beta 1", "act=swiglu_oai alpha=1.25 limit=3",
-     "act.function=cuda-math act.rounding=gate-rounded", vllm_swiglu_halves},
+     "act.function=cuda-math act.rounding=gate-rounded act.clamp_nan=limit", vllm_swiglu_halves},
     {"vLLM silu_and_mul_with_clamp", "act=clamp_silu limit=3",
-     "act.function=cuda-math act.rounding=gate-rounded act.up_plus_zero=1", vllm_clamp_silu},
+     "act.function=cuda-math act.rounding=gate-rounded act.up_plus_zero=1 act.clamp_nan=limit",
+     vllm_clamp_silu},
     {"vLLM silu_and_mul", "act=silu", "act.function=cuda-math act.rounding=gate-rounded act.up_plus_zero=1",
      vllm_silu},
     {"sglang swiglu_gpt_oss_sigmoid_alpha", "act=swiglu_oai interleaved=1", "act.function=torch-compile",
@@ -115,7 +124,7 @@ static float some(rng *r) {
     switch (random_below(r, 8)) {
     case 0: return random_bits(r) & 1 ? -0.0f : 0.0f;
     case 1: return (float)random_wide(r, -130, -20);
-    case 2: return (float)(100 * random_unit(r));
+    case 2: return random_below(r, 8) ? (float)(100 * random_unit(r)) : NAN;
     default: return (float)(5 * random_unit(r));
     }
 }
@@ -161,7 +170,7 @@ static int64_t different(const stage *s, published *element, int64_t *signs) {
                         u = (float)mp_decode(in->dtype, in->data, 2 * row * c->N + mp_up_column(c, n));
             const float want = T(element(g, u, (float)c->alpha, (float)c->limit, out->dtype), out->dtype),
                         got = (float)mp_decode(out->dtype, out->data, row * c->N + n);
-            const bool same = bits_of(want) == bits_of(got);
+            const bool same = bits_of(want) == bits_of(got) || (isnan(want) && isnan(got));
             count += !same;
             *signs += !same && want == 0 && got == 0;
         }
@@ -208,7 +217,10 @@ static void a_neighbouring_contract_differs(void **unused) {
         {"act=swiglu_oai interleaved=1", "act.function=cuda-math-sigmoid", vllm_swiglu, false},
         {"act=swiglu_oai dtype=fp16", "act.function=cuda-math", vllm_swiglu_halves, false},
         {"act=silu", "act.function=cuda-math act.rounding=gate-rounded", vllm_silu, true},
-        {"act=clamp_silu limit=3", "act.function=cuda-math act.rounding=gate-rounded", vllm_clamp_silu, true},
+        {"act=clamp_silu limit=3", "act.function=cuda-math act.rounding=gate-rounded act.clamp_nan=limit",
+         vllm_clamp_silu, true},
+        {"act=clamp_silu limit=3", "act.function=cuda-math act.rounding=gate-rounded act.up_plus_zero=1",
+         vllm_clamp_silu, false},
         {"act=swiglu_oai", "act.function=triton-quotient", sglang_swiglu, false},
         {"act=silu_clamp limit=3", "act.function=cuda-math", sglang_silu_clamp, false},
         {"act=silu_clamp limit=3", "act.function=triton-quotient", sglang_silu_clamp, false},

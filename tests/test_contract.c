@@ -808,6 +808,8 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
                 {"act.function", "cuda-math-sigmoid", 0},
                 {"act.function", "torch-compile", 0},
                 {"act.up_plus_zero", "1", 0},
+                {"act.clamp_nan", "limit", 0},
+                {"act.clamp_nan", "any", 0}, /* silu clamps nothing */
                 {"act.rounding", "any", STAGE(ACT)},
                 {"down.accumulator", "ieee-any-order", STAGE(DOWN)},
                 {"down.accumulator", "float64", STAGE(DOWN)},

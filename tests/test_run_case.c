@@ -8,8 +8,10 @@
 #include "moeparity/matrix.h"
 #include "moeparity/preset.h"
 #include "moeparity/run_case.h"
+#include "ref/activation.h"
 #include "ref/predict/predict.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -429,6 +431,69 @@ static void a_variant_has_a_contract_of_its_own(void **state) {
     assert_int_equal(judge_by(self, sorted, "layout=route", NULL)->check[MP_CHECK_PAIR].answer, MP_PASSED);
 }
 
+/* Act alone by clamps that make their limit of a NaN, as fminf does, or keep it. The host does either, as its
+ * contract says. */
+static void clamp_nans(const mp_case *c, mp_trace *trace, bool keep) {
+    const mp_tensor *in = &now.t[MP_CACHE1];
+    mp_tensor *out = &trace->t[MP_CACHE2];
+    for (int64_t t = 0; t < mp_case_slots(c); t++)
+        for (int64_t n = 0; n < c->N; n++) {
+            const double g = mp_decode(in->dtype, in->data, 2 * t * c->N + mp_gate_column(c, n)),
+                         u = mp_decode(in->dtype, in->data, 2 * t * c->N + mp_up_column(c, n));
+            if (isnan(g) || isnan(u))
+                mp_encode(out->dtype, out->data, t * c->N + n,
+                          keep ? NAN : mp_activate(c, mp_clamped_nan(g), mp_clamped_nan(u), NULL));
+        }
+}
+
+static mp_status nan_becomes_the_limit(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    clamp_nans(c, trace, false);
+    return MP_OK;
+}
+
+static mp_status nan_is_kept(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    clamp_nans(c, trace, true);
+    return MP_OK;
+}
+
+static mp_clamp_nan clamped;
+static void promise_clamped(mp_contract *contract) {
+    contract->act_clamp_nan = clamped;
+}
+
+static void the_nan_of_a_clamp_is_what_the_contract_says(void **state) {
+    (void)state;
+    static const char *const texts[] = {"M=128 topk=1 N=512 data=exhaustive scope=act act=swiglu_oai",
+                                        "M=128 topk=1 N=512 data=exhaustive scope=act act=silu_clamp",
+                                        "M=128 topk=1 N=512 data=exhaustive scope=act act=clamp_silu"};
+    const spoiled kept = {.promise = promise_clamped, .spoil = nan_is_kept},
+                  limit = {.promise = promise_clamped, .spoil = nan_becomes_the_limit};
+    for (int i = 0; i < 3; i++)
+        for (clamped = 0; clamped < MP_CLAMP_NAN_COUNT; clamped++) {
+            if (clamped == MP_CLAMP_NAN_LIMIT)
+                expect_failure(judge_by(kept, texts[i], NULL, NULL), MP_CHECK_BOUND, "nan instead of ");
+            else
+                assert_int_equal(judge_by(kept, texts[i], NULL, NULL)->outcome, MP_PASS);
+            if (clamped == MP_CLAMP_NAN_KEPT)
+                expect_failure(judge_by(limit, texts[i], NULL, NULL), MP_CHECK_BOUND, "instead of nan");
+            else
+                assert_int_equal(judge_by(limit, texts[i], NULL, NULL)->outcome, MP_PASS);
+        }
+}
+
+/* In a span, too: whether a NaN is kept or clamped, what follows from it is expected; where either may be,
+ * nothing is known of it. */
+static void a_span_knows_of_clamped_nans(void **state) {
+    (void)state;
+    spoiled self = {.promise = promise_clamped, .hides = MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3)};
+    for (clamped = 0; clamped < MP_CLAMP_NAN_COUNT; clamped++)
+        assert_int_equal(
+            judge_by(self, "M=16 topk=2 K=32 N=16 act=swiglu_oai data=special", NULL, NULL)->outcome,
+            MP_PASS);
+}
+
 /* An error bound that cannot be had is no pass, whatever the other stages are. */
 static mp_status wrong_sum(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
     (void)run, (void)c, (void)err;
@@ -470,8 +535,8 @@ static void a_tile_that_a_variant_names_must_run(void **state) {
 /* It ran the case, and never said that it had the variant. */
 static void a_tile_that_is_not_offered_is_not_judged(void **state) {
     (void)state;
-    const mp_verdict *v = judge_by((spoiled){.one_tile = true}, "M=8 topk=2 K=32 N=16 act=silu",
-                                   "tile=16x32x64x1x4x3", NULL);
+    const mp_verdict *v =
+        judge_by((spoiled){.one_tile = true}, "M=8 topk=2 K=32 N=16 act=silu", "tile=16x32x64x1x4x3", NULL);
     assert_int_equal(v->outcome, MP_PASS);
     assert_int_equal(v->check[MP_CHECK_PAIR].answer, MP_NOT_JUDGED);
     assert_non_null(strstr(v->check[MP_CHECK_PAIR].text, "not run: this kernel has one tile"));
@@ -758,6 +823,8 @@ int main(void) {
         cmocka_unit_test(promised_zeros_are_looked_at),
         cmocka_unit_test(what_is_not_promised_is_not_compared),
         cmocka_unit_test(a_variant_has_a_contract_of_its_own),
+        cmocka_unit_test(the_nan_of_a_clamp_is_what_the_contract_says),
+        cmocka_unit_test(a_span_knows_of_clamped_nans),
         cmocka_unit_test(a_stage_without_a_bound_leaves_the_check_open),
         cmocka_unit_test(an_input_overwritten_in_any_run_is_seen),
         cmocka_unit_test(a_tile_that_a_variant_names_must_run),

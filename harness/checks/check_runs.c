@@ -141,8 +141,7 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
     *judged = s->tile_refused = false;
     mp_status status = mp_session_offer(s, subject, variant, &offer, &why);
     const bool offered = status == MP_OK;
-    if (offered)
-        status = mp_session_run(s, f->text, subject, variant, s->in, MP_POISON_B, &trace, &why);
+    if (offered) status = mp_session_run(s, f->text, subject, variant, s->in, MP_POISON_B, &trace, &why);
     if (status == MP_OK) {
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
                       b = {variant, &offer->contract, &trace, NULL};

@@ -100,6 +100,14 @@ typedef enum mp_act_function { MP_ACT_FUNCTIONS(MP_VALUE_OF) MP_ACT_FUNCTION_COU
     VALUE(MP_ACT_ANY_ROUNDING, "any")
 typedef enum mp_act_rounding { MP_ACT_ROUNDINGS(MP_VALUE_OF) MP_ACT_ROUNDING_COUNT } mp_act_rounding;
 
+/* What a clamp makes of a NaN. KEPT: a NaN, as a comparison or torch.clamp does; LIMIT: the upper limit, as
+ * fmaxf(fminf(v, L), -L) and Triton's minimum and maximum do; ANY: one or the other. */
+#define MP_CLAMP_NANS(VALUE)           \
+    VALUE(MP_CLAMP_NAN_KEPT, "kept")   \
+    VALUE(MP_CLAMP_NAN_LIMIT, "limit") \
+    VALUE(MP_CLAMP_NAN_ANY, "any")
+typedef enum mp_clamp_nan { MP_CLAMP_NANS(MP_VALUE_OF) MP_CLAMP_NAN_COUNT } mp_clamp_nan;
+
 /* SCALE_THEN_ROUND: rnd(rsf * sum); ROUND_THEN_SCALE: rnd(rsf * rnd(sum)); ELEMENT_DTYPE: every addition
  * rounds to dtype. */
 #define MP_COMBINE_VARIANTS(VALUE)                         \
@@ -141,7 +149,8 @@ typedef struct mp_contract {
     mp_act_rounding act_rounding;
     double act_ulps; /* error of the float32 exp/tanh/erf used, in float32 ulps of the function's result; of a
                         function whose error is known (CUDA_MATH and those after it) that counts if more */
-    bool act_up_plus_zero; /* the factor of act(gate) is (what becomes of up) + 0: where it is -0, +0 */
+    bool act_up_plus_zero;      /* the factor of act(gate) is (what becomes of up) + 0: where it is -0, +0 */
+    mp_clamp_nan act_clamp_nan; /* of gate and up of activations that clamp */
     mp_combine_variant combine;
     bool float64_steps; /* intermediate steps (activation, epilogue, sum) in float64 instead of float32 */
     bool hooks_add;     /* hooks may change cache1 and cache3 in place, between the stages */

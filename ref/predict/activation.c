@@ -31,6 +31,8 @@ static bool needs_special_unit(mp_act_function function) {
 
 const char *mp_unpredictable_act(const mp_contract *contract, const mp_case *c) {
     if (contract->act_rounding == MP_ACT_ANY_ROUNDING) return "act(gate) may be rounded or not";
+    if (contract->act_clamp_nan == MP_CLAMP_NAN_ANY && mp_act_clamps(c->act))
+        return "a NaN may be clamped or kept";
     if (needs_special_unit(contract->act_function)) {
         if (mp_case_dtype(c, MP_CACHE1) == MP_FP64) return "published kernels take no fp64";
         if (contract->act_rounding == MP_ACT_GATE_ROUNDED && c->gated &&
@@ -48,6 +50,7 @@ typedef struct activation_row {
     mp_act_function function;
     const mp_special_unit *unit; /* NULL: not needed */
     const mp_dtype *gate_dtype;  /* what act(gate) is rounded to; NULL: nothing */
+    bool clamps_nan;             /* in gate and up, to the limit */
     float added;                 /* to what becomes of up: 0, or -0, which changes nothing */
 } activation_row;
 
@@ -114,6 +117,7 @@ static mp_status activate(const activation_row *r, const int32_t *topk_ids, cons
         for (int64_t t = 0; t < slots; t++) {
             if (!in || topk_ids[t] < 0 || row[t] < 0) continue;
             mp_decode_row_f32(cache1->dtype, cache1->data, row[t] * width, width, in);
+            for (int64_t i = 0; r->clamps_nan && i < width; i++) in[i] = (float)mp_clamped_nan((double)in[i]);
             activate_row(r, in, result);
             mp_encode_row_f32(cache2->dtype, cache2->data, row[t] * c->N, c->N, result);
         }
@@ -129,6 +133,7 @@ mp_status mp_predict_stage_act(void *self, const mp_stage_call *call, mp_error *
     const mp_tensor *cache2 = &call->t[MP_CACHE2];
     activation_row r = {
         .c = call->c, .function = contract->act_function, .added = contract->act_up_plus_zero ? 0.0f : -0.0f};
+    r.clamps_nan = contract->act_clamp_nan == MP_CLAMP_NAN_LIMIT && mp_act_clamps(r.c->act);
     if (contract->act_rounding == MP_ACT_GATE_ROUNDED) r.gate_dtype = &cache2->dtype;
     if (needs_special_unit(contract->act_function)) {
         const mp_status status = mp_special_unit_sm90(&r.unit, err);
