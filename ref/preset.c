@@ -47,9 +47,9 @@ static mp_contract ieee_any_order(void) {
 
 /* What any sane kernel meets: float32 sums in any order or a tensor core; an exp by the special-function
  * unit, whose error grows to 2 + 1.173*88 ulp where a float32 exp is finite (CUDA C++ Programming Guide,
- * intrinsic functions), and an approximate division, 2 ulp; the gate rounded before the multiply or not, a NaN clamped or kept; sums
- * over topk in float32 or in dtype, whose bound holds for a sum that is rounded and then scaled, too. Nothing
- * is promised of bits, order, or rows without a result. */
+ * intrinsic functions), and an approximate division, 2 ulp; the gate rounded before the multiply or not; a
+ * NaN that a clamp meets kept or not; sums over topk in float32 or in dtype, whose bound holds for a sum that
+ * is rounded and then scaled, too. Nothing is promised of bits, order, or rows without a result. */
 static mp_contract any_sane_kernel(void) {
     mp_contract contract = mp_contract_weakest();
     snprintf(contract.preset, sizeof contract.preset, MP_ANY_CONTRACT);
