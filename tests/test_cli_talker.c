@@ -117,11 +117,41 @@ static void misbehaviour_has_a_verdict(void **state) {
     }
 }
 
+/* Which outputs a run has left must be the same in each run of a case, told or not. */
+static void every_run_leaves_the_same(void **state) {
+    (void)state;
+#define ALL "[\\\"num_tokens_post_padded\\\",\\\"expert_ids\\\",\\\"sorted_token_ids\\\"]"
+#define ONE "[\\\"num_tokens_post_padded\\\"]"
+    static const struct {
+        const char *leaves;
+        int code;
+        const char *in_out;
+    } ways[] = {
+        {"[null]", 0, "1 passed"},
+        {"[" ALL "]", 0, "1 passed"},
+        {"[null," ALL "]", 0, "1 passed"},
+        {"[" ALL ",null]", 0, "1 passed"},
+        {"[null," ONE "]", 3,
+         "[CRASH] M=4 topk=2 act=silu scope=align  left: other outputs than in the run before"},
+        {"[" ALL "," ONE "]", 3, "left: other outputs than in the run before"},
+        {"[null,null," ONE "]", 3, "left: other outputs than in the run before"},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char command[512];
+        snprintf(command, sizeof command,
+                 "moeparity run --case 'M=4 topk=2 scope=align' --repeat 4 --timeout 9 "
+                 "--subject \"worker:python3 $TALKER 'leaves=%s'\"",
+                 ways[i].leaves);
+        expect(command, ways[i].code, ways[i].in_out, "");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_program_is_judged),
         cmocka_unit_test(no_program),
         cmocka_unit_test(misbehaviour_has_a_verdict),
+        cmocka_unit_test(every_run_leaves_the_same),
     };
     if (system("python3 -c pass 2> /dev/null") != 0) {
         puts("SKIP: no python3");

@@ -220,6 +220,28 @@ static void nothing_compared_is_not_equal(void **state) {
     assert_false(v->pair[0].bits_equal);
 }
 
+/* A run that repeats nothing, since nothing is promised or no row has a result, has not repeated. */
+static void a_repeat_that_compared_nothing_is_not_judged(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *why;
+        bool unordered;
+    } rows[] = {{"M=8 topk=2 N=16 scope=act", "the contract promises no bits that repeat", true},
+                {"M=8 topk=2 N=16 scope=act filter=1", "nothing to compare", false},
+                {"M=8 topk=2 N=16 scope=act", "", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int strict = 0; strict < 2; strict++) {
+            const mp_run_options options = {.settings = {.repeat = 3, .strict = strict}};
+            const mp_verdict *v =
+                judge_by((spoiled){.unordered = rows[i].unordered}, rows[i].text, NULL, &options);
+            const mp_check_result *repeat = &v->check[MP_CHECK_REPEAT];
+            const bool asked = strict && !rows[i].unordered && rows[i].why[0];
+            assert_int_equal(v->outcome, asked ? MP_FAIL : MP_PASS);
+            assert_int_equal(repeat->answer, asked ? MP_FAILED : rows[i].why[0] ? MP_NOT_JUDGED : MP_PASSED);
+            if (!strstr(repeat->text, rows[i].why)) fail_msg("%s: %s", rows[i].text, repeat->text);
+        }
+}
+
 static mp_status wrong_in_the_second_run(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
     (void)c, (void)err;
     if (run == 1) ((int32_t *)trace->t[MP_EXPERT_IDS].data)[0] ^= 1;
@@ -814,6 +836,7 @@ int main(void) {
         cmocka_unit_test(a_later_skip_does_not_hide_a_failure),
         cmocka_unit_test(variants_are_looked_at_all_around),
         cmocka_unit_test(nothing_compared_is_not_equal),
+        cmocka_unit_test(a_repeat_that_compared_nothing_is_not_judged),
         cmocka_unit_test(an_unordered_sum_excuses_the_sum_only),
         cmocka_unit_test(an_unordered_sum_keeps_its_bounds_in_every_run),
         cmocka_unit_test(one_run_says_nothing_about_repeating),

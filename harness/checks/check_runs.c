@@ -112,7 +112,9 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err) {
     if (repeat < 2)
         mp_check_not_judged(s->v, MP_CHECK_REPEAT, "one run only");
     else if (compared == 0)
-        mp_check_not_judged(s->v, MP_CHECK_REPEAT, "the contract promises no bits that repeat");
+        mp_check_not_judged(s->v, MP_CHECK_REPEAT, "%s",
+                            s->deterministic ? "nothing to compare"
+                                             : "the contract promises no bits that repeat");
     else if (!s->deterministic)
         mp_check_not_judged(s->v, MP_CHECK_REPEAT,
                             "what the contract promises to repeat does; the rest may differ");
