@@ -17,6 +17,7 @@
  */
 #include "cases/fill.h"
 
+#include "base/clones.h"
 #include "cases/graph_tables.h"
 
 #include <math.h>
@@ -70,6 +71,12 @@ static int32_t centred_sum(uint64_t bits) {
     return (int32_t)((pairs & 0xFFFFFFFF) + (pairs >> 32)) - 131070;
 }
 
+MP_CLONES static void normal_batch(uint64_t key, uint64_t first, int64_t n, float scale, float *batch) {
+    int32_t sums[BATCH];
+    for (int64_t i = 0; i < n; i++) sums[i] = centred_sum(mp_bits(key, first + (uint64_t)i));
+    for (int64_t i = 0; i < n; i++) batch[i] = (float)sums[i] * scale;
+}
+
 /* The 18-bit integers are exact in float32. fp32 and fp64 elements get 32 more random bits below, so that
  * sums of them are inexact and a narrower accumulator or operand shows. */
 static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp_dtype dtype, void *data,
@@ -86,10 +93,7 @@ static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp
     const float scale = (float)ldexp(1.0, exponent);
     for (int64_t start = 0; start < n; start += BATCH) {
         const int64_t count = n - start < BATCH ? n - start : BATCH;
-        int32_t sums[BATCH];
-        for (int64_t i = 0; i < count; i++)
-            sums[i] = centred_sum(mp_bits(key, first + (uint64_t)(start + i)));
-        for (int64_t i = 0; i < count; i++) batch[i] = (float)sums[i] * scale;
+        normal_batch(key, first + (uint64_t)start, count, scale, batch);
         mp_encode_row_f32(dtype, data, at + start, count, batch);
     }
 }

@@ -3,7 +3,12 @@
 
 import html
 import re
-import unittest
+
+
+def _skip(reason):
+    import unittest  # here: it takes longer than all else that a worker imports of the package
+
+    return unittest.SkipTest(reason)
 
 
 class NotRun(RuntimeError):
@@ -60,7 +65,7 @@ class Verdict:
         if self:
             return self
         if self.status == "SKIP":
-            raise unittest.SkipTest(self.reason)
+            raise _skip(self.reason)
         raise AssertionError(self.row) from self.exception
 
 
@@ -86,7 +91,7 @@ class Verdicts(list):
         if self:
             return self
         if not self.failed:
-            raise unittest.SkipTest(self[0].reason if len(self) > 0 else "there is no case")
+            raise _skip(self[0].reason if len(self) > 0 else "there is no case")
         raise AssertionError("\n".join(v.row for v in self.failed)) from self.failed[0].exception
 
 
