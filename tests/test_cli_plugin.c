@@ -56,6 +56,7 @@ static void a_combine_in_cuda(void **state) {
 
 static void what_is_no_plugin(void **state) {
     (void)state;
+    expect("WRONG_PLUGIN=words " ACT "wrong.so,tile=128", 2, "", "'tile=128': this plug-in takes no words");
     expect(ACT "none.so", 2, "", "moeparity: cannot load the plug-in: plugins/none.so: cannot open");
     write_file("text.so", "this is no library");
     expect("moeparity run --case M=4 --subject plugin:text.so", 2, "",

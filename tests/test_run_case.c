@@ -408,6 +408,25 @@ static void promised_zeros_are_looked_at(void **state) {
     }
 }
 
+/* The host writes them, as its contract says, and they are predicted. */
+static void promise_zeros_and_bits(mp_contract *contract) {
+    promise_zeros(contract);
+    contract->promise[MP_ACT].bits = MP_BITS_REQUIRED;
+}
+
+static void promised_zeros_are_predicted(void **state) {
+    (void)state;
+    spoiled self = {.promise = promise_zeros_and_bits};
+    const mp_verdict *v = judge_by(self, "M=8 topk=2 N=32 filter=0.5 act=silu scope=act", NULL, NULL);
+    if (v->outcome != MP_PASS) fail_msg("%s", v->reason);
+    assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_PASSED);
+    assert_int_equal(v->stage[MP_ACT].predicted, 8 * 2 * 32);
+    self.spoil = zero_rows;
+    bad = 0;
+    expect_failure(judge_by(self, "M=8 topk=2 N=32 filter=0.5 act=silu scope=act", NULL, NULL), MP_CHECK_BITS,
+                   "instead of 0");
+}
+
 /* Rows of filtered slots, and what lies behind the end of align's lists, are other in every run. */
 static mp_status other_rubbish(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
     (void)err;
@@ -844,6 +863,7 @@ int main(void) {
         cmocka_unit_test(the_first_the_middle_and_the_last_token_run_alone),
         cmocka_unit_test(an_order_that_is_not_promised_may_change),
         cmocka_unit_test(promised_zeros_are_looked_at),
+        cmocka_unit_test(promised_zeros_are_predicted),
         cmocka_unit_test(what_is_not_promised_is_not_compared),
         cmocka_unit_test(a_variant_has_a_contract_of_its_own),
         cmocka_unit_test(the_nan_of_a_clamp_is_what_the_contract_says),

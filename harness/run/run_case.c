@@ -141,7 +141,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     else
         end_with(&s, &err);
     mp_begins_conclude(v, &row->c);
-    if (settings.strict) mp_strict_apply(v, mp_strict_asked(row, options, &s.offer.contract));
+    if (settings.strict) mp_strict_apply(v, mp_strict_asked(row, options, &s.offer));
     if (options->keep && v->outcome == MP_PASS) options->keep(options->keep_ctx, &s.offer, &in, &s.first);
     mp_trace_destroy(&s.first);
     mp_inputs_destroy(&in);

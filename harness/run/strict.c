@@ -13,14 +13,15 @@ static bool requires_bits(const mp_contract *contract, const mp_case *c) {
     return false;
 }
 
-unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options,
-                         const mp_contract *contract) {
+unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options, const mp_offer *offer) {
     const mp_case *c = &row->c;
+    const mp_contract *contract = &offer->contract;
     const bool whole = c->scope == MP_SCOPE_ALL;
     const bool runs = !row->file; /* what a file does not answer nobody could ask of it */
     /* The conditions that MP_CHECKS names. */
     const bool always = runs, numbers = c->scope != MP_SCOPE_ALIGN,
-               integers = c->scope == MP_SCOPE_ALIGN || (whole && runs),
+               integers = c->scope == MP_SCOPE_ALIGN ||
+                          (whole && runs && offer->exposes & MP_IN_SET(MP_SORTED_TOKEN_IDS)),
                repeated = runs && mp_contract_deterministic(contract, c) && options->settings.repeat != 1,
                moved = runs && whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
                paired = row->pair_count > 0, compared = options->golden && !options->settings.golden_partial,

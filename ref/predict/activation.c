@@ -10,6 +10,7 @@
 #include "ref/predict/special_unit_tables.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static bool needs_special_unit(mp_act_function function) {
     switch (function) {
@@ -128,6 +129,14 @@ static mp_status activate(const activation_row *r, const int32_t *topk_ids, cons
                : MP_OK;
 }
 
+static void zero_filtered(const mp_case *c, const int32_t *topk_ids, const int64_t *row,
+                          const mp_tensor *cache2) {
+    for (int64_t t = 0; t < mp_case_slots(c); t++)
+        if (topk_ids[t] < 0 && row[t] >= 0)
+            memset(mp_tensor_row(cache2, row[t]), 0,
+                   (size_t)mp_tensor_row_length(cache2) * mp_dtype_size(cache2->dtype));
+}
+
 mp_status mp_predict_stage_act(void *self, const mp_stage_call *call, mp_error *err) {
     const mp_contract *contract = ((const mp_prediction *)self)->contract;
     const mp_tensor *cache2 = &call->t[MP_CACHE2];
@@ -139,6 +148,7 @@ mp_status mp_predict_stage_act(void *self, const mp_stage_call *call, mp_error *
         const mp_status status = mp_special_unit_sm90(&r.unit, err);
         if (status != MP_OK) return status;
     }
-    return activate(&r, call->t[MP_TOPK_IDS].data, call->map->cache_row, mp_as_read(call->t, MP_CACHE1),
-                    cache2, err);
+    const int32_t *topk_ids = call->t[MP_TOPK_IDS].data;
+    if (contract->filtered[MP_ACT] == MP_ROW_ZERO) zero_filtered(r.c, topk_ids, call->map->cache_row, cache2);
+    return activate(&r, topk_ids, call->map->cache_row, mp_as_read(call->t, MP_CACHE1), cache2, err);
 }
