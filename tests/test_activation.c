@@ -248,11 +248,11 @@ static void device_functions_stay_inside(void **unused) {
             contract.act_function = functions[f];
             contract.act_ulps = 0;
             if (act == MP_RELU2 || mp_activation_cuda_unknown(functions[f], act)) continue;
-            for (uint32_t n = 0; n < 300000; n++) {
+            for (uint32_t n = 0; n < 200000; n++) {
                 const float wide = (float)(110 * random_unit(&r)), near = (float)(12 * random_unit(&r));
                 const float g = n < 65536    ? bf16_gate(n)
                                 : n < 131072 ? (float)mp_decode_code(MP_FP16, n - 65536)
-                                : n < 220000 ? wide
+                                : n < 165000 ? wide
                                              : near;
                 const float u = n % 3 ? 1 : ups[n % COUNT(ups)];
                 /* a product that is made first overflows where the result would not: Inf/Inf */
