@@ -113,8 +113,7 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err) {
         mp_check_not_judged(s->v, MP_CHECK_REPEAT, "one run only");
     else if (compared == 0)
         mp_check_not_judged(s->v, MP_CHECK_REPEAT, "%s",
-                            s->deterministic ? "nothing to compare"
-                                             : "the contract promises no bits that repeat");
+                            s->deterministic ? "nothing to compare" : MP_NOTHING_REPEATS);
     else if (!s->deterministic)
         mp_check_not_judged(s->v, MP_CHECK_REPEAT,
                             "what the contract promises to repeat does; the rest may differ");
