@@ -112,7 +112,7 @@ int mp_question_most_clean(const mp_question *q) {
 }
 
 bool mp_hypothesis_is_out(const mp_hypothesis *h, int most_clean) {
-    return h && h->differing >= 32 && (h->refuting > 1 || mp_hypothesis_clean(h) < most_clean);
+    return h && h->differing >= 32 && mp_hypothesis_clean(h) < most_clean;
 }
 
 bool mp_hypothesis_fits(const mp_hypothesis *h) {

@@ -76,8 +76,8 @@ void mp_hypothesis_count(mp_evidence *e, mp_hypothesis *h, int64_t compared, int
 /* In how many cases the hypothesis was asked and no element differs; and the most of any. */
 int mp_hypothesis_clean(const mp_hypothesis *h);
 int mp_question_most_clean(const mp_question *q);
-/* Whether nothing is learned by asking it of further cases: 32 elements have differed, in two cases, or in
- * one while another hypothesis has more cases without a difference; most_clean: the most of any. */
+/* Whether it need not be asked of further cases: 32 elements have differed, and another hypothesis has more
+ * cases without a difference; most_clean: the most of any. */
 bool mp_hypothesis_is_out(const mp_hypothesis *h, int most_clean);
 
 /* The hypothesis that fits; else the nearest, the one with the most cases without a difference, then with the
