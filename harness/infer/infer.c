@@ -187,6 +187,14 @@ typedef struct crafted {
     int count;
 } crafted;
 
+static void begin_case(session *s, const mp_case *c, const crafted *made) {
+    char text[MP_CASE_TEXT_MAX], name[MP_CASE_TEXT_MAX + 64];
+    mp_case_text(c, text, sizeof text);
+    snprintf(name, sizeof name, "%s%s%s", text, made ? ", with inputs made for " : "",
+             made ? mp_stage_name(made->stage) : "");
+    mp_evidence_begin_case(s->evidence, name);
+}
+
 static mp_status infer_case(session *s, const mp_case *c, const crafted *made, mp_error *err) {
     mp_inputs in = {0};
     mp_trace trace = {0};
@@ -195,6 +203,7 @@ static mp_status infer_case(session *s, const mp_case *c, const crafted *made, m
     mp_status status = MP_OK;
     if (mp_case_chunks(c) > 1) return mp_fail(err, MP_EUNSUPPORTED, "several chunks: name a case of one");
     mp_progress("", "run");
+    begin_case(s, c, made);
     status = mp_inputs_create(c, &in, err);
     if (status == MP_OK && made && made->pair) mp_craft_pairs(c, made->pair, made->count, &in);
     if (status == MP_OK && made && !made->pair) mp_craft_slots(c, cancelling, c, &in);
@@ -262,6 +271,9 @@ static mp_status infer_slots(session *s, const mp_case *like, mp_error *err) {
         c.rsf = 2.5;
         if (c.scope == MP_SCOPE_ALL) c.N = 16;
         status = infer_made(s, &c, &made, err);
+        if (status != MP_EUNSUPPORTED) break;
+        c.rsf = 1; /* some leave it to their caller */
+        status = infer_made(s, &c, &made, err);
     }
     return status;
 }
@@ -269,11 +281,15 @@ static mp_status infer_slots(session *s, const mp_case *like, mp_error *err) {
 static mp_status infer_pairs(session *s, const mp_case *like, mp_error *err) {
     enum { MOST = 4096 };
     static const mp_scope scopes[] = {MP_SCOPE_ACT, MP_SCOPE_ALL};
-    double(*pair)[2] = malloc(MOST * sizeof *pair);
+    double(*pair)[2] = malloc((MOST + MP_ODD_PAIRS) * sizeof *pair);
     crafted made = {.stage = MP_ACT, .pair = pair};
     mp_progress("act", "look for inputs of");
     mp_status status = pair ? mp_act_pairs(like, pair, MOST, &made.count, err)
                             : mp_fail(err, MP_EMEMORY, "infer: no memory for %d pairs", MOST);
+    if (status == MP_OK && (mp_act_has_odd(like, MP_ODD_NAN) || mp_act_has_odd(like, MP_ODD_ZERO))) {
+        mp_act_odd_pairs(pair + made.count);
+        made.count += MP_ODD_PAIRS;
+    }
     if (status == MP_OK && made.count > 0) status = MP_EUNSUPPORTED;
     for (int i = 0; i < scopes_of(like) && status == MP_EUNSUPPORTED; i++) {
         mp_case c = case_for(like, scopes[i]);
@@ -329,37 +345,66 @@ static mp_status reveal_sums(session *s, const mp_case *like, mp_error *err) {
     return status;
 }
 
+/* What was run so far: a case that stands for all of them. */
+typedef struct kind {
+    mp_case like;
+    bool any, act; /* a case was run; one that has the activation */
+} kind;
+
+/* A whole case stands for single stages. Which activation it is only those know that have it. */
+static void take_kind(kind *k, const mp_case *c) {
+    const mp_case before = k->like;
+    const bool act = mp_case_has_stage(c, MP_ACT);
+    if (!k->any || (k->like.scope != MP_SCOPE_ALL && c->scope == MP_SCOPE_ALL)) k->like = *c;
+    if (k->act != act) {
+        const mp_case *known = act ? c : &before;
+        k->like.act = known->act;
+        k->like.gated = known->gated;
+        k->like.interleaved = known->interleaved;
+        k->like.alpha = known->alpha;
+        k->like.limit = known->limit;
+    }
+    k->any = true;
+    k->act = k->act || act;
+}
+
+/* One case; where the subject does not run it, *why says so if nothing was said before. */
+static mp_status ask_case(session *s, const mp_case *c, kind *k, mp_error *why, mp_error *err) {
+    mp_error skipped = {0};
+    const mp_status status = infer_case(s, c, NULL, &skipped);
+    mp_infer_case_done(s->report, c, status == MP_EUNSUPPORTED ? skipped.text : "");
+    if (status == MP_OK) take_kind(k, c);
+    if (status == MP_EUNSUPPORTED && !why->text[0]) *why = skipped;
+    if (status != MP_OK && status != MP_EUNSUPPORTED && err) *err = skipped;
+    return status;
+}
+
 mp_status mp_infer(mp_subject *subject, const mp_matrix *cases, const mp_infer_options *options,
                    json_t **report, mp_error *err) {
     mp_evidence evidence = {0};
     mp_infer_report *r = mp_infer_report_new();
     session s = {.subject = subject, .options = options, .evidence = &evidence, .report = r};
-    const mp_case *like = NULL;
+    kind k = {0};
     mp_error why = {0};
     *report = NULL;
     mp_status status = r ? check_cases(cases, err) : mp_fail(err, MP_EMEMORY, "infer: no memory");
     for (size_t i = 0; i < cases->count && status == MP_OK; i++) {
-        const mp_case *c = &cases->rows[i].c;
-        mp_error skipped = {0};
-        status = infer_case(&s, c, NULL, &skipped);
-        mp_infer_case_done(r, c, status == MP_EUNSUPPORTED ? skipped.text : "");
-        const bool whole = like && like->scope != MP_SCOPE_ALL && c->scope == MP_SCOPE_ALL;
-        if (status == MP_OK && (!like || whole)) like = c;
-        if (status == MP_EUNSUPPORTED) {
-            if (!why.text[0]) why = skipped;
-            status = MP_OK;
-        } else if (status != MP_OK && err) {
-            *err = skipped;
+        mp_case c = cases->rows[i].c;
+        status = ask_case(&s, &c, &k, &why, err);
+        if (status == MP_EUNSUPPORTED && c.rsf != 1) { /* some leave it to their caller */
+            c.rsf = 1;
+            status = ask_case(&s, &c, &k, &why, err);
         }
+        if (status == MP_EUNSUPPORTED) status = MP_OK;
     }
-    if (status == MP_OK && !like) { /* what it said of the first one */
+    if (status == MP_OK && !k.any) { /* what it said of the first one */
         status = why.status;
         if (err) *err = why;
     }
-    if (status == MP_OK) status = infer_crafted(&s, like, err);
-    if (status == MP_OK) status = reveal_sums(&s, like, err);
+    if (status == MP_OK) status = infer_crafted(&s, &k.like, err);
+    if (status == MP_OK) status = reveal_sums(&s, &k.like, err);
     if (status == MP_OK && evidence.lost) status = mp_fail(err, MP_EMEMORY, "infer: no memory for evidence");
-    if (status == MP_OK) *report = mp_infer_report_json(r, &evidence, like);
+    if (status == MP_OK) *report = mp_infer_report_json(r, &evidence, &k.like);
     if (status == MP_OK && !*report) status = mp_fail(err, MP_EMEMORY, "infer: no memory for the report");
     mp_infer_report_free(r);
     mp_evidence_free(&evidence);

@@ -43,7 +43,7 @@ static bool compare(const mp_infer_run *r, mp_stage stage, const mp_tensor *acc,
 /* All epilogues and stores of one sum. Of epilogues with the same effect in this case the first one is
  * compared: the others are no hypotheses of it. */
 static mp_status ask_sum(const mp_infer_run *r, mp_stage stage, int question, const mp_sum_rule *rule,
-                         int sum, const mp_tensor *acc, mp_error *err) {
+                         int sum, int most_clean, const mp_tensor *acc, mp_error *err) {
     const mp_stage_call call = {.c = r->c, .t = r->t, .map = &r->map};
     const mp_stage_gemm g = mp_gemm_of_stage(&call, stage);
     const bool wide = !rule->float64_steps && g.out->dtype == MP_FP32;
@@ -62,7 +62,7 @@ static mp_status ask_sum(const mp_infer_run *r, mp_stage stage, int question, co
             const int at[] = {sum, v, mp_store_value(r->evidence, question, 2, (mp_store)s)};
             memcpy(value[e][s], at, sizeof at);
             wanted[e][s] = same_as == e && (s == MP_STORE_NEAREST || !wide) &&
-                           !mp_hypothesis_is_out(mp_hypothesis_of(r->evidence, question, at));
+                           !mp_hypothesis_is_out(mp_hypothesis_of(r->evidence, question, at), most_clean);
         }
     }
 #pragma omp parallel for schedule(dynamic, 1)
@@ -82,12 +82,12 @@ static mp_status ask_sum(const mp_infer_run *r, mp_stage stage, int question, co
 }
 
 /* Whether every hypothesis with this sum is out already. */
-static bool sum_is_out(const mp_evidence *e, int question, int sum) {
+static bool sum_is_out(const mp_evidence *e, int question, int sum, int most_clean) {
     const mp_question *q = &e->question[question];
     bool any = false;
     for (int i = 0; i < q->count; i++) {
         if (q->hypothesis[i].value[0] != sum) continue;
-        if (!mp_hypothesis_is_out(&q->hypothesis[i])) return false;
+        if (!mp_hypothesis_is_out(&q->hypothesis[i], most_clean)) return false;
         any = true;
     }
     return any;
@@ -105,17 +105,19 @@ mp_status mp_infer_gemm(const mp_infer_run *r, mp_stage stage, mp_error *err) {
     if (status == MP_OK) status = mp_tensor_alloc(&acc, 0, err);
     if (status == MP_OK) status = mp_tensor_alloc(&acc64, 0, err);
     if (status == MP_OK) mp_sum_rules_make(all, r->c, stage);
+    const int most_clean = question < 0 ? 0 : mp_question_most_clean(&r->evidence->question[question]);
     for (int i = 0; status == MP_OK && i < all->count; i++) {
         const mp_sum_rule *rule = &all->rule[i];
         const mp_evidence_value text = {.name = rule->name, .keys = rule->named ? rule->keys : NULL};
         const int sum = mp_evidence_value_of(r->evidence, question, 0, text);
         if (sum < 0) status = mp_fail(err, MP_EMEMORY, "infer: no memory");
         const int64_t K = mp_tensor_row_length(&r->t[mp_sum_operand(stage, 1)]);
-        if (status != MP_OK || !mp_sum_is_its_own(rule, K) || sum_is_out(r->evidence, question, sum))
+        if (status != MP_OK || !mp_sum_is_its_own(rule, K) ||
+            sum_is_out(r->evidence, question, sum, most_clean))
             continue;
         const mp_tensor *sums = rule->float64 ? &acc64 : &acc;
         status = mp_sum_compute(rule, r, stage, sums, err);
-        if (status == MP_OK) status = ask_sum(r, stage, question, rule, sum, sums, err);
+        if (status == MP_OK) status = ask_sum(r, stage, question, rule, sum, most_clean, sums, err);
     }
     mp_tensor_free(&acc);
     mp_tensor_free(&acc64);
