@@ -29,6 +29,7 @@ static void a_program_is_judged(void **state) {
     assert_non_null(strstr(out, " weak weak ...; contract any: before the last rounding errors may be "));
     assert_non_null(strstr(out, ", talker 1.0, 1.0, "));
     assert_non_null(strstr(out, " 1.0, 1.0, ..."));
+    expect(WORDS("unversioned"), 0, ", talker, ", ""); /* no blank where the version would be */
     /* Its repro starts it again. */
     expect(WORDS("wrong"), 1, "begins in act: one row, column 3", "");
     const char *repro = strstr(out, "repro: ");

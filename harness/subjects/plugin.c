@@ -199,9 +199,9 @@ static mp_status open_plugin(plugin *p, mp_subject *s, mp_error *err) {
         status = result_of(p, p->api.open(comma ? comma + 1 : "", &p->self, &why), &why, err);
     p->opened = status == MP_OK;
     if (status != MP_OK) return status;
-    mp_text_fit(s->versions, sizeof s->versions, "%s%s%s%s%s", p->api.name, p->api.version ? " " : "",
-                p->api.version ? p->api.version : "", p->cuda ? ", " : "",
-                p->cuda ? mp_cuda_versions(p->cuda) : "");
+    const char *version = p->api.version ? p->api.version : "";
+    mp_text_fit(s->versions, sizeof s->versions, "%s%s%s%s%s", p->api.name, version[0] ? " " : "", version,
+                p->cuda ? ", " : "", p->cuda ? mp_cuda_versions(p->cuda) : "");
     return MP_OK;
 }
 

@@ -339,10 +339,9 @@ static mp_status greet(program *p, mp_subject *s, mp_error *err) {
     if (status != MP_OK) return status;
     const json_int_t protocol = json_integer_value(json_object_get(hello, "protocol"));
     const char *name = json_string_value(json_object_get(hello, "name")),
-               *version = json_string_value(json_object_get(hello, "version"));
+               *told = json_string_value(json_object_get(hello, "version")), *version = told ? told : "";
     mp_text_fit(p->title, sizeof p->title, "%s", name ? name : "");
-    mp_text_fit(s->versions, sizeof s->versions, "%s%s%s", p->title, version ? " " : "",
-                version ? version : "");
+    mp_text_fit(s->versions, sizeof s->versions, "%s%s%s", p->title, version[0] ? " " : "", version);
     if (protocol != MP_PROGRAM_PROTOCOL)
         status = mp_fail(err, MP_EINPUT, "%s speaks protocol %lld of subjects; this program speaks %d",
                          p->name, (long long)protocol, MP_PROGRAM_PROTOCOL);

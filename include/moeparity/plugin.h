@@ -116,7 +116,8 @@ typedef struct mp_plugin {
      * May be NULL. */
     int (*open)(const char *words, void **self, mp_plugin_error *err);
     /* For each case, variant and selection of tokens, for a case more than once: the answer must stay the
-     * same. */
+     * same. MP_PLUGIN_UNSUPPORTED makes the case a SKIP: a plug-in that is one stage alone answers that to
+     * every other c->scope ("all" is one of them), or it is run on cases that lack its tensors. */
     int (*describe)(void *self, const mp_plugin_case *c, mp_plugin_offer *offer, mp_plugin_error *err);
     /* Executes the case, as often as its checks ask for it, never twice at a time, on the thread that called
      * open. All that it launched elsewhere than on `stream` is done when it returns. */

@@ -13,6 +13,7 @@ them.
 import json
 import os
 import pickle
+import re
 import subprocess
 import tempfile
 import zipfile
@@ -75,21 +76,58 @@ def judge(source, case=None, contract=None, arguments=(), **options):
     """
     with tempfile.TemporaryDirectory(prefix="moeparity.") as folder:
         if isinstance(source, (str, os.PathLike)) and _is_read_by_the_program(source) and not options:
-            path, missing = os.fspath(source), {}
+            path, missing, names = os.fspath(source), {}, {}
         else:
             trace = source if isinstance(source, Trace) else _trace_of(source, options)
             path = os.path.join(folder, "trace.safetensors")
             trace.save(path)
             missing = trace.missing
+            names = {path: _name_of(source)}  # that file is gone when the row is read
         report = os.path.join(folder, "report.json")
         words = [_program.find(), "judge", "--json", report, *arguments]
         for option, value in (("--case", case), ("--contract", contract)):
             words += [option, value] if value is not None else []
         done = subprocess.run([*words, "--", path], capture_output=True, text=True, check=False)
         if not os.path.exists(report):
-            raise BadFile(done.stderr.strip() or f"moeparity judge ended with {done.returncode}")
+            said = done.stderr.strip() or f"moeparity judge ended with {done.returncode}"
+            raise BadFile(_renamed(said, names))
         with open(report, encoding="utf-8") as file:
-            return Judgement(done.returncode, done.stdout, json.load(file), missing)
+            report = json.load(file)
+    text = done.stdout
+    if names:
+        again = _call(source, {"case": case, "contract": contract, "arguments": list(arguments), **options})
+        text = re.sub(r"(?m)^( +repro: ).*$", lambda found: found.group(1) + again, text)
+        report["run"]["command"] = again
+        for verdict in report["verdicts"]:
+            verdict["repro"] = again
+    return Judgement(done.returncode, _renamed(text, names), _renamed(report, names), missing)
+
+
+def _name_of(source):
+    """What a reader is told instead of the file that it was written into for the program."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    return "trace" if isinstance(source, Trace) else "tensors"
+
+
+def _call(source, options):
+    """The call of judge() that gave this; of what is no file by the name of a variable."""
+    is_file = isinstance(source, (str, os.PathLike))
+    words = [repr(os.fspath(source)) if is_file else _name_of(source)]
+    words += [f"{name}={value!r}" for name, value in options.items() if value not in (None, [])]
+    return f"moeparity.files.judge({', '.join(words)})"
+
+
+def _renamed(told, names):
+    """A text, or a report with its texts, in which files have other names."""
+    if isinstance(told, dict):
+        return {key: _renamed(value, names) for key, value in told.items()}
+    if isinstance(told, list):
+        return [_renamed(value, names) for value in told]
+    if isinstance(told, str):
+        for path, name in names.items():
+            told = told.replace(path, name)
+    return told
 
 
 def _is_read_by_the_program(path):

@@ -160,7 +160,7 @@ def main():
         if kind == "hello":
             protocol = 2 if HOW == "newer" else body["protocol"]
             name = "" if HOW == "nameless" else "talker"
-            version = "1.0, " * 100 if HOW == "wordy" else "1.0"
+            version = {"wordy": "1.0, " * 100, "unversioned": ""}.get(HOW, "1.0")
             hello = {"protocol": protocol, "name": name, "version": version, "later": [1]}
             if HOW.startswith("on="):
                 hello["device"] = HOW[3:]

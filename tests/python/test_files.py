@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -92,6 +93,33 @@ def test_a_right_pipeline_passes(inputs, tmp_path):
     assert judged and "not judged: moe_out: no tensor of a case" in repr(judged)
     assert files.judge({**inputs, "out": outputs["out"]}, contract="ieee-any-order", arguments=["--strict"])
     assert files.judge({"cache1": outputs["cache1"], "cache2": outputs["cache2"]})
+
+
+def test_what_failed_is_named_as_it_was_given(inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wrong = {**inputs, **moe(inputs)}
+    wrong["cache2"] = wrong["cache2"].copy()
+    wrong["cache2"][0, 0] += BF16(1)
+    numpy.savez("it's bug.npz", **wrong)
+    judged = files.judge("it's bug.npz", case="act=silu", contract="sm_90", arguments=["--strict"])
+    assert judged.code == 1 and "\n        it's bug.npz: judged: gate_up, act," in judged.text
+    for told in (judged.text, json.dumps(judged.report)):
+        assert "trace.safetensors" not in told and "/moeparity." not in told
+    again = re.search(r"(?m)^ +repro: (.*)$", judged.text)[1]
+    assert judged.report["verdicts"][0]["repro"] == judged.report["run"]["command"] == again
+    assert again == (
+        """moeparity.files.judge("it's bug.npz", case='act=silu', contract='sm_90', arguments=['--strict'])"""
+    )
+    script = f"import moeparity.files\nj = {again}\nprint(j.text, end='')\nraise SystemExit(j.code)"
+    repeated = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert repeated.returncode == 1, repeated.stderr
+    assert repeated.stdout.splitlines()[:4] == judged.text.splitlines()[:4]
+    assert "repro: moeparity.files.judge(tensors)" in files.judge(wrong).text
+    assert "repro: moeparity.files.judge(trace)" in files.judge(files.Trace(wrong)).text
+    numpy.savez("nothing.npz", x=inputs["x"])
+    with pytest.raises(files.BadFile, match="nothing.npz: ") as raised:
+        files.judge("nothing.npz")
+    assert "trace.safetensors" not in str(raised.value)
 
 
 def test_h5py_writes_what_is_read(inputs, tmp_path):
