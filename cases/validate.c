@@ -2,6 +2,7 @@
 /* Which combinations of fields make a case. Every message says what to change. */
 #include "cases/field.h"
 #include "cases/graph_tables.h"
+#include "cases/parts.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -171,14 +172,21 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
 static const char *const execution_fields[] = {"path", "layout", "tile", "tile_down"};
 
 static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *variant) {
+    static const char *const shares[] = {"E", "N", "ep_size"}; /* judged by mp_case_validate_part */
     for (size_t i = 0; i < COUNT(execution_fields); i++)
         if (!strcmp(f->name, execution_fields[i])) return true;
+    for (size_t i = 0; i < COUNT(shares); i++)
+        if (!strcmp(f->name, shares[i])) return true;
     /* In place, the same sums go over x; no_combine gives another tensor. */
     return !strcmp(f->name, "mode") && base->mode != MP_MODE_NO_COMBINE &&
            variant->mode != MP_MODE_NO_COMBINE;
 }
 
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err) {
+    if (mp_case_is_part(base, variant)) {
+        const mp_status status = mp_case_validate_part(base, variant, err);
+        if (status != MP_OK) return status;
+    }
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         const mp_field *f = &mp_fields[i];
         if (mp_field_compare(f, base, variant) == 0 || may_differ(f, base, variant)) continue;
@@ -187,8 +195,8 @@ mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_
         mp_field_text(f, variant, after);
         return mp_fail(err, MP_EINPUT,
                        "%s=%s instead of %s=%s is another problem: a variant may differ in path, layout, "
-                       "tile, tile_down, and in mode between combine and "
-                       "inplace",
+                       "tile, tile_down, and in mode between combine and inplace; ranks in ep_size and E, "
+                       "shards in N",
                        f->name, after, f->name, before);
     }
     return MP_OK;

@@ -115,7 +115,10 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                      "judges that stage alone."},
     [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | RECORD, .repeats = RUN | RECORD,
                      .summary = "a variant of the --case before it that must give the same bits",
-                     .details = "Fields that differ, as `path=runner`. Matrices have pairs of their own."},
+                     .details =
+                         "Fields that differ, as `path=runner`; or ranks or shards, as `ep_size=4 E=2` or "
+                         "`N=64`, whose outputs must sum to the case's. Matrices have pairs of their "
+                         "own."},
     [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | RECORD | VERIFY,
                       .summary = "only cases that match, as `M>16 act=silu`",
                       .details = "Blank-separated terms that must all hold: name=value, !=, and for numbers "

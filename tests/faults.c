@@ -134,6 +134,13 @@ const fault faults[] = {
     {"the runner path gives other bits", runner_differs, FLOAT, "path=runner", CHECK(PAIR), NO_STAGE},
     {"one tile shape gives other bits", one_tile_differs, FLOAT, "tile=64x64x128x1x4x3", CHECK(PAIR),
      NO_STAGE},
+    {"global ids on every rank", global_ids_on_every_rank, SMALL, "ep_size=2 E=2", CHECK(RANKS), NO_STAGE},
+    {"a rank drops its first expert", first_expert_of_a_rank_dropped, SMALL, "ep_size=2 E=2", CHECK(RANKS),
+     NO_STAGE},
+    {"down's bias on every rank", down_bias_on_every_rank, SMALL " bias=1", "ep_size=4 E=1", CHECK(RANKS),
+     NO_STAGE},
+    {"down's bias on every shard", down_bias_of_the_first_run, SMALL " bias=1", "N=16", CHECK(RANKS),
+     NO_STAGE},
     {"other bits than predicted", other_bits, FLOAT, NULL, CHECK(BITS), MP_GATE_UP},
     {"other bits than the golden's", other_bits, FLOAT, NULL, CHECK(GOLDEN), NO_STAGE},
 };

@@ -24,6 +24,8 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     filtered_slot_summed, combine_offset_wraps, last_chunk_sum_without_topk, all_zero,
     scaled_buffer_unwritten, last_token_unwritten, written_behind_out, written_before_cache1,
     device_guard_broken, written_behind_x, x_overwritten, device_input_changed, depends_on_old_contents,
-    differs_rarely, depends_on_position, depends_on_batch_size, runner_differs, one_tile_differs, other_bits;
+    differs_rarely, depends_on_position, depends_on_batch_size, runner_differs, one_tile_differs, other_bits,
+    global_ids_on_every_rank, first_expert_of_a_rank_dropped, down_bias_on_every_rank,
+    down_bias_of_the_first_run;
 
 #endif

@@ -2,6 +2,7 @@
 #include "harness/checks/session.h"
 
 #include "cases/graph_tables.h"
+#include "cases/parts.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/verdict_make.h"
@@ -177,9 +178,12 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
  * one of them ran and agreed. */
 mp_status mp_check_pairs(mp_session *s, mp_error *err) {
     const mp_pair_figures *open = NULL;
+    bool any = false;
     for (size_t i = 0; i < s->row->pair_count; i++) {
         bool judged = false;
         mp_comparison found = {0};
+        if (mp_case_is_part(&s->row->c, &s->row->pairs[i])) continue; /* check_ranks.c */
+        any = true;
         mp_pair_figures *f = new_pair(s->v, s->row->pair_text[i], s->deterministic);
         if (!f) return mp_fail(err, MP_EINTERNAL, "%zu pairs; at most %d", s->row->pair_count, MP_MAX_PAIRS);
         const mp_status status = run_pair(s, s->options->subject, &s->row->pairs[i], f, &found, &judged, err);
@@ -193,7 +197,7 @@ mp_status mp_check_pairs(mp_session *s, mp_error *err) {
     if (open)
         mp_check_not_judged(s->v, MP_CHECK_PAIR, "%s: %s", open->text,
                             open->note[0] ? open->note : open->first);
-    else if (s->row->pair_count > 0)
+    else if (any)
         mp_check_pass(s->v, MP_CHECK_PAIR);
     else
         mp_check_not_judged(s->v, MP_CHECK_PAIR, "no variants given");

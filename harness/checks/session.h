@@ -46,6 +46,8 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err);
 mp_status mp_check_pairs(mp_session *s, mp_error *err);
 mp_status mp_check_invariance(mp_session *s, mp_error *err); /* permutation and batch */
 mp_status mp_check_against(mp_session *s, mp_error *err);
+/* check_ranks.c */
+mp_status mp_check_ranks(mp_session *s, mp_error *err);
 /* check_golden.c */
 mp_status mp_check_golden(mp_session *s, mp_error *err);
 

@@ -115,8 +115,8 @@ static void measure_one(mp_span *j, const mp_balls *out, int64_t i, int64_t posi
     j->statistical[row] += likely * likely;
 }
 
-static void measure(mp_span *j, const mp_balls *out, int64_t first_row) {
-    mp_stage_judge *s = &j->s;
+static void measure(void *ctx, mp_span *j, const mp_balls *out, int64_t first_row) {
+    mp_stage_judge *s = ctx;
     const int32_t *ids = j->j->t[MP_TOPK_IDS].data;
     const bool slots = mp_stage_rows_are_slots(j->last);
 #pragma omp parallel
@@ -133,7 +133,8 @@ static void measure(mp_span *j, const mp_balls *out, int64_t first_row) {
     }
 }
 
-static mp_status judge_slab(mp_span *j, int64_t first, int64_t count, mp_error *err) {
+static mp_status propagate_slab(mp_span *j, int64_t first, int64_t count, mp_span_take *take, void *ctx,
+                                mp_error *err) {
 #define PROPAGATE(stage, scope, name) mp_propagate_##name,
     static mp_span_stage *const propagate[MP_STAGE_COUNT] = {MP_STAGES(PROPAGATE)};
 #undef PROPAGATE
@@ -159,10 +160,27 @@ static mp_status judge_slab(mp_span *j, int64_t first, int64_t count, mp_error *
         now = next;
         next = (mp_balls){0};
     }
-    if (status == MP_OK) measure(j, &now, mp_stage_rows_are_slots(j->last) ? first * c->topk : first);
+    if (status == MP_OK) take(ctx, j, &now, mp_stage_rows_are_slots(j->last) ? first * c->topk : first);
     mp_balls_destroy(&now);
     free(j->map.memory);
     j->map = (mp_slot_map){0};
+    return status;
+}
+
+mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage first, mp_stage last,
+                            int64_t elements, mp_span_take *take, void *ctx, mp_error *err) {
+    const mp_case *c = judgement->c;
+    mp_status status = MP_OK;
+    j->j = judgement;
+    j->first = first;
+    j->last = last;
+    j->lambda = sqrt(2 * log(2 * (double)elements / ODDS));
+    for (int i = 0; i < MP_STAGE_COUNT; i++) j->largest_w[i] = -1;
+    const int64_t per_token = c->topk * (mp_case_w1_rows(c) + c->N + c->K) * 6 * (int64_t)sizeof(double);
+    int64_t slab = SLAB_BYTES / per_token;
+    slab = slab < 1 ? 1 : slab > c->M ? c->M : slab;
+    for (int64_t token = 0; token < c->M && status == MP_OK; token += slab)
+        status = propagate_slab(j, token, c->M - token < slab ? c->M - token : slab, take, ctx, err);
     return status;
 }
 
@@ -188,20 +206,14 @@ static void judge_rows(const mp_span *j) {
 }
 
 mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage last, mp_error *err) {
-    const mp_case *c = judgement->c;
     mp_span j = {.j = judgement, .first = first, .last = last};
-    for (int i = 0; i < MP_STAGE_COUNT; i++) j.largest_w[i] = -1;
     mp_status status = mp_stage_judge_start(judgement, first, last, &j.s, err);
     if (status != MP_OK) return status;
-    j.lambda = sqrt(2 * log(2 * (double)j.s.rows * (double)j.s.width / ODDS));
     j.statistical = calloc((size_t)(j.s.rows > 0 ? j.s.rows : 1), sizeof *j.statistical);
     if (!j.statistical)
         status = mp_fail(err, MP_EMEMORY, "judge: no memory for %lld rows", (long long)j.s.rows);
-    const int64_t per_token = c->topk * (mp_case_w1_rows(c) + c->N + c->K) * 6 * (int64_t)sizeof(double);
-    int64_t slab = SLAB_BYTES / per_token;
-    slab = slab < 1 ? 1 : slab > c->M ? c->M : slab;
-    for (int64_t token = 0; token < c->M && status == MP_OK; token += slab)
-        status = judge_slab(&j, token, c->M - token < slab ? c->M - token : slab, err);
+    if (status == MP_OK)
+        status = mp_span_propagate(&j, judgement, first, last, j.s.rows * j.s.width, measure, &j.s, err);
     if (status == MP_OK) {
         judge_rows(&j);
         const int64_t measured = j.s.measure.f.compared;

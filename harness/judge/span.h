@@ -22,7 +22,7 @@ static inline double *mp_ball_at(const mp_tensor *t, int64_t i) {
     return (double *)t->data + i;
 }
 
-/* A span being judged, slab by slab of tokens. */
+/* A span being propagated, slab by slab of tokens; the last three are those of one that is judged. */
 typedef struct mp_span {
     const mp_judgement *j;
     mp_stage first, last;
@@ -35,6 +35,12 @@ typedef struct mp_span {
     int64_t unbounded;   /* elements of which no finite bound is known */
     double *statistical; /* [rows of the whole output]: sum of squares of det + random + half an ulp */
 } mp_span;
+
+/* What the last stage of a slab leaves: `out` has its rows first_row .. of the whole output. */
+typedef void mp_span_take(void *ctx, mp_span *span, const mp_balls *out, int64_t first_row);
+/* Stages first..last on balls, slab by slab; elements: of the output, for the odds. */
+mp_status mp_span_propagate(mp_span *span, const mp_judgement *j, mp_stage first, mp_stage last,
+                            int64_t elements, mp_span_take *take, void *ctx, mp_error *err);
 
 /* Stores element i: the radii grow by the rounding to dtype, the value stays exact. The last stage's own
  * store is left to the measurement. */

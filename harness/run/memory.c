@@ -2,6 +2,7 @@
 #include "harness/run/memory.h"
 
 #include "cases/graph_tables.h"
+#include "cases/parts.h"
 #include "harness/judge/judge_stage.h"
 #include "harness/subjects/surroundings.h"
 #include "harness/verdict_make.h"
@@ -144,6 +145,14 @@ size_t mp_file_host_bytes(const mp_case *c, mp_tensor_set holds, int block_size_
            (needs.gemm ? gemm_bytes(c) : 0);
 }
 
+/* A part has inputs of its own beside those of the whole; and the sums, in float64. */
+static size_t beside_a_part(const mp_case *whole) {
+    mp_inputs in;
+    const mp_tensor out = mp_case_shape(whole, MP_OUT, 16);
+    mp_inputs_plan(whole, &in);
+    return total_bytes(in.t) + 4 * sizeof(double) * (size_t)mp_tensor_count(&out) + slab_bytes(whole);
+}
+
 mp_status mp_plan_memory(mp_session *s, mp_error *err) {
     const mp_run_options *o = s->options;
     for (size_t i = 0; i <= s->row->pair_count; i++) {
@@ -154,7 +163,8 @@ mp_status mp_plan_memory(mp_session *s, mp_error *err) {
             mp_status status = mp_session_offer(s, subjects[k], c, &offer, err);
             if (status == MP_EUNSUPPORTED && i > 0) continue; /* this variant will not be run */
             if (status != MP_OK) return status;
-            const size_t host = mp_case_host_bytes(c, offer->config.up.block_size_m) + offer->host_bytes;
+            size_t host = mp_case_host_bytes(c, offer->config.up.block_size_m) + offer->host_bytes;
+            if (mp_case_is_part(&s->row->c, c)) host += beside_a_part(&s->row->c);
             const size_t device = mp_surroundings_device_bytes(subjects[k], c, offer) + offer->device_bytes;
             if ((int64_t)host > s->v->peak_bytes) s->v->peak_bytes = (int64_t)host;
             if ((status = mp_memory_check(host, o->settings.jobs, err)) != MP_OK) return status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/strict.h"
 
+#include "cases/parts.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/verdict_make.h"
@@ -18,13 +19,16 @@ unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options
     const mp_contract *contract = &offer->contract;
     const bool whole = c->scope == MP_SCOPE_ALL;
     const bool runs = !row->file; /* what a file does not answer nobody could ask of it */
+    size_t parts = 0;             /* of its pairs, those that are ranks or shards */
+    for (size_t i = 0; i < row->pair_count; i++) parts += mp_case_is_part(c, &row->pairs[i]);
     /* The conditions that MP_CHECKS names. */
     const bool always = runs, numbers = c->scope != MP_SCOPE_ALIGN,
                integers = c->scope == MP_SCOPE_ALIGN ||
                           (whole && runs && offer->exposes & MP_IN_SET(MP_SORTED_TOKEN_IDS)),
                repeated = runs && mp_contract_deterministic(contract, c) && options->settings.repeat != 1,
                moved = runs && whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
-               paired = row->pair_count > 0, compared = options->golden && !options->settings.golden_partial,
+               paired = parts<row->pair_count, parted = parts> 0,
+               compared = options->golden && !options->settings.golden_partial,
                predicted = requires_bits(contract, c);
 #define ASKED(check, name, condition) [check] = condition,
     const bool asked[MP_CHECK_COUNT] = {MP_CHECKS(ASKED)};

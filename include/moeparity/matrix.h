@@ -18,13 +18,14 @@ typedef enum mp_tier {
 
 #define MP_MATRIX_MAX_PAIRS 15 /* of one case: with another subject (--against) a verdict has room for 16 */
 
-/* One case of a matrix, with the variants of it that must give the same bits. */
+/* One case of a matrix, with the variants of it that must give the same bits, and the parts of it whose
+ * outputs must sum to its own. */
 typedef struct mp_matrix_row {
     mp_case c;
     mp_tier tier;
     char *group;      /* name of the group it came from */
-    mp_case *pairs;   /* variants that must agree bit for bit with c (mp_case_validate_pair),
-                         MP_MATRIX_MAX_PAIRS at most */
+    mp_case *pairs;   /* variants that must agree bit for bit with c, or parts of it
+                         (mp_case_validate_pair), MP_MATRIX_MAX_PAIRS at most */
     char **pair_text; /* their override texts, e.g. "path=runner" */
     size_t pair_count;
     char *file; /* its tensors are those of this file, and are judged as they are; NULL: it is executed */
