@@ -32,6 +32,7 @@ static const char *const roundings[] = {MP_ACT_ROUNDINGS(NAME)};
 static const char *const clamp_nans[] = {MP_CLAMP_NANS(NAME)};
 static const char *const combines[] = {MP_COMBINE_VARIANTS(NAME)};
 static const char *const states[] = {MP_ROW_STATES(NAME)};
+static const char *const overflows[] = {MP_OVERFLOWS(NAME)};
 static const char *const promises[] = {MP_BITS_PROMISES(NAME)};
 
 #define NAMED(name, member, names) \
@@ -76,6 +77,8 @@ static const field fields[] = {
     NAMED("act.filtered", filtered[MP_ACT], states),
     NAMED("down.filtered", filtered[MP_DOWN], states),
     NAMED("padding", padding, states),
+    NAMED("store.overflow", overflow, overflows),
+    {"act.ulps_per_argument", REAL, offsetof(mp_contract, act_ulps_per_argument), 0, 0x1p10, NULL, false},
     MP_STAGES(PROMISE)
 };
 /* clang-format on */
@@ -218,10 +221,17 @@ static bool same_gemm(const mp_gemm_contract *a, const mp_gemm_contract *b) {
            a->k_order == b->k_order && a->promotion == b->promotion && a->split_k == b->split_k;
 }
 
+/* Whether the stage promises that its bits do not depend on the batch. What may differ from run to run cannot
+ * promise it; but the order of align is nobody's bits. */
+static bool stays(const mp_contract *contract, int stage) {
+    const mp_stage_promise *p = &contract->promise[stage];
+    return p->batch_invariant && (p->deterministic || stage == MP_ALIGN);
+}
+
 static bool all_promise(const mp_contract *contract, bool deterministic) {
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         const mp_stage_promise *p = &contract->promise[s];
-        if (!(deterministic ? p->deterministic : p->batch_invariant)) return false;
+        if (deterministic ? !p->deterministic : !stays(contract, s)) return false;
     }
     return true;
 }
@@ -236,17 +246,22 @@ static void say(const char *name, char words[40]) {
 void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     static const char *const function[] = {MP_ACT_FUNCTIONS(WORDS)};
     static const char *const clamped[] = {"", ", a NaN clamped to the limit", ", a NaN clamped or kept"};
-    char up[128], down[128], rounding[40], combine[40];
+    char up[128], down[128], rounding[40], combine[40], growing[48] = "";
     say(roundings[contract->act_rounding], rounding);
     say(combines[contract->combine], combine);
     gemm_text(&contract->gate_up, up, sizeof up);
     gemm_text(&contract->down, down, sizeof down);
     const bool same = same_gemm(&contract->gate_up, &contract->down);
-    snprintf(text, size, "%s: %s%s%s; activation: %g ulp%s, %s%s%s; combine: %s; align: %s%s; %s; %s",
+    if (contract->act_ulps_per_argument > 0)
+        snprintf(growing, sizeof growing, " + %g a unit of the argument", contract->act_ulps_per_argument);
+    snprintf(text, size, "%s: %s%s%s; activation: %g%s ulp%s, %s%s%s; combine: %s; align: %s%s%s; %s; %s",
              same ? "accumulator" : "gate_up", up, same ? "" : "; down: ", same ? "" : down,
-             contract->act_ulps, function[contract->act_function], rounding,
+             contract->act_ulps, growing, function[contract->act_function], rounding,
              contract->act_up_plus_zero ? ", up + 0" : "", clamped[contract->act_clamp_nan], combine,
              contract->stable_align ? "stable" : "any order", contract->align_tail ? "" : ", tail unused",
+             contract->overflow == MP_OVERFLOW_INF        ? ""
+             : contract->overflow == MP_OVERFLOW_SATURATE ? "; stores saturate"
+                                                          : "; stores may saturate",
              all_promise(contract, true) ? "deterministic" : "order of additions not fixed",
              all_promise(contract, false) ? "batch invariant" : "may depend on the batch");
 }
@@ -268,6 +283,6 @@ bool mp_contract_deterministic(const mp_contract *contract, const mp_case *c) {
 
 bool mp_contract_batch_invariant(const mp_contract *contract, const mp_case *c) {
     for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (mp_case_has_stage(c, (mp_stage)s) && !contract->promise[s].batch_invariant) return false;
+        if (mp_case_has_stage(c, (mp_stage)s) && !stays(contract, s)) return false;
     return true;
 }

@@ -98,7 +98,7 @@ _Static_assert(MP_ACT_ROUNDING_COUNT == 3, "another rounding of act(gate) adds a
  * operand and result below 2^-126 too. */
 typedef struct float32_functions {
     double ulps;         /* of exp, tanh or erf, in ulps of the result */
-    double per_argument; /* of exp, in u for each unit of -v */
+    double per_argument; /* of exp, in u for each unit of -v: at least twice act_ulps_per_argument */
     double around;       /* of the sum 1 + exp(-v), the quotient, and a product if there is one, in u */
     double vanishes;     /* below this v silu may be 0 */
     double smallest;     /* a result below may be off by as much */
@@ -112,7 +112,7 @@ typedef struct float32_functions {
  * rounds once: 2 (1 + 0.28) u + 7.9u + u < 12u. */
 #define TANH_BY_SIGMOID_ULPS 6
 
-static float32_functions functions_of(const mp_contract *contract, mp_activation act) {
+static float32_functions known_functions(const mp_contract *contract, mp_activation act) {
     const double quotient = 2 * MP_RCP_ULPS + 1, tiny = contract->float64_steps ? 0x1p-1074 : 0x1p-149;
     const double given = contract->act_ulps,
                  library = act == MP_GELU        ? MP_CUDA_ERFF_ULPS
@@ -145,6 +145,12 @@ static float32_functions functions_of(const mp_contract *contract, mp_activation
     return (float32_functions){given, 0, 2, -88, tiny};
 }
 
+static float32_functions functions_of(const mp_contract *contract, mp_activation act) {
+    float32_functions f = known_functions(contract, act);
+    f.per_argument = fmax(f.per_argument, 2 * contract->act_ulps_per_argument);
+    return f;
+}
+
 /* What a subject's act(gate) may differ from the float64 one, for any gate in [low, high] with |act| at most
  * `a`. With u the unit roundoff of a step and eps the relative error of exp, tanh and erf (`ulps` units in
  * the last place); 2u of the sum and the quotient stand for `around`:
@@ -160,6 +166,8 @@ static float32_functions functions_of(const mp_contract *contract, mp_activation
  * on the cubic part), the sum, s and *s, all terms of one sign. So 1+f has the absolute error eps + 4u
  * (cancellation at negative g keeps it absolute) and one relative rounding, the product two: |g|/2 (eps + 4u)
  * + 3u |gelu|. With float64_steps they are the forms above, which do not cancel: (eps + 4u)|gelu|.
+ * An exp that tanh is made of, at y = 2z, errs by p|y| u where its error grows with the argument: 1+tanh =
+ * 2/(1+exp(-y)) changes by at most max 2|y| e^y/(1+e^y)^2 p u < 0.45 p u.
  *
  * swiglu_oai: alpha*g is rounded, which changes E by |alpha g| u relatively; division, and if written
  * g*sigmoid one more product: (eps + |alpha g| u + 3u)|a|; u+1 is rounded once. The clamps are exact or do
@@ -179,6 +187,8 @@ static double gate_error(const mp_case *c, const mp_contract *contract, double l
     case MP_GELU_TANH:
         error = contract->float64_steps ? (eps + 4 * u) * a
                                         : fmax(fabs(low), fabs(high)) / 2 * (eps + 4 * u) + 3 * u * a;
+        if (c->act == MP_GELU_TANH)
+            error += fmax(fabs(low), fabs(high)) / 2 * 0.45 * 2 * contract->act_ulps_per_argument * u;
         break;
     case MP_RELU2: error = u * a; break;
     case MP_SWIGLU_OAI: {

@@ -17,6 +17,7 @@ mp_sum_bound mp_gemm_bound(const mp_gemm_contract *gemm, mp_dtype operands, int6
 const mp_gemm_contract *mp_stage_gemm_contract(const mp_contract *contract, mp_stage stage);
 /* Unit roundoff of the steps between roundings to dtype: 2^-24, or 2^-53 with float64_steps. */
 double mp_step_roundoff(const mp_contract *contract);
-double mp_gamma(double n, double u); /* n*u/(1-n*u), or Inf when n*u >= 1 */
+#define MP_FLOAT32_OVERFLOW 0x1.ffffffp127 /* what rounds to Inf in float32, and all beyond */
+double mp_gamma(double n, double u);       /* n*u/(1-n*u), or Inf when n*u >= 1 */
 
 #endif

@@ -52,6 +52,21 @@ double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum su
     return error + 0x1p-53 * rsf * value;
 }
 
+bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum) {
+    const bool by_addition = contract->combine == MP_COMBINE_ELEMENT_DTYPE,
+               before_scale = by_addition || contract->combine == MP_COMBINE_ROUND_THEN_SCALE;
+    const double step =
+                     contract->float64_steps || c->dtype == MP_FP64 ? (double)INFINITY : MP_FLOAT32_OVERFLOW,
+                 largest = mp_dtype_format(c->dtype)->max_finite,
+                 dtype = c->dtype == MP_FP64 ? (double)INFINITY : largest + mp_half_ulp(c->dtype, largest);
+    mp_case unscaled = *c;
+    unscaled.rsf = 1;
+    const double value = fabs((double)sum.value), error = mp_combine_bound(&unscaled, contract, sum);
+    const bool cancels = value < (double)sum.mass, scaled = (float)c->rsf != 1.0f;
+    return (cancels && (double)sum.mass + error >= (by_addition ? dtype : step)) ||
+           (scaled && value + error >= (before_scale ? dtype : step));
+}
+
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3,
                       const mp_tensor *out) {
     const int64_t K = cache3->dim[2];

@@ -23,6 +23,11 @@ double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum
 /* Bound of |subject - value| before the last rounding; derived in combine.c. */
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum);
 
+/* Whether a sum that is not the last one may leave the range of what it is kept in, dtype or float32: a
+ * partial one, where terms cancel, or the whole before it is scaled. Then nothing is known of the result: it
+ * is Inf, NaN or, where stores saturate, any number. */
+bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum);
+
 /* The stage: cache3 [M,topk,K] -> out [M,K], one rounding to out's dtype. */
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3,
                       const mp_tensor *out);

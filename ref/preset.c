@@ -45,17 +45,22 @@ static mp_contract ieee_any_order(void) {
     return contract;
 }
 
-/* What any sane kernel meets: float32 sums in any order or a tensor core; an exp by the special-function
- * unit, whose error grows to 2 + 1.173*88 ulp where a float32 exp is finite (CUDA C++ Programming Guide,
- * intrinsic functions), and an approximate division, 2 ulp; the gate rounded before the multiply or not; a
- * NaN that a clamp meets kept or not; sums over topk in float32 or in dtype, whose bound holds for a sum that
- * is rounded and then scaled, too. Nothing is promised of bits, order, or rows without a result. */
-static mp_contract any_sane_kernel(void) {
+/* What any sane kernel meets: float32 sums in any order or a tensor core; an exp within the 8 ulp of a
+ * careless library, or by the special-function unit, whose error grows by 1.173 ulp with each unit of its
+ * argument (CUDA C++ Programming Guide, intrinsic functions), and an approximate division, 2 ulp; an erf or
+ * tanh with as much as that comes to at 88, where a float32 exp ends; the gate rounded before the multiply or
+ * not; a NaN that a clamp meets kept or not; sums over topk in float32 or in dtype, whose bound holds for a
+ * sum that is rounded and then scaled, too; stores that saturate or not. Nothing is promised of bits, order,
+ * or rows without a result. */
+static mp_contract any_sane_kernel(const mp_case *c) {
+    const bool by_exp = c->act != MP_GELU && c->act != MP_GELU_TANH;
     mp_contract contract = mp_contract_weakest();
     snprintf(contract.preset, sizeof contract.preset, MP_ANY_CONTRACT);
     contract.gate_up.accumulator = contract.down.accumulator = MP_ACC_ANY;
     contract.act_function = MP_ACT_SPECIAL_UNIT;
-    contract.act_ulps = 108;
+    contract.act_ulps = by_exp ? 8 : 108;
+    contract.act_ulps_per_argument = by_exp ? 1.173 : 0;
+    contract.overflow = MP_OVERFLOW_ANY;
     contract.act_rounding = MP_ACT_ANY_ROUNDING;
     contract.act_clamp_nan = MP_CLAMP_NAN_ANY;
     contract.combine = MP_COMBINE_ELEMENT_DTYPE;
@@ -152,7 +157,7 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
         return MP_OK;
     }
     if (strcmp(name, MP_ANY_CONTRACT) == 0) {
-        *contract = any_sane_kernel();
+        *contract = any_sane_kernel(c);
         return MP_OK;
     }
     if (of_architecture(name, c, contract)) return MP_OK;

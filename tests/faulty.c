@@ -4,7 +4,9 @@
 #include "cases/graph_tables.h"
 #include "ref/activation.h"
 #include "ref/predict/activation_f32.h"
+#include "ref/contract_words.h"
 #include "ref/predict/gemm_fma.h"
+#include "ref/predict/predict.h"
 #include "ref/pipeline.h"
 
 #include <stdlib.h>
@@ -135,12 +137,13 @@ static float right_combine(const faulty_run *run, int64_t token, int64_t column)
 }
 
 void redo_from(const faulty_run *run, mp_stage first) {
+    if (!mp_case_has_stage(run->c, first)) return; /* one stage alone */
     if (first == MP_ACT) {
         store_activation(run, right_activation);
     } else if (first == MP_DOWN) {
         faulty_gemm gemm = down_gemm(run);
         store_gemm(run, &gemm);
-    } else if (first == MP_COMBINE && mp_case_has_stage(run->c, MP_COMBINE)) {
+    } else if (first == MP_COMBINE) {
         store_combine(run, right_combine);
     }
 }
@@ -151,6 +154,7 @@ typedef struct faulty {
     mp_subject host;
     const fault *f;
     mp_tensor_set exposes; /* of the outputs; all by default */
+    const char *contract;  /* as faulty_open_under has it, or NULL */
     int runs;
     mp_space device;
 } faulty;
@@ -158,10 +162,25 @@ typedef struct faulty {
 static mp_status faulty_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     faulty *self = s->self;
     const mp_status status = self->host.describe(&self->host, c, offer, err);
+    const char *words = self->contract;
+    if (words && strncmp(words, "any", 3) == 0)
+        must(mp_contract_of_words(words, c, &offer->contract, err));
+    else if (words)
+        must(mp_contract_set_words(&offer->contract, words, err));
     if (self->exposes) offer->exposes &= self->exposes;
     for (int i = 0; i < MP_STAGE_COUNT && self->f->checks & CHECK(BITS); i++)
         offer->contract.promise[i].bits = MP_BITS_REQUIRED; /* the host pipeline is its own prediction */
     return status;
+}
+
+/* The offer under which the host computes. */
+static mp_offer computed(const mp_execution *e) {
+    mp_offer offer = *e->offer;
+    const char *why;
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (!mp_predictable(&e->offer->contract, e->c, (mp_stage)s, &why))
+            offer.contract = mp_host_contract(e->c);
+    return offer;
 }
 
 /* The pattern that an output's buffer holds before the run. */
@@ -183,6 +202,15 @@ static void make_unexposed(const mp_execution *e, mp_tensor t[MP_TENSOR_COUNT], 
         if (hidden & MP_IN_SET(id)) t[id] = made->t[id];
 }
 
+int64_t faulty_changes;
+
+static uint64_t digest_of(const mp_trace *trace) {
+    uint64_t digest = 0;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (trace->t[id].data) digest = 31 * digest + mp_tensor_digest(&trace->t[id]);
+    return digest;
+}
+
 static mp_status faulty_run_case(mp_subject *s, const mp_execution *given, mp_error *err) {
     faulty *self = s->self;
     mp_tensor t[MP_TENSOR_COUNT];
@@ -190,7 +218,9 @@ static mp_status faulty_run_case(mp_subject *s, const mp_execution *given, mp_er
     memcpy(t, given->t, sizeof t);
     make_unexposed(given, t, &made);
     mp_execution execution = *given;
+    const mp_offer offer = computed(given);
     execution.t = t;
+    execution.offer = &offer;
     const mp_execution *e = &execution;
     const uint32_t poison = poison_of(given);
     mp_tensor x = {0}; /* as it was: in place, the run overwrites it */
@@ -205,8 +235,10 @@ static mp_status faulty_run_case(mp_subject *s, const mp_execution *given, mp_er
             if (outputs & MP_IN_SET(id)) trace.t[id] = e->t[id];
         }
         if (x.data) in.t[MP_X] = x;
+        const uint64_t before = digest_of(&trace);
         self->f->plant(
             &(faulty_run){.c = e->c, .in = &in, .trace = &trace, .poison = poison, .number = self->runs++});
+        faulty_changes += digest_of(&trace) != before;
     }
     mp_tensor_free(&x);
     mp_trace_destroy(&made);
@@ -233,6 +265,12 @@ mp_subject faulty_open_exposing(const fault *f, mp_tensor_set exposes) {
                         .describe = faulty_describe,
                         .run = faulty_run_case,
                         .close = faulty_close};
+}
+
+mp_subject faulty_open_under(const fault *f, const char *contract) {
+    mp_subject subject = faulty_open(f);
+    ((faulty *)subject.self)->contract = contract;
+    return subject;
 }
 
 mp_subject faulty_open(const fault *f) {

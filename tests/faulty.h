@@ -34,8 +34,14 @@ typedef struct fault {
 extern const fault faults[];
 extern const size_t fault_count;
 
+/* How many runs a plant has changed, of all subjects. */
+extern int64_t faulty_changes;
+
 /* A subject named "faulty" around `f`; close frees it. `f` must outlive it. */
 mp_subject faulty_open(const fault *f);
+/* The same under another contract: fields over the host's, or words that begin with `any`. It is computed
+ * under that where the host predicts it, else under the host's. */
+mp_subject faulty_open_under(const fault *f, const char *contract);
 /* The same, leaving only these of the outputs. */
 mp_subject faulty_open_exposing(const fault *f, mp_tensor_set exposes);
 

@@ -757,7 +757,7 @@ static void the_text_names_every_promise(void **unused) {
     contract.combine = MP_COMBINE_ELEMENT_DTYPE;
     contract.promise[MP_COMBINE].deterministic = false;
     static const char *const words[] = {"L=16",          "F=25",   "1.5 ulp",   "gate rounded",
-                                        "element dtype", "stable", "not fixed", "batch invariant"};
+                                        "element dtype", "stable", "not fixed", "depend on the batch"};
     mp_contract_text(&contract, text, sizeof text);
     for (size_t i = 0; i < COUNT(words); i++)
         if (!strstr(text, words[i])) fail_msg("%s: no %s", text, words[i]);
@@ -767,7 +767,10 @@ static void the_text_names_every_promise(void **unused) {
     assert_int_equal(mp_contract_preset("ieee-any-order", &c, &contract, NULL), MP_OK);
     mp_contract_text(&contract, text, sizeof text);
     assert_true(strstr(text, "IEEE") && strstr(text, "one rounding") && strstr(text, "scale then round") &&
-                strstr(text, "; deterministic"));
+                strstr(text, "; deterministic") && strstr(text, "batch invariant"));
+    assert_int_equal(mp_contract_preset("any", &c, &contract, NULL), MP_OK);
+    mp_contract_text(&contract, text, sizeof text);
+    assert_true(strstr(text, "8 + 1.173 a unit of the argument ulp") && strstr(text, "stores may saturate"));
 }
 
 /* ---- what is predicted ---- */

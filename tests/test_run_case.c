@@ -553,6 +553,30 @@ static void a_stage_without_a_bound_leaves_the_check_open(void **state) {
                    "combine: no bound can be had");
 }
 
+/* Where that is the only stage there is nothing to judge: a SKIP, for nothing is known to be wrong; but what
+ * can be said of the case still fails it. */
+static mp_status last_row_unwritten(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)c, (void)err;
+    memset(mp_tensor_row(&trace->t[MP_OUT], c->M), 0x11, 1);
+    return MP_OK;
+}
+
+static void a_case_without_a_bound_is_skipped(void **state) {
+    (void)state;
+    spoiled self = {.promise = promise_bf16_additions};
+    const char *text = "scope=combine M=4 E=512 topk=512 K=16";
+    const mp_verdict *v = judge_by(self, text, NULL, NULL);
+    assert_int_equal(v->outcome, MP_SKIP);
+    assert_non_null(strstr(v->reason, "combine: no bound can be had of so many additions"));
+    v = judge_by(self, text, NULL, &(mp_run_options){.settings.strict = true});
+    assert_int_equal(v->outcome, MP_FAIL);
+    assert_non_null(strstr(v->reason, "strict: skipped: combine: no bound can be had"));
+    self.spoil = last_row_unwritten;
+    expect_failure(judge_by(self, text, NULL, NULL), MP_CHECK_GUARD, "out: byte 128");
+    self = (spoiled){.spoil = wrong_sum};
+    expect_failure(judge_by(self, text, NULL, NULL), MP_CHECK_BOUND, "combine: ");
+}
+
 /* The run of a token alone has inputs of its own. */
 static mp_status writes_x_alone(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
     (void)run, (void)trace, (void)err;
@@ -869,6 +893,7 @@ int main(void) {
         cmocka_unit_test(the_nan_of_a_clamp_is_what_the_contract_says),
         cmocka_unit_test(a_span_knows_of_clamped_nans),
         cmocka_unit_test(a_stage_without_a_bound_leaves_the_check_open),
+        cmocka_unit_test(a_case_without_a_bound_is_skipped),
         cmocka_unit_test(an_input_overwritten_in_any_run_is_seen),
         cmocka_unit_test(a_tile_that_a_variant_names_must_run),
         cmocka_unit_test(a_tile_that_is_not_offered_is_not_judged),

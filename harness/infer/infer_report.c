@@ -152,7 +152,10 @@ static mp_contract found_contract(const mp_infer_report *r, const mp_evidence *e
                                   json_t *unsaid) {
     mp_contract contract;
     mp_contract_preset(MP_ANY_CONTRACT, like, &contract, NULL);
-    if (stage_fits(e, MP_ACT)) contract.act_ulps = mp_contract_weakest().act_ulps; /* known functions */
+    if (stage_fits(e, MP_ACT)) { /* known functions */
+        contract.act_ulps = mp_contract_weakest().act_ulps;
+        contract.act_ulps_per_argument = 0;
+    }
     bool says_all[MP_STAGE_COUNT] = {false}, moved = false, float64 = true, zeros = false;
     for (int i = 0; i < e->count; i++) {
         const mp_question *q = &e->question[i];

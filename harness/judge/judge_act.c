@@ -35,7 +35,10 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_
     const int64_t row = s->got_row[t], width1 = mp_tensor_row_length(cache1);
     const bool gate_rounded = judgement->contract->act_rounding == MP_ACT_GATE_ROUNDED;
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
-    bool or_nan[MP_ROW_PIECE], special = false;
+    bool or_nan[MP_ROW_PIECE], open[MP_ROW_PIECE], special = false;
+    /* An infinite gate that is rounded before the product may be finite there. */
+    const bool saturates = mp_store_overflow(judgement->contract, s->got->dtype) != MP_OVERFLOW_INF &&
+                           judgement->contract->act_rounding != MP_ACT_ONE_ROUNDING;
     for (int64_t j = 0; j < n; j++) {
         const int64_t at = row * width1;
         double g = mp_decode(cache1->dtype, cache1->data, at + mp_gate_column(c, n0 + j));
@@ -44,7 +47,8 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_
         value[j] = mp_activate(c, g, u, gate_rounded ? &s->got->dtype : NULL);
         error[j] = mp_activation_bound(c, judgement->contract, g, u);
         or_nan[j] = vanishes_before_inf(judgement, g, u, &value[j]) || may_be_kept;
-        special = special || or_nan[j];
+        open[j] = saturates && isinf(g) && !mp_act_clamps(c->act);
+        special = special || or_nan[j] || open[j];
     }
     const int64_t position = row * c->N + n0, index = t * c->N + n0;
     if (!special) {
@@ -53,8 +57,11 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_
         return;
     }
     for (int64_t j = 0; j < n; j++) {
-        const mp_expectation e = {
-            .value = value[j], .error = error[j], .rounded = s->rounded, .or_nan = or_nan[j]};
+        const mp_expectation e = {.value = value[j],
+                                  .error = error[j],
+                                  .rounded = s->rounded,
+                                  .or_nan = or_nan[j],
+                                  .open = open[j]};
         mp_measure_element(part, s->got->dtype, s->got->data, position + j, index + j, &e, judgement->poison,
                            s->sums + t * 3);
     }

@@ -12,12 +12,22 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache3, const 
     const mp_case *c = s->j->c;
     const mp_contract *contract = s->j->contract;
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
+    bool open[MP_ROW_PIECE], any = false;
     const int64_t at = m * s->width + first;
     for (int64_t j = 0; j < n; j++) {
         const mp_sum sum = mp_combine_sum(cache3, topk_ids, m, first + j);
         value[j] = mp_combine_value(c, contract->combine, sum);
         error[j] = mp_combine_bound(c, contract, sum);
+        open[j] = mp_combine_may_overflow_inside(c, contract, sum);
+        any = any || open[j];
     }
+    for (int64_t j = 0; j < n && any; j++) {
+        const mp_expectation e = {
+            .value = value[j], .error = error[j], .rounded = s->rounded, .open = open[j]};
+        mp_measure_element(part, s->got->dtype, s->got->data, at + j, at + j, &e, s->j->poison,
+                           s->sums + m * 3);
+    }
+    if (any) return;
     mp_measure_row(part, s->got->dtype, s->got->data, at, at, n, value, error, s->rounded, s->j->poison,
                    s->sums + m * 3);
 }
@@ -52,13 +62,6 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
 
 /* ---- inside a span ---- */
 
-/* Whether a sum that is rounded before it is scaled may overflow there: the subject's, or the exact one. */
-static bool may_overflow_inside(const mp_case *unscaled, const mp_contract *contract, mp_sum sum) {
-    if (contract->combine != MP_COMBINE_ROUND_THEN_SCALE) return false;
-    const double reach = fabs((double)sum.value) + mp_combine_bound(unscaled, contract, sum);
-    return reach > mp_dtype_format(unscaled->dtype)->max_finite;
-}
-
 /* Errors of a token's slots may be the same (an expert twice in a token): their random radii are added, not
  * squared.
  *
@@ -73,8 +76,6 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
     const double rsf = fabs(mp_combine_rsf(c));
     const mp_contract *contract = j->j->contract;
-    mp_case unscaled = *c;
-    unscaled.rsf = 1;
     const mp_status status = mp_balls_create(out, c->M, K, false, err);
     if (status != MP_OK) return status;
 #pragma omp parallel for schedule(static)
@@ -93,7 +94,7 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
                 det += *mp_ball_at(&in->det, i);
                 random += *mp_ball_at(&in->random, i);
             }
-            const bool overflows = may_overflow_inside(&unscaled, contract, sum);
+            const bool overflows = mp_combine_may_overflow_inside(c, contract, sum);
             const double sure = overflows ? (double)INFINITY : mp_combine_bound(c, contract, sum);
             const double own = sure - rsf * sum.error; /* this stage's own roundings */
             const int64_t i = m * K + k;

@@ -113,23 +113,47 @@ static void expect(const gemm_judge *g, double acc, double mass, int64_t expert,
     mp_epilogue_expect(contract, &g->gemm.epilogue, acc, acc_error, expert, column, slot, value, error);
 }
 
+/* Whether a float32 sum may leave its range on the way: a partial one, where terms cancel, or the whole
+ * before the epilogue makes it smaller. Nothing is known of the result then. */
+static bool may_overflow_inside(const mp_contract *contract, mp_stage stage, const mp_epilogue *epilogue,
+                                double acc, double mass, double error) {
+    const bool wide =
+        contract->float64_steps || mp_stage_gemm_contract(contract, stage)->accumulator == MP_ACC_FLOAT64;
+    if (wide || !(mass + error >= MP_FLOAT32_OVERFLOW) || isinf(mass)) return false;
+    return fabs(acc) < mass || (!mp_epilogue_is_empty(epilogue) && fabs(acc) + error >= MP_FLOAT32_OVERFLOW);
+}
+
 static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
     gemm_judge *g = ctx;
     mp_stage_judge *s = &g->s;
     mp_measure part;
     mp_stage_judge_part(s, &part);
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
+    bool open[MP_ROW_PIECE];
     for (int64_t i = 0; i < tile->count; i++) {
         const int64_t slot = tile->slot[i], row = s->got_row ? s->got_row[slot] : slot;
         double sums[3] = {0, 0, 0};
         for (int64_t first = 0; first < tile->n; first += MP_ROW_PIECE) {
             const int64_t here = tile->n - first < MP_ROW_PIECE ? tile->n - first : MP_ROW_PIECE,
                           column = tile->n0 + first, from = i * tile->n + first;
-            for (int64_t k = 0; k < here; k++)
-                expect(g, tile->value[from + k], tile->mass[from + k], tile->expert, column + k, slot,
-                       &value[k], &error[k]);
-            mp_measure_row(&part, s->got->dtype, s->got->data, row * s->width + column,
-                           slot * s->width + column, here, value, error, s->rounded, s->j->poison, sums);
+            bool any = false;
+            for (int64_t k = 0; k < here; k++) {
+                const double acc = tile->value[from + k], mass = tile->mass[from + k];
+                expect(g, acc, mass, tile->expert, column + k, slot, &value[k], &error[k]);
+                open[k] = may_overflow_inside(s->j->contract, s->stage, &g->gemm.epilogue, acc, mass,
+                                              g->bounds.accumulation.rel * mass);
+                any = any || open[k];
+            }
+            const int64_t position = row * s->width + column, index = slot * s->width + column;
+            if (!any)
+                mp_measure_row(&part, s->got->dtype, s->got->data, position, index, here, value, error,
+                               s->rounded, s->j->poison, sums);
+            for (int64_t k = 0; k < here && any; k++) {
+                const mp_expectation e = {
+                    .value = value[k], .error = error[k], .rounded = s->rounded, .open = open[k]};
+                mp_measure_element(&part, s->got->dtype, s->got->data, position + k, index + k, &e,
+                                   s->j->poison, sums);
+            }
         }
         mp_stage_judge_add_sums(s, slot, sums);
     }
@@ -277,6 +301,9 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
                                &value, &sure);
             mp_epilogue_expect(j->j->contract, &g.gemm.epilogue, acc,
                                *mp_ball_at(&out->det, i) + accumulation, ids[t], n, t, &value, &det);
+            if (may_overflow_inside(j->j->contract, stage, &g.gemm.epilogue, acc, g.mass[i] + handed,
+                                    accumulation))
+                sure = (double)INFINITY;
             mp_span_store(j, stage, dtype, out, i, value, sure, det,
                           factor * sqrt(*mp_ball_at(&out->random, i)));
         }

@@ -56,6 +56,10 @@ void mp_balls_destroy(mp_balls *b) {
 void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random) {
     const bool rounds = stage != j->last && mp_store_rounds(j->j->contract, dtype);
+    if (isinf(value) && stage != j->last && mp_store_overflow(j->j->contract, dtype) != MP_OVERFLOW_INF) {
+        value = copysign(mp_dtype_format(dtype)->max_finite, value); /* or Inf: nothing is known */
+        sure = (double)INFINITY;
+    }
     const double reach = fabs(value) + sure, half = rounds ? mp_half_ulp(dtype, reach) : 0;
     const bool overflows = stage != j->last && reach + half > mp_dtype_format(dtype)->max_finite;
     *mp_ball_at(&b->value, i) = value;
@@ -102,9 +106,11 @@ static void measure_one(mp_span *j, const mp_balls *out, int64_t i, int64_t posi
         j->unbounded++;
         return;
     }
-    const mp_expectation e = {.value = isfinite(value) ? value
-                                       : isfinite(got) ? (double)NAN
-                                                       : got,
+    const bool saturated = isinf(value) && fabs(got) == mp_dtype_format(s->got->dtype)->max_finite &&
+                           part->overflow != MP_OVERFLOW_INF;
+    const mp_expectation e = {.value = isfinite(value)               ? value
+                                       : isfinite(got) && !saturated ? (double)NAN
+                                                                     : got,
                               .error = sure,
                               .rounded = s->rounded};
     mp_measure_element(part, s->got->dtype, s->got->data, position, row * s->width + column, &e, j->j->poison,

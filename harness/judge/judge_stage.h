@@ -75,6 +75,8 @@ void mp_stage_judge_finish(mp_stage_judge *s);
 void mp_stage_judge_drop(mp_stage_judge *s);
 /* No bound can be had: what float64 was to answer of the stage is not judged. */
 void mp_stage_has_no_bound(const mp_judgement *j, mp_stage stage, const char *why);
+/* What the stage's store makes of what lies beyond the range of dtype. */
+mp_overflow mp_store_overflow(const mp_contract *contract, mp_dtype dtype);
 /* Whether a stage stores with a rounding that its bound must hold. */
 bool mp_store_rounds(const mp_contract *contract, mp_dtype dtype);
 

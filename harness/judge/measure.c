@@ -48,6 +48,7 @@ void mp_measure_merge(mp_measure *into, const mp_measure *from) {
         into->nan_got = from->nan_got;
         into->nan_expected = from->nan_expected;
     }
+    into->open += from->open;
     into->nan_failures += from->nan_failures;
     into->poison_failures += from->poison_failures;
     keep_first(&into->first_poison, from->first_poison);
@@ -80,7 +81,8 @@ static double half_of_store(mp_dtype dtype, double got, double reach) {
  * threshold within its error may also be Inf. Everything else non-finite is NaN here: it fails, and it
  * sticks. So does a number whose bound is not finite: nothing is known of it, and a bound that everything
  * meets would pass everything. */
-static double ratio_of(mp_dtype dtype, double got, const mp_expectation *e, double *error, double *bound) {
+static double ratio_of(mp_dtype dtype, double got, const mp_expectation *e, bool saturates, double *error,
+                       double *bound) {
     *bound = 0;
     if (e->or_nan && isnan(got)) return *error = 0;
     if (!isfinite(e->value)) {
@@ -94,7 +96,8 @@ static double ratio_of(mp_dtype dtype, double got, const mp_expectation *e, doub
         return NAN;
     }
     const double reach = fabs(e->value) + e->error;
-    if (isinf(got) && reach >= overflow_threshold(dtype) && signbit(got) == signbit(e->value)) {
+    const bool overflows = !saturates && reach >= overflow_threshold(dtype);
+    if (isinf(got) && overflows && signbit(got) == signbit(e->value)) {
         *error = 0;
         return 0;
     }
@@ -113,11 +116,32 @@ static double drift_of(mp_dtype dtype, double got, const mp_expectation *e, doub
     return before <= 0 ? 0 : before / e->error;
 }
 
+/* What is expected of a store that saturates: the bound is that of the value before, for a clamp expands no
+ * error. */
+static mp_expectation saturated(mp_dtype dtype, double got, mp_expectation e) {
+    const double largest = mp_dtype_format(dtype)->max_finite;
+    if (!(fabs(e.value) > largest) || (e.or_nan && isnan(got))) return e;
+    if (isinf(e.value)) e.error = 0;
+    e.value = copysign(largest, e.value);
+    return e;
+}
+
 void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index,
-                        const mp_expectation *e, uint32_t poison, double sums[3]) {
+                        const mp_expectation *given, uint32_t poison, double sums[3]) {
     const double got = mp_decode(dtype, data, position);
+    const bool saturates =
+        m->overflow == MP_OVERFLOW_SATURATE || (m->overflow == MP_OVERFLOW_ANY && !isinf(got));
+    const mp_expectation expected = saturates ? saturated(dtype, got, *given) : *given, *e = &expected;
     double error, bound;
-    const double ratio = ratio_of(dtype, got, e, &error, &bound);
+    if (e->open) {
+        m->open++;
+        if (isnan(got) && holds_poison(dtype, data, position, poison)) {
+            m->poison_failures++;
+            keep_first(&m->first_poison, index);
+        }
+        return;
+    }
+    const double ratio = ratio_of(dtype, got, e, saturates, &error, &bound);
     mp_stage_figures *f = &m->f;
     f->compared++;
     if (!(ratio <= 1)) f->failed++;

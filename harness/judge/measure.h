@@ -5,6 +5,7 @@
 #define MP_HARNESS_MEASURE_H
 
 #include "harness/judge/where.h"
+#include "moeparity/contract.h"
 #include "moeparity/tensor.h"
 #include "moeparity/verdict.h"
 
@@ -18,6 +19,7 @@
 typedef struct mp_expectation {
     double value, error;
     bool rounded, or_nan, positive_zero;
+    bool open; /* nothing is known of it, but that something was written */
 } mp_expectation;
 
 /* Figures of some elements; starts with mp_measure_start. Mergeable, so that threads measure tiles on their
@@ -28,6 +30,8 @@ typedef struct mp_measure {
     int64_t poison_failures,
         first_poison; /* elements that still hold the poison, whatever is expected of them */
     double nan_got, nan_expected;
+    mp_overflow overflow; /* of the store, in a 16-bit format */
+    int64_t open;         /* elements that are */
     mp_pattern
         *failures; /* where elements beyond their bound are marked, by rows of `width`; NULL: nowhere */
     int64_t width;

@@ -29,11 +29,12 @@ static void conclude(mp_verdict *v) {
     const int failed = first_failed(v);
     bool judged = false;
     for (int i = 0; i < MP_STAGE_COUNT; i++) judged = judged || v->stage[i].judged;
-    v->outcome = judged && failed < 0 ? MP_PASS : MP_FAIL;
+    v->outcome = failed >= 0 ? MP_FAIL : judged ? MP_PASS : v->boundless ? MP_SKIP : MP_FAIL;
     if (failed >= 0)
         mp_verdict_set(v, &v->reason, "%s: %s", mp_check_name((mp_check)failed), v->check[failed].text);
     else if (!judged)
-        mp_verdict_set(v, &v->reason, "no stage was judged");
+        mp_verdict_set(v, &v->reason, "%s",
+                       v->boundless ? v->check[MP_CHECK_BOUND].text : "no stage was judged");
 }
 
 /* The case could not be finished. What had failed before stays failed; so has a tile that cannot run where

@@ -125,6 +125,15 @@ typedef enum mp_combine_variant {
     VALUE(MP_ROW_ZERO, "zero")
 typedef enum mp_row_state { MP_ROW_STATES(MP_VALUE_OF) MP_ROW_STATE_COUNT } mp_row_state;
 
+/* What a store to bf16 or fp16 makes of a finite value beyond the largest one, and of Inf. INF: Inf, as IEEE
+ * rounds; SATURATE: the largest finite number of its sign (cvt with .satfinite, a clamp before the store);
+ * ANY: one or the other, element by element. NaN stays NaN. */
+#define MP_OVERFLOWS(VALUE)                 \
+    VALUE(MP_OVERFLOW_INF, "inf")           \
+    VALUE(MP_OVERFLOW_SATURATE, "saturate") \
+    VALUE(MP_OVERFLOW_ANY, "any")
+typedef enum mp_overflow { MP_OVERFLOWS(MP_VALUE_OF) MP_OVERFLOW_COUNT } mp_overflow;
+
 /* Whether a stage's bits are those that the library predicts under this contract. NONE: nothing is said;
  * REPORTED: they are compared, differences are counted; REQUIRED: a difference is a failure. */
 #define MP_BITS_PROMISES(VALUE)         \
@@ -137,7 +146,8 @@ typedef enum mp_bits_promise { MP_BITS_PROMISES(MP_VALUE_OF) MP_BITS_COUNT } mp_
 typedef struct mp_stage_promise {
     mp_bits_promise bits;
     bool deterministic;   /* the same input gives the same bits every time */
-    bool batch_invariant; /* a token's bits do not depend on the other tokens in the batch */
+    bool batch_invariant; /* a token's bits do not depend on the other tokens in the batch; of a stage but
+                             align that is not deterministic it is not taken as promised */
 } mp_stage_promise;
 
 typedef struct mp_contract {
@@ -157,6 +167,10 @@ typedef struct mp_contract {
     mp_row_state
         filtered[MP_STAGE_COUNT]; /* rows of slots whose id is -1, in the output of gate_up, act, down */
     mp_row_state padding;         /* rows of no slot in sorted layout */
+    mp_overflow overflow;
+    double
+        act_ulps_per_argument; /* what the error of exp grows by, in ulps for each unit of its argument; of a
+                                     function whose error is known that counts if more */
     mp_stage_promise promise[MP_STAGE_COUNT];
 } mp_contract;
 

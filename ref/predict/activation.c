@@ -34,6 +34,8 @@ const char *mp_unpredictable_act(const mp_contract *contract, const mp_case *c) 
     if (contract->act_rounding == MP_ACT_ANY_ROUNDING) return "act(gate) may be rounded or not";
     if (contract->act_clamp_nan == MP_CLAMP_NAN_ANY && mp_act_clamps(c->act))
         return "a NaN may be clamped or kept";
+    if (contract->act_rounding == MP_ACT_GATE_ROUNDED && contract->overflow == MP_OVERFLOW_SATURATE)
+        return "a gate that saturates before the product is not predicted";
     if (needs_special_unit(contract->act_function)) {
         if (mp_case_dtype(c, MP_CACHE1) == MP_FP64) return "published kernels take no fp64";
         if (contract->act_rounding == MP_ACT_GATE_ROUNDED && c->gated &&

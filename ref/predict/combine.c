@@ -12,6 +12,8 @@
 const char *mp_unpredictable_combine(const mp_contract *contract, const mp_case *c) {
     if (c->fused_sum) return "the order of additions is not fixed";
     if (contract->combine == MP_COMBINE_ELEMENT_DTYPE) return "this combine is not predicted";
+    if (contract->combine == MP_COMBINE_ROUND_THEN_SCALE && contract->overflow == MP_OVERFLOW_SATURATE)
+        return "a sum that saturates before it is scaled is not predicted";
     return NULL;
 }
 

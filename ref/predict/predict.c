@@ -1,21 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/predict/predict.h"
 
+#include "cases/graph_tables.h"
 #include "moeparity/preset.h"
+
+#include <math.h>
 
 bool mp_predictable(const mp_contract *contract, const mp_case *c, mp_stage stage, const char **why) {
 #define REFUSAL(stage, scope, name) mp_unpredictable_##name,
     static mp_stage_refusal *const refusal[MP_STAGE_COUNT] = {MP_STAGES(REFUSAL)};
 #undef REFUSAL
     *why = refusal[stage](contract, c);
+    if (contract->overflow == MP_OVERFLOW_ANY && stage != MP_ALIGN && !*why)
+        *why = "stores may saturate or not";
     if (contract->float64_steps && stage != MP_ALIGN) *why = "float64 steps are not predicted";
     return *why == NULL;
 }
 
+/* Behind a stage whose store saturates: what it stored as Inf is the largest finite number, for values
+ * between that and where Inf begins round to it as well. */
+static mp_status saturate(void *self, const mp_stage_call *call, mp_stage stage, mp_error *err) {
+    const mp_prediction *prediction = self;
+    const mp_tensor *t = &call->t[mp_stage_output(call->c, stage)];
+    (void)err;
+    if (stage == MP_ALIGN || prediction->contract->overflow != MP_OVERFLOW_SATURATE ||
+        (t->dtype != MP_BF16 && t->dtype != MP_FP16))
+        return MP_OK;
+    const uint16_t inf = (uint16_t)mp_encode_code(t->dtype, (double)INFINITY);
+    uint16_t *code = t->data;
+    for (int64_t i = 0; i < mp_tensor_count(t); i++)
+        if ((code[i] & 0x7FFF) == inf) code[i]--; /* the next magnitude below */
+    return MP_OK;
+}
+
 mp_executor mp_predict_executor(mp_prediction *prediction) {
 #define RUN(stage, scope, name) mp_predict_stage_##name,
-    return (mp_executor){
-        .self = prediction, .stage = {MP_STAGES(RUN)}, .needs_map = true, .stage_ns = prediction->stage_ns};
+    return (mp_executor){.self = prediction,
+                         .stage = {MP_STAGES(RUN)},
+                         .after = saturate,
+                         .needs_map = true,
+                         .stage_ns = prediction->stage_ns};
 }
 
 mp_contract mp_host_contract(const mp_case *c) {

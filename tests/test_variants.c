@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where two kernels may differ, the contract can say so, and nothing alarms: every variant passes every row
+ * of the stock matrices that it can run, and beside each a wrong one fails under the same contract.
+ *
+ * Rows of more than MANY_SLOTS slots take minutes: they are run with MOEPARITY_TEST_ALL=1. An argument picks
+ * variants by name. */
+#include "moeparity/run_case.h"
+#include "tests/variants.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+enum { MANY_SLOTS = 4096 };
+
+static mp_verdict verdict; /* large */
+static mp_matrix stock;
+static const char *only = ""; /* variants in whose names it occurs */
+
+static int load(void **state) {
+    (void)state;
+    static const char *const files[] = {"options.yaml", "edge.yaml", "seed.yaml", "tiles.yaml"};
+    mp_error err = {0};
+    for (size_t i = 0; i < COUNT(files); i++) {
+        char path[512];
+        snprintf(path, sizeof path, MP_MATRIX_FOLDER "/%s", files[i]);
+        if (mp_matrix_load(&stock, path, &err) != MP_OK) return -1;
+    }
+    return mp_matrix_select(&stock, MP_CI, NULL, &err) == MP_OK ? 0 : -1;
+}
+
+static int unload(void **state) {
+    (void)state;
+    mp_matrix_free(&stock);
+    mp_verdict_free(&verdict);
+    return 0;
+}
+
+static const mp_verdict *judge(void (*plant)(const faulty_run *run), const char *contract,
+                               const mp_matrix_row *row) {
+    const fault f = {.plant = plant};
+    mp_subject subject = faulty_open_under(&f, contract), host;
+    assert_int_equal(mp_subject_open("host", &host, NULL), MP_OK);
+    const mp_run_options options = {.subject = &subject, .against = &host};
+    mp_verdict_free(&verdict);
+    mp_run_case(row, &options, &verdict);
+    mp_subject_close(&subject);
+    mp_subject_close(&host);
+    return &verdict;
+}
+
+/* A run with other bits than the host's. Where a plant changed anything at all is counted apart: rows without
+ * a result are not compared. */
+static bool differs(const mp_verdict *v) {
+    return v->pair_count > 0 && v->pair[v->pair_count - 1].differing > 0;
+}
+
+/* A SKIP is right where the contract leaves no bound, and nowhere else. */
+static bool is_silent(const mp_verdict *v) {
+    return v->outcome == MP_PASS || (v->outcome == MP_SKIP && strstr(v->reason, "no bound can be had"));
+}
+
+static void right_variants_pass_every_stock_row(void **state) {
+    (void)state;
+    const bool all = getenv("MOEPARITY_TEST_ALL") != NULL;
+    int alarms = 0;
+    print_message("%-36s %6s %6s %6s\n", "variant", "passed", "none", "differ");
+    for (size_t i = 0; i < variant_count; i++) {
+        const variant *w = &variants[i];
+        int passed = 0, boundless = 0, other = 0;
+        if (w->wrong_contract || !strstr(w->name, only)) continue; /* of a variant that had its turn */
+        for (size_t r = 0; r < stock.count; r++) {
+            const mp_matrix_row *row = &stock.rows[r];
+            if (w->unfused && row->c.fused_sum) continue;
+            if (!all && mp_case_slots(&row->c) > MANY_SLOTS) continue;
+            const int64_t before = faulty_changes;
+            const mp_verdict *v = judge(w->right, w->contract, row);
+            passed += v->outcome == MP_PASS;
+            boundless += v->outcome == MP_SKIP;
+            other += differs(v) || faulty_changes > before;
+            if (is_silent(v)) continue;
+            alarms++;
+            print_message("%s: %s: %s %s\n", w->name, v->name, mp_outcome_name(v->outcome), v->reason);
+        }
+        print_message("%-36s %6d %6d %6d\n", w->name, passed, boundless, other);
+        if (other == 0) fail_msg("%s: no stock row shows it", w->name);
+    }
+    assert_int_equal(alarms, 0);
+}
+
+static void wrong_variants_fail(void **state) {
+    (void)state;
+    for (size_t i = 0; i < variant_count; i++) {
+        const variant *w = &variants[i];
+        mp_matrix matrix = {0};
+        mp_error err = {0};
+        if (mp_matrix_add(&matrix, w->case_text, NULL, 0, &err) != MP_OK) fail_msg("%s", err.text);
+        const mp_verdict *v =
+            judge(w->wrong, w->wrong_contract ? w->wrong_contract : w->contract, &matrix.rows[0]);
+        print_message("%-36s %s: %.100s\n", w->name, mp_outcome_name(v->outcome), v->reason);
+        if (v->outcome != MP_FAIL)
+            fail_msg("%s: the wrong one gets %s", w->name, mp_outcome_name(v->outcome));
+        for (int c = 0; c < MP_CHECK_COUNT; c++)
+            if (w->checks & (1u << c) && v->check[c].answer != MP_FAILED)
+                fail_msg("%s: %s did not fail; the reason is %s", w->name, mp_check_name((mp_check)c),
+                         v->reason);
+        if (w->stage != NO_STAGE && !strstr(v->reason, mp_stage_name((mp_stage)w->stage)))
+            fail_msg("%s: %s is not blamed: %s", w->name, mp_stage_name((mp_stage)w->stage), v->reason);
+        v = judge(w->right, w->contract, &matrix.rows[0]);
+        if (v->outcome != MP_PASS)
+            fail_msg("%s: the right one gets %s: %s", w->name, mp_outcome_name(v->outcome), v->reason);
+        mp_matrix_free(&matrix);
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) only = argv[1];
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_variants_fail),
+        cmocka_unit_test(right_variants_pass_every_stock_row),
+    };
+    return cmocka_run_group_tests(tests, load, unload);
+}
