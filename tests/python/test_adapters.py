@@ -72,7 +72,10 @@ def test_the_accuracy_of_sums_measures_ours():
     fp32, fp16, bf16, fp64 = map(float, ours[1:])
     assert 0 <= fp64 < 1e-13 and 0 < fp32 < 1e-5 and 1e-4 < fp16 < 1e-1 and 1e-3 < bf16 < 1e-1, out
     if not installed("torch"):
-        assert code == 3 and rows[-1] == ["torch.sum", "skip", "skip", "skip", "skip"], err
+        assert code == 77 and rows[-1] == ["torch.sum", "skip", "skip", "skip", "skip"], err
+        assert err.count("skipped 4 cases: torch is not installed") == 2
+    code, out, err = script("accuracy.py", "--ours", "plugin:/no/such.so", "--case", "M=40 topk=8 K=64")
+    assert code == 3 and "/no/such.so" in err and "could not be run" in out
 
 
 # ---- a package on disk ----
