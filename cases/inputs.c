@@ -47,6 +47,7 @@ mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
         if (status == MP_OK) status = fill(c, (mp_tensor_id)id, t, err);
         if (status != MP_OK) mp_error_prefix(err, "input %s", mp_tensor_name((mp_tensor_id)id));
     }
+    if (status == MP_OK && c->data == MP_UNUSED) status = mp_fill_unused(c, in, err);
     if (status == MP_OK && in->t[MP_CACHE3].data) zero_filtered_slots(c, in);
     if (status != MP_OK) mp_inputs_destroy(in);
     return status;

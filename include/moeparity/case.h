@@ -54,6 +54,8 @@ typedef enum mp_data {
     MP_ONEHOT,
     MP_SPECIAL,
     MP_LIMITS,
+    MP_OVERFLOW,
+    MP_UNUSED,
     MP_EXHAUSTIVE,
     MP_FROM_FILE, /* no family: the numbers are those of a file, of which nothing is assumed */
     MP_DATA_COUNT
