@@ -106,6 +106,7 @@ static void every_case_comes_back(void **state) {
         "M=5 E=3 topk=2 K=32 N=16 layout=sorted",
         "M=9 E=8 topk=4 K=32 N=16 fused_sum=1 dtype=fp32",
         "M=4 E=4 topk=2 K=32 N=16 data=special",
+        "M=9 E=8 topk=2 K=32 N=16 data=unused filter=0.5 bias=1",
         "M=5 E=3 topk=2 K=32 N=16 apply_router_weight_on_input=1",
         "M=5 topk=2 N=16 scope=act",
         "M=5 topk=2 K=32 dtype=fp64 scope=combine",
