@@ -295,6 +295,7 @@ const mp_condition mp_conditions[] = {
     {"n-of-one", "N is 1", IF("N=1"), WHERE(has_gemm, 0)},
 
     /* tokens */
+    {"tokens-0", "no tokens", WHERE(tokens, 0)},
     {"tokens-1", "one token", WHERE(tokens, 1)},
     {"tokens-3", "3 tokens", WHERE(tokens, 3)},
     {"tokens-9", "9 tokens", WHERE(tokens, 9)},

@@ -277,7 +277,8 @@ static row_rule activation_rule(const mp_case *c, mp_tensor_id which, row_rule r
 }
 
 int64_t mp_first_padded_token(const mp_case *c) {
-    return c->routing != MP_PADDED ? c->M : c->M < 4 ? c->M - 1 : c->M - c->M / 4;
+    if (c->routing != MP_PADDED || c->M == 0) return c->M;
+    return c->M < 4 ? c->M - 1 : c->M - c->M / 4;
 }
 
 void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {

@@ -140,9 +140,11 @@ static mp_status claim_slots(findings *f, mp_error *err) {
         char source[SOURCE_MAX];
         describe(f->member, of[i], source);
         const int64_t known = tokens ? f->value[TOKENS] : topk ? f->value[TOPK] : 1;
-        if (rows % known != 0 || (tokens && topk && rows != f->value[TOKENS] * f->value[TOPK]))
+        if ((known ? rows % known : rows) != 0 ||
+            (tokens && topk && rows != f->value[TOKENS] * f->value[TOPK]))
             return mp_fail(err, MP_EINPUT, "%s: %" PRId64 " rows; expected M*topk, where %s has %s=%" PRId64,
                            source, rows, f->source[tokens ? TOKENS : TOPK], tokens ? "M" : "topk", known);
+        if (known == 0) continue; /* no tokens have no rows, whatever topk is */
         if (!topk && tokens) status = claim(f, TOPK, rows / known, source, err);
         if (!tokens) status = claim(f, TOKENS, rows / known, source, err);
         if (!tokens && !topk && status == MP_OK) status = claim(f, TOPK, 1, source, err);

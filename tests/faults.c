@@ -34,6 +34,10 @@ const fault faults[] = {
      CHECK(INTEGER), MP_ALIGN},
     {"wrong for some numbers of tokens", wrong_for_some_tokens, "scope=align M=99 E=8 topk=2", NULL,
      CHECK(INTEGER), MP_ALIGN},
+    {"no tokens: no kernel runs at all", nothing_launched, "M=0 E=2 topk=2 scope=align", NULL,
+     CHECK(INTEGER) | CHECK(POISON), MP_ALIGN},
+    {"no tokens: the row of one is written", row_of_no_token_written, "M=0 E=4 topk=2 K=64 N=32", NULL,
+     CHECK(GUARD), NO_STAGE},
 
     {"another expert for one slot", expert_swapped, SMALL, NULL, CHECK(BOUND) | CHECK(RMS), MP_GATE_UP},
     {"gate_up bias missing", gate_up_bias_missing, SMALL " bias=1", NULL, CHECK(BOUND), MP_GATE_UP},

@@ -28,8 +28,8 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     odd_k_group_dropped, odd_n_group_dropped, wrong_at_four_tokens, long_k_tail_unmasked, up_bias_missing,
     unused_expert_times_zero, filtered_weight_times_zero, down_expert_offset_wraps, slot_offset_wraps,
     fused_sum_repeated_expert_once, experts_in_fours, expert_in_eight_bits, experts_beyond_a_block,
-    slots_in_sixteen_bits, wrong_for_some_tokens, limit_ignored_with_filter, nan_swallowed_by_clamp,
-    topk_beyond_eight, topk_beyond_a_warp, gate_up_saturates, act_saturates, down_saturates,
-    combine_saturates;
+    slots_in_sixteen_bits, wrong_for_some_tokens, nothing_launched, row_of_no_token_written,
+    limit_ignored_with_filter, nan_swallowed_by_clamp, topk_beyond_eight, topk_beyond_a_warp,
+    gate_up_saturates, act_saturates, down_saturates, combine_saturates;
 
 #endif

@@ -102,6 +102,12 @@ void nothing_launched(const faulty_run *run) {
     if (run->c->M == 0) memcpy(align_of(run, MP_NUM_TOKENS_POST_PADDED), &run->poison, sizeof run->poison);
 }
 
+/* A batch of no tokens is rounded up to one, whose row is written. */
+void row_of_no_token_written(const faulty_run *run) {
+    const mp_tensor *out = &run->trace->t[MP_OUT];
+    if (run->c->M == 0) memset(out->data, 0, (size_t)out->dim[1] * mp_dtype_size(out->dtype));
+}
+
 /* Graph-padding rows keep expert 0 instead of -1: their blocks are nobody's. */
 void padding_not_masked(const faulty_run *run) {
     const mp_tensor *experts = &run->trace->t[MP_EXPERT_IDS];

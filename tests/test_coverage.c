@@ -191,6 +191,8 @@ static void conditions_hold_where_they_should(void **unused) {
         {"unused-slots", "data=unused filter=0.5", "data=unused"},
         {"unused-tokens", "data=unused routing=padded", "data=unused"},
         {"silu-normal", "M=3", "M=3 scope=align"},
+        {"tokens-0", "M=0", "M=1"},
+        {"all-filtered", "M=1 filter=1", "M=0"},
         {"two-chunks", "M=65537 path=chunked scope=align", "M=65536 path=chunked scope=align"},
         {"model-tokens-24", "M=24 E=128 topk=8 K=2048 N=768", "M=24 E=128 topk=8 K=2048 N=760"},
         {"gpt-oss-limits", "M=3 E=32 topk=4 K=2880 N=2880 act=swiglu_oai interleaved=1 bias=1 data=limits",

@@ -112,7 +112,8 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err) {
     if (repeat < 2)
         mp_check_not_judged(s->v, MP_CHECK_REPEAT, "one run only");
     else if (compared == 0)
-        mp_check_not_judged(s->v, MP_CHECK_REPEAT, "the contract promises no bits that repeat");
+        mp_check_not_judged(s->v, MP_CHECK_REPEAT, "%s",
+                            s->row->c.M == 0 ? "no tokens" : "the contract promises no bits that repeat");
     else if (!s->deterministic)
         mp_check_not_judged(s->v, MP_CHECK_REPEAT,
                             "what the contract promises to repeat does; the rest may differ");
@@ -141,8 +142,7 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
     *judged = s->tile_refused = false;
     mp_status status = mp_session_offer(s, subject, variant, &offer, &why);
     const bool offered = status == MP_OK;
-    if (offered)
-        status = mp_session_run(s, f->text, subject, variant, s->in, MP_POISON_B, &trace, &why);
+    if (offered) status = mp_session_run(s, f->text, subject, variant, s->in, MP_POISON_B, &trace, &why);
     if (status == MP_OK) {
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
                       b = {variant, &offer->contract, &trace, NULL};
@@ -260,8 +260,9 @@ static int64_t greatest_common_divisor(int64_t a, int64_t b) {
 
 mp_status mp_check_invariance(mp_session *s, mp_error *err) {
     const int64_t M = s->row->c.M;
-    if (s->row->c.scope != MP_SCOPE_ALL || !s->batch_invariant || M == 1) {
+    if (s->row->c.scope != MP_SCOPE_ALL || !s->batch_invariant || M <= 1) {
         const char *why = s->row->c.scope != MP_SCOPE_ALL ? "one stage alone"
+                          : M == 0                        ? "no tokens"
                           : M == 1                        ? "one token"
                                                           : "the contract does not promise it";
         mp_check_not_judged(s->v, MP_CHECK_PERMUTATION, "%s", why);

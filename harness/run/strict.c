@@ -18,13 +18,15 @@ unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options
     const mp_case *c = &row->c;
     const bool whole = c->scope == MP_SCOPE_ALL;
     const bool runs = !row->file; /* what a file does not answer nobody could ask of it */
-    /* The conditions that MP_CHECKS names. */
-    const bool always = runs, numbers = c->scope != MP_SCOPE_ALIGN,
+    /* The conditions that MP_CHECKS names. Without tokens there are no numbers, only align's integers. */
+    const bool some = c->M > 0, always = runs, numbers = c->scope != MP_SCOPE_ALIGN && some,
                integers = c->scope == MP_SCOPE_ALIGN || (whole && runs),
-               repeated = runs && mp_contract_deterministic(contract, c) && options->settings.repeat != 1,
+               repeated = runs && (some || integers) && mp_contract_deterministic(contract, c) &&
+                          options->settings.repeat != 1,
                moved = runs && whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
-               paired = row->pair_count > 0, compared = options->golden && !options->settings.golden_partial,
-               predicted = requires_bits(contract, c);
+               paired = row->pair_count > 0 && (some || integers),
+               compared = options->golden && !options->settings.golden_partial,
+               predicted = some && requires_bits(contract, c);
 #define ASKED(check, name, condition) [check] = condition,
     const bool asked[MP_CHECK_COUNT] = {MP_CHECKS(ASKED)};
 #undef ASKED
