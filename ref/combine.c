@@ -52,6 +52,16 @@ double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum su
     return error + 0x1p-53 * rsf * value;
 }
 
+bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum) {
+    if (contract->combine == MP_COMBINE_SCALE_THEN_ROUND || !isfinite((double)sum.mass)) return false;
+    const bool every = contract->combine == MP_COMBINE_ELEMENT_DTYPE;
+    mp_case unscaled = *c;
+    unscaled.rsf = 1;
+    const double bound = mp_combine_bound(&unscaled, contract, sum), rsf = fabs(mp_combine_rsf(c)),
+                 reach = (every ? (double)sum.mass : fabs((double)sum.value)) + bound;
+    return reach * (every && rsf > 1 ? rsf : 1) > mp_dtype_format(c->dtype)->max_finite;
+}
+
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3,
                       const mp_tensor *out) {
     const int64_t K = cache3->dim[2];

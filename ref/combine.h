@@ -22,6 +22,10 @@ double mp_combine_rsf(const mp_case *c);
 double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum);
 /* Bound of |subject - value| before the last rounding; derived in combine.c. */
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum);
+/* Whether what is rounded to dtype before the last rounding may overflow, though the terms are finite: then
+ * nothing is known of the output, whatever its exact value is. ROUND_THEN_SCALE rounds the sum; where every
+ * addition rounds, no partial sum is larger than the magnitudes together, and scaling may come first. */
+bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum);
 
 /* The stage: cache3 [M,topk,K] -> out [M,K], one rounding to out's dtype. */
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3,
