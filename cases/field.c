@@ -28,8 +28,8 @@ static const char *const names_mp_layout[] = {"route", "sorted"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
 #define SCOPE_NAME(stage, scope, name) #name,
 static const char *const names_mp_scope[] = {"all", MP_STAGES(SCOPE_NAME)};
-static const char *const names_mp_data[] = {"normal",  "integer", "wide",       "onehot",
-                                            "special", "limits",  "exhaustive", "file"};
+static const char *const names_mp_data[] = {"normal", "integer",  "wide",   "onehot",     "special",
+                                            "limits", "overflow", "unused", "exhaustive", "file"};
 static const char *const names_mp_routing[] = {"uniform", "zipf", "hot",        "empty",
                                                "first",   "last", "duplicates", "padded"};
 

@@ -9,6 +9,7 @@
 enum {
     RUN = 1 << MP_CMD_RUN,
     LIST = 1 << MP_CMD_LIST,
+    COVERAGE = 1 << MP_CMD_COVERAGE,
     SHOW = 1 << MP_CMD_SHOW,
     JUDGE = 1 << MP_CMD_JUDGE,
     EXPORT = 1 << MP_CMD_EXPORT,
@@ -34,6 +35,14 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                     "(moeparity list --matrices)."},
     [MP_CMD_LIST] = {"list", mp_cmd_list, "MATRIX... [option ...]\n--matrices", MP_OPERANDS_MATRIX, 0,
                      INT_MAX, "matrix files", "print the cases of matrix files, one name a line", NULL},
+    [MP_CMD_COVERAGE] =
+        {"coverage", mp_cmd_coverage, "MATRIX... [option ...]\n--case 'M=32 topk=2 act=silu'... [option ...]",
+         MP_OPERANDS_MATRIX, 0, INT_MAX, "matrix files",
+         "which conditions the cases of matrix files produce, and which none does",
+         "A fault shows only where a case has what it needs: an odd number of k groups, an expert without "
+         "tokens, an offset beyond 2^31. docs/coverage.md lists these conditions. Ids are generated, nothing "
+         "is executed. Exit code 1: a condition that --require or --require-from names is produced by no "
+         "case."},
     [MP_CMD_SHOW] = {"show", mp_cmd_show, "--case 'M=32 topk=2 act=silu' [option ...]\n--fields",
                      MP_OPERANDS_NONE, 0, 0, "no argument",
                      "one case: fields, contract, config, memory plan, bounds", NULL},
@@ -99,8 +108,8 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
 };
 
 const mp_option_row mp_options[MP_OPTION_COUNT] = {
-    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | RECORD | VERIFY,
-                     .repeats = RUN | RECORD | VERIFY, .summary = "one case, as `name=value ...`",
+    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | VERIFY,
+                     .repeats = RUN | COVERAGE | RECORD | VERIFY, .summary = "one case, as `name=value ...`",
                      .details = "Fields that are not named keep their default (moeparity show --fields). "
                                 "Several cases run in this order, with one job in one process: what a case "
                                 "leaves behind meets the next."},
@@ -113,19 +122,20 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .details = "Instead of the text in the file, and for every file. Sizes and dtype "
                                      "follow from the shapes: what is said of them must agree. scope=act "
                                      "judges that stage alone."},
-    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | RECORD, .repeats = RUN | RECORD,
+    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD,
+                     .repeats = RUN | COVERAGE | RECORD,
                      .summary = "a variant of the --case before it that must give the same bits",
                      .details =
                          "Fields that differ, as `path=runner`; or ranks or shards, as `ep_size=4 E=2` or "
                          "`N=64`, whose outputs must sum to the case's. Matrices have pairs of their "
                          "own."},
-    [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | RECORD | VERIFY,
+    [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | COVERAGE | RECORD | VERIFY,
                       .summary = "only cases that match, as `M>16 act=silu`",
                       .details = "Blank-separated terms that must all hold: name=value, !=, and for numbers "
                                  "<, <=, >, >=; model=Qwen* for the shape of a published model; or a bare "
                                  "word that occurs in the case's name."},
     [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
-                     .commands = RUN | LIST | RECORD,
+                     .commands = RUN | LIST | COVERAGE | RECORD,
                      .summary = "smoke, ci or full: each contains the ones before it"},
     [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE,
                          .summary = "what the file's maker promises, as `sm_90 act.ulps=4`",
@@ -200,8 +210,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                       "terminal."},
     [MP_OPT_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
                         .summary = "say which cases would run, and what would be judged; run nothing"},
-    [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | LIST,
-                     .summary = "write the verdicts, or the cases, as JSON",
+    [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | LIST | COVERAGE,
+                     .summary = "write the verdicts, the cases, or what they produce, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
                                 "name, group, tier, pairs, and all its fields."},
     [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
@@ -220,6 +230,15 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .summary = "print the pairs under each case"},
     [MP_OPT_MATRICES] = {"matrices", 0, MP_TAKES_NOTHING, .commands = LIST,
                          .summary = "the matrices and goldens that are found by their names"},
+    [MP_OPT_MISSING] = {"missing", 0, MP_TAKES_NOTHING, .commands = COVERAGE,
+                        .summary = "only the conditions that no case produces"},
+    [MP_OPT_REQUIRE] = {"require", 0, MP_TAKES_TEXT, "NAMES", .commands = COVERAGE,
+                        .summary = "fail where no case produces one of these, as `k-odd-groups filtered`",
+                        .details = "Separated by blanks or commas. `ci` stands for all but those that only "
+                                   "rows of tier full are expected to produce, `all` for all."},
+    [MP_OPT_REQUIRE_FROM] = {"require-from", 0, MP_TAKES_FILE, "FILE", .commands = COVERAGE,
+                             .summary = "the same, with the names in a file",
+                             .details = "One or more a line; what follows a # is a comment."},
     [MP_OPT_FIELDS] = {"fields", 0, MP_TAKES_NOTHING, .commands = SHOW,
                        .summary = "the fields of a case, their defaults and allowed values"},
     [MP_OPT_OUT] = {"out", 0, MP_TAKES_FILE, "FILE", .commands = EXPORT,

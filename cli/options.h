@@ -11,6 +11,7 @@
 typedef enum mp_command {
     MP_CMD_RUN,
     MP_CMD_LIST,
+    MP_CMD_COVERAGE,
     MP_CMD_SHOW,
     MP_CMD_JUDGE,
     MP_CMD_EXPORT,
@@ -87,6 +88,9 @@ typedef enum mp_option {
     MP_OPT_DIGEST_ABOVE,
     MP_OPT_PAIRS,
     MP_OPT_MATRICES,
+    MP_OPT_MISSING,
+    MP_OPT_REQUIRE,
+    MP_OPT_REQUIRE_FROM,
     MP_OPT_FIELDS,
     MP_OPT_OUT,
     MP_OPT_FORMAT,

@@ -122,7 +122,8 @@ static void a_stage_alone(void **state) {
 static void exit_codes(void **state) {
     (void)state;
     expect("moeparity infer --subject nope", 2, "", "unknown subject 'nope'");
-    expect("moeparity infer --subject host --case 'M=0'", 2, "", "M=0: expected an integer");
+    expect("moeparity infer --subject host --case 'M=0'", 2, "",
+           "M=0: expected at least one token to infer from");
     expect("moeparity infer --subject host --with 'dtype=fp61'", 2, "", "dtype=fp61: expected bf16");
     expect("moeparity infer --subject host --with 'dtype=fp16' --case M=1", 2, "",
            "--with is for the usual cases");

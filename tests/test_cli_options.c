@@ -137,9 +137,9 @@ static void cases_and_their_pairs(void **state) {
 static void everything_is_told(void **state) {
     (void)state;
     static const char *const commands[] = {
-        "run",           "list",          "show",      "judge", "export", "golden record",
-        "golden verify", "golden diff",   "golden ls", "infer", "probe",  "bench reference",
-        "bench predict", "bench kernels", "doctor",    "help"};
+        "run",           "list",        "coverage",  "show",  "judge", "export",          "golden record",
+        "golden verify", "golden diff", "golden ls", "infer", "probe", "bench reference", "bench predict",
+        "bench kernels", "doctor",      "help"};
     static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
@@ -240,8 +240,9 @@ static void bash_completes(void **state) {
         print_message("skipped: no bash\n");
         skip();
     }
-    completed("moeparity \"\"", 1,
-              "run list show judge export golden infer probe bench doctor worker help --version --help ");
+    completed(
+        "moeparity \"\"", 1,
+        "run list coverage show judge export golden infer probe bench doctor worker help --version --help ");
     completed("moeparity golden \"\"", 2, "record verify diff ls ");
     completed("moeparity golden verify --st", 3, "--strict ");
     completed("moeparity run --tier \"\"", 3, "smoke ci full ");

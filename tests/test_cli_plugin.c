@@ -41,6 +41,11 @@ static void an_activation_in_cpp(void **state) {
     expect(ACT "act.so", 0, "1 passed", "");
     expect("moeparity run --case 'M=70 N=100 filter=0.3 scope=act' --subject plugin:plugins/act.so", 0,
            "1 passed", "");
+    /* no tokens are a batch too */
+    expect("moeparity run --case 'M=0 K=16 N=8' --case 'M=0 K=16 N=8 mode=no_combine' "
+           "--subject plugin:plugins/pipeline.so",
+           0, "2 passed", "");
+    expect("moeparity run --case 'M=0 N=8 scope=act' --subject plugin:plugins/act.so", 0, "1 passed", "");
     expect("moeparity run --case M=4 --subject plugin:plugins/act.so", 77, "not M=4 topk=2 act=silu", "");
     expect(ACT "act.so,fast=1", 2, "", "moeparity: act: it takes no words");
 }

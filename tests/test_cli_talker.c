@@ -14,6 +14,8 @@ static int set_up_talker(void **state) {
 static void a_program_is_judged(void **state) {
     (void)state;
     expect(WORDS(""), 0, "1 passed", "");
+    expect("moeparity run --case 'M=0 N=8 scope=act' --subject \"worker:python3 $TALKER\"", 0, "1 passed",
+           ""); /* no tokens: tensors of no bytes */
     expect(WORDS("prints"), 0, "1 passed", "this is no answer");
     assert_non_null(strstr(out, "subject worker:python3 "));
     assert_non_null(strstr(out, ", talker 1.0, "));

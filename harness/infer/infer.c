@@ -318,6 +318,7 @@ static mp_status check_cases(const mp_matrix *cases, mp_error *err) {
     const mp_case *a = NULL;
     for (size_t i = 0; i < cases->count; i++) {
         const mp_case *b = &cases->rows[i].c;
+        if (b->M == 0) return mp_fail(err, MP_EINPUT, "M=0: expected at least one token to infer from");
         if (b->scope == MP_SCOPE_ALIGN) continue; /* integers */
         if (!a) a = b;
         const bool act = (a->scope == MP_SCOPE_ALL || a->scope == MP_SCOPE_ACT) &&

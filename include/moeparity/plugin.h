@@ -80,7 +80,8 @@ typedef struct mp_plugin_offer {
     int block_size_m;    /* to which align pads; 0: that of the case's tile */
 } mp_plugin_offer;
 
-/* A tensor between guard zones. Strides count elements. */
+/* A tensor between guard zones. Strides count elements. A case of no tokens (M=0) has tensors without
+ * elements. */
 typedef struct mp_plugin_tensor {
     size_t struct_size;
     const char *name;  /* "x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "sorted_token_ids",

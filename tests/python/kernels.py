@@ -179,7 +179,7 @@ def moe(x, w1, w2, topk_weights, topk_ids, case):
         cache1[slot] = w1[e].astype(wide) @ x[slot // topk].astype(wide)
         hidden = silu(cache1[slot : slot + 1], n).astype(x.dtype)[0]
         rows[slot] = w2[e].astype(wide) @ hidden.astype(wide) * topk_weights.reshape(-1)[slot]
-    down = rows.astype(x.dtype).astype(wide).reshape(tokens, topk, -1)
+    down = rows.astype(x.dtype).astype(wide).reshape(tokens, topk, rows.shape[1])
     return {"cache1": cache1, "out": (case.rsf * down.sum(axis=1)).astype(x.dtype)}
 
 

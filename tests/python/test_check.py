@@ -41,6 +41,17 @@ def test_a_whole_pipeline():
 
 
 @pytest.mark.parametrize(
+    "kernel, case",
+    [("act", "M=0 N=8 scope=act"), ("act_by_name", "M=0 N=8 scope=act"), ("moe", "M=0 topk=2 act=silu")],
+)
+def test_no_tokens_are_a_batch_too(kernel, case):
+    verdict = moeparity.check(getattr(kernels, kernel), case)
+    assert verdict, verdict
+    assert all(stage["compared"] == 0 for stage in verdict.stages.values())
+    assert "bound" not in verdict.failures
+
+
+@pytest.mark.parametrize(
     "kernel, check, text",
     [
         ("act_wrong", "bound", "act: token 0 slot 0 column 3"),
@@ -161,7 +172,7 @@ def test_options():
 
 
 def test_nothing_to_judge():
-    for case, text in [("M=4 NN=8", "unknown field 'NN', did you mean 'N'"), ("M=0", "M=0: ")]:
+    for case, text in [("M=4 NN=8", "unknown field 'NN', did you mean 'N'"), ("M=-1", "M=-1: ")]:
         with pytest.raises(moeparity.NotRun, match=text) as raised:
             moeparity.check(kernels.act, case)
         assert raised.value.code == 2
