@@ -369,11 +369,13 @@ static void take_kind(kind *k, const mp_case *c) {
     k->act = k->act || act;
 }
 
-/* One case; where the subject does not run it, *why says so if nothing was said before. */
-static mp_status ask_case(session *s, const mp_case *c, kind *k, mp_error *why, mp_error *err) {
+/* One case; where the subject does not run it, *why says so if nothing was said before. again: another form
+ * of the case before, which is told only if it is run. */
+static mp_status ask_case(session *s, const mp_case *c, bool again, kind *k, mp_error *why, mp_error *err) {
     mp_error skipped = {0};
     const mp_status status = infer_case(s, c, NULL, &skipped);
-    mp_infer_case_done(s->report, c, status == MP_EUNSUPPORTED ? skipped.text : "");
+    if (!(again && status == MP_EUNSUPPORTED))
+        mp_infer_case_done(s->report, c, status == MP_EUNSUPPORTED ? skipped.text : "");
     if (status == MP_OK) take_kind(k, c);
     if (status == MP_EUNSUPPORTED && !why->text[0]) *why = skipped;
     if (status != MP_OK && status != MP_EUNSUPPORTED && err) *err = skipped;
@@ -391,10 +393,10 @@ mp_status mp_infer(mp_subject *subject, const mp_matrix *cases, const mp_infer_o
     mp_status status = r ? check_cases(cases, err) : mp_fail(err, MP_EMEMORY, "infer: no memory");
     for (size_t i = 0; i < cases->count && status == MP_OK; i++) {
         mp_case c = cases->rows[i].c;
-        status = ask_case(&s, &c, &k, &why, err);
+        status = ask_case(&s, &c, false, &k, &why, err);
         if (status == MP_EUNSUPPORTED && c.rsf != 1) { /* some leave it to their caller */
             c.rsf = 1;
-            status = ask_case(&s, &c, &k, &why, err);
+            status = ask_case(&s, &c, true, &k, &why, err);
         }
         if (status == MP_EUNSUPPORTED) status = MP_OK;
     }

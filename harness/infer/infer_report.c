@@ -231,12 +231,13 @@ static void tell_what_to_do(const mp_infer_report *r, const mp_case *like, mp_te
         else
             missing |= MP_IN_SET(mp_stage_output(like, (mp_stage)s));
         if (s == MP_ACT || s == MP_DOWN || s == MP_COMBINE)
-            missing |= MP_IN_SET(mp_stage_output(like, s - 1));
+            missing |= MP_IN_SET(mp_stage_output(like, (mp_stage)(s - 1)));
     }
     const mp_tensor_set caches = missing & ~(mp_stages[MP_ALIGN].writes | MP_IN_SET(MP_OUT));
     if (caches) missing = caches; /* align is a stage that few kernels have for themselves */
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (missing & MP_IN_SET(id)) mp_text_add(text, "%s%s", text->length ? ", " : "", mp_tensor_name(id));
+        if (missing & MP_IN_SET(id))
+            mp_text_add(text, "%s%s", text->length ? ", " : "", mp_tensor_name((mp_tensor_id)id));
 }
 
 json_t *mp_infer_report_json(mp_infer_report *r, const mp_evidence *e, const mp_case *like) {

@@ -184,6 +184,11 @@ def moe(x, w1, w2, topk_weights, topk_ids, case):
 
 
 @moeparity.subject
+def moe_shows_out(x, w1, w2, topk_weights, topk_ids, case):
+    return moe(x, w1, w2, topk_weights, topk_ids, case)["out"]
+
+
+@moeparity.subject
 def moe_swaps_experts(x, w1, w2, topk_weights, topk_ids, case):
     return moe(x, w1[::-1], w2, topk_weights, topk_ids, case)
 

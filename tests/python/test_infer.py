@@ -27,3 +27,25 @@ def test_the_line_is_pasted():
     assert verdict.weaker == ""
     wrong = moeparity.check(kernels.combine, CASE, contract=line + " combine.variant=round-then-scale")
     assert not wrong and "bits" in wrong.failures, wrong
+
+
+def infer(kernel, *args):
+    command = [_program.find(), "infer", "--subject", _program.worker(sys.executable, KERNELS, kernel), *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_out_alone_says_what_to_expose():
+    found = infer("moe_shows_out", "--case", "M=4 E=4 topk=2 K=32 N=16 act=silu")
+    assert found.returncode == 1, found.stdout + found.stderr
+    *_, contract, last = found.stdout.strip().split("\n")
+    assert contract == "contract any"
+    assert last.startswith("to do    nothing was seen of any stage: expose cache1, cache2, cache3, ")
+
+
+def test_the_nearest_is_told_with_the_case_that_refutes_it():
+    first = "M=4 E=1 topk=1 K=32 N=16 act=silu"  # of one expert: nothing is swapped
+    second = "M=4 E=4 topk=2 K=32 N=16 act=silu"
+    found = infer("moe_swaps_experts", "--stage", "gate_up", "--case", first, "--case", second)
+    assert found.returncode == 1, found.stdout + found.stderr
+    (nearest,) = re.findall("arithmetic: no hypothesis fits; the nearest: (.*)$", found.stdout, re.M)
+    assert re.search(": 0 of 128 in 1 case, [0-9]+ of 256 in M=4 E=4 topk=2 ", nearest)
