@@ -5,6 +5,7 @@
 
 #define SMALL "M=4 E=4 topk=2 K=64 N=32"
 #define FLOAT "M=4 E=4 topk=2 K=64 N=32 dtype=fp32"
+#define PARTED "M=33 topk=4 K=96 N=64 bias=1"
 #define CHUNKS "M=65546 E=4 topk=2 K=8 N=4 path=chunked"
 
 const fault faults[] = {
@@ -184,13 +185,11 @@ const fault faults[] = {
     {"the runner path gives other bits", runner_differs, FLOAT, "path=runner", CHECK(PAIR), NO_STAGE},
     {"one tile shape gives other bits", one_tile_differs, FLOAT, "tile=64x64x128x1x4x3", CHECK(PAIR),
      NO_STAGE},
-    {"global ids on every rank", global_ids_on_every_rank, SMALL, "ep_size=2 E=2", CHECK(RANKS), NO_STAGE},
-    {"a rank drops its first expert", first_expert_of_a_rank_dropped, SMALL, "ep_size=2 E=2", CHECK(RANKS),
+    {"global ids on every rank", global_ids_on_every_rank, PARTED, "ep_size=4 E=2", CHECK(RANKS), NO_STAGE},
+    {"a rank drops its first expert", first_expert_of_a_rank_dropped, PARTED, "ep_size=4 E=2", CHECK(RANKS),
      NO_STAGE},
-    {"down's bias on every rank", down_bias_on_every_rank, SMALL " bias=1", "ep_size=4 E=1", CHECK(RANKS),
-     NO_STAGE},
-    {"down's bias on every shard", down_bias_of_the_first_run, SMALL " bias=1", "N=16", CHECK(RANKS),
-     NO_STAGE},
+    {"down's bias on every rank", down_bias_on_every_rank, PARTED, "ep_size=4 E=2", CHECK(RANKS), NO_STAGE},
+    {"down's bias on every shard", down_bias_of_the_first_run, PARTED, "N=16", CHECK(RANKS), NO_STAGE},
     {"other bits than predicted", other_bits, FLOAT, NULL, CHECK(BITS), MP_GATE_UP},
     {"other bits than the golden's", other_bits, FLOAT, NULL, CHECK(GOLDEN), NO_STAGE},
 };

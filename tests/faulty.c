@@ -267,8 +267,8 @@ mp_subject faulty_open_exposing(const fault *f, mp_tensor_set exposes) {
                         .close = faulty_close};
 }
 
-mp_subject faulty_open_under(const fault *f, const char *contract) {
-    mp_subject subject = faulty_open(f);
+mp_subject faulty_open_under(const fault *f, const char *contract, mp_tensor_set exposes) {
+    mp_subject subject = faulty_open_exposing(f, exposes);
     ((faulty *)subject.self)->contract = contract;
     return subject;
 }

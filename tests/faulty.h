@@ -40,8 +40,8 @@ extern int64_t faulty_changes;
 /* A subject named "faulty" around `f`; close frees it. `f` must outlive it. */
 mp_subject faulty_open(const fault *f);
 /* The same under another contract: fields over the host's, or words that begin with `any`. It is computed
- * under that where the host predicts it, else under the host's. */
-mp_subject faulty_open_under(const fault *f, const char *contract);
+ * under that where the host predicts it, else under the host's. exposes: of the outputs; 0: all. */
+mp_subject faulty_open_under(const fault *f, const char *contract, mp_tensor_set exposes);
 /* The same, leaving only these of the outputs. */
 mp_subject faulty_open_exposing(const fault *f, mp_tensor_set exposes);
 

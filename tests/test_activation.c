@@ -391,6 +391,46 @@ static void flushed_factors_and_an_approximate_tanh_are_inside(void **unused) {
     }
 }
 
+/* exp errs by `share` of what it may, at every argument; tanh is made of it. The rest is exact. */
+static double errs_with_its_argument(const mp_case *c, double g, double ulps_per_argument, double share) {
+    const double alpha = c->act == MP_SWIGLU_OAI ? (double)(float)c->alpha : 1,
+                 limit = (double)(float)c->limit,
+                 v = (c->act == MP_SWIGLU_OAI || c->act == MP_CLAMP_SILU) && g > limit ? limit : g,
+                 y = c->act == MP_GELU_TANH ? 2 * sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g) : alpha * v,
+                 e = exp(-y) * (1 + share * ulps_per_argument * 0x1p-23 * fabs(y));
+    return v / (1 + e);
+}
+
+/* The bound grows with the argument as the error does: all of it is inside, near the edge somewhere, and 1.5
+ * times as much is outside. */
+static void an_error_in_proportion_to_the_argument_is_bounded(void **unused) {
+    (void)unused;
+    static const mp_activation acts[] = {MP_SILU, MP_SWIGLU_OAI, MP_CLAMP_SILU, MP_GELU_TANH};
+    const double ulps = 40;
+    for (size_t i = 0; i < COUNT(acts); i++) {
+        const mp_case c = activation_case(acts[i], true);
+        mp_contract contract = float32_contract;
+        contract.act_ulps_per_argument = ulps;
+        const double up = acts[i] == MP_SWIGLU_OAI ? 2 : 1;
+        double worst = 0;
+        int64_t outside = 0;
+        for (double g = -20; g <= 20; g += 0.0625) {
+            const double bound = mp_activation_bound(&c, &contract, g, 1),
+                         exact = mp_activate(&c, g, 1, NULL);
+            for (int sign = -1; sign <= 1; sign += 2) {
+                const double error = fabs(up * errs_with_its_argument(&c, g, ulps, sign) - exact);
+                if (!(error <= bound))
+                    fail_msg("%s: %g at %g", mp_activation_name(acts[i]), error / bound, g);
+                worst = fmax(worst, error / bound);
+                outside += fabs(up * errs_with_its_argument(&c, g, ulps, 1.5 * sign) - exact) > bound;
+            }
+        }
+        if (!(worst > 0.8 && outside > 3))
+            fail_msg("%s: %g of the bound, %lld outside", mp_activation_name(acts[i]), worst,
+                     (long long)outside);
+    }
+}
+
 /* Who does not say whether it rounds the gate may do either, but not cut it. */
 static void any_rounding_is_both(void **unused) {
     (void)unused;
@@ -522,6 +562,7 @@ int main(void) {
         cmocka_unit_test(worse_implementations_are_outside),
         cmocka_unit_test(gate_rounding_is_a_contract_of_its_own),
         cmocka_unit_test(flushed_factors_and_an_approximate_tanh_are_inside),
+        cmocka_unit_test(an_error_in_proportion_to_the_argument_is_bounded),
         cmocka_unit_test(any_rounding_is_both),
         cmocka_unit_test(nan_is_never_lost),
         cmocka_unit_test(special_values_have_one_meaning),

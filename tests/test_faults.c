@@ -126,6 +126,11 @@ static void judge_fault(const fault *f) {
             fail_msg("%s: check %s does not name the stage: %s", f->name, mp_check_name((mp_check)i),
                      v->check[i].text);
     }
+    if (f->checks & CHECK(RANKS)) { /* the part that is wrong, and its stage */
+        const char *text = v->check[MP_CHECK_RANKS].text;
+        printf("    %.100s\n", text);
+        assert_true((strstr(text, ": rank ") || strstr(text, ": shard ")) && strstr(text, ": bound: down: "));
+    }
     if (f->stage != NO_STAGE && f->checks & CHECK(BOUND))
         assert_int_equal(mp_verdict_worst_stage(v), f->stage);
 
