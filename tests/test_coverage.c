@@ -80,8 +80,7 @@ static void figures_of_drawn_ids(void **unused) {
     (void)unused;
     static const char *const texts[] = {"M=99 E=60 topk=4 routing=zipf", "M=40 E=5 topk=3 filter=0.4 N=8 K=8",
                                         "M=50 E=6 topk=5 routing=duplicates",
-                                        "M=64 E=4 topk=6 ep_size=8 "
-                                        "ep_rank=3"};
+                                        "M=64 E=4 topk=6 ep_size=8 ep_rank=3"};
     for (size_t i = 0; i < COUNT(texts); i++) {
         mp_error err;
         mp_inputs in;
