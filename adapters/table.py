@@ -45,7 +45,8 @@ def read(paths):
         with open(path) as file:
             report = json.load(file)
         for verdict in report["verdicts"]:
-            subject = " ".join(report["run"]["versions"].split()[:2]) or verdict["subject"]
+            who = report["run"]["versions"].split(", ")[0]  # behind it the compiler's
+            subject = " ".join(who.split()[:2]) or verdict["subject"]
             outcomes[subject][verdict["outcome"]] += 1
             for stage in STAGES:
                 figures = verdict["stages"].get(stage)

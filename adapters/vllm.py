@@ -87,15 +87,19 @@ def _fused_supports(case):
 
 
 def contract(case):
-    """sm_90 for the GEMMs and for its own sum; activations as torch makes them, stood in for or not."""
+    """sm_90 for the GEMMs and for its own sum; activations by the CUDA library, stood in for or not."""
     sums = tiles.promised() if vllm.native else tiles.reported()
     fields = [tiles.preset(), f"act.ulps=8 act.filtered=anything combine.bits={sums}"]
-    if case.gated and case.act in ("swiglu_oai", "clamp_silu"):
-        fields.append("act.function=library act.bits=none")
+    fields.append(f"act.bits={tiles.promised()}")
+    if case.act == "swiglu_oai" and case.interleaved:  # gate * (up + 1) / (1 + exp(-alpha gate))
+        fields.append("act.function=cuda-math-product")
     else:
-        fields.append(f"act.function=cuda-math act.bits={tiles.promised()}")
-    if case.gated and case.act in ("silu", "gelu", "gelu_tanh"):
-        fields.append("act.rounding=gate-rounded")
+        fields.append("act.function=cuda-math")
+        fields += ["act.rounding=gate-rounded"] if case.gated else []
+    if case.act in ("swiglu_oai", "clamp_silu"):
+        fields.append("act.clamp_nan=limit")
+    if case.gated and (vllm.native or case.act == "clamp_silu"):  # times up + beta, beta = 0
+        fields.append("act.up_plus_zero=1")
     if case.filter or case.ep_size > 1 or case.routing == "padded":
         fields.append("gate_up.filtered=untouched")
     if WORDS["mode"] == "fused":

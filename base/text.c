@@ -107,6 +107,22 @@ void mp_text_add_word(mp_text *t, const char *word) {
     }
 }
 
+void mp_text_fit(char *to, size_t size, const char *format, ...) {
+    mp_text text = {0};
+    va_list args;
+    va_start(args, format);
+    mp_text_vadd(&text, format, args);
+    va_end(args);
+    const char *from = mp_text_get(&text);
+    size_t end = strlen(from);
+    const bool fits = end < size;
+    if (!fits) end = size - sizeof "...";
+    while (!fits && end > 0 && ((unsigned char)from[end] & 0xC0) == 0x80) end--; /* within a character */
+    memcpy(to, from, end);
+    memcpy(to + end, fits ? "" : "...", fits ? 1 : sizeof "...");
+    mp_text_free(&text);
+}
+
 /* ---- sets ---- */
 
 const char *mp_texts_vadd(mp_texts *set, const char *format, va_list args) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Texts of any length, which grow piece by piece. No text is ever cut. Where memory runs out a text reads
- * MP_TEXT_LOST, and says so instead of half of something. */
+/* Texts of any length, which grow piece by piece. No text is cut without saying so. Where memory runs out a
+ * text reads MP_TEXT_LOST, and says so instead of half of something. */
 #ifndef MP_BASE_TEXT_H
 #define MP_BASE_TEXT_H
 
@@ -27,6 +27,10 @@ const char *mp_text_get(const mp_text *text);
 /* The text as a string that the caller frees, NULL where memory ran out; *text is empty again. */
 char *mp_text_steal(mp_text *text);
 void mp_text_free(mp_text *text); /* empty again */
+
+/* Writes a text into `size` bytes, 4 or more. One that is longer is cut behind a whole character, and ends
+ * with "...". Arguments may point into `to`. */
+void mp_text_fit(char *to, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Length of the valid UTF-8 character at `text` (RFC 3629: no overlong forms, no surrogates), 0 where there
  * is none; *code, which may be NULL, becomes the character. */

@@ -29,6 +29,7 @@ static const char *const accumulators[] = {MP_ACCUMULATORS(FIRST)};
 static const char *const k_orders[] = {MP_K_ORDERS(NAME)};
 static const char *const functions[] = {MP_ACT_FUNCTIONS(FIRST)};
 static const char *const roundings[] = {MP_ACT_ROUNDINGS(NAME)};
+static const char *const clamp_nans[] = {MP_CLAMP_NANS(NAME)};
 static const char *const combines[] = {MP_COMBINE_VARIANTS(NAME)};
 static const char *const states[] = {MP_ROW_STATES(NAME)};
 static const char *const overflows[] = {MP_OVERFLOWS(NAME)};
@@ -66,6 +67,8 @@ static const field fields[] = {
     NAMED("act.function", act_function, functions),
     {"act.ulps", REAL, offsetof(mp_contract, act_ulps), 0, 0x1p20, NULL, false},
     NAMED("act.rounding", act_rounding, roundings),
+    SWITCH("act.up_plus_zero", act_up_plus_zero),
+    NAMED("act.clamp_nan", act_clamp_nan, clamp_nans),
     GEMM("down", down),
     NAMED("combine.variant", combine, combines),
     SWITCH("float64_steps", float64_steps),
@@ -242,6 +245,7 @@ static void say(const char *name, char words[40]) {
 
 void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     static const char *const function[] = {MP_ACT_FUNCTIONS(WORDS)};
+    static const char *const clamped[] = {"", ", a NaN clamped to the limit", ", a NaN clamped or kept"};
     char up[128], down[128], rounding[40], combine[40], growing[48] = "";
     say(roundings[contract->act_rounding], rounding);
     say(combines[contract->combine], combine);
@@ -250,9 +254,10 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     const bool same = same_gemm(&contract->gate_up, &contract->down);
     if (contract->act_ulps_per_argument > 0)
         snprintf(growing, sizeof growing, " + %g a unit of the argument", contract->act_ulps_per_argument);
-    snprintf(text, size, "%s: %s%s%s; activation: %g%s ulp%s, %s; combine: %s; align: %s%s%s; %s; %s",
+    snprintf(text, size, "%s: %s%s%s; activation: %g%s ulp%s, %s%s%s; combine: %s; align: %s%s%s; %s; %s",
              same ? "accumulator" : "gate_up", up, same ? "" : "; down: ", same ? "" : down,
-             contract->act_ulps, growing, function[contract->act_function], rounding, combine,
+             contract->act_ulps, growing, function[contract->act_function], rounding,
+             contract->act_up_plus_zero ? ", up + 0" : "", clamped[contract->act_clamp_nan], combine,
              contract->stable_align ? "stable" : "any order", contract->align_tail ? "" : ", tail unused",
              contract->overflow == MP_OVERFLOW_INF        ? ""
              : contract->overflow == MP_OVERFLOW_SATURATE ? "; stores saturate"

@@ -2,7 +2,8 @@
 /* One field of a case: its name table, its place in mp_case, text to value and back, and what its errors say.
  * Everything walks the table made from MP_CASE_FIELDS, so a new field needs a row there, a name table here if
  * it is an ENUM, its rules in validate.c (there too where a pair may differ in it), its name beside the
- * stages that it means something to alone (mp_stages in graph.c), and the code that does what it says.
+ * stages that it means something to alone (mp_stages in graph.c), its row in python/moeparity/_case.py, and
+ * the code that does what it says.
  */
 #include "cases/field.h"
 
@@ -27,8 +28,8 @@ static const char *const names_mp_layout[] = {"route", "sorted"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
 #define SCOPE_NAME(stage, scope, name) #name,
 static const char *const names_mp_scope[] = {"all", MP_STAGES(SCOPE_NAME)};
-static const char *const names_mp_data[] = {"normal",  "integer", "wide",       "onehot",
-                                            "special", "limits",  "exhaustive", "file"};
+static const char *const names_mp_data[] = {"normal", "integer",  "wide",   "onehot",     "special",
+                                            "limits", "overflow", "unused", "exhaustive", "file"};
 static const char *const names_mp_routing[] = {"uniform", "zipf", "hot",        "empty",
                                                "first",   "last", "duplicates", "padded"};
 

@@ -17,6 +17,7 @@
  */
 #include "cases/fill.h"
 
+#include "base/clones.h"
 #include "cases/graph_tables.h"
 
 #include <math.h>
@@ -70,6 +71,12 @@ static int32_t centred_sum(uint64_t bits) {
     return (int32_t)((pairs & 0xFFFFFFFF) + (pairs >> 32)) - 131070;
 }
 
+MP_CLONES static void normal_batch(uint64_t key, uint64_t first, int64_t n, float scale, float *batch) {
+    int32_t sums[BATCH];
+    for (int64_t i = 0; i < n; i++) sums[i] = centred_sum(mp_bits(key, first + (uint64_t)i));
+    for (int64_t i = 0; i < n; i++) batch[i] = (float)sums[i] * scale;
+}
+
 /* The 18-bit integers are exact in float32. fp32 and fp64 elements get 32 more random bits below, so that
  * sums of them are inexact and a narrower accumulator or operand shows. */
 static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp_dtype dtype, void *data,
@@ -86,10 +93,7 @@ static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp
     const float scale = (float)ldexp(1.0, exponent);
     for (int64_t start = 0; start < n; start += BATCH) {
         const int64_t count = n - start < BATCH ? n - start : BATCH;
-        int32_t sums[BATCH];
-        for (int64_t i = 0; i < count; i++)
-            sums[i] = centred_sum(mp_bits(key, first + (uint64_t)(start + i)));
-        for (int64_t i = 0; i < count; i++) batch[i] = (float)sums[i] * scale;
+        normal_batch(key, first + (uint64_t)start, count, scale, batch);
         mp_encode_row_f32(dtype, data, at + start, count, batch);
     }
 }
@@ -215,8 +219,12 @@ static row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
         if (which == MP_W1) return (row_rule){.style = STYLE_NORMAL, .exponent = UNIT};
         if (activations || which == MP_W2) return (row_rule){.style = STYLE_ONE};
         return normal;
+    case MP_OVERFLOW: /* weights that small activations cannot do without: x itself stays finite */
+        if (which != MP_W1 && which != MP_W2) return normal;
+        return (row_rule){.style = STYLE_NORMAL, .exponent = normal.exponent + (which == MP_W1 ? 4 : 6)};
     case MP_SPECIAL:
     case MP_LIMITS:
+    case MP_UNUSED:
     case MP_EXHAUSTIVE: /* normal, but for rows of their own */
     case MP_NORMAL: return normal;
     case MP_FROM_FILE:
@@ -225,9 +233,25 @@ static row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
     return (row_rule){.style = STYLE_NAN}; /* no family */
 }
 
+/* overflow: by how many powers of two a row is larger than normal, so that fp16 (65504) overflows in about
+ * half of its elements where the next stage stores. Of every four tokens, with w1 16 and w2 64 times larger
+ * than normal: none; gate and up are near 2^16; they are near 2^8 and their product is near 2^16; it is near
+ * 2^10, down is near 2^16, and the sum over topk passes it where its terms do not. One stage alone reads
+ * normal rows and such rows in turn: cache1 near 2^8, cache2 near 2^10, cache3 near 2^14. */
+static int overflow_shift(mp_tensor_id which, int64_t row) {
+    static const int of_x[4] = {-4, 12, 4, 1};
+    switch (which) {
+    case MP_X: return of_x[row % 4];
+    case MP_CACHE1: return row % 2 ? 8 : 0;
+    case MP_CACHE2: return row % 2 ? 10 : 0;
+    default: return row % 2 ? 14 : 0;
+    }
+}
+
 /* special: rows 0..3 are zeros, subnormals, one Inf, one NaN; of the others one in four is one of these, by
  * hash. */
-static row_rule activation_rule(const mp_case *c, row_rule rule, uint64_t token_key, int64_t row) {
+static row_rule activation_rule(const mp_case *c, mp_tensor_id which, row_rule rule, uint64_t token_key,
+                                int64_t row) {
     static const style special[4] = {STYLE_ZERO, STYLE_SUBNORMAL, STYLE_INF_ELEMENT, STYLE_NAN_ELEMENT};
     const uint64_t bits = mp_bits(token_key, (uint64_t)row);
     switch (c->data) {
@@ -243,6 +267,8 @@ static row_rule activation_rule(const mp_case *c, row_rule rule, uint64_t token_
         else
             rule.exponent += 3; /* 8 times: gates and ups beyond 7 and 10 */
         break;
+    case MP_OVERFLOW: rule.exponent += overflow_shift(which, row); break;
+    case MP_UNUSED:
     case MP_NORMAL:
     case MP_INTEGER:
     case MP_WIDE:
@@ -255,7 +281,8 @@ static row_rule activation_rule(const mp_case *c, row_rule rule, uint64_t token_
 }
 
 int64_t mp_first_padded_token(const mp_case *c) {
-    return c->routing != MP_PADDED ? c->M : c->M < 4 ? c->M - 1 : c->M - c->M / 4;
+    if (c->routing != MP_PADDED || c->M == 0) return c->M;
+    return c->M < 4 ? c->M - 1 : c->M - c->M / 4;
 }
 
 void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
@@ -270,7 +297,7 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
             exhaustive_row(c, key, row, t);
             continue;
         }
-        if (mp_tensors[which].rows != MP_ROWS_WHOLE) mine = activation_rule(c, rule, token_key, row);
+        if (mp_tensors[which].rows != MP_ROWS_WHOLE) mine = activation_rule(c, which, rule, token_key, row);
         if (which == MP_X && row >= padded)
             mine.style = STYLE_NAN; /* whoever reads a padding token shows it */
         fill_row(&mine, key, row, t);
@@ -285,6 +312,8 @@ static bool has_exact_weights(mp_data family) {
     case MP_WIDE:
     case MP_SPECIAL:
     case MP_LIMITS:
+    case MP_OVERFLOW:
+    case MP_UNUSED:
     case MP_EXHAUSTIVE:
     case MP_FROM_FILE:
     case MP_DATA_COUNT: break;

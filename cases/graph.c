@@ -259,7 +259,8 @@ mp_tensor mp_case_shape(const mp_case *c, mp_tensor_id id, int block_size_m) {
 /* ---- parts of a batch ---- */
 
 int64_t mp_case_chunks(const mp_case *c) {
-    return c->path == MP_CHUNKED ? (c->M + MP_CHUNK_TOKENS - 1) / MP_CHUNK_TOKENS : 1;
+    if (c->path != MP_CHUNKED || c->M == 0) return 1; /* no tokens are one chunk of none */
+    return (c->M + MP_CHUNK_TOKENS - 1) / MP_CHUNK_TOKENS;
 }
 
 int64_t mp_case_chunk_tokens(const mp_case *c, int64_t chunk) {
@@ -275,7 +276,7 @@ mp_case mp_case_chunk(const mp_case *c, int64_t chunk) {
 }
 
 size_t mp_token_bytes(const mp_case *c, const mp_tensor *t) {
-    return mp_tensor_bytes(t) / (size_t)c->M;
+    return c->M > 0 ? mp_tensor_bytes(t) / (size_t)c->M : 0;
 }
 
 void mp_token_window(const mp_case *c, int64_t first, int64_t count, const mp_tensor from[MP_TENSOR_COUNT],

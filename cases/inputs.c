@@ -47,6 +47,7 @@ mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
         if (status == MP_OK) status = fill(c, (mp_tensor_id)id, t, err);
         if (status != MP_OK) mp_error_prefix(err, "input %s", mp_tensor_name((mp_tensor_id)id));
     }
+    if (status == MP_OK && c->data == MP_UNUSED) status = mp_fill_unused(c, in, err);
     if (status == MP_OK && in->t[MP_CACHE3].data) zero_filtered_slots(c, in);
     if (status != MP_OK) mp_inputs_destroy(in);
     return status;
@@ -71,7 +72,7 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
         const mp_tensor *from = &in->t[id];
         if (out->borrowed[id] || !from->data) continue;
         const size_t token_bytes = mp_token_bytes(c, from);
-        out->t[id].dim[0] = from->dim[0] / c->M * count;
+        out->t[id].dim[0] = c->M > 0 ? from->dim[0] / c->M * count : 0; /* no row is left to choose */
         status = mp_tensor_alloc(&out->t[id], MP_POISON_A, err);
         for (int64_t r = 0; r < count && status == MP_OK; r++) {
             if (rows[r] < 0 || rows[r] >= c->M)

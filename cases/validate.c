@@ -84,6 +84,10 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
         return mp_fail(
             err, MP_EINPUT,
             "data=exhaustive runs through every code of a 16-bit gate: use scope=act and dtype=bf16 or fp16");
+    if (c->data == MP_OVERFLOW && c->dtype != MP_FP16)
+        return mp_fail(err, MP_EINPUT,
+                       "data=overflow is beyond 65504 where a stage stores, and %s is not: use dtype=fp16",
+                       mp_dtype_name(c->dtype));
     if (c->fused_sum && c->mode != MP_MODE_COMBINE)
         return mp_fail(err, MP_EINPUT, "fused_sum=1 adds into the output: use mode=combine, not mode=%s",
                        mp_mode_name(c->mode));

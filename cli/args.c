@@ -170,8 +170,7 @@ static mp_status take(mp_args *args, mp_option option, const char *value, mp_err
     mp_status status = check_value(o, value, err);
     if (status != MP_OK) return status;
     args->value[option] = value;
-    if (option == MP_OPT_CASE || option == MP_OPT_INFER_CASE)
-        args->cases[args->case_count++] = (mp_cli_case){.text = value};
+    if (strcmp(o->name, "case") == 0) args->cases[args->case_count++] = (mp_cli_case){.text = value};
     return option == MP_OPT_PAIR ? add_pair(args, value, err) : MP_OK;
 }
 

@@ -109,6 +109,8 @@ int mp_cmd_bench(const mp_args *args) {
     mp_error err = {0};
     mp_case c = mp_case_default();
     mp_status status = mp_case_parse(&c, text ? text : benches[args->command].default_case, &err);
+    if (status == MP_OK && c.M == 0)
+        status = mp_fail(&err, MP_EINPUT, "M=0: expected at least one token to time");
     if (status == MP_OK) {
         timing = mp_status_line_open();
         mp_status_line_show(&timing, "%s: %s", mp_commands[args->command].name,

@@ -28,14 +28,19 @@ static bool flag_of(const json_t *object, const char *name) {
     return json_is_true(json_object_get(object, name));
 }
 
-/* By the share of elements that differ; values that promise nothing come last. */
-static int by_share(const void *a, const void *b) {
+/* The nearest first: what fits, by cases without a difference, by the share of elements that differ; values
+ * that promise nothing come last. */
+static int by_nearness(const void *a, const void *b) {
     const json_t *x = *(const json_t *const *)a, *y = *(const json_t *const *)b;
+    const int64_t clean = number_of(x, "cases_without_difference"),
+                  other_clean = number_of(y, "cases_without_difference");
     const double left = (double)number_of(x, "differing") * (double)number_of(y, "compared"),
                  right = (double)number_of(y, "differing") * (double)number_of(x, "compared");
     if (flag_of(x, "promises_nothing") != flag_of(y, "promises_nothing"))
         return flag_of(x, "promises_nothing") ? 1 : -1;
-    if (flag_of(x, "best") != flag_of(y, "best") && left == right) return flag_of(x, "best") ? -1 : 1;
+    if (flag_of(x, "best") != flag_of(y, "best")) return flag_of(x, "best") ? -1 : 1;
+    if (flag_of(x, "fits") != flag_of(y, "fits")) return flag_of(x, "fits") ? -1 : 1;
+    if (!flag_of(x, "fits") && clean != other_clean) return clean > other_clean ? -1 : 1;
     return (left > right) - (left < right);
 }
 
@@ -47,7 +52,7 @@ static void print_values(const json_t *axis, bool all) {
     size_t shown = 0;
     if (!sorted) return;
     for (size_t i = 0; i < count; i++) sorted[i] = json_array_get(values, i);
-    qsort(sorted, count, sizeof *sorted, by_share);
+    qsort(sorted, count, sizeof *sorted, by_nearness);
     printf("    %s\n", text_of(axis, "axis"));
     for (; shown < count && (all || shown < FEW || flag_of(sorted[shown], "fits")); shown++) {
         const json_t *v = sorted[shown];
@@ -58,20 +63,44 @@ static void print_values(const json_t *axis, bool all) {
     free(sorted);
 }
 
+/* "0 of 419024 differ"; of what does not fit "0 of 32768 in 5 cases, 1024 of 1024 in M=24 topk=4": where it
+ * holds, and what refutes it. */
+static void figures_text(const json_t *best, char *text, size_t size) {
+    const json_t *refuted = json_object_get(best, "refuted_by");
+    const int64_t compared = number_of(best, "compared"), differing = number_of(best, "differing"),
+                  clean = number_of(best, "cases_without_difference"),
+                  there = number_of(best, "compared_there"), compared_here = number_of(refuted, "compared"),
+                  differing_here = number_of(refuted, "differing"),
+                  others = number_of(best, "cases") - clean - 1;
+    int used = 0;
+    if (!refuted) {
+        snprintf(text, size, "%" PRId64 " of %" PRId64 " differ", differing, compared);
+        return;
+    }
+    if (clean > 0)
+        used = snprintf(text, size, "0 of %" PRId64 " in %" PRId64 " case%s, ", there, clean,
+                        clean == 1 ? "" : "s");
+    used += snprintf(text + used, size - (size_t)used, "%" PRId64 " of %" PRId64 " in %s", differing_here,
+                     compared_here, text_of(refuted, "case"));
+    if (others > 0 && (size_t)used < size)
+        snprintf(text + used, size - (size_t)used, ", %" PRId64 " of %" PRId64 " in %" PRId64 " more",
+                 differing - differing_here, compared - there - compared_here, others);
+}
+
 /* "sm_90 tensor core; + bias, * weight; to nearest, ties to even" */
 static void print_best(const json_t *question) {
     const json_t *best = json_object_get(question, "best"), *values = json_object_get(best, "values"), *value;
     const char *axis;
-    char text[1024] = "";
+    char text[1024] = "", figures[MP_CASE_TEXT_MAX + 256];
     size_t used = 0;
+    figures_text(best, figures, sizeof figures);
     json_object_foreach((json_t *)values, axis, value) {
         const char *name = json_string_value(value);
         const int n = snprintf(text + used, sizeof text - used, "%s%s", used ? "; " : "", name ? name : "");
         used += n > 0 && used + (size_t)n < sizeof text ? (size_t)n : 0;
     }
-    mp_cli_say(stdout, "  %s: %s%s: %" PRId64 " of %" PRId64 " differ", text_of(question, "question"),
-               flag_of(question, "fits") ? "" : "no hypothesis fits; the nearest: ", text,
-               number_of(best, "differing"), number_of(best, "compared"));
+    mp_cli_say(stdout, "  %s: %s%s: %s", text_of(question, "question"),
+               flag_of(question, "fits") ? "" : "no hypothesis fits; the nearest: ", text, figures);
     if (!flag_of(question, "fits") && text_of(best, "first")[0])
         mp_cli_say(stdout, "    first in %s", text_of(best, "first"));
 }
@@ -122,6 +151,12 @@ static void print_report(const json_t *report, const mp_run_info *info, bool all
     mp_cli_say(stdout, "contract %s", text_of(report, "contract"));
     json_array_foreach(unsaid, i, item)
         mp_cli_say(stdout, "  beside it, what a contract has no word for: %s", json_string_value(item));
+    if (text_of(report, "expose")[0])
+        mp_cli_say(
+            stdout,
+            "to do    nothing was seen of any stage: expose %s, as parameters of a Python function or in "
+            "the dict that it returns, in `exposes` of a plug-in or a program",
+            text_of(report, "expose"));
 }
 
 /* ---- the command ---- */
@@ -171,14 +206,15 @@ int mp_cmd_infer(const mp_args *args) {
     const char *json_path = mp_args_text(args, MP_OPT_INFER_JSON);
     const mp_infer_options infer = options_of(args);
     watch w = {mp_args_text(args, MP_OPT_SUBJECT), mp_status_line_open()};
-    const mp_suite_options options = {.settings = {.subject = w.subject,
-                                                   .device = mp_args_text(args, MP_OPT_DEVICE),
-                                                   .triton = mp_args_text(args, MP_OPT_TRITON),
-                                                   .config = mp_args_text(args, MP_OPT_CONFIG),
-                                                   .timeout = (double)mp_args_number(args, MP_OPT_TIMEOUT)},
-                                      .in_process = mp_args_given(args, MP_OPT_IN_PROCESS),
-                                      .phase = show_phase,
-                                      .ctx = &w};
+    const mp_suite_options options = {
+        .settings = {.subject = w.subject,
+                     .device = mp_args_text(args, MP_OPT_DEVICE),
+                     .triton = mp_args_text(args, MP_OPT_TRITON),
+                     .config = mp_args_text(args, MP_OPT_CONFIG),
+                     .timeout = (double)mp_args_number(args, MP_OPT_INFER_TIMEOUT)},
+        .in_process = mp_args_given(args, MP_OPT_IN_PROCESS),
+        .phase = show_phase,
+        .ctx = &w};
     mp_run_info info;
     mp_matrix cases = {0};
     json_t *report = NULL;

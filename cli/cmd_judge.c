@@ -13,7 +13,7 @@ static mp_status add_file(const mp_args *args, const char *path, mp_matrix *matr
     char text[MP_CASE_TEXT_MAX];
     mp_status status = mp_suite_file_case(
         path, args->case_count ? args->cases[0].text : NULL, mp_args_text(args, MP_OPT_CONTRACT),
-        mp_args_given(args, MP_OPT_IN_PROCESS), (double)mp_args_number(args, MP_OPT_TIMEOUT), text, err);
+        mp_args_given(args, MP_OPT_IN_PROCESS), (double)mp_args_number(args, MP_OPT_FILE_TIMEOUT), text, err);
     if (status != MP_OK) return status;
     mp_matrix_row row = {.c = mp_case_default(), .group = strdup(path), .file = strdup(path)};
     status = mp_case_parse(&row.c, text, err);

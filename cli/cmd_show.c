@@ -27,7 +27,7 @@ static void print_line(void *ctx, const char *text) {
 static void print_tensors(const char *title, const mp_tensor t[MP_TENSOR_COUNT]) {
     printf("%s\n", title);
     for (int i = 0; i < MP_TENSOR_COUNT; i++) {
-        if (mp_tensor_count(&t[i]) == 0) continue;
+        if (t[i].rank == 0) continue;
         printf("  %-24s %-6s [", mp_tensor_name((mp_tensor_id)i), mp_dtype_name(t[i].dtype));
         for (int d = 0; d < t[i].rank; d++) printf("%s%lld", d ? ", " : "", (long long)t[i].dim[d]);
         printf("]  %.3f MiB\n", (double)mp_tensor_bytes(&t[i]) / 0x1p20);

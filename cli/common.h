@@ -52,6 +52,7 @@ const char *mp_cli_compiler(void);
 
 int mp_cmd_run(const mp_args *args);
 int mp_cmd_list(const mp_args *args);
+int mp_cmd_coverage(const mp_args *args);
 int mp_cmd_show(const mp_args *args);
 int mp_cmd_judge(const mp_args *args);
 int mp_cmd_export(const mp_args *args);

@@ -37,14 +37,22 @@ static void forget_durations(mp_run_info *info, mp_verdict *verdicts, size_t cou
 }
 
 /* Says what came of the recording. */
-static void report_recording(const mp_cli_run *run, const mp_tally *tally, bool interrupted) {
+static void report_recording(const mp_cli_run *run, const mp_tally *tally, bool interrupted,
+                             const mp_verdict *verdicts) {
     const size_t all = run->matrix->count;
     const char *path = run->record->path;
-    if ((size_t)tally->count[MP_PASS] == all && !interrupted)
-        mp_cli_say(stdout, "recorded %zu case%s in %s", all, all == 1 ? "" : "s", path);
-    else
+    size_t silent = 0; /* cases of which a golden can say nothing */
+    for (size_t i = 0; i < all && !interrupted; i++)
+        silent += strcmp(verdicts[i].check[MP_CHECK_REPEAT].text, MP_NOTHING_REPEATS) == 0;
+    if ((size_t)tally->count[MP_PASS] != all || interrupted) {
         mp_cli_say(stderr, "moeparity: %s was not written: %s", path,
                    interrupted ? "interrupted" : "a golden holds only cases that pass");
+        return;
+    }
+    mp_cli_say(stdout, "recorded %zu case%s in %s", all, all == 1 ? "" : "s", path);
+    if (silent)
+        mp_cli_say(stdout, "of %zu of them " MP_NOTHING_REPEATS ": nothing of theirs can be verified",
+                   silent);
 }
 
 /* Summary on the terminal, then the files. *code is the verdict, whatever becomes of the files. */
@@ -65,7 +73,7 @@ static mp_status report(const mp_args *args, const mp_cli_run *run, mp_run_info 
     if (*code == MP_EXIT_BROKEN && broken == 0 && !info->interrupted)
         fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and %s case was skipped\n",
                 tally.count[MP_SKIP] == tally.total ? "every" : "a");
-    if (run->record) report_recording(run, &tally, info->interrupted);
+    if (run->record) report_recording(run, &tally, info->interrupted, verdicts);
     mp_status status = mp_cli_source_date(&fixed, NULL, err);
     if (status == MP_OK && fixed) forget_durations(info, verdicts, count);
     if (status == MP_OK && json) status = mp_report_json(json, info, verdicts, count, err);

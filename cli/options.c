@@ -9,6 +9,7 @@
 enum {
     RUN = 1 << MP_CMD_RUN,
     LIST = 1 << MP_CMD_LIST,
+    COVERAGE = 1 << MP_CMD_COVERAGE,
     SHOW = 1 << MP_CMD_SHOW,
     JUDGE = 1 << MP_CMD_JUDGE,
     EXPORT = 1 << MP_CMD_EXPORT,
@@ -34,6 +35,14 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                     "(moeparity list --matrices)."},
     [MP_CMD_LIST] = {"list", mp_cmd_list, "MATRIX... [option ...]\n--matrices", MP_OPERANDS_MATRIX, 0,
                      INT_MAX, "matrix files", "print the cases of matrix files, one name a line", NULL},
+    [MP_CMD_COVERAGE] =
+        {"coverage", mp_cmd_coverage, "MATRIX... [option ...]\n--case 'M=32 topk=2 act=silu'... [option ...]",
+         MP_OPERANDS_MATRIX, 0, INT_MAX, "matrix files",
+         "which conditions the cases of matrix files produce, and which none does",
+         "A fault shows only where a case has what it needs: an odd number of k groups, an expert without "
+         "tokens, an offset beyond 2^31. docs/coverage.md lists these conditions. Ids are generated, nothing "
+         "is executed. Exit code 1: a condition that --require or --require-from names is produced by no "
+         "case."},
     [MP_CMD_SHOW] = {"show", mp_cmd_show, "--case 'M=32 topk=2 act=silu' [option ...]\n--fields",
                      MP_OPERANDS_NONE, 0, 0, "no argument",
                      "one case: fields, contract, config, memory plan, bounds", NULL},
@@ -99,25 +108,34 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
 };
 
 const mp_option_row mp_options[MP_OPTION_COUNT] = {
-    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT",
-                     .commands = RUN | SHOW | RECORD | VERIFY | JUDGE | EXPORT,
-                     .repeats = RUN | RECORD | VERIFY, .summary = "one case, as `name=value ...`",
+    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | VERIFY,
+                     .repeats = RUN | COVERAGE | RECORD | VERIFY, .summary = "one case, as `name=value ...`",
                      .details = "Fields that are not named keep their default (moeparity show --fields). "
                                 "Several cases run in this order, with one job in one process: what a case "
                                 "leaves behind meets the next."},
-    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | RECORD, .repeats = RUN | RECORD,
+    [MP_OPT_ONE_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = SHOW | EXPORT,
+                         .summary = "the case, as `name=value ...`",
+                         .details = "Fields that are not named keep their default (moeparity show "
+                                    "--fields)."},
+    [MP_OPT_FILE_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = JUDGE,
+                          .summary = "what the shapes do not tell of the case, as `act=gelu rsf=2.5`",
+                          .details = "Instead of the text in the file, and for every file. Sizes and dtype "
+                                     "follow from the shapes: what is said of them must agree. scope=act "
+                                     "judges that stage alone."},
+    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD,
+                     .repeats = RUN | COVERAGE | RECORD,
                      .summary = "a variant of the --case before it that must give the same bits",
                      .details =
                          "Fields that differ, as `path=runner`; or ranks or shards, as `ep_size=4 E=2` or "
                          "`N=64`, whose outputs must sum to the case's. Matrices have pairs of their "
                          "own."},
-    [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | RECORD | VERIFY,
+    [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | COVERAGE | RECORD | VERIFY,
                       .summary = "only cases that match, as `M>16 act=silu`",
                       .details = "Blank-separated terms that must all hold: name=value, !=, and for numbers "
                                  "<, <=, >, >=; model=Qwen* for the shape of a published model; or a bare "
                                  "word that occurs in the case's name."},
     [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
-                     .commands = RUN | LIST | RECORD,
+                     .commands = RUN | LIST | COVERAGE | RECORD,
                      .summary = "smoke, ci or full: each contains the ones before it"},
     [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE,
                          .summary = "what the file's maker promises, as `sm_90 act.ulps=4`",
@@ -139,11 +157,18 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                .summary = "the golden need not hold every case",
                                .details = "A case that --golden does not hold, or holds from another "
                                           "contract, is then not judged against it; otherwise it fails."},
-    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
                        .summary = "what was asked for and not judged fails, and so does a skip",
                        .details = "Asked for are --golden, --against, the pairs, and every check that the "
                                   "contract promises for the case. For CI: a run that judged less than it "
                                   "looks like ends with exit code 1."},
+    [MP_OPT_FILE_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGE,
+                            .summary = "what a file can be asked and was not judged fails, and so does a "
+                                       "skip",
+                            .details = "Asked for are the numbers of the stages that it covers, and their "
+                                       "bits where the contract requires them; not what needs a run "
+                                       "(repeats, guard zones, permuted tokens). Stages for which a tensor "
+                                       "is lacking are told, and do not fail."},
     [MP_OPT_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2",
                        .commands = JUDGING | RECORD, .summary = "runs of a case that must agree bit for bit",
                        .details = "From the second on, buffers hold another poison than in the first: with 1 "
@@ -162,8 +187,16 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
                                 "has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
-                        .commands = JUDGE | JUDGING | RECORD | INFER,
-                        .summary = "seconds before a case counts as hung"},
+                        .commands = JUDGING | RECORD, .summary = "seconds before a case counts as hung",
+                        .details = "The start of a worker has as many, and 900 more once it compiles "
+                                   "kernels."},
+    [MP_OPT_FILE_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
+                             .commands = JUDGE, .summary = "seconds before a file counts as hung",
+                             .details = "While it is read, and again while it is judged."},
+    [MP_OPT_INFER_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
+                              .commands = INFER, .summary = "seconds for all cases and questions together",
+                              .details = "The start of the subject has as many before, and 900 more once it "
+                                         "compiles kernels."},
     [MP_OPT_FAIL_FAST] = {"fail-fast", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                           .summary = "stop after the first case that fails, crashes or hangs",
                           .details = "What was not reached is not in the reports."},
@@ -172,12 +205,13 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING,
                            .commands = JUDGE | JUDGING | RECORD | SHOW | INFER,
                            .summary = "no worker processes, no watchdog: for debuggers and memory checkers",
-                           .details = "No parent survives a crash then: `case i/n: <repro>` goes to stderr "
-                                      "before each case, unless that is a terminal."},
+                           .details = "No parent survives a crash then: where cases are judged, `case i/n: "
+                                      "<repro>` goes to stderr before each one, unless that is a "
+                                      "terminal."},
     [MP_OPT_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
                         .summary = "say which cases would run, and what would be judged; run nothing"},
-    [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | LIST,
-                     .summary = "write the verdicts, or the cases, as JSON",
+    [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | LIST | COVERAGE,
+                     .summary = "write the verdicts, the cases, or what they produce, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
                                 "name, group, tier, pairs, and all its fields."},
     [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
@@ -196,6 +230,15 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .summary = "print the pairs under each case"},
     [MP_OPT_MATRICES] = {"matrices", 0, MP_TAKES_NOTHING, .commands = LIST,
                          .summary = "the matrices and goldens that are found by their names"},
+    [MP_OPT_MISSING] = {"missing", 0, MP_TAKES_NOTHING, .commands = COVERAGE,
+                        .summary = "only the conditions that no case produces"},
+    [MP_OPT_REQUIRE] = {"require", 0, MP_TAKES_TEXT, "NAMES", .commands = COVERAGE,
+                        .summary = "fail where no case produces one of these, as `k-odd-groups filtered`",
+                        .details = "Separated by blanks or commas. `ci` stands for all but those that only "
+                                   "rows of tier full are expected to produce, `all` for all."},
+    [MP_OPT_REQUIRE_FROM] = {"require-from", 0, MP_TAKES_FILE, "FILE", .commands = COVERAGE,
+                             .summary = "the same, with the names in a file",
+                             .details = "One or more a line; what follows a # is a comment."},
     [MP_OPT_FIELDS] = {"fields", 0, MP_TAKES_NOTHING, .commands = SHOW,
                        .summary = "the fields of a case, their defaults and allowed values"},
     [MP_OPT_OUT] = {"out", 0, MP_TAKES_FILE, "FILE", .commands = EXPORT,

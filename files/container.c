@@ -26,11 +26,11 @@ mp_status mp_member_set_shape(mp_member *m, mp_dtype dtype, int rank, const int6
     if (rank < 1 || rank > MP_MAX_RANK)
         return mp_fail(err, MP_EINPUT, "%d axes; expected 1 to %d", rank, MP_MAX_RANK);
     for (int axis = 0; axis < rank; axis++) {
-        if (dim[axis] < 1 || dim[axis] > most / elements)
+        if (dim[axis] < 0 || dim[axis] > most / elements)
             return mp_fail(err, MP_EINPUT,
-                           "axis %d has %lld elements; expected at least 1, and at most 2^48 in all", axis,
+                           "axis %d has %lld elements; expected none or more, and at most 2^48 in all", axis,
                            (long long)dim[axis]);
-        elements *= dim[axis];
+        if (dim[axis] > 0) elements *= dim[axis]; /* the other axes stay small, even beside an empty one */
         known[axis] = dim[axis];
     }
     m->shape = mp_tensor_shape(dtype, rank, known[0], known[1], known[2]);

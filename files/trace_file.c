@@ -140,9 +140,11 @@ static mp_status claim_slots(findings *f, mp_error *err) {
         char source[SOURCE_MAX];
         describe(f->member, of[i], source);
         const int64_t known = tokens ? f->value[TOKENS] : topk ? f->value[TOPK] : 1;
-        if (rows % known != 0 || (tokens && topk && rows != f->value[TOKENS] * f->value[TOPK]))
+        if ((known ? rows % known : rows) != 0 ||
+            (tokens && topk && rows != f->value[TOKENS] * f->value[TOPK]))
             return mp_fail(err, MP_EINPUT, "%s: %" PRId64 " rows; expected M*topk, where %s has %s=%" PRId64,
                            source, rows, f->source[tokens ? TOKENS : TOPK], tokens ? "M" : "topk", known);
+        if (known == 0) continue; /* no tokens have no rows, whatever topk is */
         if (!topk && tokens) status = claim(f, TOPK, rows / known, source, err);
         if (!tokens) status = claim(f, TOKENS, rows / known, source, err);
         if (!tokens && !topk && status == MP_OK) status = claim(f, TOPK, 1, source, err);
@@ -325,10 +327,12 @@ static mp_status load(const mp_trace_file *f, mp_tensor_id id, mp_tensor *t, mp_
     return status;
 }
 
-static mp_status check_weights(const mp_case *c, const mp_tensor *weights, mp_error *err) {
-    const float *w = weights->data;
+/* Of a filtered slot nobody reads it. */
+static mp_status check_weights(const mp_case *c, const mp_inputs *in, mp_error *err) {
+    const float *w = in->t[MP_TOPK_WEIGHTS].data;
+    const int32_t *ids = in->t[MP_TOPK_IDS].data;
     for (int64_t slot = 0; w && slot < mp_case_slots(c); slot++)
-        if (!isfinite(w[slot]))
+        if (!isfinite(w[slot]) && ids[slot] >= 0)
             return mp_fail(err, MP_EINPUT,
                            "topk_weights of token %" PRId64 ", slot %" PRId64
                            " is %g: expected a finite number",
@@ -355,7 +359,7 @@ mp_status mp_trace_file_load(const mp_trace_file *f, mp_inputs *in, mp_trace *tr
     if (status != MP_OK) return status;
     status = stand_in_ids(&f->c, in, err);
     if (status == MP_OK) status = mp_inputs_check_ids(&f->c, in, err);
-    if (status == MP_OK) status = check_weights(&f->c, &in->t[MP_TOPK_WEIGHTS], err);
+    if (status == MP_OK) status = check_weights(&f->c, in, err);
     if (status == MP_EINPUT) mp_error_prefix(err, "%s", f->container.path);
     return status;
 }

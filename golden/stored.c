@@ -37,11 +37,11 @@ static mp_status set_shape(mp_stored *stored, mp_dtype dtype, int rank, const in
     const int64_t most = (int64_t)1 << 48;
     int64_t elements = 1;
     for (int axis = 0; axis < rank; axis++) {
-        if (dim[axis] < 1 || dim[axis] > most / elements)
+        if (dim[axis] < 0 || dim[axis] > most / elements)
             return mp_fail(err, MP_EINPUT,
-                           "axis %d has %lld elements; expected at least 1 and at most 2^48 in all", axis,
+                           "axis %d has %lld elements; expected none or more, and at most 2^48 in all", axis,
                            (long long)dim[axis]);
-        elements *= dim[axis];
+        if (dim[axis] > 0) elements *= dim[axis]; /* the other axes stay small, even beside an empty one */
     }
     stored->shape = mp_tensor_shape(dtype, rank, dim[0], dim[1], dim[2]);
     return MP_OK;
@@ -178,7 +178,7 @@ static mp_status check_shape(const mp_stored *stored, const mp_tensor *plan, mp_
     char is[MP_SHAPE_TEXT_MAX], expected[MP_SHAPE_TEXT_MAX] = "no such tensor";
     if (plan == NULL || mp_same_shape(&stored->shape, plan)) return MP_OK;
     mp_shape_text(&stored->shape, is);
-    if (mp_tensor_count(plan) > 0) mp_shape_text(plan, expected);
+    if (plan->rank > 0) mp_shape_text(plan, expected);
     return mp_fail(err, MP_EINPUT, "stored as %s; the case has %s", is, expected);
 }
 
@@ -228,6 +228,7 @@ mp_status mp_stored_read(const mp_stored *stored, mp_stored_visit *visit, void *
     mp_status status = MP_EINPUT;
     char *buffer = NULL;
     const mp_tensor *t = &stored->shape;
+    if (mp_tensor_count(t) == 0) return MP_OK; /* of a batch of no tokens */
     hid_t type = mp_h5_type(t->dtype), space = H5Dget_space(stored->dataset);
     const int64_t rows_of_entry = t->rank == 1 ? 0 : mp_tensor_rows(t) / t->dim[0];
     const size_t entry_bytes = mp_tensor_bytes(t) / (size_t)t->dim[0];

@@ -90,8 +90,9 @@ static void chunk_shape(const mp_tensor *t, hsize_t chunk[MP_MAX_RANK]) {
     int64_t room = ((int64_t)1 << 20) / (int64_t)mp_dtype_size(t->dtype);
     for (int axis = t->rank - 1; axis >= 0; axis--) {
         int64_t extent = t->dim[axis] < room ? t->dim[axis] : room;
+        if (extent == 0) extent = 1; /* of a batch of no tokens */
         chunk[axis] = (hsize_t)extent;
-        room = extent > 0 && room / extent > 0 ? room / extent : 1;
+        room = room / extent > 0 ? room / extent : 1;
     }
 }
 

@@ -4,6 +4,7 @@
 #include "ref/bounds.h"
 #include "ref/pipeline.h"
 #include "ref/predict/cuda_math.h"
+#include "ref/predict/special_unit_tanh.h"
 
 #include <math.h>
 
@@ -92,8 +93,9 @@ _Static_assert(MP_ACT_ROUNDING_COUNT == 3, "another rounding of act(gate) adds a
  * is within MP_EX2_ULPS. An approximate quotient inherits 2 MP_RCP_ULPS u from the reciprocal, whose ulp is
  * at most 2u of it, and rounds once. What a function is known to do counts if act_ulps says less.
  *
- * A reciprocal of more than 2^126 is flushed, or rounded as a subnormal: then the quotient vanishes from v =
- * -87.33 on. --use_fast_math flushes every other operand and result below 2^-126 too. */
+ * A sigmoid is a quotient of 1, and times v rounds once more. A reciprocal of more than 2^126 is flushed, or
+ * rounded as a subnormal: then the quotient vanishes from v = -87.33 on. --use_fast_math flushes every other
+ * operand and result below 2^-126 too. */
 typedef struct float32_functions {
     double ulps;         /* of exp, tanh or erf, in ulps of the result */
     double per_argument; /* of exp, in u for each unit of -v: at least twice act_ulps_per_argument */
@@ -103,8 +105,12 @@ typedef struct float32_functions {
 } float32_functions;
 
 #define FLUSHED 0x1p-126 /* what is below it, with .ftz */
-/* tanh.approx.f32: 2^-11 of the result (PTX ISA), in ulps. */
+/* tanh.approx.f32 of any architecture: 2^-11 of the result (PTX ISA), in ulps. */
 #define TANH_APPROX_ULPS 4096
+/* Of tanh(x) as 2s - 1, s = 1/(1+E), in units of 2u where it is 1: E errs by (4 + 1.25 |2x|) u of it, of
+ * which s(1-s) counts, at most 1/4, and 0.224 of |2x|; the sum and the quotient by 3.95u of s, and 2s - 1
+ * rounds once: 2 (1 + 0.28) u + 7.9u + u < 12u. */
+#define TANH_BY_SIGMOID_ULPS 6
 
 static float32_functions known_functions(const mp_contract *contract, mp_activation act) {
     const double quotient = 2 * MP_RCP_ULPS + 1, tiny = contract->float64_steps ? 0x1p-1074 : 0x1p-149;
@@ -117,14 +123,21 @@ static float32_functions known_functions(const mp_contract *contract, mp_activat
     case MP_ACT_CUDA_MATH: return (float32_functions){fmax(given, library), 0, 2, -88, tiny};
     case MP_ACT_CUDA_INTRINSICS: return (float32_functions){fmax(given, unit), 1.25, 2, -88, tiny};
     case MP_ACT_CUDA_FAST_MATH:
-        return (float32_functions){fmax(given, act == MP_GELU_TANH ? TANH_APPROX_ULPS : unit), 1.25,
+        return (float32_functions){fmax(given, act == MP_GELU_TANH ? MP_TANH_APPROX_ULPS : unit), 1.25,
                                    1 + quotient, -87.3, FLUSHED};
     case MP_ACT_SPECIAL_UNIT: /* one that nobody named: as loose as those that are known */
         return (float32_functions){fmax(given, act == MP_GELU_TANH ? TANH_APPROX_ULPS : given), 0,
                                    1 + quotient + 1, -87.3, FLUSHED};
+    case MP_ACT_CUDA_SIGMOID: return (float32_functions){fmax(given, library), 0, 3, -87.3, tiny};
+    case MP_ACT_CUDA_PRODUCT: return (float32_functions){fmax(given, library), 0, 2, -88, tiny};
+    case MP_ACT_TORCH_COMPILE:
+        if (act != MP_SWIGLU_OAI)
+            return (float32_functions){fmax(given, library), 0, 1 + quotient, -88, tiny};
+        /* fall through */
     case MP_ACT_TRITON:
     case MP_ACT_TRITON_QUOTIENT:
-        return (float32_functions){fmax(given, unit), 1.25, 1 + quotient + 1, -87.3, tiny};
+        return (float32_functions){fmax(given, act == MP_GELU_TANH ? TANH_BY_SIGMOID_ULPS : unit), 1.25,
+                                   1 + quotient + 1, -87.3, tiny};
     case MP_ACT_IEEE:
     case MP_ACT_LIBRARY:
     case MP_ACT_FUNCTION_COUNT: break;

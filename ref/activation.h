@@ -9,7 +9,8 @@
  *   silu_clamp        s=min(silu(g),L), u=clamp(u,-L,L): s*u
  *   clamp_silu        g=min(g,L), u=clamp(u,-L,L): silu(g)*u
  * gate g and up u of element n are columns n and N+n of cache1 (halves) or 2n and 2n+1 (interleaved). alpha
- * and L are fp32 values. NaN stays NaN in every clamp. Source: the public fused-MoE kernels and the GPT-OSS
+ * and L are fp32 values. NaN stays NaN in every clamp, unless the contract says otherwise (mp_clamped_nan).
+ * Source: the public fused-MoE kernels and the GPT-OSS
  * model definition. */
 #ifndef MP_REF_ACTIVATION_H
 #define MP_REF_ACTIVATION_H
@@ -18,9 +19,22 @@
 #include "moeparity/contract.h"
 #include "moeparity/tensor.h"
 
+#include <math.h>
+
 /* One element. gate_dtype: if not NULL, act(gate) is rounded to it before the multiply (contract
  * MP_ACT_GATE_ROUNDED). up is not read when not gated. */
 double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gate_dtype);
+
+/* Whether the activation clamps gate and up. */
+static inline bool mp_act_clamps(mp_activation act) {
+    return act == MP_SWIGLU_OAI || act == MP_SILU_CLAMP || act == MP_CLAMP_SILU;
+}
+
+/* A gate or an up as an activation takes it whose clamps make their upper limit of a NaN: infinity has the
+ * same limit, before exp and behind it. */
+static inline double mp_clamped_nan(double v) {
+    return isnan(v) ? (double)INFINITY : v;
+}
 
 /* Bound of |subject - mp_activate(...)| before the store's rounding; derived in activation.c. It covers the
  * float64 value's own error too: act(gate) is within 4 * 2^-53 of the exact value, relatively. */

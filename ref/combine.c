@@ -63,7 +63,8 @@ bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contrac
     unscaled.rsf = 1;
     const double value = fabs((double)sum.value), error = mp_combine_bound(&unscaled, contract, sum);
     const bool cancels = value < (double)sum.mass, scaled = (float)c->rsf != 1.0f;
-    return (cancels && (double)sum.mass + error >= (by_addition ? dtype : step)) ||
+    const double terms = by_addition ? fmax(1, fabs(mp_combine_rsf(c))) : 1; /* they may be scaled first */
+    return (cancels && ((double)sum.mass + error) * terms >= (by_addition ? dtype : step)) ||
            (scaled && value + error >= (before_scale ? dtype : step));
 }
 

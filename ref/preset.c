@@ -49,8 +49,9 @@ static mp_contract ieee_any_order(void) {
  * careless library, or by the special-function unit, whose error grows by 1.173 ulp with each unit of its
  * argument (CUDA C++ Programming Guide, intrinsic functions), and an approximate division, 2 ulp; an erf or
  * tanh with as much as that comes to at 88, where a float32 exp ends; the gate rounded before the multiply or
- * not; sums over topk in float32 or in dtype, whose bound holds for a sum that is rounded and then scaled,
- * too; stores that saturate or not. Nothing is promised of bits, order, or rows without a result. */
+ * not; a NaN that a clamp meets kept or not; sums over topk in float32 or in dtype, whose bound holds for a
+ * sum that is rounded and then scaled, too; stores that saturate or not. Nothing is promised of bits, order,
+ * or rows without a result. */
 static mp_contract any_sane_kernel(const mp_case *c) {
     const bool by_exp = c->act != MP_GELU && c->act != MP_GELU_TANH;
     mp_contract contract = mp_contract_weakest();
@@ -61,6 +62,7 @@ static mp_contract any_sane_kernel(const mp_case *c) {
     contract.act_ulps_per_argument = by_exp ? 1.173 : 0;
     contract.overflow = MP_OVERFLOW_ANY;
     contract.act_rounding = MP_ACT_ANY_ROUNDING;
+    contract.act_clamp_nan = MP_CLAMP_NAN_ANY;
     contract.combine = MP_COMBINE_ELEMENT_DTYPE;
     return contract;
 }
@@ -119,6 +121,9 @@ static bool of_architecture(const char *name, const mp_case *c, mp_contract *con
         {"-cuda-fast-math", MP_ACT_CUDA_FAST_MATH},
         {"-triton", MP_ACT_TRITON},
         {"-triton-quotient", MP_ACT_TRITON_QUOTIENT},
+        {"-cuda-math-sigmoid", MP_ACT_CUDA_SIGMOID},
+        {"-cuda-math-product", MP_ACT_CUDA_PRODUCT},
+        {"-torch-compile", MP_ACT_TORCH_COMPILE},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         for (size_t k = 0; k < sizeof functions / sizeof *functions; k++) {
@@ -159,7 +164,7 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
     return mp_fail(
         err, MP_EINPUT,
         "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, one of "
-        "these five with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton or -triton-quotient behind "
-        "it, weakest or any",
+        "these five with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton, -triton-quotient, "
+        "-cuda-math-sigmoid, -cuda-math-product or -torch-compile behind it, weakest or any",
         name);
 }

@@ -157,7 +157,7 @@ static void put_failures(FILE *out, const mp_verdict *v) {
         if (check->answer != MP_FAILED) continue;
         fprintf(out, "        %s: ", mp_check_name((mp_check)i));
         put_text(out, check->text);
-        if (check->failures > 1) fprintf(out, " (the first of %d)", check->failures);
+        if (check->failures > 1) fprintf(out, " (and %d more)", check->failures - 1);
         fputc('\n', out);
         reason_said = reason_said || strstr(v->reason, check->text) != NULL;
     }

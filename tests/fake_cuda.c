@@ -149,8 +149,8 @@ FAKE(cuFuncSetAttribute, CUfunction f, int attribute, int value) {
 }
 FAKE(cuLaunchKernel, CUfunction f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
      unsigned shared, CUstream s, void **params, void **extra) {
-    (void)f, (void)x, (void)y, (void)z, (void)bx, (void)by, (void)bz, (void)shared, (void)s, (void)params,
-        (void)extra;
+    (void)f, (void)shared, (void)s, (void)params, (void)extra;
+    if (x == 0 || y == 0 || z == 0 || bx == 0 || by == 0 || bz == 0) return (CUresult)1; /* invalid value */
     CALL();
 }
 FAKE(cuEventCreate, CUevent *event, unsigned flags) {

@@ -26,6 +26,12 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     device_guard_broken, written_behind_x, x_overwritten, device_input_changed, depends_on_old_contents,
     differs_rarely, depends_on_position, depends_on_batch_size, runner_differs, one_tile_differs, other_bits,
     global_ids_on_every_rank, first_expert_of_a_rank_dropped, down_bias_on_every_rank,
-    down_bias_of_the_first_run;
+    down_bias_of_the_first_run, odd_k_group_dropped, odd_n_group_dropped, wrong_at_four_tokens,
+    long_k_tail_unmasked, up_bias_missing, unused_expert_times_zero, filtered_weight_times_zero,
+    down_expert_offset_wraps, slot_offset_wraps, fused_sum_repeated_expert_once, experts_in_fours,
+    expert_in_eight_bits, experts_beyond_a_block, slots_in_sixteen_bits, wrong_for_some_tokens,
+    nothing_launched, row_of_no_token_written, limit_ignored_with_filter, nan_swallowed_by_clamp,
+    topk_beyond_eight, topk_beyond_a_warp, gate_up_saturates, act_saturates, down_saturates,
+    combine_saturates;
 
 #endif

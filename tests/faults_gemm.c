@@ -3,6 +3,8 @@
  * row small enough for a test. */
 #include "tests/faults.h"
 
+#include "ref/activation.h"
+
 #include <string.h>
 
 /* ---- gate_up ---- */
@@ -76,6 +78,26 @@ void k_group_dropped(const faulty_run *run) {
     store_without(run, gate_up_gemm(run), 16, 16);
 }
 
+/* A loop that takes two groups of 16 at a time, and forgets the last of an odd number. */
+static int64_t pairs_of_groups(int64_t k) {
+    return k / 32 * 32;
+}
+
+void odd_k_group_dropped(const faulty_run *run) {
+    const int64_t K = run->c->K, done = pairs_of_groups(K);
+    store_without(run, gate_up_gemm(run), done, K - done);
+}
+
+/* The tuned tile of one batch size is wrong. */
+void wrong_at_four_tokens(const faulty_run *run) {
+    if (run->c->M == 4) k_group_dropped(run);
+}
+
+/* Columns of a large K are read through another path, which rounds K up. */
+void long_k_tail_unmasked(const faulty_run *run) {
+    if (run->c->K >= 1024) gate_up_tail_unmasked(run);
+}
+
 void token_offset_wraps(const faulty_run *run) {
     faulty_gemm gemm = gate_up_gemm(run);
     for (int64_t t = 0; t < gemm.problem.slots; t++) gemm.map.x_row[t] %= 32;
@@ -86,6 +108,30 @@ void expert_offset_wraps(const faulty_run *run) {
     faulty_gemm gemm = gate_up_gemm(run);
     for (int64_t t = 0; t < gemm.problem.slots; t++) gemm.ids[t] %= 2;
     store_gemm(run, &gemm);
+}
+
+/* The rows of up, by halves: the bias of gate alone is added. */
+void up_bias_missing(const faulty_run *run) {
+    faulty_gemm gemm = gate_up_gemm(run);
+    mp_tensor bias = copy_tensor(gemm.epilogue.bias);
+    const size_t size = mp_dtype_size(bias.dtype);
+    for (int64_t e = 0; e < bias.dim[0]; e++)
+        for (int64_t n = 0; n < run->c->N; n++)
+            memset((char *)mp_tensor_row(&bias, e) + (size_t)mp_up_column(run->c, n) * size, 0, size);
+    gemm.epilogue.bias = &bias;
+    store_gemm(run, &gemm);
+    mp_tensor_free(&bias);
+}
+
+/* A sum over all experts, those of others times zero. */
+void unused_expert_times_zero(const faulty_run *run) {
+    const mp_tensor *w1 = &run->in->t[MP_W1], *cache1 = &run->trace->t[MP_CACHE1];
+    double zero = 0;
+    for (int64_t e = 0; e < run->c->E; e++)
+        zero += 0 * mp_decode(w1->dtype, w1->data, e * w1->dim[1] * w1->dim[2]);
+    for (int64_t i = 0; i < mp_tensor_count(cache1); i++)
+        mp_encode(cache1->dtype, cache1->data, i, mp_decode(cache1->dtype, cache1->data, i) + zero);
+    redo_from(run, MP_ACT);
 }
 
 void input_weight_ignored(const faulty_run *run) {
@@ -194,6 +240,33 @@ void router_weight_unasked(const faulty_run *run) {
     store_gemm(run, &gemm);
 }
 
+/* Rows of filtered slots become zero times their router weight. */
+void filtered_weight_times_zero(const faulty_run *run) {
+    const mp_tensor *cache3 = &run->trace->t[MP_CACHE3];
+    const float *weights = run->in->t[MP_TOPK_WEIGHTS].data;
+    for (int64_t t = 0; t < mp_case_slots(run->c); t++)
+        for (int64_t k = 0; k < run->c->K && ids_of(run)[t] < 0; k++)
+            mp_encode(cache3->dtype, cache3->data, t * run->c->K + k, 0 * (double)weights[t]);
+    redo_from(run, MP_COMBINE);
+}
+
+void odd_n_group_dropped(const faulty_run *run) {
+    const int64_t N = run->c->N, done = pairs_of_groups(N);
+    store_without(run, down_gemm(run), done, N - done);
+}
+
+void down_expert_offset_wraps(const faulty_run *run) {
+    faulty_gemm gemm = down_gemm(run);
+    for (int64_t t = 0; t < gemm.problem.slots; t++) gemm.ids[t] %= 2;
+    store_gemm(run, &gemm);
+}
+
+void slot_offset_wraps(const faulty_run *run) {
+    faulty_gemm gemm = down_gemm(run);
+    for (int64_t t = 0; t < gemm.problem.slots; t++) gemm.map.cache_row[t] %= 32;
+    store_gemm(run, &gemm);
+}
+
 void router_weight_in_bf16(const faulty_run *run) {
     faulty_gemm gemm = down_gemm(run);
     for (int64_t t = 0; t < gemm.problem.slots; t++)
@@ -289,6 +362,22 @@ void fused_sum_accumulates_over_calls(const faulty_run *run) {
 void fused_sum_onto_poison(const faulty_run *run) {
     for (int64_t i = 0; i < run->c->M * run->c->K; i++)
         add_to_out(run, i, mp_decode(MP_FP32, &run->poison, 0));
+}
+
+/* A slot whose expert the token had before is taken for done. */
+void fused_sum_repeated_expert_once(const faulty_run *run) {
+    const int64_t topk = run->c->topk, K = run->c->K;
+    const int32_t *ids = ids_of(run);
+    faulty_gemm gemm = down_gemm(run);
+    mp_tensor rows = gemm_before_store(&gemm);
+    for (int64_t t = 0; t < mp_case_slots(run->c); t++) {
+        int64_t first = t / topk * topk;
+        while (ids[first] != ids[t]) first++;
+        for (int64_t k = 0; k < K && first < t; k++)
+            add_to_out(run, t / topk * K + k, -mp_decode(MP_FP32, rows.data, t * K + k));
+    }
+    mp_tensor_free(&rows);
+    free_gemm(&gemm);
 }
 
 /* The additions never happen: all that is left is the zeroing before them. */

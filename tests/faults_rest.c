@@ -61,6 +61,53 @@ void last_expert_forgotten(const faulty_run *run) {
         if (id[b] == run->c->E - 1) id[b] = -1;
 }
 
+/* Experts are taken four at a time, and the last of them are forgotten. */
+void experts_in_fours(const faulty_run *run) {
+    const mp_tensor *experts = &run->trace->t[MP_EXPERT_IDS];
+    int32_t *id = experts->data;
+    for (int64_t b = 0; b < mp_tensor_count(experts); b++)
+        if (id[b] >= run->c->E / 4 * 4) id[b] = -1;
+}
+
+/* An expert's number is kept in 8 bits; or one block of 1024 threads counts, a thread an expert. */
+static void experts_modulo(const faulty_run *run, int32_t count) {
+    const mp_tensor *experts = &run->trace->t[MP_EXPERT_IDS];
+    int32_t *id = experts->data;
+    for (int64_t b = 0; b < mp_tensor_count(experts); b++)
+        if (id[b] >= count) id[b] %= count;
+}
+void expert_in_eight_bits(const faulty_run *run) {
+    experts_modulo(run, 256);
+}
+void experts_beyond_a_block(const faulty_run *run) {
+    experts_modulo(run, 1024);
+}
+
+/* The slots of an expert are counted in 16 bits. */
+void slots_in_sixteen_bits(const faulty_run *run) {
+    const mp_tensor *experts = &run->trace->t[MP_EXPERT_IDS];
+    int32_t *id = experts->data, *total = align_of(run, MP_NUM_TOKENS_POST_PADDED);
+    if (run->c->E == 1 && *total > 65536) *total -= 65536;
+    for (int64_t b = *total / run->trace->block_size_m; b < mp_tensor_count(experts); b++) id[b] = -1;
+}
+
+/* Some numbers of tokens of a sweep, and no power of two among them. */
+void wrong_for_some_tokens(const faulty_run *run) {
+    int32_t *id = align_of(run, MP_SORTED_TOKEN_IDS);
+    if (run->c->M == 3 || run->c->M == 9 || run->c->M == 99) id[0] = id[1];
+}
+
+/* A batch of no tokens starts nothing: what it should leave is as it was before. */
+void nothing_launched(const faulty_run *run) {
+    if (run->c->M == 0) memcpy(align_of(run, MP_NUM_TOKENS_POST_PADDED), &run->poison, sizeof run->poison);
+}
+
+/* A batch of no tokens is rounded up to one, whose row is written. */
+void row_of_no_token_written(const faulty_run *run) {
+    const mp_tensor *out = &run->trace->t[MP_OUT];
+    if (run->c->M == 0) memset(out->data, 0, (size_t)out->dim[1] * mp_dtype_size(out->dtype));
+}
+
 /* Graph-padding rows keep expert 0 instead of -1: their blocks are nobody's. */
 void padding_not_masked(const faulty_run *run) {
     const mp_tensor *experts = &run->trace->t[MP_EXPERT_IDS];
@@ -94,6 +141,11 @@ static float gate_in_dtype(const mp_case *c, float gate, float up) {
 static float without_limit(const mp_case *c, float gate, float up) {
     return mp_activate_f32((int)c->act, true, gate, up, (float)c->alpha, 1e30f);
 }
+/* fminf and fmaxf of C and of PTX give the other operand for a NaN. */
+static float clamp_swallows_nan(const mp_case *c, float gate, float up) {
+    const float limit = (float)c->limit;
+    return activate_as(c, c->act, fminf(gate, limit), fmaxf(fminf(up, limit), -limit));
+}
 static float with_alpha_one(const mp_case *c, float gate, float up) {
     return mp_activate_f32((int)c->act, true, gate, up, 1.0f, (float)c->limit);
 }
@@ -123,6 +175,13 @@ void gate_rounded_first(const faulty_run *run) {
 }
 void limit_ignored(const faulty_run *run) {
     store_activation(run, without_limit);
+}
+/* The kernel with a filter has no clamp. */
+void limit_ignored_with_filter(const faulty_run *run) {
+    if (run->c->filter > 0) store_activation(run, without_limit);
+}
+void nan_swallowed_by_clamp(const faulty_run *run) {
+    store_activation(run, clamp_swallows_nan);
 }
 void alpha_ignored(const faulty_run *run) {
     store_activation(run, with_alpha_one);
@@ -215,6 +274,19 @@ static float stale_slot_summed(const faulty_run *run, int64_t token, int64_t col
         sum += (float)cache3_value(run, first + (ids_of(run)[first + j] < 0 ? valid : j), column);
     return sum;
 }
+/* The sum has code for topk up to so many, and leaves out the rest. */
+static float sum_of_first(const faulty_run *run, int64_t token, int64_t column, int64_t most) {
+    float sum = 0;
+    for (int64_t j = 0; j < run->c->topk && j < most; j++)
+        sum += (float)cache3_value(run, token * run->c->topk + j, column);
+    return sum;
+}
+static float eight_slots(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of_first(run, token, column, 8);
+}
+static float slots_of_a_warp(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of_first(run, token, column, 32);
+}
 static float from_wrapped_offset(const faulty_run *run, int64_t token, int64_t column) {
     return sum_of(run, token % 32, column);
 }
@@ -258,6 +330,12 @@ void slot_dropped(const faulty_run *run) {
 void filtered_slot_summed(const faulty_run *run) {
     store_combine(run, stale_slot_summed);
 }
+void topk_beyond_eight(const faulty_run *run) {
+    store_combine(run, eight_slots);
+}
+void topk_beyond_a_warp(const faulty_run *run) {
+    store_combine(run, slots_of_a_warp);
+}
 void combine_offset_wraps(const faulty_run *run) {
     store_combine(run, from_wrapped_offset);
 }
@@ -280,6 +358,29 @@ void poison_where_nan(const faulty_run *run) {
     const mp_tensor *out = &run->trace->t[MP_OUT];
     for (int64_t i = 0; i < mp_tensor_count(out); i++)
         if (isnan(mp_decode(out->dtype, out->data, i))) ((uint16_t *)out->data)[i] = (uint16_t)run->poison;
+}
+
+/* ---- any store ---- */
+
+/* The conversion to fp16 saturates at its largest number, where rounding to nearest gives Inf. */
+static void saturate(const faulty_run *run, mp_tensor_id which, mp_stage next) {
+    const mp_tensor *t = &run->trace->t[which];
+    uint16_t *code = t->data;
+    for (int64_t i = 0; i < mp_tensor_count(t); i++)
+        if ((code[i] & 0x7FFF) == 0x7C00) code[i]--;
+    if (next < MP_STAGE_COUNT) redo_from(run, next);
+}
+void gate_up_saturates(const faulty_run *run) {
+    saturate(run, MP_CACHE1, MP_ACT);
+}
+void act_saturates(const faulty_run *run) {
+    saturate(run, MP_CACHE2, MP_DOWN);
+}
+void down_saturates(const faulty_run *run) {
+    saturate(run, MP_CACHE3, MP_COMBINE);
+}
+void combine_saturates(const faulty_run *run) {
+    saturate(run, MP_OUT, MP_STAGE_COUNT);
 }
 
 /* ---- a whole run ---- */

@@ -8,7 +8,7 @@
 
 #define ACTIVATION(name, function, act)                     \
     static float name(const mp_special_unit *of, float v) { \
-        return mp_activation_cuda(of, function, act, v);    \
+        return mp_activation_cuda(of, function, act, v, 1); \
     }
 ACTIVATION(silu_math, MP_ACT_CUDA_MATH, MP_SILU)
 ACTIVATION(silu_intrinsics, MP_ACT_CUDA_INTRINSICS, MP_SILU)
@@ -72,11 +72,11 @@ static void unknown_forms_are_refused(void **unused) {
         mp_activation act;
         const char *why;
     } rows[] = {
-        {MP_ACT_CUDA_FAST_MATH, MP_GELU_TANH, "tanh.approx is not predicted"},
-        {MP_ACT_TRITON, MP_GELU_TANH, "Triton's tanh is not predicted"},
-        {MP_ACT_TRITON_QUOTIENT, MP_GELU_TANH, "Triton's tanh is not predicted"},
-        {MP_ACT_CUDA_MATH, MP_SWIGLU_OAI,
-         "published kernels of swiglu_oai differ in the order of their operations"},
+        {MP_ACT_CUDA_FAST_MATH, MP_GELU_TANH, NULL},
+        {MP_ACT_CUDA_PRODUCT, MP_SILU_CLAMP, "act(gate) is clamped, but has no value of its own"},
+        {MP_ACT_CUDA_PRODUCT, MP_SWIGLU_OAI, NULL},
+        {MP_ACT_TRITON, MP_GELU_TANH, NULL},
+        {MP_ACT_CUDA_SIGMOID, MP_SWIGLU_OAI, NULL},
         {MP_ACT_TRITON, MP_GELU, NULL},
         {MP_ACT_CUDA_MATH, MP_GELU_TANH, NULL},
         {MP_ACT_CUDA_FAST_MATH, MP_CLAMP_SILU, NULL},
@@ -85,16 +85,17 @@ static void unknown_forms_are_refused(void **unused) {
         const char *why = mp_activation_cuda_unknown(rows[i].function, rows[i].act);
         assert_int_equal(why != NULL, rows[i].why != NULL);
         if (why) assert_string_equal(why, rows[i].why);
-        assert_int_equal(isnan(mp_activation_cuda(unit, rows[i].function, rows[i].act, 1.0f)), why != NULL);
+        assert_int_equal(isnan(mp_activation_cuda(unit, rows[i].function, rows[i].act, 1.0f, 1.0f)),
+                         why != NULL);
     }
 }
 
 static void relu2_and_the_product_flush_with_fast_math_alone(void **unused) {
     (void)unused;
-    assert_true(mp_activation_cuda(unit, MP_ACT_CUDA_FAST_MATH, MP_RELU2, 0x1p-64f) == 0);
-    assert_true(mp_activation_cuda(unit, MP_ACT_CUDA_MATH, MP_RELU2, 0x1p-64f) == 0x1p-128f);
-    assert_true(mp_activation_cuda(unit, MP_ACT_TRITON, MP_RELU2, -3.0f) == 0);
-    assert_true(isnan(mp_activation_cuda(unit, MP_ACT_TRITON, MP_RELU2, NAN)));
+    assert_true(mp_activation_cuda(unit, MP_ACT_CUDA_FAST_MATH, MP_RELU2, 0x1p-64f, 1) == 0);
+    assert_true(mp_activation_cuda(unit, MP_ACT_CUDA_MATH, MP_RELU2, 0x1p-64f, 1) == 0x1p-128f);
+    assert_true(mp_activation_cuda(unit, MP_ACT_TRITON, MP_RELU2, -3.0f, 1) == 0);
+    assert_true(isnan(mp_activation_cuda(unit, MP_ACT_TRITON, MP_RELU2, NAN, 1)));
     assert_true(mp_activation_cuda_times(MP_ACT_CUDA_FAST_MATH, 0x1p-100f, 0x1p-30f) == 0);
     assert_true(mp_activation_cuda_times(MP_ACT_TRITON, 0x1p-100f, 0x1p-30f) == 0x1p-130f);
 }

@@ -54,7 +54,7 @@ static const char *const choices[][9] = {
     {"scope", "all", "all", "align", "combine"},
     {"tile", "auto", "16x16x32x1x1x1", "256x256x256x65536x16x8"},
     {"tile_down", "auto", "auto", "16x64x64x8x4x3"},
-    {"data", "normal", "integer", "wide", "onehot", "special", "limits"},
+    {"data", "normal", "integer", "wide", "onehot", "special", "limits", "unused"},
     {"routing", "uniform", "zipf", "hot", "empty", "first", "last", "duplicates", "padded"},
     {"seed", "0", "1", "9223372036854775807"},
 };
@@ -164,14 +164,14 @@ static void bad_values_are_refused(void **unused) {
         {"zzzzzz=1", "unknown field 'zzzzzz'; known: M, E, topk, K, N, dtype, act"},
         {"=1", "a value without a field's name: expected name=value, without blanks around the sign"},
         {"M", "expected name=value"},
-        {"M=", "M=: expected an integer from 1 to 2147483647"},
-        {"M=0", "M=0: expected an integer from 1 to 2147483647"},
+        {"M=", "M=: expected an integer from 0 to 2147483647"},
+        {"M=-1", "M=-1: expected an integer from 0 to 2147483647"},
         {"M=2147483648", "M=2147483648: expected"},
         {"M=+1", "M=+1: expected"},
         {"M=1x", "M=1x: expected"},
         {"M=0x10", "M=0x10: expected"},
         {"M=1.0", "M=1.0: expected"},
-        {"M=99999999999999999999", "expected an integer from 1 to 2147483647"},
+        {"M=99999999999999999999", "expected an integer from 0 to 2147483647"},
         {"seed=9223372036854775808", "expected an integer from 0 to 9223372036854775807"},
         {"seed=-1", "seed=-1"},
         {"topk=1025", "from 1 to 1024"},
@@ -386,7 +386,7 @@ static void values_from_code_are_checked(void **unused) {
     c.tile.num_warps = 4;
     assert_int_equal(mp_case_validate(&c, &err), MP_EINPUT);
     c = mp_case_default();
-    c.M = 0;
+    c.M = -1;
     assert_int_equal(mp_case_validate(&c, &err), MP_EINPUT);
 }
 

@@ -31,6 +31,21 @@ static void a_tile_that_cannot_run_is_a_failure(void **state) {
            1, refused, "");
 }
 
+/* A grid of no blocks is an error of the driver: where there are no tokens only those kernels are started
+ * that have something to do, and those that write align's zero are among them. */
+static void no_tokens_start_no_empty_grid(void **state) {
+    (void)state;
+    static const char *const cases[] = {"M=0 K=64 N=32", "M=0 K=64 N=32 topk=4 fused_sum=1",
+                                        "M=0 K=64 N=32 path=chunked", "M=0 scope=align"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char command[256];
+        snprintf(command, sizeof command, ON_FAKE_GPU "run --case '%s' --subject cuda", cases[i]);
+        expect(command, 1, "integer: align: num_tokens_post_padded[0] of chunk 0 is ", "");
+    }
+    expect(ON_FAKE_GPU "run --case 'M=0 N=32 scope=act' --case 'M=0 K=32 scope=combine' --subject cuda", 0,
+           "2 passed", "");
+}
+
 /* Kernels that write nothing: no instruction holds, and there is no table to be kept. */
 static void a_probe_of_nothing_does_not_hold(void **state) {
     (void)state;
@@ -40,7 +55,7 @@ static void a_probe_of_nothing_does_not_hold(void **state) {
     json_t *report = json_file("p.json"), *special = json_object_get(report, "special_unit");
     assert_true(json_is_false(json_object_get(report, "holds")));
     assert_true(json_is_false(json_object_get(special, "holds")));
-    assert_int_equal(json_array_size(json_object_get(special, "instructions")), 9);
+    assert_int_equal(json_array_size(json_object_get(special, "instructions")), 10);
     json_decref(report);
     expect(ON_FAKE_GPU "probe --vectors 100 --tables new", 3, "",
            "--tables: 8388608 entries of ex2 are more than 127 ulps from the correctly rounded value: "
@@ -231,6 +246,7 @@ int main(void) {
 #endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tile_that_cannot_run_is_a_failure),
+        cmocka_unit_test(no_tokens_start_no_empty_grid),
         cmocka_unit_test(a_probe_of_nothing_does_not_hold),
         cmocka_unit_test(every_stage_that_differs_is_in_the_report),
         cmocka_unit_test(texts_are_whole),

@@ -23,8 +23,7 @@ static void the_host_is_found(void **state) {
     assert_int_equal(count_of(out, "NO HYPOTHESIS FITS"), 0);
 }
 
-/* The contract that was found is one that a run passes: of the reference and of a stranger's pipeline. */
-static void what_is_found_can_be_pasted(void **state) {
+static void a_reference_is_found(void **state) {
     (void)state;
     expect("moeparity infer --subject ref --json r.json --case 'M=32 topk=4 act=silu data=wide' "
            "--case 'M=32 topk=4 act=silu bias=1 rsf=2.5'",
@@ -36,6 +35,57 @@ static void what_is_found_can_be_pasted(void **state) {
     assert_int_equal(json_array_size(json_object_get(report, "stages")), 5);
     assert_non_null(strstr(out, json_string_value(json_object_get(report, "contract"))));
     json_decref(report);
+}
+
+/* Judges the plug-in with this contract behind its path; *report is then that of the run. */
+static void run_with(const char *contract, int code, const char *in_out, json_t **report) {
+    char command[2048];
+    snprintf(command, sizeof command,
+             "moeparity run --case 'M=32 topk=2 act=silu data=wide' --case 'M=8 topk=2 filter=0.3 rsf=2.5' "
+             "--json p.json --subject 'plugin:plugins/pipeline.so,%s'",
+             contract);
+    expect(command, code, in_out, "");
+    *report = json_file("p.json");
+}
+
+/* The line that was printed for a plug-in, of `out`, pasted into that plug-in: it passes with all the bits
+ * that the line requires, and a line that says something else fails. */
+static void paste_the_line(void) {
+    char line[1024], wrong[1200];
+    const char *at = strstr(out, "\ncontract ");
+    json_t *report;
+    assert_non_null(at);
+    assert_int_equal(sscanf(at, "\ncontract %1023[^\n]", line), 1);
+    assert_non_null(strstr(line, "gate_up.bits=required act.bits=reported down.bits=required "
+                                 "combine.bits=required"));
+    run_with(line, 0, "2 cases: 2 passed", &report);
+    assert_null(strstr(out, "weaker checks"));
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *v = json_array_get(json_object_get(report, "verdicts"), i);
+        const json_t *bits = json_object_get(json_object_get(v, "checks"), "bits"),
+                     *stages = json_object_get(v, "stages"), *stage;
+        const char *name;
+        int predicted = 0;
+        assert_string_equal(json_string_value(json_object_get(bits, "answer")), "passed");
+        json_object_foreach((json_t *)stages, name, stage) {
+            predicted += json_integer_value(json_object_get(stage, "predicted")) > 0;
+            assert_int_equal(json_integer_value(json_object_get(stage, "mispredicted")), 0);
+        }
+        assert_int_equal(predicted, 4); /* all but align, which it does not show */
+    }
+    json_decref(report);
+    static const char *const others[][2] = {
+        {"combine.variant=round-then-scale", "bits: combine: "},
+        {"gate_up.accumulator=tensor-core gate_up.group=16 gate_up.fraction_bits=25 "
+         "gate_up.result_fraction_bits=23 gate_up.zero_exponent=-133",
+         "bits: gate_up: "},
+        {"down.filtered=untouched", "poison: "},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        snprintf(wrong, sizeof wrong, "%s %s", line, others[i][0]);
+        run_with(wrong, 1, others[i][1], &report);
+        json_decref(report);
+    }
 }
 
 static void a_pipeline_in_c(void **state) {
@@ -50,6 +100,10 @@ static void a_pipeline_in_c(void **state) {
     expect_in_out("by a reciprocal"); /* of two ways to write silu, the other one */
     assert_null(strstr(out, "not separated by this data: functions the C library's, by a reciprocal"));
     expect_in_out("order of the sum, as revealed: sequential, ascending");
+    assert_null(strstr(out, "align.deterministic=1"));
+    assert_null(strstr(out, "align.batch_invariant=1"));
+    assert_null(strstr(out, "clamp_nan")); /* silu clamps nothing */
+    paste_the_line();
 }
 
 /* Of one stage, in one process, or in a worker: the same. */
@@ -71,7 +125,8 @@ static void a_stage_alone(void **state) {
 static void exit_codes(void **state) {
     (void)state;
     expect("moeparity infer --subject nope", 2, "", "unknown subject 'nope'");
-    expect("moeparity infer --subject host --case 'M=0'", 2, "", "M=0: expected an integer");
+    expect("moeparity infer --subject host --case 'M=0'", 2, "",
+           "M=0: expected at least one token to infer from");
     expect("moeparity infer --subject host --with 'dtype=fp61'", 2, "", "dtype=fp61: expected bf16");
     expect("moeparity infer --subject host --with 'dtype=fp16' --case M=1", 2, "",
            "--with is for the usual cases");
@@ -97,7 +152,7 @@ static void exit_codes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_host_is_found), cmocka_unit_test(what_is_found_can_be_pasted),
+        cmocka_unit_test(the_host_is_found), cmocka_unit_test(a_reference_is_found),
         cmocka_unit_test(a_pipeline_in_c), cmocka_unit_test(a_stage_alone), cmocka_unit_test(exit_codes)};
     return cmocka_run_group_tests(tests, link_plugins, tear_down);
 }

@@ -137,9 +137,9 @@ static void cases_and_their_pairs(void **state) {
 static void everything_is_told(void **state) {
     (void)state;
     static const char *const commands[] = {
-        "run",           "list",          "show",      "judge", "export", "golden record",
-        "golden verify", "golden diff",   "golden ls", "infer", "probe",  "bench reference",
-        "bench predict", "bench kernels", "doctor",    "help"};
+        "run",           "list",        "coverage",  "show",  "judge", "export",          "golden record",
+        "golden verify", "golden diff", "golden ls", "infer", "probe", "bench reference", "bench predict",
+        "bench kernels", "doctor",      "help"};
     static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
@@ -172,6 +172,22 @@ static void everything_is_told(void **state) {
     expect("moeparity help golden", 0, "usage: moeparity golden record FILE", "");
     assert_non_null(strstr(out, "usage: moeparity golden ls FILE\n"));
     expect("moeparity help run", 0, "May be given more", "");
+    /* An option that means another thing of another command says so there. */
+    static const char *const own[][2] = {
+        {"run", "seconds before a case counts as hung [600]"},
+        {"judge", "seconds before a file counts as hung [600]"},
+        {"infer", "seconds for all cases and questions together [600]"},
+        {"run", "what was asked for and not judged fails, and so does a skip"},
+        {"judge", "what a file can be asked and was not judged fails, and so does a skip"},
+        {"run", "--case TEXT       one case, as `name=value ...`\n"},
+        {"judge", "--case TEXT       what the shapes do not tell of the case, as `act=gelu rsf=2.5`\n"},
+        {"show", "--case TEXT       the case, as `name=value ...`\n"},
+    };
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "moeparity %s --help", own[i][0]);
+        expect(line, 0, own[i][1], "");
+    }
     expect("moeparity help frob", 2, "", "moeparity: unknown command 'frob'");
 }
 
@@ -224,8 +240,9 @@ static void bash_completes(void **state) {
         print_message("skipped: no bash\n");
         skip();
     }
-    completed("moeparity \"\"", 1,
-              "run list show judge export golden infer probe bench doctor worker help --version --help ");
+    completed(
+        "moeparity \"\"", 1,
+        "run list coverage show judge export golden infer probe bench doctor worker help --version --help ");
     completed("moeparity golden \"\"", 2, "record verify diff ls ");
     completed("moeparity golden verify --st", 3, "--strict ");
     completed("moeparity run --tier \"\"", 3, "smoke ci full ");

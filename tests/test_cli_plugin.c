@@ -27,7 +27,9 @@ static void a_pipeline_in_c(void **state) {
         0, "bits=equal (path=runner)", "");
     assert_non_null(strstr(out, "weaker checks in 1 case: contract any: before the last rounding errors may "
                                 "be larger than under sm_90, 7 times in gate_up, "));
-    /* It is recorded, and verified against itself. */
+    /* It is recorded, and verified against itself, if it repeats. */
+    expect("moeparity golden record q.h5 --case M=7 --subject plugin:plugins/pipeline.so,any", 0,
+           "of 1 of them the contract promises no bits that repeat: nothing of theirs can be verified", "");
     expect("moeparity golden record p.h5 --case M=7 --subject plugin:plugins/pipeline.so", 0,
            "recorded 1 case", "");
     expect("moeparity run --case M=7 --golden p.h5 --subject plugin:plugins/pipeline.so", 0, "1 passed", "");
@@ -39,6 +41,11 @@ static void an_activation_in_cpp(void **state) {
     expect(ACT "act.so", 0, "1 passed", "");
     expect("moeparity run --case 'M=70 N=100 filter=0.3 scope=act' --subject plugin:plugins/act.so", 0,
            "1 passed", "");
+    /* no tokens are a batch too */
+    expect("moeparity run --case 'M=0 K=16 N=8' --case 'M=0 K=16 N=8 mode=no_combine' "
+           "--subject plugin:plugins/pipeline.so",
+           0, "2 passed", "");
+    expect("moeparity run --case 'M=0 N=8 scope=act' --subject plugin:plugins/act.so", 0, "1 passed", "");
     expect("moeparity run --case M=4 --subject plugin:plugins/act.so", 77, "not M=4 topk=2 act=silu", "");
     expect(ACT "act.so,fast=1", 2, "", "moeparity: act: it takes no words");
 }
@@ -56,6 +63,7 @@ static void a_combine_in_cuda(void **state) {
 
 static void what_is_no_plugin(void **state) {
     (void)state;
+    expect("WRONG_PLUGIN=words " ACT "wrong.so,tile=128", 2, "", "'tile=128': this plug-in takes no words");
     expect(ACT "none.so", 2, "", "moeparity: cannot load the plug-in: plugins/none.so: cannot open");
     write_file("text.so", "this is no library");
     expect("moeparity run --case M=4 --subject plugin:text.so", 2, "",

@@ -88,8 +88,8 @@ static void bad_matrices_and_cases(void **state) {
     expect("moeparity list ok.yaml --match M=99", 2, "", "moeparity: no case left of 4: tier ci, match M=99");
     expect("moeparity run ok.yaml --match M=99", 2, "", "moeparity: no case left of 4");
     expect("moeparity run ok.yaml --match size=1", 2, "", "moeparity: unknown field 'size'");
-    expect("moeparity run --case M=0", 2, "",
-           "moeparity: case 'M=0': M=0: expected an integer from 1 to 2147483647");
+    expect("moeparity run --case M=-1", 2, "",
+           "moeparity: case 'M=-1': M=-1: expected an integer from 0 to 2147483647");
     /* never 0 or infinity instead */
     write_file("small.yaml", "groups:\n  - name: a\n    axes: {rsf: [1, 1e-400]}\n");
     expect("moeparity run small.yaml", 2, "",
@@ -103,7 +103,7 @@ static void bad_matrices_and_cases(void **state) {
            "mode=no_combine gives unscaled rows: use rsf=1");
     expect("moeparity run --case M=4 --pair path=walker", 2, "", "path=walker");
     expect("moeparity show --case act=relu2", 2, "", "add gated=0");
-    expect("moeparity bench reference --case M=0", 2, "", "M=0: expected");
+    expect("moeparity bench reference --case M=0", 2, "", "M=0: expected at least one token to time");
 }
 
 static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
@@ -113,7 +113,8 @@ static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
     expect("moeparity run ok.yaml --subject host --junit /dev/full", 2, "",
            "moeparity: cannot write /dev/full: it exists and is not a regular file");
     expect("moeparity run ok.yaml --subject host --json ''", 2, "",
-           "moeparity: --json '': expected FILE, not nothing: write the verdicts, or the cases, as JSON\n");
+           "moeparity: --json '': expected FILE, not nothing: write the verdicts, the cases, or "
+           "what they produce, as JSON\n");
     expect("moeparity run ok.yaml --subject host --json newfolder/", 2, "",
            "moeparity: cannot write newfolder/");
     expect("moeparity run ok.yaml --subject host --json new.x --junit ./new.x", 2, "",

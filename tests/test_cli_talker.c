@@ -14,6 +14,8 @@ static int set_up_talker(void **state) {
 static void a_program_is_judged(void **state) {
     (void)state;
     expect(WORDS(""), 0, "1 passed", "");
+    expect("moeparity run --case 'M=0 N=8 scope=act' --subject \"worker:python3 $TALKER\"", 0, "1 passed",
+           ""); /* no tokens: tensors of no bytes */
     expect(WORDS("prints"), 0, "1 passed", "this is no answer");
     assert_non_null(strstr(out, "subject worker:python3 "));
     assert_non_null(strstr(out, ", talker 1.0, "));
@@ -24,6 +26,12 @@ static void a_program_is_judged(void **state) {
     assert_non_null(strstr(out, "act alone, not M=4 topk=2 act=silu"));
     expect("moeparity show --case 'M=4 N=8 scope=act' --subject \"worker:python3 $TALKER\"", 0,
            "contract  ieee-any-order: ", "");
+    /* What is too long for its place ends with three dots. */
+    expect(WORDS("wordy"), 0, "weaker checks in 1 case: weak weak ", "");
+    assert_non_null(strstr(out, " weak weak ...; contract any: before the last rounding errors may be "));
+    assert_non_null(strstr(out, ", talker 1.0, 1.0, "));
+    assert_non_null(strstr(out, " 1.0, 1.0, ..."));
+    expect(WORDS("unversioned"), 0, ", talker, ", ""); /* no blank where the version would be */
     /* Its repro starts it again. */
     expect(WORDS("wrong"), 1, "begins in act: one row, column 3", "");
     const char *repro = strstr(out, "repro: ");
@@ -112,11 +120,41 @@ static void misbehaviour_has_a_verdict(void **state) {
     }
 }
 
+/* Which outputs a run has left must be the same in each run of a case, told or not. */
+static void every_run_leaves_the_same(void **state) {
+    (void)state;
+#define ALL "[\\\"num_tokens_post_padded\\\",\\\"expert_ids\\\",\\\"sorted_token_ids\\\"]"
+#define ONE "[\\\"num_tokens_post_padded\\\"]"
+    static const struct {
+        const char *leaves;
+        int code;
+        const char *in_out;
+    } ways[] = {
+        {"[null]", 0, "1 passed"},
+        {"[" ALL "]", 0, "1 passed"},
+        {"[null," ALL "]", 0, "1 passed"},
+        {"[" ALL ",null]", 0, "1 passed"},
+        {"[null," ONE "]", 3,
+         "[CRASH] M=4 topk=2 act=silu scope=align  left: other outputs than in the run before"},
+        {"[" ALL "," ONE "]", 3, "left: other outputs than in the run before"},
+        {"[null,null," ONE "]", 3, "left: other outputs than in the run before"},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char command[512];
+        snprintf(command, sizeof command,
+                 "moeparity run --case 'M=4 topk=2 scope=align' --repeat 4 --timeout 9 "
+                 "--subject \"worker:python3 $TALKER 'leaves=%s'\"",
+                 ways[i].leaves);
+        expect(command, ways[i].code, ways[i].in_out, "");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_program_is_judged),
         cmocka_unit_test(no_program),
         cmocka_unit_test(misbehaviour_has_a_verdict),
+        cmocka_unit_test(every_run_leaves_the_same),
     };
     if (system("python3 -c pass 2> /dev/null") != 0) {
         puts("SKIP: no python3");

@@ -303,6 +303,33 @@ static void nan_and_inf_reach_the_output(void **unused) {
     mp_tensor_free(&out);
 }
 
+/* 40000 + 40000 - 40000 is 40000, and Inf where fp16 holds the first two. */
+static void a_sum_may_overflow_on_the_way(void **unused) {
+    (void)unused;
+    const mp_sum cancelling = {.value = 40000, .mass = 120000, .terms = 3},
+                 small = {.value = 10, .mass = 60000, .terms = 3},
+                 large = {.value = 65000, .mass = 65000, .terms = 3},
+                 infinite = {.value = (long double)INFINITY, .mass = (long double)INFINITY, .terms = 3};
+    mp_case c = mp_case_default();
+    c.dtype = MP_FP16;
+    mp_contract contract = contracts[MP_COMBINE_ELEMENT_DTYPE];
+    assert_true(mp_combine_may_overflow_inside(&c, &contract, cancelling));
+    assert_false(mp_combine_may_overflow_inside(&c, &contract, small));
+    assert_false(mp_combine_may_overflow_inside(&c, &contract, infinite)); /* it is Inf, on every way */
+    c.rsf = 2;
+    assert_true(mp_combine_may_overflow_inside(&c, &contract, small)); /* scaled first */
+    c.dtype = MP_BF16;
+    assert_false(mp_combine_may_overflow_inside(&c, &contract, cancelling));
+    c.dtype = MP_FP16;
+    contract = contracts[MP_COMBINE_ROUND_THEN_SCALE];
+    assert_false(mp_combine_may_overflow_inside(&c, &contract, cancelling)); /* the sum alone is rounded */
+    assert_true(
+        mp_combine_may_overflow_inside(&c, &contract, (mp_sum){.value = 65510, .mass = 65510, .terms = 3}));
+    contract = contracts[MP_COMBINE_SCALE_THEN_ROUND];
+    assert_false(mp_combine_may_overflow_inside(&c, &contract, large));
+    assert_false(mp_combine_may_overflow_inside(&c, &contract, cancelling));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_stage_is_the_exact_sum_rounded_once),
@@ -313,6 +340,7 @@ int main(void) {
         cmocka_unit_test(one_unscaled_term_is_exact),
         cmocka_unit_test(a_wrong_scale_is_outside),
         cmocka_unit_test(nan_and_inf_reach_the_output),
+        cmocka_unit_test(a_sum_may_overflow_on_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

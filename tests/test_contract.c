@@ -634,6 +634,9 @@ static void every_value_has_its_word(void **unused) {
         {&contract.act_function, "act.function", MP_ACT_CUDA_FAST_MATH, "cuda-fast-math"},
         {&contract.act_function, "act.function", MP_ACT_TRITON, "triton"},
         {&contract.act_function, "act.function", MP_ACT_TRITON_QUOTIENT, "triton-quotient"},
+        {&contract.act_function, "act.function", MP_ACT_CUDA_SIGMOID, "cuda-math-sigmoid"},
+        {&contract.act_function, "act.function", MP_ACT_CUDA_PRODUCT, "cuda-math-product"},
+        {&contract.act_function, "act.function", MP_ACT_TORCH_COMPILE, "torch-compile"},
         {&contract.act_rounding, "act.rounding", MP_ACT_ONE_ROUNDING, "one-rounding"},
         {&contract.act_rounding, "act.rounding", MP_ACT_GATE_ROUNDED, "gate-rounded"},
         {&contract.combine, "combine.variant", MP_COMBINE_SCALE_THEN_ROUND, "scale-then-round"},
@@ -690,7 +693,10 @@ static void presets_name_published_functions(void **unused) {
                      {"cuda-intrinsics", MP_ACT_CUDA_INTRINSICS},
                      {"cuda-fast-math", MP_ACT_CUDA_FAST_MATH},
                      {"triton", MP_ACT_TRITON},
-                     {"triton-quotient", MP_ACT_TRITON_QUOTIENT}};
+                     {"triton-quotient", MP_ACT_TRITON_QUOTIENT},
+                     {"cuda-math-sigmoid", MP_ACT_CUDA_SIGMOID},
+                     {"cuda-math-product", MP_ACT_CUDA_PRODUCT},
+                     {"torch-compile", MP_ACT_TORCH_COMPILE}};
     static const int known[] = {80, 86, 89, 90, 100};
     mp_error err;
     for (size_t a = 0; a < COUNT(known); a++)
@@ -802,6 +808,11 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
                 {"act.function", "triton", 0},
                 {"act.rounding", "gate-rounded", 0},
                 {"act.function", "triton-quotient", 0},
+                {"act.function", "cuda-math-sigmoid", 0},
+                {"act.function", "torch-compile", 0},
+                {"act.up_plus_zero", "1", 0},
+                {"act.clamp_nan", "limit", 0},
+                {"act.clamp_nan", "any", 0}, /* silu clamps nothing */
                 {"act.rounding", "any", STAGE(ACT)},
                 {"down.accumulator", "ieee-any-order", STAGE(DOWN)},
                 {"down.accumulator", "float64", STAGE(DOWN)},

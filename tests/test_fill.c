@@ -51,6 +51,9 @@ static void digests_are_pinned(void **unused) {
         {"M=9 K=40 N=24 bias=1 data=onehot", UINT64_C(0x322FAB92D06F25EB)},
         {"M=9 K=40 N=24 bias=1 data=special", UINT64_C(0xB52B5885C80DBBD7)},
         {"M=9 K=40 N=24 bias=1 data=limits", UINT64_C(0x0CEF16B548A4533E)},
+        {"M=9 K=40 N=24 bias=1 filter=0.5 routing=empty data=unused", UINT64_C(0x8E57DEA0F7CD8E1E)},
+        {"M=9 K=40 N=24 dtype=fp16 data=overflow", UINT64_C(0x9A12F3737AF6380E)},
+        {"M=9 topk=5 K=40 scope=combine dtype=fp16 data=overflow", UINT64_C(0xA935A22CC8D9B6B3)},
         {"M=9 K=40 N=24 dtype=fp16 data=wide", UINT64_C(0x0331A4521C8AFAC2)},
         {"M=9 K=40 N=24 dtype=fp16 data=special", UINT64_C(0x63E061807071678B)},
         {"M=9 K=40 N=24 dtype=fp32 data=wide", UINT64_C(0x5039B5FA63B99580)},
@@ -391,6 +394,58 @@ static void limits_reach_the_clamps(void **unused) {
 
 /* The last row runs past the last code: every code is a gate once, beside an up of 1, then the first ones are
  * again, beside others. */
+/* ---- unused ---- */
+
+/* Elements first .. first+count are NaN or Inf, all of them, where `spoilt`; else those of data=normal. */
+static void assert_spoilt(const fixture *f, const fixture *normal, mp_tensor_id which, int64_t first,
+                          int64_t count, bool spoilt) {
+    for (int64_t i = first; i < first + count; i++) {
+        if (spoilt)
+            assert_true(!isfinite(value(f, which, i)));
+        else
+            assert_true(value(f, which, i) == value(normal, which, i));
+    }
+}
+
+static void what_nothing_uses_is_not_finite(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {"M=9 K=8 N=4 bias=1 routing=empty", "M=1 topk=3 K=8 N=4 bias=1",
+                                        "M=12 K=8 N=4 filter=0.6 bias=1", "M=9 K=8 N=4 routing=padded bias=1",
+                                        "M=8 K=8 N=4 ep_size=4 ep_rank=1 bias=1"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        char text[128];
+        snprintf(text, sizeof text, "%s data=unused", texts[i]);
+        fixture f = made(text), normal = made(texts[i]);
+        const mp_case *c = &f.c;
+        const int32_t *ids = ids_of(&f);
+        bool used[8] = {false};
+        int64_t unused_experts = 0, filtered = 0;
+        for (int64_t t = 0; t < mp_case_slots(c); t++)
+            if (ids[t] >= 0) used[ids[t]] = true;
+        for (int64_t e = 0; e < c->E; e++) {
+            const int64_t rows = mp_case_w1_rows(c);
+            assert_spoilt(&f, &normal, MP_W1, e * rows * c->K, rows * c->K, !used[e]);
+            assert_spoilt(&f, &normal, MP_W2, e * c->K * c->N, c->K * c->N, !used[e]);
+            assert_spoilt(&f, &normal, MP_B1, e * rows, rows, !used[e]);
+            assert_spoilt(&f, &normal, MP_B2, e * c->K, c->K, !used[e]);
+            unused_experts += !used[e];
+        }
+        for (int64_t m = 0; m < c->M; m++) {
+            bool routed = false;
+            for (int64_t t = m * c->topk; t < (m + 1) * c->topk; t++) {
+                assert_true(isnan(value(&f, MP_TOPK_WEIGHTS, t)) == (ids[t] < 0));
+                routed = routed || ids[t] >= 0;
+                filtered += ids[t] < 0;
+            }
+            if (c->routing != MP_PADDED || m < 7) /* of 9, the rest are padding, NaN as in normal */
+                assert_spoilt(&f, &normal, MP_X, m * c->K, c->K, !routed);
+        }
+        assert_true(unused_experts > 0 || filtered > 0);
+        mp_inputs_destroy(&f.in);
+        mp_inputs_destroy(&normal.in);
+    }
+}
+
 static void exhaustive_gates_are_all_codes(void **unused) {
     (void)unused;
     static const char *const texts[] = {"", " interleaved=1", " gated=0 dtype=fp16", " dtype=fp16"};
@@ -542,6 +597,7 @@ int main(void) {
         cmocka_unit_test(wide_spreads_and_cancels),
         cmocka_unit_test(special_rows),
         cmocka_unit_test(limits_reach_the_clamps),
+        cmocka_unit_test(what_nothing_uses_is_not_finite),
         cmocka_unit_test(exhaustive_gates_are_all_codes),
         cmocka_unit_test(no_family_is_no_other_family),
         cmocka_unit_test(router_weights),

@@ -218,7 +218,7 @@ static void forged_shapes_are_refused(void **state) {
     } forged[] = {
         {{(int64_t)1 << 40, (int64_t)1 << 40}, "axis 1 has 1099511627776 elements"},
         {{4, (int64_t)1 << 47}, "at most 2^48 in all"}, /* the rows are as many as the digests */
-        {{4, 0}, "axis 1 has 0 elements"},
+        {{4, 0}, "the case has"},
         {{-4, 10}, "axis 0 has -4 elements"},
         {{5, 10}, "4 row digests; expected 5"},
         {{3, 10}, "4 row digests; expected 3"},

@@ -170,10 +170,10 @@ static void includes(void **unused) {
     assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
     assert_non_null(strstr(err.text, "a.yaml includes itself"));
     assert_non_null(strstr(err.text, "c.yaml:3: include"));
-    write_file("c.yaml", "groups: [{name: c, axes: {M: 0}}]\n");
+    write_file("c.yaml", "groups: [{name: c, axes: {M: -1}}]\n");
     assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
     assert_non_null(strstr(err.text, "a.yaml:1: include: "));
-    assert_non_null(strstr(err.text, "c.yaml:1: M=0"));
+    assert_non_null(strstr(err.text, "c.yaml:1: M=-1"));
     write_file("c.yaml", "include: [none.yaml]\n");
     assert_int_equal(load_file(&m, "a.yaml", &err), MP_EINPUT);
     assert_non_null(strstr(err.text, "none.yaml: No such file"));
@@ -342,7 +342,7 @@ static void errors_name_file_and_line(void **unused) {
         {"groups:\n  - 5\n", 2, "group: expected a mapping"},
         {"include: a.yaml\n", 1, "include: expected a list"},
         {"include:\n  - [a]\n", 2, "expected a path"},
-        {"defaults:\n  M: 0\ngroups: [{name: g}]\n", 2, "M=0: expected an integer from 1"},
+        {"defaults:\n  M: -1\ngroups: [{name: g}]\n", 2, "M=-1: expected an integer from 0"},
         {"defaults:\n  E: 4\n  m: 1\ngroups: [{name: g}]\n", 3, "did you mean 'M'?"},
         {"defaults:\n  rsf: 1e-400\ngroups: [{name: g}]\n", 2, "1e-400 is too small for a float64"},
         {"groups:\n  - name: g\n    axes:\n      rsf: [1, 1e400]\n", 4, "1e400 is too large for a float64"},
@@ -361,7 +361,7 @@ static void errors_name_file_and_line(void **unused) {
          "unknown 'Mixtral'; expected one of Mixtral-8x7B, "},
         {"groups:\n  - name: g\n    model: []\n", 3, "the list is empty"},
         {"groups:\n  - name: g\n    axes: [M]\n", 3, "axes: expected a mapping"},
-        {"groups:\n  - name: g\n    axes:\n      M: [1,\n          0]\n", 5, "M=0: expected"},
+        {"groups:\n  - name: g\n    axes:\n      M: [1,\n          -1]\n", 5, "M=-1: expected"},
         {"groups:\n  - name: g\n    axes:\n      M: []\n", 4, "the list is empty"},
         {"groups:\n  - name: g\n    axes:\n      M: [[1]]\n", 4,
          "expected a value, a list of values, or a range"},
@@ -436,13 +436,13 @@ static void failure_leaves_the_matrix(void **unused) {
     (void)unused;
     mp_error err;
     mp_matrix m = loaded("groups: [{name: g}]");
-    write_file("m.yaml", "groups: [{name: g, axes: {M: [1, 2]}}, {name: h, axes: {M: 0}}]");
+    write_file("m.yaml", "groups: [{name: g, axes: {M: [1, 2]}}, {name: h, axes: {M: -1}}]");
     assert_int_equal(load_file(&m, "m.yaml", &err), MP_EINPUT);
     assert_string_equal(listing(&m), "M=32 topk=2 act=silu\n");
     const char *const bad[] = {"path=fused", "M=512", "dtype=fp32", "mode=no_combine"};
     for (size_t i = 0; i < COUNT(bad); i++)
         assert_int_equal(mp_matrix_add(&m, "M=5", &bad[i], 1, &err), MP_EINPUT);
-    assert_int_equal(mp_matrix_add(&m, "M=0", NULL, 0, &err), MP_EINPUT);
+    assert_int_equal(mp_matrix_add(&m, "M=-1", NULL, 0, &err), MP_EINPUT);
     assert_int_equal(m.count, 1);
     mp_matrix_free(&m);
 }

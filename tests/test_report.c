@@ -235,7 +235,7 @@ static void failed_rows(void **state) {
         row(&v, 0, false),
         "[FAIL]  M=32 topk=2 act=silu  diff=1.00e-03 bits=differ (1/3 pairs equal; worst path=chunked)  "
         "f64: max-abs=2.50e-01 err/bound=250 worst=down drift=0\n"
-        "        bound: down [17]: 0.5 instead of 0.25 (the first of 2)\n"
+        "        bound: down [17]: 0.5 instead of 0.25 (and 1 more)\n"
         "        pair: path=chunked differs\n"
         "        down: 3 of 4096 elements beyond their bound; worst [17]: 0.5, expected 0.25, bound "
         "1.00e-03, err/bound=250\n"

@@ -8,8 +8,10 @@
 #include "moeparity/matrix.h"
 #include "moeparity/preset.h"
 #include "moeparity/run_case.h"
+#include "ref/activation.h"
 #include "ref/predict/predict.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -218,6 +220,28 @@ static void nothing_compared_is_not_equal(void **state) {
     assert_false(v->pair[0].bits_equal);
 }
 
+/* A run that repeats nothing, since nothing is promised or no row has a result, has not repeated. */
+static void a_repeat_that_compared_nothing_is_not_judged(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *why;
+        bool unordered;
+    } rows[] = {{"M=8 topk=2 N=16 scope=act", "the contract promises no bits that repeat", true},
+                {"M=8 topk=2 N=16 scope=act filter=1", "nothing to compare", false},
+                {"M=8 topk=2 N=16 scope=act", "", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int strict = 0; strict < 2; strict++) {
+            const mp_run_options options = {.settings = {.repeat = 3, .strict = strict}};
+            const mp_verdict *v =
+                judge_by((spoiled){.unordered = rows[i].unordered}, rows[i].text, NULL, &options);
+            const mp_check_result *repeat = &v->check[MP_CHECK_REPEAT];
+            const bool asked = strict && !rows[i].unordered && rows[i].why[0];
+            assert_int_equal(v->outcome, asked ? MP_FAIL : MP_PASS);
+            assert_int_equal(repeat->answer, asked ? MP_FAILED : rows[i].why[0] ? MP_NOT_JUDGED : MP_PASSED);
+            if (!strstr(repeat->text, rows[i].why)) fail_msg("%s: %s", rows[i].text, repeat->text);
+        }
+}
+
 static mp_status wrong_in_the_second_run(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
     (void)c, (void)err;
     if (run == 1) ((int32_t *)trace->t[MP_EXPERT_IDS].data)[0] ^= 1;
@@ -384,6 +408,25 @@ static void promised_zeros_are_looked_at(void **state) {
     }
 }
 
+/* The host writes them, as its contract says, and they are predicted. */
+static void promise_zeros_and_bits(mp_contract *contract) {
+    promise_zeros(contract);
+    contract->promise[MP_ACT].bits = MP_BITS_REQUIRED;
+}
+
+static void promised_zeros_are_predicted(void **state) {
+    (void)state;
+    spoiled self = {.promise = promise_zeros_and_bits};
+    const mp_verdict *v = judge_by(self, "M=8 topk=2 N=32 filter=0.5 act=silu scope=act", NULL, NULL);
+    if (v->outcome != MP_PASS) fail_msg("%s", v->reason);
+    assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_PASSED);
+    assert_int_equal(v->stage[MP_ACT].predicted, 8 * 2 * 32);
+    self.spoil = zero_rows;
+    bad = 0;
+    expect_failure(judge_by(self, "M=8 topk=2 N=32 filter=0.5 act=silu scope=act", NULL, NULL), MP_CHECK_BITS,
+                   "instead of 0");
+}
+
 /* Rows of filtered slots, and what lies behind the end of align's lists, are other in every run. */
 static mp_status other_rubbish(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
     (void)err;
@@ -427,6 +470,69 @@ static void a_variant_has_a_contract_of_its_own(void **state) {
     self.promise_sorted = promise_nothing_of_filtered_rows;
     assert_int_equal(judge_by(self, text, "layout=sorted", NULL)->check[MP_CHECK_PAIR].answer, MP_PASSED);
     assert_int_equal(judge_by(self, sorted, "layout=route", NULL)->check[MP_CHECK_PAIR].answer, MP_PASSED);
+}
+
+/* Act alone by clamps that make their limit of a NaN, as fminf does, or keep it. The host does either, as its
+ * contract says. */
+static void clamp_nans(const mp_case *c, mp_trace *trace, bool keep) {
+    const mp_tensor *in = &now.t[MP_CACHE1];
+    mp_tensor *out = &trace->t[MP_CACHE2];
+    for (int64_t t = 0; t < mp_case_slots(c); t++)
+        for (int64_t n = 0; n < c->N; n++) {
+            const double g = mp_decode(in->dtype, in->data, 2 * t * c->N + mp_gate_column(c, n)),
+                         u = mp_decode(in->dtype, in->data, 2 * t * c->N + mp_up_column(c, n));
+            if (isnan(g) || isnan(u))
+                mp_encode(out->dtype, out->data, t * c->N + n,
+                          keep ? NAN : mp_activate(c, mp_clamped_nan(g), mp_clamped_nan(u), NULL));
+        }
+}
+
+static mp_status nan_becomes_the_limit(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    clamp_nans(c, trace, false);
+    return MP_OK;
+}
+
+static mp_status nan_is_kept(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    clamp_nans(c, trace, true);
+    return MP_OK;
+}
+
+static mp_clamp_nan clamped;
+static void promise_clamped(mp_contract *contract) {
+    contract->act_clamp_nan = clamped;
+}
+
+static void the_nan_of_a_clamp_is_what_the_contract_says(void **state) {
+    (void)state;
+    static const char *const texts[] = {"M=128 topk=1 N=512 data=exhaustive scope=act act=swiglu_oai",
+                                        "M=128 topk=1 N=512 data=exhaustive scope=act act=silu_clamp",
+                                        "M=128 topk=1 N=512 data=exhaustive scope=act act=clamp_silu"};
+    const spoiled kept = {.promise = promise_clamped, .spoil = nan_is_kept},
+                  limit = {.promise = promise_clamped, .spoil = nan_becomes_the_limit};
+    for (int i = 0; i < 3; i++)
+        for (clamped = 0; clamped < MP_CLAMP_NAN_COUNT; clamped++) {
+            if (clamped == MP_CLAMP_NAN_LIMIT)
+                expect_failure(judge_by(kept, texts[i], NULL, NULL), MP_CHECK_BOUND, "nan instead of ");
+            else
+                assert_int_equal(judge_by(kept, texts[i], NULL, NULL)->outcome, MP_PASS);
+            if (clamped == MP_CLAMP_NAN_KEPT)
+                expect_failure(judge_by(limit, texts[i], NULL, NULL), MP_CHECK_BOUND, "instead of nan");
+            else
+                assert_int_equal(judge_by(limit, texts[i], NULL, NULL)->outcome, MP_PASS);
+        }
+}
+
+/* In a span, too: whether a NaN is kept or clamped, what follows from it is expected; where either may be,
+ * nothing is known of it. */
+static void a_span_knows_of_clamped_nans(void **state) {
+    (void)state;
+    spoiled self = {.promise = promise_clamped, .hides = MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3)};
+    for (clamped = 0; clamped < MP_CLAMP_NAN_COUNT; clamped++)
+        assert_int_equal(
+            judge_by(self, "M=16 topk=2 K=32 N=16 act=swiglu_oai data=special", NULL, NULL)->outcome,
+            MP_PASS);
 }
 
 /* An error bound that cannot be had is no pass, whatever the other stages are. */
@@ -773,6 +879,7 @@ int main(void) {
         cmocka_unit_test(a_later_skip_does_not_hide_a_failure),
         cmocka_unit_test(variants_are_looked_at_all_around),
         cmocka_unit_test(nothing_compared_is_not_equal),
+        cmocka_unit_test(a_repeat_that_compared_nothing_is_not_judged),
         cmocka_unit_test(an_unordered_sum_excuses_the_sum_only),
         cmocka_unit_test(an_unordered_sum_keeps_its_bounds_in_every_run),
         cmocka_unit_test(one_run_says_nothing_about_repeating),
@@ -780,8 +887,11 @@ int main(void) {
         cmocka_unit_test(the_first_the_middle_and_the_last_token_run_alone),
         cmocka_unit_test(an_order_that_is_not_promised_may_change),
         cmocka_unit_test(promised_zeros_are_looked_at),
+        cmocka_unit_test(promised_zeros_are_predicted),
         cmocka_unit_test(what_is_not_promised_is_not_compared),
         cmocka_unit_test(a_variant_has_a_contract_of_its_own),
+        cmocka_unit_test(the_nan_of_a_clamp_is_what_the_contract_says),
+        cmocka_unit_test(a_span_knows_of_clamped_nans),
         cmocka_unit_test(a_stage_without_a_bound_leaves_the_check_open),
         cmocka_unit_test(a_case_without_a_bound_is_skipped),
         cmocka_unit_test(an_input_overwritten_in_any_run_is_seen),

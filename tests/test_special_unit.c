@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The special-function unit: its tables against correctly rounded values, the instructions against what the
  * PTX ISA promises of them, and bits that an H100 gave. */
+#include "ref/predict/special_unit_tanh.h"
 #include "tests/special_unit_support.h"
 
 #include <float.h>
@@ -195,13 +196,17 @@ static void a_negative_argument_is_its_ones_complement(void **unused) {
                          unit->ex2[rows[i].index] + ((uint32_t)rows[i].exponent << 23));
 }
 
+static float tanh_approx(const mp_special_unit *none, float x) {
+    (void)none;
+    return mp_tanh_approx(x);
+}
+
 static void bits_are_those_of_the_device(void **unused) {
     (void)unused;
     static const known_digest rows[] = {
-        {"ex2.ftz", mp_ex2_approx_ftz, 0xED9981B175D3B30F},
-        {"ex2", mp_ex2_approx, 0x6AAD539562D482A4},
-        {"rcp.ftz", mp_rcp_approx_ftz, 0x60170C809FB1E962},
-        {"rcp", mp_rcp_approx, 0xC01175FC695E9896},
+        {"ex2.ftz", mp_ex2_approx_ftz, 0xED9981B175D3B30F}, {"ex2", mp_ex2_approx, 0x6AAD539562D482A4},
+        {"rcp.ftz", mp_rcp_approx_ftz, 0x60170C809FB1E962}, {"rcp", mp_rcp_approx, 0xC01175FC695E9896},
+        {"tanh", tanh_approx, 0x5A69F8596864A3E9},
     };
     expect_digests(rows, COUNT(rows));
 }

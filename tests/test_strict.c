@@ -86,9 +86,13 @@ static unsigned asked_for(const char *text, const char *pair, const mp_run_optio
     mp_matrix matrix = {0};
     mp_error err = {0};
     if (mp_matrix_add(&matrix, text, &pair, pair ? 1 : 0, &err) != MP_OK) fail_msg("%s", err.text);
-    mp_contract contract = mp_contract_weakest();
-    for (int i = 0; i < MP_STAGE_COUNT; i++) contract.promise[i] = (mp_stage_promise){bits, ordered, ordered};
-    const unsigned asked = mp_strict_asked(&matrix.rows[0], options, &contract);
+    mp_offer offer = {.contract = mp_contract_weakest(), .exposes = mp_case_outputs(&matrix.rows[0].c)};
+    for (int i = 0; i < MP_STAGE_COUNT; i++)
+        offer.contract.promise[i] = (mp_stage_promise){bits, ordered, ordered};
+    const unsigned asked = mp_strict_asked(&matrix.rows[0], options, &offer);
+    offer.exposes = MP_IN_SET(MP_OUT); /* who shows no integers is not asked for them */
+    assert_int_equal(mp_strict_asked(&matrix.rows[0], options, &offer),
+                     matrix.rows[0].c.scope == MP_SCOPE_ALIGN ? asked : asked & ~(1u << MP_CHECK_INTEGER));
     mp_matrix_free(&matrix);
     return asked;
 }

@@ -105,6 +105,27 @@ static void a_shell_gives_every_word_back(void **state) {
     }
 }
 
+/* What is longer than its place says so, and no character is halved. */
+static void what_does_not_fit_says_so(void **state) {
+    (void)state;
+    char to[12];
+    mp_text_fit(to, sizeof to, "%s", "eleven char");
+    assert_string_equal(to, "eleven char");
+    mp_text_fit(to, sizeof to, "%s", "twelve chars");
+    assert_string_equal(to, "twelve c...");
+    mp_text_fit(to, sizeof to, "%s, %s", to, "and more");
+    assert_string_equal(to, "twelve c...");
+    mp_text_fit(to, sizeof to,
+                "1234567\xc3\xbc\xc3\xbc\xc3\xbc"); /* the first one ends behind the eighth byte */
+    assert_string_equal(to, "1234567...");
+    mp_text_fit(to, sizeof to, "12345\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac");
+    assert_string_equal(to, "12345\xe2\x82\xac...");
+    mp_text_fit(to, 4, "four");
+    assert_string_equal(to, "...");
+    mp_text_fit(to, sizeof to, "%s", "");
+    assert_string_equal(to, "");
+}
+
 static void utf8_characters(void **state) {
     (void)state;
     static const struct {
@@ -137,6 +158,7 @@ int main(void) {
         cmocka_unit_test(sets_keep_their_texts),
         cmocka_unit_test(words_are_quoted_where_they_must_be),
         cmocka_unit_test(a_shell_gives_every_word_back),
+        cmocka_unit_test(what_does_not_fit_says_so),
         cmocka_unit_test(utf8_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,7 +120,10 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err) {
     if (repeat < 2)
         mp_check_not_judged(s->v, MP_CHECK_REPEAT, "one run only");
     else if (compared == 0)
-        mp_check_not_judged(s->v, MP_CHECK_REPEAT, "the contract promises no bits that repeat");
+        mp_check_not_judged(s->v, MP_CHECK_REPEAT, "%s",
+                            s->row->c.M == 0   ? "no tokens"
+                            : s->deterministic ? "nothing to compare"
+                                               : MP_NOTHING_REPEATS);
     else if (!s->deterministic)
         mp_check_not_judged(s->v, MP_CHECK_REPEAT,
                             "what the contract promises to repeat does; the rest may differ");
@@ -270,8 +273,9 @@ static int64_t greatest_common_divisor(int64_t a, int64_t b) {
 
 mp_status mp_check_invariance(mp_session *s, mp_error *err) {
     const int64_t M = s->row->c.M;
-    if (s->row->c.scope != MP_SCOPE_ALL || !s->batch_invariant || M == 1) {
+    if (s->row->c.scope != MP_SCOPE_ALL || !s->batch_invariant || M <= 1) {
         const char *why = s->row->c.scope != MP_SCOPE_ALL ? "one stage alone"
+                          : M == 0                        ? "no tokens"
                           : M == 1                        ? "one token"
                                                           : "the contract does not promise it";
         mp_check_not_judged(s->v, MP_CHECK_PERMUTATION, "%s", why);

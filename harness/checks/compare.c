@@ -64,7 +64,7 @@ static bool promised(const comparison *k, mp_stage stage, int32_t expert) {
 static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d, int64_t *lost) {
     const mp_tensor *ta = &k->a->trace->t[id], *tb = &k->b->trace->t[id];
     const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
-    const int64_t each = d->where->rows / k->a->c->M; /* rows of a token */
+    const int64_t each = k->a->c->M > 0 ? d->where->rows / k->a->c->M : 0; /* rows of a token */
     const mp_stage stage = mp_where_writer(d->where);
     const bool slots = mp_stage_rows_are_slots(stage);
     for (int64_t i = 0; i < k->tokens; i++)

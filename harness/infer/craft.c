@@ -3,6 +3,8 @@
 
 #include "ref/activation.h"
 
+#include <math.h>
+
 static void fill(const mp_tensor *t, double value) {
     for (int64_t i = 0; i < mp_tensor_count(t); i++) mp_encode(t->dtype, t->data, i, value);
 }
@@ -26,15 +28,32 @@ void mp_craft_rows(const mp_case *c, mp_stage stage, mp_craft_value *value, cons
     if (up && in->t[MP_W2].data) fill(&in->t[MP_W2], 0);
 }
 
+/* Its square, of either sign, is a float32 that 16 bits store as a zero: bf16 has no number below 2^-133,
+ * fp16 none below 2^-24. */
+static double tiny_factor(mp_dtype dtype) {
+    return dtype == MP_FP16 ? 0x1p-20 : 0x1p-70;
+}
+
+/* A number that row `row` of w1 makes of an x of 1, tiny, 0, 0 ...: in column 0. A sum that begins with +0 is
+ * -0 only where it is stored as that: of -tiny in column 1. */
+static void set_weight(const mp_case *c, const mp_tensor *w1, int64_t row, double value, double tiny) {
+    const bool minus_zero = value == 0 && signbit(value);
+    mp_encode(w1->dtype, w1->data, row * c->K + minus_zero, minus_zero ? -tiny : value);
+}
+
 void mp_craft_pairs(const mp_case *c, const double (*pair)[2], int count, mp_inputs *in) {
     const mp_tensor *cache1 = &in->t[MP_CACHE1], *x = &in->t[MP_X], *w1 = &in->t[MP_W1];
     const bool alone = cache1->data != NULL;
     const int64_t rows = mp_case_w1_rows(c);
+    const double tiny = tiny_factor(c->dtype);
     route(c, in);
     if (!alone) {
         fill(x, 0);
         fill(w1, 0);
-        for (int64_t m = 0; m < c->M; m++) mp_encode(x->dtype, x->data, m * c->K, 1);
+        for (int64_t m = 0; m < c->M; m++) {
+            mp_encode(x->dtype, x->data, m * c->K, 1);
+            mp_encode(x->dtype, x->data, m * c->K + 1, tiny);
+        }
     }
     for (int64_t m = 0; m < (alone ? c->M : 1); m++)
         for (int64_t n = 0; n < c->N; n++)
@@ -44,7 +63,7 @@ void mp_craft_pairs(const mp_case *c, const double (*pair)[2], int count, mp_inp
                 if (alone)
                     mp_encode(cache1->dtype, cache1->data, m * rows + column, value);
                 else
-                    mp_encode(w1->dtype, w1->data, column * c->K, value);
+                    set_weight(c, w1, column, value, tiny);
             }
 }
 

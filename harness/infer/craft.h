@@ -16,7 +16,7 @@ void mp_craft_rows(const mp_case *c, mp_stage stage, mp_craft_value *value, cons
 
 /* Gates and ups of act: element n of token m is pair (m * N + n) mod count. With scope=act they are written
  * into cache1. With scope=all, of one expert and tokens that are all alike, they are the rows of w1 that x
- * picks: element n is pair n mod count. */
+ * picks: element n is pair n mod count. There an up of -0 comes out where the tensor has 16 bits. */
 void mp_craft_pairs(const mp_case *c, const double (*pair)[2], int count, mp_inputs *in);
 
 /* combine's slots, E = topk: cache3[m, j] is token m's number j in every column, exact in its format. With

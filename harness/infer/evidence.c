@@ -68,16 +68,51 @@ mp_hypothesis *mp_hypothesis_of(mp_evidence *e, int question, const int value[MP
     return h;
 }
 
+void mp_evidence_begin_case(mp_evidence *e, const char *name) {
+    e->case_name = mp_texts_add(&e->texts, "%s", name);
+}
+
 void mp_hypothesis_count(mp_evidence *e, mp_hypothesis *h, int64_t compared, int64_t differing,
                          const char *first) {
-    if (!h) return;
+    if (!h || compared == 0) return;
     if (h->differing == 0 && differing > 0) h->first = mp_texts_add(&e->texts, "%s", first);
     h->compared += compared;
     h->differing += differing;
+    mp_evidence_case *now = &h->latest;
+    if (h->cases == 0 || now->name != e->case_name) { /* one text each: its address tells it */
+        *now = (mp_evidence_case){.name = e->case_name};
+        h->cases++;
+    }
+    const bool was_clean = now->differing == 0;
+    const int64_t before = now->compared;
+    now->compared += compared;
+    now->differing += differing;
+    if (now->differing == 0) {
+        h->compared_clean += compared;
+        return;
+    }
+    if (was_clean) {
+        h->compared_clean -= before;
+        h->refuting++;
+    }
+    if (h->refuting == 1) h->first_refuting = *now;
 }
 
-bool mp_hypothesis_is_out(const mp_hypothesis *h) {
-    return h && h->differing >= 32;
+int mp_hypothesis_clean(const mp_hypothesis *h) {
+    return h->cases - h->refuting;
+}
+
+int mp_question_most_clean(const mp_question *q) {
+    int most = 0;
+    for (int i = 0; i < q->count; i++) {
+        const int clean = mp_hypothesis_clean(&q->hypothesis[i]);
+        most = clean > most ? clean : most;
+    }
+    return most;
+}
+
+bool mp_hypothesis_is_out(const mp_hypothesis *h, int most_clean) {
+    return h && h->differing >= 32 && mp_hypothesis_clean(h) < most_clean;
 }
 
 bool mp_hypothesis_fits(const mp_hypothesis *h) {
@@ -90,8 +125,13 @@ static int weak_values(const mp_question *q, const mp_hypothesis *h) {
     return count;
 }
 
-/* a before b: by share of what differs, then by what they promise. */
+/* a before b: what fits, then by cases without a difference, by share of what differs, by what they
+ * promise. */
 static bool is_better(const mp_question *q, const mp_hypothesis *a, const mp_hypothesis *b) {
+    const bool fits = mp_hypothesis_fits(a), other_fits = mp_hypothesis_fits(b);
+    if (fits != other_fits) return fits;
+    if (!fits && mp_hypothesis_clean(a) != mp_hypothesis_clean(b))
+        return mp_hypothesis_clean(a) > mp_hypothesis_clean(b);
     const double x = (double)a->differing * (double)b->compared,
                  y = (double)b->differing * (double)a->compared;
     if (x != y) return x < y;

@@ -3,7 +3,8 @@
  * for each hypothesis how many elements it predicts otherwise than the kernel made them.
  *
  * A question has up to three axes ("sum", "epilogue", "store"), and an axis has values; a hypothesis is one
- * value of each. It fits when it has been compared with something and no element differs. */
+ * value of each. It fits when it has been compared with something and no element differs. Counts are kept by
+ * case, for a hypothesis that one case alone refutes is nearer than one that misses a little of each. */
 #ifndef MP_HARNESS_EVIDENCE_H
 #define MP_HARNESS_EVIDENCE_H
 
@@ -25,10 +26,19 @@ typedef struct mp_evidence_axis {
     int count;
 } mp_evidence_axis;
 
+/* How a hypothesis did in one case. */
+typedef struct mp_evidence_case {
+    const char *name; /* of the evidence's; NULL: none yet */
+    int64_t compared, differing;
+} mp_evidence_case;
+
 typedef struct mp_hypothesis {
     int value[MP_EVIDENCE_AXES];
     int64_t compared, differing;
-    const char *first; /* the first element that differs, with both values; "" */
+    const char *first;      /* the first element that differs, with both values; "" */
+    int cases, refuting;    /* in which it was asked, and those of them in which an element differs */
+    int64_t compared_clean; /* in the cases in which none differs */
+    mp_evidence_case latest, first_refuting;
 } mp_hypothesis;
 
 typedef struct mp_question {
@@ -45,7 +55,8 @@ typedef struct mp_evidence {
     mp_question *question;
     int count;
     mp_texts texts;
-    bool lost; /* memory ran out: what is here is not complete */
+    const char *case_name; /* of the case that is being run */
+    bool lost;             /* memory ran out: what is here is not complete */
 } mp_evidence;
 void mp_evidence_free(mp_evidence *e);
 
@@ -57,18 +68,24 @@ int mp_evidence_value_of(mp_evidence *e, int question, int axis, mp_evidence_val
 /* The hypothesis of these values (as many as there are axes), added if it is not there; NULL without memory.
  * Valid until the next one is added. */
 mp_hypothesis *mp_hypothesis_of(mp_evidence *e, int question, const int value[MP_EVIDENCE_AXES]);
+/* What is counted from here on is of this case; the name is copied. */
+void mp_evidence_begin_case(mp_evidence *e, const char *name);
 /* Adds to its counts; `first` (copied) is kept where it is the first. */
 void mp_hypothesis_count(mp_evidence *e, mp_hypothesis *h, int64_t compared, int64_t differing,
                          const char *first);
-/* Whether so many elements have differed already, 32, that nothing is learned by comparing further
- * ones. */
-bool mp_hypothesis_is_out(const mp_hypothesis *h);
+/* In how many cases the hypothesis was asked and no element differs; and the most of any. */
+int mp_hypothesis_clean(const mp_hypothesis *h);
+int mp_question_most_clean(const mp_question *q);
+/* Whether it need not be asked of further cases: 32 elements have differed, and another hypothesis has more
+ * cases without a difference; most_clean: the most of any. */
+bool mp_hypothesis_is_out(const mp_hypothesis *h, int most_clean);
 
-/* The hypothesis with the smallest share of differing elements; of equals the one with fewer weak values,
- * then the one that was added first. NULL: nothing was compared. */
+/* The hypothesis that fits; else the nearest, the one with the most cases without a difference, then with the
+ * smallest share of differing elements. Of equals the one with fewer weak values, then the one that was added
+ * first. NULL: nothing was compared. */
 const mp_hypothesis *mp_question_best(const mp_question *q);
 bool mp_hypothesis_fits(const mp_hypothesis *h);
-/* The hypothesis with this value of the axis that has the smallest share; NULL: none was compared. */
+/* Of the hypotheses with this value of the axis; NULL: none was compared. */
 const mp_hypothesis *mp_question_best_with(const mp_question *q, int axis, int value);
 
 #endif

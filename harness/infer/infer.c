@@ -18,62 +18,6 @@
 
 enum { USUAL_REPEAT = 3 };
 
-/* Those that separate most come first: what is refuted by one is not asked of the next. */
-static const char *const usual_cases[] = {
-    "M=24 topk=8 E=8 K=512 N=256 data=wide rsf=2.5",
-    "M=24 topk=8 E=8 K=500 N=232 bias=1 rsf=2.5 filter=0.1",
-    "M=24 topk=4 E=8 K=1024 N=192 filter=0.1 apply_router_weight_on_input=1",
-    "M=24 topk=4 E=8 K=256 N=256 layout=sorted filter=0.1",
-    "M=32 topk=5 E=8 K=640 N=320 data=wide",
-    "M=32 topk=8 E=8 K=1024 N=128 bias=1 apply_router_weight_on_input=1 data=wide scope=gate_up",
-    "M=64 topk=2 N=512 data=exhaustive scope=act",
-    "M=32 topk=8 E=8 K=256 N=1024 bias=1 data=wide scope=down",
-    "M=128 topk=8 K=512 data=wide rsf=2.5 scope=combine",
-    "M=500 topk=8 E=16 scope=align",
-};
-
-/* Sets those of the words that mean something to the case: a stage alone has fewer fields. */
-static mp_status set_words(mp_case *c, const char *with, mp_error *err) {
-    char *copy = strdup(with), *rest = copy;
-    mp_status status = copy ? MP_OK : mp_fail(err, MP_EMEMORY, "infer: no memory for '%s'", with);
-    for (char *word; status == MP_OK && (word = strtok_r(rest, " \t\n", &rest));) {
-        char name[64];
-        snprintf(name, sizeof name, " %.*s ", (int)strcspn(word, "="), word);
-        mp_text fields = {0};
-        if (c->scope != MP_SCOPE_ALL) mp_text_add(&fields, " %s ", mp_stages[c->scope - 1].fields);
-        if (c->scope == MP_SCOPE_ALL || strstr(mp_text_get(&fields), name))
-            status = mp_case_apply(c, word, err);
-        mp_text_free(&fields);
-    }
-    free(copy);
-    return status;
-}
-
-mp_status mp_infer_cases(const char *with, mp_matrix *cases, mp_error *err) {
-    mp_error why = {0};
-    if (with) { /* its words, before what they do to a case */
-        mp_case c = mp_case_default();
-        const mp_status status = mp_case_apply(&c, with, err);
-        if (status != MP_OK) return status;
-    }
-    for (size_t i = 0; i < sizeof usual_cases / sizeof *usual_cases; i++) {
-        mp_case c = mp_case_default();
-        char text[MP_CASE_TEXT_MAX];
-        mp_status status = mp_case_apply(&c, usual_cases[i], err);
-        if (status == MP_OK && with) status = set_words(&c, with, err);
-        if (status != MP_OK) return status;
-        if (c.data == MP_EXHAUSTIVE && (c.dtype == MP_FP32 || c.dtype == MP_FP64)) c.data = MP_NORMAL;
-        if (mp_case_validate(&c, &why) != MP_OK) continue;
-        mp_case_text(&c, text, sizeof text);
-        status = mp_matrix_add(cases, text, NULL, 0, err);
-        if (status != MP_OK) return status;
-    }
-    return cases->count > 0 ? MP_OK
-                            : mp_fail(err, MP_EINPUT, "--with '%s': no case can be: %s", with, why.text);
-}
-
-/* ---- one case ---- */
-
 typedef struct session {
     mp_subject *subject;
     const mp_infer_options *options;
@@ -243,6 +187,14 @@ typedef struct crafted {
     int count;
 } crafted;
 
+static void begin_case(session *s, const mp_case *c, const crafted *made) {
+    char text[MP_CASE_TEXT_MAX], name[MP_CASE_TEXT_MAX + 64];
+    mp_case_text(c, text, sizeof text);
+    snprintf(name, sizeof name, "%s%s%s", text, made ? ", with inputs made for " : "",
+             made ? mp_stage_name(made->stage) : "");
+    mp_evidence_begin_case(s->evidence, name);
+}
+
 static mp_status infer_case(session *s, const mp_case *c, const crafted *made, mp_error *err) {
     mp_inputs in = {0};
     mp_trace trace = {0};
@@ -251,6 +203,7 @@ static mp_status infer_case(session *s, const mp_case *c, const crafted *made, m
     mp_status status = MP_OK;
     if (mp_case_chunks(c) > 1) return mp_fail(err, MP_EUNSUPPORTED, "several chunks: name a case of one");
     mp_progress("", "run");
+    begin_case(s, c, made);
     status = mp_inputs_create(c, &in, err);
     if (status == MP_OK && made && made->pair) mp_craft_pairs(c, made->pair, made->count, &in);
     if (status == MP_OK && made && !made->pair) mp_craft_slots(c, cancelling, c, &in);
@@ -318,6 +271,9 @@ static mp_status infer_slots(session *s, const mp_case *like, mp_error *err) {
         c.rsf = 2.5;
         if (c.scope == MP_SCOPE_ALL) c.N = 16;
         status = infer_made(s, &c, &made, err);
+        if (status != MP_EUNSUPPORTED) break;
+        c.rsf = 1; /* some leave it to their caller */
+        status = infer_made(s, &c, &made, err);
     }
     return status;
 }
@@ -325,11 +281,15 @@ static mp_status infer_slots(session *s, const mp_case *like, mp_error *err) {
 static mp_status infer_pairs(session *s, const mp_case *like, mp_error *err) {
     enum { MOST = 4096 };
     static const mp_scope scopes[] = {MP_SCOPE_ACT, MP_SCOPE_ALL};
-    double(*pair)[2] = malloc(MOST * sizeof *pair);
+    double(*pair)[2] = malloc((MOST + MP_ODD_PAIRS) * sizeof *pair);
     crafted made = {.stage = MP_ACT, .pair = pair};
     mp_progress("act", "look for inputs of");
     mp_status status = pair ? mp_act_pairs(like, pair, MOST, &made.count, err)
                             : mp_fail(err, MP_EMEMORY, "infer: no memory for %d pairs", MOST);
+    if (status == MP_OK && (mp_act_has_odd(like, MP_ODD_NAN) || mp_act_has_odd(like, MP_ODD_ZERO))) {
+        mp_act_odd_pairs(pair + made.count);
+        made.count += MP_ODD_PAIRS;
+    }
     if (status == MP_OK && made.count > 0) status = MP_EUNSUPPORTED;
     for (int i = 0; i < scopes_of(like) && status == MP_EUNSUPPORTED; i++) {
         mp_case c = case_for(like, scopes[i]);
@@ -358,6 +318,7 @@ static mp_status check_cases(const mp_matrix *cases, mp_error *err) {
     const mp_case *a = NULL;
     for (size_t i = 0; i < cases->count; i++) {
         const mp_case *b = &cases->rows[i].c;
+        if (b->M == 0) return mp_fail(err, MP_EINPUT, "M=0: expected at least one token to infer from");
         if (b->scope == MP_SCOPE_ALIGN) continue; /* integers */
         if (!a) a = b;
         const bool act = (a->scope == MP_SCOPE_ALL || a->scope == MP_SCOPE_ACT) &&
@@ -385,37 +346,68 @@ static mp_status reveal_sums(session *s, const mp_case *like, mp_error *err) {
     return status;
 }
 
+/* What was run so far: a case that stands for all of them. */
+typedef struct kind {
+    mp_case like;
+    bool any, act; /* a case was run; one that has the activation */
+} kind;
+
+/* A whole case stands for single stages. Which activation it is only those know that have it. */
+static void take_kind(kind *k, const mp_case *c) {
+    const mp_case before = k->like;
+    const bool act = mp_case_has_stage(c, MP_ACT);
+    if (!k->any || (k->like.scope != MP_SCOPE_ALL && c->scope == MP_SCOPE_ALL)) k->like = *c;
+    if (k->act != act) {
+        const mp_case *known = act ? c : &before;
+        k->like.act = known->act;
+        k->like.gated = known->gated;
+        k->like.interleaved = known->interleaved;
+        k->like.alpha = known->alpha;
+        k->like.limit = known->limit;
+    }
+    k->any = true;
+    k->act = k->act || act;
+}
+
+/* One case; where the subject does not run it, *why says so if nothing was said before. again: another form
+ * of the case before, which is told only if it is run. */
+static mp_status ask_case(session *s, const mp_case *c, bool again, kind *k, mp_error *why, mp_error *err) {
+    mp_error skipped = {0};
+    const mp_status status = infer_case(s, c, NULL, &skipped);
+    if (!(again && status == MP_EUNSUPPORTED))
+        mp_infer_case_done(s->report, c, status == MP_EUNSUPPORTED ? skipped.text : "");
+    if (status == MP_OK) take_kind(k, c);
+    if (status == MP_EUNSUPPORTED && !why->text[0]) *why = skipped;
+    if (status != MP_OK && status != MP_EUNSUPPORTED && err) *err = skipped;
+    return status;
+}
+
 mp_status mp_infer(mp_subject *subject, const mp_matrix *cases, const mp_infer_options *options,
                    json_t **report, mp_error *err) {
     mp_evidence evidence = {0};
     mp_infer_report *r = mp_infer_report_new();
     session s = {.subject = subject, .options = options, .evidence = &evidence, .report = r};
-    const mp_case *like = NULL;
+    kind k = {0};
     mp_error why = {0};
     *report = NULL;
     mp_status status = r ? check_cases(cases, err) : mp_fail(err, MP_EMEMORY, "infer: no memory");
     for (size_t i = 0; i < cases->count && status == MP_OK; i++) {
-        const mp_case *c = &cases->rows[i].c;
-        mp_error skipped = {0};
-        status = infer_case(&s, c, NULL, &skipped);
-        mp_infer_case_done(r, c, status == MP_EUNSUPPORTED ? skipped.text : "");
-        const bool whole = like && like->scope != MP_SCOPE_ALL && c->scope == MP_SCOPE_ALL;
-        if (status == MP_OK && (!like || whole)) like = c;
-        if (status == MP_EUNSUPPORTED) {
-            if (!why.text[0]) why = skipped;
-            status = MP_OK;
-        } else if (status != MP_OK && err) {
-            *err = skipped;
+        mp_case c = cases->rows[i].c;
+        status = ask_case(&s, &c, false, &k, &why, err);
+        if (status == MP_EUNSUPPORTED && c.rsf != 1) { /* some leave it to their caller */
+            c.rsf = 1;
+            status = ask_case(&s, &c, true, &k, &why, err);
         }
+        if (status == MP_EUNSUPPORTED) status = MP_OK;
     }
-    if (status == MP_OK && !like) { /* what it said of the first one */
+    if (status == MP_OK && !k.any) { /* what it said of the first one */
         status = why.status;
         if (err) *err = why;
     }
-    if (status == MP_OK) status = infer_crafted(&s, like, err);
-    if (status == MP_OK) status = reveal_sums(&s, like, err);
+    if (status == MP_OK) status = infer_crafted(&s, &k.like, err);
+    if (status == MP_OK) status = reveal_sums(&s, &k.like, err);
     if (status == MP_OK && evidence.lost) status = mp_fail(err, MP_EMEMORY, "infer: no memory for evidence");
-    if (status == MP_OK) *report = mp_infer_report_json(r, &evidence, like);
+    if (status == MP_OK) *report = mp_infer_report_json(r, &evidence, &k.like);
     if (status == MP_OK && !*report) status = mp_fail(err, MP_EMEMORY, "infer: no memory for the report");
     mp_infer_report_free(r);
     mp_evidence_free(&evidence);

@@ -123,6 +123,31 @@ static bool has_result(const mp_infer_run *r, int64_t slot) {
     return ((const int32_t *)r->t[MP_TOPK_IDS].data)[slot] >= 0 && r->map.cache_row[slot] >= 0;
 }
 
+/* Puts what the subject left of odd elements in the place of what is predicted, so that they are equal.
+ * Returns how many. */
+static int64_t leave_odd_out(const mp_infer_run *r, int64_t row, void *predicted) {
+    const mp_case *c = r->c;
+    const mp_tensor *cache2 = &r->t[MP_CACHE2];
+    const size_t size = mp_dtype_size(cache2->dtype);
+    int64_t count = 0;
+    if (!mp_act_has_odd(c, MP_ODD_NAN) && !mp_act_has_odd(c, MP_ODD_ZERO)) return 0;
+    for (int64_t n = 0; n < c->N; n++) {
+        double gate, up;
+        mp_act_operands(r, row, n, &gate, &up);
+        if (mp_act_odd(c, gate, up) == MP_ODD_NOT) continue;
+        memcpy((char *)predicted + (size_t)n * size, (char *)cache2->data + (size_t)(row * c->N + n) * size,
+               size);
+        count++;
+    }
+    return count;
+}
+
+static void compare_row(const mp_infer_run *r, int64_t slot, void *predicted, mp_tally_rows *tally) {
+    const int64_t row = r->map.cache_row[slot], left_out = leave_odd_out(r, row, predicted);
+    mp_tally_row(tally, slot, &r->t[MP_CACHE2], row, predicted);
+    tally->compared -= left_out;
+}
+
 static void set_rounding(const mp_infer_run *r, int question, int rounding, int *value) {
     mp_contract contract = mp_contract_weakest();
     char text[64], keys[80];
@@ -161,7 +186,7 @@ static mp_status ask_computed(const mp_infer_run *r, int question, const functio
             mp_decode_row_f32(cache1->dtype, cache1->data, row * width, width, in);
             compute_row(r, f, rounding == MP_ACT_GATE_ROUNDED, in, result);
             mp_store_row((mp_store)s, cache2->dtype, N, result, codes);
-            mp_tally_row(&tally[s], t, cache2, row, codes);
+            compare_row(r, t, codes, &tally[s]);
         }
         free(result);
     }
@@ -188,11 +213,9 @@ static mp_status ask_predicted(const mp_infer_run *r, int question, const mp_con
     mp_status status = mp_tensor_alloc(&predicted, MP_POISON_A, err);
     t[MP_CACHE2] = predicted;
     if (status == MP_OK) status = executor.stage[MP_ACT](executor.self, &call, err);
-    for (int64_t slot = 0; status == MP_OK && slot < mp_case_slots(r->c); slot++) {
-        const int64_t row = r->map.cache_row[slot];
+    for (int64_t slot = 0; status == MP_OK && slot < mp_case_slots(r->c); slot++)
         if (has_result(r, slot))
-            mp_tally_row(&tally, slot, &r->t[MP_CACHE2], row, mp_tensor_row(&predicted, row));
-    }
+            compare_row(r, slot, mp_tensor_row(&predicted, r->map.cache_row[slot]), &tally);
     if (status == MP_OK) mp_tally_take(r, MP_ACT, question, value, &tally);
     mp_tensor_free(&predicted);
     return status;
@@ -239,7 +262,7 @@ mp_status mp_infer_act(const mp_infer_run *r, mp_error *err) {
             const bool predicted = i == 0 && mp_predictable(&contract, r->c, MP_ACT, &why);
             status = ask_computed(r, question, own, k, value, predicted, err);
         }
-    return status;
+    return status == MP_OK ? mp_infer_odd(r, err) : status;
 }
 
 /* ---- inputs that separate ---- */

@@ -2,8 +2,10 @@
 #include "harness/infer/infer_report.h"
 
 #include "base/text.h"
+#include "cases/graph_tables.h"
 #include "harness/infer/infer_stage.h"
 #include "harness/wire.h"
+#include "ref/activation.h"
 #include "ref/contract_words.h"
 #include "ref/predict/predict.h"
 
@@ -69,9 +71,19 @@ void mp_infer_note(mp_infer_report *r, const char *format, ...) {
 /* ---- questions ---- */
 
 static json_t *count_json(const mp_hypothesis *h) {
-    return json_pack("{s:I, s:I, s:b, s:o}", "compared", (json_int_t)(h ? h->compared : 0), "differing",
-                     (json_int_t)(h ? h->differing : 0), "fits", (int)mp_hypothesis_fits(h), "first",
-                     mp_json_text(h ? h->first : ""));
+    static const mp_hypothesis none = {.first = ""};
+    if (!h) h = &none;
+    json_t *json = json_pack("{s:I, s:I, s:b, s:o, s:i, s:i, s:I}", "compared", (json_int_t)h->compared,
+                             "differing", (json_int_t)h->differing, "fits", (int)mp_hypothesis_fits(h),
+                             "first", mp_json_text(h->first), "cases", h->cases, "cases_without_difference",
+                             mp_hypothesis_clean(h), "compared_there", (json_int_t)h->compared_clean);
+    const mp_evidence_case *refuting = &h->first_refuting;
+    if (h->refuting > 0)
+        json_object_set_new(json, "refuted_by",
+                            json_pack("{s:o, s:I, s:I}", "case", mp_json_text(refuting->name), "compared",
+                                      (json_int_t)refuting->compared, "differing",
+                                      (json_int_t)refuting->differing));
+    return json;
 }
 
 /* A value with the best hypothesis that has it. */
@@ -136,7 +148,8 @@ static bool is_open(const mp_question *q, const mp_hypothesis *best) {
 
 /* What the evidence says: the contract `any`, and over it the keys of whatever fits. unsaid: what fits and
  * has no words. */
-static mp_contract found_contract(const mp_evidence *e, const mp_case *like, json_t *unsaid) {
+static mp_contract found_contract(const mp_infer_report *r, const mp_evidence *e, const mp_case *like,
+                                  json_t *unsaid) {
     mp_contract contract;
     mp_contract_preset(MP_ANY_CONTRACT, like, &contract, NULL);
     if (stage_fits(e, MP_ACT)) { /* known functions */
@@ -145,11 +158,11 @@ static mp_contract found_contract(const mp_evidence *e, const mp_case *like, jso
     }
     for (int s = 0; s < MP_STAGE_COUNT; s++) /* every hypothesis stores so, and nobody is asked */
         if (s != MP_ALIGN && stage_fits(e, (mp_stage)s)) contract.overflow = MP_OVERFLOW_INF;
-    bool says_all[MP_STAGE_COUNT] = {false}, moved = false, repeats = false, float64 = true, align = false;
+    bool says_all[MP_STAGE_COUNT] = {false}, moved = false, float64 = true, zeros = false;
     for (int i = 0; i < e->count; i++) {
         const mp_question *q = &e->question[i];
         const mp_hypothesis *best = mp_question_best(q);
-        if (!mp_hypothesis_fits(best)) continue;
+        if (!r->seen[q->stage] || !mp_hypothesis_fits(best)) continue;
         bool all = !is_open(q, best), wide = false;
         for (int a = 0; a < q->axes; a++) {
             const mp_evidence_value *value = &q->axis[a].value[best->value[a]];
@@ -164,22 +177,30 @@ static mp_contract found_contract(const mp_evidence *e, const mp_case *like, jso
             json_array_append_new(unsaid, mp_json_text(mp_text_get(&text)));
             mp_text_free(&text);
         }
-        align = align || q->stage == MP_ALIGN;
+        zeros = zeros || strcmp(q->name, MP_QUESTION_ZERO) == 0;
         if (q->axes > 1 && q->stage != MP_ACT) float64 = float64 && wide;
         const bool arithmetic = q->axes > 1 || (q->stage == MP_ALIGN && contract.stable_align);
         if (arithmetic) says_all[q->stage] = all;
     }
-    contract.float64_steps = contract.float64_steps && float64; /* one word for all stages */
+    contract.float64_steps = contract.float64_steps && float64;                /* one word for all stages */
+    if (mp_act_has_odd(like, MP_ODD_ZERO) && !zeros) says_all[MP_ACT] = false; /* no up of -0 was met */
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         const char *why;
         if (s != MP_ALIGN) moved = moved || contract.promise[s].batch_invariant;
-        if (s != MP_ALIGN) repeats = repeats || contract.promise[s].deterministic;
         if (stage_fits(e, (mp_stage)s) && mp_predictable(&contract, like, (mp_stage)s, &why))
             contract.promise[s].bits = says_all[s] ? MP_BITS_REQUIRED : MP_BITS_REPORTED;
     }
-    contract.promise[MP_ALIGN].batch_invariant = moved;             /* its order is nobody's bits */
-    if (!align) contract.promise[MP_ALIGN].deterministic = repeats; /* nobody sees it: what follows from it */
+    contract.promise[MP_ALIGN].batch_invariant = r->seen[MP_ALIGN] && moved; /* its order is nobody's bits */
     return contract;
+}
+
+/* Takes over from `preset` what means nothing to the activation. */
+static mp_contract without_idle_fields(const mp_contract *contract, const char *preset, const mp_case *like) {
+    mp_contract usual, told = *contract;
+    if (mp_contract_preset(preset, like, &usual, NULL) != MP_OK) return told;
+    if (!mp_act_has_odd(like, MP_ODD_NAN)) told.act_clamp_nan = usual.act_clamp_nan;
+    if (!mp_act_has_odd(like, MP_ODD_ZERO)) told.act_up_plus_zero = usual.act_up_plus_zero;
+    return told;
 }
 
 /* The preset from which it differs in the fewest fields, and these fields. */
@@ -190,7 +211,8 @@ static void tell_contract(const mp_contract *contract, const mp_case *like, mp_t
     for (size_t i = 0; i < sizeof presets / sizeof *presets; i++) {
         mp_text words = {0};
         int differing;
-        if (mp_contract_to_words(contract, presets[i], like, &words, &differing, NULL) == MP_OK &&
+        const mp_contract told = without_idle_fields(contract, presets[i], like);
+        if (mp_contract_to_words(&told, presets[i], like, &words, &differing, NULL) == MP_OK &&
             differing < least) {
             least = differing;
             mp_text_free(text);
@@ -198,6 +220,26 @@ static void tell_contract(const mp_contract *contract, const mp_case *like, mp_t
         }
         mp_text_free(&words);
     }
+}
+
+/* What would have to be shown, where no stage was seen; "" else. */
+static void tell_what_to_do(const mp_infer_report *r, const mp_case *like, mp_text *text) {
+    mp_tensor_set missing = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        if (r->seen[s]) return;
+        if (!r->present[s]) continue;
+        if (s == MP_ALIGN)
+            missing |= mp_stages[s].writes;
+        else
+            missing |= MP_IN_SET(mp_stage_output(like, (mp_stage)s));
+        if (s == MP_ACT || s == MP_DOWN || s == MP_COMBINE)
+            missing |= MP_IN_SET(mp_stage_output(like, (mp_stage)(s - 1)));
+    }
+    const mp_tensor_set caches = missing & ~(mp_stages[MP_ALIGN].writes | MP_IN_SET(MP_OUT));
+    if (caches) missing = caches; /* align is a stage that few kernels have for themselves */
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (missing & MP_IN_SET(id))
+            mp_text_add(text, "%s%s", text->length ? ", " : "", mp_tensor_name((mp_tensor_id)id));
 }
 
 json_t *mp_infer_report_json(mp_infer_report *r, const mp_evidence *e, const mp_case *like) {
@@ -217,12 +259,15 @@ json_t *mp_infer_report_json(mp_infer_report *r, const mp_evidence *e, const mp_
                               json_pack("{s:s, s:b, s:b, s:o}", "stage", mp_stage_name((mp_stage)s), "seen",
                                         (int)r->seen[s], "fits", (int)fit, "questions", questions));
     }
-    mp_text text = {0};
-    const mp_contract contract = found_contract(e, like, unsaid);
+    mp_text text = {0}, expose = {0};
+    tell_what_to_do(r, like, &expose);
+    const mp_contract contract = found_contract(r, e, like, unsaid);
     tell_contract(&contract, like, &text);
-    json_t *json = json_pack("{s:b, s:O, s:o, s:O, s:o, s:o, s:O}", "fits", (int)(fits && any), "cases",
-                             r->cases, "stages", stages, "trees", r->trees, "contract",
-                             mp_json_text(mp_text_get(&text)), "unsaid", unsaid, "notes", r->notes);
+    json_t *json =
+        json_pack("{s:b, s:O, s:o, s:O, s:o, s:o, s:O, s:o}", "fits", (int)(fits && any), "cases", r->cases,
+                  "stages", stages, "trees", r->trees, "contract", mp_json_text(mp_text_get(&text)), "unsaid",
+                  unsaid, "notes", r->notes, "expose", mp_json_text(mp_text_get(&expose)));
+    mp_text_free(&expose);
     mp_text_free(&text);
     return json;
 }

@@ -29,7 +29,7 @@ mp_status mp_infer_describe(mp_subject *subject, const mp_case *c, mp_offer *off
 bool mp_infer_sees(const mp_infer_run *r, mp_stage stage);
 
 /* The hypotheses of a stage's arithmetic: infer_gemm.c (gate_up, down), infer_act.c, infer_combine.c,
- * infer_align.c. Each computes the stage from the run's own input of it, and compares with what the run
+ * infer_rows.c. Each computes the stage from the run's own input of it, and compares with what the run
  * left. */
 mp_status mp_infer_align(const mp_infer_run *r, mp_error *err);
 mp_status mp_infer_gemm(const mp_infer_run *r, mp_stage stage, mp_error *err);
@@ -38,6 +38,24 @@ mp_status mp_infer_combine(const mp_infer_run *r, mp_error *err);
 /* Gates and ups, at most so many, for which the hypotheses of the activation are not of one mind: of values
  * that are rounded to 16 bits these are few in a million, looked for among all (act_grid.h). */
 mp_status mp_act_pairs(const mp_case *like, double (*pair)[2], int most, int *count, mp_error *err);
+/* infer_odd.c: elements whose gate or up is a NaN that is clamped, or whose up is a -0. What becomes of them
+ * the contract says in fields of their own, so that they are no part of the question about the arithmetic. */
+typedef enum mp_odd { MP_ODD_NOT, MP_ODD_NAN, MP_ODD_ZERO, MP_ODD_BOTH } mp_odd;
+/* Gate and up of element n in a row of cache1; an up of 1 when not gated. */
+void mp_act_operands(const mp_infer_run *r, int64_t row, int64_t n, double *gate, double *up);
+/* MP_ODD_ZERO: only where a factor of +0 would be another one. */
+mp_odd mp_act_odd(const mp_case *c, double gate, double up);
+/* Whether the activation has either kind of them. */
+bool mp_act_has_odd(const mp_case *c, mp_odd odd);
+#define MP_QUESTION_NAN "a NaN under a clamp"
+#define MP_QUESTION_ZERO "an up of -0"
+/* Both questions; by class and sign alone, whatever the arithmetic. A case that has no such element asks
+ * nothing. */
+mp_status mp_infer_odd(const mp_infer_run *r, mp_error *err);
+enum { MP_ODD_PAIRS = 32 };
+/* Gates and ups of both kinds. */
+void mp_act_odd_pairs(double (*pair)[2]);
+
 /* infer_rows.c: what rows of filtered slots and of padding hold. */
 mp_status mp_infer_rows(const mp_infer_run *r, mp_stage stage, mp_error *err);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/infer/reveal.h"
 
+#include "base/text.h"
 #include "cases/graph_tables.h"
 #include "harness/infer/craft.h"
 #include "harness/infer/infer_stage.h"
@@ -132,19 +133,25 @@ mp_status mp_reveal_sum(mp_subject *subject, const mp_case *like, mp_stage stage
                         char text[MP_REVEAL_TEXT], mp_error *err) {
     static const mp_scope alone[MP_STAGE_COUNT] = {
         [MP_GATE_UP] = MP_SCOPE_GATE_UP, [MP_DOWN] = MP_SCOPE_DOWN, [MP_COMBINE] = MP_SCOPE_COMBINE};
+    const char *name = mp_stage_name(stage);
     mp_error why = {0};
     mp_case c = case_of(like, stage, alone[stage]);
     *revealed = false;
     mp_status status = reveal(subject, &c, stage, revealed, text, &why);
+    if (status == MP_EUNSUPPORTED) /* its own reason speaks of a case that nobody but infer asked for */
+        mp_text_fit(text, MP_REVEAL_TEXT,
+                    "infer asks for %s alone (scope=%s), which the subject does not run", name, name);
     if (status == MP_EUNSUPPORTED && stage != MP_DOWN &&
         like->scope == MP_SCOPE_ALL) { /* cache2 cannot be set from outside */
         c = case_of(like, stage, MP_SCOPE_ALL);
         status = reveal(subject, &c, stage, revealed, text, &why);
+        if (status == MP_EUNSUPPORTED)
+            mp_text_fit(text, MP_REVEAL_TEXT,
+                        "infer asks for %s alone (scope=%s), which the subject does not run; and from end to "
+                        "end: %s",
+                        name, name, why.text);
     }
-    if (status == MP_EUNSUPPORTED) {
-        snprintf(text, MP_REVEAL_TEXT, "%.*s", MP_REVEAL_TEXT - 1, why.text);
-        return MP_OK;
-    }
+    if (status == MP_EUNSUPPORTED) return MP_OK;
     if (status != MP_OK && err) *err = why;
     return status;
 }

@@ -17,6 +17,16 @@ static bool vanishes_before_inf(const mp_judgement *j, double g, double u, doubl
     return true;
 }
 
+/* Puts in place of gate and up what clamps make of a NaN, if the contract has them make a limit of it. True
+ * where a NaN would be right as well. */
+static bool clamp_nans(const mp_judgement *j, double *gate, double *up) {
+    const mp_clamp_nan rule = j->contract->act_clamp_nan;
+    if (rule == MP_CLAMP_NAN_KEPT || !mp_act_clamps(j->c->act) || !(isnan(*gate) || isnan(*up))) return false;
+    *gate = mp_clamped_nan(*gate);
+    *up = mp_clamped_nan(*up);
+    return rule == MP_CLAMP_NAN_ANY;
+}
+
 /* Columns n0 .. n0+n of slot t's row: cache1 -> expectations -> cache2. */
 static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_t t, int64_t n0, int64_t n,
                         mp_measure *part) {
@@ -31,12 +41,13 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_
                            judgement->contract->act_rounding != MP_ACT_ONE_ROUNDING;
     for (int64_t j = 0; j < n; j++) {
         const int64_t at = row * width1;
-        const double g = mp_decode(cache1->dtype, cache1->data, at + mp_gate_column(c, n0 + j));
-        const double u = c->gated ? mp_decode(cache1->dtype, cache1->data, at + mp_up_column(c, n0 + j)) : 1;
+        double g = mp_decode(cache1->dtype, cache1->data, at + mp_gate_column(c, n0 + j));
+        double u = c->gated ? mp_decode(cache1->dtype, cache1->data, at + mp_up_column(c, n0 + j)) : 1;
+        const bool may_be_kept = clamp_nans(judgement, &g, &u);
         value[j] = mp_activate(c, g, u, gate_rounded ? &s->got->dtype : NULL);
         error[j] = mp_activation_bound(c, judgement->contract, g, u);
-        or_nan[j] = vanishes_before_inf(judgement, g, u, &value[j]);
-        open[j] = saturates && isinf(g);
+        or_nan[j] = vanishes_before_inf(judgement, g, u, &value[j]) || may_be_kept;
+        open[j] = saturates && isinf(g) && !mp_act_clamps(c->act);
         special = special || or_nan[j] || open[j];
     }
     const int64_t position = row * c->N + n0, index = t * c->N + n0;
@@ -92,15 +103,17 @@ mp_status mp_propagate_act(mp_span *j, const mp_balls *in, mp_balls *out, mp_err
         for (int64_t n = 0; n < N && ids[t] >= 0; n++) {
             const int64_t g = t * in->width + mp_gate_column(c, n), u = t * in->width + mp_up_column(c, n);
             const bool gated = c->gated, exact = in->exact;
+            double gate = *mp_ball_at(&in->value, g), up = gated ? *mp_ball_at(&in->value, u) : 1;
+            const bool may_be_kept = clamp_nans(j->j, &gate, &up);
             mp_activation_span span;
-            mp_activation_propagate(
-                c, j->j->contract, *mp_ball_at(&in->value, g), exact ? 0 : *mp_ball_at(&in->det, g),
-                exact ? 0 : *mp_ball_at(&in->random, g), gated ? *mp_ball_at(&in->value, u) : 1,
-                gated && !exact ? *mp_ball_at(&in->det, u) : 0,
-                gated && !exact ? *mp_ball_at(&in->random, u) : 0, &span);
-            const double sure = mp_activation_interval_bound(
-                c, j->j->contract, *mp_ball_at(&in->value, g), exact ? 0 : *mp_ball_at(&in->sure, g),
-                gated ? *mp_ball_at(&in->value, u) : 1, gated && !exact ? *mp_ball_at(&in->sure, u) : 0);
+            mp_activation_propagate(c, j->j->contract, gate, exact ? 0 : *mp_ball_at(&in->det, g),
+                                    exact ? 0 : *mp_ball_at(&in->random, g), up,
+                                    gated && !exact ? *mp_ball_at(&in->det, u) : 0,
+                                    gated && !exact ? *mp_ball_at(&in->random, u) : 0, &span);
+            double sure =
+                mp_activation_interval_bound(c, j->j->contract, gate, exact ? 0 : *mp_ball_at(&in->sure, g),
+                                             up, gated && !exact ? *mp_ball_at(&in->sure, u) : 0);
+            if (may_be_kept) sure = INFINITY; /* a number or a NaN: nothing is known */
             mp_span_store(j, MP_ACT, dtype, out, t * N + n, span.value, sure, span.sure, span.random);
         }
     return MP_OK;

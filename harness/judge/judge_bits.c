@@ -204,6 +204,10 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
                         const mp_inputs *in, const mp_trace *trace, mp_verdict *v, mp_error *err) {
     mp_judgement j;
     bits_judge b = {.config = config};
+    if (c->M == 0) {
+        mp_check_not_judged(v, MP_CHECK_BITS, "no tokens");
+        return MP_OK;
+    }
     mp_status status =
         mp_judgement_open(c, contract, config, in, trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &j, err);
     if (status == MP_OK) status = mp_for_each_span(&j, judge_span, &b, err);

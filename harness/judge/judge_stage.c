@@ -18,11 +18,14 @@ mp_overflow mp_store_overflow(const mp_contract *contract, mp_dtype dtype) {
     return dtype == MP_FP32 || dtype == MP_FP64 ? MP_OVERFLOW_INF : contract->overflow;
 }
 
+/* The checks of a stage's numbers. */
+static const mp_check of_numbers[] = {MP_CHECK_BOUND, MP_CHECK_RMS, MP_CHECK_NAN};
+enum { OF_NUMBERS = sizeof of_numbers / sizeof *of_numbers };
+
 void mp_stage_has_no_bound(const mp_judgement *j, mp_stage stage, const char *why) {
-    static const mp_check checks[] = {MP_CHECK_BOUND, MP_CHECK_RMS, MP_CHECK_NAN};
     j->v->boundless = true;
-    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
-        mp_check_not_judged(j->v, checks[i], "%s: no bound can be had of %s under this contract",
+    for (int i = 0; i < OF_NUMBERS; i++)
+        mp_check_not_judged(j->v, of_numbers[i], "%s: no bound can be had of %s under this contract",
                             mp_stage_name(stage), why);
 }
 
@@ -86,6 +89,12 @@ void mp_stage_judge_finish(mp_stage_judge *s) {
     m->f.judged = true;
     mp_stage_set_shape(&m->f, s->j->c, s->rows, s->width);
     for (int i = (int)s->first; i <= (int)s->stage; i++) m->f.time_ns += s->j->trace->stage_ns[i];
+    if (s->rows == 0) { /* no tokens: there is no number that could be wrong, and none that is right */
+        for (int i = 0; i < OF_NUMBERS; i++) mp_check_not_judged(v, of_numbers[i], "no tokens");
+        v->stage[s->stage] = m->f;
+        mp_stage_judge_drop(s);
+        return;
+    }
     int64_t bad_row = -1;
     for (int64_t r = 0; r < s->rows; r++) {
         const double error = sqrt(s->sums[r * 3]), bound = sqrt(s->sums[r * 3 + 1]),

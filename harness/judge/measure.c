@@ -84,8 +84,9 @@ static double half_of_store(mp_dtype dtype, double got, double reach) {
 static double ratio_of(mp_dtype dtype, double got, const mp_expectation *e, bool saturates, double *error,
                        double *bound) {
     *bound = 0;
+    if (e->or_nan && isnan(got)) return *error = 0;
     if (!isfinite(e->value)) {
-        const bool met = isnan(e->value) || (e->or_nan && isnan(got)) ? isnan(got) : got == e->value;
+        const bool met = isnan(e->value) ? isnan(got) : got == e->value;
         *error = met ? 0 : NAN;
         return *error;
     }

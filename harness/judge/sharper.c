@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/judge/sharper.h"
 
-#include "base/text.h"
 #include "ref/activation.h"
 #include "ref/bounds.h"
 #include "ref/combine.h"
-
-#include <stdio.h>
 
 /* The bound of a stage's error before its last rounding, of operands and results of magnitude 1. */
 static double bound_of(const mp_case *c, const mp_contract *contract, mp_stage stage) {
@@ -22,8 +19,7 @@ static double bound_of(const mp_case *c, const mp_contract *contract, mp_stage s
     return 0;
 }
 
-void mp_sharper_text(const mp_case *c, const mp_contract *contract, const mp_contract *sharp, char *text,
-                     size_t size) {
+void mp_sharper_text(const mp_case *c, const mp_contract *contract, const mp_contract *sharp, mp_text *text) {
     mp_text list = {0};
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         if (!mp_case_has_stage(c, (mp_stage)s)) continue;
@@ -32,9 +28,8 @@ void mp_sharper_text(const mp_case *c, const mp_contract *contract, const mp_con
         mp_text_add(&list, "%s%.2g times in %s", list.length ? ", " : "", wide / narrow,
                     mp_stage_name((mp_stage)s));
     }
-    text[0] = '\0';
     if (list.length)
-        snprintf(text, size, "contract %s: before the last rounding errors may be larger than under %s, %s",
-                 contract->preset, sharp->preset, mp_text_get(&list));
+        mp_text_add(text, "contract %s: before the last rounding errors may be larger than under %s, %s",
+                    contract->preset, sharp->preset, mp_text_get(&list));
     mp_text_free(&list);
 }

@@ -3,13 +3,12 @@
 #ifndef MP_HARNESS_SHARPER_H
 #define MP_HARNESS_SHARPER_H
 
+#include "base/text.h"
 #include "moeparity/contract.h"
 
-#include <stddef.h>
-
-/* A sentence: how many times larger than under `sharp` the errors of each stage of the case may be before the
- * last rounding. Taken at a gate and sums of magnitude 1, without cancellation. "" where none is larger. */
-void mp_sharper_text(const mp_case *c, const mp_contract *contract, const mp_contract *sharp, char *text,
-                     size_t size);
+/* Appends a sentence: how many times larger than under `sharp` the errors of each stage of the case may be
+ * before the last rounding. Taken at a gate and sums of magnitude 1, without cancellation. Nothing where none
+ * is larger. */
+void mp_sharper_text(const mp_case *c, const mp_contract *contract, const mp_contract *sharp, mp_text *text);
 
 #endif

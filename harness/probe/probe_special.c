@@ -2,12 +2,18 @@
 #include "harness/probe/probe_special.h"
 
 #include "ref/predict/float32_math.h"
+#include "ref/predict/special_unit_tanh.h"
 
 #include <stdlib.h>
 
 static float mul_ftz(const mp_special_unit *unit, float a, float b) {
     (void)unit;
     return mp_mul_ftz(a, b);
+}
+
+static float tanh_approx(const mp_special_unit *unit, float x) {
+    (void)unit;
+    return mp_tanh_approx(x);
 }
 
 enum { EX2_FTZ, RCP_FTZ = 2 }; /* of the table below */
@@ -21,6 +27,7 @@ const mp_special_kind mp_special_kinds[] = {
     {"div.full.ftz.f32", NULL, mp_div_full_ftz},
     {"div.full.f32", NULL, mp_div_full},
     {"mul.ftz.f32", NULL, mul_ftz},
+    {"tanh.approx.f32", tanh_approx, NULL},
 };
 const int mp_special_kind_count = sizeof mp_special_kinds / sizeof *mp_special_kinds;
 

@@ -79,10 +79,11 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
 static void tell_weaker(mp_session *s) {
     const mp_contract known = mp_host_contract(&s->row->c);
     const char *own = s->offer.weaker;
-    char wide[256] = "";
+    mp_text wide = {0};
     if (strcmp(s->offer.contract.preset, MP_ANY_CONTRACT) == 0)
-        mp_sharper_text(&s->row->c, &s->offer.contract, &known, wide, sizeof wide);
-    mp_verdict_set(s->v, &s->v->weaker, "%s%s%s", own, *own && *wide ? "; " : "", wide);
+        mp_sharper_text(&s->row->c, &s->offer.contract, &known, &wide);
+    mp_verdict_set(s->v, &s->v->weaker, "%s%s%s", own, *own && wide.length ? "; " : "", mp_text_get(&wide));
+    mp_text_free(&wide);
 }
 
 /* Of a case out of a file all that its tensors answer: nothing is run. */
@@ -142,7 +143,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     else
         end_with(&s, &err);
     mp_begins_conclude(v, &row->c);
-    if (settings.strict) mp_strict_apply(v, mp_strict_asked(row, options, &s.offer.contract));
+    if (settings.strict) mp_strict_apply(v, mp_strict_asked(row, options, &s.offer));
     if (options->keep && v->outcome == MP_PASS) options->keep(options->keep_ctx, &s.offer, &in, &s.first);
     mp_trace_destroy(&s.first);
     mp_inputs_destroy(&in);

@@ -14,21 +14,23 @@ static bool requires_bits(const mp_contract *contract, const mp_case *c) {
     return false;
 }
 
-unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options,
-                         const mp_contract *contract) {
+unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options, const mp_offer *offer) {
     const mp_case *c = &row->c;
+    const mp_contract *contract = &offer->contract;
     const bool whole = c->scope == MP_SCOPE_ALL;
     const bool runs = !row->file; /* what a file does not answer nobody could ask of it */
     size_t parts = 0;             /* of its pairs, those that are ranks or shards */
     for (size_t i = 0; i < row->pair_count; i++) parts += mp_case_is_part(c, &row->pairs[i]);
-    /* The conditions that MP_CHECKS names. */
-    const bool always = runs, numbers = c->scope != MP_SCOPE_ALIGN,
-               integers = c->scope == MP_SCOPE_ALIGN || (whole && runs),
-               repeated = runs && mp_contract_deterministic(contract, c) && options->settings.repeat != 1,
+    /* The conditions that MP_CHECKS names. Without tokens there are no numbers, only align's integers. */
+    const bool some = c->M > 0, always = runs, numbers = c->scope != MP_SCOPE_ALIGN && some,
+               integers = c->scope == MP_SCOPE_ALIGN ||
+                          (whole && runs && offer->exposes & MP_IN_SET(MP_SORTED_TOKEN_IDS)),
+               repeated = runs && (some || integers) && mp_contract_deterministic(contract, c) &&
+                          options->settings.repeat != 1,
                moved = runs && whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
-               paired = parts<row->pair_count, parted = parts> 0,
+               paired = row->pair_count > parts && (some || integers), parted = parts != 0 && some,
                compared = options->golden && !options->settings.golden_partial,
-               predicted = requires_bits(contract, c);
+               predicted = some && requires_bits(contract, c);
 #define ASKED(check, name, condition) [check] = condition,
     const bool asked[MP_CHECK_COUNT] = {MP_CHECKS(ASKED)};
 #undef ASKED

@@ -192,12 +192,16 @@ static mp_status open_plugin(plugin *p, mp_subject *s, mp_error *err) {
     mp_status status = file ? load(p, file, err) : mp_fail(err, MP_EMEMORY, "no memory for a path");
     free(file);
     if (status == MP_OK) status = find_space(p, s, err);
+    if (status == MP_OK && comma && !p->api.open)
+        status = mp_fail(err, MP_EINPUT, "%s: '%s': this plug-in takes no words, it has no open", p->name,
+                         comma + 1);
     if (status == MP_OK && p->api.open)
         status = result_of(p, p->api.open(comma ? comma + 1 : "", &p->self, &why), &why, err);
     p->opened = status == MP_OK;
     if (status != MP_OK) return status;
-    snprintf(s->versions, sizeof s->versions, "%s %s%s%s", p->api.name, p->api.version ? p->api.version : "",
-             p->cuda ? ", " : "", p->cuda ? mp_cuda_versions(p->cuda) : "");
+    const char *version = p->api.version ? p->api.version : "";
+    mp_text_fit(s->versions, sizeof s->versions, "%s%s%s%s%s", p->api.name, version[0] ? " " : "", version,
+                p->cuda ? ", " : "", p->cuda ? mp_cuda_versions(p->cuda) : "");
     return MP_OK;
 }
 

@@ -25,7 +25,7 @@ typedef struct program {
     mp_cuda *cuda;          /* where the tensors lie on the device; else NULL */
     mp_leaks leaks;
     bool copies;      /* it works on the device, on copies of tensors on the host */
-    char reason[128]; /* why: the device's memory cannot be shared */
+    char reason[256]; /* why: the device's memory cannot be shared */
     mp_case left_case;
     mp_tensor_set left; /* what a run of left_case has left; 0: not told */
 } program;
@@ -108,7 +108,7 @@ static void tell_weaker(const program *p, const json_t *said, mp_offer *offer) {
     if (p->copies)
         mp_text_add(&text, "%sguard, poison and input see the copies of tensors on the host alone (%s)",
                     text.length ? "; " : "", p->reason);
-    snprintf(offer->weaker, sizeof offer->weaker, "%s", mp_text_get(&text));
+    mp_text_fit(offer->weaker, sizeof offer->weaker, "%s", mp_text_get(&text));
     mp_text_free(&text);
 }
 
@@ -296,11 +296,11 @@ static mp_status try_sharing(program *p, bool *shared, mp_error *err) {
         const char *read = json_string_value(json_object_get(answer, "content")),
                    *said = json_string_value(json_object_get(answer, "why"));
         *shared = read && strcmp(read, hex) == 0;
-        snprintf(p->reason, sizeof p->reason, "%s",
-                 !place ? why.text
-                 : read ? "the program does not see this process's device memory"
-                 : said ? said
-                        : "the program gave no reason");
+        mp_text_fit(p->reason, sizeof p->reason, "%s",
+                    !place ? why.text
+                    : read ? "the program does not see this process's device memory"
+                    : said ? said
+                           : "the program gave no reason");
     }
     json_decref(answer);
     space->free(space->self, data);
@@ -317,10 +317,9 @@ static mp_status find_space(program *p, mp_subject *s, const char *device, mp_er
     mp_status status = mp_cuda_open_memory(&p->cuda, err);
     if (status != MP_OK) return status;
     snprintf(s->device, sizeof s->device, "%s", mp_cuda_device_name(p->cuda));
-    const size_t used = strlen(s->versions);
-    snprintf(s->versions + used, sizeof s->versions - used, ", %s", mp_cuda_versions(p->cuda));
+    mp_text_fit(s->versions, sizeof s->versions, "%s, %s", s->versions, mp_cuda_versions(p->cuda));
     if (no_ipc && *no_ipc && strcmp(no_ipc, "0") != 0)
-        snprintf(p->reason, sizeof p->reason, MP_NO_CUDA_IPC "=%.40s", no_ipc);
+        mp_text_fit(p->reason, sizeof p->reason, MP_NO_CUDA_IPC "=%s", no_ipc);
     else
         status = try_sharing(p, &shared, err);
     p->copies = !shared;
@@ -340,9 +339,9 @@ static mp_status greet(program *p, mp_subject *s, mp_error *err) {
     if (status != MP_OK) return status;
     const json_int_t protocol = json_integer_value(json_object_get(hello, "protocol"));
     const char *name = json_string_value(json_object_get(hello, "name")),
-               *version = json_string_value(json_object_get(hello, "version"));
-    snprintf(p->title, sizeof p->title, "%s", name ? name : "");
-    snprintf(s->versions, sizeof s->versions, "%s%s%s", p->title, version ? " " : "", version ? version : "");
+               *told = json_string_value(json_object_get(hello, "version")), *version = told ? told : "";
+    mp_text_fit(p->title, sizeof p->title, "%s", name ? name : "");
+    mp_text_fit(s->versions, sizeof s->versions, "%s%s%s", p->title, version[0] ? " " : "", version);
     if (protocol != MP_PROGRAM_PROTOCOL)
         status = mp_fail(err, MP_EINPUT, "%s speaks protocol %lld of subjects; this program speaks %d",
                          p->name, (long long)protocol, MP_PROGRAM_PROTOCOL);

@@ -54,6 +54,8 @@ typedef enum mp_data {
     MP_ONEHOT,
     MP_SPECIAL,
     MP_LIMITS,
+    MP_OVERFLOW,
+    MP_UNUSED,
     MP_EXHAUSTIVE,
     MP_FROM_FILE, /* no family: the numbers are those of a file, of which nothing is assumed */
     MP_DATA_COUNT
@@ -81,7 +83,7 @@ typedef struct mp_tile {
 /* clang-format off */
 /*   kind  name    tag            default  min  max  always  help */
 #define MP_CASE_FIELDS(INT, REAL, FLAG, ENUM, TILE)                                                          \
-    INT(M, 32, 1, INT32_MAX, true, "tokens")                                                                 \
+    INT(M, 32, 0, INT32_MAX, true, "tokens; 0: an idle rank")                                                \
     INT(E, 8, 1, 65536, false, "experts held by this rank")                                                  \
     INT(topk, 2, 1, 1024, true, "experts per token")                                                         \
     INT(K, 512, 1, 1 << 20, false, "hidden size")                                                            \

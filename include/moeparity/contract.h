@@ -69,19 +69,27 @@ typedef struct mp_gemm_contract {
  *                    silu, gelu and gelu_tanh of torch, and CUDA kernels that are built without fast math
  *   CUDA_INTRINSICS  silu as v / (1 + __expf(-v)), compiled with nvcc's defaults; all else as CUDA_MATH
  *   CUDA_FAST_MATH   the same source as either, compiled with --use_fast_math
- *   TRITON           silu as v * tl.sigmoid(v), which is v * (1 / (1 + tl.exp(-v))); gelu with tl.erf
+ *   TRITON           silu as v * tl.sigmoid(v), which is v * (1 / (1 + tl.exp(-v))); gelu with tl.erf;
+ *                    gelu_tanh with 2 tl.sigmoid(2z) - 1
  *   TRITON_QUOTIENT  silu as v / (1 + tl.exp(-v)); all else as TRITON
- * SPECIAL_UNIT and LIBRARY are bounded only; the bits of the others are predicted, of the last five as an
- * sm_90 gives them (ref/predict/activation_cuda.h has the formulas). */
-#define MP_ACT_FUNCTIONS(VALUE)                                                \
-    VALUE(MP_ACT_IEEE, "ieee", "")                                             \
-    VALUE(MP_ACT_SPECIAL_UNIT, "special-unit", " (special-function unit)")     \
-    VALUE(MP_ACT_LIBRARY, "library", " (library)")                             \
-    VALUE(MP_ACT_CUDA_MATH, "cuda-math", " (CUDA library)")                    \
-    VALUE(MP_ACT_CUDA_INTRINSICS, "cuda-intrinsics", " (CUDA intrinsics)")     \
-    VALUE(MP_ACT_CUDA_FAST_MATH, "cuda-fast-math", " (CUDA, --use_fast_math)") \
-    VALUE(MP_ACT_TRITON, "triton", " (Triton)")                                \
-    VALUE(MP_ACT_TRITON_QUOTIENT, "triton-quotient", " (Triton, one quotient)")
+ *   CUDA_SIGMOID     silu as v * (1 / (1 + expf(-v))); all else as CUDA_MATH
+ *   CUDA_PRODUCT     silu times up as (v*up) / (1 + expf(-v)): no act(gate) of its own; all else as CUDA_MATH
+ *   TORCH_COMPILE    torch's functions as Inductor writes them in Triton: silu as v / (1 + expf(-v)), by an
+ *                    approximate quotient, sigmoid as TRITON's
+ * SPECIAL_UNIT and LIBRARY are bounded only; the bits of the others are predicted, of CUDA_MATH and those
+ * after it as an sm_90 gives them (ref/predict/activation_cuda.h has the formulas). */
+#define MP_ACT_FUNCTIONS(VALUE)                                                       \
+    VALUE(MP_ACT_IEEE, "ieee", "")                                                    \
+    VALUE(MP_ACT_SPECIAL_UNIT, "special-unit", " (special-function unit)")            \
+    VALUE(MP_ACT_LIBRARY, "library", " (library)")                                    \
+    VALUE(MP_ACT_CUDA_MATH, "cuda-math", " (CUDA library)")                           \
+    VALUE(MP_ACT_CUDA_INTRINSICS, "cuda-intrinsics", " (CUDA intrinsics)")            \
+    VALUE(MP_ACT_CUDA_FAST_MATH, "cuda-fast-math", " (CUDA, --use_fast_math)")        \
+    VALUE(MP_ACT_TRITON, "triton", " (Triton)")                                       \
+    VALUE(MP_ACT_TRITON_QUOTIENT, "triton-quotient", " (Triton, one quotient)")       \
+    VALUE(MP_ACT_CUDA_SIGMOID, "cuda-math-sigmoid", " (CUDA library, by a sigmoid)")  \
+    VALUE(MP_ACT_CUDA_PRODUCT, "cuda-math-product", " (CUDA library, product first)") \
+    VALUE(MP_ACT_TORCH_COMPILE, "torch-compile", " (torch.compile)")
 typedef enum mp_act_function { MP_ACT_FUNCTIONS(MP_VALUE_OF) MP_ACT_FUNCTION_COUNT } mp_act_function;
 
 /* ONE_ROUNDING: act(gate)*up is rounded once to dtype; GATE_ROUNDED: act(gate) is rounded to dtype before the
@@ -91,6 +99,14 @@ typedef enum mp_act_function { MP_ACT_FUNCTIONS(MP_VALUE_OF) MP_ACT_FUNCTION_COU
     VALUE(MP_ACT_GATE_ROUNDED, "gate-rounded") \
     VALUE(MP_ACT_ANY_ROUNDING, "any")
 typedef enum mp_act_rounding { MP_ACT_ROUNDINGS(MP_VALUE_OF) MP_ACT_ROUNDING_COUNT } mp_act_rounding;
+
+/* What a clamp makes of a NaN. KEPT: a NaN, as a comparison or torch.clamp does; LIMIT: the upper limit, as
+ * fmaxf(fminf(v, L), -L) and Triton's minimum and maximum do; ANY: one or the other. */
+#define MP_CLAMP_NANS(VALUE)           \
+    VALUE(MP_CLAMP_NAN_KEPT, "kept")   \
+    VALUE(MP_CLAMP_NAN_LIMIT, "limit") \
+    VALUE(MP_CLAMP_NAN_ANY, "any")
+typedef enum mp_clamp_nan { MP_CLAMP_NANS(MP_VALUE_OF) MP_CLAMP_NAN_COUNT } mp_clamp_nan;
 
 /* SCALE_THEN_ROUND: rnd(rsf * sum); ROUND_THEN_SCALE: rnd(rsf * rnd(sum)); ELEMENT_DTYPE: every addition
  * rounds to dtype. */
@@ -143,6 +159,8 @@ typedef struct mp_contract {
     mp_act_rounding act_rounding;
     double act_ulps; /* error of the float32 exp/tanh/erf used, in float32 ulps of the function's result; of a
                         function whose error is known (CUDA_MATH and those after it) that counts if more */
+    bool act_up_plus_zero;      /* the factor of act(gate) is (what becomes of up) + 0: where it is -0, +0 */
+    mp_clamp_nan act_clamp_nan; /* of gate and up of activations that clamp */
     mp_combine_variant combine;
     bool float64_steps; /* intermediate steps (activation, epilogue, sum) in float64 instead of float32 */
     bool hooks_add;     /* hooks may change cache1 and cache3 in place, between the stages */

@@ -80,7 +80,8 @@ typedef struct mp_plugin_offer {
     int block_size_m;    /* to which align pads; 0: that of the case's tile */
 } mp_plugin_offer;
 
-/* A tensor between guard zones. Strides count elements. */
+/* A tensor between guard zones. Strides count elements. A case of no tokens (M=0) has tensors without
+ * elements. */
 typedef struct mp_plugin_tensor {
     size_t struct_size;
     const char *name;  /* "x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "sorted_token_ids",
@@ -116,7 +117,8 @@ typedef struct mp_plugin {
      * May be NULL. */
     int (*open)(const char *words, void **self, mp_plugin_error *err);
     /* For each case, variant and selection of tokens, for a case more than once: the answer must stay the
-     * same. */
+     * same. MP_PLUGIN_UNSUPPORTED makes the case a SKIP: a plug-in that is one stage alone answers that to
+     * every other c->scope ("all" is one of them), or it is run on cases that lack its tensors. */
     int (*describe)(void *self, const mp_plugin_case *c, mp_plugin_offer *offer, mp_plugin_error *err);
     /* Executes the case, as often as its checks ask for it, never twice at a time, on the thread that called
      * open. All that it launched elsewhere than on `stream` is done when it returns. */

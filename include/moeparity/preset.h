@@ -19,7 +19,8 @@ extern "C" {
  *                   in contract.h), fma over ascending k for fp32, the IEEE activation, stable align. Bits
  *                   are required where the architecture was measured, reported where its arithmetic is known
  *                   from the literature, else not compared
- *   sm_90-cuda-math, sm_90-cuda-intrinsics, sm_90-cuda-fast-math, sm_90-triton, sm_90-triton-quotient
+ *   sm_90-cuda-math, sm_90-cuda-intrinsics, sm_90-cuda-fast-math, sm_90-triton, sm_90-triton-quotient,
+ *   sm_90-cuda-math-sigmoid, sm_90-cuda-math-product, sm_90-torch-compile
  *                   the same but for exp, tanh and erf: act.function, as published kernels have them
  *                   (MP_ACT_FUNCTIONS in contract.h). Bits of act are predicted by the special-function unit
  *                   of an sm_90; behind the other four names they are reported at most

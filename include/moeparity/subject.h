@@ -24,7 +24,7 @@ typedef struct mp_offer {
     size_t workspace_bytes[MP_WORKSPACES]; /* buffers that it wants beside the tensors */
     size_t host_bytes;                     /* memory that it takes on its own account, on the host */
     size_t device_bytes, device_available; /* the same on its device; available == 0: unknown */
-    char weaker[256]; /* which checks say less about this subject than about others, and why; "" */
+    char weaker[1024]; /* which checks say less about this subject than about others, and why; "" */
 } mp_offer;
 
 /* One run. All tensors lie in the subject's space between guard zones; outputs and workspaces are full of

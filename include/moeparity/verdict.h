@@ -41,6 +41,8 @@ typedef enum mp_check { MP_CHECKS(MP_CHECK_OF) MP_CHECK_COUNT } mp_check;
 #undef MP_CHECK_OF
 const char *mp_check_name(mp_check check);
 #define MP_NO_GOLDEN "no golden file given" /* why golden was not judged where nobody asked */
+#define MP_NOTHING_REPEATS \
+    "the contract promises no bits that repeat" /* why repeat was not: nor will golden */
 
 typedef enum mp_answer {
     MP_NOT_JUDGED,

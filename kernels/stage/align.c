@@ -14,6 +14,7 @@ typedef struct segments {
 } segments;
 
 static segments align_segments(const mp_case *c, int64_t slots) {
+    if (slots == 0) return (segments){.count = 0, .slots = 32};
     const int64_t most = (INT64_C(1) << 24) / (c->E + 1);
     const int64_t wanted = mp_smaller(mp_smaller(mp_divide_up(slots, 128), most), 8192);
     const int64_t each = mp_divide_up(mp_divide_up(slots, wanted), 32) * 32;
@@ -66,7 +67,7 @@ static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
         {"align_fill", mp_stage_blocks(params.capacity), MP_STAGE_THREADS},
         {"align_scatter", mp_divide_up(params.segments, warps), MP_STAGE_THREADS},
     };
-    MP_CU(cuMemsetD32Async(params.counts, 0, (size_t)((c->E + 1) * cut.count), NULL));
+    if (cut.count > 0) MP_CU(cuMemsetD32Async(params.counts, 0, (size_t)((c->E + 1) * cut.count), NULL));
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         const mp_kernel kernel = mp_kernel_align(steps[i].entry);
         MP_DO(mp_stage_launch(run->cuda, &kernel, steps[i].blocks, steps[i].threads, &params, err));

@@ -83,7 +83,7 @@ static mp_status run_down(void *self, const mp_stage_call *call, mp_error *err) 
     params.k = (int)c->N;
     params.out_divisor = c->fused_sum ? (int)c->topk : 1;
     params.a_sorted = c->layout == MP_SORTED;
-    if (c->fused_sum) MP_CU(cuMemsetD8Async(params.out, 0, mp_tensor_bytes(out), NULL));
+    if (c->fused_sum && c->M > 0) MP_CU(cuMemsetD8Async(params.out, 0, mp_tensor_bytes(out), NULL));
     MP_DO(run_gemm(run, call, MP_DOWN, &params, err));
 out:
     return status;

@@ -15,9 +15,7 @@ def silu_and_mul(cache1, cache2, n, BLOCK: tl.constexpr):
     tl.store(cache2 + row * n + column, gate * tl.sigmoid(gate) * up, mask=column < n)
 
 
-@moeparity.subject(
-    supports=lambda case: (case.act == "silu" and case.mode != "no_combine") or "silu, summed"
-)
+@moeparity.subject(supports=moeparity.only(mode=("combine", "inplace"), path=..., layout=..., dtype=...))
 def my_moe(x, w1, w2, topk_weights, topk_ids, case):
     out = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
     for e in range(case.E):

@@ -4,6 +4,7 @@
     ACTIVATION=torch python published_activations.py run stages --match 'scope=act' --tier full
     ACTIVATION=triton python published_activations.py ...
     ACTIVATION=triton-quotient python published_activations.py ...
+    ACTIVATION=torch-compile python published_activations.py ...
 
 The cases with data=exhaustive have every gate of 16 bits."""
 import os
@@ -64,6 +65,9 @@ def triton_kernel(
     g = tl.load(gate + i, i < n, 0.0).to(tl.float32)
     if act == 1:
         a = 0.5 * g * (1.0 + tl.erf(g * 0.7071067811865476))
+    elif act == 2:
+        z = 0.7978845608028654 * (g + 0.044715 * g * g * g)
+        a = 0.5 * g * (1.0 + (2.0 * tl.sigmoid(2.0 * z) - 1.0))
     elif quotient:
         a = g / (1.0 + tl.exp(-g))
     else:
@@ -85,7 +89,7 @@ def run_triton(cache1, case, quotient):
 
 
 @moeparity.subject(
-    name="triton", scope="act", contract="sm_90-triton" + ROWS, supports=supported(["silu", "gelu"])
+    name="triton", scope="act", contract="sm_90-triton" + ROWS, supports=supported(ACTS)
 )
 def with_triton(cache1, case):
     return run_triton(cache1, case, False)
@@ -95,12 +99,44 @@ def with_triton(cache1, case):
     name="triton-quotient",
     scope="act",
     contract="sm_90-triton-quotient" + ROWS,
-    supports=supported(["silu", "gelu"]),
+    supports=supported(ACTS),
 )
 def with_triton_quotient(cache1, case):
     return run_triton(cache1, case, True)
 
 
+@torch.compile
+def compiled(gate, up, act, alpha, limit):
+    functional = torch.nn.functional
+    if act == "swiglu_oai":
+        gate, up = gate.clamp(max=limit), up.clamp(-limit, limit) + 1
+        return gate * torch.sigmoid(alpha * gate) * up
+    if act == "silu_clamp":
+        return functional.silu(gate).clamp(max=limit) * up.clamp(-limit, limit)
+    if act == "silu":
+        activated = functional.silu(gate)
+    else:
+        activated = functional.gelu(gate, approximate="tanh" if act == "gelu_tanh" else "none")
+    return activated if up is None else activated * up
+
+
+@moeparity.subject(
+    name="torch-compile",
+    scope="act",
+    contract="sm_90-torch-compile" + ROWS,
+    supports=supported([*ACTS, "swiglu_oai", "silu_clamp"]),
+)
+def with_torch_compile(cache1, case):
+    torch._dynamo.config.recompile_limit = 256  # else some cases would run uncompiled: other arithmetic
+    gate, up = halves(cache1, case)
+    return {"cache2": compiled(gate, up, case.act, case.alpha, case.limit)}
+
+
 if __name__ == "__main__":
-    subjects = {"torch": with_torch, "triton": with_triton, "triton-quotient": with_triton_quotient}
+    subjects = {
+        "torch": with_torch,
+        "triton": with_triton,
+        "triton-quotient": with_triton_quotient,
+        "torch-compile": with_torch_compile,
+    }
     moeparity.main(subjects[os.environ.get("ACTIVATION", "torch")])

@@ -15,6 +15,7 @@ from moeparity._case import Case
 from moeparity._cases import cases
 from moeparity._check import check, check_all
 from moeparity._main import main
+from moeparity._only import only
 from moeparity._subject import Unsupported, subject
 from moeparity._verdict import NotRun, Verdict, Verdicts
 
@@ -28,5 +29,6 @@ __all__ = [
     "check",
     "check_all",
     "main",
+    "only",
     "subject",
 ]

@@ -1,6 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """A case, as a kernel and a test see it."""
 
+# The fields that change what is computed, with their values, the usual one first; and all others: sizes,
+# numbers that a kernel is given, and where its tensors come from. `moeparity show --fields` has the same.
+OPTIONS = {
+    "act": ("silu", "gelu", "gelu_tanh", "relu2", "swiglu_oai", "silu_clamp", "clamp_silu"),
+    "gated": (True, False),
+    "interleaved": (False, True),
+    "mode": ("combine", "no_combine", "inplace"),
+    "bias": (False, True),
+    "apply_router_weight_on_input": (False, True),
+    "layout": ("route", "sorted"),
+    "path": ("fused", "runner", "chunked"),
+    "fused_sum": (False, True),
+    "dtype": ("bf16", "fp16", "fp32", "fp64"),
+}
+FREE = ("M", "E", "topk", "K", "N", "alpha", "limit", "rsf", "filter", "ep_size", "ep_rank", "scope", "tile")
+FREE += ("tile_down", "data", "routing", "seed")
+
 
 class Case:
     """One case of a matrix. Every field is an attribute: case.M, case.topk, case.act, ...

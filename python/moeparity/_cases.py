@@ -16,7 +16,7 @@ def cases(*matrices, match=None, tier=None):
 
         @pytest.mark.parametrize("case", moeparity.cases("seed", match="M<=128"), ids=str)
         def test_my_moe(case):
-            assert moeparity.check(my_moe, case)
+            moeparity.check(my_moe, case).require()
 
     match  only those that match, as `moeparity list --match`; tier  "smoke", "ci" (what is taken without it)
     or "full". NotRun tells what is wrong with a matrix, and that there is no such case.

@@ -6,7 +6,9 @@ import functools
 import inspect
 
 from moeparity import _arrays
+from moeparity._only import Only
 
+BIASES = ("b1", "b2")  # what a kernel that never asks for them cannot add
 ANY = "any"  # the contract of a kernel of which nothing is known: what every sane one meets
 
 
@@ -35,7 +37,8 @@ def subject(
     scope          the stage that it is alone, "act": all other cases are a SKIP
     exposes        names of the outputs that it leaves, "cache1 out" or a list. None: those that its
                    parameters name, else what it returns
-    supports       a function of the case: None or True, or why the case cannot be run, which is a SKIP
+    supports       moeparity.only(mode="combine", ...), or a function of the case: None or True, or why the
+                   case cannot be run, which is a SKIP
     tensors        "numpy", "torch" (on the host), "cuda" (torch on the GPU), "cupy". None: torch where the
                    function's module has torch imported (on the GPU if there is one), else numpy
     block_size_m   the block to which align pads, a power of two in 16..256, or a function of the case. None:
@@ -107,7 +110,8 @@ class Subject:
         if self.scope not in (None, case.scope):
             raise Unsupported(f"{self.name} is {self.scope} alone")
         supports = self.options.get("supports")
-        answer = supports(case) if supports else None
+        named = (self.name,) if isinstance(supports, Only) else ()
+        answer = supports(case, *named) if supports else None
         if answer is not None and answer is not True:
             raise Unsupported(answer if isinstance(answer, str) else f"{self.name} does not support it")
         for name, parameter in self._parameters.items():
@@ -117,6 +121,9 @@ class Subject:
                 and parameter.default is parameter.empty
             ):
                 raise Unsupported(self._absent(name, case))
+        unseen = [name for name in BIASES if name in case.inputs and name not in self._parameters]
+        if unseen:
+            raise Unsupported(f"bias=1: {self.name} has no parameter {', '.join(unseen)}")
         offer = {}
         exposes = self._exposed(case)
         if exposes:

@@ -3,7 +3,12 @@
 
 import html
 import re
-import unittest
+
+
+def _skip(reason):
+    import unittest  # here: it takes longer than all else that a worker imports of the package
+
+    return unittest.SkipTest(reason)
 
 
 class NotRun(RuntimeError):
@@ -21,6 +26,8 @@ class Verdict:
     """Of one case. True if it passed, and only then: a skip is no pass. Printed, it is the terminal's row.
 
     row        the row, with what follows it where the case failed
+    message    the same for a test's report: a short first line with outcome, check, stage and place, then one
+               fact a line
     status     "PASS", "FAIL", "SKIP", "CRASH" or "TIMEOUT"
     reason     why it was skipped, or the first failure
     case       the case's text
@@ -54,14 +61,38 @@ class Verdict:
             f'<pre style="border-left: 4px solid {colour}; padding-left: 1em">{html.escape(self.row)}</pre>'
         )
 
+    @property
+    def message(self):
+        facts = [f"case: {self.case}"]
+        if self.reason and self.status != "FAIL":  # of a failure it is among the lines below the row
+            facts.append(self.reason)
+        for line in map(str.strip, self.row.splitlines()[1:]):
+            facts += [line] if line.startswith("repro: ") else line.split("; ")
+        return "\n  ".join([f"{self.status} {_beginning(self.reason)}".rstrip(), *facts])
+
     def require(self):
-        """The verdict itself if it passed. Else an AssertionError with the row, from the exception of the
+        """The verdict itself if it passed. Else an AssertionError with the message, from the exception of the
         function where there is one; of a skip unittest.SkipTest, which pytest knows too."""
         if self:
             return self
         if self.status == "SKIP":
-            raise unittest.SkipTest(self.reason)
-        raise AssertionError(self.row) from self.exception
+            raise _skip(self.reason)
+        raise AssertionError(self.message) from self.exception
+
+
+_FIRST_LINE = 64  # characters of a reason: a place fits, and pytest's summary has not cut it yet
+
+
+def _beginning(reason):
+    """As many of the parts "check: stage: place: what" as fit into the first line."""
+    lines = reason.splitlines() or [""]
+    parts = lines[0].split(": ")
+    said = parts[0]
+    for part in parts[1:]:
+        if len(said) + len(part) + 2 > _FIRST_LINE:
+            break
+        said += ": " + part
+    return said if len(said) <= _FIRST_LINE else said[: _FIRST_LINE - 3] + "..."
 
 
 class Verdicts(list):
@@ -82,12 +113,12 @@ class Verdicts(list):
         return [v for v in self if not v and v.status != "SKIP"]
 
     def require(self):
-        """The verdicts themselves, or an AssertionError with the rows of those that failed."""
+        """The verdicts themselves, or an AssertionError with the messages of those that failed."""
         if self:
             return self
         if not self.failed:
-            raise unittest.SkipTest(self[0].reason if len(self) > 0 else "there is no case")
-        raise AssertionError("\n".join(v.row for v in self.failed)) from self.failed[0].exception
+            raise _skip(self[0].reason if len(self) > 0 else "there is no case")
+        raise AssertionError("\n".join(v.message for v in self.failed)) from self.failed[0].exception
 
 
 _ROW = re.compile(r"^\[(OK|FAIL|SKIP|CRASH|TIMEOUT)\]")

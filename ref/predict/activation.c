@@ -10,6 +10,7 @@
 #include "ref/predict/special_unit_tables.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static bool needs_special_unit(mp_act_function function) {
     switch (function) {
@@ -17,7 +18,10 @@ static bool needs_special_unit(mp_act_function function) {
     case MP_ACT_CUDA_INTRINSICS:
     case MP_ACT_CUDA_FAST_MATH:
     case MP_ACT_TRITON:
-    case MP_ACT_TRITON_QUOTIENT: return true;
+    case MP_ACT_TRITON_QUOTIENT:
+    case MP_ACT_CUDA_SIGMOID:
+    case MP_ACT_CUDA_PRODUCT:
+    case MP_ACT_TORCH_COMPILE: return true;
     case MP_ACT_IEEE:
     case MP_ACT_SPECIAL_UNIT:
     case MP_ACT_LIBRARY:
@@ -28,10 +32,15 @@ static bool needs_special_unit(mp_act_function function) {
 
 const char *mp_unpredictable_act(const mp_contract *contract, const mp_case *c) {
     if (contract->act_rounding == MP_ACT_ANY_ROUNDING) return "act(gate) may be rounded or not";
+    if (contract->act_clamp_nan == MP_CLAMP_NAN_ANY && mp_act_clamps(c->act))
+        return "a NaN may be clamped or kept";
     if (contract->act_rounding == MP_ACT_GATE_ROUNDED && contract->overflow == MP_OVERFLOW_SATURATE)
         return "a gate that saturates before the product is not predicted";
     if (needs_special_unit(contract->act_function)) {
         if (mp_case_dtype(c, MP_CACHE1) == MP_FP64) return "published kernels take no fp64";
+        if (contract->act_rounding == MP_ACT_GATE_ROUNDED && c->gated &&
+            mp_activation_cuda_product_first(contract->act_function, c->act))
+            return "act(gate) is rounded, but has no value of its own";
         return mp_activation_cuda_unknown(contract->act_function, c->act);
     }
     if (contract->act_function != MP_ACT_IEEE) return "exp, tanh and erf are not IEEE operations";
@@ -44,6 +53,8 @@ typedef struct activation_row {
     mp_act_function function;
     const mp_special_unit *unit; /* NULL: not needed */
     const mp_dtype *gate_dtype;  /* what act(gate) is rounded to; NULL: nothing */
+    bool clamps_nan;             /* in gate and up, to the limit */
+    float added;                 /* to what becomes of up: 0, or -0, which changes nothing */
 } activation_row;
 
 MP_CLONES_FMA static void activate_gates_f32(const mp_case *c, const float *in, float *a) {
@@ -52,19 +63,33 @@ MP_CLONES_FMA static void activate_gates_f32(const mp_case *c, const float *in, 
         a[n] = mp_gate_f32((int)c->act, in[mp_gate_column(c, n)], alpha, limit);
 }
 
+/* The gate as the activation takes it. */
+static float taken_gate(const mp_case *c, const float *in, int64_t n) {
+    const float gate = in[mp_gate_column(c, n)];
+    return c->act == MP_CLAMP_SILU || c->act == MP_SWIGLU_OAI ? mp_at_most(gate, (float)c->limit) : gate;
+}
+
+static float factor_of_up(const activation_row *r, const float *in, int64_t n) {
+    const mp_case *c = r->c;
+    return mp_up_f32((int)c->act, in[mp_up_column(c, n)], (float)c->limit) + r->added;
+}
+
 static void activate_gates_cuda(const activation_row *r, const float *in, float *a) {
     const mp_case *c = r->c;
-    const float limit = (float)c->limit;
     for (int64_t n = 0; n < c->N; n++) {
-        const float gate = in[mp_gate_column(c, n)];
-        a[n] = mp_activation_cuda(r->unit, r->function, c->act,
-                                  c->act == MP_CLAMP_SILU ? mp_at_most(gate, limit) : gate);
-        if (c->act == MP_SILU_CLAMP) a[n] = mp_at_most(a[n], limit);
+        a[n] = mp_activation_cuda(r->unit, r->function, c->act, taken_gate(c, in, n), (float)c->alpha);
+        if (c->act == MP_SILU_CLAMP) a[n] = mp_at_most(a[n], (float)c->limit);
     }
 }
 
 static void activate_row(const activation_row *r, const float *in, float *a) {
     const mp_case *c = r->c;
+    if (c->gated && mp_activation_cuda_product_first(r->function, c->act)) {
+        for (int64_t n = 0; n < c->N; n++)
+            a[n] = mp_activation_cuda_gated(r->unit, r->function, c->act, taken_gate(c, in, n),
+                                            (float)c->alpha, factor_of_up(r, in, n));
+        return;
+    }
     if (r->unit)
         activate_gates_cuda(r, in, a);
     else
@@ -73,10 +98,8 @@ static void activate_row(const activation_row *r, const float *in, float *a) {
         a[n] = (float)mp_round_to(*r->gate_dtype, (double)a[n]);
     /* A product of two numbers of 16 bits is exact, so that nothing is flushed before it is rounded. */
     const mp_act_function product = r->gate_dtype ? MP_ACT_IEEE : r->function;
-    for (int64_t n = 0; c->gated && n < c->N; n++) {
-        const float factor = mp_up_f32((int)c->act, in[mp_up_column(c, n)], (float)c->limit);
-        a[n] = mp_activation_cuda_times(product, a[n], factor);
-    }
+    for (int64_t n = 0; c->gated && n < c->N; n++)
+        a[n] = mp_activation_cuda_times(product, a[n], factor_of_up(r, in, n));
 }
 
 /* cache1 row -> cache2 row for every slot that is not filtered; row [slots] is the row of both caches. */
@@ -97,6 +120,7 @@ static mp_status activate(const activation_row *r, const int32_t *topk_ids, cons
         for (int64_t t = 0; t < slots; t++) {
             if (!in || topk_ids[t] < 0 || row[t] < 0) continue;
             mp_decode_row_f32(cache1->dtype, cache1->data, row[t] * width, width, in);
+            for (int64_t i = 0; r->clamps_nan && i < width; i++) in[i] = (float)mp_clamped_nan((double)in[i]);
             activate_row(r, in, result);
             mp_encode_row_f32(cache2->dtype, cache2->data, row[t] * c->N, c->N, result);
         }
@@ -107,15 +131,26 @@ static mp_status activate(const activation_row *r, const int32_t *topk_ids, cons
                : MP_OK;
 }
 
+static void zero_filtered(const mp_case *c, const int32_t *topk_ids, const int64_t *row,
+                          const mp_tensor *cache2) {
+    for (int64_t t = 0; t < mp_case_slots(c); t++)
+        if (topk_ids[t] < 0 && row[t] >= 0)
+            memset(mp_tensor_row(cache2, row[t]), 0,
+                   (size_t)mp_tensor_row_length(cache2) * mp_dtype_size(cache2->dtype));
+}
+
 mp_status mp_predict_stage_act(void *self, const mp_stage_call *call, mp_error *err) {
     const mp_contract *contract = ((const mp_prediction *)self)->contract;
     const mp_tensor *cache2 = &call->t[MP_CACHE2];
-    activation_row r = {.c = call->c, .function = contract->act_function};
+    activation_row r = {
+        .c = call->c, .function = contract->act_function, .added = contract->act_up_plus_zero ? 0.0f : -0.0f};
+    r.clamps_nan = contract->act_clamp_nan == MP_CLAMP_NAN_LIMIT && mp_act_clamps(r.c->act);
     if (contract->act_rounding == MP_ACT_GATE_ROUNDED) r.gate_dtype = &cache2->dtype;
     if (needs_special_unit(contract->act_function)) {
         const mp_status status = mp_special_unit_sm90(&r.unit, err);
         if (status != MP_OK) return status;
     }
-    return activate(&r, call->t[MP_TOPK_IDS].data, call->map->cache_row, mp_as_read(call->t, MP_CACHE1),
-                    cache2, err);
+    const int32_t *topk_ids = call->t[MP_TOPK_IDS].data;
+    if (contract->filtered[MP_ACT] == MP_ROW_ZERO) zero_filtered(r.c, topk_ids, call->map->cache_row, cache2);
+    return activate(&r, topk_ids, call->map->cache_row, mp_as_read(call->t, MP_CACHE1), cache2, err);
 }

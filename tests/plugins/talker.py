@@ -16,6 +16,7 @@ import time
 
 REQUESTS, ANSWERS, MEMORY = 3, 4, 5
 HOW = sys.argv[1] if len(sys.argv) > 1 else ""
+LEAVES = json.loads(HOW[7:]) if HOW.startswith("leaves=") else []  # what each run leaves, null: not told
 
 
 def read_exactly(count):
@@ -60,6 +61,8 @@ def misbehave(where):
 
 def describe(case):
     fields = case["fields"]
+    if HOW.startswith("leaves=") and fields["scope"] == "align":
+        return {"offer": {}}
     known = {"scope": "act", "dtype": "bf16", "act": "silu", "gated": True, "interleaved": False}
     if any(fields[name] != value for name, value in known.items()):
         return {"failed": {"status": "unsupported here", "error": "act alone, not " + case["text"]}}
@@ -74,6 +77,8 @@ def describe(case):
         offer = {"contract": HOW[9:]}
     if HOW == "silent":
         offer = {}
+    if HOW == "wordy":
+        offer = {"weaker": "weak " * 300}
     if HOW == "no-contract":
         offer["contract"] = "sm_91"
     if HOW == "no-tensor":
@@ -96,6 +101,20 @@ def narrow(f):
     return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 & 0xFFFF
 
 
+def align(elements, fields, block):
+    """Slots sorted by expert, each padded to whole blocks with a number behind the last slot."""
+    ids = elements("topk_ids", "i")
+    order, experts = [], []
+    for e in range(fields["E"]):
+        slots = [s for s in range(len(ids)) if ids[s] == e]
+        slots += [len(ids)] * (-len(slots) % block)
+        order += slots
+        experts += [e] * (len(slots) // block)
+    for name, values in ("sorted_token_ids", order), ("expert_ids", experts):
+        elements(name, "i")[: len(values)] = memoryview(struct.pack(f"{len(values)}i", *values)).cast("i")
+    elements("num_tokens_post_padded", "i")[0] = len(order)
+
+
 def run(request):
     fields = request["case"]["fields"]
     memory = mmap.mmap(MEMORY, request["memory_bytes"])
@@ -105,6 +124,10 @@ def run(request):
         t = tensors[name]
         return memoryview(memory)[t["offset"] : t["offset"] + t["bytes"]].cast(code)
 
+    if fields["scope"] == "align":
+        align(elements, fields, request["block_size_m"])
+        LEAVES.append(LEAVES.pop(0))  # this run's to the end
+        return {"done": {"left": LEAVES[-1]} if LEAVES[-1] else {}}
     cache1, cache2, ids = elements("cache1", "H"), elements("cache2", "H"), elements("topk_ids", "i")
     n = fields["N"]
     for s in range(fields["M"] * fields["topk"]):
@@ -137,7 +160,8 @@ def main():
         if kind == "hello":
             protocol = 2 if HOW == "newer" else body["protocol"]
             name = "" if HOW == "nameless" else "talker"
-            hello = {"protocol": protocol, "name": name, "version": "1.0", "later": [1]}
+            version = {"wordy": "1.0, " * 100, "unversioned": ""}.get(HOW, "1.0")
+            hello = {"protocol": protocol, "name": name, "version": version, "later": [1]}
             if HOW.startswith("on="):
                 hello["device"] = HOW[3:]
             send({"hello": hello})

@@ -101,6 +101,7 @@ const mp_plugin *moeparity_plugin(void) {
     if (strcmp(wrong, "size") == 0) plugin.struct_size = 16;
     if (strcmp(wrong, "name") == 0) plugin.name = NULL;
     if (strcmp(wrong, "run") == 0) plugin.run = NULL;
+    if (strcmp(wrong, "words") == 0) plugin.open = NULL;
     if (strcmp(wrong, "device") == 0) plugin.device = "tpu";
     if (strcmp(wrong, "newer") == 0) plugin.struct_size = sizeof(mp_plugin) + 64;
     if (strcmp(wrong, "crash") == 0) abort();

@@ -72,7 +72,10 @@ def test_the_accuracy_of_sums_measures_ours():
     fp32, fp16, bf16, fp64 = map(float, ours[1:])
     assert 0 <= fp64 < 1e-13 and 0 < fp32 < 1e-5 and 1e-4 < fp16 < 1e-1 and 1e-3 < bf16 < 1e-1, out
     if not installed("torch"):
-        assert code == 3 and rows[-1] == ["torch.sum", "skip", "skip", "skip", "skip"], err
+        assert code == 77 and rows[-1] == ["torch.sum", "skip", "skip", "skip", "skip"], err
+        assert err.count("skipped 4 cases: torch is not installed") == 2
+    code, out, err = script("accuracy.py", "--ours", "plugin:/no/such.so", "--case", "M=40 topk=8 K=64")
+    assert code == 3 and "/no/such.so" in err and "could not be run" in out
 
 
 # ---- a package on disk ----
@@ -125,11 +128,11 @@ def test_a_package_that_is_not_there():
 # ---- tables out of reports ----
 
 
-def report(path, **figures):
+def report(path, versions="mine 1.0, gcc 12.2.0", **figures):
     stage = {"judged": True, "predicted": 100, "mispredicted": 0, "first": None, "first_value": 0.0,
              "first_predicted": 0.0, "max_ulps": 0, **figures}
     verdict = {"name": "M=4 topk=2 act=silu", "subject": "s", "outcome": "PASS", "stages": {"act": stage}}
-    path.write_text(json.dumps({"run": {"versions": "mine 1.0"}, "verdicts": [verdict]}))
+    path.write_text(json.dumps({"run": {"versions": versions}, "verdicts": [verdict]}))
     return str(path)
 
 
@@ -143,6 +146,11 @@ def test_a_table_counts_what_differs(tmp_path):
     assert "| mine 1.0 | act | 3 | 200 | 3 | 1 | 1 |" in out
     assert "200 outputs compared with their predicted bits, 3 differ." in out and "mine 1.0: 3 PASS" in out
     assert "act[1, 2]: 3f80, predicted 3f81; 3 of 100, by at most 1 ulp" in out
+
+
+def test_a_table_of_a_subject_without_a_version(tmp_path):
+    code, out, err = script("table.py", report(tmp_path / "a.json", versions="mine, gcc 12.2.0"))
+    assert code == 0 and "| mine | act | 1 |" in out and "\nmine: 1 PASS" in out, err
 
 
 def test_a_table_of_no_report(tmp_path):

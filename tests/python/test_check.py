@@ -4,6 +4,8 @@
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -39,6 +41,17 @@ def test_a_whole_pipeline():
 
 
 @pytest.mark.parametrize(
+    "kernel, case",
+    [("act", "M=0 N=8 scope=act"), ("act_by_name", "M=0 N=8 scope=act"), ("moe", "M=0 topk=2 act=silu")],
+)
+def test_no_tokens_are_a_batch_too(kernel, case):
+    verdict = moeparity.check(getattr(kernels, kernel), case)
+    assert verdict, verdict
+    assert all(stage["compared"] == 0 for stage in verdict.stages.values())
+    assert "bound" not in verdict.failures
+
+
+@pytest.mark.parametrize(
     "kernel, check, text",
     [
         ("act_wrong", "bound", "act: token 0 slot 0 column 3"),
@@ -57,7 +70,35 @@ def test_wrong_kernels_fail(kernel, check, text):
     )
     with pytest.raises(AssertionError) as raised:
         verdict.require()
-    assert str(raised.value) == verdict.row
+    assert str(raised.value) == verdict.message
+    first, case, *facts = verdict.message.splitlines()
+    assert first.startswith("FAIL ") and len(first) < 72
+    assert case == f"  case: {verdict.case}" and facts[-1] == "  " + verdict.row.splitlines()[-1].strip()
+
+
+def test_what_pytest_shows_of_a_failure(tmp_path):
+    """Whole, with outcome, stage and place in the first line, one fact in each that follows."""
+    test = tmp_path / "test_mine.py"
+    folder = os.path.dirname(os.path.abspath(__file__))
+    test.write_text(
+        f"import sys\nsys.path.append({folder!r})\nimport kernels, moeparity\n"
+        f"def test_wrong(): moeparity.check(kernels.act_wrong, {CASE!r}).require()\n"
+        f"def test_raises(): moeparity.check_all(kernels.act_raises, [{CASE!r}]).require()\n"
+    )
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
+    environment = {**os.environ, "COLUMNS": "80"}
+    out = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment).stdout
+    lines = [line[1:].strip() for line in out.splitlines() if line.startswith("E ")]
+    begin = lines.index("AssertionError: FAIL bound: act: token 0 slot 0 column 3, expert 1")
+    assert lines[begin + 1 : begin + 5] == [
+        "case: M=4 topk=2 N=8 act=silu scope=act",
+        "begins in act: one row, column 3",
+        "bound: act: token 0 slot 0 column 3, expert 1: 0.74609375 instead of 0.373268184 +- 0.000977",
+        "1 of 64 elements fail: one row, column 3",
+    ]
+    assert "repro: moeparity.check(act_wrong, 'M=4 topk=2 N=8 act=silu scope=act')" in lines
+    raised = "AssertionError: CRASH KeyError: 'no such tile' (kernels.py:"
+    assert any(line.startswith(raised) for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +172,7 @@ def test_options():
 
 
 def test_nothing_to_judge():
-    for case, text in [("M=4 NN=8", "unknown field 'NN', did you mean 'N'"), ("M=0", "M=0: ")]:
+    for case, text in [("M=4 NN=8", "unknown field 'NN', did you mean 'N'"), ("M=-1", "M=-1: ")]:
         with pytest.raises(moeparity.NotRun, match=text) as raised:
             moeparity.check(kernels.act, case)
         assert raised.value.code == 2

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -11,14 +12,14 @@ import ml_dtypes
 import numpy
 import pytest
 
-from moeparity import files
+from moeparity import _program, files
 
 BF16 = ml_dtypes.bfloat16
 CASE = "M=6 E=4 topk=2 K=32 N=16"
 
 
 def program(*words):
-    subprocess.run([files._program(), *words], check=True, capture_output=True)
+    subprocess.run([_program.find(), *words], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,33 @@ def test_a_right_pipeline_passes(inputs, tmp_path):
     assert files.judge({"cache1": outputs["cache1"], "cache2": outputs["cache2"]})
 
 
+def test_what_failed_is_named_as_it_was_given(inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wrong = {**inputs, **moe(inputs)}
+    wrong["cache2"] = wrong["cache2"].copy()
+    wrong["cache2"][0, 0] += BF16(1)
+    numpy.savez("it's bug.npz", **wrong)
+    judged = files.judge("it's bug.npz", case="act=silu", contract="sm_90", arguments=["--strict"])
+    assert judged.code == 1 and "\n        it's bug.npz: judged: gate_up, act," in judged.text
+    for told in (judged.text, json.dumps(judged.report)):
+        assert "trace.safetensors" not in told and "/moeparity." not in told
+    again = re.search(r"(?m)^ +repro: (.*)$", judged.text)[1]
+    assert judged.report["verdicts"][0]["repro"] == judged.report["run"]["command"] == again
+    assert again == (
+        """moeparity.files.judge("it's bug.npz", case='act=silu', contract='sm_90', arguments=['--strict'])"""
+    )
+    script = f"import moeparity.files\nj = {again}\nprint(j.text, end='')\nraise SystemExit(j.code)"
+    repeated = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert repeated.returncode == 1, repeated.stderr
+    assert repeated.stdout.splitlines()[:4] == judged.text.splitlines()[:4]
+    assert "repro: moeparity.files.judge(tensors)" in files.judge(wrong).text
+    assert "repro: moeparity.files.judge(trace)" in files.judge(files.Trace(wrong)).text
+    numpy.savez("nothing.npz", x=inputs["x"])
+    with pytest.raises(files.BadFile, match="nothing.npz: ") as raised:
+        files.judge("nothing.npz")
+    assert "trace.safetensors" not in str(raised.value)
+
+
 def test_h5py_writes_what_is_read(inputs, tmp_path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "t.h5", "w") as file:
@@ -149,6 +177,115 @@ def test_bad_input_is_told(inputs, tmp_path):
         files.judge(tmp_path / "none.safetensors")
     with pytest.raises(files.BadFile, match="neither inputs.safetensors"):
         files.to_trace(tmp_path)
+
+
+def write_header(path, header):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
+
+
+GOOD = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+@pytest.mark.parametrize(
+    "header, told",
+    [
+        ({"x": 5}, "x: 5; expected an object"),
+        ({"x": {**GOOD, "dtype": 7}}, "x: dtype: 7; expected a text"),
+        ({"x": {**GOOD, "dtype": ["F32"]}}, r"x: dtype: \['F32'\]; expected a text"),
+        ({"x": {**GOOD, "shape": 2}}, "x: shape: 2; expected a list of whole numbers"),
+        ({"x": {**GOOD, "shape": [-2]}}, r"x: shape: \[-2\]; expected a list of whole numbers"),
+        ({"x": {**GOOD, "shape": [1e99]}}, "x: shape: .*; expected a list of whole numbers"),
+        ({"x": {**GOOD, "shape": [3]}}, r"x: 8 bytes; expected 12 for F32 \[3\]"),
+        ({"x": {**GOOD, "data_offsets": "08"}}, "x: data_offsets: '08'; expected a list of whole numbers"),
+        ({"x": {**GOOD, "data_offsets": [0]}}, r"x: data_offsets \[0\]; expected two places in 8 bytes"),
+        ({"x": {**GOOD, "data_offsets": [4, 12]}}, "x: .*; expected two places in 8 bytes"),
+        ({"x": {"dtype": "F32", "shape": [2]}}, "x: data_offsets: None; expected a list of whole numbers"),
+        ({"x": GOOD, "__metadata__": 5}, "__metadata__: 5; expected an object"),
+        ({"x": GOOD, "__metadata__": {"case": 5}}, "case: 5; expected a text"),
+        ({"x": GOOD, "__metadata__": {"contract": ["any"]}}, r"contract: \['any'\]; expected a text"),
+        ([1], r"its header: \[1\]; expected an object"),
+        (b"{", "its header: .*; expected JSON"),
+        (b"\xff\xfe", "its header: .*; expected JSON"),
+        (b"[" * 100000, "its header: .*; expected JSON"),
+    ],
+)
+def test_a_hostile_header_is_told(tmp_path, header, told):
+    path = tmp_path / "h.safetensors"
+    write_header(path, header)
+    with pytest.raises(files.BadFile, match=f"^{path}: {told}"):
+        files.to_trace(path)
+
+
+def test_texts_that_are_none_are_told(tmp_path):
+    for name, value, told in [
+        ("case", numpy.array([1.5, 2]), "case: array.*; expected a text"),
+        ("case", numpy.array(["a", "b"]), "case: array.*; expected a text"),
+        ("contract", 7, "contract: .*7.*; expected a text"),
+        ("cache2", numpy.array(["text"]), "cache2: <U4; expected bfloat16"),
+        ("cache2", numpy.zeros(2, [("a", "f4")]), "cache2: .*; expected bfloat16"),
+    ]:
+        path = tmp_path / "t.npz"
+        numpy.savez(path, **{"cache1": numpy.zeros((2, 8), "f4"), name: value})
+        with pytest.raises(files.BadFile, match=f"^{path}: {told}"):
+            files.to_trace(path)
+    numpy.savez(path, cache1=numpy.zeros((2, 8), "f4"), case=b"act=gelu")
+    assert files.to_trace(path).case == "act=gelu"
+    numpy.savez(path, w1=numpy.zeros((2, 3, 4), "f4"), cache1=numpy.zeros((), "f4"))
+    with pytest.raises(files.BadFile, match=r"w1: \[2, 3, 4\]; expected up and gate"):
+        files.to_trace(path, up_first=True)
+
+
+def test_hdf5_texts_that_are_none_are_told(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    for name, value in ("case", 5), ("contract", numpy.zeros((2, 2))), ("case", numpy.array([b"a", b"b"])):
+        path = tmp_path / f"{name}.h5"
+        with h5py.File(path, "w") as file:
+            file["cache1"] = numpy.zeros((2, 8), "f4")
+            file.attrs[name] = value
+        with pytest.raises(files.BadFile, match=f"{path}: {name}: .*; expected a text"):
+            files.to_trace(path)
+        with pytest.raises(files.BadFile, match=f"{name}.h5"):  # the program's own reader
+            files.judge(path)
+
+
+@pytest.mark.parametrize(
+    "line, told",
+    [
+        (5, "workload 0: 5; expected an object"),
+        ({"inputs": 5}, "no `workload` with `inputs` in it"),
+        ({"workload": {"inputs": {"x": 5}}}, "x: 5; expected an object"),
+        ({"definition": 5, "inputs": {}}, "definition: 5; expected a text"),
+        ({"inputs": {"x": {"type": "safetensors"}}}, "x: path: None; expected a text"),
+        ({"inputs": {"x": {"type": "safetensors", "path": "a"}}}, "x: tensor_key: None; expected a text"),
+        (
+            {"inputs": {"routed_scaling_factor": {"type": "scalar", "value": {}}}},
+            "routed_scaling_factor: value: {}; expected a number",
+        ),
+        ({"definition": "tags", "inputs": {}}, ".*tags.json: tags: 5; expected a list of texts"),
+        ({"definition": "list", "inputs": {}}, r".*list.json: \[\]; expected an object"),
+    ],
+)
+def test_a_hostile_workload_is_told(tmp_path, line, told):
+    (tmp_path / "definitions").mkdir()
+    (tmp_path / "definitions" / "tags.json").write_text('{"tags": 5}')
+    (tmp_path / "definitions" / "list.json").write_text("[]")
+    path = tmp_path / "w.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    with pytest.raises(files.BadFile, match=told):
+        files.to_trace(path)
+
+
+def test_a_hostile_dump_is_told(inputs, tmp_path):
+    dump(tmp_path / "call", inputs, {}, "f")
+    for text, told in [
+        ("5", "its last line: 5; expected an object"),
+        ('{"function_name": [1]}', r"function_name: \[1\]; expected a text"),
+        ("{", "Expecting property name"),
+    ]:
+        (tmp_path / "call" / "metadata.jsonl").write_text(text)
+        with pytest.raises(files.BadFile, match=told):
+            files.to_trace(tmp_path / "call")
 
 
 def dump(folder, inputs, outputs, function):

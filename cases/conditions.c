@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The conditions, as data: docs/coverage.md has the same list for readers. One that fields alone decide is a
+ * match expression; one that the ids decide, or arithmetic, is a function. Whoever finds a bug that no stock
+ * row can show adds its condition here, and a row that produces it. */
+#include "cases/coverage.h"
+
+#include "cases/graph_tables.h"
+
+/* ---- k and columns ---- */
+
+static bool multiplies(const mp_case *c) {
+    return mp_case_has_stage(c, MP_GATE_UP) || mp_case_has_stage(c, MP_DOWN);
+}
+
+static bool has_gemm(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f, (void)n;
+    return multiplies(c);
+}
+
+static bool has_stage(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return mp_case_has_stage(c, (mp_stage)n);
+}
+
+/* What is summed over: K in gate_up, N in down. */
+static int64_t length_of(const mp_case *c, mp_stage stage) {
+    return !mp_case_has_stage(c, stage) ? 0 : stage == MP_GATE_UP ? c->K : c->N;
+}
+
+/* An odd number of whole groups of 16 in the sum of stage n. */
+static bool odd_groups(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return length_of(c, (mp_stage)n) % 32 == 16;
+}
+
+static bool even_groups(const mp_case *c, const mp_figures *f, int64_t n) {
+    const int64_t length = length_of(c, (mp_stage)n);
+    (void)f;
+    return length > 0 && length % 32 == 0;
+}
+
+/* The last of several blocks of n along K, or along N, is not full. */
+static bool k_tail(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return multiplies(c) && c->K > n && c->K % n != 0;
+}
+
+static bool n_tail(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return multiplies(c) && c->N > n && c->N % n != 0;
+}
+
+static bool row_tail(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)c;
+    int bit = 0;
+    while (n >> bit > 1) bit++;
+    return f->row_tails >> bit & 1;
+}
+
+static bool k_tail_of_tile(const mp_case *c, const mp_figures *f, int64_t n) {
+    const int block = c->tile.block_size_k;
+    (void)f, (void)n;
+    return multiplies(c) && block > 0 && (c->K % block != 0 || c->N % block != 0);
+}
+
+static bool column_tail_of_tile(const mp_case *c, const mp_figures *f, int64_t n) {
+    const int block = c->tile.block_size_n;
+    (void)f, (void)n;
+    return multiplies(c) && block > 0 && (mp_case_w1_rows(c) % block != 0 || c->K % block != 0);
+}
+
+static bool row_tail_of_tile(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)n;
+    return c->tile.block_size_m > 0 && row_tail(c, f, c->tile.block_size_m);
+}
+
+static bool long_and_ragged_k(const mp_case *c, const mp_figures *f, int64_t n) {
+    return c->K >= 1024 && k_tail(c, f, n);
+}
+
+static bool long_and_ragged_n(const mp_case *c, const mp_figures *f, int64_t n) {
+    return c->N >= 1024 && n_tail(c, f, n);
+}
+
+/* A row of 16-bit numbers that does not end on n bytes. */
+static bool k_unaligned(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return multiplies(c) && c->K * 2 % n != 0;
+}
+
+static bool n_unaligned(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return multiplies(c) && c->N * 2 % n != 0;
+}
+
+/* ---- tokens, topk, experts ---- */
+
+static bool tokens(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return c->M == n;
+}
+
+static bool topk_beyond(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return c->topk > n;
+}
+
+static bool topk_of(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return c->topk == n;
+}
+
+static bool experts_no_multiple(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return c->E > n && c->E % n != 0;
+}
+
+/* An expert of this number or beyond has slots. */
+static bool id_reaches(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)c;
+    return f->last_expert >= n;
+}
+
+static bool last_expert(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)n;
+    return c->E > 1 && f->last_expert == c->E - 1;
+}
+
+/* ---- slots of experts ---- */
+
+static bool expert_unused(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)n;
+    return f->experts_used < c->E && f->routed > 0;
+}
+
+static bool expert_alone(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)n;
+    return c->E > 1 && f->experts_used == 1 && f->routed > 1;
+}
+
+static bool expert_of_one_slot(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)c, (void)n;
+    return f->emptiest_used == 1 && f->fullest > 1;
+}
+
+static bool expert_beyond(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)c;
+    return f->fullest > n;
+}
+
+/* All of an expert's slots fill whole blocks of 16: there is no padding row. */
+static bool whole_blocks(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)c;
+    return f->fullest > 0 && f->fullest == f->emptiest_used && f->fullest % n == 0;
+}
+
+static bool slots_beyond(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return mp_case_slots(c) > n;
+}
+
+static bool slots_of(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return mp_case_slots(c) == n;
+}
+
+static bool few_slots(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)n;
+    return f->routed > 0 && mp_case_slots(c) < c->E + 1;
+}
+
+/* ---- filtered and repeated ---- */
+
+static bool some_filtered(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)c, (void)n;
+    return f->filtered > 0 && f->routed > 0;
+}
+
+static bool all_filtered(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)n;
+    return c->M > 0 && f->routed == 0;
+}
+
+static bool token_mixed(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)c, (void)n;
+    return f->tokens_mixed > 0;
+}
+
+static bool token_unrouted(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)c, (void)n;
+    return f->tokens_unrouted > 0 && f->routed > 0;
+}
+
+static bool expert_repeated(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)c, (void)n;
+    return f->tokens_repeating > 0;
+}
+
+static bool chunks(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return mp_case_chunks(c) >= n;
+}
+
+/* ---- offsets ---- */
+
+/* Offset of the last element of tensor n that a routed slot reaches, or -1. */
+static int64_t last_offset(const mp_case *c, const mp_figures *f, mp_tensor_id id) {
+    const mp_tensor_set there = mp_case_inputs(c) | mp_case_outputs(c);
+    const int64_t w1_rows = mp_case_w1_rows(c);
+    if (!(there & MP_IN_SET(id))) return -1;
+    switch ((int)id) {
+    case MP_X: return (f->last_token + 1) * c->K - 1;
+    case MP_W1: return (f->last_expert + 1) * w1_rows * c->K - 1;
+    case MP_W2: return (f->last_expert + 1) * c->K * c->N - 1;
+    case MP_CACHE1: return (f->last_slot + 1) * w1_rows - 1;
+    case MP_CACHE2: return (f->last_slot + 1) * c->N - 1;
+    case MP_CACHE3: return (f->last_slot + 1) * c->K - 1;
+    case MP_OUT: return (c->mode == MP_MODE_NO_COMBINE ? f->last_slot + 1 : f->last_token + 1) * c->K - 1;
+    default: return -1;
+    }
+}
+
+static bool beyond_31_bits(const mp_case *c, const mp_figures *f, int64_t n) {
+    return last_offset(c, f, (mp_tensor_id)n) > INT32_MAX;
+}
+
+/* ---- data ---- */
+
+/* The family's rows in which the store of stage n overflows are there for that stage. */
+static bool overflows(const mp_case *c, const mp_figures *f, int64_t n) {
+    return c->data == MP_OVERFLOW && f->routed > 0 && mp_case_has_stage(c, (mp_stage)n);
+}
+
+static bool unused_weights(const mp_case *c, const mp_figures *f, int64_t n) {
+    return c->data == MP_UNUSED && multiplies(c) && expert_unused(c, f, n);
+}
+
+static bool unused_slots(const mp_case *c, const mp_figures *f, int64_t n) {
+    return c->data == MP_UNUSED && some_filtered(c, f, n);
+}
+
+static bool unused_tokens(const mp_case *c, const mp_figures *f, int64_t n) {
+    return c->data == MP_UNUSED && token_unrouted(c, f, n);
+}
+
+/* ---- the list ---- */
+
+#define FULL .full = true
+#define IF(text) .match = text
+#define WHERE(function, number) .holds = function, .n = number
+
+#define TAILS(B)                                                                                            \
+    {"k-tail-" #B, "K is more than " #B ", and no multiple of it", WHERE(k_tail, B)},                       \
+        {"n-tail-" #B, "N is more than " #B ", and no multiple of it", WHERE(n_tail, B)}, {                 \
+        "row-tail-" #B, "an expert's slots are more than " #B ", and no multiple of it", WHERE(row_tail, B) \
+    }
+#define BUCKET(m) \
+    { "model-tokens-" #m, "a published model's shape with " #m " tokens", IF("model=* M=" #m), FULL }
+#define ACTS(act, form)                                                                                    \
+    {act "-normal", "act=" act form " on normal numbers", IF("act=" act form " data=normal"),              \
+     WHERE(has_stage, MP_ACT)},                                                                            \
+        {act "-limits", "act=" act form " far outside, and with biases alone",                             \
+         IF("act=" act form " data=limits"), WHERE(has_stage, MP_ACT)},                                    \
+        {act "-special", "act=" act form " on zeros, subnormals, infinities and NaN",                      \
+         IF("act=" act form " data=special"), WHERE(has_stage, MP_ACT)},                                   \
+    {                                                                                                      \
+        act "-overflow", "act=" act form " beyond the largest fp16", IF("act=" act form " data=overflow"), \
+            WHERE(has_stage, MP_ACT)                                                                       \
+    }
+
+const mp_condition mp_conditions[] = {
+    /* k and columns */
+    {"k-even-groups", "K is an even number of groups of 16", WHERE(even_groups, MP_GATE_UP)},
+    {"k-odd-groups", "K is an odd number of groups of 16", WHERE(odd_groups, MP_GATE_UP)},
+    {"n-even-groups", "N is an even number of groups of 16", WHERE(even_groups, MP_DOWN)},
+    {"n-odd-groups", "N is an odd number of groups of 16", WHERE(odd_groups, MP_DOWN)},
+    TAILS(8),
+    TAILS(16),
+    TAILS(32),
+    TAILS(64),
+    TAILS(128),
+    TAILS(256),
+    {"k-tail-of-tile", "a named tile's BLOCK_SIZE_K does not divide K or N", WHERE(k_tail_of_tile, 0)},
+    {"column-tail-of-tile", "its BLOCK_SIZE_N does not divide the columns of gate_up or down",
+     WHERE(column_tail_of_tile, 0)},
+    {"row-tail-of-tile", "its BLOCK_SIZE_M does not divide an expert's slots, which are more",
+     WHERE(row_tail_of_tile, 0)},
+    {"long-k-tail", "K is 1024 or more, and no multiple of 64", WHERE(long_and_ragged_k, 64)},
+    {"long-n-tail", "N is 1024 or more, and no multiple of 64", WHERE(long_and_ragged_n, 64)},
+    {"k-unaligned-16", "rows of 16-bit numbers along K do not end on 16 bytes", WHERE(k_unaligned, 16)},
+    {"n-unaligned-16", "rows of 16-bit numbers along N do not end on 16 bytes", WHERE(n_unaligned, 16)},
+    {"k-unaligned-4", "they do not end on 4 bytes", WHERE(k_unaligned, 4)},
+    {"n-unaligned-4", "they do not end on 4 bytes, along N", WHERE(n_unaligned, 4)},
+    {"k-of-one", "K is 1", IF("K=1"), WHERE(has_gemm, 0)},
+    {"n-of-one", "N is 1", IF("N=1"), WHERE(has_gemm, 0)},
+
+    /* tokens */
+    {"tokens-0", "no tokens", WHERE(tokens, 0)},
+    {"tokens-1", "one token", WHERE(tokens, 1)},
+    {"tokens-3", "3 tokens", WHERE(tokens, 3)},
+    {"tokens-9", "9 tokens", WHERE(tokens, 9)},
+    {"tokens-63", "63 tokens", WHERE(tokens, 63)},
+    {"tokens-65", "65 tokens", WHERE(tokens, 65)},
+    {"tokens-99", "99 tokens", WHERE(tokens, 99)},
+    {"tokens-127", "127 tokens", WHERE(tokens, 127)},
+    {"tokens-129", "129 tokens", WHERE(tokens, 129)},
+    {"model-tokens-1", "a published model's shape with one token", IF("model=* M=1")},
+    {"model-tokens-32", "a published model's shape with 32 tokens", IF("model=* M=32")},
+    BUCKET(2),
+    BUCKET(4),
+    BUCKET(8),
+    BUCKET(16),
+    BUCKET(24),
+    BUCKET(48),
+    BUCKET(64),
+    BUCKET(96),
+    BUCKET(128),
+    BUCKET(256),
+    BUCKET(512),
+    BUCKET(1024),
+    BUCKET(1536),
+    BUCKET(2048),
+    BUCKET(3072),
+    BUCKET(4096),
+
+    /* topk and experts */
+    {"topk-1", "topk is 1", WHERE(topk_of, 1)},
+    {"topk-2", "topk is 2", WHERE(topk_of, 2)},
+    {"topk-3", "topk is 3", WHERE(topk_of, 3)},
+    {"topk-8", "topk is 8", WHERE(topk_of, 8)},
+    {"topk-9", "topk is 9", WHERE(topk_of, 9)},
+    {"topk-10", "topk is 10", WHERE(topk_of, 10)},
+    {"topk-16", "topk is 16", WHERE(topk_of, 16)},
+    {"topk-31", "topk is 31", WHERE(topk_of, 31)},
+    {"topk-beyond-32", "topk is more than 32", WHERE(topk_beyond, 32)},
+    {"topk-beyond-256", "topk is more than 256", WHERE(topk_beyond, 256)},
+    {"one-expert", "there is one expert", IF("E=1 ep_size=1")},
+    {"experts-no-multiple-of-4", "the number of experts is more than 4, and no multiple of it",
+     WHERE(experts_no_multiple, 4)},
+    {"expert-256", "expert 256 or a later one has slots", WHERE(id_reaches, 256)},
+    {"expert-1024", "expert 1024 or a later one has slots", WHERE(id_reaches, 1024)},
+    {"last-expert", "the last of several experts has slots", WHERE(last_expert, 0)},
+
+    /* slots */
+    {"expert-without-slots", "an expert has no slots", WHERE(expert_unused, 0)},
+    {"expert-with-one-slot", "an expert has one slot, and another one more", WHERE(expert_of_one_slot, 0)},
+    {"expert-with-all-slots", "one of several experts has all slots", WHERE(expert_alone, 0)},
+    {"expert-slots-256", "an expert has more slots than the largest block", WHERE(expert_beyond, 256)},
+    {"expert-slots-65535", "an expert has more than 65,535 slots", WHERE(expert_beyond, 65535)},
+    {"whole-blocks", "each expert's slots fill blocks of 16, all as many", WHERE(whole_blocks, 16)},
+    {"slots-65535", "there are 65,535 slots", WHERE(slots_of, 65535)},
+    {"slots-65536", "there are 65,536 slots", WHERE(slots_of, 65536)},
+    {"slots-beyond-65536", "there are more slots", WHERE(slots_beyond, 65536)},
+    {"slots-fewer-than-experts", "there are at most as many slots as experts", WHERE(few_slots, 0)},
+
+    /* filtered, repeated, padded */
+    {"filtered", "some slots are filtered", WHERE(some_filtered, 0)},
+    {"all-filtered", "all slots are filtered", WHERE(all_filtered, 0)},
+    {"token-half-filtered", "a token has filtered slots and others", WHERE(token_mixed, 0)},
+    {"token-all-filtered", "all slots of a token are filtered, and not of all tokens",
+     WHERE(token_unrouted, 0)},
+    {"expert-repeated", "a token has an expert twice", WHERE(expert_repeated, 0)},
+    {"graph-padding", "the last tokens are padding of a captured graph", IF("routing=padded")},
+    {"rank", "the experts are shared by ranks", IF("ep_size>1")},
+    {"rank-first", "this rank is the first of several", IF("ep_size>1 ep_rank=0")},
+    {"rank-later", "this rank is another one", IF("ep_rank>0")},
+    {"filter-fused-sum", "slots are filtered, and down adds into the output", IF("fused_sum=1"),
+     WHERE(some_filtered, 0)},
+    {"filter-sorted", "slots are filtered in sorted layout", IF("layout=sorted"), WHERE(some_filtered, 0)},
+    {"filter-no-combine", "slots are filtered, and nothing is summed", IF("mode=no_combine"),
+     WHERE(some_filtered, 0)},
+    {"filter-inplace", "slots are filtered in place", IF("mode=inplace"), WHERE(some_filtered, 0)},
+    {"filter-bias", "slots are filtered, and there are biases", IF("bias=1"), WHERE(some_filtered, 0)},
+    {"filter-swiglu-oai", "slots are filtered before swiglu_oai beyond its limit",
+     IF("act=swiglu_oai data=limits"), WHERE(some_filtered, 0)},
+    {"filter-silu-clamp", "slots are filtered before silu_clamp beyond its limit",
+     IF("act=silu_clamp data=limits"), WHERE(some_filtered, 0)},
+    {"filter-clamp-silu", "slots are filtered before clamp_silu beyond its limit",
+     IF("act=clamp_silu data=limits"), WHERE(some_filtered, 0)},
+    {"repeated-fused-sum", "a token has an expert twice, and down adds into the output", IF("fused_sum=1"),
+     WHERE(expert_repeated, 0)},
+
+    /* offsets */
+    {"x-beyond-2^31", "a routed token's row of x ends beyond 2^31 elements", FULL,
+     WHERE(beyond_31_bits, MP_X)},
+    {"w1-beyond-2^31", "a routed expert's w1 ends beyond 2^31 elements", FULL, WHERE(beyond_31_bits, MP_W1)},
+    {"w2-beyond-2^31", "a routed expert's w2 ends beyond 2^31 elements", FULL, WHERE(beyond_31_bits, MP_W2)},
+    {"cache1-beyond-2^31", "a routed slot's row of cache1 ends beyond 2^31 elements", FULL,
+     WHERE(beyond_31_bits, MP_CACHE1)},
+    {"cache2-beyond-2^31", "a routed slot's row of cache2 ends beyond 2^31 elements", FULL,
+     WHERE(beyond_31_bits, MP_CACHE2)},
+    {"cache3-beyond-2^31", "a routed slot's row of cache3 ends beyond 2^31 elements", FULL,
+     WHERE(beyond_31_bits, MP_CACHE3)},
+    {"out-beyond-2^31", "a routed token's row of the output ends beyond 2^31 elements", FULL,
+     WHERE(beyond_31_bits, MP_OUT)},
+
+    /* data, and what it meets */
+    ACTS("silu", ""),
+    ACTS("gelu", ""),
+    ACTS("gelu_tanh", ""),
+    ACTS("relu2", " gated=0"),
+    ACTS("swiglu_oai", ""),
+    ACTS("silu_clamp", ""),
+    ACTS("clamp_silu", ""),
+    {"silu-plain", "silu without up", IF("act=silu gated=0")},
+    {"gelu-plain", "gelu without up", IF("act=gelu gated=0")},
+    {"gate-exhaustive", "every gate of 16 bits", IF("data=exhaustive")},
+    {"sums-exact", "integers whose sums are exact in any order", IF("data=integer"), WHERE(has_gemm, 0)},
+    {"sums-cancelling", "products that nearly cancel each other", IF("data=wide"), WHERE(has_gemm, 0)},
+    {"sums-of-one", "sums of one product", IF("data=onehot"), WHERE(has_gemm, 0)},
+    {"gate_up-overflow", "gate and up beyond the largest fp16", WHERE(overflows, MP_GATE_UP)},
+    {"act-overflow", "their product beyond the largest fp16", WHERE(overflows, MP_ACT)},
+    {"down-overflow", "down beyond the largest fp16", WHERE(overflows, MP_DOWN)},
+    {"combine-overflow", "the sum over topk beyond the largest fp16", WHERE(overflows, MP_COMBINE)},
+    {"unused-weights", "NaN and Inf in the weights of an expert without slots", WHERE(unused_weights, 0)},
+    {"unused-slots", "NaN in the router weights of filtered slots", WHERE(unused_slots, 0)},
+    {"unused-tokens", "NaN and Inf in a token whose slots are all filtered", WHERE(unused_tokens, 0)},
+    {"gpt-oss-limits", "GPT-OSS beyond its limit", IF("model=GPT-OSS* data=limits")},
+
+    /* options and layouts */
+    {"bf16", "16-bit numbers with 8 bits of significand", IF("dtype=bf16"), WHERE(has_gemm, 0)},
+    {"fp16", "16-bit numbers with 11", IF("dtype=fp16"), WHERE(has_gemm, 0)},
+    {"fp32", "32-bit numbers", IF("dtype=fp32"), WHERE(has_gemm, 0)},
+    {"bias", "biases of gate, up and down", IF("bias=1 gated=1 scope=all")},
+    {"bias-interleaved", "biases of alternating gate and up", IF("bias=1 interleaved=1")},
+    {"interleaved", "gate and up alternate", IF("interleaved=1")},
+    {"weight-on-input", "the router weight multiplies gate_up", IF("apply_router_weight_on_input=1")},
+    {"scaled", "routed_scaling_factor is not 1", IF("rsf!=1")},
+    {"scaled-topk-1", "it is not 1, and topk is", IF("rsf!=1 topk=1 scope=all")},
+    {"no-combine", "nothing is summed", IF("mode=no_combine")},
+    {"inplace", "the output goes over x", IF("mode=inplace")},
+    {"fused-sum", "down adds into the output", IF("fused_sum=1")},
+    {"sorted", "the caches are in the order of sorted_token_ids", IF("layout=sorted")},
+    {"runner", "stage by stage, with hook points", IF("path=runner")},
+    {"two-chunks", "two chunks of tokens", WHERE(chunks, 2)},
+    {"three-chunks", "three chunks of tokens", WHERE(chunks, 3)},
+    {"two-tiles", "gate_up and down have tiles of their own", IF("tile_down!=auto")},
+};
+const int mp_condition_count = sizeof mp_conditions / sizeof *mp_conditions;

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cases/coverage.h"
+
+#include "cases/case_tools.h"
+
+#include <string.h>
+
+const mp_condition *mp_condition_find(const char *name) {
+    for (int i = 0; i < mp_condition_count; i++)
+        if (strcmp(mp_conditions[i].name, name) == 0) return &mp_conditions[i];
+    return NULL;
+}
+
+static mp_status produces(const mp_condition *condition, const mp_case *c, const mp_figures *f, bool *does,
+                          mp_error *err) {
+    *does = true;
+    const mp_status status = condition->match ? mp_case_match(c, condition->match, does, err) : MP_OK;
+    if (status == MP_OK && condition->holds) *does = *does && condition->holds(c, f, condition->n);
+    return status;
+}
+
+mp_status mp_coverage_of(const mp_matrix *matrix, mp_coverage coverage[], mp_error *err) {
+    mp_status status = MP_OK;
+    for (int i = 0; i < mp_condition_count; i++) coverage[i] = (mp_coverage){0};
+    for (size_t r = 0; r < matrix->count && status == MP_OK; r++) {
+        const mp_matrix_row *row = &matrix->rows[r];
+        mp_figures f;
+        status = mp_figures_of(&row->c, &f, err); /* pairs have the same ids */
+        for (int i = 0; i < mp_condition_count && status == MP_OK; i++) {
+            bool does = false;
+            status = produces(&mp_conditions[i], &row->c, &f, &does, err);
+            for (size_t p = 0; p < row->pair_count && status == MP_OK && !does; p++)
+                status = produces(&mp_conditions[i], &row->pairs[p], &f, &does, err);
+            if (!does || status != MP_OK) continue;
+            if (coverage[i].cases++ == 0) coverage[i].first = row;
+        }
+    }
+    return status;
+}

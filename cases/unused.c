@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* data=unused: normal numbers, and NaN and Inf in all that no result may depend on. Which that is follows
+ * from the ids:
+ *
+ *   w1, w2, b1, b2     experts that no slot goes to
+ *   topk_weights       filtered slots
+ *   x                  tokens whose slots are all filtered
+ *   cache1, cache2     rows of filtered slots, where one stage alone reads them
+ *
+ * Rows of filtered slots in cache3 are the zeros that down leaves there: combine sums them. A product with a
+ * zero does not hide any of them: 0 * NaN and 0 * Inf are NaN.
+ */
+#include "cases/fill.h"
+#include "cases/graph_tables.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* Rows first .. first+count of dim[0]. */
+static void spoil(const mp_tensor *t, int64_t first, int64_t count) {
+    static const double values[3] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    const int64_t width = t->data && t->dim[0] > 0 ? mp_tensor_count(t) / t->dim[0] : 0;
+    for (int64_t i = first * width; i < (first + count) * width; i++)
+        mp_encode(t->dtype, t->data, i, values[i % 3]);
+}
+
+static bool is_routed(const int32_t *ids, int64_t topk) {
+    for (int64_t j = 0; j < topk; j++)
+        if (ids[j] >= 0) return true;
+    return false;
+}
+
+mp_status mp_fill_unused(const mp_case *c, mp_inputs *in, mp_error *err) {
+    const int32_t *ids = in->t[MP_TOPK_IDS].data;
+    const int64_t slots = mp_case_slots(c);
+    bool *used = calloc((size_t)c->E, sizeof *used);
+    if (!used) return mp_fail(err, MP_EMEMORY, "no memory to mark %lld experts", (long long)c->E);
+    for (int64_t t = 0; t < slots; t++)
+        if (ids[t] >= 0) used[ids[t]] = true;
+    for (int64_t e = 0; e < c->E; e++) {
+        if (used[e]) continue;
+        spoil(&in->t[MP_W1], e, 1);
+        spoil(&in->t[MP_W2], e, 1);
+        spoil(&in->t[MP_B1], e, 1);
+        spoil(&in->t[MP_B2], e, 1);
+    }
+    for (int64_t m = 0; m < c->M; m++)
+        if (!is_routed(ids + m * c->topk, c->topk)) spoil(&in->t[MP_X], m, 1);
+    for (int64_t t = 0; t < slots; t++) {
+        float *weights = in->t[MP_TOPK_WEIGHTS].data;
+        if (ids[t] >= 0) continue;
+        if (weights) weights[t] = (float)NAN;
+        spoil(&in->t[MP_CACHE1], t, 1);
+        spoil(&in->t[MP_CACHE2], t, 1);
+    }
+    free(used);
+    return MP_OK;
+}
