@@ -190,7 +190,7 @@ static uint32_t poison_of(const mp_execution *e) {
         if (e->offer->exposes & MP_IN_SET(id) && e->t[id].data && id != MP_OUT &&
             mp_tensor_bytes(&e->t[id]) >= 4)
             memcpy(&poison, e->t[id].data, sizeof poison);
-    if (poison == 0) memcpy(&poison, e->t[MP_OUT].data, sizeof poison);
+    if (poison == 0 && e->t[MP_OUT].data) memcpy(&poison, e->t[MP_OUT].data, sizeof poison);
     return poison;
 }
 
@@ -226,7 +226,7 @@ static mp_status faulty_run_case(mp_subject *s, const mp_execution *given, mp_er
     mp_tensor x = {0}; /* as it was: in place, the run overwrites it */
     if (e->c->mode == MP_MODE_INPLACE) x = copy_tensor(&e->t[MP_X]);
     const mp_status status = self->host.run(&self->host, e, err);
-    if (status == MP_OK && self->f->plant) {
+    if (status == MP_OK && self->f->plant && e->c->M > 0) {
         const mp_tensor_set outputs = mp_case_outputs(e->c);
         mp_inputs in = {0};
         mp_trace trace = {.block_size_m = e->offer->config.up.block_size_m};

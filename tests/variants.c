@@ -67,6 +67,9 @@ static void filtered_garbage_summed(const faulty_run *run) {
 static void filtered_zeros(const faulty_run *run) {
     fill_rows(run, MP_ACT, false, 0);
 }
+static void act_rows_left(const faulty_run *run) {
+    fill_rows(run, MP_ACT, false, run->poison);
+}
 static void filtered_left(const faulty_run *run) {
     fill_rows(run, MP_GATE_UP, false, run->poison);
     fill_rows(run, MP_DOWN, false, run->poison);
@@ -371,6 +374,7 @@ const variant variants[] = {
     {.name = "filtered rows of act are zeros",
      .contract = "act.filtered=zero",
      .right = filtered_zeros,
+     .wrong = act_rows_left,
      .case_text = ROW " filter=0.25",
      .checks = CHECK(POISON),
      .stage = MP_ACT},
@@ -452,6 +456,7 @@ const variant variants[] = {
      .stage = MP_COMBINE},
     {.name = "stores saturate",
      .contract = "store.overflow=saturate",
+     .unfused = true, /* the host adds so under its own contract alone */
      .wrong = overflows_to_inf,
      .case_text = OVERFLOWS,
      .checks = CHECK(NAN),

@@ -157,7 +157,7 @@ static mp_contract found_contract(const mp_infer_report *r, const mp_evidence *e
         contract.act_ulps_per_argument = 0;
     }
     for (int s = 0; s < MP_STAGE_COUNT; s++) /* every hypothesis stores so, and nobody is asked */
-        if (s != MP_ALIGN && stage_fits(e, (mp_stage)s)) contract.overflow = MP_OVERFLOW_INF;
+        if (s != MP_ALIGN && r->seen[s] && stage_fits(e, (mp_stage)s)) contract.overflow = MP_OVERFLOW_INF;
     bool says_all[MP_STAGE_COUNT] = {false}, moved = false, float64 = true, zeros = false;
     for (int i = 0; i < e->count; i++) {
         const mp_question *q = &e->question[i];
