@@ -193,7 +193,8 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size);
 void mp_contract_fields(const mp_contract *contract,
                         void (*field)(void *ctx, const char *name, const char *value), void *ctx);
 
-/* Whether every stage of the case promises it. */
+/* Whether every stage of the case promises it; of a whole case, that bits do not depend on the batch, every
+ * stage but align, whose slots lie elsewhere in every batch. */
 bool mp_contract_deterministic(const mp_contract *contract, const mp_case *c);
 bool mp_contract_batch_invariant(const mp_contract *contract, const mp_case *c);
 
