@@ -15,6 +15,7 @@ mp_sum mp_combine_sum(const mp_tensor *cache3, const int32_t *topk_ids, int64_t 
         const double v = mp_decode(cache3->dtype, cache3->data, (token * topk + j) * K + column);
         sum.value += (long double)v;
         sum.mass += (long double)fabs(v);
+        if (isfinite(v)) sum.finite += (long double)fabs(v);
     }
     return sum;
 }
@@ -64,6 +65,8 @@ bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contrac
     const double value = fabs((double)sum.value), error = mp_combine_bound(&unscaled, contract, sum);
     const bool cancels = value < (double)sum.mass, scaled = (float)c->rsf != 1.0f;
     const double terms = by_addition ? fmax(1, fabs(mp_combine_rsf(c))) : 1; /* they may be scaled first */
+    /* Inf among the terms, and the others may come to Inf of the other sign before it is added. */
+    if (isinf(value)) return (double)sum.finite >= (by_addition ? dtype : step);
     return (cancels && ((double)sum.mass + error) * terms >= (by_addition ? dtype : step)) ||
            (scaled && value + error >= (before_scale ? dtype : step));
 }

@@ -11,7 +11,8 @@
 typedef struct mp_sum {
     long double value, mass;
     int64_t terms;
-    double error; /* sum of the terms' own errors: 0 where they are given */
+    long double finite; /* the magnitudes of the terms that are finite, alone */
+    double error;       /* sum of the terms' own errors: 0 where they are given */
 } mp_sum;
 mp_sum mp_combine_sum(const mp_tensor *cache3, const int32_t *topk_ids, int64_t token, int64_t column);
 
