@@ -381,6 +381,7 @@ static mp_status zero_rows(int run, const mp_case *c, mp_trace *trace, mp_error 
     const int64_t slots = mp_case_slots(c);
     mp_tensor *caches[] = {&trace->t[MP_CACHE1], &trace->t[MP_CACHE2]};
     for (int k = 0; k < 2; k++) {
+        if (!caches[k]->data) continue; /* act alone: cache1 is an input */
         int64_t last = -1, slot_of[4096], row[64];
         mp_trace_slot_rows(c, trace->t, row);
         mp_slots_of_rows(row, slots, slot_of, mp_tensor_rows(caches[k]));
