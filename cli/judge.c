@@ -42,14 +42,14 @@ static void report_recording(const mp_cli_run *run, const mp_tally *tally, bool 
     const size_t all = run->matrix->count;
     const char *path = run->record->path;
     size_t silent = 0; /* cases of which a golden can say nothing */
-    for (size_t i = 0; i < all && !interrupted; i++)
-        silent += strcmp(verdicts[i].check[MP_CHECK_REPEAT].text, MP_NOTHING_REPEATS) == 0;
     if ((size_t)tally->count[MP_PASS] != all || interrupted) {
         mp_cli_say(stderr, "moeparity: %s was not written: %s", path,
                    interrupted ? "interrupted" : "a golden holds only cases that pass");
         return;
     }
     mp_cli_say(stdout, "recorded %zu case%s in %s", all, all == 1 ? "" : "s", path);
+    for (size_t i = 0; i < all; i++)
+        silent += strcmp(verdicts[i].check[MP_CHECK_REPEAT].text, MP_NOTHING_REPEATS) == 0;
     if (silent)
         mp_cli_say(stdout, "of %zu of them " MP_NOTHING_REPEATS ": nothing of theirs can be verified",
                    silent);

@@ -12,31 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool needs_special_unit(mp_act_function function) {
-    switch (function) {
-    case MP_ACT_CUDA_MATH:
-    case MP_ACT_CUDA_INTRINSICS:
-    case MP_ACT_CUDA_FAST_MATH:
-    case MP_ACT_TRITON:
-    case MP_ACT_TRITON_QUOTIENT:
-    case MP_ACT_CUDA_SIGMOID:
-    case MP_ACT_CUDA_PRODUCT:
-    case MP_ACT_TORCH_COMPILE: return true;
-    case MP_ACT_IEEE:
-    case MP_ACT_SPECIAL_UNIT:
-    case MP_ACT_LIBRARY:
-    case MP_ACT_FUNCTION_COUNT: break;
-    }
-    return false;
-}
-
 const char *mp_unpredictable_act(const mp_contract *contract, const mp_case *c) {
     if (contract->act_rounding == MP_ACT_ANY_ROUNDING) return "act(gate) may be rounded or not";
     if (contract->act_clamp_nan == MP_CLAMP_NAN_ANY && mp_act_clamps(c->act))
         return "a NaN may be clamped or kept";
     if (contract->act_rounding == MP_ACT_GATE_ROUNDED && contract->overflow == MP_OVERFLOW_SATURATE)
         return "a gate that saturates before the product is not predicted";
-    if (needs_special_unit(contract->act_function)) {
+    if (mp_activation_cuda_is(contract->act_function)) {
         if (mp_case_dtype(c, MP_CACHE1) == MP_FP64) return "published kernels take no fp64";
         if (contract->act_rounding == MP_ACT_GATE_ROUNDED && c->gated &&
             mp_activation_cuda_product_first(contract->act_function, c->act))
@@ -146,7 +128,7 @@ mp_status mp_predict_stage_act(void *self, const mp_stage_call *call, mp_error *
         .c = call->c, .function = contract->act_function, .added = contract->act_up_plus_zero ? 0.0f : -0.0f};
     r.clamps_nan = contract->act_clamp_nan == MP_CLAMP_NAN_LIMIT && mp_act_clamps(r.c->act);
     if (contract->act_rounding == MP_ACT_GATE_ROUNDED) r.gate_dtype = &cache2->dtype;
-    if (needs_special_unit(contract->act_function)) {
+    if (mp_activation_cuda_is(contract->act_function)) {
         const mp_status status = mp_special_unit_sm90(&r.unit, err);
         if (status != MP_OK) return status;
     }

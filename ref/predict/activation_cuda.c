@@ -50,22 +50,9 @@ static bool is_swish(mp_activation act) {
 }
 
 const char *mp_activation_cuda_unknown(mp_act_function function, mp_activation act) {
-    switch (function) {
-    case MP_ACT_IEEE:
-    case MP_ACT_SPECIAL_UNIT:
-    case MP_ACT_LIBRARY:
-    case MP_ACT_FUNCTION_COUNT: return "exp, tanh and erf are nobody's";
-    case MP_ACT_CUDA_PRODUCT:
-        if (act == MP_SILU_CLAMP) return "act(gate) is clamped, but has no value of its own";
-        break;
-    case MP_ACT_CUDA_MATH:
-    case MP_ACT_CUDA_INTRINSICS:
-    case MP_ACT_CUDA_FAST_MATH:
-    case MP_ACT_TRITON:
-    case MP_ACT_TRITON_QUOTIENT:
-    case MP_ACT_CUDA_SIGMOID:
-    case MP_ACT_TORCH_COMPILE: break;
-    }
+    if (!mp_activation_cuda_is(function)) return "exp, tanh and erf are nobody's";
+    if (function == MP_ACT_CUDA_PRODUCT && act == MP_SILU_CLAMP)
+        return "act(gate) is clamped, but has no value of its own";
     return act < MP_ACTIVATION_COUNT ? NULL : "unknown activation";
 }
 

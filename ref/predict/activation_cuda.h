@@ -30,7 +30,11 @@
 
 #include <stdbool.h>
 
-/* Why act(gate) is not known to the bit under `function`, one of the CUDA and Triton ones; or NULL. */
+/* Whether `function` is one of those above, which stand last in the contract's list. */
+static inline bool mp_activation_cuda_is(mp_act_function function) {
+    return function >= MP_ACT_CUDA_MATH && function < MP_ACT_FUNCTION_COUNT;
+}
+/* Why act(gate) is not known to the bit under `function`; or NULL. */
 const char *mp_activation_cuda_unknown(mp_act_function function, mp_activation act);
 /* act(gate): v is the gate, clamped by the caller where the activation clamps it; alpha counts for swiglu_oai
  * alone. The clamp of silu_clamp is left to the caller. NaN where it is not known. */
