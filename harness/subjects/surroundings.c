@@ -149,6 +149,7 @@ mp_status mp_run_surrounded(mp_subject *subject, const mp_case *c, const mp_offe
         mp_trace_create_some(c, offer->config.up.block_size_m, offer->exposes, poison, trace, err);
     if (status == MP_OK) status = give_outputs(&s, trace, poison, err);
     if (status == MP_OK) status = derive_inputs(&s, in, derived, err);
+    derived[MP_TOPK_IDS] = *mp_inputs_as_given(in, MP_TOPK_IDS);
     if (status == MP_OK) status = give_inputs(&s, derived, err);
     if (status == MP_OK) status = give_workspaces(&s, poison, err);
     if (status == MP_OK) {
