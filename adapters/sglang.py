@@ -74,6 +74,8 @@ def supports(case):
         return f"sglang's activations want rows of whole 16 bytes, not N={case.N}"
     if case.scope in ("all", "down") and case.layout == "sorted" and case.N * _bytes(case) % 16:
         return f"sglang's sorted layout goes by TMA, which wants rows of whole 16 bytes, not N={case.N}"
+    if case.weight_row_gap or case.weight_expert_gap or case.buffer_offset:
+        return "sglang's engine gives its kernels packed tensors on 16 bytes, and so does this"
     if case.expert_map != "none" or case.sentinel != "-1":
         return "sglang's stages take the ids of this rank's experts, and -1"
     if WORDS["mode"] == "fused":

@@ -61,6 +61,8 @@ def supports(case):
         return "vLLM's interleaved swiglu_oai has alpha 1.702 and limit 7 alone"
     if case.scope == "align":
         return "vLLM's alignment lays blocks out otherwise: filtered slots are in none of them"
+    if case.weight_row_gap or case.weight_expert_gap or case.buffer_offset:
+        return "vLLM's engine gives its kernels packed tensors on 16 bytes, and so does this"
     if case.expert_map != "none" or case.sentinel != "-1":
         return "vLLM's stages are called with the ids of this rank's experts, and -1"
     if case.mode == "no_combine" or case.fused_sum:

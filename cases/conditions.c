@@ -230,6 +230,25 @@ static bool beyond_31_bits(const mp_case *c, const mp_figures *f, int64_t n) {
     return last_offset(c, f, (mp_tensor_id)n) > INT32_MAX;
 }
 
+/* ---- where tensors lie ---- */
+
+static bool experts_apart(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)n;
+    return multiplies(c) && c->weight_expert_gap > 0 && f->last_expert > 0;
+}
+
+/* Whole vectors of 16 bytes in a row, of which the next does not begin on one. */
+static bool rows_unaligned(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    const int64_t gap = c->weight_row_gap * (int64_t)mp_dtype_size(c->dtype);
+    return multiplies(c) && gap % n != 0 && c->K * 2 % n == 0 && c->N * 2 % n == 0;
+}
+
+static bool buffers_unaligned(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return c->buffer_offset * (int64_t)mp_dtype_size(c->dtype) % n != 0;
+}
+
 /* ---- data ---- */
 
 /* The family's rows in which the store of stage n overflows are there for that stage. */
@@ -454,6 +473,15 @@ const mp_condition mp_conditions[] = {
     {"runner", "stage by stage, with hook points", IF("path=runner")},
     {"two-chunks", "two chunks of tokens", WHERE(chunks, 2)},
     {"three-chunks", "three chunks of tokens", WHERE(chunks, 3)},
+    {"weight-rows-apart", "w1 and w2 are views, with gaps between rows", IF("weight_row_gap>0"),
+     WHERE(has_gemm, 0)},
+    {"weight-rows-unaligned", "and rows of whole 16 bytes begin elsewhere", WHERE(rows_unaligned, 16)},
+    {"weight-experts-apart", "experts are further apart than their rows", WHERE(experts_apart, 0)},
+    {"unaligned", "tensors begin elsewhere than on 16 bytes", WHERE(buffers_unaligned, 16)},
+    {"unaligned-combine", "a sum over topk whose rows are whole 16 bytes, and begin elsewhere",
+     IF("scope=combine topk>1 K=128"), WHERE(buffers_unaligned, 16)},
+    {"unaligned-fused-sum", "down adds into such an output", IF("fused_sum=1"), WHERE(buffers_unaligned, 16)},
+    {"unaligned-inplace", "and goes over such an x", IF("mode=inplace"), WHERE(buffers_unaligned, 16)},
     {"two-tiles", "gate_up and down have tiles of their own", IF("tile_down!=auto")},
 };
 const int mp_condition_count = sizeof mp_conditions / sizeof *mp_conditions;

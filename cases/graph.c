@@ -138,26 +138,26 @@ static bool combines(const mp_case *c) {
 #define IDS (MP_IN_SET(MP_TOPK_IDS) | MP_IN_SET(MP_EXPERT_MAP))
 #define ROUTING_TENSORS (IDS | MP_IN_SET(MP_TOPK_WEIGHTS) | ALIGN_TENSORS)
 
+/* What all stages, and both GEMMs, have in common of a case's fields. */
+#define IDS_FIELDS "filter ep_size ep_rank expert_map sentinel"
+#define PLACE_FIELDS "weight_row_gap weight_expert_gap buffer_offset"
+
 const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
     [MP_ALIGN] = {always, IDS, ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
-                  "M E topk filter ep_size ep_rank expert_map sentinel path scope tile routing seed"},
+                  "M E topk " IDS_FIELDS " path buffer_offset scope tile routing seed"},
     [MP_GATE_UP] = {always, MP_IN_SET(MP_X) | MP_IN_SET(MP_W1) | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
                     MP_IN_SET(MP_CACHE1), MP_CACHE1,
-                    "M E topk K N dtype gated apply_router_weight_on_input bias filter ep_size ep_rank "
-                    "expert_map sentinel scope tile "
-                    "data routing seed"},
+                    "M E topk K N dtype gated apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
+                    " scope tile data routing seed"},
     [MP_ACT] = {always, MP_IN_SET(MP_CACHE1) | IDS, MP_IN_SET(MP_CACHE2), MP_CACHE2,
-                "M E topk N dtype act gated alpha limit interleaved filter ep_size ep_rank expert_map "
-                "sentinel scope data routing "
-                "seed"},
+                "M E topk N dtype act gated alpha limit interleaved " IDS_FIELDS
+                " buffer_offset scope data routing seed"},
     [MP_DOWN] = {always, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_W2) | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
                  MP_IN_SET(MP_CACHE3), MP_CACHE3,
-                 "M E topk K N dtype apply_router_weight_on_input bias filter ep_size ep_rank expert_map "
-                 "sentinel scope tile tile_down "
-                 "data routing seed"},
-    [MP_COMBINE] =
-        {combines, MP_IN_SET(MP_CACHE3) | IDS, MP_IN_SET(MP_OUT), MP_OUT,
-         "M E topk K dtype rsf filter ep_size ep_rank expert_map sentinel scope data routing seed"},
+                 "M E topk K N dtype apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
+                 " scope tile tile_down data routing seed"},
+    [MP_COMBINE] = {combines, MP_IN_SET(MP_CACHE3) | IDS, MP_IN_SET(MP_OUT), MP_OUT,
+                    "M E topk K dtype rsf " IDS_FIELDS " buffer_offset scope data routing seed"},
 };
 
 const char *mp_tensor_name(mp_tensor_id id) {

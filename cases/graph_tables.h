@@ -46,6 +46,22 @@ mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage);
 /* Whether rows of the stage's result are slots (token * topk + j), not tokens. */
 bool mp_stage_rows_are_slots(mp_stage stage);
 
+/* Where a subject's tensor lies in its buffer, which begins on a boundary of 64 bytes: what a case says of
+ * gaps in weights and of buffers that are not aligned. The reference and the judge have packed tensors. */
+typedef struct mp_placement {
+    size_t first; /* bytes of the buffer before the first element */
+    size_t bytes; /* of all of it: it ends behind the last element */
+    int64_t stride[MP_MAX_RANK];
+    bool packed; /* without gaps between elements */
+} mp_placement;
+mp_placement mp_case_placement(const mp_case *c, mp_tensor_id id, const mp_tensor *t);
+/* Whether any tensor of the case lies otherwise than packed on its boundary. */
+bool mp_case_places(const mp_case *c);
+/* Calls visit for each run of elements without a gap: byte `at` of the buffer, `row` of the packed tensor of
+ * `bytes` from there on. */
+typedef void mp_placed_row(void *ctx, size_t at, size_t row, size_t bytes);
+void mp_placement_rows(const mp_placement *p, const mp_tensor *t, mp_placed_row *visit, void *ctx);
+
 /* Whether the stage multiplies its rows by the router weights: gate_up with apply_router_weight_on_input;
  * else down, but not in mode=no_combine, unless no_combine_keep_router_weight. */
 bool mp_stage_weighs(const mp_case *c, mp_stage stage);

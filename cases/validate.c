@@ -188,7 +188,8 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
 }
 
 /* The fields that say how a problem is executed, not which problem it is. */
-static const char *const execution_fields[] = {"path", "layout", "tile", "tile_down"};
+static const char *const execution_fields[] = {
+    "path", "layout", "tile", "tile_down", "weight_row_gap", "weight_expert_gap", "buffer_offset"};
 
 static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *variant) {
     /* Judged by mp_case_validate_part. */
@@ -214,11 +215,13 @@ mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_
         char before[64], after[64];
         mp_field_text(f, base, before);
         mp_field_text(f, variant, after);
-        return mp_fail(err, MP_EINPUT,
-                       "%s=%s instead of %s=%s is another problem: a variant may differ in path, layout, "
-                       "tile, tile_down, and in mode between combine and inplace; ranks in ep_size, E and "
-                       "expert_map, shards in N",
-                       f->name, after, f->name, before);
+        return mp_fail(
+            err, MP_EINPUT,
+            "%s=%s instead of %s=%s is another problem: a variant may differ in path, layout, "
+            "tile, tile_down, weight_row_gap, weight_expert_gap, buffer_offset, and in mode between "
+            "combine and inplace; ranks in ep_size, E and "
+            "expert_map, shards in N",
+            f->name, after, f->name, before);
     }
     return MP_OK;
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/bench.h"
 
+#include "cases/graph_tables.h"
+#include "cases/numbering.h"
+
 #include "kernels/device/params.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/stages.h"
@@ -152,6 +155,10 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
             err, MP_EINPUT,
             "bench needs scope=all, path=fused or runner and at least 1 repeat, not scope=%s path=%s and %d",
             mp_scope_name(c->scope), mp_path_name(c->path), repeats);
+    if (mp_case_numbers_ids(c) || mp_case_places(c))
+        return mp_fail(err, MP_EINPUT,
+                       "bench times packed tensors and the ids of this rank: remove expert_map, sentinel, "
+                       "weight_row_gap, weight_expert_gap and buffer_offset");
     float *times = malloc((size_t)repeats * MP_STAGE_COUNT * sizeof *times);
     if (!times) return mp_fail(err, MP_EMEMORY, "times of %d repeats", repeats);
 

@@ -18,6 +18,10 @@ int64_t mp_vector_length(mp_dtype dtype, int64_t row_length) {
     return row_length % length == 0 ? length : 1;
 }
 
+int64_t mp_case_vector_length(const mp_case *c, mp_dtype dtype, int64_t row_length) {
+    return mp_vector_length(dtype, c->buffer_offset) > 1 ? mp_vector_length(dtype, row_length) : 1;
+}
+
 mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype) {
     return mp_make_kernel("kernels/device/tools.cu", entry, "-DDTYPE=%d", (int)dtype);
 }

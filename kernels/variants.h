@@ -45,6 +45,9 @@ mp_kernel mp_kernel_special_unit(const char *instruction, int operands);
  * vectors. */
 int64_t mp_vector_length(mp_dtype dtype, int64_t row_length);
 
+/* The same of a case's tensor, whose buffer may begin elsewhere than on 16 bytes. */
+int64_t mp_case_vector_length(const mp_case *c, mp_dtype dtype, int64_t row_length);
+
 /* Most stack that a kernel needs where it spills (tests/test_compile.c checks it); the driver reserves it for
  * every thread that can be resident. */
 #define MP_STACK_BYTES_MAX 1024

@@ -72,19 +72,44 @@ mp_status mp_run_stages(const mp_executor *x, const mp_case *c, int block_size_m
     return status;
 }
 
+typedef struct packing {
+    const char *from;
+    char *to;
+} packing;
+
+static void pack_row(void *ctx, size_t at, size_t row, size_t bytes) {
+    const packing *p = ctx;
+    memcpy(p->to + row, p->from + at, bytes);
+}
+
+mp_status mp_usual_tensors(const mp_case *c, const mp_tensor given[MP_TENSOR_COUNT],
+                           mp_tensor t[MP_TENSOR_COUNT], mp_tensor made[MP_TENSOR_COUNT], mp_error *err) {
+    mp_status status = MP_OK;
+    memcpy(t, given, MP_TENSOR_COUNT * sizeof *t);
+    memset(made, 0, MP_TENSOR_COUNT * sizeof *made);
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+        if (!given[id].data) continue;
+        const mp_placement place = mp_case_placement(c, (mp_tensor_id)id, &given[id]);
+        const bool numbered = id == MP_TOPK_IDS && mp_case_numbers_ids(c);
+        if (place.packed && !numbered) continue;
+        made[id] = given[id];
+        status = mp_tensor_alloc(&made[id], MP_POISON_A, err);
+        t[id] = made[id];
+        if (status == MP_OK && numbered)
+            mp_read_numbered_ids(c, given[id].data, given[MP_EXPERT_MAP].data, made[id].data);
+        else if (status == MP_OK)
+            mp_placement_rows(&place, &given[id], pack_row,
+                              &(packing){(const char *)given[id].data - place.first, made[id].data});
+    }
+    return status;
+}
+
 mp_status mp_run_as_given(const mp_executor *x, const mp_case *c, int block_size_m,
                           const mp_tensor tensors[MP_TENSOR_COUNT], mp_error *err) {
-    mp_tensor t[MP_TENSOR_COUNT], ids = {0};
-    mp_status status = MP_OK;
-    memcpy(t, tensors, sizeof t);
-    if (mp_case_numbers_ids(c) && t[MP_TOPK_IDS].data) {
-        ids = t[MP_TOPK_IDS];
-        status = mp_tensor_alloc(&ids, MP_POISON_A, err);
-        if (status == MP_OK) mp_read_numbered_ids(c, t[MP_TOPK_IDS].data, t[MP_EXPERT_MAP].data, ids.data);
-        t[MP_TOPK_IDS] = ids;
-    }
+    mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT];
+    mp_status status = mp_usual_tensors(c, tensors, t, made, err);
     if (status == MP_OK) status = mp_run_stages(x, c, block_size_m, t, err);
-    mp_tensor_free(&ids);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
     return status;
 }
 

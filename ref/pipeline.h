@@ -69,7 +69,12 @@ mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp
  * the run. In place, t[MP_X] is the output's memory and holds x. */
 mp_status mp_run_stages(const mp_executor *executor, const mp_case *c, int block_size_m,
                         const mp_tensor t[MP_TENSOR_COUNT], mp_error *err);
-/* The same on the tensors that a subject gets, whose ids may be numbered otherwise (cases/numbering.h). */
+/* The tensors that a subject gets as the stages above read them: ids that are numbered otherwise
+ * (cases/numbering.h) and weights with gaps (mp_case_placement) are brought into the usual form. Those are
+ * made, and are to be freed by the caller, after an error too; the others are the subject's own. */
+mp_status mp_usual_tensors(const mp_case *c, const mp_tensor given[MP_TENSOR_COUNT],
+                           mp_tensor t[MP_TENSOR_COUNT], mp_tensor made[MP_TENSOR_COUNT], mp_error *err);
+/* Runs the case on the tensors that a subject gets. */
 mp_status mp_run_as_given(const mp_executor *executor, const mp_case *c, int block_size_m,
                           const mp_tensor t[MP_TENSOR_COUNT], mp_error *err);
 /* The same on inputs and a trace of all outputs. In place, x is copied into the output first. */

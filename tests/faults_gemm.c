@@ -54,6 +54,50 @@ static void store_with_tail(const faulty_run *run, faulty_gemm gemm) {
     mp_tensor_free(&w);
 }
 
+/* w1 as a kernel reads it that takes it for packed: rows `row` elements apart, experts `expert`. */
+static void store_misread(const faulty_run *run, int64_t row, int64_t expert) {
+    const mp_tensor *given = &run->as_given[MP_W1];
+    faulty_gemm gemm = gate_up_gemm(run);
+    mp_tensor w = copy_tensor(gemm.problem.w.codes);
+    for (int64_t e = 0; e < w.dim[0]; e++)
+        for (int64_t n = 0; n < w.dim[1]; n++)
+            for (int64_t k = 0; k < w.dim[2]; k++)
+                mp_encode(w.dtype, w.data, (e * w.dim[1] + n) * w.dim[2] + k,
+                          mp_decode(given->dtype, given->data, e * expert + n * row + k));
+    gemm.problem.w.codes = &w;
+    store_gemm(run, &gemm);
+    mp_tensor_free(&w);
+}
+
+static void true_strides(const faulty_run *run, int64_t stride[MP_MAX_RANK]) {
+    mp_case_strides(run->c, MP_W1, &run->as_given[MP_W1], stride);
+}
+
+void weight_rows_taken_for_packed(const faulty_run *run) {
+    int64_t stride[MP_MAX_RANK];
+    true_strides(run, stride);
+    store_misread(run, run->c->K, stride[0]);
+}
+void experts_taken_for_packed(const faulty_run *run) {
+    int64_t stride[MP_MAX_RANK];
+    true_strides(run, stride);
+    store_misread(run, stride[1], stride[1] * mp_case_w1_rows(run->c));
+}
+
+/* Loads of 16 bytes, from the boundary before the first element. */
+void x_read_from_the_boundary(const faulty_run *run) {
+    const int64_t before = run->c->buffer_offset * (int64_t)mp_dtype_size(run->c->dtype) % 16 /
+                           (int64_t)mp_dtype_size(run->c->dtype);
+    const mp_tensor *given = &run->as_given[MP_X];
+    faulty_gemm gemm = gate_up_gemm(run);
+    mp_tensor x = copy_tensor(given);
+    for (int64_t i = 0; i < mp_tensor_count(&x); i++)
+        mp_encode(x.dtype, x.data, i, mp_decode(given->dtype, given->data, i - before));
+    gemm.problem.a.codes = &x;
+    store_gemm(run, &gemm);
+    mp_tensor_free(&x);
+}
+
 void gate_up_tail_unmasked(const faulty_run *run) {
     store_with_tail(run, gate_up_gemm(run));
 }

@@ -463,6 +463,18 @@ void written_before_cache1(const faulty_run *run) {
     data[-MP_GUARD_BYTES] ^= 1;
 }
 
+/* A row of w1 is completed to whole vectors, in the gap behind it. */
+void written_into_gap(const faulty_run *run) {
+    const mp_tensor *w1 = &run->as_given[MP_W1];
+    mp_encode(w1->dtype, w1->data, run->c->K, 0);
+}
+
+/* A store of 16 bytes begins on their boundary, before the first element. */
+void stored_from_the_boundary(const faulty_run *run) {
+    const mp_tensor *out = &run->trace->t[MP_OUT];
+    mp_encode(out->dtype, out->data, -1, 0);
+}
+
 void device_guard_broken(const faulty_run *run) {
     char *data = run->trace->t[MP_CACHE1].data;
     data[-4] ^= 1;
@@ -499,6 +511,9 @@ void depends_on_position(const faulty_run *run) {
 }
 void depends_on_batch_size(const faulty_run *run) {
     if (run->c->M == 1) nudge(run, 0);
+}
+void unaligned_differs(const faulty_run *run) {
+    if (run->c->buffer_offset > 0) nudge(run, 0);
 }
 void runner_differs(const faulty_run *run) {
     if (run->c->path == MP_RUNNER) nudge(run, 0);

@@ -2,7 +2,6 @@
 #include "tests/faulty.h"
 
 #include "cases/graph_tables.h"
-#include "cases/numbering.h"
 #include "ref/activation.h"
 #include "ref/predict/activation_f32.h"
 #include "ref/contract_words.h"
@@ -236,23 +235,21 @@ static mp_status faulty_run_case(mp_subject *s, const mp_execution *given, mp_er
             if (outputs & MP_IN_SET(id)) trace.t[id] = e->t[id];
         }
         if (x.data) in.t[MP_X] = x;
-        const int32_t *ids_given = e->t[MP_TOPK_IDS].data, *map = e->t[MP_EXPERT_MAP].data;
-        mp_tensor ids = {0};
-        if (ids_given && mp_case_numbers_ids(e->c)) {
-            ids = copy_tensor(&e->t[MP_TOPK_IDS]);
-            mp_read_numbered_ids(e->c, ids_given, map, ids.data);
-            in.t[MP_TOPK_IDS] = ids;
-        }
+        mp_tensor usual[MP_TENSOR_COUNT], own[MP_TENSOR_COUNT]; /* of weights with gaps, and other ids */
+        must(mp_usual_tensors(e->c, e->t, usual, own, NULL));
+        for (int id = 0; id < MP_TENSOR_COUNT; id++)
+            if (own[id].data) in.t[id] = own[id];
         const uint64_t before = digest_of(&trace);
         self->f->plant(&(faulty_run){.c = e->c,
                                      .in = &in,
                                      .trace = &trace,
                                      .poison = poison,
                                      .number = self->runs++,
-                                     .given = ids_given,
-                                     .expert_map = map});
+                                     .given = e->t[MP_TOPK_IDS].data,
+                                     .expert_map = e->t[MP_EXPERT_MAP].data,
+                                     .as_given = e->t});
         faulty_changes += digest_of(&trace) != before;
-        mp_tensor_free(&ids);
+        for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&own[id]);
     }
     mp_tensor_free(&x);
     mp_trace_destroy(&made);

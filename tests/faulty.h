@@ -17,6 +17,7 @@ typedef struct faulty_run {
     uint32_t poison;
     int number;                        /* runs of this subject before this one */
     const int32_t *given, *expert_map; /* topk_ids as the subject gets them; the map, or NULL */
+    const mp_tensor *as_given;         /* all tensors so: weights with their gaps */
 } faulty_run;
 
 enum { NO_STAGE = -1 };

@@ -54,6 +54,9 @@ static const char *const choices[][9] = {
     {"fused_sum", "0", "0", "1"},
     {"layout", "route", "sorted"},
     {"path", "fused", "runner", "chunked"},
+    {"weight_row_gap", "0", "0", "1", "64"},
+    {"weight_expert_gap", "0", "0", "1048576"},
+    {"buffer_offset", "0", "0", "1", "63"},
     {"scope", "all", "all", "align", "combine"},
     {"tile", "auto", "16x16x32x1x1x1", "256x256x256x65536x16x8"},
     {"tile_down", "auto", "auto", "16x64x64x8x4x3"},
@@ -86,6 +89,7 @@ static void text_round_trips(void **unused) {
     mp_case previous = mp_case_default();
     char previous_text[MP_CASE_TEXT_MAX] = "";
     int valid = 0;
+    mp_case_text(&previous, previous_text, sizeof previous_text);
     for (int i = 0; i < 40000; i++) {
         mp_case c, back = mp_case_default();
         char text[MP_CASE_TEXT_MAX], again[MP_CASE_TEXT_MAX];
@@ -293,6 +297,9 @@ static void impossible_combinations_are_refused(void **unused) {
         {"scope=align N=96", "remove N=96"},
         {"scope=align dtype=fp16", "remove dtype=fp16"},
         {"scope=align act=gelu", "remove act=gelu"},
+        {"scope=align weight_row_gap=8", "remove weight_row_gap=8"},
+        {"scope=act weight_expert_gap=8", "remove weight_expert_gap=8"},
+        {"buffer_offset=64", "from 0 to 63"},
         {"scope=align bias=1", "remove bias=1"},
         {"scope=align mode=inplace", "remove mode=inplace"},
         {"scope=align layout=sorted", "remove layout=sorted"},
@@ -359,6 +366,8 @@ static void pairs_are_the_same_problem(void **unused) {
         {"M=4", "mode=inplace", NULL},
         {"M=4 mode=inplace", "mode=combine path=runner", NULL},
         {"M=4 mode=no_combine", "path=runner", NULL},
+        {"M=4", "weight_row_gap=8 weight_expert_gap=1 layout=sorted", NULL},
+        {"M=4 buffer_offset=3", "buffer_offset=0", NULL},
         {"M=4", "M=4", NULL},
         {"M=4", "M=512", "M=512 instead of M=4"},
         {"M=4", "seed=5", "seed=5 instead of seed=0"},

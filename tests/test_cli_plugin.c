@@ -25,6 +25,10 @@ static void a_pipeline_in_c(void **state) {
            "expert_map=round_robin routing=padded' --case 'M=9 filter=0.5 sentinel=any data=unused' "
            "--case 'M=9 mode=no_combine no_combine_keep_router_weight=1'",
            0, "3 passed", "");
+    expect(
+        "moeparity run --subject plugin:plugins/pipeline.so --case 'M=9 weight_row_gap=3 "
+        "weight_expert_gap=100 buffer_offset=1' --case M=9 --pair 'weight_row_gap=8' --pair buffer_offset=5",
+        0, "2 passed", "");
     /* Without a contract nothing is promised but what a sane kernel meets, and the report says what is given
      * away; a pair shows its bits. */
     expect(

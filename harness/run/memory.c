@@ -87,6 +87,19 @@ static size_t map_bytes(const mp_case *c) {
     return (size_t)mp_case_slots(c) * 64;
 }
 
+static size_t placed_bytes(const mp_case *c, const mp_tensor in[MP_TENSOR_COUNT],
+                           const mp_tensor out[MP_TENSOR_COUNT]) {
+    size_t bytes = 0, largest = 0;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        const mp_tensor *t = in[id].rank > 0 ? &in[id] : &out[id];
+        if (t->rank == 0) continue;
+        const mp_placement place = mp_case_placement(c, (mp_tensor_id)id, t);
+        bytes += place.bytes + 2 * MP_GUARD_BYTES + (place.packed ? 0 : mp_tensor_bytes(t));
+        if (place.bytes > largest) largest = place.bytes;
+    }
+    return bytes + 2 * largest;
+}
+
 size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
     mp_inputs in;
     mp_trace trace;
@@ -99,8 +112,11 @@ size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
                              the second trace */
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (bytes_of(&trace.t[id]) > predicted) predicted = bytes_of(&trace.t[id]);
+    /* Tensors that lie elsewhere than packed are copied on their way to the subject and back; their gaps are
+     * looked at in two images, and weights are packed again where a subject wants it so. */
+    const size_t placed = mp_case_places(c) ? placed_bytes(c, in.t, trace.t) : 0;
     return total_bytes(in.t) + bytes_of(&in.t[MP_X]) + 2 * total_bytes(trace.t) + predicted + map_bytes(c) +
-           slab_bytes(c) + gemm_bytes(c);
+           slab_bytes(c) + gemm_bytes(c) + placed;
 }
 
 /* What the parts of a file that can be judged need beside its tensors. */

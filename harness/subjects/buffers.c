@@ -18,7 +18,8 @@ struct mp_buffers {
     const mp_case *c;
     mp_offer offer;
     mp_tensor t[MP_TENSOR_COUNT];
-    uint64_t digest[MP_TENSOR_COUNT]; /* of the inputs that have a buffer */
+    mp_placement place[MP_TENSOR_COUNT]; /* in their buffers */
+    uint64_t digest[MP_TENSOR_COUNT];    /* of the inputs that have a buffer */
     /* What its run was given. */
     mp_tensor view[MP_TENSOR_COUNT];
     void *workspace_view[MP_WORKSPACES];
@@ -35,13 +36,20 @@ static mp_tensor_set tensors_of(const mp_case *c, const mp_offer *offer) {
     return mp_case_inputs(c) | offer->exposes;
 }
 
+/* Not packed on the boundary on which buffers begin. */
+static bool lies_elsewhere(const mp_placement *place) {
+    return place->first > 0 || !place->packed;
+}
+
 void mp_buffer_sizes_add(const mp_case *c, const mp_offer *offer, mp_buffer_sizes *sizes) {
     sizes->given |= mp_case_inputs(c) & ~mp_case_derived_inputs(c);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         if (!(tensors_of(c, offer) & MP_IN_SET(id)) || is_the_output(c, offer, id)) continue;
         const mp_tensor t = mp_case_shape(c, (mp_tensor_id)id, offer->config.up.block_size_m);
+        const mp_placement place = mp_case_placement(c, (mp_tensor_id)id, &t);
         sizes->tensors |= MP_IN_SET(id);
-        if (mp_tensor_bytes(&t) > sizes->tensor[id]) sizes->tensor[id] = mp_tensor_bytes(&t);
+        if (lies_elsewhere(&place)) sizes->placed |= MP_IN_SET(id);
+        if (place.bytes > sizes->tensor[id]) sizes->tensor[id] = place.bytes;
     }
     for (int i = 0; i < MP_WORKSPACES; i++)
         if (offer->workspace_bytes[i] > sizes->workspace[i]) sizes->workspace[i] = offer->workspace_bytes[i];
@@ -50,7 +58,8 @@ void mp_buffer_sizes_add(const mp_case *c, const mp_offer *offer, mp_buffer_size
 /* ---- opening and closing ---- */
 
 static bool has_buffer(const mp_buffers *b, int id) {
-    const bool handed_over = b->space == &mp_host_space && (b->sizes.given & MP_IN_SET(id)) &&
+    const bool handed_over = b->space == &mp_host_space &&
+                             (b->sizes.given & ~b->sizes.placed & MP_IN_SET(id)) &&
                              (b->use == MP_BUFFERS_ONCE || mp_tensors[id].rows == MP_ROWS_WHOLE);
     return (b->sizes.tensors & MP_IN_SET(id)) && !handed_over;
 }
@@ -110,12 +119,51 @@ static mp_status derive_inputs(const mp_case *c, int block_size_m, mp_tensor der
 
 /* Gives the tensor of this shape its buffer, and says so if that is too small. */
 static mp_status place(mp_buffers *b, int id, mp_error *err) {
-    const size_t bytes = mp_tensor_bytes(&b->t[id]);
-    b->t[id].data = b->buffer[id];
+    b->place[id] = mp_case_placement(b->c, (mp_tensor_id)id, &b->t[id]);
+    const size_t bytes = b->place[id].bytes;
+    if (b->buffer[id]) b->t[id].data = (char *)b->buffer[id] + b->place[id].first;
     if (!b->buffer[id] || bytes > b->sizes.tensor[id])
         return mp_fail(err, MP_EINTERNAL, "%s needs %zu bytes of a buffer of %zu",
                        mp_tensor_name((mp_tensor_id)id), bytes, b->buffer[id] ? b->sizes.tensor[id] : 0);
     return MP_OK;
+}
+
+/* What lies before the first element, however the buffer was used before; outputs have no other gaps. */
+static mp_status fill_gaps_before(const mp_buffers *b, int id, mp_error *err) {
+    enum { MOST = 64 * 8 };
+    char gap[MOST];
+    const size_t bytes = b->place[id].first < MOST ? b->place[id].first : MOST;
+    mp_fill_pattern(gap, bytes, MP_GUARD_PATTERN);
+    return bytes ? b->space->write(b->space->self, b->buffer[id], gap, bytes, err) : MP_OK;
+}
+
+typedef struct image {
+    char *buffer;
+    const char *packed; /* NULL: elements are covered with the pattern of the gaps */
+} image;
+
+static void put_row(void *ctx, size_t at, size_t row, size_t bytes) {
+    const image *i = ctx;
+    if (i->packed)
+        memcpy(i->buffer + at, i->packed + row, bytes);
+    else
+        mp_fill_pattern(i->buffer + at, bytes, MP_GUARD_PATTERN);
+}
+
+/* Writes a tensor to its place in the buffer, gaps and all. */
+static mp_status write_placed(const mp_buffers *b, int id, const mp_tensor *from, mp_error *err) {
+    const mp_placement *place = &b->place[id];
+    if (!lies_elsewhere(place))
+        return b->space->write(b->space->self, b->t[id].data, from->data, place->bytes, err);
+    image i = {malloc(place->bytes + 1), from->data};
+    if (!i.buffer)
+        return mp_fail(err, MP_EMEMORY, "no memory for %zu bytes of %s", place->bytes,
+                       mp_tensor_name((mp_tensor_id)id));
+    mp_fill_pattern(i.buffer, place->bytes, MP_GUARD_PATTERN);
+    mp_placement_rows(place, from, put_row, &i);
+    const mp_status status = b->space->write(b->space->self, b->buffer[id], i.buffer, place->bytes, err);
+    free(i.buffer);
+    return status;
 }
 
 static mp_status place_outputs(mp_buffers *b, mp_error *err) {
@@ -124,6 +172,7 @@ static mp_status place_outputs(mp_buffers *b, mp_error *err) {
         if (!(b->offer.exposes & MP_IN_SET(id))) continue;
         b->t[id] = mp_case_shape(b->c, (mp_tensor_id)id, b->offer.config.up.block_size_m);
         status = place(b, id, err);
+        if (status == MP_OK) status = fill_gaps_before(b, id, err);
     }
     for (int i = 0; i < MP_WORKSPACES && status == MP_OK; i++)
         if (b->offer.workspace_bytes[i] > b->sizes.workspace[i])
@@ -137,16 +186,15 @@ static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT]
     mp_status status = MP_OK;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         if (!(mp_case_inputs(b->c) & MP_IN_SET(id)) || !in[id].data) continue;
-        const size_t bytes = mp_tensor_bytes(&in[id]);
         b->t[id] = in[id];
         if (is_the_output(b->c, &b->offer, id)) {
             b->t[id].data = b->t[MP_OUT].data;
-            status = space->write(space->self, b->t[id].data, in[id].data, bytes, err);
+            status = space->write(space->self, b->t[id].data, in[id].data, mp_tensor_bytes(&in[id]), err);
         } else if (has_buffer(b, id)) {
             status = place(b, id, err);
-            if (status == MP_OK) status = space->write(space->self, b->t[id].data, in[id].data, bytes, err);
+            if (status == MP_OK) status = write_placed(b, id, &in[id], err);
             if (status == MP_OK)
-                status = space->digest(space->self, b->t[id].data, bytes, &b->digest[id], err);
+                status = space->digest(space->self, b->buffer[id], b->place[id].bytes, &b->digest[id], err);
         }
     }
     return status;
@@ -195,10 +243,49 @@ static mp_status check_buffer(const mp_buffers *b, const char *kind, const char 
     return status;
 }
 
+static void tell_gap(const mp_buffers *b, int id, const char *kind, size_t at,
+                     mp_surroundings_report *report) {
+    const mp_placement *place = &b->place[id];
+    const int64_t element = ((int64_t)at - (int64_t)place->first) / (int64_t)mp_dtype_size(b->t[id].dtype);
+    const int64_t expert = place->stride[0] > 0 ? element / place->stride[0] : 0,
+                  row = place->stride[1] > 0 ? element % place->stride[0] / place->stride[1] : 0;
+    char where[96];
+    if (at < place->first)
+        snprintf(where, sizeof where, "before its first element");
+    else if (row < b->t[id].dim[1])
+        snprintf(where, sizeof where, "behind row %lld of expert %lld", (long long)row, (long long)expert);
+    else
+        snprintf(where, sizeof where, "behind expert %lld", (long long)expert);
+    snprintf(report->guard, sizeof report->guard, "%s%s%s: byte %zu of a buffer of %zu, %s, was written",
+             b->space->name, kind, mp_tensor_name((mp_tensor_id)id), at, place->bytes, where);
+}
+
+/* Whether all that is no element of the tensor still holds the pattern: *intact, or the report says where. */
+static mp_status check_gaps(const mp_buffers *b, int id, const char *kind, bool *intact,
+                            mp_surroundings_report *report, mp_error *err) {
+    const mp_placement *place = &b->place[id];
+    image i = {malloc(place->bytes + 1), NULL};
+    char *pattern = malloc(place->bytes + 1);
+    mp_status status = i.buffer && pattern
+                           ? b->space->read(b->space->self, i.buffer, b->buffer[id], place->bytes, err)
+                           : mp_fail(err, MP_EMEMORY, "no memory to look at the gaps of %s",
+                                     mp_tensor_name((mp_tensor_id)id));
+    if (status == MP_OK) {
+        size_t at = 0;
+        mp_fill_pattern(pattern, place->bytes, MP_GUARD_PATTERN);
+        mp_placement_rows(place, &b->t[id], put_row, &i);
+        while (at < place->bytes && i.buffer[at] == pattern[at]) at++;
+        *intact = at == place->bytes;
+        if (!*intact && !report->guard[0]) tell_gap(b, id, kind, at, report);
+    }
+    free(i.buffer);
+    free(pattern);
+    return status;
+}
+
 static mp_status check_input(const mp_buffers *b, int id, mp_surroundings_report *report, mp_error *err) {
     uint64_t after = 0;
-    const mp_status status =
-        b->space->digest(b->space->self, b->t[id].data, mp_tensor_bytes(&b->t[id]), &after, err);
+    const mp_status status = b->space->digest(b->space->self, b->buffer[id], b->place[id].bytes, &after, err);
     if (status == MP_OK && after != b->digest[id] && !report->input[0])
         snprintf(report->input, sizeof report->input, "%s%s changed: digest %016llx before, %016llx after",
                  b->space->name, mp_tensor_name((mp_tensor_id)id), (unsigned long long)b->digest[id],
@@ -213,9 +300,13 @@ mp_status mp_buffers_look(const mp_buffers *b, mp_surroundings_report *report, m
         const mp_tensor *t = &b->t[id];
         if (!t->data || is_the_output(b->c, &b->offer, id)) continue;
         const bool input = mp_case_inputs(b->c) & MP_IN_SET(id), own = has_buffer(b, id);
-        status = check_buffer(b, input ? "input " : "", mp_tensor_name((mp_tensor_id)id), t->data,
+        const char *kind = input ? "input " : "";
+        bool intact = true;
+        status = check_buffer(b, kind, mp_tensor_name((mp_tensor_id)id), own ? b->buffer[id] : t->data,
                               own ? b->sizes.tensor[id] : mp_tensor_bytes(t), report, err);
-        if (status == MP_OK && input && own) status = check_input(b, id, report, err);
+        if (status == MP_OK && own && lies_elsewhere(&b->place[id]))
+            status = check_gaps(b, id, kind, &intact, report, err);
+        if (status == MP_OK && input && own && intact) status = check_input(b, id, report, err);
     }
     for (int i = 0; i < MP_WORKSPACES && status == MP_OK; i++) {
         char name[32];
@@ -234,7 +325,7 @@ mp_status mp_buffers_collect(mp_buffers *b, mp_trace *trace, mp_error *err) {
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         if (!(b->left & b->offer.exposes & MP_IN_SET(id))) continue;
         mp_tensor t = b->t[id];
-        if (give_away) {
+        if (give_away && !lies_elsewhere(&b->place[id])) {
             b->buffer[id] = NULL;
         } else {
             status = mp_tensor_alloc(&t, MP_POISON_A, err);

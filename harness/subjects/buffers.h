@@ -12,6 +12,7 @@ typedef struct mp_buffers mp_buffers;
 /* Which tensors the buffers are for, and the bytes of each; zeroed, then raised to what each case needs. */
 typedef struct mp_buffer_sizes {
     mp_tensor_set tensors, given; /* all; those that mp_inputs has */
+    mp_tensor_set placed;         /* those with gaps, or behind a boundary: they need a buffer of their own */
     size_t tensor[MP_TENSOR_COUNT], workspace[MP_WORKSPACES];
 } mp_buffer_sizes;
 void mp_buffer_sizes_add(const mp_case *c, const mp_offer *offer, mp_buffer_sizes *sizes);

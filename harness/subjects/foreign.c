@@ -10,7 +10,12 @@
 #include <string.h>
 
 /* Fields that came later than the first version of plug-ins and of the protocol. */
-static const char *const later_fields[] = {"no_combine_keep_router_weight", "expert_map", "sentinel"};
+static const char *const later_fields[] = {"no_combine_keep_router_weight",
+                                           "expert_map",
+                                           "sentinel",
+                                           "weight_row_gap",
+                                           "weight_expert_gap",
+                                           "buffer_offset"};
 
 mp_status mp_foreign_knows(const char *takes, const mp_case *c, const char *name, mp_error *err) {
     for (size_t i = 0; i < sizeof later_fields / sizeof *later_fields; i++) {

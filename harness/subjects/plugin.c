@@ -2,6 +2,7 @@
 #include "harness/subjects/plugin.h"
 
 #include "base/text.h"
+#include "cases/graph_tables.h"
 #include "harness/subjects/foreign.h"
 #include "harness/subjects/leaks.h"
 #include "moeparity/plugin.h"
@@ -69,22 +70,24 @@ static mp_plugin_case case_of(const mp_case *c, char text[MP_CASE_TEXT_MAX]) {
         .no_combine_keep_router_weight = c->no_combine_keep_router_weight,
         .expert_map = mp_expert_map_name(c->expert_map),
         .sentinel = mp_sentinel_name(c->sentinel),
+        .weight_row_gap = c->weight_row_gap,
+        .weight_expert_gap = c->weight_expert_gap,
+        .buffer_offset = c->buffer_offset,
     };
 }
 
-static mp_plugin_tensor tensor_of(const mp_tensor *t, mp_tensor_id id, bool is_output) {
+static mp_plugin_tensor tensor_of(const mp_case *c, const mp_tensor *t, mp_tensor_id id, bool is_output) {
+    const mp_placement place = mp_case_placement(c, id, t);
     mp_plugin_tensor tensor = {.struct_size = sizeof tensor,
                                .name = mp_tensor_name(id),
                                .dtype = mp_dtype_name(t->dtype),
                                .is_output = is_output,
                                .rank = t->rank,
-                               .bytes = mp_tensor_bytes(t),
+                               .bytes = place.bytes - place.first,
                                .data = t->data};
-    int64_t stride = 1;
-    for (int d = t->rank - 1; d >= 0; d--) {
+    for (int d = 0; d < t->rank; d++) {
         tensor.shape[d] = t->dim[d];
-        tensor.stride[d] = stride;
-        stride *= t->dim[d];
+        tensor.stride[d] = place.stride[d];
     }
     return tensor;
 }
@@ -128,7 +131,8 @@ static mp_status plugin_run(mp_subject *s, const mp_execution *e, mp_error *err)
     for (int i = 0; i < MP_WORKSPACES; i++) run.workspace[i] = e->workspace[i];
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (e->t[id].data)
-            tensors[run.tensor_count++] = tensor_of(&e->t[id], (mp_tensor_id)id, outputs & MP_IN_SET(id));
+            tensors[run.tensor_count++] =
+                tensor_of(e->c, &e->t[id], (mp_tensor_id)id, outputs & MP_IN_SET(id));
     if (p->cuda) status = mp_leaks_begin(&p->leaks, p->cuda, err);
     if (status == MP_OK) status = result_of(p, p->api.run(p->self, &run, &why), &why, err);
     if (status == MP_EINPUT && err) err->status = status = MP_EDEVICE; /* too late for words to be wrong */

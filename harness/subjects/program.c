@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "cases/case_json.h"
 #include "cases/case_tools.h"
+#include "cases/graph_tables.h"
 #include "harness/subjects/foreign.h"
 #include "harness/subjects/leaks.h"
 #include "harness/subjects/shared_space.h"
@@ -173,12 +174,18 @@ static json_t *place_to_json(const program *p, const void *data, size_t bytes, m
                      (json_int_t)bytes);
 }
 
-static json_t *tensor_to_json(const program *p, const mp_tensor *t, mp_tensor_id id, bool is_output,
-                              mp_error *err) {
-    json_t *place = place_to_json(p, t->data, mp_tensor_bytes(t), err), *shape = json_array();
-    for (int d = 0; d < t->rank; d++) json_array_append_new(shape, json_integer(t->dim[d]));
-    json_t *json = json_pack("{s:s, s:s, s:o, s:b}", "name", mp_tensor_name(id), "dtype",
-                             mp_dtype_name(t->dtype), "shape", shape, "is_output", (int)is_output);
+static json_t *tensor_to_json(const program *p, const mp_case *c, const mp_tensor *t, mp_tensor_id id,
+                              bool is_output, mp_error *err) {
+    const mp_placement at = mp_case_placement(c, id, t);
+    json_t *place = place_to_json(p, t->data, at.bytes - at.first, err), *shape = json_array(),
+           *stride = json_array();
+    for (int d = 0; d < t->rank; d++) {
+        json_array_append_new(shape, json_integer(t->dim[d]));
+        json_array_append_new(stride, json_integer(at.stride[d]));
+    }
+    json_t *json =
+        json_pack("{s:s, s:s, s:o, s:o, s:b}", "name", mp_tensor_name(id), "dtype", mp_dtype_name(t->dtype),
+                  "shape", shape, "stride", stride, "is_output", (int)is_output);
     if (place) json_object_update(json, place);
     json_decref(place);
     return json;
@@ -196,7 +203,7 @@ static mp_status run_to_json(const program *p, const mp_execution *e, json_t **r
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (e->t[id].data)
             json_array_append_new(
-                tensors, tensor_to_json(p, &e->t[id], (mp_tensor_id)id, outputs & MP_IN_SET(id), &why));
+                tensors, tensor_to_json(p, e->c, &e->t[id], (mp_tensor_id)id, outputs & MP_IN_SET(id), &why));
     for (int i = 0; i < MP_WORKSPACES; i++)
         if (e->workspace[i])
             json_array_append_new(workspace,

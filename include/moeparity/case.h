@@ -122,6 +122,9 @@ typedef struct mp_tile {
     ENUM(layout, mp_layout, MP_ROUTE, false, "rows of the caches: route order, or sorted by expert")         \
     ENUM(path, mp_path, MP_FUSED, false,                                                                     \
          "one call, stage by stage with hook points, or 65536-token chunks")                                 \
+    INT(weight_row_gap, 0, 0, 4096, false, "elements between two rows of w1 and w2: weights are views")      \
+    INT(weight_expert_gap, 0, 0, 1 << 20, false, "elements between the weights of two experts")              \
+    INT(buffer_offset, 0, 0, 63, false, "elements from a 64-byte boundary to where tensors begin")           \
     ENUM(scope, mp_scope, MP_SCOPE_ALL, false, "all stages, or one alone on generated input")                \
     TILE(tile, "tile of the gate_up GEMM")                                                                   \
     TILE(tile_down, "tile of the down GEMM; block_size_m must equal tile's")                                 \

@@ -64,6 +64,9 @@ typedef struct mp_plugin_case {
     const char *expert_map; /* "none"; "linear", "round_robin": topk_ids count the experts of all ranks, and
                                the tensor expert_map has the number on this rank of each, or -1 */
     const char *sentinel; /* "-1"; "E", "any": ids that no expert has are slots that go to none, as -1 does */
+    int64_t weight_row_gap,
+        weight_expert_gap; /* elements between rows and experts of w1 and w2: by stride[] */
+    int64_t buffer_offset; /* elements by which tensors begin behind a boundary of 64 bytes */
 } mp_plugin_case;
 
 /* What it says of a case, before it runs. Zeroed but for struct_size; texts are the plug-in's, and must live
@@ -84,7 +87,8 @@ typedef struct mp_plugin_offer {
     int block_size_m;    /* to which align pads; 0: that of the case's tile */
 } mp_plugin_offer;
 
-/* A tensor between guard zones. Strides count elements. A case of no tokens (M=0) has tensors without
+/* A tensor between guard zones. Strides count elements; they are those of packed rows, unless the case has
+ * gaps in w1 and w2, and `bytes` then count the gaps inside. A case of no tokens (M=0) has tensors without
  * elements. */
 typedef struct mp_plugin_tensor {
     size_t struct_size;
@@ -130,7 +134,7 @@ typedef struct mp_plugin {
     int (*run)(void *self, const mp_plugin_run *run, mp_plugin_error *err);
     void (*close)(void *self); /* may be NULL */
     /* The fields of mp_plugin_case behind `seed` that it knows, by name and separated by blanks:
-     * "no_combine_keep_router_weight expert_map sentinel". A case in which another one of them has not its
+     * "expert_map sentinel weight_row_gap". A case in which another one of them has not its
      * default is a SKIP, and describe is not asked: who was built before a field was there would run another
      * problem. */
     const char *takes;

@@ -33,7 +33,8 @@ typedef struct mp_execution {
     const mp_case *c;
     const mp_offer *offer;
     /* [MP_TENSOR_COUNT] row-major: the inputs of the case, which must not be written, and the exposed
-     * outputs, whose shapes are those of mp_case_shape. In place, t[MP_X] and t[MP_OUT] are one buffer. */
+     * outputs, whose shapes are those of mp_case_shape. topk_ids are as the case numbers experts (expert_map,
+     * sentinel). In place, t[MP_X] and t[MP_OUT] are one buffer. */
     const mp_tensor *t;
     void *const *workspace; /* [MP_WORKSPACES]; NULL where no bytes were wanted */
     double *stage_ns;       /* [MP_STAGE_COUNT]: a subject that measures adds the time of each stage */
@@ -58,8 +59,9 @@ struct mp_subject {
      * thread that called describe, never twice at a time, and with new outputs and workspaces each time. When
      * it returns the work is done: streams are synchronised, and nothing writes to the tensors any more.
      * Tensors and workspaces begin at multiples of 64 bytes on the host; in another space, where that space's
-     * alloc puts them; rows within are packed. MP_EUNSUPPORTED becomes a SKIP (a failure where the case or a
-     * tuned file names the tile), every other error a CRASH: the subject could not be run. */
+     * alloc puts them; tensors buffer_offset elements behind that. Rows within are packed, but for the gaps
+     * that a case leaves in w1 and w2 (mp_case_strides). MP_EUNSUPPORTED becomes a SKIP (a failure where the
+     * case or a tuned file names the tile), every other error a CRASH: the subject could not be run. */
     mp_status (*run)(mp_subject *s, const mp_execution *execution, mp_error *err);
     /* Before the first of many cases, or NULL: what can be done for all of them at once (compiling). A case
      * that cannot be prepared says so when it runs. */

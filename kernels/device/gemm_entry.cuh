@@ -6,10 +6,10 @@
 #include "kernels/device/gemm_frame.cuh"
 
 // Copies the chunk at row[k..k+CHUNK) to shared memory; what lies past `length` and rows that are not there
-// (row < 0) become zeros.
-__device__ __forceinline__ void copy_chunk(unsigned char *to, const void *matrix, long long row, int k,
-                                           int length) {
-    const element *from = (const element *)matrix + (row < 0 ? 0 : row * length + k);
+// (row < 0) become zeros. Rows are `stride` elements apart.
+__device__ __forceinline__ void copy_chunk(unsigned char *to, const void *matrix, long long row,
+                                           long long stride, int k, int length) {
+    const element *from = (const element *)matrix + (row < 0 ? 0 : row * stride + k);
 #if ALIGNED
     const int bytes = row >= 0 && k < length ? 16 : 0; // length is a multiple of CHUNK
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
@@ -37,15 +37,15 @@ __device__ __forceinline__ void load_stage(const block &b, unsigned char *stage,
     for (int i = 0; i < (BLOCK_M * ROW_CHUNKS + THREADS - 1) / THREADS; i++) {
         const int at = i * THREADS + threadIdx.x, row = at / ROW_CHUNKS, chunk = at % ROW_CHUNKS;
         if (BLOCK_M * ROW_CHUNKS % THREADS && row >= BLOCK_M) break;
-        copy_chunk(stage + warp_tile::a_offset(row, chunk), b.p.a, b.rows.a_row[row], k0 + chunk * CHUNK,
-                   b.p.k);
+        copy_chunk(stage + warp_tile::a_offset(row, chunk), b.p.a, b.rows.a_row[row], b.p.k,
+                   k0 + chunk * CHUNK, b.p.k);
     }
 #pragma unroll 8
     for (int i = 0; i < (BLOCK_N * ROW_CHUNKS + THREADS - 1) / THREADS; i++) {
         const int at = i * THREADS + threadIdx.x, row = at / ROW_CHUNKS, chunk = at % ROW_CHUNKS;
         if (BLOCK_N * ROW_CHUNKS % THREADS && row >= BLOCK_N) break;
         const int n = b.n0 + row;
-        copy_chunk(stage + TILE_A_BYTES + warp_tile::w_offset(row, chunk), b.w, n < b.p.n ? n : -1,
+        copy_chunk(stage + TILE_A_BYTES + warp_tile::w_offset(row, chunk), b.w, n < b.p.n ? n : -1, b.p.w_row,
                    k0 + chunk * CHUNK, b.p.k);
     }
 }
@@ -88,7 +88,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
         return;
     }
 
-    const block b = {p, rows, (const element *)p.w + (long long)expert * p.n * p.k, n0};
+    const block b = {p, rows, (const element *)p.w + expert * p.w_expert, n0};
     const element *bias = p.bias ? (const element *)p.bias + (long long)expert * p.n : nullptr;
     const int warp = threadIdx.x / 32;
     const bool computes = has_place(warp);

@@ -2,8 +2,8 @@
 // The grouped GEMM of both layers: a block computes BLOCK_M sorted rows (one expert) by BLOCK_N columns.
 //
 // -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES: the tile. -DDTYPE. -DALIGNED=1: rows of a and w begin
-// on 16-byte boundaries, so that tiles are copied by cp.async; 0: element by element. -DATOMIC=1: results are
-// added to `out` instead of stored.
+// on 16-byte boundaries and are whole chunks, so that tiles are copied by cp.async; 0: element by element.
+// -DATOMIC=1: results are added to `out` instead of stored.
 //
 // Which rows a block has, the order of blocks, the copies to shared memory ahead of their use and the
 // epilogue are the same for every kind of GEMM: they are in this file and in gemm_entry.cuh. How a warp
@@ -98,7 +98,7 @@ __device__ __forceinline__ void finish(const block &b, int row, int n, const flo
         if (bias && n + i < b.p.n) v = v + decode(bias[n + i]);
         result.at[i] = encode(v * b.rows.weight[row]);
     }
-    if (!ATOMIC && b.p.n % COUNT == 0) {
+    if (!ATOMIC && b.p.n % COUNT == 0 && !b.p.out_unaligned) {
         *(elements<COUNT> *)out = result;
         return;
     }

@@ -40,16 +40,17 @@ typedef struct mp_align_params {
  * out_sorted. */
 typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const void) a;             /* [*, k] */
-    MP_DEVICE_POINTER(const void) w;             /* [num_experts, n, k] */
+    MP_DEVICE_POINTER(const void) w;             /* [num_experts, n, k], by w_expert and w_row */
     MP_DEVICE_POINTER(const void) bias;          /* [num_experts, n], or 0 */
     MP_DEVICE_POINTER(const float) topk_weights; /* [slots], or 0 */
     MP_DEVICE_POINTER(void) out;                 /* [*, n] */
     MP_DEVICE_POINTER(const int) sorted_token_ids;
     MP_DEVICE_POINTER(const int) expert_ids;
     MP_DEVICE_POINTER(const int) num_tokens_post_padded;
+    long long w_expert, w_row;    /* elements from one expert, and row, to the next */
     long long slots, first_block; /* a grid larger than one launch is cut into several */
     int n, k, a_divisor, out_divisor, group_size_m;
-    int a_sorted, out_sorted;
+    int a_sorted, out_sorted, out_unaligned;
 } mp_gemm_params;
 
 /* activation.cu: cache1 [rows, 2n or n] -> cache2 [rows, n]. A row is skipped when its slot goes to no

@@ -28,12 +28,12 @@ mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_
     int stages = tile->num_stages;
     if (stages > 1 && shared_bytes(r, stages) > limits->shared_bytes) stages--;
     return (mp_gemm){
-        .kernel =
-            mp_make_kernel(source, "grouped_gemm",
-                           "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d "
-                           "-DALIGNED=%d -DATOMIC=%d",
-                           tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps,
-                           stages, (int)r->dtype, mp_vector_length(r->dtype, r->row_length) > 1, r->atomic),
+        .kernel = mp_make_kernel(source, "grouped_gemm",
+                                 "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d "
+                                 "-DALIGNED=%d -DATOMIC=%d",
+                                 tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps,
+                                 stages, (int)r->dtype,
+                                 !r->unaligned && mp_vector_length(r->dtype, r->row_length) > 1, r->atomic),
         .threads = 32 * tile->num_warps,
         .stages = stages,
         .shared_bytes = shared_bytes(r, stages),
@@ -45,10 +45,17 @@ mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_
 
 mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_stage stage) {
     const bool down = stage == MP_DOWN;
+    const mp_tensor_id w = down ? MP_W2 : MP_W1;
+    const mp_dtype dtype = mp_case_dtype(c, w);
+    const mp_tensor shape = mp_case_shape(c, w, 16);
+    int64_t stride[MP_MAX_RANK];
+    mp_case_strides(c, w, &shape, stride);
     return (mp_gemm_request){
         .tile = down ? config->down : config->up,
-        .dtype = mp_case_dtype(c, down ? MP_W2 : MP_W1),
+        .dtype = dtype,
         .row_length = down ? c->N : c->K,
+        .unaligned = mp_vector_length(dtype, c->buffer_offset) == 1 ||
+                     mp_vector_length(dtype, stride[0]) == 1 || mp_vector_length(dtype, stride[1]) == 1,
         .atomic = down && c->fused_sum,
     };
 }

@@ -6,7 +6,8 @@
 mp_kernel mp_kernel_activation(const mp_case *c) {
     return mp_make_kernel("kernels/device/activation.cu", "activation",
                           "-DACT=%d -DGATED=%d -DINTERLEAVED=%d -DDTYPE=%d -DVECTOR=%d", (int)c->act,
-                          c->gated, c->interleaved, (int)c->dtype, (int)mp_vector_length(c->dtype, c->N));
+                          c->gated, c->interleaved, (int)c->dtype,
+                          (int)mp_case_vector_length(c, c->dtype, c->N));
 }
 
 static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
@@ -29,7 +30,8 @@ static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
         .limit = (float)c->limit,
     };
     const mp_kernel kernel = mp_kernel_activation(c);
-    const int64_t vectors = params.rows * (c->N / mp_vector_length(mp_case_dtype(c, MP_CACHE2), c->N));
+    const int64_t vectors =
+        params.rows * (c->N / mp_case_vector_length(c, mp_case_dtype(c, MP_CACHE2), c->N));
     return mp_stage_launch(run->cuda, &kernel, mp_stage_blocks(vectors), MP_STAGE_THREADS, &params, err);
 }
 

@@ -9,7 +9,9 @@ mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length) {
 }
 
 static mp_kernel of_case(const mp_case *c) {
-    return mp_kernel_combine(mp_case_dtype(c, MP_OUT), c->fused_sum ? 1 : c->topk, c->K);
+    const mp_dtype dtype = mp_case_dtype(c, MP_OUT);
+    const bool vectors = mp_case_vector_length(c, dtype, c->K) > 1;
+    return mp_kernel_combine(dtype, c->fused_sum ? 1 : c->topk, vectors ? c->K : 1);
 }
 
 /* The sum over topk, or after a fused sum the scaling alone. */
@@ -26,7 +28,7 @@ static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
         .routed_scaling_factor = c->rsf,
     };
     const mp_kernel kernel = of_case(c);
-    const int64_t vectors = params.tokens * (c->K / mp_vector_length(mp_case_dtype(c, MP_OUT), c->K));
+    const int64_t vectors = params.tokens * (c->K / mp_case_vector_length(c, mp_case_dtype(c, MP_OUT), c->K));
     return mp_stage_launch(run->cuda, &kernel, mp_stage_blocks(vectors), MP_STAGE_THREADS, &params, err);
 }
 

@@ -36,13 +36,19 @@ out:
 }
 
 /* What both GEMMs have in common. */
-static mp_gemm_params gemm_params(const mp_stage_call *call) {
+static mp_gemm_params gemm_params(const mp_stage_call *call, mp_tensor_id w) {
     const mp_tensor *t = call->t;
+    int64_t stride[MP_MAX_RANK];
+    mp_case_strides(call->c, w, &t[w], stride);
     return (mp_gemm_params){
+        .w = mp_device_address(&t[w]),
         .sorted_token_ids = mp_device_address(&t[MP_SORTED_TOKEN_IDS]),
         .expert_ids = mp_device_address(&t[MP_EXPERT_IDS]),
         .num_tokens_post_padded = mp_device_address(&t[MP_NUM_TOKENS_POST_PADDED]),
         .slots = mp_case_slots(call->c),
+        .w_expert = stride[0],
+        .w_row = stride[1],
+        .out_unaligned = call->c->buffer_offset > 0,
         .a_divisor = 1,
         .out_divisor = 1,
     };
@@ -52,9 +58,8 @@ static mp_status run_gate_up(void *self, const mp_stage_call *call, mp_error *er
     const mp_device_run *run = self;
     const mp_case *c = call->c;
     const mp_tensor *t = call->t;
-    mp_gemm_params params = gemm_params(call);
+    mp_gemm_params params = gemm_params(call, MP_W1);
     params.a = mp_device_address(&t[MP_X]);
-    params.w = mp_device_address(&t[MP_W1]);
     params.bias = mp_device_address(&t[MP_B1]);
     params.topk_weights = mp_stage_weighs(c, MP_GATE_UP) ? mp_device_address(&t[MP_TOPK_WEIGHTS]) : 0;
     params.out = mp_device_address(&t[MP_CACHE1]);
@@ -72,9 +77,8 @@ static mp_status run_down(void *self, const mp_stage_call *call, mp_error *err) 
     const mp_driver *driver = run->cuda->driver;
     mp_status status = MP_OK;
     const mp_tensor *out = &t[c->fused_sum ? MP_OUT : mp_stage_output(c, MP_DOWN)];
-    mp_gemm_params params = gemm_params(call);
+    mp_gemm_params params = gemm_params(call, MP_W2);
     params.a = mp_device_address(mp_as_read(t, MP_CACHE2));
-    params.w = mp_device_address(&t[MP_W2]);
     params.bias = mp_device_address(&t[MP_B2]);
     params.topk_weights = mp_stage_weighs(c, MP_DOWN) ? mp_device_address(&t[MP_TOPK_WEIGHTS]) : 0;
     params.out = mp_device_address(out);

@@ -38,6 +38,16 @@ class Memory:
         self.copies = []
 
 
+def _is_packed(place):
+    """Whether there are no gaps between rows; a program before strides were told said nothing of them."""
+    step = 1
+    for count, stride in zip(reversed(place["shape"]), reversed(place.get("stride", ()))):
+        if stride != step and count > 1:
+            return False
+        step *= count
+    return True
+
+
 def _check(name, value, view, shape, dtype, what):
     if tuple(shape) != tuple(view.shape):
         raise ValueError(f"{name} has the shape {tuple(shape)}; expected {tuple(view.shape)}")
@@ -72,7 +82,11 @@ class _Numpy:
 
     def view(self, place, memory):
         data = memory.shared.bytes_at(place["offset"], place["bytes"])
-        return self._numpy.frombuffer(data, dtype=self._dtypes[place["dtype"]]).reshape(place["shape"])
+        flat = self._numpy.frombuffer(data, dtype=self._dtypes[place["dtype"]])
+        if _is_packed(place):
+            return flat.reshape(place["shape"])
+        steps = tuple(step * flat.itemsize for step in place["stride"])
+        return self._numpy.lib.stride_tricks.as_strided(flat, place["shape"], steps)
 
     def take(self, name, value, view):
         if not isinstance(value, self._numpy.ndarray):
@@ -111,7 +125,10 @@ class _Torch:
         dtype = self._dtypes[place["dtype"]]
         if dtype is None:
             raise Missing(f"torch {self._torch.__version__} has no {place['dtype']}")
-        return data.view(dtype).view(place["shape"])
+        flat = data.view(dtype)
+        if _is_packed(place):
+            return flat.view(place["shape"])
+        return flat.as_strided(place["shape"], place["stride"])
 
     def take(self, name, value, view):
         if not isinstance(value, self._torch.Tensor):
@@ -183,17 +200,18 @@ class _Cupy:
             address = memory.device.address(place["cuda_ipc"], place["offset"])
             unowned = self._cupy.cuda.UnownedMemory(address, place["bytes"], None)
             pointer = self._cupy.cuda.MemoryPointer(unowned, 0)
-            return self._array(place, dtype, pointer)
+            return self._array(place, dtype, pointer, strided=True)
         host = self._host.view(place, memory)
-        pointer = self._cupy.cuda.alloc(place["bytes"])
+        pointer = self._cupy.cuda.alloc(host.nbytes)
         copy = self._array(place, dtype, pointer)
         copy.set(host)
         memory.copies.append((host, copy))
         return copy
 
-    def _array(self, place, dtype, pointer):
+    def _array(self, place, dtype, pointer, strided=False):
+        steps = [step * dtype.itemsize for step in place["stride"]] if strided and "stride" in place else None
         try:
-            return self._cupy.ndarray(tuple(place["shape"]), dtype=dtype, memptr=pointer)
+            return self._cupy.ndarray(tuple(place["shape"]), dtype=dtype, memptr=pointer, strides=steps)
         except (TypeError, ValueError) as error:
             raise Missing(f"cupy {self._cupy.__version__} has no {place['dtype']}: {error}") from error
 

@@ -19,7 +19,7 @@ OPTIONS = {
     "dtype": ("bf16", "fp16", "fp32", "fp64"),
 }
 FREE = ("M", "E", "topk", "K", "N", "alpha", "limit", "rsf", "filter", "ep_size", "ep_rank", "scope", "tile")
-FREE += ("tile_down", "data", "routing", "seed")
+FREE += ("weight_row_gap", "weight_expert_gap", "buffer_offset", "tile_down", "data", "routing", "seed")
 
 
 class Case:

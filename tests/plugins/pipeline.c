@@ -52,6 +52,7 @@ static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {
     const mp_plugin_case *c = r->c;
     const int64_t K = c->K, N = c->N, slots = c->M * c->topk;
     const uint16_t *x = mp_plugin_data(r, "x"), *w1 = mp_plugin_data(r, "w1"), *w2 = mp_plugin_data(r, "w2");
+    const int64_t *up = mp_plugin_find(r, "w1")->stride, *across = mp_plugin_find(r, "w2")->stride;
     const int32_t *ids = mp_plugin_data(r, "topk_ids"), *map = mp_plugin_data(r, "expert_map");
     const int64_t experts = map ? mp_plugin_find(r, "expert_map")->shape[0] : c->E; /* that ids count */
     const float *weights = mp_plugin_data(r, "topk_weights");
@@ -71,14 +72,14 @@ static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {
         const uint16_t *token = x + s / c->topk * K;
         for (int64_t n = 0; n < 2 * N; n++)
             cache1[s * 2 * N + n] =
-                to_bf16(dot(token, w1 + (e * 2 * N + n) * K, K) * (on_input ? weights[s] : 1));
+                to_bf16(dot(token, w1 + e * up[0] + n * up[1], K) * (on_input ? weights[s] : 1));
         for (int64_t n = 0; n < N; n++) {
             const float gate = from_bf16(cache1[s * 2 * N + n]), up = from_bf16(cache1[s * 2 * N + N + n]);
             cache2[s * N + n] = to_bf16(gate / (1 + expf(-gate)) * up);
         }
         for (int64_t k = 0; k < K; k++)
-            down[s * K + k] =
-                to_bf16(dot(cache2 + s * N, w2 + (e * K + k) * N, N) * (weighted ? weights[s] : 1));
+            down[s * K + k] = to_bf16(dot(cache2 + s * N, w2 + e * across[0] + k * across[1], N) *
+                                      (weighted ? weights[s] : 1));
     }
     for (int64_t m = 0; combine && m < c->M; m++)
         for (int64_t k = 0; k < K; k++) {
@@ -97,6 +98,8 @@ const mp_plugin *moeparity_plugin(void) {
                                      .open = open_words,
                                      .describe = describe,
                                      .run = run,
-                                     .takes = "no_combine_keep_router_weight expert_map sentinel"};
+                                     .takes =
+                                         "no_combine_keep_router_weight expert_map sentinel weight_row_gap "
+                                         "weight_expert_gap buffer_offset"};
     return &plugin;
 }
