@@ -281,8 +281,9 @@ FAKE(cuGetErrorName, CUresult error, const char **name) {
     return 0;
 }
 FAKE(cuGetErrorString, CUresult error, const char **text) {
-    (void)error;
-    *text = "an illegal memory access was encountered";
+    *text = error == CAPTURE_UNSUPPORTED   ? "not while a stream is captured"
+            : error == CAPTURE_INVALIDATED ? "something was refused before"
+                                           : "an illegal memory access was encountered";
     return 0;
 }
 
