@@ -18,6 +18,8 @@ typedef enum streamed_fault {
     STREAMED_WAITS,          /* it waits for the device */
     STREAMED_WAITS_UNSEEN,   /* the same, and does not look whether it could */
     STREAMED_ALLOCATES,      /* it fails itself: MP_EDEVICE */
+    STREAMED_SPOILS_X,       /* a replay overwrites an input */
+    STREAMED_SPOILS_GUARD,   /* or the byte behind an output */
     /* beside another run */
     STREAMED_ONE_SCRATCH, /* cache2 lies in one place for all runs */
     STREAMED_ONE_COUNTER, /* combine counts the stages of all runs */
