@@ -30,6 +30,7 @@ unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options
                moved = runs && whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
                paired = row->pair_count > parts && (some || integers), parted = parts != 0 && some,
                compared = options->golden && !options->settings.golden_partial,
+               recorded = runs && some && offer->graphs, overlapping = runs && some && offer->overlaps,
                predicted = some && requires_bits(contract, c);
 #define ASKED(check, name, condition) [check] = condition,
     const bool asked[MP_CHECK_COUNT] = {MP_CHECKS(ASKED)};

@@ -18,7 +18,8 @@ struct mp_buffers {
     const mp_case *c;
     mp_offer offer;
     mp_tensor t[MP_TENSOR_COUNT];
-    uint64_t digest[MP_TENSOR_COUNT]; /* of the inputs that have a buffer */
+    uint64_t digest[MP_TENSOR_COUNT];      /* of the inputs that have a buffer */
+    const void *borrowed[MP_TENSOR_COUNT]; /* the borrowed memory that a buffer has a copy of */
     /* What its run was given. */
     mp_tensor view[MP_TENSOR_COUNT];
     void *workspace_view[MP_WORKSPACES];
@@ -132,7 +133,8 @@ static mp_status place_outputs(mp_buffers *b, mp_error *err) {
     return status;
 }
 
-static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT], mp_error *err) {
+static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT],
+                              const bool borrowed[MP_TENSOR_COUNT], mp_error *err) {
     const mp_space *space = b->space;
     mp_status status = MP_OK;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
@@ -144,6 +146,8 @@ static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT]
             status = space->write(space->self, b->t[id].data, in[id].data, bytes, err);
         } else if (has_buffer(b, id)) {
             status = place(b, id, err);
+            if (borrowed[id] && b->borrowed[id] == in[id].data) continue;
+            b->borrowed[id] = borrowed[id] ? in[id].data : NULL;
             if (status == MP_OK) status = space->write(space->self, b->t[id].data, in[id].data, bytes, err);
             if (status == MP_OK)
                 status = space->digest(space->self, b->t[id].data, bytes, &b->digest[id], err);
@@ -161,7 +165,7 @@ mp_status mp_buffers_load(mp_buffers *b, const mp_case *c, const mp_offer *offer
     memcpy(inputs, in->t, sizeof inputs);
     mp_status status = derive_inputs(c, offer->config.up.block_size_m, inputs, err);
     if (status == MP_OK) status = place_outputs(b, err);
-    if (status == MP_OK) status = place_inputs(b, inputs, err);
+    if (status == MP_OK) status = place_inputs(b, inputs, in->borrowed, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (mp_case_derived_inputs(c) & MP_IN_SET(id)) mp_tensor_free(&inputs[id]);
     return status;

@@ -78,6 +78,11 @@ typedef struct mp_plugin_offer {
     size_t host_bytes;   /* memory that it takes on its own account: a case that does not fit is a SKIP */
     size_t device_bytes; /* the same on the device */
     int block_size_m;    /* to which align pads; 0: that of the case's tile */
+    /* On the device, 1 where run does all its work on `stream`, and waits for none of it. `graphs`: it
+     * allocates nothing and copies nothing to or from the host, so that the stream can be captured into a
+     * graph, which is replayed with other numbers in the same buffers. `overlaps`: it may be called again,
+     * with buffers and workspaces of its own, before what it began on another stream has ended. */
+    int graphs, overlaps;
 } mp_plugin_offer;
 
 /* A tensor between guard zones. Strides count elements. A case of no tokens (M=0) has tensors without
@@ -101,7 +106,8 @@ typedef struct mp_plugin_run {
     const mp_plugin_tensor *tensor; /* those that the case has: inputs, and the outputs that are exposed */
     void *workspace[4];             /* NULL where no bytes were wanted */
     void *stream;                   /* CUstream of the device; the harness waits for it after run. NULL: the
-                                       default stream, or a plug-in on the host */
+                                       default stream, or a plug-in on the host. Another one only where the
+                                       offer has graphs or overlaps */
     int block_size_m;
     const char *tile, *tile_down; /* "64x64x32x8x4x3": BLOCK_SIZE_M x N x K x GROUP_SIZE_M x warps x stages */
 } mp_plugin_run;
@@ -120,8 +126,9 @@ typedef struct mp_plugin {
      * same. MP_PLUGIN_UNSUPPORTED makes the case a SKIP: a plug-in that is one stage alone answers that to
      * every other c->scope ("all" is one of them), or it is run on cases that lack its tensors. */
     int (*describe)(void *self, const mp_plugin_case *c, mp_plugin_offer *offer, mp_plugin_error *err);
-    /* Executes the case, as often as its checks ask for it, never twice at a time, on the thread that called
-     * open. All that it launched elsewhere than on `stream` is done when it returns. */
+    /* Executes the case, as often as its checks ask for it, never twice at a time but where the offer has
+     * overlaps, on the thread that called open. All that it launched elsewhere than on `stream` is done when
+     * it returns. */
     int (*run)(void *self, const mp_plugin_run *run, mp_plugin_error *err);
     void (*close)(void *self); /* may be NULL */
 } mp_plugin;

@@ -39,7 +39,7 @@ static inline int64_t mp_stage_blocks(int64_t pieces) {
 }
 
 /* Launches a kernel that needs no dynamic shared memory. params points to its one argument. */
-mp_status mp_stage_launch(mp_cuda *cuda, const mp_kernel *kernel, int64_t blocks, int threads, void *params,
-                          mp_error *err);
+mp_status mp_stage_launch(const mp_device_run *run, const mp_kernel *kernel, int64_t blocks, int threads,
+                          void *params, mp_error *err);
 
 #endif
