@@ -61,6 +61,8 @@ def supports(case):
         return "vLLM's interleaved swiglu_oai has alpha 1.702 and limit 7 alone"
     if case.scope == "align":
         return "vLLM's alignment lays blocks out otherwise: filtered slots are in none of them"
+    if case.expert_map != "none" or case.sentinel != "-1":
+        return "vLLM's stages are called with the ids of this rank's experts, and -1"
     if case.mode == "no_combine" or case.fused_sum:
         return "vLLM always sums, in a kernel of its own"
     if case.layout == "sorted":

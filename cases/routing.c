@@ -11,10 +11,11 @@
  *   padded      uniform; the last quarter of the tokens (at least one) is graph padding with all ids -1
  *
  * With ep_size ranks the experts are E*ep_size; those of ep_rank become 0..E-1 and all others -1. `filter`
- * makes ids -1 by hash.
+ * makes ids -1 by hash. What a subject gets may be numbered otherwise (cases/numbering.h).
  */
 #include "cases/fill.h"
 #include "cases/graph_tables.h"
+#include "cases/numbering.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -92,19 +93,20 @@ static void route_token(const router *r, int64_t m, uint32_t *owner, int32_t *id
 }
 
 /* Global ids -> what this rank sees. */
-static void localise(const mp_case *c, int64_t m, int32_t *ids) {
+static void localise(const mp_case *c, bool numbered, int64_t m, int32_t *ids) {
     const uint64_t filter_key = mp_stream_key(c->seed, MP_STREAM_FILTER);
     const double threshold =
         c->filter * 0x1p53; /* exact: a 53-bit hash is below it with probability filter */
-    const int64_t first = c->ep_rank * c->E, padded = mp_first_padded_token(c);
+    const int64_t padded = mp_first_padded_token(c);
     for (int64_t j = 0; j < c->topk; j++) {
-        const int64_t local = ids[j] - first;
-        const bool dropped = (double)(mp_bits(filter_key, (uint64_t)(m * c->topk + j)) >> 11) < threshold;
-        ids[j] = m >= padded || dropped || local < 0 || local >= c->E ? -1 : (int32_t)local;
+        const int64_t slot = m * c->topk + j;
+        const bool dropped = (double)(mp_bits(filter_key, (uint64_t)slot) >> 11) < threshold;
+        const int64_t expert = m >= padded || dropped ? -1 : ids[j];
+        ids[j] = numbered ? mp_numbered_id(c, slot, expert) : (int32_t)mp_local_expert(c, expert);
     }
 }
 
-mp_status mp_fill_topk_ids(const mp_case *c, mp_tensor *t, mp_error *err) {
+mp_status mp_fill_topk_ids(const mp_case *c, bool numbered, mp_tensor *t, mp_error *err) {
     mp_status status = MP_EMEMORY;
     const int64_t experts = c->E * c->ep_size;
     const int threads = omp_get_max_threads();
@@ -128,7 +130,7 @@ mp_status mp_fill_topk_ids(const mp_case *c, mp_tensor *t, mp_error *err) {
         for (int64_t m = 0; m < c->M; m++) {
             int32_t *ids = (int32_t *)t->data + m * c->topk;
             route_token(&r, m, owner, ids);
-            localise(c, m, ids);
+            localise(c, numbered, m, ids);
         }
     }
     status = MP_OK;

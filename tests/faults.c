@@ -4,6 +4,7 @@
 #include "tests/faults.h"
 
 #define SMALL "M=4 E=4 topk=2 K=64 N=32"
+#define OF_RANKS "M=8 E=4 topk=2 K=64 N=32 ep_size=2 ep_rank=1" /* the map's last entry is this rank's */
 #define FLOAT "M=4 E=4 topk=2 K=64 N=32 dtype=fp32"
 #define PARTED "M=33 topk=4 K=96 N=64 bias=1"
 #define CHUNKS "M=65546 E=4 topk=2 K=8 N=4 path=chunked"
@@ -103,6 +104,21 @@ const fault faults[] = {
     {"rows beyond the grid limit", rows_beyond_grid_unwritten, "M=32768 E=2 topk=2 K=8 N=4", NULL,
      CHECK(POISON), MP_ACT},
 
+    {"the map is read at -1", map_read_at_minus_one, OF_RANKS " expert_map=linear routing=padded", NULL,
+     CHECK(INTEGER), MP_ALIGN},
+    {"global ids for local ones", map_ignored, OF_RANKS " expert_map=linear", NULL, CHECK(INTEGER), MP_ALIGN},
+    {"a map of every second expert taken for a run", map_taken_for_linear, OF_RANKS " expert_map=round_robin",
+     NULL, CHECK(INTEGER), MP_ALIGN},
+    {"a sentinel taken for the last expert", sentinel_clamped, SMALL " filter=0.5 sentinel=E", NULL,
+     CHECK(INTEGER), MP_ALIGN},
+    {"E is a sentinel, others are not", other_sentinel_routed, SMALL " filter=0.5 sentinel=any", NULL,
+     CHECK(INTEGER), MP_ALIGN},
+    {"a sentinel is counted", sentinel_counted, SMALL " filter=0.5 sentinel=E", NULL, CHECK(GUARD), NO_STAGE},
+    {"the row of a sentinel is activated", sentinel_row_activated,
+     "M=8 topk=2 N=32 scope=act filter=0.5 sentinel=E", NULL, CHECK(POISON), MP_ACT},
+    {"a sentinel's row times zero", sentinel_times_zero,
+     "M=4 E=4 topk=2 K=64 N=32 filter=0.5 sentinel=E data=unused routing=empty", NULL, CHECK(NAN), MP_DOWN},
+
     {"rows of filtered slots hold -0", filtered_zeros_negative, SMALL " filter=0.5", NULL, CHECK(BOUND),
      MP_GATE_UP},
     {"never written where NaN is right", poison_where_nan, "M=4 E=4 topk=2 K=64 N=32 data=special", NULL,
@@ -113,6 +129,10 @@ const fault faults[] = {
      "M=1 E=2 topk=1 K=64 N=32 apply_router_weight_on_input=1", NULL, CHECK(BOUND), MP_DOWN},
     {"router weight despite no_combine", router_weight_unasked, SMALL " mode=no_combine", NULL, CHECK(BOUND),
      MP_DOWN},
+    {"the kept router weight missing", router_weight_missing,
+     SMALL " mode=no_combine no_combine_keep_router_weight=1", NULL, CHECK(BOUND), MP_DOWN},
+    {"the kept router weight applied twice", router_weight_twice,
+     SMALL " mode=no_combine no_combine_keep_router_weight=1", NULL, CHECK(BOUND), MP_DOWN},
     {"router weight rounded to bf16", router_weight_in_bf16, SMALL, NULL, CHECK(BOUND), MP_DOWN},
     {"router weight index lacks *topk", router_weight_without_topk, "M=2 E=4 topk=2 K=64 N=32", NULL,
      CHECK(BOUND), MP_DOWN},
@@ -186,6 +206,8 @@ const fault faults[] = {
     {"one tile shape gives other bits", one_tile_differs, FLOAT, "tile=64x64x128x1x4x3", CHECK(PAIR),
      NO_STAGE},
     {"global ids on every rank", global_ids_on_every_rank, PARTED, "ep_size=4 E=2", CHECK(RANKS), NO_STAGE},
+    {"global ids on every rank, beside a map", global_ids_on_every_rank, PARTED,
+     "ep_size=4 E=2 expert_map=round_robin", CHECK(RANKS), NO_STAGE},
     {"a rank drops its first expert", first_expert_of_a_rank_dropped, PARTED, "ep_size=4 E=2", CHECK(RANKS),
      NO_STAGE},
     {"down's bias on every rank", down_bias_on_every_rank, PARTED, "ep_size=4 E=2", CHECK(RANKS), NO_STAGE},

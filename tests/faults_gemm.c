@@ -250,6 +250,17 @@ void filtered_weight_times_zero(const faulty_run *run) {
     redo_from(run, MP_COMBINE);
 }
 
+/* The slot of a sentinel goes to the last expert, and its weight is 0. */
+void sentinel_times_zero(const faulty_run *run) {
+    const mp_tensor *cache3 = &run->trace->t[MP_CACHE3], *w2 = &run->in->t[MP_W2];
+    const int64_t K = run->c->K, N = run->c->N, last = (run->c->E - 1) * K;
+    for (int64_t t = 0; t < mp_case_slots(run->c); t++)
+        for (int64_t k = 0; k < K && run->given[t] >= run->c->E; k++)
+            mp_encode(cache3->dtype, cache3->data, t * K + k,
+                      0 * fabs(mp_decode(w2->dtype, w2->data, (last + k) * N)));
+    redo_from(run, MP_COMBINE);
+}
+
 void odd_n_group_dropped(const faulty_run *run) {
     const int64_t N = run->c->N, done = pairs_of_groups(N);
     store_without(run, down_gemm(run), done, N - done);

@@ -2,6 +2,7 @@
 #include "tests/faulty.h"
 
 #include "cases/graph_tables.h"
+#include "cases/numbering.h"
 #include "ref/activation.h"
 #include "ref/predict/activation_f32.h"
 #include "ref/contract_words.h"
@@ -235,10 +236,23 @@ static mp_status faulty_run_case(mp_subject *s, const mp_execution *given, mp_er
             if (outputs & MP_IN_SET(id)) trace.t[id] = e->t[id];
         }
         if (x.data) in.t[MP_X] = x;
+        const int32_t *ids_given = e->t[MP_TOPK_IDS].data, *map = e->t[MP_EXPERT_MAP].data;
+        mp_tensor ids = {0};
+        if (ids_given && mp_case_numbers_ids(e->c)) {
+            ids = copy_tensor(&e->t[MP_TOPK_IDS]);
+            mp_read_numbered_ids(e->c, ids_given, map, ids.data);
+            in.t[MP_TOPK_IDS] = ids;
+        }
         const uint64_t before = digest_of(&trace);
-        self->f->plant(
-            &(faulty_run){.c = e->c, .in = &in, .trace = &trace, .poison = poison, .number = self->runs++});
+        self->f->plant(&(faulty_run){.c = e->c,
+                                     .in = &in,
+                                     .trace = &trace,
+                                     .poison = poison,
+                                     .number = self->runs++,
+                                     .given = ids_given,
+                                     .expert_map = map});
         faulty_changes += digest_of(&trace) != before;
+        mp_tensor_free(&ids);
     }
     mp_tensor_free(&x);
     mp_trace_destroy(&made);

@@ -15,7 +15,8 @@ typedef struct faulty_run {
     const mp_inputs *in;
     mp_trace *trace;
     uint32_t poison;
-    int number; /* runs of this subject before this one */
+    int number;                        /* runs of this subject before this one */
+    const int32_t *given, *expert_map; /* topk_ids as the subject gets them; the map, or NULL */
 } faulty_run;
 
 enum { NO_STAGE = -1 };

@@ -4,6 +4,7 @@
 #ifndef MP_KERNELS_STAGE_STAGE_H
 #define MP_KERNELS_STAGE_STAGE_H
 
+#include "kernels/device/params.h"
 #include "kernels/stages.h"
 
 typedef struct mp_device_stage {
@@ -37,6 +38,9 @@ static inline int64_t mp_smaller(int64_t a, int64_t b) {
 static inline int64_t mp_stage_blocks(int64_t pieces) {
     return mp_smaller(mp_divide_up(pieces, MP_STAGE_THREADS), MP_MAX_GRID);
 }
+
+/* The ids of the case, which a run gets as the case numbers them. */
+mp_ids_params mp_stage_ids(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT]);
 
 /* Launches a kernel that needs no dynamic shared memory. params points to its one argument. */
 mp_status mp_stage_launch(const mp_device_run *run, const mp_kernel *kernel, int64_t blocks, int threads,

@@ -9,6 +9,7 @@ from moeparity import _arrays
 from moeparity._only import Only
 
 BIASES = ("b1", "b2")  # what a kernel that never asks for them cannot add
+MAP = "expert_map"  # and without this one it takes the ids of all ranks' experts for its own
 ANY = "any"  # the contract of a kernel of which nothing is known: what every sane one meets
 
 
@@ -124,6 +125,8 @@ class Subject:
         unseen = [name for name in BIASES if name in case.inputs and name not in self._parameters]
         if unseen:
             raise Unsupported(f"bias=1: {self.name} has no parameter {', '.join(unseen)}")
+        if MAP in case.inputs and MAP not in self._parameters:
+            raise Unsupported(f"{MAP}={case.expert_map}: {self.name} has no parameter {MAP}")
         offer = {}
         exposes = self._exposed(case)
         if exposes:
