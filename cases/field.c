@@ -25,6 +25,7 @@ static const char *const names_mp_activation[] = {"silu",       "gelu",       "g
                                                   "swiglu_oai", "silu_clamp", "clamp_silu"};
 static const char *const names_mp_mode[] = {"combine", "no_combine", "inplace"};
 static const char *const names_mp_layout[] = {"route", "sorted"};
+static const char *const names_mp_shared[] = {"none", "slot", "add"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
 #define SCOPE_NAME(stage, scope, name) #name,
 static const char *const names_mp_scope[] = {"all", MP_STAGES(SCOPE_NAME)};
@@ -38,6 +39,7 @@ _Static_assert(COUNT(names_mp_activation) == MP_ACTIVATION_COUNT, "one name per 
 _Static_assert(COUNT(names_mp_mode) == MP_MODE_COUNT, "one name per mode");
 _Static_assert(COUNT(names_mp_layout) == MP_LAYOUT_COUNT, "one name per layout");
 _Static_assert(COUNT(names_mp_path) == MP_PATH_COUNT, "one name per path");
+_Static_assert(COUNT(names_mp_shared) == MP_SHARED_COUNT, "one name per form of the shared expert");
 _Static_assert(COUNT(names_mp_scope) == MP_SCOPE_COUNT, "one name per scope");
 _Static_assert(COUNT(names_mp_data) == MP_DATA_COUNT, "one name per data family");
 _Static_assert(COUNT(names_mp_routing) == MP_ROUTING_COUNT, "one name per routing family");
@@ -54,6 +56,9 @@ const char *mp_layout_name(mp_layout l) {
 }
 const char *mp_path_name(mp_path p) {
     return NAME_OF(mp_path, p);
+}
+const char *mp_shared_name(mp_shared s) {
+    return NAME_OF(mp_shared, s);
 }
 const char *mp_scope_name(mp_scope s) {
     return NAME_OF(mp_scope, s);

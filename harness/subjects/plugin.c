@@ -66,6 +66,7 @@ static mp_plugin_case case_of(const mp_case *c, char text[MP_CASE_TEXT_MAX]) {
         .ep_size = c->ep_size,
         .ep_rank = c->ep_rank,
         .seed = c->seed,
+        .shared = mp_shared_name(c->shared),
     };
 }
 

@@ -60,6 +60,7 @@ typedef struct mp_plugin_case {
     const char *scope;  /* "all", or the one stage to run: "align", "gate_up", "act", "down", "combine" */
     const char *data, *routing;
     int64_t ep_size, ep_rank, seed;
+    const char *shared; /* "none", "slot", "add": the shared expert */
 } mp_plugin_case;
 
 /* What it says of a case, before it runs. Zeroed but for struct_size; texts are the plug-in's, and must live
@@ -85,7 +86,8 @@ typedef struct mp_plugin_offer {
 typedef struct mp_plugin_tensor {
     size_t struct_size;
     const char *name;  /* "x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "sorted_token_ids",
-                          "expert_ids", "num_tokens_post_padded", "cache1", "cache2", "cache3", "out" */
+                          "expert_ids", "num_tokens_post_padded", "cache1", "cache2", "cache3", "out",
+                          "shared_output" */
     const char *dtype; /* "bf16", "fp16", "fp32", "fp64", "int32", ... */
     int is_output;     /* it is written, and full of poison before; an input must stay as it is */
     int rank;
