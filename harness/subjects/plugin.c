@@ -69,6 +69,7 @@ static mp_plugin_case case_of(const mp_case *c, char text[MP_CASE_TEXT_MAX]) {
         .no_combine_keep_router_weight = c->no_combine_keep_router_weight,
         .expert_map = mp_expert_map_name(c->expert_map),
         .sentinel = mp_sentinel_name(c->sentinel),
+        .shared = mp_shared_name(c->shared),
     };
 }
 

@@ -64,6 +64,7 @@ typedef struct mp_plugin_case {
     const char *expert_map; /* "none"; "linear", "round_robin": topk_ids count the experts of all ranks, and
                                the tensor expert_map has the number on this rank of each, or -1 */
     const char *sentinel; /* "-1"; "E", "any": ids that no expert has are slots that go to none, as -1 does */
+    const char *shared;   /* "none", "slot", "add": the shared expert */
 } mp_plugin_case;
 
 /* What it says of a case, before it runs. Zeroed but for struct_size; texts are the plug-in's, and must live
@@ -95,7 +96,7 @@ typedef struct mp_plugin_tensor {
     size_t struct_size;
     const char *name;  /* "x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "expert_map",
                           "sorted_token_ids", "expert_ids", "num_tokens_post_padded", "cache1", "cache2",
-                          "cache3", "out" */
+                          "cache3", "out", "shared_output" */
     const char *dtype; /* "bf16", "fp16", "fp32", "fp64", "int32", ... */
     int is_output;     /* it is written, and full of poison before; an input must stay as it is */
     int rank;

@@ -33,7 +33,7 @@ static int open_words(const char *words, void **self, mp_plugin_error *err) {
 static int describe(void *self, const mp_plugin_case *c, mp_plugin_offer *offer, mp_plugin_error *err) {
     if (strcmp(c->dtype, "bf16") != 0 || strcmp(c->act, "silu") != 0 || !c->gated || c->interleaved ||
         strcmp(c->scope, "all") != 0 || strcmp(c->layout, "route") != 0 || c->fused_sum || c->bias ||
-        strcmp(c->path, "chunked") == 0)
+        strcmp(c->path, "chunked") == 0 || strcmp(c->shared, "add") == 0)
         return mp_plugin_say(err, MP_PLUGIN_UNSUPPORTED,
                              "bf16, gated silu, route layout, no bias: that is all it knows");
     offer->contract = self;
