@@ -57,6 +57,8 @@ def supports(case):
         return absent
     if case.dtype == "fp32" and case.scope in ("all", "gate_up", "down"):
         return "sglang's GEMM stores fp32 outputs as fp16 (compute_type is bf16 or fp16)"
+    if case.shared == "add":
+        return "sglang adds the shared expert's output outside of its experts"
     if case.path == "chunked":
         return f"sglang {KNOWN} has no loop over chunks of tokens"
     acts = case.scope in ("all", "act")
@@ -74,6 +76,8 @@ def supports(case):
         return f"sglang's activations want rows of whole 16 bytes, not N={case.N}"
     if case.scope in ("all", "down") and case.layout == "sorted" and case.N * _bytes(case) % 16:
         return f"sglang's sorted layout goes by TMA, which wants rows of whole 16 bytes, not N={case.N}"
+    if case.expert_map != "none" or case.sentinel != "-1":
+        return "sglang's stages take the ids of this rank's experts, and -1"
     if WORDS["mode"] == "fused":
         return _fused_supports(case)
     return None
@@ -229,7 +233,8 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
     if has("act"):
         _activate(case, cache1, cache2, topk_ids, route, block)
     if has("down"):
-        weighted = not case.apply_router_weight_on_input and case.mode != "no_combine"
+        kept = case.mode != "no_combine" or bool(case.no_combine_keep_router_weight)
+        weighted = not case.apply_router_weight_on_input and kept
         if case.fused_sum:
             out.zero_()
         target = out if case.fused_sum or cache3 is None else cache3
@@ -249,7 +254,8 @@ def fused(case, x, w1, w2, topk_weights, topk_ids, out, b1=None, b2=None):
     swiglu = case.act == "swiglu_oai"
     config = SimpleNamespace(
         num_experts=case.E * 2, num_local_experts=case.E, inplace=case.mode == "inplace",
-        no_combine=case.mode == "no_combine", no_combine_keep_router_weight=False,
+        no_combine=case.mode == "no_combine",
+        no_combine_keep_router_weight=bool(case.no_combine_keep_router_weight),
         activation="silu" if case.act in ("swiglu_oai", "silu_clamp", "clamp_silu") else case.act,
         is_gated=bool(case.gated), apply_router_weight_on_input=bool(case.apply_router_weight_on_input),
         routed_scaling_factor=case.rsf, gemm1_alpha=case.alpha if swiglu else None,

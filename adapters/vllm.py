@@ -52,6 +52,8 @@ def supports(case):
         return "vLLM multiplies fp32 as tf32, for which there is no contract"
     if case.dtype == "fp64":
         return "vLLM has no fp64"
+    if case.shared == "add":
+        return "vLLM adds the shared expert's output outside of its experts"
     if case.scope in ("all", "act") and not _activation(case):
         return f"vLLM has no activation {case.act} with gated={int(case.gated)} in its Triton MoE"
     if case.scope in ("all", "act") and case.gated and case.act != "swiglu_oai" and case.interleaved:
@@ -61,6 +63,8 @@ def supports(case):
         return "vLLM's interleaved swiglu_oai has alpha 1.702 and limit 7 alone"
     if case.scope == "align":
         return "vLLM's alignment lays blocks out otherwise: filtered slots are in none of them"
+    if case.expert_map != "none" or case.sentinel != "-1":
+        return "vLLM's stages are called with the ids of this rank's experts, and -1"
     if case.mode == "no_combine" or case.fused_sum:
         return "vLLM always sums, in a kernel of its own"
     if case.layout == "sorted":

@@ -18,6 +18,13 @@ mp_status mp_each_word(const char *words, void *ctx, mp_status (*take)(void *ctx
     return status;
 }
 
+bool mp_word_listed(const char *list, const char *word) {
+    const size_t length = strlen(word);
+    for (const char *at = list; (at = strstr(at, word)); at += length)
+        if ((at == list || at[-1] == ' ') && (at[length] == ' ' || at[length] == 0)) return true;
+    return false;
+}
+
 /* Levenshtein's distance, one row of the table at a time. */
 static size_t edit_distance(const char *a, const char *b) {
     const size_t n = strlen(a), m = strlen(b);

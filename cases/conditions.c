@@ -201,6 +201,12 @@ static bool chunks(const mp_case *c, const mp_figures *f, int64_t n) {
     return mp_case_chunks(c) >= n;
 }
 
+/* Padding's id is -1, and who reads the map there finds an expert of this rank, at its end. */
+static bool padding_beside_map(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)n;
+    return c->expert_map && c->routing == MP_PADDED && c->ep_rank == c->ep_size - 1 && f->filtered > 0;
+}
+
 /* ---- offsets ---- */
 
 /* Offset of the last element of tensor n that a routed slot reaches, or -1. */
@@ -364,6 +370,16 @@ const mp_condition mp_conditions[] = {
     {"rank", "the experts are shared by ranks", IF("ep_size>1")},
     {"rank-first", "this rank is the first of several", IF("ep_size>1 ep_rank=0")},
     {"rank-later", "this rank is another one", IF("ep_rank>0")},
+    {"expert-map", "topk_ids count the experts of all ranks, of which these are not the first",
+     IF("expert_map!=none ep_rank>0")},
+    {"expert-map-round-robin", "and they are not a run of them", IF("expert_map=round_robin")},
+    {"expert-map-padding", "an id is -1, and the map's last expert is here", WHERE(padding_beside_map, 0)},
+    {"expert-map-act", "the activation itself reads ids through a map", IF("expert_map!=none scope=act")},
+    {"sentinel", "a filtered slot's id is the number of experts", IF("sentinel=E"), WHERE(some_filtered, 0)},
+    {"sentinel-any", "it is any number that no expert has", IF("sentinel=any"), WHERE(some_filtered, 0)},
+    {"sentinel-unused", "NaN in the weights of an expert without slots, and such ids",
+     IF("sentinel!=-1 data=unused"), WHERE(unused_slots, 0)},
+    {"sentinel-map", "such ids, and a map that has no entry for them", IF("sentinel!=-1 expert_map!=none")},
     {"filter-fused-sum", "slots are filtered, and down adds into the output", IF("fused_sum=1"),
      WHERE(some_filtered, 0)},
     {"filter-sorted", "slots are filtered in sorted layout", IF("layout=sorted"), WHERE(some_filtered, 0)},
@@ -428,8 +444,21 @@ const mp_condition mp_conditions[] = {
     {"scaled", "routed_scaling_factor is not 1", IF("rsf!=1")},
     {"scaled-topk-1", "it is not 1, and topk is", IF("rsf!=1 topk=1 scope=all")},
     {"no-combine", "nothing is summed", IF("mode=no_combine")},
+    {"no-combine-weighted", "nothing is summed, and down applies the router weights",
+     IF("no_combine_keep_router_weight=1")},
+    {"no-combine-weighted-filter", "the same beside filtered slots, whose weights are NaN",
+     IF("no_combine_keep_router_weight=1 data=unused"), WHERE(some_filtered, 0)},
     {"inplace", "the output goes over x", IF("mode=inplace")},
     {"fused-sum", "down adds into the output", IF("fused_sum=1")},
+    {"shared-slot", "the last slot of every token is the shared expert's", IF("shared=slot")},
+    {"shared-slot-scaled", "it is, and routed_scaling_factor does not touch it", IF("shared=slot rsf!=1")},
+    {"shared-slot-filter", "it is, and other slots are filtered", IF("shared=slot filter>0")},
+    {"shared-add", "combine adds the shared expert's output", IF("shared=add")},
+    {"shared-add-scaled", "combine adds it behind routed_scaling_factor", IF("shared=add rsf!=1")},
+    {"shared-add-topk-1", "combine adds it to rows that need no sum", IF("shared=add topk=1 rsf=1")},
+    {"shared-add-fused-sum", "it is added after down has added into the output",
+     IF("shared=add fused_sum=1")},
+    {"shared-add-inplace", "it is added in place", IF("shared=add mode=inplace")},
     {"sorted", "the caches are in the order of sorted_token_ids", IF("layout=sorted")},
     {"runner", "stage by stage, with hook points", IF("path=runner")},
     {"two-chunks", "two chunks of tokens", WHERE(chunks, 2)},

@@ -25,7 +25,10 @@ static const char *const names_mp_activation[] = {"silu",       "gelu",       "g
                                                   "swiglu_oai", "silu_clamp", "clamp_silu"};
 static const char *const names_mp_mode[] = {"combine", "no_combine", "inplace"};
 static const char *const names_mp_layout[] = {"route", "sorted"};
+static const char *const names_mp_shared[] = {"none", "slot", "add"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
+static const char *const names_mp_expert_map[] = {"none", "linear", "round_robin"};
+static const char *const names_mp_sentinel[] = {"-1", "E", "any"};
 #define SCOPE_NAME(stage, scope, name) #name,
 static const char *const names_mp_scope[] = {"all", MP_STAGES(SCOPE_NAME)};
 static const char *const names_mp_data[] = {"normal", "integer",  "wide",   "onehot",     "special",
@@ -38,6 +41,9 @@ _Static_assert(COUNT(names_mp_activation) == MP_ACTIVATION_COUNT, "one name per 
 _Static_assert(COUNT(names_mp_mode) == MP_MODE_COUNT, "one name per mode");
 _Static_assert(COUNT(names_mp_layout) == MP_LAYOUT_COUNT, "one name per layout");
 _Static_assert(COUNT(names_mp_path) == MP_PATH_COUNT, "one name per path");
+_Static_assert(COUNT(names_mp_expert_map) == MP_MAP_COUNT, "one name per expert map");
+_Static_assert(COUNT(names_mp_sentinel) == MP_SENTINEL_COUNT, "one name per sentinel");
+_Static_assert(COUNT(names_mp_shared) == MP_SHARED_COUNT, "one name per form of the shared expert");
 _Static_assert(COUNT(names_mp_scope) == MP_SCOPE_COUNT, "one name per scope");
 _Static_assert(COUNT(names_mp_data) == MP_DATA_COUNT, "one name per data family");
 _Static_assert(COUNT(names_mp_routing) == MP_ROUTING_COUNT, "one name per routing family");
@@ -54,6 +60,15 @@ const char *mp_layout_name(mp_layout l) {
 }
 const char *mp_path_name(mp_path p) {
     return NAME_OF(mp_path, p);
+}
+const char *mp_expert_map_name(mp_expert_map m) {
+    return NAME_OF(mp_expert_map, m);
+}
+const char *mp_sentinel_name(mp_sentinel s) {
+    return NAME_OF(mp_sentinel, s);
+}
+const char *mp_shared_name(mp_shared s) {
+    return NAME_OF(mp_shared, s);
 }
 const char *mp_scope_name(mp_scope s) {
     return NAME_OF(mp_scope, s);

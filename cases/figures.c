@@ -50,7 +50,7 @@ mp_status mp_figures_of(const mp_case *c, mp_figures *f, mp_error *err) {
     mp_status status =
         counts ? mp_tensor_alloc(&ids, MP_POISON_A, err)
                : mp_fail(err, MP_EMEMORY, "no memory to count the slots of %lld experts", (long long)c->E);
-    if (status == MP_OK) status = mp_fill_topk_ids(c, &ids, err);
+    if (status == MP_OK) status = mp_fill_topk_ids(c, false, &ids, err);
     for (int64_t m = 0; status == MP_OK && m < c->M; m++)
         count_token(c, m, (const int32_t *)ids.data + m * c->topk, counts, counts + c->E, f);
     if (status == MP_OK) count_experts(c, counts, f);

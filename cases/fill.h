@@ -21,7 +21,7 @@ static inline uint64_t mp_bits(uint64_t key, uint64_t index) {
 }
 
 /* Streams beside the tensors' own, which are numbered in mp_tensors. */
-enum { MP_STREAM_FILTER = 32, MP_STREAM_HOT, MP_STREAM_TOKEN };
+enum { MP_STREAM_FILTER = 32, MP_STREAM_HOT, MP_STREAM_TOKEN, MP_STREAM_SENTINEL };
 
 static inline uint64_t mp_stream_key(int64_t seed, int stream) {
     return mp_mix(mp_mix((uint64_t)seed) + (uint64_t)stream + 1);
@@ -40,7 +40,8 @@ void mp_fill_topk_weights(const mp_case *c, mp_tensor *t);
 mp_status mp_fill_unused(const mp_case *c, mp_inputs *in, mp_error *err);
 /* First token that is graph padding: M unless routing=padded. */
 int64_t mp_first_padded_token(const mp_case *c);
-/* topk_ids by routing family, filter and expert parallelism. */
-mp_status mp_fill_topk_ids(const mp_case *c, mp_tensor *t, mp_error *err);
+/* topk_ids by routing family, filter and expert parallelism: those of this rank's experts, or, `numbered`, as
+ * a subject gets them (cases/numbering.h). */
+mp_status mp_fill_topk_ids(const mp_case *c, bool numbered, mp_tensor *t, mp_error *err);
 
 #endif

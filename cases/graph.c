@@ -2,6 +2,7 @@
 #include "moeparity/graph.h"
 
 #include "cases/graph_tables.h"
+#include "cases/numbering.h"
 
 /* ---- shapes ---- */
 
@@ -40,6 +41,15 @@ static mp_tensor topk_ids_shape(const mp_case *c, int block_size_m) {
 static mp_tensor topk_weights_shape(const mp_case *c, int block_size_m) {
     (void)block_size_m;
     return mp_tensor_shape(MP_FP32, 2, c->M, c->topk, 1);
+}
+
+static mp_tensor expert_map_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return c->expert_map ? mp_tensor_shape(MP_I32, 1, c->E * c->ep_size, 1, 1) : absent;
+}
+
+static mp_tensor numbered_ids_shape(const mp_case *c, int block_size_m) {
+    return mp_case_numbers_ids(c) ? topk_ids_shape(c, block_size_m) : absent;
 }
 
 /* P = S*BM if S < E+1, else S + (E+1)*(BM-1), S = slots of a full chunk. */
@@ -89,6 +99,12 @@ static mp_tensor out_shape(const mp_case *c, int block_size_m) {
                                          : mp_tensor_shape(dtype, 2, c->M, c->K, 1);
 }
 
+static mp_tensor shared_output_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return c->shared == MP_SHARED_ADD ? mp_tensor_shape(mp_case_dtype(c, MP_SHARED_OUTPUT), 2, c->M, c->K, 1)
+                                      : absent;
+}
+
 /* ---- the tables ---- */
 
 const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
@@ -99,6 +115,8 @@ const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
     [MP_B2] = {"b2", MP_ROWS_WHOLE, b2_shape, 4, MP_B2},
     [MP_TOPK_IDS] = {"topk_ids", MP_ROWS_TOKEN, topk_ids_shape, 5, MP_TOPK_IDS},
     [MP_TOPK_WEIGHTS] = {"topk_weights", MP_ROWS_TOKEN, topk_weights_shape, 6, MP_TOPK_WEIGHTS},
+    [MP_EXPERT_MAP] = {"expert_map", MP_ROWS_WHOLE, expert_map_shape, 10, MP_EXPERT_MAP},
+    [MP_NUMBERED_IDS] = {"numbered_ids", MP_ROWS_TOKEN, numbered_ids_shape, 11, MP_NUMBERED_IDS},
     [MP_SORTED_TOKEN_IDS] = {"sorted_token_ids", MP_ROWS_CHUNK, sorted_shape, -1, MP_SORTED_TOKEN_IDS},
     [MP_EXPERT_IDS] = {"expert_ids", MP_ROWS_CHUNK, expert_ids_shape, -1, MP_EXPERT_IDS},
     [MP_NUM_TOKENS_POST_PADDED] = {"num_tokens_post_padded", MP_ROWS_CHUNK, padded_shape, -1,
@@ -109,6 +127,7 @@ const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
     [MP_CACHE3] = {"cache3", MP_ROWS_TOKEN, cache3_shape, 7, MP_CACHE3_HOOKED},
     [MP_CACHE3_HOOKED] = {"cache3_hooked", MP_ROWS_TOKEN, cache3_shape, -1, MP_CACHE3_HOOKED},
     [MP_OUT] = {"out", MP_ROWS_TOKEN, out_shape, -1, MP_OUT},
+    [MP_SHARED_OUTPUT] = {"shared_output", MP_ROWS_TOKEN, shared_output_shape, 10, MP_SHARED_OUTPUT},
 };
 
 static bool always(const mp_case *c) {
@@ -117,33 +136,36 @@ static bool always(const mp_case *c) {
 }
 
 static bool combines(const mp_case *c) {
-    const bool one_row_as_it_is = c->topk == 1 && (float)c->rsf == 1.0f && c->path == MP_FUSED;
+    const bool one_row_as_it_is =
+        c->topk == 1 && (float)c->rsf == 1.0f && c->path == MP_FUSED && c->shared != MP_SHARED_ADD;
     return c->mode != MP_MODE_NO_COMBINE && (c->fused_sum || !one_row_as_it_is);
 }
 
 #define ALIGN_TENSORS \
     (MP_IN_SET(MP_SORTED_TOKEN_IDS) | MP_IN_SET(MP_EXPERT_IDS) | MP_IN_SET(MP_NUM_TOKENS_POST_PADDED))
-#define ROUTING_TENSORS (MP_IN_SET(MP_TOPK_IDS) | MP_IN_SET(MP_TOPK_WEIGHTS) | ALIGN_TENSORS)
+#define IDS (MP_IN_SET(MP_TOPK_IDS) | MP_IN_SET(MP_EXPERT_MAP))
+#define ROUTING_TENSORS (IDS | MP_IN_SET(MP_TOPK_WEIGHTS) | ALIGN_TENSORS)
 
 const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
-    [MP_ALIGN] = {always, MP_IN_SET(MP_TOPK_IDS), ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
-                  "M E topk filter ep_size ep_rank path scope tile routing seed"},
-    [MP_GATE_UP] =
-        {always, MP_IN_SET(MP_X) | MP_IN_SET(MP_W1) | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
-         MP_IN_SET(MP_CACHE1), MP_CACHE1,
-         "M E topk K N dtype gated apply_router_weight_on_input bias filter ep_size ep_rank scope tile "
-         "data routing seed"},
-    [MP_ACT] =
-        {always, MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_TOPK_IDS), MP_IN_SET(MP_CACHE2), MP_CACHE2,
-         "M E topk N dtype act gated alpha limit interleaved filter ep_size ep_rank scope data routing "
-         "seed"},
-    [MP_DOWN] =
-        {always, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_W2) | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
-         MP_IN_SET(MP_CACHE3), MP_CACHE3,
-         "M E topk K N dtype apply_router_weight_on_input bias filter ep_size ep_rank scope tile tile_down "
-         "data routing seed"},
-    [MP_COMBINE] = {combines, MP_IN_SET(MP_CACHE3) | MP_IN_SET(MP_TOPK_IDS), MP_IN_SET(MP_OUT), MP_OUT,
-                    "M E topk K dtype rsf filter ep_size ep_rank scope data routing seed"},
+    [MP_ALIGN] = {always, IDS, ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
+                  "M E topk filter ep_size ep_rank expert_map sentinel path scope tile routing seed shared"},
+    [MP_GATE_UP] = {always, MP_IN_SET(MP_X) | MP_IN_SET(MP_W1) | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
+                    MP_IN_SET(MP_CACHE1), MP_CACHE1,
+                    "M E topk K N dtype gated apply_router_weight_on_input bias filter ep_size ep_rank "
+                    "expert_map sentinel scope tile "
+                    "data routing seed shared"},
+    [MP_ACT] = {always, MP_IN_SET(MP_CACHE1) | IDS, MP_IN_SET(MP_CACHE2), MP_CACHE2,
+                "M E topk N dtype act gated alpha limit interleaved filter ep_size ep_rank expert_map "
+                "sentinel scope data routing "
+                "seed shared"},
+    [MP_DOWN] = {always, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_W2) | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
+                 MP_IN_SET(MP_CACHE3), MP_CACHE3,
+                 "M E topk K N dtype apply_router_weight_on_input bias filter ep_size ep_rank expert_map "
+                 "sentinel scope tile tile_down "
+                 "data routing seed shared"},
+    [MP_COMBINE] =
+        {combines, MP_IN_SET(MP_CACHE3) | IDS | MP_IN_SET(MP_SHARED_OUTPUT), MP_IN_SET(MP_OUT), MP_OUT,
+         "M E topk K dtype rsf filter ep_size ep_rank expert_map sentinel scope data routing seed shared"},
 };
 
 const char *mp_tensor_name(mp_tensor_id id) {
@@ -214,13 +236,17 @@ mp_tensor_set mp_case_inputs(const mp_case *c) {
     return with_shape(c, set & ~written(c));
 }
 
+bool mp_stage_weighs(const mp_case *c, mp_stage stage) {
+    if (stage == MP_GATE_UP) return c->apply_router_weight_on_input;
+    return stage == MP_DOWN && !c->apply_router_weight_on_input &&
+           (c->mode != MP_MODE_NO_COMBINE || c->no_combine_keep_router_weight);
+}
+
 mp_tensor_set mp_stage_needs(const mp_case *c, mp_stage stage) {
-    const bool weighs = stage == MP_GATE_UP ? c->apply_router_weight_on_input
-                        : stage == MP_DOWN ? !c->apply_router_weight_on_input && c->mode != MP_MODE_NO_COMBINE
-                                           : false;
     const bool picks = stage == MP_ALIGN || stage == MP_GATE_UP || stage == MP_DOWN;
     mp_tensor_set set = mp_stages[stage].reads & ~ALIGN_TENSORS;
-    if (!weighs) set &= ~MP_IN_SET(MP_TOPK_WEIGHTS);
+    if (!mp_stage_weighs(c, stage)) set &= ~MP_IN_SET(MP_TOPK_WEIGHTS);
+    set &= ~MP_IN_SET(MP_EXPERT_MAP); /* topk_ids are this rank's already */
     if (!picks) set &= ~MP_IN_SET(MP_TOPK_IDS);
     return with_shape(c, set);
 }
@@ -232,6 +258,8 @@ mp_tensor_set mp_case_derived_inputs(const mp_case *c) {
 mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
     switch (id) {
     case MP_TOPK_IDS:
+    case MP_EXPERT_MAP:
+    case MP_NUMBERED_IDS:
     case MP_SORTED_TOKEN_IDS:
     case MP_EXPERT_IDS:
     case MP_NUM_TOKENS_POST_PADDED: return MP_I32;
@@ -247,6 +275,7 @@ mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
     case MP_CACHE3:
     case MP_CACHE3_HOOKED:
     case MP_OUT:
+    case MP_SHARED_OUTPUT:
     case MP_TENSOR_COUNT: break;
     }
     return c->dtype;

@@ -46,6 +46,10 @@ mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage);
 /* Whether rows of the stage's result are slots (token * topk + j), not tokens. */
 bool mp_stage_rows_are_slots(mp_stage stage);
 
+/* Whether the stage multiplies its rows by the router weights: gate_up with apply_router_weight_on_input;
+ * else down, but not in mode=no_combine, unless no_combine_keep_router_weight. */
+bool mp_stage_weighs(const mp_case *c, mp_stage stage);
+
 /* What the numbers of the stage are a function of: what it reads, without the padding of align, router
  * weights that another stage applies, and ids where they say only which rows are filtered. */
 mp_tensor_set mp_stage_needs(const mp_case *c, mp_stage stage);

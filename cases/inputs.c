@@ -4,6 +4,7 @@
 
 #include "cases/fill.h"
 #include "cases/graph_tables.h"
+#include "cases/numbering.h"
 
 #include <string.h>
 
@@ -12,6 +13,7 @@ void mp_inputs_plan(const mp_case *c, mp_inputs *in) {
     *in = (mp_inputs){0};
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (filled & MP_IN_SET(id)) in->t[id] = mp_case_shape(c, (mp_tensor_id)id, 16);
+    if (filled & MP_IN_SET(MP_TOPK_IDS)) in->t[MP_NUMBERED_IDS] = mp_case_shape(c, MP_NUMBERED_IDS, 16);
 }
 
 /* A slot whose expert is elsewhere contributes zeros: that is what the down GEMM leaves in its row. */
@@ -25,8 +27,11 @@ static void zero_filtered_slots(const mp_case *c, mp_inputs *in) {
 }
 
 static mp_status fill(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error *err) {
-    if (id == MP_TOPK_IDS) return mp_fill_topk_ids(c, t, err);
-    if (id == MP_TOPK_WEIGHTS)
+    if (id == MP_TOPK_IDS) return mp_fill_topk_ids(c, false, t, err);
+    if (id == MP_NUMBERED_IDS) return mp_fill_topk_ids(c, true, t, err);
+    if (id == MP_EXPERT_MAP)
+        mp_fill_expert_map(c, t);
+    else if (id == MP_TOPK_WEIGHTS)
         mp_fill_topk_weights(c, t);
     else
         mp_fill_tensor(c, id, t);
@@ -118,6 +123,11 @@ uint64_t mp_inputs_digest(const mp_inputs *in) {
         digest = mp_mix(digest + (uint64_t)stream) ^ mp_tensor_digest(&in->t[id]);
     }
     return digest;
+}
+
+const mp_tensor *mp_inputs_as_given(const mp_inputs *in, mp_tensor_id id) {
+    const bool numbered = id == MP_TOPK_IDS && in->t[MP_NUMBERED_IDS].data;
+    return &in->t[numbered ? MP_NUMBERED_IDS : id];
 }
 
 mp_status mp_inputs_check_ids(const mp_case *c, const mp_inputs *in, mp_error *err) {

@@ -2,6 +2,7 @@
 #include "cases/parts.h"
 
 #include "cases/graph_tables.h"
+#include "cases/numbering.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,6 +28,9 @@ static mp_status validate_ranks(const mp_case *whole, const mp_case *part, mp_er
 mp_status mp_case_validate_part(const mp_case *whole, const mp_case *part, mp_error *err) {
     if (whole->scope != MP_SCOPE_ALL || whole->data == MP_FROM_FILE)
         return mp_fail(err, MP_EINPUT, "ranks and shards are summed of a run of all stages: use scope=all");
+    if (whole->shared == MP_SHARED_ADD)
+        return mp_fail(err, MP_EINPUT,
+                       "each of the parts would add shared_output: use shared=slot or none, not shared=add");
     if (part->N > whole->N || whole->N % part->N != 0)
         return mp_fail(err, MP_EINPUT,
                        "N=%" PRId64 " is no shard of the case's N=%" PRId64 ": use a divisor of it", part->N,
@@ -64,19 +68,34 @@ void mp_case_part_name(const mp_case *whole, const mp_case *part, int64_t i, cha
 
 /* ---- inputs ---- */
 
-/* One part: its case, its first expert in the whole, and its number among the shards of N. */
+/* One part: its case, and its number among the shards of N. */
 typedef struct share {
     const mp_case *whole, *part;
-    int64_t expert, shard;
+    int64_t shard;
 } share;
 
-static void localise(const share *s, const mp_tensor *from, const mp_tensor *to) {
+static bool is_rank(const share *s) {
+    return s->whole->ep_size != s->part->ep_size;
+}
+
+/* The whole's number of the part's expert e. */
+static int64_t expert_of(const share *s, int64_t e) {
+    return is_rank(s) ? mp_global_expert(s->part, e) : e;
+}
+
+static void take_ids(const share *s, const mp_tensor *from, const mp_tensor *to) {
     const int32_t *global = from->data;
     int32_t *local = to->data;
-    for (int64_t slot = 0; slot < mp_case_slots(s->whole); slot++) {
-        const int64_t id = global[slot] - s->expert;
-        local[slot] = global[slot] < 0 || id < 0 || id >= s->part->E ? -1 : (int32_t)id;
-    }
+    for (int64_t slot = 0; slot < mp_case_slots(s->whole); slot++)
+        local[slot] = is_rank(s) ? (int32_t)mp_local_expert(s->part, global[slot]) : global[slot];
+}
+
+/* Of the ids of the whole, whose experts are those of all its ranks. */
+static void number_ids(const share *s, const mp_tensor *from, const mp_tensor *to) {
+    const int32_t *global = from->data;
+    int32_t *numbered = to->data;
+    for (int64_t slot = 0; slot < mp_case_slots(s->whole); slot++)
+        numbered[slot] = mp_numbered_id(s->part, slot, global[slot]);
 }
 
 /* The row of an expert's w1 in which row r of the part's lies. */
@@ -93,35 +112,53 @@ static void take_w1(const share *s, const mp_tensor *from, const mp_tensor *to, 
     for (int64_t e = 0; e < s->part->E; e++)
         for (int64_t r = 0; r < rows; r++)
             memcpy((char *)to->data + (size_t)(e * rows + r) * row_bytes,
-                   (const char *)from->data + (size_t)((s->expert + e) * all + w1_row(s, r)) * row_bytes,
+                   (const char *)from->data + (size_t)(expert_of(s, e) * all + w1_row(s, r)) * row_bytes,
                    row_bytes);
 }
 
 static void take_w2(const share *s, const mp_tensor *from, const mp_tensor *to) {
     const size_t size = mp_dtype_size(to->dtype), bytes = (size_t)s->part->N * size,
                  first = (size_t)s->shard * bytes;
-    for (int64_t row = 0; row < s->part->E * s->part->K; row++)
-        memcpy(mp_tensor_row(to, row), (char *)mp_tensor_row(from, s->expert * s->part->K + row) + first,
-               bytes);
+    const int64_t K = s->part->K;
+    for (int64_t e = 0; e < s->part->E; e++)
+        for (int64_t k = 0; k < K; k++)
+            memcpy(mp_tensor_row(to, e * K + k), (char *)mp_tensor_row(from, expert_of(s, e) * K + k) + first,
+                   bytes);
 }
 
 static void take_b2(const share *s, const mp_tensor *from, const mp_tensor *to) {
-    if (s->shard == 0)
-        memcpy(to->data, mp_tensor_row(from, s->expert), mp_tensor_bytes(to));
-    else
-        memset(to->data, 0, mp_tensor_bytes(to));
+    const size_t row_bytes = (size_t)s->part->K * mp_dtype_size(to->dtype);
+    for (int64_t e = 0; e < s->part->E; e++)
+        if (s->shard == 0)
+            memcpy(mp_tensor_row(to, e), mp_tensor_row(from, expert_of(s, e)), row_bytes);
+        else
+            memset(mp_tensor_row(to, e), 0, row_bytes);
 }
 
 /* What differs from part to part. */
 static bool is_cut(int id) {
-    return mp_tensors[id].rows == MP_ROWS_WHOLE || id == MP_TOPK_IDS;
+    return mp_tensors[id].rows == MP_ROWS_WHOLE || id == MP_TOPK_IDS || id == MP_NUMBERED_IDS;
+}
+
+/* Ids that are numbered otherwise are made of the whole's, which may have none of those. */
+static const mp_tensor *source_of(const share *s, const mp_inputs *in, int id) {
+    const bool numbering = (id == MP_NUMBERED_IDS || id == MP_EXPERT_MAP) && is_rank(s);
+    const mp_tensor *from = &in->t[numbering ? MP_TOPK_IDS : id];
+    return from->data && mp_case_shape(s->part, (mp_tensor_id)id, 16).rank > 0 ? from : NULL;
 }
 
 static mp_status take(const share *s, mp_tensor_id id, const mp_tensor *from, const mp_tensor *to,
                       mp_error *err) {
     const size_t size = mp_dtype_size(to->dtype);
     switch (id) {
-    case MP_TOPK_IDS: localise(s, from, to); return MP_OK;
+    case MP_TOPK_IDS: take_ids(s, from, to); return MP_OK;
+    case MP_NUMBERED_IDS:
+        if (is_rank(s))
+            number_ids(s, from, to);
+        else
+            memcpy(to->data, from->data, mp_tensor_bytes(to));
+        return MP_OK;
+    case MP_EXPERT_MAP: mp_fill_expert_map(s->part, to); return MP_OK;
     case MP_W1: take_w1(s, from, to, (size_t)to->dim[2] * size); return MP_OK;
     case MP_B1: take_w1(s, from, to, size); return MP_OK;
     case MP_W2: take_w2(s, from, to); return MP_OK;
@@ -133,8 +170,8 @@ static mp_status take(const share *s, mp_tensor_id id, const mp_tensor *from, co
 
 mp_status mp_inputs_part(const mp_case *whole, const mp_inputs *in, const mp_case *part, int64_t i,
                          mp_inputs *out, mp_error *err) {
-    const int64_t shards = shards_of(whole, part);
-    const share s = {whole, part, ranks_of(whole, part) > 1 ? i / shards * part->E : 0, i % shards};
+    const mp_case mine = mp_case_part(whole, part, i);
+    const share s = {whole, &mine, i % shards_of(whole, part)};
     mp_status status = MP_OK;
     *out = *in;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
@@ -142,10 +179,11 @@ mp_status mp_inputs_part(const mp_case *whole, const mp_inputs *in, const mp_cas
         if (is_cut(id)) out->t[id].data = NULL;
     }
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        if (!is_cut(id) || !in->t[id].data) continue;
-        out->t[id] = mp_case_shape(part, (mp_tensor_id)id, 16);
+        const mp_tensor *from = is_cut(id) ? source_of(&s, in, id) : NULL;
+        if (!from) continue;
+        out->t[id] = mp_case_shape(&mine, (mp_tensor_id)id, 16);
         status = mp_tensor_alloc(&out->t[id], MP_POISON_A, err);
-        if (status == MP_OK) status = take(&s, (mp_tensor_id)id, &in->t[id], &out->t[id], err);
+        if (status == MP_OK) status = take(&s, (mp_tensor_id)id, from, &out->t[id], err);
     }
     return status;
 }

@@ -20,9 +20,9 @@ enum { MP_PART_NAME_MAX = 64 };
 void mp_case_part_name(const mp_case *whole, const mp_case *part, int64_t i, char name[MP_PART_NAME_MAX]);
 
 /* The inputs of number i, a share of the whole's own. Rank r has the experts from r*E on, with numbers from 0
- * on, and -1 for all others. Shard s has the gates, ups and columns of w2 from s*N on; b2 is the first
- * shard's, and zeros in the others. What has tokens alone is borrowed. *out is to be destroyed, after an
- * error too. */
+ * on, and -1 for all others; with expert_map=round_robin every ep_size-th one from r on. Shard s has the
+ * gates, ups and columns of w2 from s*N on; b2 is the first shard's, and zeros in the others. What has tokens
+ * alone is borrowed. *out is to be destroyed, after an error too. */
 mp_status mp_inputs_part(const mp_case *whole, const mp_inputs *in, const mp_case *part, int64_t i,
                          mp_inputs *out, mp_error *err);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which combinations of fields make a case. Every message says what to change. */
+#include "base/words.h"
 #include "cases/field.h"
 #include "cases/graph_tables.h"
 #include "cases/parts.h"
@@ -9,21 +10,13 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Whether `word` is one of the blank-separated words of `list`. */
-static bool listed(const char *list, const char *word) {
-    const size_t length = strlen(word);
-    for (const char *at = list; (at = strstr(at, word)); at += length)
-        if ((at == list || at[-1] == ' ') && (at[length] == ' ' || at[length] == 0)) return true;
-    return false;
-}
-
 /* Fields that a single stage does not use keep their default there, so that two texts never name the same
  * work. */
 static mp_status validate_scope(const mp_case *c, mp_error *err) {
     if (c->scope == MP_SCOPE_ALL) return MP_OK;
     const bool align = c->scope == MP_SCOPE_ALIGN;
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
-        if (listed(mp_stages[c->scope - 1].fields, mp_fields[i].name)) continue;
+        if (mp_word_listed(mp_stages[c->scope - 1].fields, mp_fields[i].name)) continue;
         if (mp_field_compare(&mp_fields[i], c, &mp_default_case) == 0) continue;
         if (c->data == MP_FROM_FILE && !strcmp(mp_fields[i].name, "data")) continue; /* true of any stage */
         char value[64];
@@ -113,6 +106,16 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
         return mp_fail(err, MP_EINPUT, "layout=sorted writes whole rows: use fused_sum=0");
     if (c->mode == MP_MODE_NO_COMBINE && c->rsf != 1.0)
         return mp_fail(err, MP_EINPUT, "mode=no_combine gives unscaled rows: use rsf=1");
+    if (c->no_combine_keep_router_weight && c->mode != MP_MODE_NO_COMBINE)
+        return mp_fail(
+            err, MP_EINPUT,
+            "no_combine_keep_router_weight=1 is a question of mode=no_combine: mode=%s applies the "
+            "router weight in any case",
+            mp_mode_name(c->mode));
+    if (c->no_combine_keep_router_weight && c->apply_router_weight_on_input)
+        return mp_fail(err, MP_EINPUT,
+                       "no_combine_keep_router_weight=1 and apply_router_weight_on_input=1: the weight is "
+                       "applied once, on the input or in down: remove one of them");
     if (mp_tile_is_auto(up) && !mp_tile_is_auto(down))
         return mp_fail(err, MP_EINPUT, "tile_down needs tile: both GEMMs share one alignment");
     if (!mp_tile_is_auto(down) && up->block_size_m != down->block_size_m)
@@ -123,31 +126,69 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
     return MP_OK;
 }
 
+/* What a form of the shared expert needs. */
+static mp_status validate_shared(const mp_case *c, mp_error *err) {
+    const bool slot = c->shared == MP_SHARED_SLOT,
+               routes = c->scope != MP_SCOPE_ACT && c->scope != MP_SCOPE_COMBINE,
+               combines = c->scope == MP_SCOPE_ALL || c->scope == MP_SCOPE_COMBINE;
+    if (c->shared == MP_SHARED_NONE) return MP_OK;
+    if (slot ? !routes : !combines)
+        return mp_fail(err, MP_EINPUT, "scope=%s does not use shared: remove shared=%s",
+                       mp_scope_name(c->scope), mp_shared_name(c->shared));
+    if (!slot && c->mode == MP_MODE_NO_COMBINE)
+        return mp_fail(err, MP_EINPUT, "shared=add adds to the sum over topk: use mode=combine or inplace");
+    if (!slot) return MP_OK;
+    if (c->E < 2 || c->topk < 2)
+        return mp_fail(err, MP_EINPUT,
+                       "shared=slot keeps the last expert and the last slot: use E >= 2 and topk >= 2");
+    if (c->ep_size > 1)
+        return mp_fail(err, MP_EINPUT, "shared=slot: the shared expert is every rank's own, use ep_size=1");
+    if ((float)c->rsf == 0.0f)
+        return mp_fail(err, MP_EINPUT, "shared=slot has a router weight of 1/rsf: rsf must not be 0");
+    return MP_OK;
+}
+
 #define MAX_EXPERTS (INT64_C(1) << 20) /* of all ranks: routing keeps a table of them */
 
 static mp_status validate_routing(const mp_case *c, mp_error *err) {
-    const int64_t experts = c->E * c->ep_size;
+    const int64_t shared = c->shared == MP_SHARED_SLOT; /* an expert and a slot that nothing is drawn for */
+    const int64_t experts = c->E * c->ep_size, routed = experts - shared, drawn_slots = c->topk - shared;
     if (c->ep_rank >= c->ep_size)
         return mp_fail(err, MP_EINPUT,
                        "ep_rank=%" PRId64 " with ep_size=%" PRId64 ": ranks count from 0 to ep_size-1",
                        c->ep_rank, c->ep_size);
     if (c->ep_size > 1 && c->filter > 0)
         return mp_fail(err, MP_EINPUT, "ep_size > 1 already makes ids -1: use filter=0 or ep_size=1");
+    if (c->expert_map && c->ep_size == 1)
+        return mp_fail(err, MP_EINPUT,
+                       "expert_map=%s says which experts of several ranks are this one's: use ep_size > 1",
+                       mp_expert_map_name(c->expert_map));
+    /* With a map the experts of other ranks have their own numbers, and padding alone goes nowhere. */
+    const bool nowhere =
+        c->filter > 0 || c->routing == MP_PADDED || (c->ep_size > 1 && c->expert_map == MP_MAP_NONE);
+    if (c->sentinel && !nowhere && c->data != MP_FROM_FILE)
+        return mp_fail(err, MP_EINPUT,
+                       "sentinel=%s is the id of slots that go to no expert, and here are none: use filter, "
+                       "routing=padded or, without expert_map, ep_size",
+                       mp_sentinel_name(c->sentinel));
     if (experts > MAX_EXPERTS)
         return mp_fail(err, MP_EINPUT, "E*ep_size is %" PRId64 ": at most %" PRId64 " experts", experts,
                        MAX_EXPERTS);
-    if (c->routing == MP_DUPLICATES && c->topk < 2)
-        return mp_fail(err, MP_EINPUT, "routing=duplicates repeats an expert inside a token: use topk >= 2");
+    if (c->routing == MP_DUPLICATES && drawn_slots < 2)
+        return mp_fail(err, MP_EINPUT,
+                       "routing=duplicates repeats an expert inside a token: use topk >= %" PRId64,
+                       2 + shared);
     const bool drawn = c->data != MP_FROM_FILE; /* else the ids are what they are */
     const bool repeats = c->routing == MP_DUPLICATES || c->routing == MP_FIRST || c->routing == MP_LAST;
-    const int64_t usable = c->routing == MP_EMPTY ? (experts + 1) / 2 : experts;
-    if (drawn && !repeats && c->topk > usable)
+    const int64_t usable = c->routing == MP_EMPTY ? (routed + 1) / 2 : routed;
+    if (drawn && !repeats && drawn_slots > usable)
         return mp_fail(err, MP_EINPUT,
                        "topk=%" PRId64 " distinct experts cannot be drawn from %" PRId64
                        " (routing=%s): lower topk, raise E, or use routing=duplicates",
-                       c->topk, usable, mp_routing_name(c->routing));
-    if (c->routing == MP_EMPTY && experts < 2)
-        return mp_fail(err, MP_EINPUT, "routing=empty leaves experts without tokens: use E >= 2");
+                       drawn_slots, usable, mp_routing_name(c->routing));
+    if (c->routing == MP_EMPTY && routed < 2)
+        return mp_fail(err, MP_EINPUT, "routing=empty leaves experts without tokens: use E >= %" PRId64,
+                       2 + shared);
     /* Slot numbers and padded positions are int32; 256 is the largest BLOCK_SIZE_M. */
     const int64_t padded = mp_case_slots(c) + (c->E + 1) * 255;
     if (padded > INT32_MAX)
@@ -168,6 +209,7 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
     mp_status status = validate_scope(c, err);
     if (!status) status = validate_activation(c, err);
     if (!status) status = validate_execution(c, err);
+    if (!status) status = validate_shared(c, err);
     if (!status) status = validate_routing(c, err);
     return status;
 }
@@ -176,11 +218,13 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
 static const char *const execution_fields[] = {"path", "layout", "tile", "tile_down"};
 
 static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *variant) {
-    static const char *const shares[] = {"E", "N", "ep_size"}; /* judged by mp_case_validate_part */
+    /* Judged by mp_case_validate_part. */
+    static const char *const shares[] = {"E", "N", "ep_size"};
     for (size_t i = 0; i < COUNT(execution_fields); i++)
         if (!strcmp(f->name, execution_fields[i])) return true;
     for (size_t i = 0; i < COUNT(shares); i++)
         if (!strcmp(f->name, shares[i])) return true;
+    if (!strcmp(f->name, "expert_map")) return base->ep_size != variant->ep_size; /* how ranks are told */
     /* In place, the same sums go over x; no_combine gives another tensor. */
     return !strcmp(f->name, "mode") && base->mode != MP_MODE_NO_COMBINE &&
            variant->mode != MP_MODE_NO_COMBINE;
@@ -199,8 +243,8 @@ mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_
         mp_field_text(f, variant, after);
         return mp_fail(err, MP_EINPUT,
                        "%s=%s instead of %s=%s is another problem: a variant may differ in path, layout, "
-                       "tile, tile_down, and in mode between combine and inplace; ranks in ep_size and E, "
-                       "shards in N",
+                       "tile, tile_down, and in mode between combine and inplace; ranks in ep_size, E and "
+                       "expert_map, shards in N",
                        f->name, after, f->name, before);
     }
     return MP_OK;

@@ -60,7 +60,9 @@ static mp_status export_case(const mp_args *args, const mp_case *c, mp_export_fo
     if (status == MP_OK) status = mp_inputs_create(c, &in, err);
     if (status == MP_OK && outputs)
         status = run_subject(mp_args_text(args, MP_OPT_EXPORT_SUBJECT), c, &in, &trace, &contract, err);
-    for (int id = 0; id < MP_TENSOR_COUNT; id++) e.t[id] = in.t[id].data ? in.t[id] : trace.t[id];
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        e.t[id] = in.t[id].data ? *mp_inputs_as_given(&in, (mp_tensor_id)id) : trace.t[id];
+    e.t[MP_NUMBERED_IDS] = (mp_tensor){0}; /* they are the file's topk_ids */
     if (outputs) e.contract = mp_text_get(&contract);
     if (status == MP_OK) status = mp_export_write(&e, format, path, err);
     mp_text_free(&contract);

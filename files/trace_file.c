@@ -82,6 +82,7 @@ static const struct {
                {MP_CACHE3_HOOKED, ".K"},
                {MP_OUT, "MK"},
                {MP_OUT, "MTK"},
+               {MP_SHARED_OUTPUT, "MK"},
                {MP_CACHE1, "MTw"},
                {MP_CACHE2, "MTN"}};
 enum { LAYOUTS = sizeof layouts / sizeof *layouts };
@@ -181,6 +182,7 @@ static mp_status claim_dtype(findings *f, mp_error *err) {
 static void keep_scope(findings *f) {
     mp_case any = f->c;
     any.bias = true;
+    if (any.scope == MP_SCOPE_COMBINE) any.shared = MP_SHARED_ADD;
     const mp_tensor_set has = mp_case_inputs(&any) | mp_case_possible_outputs(&any);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (!(has & MP_IN_SET(id))) f->member[id] = (mp_member){0};
@@ -201,6 +203,11 @@ static mp_status find_case(findings *f, mp_error *err) {
     if (biased && given(f, "bias") && !f->c.bias)
         return mp_fail(err, MP_EINPUT, "the text of the case has bias=0, and the file holds a bias");
     f->c.bias = f->c.bias || biased;
+    const bool shared = member[MP_SHARED_OUTPUT].shape.rank > 0;
+    if (shared && given(f, "shared") && f->c.shared != MP_SHARED_ADD)
+        return mp_fail(err, MP_EINPUT, "the text of the case has shared=%s, and the file holds shared_output",
+                       mp_shared_name(f->c.shared));
+    if (shared) f->c.shared = MP_SHARED_ADD;
     if (member[MP_OUT].shape.rank == 3 && !given(f, "mode")) f->c.mode = MP_MODE_NO_COMBINE;
     status = claim_dtype(f, err);
     if (status == MP_OK) status = claim_axes(f, err);
@@ -214,6 +221,7 @@ static mp_status find_case(findings *f, mp_error *err) {
     f->c.seed = 0;
     f->c.ep_size = 1;
     f->c.ep_rank = 0;
+    f->c.expert_map = MP_MAP_NONE;
     return status;
 }
 
@@ -260,12 +268,13 @@ static void pass_over(mp_trace_file *f, int id) {
              mp_tensor_name((mp_tensor_id)id));
 }
 
-/* As many experts as the ids name: without weights nothing else tells. */
+/* As many experts as the ids name, or the map: without weights nothing else tells. */
 static mp_status count_experts(const mp_container *from, mp_case *c, mp_error *err) {
-    mp_tensor ids = from->member[MP_TOPK_IDS].shape;
+    const mp_tensor_id which = from->member[MP_EXPERT_MAP].shape.rank > 0 ? MP_EXPERT_MAP : MP_TOPK_IDS;
+    mp_tensor ids = from->member[which].shape;
     int32_t most = 0;
     mp_status status = mp_tensor_alloc(&ids, 0, err);
-    if (status == MP_OK) status = mp_container_read(from, MP_TOPK_IDS, &ids, err);
+    if (status == MP_OK) status = mp_container_read(from, which, &ids, err);
     for (int64_t i = 0; status == MP_OK && i < mp_tensor_count(&ids); i++)
         if (((const int32_t *)ids.data)[i] > most) most = ((const int32_t *)ids.data)[i];
     c->E = (int64_t)most + 1;
@@ -281,6 +290,7 @@ mp_status mp_trace_file_open(const char *path, const char *case_text, mp_trace_f
     memcpy(found.member, f->container.member, sizeof found.member);
     if ((status = find_case(&found, err)) != MP_OK) goto out;
     f->c = found.c;
+    f->has_map = f->container.member[MP_EXPERT_MAP].shape.rank > 0;
     if (!found.source[EXPERTS][0] && f->container.member[MP_TOPK_IDS].shape.rank > 0 &&
         (status = count_experts(&f->container, &f->c, err)) != MP_OK)
         goto out;
@@ -292,7 +302,7 @@ mp_status mp_trace_file_open(const char *path, const char *case_text, mp_trace_f
         if (f->container.member[id].shape.rank == 0) continue;
         if ((inputs | outputs) & MP_IN_SET(id))
             f->holds |= MP_IN_SET(id);
-        else
+        else if (id != MP_EXPERT_MAP)
             pass_over(f, id);
     }
     f->block_size_m = find_block_size(f);
@@ -340,6 +350,37 @@ static mp_status check_weights(const mp_case *c, const mp_inputs *in, mp_error *
     return MP_OK;
 }
 
+/* The ids of the file -> those of this rank's experts. */
+static mp_status localise(const mp_trace_file *f, const mp_inputs *in, mp_error *err) {
+    mp_tensor map = f->has_map ? f->container.member[MP_EXPERT_MAP].shape : (mp_tensor){0};
+    const bool any_is_nobody = f->c.sentinel != MP_SENTINEL_MINUS_ONE;
+    int32_t *ids = in->t[MP_TOPK_IDS].data;
+    mp_status status = MP_OK;
+    if (!ids || (!f->has_map && !any_is_nobody)) return MP_OK;
+    if (f->has_map && (status = mp_tensor_alloc(&map, 0, err)) == MP_OK)
+        status = mp_container_read(&f->container, MP_EXPERT_MAP, &map, err);
+    const int32_t *local = map.data;
+    const int64_t experts = f->has_map ? mp_tensor_count(&map) : f->c.E;
+    for (int64_t e = 0; f->has_map && e < experts && status == MP_OK; e++)
+        if (local[e] < -1 || local[e] >= f->c.E)
+            status = mp_fail(err, MP_EINPUT,
+                             "expert_map of expert %" PRId64
+                             " is %d: expected -1 (not on this rank) or 0..%" PRId64,
+                             e, local[e], f->c.E - 1);
+    for (int64_t slot = 0; slot < mp_case_slots(&f->c) && status == MP_OK; slot++) {
+        const bool known = ids[slot] >= 0 && ids[slot] < experts;
+        if (known && local) ids[slot] = local[ids[slot]];
+        if (!known && any_is_nobody) ids[slot] = -1;
+        if (!known && ids[slot] != -1)
+            status = mp_fail(err, MP_EINPUT,
+                             "topk_ids of token %" PRId64 ", slot %" PRId64
+                             " is %d: expected -1 or 0..%" PRId64 " (expert_map)",
+                             slot / f->c.topk, slot % f->c.topk, ids[slot], experts - 1);
+    }
+    mp_tensor_free(&map);
+    return status;
+}
+
 /* Ids that nobody knows are zeros. */
 static mp_status stand_in_ids(const mp_case *c, mp_inputs *in, mp_error *err) {
     if (in->t[MP_TOPK_IDS].data) return MP_OK;
@@ -357,7 +398,8 @@ mp_status mp_trace_file_load(const mp_trace_file *f, mp_inputs *in, mp_trace *tr
         if (f->holds & MP_IN_SET(id))
             status = load(f, (mp_tensor_id)id, inputs & MP_IN_SET(id) ? &in->t[id] : &trace->t[id], err);
     if (status != MP_OK) return status;
-    status = stand_in_ids(&f->c, in, err);
+    status = localise(f, in, err);
+    if (status == MP_OK) status = stand_in_ids(&f->c, in, err);
     if (status == MP_OK) status = mp_inputs_check_ids(&f->c, in, err);
     if (status == MP_OK) status = check_weights(&f->c, in, err);
     if (status == MP_EINPUT) mp_error_prefix(err, "%s", f->container.path);

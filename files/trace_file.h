@@ -12,6 +12,7 @@ typedef struct mp_trace_file {
     mp_case c; /* data=file, routing, filter and seed as usual: they say nothing of what is in a file */
     mp_tensor_set holds; /* inputs and outputs of the case that the file holds */
     int block_size_m;
+    bool has_map; /* expert_map is there: topk_ids count the experts of all ranks */
     char passed_over[2 * MP_PASSED_OVER_MAX]; /* names of what the case has no tensor for; "" */
 } mp_trace_file;
 
@@ -22,6 +23,8 @@ typedef struct mp_trace_file {
  *   M, topk, E, K, N   by every tensor that tells one; rows of caches are M*topk
  *   gated, bias, mode  where they are not given: w1 with 2N rows; b1 or b2 is there; out with three axes
  *
+ * With expert_map, and in a case with a sentinel, the file's topk_ids become those of this rank's experts as
+ * they are read, and the case has no expert_map.
  * MP_EINPUT where two say different things, with both, or where nothing is there to be judged. Shapes may
  * leave out or merge axes, [M*topk,K] for [M,topk,K], as long as the last one is the same. Close it after
  * MP_OK. */

@@ -30,7 +30,7 @@ typedef struct mp_cuda_hook_view {
     const mp_case *c;
     uint64_t x;            /* [M,K], what gate_up read */
     uint64_t topk_weights; /* [M,topk] float32 */
-    uint64_t topk_ids;     /* [M,topk] int32, -1: not on this rank */
+    uint64_t topk_ids;     /* [M,topk] int32, as the case numbers experts; -1: nowhere */
     uint64_t cache1;       /* [M,topk,2N], not gated [M,topk,N]: gate_up's result, the activation's input */
     uint64_t cache2; /* [M,topk,N]: the activation's result, down's input; after_gate_up must not rely on
                         its contents */

@@ -6,6 +6,7 @@
 #ifndef MP_REF_EPILOGUE_H
 #define MP_REF_EPILOGUE_H
 
+#include "cases/graph_tables.h"
 #include "moeparity/contract.h"
 #include "ref/bounds.h"
 
@@ -20,11 +21,10 @@ typedef struct mp_epilogue {
 static inline mp_epilogue mp_epilogue_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT],
                                          mp_stage stage) {
     const bool up = stage == MP_GATE_UP;
-    const bool weighted = up ? c->apply_router_weight_on_input
-                             : !c->apply_router_weight_on_input && c->mode != MP_MODE_NO_COMBINE;
     const mp_tensor *bias = &t[up ? MP_B1 : MP_B2];
     return (mp_epilogue){.bias = bias->data ? bias : NULL,
-                         .weights = weighted ? (const float *)t[MP_TOPK_WEIGHTS].data : NULL};
+                         .weights =
+                             mp_stage_weighs(c, stage) ? (const float *)t[MP_TOPK_WEIGHTS].data : NULL};
 }
 
 static inline bool mp_epilogue_is_empty(const mp_epilogue *e) {

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "cases/graph_tables.h"
+#include "cases/numbering.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,22 @@ mp_status mp_run_stages(const mp_executor *x, const mp_case *c, int block_size_m
     mp_status status = make_missing(c, block_size_m, t, made, err);
     if (status == MP_OK) status = mp_execute(x, c, MP_ALIGN, MP_COMBINE, block_size_m, t, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
+    return status;
+}
+
+mp_status mp_run_as_given(const mp_executor *x, const mp_case *c, int block_size_m,
+                          const mp_tensor tensors[MP_TENSOR_COUNT], mp_error *err) {
+    mp_tensor t[MP_TENSOR_COUNT], ids = {0};
+    mp_status status = MP_OK;
+    memcpy(t, tensors, sizeof t);
+    if (mp_case_numbers_ids(c) && t[MP_TOPK_IDS].data) {
+        ids = t[MP_TOPK_IDS];
+        status = mp_tensor_alloc(&ids, MP_POISON_A, err);
+        if (status == MP_OK) mp_read_numbered_ids(c, t[MP_TOPK_IDS].data, t[MP_EXPERT_MAP].data, ids.data);
+        t[MP_TOPK_IDS] = ids;
+    }
+    if (status == MP_OK) status = mp_run_stages(x, c, block_size_m, t, err);
+    mp_tensor_free(&ids);
     return status;
 }
 

@@ -69,6 +69,9 @@ mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp
  * the run. In place, t[MP_X] is the output's memory and holds x. */
 mp_status mp_run_stages(const mp_executor *executor, const mp_case *c, int block_size_m,
                         const mp_tensor t[MP_TENSOR_COUNT], mp_error *err);
+/* The same on the tensors that a subject gets, whose ids may be numbered otherwise (cases/numbering.h). */
+mp_status mp_run_as_given(const mp_executor *executor, const mp_case *c, int block_size_m,
+                          const mp_tensor t[MP_TENSOR_COUNT], mp_error *err);
 /* The same on inputs and a trace of all outputs. In place, x is copied into the output first. */
 mp_status mp_run_trace(const mp_executor *executor, const mp_case *c, const mp_inputs *in, mp_trace *trace,
                        mp_error *err);

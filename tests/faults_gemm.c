@@ -233,6 +233,13 @@ void router_weight_twice(const faulty_run *run) {
     store_gemm(run, &gemm);
 }
 
+/* The shared expert has a weight of 1, which routed_scaling_factor then multiplies. */
+void shared_weight_of_one(const faulty_run *run) {
+    faulty_gemm gemm = down_gemm(run);
+    for (int64_t t = run->c->topk - 1; t < gemm.problem.slots; t += run->c->topk) gemm.weights[t] = 1;
+    store_gemm(run, &gemm);
+}
+
 /* Also where the epilogue should not weight: apply_router_weight_on_input and no_combine. */
 void router_weight_unasked(const faulty_run *run) {
     faulty_gemm gemm = down_gemm(run);
@@ -247,6 +254,17 @@ void filtered_weight_times_zero(const faulty_run *run) {
     for (int64_t t = 0; t < mp_case_slots(run->c); t++)
         for (int64_t k = 0; k < run->c->K && ids_of(run)[t] < 0; k++)
             mp_encode(cache3->dtype, cache3->data, t * run->c->K + k, 0 * (double)weights[t]);
+    redo_from(run, MP_COMBINE);
+}
+
+/* The slot of a sentinel goes to the last expert, and its weight is 0. */
+void sentinel_times_zero(const faulty_run *run) {
+    const mp_tensor *cache3 = &run->trace->t[MP_CACHE3], *w2 = &run->in->t[MP_W2];
+    const int64_t K = run->c->K, N = run->c->N, last = (run->c->E - 1) * K;
+    for (int64_t t = 0; t < mp_case_slots(run->c); t++)
+        for (int64_t k = 0; k < K && run->given[t] >= run->c->E; k++)
+            mp_encode(cache3->dtype, cache3->data, t * K + k,
+                      0 * fabs(mp_decode(w2->dtype, w2->data, (last + k) * N)));
     redo_from(run, MP_COMBINE);
 }
 

@@ -3,6 +3,7 @@
 #include "tests/faults.h"
 
 #include "ref/activation.h"
+#include "ref/align.h"
 #include "ref/predict/activation_f32.h"
 
 #include <stdio.h>
@@ -117,7 +118,74 @@ void padding_not_masked(const faulty_run *run) {
         if (id[b] == -1) id[b] = 0;
 }
 
+/* Align of ids as a kernel misreads them; the stages behind it stay as they were. */
+typedef int32_t read_id_fn(const faulty_run *run, int64_t slot);
+static void align_misread(const faulty_run *run, read_id_fn *read) {
+    mp_tensor ids = copy_tensor(&run->in->t[MP_TOPK_IDS]);
+    mp_tensor t[MP_TENSOR_COUNT];
+    memcpy(t, run->trace->t, sizeof t);
+    for (int64_t slot = 0; slot < mp_case_slots(run->c); slot++)
+        ((int32_t *)ids.data)[slot] = read(run, slot);
+    t[MP_TOPK_IDS] = ids;
+    mp_ref_align(run->c, run->trace->block_size_m, t, NULL);
+    mp_tensor_free(&ids);
+}
+
+/* As Python and numpy index: from the end. */
+static int32_t last_of_the_map(const faulty_run *run, int64_t slot) {
+    const int32_t id = run->given[slot];
+    return run->expert_map[id < 0 ? run->c->E * run->c->ep_size - 1 : id];
+}
+static int32_t global_for_local(const faulty_run *run, int64_t slot) {
+    return run->given[slot] < run->c->E ? run->given[slot] : -1;
+}
+/* A run of E experts a rank, whatever the map says. */
+static int32_t by_the_rank(const faulty_run *run, int64_t slot) {
+    const int64_t local = run->given[slot] - run->c->ep_rank * run->c->E;
+    return local >= 0 && local < run->c->E ? (int32_t)local : -1;
+}
+static int32_t sentinel_for_an_expert(const faulty_run *run, int64_t slot) {
+    const int32_t id = run->given[slot], last = (int32_t)run->c->E - 1;
+    return id > last ? last : id;
+}
+/* The number that the model uses is known, and no other. */
+static int32_t one_sentinel_known(const faulty_run *run, int64_t slot) {
+    const int32_t id = run->given[slot], experts = (int32_t)run->c->E;
+    return id == experts || id < 0 ? -1 : id % experts;
+}
+
+void map_read_at_minus_one(const faulty_run *run) {
+    align_misread(run, last_of_the_map);
+}
+void map_ignored(const faulty_run *run) {
+    align_misread(run, global_for_local);
+}
+void map_taken_for_linear(const faulty_run *run) {
+    align_misread(run, by_the_rank);
+}
+void sentinel_clamped(const faulty_run *run) {
+    align_misread(run, sentinel_for_an_expert);
+}
+void other_sentinel_routed(const faulty_run *run) {
+    align_misread(run, one_sentinel_known);
+}
+
+/* A count for each expert, and one behind them for each slot of the sentinel's. */
+void sentinel_counted(const faulty_run *run) {
+    int32_t *counters = align_of(run, MP_SORTED_TOKEN_IDS);
+    for (int64_t slot = 0; slot < mp_case_slots(run->c); slot++)
+        if (run->given[slot] >= run->c->E) counters[run->trace->t[MP_SORTED_TOKEN_IDS].dim[1]]++;
+}
+
 /* ---- activation ---- */
+
+/* Only -1 is looked at: the rows of other sentinels' slots are written. */
+void sentinel_row_activated(const faulty_run *run) {
+    const mp_tensor *cache2 = &run->trace->t[MP_CACHE2];
+    for (int64_t t = 0; t < mp_case_slots(run->c); t++)
+        for (int64_t n = 0; n < run->c->N && run->given[t] >= run->c->E; n++)
+            mp_encode(cache2->dtype, cache2->data, t * run->c->N + n, 0);
+}
 
 static float activate_as(const mp_case *c, mp_activation act, float gate, float up) {
     return mp_activate_f32((int)act, c->gated, gate, up, (float)c->alpha, (float)c->limit);
@@ -299,6 +367,21 @@ static float from_wrong_chunk(const faulty_run *run, int64_t token, int64_t colu
             (float)cache3_value(run, MP_CHUNK_TOKENS + (token - MP_CHUNK_TOKENS) * run->c->topk + j, column);
     return sum;
 }
+/* The shared output is scaled like the rest, or added to a sum that was stored before; or everything is
+ * rounded, each term and each addition. */
+static float shared_scaled_too(const faulty_run *run, int64_t token, int64_t column) {
+    return (sum_of(run, token, column) + (float)shared_value(run, token, column)) * (float)run->c->rsf;
+}
+static float shared_after_a_store(const faulty_run *run, int64_t token, int64_t column) {
+    return in_dtype(run, sum_of(run, token, column) * (float)run->c->rsf) +
+           (float)shared_value(run, token, column);
+}
+static float all_in_dtype(const faulty_run *run, int64_t token, int64_t column) {
+    return in_dtype(run, summed_in_dtype(run, token, column)) + (float)shared_value(run, token, column);
+}
+static float shared_of_token_zero(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of(run, token, column) * (float)run->c->rsf + (float)shared_value(run, 0, column);
+}
 static float nothing(const faulty_run *run, int64_t token, int64_t column) {
     (void)run, (void)token, (void)column;
     return 0;
@@ -341,6 +424,32 @@ void combine_offset_wraps(const faulty_run *run) {
 }
 void last_chunk_sum_without_topk(const faulty_run *run) {
     store_combine(run, from_wrong_chunk);
+}
+static float scaled_once(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of(run, token, column) * (float)run->c->rsf;
+}
+void shared_left_out(const faulty_run *run) {
+    store_combine(run, scaled_once);
+}
+void shared_scaled(const faulty_run *run) {
+    store_combine(run, shared_scaled_too);
+}
+void sum_stored_before_shared(const faulty_run *run) {
+    store_combine(run, shared_after_a_store);
+}
+void finalized_in_dtype(const faulty_run *run) {
+    store_combine(run, all_in_dtype);
+}
+void shared_row_wraps(const faulty_run *run) {
+    store_combine(run, shared_of_token_zero);
+}
+/* A fused sum ends with the atomic additions: what would be behind them is not done. */
+void shared_left_out_of_fused_sum(const faulty_run *run) {
+    const mp_tensor *out = &run->trace->t[MP_OUT];
+    for (int64_t m = 0; m < run->c->M; m++)
+        for (int64_t k = 0; k < run->c->K; k++)
+            mp_encode(out->dtype, out->data, m * run->c->K + k,
+                      mp_decode(out->dtype, out->data, m * run->c->K + k) - shared_value(run, m, k));
 }
 void all_zero(const faulty_run *run) {
     store_combine(run, nothing);

@@ -2,7 +2,9 @@
 #include "tests/faulty.h"
 
 #include "cases/graph_tables.h"
+#include "cases/numbering.h"
 #include "ref/activation.h"
+#include "ref/combine.h"
 #include "ref/predict/activation_f32.h"
 #include "ref/contract_words.h"
 #include "ref/predict/gemm_fma.h"
@@ -43,6 +45,10 @@ static mp_tensor slots_of(const faulty_run *run) {
 double cache3_value(const faulty_run *run, int64_t slot, int64_t column) {
     const mp_tensor t = slots_of(run);
     return mp_decode(t.dtype, t.data, slot * run->c->K + column);
+}
+
+double shared_value(const faulty_run *run, int64_t token, int64_t column) {
+    return mp_combine_shared(&run->in->t[MP_SHARED_OUTPUT], token, column);
 }
 
 static faulty_gemm gemm_with_copies(const faulty_run *run, mp_stage stage) {
@@ -133,7 +139,7 @@ static float right_combine(const faulty_run *run, int64_t token, int64_t column)
     float sum = 0;
     for (int64_t j = 0; j < run->c->topk; j++)
         sum += (float)cache3_value(run, token * run->c->topk + j, column);
-    return sum * (float)run->c->rsf;
+    return sum * (float)run->c->rsf + (float)shared_value(run, token, column);
 }
 
 void redo_from(const faulty_run *run, mp_stage first) {
@@ -235,10 +241,23 @@ static mp_status faulty_run_case(mp_subject *s, const mp_execution *given, mp_er
             if (outputs & MP_IN_SET(id)) trace.t[id] = e->t[id];
         }
         if (x.data) in.t[MP_X] = x;
+        const int32_t *ids_given = e->t[MP_TOPK_IDS].data, *map = e->t[MP_EXPERT_MAP].data;
+        mp_tensor ids = {0};
+        if (ids_given && mp_case_numbers_ids(e->c)) {
+            ids = copy_tensor(&e->t[MP_TOPK_IDS]);
+            mp_read_numbered_ids(e->c, ids_given, map, ids.data);
+            in.t[MP_TOPK_IDS] = ids;
+        }
         const uint64_t before = digest_of(&trace);
-        self->f->plant(
-            &(faulty_run){.c = e->c, .in = &in, .trace = &trace, .poison = poison, .number = self->runs++});
+        self->f->plant(&(faulty_run){.c = e->c,
+                                     .in = &in,
+                                     .trace = &trace,
+                                     .poison = poison,
+                                     .number = self->runs++,
+                                     .given = ids_given,
+                                     .expert_map = map});
         faulty_changes += digest_of(&trace) != before;
+        mp_tensor_free(&ids);
     }
     mp_tensor_free(&x);
     mp_trace_destroy(&made);

@@ -15,7 +15,8 @@ typedef struct faulty_run {
     const mp_inputs *in;
     mp_trace *trace;
     uint32_t poison;
-    int number; /* runs of this subject before this one */
+    int number;                        /* runs of this subject before this one */
+    const int32_t *given, *expert_map; /* topk_ids as the subject gets them; the map, or NULL */
 } faulty_run;
 
 enum { NO_STAGE = -1 };
@@ -74,5 +75,6 @@ void redo_from(const faulty_run *run, mp_stage first);
 const int32_t *ids_of(const faulty_run *run);
 mp_tensor copy_tensor(const mp_tensor *t);
 double cache3_value(const faulty_run *run, int64_t slot, int64_t column);
+double shared_value(const faulty_run *run, int64_t token, int64_t column); /* 0 without shared=add */
 
 #endif

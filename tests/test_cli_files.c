@@ -115,6 +115,9 @@ static void every_case_comes_back(void **state) {
         "M=5 topk=2 N=16 scope=act",
         "M=5 topk=2 K=32 dtype=fp64 scope=combine",
         "M=5 E=3 topk=3 scope=align routing=zipf",
+        "M=9 E=3 topk=2 K=32 N=16 filter=0.5 sentinel=any",
+        "M=9 E=3 topk=2 K=32 N=16 ep_size=2 ep_rank=1 expert_map=round_robin routing=padded sentinel=E",
+        "M=9 E=3 topk=2 scope=align ep_size=4 ep_rank=3 expert_map=linear",
         "M=5 E=6 topk=2 K=32 N=16 ep_size=2 ep_rank=1 data=integer tile=32x32x32x1x4x2"};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int format = 0; format < 2; format++) {
@@ -384,6 +387,14 @@ static void hostile_safetensors(void **state) {
     refuse("h.safetensors", "h.safetensors: ");
     expect("head -c 5 r.safetensors > h.safetensors", 0, "", "");
     refuse("h.safetensors", "a file of 5 bytes; expected HDF5 or safetensors");
+    expect("moeparity export --case 'M=2 E=4 topk=2 K=8 N=4 ep_size=2 expert_map=linear' --outputs --out "
+           "m.safetensors",
+           0, "", "");
+    const int32_t nobody = 8, too_far = 4;
+    plant("m.safetensors", "h.safetensors", "topk_ids", 3, 4, &nobody);
+    refuse("h.safetensors", "topk_ids of token 1, slot 1 is 8: expected -1 or 0..7 (expert_map)");
+    plant("m.safetensors", "h.safetensors", "expert_map", 5, 4, &too_far);
+    refuse("h.safetensors", "expert_map of expert 5 is 4: expected -1 (not on this rank) or 0..3");
     const int32_t far = 4, before = -2;
     plant("r.safetensors", "h.safetensors", "topk_ids", 3, 4, &far);
     refuse("h.safetensors", "topk_ids of token 1, slot 1 is 4: expected -1 (not on this rank) or 0..3");

@@ -20,6 +20,11 @@ static void a_pipeline_in_c(void **state) {
     assert_non_null(strstr(out, "pipeline: bf16, gated silu, route layout, no bias: that is all it knows"));
     assert_non_null(strstr(out, "subject plugin:plugins/pipeline.so on "));
     assert_non_null(strstr(out, ", pipeline 1.0, "));
+    /* Ids by a map, sentinels, a weight that is kept: a plug-in that says that it knows them. */
+    expect("moeparity run --subject plugin:plugins/pipeline.so --case 'M=9 ep_size=4 ep_rank=3 E=2 "
+           "expert_map=round_robin routing=padded' --case 'M=9 filter=0.5 sentinel=any data=unused' "
+           "--case 'M=9 mode=no_combine no_combine_keep_router_weight=1'",
+           0, "3 passed", "");
     /* Without a contract nothing is promised but what a sane kernel meets, and the report says what is given
      * away; a pair shows its bits. */
     expect(
@@ -33,6 +38,16 @@ static void a_pipeline_in_c(void **state) {
     expect("moeparity golden record p.h5 --case M=7 --subject plugin:plugins/pipeline.so", 0,
            "recorded 1 case", "");
     expect("moeparity run --case M=7 --golden p.h5 --subject plugin:plugins/pipeline.so", 0, "1 passed", "");
+}
+
+/* A case with a field that a plug-in has never heard of is not run on another problem. */
+static void younger_fields_are_a_skip(void **state) {
+    (void)state;
+    expect("moeparity run --case 'M=4 scope=act filter=0.5 sentinel=E' --subject plugin:plugins/wrong.so", 77,
+           "sentinel=E: wrong does not say that it takes sentinel", "");
+    expect(
+        "moeparity run --case 'M=4 scope=act ep_size=2 expert_map=linear' --subject plugin:plugins/wrong.so",
+        77, "expert_map=linear: wrong does not say that it takes expert_map", "");
 }
 
 static void an_activation_in_cpp(void **state) {
@@ -176,6 +191,7 @@ static void it_is_loaded_by_a_worker_alone(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pipeline_in_c),
+        cmocka_unit_test(younger_fields_are_a_skip),
         cmocka_unit_test(an_activation_in_cpp),
         cmocka_unit_test(a_combine_in_cuda),
         cmocka_unit_test(graphs_and_streams_are_asked_of_who_offers_them),

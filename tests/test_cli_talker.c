@@ -24,6 +24,10 @@ static void a_program_is_judged(void **state) {
         "--jobs 2 --subject \"worker:python3 $TALKER\"",
         0, "3 cases: 2 passed, 0 failed, 1 skipped", "");
     assert_non_null(strstr(out, "act alone, not M=4 topk=2 act=silu"));
+    /* It says of no younger field that it knows it. */
+    expect(
+        "moeparity run --case 'M=4 N=8 scope=act filter=1 sentinel=E' --subject \"worker:python3 $TALKER\"",
+        77, "sentinel=E: talker does not say that it takes sentinel", "");
     expect("moeparity show --case 'M=4 N=8 scope=act' --subject \"worker:python3 $TALKER\"", 0,
            "contract  ieee-any-order: ", "");
     /* What is too long for its place ends with three dots. */

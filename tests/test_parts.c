@@ -79,7 +79,13 @@ static void parts_sum_to_the_whole(void **state) {
                                         "M=5 E=8 topk=1 K=40 N=24 apply_router_weight_on_input=1 dtype=fp32",
                                         "M=9 E=8 topk=4 K=40 N=24 routing=duplicates layout=sorted",
                                         "M=5 E=8 topk=2 K=40 N=24 mode=no_combine bias=1"};
-    static const char *const parts[] = {"ep_size=2 E=4", "ep_size=8 E=1", "N=8", "N=1", "ep_size=4 E=2 N=12"};
+    static const char *const parts[] = {"ep_size=2 E=4",
+                                        "ep_size=8 E=1",
+                                        "N=8",
+                                        "N=1",
+                                        "ep_size=4 E=2 N=12",
+                                        "ep_size=4 E=2 expert_map=linear",
+                                        "ep_size=4 E=2 N=12 expert_map=round_robin"};
     for (size_t c = 0; c < COUNT(cases); c++)
         for (size_t p = 0; p < COUNT(parts); p++) expect_sum(cases[c], parts[p]);
     expect_sum("M=5 E=8 topk=2 K=40 N=24 filter=0.5 bias=1", "N=6");

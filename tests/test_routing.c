@@ -51,6 +51,44 @@ static int64_t histogram(const fixture *f, int64_t *count) {
     return repeated;
 }
 
+/* What a subject reads through its map are the ids that the harness has. */
+static void numbered_ids_lead_back(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {
+        "M=50 E=4 topk=3 scope=align ep_size=4 ep_rank=2 expert_map=linear",
+        "M=50 E=4 topk=3 scope=align ep_size=4 ep_rank=2 expert_map=round_robin routing=padded",
+        "M=50 E=4 topk=3 scope=align ep_size=4 ep_rank=3 expert_map=round_robin routing=padded sentinel=any",
+        "M=50 E=4 topk=3 scope=align ep_size=4 ep_rank=1 sentinel=E",
+        "M=50 E=4 topk=3 scope=align filter=0.5 sentinel=any",
+    };
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        fixture f = made(texts[i]);
+        const int32_t *given = mp_inputs_as_given(&f.in, MP_TOPK_IDS)->data,
+                      *map = f.in.t[MP_EXPERT_MAP].data;
+        const int64_t experts = map ? f.c.E * f.c.ep_size : f.c.E;
+        int64_t here = 0, nowhere = 0, far = 0;
+        assert_true(given != ids_of(&f) && (map != NULL) == (f.c.expert_map != MP_MAP_NONE));
+        for (int64_t e = 0; map && e < experts; e++) {
+            const bool mine =
+                f.c.expert_map == MP_MAP_LINEAR ? e / f.c.E == f.c.ep_rank : e % f.c.ep_size == f.c.ep_rank;
+            assert_int_equal(map[e] >= 0, mine);
+            if (mine) assert_int_equal(map[e], here++);
+        }
+        if (map) assert_int_equal(here, f.c.E);
+        for (int64_t t = 0; t < mp_case_slots(&f.c); t++) {
+            const bool known = given[t] >= 0 && given[t] < experts;
+            assert_int_equal(ids_of(&f)[t], !known ? -1 : map ? map[given[t]] : given[t]);
+            nowhere += !known;
+            far += given[t] > experts;
+            if (!known && f.c.sentinel == MP_SENTINEL_E) assert_int_equal(given[t], experts);
+            if (!known && f.c.sentinel == MP_SENTINEL_MINUS_ONE) assert_int_equal(given[t], -1);
+        }
+        assert_int_equal(nowhere > 0, i > 0);
+        assert_int_equal(far > 0, f.c.sentinel == MP_SENTINEL_ANY);
+        mp_inputs_destroy(&f.in);
+    }
+}
+
 static void uniform_is_uniform(void **unused) {
     (void)unused;
     int64_t count[17];
@@ -188,11 +226,49 @@ static void filter_and_ranks(void **unused) {
     mp_inputs_destroy(&whole.in);
 }
 
+/* The last slot of every token but those of padding is the last expert's, with a weight that undoes rsf; the
+ * family has all others. */
+static void the_shared_expert_has_the_last_slot(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {
+        "M=500 E=9 topk=4 shared=slot K=8 N=8",
+        "M=500 E=9 topk=4 shared=slot rsf=2.5 filter=0.5 K=8 N=8",
+        "M=500 E=257 topk=9 shared=slot rsf=-0.5 routing=zipf K=8 N=8",
+        "M=500 E=9 topk=4 shared=slot routing=hot K=8 N=8",
+        "M=500 E=9 topk=4 shared=slot routing=empty K=8 N=8",
+        "M=500 E=9 topk=9 shared=slot routing=last K=8 N=8",
+        "M=500 E=9 topk=3 shared=slot routing=duplicates K=8 N=8",
+        "M=500 E=9 topk=3 shared=slot routing=padded data=integer rsf=2.5 K=8 N=8"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        fixture f = made(texts[i]);
+        const int64_t topk = f.c.topk, padded = f.c.routing == MP_PADDED ? 375 : 500;
+        const float *weights = f.in.t[MP_TOPK_WEIGHTS].data;
+        int64_t filtered = 0, repeated = 0, count[258];
+        for (int64_t m = 0; m < 500; m++) {
+            assert_int_equal(ids_of(&f)[m * topk + topk - 1], m < padded ? f.c.E - 1 : -1);
+            assert_true(weights[m * topk + topk - 1] == (float)(1 / f.c.rsf));
+            for (int64_t j = 0; j < topk - 1; j++) {
+                assert_true(ids_of(&f)[m * topk + j] < f.c.E - 1);
+                filtered += m < padded && ids_of(&f)[m * topk + j] < 0;
+            }
+        }
+        repeated = histogram(&f, count);
+        assert_int_equal(repeated, f.c.routing == MP_DUPLICATES ? 500 : 0);
+        assert_int_equal(filtered > 0, f.c.filter > 0);
+        mp_inputs_destroy(&f.in);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(uniform_is_uniform),   cmocka_unit_test(zipf_is_skewed),
-        cmocka_unit_test(hot_empty_first_last), cmocka_unit_test(duplicates_in_every_token),
-        cmocka_unit_test(padded_tokens),        cmocka_unit_test(filter_and_ranks),
+        cmocka_unit_test(uniform_is_uniform),
+        cmocka_unit_test(numbered_ids_lead_back),
+        cmocka_unit_test(zipf_is_skewed),
+        cmocka_unit_test(hot_empty_first_last),
+        cmocka_unit_test(duplicates_in_every_token),
+        cmocka_unit_test(padded_tokens),
+        cmocka_unit_test(filter_and_ranks),
+        cmocka_unit_test(the_shared_expert_has_the_last_slot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/infer/craft.h"
 
+#include "cases/numbering.h"
 #include "ref/activation.h"
 
 #include <math.h>
@@ -12,7 +13,10 @@ static void fill(const mp_tensor *t, double value) {
 static void route(const mp_case *c, mp_inputs *in) {
     int32_t *ids = in->t[MP_TOPK_IDS].data;
     float *weights = in->t[MP_TOPK_WEIGHTS].data;
+    int32_t *numbered = in->t[MP_NUMBERED_IDS].data;
     for (int64_t i = 0; ids && i < mp_case_slots(c); i++) ids[i] = (int32_t)(i % c->topk);
+    for (int64_t i = 0; numbered && i < mp_case_slots(c); i++)
+        numbered[i] = mp_numbered_id(c, i, mp_global_expert(c, ids[i]));
     for (int64_t i = 0; weights && i < mp_case_slots(c); i++) weights[i] = 1;
 }
 

@@ -164,6 +164,7 @@ mp_status mp_buffers_load(mp_buffers *b, const mp_case *c, const mp_offer *offer
     memset(b->t, 0, sizeof b->t);
     memcpy(inputs, in->t, sizeof inputs);
     mp_status status = derive_inputs(c, offer->config.up.block_size_m, inputs, err);
+    inputs[MP_TOPK_IDS] = *mp_inputs_as_given(in, MP_TOPK_IDS);
     if (status == MP_OK) status = place_outputs(b, err);
     if (status == MP_OK) status = place_inputs(b, inputs, in->borrowed, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)

@@ -3,10 +3,28 @@
 
 #include "base/text.h"
 #include "base/words.h"
+#include "cases/field.h"
 #include "cases/graph_tables.h"
 #include "ref/contract_words.h"
 
 #include <string.h>
+
+/* Fields that came later than the first version of plug-ins and of the protocol. */
+static const char *const later_fields[] = {"no_combine_keep_router_weight", "expert_map", "sentinel"};
+
+mp_status mp_foreign_knows(const char *takes, const mp_case *c, const char *name, mp_error *err) {
+    for (size_t i = 0; i < sizeof later_fields / sizeof *later_fields; i++) {
+        const mp_field *f = mp_field_find(later_fields[i], err);
+        char value[64];
+        if (!f) return MP_EINTERNAL;
+        if (mp_field_compare(f, c, &mp_default_case) == 0 || mp_word_listed(takes ? takes : "", f->name))
+            continue;
+        mp_field_text(f, c, value);
+        return mp_fail(err, MP_EUNSUPPORTED, "%s=%s: %s does not say that it takes %s", f->name, value, name,
+                       f->name);
+    }
+    return MP_OK;
+}
 
 typedef struct shown {
     const mp_case *c;

@@ -13,6 +13,10 @@ typedef struct mp_foreign_words {
     int block_size_m;     /* 0: that of the case's tile */
 } mp_foreign_words;
 
+/* Whether a subject knows all that the case asks for. `takes`: names of the fields that are younger than
+ * plug-ins and the protocol, as it says them, or NULL. MP_EUNSUPPORTED, which is a SKIP, where another one of
+ * them has not its default: who never heard of a field would run another problem. */
+mp_status mp_foreign_knows(const char *takes, const mp_case *c, const char *name, mp_error *err);
 /* Fills contract, exposes and config of *offer, whose exposes holds all outputs of the case. MP_EDEVICE says
  * which word is wrong, and what was expected. */
 mp_status mp_foreign_offer(const mp_foreign_words *words, const mp_case *c, const mp_config_query *query,

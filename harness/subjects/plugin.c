@@ -66,6 +66,10 @@ static mp_plugin_case case_of(const mp_case *c, char text[MP_CASE_TEXT_MAX]) {
         .ep_size = c->ep_size,
         .ep_rank = c->ep_rank,
         .seed = c->seed,
+        .no_combine_keep_router_weight = c->no_combine_keep_router_weight,
+        .expert_map = mp_expert_map_name(c->expert_map),
+        .sentinel = mp_sentinel_name(c->sentinel),
+        .shared = mp_shared_name(c->shared),
     };
 }
 
@@ -94,7 +98,9 @@ static mp_status plugin_describe(mp_subject *s, const mp_case *c, mp_offer *offe
     const mp_plugin_case told = case_of(c, text);
     mp_plugin_offer said = {.struct_size = sizeof said};
     mp_plugin_error why = {.struct_size = sizeof why};
-    mp_status status = result_of(p, p->api.describe(p->self, &told, &said, &why), &why, err);
+    mp_status status = mp_foreign_knows(p->api.takes, c, p->api.name, err);
+    if (status != MP_OK) return status;
+    status = result_of(p, p->api.describe(p->self, &told, &said, &why), &why, err);
     if (status == MP_EINPUT) status = mp_fail(err, MP_EDEVICE, "%s: %s", p->api.name, why.text);
     if (status != MP_OK) return status;
     const mp_foreign_words words = {said.contract, said.contract_fields, said.exposes, said.block_size_m};

@@ -20,6 +20,7 @@
 typedef struct program {
     char *name;     /* worker:COMMAND */
     char title[64]; /* as it calls itself */
+    mp_text takes;  /* names of the younger fields that it knows */
     mp_talk talk;
     mp_shared_space memory; /* of the host, where the tensors lie unless cuda is there */
     mp_cuda *cuda;          /* where the tensors lie on the device; else NULL */
@@ -125,7 +126,9 @@ static mp_status program_describe(mp_subject *s, const mp_case *c, mp_offer *off
     program *p = s->self;
     json_t *said;
     mp_text exposes = {0};
-    mp_status status = mp_talk_ask(&p->talk, "describe", case_to_json(c), "offer", &said, err);
+    mp_status status = mp_foreign_knows(mp_text_get(&p->takes), c, p->title, err);
+    if (status != MP_OK) return status;
+    status = mp_talk_ask(&p->talk, "describe", case_to_json(c), "offer", &said, err);
     status = not_of_the_run(status, err);
     if (status != MP_OK) return status;
     if ((status = check_offer(said, err)) != MP_OK) {
@@ -253,6 +256,7 @@ static void program_close(mp_subject *s) {
     mp_talk_end(&p->talk);
     mp_shared_space_close(&p->memory);
     mp_cuda_close(p->cuda);
+    mp_text_free(&p->takes);
     free(p->name);
     free(p);
 }
@@ -342,6 +346,7 @@ static mp_status greet(program *p, mp_subject *s, mp_error *err) {
                *told = json_string_value(json_object_get(hello, "version")), *version = told ? told : "";
     mp_text_fit(p->title, sizeof p->title, "%s", name ? name : "");
     mp_text_fit(s->versions, sizeof s->versions, "%s%s%s", p->title, version[0] ? " " : "", version);
+    words_of(json_object_get(hello, "takes"), &p->takes);
     if (protocol != MP_PROGRAM_PROTOCOL)
         status = mp_fail(err, MP_EINPUT, "%s speaks protocol %lld of subjects; this program speaks %d",
                          p->name, (long long)protocol, MP_PROGRAM_PROTOCOL);

@@ -72,7 +72,7 @@ static mp_status ref_run(mp_subject *s, const mp_execution *e, mp_error *err) {
                               .stage_ns = e->stage_ns};
     mp_executor executor = mp_reference_executor(&reference);
     executor.before = tell_stage;
-    return mp_run_stages(&executor, e->c, e->offer->config.up.block_size_m, e->t, err);
+    return mp_run_as_given(&executor, e->c, e->offer->config.up.block_size_m, e->t, err);
 }
 
 /* host: the pipeline on the CPU in the arithmetic of sm_90. */
@@ -97,7 +97,7 @@ static mp_status host_run(mp_subject *s, const mp_execution *e, mp_error *err) {
     mp_prediction prediction = {.contract = &e->offer->contract, .stage_ns = e->stage_ns};
     mp_executor executor = mp_predict_executor(&prediction);
     executor.before = tell_stage;
-    return mp_run_stages(&executor, e->c, e->offer->config.up.block_size_m, e->t, err);
+    return mp_run_as_given(&executor, e->c, e->offer->config.up.block_size_m, e->t, err);
 }
 
 /* cuda: the kernels on the first GPU. */

@@ -32,6 +32,7 @@ typedef enum mp_activation {
 } mp_activation;
 typedef enum mp_mode { MP_MODE_COMBINE, MP_MODE_NO_COMBINE, MP_MODE_INPLACE, MP_MODE_COUNT } mp_mode;
 typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_LAYOUT_COUNT } mp_layout;
+typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
 /* The stages, in execution order: stage, its scope, its name in texts and functions. It is the one list of
@@ -72,6 +73,18 @@ typedef enum mp_routing {
     MP_ROUTING_COUNT
 } mp_routing;
 
+/* The id of a slot that goes to none of the experts: -1; E, the number of those that ids count; or another
+ * one for each slot, -1 or E or any larger number. */
+typedef enum mp_sentinel {
+    MP_SENTINEL_MINUS_ONE,
+    MP_SENTINEL_E,
+    MP_SENTINEL_ANY,
+    MP_SENTINEL_COUNT
+} mp_sentinel;
+/* Whether topk_ids count the experts of all ranks, and a tensor says which of them this rank has: a run of
+ * E, those from ep_rank * E on; or every ep_size-th one, from ep_rank on. */
+typedef enum mp_expert_map { MP_MAP_NONE, MP_MAP_LINEAR, MP_MAP_ROUND_ROBIN, MP_MAP_COUNT } mp_expert_map;
+
 /* BLOCK_SIZE_M/N/K, GROUP_SIZE_M, num_warps, num_stages of one GEMM; all zero means "look it up" (tuned file
  * or default). Written `64x64x32x8x4x3` in that order, or `auto`. */
 typedef struct mp_tile {
@@ -97,11 +110,15 @@ typedef struct mp_tile {
     REAL(rsf, 1.0, -1e6, 1e6, "routed_scaling_factor")                                                       \
     ENUM(mode, mp_mode, MP_MODE_COMBINE, false, "what happens to the [M,topk,K] tensor")                     \
     FLAG(apply_router_weight_on_input, false, "the router weight multiplies gate_up instead of down")        \
+    FLAG(no_combine_keep_router_weight, false, "no_combine: down applies the router weight all the same")    \
     FLAG(bias, false, "b1 and b2 are added")                                                                 \
     REAL(filter, 0.0, 0.0, 1.0, "share of ids that are -1")                                                  \
     INT(ep_size, 1, 1, 1024, false,                                                                          \
         "ranks of expert parallelism: E*ep_size experts are routed to, E are local")                         \
     INT(ep_rank, 0, 0, 1023, false, "this rank")                                                             \
+    ENUM(expert_map, mp_expert_map, MP_MAP_NONE, false,                                                      \
+         "topk_ids count the experts of all ranks, and expert_map [E*ep_size] has the local ones")           \
+    ENUM(sentinel, mp_sentinel, MP_SENTINEL_MINUS_ONE, false, "id of a slot that goes to no expert")         \
     FLAG(fused_sum, false, "down adds atomically into the output")                                           \
     ENUM(layout, mp_layout, MP_ROUTE, false, "rows of the caches: route order, or sorted by expert")         \
     ENUM(path, mp_path, MP_FUSED, false,                                                                     \
@@ -111,7 +128,9 @@ typedef struct mp_tile {
     TILE(tile_down, "tile of the down GEMM; block_size_m must equal tile's")                                 \
     ENUM(data, mp_data, MP_NORMAL, false, "data family")                                                     \
     ENUM(routing, mp_routing, MP_UNIFORM, false, "routing family")                                           \
-    INT(seed, 0, 0, INT64_MAX, false, "fill seed")
+    INT(seed, 0, 0, INT64_MAX, false, "fill seed")                                                           \
+    ENUM(shared, mp_shared, MP_SHARED_NONE, false,                                                           \
+         "shared expert: none, the last slot of every token, or an output of it that combine adds")
 /* clang-format on */
 
 typedef struct mp_case {
@@ -152,6 +171,9 @@ const char *mp_activation_name(mp_activation a);
 const char *mp_mode_name(mp_mode m);
 const char *mp_layout_name(mp_layout l);
 const char *mp_path_name(mp_path p);
+const char *mp_expert_map_name(mp_expert_map m);
+const char *mp_sentinel_name(mp_sentinel s);
+const char *mp_shared_name(mp_shared s);
 const char *mp_scope_name(mp_scope s);
 const char *mp_data_name(mp_data d);
 const char *mp_routing_name(mp_routing r);

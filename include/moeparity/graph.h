@@ -20,6 +20,8 @@ typedef enum mp_tensor_id {
     MP_B2,
     MP_TOPK_IDS,
     MP_TOPK_WEIGHTS,
+    MP_EXPERT_MAP,
+    MP_NUMBERED_IDS,
     MP_SORTED_TOKEN_IDS,
     MP_EXPERT_IDS,
     MP_NUM_TOKENS_POST_PADDED,
@@ -29,6 +31,7 @@ typedef enum mp_tensor_id {
     MP_CACHE3,
     MP_CACHE3_HOOKED,
     MP_OUT,
+    MP_SHARED_OUTPUT,
     MP_TENSOR_COUNT
 } mp_tensor_id;
 

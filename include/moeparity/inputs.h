@@ -18,6 +18,10 @@ extern "C" {
 /* Which tensors: mp_case_inputs without the derived ones; the others have data == NULL and rank 0.
  *   x [M,K], w1 [E,2N or N,K], w2 [E,K,N], b1 [E,2N or N], b2 [E,K] (bias only), topk_ids [M,topk] int32 in
  *   [-1,E), topk_weights [M,topk] fp32
+ * In topk_ids an expert has its number among those of this rank, and a slot that goes to none of them is -1:
+ * so the reference, the judge and every check read them. Where a case numbers experts otherwise (expert_map,
+ * sentinel) numbered_ids has what a subject gets as its topk_ids, and expert_map [E*ep_size] int32 the number
+ * on this rank of each expert, or -1.
  * One stage alone has what it reads: cache1 [M*topk, 2N or N] for act, cache2 [M*topk,N] for down, cache3
  * [M,topk,K] for combine. */
 typedef struct mp_inputs {
@@ -42,6 +46,8 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
 mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, mp_inputs *out, mp_error *err);
 /* One digest over all tensors present. */
 uint64_t mp_inputs_digest(const mp_inputs *in);
+/* The tensor as a subject gets it: numbered_ids for topk_ids, where there are any; else itself. */
+const mp_tensor *mp_inputs_as_given(const mp_inputs *in, mp_tensor_id id);
 /* Every id in [-1, E): MP_EINPUT names token, slot and value otherwise. */
 mp_status mp_inputs_check_ids(const mp_case *c, const mp_inputs *in, mp_error *err);
 

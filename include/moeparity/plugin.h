@@ -60,6 +60,11 @@ typedef struct mp_plugin_case {
     const char *scope;  /* "all", or the one stage to run: "align", "gate_up", "act", "down", "combine" */
     const char *data, *routing;
     int64_t ep_size, ep_rank, seed;
+    int no_combine_keep_router_weight;
+    const char *expert_map; /* "none"; "linear", "round_robin": topk_ids count the experts of all ranks, and
+                               the tensor expert_map has the number on this rank of each, or -1 */
+    const char *sentinel; /* "-1"; "E", "any": ids that no expert has are slots that go to none, as -1 does */
+    const char *shared;   /* "none", "slot", "add": the shared expert */
 } mp_plugin_case;
 
 /* What it says of a case, before it runs. Zeroed but for struct_size; texts are the plug-in's, and must live
@@ -89,8 +94,9 @@ typedef struct mp_plugin_offer {
  * elements. */
 typedef struct mp_plugin_tensor {
     size_t struct_size;
-    const char *name;  /* "x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "sorted_token_ids",
-                          "expert_ids", "num_tokens_post_padded", "cache1", "cache2", "cache3", "out" */
+    const char *name;  /* "x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "expert_map",
+                          "sorted_token_ids", "expert_ids", "num_tokens_post_padded", "cache1", "cache2",
+                          "cache3", "out", "shared_output" */
     const char *dtype; /* "bf16", "fp16", "fp32", "fp64", "int32", ... */
     int is_output;     /* it is written, and full of poison before; an input must stay as it is */
     int rank;
@@ -131,6 +137,11 @@ typedef struct mp_plugin {
      * it returns. */
     int (*run)(void *self, const mp_plugin_run *run, mp_plugin_error *err);
     void (*close)(void *self); /* may be NULL */
+    /* The fields of mp_plugin_case behind `seed` that it knows, by name and separated by blanks:
+     * "no_combine_keep_router_weight expert_map sentinel". A case in which another one of them has not its
+     * default is a SKIP, and describe is not asked: who was built before a field was there would run another
+     * problem. */
+    const char *takes;
 } mp_plugin;
 
 /* What the library exports, under this name. */

@@ -4,8 +4,8 @@
 // bytes.
 //
 // Memory-bound: the loads of a thread do not wait for the filter, only its store does.
-#include "kernels/device/params.h"
 #include "kernels/device/common.cuh"
+#include "kernels/device/ids.cuh"
 #include "ref/predict/float32_math.h"
 #include "ref/predict/activation_f32.h"
 
@@ -35,9 +35,12 @@ extern "C" __global__ void __launch_bounds__(256) activation(const mp_activation
         for (int e = 0; e < VECTOR; e++) gate[e] = first.at[e], up[e] = second.at[e];
 #endif
 #endif
-        bool skip =
-            p.sorted_token_ids && (row >= *p.num_tokens_post_padded || p.sorted_token_ids[row] >= p.slots);
-        skip = skip || p.expert_ids[p.expert_step == 1 ? row : row / p.expert_step] < 0;
+        bool skip;
+        if (p.sorted_token_ids)
+            skip = row >= *p.num_tokens_post_padded || p.sorted_token_ids[row] >= p.slots ||
+                   p.expert_ids[row / p.block_size_m] < 0;
+        else
+            skip = local_expert(p.ids, row) < 0;
         vector result;
         for (int e = 0; e < VECTOR; e++)
             result.at[e] =

@@ -7,14 +7,14 @@
 // and expert_ids; scatter. Inside a segment a warp walks its slots in ascending order, 32 at a time; equal
 // keys of those 32 find each other by __match_any_sync, and the number of equal keys in lower lanes is the
 // rank. So a slot's position is a function of the ids alone, and ascending slots stay ascending.
-#include "kernels/device/params.h"
+#include "kernels/device/ids.cuh"
 
 #define FULL_WARP 0xFFFFFFFFu
 
-// An id outside [-1, num_experts) is rejected on the host; here it counts as filtered, so that no write can
-// leave the buffers.
+// A number outside [-1, num_experts) that a map holds counts as filtered, so that no write can leave the
+// buffers.
 __device__ __forceinline__ int key_of(const mp_align_params &p, long long slot) {
-    const int id = p.topk_ids[slot];
+    const int id = local_expert(p.ids, slot);
     return id >= 0 && id < p.num_experts ? id + 1 : 0;
 }
 

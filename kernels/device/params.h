@@ -14,11 +14,19 @@
 #define MP_DEVICE_POINTER(type) unsigned long long
 #endif
 
+/* Which of this rank's experts a slot goes to, as topk_ids and the case's numbering tell (cases/numbering.h):
+ * with a map they count the experts of all ranks. */
+typedef struct mp_ids_params {
+    MP_DEVICE_POINTER(const int) topk_ids;   /* [slots] */
+    MP_DEVICE_POINTER(const int) expert_map; /* [counted], or 0 */
+    int counted;                             /* experts that ids count: any other number is none of them */
+} mp_ids_params;
+
 /* align.cu. A key is an expert id + 1, so that filtered slots (id -1) sort first; there are num_experts + 1
  * keys. The slots are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
 typedef struct mp_align_params {
-    MP_DEVICE_POINTER(const int) topk_ids; /* [slots] */
-    MP_DEVICE_POINTER(int) counts;         /* [keys, segments] scratch, zero at the start */
+    mp_ids_params ids;
+    MP_DEVICE_POINTER(int) counts;        /* [keys, segments] scratch, zero at the start */
     MP_DEVICE_POINTER(long long) offsets; /* [keys + 1] scratch: first position of each key, then the total */
     MP_DEVICE_POINTER(int) sorted_token_ids;       /* [capacity] */
     MP_DEVICE_POINTER(int) expert_ids;             /* [ceil(capacity / block_size_m)] */
@@ -44,25 +52,30 @@ typedef struct mp_gemm_params {
     int a_sorted, out_sorted;
 } mp_gemm_params;
 
-/* activation.cu: cache1 [rows, 2n or n] -> cache2 [rows, n]. A row r is skipped when expert_ids[r /
- * expert_step] is -1, and with sorted_token_ids (sorted layout) also when it is padding. */
+/* activation.cu: cache1 [rows, 2n or n] -> cache2 [rows, n]. A row is skipped when its slot goes to no
+ * expert: ids tell of rows of slots; in sorted layout expert_ids [row / block_size_m] of align, whose padding
+ * is skipped too. */
 typedef struct mp_activation_params {
     MP_DEVICE_POINTER(const void) cache1;
     MP_DEVICE_POINTER(void) cache2;
+    mp_ids_params ids;
     MP_DEVICE_POINTER(const int) expert_ids;
-    MP_DEVICE_POINTER(const int) sorted_token_ids;       /* or 0 */
-    MP_DEVICE_POINTER(const int) num_tokens_post_padded; /* or 0 */
+    MP_DEVICE_POINTER(const int) sorted_token_ids; /* 0: rows of slots */
+    MP_DEVICE_POINTER(const int) num_tokens_post_padded;
     long long rows, n, slots;
-    int expert_step;
+    int block_size_m;
     float alpha, limit;
 } mp_activation_params;
 
-/* combine.cu: in [tokens, TOPK, k] -> out [tokens, k]. */
+/* combine.cu: in [tokens, TOPK, k], with -DADDS_SHARED shared [tokens, k] -> out [tokens, k]. */
 typedef struct mp_combine_params {
     MP_DEVICE_POINTER(const void) in;
     MP_DEVICE_POINTER(void) out;
     long long tokens, k;
     double routed_scaling_factor;
+#if !defined(__CUDACC_RTC__) || defined(ADDS_SHARED)
+    MP_DEVICE_POINTER(const void) shared; /* last, for kernels without it */
+#endif
 } mp_combine_params;
 
 /* probe.cu: d[v] = a[v] . b[v] + c[v]. Rows of a and b are 8 words of packed codes an instruction, STEPS

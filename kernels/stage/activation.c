@@ -17,13 +17,14 @@ static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
     mp_activation_params params = {
         .cache1 = mp_device_address(cache1),
         .cache2 = mp_device_address(&t[MP_CACHE2]),
-        .expert_ids = mp_device_address(&t[sorted ? MP_EXPERT_IDS : MP_TOPK_IDS]),
+        .ids = mp_stage_ids(c, t),
+        .expert_ids = sorted ? mp_device_address(&t[MP_EXPERT_IDS]) : 0,
         .sorted_token_ids = sorted ? mp_device_address(&t[MP_SORTED_TOKEN_IDS]) : 0,
         .num_tokens_post_padded = sorted ? mp_device_address(&t[MP_NUM_TOKENS_POST_PADDED]) : 0,
         .rows = cache1->dim[0],
         .n = c->N,
         .slots = mp_case_slots(c),
-        .expert_step = sorted ? call->block_size_m : 1,
+        .block_size_m = call->block_size_m,
         .alpha = (float)c->alpha,
         .limit = (float)c->limit,
     };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* align: kernels/device/align.cu, whose entries share one compilation. */
 #include "cases/graph_tables.h"
+#include "cases/numbering.h"
 #include "kernels/device/params.h"
 #include "kernels/stage/stage.h"
 
@@ -29,6 +30,12 @@ void mp_cuda_scratch(const mp_case *c, size_t bytes[MP_CUDA_SCRATCH_COUNT]) {
     bytes[ALIGN_OFFSETS] = (size_t)(keys + 1) * 8;
 }
 
+mp_ids_params mp_stage_ids(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT]) {
+    return (mp_ids_params){.topk_ids = mp_device_address(&t[MP_TOPK_IDS]),
+                           .expert_map = mp_device_address(&t[MP_EXPERT_MAP]),
+                           .counted = (int)mp_case_counted_experts(c)};
+}
+
 mp_kernel mp_kernel_align(const char *entry) {
     return mp_make_kernel("kernels/device/align.cu", entry, "%s", "");
 }
@@ -42,7 +49,7 @@ static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
     const int64_t slots = mp_case_slots(c);
     const segments cut = align_segments(c, slots);
     mp_align_params params = {
-        .topk_ids = mp_device_address(&t[MP_TOPK_IDS]),
+        .ids = mp_stage_ids(c, t),
         .counts = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_COUNTS],
         .offsets = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_OFFSETS],
         .sorted_token_ids = mp_device_address(&t[MP_SORTED_TOKEN_IDS]),

@@ -57,7 +57,7 @@ static mp_status run_gate_up(void *self, const mp_stage_call *call, mp_error *er
     params.a = mp_device_address(&t[MP_X]);
     params.w = mp_device_address(&t[MP_W1]);
     params.bias = mp_device_address(&t[MP_B1]);
-    params.topk_weights = c->apply_router_weight_on_input ? mp_device_address(&t[MP_TOPK_WEIGHTS]) : 0;
+    params.topk_weights = mp_stage_weighs(c, MP_GATE_UP) ? mp_device_address(&t[MP_TOPK_WEIGHTS]) : 0;
     params.out = mp_device_address(&t[MP_CACHE1]);
     params.n = (int)mp_case_w1_rows(c);
     params.k = (int)c->K;
@@ -72,13 +72,12 @@ static mp_status run_down(void *self, const mp_stage_call *call, mp_error *err) 
     const mp_tensor *t = call->t;
     const mp_driver *driver = run->cuda->driver;
     mp_status status = MP_OK;
-    const bool weighted = !c->apply_router_weight_on_input && c->mode != MP_MODE_NO_COMBINE;
     const mp_tensor *out = &t[c->fused_sum ? MP_OUT : mp_stage_output(c, MP_DOWN)];
     mp_gemm_params params = gemm_params(call);
     params.a = mp_device_address(mp_as_read(t, MP_CACHE2));
     params.w = mp_device_address(&t[MP_W2]);
     params.bias = mp_device_address(&t[MP_B2]);
-    params.topk_weights = weighted ? mp_device_address(&t[MP_TOPK_WEIGHTS]) : 0;
+    params.topk_weights = mp_stage_weighs(c, MP_DOWN) ? mp_device_address(&t[MP_TOPK_WEIGHTS]) : 0;
     params.out = mp_device_address(out);
     params.n = (int)c->K;
     params.k = (int)c->N;

@@ -8,12 +8,16 @@ OPTIONS = {
     "gated": (True, False),
     "interleaved": (False, True),
     "mode": ("combine", "no_combine", "inplace"),
+    "expert_map": ("none", "linear", "round_robin"),
+    "sentinel": ("-1", "E", "any"),
     "bias": (False, True),
     "apply_router_weight_on_input": (False, True),
+    "no_combine_keep_router_weight": (False, True),
     "layout": ("route", "sorted"),
     "path": ("fused", "runner", "chunked"),
     "fused_sum": (False, True),
     "dtype": ("bf16", "fp16", "fp32", "fp64"),
+    "shared": ("none", "slot", "add"),
 }
 FREE = ("M", "E", "topk", "K", "N", "alpha", "limit", "rsf", "filter", "ep_size", "ep_rank", "scope", "tile")
 FREE += ("tile_down", "data", "routing", "seed")

@@ -6,7 +6,7 @@ import sys
 import traceback
 
 from moeparity import _arrays
-from moeparity._case import Case
+from moeparity._case import OPTIONS, Case
 from moeparity._frames import Channel
 from moeparity._memory import CudaError, DeviceMemory, SharedMemory
 from moeparity._subject import Unsupported
@@ -67,7 +67,7 @@ class Server:
             return _failed("unsupported here", str(error))
         except Exception as error:
             return _failed("bad input", _told(error))
-        hello = {"protocol": PROTOCOL, "name": self._subject.name}
+        hello = {"protocol": PROTOCOL, "name": self._subject.name, "takes": list(OPTIONS)}
         if self._subject.version:
             hello["version"] = str(self._subject.version)
         if library.device:

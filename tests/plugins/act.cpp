@@ -69,6 +69,7 @@ void close(void *self) {
 } // namespace
 
 const mp_plugin *moeparity_plugin(void) {
-    static const mp_plugin plugin = {MP_PLUGIN_HEAD, "act", "1.0", nullptr, open, describe, run, close};
+    static const mp_plugin plugin = {MP_PLUGIN_HEAD, "act", "1.0", nullptr, open,
+                                     describe,       run,   close, nullptr};
     return &plugin;
 }

@@ -33,7 +33,7 @@ static int open_words(const char *words, void **self, mp_plugin_error *err) {
 static int describe(void *self, const mp_plugin_case *c, mp_plugin_offer *offer, mp_plugin_error *err) {
     if (strcmp(c->dtype, "bf16") != 0 || strcmp(c->act, "silu") != 0 || !c->gated || c->interleaved ||
         strcmp(c->scope, "all") != 0 || strcmp(c->layout, "route") != 0 || c->fused_sum || c->bias ||
-        strcmp(c->path, "chunked") == 0)
+        strcmp(c->path, "chunked") == 0 || strcmp(c->shared, "add") == 0)
         return mp_plugin_say(err, MP_PLUGIN_UNSUPPORTED,
                              "bf16, gated silu, route layout, no bias: that is all it knows");
     offer->contract = self;
@@ -52,15 +52,17 @@ static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {
     const mp_plugin_case *c = r->c;
     const int64_t K = c->K, N = c->N, slots = c->M * c->topk;
     const uint16_t *x = mp_plugin_data(r, "x"), *w1 = mp_plugin_data(r, "w1"), *w2 = mp_plugin_data(r, "w2");
-    const int32_t *ids = mp_plugin_data(r, "topk_ids");
+    const int32_t *ids = mp_plugin_data(r, "topk_ids"), *map = mp_plugin_data(r, "expert_map");
+    const int64_t experts = map ? mp_plugin_find(r, "expert_map")->shape[0] : c->E; /* that ids count */
     const float *weights = mp_plugin_data(r, "topk_weights");
     uint16_t *cache1 = mp_plugin_data(r, "cache1"), *cache2 = mp_plugin_data(r, "cache2"),
              *cache3 = mp_plugin_data(r, "cache3"), *out = mp_plugin_data(r, "out");
     const int combine = cache3 != NULL, on_input = c->apply_router_weight_on_input;
-    const int weighted = !on_input && strcmp(c->mode, "no_combine") != 0;
+    const int weighted =
+        !on_input && (strcmp(c->mode, "no_combine") != 0 || c->no_combine_keep_router_weight);
     uint16_t *down = combine ? cache3 : out;
     for (int64_t s = 0; s < slots; s++) {
-        const int64_t e = ids[s];
+        const int64_t id = ids[s], e = id < 0 || id >= experts ? -1 : map ? map[id] : id;
         if (e < 0) { /* an expert of another rank: its row counts as zeros */
             memset(cache1 + s * 2 * N, 0, (size_t)(2 * N) * 2);
             memset(down + s * K, 0, (size_t)K * 2);
@@ -94,6 +96,7 @@ const mp_plugin *moeparity_plugin(void) {
                                      .version = "1.0",
                                      .open = open_words,
                                      .describe = describe,
-                                     .run = run};
+                                     .run = run,
+                                     .takes = "no_combine_keep_router_weight expert_map sentinel"};
     return &plugin;
 }
