@@ -52,6 +52,8 @@ def supports(case):
         return "vLLM multiplies fp32 as tf32, for which there is no contract"
     if case.dtype == "fp64":
         return "vLLM has no fp64"
+    if case.shared == "add":
+        return "vLLM adds the shared expert's output outside of its experts"
     if case.scope in ("all", "act") and not _activation(case):
         return f"vLLM has no activation {case.act} with gated={int(case.gated)} in its Triton MoE"
     if case.scope in ("all", "act") and case.gated and case.act != "swiglu_oai" and case.interleaved:

@@ -31,6 +31,8 @@ static const char *const functions[] = {MP_ACT_FUNCTIONS(FIRST)};
 static const char *const roundings[] = {MP_ACT_ROUNDINGS(NAME)};
 static const char *const clamp_nans[] = {MP_CLAMP_NANS(NAME)};
 static const char *const combines[] = {MP_COMBINE_VARIANTS(NAME)};
+static const char *const shared_adds[] = {MP_SHARED_ADDS(NAME)};
+static const char *const act_inputs[] = {MP_ACT_INPUTS(NAME)};
 static const char *const states[] = {MP_ROW_STATES(NAME)};
 static const char *const overflows[] = {MP_OVERFLOWS(NAME)};
 static const char *const promises[] = {MP_BITS_PROMISES(NAME)};
@@ -79,6 +81,8 @@ static const field fields[] = {
     NAMED("padding", padding, states),
     NAMED("store.overflow", overflow, overflows),
     {"act.ulps_per_argument", REAL, offsetof(mp_contract, act_ulps_per_argument), 0, 0x1p10, NULL, false},
+    NAMED("combine.shared", combine_shared, shared_adds),
+    NAMED("act.input", act_input, act_inputs),
     MP_STAGES(PROMISE)
 };
 /* clang-format on */
@@ -254,10 +258,12 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     const bool same = same_gemm(&contract->gate_up, &contract->down);
     if (contract->act_ulps_per_argument > 0)
         snprintf(growing, sizeof growing, " + %g a unit of the argument", contract->act_ulps_per_argument);
-    snprintf(text, size, "%s: %s%s%s; activation: %g%s ulp%s, %s%s%s; combine: %s; align: %s%s%s; %s; %s",
+    snprintf(text, size, "%s: %s%s%s; activation: %g%s ulp%s, %s%s%s%s; combine: %s%s; align: %s%s%s; %s; %s",
              same ? "accumulator" : "gate_up", up, same ? "" : "; down: ", same ? "" : down,
              contract->act_ulps, growing, function[contract->act_function], rounding,
-             contract->act_up_plus_zero ? ", up + 0" : "", clamped[contract->act_clamp_nan], combine,
+             contract->act_up_plus_zero ? ", up + 0" : "", clamped[contract->act_clamp_nan],
+             contract->act_input == MP_ACT_FLOAT32 ? ", of float32 gate and up" : "", combine,
+             contract->combine_shared == MP_SHARED_ONE_ROUNDING ? ", shared output added before" : "",
              contract->stable_align ? "stable" : "any order", contract->align_tail ? "" : ", tail unused",
              contract->overflow == MP_OVERFLOW_INF        ? ""
              : contract->overflow == MP_OVERFLOW_SATURATE ? "; stores saturate"

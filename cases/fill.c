@@ -326,7 +326,7 @@ static bool has_exact_weights(mp_data family) {
  * apart; w = floor(2^24 * raw / divisor) with the last bit set, divisor between sum and 1.25*sum. w*2^-24 is
  * exact in float32, needs more bits than bf16 has, differs from slot to slot (sum < 6144*topk^2, so by more
  * than 2^24*2049/(1.25*6145*topk^2) > 4), and the token's weights sum to 0.8..1, differently for each
- * token. */
+ * token. The shared expert's slot has 1/rsf, so that its share of the output is not scaled. */
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[MP_TOPK_WEIGHTS].stream), token_key = ~key;
     const bool exact = has_exact_weights(c->data);
@@ -346,5 +346,6 @@ void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
             weights[j] =
                 exact ? 1.0f / (float)(1 << (bits >> 62)) : (float)(((raw << 24) / divisor) | 1) * 0x1p-24f;
         }
+        if (c->shared == MP_SHARED_SLOT) weights[topk - 1] = (float)(1 / (double)(float)c->rsf);
     }
 }

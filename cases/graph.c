@@ -99,6 +99,12 @@ static mp_tensor out_shape(const mp_case *c, int block_size_m) {
                                          : mp_tensor_shape(dtype, 2, c->M, c->K, 1);
 }
 
+static mp_tensor shared_output_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return c->shared == MP_SHARED_ADD ? mp_tensor_shape(mp_case_dtype(c, MP_SHARED_OUTPUT), 2, c->M, c->K, 1)
+                                      : absent;
+}
+
 /* ---- the tables ---- */
 
 const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
@@ -121,6 +127,7 @@ const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
     [MP_CACHE3] = {"cache3", MP_ROWS_TOKEN, cache3_shape, 7, MP_CACHE3_HOOKED},
     [MP_CACHE3_HOOKED] = {"cache3_hooked", MP_ROWS_TOKEN, cache3_shape, -1, MP_CACHE3_HOOKED},
     [MP_OUT] = {"out", MP_ROWS_TOKEN, out_shape, -1, MP_OUT},
+    [MP_SHARED_OUTPUT] = {"shared_output", MP_ROWS_TOKEN, shared_output_shape, 10, MP_SHARED_OUTPUT},
 };
 
 static bool always(const mp_case *c) {
@@ -129,7 +136,8 @@ static bool always(const mp_case *c) {
 }
 
 static bool combines(const mp_case *c) {
-    const bool one_row_as_it_is = c->topk == 1 && (float)c->rsf == 1.0f && c->path == MP_FUSED;
+    const bool one_row_as_it_is =
+        c->topk == 1 && (float)c->rsf == 1.0f && c->path == MP_FUSED && c->shared != MP_SHARED_ADD;
     return c->mode != MP_MODE_NO_COMBINE && (c->fused_sum || !one_row_as_it_is);
 }
 
@@ -144,20 +152,21 @@ static bool combines(const mp_case *c) {
 
 const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
     [MP_ALIGN] = {always, IDS, ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
-                  "M E topk " IDS_FIELDS " path buffer_offset scope tile routing seed"},
+                  "M E topk " IDS_FIELDS " path buffer_offset scope tile routing seed shared"},
     [MP_GATE_UP] = {always, MP_IN_SET(MP_X) | MP_IN_SET(MP_W1) | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
                     MP_IN_SET(MP_CACHE1), MP_CACHE1,
                     "M E topk K N dtype gated apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
-                    " scope tile data routing seed"},
+                    " scope tile data routing seed shared"},
     [MP_ACT] = {always, MP_IN_SET(MP_CACHE1) | IDS, MP_IN_SET(MP_CACHE2), MP_CACHE2,
                 "M E topk N dtype act gated alpha limit interleaved " IDS_FIELDS
-                " buffer_offset scope data routing seed"},
+                " buffer_offset scope data routing seed shared"},
     [MP_DOWN] = {always, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_W2) | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
                  MP_IN_SET(MP_CACHE3), MP_CACHE3,
                  "M E topk K N dtype apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
-                 " scope tile tile_down data routing seed"},
-    [MP_COMBINE] = {combines, MP_IN_SET(MP_CACHE3) | IDS, MP_IN_SET(MP_OUT), MP_OUT,
-                    "M E topk K dtype rsf " IDS_FIELDS " buffer_offset scope data routing seed"},
+                 " scope tile tile_down data routing seed shared"},
+    [MP_COMBINE] = {combines, MP_IN_SET(MP_CACHE3) | IDS | MP_IN_SET(MP_SHARED_OUTPUT), MP_IN_SET(MP_OUT),
+                    MP_OUT,
+                    "M E topk K dtype rsf " IDS_FIELDS " buffer_offset scope data routing seed shared"},
 };
 
 const char *mp_tensor_name(mp_tensor_id id) {
@@ -267,6 +276,7 @@ mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
     case MP_CACHE3:
     case MP_CACHE3_HOOKED:
     case MP_OUT:
+    case MP_SHARED_OUTPUT:
     case MP_TENSOR_COUNT: break;
     }
     return c->dtype;

@@ -92,6 +92,27 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
     return status;
 }
 
+mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, mp_inputs *out, mp_error *err) {
+    mp_case other = *c;
+    mp_status status = MP_OK;
+    other.seed = (int64_t)(mp_mix((uint64_t)c->seed + 1) >> 1);
+    other.filter = 0;
+    other.routing = c->topk <= c->E * c->ep_size ? MP_UNIFORM : MP_DUPLICATES;
+    mp_inputs_plan(c, out);
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+        mp_tensor *t = &out->t[id];
+        out->borrowed[id] = mp_tensors[id].rows == MP_ROWS_WHOLE;
+        if (out->borrowed[id]) *t = in->t[id];
+        if (out->borrowed[id] || t->rank == 0) continue;
+        status = mp_tensor_alloc(t, MP_POISON_A, err);
+        if (status == MP_OK) status = fill(&other, (mp_tensor_id)id, t, err);
+        if (status != MP_OK) mp_error_prefix(err, "other input %s", mp_tensor_name((mp_tensor_id)id));
+    }
+    if (status == MP_OK && out->t[MP_CACHE3].data) zero_filtered_slots(&other, out);
+    if (status != MP_OK) mp_inputs_destroy(out);
+    return status;
+}
+
 uint64_t mp_inputs_digest(const mp_inputs *in) {
     uint64_t digest = MP_FILL_VERSION;
     /* In the order of their streams, and which tensor, so that exchanging two shows. */

@@ -28,6 +28,9 @@ static mp_status validate_ranks(const mp_case *whole, const mp_case *part, mp_er
 mp_status mp_case_validate_part(const mp_case *whole, const mp_case *part, mp_error *err) {
     if (whole->scope != MP_SCOPE_ALL || whole->data == MP_FROM_FILE)
         return mp_fail(err, MP_EINPUT, "ranks and shards are summed of a run of all stages: use scope=all");
+    if (whole->shared == MP_SHARED_ADD)
+        return mp_fail(err, MP_EINPUT,
+                       "each of the parts would add shared_output: use shared=slot or none, not shared=add");
     if (part->N > whole->N || whole->N % part->N != 0)
         return mp_fail(err, MP_EINPUT,
                        "N=%" PRId64 " is no shard of the case's N=%" PRId64 ": use a divisor of it", part->N,

@@ -10,8 +10,11 @@
  *   duplicates  uniform with repetition, and slot 0's expert once more in another slot of the token
  *   padded      uniform; the last quarter of the tokens (at least one) is graph padding with all ids -1
  *
+ * With shared=slot the last slot of every token goes to the last expert, and the family has the others.
+ *
  * With ep_size ranks the experts are E*ep_size; those of ep_rank become 0..E-1 and all others -1. `filter`
- * makes ids -1 by hash. What a subject gets may be numbered otherwise (cases/numbering.h).
+ * makes ids -1 by hash, but not that of the shared expert. What a subject gets may be numbered otherwise
+ * (cases/numbering.h).
  */
 #include "cases/fill.h"
 #include "cases/graph_tables.h"
@@ -45,7 +48,8 @@ static int64_t zipf_rank(const uint64_t *cumulative, int64_t experts, uint64_t b
 typedef struct router {
     const mp_case *c;
     uint64_t key;
-    int64_t experts, hot;
+    int64_t experts, hot; /* experts, slots: those that the family has */
+    int64_t slots;
     const uint64_t *cumulative; /* zipf only */
 } router;
 
@@ -86,10 +90,11 @@ static int64_t expert_of(const router *r, int64_t m, int64_t j, int64_t hot_slot
 static void route_token(const router *r, int64_t m, uint32_t *owner, int32_t *ids) {
     const mp_case *c = r->c;
     const uint64_t token = mp_bits(~r->key, (uint64_t)m);
-    const int64_t hot_slot = c->routing == MP_HOT ? mp_below(token, c->topk) : -1;
+    const int64_t hot_slot = c->routing == MP_HOT ? mp_below(token, r->slots) : -1;
     if (hot_slot >= 0) owner[r->hot] = (uint32_t)(m + 1);
-    for (int64_t j = 0; j < c->topk; j++) ids[j] = (int32_t)expert_of(r, m, j, hot_slot, owner);
-    if (c->routing == MP_DUPLICATES) ids[1 + mp_below(token, c->topk - 1)] = ids[0];
+    for (int64_t j = 0; j < r->slots; j++) ids[j] = (int32_t)expert_of(r, m, j, hot_slot, owner);
+    if (c->routing == MP_DUPLICATES) ids[1 + mp_below(token, r->slots - 1)] = ids[0];
+    if (r->slots < c->topk) ids[r->slots] = (int32_t)r->experts; /* the shared one is behind the others */
 }
 
 /* Global ids -> what this rank sees. */
@@ -100,7 +105,8 @@ static void localise(const mp_case *c, bool numbered, int64_t m, int32_t *ids) {
     const int64_t padded = mp_first_padded_token(c);
     for (int64_t j = 0; j < c->topk; j++) {
         const int64_t slot = m * c->topk + j;
-        const bool dropped = (double)(mp_bits(filter_key, (uint64_t)slot) >> 11) < threshold;
+        const bool shared = c->shared == MP_SHARED_SLOT && j == c->topk - 1;
+        const bool dropped = !shared && (double)(mp_bits(filter_key, (uint64_t)slot) >> 11) < threshold;
         const int64_t expert = m >= padded || dropped ? -1 : ids[j];
         ids[j] = numbered ? mp_numbered_id(c, slot, expert) : (int32_t)mp_local_expert(c, expert);
     }
@@ -108,7 +114,7 @@ static void localise(const mp_case *c, bool numbered, int64_t m, int32_t *ids) {
 
 mp_status mp_fill_topk_ids(const mp_case *c, bool numbered, mp_tensor *t, mp_error *err) {
     mp_status status = MP_EMEMORY;
-    const int64_t experts = c->E * c->ep_size;
+    const int64_t shared = c->shared == MP_SHARED_SLOT, experts = c->E * c->ep_size - shared;
     const int threads = omp_get_max_threads();
     uint64_t *cumulative = c->routing == MP_ZIPF ? malloc((size_t)experts * sizeof *cumulative) : NULL;
     uint32_t *owners = calloc((size_t)threads * (size_t)experts, sizeof *owners);
@@ -121,6 +127,7 @@ mp_status mp_fill_topk_ids(const mp_case *c, bool numbered, mp_tensor *t, mp_err
     const router r = {.c = c,
                       .key = mp_stream_key(c->seed, mp_tensors[MP_TOPK_IDS].stream),
                       .experts = experts,
+                      .slots = c->topk - shared,
                       .hot = mp_below(mp_bits(mp_stream_key(c->seed, MP_STREAM_HOT), 0), experts),
                       .cumulative = cumulative};
 #pragma omp parallel num_threads(threads)

@@ -126,10 +126,33 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
     return MP_OK;
 }
 
+/* What a form of the shared expert needs. */
+static mp_status validate_shared(const mp_case *c, mp_error *err) {
+    const bool slot = c->shared == MP_SHARED_SLOT,
+               routes = c->scope != MP_SCOPE_ACT && c->scope != MP_SCOPE_COMBINE,
+               combines = c->scope == MP_SCOPE_ALL || c->scope == MP_SCOPE_COMBINE;
+    if (c->shared == MP_SHARED_NONE) return MP_OK;
+    if (slot ? !routes : !combines)
+        return mp_fail(err, MP_EINPUT, "scope=%s does not use shared: remove shared=%s",
+                       mp_scope_name(c->scope), mp_shared_name(c->shared));
+    if (!slot && c->mode == MP_MODE_NO_COMBINE)
+        return mp_fail(err, MP_EINPUT, "shared=add adds to the sum over topk: use mode=combine or inplace");
+    if (!slot) return MP_OK;
+    if (c->E < 2 || c->topk < 2)
+        return mp_fail(err, MP_EINPUT,
+                       "shared=slot keeps the last expert and the last slot: use E >= 2 and topk >= 2");
+    if (c->ep_size > 1)
+        return mp_fail(err, MP_EINPUT, "shared=slot: the shared expert is every rank's own, use ep_size=1");
+    if ((float)c->rsf == 0.0f)
+        return mp_fail(err, MP_EINPUT, "shared=slot has a router weight of 1/rsf: rsf must not be 0");
+    return MP_OK;
+}
+
 #define MAX_EXPERTS (INT64_C(1) << 20) /* of all ranks: routing keeps a table of them */
 
 static mp_status validate_routing(const mp_case *c, mp_error *err) {
-    const int64_t experts = c->E * c->ep_size;
+    const int64_t shared = c->shared == MP_SHARED_SLOT; /* an expert and a slot that nothing is drawn for */
+    const int64_t experts = c->E * c->ep_size, routed = experts - shared, drawn_slots = c->topk - shared;
     if (c->ep_rank >= c->ep_size)
         return mp_fail(err, MP_EINPUT,
                        "ep_rank=%" PRId64 " with ep_size=%" PRId64 ": ranks count from 0 to ep_size-1",
@@ -151,18 +174,21 @@ static mp_status validate_routing(const mp_case *c, mp_error *err) {
     if (experts > MAX_EXPERTS)
         return mp_fail(err, MP_EINPUT, "E*ep_size is %" PRId64 ": at most %" PRId64 " experts", experts,
                        MAX_EXPERTS);
-    if (c->routing == MP_DUPLICATES && c->topk < 2)
-        return mp_fail(err, MP_EINPUT, "routing=duplicates repeats an expert inside a token: use topk >= 2");
+    if (c->routing == MP_DUPLICATES && drawn_slots < 2)
+        return mp_fail(err, MP_EINPUT,
+                       "routing=duplicates repeats an expert inside a token: use topk >= %" PRId64,
+                       2 + shared);
     const bool drawn = c->data != MP_FROM_FILE; /* else the ids are what they are */
     const bool repeats = c->routing == MP_DUPLICATES || c->routing == MP_FIRST || c->routing == MP_LAST;
-    const int64_t usable = c->routing == MP_EMPTY ? (experts + 1) / 2 : experts;
-    if (drawn && !repeats && c->topk > usable)
+    const int64_t usable = c->routing == MP_EMPTY ? (routed + 1) / 2 : routed;
+    if (drawn && !repeats && drawn_slots > usable)
         return mp_fail(err, MP_EINPUT,
                        "topk=%" PRId64 " distinct experts cannot be drawn from %" PRId64
                        " (routing=%s): lower topk, raise E, or use routing=duplicates",
-                       c->topk, usable, mp_routing_name(c->routing));
-    if (c->routing == MP_EMPTY && experts < 2)
-        return mp_fail(err, MP_EINPUT, "routing=empty leaves experts without tokens: use E >= 2");
+                       drawn_slots, usable, mp_routing_name(c->routing));
+    if (c->routing == MP_EMPTY && routed < 2)
+        return mp_fail(err, MP_EINPUT, "routing=empty leaves experts without tokens: use E >= %" PRId64,
+                       2 + shared);
     /* Slot numbers and padded positions are int32; 256 is the largest BLOCK_SIZE_M. */
     const int64_t padded = mp_case_slots(c) + (c->E + 1) * 255;
     if (padded > INT32_MAX)
@@ -183,6 +209,7 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
     mp_status status = validate_scope(c, err);
     if (!status) status = validate_activation(c, err);
     if (!status) status = validate_execution(c, err);
+    if (!status) status = validate_shared(c, err);
     if (!status) status = validate_routing(c, err);
     return status;
 }

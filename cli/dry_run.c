@@ -67,7 +67,7 @@ mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_settings *settings, m
            matrix->count == 1 ? "" : "s", settings->subject, settings->strict ? ", strictly" : "");
     printf(
         "judged: bound, rms, nan, integer, poison, guard, input; bits, permutation and batch as far as the "
-        "subject's contract promises them\n");
+        "subject's contract promises them; graph and streams as far as the subject offers them\n");
     if (settings->repeat > 1) printf("judged: repeat, %d runs of each case\n", settings->repeat);
     if (pairs > 0) printf("judged: %zu pair%s\n", pairs, pairs == 1 ? "" : "s");
     if (settings->against) printf("reported: the difference from subject %s\n", settings->against);

@@ -134,6 +134,8 @@ static int check_usage(const mp_args *args, const mp_suite_options *suite) {
         return mp_cli_usage("--in-process and --jobs %d exclude each other", suite->settings.jobs);
     if (suite->settings.golden_partial && !suite->settings.golden)
         return mp_cli_usage("--golden-partial goes with --golden");
+    if (suite->settings.deterministic && suite->settings.repeat == 1)
+        return mp_cli_usage("--deterministic and --repeat 1 exclude each other");
     if (mp_args_given(args, MP_OPT_QUIET) && mp_args_given(args, MP_OPT_VERBOSE))
         return mp_cli_usage("--quiet and --verbose exclude each other");
     return MP_EXIT_OK;

@@ -173,6 +173,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                        .commands = JUDGING | RECORD, .summary = "runs of a case that must agree bit for bit",
                        .details = "From the second on, buffers hold another poison than in the first: with 1 "
                                   "a dependence on old contents is not seen."},
+    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+                              .summary = "runs must agree bit for bit whatever the contract says",
+                              .details =
+                                  "A sum whose order is not fixed may differ from run to run where its "
+                                  "contract says so, and keeps its bound; with this option it fails. "
+                                  "With --repeat 20 rare differences are found too."},
     [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = RUN | SHOW | RECORD | VERIFY | INFER,
                        .summary = "look tuned tiles up for this device",
                        .details = "As the driver or a file's name spells it: `NVIDIA H200`. Without it the "

@@ -68,6 +68,7 @@ typedef enum mp_option {
     MP_OPT_STRICT,
     MP_OPT_FILE_STRICT,
     MP_OPT_REPEAT,
+    MP_OPT_DETERMINISTIC,
     MP_OPT_DEVICE,
     MP_OPT_TRITON,
     MP_OPT_CONFIG,

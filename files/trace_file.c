@@ -82,6 +82,7 @@ static const struct {
                {MP_CACHE3_HOOKED, ".K"},
                {MP_OUT, "MK"},
                {MP_OUT, "MTK"},
+               {MP_SHARED_OUTPUT, "MK"},
                {MP_CACHE1, "MTw"},
                {MP_CACHE2, "MTN"}};
 enum { LAYOUTS = sizeof layouts / sizeof *layouts };
@@ -181,6 +182,7 @@ static mp_status claim_dtype(findings *f, mp_error *err) {
 static void keep_scope(findings *f) {
     mp_case any = f->c;
     any.bias = true;
+    if (any.scope == MP_SCOPE_COMBINE) any.shared = MP_SHARED_ADD;
     const mp_tensor_set has = mp_case_inputs(&any) | mp_case_possible_outputs(&any);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (!(has & MP_IN_SET(id))) f->member[id] = (mp_member){0};
@@ -201,6 +203,11 @@ static mp_status find_case(findings *f, mp_error *err) {
     if (biased && given(f, "bias") && !f->c.bias)
         return mp_fail(err, MP_EINPUT, "the text of the case has bias=0, and the file holds a bias");
     f->c.bias = f->c.bias || biased;
+    const bool shared = member[MP_SHARED_OUTPUT].shape.rank > 0;
+    if (shared && given(f, "shared") && f->c.shared != MP_SHARED_ADD)
+        return mp_fail(err, MP_EINPUT, "the text of the case has shared=%s, and the file holds shared_output",
+                       mp_shared_name(f->c.shared));
+    if (shared) f->c.shared = MP_SHARED_ADD;
     if (member[MP_OUT].shape.rank == 3 && !given(f, "mode")) f->c.mode = MP_MODE_NO_COMBINE;
     status = claim_dtype(f, err);
     if (status == MP_OK) status = claim_axes(f, err);

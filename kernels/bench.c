@@ -38,7 +38,7 @@ static mp_status fill(mp_cuda *cuda, const mp_tensor *t, mp_tensor_id id, const 
     };
     const int64_t blocks = 16 * (int64_t)cuda->multiprocessors;
     const mp_status status = mp_cuda_function(cuda, &kernel, &function, err);
-    return status == MP_OK ? mp_cuda_launch(cuda, function, blocks, 256, 0, &params, err) : status;
+    return status == MP_OK ? mp_cuda_launch(cuda, NULL, function, blocks, 256, 0, &params, err) : status;
 }
 
 /* Random inputs, made on the device. */

@@ -86,6 +86,7 @@ static mp_status open_device(bool kernels, mp_cuda **result, mp_error *err) {
     MP_CU(cuCtxSetCurrent(cuda->context));
     mp_cuda_set_hooks(cuda, NULL);
     mp_cuda_make_space(cuda);
+    mp_cuda_make_streams(cuda);
     *result = cuda;
     cuda = NULL;
     status = MP_OK;
@@ -192,11 +193,11 @@ out:
     return status;
 }
 
-mp_status mp_cuda_launch(mp_cuda *cuda, CUfunction function, int64_t blocks, int threads,
+mp_status mp_cuda_launch(mp_cuda *cuda, CUstream stream, CUfunction function, int64_t blocks, int threads,
                          int64_t shared_bytes, void *params, mp_error *err) {
     const CUresult result =
         cuda->driver->cuLaunchKernel(function, (unsigned)blocks, 1, 1, (unsigned)threads, 1, 1,
-                                     (unsigned)shared_bytes, NULL, (void *[]){params}, NULL);
+                                     (unsigned)shared_bytes, stream, (void *[]){params}, NULL);
     if (result == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES) {
         int registers = 0;
         cuda->driver->cuFuncGetAttribute(&registers, CU_FUNC_ATTRIBUTE_NUM_REGS, function);

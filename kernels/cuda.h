@@ -6,6 +6,7 @@
 
 #include "moeparity/config.h"
 #include "moeparity/space.h"
+#include "moeparity/streams.h"
 #include "moeparity/trace.h"
 
 typedef struct mp_cuda mp_cuda;
@@ -68,6 +69,8 @@ typedef struct mp_cuda_handle {
 } mp_cuda_handle;
 mp_status mp_cuda_share(mp_cuda *cuda, const void *data, mp_cuda_handle *handle, size_t *offset,
                         mp_error *err);
+/* Its streams, and graphs of what is begun on them; live as long as the handle. */
+const mp_streams *mp_cuda_streams(mp_cuda *cuda);
 /* Waits until the device has done all that was begun in this process. */
 mp_status mp_cuda_synchronize(mp_cuda *cuda, mp_error *err);
 /* Bytes free now, and a reserve for machine code and for the stacks of kernels that spill. */
@@ -93,5 +96,14 @@ mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, const mp_config *
 mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_config *config,
                       const mp_tensor t[MP_TENSOR_COUNT], void *const scratch[MP_CUDA_SCRATCH_COUNT],
                       double stage_ns[MP_STAGE_COUNT], mp_error *err);
+
+/* The same, begun on a stream of mp_cuda_streams: nothing is waited for, measured or allocated, so that it
+ * can be recorded into a graph, and run beside another run with tensors and scratch of its own. t, config and
+ * scratch may change once it returns. Kernels that are not loaded yet are: before a recording the case has
+ * run once. MP_EUNSUPPORTED: as above, and for path=runner, between whose stages the host works. */
+bool mp_cuda_can_begin(const mp_case *c);
+mp_status mp_cuda_begin(mp_cuda *cuda, const mp_case *c, const mp_config *config,
+                        const mp_tensor t[MP_TENSOR_COUNT], void *const scratch[MP_CUDA_SCRATCH_COUNT],
+                        void *stream, mp_error *err);
 
 #endif

@@ -19,6 +19,8 @@ typedef struct CUmod_st *CUmodule;
 typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
+typedef struct CUgraph_st *CUgraph;
+typedef struct CUgraphExec_st *CUgraphExec;
 typedef struct _nvrtcProgram *nvrtcProgram;
 typedef struct CUipcMemHandle_st {
     char reserved[64];
@@ -35,6 +37,7 @@ enum { /* CUdevice_attribute */
        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
        CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
 };
+enum { CU_STREAM_NON_BLOCKING = 1, CU_STREAM_CAPTURE_MODE_GLOBAL = 0, CU_EVENT_DISABLE_TIMING = 2 };
 enum { /* CUfunction_attribute */
        CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 0,
        CU_FUNC_ATTRIBUTE_NUM_REGS = 4,
@@ -71,6 +74,16 @@ enum { /* CUfunction_attribute */
     X(cuLaunchKernel, (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,      \
                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, \
                        CUstream stream, void **params, void **extra))                               \
+    X(cuStreamCreate, (CUstream * stream, unsigned flags))                                          \
+    X(cuStreamDestroy_v2, (CUstream stream))                                                        \
+    X(cuLaunchHostFunc, (CUstream stream, void (*function)(void *self), void *self))                \
+    X(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                          \
+    X(cuStreamBeginCapture_v2, (CUstream stream, int mode))                                         \
+    X(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                       \
+    X(cuGraphInstantiateWithFlags, (CUgraphExec * exec, CUgraph graph, unsigned long long flags))   \
+    X(cuGraphLaunch, (CUgraphExec exec, CUstream stream))                                           \
+    X(cuGraphExecDestroy, (CUgraphExec exec))                                                       \
+    X(cuGraphDestroy, (CUgraph graph))                                                              \
     X(cuEventCreate, (CUevent * event, unsigned flags))                                             \
     X(cuEventRecord, (CUevent event, CUstream stream))                                              \
     X(cuEventSynchronize, (CUevent event))                                                          \

@@ -7,11 +7,22 @@
 #include "kernels/driver.h"
 #include "kernels/variants.h"
 
+#include <pthread.h>
+#include <time.h>
+
 /* A compilation that is loaded on the device. */
 typedef struct mp_module {
     mp_kernel kernel;
     CUmodule module;
 } mp_module;
+
+/* What holds streams back until the host says so. */
+typedef struct mp_cuda_gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t opened;
+    bool closed, expired;
+    struct timespec until;
+} mp_cuda_gate;
 
 struct mp_cuda {
     const mp_driver *driver;
@@ -24,6 +35,8 @@ struct mp_cuda {
     bool can_compile; /* an NVRTC that knows the device is there */
     bool shared;      /* buffers are whole blocks, for other processes */
     mp_space space;
+    mp_streams streams;
+    mp_cuda_gate gate;
     mp_cuda_hooks hooks;
     int64_t hook_calls; /* of the hooks that do nothing */
     char name[256], versions[128];
@@ -31,12 +44,13 @@ struct mp_cuda {
 
 /* The function of a kernel, compiled and loaded when it is not yet. */
 mp_status mp_cuda_function(mp_cuda *cuda, const mp_kernel *kernel, CUfunction *function, mp_error *err);
-/* Launches on the default stream: `blocks` blocks of `threads`. params points to the kernel's one
- * argument. */
-mp_status mp_cuda_launch(mp_cuda *cuda, CUfunction function, int64_t blocks, int threads,
+/* Launches `blocks` blocks of `threads` on the stream, NULL: the default one. params points to the kernel's
+ * one argument. */
+mp_status mp_cuda_launch(mp_cuda *cuda, CUstream stream, CUfunction function, int64_t blocks, int threads,
                          int64_t shared_bytes, void *params, mp_error *err);
 
-/* Fills cuda->space (memory.c). */
+/* Fills cuda->space (memory.c), and cuda->streams (streams.c). */
 void mp_cuda_make_space(mp_cuda *cuda);
+void mp_cuda_make_streams(mp_cuda *cuda);
 
 #endif

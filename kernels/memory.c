@@ -124,7 +124,7 @@ static mp_status device_digest(void *self, const void *data, size_t bytes, uint6
     MP_CU(cuMemAlloc_v2(&d_digest, sizeof *digest));
     MP_CU(cuMemsetD8Async(d_digest, 0, sizeof *digest, NULL));
     mp_tool_params params = {.data = address(data), .digest = d_digest, .count = (long long)bytes};
-    MP_DO(mp_cuda_launch(cuda, function, 8 * (int64_t)cuda->multiprocessors, 256, 0, &params, err));
+    MP_DO(mp_cuda_launch(cuda, NULL, function, 8 * (int64_t)cuda->multiprocessors, 256, 0, &params, err));
     MP_CU(cuMemcpyDtoH_v2(digest, d_digest, sizeof *digest));
 out:
     if (d_digest) driver->cuMemFree_v2(d_digest);

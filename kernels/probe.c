@@ -51,8 +51,8 @@ mp_status mp_cuda_probe(mp_cuda *cuda, const mp_mma_instruction *instruction, in
     MP_CU(cuMemcpyHtoD_v2(params.b, packed, operand_bytes));
     MP_CU(cuMemcpyHtoD_v2(params.c, c, result_bytes));
     MP_CU(cuMemsetD32Async(params.d, MP_POISON_A, (size_t)count, NULL));
-    MP_DO(mp_cuda_launch(cuda, function, (count + vectors_per_block - 1) / vectors_per_block, THREADS, 0,
-                         &params, err));
+    MP_DO(mp_cuda_launch(cuda, NULL, function, (count + vectors_per_block - 1) / vectors_per_block, THREADS,
+                         0, &params, err));
     MP_CU(cuMemcpyDtoH_v2(d, params.d, result_bytes));
 out:
     if (memory) driver->cuMemFree_v2(memory);
@@ -78,7 +78,7 @@ mp_status mp_cuda_probe_special_unit(mp_cuda *cuda, const char *instruction, int
     MP_CU(cuMemcpyHtoD_v2(params.a, a, bytes));
     if (operands == 2) MP_CU(cuMemcpyHtoD_v2(params.b, b, bytes));
     MP_CU(cuMemsetD32Async(params.d, MP_POISON_A, (size_t)count, NULL));
-    MP_DO(mp_cuda_launch(cuda, function, (count + THREADS - 1) / THREADS, THREADS, 0, &params, err));
+    MP_DO(mp_cuda_launch(cuda, NULL, function, (count + THREADS - 1) / THREADS, THREADS, 0, &params, err));
     MP_CU(cuMemcpyDtoH_v2(d, params.d, bytes));
 out:
     if (memory) driver->cuMemFree_v2(memory);

@@ -103,6 +103,17 @@ out:
     return status;
 }
 
+/* What cannot be launched at all. */
+static mp_status check_sizes(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], mp_error *err) {
+    if (!(mp_case_inputs(c) & MP_IN_SET(MP_SORTED_TOKEN_IDS)) && !mp_case_has_stage(c, MP_ALIGN))
+        return MP_OK;
+    const int64_t capacity = t[MP_SORTED_TOKEN_IDS].dim[1];
+    if (capacity <= INT32_MAX) return MP_OK;
+    return mp_fail(err, MP_EUNSUPPORTED,
+                   "sorted_token_ids needs %lld positions; num_tokens_post_padded is an int32",
+                   (long long)capacity);
+}
+
 mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_config *config,
                       const mp_tensor t[MP_TENSOR_COUNT], void *const scratch[MP_CUDA_SCRATCH_COUNT],
                       double stage_ns[MP_STAGE_COUNT], mp_error *err) {
@@ -113,13 +124,7 @@ mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_config *config,
     executor.self = &r;
     executor.before = before_stage;
     executor.after = after_stage;
-    if (mp_case_inputs(c) & MP_IN_SET(MP_SORTED_TOKEN_IDS) || mp_case_has_stage(c, MP_ALIGN)) {
-        const int64_t capacity = t[MP_SORTED_TOKEN_IDS].dim[1];
-        if (capacity > INT32_MAX)
-            return mp_fail(err, MP_EUNSUPPORTED,
-                           "sorted_token_ids needs %lld positions; num_tokens_post_padded is an int32",
-                           (long long)capacity);
-    }
+    MP_DO(check_sizes(c, t, err));
     MP_CU(cuCtxSetCurrent(cuda->context));
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         MP_CU(cuEventCreate(&r.start[s], 0));
@@ -134,4 +139,20 @@ out:
         if (r.end[s]) driver->cuEventDestroy_v2(r.end[s]);
     }
     return status;
+}
+
+bool mp_cuda_can_begin(const mp_case *c) {
+    return c->path != MP_RUNNER;
+}
+
+mp_status mp_cuda_begin(mp_cuda *cuda, const mp_case *c, const mp_config *config,
+                        const mp_tensor t[MP_TENSOR_COUNT], void *const scratch[MP_CUDA_SCRATCH_COUNT],
+                        void *stream, mp_error *err) {
+    mp_device_run begun = {.cuda = cuda, .config = config, .scratch = scratch, .stream = stream};
+    const mp_executor executor = mp_device_executor(&begun);
+    if (!mp_cuda_can_begin(c))
+        return mp_fail(err, MP_EUNSUPPORTED, "path=runner: the host works between its stages");
+    const mp_status status = check_sizes(c, t, err);
+    return status == MP_OK ? mp_execute(&executor, c, MP_ALIGN, MP_COMBINE, config->up.block_size_m, t, err)
+                           : status;
 }

@@ -5,12 +5,13 @@
 static const mp_device_stage *const stages[MP_STAGE_COUNT] = {MP_STAGES(STAGE)};
 #undef STAGE
 
-mp_status mp_stage_launch(mp_cuda *cuda, const mp_kernel *kernel, int64_t blocks, int threads, void *params,
-                          mp_error *err) {
+mp_status mp_stage_launch(const mp_device_run *run, const mp_kernel *kernel, int64_t blocks, int threads,
+                          void *params, mp_error *err) {
     CUfunction function = NULL;
     if (blocks == 0) return MP_OK; /* no tokens: no work, and a grid of none would be an error */
-    const mp_status status = mp_cuda_function(cuda, kernel, &function, err);
-    return status == MP_OK ? mp_cuda_launch(cuda, function, blocks, threads, 0, params, err) : status;
+    const mp_status status = mp_cuda_function(run->cuda, kernel, &function, err);
+    return status == MP_OK ? mp_cuda_launch(run->cuda, run->stream, function, blocks, threads, 0, params, err)
+                           : status;
 }
 
 mp_executor mp_device_executor(mp_device_run *run) {

@@ -12,6 +12,7 @@ typedef struct mp_device_run {
     mp_cuda *cuda;
     const mp_config *config;
     void *const *scratch; /* [MP_CUDA_SCRATCH_COUNT] */
+    CUstream stream;      /* NULL: the default one */
 } mp_device_run;
 mp_executor mp_device_executor(mp_device_run *run);
 

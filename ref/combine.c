@@ -6,9 +6,15 @@
 
 #include <math.h>
 
-mp_sum mp_combine_sum(const mp_tensor *cache3, const int32_t *topk_ids, int64_t token, int64_t column) {
+double mp_combine_shared(const mp_tensor *shared_output, int64_t token, int64_t column) {
+    if (!shared_output || !shared_output->data) return 0;
+    return mp_decode(shared_output->dtype, shared_output->data, token * shared_output->dim[1] + column);
+}
+
+mp_sum mp_combine_sum(const mp_tensor *cache3, const mp_tensor *shared_output, const int32_t *topk_ids,
+                      int64_t token, int64_t column) {
     const int64_t topk = cache3->dim[1], K = cache3->dim[2];
-    mp_sum sum = {0};
+    mp_sum sum = {.shared = mp_combine_shared(shared_output, token, column)};
     for (int64_t j = 0; j < topk; j++) {
         if (topk_ids && topk_ids[token * topk + j] < 0) continue;
         sum.terms++;
@@ -28,8 +34,9 @@ _Static_assert(MP_COMBINE_VARIANT_COUNT == 3, "a new variant has a value, and a 
 
 double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum) {
     const double rsf = mp_combine_rsf(c);
-    if (variant == MP_COMBINE_ROUND_THEN_SCALE) return rsf * mp_round_to(c->dtype, (double)sum.value);
-    return (double)((long double)rsf * sum.value);
+    if (variant == MP_COMBINE_ROUND_THEN_SCALE)
+        sum.value = (long double)mp_round_to(c->dtype, (double)sum.value);
+    return (double)((long double)rsf * sum.value + (long double)sum.shared);
 }
 
 /* Terms that have errors of their own hand them on, and may be larger by them. terms-1 additions (the first,
@@ -37,20 +44,28 @@ double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum
  * roundoff of dtype when every addition rounds to it. ROUND_THEN_SCALE adds an ulp of dtype at the sum:
  * subject and reference both round it, and near a tie to different sides. Scaling adds one rounding: of the
  * step, or of dtype where every step rounds to it. The reference's own value was narrowed from long double to
- * float64: one more 2^-53. */
+ * float64: one more 2^-53.
+ *
+ * The shared output is one more term, unscaled, and one more addition; a contract that says ROUNDED has the
+ * sum without it rounded to dtype before, by half an ulp, which the reference does not: so its bound holds
+ * for a kernel that does not either. Errors of before go through the last addition: step * error. */
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum) {
     const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_step_roundoff(contract),
                  rsf = fabs(mp_combine_rsf(c));
     const double u = contract->combine == MP_COMBINE_ELEMENT_DTYPE ? mp_unit_roundoff(c->dtype) : step;
     const double value = fabs((double)sum.value);
-    const double additions = sum.terms > 1 ? (double)(sum.terms - 1) : 0;
+    const bool shared = c->shared == MP_SHARED_ADD;
+    const double additions = (sum.terms > 1 ? (double)(sum.terms - 1) : 0) + (shared ? 1 : 0);
     double error = sum.error + mp_gamma(additions, u) * ((double)sum.mass + sum.error);
     if (contract->combine == MP_COMBINE_ROUND_THEN_SCALE) error += 2 * mp_half_ulp(c->dtype, value + error);
     error *= rsf;
     if (rsf != 1.0)
         error +=
             (contract->combine == MP_COMBINE_ELEMENT_DTYPE ? u : step) * (rsf * value + error) + 0x1p-150;
-    return error + 0x1p-53 * rsf * value;
+    error += 0x1p-53 * rsf * value;
+    if (!shared) return error;
+    if (contract->combine_shared == MP_SHARED_ROUNDED) error += mp_half_ulp(c->dtype, rsf * value + error);
+    return error + step * error + (mp_gamma(additions, u) + 0x1p-53) * fabs(sum.shared);
 }
 
 bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum) {
@@ -62,9 +77,17 @@ bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contrac
                  dtype = c->dtype == MP_FP64 ? (double)INFINITY : largest + mp_half_ulp(c->dtype, largest);
     mp_case unscaled = *c;
     unscaled.rsf = 1;
+    unscaled.shared = MP_SHARED_NONE;
     const double value = fabs((double)sum.value), error = mp_combine_bound(&unscaled, contract, sum);
     const bool cancels = value < (double)sum.mass, scaled = (float)c->rsf != 1.0f;
     const double terms = by_addition ? fmax(1, fabs(mp_combine_rsf(c))) : 1; /* they may be scaled first */
+    /* What the shared output is added to: stored before, or a float32. */
+    if (c->shared == MP_SHARED_ADD && isfinite(value)) {
+        mp_case alone = *c;
+        alone.shared = MP_SHARED_NONE;
+        const double before = fabs(mp_combine_rsf(c)) * value + mp_combine_bound(&alone, contract, sum);
+        if (before >= (contract->combine_shared == MP_SHARED_ROUNDED ? fmin(dtype, step) : step)) return true;
+    }
     /* Inf among the terms, and the others may come to Inf of the other sign before it is added. */
     if (isinf(value)) return (double)sum.finite >= (by_addition ? dtype : step);
     return (cancels && ((double)sum.mass + error) * terms >= (by_addition ? dtype : step)) ||
@@ -72,17 +95,18 @@ bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contrac
 }
 
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3,
-                      const mp_tensor *out) {
+                      const mp_tensor *shared_output, const mp_tensor *out) {
     const int64_t K = cache3->dim[2];
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < cache3->dim[0]; m++)
         for (int64_t k = 0; k < K; k++)
             mp_encode(out->dtype, out->data, m * K + k,
-                      mp_combine_value(c, variant, mp_combine_sum(cache3, NULL, m, k)));
+                      mp_combine_value(c, variant, mp_combine_sum(cache3, shared_output, NULL, m, k)));
 }
 
 mp_status mp_ref_stage_combine(void *self, const mp_stage_call *call, mp_error *err) {
     (void)self, (void)err;
-    mp_combine_stage(call->c, MP_COMBINE_SCALE_THEN_ROUND, mp_as_read(call->t, MP_CACHE3), &call->t[MP_OUT]);
+    mp_combine_stage(call->c, MP_COMBINE_SCALE_THEN_ROUND, mp_as_read(call->t, MP_CACHE3),
+                     &call->t[MP_SHARED_OUTPUT], &call->t[MP_OUT]);
     return MP_OK;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stage 5, combine: out[m,k] = rnd(rsf * sum_j cache3[m,j,k]), j ascending. */
+/* Stage 5, combine: out[m,k] = rnd(rsf * sum_j cache3[m,j,k]), j ascending; with shared=add
+ * rnd(rsf * sum_j cache3[m,j,k] + shared_output[m,k]). */
 #ifndef MP_REF_COMBINE_H
 #define MP_REF_COMBINE_H
 
@@ -13,13 +14,18 @@ typedef struct mp_sum {
     int64_t terms;
     long double finite; /* the magnitudes of the terms that are finite, alone */
     double error;       /* sum of the terms' own errors: 0 where they are given */
+    double shared;      /* what is added to the scaled sum; 0 without shared=add */
 } mp_sum;
-mp_sum mp_combine_sum(const mp_tensor *cache3, const int32_t *topk_ids, int64_t token, int64_t column);
+/* shared_output [M,K]: NULL, or without data, where there is none. */
+mp_sum mp_combine_sum(const mp_tensor *cache3, const mp_tensor *shared_output, const int32_t *topk_ids,
+                      int64_t token, int64_t column);
+double mp_combine_shared(const mp_tensor *shared_output, int64_t token, int64_t column);
 
 /* routed_scaling_factor as the combine uses it: an fp32 value, a float64 for fp64 tensors. */
 double mp_combine_rsf(const mp_case *c);
 
-/* The value of out[m,k] before its last rounding: rsf times the sum, with the contract's inner rounding. */
+/* The value of out[m,k] before its last rounding: rsf times the sum, with the contract's rounding before the
+ * scale, and the shared output. */
 double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum);
 /* Bound of |subject - value| before the last rounding; derived in combine.c. */
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum);
@@ -29,8 +35,9 @@ double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum su
  * is Inf, NaN or, where stores saturate, any number. */
 bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum);
 
-/* The stage: cache3 [M,topk,K] -> out [M,K], one rounding to out's dtype. */
+/* The stage: cache3 [M,topk,K], shared_output [M,K] or none -> out [M,K], one rounding to out's
+ * dtype. */
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3,
-                      const mp_tensor *out);
+                      const mp_tensor *shared_output, const mp_tensor *out);
 
 #endif

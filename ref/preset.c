@@ -91,7 +91,9 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
     mp_contract contract = {.stable_align = true,
                             .align_tail = true,
                             .act_ulps = MP_FLOAT32_MATH_ULPS,
-                            .combine = c->fused_sum ? MP_COMBINE_ELEMENT_DTYPE : MP_COMBINE_SCALE_THEN_ROUND};
+                            .combine = c->fused_sum ? MP_COMBINE_ELEMENT_DTYPE : MP_COMBINE_SCALE_THEN_ROUND,
+                            .combine_shared =
+                                c->shared == MP_SHARED_ADD ? MP_SHARED_ONE_ROUNDING : MP_SHARED_ROUNDED};
     snprintf(contract.preset, sizeof contract.preset, "sm_%d", sm);
     promise(&contract, MP_BITS_REQUIRED);
     keep_rows(&contract);

@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+void *fake_memory(CUdeviceptr address) {
+    return (void *)(uintptr_t)address;
+}
+
 fake_cuda fake = {.failing = -1, .architecture = 90};
 
 void *dlopen(const char *name, int flags) {
@@ -43,14 +47,67 @@ static CUresult release(void) {
         }                               \
         return result;                  \
     } while (0)
+/* ---- what streams do: at once, or when the graph is launched that it was recorded into ---- */
+
+typedef struct work {
+    enum { FILL, COPY, LAUNCH } kind;
+    CUdeviceptr to, from;
+    size_t count;
+    unsigned value, size; /* of an element that is filled with it */
+} work;
+enum { MOST_WORK = 64 };
+struct CUgraph_st {
+    work step[MOST_WORK];
+    int count;
+};
+struct CUgraphExec_st {
+    struct CUgraph_st graph;
+};
+struct CUstream_st {
+    bool refused; /* what was begun cannot be recorded */
+    struct CUgraph_st *graph;
+};
+static CUstream recording; /* one at a time */
+
+static void perform(const work *w) {
+    char *to = fake_memory(w->to);
+    if (w->kind == LAUNCH) fake.launched++;
+    if (w->kind == COPY) memcpy(to, fake_memory(w->from), w->count);
+    for (size_t i = 0; w->kind == FILL && i < w->count; i++) memcpy(to + w->size * i, &w->value, w->size);
+}
+static CUresult begin(CUstream stream, const work *w) {
+    const CUresult result = call();
+    if (result != CUDA_SUCCESS) return result;
+    if (!stream) fake.unordered++;
+    if (!stream || stream != recording) {
+        perform(w);
+    } else if (stream->graph->count < MOST_WORK) {
+        stream->graph->step[stream->graph->count++] = *w;
+    } else {
+        return (CUresult)1;
+    }
+    return CUDA_SUCCESS;
+}
+/* What cannot be done while a stream is recorded. */
+enum { CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
+static CUresult unrecordable(void) {
+    const CUresult result = call();
+    if (result == CUDA_SUCCESS && recording) recording->refused = true;
+    return result == CUDA_SUCCESS && recording ? CAPTURE_UNSUPPORTED : result;
+}
+#define CALL_UNRECORDED(action)                 \
+    do {                                        \
+        const CUresult result = unrecordable(); \
+        if (result == CUDA_SUCCESS) {           \
+            action;                             \
+        }                                       \
+        return result;                          \
+    } while (0)
+
 #define FAKE(name, ...)    \
     int name(__VA_ARGS__); \
     int name(__VA_ARGS__)
 static int thing; /* what every opaque handle points to */
-
-void *fake_memory(CUdeviceptr address) {
-    return (void *)(uintptr_t)address;
-}
 
 /* One line a function. */
 FAKE(cuInit, unsigned flags) {
@@ -90,13 +147,13 @@ FAKE(cuCtxSetCurrent, CUcontext context) {
     CALL();
 }
 FAKE(cuCtxSynchronize, void) {
-    CALL();
+    CALL_UNRECORDED();
 }
 FAKE(cuMemGetInfo_v2, size_t *free_bytes, size_t *total_bytes) {
     CALL(*free_bytes = *total_bytes = (size_t)1 << 30);
 }
 FAKE(cuMemAlloc_v2, CUdeviceptr *pointer, size_t bytes) {
-    CALL(*pointer = (uintptr_t)malloc(bytes); fake.live++; fake.bytes += bytes);
+    CALL_UNRECORDED(*pointer = (uintptr_t)malloc(bytes); fake.live++; fake.bytes += bytes);
 }
 FAKE(cuMemFree_v2, CUdeviceptr pointer) {
     free(fake_memory(pointer));
@@ -106,26 +163,22 @@ FAKE(cuIpcGetMemHandle, CUipcMemHandle *handle, CUdeviceptr pointer) {
     CALL(memcpy(handle->reserved, &pointer, sizeof pointer));
 }
 FAKE(cuMemcpyHtoD_v2, CUdeviceptr to, const void *from, size_t bytes) {
-    CALL(memcpy(fake_memory(to), from, bytes));
+    CALL_UNRECORDED(memcpy(fake_memory(to), from, bytes); fake.uploaded += bytes);
 }
 FAKE(cuMemcpyDtoH_v2, void *to, CUdeviceptr from, size_t bytes) {
-    CALL(memcpy(to, fake_memory(from), bytes));
+    CALL_UNRECORDED(memcpy(to, fake_memory(from), bytes));
 }
 FAKE(cuMemcpyDtoDAsync_v2, CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream s) {
-    (void)s;
-    CALL(memcpy(fake_memory(to), fake_memory(from), bytes));
+    return begin(s, &(work){.kind = COPY, .to = to, .from = from, .count = bytes});
 }
 FAKE(cuMemsetD8Async, CUdeviceptr to, unsigned char value, size_t count, CUstream s) {
-    (void)s;
-    CALL(memset(fake_memory(to), value, count));
+    return begin(s, &(work){.kind = FILL, .to = to, .count = count, .value = value, .size = 1});
 }
 FAKE(cuMemsetD16Async, CUdeviceptr to, unsigned short value, size_t count, CUstream s) {
-    (void)s;
-    CALL(for (size_t i = 0; i < count; i++) memcpy((char *)fake_memory(to) + 2 * i, &value, 2));
+    return begin(s, &(work){.kind = FILL, .to = to, .count = count, .value = value, .size = 2});
 }
 FAKE(cuMemsetD32Async, CUdeviceptr to, unsigned value, size_t count, CUstream s) {
-    (void)s;
-    CALL(for (size_t i = 0; i < count; i++) memcpy((char *)fake_memory(to) + 4 * i, &value, 4));
+    return begin(s, &(work){.kind = FILL, .to = to, .count = count, .value = value, .size = 4});
 }
 FAKE(cuModuleLoadData, CUmodule *module, const void *image) {
     (void)image;
@@ -149,9 +202,57 @@ FAKE(cuFuncSetAttribute, CUfunction f, int attribute, int value) {
 }
 FAKE(cuLaunchKernel, CUfunction f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
      unsigned shared, CUstream s, void **params, void **extra) {
-    (void)f, (void)shared, (void)s, (void)params, (void)extra;
+    (void)f, (void)shared, (void)params, (void)extra;
     if (x == 0 || y == 0 || z == 0 || bx == 0 || by == 0 || bz == 0) return (CUresult)1; /* invalid value */
+    return begin(s, &(work){.kind = LAUNCH});
+}
+FAKE(cuStreamCreate, CUstream *stream, unsigned flags) {
+    if (flags != CU_STREAM_NON_BLOCKING) return (CUresult)1;
+    CALL(*stream = calloc(1, sizeof **stream); fake.live++);
+}
+FAKE(cuStreamDestroy_v2, CUstream stream) {
+    if (stream == recording) recording = NULL;
+    free(stream->graph);
+    free(stream);
+    return release();
+}
+FAKE(cuLaunchHostFunc, CUstream stream, void (*function)(void *), void *self) {
+    (void)stream, (void)function, (void)self; /* nothing waits here: all that is begun is done at once */
     CALL();
+}
+FAKE(cuStreamWaitEvent, CUstream stream, CUevent event, unsigned flags) {
+    (void)stream, (void)event, (void)flags;
+    CALL();
+}
+FAKE(cuStreamBeginCapture_v2, CUstream stream, int mode) {
+    if (mode != CU_STREAM_CAPTURE_MODE_GLOBAL || recording) return CAPTURE_UNSUPPORTED;
+    CALL(recording = stream; stream->refused = false; stream->graph = calloc(1, sizeof *stream->graph));
+}
+FAKE(cuStreamEndCapture, CUstream stream, CUgraph *graph) {
+    const CUresult result = call();
+    const bool good = result == CUDA_SUCCESS && stream == recording && !stream->refused;
+    *graph = good ? stream->graph : NULL;
+    if (good) fake.live++;
+    if (!good) free(stream->graph);
+    stream->graph = NULL;
+    recording = NULL;
+    return result == CUDA_SUCCESS && !good ? (CUresult)CAPTURE_INVALIDATED : result;
+}
+FAKE(cuGraphInstantiateWithFlags, CUgraphExec *exec, CUgraph graph, unsigned long long flags) {
+    (void)flags;
+    CALL(*exec = calloc(1, sizeof **exec); (*exec)->graph = *graph; fake.live++);
+}
+FAKE(cuGraphLaunch, CUgraphExec exec, CUstream stream) {
+    (void)stream;
+    CALL(for (int i = 0; i < exec->graph.count; i++) perform(&exec->graph.step[i]));
+}
+FAKE(cuGraphExecDestroy, CUgraphExec exec) {
+    free(exec);
+    return release();
+}
+FAKE(cuGraphDestroy, CUgraph graph) {
+    free(graph);
+    return release();
 }
 FAKE(cuEventCreate, CUevent *event, unsigned flags) {
     (void)flags;
@@ -163,7 +264,7 @@ FAKE(cuEventRecord, CUevent event, CUstream s) {
 }
 FAKE(cuEventSynchronize, CUevent event) {
     (void)event;
-    CALL();
+    CALL_UNRECORDED();
 }
 FAKE(cuEventElapsedTime, float *ms, CUevent start, CUevent end) {
     (void)start, (void)end;
@@ -174,13 +275,15 @@ FAKE(cuEventDestroy_v2, CUevent event) {
     return release();
 }
 FAKE(cuGetErrorName, CUresult error, const char **name) {
-    (void)error;
-    *name = "CUDA_ERROR_ILLEGAL_ADDRESS";
+    *name = error == CAPTURE_UNSUPPORTED   ? "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"
+            : error == CAPTURE_INVALIDATED ? "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"
+                                           : "CUDA_ERROR_ILLEGAL_ADDRESS";
     return 0;
 }
 FAKE(cuGetErrorString, CUresult error, const char **text) {
-    (void)error;
-    *text = "an illegal memory access was encountered";
+    *text = error == CAPTURE_UNSUPPORTED   ? "not while a stream is captured"
+            : error == CAPTURE_INVALIDATED ? "something was refused before"
+                                           : "an illegal memory access was encountered";
     return 0;
 }
 

@@ -12,8 +12,11 @@
 typedef struct fake_cuda {
     int calls, failing; /* the driver call with this number fails, from 0 on; -1: none */
     bool lost;          /* and so do all calls after it, as with a context that an illegal access destroyed */
-    int live;           /* allocations, contexts, modules and events */
+    int live;           /* allocations, contexts, modules, events, streams and graphs */
+    int launched;       /* kernels that were executed, from a graph too */
+    int unordered;      /* kernels and fills of them that were on the default stream */
     size_t bytes;       /* allocated so far, given back or not */
+    size_t uploaded;    /* bytes copied from the host */
     int architecture;   /* 90; NVRTC knows 80 and 90 */
     bool nvrtc_absent;
     char asked[8192]; /* the names of NVRTC that dlopen was asked for, a blank behind each */

@@ -277,6 +277,13 @@ void router_weight_twice(const faulty_run *run) {
     store_gemm(run, &gemm);
 }
 
+/* The shared expert has a weight of 1, which routed_scaling_factor then multiplies. */
+void shared_weight_of_one(const faulty_run *run) {
+    faulty_gemm gemm = down_gemm(run);
+    for (int64_t t = run->c->topk - 1; t < gemm.problem.slots; t += run->c->topk) gemm.weights[t] = 1;
+    store_gemm(run, &gemm);
+}
+
 /* Also where the epilogue should not weight: apply_router_weight_on_input and no_combine. */
 void router_weight_unasked(const faulty_run *run) {
     faulty_gemm gemm = down_gemm(run);

@@ -367,6 +367,21 @@ static float from_wrong_chunk(const faulty_run *run, int64_t token, int64_t colu
             (float)cache3_value(run, MP_CHUNK_TOKENS + (token - MP_CHUNK_TOKENS) * run->c->topk + j, column);
     return sum;
 }
+/* The shared output is scaled like the rest, or added to a sum that was stored before; or everything is
+ * rounded, each term and each addition. */
+static float shared_scaled_too(const faulty_run *run, int64_t token, int64_t column) {
+    return (sum_of(run, token, column) + (float)shared_value(run, token, column)) * (float)run->c->rsf;
+}
+static float shared_after_a_store(const faulty_run *run, int64_t token, int64_t column) {
+    return in_dtype(run, sum_of(run, token, column) * (float)run->c->rsf) +
+           (float)shared_value(run, token, column);
+}
+static float all_in_dtype(const faulty_run *run, int64_t token, int64_t column) {
+    return in_dtype(run, summed_in_dtype(run, token, column)) + (float)shared_value(run, token, column);
+}
+static float shared_of_token_zero(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of(run, token, column) * (float)run->c->rsf + (float)shared_value(run, 0, column);
+}
 static float nothing(const faulty_run *run, int64_t token, int64_t column) {
     (void)run, (void)token, (void)column;
     return 0;
@@ -409,6 +424,32 @@ void combine_offset_wraps(const faulty_run *run) {
 }
 void last_chunk_sum_without_topk(const faulty_run *run) {
     store_combine(run, from_wrong_chunk);
+}
+static float scaled_once(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of(run, token, column) * (float)run->c->rsf;
+}
+void shared_left_out(const faulty_run *run) {
+    store_combine(run, scaled_once);
+}
+void shared_scaled(const faulty_run *run) {
+    store_combine(run, shared_scaled_too);
+}
+void sum_stored_before_shared(const faulty_run *run) {
+    store_combine(run, shared_after_a_store);
+}
+void finalized_in_dtype(const faulty_run *run) {
+    store_combine(run, all_in_dtype);
+}
+void shared_row_wraps(const faulty_run *run) {
+    store_combine(run, shared_of_token_zero);
+}
+/* A fused sum ends with the atomic additions: what would be behind them is not done. */
+void shared_left_out_of_fused_sum(const faulty_run *run) {
+    const mp_tensor *out = &run->trace->t[MP_OUT];
+    for (int64_t m = 0; m < run->c->M; m++)
+        for (int64_t k = 0; k < run->c->K; k++)
+            mp_encode(out->dtype, out->data, m * run->c->K + k,
+                      mp_decode(out->dtype, out->data, m * run->c->K + k) - shared_value(run, m, k));
 }
 void all_zero(const faulty_run *run) {
     store_combine(run, nothing);

@@ -3,6 +3,7 @@
 
 #include "cases/graph_tables.h"
 #include "ref/activation.h"
+#include "ref/combine.h"
 #include "ref/predict/activation_f32.h"
 #include "ref/contract_words.h"
 #include "ref/predict/gemm_fma.h"
@@ -43,6 +44,10 @@ static mp_tensor slots_of(const faulty_run *run) {
 double cache3_value(const faulty_run *run, int64_t slot, int64_t column) {
     const mp_tensor t = slots_of(run);
     return mp_decode(t.dtype, t.data, slot * run->c->K + column);
+}
+
+double shared_value(const faulty_run *run, int64_t token, int64_t column) {
+    return mp_combine_shared(&run->in->t[MP_SHARED_OUTPUT], token, column);
 }
 
 static faulty_gemm gemm_with_copies(const faulty_run *run, mp_stage stage) {
@@ -133,7 +138,7 @@ static float right_combine(const faulty_run *run, int64_t token, int64_t column)
     float sum = 0;
     for (int64_t j = 0; j < run->c->topk; j++)
         sum += (float)cache3_value(run, token * run->c->topk + j, column);
-    return sum * (float)run->c->rsf;
+    return sum * (float)run->c->rsf + (float)shared_value(run, token, column);
 }
 
 void redo_from(const faulty_run *run, mp_stage first) {

@@ -76,5 +76,6 @@ void redo_from(const faulty_run *run, mp_stage first);
 const int32_t *ids_of(const faulty_run *run);
 mp_tensor copy_tensor(const mp_tensor *t);
 double cache3_value(const faulty_run *run, int64_t slot, int64_t column);
+double shared_value(const faulty_run *run, int64_t token, int64_t column); /* 0 without shared=add */
 
 #endif

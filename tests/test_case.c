@@ -63,6 +63,7 @@ static const char *const choices[][9] = {
     {"data", "normal", "integer", "wide", "onehot", "special", "limits", "unused"},
     {"routing", "uniform", "zipf", "hot", "empty", "first", "last", "duplicates", "padded"},
     {"seed", "0", "1", "9223372036854775807"},
+    {"shared", "none", "slot", "add"},
 };
 
 static uint64_t next_random(uint64_t *state) { /* Knuth's MMIX constants */
@@ -305,6 +306,18 @@ static void impossible_combinations_are_refused(void **unused) {
         {"scope=align layout=sorted", "remove layout=sorted"},
         {"scope=align data=wide", "remove data=wide"},
         {"scope=align rsf=2", "remove rsf=2"},
+        {"scope=act shared=add", "scope=act does not use shared: remove shared=add"},
+        {"scope=act shared=slot", "remove shared=slot"},
+        {"scope=align shared=add", "remove shared=add"},
+        {"scope=combine shared=slot", "remove shared=slot"},
+        {"shared=add mode=no_combine", "use mode=combine or inplace"},
+        {"shared=slot E=1 topk=1", "use E >= 2 and topk >= 2"},
+        {"shared=slot topk=1", "use E >= 2 and topk >= 2"},
+        {"shared=slot ep_size=2", "use ep_size=1"},
+        {"shared=slot rsf=0", "rsf must not be 0"},
+        {"shared=slot topk=9 E=8", "topk=8 distinct experts cannot be drawn from 7"},
+        {"shared=slot topk=2 routing=duplicates", "use topk >= 3"},
+        {"shared=slot E=2 topk=2 routing=empty", "use E >= 3"},
         {"scope=combine N=96", "scope=combine does not use N: remove N=96"},
         {"scope=combine mode=inplace", "remove mode=inplace"},
         {"scope=combine mode=no_combine", "remove mode=no_combine"},
@@ -348,6 +361,12 @@ static void possible_combinations_are_accepted(void **unused) {
         "scope=align path=chunked M=70000 tile=16x64x64x1x4x3",
         "scope=combine routing=padded K=96",
         "path=chunked mode=no_combine",
+        "shared=slot topk=8 E=8",
+        "shared=slot topk=3 routing=duplicates mode=no_combine",
+        "shared=slot scope=align",
+        "shared=add topk=1 mode=inplace rsf=0",
+        "shared=add scope=combine dtype=fp64",
+        "shared=add topk=3 fused_sum=1 ep_size=2",
     };
     for (size_t i = 0; i < COUNT(texts); i++) parsed(texts[i]);
 }
@@ -383,6 +402,9 @@ static void pairs_are_the_same_problem(void **unused) {
         {"M=4 E=8", "ep_size=4 E=2 expert_map=round_robin", NULL},
         {"M=4 ep_size=4", "expert_map=linear", "expert_map=linear instead of expert_map=none"},
         {"M=4 filter=0.5", "sentinel=E", "sentinel=E instead of sentinel=-1"},
+        {"M=4", "shared=add", "shared=add instead"},
+        {"M=4 shared=add", "N=32", "each of the parts would add shared_output"},
+        {"M=4 shared=slot", "N=32", NULL},
     };
     for (size_t i = 0; i < COUNT(p); i++) {
         mp_error err = {0};

@@ -80,6 +80,34 @@ static void a_combine_in_cuda(void **state) {
            3, "1 skipped", "");
 }
 
+/* On the device of tests/fake_cuda.c, which copies. */
+#define COPY                                                                                                 \
+    "LD_PRELOAD=" MP_FAKE_GPU " MOEPARITY_CACHE=cache moeparity run --case 'M=9 topk=1 K=40 scope=combine' " \
+    "--json copy.json --subject plugin:plugins/copy.so"
+
+static void graphs_and_streams_are_asked_of_who_offers_them(void **state) {
+    (void)state;
+    static const struct {
+        const char *words;
+        int code;
+        const char *text;
+    } ways[] = {
+        {" --strict", 0, "golden 1, bits 1, ranks 1\n"},
+        {",no-graphs --strict", 0, "ranks 1, graph 1\n"},
+        {",no-overlap --strict", 0, "ranks 1, streams 1\n"},
+        {",waits", 1, "graph: what it begins cannot be recorded: copy: the driver refused it ("},
+        {",waits-unseen", 1,
+         "graph: what it begins cannot be recorded: cuStreamEndCapture(stream, &captured): "
+         "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"},
+        {",default-stream", 1, "graph: replayed after other inputs: "},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char command[512];
+        snprintf(command, sizeof command, COPY "%s", ways[i].words);
+        expect(command, ways[i].code, ways[i].text, "");
+    }
+}
+
 static void what_is_no_plugin(void **state) {
     (void)state;
     expect("WRONG_PLUGIN=words " ACT "wrong.so,tile=128", 2, "", "'tile=128': this plug-in takes no words");
@@ -126,6 +154,7 @@ static void misbehaviour_has_a_verdict(void **state) {
         {",no-tensor", 3, "'cache4' is no output of a stage: expected one of ", ""},
         {",no-output", 3, "exposes no output", ""},
         {",no-block", 3, "BLOCK_SIZE_M=7: expected a power of two in 16..256", ""},
+        {",no-stream", 3, "offers graphs, and has no begin", ""},
         {",no-reason", 3, "wrong: failed without a reason", ""},
         {",unterminated", 3, "wrong: xxxxxxxx", ""},
         {",memory", 77, "needs 1048576.0 GiB of host memory", ""},
@@ -169,6 +198,7 @@ int main(void) {
         cmocka_unit_test(younger_fields_are_a_skip),
         cmocka_unit_test(an_activation_in_cpp),
         cmocka_unit_test(a_combine_in_cuda),
+        cmocka_unit_test(graphs_and_streams_are_asked_of_who_offers_them),
         cmocka_unit_test(what_is_no_plugin),
         cmocka_unit_test(misbehaviour_has_a_verdict),
         cmocka_unit_test(it_is_loaded_by_a_worker_alone),

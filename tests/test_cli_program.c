@@ -45,6 +45,8 @@ static void usage_errors(void **state) {
     expect("moeparity golden verify a.h5 --tier ci", 2, "", "moeparity: golden verify takes no --tier");
     expect("moeparity golden verify a.h5 --pair path=runner", 2, "",
            "moeparity: golden verify takes no --pair");
+    expect("moeparity run ok.yaml --deterministic --repeat 1", 2, "",
+           "moeparity: --deterministic and --repeat 1 exclude each other\n");
     expect("moeparity run --case M=2 --tier ci", 2, "", "moeparity: --case and --tier exclude each other");
     expect("moeparity run ok.yaml -q -v", 2, "", "moeparity: --quiet and --verbose exclude each other\n");
     expect("moeparity run ok.yaml --golden-partial", 2, "",

@@ -82,12 +82,12 @@ static void check_value(const mp_case *c, const mp_tensor *cache3, rng *r) {
     const double rsf = c->dtype == MP_FP64 ? c->rsf : (double)(float)c->rsf;
     assert_true(mp_combine_rsf(c) == rsf);
     mp_tensor out = allocated_tensor(c->dtype, c->M, c->K, 0);
-    mp_combine_stage(c, MP_COMBINE_SCALE_THEN_ROUND, cache3, &out);
+    mp_combine_stage(c, MP_COMBINE_SCALE_THEN_ROUND, cache3, NULL, &out);
     for (int64_t m = 0; m < c->M; m++)
         for (int64_t k = 0; k < c->K; k++) {
             __float128 mass;
             const __float128 sum = exact_sum(cache3, m, k, &mass);
-            const mp_sum got = mp_combine_sum(cache3, NULL, m, k);
+            const mp_sum got = mp_combine_sum(cache3, NULL, NULL, m, k);
             const double error = mp_gamma((double)c->topk, 0x1p-64) * (double)mass;
             assert_true(fabs((double)((__float128)got.value - sum)) <= error &&
                         fabs((double)((__float128)got.mass - mass)) <= error);
@@ -132,7 +132,7 @@ static double subject(const mp_case *c, mp_combine_variant variant, const mp_ten
 
 static bool inside(const mp_case *c, const mp_contract *contract, const mp_tensor *cache3, int64_t m,
                    int64_t k, double got) {
-    const mp_sum sum = mp_combine_sum(cache3, NULL, m, k);
+    const mp_sum sum = mp_combine_sum(cache3, NULL, NULL, m, k);
     return fabs(got - mp_combine_value(c, contract->combine, sum)) <= mp_combine_bound(c, contract, sum);
 }
 
@@ -150,7 +150,7 @@ static void check_bounds(const mp_case *c, const mp_tensor *cache3, rng *r) {
                     for (int judge = 0; judge < 3; judge++)
                         outside[variant][judge] += !inside(c, &contracts[judge], cache3, m, k, got);
                     if (inside(c, &contracts[variant], cache3, m, k, got)) continue;
-                    const mp_sum sum = mp_combine_sum(cache3, NULL, m, k);
+                    const mp_sum sum = mp_combine_sum(cache3, NULL, NULL, m, k);
                     fail_msg("variant %d %s topk=%lld rsf=%g: %.17g, expected %.17g +- %.3g", variant,
                              mp_dtype_name(c->dtype), (long long)c->topk, c->rsf, got,
                              mp_combine_value(c, contracts[variant].combine, sum),
@@ -229,7 +229,7 @@ static void the_worst_sum_is_nearly_the_bound(void **unused) {
         double got = subject(&c, rows[i].variant, &cache3, order, 0, 0);
         if (rows[i].variant == MP_COMBINE_ELEMENT_DTYPE)
             got = mp_round_to(c.dtype, got); /* the scaled sum is an element, too */
-        const mp_sum sum = mp_combine_sum(&cache3, NULL, 0, 0);
+        const mp_sum sum = mp_combine_sum(&cache3, NULL, NULL, 0, 0);
         const double used = fabs(got - mp_combine_value(&c, rows[i].variant, sum)) /
                             mp_combine_bound(&c, &contracts[rows[i].variant], sum);
         if (!(used >= rows[i].used && used <= 1))
@@ -250,9 +250,9 @@ static void a_sum_near_a_tie_may_round_to_either_side(void **unused) {
     static const int64_t order[] = {0, 1, 2};
     for (int64_t j = 0; j < 3; j++) mp_encode(MP_BF16, cache3.data, j, terms[j]);
     const double got = subject(&c, MP_COMBINE_ROUND_THEN_SCALE, &cache3, order, 0, 0);
-    assert_true(got -
-                    mp_combine_value(&c, MP_COMBINE_ROUND_THEN_SCALE, mp_combine_sum(&cache3, NULL, 0, 0)) ==
-                2.5 * 0x1p-7);
+    assert_true(
+        got - mp_combine_value(&c, MP_COMBINE_ROUND_THEN_SCALE, mp_combine_sum(&cache3, NULL, NULL, 0, 0)) ==
+        2.5 * 0x1p-7);
     assert_true(inside(&c, &contracts[MP_COMBINE_ROUND_THEN_SCALE], &cache3, 0, 0, got));
     assert_false(inside(&c, &contracts[MP_COMBINE_ROUND_THEN_SCALE], &cache3, 0, 0, got + 2.5 * 0x1p-7));
     mp_tensor_free(&cache3);
@@ -296,7 +296,7 @@ static void nan_and_inf_reach_the_output(void **unused) {
     mp_tensor cache3 = allocated_tensor(MP_BF16, 1, 2, 4), out = allocated_tensor(MP_BF16, 1, 4, 0);
     static const double terms[8] = {NAN, INFINITY, INFINITY, 3, 1, -1, -INFINITY, 5};
     for (int64_t i = 0; i < 8; i++) mp_encode(MP_BF16, cache3.data, i, terms[i]);
-    mp_combine_stage(&c, MP_COMBINE_SCALE_THEN_ROUND, &cache3, &out);
+    mp_combine_stage(&c, MP_COMBINE_SCALE_THEN_ROUND, &cache3, NULL, &out);
     assert_true(isnan(mp_decode(MP_BF16, out.data, 0)) && isnan(mp_decode(MP_BF16, out.data, 2)));
     assert_true(mp_decode(MP_BF16, out.data, 1) == INFINITY && mp_decode(MP_BF16, out.data, 3) == 4);
     mp_tensor_free(&cache3);
@@ -330,6 +330,93 @@ static void a_sum_may_overflow_on_the_way(void **unused) {
     assert_false(mp_combine_may_overflow_inside(&c, &contract, cancelling));
 }
 
+/* ---- the shared output ---- */
+
+/* What a kernel makes of the scaled sum and `shared` before its last rounding. */
+static double add_shared(const mp_case *c, mp_shared_add how, double scaled, double shared) {
+    return step(c, (how == MP_SHARED_ROUNDED ? mp_round_to(c->dtype, scaled) : scaled) + shared);
+}
+
+static int64_t shared_outside[2][2]; /* [what the subject does][contract it is judged by] */
+
+static void check_shared(const mp_case *without, const mp_tensor *cache3, rng *r) {
+    mp_case c = *without;
+    int64_t order[64];
+    mp_tensor shared = allocated_tensor(c.dtype, c.M, c.K, 0), out = allocated_tensor(c.dtype, c.M, c.K, 0);
+    c.shared = MP_SHARED_ADD;
+    random_order(r, order, c.topk);
+    for (int64_t i = 0; i < c.M * c.K; i++) mp_encode(c.dtype, shared.data, i, random_wide(r, -8, 2));
+    mp_combine_stage(&c, MP_COMBINE_SCALE_THEN_ROUND, cache3, &shared, &out);
+    for (int64_t m = 0; m < c.M; m++)
+        for (int64_t k = 0; k < c.K; k++) {
+            __float128 mass;
+            const double added = mp_decode(c.dtype, shared.data, m * c.K + k), rsf = mp_combine_rsf(&c);
+            const __float128 exact = (__float128)rsf * exact_sum(cache3, m, k, &mass) + (__float128)added;
+            const mp_sum sum = mp_combine_sum(cache3, &shared, NULL, m, k);
+            const double value = mp_combine_value(&c, MP_COMBINE_SCALE_THEN_ROUND, sum),
+                         narrowed = fabs(rsf) * mp_gamma((double)c.topk, 0x1p-62) * (double)mass +
+                                    0x1p-52 * (fabs(rsf) * (double)mass + fabs(added));
+            assert_true(distance(exact, value) <= narrowed);
+            assert_true(fabs(mp_decode(c.dtype, out.data, m * c.K + k) - value) <=
+                        narrowed + mp_half_ulp(c.dtype, fabs(value) + narrowed));
+            for (int variant = 0; variant < 3; variant++)
+                for (int how = 0; how < 2; how++) {
+                    mp_contract contract = contracts[variant];
+                    const double scaled = subject(&c, (mp_combine_variant)variant, cache3, order, m, k),
+                                 got = add_shared(&c, (mp_shared_add)how, scaled, added),
+                                 expected = mp_combine_value(&c, contract.combine, sum);
+                    for (int judge = 0; judge < 2; judge++) {
+                        contract.combine_shared = (mp_shared_add)judge;
+                        const double bound = mp_combine_bound(&c, &contract, sum);
+                        const bool inside = fabs(got - expected) <= bound;
+                        shared_outside[how][judge] += !inside;
+                        if (inside || (how == MP_SHARED_ROUNDED && judge == MP_SHARED_ONE_ROUNDING)) continue;
+                        fail_msg("variant %d %s topk=%lld rsf=%g, %s: %.17g, expected %.17g +- %.3g", variant,
+                                 mp_dtype_name(c.dtype), (long long)c.topk, c.rsf,
+                                 how == MP_SHARED_ROUNDED ? "rounded" : "one rounding", got, expected, bound);
+                    }
+                }
+        }
+    mp_tensor_free(&shared);
+    mp_tensor_free(&out);
+}
+
+/* A contract of one rounding has no room for a sum that is rounded before; the other one has for both. */
+static void the_shared_output_is_added(void **unused) {
+    (void)unused;
+    memset(shared_outside, 0, sizeof shared_outside);
+    for_every_combine(check_shared);
+    assert_true(shared_outside[MP_SHARED_ROUNDED][MP_SHARED_ONE_ROUNDING] > 1000);
+}
+
+/* Left out, added twice or scaled like the rest; and the sum left out. */
+static void a_wrong_shared_output_is_outside(void **unused) {
+    (void)unused;
+    mp_case c = combine_case(MP_BF16, 8, 2.5);
+    c.shared = MP_SHARED_ADD;
+    const mp_sum sum = {.value = 1, .mass = 1, .terms = 8, .shared = 0.25};
+    const mp_contract contract = {.combine = MP_COMBINE_ELEMENT_DTYPE}; /* the widest */
+    const double wrong[] = {2.5, 3, 2.5 * 1.25, 0.25, 1.25},
+                 right = mp_combine_value(&c, contract.combine, sum);
+    assert_true(right == 2.75);
+    for (size_t i = 0; i < COUNT(wrong); i++)
+        assert_true(fabs(wrong[i] - right) > mp_combine_bound(&c, &contract, sum));
+}
+
+/* 70000 - 30000 is no overflow of one rounding; where the sum is stored before, it is Inf in fp16. */
+static void the_sum_may_overflow_before_the_shared_output(void **unused) {
+    (void)unused;
+    mp_case c = combine_case(MP_FP16, 2, 2);
+    c.shared = MP_SHARED_ADD;
+    const mp_sum large = {.value = 35000, .mass = 35000, .terms = 2, .shared = -30000},
+                 small = {.value = 3500, .mass = 3500, .terms = 2, .shared = -30000};
+    mp_contract contract = {.combine_shared = MP_SHARED_ONE_ROUNDING};
+    assert_false(mp_combine_may_overflow_inside(&c, &contract, large));
+    contract.combine_shared = MP_SHARED_ROUNDED;
+    assert_true(mp_combine_may_overflow_inside(&c, &contract, large));
+    assert_false(mp_combine_may_overflow_inside(&c, &contract, small));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_stage_is_the_exact_sum_rounded_once),
@@ -341,6 +428,9 @@ int main(void) {
         cmocka_unit_test(a_wrong_scale_is_outside),
         cmocka_unit_test(nan_and_inf_reach_the_output),
         cmocka_unit_test(a_sum_may_overflow_on_the_way),
+        cmocka_unit_test(the_shared_output_is_added),
+        cmocka_unit_test(a_wrong_shared_output_is_outside),
+        cmocka_unit_test(the_sum_may_overflow_before_the_shared_output),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,12 +47,12 @@ static void every_stream_is_one_tensors(void **state) {
 }
 
 /* A tensor that no stage reads is no input of any case: it would not be made, and all that asks whether it is
- * there would do without it. */
+ * there would do without it. numbered_ids are made beside topk_ids, in whose place a subject gets them. */
 static void every_tensor_is_read_or_written(void **state) {
     (void)state;
     const mp_tensor_set reads = all_reads(), writes = all_writes();
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
-        bool read = reads & MP_IN_SET(id), written = writes & MP_IN_SET(id);
+        bool read = reads & MP_IN_SET(id) || id == MP_NUMBERED_IDS, written = writes & MP_IN_SET(id);
         for (int other = 0; other < MP_TENSOR_COUNT; other++) /* what hooks leave */
             written = written || (int)mp_tensors[other].as_read == id;
         if (mp_tensors[id].stream >= 0 && !read) fail_msg("%s: no stage reads it", mp_tensors[id].name);

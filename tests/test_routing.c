@@ -226,6 +226,39 @@ static void filter_and_ranks(void **unused) {
     mp_inputs_destroy(&whole.in);
 }
 
+/* The last slot of every token but those of padding is the last expert's, with a weight that undoes rsf; the
+ * family has all others. */
+static void the_shared_expert_has_the_last_slot(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {
+        "M=500 E=9 topk=4 shared=slot K=8 N=8",
+        "M=500 E=9 topk=4 shared=slot rsf=2.5 filter=0.5 K=8 N=8",
+        "M=500 E=257 topk=9 shared=slot rsf=-0.5 routing=zipf K=8 N=8",
+        "M=500 E=9 topk=4 shared=slot routing=hot K=8 N=8",
+        "M=500 E=9 topk=4 shared=slot routing=empty K=8 N=8",
+        "M=500 E=9 topk=9 shared=slot routing=last K=8 N=8",
+        "M=500 E=9 topk=3 shared=slot routing=duplicates K=8 N=8",
+        "M=500 E=9 topk=3 shared=slot routing=padded data=integer rsf=2.5 K=8 N=8"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        fixture f = made(texts[i]);
+        const int64_t topk = f.c.topk, padded = f.c.routing == MP_PADDED ? 375 : 500;
+        const float *weights = f.in.t[MP_TOPK_WEIGHTS].data;
+        int64_t filtered = 0, repeated = 0, count[258];
+        for (int64_t m = 0; m < 500; m++) {
+            assert_int_equal(ids_of(&f)[m * topk + topk - 1], m < padded ? f.c.E - 1 : -1);
+            assert_true(weights[m * topk + topk - 1] == (float)(1 / f.c.rsf));
+            for (int64_t j = 0; j < topk - 1; j++) {
+                assert_true(ids_of(&f)[m * topk + j] < f.c.E - 1);
+                filtered += m < padded && ids_of(&f)[m * topk + j] < 0;
+            }
+        }
+        repeated = histogram(&f, count);
+        assert_int_equal(repeated, f.c.routing == MP_DUPLICATES ? 500 : 0);
+        assert_int_equal(filtered > 0, f.c.filter > 0);
+        mp_inputs_destroy(&f.in);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(uniform_is_uniform),
@@ -235,6 +268,7 @@ int main(void) {
         cmocka_unit_test(duplicates_in_every_token),
         cmocka_unit_test(padded_tokens),
         cmocka_unit_test(filter_and_ranks),
+        cmocka_unit_test(the_shared_expert_has_the_last_slot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

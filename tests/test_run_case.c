@@ -278,6 +278,65 @@ static void an_unordered_sum_keeps_its_bounds_in_every_run(void **state) {
         MP_CHECK_BOUND, "with another poison");
 }
 
+/* One bit of the sum: an order of additions that is another one, in two runs of seven. */
+static mp_status another_sum_now_and_then(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)c, (void)err;
+    if (run == 2 || run == 4) ((uint16_t *)mp_tensor_row(&trace->t[MP_OUT], 1))[3] ^= 1;
+    if (run == 4) ((uint16_t *)mp_tensor_row(&trace->t[MP_OUT], 3))[0] ^= 1;
+    return MP_OK;
+}
+
+/* Where no order is promised it may be another one from run to run, unless that is demanded; the runs and the
+ * tokens that differ are named. */
+static void determinism_can_be_demanded(void **state) {
+    (void)state;
+    const char *text = "M=4 E=4 topk=4 K=32 N=16 act=silu fused_sum=1";
+    static const struct {
+        bool demanded, unordered, differs;
+        mp_answer answer;
+    } rows[] = {{false, true, true, MP_NOT_JUDGED},
+                {true, true, true, MP_FAILED},
+                {true, true, false, MP_PASSED},
+                {true, false, false, MP_PASSED}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const mp_run_options options = {
+            .settings = {.repeat = 8, .deterministic = rows[i].demanded, .strict = rows[i].demanded}};
+        const mp_verdict *v =
+            judge(text, NULL, rows[i].differs ? another_sum_now_and_then : NULL, rows[i].unordered, &options);
+        assert_int_equal(v->check[MP_CHECK_REPEAT].answer, rows[i].answer);
+        assert_int_equal(v->outcome, rows[i].answer == MP_FAILED ? MP_FAIL : MP_PASS);
+        if (rows[i].answer != MP_FAILED) continue;
+        expect_failure(v, MP_CHECK_REPEAT, "2 of 7 repeats differ, in 2 of 4 tokens: 1 3 (the contract");
+        expect_failure(v, MP_CHECK_REPEAT, "token 1 column 3");
+        assert_non_null(strstr(v->repro, "--repeat 8 --deterministic"));
+    }
+}
+
+/* The batch whose tokens get other bits. */
+static int64_t odd_batch;
+
+static mp_status odd_in_one_batch(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    if (c->M == odd_batch) ((uint16_t *)trace->t[MP_OUT].data)[0] ^= 1;
+    return MP_OK;
+}
+
+/* A token is compared with itself in batches of several sizes, whatever that of the case is. */
+static void batches_of_other_sizes_are_run(void **state) {
+    (void)state;
+    static const int64_t seen[] = {1, 2, 3, 4, 8, 32}, unseen = 5;
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++) {
+        char what[32] = "token 0 alone";
+        odd_batch = seen[i];
+        if (odd_batch > 1) snprintf(what, sizeof what, "a batch of %d tokens", (int)odd_batch);
+        expect_failure(judge("M=33 topk=2 K=32 N=16", NULL, odd_in_one_batch, false, NULL), MP_CHECK_BATCH,
+                       what);
+    }
+    odd_batch = unseen;
+    const mp_verdict *v = judge("M=33 topk=2 K=32 N=16", NULL, odd_in_one_batch, false, NULL);
+    assert_int_equal(v->check[MP_CHECK_BATCH].answer, MP_PASSED);
+}
+
 static void one_run_says_nothing_about_repeating(void **state) {
     (void)state;
     const mp_run_options once = {.settings.repeat = 1};
@@ -883,6 +942,8 @@ int main(void) {
         cmocka_unit_test(a_repeat_that_compared_nothing_is_not_judged),
         cmocka_unit_test(an_unordered_sum_excuses_the_sum_only),
         cmocka_unit_test(an_unordered_sum_keeps_its_bounds_in_every_run),
+        cmocka_unit_test(determinism_can_be_demanded),
+        cmocka_unit_test(batches_of_other_sizes_are_run),
         cmocka_unit_test(one_run_says_nothing_about_repeating),
         cmocka_unit_test(later_runs_find_other_poison),
         cmocka_unit_test(the_first_the_middle_and_the_last_token_run_alone),

@@ -306,13 +306,45 @@ static void combine_in_dtype(const faulty_run *run, int64_t lost) {
     for (int64_t m = 0; m < run->c->M; m++)
         for (int64_t k = 0; k < run->c->K; k++)
             mp_encode(out->dtype, out->data, m * run->c->K + k,
-                      mp_combine_rsf(run->c) * sum_in_dtype_of(&same, m, k, run->c->topk - lost));
+                      mp_combine_rsf(run->c) * sum_in_dtype_of(&same, m, k, run->c->topk - lost) +
+                          shared_value(run, m, k));
 }
 static void summed_in_dtype(const faulty_run *run) {
     combine_in_dtype(run, 0);
 }
 static void summed_without_the_last(const faulty_run *run) {
     combine_in_dtype(run, 1);
+}
+
+static float scaled_sum(const faulty_run *run, int64_t m, int64_t k) {
+    float sum = 0;
+    for (int64_t j = 0; j < run->c->topk; j++) sum += (float)cache3_value(run, m * run->c->topk + j, k);
+    return sum * (float)run->c->rsf;
+}
+static float behind_a_store(const faulty_run *run, int64_t m, int64_t k) {
+    return (float)mp_round_to(run->c->dtype, (double)scaled_sum(run, m, k)) + (float)shared_value(run, m, k);
+}
+static float twice(const faulty_run *run, int64_t m, int64_t k) {
+    return behind_a_store(run, m, k) + (float)shared_value(run, m, k);
+}
+static void shared_behind_a_store(const faulty_run *run) {
+    store_combine(run, behind_a_store);
+}
+static void shared_twice(const faulty_run *run) {
+    store_combine(run, twice);
+}
+/* Every term, every addition, and the shared output's. */
+static void finalized_in_dtype(const faulty_run *run) {
+    mp_trace all;
+    const faulty_run same = whole(run, &all);
+    if (!has(run, MP_COMBINE) || run->c->fused_sum) return;
+    const mp_tensor *out = &all.t[MP_OUT];
+    for (int64_t m = 0; m < run->c->M; m++)
+        for (int64_t k = 0; k < run->c->K; k++) {
+            const double sum =
+                mp_round_to(out->dtype, mp_combine_rsf(run->c) * sum_in_dtype_of(&same, m, k, run->c->topk));
+            mp_encode(out->dtype, out->data, m * run->c->K + k, sum + shared_value(run, m, k));
+        }
 }
 
 /* ---- overflow ---- */
@@ -452,6 +484,28 @@ const variant variants[] = {
      .unfused = true,
      .wrong = summed_in_dtype,
      .case_text = "M=33 topk=8 K=96 N=64 act=silu rsf=2.5",
+     .checks = CHECK(BOUND),
+     .stage = MP_COMBINE},
+    {.name = "shared output behind a store",
+     .contract = "combine.shared=rounded",
+     .unfused = true,
+     .wrong = shared_twice,
+     .case_text = "M=33 topk=4 K=96 N=64 act=silu rsf=2.5 shared=add",
+     .checks = CHECK(BOUND),
+     .stage = MP_COMBINE},
+    {.name = "shared output behind a store, untold",
+     .contract = "combine.shared=rounded",
+     .unfused = true,
+     .wrong = shared_behind_a_store,
+     .case_text = "M=33 topk=4 K=96 N=64 act=silu rsf=2.5 shared=add",
+     .wrong_contract = "combine.shared=one-rounding",
+     .checks = CHECK(BOUND),
+     .stage = MP_COMBINE},
+    {.name = "finalized in the element type",
+     .contract = "combine.variant=element-dtype combine.shared=rounded",
+     .right = finalized_in_dtype,
+     .wrong = summed_without_the_last,
+     .case_text = "M=33 topk=4 K=96 N=64 act=silu rsf=2.5 shared=add",
      .checks = CHECK(BOUND),
      .stage = MP_COMBINE},
     {.name = "stores saturate",

@@ -3,6 +3,7 @@
 
 #include "cases/graph_tables.h"
 #include "cases/parts.h"
+#include "base/text.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/verdict_make.h"
@@ -88,48 +89,93 @@ static mp_status follows_poison(mp_session *s, bool *follows, mp_error *err) {
     return MP_OK;
 }
 
+/* What the repeats of a case showed. */
+typedef struct repeats {
+    bool bitwise;     /* bits are compared: the contract promises that they repeat, or somebody demands it */
+    int64_t compared; /* elements, in the run that had the fewest */
+    int runs, differing;    /* repeats, and those that differ from the first run */
+    unsigned char *differs; /* [M]: tokens that do */
+} repeats;
+
+/* Which tokens differ in which runs: "5 of 19 repeats differ, in 4 of 32 tokens: 0 3..5". */
+static void repeats_text(const repeats *r, int64_t tokens, mp_text *text) {
+    enum { TOLD = 12 };
+    int64_t count = 0, told = 0;
+    for (int64_t m = 0; m < tokens; m++) count += r->differs[m];
+    mp_text_add(text, "%d of %d repeats differ%s", r->differing, r->runs, count ? ", in " : "");
+    if (count) mp_text_add(text, "%lld of %lld tokens:", (long long)count, (long long)tokens);
+    for (int64_t m = 0, end; m < tokens && told < TOLD; m = end + 1) {
+        end = m;
+        if (!r->differs[m]) continue;
+        while (end + 1 < tokens && r->differs[end + 1]) end++;
+        mp_text_add(text, end > m ? " %lld..%lld" : " %lld", (long long)m, (long long)end);
+        count -= end - m + 1;
+        told++;
+    }
+    if (count) mp_text_add(text, " and %lld more", (long long)count);
+}
+
+/* One more run, with one of the poisons. *ends: what it shows needs no further ones. */
+static mp_status repeat_once(mp_session *s, repeats *r, uint32_t poison, mp_comparison *first_found,
+                             bool *ends, mp_error *err) {
+    char what[32];
+    mp_trace again;
+    mp_comparison found = {.differs = r->differs};
+    snprintf(what, sizeof what, "run %d", ++r->runs + 1);
+    mp_status status = mp_session_run(s, what, s->options->subject, &s->row->c, s->in, poison, &again, err);
+    if (status == MP_OK)
+        status = r->bitwise ? compare_with_first(s, &again, &found, err)
+                            : judge_unordered(s, &again, poison, &found, err);
+    mp_trace_destroy(&again);
+    if (status != MP_OK) return status;
+    r->compared = r->runs == 1 || found.compared < r->compared ? found.compared : r->compared;
+    if (found.differing == 0 || r->differing++ > 0) return MP_OK;
+    bool follows = false;
+    if (r->bitwise && poison == MP_POISON_B) status = follows_poison(s, &follows, err);
+    if (follows) fail(s, MP_CHECK_POISON, "the result depends on what the buffers held before", &found);
+    found.differs = NULL;
+    *first_found = found;
+    *ends = follows;
+    return status;
+}
+
 /* The same case again, on buffers poisoned differently. A difference that follows the poison is a read of
  * memory that nobody wrote; any other is a run that does not repeat. */
 mp_status mp_check_repeats(mp_session *s, mp_error *err) {
     const int repeat = mp_repeats(&s->options->settings);
-    int64_t compared = 0;
-    for (int i = 1; i < repeat; i++) {
-        const uint32_t poison = i % 2 ? MP_POISON_B : MP_POISON_A;
-        char what[32];
-        mp_trace again;
-        mp_comparison found = {0};
-        snprintf(what, sizeof what, "run %d", i + 1);
-        mp_status status =
-            mp_session_run(s, what, s->options->subject, &s->row->c, s->in, poison, &again, err);
-        if (status == MP_OK)
-            status = s->deterministic ? compare_with_first(s, &again, &found, err)
-                                      : judge_unordered(s, &again, poison, &found, err);
-        mp_trace_destroy(&again);
-        if (status != MP_OK) return status;
-        compared = i == 1 || found.compared < compared ? found.compared : compared;
-        if (found.differing == 0) continue;
-        bool follows = false;
-        if (s->deterministic && poison == MP_POISON_B && (status = follows_poison(s, &follows, err)) != MP_OK)
-            return status;
-        if (follows)
-            fail(s, MP_CHECK_POISON, "the result depends on what the buffers held before", &found);
-        else
-            fail(s, MP_CHECK_REPEAT, what, &found);
-        return MP_OK;
-    }
-    if (repeat < 2)
+    const int64_t M = s->row->c.M;
+    const bool demanded = s->options->settings.deterministic && !s->deterministic;
+    repeats r = {.bitwise = s->deterministic || demanded, .differs = calloc((size_t)(M > 0 ? M : 1), 1)};
+    mp_comparison found = {0};
+    mp_text text = {0};
+    bool ends = false;
+    mp_status status =
+        r.differs ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory to mark %lld tokens", (long long)M);
+    for (int i = 1; i < repeat && status == MP_OK && !ends; i++)
+        status = repeat_once(s, &r, i % 2 ? MP_POISON_B : MP_POISON_A, &found, &ends, err);
+    if (status != MP_OK || ends) goto out;
+    if (r.differing > 0) {
+        repeats_text(&r, M, &text);
+        if (demanded)
+            mp_text_add(&text, " (the contract promises no bits that repeat; --deterministic does)");
+        fail(s, MP_CHECK_REPEAT, mp_text_get(&text), &found);
+    } else if (repeat < 2) {
         mp_check_not_judged(s->v, MP_CHECK_REPEAT, "one run only");
-    else if (compared == 0)
+    } else if (r.compared == 0) {
         mp_check_not_judged(s->v, MP_CHECK_REPEAT, "%s",
-                            s->row->c.M == 0   ? "no tokens"
-                            : s->deterministic ? "nothing to compare"
-                                               : MP_NOTHING_REPEATS);
-    else if (!s->deterministic)
+                            M == 0      ? "no tokens"
+                            : r.bitwise ? "nothing to compare"
+                                        : MP_NOTHING_REPEATS);
+    } else if (!r.bitwise) {
         mp_check_not_judged(s->v, MP_CHECK_REPEAT,
                             "what the contract promises to repeat does; the rest may differ");
-    else
+    } else {
         mp_check_pass(s->v, MP_CHECK_REPEAT);
-    return MP_OK;
+    }
+out:
+    mp_text_free(&text);
+    free(r.differs);
+    return status;
 }
 
 /* ---- pairs and other subjects ---- */
@@ -241,6 +287,9 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     mp_comparison found = {0};
     if (count == 1)
         snprintf(what, sizeof what, "token %lld alone", (long long)token[0]);
+    else if (check == MP_CHECK_BATCH)
+        snprintf(what, sizeof what, "a batch of %lld tokens (%lld and others)", (long long)count,
+                 (long long)token[0]);
     else
         snprintf(what, sizeof what, "tokens in another order");
     mp_status status = mp_inputs_select(&s->row->c, s->in, token, count, &in, err);
@@ -271,6 +320,26 @@ static int64_t greatest_common_divisor(int64_t a, int64_t b) {
     return b == 0 ? a : greatest_common_divisor(b, a % b);
 }
 
+/* Other batches than the case's own: three tokens alone; 2, 3, 4 and 8 of them, far apart; all but the last.
+ * A kernel that has code of its own for some batch sizes is met by one of them whatever the case's size is.
+ * The cost is that of M + 19 tokens, whatever M is. */
+static mp_status check_batches(mp_session *s, const int64_t *order, mp_error *err) {
+    static const int64_t sizes[] = {2, 3, 4, 8};
+    const int64_t M = s->row->c.M, alone[] = {0, M / 2, M - 1};
+    mp_status status = MP_OK;
+    for (int i = 0; i < 3 && status == MP_OK; i++)
+        status = check_selection(s, &alone[i], 1, MP_CHECK_BATCH, err);
+    for (int i = 0; i < 4 && sizes[i] < M - 1 && status == MP_OK; i++)
+        status = check_selection(s, order, sizes[i], MP_CHECK_BATCH, err);
+    if (M <= 2 || status != MP_OK) return status;
+    int64_t *others = malloc((size_t)(M - 1) * sizeof *others);
+    if (!others) return mp_fail(err, MP_EMEMORY, "no memory to select %lld tokens", (long long)(M - 1));
+    for (int64_t i = 0; i < M - 1; i++) others[i] = i;
+    status = check_selection(s, others, M - 1, MP_CHECK_BATCH, err);
+    free(others);
+    return status;
+}
+
 mp_status mp_check_invariance(mp_session *s, mp_error *err) {
     const int64_t M = s->row->c.M;
     if (s->row->c.scope != MP_SCOPE_ALL || !s->batch_invariant || M <= 1) {
@@ -289,9 +358,7 @@ mp_status mp_check_invariance(mp_session *s, mp_error *err) {
     while (greatest_common_divisor(stride, M) != 1) stride++;
     for (int64_t i = 0; i < M; i++) order[i] = (i + 1) * stride % M;
     mp_status status = check_selection(s, order, M, MP_CHECK_PERMUTATION, err);
-    const int64_t alone[] = {0, M / 2, M - 1};
-    for (int i = 0; i < 3 && status == MP_OK; i++)
-        status = check_selection(s, &alone[i], 1, MP_CHECK_BATCH, err);
+    if (status == MP_OK) status = check_batches(s, order, err);
     free(order);
     return status;
 }

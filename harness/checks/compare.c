@@ -39,6 +39,7 @@ typedef struct comparison {
     const int64_t *row_a, *row_b;
     int64_t tokens;
     const int32_t *ids;
+    unsigned char *differs; /* [tokens], or NULL */
 } comparison;
 
 /* Align's tensors: rows by chunk, the same on both sides; what lies behind num_tokens_post_padded where the
@@ -72,10 +73,12 @@ static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d,
             const int64_t x = token_of(k->a, i) * each + j, y = token_of(k->b, i) * each + j;
             if (slots && !promised(k, stage, k->ids[i * k->a->c->topk + j])) continue;
             const int64_t row_x = cache ? k->row_a[x] : x, row_y = cache ? k->row_b[y] : y;
+            const int64_t before = d->differing + *lost;
             if (row_x < 0 || row_y < 0)
                 ++*lost;
             else
                 mp_difference_row(d, x, ta, row_x, tb, row_y);
+            if (k->differs && d->differing + *lost > before) k->differs[i] = 1;
         }
 }
 
@@ -114,9 +117,9 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
                      mp_comparison *found, mp_error *err) {
     mp_status status = MP_EMEMORY;
     int64_t *row_a = slot_rows(a, err), *row_b = row_a ? slot_rows(b, err) : NULL;
-    *found = (mp_comparison){0};
+    *found = (mp_comparison){.differs = found->differs};
     if (!row_a || !row_b) goto out;
-    const comparison k = {a, b, row_a, row_b, tokens, ids};
+    const comparison k = {a, b, row_a, row_b, tokens, ids, found->differs};
     status = MP_OK;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         const mp_tensor *ta = &a->trace->t[id], *tb = &b->trace->t[id];

@@ -48,6 +48,8 @@ mp_status mp_check_invariance(mp_session *s, mp_error *err); /* permutation and 
 mp_status mp_check_against(mp_session *s, mp_error *err);
 /* check_ranks.c */
 mp_status mp_check_ranks(mp_session *s, mp_error *err);
+/* check_streams.c: a run that is replayed from a graph, and two runs at once */
+mp_status mp_check_streams(mp_session *s, mp_error *err);
 /* check_golden.c */
 mp_status mp_check_golden(mp_session *s, mp_error *err);
 

@@ -373,7 +373,10 @@ static void take_kind(kind *k, const mp_case *c) {
  * of the case before, which is told only if it is run. */
 static mp_status ask_case(session *s, const mp_case *c, bool again, kind *k, mp_error *why, mp_error *err) {
     mp_error skipped = {0};
-    const mp_status status = infer_case(s, c, NULL, &skipped);
+    const mp_status status =
+        c->shared == MP_SHARED_ADD
+            ? mp_fail(&skipped, MP_EUNSUPPORTED, "shared=add: how it is added is judged, and not inferred")
+            : infer_case(s, c, NULL, &skipped);
     if (!(again && status == MP_EUNSUPPORTED))
         mp_infer_case_done(s->report, c, status == MP_EUNSUPPORTED ? skipped.text : "");
     if (status == MP_OK) take_kind(k, c);

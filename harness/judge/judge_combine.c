@@ -15,7 +15,7 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache3, const 
     bool open[MP_ROW_PIECE], any = false;
     const int64_t at = m * s->width + first;
     for (int64_t j = 0; j < n; j++) {
-        const mp_sum sum = mp_combine_sum(cache3, topk_ids, m, first + j);
+        const mp_sum sum = mp_combine_sum(cache3, &s->j->t[MP_SHARED_OUTPUT], topk_ids, m, first + j);
         value[j] = mp_combine_value(c, contract->combine, sum);
         error[j] = mp_combine_bound(c, contract, sum);
         open[j] = mp_combine_may_overflow_inside(c, contract, sum);
@@ -81,7 +81,7 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < c->M; m++)
         for (int64_t k = 0; k < K; k++) {
-            mp_sum sum = {0};
+            mp_sum sum = {.shared = mp_combine_shared(&j->t[MP_SHARED_OUTPUT], m, k)};
             double det = 0, random = 0;
             for (int64_t slot = m * topk; slot < (m + 1) * topk; slot++) {
                 if (ids[slot] < 0) continue; /* zeros, exactly; or not read */

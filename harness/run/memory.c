@@ -169,6 +169,19 @@ static size_t beside_a_part(const mp_case *whole) {
     return total_bytes(in.t) + 4 * sizeof(double) * (size_t)mp_tensor_count(&out) + slab_bytes(whole);
 }
 
+/* Two batches beside the case's own, weights excepted, and a trace more (check_streams.c). */
+static size_t beside_a_run(const mp_case *c, const mp_offer *offer) {
+    mp_inputs in;
+    mp_trace trace;
+    size_t bytes = 0;
+    if (!offer->graphs && !offer->overlaps) return 0;
+    mp_inputs_plan(c, &in);
+    mp_trace_plan(c, offer->config.up.block_size_m, &trace);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (mp_tensors[id].rows != MP_ROWS_WHOLE) bytes += 2 * bytes_of(&in.t[id]);
+    return bytes + total_bytes(trace.t);
+}
+
 mp_status mp_plan_memory(mp_session *s, mp_error *err) {
     const mp_run_options *o = s->options;
     for (size_t i = 0; i <= s->row->pair_count; i++) {
@@ -181,6 +194,7 @@ mp_status mp_plan_memory(mp_session *s, mp_error *err) {
             if (status != MP_OK) return status;
             size_t host = mp_case_host_bytes(c, offer->config.up.block_size_m) + offer->host_bytes;
             if (mp_case_is_part(&s->row->c, c)) host += beside_a_part(&s->row->c);
+            if (i == 0 && k == 0) host += beside_a_run(c, offer);
             const size_t device = mp_surroundings_device_bytes(subjects[k], c, offer) + offer->device_bytes;
             if ((int64_t)host > s->v->peak_bytes) s->v->peak_bytes = (int64_t)host;
             if ((status = mp_memory_check(host, o->settings.jobs, err)) != MP_OK) return status;

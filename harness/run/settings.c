@@ -13,6 +13,7 @@ const mp_setting mp_setting_rows[] = {
     ROW(config, "config", TEXT, 0, true),
     ROW(contract, "contract", TEXT, 0, true),
     ROW(repeat, "repeat", COUNT, MP_REPEAT, true),
+    ROW(deterministic, "deterministic", FLAG, 0, true),
     ROW(timeout, "timeout", SECONDS, MP_TIMEOUT_SECONDS, true),
     ROW(plain, "plain", FLAG, 0, true),
     ROW(golden_partial, "golden-partial", FLAG, 0, true),
@@ -56,6 +57,8 @@ mp_status mp_settings_check(const mp_settings *settings, mp_error *err) {
             return mp_fail(err, MP_EINPUT, "%s=%g: expected 0 or more", mp_setting_rows[i].name, number);
     }
     if (!settings->subject) return mp_fail(err, MP_EINPUT, "no subject was named");
+    if (settings->deterministic && settings->repeat == 1)
+        return mp_fail(err, MP_EINPUT, "deterministic with repeat=1: expected two runs or more");
     if (!settings->golden && (settings->golden_required || settings->golden_partial))
         return mp_fail(err, MP_EINPUT, "%s without a golden",
                        settings->golden_required ? "golden_required" : "golden_partial");

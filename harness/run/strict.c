@@ -25,11 +25,12 @@ unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options
     const bool some = c->M > 0, always = runs, numbers = c->scope != MP_SCOPE_ALIGN && some,
                integers = c->scope == MP_SCOPE_ALIGN ||
                           (whole && runs && offer->exposes & MP_IN_SET(MP_SORTED_TOKEN_IDS)),
-               repeated = runs && (some || integers) && mp_contract_deterministic(contract, c) &&
-                          options->settings.repeat != 1,
+               repeated = runs && (some || integers) && options->settings.repeat != 1 &&
+                          (options->settings.deterministic || mp_contract_deterministic(contract, c)),
                moved = runs && whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
                paired = row->pair_count > parts && (some || integers), parted = parts != 0 && some,
                compared = options->golden && !options->settings.golden_partial,
+               recorded = runs && some && offer->graphs, overlapping = runs && some && offer->overlaps,
                predicted = some && requires_bits(contract, c);
 #define ASKED(check, name, condition) [check] = condition,
     const bool asked[MP_CHECK_COUNT] = {MP_CHECKS(ASKED)};

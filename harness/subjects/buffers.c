@@ -18,8 +18,9 @@ struct mp_buffers {
     const mp_case *c;
     mp_offer offer;
     mp_tensor t[MP_TENSOR_COUNT];
-    mp_placement place[MP_TENSOR_COUNT]; /* in their buffers */
-    uint64_t digest[MP_TENSOR_COUNT];    /* of the inputs that have a buffer */
+    mp_placement place[MP_TENSOR_COUNT];   /* in their buffers */
+    uint64_t digest[MP_TENSOR_COUNT];      /* of the inputs that have a buffer */
+    const void *borrowed[MP_TENSOR_COUNT]; /* the borrowed memory that a buffer has a copy of */
     /* What its run was given. */
     mp_tensor view[MP_TENSOR_COUNT];
     void *workspace_view[MP_WORKSPACES];
@@ -181,7 +182,13 @@ static mp_status place_outputs(mp_buffers *b, mp_error *err) {
     return status;
 }
 
-static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT], mp_error *err) {
+static bool is_same_place(const mp_placement *a, const mp_placement *b) {
+    return a->first == b->first && a->bytes == b->bytes && a->stride[0] == b->stride[0] &&
+           a->stride[1] == b->stride[1];
+}
+
+static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT],
+                              const bool borrowed[MP_TENSOR_COUNT], mp_error *err) {
     const mp_space *space = b->space;
     mp_status status = MP_OK;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
@@ -191,7 +198,11 @@ static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT]
             b->t[id].data = b->t[MP_OUT].data;
             status = space->write(space->self, b->t[id].data, in[id].data, mp_tensor_bytes(&in[id]), err);
         } else if (has_buffer(b, id)) {
+            const mp_placement before = b->place[id];
             status = place(b, id, err);
+            if (borrowed[id] && b->borrowed[id] == in[id].data && is_same_place(&before, &b->place[id]))
+                continue;
+            b->borrowed[id] = borrowed[id] ? in[id].data : NULL;
             if (status == MP_OK) status = write_placed(b, id, &in[id], err);
             if (status == MP_OK)
                 status = space->digest(space->self, b->buffer[id], b->place[id].bytes, &b->digest[id], err);
@@ -210,7 +221,7 @@ mp_status mp_buffers_load(mp_buffers *b, const mp_case *c, const mp_offer *offer
     mp_status status = derive_inputs(c, offer->config.up.block_size_m, inputs, err);
     inputs[MP_TOPK_IDS] = *mp_inputs_as_given(in, MP_TOPK_IDS);
     if (status == MP_OK) status = place_outputs(b, err);
-    if (status == MP_OK) status = place_inputs(b, inputs, err);
+    if (status == MP_OK) status = place_inputs(b, inputs, in->borrowed, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (mp_case_derived_inputs(c) & MP_IN_SET(id)) mp_tensor_free(&inputs[id]);
     return status;

@@ -29,8 +29,9 @@ mp_status mp_buffers_open(const mp_subject *subject, const mp_buffer_sizes *size
                           uint32_t poison, mp_buffers **buffers, mp_error *err);
 /* From now on the buffers are those of this case: tensors have its shapes, its inputs are written over what
  * was there, outputs and workspaces hold what they held. In place, the buffer of the output gets x. *c is
- * read until the next load, *in too where memory is handed over as it is; *offer is copied. May be called as
- * often as wanted, also between a run and its repetition by other means (a captured graph). */
+ * read until the next load, *in too where memory is handed over as it is; *offer is copied. What inputs have
+ * borrowed, and the load before had from the same place, is not written again. May be called as often as
+ * wanted, also between a run and its repetition by other means (a captured graph). */
 mp_status mp_buffers_load(mp_buffers *buffers, const mp_case *c, const mp_offer *offer, const mp_inputs *in,
                           mp_error *err);
 /* What the subject's run is given; times and `left` begin anew. The tensors are the subject's own to change

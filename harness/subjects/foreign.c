@@ -13,6 +13,7 @@
 static const char *const later_fields[] = {"no_combine_keep_router_weight",
                                            "expert_map",
                                            "sentinel",
+                                           "shared",
                                            "weight_row_gap",
                                            "weight_expert_gap",
                                            "buffer_offset"};

@@ -73,6 +73,7 @@ static mp_plugin_case case_of(const mp_case *c, char text[MP_CASE_TEXT_MAX]) {
         .weight_row_gap = c->weight_row_gap,
         .weight_expert_gap = c->weight_expert_gap,
         .buffer_offset = c->buffer_offset,
+        .shared = mp_shared_name(c->shared),
     };
 }
 
@@ -109,11 +110,13 @@ static mp_status plugin_describe(mp_subject *s, const mp_case *c, mp_offer *offe
     status = mp_foreign_offer(&words, c, &s->query, offer, err);
     for (int i = 0; i < MP_WORKSPACES; i++) offer->workspace_bytes[i] = said.workspace_bytes[i];
     offer->host_bytes = said.host_bytes;
+    offer->graphs = said.graphs;
+    offer->overlaps = said.overlaps;
     return status == MP_OK && p->cuda ? mp_foreign_device(p->cuda, said.device_bytes, offer, err) : status;
 }
 
-static mp_status plugin_run(mp_subject *s, const mp_execution *e, mp_error *err) {
-    plugin *p = s->self;
+/* Has the plug-in run, or begin to, on a stream. */
+static mp_status call_run(plugin *p, const mp_execution *e, void *stream, mp_error *err) {
     char text[MP_CASE_TEXT_MAX], up[TILE_TEXT], down[TILE_TEXT];
     const mp_plugin_case c = case_of(e->c, text);
     const mp_tensor_set outputs = mp_case_possible_outputs(e->c);
@@ -122,10 +125,10 @@ static mp_status plugin_run(mp_subject *s, const mp_execution *e, mp_error *err)
     mp_plugin_run run = {.struct_size = sizeof run,
                          .c = &c,
                          .tensor = tensors,
+                         .stream = stream,
                          .block_size_m = e->offer->config.up.block_size_m,
                          .tile = up,
                          .tile_down = down};
-    mp_status status = MP_OK;
     mp_tile_text(&e->offer->config.up, up);
     mp_tile_text(&e->offer->config.down, down);
     for (int i = 0; i < MP_WORKSPACES; i++) run.workspace[i] = e->workspace[i];
@@ -133,11 +136,21 @@ static mp_status plugin_run(mp_subject *s, const mp_execution *e, mp_error *err)
         if (e->t[id].data)
             tensors[run.tensor_count++] =
                 tensor_of(e->c, &e->t[id], (mp_tensor_id)id, outputs & MP_IN_SET(id));
-    if (p->cuda) status = mp_leaks_begin(&p->leaks, p->cuda, err);
-    if (status == MP_OK) status = result_of(p, p->api.run(p->self, &run, &why), &why, err);
+    mp_status status = result_of(p, p->api.run(p->self, &run, &why), &why, err);
     if (status == MP_EINPUT && err) err->status = status = MP_EDEVICE; /* too late for words to be wrong */
+    return status;
+}
+
+static mp_status plugin_run(mp_subject *s, const mp_execution *e, mp_error *err) {
+    plugin *p = s->self;
+    mp_status status = p->cuda ? mp_leaks_begin(&p->leaks, p->cuda, err) : MP_OK;
+    if (status == MP_OK) status = call_run(p, e, NULL, err);
     if (status == MP_OK && p->cuda) status = mp_cuda_synchronize(p->cuda, err);
     return status == MP_OK && p->cuda ? mp_leaks_end(&p->leaks, p->cuda, p->api.name, err) : status;
+}
+
+static mp_status plugin_begin(mp_subject *s, const mp_execution *e, void *stream, mp_error *err) {
+    return call_run(s->self, e, stream, err);
 }
 
 static void plugin_close(mp_subject *s) {
@@ -189,6 +202,8 @@ static mp_status find_space(plugin *p, mp_subject *s, mp_error *err) {
     const mp_status status = mp_cuda_open_memory(&p->cuda, err);
     if (status != MP_OK) return status;
     s->space = mp_cuda_space(p->cuda);
+    s->streams = mp_cuda_streams(p->cuda);
+    s->begin = plugin_begin;
     snprintf(s->device, sizeof s->device, "%s", mp_cuda_device_name(p->cuda));
     return MP_OK;
 }

@@ -39,6 +39,9 @@ mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, 
         if (offer->exposes & ~possible & MP_IN_SET(id))
             return mp_fail(err, MP_EDEVICE, "subject %s exposes %s, which is no output of this case", s->name,
                            mp_tensor_name((mp_tensor_id)id));
+    if ((offer->graphs || offer->overlaps) && !(s->begin && s->streams))
+        return mp_fail(err, MP_EDEVICE, "subject %s offers %s, and has no %s", s->name,
+                       offer->graphs ? "graphs" : "runs that overlap", s->begin ? "streams" : "begin");
     if (offer->exposes == 0) return mp_fail(err, MP_EDEVICE, "subject %s exposes no output", s->name);
     if (c->mode == MP_MODE_INPLACE && !(offer->exposes & MP_IN_SET(MP_OUT)))
         return mp_fail(err, MP_EDEVICE, "subject %s does not expose out, which is x in place", s->name);
@@ -109,6 +112,7 @@ static mp_config_query cuda_query(const mp_subject *s) {
 static mp_status cuda_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     offer->contract = mp_contract_of_architecture(mp_cuda_architecture(s->self), c);
     offer->exposes |= mp_cuda_hooked_tensors(s->self, c);
+    offer->graphs = offer->overlaps = mp_cuda_can_begin(c);
     offer->contract.hooks_add = mp_cuda_hooked_tensors(s->self, c) != 0;
     mp_cuda_scratch(c, offer->workspace_bytes);
     const mp_config_query query = cuda_query(s);
@@ -120,6 +124,10 @@ static mp_status cuda_describe(mp_subject *s, const mp_case *c, mp_offer *offer,
 
 static mp_status cuda_run(mp_subject *s, const mp_execution *e, mp_error *err) {
     return mp_cuda_run(s->self, e->c, &e->offer->config, e->t, e->workspace, e->stage_ns, err);
+}
+
+static mp_status cuda_begin(mp_subject *s, const mp_execution *e, void *stream, mp_error *err) {
+    return mp_cuda_begin(s->self, e->c, &e->offer->config, e->t, e->workspace, stream, err);
 }
 
 static mp_status cuda_prepare(mp_subject *s, const mp_case *cases, size_t count, mp_error *err) {
@@ -152,6 +160,8 @@ static mp_status cuda_open(mp_subject *s, mp_error *err) {
                       .space = mp_cuda_space(cuda),
                       .describe = cuda_describe,
                       .run = cuda_run,
+                      .streams = mp_cuda_streams(cuda),
+                      .begin = cuda_begin,
                       .prepare = cuda_prepare,
                       .close = cuda_close};
     snprintf(s->device, sizeof s->device, "%s", mp_cuda_device_name(cuda));

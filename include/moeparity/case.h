@@ -32,6 +32,7 @@ typedef enum mp_activation {
 } mp_activation;
 typedef enum mp_mode { MP_MODE_COMBINE, MP_MODE_NO_COMBINE, MP_MODE_INPLACE, MP_MODE_COUNT } mp_mode;
 typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_LAYOUT_COUNT } mp_layout;
+typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
 /* The stages, in execution order: stage, its scope, its name in texts and functions. It is the one list of
@@ -130,7 +131,9 @@ typedef struct mp_tile {
     TILE(tile_down, "tile of the down GEMM; block_size_m must equal tile's")                                 \
     ENUM(data, mp_data, MP_NORMAL, false, "data family")                                                     \
     ENUM(routing, mp_routing, MP_UNIFORM, false, "routing family")                                           \
-    INT(seed, 0, 0, INT64_MAX, false, "fill seed")
+    INT(seed, 0, 0, INT64_MAX, false, "fill seed")                                                           \
+    ENUM(shared, mp_shared, MP_SHARED_NONE, false,                                                           \
+         "shared expert: none, the last slot of every token, or an output of it that combine adds")
 /* clang-format on */
 
 typedef struct mp_case {
@@ -173,6 +176,7 @@ const char *mp_layout_name(mp_layout l);
 const char *mp_path_name(mp_path p);
 const char *mp_expert_map_name(mp_expert_map m);
 const char *mp_sentinel_name(mp_sentinel s);
+const char *mp_shared_name(mp_shared s);
 const char *mp_scope_name(mp_scope s);
 const char *mp_data_name(mp_data d);
 const char *mp_routing_name(mp_routing r);

@@ -118,6 +118,20 @@ typedef enum mp_combine_variant {
     MP_COMBINE_VARIANTS(MP_VALUE_OF) MP_COMBINE_VARIANT_COUNT
 } mp_combine_variant;
 
+/* How combine adds shared_output, with shared=add. ROUNDED: to the sum as the output would hold it without,
+ * rnd(rnd(rsf * sum) + shared), as a kernel of its own does; ONE_ROUNDING: rnd(rsf * sum + shared). */
+#define MP_SHARED_ADDS(VALUE)           \
+    VALUE(MP_SHARED_ROUNDED, "rounded") \
+    VALUE(MP_SHARED_ONE_ROUNDING, "one-rounding")
+typedef enum mp_shared_add { MP_SHARED_ADDS(MP_VALUE_OF) MP_SHARED_ADD_COUNT } mp_shared_add;
+
+/* What the activation reads where cache1 is not seen. STORED: gate and up as cache1 holds them, rounded to
+ * dtype, as of two kernels; FLOAT32: what gate_up is before that rounding, in a kernel that does both. */
+#define MP_ACT_INPUTS(VALUE)       \
+    VALUE(MP_ACT_STORED, "stored") \
+    VALUE(MP_ACT_FLOAT32, "float32")
+typedef enum mp_act_input { MP_ACT_INPUTS(MP_VALUE_OF) MP_ACT_INPUT_COUNT } mp_act_input;
+
 /* What happens to rows that hold no result: those of filtered slots, and padding. */
 #define MP_ROW_STATES(VALUE)             \
     VALUE(MP_ROW_ANYTHING, "anything")   \
@@ -171,6 +185,8 @@ typedef struct mp_contract {
     double
         act_ulps_per_argument; /* what the error of exp grows by, in ulps for each unit of its argument; of a
                                      function whose error is known that counts if more */
+    mp_shared_add combine_shared;
+    mp_act_input act_input;
     mp_stage_promise promise[MP_STAGE_COUNT];
 } mp_contract;
 

@@ -31,6 +31,7 @@ typedef enum mp_tensor_id {
     MP_CACHE3,
     MP_CACHE3_HOOKED,
     MP_OUT,
+    MP_SHARED_OUTPUT,
     MP_TENSOR_COUNT
 } mp_tensor_id;
 

@@ -40,6 +40,10 @@ void mp_inputs_destroy(mp_inputs *in);
  * weights and biases are borrowed. */
 mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t *rows, int64_t count,
                            mp_inputs *out, mp_error *err);
+/* Other inputs of the same shapes, as the next batch of an engine has them: other tokens, other routing, with
+ * no slot filtered that is not another rank's, and so for most cases with more row blocks. Weights and biases
+ * are those of `in`, the inputs of c, and borrowed. */
+mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, mp_inputs *out, mp_error *err);
 /* One digest over all tensors present. */
 uint64_t mp_inputs_digest(const mp_inputs *in);
 /* The tensor as a subject gets it: numbered_ids for topk_ids, where there are any; else itself. */

@@ -17,6 +17,7 @@
 #include "moeparity/settings.h"
 #include "moeparity/space.h"
 #include "moeparity/status.h"
+#include "moeparity/streams.h"
 #include "moeparity/subject.h"
 #include "moeparity/suite.h"
 #include "moeparity/tensor.h"

@@ -64,6 +64,7 @@ typedef struct mp_plugin_case {
     const char *expert_map; /* "none"; "linear", "round_robin": topk_ids count the experts of all ranks, and
                                the tensor expert_map has the number on this rank of each, or -1 */
     const char *sentinel; /* "-1"; "E", "any": ids that no expert has are slots that go to none, as -1 does */
+    const char *shared;   /* "none", "slot", "add": the shared expert */
     int64_t weight_row_gap,
         weight_expert_gap; /* elements between rows and experts of w1 and w2: by stride[] */
     int64_t buffer_offset; /* elements by which tensors begin behind a boundary of 64 bytes */
@@ -85,6 +86,11 @@ typedef struct mp_plugin_offer {
     size_t host_bytes;   /* memory that it takes on its own account: a case that does not fit is a SKIP */
     size_t device_bytes; /* the same on the device */
     int block_size_m;    /* to which align pads; 0: that of the case's tile */
+    /* On the device, 1 where run does all its work on `stream`, and waits for none of it. `graphs`: it
+     * allocates nothing and copies nothing to or from the host, so that the stream can be captured into a
+     * graph, which is replayed with other numbers in the same buffers. `overlaps`: it may be called again,
+     * with buffers and workspaces of its own, before what it began on another stream has ended. */
+    int graphs, overlaps;
 } mp_plugin_offer;
 
 /* A tensor between guard zones. Strides count elements; they are those of packed rows, unless the case has
@@ -94,7 +100,7 @@ typedef struct mp_plugin_tensor {
     size_t struct_size;
     const char *name;  /* "x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "expert_map",
                           "sorted_token_ids", "expert_ids", "num_tokens_post_padded", "cache1", "cache2",
-                          "cache3", "out" */
+                          "cache3", "out", "shared_output" */
     const char *dtype; /* "bf16", "fp16", "fp32", "fp64", "int32", ... */
     int is_output;     /* it is written, and full of poison before; an input must stay as it is */
     int rank;
@@ -110,7 +116,8 @@ typedef struct mp_plugin_run {
     const mp_plugin_tensor *tensor; /* those that the case has: inputs, and the outputs that are exposed */
     void *workspace[4];             /* NULL where no bytes were wanted */
     void *stream;                   /* CUstream of the device; the harness waits for it after run. NULL: the
-                                       default stream, or a plug-in on the host */
+                                       default stream, or a plug-in on the host. Another one only where the
+                                       offer has graphs or overlaps */
     int block_size_m;
     const char *tile, *tile_down; /* "64x64x32x8x4x3": BLOCK_SIZE_M x N x K x GROUP_SIZE_M x warps x stages */
 } mp_plugin_run;
@@ -129,8 +136,9 @@ typedef struct mp_plugin {
      * same. MP_PLUGIN_UNSUPPORTED makes the case a SKIP: a plug-in that is one stage alone answers that to
      * every other c->scope ("all" is one of them), or it is run on cases that lack its tensors. */
     int (*describe)(void *self, const mp_plugin_case *c, mp_plugin_offer *offer, mp_plugin_error *err);
-    /* Executes the case, as often as its checks ask for it, never twice at a time, on the thread that called
-     * open. All that it launched elsewhere than on `stream` is done when it returns. */
+    /* Executes the case, as often as its checks ask for it, never twice at a time but where the offer has
+     * overlaps, on the thread that called open. All that it launched elsewhere than on `stream` is done when
+     * it returns. */
     int (*run)(void *self, const mp_plugin_run *run, mp_plugin_error *err);
     void (*close)(void *self); /* may be NULL */
     /* The fields of mp_plugin_case behind `seed` that it knows, by name and separated by blanks:

@@ -7,6 +7,7 @@
 #include "moeparity/contract.h"
 #include "moeparity/inputs.h"
 #include "moeparity/space.h"
+#include "moeparity/streams.h"
 #include "moeparity/trace.h"
 
 #ifdef __cplusplus
@@ -24,6 +25,9 @@ typedef struct mp_offer {
     size_t workspace_bytes[MP_WORKSPACES]; /* buffers that it wants beside the tensors */
     size_t host_bytes;                     /* memory that it takes on its own account, on the host */
     size_t device_bytes, device_available; /* the same on its device; available == 0: unknown */
+    /* Of a subject with `begin`: what it begins can be recorded into a graph, and launched again with other
+     * numbers in the same buffers; two runs may be under way at once. */
+    bool graphs, overlaps;
     char weaker[1024]; /* which checks say less about this subject than about others, and why; "" */
 } mp_offer;
 
@@ -63,6 +67,12 @@ struct mp_subject {
      * that a case leaves in w1 and w2 (mp_case_strides). MP_EUNSUPPORTED becomes a SKIP (a failure where the
      * case or a tuned file names the tile), every other error a CRASH: the subject could not be run. */
     mp_status (*run)(mp_subject *s, const mp_execution *execution, mp_error *err);
+    /* Where an offer has graphs or overlaps: the streams of the subject's device, and a run on one of them
+     * that is begun and not waited for. Called for a case that has run before; *execution may change once it
+     * returns, and no times are measured. MP_EUNSUPPORTED: the check is not judged, for this reason; any
+     * other error while it is recorded fails the check. */
+    const mp_streams *streams;
+    mp_status (*begin)(mp_subject *s, const mp_execution *execution, void *stream, mp_error *err);
     /* Before the first of many cases, or NULL: what can be done for all of them at once (compiling). A case
      * that cannot be prepared says so when it runs. */
     mp_status (*prepare)(mp_subject *s, const mp_case *cases, size_t count, mp_error *err);

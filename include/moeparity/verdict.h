@@ -33,8 +33,10 @@ const char *mp_outcome_name(mp_outcome outcome); /* "PASS" ... */
     CHECK(MP_CHECK_BATCH, batch, moved)             /* bits do not depend on the other tokens */             \
     CHECK(MP_CHECK_PAIR, pair, paired)              /* a variant or another subject gives the same bits */   \
     CHECK(MP_CHECK_GOLDEN, golden, compared)        /* equal to the stored trace */                          \
-    CHECK(MP_CHECK_BITS, bits, predicted)           /* every stage has exactly the predicted bits */        \
-    CHECK(MP_CHECK_RANKS, ranks, parted)            /* ranks and shards sum to the case's own output */
+    CHECK(MP_CHECK_BITS, bits, predicted)           /* every stage has exactly the predicted bits */         \
+    CHECK(MP_CHECK_RANKS, ranks, parted)            /* ranks and shards sum to the case's own output */      \
+    CHECK(MP_CHECK_GRAPH, graph, recorded)          /* the same bits replayed from a graph */                \
+    CHECK(MP_CHECK_STREAMS, streams, overlapping)   /* the same bits beside another run */
 /* clang-format on */
 #define MP_CHECK_OF(check, name, asked) check,
 typedef enum mp_check { MP_CHECKS(MP_CHECK_OF) MP_CHECK_COUNT } mp_check;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // out[m, k] = rnd(rsf * (((0 + c[m,0,k]) + c[m,1,k]) + ...)), ascending j, float32 accumulator (float64 for
 // float64 tensors). -DTOPK, -DDTYPE, -DVECTOR. With TOPK=1 `in` may be `out`: a scaling in place.
+// -DADDS_SHARED adds shared[m, k] to the scaled sum, before the rounding.
 #include "kernels/device/params.h"
 #include "kernels/device/common.cuh"
 
@@ -21,7 +22,12 @@ extern "C" __global__ void __launch_bounds__(256) combine(const mp_combine_param
             for (int e = 0; e < VECTOR; e++) sum[e] = sum[e] + decode(v.at[e]);
         }
         vector result;
-        for (int e = 0; e < VECTOR; e++) result.at[e] = encode(scale * sum[e]);
+        for (int e = 0; e < VECTOR; e++) sum[e] = scale * sum[e];
+#ifdef ADDS_SHARED
+        const vector shared = ((const vector *)p.shared)[i];
+        for (int e = 0; e < VECTOR; e++) sum[e] = sum[e] + decode(shared.at[e]);
+#endif
+        for (int e = 0; e < VECTOR; e++) result.at[e] = encode(sum[e]);
         ((vector *)p.out)[i] = result;
     }
 }

@@ -68,12 +68,15 @@ typedef struct mp_activation_params {
     float alpha, limit;
 } mp_activation_params;
 
-/* combine.cu: in [tokens, TOPK, k] -> out [tokens, k]. */
+/* combine.cu: in [tokens, TOPK, k], with -DADDS_SHARED shared [tokens, k] -> out [tokens, k]. */
 typedef struct mp_combine_params {
     MP_DEVICE_POINTER(const void) in;
     MP_DEVICE_POINTER(void) out;
     long long tokens, k;
     double routed_scaling_factor;
+#if !defined(__CUDACC_RTC__) || defined(ADDS_SHARED)
+    MP_DEVICE_POINTER(const void) shared; /* last, for kernels without it */
+#endif
 } mp_combine_params;
 
 /* probe.cu: d[v] = a[v] . b[v] + c[v]. Rows of a and b are 8 words of packed codes an instruction, STEPS

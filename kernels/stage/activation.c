@@ -32,7 +32,7 @@ static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
     const mp_kernel kernel = mp_kernel_activation(c);
     const int64_t vectors =
         params.rows * (c->N / mp_case_vector_length(c, mp_case_dtype(c, MP_CACHE2), c->N));
-    return mp_stage_launch(run->cuda, &kernel, mp_stage_blocks(vectors), MP_STAGE_THREADS, &params, err);
+    return mp_stage_launch(run, &kernel, mp_stage_blocks(vectors), MP_STAGE_THREADS, &params, err);
 }
 
 static int kernels(const mp_case *c, const mp_config *config, const mp_device_limits *limits,

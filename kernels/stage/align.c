@@ -74,10 +74,11 @@ static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
         {"align_fill", mp_stage_blocks(params.capacity), MP_STAGE_THREADS},
         {"align_scatter", mp_divide_up(params.segments, warps), MP_STAGE_THREADS},
     };
-    if (cut.count > 0) MP_CU(cuMemsetD32Async(params.counts, 0, (size_t)((c->E + 1) * cut.count), NULL));
+    if (cut.count > 0)
+        MP_CU(cuMemsetD32Async(params.counts, 0, (size_t)((c->E + 1) * cut.count), run->stream));
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         const mp_kernel kernel = mp_kernel_align(steps[i].entry);
-        MP_DO(mp_stage_launch(run->cuda, &kernel, steps[i].blocks, steps[i].threads, &params, err));
+        MP_DO(mp_stage_launch(run, &kernel, steps[i].blocks, steps[i].threads, &params, err));
     }
 out:
     return status;

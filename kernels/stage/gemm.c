@@ -29,8 +29,9 @@ static mp_status run_gemm(const mp_device_run *run, const mp_stage_call *call, m
     const int64_t blocks = call->t[MP_EXPERT_IDS].dim[1] * mp_divide_up(params->n, request.tile.block_size_n);
     params->group_size_m = request.tile.group_size_m;
     for (params->first_block = 0; params->first_block < blocks; params->first_block += MP_MAX_GRID)
-        MP_DO(mp_cuda_launch(cuda, function, mp_smaller(blocks - params->first_block, MP_MAX_GRID),
-                             gemm.threads, gemm.shared_bytes, params, err));
+        MP_DO(mp_cuda_launch(cuda, run->stream, function,
+                             mp_smaller(blocks - params->first_block, MP_MAX_GRID), gemm.threads,
+                             gemm.shared_bytes, params, err));
 out:
     return status;
 }
@@ -86,7 +87,7 @@ static mp_status run_down(void *self, const mp_stage_call *call, mp_error *err) 
     params.k = (int)c->N;
     params.out_divisor = c->fused_sum ? (int)c->topk : 1;
     params.a_sorted = c->layout == MP_SORTED;
-    if (c->fused_sum && c->M > 0) MP_CU(cuMemsetD8Async(params.out, 0, mp_tensor_bytes(out), NULL));
+    if (c->fused_sum && c->M > 0) MP_CU(cuMemsetD8Async(params.out, 0, mp_tensor_bytes(out), run->stream));
     MP_DO(run_gemm(run, call, MP_DOWN, &params, err));
 out:
     return status;

@@ -21,7 +21,7 @@ MP_STAGES(MP_DEVICE_STAGE)
 /* What they compile. The entries of align.cu share one compilation. */
 mp_kernel mp_kernel_align(const char *entry);
 mp_kernel mp_kernel_activation(const mp_case *c);
-mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length);
+mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length, bool adds_shared);
 
 #define MP_MAX_GRID (INT64_C(1) << 30) /* blocks in one launch; the hardware's limit is 2^31 - 1 */
 #define MP_STAGE_THREADS 256           /* of a block, where nothing else is said */
@@ -43,7 +43,7 @@ static inline int64_t mp_stage_blocks(int64_t pieces) {
 mp_ids_params mp_stage_ids(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT]);
 
 /* Launches a kernel that needs no dynamic shared memory. params points to its one argument. */
-mp_status mp_stage_launch(mp_cuda *cuda, const mp_kernel *kernel, int64_t blocks, int threads, void *params,
-                          mp_error *err);
+mp_status mp_stage_launch(const mp_device_run *run, const mp_kernel *kernel, int64_t blocks, int threads,
+                          void *params, mp_error *err);
 
 #endif

@@ -13,8 +13,8 @@ def only(**allowed):
         @moeparity.subject(supports=moeparity.only(mode=("combine", "inplace"), path=...))
 
     Options are the fields that change what is computed: act, gated, interleaved, mode, bias,
-    apply_router_weight_on_input, layout, path, fused_sum, dtype. The other fields (M, E, topk, K, N, rsf,
-    filter, routing, data, ...) are free unless they are named.
+    apply_router_weight_on_input, layout, path, fused_sum, dtype, shared. The other fields (M, E, topk, K, N,
+    rsf, filter, routing, data, ...) are free unless they are named.
 
     allowed  field -> one value; several, as a tuple, list, set or range; or ... for every value
 

@@ -8,7 +8,7 @@ import inspect
 from moeparity import _arrays
 from moeparity._only import Only
 
-BIASES = ("b1", "b2")  # what a kernel that never asks for them cannot add
+ADDED = ("b1", "b2", "shared_output")  # what a kernel that never asks for them cannot add
 MAP = "expert_map"  # and without this one it takes the ids of all ranks' experts for its own
 ANY = "any"  # the contract of a kernel of which nothing is known: what every sane one meets
 
@@ -122,9 +122,10 @@ class Subject:
                 and parameter.default is parameter.empty
             ):
                 raise Unsupported(self._absent(name, case))
-        unseen = [name for name in BIASES if name in case.inputs and name not in self._parameters]
+        unseen = [name for name in ADDED if name in case.inputs and name not in self._parameters]
         if unseen:
-            raise Unsupported(f"bias=1: {self.name} has no parameter {', '.join(unseen)}")
+            option = "shared=add" if unseen == ["shared_output"] else "bias=1"
+            raise Unsupported(f"{option}: {self.name} has no parameter {', '.join(unseen)}")
         if MAP in case.inputs and MAP not in self._parameters:
             raise Unsupported(f"{MAP}={case.expert_map}: {self.name} has no parameter {MAP}")
         offer = {}

@@ -33,7 +33,7 @@ static int open_words(const char *words, void **self, mp_plugin_error *err) {
 static int describe(void *self, const mp_plugin_case *c, mp_plugin_offer *offer, mp_plugin_error *err) {
     if (strcmp(c->dtype, "bf16") != 0 || strcmp(c->act, "silu") != 0 || !c->gated || c->interleaved ||
         strcmp(c->scope, "all") != 0 || strcmp(c->layout, "route") != 0 || c->fused_sum || c->bias ||
-        strcmp(c->path, "chunked") == 0)
+        strcmp(c->path, "chunked") == 0 || strcmp(c->shared, "add") == 0)
         return mp_plugin_say(err, MP_PLUGIN_UNSUPPORTED,
                              "bf16, gated silu, route layout, no bias: that is all it knows");
     offer->contract = self;
@@ -91,15 +91,15 @@ static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {
 }
 
 const mp_plugin *moeparity_plugin(void) {
-    static const mp_plugin plugin = {.abi_version = MP_PLUGIN_ABI,
-                                     .struct_size = sizeof(mp_plugin),
-                                     .name = "pipeline",
-                                     .version = "1.0",
-                                     .open = open_words,
-                                     .describe = describe,
-                                     .run = run,
-                                     .takes =
-                                         "no_combine_keep_router_weight expert_map sentinel weight_row_gap "
-                                         "weight_expert_gap buffer_offset"};
+    static const mp_plugin plugin = {
+        .abi_version = MP_PLUGIN_ABI,
+        .struct_size = sizeof(mp_plugin),
+        .name = "pipeline",
+        .version = "1.0",
+        .open = open_words,
+        .describe = describe,
+        .run = run,
+        .takes = "no_combine_keep_router_weight expert_map sentinel shared weight_row_gap "
+                 "weight_expert_gap buffer_offset"};
     return &plugin;
 }

@@ -41,6 +41,7 @@ static int describe(void *self, const mp_plugin_case *c, mp_plugin_offer *offer,
     if (is("no-tensor")) offer->exposes = "cache4";
     if (is("no-output")) offer->exposes = "cache1";
     if (is("no-block")) offer->block_size_m = 7;
+    if (is("no-stream")) offer->graphs = 1;
     if (is("no-reason")) return 99;
     if (is("unterminated")) {
         memset(err->text, 'x', sizeof err->text);

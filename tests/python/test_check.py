@@ -11,6 +11,7 @@ import time
 import unittest
 
 import kernels
+import numpy as np
 import pytest
 
 import moeparity
@@ -49,6 +50,28 @@ def test_no_tokens_are_a_batch_too(kernel, case):
     assert verdict, verdict
     assert all(stage["compared"] == 0 for stage in verdict.stages.values())
     assert "bound" not in verdict.failures
+
+
+@pytest.mark.parametrize(
+    "lies", ["weight_row_gap=3", "weight_row_gap=8 weight_expert_gap=64", "buffer_offset=1"]
+)
+def test_tensors_lie_as_the_case_says(lies):
+    seen = []
+
+    def moe(x, w1, w2, topk_weights, topk_ids, case):
+        seen.append((w1.strides, x.ctypes.data % 64, np.isfinite(w1.astype("f4")).all()))
+        return kernels.moe(x, w1, w2, topk_weights, topk_ids, case)
+
+    verdict = moeparity.check(moe, f"M=8 topk=2 act=silu K=48 N=32 {lies}")
+    assert verdict, verdict
+    assert seen
+    for strides, offset, finite in seen:
+        assert finite and (strides[1] > 2 * 48, offset > 0) == (lies[0] == "w", lies[0] == "b")
+
+
+def test_a_map_that_nobody_asks_for_is_a_skip():
+    verdict = moeparity.check(kernels.moe, "M=8 topk=2 act=silu ep_size=2 expert_map=linear")
+    assert verdict.status == "SKIP" and verdict.reason == "expert_map=linear: moe has no parameter expert_map"
 
 
 @pytest.mark.parametrize(
