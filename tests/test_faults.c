@@ -18,7 +18,9 @@ static char golden_path[64];
 
 static void one_row(const fault *f, mp_matrix *matrix) {
     mp_error err = {0};
-    if (mp_matrix_add(matrix, f->case_text, &f->pair, f->pair ? 1 : 0, &err) != MP_OK)
+    const bool follows = f->pair && strncmp(f->pair, "after ", 6) == 0;
+    if (mp_matrix_add(matrix, f->case_text, &f->pair, f->pair && !follows ? 1 : 0, &err) != MP_OK ||
+        (follows && mp_matrix_add_after(matrix, f->case_text, f->pair + 6, &err) != MP_OK))
         fail_msg("%s", err.text);
 }
 

@@ -36,6 +36,9 @@ void mp_inputs_destroy(mp_inputs *in);
  * weights and biases are borrowed. */
 mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t *rows, int64_t count,
                            mp_inputs *out, mp_error *err);
+/* As mp_inputs_create, for a case that runs with the weights of another one (mp_case_validate_after): weights
+ * and biases are borrowed from its inputs, all else is the case's own. */
+mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err);
 /* One digest over all tensors present. */
 uint64_t mp_inputs_digest(const mp_inputs *in);
 /* Every id in [-1, E): MP_EINPUT names token, slot and value otherwise. */
