@@ -208,7 +208,9 @@ def frame(message):
 def test_the_wire():
     hello = {"hello": {"protocol": 1}}
     assert speak() == (0, [], "")  # the end at once
-    assert speak(frame(hello)) == (0, [{"hello": {"protocol": 1, "name": "act", "version": "1.0"}}], "")
+    code, said, err = speak(frame(hello))
+    assert "sentinel" in said[0]["hello"].pop("takes")
+    assert (code, said, err) == (0, [{"hello": {"protocol": 1, "name": "act", "version": "1.0"}}], "")
     assert speak(frame(hello)[:7])[:2] == (0, [])  # the end within a message
     code, said, _ = speak(frame({"hello": {"protocol": 2}}))
     assert code == 0 and said[0]["failed"]["status"] == "bad input"
