@@ -180,6 +180,65 @@ static void what_is_written_around_is_seen(void **state) {
     mp_inputs_destroy(&j.in);
 }
 
+/* Gaps and offsets are those of the case that is loaded, whatever the one before it left there. */
+static void places_change_from_case_to_case(void **state) {
+    (void)state;
+    static job jobs[2];
+    const char *const texts[] = {SMALL " dtype=fp16",
+                                 SMALL " dtype=fp16 weight_row_gap=3 weight_expert_gap=10 buffer_offset=5"};
+    const job *all[2];
+    for (int i = 0; i < 2; i++) prepare(&jobs[i], texts[i]), all[i] = &jobs[i];
+    mp_buffers *buffers = open_for(all, 2);
+    for (int round = 0; round < 4; round++) {
+        const job *j = all[round % 2];
+        mp_trace kept, alone;
+        mp_surroundings_report report;
+        mp_error err = {0};
+        const mp_execution execution = load(buffers, j);
+        const int64_t row = round % 2 ? 51 : 48, expert = round % 2 ? 64 * 51 + 10 : 64 * 48;
+        assert_int_equal((uintptr_t)execution.t[MP_CACHE1].data % 64, round % 2 ? 10 : 0);
+        for (int64_t e = 0; e < 4; e++)
+            for (int64_t r = 0; r < 64; r++)
+                assert_memory_equal((uint16_t *)execution.t[MP_W1].data + e * expert + r * row,
+                                    (uint16_t *)j->in.t[MP_W1].data + (e * 64 + r) * 48, 96);
+        run(&execution, buffers, &kept);
+        assert_int_equal(
+            mp_run_surrounded(&host, &j->c, &j->offer, &j->in, MP_POISON_A, &alone, &report, &err), MP_OK);
+        assert_string_equal(report.guard, "");
+        expect_same(&kept, &alone);
+        mp_trace_destroy(&kept);
+        mp_trace_destroy(&alone);
+    }
+    static const struct {
+        mp_tensor_id id;
+        int64_t element; /* from the first one */
+        const char *guard, *input;
+    } writes[] = {
+        {MP_W1, 48, "input w1: byte 106 of a buffer of 26176, behind row 0 of expert 0, was written", ""},
+        {MP_W1, 3274 + 2 * 51 + 50, "behind row 2 of expert 1, was written", ""},
+        {MP_W1, 64 * 51, "behind expert 0, was written", ""},
+        {MP_W1, -1, "input w1: byte 8 of a buffer of 26176, before its first element, was written", ""},
+        {MP_W1, 51, "", "w1 changed"},
+        {MP_W2, 32, "input w2: byte 74 of ", ""},
+        {MP_X, -5, "input x: byte 0 of a buffer of 490, before its first element, was written", ""},
+        {MP_OUT, -1, "out: byte 8 of a buffer of 490, before its first element, was written", ""},
+        {MP_OUT, 240, "out: byte 490 of a buffer of 490 was written", ""},
+    };
+    for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) {
+        mp_surroundings_report report;
+        mp_error err = {0};
+        const mp_execution execution = load(buffers, all[1]);
+        ((uint16_t *)execution.t[writes[i].id].data)[writes[i].element] ^= 1;
+        assert_int_equal(mp_buffers_look(buffers, &report, &err), MP_OK);
+        if (!strstr(report.guard, writes[i].guard) || !strstr(report.input, writes[i].input) ||
+            (report.guard[0] != 0) != (writes[i].guard[0] != 0) ||
+            (report.input[0] != 0) != (writes[i].input[0] != 0))
+            fail_msg("write %zu: guard '%s', input '%s'", i, report.guard, report.input);
+    }
+    mp_buffers_close(buffers);
+    for (int i = 0; i < 2; i++) mp_inputs_destroy(&jobs[i].in);
+}
+
 static void a_case_that_does_not_fit_is_refused(void **state) {
     (void)state;
     static job small, large;
@@ -212,6 +271,7 @@ int main(void) {
         cmocka_unit_test(outputs_and_workspaces_are_left_as_they_were),
         cmocka_unit_test(two_sets_are_open_at_once),
         cmocka_unit_test(what_is_written_around_is_seen),
+        cmocka_unit_test(places_change_from_case_to_case),
         cmocka_unit_test(a_case_that_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, open_host, close_host);
