@@ -33,6 +33,7 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     nothing_launched, row_of_no_token_written, limit_ignored_with_filter, nan_swallowed_by_clamp,
     topk_beyond_eight, topk_beyond_a_warp, gate_up_saturates, act_saturates, down_saturates,
     combine_saturates, sort_kept_for_tokens, grid_kept_for_tokens, blocks_of_the_run_before,
-    added_onto_the_run_before, filtered_rows_of_the_run_before;
+    added_onto_the_run_before, filtered_rows_of_the_run_before, grid_of_the_run_before,
+    padded_count_only_grows, idle_once_idle_again;
 
 #endif
