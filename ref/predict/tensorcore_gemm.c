@@ -52,6 +52,7 @@ _Static_assert(sizeof(packed_row) <= VALUES_AT, "the header fits in front of the
  * this. */
 typedef struct packed_panel {
     scaling scaled[MP_TC_MAX_COLUMNS];
+    double power[MP_TC_MAX_COLUMNS]; /* 2^exponent */
     const char *codes; /* of the first column; the others follow each other */
     int64_t count;
 } packed_panel;
@@ -265,6 +266,7 @@ static void pack_panel(const mp_gemm_f32_engine *engine, const mp_tensor *w, int
     for (int64_t n = 0; n < columns; n++) {
         if (n < count) header->scaled[n] = survey(e->w, codes_at(e->w, header->codes, n * K), K);
         set_power(&taken_out, &SIDE_W, n, n < count ? header->scaled[n].exponent : 0);
+        header->power[n] = mp_power_of_two(taken_out.exponent[n]);
     }
     for (int64_t k = 0; k < e->padded_k; k += TILE_K) {
         const int64_t rows = e->padded_k - k < TILE_K ? e->padded_k - k : TILE_K;
@@ -287,15 +289,23 @@ static float redo(const tc_engine *e, const char *a, const char *w) {
     const int L = e->model->group;
     const size_t a_size = mp_dtype_size(e->a->dtype), w_size = mp_dtype_size(e->w->dtype);
     uint32_t bits = 0;
-    for (int64_t k = 0; k < e->K; k += L) {
+    bool nan = false; /* for good: what is left of k changes nothing */
+    for (int64_t k = 0; k < e->K && !nan; k += L) {
         uint32_t x[MP_TC_MAX_GROUP] = {0}, y[MP_TC_MAX_GROUP] = {0};
         for (int64_t i = 0; i < L && k + i < e->K; i++) { /* little endian */
             memcpy(&x[i], a + (size_t)(k + i) * a_size, a_size);
             memcpy(&y[i], w + (size_t)(k + i) * w_size, w_size);
         }
         bits = mp_tc_dot_add(e->model, x, y, bits);
+        nan = e->model->result == MP_TC_FLOAT16 ? (bits & 0x7FFF) > 0x7C00 : (bits & 0x7FFFFFFF) > 0x7F800000;
     }
     return (float)mp_decode_code(e->model->result == MP_TC_FLOAT16 ? MP_FP16 : MP_FP32, bits);
+}
+
+/* The powers of two of a row and of its columns, into its sums. A zero is +0. */
+MP_CLONES static void put_back(const double *acc, double row_power, const double *power, int64_t columns,
+                               float *result) {
+    for (int64_t n = 0; n < columns; n++) result[n] = (float)(acc[n] * (row_power * power[n]) + 0.0);
 }
 
 static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *rows, const void *packed,
@@ -326,18 +336,17 @@ static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *row
                                       .at_floor = at_floor});
     for (int64_t r = 0; r < count; r++) {
         const packed_row *row = (const packed_row *)((const char *)rows + (size_t)r * e->base.row_bytes);
+        const double power = mp_power_of_two(row->scaled.exponent);
+        put_back(acc + r * columns, power, panel->power, panel->count, result + r * columns);
         for (int64_t n = 0; n < panel->count; n++) {
             const scaling *column = &panel->scaled[n];
             const int sum = row->scaled.exponent + column->exponent;
             const bool floor_matters = at_floor[r * columns + n] && (row->scaled.small || column->small);
             const bool scale_matters = sum < e->lowest_sum || sum > e->highest_sum;
-            if (!e->kernel || row->scaled.special || column->special || scale_matters || floor_matters) {
-                result[r * columns + n] = redo(e, row->codes, codes_at(e->w, panel->codes, n * e->K));
-                redone++;
-            } else {
-                result[r * columns + n] =
-                    (float)(acc[r * columns + n] * mp_power_of_two(sum) + 0.0); /* + 0.0: a zero is +0 */
-            }
+            if (e->kernel && !row->scaled.special && !column->special && !scale_matters && !floor_matters)
+                continue;
+            result[r * columns + n] = redo(e, row->codes, codes_at(e->w, panel->codes, n * e->K));
+            redone++;
         }
     }
     if (redone && e->redone) {
