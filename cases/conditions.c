@@ -249,11 +249,53 @@ static bool unused_tokens(const mp_case *c, const mp_figures *f, int64_t n) {
     return c->data == MP_UNUSED && token_unrouted(c, f, n);
 }
 
+/* ---- what ran before on the same buffers ---- */
+
+static bool after_any(const mp_case *c, const mp_figures *f, const mp_case *before,
+                      const mp_figures *earlier) {
+    (void)c, (void)f, (void)before, (void)earlier;
+    return true;
+}
+
+static bool after_other_ids(const mp_case *c, const mp_figures *f, const mp_case *before,
+                            const mp_figures *earlier) {
+    (void)f, (void)earlier;
+    return c->M > 1 && before->M == c->M && (before->seed != c->seed || before->routing != c->routing);
+}
+
+static bool after_more_blocks(const mp_case *c, const mp_figures *f, const mp_case *before,
+                              const mp_figures *earlier) {
+    return before->M == c->M && earlier->blocks > f->blocks;
+}
+
+static bool after_fewer_blocks(const mp_case *c, const mp_figures *f, const mp_case *before,
+                               const mp_figures *earlier) {
+    return before->M == c->M && earlier->blocks < f->blocks;
+}
+
+static bool after_more_tokens(const mp_case *c, const mp_figures *f, const mp_case *before,
+                              const mp_figures *earlier) {
+    (void)f, (void)earlier;
+    return c->M > 0 && before->M > c->M;
+}
+
+static bool after_no_tokens(const mp_case *c, const mp_figures *f, const mp_case *before,
+                            const mp_figures *earlier) {
+    (void)f, (void)earlier;
+    return c->M > 0 && before->M == 0;
+}
+
+static bool after_more_routed(const mp_case *c, const mp_figures *f, const mp_case *before,
+                              const mp_figures *earlier) {
+    return before->M == c->M && f->filtered > 0 && earlier->filtered < f->filtered;
+}
+
 /* ---- the list ---- */
 
 #define FULL .full = true
 #define IF(text) .match = text
 #define WHERE(function, number) .holds = function, .n = number
+#define AFTER(function) .follows = function
 
 #define TAILS(B)                                                                                            \
     {"k-tail-" #B, "K is more than " #B ", and no multiple of it", WHERE(k_tail, B)},                       \
@@ -464,5 +506,21 @@ const mp_condition mp_conditions[] = {
     {"two-chunks", "two chunks of tokens", WHERE(chunks, 2)},
     {"three-chunks", "three chunks of tokens", WHERE(chunks, 3)},
     {"two-tiles", "gate_up and down have tiles of their own", IF("tile_down!=auto")},
+
+    /* sequences */
+    {"after-other-ids", "it runs on the buffers of as many tokens with other ids", AFTER(after_other_ids)},
+    {"after-more-blocks", "of as many tokens that made more blocks of 16", AFTER(after_more_blocks)},
+    {"after-fewer-blocks", "of as many tokens that made fewer", AFTER(after_fewer_blocks)},
+    {"after-more-tokens", "of more tokens", AFTER(after_more_tokens)},
+    {"after-no-tokens", "of none", AFTER(after_no_tokens)},
+    {"after-more-routed", "of as many tokens with fewer slots filtered", AFTER(after_more_routed)},
+    {"after-align", "align alone, on those of more tokens", IF("scope=align"), AFTER(after_more_tokens)},
+    {"after-fused-sum", "down adds into an output that another run has left", IF("fused_sum=1"),
+     AFTER(after_any)},
+    {"after-no-combine", "nothing is summed, on those of more tokens", IF("mode=no_combine"),
+     AFTER(after_more_tokens)},
+    {"after-inplace", "in place, on those of more tokens", IF("mode=inplace"), AFTER(after_more_tokens)},
+    {"after-sorted", "in sorted layout, on those of more blocks", IF("layout=sorted"),
+     AFTER(after_more_blocks)},
 };
 const int mp_condition_count = sizeof mp_conditions / sizeof *mp_conditions;

@@ -19,18 +19,30 @@ static mp_status produces(const mp_condition *condition, const mp_case *c, const
     return status;
 }
 
+static mp_status produced_by(const mp_condition *condition, const mp_matrix_row *row, const mp_figures *f,
+                             const mp_figures *earlier, bool *does, mp_error *err) {
+    mp_status status = produces(condition, &row->c, f, does, err);
+    for (size_t p = 0; p < row->pair_count && status == MP_OK && !*does; p++)
+        status = produces(condition, &row->pairs[p], f, does, err);
+    bool follows = !condition->follows;
+    for (size_t a = 0; a < row->after_count && !follows; a++)
+        follows = condition->follows(&row->c, f, &row->afters[a], &earlier[a]);
+    *does = *does && follows;
+    return status;
+}
+
 mp_status mp_coverage_of(const mp_matrix *matrix, mp_coverage coverage[], mp_error *err) {
     mp_status status = MP_OK;
     for (int i = 0; i < mp_condition_count; i++) coverage[i] = (mp_coverage){0};
     for (size_t r = 0; r < matrix->count && status == MP_OK; r++) {
         const mp_matrix_row *row = &matrix->rows[r];
-        mp_figures f;
+        mp_figures f, earlier[MP_MATRIX_MAX_AFTERS];
         status = mp_figures_of(&row->c, &f, err); /* pairs have the same ids */
+        for (size_t a = 0; a < row->after_count && status == MP_OK; a++)
+            status = mp_figures_of(&row->afters[a], &earlier[a], err);
         for (int i = 0; i < mp_condition_count && status == MP_OK; i++) {
             bool does = false;
-            status = produces(&mp_conditions[i], &row->c, &f, &does, err);
-            for (size_t p = 0; p < row->pair_count && status == MP_OK && !does; p++)
-                status = produces(&mp_conditions[i], &row->pairs[p], &f, &does, err);
+            status = produced_by(&mp_conditions[i], row, &f, earlier, &does, err);
             if (!does || status != MP_OK) continue;
             if (coverage[i].cases++ == 0) coverage[i].first = row;
         }

@@ -14,6 +14,8 @@ typedef struct mp_condition {
     const char *match; /* a match expression that must hold, or NULL */
     bool (*holds)(const mp_case *c, const mp_figures *f, int64_t n); /* and this, or NULL */
     int64_t n;                                                       /* what `holds` is asked with */
+    /* And this, or NULL, of the case and one that runs before it (matrix.h, afters). */
+    bool (*follows)(const mp_case *c, const mp_figures *f, const mp_case *before, const mp_figures *earlier);
 } mp_condition;
 extern const mp_condition mp_conditions[];
 extern const int mp_condition_count;

@@ -12,6 +12,7 @@ static void count_experts(const mp_case *c, const int64_t *slots_of, mp_figures 
         const int64_t n = slots_of[e];
         if (n == 0) continue;
         f->experts_used++;
+        f->blocks += (n + 15) / 16;
         f->last_expert = e;
         if (n > f->fullest) f->fullest = n;
         if (f->emptiest_used == 0 || n < f->emptiest_used) f->emptiest_used = n;

@@ -10,6 +10,7 @@
 typedef struct mp_figures {
     int64_t routed, filtered;       /* slots; their sum is M*topk */
     int64_t experts_used;           /* of E */
+    int64_t blocks;                 /* of 16 rows that align makes of them, each expert's padded */
     int64_t fullest, emptiest_used; /* slots of the expert that has most; least, of those that have any */
     int64_t last_token, last_slot;  /* the last ones that are routed */
     int64_t last_expert;            /* the largest id */

@@ -127,7 +127,7 @@ const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
     [MP_CACHE3] = {"cache3", MP_ROWS_TOKEN, cache3_shape, 7, MP_CACHE3_HOOKED},
     [MP_CACHE3_HOOKED] = {"cache3_hooked", MP_ROWS_TOKEN, cache3_shape, -1, MP_CACHE3_HOOKED},
     [MP_OUT] = {"out", MP_ROWS_TOKEN, out_shape, -1, MP_OUT},
-    [MP_SHARED_OUTPUT] = {"shared_output", MP_ROWS_TOKEN, shared_output_shape, 10, MP_SHARED_OUTPUT},
+    [MP_SHARED_OUTPUT] = {"shared_output", MP_ROWS_TOKEN, shared_output_shape, 12, MP_SHARED_OUTPUT},
 };
 
 static bool always(const mp_case *c) {

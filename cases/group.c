@@ -21,11 +21,18 @@ typedef struct texts {
     size_t count;
 } texts;
 
-typedef struct pair_rule {
+/* Of the keys pairs and after: a variant of the case, and which cases have it. */
+typedef struct variant_rule {
     const yaml_node_t *node;
     char *when, *variant; /* when == NULL: always */
     size_t used;
-} pair_rule;
+} variant_rule;
+
+typedef struct variant_rules {
+    const char *key;
+    variant_rule *rule;
+    size_t count;
+} variant_rules;
 
 typedef struct exclude_rule {
     const yaml_node_t *node;
@@ -45,8 +52,7 @@ typedef struct plan {
     size_t taken_count;
     exclude_rule *exclude;
     size_t exclude_count;
-    pair_rule *pair;
-    size_t pair_count;
+    variant_rules pairs, after;
 } plan;
 
 /* ---- texts ---- */
@@ -269,47 +275,47 @@ static mp_status read_exclude(plan *p, const yaml_node_t *node) {
     return status;
 }
 
-/* A pair is an override text, a mapping of fields, or {when: EXPRESSION, variant: text or mapping}. */
-static mp_status read_pair(plan *p, const yaml_node_t *node, pair_rule *rule) {
+/* A variant is an override text, a mapping of fields, or {when: EXPRESSION, variant: text or mapping}. */
+static mp_status read_variant(plan *p, const yaml_node_t *node, const char *key, variant_rule *rule) {
     static const char *const known[] = {"when", "variant", NULL};
     rule->node = node;
     const yaml_node_t *when = NULL, *variant = node;
     if (mp_yaml_is_mapping(node)) {
-        mp_status checked = mp_yaml_check_mapping(p->y, node, "pairs", NULL);
+        mp_status checked = mp_yaml_check_mapping(p->y, node, key, NULL);
         if (checked) return checked;
         when = mp_yaml_get(p->y, node, "when");
         variant = mp_yaml_get(p->y, node, "variant");
-        if (when || variant) checked = mp_yaml_check_mapping(p->y, node, "pairs", known);
+        if (when || variant) checked = mp_yaml_check_mapping(p->y, node, key, known);
         if (checked) return checked;
-        if (!when != !variant) return mp_yaml_fail(p->y, node, "pairs: expected both when and variant");
+        if (!when != !variant) return mp_yaml_fail(p->y, node, "%s: expected both when and variant", key);
         if (!variant) variant = node;
     }
     if (when && !mp_yaml_text(when)) return mp_yaml_fail(p->y, when, "when: expected a match expression");
     rule->when = when ? strdup(mp_yaml_text(when)) : NULL;
     if (when && !rule->when) return no_memory(p->y, node);
     mp_status status = when ? check_expression(p, node, "when", rule->when) : MP_OK;
-    if (!status) status = read_terms(p, variant, "pairs", &rule->variant);
+    if (!status) status = read_terms(p, variant, key, &rule->variant);
     mp_case scratch = mp_case_default();
     if (!status) {
         status = mp_case_apply(&scratch, rule->variant, p->y->err);
-        if (status) mp_error_prefix(p->y->err, "%s:%d: pairs", p->y->path, mp_yaml_line(variant));
+        if (status) mp_error_prefix(p->y->err, "%s:%d: %s", p->y->path, mp_yaml_line(variant), key);
     }
     return status;
 }
 
-static mp_status read_pairs(plan *p, const yaml_node_t *node) {
-    mp_status status = mp_yaml_check_list(p->y, node, "pairs");
+static mp_status read_variants(plan *p, const yaml_node_t *node, variant_rules *rules) {
+    mp_status status = mp_yaml_check_list(p->y, node, rules->key);
     if (status) return status;
-    p->pair = calloc(mp_yaml_length(node), sizeof *p->pair);
-    if (!p->pair) return no_memory(p->y, node);
+    rules->rule = calloc(mp_yaml_length(node), sizeof *rules->rule);
+    if (!rules->rule) return no_memory(p->y, node);
     for (size_t i = 0; !status && i < mp_yaml_length(node); i++)
-        status = read_pair(p, mp_yaml_item(p->y, node, i), &p->pair[p->pair_count++]);
+        status = read_variant(p, mp_yaml_item(p->y, node, i), rules->key, &rules->rule[rules->count++]);
     return status;
 }
 
 static mp_status read_group(plan *p) {
-    static const char *const known[] = {"name",    "tier",  "model",           "axes", "zip",
-                                        "exclude", "pairs", "skip_impossible", NULL};
+    static const char *const known[] = {"name",  "tier",  "model",           "axes", "zip", "exclude",
+                                        "pairs", "after", "skip_impossible", NULL};
     mp_status status = mp_yaml_check_mapping(p->y, p->node, "group", known);
     if (status) return status;
     const yaml_node_t *name = mp_yaml_get(p->y, p->node, "name"), *tier = mp_yaml_get(p->y, p->node, "tier");
@@ -317,7 +323,8 @@ static mp_status read_group(plan *p) {
                       *model = mp_yaml_get(p->y, p->node, "model");
     const yaml_node_t *axes = mp_yaml_get(p->y, p->node, "axes"), *zip = mp_yaml_get(p->y, p->node, "zip");
     const yaml_node_t *exclude = mp_yaml_get(p->y, p->node, "exclude"),
-                      *pairs = mp_yaml_get(p->y, p->node, "pairs");
+                      *pairs = mp_yaml_get(p->y, p->node, "pairs"),
+                      *after = mp_yaml_get(p->y, p->node, "after");
     p->name = name ? mp_yaml_text(name) : NULL;
     if (!p->name || !*p->name) return mp_yaml_fail(p->y, p->node, "group: expected a name");
     if (tier && !(mp_yaml_text(tier) && mp_tier_parse(mp_yaml_text(tier), &p->tier)))
@@ -334,16 +341,28 @@ static mp_status read_group(plan *p) {
     for (size_t i = 0; !status && zip && i < mp_yaml_length(zip); i++)
         status = read_zip(p, mp_yaml_item(p->y, zip, i));
     if (!status && exclude) status = read_exclude(p, exclude);
-    if (!status && pairs) status = read_pairs(p, pairs);
+    if (!status && pairs) status = read_variants(p, pairs, &p->pairs);
+    if (!status && after) status = read_variants(p, after, &p->after);
     return status;
 }
 
 /* ---- crossing ---- */
 
-static mp_status add_case_pairs(plan *p, mp_matrix_row *row) {
+static mp_status add_pair(mp_matrix_row *row, const mp_case *variant, const char *text, mp_error *err) {
+    const mp_status status = mp_case_validate_pair(&row->c, variant, err);
+    return status ? status : mp_matrix_append_pair(row, variant, text, err);
+}
+
+static mp_status add_after(mp_matrix_row *row, const mp_case *before, const char *text, mp_error *err) {
+    const mp_status status = mp_case_validate_after(&row->c, before, err);
+    return status ? status : mp_matrix_append_after(row, before, text, err);
+}
+
+static mp_status add_variants(plan *p, variant_rules *rules, mp_matrix_row *row) {
+    const bool pairs = rules == &p->pairs;
     mp_status status = MP_OK;
-    for (size_t i = 0; !status && i < p->pair_count; i++) {
-        pair_rule *rule = &p->pair[i];
+    for (size_t i = 0; !status && i < rules->count; i++) {
+        variant_rule *rule = &rules->rule[i];
         bool applies = true;
         char text[MP_CASE_TEXT_MAX];
         mp_case variant = row->c;
@@ -352,18 +371,17 @@ static mp_status add_case_pairs(plan *p, mp_matrix_row *row) {
         rule->used++;
         status = mp_case_apply(&variant, rule->variant, p->y->err);
         if (!status) status = mp_case_validate(&variant, p->y->err);
-        if (!status && mp_case_compare(&variant, &row->c) == 0)
+        if (!status && pairs && mp_case_compare(&variant, &row->c) == 0)
             status = mp_fail(p->y->err, MP_EINPUT, "the variant is the case itself");
         if (status == MP_EINPUT && p->skip_impossible) {
             status = MP_OK;
             continue;
         }
-        if (!status) status = mp_case_validate_pair(&row->c, &variant, p->y->err);
-        if (!status) status = mp_matrix_append_pair(row, &variant, rule->variant, p->y->err);
+        if (!status) status = (pairs ? add_pair : add_after)(row, &variant, rule->variant, p->y->err);
         mp_case_text(&row->c, text, sizeof text);
         if (status)
-            mp_error_prefix(p->y->err, "%s:%d: pair '%s' of '%s'", p->y->path, mp_yaml_line(rule->node),
-                            rule->variant, text);
+            mp_error_prefix(p->y->err, "%s:%d: %s '%s' of '%s'", p->y->path, mp_yaml_line(rule->node),
+                            pairs ? "pair" : "after", rule->variant, text);
     }
     return status;
 }
@@ -388,7 +406,18 @@ static mp_status add_case(plan *p, const mp_case *c, mp_matrix *m) {
         return status;
     }
     status = mp_matrix_append(m, c, p->tier, p->name, p->y->err);
-    return status ? status : add_case_pairs(p, &m->rows[m->count - 1]);
+    if (!status) status = add_variants(p, &p->pairs, &m->rows[m->count - 1]);
+    return status ? status : add_variants(p, &p->after, &m->rows[m->count - 1]);
+}
+
+static mp_status check_variants_used(plan *p, const variant_rules *rules) {
+    for (size_t i = 0; i < rules->count; i++) {
+        if (!rules->rule[i].used)
+            return mp_yaml_fail(p->y, rules->rule[i].node,
+                                "when: '%s' matches no case of group '%s'; remove or correct it",
+                                rules->rule[i].when, p->name);
+    }
+    return MP_OK;
 }
 
 /* A rule that never applies is a typing error, or the matrix has moved on without it. */
@@ -399,13 +428,8 @@ static mp_status check_rules_used(plan *p) {
                                 "exclude: '%s' matches no case of group '%s'; remove or correct it",
                                 p->exclude[i].expr, p->name);
     }
-    for (size_t i = 0; i < p->pair_count; i++) {
-        if (!p->pair[i].used)
-            return mp_yaml_fail(p->y, p->pair[i].node,
-                                "when: '%s' matches no case of group '%s'; remove or correct it",
-                                p->pair[i].when, p->name);
-    }
-    return MP_OK;
+    const mp_status status = check_variants_used(p, &p->pairs);
+    return status ? status : check_variants_used(p, &p->after);
 }
 
 static mp_status cross(plan *p, const mp_case *defaults, mp_matrix *m) {
@@ -434,17 +458,22 @@ static mp_status cross(plan *p, const mp_case *defaults, mp_matrix *m) {
     return status ? status : check_rules_used(p);
 }
 
+static void variants_free(variant_rules *rules) {
+    for (size_t i = 0; i < rules->count; i++) {
+        free(rules->rule[i].when);
+        free(rules->rule[i].variant);
+    }
+    free(rules->rule);
+}
+
 mp_status mp_group_expand(mp_yaml *y, const yaml_node_t *node, const mp_case *defaults, mp_matrix *m) {
-    plan p = {.y = y, .node = node, .tier = MP_CI};
+    plan p = {.y = y, .node = node, .tier = MP_CI, .pairs = {.key = "pairs"}, .after = {.key = "after"}};
     mp_status status = read_group(&p);
     if (!status) status = cross(&p, defaults, m);
     for (size_t i = 0; i < p.dimension_count; i++) texts_free(&p.dimension[i]);
     for (size_t i = 0; i < p.exclude_count; i++) free(p.exclude[i].expr);
-    for (size_t i = 0; i < p.pair_count; i++) {
-        free(p.pair[i].when);
-        free(p.pair[i].variant);
-    }
+    variants_free(&p.pairs);
+    variants_free(&p.after);
     free(p.exclude);
-    free(p.pair);
     return status;
 }

@@ -38,7 +38,7 @@ static mp_status fill(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error 
     return MP_OK;
 }
 
-mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
+static mp_status create(const mp_case *c, const mp_inputs *weights, mp_inputs *in, mp_error *err) {
     mp_status status = MP_OK;
     mp_inputs_plan(c, in);
     if (c->data == MP_FROM_FILE)
@@ -48,14 +48,28 @@ mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         mp_tensor *t = &in->t[id];
         if (t->rank == 0) continue;
+        if (weights && mp_tensors[id].rows == MP_ROWS_WHOLE) {
+            *t = weights->t[id];
+            in->borrowed[id] = true;
+            continue;
+        }
         status = mp_tensor_alloc(t, MP_POISON_A, err);
         if (status == MP_OK) status = fill(c, (mp_tensor_id)id, t, err);
         if (status != MP_OK) mp_error_prefix(err, "input %s", mp_tensor_name((mp_tensor_id)id));
     }
-    if (status == MP_OK && c->data == MP_UNUSED) status = mp_fill_unused(c, in, err);
+    /* weights that are borrowed have what is unused there */
+    if (status == MP_OK && c->data == MP_UNUSED && !weights) status = mp_fill_unused(c, in, err);
     if (status == MP_OK && in->t[MP_CACHE3].data) zero_filtered_slots(c, in);
     if (status != MP_OK) mp_inputs_destroy(in);
     return status;
+}
+
+mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
+    return create(c, NULL, in, err);
+}
+
+mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err) {
+    return create(c, other, in, err);
 }
 
 void mp_inputs_destroy(mp_inputs *in) {

@@ -30,7 +30,10 @@ bool mp_tier_parse(const char *text, mp_tier *tier) {
 
 static void free_row(mp_matrix_row *row) {
     for (size_t i = 0; i < row->pair_count; i++) free(row->pair_text[i]);
+    for (size_t i = 0; i < row->after_count; i++) free(row->after_text[i]);
     free(row->pair_text);
+    free(row->after_text);
+    free(row->afters);
     free(row->file);
     free(row->pairs);
     free(row->group);
@@ -54,6 +57,22 @@ mp_status mp_matrix_append(mp_matrix *m, const mp_case *c, mp_tier tier, const c
     return MP_OK;
 }
 
+static mp_status append(mp_case **cases, char ***texts, size_t *count, const mp_case *c, const char *text,
+                        mp_error *err) {
+    mp_case *more = realloc(*cases, (*count + 1) * sizeof *more);
+    if (more) *cases = more;
+    char **more_texts = realloc(*texts, (*count + 1) * sizeof *more_texts);
+    if (more_texts) *texts = more_texts;
+    char *copy = strdup(text);
+    if (!more || !more_texts || !copy) {
+        free(copy);
+        return mp_fail(err, MP_EMEMORY, "no memory for the pairs of a case");
+    }
+    more[*count] = *c;
+    more_texts[(*count)++] = copy;
+    return MP_OK;
+}
+
 mp_status mp_matrix_append_pair(mp_matrix_row *row, const mp_case *variant, const char *text, mp_error *err) {
     for (size_t i = 0; i < row->pair_count; i++) {
         if (mp_case_compare(&row->pairs[i], variant) == 0) return MP_OK;
@@ -62,18 +81,18 @@ mp_status mp_matrix_append_pair(mp_matrix_row *row, const mp_case *variant, cons
         return mp_fail(err, MP_EINPUT,
                        "a case has at most %d pairs: leave the others to a case with another seed",
                        MP_MATRIX_MAX_PAIRS);
-    mp_case *pairs = realloc(row->pairs, (row->pair_count + 1) * sizeof *pairs);
-    if (pairs) row->pairs = pairs;
-    char **texts = realloc(row->pair_text, (row->pair_count + 1) * sizeof *texts);
-    if (texts) row->pair_text = texts;
-    char *copy = strdup(text);
-    if (!pairs || !texts || !copy) {
-        free(copy);
-        return mp_fail(err, MP_EMEMORY, "no memory for the pairs of a case");
+    return append(&row->pairs, &row->pair_text, &row->pair_count, variant, text, err);
+}
+
+mp_status mp_matrix_append_after(mp_matrix_row *row, const mp_case *before, const char *text, mp_error *err) {
+    for (size_t i = 0; i < row->after_count; i++) {
+        if (mp_case_compare(&row->afters[i], before) == 0) return MP_OK;
     }
-    row->pairs[row->pair_count] = *variant;
-    row->pair_text[row->pair_count++] = copy;
-    return MP_OK;
+    if (row->after_count == MP_MATRIX_MAX_AFTERS)
+        return mp_fail(err, MP_EINPUT,
+                       "a case runs after at most %d others: leave the rest to a case with another seed",
+                       MP_MATRIX_MAX_AFTERS);
+    return append(&row->afters, &row->after_text, &row->after_count, before, text, err);
 }
 
 /* ---- duplicates ---- */
@@ -85,17 +104,29 @@ static int by_case_then_position(const void *a, const void *b, void *rows) {
     return order ? order : (i > j) - (i < j);
 }
 
-static mp_status merge_pair(mp_matrix_row *keep, const mp_matrix_row *again, size_t p, mp_error *err) {
+/* The first that does not fit ends it. */
+static mp_status merge_variants(mp_matrix_row *keep, const mp_matrix_row *again, mp_error *err) {
     char text[MP_CASE_TEXT_MAX];
-    const mp_status status = mp_matrix_append_pair(keep, &again->pairs[p], again->pair_text[p], err);
+    const char *kind = "pair", *variant = NULL;
+    mp_status status = MP_OK;
+    for (size_t p = 0; !status && p < again->pair_count; p++) {
+        variant = again->pair_text[p];
+        status = mp_matrix_append_pair(keep, &again->pairs[p], variant, err);
+    }
+    for (size_t p = 0; !status && p < again->after_count; p++) {
+        kind = "after";
+        variant = again->after_text[p];
+        status = mp_matrix_append_after(keep, &again->afters[p], variant, err);
+    }
     if (status == MP_OK) return MP_OK;
     mp_case_text(&keep->c, text, sizeof text);
-    mp_error_prefix(err, "pair '%s' of '%s' (groups '%s' and '%s')", again->pair_text[p], text, keep->group,
+    mp_error_prefix(err, "%s '%s' of '%s' (groups '%s' and '%s')", kind, variant, text, keep->group,
                     again->group);
     return status;
 }
 
-/* Merges equal cases into the first of them: its group stays, the lower tier wins, pairs are united. */
+/* Merges equal cases into the first of them: its group stays, the lower tier wins, pairs and afters are
+ * united. */
 static mp_status merge_duplicates(mp_matrix *m, mp_error *err) {
     mp_status status = MP_OK;
     size_t *order = malloc((m->count + 1) * sizeof *order);
@@ -109,7 +140,7 @@ static mp_status merge_duplicates(mp_matrix *m, mp_error *err) {
             continue;
         }
         if (again->tier < keep->tier) keep->tier = again->tier;
-        for (size_t p = 0; !status && p < again->pair_count; p++) status = merge_pair(keep, again, p, err);
+        if (!status) status = merge_variants(keep, again, err);
         free_row(again);
         *again = (mp_matrix_row){0}; /* group == NULL marks it */
     }
@@ -248,6 +279,20 @@ mp_status mp_matrix_add(mp_matrix *m, const char *case_text, const char *const *
     if (!status) status = take_rows(m, &more, err);
     if (!status) status = merge_duplicates(m, err);
     mp_matrix_free(&more);
+    return status;
+}
+
+mp_status mp_matrix_add_after(mp_matrix *m, const char *case_text, const char *after, mp_error *err) {
+    mp_case c = mp_case_default();
+    mp_status status = mp_case_parse(&c, case_text, err);
+    mp_case before = c;
+    size_t row = 0;
+    while (row < m->count && mp_case_compare(&m->rows[row].c, &c) != 0) row++;
+    if (!status && row == m->count) status = mp_fail(err, MP_EINTERNAL, "no such case");
+    if (!status) status = mp_case_parse(&before, after, err);
+    if (!status) status = mp_case_validate_after(&c, &before, err);
+    if (!status) status = mp_matrix_append_after(&m->rows[row], &before, after, err);
+    if (status) mp_error_prefix(err, "after '%s' of '%s'", after, case_text);
     return status;
 }
 

@@ -230,6 +230,26 @@ static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *va
            variant->mode != MP_MODE_NO_COMBINE;
 }
 
+mp_status mp_case_validate_after(const mp_case *c, const mp_case *before, mp_error *err) {
+    static const char *const of_a_call[] = {"M", "routing", "seed", "filter", "data"};
+    if (c->data == MP_FROM_FILE || before->data == MP_FROM_FILE)
+        return mp_fail(err, MP_EINPUT, "data=file: what is judged from a file is not run, after nothing");
+    for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
+        const mp_field *f = &mp_fields[i];
+        bool may = mp_field_compare(f, c, before) == 0;
+        for (size_t k = 0; k < COUNT(of_a_call); k++) may = may || !strcmp(f->name, of_a_call[k]);
+        if (may) continue;
+        char own[64], other[64];
+        mp_field_text(f, c, own);
+        mp_field_text(f, before, other);
+        return mp_fail(err, MP_EINPUT,
+                       "%s=%s instead of %s=%s does not run on the same buffers and weights: the case before "
+                       "may differ in M, routing, seed, filter and data",
+                       f->name, other, f->name, own);
+    }
+    return MP_OK;
+}
+
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err) {
     if (mp_case_is_part(base, variant)) {
         const mp_status status = mp_case_validate_part(base, variant, err);

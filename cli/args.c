@@ -148,14 +148,22 @@ static mp_status check_value(const mp_option_row *o, const char *value, mp_error
     return MP_OK;
 }
 
-static mp_status add_pair(mp_args *args, const char *value, mp_error *err) {
+/* A --pair, or --after, of the --case before it. */
+static mp_status add_variant(mp_args *args, mp_option option, const char *value, mp_error *err) {
+    const char *name = mp_options[option].name;
     if (args->case_count == 0)
-        return mp_fail(err, MP_EINPUT, "--pair %s: there is no --case before it, to which it would belong",
-                       value);
+        return mp_fail(err, MP_EINPUT, "--%s %s: there is no --case before it, to which it would belong",
+                       name, value);
     mp_cli_case *c = &args->cases[args->case_count - 1];
-    if (c->pair_count == MP_MATRIX_MAX_PAIRS)
-        return mp_fail(err, MP_EINPUT, "--pair %s: a case has at most %d pairs", value, MP_MATRIX_MAX_PAIRS);
-    c->pairs[c->pair_count++] = value;
+    const bool pair = option == MP_OPT_PAIR;
+    const size_t most = pair ? MP_MATRIX_MAX_PAIRS : MP_MATRIX_MAX_AFTERS;
+    size_t *count = pair ? &c->pair_count : &c->after_count;
+    if (*count == most)
+        return mp_fail(err, MP_EINPUT,
+                       pair ? "--%s %s: a case has at most %zu pairs"
+                            : "--%s %s: a case runs after at most %zu others",
+                       name, value, most);
+    (pair ? c->pairs : c->afters)[(*count)++] = value;
     return MP_OK;
 }
 
@@ -171,7 +179,8 @@ static mp_status take(mp_args *args, mp_option option, const char *value, mp_err
     if (status != MP_OK) return status;
     args->value[option] = value;
     if (strcmp(o->name, "case") == 0) args->cases[args->case_count++] = (mp_cli_case){.text = value};
-    return option == MP_OPT_PAIR ? add_pair(args, value, err) : MP_OK;
+    const bool variant = option == MP_OPT_PAIR || option == MP_OPT_AFTER;
+    return variant ? add_variant(args, option, value, err) : MP_OK;
 }
 
 /* A word that getopt_long refuses: unknown, ambiguous, or with a value that a switch does not take. */

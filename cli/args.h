@@ -6,11 +6,13 @@
 #include "cli/options.h"
 #include "moeparity/matrix.h"
 
-/* A --case, and the --pair behind it. */
+/* A --case, and the --pair and --after behind it. */
 typedef struct mp_cli_case {
     const char *text;
     const char *pairs[MP_MATRIX_MAX_PAIRS];
     size_t pair_count;
+    const char *afters[MP_MATRIX_MAX_AFTERS];
+    size_t after_count;
 } mp_cli_case;
 
 typedef struct mp_args {

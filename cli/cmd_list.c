@@ -29,11 +29,14 @@ static int list_supplies(void) {
 
 static json_t *row_to_json(const mp_matrix_row *row) {
     char name[MP_CASE_TEXT_MAX];
-    json_t *pairs = json_array();
+    json_t *pairs = json_array(), *afters = json_array();
     mp_case_text(&row->c, name, sizeof name);
     for (size_t i = 0; i < row->pair_count; i++) json_array_append_new(pairs, json_string(row->pair_text[i]));
-    return json_pack("{s:s, s:s, s:s, s:o, s:o}", "name", name, "group", row->group ? row->group : "", "tier",
-                     mp_tier_name(row->tier), "pairs", pairs, "fields", mp_case_json(&row->c));
+    for (size_t i = 0; i < row->after_count; i++)
+        json_array_append_new(afters, json_string(row->after_text[i]));
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", name, "group", row->group ? row->group : "",
+                     "tier", mp_tier_name(row->tier), "pairs", pairs, "after", afters, "fields",
+                     mp_case_json(&row->c));
 }
 
 static mp_status write_json(const mp_matrix *matrix, const char *path, mp_error *err) {
@@ -65,6 +68,8 @@ int mp_cmd_list(const mp_args *args) {
         puts(name);
         for (size_t p = 0; mp_args_given(args, MP_OPT_PAIRS) && p < matrix.rows[i].pair_count; p++)
             printf("    = %s\n", matrix.rows[i].pair_text[p]);
+        for (size_t p = 0; mp_args_given(args, MP_OPT_PAIRS) && p < matrix.rows[i].after_count; p++)
+            printf("    after %s\n", matrix.rows[i].after_text[p]);
     }
     mp_paths_free(&paths);
     mp_matrix_free(&matrix);

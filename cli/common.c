@@ -83,6 +83,9 @@ mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix
     for (size_t i = 0; i < args->case_count && status == MP_OK; i++)
         status =
             mp_matrix_add(matrix, args->cases[i].text, args->cases[i].pairs, args->cases[i].pair_count, err);
+    for (size_t i = 0; i < args->case_count && status == MP_OK; i++)
+        for (size_t k = 0; k < args->cases[i].after_count && status == MP_OK; k++)
+            status = mp_matrix_add_after(matrix, args->cases[i].text, args->cases[i].afters[k], err);
     for (size_t i = 0; i < matrices->count && status == MP_OK; i++)
         status = mp_matrix_load(matrix, matrices->path[i], err);
     for (size_t i = 0; i < matrix->count && status == MP_OK; i++)

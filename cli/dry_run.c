@@ -48,7 +48,7 @@ static mp_status check_tiles(const mp_matrix *matrix, const mp_settings *setting
 }
 
 mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_settings *settings, mp_error *err) {
-    size_t stored = 0, pairs = 0;
+    size_t stored = 0, pairs = 0, afters = 0;
     mp_status status = check_subject(settings->subject, err);
     if (status == MP_OK) status = check_subject(settings->against, err);
     if (status == MP_OK) status = check_tiles(matrix, settings, err);
@@ -61,7 +61,9 @@ mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_settings *settings, m
         mp_case_text(&row->c, name, sizeof name);
         puts(name);
         for (size_t p = 0; p < row->pair_count; p++) printf("    = %s\n", row->pair_text[p]);
+        for (size_t p = 0; p < row->after_count; p++) printf("    after %s\n", row->after_text[p]);
         pairs += row->pair_count;
+        afters += row->after_count;
     }
     printf("%zu case%s would run with subject %s%s; nothing was run\n", matrix->count,
            matrix->count == 1 ? "" : "s", settings->subject, settings->strict ? ", strictly" : "");
@@ -70,6 +72,7 @@ mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_settings *settings, m
         "subject's contract promises them; graph and streams as far as the subject offers them\n");
     if (settings->repeat > 1) printf("judged: repeat, %d runs of each case\n", settings->repeat);
     if (pairs > 0) printf("judged: %zu pair%s\n", pairs, pairs == 1 ? "" : "s");
+    if (afters > 0) printf("judged: %zu sequence%s\n", afters, afters == 1 ? "" : "s");
     if (settings->against) printf("reported: the difference from subject %s\n", settings->against);
     if (settings->golden)
         mp_cli_say(stdout, "judged: golden %s, which holds %zu of the cases", settings->golden, stored);

@@ -129,6 +129,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                          "Fields that differ, as `path=runner`; or ranks or shards, as `ep_size=4 E=2` or "
                          "`N=64`, whose outputs must sum to the case's. Matrices have pairs of their "
                          "own."},
+    [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD,
+                      .repeats = RUN | COVERAGE | RECORD,
+                      .summary = "a case that runs right before the --case before it, on the same buffers",
+                      .details = "Fields that differ, as `M=200 seed=1`: M, routing, seed, filter and data "
+                                 "may. What it leaves in outputs and workspaces must change nothing of the "
+                                 "case's result. Matrices have such cases of their own."},
     [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | COVERAGE | RECORD | VERIFY,
                       .summary = "only cases that match, as `M>16 act=silu`",
                       .details = "Blank-separated terms that must all hold: name=value, !=, and for numbers "
@@ -219,7 +225,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | LIST | COVERAGE,
                      .summary = "write the verdicts, the cases, or what they produce, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
-                                "name, group, tier, pairs, and all its fields."},
+                                "name, group, tier, pairs, what it runs after, and all its fields."},
     [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
                       .summary = "write the verdicts as JUnit XML"},
     [MP_OPT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
@@ -233,7 +239,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_DIGEST_ABOVE] = {"digest-above", 0, MP_TAKES_NUMBER, "BYTES", 0, INT64_MAX, .fallback = "1048576",
                              .commands = RECORD, .summary = "larger tensors become one digest a row"},
     [MP_OPT_PAIRS] = {"pairs", 0, MP_TAKES_NOTHING, .commands = LIST,
-                      .summary = "print the pairs under each case"},
+                      .summary = "print under each case its pairs, and what it runs after"},
     [MP_OPT_MATRICES] = {"matrices", 0, MP_TAKES_NOTHING, .commands = LIST,
                          .summary = "the matrices and goldens that are found by their names"},
     [MP_OPT_MISSING] = {"missing", 0, MP_TAKES_NOTHING, .commands = COVERAGE,

@@ -7,6 +7,7 @@
 #define OF_RANKS "M=8 E=4 topk=2 K=64 N=32 ep_size=2 ep_rank=1" /* the map's last entry is this rank's */
 #define FLOAT "M=4 E=4 topk=2 K=64 N=32 dtype=fp32"
 #define PARTED "M=33 topk=4 K=96 N=64 bias=1"
+#define FEW_BLOCKS "M=33 E=8 topk=2 K=64 N=32 routing=first"
 #define CHUNKS "M=65546 E=4 topk=2 K=8 N=4 path=chunked"
 
 const fault faults[] = {
@@ -229,6 +230,18 @@ const fault faults[] = {
      NO_STAGE},
     {"down's bias on every rank", down_bias_on_every_rank, PARTED, "ep_size=4 E=2", CHECK(RANKS), NO_STAGE},
     {"down's bias on every shard", down_bias_of_the_first_run, PARTED, "N=16", CHECK(RANKS), NO_STAGE},
+    {"the sort is kept for M alone", sort_kept_for_tokens, "scope=align M=33 E=8 topk=2", "after seed=1",
+     CHECK(SEQUENCE), NO_STAGE},
+    {"the grid is kept for M alone", grid_kept_for_tokens, FEW_BLOCKS, "after routing=uniform",
+     CHECK(SEQUENCE), NO_STAGE},
+    {"blocks of the run before are computed", blocks_of_the_run_before, FEW_BLOCKS, "after routing=uniform",
+     CHECK(SEQUENCE), NO_STAGE},
+    {"the output is not zeroed", added_onto_the_run_before, "M=4 E=4 topk=4 K=64 N=32 fused_sum=1",
+     "after seed=1", CHECK(SEQUENCE), NO_STAGE},
+    {"it is not, after a larger batch", added_onto_the_run_before, SMALL, "after M=40", CHECK(SEQUENCE),
+     NO_STAGE},
+    {"filtered rows of the run before", filtered_rows_of_the_run_before, SMALL " filter=0.5",
+     "after filter=0", CHECK(SEQUENCE), NO_STAGE},
     {"other bits than predicted", other_bits, FLOAT, NULL, CHECK(BITS), MP_GATE_UP},
     {"other bits than the golden's", other_bits, FLOAT, NULL, CHECK(GOLDEN), NO_STAGE},
 };

@@ -35,6 +35,7 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     combine_saturates, map_read_at_minus_one, map_ignored, map_taken_for_linear, sentinel_clamped,
     other_sentinel_routed, sentinel_counted, sentinel_row_activated, sentinel_times_zero, shared_left_out,
     shared_scaled, sum_stored_before_shared, finalized_in_dtype, shared_row_wraps,
-    shared_left_out_of_fused_sum, shared_weight_of_one;
+    shared_left_out_of_fused_sum, shared_weight_of_one, sort_kept_for_tokens, grid_kept_for_tokens,
+    blocks_of_the_run_before, added_onto_the_run_before, filtered_rows_of_the_run_before;
 
 #endif

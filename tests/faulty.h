@@ -27,9 +27,9 @@ typedef struct fault {
     const char *name;
     void (*plant)(const faulty_run *run); /* NULL: nothing is wrong */
     const char *case_text;                /* the smallest case that shows it */
-    const char *pair;                     /* a variant that must agree, or NULL */
-    unsigned checks;                      /* CHECK() bits that must fail */
-    int stage; /* the one stage that must be named, or NO_STAGE when the fault is no stage's */
+    const char *pair; /* a variant that must agree, or "after " and a case that runs before; or NULL */
+    unsigned checks;  /* CHECK() bits that must fail */
+    int stage;        /* the one stage that must be named, or NO_STAGE when the fault is no stage's */
 } fault;
 
 extern const fault faults[];

@@ -2,6 +2,7 @@
 #include "tests/streamed.h"
 
 #include "cases/graph_tables.h"
+#include "cases/numbering.h"
 #include "ref/contract_words.h"
 #include "ref/predict/predict.h"
 
@@ -18,6 +19,7 @@ typedef struct job {
     bool replayed;
     int64_t blocks;       /* of rows, by the routing of then */
     int32_t *ids;         /* a copy of then */
+    mp_tensor numbered;   /* the ids that it is given, where those are not this rank's */
     mp_tensor_set hidden; /* tensors of its own */
 } job;
 
@@ -80,6 +82,8 @@ static mp_status work(device *d, job *j, mp_error *err) {
     if (fault == STREAMED_ONE_SCRATCH && stage == MP_DOWN)
         memcpy(j->t[MP_CACHE2].data, d->scratch, mp_tensor_bytes(&j->t[MP_CACHE2]));
     if (stage == MP_ALIGN) d->counter++, ++*j->counter;
+    if (stage == MP_ALIGN && j->numbered.data)
+        mp_read_numbered_ids(&j->c, j->numbered.data, j->t[MP_EXPERT_MAP].data, j->t[MP_TOPK_IDS].data);
     const mp_status status = mp_execute(&executor, &j->c, stage, stage, j->block_size_m, j->t, err);
     const bool skips = stage == MP_COMBINE && ((fault == STREAMED_FLAG_BY_HOST && *j->counter != 1) ||
                                                (fault == STREAMED_ONE_COUNTER && d->counter != 1));
@@ -215,6 +219,11 @@ static job *job_of(const device *d, const mp_execution *e) {
         if (!(j->hidden & MP_IN_SET(id))) continue;
         j->t[id] = mp_case_shape(e->c, (mp_tensor_id)id, j->block_size_m);
         if (mp_tensor_alloc(&j->t[id], MP_POISON_A, NULL) != MP_OK) abort();
+    }
+    if (mp_case_numbers_ids(e->c) && e->t[MP_TOPK_IDS].data) {
+        j->numbered = e->t[MP_TOPK_IDS];
+        j->hidden |= MP_IN_SET(MP_TOPK_IDS);
+        if (mp_tensor_alloc(&j->t[MP_TOPK_IDS], MP_POISON_A, NULL) != MP_OK) abort();
     }
     *j->counter = 0;
     const int32_t *ids = e->t[MP_TOPK_IDS].data;

@@ -364,6 +364,48 @@ static void possible_combinations_are_accepted(void **unused) {
     for (size_t i = 0; i < COUNT(texts); i++) parsed(texts[i]);
 }
 
+/* A case runs after another one of the same layer: what a call brings may differ, and nothing else. */
+static void sequences_are_calls_of_one_layer(void **unused) {
+    (void)unused;
+    static const char *const may[] = {"M=9",    "M=0",       "routing=first",
+                                      "seed=3", "filter=.5", "data=wide M=8 filter=1",
+                                      "M=4"},
+                             *const must_not[] = {"E=4",
+                                                  "K=8",
+                                                  "N=8",
+                                                  "topk=1",
+                                                  "dtype=fp32",
+                                                  "path=runner",
+                                                  "bias=1",
+                                                  "act=gelu",
+                                                  "layout=sorted",
+                                                  "mode=inplace",
+                                                  "rsf=2",
+                                                  "gated=0",
+                                                  "tile=64x64x32x8x4x3",
+                                                  "ep_size=2",
+                                                  "limit=2",
+                                                  "scope=act"};
+    const mp_case c = parsed("M=4");
+    mp_error err = {0};
+    for (size_t i = 0; i < COUNT(may); i++) {
+        mp_case before = c;
+        assert_int_equal(mp_case_parse(&before, may[i], &err), MP_OK);
+        if (mp_case_validate_after(&c, &before, &err) != MP_OK) fail_msg("%s: %s", may[i], err.text);
+    }
+    for (size_t i = 0; i < COUNT(must_not); i++) {
+        mp_case before = c;
+        char start[64];
+        if (mp_case_apply(&before, must_not[i], &err) != MP_OK) fail_msg("%s", err.text);
+        snprintf(start, sizeof start, "%s instead of ", must_not[i]);
+        assert_int_equal(mp_case_validate_after(&c, &before, &err), MP_EINPUT);
+        if (strncmp(err.text, start, strlen(start)) != 0) fail_msg("%s: %s", must_not[i], err.text);
+    }
+    mp_case file = c;
+    file.data = MP_FROM_FILE;
+    assert_int_equal(mp_case_validate_after(&c, &file, &err), MP_EINPUT);
+}
+
 /* A pair asks for equal bits of one problem executed in two ways. */
 static void pairs_are_the_same_problem(void **unused) {
     (void)unused;
@@ -569,6 +611,7 @@ int main(void) {
         cmocka_unit_test(impossible_combinations_are_refused),
         cmocka_unit_test(possible_combinations_are_accepted),
         cmocka_unit_test(pairs_are_the_same_problem),
+        cmocka_unit_test(sequences_are_calls_of_one_layer),
         cmocka_unit_test(values_from_code_are_checked),
         cmocka_unit_test(expressions_match),
         cmocka_unit_test(bad_expressions_are_refused),

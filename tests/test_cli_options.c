@@ -133,6 +133,37 @@ static void cases_and_their_pairs(void **state) {
     expect(line, 2, "", "moeparity: --pair path=runner: a case has at most 15 pairs\n");
 }
 
+/* So do they have what they run after. */
+static void cases_and_what_they_run_after(void **state) {
+    (void)state;
+    expect(
+        "moeparity run --dry-run --case M=3 --after M=9 --pair path=runner --after 'seed=1 M=0' --case M=1 "
+        "--case 'M=3' --after seed=2 --subject host",
+        0, "judged: 3 sequences", "");
+    assert_non_null(strstr(out,
+                           "M=3 topk=2 act=silu\n    = path=runner\n    after M=9\n    after seed=1 M=0\n"
+                           "    after seed=2\nM=1 topk=2 act=silu\n2 cases would run"));
+    expect("moeparity run --after M=9 --case M=3", 2, "",
+           "moeparity: --after M=9: there is no --case before it, to which it would belong\n");
+    expect(
+        "moeparity run --case M=3 --after path=runner", 2, "",
+        "moeparity: after 'path=runner' of 'M=3': path=runner instead of path=fused does not run on the same "
+        "buffers and weights: the case before may differ in M, routing, seed, filter and data\n");
+    char line[1024] = "moeparity run --case M=3";
+    for (int i = 0; i < 9; i++) sprintf(line + strlen(line), " --after M=%d", i);
+    expect(line, 2, "", "moeparity: --after M=8: a case runs after at most 8 others\n");
+    write_file("after.yaml", "groups: [{name: g, axes: {M: [3, 4]}, after: [M=9, {when: M=4, variant: {M: 0, "
+                             "seed: 2}}]}]\n");
+    expect("moeparity list after.yaml --pairs", 0,
+           "M=3 topk=2 act=silu\n    after M=9\nM=4 topk=2 act=silu\n    after M=9\n    after M=0 seed=2\n",
+           "");
+    expect("moeparity list after.yaml --json after.json", 0, "", "");
+    json_t *all = json_file("after.json");
+    const json_t *last = json_array_get(json_object_get(all, "cases"), 1);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(last, "after"), 1)), "M=0 seed=2");
+    json_decref(all);
+}
+
 /* Every command has help of both kinds, and the manual page and the completions name all there is. */
 static void everything_is_told(void **state) {
     (void)state;
@@ -271,6 +302,7 @@ int main(void) {
         cmocka_unit_test(values),
         cmocka_unit_test(options_stand_anywhere),
         cmocka_unit_test(cases_and_their_pairs),
+        cmocka_unit_test(cases_and_what_they_run_after),
         cmocka_unit_test(everything_is_told),
         cmocka_unit_test(the_variables_are_told),
         cmocka_unit_test(the_manual_page_is_clean),

@@ -173,6 +173,17 @@ static void misbehaviour_has_a_verdict(void **state) {
     }
 }
 
+/* Scratch that is not set up anew is right on new buffers, and wrong on those that another run has used. */
+static void what_lives_on_the_run_before(void **state) {
+    (void)state;
+    expect(WRONG ",scratch", 0, "1 passed", "");
+    expect(WRONG " --after seed=1 --after M=70 --strict", 0, "1 passed", "");
+    expect("moeparity run --case 'M=4 scope=act' --after M=7 --subject plugin:plugins/wrong.so,scratch", 1,
+           "sequence: after M=7: ", "");
+    assert_non_null(strstr(out, "repro: moeparity run --case 'M=4 topk=2 act=silu scope=act' --after M=7 "
+                                "--subject plugin:plugins/wrong.so,scratch"));
+}
+
 /* Nobody else's code is run by the program itself. */
 static void it_is_loaded_by_a_worker_alone(void **state) {
     (void)state;
@@ -197,6 +208,7 @@ int main(void) {
         cmocka_unit_test(graphs_and_streams_are_asked_of_who_offers_them),
         cmocka_unit_test(what_is_no_plugin),
         cmocka_unit_test(misbehaviour_has_a_verdict),
+        cmocka_unit_test(what_lives_on_the_run_before),
         cmocka_unit_test(it_is_loaded_by_a_worker_alone),
     };
     return cmocka_run_group_tests(tests, link_plugins, tear_down);

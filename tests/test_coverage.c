@@ -119,13 +119,17 @@ static void figures_of_drawn_ids(void **unused) {
 
 /* ---- conditions ---- */
 
-static bool produced(const char *condition, const char *text, const char *pair) {
+/* Whether the case does, with this pair, or after this other case. */
+static bool produced(const char *condition, const char *text, const char *variant) {
+    const bool after = variant && strncmp(variant, "after ", 6) == 0;
+    const char *pair = after ? NULL : variant;
     mp_error err = {0};
     mp_matrix matrix = {0};
     mp_coverage *coverage = calloc((size_t)mp_condition_count, sizeof *coverage);
     const mp_condition *found = mp_condition_find(condition);
     if (!coverage || !found) fail_msg("no condition %s", condition);
     if (mp_matrix_add(&matrix, text, &pair, pair ? 1 : 0, &err) != MP_OK ||
+        (after && mp_matrix_add_after(&matrix, text, variant + 6, &err) != MP_OK) ||
         mp_coverage_of(&matrix, coverage, &err) != MP_OK)
         fail_msg("%s", err.text);
     const mp_coverage *c = &coverage[found - mp_conditions];
@@ -211,6 +215,32 @@ static void conditions_hold_where_they_should(void **unused) {
     assert_false(produced("filter-sorted", "filter=0.5", "path=runner"));
 }
 
+static void sequences_hold_where_they_should(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *condition, *text, *with, *without;
+    } examples[] = {
+        {"after-other-ids", "M=9", "after seed=1", "after M=10 seed=1"},
+        {"after-other-ids", "M=9", "after routing=first", "after seed=0"},
+        {"after-more-blocks", "M=40 routing=first", "after routing=uniform", "after routing=last"},
+        {"after-fewer-blocks", "M=40", "after routing=first", "after M=8 routing=first"},
+        {"after-more-tokens", "M=9", "after M=10", "after M=9"},
+        {"after-no-tokens", "M=9", "after M=0", "after M=1"},
+        {"after-more-routed", "M=9 filter=0.5", "after filter=0", "after filter=1"},
+        {"after-align", "M=9 scope=align", "after M=10", "after M=8"},
+        {"after-fused-sum", "topk=4 fused_sum=1", "after seed=1", NULL},
+        {"after-no-combine", "M=9 mode=no_combine", "after M=10", "after M=8"},
+        {"after-inplace", "M=9 mode=inplace", "after M=10", "after M=8"},
+        {"after-sorted", "M=40 layout=sorted routing=first", "after routing=uniform", "after M=41"},
+    };
+    for (size_t i = 0; i < COUNT(examples); i++) {
+        if (!produced(examples[i].condition, examples[i].text, examples[i].with))
+            fail_msg("%s is not produced %s", examples[i].condition, examples[i].with);
+        if (produced(examples[i].condition, examples[i].text, examples[i].without))
+            fail_msg("%s is produced %s", examples[i].condition, examples[i].without);
+    }
+}
+
 static void names_are_words(void **unused) {
     (void)unused;
     for (int i = 0; i < mp_condition_count; i++) {
@@ -219,7 +249,7 @@ static void names_are_words(void **unused) {
         assert_true(c->name[0] && c->meaning[0] && strlen(c->name) <= 26);
         assert_int_equal(strcspn(c->name, " ,#\t\r\n"), strlen(c->name));
         assert_true(strcmp(c->name, "all") && strcmp(c->name, "ci"));
-        assert_true(c->match || c->holds);
+        assert_true(c->match || c->holds || c->follows);
     }
     assert_null(mp_condition_find("k-odd"));
 }
@@ -287,6 +317,7 @@ int main(void) {
         cmocka_unit_test(figures_of_known_ids),
         cmocka_unit_test(figures_of_drawn_ids),
         cmocka_unit_test(conditions_hold_where_they_should),
+        cmocka_unit_test(sequences_hold_where_they_should),
         cmocka_unit_test(names_are_words),
         cmocka_unit_test(the_page_lists_them),
         cmocka_unit_test(stock_rows_produce_every_condition),

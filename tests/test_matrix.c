@@ -62,6 +62,8 @@ static char *listing(const mp_matrix *m) {
         n += mp_case_text(&m->rows[i].c, text + n, sizeof text - n);
         for (size_t p = 0; p < m->rows[i].pair_count; p++)
             n += (size_t)snprintf(text + n, sizeof text - n, " [%s]", m->rows[i].pair_text[p]);
+        for (size_t p = 0; p < m->rows[i].after_count; p++)
+            n += (size_t)snprintf(text + n, sizeof text - n, " [after %s]", m->rows[i].after_text[p]);
         n += (size_t)snprintf(text + n, sizeof text - n, "\n");
     }
     text[n] = 0;
@@ -123,6 +125,25 @@ static void language(void **unused) {
            "[mode=inplace, "
            "mode=no_combine]}]",
            "M=32 topk=2 act=silu rsf=2 [mode=inplace]\nM=32 topk=2 act=silu rsf=2 mode=inplace\n");
+}
+
+static void what_runs_before(void **unused) {
+    (void)unused;
+    expect("groups: [{name: g, axes: {M: [1, 9]}, after: [seed=1, {M: 70, routing: first}, {when: M>1, "
+           "variant: M=0}]}]",
+           "M=1 topk=2 act=silu [after seed=1] [after M=70 routing=first]\n"
+           "M=9 topk=2 act=silu [after seed=1] [after M=70 routing=first] [after M=0]\n");
+    /* It may be the case itself. Equal cases have all, each once. */
+    expect("groups: [{name: g, axes: {M: 9}, after: [M=9]}, {name: h, axes: {M: 9}, pairs: [path=runner], "
+           "after: [M=9 seed=0, seed=2]}]",
+           "M=9 topk=2 act=silu [path=runner] [after M=9] [after seed=2]\n");
+    /* What is impossible is left out on request. */
+    expect("groups: [{name: g, skip_impossible: true, axes: {topk: [1, 2]}, after: [routing=duplicates]}]",
+           "M=32 topk=1 act=silu\nM=32 topk=2 act=silu [after routing=duplicates]\n");
+    mp_matrix m = loaded("groups: [{name: g, axes: {M: 5}, after: [seed=3]}]");
+    assert_int_equal(m.rows[0].afters[0].M, 5);
+    assert_int_equal(m.rows[0].afters[0].seed, 3);
+    mp_matrix_free(&m);
 }
 
 static void pairs_are_complete_cases(void **unused) {
@@ -353,7 +374,7 @@ static void errors_name_file_and_line(void **unused) {
         {"groups:\n  - tier: ci\n", 2, "expected a name"},
         {"groups:\n  - name: [g]\n", 2, "expected a name"},
         {"groups:\n  - name: g\n    tiers: ci\n", 3,
-         "unknown key 'tiers'; expected one of name, tier, model, axes, zip, exclude, pairs, "
+         "unknown key 'tiers'; expected one of name, tier, model, axes, zip, exclude, pairs, after, "
          "skip_impossible"},
         {"groups:\n  - name: g\n    tier: fast\n", 3, "'fast'; expected smoke, ci or full"},
         {"groups:\n  - name: g\n    skip_impossible: yes\n", 3, "expected true or false"},
@@ -416,6 +437,16 @@ static void errors_name_file_and_line(void **unused) {
         {"groups:\n  - name: g\n    pairs:\n      - {when: M=32, varant: path=runner}\n", 4,
          "unknown key 'varant'"},
         {"groups:\n  - name: g\n    pairs:\n      - [path=runner]\n", 4, "pairs: expected a mapping"},
+        {"groups:\n  - name: g\n    after: seed=1\n", 3, "after: expected a list"},
+        {"groups:\n  - name: g\n    after:\n      - seed\n", 4, "after: 'seed': expected name=value"},
+        {"groups:\n  - name: g\n    after:\n      - K=64\n", 4,
+         "after 'K=64' of 'M=32 topk=2 act=silu': K=64 instead of K=512 does not run on the same buffers"},
+        {"groups:\n  - name: g\n    after:\n      - seed=1\n      - path=runner\n", 5,
+         "the case before may differ in M, routing, seed, filter and data"},
+        {"groups:\n  - name: g\n    after:\n      - {when: M=1, variant: seed=1}\n", 4,
+         "when: 'M=1' matches no case"},
+        {"groups:\n  - name: g\n    after: [M=0, M=1, M=2, M=3, M=4, M=5, M=6, M=7, M=8]\n", 3,
+         "a case runs after at most 8 others"},
     };
     for (size_t i = 0; i < COUNT(e); i++) {
         mp_matrix m = {0};
@@ -626,6 +657,7 @@ static void seed_is_the_public_table(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(language),
+        cmocka_unit_test(what_runs_before),
         cmocka_unit_test(pairs_are_complete_cases),
         cmocka_unit_test(duplicates_are_merged),
         cmocka_unit_test(includes),

@@ -85,7 +85,10 @@ static unsigned asked_for(const char *text, const char *pair, const mp_run_optio
                           mp_bits_promise bits, bool ordered) {
     mp_matrix matrix = {0};
     mp_error err = {0};
-    if (mp_matrix_add(&matrix, text, &pair, pair ? 1 : 0, &err) != MP_OK) fail_msg("%s", err.text);
+    const bool after = pair && strncmp(pair, "after ", 6) == 0;
+    if (mp_matrix_add(&matrix, text, &pair, pair && !after ? 1 : 0, &err) != MP_OK ||
+        (after && mp_matrix_add_after(&matrix, text, pair + 6, &err) != MP_OK))
+        fail_msg("%s", err.text);
     mp_offer offer = {.contract = mp_contract_weakest(), .exposes = mp_case_outputs(&matrix.rows[0].c)};
     for (int i = 0; i < MP_STAGE_COUNT; i++)
         offer.contract.promise[i] = (mp_stage_promise){bits, ordered, ordered};
@@ -110,6 +113,8 @@ static void what_is_asked_for(void **state) {
                      always | numbers | BIT(INTEGER) | BIT(BITS));
     assert_int_equal(asked_for("M=1", "path=runner", &o, MP_BITS_NONE, true),
                      always | numbers | BIT(INTEGER) | BIT(REPEAT) | BIT(PAIR));
+    assert_int_equal(asked_for("M=4", "after M=9", &o, MP_BITS_NONE, false),
+                     always | numbers | BIT(INTEGER) | BIT(SEQUENCE));
     assert_int_equal(asked_for("M=4 scope=align", NULL, &o, MP_BITS_REQUIRED, true),
                      always | BIT(INTEGER) | BIT(REPEAT));
     assert_int_equal(asked_for("M=4 scope=act", NULL, &o, MP_BITS_REQUIRED, true),

@@ -39,6 +39,25 @@ static mp_status compare_with_first(const mp_session *s, const mp_trace *trace, 
     return mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, trace), found, err);
 }
 
+/* What the contract promises to repeat, of a run whose bits as a whole need not. */
+static mp_status compare_promised(const mp_session *s, const mp_trace *again, mp_comparison *found,
+                                  mp_error *err) {
+    mp_trace before = s->first, later = *again; /* views without what no order is promised of */
+    bool repeats = true; /* what a stage makes of numbers that differ from run to run differs too */
+    for (int stage = 0; stage < MP_STAGE_COUNT; stage++) {
+        const mp_stage_promise *promise = &s->offer.contract.promise[stage];
+        /* align's order decides no bits of what does not depend on the batch */
+        const bool sorts = stage == MP_ALIGN && s->offer.contract.promise[MP_GATE_UP].batch_invariant;
+        if (!mp_case_has_stage(&s->row->c, (mp_stage)stage)) continue;
+        repeats = repeats && (promise->deterministic || sorts);
+        if (!repeats || !promise->deterministic)
+            before.t[mp_stage_output(&s->row->c, (mp_stage)stage)].data = NULL;
+    }
+    const mp_side a = {&s->row->c, &s->offer.contract, &before, NULL},
+                  b = {&s->row->c, &s->offer.contract, &later, NULL};
+    return mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, again), found, err);
+}
+
 /* A second run where the order of additions into the output is not fixed: it must keep its bounds like the
  * first, and repeat everything before the sum. */
 static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t poison, mp_comparison *found,
@@ -53,25 +72,14 @@ static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t 
             mp_check_fail(s->v, (mp_check)i, "with another poison: %s", second->check[i].text);
     mp_verdict_free(second);
     free(second);
-    mp_trace before = s->first, later = *again; /* views without what no order is promised of */
-    bool repeats = true; /* what a stage makes of numbers that differ from run to run differs too */
-    for (int stage = 0; stage < MP_STAGE_COUNT; stage++) {
-        const mp_stage_promise *promise = &s->offer.contract.promise[stage];
-        /* align's order decides no bits of what does not depend on the batch */
-        const bool sorts = stage == MP_ALIGN && s->offer.contract.promise[MP_GATE_UP].batch_invariant;
-        if (!mp_case_has_stage(&s->row->c, (mp_stage)stage)) continue;
-        repeats = repeats && (promise->deterministic || sorts);
-        if (!repeats || !promise->deterministic)
-            before.t[mp_stage_output(&s->row->c, (mp_stage)stage)].data = NULL;
-    }
-    const mp_side a = {&s->row->c, &s->offer.contract, &before, NULL},
-                  b = {&s->row->c, &s->offer.contract, &later, NULL};
-    if (status == MP_OK)
-        status =
-            mp_compare(&a, &b, s->row->c.M, ids_of(s->in), same_alignment(s, &s->row->c, again), found, err);
-    return status;
+    return status == MP_OK ? compare_promised(s, again, found, err) : status;
 }
 
+mp_status mp_compare_repeated(const mp_session *s, const mp_trace *again, mp_comparison *found,
+                              mp_error *err) {
+    return s->deterministic ? compare_with_first(s, again, found, err)
+                            : compare_promised(s, again, found, err);
+}
 /* Once more with either poison: does the difference come and go with it? */
 static mp_status follows_poison(mp_session *s, bool *follows, mp_error *err) {
     bool changed[2] = {false};

@@ -73,7 +73,7 @@ static mp_status look(const lanes *l, const lane *a, const char *what, mp_error 
 static mp_status compare_bits(const lanes *l, const numbers *n, mp_check check, const char *what,
                               const mp_trace *trace, mp_error *err) {
     mp_session *s = l->s;
-    mp_comparison found;
+    mp_comparison found = {0};
     const mp_side alone = {&s->row->c, &s->offer.contract, n->alone, NULL},
                   now = {&s->row->c, &s->offer.contract, trace, NULL};
     const mp_status status = mp_compare(&alone, &now, s->row->c.M, n->in.t[MP_TOPK_IDS].data,

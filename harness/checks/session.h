@@ -40,12 +40,18 @@ mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c,
 mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
                          const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err);
 
+/* check_runs.c: a further run of the case against the first, in what the contract promises to repeat. */
+mp_status mp_compare_repeated(const mp_session *s, const mp_trace *again, mp_comparison *found,
+                              mp_error *err);
+
 /* check_runs.c. A variant or selection that cannot run here (MP_EUNSUPPORTED) is not judged, and says why;
  * every other error ends the case. */
 mp_status mp_check_repeats(mp_session *s, mp_error *err);
 mp_status mp_check_pairs(mp_session *s, mp_error *err);
 mp_status mp_check_invariance(mp_session *s, mp_error *err); /* permutation and batch */
 mp_status mp_check_against(mp_session *s, mp_error *err);
+/* check_sequence.c */
+mp_status mp_check_sequence(mp_session *s, mp_error *err);
 /* check_ranks.c */
 mp_status mp_check_ranks(mp_session *s, mp_error *err);
 /* check_streams.c: a run that is replayed from a graph, and two runs at once */

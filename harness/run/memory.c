@@ -166,10 +166,29 @@ static size_t beside_a_run(const mp_case *c, const mp_offer *offer) {
     return bytes + total_bytes(trace.t);
 }
 
+/* A case that runs before has tokens of its own; buffers and traces of both are kept beside the first run. */
+static size_t beside_a_sequence(const mp_case *c, const mp_case *before, int block_size_m) {
+    const mp_case *larger = c->M > before->M ? c : before;
+    mp_inputs in;
+    mp_trace trace;
+    mp_inputs_plan(larger, &in);
+    mp_trace_plan(larger, block_size_m, &trace);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (mp_tensors[id].rows == MP_ROWS_WHOLE) in.t[id] = (mp_tensor){0};
+    return 2 * total_bytes(in.t) + 2 * total_bytes(trace.t);
+}
+
+/* The case, its variants, and what runs before it. */
+static const mp_case *planned_case(const mp_matrix_row *row, size_t i) {
+    return i == 0                 ? &row->c
+           : i <= row->pair_count ? &row->pairs[i - 1]
+                                  : &row->afters[i - 1 - row->pair_count];
+}
+
 mp_status mp_plan_memory(mp_session *s, mp_error *err) {
     const mp_run_options *o = s->options;
-    for (size_t i = 0; i <= s->row->pair_count; i++) {
-        const mp_case *c = i == 0 ? &s->row->c : &s->row->pairs[i - 1];
+    for (size_t i = 0; i <= s->row->pair_count + s->row->after_count; i++) {
+        const mp_case *c = planned_case(s->row, i);
         mp_subject *const subjects[] = {o->subject, i == 0 ? o->against : NULL};
         for (int k = 0; k < 2 && subjects[k]; k++) {
             const mp_offer *offer;
@@ -177,6 +196,8 @@ mp_status mp_plan_memory(mp_session *s, mp_error *err) {
             if (status == MP_EUNSUPPORTED && i > 0) continue; /* this variant will not be run */
             if (status != MP_OK) return status;
             size_t host = mp_case_host_bytes(c, offer->config.up.block_size_m) + offer->host_bytes;
+            if (i > s->row->pair_count)
+                host += beside_a_sequence(&s->row->c, c, offer->config.up.block_size_m);
             if (mp_case_is_part(&s->row->c, c)) host += beside_a_part(&s->row->c);
             if (i == 0 && k == 0) host += beside_a_run(c, offer);
             const size_t device = mp_surroundings_device_bytes(subjects[k], c, offer) + offer->device_bytes;

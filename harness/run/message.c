@@ -19,6 +19,10 @@ json_t *mp_json_row(const mp_matrix_row *row) {
         json_array_append_new(pairs, mp_json_text(row->pair_text[i]));
     json_t *json = json_pack("{s:s, s:o, s:o}", "case", text, "pairs", pairs, "group",
                              mp_json_text(row->group ? row->group : ""));
+    json_t *afters = row->after_count > 0 ? json_array() : NULL;
+    for (size_t i = 0; i < row->after_count; i++)
+        json_array_append_new(afters, mp_json_text(row->after_text[i]));
+    if (afters) json_object_set_new(json, "after", afters);
     if (row->file) json_object_set_new(json, "file", mp_json_path(row->file));
     return json;
 }
@@ -29,6 +33,18 @@ static mp_status take_file(const json_t *json, mp_matrix_row *row, mp_error *err
     const mp_status status = file ? mp_json_to_path(file, "file", path, err) : MP_OK;
     if (status == MP_OK && file && !(row->file = strdup(path)))
         return mp_fail(err, MP_EMEMORY, "no memory for the path of a file");
+    return status;
+}
+
+static mp_status take_afters(const json_t *afters, const char *text, mp_matrix *m, mp_error *err) {
+    const json_t *after;
+    size_t i;
+    mp_status status = MP_OK;
+    json_array_foreach(afters, i, after) {
+        if (status == MP_OK && !json_is_string(after))
+            status = mp_fail(err, MP_EINPUT, "after %zu is not a text", i);
+        if (status == MP_OK) status = mp_matrix_add_after(m, text, json_string_value(after), err);
+    }
     return status;
 }
 
@@ -45,6 +61,7 @@ mp_status mp_json_to_row(const json_t *json, mp_matrix *m, mp_error *err) {
             return mp_fail(err, MP_EINPUT, "pair %zu is not a text", i);
     mp_status status = mp_matrix_add(m, text, pair, count, err);
     if (status == MP_OK && m->count > before) status = take_file(json, &m->rows[before], err);
+    if (status == MP_OK) status = take_afters(json_object_get(json, "after"), text, m, err);
     if (status != MP_OK || m->count == before || !group) return status;
     char *copy = strdup(group);
     if (!copy) return mp_fail(err, MP_EMEMORY, "no memory for the name of a group");

@@ -19,6 +19,7 @@ static void add_case(mp_text *text, const mp_matrix_row *row, bool pairs) {
     mp_case_text(&row->c, name, sizeof name);
     add_option(text, "case", name);
     for (size_t i = 0; pairs && i < row->pair_count; i++) add_option(text, "pair", row->pair_text[i]);
+    for (size_t i = 0; pairs && i < row->after_count; i++) add_option(text, "after", row->after_text[i]);
 }
 
 /* Where tiles may come from. */

@@ -9,9 +9,9 @@
 #include "moeparity/verdict.h"
 
 /* Appends the one command that runs exactly this case again, behind `after` (what ran before it in the same
- * process; NULL: nothing): `moeparity run [--case AFTER ...] --case CASE [--pair ...]... --subject S ...`, or
- * with golden_required `moeparity golden verify FILE [--case AFTER] --case CASE ...`, and every setting that
- * is not the usual. Words are quoted for a shell. */
+ * process; NULL: nothing): `moeparity run [--case AFTER ...] --case CASE [--pair ...]... [--after ...]...
+ * --subject S ...`, or with golden_required `moeparity golden verify FILE [--case AFTER] --case CASE ...`,
+ * and every setting that is not the usual. Words are quoted for a shell. */
 void mp_repro(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
               mp_text *text);
 

@@ -67,6 +67,7 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
         status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, v, err);
     if (status == MP_OK) status = mp_check_repeats(s, err);
     if (status == MP_OK) status = mp_check_pairs(s, err);
+    if (status == MP_OK) status = mp_check_sequence(s, err);
     if (status == MP_OK) status = mp_check_ranks(s, err);
     if (status == MP_OK) status = mp_check_invariance(s, err);
     if (status == MP_OK) status = mp_check_against(s, err);
@@ -89,9 +90,10 @@ static void tell_weaker(mp_session *s) {
 
 /* Of a case out of a file all that its tensors answer: nothing is run. */
 static mp_status run_file_checks(mp_session *s, mp_error *err) {
-    static const mp_check unasked[] = {
-        MP_CHECK_REPEAT, MP_CHECK_GUARD,  MP_CHECK_INPUT, MP_CHECK_PERMUTATION, MP_CHECK_BATCH,
-        MP_CHECK_PAIR,   MP_CHECK_POISON, MP_CHECK_RANKS, MP_CHECK_GRAPH,       MP_CHECK_STREAMS};
+    static const mp_check unasked[] = {MP_CHECK_REPEAT,      MP_CHECK_GUARD,   MP_CHECK_INPUT,
+                                       MP_CHECK_PERMUTATION, MP_CHECK_BATCH,   MP_CHECK_PAIR,
+                                       MP_CHECK_POISON,      MP_CHECK_RANKS,   MP_CHECK_GRAPH,
+                                       MP_CHECK_STREAMS,     MP_CHECK_SEQUENCE};
     const mp_case *c = &s->row->c;
     const mp_contract *contract = &s->offer.contract;
     mp_status status = mp_judge(c, contract, NULL, s->in, &s->first, MP_POISON_A, s->engine, s->v, err);

@@ -35,17 +35,20 @@ static mp_status check_tiles(mp_setup *s, const mp_matrix *matrix, mp_error *err
         for (size_t p = 0; p <= row->pair_count; p++)
             if ((status = check_tile(&s->subject, p ? &row->pairs[p - 1] : &row->c, err)) != MP_OK)
                 return status;
+        for (size_t p = 0; p < row->after_count; p++)
+            if ((status = check_tile(&s->subject, &row->afters[p], err)) != MP_OK) return status;
         if (s->against.name && (status = check_tile(&s->against, &row->c, err)) != MP_OK) return status;
     }
     return MP_OK;
 }
 
-/* variants: those of the cases are run as well, which `against` does not. */
+/* variants: those of the cases, and what runs before them, are run as well, which `against` does not. */
 static mp_status prepare_kernels(mp_subject *subject, const mp_matrix *matrix, bool variants, mp_error *err) {
     if (!subject->prepare) return MP_OK;
     mp_progress("", "kernels");
     size_t count = 0;
-    for (size_t i = 0; i < matrix->count; i++) count += 1 + (variants ? matrix->rows[i].pair_count : 0);
+    for (size_t i = 0; i < matrix->count; i++)
+        count += 1 + (variants ? matrix->rows[i].pair_count + matrix->rows[i].after_count : 0);
     mp_case *cases = malloc((count ? count : 1) * sizeof *cases);
     if (!cases) return mp_fail(err, MP_EMEMORY, "no memory for %zu cases", count);
     count = 0;
@@ -53,6 +56,8 @@ static mp_status prepare_kernels(mp_subject *subject, const mp_matrix *matrix, b
         cases[count++] = matrix->rows[i].c;
         for (size_t p = 0; variants && p < matrix->rows[i].pair_count; p++)
             cases[count++] = matrix->rows[i].pairs[p];
+        for (size_t p = 0; variants && p < matrix->rows[i].after_count; p++)
+            cases[count++] = matrix->rows[i].afters[p];
     }
     const mp_status status = subject->prepare(subject, cases, count, err);
     free(cases);

@@ -29,6 +29,7 @@ unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options
                           (options->settings.deterministic || mp_contract_deterministic(contract, c)),
                moved = runs && whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
                paired = row->pair_count > parts && (some || integers), parted = parts != 0 && some,
+               followed = row->after_count > 0 && (some || integers),
                compared = options->golden && !options->settings.golden_partial,
                recorded = runs && some && offer->graphs, overlapping = runs && some && offer->overlaps,
                predicted = some && requires_bits(contract, c);

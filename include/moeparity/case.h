@@ -164,6 +164,10 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err);
  * part of the base, whose outputs sum to the base's: ep_size ranks with their share of E, shards with their
  * share of N. MP_EINPUT names the first other difference. */
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err);
+/* Whether a valid case can run after `before` on the same buffers and with the same weights, as a server's
+ * calls do: M, routing, seed, filter and data may differ, or nothing. MP_EINPUT names the first other
+ * difference. */
+mp_status mp_case_validate_after(const mp_case *c, const mp_case *before, mp_error *err);
 /* Writes the canonical text; returns its length. size >= MP_CASE_TEXT_MAX always suffices. */
 size_t mp_case_text(const mp_case *c, char *text, size_t size);
 

@@ -44,6 +44,9 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
  * no slot filtered that is not another rank's, and so for most cases with more row blocks. Weights and biases
  * are those of `in`, the inputs of c, and borrowed. */
 mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, mp_inputs *out, mp_error *err);
+/* As mp_inputs_create, for a case that runs with the weights of another one (mp_case_validate_after): weights
+ * and biases are borrowed from its inputs, all else is the case's own. */
+mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err);
 /* One digest over all tensors present. */
 uint64_t mp_inputs_digest(const mp_inputs *in);
 /* The tensor as a subject gets it: numbered_ids for topk_ids, where there are any; else itself. */

@@ -17,6 +17,7 @@ typedef enum mp_tier {
 } mp_tier; /* each tier contains the ones before it */
 
 #define MP_MATRIX_MAX_PAIRS 15 /* of one case: with another subject (--against) a verdict has room for 16 */
+#define MP_MATRIX_MAX_AFTERS 8 /* of one case */
 
 /* One case of a matrix, with the variants of it that must give the same bits, and the parts of it whose
  * outputs must sum to its own. */
@@ -28,6 +29,10 @@ typedef struct mp_matrix_row {
                          (mp_case_validate_pair), MP_MATRIX_MAX_PAIRS at most */
     char **pair_text; /* their override texts, e.g. "path=runner" */
     size_t pair_count;
+    mp_case *afters;   /* cases that run before c on the same buffers (mp_case_validate_after), each in turn,
+                          MP_MATRIX_MAX_AFTERS at most */
+    char **after_text; /* their override texts, e.g. "M=200 seed=1" */
+    size_t after_count;
     char *file; /* its tensors are those of this file, and are judged as they are; NULL: it is executed */
 } mp_matrix_row;
 
@@ -36,14 +41,17 @@ typedef struct mp_matrix {
     size_t count;
 } mp_matrix;
 
-/* Appends the cases of a file to *m (which starts zeroed); duplicates (the same case) are dropped: pairs are
- * merged, the lower tier wins. On error *m is unchanged and the text begins with `file:line:`; but where
- * pairs become too many by merging, with the file and the case, and *m holds the rows with as many pairs as
- * fit. */
+/* Appends the cases of a file to *m (which starts zeroed); duplicates (the same case) are dropped: pairs and
+ * afters are merged, the lower tier wins. On error *m is unchanged and the text begins with `file:line:`; but
+ * where pairs or afters become too many by merging, with the file and the case, and *m holds the rows with as
+ * many of them as fit. */
 mp_status mp_matrix_load(mp_matrix *m, const char *path, mp_error *err);
 /* Appends one case given as text (the repro form), with optional pair override texts. */
 mp_status mp_matrix_add(mp_matrix *m, const char *case_text, const char *const *pairs, size_t pair_count,
                         mp_error *err);
+/* Has the case of this text, which is in the matrix, run after another one as well, whose override text is
+ * given. */
+mp_status mp_matrix_add_after(mp_matrix *m, const char *case_text, const char *after, mp_error *err);
 /* Keeps rows of tier <= `tier` that match `expr` (NULL: all). MP_EINPUT when nothing is left. */
 mp_status mp_matrix_select(mp_matrix *m, mp_tier tier, const char *expr, mp_error *err);
 void mp_matrix_free(mp_matrix *m);

@@ -79,7 +79,8 @@ typedef struct mp_plugin_offer {
      * them is judged as one span; a name that this case has no tensor for is passed over. NULL: all that it
      * has. */
     const char *exposes;
-    size_t workspace_bytes[4]; /* buffers that it wants beside the tensors, guarded and full of poison */
+    /* Buffers that it wants beside the tensors, guarded; full of poison, or of what another run has left. */
+    size_t workspace_bytes[4];
     size_t host_bytes;   /* memory that it takes on its own account: a case that does not fit is a SKIP */
     size_t device_bytes; /* the same on the device */
     int block_size_m;    /* to which align pads; 0: that of the case's tile */
@@ -98,7 +99,7 @@ typedef struct mp_plugin_tensor {
                           "sorted_token_ids", "expert_ids", "num_tokens_post_padded", "cache1", "cache2",
                           "cache3", "out", "shared_output" */
     const char *dtype; /* "bf16", "fp16", "fp32", "fp64", "int32", ... */
-    int is_output;     /* it is written, and full of poison before; an input must stay as it is */
+    int is_output; /* it is written, and full of poison or old results before; an input must stay as it is */
     int rank;
     int64_t shape[4], stride[4];
     size_t bytes;

@@ -32,7 +32,7 @@ typedef struct mp_offer {
 } mp_offer;
 
 /* One run. All tensors lie in the subject's space between guard zones; outputs and workspaces are full of
- * poison. */
+ * poison, or hold what another case has left there, where a run follows one on the same buffers. */
 typedef struct mp_execution {
     const mp_case *c;
     const mp_offer *offer;
@@ -58,9 +58,9 @@ struct mp_subject {
      * A subject without tiles of its own fills config by mp_config_resolve(c, NULL, ...): align pads by it.
      * MP_EUNSUPPORTED becomes a SKIP. */
     mp_status (*describe)(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err);
-    /* Executes the case, as often as its checks ask for it (two runs, variants, tokens alone), always on the
-     * thread that called describe, never twice at a time, and with new outputs and workspaces each time. When
-     * it returns the work is done: streams are synchronised, and nothing writes to the tensors any more.
+    /* Executes the case, as often as its checks ask for it (two runs, variants, tokens alone, behind other
+     * cases), always on the thread that called describe, and never twice at a time. When it returns the work
+     * is done: streams are synchronised, and nothing writes to the tensors any more.
      * Tensors and workspaces begin at multiples of 64 bytes on the host; in another space, where that space's
      * alloc puts them; rows within are packed. MP_EUNSUPPORTED becomes a SKIP (a failure where the case or a
      * tuned file names the tile), every other error a CRASH: the subject could not be run. */

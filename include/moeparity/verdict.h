@@ -28,6 +28,7 @@ const char *mp_outcome_name(mp_outcome outcome); /* "PASS" ... */
     CHECK(MP_CHECK_GUARD, guard, always)            /* zones around every buffer intact */                   \
     CHECK(MP_CHECK_NAN, nan, numbers)               /* NaN and Inf exactly where float64 has them */         \
     CHECK(MP_CHECK_REPEAT, repeat, repeated)        /* the same bits twice (two poisons) */                  \
+    CHECK(MP_CHECK_SEQUENCE, sequence, followed)    /* the same bits on buffers of another case */           \
     CHECK(MP_CHECK_INPUT, input, always)            /* inputs unchanged */                                   \
     CHECK(MP_CHECK_PERMUTATION, permutation, moved) /* bits do not depend on the order of tokens */          \
     CHECK(MP_CHECK_BATCH, batch, moved)             /* bits do not depend on the other tokens */             \

@@ -31,18 +31,20 @@ class Case:
     inputs        names of the tensors that it has as inputs, and
     outputs       as outputs (of what a subject is asked; () from moeparity.cases)
     pairs         variants that must give the same bits, as a matrix has them: "path=runner"
+    after         what runs before it on the same buffers, as a matrix has it: "M=200 seed=1"
     block_size_m  the block to which align pads, and
     tile, tile_down  the tiles of both GEMMs, in a run: dicts with BLOCK_SIZE_M, BLOCK_SIZE_N, BLOCK_SIZE_K,
                   GROUP_SIZE_M, num_warps, num_stages; else None
     stage_ns      a dict to be filled: nanoseconds that a stage took, by its name
     """
 
-    def __init__(self, text, fields, inputs=(), outputs=(), pairs=(), group="", tier="", run=None):
+    def __init__(self, text, fields, inputs=(), outputs=(), pairs=(), after=(), group="", tier="", run=None):
         self.text = text
         self.fields = dict(fields)
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.pairs = tuple(pairs)
+        self.after = tuple(after)
         self.group = group
         self.tier = tier
         self.block_size_m = run["block_size_m"] if run else None
@@ -63,10 +65,13 @@ class Case:
         return f"<Case {self.text}>"
 
     def __eq__(self, other):
-        return isinstance(other, Case) and (self.text, self.pairs) == (other.text, other.pairs)
+        return isinstance(other, Case) and self._key() == other._key()
 
     def __hash__(self):
-        return hash((self.text, self.pairs))
+        return hash(self._key())
+
+    def _key(self):
+        return self.text, self.pairs, self.after
 
 
 _TILE = ("BLOCK_SIZE_M", "BLOCK_SIZE_N", "BLOCK_SIZE_K", "GROUP_SIZE_M", "num_warps", "num_stages")

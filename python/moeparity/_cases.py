@@ -38,5 +38,6 @@ def cases(*matrices, match=None, tier=None):
         with open(path, encoding="utf-8") as file:
             listed = json.load(file)["cases"]
     return [
-        Case(c["name"], c["fields"], pairs=c["pairs"], group=c["group"], tier=c["tier"]) for c in listed
+        Case(c["name"], c["fields"], pairs=c["pairs"], after=c["after"], group=c["group"], tier=c["tier"])
+        for c in listed
     ]

@@ -23,15 +23,15 @@ _SUBJECT_OPTIONS = [name for name in inspect.signature(subject).parameters if na
 def check(function, case, **options):
     """Judges a function on one case, in this process and this thread: a Verdict.
 
-    case     a text, "M=32 topk=2 act=silu"; fields, {"M": 32}; or a Case of moeparity.cases, whose pairs are
-             judged too
+    case     a text, "M=32 topk=2 act=silu"; fields, {"M": 32}; or a Case of moeparity.cases, whose pairs,
+             and what it runs after, are judged too
     options  those of moeparity.subject, which go before the decorator's; and those of `moeparity run`, with _
              for -: repeat=3, strict=True, golden="mine.h5", against="host", pair=["path=runner"]
 
     NotRun where nothing could be judged: a case that cannot be, an option that there is not. What the
     function raises is in the verdict. An endless loop in it cannot be ended from here, but by Ctrl-C.
     """
-    return _judge(function, ["--case", _text(case), *_pairs(case)], options)[0]
+    return _judge(function, ["--case", _text(case), *_variants(case)], options)[0]
 
 
 def check_all(function, cases, **options):
@@ -39,7 +39,7 @@ def check_all(function, cases, **options):
     or its name ("seed"), with match= and tier=."""
     if isinstance(cases, (str, os.PathLike)):
         return _judge(function, [os.fspath(cases)], options)
-    words = [word for case in cases for word in ("--case", _text(case), *_pairs(case))]
+    words = [word for case in cases for word in ("--case", _text(case), *_variants(case))]
     if not words:
         raise ValueError("there is no case")
     return _judge(function, words, options)
@@ -53,9 +53,11 @@ def _text(case):
     raise TypeError(f"{case!r} is no case: expected a text, a dict of fields or a Case")
 
 
-def _pairs(case):
-    pairs = case.pairs if isinstance(case, Case) else ()
-    return [word for pair in pairs for word in ("--pair", pair)]
+def _variants(case):
+    if not isinstance(case, Case):
+        return []
+    pairs = [word for pair in case.pairs for word in ("--pair", pair)]
+    return pairs + [word for after in case.after for word in ("--after", after)]
 
 
 def _words(options):

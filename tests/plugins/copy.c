@@ -48,6 +48,8 @@ static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {
 }
 
 MP_PLUGIN_EXPORT const mp_plugin *moeparity_plugin(void) {
-    static const mp_plugin plugin = {MP_PLUGIN_HEAD, "copy", "1.0", "cuda", open_it, describe, run, NULL};
+    static const mp_plugin plugin = {MP_PLUGIN_HEAD,   .name = "copy",  .version = "1.0",
+                                     .device = "cuda", .open = open_it, .describe = describe,
+                                     .run = run};
     return &plugin;
 }

@@ -231,6 +231,24 @@ def test_cases_of_a_matrix(tmp_path):
         moeparity.cases(matrix, match="M>9")
 
 
+def test_what_a_case_runs_after_is_judged(tmp_path):
+    seen = []
+
+    def act(cache1, case):
+        seen.append((case.M, case.seed))
+        return kernels.act(cache1, case)
+
+    matrix = tmp_path / "after.yaml"
+    matrix.write_text("groups: [{name: mine, axes: {M: 2, N: 8, scope: act}, after: [M=5 seed=3]}]\n")
+    (case,) = moeparity.cases(matrix)
+    assert case.after == ("M=5 seed=3",) and case.pairs == ()
+    assert moeparity.check(act, case, strict=True)
+    assert (5, 3) in seen
+    seen.clear()
+    assert moeparity.check(act, "M=2 N=8 scope=act", after=["M=6"])
+    assert (6, 0) in seen
+
+
 def test_a_pair_is_judged():
     seen = []
 

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The case again on buffers that another case has just used, as calls of a server follow each other: the same
+ * addresses, outputs and workspaces as the other one left them, inputs written over its own. What a run takes
+ * over from the one before shows here, and nowhere else: everywhere else it meets poison. */
+#include "harness/checks/session.h"
+
+#include "cases/graph_tables.h"
+#include "harness/answers.h"
+#include "harness/judge/judge.h"
+#include "harness/progress.h"
+#include "harness/subjects/buffers.h"
+#include "harness/verdict_make.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Loads and runs a case, and looks around it. */
+static mp_status run_in(mp_session *s, mp_buffers *buffers, const char *what, const mp_case *c,
+                        const mp_offer *offer, const mp_inputs *in, mp_error *err) {
+    mp_subject *subject = s->options->subject;
+    mp_surroundings_report report = {0};
+    mp_progress("", what);
+    mp_status status = mp_buffers_load(buffers, c, offer, in, err);
+    if (status == MP_OK) {
+        const mp_execution execution = mp_buffers_execution(buffers);
+        status = subject->run(subject, &execution, err);
+    }
+    if (status == MP_OK) status = mp_buffers_look(buffers, &report, err);
+    if (report.guard[0]) mp_check_fail(s->v, MP_CHECK_GUARD, "%s: %s", what, report.guard);
+    if (report.input[0]) mp_check_fail(s->v, MP_CHECK_INPUT, "%s: %s", what, report.input);
+    if (status == MP_OK && !report.input[0] && mp_inputs_digest(s->in) != s->digest)
+        mp_check_fail(s->v, MP_CHECK_INPUT, "%s: the inputs changed", what);
+    return status;
+}
+
+/* A run that is judged by itself. */
+typedef struct other_run {
+    const mp_case *c;
+    const mp_offer *offer;
+    const mp_inputs *in;
+    const mp_trace *trace;
+} other_run;
+
+/* What of it can be told from its own inputs: with `numbers` all that float64 says; else align's integers,
+ * which may come in another order each time. *judged grows by what was looked at. */
+static mp_status judge_alone(mp_session *s, const char *what, const other_run *run, bool numbers,
+                             int64_t *judged, mp_error *err) {
+    const mp_contract *contract = &run->offer->contract;
+    mp_verdict *own = malloc(sizeof *own);
+    if (!own) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
+    mp_verdict_init(own);
+    mp_status status = MP_OK;
+    if (numbers)
+        status = mp_judge(run->c, contract, &run->offer->config, run->in, run->trace, MP_POISON_B, s->engine,
+                          own, err);
+    else if (run->trace->t[MP_SORTED_TOKEN_IDS].data)
+        mp_judge_align(run->c, contract, run->in, run->trace, own);
+    for (int i = 0; i < MP_STAGE_COUNT; i++) *judged += own->stage[i].judged;
+    *judged += own->check[MP_CHECK_INTEGER].answer != MP_NOT_JUDGED;
+    for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++)
+        if (own->check[i].answer == MP_FAILED)
+            mp_check_fail(s->v, MP_CHECK_SEQUENCE, "%s: %s: %s", what, mp_check_name((mp_check)i),
+                          own->check[i].text);
+    mp_verdict_free(own);
+    free(own);
+    return status;
+}
+
+/* The case itself: the bits of its first run, or what the contract promises of them. */
+static mp_status judge_again(mp_session *s, const char *what, const mp_trace *trace, int64_t *judged,
+                             mp_error *err) {
+    const other_run again = {&s->row->c, &s->offer, s->in, trace};
+    mp_comparison found = {0};
+    mp_status status = judge_alone(s, what, &again, !s->deterministic, judged, err);
+    if (status == MP_OK) status = mp_compare_repeated(s, trace, &found, err);
+    *judged += found.compared;
+    if (status != MP_OK || found.differing == 0) return status;
+    mp_begins(s->v, found.stage, found.stage, found.pattern);
+    mp_check_fail(s->v, MP_CHECK_SEQUENCE, "%s: %lld of %lld elements differ, first %s", what,
+                  (long long)found.differing, (long long)found.compared, found.first);
+    return MP_OK;
+}
+
+/* One sequence: `before`, and then the case. The first is judged too: it may as well be the one that lives on
+ * what the case has left behind in its runs until now (a grid, a sort). */
+static mp_status run_after(mp_session *s, const mp_case *before, const char *what, int64_t *judged,
+                           mp_error *err) {
+    const mp_offer *offer;
+    mp_inputs in = {0};
+    mp_trace first = {0}, again = {0};
+    mp_buffers *buffers = NULL;
+    mp_buffer_sizes sizes = {0};
+    char itself[MP_CASE_TEXT_MAX + 48];
+    int64_t ignored = 0;
+    snprintf(itself, sizeof itself, "%s: that run itself", what);
+    mp_status status = mp_session_offer(s, s->options->subject, before, &offer, err);
+    if (status == MP_OK) status = mp_inputs_create_beside(before, s->in, &in, err);
+    if (status == MP_OK) {
+        mp_buffer_sizes_add(before, offer, &sizes);
+        mp_buffer_sizes_add(&s->row->c, &s->offer, &sizes);
+        status = mp_buffers_open(s->options->subject, &sizes, MP_BUFFERS_KEPT, MP_POISON_B, &buffers, err);
+    }
+    if (status == MP_OK) status = run_in(s, buffers, itself, before, offer, &in, err);
+    if (status == MP_OK) status = mp_buffers_collect(buffers, &first, err);
+    if (status == MP_OK) status = run_in(s, buffers, what, &s->row->c, &s->offer, s->in, err);
+    if (status == MP_OK) status = mp_buffers_collect(buffers, &again, err);
+    mp_buffers_close(buffers);
+    if (status == MP_OK) status = judge_again(s, what, &again, judged, err);
+    mp_trace_destroy(&again);
+    const other_run run = {before, offer, &in, &first};
+    if (status == MP_OK) status = judge_alone(s, itself, &run, true, &ignored, err);
+    mp_trace_destroy(&first);
+    mp_inputs_destroy(&in);
+    return status;
+}
+
+mp_status mp_check_sequence(mp_session *s, mp_error *err) {
+    const mp_matrix_row *row = s->row;
+    bool open = row->after_count == 0;
+    if (open) mp_check_not_judged(s->v, MP_CHECK_SEQUENCE, "no case given that runs before");
+    for (size_t i = 0; i < row->after_count; i++) {
+        mp_error why = {0};
+        int64_t judged = 0;
+        char what[MP_CASE_TEXT_MAX + 16];
+        snprintf(what, sizeof what, "after %s", row->after_text[i]);
+        const mp_status status = run_after(s, &row->afters[i], what, &judged, &why);
+        if (status == MP_EUNSUPPORTED || (status == MP_OK && judged == 0)) {
+            open = true;
+            mp_check_not_judged(s->v, MP_CHECK_SEQUENCE, "%s: %s", what,
+                                status != MP_OK ? why.text
+                                : row->c.M == 0 ? "no tokens"
+                                                : "nothing to compare");
+        } else if (status != MP_OK) {
+            if (err) *err = why;
+            mp_error_prefix(err, "%s", what);
+            return status;
+        }
+    }
+    if (!open) mp_check_pass(s->v, MP_CHECK_SEQUENCE);
+    return MP_OK;
+}
