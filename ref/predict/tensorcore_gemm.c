@@ -53,7 +53,7 @@ _Static_assert(sizeof(packed_row) <= VALUES_AT, "the header fits in front of the
 typedef struct packed_panel {
     scaling scaled[MP_TC_MAX_COLUMNS];
     double power[MP_TC_MAX_COLUMNS]; /* 2^exponent */
-    const char *codes; /* of the first column; the others follow each other */
+    const char *codes;               /* of the first column; the others follow each other */
     int64_t count;
 } packed_panel;
 
