@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# MP_HDF5: what the program and the tests are linked with for HDF5. The static library, where there is one that
-# links: Debian's shared one reads files from the network too, and loads curl, Kerberos and LDAP for it, thirty
-# libraries, at every start. Each worker is a start. Of the static one the linker leaves that part out.
+# MP_HDF5: what the program and the tests are linked with for HDF5. The static library, where there is one
+# that links: Debian's shared one reads files from the network too, and loads curl, Kerberos and LDAP for it,
+# thirty libraries, at every start. Each worker is a start. Of the static one the linker leaves that part
+# out.
 set(MP_HDF5 ${HDF5_C_LIBRARIES})
 if(MP_STATIC_HDF5)
   set(static_hdf5 ${HDF5_C_LIBRARIES})
