@@ -41,8 +41,8 @@ static bool is_read(const bool *experts, const mp_tensor *w, int64_t row) {
     return !experts || experts[row / w->dim[1]];
 }
 
-/* The largest finite magnitude in a tensor of any float format; of weights in the experts that are read, where
- * these are not NULL. */
+/* The largest finite magnitude in a tensor of any float format; of weights in the experts that are read,
+ * where these are not NULL. */
 static double largest_magnitude(const mp_tensor *t, const bool *experts) {
     const int64_t rows = mp_tensor_rows(t), length = mp_tensor_row_length(t);
     const uint64_t most = mp_encode_code(t->dtype, mp_dtype_format(t->dtype)->max_finite);
