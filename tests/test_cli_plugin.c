@@ -35,6 +35,13 @@ static void a_pipeline_in_c(void **state) {
     expect("moeparity run --case M=7 --golden p.h5 --subject plugin:plugins/pipeline.so", 0, "1 passed", "");
 }
 
+/* What act reads and what a contract says that it reads are one. */
+static void cache1_cannot_be_shown_and_not_stored(void **state) {
+    (void)state;
+    expect("moeparity run --case M=7 --subject 'plugin:plugins/pipeline.so,sm_90 act.input=float32'", 3,
+           "exposes cache1, and its contract has act.input=float32", "");
+}
+
 static void an_activation_in_cpp(void **state) {
     (void)state;
     if (access("plugins/act.so", R_OK) != 0) skip(); /* no C++ compiler */
@@ -147,6 +154,7 @@ static void it_is_loaded_by_a_worker_alone(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pipeline_in_c),
+        cmocka_unit_test(cache1_cannot_be_shown_and_not_stored),
         cmocka_unit_test(an_activation_in_cpp),
         cmocka_unit_test(a_combine_in_cuda),
         cmocka_unit_test(what_is_no_plugin),
