@@ -54,6 +54,13 @@ static void younger_fields_are_a_skip(void **state) {
         77, "expert_map=linear: wrong does not say that it takes expert_map", "");
 }
 
+/* What act reads and what a contract says that it reads are one. */
+static void cache1_cannot_be_shown_and_not_stored(void **state) {
+    (void)state;
+    expect("moeparity run --case M=7 --subject 'plugin:plugins/pipeline.so,sm_90 act.input=float32'", 3,
+           "exposes cache1, and its contract has act.input=float32", "");
+}
+
 static void an_activation_in_cpp(void **state) {
     (void)state;
     if (access("plugins/act.so", R_OK) != 0) skip(); /* no C++ compiler */
@@ -273,6 +280,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pipeline_in_c),
         cmocka_unit_test(younger_fields_are_a_skip),
+        cmocka_unit_test(cache1_cannot_be_shown_and_not_stored),
         cmocka_unit_test(an_activation_in_cpp),
         cmocka_unit_test(a_combine_in_cuda),
         cmocka_unit_test(graphs_and_streams_are_asked_of_who_offers_them),

@@ -288,12 +288,13 @@ static double largest_ball(const mp_balls *b) {
 
 /* acc = sum v*w: sure = sum s|w| + rel*(mass + sum s|w|) + abs, det the same from det, random = sqrt(sum (r
  * w)^2). Errors of different k belong to different columns: independent. The epilogue adds its roundings
- * (det) and scales by the router weight. */
+ * (det) and scales by the router weight. Gate and up that are not stored are float32: nothing is rounded. */
 static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
     const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
     gemm_pass g = {.j = j, .stage = stage, .gemm = mp_gemm_of_stage(&call, stage), .in = in, .out = out};
     const mp_tensor_id id = mp_stage_output(&j->part, stage);
-    const mp_dtype dtype = mp_case_dtype(&j->part, id);
+    const bool unstored = stage == MP_GATE_UP && mp_contract_fuses_act(j->j->contract, j->j->c);
+    const mp_dtype dtype = unstored ? MP_FP32 : mp_case_dtype(&j->part, id);
     const mp_gemm_problem *p = &g.gemm.problem;
     if (j->largest_w[stage] < 0) j->largest_w[stage] = largest_magnitude(p->w.codes, NULL);
     const double largest_a = in ? largest_ball(in) : largest_magnitude(p->a.codes, NULL);
