@@ -281,6 +281,11 @@ mp_contract mp_contract_weakest(void) {
     return contract;
 }
 
+bool mp_contract_fuses_act(const mp_contract *contract, const mp_case *c) {
+    return contract->act_input == MP_ACT_FLOAT32 && mp_case_has_stage(c, MP_GATE_UP) &&
+           mp_case_has_stage(c, MP_ACT);
+}
+
 bool mp_contract_deterministic(const mp_contract *contract, const mp_case *c) {
     for (int s = 0; s < MP_STAGE_COUNT; s++)
         if (mp_case_has_stage(c, (mp_stage)s) && !contract->promise[s].deterministic) return false;

@@ -80,7 +80,8 @@ static void announce(const mp_progress *p, size_t index) {
     mp_settings settings = p->suite->settings;
     if (p->info->subject[0]) settings.subject = p->info->subject;
     mp_text repro = {0};
-    mp_repro(&p->matrix->rows[index], index > 0 ? &p->matrix->rows[index - 1] : NULL, &settings, &repro);
+    const mp_matrix_row *before = index > 0 ? &p->matrix->rows[index - 1] : NULL;
+    mp_repro(&p->matrix->rows[index], &before, before ? 1 : 0, &settings, &repro);
     fprintf(stderr, "case %zu/%zu: %s\n", index + 1, p->matrix->count, mp_text_get(&repro));
     fflush(stderr);
     mp_text_free(&repro);

@@ -122,6 +122,7 @@ static const field verdict_fields[] = {
     FIELD(REAL, mp_verdict, seconds), FIELD(INT64, mp_verdict, peak_bytes),
     FIELD(TEXT, mp_verdict, repro),   FIELD(TEXT, mp_verdict, begins),
     FIELD(TEXT, mp_verdict, weaker),  FIELD(TEXT, mp_verdict, covers),
+    FIELD(TEXT, mp_verdict, history),
 };
 static const field stage_fields[] = {
     FIELD(BOOL, mp_stage_figures, judged),      FIELD(INT64, mp_stage_figures, compared),

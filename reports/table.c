@@ -282,6 +282,11 @@ void mp_report_row(FILE *out, const mp_verdict *v, const mp_row_style *style) {
     if (v->outcome == MP_FAIL) put_failures(out, v);
     if (style->verbose && v->outcome != MP_SKIP) put_stages(out, v);
     if (v->outcome != MP_PASS && v->outcome != MP_SKIP) {
+        if (v->history[0] != '\0') {
+            fprintf(out, "        ");
+            put_text(out, v->history);
+            fputc('\n', out);
+        }
         fprintf(out, "        repro: ");
         put_text(out, v->repro);
         fputc('\n', out);

@@ -21,6 +21,11 @@ static void forget(mp_tensor *kept) {
     *kept = (mp_tensor){0};
 }
 
+/* A fused sum has no rows of down from which it could be done again: there cache1 alone is wrong. */
+static void redo_behind_gate_up(const faulty_run *run) {
+    if (!run->c->fused_sum) redo_from(run, MP_ACT);
+}
+
 /* The sort is kept for the number of tokens alone. */
 void sort_kept_for_tokens(const faulty_run *run) {
     static const mp_tensor_id sorted[] = {MP_SORTED_TOKEN_IDS, MP_EXPERT_IDS, MP_NUM_TOKENS_POST_PADDED};
@@ -39,22 +44,57 @@ void sort_kept_for_tokens(const faulty_run *run) {
     tokens = run->c->M;
 }
 
-/* So is the number of blocks that are launched: what lies beyond is not computed. */
-void grid_kept_for_tokens(const faulty_run *run) {
-    enum { MOST = 16 };
-    static struct grid { int64_t tokens, blocks; } known[MOST];
+/* Of cache1 what the first `blocks` blocks make is computed. */
+static void launch_blocks(const faulty_run *run, int64_t blocks) {
     const mp_tensor *sorted = &run->trace->t[MP_SORTED_TOKEN_IDS], *cache1 = &run->trace->t[MP_CACHE1];
     const int32_t *slot = sorted->data, *padded = run->trace->t[MP_NUM_TOKENS_POST_PADDED].data;
-    const int64_t block = run->trace->block_size_m;
-    int i = 0;
-    if (run->number == 0) memset(known, 0, sizeof known);
-    while (i < MOST - 1 && known[i].tokens != 0 && known[i].tokens != run->c->M) i++;
-    if (known[i].tokens != run->c->M) known[i] = (struct grid){run->c->M, padded[0] / block};
-    for (int64_t p = known[i].blocks * block; p < padded[0]; p++)
+    const int64_t end = blocks * run->trace->block_size_m;
+    for (int64_t p = end; p < padded[0]; p++)
         if (slot[p] < mp_case_slots(run->c))
             mp_fill_pattern(mp_tensor_row(cache1, slot[p]),
                             (size_t)mp_tensor_row_length(cache1) * mp_dtype_size(cache1->dtype), MP_POISON_B);
-    if (known[i].blocks * block < padded[0]) redo_from(run, MP_ACT);
+    if (end < padded[0]) redo_behind_gate_up(run);
+}
+
+static int64_t blocks_of(const faulty_run *run) {
+    return *(const int32_t *)run->trace->t[MP_NUM_TOKENS_POST_PADDED].data / run->trace->block_size_m;
+}
+
+/* So is the number of blocks that are launched, as it was first. */
+void grid_kept_for_tokens(const faulty_run *run) {
+    enum { MOST = 16 };
+    static struct grid { int64_t tokens, blocks; } known[MOST];
+    int i = 0;
+    if (run->number == 0) memset(known, 0, sizeof known);
+    while (i < MOST - 1 && known[i].tokens != 0 && known[i].tokens != run->c->M) i++;
+    if (known[i].tokens != run->c->M) known[i] = (struct grid){run->c->M, blocks_of(run)};
+    launch_blocks(run, known[i].blocks);
+}
+
+/* As it was in the run before, if that had as many tokens: a graph that is not captured anew. */
+void grid_of_the_run_before(const faulty_run *run) {
+    static int64_t tokens, blocks;
+    const int64_t now = blocks_of(run);
+    launch_blocks(run, run->number > 0 && tokens == run->c->M ? blocks : now);
+    tokens = run->c->M;
+    blocks = now;
+}
+
+/* The count is the largest that there has been in this buffer: it is not set back. */
+void padded_count_only_grows(const faulty_run *run) {
+    static int32_t kept;
+    int32_t *padded = run->trace->t[MP_NUM_TOKENS_POST_PADDED].data;
+    const int32_t now = *padded;
+    if (used(run) && run->number > 0 && kept > now) *padded = kept;
+    kept = now;
+}
+
+/* A run without tokens says that there is nothing to do, and nobody takes that back. */
+void idle_once_idle_again(const faulty_run *run) {
+    static bool idle;
+    const mp_tensor *out = &run->trace->t[MP_OUT];
+    if (run->number > 0 && idle) memset(out->data, 0, mp_tensor_bytes(out));
+    idle = run->c->M == 0;
 }
 
 /* All blocks in expert_ids are computed, also those that the run before has left behind the last one: their
@@ -76,7 +116,7 @@ void blocks_of_the_run_before(const faulty_run *run) {
     }
     mp_tensor_free(&before);
     end = now;
-    if (wrong) redo_from(run, MP_ACT);
+    if (wrong) redo_behind_gate_up(run);
 }
 
 /* The output is zeroed where it is allocated, not in each run. */
@@ -94,12 +134,14 @@ void added_onto_the_run_before(const faulty_run *run) {
 /* So are the rows of filtered slots. */
 void filtered_rows_of_the_run_before(const faulty_run *run) {
     static mp_tensor kept;
-    const mp_tensor *cache3 = &run->trace->t[MP_CACHE3];
+    const mp_tensor *cache3 = &run->trace->t[run->c->mode == MP_MODE_NO_COMBINE ? MP_OUT : MP_CACHE3];
     const size_t row = (size_t)run->c->K * mp_dtype_size(cache3->dtype);
     if (run->number == 0) forget(&kept);
+    if (!cache3->data) return; /* down adds into the output */
     const bool same = kept.data && mp_tensor_bytes(&kept) == mp_tensor_bytes(cache3);
     for (int64_t t = 0; used(run) && same && t < mp_case_slots(run->c); t++)
-        if (ids_of(run)[t] < 0) memcpy(mp_tensor_row(cache3, t), (char *)kept.data + (size_t)t * row, row);
+        if (ids_of(run)[t] < 0)
+            memcpy((char *)cache3->data + (size_t)t * row, (char *)kept.data + (size_t)t * row, row);
     mp_tensor_free(&(mp_tensor){.data = exchange(&kept, cache3).data});
     if (used(run) && same) redo_from(run, MP_COMBINE);
 }

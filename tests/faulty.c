@@ -173,6 +173,7 @@ static mp_status faulty_describe(mp_subject *s, const mp_case *c, mp_offer *offe
     else if (words)
         must(mp_contract_set_words(&offer->contract, words, err));
     if (self->exposes) offer->exposes &= self->exposes;
+    if (mp_contract_fuses_act(&offer->contract, c)) offer->exposes &= ~MP_IN_SET(MP_CACHE1);
     for (int i = 0; i < MP_STAGE_COUNT && self->f->checks & CHECK(BITS); i++)
         offer->contract.promise[i].bits = MP_BITS_REQUIRED; /* the host pipeline is its own prediction */
     return status;

@@ -100,6 +100,8 @@ static void every_case_comes_back(void **state) {
     static const char *const cases[] = {
         "M=5 E=3 topk=2 K=32 N=16 dtype=fp16 act=gelu rsf=2.5",
         "M=5 E=3 topk=1 K=32 N=16",
+        "M=5 E=3 topk=1 K=32 N=16 shared=add",
+        "M=5 E=4 topk=3 K=32 N=16 shared=slot rsf=2.5 filter=0.5",
         "M=5 E=3 topk=2 K=32 N=16 mode=no_combine bias=1",
         "M=5 E=3 topk=2 K=32 N=16 mode=inplace",
         "M=5 E=3 topk=2 K=32 N=16 act=relu2 gated=0 filter=0.5",
@@ -423,6 +425,8 @@ static void files_that_are_none(void **state) {
     expect("moeparity judge r.safetensors --subject host", 2, "", "judge takes no --subject");
     expect("moeparity judge r.safetensors --contract nope", 2, "", "unknown contract 'nope'");
     expect("moeparity judge r.safetensors --contract 'sm_90 act.ulps=many'", 2, "", "act.ulps=many");
+    expect("moeparity judge r.safetensors --contract 'sm_90 act.input=float32'", 2, "",
+           "r.safetensors holds cache1, and act.input=float32 says that what act reads is not stored");
     expect("moeparity judge r.safetensors --json r.safetensors", 2, "", "would be overwritten");
     expect("moeparity run --case 'M=2 data=file'", 2, "", "moeparity judge FILE");
 }

@@ -54,6 +54,13 @@ static void younger_fields_are_a_skip(void **state) {
         77, "expert_map=linear: wrong does not say that it takes expert_map", "");
 }
 
+/* What act reads and what a contract says that it reads are one. */
+static void cache1_cannot_be_shown_and_not_stored(void **state) {
+    (void)state;
+    expect("moeparity run --case M=7 --subject 'plugin:plugins/pipeline.so,sm_90 act.input=float32'", 3,
+           "exposes cache1, and its contract has act.input=float32", "");
+}
+
 static void an_activation_in_cpp(void **state) {
     (void)state;
     if (access("plugins/act.so", R_OK) != 0) skip(); /* no C++ compiler */
@@ -188,6 +195,72 @@ static void what_lives_on_the_run_before(void **state) {
                                 "--subject plugin:plugins/wrong.so,scratch"));
 }
 
+#define RUN "moeparity run --timeout 2 --subject plugin:plugins/wrong.so"
+#define CASE(m) " --case 'M=" #m " topk=2 act=silu scope=act'"
+
+/* The line behind "repro: " of the n-th row that has one, run as it stands. */
+static void run_the_repro(int n, const char *expected, int code) {
+    char line[4096];
+    const char *from = out;
+    for (int i = 0; i <= n; i++) {
+        from = strstr(from, "repro: ");
+        if (!from) fail_msg("no repro %d in\n%s", i, out);
+        from += strlen("repro: ");
+    }
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(from, "\n"), from);
+    if (strcmp(line, expected) != 0) fail_msg("%s\ninstead of\n%s", line, expected);
+    expect(line, code, "", "");
+}
+
+/* A row that passes alone says so, and its repro fails as it stands: it runs the rows that spoil it. */
+static void what_lives_on_other_rows(void **state) {
+    (void)state;
+    expect(RUN ",flag" CASE(3) CASE(70) CASE(71) CASE(6) CASE(7) " --json flag.json", 1,
+           "passes alone; failed after 3 rows of the same process; the last of them is enough\n", "");
+    assert_non_null(strstr(out, "5 cases: 4 passed, 1 failed"));
+    json_t *all = json_file("flag.json");
+    const json_t *spoilt = json_array_get(json_object_get(all, "verdicts"), 3);
+    assert_string_equal(json_string_value(json_object_get(spoilt, "history")),
+                        "passes alone; failed after 3 rows of the same process; the last of them is enough");
+    json_decref(all);
+    run_the_repro(0, "moeparity run" CASE(71) CASE(6) " --subject plugin:plugins/wrong.so,flag --timeout 2",
+                  1);
+    assert_non_null(strstr(out, "2 cases: 1 passed, 1 failed"));
+
+    expect(RUN ",flag-crash" CASE(70) CASE(6), 3, "passes alone; failed after 1 row of the same process\n",
+           "");
+    run_the_repro(
+        0, "moeparity run" CASE(70) CASE(6) " --subject plugin:plugins/wrong.so,flag-crash --timeout 2", 3);
+    expect(RUN ",flag-hang" CASE(70) CASE(6), 3, "[TIMEOUT] M=6 ", "");
+    run_the_repro(
+        0, "moeparity run" CASE(70) CASE(6) " --subject plugin:plugins/wrong.so,flag-hang --timeout 2", 3);
+    /* Two runs a row: the ninth is in the fifth. */
+    expect(RUN ",worn" CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6), 1,
+           "passes alone; failed after 4 rows of the same process\n", "");
+    run_the_repro(0,
+                  "moeparity run" CASE(1) CASE(2) CASE(3) CASE(4)
+                      CASE(5) " --subject plugin:plugins/wrong.so,worn --timeout 2",
+                  1);
+}
+
+/* One that fails alone as well needs nothing before it. */
+static void what_is_wrong_for_itself(void **state) {
+    (void)state;
+    expect(RUN ",wrong" CASE(70) CASE(6), 1, "2 cases: 0 passed, 2 failed", "");
+    assert_null(strstr(out, "of the same process"));
+    run_the_repro(1, "moeparity run" CASE(6) " --subject plugin:plugins/wrong.so,wrong --timeout 2", 1);
+}
+
+/* In this process nothing can be run again: the line has all that ran before. */
+static void in_process_all_rows_are_named(void **state) {
+    (void)state;
+    expect(RUN ",flag" CASE(70) CASE(71) CASE(6) " --in-process", 1, "3 cases: 2 passed, 1 failed", "");
+    assert_null(strstr(out, "passes alone"));
+    run_the_repro(
+        0, "moeparity run" CASE(70) CASE(71) CASE(6) " --subject plugin:plugins/wrong.so,flag --timeout 2",
+        1);
+}
+
 /* Nobody else's code is run by the program itself. */
 static void it_is_loaded_by_a_worker_alone(void **state) {
     (void)state;
@@ -207,12 +280,16 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pipeline_in_c),
         cmocka_unit_test(younger_fields_are_a_skip),
+        cmocka_unit_test(cache1_cannot_be_shown_and_not_stored),
         cmocka_unit_test(an_activation_in_cpp),
         cmocka_unit_test(a_combine_in_cuda),
         cmocka_unit_test(graphs_and_streams_are_asked_of_who_offers_them),
         cmocka_unit_test(what_is_no_plugin),
         cmocka_unit_test(misbehaviour_has_a_verdict),
         cmocka_unit_test(what_lives_on_the_run_before),
+        cmocka_unit_test(what_lives_on_other_rows),
+        cmocka_unit_test(what_is_wrong_for_itself),
+        cmocka_unit_test(in_process_all_rows_are_named),
         cmocka_unit_test(it_is_loaded_by_a_worker_alone),
     };
     return cmocka_run_group_tests(tests, link_plugins, tear_down);

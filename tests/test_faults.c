@@ -150,6 +150,44 @@ static void every_fault_is_found(void **state) {
     for (size_t i = 0; i < fault_count; i++) judge_fault(&faults[i]);
 }
 
+static bool row_sees(const mp_matrix_row *row, const fault *f) {
+    mp_verdict *v = calloc(1, sizeof *v);
+    mp_subject subject = faulty_open(f);
+    assert_non_null(v);
+    mp_run_case(row, &(mp_run_options){.subject = &subject}, v);
+    const bool sees = v->check[MP_CHECK_SEQUENCE].answer == MP_FAILED;
+    if (sees) {
+        const bool alone = (failed_checks(v) & ~CHECK(SEQUENCE)) == 0;
+        printf("  %-40s %s: %.40s%s\n", f->name, v->name, v->check[MP_CHECK_SEQUENCE].text,
+               alone ? "" : " (and other checks)");
+    }
+    mp_subject_close(&subject);
+    mp_verdict_free(v);
+    free(v);
+    return sees;
+}
+
+/* Each of the faults that live on the run before shows in a stock row; with MOEPARITY_TEST_ALL all that do
+ * are listed. */
+static void stock_rows_see_what_lives_on_the_run_before(void **state) {
+    (void)state;
+    mp_matrix matrix = {0};
+    mp_error err = {0};
+    if (mp_matrix_load(&matrix, MP_MATRIX_FOLDER "/edge.yaml", &err) != MP_OK) fail_msg("%s", err.text);
+    for (size_t i = 0; i < fault_count; i++) {
+        const fault *f = &faults[i];
+        const bool align = strstr(f->case_text, "scope=align") != NULL;
+        int seen = 0;
+        if (!(f->checks & CHECK(SEQUENCE))) continue;
+        for (size_t r = 0; r < matrix.count && (seen == 0 || getenv("MOEPARITY_TEST_ALL")); r++) {
+            const mp_matrix_row *row = &matrix.rows[r];
+            if (row->after_count > 0 && (row->c.scope == MP_SCOPE_ALIGN) == align) seen += row_sees(row, f);
+        }
+        if (seen == 0) fail_msg("%s: no row of edge.yaml sees it", f->name);
+    }
+    mp_matrix_free(&matrix);
+}
+
 /* A check that no fault can fail would be a check nobody has seen fail. */
 static void every_check_and_stage_has_a_fault(void **state) {
     (void)state;
@@ -179,7 +217,10 @@ static int remove_folder(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_found),
-                                       cmocka_unit_test(every_check_and_stage_has_a_fault)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_fault_is_found),
+        cmocka_unit_test(stock_rows_see_what_lives_on_the_run_before),
+        cmocka_unit_test(every_check_and_stage_has_a_fault),
+    };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -26,7 +26,7 @@ static const mp_matrix_row *row_of(const char *text) {
 static void expect_repro(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
                          const char *expected) {
     mp_text text = {0};
-    mp_repro(row, after, settings, &text);
+    mp_repro(row, &after, after ? 1 : 0, settings, &text);
     assert_string_equal(mp_text_get(&text), expected);
     mp_text_free(&text);
 }
@@ -98,7 +98,7 @@ static void skips_and_passes_need_nothing_before_them(void **state) {
     for (int o = 0; o < MP_OUTCOME_COUNT; o++) {
         mp_verdict *v = malloc(sizeof *v);
         assert_non_null(v);
-        mp_verdict_begin(row, before, &settings, (mp_outcome)o, v);
+        mp_verdict_begin(row, &before, 1, &settings, (mp_outcome)o, v);
         assert_int_equal(strstr(v->repro, "M=14") != NULL, o != MP_PASS && o != MP_SKIP);
         mp_verdict_free(v);
         free(v);

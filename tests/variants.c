@@ -5,6 +5,7 @@
 #include "cases/slots.h"
 #include "ref/combine.h"
 #include "ref/predict/activation_f32.h"
+#include "ref/predict/predict.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -227,6 +228,29 @@ static void gate_is_cut(const faulty_run *run) {
     activate_by(run, gate_cut);
 }
 
+/* Gate and up as gate_up makes them, in float32; or as it stores them. */
+static void activate_unstored(const faulty_run *run, const mp_case *c) {
+    mp_contract contract = mp_host_contract(c);
+    mp_prediction prediction = {.contract = &contract};
+    const mp_executor executor = mp_predict_executor(&prediction);
+    mp_tensor t[MP_TENSOR_COUNT];
+    if (!has(run, MP_GATE_UP) || !has(run, MP_ACT) || c->fused_sum) return;
+    contract.act_input = MP_ACT_FLOAT32;
+    mp_all_tensors(run->in, run->trace, t);
+    if (mp_execute(&executor, c, MP_ACT, MP_COMBINE, run->trace->block_size_m, t, NULL) != MP_OK) abort();
+}
+static void act_of_unstored(const faulty_run *run) {
+    activate_unstored(run, run->c);
+}
+static void act_of_stored(const faulty_run *run) {
+    redo_from(run, MP_ACT);
+}
+static void unstored_halves(const faulty_run *run) {
+    mp_case halves = *run->c;
+    halves.interleaved = false;
+    activate_unstored(run, &halves);
+}
+
 /* ---- down ---- */
 
 enum { PARTS = 4 };
@@ -393,6 +417,7 @@ static void all_at_once_but_the_last_slot(const faulty_run *run) {
 }
 
 #define OVERFLOWS "M=33 topk=4 K=96 N=64 dtype=fp16 act=silu rsf=40000"
+#define UNSTORED "act.input=float32 gate_up.bits=required act.bits=required"
 #define BY_EXP2 "act.function=library act.ulps=2"
 
 const variant variants[] = {
@@ -456,6 +481,28 @@ const variant variants[] = {
      .wrong = gate_is_cut,
      .case_text = ROW " filter=0.25",
      .checks = CHECK(BOUND),
+     .stage = MP_ACT},
+    {.name = "gate and up are not stored",
+     .contract = UNSTORED,
+     .unfused = true, /* the host adds so under its own contract alone */
+     .wrong = act_of_stored,
+     .case_text = "M=33 topk=2 K=96 N=64 act=silu bias=1",
+     .checks = CHECK(BOUND) | CHECK(BITS),
+     .stage = MP_ACT},
+    {.name = "gate and up are not stored, untold",
+     .contract = UNSTORED,
+     .unfused = true, /* the host adds so under its own contract alone */
+     .wrong = act_of_unstored,
+     .case_text = "M=33 topk=2 K=96 N=64 act=silu bias=1",
+     .wrong_contract = "act.input=stored",
+     .checks = CHECK(BOUND),
+     .stage = MP_ACT},
+    {.name = "gate and up are not stored, the wrong half",
+     .contract = UNSTORED,
+     .unfused = true, /* the host adds so under its own contract alone */
+     .wrong = unstored_halves,
+     .case_text = "M=33 topk=2 K=96 N=64 act=swiglu_oai interleaved=1 bias=1",
+     .checks = CHECK(BOUND) | CHECK(BITS),
      .stage = MP_ACT},
     {.name = "atomic split-k in down",
      .contract = "down.accumulator=ieee-any-order down.split_k=4 down.deterministic=0 down.batch_invariant=0",

@@ -39,6 +39,15 @@ mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c,
     return MP_OK;
 }
 
+/* Of the tensors that are not the case's own inputs, which have their digest: a selection borrows the
+ * weights. */
+static uint64_t digest_of_others(const mp_session *s, const mp_inputs *in) {
+    mp_inputs others = *in;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (in->t[id].data == s->in->t[id].data) others.t[id].data = NULL;
+    return mp_inputs_digest(&others);
+}
+
 mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
                          const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
     char text[200];
@@ -49,7 +58,7 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
     mp_progress("", what[0] ? what : "run");
     mp_status status = mp_session_offer(s, subject, c, &offer, err);
     if (status != MP_OK) return status;
-    const uint64_t digest = in == s->in ? s->digest : mp_inputs_digest(in);
+    const uint64_t digest = digest_of_others(s, in);
     status = mp_run_surrounded(subject, c, offer, in, poison, trace, &report, err);
     if (status == MP_EUNSUPPORTED && offer->config.tile_named) s->tile_refused = true;
     if (status != MP_OK) return status;
@@ -59,8 +68,7 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
         mp_check_pass(s->v, MP_CHECK_GUARD);
     if (report.input[0])
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s%s", what, colon, report.input);
-    else if ((in != s->in && mp_inputs_digest(in) != digest) || mp_inputs_digest(s->in) != s->digest)
-        /* a selection borrows its weights from the case's own inputs */
+    else if (digest_of_others(s, in) != digest || mp_inputs_digest(s->in) != s->digest)
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s%sthe inputs changed", what, colon);
     else
         mp_check_pass(s->v, MP_CHECK_INPUT);

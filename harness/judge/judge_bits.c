@@ -90,6 +90,8 @@ static mp_status predict(const mp_judgement *j, mp_stage first, mp_stage last, m
     predicted->data = NULL;
     status = mp_tensor_alloc(predicted, MP_POISON_A, err);
     t[out] = *predicted;
+    /* What nobody stores is made again where it is read. */
+    if (first == MP_GATE_UP && mp_contract_fuses_act(j->contract, j->c)) first = MP_ACT;
     for (int s = (int)first; s < (int)last && status == MP_OK; s++) {
         const mp_tensor_id id = mp_stage_output(j->c, (mp_stage)s);
         if (!mp_case_has_stage(j->c, (mp_stage)s) || t[id].data) continue;

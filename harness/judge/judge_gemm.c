@@ -29,8 +29,21 @@ MP_CLONES static uint64_t largest_code_32(const uint32_t *codes, int64_t n, uint
     return largest;
 }
 
-/* The largest finite magnitude in a tensor of any float format. */
-static double largest_magnitude(const mp_tensor *t) {
+/* [E] of the weights: whether a slot is multiplied with that expert. NULL without memory: they may all be. */
+static bool *experts_read(const mp_gemm_problem *p) {
+    bool *read = calloc((size_t)p->w.codes->dim[0], sizeof *read);
+    for (int64_t t = 0; read && t < p->slots; t++)
+        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0) read[p->topk_ids[t]] = true;
+    return read;
+}
+
+static bool is_read(const bool *experts, const mp_tensor *w, int64_t row) {
+    return !experts || experts[row / w->dim[1]];
+}
+
+/* The largest finite magnitude in a tensor of any float format; of weights in the experts that are read,
+ * where these are not NULL. */
+static double largest_magnitude(const mp_tensor *t, const bool *experts) {
     const int64_t rows = mp_tensor_rows(t), length = mp_tensor_row_length(t);
     const uint64_t most = mp_encode_code(t->dtype, mp_dtype_format(t->dtype)->max_finite);
     const size_t size = mp_dtype_size(t->dtype);
@@ -39,6 +52,7 @@ static double largest_magnitude(const mp_tensor *t) {
     for (int64_t r = 0; r < rows; r++) {
         const void *row = mp_tensor_row(t, r);
         double here = 0;
+        if (!is_read(experts, t, r)) continue;
         if (size == 2) {
             here = mp_decode_code(t->dtype, largest_code_16(row, length, (uint16_t)most));
         } else if (size == 4) {
@@ -65,12 +79,12 @@ static bool row_is_integer(const mp_tensor *t, int64_t row) {
 
 /* Whether all sums of the GEMM are exact in float32 whatever the order: a single term each (onehot), or
  * integer operands whose magnitudes sum to less than 2^24 (checked per element with its mass in expect()). */
-static bool sums_are_exact(const mp_case *c, const mp_gemm_problem *p) {
+static bool sums_are_exact(const mp_case *c, const mp_gemm_problem *p, const bool *experts) {
     if (!mp_operand_is_plain(&p->a) || !mp_operand_is_plain(&p->w)) return false;
     if (c->data == MP_ONEHOT) return true;
     if (c->data != MP_INTEGER && c->data != MP_FROM_FILE) return false;
     for (int64_t r = 0; r < mp_tensor_rows(p->w.codes); r++)
-        if (!row_is_integer(p->w.codes, r)) return false;
+        if (is_read(experts, p->w.codes, r) && !row_is_integer(p->w.codes, r)) return false;
     for (int64_t t = 0; t < p->slots; t++)
         if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0 && !row_is_integer(p->a.codes, p->a_row[t])) return false;
     return true;
@@ -82,10 +96,13 @@ typedef struct gemm_bounds {
 } gemm_bounds;
 
 static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
-    const double largest = fmax(largest_magnitude(p->a.codes), largest_magnitude(p->w.codes));
-    return (gemm_bounds){.accumulation = mp_gemm_bound(mp_stage_gemm_contract(j->contract, stage),
-                                                       p->w.codes->dtype, p->w.codes->dim[2], largest),
-                         .exact = sums_are_exact(j->c, p)};
+    bool *experts = experts_read(p);
+    const double largest = fmax(largest_magnitude(p->a.codes, NULL), largest_magnitude(p->w.codes, experts));
+    const gemm_bounds bounds = {.accumulation = mp_gemm_bound(mp_stage_gemm_contract(j->contract, stage),
+                                                              p->w.codes->dtype, p->w.codes->dim[2], largest),
+                                .exact = sums_are_exact(j->c, p, experts)};
+    free(experts);
+    return bounds;
 }
 
 /* One GEMM being judged. */
@@ -271,15 +288,16 @@ static double largest_ball(const mp_balls *b) {
 
 /* acc = sum v*w: sure = sum s|w| + rel*(mass + sum s|w|) + abs, det the same from det, random = sqrt(sum (r
  * w)^2). Errors of different k belong to different columns: independent. The epilogue adds its roundings
- * (det) and scales by the router weight. */
+ * (det) and scales by the router weight. Gate and up that are not stored are float32: nothing is rounded. */
 static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
     const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
     gemm_pass g = {.j = j, .stage = stage, .gemm = mp_gemm_of_stage(&call, stage), .in = in, .out = out};
     const mp_tensor_id id = mp_stage_output(&j->part, stage);
-    const mp_dtype dtype = mp_case_dtype(&j->part, id);
+    const bool unstored = stage == MP_GATE_UP && mp_contract_fuses_act(j->j->contract, j->j->c);
+    const mp_dtype dtype = unstored ? MP_FP32 : mp_case_dtype(&j->part, id);
     const mp_gemm_problem *p = &g.gemm.problem;
-    if (j->largest_w[stage] < 0) j->largest_w[stage] = largest_magnitude(p->w.codes);
-    const double largest_a = in ? largest_ball(in) : largest_magnitude(p->a.codes);
+    if (j->largest_w[stage] < 0) j->largest_w[stage] = largest_magnitude(p->w.codes, NULL);
+    const double largest_a = in ? largest_ball(in) : largest_magnitude(p->a.codes, NULL);
     g.bound = mp_gemm_bound(mp_stage_gemm_contract(j->j->contract, stage), p->w.codes->dtype,
                             p->w.codes->dim[2], fmax(largest_a, j->largest_w[stage]));
     const int64_t rows = mp_case_slots(&j->part), width = g.gemm.problem.w.codes->dim[1];

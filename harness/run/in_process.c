@@ -10,11 +10,13 @@
 #include "harness/verdict_make.h"
 #include "ref/blas.h"
 
-void mp_verdict_without_worker(const mp_matrix_row *row, const mp_matrix_row *after,
+#include <stdlib.h>
+
+void mp_verdict_without_worker(const mp_matrix_row *row, const mp_matrix_row *before,
                                const mp_settings *settings, mp_outcome outcome, const char *reason,
                                mp_verdict *v) {
     mp_verdict_free(v);
-    mp_verdict_begin(row, after, settings, outcome, v);
+    mp_verdict_begin(row, &before, before ? 1 : 0, settings, outcome, v);
     mp_verdict_set(v, &v->reason, "%s", reason);
     if (settings->strict) mp_strict_apply(v, 0);
 }
@@ -50,15 +52,21 @@ static mp_status run_cases(const mp_matrix *matrix, mp_setup *s, watch *w, mp_ve
     const mp_suite_options *o = s->options;
     mp_status status = MP_OK;
     bool ended = false;
+    const mp_matrix_row **rows = malloc((matrix->count + 1) * sizeof *rows);
+    if (!rows) return mp_fail(err, MP_EMEMORY, "no memory for a list of %zu rows", matrix->count);
+    for (size_t i = 0; i < matrix->count; i++) rows[i] = &matrix->rows[i];
+    s->run.before = rows;
     for (size_t i = 0; i < matrix->count && status == MP_OK && !ended && !mp_interrupted(); i++) {
         *w = (watch){o, i, mp_seconds_now()};
         if (o->progress) o->progress(o->ctx, i, NULL);
+        s->run.before_count = i;
         status = mp_setup_judge(s, &matrix->rows[i], &verdicts[i], err);
         if (status == MP_OK && o->progress) o->progress(o->ctx, i, &verdicts[i]);
         ended = mp_ends_run(o, &verdicts[i]);
     }
     *interrupted = mp_interrupted(); /* one that comes later comes too late */
     if (status == MP_OK && o->record && !ended && !*interrupted) status = mp_setup_commit(s, err);
+    free(rows);
     return status;
 }
 

@@ -81,6 +81,11 @@ static mp_status open_file(const char *path, const char *case_text, const char *
     status =
         mp_contract_of_words(contract_words ? contract_words : f->container.contract, &f->c, contract, err);
     if (status != MP_OK && !contract_words) mp_error_prefix(err, "%s", path);
+    if (status == MP_OK && mp_contract_fuses_act(contract, &f->c) && f->holds & MP_IN_SET(MP_CACHE1))
+        status = mp_fail(err, MP_EINPUT,
+                         "%s holds cache1, and act.input=float32 says that what act reads is not stored: "
+                         "leave one of them out",
+                         path);
     if (status == MP_OK) status = tell_coverage(f, covers, err);
     if (status != MP_OK) mp_trace_file_close(f);
     return status;

@@ -54,19 +54,22 @@ static void add_file(mp_text *text, const mp_matrix_row *row, const mp_settings 
             add_setting(text, settings, &mp_setting_rows[i]);
 }
 
-void mp_repro(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
-              mp_text *text) {
+void mp_repro(const mp_matrix_row *row, const mp_matrix_row *const *before, size_t count,
+              const mp_settings *settings, mp_text *text) {
+    const size_t first = count > MP_REPRO_ROWS ? count - MP_REPRO_ROWS : 0;
     if (row->file) {
         add_file(text, row, settings);
         return;
     }
     const bool verify = settings->golden &&
                         settings->golden_required; /* what cannot be compared fails there, and only there */
-    if (mp_tile_is_auto(&row->c.tile) || (after && mp_tile_is_auto(&after->c.tile))) add_tuned_folders(text);
+    bool looked_up = mp_tile_is_auto(&row->c.tile);
+    for (size_t i = first; i < count; i++) looked_up = looked_up || mp_tile_is_auto(&before[i]->c.tile);
+    if (looked_up) add_tuned_folders(text);
     mp_text_add(text, verify ? "moeparity golden verify " : "moeparity run");
     if (verify && settings->golden[0] == '-') mp_text_add(text, "./"); /* no option */
     if (verify) mp_text_add_word(text, settings->golden);
-    if (after) add_case(text, after, !verify);
+    for (size_t i = first; i < count; i++) add_case(text, before[i], !verify);
     add_case(text, row, !verify);
     for (int i = 0; i < mp_setting_count; i++) {
         const mp_setting *setting = &mp_setting_rows[i];
@@ -75,21 +78,24 @@ void mp_repro(const mp_matrix_row *row, const mp_matrix_row *after, const mp_set
     }
 }
 
-void mp_verdict_set_repro(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
-                          mp_verdict *v) {
+void mp_verdict_set_repro(const mp_matrix_row *row, const mp_matrix_row *const *before, size_t count,
+                          const mp_settings *settings, mp_verdict *v) {
     mp_text repro = {0};
-    const bool alone = v->outcome == MP_PASS || v->outcome == MP_SKIP;
-    mp_repro(row, alone ? NULL : after, settings, &repro);
+    const bool alone = v->outcome == MP_PASS || v->outcome == MP_SKIP || row->file;
+    mp_repro(row, before, alone ? 0 : count, settings, &repro);
     mp_verdict_set(v, &v->repro, "%s", mp_text_get(&repro));
+    if (!alone && count > MP_REPRO_ROWS)
+        mp_verdict_set(v, &v->history, "%zu rows ran before it in this process; the line repeats the last %d",
+                       count, MP_REPRO_ROWS);
     mp_text_free(&repro);
 }
 
-void mp_verdict_begin(const mp_matrix_row *row, const mp_matrix_row *after, const mp_settings *settings,
-                      mp_outcome outcome, mp_verdict *v) {
+void mp_verdict_begin(const mp_matrix_row *row, const mp_matrix_row *const *before, size_t count,
+                      const mp_settings *settings, mp_outcome outcome, mp_verdict *v) {
     mp_verdict_init(v);
     v->outcome = outcome;
     mp_case_text(&row->c, v->name, sizeof v->name);
     mp_verdict_set(v, &v->group, "%s", row->group ? row->group : "");
     mp_verdict_set(v, &v->subject, "%s", settings->subject ? settings->subject : "");
-    mp_verdict_set_repro(row, after, settings, v);
+    mp_verdict_set_repro(row, before, count, settings, v);
 }

@@ -135,7 +135,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     if (options->subject) settings.subject = options->subject->name; /* what "auto" came to */
     settings.against = options->against ? options->against->name : NULL;
 
-    mp_verdict_begin(row, NULL, &settings, MP_PASS, v);
+    mp_verdict_begin(row, NULL, 0, &settings, MP_PASS, v);
     s.engine = settings.plain || mp_blas_load(NULL) != MP_OK ? MP_ENGINE_PLAIN : MP_ENGINE_BLAS;
     mp_verdict_set(v, &v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
 
@@ -151,6 +151,6 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     if (options->keep && v->outcome == MP_PASS) options->keep(options->keep_ctx, &s.offer, &in, &s.first);
     mp_trace_destroy(&s.first);
     mp_inputs_destroy(&in);
-    mp_verdict_set_repro(row, options->after, &settings, v);
+    mp_verdict_set_repro(row, options->before, options->before_count, &settings, v);
     v->seconds = mp_seconds_now() - start;
 }

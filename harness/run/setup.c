@@ -119,7 +119,6 @@ mp_status mp_setup_judge(mp_setup *s, const mp_matrix_row *row, mp_verdict *v, m
     s->run.keep = s->recording ? record : NULL;
     s->run.keep_ctx = &r;
     mp_run_case(row, &s->run, v);
-    s->run.after = row;
     return r.status;
 }
 

@@ -21,8 +21,8 @@ typedef struct mp_setup {
  * an error too. */
 mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix, bool check_golden,
                         mp_setup *s, mp_error *err);
-/* Judges a case. One that passes is recorded, where there is a recording: the error is the recording's. The
- * row must live until the next one is judged: a repro may name it. */
+/* Judges a case. One that passes is recorded, where there is a recording: the error is the recording's. What
+ * ran before it the caller says in `run`. */
 mp_status mp_setup_judge(mp_setup *s, const mp_matrix_row *row, mp_verdict *v, mp_error *err);
 /* Writes the recording. */
 mp_status mp_setup_commit(mp_setup *s, mp_error *err);

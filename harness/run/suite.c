@@ -6,12 +6,14 @@
 #include "harness/run/interrupt.h"
 #include "harness/run/link.h"
 #include "harness/run/message.h"
+#include "harness/run/replay.h"
 #include "harness/run/settings.h"
 #include "harness/progress.h"
 #include "harness/verdict_json.h"
 #include "moeparity/run_case.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -27,6 +29,10 @@ typedef struct run {
     mp_run_info *info;
     mp_link links[MOST_JOBS];
     bool retired[MOST_JOBS]; /* no worker could be started there */
+    struct ran {             /* the cases that the worker there has judged, in order */
+        size_t *index, count;
+    } ran[MOST_JOBS];
+    mp_replay replay[MOST_JOBS]; /* of a case that failed there: the place serves it alone until it ends */
     int jobs, failed_starts;
     size_t next; /* the first case not handed out */
     bool opened; /* a worker has said hello: the input is good, and the kernels are compiled */
@@ -57,26 +63,93 @@ static void report(run *r, size_t index) {
     if (r->o.progress) r->o.progress(r->o.ctx, index, v);
 }
 
+/* ---- a case that failed behind others ---- */
+
+static void forget_rows(run *r, int slot) {
+    free(r->ran[slot].index);
+    r->ran[slot] = (struct ran){0};
+}
+
+/* Without memory for it the case is as good as alone: nothing is run again. */
+static void remember_row(run *r, int slot, size_t index) {
+    struct ran *ran = &r->ran[slot];
+    size_t *more = realloc(ran->index, (ran->count + 1) * sizeof *more);
+    if (more) ran->index = more;
+    if (more) more[ran->count++] = index;
+}
+
+/* A verdict is there: it is told, or first found out what it owes to the cases before it in its process. */
+static void conclude(run *r, int slot, size_t index) {
+    const mp_outcome outcome = r->verdicts[index].outcome;
+    const bool failed = outcome == MP_FAIL || outcome == MP_CRASH || outcome == MP_TIMEOUT;
+    if (!failed || r->ran[slot].count == 0 || r->o.record || r->matrix->rows[index].file) {
+        report(r, index);
+        return;
+    }
+    mp_replay_begin(&r->replay[slot], index, r->ran[slot].index, r->ran[slot].count);
+    r->ran[slot] = (struct ran){0};
+    r->ended = r->ended || mp_ends_run(&r->o, &r->verdicts[index]);
+    mp_link_kill(&r->links[slot]);
+}
+
+static void replayed(run *r, int slot, mp_outcome outcome) {
+    mp_replay *replay = &r->replay[slot];
+    const size_t index = replay->row;
+    const mp_replay_step step =
+        mp_replay_take(replay, outcome, r->matrix, &r->o.settings, &r->verdicts[index]);
+    if (step != MP_REPLAY_GOES_ON) mp_link_kill(&r->links[slot]);
+    if (step == MP_REPLAY_ENDS) report(r, index);
+}
+
+static void give_up_replay(run *r, int slot, const char *why) {
+    const size_t index = r->replay[slot].row;
+    mp_link_kill(&r->links[slot]);
+    mp_replay_give_up(&r->replay[slot], why, &r->verdicts[index]);
+    report(r, index);
+}
+
+static int replays(const run *r) {
+    int count = 0;
+    for (int i = 0; i < r->jobs; i++) count += r->replay[i].active;
+    return count;
+}
+
 /* ---- the end of a case ---- */
 
 /* No verdict came, or none that can be believed: the worker is gone, or goes. */
 static void close_case(run *r, mp_link *link, mp_outcome outcome, const char *reason) {
     const size_t index = link->index, previous = link->previous;
+    const int slot = (int)(link - r->links);
     mp_link_kill(link);
+    if (r->replay[slot].active) {
+        replayed(r, slot, outcome);
+        return;
+    }
     mp_verdict_without_worker(row_of(r, index), row_of(r, previous), &r->o.settings, outcome, reason,
                               &r->verdicts[index]);
-    report(r, index);
+    conclude(r, slot, index);
 }
 
 static void take_verdict(run *r, mp_link *link, const json_t *json) {
     const size_t index = link->index;
-    mp_verdict *v = &r->verdicts[index];
+    const int slot = (int)(link - r->links);
+    const bool again = r->replay[slot].active;
+    mp_verdict *v = again ? malloc(sizeof *v) : &r->verdicts[index];
     mp_error err = {0};
     char name[MP_CASE_TEXT_MAX];
+    if (!v) {
+        give_up_replay(r, slot, "there was no memory for a verdict");
+        return;
+    }
     mp_case_text(&r->matrix->rows[index].c, name, sizeof name);
     mp_status status = mp_verdict_from_json(json, v, &err);
     if (status == MP_OK && strcmp(v->name, name) != 0)
         status = mp_fail(&err, MP_EINPUT, "the worker judged another case: %s", v->name);
+    const mp_outcome outcome = status == MP_OK ? v->outcome : MP_CRASH;
+    if (again) {
+        mp_verdict_free(v);
+        free(v);
+    }
     if (status != MP_OK) {
         close_case(r, link, MP_CRASH, err.text);
         return;
@@ -84,8 +157,13 @@ static void take_verdict(run *r, mp_link *link, const json_t *json) {
     link->state = MP_LINK_IDLE;
     link->previous = index;
     link->index = MP_NO_CASE;
-    if (v->outcome == MP_CRASH) mp_link_kill(link); /* a device error leaves the context unusable */
-    report(r, index);
+    if (again) {
+        replayed(r, slot, outcome);
+        return;
+    }
+    if (outcome == MP_CRASH) mp_link_kill(link); /* a device error leaves the context unusable */
+    conclude(r, slot, index);
+    remember_row(r, slot, index);
 }
 
 /* ---- the start of a worker ---- */
@@ -94,6 +172,10 @@ static void take_verdict(run *r, mp_link *link, const json_t *json) {
  * there is none, the next case could not be run. */
 static void start_failed(run *r, int slot, const mp_error *why) {
     mp_link_kill(&r->links[slot]);
+    if (r->replay[slot].active) {
+        give_up_replay(r, slot, why->text);
+        return;
+    }
     if (!r->opened) {
         r->ended = true;
         r->status = why->status;
@@ -142,16 +224,32 @@ static void take_failed(run *r, int slot, const json_t *failed) {
 
 /* ---- one round ---- */
 
+/* A replay has cases of its own, whose kernels are compiled. */
+static json_t *opening(const run *r, int slot) {
+    const mp_replay *replay = &r->replay[slot];
+    mp_matrix some = {.rows = malloc((replay->tried + 1) * sizeof *some.rows)};
+    if (!replay->active || !some.rows) {
+        free(some.rows);
+        return mp_json_open(&r->o, r->matrix, replay->active ? r->matrix->count : r->next, !r->opened);
+    }
+    for (; some.count <= replay->tried; some.count++)
+        some.rows[some.count] = r->matrix->rows[mp_replay_at(replay, some.count)];
+    json_t *open = mp_json_open(&r->o, &some, 0, false);
+    free(some.rows);
+    return open;
+}
+
 static void start(run *r, int slot) {
     mp_error why = {0};
-    json_t *open = mp_json_open(&r->o, r->matrix, r->next, !r->opened);
-    if (mp_link_start(&r->links[slot], r->o.program, open, r->o.settings.timeout, &why) != MP_OK)
+    forget_rows(r, slot);
+    if (mp_link_start(&r->links[slot], r->o.program, opening(r, slot), r->o.settings.timeout, &why) != MP_OK)
         start_failed(r, slot, &why);
 }
 
 static void hand(run *r, mp_link *link) {
-    const size_t index = r->next++;
-    if (r->o.progress) r->o.progress(r->o.ctx, index, NULL);
+    const mp_replay *replay = &r->replay[link - r->links];
+    const size_t index = replay->active ? mp_replay_next(replay) : r->next++;
+    if (!replay->active && r->o.progress) r->o.progress(r->o.ctx, index, NULL);
     link->state = MP_LINK_BUSY;
     link->index = index;
     link->stage[0] = link->what[0] = '\0';
@@ -180,7 +278,9 @@ static void take_message(run *r, int slot, const json_t *message) {
 static void lost_idle(run *r, int slot, const char *why) {
     mp_link *link = &r->links[slot];
     mp_error err = {0};
-    if (r->o.record) {
+    if (r->replay[slot].active) {
+        give_up_replay(r, slot, why);
+    } else if (r->o.record) {
         r->ended = true;
         r->status = mp_fail(&r->err, MP_EDEVICE, "%s between two cases: what it recorded is lost", why);
     } else if (link->previous == MP_NO_CASE) {
@@ -227,13 +327,19 @@ static void listen(run *r, int slot) {
 /* Cases to the idle workers that still live, and workers for the cases that are left then. The first one
  * starts alone. */
 static void hand_out(run *r) {
+    for (int i = 0; i < r->jobs && !mp_interrupted(); i++) {
+        if (r->replay[i].active && r->links[i].state == MP_LINK_NONE) start(r, i);
+        if (r->replay[i].active && r->links[i].state == MP_LINK_IDLE) listen(r, i);
+        if (r->replay[i].active && r->links[i].state == MP_LINK_IDLE) hand(r, &r->links[i]);
+    }
     for (int i = 0; i < r->jobs; i++) {
         if (r->ended || r->next == r->matrix->count || mp_interrupted()) break;
+        if (r->replay[i].active) continue;
         if (r->links[i].state == MP_LINK_IDLE) listen(r, i);
         if (r->links[i].state == MP_LINK_IDLE && !r->ended) hand(r, &r->links[i]);
     }
     for (int i = 0; i < (r->opened ? r->jobs : 1) && !r->ended; i++)
-        if (r->links[i].state == MP_LINK_NONE && !r->retired[i] &&
+        if (r->links[i].state == MP_LINK_NONE && !r->retired[i] && !r->replay[i].active &&
             r->next + (size_t)count_in(r, MP_LINK_STARTING) < r->matrix->count)
             start(r, i);
 }
@@ -279,10 +385,15 @@ static mp_status run_in_workers(run *r, mp_error *err) {
     mp_signals_catch(false, &old);
     while (!mp_interrupted()) {
         hand_out(r);
-        if (count_in(r, MP_LINK_BUSY) == 0 && (r->ended || r->next == r->matrix->count)) break;
+        const bool all = r->ended || r->next == r->matrix->count;
+        if (count_in(r, MP_LINK_BUSY) == 0 && replays(r) == 0 && all) break;
         wait_for_workers(r);
     }
     r->info->interrupted = mp_interrupted(); /* one that comes later comes too late */
+    for (int i = 0; i < r->jobs; i++) {
+        if (r->replay[i].active) give_up_replay(r, i, "it was interrupted");
+        forget_rows(r, i);
+    }
     if (r->o.record && r->status == MP_OK && !r->ended && !r->info->interrupted) commit(r);
     mp_links_close(r->links, r->jobs, mp_interrupted());
     mp_signals_release(&old);

@@ -45,7 +45,8 @@ typedef struct worker {
     mp_order order;
     mp_setup setup;
     bool opened;
-    mp_matrix before; /* the row that was judged last: the next one's repro may name it */
+    mp_matrix before; /* the row that was judged last: the next one's repro names it, and the run that asks
+                         finds out which others belong to it */
 } worker;
 
 static bool tell(worker *w, json_t *message) {
@@ -90,6 +91,9 @@ static mp_status serve_run(worker *w, const json_t *run, mp_error *err) {
     if (status == MP_OK && !one.rows[0].file && !w->setup.run.subject)
         status = mp_fail(err, MP_EINPUT, "a case without a file came, and no subject was opened");
     if (status == MP_OK) {
+        const mp_matrix_row *last = w->before.rows;
+        w->setup.run.before = &last;
+        w->setup.run.before_count = last ? 1 : 0;
         status = mp_setup_judge(&w->setup, &one.rows[0], v, err);
         if (status == MP_OK) tell(w, json_pack("{s:o}", "verdict", mp_verdict_to_json(v)));
         mp_verdict_free(v);

@@ -42,6 +42,12 @@ mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, 
     if ((offer->graphs || offer->overlaps) && !(s->begin && s->streams))
         return mp_fail(err, MP_EDEVICE, "subject %s offers %s, and has no %s", s->name,
                        offer->graphs ? "graphs" : "runs that overlap", s->begin ? "streams" : "begin");
+    if (mp_contract_fuses_act(&offer->contract, c) &&
+        offer->exposes & (MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE1_HOOKED)))
+        return mp_fail(err, MP_EDEVICE,
+                       "subject %s exposes cache1, and its contract has act.input=float32: what act reads is "
+                       "not stored, expose cache2 and what is behind it",
+                       s->name);
     if (offer->exposes == 0) return mp_fail(err, MP_EDEVICE, "subject %s exposes no output", s->name);
     if (c->mode == MP_MODE_INPLACE && !(offer->exposes & MP_IN_SET(MP_OUT)))
         return mp_fail(err, MP_EDEVICE, "subject %s does not expose out, which is x in place", s->name);

@@ -209,6 +209,10 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size);
 void mp_contract_fields(const mp_contract *contract,
                         void (*field)(void *ctx, const char *name, const char *value), void *ctx);
 
+/* Whether act reads gate and up that gate_up has not stored: both are stages of the case, and one kernel.
+ * Nobody sees a cache1 that act read then. */
+bool mp_contract_fuses_act(const mp_contract *contract, const mp_case *c);
+
 /* Whether every stage of the case promises it; of a whole case, that bits do not depend on the batch, every
  * stage but align, whose slots lie elsewhere in every batch. */
 bool mp_contract_deterministic(const mp_contract *contract, const mp_case *c);

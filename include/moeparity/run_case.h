@@ -21,7 +21,9 @@ typedef struct mp_run_options {
     /* Called with the run that was judged, if the case passes: what a recording stores. NULL: nobody. */
     void (*keep)(void *ctx, const mp_offer *offer, const mp_inputs *in, const mp_trace *trace);
     void *keep_ctx;
-    const mp_matrix_row *after; /* what ran before in the same process, for the repro; NULL: nothing */
+    /* What ran before in the same process, in order, for the repro. */
+    const mp_matrix_row *const *before;
+    size_t before_count;
 } mp_run_options;
 
 /* Never fails: whatever goes wrong becomes the verdict, which is initialised here (what it held is not freed)

@@ -120,6 +120,9 @@ typedef struct mp_verdict {
     mp_check_result check[MP_CHECK_COUNT];
     mp_pair_figures pair[MP_MAX_PAIRS];
     int pair_count;
+    /* What the rows that ran before in the same process have to do with a failure: "passes alone; failed
+     * after 7 rows of the same process, ..."; "" where nothing is known, or it fails alone. */
+    const char *history;
     double seconds;     /* wall time of the whole case */
     int64_t peak_bytes; /* host memory planned */
     const char *repro;  /* one command line */

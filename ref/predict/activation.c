@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The activation in the arithmetic of the contract: by the source that the CUDA kernels are compiled from
  * (ref/predict/activation_f32.h), or as published kernels compute it (ref/predict/activation_cuda.h).
- * act(gate) is rounded to dtype if the contract says so, and the product is rounded once. */
+ * act(gate) is rounded to dtype if the contract says so, and the product is rounded once. Gate and up are
+ * those of cache1, or, where the contract has one kernel do both stages, what gate_up does not store. */
 #include "base/clones.h"
 #include "ref/activation.h"
 #include "ref/predict/activation_cuda.h"
@@ -35,6 +36,7 @@ typedef struct activation_row {
     mp_act_function function;
     const mp_special_unit *unit; /* NULL: not needed */
     const mp_dtype *gate_dtype;  /* what act(gate) is rounded to; NULL: nothing */
+    bool exact_product;          /* of act(gate) and up: both have 16 bits, so that nothing is flushed */
     bool clamps_nan;             /* in gate and up, to the limit */
     float added;                 /* to what becomes of up: 0, or -0, which changes nothing */
 } activation_row;
@@ -78,8 +80,7 @@ static void activate_row(const activation_row *r, const float *in, float *a) {
         activate_gates_f32(c, in, a);
     for (int64_t n = 0; r->gate_dtype && n < c->N; n++)
         a[n] = (float)mp_round_to(*r->gate_dtype, (double)a[n]);
-    /* A product of two numbers of 16 bits is exact, so that nothing is flushed before it is rounded. */
-    const mp_act_function product = r->gate_dtype ? MP_ACT_IEEE : r->function;
+    const mp_act_function product = r->exact_product ? MP_ACT_IEEE : r->function;
     for (int64_t n = 0; c->gated && n < c->N; n++)
         a[n] = mp_activation_cuda_times(product, a[n], factor_of_up(r, in, n));
 }
@@ -121,18 +122,41 @@ static void zero_filtered(const mp_case *c, const int32_t *topk_ids, const int64
                    (size_t)mp_tensor_row_length(cache2) * mp_dtype_size(cache2->dtype));
 }
 
+/* Gate and up as a kernel that does both stages has them: as gate_up makes them, in float32. To be freed by
+ * the caller, after an error too. */
+static mp_status gate_up_in_float32(void *self, const mp_stage_call *call, mp_tensor *gate_up,
+                                    mp_error *err) {
+    mp_tensor t[MP_TENSOR_COUNT];
+    mp_stage_call in_float32 = *call;
+    memcpy(t, call->t, sizeof t);
+    *gate_up = mp_case_shape(call->c, MP_CACHE1, call->block_size_m);
+    gate_up->dtype = MP_FP32;
+    const mp_status status = mp_tensor_alloc(gate_up, MP_POISON_A, err);
+    t[MP_CACHE1] = *gate_up;
+    in_float32.t = t;
+    return status == MP_OK ? mp_predict_stage_gate_up(self, &in_float32, err) : status;
+}
+
 mp_status mp_predict_stage_act(void *self, const mp_stage_call *call, mp_error *err) {
     const mp_contract *contract = ((const mp_prediction *)self)->contract;
     const mp_tensor *cache2 = &call->t[MP_CACHE2];
     activation_row r = {
         .c = call->c, .function = contract->act_function, .added = contract->act_up_plus_zero ? 0.0f : -0.0f};
     r.clamps_nan = contract->act_clamp_nan == MP_CLAMP_NAN_LIMIT && mp_act_clamps(r.c->act);
+    const bool fused = mp_contract_fuses_act(contract, r.c);
     if (contract->act_rounding == MP_ACT_GATE_ROUNDED) r.gate_dtype = &cache2->dtype;
+    r.exact_product = r.gate_dtype && !fused;
     if (mp_activation_cuda_is(contract->act_function)) {
         const mp_status status = mp_special_unit_sm90(&r.unit, err);
         if (status != MP_OK) return status;
     }
     const int32_t *topk_ids = call->t[MP_TOPK_IDS].data;
     if (contract->filtered[MP_ACT] == MP_ROW_ZERO) zero_filtered(r.c, topk_ids, call->map->cache_row, cache2);
-    return activate(&r, topk_ids, call->map->cache_row, mp_as_read(call->t, MP_CACHE1), cache2, err);
+    if (!fused)
+        return activate(&r, topk_ids, call->map->cache_row, mp_as_read(call->t, MP_CACHE1), cache2, err);
+    mp_tensor gate_up = {0};
+    mp_status status = gate_up_in_float32(self, call, &gate_up, err);
+    if (status == MP_OK) status = activate(&r, topk_ids, call->map->cache_row, &gate_up, cache2, err);
+    mp_tensor_free(&gate_up);
+    return status;
 }

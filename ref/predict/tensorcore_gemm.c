@@ -5,10 +5,15 @@
 #include "base/clones.h"
 #include "ref/predict/gemm_f32.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { VALUES_AT = 64, PACK_K = 64 };
+/* Packed at a time: PIECE terms of a row of a; of a panel of w TILE_K of every column, a mask's worth at
+ * most. */
+enum { VALUES_AT = 64, PIECE = 64, TILE_K = 16, TILE = TILE_K * MP_TC_MAX_COLUMNS };
+_Static_assert((int)PIECE <= (int)MP_TC_MAX_COLUMNS && (int)PIECE <= (int)TILE,
+               "a piece is no longer than a row of a tile");
 
 /* An operand's format. Its outline is what decides about scales and signs, in 16 bits for all formats: sign,
  * exponent field from `shift` on, and a fraction that is not zero when the number's is not. */
@@ -47,7 +52,8 @@ _Static_assert(sizeof(packed_row) <= VALUES_AT, "the header fits in front of the
  * this. */
 typedef struct packed_panel {
     scaling scaled[MP_TC_MAX_COLUMNS];
-    const char *codes; /* of the first column; the others follow each other */
+    double power[MP_TC_MAX_COLUMNS]; /* 2^exponent */
+    const char *codes;               /* of the first column; the others follow each other */
     int64_t count;
 } packed_panel;
 
@@ -66,9 +72,7 @@ static const char *codes_at(const operand *o, const void *codes, int64_t index) 
     return (const char *)codes + (size_t)index * mp_dtype_size(o->dtype);
 }
 
-/* n <= PACK_K outlines; zeros behind them. */
-static void take_outlines(const operand *o, const char *codes, int64_t n, uint16_t outlines[PACK_K]) {
-    memset(outlines, 0, PACK_K * sizeof *outlines);
+static void take_outlines(const operand *o, const char *codes, int64_t n, uint16_t *outlines) {
     switch (mp_dtype_size(o->dtype)) {
     case 1:
         for (int64_t i = 0; i < n; i++) outlines[i] = (uint16_t)((codes[i] & 0x80) << 8 | (codes[i] & 0x7F));
@@ -83,9 +87,7 @@ static void take_outlines(const operand *o, const char *codes, int64_t n, uint16
     }
 }
 
-/* n <= PACK_K numbers; zeros behind them. */
-static void take_values(const operand *o, const char *codes, int64_t n, float values[PACK_K]) {
-    memset(values, 0, PACK_K * sizeof *values);
+static void take_values(const operand *o, const char *codes, int64_t n, float *values) {
     mp_decode_row_f32(o->dtype, codes, 0, n, values);
     if (o->dtype != MP_FP32) return;
     for (int64_t i = 0; i < n; i++) {
@@ -120,10 +122,13 @@ MP_CLONES static void widen(const operand *o, const uint16_t *outlines, int64_t 
 
 static scaling survey(const operand *o, const char *codes, int64_t n) {
     extent x = {0, UINT16_MAX};
-    for (int64_t k = 0; k < n; k += PACK_K) {
-        uint16_t outlines[PACK_K];
-        take_outlines(o, codes_at(o, codes, k), n - k < PACK_K ? n - k : PACK_K, outlines);
-        widen(o, outlines, PACK_K, &x);
+    if (mp_dtype_size(o->dtype) == 2) /* codes are outlines */
+        widen(o, (const uint16_t *)(const void *)codes, n, &x);
+    for (int64_t k = 0; mp_dtype_size(o->dtype) != 2 && k < n; k += PIECE) {
+        uint16_t outlines[PIECE];
+        const int64_t here = n - k < PIECE ? n - k : PIECE;
+        take_outlines(o, codes_at(o, codes, k), here, outlines);
+        widen(o, outlines, here, &x);
     }
     const int largest = field_of(o, x.largest);
     return (scaling){.exponent = largest ? largest - o->bias : 0,
@@ -134,51 +139,43 @@ static scaling survey(const operand *o, const char *codes, int64_t n) {
 /* What a and w differ in: see ref/predict/tensorcore_kernels.h. */
 typedef struct side {
     double factor;
-    int exponent_offset, zero_exponent;
-    uint32_t repeat; /* a byte times this */
+    int16_t exponent_offset, zero_exponent;
 } side;
-static const side SIDE_A = {1, 0, MP_TC_ZERO_A, 0x01010101}, SIDE_W = {1 + 0x1p-30, 127, MP_TC_ZERO_W, 1};
+static const side SIDE_A = {1, 0, MP_TC_ZERO_A}, SIDE_W = {1 + 0x1p-30, 127, MP_TC_ZERO_W};
 
-/* n values and exponents in the kernels' form; in: the numbers of the outlines. */
-MP_CLONES static void scale(const operand *o, const scaling *s, const side *form, const uint16_t *outlines,
-                            int64_t n, const float *in, double *values, int32_t *exponents) {
-    const double scaled = mp_power_of_two(-s->exponent) * form->factor;
-    for (int64_t i = 0; i < n; i++) {
-        const int field = field_of(o, outlines[i]), relative = field - o->bias - s->exponent;
-        const int stored = field ? (relative > MP_TC_LOWEST ? relative : MP_TC_LOWEST) + form->exponent_offset
-                                 : form->zero_exponent;
-        const double tiny = outlines[i] & 0x8000 ? -MP_TC_ZERO_VALUE : MP_TC_ZERO_VALUE;
-        values[i] = field ? (double)in[i] * scaled : tiny;
-        exponents[i] = (int32_t)((uint32_t)(stored & 0xFF) * form->repeat);
+/* The powers of two that are taken out of the columns of a tile; of a piece of one row all are alike. */
+typedef struct powers {
+    int16_t exponent[MP_TC_MAX_COLUMNS];
+    double factor[MP_TC_MAX_COLUMNS]; /* 2^-exponent, times the side's */
+} powers;
+
+static void set_power(powers *p, const side *form, int64_t column, int exponent) {
+    p->exponent[column] = (int16_t)exponent;
+    p->factor[column] = mp_power_of_two(-exponent) * form->factor;
+}
+
+/* A tile, [rows, columns], in the kernels' form. outlines, in: of its numbers. Exponents in 16-bit arithmetic
+ * and values apart from them, for the sake of the vectors. */
+MP_CLONES static void scale(const operand *o, const side *form, const powers *p, int64_t rows,
+                            int64_t columns, const uint16_t *outlines, const float *in, double *values,
+                            int8_t *exponents) {
+    for (int64_t at = 0; at < rows * columns; at += columns) {
+        for (int64_t n = 0; n < columns; n++) {
+            const uint16_t field = field_of(o, outlines[at + n]);
+            const int16_t relative = (int16_t)(field - o->bias - p->exponent[n]),
+                          above = relative > MP_TC_LOWEST ? relative : MP_TC_LOWEST,
+                          stored = (int16_t)(above + form->exponent_offset);
+            exponents[at + n] = (int8_t)(field ? stored : form->zero_exponent);
+        }
+        for (int64_t n = 0; n < columns; n++) {
+            const double value = (double)in[at + n], tiny = copysign(MP_TC_ZERO_VALUE, value);
+            values[at + n] = value != 0 ? value * p->factor[n] : tiny;
+        }
     }
 }
 
 static const tc_engine *tc(const mp_gemm_f32_engine *engine) {
     return (const tc_engine *)engine;
-}
-
-/* masks[0], masks[stride] ...: of `terms` outlines each, bit i set where outline i is negative. n and 16 are
- * multiples of `terms`. */
-MP_CLONES static void sign_masks(const uint16_t outlines[PACK_K], int64_t n, int terms, uint16_t *masks,
-                                 int64_t stride) {
-    for (int64_t k = 0; k < n; k += 16) {
-        uint16_t all = 0;
-        for (int i = 0; i < 16; i++) all = (uint16_t)(all | outlines[k + i] >> 15 << i);
-        for (int i = 0; i < 16 && k + i < n; i += terms)
-            masks[(k + i) / terms * stride] = (uint16_t)(all >> i & ((1 << terms) - 1));
-    }
-}
-
-/* Outlines, values and exponents of n terms of a row of a or w, from term `from` on; zeros behind the last
- * one, and for a special row. */
-static void pack_terms(const tc_engine *e, const operand *o, const side *form, const scaling *scaled,
-                       const char *codes, int64_t from, int64_t n, uint16_t outlines[PACK_K], double *values,
-                       int32_t *exponents) {
-    const int64_t filled = scaled->special ? 0 : e->K - from < n ? e->K - from : n;
-    float in[PACK_K];
-    take_outlines(o, codes_at(o, codes, from), filled > 0 ? filled : 0, outlines);
-    take_values(o, codes_at(o, codes, from), filled > 0 ? filled : 0, in);
-    scale(o, scaled, form, outlines, n, in, values, exponents);
 }
 
 static void pack_row(const mp_gemm_f32_engine *engine, const mp_tensor *a, int64_t row, void *packed) {
@@ -188,14 +185,28 @@ static void pack_row(const mp_gemm_f32_engine *engine, const mp_tensor *a, int64
     double *values = (double *)((char *)packed + VALUES_AT);
     int32_t *exponents = (int32_t *)(values + e->padded_k);
     uint16_t *negative = (uint16_t *)(exponents + e->padded_k);
+    powers taken_out;
     header->codes = codes_at(e->a, a->data, row * e->K);
     header->scaled = survey(e->a, header->codes, e->K);
-    for (int64_t k = 0; k < e->padded_k; k += PACK_K) {
-        const int64_t here = e->padded_k - k < PACK_K ? e->padded_k - k : PACK_K;
-        uint16_t outlines[PACK_K];
-        pack_terms(e, e->a, &SIDE_A, &header->scaled, header->codes, k, here, outlines, values + k,
-                   exponents + k);
-        sign_masks(outlines, here, terms, negative + k / terms, 1);
+    for (int64_t i = 0; i < PIECE; i++) set_power(&taken_out, &SIDE_A, i, header->scaled.exponent);
+    for (int64_t k = 0; k < e->padded_k; k += PIECE) {
+        const int64_t here = e->padded_k - k < PIECE ? e->padded_k - k : PIECE,
+                      filled = header->scaled.special ? 0
+                               : e->K - k < here      ? e->K - k
+                                                      : here;
+        uint16_t outlines[PIECE] = {0};
+        float in[PIECE] = {0};
+        int8_t exponent[PIECE];
+        take_outlines(e->a, codes_at(e->a, header->codes, k), filled, outlines);
+        take_values(e->a, codes_at(e->a, header->codes, k), filled, in);
+        scale(e->a, &SIDE_A, &taken_out, 1, here, outlines, in, values + k, exponent);
+        for (int64_t i = 0; i < here; i++)
+            exponents[k + i] = (int32_t)((uint32_t)(uint8_t)exponent[i] * 0x01010101);
+        for (int64_t i = 0; i < here; i += terms) {
+            uint16_t mask = 0;
+            for (int t = 0; t < terms; t++) mask = (uint16_t)(mask | outlines[i + t] >> 15 << t);
+            negative[(k + i) / terms] = mask;
+        }
     }
 }
 
@@ -209,9 +220,38 @@ static packed_panel *panel_header(const tc_engine *e, const void *packed) {
     return (packed_panel *)((char *)packed + panel_data_bytes(e));
 }
 
+/* tile[k, column] = code k of a row of codes; `size`: of a code, a constant where this is inlined. */
+static inline __attribute__((always_inline)) void place_column(size_t size, const char *codes, int64_t n,
+                                                               int64_t column, int64_t columns, char *tile) {
+    for (int64_t k = 0; k < n; k++)
+        memcpy(tile + (size_t)(k * columns + column) * size, codes + (size_t)k * size, size);
+}
+
+/* The codes of terms k .. k+rows-1 of every column, [rows, columns]; zeros where there is no term or column,
+ * and for a special one. */
+static void take_tile(const tc_engine *e, const packed_panel *panel, int64_t k, int64_t rows, char *tile) {
+    const int64_t columns = e->base.columns, filled = e->K - k < rows ? e->K - k : rows;
+    const size_t size = mp_dtype_size(e->w->dtype);
+    memset(tile, 0, (size_t)(rows * columns) * size);
+    for (int64_t n = 0; n < panel->count; n++) {
+        const char *codes = codes_at(e->w, panel->codes, n * e->K + k);
+        if (panel->scaled[n].special) continue;
+        switch (size) {
+        case 1: place_column(1, codes, filled, n, columns, tile); break;
+        case 2: place_column(2, codes, filled, n, columns, tile); break;
+        default: place_column(4, codes, filled, n, columns, tile);
+        }
+    }
+}
+
+/* Bit `bit` of a column's mask: is the outline's number negative? */
+MP_CLONES static void add_signs(const uint16_t *outlines, int64_t columns, int bit, uint16_t *masks) {
+    for (int64_t n = 0; n < columns; n++)
+        masks[n] = (uint16_t)((bit ? masks[n] : 0) | outlines[n] >> 15 << bit);
+}
+
 static void pack_panel(const mp_gemm_f32_engine *engine, const mp_tensor *w, int64_t first, int64_t count,
                        float *scratch, void *packed) {
-    static const scaling none = {.special = true}; /* a column that is not there */
     const tc_engine *e = tc(engine);
     const int64_t K = e->K, columns = e->base.columns;
     const int terms = mp_tc_mask_terms(e->model->group);
@@ -219,27 +259,29 @@ static void pack_panel(const mp_gemm_f32_engine *engine, const mp_tensor *w, int
     double *values = packed;
     int8_t *exponents = (int8_t *)(values + e->padded_k * columns);
     uint16_t *negative = (uint16_t *)(exponents + e->padded_k * columns);
+    powers taken_out;
     (void)scratch;
     header->codes = codes_at(e->w, w->data, first * K);
     header->count = count;
-    for (int64_t n = 0; n < count; n++)
-        header->scaled[n] = survey(e->w, codes_at(e->w, header->codes, n * K), K);
-    for (int64_t k = 0; k < e->padded_k;
-         k +=
-         PACK_K) /* a few lines of the panel at a time, so that the transposed stores stay in the cache */
-        for (int64_t n = 0; n < columns; n++) {
-            const int64_t here = e->padded_k - k < PACK_K ? e->padded_k - k : PACK_K;
-            uint16_t outlines[PACK_K];
-            double value[PACK_K];
-            int32_t exponent[PACK_K];
-            pack_terms(e, e->w, &SIDE_W, n < count ? &header->scaled[n] : &none,
-                       codes_at(e->w, header->codes, n * K), k, here, outlines, value, exponent);
-            for (int64_t i = 0; i < here; i++) {
-                values[(k + i) * columns + n] = value[i];
-                exponents[(k + i) * columns + n] = (int8_t)exponent[i];
-            }
-            sign_masks(outlines, here, terms, negative + k / terms * columns + n, columns);
-        }
+    for (int64_t n = 0; n < columns; n++) {
+        if (n < count) header->scaled[n] = survey(e->w, codes_at(e->w, header->codes, n * K), K);
+        set_power(&taken_out, &SIDE_W, n, n < count ? header->scaled[n].exponent : 0);
+        header->power[n] = mp_power_of_two(taken_out.exponent[n]);
+    }
+    for (int64_t k = 0; k < e->padded_k; k += TILE_K) {
+        const int64_t rows = e->padded_k - k < TILE_K ? e->padded_k - k : TILE_K;
+        uint32_t tile[TILE];
+        uint16_t outlines[TILE];
+        float in[TILE];
+        take_tile(e, header, k, rows, (char *)tile);
+        take_outlines(e->w, (const char *)tile, rows * columns, outlines);
+        take_values(e->w, (const char *)tile, rows * columns, in);
+        scale(e->w, &SIDE_W, &taken_out, rows, columns, outlines, in, values + k * columns,
+              exponents + k * columns);
+        for (int64_t i = 0; i < rows; i++)
+            add_signs(outlines + i * columns, columns, (int)((k + i) % terms),
+                      negative + (k + i) / terms * columns);
+    }
 }
 
 /* The definition, on the operands as they came. */
@@ -247,15 +289,23 @@ static float redo(const tc_engine *e, const char *a, const char *w) {
     const int L = e->model->group;
     const size_t a_size = mp_dtype_size(e->a->dtype), w_size = mp_dtype_size(e->w->dtype);
     uint32_t bits = 0;
-    for (int64_t k = 0; k < e->K; k += L) {
+    bool nan = false; /* for good: what is left of k changes nothing */
+    for (int64_t k = 0; k < e->K && !nan; k += L) {
         uint32_t x[MP_TC_MAX_GROUP] = {0}, y[MP_TC_MAX_GROUP] = {0};
         for (int64_t i = 0; i < L && k + i < e->K; i++) { /* little endian */
             memcpy(&x[i], a + (size_t)(k + i) * a_size, a_size);
             memcpy(&y[i], w + (size_t)(k + i) * w_size, w_size);
         }
         bits = mp_tc_dot_add(e->model, x, y, bits);
+        nan = e->model->result == MP_TC_FLOAT16 ? (bits & 0x7FFF) > 0x7C00 : (bits & 0x7FFFFFFF) > 0x7F800000;
     }
     return (float)mp_decode_code(e->model->result == MP_TC_FLOAT16 ? MP_FP16 : MP_FP32, bits);
+}
+
+/* The powers of two of a row and of its columns, into its sums. A zero is +0. */
+MP_CLONES static void put_back(const double *acc, double row_power, const double *power, int64_t columns,
+                               float *result) {
+    for (int64_t n = 0; n < columns; n++) result[n] = (float)(acc[n] * (row_power * power[n]) + 0.0);
 }
 
 static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *rows, const void *packed,
@@ -286,18 +336,17 @@ static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *row
                                       .at_floor = at_floor});
     for (int64_t r = 0; r < count; r++) {
         const packed_row *row = (const packed_row *)((const char *)rows + (size_t)r * e->base.row_bytes);
+        const double power = mp_power_of_two(row->scaled.exponent);
+        put_back(acc + r * columns, power, panel->power, panel->count, result + r * columns);
         for (int64_t n = 0; n < panel->count; n++) {
             const scaling *column = &panel->scaled[n];
             const int sum = row->scaled.exponent + column->exponent;
             const bool floor_matters = at_floor[r * columns + n] && (row->scaled.small || column->small);
             const bool scale_matters = sum < e->lowest_sum || sum > e->highest_sum;
-            if (!e->kernel || row->scaled.special || column->special || scale_matters || floor_matters) {
-                result[r * columns + n] = redo(e, row->codes, codes_at(e->w, panel->codes, n * e->K));
-                redone++;
-            } else {
-                result[r * columns + n] =
-                    (float)(acc[r * columns + n] * mp_power_of_two(sum) + 0.0); /* + 0.0: a zero is +0 */
-            }
+            if (e->kernel && !row->scaled.special && !column->special && !scale_matters && !floor_matters)
+                continue;
+            result[r * columns + n] = redo(e, row->codes, codes_at(e->w, panel->codes, n * e->K));
+            redone++;
         }
     }
     if (redone && e->redone) {

@@ -97,9 +97,14 @@ static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {
     if (is("before")) cache2[-1] = 0;
     if (is("workspace")) ((char *)r->workspace[3])[12] = 0;
     if (is("scratch") && !all_done(r->workspace[0], rows)) cache2[3] = 0;
-    static int many; /* survives the run, and spoils those to come */
-    if (is("flag") && many && r->c->M < 64) cache2[3] = 0;
+    /* What survives the run, and spoils those to come: a flag, and wear. */
+    static int many, runs;
+    const int spoilt = many && r->c->M < 64;
     many = many || r->c->M >= 64;
+    if (is("flag") && spoilt) cache2[3] = 0;
+    if (is("flag-crash") && spoilt) abort();
+    while (is("flag-hang") && spoilt) pause();
+    if (is("worn") && ++runs > 8) cache2[3] = 0;
     if (is("input")) ((uint16_t *)in->data)[5] ^= 1;
     if (is("forgets")) cache2[3] = 0xFFF7;
     if (is("wrong")) cache2[3] = to_bf16(1.01f * from_bf16(cache2[3]) + 0.01f);
