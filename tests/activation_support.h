@@ -22,7 +22,8 @@ static const mp_contract float64_contract = {
 /* Forms without cancellation: sigmoid(v) = e^v/(1+e^v) for v < 0, 1+erf(z) = erfc(-z), (1+tanh(z))/2 =
  * sigmoid(2z). */
 static inline long double sigmoid_l(long double v) {
-    return v < 0 ? expl(v) / (1 + expl(v)) : 1 / (1 + expl(-v));
+    const long double e = expl(-fabsl(v));
+    return (v < 0 ? e : 1) / (1 + e);
 }
 
 static inline long double truth(const mp_case *c, double gate, double up) {

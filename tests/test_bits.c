@@ -30,8 +30,9 @@ static float step(const float *a, const float *b, float c, bool nearest) {
         if (e > e_max) e_max = e;
     }
     if (c != 0 && ilogbf(c) > e_max) e_max = ilogbf(c);
-    double sum = trunc(ldexp((double)c, F - e_max));
-    for (int i = 0; i < L; i++) sum += trunc(ldexp((double)a[i] * (double)b[i], F - e_max));
+    const double units = ldexp(1, F - e_max);
+    double sum = trunc((double)c * units);
+    for (int i = 0; i < L; i++) sum += trunc((double)a[i] * (double)b[i] * units);
     const double exact = ldexp(sum, e_max - F);
     float result = (float)exact; /* to nearest */
     if (!nearest && fabs((double)result) > fabs(exact)) result = nextafterf(result, 0);
