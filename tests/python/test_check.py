@@ -272,6 +272,19 @@ def test_what_a_case_runs_after_is_judged(tmp_path):
     assert (6, 0) in seen
 
 
+def test_what_is_kept_for_the_number_of_tokens_is_seen_in_a_sequence():
+    kept = {}
+
+    def act(cache1, case):
+        return kept.setdefault(case.M, kernels.act(cache1, case))
+
+    assert moeparity.check(act, "M=2 N=8 scope=act")
+    kept.clear()
+    verdict = moeparity.check(act, "M=2 N=8 scope=act", after=["seed=1"])
+    assert not verdict and list(verdict.failures) == ["sequence"]
+    assert verdict.failures["sequence"].startswith("after seed=1: ")
+
+
 def test_a_pair_is_judged():
     seen = []
 
