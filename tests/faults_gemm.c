@@ -3,6 +3,7 @@
  * row small enough for a test. */
 #include "tests/faults.h"
 
+#include "cases/graph_tables.h"
 #include "ref/activation.h"
 
 #include <string.h>
@@ -293,7 +294,7 @@ void router_weight_unasked(const faulty_run *run) {
 
 /* Rows of filtered slots become zero times their router weight. */
 void filtered_weight_times_zero(const faulty_run *run) {
-    const mp_tensor *cache3 = &run->trace->t[MP_CACHE3];
+    const mp_tensor *cache3 = &run->trace->t[mp_stage_output(run->c, MP_DOWN)];
     const float *weights = run->in->t[MP_TOPK_WEIGHTS].data;
     for (int64_t t = 0; t < mp_case_slots(run->c); t++)
         for (int64_t k = 0; k < run->c->K && ids_of(run)[t] < 0; k++)

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static void fill_row(const mp_tensor *t, int64_t row, uint32_t pattern);
+
 /* ---- align ---- */
 
 static int32_t *align_of(const faulty_run *run, mp_tensor_id which) {
@@ -178,6 +180,12 @@ void sentinel_counted(const faulty_run *run) {
 }
 
 /* ---- activation ---- */
+
+/* The ids of all ranks, compared with the number of experts here: own rows are left out. */
+void map_ignored_by_act(const faulty_run *run) {
+    for (int64_t t = 0; t < mp_case_slots(run->c); t++)
+        if (run->given[t] >= run->c->E) fill_row(&run->trace->t[MP_CACHE2], t, run->poison);
+}
 
 /* Only -1 is looked at: the rows of other sentinels' slots are written. */
 void sentinel_row_activated(const faulty_run *run) {
@@ -382,6 +390,15 @@ static float all_in_dtype(const faulty_run *run, int64_t token, int64_t column) 
 static float shared_of_token_zero(const faulty_run *run, int64_t token, int64_t column) {
     return sum_of(run, token, column) * (float)run->c->rsf + (float)shared_value(run, 0, column);
 }
+/* Loads of 16 bytes, from the boundary before the first element: a column too early. */
+static float from_the_boundary(const faulty_run *run, int64_t token, int64_t column) {
+    const mp_tensor *cache3 = &run->in->t[MP_CACHE3];
+    float sum = 0;
+    for (int64_t j = 0; j < run->c->topk; j++)
+        sum += (float)mp_decode(cache3->dtype, cache3->data,
+                                (token * run->c->topk + j) * run->c->K + column - run->c->buffer_offset);
+    return sum * (float)run->c->rsf;
+}
 static float nothing(const faulty_run *run, int64_t token, int64_t column) {
     (void)run, (void)token, (void)column;
     return 0;
@@ -450,6 +467,9 @@ void shared_left_out_of_fused_sum(const faulty_run *run) {
         for (int64_t k = 0; k < run->c->K; k++)
             mp_encode(out->dtype, out->data, m * run->c->K + k,
                       mp_decode(out->dtype, out->data, m * run->c->K + k) - shared_value(run, m, k));
+}
+void summed_from_the_boundary(const faulty_run *run) {
+    store_combine(run, from_the_boundary);
 }
 void all_zero(const faulty_run *run) {
     store_combine(run, nothing);
