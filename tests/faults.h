@@ -33,6 +33,7 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     nothing_launched, row_of_no_token_written, limit_ignored_with_filter, nan_swallowed_by_clamp,
     topk_beyond_eight, topk_beyond_a_warp, gate_up_saturates, act_saturates, down_saturates,
     combine_saturates, shared_left_out, shared_scaled, sum_stored_before_shared, finalized_in_dtype,
-    shared_row_wraps, shared_left_out_of_fused_sum, shared_weight_of_one;
+    shared_row_wraps, shared_left_out_of_fused_sum, shared_weight_of_one, counts_padded,
+    filtered_slots_counted, rows_of_expert_zero;
 
 #endif

@@ -31,7 +31,7 @@ typedef enum mp_activation {
     MP_ACTIVATION_COUNT
 } mp_activation;
 typedef enum mp_mode { MP_MODE_COMBINE, MP_MODE_NO_COMBINE, MP_MODE_INPLACE, MP_MODE_COUNT } mp_mode;
-typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_LAYOUT_COUNT } mp_layout;
+typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_MASKED, MP_LAYOUT_COUNT } mp_layout;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
@@ -104,7 +104,8 @@ typedef struct mp_tile {
         "ranks of expert parallelism: E*ep_size experts are routed to, E are local")                         \
     INT(ep_rank, 0, 0, 1023, false, "this rank")                                                             \
     FLAG(fused_sum, false, "down adds atomically into the output")                                           \
-    ENUM(layout, mp_layout, MP_ROUTE, false, "rows of the caches: route order, or sorted by expert")         \
+    ENUM(layout, mp_layout, MP_ROUTE, false,                                                                 \
+         "rows of the caches: route order, sorted by expert, or [E, max_m] with a count of each")            \
     ENUM(path, mp_path, MP_FUSED, false,                                                                     \
          "one call, stage by stage with hook points, or 65536-token chunks")                                 \
     ENUM(scope, mp_scope, MP_SCOPE_ALL, false, "all stages, or one alone on generated input")                \

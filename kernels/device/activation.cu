@@ -37,7 +37,10 @@ extern "C" __global__ void __launch_bounds__(256) activation(const mp_activation
 #endif
         bool skip =
             p.sorted_token_ids && (row >= *p.num_tokens_post_padded || p.sorted_token_ids[row] >= p.slots);
-        skip = skip || p.expert_ids[p.expert_step == 1 ? row : row / p.expert_step] < 0;
+        if (p.masked_m)
+            skip = row % p.max_m >= p.masked_m[row / p.max_m];
+        else
+            skip = skip || p.expert_ids[p.expert_step == 1 ? row : row / p.expert_step] < 0;
         vector result;
         for (int e = 0; e < VECTOR; e++)
             result.at[e] =

@@ -10,7 +10,7 @@ OPTIONS = {
     "mode": ("combine", "no_combine", "inplace"),
     "bias": (False, True),
     "apply_router_weight_on_input": (False, True),
-    "layout": ("route", "sorted"),
+    "layout": ("route", "sorted", "masked"),
     "path": ("fused", "runner", "chunked"),
     "fused_sum": (False, True),
     "dtype": ("bf16", "fp16", "fp32", "fp64"),
