@@ -69,8 +69,8 @@ def supports(case):
         return "vLLM's stages are called with the ids of this rank's experts, and -1"
     if case.mode == "no_combine" or case.fused_sum:
         return "vLLM always sums, in a kernel of its own"
-    if case.layout == "sorted":
-        return "vLLM has no sorted layout"
+    if case.layout != "route":
+        return f"vLLM has no {case.layout} layout"
     if case.path == "chunked":
         return f"vLLM {KNOWN} has no loop over chunks of tokens"
     if case.rsf != 1 and case.scope in ("all", "combine"):

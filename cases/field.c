@@ -24,7 +24,7 @@ static const char *const names_mp_dtype[] = {"bf16", "fp16", "fp32", "fp64"};
 static const char *const names_mp_activation[] = {"silu",       "gelu",       "gelu_tanh", "relu2",
                                                   "swiglu_oai", "silu_clamp", "clamp_silu"};
 static const char *const names_mp_mode[] = {"combine", "no_combine", "inplace"};
-static const char *const names_mp_layout[] = {"route", "sorted"};
+static const char *const names_mp_layout[] = {"route", "sorted", "masked"};
 static const char *const names_mp_shared[] = {"none", "slot", "add"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
 static const char *const names_mp_expert_map[] = {"none", "linear", "round_robin"};

@@ -72,8 +72,21 @@ static mp_tensor padded_shape(const mp_case *c, int block_size_m) {
     return mp_tensor_shape(MP_I32, 1, mp_case_chunks(c), 1, 1);
 }
 
-/* Rows of the caches: a row a slot; in sorted layout the padding of at most E+1 keys too. */
+/* A token has an expert once, where nothing makes it come again. */
+int64_t mp_case_max_m(const mp_case *c) {
+    const bool again = c->topk > c->E || c->routing == MP_DUPLICATES;
+    return again ? mp_case_slots(c) : c->M;
+}
+
+static mp_tensor masked_m_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return c->layout == MP_MASKED ? mp_tensor_shape(MP_I32, 2, 1, c->E, 1) : absent;
+}
+
+/* Rows of the caches: a row a slot; in sorted layout the padding of at most E+1 keys too; in masked layout as
+ * many for each expert as it may have slots. */
 static int64_t cache_rows(const mp_case *c, int block_size_m) {
+    if (c->layout == MP_MASKED) return c->E * mp_case_max_m(c);
     const int64_t slots = mp_case_slots(c), keys = slots < c->E + 1 ? slots : c->E + 1;
     return c->layout == MP_SORTED ? slots + keys * (block_size_m - 1) : slots;
 }
@@ -117,17 +130,18 @@ const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
     [MP_TOPK_WEIGHTS] = {"topk_weights", MP_ROWS_TOKEN, topk_weights_shape, 6, MP_TOPK_WEIGHTS},
     [MP_EXPERT_MAP] = {"expert_map", MP_ROWS_WHOLE, expert_map_shape, 10, MP_EXPERT_MAP},
     [MP_NUMBERED_IDS] = {"numbered_ids", MP_ROWS_TOKEN, numbered_ids_shape, 11, MP_NUMBERED_IDS},
+    [MP_SHARED_OUTPUT] = {"shared_output", MP_ROWS_TOKEN, shared_output_shape, 12, MP_SHARED_OUTPUT},
     [MP_SORTED_TOKEN_IDS] = {"sorted_token_ids", MP_ROWS_CHUNK, sorted_shape, -1, MP_SORTED_TOKEN_IDS},
     [MP_EXPERT_IDS] = {"expert_ids", MP_ROWS_CHUNK, expert_ids_shape, -1, MP_EXPERT_IDS},
     [MP_NUM_TOKENS_POST_PADDED] = {"num_tokens_post_padded", MP_ROWS_CHUNK, padded_shape, -1,
                                    MP_NUM_TOKENS_POST_PADDED},
+    [MP_MASKED_M] = {"masked_m", MP_ROWS_CHUNK, masked_m_shape, -1, MP_MASKED_M},
     [MP_CACHE1] = {"cache1", MP_ROWS_CACHE, cache1_shape, 8, MP_CACHE1_HOOKED},
     [MP_CACHE1_HOOKED] = {"cache1_hooked", MP_ROWS_CACHE, cache1_shape, -1, MP_CACHE1_HOOKED},
     [MP_CACHE2] = {"cache2", MP_ROWS_CACHE, cache2_shape, 9, MP_CACHE2},
     [MP_CACHE3] = {"cache3", MP_ROWS_TOKEN, cache3_shape, 7, MP_CACHE3_HOOKED},
     [MP_CACHE3_HOOKED] = {"cache3_hooked", MP_ROWS_TOKEN, cache3_shape, -1, MP_CACHE3_HOOKED},
     [MP_OUT] = {"out", MP_ROWS_TOKEN, out_shape, -1, MP_OUT},
-    [MP_SHARED_OUTPUT] = {"shared_output", MP_ROWS_TOKEN, shared_output_shape, 12, MP_SHARED_OUTPUT},
 };
 
 static bool always(const mp_case *c) {
@@ -141,8 +155,9 @@ static bool combines(const mp_case *c) {
     return c->mode != MP_MODE_NO_COMBINE && (c->fused_sum || !one_row_as_it_is);
 }
 
-#define ALIGN_TENSORS \
-    (MP_IN_SET(MP_SORTED_TOKEN_IDS) | MP_IN_SET(MP_EXPERT_IDS) | MP_IN_SET(MP_NUM_TOKENS_POST_PADDED))
+#define ALIGN_TENSORS                                                                                   \
+    (MP_IN_SET(MP_SORTED_TOKEN_IDS) | MP_IN_SET(MP_EXPERT_IDS) | MP_IN_SET(MP_NUM_TOKENS_POST_PADDED) | \
+     MP_IN_SET(MP_MASKED_M))
 #define IDS (MP_IN_SET(MP_TOPK_IDS) | MP_IN_SET(MP_EXPERT_MAP))
 #define ROUTING_TENSORS (IDS | MP_IN_SET(MP_TOPK_WEIGHTS) | ALIGN_TENSORS)
 
@@ -263,7 +278,8 @@ mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
     case MP_NUMBERED_IDS:
     case MP_SORTED_TOKEN_IDS:
     case MP_EXPERT_IDS:
-    case MP_NUM_TOKENS_POST_PADDED: return MP_I32;
+    case MP_NUM_TOKENS_POST_PADDED:
+    case MP_MASKED_M: return MP_I32;
     case MP_TOPK_WEIGHTS: return MP_FP32;
     case MP_X:
     case MP_W1:

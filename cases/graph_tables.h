@@ -17,7 +17,8 @@
 /* What the first axis of a tensor counts.
  *   WHOLE  nothing of the batch: weights
  *   TOKEN  tokens; every token has the same number of rows
- *   CACHE  slots: row t in route layout; in sorted layout the position of t in sorted_token_ids
+ *   CACHE  slots: row t in route layout; in sorted layout the position of t in sorted_token_ids; in masked
+ *          layout expert*max_m + its place among the expert's slots there, and none of a filtered slot
  *   CHUNK  chunks of a chunked run, one row each */
 typedef enum mp_rows { MP_ROWS_WHOLE, MP_ROWS_TOKEN, MP_ROWS_CACHE, MP_ROWS_CHUNK } mp_rows;
 
@@ -72,6 +73,9 @@ mp_tensor_set mp_stage_needs(const mp_case *c, mp_stage stage);
 
 /* Inputs that follow from others: the align tensors where align is not a stage of the case. */
 mp_tensor_set mp_case_derived_inputs(const mp_case *c);
+
+/* max_m of the masked layout, the rows of each expert: as many slots as one can have. */
+int64_t mp_case_max_m(const mp_case *c);
 
 /* Number of chunks and of tokens in chunk `i` (the whole case when not chunked). */
 int64_t mp_case_chunks(const mp_case *c);

@@ -7,7 +7,8 @@
 #include "moeparity/graph.h"
 
 /* Row of the caches that holds slot t: t itself, or in sorted layout, where one of them is there, its
- * position. rows has M*topk entries; a slot that sorted_token_ids does not hold (or where they are absent)
+ * position; in masked layout expert*max_m + its place among the slots of its expert, and -1 of a filtered
+ * one. rows has M*topk entries; a slot that sorted_token_ids does not hold (or where they are absent)
  * gets -1: its stages cannot be judged. */
 void mp_trace_slot_rows(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], int64_t *rows);
 

@@ -38,6 +38,32 @@ void mp_trace_destroy(mp_trace *trace) {
     for (int i = 0; i < MP_TENSOR_COUNT; i++) mp_tensor_free(&trace->t[i]);
 }
 
+/* The BLOCK_SIZE_M of align's tensors: sorted_token_ids is longer the larger it is. */
+static int block_size_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT]) {
+    enum { LARGEST = 256 };
+    int size = 1;
+    while (size < LARGEST &&
+           mp_case_shape(c, MP_SORTED_TOKEN_IDS, size).dim[1] < t[MP_SORTED_TOKEN_IDS].dim[1])
+        size++;
+    return size;
+}
+
+/* Masked layout: an expert's slots in the order of sorted_token_ids; filtered ones, the first block's, have
+ * no rows. */
+static void masked_rows(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], int64_t *rows) {
+    const mp_tensor *ids = &t[MP_SORTED_TOKEN_IDS];
+    const int32_t *sorted = ids->data, *experts = t[MP_EXPERT_IDS].data;
+    const int64_t slots = mp_case_slots(c), max_m = mp_case_max_m(c), bm = block_size_of(c, t);
+    int64_t expert = -1, place = 0;
+    for (int64_t p = 0; experts && p < ids->dim[1]; p++) {
+        const int64_t of_block = experts[p / bm];
+        if (of_block != expert) place = 0;
+        expert = of_block;
+        if (sorted[p] < 0 || sorted[p] >= slots || expert < 0 || expert >= c->E || place >= max_m) continue;
+        rows[sorted[p]] = expert * max_m + place++;
+    }
+}
+
 void mp_trace_slot_rows(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], int64_t *rows) {
     const int64_t slots = mp_case_slots(c);
     const mp_tensor *cache = NULL; /* one of the caches that are there: nobody sees the rows of others */
@@ -51,6 +77,10 @@ void mp_trace_slot_rows(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], in
     const mp_tensor *ids = &t[MP_SORTED_TOKEN_IDS];
     const int32_t *sorted = ids->data;
     if (!sorted) return;
+    if (c->layout == MP_MASKED) {
+        masked_rows(c, t, rows);
+        return;
+    }
     for (int64_t p = 0; p < ids->dim[1] && p < cache->dim[0]; p++)
         if (sorted[p] >= 0 && sorted[p] < slots) rows[sorted[p]] = p;
 }

@@ -65,8 +65,9 @@ static mp_status validate_activation(const mp_case *c, mp_error *err) {
 }
 
 /* Modes, layouts and paths are asked for one by one, here and wherever a tensor's shape or place depends on
- * them: who adds one looks at every MP_NO_COMBINE, MP_INPLACE, MP_SORTED, MP_RUNNER and MP_CHUNKED. */
-_Static_assert(MP_MODE_COUNT == 3 && MP_LAYOUT_COUNT == 2 && MP_PATH_COUNT == 3,
+ * them: who adds one looks at every MP_NO_COMBINE, MP_INPLACE, MP_SORTED, MP_MASKED, MP_RUNNER and
+ * MP_CHUNKED. */
+_Static_assert(MP_MODE_COUNT == 3 && MP_LAYOUT_COUNT == 3 && MP_PATH_COUNT == 3,
                "what is true of the other modes, layouts and paths may not be true of a new one");
 
 static mp_status validate_execution(const mp_case *c, mp_error *err) {
@@ -98,12 +99,17 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
                        "fused_sum=1 rounds every addition to %s, and %" PRId64
                        " of them may err by %.3g of the sum, too much to judge: use topk <= %.0f",
                        mp_dtype_name(c->dtype), c->topk, share, 0.125 / mp_unit_roundoff(c->dtype));
-    if (c->layout == MP_SORTED && c->path != MP_FUSED)
+    const char *layout = mp_layout_name(c->layout);
+    if (c->layout != MP_ROUTE && c->path != MP_FUSED)
+        return mp_fail(err, MP_EINPUT, "layout=%s cannot serve hooks or chunks: use path=fused, not path=%s",
+                       layout, mp_path_name(c->path));
+    if (c->layout != MP_ROUTE && c->fused_sum)
+        return mp_fail(err, MP_EINPUT, "layout=%s writes whole rows: use fused_sum=0", layout);
+    if (c->layout == MP_MASKED && mp_case_max_m(c) > INT32_MAX / c->E)
         return mp_fail(err, MP_EINPUT,
-                       "layout=sorted cannot serve hooks or chunks: use path=fused, not path=%s",
-                       mp_path_name(c->path));
-    if (c->layout == MP_SORTED && c->fused_sum)
-        return mp_fail(err, MP_EINPUT, "layout=sorted writes whole rows: use fused_sum=0");
+                       "layout=masked has %" PRId64 " rows for each of E=%" PRId64
+                       " experts: lower M or E to stay below 2147483648",
+                       mp_case_max_m(c), c->E);
     if (c->mode == MP_MODE_NO_COMBINE && c->rsf != 1.0)
         return mp_fail(err, MP_EINPUT, "mode=no_combine gives unscaled rows: use rsf=1");
     if (c->no_combine_keep_router_weight && c->mode != MP_MODE_NO_COMBINE)

@@ -132,7 +132,7 @@ static mp_status claim_widths(findings *f, mp_error *err) {
 static mp_status claim_slots(findings *f, mp_error *err) {
     static const mp_tensor_id of[] = {MP_CACHE1, MP_CACHE1_HOOKED, MP_CACHE2, MP_CACHE3, MP_CACHE3_HOOKED};
     mp_status status = MP_OK;
-    if (f->c.layout == MP_SORTED) return MP_OK;
+    if (f->c.layout != MP_ROUTE) return MP_OK;
     for (size_t i = 0; i < sizeof of / sizeof *of && status == MP_OK; i++) {
         const mp_tensor *t = &f->member[of[i]].shape;
         if (t->rank == 0) continue;

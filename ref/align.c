@@ -50,6 +50,11 @@ out:
 mp_status mp_ref_align(const mp_case *c, int block_size_m, const mp_tensor t[MP_TENSOR_COUNT],
                        mp_error *err) {
     const mp_tensor *sorted = &t[MP_SORTED_TOKEN_IDS], *experts = &t[MP_EXPERT_IDS];
+    const int32_t *ids = t[MP_TOPK_IDS].data;
+    int32_t *masked_m = t[MP_MASKED_M].data;
+    for (int64_t e = 0; masked_m && e < c->E; e++) masked_m[e] = 0;
+    for (int64_t slot = 0; masked_m && slot < mp_case_slots(c); slot++)
+        if (ids[slot] >= 0) masked_m[ids[slot]]++;
     return mp_align(t[MP_TOPK_IDS].data, mp_case_slots(c), c->E, block_size_m, sorted->data, sorted->dim[1],
                     experts->data, experts->dim[1], t[MP_NUM_TOKENS_POST_PADDED].data, err);
 }

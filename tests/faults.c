@@ -27,6 +27,10 @@ const fault faults[] = {
      CHECK(INTEGER), MP_ALIGN},
     {"the shared expert's blocks are forgotten", last_expert_forgotten,
      "scope=align M=4 E=4 topk=2 shared=slot filter=0.5", NULL, CHECK(INTEGER), MP_ALIGN},
+    {"counts are padded to whole blocks", counts_padded, SMALL " layout=masked", NULL, CHECK(INTEGER),
+     MP_ALIGN},
+    {"filtered slots are counted for expert 0", filtered_slots_counted, SMALL " layout=masked filter=0.5",
+     NULL, CHECK(INTEGER), MP_ALIGN},
     {"padding tokens are not masked", padding_not_masked, "scope=align M=4 E=2 topk=1 routing=padded", NULL,
      CHECK(INTEGER), MP_ALIGN},
     {"the last of experts in fours", experts_in_fours, "scope=align M=4 E=6 topk=1 routing=last", NULL,
@@ -77,6 +81,8 @@ const fault faults[] = {
      CHECK(POISON), MP_GATE_UP},
     {"a padding row of cache1 is written", padding_row_written, SMALL " layout=sorted", NULL, CHECK(POISON),
      MP_GATE_UP},
+    {"a row beyond an expert's count is written", padding_row_written, SMALL " layout=masked", NULL,
+     CHECK(POISON), MP_GATE_UP},
     {"in place, x is read after its overwriting", inplace_x_read_too_late, SMALL " mode=inplace", NULL,
      CHECK(BOUND), MP_GATE_UP},
 
@@ -104,6 +110,8 @@ const fault faults[] = {
      CHECK(NAN), MP_ACT},
     {"a filtered row is written", filtered_row_written, SMALL " filter=0.5", NULL, CHECK(POISON), MP_ACT},
     {"a valid row is skipped", valid_row_skipped, SMALL, NULL, CHECK(POISON), MP_ACT},
+    {"every expert's rows begin at expert 0's", rows_of_expert_zero, SMALL " layout=masked routing=first",
+     NULL, CHECK(BOUND), MP_ACT},
     {"rows beyond the grid limit", rows_beyond_grid_unwritten, "M=32768 E=2 topk=2 K=8 N=4", NULL,
      CHECK(POISON), MP_ACT},
 

@@ -39,6 +39,7 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     blocks_of_the_run_before, added_onto_the_run_before, filtered_rows_of_the_run_before,
     weight_rows_taken_for_packed, experts_taken_for_packed, x_read_from_the_boundary, written_into_gap,
     stored_from_the_boundary, unaligned_differs, map_ignored_by_act, summed_from_the_boundary,
-    grid_of_the_run_before, padded_count_only_grows, idle_once_idle_again;
+    grid_of_the_run_before, padded_count_only_grows, idle_once_idle_again, counts_padded,
+    filtered_slots_counted, rows_of_expert_zero;
 
 #endif

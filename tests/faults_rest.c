@@ -111,6 +111,17 @@ void row_of_no_token_written(const faulty_run *run) {
     if (run->c->M == 0) memset(out->data, 0, (size_t)out->dim[1] * mp_dtype_size(out->dtype));
 }
 
+/* Masked layout: counts that are padded to whole blocks, or take filtered slots for expert 0's. */
+void counts_padded(const faulty_run *run) {
+    int32_t *count = align_of(run, MP_MASKED_M);
+    const int bm = run->trace->block_size_m;
+    for (int64_t e = 0; e < run->c->E; e++) count[e] = (count[e] + bm - 1) / bm * bm;
+}
+void filtered_slots_counted(const faulty_run *run) {
+    for (int64_t t = 0; t < mp_case_slots(run->c); t++)
+        if (ids_of(run)[t] < 0) align_of(run, MP_MASKED_M)[0]++;
+}
+
 /* Graph-padding rows keep expert 0 instead of -1: their blocks are nobody's. */
 void padding_not_masked(const faulty_run *run) {
     const mp_tensor *experts = &run->trace->t[MP_EXPERT_IDS];
@@ -292,6 +303,17 @@ void filtered_row_written(const faulty_run *run) {
 void filtered_zeros_negative(const faulty_run *run) {
     for (int64_t t = 0; t < mp_case_slots(run->c); t++)
         if (ids_of(run)[t] < 0) fill_row(&run->trace->t[MP_CACHE1], t, 0x8000);
+}
+
+/* Masked layout: every expert's rows are read where those of expert 0 begin. */
+void rows_of_expert_zero(const faulty_run *run) {
+    const mp_tensor *cache2 = &run->trace->t[MP_CACHE2];
+    const size_t bytes = (size_t)cache2->dim[1] * mp_dtype_size(cache2->dtype);
+    const int64_t max_m = cache2->dim[0] / run->c->E;
+    for (int64_t e = 1; e < run->c->E; e++)
+        for (int64_t m = 0; m < align_of(run, MP_MASKED_M)[e]; m++)
+            memcpy(mp_tensor_row(cache2, e * max_m + m), mp_tensor_row(cache2, m), bytes);
+    redo_from(run, MP_DOWN);
 }
 
 /* A filter that looks at another block's expert skips a row it should write. */

@@ -211,6 +211,7 @@ static void hidden_tensors_are_predicted_through(void **state) {
     (void)state;
     static const char *const texts[] = {"M=4 E=4 topk=2 K=64 N=32 bias=1",
                                         "M=4 E=4 topk=2 K=64 N=32 layout=sorted",
+                                        "M=4 E=4 topk=2 K=64 N=32 filter=0.3 layout=masked",
                                         "M=4 E=4 topk=2 K=64 N=32 filter=0.5 mode=no_combine"};
     mp_verdict *v = calloc(1, sizeof *v);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)

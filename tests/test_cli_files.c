@@ -106,6 +106,7 @@ static void every_case_comes_back(void **state) {
         "M=5 E=3 topk=2 K=32 N=16 mode=inplace",
         "M=5 E=3 topk=2 K=32 N=16 act=relu2 gated=0 filter=0.5",
         "M=5 E=3 topk=2 K=32 N=16 layout=sorted",
+        "M=5 E=3 topk=2 K=32 N=16 filter=0.3 layout=masked",
         "M=9 E=8 topk=4 K=32 N=16 fused_sum=1 dtype=fp32",
         "M=4 E=4 topk=2 K=32 N=16 data=special",
         "M=9 E=8 topk=2 K=32 N=16 data=unused filter=0.5 bias=1",

@@ -283,6 +283,38 @@ static void fused_runner_and_chunked_paths_agree(void **unused) {
     mp_inputs_destroy(&f.in);
 }
 
+/* An expert's slots one after the other from its first row on, as many as its count; filtered ones
+ * nowhere. */
+static void masked_rows_are_the_experts(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {"M=21 topk=3 K=50 N=30 filter=0.2 layout=masked",
+                                        "M=50 topk=3 K=50 N=30 routing=zipf layout=masked",
+                                        "M=17 topk=4 K=50 N=30 routing=duplicates layout=masked"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        fixture plain = made(texts[i]), f = plain;
+        plain.c.layout = MP_ROUTE;
+        mp_trace route = run_host(&plain.c, &f.in), masked = run_host(&f.c, &f.in);
+        const int64_t max_m = i < 2 ? f.c.M : mp_case_slots(&f.c);
+        const int32_t *ids = f.in.t[MP_TOPK_IDS].data, *counts = masked.t[MP_MASKED_M].data;
+        int64_t rows[150], next[8] = {0};
+        mp_trace_slot_rows(&f.c, masked.t, rows);
+        for (int64_t t = 0; t < mp_case_slots(&f.c); t++) {
+            assert_int_equal(rows[t], ids[t] < 0 ? -1 : ids[t] * max_m + next[ids[t]]++);
+            if (rows[t] < 0) continue;
+            assert_memory_equal(mp_tensor_row(&route.t[MP_CACHE1], t),
+                                mp_tensor_row(&masked.t[MP_CACHE1], rows[t]), 2 * 30 * 2);
+            assert_memory_equal(mp_tensor_row(&route.t[MP_CACHE2], t),
+                                mp_tensor_row(&masked.t[MP_CACHE2], rows[t]), 30 * 2);
+        }
+        for (int e = 0; e < 8; e++) assert_int_equal(counts[e], next[e]);
+        assert_same(&route, &masked, MP_CACHE3);
+        assert_same(&route, &masked, MP_OUT);
+        mp_trace_destroy(&route);
+        mp_trace_destroy(&masked);
+        mp_inputs_destroy(&f.in);
+    }
+}
+
 static void inplace_and_layout_give_the_same_output(void **unused) {
     (void)unused;
     fixture f = made("M=21 topk=3 K=50 N=30 rsf=0.5 filter=0.2 bias=1");
@@ -359,6 +391,8 @@ static void trace_shapes_follow_mode_layout_and_path(void **unused) {
         {"M=2 topk=2 K=40 N=24", 1, 4 * 16, 4, 4, 48, 4, 2}, /* fewer slots than E+1 */
         {"M=10 topk=2 K=40 N=24 layout=sorted", 1, 20 + 9 * 15, 10, 20 + 9 * 15, 48, 20, 10},
         {"M=2 topk=2 K=40 N=24 layout=sorted", 1, 64, 4, 4 + 4 * 15, 48, 4, 2},
+        {"M=10 topk=2 K=40 N=24 layout=masked", 1, 155, 10, 8 * 10, 48, 20, 10},
+        {"M=10 topk=2 K=40 N=24 layout=masked routing=duplicates", 1, 155, 10, 8 * 20, 48, 20, 10},
         {"M=10 topk=2 K=40 N=24 mode=no_combine", 1, 155, 10, 20, 48, 0, 20},
         {"M=10 topk=2 K=40 N=24 mode=inplace", 1, 155, 10, 20, 48, 20, 10},
         {"M=10 topk=3 K=40 N=24 fused_sum=1", 1, 30 + 9 * 15, 11, 30, 48, 0, 10},
@@ -377,6 +411,7 @@ static void trace_shapes_follow_mode_layout_and_path(void **unused) {
         const int64_t counts[MP_TENSOR_COUNT] = {[MP_SORTED_TOKEN_IDS] = align,
                                                  [MP_EXPERT_IDS] = blocks,
                                                  [MP_NUM_TOKENS_POST_PADDED] = plans[i].chunks,
+                                                 [MP_MASKED_M] = c.layout == MP_MASKED ? 8 : 0,
                                                  [MP_CACHE1] = plans[i].R * plans[i].w1_rows,
                                                  [MP_CACHE2] = plans[i].R * 24,
                                                  [MP_CACHE3] = plans[i].cache3_rows * 40,
@@ -429,6 +464,7 @@ int main(void) {
         cmocka_unit_test(every_stage_computes_its_formula),
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(fused_runner_and_chunked_paths_agree),
+        cmocka_unit_test(masked_rows_are_the_experts),
         cmocka_unit_test(inplace_and_layout_give_the_same_output),
         cmocka_unit_test(a_token_alone_has_the_bits_it_has_in_a_batch),
         cmocka_unit_test(the_contract_says_what_the_host_does),

@@ -165,6 +165,7 @@ static void the_contract_is_told(void **state) {
         infer(&subject,
               (const char *const[]){SMALL "bias=1", SMALL "filter=0.2 rsf=2.5 seed=1", WIDE, WIDE " seed=1",
                                     "M=16 E=4 topk=4 K=64 N=32 act=silu filter=0.2 layout=sorted",
+                                    "M=16 E=4 topk=4 K=64 N=32 act=silu filter=0.2 layout=masked",
                                     "M=64 E=4 topk=4 act=silu scope=align", NULL},
               0);
     /* The C library's exp differs from ours in a few of a thousand million elements of bf16. */

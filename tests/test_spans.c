@@ -60,6 +60,7 @@ static void a_right_subject_passes_whatever_it_exposes(void **state) {
                                         "act=silu gated=0"};
     static const char *const ways[] = {"",
                                        " layout=sorted filter=0.3",
+                                       " layout=masked filter=0.3",
                                        " mode=no_combine",
                                        " mode=inplace rsf=2.5",
                                        " dtype=fp16 routing=duplicates",

@@ -129,7 +129,7 @@ static void spoil_tail(const faulty_run *run, int64_t chunk) {
 /* In sorted layout the rows of the caches go where their slots went. */
 static void move_rows(const faulty_run *run, mp_tensor_id id, const int64_t *from, const int64_t *to) {
     const mp_tensor *t = &run->trace->t[id];
-    if (run->c->layout != MP_SORTED || !t->data || mp_tensors[id].rows != MP_ROWS_CACHE) return;
+    if (run->c->layout == MP_ROUTE || !t->data || mp_tensors[id].rows != MP_ROWS_CACHE) return;
     mp_tensor before = copy_tensor(t);
     const size_t bytes = mp_tensor_bytes(t) / (size_t)mp_tensor_rows(t);
     for (int64_t s = 0; s < mp_case_slots(run->c); s++)

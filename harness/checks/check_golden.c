@@ -87,7 +87,7 @@ static mp_status map_rows(beside *b, mp_error *err) {
 /* Where the rows of the tensor lie depends on BLOCK_SIZE_M and on the order in which align sorts. */
 static bool lies_by_alignment(const mp_case *c, mp_tensor_id id) {
     return mp_tensors[id].rows == MP_ROWS_CHUNK ||
-           (mp_tensors[id].rows == MP_ROWS_CACHE && c->layout == MP_SORTED);
+           (mp_tensors[id].rows == MP_ROWS_CACHE && c->layout != MP_ROUTE);
 }
 
 /* Whether the same bits are promised in the same places; else *why. */

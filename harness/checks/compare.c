@@ -26,8 +26,8 @@ static int64_t token_of(const mp_side *side, int64_t i) {
 
 int64_t mp_align_used(const mp_contract *contract, const mp_trace *trace, mp_tensor_id id, int64_t chunk) {
     const int64_t width = mp_tensor_row_length(&trace->t[id]);
-    if (contract->align_tail || id == MP_NUM_TOKENS_POST_PADDED || !trace->t[MP_NUM_TOKENS_POST_PADDED].data)
-        return width;
+    const bool no_tail = id == MP_NUM_TOKENS_POST_PADDED || id == MP_MASKED_M;
+    if (contract->align_tail || no_tail || !trace->t[MP_NUM_TOKENS_POST_PADDED].data) return width;
     int64_t used = ((const int32_t *)trace->t[MP_NUM_TOKENS_POST_PADDED].data)[chunk];
     if (id == MP_EXPERT_IDS) used /= trace->block_size_m;
     return used < 0 ? 0 : used < width ? used : width;
@@ -61,6 +61,10 @@ static bool promised(const comparison *k, mp_stage stage, int32_t expert) {
            mp_row_is_promised(k->b->contract, stage, expert);
 }
 
+static bool is_masked(const mp_side *side) {
+    return side->c->layout == MP_MASKED;
+}
+
 /* A tensor with rows by slot or by token. A row is told by its place in side a's own batch. */
 static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d, int64_t *lost) {
     const mp_tensor *ta = &k->a->trace->t[id], *tb = &k->b->trace->t[id];
@@ -71,7 +75,9 @@ static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d,
     for (int64_t i = 0; i < k->tokens; i++)
         for (int64_t j = 0; j < each; j++) {
             const int64_t x = token_of(k->a, i) * each + j, y = token_of(k->b, i) * each + j;
-            if (slots && !promised(k, stage, k->ids[i * k->a->c->topk + j])) continue;
+            const int32_t expert = slots ? k->ids[i * k->a->c->topk + j] : 0;
+            if (slots && !promised(k, stage, expert)) continue;
+            if (cache && expert < 0 && (is_masked(k->a) || is_masked(k->b))) continue; /* it has no row */
             const int64_t row_x = cache ? k->row_a[x] : x, row_y = cache ? k->row_b[y] : y;
             const int64_t before = d->differing + *lost;
             if (row_x < 0 || row_y < 0)
@@ -110,7 +116,9 @@ static mp_status compare_tensor(const comparison *k, mp_tensor_id id, mp_compari
 
 /* Whether the rows of a side's caches can be told. */
 static bool rows_known(const mp_side *side) {
-    return side->c->layout == MP_ROUTE || side->trace->t[MP_SORTED_TOKEN_IDS].data;
+    const mp_tensor *t = side->trace->t;
+    const bool experts = !is_masked(side) || t[MP_EXPERT_IDS].data;
+    return side->c->layout == MP_ROUTE || (t[MP_SORTED_TOKEN_IDS].data && experts);
 }
 
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,

@@ -211,7 +211,8 @@ static mp_status infer_case(session *s, const mp_case *c, const crafted *made, m
     if (status == MP_OK) {
         r.block_size_m = trace.block_size_m;
         mp_all_tensors(&in, &trace, r.t);
-        if (c->layout == MP_SORTED && !r.t[MP_SORTED_TOKEN_IDS].data) /* nobody knows whose a row is */
+        if (c->layout != MP_ROUTE &&
+            !(r.t[MP_SORTED_TOKEN_IDS].data && r.t[MP_EXPERT_IDS].data)) /* nobody knows whose a row is */
             for (int id = 0; id < MP_TENSOR_COUNT; id++)
                 if (mp_tensors[id].rows == MP_ROWS_CACHE) r.t[id] = (mp_tensor){0};
         status = mp_slot_map_create(c, r.t, &r.map, err);

@@ -229,7 +229,7 @@ static void tell_what_to_do(const mp_infer_report *r, const mp_case *like, mp_te
         if (r->seen[s]) return;
         if (!r->present[s]) continue;
         if (s == MP_ALIGN)
-            missing |= mp_stages[s].writes;
+            missing |= mp_stages[s].writes & mp_case_outputs(like);
         else
             missing |= MP_IN_SET(mp_stage_output(like, (mp_stage)s));
         if (s == MP_ACT || s == MP_DOWN || s == MP_COMBINE)

@@ -62,8 +62,8 @@ static mp_status measure_end_to_end(const mp_judgement *j, mp_error *err) {
 
 /* Whether the subject shows what the stage made. */
 static bool exposed(const mp_judgement *j, mp_stage stage) {
-    mp_tensor_set written =
-        stage == MP_ALIGN ? mp_stages[stage].writes : MP_IN_SET(mp_stage_output(j->c, stage));
+    const mp_tensor_set written = stage == MP_ALIGN ? mp_stages[stage].writes & mp_case_outputs(j->c)
+                                                    : MP_IN_SET(mp_stage_output(j->c, stage));
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (written & MP_IN_SET(id) && !(j->has & MP_IN_SET(id))) return false;
     return true;
@@ -82,9 +82,12 @@ static void judge_hooks(const mp_judgement *j) {
     }
 }
 
-/* The caches of a sorted layout whose rows cannot be told are as good as not exposed, or align has failed. */
+/* The caches of a sorted or masked layout whose rows cannot be told are as good as not exposed, or align has
+ * failed. */
 static mp_tensor_set known(const mp_case *c, mp_tensor_set has) {
-    const bool rows = c->layout != MP_SORTED || has & MP_IN_SET(MP_SORTED_TOKEN_IDS);
+    const mp_tensor_set needs =
+        MP_IN_SET(MP_SORTED_TOKEN_IDS) | (c->layout == MP_MASKED ? MP_IN_SET(MP_EXPERT_IDS) : 0);
+    const bool rows = c->layout == MP_ROUTE || (has & needs) == needs;
     for (int id = 0; id < MP_TENSOR_COUNT && !rows; id++)
         if (mp_tensors[id].rows == MP_ROWS_CACHE) has &= ~MP_IN_SET(id);
     return has;
@@ -94,9 +97,11 @@ mp_judgement mp_judgement_planned(const mp_case *c, mp_tensor_set has) {
     return (mp_judgement){.c = c, .has = known(c, has)};
 }
 
-static int64_t lost_slots(const mp_judgement *j) {
+int64_t mp_judgement_lost_slots(const mp_judgement *j) {
+    const int32_t *ids = j->t[MP_TOPK_IDS].data;
     int64_t lost = 0;
-    for (int64_t t = 0; t < mp_case_slots(j->c); t++) lost += j->map.cache_row[t] < 0;
+    for (int64_t t = 0; t < mp_case_slots(j->c); t++)
+        lost += j->map.cache_row[t] < 0 && !(j->c->layout == MP_MASKED && ids && ids[t] < 0);
     return lost;
 }
 
@@ -161,9 +166,9 @@ static mp_status judge_part(void *ctx, const mp_judgement *j, mp_stage first, mp
     if (mp_judgement_lacks(j, first, last)) return MP_OK;
     mp_progress(mp_stage_name(last), "judge");
     if (last != MP_ALIGN &&
-        lost_slots(j) > 0) { /* align has failed, and the rows of the caches are not known */
-        mp_check_fail(j->v, MP_CHECK_BOUND, "gate_up: %lld slots have no row in the sorted layout",
-                      (long long)lost_slots(j));
+        mp_judgement_lost_slots(j) > 0) { /* align has failed, and the rows of the caches are not known */
+        mp_check_fail(j->v, MP_CHECK_BOUND, "gate_up: %lld slots have no row in the %s layout",
+                      (long long)mp_judgement_lost_slots(j), mp_layout_name(j->c->layout));
         return MP_OK;
     }
     return first == last ? alone[first](j, err) : mp_judge_span(j, first, last, err);
@@ -193,7 +198,7 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_confi
     if (status == MP_OK) tell_unseen(&j);
     const bool whole =
         c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !mp_judgement_lacks(&j, MP_GATE_UP, MP_COMBINE);
-    if (status == MP_OK && whole && lost_slots(&j) == 0) status = measure_end_to_end(&j, err);
+    if (status == MP_OK && whole && mp_judgement_lost_slots(&j) == 0) status = measure_end_to_end(&j, err);
     mp_judgement_close(&j);
     return status;
 }

@@ -48,6 +48,9 @@ static mp_status judge_chunk(const mp_judgement *j, int64_t chunk, const mp_tens
                   bm = j->trace->block_size_m, used_blocks = used / bm;
     judge_integer(v, "num_tokens_post_padded", chunk, 0, -1,
                   *(const int32_t *)got[MP_NUM_TOKENS_POST_PADDED].data, used);
+    const int32_t *counts = got[MP_MASKED_M].data, *want_counts = expected[MP_MASKED_M].data;
+    for (int64_t e = 0; counts && e < j->c->E; e++)
+        judge_integer(v, "masked_m", chunk, e, -1, counts[e], want_counts[e]);
     for (int64_t b = 0; b < used_blocks; b++)
         judge_integer(v, "expert_ids", chunk, b, -1, experts[b], want_experts[b]);
     if (j->contract->stable_align) {
@@ -87,7 +90,7 @@ mp_status mp_judge_stage_align(const mp_judgement *j, mp_error *err) {
                            .rank = 2,
                            .shape = {j->t[MP_SORTED_TOKEN_IDS].dim[0], j->t[MP_SORTED_TOKEN_IDS].dim[1]}};
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) { /* as large as the subject's */
-        if (!(align & MP_IN_SET(id))) continue;
+        if (!(align & MP_IN_SET(id)) || !j->t[id].data) continue;
         expected[id] = j->t[id];
         expected[id].dim[0] = 1;
         status = mp_tensor_alloc(&expected[id], MP_POISON_A, err);

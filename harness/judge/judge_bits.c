@@ -27,6 +27,7 @@ static mp_status compare(const mp_judgement *j, const mp_where *where, const mp_
     for (int64_t r = 0; r < where->rows && status == MP_OK; r++) {
         if (skips && where->topk_ids && where->topk_ids[r] < 0) continue;
         const int64_t at = row ? row[r] : r;
+        if (at < 0) continue; /* a filtered slot in masked layout */
         mp_difference_row(d, r, &j->t[id], at, predicted, at);
     }
     return status;
@@ -84,7 +85,8 @@ static mp_status predict(const mp_judgement *j, mp_stage first, mp_stage last, m
     const mp_tensor_id out = mp_stage_output(j->c, last);
     mp_status status = MP_OK;
     mp_case c = *j->c;
-    if (!j->t[MP_SORTED_TOKEN_IDS].data) c.layout = MP_ROUTE; /* nobody sees the rows of what is made here */
+    if (!j->t[MP_SORTED_TOKEN_IDS].data || !j->t[MP_EXPERT_IDS].data)
+        c.layout = MP_ROUTE; /* nobody sees the rows of what is made here */
     memcpy(t, j->t, sizeof t);
     *predicted = j->t[out];
     predicted->data = NULL;
@@ -118,12 +120,11 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
     bits_judge *b = ctx;
     const char *why;
     if (mp_judgement_lacks(j, first, last)) return MP_OK;
-    if (last == MP_ALIGN) return MP_OK; /* its integers are judged against the definition already */
-    for (int64_t t = 0; t < mp_case_slots(j->c); t++)
-        if (j->map.cache_row[t] < 0) { /* a sorted layout without some of its slots: align has failed */
-            mp_check_not_judged(j->v, MP_CHECK_BITS, "the rows of the caches are not known");
-            return MP_OK;
-        }
+    if (last == MP_ALIGN) return MP_OK;   /* its integers are judged against the definition already */
+    if (mp_judgement_lost_slots(j) > 0) { /* the layout lacks some: align has failed */
+        mp_check_not_judged(j->v, MP_CHECK_BITS, "the rows of the caches are not known");
+        return MP_OK;
+    }
     const mp_bits_promise promise = promise_of(j, first, last, &why);
     if (promise == MP_BITS_NONE && !why) why = "the contract predicts no bits";
     if (promise == MP_BITS_NONE || why) {

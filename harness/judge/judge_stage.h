@@ -43,6 +43,8 @@ mp_status mp_for_each_span(const mp_judgement *j, mp_span_visit visit, void *ctx
 /* The tensors that stages first..last as one are computed from, and which are not there: of a subject's run
  * none, for it was given them; a file may hold any. */
 mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage first, mp_stage last);
+/* Slots whose rows in the caches are not known, though they should have some. */
+int64_t mp_judgement_lost_slots(const mp_judgement *j);
 
 /* One stage's tensor being measured; shared by the threads. Rows are slots (or tokens); sums holds three sums
  * a row. */

@@ -31,7 +31,7 @@ typedef enum mp_activation {
     MP_ACTIVATION_COUNT
 } mp_activation;
 typedef enum mp_mode { MP_MODE_COMBINE, MP_MODE_NO_COMBINE, MP_MODE_INPLACE, MP_MODE_COUNT } mp_mode;
-typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_LAYOUT_COUNT } mp_layout;
+typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_MASKED, MP_LAYOUT_COUNT } mp_layout;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
@@ -120,7 +120,8 @@ typedef struct mp_tile {
          "topk_ids count the experts of all ranks, and expert_map [E*ep_size] has the local ones")           \
     ENUM(sentinel, mp_sentinel, MP_SENTINEL_MINUS_ONE, false, "id of a slot that goes to no expert")         \
     FLAG(fused_sum, false, "down adds atomically into the output")                                           \
-    ENUM(layout, mp_layout, MP_ROUTE, false, "rows of the caches: route order, or sorted by expert")         \
+    ENUM(layout, mp_layout, MP_ROUTE, false,                                                                 \
+         "rows of the caches: route order, sorted by expert, or [E, max_m] with a count of each")            \
     ENUM(path, mp_path, MP_FUSED, false,                                                                     \
          "one call, stage by stage with hook points, or 65536-token chunks")                                 \
     INT(weight_row_gap, 0, 0, 4096, false, "elements between two rows of w1 and w2: weights are views")      \

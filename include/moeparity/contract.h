@@ -180,7 +180,7 @@ typedef struct mp_contract {
     bool hooks_add;     /* hooks may change cache1 and cache3 in place, between the stages */
     mp_row_state
         filtered[MP_STAGE_COUNT]; /* rows of slots whose id is -1, in the output of gate_up, act, down */
-    mp_row_state padding;         /* rows of no slot in sorted layout */
+    mp_row_state padding;         /* rows of no slot in sorted and masked layout */
     mp_overflow overflow;
     double
         act_ulps_per_argument; /* what the error of exp grows by, in ulps for each unit of its argument; of a

@@ -22,16 +22,17 @@ typedef enum mp_tensor_id {
     MP_TOPK_WEIGHTS,
     MP_EXPERT_MAP,
     MP_NUMBERED_IDS,
+    MP_SHARED_OUTPUT,
     MP_SORTED_TOKEN_IDS,
     MP_EXPERT_IDS,
     MP_NUM_TOKENS_POST_PADDED,
+    MP_MASKED_M,
     MP_CACHE1,
     MP_CACHE1_HOOKED,
     MP_CACHE2,
     MP_CACHE3,
     MP_CACHE3_HOOKED,
     MP_OUT,
-    MP_SHARED_OUTPUT,
     MP_TENSOR_COUNT
 } mp_tensor_id;
 

@@ -55,7 +55,7 @@ typedef struct mp_plugin_case {
     int gated, interleaved, bias, apply_router_weight_on_input, fused_sum;
     double alpha, limit, rsf, filter;
     const char *mode;   /* "combine", "no_combine", "inplace" */
-    const char *layout; /* "route", "sorted" */
+    const char *layout; /* "route", "sorted", "masked" */
     const char *path;   /* "fused", "runner", "chunked" */
     const char *scope;  /* "all", or the one stage to run: "align", "gate_up", "act", "down", "combine" */
     const char *data, *routing;
@@ -101,7 +101,7 @@ typedef struct mp_plugin_tensor {
     size_t struct_size;
     const char *name;  /* "x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "expert_map",
                           "sorted_token_ids", "expert_ids", "num_tokens_post_padded", "cache1", "cache2",
-                          "cache3", "out", "shared_output" */
+                          "cache3", "out", "shared_output", "masked_m" */
     const char *dtype; /* "bf16", "fp16", "fp32", "fp64", "int32", ... */
     int is_output; /* it is written, and full of poison or old results before; an input must stay as it is */
     int rank;

@@ -17,7 +17,9 @@ extern "C" {
  *   sorted_token_ids [chunks,P] int32, expert_ids [chunks,blocks] int32,
  *   num_tokens_post_padded [chunks] int32
  *   cache1 [R,2N or N], cache2 [R,N], R = M*topk in route layout; sorted layout: row index is the position in
- *   sorted_token_ids, R = M*topk + min(M*topk, E+1)*(BM-1)
+ *   sorted_token_ids, R = M*topk + min(M*topk, E+1)*(BM-1); masked layout: R = E*max_m, the rows of an expert
+ *   begin at its number times max_m, which is M, or M*topk where a token may have an expert twice
+ *   masked_m [1,E] int32, in masked layout: slots of each expert
  *   cache3 [M,topk,K]; absent when down writes the output itself
  *   out [M,K], or [M,topk,K] with no_combine
  *   cache1_hooked, cache3_hooked: what the next stage read, where a hook has changed cache1 or cache3 in

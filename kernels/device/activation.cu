@@ -36,7 +36,9 @@ extern "C" __global__ void __launch_bounds__(256) activation(const mp_activation
 #endif
 #endif
         bool skip;
-        if (p.sorted_token_ids)
+        if (p.masked_m)
+            skip = row % p.max_m >= p.masked_m[row / p.max_m];
+        else if (p.sorted_token_ids)
             skip = row >= *p.num_tokens_post_padded || p.sorted_token_ids[row] >= p.slots ||
                    p.expert_ids[row / p.block_size_m] < 0;
         else

@@ -64,6 +64,7 @@ extern "C" __global__ void align_scan_segments(const mp_align_params p) {
         if (segment < p.segments) counts[segment] = (int)(before + sum - own);
         before += __shfl_sync(FULL_WARP, sum, 31);
     }
+    if (lane == 0 && key > 0 && p.masked_m) p.masked_m[key - 1] = (int)before;
     if (lane == 0) p.offsets[key] = (before + p.block_size_m - 1) / p.block_size_m * p.block_size_m;
 }
 

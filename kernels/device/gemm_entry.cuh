@@ -50,6 +50,12 @@ __device__ __forceinline__ void load_stage(const block &b, unsigned char *stage,
     }
 }
 
+// The first block of rows of this block's expert.
+__device__ __forceinline__ long long first_block_of(const mp_gemm_params &p, long long block_m) {
+    while (block_m > 0 && p.expert_ids[block_m - 1] == p.expert_ids[block_m]) block_m--;
+    return block_m;
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_gemm_params p) {
     extern __shared__ __align__(128) unsigned char stages[];
     row_tables &rows = *(row_tables *)(stages + STAGES * STAGE_BYTES);
@@ -67,13 +73,17 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
     const long long block_m = first_m + row_block;
     const int n0 = (int)column_block * BLOCK_N;
     const int expert = p.expert_ids[block_m];
+    const bool no_rows = p.max_m && expert < 0; // filtered slots have none in masked layout
+    const long long shift = p.max_m ? expert * p.max_m - first_block_of(p, block_m) * BLOCK_M : 0;
 
     for (int r = threadIdx.x; r < BLOCK_M; r += THREADS) {
         const long long position = block_m * BLOCK_M + r;
         const int slot = p.sorted_token_ids[position];
         const bool present = slot < p.slots;
-        rows.a_row[r] = !present ? -1 : p.a_sorted ? position : slot / p.a_divisor;
-        rows.out_row[r] = !present ? -1 : p.out_sorted ? position : slot / p.out_divisor;
+        rows.a_row[r] = !present ? -1 : p.a_sorted ? position + shift : slot / p.a_divisor;
+        rows.out_row[r] = !present || (p.out_sorted && no_rows) ? -1
+                          : p.out_sorted                        ? position + shift
+                                                                : slot / p.out_divisor;
         rows.weight[r] = present && p.topk_weights ? p.topk_weights[slot] : 1.0f;
     }
     __syncthreads();

@@ -33,11 +33,12 @@ typedef struct mp_align_params {
     MP_DEVICE_POINTER(int) num_tokens_post_padded; /* [1] */
     long long slots, capacity, segments, segment_slots;
     int num_experts, block_size_m;
+    MP_DEVICE_POINTER(int) masked_m; /* [num_experts], or 0 */
 } mp_align_params;
 
 /* gemm_*.cu: out[o(t), 0..n) = epilogue(sum_k a[r(t), k] * w[expert(t), 0..n, k]) for every slot t. r(t) is
  * t / a_divisor, or the sorted position when a_sorted; o(t) is t / out_divisor, or the sorted position when
- * out_sorted. */
+ * out_sorted. With max_m the row expert*max_m + place among the expert's slots takes the position's place. */
 typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const void) a;             /* [*, k] */
     MP_DEVICE_POINTER(const void) w;             /* [num_experts, n, k], by w_expert and w_row */
@@ -51,11 +52,13 @@ typedef struct mp_gemm_params {
     long long slots, first_block; /* a grid larger than one launch is cut into several */
     int n, k, a_divisor, out_divisor, group_size_m;
     int a_sorted, out_sorted, out_unaligned;
+    long long max_m; /* or 0 */
 } mp_gemm_params;
 
 /* activation.cu: cache1 [rows, 2n or n] -> cache2 [rows, n]. A row is skipped when its slot goes to no
  * expert: ids tell of rows of slots; in sorted layout expert_ids [row / block_size_m] of align, whose padding
- * is skipped too. */
+ * is skipped too; with masked_m (masked layout) the row is skipped when its place among the max_m rows of its
+ * expert is beyond the expert's count. */
 typedef struct mp_activation_params {
     MP_DEVICE_POINTER(const void) cache1;
     MP_DEVICE_POINTER(void) cache2;
@@ -66,6 +69,8 @@ typedef struct mp_activation_params {
     long long rows, n, slots;
     int block_size_m;
     float alpha, limit;
+    MP_DEVICE_POINTER(const int) masked_m; /* [experts], or 0 */
+    long long max_m;
 } mp_activation_params;
 
 /* combine.cu: in [tokens, TOPK, k], with -DADDS_SHARED shared [tokens, k] -> out [tokens, k]. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* act: kernels/device/activation.cu. */
+#include "cases/graph_tables.h"
 #include "kernels/device/params.h"
 #include "kernels/stage/stage.h"
 
@@ -28,6 +29,8 @@ static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
         .block_size_m = call->block_size_m,
         .alpha = (float)c->alpha,
         .limit = (float)c->limit,
+        .masked_m = mp_device_address(&t[MP_MASKED_M]),
+        .max_m = mp_case_max_m(c),
     };
     const mp_kernel kernel = mp_kernel_activation(c);
     const int64_t vectors =

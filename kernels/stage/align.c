@@ -61,6 +61,7 @@ static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
         .segment_slots = cut.slots,
         .num_experts = (int)c->E,
         .block_size_m = call->block_size_m,
+        .masked_m = mp_device_address(&t[MP_MASKED_M]),
     };
     const int warps = MP_STAGE_THREADS / 32;
     const struct {

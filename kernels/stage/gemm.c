@@ -52,6 +52,7 @@ static mp_gemm_params gemm_params(const mp_stage_call *call, mp_tensor_id w) {
         .out_unaligned = call->c->buffer_offset > 0,
         .a_divisor = 1,
         .out_divisor = 1,
+        .max_m = call->c->layout == MP_MASKED ? mp_case_max_m(call->c) : 0,
     };
 }
 
@@ -67,7 +68,7 @@ static mp_status run_gate_up(void *self, const mp_stage_call *call, mp_error *er
     params.n = (int)mp_case_w1_rows(c);
     params.k = (int)c->K;
     params.a_divisor = (int)c->topk;
-    params.out_sorted = c->layout == MP_SORTED;
+    params.out_sorted = c->layout != MP_ROUTE;
     return run_gemm(run, call, MP_GATE_UP, &params, err);
 }
 
@@ -86,7 +87,7 @@ static mp_status run_down(void *self, const mp_stage_call *call, mp_error *err) 
     params.n = (int)c->K;
     params.k = (int)c->N;
     params.out_divisor = c->fused_sum ? (int)c->topk : 1;
-    params.a_sorted = c->layout == MP_SORTED;
+    params.a_sorted = c->layout != MP_ROUTE;
     if (c->fused_sum && c->M > 0) MP_CU(cuMemsetD8Async(params.out, 0, mp_tensor_bytes(out), run->stream));
     MP_DO(run_gemm(run, call, MP_DOWN, &params, err));
 out:

@@ -13,7 +13,7 @@ OPTIONS = {
     "bias": (False, True),
     "apply_router_weight_on_input": (False, True),
     "no_combine_keep_router_weight": (False, True),
-    "layout": ("route", "sorted"),
+    "layout": ("route", "sorted", "masked"),
     "path": ("fused", "runner", "chunked"),
     "fused_sum": (False, True),
     "dtype": ("bf16", "fp16", "fp32", "fp64"),

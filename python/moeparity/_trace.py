@@ -8,7 +8,7 @@ from moeparity import _safetensors
 from moeparity._safetensors import BF16, BadFile
 
 INPUTS = ("x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "shared_output")
-INTEGERS = ("topk_ids", "sorted_token_ids", "expert_ids", "num_tokens_post_padded")
+INTEGERS = ("topk_ids", "sorted_token_ids", "expert_ids", "num_tokens_post_padded", "masked_m")
 OUTPUTS = INTEGERS[1:] + ("cache1", "cache1_hooked", "cache2", "cache3", "cache3_hooked", "out")
 NAMES = INPUTS + OUTPUTS
 GATED = ("w1", "b1", "cache1", "cache1_hooked")  # those that hold gate and up
