@@ -38,7 +38,7 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     shared_left_out_of_fused_sum, shared_weight_of_one, sort_kept_for_tokens, grid_kept_for_tokens,
     blocks_of_the_run_before, added_onto_the_run_before, filtered_rows_of_the_run_before,
     weight_rows_taken_for_packed, experts_taken_for_packed, x_read_from_the_boundary, written_into_gap,
-    stored_from_the_boundary, unaligned_differs, grid_of_the_run_before,
-    padded_count_only_grows, idle_once_idle_again;
+    stored_from_the_boundary, unaligned_differs, grid_of_the_run_before, padded_count_only_grows,
+    idle_once_idle_again;
 
 #endif
