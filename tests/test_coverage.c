@@ -257,7 +257,7 @@ static void names_are_words(void **unused) {
     assert_null(mp_condition_find("k-odd"));
 }
 
-/* What stands between backticks in the third column of the page of known bugs is a condition, or an option. */
+/* Words between backticks in the third column of the page of known bugs are conditions, or options. */
 static void known_bugs_name_conditions(void **unused) {
     (void)unused;
     char line[1024];
