@@ -81,12 +81,13 @@ bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contrac
     const double value = fabs((double)sum.value), error = mp_combine_bound(&unscaled, contract, sum);
     const bool cancels = value < (double)sum.mass, scaled = (float)c->rsf != 1.0f;
     const double terms = by_addition ? fmax(1, fabs(mp_combine_rsf(c))) : 1; /* they may be scaled first */
-    /* What the shared output is added to: stored before, or a float32. */
+    /* What the shared output is added to: in dtype, or a float32. */
     if (c->shared == MP_SHARED_ADD && isfinite(value)) {
         mp_case alone = *c;
         alone.shared = MP_SHARED_NONE;
         const double before = fabs(mp_combine_rsf(c)) * value + mp_combine_bound(&alone, contract, sum);
-        if (before >= (contract->combine_shared == MP_SHARED_ROUNDED ? fmin(dtype, step) : step)) return true;
+        const bool narrow = before_scale || contract->combine_shared == MP_SHARED_ROUNDED;
+        if (before >= (narrow ? fmin(dtype, step) : step)) return true;
     }
     /* Inf among the terms, and the others may come to Inf of the other sign before it is added. */
     if (isinf(value)) return (double)sum.finite >= (by_addition ? dtype : step);

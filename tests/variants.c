@@ -35,7 +35,7 @@ static void fill_rows(const faulty_run *run, mp_stage stage, bool padding, uint3
     if (!has(run, stage)) return;
     const mp_tensor_id id = mp_stage_output(run->c, stage);
     const mp_tensor *t = &run->trace->t[id];
-    if (!t->data) return; /* hidden */
+    if (!t->data || mp_tensor_rows(t) == 0) return; /* hidden, or of no tokens */
     const int64_t slots = mp_case_slots(run->c), rows = mp_tensor_rows(t);
     const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
     int64_t *row = malloc((size_t)slots * sizeof *row), *slot_of = malloc((size_t)rows * sizeof *slot_of);

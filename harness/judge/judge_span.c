@@ -111,7 +111,7 @@ static void measure_one(mp_span *j, const mp_balls *out, int64_t i, int64_t posi
     const mp_expectation e = {.value = isfinite(value)               ? value
                                        : isfinite(got) && !saturated ? (double)NAN
                                                                      : got,
-                              .error = sure,
+                              .error = isfinite(value) ? sure : 0,
                               .rounded = s->rounded};
     mp_measure_element(part, s->got->dtype, s->got->data, position, row * s->width + column, &e, j->j->poison,
                        s->sums + row * 3);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // cache2 = act(gate) * up in float32, one rounding to the element type. -DACT (numbered as mp_activation),
-// -DGATED, -DINTERLEAVED, -DDTYPE, -DVECTOR: elements a thread computes, 1 when rows are not multiples of 16
-// bytes.
+// -DGATED, -DINTERLEAVED, -DLAYOUT (as mp_layout), -DDTYPE, -DVECTOR: elements a thread computes, 1 when rows
+// are not multiples of 16 bytes.
 //
 // Memory-bound: the loads of a thread do not wait for the filter, only its store does.
 #include "kernels/device/common.cuh"
 #include "kernels/device/ids.cuh"
 #include "ref/predict/float32_math.h"
 #include "ref/predict/activation_f32.h"
+
+#define LAYOUT_SORTED 1
+#define LAYOUT_MASKED 2
 
 extern "C" __global__ void __launch_bounds__(256) activation(const mp_activation_params p) {
     typedef elements<VECTOR> vector;
@@ -35,14 +38,14 @@ extern "C" __global__ void __launch_bounds__(256) activation(const mp_activation
         for (int e = 0; e < VECTOR; e++) gate[e] = first.at[e], up[e] = second.at[e];
 #endif
 #endif
-        bool skip;
-        if (p.masked_m)
-            skip = row % p.max_m >= p.masked_m[row / p.max_m];
-        else if (p.sorted_token_ids)
-            skip = row >= *p.num_tokens_post_padded || p.sorted_token_ids[row] >= p.slots ||
-                   p.expert_ids[row / p.block_size_m] < 0;
-        else
-            skip = local_expert(p.ids, row) < 0;
+#if LAYOUT == LAYOUT_MASKED
+        const bool skip = row % p.max_m >= p.masked_m[row / p.max_m];
+#elif LAYOUT == LAYOUT_SORTED
+        const bool skip = row >= *p.num_tokens_post_padded || p.sorted_token_ids[row] >= p.slots ||
+                          p.expert_ids[row / p.block_size_m] < 0;
+#else
+        const bool skip = local_expert(p.ids, row) < 0;
+#endif
         vector result;
         for (int e = 0; e < VECTOR; e++)
             result.at[e] =

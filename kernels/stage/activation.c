@@ -4,10 +4,12 @@
 #include "kernels/device/params.h"
 #include "kernels/stage/stage.h"
 
+_Static_assert(MP_SORTED == 1 && MP_MASKED == 2, "LAYOUT_SORTED and LAYOUT_MASKED of activation.cu");
+
 mp_kernel mp_kernel_activation(const mp_case *c) {
     return mp_make_kernel("kernels/device/activation.cu", "activation",
-                          "-DACT=%d -DGATED=%d -DINTERLEAVED=%d -DDTYPE=%d -DVECTOR=%d", (int)c->act,
-                          c->gated, c->interleaved, (int)c->dtype,
+                          "-DACT=%d -DGATED=%d -DINTERLEAVED=%d -DLAYOUT=%d -DDTYPE=%d -DVECTOR=%d",
+                          (int)c->act, c->gated, c->interleaved, (int)c->layout, (int)c->dtype,
                           (int)mp_case_vector_length(c, c->dtype, c->N));
 }
 
