@@ -295,6 +295,8 @@ static mp_status read_variant(plan *p, const yaml_node_t *node, const char *key,
     if (when && !rule->when) return no_memory(p->y, node);
     mp_status status = when ? check_expression(p, node, "when", rule->when) : MP_OK;
     if (!status) status = read_terms(p, variant, key, &rule->variant);
+    if (!status && !rule->variant[strspn(rule->variant, " \t\r\n")]) /* nobody could repeat it by its text */
+        status = mp_yaml_fail(p->y, variant, "%s: an empty variant: expected name=value, as in seed=1", key);
     mp_case scratch = mp_case_default();
     if (!status) {
         status = mp_case_apply(&scratch, rule->variant, p->y->err);

@@ -134,7 +134,10 @@ static const mp_verdict *judge_by(spoiled self, const char *text, const char *pa
     mp_subject subject = spoiled_subject(&self, "spoiled");
     mp_matrix matrix = {0};
     mp_error err = {0};
-    if (mp_matrix_add(&matrix, text, &pair, pair ? 1 : 0, &err) != MP_OK) fail_msg("%s", err.text);
+    const bool follows = pair && strncmp(pair, "after ", 6) == 0;
+    if (mp_matrix_add(&matrix, text, &pair, pair && !follows ? 1 : 0, &err) != MP_OK ||
+        (follows && mp_matrix_add_after(&matrix, text, pair + 6, &err) != MP_OK))
+        fail_msg("%s", err.text);
     mp_run_options options = more ? *more : (mp_run_options){0};
     options.subject = &subject;
     options.settings.plain = true;
@@ -175,6 +178,23 @@ static void a_later_skip_does_not_hide_a_failure(void **state) {
     assert_int_equal(v->outcome, MP_PASS);
     assert_int_equal(v->check[MP_CHECK_BATCH].answer, MP_NOT_JUDGED);
     assert_non_null(strstr(v->check[MP_CHECK_BATCH].text, "does not fit"));
+}
+
+/* The case before has the case's weights, whose sums are not exact because its own tokens' would be. */
+static void sums_of_weights_of_another_family_are_not_exact(void **state) {
+    (void)state;
+    const mp_verdict *v = judge("M=5 topk=4 K=64 N=64 data=wide",
+                                "after data=onehot M=33 seed=9223372036854775807", NULL, false, NULL);
+    if (v->outcome != MP_PASS) fail_msg("%s", v->reason);
+    assert_int_equal(v->check[MP_CHECK_SEQUENCE].answer, MP_PASSED);
+}
+
+static void a_pair_without_tokens_has_nothing_to_compare(void **state) {
+    (void)state;
+    const mp_run_options strictly = {.settings = {.strict = true}};
+    const mp_verdict *v = judge("M=0 topk=2 K=64 N=32", "tile=128x64x64x8x4x3", NULL, false, &strictly);
+    if (v->outcome != MP_PASS) fail_msg("%s", v->reason);
+    assert_string_equal(v->check[MP_CHECK_PAIR].text, "tile=128x64x64x8x4x3: no tokens");
 }
 
 static mp_status input_changed_by_runner(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
@@ -938,6 +958,8 @@ static void wrong_tiles_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_of_weights_of_another_family_are_not_exact),
+        cmocka_unit_test(a_pair_without_tokens_has_nothing_to_compare),
         cmocka_unit_test(a_later_skip_does_not_hide_a_failure),
         cmocka_unit_test(variants_are_looked_at_all_around),
         cmocka_unit_test(nothing_compared_is_not_equal),

@@ -113,6 +113,8 @@ static void what_is_asked_for(void **state) {
                      always | numbers | BIT(INTEGER) | BIT(BITS));
     assert_int_equal(asked_for("M=1", "path=runner", &o, MP_BITS_NONE, true),
                      always | numbers | BIT(INTEGER) | BIT(REPEAT) | BIT(PAIR));
+    assert_int_equal(asked_for("M=0 scope=align", "path=chunked", &o, MP_BITS_NONE, true),
+                     always | BIT(INTEGER) | BIT(REPEAT));
     assert_int_equal(asked_for("M=4", "after M=9", &o, MP_BITS_NONE, false),
                      always | numbers | BIT(INTEGER) | BIT(SEQUENCE));
     assert_int_equal(asked_for("M=4 scope=align", NULL, &o, MP_BITS_REQUIRED, true),

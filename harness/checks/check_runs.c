@@ -218,7 +218,7 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
         f->max_abs = found->max_abs;
         f->bits_equal = found->bits_equal;
         snprintf(f->first, sizeof f->first, "%s", found->first);
-        if (status == MP_OK && f->compared == 0) f->note = "nothing to compare";
+        if (status == MP_OK && f->compared == 0 && s->row->c.M > 0) f->note = "nothing to compare";
         *judged = status == MP_OK && f->compared > 0;
     }
     mp_trace_destroy(&trace);
@@ -259,7 +259,9 @@ mp_status mp_check_pairs(mp_session *s, mp_error *err) {
     }
     if (open)
         mp_check_not_judged(s->v, MP_CHECK_PAIR, "%s: %s", open->text,
-                            open->note[0] ? open->note : open->first);
+                            open->note[0]    ? open->note
+                            : open->first[0] ? open->first
+                                             : "no tokens");
     else if (any)
         mp_check_pass(s->v, MP_CHECK_PAIR);
     else

@@ -92,6 +92,8 @@ static mp_status run_after(mp_session *s, const mp_case *before, const char *wha
     mp_buffer_sizes sizes = {0};
     char itself[MP_CASE_TEXT_MAX + 48];
     int64_t ignored = 0;
+    mp_case as_judged = *before; /* tokens of one family and weights of another: nothing is assumed of them */
+    if (before->data != s->row->c.data) as_judged.data = MP_FROM_FILE;
     snprintf(itself, sizeof itself, "%s: that run itself", what);
     mp_status status = mp_session_offer(s, s->options->subject, before, &offer, err);
     if (status == MP_OK) status = mp_inputs_create_beside(before, s->in, &in, err);
@@ -107,7 +109,7 @@ static mp_status run_after(mp_session *s, const mp_case *before, const char *wha
     mp_buffers_close(buffers);
     if (status == MP_OK) status = judge_again(s, what, &again, judged, err);
     mp_trace_destroy(&again);
-    const other_run run = {before, offer, &in, &first};
+    const other_run run = {&as_judged, offer, &in, &first};
     if (status == MP_OK) status = judge_alone(s, itself, &run, true, &ignored, err);
     mp_trace_destroy(&first);
     mp_inputs_destroy(&in);

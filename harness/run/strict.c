@@ -28,7 +28,7 @@ unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options
                repeated = runs && (some || integers) && options->settings.repeat != 1 &&
                           (options->settings.deterministic || mp_contract_deterministic(contract, c)),
                moved = runs && whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
-               paired = row->pair_count > parts && (some || integers), parted = parts != 0 && some,
+               paired = row->pair_count > parts && some, parted = parts != 0 && some,
                followed = row->after_count > 0 && (some || integers),
                compared = options->golden && !options->settings.golden_partial,
                recorded = runs && some && offer->graphs, overlapping = runs && some && offer->overlaps,
