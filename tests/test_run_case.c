@@ -759,7 +759,7 @@ static void a_golden_that_lacks_a_tensor_verifies_nothing(void **state) {
     (void)state;
     const char *text = "M=8 topk=2 act=silu";
     char path[64];
-    snprintf(path, sizeof path, "run_case.%d.h5", (int)getpid());
+    snprintf(path, sizeof path, "run_case.tmp.%d.h5", (int)getpid());
     const mp_case c = mp_case_default();
     for (int left_out = 0; left_out <= MP_TENSOR_COUNT; left_out++) {
         const bool output = left_out == MP_TENSOR_COUNT || mp_case_outputs(&c) & MP_IN_SET(left_out);
@@ -783,7 +783,7 @@ static bool strict; /* the runs beside a golden are strict */
 static const mp_verdict *judge_beside(spoiled self, const char *text, const char *as_contract,
                                       void (*edit)(mp_trace *trace), bool whole) {
     char path[64];
-    snprintf(path, sizeof path, "run_case.%d.h5", (int)getpid());
+    snprintf(path, sizeof path, "run_case.tmp.%d.h5", (int)getpid());
     mp_golden *golden = golden_of(path, text, as_contract, MP_TENSOR_COUNT, edit);
     const mp_run_options options = {.golden = golden,
                                     .settings = {.golden = path, .golden_partial = !whole, .strict = strict}};
