@@ -936,6 +936,31 @@ static void wrong_tiles_are_refused(void **state) {
     assert_non_null(strstr(v->reason, "BLOCK_SIZE_M=16 of up and 32 of down: they share one alignment"));
 }
 
+/* The family says what the tokens are; the weights are of the other case's. */
+static void a_case_runs_behind_one_of_another_family(void **state) {
+    (void)state;
+    static const char *const families[] = {"normal", "integer", "wide", "onehot", "special", "unused"};
+    enum { COUNT = sizeof families / sizeof *families };
+    for (int i = 0; i < COUNT * COUNT; i++) {
+        char text[64], after[32];
+        mp_error err = {0};
+        mp_matrix matrix = {0};
+        mp_subject host;
+        snprintf(text, sizeof text, "M=32 topk=4 act=silu K=96 N=96 data=%s", families[i / COUNT]);
+        snprintf(after, sizeof after, "data=%s", families[i % COUNT]);
+        assert_int_equal(mp_matrix_add(&matrix, text, NULL, 0, &err), MP_OK);
+        assert_int_equal(mp_matrix_add_after(&matrix, text, after, &err), MP_OK);
+        assert_int_equal(mp_subject_open("host", &host, &err), MP_OK);
+        const mp_run_options options = {.subject = &host, .settings = {.plain = true, .repeat = 1}};
+        mp_verdict_free(&verdict);
+        mp_run_case(&matrix.rows[0], &options, &verdict);
+        if (verdict.check[MP_CHECK_SEQUENCE].answer != MP_PASSED)
+            fail_msg("%s, after %s: %s", text, after, verdict.check[MP_CHECK_SEQUENCE].text);
+        mp_subject_close(&host);
+        mp_matrix_free(&matrix);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_later_skip_does_not_hide_a_failure),
@@ -962,6 +987,7 @@ int main(void) {
         cmocka_unit_test(a_tile_that_a_variant_names_must_run),
         cmocka_unit_test(a_tile_that_is_not_offered_is_not_judged),
         cmocka_unit_test(every_stage_is_told_while_it_goes_on),
+        cmocka_unit_test(a_case_runs_behind_one_of_another_family),
         cmocka_unit_test(a_case_without_room_is_skipped),
         cmocka_unit_test(what_differs_from_a_golden_is_found),
         cmocka_unit_test(another_tile_is_compared_where_it_can_be),
