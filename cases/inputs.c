@@ -38,8 +38,8 @@ static mp_status fill(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error 
     return MP_OK;
 }
 
-/* The shapes are those of c, the numbers those of `of`. `weights`: inputs that whole tensors are borrowed from,
- * or NULL. */
+/* The shapes are those of c, the numbers those of `of`. `weights`: inputs that whole tensors are borrowed
+ * from, or NULL. */
 static mp_status create(const mp_case *c, const mp_case *of, const mp_inputs *weights, mp_inputs *in,
                         mp_error *err) {
     mp_status status = MP_OK;
