@@ -6,6 +6,7 @@
 #include "cases/parts.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -237,6 +238,18 @@ static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *va
            variant->mode != MP_MODE_NO_COMBINE;
 }
 
+/* "M, routing, seed": names for a message, `last` between the last two. */
+static void names_text(const char *const *names, size_t count, const char *last, char *text, size_t size) {
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < count && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s",
+                                 i == 0          ? ""
+                                 : i + 1 < count ? ", "
+                                                 : last,
+                                 names[i]);
+}
+
 mp_status mp_case_validate_after(const mp_case *c, const mp_case *before, mp_error *err) {
     static const char *const of_a_call[] = {"M", "routing", "seed", "filter", "data"};
     if (c->data == MP_FROM_FILE || before->data == MP_FROM_FILE)
@@ -246,13 +259,14 @@ mp_status mp_case_validate_after(const mp_case *c, const mp_case *before, mp_err
         bool may = mp_field_compare(f, c, before) == 0;
         for (size_t k = 0; k < COUNT(of_a_call); k++) may = may || !strcmp(f->name, of_a_call[k]);
         if (may) continue;
-        char own[64], other[64];
+        char own[64], other[64], fields[128];
         mp_field_text(f, c, own);
         mp_field_text(f, before, other);
+        names_text(of_a_call, COUNT(of_a_call), " and ", fields, sizeof fields);
         return mp_fail(err, MP_EINPUT,
                        "%s=%s instead of %s=%s does not run on the same buffers and weights: the case before "
-                       "may differ in M, routing, seed, filter and data",
-                       f->name, other, f->name, own);
+                       "may differ in %s",
+                       f->name, other, f->name, own, fields);
     }
     return MP_OK;
 }
@@ -265,16 +279,14 @@ mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         const mp_field *f = &mp_fields[i];
         if (mp_field_compare(f, base, variant) == 0 || may_differ(f, base, variant)) continue;
-        char before[64], after[64];
+        char before[64], after[64], fields[128];
         mp_field_text(f, base, before);
         mp_field_text(f, variant, after);
-        return mp_fail(
-            err, MP_EINPUT,
-            "%s=%s instead of %s=%s is another problem: a variant may differ in path, layout, "
-            "tile, tile_down, weight_row_gap, weight_expert_gap, buffer_offset, and in mode between "
-            "combine and inplace; ranks in ep_size, E and "
-            "expert_map, shards in N",
-            f->name, after, f->name, before);
+        names_text(execution_fields, COUNT(execution_fields), ", ", fields, sizeof fields);
+        return mp_fail(err, MP_EINPUT,
+                       "%s=%s instead of %s=%s is another problem: a variant may differ in %s, and in mode "
+                       "between combine and inplace; ranks in ep_size, E and expert_map, shards in N",
+                       f->name, after, f->name, before, fields);
     }
     return MP_OK;
 }

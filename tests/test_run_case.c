@@ -779,7 +779,7 @@ static void a_golden_that_lacks_a_tensor_verifies_nothing(void **state) {
     (void)state;
     const char *text = "M=8 topk=2 act=silu";
     char path[64];
-    snprintf(path, sizeof path, "run_case.%d.h5", (int)getpid());
+    snprintf(path, sizeof path, "run_case.tmp.%d.h5", (int)getpid());
     const mp_case c = mp_case_default();
     for (int left_out = 0; left_out <= MP_TENSOR_COUNT; left_out++) {
         const bool output = left_out == MP_TENSOR_COUNT || mp_case_outputs(&c) & MP_IN_SET(left_out);
@@ -803,7 +803,7 @@ static bool strict; /* the runs beside a golden are strict */
 static const mp_verdict *judge_beside(spoiled self, const char *text, const char *as_contract,
                                       void (*edit)(mp_trace *trace), bool whole) {
     char path[64];
-    snprintf(path, sizeof path, "run_case.%d.h5", (int)getpid());
+    snprintf(path, sizeof path, "run_case.tmp.%d.h5", (int)getpid());
     mp_golden *golden = golden_of(path, text, as_contract, MP_TENSOR_COUNT, edit);
     const mp_run_options options = {.golden = golden,
                                     .settings = {.golden = path, .golden_partial = !whole, .strict = strict}};
@@ -956,6 +956,31 @@ static void wrong_tiles_are_refused(void **state) {
     assert_non_null(strstr(v->reason, "BLOCK_SIZE_M=16 of up and 32 of down: they share one alignment"));
 }
 
+/* The family says what the tokens are; the weights are of the other case's. */
+static void a_case_runs_behind_one_of_another_family(void **state) {
+    (void)state;
+    static const char *const families[] = {"normal", "integer", "wide", "onehot", "special", "unused"};
+    enum { COUNT = sizeof families / sizeof *families };
+    for (int i = 0; i < COUNT * COUNT; i++) {
+        char text[64], after[32];
+        mp_error err = {0};
+        mp_matrix matrix = {0};
+        mp_subject host;
+        snprintf(text, sizeof text, "M=32 topk=4 act=silu K=96 N=96 data=%s", families[i / COUNT]);
+        snprintf(after, sizeof after, "data=%s", families[i % COUNT]);
+        assert_int_equal(mp_matrix_add(&matrix, text, NULL, 0, &err), MP_OK);
+        assert_int_equal(mp_matrix_add_after(&matrix, text, after, &err), MP_OK);
+        assert_int_equal(mp_subject_open("host", &host, &err), MP_OK);
+        const mp_run_options options = {.subject = &host, .settings = {.plain = true, .repeat = 1}};
+        mp_verdict_free(&verdict);
+        mp_run_case(&matrix.rows[0], &options, &verdict);
+        if (verdict.check[MP_CHECK_SEQUENCE].answer != MP_PASSED)
+            fail_msg("%s, after %s: %s", text, after, verdict.check[MP_CHECK_SEQUENCE].text);
+        mp_subject_close(&host);
+        mp_matrix_free(&matrix);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_of_weights_of_another_family_are_not_exact),
@@ -984,6 +1009,7 @@ int main(void) {
         cmocka_unit_test(a_tile_that_a_variant_names_must_run),
         cmocka_unit_test(a_tile_that_is_not_offered_is_not_judged),
         cmocka_unit_test(every_stage_is_told_while_it_goes_on),
+        cmocka_unit_test(a_case_runs_behind_one_of_another_family),
         cmocka_unit_test(a_case_without_room_is_skipped),
         cmocka_unit_test(what_differs_from_a_golden_is_found),
         cmocka_unit_test(another_tile_is_compared_where_it_can_be),

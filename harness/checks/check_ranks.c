@@ -11,7 +11,6 @@
 #include "cases/parts.h"
 #include "harness/answers.h"
 #include "harness/checks/session.h"
-#include "harness/judge/judge.h"
 #include "harness/judge/span.h"
 
 #include <math.h>
@@ -67,22 +66,6 @@ static void add_slab(void *ctx, mp_span *span, const mp_balls *out, int64_t firs
     }
 }
 
-/* A part that is wrong for itself is told as such: the sum would only say that some part is. */
-static mp_status judge_part(mp_session *s, const char *text, const mp_judgement *j, mp_error *err) {
-    mp_verdict *own = malloc(sizeof *own);
-    if (!own) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
-    mp_verdict_init(own);
-    const mp_status status =
-        mp_judge(j->c, j->contract, j->config, j->in, j->trace, j->poison, j->engine, own, err);
-    for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++)
-        if (own->check[i].answer == MP_FAILED)
-            mp_check_fail(s->v, MP_CHECK_RANKS, "%s: %s: %s", text, mp_check_name((mp_check)i),
-                          own->check[i].text);
-    mp_verdict_free(own);
-    free(own);
-    return status;
-}
-
 static mp_stage last_stage(const mp_case *c) {
     return mp_case_has_stage(c, MP_COMBINE) ? MP_COMBINE : MP_DOWN;
 }
@@ -101,7 +84,9 @@ static mp_status add_part(mp_session *s, const char *text, const mp_case *c, con
     if (status == MP_OK)
         status = mp_judgement_open(c, &offer->contract, &offer->config, in, &trace, MP_POISON_B, s->engine,
                                    s->v, &j, err);
-    if (status == MP_OK) status = judge_part(s, text, &j, err);
+    /* A part that is wrong for itself is told as such: the sum would only say that some part is. */
+    const mp_other_run part = {c, offer, in, &trace, MP_POISON_B};
+    if (status == MP_OK) status = mp_session_judge(s, &part, MP_JUDGE_ALL, MP_CHECK_RANKS, text, NULL, err);
     if (status == MP_OK) {
         mp_span span = {0};
         status = mp_span_propagate(&span, &j, MP_GATE_UP, last_stage(c), sum->rows * sum->width, add_slab,

@@ -4,15 +4,11 @@
  * over from the one before shows here, and nowhere else: everywhere else it meets poison. */
 #include "harness/checks/session.h"
 
-#include "cases/graph_tables.h"
 #include "harness/answers.h"
-#include "harness/judge/judge.h"
 #include "harness/progress.h"
 #include "harness/subjects/buffers.h"
-#include "harness/verdict_make.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 /* Loads and runs a case, and looks around it. */
 static mp_status run_in(mp_session *s, mp_buffers *buffers, const char *what, const mp_case *c,
@@ -33,52 +29,18 @@ static mp_status run_in(mp_session *s, mp_buffers *buffers, const char *what, co
     return status;
 }
 
-/* A run that is judged by itself. */
-typedef struct other_run {
-    const mp_case *c;
-    const mp_offer *offer;
-    const mp_inputs *in;
-    const mp_trace *trace;
-} other_run;
-
-/* What of it can be told from its own inputs: with `numbers` all that float64 says; else align's integers,
- * which may come in another order each time. *judged grows by what was looked at. */
-static mp_status judge_alone(mp_session *s, const char *what, const other_run *run, bool numbers,
-                             int64_t *judged, mp_error *err) {
-    const mp_contract *contract = &run->offer->contract;
-    mp_verdict *own = malloc(sizeof *own);
-    if (!own) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
-    mp_verdict_init(own);
-    mp_status status = MP_OK;
-    if (numbers)
-        status = mp_judge(run->c, contract, &run->offer->config, run->in, run->trace, MP_POISON_B, s->engine,
-                          own, err);
-    else if (run->trace->t[MP_SORTED_TOKEN_IDS].data)
-        mp_judge_align(run->c, contract, run->in, run->trace, own);
-    for (int i = 0; i < MP_STAGE_COUNT; i++) *judged += own->stage[i].judged;
-    *judged += own->check[MP_CHECK_INTEGER].answer != MP_NOT_JUDGED;
-    for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++)
-        if (own->check[i].answer == MP_FAILED)
-            mp_check_fail(s->v, MP_CHECK_SEQUENCE, "%s: %s: %s", what, mp_check_name((mp_check)i),
-                          own->check[i].text);
-    mp_verdict_free(own);
-    free(own);
-    return status;
-}
-
-/* The case itself: the bits of its first run, or what the contract promises of them. */
+/* The case itself: the bits of its first run, or what the contract promises of them, and float64's bounds;
+ * align's integers in any case, for they may come in another order each time. */
 static mp_status judge_again(mp_session *s, const char *what, const mp_trace *trace, int64_t *judged,
                              mp_error *err) {
-    const other_run again = {&s->row->c, &s->offer, s->in, trace};
+    const mp_other_run again = {&s->row->c, &s->offer, s->in, trace, MP_POISON_B};
+    const mp_judged_part part = s->deterministic ? MP_JUDGE_ALIGN : MP_JUDGE_ALL;
     mp_comparison found = {0};
-    mp_status status = judge_alone(s, what, &again, !s->deterministic, judged, err);
+    mp_status status = mp_session_judge(s, &again, part, MP_CHECK_SEQUENCE, what, judged, err);
     if (status == MP_OK) status = mp_compare_repeated(s, trace, &found, err);
     *judged += found.compared;
-    if (status != MP_OK || found.differing == 0) return status;
-    mp_begins(s->v, found.stage, found.stage, found.pattern);
-    mp_check_fail(s->v, MP_CHECK_SEQUENCE, "%s: %lld of %lld elements differ, first %s", what,
-                  (long long)found.differing, (long long)found.compared, found.first);
-    return MP_OK;
+    if (status == MP_OK) mp_session_expect_equal(s, MP_CHECK_SEQUENCE, what, &found);
+    return status;
 }
 
 /* One sequence: `before`, and then the case. The first is judged too: it may as well be the one that lives on
@@ -91,9 +53,6 @@ static mp_status run_after(mp_session *s, const mp_case *before, const char *wha
     mp_buffers *buffers = NULL;
     mp_buffer_sizes sizes = {0};
     char itself[MP_CASE_TEXT_MAX + 48];
-    int64_t ignored = 0;
-    mp_case as_judged = *before; /* tokens of one family and weights of another: nothing is assumed of them */
-    if (before->data != s->row->c.data) as_judged.data = MP_FROM_FILE;
     snprintf(itself, sizeof itself, "%s: that run itself", what);
     mp_status status = mp_session_offer(s, s->options->subject, before, &offer, err);
     if (status == MP_OK) status = mp_inputs_create_beside(before, s->in, &in, err);
@@ -109,8 +68,9 @@ static mp_status run_after(mp_session *s, const mp_case *before, const char *wha
     mp_buffers_close(buffers);
     if (status == MP_OK) status = judge_again(s, what, &again, judged, err);
     mp_trace_destroy(&again);
-    const other_run run = {&as_judged, offer, &in, &first};
-    if (status == MP_OK) status = judge_alone(s, itself, &run, true, &ignored, err);
+    const mp_other_run run = {before, offer, &in, &first, MP_POISON_B};
+    if (status == MP_OK)
+        status = mp_session_judge(s, &run, MP_JUDGE_ALL, MP_CHECK_SEQUENCE, itself, NULL, err);
     mp_trace_destroy(&first);
     mp_inputs_destroy(&in);
     return status;

@@ -6,7 +6,6 @@
 
 #include "cases/graph_tables.h"
 #include "harness/answers.h"
-#include "harness/judge/judge.h"
 #include "harness/progress.h"
 #include "harness/subjects/buffers.h"
 
@@ -78,28 +77,15 @@ static mp_status compare_bits(const lanes *l, const numbers *n, mp_check check, 
                   now = {&s->row->c, &s->offer.contract, trace, NULL};
     const mp_status status = mp_compare(&alone, &now, s->row->c.M, n->in.t[MP_TOPK_IDS].data,
                                         s->offer.contract.stable_align, &found, err);
-    if (status != MP_OK || found.differing == 0) return status;
-    mp_begins(s->v, found.stage, found.stage, found.pattern);
-    mp_check_fail(s->v, check, "%s: %lld of %lld elements differ, first %s", what, (long long)found.differing,
-                  (long long)found.compared, found.first);
-    return MP_OK;
+    if (status == MP_OK) mp_session_expect_equal(s, check, what, &found);
+    return status;
 }
 
 /* Where no order is promised: within its bounds, as alone. */
 static mp_status judge_bounds(const lanes *l, const numbers *n, mp_check check, const char *what,
                               const mp_trace *trace, mp_error *err) {
-    mp_session *s = l->s;
-    mp_verdict *own = malloc(sizeof *own);
-    if (!own) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
-    mp_verdict_init(own);
-    const mp_status status = mp_judge(&s->row->c, &s->offer.contract, &s->offer.config, &n->in, trace,
-                                      MP_POISON_B, s->engine, own, err);
-    for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++)
-        if (own->check[i].answer == MP_FAILED)
-            mp_check_fail(s->v, check, "%s: %s: %s", what, mp_check_name((mp_check)i), own->check[i].text);
-    mp_verdict_free(own);
-    free(own);
-    return status;
+    const mp_other_run run = {&l->s->row->c, &l->s->offer, &n->in, trace, MP_POISON_B};
+    return mp_session_judge(l->s, &run, MP_JUDGE_ALL, check, what, NULL, err);
 }
 
 /* What the run in the lane has made of the numbers. */

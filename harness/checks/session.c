@@ -9,22 +9,6 @@
 
 #include <stdlib.h>
 
-/* Align's integers of a run that is not judged as a whole. */
-static mp_status check_align(const mp_session *s, const char *what, const mp_case *c,
-                             const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,
-                             mp_error *err) {
-    if (!trace->t[MP_SORTED_TOKEN_IDS].data) return MP_OK;
-    mp_verdict *own = malloc(sizeof *own);
-    if (!own) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
-    mp_verdict_init(own);
-    mp_judge_align(c, contract, in, trace, own);
-    if (own->check[MP_CHECK_INTEGER].answer == MP_FAILED)
-        mp_check_fail(s->v, MP_CHECK_INTEGER, "%s: %s", what, own->check[MP_CHECK_INTEGER].text);
-    mp_verdict_free(own);
-    free(own);
-    return MP_OK;
-}
-
 mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c, const mp_offer **offer,
                            mp_error *err) {
     const bool base = subject == s->options->subject && mp_case_compare(c, &s->row->c) == 0;
@@ -76,5 +60,46 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
         mp_check_pass(s->v, MP_CHECK_POISON);
     else
         mp_check_fail(s->v, MP_CHECK_POISON, "%s%s%s", what, colon, text);
-    return what[0] ? check_align(s, what, c, &offer->contract, in, trace, err) : MP_OK;
+    if (!what[0]) return MP_OK; /* the first run is judged as a whole */
+    const mp_other_run run = {c, offer, in, trace, poison};
+    return mp_session_judge(s, &run, MP_JUDGE_ALIGN, MP_CHECK_COUNT, what, NULL, err);
+}
+
+mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_part part, mp_check check,
+                           const char *what, int64_t *judged, mp_error *err) {
+    const mp_contract *contract = &run->offer->contract;
+    mp_verdict *own = malloc(sizeof *own);
+    if (!own) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
+    mp_verdict_init(own);
+    mp_status status = MP_OK;
+    if (part == MP_JUDGE_ALL)
+        status = mp_judge(run->c, contract, &run->offer->config, run->in, run->trace, run->poison, s->engine,
+                          own, err);
+    else if (run->trace->t[MP_SORTED_TOKEN_IDS].data)
+        mp_judge_align(run->c, contract, run->in, run->trace, own);
+    for (int i = 0; i < MP_STAGE_COUNT && judged; i++) *judged += own->stage[i].judged;
+    if (judged) *judged += own->check[MP_CHECK_INTEGER].answer != MP_NOT_JUDGED;
+    for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++) {
+        const mp_check_result *found = &own->check[i];
+        if (found->answer != MP_FAILED) continue;
+        if (check == MP_CHECK_COUNT)
+            mp_check_fail(s->v, (mp_check)i, "%s: %s", what, found->text);
+        else
+            mp_check_fail(s->v, check, "%s: %s: %s", what, mp_check_name((mp_check)i), found->text);
+    }
+    mp_verdict_free(own);
+    free(own);
+    return status;
+}
+
+void mp_session_expect_equal(mp_session *s, mp_check check, const char *what, const mp_comparison *found) {
+    if (found->differing == 0) return;
+    mp_begins(s->v, found->stage, found->stage, found->pattern);
+    mp_check_fail(s->v, check, "%s: %lld of %lld elements differ, first %s", what,
+                  (long long)found->differing, (long long)found->compared, found->first);
+}
+
+bool mp_session_same_align(const mp_session *s, const mp_case *c, const mp_trace *trace) {
+    return s->offer.contract.stable_align && trace->block_size_m == s->first.block_size_m &&
+           mp_case_chunks(c) == mp_case_chunks(&s->row->c);
 }

@@ -40,16 +40,46 @@ mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c,
 mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
                          const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err);
 
-/* check_runs.c: a further run of the case against the first, in what the contract promises to repeat. */
+/* A run that is judged beside the first one, and what its buffers held before. */
+typedef struct mp_other_run {
+    const mp_case *c;
+    const mp_offer *offer;
+    const mp_inputs *in;
+    const mp_trace *trace;
+    uint32_t poison;
+} mp_other_run;
+
+typedef enum mp_judged_part {
+    MP_JUDGE_ALL,   /* all that float64 says of it */
+    MP_JUDGE_ALIGN, /* align's integers, where they are exposed */
+} mp_judged_part;
+
+/* Judges a run by itself. What fails there fails `check`, with the name of what failed, or the same check
+ * where that is MP_CHECK_COUNT; `what` names the run in the text. *judged (or NULL) grows by what was looked
+ * at: elements of stages, and one where align was. Errors are the harness's own. */
+mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_part part, mp_check check,
+                           const char *what, int64_t *judged, mp_error *err);
+
+/* Fails `check` where a comparison found that `what` gave other bits, and says where that begins. */
+void mp_session_expect_equal(mp_session *s, mp_check check, const char *what, const mp_comparison *found);
+
+/* check_repeats.c: a further run of the case against the first, in what the contract promises to repeat. */
 mp_status mp_compare_repeated(const mp_session *s, const mp_trace *again, mp_comparison *found,
                               mp_error *err);
 
-/* check_runs.c. A variant or selection that cannot run here (MP_EUNSUPPORTED) is not judged, and says why;
+/* Whether the tensors of align of `trace`, of a case that has the same slots, can be compared bit for bit
+ * with those of the first run: the order is promised, and both sides padded to the same blocks and chunks. */
+bool mp_session_same_align(const mp_session *s, const mp_case *c, const mp_trace *trace);
+
+/* The checks. A variant or selection that cannot run here (MP_EUNSUPPORTED) is not judged, and says why;
  * every other error ends the case. */
+/* check_repeats.c */
 mp_status mp_check_repeats(mp_session *s, mp_error *err);
+/* check_pairs.c */
 mp_status mp_check_pairs(mp_session *s, mp_error *err);
-mp_status mp_check_invariance(mp_session *s, mp_error *err); /* permutation and batch */
 mp_status mp_check_against(mp_session *s, mp_error *err);
+/* check_invariance.c: permutation and batch */
+mp_status mp_check_invariance(mp_session *s, mp_error *err);
 /* check_sequence.c */
 mp_status mp_check_sequence(mp_session *s, mp_error *err);
 /* check_ranks.c */

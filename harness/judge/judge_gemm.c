@@ -77,17 +77,37 @@ static bool row_is_integer(const mp_tensor *t, int64_t row) {
     return true;
 }
 
+static bool row_is_onehot(const mp_tensor *t, int64_t row) {
+    const int64_t length = mp_tensor_row_length(t);
+    int terms = 0;
+    for (int64_t i = 0; i < length && terms < 2; i++)
+        terms += mp_decode(t->dtype, t->data, row * length + i) != 0;
+    return terms < 2;
+}
+
+typedef bool row_test(const mp_tensor *t, int64_t row);
+
+static bool all_weights(const mp_gemm_problem *p, const bool *experts, row_test *is) {
+    for (int64_t r = 0; r < mp_tensor_rows(p->w.codes); r++)
+        if (is_read(experts, p->w.codes, r) && !is(p->w.codes, r)) return false;
+    return true;
+}
+
+static bool all_activations(const mp_gemm_problem *p, row_test *is) {
+    for (int64_t t = 0; t < p->slots; t++)
+        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0 && !is(p->a.codes, p->a_row[t])) return false;
+    return true;
+}
+
 /* Whether all sums of the GEMM are exact in float32 whatever the order: a single term each (onehot), or
- * integer operands whose magnitudes sum to less than 2^24 (checked per element with its mass in expect()). */
+ * integer operands whose magnitudes sum to less than 2^24 (checked per element with its mass in expect()).
+ * The family says what to look for, and no more: in a sequence the weights may be of another one. */
 static bool sums_are_exact(const mp_case *c, const mp_gemm_problem *p, const bool *experts) {
     if (!mp_operand_is_plain(&p->a) || !mp_operand_is_plain(&p->w)) return false;
-    if (c->data == MP_ONEHOT) return true;
+    if (c->data == MP_ONEHOT)
+        return all_activations(p, row_is_onehot) || all_weights(p, experts, row_is_onehot);
     if (c->data != MP_INTEGER && c->data != MP_FROM_FILE) return false;
-    for (int64_t r = 0; r < mp_tensor_rows(p->w.codes); r++)
-        if (is_read(experts, p->w.codes, r) && !row_is_integer(p->w.codes, r)) return false;
-    for (int64_t t = 0; t < p->slots; t++)
-        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0 && !row_is_integer(p->a.codes, p->a_row[t])) return false;
-    return true;
+    return all_weights(p, experts, row_is_integer) && all_activations(p, row_is_integer);
 }
 
 typedef struct gemm_bounds {

@@ -17,7 +17,7 @@ extern "C" {
 
 /* Which tensors: mp_case_inputs without the derived ones; the others have data == NULL and rank 0.
  *   x [M,K], w1 [E,2N or N,K], w2 [E,K,N], b1 [E,2N or N], b2 [E,K] (bias only), topk_ids [M,topk] int32 in
- *   [-1,E), topk_weights [M,topk] fp32
+ *   [-1,E), topk_weights [M,topk] fp32, shared_output [M,K] (shared=add)
  * In topk_ids an expert has its number among those of this rank, and a slot that goes to none of them is -1:
  * so the reference, the judge and every check read them. Where a case numbers experts otherwise (expert_map,
  * sentinel) numbered_ids has what a subject gets as its topk_ids, and expert_map [E*ep_size] int32 the number
@@ -26,7 +26,7 @@ extern "C" {
  * [M,topk,K] for combine. */
 typedef struct mp_inputs {
     mp_tensor t[MP_TENSOR_COUNT];
-    bool borrowed[MP_TENSOR_COUNT]; /* data belongs to another mp_inputs (mp_inputs_select) */
+    bool borrowed[MP_TENSOR_COUNT]; /* data belongs to another mp_inputs, which must outlive this one */
     /* Nobody knows the ids: a file does not hold them. They are zeros then, which say that every slot counts,
      * and no stage that multiplies by the weights of an expert can be judged. */
     bool ids_unknown;
@@ -34,8 +34,10 @@ typedef struct mp_inputs {
 
 /* Shapes only: what mp_inputs_create would allocate. */
 void mp_inputs_plan(const mp_case *c, mp_inputs *in);
+/* *in is the caller's to destroy, and empty after an error, here and in all of the following: MP_EMEMORY;
+ * MP_EINPUT for data=file, whose numbers no family gives, and a token that is not there. */
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err);
-void mp_inputs_destroy(mp_inputs *in);
+void mp_inputs_destroy(mp_inputs *in); /* frees what is not borrowed; *in is empty then */
 /* The tokens rows[0..count) of `in`, the inputs of c, in that order, as inputs of the same case with M=count;
  * weights and biases are borrowed. */
 mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t *rows, int64_t count,

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tokens of the case in another order and in other batches: what a token comes to depends on neither. */
+#include "harness/checks/session.h"
+
+#include "harness/answers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Runs the tokens `token[0..count)` as a batch of their own, and compares them with the same tokens of the
+ * first run. */
+static mp_status check_selection(mp_session *s, const int64_t *token, int64_t count, mp_check check,
+                                 mp_error *err) {
+    mp_case c = s->row->c;
+    c.M = count;
+    char what[64];
+    const mp_offer *offer;
+    mp_inputs in = {0};
+    mp_trace trace = {0};
+    mp_comparison found = {0};
+    if (count == 1)
+        snprintf(what, sizeof what, "token %lld alone", (long long)token[0]);
+    else if (check == MP_CHECK_BATCH)
+        snprintf(what, sizeof what, "a batch of %lld tokens (%lld and others)", (long long)count,
+                 (long long)token[0]);
+    else
+        snprintf(what, sizeof what, "tokens in another order");
+    mp_status status = mp_inputs_select(&s->row->c, s->in, token, count, &in, err);
+    if (status == MP_OK) status = mp_session_offer(s, s->options->subject, &c, &offer, err);
+    if (status == MP_OK)
+        status = mp_session_run(s, what, s->options->subject, &c, &in, MP_POISON_B, &trace, err);
+    if (status == MP_OK) {
+        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, token},
+                      b = {&c, &offer->contract, &trace, NULL};
+        status = mp_compare(&a, &b, count, in.t[MP_TOPK_IDS].data, false, &found, err);
+    }
+    if (status == MP_EUNSUPPORTED) {
+        mp_check_not_judged(s->v, check, "%s: %s", what, err ? err->text : "");
+        status = MP_OK;
+    } else if (status == MP_OK && found.compared + found.differing == 0) {
+        mp_check_not_judged(s->v, check, "%s: nothing to compare", what);
+    } else if (status == MP_OK && !found.bits_equal) {
+        mp_session_expect_equal(s, check, what, &found);
+    } else if (status == MP_OK) {
+        mp_check_pass(s->v, check);
+    }
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+    return status;
+}
+
+static int64_t greatest_common_divisor(int64_t a, int64_t b) {
+    return b == 0 ? a : greatest_common_divisor(b, a % b);
+}
+
+/* Other batches than the case's own: three tokens alone; 2, 3, 4 and 8 of them, far apart; all but the last.
+ * A kernel that has code of its own for some batch sizes is met by one of them whatever the case's size is.
+ * The cost is that of M + 19 tokens, whatever M is. */
+static mp_status check_batches(mp_session *s, const int64_t *order, mp_error *err) {
+    static const int64_t sizes[] = {2, 3, 4, 8};
+    const int64_t M = s->row->c.M, alone[] = {0, M / 2, M - 1};
+    mp_status status = MP_OK;
+    for (int i = 0; i < 3 && status == MP_OK; i++)
+        status = check_selection(s, &alone[i], 1, MP_CHECK_BATCH, err);
+    for (int i = 0; i < 4 && sizes[i] < M - 1 && status == MP_OK; i++)
+        status = check_selection(s, order, sizes[i], MP_CHECK_BATCH, err);
+    if (M <= 2 || status != MP_OK) return status;
+    int64_t *others = malloc((size_t)(M - 1) * sizeof *others);
+    if (!others) return mp_fail(err, MP_EMEMORY, "no memory to select %lld tokens", (long long)(M - 1));
+    for (int64_t i = 0; i < M - 1; i++) others[i] = i;
+    status = check_selection(s, others, M - 1, MP_CHECK_BATCH, err);
+    free(others);
+    return status;
+}
+
+mp_status mp_check_invariance(mp_session *s, mp_error *err) {
+    const int64_t M = s->row->c.M;
+    if (s->row->c.scope != MP_SCOPE_ALL || !s->batch_invariant || M <= 1) {
+        const char *why = s->row->c.scope != MP_SCOPE_ALL ? "one stage alone"
+                          : M == 0                        ? "no tokens"
+                          : M == 1                        ? "one token"
+                                                          : "the contract does not promise it";
+        mp_check_not_judged(s->v, MP_CHECK_PERMUTATION, "%s", why);
+        mp_check_not_judged(s->v, MP_CHECK_BATCH, "%s", why);
+        return MP_OK;
+    }
+    int64_t *order = malloc((size_t)M * sizeof *order);
+    if (!order) return mp_fail(err, MP_EMEMORY, "no memory to permute %lld tokens", (long long)M);
+    int64_t stride =
+        (int64_t)(0.618 * (double)M) + 1; /* near the golden section, so that neighbours end up far apart */
+    while (greatest_common_divisor(stride, M) != 1) stride++;
+    for (int64_t i = 0; i < M; i++) order[i] = (i + 1) * stride % M;
+    mp_status status = check_selection(s, order, M, MP_CHECK_PERMUTATION, err);
+    if (status == MP_OK) status = check_batches(s, order, err);
+    free(order);
+    return status;
+}
