@@ -64,6 +64,7 @@ typedef struct mp_difference {
     int64_t first_row, first_column;
     mp_dtype dtype;
     uint64_t first_got, first_expected; /* codes */
+    bool any_zero;                      /* set by the caller: +0 and -0 are one number */
 } mp_difference;
 mp_status mp_difference_start(mp_difference *d, const mp_where *where, mp_error *err);
 /* Row `row` of the comparison lies at row got_row of got and expected_row of expected. */
