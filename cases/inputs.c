@@ -38,13 +38,11 @@ static mp_status fill(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error 
     return MP_OK;
 }
 
-/* The shapes are those of c, the numbers those of `of`. `weights`: inputs that whole tensors are borrowed
- * from, or NULL. */
-static mp_status create(const mp_case *c, const mp_case *of, const mp_inputs *weights, mp_inputs *in,
-                        mp_error *err) {
+/* `weights`: inputs that whole tensors are borrowed from, or NULL. */
+static mp_status create(const mp_case *c, const mp_inputs *weights, mp_inputs *in, mp_error *err) {
     mp_status status = MP_OK;
     mp_inputs_plan(c, in);
-    if (of->data == MP_FROM_FILE)
+    if (c->data == MP_FROM_FILE)
         return mp_fail(err, MP_EINPUT,
                        "data=file: the numbers of this case are in a file (moeparity judge FILE): there is "
                        "no family to fill them from");
@@ -57,30 +55,30 @@ static mp_status create(const mp_case *c, const mp_case *of, const mp_inputs *we
             continue;
         }
         status = mp_tensor_alloc(t, MP_POISON_A, err);
-        if (status == MP_OK) status = fill(of, (mp_tensor_id)id, t, err);
+        if (status == MP_OK) status = fill(c, (mp_tensor_id)id, t, err);
         if (status != MP_OK) mp_error_prefix(err, "input %s", mp_tensor_name((mp_tensor_id)id));
     }
     /* weights that are borrowed have what is unused there */
-    if (status == MP_OK && of->data == MP_UNUSED && !weights) status = mp_fill_unused(of, in, err);
-    if (status == MP_OK && in->t[MP_CACHE3].data) zero_filtered_slots(of, in);
+    if (status == MP_OK && c->data == MP_UNUSED && !weights) status = mp_fill_unused(c, in, err);
+    if (status == MP_OK && in->t[MP_CACHE3].data) zero_filtered_slots(c, in);
     if (status != MP_OK) mp_inputs_destroy(in);
     return status;
 }
 
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
-    return create(c, c, NULL, in, err);
+    return create(c, NULL, in, err);
 }
 
 mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err) {
-    return create(c, c, other, in, err);
+    return create(c, other, in, err);
 }
 
 mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, mp_inputs *out, mp_error *err) {
-    mp_case other = *c;
+    mp_case other = *c; /* no shape of an input depends on what changes here */
     other.seed = (int64_t)(mp_mix((uint64_t)c->seed + 1) >> 1);
     other.filter = 0;
     other.routing = c->topk <= c->E * c->ep_size ? MP_UNIFORM : MP_DUPLICATES;
-    return create(c, &other, in, out, err);
+    return create(&other, in, out, err);
 }
 
 void mp_inputs_destroy(mp_inputs *in) {

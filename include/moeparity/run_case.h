@@ -29,8 +29,9 @@ typedef struct mp_run_options {
 /* Never fails: whatever goes wrong becomes the verdict, which is initialised here (what it held is not freed)
  * and freed by the caller. In order: memory plan (too big: SKIP), inputs, run with poison A, guards, inputs
  * unchanged, f64 and bits oracles; run with poison B and further repeats, bit equality; pairs; behind other
- * cases on the same buffers; permuted tokens and tokens alone (where the contract promises batch invariance);
- * the other subject; the golden. Of a row with a file that is read, and judged by both oracles alone. */
+ * cases on the same buffers; permuted tokens and other batches of them (where the contract promises batch
+ * invariance); replayed from a graph, and beside another run; the other subject; the golden. Of a row with a
+ * file that is read, and judged by both oracles alone. */
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v);
 
 #ifdef __cplusplus
