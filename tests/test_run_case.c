@@ -198,6 +198,25 @@ static void a_sum_of_one_term_has_no_minus_zero(void **state) {
     assert_int_equal(v->check[MP_CHECK_PAIR].answer, MP_PASSED);
 }
 
+static mp_status last_count_is_one_more(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    if (trace->t[MP_MASKED_M].data) ((int32_t *)trace->t[MP_MASKED_M].data)[c->E - 1]++;
+    return MP_OK;
+}
+
+static void counts_are_judged_without_the_list_of_slots(void **state) {
+    (void)state;
+    const mp_tensor_set others =
+        MP_IN_SET(MP_SORTED_TOKEN_IDS) | MP_IN_SET(MP_EXPERT_IDS) | MP_IN_SET(MP_NUM_TOKENS_POST_PADDED);
+    const char *text = "M=8 topk=2 E=4 K=32 N=16 layout=masked filter=0.5";
+    const mp_verdict *v = judge_by((spoiled){.hides = others}, text, NULL, NULL);
+    if (v->outcome != MP_PASS) fail_msg("%s", v->reason);
+    assert_int_equal(v->check[MP_CHECK_INTEGER].answer, MP_PASSED);
+    assert_string_equal(v->check[MP_CHECK_INTEGER].text, "of align's tensors masked_m alone was judged");
+    expect_failure(judge_by((spoiled){.hides = others, .spoil = last_count_is_one_more}, text, NULL, NULL),
+                   MP_CHECK_INTEGER, "masked_m[3]");
+}
+
 static void a_pair_without_tokens_has_nothing_to_compare(void **state) {
     (void)state;
     const mp_run_options strictly = {.settings = {.strict = true}};
@@ -994,6 +1013,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_of_weights_of_another_family_are_not_exact),
         cmocka_unit_test(a_sum_of_one_term_has_no_minus_zero),
+        cmocka_unit_test(counts_are_judged_without_the_list_of_slots),
         cmocka_unit_test(a_pair_without_tokens_has_nothing_to_compare),
         cmocka_unit_test(a_later_skip_does_not_hide_a_failure),
         cmocka_unit_test(variants_are_looked_at_all_around),

@@ -174,6 +174,12 @@ static mp_status judge_part(void *ctx, const mp_judgement *j, mp_stage first, mp
     return first == last ? alone[first](j, err) : mp_judge_span(j, first, last, err);
 }
 
+/* Whether masked_m is there without align's other tensors, as a masked grouped GEMM takes it. */
+static bool shows_counts_alone(const mp_judgement *j) {
+    return mp_case_has_stage(j->c, MP_ALIGN) && !exposed(j, MP_ALIGN) && j->has & MP_IN_SET(MP_MASKED_M) &&
+           j->in->t[MP_TOPK_IDS].data && !j->in->ids_unknown;
+}
+
 /* Stages behind the last tensor that is exposed. */
 static void tell_unseen(const mp_judgement *j) {
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
@@ -181,9 +187,9 @@ static void tell_unseen(const mp_judgement *j) {
         bool later = false;
         for (int k = s + 1; k < MP_STAGE_COUNT; k++)
             later = later || (mp_case_has_stage(j->c, (mp_stage)k) && exposed(j, (mp_stage)k));
-        if (s == MP_ALIGN)
+        if (s == MP_ALIGN && !shows_counts_alone(j))
             mp_check_not_judged(j->v, MP_CHECK_INTEGER, "the subject leaves no align tensors");
-        else if (!later)
+        if (s != MP_ALIGN && !later)
             mp_check_pass_partly(j->v, MP_CHECK_BOUND, "nothing is exposed behind the last stage judged");
     }
 }
@@ -196,6 +202,7 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_confi
     if (status == MP_OK) judge_hooks(&j);
     if (status == MP_OK) status = mp_for_each_span(&j, judge_part, NULL, err);
     if (status == MP_OK) tell_unseen(&j);
+    if (status == MP_OK && shows_counts_alone(&j)) status = mp_judge_masked_m(&j, err);
     const bool whole =
         c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !mp_judgement_lacks(&j, MP_GATE_UP, MP_COMBINE);
     if (status == MP_OK && whole && mp_judgement_lost_slots(&j) == 0) status = measure_end_to_end(&j, err);

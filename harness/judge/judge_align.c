@@ -114,6 +114,26 @@ mp_status mp_judge_stage_align(const mp_judgement *j, mp_error *err) {
     return MP_OK;
 }
 
+mp_status mp_judge_masked_m(const mp_judgement *j, mp_error *err) {
+    const int32_t *ids = j->t[MP_TOPK_IDS].data, *counts = j->t[MP_MASKED_M].data;
+    int64_t wrong = 0, *expected = calloc((size_t)j->c->E, sizeof *expected);
+    if (!expected) return mp_fail(err, MP_EMEMORY, "align: no memory to count the slots of experts");
+    for (int64_t slot = 0; slot < mp_case_slots(j->c); slot++)
+        if (ids[slot] >= 0) expected[ids[slot]]++;
+    for (int64_t e = 0; e < j->c->E; e++) {
+        if (counts[e] == expected[e]) continue;
+        wrong++;
+        mp_check_fail(j->v, MP_CHECK_INTEGER, "align: masked_m[%lld] is %d instead of %lld", (long long)e,
+                      counts[e], (long long)expected[e]);
+    }
+    if (wrong > 0)
+        mp_begins(j->v, MP_ALIGN, MP_ALIGN, "ids, counts or padding");
+    else
+        mp_check_pass_partly(j->v, MP_CHECK_INTEGER, "of align's tensors masked_m alone was judged");
+    free(expected);
+    return MP_OK;
+}
+
 /* ---- inside a span ---- */
 
 /* No span holds it (mp_for_each_span): integers have no balls. */

@@ -82,6 +82,9 @@ mp_overflow mp_store_overflow(const mp_contract *contract, mp_dtype dtype);
 /* Whether a stage stores with a rounding that its bound must hold. */
 bool mp_store_rounds(const mp_contract *contract, mp_dtype dtype);
 
+/* The count of each expert's slots alone, where the subject shows nothing else of align. */
+mp_status mp_judge_masked_m(const mp_judgement *j, mp_error *err);
+
 /* The judges, mp_judge_stage_align, ...: each measures its stage alone, from the subject's own input. */
 typedef mp_status mp_stage_judged(const mp_judgement *j, mp_error *err);
 #define MP_JUDGE_STAGE(stage, scope, name) mp_stage_judged mp_judge_stage_##name;
