@@ -52,6 +52,8 @@ static void younger_fields_are_a_skip(void **state) {
     expect(
         "moeparity run --case 'M=4 scope=act ep_size=2 expert_map=linear' --subject plugin:plugins/wrong.so",
         77, "expert_map=linear: wrong does not say that it takes expert_map", "");
+    expect("moeparity run --case 'M=4 layout=masked' --subject plugin:plugins/wrong.so", 77,
+           "layout=masked: wrong does not say that it takes masked", "");
 }
 
 /* What act reads and what a contract says that it reads are one. */

@@ -182,16 +182,24 @@ static size_t beside_a_run(const mp_case *c, const mp_offer *offer) {
     return bytes + total_bytes(trace.t);
 }
 
-/* A case that runs before has tokens of its own; buffers and traces of both are kept beside the first run. */
+/* A case that runs before has tokens of its own; buffers of both, and the trace of each, are kept beside the
+ * first run. */
 static size_t beside_a_sequence(const mp_case *c, const mp_case *before, int block_size_m) {
-    const mp_case *larger = c->M > before->M ? c : before;
-    mp_inputs in;
-    mp_trace trace;
-    mp_inputs_plan(larger, &in);
-    mp_trace_plan(larger, block_size_m, &trace);
-    for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (mp_tensors[id].rows == MP_ROWS_WHOLE) in.t[id] = (mp_tensor){0};
-    return 2 * total_bytes(in.t) + 2 * total_bytes(trace.t);
+    const mp_case *cases[] = {c, before};
+    size_t inputs = 0, buffers = 0, traces = 0;
+    for (int i = 0; i < 2; i++) {
+        mp_inputs in;
+        mp_trace trace;
+        mp_inputs_plan(cases[i], &in);
+        mp_trace_plan(cases[i], block_size_m, &trace);
+        for (int id = 0; id < MP_TENSOR_COUNT; id++)
+            if (mp_tensors[id].rows == MP_ROWS_WHOLE) in.t[id] = (mp_tensor){0};
+        const size_t own = total_bytes(in.t), outputs = total_bytes(trace.t);
+        if (i == 1) inputs = own; /* of the case itself there are some already */
+        if (own + outputs > buffers) buffers = own + outputs;
+        traces += outputs;
+    }
+    return inputs + buffers + traces;
 }
 
 /* The case, its variants, and what runs before it. */

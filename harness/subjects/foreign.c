@@ -29,6 +29,8 @@ mp_status mp_foreign_knows(const char *takes, const mp_case *c, const char *name
         return mp_fail(err, MP_EUNSUPPORTED, "%s=%s: %s does not say that it takes %s", f->name, value, name,
                        f->name);
     }
+    if (c->layout == MP_MASKED && !mp_word_listed(takes ? takes : "", mp_layout_name(MP_MASKED)))
+        return mp_fail(err, MP_EUNSUPPORTED, "layout=masked: %s does not say that it takes masked", name);
     return MP_OK;
 }
 

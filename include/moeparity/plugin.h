@@ -145,7 +145,7 @@ typedef struct mp_plugin {
     /* The fields of mp_plugin_case behind `seed` that it knows, by name and separated by blanks:
      * "expert_map sentinel weight_row_gap". A case in which another one of them has not its
      * default is a SKIP, and describe is not asked: who was built before a field was there would run another
-     * problem. */
+     * problem. So is layout=masked without the word "masked", which is younger than the field. */
     const char *takes;
 } mp_plugin;
 

@@ -67,7 +67,7 @@ class Server:
             return _failed("unsupported here", str(error))
         except Exception as error:
             return _failed("bad input", _told(error))
-        hello = {"protocol": PROTOCOL, "name": self._subject.name, "takes": [*OPTIONS, *FREE]}
+        hello = {"protocol": PROTOCOL, "name": self._subject.name, "takes": [*OPTIONS, *FREE, "masked"]}
         if self._subject.version:
             hello["version"] = str(self._subject.version)
         if library.device:
