@@ -40,6 +40,7 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     weight_rows_taken_for_packed, experts_taken_for_packed, x_read_from_the_boundary, written_into_gap,
     stored_from_the_boundary, unaligned_differs, map_ignored_by_act, summed_from_the_boundary,
     grid_of_the_run_before, padded_count_only_grows, idle_once_idle_again, counts_padded,
-    filtered_slots_counted, rows_of_expert_zero;
+    filtered_slots_counted, rows_of_expert_zero, sentinel_in_the_map, gap_times_zero,
+    weights_of_the_first_chunk;
 
 #endif

@@ -85,6 +85,16 @@ void experts_taken_for_packed(const faulty_run *run) {
     store_misread(run, stride[1], stride[1] * mp_case_w1_rows(run->c));
 }
 
+/* The tail of K is masked in x alone: what lies behind a row of weights is multiplied by zero. */
+void gap_times_zero(const faulty_run *run) {
+    if (run->c->weight_row_gap == 0 || run->c->K % 64 == 0) return;
+    const mp_tensor *cache1 = &run->trace->t[MP_CACHE1];
+    for (int64_t i = 0; i < mp_tensor_count(cache1); i++)
+        mp_encode(cache1->dtype, cache1->data, i,
+                  mp_decode(cache1->dtype, cache1->data, i) + 0 * (double)NAN);
+    redo_from(run, MP_ACT);
+}
+
 /* Loads of 16 bytes, from the boundary before the first element. */
 void x_read_from_the_boundary(const faulty_run *run) {
     const int64_t before = run->c->buffer_offset * (int64_t)mp_dtype_size(run->c->dtype) % 16 /
@@ -269,6 +279,14 @@ void inplace_x_read_too_late(const faulty_run *run) {
 void router_weight_missing(const faulty_run *run) {
     faulty_gemm gemm = down_gemm(run);
     gemm.epilogue.weights = NULL;
+    store_gemm(run, &gemm);
+}
+
+/* Slots count from the begin of their chunk. */
+void weights_of_the_first_chunk(const faulty_run *run) {
+    const int64_t chunk = MP_CHUNK_TOKENS * run->c->topk;
+    faulty_gemm gemm = down_gemm(run);
+    for (int64_t t = chunk; t < gemm.problem.slots; t++) gemm.weights[t] = gemm.weights[t - chunk];
     store_gemm(run, &gemm);
 }
 

@@ -167,6 +167,15 @@ static int32_t one_sentinel_known(const faulty_run *run, int64_t slot) {
     return id == experts || id < 0 ? -1 : id % experts;
 }
 
+/* What has no entry in the map is looked up in its last one. */
+static int32_t entry_of_a_sentinel(const faulty_run *run, int64_t slot) {
+    const int32_t id = run->given[slot], last = (int32_t)(run->c->E * run->c->ep_size) - 1;
+    return id < 0 ? -1 : run->expert_map[id > last ? last : id];
+}
+
+void sentinel_in_the_map(const faulty_run *run) {
+    align_misread(run, entry_of_a_sentinel);
+}
 void map_read_at_minus_one(const faulty_run *run) {
     align_misread(run, last_of_the_map);
 }
