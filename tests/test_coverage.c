@@ -4,6 +4,7 @@
 #include "cases/case_tools.h"
 #include "cases/coverage.h"
 #include "cases/fill.h"
+#include "moeparity/verdict.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -257,11 +258,39 @@ static void names_are_words(void **unused) {
     assert_null(mp_condition_find("k-odd"));
 }
 
-/* Words between backticks in the third column of the page of known bugs are conditions, or options. */
-static void known_bugs_name_conditions(void **unused) {
+static bool is_check(const char *word) {
+#define NAME(check, name, asked) #name,
+    static const char *const names[] = {MP_CHECKS(NAME)};
+#undef NAME
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (strcmp(word, names[i]) == 0) return true;
+    return false;
+}
+
+/* Words between backticks in a cell; each must be `known`, but for options. Returns their number. */
+static int known_words(char *cell, const char *kind, bool (*known)(const char *name)) {
+    int words = 0;
+    for (char *name = strchr(cell, '`'); name; name = strchr(name + strlen(name) + 1, '`')) {
+        char *close = strchr(++name, '`');
+        if (!close) fail_msg("an open backtick in%s", cell);
+        *close = '\0';
+        if (strncmp(name, "--", 2) == 0) continue;
+        if (!known(name)) fail_msg("docs/known-bugs.md: there is no %s %s", kind, name);
+        words++;
+    }
+    return words;
+}
+
+static bool is_condition(const char *name) {
+    return mp_condition_find(name) != NULL;
+}
+
+/* The third column of the page of known bugs has conditions and options between backticks, the last one
+ * checks. */
+static void known_bugs_name_conditions_and_checks(void **unused) {
     (void)unused;
     char line[1024];
-    int rows = 0, names = 0;
+    int rows = 0, conditions = 0, checks = 0;
     FILE *file = fopen(MP_MATRIX_FOLDER "/../docs/known-bugs.md", "r");
     assert_non_null(file);
     while (fgets(line, sizeof line, file)) {
@@ -271,17 +300,11 @@ static void known_bugs_name_conditions(void **unused) {
         if (line[0] != '|' || !end || strstr(line, "|---|")) continue;
         *end = '\0';
         rows++;
-        for (char *name = strchr(cell, '`'); name; name = strchr(name + strlen(name) + 1, '`')) {
-            char *close = strchr(++name, '`');
-            if (!close) fail_msg("an open backtick in%s", cell);
-            *close = '\0';
-            if (strncmp(name, "--", 2) == 0) continue;
-            if (!mp_condition_find(name)) fail_msg("docs/known-bugs.md: there is no condition %s", name);
-            names++;
-        }
+        conditions += known_words(cell, "condition", is_condition);
+        checks += known_words(end + 1, "check", is_check);
     }
     fclose(file);
-    assert_true(rows > 60 && names > 70);
+    assert_true(rows > 60 && conditions > 70 && checks > 70);
 }
 
 static void the_page_lists_them(void **unused) {
@@ -349,7 +372,7 @@ int main(void) {
         cmocka_unit_test(conditions_hold_where_they_should),
         cmocka_unit_test(sequences_hold_where_they_should),
         cmocka_unit_test(names_are_words),
-        cmocka_unit_test(known_bugs_name_conditions),
+        cmocka_unit_test(known_bugs_name_conditions_and_checks),
         cmocka_unit_test(the_page_lists_them),
         cmocka_unit_test(stock_rows_produce_every_condition),
         cmocka_unit_test(ids_in_a_file_are_refused),

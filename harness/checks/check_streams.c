@@ -76,7 +76,7 @@ static mp_status compare_bits(const lanes *l, const numbers *n, mp_check check, 
     const mp_side alone = {&s->row->c, &s->offer.contract, n->alone, NULL},
                   now = {&s->row->c, &s->offer.contract, trace, NULL};
     const mp_status status = mp_compare(&alone, &now, s->row->c.M, n->in.t[MP_TOPK_IDS].data,
-                                        s->offer.contract.stable_align, &found, err);
+                                        mp_session_same_align(s, &s->row->c, trace), &found, err);
     if (status == MP_OK) mp_session_expect_equal(s, check, what, &found);
     return status;
 }
