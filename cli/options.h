@@ -82,6 +82,7 @@ typedef enum mp_option {
     MP_OPT_IN_PROCESS,
     MP_OPT_DRY_RUN,
     MP_OPT_JSON,
+    MP_OPT_FIGURES,
     MP_OPT_JUNIT,
     MP_OPT_QUIET,
     MP_OPT_VERBOSE,
