@@ -143,6 +143,13 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
                      .commands = RUN | LIST | COVERAGE | RECORD,
                      .summary = "smoke, ci or full: each contains the ones before it"},
+    [MP_OPT_SHARD] = {"shard", 0, MP_TAKES_TEXT, "I/N", .commands = JUDGING | LIST | RECORD,
+                      .summary = "of the cases, those of shard I of N, from 0/N on; or auto, auto/N",
+                      .details = "The cases are cut into N parts of about equal cost, everywhere alike: run "
+                                 "them anywhere, and put their reports together by moeparity report merge. "
+                                 "auto: what the engine tells that has started this (Slurm array, mpirun, "
+                                 "Kubernetes with auto/N). GTEST_TOTAL_SHARDS and GTEST_SHARD_INDEX are "
+                                 "obeyed without this option, but in a recording (docs/ci.md)."},
     [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE,
                          .summary = "what the file's maker promises, as `sm_90 act.ulps=4`",
                          .details = "A preset, and fields over it. Without it what the file says, else "
@@ -232,6 +239,10 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                    "made later."},
     [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
                       .summary = "write the verdicts as JUnit XML"},
+    [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
+                        .summary = "write counts, failures, skips and drift as a Markdown table",
+                        .details = "For the page that a CI job shows. A FILE that GITHUB_STEP_SUMMARY names "
+                                   "is appended to; any other is replaced."},
     [MP_OPT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
                       .summary = "print only failures and the last lines"},
     [MP_OPT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
@@ -321,9 +332,13 @@ const mp_variable_row mp_variables[] = {
     {"VLLM_TUNED_CONFIG_FOLDER", "Folder in which tuned tiles are looked up next."},
     {"MOEPARITY_NO_CUDA_IPC",
      "1: tensors go through the host to programs that work on the GPU (worker:COMMAND)."},
+    {"GTEST_TOTAL_SHARDS",
+     "Into how many shards the cases are cut, of which GTEST_SHARD_INDEX is run; GTEST_SHARD_STATUS_FILE is "
+     "made then. --shard goes before it."},
     {"CUDA_VISIBLE_DEVICES", "Which GPU is the first one; empty: none."},
     {"OMP_NUM_THREADS", "Threads of each worker process."},
     {"OPENBLAS_CORETYPE", "The core that OpenBLAS shall take this CPU for."},
+    {"GITHUB_STEP_SUMMARY", "The file that --summary appends to, where both name the same."},
     {"NO_COLOR", "Not empty: no colours, unless --color says otherwise."},
     {"FORCE_COLOR", "Not empty and not 0: colours, even where the output is no terminal."},
     {"SOURCE_DATE_EPOCH", "Seconds since 1970: the date in reports and goldens, and all durations in reports "

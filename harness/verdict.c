@@ -91,7 +91,7 @@ int mp_exit_code(const mp_tally *tally, const mp_run_info *info) {
     if (tally->count[MP_FAIL] > 0) return MP_EXIT_FAILURE;
     if (info->interrupted || tally->count[MP_CRASH] + tally->count[MP_TIMEOUT] > 0) return MP_EXIT_BROKEN;
     if (all_skipped) return mp_gpu_required() ? MP_EXIT_BROKEN : MP_EXIT_SKIPPED;
-    return tally->total > 0 ? MP_EXIT_OK : MP_EXIT_USAGE;
+    return tally->total > 0 || info->shards > 1 ? MP_EXIT_OK : MP_EXIT_USAGE;
 }
 
 int mp_exit_code_of(mp_status status) {
@@ -123,7 +123,8 @@ static const field verdict_fields[] = {
     FIELD(REAL, mp_verdict, seconds), FIELD(INT64, mp_verdict, peak_bytes),
     FIELD(TEXT, mp_verdict, repro),   FIELD(TEXT, mp_verdict, begins),
     FIELD(TEXT, mp_verdict, weaker),  FIELD(TEXT, mp_verdict, covers),
-    FIELD(TEXT, mp_verdict, history),
+    FIELD(TEXT, mp_verdict, history), FIELD(INT64, mp_verdict, row),
+    FIELD(TEXT, mp_verdict, device),
 };
 static const field stage_fields[] = {
     FIELD(BOOL, mp_stage_figures, judged),      FIELD(INT64, mp_stage_figures, compared),
@@ -151,6 +152,9 @@ static const field run_fields[] = {
     FIELD(TEXT, mp_run_info, device),      FIELD(TEXT, mp_run_info, versions),
     FIELD(TEXT, mp_run_info, date),        FIELD(TEXT, mp_run_info, blas),
     FIELD(TEXT, mp_run_info, host),        FIELD(REAL, mp_run_info, seconds),
+    FIELD(TEXT, mp_run_info, settings),    FIELD(TEXT, mp_run_info, matrix),
+    FIELD(INT64, mp_run_info, cases),      FIELD(INT, mp_run_info, shard),
+    FIELD(INT, mp_run_info, shards),       FIELD(BOOL, mp_run_info, recording),
     FIELD(BOOL, mp_run_info, interrupted),
 };
 
