@@ -135,6 +135,14 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .details = "Fields that differ, as `M=200 seed=1`: M, routing, seed, filter and data "
                                  "may. What it leaves in outputs and workspaces must change nothing of the "
                                  "case's result. Matrices have such cases of their own."},
+    [MP_OPT_EDIT] = {"edit", 0, MP_TAKES_TEXT, "EDIT", .commands = RUN | SHOW | EXPORT,
+                     .repeats = RUN | SHOW | EXPORT,
+                     .summary = "write over the inputs of each case, as `x[:,64:]=0` or `w1[3]*=0.5`",
+                     .details =
+                         "An input, indices and slices as numpy has them, `=` or `*=`, and a number, "
+                         "nan or inf; several behind `;` or in options of their own take place in this "
+                         "order. Pairs, permutations and batches see the edited inputs; of a case that "
+                         "runs before, or beside it, the weights are edited. Not with a golden."},
     [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | COVERAGE | RECORD | VERIFY,
                       .summary = "only cases that match, as `M>16 act=silu`",
                       .details = "Blank-separated terms that must all hold: name=value, !=, and for numbers "

@@ -59,6 +59,7 @@ typedef enum mp_option {
     MP_OPT_FILE_CASE,
     MP_OPT_PAIR,
     MP_OPT_AFTER,
+    MP_OPT_EDIT,
     MP_OPT_MATCH,
     MP_OPT_TIER,
     MP_OPT_CONTRACT,
