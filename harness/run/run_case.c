@@ -2,6 +2,7 @@
 #include "harness/checks/session.h"
 
 #include "base/clock.h"
+#include "cases/edit.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
@@ -124,7 +125,8 @@ static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
     mp_status status = mp_subject_describe(s->options->subject, &s->row->c, &s->offer, err);
     if (status == MP_OK) describe(s);
     if (status == MP_OK) status = mp_plan_memory(s, err);
-    return status == MP_OK ? mp_inputs_create(&s->row->c, in, err) : status;
+    if (status == MP_OK) status = mp_inputs_create(&s->row->c, in, err);
+    return status == MP_OK ? mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err) : status;
 }
 
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
