@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The two tables of the command line: every command, and every option with the commands that take it.
- * What is parsed, `--help`, `moeparity help`, the manual page and the completions of the shells all come
- * from them. /
+ * What is parsed, `--help`, `moeparity help`, the manual page and the completions all come from them. */
 #ifndef MP_CLI_OPTIONS_H
 #define MP_CLI_OPTIONS_H
 
