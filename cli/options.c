@@ -111,6 +111,12 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
     [MP_CMD_BENCH_KERNELS] = {"bench kernels", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
                               "no argument", "time the kernels on the GPU",
                               "Without --case: M=16384 topk=8 E=128 K=2048 N=768."},
+    [MP_CMD_REPORT_HTML] = {"report html", mp_cmd_report_html, "OUT.html FILE.json [OTHER.json]",
+                            MP_OPERANDS_REPORT, 2, 3, "a page to write, and one or two JSON reports",
+                            "a page that people look at, of a JSON report or of two",
+                            "One file, which needs no network: a table with filters, and of each case its "
+                            "stages, checks and repro. Reports of older versions are drawn too. Of two the "
+                            "first is the older one: the page shows what changed."},
     [MP_CMD_DOCTOR] = {"doctor", mp_cmd_doctor, "", MP_OPERANDS_NONE, 0, 0, "no argument",
                        "versions, device, BLAS core, caches; what will be skipped and why", NULL},
     [MP_CMD_WORKER] = {"worker", mp_cmd_worker, "", MP_OPERANDS_NONE, 0, 0, "no argument",
@@ -261,6 +267,10 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .summary = "write the verdicts, the cases, or what they produce, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
                                 "name, group, tier, pairs, what it runs after, and all its fields."},
+    [MP_OPT_HTML] = {"html", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING,
+                     .summary = "write a page that people look at: cases, histograms, maps, repros",
+                     .details = "One file, which needs no network. Implies --figures. moeparity report html "
+                                "makes the same of a JSON report."},
     [MP_OPT_FIGURES] = {"figures", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                         .summary = "histograms and maps of every stage in the JSON report",
                         .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are "

@@ -24,6 +24,7 @@ typedef enum mp_command {
     MP_CMD_BENCH_REFERENCE,
     MP_CMD_BENCH_PREDICT,
     MP_CMD_BENCH_KERNELS,
+    MP_CMD_REPORT_HTML,
     MP_CMD_DOCTOR,
     MP_CMD_WORKER,
     MP_CMD_HELP,
@@ -39,6 +40,7 @@ typedef enum mp_operands {
     MP_OPERANDS_GOLDEN,
     MP_OPERANDS_GOLDEN_MATRIX, /* a golden, then matrices */
     MP_OPERANDS_TRACE,         /* files of tensors */
+    MP_OPERANDS_REPORT,        /* JSON reports */
     MP_OPERANDS_COMMAND
 } mp_operands;
 
@@ -84,6 +86,7 @@ typedef enum mp_option {
     MP_OPT_IN_PROCESS,
     MP_OPT_DRY_RUN,
     MP_OPT_JSON,
+    MP_OPT_HTML,
     MP_OPT_FIGURES,
     MP_OPT_JUNIT,
     MP_OPT_SUMMARY,

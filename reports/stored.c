@@ -10,30 +10,46 @@
 
 #define NO_SUCH_CHECK "the report is older than this check"
 
-/* Keys that older reports lack; all others must be there. */
-static const char *const later_in_run[] = {NULL};
-static const char *const later_in_verdict[] = {"config_note", "begins", "weaker", "covers", "history", NULL};
-static const char *const later_in_stage[] = {"max_drift", "first_index", "first_value", "first_predicted",
-                                             "shape",     "worst",       "first",       NULL};
-static const char *const later_in_pair[] = {"note", NULL};
+/* What the first version had: it must be there. All else came later, and may be lacking. */
+static const char *const first_in_run[] = {"version", "commit",   "command",     "subject",
+                                           "device",  "versions", "date",        "blas",
+                                           "host",    "seconds",  "interrupted", NULL};
+static const char *const first_in_verdict[] = {
+    "name",       "group", "subject", "contract", "config",     "blas",   "reason", "seconds",
+    "peak_bytes", "repro", "outcome", "stages",   "end_to_end", "checks", "pairs",  NULL};
+static const char *const first_in_stage[] = {"judged",      "compared",    "failed",         "bit_equal",
+                                             "max_abs",     "max_ratio",   "max_error_ulps", "max_row_rms",
+                                             "worst_index", "worst_value", "worst_expected", "worst_bound",
+                                             "time_ns",     "predicted",   "mispredicted",   "max_ulps",
+                                             NULL};
+static const char *const first_in_pair[] = {"text",      "required", "bits_equal", "compared",
+                                            "differing", "max_abs",  "first",      NULL};
 
-/* Puts into `object` what it lacks of the keys, as `usual` has them. */
-static void complete(json_t *object, const json_t *usual, const char *const *keys) {
-    for (; json_is_object(object) && *keys != NULL; keys++)
-        if (json_object_get(object, *keys) == NULL)
-            json_object_set(object, *keys, json_object_get(usual, *keys));
+static bool is_among(const char *const *keys, const char *key) {
+    while (*keys != NULL && strcmp(*keys, key) != 0) keys++;
+    return *keys != NULL;
+}
+
+/* Puts into `object` what it lacks of the usual keys, but for those that must be there. */
+static void complete(json_t *object, json_t *usual, const char *const *first) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(usual, key, value) {
+        if (json_is_object(object) && json_object_get(object, key) == NULL && !is_among(first, key))
+            json_object_set(object, key, value);
+    }
 }
 
 /* Completes a verdict of an older report; usual: that about nothing. */
-static void complete_verdict(json_t *verdict, const json_t *usual) {
+static void complete_verdict(json_t *verdict, json_t *usual) {
     const char *name;
     json_t *value;
     size_t i;
-    complete(verdict, usual, later_in_verdict);
-    const json_t *stage = json_object_get(usual, "end_to_end");
-    complete(json_object_get(verdict, "end_to_end"), stage, later_in_stage);
+    complete(verdict, usual, first_in_verdict);
+    json_t *stage = json_object_get(usual, "end_to_end");
+    complete(json_object_get(verdict, "end_to_end"), stage, first_in_stage);
     json_object_foreach(json_object_get(verdict, "stages"), name, value) {
-        complete(value, stage, later_in_stage);
+        complete(value, stage, first_in_stage);
     }
     json_t *checks = json_object_get(verdict, "checks");
     json_object_foreach(json_object_get(usual, "checks"), name, value) {
@@ -44,7 +60,7 @@ static void complete_verdict(json_t *verdict, const json_t *usual) {
     }
     json_t *no_note = json_pack("{s:s}", "note", "");
     json_array_foreach(json_object_get(verdict, "pairs"), i, value) {
-        complete(value, no_note, later_in_pair);
+        complete(value, no_note, first_in_pair);
     }
     json_decref(no_note);
 }
@@ -129,7 +145,7 @@ static mp_status read_run(const json_t *json, mp_stored_report *report, mp_error
     mp_run_info nothing;
     mp_run_info_init(&nothing);
     json_t *run = json_object_get(json, "run"), *usual = mp_run_info_to_json(&nothing);
-    complete(run, usual, later_in_run);
+    complete(run, usual, first_in_run);
     json_decref(usual);
     return mp_run_info_from_json(run, &report->info, err);
 }
