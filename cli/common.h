@@ -69,6 +69,7 @@ int mp_cmd_bisect_case(const mp_args *args);
 int mp_cmd_infer(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);
+int mp_cmd_report_diff(const mp_args *args);
 int mp_cmd_report_html(const mp_args *args);
 int mp_cmd_doctor(const mp_args *args);
 int mp_cmd_help(const mp_args *args);

@@ -19,6 +19,7 @@ enum { /* a bit each, of 64 */
        BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
        BISECTING = BISECT_CASE,
        PROBE = INT64_C(1) << MP_CMD_PROBE,
+       REPORT_DIFF = INT64_C(1) << MP_CMD_REPORT_DIFF,
        KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
        BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
        HELP = INT64_C(1) << MP_CMD_HELP,
@@ -111,6 +112,13 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
     [MP_CMD_BENCH_KERNELS] = {"bench kernels", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
                               "no argument", "time the kernels on the GPU",
                               "Without --case: M=16384 topk=8 E=128 K=2048 N=768."},
+    [MP_CMD_REPORT_DIFF] =
+        {"report diff", mp_cmd_report_diff, "FIRST.json SECOND.json [option ...]", MP_OPERANDS_REPORT, 2, 2,
+         "two JSON reports", "what changed from one JSON report to another",
+         "Cases are the same by their names. The gravest change comes first: an outcome "
+         "that is worse, a case that is gone, a check that is not judged any more, bits, "
+         "error over bound, drift, what is said of the subject. Exit code 1: an outcome is "
+         "worse, or a case is gone."},
     [MP_CMD_REPORT_HTML] = {"report html", mp_cmd_report_html, "OUT.html FILE.json [OTHER.json]",
                             MP_OPERANDS_REPORT, 2, 3, "a page to write, and one or two JSON reports",
                             "a page that people look at, of a JSON report or of two",
@@ -364,6 +372,16 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            .summary = "the case that is timed, as `name=value ...`"},
     [MP_OPT_BENCH_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 10000, .fallback = "10",
                              .commands = KERNELS, .summary = "timed runs"},
+    [MP_OPT_DIFF_THRESHOLD] = {"threshold", 0, MP_TAKES_TEXT, "X", .fallback = "0.01",
+                               .commands = REPORT_DIFF,
+                               .summary = "changes of error over bound and of drift up to this do not count",
+                               .details = "Their unit is the bound: 0.01 is a hundredth of it."},
+    [MP_OPT_DIFF_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = REPORT_DIFF,
+                            .summary = "exit code 1 for any change that counts"},
+    [MP_OPT_DIFF_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = REPORT_DIFF,
+                          .summary = "write what changed there too"},
+    [MP_OPT_DIFF_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = REPORT_DIFF,
+                           .summary = "print the counts alone"},
     [MP_OPT_MAN] = {"man", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,
                     .summary = "the manual page"},
     [MP_OPT_BASH] = {"bash", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_SUCH_CHECK "the report is older than this check"
-
 /* What the first version had: it must be there. All else came later, and may be lacking. */
 static const char *const first_in_run[] = {"version", "commit",   "command",     "subject",
                                            "device",  "versions", "date",        "blas",
@@ -54,9 +52,9 @@ static void complete_verdict(json_t *verdict, json_t *usual) {
     json_t *checks = json_object_get(verdict, "checks");
     json_object_foreach(json_object_get(usual, "checks"), name, value) {
         if (json_is_object(checks) && json_object_get(checks, name) == NULL)
-            json_object_set_new(
-                checks, name,
-                json_pack("{s:i, s:s, s:s}", "failures", 0, "text", NO_SUCH_CHECK, "answer", "not judged"));
+            json_object_set_new(checks, name,
+                                json_pack("{s:i, s:s, s:s}", "failures", 0, "text", MP_NO_SUCH_CHECK,
+                                          "answer", "not judged"));
     }
     json_t *no_note = json_pack("{s:s}", "note", "");
     json_array_foreach(json_object_get(verdict, "pairs"), i, value) {
@@ -108,6 +106,7 @@ static mp_status read_verdicts(json_t *list, mp_stored_report *report, mp_error 
         json_t *verdict = json_array_get(list, i);
         complete_verdict(verdict, usual);
         status = mp_verdict_from_json(verdict, &report->verdicts[i], err);
+        json_array_set_new(list, i, json_null()); /* both forms of many verdicts would be large */
         report->count = i + 1;
         if (status == MP_OK && report->verdicts[i].name[0] == '\0')
             status = mp_fail(err, MP_EINPUT, "name: expected that of a case");
@@ -146,8 +145,9 @@ static mp_status read_run(const json_t *json, mp_stored_report *report, mp_error
     mp_run_info_init(&nothing);
     json_t *run = json_object_get(json, "run"), *usual = mp_run_info_to_json(&nothing);
     complete(run, usual, first_in_run);
+    const mp_status status = mp_run_info_from_json(run, &report->info, err);
     json_decref(usual);
-    return mp_run_info_from_json(run, &report->info, err);
+    return status;
 }
 
 mp_status mp_stored_report_parse(const char *text, size_t size, mp_stored_report *report, json_t **kept,
@@ -164,9 +164,11 @@ mp_status mp_stored_report_parse(const char *text, size_t size, mp_stored_report
     if (status == MP_OK) status = read_run(json, report, err);
     if (status == MP_OK) status = read_verdicts(json_object_get(json, "verdicts"), report, err);
     if (status == MP_OK) status = read_totals(json_object_get(json, "totals"), report, err);
-    if (kept != NULL) *kept = status == MP_OK ? json_incref(json) : NULL;
     json_decref(json);
-    return status;
+    if (kept != NULL) *kept = status == MP_OK ? json_loadb(text, size, 0, NULL) : NULL; /* as it is there */
+    return status != MP_OK || kept == NULL || *kept != NULL
+               ? status
+               : mp_fail(err, MP_EMEMORY, "no memory for a report of %zu bytes", size);
 }
 
 mp_status mp_stored_report_load(const char *path, mp_stored_report *report, json_t **kept, mp_error *err) {

@@ -193,8 +193,8 @@ static void everything_is_told(void **state) {
         "judge",         "export",        "golden record", "golden verify",
         "golden diff",   "golden ls",     "infer",         "bisect case",
         "bisect set",    "bisect step",   "probe",         "bench reference",
-        "bench predict", "bench kernels", "report html",   "doctor",
-        "help"};
+        "bench predict", "bench kernels", "report diff",   "report html",
+        "doctor",        "help"};
     static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");

@@ -78,6 +78,9 @@ function keyed(verdicts) {
     });
 }
 
+/* As `report diff` has it: by more than a hundredth of the bound. */
+const differ = (a, b) => a !== undefined && b !== undefined && !Object.is(a, b) && !(Math.abs(a - b) <= 0.01);
+
 /* In what two cases of a name differ, the gravest first: outcome, checks, bits, ratio, drift. */
 function changesOf(before, now) {
     const found = [];
@@ -85,9 +88,8 @@ function changesOf(before, now) {
     const a = before.verdict.checks || {}, b = now.verdict.checks || {};
     if (Object.keys(b).some((name) => a[name] && a[name].answer !== b[name].answer)) found.push("checks");
     if (before.bits.differ !== now.bits.differ) found.push("bits");
-    if (!Object.is(before.ratio, now.ratio)) found.push("ratio");
-    if (before.drift !== undefined && now.drift !== undefined && !Object.is(before.drift, now.drift))
-        found.push("drift");
+    if (differ(before.ratio, now.ratio)) found.push("ratio");
+    if (differ(before.drift, now.drift)) found.push("drift");
     return found;
 }
 

@@ -75,7 +75,7 @@ function columnsOf(compares) {
             by: (r) => r.now.seconds,
             cell: () => "soft"
         },
-    ];
+    ].filter((c) => !compares || c.name !== "time"); /* which two runs never share */
 }
 
 /* By the column, NaN above all numbers, what is not there below; equal ones in the order of the file. */
