@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What tests/test_cli_page.c appends to a page of 1,000 cases: it does what a user does, and leaves in
- * <pre id="driver"> a line for each thing that was looked at. The first case has hostile texts and pictures. */
+ * <pre id="driver"> a line for each thing that was looked at. The first case has hostile texts, and pictures.
+ */
 (() => {
     const results = [];
     const at = (id) => document.getElementById(id);
