@@ -46,13 +46,12 @@ static void part_text(const part *p, char text[192]) {
 }
 
 /* What has been written over one tensor. Parts of one value do not overlap, but with the whole, which is
- * first. /
+ * first. */
 typedef struct written {
     const char *before; /* edits of other tensors; NULL: none */
-part at[MOST_PARTS];
-int value[MOST_PARTS], count;
-}
-written;
+    part at[MOST_PARTS];
+    int value[MOST_PARTS], count;
+} written;
 
 /* Whether both are one part together: the same along all axes but one, along which they touch. */
 static bool join(part *p, const part *q) {
