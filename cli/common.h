@@ -78,6 +78,7 @@ enum {
     MP_STEP_STOP = 129,
     MP_STEP_INTERRUPTED = 130
 };
+int mp_cmd_report_merge(const mp_args *args);
 int mp_cmd_infer(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);

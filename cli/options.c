@@ -15,6 +15,7 @@ enum { /* a bit each, of 64 */
        EXPORT = INT64_C(1) << MP_CMD_EXPORT,
        RECORD = INT64_C(1) << MP_CMD_RECORD,
        VERIFY = INT64_C(1) << MP_CMD_VERIFY,
+       MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
        INFER = INT64_C(1) << MP_CMD_INFER,
        BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
        BISECT_SET = INT64_C(1) << MP_CMD_BISECT_SET,
@@ -77,6 +78,12 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                      "compare two goldens, tensor by tensor", "Exit code 1 when they differ."},
     [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
                    "what a golden holds, and who made it", NULL},
+    [MP_CMD_REPORT_MERGE] =
+        {"report merge", mp_cmd_report_merge, "OUT.json FILE... [option ...]", MP_OPERANDS_REPORT, 2, INT_MAX,
+         "a file to write and reports", "make one report of those of all shards of a matrix",
+         "The JSON reports of `--shard 0/N` to `N-1/N`, in any order. The exit code is that of the whole. A "
+         "shard that is missing, there twice, or of another matrix, commit, subject or setting is bad input "
+         "(docs/ci.md)."},
     [MP_CMD_INFER] =
         {"infer", mp_cmd_infer, "[--subject S] [option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "the contract of a subject, found out from its bits",
@@ -285,9 +292,9 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                         .summary = "histograms and maps of every stage in the JSON report",
                         .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are "
                                    "made later."},
-    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
                       .summary = "write the verdicts as JUnit XML"},
-    [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
                         .summary = "write counts, failures, skips and drift as a Markdown table",
                         .details = "For the page that a CI job shows. A FILE that GITHUB_STEP_SUMMARY names "
                                    "is appended to; any other is replaced."},

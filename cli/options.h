@@ -19,6 +19,7 @@ typedef enum mp_command {
     MP_CMD_VERIFY,
     MP_CMD_DIFF,
     MP_CMD_LS,
+    MP_CMD_REPORT_MERGE,
     MP_CMD_INFER,
     MP_CMD_BISECT_CASE,
     MP_CMD_BISECT_SET,
@@ -42,6 +43,7 @@ typedef enum mp_operands {
     MP_OPERANDS_GOLDEN,
     MP_OPERANDS_GOLDEN_MATRIX, /* a golden, then matrices */
     MP_OPERANDS_TRACE,         /* files of tensors */
+    MP_OPERANDS_REPORT,        /* JSON reports */
     MP_OPERANDS_COMMAND
 } mp_operands;
 
