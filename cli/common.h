@@ -6,6 +6,7 @@
 #include "cli/args.h"
 #include "moeparity/config.h"
 #include "moeparity/matrix.h"
+#include "moeparity/settings.h"
 #include "moeparity/verdict.h"
 
 #include <time.h>
@@ -38,6 +39,10 @@ mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix
  * MP_EIO where it could not be written: better said before hours of a run are spent on it. path == NULL is
  * fine. */
 mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err);
+
+/* The settings that the command's options say; those that it does not take have their usual value, and the
+ * subject is NULL where it takes none. The golden is as it was written: not looked for by its name. */
+mp_settings mp_cli_settings(const mp_args *args);
 
 /* What --device, --triton and --config ask tuned tiles to be looked up for. */
 mp_config_query mp_cli_query(const mp_args *args);

@@ -6,22 +6,22 @@
 #include <limits.h>
 #include <stddef.h>
 
-enum {
-    RUN = 1 << MP_CMD_RUN,
-    LIST = 1 << MP_CMD_LIST,
-    COVERAGE = 1 << MP_CMD_COVERAGE,
-    SHOW = 1 << MP_CMD_SHOW,
-    JUDGE = 1 << MP_CMD_JUDGE,
-    EXPORT = 1 << MP_CMD_EXPORT,
-    RECORD = 1 << MP_CMD_RECORD,
-    VERIFY = 1 << MP_CMD_VERIFY,
-    INFER = 1 << MP_CMD_INFER,
-    PROBE = 1 << MP_CMD_PROBE,
-    KERNELS = 1 << MP_CMD_BENCH_KERNELS,
-    BENCH = 1 << MP_CMD_BENCH_REFERENCE | 1 << MP_CMD_BENCH_PREDICT | KERNELS,
-    HELP = 1 << MP_CMD_HELP,
-    JUDGING = RUN | VERIFY,
-    ALL = (1 << MP_COMMAND_COUNT) - 1
+enum { /* a bit each, of 64 */
+       RUN = INT64_C(1) << MP_CMD_RUN,
+       LIST = INT64_C(1) << MP_CMD_LIST,
+       COVERAGE = INT64_C(1) << MP_CMD_COVERAGE,
+       SHOW = INT64_C(1) << MP_CMD_SHOW,
+       JUDGE = INT64_C(1) << MP_CMD_JUDGE,
+       EXPORT = INT64_C(1) << MP_CMD_EXPORT,
+       RECORD = INT64_C(1) << MP_CMD_RECORD,
+       VERIFY = INT64_C(1) << MP_CMD_VERIFY,
+       INFER = INT64_C(1) << MP_CMD_INFER,
+       PROBE = INT64_C(1) << MP_CMD_PROBE,
+       KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
+       BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
+       HELP = INT64_C(1) << MP_CMD_HELP,
+       JUDGING = RUN | VERIFY,
+       ALL = (INT64_C(1) << MP_COMMAND_COUNT) - 1
 };
 
 const mp_command_row mp_commands[MP_COMMAND_COUNT] = {

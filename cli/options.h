@@ -134,8 +134,8 @@ typedef struct mp_option_row {
     int64_t lo, hi;
     const char *choices;  /* separated by blanks */
     const char *fallback; /* the value when it is not given; NULL: none */
-    unsigned commands;    /* bit c: command c takes it */
-    unsigned repeats;     /* bit c: there it may be given more than once */
+    uint64_t commands;    /* bit c: command c takes it */
+    uint64_t repeats;     /* bit c: there it may be given more than once */
     bool hidden;          /* for the build, not for people */
     const char *summary;  /* one line */
     const char *details;  /* what else there is to know, or NULL */
