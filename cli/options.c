@@ -151,10 +151,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
                      .commands = RUN | LIST | COVERAGE | RECORD,
                      .summary = "smoke, ci or full: each contains the ones before it"},
-    [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE,
-                         .summary = "what the file's maker promises, as `sm_90 act.ulps=4`",
+    [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE | RUN,
+                         .summary = "what the maker of the file, or of the subject, promises, as `sm_90 "
+                                    "act.ulps=4`",
                          .details = "A preset, and fields over it. Without it what the file says, else "
-                                    "`any`. moeparity show prints a contract; docs/subjects.md tells more."},
+                                    "`any`, or what the subject says. moeparity show prints a contract; "
+                                    "docs/subjects.md tells more."},
     [MP_OPT_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
                         .commands = RUN | SHOW | RECORD | VERIFY | INFER,
                         .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",
