@@ -343,6 +343,15 @@ json_t *mp_run_info_to_json(const mp_run_info *info) {
     return fields_to_json(run_fields, COUNT(run_fields), info);
 }
 
+mp_status mp_run_info_from_json(const json_t *json, mp_run_info *info, mp_error *err) {
+    mp_run_info_init(info);
+    mp_status status = json_is_object(json) ? MP_OK : mp_fail(err, MP_EINPUT, "expected an object");
+    if (status == MP_OK)
+        status = fields_from_json(run_fields, COUNT(run_fields), json, info, &info->texts, err);
+    if (status != MP_OK) mp_error_prefix(err, "run");
+    return status;
+}
+
 json_t *mp_verdict_to_json(const mp_verdict *v) {
     json_t *json = fields_to_json(verdict_fields, COUNT(verdict_fields), v);
     json_object_set_new(json, "outcome", json_string(mp_outcome_name(v->outcome)));

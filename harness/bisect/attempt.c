@@ -51,8 +51,8 @@ static void try_row(mp_link *link, const mp_matrix *rows, size_t i, const mp_sui
                               late ? MP_TIMEOUT : MP_CRASH, why.text, v);
 }
 
-static mp_status attempt(const mp_matrix *rows, const mp_suite_options *how, mp_verdict *v, size_t *at,
-                         mp_run_info *info, mp_error *err) {
+static mp_status run_rows(const mp_matrix *rows, const mp_suite_options *how, bool to_failure, mp_verdict *v,
+                          size_t *at, mp_run_info *info, mp_error *err) {
     mp_link link = {0};
     mp_status status = open_subject(&link, rows, how, info, err);
     const size_t last = rows->count - 1;
@@ -64,7 +64,9 @@ static mp_status attempt(const mp_matrix *rows, const mp_suite_options *how, mp_
         for (*at = 0;; ++*at) {
             mp_verdict_free(v);
             try_row(&link, rows, *at, how, v);
-            if (*at == last || v->outcome == MP_CRASH || v->outcome == MP_TIMEOUT) break;
+            const bool ends = v->outcome == MP_CRASH || v->outcome == MP_TIMEOUT ||
+                              (to_failure && v->outcome == MP_FAIL);
+            if (*at == last || ends) break;
         }
     }
     if (link.state != MP_LINK_NONE) link.state = MP_LINK_IDLE;
@@ -72,8 +74,8 @@ static mp_status attempt(const mp_matrix *rows, const mp_suite_options *how, mp_
     return status;
 }
 
-mp_status mp_attempt(const mp_matrix *rows, const mp_suite_options *how, mp_verdict *v, size_t *at,
-                     mp_run_info *info, mp_error *err) {
+static mp_status attempt(const mp_matrix *rows, const mp_suite_options *how, bool to_failure, mp_verdict *v,
+                         size_t *at, mp_run_info *info, mp_error *err) {
     mp_suite_options o = *how;
     size_t reached;
     struct sigaction old;
@@ -88,7 +90,17 @@ mp_status mp_attempt(const mp_matrix *rows, const mp_suite_options *how, mp_verd
     o.record = NULL;
     /* A worker that is gone is found when it is read from. */
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, &old);
-    status = attempt(rows, &o, v, at ? at : &reached, info, err);
+    status = run_rows(rows, &o, to_failure, v, at ? at : &reached, info, err);
     sigaction(SIGPIPE, &old, NULL);
     return status;
+}
+
+mp_status mp_attempt(const mp_matrix *rows, const mp_suite_options *how, mp_verdict *v, size_t *at,
+                     mp_run_info *info, mp_error *err) {
+    return attempt(rows, how, false, v, at, info, err);
+}
+
+mp_status mp_attempt_until_failure(const mp_matrix *rows, const mp_suite_options *how, mp_verdict *v,
+                                   size_t *at, mp_run_info *info, mp_error *err) {
+    return attempt(rows, how, true, v, at, info, err);
 }

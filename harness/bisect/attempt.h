@@ -14,5 +14,8 @@
  * started. */
 mp_status mp_attempt(const mp_matrix *rows, const mp_suite_options *how, mp_verdict *v, size_t *at,
                      mp_run_info *info, mp_error *err);
+/* The same, but of the first row that fails, crashes or hangs, whichever it is: those behind it do not run. */
+mp_status mp_attempt_until_failure(const mp_matrix *rows, const mp_suite_options *how, mp_verdict *v,
+                                   size_t *at, mp_run_info *info, mp_error *err);
 
 #endif
