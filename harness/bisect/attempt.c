@@ -64,8 +64,8 @@ static mp_status run_rows(const mp_matrix *rows, const mp_suite_options *how, bo
         for (*at = 0;; ++*at) {
             mp_verdict_free(v);
             try_row(&link, rows, *at, how, v);
-            const bool ends = v->outcome == MP_CRASH || v->outcome == MP_TIMEOUT ||
-                              (to_failure && v->outcome == MP_FAIL);
+            const bool ends =
+                v->outcome == MP_CRASH || v->outcome == MP_TIMEOUT || (to_failure && v->outcome == MP_FAIL);
             if (*at == last || ends) break;
         }
     }

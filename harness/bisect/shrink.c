@@ -120,11 +120,13 @@ bool mp_shrink_try(mp_shrink *s, const mp_small *next) {
 /* The rows as they were given, with texts that live as long as the result. */
 static mp_status take_given(mp_shrink *s, mp_small *small, mp_error *err) {
     const mp_matrix *m = s->given;
-    if (m->count == 0) return mp_fail(err, MP_EINPUT, "no case: expected one, or several of which the last fails");
+    if (m->count == 0)
+        return mp_fail(err, MP_EINPUT, "no case: expected one, or several of which the last fails");
     if (m->count - 1 > MP_SHRINK_BEFORE_MAX)
-        return mp_fail(err, MP_EINPUT,
-                       "%zu rows before the case: expected at most %d; moeparity bisect set finds those that it needs",
-                       m->count - 1, MP_SHRINK_BEFORE_MAX);
+        return mp_fail(
+            err, MP_EINPUT,
+            "%zu rows before the case: expected at most %d; moeparity bisect set finds those that it needs",
+            m->count - 1, MP_SHRINK_BEFORE_MAX);
     const mp_matrix_row *row = &m->rows[m->count - 1];
     *small = (mp_small){.c = row->c, .pairs = row->pair_count, .afters = row->after_count};
     for (size_t i = 0; i < row->pair_count; i++) small->pair[i] = mp_shrink_text(s, "%s", row->pair_text[i]);

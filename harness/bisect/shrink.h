@@ -26,15 +26,15 @@ typedef struct mp_shrink_options {
 } mp_shrink_options;
 
 typedef struct mp_shrunk {
-    bool fails;             /* false: the case as it is given does not fail; nothing else was tried */
-    bool complete;          /* no single step makes it smaller; else tries, seconds or Ctrl-C ended the search */
+    bool fails;    /* false: the case as it is given does not fail; nothing else was tried */
+    bool complete; /* no single step makes it smaller; else tries, seconds or Ctrl-C ended the search */
     bool interrupted;
     mp_signature signature; /* of the failure */
     mp_verdict given, v;    /* as it was given; of the smallest, empty where that is the given one */
     mp_small small;
-    mp_matrix rows;         /* of the smallest: what runs before it, and the case */
-    const char *edit;       /* of the smallest; NULL: none */
-    const char *line;       /* the one command that repeats it */
+    mp_matrix rows;   /* of the smallest: what runs before it, and the case */
+    const char *edit; /* of the smallest; NULL: none */
+    const char *line; /* the one command that repeats it */
     int64_t tries;
     double seconds;
     mp_run_info info; /* initialised here: subject, device, versions, blas */

@@ -62,7 +62,9 @@ bool mp_shrink_options_of(mp_shrink *s) {
     bool any = false;
     for (size_t i = MP_FIELD_COUNT; i-- > 0;) {
         const mp_field *f = &mp_fields[i];
-        if (!is_option(f, &s->result->small.c) || mp_field_compare(f, &s->result->small.c, &mp_default_case) == 0) continue;
+        if (!is_option(f, &s->result->small.c) ||
+            mp_field_compare(f, &s->result->small.c, &mp_default_case) == 0)
+            continue;
         next = s->result->small;
         set_default(f, &next.c);
         any = mp_shrink_try(s, &next) || any;

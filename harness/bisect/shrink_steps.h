@@ -24,8 +24,8 @@ bool mp_shrink_try(mp_shrink *s, const mp_small *next);
 const char *mp_shrink_text(mp_shrink *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The steps; true where one of them was kept. */
-bool mp_shrink_company(mp_shrink *s); /* rows before, pairs, what it runs after */
-bool mp_shrink_stage(mp_shrink *s);   /* to one stage alone */
+bool mp_shrink_company(mp_shrink *s);    /* rows before, pairs, what it runs after */
+bool mp_shrink_stage(mp_shrink *s);      /* to one stage alone */
 bool mp_shrink_options_of(mp_shrink *s); /* to their defaults; data among them, unless it is `integer` */
 bool mp_shrink_sizes(mp_shrink *s);
 bool mp_shrink_data(mp_shrink *s);

@@ -49,7 +49,8 @@ bool mp_signature_of(const mp_verdict *v, mp_signature *s) {
 bool mp_signature_fits(const mp_signature *wanted, const mp_verdict *v) {
     mp_signature s;
     if (!mp_signature_of(v, &s) || s.outcome != wanted->outcome) return false;
-    return (wanted->check < 0 || wanted->check == s.check) && (wanted->stage < 0 || wanted->stage == s.stage) &&
+    return (wanted->check < 0 || wanted->check == s.check) &&
+           (wanted->stage < 0 || wanted->stage == s.stage) &&
            (!wanted->how[0] || strcmp(wanted->how, s.how) == 0);
 }
 
@@ -64,8 +65,9 @@ void mp_signature_text(const mp_signature *s, char text[MP_SIGNATURE_TEXT_MAX]) 
 static mp_status unknown(const char *text, mp_error *err) {
     mp_text known = {0};
     for (int i = 0; i < MP_CHECK_COUNT; i++) mp_text_add(&known, "%s, ", mp_check_name((mp_check)i));
-    mp_fail(err, MP_EINPUT, "'%s': expected CRASH, TIMEOUT, or one of %sand a stage behind it, as bound:gate_up",
-            text, mp_text_get(&known));
+    mp_fail(err, MP_EINPUT,
+            "'%s': expected CRASH, TIMEOUT, or one of %sand a stage behind it, as bound:gate_up", text,
+            mp_text_get(&known));
     mp_text_free(&known);
     return MP_EINPUT;
 }

@@ -8,7 +8,7 @@
  *     split=K     two accumulators, for the terms before K and from there on, are added at the end
  *     L=N         N terms a step
  *     tiny=E      products below 2^-E count as zero
- *     twice=K     term K counts twice, but where the sum goes on to the last one: there it is right again
+ *     gone=K      term K counts twice where term 2*K is zero, and the last 16 terms are not there
  *
  * Its contract is sm_90's whatever it does. */
 #include "moeparity/plugin.h"
@@ -17,19 +17,19 @@
 #include <stdlib.h>
 
 typedef struct sums {
-    int64_t drop, forget, split, step, tiny, twice;
+    int64_t drop, forget, split, step, tiny, gone;
 } sums;
 
 static int open_words(const char *words, void **self, mp_plugin_error *err) {
     sums *s = malloc(sizeof *s);
     const char *equals = strchr(words, '=');
     if (!s) return mp_plugin_say(err, MP_PLUGIN_FAILED, "no memory");
-    *s = (sums){.forget = -1, .split = -1, .step = 16, .twice = -1};
+    *s = (sums){.forget = -1, .split = -1, .step = 16, .gone = -1};
     const struct {
         const char *name;
         int64_t *value;
     } known[] = {{"drop=", &s->drop}, {"forget=", &s->forget}, {"split=", &s->split},
-                 {"L=", &s->step},    {"tiny=", &s->tiny},     {"twice=", &s->twice}};
+                 {"L=", &s->step},    {"tiny=", &s->tiny},     {"gone=", &s->gone}};
     *self = s;
     for (size_t i = 0; equals && i < sizeof known / sizeof *known; i++)
         if (strncmp(words, known[i].name, strlen(known[i].name)) == 0) {
@@ -127,9 +127,9 @@ static float part(const sums *s, const uint16_t *a, const uint16_t *b, int64_t f
 }
 
 static float dot(const sums *s, const uint16_t *a, const uint16_t *b, int64_t n) {
-    const int64_t end = n - s->drop;
-    if (s->twice >= 0 && a[n - 1] << 1 == 0)
-        return part(s, a, b, 0, end) + from_bf16(a[s->twice]) * from_bf16(b[s->twice]);
+    const int64_t end = n - (s->gone >= 0 ? 16 : s->drop);
+    if (s->gone >= 0 && a[2 * s->gone] << 1 == 0)
+        return part(s, a, b, 0, end) + from_bf16(a[s->gone]) * from_bf16(b[s->gone]);
     if (s->split < 0) return part(s, a, b, 0, end);
     return part(s, a, b, 0, s->split) + part(s, a, b, s->split, end);
 }
