@@ -95,9 +95,8 @@ int mp_cmd_bisect_k(const mp_args *args) {
     mp_error err = {0};
     json_t *report = NULL;
     mp_status status = mp_bisect_row_open(args, "k", &b, &err);
-    if (status == MP_OK) status = mp_bisect_k(&b.row, &question, &b.how, &b.info, &report, &err);
-    const int code =
-        mp_bisect_row_end(&b, status, report, print_report, mp_args_given(args, MP_OPT_BISECT_VERBOSE), &err);
+    if (status == MP_OK) status = mp_bisect_k(&b.what.rows, &question, &b.how, &b.info, &report, &err);
+    const int code = mp_bisect_row_end(&b, status, report, print_report, &err);
     json_decref(report);
     mp_bisect_row_close(&b);
     return code;

@@ -47,8 +47,8 @@ mp_settings mp_cli_settings(const mp_args *args);
 /* What --device, --triton and --config ask tuned tiles to be looked up for. */
 mp_config_query mp_cli_query(const mp_args *args);
 
-/* Whether SOURCE_DATE_EPOCH asks for reports that do not depend on when they are written. MP_EINPUT where it
- * is no number of seconds; *date may be NULL. */
+/* Whether SOURCE_DATE_EPOCH asks for reports that do not depend on when they are written. MP_EINPUT
+ * where it is no number of seconds; *date may be NULL. */
 mp_status mp_cli_source_date(bool *given, time_t *date, mp_error *err);
 /* Initialises *info: version, commit, command, date, host; the suite fills the rest. */
 mp_status mp_cli_run_info(const mp_args *args, mp_run_info *info, mp_error *err);
@@ -65,6 +65,7 @@ int mp_cmd_golden_record(const mp_args *args);
 int mp_cmd_golden_verify(const mp_args *args);
 int mp_cmd_golden_diff(const mp_args *args);
 int mp_cmd_golden_ls(const mp_args *args);
+int mp_cmd_bisect_case(const mp_args *args);
 int mp_cmd_infer(const mp_args *args);
 int mp_cmd_bisect_stage(const mp_args *args);
 int mp_cmd_bisect_k(const mp_args *args);

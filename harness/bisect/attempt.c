@@ -46,7 +46,10 @@ static void try_row(mp_link *link, const mp_matrix *rows, size_t i, const mp_sui
         status = mp_fail(&why, MP_EINPUT, "the worker judged another case: %s", v->name);
     json_decref(verdict);
     if (status == MP_OK) return;
-    if (late) mp_fail(&why, MP_EDEVICE, "no verdict after %g s", settings->timeout);
+    if (late) mp_fail(&why, MP_EINPUT, "no verdict after %g s", settings->timeout);
+    /* What is said of the place in our own source is no part of how it ended. */
+    char *place = strstr(why.text, " (run/link.c:");
+    if (place) *place = '\0';
     mp_verdict_without_worker(&rows->rows[i], i > 0 ? &rows->rows[i - 1] : NULL, settings,
                               late ? MP_TIMEOUT : MP_CRASH, why.text, v);
 }

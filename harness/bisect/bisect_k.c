@@ -96,6 +96,8 @@ static mp_status find(search *s, bool exhaustive, mp_error *err) {
 
 /* ---- of what kind it is ---- */
 
+enum { FEW = 16 }; /* elements that part: where one group shows, its neighbour may not */
+
 typedef struct kind {
     bool one; /* group: sums from either end point to it */
     mp_k_shown alone, halved, scaled;
@@ -173,7 +175,11 @@ static void tell_kind(const search *s, const kind *k, mp_text *text) {
     const bool own = !k->has_alone || k->alone.parts;
     const double ratio = k->halved.max_abs / base->max_abs;
     if (base->failed == 0)
-        mp_text_add(text, "; all is within the bound: an order or a rounding of the sum");
+        mp_text_add(text, "; all is within the bound: an order or a rounding of the sum%s",
+                    base->differing < FEW
+                        ? ", which few elements show: with more of them (a larger M) it may "
+                          "show earlier"
+                        : "");
     else if (!k->one)
         mp_text_add(text, "; elements are beyond the bound");
     else if (own && k->has_halved && ratio > 0.4 && ratio < 0.6)

@@ -8,8 +8,8 @@
 
 enum { MP_SHRINK_BEFORE_MAX = 32 }; /* rows before the case; more than a repro's line has room for */
 
-/* What is left of the rows: the case, its pairs, what it runs after, which of the rows before it still run, and
- * the edits of its inputs. Texts are borrowed. */
+/* What is left of the rows: the case, its pairs, what it runs after, which of the rows before it still
+ * run, and the edits of its inputs. Texts are borrowed. */
 typedef struct mp_small {
     mp_case c;
     const char *pair[MP_MATRIX_MAX_PAIRS], *after[MP_MATRIX_MAX_AFTERS], *edit; /* edit: NULL: none */
@@ -41,14 +41,14 @@ typedef struct mp_shrunk {
     mp_texts texts;   /* what these point into */
 } mp_shrunk;
 
-/* Shrinks the last of the rows; the others run before it in the same process. `how` as in mp_attempt: its
- * settings.edit are the first of the edits. Tried in this order, each step kept that fails as before, until no
- * step is left: rows before, pairs and what it runs after are dropped; one stage alone; options to their
- * defaults, all at once and one by one; M, E, topk, N, K to their least, then down by powers of two; data
- * becomes `normal` or `integer`; last numbers of the inputs become 0 or 1. Every try is in a process of its
- * own, and the same rows are never tried twice. The same rows and subject come to the same end, unless the
- * seconds end it. Free with mp_shrunk_free, after an error too. An error is that of the first try: later ones
- * count as tries that do not fail. */
+/* Shrinks the last of the rows; the others run before it in the same process. `how` as in mp_attempt:
+ * its settings.edit are the first of the edits. Tried in this order, each step kept that fails as before,
+ * until no step is left: rows before, pairs and what it runs after are dropped; one stage alone; options to
+ * their defaults, all at once and one by one; M, E, topk, N, K to their least, then down by powers of two;
+ * data becomes `normal` or `integer`; last numbers of the inputs become 0 or 1. Every try is in a process
+ * of its own, and the same rows are never tried twice. The same rows and subject come to the same end,
+ * unless the seconds end it. Free with mp_shrunk_free, after an error too. An error is that of the first
+ * try: later ones count as tries that do not fail. */
 mp_status mp_shrink_case(const mp_matrix *rows, const mp_suite_options *how, const mp_shrink_options *options,
                          mp_shrunk *result, mp_error *err);
 /* The verdict of the smallest. */

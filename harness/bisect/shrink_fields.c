@@ -52,8 +52,8 @@ bool mp_shrink_stage(mp_shrink *s) {
 
 /* ---- options ---- */
 
-/* All of them; where that is too much, one after the other, the last ones of the list first: those depend on
- * the ones before them. */
+/* All of them; where that is too much, one after the other, the last ones of the list first: those
+ * depend on the ones before them. */
 bool mp_shrink_options_of(mp_shrink *s) {
     mp_small next = s->result->small;
     for (size_t i = 0; i < MP_FIELD_COUNT; i++)
@@ -120,7 +120,8 @@ bool mp_shrink_sizes(mp_shrink *s) {
 
 /* ---- data ---- */
 
-/* Small whole numbers are the easiest to read, and their sums are exact. The options have tried `normal`. */
+/* Small whole numbers are the easiest to read, and their sums are exact. The options have tried
+ * `normal`. */
 bool mp_shrink_data(mp_shrink *s) {
     mp_small next = s->result->small;
     if (next.c.data == MP_INTEGER) return false;

@@ -9,6 +9,7 @@
 #include "harness/judge/sharper.h"
 #include "harness/run/judge_file.h"
 #include "harness/run/memory.h"
+#include "harness/picture.h"
 #include "harness/progress.h"
 #include "harness/run/repro.h"
 #include "harness/run/strict.h"
@@ -144,6 +145,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     settings.against = options->against ? options->against->name : NULL;
 
     mp_verdict_begin(row, NULL, 0, &settings, MP_PASS, v);
+    v->pictured = settings.figures;
     s.engine = settings.plain || mp_blas_load(NULL) != MP_OK ? MP_ENGINE_PLAIN : MP_ENGINE_BLAS;
     mp_verdict_set(v, &v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
 
@@ -155,6 +157,8 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     else
         end_with(&s, &err);
     mp_begins_conclude(v, &row->c);
+    for (int i = 0; i < MP_STAGE_COUNT; i++)
+        if (v->picture[i]) mp_picture_settle(v->picture[i]);
     if (settings.strict) mp_strict_apply(v, mp_strict_asked(row, options, &s.offer));
     if (options->keep && v->outcome == MP_PASS) options->keep(options->keep_ctx, &s.offer, &in, &s.first);
     mp_trace_destroy(&s.first);

@@ -23,6 +23,7 @@ const mp_setting mp_setting_rows[] = {
     ROW(golden_partial, "golden-partial", FLAG, 0, true),
     ROW(strict, "strict", FLAG, 0, true),
     ROW(once, NULL, FLAG, 0, false),
+    ROW(figures, "figures", FLAG, 0, false),
     ROW(golden_required, NULL, FLAG, 0, false),
     ROW(jobs, "jobs", COUNT, 1, false),
     ROW(threads, NULL, COUNT, 0, false),

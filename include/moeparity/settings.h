@@ -32,6 +32,7 @@ typedef struct mp_settings {
     bool golden_partial; /* what the golden lacks, or has of another contract, is not judged; else it fails */
     bool deterministic;  /* bits must repeat whatever the contract says */
     bool once;           /* one run, judged by float64 and the prediction, and no other check */
+    bool figures;        /* histograms and maps of every stage are wanted (moeparity/picture.h) */
     bool strict;         /* what was asked for and not judged fails, and so does a skip */
     /* The run is a verification: repros are of `golden verify`, and a case of which nothing could be compared
      * fails, where it else is not judged. */
