@@ -18,7 +18,8 @@ enum { /* a bit each, of 64 */
        MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
        INFER = INT64_C(1) << MP_CMD_INFER,
        BISECT_K = INT64_C(1) << MP_CMD_BISECT_K,
-       LOCATING = BISECT_K, /* where one failing case fails */
+       BISECT_CONFIG = INT64_C(1) << MP_CMD_BISECT_CONFIG,
+       LOCATING = BISECT_K | BISECT_CONFIG, /* where one failing case fails */
        BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
        BISECT_SET = INT64_C(1) << MP_CMD_BISECT_SET,
        BISECT_STEP = INT64_C(1) << MP_CMD_BISECT_STEP,
@@ -102,6 +103,17 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "Zeroes the inputs of all terms behind k, and finds by halving the first group of k with which the "
          "subject parts from the prediction, or leaves its bounds; then says of what kind the difference is. "
          "Exit codes: 0 there is no difference; 1 it was found; 2, 3 and 77 as always (docs/bisect.md)."},
+    [MP_CMD_BISECT_CONFIG] = {"bisect config", mp_cmd_bisect_config,
+                              "--case 'M=32 topk=2 act=silu' --good TILE --bad TILE [option ...]",
+                              MP_OPERANDS_NONE, 0, 0, "no argument",
+                              "the keys of a tile that make a case fail",
+                              "Runs the case with the good tile, the bad one, one key of the bad one in the "
+                              "good one, two of them, "
+                              "one of the good one in the bad one, and finds the least set of keys that "
+                              "still fails as the bad tile "
+                              "does. A tile that cannot be built or run is no failure. Exit codes: 0 the bad "
+                              "tile passes; 1 it was "
+                              "found; 2, 3 and 77 as always (docs/bisect.md)."},
     [MP_CMD_BISECT_CASE] =
         {"bisect case", mp_cmd_bisect_case,
          "--case 'M=32 topk=2 act=silu' [--subject S] [option ...]\n--report FILE [--index N | --name TEXT]",
@@ -371,6 +383,13 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           "sm_90), else BLOCK_SIZE_K of the tile."},
     [MP_OPT_EXHAUSTIVE] = {"exhaustive", 0, MP_TAKES_NOTHING, .commands = BISECT_K,
                            .summary = "try every group, to see whether a difference vanishes again"},
+    [MP_OPT_GOOD] = {"good", 0, MP_TAKES_TEXT, "TILE", .fallback = "default", .commands = BISECT_CONFIG,
+                     .summary = "a tile with which the case passes, as `tile=64x64x32x8x4x3`",
+                     .details =
+                         "With tile_down= where the second GEMM has one of its own; or FILE:KEY, a tuned "
+                         "file and a key of it; or default, the tile of a case that names none."},
+    [MP_OPT_BAD] = {"bad", 0, MP_TAKES_TEXT, "TILE", .commands = BISECT_CONFIG,
+                    .summary = "the tile with which it fails; without it the case's own"},
     [MP_OPT_BISECT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = LOCATING,
                                .summary = "print every try"},
     [MP_OPT_TRIES] = {"tries", 0, MP_TAKES_NUMBER, "N", 1, 1000000, .fallback = "1000", .commands = BISECTING,

@@ -51,8 +51,7 @@ static void end_with(const mp_session *s, const mp_error *err) {
     }
     const bool refused = s->tile_refused && err->status == MP_EUNSUPPORTED;
     v->outcome = refused ? MP_FAIL : err->status == MP_EUNSUPPORTED ? MP_SKIP : MP_CRASH;
-    mp_verdict_set(v, &v->reason, "%s%s", refused ? "the tile that was asked for cannot run: " : "",
-                   err->text);
+    mp_verdict_set(v, &v->reason, "%s%s", refused ? MP_TILE_REFUSED : "", err->text);
 }
 
 static mp_status run_checks(mp_session *s, mp_error *err) {
