@@ -61,6 +61,8 @@ int mp_cmd_golden_verify(const mp_args *args);
 int mp_cmd_golden_diff(const mp_args *args);
 int mp_cmd_golden_ls(const mp_args *args);
 int mp_cmd_infer(const mp_args *args);
+int mp_cmd_tune_which(const mp_args *args);
+int mp_cmd_tune_audit(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);
 int mp_cmd_doctor(const mp_args *args);

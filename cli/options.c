@@ -16,6 +16,8 @@ enum {
     RECORD = 1 << MP_CMD_RECORD,
     VERIFY = 1 << MP_CMD_VERIFY,
     INFER = 1 << MP_CMD_INFER,
+    WHICH = 1 << MP_CMD_TUNE_WHICH,
+    AUDIT = 1 << MP_CMD_TUNE_AUDIT,
     PROBE = 1 << MP_CMD_PROBE,
     KERNELS = 1 << MP_CMD_BENCH_KERNELS,
     BENCH = 1 << MP_CMD_BENCH_REFERENCE | 1 << MP_CMD_BENCH_PREDICT | KERNELS,
@@ -83,6 +85,26 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "every "
          "stage that is seen has a hypothesis that fits; 1 one has none; 2, 3 and 77 as always "
          "(docs/infer.md)."},
+    [MP_CMD_TUNE_WHICH] =
+        {"tune which", mp_cmd_tune_which, "--device NAME --E E --N N [option ...]", MP_OPERANDS_NONE, 0, 0,
+         "no argument", "the tuned file and key that each public loader picks, and why",
+         "By the rules of sglang's and vLLM's loaders: the names they ask for, the folders they look into, "
+         "the "
+         "file that is taken, the key that serves each M; and files that are nearly it. Looked up in "
+         "--sglang and "
+         "--vllm, or where the environment points to, or in the installed packages; nothing of them is "
+         "imported "
+         "(docs/tune.md). Exit codes: 0 each loader that was asked finds a file for gate_up; 1 one takes its "
+         "defaults, or raises; 2 bad input."},
+    [MP_CMD_TUNE_AUDIT] =
+        {"tune audit", mp_cmd_tune_audit, "DIR|FILE... [option ...]\n--rules", MP_OPERANDS_TUNED, 0, INT_MAX,
+         "tuned files or folders of them", "what is wrong with files of tuned configurations",
+         "Every file named E=....json below a folder, and files that are named: what cannot be read or "
+         "launched, "
+         "blocks that give wrong numbers, names and folders that nobody looks for, pairs and ladders that "
+         "are not "
+         "what they seem. No GPU. Exit codes: 0 no error; 1 an error that --baseline does not know; 2 bad "
+         "input (docs/tune.md)."},
     [MP_CMD_PROBE] =
         {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "what this device's arithmetic is, and whether the bit model holds on it",
@@ -277,6 +299,54 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            .summary = "write what was found there too"},
     [MP_OPT_INFER_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = INFER,
                               .summary = "print every hypothesis, not the nearest ones alone"},
+    [MP_OPT_TUNE_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = WHICH,
+                            .summary = "the device, as the driver spells it: `NVIDIA H100 80GB HBM3`"},
+    [MP_OPT_TUNE_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION", .commands = WHICH | AUDIT,
+                            .summary = "the running Triton, as 3.6.0",
+                            .details =
+                                "Its folder is the first that sglang's loader looks into; without it the "
+                                "newest. An audit tells what it would take from other versions' folders."},
+    [MP_OPT_TUNE_E] = {"E", 0, MP_TAKES_NUMBER, "E", 1, INT64_C(1) << 40, .commands = WHICH,
+                       .summary = "experts of this rank, fused shared ones among them"},
+    [MP_OPT_TUNE_N] = {"N", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .commands = WHICH,
+                       .summary = "intermediate size of this shard, behind the activation, unpacked"},
+    [MP_OPT_TUNE_DTYPE] = {"dtype", 0, MP_TAKES_CHOICE, "T",
+                           .choices = "bf16 fp16 fp32 fp8_w8a8 int8_w8a8 int8_w8a16 int4_w4a16",
+                           .fallback = "bf16", .commands = WHICH,
+                           .summary = "bf16, fp16, fp32, fp8_w8a8, int8_w8a8, int8_w8a16 or int4_w4a16"},
+    [MP_OPT_BLOCK_SHAPE] = {"block-shape", 0, MP_TAKES_TEXT, "N,K", .commands = WHICH,
+                            .summary = "of a quantisation by blocks, as 128,128"},
+    [MP_OPT_PER_CHANNEL] = {"per-channel", 0, MP_TAKES_NOTHING, .commands = WHICH,
+                            .summary = "weights are quantised by channel"},
+    [MP_OPT_TUNE_M] = {"M", 0, MP_TAKES_TEXT, "M[,M...]", .fallback = "all", .commands = WHICH,
+                       .summary =
+                           "numbers of tokens, or all: every key and both sides of where another takes over"},
+    [MP_OPT_SGLANG] = {"sglang", 0, MP_TAKES_FILE, "DIR", .commands = WHICH,
+                       .summary = "sglang's package, or a folder as SGLANG_MOE_CONFIG_DIR",
+                       .details =
+                           "Instead of the environment and the installed package. With --sglang or --vllm "
+                           "no loader is asked but theirs."},
+    [MP_OPT_VLLM] = {"vllm", 0, MP_TAKES_FILE, "DIR", .commands = WHICH,
+                     .summary = "vLLM's package, or a folder as VLLM_TUNED_CONFIG_FOLDER"},
+    [MP_OPT_LOADER_OFF] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = WHICH,
+                           .summary =
+                               "in deterministic inference, or batch-invariant mode: no file is looked at"},
+    [MP_OPT_AUDIT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = WHICH | AUDIT,
+                           .summary = "write what was found there too"},
+    [MP_OPT_SARIF] = {"sarif", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                      .summary = "write the findings as SARIF 2.1.0, for code scanners"},
+    [MP_OPT_AUDIT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                            .summary = "write a testcase for each file as JUnit XML"},
+    [MP_OPT_BASELINE] = {"baseline", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                         .summary = "findings that are known: they are counted, and fail nothing"},
+    [MP_OPT_WRITE_BASELINE] = {"write-baseline", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                               .summary = "write all findings there, for --baseline"},
+    [MP_OPT_RULES] = {"rules", 0, MP_TAKES_NOTHING, .commands = AUDIT,
+                      .summary = "list the rules, with why they matter"},
+    [MP_OPT_AUDIT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = AUDIT,
+                            .summary = "print errors and the last lines only"},
+    [MP_OPT_AUDIT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = AUDIT,
+                              .summary = "print notes too"},
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
                         .commands = PROBE,
                         .summary = "random vectors of each instruction in each of the three modes"},
