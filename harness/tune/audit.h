@@ -23,8 +23,9 @@ typedef enum mp_lies {
 
 typedef struct mp_audit_file {
     mp_table table;
-    char *folder; /* the last part of its folder's name */
-    char *place; /* its folder; of a version folder the one above. Files of one place answer for each other */
+    char *folder;        /* the last part of its folder's name */
+    char *place;         /* its folder; of a version folder the one above: files of one place answer for each
+                          other */
     const char *version; /* "3_6_0", in `folder`; NULL */
     mp_lies lies;
     unsigned readers;  /* which loaders its contents are for */
@@ -68,7 +69,7 @@ void mp_audit_free(mp_audit *audit);
 
 void mp_audit_file_free(mp_audit_file *file);
 
-/* Adds a finding; row may be NULL, and name. `what` goes into the fingerprint beside rule, file, key and name:
+/* Adds a finding; row may be NULL, and name. `what` goes into the fingerprint beside rule, file, key, name:
  * the value, or what else tells two findings of one place apart. */
 void mp_audit_add(mp_audit *audit, mp_rule rule, size_t file, const mp_table_row *row, const char *name,
                   const char *what, const char *format, ...) __attribute__((format(printf, 7, 8)));

@@ -54,13 +54,13 @@ typedef struct mp_table {
     size_t word_count;
     mp_table_double *twice;
     size_t twice_count;
-    const char *triton_version; /* its text, "" where it is none; NULL: not in the file */
+    const char *triton_version; /* its text, "" where it is no text; NULL: not in the file */
     int triton_line;
 } mp_table;
 
 enum { MP_TABLE_MOST_BYTES = 4 << 20 }; /* published files have some kB */
 
-/* MP_EIO where it cannot be read; MP_EMEMORY. A file whose contents are wrong is MP_OK, and says so. Free with
+/* MP_EIO where it cannot be read; MP_EMEMORY. A file whose contents are wrong is MP_OK, and says so. Free by
  * mp_table_free, after an error too. */
 mp_status mp_table_load(const char *path, mp_table *table, mp_error *err);
 void mp_table_free(mp_table *table);
