@@ -63,6 +63,7 @@ int mp_cmd_golden_ls(const mp_args *args);
 int mp_cmd_infer(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);
+int mp_cmd_tune_verify(const mp_args *args);
 int mp_cmd_doctor(const mp_args *args);
 int mp_cmd_help(const mp_args *args);
 int mp_cmd_worker(const mp_args *args);
