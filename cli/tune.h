@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tune commands that prove a file have in common: their options, and how it is told while it runs. */
+/* What the tune commands that prove a file have in common: their options, and what is told meanwhile. */
 #ifndef MP_CLI_TUNE_H
 #define MP_CLI_TUNE_H
 

@@ -51,7 +51,7 @@ static void compile(const mp_kernel *kernel, const mp_device_limits *limits, mp_
     if (!f->compiled) snprintf(f->why, sizeof f->why, "%s", err.text);
 }
 
-/* Both GEMMs of a tile are most often one kernel, and so are tiles that differ in the order of blocks alone. */
+/* Both GEMMs of a tile are most often one kernel, and so are tiles that differ in GROUP_SIZE_M alone. */
 static size_t same_kernel(const mp_kernel *kernels, size_t i) {
     size_t k = 0;
     while (k < i && (strcmp(kernels[k].source, kernels[i].source) != 0 ||

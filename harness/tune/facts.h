@@ -25,8 +25,8 @@ typedef struct mp_facts {
 } mp_facts;
 
 /* Compiles each different tile of the cases, whose tiles are named, once for each GEMM, for the device. A
- * tile that does not compile or fit says so in `why`, and is no error. Free with mp_facts_free, after an error
- * too. MP_EMEMORY. */
+ * tile that does not compile or fit says so in `why`, and is no error. Free with mp_facts_free, after an
+ * error too. MP_EMEMORY. */
 mp_status mp_facts_find(const mp_case *cases, size_t count, const mp_device_limits *limits, mp_facts *facts,
                         mp_error *err);
 /* The facts of a case's stage; NULL where nothing was compiled. */

@@ -21,13 +21,13 @@ typedef struct mp_tune_target {
     bool runs;               /* the kernels here have this dtype */
 } mp_tune_target;
 
-/* Reads the name, the file and its `_down` file; of that file itself, the one that it stands beside. MP_EINPUT
- * says what the name lacks; and all that mp_tuned_load says of a file. */
+/* Reads the name, the file and its `_down` file; of that file itself, the one that it stands beside.
+ * MP_EINPUT says what the name lacks; and all that mp_tuned_load says of a file. */
 mp_status mp_tune_target_read(const char *path, mp_tune_target *target, mp_error *err);
 
 /* The shapes to run: K, topk and the options of the published models that have this E and N, or N on several
  * shards; of `model` alone where one is named; defaults where there is none; then `with`, "K=2048 topk=8",
- * over each. cases[i] are targets like *target but for base and model. *count of at most MP_TUNE_SHAPES_MAX. */
+ * over each. shapes[i] are targets like *target but for base and model; at most MP_TUNE_SHAPES_MAX. */
 enum { MP_TUNE_SHAPES_MAX = 8 };
 mp_status mp_tune_shapes(const mp_tune_target *target, const char *model, const char *with,
                          mp_tune_target *shapes, int *count, mp_error *err);

@@ -81,7 +81,7 @@ static mp_status find_points(mp_tune_plan *plan, const mp_tune_choice *choice, m
     return status;
 }
 
-/* The launch before this one, in descending order, that is to be run; 0: none. Launches are counted from 1. */
+/* The next launch, in descending order, that is to be run; 0: none. Launches are counted from 1. */
 static size_t next_to_run(const mp_tune_plan *plan, size_t from) {
     while (from > 0 && plan->launch[from - 1].proof == MP_REFUTED) from--;
     return from;
@@ -169,8 +169,8 @@ static unsigned checks_with(const mp_verdict *v, mp_answer answer) {
     return checks;
 }
 
-/* Whether a failure is told of a smaller batch: its text begins with that pair's. Of a check the first failure
- * is told, and the row itself runs first. */
+/* Whether a failure is told of a smaller batch: its text begins with that pair's. Of a check the first
+ * failure is told, and the row itself runs first. */
 static bool is_of_a_pair(const mp_check_result *check) {
     return strncmp(check->text, "M=", 2) == 0;
 }
