@@ -21,7 +21,10 @@ enum {
     BENCH = 1 << MP_CMD_BENCH_REFERENCE | 1 << MP_CMD_BENCH_PREDICT | KERNELS,
     HELP = 1 << MP_CMD_HELP,
     TUNE_VERIFY = 1 << MP_CMD_TUNE_VERIFY,
-    PROVING = TUNE_VERIFY,
+    TUNE_DIFF = 1 << MP_CMD_TUNE_DIFF,
+    CERTIFICATE = 1 << MP_CMD_TUNE_CERTIFICATE,
+    CHECK = 1 << MP_CMD_TUNE_CHECK,
+    PROVING = TUNE_VERIFY | TUNE_DIFF | CERTIFICATE,
     JUDGING = RUN | VERIFY,
     ALL = (1 << MP_COMMAND_COUNT) - 1
 };
@@ -108,6 +111,24 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "(docs/tune.md). Exit codes: 0 every launch is proven; 1 one is refuted, or only some are proven; "
          "77 "
          "nothing could be run here, and nothing is refuted."},
+    [MP_CMD_TUNE_DIFF] =
+        {"tune diff", mp_cmd_tune_diff, "OLD NEW [option ...]", MP_OPERANDS_TUNED, 2, 2,
+         "two files of tuned configurations", "the M whose tiles a file changes, and the proof of those",
+         "Tells each range of M in which NEW has other tiles than OLD, from what to what, and proves the "
+         "launches in these ranges as tune verify does. With --dry-run the ranges alone, and what would "
+         "run."},
+    [MP_CMD_TUNE_CERTIFICATE] =
+        {"tune certificate", mp_cmd_tune_certificate, "FILE --out CERT.json --by NAME [option ...]",
+         MP_OPERANDS_TUNED, 1, 1, "a file of tuned configurations",
+         "prove a file, and write down what was run, on what, with which results",
+         "As tune verify; then the record, with the SHA-256 of the file and of the report, for the pull "
+         "request: tune check verifies it again. A digest is no signature: --by is a name, and who can "
+         "change the record can change its digests. It is written whatever came of it, and says so."},
+    [MP_CMD_TUNE_CHECK] =
+        {"tune check", mp_cmd_tune_check, "CERT.json [option ...]", MP_OPERANDS_TUNED, 1, 1,
+         "a certificate of tune certificate", "whether a certificate proves its file",
+         "The digests; whether its batch sizes are all that the file asks for; whether each was proven, on a "
+         "device, and on the one in the file's name. Exit code 1 says why it proves less."},
     [MP_CMD_DOCTOR] = {"doctor", mp_cmd_doctor, "", MP_OPERANDS_NONE, 0, 0, "no argument",
                        "versions, device, BLAS core, caches; what will be skipped and why", NULL},
     [MP_CMD_WORKER] = {"worker", mp_cmd_worker, "", MP_OPERANDS_NONE, 0, 0, "no argument",
@@ -342,6 +363,18 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .summary = "write the verdicts of all rows as JSON, as run does"},
     [MP_OPT_TUNE_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = PROVING,
                              .summary = "print every launch, not only those that are not proven"},
+    [MP_OPT_TUNE_OUT] = {"out", 'o', MP_TAKES_FILE, "CERT.json", .commands = CERTIFICATE,
+                         .summary = "the certificate that is written"},
+    [MP_OPT_TUNE_MARKDOWN] = {"markdown", 0, MP_TAKES_FILE, "FILE", .commands = CERTIFICATE,
+                              .summary = "write it for people as well, for the text of a pull request"},
+    [MP_OPT_TUNE_BY] = {"by", 0, MP_TAKES_TEXT, "NAME", .commands = CERTIFICATE,
+                        .summary = "who signs it off"},
+    [MP_OPT_TUNE_FILE] = {"file", 0, MP_TAKES_FILE, "FILE", .commands = CHECK,
+                          .summary = "the tuned file, where it is not at the path that the certificate says"},
+    [MP_OPT_TUNE_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = CHECK,
+                            .summary = "the JSON report that was written with it, to be checked too"},
+    [MP_OPT_TUNE_AGAIN] = {"again", 0, MP_TAKES_NOTHING, .commands = CHECK,
+                           .summary = "prove the file again here, in the same way, and compare"},
     [MP_OPT_MAN] = {"man", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,
                     .summary = "the manual page"},
     [MP_OPT_BASH] = {"bash", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,

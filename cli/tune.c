@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-mp_tune_request mp_cli_tune_request(const mp_args *args) {
+mp_tune_request mp_cli_tune_request(const mp_args *args, const char *path) {
     const char *subject = mp_args_text(args, MP_OPT_TUNE_SUBJECT);
     return (mp_tune_request){
-        .path = args->operands[0],
+        .path = path,
         .model = mp_args_text(args, MP_OPT_TUNE_MODEL),
         .with = mp_args_text(args, MP_OPT_TUNE_WITH),
         .compile_only = mp_args_given(args, MP_OPT_TUNE_STATIC),

@@ -186,3 +186,21 @@ void mp_report_tune_plan(FILE *out, const mp_tune_result *result) {
         }
     }
 }
+
+void mp_report_tune_changes(FILE *out, const mp_tune_target *old, const mp_tune_target *new,
+                            const mp_tune_change *changes, size_t count) {
+    fprintf(out, "--- %s%s\n+++ %s%s\n", old->path, *old->down_path ? ", with its _down file" : "", new->path,
+            *new->down_path ? ", with its _down file" : "");
+    for (size_t i = 0; i < count; i++) {
+        const mp_tune_change *c = &changes[i];
+        mp_text range = {0}, before = {0}, after = {0};
+        range_text(c->first, c->last, &range);
+        tile_text(&c->old_up, &c->old_down, &before);
+        tile_text(&c->new_up, &c->new_down, &after);
+        fprintf(out, "M %-12s %s -> %s\n", mp_text_get(&range), mp_text_get(&before), mp_text_get(&after));
+        mp_text_free(&range);
+        mp_text_free(&before);
+        mp_text_free(&after);
+    }
+    fprintf(out, count ? "every other M has the tiles that it had\n" : "every M has the tiles that it had\n");
+}

@@ -3,6 +3,7 @@
 #ifndef MP_REPORTS_TUNE_H
 #define MP_REPORTS_TUNE_H
 
+#include "harness/tune/changes.h"
 #include "harness/tune/prove.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@ void mp_report_tune(FILE *out, const mp_tune_result *result, const mp_run_info *
 /* The rows that would run, one repro a line, and the ranges that they stand for. */
 void mp_report_tune_plan(FILE *out, const mp_tune_result *result);
 /* For `tune diff`: each range of M in which the new file has other tiles than the old one. */
-void mp_report_tune_changes(FILE *out, const mp_tune_result *result);
+void mp_report_tune_changes(FILE *out, const mp_tune_target *old, const mp_tune_target *new,
+                            const mp_tune_change *changes, size_t count);
 
 #endif
