@@ -7,7 +7,7 @@
 #include "harness/verdict_json.h"
 #include "harness/wire.h"
 #include "reports/certificate_parts.h"
-#include "reports/digest.h"
+#include "reports/sha256.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +18,9 @@ static const char *last_part(const char *path) {
 }
 
 static mp_status add_file(json_t *to, const char *key, const char *path, size_t most, mp_error *err) {
-    char digest[MP_DIGEST_SIZE];
+    char digest[MP_SHA256_SIZE];
     size_t bytes = 0;
-    const mp_status status = mp_digest_file(path, most, digest, &bytes, err);
+    const mp_status status = mp_sha256_file(path, most, digest, &bytes, err);
     if (status == MP_OK)
         json_object_set_new(to, key,
                             json_pack("{s:o, s:o, s:I, s:s}", "name", mp_json_text(last_part(path)), "path",
@@ -109,7 +109,7 @@ mp_status mp_certificate_make(const mp_tune_request *request, const mp_tune_resu
                               json_t **certificate, mp_error *err) {
     const mp_tune_tally tally = mp_tune_count(result);
     json_t *json = json_object(), *shapes = json_array();
-    char digest[MP_DIGEST_SIZE];
+    char digest[MP_SHA256_SIZE];
     *certificate = NULL;
     json_object_set_new(json, "format", json_string(MP_CERTIFICATE_FORMAT));
     json_object_set_new(json, "version", json_integer(MP_CERTIFICATE_VERSION));
@@ -141,11 +141,11 @@ mp_status mp_certificate_make(const mp_tune_request *request, const mp_tune_resu
 }
 
 /* Of all but the digest itself, keys in order, without blanks. */
-bool mp_certificate_digest(const json_t *certificate, char digest[MP_DIGEST_SIZE]) {
+bool mp_certificate_digest(const json_t *certificate, char digest[MP_SHA256_SIZE]) {
     json_t *copy = json_copy((json_t *)certificate);
     if (copy) json_object_del(copy, "sha256");
     char *text = copy ? json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17)) : NULL;
-    if (text) mp_digest(text, strlen(text), digest);
+    if (text) mp_sha256(text, strlen(text), digest);
     json_decref(copy);
     free(text);
     return text != NULL;

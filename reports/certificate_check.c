@@ -113,19 +113,19 @@ char *mp_certificate_file(const char *path, const json_t *c) {
 
 /* ---- the check ---- */
 
-typedef struct check {
+typedef struct reading {
     const json_t *c;
     mp_texts *against, *notes;
-} check;
+} reading;
 
-static void check_file(check *k, const char *key, const char *what, const char *path, size_t most) {
+static void check_file(reading *k, const char *key, const char *what, const char *path, size_t most) {
     const json_t *recorded = json_object_get(k->c, key);
-    char digest[MP_DIGEST_SIZE];
+    char digest[MP_SHA256_SIZE];
     mp_error why = {0};
     if (!*path && !recorded) return;
     if (!recorded) {
         mp_texts_add(k->against, "%s: the certificate has none, and there is %s", what, path);
-    } else if (!*path || mp_digest_file(path, most, digest, NULL, &why) != MP_OK) {
+    } else if (!*path || mp_sha256_file(path, most, digest, NULL, &why) != MP_OK) {
         mp_texts_add(k->against, "%s: %s", what, *path ? why.text : "there is none any more");
     } else if (strcmp(digest, mp_certificate_text(recorded, "sha256")) != 0) {
         mp_texts_add(k->against, "%s: %s has SHA-256 %s: expected %s", what, path, digest,
@@ -160,7 +160,7 @@ static const json_t *launch_at(const json_t *launches, int64_t M) {
 }
 
 /* The launches that the file asks for today, each in the record, with the file's tiles, and proven. */
-static void check_launches(check *k, const json_t *shape, const mp_tune_plan *plan) {
+static void check_launches(reading *k, const json_t *shape, const mp_tune_plan *plan) {
     const json_t *launches = json_object_get(shape, "launches");
     for (size_t i = 0; i < plan->count; i++) {
         const mp_launch *l = &plan->launch[i];
@@ -187,7 +187,7 @@ static void check_launches(check *k, const json_t *shape, const mp_tune_plan *pl
     if (plan->left_out) mp_texts_add(k->against, "%zu larger batch sizes were left out", plan->left_out);
 }
 
-static void check_shapes(check *k, const mp_tune_target *target) {
+static void check_shapes(reading *k, const mp_tune_target *target) {
     const json_t *shapes = json_object_get(k->c, "shapes"), *shape;
     const mp_tune_request request = mp_certificate_request(k->c, target->path);
     size_t i;
@@ -210,7 +210,7 @@ static void check_shapes(check *k, const mp_tune_target *target) {
     }
 }
 
-static void check_run(check *k, const mp_tune_target *target) {
+static void check_run(reading *k, const mp_tune_target *target) {
     const json_t *run = json_object_get(k->c, "run");
     const char *subject = mp_certificate_text(run, "subject"), *device = mp_certificate_text(run, "device"),
                *version = mp_certificate_text(run, "version");
@@ -236,8 +236,8 @@ static void check_run(check *k, const mp_tune_target *target) {
 
 mp_status mp_certificate_check(const json_t *certificate, const char *file, const char *report,
                                mp_texts *against, mp_texts *notes, mp_error *err) {
-    check k = {certificate, against, notes};
-    char digest[MP_DIGEST_SIZE];
+    reading k = {certificate, against, notes};
+    char digest[MP_SHA256_SIZE];
     mp_tune_target *target = malloc(sizeof *target);
     if (!target || !mp_certificate_digest(certificate, digest)) {
         free(target);
