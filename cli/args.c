@@ -211,8 +211,8 @@ static void scan(mp_args *args, given *list, size_t *count, int *trouble) {
             sprintf(letters + strlen(letters), "%c%s", o->letter, value ? ":" : "");
         for (size_t k = 0; k < used; k++) known = known || strcmp(names[k].name, o->name) == 0;
         if (known) continue;
-        names[used++] = (struct option){o->name, value ? required_argument : no_argument, NULL,
-                                        FIRST_OPTION + i};
+        names[used++] =
+            (struct option){o->name, value ? required_argument : no_argument, NULL, FIRST_OPTION + i};
     }
     opterr = 0;
     optind = 0;

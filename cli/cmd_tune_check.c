@@ -7,13 +7,21 @@
 
 #include <stdlib.h>
 
-/* Proves the file once more, as the certificate says that it was proven. */
+/* Proves the file once more, as the certificate says that it was proven. What somebody's record names as a
+ * program is not started for that: who trusts it says so by --subject. */
 static mp_status again(const mp_args *args, const json_t *certificate, const char *file, int *code,
                        mp_error *err) {
     mp_tune_request request = mp_certificate_request(certificate, file);
     mp_tune_result *result = calloc(1, sizeof *result);
     mp_run_info info;
     mp_status status = mp_cli_run_info(args, &info, err);
+    if (mp_args_given(args, MP_OPT_TUNE_SUBJECT))
+        request.suite.settings.subject = mp_cli_tune_request(args, file).suite.settings.subject;
+    else if (status == MP_OK && mp_subject_is_foreign(request.suite.settings.subject))
+        status = mp_fail(err, MP_EINPUT,
+                         "the certificate names the subject %s: --again starts it only where "
+                         "--subject names it, too",
+                         request.suite.settings.subject);
     if (status == MP_OK && !result) status = mp_fail(err, MP_EMEMORY, "no memory for a result");
     if (status == MP_OK) status = mp_cli_tune_prove(args, &request, result, &info, err);
     if (status == MP_OK) {

@@ -386,7 +386,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            .summary = "the case that is timed, as `name=value ...`"},
     [MP_OPT_BENCH_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 10000, .fallback = "10",
                              .commands = KERNELS, .summary = "timed runs"},
-    [MP_OPT_TUNE_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto", .commands = PROVING,
+    [MP_OPT_TUNE_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
+                             .commands = PROVING | CHECK,
                              .summary =
                                  "what runs the tiles: cuda, plugin:PATH, worker:COMMAND; host predicts",
                              .details = "auto is cuda, with or without a GPU. host and ref compute the "
@@ -423,6 +424,19 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .summary = "write the verdicts of all rows as JSON, as run does"},
     [MP_OPT_TUNE_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = PROVING,
                              .summary = "print every launch, not only those that are not proven"},
+    [MP_OPT_TUNE_AGAINST] = {"against", 0, MP_TAKES_FILE, "OLD|default",
+                             .commands = TUNE_VERIFY | CERTIFICATE,
+                             .summary =
+                                 "time each key beside the tiles of this file, or the defaults, as well",
+                             .details = "Old, new, new, old in each round, the stages' own times on the "
+                                        "device; the median of the rounds' ratios, with a 95 % interval of "
+                                        "order statistics. A key that is slower than --threshold allows, or "
+                                        "not shown to be within it, fails."},
+    [MP_OPT_TUNE_THRESHOLD] = {"threshold", 0, MP_TAKES_NUMBER, "PERCENT", 0, 1000, .fallback = "5",
+                               .commands = TUNE_VERIFY | CERTIFICATE,
+                               .summary = "how much longer than --against a key may take"},
+    [MP_OPT_TUNE_ROUNDS] = {"rounds", 0, MP_TAKES_NUMBER, "N", 6, 10000, .fallback = "25",
+                            .commands = TUNE_VERIFY | CERTIFICATE, .summary = "rounds of --against"},
     [MP_OPT_TUNE_OUT] = {"out", 'o', MP_TAKES_FILE, "CERT.json", .commands = CERTIFICATE,
                          .summary = "the certificate that is written"},
     [MP_OPT_TUNE_MARKDOWN] = {"markdown", 0, MP_TAKES_FILE, "FILE", .commands = CERTIFICATE,

@@ -16,6 +16,9 @@ mp_tune_request mp_cli_tune_request(const mp_args *args, const char *path) {
         .with = mp_args_text(args, MP_OPT_TUNE_WITH),
         .compile_only = mp_args_given(args, MP_OPT_TUNE_STATIC),
         .plan_only = mp_args_given(args, MP_OPT_TUNE_DRY_RUN),
+        .against = mp_args_text(args, MP_OPT_TUNE_AGAINST),
+        .threshold = (double)mp_args_number(args, MP_OPT_TUNE_THRESHOLD) / 100,
+        .rounds = (int)mp_args_number(args, MP_OPT_TUNE_ROUNDS),
         .choice = {.each = mp_args_given(args, MP_OPT_TUNE_EACH),
                    .own_tiles = mp_args_given(args, MP_OPT_TUNE_OWN_TILES),
                    .most =

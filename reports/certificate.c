@@ -69,6 +69,25 @@ static json_t *launch_json(const mp_tune_plan *plan, const mp_launch *l) {
                      "row", name, "by_itself", l->pair < 0, "checks", checks_json(l->passed));
 }
 
+static json_t *races_json(const mp_tune_shape *shape) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < shape->race_count; i++) {
+        const mp_race *r = &shape->races[i];
+        json_t *race = json_pack("{s:I, s:o, s:o, s:o, s:o, s:s}", "key", (json_int_t)r->key, "old",
+                                 tile_json(&r->old_up), "old_down", tile_json(&r->old_down), "new",
+                                 tile_json(&r->new_up), "new_down", tile_json(&r->new_down), "outcome",
+                                 mp_race_outcome_name(r->outcome));
+        if (r->outcome == MP_RACE_NOT_RUN)
+            json_object_set_new(race, "why", mp_json_text(r->why[0] ? r->why : shape->not_timed));
+        else
+            json_object_update_new(race, json_pack("{s:f, s:f, s:f, s:f, s:f, s:i}", "old_ms", r->old_ms,
+                                                   "new_ms", r->new_ms, "ratio", r->ratio, "low", r->low,
+                                                   "high", r->high, "rounds", r->rounds));
+        json_array_append_new(list, race);
+    }
+    return list;
+}
+
 static json_t *shape_json(const mp_tune_shape *shape) {
     const mp_tune_plan *plan = &shape->plan;
     json_t *launches = json_array();
@@ -81,6 +100,7 @@ static json_t *shape_json(const mp_tune_shape *shape) {
     json_t *json =
         json_pack("{s:s, s:s, s:o, s:I, s:o}", "model", shape->target.model, "case", text, "compiled",
                   facts_json(&shape->facts), "left_out", (json_int_t)plan->left_out, "launches", launches);
+    if (shape->races) json_object_set_new(json, "speed", races_json(shape));
     if (shape->facts.skipped[0])
         json_object_set_new(json, "not_compiled", mp_json_text(shape->facts.skipped));
     return json;
@@ -186,6 +206,22 @@ static void add_digest(mp_text *to, const char *what, const json_t *file) {
     mp_text_add(to, "<br>SHA-256 %s |\n", mp_certificate_text(file, "sha256"));
 }
 
+static void add_races(mp_text *to, const json_t *shape) {
+    const json_t *race;
+    size_t i;
+    if (!json_array_size(json_object_get(shape, "speed"))) return;
+    mp_text_add(to,
+                "\n| key | old, ms | new, ms | new / old | 95 %% interval | |\n|---|---|---|---|---|---|\n");
+    json_array_foreach(json_object_get(shape, "speed"), i, race) {
+        mp_text_add(to, "| %lld | %.4f | %.4f | %.3f | %.3f .. %.3f | %s |\n",
+                    mp_certificate_number(race, "key"), json_real_value(json_object_get(race, "old_ms")),
+                    json_real_value(json_object_get(race, "new_ms")),
+                    json_real_value(json_object_get(race, "ratio")),
+                    json_real_value(json_object_get(race, "low")),
+                    json_real_value(json_object_get(race, "high")), mp_certificate_text(race, "outcome"));
+    }
+}
+
 static void add_launches(mp_text *to, const json_t *shape) {
     const json_t *launch;
     size_t i;
@@ -209,13 +245,15 @@ mp_status mp_certificate_markdown(const char *path, const json_t *c, mp_error *e
     const json_t *run = json_object_get(c, "run"), *totals = json_object_get(c, "totals"), *shape;
     const long long all = mp_certificate_number(totals, "launches"),
                     proven = mp_certificate_number(totals, "proven");
+    const char *subject = mp_certificate_text(run, "subject");
+    const bool predicted = strcmp(subject, "host") == 0 || strcmp(subject, "ref") == 0;
     mp_text text = {0};
     size_t i;
     mp_text_add(&text, "## ");
     add_cell(&text, mp_certificate_text(json_object_get(c, "file"), "name"));
     mp_text_add(&text,
                 "\n\n%s%lld of %lld launches proven, %lld refuted, %lld not proven.\n\n| | |\n|---|---|\n",
-                proven == all && all > 0 ? "" : "**Not proven.** ", proven, all,
+                proven == all && all > 0 && !predicted ? "" : "**Not proven on a device.** ", proven, all,
                 mp_certificate_number(totals, "refuted"), mp_certificate_number(totals, "unproven"));
     add_line(&text, "not run", mp_certificate_text(c, "not_run"));
     add_line(&text, "signed off by", mp_certificate_text(json_object_get(c, "signed_off"), "by"));
@@ -230,7 +268,10 @@ mp_status mp_certificate_markdown(const char *path, const json_t *c, mp_error *e
     add_digest(&text, "down file", json_object_get(c, "down_file"));
     add_digest(&text, "report", json_object_get(c, "report"));
     mp_text_add(&text, "| certificate | SHA-256 %s |\n", mp_certificate_text(c, "sha256"));
-    json_array_foreach(json_object_get(c, "shapes"), i, shape) add_launches(&text, shape);
+    json_array_foreach(json_object_get(c, "shapes"), i, shape) {
+        add_launches(&text, shape);
+        add_races(&text, shape);
+    }
     mp_text_add(&text, "\nThe digests are of contents, and the name is a name: neither is a signature. "
                        "`moeparity tune check` verifies the JSON record; with `--again` it runs all of this "
                        "once more.\n");

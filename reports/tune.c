@@ -138,6 +138,44 @@ static void print_shape(FILE *out, const mp_tune_shape *shape, bool verbose) {
     if (plan->left_out) fprintf(out, "left out, and not proven: %zu larger batch sizes\n", plan->left_out);
 }
 
+static void print_race(FILE *out, const mp_race *r) {
+    static const char *const marks[] = {"[OK]", "[FAIL]", "[FAIL]", "[FAIL]"};
+    mp_text before = {0}, after = {0};
+    tile_text(&r->old_up, &r->old_down, &before);
+    tile_text(&r->new_up, &r->new_down, &after);
+    fprintf(out, "%-6s key %-5" PRId64 " %s -> %s: ", marks[r->outcome], r->key, mp_text_get(&before),
+            mp_text_get(&after));
+    if (r->outcome == MP_RACE_NOT_RUN)
+        fprintf(out, "not timed: %s\n", r->why);
+    else
+        fprintf(out, "%.4f -> %.4f ms, %+.1f %% (%+.1f .. %+.1f), %d rounds: %s\n", r->old_ms, r->new_ms,
+                100 * (r->ratio - 1), 100 * (r->low - 1), 100 * (r->high - 1), r->rounds,
+                r->outcome == MP_RACE_KEPT   ? "kept"
+                : r->outcome == MP_RACE_LOST ? "slower"
+                                             : "not decided: more --rounds");
+    mp_text_free(&before);
+    mp_text_free(&after);
+}
+
+static void print_races(FILE *out, const mp_tune_shape *shape) {
+    if (!shape->races) return;
+    fprintf(out,
+            "\nspeed, old -> new: median time of one run, and by how much longer the new one takes (with its "
+            "95 %% interval)\n");
+    if (shape->not_timed[0]) fprintf(out, "SKIP    %s\n", shape->not_timed);
+    for (size_t i = 0; i < shape->race_count && !shape->not_timed[0]; i++) print_race(out, &shape->races[i]);
+    if (shape->race_count == 0) fprintf(out, "every key has the tiles that it had: nothing to time\n");
+}
+
+static void print_losers(FILE *out, const mp_tune_result *result, mp_race_outcome outcome, const char *what) {
+    size_t count = 0;
+    for (int i = 0; i < result->count; i++)
+        for (size_t k = 0; k < result->shape[i].race_count && !result->shape[i].not_timed[0]; k++)
+            if (result->shape[i].races[k].outcome == outcome)
+                fprintf(out, "%s%" PRId64, count++ ? ", " : what, result->shape[i].races[k].key);
+    if (count) fputc('\n', out);
+}
+
 /* Whether the subject runs the tile: what the CPU computes of it is a prediction, which knows none. */
 static bool runs_tiles(const mp_run_info *info) {
     return strcmp(info->subject, "host") != 0 && strcmp(info->subject, "ref") != 0;
@@ -152,7 +190,8 @@ static void print_meaning(FILE *out, const mp_tune_result *result, const mp_run_
     else if (tally.total && tally.proven == 0 && tally.refuted == 0)
         fprintf(out, "not proven on a device\n");
     else if (tally.proven && !runs_tiles(info))
-        fprintf(out, "subject %s: a prediction on the CPU, in which no tile is run; not proven on a device\n",
+        fprintf(out, "subject %s: a prediction on the CPU, in which no tile is run nor timed; not proven on a "
+                "device\n",
                 info->subject);
     else if (tally.proven)
         fprintf(out,
@@ -167,8 +206,14 @@ static void print_meaning(FILE *out, const mp_tune_result *result, const mp_run_
 
 void mp_report_tune(FILE *out, const mp_tune_result *result, const mp_run_info *info, bool verbose) {
     print_head(out, result);
-    for (int i = 0; i < result->count; i++) print_shape(out, &result->shape[i], verbose);
+    for (int i = 0; i < result->count; i++) {
+        print_shape(out, &result->shape[i], verbose);
+        print_races(out, &result->shape[i]);
+    }
     print_meaning(out, result, info);
+    print_losers(out, result, MP_RACE_LOST, "keys that lose: ");
+    print_losers(out, result, MP_RACE_UNDECIDED, "keys not shown to keep their speed: ");
+    print_losers(out, result, MP_RACE_NOT_RUN, "keys not timed: ");
     if (*info->device && *result->target.device && strcmp(info->device, result->target.device) != 0)
         fprintf(out, "note: the file is for %s, and this is %s\n", result->target.device, info->device);
 }

@@ -34,6 +34,23 @@ static mp_status run(const mp_tune_request *request, mp_tune_shape *shape, mp_ru
     return status;
 }
 
+/* Times are taken of what has been proven: here alone a subject runs in this process. */
+static mp_status time_keys(const mp_tune_request *request, const mp_tune_result *result, mp_tune_shape *shape,
+                           mp_error *err) {
+    mp_error why = {0};
+    const mp_race_options options = {.subject = request->suite.settings.subject,
+                                     .old = *result->against.path ? &result->against : NULL,
+                                     .rounds = request->rounds,
+                                     .threshold = request->threshold};
+    const mp_status status = mp_race_keys(&shape->plan, &options, &shape->races, &shape->race_count, &why);
+    if (status == MP_EUNSUPPORTED) {
+        snprintf(shape->not_timed, sizeof shape->not_timed, "%s", why.text);
+        return MP_OK;
+    }
+    if (status != MP_OK && err) *err = why;
+    return status;
+}
+
 static mp_status prove_shape(const mp_tune_request *request, mp_tune_result *result, mp_tune_shape *shape,
                              mp_run_info *info, mp_error *err) {
     mp_tune_choice choice = request->choice;
@@ -45,18 +62,30 @@ static mp_status prove_shape(const mp_tune_request *request, mp_tune_result *res
         mp_tune_take_facts(&shape->plan, &shape->facts);
     if (status == MP_OK) status = mp_tune_plan_rows(&shape->plan, &choice, err);
     if (status == MP_OK && !*result->not_run) status = run(request, shape, info, err);
+    if (status == MP_OK && !*result->not_run && request->against && !info->interrupted)
+        status = time_keys(request, result, shape, err);
     return status;
 }
 
-static mp_status read_targets(const mp_tune_request *request, mp_tune_result *result, mp_error *err) {
-    mp_tune_target *target = &result->target, *old = &result->instead_of;
-    mp_status status = mp_tune_target_read(request->path, target, err);
-    if (status == MP_OK && request->instead_of) status = mp_tune_target_read(request->instead_of, old, err);
-    if (status != MP_OK || !request->instead_of) return status;
-    if (old->E != target->E || old->N != target->N || strcmp(old->dtype, target->dtype) != 0)
+/* Another table of the same kernel, to be compared with. */
+static mp_status read_other(const char *path, const mp_tune_target *target, mp_tune_target *other,
+                            mp_error *err) {
+    const mp_status status = mp_tune_target_read(path, other, err);
+    if (status != MP_OK) return status;
+    if (other->E != target->E || other->N != target->N || strcmp(other->dtype, target->dtype) != 0)
         return mp_fail(err, MP_EINPUT, "%s and %s are tables of different kernels: E, N or dtype differ",
-                       request->instead_of, request->path);
+                       path, target->path);
     return MP_OK;
+}
+
+static mp_status read_targets(const mp_tune_request *request, mp_tune_result *result, mp_error *err) {
+    const mp_tune_target *target = &result->target;
+    mp_status status = mp_tune_target_read(request->path, &result->target, err);
+    if (status == MP_OK && request->instead_of)
+        status = read_other(request->instead_of, target, &result->instead_of, err);
+    if (status == MP_OK && request->against && strcmp(request->against, "default") != 0)
+        status = read_other(request->against, target, &result->against, err);
+    return status;
 }
 
 mp_status mp_tune_prove(const mp_tune_request *request, mp_tune_result *result, mp_run_info *info,
@@ -88,6 +117,7 @@ void mp_tune_result_free(mp_tune_result *result) {
         for (size_t v = 0; shape->verdicts && v < shape->plan.matrix.count; v++)
             mp_verdict_free(&shape->verdicts[v]);
         free(shape->verdicts);
+        free(shape->races);
         mp_facts_free(&shape->facts);
         mp_tune_plan_free(&shape->plan);
     }
@@ -114,11 +144,21 @@ static bool all_skipped(const mp_tune_result *result) {
     return true;
 }
 
+static bool all_kept(const mp_tune_result *result) {
+    for (int i = 0; i < result->count; i++) {
+        const mp_tune_shape *shape = &result->shape[i];
+        if (shape->not_timed[0]) return false;
+        for (size_t k = 0; k < shape->race_count; k++)
+            if (shape->races[k].outcome != MP_RACE_KEPT) return false;
+    }
+    return true;
+}
+
 int mp_tune_exit_code(const mp_tune_result *result, const mp_run_info *info) {
     const mp_tune_tally tally = mp_tune_count(result);
     if (tally.refuted) return MP_EXIT_FAILURE;
     if (info->interrupted) return MP_EXIT_BROKEN;
-    if (tally.unproven == 0) return MP_EXIT_OK;
+    if (tally.unproven == 0) return all_kept(result) ? MP_EXIT_OK : MP_EXIT_FAILURE;
     if (!all_skipped(result)) return MP_EXIT_FAILURE;
     return mp_gpu_required() ? MP_EXIT_BROKEN : MP_EXIT_SKIPPED;
 }

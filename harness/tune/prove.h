@@ -4,6 +4,7 @@
 #ifndef MP_HARNESS_TUNE_PROVE_H
 #define MP_HARNESS_TUNE_PROVE_H
 
+#include "harness/tune/race.h"
 #include "harness/tune/verify.h"
 #include "moeparity/suite.h"
 
@@ -14,6 +15,9 @@ typedef struct mp_tune_request {
     mp_tune_choice choice; /* instead_of is filled here */
     bool compile_only;     /* nothing is run */
     bool plan_only;        /* nor compiled */
+    const char *against;   /* the file beside which keys are timed, "default" for none; NULL: no times */
+    double threshold;      /* of the times: 0.05 */
+    int rounds;
     /* How rows are run; settings.subject must be named. `begin`, which may be NULL, is called before each run
      * with the options, into which it puts what is to be told while it goes on. */
     mp_suite_options suite;
@@ -27,10 +31,13 @@ typedef struct mp_tune_shape {
     mp_tune_plan plan;
     mp_facts facts;
     mp_verdict *verdicts; /* of the plan's rows; NULL: nothing was run */
+    mp_race *races;       /* of the keys whose tiles differ from --against; NULL: none were asked for */
+    size_t race_count;
+    char not_timed[512]; /* why none could be; "" */
 } mp_tune_shape;
 
 typedef struct mp_tune_result {
-    mp_tune_target target, instead_of;
+    mp_tune_target target, instead_of, against;
     mp_tune_shape shape[MP_TUNE_SHAPES_MAX];
     int count;
     bool ran;
@@ -48,8 +55,8 @@ typedef struct mp_tune_tally {
     size_t total, proven, refuted, unproven;
 } mp_tune_tally;
 mp_tune_tally mp_tune_count(const mp_tune_result *result);
-/* MP_EXIT_OK: all are proven; MP_EXIT_FAILURE: one is refuted, or some are proven and others not, which is no
- * proof of the file; MP_EXIT_SKIPPED: none is, and none was run; MP_EXIT_BROKEN: the same where
+/* MP_EXIT_OK: all are proven, and no key is slower than it may be; MP_EXIT_FAILURE: one is refuted, or slower,
+ * or some are proven and others not, which is no proof of the file; MP_EXIT_SKIPPED: none is, and none was run; MP_EXIT_BROKEN: the same where
  * MOEPARITY_REQUIRE_GPU is set, or it was interrupted. */
 int mp_tune_exit_code(const mp_tune_result *result, const mp_run_info *info);
 
