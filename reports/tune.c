@@ -190,7 +190,8 @@ static void print_meaning(FILE *out, const mp_tune_result *result, const mp_run_
     else if (tally.total && tally.proven == 0 && tally.refuted == 0)
         fprintf(out, "not proven on a device\n");
     else if (tally.proven && !runs_tiles(info))
-        fprintf(out, "subject %s: a prediction on the CPU, in which no tile is run nor timed; not proven on a "
+        fprintf(out,
+                "subject %s: a prediction on the CPU, in which no tile is run nor timed; not proven on a "
                 "device\n",
                 info->subject);
     else if (tally.proven)

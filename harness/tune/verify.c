@@ -163,12 +163,6 @@ void mp_tune_take_facts(mp_tune_plan *plan, const mp_facts *facts) {
     }
 }
 
-static unsigned checks_with(const mp_verdict *v, mp_answer answer) {
-    unsigned checks = 0;
-    for (int i = 0; i < MP_CHECK_COUNT; i++) checks |= v->check[i].answer == answer ? 1u << i : 0;
-    return checks;
-}
-
 /* Whether a failure is told of a smaller batch: its text begins with that pair's. Of a check the first
  * failure is told, and the row itself runs first. */
 static bool is_of_a_pair(const mp_check_result *check) {
@@ -196,15 +190,30 @@ static const mp_check_result *against_pair(const mp_verdict *v, const char *text
     return NULL;
 }
 
-static bool needs(const mp_verdict *v, mp_check check) {
-    return v->check[check].answer == MP_PASSED;
+/* Whether the row itself passed the check. */
+static bool passed(const mp_verdict *v, mp_check check) {
+    const mp_check_result *result = &v->check[check];
+    return result->answer == MP_PASSED || (result->answer == MP_FAILED && is_of_a_pair(result));
+}
+
+static unsigned checks_passed(const mp_verdict *v) {
+    unsigned checks = 0;
+    for (int i = 0; i < MP_CHECK_COUNT; i++)
+        if (i != MP_CHECK_PAIR && passed(v, (mp_check)i)) checks |= 1u << i;
+    return checks;
+}
+
+static bool any_failed(const mp_verdict *v) {
+    for (int i = 0; i < MP_CHECK_COUNT; i++)
+        if (v->check[i].answer == MP_FAILED) return true;
+    return false;
 }
 
 /* A verdict that passed is a proof where every number was compared with float64 and the surroundings were
  * looked at. */
 static void take_row(mp_launch *l, const mp_verdict *v) {
     const mp_check_result *against = against_row(v);
-    l->passed = checks_with(v, MP_PASSED);
+    l->passed = checks_passed(v);
     if (!v->name[0])
         say(l, MP_UNPROVEN, "not reached");
     else if (v->outcome == MP_SKIP)
@@ -213,13 +222,13 @@ static void take_row(mp_launch *l, const mp_verdict *v) {
         say(l, MP_REFUTED, "%s: %s", mp_outcome_name(v->outcome), v->reason);
     else if (against)
         say(l, MP_REFUTED, "%s: %s", mp_check_name((mp_check)(against - v->check)), against->text);
-    else if (v->outcome == MP_FAIL && v->check[MP_CHECK_PAIR].answer != MP_FAILED)
+    else if (v->outcome == MP_FAIL && !any_failed(v))
         say(l, MP_REFUTED, "%s", v->reason); /* no check was reached: the tile cannot run */
-    else if (!needs(v, MP_CHECK_BOUND) || !needs(v, MP_CHECK_REPEAT) || !needs(v, MP_CHECK_GUARD))
+    else if (!passed(v, MP_CHECK_BOUND) || !passed(v, MP_CHECK_REPEAT) || !passed(v, MP_CHECK_GUARD))
         say(l, MP_UNPROVEN, "not judged: %s",
-            !needs(v, MP_CHECK_BOUND)    ? v->check[MP_CHECK_BOUND].text
-            : !needs(v, MP_CHECK_REPEAT) ? v->check[MP_CHECK_REPEAT].text
-                                         : v->check[MP_CHECK_GUARD].text);
+            !passed(v, MP_CHECK_BOUND)    ? v->check[MP_CHECK_BOUND].text
+            : !passed(v, MP_CHECK_REPEAT) ? v->check[MP_CHECK_REPEAT].text
+                                          : v->check[MP_CHECK_GUARD].text);
     else
         say(l, MP_PROVEN, "judged by itself");
 }
