@@ -15,9 +15,15 @@ enum { /* a bit each, of 64 */
        EXPORT = INT64_C(1) << MP_CMD_EXPORT,
        RECORD = INT64_C(1) << MP_CMD_RECORD,
        VERIFY = INT64_C(1) << MP_CMD_VERIFY,
+       MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
        INFER = INT64_C(1) << MP_CMD_INFER,
+       BISECT_K = INT64_C(1) << MP_CMD_BISECT_K,
+       BISECT_CONFIG = INT64_C(1) << MP_CMD_BISECT_CONFIG,
+       LOCATING = BISECT_K | BISECT_CONFIG, /* where one failing case fails */
        BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
-       BISECTING = BISECT_CASE,
+       BISECT_SET = INT64_C(1) << MP_CMD_BISECT_SET,
+       BISECT_STEP = INT64_C(1) << MP_CMD_BISECT_STEP,
+       BISECTING = BISECT_CASE | BISECT_SET,
        PROBE = INT64_C(1) << MP_CMD_PROBE,
        KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
        BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
@@ -80,6 +86,12 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                      "compare two goldens, tensor by tensor", "Exit code 1 when they differ."},
     [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
                    "what a golden holds, and who made it", NULL},
+    [MP_CMD_REPORT_MERGE] =
+        {"report merge", mp_cmd_report_merge, "OUT.json FILE... [option ...]", MP_OPERANDS_REPORT, 2, INT_MAX,
+         "a file to write and reports", "make one report of those of all shards of a matrix",
+         "The JSON reports of `--shard 0/N` to `N-1/N`, in any order. The exit code is that of the whole. A "
+         "shard that is missing, there twice, or of another matrix, commit, subject or setting is bad input "
+         "(docs/ci.md)."},
     [MP_CMD_INFER] =
         {"infer", mp_cmd_infer, "[--subject S] [option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "the contract of a subject, found out from its bits",
@@ -90,6 +102,23 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "every "
          "stage that is seen has a hypothesis that fits; 1 one has none; 2, 3 and 77 as always "
          "(docs/infer.md)."},
+    [MP_CMD_BISECT_K] =
+        {"bisect k", mp_cmd_bisect_k, "--case 'M=32 topk=2 act=silu' [option ...]", MP_OPERANDS_NONE, 0, 0,
+         "no argument", "the group of terms with which a grouped GEMM begins to err",
+         "Zeroes the inputs of all terms behind k, and finds by halving the first group of k with which the "
+         "subject parts from the prediction, or leaves its bounds; then says of what kind the difference is. "
+         "Exit codes: 0 there is no difference; 1 it was found; 2, 3 and 77 as always (docs/bisect.md)."},
+    [MP_CMD_BISECT_CONFIG] = {"bisect config", mp_cmd_bisect_config,
+                              "--case 'M=32 topk=2 act=silu' --good TILE --bad TILE [option ...]",
+                              MP_OPERANDS_NONE, 0, 0, "no argument",
+                              "the keys of a tile that make a case fail",
+                              "Runs the case with the good tile, the bad one, one key of the bad one in the "
+                              "good one, two of them, "
+                              "one of the good one in the bad one, and finds the least set of keys that "
+                              "still fails as the bad tile "
+                              "does. A tile that cannot be built or run is no failure. Exit codes: 0 the bad "
+                              "tile passes; 1 it was "
+                              "found; 2, 3 and 77 as always (docs/bisect.md)."},
     [MP_CMD_BISECT_CASE] =
         {"bisect case", mp_cmd_bisect_case,
          "--case 'M=32 topk=2 act=silu' [--subject S] [option ...]\n--report FILE [--index N | --name TEXT]",
@@ -102,6 +131,23 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "shrunk, and the others run before it. Prints what it finds, and at the end one line that repeats "
          "the smallest, which has been run. Exit codes: 0 the case passes; 1 it fails, and was shrunk; 2, 3 "
          "and 77 as always (docs/bisect.md)."},
+    [MP_CMD_BISECT_SET] =
+        {"bisect set", mp_cmd_bisect_set,
+         "MATRIX... [option ...]\n--case 'M=32 topk=2 act=silu'... [option ...]\n--report FILE [--index N | "
+         "--name TEXT]",
+         MP_OPERANDS_MATRIX, 0, INT_MAX, "matrix files", "which rows must run before the one that fails",
+         "Runs the rows in one process until one fails, then that one alone, and if it passes there, behind "
+         "fewer and fewer of the others, in a new process each time, until none can be left out. Exit codes: "
+         "0 "
+         "no row fails; 1 one does; 2, 3 and 77 as always (docs/bisect.md)."},
+    [MP_CMD_BISECT_STEP] =
+        {"bisect step", mp_cmd_bisect_step, "[--build CMD] [--fails-in WHAT] -- <arguments of moeparity run>",
+         MP_OPERANDS_MATRIX, 1, INT_MAX, "the arguments of moeparity run behind --",
+         "one commit, as `git bisect run` asks about it",
+         "Builds it, runs the cases, and answers with the exit code that git wants: 0 good; 1 bad; 125 it "
+         "cannot be tested: the build failed, the subject cannot be loaded or a file of the commit cannot be "
+         "read, every case is skipped, or it fails otherwise than --fails-in says; 129, which ends the "
+         "bisection: this line itself is wrong (docs/bisect.md)."},
     [MP_CMD_PROBE] =
         {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "what this device's arithmetic is, and whether the bit model holds on it",
@@ -161,7 +207,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .details = "Fields that are not named keep their default (moeparity show --fields). "
                                 "Several cases run in this order, with one job in one process: what a case "
                                 "leaves behind meets the next."},
-    [MP_OPT_ONE_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = SHOW | EXPORT,
+    [MP_OPT_ONE_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = SHOW | EXPORT | LOCATING,
                          .summary = "the case, as `name=value ...`",
                          .details = "Fields that are not named keep their default (moeparity show "
                                     "--fields)."},
@@ -183,21 +229,22 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .details = "Fields that differ, as `M=200 seed=1`: M, routing, seed, filter and data "
                                  "may. What it leaves in outputs and workspaces must change nothing of the "
                                  "case's result. Matrices have such cases of their own."},
-    [MP_OPT_EDIT] = {"edit", 0, MP_TAKES_TEXT, "EDIT", .commands = RUN | SHOW | EXPORT | BISECTING,
-                     .repeats = RUN | SHOW | EXPORT | BISECTING,
+    [MP_OPT_EDIT] = {"edit", 0, MP_TAKES_TEXT, "EDIT", .commands = RUN | SHOW | EXPORT | BISECTING | LOCATING,
+                     .repeats = RUN | SHOW | EXPORT | BISECTING | LOCATING,
                      .summary = "write over the inputs of each case, as `x[:,64:]=0` or `w1[3]*=0.5`",
                      .details =
                          "An input, indices and slices as numpy has them, `=` or `*=`, and a number, "
                          "nan or inf; several behind `;` or in options of their own take place in this "
                          "order. Pairs, permutations and batches see the edited inputs; of a case that "
                          "runs before, or beside it, the weights are edited. Not with a golden."},
-    [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | COVERAGE | RECORD | VERIFY,
+    [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR",
+                      .commands = RUN | LIST | COVERAGE | RECORD | VERIFY | BISECT_SET,
                       .summary = "only cases that match, as `M>16 act=silu`",
                       .details = "Blank-separated terms that must all hold: name=value, !=, and for numbers "
                                  "<, <=, >, >=; model=Qwen* for the shape of a published model; or a bare "
                                  "word that occurs in the case's name."},
     [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
-                     .commands = RUN | LIST | COVERAGE | RECORD,
+                     .commands = RUN | LIST | COVERAGE | RECORD | BISECT_SET,
                      .summary = "smoke, ci or full: each contains the ones before it"},
     [MP_OPT_SHARD] = {"shard", 0, MP_TAKES_TEXT, "I/N", .commands = JUDGING | LIST | RECORD,
                       .summary = "of the cases, those of shard I of N, from 0/N on; or auto, auto/N",
@@ -206,12 +253,14 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                  "auto: what the engine tells that has started this (Slurm array, mpirun, "
                                  "Kubernetes with auto/N). GTEST_TOTAL_SHARDS and GTEST_SHARD_INDEX are "
                                  "obeyed without this option, but in a recording (docs/ci.md)."},
-    [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE,
-                         .summary = "what the file's maker promises, as `sm_90 act.ulps=4`",
+    [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE | RUN | LOCATING,
+                         .summary = "what the maker of the file, or of the subject, promises, as `sm_90 "
+                                    "act.ulps=4`",
                          .details = "A preset, and fields over it. Without it what the file says, else "
-                                    "`any`. moeparity show prints a contract; docs/subjects.md tells more."},
+                                    "`any`, or what the subject says. moeparity show prints a contract; "
+                                    "docs/subjects.md tells more."},
     [MP_OPT_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
-                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
+                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                         .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",
                         .details = "What executes the cases. ref: the float64 reference, rounded where the "
                                    "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
@@ -250,22 +299,22 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                   "contract says so, and keeps its bound; with this option it fails. "
                                   "With --repeat 20 rare differences are found too."},
     [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME",
-                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "look tuned tiles up for this device",
                        .details = "As the driver or a file's name spells it: `NVIDIA H200`. Without it the "
                                   "device at hand, or none."},
     [MP_OPT_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION",
-                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "prefer tuned tiles of this Triton version, as 3.6.0"},
     [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE",
-                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "take tiles from this tuned file, whatever its name"},
     [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGE | JUDGING,
                      .summary = "worker processes",
                      .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
                                 "has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
-                        .commands = JUDGING | RECORD | BISECTING,
+                        .commands = JUDGING | RECORD | BISECTING | LOCATING,
                         .summary = "seconds before a case counts as hung",
                         .details = "The start of a worker has as many, and 900 more once it compiles "
                                    "kernels."},
@@ -279,7 +328,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_FAIL_FAST] = {"fail-fast", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                           .summary = "stop after the first case that fails, crashes or hangs",
                           .details = "What was not reached is not in the reports."},
-    [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD | BISECTING,
+    [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING,
+                      .commands = JUDGE | JUDGING | RECORD | BISECTING | LOCATING,
                       .summary = "judge with plain loops instead of OpenBLAS"},
     [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING,
                            .commands = JUDGE | JUDGING | RECORD | SHOW | INFER,
@@ -297,9 +347,9 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                         .summary = "histograms and maps of every stage in the JSON report",
                         .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are "
                                    "made later."},
-    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
                       .summary = "write the verdicts as JUnit XML"},
-    [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
                         .summary = "write counts, failures, skips and drift as a Markdown table",
                         .details = "For the page that a CI job shows. A FILE that GITHUB_STEP_SUMMARY names "
                                    "is appended to; any other is replaced."},
@@ -352,22 +402,57 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            .summary = "write what was found there too"},
     [MP_OPT_INFER_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = INFER,
                               .summary = "print every hypothesis, not the nearest ones alone"},
+    [MP_OPT_GEMM] = {"stage", 0, MP_TAKES_CHOICE, "STAGE", .choices = "gate_up down", .commands = BISECT_K,
+                     .summary = "which GEMM; without it that of the case's scope, or gate_up"},
+    [MP_OPT_WEIGHTS] = {"weights", 0, MP_TAKES_NOTHING, .commands = BISECT_K,
+                        .summary = "zero terms in the weights, not in what they multiply",
+                        .details = "For down, unless it is a stage alone (scope=down), that is so anyway: "
+                                   "what it reads there is no input."},
+    [MP_OPT_GROUP] = {"group", 0, MP_TAKES_NUMBER, "N", 1, 1 << 20, .commands = BISECT_K,
+                      .summary = "terms of a group",
+                      .details =
+                          "Without it those that the contract's accumulator adds in one step (16 on an "
+                          "sm_90), else BLOCK_SIZE_K of the tile."},
+    [MP_OPT_EXHAUSTIVE] = {"exhaustive", 0, MP_TAKES_NOTHING, .commands = BISECT_K,
+                           .summary = "try every group, to see whether a difference vanishes again"},
+    [MP_OPT_GOOD] = {"good", 0, MP_TAKES_TEXT, "TILE", .fallback = "default", .commands = BISECT_CONFIG,
+                     .summary = "a tile with which the case passes, as `tile=64x64x32x8x4x3`",
+                     .details =
+                         "With tile_down= where the second GEMM has one of its own; or FILE:KEY, a tuned "
+                         "file and a key of it; or default, the tile of a case that names none."},
+    [MP_OPT_BAD] = {"bad", 0, MP_TAKES_TEXT, "TILE", .commands = BISECT_CONFIG,
+                    .summary = "the tile with which it fails; without it the case's own"},
+    [MP_OPT_BISECT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = LOCATING,
+                               .summary = "print every try"},
     [MP_OPT_TRIES] = {"tries", 0, MP_TAKES_NUMBER, "N", 1, 1000000, .fallback = "1000", .commands = BISECTING,
                       .summary = "try at most so many cases"},
-    [MP_OPT_SECONDS] = {"seconds", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
+    [MP_OPT_SECONDS] = {"seconds", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "60",
                         .commands = BISECTING, .summary = "begin no try after so many seconds"},
     [MP_OPT_NO_VALUES] = {"no-values", 0, MP_TAKES_NOTHING, .commands = BISECT_CASE,
                           .summary = "leave the numbers of the inputs as they are",
                           .details = "Without it they become 0 or 1 where the case fails all the same, by "
                                      "--edit."},
-    [MP_OPT_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING,
+    [MP_OPT_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
                        .summary = "begin with a failure of this JSON report, the first one of it",
                        .details = "Its repro tells cases and settings; those of this line go before them."},
-    [MP_OPT_INDEX] = {"index", 0, MP_TAKES_NUMBER, "N", 0, INT64_MAX, .commands = BISECTING,
+    [MP_OPT_INDEX] = {"index", 0, MP_TAKES_NUMBER, "N", 0, INT64_MAX, .commands = BISECTING | LOCATING,
                       .summary = "the verdict of --report, counted from 0"},
-    [MP_OPT_NAME] = {"name", 0, MP_TAKES_TEXT, "CASE", .commands = BISECTING,
+    [MP_OPT_NAME] = {"name", 0, MP_TAKES_TEXT, "CASE", .commands = BISECTING | LOCATING,
                      .summary = "the verdict of --report about the case of this name"},
-    [MP_OPT_BISECT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING,
+    [MP_OPT_ROW] = {"row", 0, MP_TAKES_NUMBER, "N", 0, INT64_MAX, .commands = BISECT_SET,
+                    .summary = "the row that fails, counted from 0, instead of the first one that does"},
+    [MP_OPT_BUILD] = {"build", 0, MP_TAKES_TEXT, "CMD", .commands = BISECT_STEP,
+                      .summary = "build the commit by this shell command first",
+                      .details = "Where it fails, or takes longer than --build-timeout, the commit cannot be "
+                                 "tested. What it prints goes to the standard error."},
+    [MP_OPT_BUILD_TIMEOUT] = {"build-timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "3600",
+                              .commands = BISECT_STEP, .summary = "seconds of --build"},
+    [MP_OPT_FAILS_IN] = {"fails-in", 0, MP_TAKES_TEXT, "WHAT", .commands = BISECT_STEP,
+                         .summary = "only this failure is bad, as bound:gate_up, guard, CRASH or TIMEOUT",
+                         .details =
+                             "The first check that fails, and the stage in which it begins. A commit that "
+                             "fails in another way cannot be tested."},
+    [MP_OPT_BISECT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
                             .summary = "write what was found there too"},
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
                         .commands = PROBE,

@@ -18,8 +18,13 @@ typedef enum mp_command {
     MP_CMD_VERIFY,
     MP_CMD_DIFF,
     MP_CMD_LS,
+    MP_CMD_REPORT_MERGE,
     MP_CMD_INFER,
+    MP_CMD_BISECT_K,
+    MP_CMD_BISECT_CONFIG,
     MP_CMD_BISECT_CASE,
+    MP_CMD_BISECT_SET,
+    MP_CMD_BISECT_STEP,
     MP_CMD_PROBE,
     MP_CMD_BENCH_REFERENCE,
     MP_CMD_BENCH_PREDICT,
@@ -43,6 +48,7 @@ typedef enum mp_operands {
     MP_OPERANDS_GOLDEN,
     MP_OPERANDS_GOLDEN_MATRIX, /* a golden, then matrices */
     MP_OPERANDS_TRACE,         /* files of tensors */
+    MP_OPERANDS_REPORT,        /* JSON reports */
     MP_OPERANDS_TUNED,         /* files of tuned configurations */
     MP_OPERANDS_COMMAND
 } mp_operands;
@@ -113,12 +119,23 @@ typedef enum mp_option {
     MP_OPT_INFER_REPEAT,
     MP_OPT_INFER_JSON,
     MP_OPT_INFER_VERBOSE,
+    MP_OPT_GEMM,
+    MP_OPT_WEIGHTS,
+    MP_OPT_GROUP,
+    MP_OPT_EXHAUSTIVE,
+    MP_OPT_GOOD,
+    MP_OPT_BAD,
+    MP_OPT_BISECT_VERBOSE,
     MP_OPT_TRIES,
     MP_OPT_SECONDS,
     MP_OPT_NO_VALUES,
     MP_OPT_REPORT,
     MP_OPT_INDEX,
     MP_OPT_NAME,
+    MP_OPT_ROW,
+    MP_OPT_BUILD,
+    MP_OPT_BUILD_TIMEOUT,
+    MP_OPT_FAILS_IN,
     MP_OPT_BISECT_JSON,
     MP_OPT_VECTORS,
     MP_OPT_SEED,
