@@ -31,6 +31,10 @@ typedef enum mp_command {
     MP_CMD_BENCH_REFERENCE,
     MP_CMD_BENCH_PREDICT,
     MP_CMD_BENCH_KERNELS,
+    MP_CMD_TUNE_VERIFY,
+    MP_CMD_TUNE_DIFF,
+    MP_CMD_TUNE_CERTIFICATE,
+    MP_CMD_TUNE_CHECK,
     MP_CMD_DOCTOR,
     MP_CMD_WORKER,
     MP_CMD_HELP,
@@ -48,6 +52,7 @@ typedef enum mp_operands {
     MP_OPERANDS_TRACE,         /* files of tensors */
     MP_OPERANDS_REPORT,        /* JSON reports */
     MP_OPERANDS_TUNED,         /* tuned files, or folders of them */
+    MP_OPERANDS_TUNED,         /* files of tuned configurations */
     MP_OPERANDS_COMMAND
 } mp_operands;
 
@@ -160,6 +165,28 @@ typedef enum mp_option {
     MP_OPT_TABLES,
     MP_OPT_BENCH_CASE,
     MP_OPT_BENCH_REPEAT,
+    MP_OPT_TUNE_SUBJECT,
+    MP_OPT_TUNE_MODEL,
+    MP_OPT_TUNE_WITH,
+    MP_OPT_TUNE_STATIC,
+    MP_OPT_TUNE_EACH,
+    MP_OPT_TUNE_OWN_TILES,
+    MP_OPT_TUNE_MOST,
+    MP_OPT_TUNE_REPEAT,
+    MP_OPT_TUNE_TIMEOUT,
+    MP_OPT_TUNE_IN_PROCESS,
+    MP_OPT_TUNE_DRY_RUN,
+    MP_OPT_TUNE_JSON,
+    MP_OPT_TUNE_VERBOSE,
+    MP_OPT_TUNE_AGAINST,
+    MP_OPT_TUNE_THRESHOLD,
+    MP_OPT_TUNE_ROUNDS,
+    MP_OPT_TUNE_OUT,
+    MP_OPT_TUNE_MARKDOWN,
+    MP_OPT_TUNE_BY,
+    MP_OPT_TUNE_FILE,
+    MP_OPT_TUNE_REPORT,
+    MP_OPT_TUNE_AGAIN,
     MP_OPT_MAN,
     MP_OPT_BASH,
     MP_OPT_ZSH,
