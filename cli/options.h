@@ -52,7 +52,6 @@ typedef enum mp_operands {
     MP_OPERANDS_TRACE,         /* files of tensors */
     MP_OPERANDS_REPORT,        /* JSON reports */
     MP_OPERANDS_TUNED,         /* tuned files, or folders of them */
-    MP_OPERANDS_TUNED,         /* files of tuned configurations */
     MP_OPERANDS_COMMAND
 } mp_operands;
 
