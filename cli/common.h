@@ -78,9 +78,19 @@ enum {
     MP_STEP_STOP = 129,
     MP_STEP_INTERRUPTED = 130
 };
+int mp_cmd_report_merge(const mp_args *args);
 int mp_cmd_infer(const mp_args *args);
+int mp_cmd_bisect_stage(const mp_args *args);
+int mp_cmd_bisect_k(const mp_args *args);
+int mp_cmd_bisect_config(const mp_args *args);
+int mp_cmd_tune_which(const mp_args *args);
+int mp_cmd_tune_audit(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);
+int mp_cmd_tune_verify(const mp_args *args);
+int mp_cmd_tune_diff(const mp_args *args);
+int mp_cmd_tune_certificate(const mp_args *args);
+int mp_cmd_tune_check(const mp_args *args);
 int mp_cmd_doctor(const mp_args *args);
 int mp_cmd_help(const mp_args *args);
 int mp_cmd_worker(const mp_args *args);

@@ -188,12 +188,30 @@ static void cases_and_what_they_run_after(void **state) {
 /* Every command has help of both kinds, and the manual page and the completions name all there is. */
 static void everything_is_told(void **state) {
     (void)state;
-    static const char *const commands[] = {
-        "run",           "list",          "coverage",      "show",
-        "judge",         "export",        "golden record", "golden verify",
-        "golden diff",   "golden ls",     "infer",         "bisect case",
-        "bisect set",    "bisect step",   "probe",         "bench reference",
-        "bench predict", "bench kernels", "doctor",        "help"};
+    static const char *const commands[] = {"run",
+                                           "list",
+                                           "coverage",
+                                           "show",
+                                           "judge",
+                                           "export",
+                                           "golden record",
+                                           "golden verify",
+                                           "golden diff",
+                                           "golden ls",
+                                           "infer",
+                                           "bisect case",
+                                           "bisect set",
+                                           "bisect step",
+                                           "probe",
+                                           "bench reference",
+                                           "bench predict",
+                                           "bench kernels",
+                                           "tune verify",
+                                           "tune diff",
+                                           "tune certificate",
+                                           "tune check",
+                                           "doctor",
+                                           "help"};
     static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
@@ -295,7 +313,7 @@ static void bash_completes(void **state) {
         skip();
     }
     completed("moeparity \"\"", 1,
-              "run list coverage show judge export golden infer bisect probe bench doctor worker help "
+              "run list coverage show judge export golden report infer bisect probe bench doctor worker help "
               "--version --help ");
     completed("moeparity golden \"\"", 2, "record verify diff ls ");
     completed("moeparity golden verify --st", 3, "--strict ");
