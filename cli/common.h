@@ -60,6 +60,7 @@ int mp_cmd_golden_record(const mp_args *args);
 int mp_cmd_golden_verify(const mp_args *args);
 int mp_cmd_golden_diff(const mp_args *args);
 int mp_cmd_golden_ls(const mp_args *args);
+int mp_cmd_golden_merge(const mp_args *args);
 int mp_cmd_infer(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);
