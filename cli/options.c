@@ -6,23 +6,27 @@
 #include <limits.h>
 #include <stddef.h>
 
-enum {
-    RUN = 1 << MP_CMD_RUN,
-    LIST = 1 << MP_CMD_LIST,
-    COVERAGE = 1 << MP_CMD_COVERAGE,
-    SHOW = 1 << MP_CMD_SHOW,
-    JUDGE = 1 << MP_CMD_JUDGE,
-    EXPORT = 1 << MP_CMD_EXPORT,
-    RECORD = 1 << MP_CMD_RECORD,
-    VERIFY = 1 << MP_CMD_VERIFY,
-    GOLDEN_DIFF = 1 << MP_CMD_DIFF,
-    INFER = 1 << MP_CMD_INFER,
-    PROBE = 1 << MP_CMD_PROBE,
-    KERNELS = 1 << MP_CMD_BENCH_KERNELS,
-    BENCH = 1 << MP_CMD_BENCH_REFERENCE | 1 << MP_CMD_BENCH_PREDICT | KERNELS,
-    HELP = 1 << MP_CMD_HELP,
-    JUDGING = RUN | VERIFY,
-    ALL = (1 << MP_COMMAND_COUNT) - 1
+enum { /* a bit each, of 64 */
+       RUN = INT64_C(1) << MP_CMD_RUN,
+       LIST = INT64_C(1) << MP_CMD_LIST,
+       COVERAGE = INT64_C(1) << MP_CMD_COVERAGE,
+       SHOW = INT64_C(1) << MP_CMD_SHOW,
+       JUDGE = INT64_C(1) << MP_CMD_JUDGE,
+       EXPORT = INT64_C(1) << MP_CMD_EXPORT,
+       RECORD = INT64_C(1) << MP_CMD_RECORD,
+       VERIFY = INT64_C(1) << MP_CMD_VERIFY,
+       GOLDEN_DIFF = INT64_C(1) << MP_CMD_DIFF,
+       INFER = INT64_C(1) << MP_CMD_INFER,
+       BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
+       BISECT_SET = INT64_C(1) << MP_CMD_BISECT_SET,
+       BISECT_STEP = INT64_C(1) << MP_CMD_BISECT_STEP,
+       BISECTING = BISECT_CASE | BISECT_SET,
+       PROBE = INT64_C(1) << MP_CMD_PROBE,
+       KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
+       BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
+       HELP = INT64_C(1) << MP_CMD_HELP,
+       JUDGING = RUN | VERIFY,
+       ALL = (INT64_C(1) << MP_COMMAND_COUNT) - 1
 };
 
 const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
@@ -91,6 +95,35 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "every "
          "stage that is seen has a hypothesis that fits; 1 one has none; 2, 3 and 77 as always "
          "(docs/infer.md)."},
+    [MP_CMD_BISECT_CASE] =
+        {"bisect case", mp_cmd_bisect_case,
+         "--case 'M=32 topk=2 act=silu' [--subject S] [option ...]\n--report FILE [--index N | --name TEXT]",
+         MP_OPERANDS_NONE, 0, 0, "no argument", "a case that fails, made as small as it goes",
+         "Tries smaller and plainer cases, each in a process of its own, and keeps those that fail in the "
+         "same "
+         "check and stage: pairs and rows before it are dropped, one stage is taken alone, options go to "
+         "their "
+         "defaults, M, E, topk, N and K down, numbers of the inputs to 0 or 1. Of several --case the last is "
+         "shrunk, and the others run before it. Prints what it finds, and at the end one line that repeats "
+         "the smallest, which has been run. Exit codes: 0 the case passes; 1 it fails, and was shrunk; 2, 3 "
+         "and 77 as always (docs/bisect.md)."},
+    [MP_CMD_BISECT_SET] =
+        {"bisect set", mp_cmd_bisect_set,
+         "MATRIX... [option ...]\n--case 'M=32 topk=2 act=silu'... [option ...]\n--report FILE [--index N | "
+         "--name TEXT]",
+         MP_OPERANDS_MATRIX, 0, INT_MAX, "matrix files", "which rows must run before the one that fails",
+         "Runs the rows in one process until one fails, then that one alone, and if it passes there, behind "
+         "fewer and fewer of the others, in a new process each time, until none can be left out. Exit codes: "
+         "0 "
+         "no row fails; 1 one does; 2, 3 and 77 as always (docs/bisect.md)."},
+    [MP_CMD_BISECT_STEP] =
+        {"bisect step", mp_cmd_bisect_step, "[--build CMD] [--fails-in WHAT] -- <arguments of moeparity run>",
+         MP_OPERANDS_MATRIX, 1, INT_MAX, "the arguments of moeparity run behind --",
+         "one commit, as `git bisect run` asks about it",
+         "Builds it, runs the cases, and answers with the exit code that git wants: 0 good; 1 bad; 125 it "
+         "cannot be tested: the build failed, the subject cannot be loaded or a file of the commit cannot be "
+         "read, every case is skipped, or it fails otherwise than --fails-in says; 129, which ends the "
+         "bisection: this line itself is wrong (docs/bisect.md)."},
     [MP_CMD_PROBE] =
         {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "what this device's arithmetic is, and whether the bit model holds on it",
@@ -116,8 +149,10 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
 };
 
 const mp_option_row mp_options[MP_OPTION_COUNT] = {
-    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | VERIFY,
-                     .repeats = RUN | COVERAGE | RECORD | VERIFY, .summary = "one case, as `name=value ...`",
+    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT",
+                     .commands = RUN | COVERAGE | RECORD | VERIFY | BISECTING,
+                     .repeats = RUN | COVERAGE | RECORD | VERIFY | BISECTING,
+                     .summary = "one case, as `name=value ...`",
                      .details = "Fields that are not named keep their default (moeparity show --fields). "
                                 "Several cases run in this order, with one job in one process: what a case "
                                 "leaves behind meets the next."},
@@ -130,33 +165,49 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .details = "Instead of the text in the file, and for every file. Sizes and dtype "
                                      "follow from the shapes: what is said of them must agree. scope=act "
                                      "judges that stage alone."},
-    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD,
-                     .repeats = RUN | COVERAGE | RECORD,
+    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | BISECTING,
+                     .repeats = RUN | COVERAGE | RECORD | BISECTING,
                      .summary = "a variant of the --case before it that must give the same bits",
                      .details =
                          "Fields that differ, as `path=runner`; or ranks or shards, as `ep_size=4 E=2` or "
                          "`N=64`, whose outputs must sum to the case's. Matrices have pairs of their "
                          "own."},
-    [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD,
-                      .repeats = RUN | COVERAGE | RECORD,
+    [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | BISECTING,
+                      .repeats = RUN | COVERAGE | RECORD | BISECTING,
                       .summary = "a case that runs right before the --case before it, on the same buffers",
                       .details = "Fields that differ, as `M=200 seed=1`: M, routing, seed, filter and data "
                                  "may. What it leaves in outputs and workspaces must change nothing of the "
                                  "case's result. Matrices have such cases of their own."},
-    [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | COVERAGE | RECORD | VERIFY,
+    [MP_OPT_EDIT] = {"edit", 0, MP_TAKES_TEXT, "EDIT", .commands = RUN | SHOW | EXPORT | BISECTING,
+                     .repeats = RUN | SHOW | EXPORT | BISECTING,
+                     .summary = "write over the inputs of each case, as `x[:,64:]=0` or `w1[3]*=0.5`",
+                     .details =
+                         "An input, indices and slices as numpy has them, `=` or `*=`, and a number, "
+                         "nan or inf; several behind `;` or in options of their own take place in this "
+                         "order. Pairs, permutations and batches see the edited inputs; of a case that "
+                         "runs before, or beside it, the weights are edited. Not with a golden."},
+    [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR",
+                      .commands = RUN | LIST | COVERAGE | RECORD | VERIFY | BISECT_SET,
                       .summary = "only cases that match, as `M>16 act=silu`",
                       .details = "Blank-separated terms that must all hold: name=value, !=, and for numbers "
                                  "<, <=, >, >=; model=Qwen* for the shape of a published model; or a bare "
                                  "word that occurs in the case's name."},
     [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
-                     .commands = RUN | LIST | COVERAGE | RECORD,
+                     .commands = RUN | LIST | COVERAGE | RECORD | BISECT_SET,
                      .summary = "smoke, ci or full: each contains the ones before it"},
+    [MP_OPT_SHARD] = {"shard", 0, MP_TAKES_TEXT, "I/N", .commands = JUDGING | LIST | RECORD,
+                      .summary = "of the cases, those of shard I of N, from 0/N on; or auto, auto/N",
+                      .details = "The cases are cut into N parts of about equal cost, everywhere alike: run "
+                                 "them anywhere, and put their reports together by moeparity report merge. "
+                                 "auto: what the engine tells that has started this (Slurm array, mpirun, "
+                                 "Kubernetes with auto/N). GTEST_TOTAL_SHARDS and GTEST_SHARD_INDEX are "
+                                 "obeyed without this option, but in a recording (docs/ci.md)."},
     [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE,
                          .summary = "what the file's maker promises, as `sm_90 act.ulps=4`",
                          .details = "A preset, and fields over it. Without it what the file says, else "
                                     "`any`. moeparity show prints a contract; docs/subjects.md tells more."},
     [MP_OPT_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
-                        .commands = RUN | SHOW | RECORD | VERIFY | INFER,
+                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
                         .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",
                         .details = "What executes the cases. ref: the float64 reference, rounded where the "
                                    "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
@@ -171,7 +222,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                .summary = "the golden need not hold every case",
                                .details = "A case that --golden does not hold, or holds from another "
                                           "contract, is then not judged against it; otherwise it fails."},
-    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING,
                        .summary = "what was asked for and not judged fails, and so does a skip",
                        .details = "Asked for are --golden, --against, the pairs, and every check that the "
                                   "contract promises for the case. For CI: a run that judged less than it "
@@ -184,30 +235,34 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                        "(repeats, guard zones, permuted tokens). Stages for which a tensor "
                                        "is lacking are told, and do not fail."},
     [MP_OPT_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2",
-                       .commands = JUDGING | RECORD, .summary = "runs of a case that must agree bit for bit",
+                       .commands = JUDGING | RECORD | BISECTING,
+                       .summary = "runs of a case that must agree bit for bit",
                        .details = "From the second on, buffers hold another poison than in the first: with 1 "
                                   "a dependence on old contents is not seen."},
-    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING,
                               .summary = "runs must agree bit for bit whatever the contract says",
                               .details =
                                   "A sum whose order is not fixed may differ from run to run where its "
                                   "contract says so, and keeps its bound; with this option it fails. "
                                   "With --repeat 20 rare differences are found too."},
-    [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = RUN | SHOW | RECORD | VERIFY | INFER,
+    [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME",
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
                        .summary = "look tuned tiles up for this device",
                        .details = "As the driver or a file's name spells it: `NVIDIA H200`. Without it the "
                                   "device at hand, or none."},
     [MP_OPT_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION",
-                       .commands = RUN | SHOW | RECORD | VERIFY | INFER,
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
                        .summary = "prefer tuned tiles of this Triton version, as 3.6.0"},
-    [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE", .commands = RUN | SHOW | RECORD | VERIFY | INFER,
+    [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE",
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
                        .summary = "take tiles from this tuned file, whatever its name"},
     [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGE | JUDGING,
                      .summary = "worker processes",
                      .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
                                 "has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
-                        .commands = JUDGING | RECORD, .summary = "seconds before a case counts as hung",
+                        .commands = JUDGING | RECORD | BISECTING,
+                        .summary = "seconds before a case counts as hung",
                         .details = "The start of a worker has as many, and 900 more once it compiles "
                                    "kernels."},
     [MP_OPT_FILE_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
@@ -220,7 +275,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_FAIL_FAST] = {"fail-fast", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                           .summary = "stop after the first case that fails, crashes or hangs",
                           .details = "What was not reached is not in the reports."},
-    [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD | BISECTING,
                       .summary = "judge with plain loops instead of OpenBLAS"},
     [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING,
                            .commands = JUDGE | JUDGING | RECORD | SHOW | INFER,
@@ -234,8 +289,16 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .summary = "write the verdicts, the cases, or what they produce, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
                                 "name, group, tier, pairs, what it runs after, and all its fields."},
+    [MP_OPT_FIGURES] = {"figures", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
+                        .summary = "histograms and maps of every stage in the JSON report",
+                        .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are "
+                                   "made later."},
     [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
                       .summary = "write the verdicts as JUnit XML"},
+    [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
+                        .summary = "write counts, failures, skips and drift as a Markdown table",
+                        .details = "For the page that a CI job shows. A FILE that GITHUB_STEP_SUMMARY names "
+                                   "is appended to; any other is replaced."},
     [MP_OPT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
                       .summary = "print only failures and the last lines"},
     [MP_OPT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
@@ -296,6 +359,36 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            .summary = "write what was found there too"},
     [MP_OPT_INFER_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = INFER,
                               .summary = "print every hypothesis, not the nearest ones alone"},
+    [MP_OPT_TRIES] = {"tries", 0, MP_TAKES_NUMBER, "N", 1, 1000000, .fallback = "1000", .commands = BISECTING,
+                      .summary = "try at most so many cases"},
+    [MP_OPT_SECONDS] = {"seconds", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "60",
+                        .commands = BISECTING, .summary = "begin no try after so many seconds"},
+    [MP_OPT_NO_VALUES] = {"no-values", 0, MP_TAKES_NOTHING, .commands = BISECT_CASE,
+                          .summary = "leave the numbers of the inputs as they are",
+                          .details = "Without it they become 0 or 1 where the case fails all the same, by "
+                                     "--edit."},
+    [MP_OPT_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING,
+                       .summary = "begin with a failure of this JSON report, the first one of it",
+                       .details = "Its repro tells cases and settings; those of this line go before them."},
+    [MP_OPT_INDEX] = {"index", 0, MP_TAKES_NUMBER, "N", 0, INT64_MAX, .commands = BISECTING,
+                      .summary = "the verdict of --report, counted from 0"},
+    [MP_OPT_NAME] = {"name", 0, MP_TAKES_TEXT, "CASE", .commands = BISECTING,
+                     .summary = "the verdict of --report about the case of this name"},
+    [MP_OPT_ROW] = {"row", 0, MP_TAKES_NUMBER, "N", 0, INT64_MAX, .commands = BISECT_SET,
+                    .summary = "the row that fails, counted from 0, instead of the first one that does"},
+    [MP_OPT_BUILD] = {"build", 0, MP_TAKES_TEXT, "CMD", .commands = BISECT_STEP,
+                      .summary = "build the commit by this shell command first",
+                      .details = "Where it fails, or takes longer than --build-timeout, the commit cannot be "
+                                 "tested. What it prints goes to the standard error."},
+    [MP_OPT_BUILD_TIMEOUT] = {"build-timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "3600",
+                              .commands = BISECT_STEP, .summary = "seconds of --build"},
+    [MP_OPT_FAILS_IN] = {"fails-in", 0, MP_TAKES_TEXT, "WHAT", .commands = BISECT_STEP,
+                         .summary = "only this failure is bad, as bound:gate_up, guard, CRASH or TIMEOUT",
+                         .details =
+                             "The first check that fails, and the stage in which it begins. A commit that "
+                             "fails in another way cannot be tested."},
+    [MP_OPT_BISECT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING,
+                            .summary = "write what was found there too"},
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
                         .commands = PROBE,
                         .summary = "random vectors of each instruction in each of the three modes"},
@@ -336,9 +429,13 @@ const mp_variable_row mp_variables[] = {
     {"VLLM_TUNED_CONFIG_FOLDER", "Folder in which tuned tiles are looked up next."},
     {"MOEPARITY_NO_CUDA_IPC",
      "1: tensors go through the host to programs that work on the GPU (worker:COMMAND)."},
+    {"GTEST_TOTAL_SHARDS",
+     "Into how many shards the cases are cut, of which GTEST_SHARD_INDEX is run; GTEST_SHARD_STATUS_FILE is "
+     "made then. --shard goes before it."},
     {"CUDA_VISIBLE_DEVICES", "Which GPU is the first one; empty: none."},
     {"OMP_NUM_THREADS", "Threads of each worker process."},
     {"OPENBLAS_CORETYPE", "The core that OpenBLAS shall take this CPU for."},
+    {"GITHUB_STEP_SUMMARY", "The file that --summary appends to, where both name the same."},
     {"NO_COLOR", "Not empty: no colours, unless --color says otherwise."},
     {"FORCE_COLOR", "Not empty and not 0: colours, even where the output is no terminal."},
     {"SOURCE_DATE_EPOCH", "Seconds since 1970: the date in reports and goldens, and all durations in reports "

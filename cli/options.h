@@ -21,6 +21,9 @@ typedef enum mp_command {
     MP_CMD_LS,
     MP_CMD_MERGE,
     MP_CMD_INFER,
+    MP_CMD_BISECT_CASE,
+    MP_CMD_BISECT_SET,
+    MP_CMD_BISECT_STEP,
     MP_CMD_PROBE,
     MP_CMD_BENCH_REFERENCE,
     MP_CMD_BENCH_PREDICT,
@@ -60,6 +63,7 @@ typedef enum mp_option {
     MP_OPT_FILE_CASE,
     MP_OPT_PAIR,
     MP_OPT_AFTER,
+    MP_OPT_EDIT,
     MP_OPT_MATCH,
     MP_OPT_TIER,
     MP_OPT_CONTRACT,
@@ -108,6 +112,17 @@ typedef enum mp_option {
     MP_OPT_INFER_REPEAT,
     MP_OPT_INFER_JSON,
     MP_OPT_INFER_VERBOSE,
+    MP_OPT_TRIES,
+    MP_OPT_SECONDS,
+    MP_OPT_NO_VALUES,
+    MP_OPT_REPORT,
+    MP_OPT_INDEX,
+    MP_OPT_NAME,
+    MP_OPT_ROW,
+    MP_OPT_BUILD,
+    MP_OPT_BUILD_TIMEOUT,
+    MP_OPT_FAILS_IN,
+    MP_OPT_BISECT_JSON,
     MP_OPT_VECTORS,
     MP_OPT_SEED,
     MP_OPT_PROBE_JSON,
@@ -137,8 +152,8 @@ typedef struct mp_option_row {
     int64_t lo, hi;
     const char *choices;  /* separated by blanks */
     const char *fallback; /* the value when it is not given; NULL: none */
-    unsigned commands;    /* bit c: command c takes it */
-    unsigned repeats;     /* bit c: there it may be given more than once */
+    uint64_t commands;    /* bit c: command c takes it */
+    uint64_t repeats;     /* bit c: there it may be given more than once */
     bool hidden;          /* for the build, not for people */
     const char *summary;  /* one line */
     const char *details;  /* what else there is to know, or NULL */

@@ -287,6 +287,8 @@ static const mp_run_info info = {.device = "",
                                  .versions = "gcc 12.2.0",
                                  .blas = "OpenBLAS 0.3.21 SkylakeX",
                                  .date = "2026-01-02T03:04:05Z",
+                                 .settings = "",
+                                 .matrix = "0123456789abcdef",
                                  .seconds = 12.34,
                                  .interrupted = true};
 

@@ -17,7 +17,8 @@ mp_status mp_touched_start(mp_touched *touched, const mp_where *where, mp_error 
 /* column -1: an element of the row, nobody knows which; its tiles are then not known either. */
 void mp_touched_add(mp_touched *touched, int64_t row, int64_t column);
 int64_t mp_touched_experts(const mp_touched *touched);
-/* "3 (12 of 14 rows), 5 (1 of 8 rows)", most rows first, at most six of them; "" where rows have no expert. */
+/* "3 (12 of 14 rows), 5 (1 of 8 rows)", most rows first, at most six of them; "" where rows have no expert.
+ */
 void mp_touched_text(const mp_touched *touched, char *text, size_t size);
 /* *tiles: how many hold a row of some slot; 0: not known. */
 int64_t mp_touched_tiles(const mp_touched *touched, int64_t *tiles);

@@ -44,14 +44,18 @@ static void add_setting(mp_text *text, const mp_settings *settings, const mp_set
         mp_text_add(text, " --%s %.0f", row->option, ceil(number)); /* the line takes whole numbers */
 }
 
+void mp_settings_text(const mp_settings *settings, mp_text *text) {
+    for (int i = 0; i < mp_setting_count; i++)
+        if (mp_setting_rows[i].in_repro && mp_setting_rows[i].offset != offsetof(mp_settings, subject))
+            add_setting(text, settings, &mp_setting_rows[i]);
+}
+
 /* What was judged from a file: nothing was run, so nothing is left over from another case. */
 static void add_file(mp_text *text, const mp_matrix_row *row, const mp_settings *settings) {
     mp_text_add(text, "moeparity judge %s", row->file[0] == '-' ? "./" : "");
     mp_text_add_word(text, row->file);
     add_case(text, row, false);
-    for (int i = 0; i < mp_setting_count; i++)
-        if (mp_setting_rows[i].in_repro && mp_setting_rows[i].offset != offsetof(mp_settings, subject))
-            add_setting(text, settings, &mp_setting_rows[i]);
+    mp_settings_text(settings, text);
 }
 
 void mp_repro(const mp_matrix_row *row, const mp_matrix_row *const *before, size_t count,
