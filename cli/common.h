@@ -79,7 +79,11 @@ enum {
     MP_STEP_STOP = 129,
     MP_STEP_INTERRUPTED = 130
 };
+int mp_cmd_report_merge(const mp_args *args);
 int mp_cmd_infer(const mp_args *args);
+int mp_cmd_bisect_stage(const mp_args *args);
+int mp_cmd_bisect_k(const mp_args *args);
+int mp_cmd_bisect_config(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);
 int mp_cmd_doctor(const mp_args *args);

@@ -16,7 +16,10 @@ enum { /* a bit each, of 64 */
        RECORD = INT64_C(1) << MP_CMD_RECORD,
        VERIFY = INT64_C(1) << MP_CMD_VERIFY,
        GOLDEN_DIFF = INT64_C(1) << MP_CMD_DIFF,
+       MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
        INFER = INT64_C(1) << MP_CMD_INFER,
+       BISECT_K = INT64_C(1) << MP_CMD_BISECT_K,
+       LOCATING = BISECT_K, /* where one failing case fails */
        BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
        BISECT_SET = INT64_C(1) << MP_CMD_BISECT_SET,
        BISECT_STEP = INT64_C(1) << MP_CMD_BISECT_STEP,
@@ -81,10 +84,16 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "and tiles that touches; counts by stage at the end. Exit code 1 when they differ."},
     [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
                    "what a golden holds, and who made it", NULL},
-    [MP_CMD_MERGE] = {"golden merge", mp_cmd_golden_merge, "OUT FILE...", MP_OPERANDS_GOLDEN, 2, INT_MAX,
+    [MP_CMD_GOLDEN_MERGE] = {"golden merge", mp_cmd_golden_merge, "OUT FILE...", MP_OPERANDS_GOLDEN, 2, INT_MAX,
                       "a file to write and goldens", "put the cases of several goldens into one",
                       "A case that several files hold must be the same in all of them: else they are named, "
                       "nothing is written, and the exit code is 1. Each case keeps who recorded it."},
+    [MP_CMD_REPORT_MERGE] =
+        {"report merge", mp_cmd_report_merge, "OUT.json FILE... [option ...]", MP_OPERANDS_REPORT, 2, INT_MAX,
+         "a file to write and reports", "make one report of those of all shards of a matrix",
+         "The JSON reports of `--shard 0/N` to `N-1/N`, in any order. The exit code is that of the whole. A "
+         "shard that is missing, there twice, or of another matrix, commit, subject or setting is bad input "
+         "(docs/ci.md)."},
     [MP_CMD_INFER] =
         {"infer", mp_cmd_infer, "[--subject S] [option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "the contract of a subject, found out from its bits",
@@ -95,6 +104,12 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "every "
          "stage that is seen has a hypothesis that fits; 1 one has none; 2, 3 and 77 as always "
          "(docs/infer.md)."},
+    [MP_CMD_BISECT_K] =
+        {"bisect k", mp_cmd_bisect_k, "--case 'M=32 topk=2 act=silu' [option ...]", MP_OPERANDS_NONE, 0, 0,
+         "no argument", "the group of terms with which a grouped GEMM begins to err",
+         "Zeroes the inputs of all terms behind k, and finds by halving the first group of k with which the "
+         "subject parts from the prediction, or leaves its bounds; then says of what kind the difference is. "
+         "Exit codes: 0 there is no difference; 1 it was found; 2, 3 and 77 as always (docs/bisect.md)."},
     [MP_CMD_BISECT_CASE] =
         {"bisect case", mp_cmd_bisect_case,
          "--case 'M=32 topk=2 act=silu' [--subject S] [option ...]\n--report FILE [--index N | --name TEXT]",
@@ -156,7 +171,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .details = "Fields that are not named keep their default (moeparity show --fields). "
                                 "Several cases run in this order, with one job in one process: what a case "
                                 "leaves behind meets the next."},
-    [MP_OPT_ONE_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = SHOW | EXPORT,
+    [MP_OPT_ONE_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = SHOW | EXPORT | LOCATING,
                          .summary = "the case, as `name=value ...`",
                          .details = "Fields that are not named keep their default (moeparity show "
                                     "--fields)."},
@@ -178,8 +193,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .details = "Fields that differ, as `M=200 seed=1`: M, routing, seed, filter and data "
                                  "may. What it leaves in outputs and workspaces must change nothing of the "
                                  "case's result. Matrices have such cases of their own."},
-    [MP_OPT_EDIT] = {"edit", 0, MP_TAKES_TEXT, "EDIT", .commands = RUN | SHOW | EXPORT | BISECTING,
-                     .repeats = RUN | SHOW | EXPORT | BISECTING,
+    [MP_OPT_EDIT] = {"edit", 0, MP_TAKES_TEXT, "EDIT", .commands = RUN | SHOW | EXPORT | BISECTING | LOCATING,
+                     .repeats = RUN | SHOW | EXPORT | BISECTING | LOCATING,
                      .summary = "write over the inputs of each case, as `x[:,64:]=0` or `w1[3]*=0.5`",
                      .details =
                          "An input, indices and slices as numpy has them, `=` or `*=`, and a number, "
@@ -202,12 +217,14 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                  "auto: what the engine tells that has started this (Slurm array, mpirun, "
                                  "Kubernetes with auto/N). GTEST_TOTAL_SHARDS and GTEST_SHARD_INDEX are "
                                  "obeyed without this option, but in a recording (docs/ci.md)."},
-    [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE,
-                         .summary = "what the file's maker promises, as `sm_90 act.ulps=4`",
+    [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE | RUN | LOCATING,
+                         .summary = "what the maker of the file, or of the subject, promises, as `sm_90 "
+                                    "act.ulps=4`",
                          .details = "A preset, and fields over it. Without it what the file says, else "
-                                    "`any`. moeparity show prints a contract; docs/subjects.md tells more."},
+                                    "`any`, or what the subject says. moeparity show prints a contract; "
+                                    "docs/subjects.md tells more."},
     [MP_OPT_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
-                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
+                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                         .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",
                         .details = "What executes the cases. ref: the float64 reference, rounded where the "
                                    "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
@@ -246,22 +263,22 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                   "contract says so, and keeps its bound; with this option it fails. "
                                   "With --repeat 20 rare differences are found too."},
     [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME",
-                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "look tuned tiles up for this device",
                        .details = "As the driver or a file's name spells it: `NVIDIA H200`. Without it the "
                                   "device at hand, or none."},
     [MP_OPT_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION",
-                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "prefer tuned tiles of this Triton version, as 3.6.0"},
     [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE",
-                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "take tiles from this tuned file, whatever its name"},
     [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGE | JUDGING,
                      .summary = "worker processes",
                      .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
                                 "has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
-                        .commands = JUDGING | RECORD | BISECTING,
+                        .commands = JUDGING | RECORD | BISECTING | LOCATING,
                         .summary = "seconds before a case counts as hung",
                         .details = "The start of a worker has as many, and 900 more once it compiles "
                                    "kernels."},
@@ -275,7 +292,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_FAIL_FAST] = {"fail-fast", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                           .summary = "stop after the first case that fails, crashes or hangs",
                           .details = "What was not reached is not in the reports."},
-    [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD | BISECTING,
+    [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING,
+                      .commands = JUDGE | JUDGING | RECORD | BISECTING | LOCATING,
                       .summary = "judge with plain loops instead of OpenBLAS"},
     [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING,
                            .commands = JUDGE | JUDGING | RECORD | SHOW | INFER,
@@ -293,9 +311,9 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                         .summary = "histograms and maps of every stage in the JSON report",
                         .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are "
                                    "made later."},
-    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
                       .summary = "write the verdicts as JUnit XML"},
-    [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
                         .summary = "write counts, failures, skips and drift as a Markdown table",
                         .details = "For the page that a CI job shows. A FILE that GITHUB_STEP_SUMMARY names "
                                    "is appended to; any other is replaced."},
@@ -359,6 +377,21 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            .summary = "write what was found there too"},
     [MP_OPT_INFER_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = INFER,
                               .summary = "print every hypothesis, not the nearest ones alone"},
+    [MP_OPT_GEMM] = {"stage", 0, MP_TAKES_CHOICE, "STAGE", .choices = "gate_up down", .commands = BISECT_K,
+                     .summary = "which GEMM; without it that of the case's scope, or gate_up"},
+    [MP_OPT_WEIGHTS] = {"weights", 0, MP_TAKES_NOTHING, .commands = BISECT_K,
+                        .summary = "zero terms in the weights, not in what they multiply",
+                        .details = "For down, unless it is a stage alone (scope=down), that is so anyway: "
+                                   "what it reads there is no input."},
+    [MP_OPT_GROUP] = {"group", 0, MP_TAKES_NUMBER, "N", 1, 1 << 20, .commands = BISECT_K,
+                      .summary = "terms of a group",
+                      .details =
+                          "Without it those that the contract's accumulator adds in one step (16 on an "
+                          "sm_90), else BLOCK_SIZE_K of the tile."},
+    [MP_OPT_EXHAUSTIVE] = {"exhaustive", 0, MP_TAKES_NOTHING, .commands = BISECT_K,
+                           .summary = "try every group, to see whether a difference vanishes again"},
+    [MP_OPT_BISECT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = LOCATING,
+                               .summary = "print every try"},
     [MP_OPT_TRIES] = {"tries", 0, MP_TAKES_NUMBER, "N", 1, 1000000, .fallback = "1000", .commands = BISECTING,
                       .summary = "try at most so many cases"},
     [MP_OPT_SECONDS] = {"seconds", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "60",
@@ -367,12 +400,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .summary = "leave the numbers of the inputs as they are",
                           .details = "Without it they become 0 or 1 where the case fails all the same, by "
                                      "--edit."},
-    [MP_OPT_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING,
+    [MP_OPT_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
                        .summary = "begin with a failure of this JSON report, the first one of it",
                        .details = "Its repro tells cases and settings; those of this line go before them."},
-    [MP_OPT_INDEX] = {"index", 0, MP_TAKES_NUMBER, "N", 0, INT64_MAX, .commands = BISECTING,
+    [MP_OPT_INDEX] = {"index", 0, MP_TAKES_NUMBER, "N", 0, INT64_MAX, .commands = BISECTING | LOCATING,
                       .summary = "the verdict of --report, counted from 0"},
-    [MP_OPT_NAME] = {"name", 0, MP_TAKES_TEXT, "CASE", .commands = BISECTING,
+    [MP_OPT_NAME] = {"name", 0, MP_TAKES_TEXT, "CASE", .commands = BISECTING | LOCATING,
                      .summary = "the verdict of --report about the case of this name"},
     [MP_OPT_ROW] = {"row", 0, MP_TAKES_NUMBER, "N", 0, INT64_MAX, .commands = BISECT_SET,
                     .summary = "the row that fails, counted from 0, instead of the first one that does"},
@@ -387,7 +420,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                          .details =
                              "The first check that fails, and the stage in which it begins. A commit that "
                              "fails in another way cannot be tested."},
-    [MP_OPT_BISECT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING,
+    [MP_OPT_BISECT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
                             .summary = "write what was found there too"},
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
                         .commands = PROBE,

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two tables of the command line: every command, and every option with the commands that take it. What is
- * parsed, `--help`, `moeparity help`, the manual page and the completions of the shells all come from them.
- */
+/* The two tables of the command line: every command, and every option with the commands that take it.
+ * What is parsed, `--help`, `moeparity help`, the manual page and the completions all come from them. */
 #ifndef MP_CLI_OPTIONS_H
 #define MP_CLI_OPTIONS_H
 
@@ -19,8 +18,10 @@ typedef enum mp_command {
     MP_CMD_VERIFY,
     MP_CMD_DIFF,
     MP_CMD_LS,
-    MP_CMD_MERGE,
+    MP_CMD_GOLDEN_MERGE,
+    MP_CMD_REPORT_MERGE,
     MP_CMD_INFER,
+    MP_CMD_BISECT_K,
     MP_CMD_BISECT_CASE,
     MP_CMD_BISECT_SET,
     MP_CMD_BISECT_STEP,
@@ -43,6 +44,7 @@ typedef enum mp_operands {
     MP_OPERANDS_GOLDEN,
     MP_OPERANDS_GOLDEN_MATRIX, /* a golden, then matrices */
     MP_OPERANDS_TRACE,         /* files of tensors */
+    MP_OPERANDS_REPORT,        /* JSON reports */
     MP_OPERANDS_COMMAND
 } mp_operands;
 
@@ -66,6 +68,7 @@ typedef enum mp_option {
     MP_OPT_EDIT,
     MP_OPT_MATCH,
     MP_OPT_TIER,
+    MP_OPT_SHARD,
     MP_OPT_CONTRACT,
     MP_OPT_SUBJECT,
     MP_OPT_AGAINST,
@@ -87,7 +90,9 @@ typedef enum mp_option {
     MP_OPT_IN_PROCESS,
     MP_OPT_DRY_RUN,
     MP_OPT_JSON,
+    MP_OPT_FIGURES,
     MP_OPT_JUNIT,
+    MP_OPT_SUMMARY,
     MP_OPT_QUIET,
     MP_OPT_VERBOSE,
     MP_OPT_COLOR,
@@ -112,6 +117,11 @@ typedef enum mp_option {
     MP_OPT_INFER_REPEAT,
     MP_OPT_INFER_JSON,
     MP_OPT_INFER_VERBOSE,
+    MP_OPT_GEMM,
+    MP_OPT_WEIGHTS,
+    MP_OPT_GROUP,
+    MP_OPT_EXHAUSTIVE,
+    MP_OPT_BISECT_VERBOSE,
     MP_OPT_TRIES,
     MP_OPT_SECONDS,
     MP_OPT_NO_VALUES,
