@@ -15,6 +15,7 @@ enum { /* a bit each, of 64 */
        EXPORT = INT64_C(1) << MP_CMD_EXPORT,
        RECORD = INT64_C(1) << MP_CMD_RECORD,
        VERIFY = INT64_C(1) << MP_CMD_VERIFY,
+       GOLDEN_DIFF = INT64_C(1) << MP_CMD_DIFF,
        MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
        INFER = INT64_C(1) << MP_CMD_INFER,
        BISECT_K = INT64_C(1) << MP_CMD_BISECT_K,
@@ -84,10 +85,18 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                        "one file", "execute the cases of a golden again, and compare",
                        "Judges like run. A case that cannot be compared with the golden fails. A golden is a "
                        "path, or the name of one that is installed."},
-    [MP_CMD_DIFF] = {"golden diff", mp_cmd_golden_diff, "FILE FILE", MP_OPERANDS_GOLDEN, 2, 2, "two files",
-                     "compare two goldens, tensor by tensor", "Exit code 1 when they differ."},
+    [MP_CMD_DIFF] =
+        {"golden diff", mp_cmd_golden_diff, "FILE FILE [option ...]", MP_OPERANDS_GOLDEN, 2, 2, "two files",
+         "compare two goldens, tensor by tensor",
+         "A line for everything in which they differ: where it begins, by how much, which experts "
+         "and tiles that touches; counts by stage at the end. Exit code 1 when they differ."},
     [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
                    "what a golden holds, and who made it", NULL},
+    [MP_CMD_GOLDEN_MERGE] =
+        {"golden merge", mp_cmd_golden_merge, "OUT FILE...", MP_OPERANDS_GOLDEN, 2, INT_MAX,
+         "a file to write and goldens", "put the cases of several goldens into one",
+         "A case that several files hold must be the same in all of them: else they are named, "
+         "nothing is written, and the exit code is 1. Each case keeps who recorded it."},
     [MP_CMD_REPORT_MERGE] =
         {"report merge", mp_cmd_report_merge, "OUT.json FILE... [option ...]", MP_OPERANDS_REPORT, 2, INT_MAX,
          "a file to write and reports", "make one report of those of all shards of a matrix",
@@ -384,7 +393,18 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .details = "auto: on a terminal, and where FORCE_COLOR is set; not where NO_COLOR is."},
     [MP_OPT_INPUTS] = {"inputs", 0, MP_TAKES_NOTHING, .commands = RECORD, .summary = "store the inputs too"},
     [MP_OPT_DIGEST_ABOVE] = {"digest-above", 0, MP_TAKES_NUMBER, "BYTES", 0, INT64_MAX, .fallback = "1048576",
-                             .commands = RECORD, .summary = "larger tensors become one digest a row"},
+                             .commands = RECORD, .summary = "of larger tensors digests are kept",
+                             .details = "One a row; above 512 rows 64 bytes for 512 of them, from which "
+                                        "the rows that differ can still be told (docs/goldens.md)."},
+    [MP_OPT_MAP] = {"map", 0, MP_TAKES_TEXT, "RULES", .commands = GOLDEN_DIFF,
+                    .summary = "compare cases of other fields, as `tile=64x64x64x8x4x3 -> seed=1`",
+                    .details = "TERMS -> FIELDS, and further ones behind `;`. A case of the first file that "
+                               "matches the terms (as --match has them; none: each case) stands beside the "
+                               "one of the second that has these fields instead of its own."},
+    [MP_OPT_IGNORE] = {"ignore", 0, MP_TAKES_TEXT, "FIELDS", .commands = GOLDEN_DIFF,
+                       .summary = "fields in which cases may differ that stand side by side, as `tile seed`"},
+    [MP_OPT_DIFF_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = GOLDEN_DIFF,
+                          .summary = "write the comparison there too"},
     [MP_OPT_PAIRS] = {"pairs", 0, MP_TAKES_NOTHING, .commands = LIST,
                       .summary = "print under each case its pairs, and what it runs after"},
     [MP_OPT_MATRICES] = {"matrices", 0, MP_TAKES_NOTHING, .commands = LIST,
