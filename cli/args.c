@@ -179,6 +179,10 @@ static mp_status take(mp_args *args, mp_option option, const char *value, mp_err
     if (status != MP_OK) return status;
     args->value[option] = value;
     if (strcmp(o->name, "case") == 0) args->cases[args->case_count++] = (mp_cli_case){.text = value};
+    if (option == MP_OPT_EDIT) {
+        mp_text_add(&args->edits, "%s%s", before ? "; " : "", value);
+        args->value[option] = mp_text_get(&args->edits);
+    }
     const bool variant = option == MP_OPT_PAIR || option == MP_OPT_AFTER;
     return variant ? add_variant(args, option, value, err) : MP_OK;
 }
@@ -286,6 +290,7 @@ out:
 void mp_args_free(mp_args *args) {
     free(args->operands);
     free(args->cases);
+    mp_text_free(&args->edits);
     *args = (mp_args){0};
 }
 

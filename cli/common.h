@@ -6,6 +6,7 @@
 #include "cli/args.h"
 #include "moeparity/config.h"
 #include "moeparity/matrix.h"
+#include "moeparity/settings.h"
 #include "moeparity/verdict.h"
 
 #include <time.h>
@@ -39,11 +40,15 @@ mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix
  * fine. */
 mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err);
 
+/* The settings that the command's options say; those that it does not take have their usual value, and the
+ * subject is NULL where it takes none. The golden is as it was written: not looked for by its name. */
+mp_settings mp_cli_settings(const mp_args *args);
+
 /* What --device, --triton and --config ask tuned tiles to be looked up for. */
 mp_config_query mp_cli_query(const mp_args *args);
 
-/* Whether SOURCE_DATE_EPOCH asks for reports that do not depend on when they are written. MP_EINPUT where it
- * is no number of seconds; *date may be NULL. */
+/* Whether SOURCE_DATE_EPOCH asks for reports that do not depend on when they are written. MP_EINPUT
+ * where it is no number of seconds; *date may be NULL. */
 mp_status mp_cli_source_date(bool *given, time_t *date, mp_error *err);
 /* Initialises *info: version, commit, command, date, host; the suite fills the rest. */
 mp_status mp_cli_run_info(const mp_args *args, mp_run_info *info, mp_error *err);
@@ -61,6 +66,7 @@ int mp_cmd_golden_verify(const mp_args *args);
 int mp_cmd_golden_diff(const mp_args *args);
 int mp_cmd_golden_ls(const mp_args *args);
 int mp_cmd_report_merge(const mp_args *args);
+int mp_cmd_bisect_case(const mp_args *args);
 int mp_cmd_infer(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);

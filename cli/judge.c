@@ -10,7 +10,6 @@
 #include "harness/run/settings.h"
 #include "harness/verdict_make.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,31 +78,6 @@ static mp_status check_outputs(const mp_args *args, const mp_cli_run *run, mp_er
     return status;
 }
 
-/* The settings that the command takes; what it does not take has the usual value. */
-static mp_settings settings_of(const mp_args *args, const mp_cli_run *run) {
-    mp_settings settings = {0};
-    for (int i = 0; i < mp_setting_count; i++) {
-        const mp_setting *row = &mp_setting_rows[i];
-        bool known = !row->option;
-        for (int k = 0; row->option && k < MP_OPTION_COUNT; k++) {
-            const mp_option option = (mp_option)k;
-            if (strcmp(mp_options[k].name, row->option) != 0) continue;
-            known = true;
-            if (!mp_command_takes(args->command, option)) continue;
-            const bool flag = row->kind == MP_SETTING_FLAG, text = row->kind == MP_SETTING_TEXT;
-            mp_setting_set(&settings, row, text ? mp_args_text(args, option) : NULL,
-                           text   ? 0
-                           : flag ? mp_args_given(args, option)
-                                  : (double)mp_args_number(args, option));
-        }
-        assert(known); /* both tables name it alike */
-    }
-    if (!settings.subject) settings.subject = "file"; /* of a command that runs none */
-    settings.golden = run->golden;                    /* found by its name */
-    settings.golden_required = run->golden_required;
-    return settings;
-}
-
 static void set_provenance(const mp_run_info *info, mp_provenance *who) {
     snprintf(who->version, sizeof who->version, "%s", info->version);
     snprintf(who->commit, sizeof who->commit, "%s", info->commit);
@@ -153,7 +127,7 @@ static mp_status run_share(const mp_args *args, const mp_share *share, mp_suite_
 }
 
 int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
-    mp_suite_options suite = {.settings = settings_of(args, run),
+    mp_suite_options suite = {.settings = mp_cli_settings(args),
                               .in_process = mp_args_given(args, MP_OPT_IN_PROCESS),
                               .fail_fast = mp_args_given(args, MP_OPT_FAIL_FAST),
                               .record = run->record,
@@ -164,6 +138,9 @@ int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
     mp_run_info info;
     mp_verdict *verdicts = NULL;
     bool ran = false;
+    if (!suite.settings.subject) suite.settings.subject = "file"; /* of a command that runs none */
+    suite.settings.golden = run->golden;                          /* found by its name */
+    suite.settings.golden_required = run->golden_required;
     int code = check_usage(args, &suite);
     if (code != MP_EXIT_OK) return code;
 

@@ -6,23 +6,25 @@
 #include <limits.h>
 #include <stddef.h>
 
-enum {
-    RUN = 1 << MP_CMD_RUN,
-    LIST = 1 << MP_CMD_LIST,
-    COVERAGE = 1 << MP_CMD_COVERAGE,
-    SHOW = 1 << MP_CMD_SHOW,
-    JUDGE = 1 << MP_CMD_JUDGE,
-    EXPORT = 1 << MP_CMD_EXPORT,
-    RECORD = 1 << MP_CMD_RECORD,
-    VERIFY = 1 << MP_CMD_VERIFY,
-    MERGE = 1 << MP_CMD_REPORT_MERGE,
-    INFER = 1 << MP_CMD_INFER,
-    PROBE = 1 << MP_CMD_PROBE,
-    KERNELS = 1 << MP_CMD_BENCH_KERNELS,
-    BENCH = 1 << MP_CMD_BENCH_REFERENCE | 1 << MP_CMD_BENCH_PREDICT | KERNELS,
-    HELP = 1 << MP_CMD_HELP,
-    JUDGING = RUN | VERIFY,
-    ALL = (1 << MP_COMMAND_COUNT) - 1
+enum { /* a bit each, of 64 */
+       RUN = INT64_C(1) << MP_CMD_RUN,
+       LIST = INT64_C(1) << MP_CMD_LIST,
+       COVERAGE = INT64_C(1) << MP_CMD_COVERAGE,
+       SHOW = INT64_C(1) << MP_CMD_SHOW,
+       JUDGE = INT64_C(1) << MP_CMD_JUDGE,
+       EXPORT = INT64_C(1) << MP_CMD_EXPORT,
+       RECORD = INT64_C(1) << MP_CMD_RECORD,
+       VERIFY = INT64_C(1) << MP_CMD_VERIFY,
+       MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
+       INFER = INT64_C(1) << MP_CMD_INFER,
+       BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
+       BISECTING = BISECT_CASE,
+       PROBE = INT64_C(1) << MP_CMD_PROBE,
+       KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
+       BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
+       HELP = INT64_C(1) << MP_CMD_HELP,
+       JUDGING = RUN | VERIFY,
+       ALL = (INT64_C(1) << MP_COMMAND_COUNT) - 1
 };
 
 const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
@@ -90,6 +92,18 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "every "
          "stage that is seen has a hypothesis that fits; 1 one has none; 2, 3 and 77 as always "
          "(docs/infer.md)."},
+    [MP_CMD_BISECT_CASE] =
+        {"bisect case", mp_cmd_bisect_case,
+         "--case 'M=32 topk=2 act=silu' [--subject S] [option ...]\n--report FILE [--index N | --name TEXT]",
+         MP_OPERANDS_NONE, 0, 0, "no argument", "a case that fails, made as small as it goes",
+         "Tries smaller and plainer cases, each in a process of its own, and keeps those that fail in the "
+         "same "
+         "check and stage: pairs and rows before it are dropped, one stage is taken alone, options go to "
+         "their "
+         "defaults, M, E, topk, N and K down, numbers of the inputs to 0 or 1. Of several --case the last is "
+         "shrunk, and the others run before it. Prints what it finds, and at the end one line that repeats "
+         "the smallest, which has been run. Exit codes: 0 the case passes; 1 it fails, and was shrunk; 2, 3 "
+         "and 77 as always (docs/bisect.md)."},
     [MP_CMD_PROBE] =
         {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "what this device's arithmetic is, and whether the bit model holds on it",
@@ -115,8 +129,10 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
 };
 
 const mp_option_row mp_options[MP_OPTION_COUNT] = {
-    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | VERIFY,
-                     .repeats = RUN | COVERAGE | RECORD | VERIFY, .summary = "one case, as `name=value ...`",
+    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT",
+                     .commands = RUN | COVERAGE | RECORD | VERIFY | BISECTING,
+                     .repeats = RUN | COVERAGE | RECORD | VERIFY | BISECTING,
+                     .summary = "one case, as `name=value ...`",
                      .details = "Fields that are not named keep their default (moeparity show --fields). "
                                 "Several cases run in this order, with one job in one process: what a case "
                                 "leaves behind meets the next."},
@@ -129,19 +145,27 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .details = "Instead of the text in the file, and for every file. Sizes and dtype "
                                      "follow from the shapes: what is said of them must agree. scope=act "
                                      "judges that stage alone."},
-    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD,
-                     .repeats = RUN | COVERAGE | RECORD,
+    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | BISECTING,
+                     .repeats = RUN | COVERAGE | RECORD | BISECTING,
                      .summary = "a variant of the --case before it that must give the same bits",
                      .details =
                          "Fields that differ, as `path=runner`; or ranks or shards, as `ep_size=4 E=2` or "
                          "`N=64`, whose outputs must sum to the case's. Matrices have pairs of their "
                          "own."},
-    [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD,
-                      .repeats = RUN | COVERAGE | RECORD,
+    [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | BISECTING,
+                      .repeats = RUN | COVERAGE | RECORD | BISECTING,
                       .summary = "a case that runs right before the --case before it, on the same buffers",
                       .details = "Fields that differ, as `M=200 seed=1`: M, routing, seed, filter and data "
                                  "may. What it leaves in outputs and workspaces must change nothing of the "
                                  "case's result. Matrices have such cases of their own."},
+    [MP_OPT_EDIT] = {"edit", 0, MP_TAKES_TEXT, "EDIT", .commands = RUN | SHOW | EXPORT | BISECTING,
+                     .repeats = RUN | SHOW | EXPORT | BISECTING,
+                     .summary = "write over the inputs of each case, as `x[:,64:]=0` or `w1[3]*=0.5`",
+                     .details =
+                         "An input, indices and slices as numpy has them, `=` or `*=`, and a number, "
+                         "nan or inf; several behind `;` or in options of their own take place in this "
+                         "order. Pairs, permutations and batches see the edited inputs; of a case that "
+                         "runs before, or beside it, the weights are edited. Not with a golden."},
     [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | COVERAGE | RECORD | VERIFY,
                       .summary = "only cases that match, as `M>16 act=silu`",
                       .details = "Blank-separated terms that must all hold: name=value, !=, and for numbers "
@@ -162,7 +186,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                          .details = "A preset, and fields over it. Without it what the file says, else "
                                     "`any`. moeparity show prints a contract; docs/subjects.md tells more."},
     [MP_OPT_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
-                        .commands = RUN | SHOW | RECORD | VERIFY | INFER,
+                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
                         .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",
                         .details = "What executes the cases. ref: the float64 reference, rounded where the "
                                    "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
@@ -177,7 +201,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                .summary = "the golden need not hold every case",
                                .details = "A case that --golden does not hold, or holds from another "
                                           "contract, is then not judged against it; otherwise it fails."},
-    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING,
                        .summary = "what was asked for and not judged fails, and so does a skip",
                        .details = "Asked for are --golden, --against, the pairs, and every check that the "
                                   "contract promises for the case. For CI: a run that judged less than it "
@@ -190,30 +214,34 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                        "(repeats, guard zones, permuted tokens). Stages for which a tensor "
                                        "is lacking are told, and do not fail."},
     [MP_OPT_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2",
-                       .commands = JUDGING | RECORD, .summary = "runs of a case that must agree bit for bit",
+                       .commands = JUDGING | RECORD | BISECTING,
+                       .summary = "runs of a case that must agree bit for bit",
                        .details = "From the second on, buffers hold another poison than in the first: with 1 "
                                   "a dependence on old contents is not seen."},
-    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING,
                               .summary = "runs must agree bit for bit whatever the contract says",
                               .details =
                                   "A sum whose order is not fixed may differ from run to run where its "
                                   "contract says so, and keeps its bound; with this option it fails. "
                                   "With --repeat 20 rare differences are found too."},
-    [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = RUN | SHOW | RECORD | VERIFY | INFER,
+    [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME",
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
                        .summary = "look tuned tiles up for this device",
                        .details = "As the driver or a file's name spells it: `NVIDIA H200`. Without it the "
                                   "device at hand, or none."},
     [MP_OPT_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION",
-                       .commands = RUN | SHOW | RECORD | VERIFY | INFER,
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
                        .summary = "prefer tuned tiles of this Triton version, as 3.6.0"},
-    [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE", .commands = RUN | SHOW | RECORD | VERIFY | INFER,
+    [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE",
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING,
                        .summary = "take tiles from this tuned file, whatever its name"},
     [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGE | JUDGING,
                      .summary = "worker processes",
                      .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
                                 "has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
-                        .commands = JUDGING | RECORD, .summary = "seconds before a case counts as hung",
+                        .commands = JUDGING | RECORD | BISECTING,
+                        .summary = "seconds before a case counts as hung",
                         .details = "The start of a worker has as many, and 900 more once it compiles "
                                    "kernels."},
     [MP_OPT_FILE_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
@@ -226,7 +254,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_FAIL_FAST] = {"fail-fast", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                           .summary = "stop after the first case that fails, crashes or hangs",
                           .details = "What was not reached is not in the reports."},
-    [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD | BISECTING,
                       .summary = "judge with plain loops instead of OpenBLAS"},
     [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING,
                            .commands = JUDGE | JUDGING | RECORD | SHOW | INFER,
@@ -240,6 +268,10 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .summary = "write the verdicts, the cases, or what they produce, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
                                 "name, group, tier, pairs, what it runs after, and all its fields."},
+    [MP_OPT_FIGURES] = {"figures", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
+                        .summary = "histograms and maps of every stage in the JSON report",
+                        .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are "
+                                   "made later."},
     [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
                       .summary = "write the verdicts as JUnit XML"},
     [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
@@ -295,6 +327,23 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            .summary = "write what was found there too"},
     [MP_OPT_INFER_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = INFER,
                               .summary = "print every hypothesis, not the nearest ones alone"},
+    [MP_OPT_TRIES] = {"tries", 0, MP_TAKES_NUMBER, "N", 1, 1000000, .fallback = "1000", .commands = BISECTING,
+                      .summary = "try at most so many cases"},
+    [MP_OPT_SECONDS] = {"seconds", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
+                        .commands = BISECTING, .summary = "begin no try after so many seconds"},
+    [MP_OPT_NO_VALUES] = {"no-values", 0, MP_TAKES_NOTHING, .commands = BISECT_CASE,
+                          .summary = "leave the numbers of the inputs as they are",
+                          .details = "Without it they become 0 or 1 where the case fails all the same, by "
+                                     "--edit."},
+    [MP_OPT_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING,
+                       .summary = "begin with a failure of this JSON report, the first one of it",
+                       .details = "Its repro tells cases and settings; those of this line go before them."},
+    [MP_OPT_INDEX] = {"index", 0, MP_TAKES_NUMBER, "N", 0, INT64_MAX, .commands = BISECTING,
+                      .summary = "the verdict of --report, counted from 0"},
+    [MP_OPT_NAME] = {"name", 0, MP_TAKES_TEXT, "CASE", .commands = BISECTING,
+                     .summary = "the verdict of --report about the case of this name"},
+    [MP_OPT_BISECT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING,
+                            .summary = "write what was found there too"},
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
                         .commands = PROBE,
                         .summary = "random vectors of each instruction in each of the three modes"},

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two tables of the command line: every command, and every option with the commands that take it. What is
- * parsed, `--help`, `moeparity help`, the manual page and the completions of the shells all come from them.
- */
+/* The two tables of the command line: every command, and every option with the commands that take it.
+ * What is parsed, `--help`, `moeparity help`, the manual page and the completions all come from them. */
 #ifndef MP_CLI_OPTIONS_H
 #define MP_CLI_OPTIONS_H
 
@@ -21,6 +20,7 @@ typedef enum mp_command {
     MP_CMD_LS,
     MP_CMD_REPORT_MERGE,
     MP_CMD_INFER,
+    MP_CMD_BISECT_CASE,
     MP_CMD_PROBE,
     MP_CMD_BENCH_REFERENCE,
     MP_CMD_BENCH_PREDICT,
@@ -61,6 +61,7 @@ typedef enum mp_option {
     MP_OPT_FILE_CASE,
     MP_OPT_PAIR,
     MP_OPT_AFTER,
+    MP_OPT_EDIT,
     MP_OPT_MATCH,
     MP_OPT_TIER,
     MP_OPT_SHARD,
@@ -85,6 +86,7 @@ typedef enum mp_option {
     MP_OPT_IN_PROCESS,
     MP_OPT_DRY_RUN,
     MP_OPT_JSON,
+    MP_OPT_FIGURES,
     MP_OPT_JUNIT,
     MP_OPT_SUMMARY,
     MP_OPT_QUIET,
@@ -108,6 +110,13 @@ typedef enum mp_option {
     MP_OPT_INFER_REPEAT,
     MP_OPT_INFER_JSON,
     MP_OPT_INFER_VERBOSE,
+    MP_OPT_TRIES,
+    MP_OPT_SECONDS,
+    MP_OPT_NO_VALUES,
+    MP_OPT_REPORT,
+    MP_OPT_INDEX,
+    MP_OPT_NAME,
+    MP_OPT_BISECT_JSON,
     MP_OPT_VECTORS,
     MP_OPT_SEED,
     MP_OPT_PROBE_JSON,
@@ -137,8 +146,8 @@ typedef struct mp_option_row {
     int64_t lo, hi;
     const char *choices;  /* separated by blanks */
     const char *fallback; /* the value when it is not given; NULL: none */
-    unsigned commands;    /* bit c: command c takes it */
-    unsigned repeats;     /* bit c: there it may be given more than once */
+    uint64_t commands;    /* bit c: command c takes it */
+    uint64_t repeats;     /* bit c: there it may be given more than once */
     bool hidden;          /* for the build, not for people */
     const char *summary;  /* one line */
     const char *details;  /* what else there is to know, or NULL */

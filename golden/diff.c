@@ -26,12 +26,12 @@ static mp_status compare_stored(const mp_stored *a, const mp_stored *b, mp_golde
                                 mp_error *err) {
     mp_tensor loaded = {0};
     mp_status status = MP_OK;
-    if (a->digest && b->digest) return mp_stored_compare(a, &b->shape, b, NULL, NULL, diff, err);
+    if (a->digest && b->digest) return mp_stored_compare(a, NULL, &b->shape, b, NULL, NULL, diff, err);
     if (!mp_same_shape(&a->shape, &b->shape))
-        return mp_stored_compare(a, &b->shape, NULL, NULL, NULL, diff, err);
+        return mp_stored_compare(a, NULL, &b->shape, NULL, NULL, NULL, diff, err);
     const mp_stored *full = b->digest ? a : b, *partner = b->digest ? b : a;
     if ((status = load_tensor(full, &loaded, err)) == MP_OK)
-        status = mp_stored_compare(partner, &loaded, NULL, NULL, NULL, diff, err);
+        status = mp_stored_compare(partner, NULL, &loaded, NULL, NULL, NULL, diff, err);
     mp_tensor_free(&loaded);
     return status;
 }

@@ -34,7 +34,7 @@ static mp_status read_root(mp_golden *g, mp_error *err) {
         if ((status = mp_h5_read_text(g->file, field->name, text, field->size, err)) != MP_OK) return status;
         mp_text_printable(text, (char *)&g->who + field->offset, field->size); /* it is there to be shown */
     }
-    return MP_OK;
+    return mp_read_hex(g->file, MP_ROOT, &g->has_root, &g->root, err);
 }
 
 typedef struct listing {
@@ -101,12 +101,11 @@ static mp_status read_plain_text(hid_t group, const char *name, char **text, mp_
     return *text != NULL ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for attribute '%s'", name);
 }
 
-/* A digest that may be absent: the first goldens had none. */
-static mp_status read_digest(hid_t group, const char *name, bool *found, uint64_t *digest, mp_error *err) {
+mp_status mp_read_hex(hid_t object, const char *name, bool *found, uint64_t *digest, mp_error *err) {
     char text[64], again[64];
-    *found = H5Aexists(group, name) != 0;
+    *found = H5Aexists(object, name) != 0;
     if (!*found) return MP_OK;
-    const mp_status status = mp_h5_read_text(group, name, text, sizeof text, err);
+    const mp_status status = mp_h5_read_text(object, name, text, sizeof text, err);
     if (status != MP_OK) return status;
     *digest = strtoull(text, NULL, 16);
     snprintf(again, sizeof again, "%016" PRIx64, *digest);
@@ -130,9 +129,10 @@ static mp_status read_entry(hid_t file, mp_golden_entry *entry, mp_error *err) {
         (status = mp_h5_read_integer(group, "block_size_m", 1, MP_MOST_BLOCK_SIZE_M, &number, err)) != MP_OK)
         goto out;
     entry->block_size_m = (int)number;
-    status = read_digest(group, "contract_digest", &entry->has_contract_digest, &entry->contract_digest, err);
+    status = mp_read_hex(group, "contract_digest", &entry->has_contract_digest, &entry->contract_digest, err);
     if (status == MP_OK)
-        status = read_digest(group, "inputs_digest", &entry->has_inputs_digest, &entry->inputs_digest, err);
+        status = mp_read_hex(group, "inputs_digest", &entry->has_inputs_digest, &entry->inputs_digest, err);
+    if (status == MP_OK) status = mp_read_hex(group, MP_ROOT, &entry->has_root, &entry->root, err);
 out:
     H5Gclose(group);
     return status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moeparity/verdict.h"
 
+#include "harness/picture.h"
 #include "harness/verdict_json.h"
 #include "harness/verdict_make.h"
 
@@ -171,6 +172,7 @@ void mp_verdict_init(mp_verdict *v) {
 
 void mp_verdict_free(mp_verdict *v) {
     mp_texts_free(&v->texts);
+    for (int i = 0; i < MP_STAGE_COUNT; i++) mp_picture_free(v->picture[i]);
     mp_verdict_init(v);
 }
 
@@ -361,8 +363,11 @@ json_t *mp_verdict_to_json(const mp_verdict *v) {
     json_object_set_new(json, "outcome", json_string(mp_outcome_name(v->outcome)));
 
     json_t *stages = json_object();
-    for (int i = 0; i < MP_STAGE_COUNT; i++)
-        json_object_set_new(stages, mp_stage_name((mp_stage)i), stage_to_json(&v->stage[i]));
+    for (int i = 0; i < MP_STAGE_COUNT; i++) {
+        json_t *stage = stage_to_json(&v->stage[i]);
+        if (v->picture[i] != NULL) json_object_set_new(stage, "picture", mp_picture_to_json(v->picture[i]));
+        json_object_set_new(stages, mp_stage_name((mp_stage)i), stage);
+    }
     json_object_set_new(json, "stages", stages);
     json_object_set_new(json, "end_to_end", stage_to_json(&v->end_to_end));
 
@@ -403,7 +408,13 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         const char *name = mp_stage_name((mp_stage)i);
         const json_t *stage = json_object_get(json_object_get(json, "stages"), name);
-        if ((status = stage_from_json(stage, &v->stage[i], err)) != MP_OK) {
+        const json_t *picture = json_object_get(stage, "picture");
+        status = stage_from_json(stage, &v->stage[i], err);
+        if (status == MP_OK && picture != NULL) {
+            status = mp_picture_from_json(picture, &v->picture[i], err);
+            if (status != MP_OK) mp_error_prefix(err, "picture");
+        }
+        if (status != MP_OK) {
             mp_error_prefix(err, "stages.%s", name);
             return status;
         }

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Which folder may include which: -DSOURCE=<source tree> -P layers.cmake. Dependencies point downwards only:
 #   base < cases < ref < kernels, golden < files < harness < reports < cli
-# and within the harness judge, subjects, probe < checks < infer < run, above what lies in harness/ itself.
+# and within the harness judge, subjects, probe < checks < infer < run < bisect, above what lies in harness/
+# itself.
 # kernels and golden stand side by side and do not know each other. What kernels need of ref/predict are the
 # two headers that CPU and GPU share. Device code knows kernels/device and those two. Nobody includes tests/.
 cmake_minimum_required(VERSION 3.25)
@@ -21,6 +22,7 @@ set(room_probe 1)
 set(room_checks 2)
 set(room_infer 3)
 set(room_run 4)
+set(room_bisect 5)
 set(folders base cases ref kernels golden files harness reports cli)
 set(public_base dtype space status streams tensor texts version)
 set(public_cases case contract graph inputs matrix trace)
@@ -28,7 +30,7 @@ set(public_ref preset)
 set(public_kernels config)
 set(public_golden golden)
 set(public_files "")
-set(public_harness plugin run_case settings subject suite verdict worker)
+set(public_harness picture plugin run_case settings subject suite verdict worker)
 set(public_reports "")
 set(public_cli "")
 set(standard_headers <assert.h> <stdarg.h> <stdbool.h> <stddef.h> <stdint.h> <stdio.h> <string.h>)
@@ -122,7 +124,8 @@ foreach(pair
     "include/moeparity/verdict.h <jansson.h>" "include/moeparity/moeparity.h harness/verdict_json.h"
     "include/moeparity/unknown.h moeparity/status.h"
     "harness/judge/a.c harness/checks/session.h" "harness/judge/a.c harness/subjects/surroundings.h"
-    "harness/checks/a.c harness/run/suite.h" "harness/a.c harness/judge/judge.h")
+    "harness/checks/a.c harness/run/suite.h"
+    "harness/run/a.c harness/bisect/attempt.h" "harness/a.c harness/judge/judge.h")
   string(REGEX MATCH "^[^ ]+" file "${pair}")
   string(REGEX MATCH "[^ ]+$" header "${pair}")
   judge(${file} ${header})

@@ -2,6 +2,7 @@
 #include "harness/judge/where.h"
 
 #include "cases/graph_tables.h"
+#include "harness/picture.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -248,6 +249,11 @@ void mp_difference_element(mp_difference *d, int64_t row, int64_t column, uint64
     if (isnan(distance) || distance > d->max_abs) d->max_abs = distance;
     const int64_t ulps = mp_ulps_between(d->dtype, got, expected);
     if (ulps > d->max_ulps) d->max_ulps = ulps;
+    if (d->picture && column >= 0) {
+        const int level = mp_level(ulps == INT64_MAX ? (double)NAN : (double)ulps);
+        d->picture->count[MP_HISTOGRAM_STEPS][level]++;
+        mp_picture_mark(d->picture, MP_PICTURE_STEPS, row, column, level);
+    }
     if (d->differing++ == 0) {
         d->first_row = row;
         d->first_column = column;
@@ -264,6 +270,7 @@ void mp_difference_row(mp_difference *d, int64_t row, const mp_tensor *got, int6
     const char *a = (const char *)got->data + (size_t)got_row * bytes;
     const char *b = (const char *)expected->data + (size_t)expected_row * bytes;
     d->compared += width;
+    if (d->picture) mp_picture_mark_row(d->picture, MP_PICTURE_STEPS, row);
     if (memcmp(a, b, bytes) == 0) return;
     for (int64_t i = 0; i < width; i++) {
         const uint64_t x = mp_code_at(got->dtype, a, i), y = mp_code_at(got->dtype, b, i);

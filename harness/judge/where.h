@@ -10,6 +10,7 @@
 
 #include "moeparity/config.h"
 #include "moeparity/graph.h"
+#include "moeparity/picture.h"
 
 /* What the rows of a tensor are. tile and sorted ids may be absent (NULL): tiles are then not told. */
 typedef struct mp_where {
@@ -65,6 +66,7 @@ typedef struct mp_difference {
     mp_dtype dtype;
     uint64_t first_got, first_expected; /* codes */
     bool any_zero;                      /* set by the caller: +0 and -0 are one number */
+    mp_picture *picture;                /* set by the caller: where the distances are marked; NULL: nowhere */
 } mp_difference;
 mp_status mp_difference_start(mp_difference *d, const mp_where *where, mp_error *err);
 /* Row `row` of the comparison lies at row got_row of got and expected_row of expected. */

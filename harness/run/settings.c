@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/settings.h"
 
+#include "cases/edit.h"
+
 #define ROW(name, option, kind, usual, in_repro) \
     { #name, option, MP_SETTING_##kind, offsetof(mp_settings, name), usual, in_repro }
 
@@ -12,12 +14,14 @@ const mp_setting mp_setting_rows[] = {
     ROW(triton, "triton", TEXT, 0, true),
     ROW(config, "config", TEXT, 0, true),
     ROW(contract, "contract", TEXT, 0, true),
+    ROW(edit, "edit", TEXT, 0, true),
     ROW(repeat, "repeat", COUNT, MP_REPEAT, true),
     ROW(deterministic, "deterministic", FLAG, 0, true),
     ROW(timeout, "timeout", SECONDS, MP_TIMEOUT_SECONDS, true),
     ROW(plain, "plain", FLAG, 0, true),
     ROW(golden_partial, "golden-partial", FLAG, 0, true),
     ROW(strict, "strict", FLAG, 0, true),
+    ROW(figures, "figures", FLAG, 0, false),
     ROW(golden_required, NULL, FLAG, 0, false),
     ROW(jobs, "jobs", COUNT, 1, false),
     ROW(threads, NULL, COUNT, 0, false),
@@ -62,5 +66,8 @@ mp_status mp_settings_check(const mp_settings *settings, mp_error *err) {
     if (!settings->golden && (settings->golden_required || settings->golden_partial))
         return mp_fail(err, MP_EINPUT, "%s without a golden",
                        settings->golden_required ? "golden_required" : "golden_partial");
-    return MP_OK;
+    if (settings->edit && settings->golden)
+        return mp_fail(err, MP_EINPUT, "edit '%.100s' with a golden: it holds what cases without edits leave",
+                       settings->edit);
+    return settings->edit ? mp_edits_check(settings->edit, err) : MP_OK;
 }

@@ -2,6 +2,7 @@
 #include "moeparity/suite.h"
 
 #include "base/clock.h"
+#include "cases/edit.h"
 #include "harness/run/in_process.h"
 #include "harness/run/interrupt.h"
 #include "harness/run/link.h"
@@ -405,12 +406,30 @@ static mp_status run_in_workers(run *r, mp_error *err) {
     return r->status;
 }
 
+/* Before anything is run: an edit that one of the cases has no place for is a mistake of the line. */
+static mp_status check_edits(const mp_matrix *matrix, const mp_suite_options *options, mp_error *err) {
+    const char *edit = options->settings.edit;
+    mp_status status = MP_OK;
+    if (edit && options->record)
+        status =
+            mp_fail(err, MP_EINPUT, "edit '%.100s' in a recording: a golden holds cases without edits", edit);
+    for (size_t i = 0; edit && status == MP_OK && i < matrix->count; i++) {
+        if (matrix->rows[i].file)
+            status = mp_fail(err, MP_EINPUT, "edit '%.100s': nothing is run of the file %s", edit,
+                             matrix->rows[i].file);
+        else
+            status = mp_edits_check_case(edit, &matrix->rows[i].c, err);
+    }
+    return status;
+}
+
 mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options, mp_verdict *verdicts,
                        mp_run_info *info, mp_error *err) {
     run r = {.matrix = matrix, .o = *options, .verdicts = verdicts, .info = info};
     const double start_time = mp_seconds_now();
     for (size_t i = 0; i < matrix->count; i++) mp_verdict_init(&verdicts[i]);
     mp_status status = mp_settings_check(&options->settings, err);
+    if (status == MP_OK) status = check_edits(matrix, options, err);
     if (status != MP_OK) return status;
     if (!(r.o.settings.timeout > 0)) r.o.settings.timeout = MP_TIMEOUT_SECONDS;
     r.jobs = r.o.settings.jobs = jobs_of(matrix, options);

@@ -22,12 +22,15 @@ typedef struct mp_settings {
     const char *triton;   /* for which version of Triton; NULL: not said */
     const char *contract; /* of the traces in files, in words, "sm_90 act.ulps=4"; NULL: what the files say */
     const char *config;   /* the file that they come from instead; NULL: none */
-    int repeat;           /* runs compared bit for bit, by the two poisons in turn; 0: MP_REPEAT */
+    const char *
+        edit; /* what is written over the inputs of each case, "x[:,64:]=0" (docs/matrix.md); NULL: nothing */
+    int repeat;     /* runs compared bit for bit, by the two poisons in turn; 0: MP_REPEAT */
     double timeout; /* seconds of a case, and of the start of a worker (with MP_KERNELS_SECONDS more once it
                        compiles); 0: MP_TIMEOUT_SECONDS */
     bool plain;     /* judge with plain loops even where OpenBLAS is present */
     bool golden_partial; /* what the golden lacks, or has of another contract, is not judged; else it fails */
     bool deterministic;  /* bits must repeat whatever the contract says */
+    bool figures;        /* histograms and maps of every stage are wanted (moeparity/picture.h) */
     bool strict;         /* what was asked for and not judged fails, and so does a skip */
     /* The run is a verification: repros are of `golden verify`, and a case of which nothing could be compared
      * fails, where it else is not judged. */

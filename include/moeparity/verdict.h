@@ -6,6 +6,7 @@
 #ifndef MOEPARITY_VERDICT_H
 #define MOEPARITY_VERDICT_H
 
+#include "moeparity/picture.h"
 #include "moeparity/texts.h"
 #include "moeparity/trace.h"
 
@@ -119,6 +120,8 @@ typedef struct mp_verdict {
     mp_stage_figures stage[MP_STAGE_COUNT];
     mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits:
                                     reported, not judged */
+    bool pictured;               /* asks the judge for pictures: no part of a report */
+    mp_picture *picture[MP_STAGE_COUNT]; /* its own; NULL: none of this stage */
     mp_check_result check[MP_CHECK_COUNT];
     mp_pair_figures pair[MP_MAX_PAIRS];
     int pair_count;
@@ -133,7 +136,7 @@ typedef struct mp_verdict {
 
 /* The verdict about nothing: no figures, no answers, every text "". What *v held is not freed. */
 void mp_verdict_init(mp_verdict *v);
-/* Frees the texts, and leaves the verdict about nothing. */
+/* Frees texts and pictures, and leaves the verdict about nothing. */
 void mp_verdict_free(mp_verdict *v);
 
 /* The parts of a flat index in f->shape; returns how many, 0 where there is no shape or no such element. */
