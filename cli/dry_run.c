@@ -3,6 +3,7 @@
 
 #include "cases/edit.h"
 #include "cli/common.h"
+#include "harness/run/devices.h"
 #include "harness/run/golden_cases.h"
 #include "moeparity/subject.h"
 
@@ -55,6 +56,7 @@ mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_settings *settings, m
     if (status == MP_OK) status = check_tiles(matrix, settings, err);
     for (size_t i = 0; i < matrix->count && settings->edit && status == MP_OK; i++)
         status = mp_edits_check_case(settings->edit, &matrix->rows[i].c, err);
+    if (status == MP_OK) status = mp_devices_choose(settings->devices, &(mp_devices){0}, err);
     if (status == MP_OK && settings->golden)
         status = count_stored(matrix, settings->golden, settings->timeout, &stored, err);
     if (status != MP_OK) return status;

@@ -90,6 +90,8 @@ static void set_provenance(const mp_run_info *info, mp_provenance *who) {
 static int check_usage(const mp_args *args, const mp_suite_options *suite) {
     if (suite->in_process && suite->settings.jobs > 1)
         return mp_cli_usage("--in-process and --jobs %d exclude each other", suite->settings.jobs);
+    if (suite->in_process && suite->settings.devices)
+        return mp_cli_usage("--in-process and --devices exclude each other: CUDA_VISIBLE_DEVICES says which");
     if (suite->settings.golden_partial && !suite->settings.golden)
         return mp_cli_usage("--golden-partial goes with --golden");
     if (suite->settings.deterministic && suite->settings.repeat == 1)
