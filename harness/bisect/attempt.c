@@ -85,6 +85,8 @@ static mp_status attempt(const mp_matrix *rows, const mp_suite_options *how, boo
     mp_verdict_init(v);
     if (rows->count == 0) return mp_fail(err, MP_EINPUT, "no row to try: expected one or more");
     mp_status status = mp_settings_check(&o.settings, err);
+    for (size_t i = 0; i < rows->count && status == MP_OK; i++)
+        status = mp_settings_check_row(&o.settings, &rows->rows[i], err);
     if (status != MP_OK) return status;
     if (!(o.settings.timeout > 0)) o.settings.timeout = MP_TIMEOUT_SECONDS;
     o.settings.jobs = 1;

@@ -114,8 +114,7 @@ mp_status mp_check_pairs(mp_session *s, mp_error *err) {
         if (status != MP_OK) return status;
         if (judged && f->required) mp_session_expect_equal(s, MP_CHECK_PAIR, f->text, &found);
         if (s->tile_refused)
-            mp_check_fail(s->v, MP_CHECK_PAIR, "%s: the tile that was asked for cannot run: %s", f->text,
-                          f->note);
+            mp_check_fail(s->v, MP_CHECK_PAIR, "%s: " MP_TILE_REFUSED "%s", f->text, f->note);
         if (!judged || (!f->bits_equal && !f->required)) open = f;
     }
     if (open)

@@ -29,6 +29,10 @@ typedef struct mp_session {
     mp_offer described_offer;
 } mp_session;
 
+/* What the subject offers for a case: under the contract that the settings name, if it is the one that is
+ * judged and they name one, else under its own. */
+mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp_case *c, mp_offer *offer,
+                              mp_error *err);
 /* What the subject says of a case: asked once for the case itself, and once for each other one that is run.
  * *offer is valid until another one is asked for. */
 mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c, const mp_offer **offer,

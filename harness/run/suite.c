@@ -3,7 +3,6 @@
 #include "moeparity/suite.h"
 
 #include "base/clock.h"
-#include "cases/edit.h"
 #include "harness/run/crew.h"
 #include "harness/run/in_process.h"
 #include "harness/run/interrupt.h"
@@ -144,20 +143,15 @@ static mp_status man(mp_crew *crew, mp_error *err) {
     return MP_OK;
 }
 
-/* Before anything is run: an edit that one of the cases has no place for is a mistake of the line. */
-static mp_status check_edits(const mp_matrix *matrix, const mp_suite_options *options, mp_error *err) {
-    const char *edit = options->settings.edit;
+/* Before anything is run: what one of the rows has no place for is a mistake of the line. */
+static mp_status check_rows(const mp_matrix *matrix, const mp_suite_options *options, mp_error *err) {
+    const mp_settings *settings = &options->settings;
     mp_status status = MP_OK;
-    if (edit && options->record)
-        status =
-            mp_fail(err, MP_EINPUT, "edit '%.100s' in a recording: a golden holds cases without edits", edit);
-    for (size_t i = 0; edit && status == MP_OK && i < matrix->count; i++) {
-        if (matrix->rows[i].file)
-            status = mp_fail(err, MP_EINPUT, "edit '%.100s': nothing is run of the file %s", edit,
-                             matrix->rows[i].file);
-        else
-            status = mp_edits_check_case(edit, &matrix->rows[i].c, err);
-    }
+    if (settings->edit && options->record)
+        return mp_fail(err, MP_EINPUT, "edit '%.100s' in a recording: a golden holds cases without edits",
+                       settings->edit);
+    for (size_t i = 0; status == MP_OK && i < matrix->count; i++)
+        status = mp_settings_check_row(settings, &matrix->rows[i], err);
     return status;
 }
 
@@ -166,7 +160,7 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
     const double start_time = mp_seconds_now();
     for (size_t i = 0; i < matrix->count; i++) mp_verdict_init(&verdicts[i]);
     mp_status status = mp_settings_check(&options->settings, err);
-    if (status == MP_OK) status = check_edits(matrix, options, err);
+    if (status == MP_OK) status = check_rows(matrix, options, err);
     if (status != MP_OK) return status;
     mp_crew *crew = calloc(1, sizeof *crew); /* large */
     if (!crew) return mp_fail(err, MP_EMEMORY, "no memory for %d workers", MP_CREW_MAX);
