@@ -340,10 +340,17 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE",
                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "take tiles from this tuned file, whatever its name"},
+    [MP_OPT_DEVICES] = {"devices", 0, MP_TAKES_TEXT, "LIST", .commands = JUDGING | RECORD,
+                        .summary = "the GPUs that cases run on, as 0,1, or all",
+                        .details = "A worker for each, or as many as --jobs says; each sees that GPU alone, "
+                                   "and gets a row as soon as it is free. Numbers count what "
+                                   "CUDA_VISIBLE_DEVICES leaves. Without it, the first one. A recording has "
+                                   "one worker, and so one device."},
     [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGE | JUDGING,
                      .summary = "worker processes",
-                     .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
-                                "has, and the memory."},
+                     .details =
+                         "Of each of the --devices, where they are chosen. They share the cores, unless "
+                         "OMP_NUM_THREADS says how many threads each one has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
                         .commands = JUDGING | RECORD | BISECTING | LOCATING,
                         .summary = "seconds before a case counts as hung",

@@ -89,6 +89,7 @@ typedef enum mp_option {
     MP_OPT_DEVICE,
     MP_OPT_TRITON,
     MP_OPT_CONFIG,
+    MP_OPT_DEVICES,
     MP_OPT_JOBS,
     MP_OPT_TIMEOUT,
     MP_OPT_FILE_TIMEOUT,

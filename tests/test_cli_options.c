@@ -198,6 +198,7 @@ static void everything_is_told(void **state) {
                                            "golden verify",
                                            "golden diff",
                                            "golden ls",
+                                           "report merge",
                                            "infer",
                                            "bisect case",
                                            "bisect set",
