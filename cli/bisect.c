@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "cli/common.h"
+#include "harness/bisect/shell.h"
 #include "harness/run/settings.h"
 #include "harness/verdict_json.h"
 #include "reports/stored.h"
@@ -117,6 +118,21 @@ void mp_cli_bisected_free(mp_cli_bisected *what) {
     for (size_t i = 0; i < what->word_count; i++) free(what->words[i]);
     free(what->words);
     *what = (mp_cli_bisected){0};
+}
+
+mp_status mp_cli_bisect_repeat(const char *line, mp_outcome outcome, size_t rows, double timeout, bool *again,
+                               mp_error *err) {
+    const int expected = outcome == MP_FAIL ? MP_EXIT_FAILURE : MP_EXIT_BROKEN;
+    const double seconds = 60 + (timeout > 0 ? timeout : MP_TIMEOUT_SECONDS) * (double)(rows + 1);
+    int code = 0;
+    const mp_status status = mp_shell_run_self(line, seconds, &code, err);
+    if (status != MP_OK) return status;
+    *again = code == expected;
+    mp_cli_say(stdout, "        repro: %s", line);
+    mp_cli_say(stdout, "        %s: exit code %d",
+               *again ? "this line has been run, and fails" : "THIS LINE HAS BEEN RUN, AND DOES NOT FAIL",
+               code);
+    return MP_OK;
 }
 
 mp_status mp_cli_bisect_json(const mp_args *args, const char *word, const mp_run_info *info, json_t *found,

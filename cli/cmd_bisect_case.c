@@ -3,7 +3,6 @@
 #include "cli/bisect.h"
 #include "cli/common.h"
 
-#include "harness/bisect/shell.h"
 #include "harness/bisect/shrink.h"
 #include "harness/verdict_json.h"
 #include "harness/verdict_make.h"
@@ -43,19 +42,6 @@ static void print_failure(const mp_verdict *v) {
     if (v->outcome != MP_FAIL) mp_cli_say(stdout, "        %s: %s", mp_outcome_name(v->outcome), v->reason);
 }
 
-/* Runs the line as somebody would who has got it, and says what comes of it. */
-static mp_status verify(const mp_shrunk *r, double timeout, bool *again, mp_error *err) {
-    const int expected = r->signature.outcome == MP_FAIL ? MP_EXIT_FAILURE : MP_EXIT_BROKEN;
-    int code = 0;
-    const double seconds = 60 + (timeout > 0 ? timeout : MP_TIMEOUT_SECONDS) * (double)(r->rows.count + 1);
-    const mp_status status = mp_shell_run_self(r->line, seconds, &code, err);
-    if (status != MP_OK) return status;
-    *again = code == expected;
-    mp_cli_say(stdout, "        %s: exit code %d",
-               *again ? "run once more, it fails" : "RUN ONCE MORE IT DOES NOT FAIL", code);
-    return MP_OK;
-}
-
 static json_t *to_json(const mp_shrunk *r, const char *signature, bool again) {
     return json_pack("{s:b, s:s, s:o, s:o, s:s, s:s, s:i, s:I, s:f, s:b, s:b}", "fails", r->fails,
                      "signature", signature, "given", mp_verdict_to_json(&r->given), "smallest",
@@ -77,8 +63,7 @@ static mp_status report(const mp_args *args, const mp_shrunk *r, double timeout,
                    : r->interrupted ? "interrupted"
                                     : "--tries or --seconds are spent");
         print_failure(mp_shrunk_verdict(r));
-        mp_cli_say(stdout, "        repro: %s", r->line);
-        status = verify(r, timeout, &again, err);
+        status = mp_cli_bisect_repeat(r->line, r->signature.outcome, r->rows.count, timeout, &again, err);
         *code = MP_EXIT_FAILURE;
     } else {
         const bool skip = r->given.outcome == MP_SKIP;

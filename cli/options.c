@@ -15,12 +15,15 @@ enum { /* a bit each, of 64 */
        EXPORT = INT64_C(1) << MP_CMD_EXPORT,
        RECORD = INT64_C(1) << MP_CMD_RECORD,
        VERIFY = INT64_C(1) << MP_CMD_VERIFY,
+       MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
        INFER = INT64_C(1) << MP_CMD_INFER,
        BISECT_K = INT64_C(1) << MP_CMD_BISECT_K,
        BISECT_CONFIG = INT64_C(1) << MP_CMD_BISECT_CONFIG,
        LOCATING = BISECT_K | BISECT_CONFIG, /* where one failing case fails */
        BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
-       BISECTING = BISECT_CASE,
+       BISECT_SET = INT64_C(1) << MP_CMD_BISECT_SET,
+       BISECT_STEP = INT64_C(1) << MP_CMD_BISECT_STEP,
+       BISECTING = BISECT_CASE | BISECT_SET,
        PROBE = INT64_C(1) << MP_CMD_PROBE,
        KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
        BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
@@ -78,6 +81,12 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                      "compare two goldens, tensor by tensor", "Exit code 1 when they differ."},
     [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
                    "what a golden holds, and who made it", NULL},
+    [MP_CMD_REPORT_MERGE] =
+        {"report merge", mp_cmd_report_merge, "OUT.json FILE... [option ...]", MP_OPERANDS_REPORT, 2, INT_MAX,
+         "a file to write and reports", "make one report of those of all shards of a matrix",
+         "The JSON reports of `--shard 0/N` to `N-1/N`, in any order. The exit code is that of the whole. A "
+         "shard that is missing, there twice, or of another matrix, commit, subject or setting is bad input "
+         "(docs/ci.md)."},
     [MP_CMD_INFER] =
         {"infer", mp_cmd_infer, "[--subject S] [option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "the contract of a subject, found out from its bits",
@@ -117,6 +126,23 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "shrunk, and the others run before it. Prints what it finds, and at the end one line that repeats "
          "the smallest, which has been run. Exit codes: 0 the case passes; 1 it fails, and was shrunk; 2, 3 "
          "and 77 as always (docs/bisect.md)."},
+    [MP_CMD_BISECT_SET] =
+        {"bisect set", mp_cmd_bisect_set,
+         "MATRIX... [option ...]\n--case 'M=32 topk=2 act=silu'... [option ...]\n--report FILE [--index N | "
+         "--name TEXT]",
+         MP_OPERANDS_MATRIX, 0, INT_MAX, "matrix files", "which rows must run before the one that fails",
+         "Runs the rows in one process until one fails, then that one alone, and if it passes there, behind "
+         "fewer and fewer of the others, in a new process each time, until none can be left out. Exit codes: "
+         "0 "
+         "no row fails; 1 one does; 2, 3 and 77 as always (docs/bisect.md)."},
+    [MP_CMD_BISECT_STEP] =
+        {"bisect step", mp_cmd_bisect_step, "[--build CMD] [--fails-in WHAT] -- <arguments of moeparity run>",
+         MP_OPERANDS_MATRIX, 1, INT_MAX, "the arguments of moeparity run behind --",
+         "one commit, as `git bisect run` asks about it",
+         "Builds it, runs the cases, and answers with the exit code that git wants: 0 good; 1 bad; 125 it "
+         "cannot be tested: the build failed, the subject cannot be loaded or a file of the commit cannot be "
+         "read, every case is skipped, or it fails otherwise than --fails-in says; 129, which ends the "
+         "bisection: this line itself is wrong (docs/bisect.md)."},
     [MP_CMD_PROBE] =
         {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "what this device's arithmetic is, and whether the bit model holds on it",
@@ -179,13 +205,14 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                          "nan or inf; several behind `;` or in options of their own take place in this "
                          "order. Pairs, permutations and batches see the edited inputs; of a case that "
                          "runs before, or beside it, the weights are edited. Not with a golden."},
-    [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR", .commands = RUN | LIST | COVERAGE | RECORD | VERIFY,
+    [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR",
+                      .commands = RUN | LIST | COVERAGE | RECORD | VERIFY | BISECT_SET,
                       .summary = "only cases that match, as `M>16 act=silu`",
                       .details = "Blank-separated terms that must all hold: name=value, !=, and for numbers "
                                  "<, <=, >, >=; model=Qwen* for the shape of a published model; or a bare "
                                  "word that occurs in the case's name."},
     [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
-                     .commands = RUN | LIST | COVERAGE | RECORD,
+                     .commands = RUN | LIST | COVERAGE | RECORD | BISECT_SET,
                      .summary = "smoke, ci or full: each contains the ones before it"},
     [MP_OPT_SHARD] = {"shard", 0, MP_TAKES_TEXT, "I/N", .commands = JUDGING | LIST | RECORD,
                       .summary = "of the cases, those of shard I of N, from 0/N on; or auto, auto/N",
@@ -288,9 +315,9 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                         .summary = "histograms and maps of every stage in the JSON report",
                         .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are "
                                    "made later."},
-    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
                       .summary = "write the verdicts as JUnit XML"},
-    [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD,
+    [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
                         .summary = "write counts, failures, skips and drift as a Markdown table",
                         .details = "For the page that a CI job shows. A FILE that GITHUB_STEP_SUMMARY names "
                                    "is appended to; any other is replaced."},
@@ -367,7 +394,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                .summary = "print every try"},
     [MP_OPT_TRIES] = {"tries", 0, MP_TAKES_NUMBER, "N", 1, 1000000, .fallback = "1000", .commands = BISECTING,
                       .summary = "try at most so many cases"},
-    [MP_OPT_SECONDS] = {"seconds", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
+    [MP_OPT_SECONDS] = {"seconds", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "60",
                         .commands = BISECTING, .summary = "begin no try after so many seconds"},
     [MP_OPT_NO_VALUES] = {"no-values", 0, MP_TAKES_NOTHING, .commands = BISECT_CASE,
                           .summary = "leave the numbers of the inputs as they are",
@@ -380,6 +407,19 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .summary = "the verdict of --report, counted from 0"},
     [MP_OPT_NAME] = {"name", 0, MP_TAKES_TEXT, "CASE", .commands = BISECTING | LOCATING,
                      .summary = "the verdict of --report about the case of this name"},
+    [MP_OPT_ROW] = {"row", 0, MP_TAKES_NUMBER, "N", 0, INT64_MAX, .commands = BISECT_SET,
+                    .summary = "the row that fails, counted from 0, instead of the first one that does"},
+    [MP_OPT_BUILD] = {"build", 0, MP_TAKES_TEXT, "CMD", .commands = BISECT_STEP,
+                      .summary = "build the commit by this shell command first",
+                      .details = "Where it fails, or takes longer than --build-timeout, the commit cannot be "
+                                 "tested. What it prints goes to the standard error."},
+    [MP_OPT_BUILD_TIMEOUT] = {"build-timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "3600",
+                              .commands = BISECT_STEP, .summary = "seconds of --build"},
+    [MP_OPT_FAILS_IN] = {"fails-in", 0, MP_TAKES_TEXT, "WHAT", .commands = BISECT_STEP,
+                         .summary = "only this failure is bad, as bound:gate_up, guard, CRASH or TIMEOUT",
+                         .details =
+                             "The first check that fails, and the stage in which it begins. A commit that "
+                             "fails in another way cannot be tested."},
     [MP_OPT_BISECT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
                             .summary = "write what was found there too"},
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two tables of the command line: every command, and every option with the commands that take it.
- * What is parsed, `--help`, `moeparity help`, the manual page and the completions all come from them. */
+/* The two tables of the command line: every command, and every option with the commands that take it. What is
+ * parsed, `--help`, `moeparity help`, the manual page and the completions of the shells all come from them.
+ */
 #ifndef MP_CLI_OPTIONS_H
 #define MP_CLI_OPTIONS_H
 
@@ -18,10 +19,13 @@ typedef enum mp_command {
     MP_CMD_VERIFY,
     MP_CMD_DIFF,
     MP_CMD_LS,
+    MP_CMD_REPORT_MERGE,
     MP_CMD_INFER,
     MP_CMD_BISECT_K,
     MP_CMD_BISECT_CONFIG,
     MP_CMD_BISECT_CASE,
+    MP_CMD_BISECT_SET,
+    MP_CMD_BISECT_STEP,
     MP_CMD_PROBE,
     MP_CMD_BENCH_REFERENCE,
     MP_CMD_BENCH_PREDICT,
@@ -41,6 +45,7 @@ typedef enum mp_operands {
     MP_OPERANDS_GOLDEN,
     MP_OPERANDS_GOLDEN_MATRIX, /* a golden, then matrices */
     MP_OPERANDS_TRACE,         /* files of tensors */
+    MP_OPERANDS_REPORT,        /* JSON reports */
     MP_OPERANDS_COMMAND
 } mp_operands;
 
@@ -64,7 +69,6 @@ typedef enum mp_option {
     MP_OPT_EDIT,
     MP_OPT_MATCH,
     MP_OPT_TIER,
-    MP_OPT_SHARD,
     MP_OPT_CONTRACT,
     MP_OPT_SUBJECT,
     MP_OPT_AGAINST,
@@ -86,9 +90,7 @@ typedef enum mp_option {
     MP_OPT_IN_PROCESS,
     MP_OPT_DRY_RUN,
     MP_OPT_JSON,
-    MP_OPT_FIGURES,
     MP_OPT_JUNIT,
-    MP_OPT_SUMMARY,
     MP_OPT_QUIET,
     MP_OPT_VERBOSE,
     MP_OPT_COLOR,
@@ -123,6 +125,10 @@ typedef enum mp_option {
     MP_OPT_REPORT,
     MP_OPT_INDEX,
     MP_OPT_NAME,
+    MP_OPT_ROW,
+    MP_OPT_BUILD,
+    MP_OPT_BUILD_TIMEOUT,
+    MP_OPT_FAILS_IN,
     MP_OPT_BISECT_JSON,
     MP_OPT_VECTORS,
     MP_OPT_SEED,

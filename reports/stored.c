@@ -11,8 +11,10 @@
 #define NO_SUCH_CHECK "the report is older than this check"
 
 /* Keys that older reports lack; all others must be there. */
-static const char *const later_in_run[] = {NULL};
-static const char *const later_in_verdict[] = {"config_note", "begins", "weaker", "covers", "history", NULL};
+static const char *const later_in_run[] = {"settings", "matrix",    "cases", "shard",
+                                           "shards",   "recording", NULL};
+static const char *const later_in_verdict[] = {"config_note", "begins", "weaker", "covers",
+                                               "history",     "row",    "device", NULL};
 static const char *const later_in_stage[] = {"max_drift", "first_index", "first_value", "first_predicted",
                                              "shape",     "worst",       "first",       NULL};
 static const char *const later_in_pair[] = {"note", NULL};

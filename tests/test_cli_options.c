@@ -295,7 +295,7 @@ static void bash_completes(void **state) {
         skip();
     }
     completed("moeparity \"\"", 1,
-              "run list coverage show judge export golden infer bisect probe bench doctor worker help "
+              "run list coverage show judge export golden report infer bisect probe bench doctor worker help "
               "--version --help ");
     completed("moeparity golden \"\"", 2, "record verify diff ls ");
     completed("moeparity golden verify --st", 3, "--strict ");
