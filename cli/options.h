@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two tables of the command line: every command, and every option with the commands that take it. What is
- * parsed, `--help`, `moeparity help`, the manual page and the completions of the shells all come from them.
- */
+/* The two tables of the command line: every command, and every option with the commands that take it.
+ * What is parsed, `--help`, `moeparity help`, the manual page and the completions all come from them. */
 #ifndef MP_CLI_OPTIONS_H
 #define MP_CLI_OPTIONS_H
 
@@ -21,6 +20,7 @@ typedef enum mp_command {
     MP_CMD_LS,
     MP_CMD_REPORT_MERGE,
     MP_CMD_INFER,
+    MP_CMD_BISECT_STAGE,
     MP_CMD_BISECT_K,
     MP_CMD_BISECT_CONFIG,
     MP_CMD_BISECT_CASE,
@@ -69,6 +69,7 @@ typedef enum mp_option {
     MP_OPT_EDIT,
     MP_OPT_MATCH,
     MP_OPT_TIER,
+    MP_OPT_SHARD,
     MP_OPT_CONTRACT,
     MP_OPT_SUBJECT,
     MP_OPT_AGAINST,
@@ -90,7 +91,9 @@ typedef enum mp_option {
     MP_OPT_IN_PROCESS,
     MP_OPT_DRY_RUN,
     MP_OPT_JSON,
+    MP_OPT_FIGURES,
     MP_OPT_JUNIT,
+    MP_OPT_SUMMARY,
     MP_OPT_QUIET,
     MP_OPT_VERBOSE,
     MP_OPT_COLOR,
@@ -118,6 +121,8 @@ typedef enum mp_option {
     MP_OPT_EXHAUSTIVE,
     MP_OPT_GOOD,
     MP_OPT_BAD,
+    MP_OPT_SVG,
+    MP_OPT_SVG_SHOWS,
     MP_OPT_BISECT_VERBOSE,
     MP_OPT_TRIES,
     MP_OPT_SECONDS,

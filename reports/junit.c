@@ -4,47 +4,14 @@
  * the terminal table. */
 #include "base/file.h"
 #include "reports/report.h"
+#include "reports/xml.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Length of the UTF-8 character at text that XML 1.0 allows (section 2.2: no control characters but tab, line
- * feed and carriage return, not FFFE and FFFF); 0 when there is none. */
-static size_t xml_character(const char *text) {
-    unsigned code;
-    const size_t length = mp_utf8_character(text, &code);
-    if (length == 1) return code >= 0x20 || code == '\t' || code == '\n' || code == '\r';
-    return code == 0xFFFE || code == 0xFFFF ? 0 : length;
-}
-
-/* For attribute values and content alike. Line breaks become references, for attributes would turn them into
- * blanks. */
-static void put_escaped(FILE *out, const char *text) {
-    while (*text != '\0') {
-        size_t length = xml_character(text);
-        if (length > 1)
-            fwrite(text, 1, length, out);
-        else if (length == 0)
-            fputc('?', out);
-        else if (*text == '&')
-            fputs("&amp;", out);
-        else if (*text == '<')
-            fputs("&lt;", out);
-        else if (*text == '>')
-            fputs("&gt;", out);
-        else if (*text == '"')
-            fputs("&quot;", out);
-        else if (*text < 0x20)
-            fprintf(out, "&#%d;", *text);
-        else
-            fputc(*text, out);
-        text += length > 0 ? length : 1;
-    }
-}
-
 static void put_attribute(FILE *out, const char *name, const char *value) {
     fprintf(out, " %s=\"", name);
-    put_escaped(out, value);
+    mp_xml_put(out, value);
     fputc('"', out);
 }
 
@@ -73,11 +40,11 @@ static mp_status put_case(FILE *out, const mp_verdict *v, mp_error *err) {
         put_attribute(out, "type", mp_outcome_name(v->outcome));
         put_attribute(out, "message", v->reason);
         fputc('>', out);
-        if (v->outcome != MP_SKIP) put_escaped(out, row);
+        if (v->outcome != MP_SKIP) mp_xml_put(out, row);
         fprintf(out, "</%s>\n", element);
     } else {
         fprintf(out, "      <system-out>");
-        put_escaped(out, row);
+        mp_xml_put(out, row);
         fprintf(out, "</system-out>\n");
     }
     fprintf(out, "    </testcase>\n");
