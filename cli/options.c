@@ -20,16 +20,23 @@ enum { /* a bit each, of 64 */
        BISECT_STAGE = INT64_C(1) << MP_CMD_BISECT_STAGE,
        BISECT_K = INT64_C(1) << MP_CMD_BISECT_K,
        BISECT_CONFIG = INT64_C(1) << MP_CMD_BISECT_CONFIG,
-       LOCATING = BISECT_STAGE | BISECT_K | BISECT_CONFIG, /* where one failing case fails */
        BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
        BISECT_SET = INT64_C(1) << MP_CMD_BISECT_SET,
        BISECT_STEP = INT64_C(1) << MP_CMD_BISECT_STEP,
-       BISECTING = BISECT_CASE | BISECT_SET,
+       WHICH = INT64_C(1) << MP_CMD_TUNE_WHICH,
+       AUDIT = INT64_C(1) << MP_CMD_TUNE_AUDIT,
        PROBE = INT64_C(1) << MP_CMD_PROBE,
        KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
-       BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
+       TUNE_VERIFY = INT64_C(1) << MP_CMD_TUNE_VERIFY,
+       TUNE_DIFF = INT64_C(1) << MP_CMD_TUNE_DIFF,
+       CERTIFICATE = INT64_C(1) << MP_CMD_TUNE_CERTIFICATE,
+       CHECK = INT64_C(1) << MP_CMD_TUNE_CHECK,
        HELP = INT64_C(1) << MP_CMD_HELP,
+       LOCATING = BISECT_STAGE | BISECT_K | BISECT_CONFIG, /* where one failing case fails */
+       BISECTING = BISECT_CASE | BISECT_SET,
+       PROVING = TUNE_VERIFY | TUNE_DIFF | CERTIFICATE,
        JUDGING = RUN | VERIFY,
+       BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
        ALL = (INT64_C(1) << MP_COMMAND_COUNT) - 1
 };
 
@@ -153,6 +160,26 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "cannot be tested: the build failed, the subject cannot be loaded or a file of the commit cannot be "
          "read, every case is skipped, or it fails otherwise than --fails-in says; 129, which ends the "
          "bisection: this line itself is wrong (docs/bisect.md)."},
+    [MP_CMD_TUNE_WHICH] =
+        {"tune which", mp_cmd_tune_which, "--device NAME --E E --N N [option ...]", MP_OPERANDS_NONE, 0, 0,
+         "no argument", "the tuned file and key that each public loader picks, and why",
+         "By the rules of sglang's and vLLM's loaders: the names they ask for, the folders they look into, "
+         "the "
+         "file that is taken, the key that serves each M; and files that are nearly it. Looked up in "
+         "--sglang and "
+         "--vllm, or where the environment points to, or in the installed packages; nothing of them is "
+         "imported "
+         "(docs/tune.md). Exit codes: 0 each loader that was asked finds a file for gate_up; 1 one takes its "
+         "defaults, or raises; 2 bad input."},
+    [MP_CMD_TUNE_AUDIT] =
+        {"tune audit", mp_cmd_tune_audit, "DIR|FILE... [option ...]\n--rules", MP_OPERANDS_TUNED, 0, INT_MAX,
+         "tuned files or folders of them", "what is wrong with files of tuned configurations",
+         "Every file named E=....json below a folder, and files that are named: what cannot be read or "
+         "launched, "
+         "blocks that give wrong numbers, names and folders that nobody looks for, pairs and ladders that "
+         "are not "
+         "what they seem. No GPU. Exit codes: 0 no error; 1 an error that --baseline does not know; 2 bad "
+         "input (docs/tune.md)."},
     [MP_CMD_PROBE] =
         {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "what this device's arithmetic is, and whether the bit model holds on it",
@@ -167,6 +194,33 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
     [MP_CMD_BENCH_KERNELS] = {"bench kernels", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
                               "no argument", "time the kernels on the GPU",
                               "Without --case: M=16384 topk=8 E=128 K=2048 N=768."},
+    [MP_CMD_TUNE_VERIFY] =
+        {"tune verify", mp_cmd_tune_verify, "FILE [option ...]", MP_OPERANDS_TUNED, 1, 1,
+         "a file of tuned configurations", "prove a file of tuned configurations, launch by launch",
+         "Every key, both sides of every M at which another key takes over, below and above them all, and a "
+         "tail for each. First all tiles are compiled for the device in the file's name, which needs no GPU; "
+         "then they run on a GPU and are judged by float64, predicted bits, repeats and guard zones "
+         "(docs/tune.md). Exit codes: 0 every launch is proven; 1 one is refuted, or only some are proven; "
+         "77 "
+         "nothing could be run here, and nothing is refuted."},
+    [MP_CMD_TUNE_DIFF] =
+        {"tune diff", mp_cmd_tune_diff, "OLD NEW [option ...]", MP_OPERANDS_TUNED, 2, 2,
+         "two files of tuned configurations", "the M whose tiles a file changes, and the proof of those",
+         "Tells each range of M in which NEW has other tiles than OLD, from what to what, and proves the "
+         "launches in these ranges as tune verify does. With --dry-run the ranges alone, and what would "
+         "run."},
+    [MP_CMD_TUNE_CERTIFICATE] =
+        {"tune certificate", mp_cmd_tune_certificate, "FILE --out CERT.json --by NAME [option ...]",
+         MP_OPERANDS_TUNED, 1, 1, "a file of tuned configurations",
+         "prove a file, and write down what was run, on what, with which results",
+         "As tune verify; then the record, with the SHA-256 of the file and of the report, for the pull "
+         "request: tune check verifies it again. A digest is no signature: --by is a name, and who can "
+         "change the record can change its digests. It is written whatever came of it, and says so."},
+    [MP_CMD_TUNE_CHECK] =
+        {"tune check", mp_cmd_tune_check, "CERT.json [option ...]", MP_OPERANDS_TUNED, 1, 1,
+         "a certificate of tune certificate", "whether a certificate proves its file",
+         "The digests; whether its batch sizes are all that the file asks for; whether each was proven, on a "
+         "device, and on the one in the file's name. Exit code 1 says why it proves less."},
     [MP_CMD_DOCTOR] = {"doctor", mp_cmd_doctor, "", MP_OPERANDS_NONE, 0, 0, "no argument",
                        "versions, device, BLAS core, caches; what will be skipped and why", NULL},
     [MP_CMD_WORKER] = {"worker", mp_cmd_worker, "", MP_OPERANDS_NONE, 0, 0, "no argument",
@@ -443,6 +497,54 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                              "fails in another way cannot be tested."},
     [MP_OPT_BISECT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
                             .summary = "write what was found there too"},
+    [MP_OPT_TUNE_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = WHICH,
+                            .summary = "the device, as the driver spells it: `NVIDIA H100 80GB HBM3`"},
+    [MP_OPT_TUNE_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION", .commands = WHICH | AUDIT,
+                            .summary = "the running Triton, as 3.6.0",
+                            .details =
+                                "Its folder is the first that sglang's loader looks into; without it the "
+                                "newest. An audit tells what it would take from other versions' folders."},
+    [MP_OPT_TUNE_E] = {"E", 0, MP_TAKES_NUMBER, "E", 1, INT64_C(1) << 40, .commands = WHICH,
+                       .summary = "experts of this rank, fused shared ones among them"},
+    [MP_OPT_TUNE_N] = {"N", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .commands = WHICH,
+                       .summary = "intermediate size of this shard, behind the activation, unpacked"},
+    [MP_OPT_TUNE_DTYPE] = {"dtype", 0, MP_TAKES_CHOICE, "T",
+                           .choices = "bf16 fp16 fp32 fp8_w8a8 int8_w8a8 int8_w8a16 int4_w4a16",
+                           .fallback = "bf16", .commands = WHICH,
+                           .summary = "bf16, fp16, fp32, fp8_w8a8, int8_w8a8, int8_w8a16 or int4_w4a16"},
+    [MP_OPT_BLOCK_SHAPE] = {"block-shape", 0, MP_TAKES_TEXT, "N,K", .commands = WHICH,
+                            .summary = "of a quantisation by blocks, as 128,128"},
+    [MP_OPT_PER_CHANNEL] = {"per-channel", 0, MP_TAKES_NOTHING, .commands = WHICH,
+                            .summary = "weights are quantised by channel"},
+    [MP_OPT_TUNE_M] = {"M", 0, MP_TAKES_TEXT, "M[,M...]", .fallback = "all", .commands = WHICH,
+                       .summary =
+                           "numbers of tokens, or all: every key and both sides of where another takes over"},
+    [MP_OPT_SGLANG] = {"sglang", 0, MP_TAKES_FILE, "DIR", .commands = WHICH,
+                       .summary = "sglang's package, or a folder as SGLANG_MOE_CONFIG_DIR",
+                       .details =
+                           "Instead of the environment and the installed package. With --sglang or --vllm "
+                           "no loader is asked but theirs."},
+    [MP_OPT_VLLM] = {"vllm", 0, MP_TAKES_FILE, "DIR", .commands = WHICH,
+                     .summary = "vLLM's package, or a folder as VLLM_TUNED_CONFIG_FOLDER"},
+    [MP_OPT_LOADER_OFF] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = WHICH,
+                           .summary =
+                               "in deterministic inference, or batch-invariant mode: no file is looked at"},
+    [MP_OPT_AUDIT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = WHICH | AUDIT,
+                           .summary = "write what was found there too"},
+    [MP_OPT_SARIF] = {"sarif", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                      .summary = "write the findings as SARIF 2.1.0, for code scanners"},
+    [MP_OPT_AUDIT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                            .summary = "write a testcase for each file as JUnit XML"},
+    [MP_OPT_BASELINE] = {"baseline", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                         .summary = "findings that are known: they are counted, and fail nothing"},
+    [MP_OPT_WRITE_BASELINE] = {"write-baseline", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                               .summary = "write all findings there, for --baseline"},
+    [MP_OPT_RULES] = {"rules", 0, MP_TAKES_NOTHING, .commands = AUDIT,
+                      .summary = "list the rules, with why they matter"},
+    [MP_OPT_AUDIT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = AUDIT,
+                            .summary = "print errors and the last lines only"},
+    [MP_OPT_AUDIT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = AUDIT,
+                              .summary = "print notes too"},
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
                         .commands = PROBE,
                         .summary = "random vectors of each instruction in each of the three modes"},
@@ -460,6 +562,69 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            .summary = "the case that is timed, as `name=value ...`"},
     [MP_OPT_BENCH_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 10000, .fallback = "10",
                              .commands = KERNELS, .summary = "timed runs"},
+    [MP_OPT_TUNE_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
+                             .commands = PROVING | CHECK,
+                             .summary =
+                                 "what runs the tiles: cuda, plugin:PATH, worker:COMMAND; host predicts",
+                             .details = "auto is cuda, with or without a GPU. host and ref compute the "
+                                        "same cases on the CPU, where there are no tiles."},
+    [MP_OPT_TUNE_MODEL] = {"model", 0, MP_TAKES_TEXT, "NAME", .commands = PROVING,
+                           .summary = "take K, topk and options of this published model",
+                           .details = "Without it those of every model that has the E and N of the file's "
+                                      "name, or N on several shards."},
+    [MP_OPT_TUNE_WITH] = {"with", 0, MP_TAKES_TEXT, "TEXT", .commands = PROVING,
+                          .summary = "fields to set over that, as `K=4096 topk=8 dtype=fp16`"},
+    [MP_OPT_TUNE_STATIC] = {"static", 0, MP_TAKES_NOTHING, .commands = PROVING,
+                            .summary = "only what needs no GPU: the tiles are compiled, and nothing is run",
+                            .details = "Exit code 0 then says that nothing speaks against the file, not that "
+                                       "it is proven."},
+    [MP_OPT_TUNE_EACH] = {"each", 0, MP_TAKES_NOTHING, .commands = PROVING,
+                          .summary = "judge every launch by itself, not as a smaller batch of another one",
+                          .details = "For subjects that do not promise a token the same bits in every batch. "
+                                     "Takes many times as long."},
+    [MP_OPT_TUNE_OWN_TILES] = {"own-tiles", 0, MP_TAKES_NOTHING, .commands = PROVING,
+                               .summary = "name no tile: the subject finds its own for each M",
+                               .details = "For a package that looks its tables up itself: what is proven is "
+                                          "what it would run."},
+    [MP_OPT_TUNE_MOST] = {"most", 0, MP_TAKES_NUMBER, "M", 1, INT32_MAX, .commands = PROVING,
+                          .summary = "leave out larger batch sizes; they are not proven then"},
+    [MP_OPT_TUNE_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2",
+                            .commands = PROVING, .summary = "runs of a row that must agree bit for bit"},
+    [MP_OPT_TUNE_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
+                             .commands = PROVING, .summary = "seconds before a row counts as hung"},
+    [MP_OPT_TUNE_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING, .commands = PROVING,
+                                .summary = "no worker processes, no watchdog: for debuggers"},
+    [MP_OPT_TUNE_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = PROVING,
+                             .summary = "say what would run; compile and run nothing"},
+    [MP_OPT_TUNE_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = PROVING,
+                          .summary = "write the verdicts of all rows as JSON, as run does"},
+    [MP_OPT_TUNE_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = PROVING,
+                             .summary = "print every launch, not only those that are not proven"},
+    [MP_OPT_TUNE_AGAINST] = {"against", 0, MP_TAKES_FILE, "OLD|default",
+                             .commands = TUNE_VERIFY | CERTIFICATE,
+                             .summary =
+                                 "time each key beside the tiles of this file, or the defaults, as well",
+                             .details = "Old, new, new, old in each round, the stages' own times on the "
+                                        "device; the median of the rounds' ratios, with a 95 % interval of "
+                                        "order statistics. A key that is slower than --threshold allows, or "
+                                        "not shown to be within it, fails."},
+    [MP_OPT_TUNE_THRESHOLD] = {"threshold", 0, MP_TAKES_NUMBER, "PERCENT", 0, 1000, .fallback = "5",
+                               .commands = TUNE_VERIFY | CERTIFICATE,
+                               .summary = "how much longer than --against a key may take"},
+    [MP_OPT_TUNE_ROUNDS] = {"rounds", 0, MP_TAKES_NUMBER, "N", 6, 10000, .fallback = "25",
+                            .commands = TUNE_VERIFY | CERTIFICATE, .summary = "rounds of --against"},
+    [MP_OPT_TUNE_OUT] = {"out", 'o', MP_TAKES_FILE, "CERT.json", .commands = CERTIFICATE,
+                         .summary = "the certificate that is written"},
+    [MP_OPT_TUNE_MARKDOWN] = {"markdown", 0, MP_TAKES_FILE, "FILE", .commands = CERTIFICATE,
+                              .summary = "write it for people as well, for the text of a pull request"},
+    [MP_OPT_TUNE_BY] = {"by", 0, MP_TAKES_TEXT, "NAME", .commands = CERTIFICATE,
+                        .summary = "who signs it off"},
+    [MP_OPT_TUNE_FILE] = {"file", 0, MP_TAKES_FILE, "FILE", .commands = CHECK,
+                          .summary = "the tuned file, where it is not at the path that the certificate says"},
+    [MP_OPT_TUNE_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = CHECK,
+                            .summary = "the JSON report that was written with it, to be checked too"},
+    [MP_OPT_TUNE_AGAIN] = {"again", 0, MP_TAKES_NOTHING, .commands = CHECK,
+                           .summary = "prove the file again here, in the same way, and compare"},
     [MP_OPT_MAN] = {"man", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,
                     .summary = "the manual page"},
     [MP_OPT_BASH] = {"bash", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,

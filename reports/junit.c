@@ -9,12 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void put_attribute(FILE *out, const char *name, const char *value) {
-    fprintf(out, " %s=\"", name);
-    mp_xml_put(out, value);
-    fputc('"', out);
-}
-
 static const char *suite_name(const mp_verdict *v) {
     return v->group[0] != '\0' ? v->group : "cases";
 }
@@ -22,8 +16,8 @@ static const char *suite_name(const mp_verdict *v) {
 static mp_status put_case(FILE *out, const mp_verdict *v, mp_error *err) {
     static const char *const elements[MP_OUTCOME_COUNT] = {NULL, "failure", "skipped", "error", "error"};
     fprintf(out, "    <testcase");
-    put_attribute(out, "classname", suite_name(v));
-    put_attribute(out, "name", v->name);
+    mp_xml_attribute(out, "classname", suite_name(v));
+    mp_xml_attribute(out, "name", v->name);
     fprintf(out, " time=\"%.6f\">\n", v->seconds);
     char *row = NULL;
     size_t size;
@@ -37,14 +31,14 @@ static mp_status put_case(FILE *out, const mp_verdict *v, mp_error *err) {
     const char *element = elements[v->outcome];
     if (element != NULL) {
         fprintf(out, "      <%s", element);
-        put_attribute(out, "type", mp_outcome_name(v->outcome));
-        put_attribute(out, "message", v->reason);
+        mp_xml_attribute(out, "type", mp_outcome_name(v->outcome));
+        mp_xml_attribute(out, "message", v->reason);
         fputc('>', out);
-        if (v->outcome != MP_SKIP) mp_xml_put(out, row);
+        if (v->outcome != MP_SKIP) mp_xml_text(out, row);
         fprintf(out, "</%s>\n", element);
     } else {
         fprintf(out, "      <system-out>");
-        mp_xml_put(out, row);
+        mp_xml_text(out, row);
         fprintf(out, "</system-out>\n");
     }
     fprintf(out, "    </testcase>\n");
@@ -76,8 +70,8 @@ static void put_properties(FILE *out, const mp_run_info *info) {
     fprintf(out, "    <properties>\n");
     for (size_t i = 0; i < sizeof properties / sizeof *properties; i++) {
         fprintf(out, "      <property");
-        put_attribute(out, "name", properties[i].name);
-        put_attribute(out, "value", properties[i].value);
+        mp_xml_attribute(out, "name", properties[i].name);
+        mp_xml_attribute(out, "value", properties[i].value);
         fprintf(out, "/>\n");
     }
     fprintf(out, "    </properties>\n");
@@ -97,9 +91,9 @@ static mp_status put_suite(FILE *out, const mp_run_info *info, const mp_verdict 
         seconds += verdicts[i].seconds;
     }
     fprintf(out, "  <testsuite");
-    put_attribute(out, "name", name);
+    mp_xml_attribute(out, "name", name);
     put_totals(out, &tally, seconds);
-    put_attribute(out, "timestamp", info->date);
+    mp_xml_attribute(out, "timestamp", info->date);
     fprintf(out, ">\n");
     put_properties(out, info);
     mp_status status = MP_OK;

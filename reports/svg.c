@@ -190,7 +190,7 @@ static void put_title(FILE *out, const panel *n, const char *other) {
     fprintf(out, "</text><text class=\"d\" x=\"%d\" y=\"%.1f\">", LEFT, n->top - 8);
     if (n->map == MP_PICTURE_STEPS) {
         fprintf(out, "ulps from ");
-        mp_xml_put(out, other);
+        mp_xml_text(out, other);
         fprintf(out, ": %" PRId64 " of %" PRId64 " elements differ", f->mispredicted, f->predicted);
         if (f->mispredicted > 0 && f->max_ulps < INT64_MAX)
             fprintf(out, ", by at most %" PRId64, f->max_ulps);
@@ -280,7 +280,7 @@ static double put_lines(FILE *out, const char *class, const char *text, size_t m
         }
         snprintf(line, sizeof line, "%.*s", (int)length, text);
         fprintf(out, "<text class=\"%s\" x=\"16\" y=\"%.1f\">", class, y);
-        mp_xml_put(out, line);
+        mp_xml_text(out, line);
         fputs("</text>\n", out);
         text += length + (text[length] == ' ');
         y += 18;
@@ -332,7 +332,7 @@ static void put_frame(FILE *out, const mp_verdict *v, double height) {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\" "
             "role=\"img\">\n<title>",
             WIDTH, height, WIDTH, height);
-    mp_xml_put(out, v->name);
+    mp_xml_text(out, v->name);
     fputs("</title>\n", out);
 }
 

@@ -12,7 +12,7 @@ static size_t xml_character(const char *text) {
     return code == 0xFFFE || code == 0xFFFF ? 0 : length;
 }
 
-void mp_xml_put(FILE *out, const char *text) {
+void mp_xml_text(FILE *out, const char *text) {
     while (*text != '\0') {
         size_t length = xml_character(text);
         if (length > 1)
@@ -33,4 +33,10 @@ void mp_xml_put(FILE *out, const char *text) {
             fputc(*text, out);
         text += length > 0 ? length : 1;
     }
+}
+
+void mp_xml_attribute(FILE *out, const char *name, const char *value) {
+    fprintf(out, " %s=\"", name);
+    mp_xml_text(out, value);
+    fputc('"', out);
 }
