@@ -53,7 +53,6 @@ typedef enum mp_operands {
     MP_OPERANDS_TRACE,         /* files of tensors */
     MP_OPERANDS_REPORT,        /* JSON reports */
     MP_OPERANDS_TUNED,         /* tuned files, or folders of them */
-    MP_OPERANDS_TUNED,         /* files of tuned configurations */
     MP_OPERANDS_COMMAND
 } mp_operands;
 
@@ -135,6 +134,7 @@ typedef enum mp_option {
     MP_OPT_TRIES,
     MP_OPT_SECONDS,
     MP_OPT_NO_VALUES,
+    MP_OPT_REPRO_OUT,
     MP_OPT_REPORT,
     MP_OPT_INDEX,
     MP_OPT_NAME,
