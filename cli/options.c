@@ -18,6 +18,7 @@ enum { /* a bit each, of 64 */
        GOLDEN_DIFF = INT64_C(1) << MP_CMD_DIFF,
        MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
        INFER = INT64_C(1) << MP_CMD_INFER,
+       BISECT_STAGE = INT64_C(1) << MP_CMD_BISECT_STAGE,
        BISECT_K = INT64_C(1) << MP_CMD_BISECT_K,
        BISECT_CONFIG = INT64_C(1) << MP_CMD_BISECT_CONFIG,
        BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
@@ -32,7 +33,7 @@ enum { /* a bit each, of 64 */
        CERTIFICATE = INT64_C(1) << MP_CMD_TUNE_CERTIFICATE,
        CHECK = INT64_C(1) << MP_CMD_TUNE_CHECK,
        HELP = INT64_C(1) << MP_CMD_HELP,
-       LOCATING = BISECT_K | BISECT_CONFIG, /* where one failing case fails */
+       LOCATING = BISECT_STAGE | BISECT_K | BISECT_CONFIG, /* where one failing case fails */
        BISECTING = BISECT_CASE | BISECT_SET,
        PROVING = TUNE_VERIFY | TUNE_DIFF | CERTIFICATE,
        JUDGING = RUN | VERIFY,
@@ -113,6 +114,15 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "every "
          "stage that is seen has a hypothesis that fits; 1 one has none; 2, 3 and 77 as always "
          "(docs/infer.md)."},
+    [MP_CMD_BISECT_STAGE] =
+        {"bisect stage", mp_cmd_bisect_stage, "--case 'M=32 topk=2 act=silu' [--against S2] [option ...]",
+         MP_OPERANDS_NONE, 0, 0, "no argument",
+         "the first stage in which a subject parts from what is expected, or from another subject",
+         "Runs the case once, and says of every stage how many elements have other bits than predicted, or "
+         "than "
+         "those of --against, and how many are beyond their bounds; where that begins, and what these "
+         "elements "
+         "have in common. Exit codes: 0 no stage parts; 1 one does; 2, 3 and 77 as always (docs/bisect.md)."},
     [MP_CMD_BISECT_K] =
         {"bisect k", mp_cmd_bisect_k, "--case 'M=32 topk=2 act=silu' [option ...]", MP_OPERANDS_NONE, 0, 0,
          "no argument", "the group of terms with which a grouped GEMM begins to err",
@@ -247,15 +257,17 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .details = "Instead of the text in the file, and for every file. Sizes and dtype "
                                      "follow from the shapes: what is said of them must agree. scope=act "
                                      "judges that stage alone."},
-    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | BISECTING,
-                     .repeats = RUN | COVERAGE | RECORD | BISECTING,
+    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT",
+                     .commands = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
+                     .repeats = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
                      .summary = "a variant of the --case before it that must give the same bits",
                      .details =
                          "Fields that differ, as `path=runner`; or ranks or shards, as `ep_size=4 E=2` or "
                          "`N=64`, whose outputs must sum to the case's. Matrices have pairs of their "
                          "own."},
-    [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | BISECTING,
-                      .repeats = RUN | COVERAGE | RECORD | BISECTING,
+    [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT",
+                      .commands = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
+                      .repeats = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
                       .summary = "a case that runs right before the --case before it, on the same buffers",
                       .details = "Fields that differ, as `M=200 seed=1`: M, routing, seed, filter and data "
                                  "may. What it leaves in outputs and workspaces must change nothing of the "
@@ -297,7 +309,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                    "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
                                    "kernels. plugin:PATH[,words]: your kernel in a shared library; "
                                    "worker:COMMAND: in a program (docs/subjects.md)."},
-    [MP_OPT_AGAINST] = {"against", 0, MP_TAKES_TEXT, "S2", .commands = JUDGING,
+    [MP_OPT_AGAINST] = {"against", 0, MP_TAKES_TEXT, "S2", .commands = JUDGING | BISECT_STAGE,
                         .summary = "compare every case with a second subject as well",
                         .details = "Reported, not judged: both have their own bounds."},
     [MP_OPT_GOLDEN] = {"golden", 0, MP_TAKES_FILE, "FILE", .commands = RUN,
@@ -306,7 +318,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                .summary = "the golden need not hold every case",
                                .details = "A case that --golden does not hold, or holds from another "
                                           "contract, is then not judged against it; otherwise it fails."},
-    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING,
+    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING,
+                       .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
                        .summary = "what was asked for and not judged fails, and so does a skip",
                        .details = "Asked for are --golden, --against, the pairs, and every check that the "
                                   "contract promises for the case. For CI: a run that judged less than it "
@@ -319,11 +332,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                        "(repeats, guard zones, permuted tokens). Stages for which a tensor "
                                        "is lacking are told, and do not fail."},
     [MP_OPT_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2",
-                       .commands = JUDGING | RECORD | BISECTING,
+                       .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
                        .summary = "runs of a case that must agree bit for bit",
                        .details = "From the second on, buffers hold another poison than in the first: with 1 "
                                   "a dependence on old contents is not seen."},
-    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING,
+    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING,
+                              .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
                               .summary = "runs must agree bit for bit whatever the contract says",
                               .details =
                                   "A sum whose order is not fixed may differ from run to run where its "
@@ -471,6 +485,13 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                          "file and a key of it; or default, the tile of a case that names none."},
     [MP_OPT_BAD] = {"bad", 0, MP_TAKES_TEXT, "TILE", .commands = BISECT_CONFIG,
                     .summary = "the tile with which it fails; without it the case's own"},
+    [MP_OPT_SVG] = {"svg", 0, MP_TAKES_FILE, "FILE", .commands = BISECT_STAGE,
+                    .summary = "draw the stages there: rows by expert, columns, tiles"},
+    [MP_OPT_SVG_SHOWS] = {"show", 0, MP_TAKES_CHOICE, "WHAT", .choices = "ratio drift ulps",
+                          .commands = BISECT_STAGE,
+                          .summary = "what --svg shows: error over bound, drift, or ulps to the other bits",
+                          .details = "Without it ulps of the stages whose bits were compared, and error over "
+                                     "bound of the others."},
     [MP_OPT_BISECT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = LOCATING,
                                .summary = "print every try"},
     [MP_OPT_TRIES] = {"tries", 0, MP_TAKES_NUMBER, "N", 1, 1000000, .fallback = "1000", .commands = BISECTING,
