@@ -188,13 +188,30 @@ static void cases_and_what_they_run_after(void **state) {
 /* Every command has help of both kinds, and the manual page and the completions name all there is. */
 static void everything_is_told(void **state) {
     (void)state;
-    static const char *const commands[] = {
-        "run",           "list",          "coverage",      "show",
-        "judge",         "export",        "golden record", "golden verify",
-        "golden diff",   "golden ls",     "infer",         "bisect case",
-        "bisect set",    "bisect step",   "probe",         "bench reference",
-        "bench predict", "bench kernels", "tune verify",   "tune diff",
-        "tune certificate", "tune check", "doctor", "help"};
+    static const char *const commands[] = {"run",
+                                           "list",
+                                           "coverage",
+                                           "show",
+                                           "judge",
+                                           "export",
+                                           "golden record",
+                                           "golden verify",
+                                           "golden diff",
+                                           "golden ls",
+                                           "infer",
+                                           "bisect case",
+                                           "bisect set",
+                                           "bisect step",
+                                           "probe",
+                                           "bench reference",
+                                           "bench predict",
+                                           "bench kernels",
+                                           "tune verify",
+                                           "tune diff",
+                                           "tune certificate",
+                                           "tune check",
+                                           "doctor",
+                                           "help"};
     static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");

@@ -15,7 +15,8 @@ static void write_tables(void) {
     for (size_t i = 0; i < 3; i++) mkdir(folders[i], 0777);
     write_file("old/" NAME, "{\"1\": " TILE(16, 32, FULL) ", \"16\": " TILE(16, 64, FULL) "}\n");
     write_file("new/" NAME, "{\"1\": " TILE(16, 32, FULL) ", \"16\": " TILE(32, 64, FULL) "}\n");
-    write_file("new/" H100, "{\"1\": " TILE(16, 32, FULL) ", \"16\": " TILE(256, 256, ", \"num_warps\": 1") "}\n");
+    write_file("new/" H100,
+               "{\"1\": " TILE(16, 32, FULL) ", \"16\": " TILE(256, 256, ", \"num_warps\": 1") "}\n");
     write_file("fp8/E=4,N=32,device_name=Nobodys,dtype=fp8_w8a8.json", "{\"1\": " TILE(16, 32, FULL) "}\n");
 }
 
@@ -41,7 +42,7 @@ static void a_file_is_verified(void **state) {
     expect("moeparity tune verify new/" NAME HOST " --most 9", 0, "left out, and not proven: 2 larger", "");
     expect("moeparity tune verify new/" NAME " --dry-run", 0, "row 1: M=17 E=4 topk=4 K=2048 N=32", "");
     expect("moeparity tune verify fp8/*.json", 77, "nothing was run: no kernel here has fp8_w8a8", "");
-    expect("moeparity tune verify new/" NAME " --subject 'worker:exit 3' --with 'K=64 topk=2'", 3, "",
+    expect("moeparity tune verify new/" NAME " --subject 'worker:false' --with 'K=64 topk=2'", 3, "",
            "moeparity: ");
 }
 
@@ -73,7 +74,8 @@ static void keys_are_timed(void **state) {
     assert_int_equal(count_of(out, "9 rounds: kept"), 1); /* key 1 has the tile that it had */
     expect("moeparity tune verify old/" NAME HOST " --against old/" NAME, 0, "nothing to time", "");
     expect("moeparity tune verify new/" NAME " --against default", 77, "not proven", "");
-    expect("moeparity tune verify new/" NAME HOST " --against none.json", 2, "", "none.json: expected a name");
+    expect("moeparity tune verify new/" NAME HOST " --against none.json", 2, "",
+           "none.json: expected a name");
     expect("moeparity tune verify new/" NAME HOST " --against old/" NAME " --rounds 5", 2, "",
            "expected a whole number from 6");
 }
@@ -103,14 +105,15 @@ static void a_certificate_is_checked(void **state) {
     };
     for (size_t i = 0; i < sizeof changed / sizeof *changed; i++) {
         char command[256];
-        snprintf(command, sizeof command, "sed '%s' c.json > d.json; moeparity tune check d.json --report r.json",
-                 changed[i][0]);
+        snprintf(command, sizeof command,
+                 "sed '%s' c.json > d.json; moeparity tune check d.json --report r.json", changed[i][0]);
         expect(command, 1, changed[i][1], "");
         assert_non_null(strstr(out, "the certificate was changed"));
     }
     expect("moeparity tune check c.json --file old/" NAME, 1, "M=16: tiles 32x64x32x1x4x2", "");
     assert_non_null(strstr(out, "the file: old/" NAME " has SHA-256 "));
-    expect("echo >> r.json; moeparity tune check c.json --report r.json", 1, "the report: r.json has SHA-256", "");
+    expect("echo >> r.json; moeparity tune check c.json --report r.json", 1, "the report: r.json has SHA-256",
+           "");
     expect("moeparity tune check c.json --again", 1, "5 batch sizes: 5 proven", "");
     expect("sed 's/\"subject\": \"host\"/\"subject\": \"worker:touch pwned\"/' c.json > d.json; "
            "moeparity tune check d.json --again",
@@ -125,7 +128,7 @@ static void bad_input_is_refused(void **state) {
         {"tune verify nowhere/" NAME, "No such file"},
         {"tune verify ok.yaml", "ok.yaml: expected a name as in E=128,N=768"},
         {"tune verify new", "new: expected a name"},
-        {"tune verify 'E=4,N=32,device_name=x.json'", "expected a tuned file"},
+        {"tune verify 'E=4,N=32,device_name=x.json'", "a directory"},
         {"tune verify 'E=5,N=32,device_name=x.json'", "end of file expected"},
         {"tune verify 'E=6,N=32,device_name=x.json'", "no keys"},
         {"tune verify 'E=7,N=32,device_name=x.json'", "expected at most 1024"},
@@ -157,15 +160,15 @@ static void bad_input_is_refused(void **state) {
     write_file("E=8,N=32,device_name=x_down.json", "{\"1\": " TILE(16, 32, FULL) "}");
     FILE *many = fopen("E=7,N=32,device_name=x.json", "w");
     assert_non_null(many);
-    for (int i = 1; i <= 20000; i++)
-        fprintf(many, "%s\"%d\": " TILE(16, 32, FULL), i == 1 ? "{" : ", ", i);
+    for (int i = 1; i <= 20000; i++) fprintf(many, "%s\"%d\": " TILE(16, 32, FULL), i == 1 ? "{" : ", ", i);
     fputs("}", many);
     fclose(many);
     write_file("odd.json", HEAD "1}");
     write_file("later.json", HEAD "2}");
-    write_file("odder.json",
-               HEAD "1, \"file\": {}, \"target\": {}, \"how\": {}, \"run\": {}, \"totals\": {}, \"signed_off\": {}, "
-                    "\"shapes\": [{\"case\": \"M=1\", \"launches\": [{\"M\": 1}]}]}");
+    write_file(
+        "odder.json",
+        HEAD "1, \"file\": {}, \"target\": {}, \"how\": {}, \"run\": {}, \"totals\": {}, \"signed_off\": {}, "
+             "\"shapes\": [{\"case\": \"M=1\", \"launches\": [{\"M\": 1}]}]}");
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         char command[512];
         snprintf(command, sizeof command, "moeparity %s", lines[i][0]);
@@ -184,9 +187,12 @@ static int begin(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_file_is_verified), cmocka_unit_test(a_tile_that_does_not_fit_fails),
-        cmocka_unit_test(files_differ),       cmocka_unit_test(keys_are_timed),
-        cmocka_unit_test(a_certificate_is_checked), cmocka_unit_test(bad_input_is_refused),
+        cmocka_unit_test(a_file_is_verified),
+        cmocka_unit_test(a_tile_that_does_not_fit_fails),
+        cmocka_unit_test(files_differ),
+        cmocka_unit_test(keys_are_timed),
+        cmocka_unit_test(a_certificate_is_checked),
+        cmocka_unit_test(bad_input_is_refused),
     };
     return cmocka_run_group_tests(tests, begin, tear_down);
 }
