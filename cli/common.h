@@ -83,6 +83,8 @@ int mp_cmd_infer(const mp_args *args);
 int mp_cmd_bisect_stage(const mp_args *args);
 int mp_cmd_bisect_k(const mp_args *args);
 int mp_cmd_bisect_config(const mp_args *args);
+int mp_cmd_tune_which(const mp_args *args);
+int mp_cmd_tune_audit(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);
 int mp_cmd_tune_verify(const mp_args *args);

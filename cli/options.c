@@ -19,21 +19,23 @@ enum { /* a bit each, of 64 */
        INFER = INT64_C(1) << MP_CMD_INFER,
        BISECT_K = INT64_C(1) << MP_CMD_BISECT_K,
        BISECT_CONFIG = INT64_C(1) << MP_CMD_BISECT_CONFIG,
-       LOCATING = BISECT_K | BISECT_CONFIG, /* where one failing case fails */
        BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
        BISECT_SET = INT64_C(1) << MP_CMD_BISECT_SET,
        BISECT_STEP = INT64_C(1) << MP_CMD_BISECT_STEP,
-       BISECTING = BISECT_CASE | BISECT_SET,
+       WHICH = INT64_C(1) << MP_CMD_TUNE_WHICH,
+       AUDIT = INT64_C(1) << MP_CMD_TUNE_AUDIT,
        PROBE = INT64_C(1) << MP_CMD_PROBE,
        KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
-       BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
-       HELP = INT64_C(1) << MP_CMD_HELP,
        TUNE_VERIFY = INT64_C(1) << MP_CMD_TUNE_VERIFY,
        TUNE_DIFF = INT64_C(1) << MP_CMD_TUNE_DIFF,
        CERTIFICATE = INT64_C(1) << MP_CMD_TUNE_CERTIFICATE,
        CHECK = INT64_C(1) << MP_CMD_TUNE_CHECK,
+       HELP = INT64_C(1) << MP_CMD_HELP,
+       LOCATING = BISECT_K | BISECT_CONFIG, /* where one failing case fails */
+       BISECTING = BISECT_CASE | BISECT_SET,
        PROVING = TUNE_VERIFY | TUNE_DIFF | CERTIFICATE,
        JUDGING = RUN | VERIFY,
+       BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
        ALL = (INT64_C(1) << MP_COMMAND_COUNT) - 1
 };
 
@@ -148,6 +150,26 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "cannot be tested: the build failed, the subject cannot be loaded or a file of the commit cannot be "
          "read, every case is skipped, or it fails otherwise than --fails-in says; 129, which ends the "
          "bisection: this line itself is wrong (docs/bisect.md)."},
+    [MP_CMD_TUNE_WHICH] =
+        {"tune which", mp_cmd_tune_which, "--device NAME --E E --N N [option ...]", MP_OPERANDS_NONE, 0, 0,
+         "no argument", "the tuned file and key that each public loader picks, and why",
+         "By the rules of sglang's and vLLM's loaders: the names they ask for, the folders they look into, "
+         "the "
+         "file that is taken, the key that serves each M; and files that are nearly it. Looked up in "
+         "--sglang and "
+         "--vllm, or where the environment points to, or in the installed packages; nothing of them is "
+         "imported "
+         "(docs/tune.md). Exit codes: 0 each loader that was asked finds a file for gate_up; 1 one takes its "
+         "defaults, or raises; 2 bad input."},
+    [MP_CMD_TUNE_AUDIT] =
+        {"tune audit", mp_cmd_tune_audit, "DIR|FILE... [option ...]\n--rules", MP_OPERANDS_TUNED, 0, INT_MAX,
+         "tuned files or folders of them", "what is wrong with files of tuned configurations",
+         "Every file named E=....json below a folder, and files that are named: what cannot be read or "
+         "launched, "
+         "blocks that give wrong numbers, names and folders that nobody looks for, pairs and ladders that "
+         "are not "
+         "what they seem. No GPU. Exit codes: 0 no error; 1 an error that --baseline does not know; 2 bad "
+         "input (docs/tune.md)."},
     [MP_CMD_PROBE] =
         {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "what this device's arithmetic is, and whether the bit model holds on it",
@@ -454,6 +476,54 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                              "fails in another way cannot be tested."},
     [MP_OPT_BISECT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
                             .summary = "write what was found there too"},
+    [MP_OPT_TUNE_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = WHICH,
+                            .summary = "the device, as the driver spells it: `NVIDIA H100 80GB HBM3`"},
+    [MP_OPT_TUNE_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION", .commands = WHICH | AUDIT,
+                            .summary = "the running Triton, as 3.6.0",
+                            .details =
+                                "Its folder is the first that sglang's loader looks into; without it the "
+                                "newest. An audit tells what it would take from other versions' folders."},
+    [MP_OPT_TUNE_E] = {"E", 0, MP_TAKES_NUMBER, "E", 1, INT64_C(1) << 40, .commands = WHICH,
+                       .summary = "experts of this rank, fused shared ones among them"},
+    [MP_OPT_TUNE_N] = {"N", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .commands = WHICH,
+                       .summary = "intermediate size of this shard, behind the activation, unpacked"},
+    [MP_OPT_TUNE_DTYPE] = {"dtype", 0, MP_TAKES_CHOICE, "T",
+                           .choices = "bf16 fp16 fp32 fp8_w8a8 int8_w8a8 int8_w8a16 int4_w4a16",
+                           .fallback = "bf16", .commands = WHICH,
+                           .summary = "bf16, fp16, fp32, fp8_w8a8, int8_w8a8, int8_w8a16 or int4_w4a16"},
+    [MP_OPT_BLOCK_SHAPE] = {"block-shape", 0, MP_TAKES_TEXT, "N,K", .commands = WHICH,
+                            .summary = "of a quantisation by blocks, as 128,128"},
+    [MP_OPT_PER_CHANNEL] = {"per-channel", 0, MP_TAKES_NOTHING, .commands = WHICH,
+                            .summary = "weights are quantised by channel"},
+    [MP_OPT_TUNE_M] = {"M", 0, MP_TAKES_TEXT, "M[,M...]", .fallback = "all", .commands = WHICH,
+                       .summary =
+                           "numbers of tokens, or all: every key and both sides of where another takes over"},
+    [MP_OPT_SGLANG] = {"sglang", 0, MP_TAKES_FILE, "DIR", .commands = WHICH,
+                       .summary = "sglang's package, or a folder as SGLANG_MOE_CONFIG_DIR",
+                       .details =
+                           "Instead of the environment and the installed package. With --sglang or --vllm "
+                           "no loader is asked but theirs."},
+    [MP_OPT_VLLM] = {"vllm", 0, MP_TAKES_FILE, "DIR", .commands = WHICH,
+                     .summary = "vLLM's package, or a folder as VLLM_TUNED_CONFIG_FOLDER"},
+    [MP_OPT_LOADER_OFF] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = WHICH,
+                           .summary =
+                               "in deterministic inference, or batch-invariant mode: no file is looked at"},
+    [MP_OPT_AUDIT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = WHICH | AUDIT,
+                           .summary = "write what was found there too"},
+    [MP_OPT_SARIF] = {"sarif", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                      .summary = "write the findings as SARIF 2.1.0, for code scanners"},
+    [MP_OPT_AUDIT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                            .summary = "write a testcase for each file as JUnit XML"},
+    [MP_OPT_BASELINE] = {"baseline", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                         .summary = "findings that are known: they are counted, and fail nothing"},
+    [MP_OPT_WRITE_BASELINE] = {"write-baseline", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                               .summary = "write all findings there, for --baseline"},
+    [MP_OPT_RULES] = {"rules", 0, MP_TAKES_NOTHING, .commands = AUDIT,
+                      .summary = "list the rules, with why they matter"},
+    [MP_OPT_AUDIT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = AUDIT,
+                            .summary = "print errors and the last lines only"},
+    [MP_OPT_AUDIT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = AUDIT,
+                              .summary = "print notes too"},
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
                         .commands = PROBE,
                         .summary = "random vectors of each instruction in each of the three modes"},

@@ -25,6 +25,8 @@ typedef enum mp_command {
     MP_CMD_BISECT_CASE,
     MP_CMD_BISECT_SET,
     MP_CMD_BISECT_STEP,
+    MP_CMD_TUNE_WHICH,
+    MP_CMD_TUNE_AUDIT,
     MP_CMD_PROBE,
     MP_CMD_BENCH_REFERENCE,
     MP_CMD_BENCH_PREDICT,
@@ -49,6 +51,7 @@ typedef enum mp_operands {
     MP_OPERANDS_GOLDEN_MATRIX, /* a golden, then matrices */
     MP_OPERANDS_TRACE,         /* files of tensors */
     MP_OPERANDS_REPORT,        /* JSON reports */
+    MP_OPERANDS_TUNED,         /* tuned files, or folders of them */
     MP_OPERANDS_TUNED,         /* files of tuned configurations */
     MP_OPERANDS_COMMAND
 } mp_operands;
@@ -137,6 +140,25 @@ typedef enum mp_option {
     MP_OPT_BUILD_TIMEOUT,
     MP_OPT_FAILS_IN,
     MP_OPT_BISECT_JSON,
+    MP_OPT_TUNE_DEVICE,
+    MP_OPT_TUNE_TRITON,
+    MP_OPT_TUNE_E,
+    MP_OPT_TUNE_N,
+    MP_OPT_TUNE_DTYPE,
+    MP_OPT_BLOCK_SHAPE,
+    MP_OPT_PER_CHANNEL,
+    MP_OPT_TUNE_M,
+    MP_OPT_SGLANG,
+    MP_OPT_VLLM,
+    MP_OPT_LOADER_OFF,
+    MP_OPT_AUDIT_JSON,
+    MP_OPT_SARIF,
+    MP_OPT_AUDIT_JUNIT,
+    MP_OPT_BASELINE,
+    MP_OPT_WRITE_BASELINE,
+    MP_OPT_RULES,
+    MP_OPT_AUDIT_QUIET,
+    MP_OPT_AUDIT_VERBOSE,
     MP_OPT_VECTORS,
     MP_OPT_SEED,
     MP_OPT_PROBE_JSON,
