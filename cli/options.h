@@ -27,14 +27,14 @@ typedef enum mp_command {
     MP_CMD_BISECT_STEP,
     MP_CMD_TUNE_WHICH,
     MP_CMD_TUNE_AUDIT,
-    MP_CMD_PROBE,
-    MP_CMD_BENCH_REFERENCE,
-    MP_CMD_BENCH_PREDICT,
-    MP_CMD_BENCH_KERNELS,
     MP_CMD_TUNE_VERIFY,
     MP_CMD_TUNE_DIFF,
     MP_CMD_TUNE_CERTIFICATE,
     MP_CMD_TUNE_CHECK,
+    MP_CMD_PROBE,
+    MP_CMD_BENCH_REFERENCE,
+    MP_CMD_BENCH_PREDICT,
+    MP_CMD_BENCH_KERNELS,
     MP_CMD_DOCTOR,
     MP_CMD_WORKER,
     MP_CMD_HELP,
@@ -52,7 +52,6 @@ typedef enum mp_operands {
     MP_OPERANDS_TRACE,         /* files of tensors */
     MP_OPERANDS_REPORT,        /* JSON reports */
     MP_OPERANDS_TUNED,         /* tuned files, or folders of them */
-    MP_OPERANDS_TUNED,         /* files of tuned configurations */
     MP_OPERANDS_COMMAND
 } mp_operands;
 
