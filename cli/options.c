@@ -454,6 +454,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .summary = "leave the numbers of the inputs as they are",
                           .details = "Without it they become 0 or 1 where the case fails all the same, by "
                                      "--edit."},
+    [MP_OPT_REPRO_OUT] = {"out", 0, MP_TAKES_FILE, "FOLDER", .commands = BISECT_CASE,
+                          .summary = "write the smallest case there, for people without this program",
+                          .details =
+                              "A folder, or a name that ends in .npz or .h5: the inputs, what the subject "
+                              "left, what was expected; and beside it a program of numpy that computes "
+                              "the stage and shows what is wrong."},
     [MP_OPT_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
                        .summary = "begin with a failure of this JSON report, the first one of it",
                        .details = "Its repro tells cases and settings; those of this line go before them."},

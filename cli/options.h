@@ -131,6 +131,7 @@ typedef enum mp_option {
     MP_OPT_TRIES,
     MP_OPT_SECONDS,
     MP_OPT_NO_VALUES,
+    MP_OPT_REPRO_OUT,
     MP_OPT_REPORT,
     MP_OPT_INDEX,
     MP_OPT_NAME,

@@ -58,9 +58,9 @@ typedef struct mp_tune_tally {
 } mp_tune_tally;
 mp_tune_tally mp_tune_count(const mp_tune_result *result);
 /* MP_EXIT_OK: all are proven, and no key is slower than it may be; MP_EXIT_FAILURE: the audit finds an error,
- * one is refuted, or slower,
- * or some are proven and others not, which is no proof of the file; MP_EXIT_SKIPPED: none is, and none was run; MP_EXIT_BROKEN: the same where
- * MOEPARITY_REQUIRE_GPU is set, or it was interrupted. */
+ * one is refuted, or slower, or some are proven and others not, which is no proof of the file;
+ * MP_EXIT_SKIPPED: none is, and none was run; MP_EXIT_BROKEN: the same where MOEPARITY_REQUIRE_GPU is set, or
+ * it was interrupted. */
 int mp_tune_exit_code(const mp_tune_result *result, const mp_run_info *info);
 
 #endif
