@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bisect stage, k and config through the program: faults that tests/plugins/sums.c plants are found where they
- * are, in as few runs as promised, and what is right, cannot run or cannot be asked is told as such. */
+/* bisect stage, k and config through the program: faults that tests/plugins/sums.c plants are found where
+ * they are, in as few runs as promised, and what is right, cannot run or cannot be asked is told as such. */
 #include "tests/cli_support.h"
 
 #define SUMS "--subject plugin:plugins/sums.so"
