@@ -18,8 +18,10 @@ typedef enum mp_command {
     MP_CMD_VERIFY,
     MP_CMD_DIFF,
     MP_CMD_LS,
+    MP_CMD_GOLDEN_MERGE,
     MP_CMD_REPORT_MERGE,
     MP_CMD_INFER,
+    MP_CMD_BISECT_STAGE,
     MP_CMD_BISECT_K,
     MP_CMD_BISECT_CONFIG,
     MP_CMD_BISECT_CASE,
@@ -27,14 +29,14 @@ typedef enum mp_command {
     MP_CMD_BISECT_STEP,
     MP_CMD_TUNE_WHICH,
     MP_CMD_TUNE_AUDIT,
-    MP_CMD_PROBE,
-    MP_CMD_BENCH_REFERENCE,
-    MP_CMD_BENCH_PREDICT,
-    MP_CMD_BENCH_KERNELS,
     MP_CMD_TUNE_VERIFY,
     MP_CMD_TUNE_DIFF,
     MP_CMD_TUNE_CERTIFICATE,
     MP_CMD_TUNE_CHECK,
+    MP_CMD_PROBE,
+    MP_CMD_BENCH_REFERENCE,
+    MP_CMD_BENCH_PREDICT,
+    MP_CMD_BENCH_KERNELS,
     MP_CMD_DOCTOR,
     MP_CMD_WORKER,
     MP_CMD_HELP,
@@ -52,7 +54,6 @@ typedef enum mp_operands {
     MP_OPERANDS_TRACE,         /* files of tensors */
     MP_OPERANDS_REPORT,        /* JSON reports */
     MP_OPERANDS_TUNED,         /* tuned files, or folders of them */
-    MP_OPERANDS_TUNED,         /* files of tuned configurations */
     MP_OPERANDS_COMMAND
 } mp_operands;
 
@@ -89,6 +90,7 @@ typedef enum mp_option {
     MP_OPT_DEVICE,
     MP_OPT_TRITON,
     MP_OPT_CONFIG,
+    MP_OPT_DEVICES,
     MP_OPT_JOBS,
     MP_OPT_TIMEOUT,
     MP_OPT_FILE_TIMEOUT,
@@ -106,6 +108,9 @@ typedef enum mp_option {
     MP_OPT_COLOR,
     MP_OPT_INPUTS,
     MP_OPT_DIGEST_ABOVE,
+    MP_OPT_MAP,
+    MP_OPT_IGNORE,
+    MP_OPT_DIFF_JSON,
     MP_OPT_PAIRS,
     MP_OPT_MATRICES,
     MP_OPT_MISSING,
@@ -128,6 +133,8 @@ typedef enum mp_option {
     MP_OPT_EXHAUSTIVE,
     MP_OPT_GOOD,
     MP_OPT_BAD,
+    MP_OPT_SVG,
+    MP_OPT_SVG_SHOWS,
     MP_OPT_BISECT_VERBOSE,
     MP_OPT_TRIES,
     MP_OPT_SECONDS,
