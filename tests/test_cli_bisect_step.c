@@ -5,26 +5,27 @@
 /* The kernel: act of bf16, with a line for what a commit does to it. */
 static void write_kernel(const char *line) {
     char text[4096];
-    snprintf(text, sizeof text,
-             "#include \"moeparity/plugin.h\"\n#include <math.h>\n"
-             "static float wide(uint16_t v) {\n"
-             "    uint32_t b = (uint32_t)v << 16;\n    float f;\n    memcpy(&f, &b, 4);\n    return f;\n}\n"
-             "static uint16_t narrow(float f) {\n"
-             "    uint32_t b;\n    memcpy(&b, &f, 4);\n"
-             "    return (uint16_t)((b + 0x7FFF + (b >> 16 & 1)) >> 16);\n}\n"
-             "static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {\n"
-             "    (void)self, (void)err;\n"
-             "    const int64_t N = r->c->N, rows = r->c->M * r->c->topk;\n"
-             "    const uint16_t *in = mp_plugin_data(r, \"cache1\");\n"
-             "    uint16_t *out = mp_plugin_data(r, \"cache2\");\n"
-             "    for (int64_t s = 0; s < rows; s++)\n        for (int64_t n = 0; n < N; n++) {\n"
-             "            float g = wide(in[2 * s * N + n]), u = wide(in[2 * s * N + N + n]);\n"
-             "            out[s * N + n] = narrow(g / (1 + expf(-g)) * u);\n        }\n"
-             "    %s\n    return MP_PLUGIN_OK;\n}\n"
-             "const mp_plugin *moeparity_plugin(void) {\n"
-             "    static const mp_plugin p = {.abi_version = MP_PLUGIN_ABI, .struct_size = sizeof(mp_plugin),\n"
-             "                                .name = \"kernel\", .run = run};\n    return &p;\n}\n",
-             line);
+    snprintf(
+        text, sizeof text,
+        "#include \"moeparity/plugin.h\"\n#include <math.h>\n"
+        "static float wide(uint16_t v) {\n"
+        "    uint32_t b = (uint32_t)v << 16;\n    float f;\n    memcpy(&f, &b, 4);\n    return f;\n}\n"
+        "static uint16_t narrow(float f) {\n"
+        "    uint32_t b;\n    memcpy(&b, &f, 4);\n"
+        "    return (uint16_t)((b + 0x7FFF + (b >> 16 & 1)) >> 16);\n}\n"
+        "static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {\n"
+        "    (void)self, (void)err;\n"
+        "    const int64_t N = r->c->N, rows = r->c->M * r->c->topk;\n"
+        "    const uint16_t *in = mp_plugin_data(r, \"cache1\");\n"
+        "    uint16_t *out = mp_plugin_data(r, \"cache2\");\n"
+        "    for (int64_t s = 0; s < rows; s++)\n        for (int64_t n = 0; n < N; n++) {\n"
+        "            float g = wide(in[2 * s * N + n]), u = wide(in[2 * s * N + N + n]);\n"
+        "            out[s * N + n] = narrow(g / (1 + expf(-g)) * u);\n        }\n"
+        "    %s\n    return MP_PLUGIN_OK;\n}\n"
+        "const mp_plugin *moeparity_plugin(void) {\n"
+        "    static const mp_plugin p = {.abi_version = MP_PLUGIN_ABI, .struct_size = sizeof(mp_plugin),\n"
+        "                                .name = \"kernel\", .run = run};\n    return &p;\n}\n",
+        line);
     write_file("repository/kernel.c", text);
 }
 
@@ -39,7 +40,8 @@ static void commit(const char *subject, const char *line) {
     must(command);
 }
 
-#define STEP "moeparity bisect step --build 'cc -O1 -fPIC -shared -I " MP_INCLUDE " -o kernel.so kernel.c -lm' "
+#define STEP \
+    "moeparity bisect step --build 'cc -O1 -fPIC -shared -I " MP_INCLUDE " -o kernel.so kernel.c -lm' "
 #define CASE "-- --case 'M=5 N=24 scope=act' --subject plugin:./kernel.so"
 
 static int make_history(void **state) {
@@ -76,8 +78,8 @@ static void a_regression_is_found(void **state) {
     (void)state;
     need_git();
     must("cd repository && git bisect start -q HEAD HEAD~9");
-    expect("cd repository && git bisect run " STEP "--fails-in bound:act " CASE, 0, "bisect step: good: 1 case passed",
-           "");
+    expect("cd repository && git bisect run " STEP "--fails-in bound:act " CASE, 0,
+           "bisect step: good: 1 case passed", "");
     assert_non_null(strstr(out, "bisect step: bad: 1 case failed"));
     must("cd repository && git show -s --format=%s refs/bisect/bad");
     assert_string_equal(out, "the second column is doubled\n");
@@ -100,7 +102,8 @@ static void every_commit_has_its_answer(void **state) {
     };
     for (size_t i = 0; i < sizeof commits / sizeof *commits; i++) {
         char command[1024];
-        snprintf(command, sizeof command, "cd repository && git checkout -q %s && " STEP "--fails-in bound:act " CASE,
+        snprintf(command, sizeof command,
+                 "cd repository && git checkout -q %s && " STEP "--fails-in bound:act " CASE,
                  commits[i].commit);
         expect(command, commits[i].code, commits[i].says, "");
         must("cd repository && git checkout -q -");
@@ -114,10 +117,12 @@ static void every_commit_has_its_answer(void **state) {
 /* What cannot be tested, and what can never be: git ends there, or goes on. */
 static void what_git_is_told(void **state) {
     (void)state;
-    expect("moeparity bisect step -- --case 'M=2 N=8 scope=act' --subject host", 0, "bisect step: good: ", "");
+    expect("moeparity bisect step -- --case 'M=2 N=8 scope=act' --subject host", 0,
+           "bisect step: good: ", "");
     expect("moeparity bisect step -- --case 'M=2 N=8 scope=act' --subject plugin:./none.so", 125,
            "bisect step: cannot be tested: nothing was judged (exit code 2)", "cannot load the plug-in");
-    expect("moeparity bisect step -- none.yaml --subject host", 125, "cannot be tested", "none.yaml: No such file");
+    expect("moeparity bisect step -- none.yaml --subject host", 125, "cannot be tested",
+           "none.yaml: No such file");
     expect("CUDA_VISIBLE_DEVICES= moeparity bisect step -- --case M=2 --subject cuda", 125,
            "bisect step: cannot be tested: every case was skipped\n", "");
     expect("moeparity bisect step --build 'sleep 20' --build-timeout 1 -- --case M=1 --subject host", 125,
@@ -126,7 +131,8 @@ static void what_git_is_told(void **state) {
         const char *line, *why;
     } wrong[] = {
         {"--fals-in guard -- --case M=1", "unknown option '--fals-in', did you mean '--fails-in'?"},
-        {"--fails-in bond -- --case M=1", "--fails-in: 'bond': expected CRASH, TIMEOUT, or one of bound, rms, "},
+        {"--fails-in bond -- --case M=1",
+         "--fails-in: 'bond': expected CRASH, TIMEOUT, or one of bound, rms, "},
         {"--fails-in bound:nowhere -- --case M=1", "'bound:nowhere': expected"},
         {"-- --case M=1 --subjct host", "unknown option '--subjct', did you mean '--subject'?"},
         {"-- --case M=-1", "M=-1: expected an integer"},
