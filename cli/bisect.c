@@ -3,8 +3,10 @@
 
 #include "base/file.h"
 #include "cli/common.h"
+#include "harness/bisect/shell.h"
 #include "harness/run/settings.h"
 #include "harness/verdict_json.h"
+#include "kernels/lookup.h"
 #include "reports/stored.h"
 
 #include <stdlib.h>
@@ -41,6 +43,16 @@ static mp_status choose(const mp_args *args, const char *path, const mp_stored_r
                    mp_outcome_name((*v)->outcome));
 }
 
+/* Whether a repro may set this variable: where tuned tiles are looked up, and nothing else. */
+static bool names_folder(const char *name) {
+    const char *variable;
+    for (int i = 0; i < MP_TUNED_FOLDERS; i++) {
+        mp_tuned_folder(i, &variable);
+        if (strcmp(name, variable) == 0) return true;
+    }
+    return false;
+}
+
 /* The words of a repro; those in front of the program, NAME=value, go to the environment. */
 static mp_status split(const char *repro, mp_cli_bisected *what, mp_error *err) {
     wordexp_t w;
@@ -51,7 +63,7 @@ static mp_status split(const char *repro, mp_cli_bisected *what, mp_error *err) 
         const char *equals = strchr(w.we_wordv[i], '=');
         if (what->word_count == 0 && equals) {
             w.we_wordv[i][equals - w.we_wordv[i]] = '\0';
-            setenv(w.we_wordv[i], equals + 1, 1);
+            if (names_folder(w.we_wordv[i])) setenv(w.we_wordv[i], equals + 1, 1);
         } else if ((what->words[what->word_count] = strdup(w.we_wordv[i]))) {
             what->word_count++;
         }
@@ -117,6 +129,21 @@ void mp_cli_bisected_free(mp_cli_bisected *what) {
     for (size_t i = 0; i < what->word_count; i++) free(what->words[i]);
     free(what->words);
     *what = (mp_cli_bisected){0};
+}
+
+mp_status mp_cli_bisect_repeat(const char *line, mp_outcome outcome, size_t rows, double timeout, bool *again,
+                               mp_error *err) {
+    const int expected = outcome == MP_FAIL ? MP_EXIT_FAILURE : MP_EXIT_BROKEN;
+    const double seconds = 60 + (timeout > 0 ? timeout : MP_TIMEOUT_SECONDS) * (double)(rows + 1);
+    int code = 0;
+    const mp_status status = mp_shell_run_self(line, seconds, &code, err);
+    if (status != MP_OK) return status;
+    *again = code == expected;
+    mp_cli_say(stdout, "        repro: %s", line);
+    mp_cli_say(stdout, "        %s: exit code %d",
+               *again ? "this line has been run, and fails" : "THIS LINE HAS BEEN RUN, AND DOES NOT FAIL",
+               code);
+    return MP_OK;
 }
 
 mp_status mp_cli_bisect_json(const mp_args *args, const char *word, const mp_run_info *info, json_t *found,

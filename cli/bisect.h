@@ -23,6 +23,11 @@ typedef struct mp_cli_bisected {
 mp_status mp_cli_bisect_rows(const mp_args *args, mp_cli_bisected *what, mp_error *err);
 void mp_cli_bisected_free(mp_cli_bisected *what);
 
+/* Runs the line that a search has ended with, as somebody would who has got it, and prints it with what
+ * came of it; *again: whether it ended as the outcome asks for. */
+mp_status mp_cli_bisect_repeat(const char *line, mp_outcome outcome, size_t rows, double timeout, bool *again,
+                               mp_error *err);
+
 /* Writes {"format": "moeparity bisect WORD", "version": 1, "run": ..., and what `found` holds} to
  * --json, if it is given; takes the reference to found. */
 mp_status mp_cli_bisect_json(const mp_args *args, const char *word, const mp_run_info *info, json_t *found,

@@ -47,8 +47,8 @@ mp_settings mp_cli_settings(const mp_args *args);
 /* What --device, --triton and --config ask tuned tiles to be looked up for. */
 mp_config_query mp_cli_query(const mp_args *args);
 
-/* Whether SOURCE_DATE_EPOCH asks for reports that do not depend on when they are written. MP_EINPUT
- * where it is no number of seconds; *date may be NULL. */
+/* Whether SOURCE_DATE_EPOCH asks for reports that do not depend on when they are written. MP_EINPUT where it
+ * is no number of seconds; *date may be NULL. */
 mp_status mp_cli_source_date(bool *given, time_t *date, mp_error *err);
 /* Initialises *info: version, commit, command, date, host; the suite fills the rest. */
 mp_status mp_cli_run_info(const mp_args *args, mp_run_info *info, mp_error *err);
@@ -65,10 +65,33 @@ int mp_cmd_golden_record(const mp_args *args);
 int mp_cmd_golden_verify(const mp_args *args);
 int mp_cmd_golden_diff(const mp_args *args);
 int mp_cmd_golden_ls(const mp_args *args);
+int mp_cmd_golden_merge(const mp_args *args);
 int mp_cmd_bisect_case(const mp_args *args);
+int mp_cmd_bisect_set(const mp_args *args);
+int mp_cmd_bisect_step(const mp_args *args);
+/* What git makes of an exit code of `bisect step`: 0 is good, 125 cannot be tested, all others below 128 are
+ * bad, and from 128 on the bisection ends. So a line that can never work must not look like a bad commit, nor
+ * like one that cannot be tested: it would be taken for all of them. */
+enum {
+    MP_STEP_GOOD = 0,
+    MP_STEP_BAD = 1,
+    MP_STEP_CANNOT_TEST = 125,
+    MP_STEP_STOP = 129,
+    MP_STEP_INTERRUPTED = 130
+};
+int mp_cmd_report_merge(const mp_args *args);
 int mp_cmd_infer(const mp_args *args);
+int mp_cmd_bisect_stage(const mp_args *args);
+int mp_cmd_bisect_k(const mp_args *args);
+int mp_cmd_bisect_config(const mp_args *args);
+int mp_cmd_tune_which(const mp_args *args);
+int mp_cmd_tune_audit(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);
+int mp_cmd_tune_verify(const mp_args *args);
+int mp_cmd_tune_diff(const mp_args *args);
+int mp_cmd_tune_certificate(const mp_args *args);
+int mp_cmd_tune_check(const mp_args *args);
 int mp_cmd_report_diff(const mp_args *args);
 int mp_cmd_report_html(const mp_args *args);
 int mp_cmd_doctor(const mp_args *args);

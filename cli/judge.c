@@ -61,6 +61,7 @@ static mp_status report(const mp_args *args, const mp_cli_run *run, const mp_sha
     if (count < all && !info->interrupted) /* --fail-fast, or a recording */
         printf("stopped after it: %zu of %zu cases were not run\n", all - count, all);
     *code = mp_exit_code(&tally, info);
+    if (run->judged) run->judged(run->ctx, verdicts, count, info);
     const int64_t broken = tally.count[MP_CRASH] + tally.count[MP_TIMEOUT];
     if (*code == MP_EXIT_BROKEN && broken == 0 && !info->interrupted)
         fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and %s case was skipped\n",
@@ -86,13 +87,14 @@ static void set_provenance(const mp_run_info *info, mp_provenance *who) {
     snprintf(who->versions, sizeof who->versions, "%s", mp_cli_compiler());
 }
 
-/* Options that exclude each other: MP_EXIT_USAGE, after saying so. */
-static int check_usage(const mp_args *args, const mp_suite_options *suite) {
-    if (suite->in_process && suite->settings.jobs > 1)
-        return mp_cli_usage("--in-process and --jobs %d exclude each other", suite->settings.jobs);
-    if (suite->settings.golden_partial && !suite->settings.golden)
+int mp_cli_judge_usage(const mp_args *args, const mp_settings *settings) {
+    if (mp_args_given(args, MP_OPT_IN_PROCESS) && settings->jobs > 1)
+        return mp_cli_usage("--in-process and --jobs %d exclude each other", settings->jobs);
+    if (mp_args_given(args, MP_OPT_IN_PROCESS) && settings->devices)
+        return mp_cli_usage("--in-process and --devices exclude each other: CUDA_VISIBLE_DEVICES says which");
+    if (settings->golden_partial && !settings->golden)
         return mp_cli_usage("--golden-partial goes with --golden");
-    if (suite->settings.deterministic && suite->settings.repeat == 1)
+    if (settings->deterministic && settings->repeat == 1)
         return mp_cli_usage("--deterministic and --repeat 1 exclude each other");
     if (mp_args_given(args, MP_OPT_QUIET) && mp_args_given(args, MP_OPT_VERBOSE))
         return mp_cli_usage("--quiet and --verbose exclude each other");
@@ -142,7 +144,7 @@ int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
     suite.settings.golden = run->golden;                          /* found by its name */
     suite.settings.golden_required = run->golden_required;
     if (mp_args_text(args, MP_OPT_HTML)) suite.settings.figures = true; /* a page is to show something */
-    int code = check_usage(args, &suite);
+    int code = mp_cli_judge_usage(args, &suite.settings);
     if (code != MP_EXIT_OK) return code;
 
     mp_status status = mp_cli_run_info(args, &info, &err);

@@ -7,8 +7,8 @@ static void misspelt_words_are_recognised(void **state) {
     expect("moeparity rnu", 2, "",
            "moeparity: unknown command 'rnu', did you mean 'run'? (moeparity help lists");
     expect("moeparity golden verfy a.h5", 2, "",
-           "moeparity: golden: unknown word 'verfy', did you mean 'verify'?: expected record, verify, diff "
-           "or ls\n");
+           "moeparity: golden: unknown word 'verfy', did you mean 'verify'?: expected record, verify, diff, "
+           "ls or merge\n");
     expect("moeparity run ok.yaml --subjet host", 2, "",
            "moeparity: run: unknown option '--subjet', did you mean '--subject'? (moeparity help run lists "
            "them)\n");
@@ -188,13 +188,34 @@ static void cases_and_what_they_run_after(void **state) {
 /* Every command has help of both kinds, and the manual page and the completions name all there is. */
 static void everything_is_told(void **state) {
     (void)state;
-    static const char *const commands[] = {
-        "run",           "list",          "coverage",      "show",
-        "judge",         "export",        "golden record", "golden verify",
-        "golden diff",   "golden ls",     "infer",         "bisect case",
-        "bisect set",    "bisect step",   "probe",         "bench reference",
-        "bench predict", "bench kernels", "report diff",   "report html",
-        "doctor",        "help"};
+    static const char *const commands[] = {"run",
+                                           "list",
+                                           "coverage",
+                                           "show",
+                                           "judge",
+                                           "export",
+                                           "golden record",
+                                           "golden verify",
+                                           "golden diff",
+                                           "golden ls",
+                                           "report merge",
+                                           "infer",
+                                           "bisect case",
+                                           "bisect set",
+                                           "bisect step",
+                                           "probe",
+                                           "bench reference",
+                                           "bench predict",
+                                           "bench kernels",
+                                           "tune verify",
+                                           "tune diff",
+                                           "tune certificate",
+                                           "tune check",
+                                           "doctor",
+                                           "help",
+                                           "golden merge",
+                                           "report diff",
+                                           "report html"};
     static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
@@ -296,9 +317,9 @@ static void bash_completes(void **state) {
         skip();
     }
     completed("moeparity \"\"", 1,
-              "run list coverage show judge export golden infer bisect probe bench report doctor worker help "
+              "run list coverage show judge export golden report infer bisect probe bench doctor worker help "
               "--version --help ");
-    completed("moeparity golden \"\"", 2, "record verify diff ls ");
+    completed("moeparity golden \"\"", 2, "record verify diff ls merge ");
     completed("moeparity golden verify --st", 3, "--strict ");
     completed("moeparity run --tier \"\"", 3, "smoke ci full ");
     completed("moeparity run ok.y", 2, "ok.yaml ");

@@ -16,8 +16,8 @@ static mp_status open_subject(mp_link *link, const mp_matrix *rows, const mp_sui
     json_t *hello = NULL;
     mp_run_info unread;
     mp_run_info_init(&unread);
-    mp_status status =
-        mp_link_start(link, how->program, mp_json_open(how, rows, 0, false), how->settings.timeout, err);
+    mp_status status = mp_link_start(link, how->program, NULL, mp_json_open(how, rows, 0, false),
+                                     how->settings.timeout, err);
     if (status == MP_OK) status = mp_link_answer(link, how, "hello", how->settings.golden, &hello, err);
     if (status == MP_OK) status = mp_json_to_hello(hello, info ? info : &unread, err);
     json_decref(hello);
@@ -85,6 +85,8 @@ static mp_status attempt(const mp_matrix *rows, const mp_suite_options *how, boo
     mp_verdict_init(v);
     if (rows->count == 0) return mp_fail(err, MP_EINPUT, "no row to try: expected one or more");
     mp_status status = mp_settings_check(&o.settings, err);
+    for (size_t i = 0; i < rows->count && status == MP_OK; i++)
+        status = mp_settings_check_row(&o.settings, &rows->rows[i], err);
     if (status != MP_OK) return status;
     if (!(o.settings.timeout > 0)) o.settings.timeout = MP_TIMEOUT_SECONDS;
     o.settings.jobs = 1;

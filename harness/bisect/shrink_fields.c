@@ -84,12 +84,17 @@ static bool try_number(mp_shrink *s, const mp_field *f, int64_t value) {
     return mp_shrink_try(s, &next);
 }
 
-/* To the least that is legal, else down by powers of two, the largest first: what is left is a round number
- * where one will do. */
+/* To the least that is legal, or to one. */
+static bool to_least(mp_shrink *s, const mp_field *f) {
+    const int64_t given = number_of(&s->result->small.c, f);
+    return (given > f->int_min && try_number(s, f, f->int_min)) ||
+           (given > 1 && f->int_min < 1 && try_number(s, f, 1));
+}
+
+/* Down by powers of two, the largest first: what is left is a round number where one will do. */
 static bool shrink_number(mp_shrink *s, const mp_field *f) {
     const int64_t given = number_of(&s->result->small.c, f);
     int64_t now = given, step = 1;
-    if (given > f->int_min && try_number(s, f, f->int_min)) return true;
     while (step <= (given - f->int_min) / 2) step *= 2;
     for (; step > 0; step /= 2)
         while (now - step >= f->int_min && try_number(s, f, now - step)) now -= step;
@@ -112,6 +117,8 @@ static bool shrink_together(mp_shrink *s, const mp_field *a, const mp_field *b) 
 
 bool mp_shrink_sizes(mp_shrink *s) {
     bool any = false;
+    for (int i = 0; i < SIZES; i++)
+        any = to_least(s, field_named(sizes[i])) || any; /* the rest is cheap then */
     for (int i = 0; i < SIZES; i++) any = shrink_number(s, field_named(sizes[i])) || any;
     any = shrink_together(s, field_named("E"), field_named("topk")) || any;
     any = shrink_together(s, field_named("N"), field_named("K")) || any;

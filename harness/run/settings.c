@@ -2,6 +2,7 @@
 #include "harness/run/settings.h"
 
 #include "cases/edit.h"
+#include "ref/contract_words.h"
 
 #define ROW(name, option, kind, usual, in_repro) \
     { #name, option, MP_SETTING_##kind, offsetof(mp_settings, name), usual, in_repro }
@@ -15,12 +16,14 @@ const mp_setting mp_setting_rows[] = {
     ROW(config, "config", TEXT, 0, true),
     ROW(contract, "contract", TEXT, 0, true),
     ROW(edit, "edit", TEXT, 0, true),
+    ROW(devices, "devices", TEXT, 0, true),
     ROW(repeat, "repeat", COUNT, MP_REPEAT, true),
     ROW(deterministic, "deterministic", FLAG, 0, true),
     ROW(timeout, "timeout", SECONDS, MP_TIMEOUT_SECONDS, true),
     ROW(plain, "plain", FLAG, 0, true),
     ROW(golden_partial, "golden-partial", FLAG, 0, true),
     ROW(strict, "strict", FLAG, 0, true),
+    ROW(once, NULL, FLAG, 0, false),
     ROW(figures, "figures", FLAG, 0, false),
     ROW(golden_required, NULL, FLAG, 0, false),
     ROW(jobs, "jobs", COUNT, 1, false),
@@ -70,4 +73,16 @@ mp_status mp_settings_check(const mp_settings *settings, mp_error *err) {
         return mp_fail(err, MP_EINPUT, "edit '%.100s' with a golden: it holds what cases without edits leave",
                        settings->edit);
     return settings->edit ? mp_edits_check(settings->edit, err) : MP_OK;
+}
+
+mp_status mp_settings_check_row(const mp_settings *settings, const mp_matrix_row *row, mp_error *err) {
+    mp_contract contract;
+    mp_status status = MP_OK;
+    if (settings->edit && row->file)
+        return mp_fail(err, MP_EINPUT, "edit '%.100s': nothing is run of the file %s", settings->edit,
+                       row->file);
+    if (settings->edit) status = mp_edits_check_case(settings->edit, &row->c, err);
+    if (status == MP_OK && settings->contract && !row->file)
+        status = mp_contract_of_words(settings->contract, &row->c, &contract, err);
+    return status;
 }
