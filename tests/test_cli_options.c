@@ -216,7 +216,7 @@ static void everything_is_told(void **state) {
                                            "golden merge",
                                            "report diff",
                                            "report html"};
-    static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
+    static char manual[1 << 18], bash[1 << 16], zsh[1 << 16];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
     read_into(bash, sizeof bash, "b");
@@ -270,7 +270,7 @@ static void everything_is_told(void **state) {
 /* Every variable of the manual page is in the help too. */
 static void the_variables_are_told(void **state) {
     (void)state;
-    static char manual[1 << 16];
+    static char manual[1 << 18];
     int count = 0;
     expect("moeparity help --man > m; moeparity help", 0, "\nvariables of the environment:\n", "");
     read_into(manual, sizeof manual, "m");
