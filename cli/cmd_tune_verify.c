@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* moeparity tune verify: every launch of a tuned file, compiled, run and judged; tune diff: those that change.
- */
+/* moeparity tune verify: every launch of a tuned file, compiled, run and judged; tune diff: those that
+ * change. */
 #include "cli/common.h"
 #include "cli/tune.h"
 #include "reports/tune.h"

@@ -6,8 +6,8 @@
 #include "cli/args.h"
 #include "harness/tune/prove.h"
 
-/* The request that the options make for a file; suite.settings.subject "auto" becomes cuda: a prediction proves no
- * tile. */
+/* The request that the options make for a file; suite.settings.subject "auto" becomes cuda: a prediction
+ * proves no tile. */
 mp_tune_request mp_cli_tune_request(const mp_args *args, const char *path);
 /* Proves as requested, and tells rows that fail as run does. */
 mp_status mp_cli_tune_prove(const mp_args *args, mp_tune_request *request, mp_tune_result *result,

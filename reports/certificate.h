@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The record of how a tuned file was proven, for the pull request that brings it, and the check of such a
- * record. It is JSON: what was run, on what, when, with which results, and SHA-256 digests of the file, of the
- * report with all figures, and of the record itself. Digests find what was changed by mistake, and a record
- * that belongs to another file. They are no signature: `by` is a name. */
+ * record. It is JSON: what was run, on what, when, with which results, and SHA-256 digests of the file, of
+ * the report with all figures, and of the record itself. Digests find what was changed by mistake, and a
+ * record that belongs to another file. They are no signature: `by` is a name. */
 #ifndef MP_REPORTS_CERTIFICATE_H
 #define MP_REPORTS_CERTIFICATE_H
 

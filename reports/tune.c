@@ -2,6 +2,7 @@
 #include "reports/tune.h"
 
 #include "base/text.h"
+#include "reports/audit.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -181,6 +182,13 @@ static bool runs_tiles(const mp_run_info *info) {
     return strcmp(info->subject, "host") != 0 && strcmp(info->subject, "ref") != 0;
 }
 
+/* A finding is told once for all the keys that have it. */
+static void print_audit(FILE *out, const mp_audit *audit, bool verbose) {
+    const mp_severity most = verbose ? MP_SEVERITY_NOTE : MP_SEVERITY_WARNING;
+    if (audit->count[MP_SEVERITY_ERROR] + audit->count[MP_SEVERITY_WARNING] == 0 && !verbose) return;
+    mp_report_audit_text(out, audit, most);
+}
+
 static void print_meaning(FILE *out, const mp_tune_result *result, const mp_run_info *info) {
     const mp_tune_tally tally = mp_tune_count(result);
     fprintf(out, "\n%zu batch sizes: %zu proven, %zu refuted, %zu not proven\n", tally.total, tally.proven,
@@ -207,6 +215,7 @@ static void print_meaning(FILE *out, const mp_tune_result *result, const mp_run_
 
 void mp_report_tune(FILE *out, const mp_tune_result *result, const mp_run_info *info, bool verbose) {
     print_head(out, result);
+    print_audit(out, &result->audit, verbose);
     for (int i = 0; i < result->count; i++) {
         print_shape(out, &result->shape[i], verbose);
         print_races(out, &result->shape[i]);

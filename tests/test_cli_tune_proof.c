@@ -11,8 +11,8 @@
 #define HOST " --subject host --with 'K=64 topk=2'"
 
 static void write_tables(void) {
-    static const char *const folders[] = {"old", "new", "fp8"};
-    for (size_t i = 0; i < 3; i++) mkdir(folders[i], 0777);
+    static const char *const folders[] = {"old", "new", "fp8", "wrong"};
+    for (size_t i = 0; i < 4; i++) mkdir(folders[i], 0777);
     write_file("old/" NAME, "{\"1\": " TILE(16, 32, FULL) ", \"16\": " TILE(16, 64, FULL) "}\n");
     write_file("new/" NAME, "{\"1\": " TILE(16, 32, FULL) ", \"16\": " TILE(32, 64, FULL) "}\n");
     write_file("new/" H100,
@@ -42,8 +42,20 @@ static void a_file_is_verified(void **state) {
     expect("moeparity tune verify new/" NAME HOST " --most 9", 0, "left out, and not proven: 2 larger", "");
     expect("moeparity tune verify new/" NAME " --dry-run", 0, "row 1: M=17 E=4 topk=4 K=2048 N=32", "");
     expect("moeparity tune verify fp8/*.json", 77, "nothing was run: no kernel here has fp8_w8a8", "");
-    expect("moeparity tune verify new/" NAME " --subject 'worker:exit 3' --with 'K=64 topk=2'", 3, "",
+    expect("moeparity tune verify new/" NAME " --subject 'worker:false' --with 'K=64 topk=2'", 3, "",
            "moeparity: ");
+}
+
+/* What no kernel here has is not proven; what is wrong with it as it stands fails all the same. */
+static void a_file_is_audited(void **state) {
+    (void)state;
+    write_file(
+        "wrong/E=4,N=128,device_name=Nobodys,dtype=fp8_w8a8,block_shape=[128, 128].json",
+        "{\"1\": {\"BLOCK_SIZE_M\": 16, \"BLOCK_SIZE_N\": 32, \"BLOCK_SIZE_K\": 256, \"GROUP_SIZE_M\": 1" FULL
+        "}}\n");
+    expect("moeparity tune verify wrong/*.json", 1, "error k-block-over-group: key 1: BLOCK_SIZE_K=256", "");
+    assert_non_null(strstr(out, "SKIP    compile: no kernel here has fp8_w8a8"));
+    expect("moeparity tune verify wrong/*.json --static", 1, "k-block-over-group", "");
 }
 
 /* A tile that is too large fails its key whatever runs; the others are proven all the same. */
@@ -128,7 +140,7 @@ static void bad_input_is_refused(void **state) {
         {"tune verify nowhere/" NAME, "No such file"},
         {"tune verify ok.yaml", "ok.yaml: expected a name as in E=128,N=768"},
         {"tune verify new", "new: expected a name"},
-        {"tune verify 'E=4,N=32,device_name=x.json'", "expected a tuned file"},
+        {"tune verify 'E=4,N=32,device_name=x.json'", "a directory"},
         {"tune verify 'E=5,N=32,device_name=x.json'", "end of file expected"},
         {"tune verify 'E=6,N=32,device_name=x.json'", "no keys"},
         {"tune verify 'E=7,N=32,device_name=x.json'", "expected at most 1024"},
@@ -137,7 +149,7 @@ static void bad_input_is_refused(void **state) {
         {"tune verify new/" NAME " --model Mixtral-8x7B", "has not E=4 and N=32"},
         {"tune verify new/" NAME " --with K=0", "K=0"},
         {"tune verify new/" NAME " --with E=8", "changes E or N"},
-        {"tune verify new/" NAME " --with M=3", "changes M"},
+        {"tune verify new/" NAME " --with M=3", "changes M or tiles"},
         {"tune verify new/" NAME " --subject nobody", "nobody"},
         {"tune verify new/" NAME HOST " --json new/" NAME, "would be overwritten"},
         {"tune verify new/" NAME HOST " --json no/r.json", "cannot write no/r.json"},
@@ -187,11 +199,9 @@ static int begin(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_file_is_verified),
-        cmocka_unit_test(a_tile_that_does_not_fit_fails),
-        cmocka_unit_test(files_differ),
-        cmocka_unit_test(keys_are_timed),
-        cmocka_unit_test(a_certificate_is_checked),
+        cmocka_unit_test(a_file_is_verified),   cmocka_unit_test(a_tile_that_does_not_fit_fails),
+        cmocka_unit_test(a_file_is_audited),    cmocka_unit_test(files_differ),
+        cmocka_unit_test(keys_are_timed),       cmocka_unit_test(a_certificate_is_checked),
         cmocka_unit_test(bad_input_is_refused),
     };
     return cmocka_run_group_tests(tests, begin, tear_down);

@@ -8,6 +8,11 @@
 /* The cases of the plan with the tiles of the files named, which the compiler is asked about. */
 static mp_status compile(mp_tune_shape *shape, mp_error *err) {
     const mp_tune_plan *plan = &shape->plan;
+    if (!shape->target.runs) { /* another dtype's kernel needs other registers and other shared memory */
+        snprintf(shape->facts.skipped, sizeof shape->facts.skipped, "no kernel here has %s",
+                 shape->target.dtype);
+        return MP_OK;
+    }
     mp_case *cases = malloc((plan->count + 1) * sizeof *cases);
     if (!cases) return mp_fail(err, MP_EMEMORY, "no memory for %zu cases", plan->count);
     for (size_t i = 0; i < plan->count; i++) {
@@ -88,12 +93,20 @@ static mp_status read_targets(const mp_tune_request *request, mp_tune_result *re
     return status;
 }
 
+/* What is wrong with the files as they stand, whatever runs: the rules of tune audit. */
+static mp_status audit(mp_tune_result *result, mp_error *err) {
+    char *paths[] = {result->target.path, result->target.down_path};
+    return mp_audit_paths(paths, *result->target.down_path ? 2 : 1, &(mp_audit_options){0}, &result->audit,
+                          err);
+}
+
 mp_status mp_tune_prove(const mp_tune_request *request, mp_tune_result *result, mp_run_info *info,
                         mp_error *err) {
     mp_tune_target *shapes = calloc(MP_TUNE_SHAPES_MAX, sizeof *shapes);
     *result = (mp_tune_result){0};
     mp_status status = shapes ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for shapes");
     if (status == MP_OK) status = read_targets(request, result, err);
+    if (status == MP_OK) status = audit(result, err);
     if (status == MP_OK)
         status = mp_tune_shapes(&result->target, request->model, request->with, shapes, &result->count, err);
     if (status == MP_OK && request->plan_only)
@@ -122,6 +135,7 @@ void mp_tune_result_free(mp_tune_result *result) {
         mp_tune_plan_free(&shape->plan);
     }
     result->count = 0;
+    mp_audit_free(&result->audit);
 }
 
 mp_tune_tally mp_tune_count(const mp_tune_result *result) {
@@ -156,7 +170,7 @@ static bool all_kept(const mp_tune_result *result) {
 
 int mp_tune_exit_code(const mp_tune_result *result, const mp_run_info *info) {
     const mp_tune_tally tally = mp_tune_count(result);
-    if (tally.refuted) return MP_EXIT_FAILURE;
+    if (tally.refuted || result->audit.count[MP_SEVERITY_ERROR]) return MP_EXIT_FAILURE;
     if (info->interrupted) return MP_EXIT_BROKEN;
     if (tally.unproven == 0) return all_kept(result) ? MP_EXIT_OK : MP_EXIT_FAILURE;
     if (!all_skipped(result)) return MP_EXIT_FAILURE;

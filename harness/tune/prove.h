@@ -4,6 +4,7 @@
 #ifndef MP_HARNESS_TUNE_PROVE_H
 #define MP_HARNESS_TUNE_PROVE_H
 
+#include "harness/tune/audit.h"
 #include "harness/tune/race.h"
 #include "harness/tune/verify.h"
 #include "moeparity/suite.h"
@@ -40,6 +41,7 @@ typedef struct mp_tune_result {
     mp_tune_target target, instead_of, against;
     mp_tune_shape shape[MP_TUNE_SHAPES_MAX];
     int count;
+    mp_audit audit; /* of the file and of its down file */
     bool ran;
     char not_run[512]; /* why nothing was run; "" */
 } mp_tune_result;
@@ -55,9 +57,10 @@ typedef struct mp_tune_tally {
     size_t total, proven, refuted, unproven;
 } mp_tune_tally;
 mp_tune_tally mp_tune_count(const mp_tune_result *result);
-/* MP_EXIT_OK: all are proven, and no key is slower than it may be; MP_EXIT_FAILURE: one is refuted, or slower,
- * or some are proven and others not, which is no proof of the file; MP_EXIT_SKIPPED: none is, and none was run; MP_EXIT_BROKEN: the same where
- * MOEPARITY_REQUIRE_GPU is set, or it was interrupted. */
+/* MP_EXIT_OK: all are proven, and no key is slower than it may be; MP_EXIT_FAILURE: the audit finds an error,
+ * one is refuted, or slower, or some are proven and others not, which is no proof of the file;
+ * MP_EXIT_SKIPPED: none is, and none was run; MP_EXIT_BROKEN: the same where MOEPARITY_REQUIRE_GPU is set, or
+ * it was interrupted. */
 int mp_tune_exit_code(const mp_tune_result *result, const mp_run_info *info);
 
 #endif

@@ -3,75 +3,30 @@
 
 #include "cases/case_tools.h"
 #include "cases/models.h"
-#include "kernels/lookup.h"
+#include "harness/tune/device.h"
+#include "kernels/loader.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* ---- devices ---- */
-
-/* What a block can have of shared memory by architecture: CUDA C++ Programming Guide, technical
- * specifications per compute capability, less the 1 KiB that the system keeps of each block. */
-static const mp_device_limits architectures[] = {
-    {80, 163 << 10}, {86, 99 << 10},   {87, 163 << 10},  {89, 99 << 10},
-    {90, 227 << 10}, {100, 227 << 10}, {103, 227 << 10}, {120, 99 << 10},
-};
-
-/* Words of device names, and what they are; the first that occurs. */
-static const struct {
-    const char *word;
-    int architecture;
-} devices[] = {
-    {"GH200", 90}, {"H100", 90},   {"H200", 90},     {"H800", 90},    {"H20", 90},      {"GB300", 103},
-    {"B300", 103}, {"GB200", 100}, {"B200", 100},    {"A100", 80},    {"A800", 80},     {"A30", 80},
-    {"A40", 86},   {"A10", 86},    {"A6000", 86},    {"RTX 30", 86},  {"L40", 89},      {"L20", 89},
-    {"L4", 89},    {"RTX 40", 89}, {"6000 Ada", 89}, {"RTX 50", 120}, {"RTX PRO", 120}, {"Orin", 87},
-};
-
-static mp_device_limits limits_of(const char *device) {
-    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
-        if (strstr(device, devices[i].word))
-            for (size_t k = 0; k < sizeof architectures / sizeof *architectures; k++)
-                if (architectures[k].architecture == devices[i].architecture) return architectures[k];
-    return (mp_device_limits){0};
-}
-
 /* ---- the name ---- */
 
-static bool read_size(const char *name, const char *key, int64_t *size) {
-    const char *at = strstr(name, key);
-    char *end;
-    if (!at || (at != name && at[-1] != ',')) return false;
-    at += strlen(key);
-    if (*at < '1' || *at > '9') return false;
-    *size = strtoll(at, &end, 10);
-    return *end == ',' && *size <= INT32_MAX;
-}
-
-static void read_part(const char *name, const char *key, const char *end, char *text, size_t size) {
-    const char *at = strstr(name, key);
-    if (!at) return;
-    at += strlen(key);
-    snprintf(text, size, "%.*s", (int)strcspn(at, end), at);
-}
-
 static mp_status read_name(const char *name, mp_tune_target *t, mp_error *err) {
-    char stem[256];
-    const char *dot = strrchr(name, '.');
-    snprintf(stem, sizeof stem, "%.*s", (int)(dot ? dot - name : 0), name);
-    if (!dot || strcmp(dot, ".json") != 0 || !read_size(stem, "E=", &t->E) || !read_size(stem, "N=", &t->N) ||
-        !strstr(stem, ",device_name="))
+    mp_tuned_parts parts;
+    if (!mp_tuned_parse(name, &parts) || parts.E < 1 || parts.E > INT32_MAX || parts.N < 1 ||
+        parts.N > INT32_MAX)
         return mp_fail(err, MP_EINPUT, "%s: expected a name as in E=128,N=768,device_name=NVIDIA_H200.json",
                        name);
-    const size_t length = strlen(stem), tail = strlen("_down");
-    if (length > tail && strcmp(stem + length - tail, "_down") == 0) stem[length - tail] = '\0';
-    read_part(stem, ",device_name=", ",", t->device, sizeof t->device);
-    read_part(stem, ",dtype=", ",", t->dtype, sizeof t->dtype);
+    const mp_device_facts device = mp_device_by_name(parts.device);
+    t->E = parts.E;
+    t->N = parts.N;
+    snprintf(t->device, sizeof t->device, "%s", parts.device);
+    snprintf(t->dtype, sizeof t->dtype, "%s", parts.dtype);
     for (char *s = t->device; *s; s++)
         if (*s == '_') *s = ' ';
-    t->limits = limits_of(t->device);
+    t->limits = (mp_device_limits){device.arch, device.shared_bytes};
     t->runs = !*t->dtype || strcmp(t->dtype, "float32") == 0;
     t->base = mp_case_default();
     t->base.E = t->E;
@@ -162,8 +117,12 @@ mp_status mp_tune_shapes(const mp_tune_target *t, const char *model, const char 
                        (long long)t->E, (long long)t->N);
     if (status == MP_OK && *count == 0) status = add_defaults(t, with, shapes, count);
     for (int i = 0; i < *count && with && status == MP_OK; i++) {
+        const mp_case before = shapes[i].base;
         status = mp_case_parse(&shapes[i].base, with, err);
-        if (status == MP_OK && (shapes[i].base.E != t->E || shapes[i].base.N != t->N))
+        const mp_case *c = &shapes[i].base;
+        if (status == MP_OK && (c->M != before.M || !mp_tile_is_auto(&c->tile)))
+            status = mp_fail(err, MP_EINPUT, "'%s' changes M or tiles, which the file tells", with);
+        if (status == MP_OK && (c->E != t->E || c->N != t->N))
             status =
                 mp_fail(err, MP_EINPUT, "'%s' changes E or N, which the file's name tells: E=%lld N=%lld",
                         with, (long long)t->E, (long long)t->N);

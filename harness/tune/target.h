@@ -3,6 +3,7 @@
 #ifndef MP_HARNESS_TUNE_TARGET_H
 #define MP_HARNESS_TUNE_TARGET_H
 
+#include "kernels/loader.h"
 #include "kernels/tuned.h"
 #include "kernels/variants.h"
 
@@ -13,10 +14,11 @@ typedef struct mp_tune_target {
         down_path[PATH_MAX];        /* down_path: the `_down` file beside it, "" where there is none */
     const mp_tuned_file *up, *down; /* down: NULL where the one table serves both GEMMs */
     int64_t E, N;
-    char device[128]; /* "NVIDIA H100 80GB HBM3", with blanks; "" where the name leaves it empty */
-    char dtype[32];   /* as the name has it: "fp8_w8a8"; "" for bf16 and fp16 */
-    mp_case base;     /* E, N, dtype of the name; K, topk and the rest of the model or of what was said */
-    char model[96];   /* whose shape it is: "Qwen3-30B-A3B", "given by --with", "no published model: ..." */
+    char device[MP_DEVICE_NAME_MAX +
+                1]; /* "NVIDIA H100 80GB HBM3", with blanks; "" where the name leaves it empty */
+    char dtype[32]; /* as the name has it: "fp8_w8a8"; "" for bf16 and fp16 */
+    mp_case base;   /* E, N, dtype of the name; K, topk and the rest of the model or of what was said */
+    char model[96]; /* whose shape it is: "Qwen3-30B-A3B", "given by --with", "no published model: ..." */
     mp_device_limits limits; /* of the device; architecture 0: this program does not know it */
     bool runs;               /* the kernels here have this dtype */
 } mp_tune_target;

@@ -2,15 +2,12 @@
 /* A plug-in whose grouped GEMMs, gate_up and down alone, sum as an sm_90 does, bit for bit, and, by the words
  * behind its path, as one that errs along k:
  *
- *     (none)      right: 16 terms a step, cut 25 bits below the largest
- *     drop=N      the last N terms of every sum are not there
- *     forget=K    the accumulator is set to zero before term K
- *     split=K     two accumulators, for the terms before K and from there on, are added at the end
- *     L=N         N terms a step
- *     tiny=E      products below 2^-E count as zero
- *     gone=K      term K counts twice where term 2*K is zero, and the last 16 terms are not there
- *     tile=1      by the tile: with 64 of BLOCK_SIZE_K and 8 warps the last 16 terms are not there, with 5 stages
- *                 the last one; 256 of BLOCK_SIZE_N do not fit beside 4 stages or more
+ * (none)      right: 16 terms a step, cut 25 bits below the largest drop=N      the last N terms of every
+ * sum are not there forget=K    the accumulator is set to zero before term K split=K     two accumulators,
+ * for the terms before K and from there on, are added at the end L=N         N terms a step tiny=E
+ * products below 2^-E count as zero gone=K      term K counts twice where term 2*K is zero, and the last 16
+ * terms are not there tile=1      by the tile: with 64 of BLOCK_SIZE_K and 8 warps the last 16 terms are not
+ * there, with 5 stages the last one; 256 of BLOCK_SIZE_N do not fit beside 4 stages or more
  *
  * Its contract is sm_90's whatever it does. */
 #include "moeparity/plugin.h"
