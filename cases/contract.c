@@ -272,6 +272,13 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
              all_promise(contract, false) ? "batch invariant" : "may depend on the batch");
 }
 
+int mp_contract_text_group(const char *text, mp_stage stage) {
+    const char *down = strstr(text, "; down: "), *from = stage == MP_DOWN && down ? down : text;
+    const char *of = strchr(from, ':'), *end = of ? of + 1 + strcspn(of + 1, ";") : NULL,
+               *group = of ? strstr(of, " L=") : NULL;
+    return group && group < end ? atoi(group + 3) : 0;
+}
+
 mp_contract mp_contract_weakest(void) {
     mp_contract contract = {.preset = "weakest",
                             .gate_up = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},

@@ -38,6 +38,9 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t);
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t);
 /* data=unused, once all tensors are filled: NaN and Inf into what no result may depend on. */
 mp_status mp_fill_unused(const mp_case *c, mp_inputs *in, mp_error *err);
+/* A slot whose expert is elsewhere contributes zeros: that is what the down GEMM leaves in its row of
+ * cache3. */
+void mp_zero_filtered_slots(const mp_case *c, mp_inputs *in);
 /* First token that is graph padding: M unless routing=padded. */
 int64_t mp_first_padded_token(const mp_case *c);
 /* topk_ids by routing family, filter and expert parallelism: those of this rank's experts, or, `numbered`, as

@@ -16,8 +16,7 @@ void mp_inputs_plan(const mp_case *c, mp_inputs *in) {
     if (filled & MP_IN_SET(MP_TOPK_IDS)) in->t[MP_NUMBERED_IDS] = mp_case_shape(c, MP_NUMBERED_IDS, 16);
 }
 
-/* A slot whose expert is elsewhere contributes zeros: that is what the down GEMM leaves in its row. */
-static void zero_filtered_slots(const mp_case *c, mp_inputs *in) {
+void mp_zero_filtered_slots(const mp_case *c, mp_inputs *in) {
     const int32_t *ids = in->t[MP_TOPK_IDS].data;
     const mp_tensor *cache3 = &in->t[MP_CACHE3];
     const size_t row_bytes = (size_t)c->K * mp_dtype_size(cache3->dtype);
@@ -60,7 +59,7 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, mp_inputs *i
     }
     /* weights that are borrowed have what is unused there */
     if (status == MP_OK && c->data == MP_UNUSED && !weights) status = mp_fill_unused(c, in, err);
-    if (status == MP_OK && in->t[MP_CACHE3].data) zero_filtered_slots(c, in);
+    if (status == MP_OK && in->t[MP_CACHE3].data) mp_zero_filtered_slots(c, in);
     if (status != MP_OK) mp_inputs_destroy(in);
     return status;
 }

@@ -225,6 +225,12 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
 static const char *const execution_fields[] = {
     "path", "layout", "tile", "tile_down", "weight_row_gap", "weight_expert_gap", "buffer_offset"};
 
+/* The first tokens of the base as a batch of their own. */
+static bool is_smaller_batch(const mp_case *base, const mp_case *variant) {
+    return base->scope == MP_SCOPE_ALL && variant->M > 0 && variant->M < base->M &&
+           !mp_case_is_part(base, variant);
+}
+
 static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *variant) {
     /* Judged by mp_case_validate_part. */
     static const char *const shares[] = {"E", "N", "ep_size"};
@@ -233,6 +239,7 @@ static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *va
     for (size_t i = 0; i < COUNT(shares); i++)
         if (!strcmp(f->name, shares[i])) return true;
     if (!strcmp(f->name, "expert_map")) return base->ep_size != variant->ep_size; /* how ranks are told */
+    if (!strcmp(f->name, "M")) return is_smaller_batch(base, variant);
     /* In place, the same sums go over x; no_combine gives another tensor. */
     return !strcmp(f->name, "mode") && base->mode != MP_MODE_NO_COMBINE &&
            variant->mode != MP_MODE_NO_COMBINE;
@@ -283,10 +290,12 @@ mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_
         mp_field_text(f, base, before);
         mp_field_text(f, variant, after);
         names_text(execution_fields, COUNT(execution_fields), ", ", fields, sizeof fields);
-        return mp_fail(err, MP_EINPUT,
-                       "%s=%s instead of %s=%s is another problem: a variant may differ in %s, and in mode "
-                       "between combine and inplace; ranks in ep_size, E and expert_map, shards in N",
-                       f->name, after, f->name, before, fields);
+        return mp_fail(
+            err, MP_EINPUT,
+            "%s=%s instead of %s=%s is another problem: a variant may differ in %s, and in mode "
+            "between combine and inplace; the first tokens of all stages in M; ranks in ep_size, E and "
+            "expert_map, shards in N",
+            f->name, after, f->name, before, fields);
     }
     return MP_OK;
 }

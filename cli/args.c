@@ -179,6 +179,10 @@ static mp_status take(mp_args *args, mp_option option, const char *value, mp_err
     if (status != MP_OK) return status;
     args->value[option] = value;
     if (strcmp(o->name, "case") == 0) args->cases[args->case_count++] = (mp_cli_case){.text = value};
+    if (option == MP_OPT_EDIT) {
+        mp_text_add(&args->edits, "%s%s", before ? "; " : "", value);
+        args->value[option] = mp_text_get(&args->edits);
+    }
     const bool variant = option == MP_OPT_PAIR || option == MP_OPT_AFTER;
     return variant ? add_variant(args, option, value, err) : MP_OK;
 }
@@ -202,11 +206,13 @@ static void scan(mp_args *args, given *list, size_t *count, int *trouble) {
     for (int i = 0; i < MP_OPTION_COUNT; i++) {
         const mp_option_row *o = &mp_options[i];
         bool known = false;
+        const bool value = o->takes != MP_TAKES_NOTHING;
+        if (o->letter && !strchr(letters, o->letter))
+            sprintf(letters + strlen(letters), "%c%s", o->letter, value ? ":" : "");
         for (size_t k = 0; k < used; k++) known = known || strcmp(names[k].name, o->name) == 0;
         if (known) continue;
-        names[used++] = (struct option){
-            o->name, o->takes == MP_TAKES_NOTHING ? no_argument : required_argument, NULL, FIRST_OPTION + i};
-        if (o->letter) strncat(letters, &o->letter, 1);
+        names[used++] =
+            (struct option){o->name, value ? required_argument : no_argument, NULL, FIRST_OPTION + i};
     }
     opterr = 0;
     optind = 0;
@@ -286,6 +292,7 @@ out:
 void mp_args_free(mp_args *args) {
     free(args->operands);
     free(args->cases);
+    mp_text_free(&args->edits);
     *args = (mp_args){0};
 }
 

@@ -3,6 +3,7 @@
 #ifndef MP_CLI_ARGS_H
 #define MP_CLI_ARGS_H
 
+#include "base/text.h"
 #include "cli/options.h"
 #include "moeparity/matrix.h"
 
@@ -22,6 +23,7 @@ typedef struct mp_args {
     const char *value[MP_OPTION_COUNT]; /* as given: "" for a switch; NULL: not given */
     mp_cli_case *cases;
     size_t case_count;
+    mp_text edits;   /* all of --edit, which value[MP_OPT_EDIT] points into */
     char **operands; /* without the words of the command */
     int operand_count;
 } mp_args;

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "cases/edit.h"
 #include "files/export.h"
 #include "harness/run/memory.h"
 #include "harness/subjects/surroundings.h"
@@ -58,6 +59,7 @@ static mp_status export_case(const mp_args *args, const mp_case *c, mp_export_fo
     mp_status status = format == MP_EXPORT_RAW ? MP_OK : mp_file_writable(path, err);
     if (status == MP_OK) status = check_memory(c, 16, err);
     if (status == MP_OK) status = mp_inputs_create(c, &in, err);
+    if (status == MP_OK) status = mp_inputs_edit(c, mp_args_text(args, MP_OPT_EDIT), &in, err);
     if (status == MP_OK && outputs)
         status = run_subject(mp_args_text(args, MP_OPT_EXPORT_SUBJECT), c, &in, &trace, &contract, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)

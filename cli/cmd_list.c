@@ -2,6 +2,7 @@
 /* moeparity list: names, one a line; or all of them as JSON. */
 #include "cli/common.h"
 #include "cli/find.h"
+#include "cli/shard.h"
 
 #include "base/file.h"
 #include "cases/case_json.h"
@@ -51,8 +52,20 @@ static mp_status write_json(const mp_matrix *matrix, const char *path, mp_error 
     return status;
 }
 
+static void print_rows(const mp_matrix *matrix, bool pairs) {
+    for (size_t i = 0; i < matrix->count; i++) {
+        const mp_matrix_row *row = &matrix->rows[i];
+        char name[MP_CASE_TEXT_MAX];
+        mp_case_text(&row->c, name, sizeof name);
+        puts(name);
+        for (size_t p = 0; pairs && p < row->pair_count; p++) printf("    = %s\n", row->pair_text[p]);
+        for (size_t p = 0; pairs && p < row->after_count; p++) printf("    after %s\n", row->after_text[p]);
+    }
+}
+
 int mp_cmd_list(const mp_args *args) {
     mp_matrix matrix = {0};
+    mp_share share = {0};
     mp_paths paths;
     mp_error err = {0};
     const char *json = mp_args_text(args, MP_OPT_JSON);
@@ -61,16 +74,12 @@ int mp_cmd_list(const mp_args *args) {
     mp_status status = mp_paths_find(&paths, args->operands, args->operand_count, &err);
     if (status == MP_OK) status = mp_cli_output(json, (const char *const *)paths.path, paths.count, &err);
     if (status == MP_OK) status = mp_cli_matrix(args, &paths, &matrix, &err);
-    if (status == MP_OK && json) status = write_json(&matrix, json, &err);
-    for (size_t i = 0; !json && status == MP_OK && i < matrix.count; i++) {
-        char name[MP_CASE_TEXT_MAX];
-        mp_case_text(&matrix.rows[i].c, name, sizeof name);
-        puts(name);
-        for (size_t p = 0; mp_args_given(args, MP_OPT_PAIRS) && p < matrix.rows[i].pair_count; p++)
-            printf("    = %s\n", matrix.rows[i].pair_text[p]);
-        for (size_t p = 0; mp_args_given(args, MP_OPT_PAIRS) && p < matrix.rows[i].after_count; p++)
-            printf("    after %s\n", matrix.rows[i].after_text[p]);
-    }
+    if (status == MP_OK) status = mp_cli_share(args, &matrix, stderr, &share, &err);
+    if (status == MP_OK && json)
+        status = write_json(&share.matrix, json, &err);
+    else if (status == MP_OK)
+        print_rows(&share.matrix, mp_args_given(args, MP_OPT_PAIRS));
+    mp_share_free(&share);
     mp_paths_free(&paths);
     mp_matrix_free(&matrix);
     return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);

@@ -6,7 +6,10 @@
 
 #include <stdlib.h>
 
-int mp_cmd_run(const mp_args *args) {
+int mp_cli_run_cases(const mp_args *args,
+                     void (*judged)(void *ctx, const mp_verdict *verdicts, size_t count,
+                                    const mp_run_info *info),
+                     void *ctx) {
     const char *named = mp_args_text(args, MP_OPT_GOLDEN);
     mp_matrix matrix = {0};
     mp_paths paths;
@@ -20,11 +23,17 @@ int mp_cmd_run(const mp_args *args) {
         code = mp_cli_judge(args, &(mp_cli_run){.matrix = &matrix,
                                                 .golden = golden,
                                                 .sources = (const char *const *)paths.path,
-                                                .source_count = paths.count});
+                                                .source_count = paths.count,
+                                                .judged = judged,
+                                                .ctx = ctx});
     else
         code = mp_cli_fail(&err);
     free(golden);
     mp_paths_free(&paths);
     mp_matrix_free(&matrix);
     return code;
+}
+
+int mp_cmd_run(const mp_args *args) {
+    return mp_cli_run_cases(args, NULL, NULL);
 }

@@ -6,11 +6,13 @@
 #include "base/process.h"
 #include "cases/case_json.h"
 #include "cases/case_tools.h"
+#include "cases/edit.h"
 #include "harness/run/memory.h"
 #include "harness/subjects/surroundings.h"
 #include "moeparity/run_case.h"
 #include "ref/bounds.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <signal.h>
 #include <spawn.h>
@@ -43,10 +45,16 @@ static void print_promises(const mp_contract *contract, const mp_case *c) {
     printf(" contract %016llx\n", (unsigned long long)mp_contract_digest(contract));
 }
 
-static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
+static void print_edit(void *ctx, const char *text, int64_t elements) {
+    (void)ctx;
+    mp_cli_say(stdout, "edit      %s: %" PRId64 " element%s", text, elements, elements == 1 ? "" : "s");
+}
+
+static mp_status show(mp_subject *subject, const mp_case *c, const char *edits, mp_error *err) {
     char text[MP_CASE_TEXT_MAX], up[64], down[64];
     mp_offer offer;
-    const mp_status status = mp_subject_describe(subject, c, &offer, err);
+    mp_status status = edits ? mp_edits_check_case(edits, c, err) : MP_OK;
+    if (status == MP_OK) status = mp_subject_describe(subject, c, &offer, err);
     if (status != MP_OK) return status;
     const mp_config *config = &offer.config;
     mp_case_text(c, text, sizeof text);
@@ -56,6 +64,7 @@ static mp_status show(mp_subject *subject, const mp_case *c, mp_error *err) {
     printf("fields    %s\n", fields ? fields : "");
     free(fields);
     json_decref(json);
+    if (edits) mp_edits_each(edits, c, print_edit, NULL, err);
     mp_contract_text(&offer.contract, text, sizeof text);
     printf("subject   %s\ncontract  %s: %s\n", subject->name, offer.contract.preset, text);
     print_promises(&offer.contract, c);
@@ -133,7 +142,7 @@ int mp_cmd_show(const mp_args *args) {
     }
     if (status == MP_OK) status = mp_subject_open(name, &subject, &err);
     subject.query = mp_cli_query(args);
-    if (status == MP_OK) status = show(&subject, &c, &err);
+    if (status == MP_OK) status = show(&subject, &c, mp_args_text(args, MP_OPT_EDIT), &err);
     mp_subject_close(&subject);
     return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);
 }

@@ -6,9 +6,11 @@
 #include "base/text.h"
 #include "cli/find.h"
 #include "commit.h"
+#include "harness/run/settings.h"
 #include "harness/verdict_make.h"
 #include "moeparity/version.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -102,6 +104,27 @@ mp_status mp_cli_output(const char *path, const char *const *others, size_t coun
         if (others[i] && mp_file_same(path, others[i]))
             return mp_fail(err, MP_EINPUT, "%s would be overwritten: it is named twice", path);
     return mp_file_writable(path, err);
+}
+
+mp_settings mp_cli_settings(const mp_args *args) {
+    mp_settings settings = {0};
+    for (int i = 0; i < mp_setting_count; i++) {
+        const mp_setting *row = &mp_setting_rows[i];
+        bool known = !row->option;
+        for (int k = 0; row->option && k < MP_OPTION_COUNT; k++) {
+            const mp_option option = (mp_option)k;
+            if (strcmp(mp_options[k].name, row->option) != 0) continue;
+            known = true;
+            if (!mp_command_takes(args->command, option)) continue;
+            const bool flag = row->kind == MP_SETTING_FLAG, text = row->kind == MP_SETTING_TEXT;
+            mp_setting_set(&settings, row, text ? mp_args_text(args, option) : NULL,
+                           text   ? 0
+                           : flag ? mp_args_given(args, option)
+                                  : (double)mp_args_number(args, option));
+        }
+        assert(known); /* both tables name it alike */
+    }
+    return settings;
 }
 
 mp_config_query mp_cli_query(const mp_args *args) {

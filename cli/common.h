@@ -6,6 +6,7 @@
 #include "cli/args.h"
 #include "moeparity/config.h"
 #include "moeparity/matrix.h"
+#include "moeparity/settings.h"
 #include "moeparity/verdict.h"
 
 #include <time.h>
@@ -39,6 +40,10 @@ mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix
  * fine. */
 mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err);
 
+/* The settings that the command's options say; those that it does not take have their usual value, and the
+ * subject is NULL where it takes none. The golden is as it was written: not looked for by its name. */
+mp_settings mp_cli_settings(const mp_args *args);
+
 /* What --device, --triton and --config ask tuned tiles to be looked up for. */
 mp_config_query mp_cli_query(const mp_args *args);
 
@@ -60,11 +65,33 @@ int mp_cmd_golden_record(const mp_args *args);
 int mp_cmd_golden_verify(const mp_args *args);
 int mp_cmd_golden_diff(const mp_args *args);
 int mp_cmd_golden_ls(const mp_args *args);
+int mp_cmd_golden_merge(const mp_args *args);
+int mp_cmd_bisect_case(const mp_args *args);
+int mp_cmd_bisect_set(const mp_args *args);
+int mp_cmd_bisect_step(const mp_args *args);
+/* What git makes of an exit code of `bisect step`: 0 is good, 125 cannot be tested, all others below 128 are
+ * bad, and from 128 on the bisection ends. So a line that can never work must not look like a bad commit, nor
+ * like one that cannot be tested: it would be taken for all of them. */
+enum {
+    MP_STEP_GOOD = 0,
+    MP_STEP_BAD = 1,
+    MP_STEP_CANNOT_TEST = 125,
+    MP_STEP_STOP = 129,
+    MP_STEP_INTERRUPTED = 130
+};
+int mp_cmd_report_merge(const mp_args *args);
 int mp_cmd_infer(const mp_args *args);
+int mp_cmd_bisect_stage(const mp_args *args);
+int mp_cmd_bisect_k(const mp_args *args);
+int mp_cmd_bisect_config(const mp_args *args);
 int mp_cmd_tune_which(const mp_args *args);
 int mp_cmd_tune_audit(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);
+int mp_cmd_tune_verify(const mp_args *args);
+int mp_cmd_tune_diff(const mp_args *args);
+int mp_cmd_tune_certificate(const mp_args *args);
+int mp_cmd_tune_check(const mp_args *args);
 int mp_cmd_doctor(const mp_args *args);
 int mp_cmd_help(const mp_args *args);
 int mp_cmd_worker(const mp_args *args);

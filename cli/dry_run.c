@@ -2,7 +2,9 @@
 #include "cli/dry_run.h"
 
 #include "cli/common.h"
+#include "harness/run/devices.h"
 #include "harness/run/golden_cases.h"
+#include "harness/run/settings.h"
 #include "moeparity/subject.h"
 
 #include <stdio.h>
@@ -52,6 +54,9 @@ mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_settings *settings, m
     mp_status status = check_subject(settings->subject, err);
     if (status == MP_OK) status = check_subject(settings->against, err);
     if (status == MP_OK) status = check_tiles(matrix, settings, err);
+    if (status == MP_OK) status = mp_devices_choose(settings->devices, &(mp_devices){0}, err);
+    for (size_t i = 0; i < matrix->count && status == MP_OK; i++)
+        status = mp_settings_check_row(settings, &matrix->rows[i], err);
     if (status == MP_OK && settings->golden)
         status = count_stored(matrix, settings->golden, settings->timeout, &stored, err);
     if (status != MP_OK) return status;
@@ -65,6 +70,7 @@ mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_settings *settings, m
         pairs += row->pair_count;
         afters += row->after_count;
     }
+    if (settings->edit) mp_cli_say(stdout, "edited: %s", settings->edit);
     printf("%zu case%s would run with subject %s%s; nothing was run\n", matrix->count,
            matrix->count == 1 ? "" : "s", settings->subject, settings->strict ? ", strictly" : "");
     printf(

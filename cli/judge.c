@@ -4,11 +4,12 @@
 #include "cli/common.h"
 #include "cli/dry_run.h"
 #include "cli/progress.h"
+#include "cli/reports.h"
+#include "cli/shard.h"
+#include "harness/run/repro.h"
 #include "harness/run/settings.h"
 #include "harness/verdict_make.h"
-#include "reports/report.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,21 +28,14 @@ static size_t keep_reached(mp_verdict *verdicts, size_t count) {
     return kept;
 }
 
-/* Under SOURCE_DATE_EPOCH reports of equal results are equal byte for byte, so they tell no durations. */
-static void forget_durations(mp_run_info *info, mp_verdict *verdicts, size_t count) {
-    info->seconds = 0;
-    for (size_t i = 0; i < count; i++) {
-        verdicts[i].seconds = verdicts[i].end_to_end.time_ns = 0;
-        for (int s = 0; s < MP_STAGE_COUNT; s++) verdicts[i].stage[s].time_ns = 0;
-    }
-}
-
 /* Says what came of the recording. */
-static void report_recording(const mp_cli_run *run, const mp_tally *tally, bool interrupted,
+static void report_recording(const char *path, size_t all, const mp_tally *tally, bool interrupted,
                              const mp_verdict *verdicts) {
-    const size_t all = run->matrix->count;
-    const char *path = run->record->path;
     size_t silent = 0; /* cases of which a golden can say nothing */
+    if (all == 0) {
+        mp_cli_say(stdout, "%s was not written: this shard has no case", path);
+        return;
+    }
     if ((size_t)tally->count[MP_PASS] != all || interrupted) {
         mp_cli_say(stderr, "moeparity: %s was not written: %s", path,
                    interrupted ? "interrupted" : "a golden holds only cases that pass");
@@ -56,12 +50,10 @@ static void report_recording(const mp_cli_run *run, const mp_tally *tally, bool 
 }
 
 /* Summary on the terminal, then the files. *code is the verdict, whatever becomes of the files. */
-static mp_status report(const mp_args *args, const mp_cli_run *run, mp_run_info *info, mp_verdict *verdicts,
-                        int *code, mp_error *err) {
-    const char *json = mp_args_text(args, MP_OPT_JSON), *junit = mp_args_text(args, MP_OPT_JUNIT);
-    bool fixed;
+static mp_status report(const mp_args *args, const mp_cli_run *run, const mp_share *share, mp_run_info *info,
+                        mp_verdict *verdicts, int *code, mp_error *err) {
     mp_tally tally = {0};
-    const size_t all = run->matrix->count, count = keep_reached(verdicts, all);
+    const size_t all = share->matrix.count, count = keep_reached(verdicts, all);
     for (size_t i = 0; i < count; i++) mp_tally_add(&tally, &verdicts[i]);
     mp_run_info_set(info, &info->versions, "%s%s%s", info->versions, info->versions[0] ? ", " : "",
                     mp_cli_compiler());
@@ -69,55 +61,22 @@ static mp_status report(const mp_args *args, const mp_cli_run *run, mp_run_info 
     if (count < all && !info->interrupted) /* --fail-fast, or a recording */
         printf("stopped after it: %zu of %zu cases were not run\n", all - count, all);
     *code = mp_exit_code(&tally, info);
+    if (run->judged) run->judged(run->ctx, verdicts, count, info);
     const int64_t broken = tally.count[MP_CRASH] + tally.count[MP_TIMEOUT];
     if (*code == MP_EXIT_BROKEN && broken == 0 && !info->interrupted)
         fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and %s case was skipped\n",
                 tally.count[MP_SKIP] == tally.total ? "every" : "a");
-    if (run->record) report_recording(run, &tally, info->interrupted, verdicts);
-    mp_status status = mp_cli_source_date(&fixed, NULL, err);
-    if (status == MP_OK && fixed) forget_durations(info, verdicts, count);
-    if (status == MP_OK && json) status = mp_report_json(json, info, verdicts, count, err);
-    if (status == MP_OK && junit) status = mp_report_junit(junit, info, verdicts, count, err);
-    return status;
+    if (run->record) report_recording(run->record->path, all, &tally, info->interrupted, verdicts);
+    return mp_cli_write_reports(args, info, verdicts, count, err);
 }
 
 /* No file that is written is one that is read, or another one that is written. */
 static mp_status check_outputs(const mp_args *args, const mp_cli_run *run, mp_error *err) {
-    const char *const written[] = {mp_args_text(args, MP_OPT_JSON), mp_args_text(args, MP_OPT_JUNIT),
-                                   run->record ? run->record->path : NULL};
     const char *const inputs[] = {run->golden, mp_args_text(args, MP_OPT_CONFIG)};
-    mp_status status = MP_OK;
-    for (size_t i = 0; status == MP_OK && i < 3; i++) {
-        status = mp_cli_output(written[i], written + i + 1, 2 - i, err);
-        if (status == MP_OK) status = mp_cli_output(written[i], inputs, 2, err);
-        if (status == MP_OK) status = mp_cli_output(written[i], run->sources, run->source_count, err);
-    }
+    const char *golden = run->record ? run->record->path : NULL;
+    mp_status status = mp_cli_check_reports(args, golden, inputs, 2, err);
+    if (status == MP_OK) status = mp_cli_check_reports(args, golden, run->sources, run->source_count, err);
     return status;
-}
-
-/* The settings that the command takes; what it does not take has the usual value. */
-static mp_settings settings_of(const mp_args *args, const mp_cli_run *run) {
-    mp_settings settings = {0};
-    for (int i = 0; i < mp_setting_count; i++) {
-        const mp_setting *row = &mp_setting_rows[i];
-        bool known = !row->option;
-        for (int k = 0; row->option && k < MP_OPTION_COUNT; k++) {
-            const mp_option option = (mp_option)k;
-            if (strcmp(mp_options[k].name, row->option) != 0) continue;
-            known = true;
-            if (!mp_command_takes(args->command, option)) continue;
-            const bool flag = row->kind == MP_SETTING_FLAG, text = row->kind == MP_SETTING_TEXT;
-            mp_setting_set(&settings, row, text ? mp_args_text(args, option) : NULL,
-                           text   ? 0
-                           : flag ? mp_args_given(args, option)
-                                  : (double)mp_args_number(args, option));
-        }
-        assert(known); /* both tables name it alike */
-    }
-    if (!settings.subject) settings.subject = "file"; /* of a command that runs none */
-    settings.golden = run->golden;                    /* found by its name */
-    settings.golden_required = run->golden_required;
-    return settings;
 }
 
 static void set_provenance(const mp_run_info *info, mp_provenance *who) {
@@ -128,54 +87,84 @@ static void set_provenance(const mp_run_info *info, mp_provenance *who) {
     snprintf(who->versions, sizeof who->versions, "%s", mp_cli_compiler());
 }
 
-/* Options that exclude each other: MP_EXIT_USAGE, after saying so. */
-static int check_usage(const mp_args *args, const mp_suite_options *suite) {
-    if (suite->in_process && suite->settings.jobs > 1)
-        return mp_cli_usage("--in-process and --jobs %d exclude each other", suite->settings.jobs);
-    if (suite->settings.golden_partial && !suite->settings.golden)
+int mp_cli_judge_usage(const mp_args *args, const mp_settings *settings) {
+    if (mp_args_given(args, MP_OPT_IN_PROCESS) && settings->jobs > 1)
+        return mp_cli_usage("--in-process and --jobs %d exclude each other", settings->jobs);
+    if (mp_args_given(args, MP_OPT_IN_PROCESS) && settings->devices)
+        return mp_cli_usage("--in-process and --devices exclude each other: CUDA_VISIBLE_DEVICES says which");
+    if (settings->golden_partial && !settings->golden)
         return mp_cli_usage("--golden-partial goes with --golden");
-    if (suite->settings.deterministic && suite->settings.repeat == 1)
+    if (settings->deterministic && settings->repeat == 1)
         return mp_cli_usage("--deterministic and --repeat 1 exclude each other");
     if (mp_args_given(args, MP_OPT_QUIET) && mp_args_given(args, MP_OPT_VERBOSE))
         return mp_cli_usage("--quiet and --verbose exclude each other");
     return MP_EXIT_OK;
 }
 
+/* What reports say of the run beside its verdicts, as far as it is known before. */
+static void set_info(const mp_suite_options *suite, const mp_share *share, mp_run_info *info) {
+    mp_text settings = {0};
+    mp_settings_text(&suite->settings, &settings);
+    mp_run_info_set(info, &info->settings, "%s",
+                    mp_text_get(&settings) + (settings.length > 0)); /* a blank */
+    mp_run_info_set(info, &info->matrix, "%s", share->digest);
+    info->cases = (int64_t)share->cases;
+    info->shard = share->shard.index;
+    info->shards = share->shard.count;
+    info->recording = suite->record != NULL;
+    mp_text_free(&settings);
+}
+
+/* Runs the rows of the share. verdicts: as many, whose `row` is set. */
+static mp_status run_share(const mp_args *args, const mp_share *share, mp_suite_options *suite,
+                           mp_verdict *verdicts, mp_run_info *info, mp_error *err) {
+    const mp_matrix *matrix = &share->matrix;
+    if (matrix->count == 0) return MP_OK; /* more shards than cases */
+    mp_progress progress = mp_progress_begin(args, matrix, suite, info);
+    suite->ctx = &progress;
+    const mp_status status = mp_suite_run(matrix, suite, verdicts, info, err);
+    mp_status_line_clear(&progress.line);
+    for (size_t i = 0; i < matrix->count; i++) verdicts[i].row = (int64_t)share->place[i];
+    return status;
+}
+
 int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
-    const mp_matrix *matrix = run->matrix;
-    mp_suite_options suite = {.settings = settings_of(args, run),
+    mp_suite_options suite = {.settings = mp_cli_settings(args),
                               .in_process = mp_args_given(args, MP_OPT_IN_PROCESS),
                               .fail_fast = mp_args_given(args, MP_OPT_FAIL_FAST),
                               .record = run->record,
                               .progress = mp_progress_case,
                               .phase = mp_progress_phase};
+    mp_share share = {0};
     mp_error err = {0};
     mp_run_info info;
     mp_verdict *verdicts = NULL;
     bool ran = false;
-    int code = check_usage(args, &suite);
+    if (!suite.settings.subject) suite.settings.subject = "file"; /* of a command that runs none */
+    suite.settings.golden = run->golden;                          /* found by its name */
+    suite.settings.golden_required = run->golden_required;
+    int code = mp_cli_judge_usage(args, &suite.settings);
     if (code != MP_EXIT_OK) return code;
 
     mp_status status = mp_cli_run_info(args, &info, &err);
     if (status == MP_OK) status = check_outputs(args, run, &err);
+    if (status == MP_OK) status = mp_cli_share(args, run->matrix, stdout, &share, &err);
     if (status == MP_OK && mp_args_given(args, MP_OPT_DRY_RUN)) {
-        status = mp_cli_dry_run(matrix, &suite.settings, &err);
+        status = mp_cli_dry_run(&share.matrix, &suite.settings, &err);
         goto out;
     }
-    if (status == MP_OK && !(verdicts = calloc(matrix->count, sizeof *verdicts)))
-        status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", matrix->count);
+    if (status == MP_OK && !(verdicts = calloc(share.matrix.count + 1, sizeof *verdicts)))
+        status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", share.matrix.count);
     if (run->record) set_provenance(&info, &run->record->who);
-    info.recording = run->record != NULL;
-    mp_progress progress = mp_progress_begin(args, matrix, &suite, &info);
-    suite.ctx = &progress;
-    if (status == MP_OK) status = mp_suite_run(matrix, &suite, verdicts, &info, &err);
-    mp_status_line_clear(&progress.line);
+    set_info(&suite, &share, &info);
+    if (status == MP_OK) status = run_share(args, &share, &suite, verdicts, &info, &err);
     ran = status == MP_OK;
-    if (ran) status = report(args, run, &info, verdicts, &code, &err);
+    if (ran) status = report(args, run, &share, &info, verdicts, &code, &err);
 out:
-    for (size_t i = 0; verdicts && i < matrix->count; i++) mp_verdict_free(&verdicts[i]);
+    for (size_t i = 0; verdicts && i < share.matrix.count; i++) mp_verdict_free(&verdicts[i]);
     free(verdicts);
     mp_run_info_free(&info);
+    mp_share_free(&share);
     if (status == MP_OK) return code;
     const int failure = mp_cli_fail(&err);
     if (!ran) return failure;

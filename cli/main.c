@@ -58,6 +58,8 @@ static int run_command(int argc, char **argv) {
     else if (status == MP_OK)
         code = mp_commands[args.command].run(&args);
     if (status != MP_OK) code = mp_cli_fail(&err);
+    if (status != MP_OK && args.command == MP_CMD_BISECT_STEP)
+        code = MP_STEP_STOP; /* no verdict of a commit */
     mp_args_free(&args);
     return mp_cli_finish(code);
 }

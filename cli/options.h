@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two tables of the command line: every command, and every option with the commands that take it. What is
- * parsed, `--help`, `moeparity help`, the manual page and the completions of the shells all come from them.
- */
+/* The two tables of the command line: every command, and every option with the commands that take it.
+ * What is parsed, `--help`, `moeparity help`, the manual page and the completions all come from them. */
 #ifndef MP_CLI_OPTIONS_H
 #define MP_CLI_OPTIONS_H
 
@@ -19,9 +18,21 @@ typedef enum mp_command {
     MP_CMD_VERIFY,
     MP_CMD_DIFF,
     MP_CMD_LS,
+    MP_CMD_GOLDEN_MERGE,
+    MP_CMD_REPORT_MERGE,
     MP_CMD_INFER,
+    MP_CMD_BISECT_STAGE,
+    MP_CMD_BISECT_K,
+    MP_CMD_BISECT_CONFIG,
+    MP_CMD_BISECT_CASE,
+    MP_CMD_BISECT_SET,
+    MP_CMD_BISECT_STEP,
     MP_CMD_TUNE_WHICH,
     MP_CMD_TUNE_AUDIT,
+    MP_CMD_TUNE_VERIFY,
+    MP_CMD_TUNE_DIFF,
+    MP_CMD_TUNE_CERTIFICATE,
+    MP_CMD_TUNE_CHECK,
     MP_CMD_PROBE,
     MP_CMD_BENCH_REFERENCE,
     MP_CMD_BENCH_PREDICT,
@@ -41,6 +52,7 @@ typedef enum mp_operands {
     MP_OPERANDS_GOLDEN,
     MP_OPERANDS_GOLDEN_MATRIX, /* a golden, then matrices */
     MP_OPERANDS_TRACE,         /* files of tensors */
+    MP_OPERANDS_REPORT,        /* JSON reports */
     MP_OPERANDS_TUNED,         /* tuned files, or folders of them */
     MP_OPERANDS_COMMAND
 } mp_operands;
@@ -62,8 +74,10 @@ typedef enum mp_option {
     MP_OPT_FILE_CASE,
     MP_OPT_PAIR,
     MP_OPT_AFTER,
+    MP_OPT_EDIT,
     MP_OPT_MATCH,
     MP_OPT_TIER,
+    MP_OPT_SHARD,
     MP_OPT_CONTRACT,
     MP_OPT_SUBJECT,
     MP_OPT_AGAINST,
@@ -76,6 +90,7 @@ typedef enum mp_option {
     MP_OPT_DEVICE,
     MP_OPT_TRITON,
     MP_OPT_CONFIG,
+    MP_OPT_DEVICES,
     MP_OPT_JOBS,
     MP_OPT_TIMEOUT,
     MP_OPT_FILE_TIMEOUT,
@@ -85,12 +100,17 @@ typedef enum mp_option {
     MP_OPT_IN_PROCESS,
     MP_OPT_DRY_RUN,
     MP_OPT_JSON,
+    MP_OPT_FIGURES,
     MP_OPT_JUNIT,
+    MP_OPT_SUMMARY,
     MP_OPT_QUIET,
     MP_OPT_VERBOSE,
     MP_OPT_COLOR,
     MP_OPT_INPUTS,
     MP_OPT_DIGEST_ABOVE,
+    MP_OPT_MAP,
+    MP_OPT_IGNORE,
+    MP_OPT_DIFF_JSON,
     MP_OPT_PAIRS,
     MP_OPT_MATRICES,
     MP_OPT_MISSING,
@@ -107,6 +127,27 @@ typedef enum mp_option {
     MP_OPT_INFER_REPEAT,
     MP_OPT_INFER_JSON,
     MP_OPT_INFER_VERBOSE,
+    MP_OPT_GEMM,
+    MP_OPT_WEIGHTS,
+    MP_OPT_GROUP,
+    MP_OPT_EXHAUSTIVE,
+    MP_OPT_GOOD,
+    MP_OPT_BAD,
+    MP_OPT_SVG,
+    MP_OPT_SVG_SHOWS,
+    MP_OPT_BISECT_VERBOSE,
+    MP_OPT_TRIES,
+    MP_OPT_SECONDS,
+    MP_OPT_NO_VALUES,
+    MP_OPT_REPRO_OUT,
+    MP_OPT_REPORT,
+    MP_OPT_INDEX,
+    MP_OPT_NAME,
+    MP_OPT_ROW,
+    MP_OPT_BUILD,
+    MP_OPT_BUILD_TIMEOUT,
+    MP_OPT_FAILS_IN,
+    MP_OPT_BISECT_JSON,
     MP_OPT_TUNE_DEVICE,
     MP_OPT_TUNE_TRITON,
     MP_OPT_TUNE_E,
@@ -132,6 +173,28 @@ typedef enum mp_option {
     MP_OPT_TABLES,
     MP_OPT_BENCH_CASE,
     MP_OPT_BENCH_REPEAT,
+    MP_OPT_TUNE_SUBJECT,
+    MP_OPT_TUNE_MODEL,
+    MP_OPT_TUNE_WITH,
+    MP_OPT_TUNE_STATIC,
+    MP_OPT_TUNE_EACH,
+    MP_OPT_TUNE_OWN_TILES,
+    MP_OPT_TUNE_MOST,
+    MP_OPT_TUNE_REPEAT,
+    MP_OPT_TUNE_TIMEOUT,
+    MP_OPT_TUNE_IN_PROCESS,
+    MP_OPT_TUNE_DRY_RUN,
+    MP_OPT_TUNE_JSON,
+    MP_OPT_TUNE_VERBOSE,
+    MP_OPT_TUNE_AGAINST,
+    MP_OPT_TUNE_THRESHOLD,
+    MP_OPT_TUNE_ROUNDS,
+    MP_OPT_TUNE_OUT,
+    MP_OPT_TUNE_MARKDOWN,
+    MP_OPT_TUNE_BY,
+    MP_OPT_TUNE_FILE,
+    MP_OPT_TUNE_REPORT,
+    MP_OPT_TUNE_AGAIN,
     MP_OPT_MAN,
     MP_OPT_BASH,
     MP_OPT_ZSH,
@@ -155,8 +218,8 @@ typedef struct mp_option_row {
     int64_t lo, hi;
     const char *choices;  /* separated by blanks */
     const char *fallback; /* the value when it is not given; NULL: none */
-    unsigned commands;    /* bit c: command c takes it */
-    unsigned repeats;     /* bit c: there it may be given more than once */
+    uint64_t commands;    /* bit c: command c takes it */
+    uint64_t repeats;     /* bit c: there it may be given more than once */
     bool hidden;          /* for the build, not for people */
     const char *summary;  /* one line */
     const char *details;  /* what else there is to know, or NULL */

@@ -6,6 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+void mp_golden_crowded_text(const mp_golden_difference *d, char text[MP_GOLDEN_CROWDED_TEXT_MAX]) {
+    text[0] = '\0';
+    if (d->crowded_groups == 0) return;
+    const int used = snprintf(text, MP_GOLDEN_CROWDED_TEXT_MAX, "more than %d of rows %lld..%lld",
+                              d->crowded_more_than, (long long)d->crowded_first, (long long)d->crowded_last);
+    if (d->crowded_groups > 1)
+        snprintf(text + used, MP_GOLDEN_CROWDED_TEXT_MAX - (size_t)used,
+                 " and of %lld further group%s like it", (long long)d->crowded_groups - 1,
+                 d->crowded_groups == 2 ? "" : "s");
+}
+
 void mp_golden_difference_text(const mp_golden_difference *d, char text[MP_GOLDEN_DIFFERENCE_TEXT_MAX]) {
     char rows[8 * 20 + 8] = ""; /* eight numbers of 64 bits */
     if (!d->stored) {
@@ -17,12 +28,20 @@ void mp_golden_difference_text(const mp_golden_difference *d, char text[MP_GOLDE
         return;
     }
     size_t used = 0;
+    char crowded[MP_GOLDEN_CROWDED_TEXT_MAX];
+    mp_golden_crowded_text(d, crowded);
     for (int64_t i = 0; i < d->differing_rows && i < MP_FIRST_ROWS; i++)
         used += (size_t)snprintf(rows + used, sizeof rows - used, "%s%lld", i == 0 ? "" : ",",
                                  (long long)d->first_rows[i]);
-    snprintf(text, MP_GOLDEN_DIFFERENCE_TEXT_MAX, "%s: %lld of %lld rows differ (%s %s%s)%s", d->tensor,
-             (long long)d->differing_rows, (long long)d->rows, d->differing_rows == 1 ? "row" : "rows", rows,
-             d->differing_rows > MP_FIRST_ROWS ? ",..." : "", d->digest ? " " MP_GOLDEN_IS_DIGEST : "");
+    if (d->differing_rows == 0 && crowded[0])
+        snprintf(text, MP_GOLDEN_DIFFERENCE_TEXT_MAX, "%s: of %lld rows %s differ %s", d->tensor,
+                 (long long)d->rows, crowded, MP_GOLDEN_IS_DIGEST);
+    else
+        snprintf(text, MP_GOLDEN_DIFFERENCE_TEXT_MAX, "%s: %lld of %lld rows differ (%s %s%s)%s%s%s",
+                 d->tensor, (long long)d->differing_rows, (long long)d->rows,
+                 d->differing_rows == 1 ? "row" : "rows", rows,
+                 d->differing_rows > MP_FIRST_ROWS ? ",..." : "", crowded[0] ? " and " : "", crowded,
+                 d->digest ? " " MP_GOLDEN_IS_DIGEST : "");
 }
 
 /* Notes a row; of the first one also where it is, with `element` as its last index. */
@@ -90,23 +109,74 @@ static void compare_rows(void *ctx, int64_t first_row, int64_t rows, const char 
         if (memcmp(bytes, mp_tensor_row(c->t, row), row_bytes) != 0) compare_row(c, row, bytes);
 }
 
-static mp_status compare_digests(const mp_stored *stored, const mp_stored *other, const row_comparison *c,
+/* Digests are of whole rows: which element differs, nobody knows. */
+static void digest_differs(void *ctx, int64_t row) {
+    const row_comparison *c = ctx;
+    differing_row(c->diff, c->t, row, -1);
+    if (c->visit) c->visit(c->ctx, row, -1, 0, 0);
+}
+
+static void group_differs(void *ctx, int64_t first, int64_t last, int more_than) {
+    mp_golden_difference *diff = ((const row_comparison *)ctx)->diff;
+    if (diff->crowded_groups++ > 0) return;
+    diff->crowded_first = first;
+    diff->crowded_last = last;
+    diff->crowded_more_than = more_than;
+}
+
+/* The digests of the other side, one a row: stored as such, or those of a tensor. */
+static mp_status digests_of(const mp_stored *other, const mp_tensor *t, uint64_t **digests, mp_error *err) {
+    const int64_t rows = mp_tensor_rows(t);
+    if (other != NULL) return mp_stored_digests(other, digests, err);
+    if ((*digests = malloc((size_t)(rows ? rows : 1) * sizeof **digests)) == NULL)
+        return mp_fail(err, MP_EMEMORY, "no memory for %lld row digests", (long long)rows);
+    for (int64_t row = 0; row < rows; row++) (*digests)[row] = mp_tensor_row_digest(t, row);
+    return MP_OK;
+}
+
+static mp_status compare_digests(const mp_stored *stored, const mp_stored *other, row_comparison *c,
                                  mp_error *err) {
     uint64_t *was = NULL, *is = NULL;
     mp_status status = mp_stored_digests(stored, &was, err);
-    if (status == MP_OK && other != NULL) status = mp_stored_digests(other, &is, err);
-    for (int64_t row = 0; status == MP_OK && row < c->diff->rows; row++) {
-        if (was[row] == (is != NULL ? is[row] : mp_tensor_row_digest(c->t, row))) continue;
-        differing_row(c->diff, c->t, row, -1);
-        if (c->visit) c->visit(c->ctx, row, -1, 0, 0);
-    }
+    if (status == MP_OK) status = digests_of(other, c->t, &is, err);
+    for (int64_t row = 0; status == MP_OK && row < c->diff->rows; row++)
+        if (was[row] != is[row]) digest_differs(c, row);
     free(was);
     free(is);
     return status;
 }
 
-mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const mp_stored *other,
-                            mp_golden_visit *visit, void *ctx, mp_golden_difference *diff, mp_error *err) {
+/* A tree beside another one, beside digests, or beside the tensor itself, of which a tree of the same shape
+ * is made. */
+static mp_status compare_tree(const mp_stored *stored, const uint8_t *left_out, const mp_stored *other,
+                              row_comparison *c, mp_error *err) {
+    mp_tree was = {0}, is = stored->tree;
+    uint64_t *digests = NULL;
+    mp_status status = mp_stored_tree(stored, &was, err);
+    if (status == MP_OK && other && other->tree.words > 0) {
+        if (!mp_tree_same_shape(&stored->tree, &other->tree))
+            status = mp_fail(err, MP_EINPUT,
+                             "trees over groups of %lld rows with %d words, and of %lld rows with %d: they "
+                             "cannot be compared",
+                             (long long)stored->tree.group_rows, stored->tree.words,
+                             (long long)other->tree.group_rows, other->tree.words);
+        if (status == MP_OK) status = mp_stored_tree(other, &is, err);
+    } else {
+        if (status == MP_OK) status = mp_tree_start(&is, err);
+        if (status == MP_OK) status = digests_of(other, c->t, &digests, err);
+        if (status == MP_OK) mp_tree_add_rows(&is, 0, c->diff->rows, digests, left_out);
+    }
+    const mp_tree_visit visit = {digest_differs, group_differs, c};
+    if (status == MP_OK) status = mp_tree_compare(&was, &is, &visit, err);
+    free(digests);
+    mp_tree_free(&was);
+    mp_tree_free(&is);
+    return status;
+}
+
+mp_status mp_stored_compare(const mp_stored *stored, const uint8_t *left_out, const mp_tensor *t,
+                            const mp_stored *other, mp_golden_visit *visit, void *ctx,
+                            mp_golden_difference *diff, mp_error *err) {
     row_comparison c = {t, visit, ctx, diff};
     diff->rows = mp_tensor_rows(t);
     diff->stored = stored->dataset >= 0;
@@ -120,6 +190,8 @@ mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const m
         snprintf(diff->first, sizeof diff->first, "%s -> %s", was, is);
         return MP_OK;
     }
+    if (stored->tree.words > 0) return compare_tree(stored, left_out, other, &c, err);
+    if (other && other->tree.words > 0) return compare_tree(other, left_out, stored, &c, err);
     return stored->digest ? compare_digests(stored, other, &c, err)
                           : mp_stored_read(stored, compare_rows, &c, err);
 }
@@ -127,15 +199,18 @@ mp_status mp_stored_compare(const mp_stored *stored, const mp_tensor *t, const m
 mp_status mp_golden_compare(mp_golden *golden, const char *case_text, mp_tensor_id id, const mp_tensor *t,
                             mp_golden_visit *visit, void *ctx, mp_golden_difference *diff, mp_error *err) {
     mp_stored stored;
+    uint8_t *left_out = NULL;
     hid_t group = mp_golden_open_case(golden, case_text, err);
     if (group < 0) return MP_EINPUT;
     *diff = (mp_golden_difference){0};
     snprintf(diff->tensor, sizeof diff->tensor, "%s", mp_tensor_name(id));
     mp_status status = mp_stored_open(group, diff->tensor, NULL, &stored, err);
     if (status == MP_OK) {
-        status = mp_stored_compare(&stored, t, NULL, visit, ctx, diff, err);
+        if (stored.tree.words > 0) status = mp_stored_left_out(group, diff->tensor, &stored, &left_out, err);
+        if (status == MP_OK) status = mp_stored_compare(&stored, left_out, t, NULL, visit, ctx, diff, err);
         if (status != MP_OK) mp_error_prefix(err, "%s", diff->tensor);
     }
+    free(left_out);
     mp_stored_close(&stored);
     H5Gclose(group);
     if (status != MP_OK) mp_error_prefix(err, "%s: %s", golden->path, case_text);

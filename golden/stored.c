@@ -19,7 +19,7 @@ void mp_shape_text(const mp_tensor *t, char text[MP_SHAPE_TEXT_MAX]) {
     snprintf(text + used, MP_SHAPE_TEXT_MAX - (size_t)used, "]");
 }
 
-mp_tensor mp_golden_plan(const mp_golden_entry *entry, mp_tensor_id id) {
+mp_tensor mp_golden_planned(const mp_golden_entry *entry, mp_tensor_id id) {
     const bool possible = mp_case_possible_outputs(&entry->c) & MP_IN_SET(id);
     return possible ? mp_case_shape(&entry->c, id, entry->block_size_m) : (mp_tensor){0};
 }
@@ -70,8 +70,36 @@ out:
     return status;
 }
 
+/* Two axes of words. */
+static mp_status tree_shape(mp_stored *stored, mp_error *err) {
+    const int64_t rows = mp_tensor_rows(&stored->shape);
+    hsize_t dims[2] = {0, 0};
+    int64_t group_rows;
+    const mp_status status =
+        mp_h5_read_integer(stored->dataset, MP_GROUP_ROWS, 1, MP_MOST_GROUP_ROWS, &group_rows, err);
+    if (status != MP_OK) return status;
+    const hid_t space = H5Dget_space(stored->dataset), type = H5Dget_type(stored->dataset);
+    const bool known = type >= 0 && H5Tequal(type, H5T_STD_U64LE) > 0,
+               flat = space >= 0 && H5Sget_simple_extent_ndims(space) == 2;
+    if (flat) H5Sget_simple_extent_dims(space, dims, NULL);
+    if (type >= 0) H5Tclose(type);
+    if (space >= 0) H5Sclose(space);
+    stored->tree = (mp_tree){.rows = rows,
+                             .group_rows = group_rows,
+                             .groups = (rows + group_rows - 1) / group_rows,
+                             .words = (int)dims[1]};
+    if (known && flat && (int64_t)dims[0] == stored->tree.groups && dims[1] >= 2 &&
+        dims[1] <= MP_MOST_TREE_WORDS)
+        return MP_OK;
+    return mp_h5_fail(
+        err, MP_EINPUT,
+        "a tree of %llu groups of %llu words%s; expected %lld groups of 2 to %d words of uint64",
+        (unsigned long long)dims[0], (unsigned long long)dims[1], known ? "" : " of another type",
+        (long long)stored->tree.groups, MP_MOST_TREE_WORDS);
+}
+
 /* Shape and dtype of a tensor stored as digests: its attributes. */
-static mp_status digest_shape(mp_stored *stored, mp_error *err) {
+static mp_status digest_shape(mp_stored *stored, bool tree, mp_error *err) {
     mp_status status;
     int64_t dim[MP_MAX_RANK] = {1, 1, 1};
     int rank;
@@ -82,6 +110,7 @@ static mp_status digest_shape(mp_stored *stored, mp_error *err) {
     if ((status = mp_h5_read_text(stored->dataset, "dtype", name, sizeof name, err)) != MP_OK) return status;
     if (!mp_dtype_parse(name, &dtype)) return mp_fail(err, MP_EINPUT, "dtype '%s' is unknown", name);
     if ((status = set_shape(stored, dtype, rank, dim, err)) != MP_OK) return status;
+    if (tree) return tree_shape(stored, err);
     hid_t space = H5Dget_space(stored->dataset), type = H5Dget_type(stored->dataset);
     hssize_t digests =
         space < 0 || H5Sget_simple_extent_ndims(space) != 1 ? -1 : H5Sget_simple_extent_npoints(space);
@@ -182,34 +211,48 @@ static mp_status check_shape(const mp_stored *stored, const mp_tensor *plan, mp_
     return mp_fail(err, MP_EINPUT, "stored as %s; the case has %s", is, expected);
 }
 
-static mp_status open_dataset(hid_t group, const char *name, const mp_tensor *plan, mp_stored *stored,
-                              mp_error *err) {
+/* What lies in the dataset, of which check_storage needs the size alone. */
+static mp_tensor held(const mp_stored *stored) {
+    if (stored->tree.words > 0)
+        return mp_tensor_shape(MP_FP64, 2, stored->tree.groups, stored->tree.words, 1);
+    /* digests have 8 bytes each */
+    if (stored->digest) return mp_tensor_shape(MP_FP64, 1, mp_tensor_rows(&stored->shape), 1, 1);
+    return stored->shape;
+}
+
+static mp_status open_dataset(hid_t group, const char *name, bool tree, const mp_tensor *plan,
+                              mp_stored *stored, mp_error *err) {
     stored->dataset = H5Dopen2(group, name, H5P_DEFAULT);
     const hid_t creation = stored->dataset < 0 ? H5I_INVALID_HID : H5Dget_create_plist(stored->dataset);
     if (creation < 0) return mp_h5_fail(err, MP_EINPUT, "cannot open the dataset");
     mp_status status = check_layout(creation, err);
-    if (status == MP_OK) status = stored->digest ? digest_shape(stored, err) : full_shape(stored, err);
+    if (status == MP_OK) status = stored->digest ? digest_shape(stored, tree, err) : full_shape(stored, err);
     if (status == MP_OK) status = check_shape(stored, plan, err);
-    if (status == MP_OK) {
-        /* digests have 8 bytes each */
-        const mp_tensor digests = mp_tensor_shape(MP_FP64, 1, mp_tensor_rows(&stored->shape), 1, 1);
-        status = check_storage(stored->dataset, creation, stored->digest ? &digests : &stored->shape,
-                               &stored->chunk_entries, err);
-    }
+    const mp_tensor layout = held(stored);
+    if (status == MP_OK)
+        status = check_storage(stored->dataset, creation, &layout, &stored->chunk_entries, err);
+    if (status == MP_OK)
+        status = mp_read_hex(stored->dataset, MP_ROOT, &stored->has_root, &stored->root, err);
     H5Pclose(creation);
     return status;
 }
 
 mp_status mp_stored_open(hid_t group, const char *name, const mp_tensor *plan, mp_stored *stored,
                          mp_error *err) {
-    char digest_name[64];
-    bool full = false;
-    snprintf(digest_name, sizeof digest_name, "%s" MP_DIGEST_SUFFIX, name);
+    static const char *const suffixes[] = {"", MP_DIGEST_SUFFIX, MP_TREE_SUFFIX};
+    enum { FULL, DIGESTS, TREE, WAYS };
+    char dataset[64];
+    bool found = false;
+    int way = FULL;
+    mp_status status = MP_OK;
     *stored = (mp_stored){.dataset = H5I_INVALID_HID};
-    mp_status status = mp_h5_find(group, name, &full, err);
-    if (status == MP_OK && !full) status = mp_h5_find(group, digest_name, &stored->digest, err);
-    if (status != MP_OK || (!full && !stored->digest)) return status;
-    status = open_dataset(group, full ? name : digest_name, plan, stored, err);
+    for (; way < WAYS; way++) {
+        snprintf(dataset, sizeof dataset, "%s%s", name, suffixes[way]);
+        if ((status = mp_h5_find(group, dataset, &found, err)) != MP_OK || found) break;
+    }
+    if (status != MP_OK || !found) return status;
+    stored->digest = way != FULL;
+    status = open_dataset(group, dataset, way == TREE, plan, stored, err);
     if (status != MP_OK) {
         mp_error_prefix(err, "%s", name);
         mp_stored_close(stored);
@@ -272,4 +315,57 @@ mp_status mp_stored_digests(const mp_stored *stored, uint64_t **digests, mp_erro
     if (H5Dread(stored->dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, *digests) < 0)
         return mp_h5_fail(err, MP_EINPUT, "cannot read the stored digests");
     return MP_OK;
+}
+
+mp_status mp_stored_tree(const mp_stored *stored, mp_tree *tree, mp_error *err) {
+    *tree = stored->tree;
+    const mp_status status = mp_tree_start(tree, err);
+    if (status != MP_OK) return status;
+    if (H5Dread(stored->dataset, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, tree->node) < 0)
+        return mp_h5_fail(err, MP_EINPUT, "cannot read the stored tree");
+    for (int64_t i = 0; i < tree->groups * tree->words; i++)
+        if (tree->node[i] >= MP_TREE_P)
+            return mp_fail(err, MP_EINPUT,
+                           "word %lld of the stored tree is %llu; expected less than 2^61 - 1", (long long)i,
+                           (unsigned long long)tree->node[i]);
+    return MP_OK;
+}
+
+/* A byte for eight rows. */
+static mp_status check_bits(hid_t dataset, int64_t bytes, mp_error *err) {
+    const mp_tensor bits = mp_tensor_shape(MP_E4M3, 1, bytes, 1, 1);
+    int64_t chunk;
+    const hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
+    const bool known = type >= 0 && H5Tequal(type, H5T_STD_U8LE) > 0,
+               right = known && space >= 0 && H5Sget_simple_extent_ndims(space) == 1 &&
+                       H5Sget_simple_extent_npoints(space) == bytes;
+    if (type >= 0) H5Tclose(type);
+    if (space >= 0) H5Sclose(space);
+    return right ? mp_stored_check(dataset, &bits, &chunk, err)
+                 : mp_h5_fail(err, MP_EINPUT, "expected %lld bytes of uint8 in one axis", (long long)bytes);
+}
+
+mp_status mp_stored_left_out(hid_t group, const char *name, const mp_stored *stored, uint8_t **left_out,
+                             mp_error *err) {
+    const int64_t bytes = (mp_tensor_rows(&stored->shape) + 7) / 8;
+    char dataset_name[64];
+    bool found = false;
+    *left_out = NULL;
+    snprintf(dataset_name, sizeof dataset_name, "%s" MP_LEFT_OUT_SUFFIX, name);
+    mp_status status = mp_h5_find(group, dataset_name, &found, err);
+    if (status != MP_OK || !found) return status;
+    const hid_t dataset = H5Dopen2(group, dataset_name, H5P_DEFAULT);
+    status = dataset >= 0 ? check_bits(dataset, bytes, err)
+                          : mp_h5_fail(err, MP_EINPUT, "cannot open the dataset");
+    if (status == MP_OK && !(*left_out = malloc((size_t)bytes + 1)))
+        status = mp_fail(err, MP_EMEMORY, "no memory for %lld bytes", (long long)bytes);
+    if (status == MP_OK && H5Dread(dataset, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, *left_out) < 0)
+        status = mp_h5_fail(err, MP_EINPUT, "cannot read the marked rows");
+    if (dataset >= 0) H5Dclose(dataset);
+    if (status != MP_OK) {
+        free(*left_out);
+        *left_out = NULL;
+        mp_error_prefix(err, "%s", dataset_name);
+    }
+    return status;
 }

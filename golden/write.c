@@ -7,9 +7,10 @@
  */
 #include "base/file.h"
 #include "base/printable.h"
-#include "golden/store.h"
+#include "golden/left_out.h"
+#include "golden/put.h"
+#include "golden/root.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,14 @@ const mp_provenance_field mp_provenance_fields[MP_PROVENANCE_FIELDS] = {
     FIELD(version), FIELD(commit), FIELD(subject), FIELD(device), FIELD(versions), FIELD(date), FIELD(origin),
 };
 #undef FIELD
+
+bool mp_same_provenance(const mp_provenance *a, const mp_provenance *b) {
+    for (int i = 0; i < MP_PROVENANCE_FIELDS; i++)
+        if (strcmp((const char *)a + mp_provenance_fields[i].offset,
+                   (const char *)b + mp_provenance_fields[i].offset) != 0)
+            return false;
+    return true;
+}
 
 hid_t mp_golden_access(void) {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
@@ -34,16 +43,30 @@ hid_t mp_golden_access(void) {
     return access;
 }
 
+mp_status mp_golden_write_provenance(hid_t object, const mp_provenance *who, mp_error *err) {
+    mp_status status = MP_OK;
+    for (int i = 0; status == MP_OK && i < MP_PROVENANCE_FIELDS; i++)
+        status = mp_h5_write_text(object, mp_provenance_fields[i].name,
+                                  (const char *)who + mp_provenance_fields[i].offset, err);
+    return status;
+}
+
 static mp_status write_root(hid_t file, const mp_provenance *who, mp_error *err) {
     mp_status status = mp_h5_write_text(file, "format", MP_GOLDEN_FORMAT, err);
     if (status == MP_OK)
         status = mp_h5_write_integers(file, "format_version", &(int64_t){MP_GOLDEN_FORMAT_VERSION}, 1, err);
     if (status == MP_OK)
         status = mp_h5_write_integers(file, "fill_version", &(int64_t){MP_FILL_VERSION}, 1, err);
-    for (int i = 0; status == MP_OK && i < MP_PROVENANCE_FIELDS; i++)
-        status = mp_h5_write_text(file, mp_provenance_fields[i].name,
-                                  (const char *)who + mp_provenance_fields[i].offset, err);
-    return status;
+    return status == MP_OK ? mp_golden_write_provenance(file, who, err) : status;
+}
+
+mp_status mp_golden_set_fill_version(mp_golden *golden, int version, mp_error *err) {
+    const int64_t value = version;
+    if (version == golden->fill_version) return MP_OK;
+    golden->fill_version = version;
+    if (H5Adelete(golden->file, "fill_version") < 0)
+        return mp_h5_fail(err, MP_EIO, "%s: cannot write attribute 'fill_version'", golden->path);
+    return mp_h5_write_integers(golden->file, "fill_version", &value, 1, err);
 }
 
 mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t digest_above,
@@ -84,101 +107,14 @@ mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t di
     return status;
 }
 
-/* Chunks of about 1 MiB: whole rows, or part of one when a row alone is larger. One chunk is the unit of
- * compression, of the checksum and of reading. */
-static void chunk_shape(const mp_tensor *t, hsize_t chunk[MP_MAX_RANK]) {
-    int64_t room = ((int64_t)1 << 20) / (int64_t)mp_dtype_size(t->dtype);
-    for (int axis = t->rank - 1; axis >= 0; axis--) {
-        int64_t extent = t->dim[axis] < room ? t->dim[axis] : room;
-        if (extent == 0) extent = 1; /* of a batch of no tokens */
-        chunk[axis] = (hsize_t)extent;
-        room = room / extent > 0 ? room / extent : 1;
-    }
-}
-
-static mp_status write_dataset(hid_t group, const char *name, const mp_tensor *t, hid_t type, hid_t *dataset,
-                               mp_error *err) {
-    mp_status status = MP_EIO;
-    hsize_t dims[MP_MAX_RANK], chunk[MP_MAX_RANK];
-    for (int axis = 0; axis < t->rank; axis++) dims[axis] = (hsize_t)t->dim[axis];
-    chunk_shape(t, chunk);
-
-    *dataset = H5I_INVALID_HID;
-    hid_t space = H5Screate_simple(t->rank, dims, NULL), creation = H5Pcreate(H5P_DATASET_CREATE);
-    if (type < 0 || space < 0 || creation < 0 || H5Pset_chunk(creation, t->rank, chunk) < 0 ||
-        H5Pset_shuffle(creation) < 0 || H5Pset_deflate(creation, 6) < 0 || H5Pset_fletcher32(creation) < 0 ||
-        H5Pset_obj_track_times(creation, false) < 0 ||
-        (*dataset = H5Dcreate2(group, name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT)) < 0 ||
-        H5Dwrite(*dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, t->data) < 0) {
-        mp_h5_fail(err, status, "cannot write %s", name);
-        goto out;
-    }
-    status = MP_OK;
-out:
-    if (creation >= 0) H5Pclose(creation);
-    if (space >= 0) H5Sclose(space);
-    return status;
-}
-
-static mp_status write_full(hid_t group, const char *name, const mp_tensor *t, mp_error *err) {
-    hid_t dataset, type = mp_h5_type(t->dtype);
-    mp_status status = write_dataset(group, name, t, type, &dataset, err);
-    /* A chunk may wait in HDF5's cache: only closing says whether it could be written. */
-    if (dataset >= 0 && H5Dclose(dataset) < 0 && status == MP_OK)
-        status = mp_h5_fail(err, MP_EIO, "cannot write %s", name);
-    if (type >= 0) H5Tclose(type);
-    return status;
-}
-
-static mp_status write_digest(hid_t group, const char *name, const mp_tensor *t, mp_error *err) {
-    mp_status status = MP_EMEMORY;
-    hid_t dataset = H5I_INVALID_HID;
-    char digest_name[64];
-    snprintf(digest_name, sizeof digest_name, "%s" MP_DIGEST_SUFFIX, name);
-    int64_t rows = mp_tensor_rows(t);
-    uint64_t *digests = malloc((size_t)rows * sizeof *digests);
-    if (digests == NULL) {
-        mp_fail(err, status, "no memory for %lld row digests of %s", (long long)rows, name);
-        goto out;
-    }
-    for (int64_t row = 0; row < rows; row++) digests[row] = mp_tensor_row_digest(t, row);
-    mp_tensor column = mp_tensor_shape(MP_FP64, 1, rows, 1, 1); /* 8-byte elements: for the chunk shape */
-    column.data = digests;
-    if ((status = write_dataset(group, digest_name, &column, H5T_STD_U64LE, &dataset, err)) != MP_OK ||
-        (status = mp_h5_write_integers(dataset, "shape", t->dim, t->rank, err)) != MP_OK ||
-        (status = mp_h5_write_text(dataset, "dtype", mp_dtype_name(t->dtype), err)) != MP_OK)
-        goto out;
-out:
-    if (dataset >= 0 && H5Dclose(dataset) < 0 && status == MP_OK)
-        status = mp_h5_fail(err, MP_EIO, "cannot write %s", digest_name);
-    free(digests);
-    return status;
-}
-
-static mp_status create_group(hid_t parent, const char *name, hid_t *group, mp_error *err) {
-    hid_t creation = H5Pcreate(H5P_GROUP_CREATE);
-    *group = H5I_INVALID_HID;
-    if (creation >= 0 && H5Pset_obj_track_times(creation, false) >= 0)
-        *group = H5Gcreate2(parent, name, H5P_DEFAULT, creation, H5P_DEFAULT);
-    mp_status status = *group >= 0 ? MP_OK : mp_h5_fail(err, MP_EIO, "cannot create the group '%s'", name);
-    if (creation >= 0) H5Pclose(creation);
-    return status;
-}
-
 static mp_status write_inputs(hid_t group, const mp_inputs *inputs, mp_error *err) {
     hid_t sub;
-    mp_status status = create_group(group, MP_INPUTS_GROUP, &sub, err);
+    mp_status status = mp_put_group(group, MP_INPUTS_GROUP, &sub, err);
     for (int i = 0; status == MP_OK && i < MP_TENSOR_COUNT; i++)
         if (inputs->t[i].data != NULL)
-            status = write_full(sub, mp_tensor_name((mp_tensor_id)i), &inputs->t[i], err);
+            status = mp_put_full(sub, mp_tensor_name((mp_tensor_id)i), &inputs->t[i], NULL, err);
     if (sub >= 0) H5Gclose(sub);
     return status;
-}
-
-static mp_status write_a_digest(hid_t group, const char *name, uint64_t digest, mp_error *err) {
-    char text[32];
-    snprintf(text, sizeof text, "%016" PRIx64, digest);
-    return mp_h5_write_text(group, name, text, err);
 }
 
 /* What read.c refuses is not written. */
@@ -196,44 +132,122 @@ void mp_golden_store_inputs(mp_golden *golden) {
     golden->store_inputs = true;
 }
 
+/* What is known of a case beside its tensors. */
+static mp_status write_entry(const mp_golden *golden, hid_t group, const mp_golden_entry *entry,
+                             mp_error *err) {
+    const int64_t block_size_m = entry->block_size_m;
+    mp_status status = mp_h5_write_text(group, "contract", entry->contract, err);
+    if (status == MP_OK && entry->has_contract_digest)
+        status = mp_put_hex(group, "contract_digest", entry->contract_digest, err);
+    if (status == MP_OK) status = mp_h5_write_text(group, "config", entry->config, err);
+    if (status == MP_OK) status = mp_h5_write_integers(group, "block_size_m", &block_size_m, 1, err);
+    if (status == MP_OK && entry->has_inputs_digest)
+        status = mp_put_hex(group, "inputs_digest", entry->inputs_digest, err);
+    if (status == MP_OK && entry->who && !mp_same_provenance(entry->who, &golden->who))
+        status = mp_golden_write_provenance(group, entry->who, err);
+    return status;
+}
+
+/* A copy of the entry at the end of the list; its name may be there already. */
+static mp_status remember(mp_golden *golden, const mp_golden_entry *entry, mp_error *err) {
+    if (golden->count == golden->capacity) {
+        const size_t capacity = golden->capacity == 0 ? 64 : 2 * golden->capacity;
+        mp_golden_entry *entries = realloc(golden->entries, capacity * sizeof *entries);
+        if (!entries) return mp_fail(err, MP_EMEMORY, "no memory for case %zu", golden->count);
+        golden->entries = entries;
+        golden->capacity = capacity;
+    }
+    mp_golden_entry copy = *entry;
+    copy.who = &golden->who;
+    copy.name = strdup(entry->name);
+    copy.contract = strdup(entry->contract);
+    copy.config = strdup(entry->config);
+    golden->entries[golden->count++] = copy; /* what there is of it is freed with the golden */
+    return copy.name && copy.contract && copy.config
+               ? MP_OK
+               : mp_fail(err, MP_EMEMORY, "no memory for case %zu", golden->count - 1);
+}
+
+mp_status mp_golden_begin_case(mp_golden *golden, const mp_golden_entry *entry, hid_t *group, mp_error *err) {
+    *group = H5I_INVALID_HID;
+    if (!golden->writing) return mp_fail(err, MP_EINTERNAL, "%s is open for reading only", golden->path);
+    if (H5Lexists(golden->file, entry->name, H5P_DEFAULT) > 0)
+        return mp_fail(err, MP_EINPUT, "case '%s' recorded twice in one golden file", entry->name);
+    if (check_text("config", entry->config, err) != MP_OK) return MP_EINPUT;
+    mp_status status = remember(golden, entry, err);
+    if (status == MP_OK) status = mp_put_group(golden->file, entry->name, group, err);
+    if (status == MP_OK) status = write_entry(golden, *group, entry, err);
+    return status == MP_OK ? MP_OK : mp_golden_end_case(golden, *group, NULL, status, err);
+}
+
+mp_status mp_golden_end_case(mp_golden *golden, hid_t group, const mp_tensor_roots *roots, mp_status status,
+                             mp_error *err) {
+    mp_golden_entry *entry = golden->count > 0 ? &golden->entries[golden->count - 1] : NULL;
+    if (status == MP_OK) status = mp_root_of_case(entry, roots, &entry->root, err);
+    if (status == MP_OK) status = mp_put_hex(group, MP_ROOT, entry->root, err);
+    if (group >= 0) H5Gclose(group);
+    if (status == MP_OK) return MP_OK;
+    golden->failed = true;
+    mp_error_prefix(err, "%s: %s", golden->path, entry && entry->name ? entry->name : "a case");
+    return status;
+}
+
+/* One tensor of a trace, in full or as what is kept of its rows. */
+static mp_status write_tensor(const mp_golden *golden, hid_t group, mp_tensor_id id, const mp_tensor *t,
+                              const uint8_t *left_out, uint64_t *root, mp_error *err) {
+    const char *name = mp_tensor_name(id);
+    mp_row_digests rows;
+    mp_status status = mp_row_digests_of(t, left_out, &rows, err);
+    *root = rows.root;
+    if (status == MP_OK && mp_tensor_bytes(t) <= golden->digest_above)
+        status = mp_put_full(group, name, t, root, err);
+    else if (status == MP_OK && rows.tree.node)
+        status = mp_put_tree(group, name, t, &rows.tree, root, err);
+    else if (status == MP_OK)
+        status = mp_put_digests(group, name, t, rows.digest, root, err);
+    if (status == MP_OK && left_out) status = mp_put_left_out(group, name, mp_tensor_rows(t), left_out, err);
+    mp_row_digests_free(&rows);
+    return status;
+}
+
 mp_status mp_golden_write(mp_golden *golden, const mp_case *c, const mp_contract *contract,
                           const char *config, const mp_trace *trace, const mp_inputs *inputs, mp_error *err) {
     char name[MP_CASE_TEXT_MAX], contract_text[MP_CONTRACT_TEXT_MAX];
+    mp_tensor_roots roots = {0};
+    hid_t group;
     mp_case_text(c, name, sizeof name);
     mp_contract_text(contract, contract_text, sizeof contract_text);
-    if (!golden->writing) return mp_fail(err, MP_EINTERNAL, "%s is open for reading only", golden->path);
-    if (H5Lexists(golden->file, name, H5P_DEFAULT) > 0)
-        return mp_fail(err, MP_EINPUT, "case '%s' recorded twice in one golden file", name);
-    if (check_text("config", config, err) != MP_OK) return MP_EINPUT;
-
-    const int64_t block_size_m = trace->block_size_m;
-    hid_t group;
-    mp_status status = create_group(golden->file, name, &group, err);
-    if (status != MP_OK) goto out;
-    if ((status = mp_h5_write_text(group, "contract", contract_text, err)) != MP_OK ||
-        (status = write_a_digest(group, "contract_digest", mp_contract_digest(contract), err)) != MP_OK ||
-        (status = mp_h5_write_text(group, "config", config, err)) != MP_OK ||
-        (status = mp_h5_write_integers(group, "block_size_m", &block_size_m, 1, err)) != MP_OK)
-        goto out;
-    if (inputs != NULL &&
-        (status = write_a_digest(group, "inputs_digest", mp_inputs_digest(inputs), err)) != MP_OK)
-        goto out;
-    for (int i = 0; i < MP_TENSOR_COUNT; i++) {
+    const mp_golden_entry entry = {.name = name,
+                                   .c = *c,
+                                   .contract = contract_text,
+                                   .config = (char *)config,
+                                   .block_size_m = trace->block_size_m,
+                                   .has_contract_digest = true,
+                                   .contract_digest = mp_contract_digest(contract),
+                                   .has_inputs_digest = inputs != NULL,
+                                   .inputs_digest = inputs ? mp_inputs_digest(inputs) : 0,
+                                   .has_root = true};
+    mp_status status = mp_golden_begin_case(golden, &entry, &group, err);
+    if (status != MP_OK) return status;
+    for (int i = 0; i < MP_TENSOR_COUNT && status == MP_OK; i++) {
         const mp_tensor *t = &trace->t[i];
+        uint8_t *left_out = NULL;
         if (t->data == NULL) continue;
-        const char *tensor = mp_tensor_name((mp_tensor_id)i);
-        bool digest = mp_tensor_bytes(t) > golden->digest_above;
-        status = digest ? write_digest(group, tensor, t, err) : write_full(group, tensor, t, err);
-        if (status != MP_OK) goto out;
+        status = mp_rows_left_out(c, contract, trace, inputs, (mp_tensor_id)i, &left_out, err);
+        if (status == MP_OK)
+            status = write_tensor(golden, group, (mp_tensor_id)i, t, left_out, &roots.root[i], err);
+        roots.there |= MP_IN_SET(i);
+        free(left_out);
     }
-    if (inputs != NULL && golden->store_inputs) status = write_inputs(group, inputs, err);
-out:
-    if (group >= 0) H5Gclose(group);
-    if (status != MP_OK) {
-        golden->failed = true;
-        mp_error_prefix(err, "%s: %s", golden->path, name);
-    }
-    return status;
+    if (status == MP_OK && inputs != NULL && golden->store_inputs) status = write_inputs(group, inputs, err);
+    return mp_golden_end_case(golden, group, &roots, status, err);
+}
+
+static mp_status write_root_digest(mp_golden *golden, mp_error *err) {
+    uint64_t root;
+    const mp_status status =
+        mp_root_of_file(golden->fill_version, golden->entries, golden->count, &root, err);
+    return status == MP_OK ? mp_put_hex(golden->file, MP_ROOT, root, err) : status;
 }
 
 mp_status mp_golden_commit(mp_golden *golden, mp_error *err) {
@@ -242,6 +256,8 @@ mp_status mp_golden_commit(mp_golden *golden, mp_error *err) {
         mp_fail(err, status, "%s is not written: recording a case into it failed", golden->path);
         goto out;
     }
+    if ((status = write_root_digest(golden, err)) != MP_OK) goto out;
+    status = MP_EIO;
     hid_t file = golden->file;
     golden->file = H5I_INVALID_HID;
     if (H5Fclose(file) < 0 || golden->image == NULL) {
@@ -262,6 +278,7 @@ void mp_golden_close(mp_golden *golden) {
         free(golden->entries[i].name);
         free(golden->entries[i].contract);
         free(golden->entries[i].config);
+        if (golden->entries[i].who != &golden->who) free((void *)golden->entries[i].who);
     }
     free(golden->entries);
     free(golden->by_name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moeparity/verdict.h"
 
+#include "harness/picture.h"
 #include "harness/verdict_json.h"
 #include "harness/verdict_make.h"
 
@@ -90,7 +91,7 @@ int mp_exit_code(const mp_tally *tally, const mp_run_info *info) {
     if (tally->count[MP_FAIL] > 0) return MP_EXIT_FAILURE;
     if (info->interrupted || tally->count[MP_CRASH] + tally->count[MP_TIMEOUT] > 0) return MP_EXIT_BROKEN;
     if (all_skipped) return mp_gpu_required() ? MP_EXIT_BROKEN : MP_EXIT_SKIPPED;
-    return tally->total > 0 ? MP_EXIT_OK : MP_EXIT_USAGE;
+    return tally->total > 0 || info->shards > 1 ? MP_EXIT_OK : MP_EXIT_USAGE;
 }
 
 int mp_exit_code_of(mp_status status) {
@@ -122,7 +123,8 @@ static const field verdict_fields[] = {
     FIELD(REAL, mp_verdict, seconds), FIELD(INT64, mp_verdict, peak_bytes),
     FIELD(TEXT, mp_verdict, repro),   FIELD(TEXT, mp_verdict, begins),
     FIELD(TEXT, mp_verdict, weaker),  FIELD(TEXT, mp_verdict, covers),
-    FIELD(TEXT, mp_verdict, history),
+    FIELD(TEXT, mp_verdict, history), FIELD(INT64, mp_verdict, row),
+    FIELD(TEXT, mp_verdict, device),
 };
 static const field stage_fields[] = {
     FIELD(BOOL, mp_stage_figures, judged),      FIELD(INT64, mp_stage_figures, compared),
@@ -150,6 +152,9 @@ static const field run_fields[] = {
     FIELD(TEXT, mp_run_info, device),      FIELD(TEXT, mp_run_info, versions),
     FIELD(TEXT, mp_run_info, date),        FIELD(TEXT, mp_run_info, blas),
     FIELD(TEXT, mp_run_info, host),        FIELD(REAL, mp_run_info, seconds),
+    FIELD(TEXT, mp_run_info, settings),    FIELD(TEXT, mp_run_info, matrix),
+    FIELD(INT64, mp_run_info, cases),      FIELD(INT, mp_run_info, shard),
+    FIELD(INT, mp_run_info, shards),       FIELD(BOOL, mp_run_info, recording),
     FIELD(BOOL, mp_run_info, interrupted),
 };
 
@@ -167,6 +172,7 @@ void mp_verdict_init(mp_verdict *v) {
 
 void mp_verdict_free(mp_verdict *v) {
     mp_texts_free(&v->texts);
+    for (int i = 0; i < MP_STAGE_COUNT; i++) mp_picture_free(v->picture[i]);
     mp_verdict_init(v);
 }
 
@@ -192,6 +198,16 @@ void mp_run_info_set(mp_run_info *info, const char **text, const char *format, .
     va_start(args, format);
     *text = mp_texts_vadd(&info->texts, format, args);
     va_end(args);
+}
+
+void mp_run_info_join(mp_run_info *info, const char **text, const char *more) {
+    const size_t length = strlen(more);
+    if (length == 0) return;
+    for (const char *p = strstr(*text, more); p; p = strstr(p + 1, more))
+        if ((p == *text || (p > *text + 1 && strncmp(p - 2, "; ", 2) == 0)) &&
+            (p[length] == '\0' || strncmp(p + length, "; ", 2) == 0))
+            return;
+    mp_run_info_set(info, text, "%s%s%s", *text, (*text)[0] ? "; " : "", more);
 }
 
 /* JSON text is UTF-8. What is not (a subject's output) keeps its ASCII part. */
@@ -343,13 +359,25 @@ json_t *mp_run_info_to_json(const mp_run_info *info) {
     return fields_to_json(run_fields, COUNT(run_fields), info);
 }
 
+mp_status mp_run_info_from_json(const json_t *json, mp_run_info *info, mp_error *err) {
+    mp_run_info_init(info);
+    mp_status status = json_is_object(json) ? MP_OK : mp_fail(err, MP_EINPUT, "expected an object");
+    if (status == MP_OK)
+        status = fields_from_json(run_fields, COUNT(run_fields), json, info, &info->texts, err);
+    if (status != MP_OK) mp_error_prefix(err, "run");
+    return status;
+}
+
 json_t *mp_verdict_to_json(const mp_verdict *v) {
     json_t *json = fields_to_json(verdict_fields, COUNT(verdict_fields), v);
     json_object_set_new(json, "outcome", json_string(mp_outcome_name(v->outcome)));
 
     json_t *stages = json_object();
-    for (int i = 0; i < MP_STAGE_COUNT; i++)
-        json_object_set_new(stages, mp_stage_name((mp_stage)i), stage_to_json(&v->stage[i]));
+    for (int i = 0; i < MP_STAGE_COUNT; i++) {
+        json_t *stage = stage_to_json(&v->stage[i]);
+        if (v->picture[i] != NULL) json_object_set_new(stage, "picture", mp_picture_to_json(v->picture[i]));
+        json_object_set_new(stages, mp_stage_name((mp_stage)i), stage);
+    }
     json_object_set_new(json, "stages", stages);
     json_object_set_new(json, "end_to_end", stage_to_json(&v->end_to_end));
 
@@ -390,7 +418,13 @@ static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *er
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         const char *name = mp_stage_name((mp_stage)i);
         const json_t *stage = json_object_get(json_object_get(json, "stages"), name);
-        if ((status = stage_from_json(stage, &v->stage[i], err)) != MP_OK) {
+        const json_t *picture = json_object_get(stage, "picture");
+        status = stage_from_json(stage, &v->stage[i], err);
+        if (status == MP_OK && picture != NULL) {
+            status = mp_picture_from_json(picture, &v->picture[i], err);
+            if (status != MP_OK) mp_error_prefix(err, "picture");
+        }
+        if (status != MP_OK) {
             mp_error_prefix(err, "stages.%s", name);
             return status;
         }

@@ -14,5 +14,7 @@ json_t *mp_verdict_to_json(const mp_verdict *v); /* new reference */
  * expected. */
 mp_status mp_verdict_from_json(const json_t *json, mp_verdict *v, mp_error *err);
 json_t *mp_run_info_to_json(const mp_run_info *info); /* new reference */
+/* As mp_verdict_from_json. What no report tells is false. */
+mp_status mp_run_info_from_json(const json_t *json, mp_run_info *info, mp_error *err);
 
 #endif

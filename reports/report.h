@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Verdicts -> terminal table, JSON, JUnit XML. */
+/* Verdicts -> terminal table, JSON, JUnit XML, Markdown. */
 #ifndef MP_REPORTS_REPORT_H
 #define MP_REPORTS_REPORT_H
 
@@ -30,10 +30,14 @@ void mp_report_shorten(mp_text *to, const char *text, size_t most);
 void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally, const mp_verdict *verdicts,
                        size_t count);
 enum { MP_REPORT_SCHEMA_VERSION = 2 }; /* of the JSON report; 1 had no schema_version, but "version" */
-/* Both write to `<path>.tmp.<pid>` and rename; on failure nothing is left behind and an old file stays. */
+/* All write to `<path>.tmp.<pid>` and rename; on failure nothing is left behind and an old file stays. */
 mp_status mp_report_json(const char *path, const mp_run_info *info, const mp_verdict *verdicts, size_t count,
                          mp_error *err);
 mp_status mp_report_junit(const char *path, const mp_run_info *info, const mp_verdict *verdicts, size_t count,
                           mp_error *err);
+/* The same for a summary in Markdown; but a path that is the file of GITHUB_STEP_SUMMARY keeps what others
+ * have put there, and gets it behind that. */
+mp_status mp_report_markdown(const char *path, const mp_run_info *info, const mp_verdict *verdicts,
+                             size_t count, mp_error *err);
 
 #endif

@@ -148,6 +148,16 @@ void wrong_at_four_tokens(const faulty_run *run) {
     if (run->c->M == 4) k_group_dropped(run);
 }
 
+/* A batch of a size that no other check asks about. */
+void wrong_at_five_tokens(const faulty_run *run) {
+    if (run->c->M == 5) k_group_dropped(run);
+}
+
+/* The second launch alone is wrong. */
+void wrong_at_five_tokens_again(const faulty_run *run) {
+    if (run->c->M == 5 && run->poison == MP_POISON_A) k_group_dropped(run);
+}
+
 /* Columns of a large K are read through another path, which rounds K up. */
 void long_k_tail_unmasked(const faulty_run *run) {
     if (run->c->K >= 1024) gate_up_tail_unmasked(run);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Which folder may include which: -DSOURCE=<source tree> -P layers.cmake. Dependencies point downwards only:
 #   base < cases < ref < kernels, golden < files < harness < reports < cli
-# and within the harness judge, subjects, probe < checks < infer < run < tune, above what lies in harness/
-# itself.
+# and within the harness judge, subjects, probe < checks, goldens < infer < run < bisect, tune, above what lies
+# in harness/ itself.
 # kernels and golden stand side by side and do not know each other. What kernels need of ref/predict are the
 # two headers that CPU and GPU share. Device code knows kernels/device and those two. Nobody includes tests/.
 cmake_minimum_required(VERSION 3.25)
@@ -20,8 +20,10 @@ set(room_judge 1)
 set(room_subjects 1)
 set(room_probe 1)
 set(room_checks 2)
+set(room_goldens 2)
 set(room_infer 3)
 set(room_run 4)
+set(room_bisect 5)
 set(room_tune 5)
 set(folders base cases ref kernels golden files harness reports cli)
 set(public_base dtype space status streams tensor texts version)
@@ -30,7 +32,7 @@ set(public_ref preset)
 set(public_kernels config)
 set(public_golden golden)
 set(public_files "")
-set(public_harness plugin run_case settings subject suite verdict worker)
+set(public_harness picture plugin run_case settings subject suite verdict worker)
 set(public_reports "")
 set(public_cli "")
 set(standard_headers <assert.h> <stdarg.h> <stdbool.h> <stddef.h> <stdint.h> <stdio.h> <string.h>)
@@ -124,7 +126,8 @@ foreach(pair
     "include/moeparity/verdict.h <jansson.h>" "include/moeparity/moeparity.h harness/verdict_json.h"
     "include/moeparity/unknown.h moeparity/status.h"
     "harness/judge/a.c harness/checks/session.h" "harness/judge/a.c harness/subjects/surroundings.h"
-    "harness/checks/a.c harness/run/suite.h" "harness/a.c harness/judge/judge.h")
+    "harness/checks/a.c harness/run/suite.h"
+    "harness/run/a.c harness/bisect/attempt.h" "harness/a.c harness/judge/judge.h")
   string(REGEX MATCH "^[^ ]+" file "${pair}")
   string(REGEX MATCH "[^ ]+$" header "${pair}")
   judge(${file} ${header})

@@ -7,8 +7,8 @@ static void misspelt_words_are_recognised(void **state) {
     expect("moeparity rnu", 2, "",
            "moeparity: unknown command 'rnu', did you mean 'run'? (moeparity help lists");
     expect("moeparity golden verfy a.h5", 2, "",
-           "moeparity: golden: unknown word 'verfy', did you mean 'verify'?: expected record, verify, diff "
-           "or ls\n");
+           "moeparity: golden: unknown word 'verfy', did you mean 'verify'?: expected record, verify, diff, "
+           "ls or merge\n");
     expect("moeparity run ok.yaml --subjet host", 2, "",
            "moeparity: run: unknown option '--subjet', did you mean '--subject'? (moeparity help run lists "
            "them)\n");
@@ -133,6 +133,27 @@ static void cases_and_their_pairs(void **state) {
     expect(line, 2, "", "moeparity: --pair path=runner: a case has at most 15 pairs\n");
 }
 
+/* Several edits are one list, in their order; what cannot be is refused before anything is run. */
+static void edits_of_inputs(void **state) {
+    (void)state;
+    expect("moeparity run --dry-run --case M=3 --edit 'x[0]=0' --edit='w1*=0.5' --subject host", 0,
+           "edited: x[0]=0; w1*=0.5\n", "");
+    expect("moeparity show --case M=3 --edit 'x[0]=0' --edit 'w1[1:3]=inf' --subject host", 0,
+           "edit      x[0]=0: 512 elements\nedit      w1[1:3]=inf: 524288 elements\n", "");
+    expect("moeparity run --case M=3 --edit 'x[0]=0' --edit 'y=1' --subject host", 2, "",
+           "moeparity: edit 'y=1': expected the name of an input, as x, w1, w2, topk_ids, topk_weights at "
+           "'y=1'\n");
+    const char *const commands[] = {"run --dry-run", "run", "run --in-process", "show", "export --out x.npz"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char line[256];
+        snprintf(line, sizeof line, "moeparity %s --case M=3 --edit 'x[3]=0'", commands[i]);
+        expect(line, 2, "", "moeparity: edit 'x[3]=0': index 3 of axis 0 of x, which has 3 elements there\n");
+    }
+    expect("moeparity run --case M=3 --edit x=0 --golden seed.h5 --subject host", 2, "",
+           "moeparity: edit 'x=0' with a golden: it holds what cases without edits leave\n");
+    expect("moeparity list seed.yaml --edit x=0", 2, "", "moeparity: list takes no --edit\n");
+}
+
 /* So do they have what they run after. */
 static void cases_and_what_they_run_after(void **state) {
     (void)state;
@@ -167,10 +188,32 @@ static void cases_and_what_they_run_after(void **state) {
 /* Every command has help of both kinds, and the manual page and the completions name all there is. */
 static void everything_is_told(void **state) {
     (void)state;
-    static const char *const commands[] = {
-        "run",           "list",        "coverage",  "show",  "judge", "export",          "golden record",
-        "golden verify", "golden diff", "golden ls", "infer", "probe", "bench reference", "bench predict",
-        "bench kernels", "doctor",      "help"};
+    static const char *const commands[] = {"run",
+                                           "list",
+                                           "coverage",
+                                           "show",
+                                           "judge",
+                                           "export",
+                                           "golden record",
+                                           "golden verify",
+                                           "golden diff",
+                                           "golden ls",
+                                           "report merge",
+                                           "infer",
+                                           "bisect case",
+                                           "bisect set",
+                                           "bisect step",
+                                           "probe",
+                                           "bench reference",
+                                           "bench predict",
+                                           "bench kernels",
+                                           "tune verify",
+                                           "tune diff",
+                                           "tune certificate",
+                                           "tune check",
+                                           "doctor",
+                                           "help",
+                                           "golden merge"};
     static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
@@ -271,10 +314,10 @@ static void bash_completes(void **state) {
         print_message("skipped: no bash\n");
         skip();
     }
-    completed(
-        "moeparity \"\"", 1,
-        "run list coverage show judge export golden infer probe bench doctor worker help --version --help ");
-    completed("moeparity golden \"\"", 2, "record verify diff ls ");
+    completed("moeparity \"\"", 1,
+              "run list coverage show judge export golden report infer bisect probe bench doctor worker help "
+              "--version --help ");
+    completed("moeparity golden \"\"", 2, "record verify diff ls merge ");
     completed("moeparity golden verify --st", 3, "--strict ");
     completed("moeparity run --tier \"\"", 3, "smoke ci full ");
     completed("moeparity run ok.y", 2, "ok.yaml ");
@@ -302,6 +345,7 @@ int main(void) {
         cmocka_unit_test(values),
         cmocka_unit_test(options_stand_anywhere),
         cmocka_unit_test(cases_and_their_pairs),
+        cmocka_unit_test(edits_of_inputs),
         cmocka_unit_test(cases_and_what_they_run_after),
         cmocka_unit_test(everything_is_told),
         cmocka_unit_test(the_variables_are_told),

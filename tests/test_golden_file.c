@@ -199,10 +199,10 @@ static void a_newer_format_is_refused(void **state) {
     record(path, 0, &trace, SIZE_MAX);
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT),
           attribute = H5Aopen(file, "format_version", H5P_DEFAULT);
-    assert_true(H5Awrite(attribute, H5T_NATIVE_INT64, &(int64_t){2}) >= 0);
+    assert_true(H5Awrite(attribute, H5T_NATIVE_INT64, &(int64_t){3}) >= 0);
     H5Aclose(attribute);
     H5Fclose(file);
-    assert_refused(path, "format_version 2: this program reads versions 1 to 1");
+    assert_refused(path, "format_version 3: this program reads versions 1 to 2");
     free_trace(&trace);
 }
 

@@ -287,6 +287,8 @@ static const mp_run_info info = {.device = "",
                                  .versions = "gcc 12.2.0",
                                  .blas = "OpenBLAS 0.3.21 SkylakeX",
                                  .date = "2026-01-02T03:04:05Z",
+                                 .settings = "",
+                                 .matrix = "0123456789abcdef",
                                  .seconds = 12.34,
                                  .interrupted = true};
 
@@ -402,6 +404,47 @@ static void junit_report_adds_up(void **state) {
     assert_int_equal(system(command), 0);
 }
 
+/* Texts that would end a cell, a fence or the table; more failures than a page shows; the largest drift. */
+static void markdown(void **state) {
+    (void)state;
+    enum { FAILURES = 103 };
+    mp_verdict *v = calloc(FAILURES + 2, sizeof *v);
+    char *text;
+    size_t size;
+    assert_non_null(v);
+    for (int i = 0; i < FAILURES; i++) {
+        v[i] = passing();
+        v[i].outcome = MP_CRASH;
+        v[i].reason = "a|b *c* <d> `e`\nf";
+        v[i].repro = "moeparity run --case 'M=1' --subject 'worker:a|b ``c`'";
+    }
+    v[FAILURES] = passing();
+    v[FAILURES].stage[MP_GATE_UP].max_drift = 0.25;
+    v[FAILURES + 1] = passing();
+    v[FAILURES + 1].stage[MP_DOWN].max_drift = (double)NAN;
+    assert_int_equal(mp_report_markdown(path, &info, v, FAILURES + 2, &err), MP_OK);
+    assert_int_equal(mp_file_read(path, &text, &size, &err), MP_OK);
+    assert_non_null(strstr(text, "### moeparity: BROKEN\n"));
+    assert_non_null(strstr(text, "| 105 | 2 | 0 | 0 | 103 | 0 | 12.3 | 3 |\n"));
+    assert_non_null(strstr(text, "`moeparity run \"a b\" <x>`<br>"));
+    assert_non_null(strstr(text,
+                           " | a\\|b \\*c\\* \\<d\\> \\`e\\` f | ``` moeparity run --case 'M=1' --subject "
+                           "'worker:a\\|b ``c`' ``` |\n"));
+    assert_non_null(strstr(text, "\n3 more are in the other reports.\n"));
+    const char *nan = strstr(text, "| down | nan |"), *less = strstr(text, "| gate_up | 0.25 |");
+    assert_true(nan && less && nan < less);
+    free(text);
+    /* where others have written before, it comes behind them */
+    setenv("GITHUB_STEP_SUMMARY", path, 1);
+    assert_int_equal(mp_file_replace(path, "before\n", 7, &err), MP_OK);
+    assert_int_equal(mp_report_markdown(path, &info, v, 1, &err), MP_OK);
+    unsetenv("GITHUB_STEP_SUMMARY");
+    assert_int_equal(mp_file_read(path, &text, &size, &err), MP_OK);
+    assert_ptr_equal(strstr(text, "before\n### moeparity"), text);
+    free(text);
+    free(v);
+}
+
 static void a_file_that_cannot_be_written_is_an_error(void **state) {
     (void)state;
     const mp_verdict *v = some_verdicts();
@@ -424,6 +467,7 @@ int main(void) {
         cmocka_unit_test(the_summary_names_the_device),
         cmocka_unit_test(json_report_reads_back),
         cmocka_unit_test(junit_report_adds_up),
+        cmocka_unit_test(markdown),
         cmocka_unit_test(a_file_that_cannot_be_written_is_an_error),
     };
     return cmocka_run_group_tests(tests, create_file, remove_file);

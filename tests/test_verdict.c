@@ -85,6 +85,8 @@ static void fill(mp_verdict *v) {
     v->repro = "moeparity run --case 'M=32 topk=2 act=silu'";
     v->begins = "begins in gate_up: expert 3 only, 7 of its 7 rows, columns 64..127";
     v->history = "passes alone; failed after 2 rows of the same process";
+    v->row = 123456789012;
+    v->device = "GPU-7";
 }
 
 /* The texts of both are equal, and belong to each of them alone; moved away, the rest is equal byte for byte.
@@ -109,6 +111,7 @@ static void assert_equal_verdicts(mp_verdict *a, mp_verdict *b) {
     assert_equal_texts(&a->repro, &b->repro);
     assert_equal_texts(&a->begins, &b->begins);
     assert_equal_texts(&a->history, &b->history);
+    assert_equal_texts(&a->device, &b->device);
     for (int i = 0; i < MP_CHECK_COUNT; i++) assert_equal_texts(&a->check[i].text, &b->check[i].text);
     for (int i = 0; i < MP_MAX_PAIRS; i++) {
         assert_equal_texts(&a->pair[i].text, &b->pair[i].text);
@@ -176,9 +179,9 @@ static void incomplete_json_is_refused(void **state) {
     fill(&filled);
     json_t *json = mp_verdict_to_json(&filled);
     mp_verdict_free(&filled);
-    /* 20 keys at the top; 5 stages and end_to_end with 23; 5 names; the checks with 3 and their names; a
+    /* 22 keys at the top; 5 stages and end_to_end with 23; 5 names; the checks with 3 and their names; a
      * pair with 8: each tried twice */
-    assert_int_equal(refuse_each(json, json), 2 * (20 + 6 * 23 + 5 + MP_CHECK_COUNT * (3 + 1) + 8));
+    assert_int_equal(refuse_each(json, json), 2 * (22 + 6 * 23 + 5 + MP_CHECK_COUNT * (3 + 1) + 8));
     assert_int_equal(mp_verdict_from_json(json, &v, &err), MP_OK); /* it was put together again */
     mp_verdict_free(&v);
     json_object_set_new(json, "outcome", json_string("GOOD"));

@@ -7,6 +7,7 @@
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,17 +109,24 @@ static bool is_promised(const beside *b, mp_tensor_id id, mp_stage stage, const 
 }
 
 static void note(beside *b, const tensor_beside *k, const mp_golden_difference *found) {
-    char text[MP_DIFFERENCE_TEXT_MAX];
+    char text[MP_DIFFERENCE_TEXT_MAX], crowded[MP_GOLDEN_CROWDED_TEXT_MAX];
     const bool is_first = b->text.length == 0;
+    mp_golden_crowded_text(found, crowded);
     if (found->shape_differs) {
         mp_text_add(&b->text, "%s%s: %s", is_first ? "" : "; ", found->tensor, found->first);
     } else if (!is_first) {
         mp_text_add(&b->text, "; %s differs too", found->tensor);
+    } else if (k->d.differing == 0) { /* so many rows that no one of them is known */
+        b->stage = k->where.stage;
+        snprintf(b->pattern, sizeof b->pattern, "%s", crowded);
+        mp_text_add(&b->text, "%s: %s: %s differ " MP_GOLDEN_IS_DIGEST, found->tensor,
+                    mp_stage_name(k->where.stage), crowded);
     } else {
         mp_difference_text(&k->d, text);
         mp_pattern_text(&k->where, &k->d.pattern, b->pattern);
         b->stage = k->where.stage;
-        mp_text_add(&b->text, "%s: %s%s", found->tensor, text, found->digest ? " " MP_GOLDEN_IS_DIGEST : "");
+        mp_text_add(&b->text, "%s: %s%s%s%s", found->tensor, text, crowded[0] ? "; beside them " : "",
+                    crowded, found->digest ? " " MP_GOLDEN_IS_DIGEST : "");
     }
 }
 
@@ -142,7 +150,7 @@ static mp_status compare_tensor(beside *b, mp_tensor_id id, mp_error *err) {
     } else if (status == MP_OK) {
         b->compared++;
         k.d.compared = mp_tensor_count(t);
-        if (found.shape_differs || k.d.differing > 0) note(b, &k, &found);
+        if (found.shape_differs || k.d.differing > 0 || found.crowded_groups > 0) note(b, &k, &found);
     }
     mp_difference_end(&k.d);
     return status;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Variants of the case, and another subject, on the case's own inputs. */
+/* Variants of the case, smaller batches of its first tokens, and another subject, on the case's own inputs.
+ */
 #include "harness/checks/session.h"
 
 #include "cases/parts.h"
@@ -7,6 +8,7 @@
 #include "harness/verdict_make.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static mp_pair_figures *new_pair(mp_verdict *v, const char *text, bool required) {
@@ -17,32 +19,65 @@ static mp_pair_figures *new_pair(mp_verdict *v, const char *text, bool required)
     return f;
 }
 
+/* The inputs of a variant: the case's own, or of a smaller batch the first tokens of them. */
+static mp_status inputs_of(const mp_session *s, const mp_case *variant, mp_inputs *first,
+                           const mp_inputs **in, mp_error *err) {
+    *in = s->in;
+    if (variant->M == s->row->c.M) return MP_OK;
+    *in = first;
+    int64_t *rows = malloc((size_t)variant->M * sizeof *rows);
+    if (!rows) return mp_fail(err, MP_EMEMORY, "no memory to select %lld tokens", (long long)variant->M);
+    for (int64_t i = 0; i < variant->M; i++) rows[i] = i;
+    const mp_status status = mp_inputs_select(&s->row->c, s->in, rows, variant->M, first, err);
+    free(rows);
+    return status;
+}
+
+/* Runs a variant once, and compares its tokens with those of the first run. */
+static mp_status run_once(mp_session *s, mp_subject *subject, const mp_case *variant, const mp_offer *offer,
+                          const mp_inputs *in, uint32_t poison, const char *what, mp_comparison *found,
+                          mp_error *err) {
+    mp_trace trace = {0};
+    mp_status status = mp_session_run(s, what, subject, variant, in, poison, &trace, err);
+    if (status == MP_OK) {
+        const bool all = variant->M == s->row->c.M;
+        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
+                      b = {variant, &offer->contract, &trace, NULL};
+        status = mp_compare(&a, &b, variant->M, s->in->t[MP_TOPK_IDS].data,
+                            all && mp_session_same_align(s, variant, &trace), found, err);
+    }
+    mp_trace_destroy(&trace);
+    return status;
+}
+
 /* Runs a variant or another subject on the case's own inputs and compares, each side under its own contract.
- * *judged tells whether anything could be compared. */
+ * A smaller batch, which is another launch, runs by both poisons, as a case does. *judged tells whether
+ * anything could be compared. */
 static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *variant, mp_pair_figures *f,
                           mp_comparison *found, bool *judged, mp_error *err) {
     const mp_offer *offer;
-    mp_trace trace = {0};
+    const mp_inputs *in;
+    mp_inputs first = {0};
     mp_error why = {0};
+    const bool again = variant->M < s->row->c.M && mp_repeats(&s->options->settings) > 1;
     *judged = s->tile_refused = false;
     mp_status status = mp_session_offer(s, subject, variant, &offer, &why);
     const bool offered = status == MP_OK;
-    if (offered) status = mp_session_run(s, f->text, subject, variant, s->in, MP_POISON_B, &trace, &why);
+    if (offered) status = inputs_of(s, variant, &first, &in, &why);
+    if (status == MP_OK) status = run_once(s, subject, variant, offer, in, MP_POISON_B, f->text, found, &why);
+    if (status == MP_OK && again && found->differing == 0)
+        status = run_once(s, subject, variant, offer, in, MP_POISON_A, f->text, found, &why);
     if (status == MP_OK) {
-        const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
-                      b = {variant, &offer->contract, &trace, NULL};
-        status = mp_compare(&a, &b, s->row->c.M, s->in->t[MP_TOPK_IDS].data,
-                            mp_session_same_align(s, variant, &trace), found, &why);
         f->required = f->required && mp_contract_deterministic(&offer->contract, variant);
         f->compared = found->compared;
         f->differing = found->differing;
         f->max_abs = found->max_abs;
         f->bits_equal = found->bits_equal;
         snprintf(f->first, sizeof f->first, "%s", found->first);
-        if (status == MP_OK && f->compared == 0 && s->row->c.M > 0) f->note = "nothing to compare";
-        *judged = status == MP_OK && f->compared > 0;
+        if (f->compared == 0 && s->row->c.M > 0) f->note = "nothing to compare";
+        *judged = f->compared > 0;
     }
-    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&first);
     /* A subject that offers the variant, runs the case and not the variant refuses what the variant names. */
     const bool other_tile =
         !mp_tile_is_auto(&variant->tile) &&
@@ -58,6 +93,11 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
     return status;
 }
 
+/* Whether the contract promises the variant the bits of the case. */
+static bool is_promised(const mp_session *s, const mp_case *variant) {
+    return s->deterministic && (variant->M == s->row->c.M || s->batch_invariant);
+}
+
 /* Variants of the case that must give the same bits, from the same inputs. The check passes only when every
  * one of them ran and agreed. */
 mp_status mp_check_pairs(mp_session *s, mp_error *err) {
@@ -68,14 +108,13 @@ mp_status mp_check_pairs(mp_session *s, mp_error *err) {
         mp_comparison found = {0};
         if (mp_case_is_part(&s->row->c, &s->row->pairs[i])) continue; /* check_ranks.c */
         any = true;
-        mp_pair_figures *f = new_pair(s->v, s->row->pair_text[i], s->deterministic);
+        mp_pair_figures *f = new_pair(s->v, s->row->pair_text[i], is_promised(s, &s->row->pairs[i]));
         if (!f) return mp_fail(err, MP_EINTERNAL, "%zu pairs; at most %d", s->row->pair_count, MP_MAX_PAIRS);
         const mp_status status = run_pair(s, s->options->subject, &s->row->pairs[i], f, &found, &judged, err);
         if (status != MP_OK) return status;
         if (judged && f->required) mp_session_expect_equal(s, MP_CHECK_PAIR, f->text, &found);
         if (s->tile_refused)
-            mp_check_fail(s->v, MP_CHECK_PAIR, "%s: the tile that was asked for cannot run: %s", f->text,
-                          f->note);
+            mp_check_fail(s->v, MP_CHECK_PAIR, "%s: " MP_TILE_REFUSED "%s", f->text, f->note);
         if (!judged || (!f->bits_equal && !f->required)) open = f;
     }
     if (open)
@@ -90,15 +129,30 @@ mp_status mp_check_pairs(mp_session *s, mp_error *err) {
     return MP_OK;
 }
 
-/* Another subject on the same case: reported. Both are judged against float64 in their own right; equal bits
- * are what the bits oracle asks for. */
-mp_status mp_check_against(mp_session *s, mp_error *err) {
-    if (!s->options->against) return MP_OK;
+/* *found starts as mp_compare takes it. */
+static mp_status run_against(mp_session *s, mp_comparison *found, mp_error *err) {
     char text[96];
     bool judged = false;
-    mp_comparison found = {0};
     snprintf(text, sizeof text, "subject %s", s->options->against->name);
     mp_pair_figures *f = new_pair(s->v, text, false);
     if (!f) return mp_fail(err, MP_EINTERNAL, "no room for %s beside %d pairs", text, MP_MAX_PAIRS);
-    return run_pair(s, s->options->against, &s->row->c, f, &found, &judged, err);
+    return run_pair(s, s->options->against, &s->row->c, f, found, &judged, err);
+}
+
+/* Another subject on the same case: reported. Both are judged against float64 in their own right; equal bits
+ * are what the bits oracle asks for. */
+mp_status mp_check_against(mp_session *s, mp_error *err) {
+    mp_comparison found = {0};
+    return s->options->against ? run_against(s, &found, err) : MP_OK;
+}
+
+mp_status mp_compare_stages(mp_session *s, mp_error *err) {
+    mp_comparison found = {.stages = s->v};
+    const mp_status status = run_against(s, &found, err);
+    if (status != MP_OK) return status;
+    mp_check_not_judged(s->v, MP_CHECK_BITS, "compared with subject %s, not with a prediction",
+                        s->options->against->name);
+    mp_verdict_set(s->v, &s->v->begins, "%s", ""); /* where the two part, whoever is wrong */
+    if (found.differing > 0) mp_begins(s->v, found.stage, found.stage, found.pattern);
+    return MP_OK;
 }

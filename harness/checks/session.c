@@ -6,8 +6,16 @@
 #include "harness/judge/judge.h"
 #include "harness/progress.h"
 #include "harness/subjects/surroundings.h"
+#include "ref/contract_words.h"
 
 #include <stdlib.h>
+
+mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp_case *c, mp_offer *offer,
+                              mp_error *err) {
+    const char *words = subject == s->options->subject ? s->options->settings.contract : NULL;
+    const mp_status status = mp_subject_describe(subject, c, offer, err);
+    return status == MP_OK && words ? mp_contract_of_words(words, c, &offer->contract, err) : status;
+}
 
 mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c, const mp_offer **offer,
                            mp_error *err) {
@@ -16,7 +24,7 @@ mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c,
     *offer = base ? &s->offer : &s->described_offer;
     if (base || known) return MP_OK;
     s->described = NULL;
-    const mp_status status = mp_subject_describe(subject, c, &s->described_offer, err);
+    const mp_status status = mp_session_describe(s, subject, c, &s->described_offer, err);
     if (status != MP_OK) return status;
     s->described = subject;
     s->described_case = *c;

@@ -29,6 +29,10 @@ typedef struct mp_session {
     mp_offer described_offer;
 } mp_session;
 
+/* What the subject offers for a case: under the contract that the settings name, if it is the one that is
+ * judged and they name one, else under its own. */
+mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp_case *c, mp_offer *offer,
+                              mp_error *err);
 /* What the subject says of a case: asked once for the case itself, and once for each other one that is run.
  * *offer is valid until another one is asked for. */
 mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c, const mp_offer **offer,
@@ -78,6 +82,9 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err);
 /* check_pairs.c */
 mp_status mp_check_pairs(mp_session *s, mp_error *err);
 mp_status mp_check_against(mp_session *s, mp_error *err);
+/* The same, instead of a prediction: each stage has the figures of its bits from it, and its picture the steps
+ * (their rows are those of the first run), and what begins in which stage is where the two subjects part. */
+mp_status mp_compare_stages(mp_session *s, mp_error *err);
 /* check_invariance.c: permutation and batch */
 mp_status mp_check_invariance(mp_session *s, mp_error *err);
 /* check_sequence.c */

@@ -16,20 +16,23 @@
 #include <string.h>
 
 /* The output of first..last as executed and as predicted, row by row; rows of filtered slots are left out
- * where nothing is promised of them. *d is to be ended by the caller, after an error too. */
+ * where nothing is promised of them. picture: where it is marked, or NULL. *d is to be ended by the caller,
+ * after an error too. */
 static mp_status compare(const mp_judgement *j, const mp_where *where, const mp_tensor *predicted, bool all,
-                         mp_difference *d, mp_error *err) {
+                         mp_picture *picture, mp_difference *d, mp_error *err) {
     const mp_tensor_id id = mp_stage_output(j->c, where->stage);
     const int64_t *row = mp_tensors[id].rows == MP_ROWS_CACHE ? j->map.cache_row : NULL;
     const bool slots = mp_stage_rows_are_slots(where->stage);
     const bool skips = slots && !all && j->contract->filtered[where->stage] != MP_ROW_ZERO;
     const mp_status status = mp_difference_start(d, where, err);
+    d->picture = picture;
     for (int64_t r = 0; r < where->rows && status == MP_OK; r++) {
         if (skips && where->topk_ids && where->topk_ids[r] < 0) continue;
         const int64_t at = row ? row[r] : r;
         if (at < 0) continue; /* a filtered slot in masked layout */
         mp_difference_row(d, r, &j->t[id], at, predicted, at);
     }
+    if (picture) picture->count[MP_HISTOGRAM_STEPS][0] += d->compared - d->differing;
     return status;
 }
 
@@ -140,8 +143,10 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
     mp_where where = mp_where_of(j->c, j->t, b->config, first, last);
     if (j->in->ids_unknown) where.topk_ids = NULL;
     mp_progress(mp_stage_name(last), "predict");
+    mp_picture *picture = NULL;
     mp_status status = predict(j, first, last, &predicted, err);
-    if (status == MP_OK) status = compare(j, &where, &predicted, false, &d, err);
+    if (status == MP_OK) status = mp_stage_picture(j, &where, &picture, err);
+    if (status == MP_OK) status = compare(j, &where, &predicted, false, picture, &d, err);
     if (status == MP_OK) {
         set_figures(j, &d, &j->v->stage[last]);
         answer(j, &d, promise == MP_BITS_REQUIRED, b->reported);
@@ -196,7 +201,7 @@ static mp_status judge_end_to_end(const mp_judgement *j, const mp_config *config
     const mp_where where = mp_where_of(j->c, j->t, config, MP_GATE_UP, last);
     mp_status status =
         mp_host_predict(j->contract, j->c, j->in, j->trace->block_size_m, MP_POISON_A, &predicted, err);
-    if (status == MP_OK) status = compare(j, &where, &predicted.t[MP_OUT], true, &d, err);
+    if (status == MP_OK) status = compare(j, &where, &predicted.t[MP_OUT], true, NULL, &d, err);
     if (status == MP_OK) set_figures(j, &d, &j->v->end_to_end);
     mp_difference_end(&d);
     mp_trace_destroy(&predicted);

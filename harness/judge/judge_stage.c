@@ -4,6 +4,7 @@
 #include "cases/graph_tables.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
+#include "harness/picture.h"
 #include "harness/verdict_make.h"
 
 #include <math.h>
@@ -39,7 +40,8 @@ mp_status mp_stage_judge_start(const mp_judgement *j, mp_stage first, mp_stage s
     s->rounded = mp_store_rounds(j->contract, s->got->dtype);
     s->where = mp_where_of(j->c, j->t, j->config, first, stage);
     if (j->in->ids_unknown) s->where.topk_ids = NULL;
-    const mp_status status = mp_pattern_start(&s->failures, s->rows, err);
+    mp_status status = mp_stage_picture(j, &s->where, &s->picture, err);
+    if (status == MP_OK) status = mp_pattern_start(&s->failures, s->rows, err);
     if (status != MP_OK) return status;
     mp_stage_judge_part(s, &s->measure);
     s->sums = calloc((size_t)(s->rows > 0 ? s->rows : 1) * 3, sizeof *s->sums);
@@ -48,8 +50,27 @@ mp_status mp_stage_judge_start(const mp_judgement *j, mp_stage first, mp_stage s
     return mp_fail(err, MP_EMEMORY, "judge: no memory for sums of %lld rows", (long long)s->rows);
 }
 
+mp_status mp_stage_picture(const mp_judgement *j, const mp_where *where, mp_picture **picture,
+                           mp_error *err) {
+    mp_picture **own = &j->v->picture[where->stage];
+    *picture = NULL;
+    if (!j->v->pictured || where->rows == 0) return MP_OK;
+    const bool slots = mp_stage_rows_are_slots(where->stage);
+    mp_status status = MP_OK;
+    if (!*own)
+        status = mp_picture_create(where->rows, where->width, slots ? where->topk_ids : NULL, own, err);
+    if (status != MP_OK) return status;
+    if (where->tile) {
+        (*own)->tile_rows = where->tile->block_size_m;
+        (*own)->tile_columns = where->tile->block_size_n;
+    }
+    *picture = *own;
+    return MP_OK;
+}
+
 void mp_stage_judge_part(mp_stage_judge *s, mp_measure *part) {
     mp_measure_start(part);
+    part->picture = s->picture;
     part->failures = &s->failures;
     part->width = s->width;
     part->overflow = mp_store_overflow(s->j->contract, s->got->dtype);
@@ -87,6 +108,10 @@ void mp_stage_judge_finish(mp_stage_judge *s) {
     mp_verdict *v = s->j->v;
     char where[MP_WHERE_TEXT_MAX], pattern[MP_WHERE_TEXT_MAX];
     m->f.judged = true;
+    for (int level = 0; s->picture && level < MP_LEVELS; level++) {
+        s->picture->count[MP_HISTOGRAM_RATIO][level] += m->ratio_count[level];
+        s->picture->count[MP_HISTOGRAM_ULPS][level] += m->ulps_count[level];
+    }
     mp_stage_set_shape(&m->f, s->j->c, s->rows, s->width);
     for (int i = (int)s->first; i <= (int)s->stage; i++) m->f.time_ns += s->j->trace->stage_ns[i];
     if (s->rows == 0) { /* no tokens: there is no number that could be wrong, and none that is right */

@@ -56,6 +56,7 @@ typedef struct mp_stage_judge {
     mp_where where;
     mp_pattern failures; /* elements beyond their bound */
     mp_measure measure;
+    mp_picture *picture; /* the verdict's; NULL: none is wanted */
     double *sums;
     int64_t rows, width;
     bool rounded; /* the store rounds to dtype: float32 results are stored in fp32 as they are */
@@ -66,6 +67,8 @@ enum { MP_ROW_PIECE = 256 }; /* columns whose expectations are held at a time */
 /* The output of `stage`, and rows by its kind. */
 mp_status mp_stage_judge_start(const mp_judgement *j, mp_stage first, mp_stage stage, mp_stage_judge *s,
                                mp_error *err);
+/* The picture of the stage's output where one is wanted, made if it is not there: NULL else. */
+mp_status mp_stage_picture(const mp_judgement *j, const mp_where *where, mp_picture **picture, mp_error *err);
 /* A measure of a part, for one thread. */
 void mp_stage_judge_part(mp_stage_judge *s, mp_measure *part);
 /* For threads that share a row, and for those that share the measure. */

@@ -2,6 +2,7 @@
 #include "harness/judge/measure.h"
 
 #include "base/clones.h"
+#include "harness/picture.h"
 
 #include <math.h>
 #include <string.h>
@@ -47,6 +48,10 @@ void mp_measure_merge(mp_measure *into, const mp_measure *from) {
         into->first_nan = from->first_nan;
         into->nan_got = from->nan_got;
         into->nan_expected = from->nan_expected;
+    }
+    for (int level = 0; level < MP_LEVELS && into->picture; level++) {
+        into->ratio_count[level] += from->ratio_count[level];
+        into->ulps_count[level] += from->ulps_count[level];
     }
     into->open += from->open;
     into->nan_failures += from->nan_failures;
@@ -126,6 +131,16 @@ static mp_expectation saturated(mp_dtype dtype, double got, mp_expectation e) {
     return e;
 }
 
+/* Marks an element in the picture; ulps may be NaN: the error has no such measure. */
+static void mark(mp_measure *m, int64_t index, double ratio, double drift, double ulps) {
+    const int64_t row = index / m->width, column = index % m->width;
+    const int level = mp_level(ratio);
+    m->ratio_count[level]++;
+    m->ulps_count[mp_level(ulps)]++;
+    mp_picture_mark(m->picture, MP_PICTURE_RATIO, row, column, level);
+    mp_picture_mark(m->picture, MP_PICTURE_DRIFT, row, column, mp_level(drift));
+}
+
 void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index,
                         const mp_expectation *given, uint32_t poison, double sums[3]) {
     const double got = mp_decode(dtype, data, position);
@@ -155,9 +170,13 @@ void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t
         f->worst_bound = bound;
     }
     f->max_ratio = sticky_max(f->max_ratio, ratio);
-    f->max_drift = sticky_max(f->max_drift, drift_of(dtype, got, e, error, ratio));
-    if (isfinite(e->value) && isfinite(error))
-        f->max_error_ulps = fmax(f->max_error_ulps, error / (2 * mp_half_ulp(dtype, e->value)));
+    const double drift = drift_of(dtype, got, e, error, ratio);
+    const double ulps = error == 0                              ? 0
+                        : isfinite(e->value) && isfinite(error) ? error / (2 * mp_half_ulp(dtype, e->value))
+                                                                : (double)NAN;
+    f->max_drift = sticky_max(f->max_drift, drift);
+    f->max_error_ulps = fmax(f->max_error_ulps, ulps); /* of numbers: NaN gives way */
+    if (m->picture) mark(m, index, ratio, drift, ulps);
     if (isnan(error)) {
         if (m->nan_failures++ == 0 || index < m->first_nan) {
             m->first_nan = index;
@@ -182,7 +201,7 @@ enum { BLOCK = 64 };
 
 /* A block of elements with nothing special about them: all values finite and far from overflow. */
 typedef struct block {
-    double got[BLOCK], error[BLOCK], bound[BLOCK], ratio[BLOCK];
+    double got[BLOCK], error[BLOCK], bound[BLOCK], ratio[BLOCK], drift[BLOCK], ulps[BLOCK];
     int64_t plain, failed, equal; /* counts */
     double max_abs, max_ratio, max_drift, max_ulps, sums[3];
 } block;
@@ -231,6 +250,8 @@ MP_CLONES static void measure_block(block *b, const mp_format *f, int n, const d
         b->error[i] = err;
         b->bound[i] = bound;
         b->ratio[i] = ratio;
+        b->drift[i] = drift;
+        b->ulps[i] = ulps;
         e2 += err * err;
         b2 += bound * bound;
         v2 += v * v;
@@ -273,6 +294,8 @@ void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t pos
         for (int i = 0; i < here && b.failed > 0 && m->failures; i++)
             if (!(b.ratio[i] <= 1))
                 mp_pattern_add(m->failures, (index + first + i) / m->width, (index + first + i) % m->width);
+        for (int i = 0; i < here && m->picture; i++)
+            mark(m, index + first + i, b.ratio[i], b.drift[i], b.ulps[i]);
         f->bit_equal += b.equal;
         f->max_abs = sticky_max(f->max_abs, b.max_abs);
         f->max_error_ulps = fmax(f->max_error_ulps, b.max_ulps);

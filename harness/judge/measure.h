@@ -6,6 +6,7 @@
 
 #include "harness/judge/where.h"
 #include "moeparity/contract.h"
+#include "moeparity/picture.h"
 #include "moeparity/tensor.h"
 #include "moeparity/verdict.h"
 
@@ -35,6 +36,10 @@ typedef struct mp_measure {
     mp_pattern
         *failures; /* where elements beyond their bound are marked, by rows of `width`; NULL: nowhere */
     int64_t width;
+    /* Where the level of each element is marked, by rows of `width`; NULL: nowhere. The picture is shared,
+     * the counts are this part's, and are added to those of the picture when all parts are merged. */
+    mp_picture *picture;
+    int64_t ratio_count[MP_LEVELS], ulps_count[MP_LEVELS];
 } mp_measure;
 
 void mp_measure_start(mp_measure *m);

@@ -10,6 +10,7 @@
 
 #include "moeparity/config.h"
 #include "moeparity/graph.h"
+#include "moeparity/picture.h"
 
 /* What the rows of a tensor are. tile and sorted ids may be absent (NULL): tiles are then not told. */
 typedef struct mp_where {
@@ -31,8 +32,17 @@ mp_where mp_where_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const
 mp_where mp_where_of_tensor(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const mp_config *config,
                             mp_tensor_id id);
 
+/* The stage that a tensor is told with: as in mp_where_of_tensor. */
+mp_stage mp_where_stage_of(const mp_case *c, mp_tensor_id id);
+bool mp_where_rows_are_slots(const mp_where *where); /* not tokens, nor chunks of align's */
+
 /* The stage whose rows the tensor has: what a hook wrote has those of the stage before it. */
 mp_stage mp_where_writer(const mp_where *where);
+
+/* The row block of every slot in the sorted order, counted over all chunks, -1 of one that is in none: with
+ * a slot's column div BLOCK_SIZE_N its tile. *blocks is how many there can be. False where tiles are not
+ * known, or the rows are no slots. block has a place for each slot. */
+bool mp_where_blocks(const mp_where *where, int64_t *block, int64_t *blocks);
 
 /* Which rows and columns are concerned. rows marks them; the rest are counts. Starts with mp_pattern_start.
  */
@@ -65,6 +75,7 @@ typedef struct mp_difference {
     mp_dtype dtype;
     uint64_t first_got, first_expected; /* codes */
     bool any_zero;                      /* set by the caller: +0 and -0 are one number */
+    mp_picture *picture;                /* set by the caller: where the distances are marked; NULL: nowhere */
 } mp_difference;
 mp_status mp_difference_start(mp_difference *d, const mp_where *where, mp_error *err);
 /* Row `row` of the comparison lies at row got_row of got and expected_row of expected. */

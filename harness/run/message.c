@@ -163,9 +163,11 @@ static mp_status json_to_setting(const json_t *json, const mp_setting *row, mp_s
         mp_setting_set(settings, row, NULL, number);
         return MP_OK;
     }
-    const mp_status status = mp_json_to_path(json, row->name, text, err);
+    const bool is_string = json_is_string(json); /* of any length: a list of edits may be a long one */
+    const mp_status status = is_string ? MP_OK : mp_json_to_path(json, row->name, text, err);
     if (status != MP_OK) return status;
-    if (!(copy = strdup(text))) return mp_fail(err, MP_EMEMORY, "no memory for %s", row->name);
+    if (!(copy = strdup(is_string ? json_string_value(json) : text)))
+        return mp_fail(err, MP_EMEMORY, "no memory for %s", row->name);
     mp_setting_set(settings, row, copy, 0);
     return MP_OK;
 }

@@ -2,12 +2,14 @@
 #include "harness/checks/session.h"
 
 #include "base/clock.h"
+#include "cases/edit.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
 #include "harness/judge/sharper.h"
 #include "harness/run/judge_file.h"
 #include "harness/run/memory.h"
+#include "harness/picture.h"
 #include "harness/progress.h"
 #include "harness/run/repro.h"
 #include "harness/run/strict.h"
@@ -49,8 +51,7 @@ static void end_with(const mp_session *s, const mp_error *err) {
     }
     const bool refused = s->tile_refused && err->status == MP_EUNSUPPORTED;
     v->outcome = refused ? MP_FAIL : err->status == MP_EUNSUPPORTED ? MP_SKIP : MP_CRASH;
-    mp_verdict_set(v, &v->reason, "%s%s", refused ? "the tile that was asked for cannot run: " : "",
-                   err->text);
+    mp_verdict_set(v, &v->reason, "%s%s", refused ? MP_TILE_REFUSED : "", err->text);
 }
 
 static mp_status run_checks(mp_session *s, mp_error *err) {
@@ -63,8 +64,16 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     if (status == MP_OK)
         status = mp_judge(c, &s->offer.contract, &s->offer.config, s->in, &s->first, MP_POISON_A, s->engine,
                           v, err);
-    if (status == MP_OK)
+    if (status == MP_OK && s->options->settings.once && s->options->against)
+        status = mp_compare_stages(s, err);
+    else if (status == MP_OK)
         status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, v, err);
+    if (status != MP_OK || s->options->settings.once) {
+        for (int i = 0; i < MP_CHECK_COUNT; i++)
+            if (v->check[i].answer == MP_NOT_JUDGED)
+                mp_check_not_judged(v, (mp_check)i, "one run was asked for, and no more");
+        return status;
+    }
     if (status == MP_OK) status = mp_check_repeats(s, err);
     if (status == MP_OK) status = mp_check_pairs(s, err);
     if (status == MP_OK) status = mp_check_sequence(s, err);
@@ -120,10 +129,11 @@ static void describe(mp_session *s) {
 }
 
 static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
-    mp_status status = mp_subject_describe(s->options->subject, &s->row->c, &s->offer, err);
+    mp_status status = mp_session_describe(s, s->options->subject, &s->row->c, &s->offer, err);
     if (status == MP_OK) describe(s);
     if (status == MP_OK) status = mp_plan_memory(s, err);
-    return status == MP_OK ? mp_inputs_create(&s->row->c, in, err) : status;
+    if (status == MP_OK) status = mp_inputs_create(&s->row->c, in, err);
+    return status == MP_OK ? mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err) : status;
 }
 
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
@@ -136,6 +146,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     settings.against = options->against ? options->against->name : NULL;
 
     mp_verdict_begin(row, NULL, 0, &settings, MP_PASS, v);
+    v->pictured = settings.figures;
     s.engine = settings.plain || mp_blas_load(NULL) != MP_OK ? MP_ENGINE_PLAIN : MP_ENGINE_BLAS;
     mp_verdict_set(v, &v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
 
@@ -147,6 +158,8 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     else
         end_with(&s, &err);
     mp_begins_conclude(v, &row->c);
+    for (int i = 0; i < MP_STAGE_COUNT; i++)
+        if (v->picture[i]) mp_picture_settle(v->picture[i]);
     if (settings.strict) mp_strict_apply(v, mp_strict_asked(row, options, &s.offer));
     if (options->keep && v->outcome == MP_PASS) options->keep(options->keep_ctx, &s.offer, &in, &s.first);
     mp_trace_destroy(&s.first);

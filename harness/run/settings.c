@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/settings.h"
 
+#include "cases/edit.h"
+#include "ref/contract_words.h"
+
 #define ROW(name, option, kind, usual, in_repro) \
     { #name, option, MP_SETTING_##kind, offsetof(mp_settings, name), usual, in_repro }
 
@@ -12,12 +15,16 @@ const mp_setting mp_setting_rows[] = {
     ROW(triton, "triton", TEXT, 0, true),
     ROW(config, "config", TEXT, 0, true),
     ROW(contract, "contract", TEXT, 0, true),
+    ROW(edit, "edit", TEXT, 0, true),
+    ROW(devices, "devices", TEXT, 0, true),
     ROW(repeat, "repeat", COUNT, MP_REPEAT, true),
     ROW(deterministic, "deterministic", FLAG, 0, true),
     ROW(timeout, "timeout", SECONDS, MP_TIMEOUT_SECONDS, true),
     ROW(plain, "plain", FLAG, 0, true),
     ROW(golden_partial, "golden-partial", FLAG, 0, true),
     ROW(strict, "strict", FLAG, 0, true),
+    ROW(once, NULL, FLAG, 0, false),
+    ROW(figures, "figures", FLAG, 0, false),
     ROW(golden_required, NULL, FLAG, 0, false),
     ROW(jobs, "jobs", COUNT, 1, false),
     ROW(threads, NULL, COUNT, 0, false),
@@ -62,5 +69,20 @@ mp_status mp_settings_check(const mp_settings *settings, mp_error *err) {
     if (!settings->golden && (settings->golden_required || settings->golden_partial))
         return mp_fail(err, MP_EINPUT, "%s without a golden",
                        settings->golden_required ? "golden_required" : "golden_partial");
-    return MP_OK;
+    if (settings->edit && settings->golden)
+        return mp_fail(err, MP_EINPUT, "edit '%.100s' with a golden: it holds what cases without edits leave",
+                       settings->edit);
+    return settings->edit ? mp_edits_check(settings->edit, err) : MP_OK;
+}
+
+mp_status mp_settings_check_row(const mp_settings *settings, const mp_matrix_row *row, mp_error *err) {
+    mp_contract contract;
+    mp_status status = MP_OK;
+    if (settings->edit && row->file)
+        return mp_fail(err, MP_EINPUT, "edit '%.100s': nothing is run of the file %s", settings->edit,
+                       row->file);
+    if (settings->edit) status = mp_edits_check_case(settings->edit, &row->c, err);
+    if (status == MP_OK && settings->contract && !row->file)
+        status = mp_contract_of_words(settings->contract, &row->c, &contract, err);
+    return status;
 }

@@ -3,6 +3,7 @@
 #ifndef MP_HARNESS_SETTINGS_H
 #define MP_HARNESS_SETTINGS_H
 
+#include "moeparity/matrix.h"
 #include "moeparity/settings.h"
 #include "moeparity/status.h"
 
@@ -34,5 +35,9 @@ void mp_setting_set(mp_settings *settings, const mp_setting *row, const char *te
 
 /* MP_EINPUT where they cannot be: no subject, a number below 0, what is said of a golden without one. */
 mp_status mp_settings_check(const mp_settings *settings, mp_error *err);
+
+/* Whether a row can be judged under them: its inputs have a place for the edits, and the words of the
+ * contract are known. MP_EINPUT otherwise. */
+mp_status mp_settings_check_row(const mp_settings *settings, const mp_matrix_row *row, mp_error *err);
 
 #endif

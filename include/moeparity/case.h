@@ -164,7 +164,8 @@ mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err);
  * path, ep, tiles, scope. */
 mp_status mp_case_validate(const mp_case *c, mp_error *err);
 /* Whether two valid cases are the same problem executed in two ways, so that equal bits mean something: path,
- * layout, tile and tile_down may differ, and mode between combine and inplace. Or whether the variant is a
+ * layout, tile and tile_down may differ, and mode between combine and inplace. With a smaller M it is the
+ * first tokens of the base as a batch of their own, in scope=all. Or whether the variant is a
  * part of the base, whose outputs sum to the base's: ep_size ranks with their share of E, shards with their
  * share of N. MP_EINPUT names the first other difference. */
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err);

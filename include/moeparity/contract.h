@@ -205,6 +205,8 @@ uint64_t mp_contract_digest(const mp_contract *contract);
 /* A sentence for `show`, reports and goldens; size >= MP_CONTRACT_TEXT_MAX always suffices. */
 enum { MP_CONTRACT_TEXT_MAX = 768 };
 void mp_contract_text(const mp_contract *contract, char *text, size_t size);
+/* Terms that the accumulator of gate_up or down adds in a step, by such a sentence; 0 where it tells none. */
+int mp_contract_text_group(const char *text, mp_stage stage);
 /* All fields, `name=value` each, in table order. */
 void mp_contract_fields(const mp_contract *contract,
                         void (*field)(void *ctx, const char *name, const char *value), void *ctx);

@@ -7,8 +7,12 @@
  * and inputs_digest (mp_inputs_digest); the digests have 16 hexadecimal digits, and the first goldens have
  * none. In it one dataset per trace tensor (chunked, shuffle+deflate, fletcher32; bf16 as a 16-bit HDF5 float
  * type so that h5dump and h5py read numbers), or, for a tensor above the size limit, `<tensor>.digest`:
- * uint64 [rows], XXH3 of each row, with attributes shape and dtype. Optional group `inputs` with the input
- * tensors.
+ * uint64 [rows], XXH3 of each row, with attributes shape and dtype; of more than 512 rows `<tensor>.tree`:
+ * uint64 [groups, words], weighted sums of the digests of each group of rows, from which the rows that differ
+ * can be told (docs/goldens.md), with the attribute group_rows as well. `<tensor>.left_out` (uint8, a bit a
+ * row) marks rows that hold no result, where such a tensor has any. Datasets, groups and the file have the
+ * attribute root, one digest over what is below it. Optional group `inputs` with the input tensors. A case
+ * that others recorded than the file's attributes say has provenance attributes of its own.
  *
  * Files may come from strangers, and from other programs: contiguous datasets, integers of any size and cases
  * in no order are read as well; texts have a fixed length (numpy.bytes_ in h5py). What a file claims is
@@ -58,10 +62,11 @@ int mp_golden_fill_version(const mp_golden *golden);
 typedef struct mp_golden_entry {
     char *name; /* canonical text of the case */
     mp_case c;
-    char *contract, *config;                     /* texts for people, UTF-8 without control characters */
-    int block_size_m;                            /* what its align tensors and sorted layout were padded to */
-    bool has_contract_digest, has_inputs_digest; /* the first goldens have none */
-    uint64_t contract_digest, inputs_digest;
+    char *contract, *config; /* texts for people, UTF-8 without control characters */
+    int block_size_m;        /* what its align tensors and sorted layout were padded to */
+    bool has_contract_digest, has_inputs_digest, has_root; /* the first goldens have none */
+    uint64_t contract_digest, inputs_digest, root;
+    const mp_provenance *who; /* recorded it: the file's, or that of a case merged into it */
 } mp_golden_entry;
 size_t mp_golden_count(const mp_golden *golden);
 /* In the order in which they were recorded; NULL for what is no index. */
@@ -81,8 +86,12 @@ typedef struct mp_golden_difference {
     bool stored, digest, shape_differs; /* stored == false: the golden has no such tensor */
     int64_t rows, differing_rows;
     int64_t first_rows[8]; /* the first of them */
-    int64_t differing;     /* elements (full tensors only) */
-    double max_abs;        /* full tensors only; NaN-sticky */
+    /* Of a tensor stored as a tree: groups in which more rows differ than can be told, which differing_rows
+     * does not count; first and last row of the first one, and the number that it is more than. */
+    int64_t crowded_groups, crowded_first, crowded_last;
+    int crowded_more_than;
+    int64_t differing; /* elements (full tensors only) */
+    double max_abs;    /* full tensors only; NaN-sticky */
     /* The first element that differs, where differing_rows > 0: its place, one index an axis, and both codes.
      * Of digests only the row is known: the last index is -1, and the codes are 0. */
     mp_dtype dtype;
@@ -96,8 +105,10 @@ typedef struct mp_golden_difference {
 /* `out: 12 of 32 rows differ (rows 0,3,4,7,8,11,12,15,...)`, or the tensor and both shapes, or that it is not
  * stored; of digests also that they are digests, and how to see elements. The first element, which `first`
  * describes, is left to the caller. */
-enum { MP_GOLDEN_DIFFERENCE_TEXT_MAX = 512 };
+enum { MP_GOLDEN_DIFFERENCE_TEXT_MAX = 768, MP_GOLDEN_CROWDED_TEXT_MAX = 192 };
 void mp_golden_difference_text(const mp_golden_difference *d, char text[MP_GOLDEN_DIFFERENCE_TEXT_MAX]);
+/* `more than 4 of rows 512..1023 and of 2 further groups like it`; "" where there is none. */
+void mp_golden_crowded_text(const mp_golden_difference *d, char text[MP_GOLDEN_CROWDED_TEXT_MAX]);
 
 /* Called for each element that differs, in the order of the tensor, with both codes; of a tensor stored as
  * digests for each row, with column -1 and no codes. */

@@ -11,6 +11,7 @@
 #include "moeparity/graph.h"
 #include "moeparity/inputs.h"
 #include "moeparity/matrix.h"
+#include "moeparity/picture.h"
 #include "moeparity/plugin.h"
 #include "moeparity/preset.h"
 #include "moeparity/run_case.h"

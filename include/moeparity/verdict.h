@@ -6,6 +6,7 @@
 #ifndef MOEPARITY_VERDICT_H
 #define MOEPARITY_VERDICT_H
 
+#include "moeparity/picture.h"
 #include "moeparity/texts.h"
 #include "moeparity/trace.h"
 
@@ -102,7 +103,9 @@ typedef struct mp_pair_figures {
 
 typedef struct mp_verdict {
     char name[MP_CASE_TEXT_MAX]; /* canonical text */
+    int64_t row;                 /* of the whole matrix, from 0 on, though a shard of it was run */
     const char *group, *subject;
+    const char *device; /* which of several it ran on, as --devices names it; "" where there is no choice */
     const char *contract, *config, *blas; /* contract text; tile source and tiles; "plain loops" or "OpenBLAS
                                              SkylakeX" */
     const char *config_note; /* what the lookup of the tiles had to say: a fallback, an overridden
@@ -117,6 +120,8 @@ typedef struct mp_verdict {
     mp_stage_figures stage[MP_STAGE_COUNT];
     mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits:
                                     reported, not judged */
+    bool pictured;               /* asks the judge for pictures: no part of a report */
+    mp_picture *picture[MP_STAGE_COUNT]; /* its own; NULL: none of this stage */
     mp_check_result check[MP_CHECK_COUNT];
     mp_pair_figures pair[MP_MAX_PAIRS];
     int pair_count;
@@ -131,7 +136,7 @@ typedef struct mp_verdict {
 
 /* The verdict about nothing: no figures, no answers, every text "". What *v held is not freed. */
 void mp_verdict_init(mp_verdict *v);
-/* Frees the texts, and leaves the verdict about nothing. */
+/* Frees texts and pictures, and leaves the verdict about nothing. */
 void mp_verdict_free(mp_verdict *v);
 
 /* The parts of a flat index in f->shape; returns how many, 0 where there is no shape or no such element. */
@@ -160,6 +165,10 @@ typedef struct mp_run_info {
     const char *version, *commit, *command, *subject, *device, *versions;
     const char *date;        /* UTC, ISO 8601 */
     const char *blas, *host; /* host: CPU model */
+    const char *settings;    /* what else the line says of how cases are judged, "--repeat 3 --strict" */
+    const char *matrix;      /* a digest of the names of all cases, in order, and of what belongs to them */
+    int64_t cases;           /* how many that are, of which this run has had shard `shard` of `shards` */
+    int shard, shards;       /* 0 of 1: all; 0 of 0: it is not told */
     double seconds;
     bool interrupted;
     bool recording; /* nothing is written unless every case passes */
@@ -172,7 +181,7 @@ void mp_run_info_free(mp_run_info *info);
  * again after a crash must not run a proven failure away. Then broken is a crash or a hang, an interruption
  * (the rest was not judged), and skips alone where MOEPARITY_REQUIRE_GPU is set: absence of a GPU must not
  * look like success there. Of a recording the cases that passed do not count, unless all did. No case at all
- * is bad usage. */
+ * is bad usage, but of one of several shards: there may be more of them than cases. */
 int mp_exit_code(const mp_tally *tally, const mp_run_info *info);
 
 #ifdef __cplusplus
