@@ -212,7 +212,7 @@ static void everything_is_told(void **state) {
                                            "tune check",
                                            "doctor",
                                            "help"};
-    static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
+    static char manual[1 << 18], bash[1 << 18], zsh[1 << 18];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
     read_into(bash, sizeof bash, "b");
@@ -313,7 +313,7 @@ static void bash_completes(void **state) {
         skip();
     }
     completed("moeparity \"\"", 1,
-              "run list coverage show judge export golden report infer bisect probe bench doctor worker help "
+              "run list coverage show judge export golden report infer bisect tune probe bench doctor worker help "
               "--version --help ");
     completed("moeparity golden \"\"", 2, "record verify diff ls ");
     completed("moeparity golden verify --st", 3, "--strict ");
