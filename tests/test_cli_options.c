@@ -312,9 +312,10 @@ static void bash_completes(void **state) {
         print_message("skipped: no bash\n");
         skip();
     }
-    completed("moeparity \"\"", 1,
-              "run list coverage show judge export golden report infer bisect tune probe bench doctor worker help "
-              "--version --help ");
+    completed(
+        "moeparity \"\"", 1,
+        "run list coverage show judge export golden report infer bisect tune probe bench doctor worker help "
+        "--version --help ");
     completed("moeparity golden \"\"", 2, "record verify diff ls ");
     completed("moeparity golden verify --st", 3, "--strict ");
     completed("moeparity run --tier \"\"", 3, "smoke ci full ");
