@@ -101,6 +101,18 @@ mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err) {
     return MP_OK;
 }
 
+mp_status mp_case_reset(mp_case *c, const char *names, mp_error *err) {
+    const mp_case usual = mp_case_default();
+    char word[WORD_SIZE], text[64];
+    while (next_word(&names, word)) {
+        const mp_field *field = mp_field_find(word, err);
+        if (!field) return MP_EINPUT;
+        mp_field_text(field, &usual, text);
+        mp_field_parse(field, c, text);
+    }
+    return MP_OK;
+}
+
 mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err) {
     mp_case next = *c;
     if (is_blank(text)) return mp_fail(err, MP_EINPUT, "an empty case: expected name=value, as in M=32");

@@ -20,6 +20,9 @@ void mp_tile_part_expected(int part, char text[64]); /* "a power of two in 16..2
 
 /* Applies `name=value ...` without validating: for overrides that are completed later. */
 mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err);
+/* Gives the fields of these blank-separated names their defaults, without validating. MP_EINPUT for a name
+ * that is no field's. */
+mp_status mp_case_reset(mp_case *c, const char *names, mp_error *err);
 int mp_case_compare(const mp_case *a, const mp_case *b); /* total order in field-list order; 0 when equal */
 
 /* True when `expr` matches the case: blank-separated terms, all of which must hold: `name=value`,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* moeparity golden record | verify | diff | ls. */
+/* moeparity golden record | verify | ls. */
 #include "cli/common.h"
 #include "cli/find.h"
+#include "cli/golden.h"
 #include "cli/judge.h"
 
 #include "golden/files.h"
@@ -74,47 +75,18 @@ int mp_cmd_golden_verify(const mp_args *args) {
     return code;
 }
 
-static void print_line(void *ctx, const char *line) {
-    (void)ctx;
-    puts(line);
-}
-
-/* A worker reads the whole file first: a forged one crashes only that, or keeps only that busy. */
-enum { READ_SECONDS = 600 };
-
-static mp_status open_golden(const char *name, mp_golden **golden, mp_error *err) {
-    char *path = mp_find(MP_SUPPLY_GOLDEN, name);
-    mp_status status = path ? mp_suite_golden_cases(path, true, READ_SECONDS, NULL, NULL, err)
-                            : mp_fail(err, MP_EMEMORY, "no memory for a path");
-    if (status == MP_OK) status = mp_golden_open(path, golden, err);
-    free(path);
-    return status;
-}
-
-int mp_cmd_golden_diff(const mp_args *args) {
-    mp_golden *first = NULL, *second = NULL;
-    mp_error err = {0};
-    bool equal = false;
-    mp_status status = open_golden(args->operands[0], &first, &err);
-    if (status == MP_OK) status = open_golden(args->operands[1], &second, &err);
-    if (status == MP_OK) status = mp_golden_diff(first, second, print_line, NULL, &equal, &err);
-    mp_golden_close(second);
-    mp_golden_close(first);
-    if (status != MP_OK) return mp_cli_fail(&err);
-    if (equal) puts("equal");
-    return equal ? MP_EXIT_OK : MP_EXIT_FAILURE;
-}
-
 int mp_cmd_golden_ls(const mp_args *args) {
     mp_golden *golden = NULL;
     mp_error err = {0};
-    mp_status status = open_golden(args->operands[0], &golden, &err);
+    mp_status status = mp_cli_open_golden(args->operands[0], &golden, &err);
     if (status == MP_OK) {
         const mp_provenance *who = mp_golden_provenance(golden);
         printf("made by moeparity %s (%s), subject %s on %s %s, %s, origin %s, fill %d\n", who->version,
                who->commit, who->subject, who->device, who->versions, who->date, who->origin,
                mp_golden_fill_version(golden));
-        status = mp_golden_list(golden, print_line, NULL, &err);
+        uint64_t root;
+        if (mp_golden_root(golden, &root)) printf("root %016llx\n", (unsigned long long)root);
+        status = mp_golden_list(golden, mp_cli_print_line, NULL, &err);
     }
     mp_golden_close(golden);
     return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);

@@ -41,7 +41,7 @@ int mp_cmd_tune_audit(const mp_args *args) {
     const outputs o = {mp_args_text(args, MP_OPT_AUDIT_JSON), mp_args_text(args, MP_OPT_SARIF),
                        mp_args_text(args, MP_OPT_AUDIT_JUNIT), mp_args_text(args, MP_OPT_WRITE_BASELINE)};
     const char *known = mp_args_text(args, MP_OPT_BASELINE);
-    const mp_audit_options options = {.triton = mp_args_text(args, MP_OPT_TRITON)};
+    const mp_audit_options options = {.triton = mp_args_text(args, MP_OPT_TUNE_TRITON)};
     const double start = mp_seconds_now();
     mp_audit audit = {0};
     mp_error err = {0};

@@ -90,6 +90,8 @@ static void set_provenance(const mp_run_info *info, mp_provenance *who) {
 int mp_cli_judge_usage(const mp_args *args, const mp_settings *settings) {
     if (mp_args_given(args, MP_OPT_IN_PROCESS) && settings->jobs > 1)
         return mp_cli_usage("--in-process and --jobs %d exclude each other", settings->jobs);
+    if (mp_args_given(args, MP_OPT_IN_PROCESS) && settings->devices)
+        return mp_cli_usage("--in-process and --devices exclude each other: CUDA_VISIBLE_DEVICES says which");
     if (settings->golden_partial && !settings->golden)
         return mp_cli_usage("--golden-partial goes with --golden");
     if (settings->deterministic && settings->repeat == 1)

@@ -15,8 +15,10 @@ enum { /* a bit each, of 64 */
        EXPORT = INT64_C(1) << MP_CMD_EXPORT,
        RECORD = INT64_C(1) << MP_CMD_RECORD,
        VERIFY = INT64_C(1) << MP_CMD_VERIFY,
+       GOLDEN_DIFF = INT64_C(1) << MP_CMD_DIFF,
        MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
        INFER = INT64_C(1) << MP_CMD_INFER,
+       BISECT_STAGE = INT64_C(1) << MP_CMD_BISECT_STAGE,
        BISECT_K = INT64_C(1) << MP_CMD_BISECT_K,
        BISECT_CONFIG = INT64_C(1) << MP_CMD_BISECT_CONFIG,
        BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
@@ -31,7 +33,7 @@ enum { /* a bit each, of 64 */
        CERTIFICATE = INT64_C(1) << MP_CMD_TUNE_CERTIFICATE,
        CHECK = INT64_C(1) << MP_CMD_TUNE_CHECK,
        HELP = INT64_C(1) << MP_CMD_HELP,
-       LOCATING = BISECT_K | BISECT_CONFIG, /* where one failing case fails */
+       LOCATING = BISECT_STAGE | BISECT_K | BISECT_CONFIG, /* where one failing case fails */
        BISECTING = BISECT_CASE | BISECT_SET,
        PROVING = TUNE_VERIFY | TUNE_DIFF | CERTIFICATE,
        JUDGING = RUN | VERIFY,
@@ -84,10 +86,18 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                        "one file", "execute the cases of a golden again, and compare",
                        "Judges like run. A case that cannot be compared with the golden fails. A golden is a "
                        "path, or the name of one that is installed."},
-    [MP_CMD_DIFF] = {"golden diff", mp_cmd_golden_diff, "FILE FILE", MP_OPERANDS_GOLDEN, 2, 2, "two files",
-                     "compare two goldens, tensor by tensor", "Exit code 1 when they differ."},
+    [MP_CMD_DIFF] =
+        {"golden diff", mp_cmd_golden_diff, "FILE FILE [option ...]", MP_OPERANDS_GOLDEN, 2, 2, "two files",
+         "compare two goldens, tensor by tensor",
+         "A line for everything in which they differ: where it begins, by how much, which experts "
+         "and tiles that touches; counts by stage at the end. Exit code 1 when they differ."},
     [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
                    "what a golden holds, and who made it", NULL},
+    [MP_CMD_GOLDEN_MERGE] =
+        {"golden merge", mp_cmd_golden_merge, "OUT FILE...", MP_OPERANDS_GOLDEN, 2, INT_MAX,
+         "a file to write and goldens", "put the cases of several goldens into one",
+         "A case that several files hold must be the same in all of them: else they are named, "
+         "nothing is written, and the exit code is 1. Each case keeps who recorded it."},
     [MP_CMD_REPORT_MERGE] =
         {"report merge", mp_cmd_report_merge, "OUT.json FILE... [option ...]", MP_OPERANDS_REPORT, 2, INT_MAX,
          "a file to write and reports", "make one report of those of all shards of a matrix",
@@ -104,6 +114,15 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "every "
          "stage that is seen has a hypothesis that fits; 1 one has none; 2, 3 and 77 as always "
          "(docs/infer.md)."},
+    [MP_CMD_BISECT_STAGE] =
+        {"bisect stage", mp_cmd_bisect_stage, "--case 'M=32 topk=2 act=silu' [--against S2] [option ...]",
+         MP_OPERANDS_NONE, 0, 0, "no argument",
+         "the first stage in which a subject parts from what is expected, or from another subject",
+         "Runs the case once, and says of every stage how many elements have other bits than predicted, or "
+         "than "
+         "those of --against, and how many are beyond their bounds; where that begins, and what these "
+         "elements "
+         "have in common. Exit codes: 0 no stage parts; 1 one does; 2, 3 and 77 as always (docs/bisect.md)."},
     [MP_CMD_BISECT_K] =
         {"bisect k", mp_cmd_bisect_k, "--case 'M=32 topk=2 act=silu' [option ...]", MP_OPERANDS_NONE, 0, 0,
          "no argument", "the group of terms with which a grouped GEMM begins to err",
@@ -238,15 +257,17 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .details = "Instead of the text in the file, and for every file. Sizes and dtype "
                                      "follow from the shapes: what is said of them must agree. scope=act "
                                      "judges that stage alone."},
-    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | BISECTING,
-                     .repeats = RUN | COVERAGE | RECORD | BISECTING,
+    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT",
+                     .commands = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
+                     .repeats = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
                      .summary = "a variant of the --case before it that must give the same bits",
                      .details =
                          "Fields that differ, as `path=runner`; or ranks or shards, as `ep_size=4 E=2` or "
                          "`N=64`, whose outputs must sum to the case's. Matrices have pairs of their "
                          "own."},
-    [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | BISECTING,
-                      .repeats = RUN | COVERAGE | RECORD | BISECTING,
+    [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT",
+                      .commands = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
+                      .repeats = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
                       .summary = "a case that runs right before the --case before it, on the same buffers",
                       .details = "Fields that differ, as `M=200 seed=1`: M, routing, seed, filter and data "
                                  "may. What it leaves in outputs and workspaces must change nothing of the "
@@ -288,7 +309,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                    "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
                                    "kernels. plugin:PATH[,words]: your kernel in a shared library; "
                                    "worker:COMMAND: in a program (docs/subjects.md)."},
-    [MP_OPT_AGAINST] = {"against", 0, MP_TAKES_TEXT, "S2", .commands = JUDGING,
+    [MP_OPT_AGAINST] = {"against", 0, MP_TAKES_TEXT, "S2", .commands = JUDGING | BISECT_STAGE,
                         .summary = "compare every case with a second subject as well",
                         .details = "Reported, not judged: both have their own bounds."},
     [MP_OPT_GOLDEN] = {"golden", 0, MP_TAKES_FILE, "FILE", .commands = RUN,
@@ -297,7 +318,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                .summary = "the golden need not hold every case",
                                .details = "A case that --golden does not hold, or holds from another "
                                           "contract, is then not judged against it; otherwise it fails."},
-    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING,
+    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING,
+                       .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
                        .summary = "what was asked for and not judged fails, and so does a skip",
                        .details = "Asked for are --golden, --against, the pairs, and every check that the "
                                   "contract promises for the case. For CI: a run that judged less than it "
@@ -310,11 +332,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                        "(repeats, guard zones, permuted tokens). Stages for which a tensor "
                                        "is lacking are told, and do not fail."},
     [MP_OPT_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2",
-                       .commands = JUDGING | RECORD | BISECTING,
+                       .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
                        .summary = "runs of a case that must agree bit for bit",
                        .details = "From the second on, buffers hold another poison than in the first: with 1 "
                                   "a dependence on old contents is not seen."},
-    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING,
+    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING,
+                              .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
                               .summary = "runs must agree bit for bit whatever the contract says",
                               .details =
                                   "A sum whose order is not fixed may differ from run to run where its "
@@ -331,10 +354,17 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE",
                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "take tiles from this tuned file, whatever its name"},
+    [MP_OPT_DEVICES] = {"devices", 0, MP_TAKES_TEXT, "LIST", .commands = JUDGING | RECORD,
+                        .summary = "the GPUs that cases run on, as 0,1, or all",
+                        .details = "A worker for each, or as many as --jobs says; each sees that GPU alone, "
+                                   "and gets a row as soon as it is free. Numbers count what "
+                                   "CUDA_VISIBLE_DEVICES leaves. Without it, the first one. A recording has "
+                                   "one worker, and so one device."},
     [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGE | JUDGING,
                      .summary = "worker processes",
-                     .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
-                                "has, and the memory."},
+                     .details =
+                         "Of each of the --devices, where they are chosen. They share the cores, unless "
+                         "OMP_NUM_THREADS says how many threads each one has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
                         .commands = JUDGING | RECORD | BISECTING | LOCATING,
                         .summary = "seconds before a case counts as hung",
@@ -384,7 +414,18 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .details = "auto: on a terminal, and where FORCE_COLOR is set; not where NO_COLOR is."},
     [MP_OPT_INPUTS] = {"inputs", 0, MP_TAKES_NOTHING, .commands = RECORD, .summary = "store the inputs too"},
     [MP_OPT_DIGEST_ABOVE] = {"digest-above", 0, MP_TAKES_NUMBER, "BYTES", 0, INT64_MAX, .fallback = "1048576",
-                             .commands = RECORD, .summary = "larger tensors become one digest a row"},
+                             .commands = RECORD, .summary = "of larger tensors digests are kept",
+                             .details = "One a row; above 512 rows 64 bytes for 512 of them, from which "
+                                        "the rows that differ can still be told (docs/goldens.md)."},
+    [MP_OPT_MAP] = {"map", 0, MP_TAKES_TEXT, "RULES", .commands = GOLDEN_DIFF,
+                    .summary = "compare cases of other fields, as `tile=64x64x64x8x4x3 -> seed=1`",
+                    .details = "TERMS -> FIELDS, and further ones behind `;`. A case of the first file that "
+                               "matches the terms (as --match has them; none: each case) stands beside the "
+                               "one of the second that has these fields instead of its own."},
+    [MP_OPT_IGNORE] = {"ignore", 0, MP_TAKES_TEXT, "FIELDS", .commands = GOLDEN_DIFF,
+                       .summary = "fields in which cases may differ that stand side by side, as `tile seed`"},
+    [MP_OPT_DIFF_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = GOLDEN_DIFF,
+                          .summary = "write the comparison there too"},
     [MP_OPT_PAIRS] = {"pairs", 0, MP_TAKES_NOTHING, .commands = LIST,
                       .summary = "print under each case its pairs, and what it runs after"},
     [MP_OPT_MATRICES] = {"matrices", 0, MP_TAKES_NOTHING, .commands = LIST,
@@ -444,6 +485,13 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                          "file and a key of it; or default, the tile of a case that names none."},
     [MP_OPT_BAD] = {"bad", 0, MP_TAKES_TEXT, "TILE", .commands = BISECT_CONFIG,
                     .summary = "the tile with which it fails; without it the case's own"},
+    [MP_OPT_SVG] = {"svg", 0, MP_TAKES_FILE, "FILE", .commands = BISECT_STAGE,
+                    .summary = "draw the stages there: rows by expert, columns, tiles"},
+    [MP_OPT_SVG_SHOWS] = {"show", 0, MP_TAKES_CHOICE, "WHAT", .choices = "ratio drift ulps",
+                          .commands = BISECT_STAGE,
+                          .summary = "what --svg shows: error over bound, drift, or ulps to the other bits",
+                          .details = "Without it ulps of the stages whose bits were compared, and error over "
+                                     "bound of the others."},
     [MP_OPT_BISECT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = LOCATING,
                                .summary = "print every try"},
     [MP_OPT_TRIES] = {"tries", 0, MP_TAKES_NUMBER, "N", 1, 1000000, .fallback = "1000", .commands = BISECTING,

@@ -11,6 +11,26 @@
 #include <string.h>
 #include <unistd.h>
 
+mp_status mp_golden_read_provenance(hid_t object, mp_provenance *who, mp_error *err) {
+    char text[1024];
+    for (int i = 0; i < MP_PROVENANCE_FIELDS; i++) {
+        const mp_provenance_field *field = &mp_provenance_fields[i];
+        const mp_status status = mp_h5_read_text(object, field->name, text, field->size, err);
+        if (status != MP_OK) return status;
+        mp_text_printable(text, (char *)who + field->offset, field->size); /* it is there to be shown */
+    }
+    return MP_OK;
+}
+
+/* A case of its own maker. */
+static mp_status read_maker(hid_t group, mp_golden_entry *entry, mp_error *err) {
+    if (H5Aexists(group, mp_provenance_fields[0].name) == 0) return MP_OK;
+    mp_provenance *who = calloc(1, sizeof *who);
+    if (!who) return mp_fail(err, MP_EMEMORY, "no memory for the provenance of a case");
+    entry->who = who;
+    return mp_golden_read_provenance(group, who, err);
+}
+
 static mp_status read_root(mp_golden *g, mp_error *err) {
     mp_status status;
     char text[1024];
@@ -29,11 +49,7 @@ static mp_status read_root(mp_golden *g, mp_error *err) {
     if ((status = mp_h5_read_integer(g->file, "fill_version", 0, INT32_MAX, &number, err)) != MP_OK)
         return status;
     g->fill_version = (int)number;
-    for (int i = 0; i < MP_PROVENANCE_FIELDS; i++) {
-        const mp_provenance_field *field = &mp_provenance_fields[i];
-        if ((status = mp_h5_read_text(g->file, field->name, text, field->size, err)) != MP_OK) return status;
-        mp_text_printable(text, (char *)&g->who + field->offset, field->size); /* it is there to be shown */
-    }
+    if ((status = mp_golden_read_provenance(g->file, &g->who, err)) != MP_OK) return status;
     return mp_read_hex(g->file, MP_ROOT, &g->has_root, &g->root, err);
 }
 
@@ -69,7 +85,7 @@ static herr_t collect_name(hid_t root, const char *name, const H5L_info_t *info,
         l->status = mp_fail(l->err, MP_EMEMORY, "no memory for case %zu", g->count);
         return -1;
     }
-    g->entries[g->count++] = (mp_golden_entry){.name = copy};
+    g->entries[g->count++] = (mp_golden_entry){.name = copy, .who = &g->who};
     return 0;
 }
 
@@ -133,6 +149,7 @@ static mp_status read_entry(hid_t file, mp_golden_entry *entry, mp_error *err) {
     if (status == MP_OK)
         status = mp_read_hex(group, "inputs_digest", &entry->has_inputs_digest, &entry->inputs_digest, err);
     if (status == MP_OK) status = mp_read_hex(group, MP_ROOT, &entry->has_root, &entry->root, err);
+    if (status == MP_OK) status = read_maker(group, entry, err);
 out:
     H5Gclose(group);
     return status;
@@ -198,6 +215,15 @@ out:
         mp_golden_close(g);
     }
     return status;
+}
+
+bool mp_golden_root(const mp_golden *golden, uint64_t *root) {
+    *root = golden->root;
+    return golden->has_root;
+}
+
+const char *mp_golden_path(const mp_golden *golden) {
+    return golden->path;
 }
 
 const mp_provenance *mp_golden_provenance(const mp_golden *golden) {

@@ -24,9 +24,8 @@ uint64_t mp_root_of_tree(const mp_tensor *shape, const mp_tree *tree) {
     return root_of(shape, tree->node, (size_t)tree->groups * (size_t)tree->words);
 }
 
-/* rows->digest is filled. */
-static mp_status finish(const mp_tensor *shape, const uint8_t *left_out, mp_row_digests *rows,
-                        mp_error *err) {
+mp_status mp_row_digests_finish(const mp_tensor *shape, const uint8_t *left_out, mp_row_digests *rows,
+                                mp_error *err) {
     const int64_t count = mp_tensor_rows(shape);
     if (count <= MP_TREE_GROUP) {
         rows->root = mp_root_of_digests(shape, rows->digest);
@@ -51,7 +50,7 @@ mp_status mp_row_digests_of(const mp_tensor *t, const uint8_t *left_out, mp_row_
     mp_status status = begin(t, rows, err);
     for (int64_t r = 0; status == MP_OK && r < mp_tensor_rows(t); r++)
         rows->digest[r] = mp_tensor_row_digest(t, r);
-    return status == MP_OK ? finish(t, left_out, rows, err) : status;
+    return status == MP_OK ? mp_row_digests_finish(t, left_out, rows, err) : status;
 }
 
 void mp_row_digests_free(mp_row_digests *rows) {
@@ -88,11 +87,11 @@ mp_status mp_root_of_stored(const mp_stored *stored, const uint8_t *left_out, ui
         if (status == MP_OK) rows.root = mp_root_of_tree(&stored->shape, &rows.tree);
     } else if (stored->digest) {
         status = mp_stored_digests(stored, &rows.digest, err);
-        if (status == MP_OK) status = finish(&stored->shape, left_out, &rows, err);
+        if (status == MP_OK) status = mp_row_digests_finish(&stored->shape, left_out, &rows, err);
     } else {
         status = begin(&stored->shape, &rows, err);
         if (status == MP_OK) status = read_rows(stored, rows.digest, err);
-        if (status == MP_OK) status = finish(&stored->shape, left_out, &rows, err);
+        if (status == MP_OK) status = mp_row_digests_finish(&stored->shape, left_out, &rows, err);
     }
     *root = rows.root;
     mp_row_digests_free(&rows);

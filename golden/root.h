@@ -27,6 +27,9 @@ typedef struct mp_row_digests {
     uint64_t root;
 } mp_row_digests;
 mp_status mp_row_digests_of(const mp_tensor *t, const uint8_t *left_out, mp_row_digests *rows, mp_error *err);
+/* Of digests that are there: fills tree and root. */
+mp_status mp_row_digests_finish(const mp_tensor *shape, const uint8_t *left_out, mp_row_digests *rows,
+                                mp_error *err);
 void mp_row_digests_free(mp_row_digests *rows);
 
 /* Of a stored tensor, from its numbers; left_out as stored with it. */

@@ -3,6 +3,7 @@
 #ifndef MP_GOLDEN_STORE_H
 #define MP_GOLDEN_STORE_H
 
+#include "golden/files.h"
 #include "golden/h5.h"
 #include "golden/tree.h"
 #include "moeparity/golden.h"
@@ -37,6 +38,10 @@ struct mp_golden {
     size_t *by_name; /* reading: indices of entries in the order of their names */
 };
 
+/* Fields of the provenance are attributes of the file; a case whose are others has its own. */
+mp_status mp_golden_write_provenance(hid_t object, const mp_provenance *who, mp_error *err);
+mp_status mp_golden_read_provenance(hid_t object, mp_provenance *who, mp_error *err);
+
 /* The provenance fields and the root attributes they are stored as. */
 typedef struct mp_provenance_field {
     const char *name;
@@ -48,9 +53,6 @@ extern const mp_provenance_field mp_provenance_fields[MP_PROVENANCE_FIELDS];
 /* File access without locks: a golden is replaced by rename and never changed in place, and read-only media
  * refuse locks. */
 hid_t mp_golden_access(void);
-
-/* The shape that a tensor of the case's trace must have; of rank 0 where a trace cannot hold it. */
-mp_tensor mp_golden_plan(const mp_golden_entry *entry, mp_tensor_id id);
 
 /* One tensor as stored: the tensor itself, the digests of its rows, or a tree over them. */
 typedef struct mp_stored {
@@ -95,6 +97,8 @@ mp_status mp_golden_open_inputs(hid_t group, hid_t *inputs, mp_error *err);
  * the first axis, or of rank 1 everything. */
 typedef void mp_stored_visit(void *ctx, int64_t first_row, int64_t rows, const char *bytes);
 mp_status mp_stored_read(const mp_stored *stored, mp_stored_visit *visit, void *ctx, mp_error *err);
+/* A tensor stored in full; mp_tensor_free, after an error too. */
+mp_status mp_stored_load(const mp_stored *stored, mp_tensor *t, mp_error *err);
 /* The digests of a tensor stored as such, one a row; freed by the caller. */
 mp_status mp_stored_digests(const mp_stored *stored, uint64_t **digests, mp_error *err);
 /* The tree of a tensor stored as such; mp_tree_free. */
@@ -103,15 +107,14 @@ mp_status mp_stored_tree(const mp_stored *stored, mp_tree *tree, mp_error *err);
  * marked, and freed by the caller. `stored` is that tensor. */
 mp_status mp_stored_left_out(hid_t group, const char *name, const mp_stored *stored, uint8_t **left_out,
                              mp_error *err);
-bool mp_same_shape(const mp_tensor *a, const mp_tensor *b);
-#define MP_SHAPE_TEXT_MAX 96                                          /* "bf16[" and three sizes of 64 bits */
-void mp_shape_text(const mp_tensor *t, char text[MP_SHAPE_TEXT_MAX]); /* "bf16[4,10]" */
 /* Compares what is stored (or not) with t; fills all of diff, which starts zeroed, but the tensor's name.
  * When both sides are digests or trees, t has no data and `other` holds its digests; else other is NULL.
  * left_out: of the tree, where one of them is one. visit may be NULL. */
 mp_status mp_stored_compare(const mp_stored *stored, const uint8_t *left_out, const mp_tensor *t,
                             const mp_stored *other, mp_golden_visit *visit, void *ctx,
                             mp_golden_difference *diff, mp_error *err);
+/* Between mp_golden_create and the first case: the fill version of the cases that are copied into it. */
+mp_status mp_golden_set_fill_version(mp_golden *golden, int version, mp_error *err);
 /* 16 hexadecimal digits that may be absent. */
 mp_status mp_read_hex(hid_t object, const char *name, bool *found, uint64_t *digest, mp_error *err);
 

@@ -19,7 +19,7 @@ void mp_shape_text(const mp_tensor *t, char text[MP_SHAPE_TEXT_MAX]) {
     snprintf(text + used, MP_SHAPE_TEXT_MAX - (size_t)used, "]");
 }
 
-mp_tensor mp_golden_plan(const mp_golden_entry *entry, mp_tensor_id id) {
+mp_tensor mp_golden_planned(const mp_golden_entry *entry, mp_tensor_id id) {
     const bool possible = mp_case_possible_outputs(&entry->c) & MP_IN_SET(id);
     return possible ? mp_case_shape(&entry->c, id, entry->block_size_m) : (mp_tensor){0};
 }

@@ -22,6 +22,14 @@ const mp_provenance_field mp_provenance_fields[MP_PROVENANCE_FIELDS] = {
 };
 #undef FIELD
 
+bool mp_same_provenance(const mp_provenance *a, const mp_provenance *b) {
+    for (int i = 0; i < MP_PROVENANCE_FIELDS; i++)
+        if (strcmp((const char *)a + mp_provenance_fields[i].offset,
+                   (const char *)b + mp_provenance_fields[i].offset) != 0)
+            return false;
+    return true;
+}
+
 hid_t mp_golden_access(void) {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     if (access < 0) return access;
@@ -35,16 +43,30 @@ hid_t mp_golden_access(void) {
     return access;
 }
 
+mp_status mp_golden_write_provenance(hid_t object, const mp_provenance *who, mp_error *err) {
+    mp_status status = MP_OK;
+    for (int i = 0; status == MP_OK && i < MP_PROVENANCE_FIELDS; i++)
+        status = mp_h5_write_text(object, mp_provenance_fields[i].name,
+                                  (const char *)who + mp_provenance_fields[i].offset, err);
+    return status;
+}
+
 static mp_status write_root(hid_t file, const mp_provenance *who, mp_error *err) {
     mp_status status = mp_h5_write_text(file, "format", MP_GOLDEN_FORMAT, err);
     if (status == MP_OK)
         status = mp_h5_write_integers(file, "format_version", &(int64_t){MP_GOLDEN_FORMAT_VERSION}, 1, err);
     if (status == MP_OK)
         status = mp_h5_write_integers(file, "fill_version", &(int64_t){MP_FILL_VERSION}, 1, err);
-    for (int i = 0; status == MP_OK && i < MP_PROVENANCE_FIELDS; i++)
-        status = mp_h5_write_text(file, mp_provenance_fields[i].name,
-                                  (const char *)who + mp_provenance_fields[i].offset, err);
-    return status;
+    return status == MP_OK ? mp_golden_write_provenance(file, who, err) : status;
+}
+
+mp_status mp_golden_set_fill_version(mp_golden *golden, int version, mp_error *err) {
+    const int64_t value = version;
+    if (version == golden->fill_version) return MP_OK;
+    golden->fill_version = version;
+    if (H5Adelete(golden->file, "fill_version") < 0)
+        return mp_h5_fail(err, MP_EIO, "%s: cannot write attribute 'fill_version'", golden->path);
+    return mp_h5_write_integers(golden->file, "fill_version", &value, 1, err);
 }
 
 mp_status mp_golden_create(const char *path, const mp_provenance *who, size_t digest_above,
@@ -111,7 +133,8 @@ void mp_golden_store_inputs(mp_golden *golden) {
 }
 
 /* What is known of a case beside its tensors. */
-static mp_status write_entry(hid_t group, const mp_golden_entry *entry, mp_error *err) {
+static mp_status write_entry(const mp_golden *golden, hid_t group, const mp_golden_entry *entry,
+                             mp_error *err) {
     const int64_t block_size_m = entry->block_size_m;
     mp_status status = mp_h5_write_text(group, "contract", entry->contract, err);
     if (status == MP_OK && entry->has_contract_digest)
@@ -120,6 +143,8 @@ static mp_status write_entry(hid_t group, const mp_golden_entry *entry, mp_error
     if (status == MP_OK) status = mp_h5_write_integers(group, "block_size_m", &block_size_m, 1, err);
     if (status == MP_OK && entry->has_inputs_digest)
         status = mp_put_hex(group, "inputs_digest", entry->inputs_digest, err);
+    if (status == MP_OK && entry->who && !mp_same_provenance(entry->who, &golden->who))
+        status = mp_golden_write_provenance(group, entry->who, err);
     return status;
 }
 
@@ -133,6 +158,7 @@ static mp_status remember(mp_golden *golden, const mp_golden_entry *entry, mp_er
         golden->capacity = capacity;
     }
     mp_golden_entry copy = *entry;
+    copy.who = &golden->who;
     copy.name = strdup(entry->name);
     copy.contract = strdup(entry->contract);
     copy.config = strdup(entry->config);
@@ -150,7 +176,7 @@ mp_status mp_golden_begin_case(mp_golden *golden, const mp_golden_entry *entry, 
     if (check_text("config", entry->config, err) != MP_OK) return MP_EINPUT;
     mp_status status = remember(golden, entry, err);
     if (status == MP_OK) status = mp_put_group(golden->file, entry->name, group, err);
-    if (status == MP_OK) status = write_entry(*group, entry, err);
+    if (status == MP_OK) status = write_entry(golden, *group, entry, err);
     return status == MP_OK ? MP_OK : mp_golden_end_case(golden, *group, NULL, status, err);
 }
 
@@ -252,6 +278,7 @@ void mp_golden_close(mp_golden *golden) {
         free(golden->entries[i].name);
         free(golden->entries[i].contract);
         free(golden->entries[i].config);
+        if (golden->entries[i].who != &golden->who) free((void *)golden->entries[i].who);
     }
     free(golden->entries);
     free(golden->by_name);

@@ -96,9 +96,10 @@ typedef struct mp_place {
 typedef struct mp_search {
     mp_place *place;
     size_t count;
-    char **odd; /* folders that begin with triton_ and are no version */
+    char **odd; /* folders that begin with triton_ and are no version, "triton_3.6.0" among them */
     size_t odd_count;
-    int listing_failed; /* errno of a folder of versions that could not be listed; 0 */
+    const char *raising; /* the one at whose parts, which are no numbers, the loader raises; NULL */
+    int listing_failed;  /* errno of a folder of versions that could not be listed; 0 */
 } mp_search;
 
 /* A folder that holds files, or folders of versions where the loader has such. */

@@ -95,6 +95,8 @@ static bool add_odd(mp_search *s, const char *folder) {
     if (!grown) return false;
     s->odd = grown;
     if (!(s->odd[s->odd_count] = strdup(folder))) return false;
+    /* The parts of triton_3.6.0 are numbers; its files are then looked for in triton_3_6_0. */
+    if (!s->raising && !mp_triton_version_valid(folder + strlen(prefix))) s->raising = s->odd[s->odd_count];
     s->odd_count++;
     return true;
 }

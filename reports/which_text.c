@@ -28,19 +28,16 @@ void mp_which_tile(const mp_which_query *query, const mp_which *w, const mp_whic
     static const char *const names[] = {"BLOCK_SIZE_M", "BLOCK_SIZE_N", "BLOCK_SIZE_K",
                                         "GROUP_SIZE_M", "num_warps",    "num_stages"};
     const mp_table_row *row = down ? choice->down : choice->up;
-    const bool off =
-        w->up.outcome == MP_WHICH_DEFAULT && w->up.search.count && mp_search_first(&w->up.search);
     mp_text up = {0};
     *overridden = 0;
     if (!row) {
-        mp_which_default(w->loader, &query->key, M, off, text);
+        mp_which_default(w->loader, &query->key, M, w->off, text);
         return;
     }
     if (down && choice->up) {
         add_value(&up, choice->up, names[0], "?");
     } else if (down) {
-        mp_which_default(w->loader, &query->key, M, off, &up);
-        mp_text_add(&up, "%s", "");
+        mp_which_default(w->loader, &query->key, M, w->off, &up);
     }
     for (int i = 0; i < 6; i++) add_value(text, row, names[i], i == 4 ? "4" : i == 5 ? "3" : "?");
     if (mp_table_true(row, "USE_TMA")) mp_text_add(text, " TMA");

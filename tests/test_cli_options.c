@@ -7,8 +7,8 @@ static void misspelt_words_are_recognised(void **state) {
     expect("moeparity rnu", 2, "",
            "moeparity: unknown command 'rnu', did you mean 'run'? (moeparity help lists");
     expect("moeparity golden verfy a.h5", 2, "",
-           "moeparity: golden: unknown word 'verfy', did you mean 'verify'?: expected record, verify, diff "
-           "or ls\n");
+           "moeparity: golden: unknown word 'verfy', did you mean 'verify'?: expected record, verify, diff, "
+           "ls or merge\n");
     expect("moeparity run ok.yaml --subjet host", 2, "",
            "moeparity: run: unknown option '--subjet', did you mean '--subject'? (moeparity help run lists "
            "them)\n");
@@ -198,6 +198,7 @@ static void everything_is_told(void **state) {
                                            "golden verify",
                                            "golden diff",
                                            "golden ls",
+                                           "report merge",
                                            "infer",
                                            "bisect case",
                                            "bisect set",
@@ -211,7 +212,8 @@ static void everything_is_told(void **state) {
                                            "tune certificate",
                                            "tune check",
                                            "doctor",
-                                           "help"};
+                                           "help",
+                                           "golden merge"};
     static char manual[1 << 18], bash[1 << 18], zsh[1 << 18];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
@@ -312,11 +314,10 @@ static void bash_completes(void **state) {
         print_message("skipped: no bash\n");
         skip();
     }
-    completed(
-        "moeparity \"\"", 1,
-        "run list coverage show judge export golden report infer bisect tune probe bench doctor worker help "
-        "--version --help ");
-    completed("moeparity golden \"\"", 2, "record verify diff ls ");
+    completed("moeparity \"\"", 1,
+              "run list coverage show judge export golden report infer bisect tune probe bench doctor worker "
+              "help --version --help ");
+    completed("moeparity golden \"\"", 2, "record verify diff ls merge ");
     completed("moeparity golden verify --st", 3, "--strict ");
     completed("moeparity run --tier \"\"", 3, "smoke ci full ");
     completed("moeparity run ok.y", 2, "ok.yaml ");

@@ -271,64 +271,7 @@ static void same_content_gives_same_bytes(void **state) {
     free_trace(&trace);
 }
 
-static bool diff_files(const char *a, const char *b, char *lines) {
-    mp_golden *in_a, *in_b;
-    bool equal;
-    lines[0] = '\0';
-    OK(mp_golden_open(a, &in_a, &err));
-    OK(mp_golden_open(b, &in_b, &err));
-    OK(mp_golden_diff(in_a, in_b, append_line, lines, &equal, &err));
-    mp_golden_close(in_a);
-    mp_golden_close(in_b);
-    return equal;
-}
-
 #define AS_DIGESTS " (stored as digests of rows: record with a larger --digest-above to see elements)"
-
-static void diff_of_two_files(void **state) {
-    (void)state;
-    char other[256], lines[8192], expected[512];
-    snprintf(other, sizeof other, "%s/other.h5", directory);
-    mp_trace trace = planned_trace(13);
-
-    for (int how = 0; how < 4; how++) { /* stored in full or as digests: no difference */
-        record(path, 0, &trace, how & 1 ? 0 : SIZE_MAX);
-        record(other, 0, &trace, how & 2 ? 0 : SIZE_MAX);
-        assert_true(diff_files(path, other, lines));
-        assert_string_equal(lines, "");
-        ((uint16_t *)trace.t[MP_CACHE3].data)[25] = 0x3F80;
-        record(path, 0, &trace, how & 1 ? 0 : SIZE_MAX);
-        ((uint16_t *)trace.t[MP_CACHE3].data)[25] = 0x4000;
-        record(other, 0, &trace, how & 2 ? 0 : SIZE_MAX);
-        assert_false(diff_files(path, other, lines));
-        assert_string_equal(lines, how == 0 ? CASE
-                                       ": cache3: 1 of 8 rows differ (row 2), 1 element, "
-                                       "max-abs=1.00e+00, first [1,0,5]: 1 (0x3f80) -> 2 (0x4000)\n"
-                                            : CASE ": cache3: 1 of 8 rows differ (row 2)" AS_DIGESTS "\n");
-    }
-
-    record(other, 3, &trace, SIZE_MAX);
-    assert_false(diff_files(path, other, lines));
-    snprintf(expected, sizeof expected, CASE ": only in %s\n" CASE " seed=3: only in %s\n", path, other);
-    assert_string_equal(lines, expected);
-
-    mp_tensor cache1 = trace.t[MP_CACHE1];
-    record(path, 0, &trace, SIZE_MAX);
-    trace.t[MP_CACHE1].data = NULL;
-    record(other, 0, &trace, SIZE_MAX);
-    assert_false(diff_files(path, other, lines));
-    snprintf(expected, sizeof expected, CASE ": cache1: only in %s\n", path);
-    assert_string_equal(lines, expected);
-    trace.t[MP_CACHE1] = cache1;
-
-    mp_golden *golden;
-    lines[0] = '\0';
-    OK(mp_golden_open(other, &golden, &err));
-    OK(mp_golden_list(golden, append_line, lines, &err));
-    mp_golden_close(golden);
-    assert_int_equal(strncmp(lines, CASE ": 6 tensors in full, 0 as digests, ", strlen(CASE) + 35), 0);
-    free_trace(&trace);
-}
 
 /* What one file of a pair is made with. */
 typedef struct recording {
@@ -346,71 +289,6 @@ static void record_as(const char *file, recording r) {
     if (r.store_inputs) mp_golden_store_inputs(golden);
     OK(mp_golden_write(golden, &c, r.contract, r.config, r.trace, r.inputs, &err));
     OK(mp_golden_commit(golden, &err));
-}
-
-/* Everything that is stored with a case has a line of its own. */
-static void diff_of_what_belongs_to_a_case(void **state) {
-    (void)state;
-    char other[256], lines[8192], digests[256], contracts[2048], identities[256], all[4096];
-    snprintf(other, sizeof other, "%s/other.h5", directory);
-    mp_case c = case_with_seed(0);
-    mp_contract weakest = mp_contract_weakest(), split = weakest, quiet = weakest;
-    char text[2][MP_CONTRACT_TEXT_MAX];
-    split.down.split_k = 4;
-    quiet.padding = MP_ROW_ZERO; /* another contract, of which the sentence for people says nothing */
-    mp_contract_text(&weakest, text[0], sizeof text[0]);
-    mp_contract_text(&split, text[1], sizeof text[1]);
-    snprintf(contracts, sizeof contracts, CASE ": contract: '%s' -> '%s'\n", text[0], text[1]);
-    snprintf(identities, sizeof identities, CASE ": contract: digest %016llx -> %016llx\n",
-             (unsigned long long)mp_contract_digest(&weakest),
-             (unsigned long long)mp_contract_digest(&quiet));
-    snprintf(all, sizeof all,
-             "%s" CASE ": config: 'default' -> 'y'\n" CASE ": block_size_m: 16 -> 32\n" CASE
-             ": sorted_token_ids: int32[1,53] -> int32[1,101]\n" CASE ": expert_ids: 1 of 1 rows differ",
-             contracts);
-    mp_trace trace = planned_trace(17), tiled;
-    mp_inputs inputs, changed;
-    OK(mp_inputs_create(&c, &inputs, &err));
-    OK(mp_inputs_create(&c, &changed, &err));
-    ((float *)changed.t[MP_TOPK_WEIGHTS].data)[3] = 2.0f;
-    mp_trace_plan(&c, 32, &tiled); /* another tile: larger align tensors */
-    for (int i = 0; i < MP_TENSOR_COUNT; i++) {
-        const bool align = mp_tensors[i].rows == MP_ROWS_CHUNK;
-        if (!align) tiled.t[i] = trace.t[i];
-        if (align && tiled.t[i].rank > 0) OK(mp_tensor_alloc(&tiled.t[i], 0, &err));
-    }
-    snprintf(digests, sizeof digests, CASE ": inputs: digest %016llx -> %016llx\n",
-             (unsigned long long)mp_inputs_digest(&inputs), (unsigned long long)mp_inputs_digest(&changed));
-    const recording first = {&weakest, "default", &trace, &inputs, false};
-    const struct {
-        recording a, b;
-        const char *lines;
-    } pairs[] = {
-        {first, {&split, "default", &trace, &inputs, false}, contracts},
-        {first, {&quiet, "default", &trace, &inputs, false}, identities},
-        {first, {&weakest, "", &trace, &inputs, false}, CASE ": config: 'default' -> ''\n"},
-        {first, {&weakest, "default", &trace, &changed, false}, digests},
-        {first, {&weakest, "default", &trace, &changed, true}, digests},
-        {first, {&weakest, "default", &trace, &inputs, true}, ""},
-        {first, {&weakest, "default", &trace, NULL, false}, ""}, /* a file of before */
-        {{&weakest, "default", &trace, &inputs, true},
-         {&weakest, "default", &trace, &changed, true},
-         CASE ": inputs/topk_weights: 1 of 4 rows differ (row 1), 1 element, max-abs="},
-        {first, {&split, "y", &tiled, &inputs, false}, all},
-    };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        record_as(path, pairs[i].a);
-        record_as(other, pairs[i].b);
-        assert_int_equal(diff_files(path, other, lines), pairs[i].lines[0] == '\0');
-        const size_t whole = strlen(pairs[i].lines);
-        const bool line_ends = whole == 0 || pairs[i].lines[whole - 1] == '\n';
-        if (line_ends ? strcmp(lines, pairs[i].lines) != 0 : strncmp(lines, pairs[i].lines, whole) != 0)
-            fail_msg("pair %zu: expected\n%s\nin\n%s", i, pairs[i].lines, lines);
-    }
-    for (int i = 0; i <= MP_NUM_TOKENS_POST_PADDED; i++) mp_tensor_free(&tiled.t[i]);
-    mp_inputs_destroy(&inputs);
-    mp_inputs_destroy(&changed);
-    free_trace(&trace);
 }
 
 /* The digest is that of the inputs, with or without their tensors; a file of before has none. */
@@ -540,8 +418,6 @@ int main(void) {
         TEST(texts_that_cannot_be_read_are_not_written),
         TEST(cases_keep_their_order_and_occur_once),
         TEST(same_content_gives_same_bytes),
-        TEST(diff_of_two_files),
-        TEST(diff_of_what_belongs_to_a_case),
         TEST(inputs_are_known_by_their_digest),
         TEST(texts_of_differences),
         TEST(no_number_is_cut),

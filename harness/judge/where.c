@@ -48,10 +48,15 @@ static mp_stage reader_of(mp_tensor_id id) {
     return (mp_stage)s;
 }
 
+mp_stage mp_where_stage_of(const mp_case *c, mp_tensor_id id) {
+    const int writer = writer_of(c, id);
+    return writer < MP_STAGE_COUNT ? (mp_stage)writer : reader_of(id);
+}
+
 mp_where mp_where_of_tensor(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const mp_config *config,
                             mp_tensor_id id) {
     const int writer = writer_of(c, id);
-    const mp_stage stage = writer < MP_STAGE_COUNT ? (mp_stage)writer : reader_of(id);
+    const mp_stage stage = mp_where_stage_of(c, id);
     mp_where where = mp_where_of(c, t, config, stage, stage);
     where.input = writer == MP_STAGE_COUNT;
     where.tensor = mp_tensor_name(id);
@@ -69,6 +74,10 @@ static bool rows_are_slots(const mp_where *w) {
     return mp_stage_rows_are_slots(mp_where_writer(w));
 }
 
+bool mp_where_rows_are_slots(const mp_where *w) {
+    return w->stage != MP_ALIGN && rows_are_slots(w);
+}
+
 /* Row blocks of one chunk. */
 static int64_t blocks_of(const mp_where *w) {
     return w->sorted_ids->dim[1] / w->tile->block_size_m + 1;
@@ -83,6 +92,22 @@ static int64_t block_of(const mp_where *w, int64_t slot) {
     for (int64_t p = 0; p < positions; p++)
         if (sorted[p] == slot - chunk * chunk_slots) return chunk * blocks + p / w->tile->block_size_m;
     return -1;
+}
+
+bool mp_where_blocks(const mp_where *w, int64_t *block, int64_t *blocks) {
+    if (!w->sorted_ids || !w->tile || w->tile->block_size_m < 1 || !rows_are_slots(w)) return false;
+    const int64_t slots = mp_case_slots(w->c), chunk_slots = mp_case_chunk_tokens(w->c, 0) * w->c->topk;
+    *blocks = w->sorted_ids->dim[0] * blocks_of(w);
+    for (int64_t s = 0; s < slots; s++) block[s] = -1;
+    for (int64_t chunk = 0; chunk < w->sorted_ids->dim[0]; chunk++) {
+        const int32_t *sorted = mp_tensor_row(w->sorted_ids, chunk);
+        for (int64_t p = 0; p < w->sorted_ids->dim[1]; p++) {
+            const int64_t slot = chunk * chunk_slots + sorted[p];
+            if (sorted[p] >= 0 && sorted[p] < chunk_slots && slot < slots)
+                block[slot] = chunk * blocks_of(w) + p / w->tile->block_size_m;
+        }
+    }
+    return true;
 }
 
 static void stages_text(const mp_where *w, char text[64]) {

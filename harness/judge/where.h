@@ -32,8 +32,17 @@ mp_where mp_where_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const
 mp_where mp_where_of_tensor(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const mp_config *config,
                             mp_tensor_id id);
 
+/* The stage that a tensor is told with: as in mp_where_of_tensor. */
+mp_stage mp_where_stage_of(const mp_case *c, mp_tensor_id id);
+bool mp_where_rows_are_slots(const mp_where *where); /* not tokens, nor chunks of align's */
+
 /* The stage whose rows the tensor has: what a hook wrote has those of the stage before it. */
 mp_stage mp_where_writer(const mp_where *where);
+
+/* The row block of every slot in the sorted order, counted over all chunks, -1 of one that is in none: with
+ * a slot's column div BLOCK_SIZE_N its tile. *blocks is how many there can be. False where tiles are not
+ * known, or the rows are no slots. block has a place for each slot. */
+bool mp_where_blocks(const mp_where *where, int64_t *block, int64_t *blocks);
 
 /* Which rows and columns are concerned. rows marks them; the rest are counts. Starts with mp_pattern_start.
  */

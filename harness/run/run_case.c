@@ -64,7 +64,9 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     if (status == MP_OK)
         status = mp_judge(c, &s->offer.contract, &s->offer.config, s->in, &s->first, MP_POISON_A, s->engine,
                           v, err);
-    if (status == MP_OK)
+    if (status == MP_OK && s->options->settings.once && s->options->against)
+        status = mp_compare_stages(s, err);
+    else if (status == MP_OK)
         status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, v, err);
     if (status != MP_OK || s->options->settings.once) {
         for (int i = 0; i < MP_CHECK_COUNT; i++)

@@ -16,9 +16,10 @@ static void asked_name(const mp_loader *loader, const mp_tuned_parts *parts, cha
     mp_tuned_name(&unpacked, &key, parts->down, name);
 }
 
-/* The loader of such a folder. */
+/* The loader of such a folder; of a file that was named alone, of such a name. */
 static const mp_loader *loader_of(const mp_audit_file *f) {
-    return &mp_loaders[f->readers & MP_READ_BY_SGLANG ? MP_LOADER_SGLANG : MP_LOADER_VLLM];
+    const bool flat = f->lies == MP_LIES_FLAT || f->lies == MP_LIES_BELOW_FLAT;
+    return &mp_loaders[!flat && f->readers & MP_READ_BY_SGLANG ? MP_LOADER_SGLANG : MP_LOADER_VLLM];
 }
 
 #define NOBODY(what, ...) \

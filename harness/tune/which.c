@@ -101,15 +101,16 @@ static mp_status look_up(const mp_which_query *query, mp_which *w, bool down, mp
     const mp_place *first = mp_search_first(&part->search);
     /* Only what is not in the running version's folder makes the loader list the others. */
     const bool lists = w->loader->versioned && !(first && first->rule == MP_PLACE_ASKED_VERSION);
-    if (is_off(query, w->loader, &why)) {
+    w->off = is_off(query, w->loader, &why);
+    if (w->off) {
         say(part, down ? MP_WHICH_UP : MP_WHICH_DEFAULT, &why);
     } else if (lists && part->search.listing_failed) {
         mp_text_add(&why, "%s: %s: the loader lists it, and raises", w->root[0].folder,
                     strerror(part->search.listing_failed));
         say(part, MP_WHICH_RAISES, &why);
-    } else if (lists && part->search.odd_count) {
+    } else if (lists && part->search.raising) {
         mp_text_add(&why, "%s is no version: the loader converts its parts to numbers, and raises",
-                    part->search.odd[0]);
+                    part->search.raising);
         say(part, MP_WHICH_RAISES, &why);
     } else if (first) {
         part->chosen = first;

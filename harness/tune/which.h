@@ -39,6 +39,7 @@ typedef struct mp_which {
     char *folder[2];
     mp_root root[2];
     size_t root_count;
+    bool off; /* no file is looked at */
     mp_which_part up, down;
     int64_t *M; /* ascending where all were asked for */
     size_t M_count;
@@ -70,7 +71,7 @@ typedef struct mp_which_choice {
 void mp_which_choose(const mp_which *which, int64_t M, mp_which_choice *choice);
 
 /* The built-in default of a loader, as BLOCK_SIZE_M x N x K x GROUP_SIZE_M x num_warps x num_stages, or that
- * it is chosen at launch. For NVIDIA devices. */
+ * it is chosen at launch. */
 void mp_which_default(const mp_loader *loader, const mp_tuned_key *key, int64_t M, bool off, mp_text *text);
 
 /* which_folders.c: sets where, folder, root. */

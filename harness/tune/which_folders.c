@@ -85,7 +85,9 @@ static char *installed(const char *package) {
     ssize_t length = -1;
     int status;
     const char *const argv[] = {"python3", "-c", code, package, NULL};
-    if (mp_process_start(argv, "PYTHONDONTWRITEBYTECODE=1", -1, &python, NULL) != MP_OK) return NULL;
+    if (mp_process_start(argv, (const char *const[]){"PYTHONDONTWRITEBYTECODE=1", NULL}, -1, &python, NULL) !=
+        MP_OK)
+        return NULL;
     const int from = dup(python.from);
     if (from >= 0 && mp_process_wait(&python, SECONDS, &status)) length = read(from, path, sizeof path - 1);
     mp_process_kill(&python);

@@ -66,6 +66,7 @@ typedef struct mp_golden_entry {
     int block_size_m;        /* what its align tensors and sorted layout were padded to */
     bool has_contract_digest, has_inputs_digest, has_root; /* the first goldens have none */
     uint64_t contract_digest, inputs_digest, root;
+    const mp_provenance *who; /* recorded it: the file's, or that of a case merged into it */
 } mp_golden_entry;
 size_t mp_golden_count(const mp_golden *golden);
 /* In the order in which they were recorded; NULL for what is no index. */

@@ -79,6 +79,8 @@ def describe(case):
         offer = {}
     if HOW == "wordy":
         offer = {"weaker": "weak " * 300}
+    if HOW == "visible":
+        offer["weaker"] = "sees " + os.environ.get("CUDA_VISIBLE_DEVICES", "nothing said")
     if HOW == "no-contract":
         offer["contract"] = "sm_91"
     if HOW == "no-tensor":
@@ -135,6 +137,8 @@ def run(request):
             gate, up = widen(cache1[s * 2 * n + k]), widen(cache1[s * 2 * n + n + k])
             cache2[s * n + k] = narrow(gate / (1 + math.exp(-gate)) * up)
     end = tensors["cache2"]["offset"] + tensors["cache2"]["bytes"]
+    if HOW == "visible" and os.environ.get("CUDA_VISIBLE_DEVICES") == "GPU-slow":
+        time.sleep(0.2)
     if HOW == "behind":
         memory[end] ^= 1
     if HOW == "workspace":
