@@ -216,7 +216,7 @@ static void everything_is_told(void **state) {
                                            "golden merge",
                                            "report diff",
                                            "report html"};
-    static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
+    static char manual[1 << 18], bash[1 << 18], zsh[1 << 18];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
     read_into(bash, sizeof bash, "b");
@@ -317,8 +317,8 @@ static void bash_completes(void **state) {
         skip();
     }
     completed("moeparity \"\"", 1,
-              "run list coverage show judge export golden report infer bisect probe bench doctor worker help "
-              "--version --help ");
+              "run list coverage show judge export golden report infer bisect tune probe bench doctor worker "
+              "help --version --help ");
     completed("moeparity golden \"\"", 2, "record verify diff ls merge ");
     completed("moeparity golden verify --st", 3, "--strict ");
     completed("moeparity run --tier \"\"", 3, "smoke ci full ");
