@@ -133,6 +133,7 @@ typedef struct search {
     unsigned char *asked; /* [1 << count]: answers, by the set of keys that are bad's */
     mp_verdict last;      /* of the try that was asked last */
     int fewest;           /* keys of bad with which it has failed yet */
+    int cannot;           /* tiles that cannot run */
     json_t *tries, *report;
     mp_status status; /* why the search ended */
     mp_error *err;
@@ -191,6 +192,7 @@ static answer ask(search *s, unsigned set, const char *what) {
         return UNASKED;
     }
     s->asked[set] = (unsigned char)a;
+    s->cannot += a == CANNOT_RUN;
     if (a == FAILS && __builtin_popcount(set) < s->fewest) {
         s->fewest = __builtin_popcount(set);
         json_object_set_new(s->report, "repro", mp_json_text(s->last.repro));
@@ -291,7 +293,9 @@ static void conclude(search *s, const result *r) {
         mp_text_add(&text, " alone makes it fail");
     } else {
         add_set(s, r->least, &s->bad, &text);
-        mp_text_add(&text, least == 1 ? " makes it fail" : " together make it fail, and no fewer of them do");
+        mp_text_add(&text, "%s%s",
+                    least == 1 ? " makes it fail" : " together make it fail, and no fewer of them do",
+                    least > 1 && s->cannot > 0 ? " that can run" : "");
     }
     if (r->repairs) {
         mp_text_add(&text, "; with the good ");
@@ -322,6 +326,7 @@ static mp_status bisect(search *s) {
         } else {
             json_object_set_new(s->report, "conclusion", json_string("no difference: the bad tile passes"));
         }
+        json_object_set_new(s->report, "cannot_run", json_integer(s->cannot));
         json_object_set_new(s->report, "runs", json_integer((json_int_t)json_array_size(s->tries)));
         json_object_set(s->report, "tries", s->tries);
     }
