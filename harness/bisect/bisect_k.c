@@ -99,7 +99,7 @@ static mp_status find(search *s, bool exhaustive, mp_error *err) {
 enum { FEW = 16 }; /* elements that part: where one group shows, its neighbour may not */
 
 typedef struct kind {
-    bool one; /* group: sums from either end point to it */
+    bool one, all; /* group or groups are what sums from both ends point to */
     mp_k_shown alone, halved, scaled;
     bool has_alone, has_halved, has_scaled;
 } kind;
@@ -120,6 +120,7 @@ static mp_status look_closer(search *s, kind *k, mp_error *err) {
     mp_text edit = {0};
     mp_status status = MP_OK;
     k->one = s->last.found > 0 && s->first.found == s->groups - s->last.found + 1;
+    k->all = s->first.found == 1 && s->last.found == 1;
     k->has_alone = k->one && from > 0;
     k->has_halved = k->one && s->first.shown.failed > 0; /* rounding errors do not halve */
     k->has_scaled = !s->c->bias;
@@ -176,7 +177,7 @@ static void tell_kind(const search *s, const kind *k, mp_text *text) {
     const double ratio = k->halved.max_abs / base->max_abs;
     if (base->failed == 0)
         mp_text_add(text, "; all is within the bound: an order or a rounding of the sum%s",
-                    base->differing < FEW
+                    base->differing < FEW && !k->all
                         ? ", which few elements show: with more of them (a larger M) it may "
                           "show earlier"
                         : "");
