@@ -84,10 +84,11 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "and tiles that touches; counts by stage at the end. Exit code 1 when they differ."},
     [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
                    "what a golden holds, and who made it", NULL},
-    [MP_CMD_GOLDEN_MERGE] = {"golden merge", mp_cmd_golden_merge, "OUT FILE...", MP_OPERANDS_GOLDEN, 2, INT_MAX,
-                      "a file to write and goldens", "put the cases of several goldens into one",
-                      "A case that several files hold must be the same in all of them: else they are named, "
-                      "nothing is written, and the exit code is 1. Each case keeps who recorded it."},
+    [MP_CMD_GOLDEN_MERGE] =
+        {"golden merge", mp_cmd_golden_merge, "OUT FILE...", MP_OPERANDS_GOLDEN, 2, INT_MAX,
+         "a file to write and goldens", "put the cases of several goldens into one",
+         "A case that several files hold must be the same in all of them: else they are named, "
+         "nothing is written, and the exit code is 1. Each case keeps who recorded it."},
     [MP_CMD_REPORT_MERGE] =
         {"report merge", mp_cmd_report_merge, "OUT.json FILE... [option ...]", MP_OPERANDS_REPORT, 2, INT_MAX,
          "a file to write and reports", "make one report of those of all shards of a matrix",
@@ -329,6 +330,15 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                              .commands = RECORD, .summary = "of larger tensors digests are kept",
                              .details = "One a row; above 512 rows 64 bytes for 512 of them, from which "
                                         "the rows that differ can still be told (docs/goldens.md)."},
+    [MP_OPT_RESUME] = {"resume", 0, MP_TAKES_NOTHING, .commands = RECORD,
+                       .summary = "go on with what an interrupted recording has kept",
+                       .details =
+                           "FILE.part keeps each case that has passed. They are not executed again, and "
+                           "are in no report of this run. Those that another commit, subject or device "
+                           "has recorded, or under another contract, are refused."},
+    [MP_OPT_ALLOW_MIXED] = {"allow-mixed", 0, MP_TAKES_NOTHING, .commands = RECORD,
+                            .summary = "--resume takes cases that others have recorded, too",
+                            .details = "Each case then keeps who recorded it."},
     [MP_OPT_MAP] = {"map", 0, MP_TAKES_TEXT, "RULES", .commands = GOLDEN_DIFF,
                     .summary = "compare cases of other fields, as `tile=64x64x64x8x4x3 -> seed=1`",
                     .details = "TERMS -> FIELDS, and further ones behind `;`. A case of the first file that "

@@ -98,6 +98,8 @@ typedef enum mp_option {
     MP_OPT_COLOR,
     MP_OPT_INPUTS,
     MP_OPT_DIGEST_ABOVE,
+    MP_OPT_RESUME,
+    MP_OPT_ALLOW_MIXED,
     MP_OPT_MAP,
     MP_OPT_IGNORE,
     MP_OPT_DIFF_JSON,
