@@ -88,7 +88,7 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                    "what a golden holds, and who made it", NULL},
     [MP_CMD_GOLDEN_MERGE] =
         {"golden merge", mp_cmd_golden_merge, "OUT FILE...", MP_OPERANDS_GOLDEN, 2, INT_MAX,
-         "a file to write and goldens", "put the cases of several goldens into one",
+         "a file to write and at least one golden", "put the cases of several goldens into one",
          "A case that several files hold must be the same in all of them: else they are named, "
          "nothing is written, and the exit code is 1. Each case keeps who recorded it."},
     [MP_CMD_REFRESH] =
