@@ -274,7 +274,7 @@ static void take_message(run *r, int slot, const json_t *message) {
 }
 
 /* It died without a case: no case is to blame. One that never had one is as good as not started, or it would
- * be replaced for ever; one that records takes with it what it has. */
+ * be replaced for ever; the run of one that records ends. */
 static void lost_idle(run *r, int slot, const char *why) {
     mp_link *link = &r->links[slot];
     mp_error err = {0};
@@ -282,7 +282,8 @@ static void lost_idle(run *r, int slot, const char *why) {
         give_up_replay(r, slot, why);
     } else if (r->o.record) {
         r->ended = true;
-        r->status = mp_fail(&r->err, MP_EDEVICE, "%s between two cases: what it recorded is lost", why);
+        r->status = mp_fail(&r->err, MP_EDEVICE, "%s between two cases: %s", why,
+                            r->o.record->keep ? "those before are kept" : "what it recorded is lost");
     } else if (link->previous == MP_NO_CASE) {
         mp_fail(&err, MP_EDEVICE, "%s before its first case", why);
         start_failed(r, slot, &err);
