@@ -214,7 +214,7 @@ static void everything_is_told(void **state) {
                                            "doctor",
                                            "help",
                                            "golden merge"};
-    static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
+    static char manual[1 << 18], bash[1 << 18], zsh[1 << 18];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
     read_into(bash, sizeof bash, "b");
@@ -268,7 +268,7 @@ static void everything_is_told(void **state) {
 /* Every variable of the manual page is in the help too. */
 static void the_variables_are_told(void **state) {
     (void)state;
-    static char manual[1 << 16];
+    static char manual[1 << 18];
     int count = 0;
     expect("moeparity help --man > m; moeparity help", 0, "\nvariables of the environment:\n", "");
     read_into(manual, sizeof manual, "m");
