@@ -214,7 +214,7 @@ static void everything_is_told(void **state) {
                                            "doctor",
                                            "help",
                                            "golden merge"};
-    static char manual[1 << 16], bash[1 << 16], zsh[1 << 16];
+    static char manual[1 << 18], bash[1 << 18], zsh[1 << 18];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
     read_into(bash, sizeof bash, "b");
@@ -268,7 +268,7 @@ static void everything_is_told(void **state) {
 /* Every variable of the manual page is in the help too. */
 static void the_variables_are_told(void **state) {
     (void)state;
-    static char manual[1 << 16];
+    static char manual[1 << 18];
     int count = 0;
     expect("moeparity help --man > m; moeparity help", 0, "\nvariables of the environment:\n", "");
     read_into(manual, sizeof manual, "m");
@@ -314,9 +314,10 @@ static void bash_completes(void **state) {
         print_message("skipped: no bash\n");
         skip();
     }
-    completed("moeparity \"\"", 1,
-              "run list coverage show judge export golden report infer bisect probe bench doctor worker help "
-              "--version --help ");
+    completed(
+        "moeparity \"\"", 1,
+        "run list coverage show judge export golden report infer bisect tune probe bench doctor worker help "
+        "--version --help ");
     completed("moeparity golden \"\"", 2, "record verify diff ls merge ");
     completed("moeparity golden verify --st", 3, "--strict ");
     completed("moeparity run --tier \"\"", 3, "smoke ci full ");
