@@ -223,7 +223,7 @@ static void everything_is_told(void **state) {
         snprintf(line, sizeof line, "moeparity %s --help", commands[i]);
         expect(line, 0, "usage: moeparity ", "");
         for (const char *p = strstr(out, "  --"); p; p = strstr(p + 1, "  --")) {
-            assert_int_equal(sscanf(p, " --%59[a-z-]", option), 1);
+            assert_int_equal(sscanf(p, " --%59[A-Za-z-]", option), 1);
             assert_non_null(strstr(bash, option));
             assert_non_null(strstr(zsh, option));
         }
@@ -254,7 +254,7 @@ static void everything_is_told(void **state) {
 /* Every variable of the manual page is in the help too. */
 static void the_variables_are_told(void **state) {
     (void)state;
-    static char manual[1 << 16];
+    static char manual[1 << 18];
     int count = 0;
     expect("moeparity help --man > m; moeparity help", 0, "\nvariables of the environment:\n", "");
     read_into(manual, sizeof manual, "m");
