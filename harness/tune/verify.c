@@ -47,7 +47,7 @@ static mp_status add_launch(mp_tune_plan *plan, const mp_tune_choice *choice, co
     if (status != MP_OK) return status;
     if (!choice->own_tiles) {
         l->c.tile = l->up;
-        l->c.tile_down = l->down;
+        if (!same_tile(&l->up, &l->down)) l->c.tile_down = l->down; /* some subjects take one tile for both */
     }
     status = mp_case_validate(&l->c, err);
     if (status == MP_OK) plan->count++;
@@ -129,8 +129,25 @@ mp_status mp_tune_plan_make(const mp_tune_target *target, const mp_tune_choice *
     return status;
 }
 
+mp_status mp_tune_plan_alone(mp_tune_plan *plan, const mp_verdict *verdicts, mp_error *err) {
+    mp_status status = MP_OK;
+    for (size_t i = 0; i < plan->count && status == MP_OK; i++) {
+        mp_launch *l = &plan->launch[i];
+        char name[MP_CASE_TEXT_MAX];
+        if (l->row == MP_NO_ROW || plan->matrix.rows[l->row].pair_count == 0) continue;
+        if (verdicts[l->row].outcome != MP_CRASH && verdicts[l->row].outcome != MP_TIMEOUT) continue;
+        mp_case_text(&l->c, name, sizeof name);
+        l->row = plan->alone.count;
+        l->pair = -1;
+        l->alone = true;
+        status = mp_matrix_add(&plan->alone, name, NULL, 0, err);
+    }
+    return status;
+}
+
 void mp_tune_plan_free(mp_tune_plan *plan) {
     mp_matrix_free(&plan->matrix);
+    mp_matrix_free(&plan->alone);
     free(plan->launch);
     *plan = (mp_tune_plan){0};
 }
@@ -275,6 +292,15 @@ void mp_tune_take_verdicts(mp_tune_plan *plan, const mp_verdict *verdicts) {
             if (plan->launch[k].row == l->row && plan->launch[k].pair < 0)
                 take_pair(l, &plan->launch[k], plan->matrix.rows[l->row].pair_text[l->pair],
                           &verdicts[l->row]);
+    }
+}
+
+void mp_tune_take_alone(mp_tune_plan *plan, const mp_verdict *verdicts) {
+    for (size_t i = 0; i < plan->count; i++) {
+        mp_launch *l = &plan->launch[i];
+        if (!l->alone) continue;
+        l->proof = MP_UNPROVEN;
+        take_row(l, &verdicts[l->row]);
     }
 }
 
