@@ -109,7 +109,8 @@ int mp_cmd_bisect_case(const mp_args *args) {
     if (status == MP_OK) status = report(args, &result, &what.settings, out ? &files : NULL, &code, &err);
     mp_shrunk_free(&result);
     mp_cli_bisected_free(&what);
-    return status == MP_OK           ? code
-           : code == MP_EXIT_FAILURE ? (mp_cli_fail(&err), MP_EXIT_FAILURE)
-                                     : mp_cli_fail(&err);
+    if (status == MP_OK) return code;
+    const int failure = mp_cli_fail(&err);
+    return code == MP_EXIT_FAILURE ? MP_EXIT_FAILURE
+                                   : failure; /* no file that could not be written hides one */
 }

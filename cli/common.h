@@ -92,6 +92,8 @@ int mp_cmd_tune_verify(const mp_args *args);
 int mp_cmd_tune_diff(const mp_args *args);
 int mp_cmd_tune_certificate(const mp_args *args);
 int mp_cmd_tune_check(const mp_args *args);
+int mp_cmd_report_diff(const mp_args *args);
+int mp_cmd_report_html(const mp_args *args);
 int mp_cmd_doctor(const mp_args *args);
 int mp_cmd_help(const mp_args *args);
 int mp_cmd_worker(const mp_args *args);

@@ -38,9 +38,9 @@ static const char *file_pattern(mp_operands operands) {
     case MP_OPERANDS_MATRIX: return "yaml";
     case MP_OPERANDS_GOLDEN: return "h5";
     case MP_OPERANDS_GOLDEN_MATRIX: return "h5|yaml";
-    case MP_OPERANDS_REPORT: return "json";
-    case MP_OPERANDS_TRACE: return "h5|hdf5|safetensors";
     case MP_OPERANDS_TUNED: return "json";
+    case MP_OPERANDS_TRACE: return "h5|hdf5|safetensors";
+    case MP_OPERANDS_REPORT: return "html|json";
     case MP_OPERANDS_NONE:
     case MP_OPERANDS_COMMAND: break;
     }

@@ -143,6 +143,7 @@ int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
     if (!suite.settings.subject) suite.settings.subject = "file"; /* of a command that runs none */
     suite.settings.golden = run->golden;                          /* found by its name */
     suite.settings.golden_required = run->golden_required;
+    if (mp_args_text(args, MP_OPT_HTML)) suite.settings.figures = true; /* a page is to show something */
     int code = mp_cli_judge_usage(args, &suite.settings);
     if (code != MP_EXIT_OK) return code;
 

@@ -17,6 +17,7 @@ enum { /* a bit each, of 64 */
        VERIFY = INT64_C(1) << MP_CMD_VERIFY,
        GOLDEN_DIFF = INT64_C(1) << MP_CMD_DIFF,
        MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
+       REPORT_DIFF = INT64_C(1) << MP_CMD_REPORT_DIFF,
        INFER = INT64_C(1) << MP_CMD_INFER,
        BISECT_STAGE = INT64_C(1) << MP_CMD_BISECT_STAGE,
        BISECT_K = INT64_C(1) << MP_CMD_BISECT_K,
@@ -26,12 +27,12 @@ enum { /* a bit each, of 64 */
        BISECT_STEP = INT64_C(1) << MP_CMD_BISECT_STEP,
        WHICH = INT64_C(1) << MP_CMD_TUNE_WHICH,
        AUDIT = INT64_C(1) << MP_CMD_TUNE_AUDIT,
-       PROBE = INT64_C(1) << MP_CMD_PROBE,
-       KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
        TUNE_VERIFY = INT64_C(1) << MP_CMD_TUNE_VERIFY,
        TUNE_DIFF = INT64_C(1) << MP_CMD_TUNE_DIFF,
        CERTIFICATE = INT64_C(1) << MP_CMD_TUNE_CERTIFICATE,
        CHECK = INT64_C(1) << MP_CMD_TUNE_CHECK,
+       PROBE = INT64_C(1) << MP_CMD_PROBE,
+       KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
        HELP = INT64_C(1) << MP_CMD_HELP,
        LOCATING = BISECT_STAGE | BISECT_K | BISECT_CONFIG, /* where one failing case fails */
        BISECTING = BISECT_CASE | BISECT_SET,
@@ -104,6 +105,19 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "The JSON reports of `--shard 0/N` to `N-1/N`, in any order. The exit code is that of the whole. A "
          "shard that is missing, there twice, or of another matrix, commit, subject or setting is bad input "
          "(docs/ci.md)."},
+    [MP_CMD_REPORT_DIFF] =
+        {"report diff", mp_cmd_report_diff, "FIRST.json SECOND.json [option ...]", MP_OPERANDS_REPORT, 2, 2,
+         "two JSON reports", "what changed from one JSON report to another",
+         "Cases are the same by their names. The gravest change comes first: an outcome "
+         "that is worse, a case that is gone, a check that is not judged any more, bits, "
+         "error over bound, drift, what is said of the subject. Exit code 1: an outcome is "
+         "worse, or a case is gone."},
+    [MP_CMD_REPORT_HTML] = {"report html", mp_cmd_report_html, "OUT.html FILE.json [OTHER.json]",
+                            MP_OPERANDS_REPORT, 2, 3, "a page to write, and one or two JSON reports",
+                            "a page that people look at, of a JSON report or of two",
+                            "One file, which needs no network: a table with filters, and of each case its "
+                            "stages, checks and repro. Reports of older versions are drawn too. Of two the "
+                            "first is the older one: the page shows what changed."},
     [MP_CMD_INFER] =
         {"infer", mp_cmd_infer, "[--subject S] [option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "the contract of a subject, found out from its bits",
@@ -395,6 +409,10 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .summary = "write the verdicts, the cases, or what they produce, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
                                 "name, group, tier, pairs, what it runs after, and all its fields."},
+    [MP_OPT_HTML] = {"html", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING,
+                     .summary = "write a page that people look at: cases, histograms, maps, repros",
+                     .details = "One file, which needs no network. Implies --figures. moeparity report html "
+                                "makes the same of a JSON report."},
     [MP_OPT_FIGURES] = {"figures", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                         .summary = "histograms and maps of every stage in the JSON report",
                         .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are "
@@ -424,7 +442,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                "one of the second that has these fields instead of its own."},
     [MP_OPT_IGNORE] = {"ignore", 0, MP_TAKES_TEXT, "FIELDS", .commands = GOLDEN_DIFF,
                        .summary = "fields in which cases may differ that stand side by side, as `tile seed`"},
-    [MP_OPT_DIFF_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = GOLDEN_DIFF,
+    [MP_OPT_DIFF_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = GOLDEN_DIFF | REPORT_DIFF,
                           .summary = "write the comparison there too"},
     [MP_OPT_PAIRS] = {"pairs", 0, MP_TAKES_NOTHING, .commands = LIST,
                       .summary = "print under each case its pairs, and what it runs after"},
@@ -658,6 +676,14 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                             .summary = "the JSON report that was written with it, to be checked too"},
     [MP_OPT_TUNE_AGAIN] = {"again", 0, MP_TAKES_NOTHING, .commands = CHECK,
                            .summary = "prove the file again here, in the same way, and compare"},
+    [MP_OPT_DIFF_THRESHOLD] = {"threshold", 0, MP_TAKES_TEXT, "X", .fallback = "0.01",
+                               .commands = REPORT_DIFF,
+                               .summary = "changes of error over bound and of drift up to this do not count",
+                               .details = "Their unit is the bound: 0.01 is a hundredth of it."},
+    [MP_OPT_DIFF_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = REPORT_DIFF,
+                            .summary = "exit code 1 for any change that counts"},
+    [MP_OPT_DIFF_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = REPORT_DIFF,
+                           .summary = "print the counts alone"},
     [MP_OPT_MAN] = {"man", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,
                     .summary = "the manual page"},
     [MP_OPT_BASH] = {"bash", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,

@@ -213,7 +213,9 @@ static void everything_is_told(void **state) {
                                            "tune check",
                                            "doctor",
                                            "help",
-                                           "golden merge"};
+                                           "golden merge",
+                                           "report diff",
+                                           "report html"};
     static char manual[1 << 18], bash[1 << 18], zsh[1 << 18];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");

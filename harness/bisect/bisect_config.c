@@ -8,113 +8,12 @@
 #include "harness/bisect/signature.h"
 #include "harness/bisect/subset.h"
 #include "harness/wire.h"
-#include "moeparity/config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- tiles ---- */
-
-/* What one may exchange of a pair of tiles. BLOCK_SIZE_M is one key: both GEMMs share one alignment. */
-typedef struct key {
-    const char *name;
-    size_t up, down; /* offsets into the pair; NONE: the tile has not this one */
-} key;
-
-enum { NONE = 4096, KEYS = 11, MOST_PAIRS_OF = 8 };
-
-#define UP(field) offsetof(mp_tile_pair, up.field)
-#define DOWN(field) offsetof(mp_tile_pair, down.field)
-static const key keys[KEYS] = {
-    {"BLOCK_SIZE_M", UP(block_size_m), DOWN(block_size_m)},
-    {"BLOCK_SIZE_N", UP(block_size_n), NONE},
-    {"BLOCK_SIZE_K", UP(block_size_k), NONE},
-    {"GROUP_SIZE_M", UP(group_size_m), NONE},
-    {"num_warps", UP(num_warps), NONE},
-    {"num_stages", UP(num_stages), NONE},
-    {"down BLOCK_SIZE_N", NONE, DOWN(block_size_n)},
-    {"down BLOCK_SIZE_K", NONE, DOWN(block_size_k)},
-    {"down GROUP_SIZE_M", NONE, DOWN(group_size_m)},
-    {"down num_warps", NONE, DOWN(num_warps)},
-    {"down num_stages", NONE, DOWN(num_stages)},
-};
-
-static int *at(mp_tile_pair *pair, size_t offset) {
-    return (int *)((char *)pair + offset);
-}
-
-static int value_of(const mp_tile_pair *pair, const key *k) {
-    return *(const int *)((const char *)pair + (k->up == NONE ? k->down : k->up));
-}
-
-static void take(mp_tile_pair *to, const mp_tile_pair *from, const key *k) {
-    if (k->up != NONE) *at(to, k->up) = *at((mp_tile_pair *)from, k->up);
-    if (k->down != NONE) *at(to, k->down) = *at((mp_tile_pair *)from, k->down);
-}
-
-static mp_status parse_file(const char *text, const mp_case *c, mp_tile_pair *pair, mp_error *err) {
-    const char *colon = strrchr(text, ':');
-    char *end = NULL, path[4096], source[4160];
-    mp_case asked = *c;
-    const long long tokens = colon ? strtoll(colon + 1, &end, 10) : 0;
-    if (!colon || end == colon + 1 || *end || tokens < 0 || (size_t)(colon - text) >= sizeof path)
-        return mp_fail(err, MP_EINPUT,
-                       "'%s': expected tile=64x64x32x8x4x3, FILE:KEY with a tuned file and a key of it, or "
-                       "default",
-                       text);
-    snprintf(path, sizeof path, "%.*s", (int)(colon - text), text);
-    asked.M = tokens;
-    asked.tile = asked.tile_down = (mp_tile){0};
-    mp_config *config = malloc(sizeof *config); /* large */
-    if (!config) return mp_fail(err, MP_EMEMORY, "no memory for a configuration");
-    mp_status status = mp_config_resolve(&asked, &(mp_config_query){.file = path}, config, err);
-    snprintf(source, sizeof source, "key %lld", tokens);
-    const char *found = status == MP_OK ? strstr(config->source, source) : NULL;
-    const char behind = found ? found[strlen(source)] : 'x';
-    if (status == MP_OK && behind != '\0' && behind != ' ' && behind != ';')
-        status = mp_fail(err, MP_EINPUT, "%s has no key %lld: the nearest is in %.200s", path, tokens,
-                         config->source);
-    if (status == MP_OK) *pair = (mp_tile_pair){config->up, config->down};
-    free(config);
-    return status;
-}
-
-static mp_status parse_default(const mp_case *c, mp_tile_pair *pair, mp_error *err) {
-    mp_case asked = *c;
-    asked.tile = asked.tile_down = (mp_tile){0};
-    mp_config *config = malloc(sizeof *config); /* large */
-    if (!config) return mp_fail(err, MP_EMEMORY, "no memory for a configuration");
-    const mp_status status = mp_config_resolve(&asked, NULL, config, err);
-    if (status == MP_OK) *pair = (mp_tile_pair){config->up, config->down};
-    free(config);
-    return status;
-}
-
-static mp_status parse_fields(const char *text, const mp_case *c, mp_tile_pair *pair, mp_error *err) {
-    mp_case own = *c, read = *c;
-    own.tile = own.tile_down = read.tile = read.tile_down = (mp_tile){0};
-    mp_status status = mp_case_parse(&read, text, err);
-    if (status != MP_OK) return status;
-    *pair = (mp_tile_pair){read.tile, read.tile_down};
-    read.tile = read.tile_down = (mp_tile){0};
-    if (mp_case_compare(&own, &read) != 0 || mp_tile_is_auto(&pair->up))
-        return mp_fail(err, MP_EINPUT, "'%s': expected tile=, and tile_down=, and nothing else", text);
-    return MP_OK;
-}
-
-mp_status mp_tile_pair_parse(const char *text, const mp_case *c, mp_tile_pair *pair, mp_error *err) {
-    *pair = (mp_tile_pair){c->tile, c->tile_down};
-    mp_status status = MP_OK;
-    if (!text && mp_tile_is_auto(&c->tile))
-        status = mp_fail(err, MP_EINPUT, "no tile: the case names none, and nothing else does");
-    if (text && strcmp(text, "default") == 0)
-        status = parse_default(c, pair, err);
-    else if (text)
-        status = strchr(text, '=') ? parse_fields(text, c, pair, err) : parse_file(text, c, pair, err);
-    if (status == MP_OK && memcmp(&pair->up, &pair->down, sizeof pair->up) == 0) pair->down = (mp_tile){0};
-    return status;
-}
+enum { MOST_PAIRS_OF = 8 }; /* keys that are tried two by two */
 
 /* ---- the search ---- */
 
@@ -126,13 +25,14 @@ typedef struct search {
     const mp_suite_options *how;
     mp_run_info *info;
     mp_tile_pair good, bad;
-    const key *key[KEYS]; /* in which they differ */
+    const mp_tile_key *key[MP_TILE_KEYS]; /* in which they differ */
     int count;
     mp_signature wanted; /* of bad; before it is known anything is a failure */
     bool known;
     unsigned char *asked; /* [1 << count]: answers, by the set of keys that are bad's */
     mp_verdict last;      /* of the try that was asked last */
     int fewest;           /* keys of bad with which it has failed yet */
+    int cannot;           /* tiles that cannot run */
     json_t *tries, *report;
     mp_status status; /* why the search ended */
     mp_error *err;
@@ -141,7 +41,7 @@ typedef struct search {
 static mp_tile_pair mixed(const search *s, unsigned set) {
     mp_tile_pair pair = s->good;
     for (int i = 0; i < s->count; i++)
-        if (set >> i & 1) take(&pair, &s->bad, s->key[i]);
+        if (set >> i & 1) mp_tile_key_take(&pair, &s->bad, s->key[i]);
     return pair;
 }
 
@@ -191,6 +91,7 @@ static answer ask(search *s, unsigned set, const char *what) {
         return UNASKED;
     }
     s->asked[set] = (unsigned char)a;
+    s->cannot += a == CANNOT_RUN;
     if (a == FAILS && __builtin_popcount(set) < s->fewest) {
         s->fewest = __builtin_popcount(set);
         json_object_set_new(s->report, "repro", mp_json_text(s->last.repro));
@@ -239,7 +140,7 @@ typedef struct result {
 
 static void look(search *s, result *r) {
     const unsigned all = (1u << s->count) - 1;
-    size_t items[KEYS];
+    size_t items[MP_TILE_KEYS];
     for (int i = 0; i < s->count; i++)
         if (ask(s, 1u << i, "one of bad") == FAILS) r->alone |= 1u << i;
     for (int i = 0; i < s->count; i++)
@@ -260,9 +161,9 @@ static void look(search *s, result *r) {
 static void tell_keys(search *s) {
     json_t *list = json_array();
     for (int i = 0; i < s->count; i++)
-        json_array_append_new(list,
-                              json_pack("{s:s, s:i, s:i}", "key", s->key[i]->name, "good",
-                                        value_of(&s->good, s->key[i]), "bad", value_of(&s->bad, s->key[i])));
+        json_array_append_new(list, json_pack("{s:s, s:i, s:i}", "key", s->key[i]->name, "good",
+                                              mp_tile_key_value(&s->good, s->key[i]), "bad",
+                                              mp_tile_key_value(&s->bad, s->key[i])));
     json_object_set_new(s->report, "keys", list);
 }
 
@@ -272,7 +173,7 @@ static void add_set(const search *s, unsigned set, const mp_tile_pair *of, mp_te
     for (int i = 0; i < s->count; i++) {
         if (!(set >> i & 1)) continue;
         left--;
-        mp_text_add(text, "%s=%d%s", s->key[i]->name, value_of(of, s->key[i]),
+        mp_text_add(text, "%s=%d%s", s->key[i]->name, mp_tile_key_value(of, s->key[i]),
                     left > 1    ? ", "
                     : left == 1 ? " and "
                                 : "");
@@ -291,7 +192,9 @@ static void conclude(search *s, const result *r) {
         mp_text_add(&text, " alone makes it fail");
     } else {
         add_set(s, r->least, &s->bad, &text);
-        mp_text_add(&text, least == 1 ? " makes it fail" : " together make it fail, and no fewer of them do");
+        mp_text_add(&text, "%s%s",
+                    least == 1 ? " makes it fail" : " together make it fail, and no fewer of them do",
+                    least > 1 && s->cannot > 0 ? " that can run" : "");
     }
     if (r->repairs) {
         mp_text_add(&text, "; with the good ");
@@ -322,6 +225,7 @@ static mp_status bisect(search *s) {
         } else {
             json_object_set_new(s->report, "conclusion", json_string("no difference: the bad tile passes"));
         }
+        json_object_set_new(s->report, "cannot_run", json_integer(s->cannot));
         json_object_set_new(s->report, "runs", json_integer((json_int_t)json_array_size(s->tries)));
         json_object_set(s->report, "tries", s->tries);
     }
@@ -342,13 +246,14 @@ mp_status mp_bisect_config(const mp_matrix *row, const mp_tile_pair *good, const
     const bool two = !mp_tile_is_auto(&good->down) || !mp_tile_is_auto(&bad->down);
     char name[MP_CASE_TEXT_MAX];
     mp_verdict_init(&s.last);
-    s.fewest = KEYS + 1;
+    s.fewest = MP_TILE_KEYS + 1;
     *report = NULL;
     if (two && mp_tile_is_auto(&good->down)) s.good.down = good->up;
     if (two && mp_tile_is_auto(&bad->down)) s.bad.down = bad->up;
-    for (int i = 0; i < KEYS; i++)
-        if ((two || keys[i].up != NONE) && value_of(&s.good, &keys[i]) != value_of(&s.bad, &keys[i]))
-            s.key[s.count++] = &keys[i];
+    for (int i = 0; i < MP_TILE_KEYS; i++)
+        if ((two || mp_tile_keys[i].up != MP_NO_KEY) &&
+            mp_tile_key_value(&s.good, &mp_tile_keys[i]) != mp_tile_key_value(&s.bad, &mp_tile_keys[i]))
+            s.key[s.count++] = &mp_tile_keys[i];
     s.asked = calloc((size_t)1 << s.count, 1);
     if (!s.asked || !s.tries || !s.report)
         s.status = mp_fail(err, MP_EMEMORY, "no memory for what bisect config finds");

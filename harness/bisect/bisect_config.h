@@ -3,19 +3,10 @@
 #ifndef MP_HARNESS_BISECT_CONFIG_H
 #define MP_HARNESS_BISECT_CONFIG_H
 
+#include "harness/bisect/tile_keys.h"
 #include "moeparity/suite.h"
 
 #include <jansson.h>
-
-/* The tiles of both GEMMs; down is all zero where up serves both. */
-typedef struct mp_tile_pair {
-    mp_tile up, down;
-} mp_tile_pair;
-
-/* Reads a pair of tiles for a case like c: "tile=64x64x32x8x4x3 tile_down=...", "FILE:KEY" of a tuned file,
- * beside which FILE's _down counts, "default", or, of NULL, the case's own. MP_EINPUT names what was
- * expected; MP_EIO: the file cannot be read. */
-mp_status mp_tile_pair_parse(const char *text, const mp_case *c, mp_tile_pair *pair, mp_error *err);
 
 /* Runs the one row of `row`, with its pairs, by the tile `bad`, which shall fail, and `good`, which shall
  * not; then with one key of bad in good, with two of them, with one of good in bad, and the least set of

@@ -34,8 +34,8 @@ typedef struct mp_comparison {
 /* Compares what both sides have of every tensor, slot by slot or token by token, for `tokens` tokens; rows of
  * filtered slots where the contract says that they are zeros. With `align` also the tensors that have a row a
  * chunk (same case on both sides). ids are the topk_ids of the tokens compared, in side a's order of
- * comparison [tokens, topk]. Fills *found, which starts zeroed but for `differs` and `stages`. Two NaN of different bits
- * differ. */
+ * comparison [tokens, topk]. Fills *found, which starts zeroed but for `differs` and `stages`. Two NaN of
+ * different bits differ. */
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
                      mp_comparison *found, mp_error *err);
 

@@ -48,27 +48,29 @@ static void audit_group(mp_audit *audit, size_t file, const mp_table_row *row, i
 
 /* ---- shared memory ---- */
 
-/* Bits of a number of x and of w as they lie in shared memory. */
-static void operand_bits(const char *dtype, int *x, int *w) {
+/* Bits of a number of x and of w as they lie in shared memory; false for a dtype that is none. Names that
+ * nobody asks for are meant all the same. */
+static bool operand_bits(const char *dtype, int *x, int *w) {
     static const struct {
         const char *dtype;
         int x, w;
     } schemes[] = {{"", 16, 16},          {"fp8_w8a8", 8, 8},    {"int8_w8a8", 8, 8},
-                   {"int8_w8a16", 16, 8}, {"int4_w4a16", 16, 4}, {"float32", 32, 32}};
-    *x = *w = 16;
+                   {"int8_w8a16", 16, 8}, {"int4_w4a16", 16, 4}, {"float32", 32, 32},
+                   {"bf16", 16, 16},      {"float16", 16, 16},   {"float8", 8, 8}};
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
         if (strcmp(schemes[i].dtype, dtype) == 0) {
             *x = schemes[i].x;
             *w = schemes[i].w;
+            return true;
         }
+    return false;
 }
 
 static void audit_shared(mp_audit *audit, size_t file, const mp_table_row *row, const int64_t block[3]) {
     const mp_audit_file *f = &audit->file[file];
     const mp_device_facts device = mp_device_by_name(f->table.name.device);
     int x, w;
-    if (!device.shared_bytes) return;
-    operand_bits(f->table.name.dtype, &x, &w);
+    if (!device.shared_bytes || !operand_bits(f->table.name.dtype, &x, &w)) return;
     const int64_t stages = mp_table_number(row, "num_stages", 3), copies = stages > 1 ? stages - 1 : 1;
     /* What vLLM clamps needs the clamped block's memory. */
     const bool clamps = f->readers == MP_READ_BY_VLLM && f->table.name.block_k;

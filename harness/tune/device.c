@@ -2,8 +2,7 @@
 /* Sources. Compute capability of a name: NVIDIA's list "CUDA GPUs". Shared memory of a block: the CUDA C++
  * Programming Guide, "Technical Specifications per Compute Capability", maximum amount of shared memory per
  * thread block: 96 KiB (7.0), 64 (7.5), 163 (8.0), 99 (8.6, 8.9), 227 (9.0, 10.x), 99 (12.x). TMA: from 9.0
- * on. AMD: local data share of a workgroup, 64 KiB to CDNA 3 and RDNA (MI200 and MI300 instruction set
- * guides), 160 KiB for CDNA 4 (MI350 series). */
+ * on. */
 #include "harness/tune/device.h"
 
 #include <ctype.h>
@@ -43,10 +42,6 @@ static const mp_device_facts table[] = {
     {"NVIDIA_GeForce_RTX_50", MP_NVIDIA, 120, 99 KIB, true},
     {"NVIDIA_RTX_PRO_", MP_NVIDIA, 120, 99 KIB, true},
     {"NVIDIA_GB10", MP_NVIDIA, 121, 99 KIB, true},
-    {"AMD_Instinct_MI2", MP_AMD, 0, 64 KIB, false},
-    {"AMD_Instinct_MI3", MP_AMD, 0, 64 KIB, false},
-    {"AMD_Instinct_MI35", MP_AMD, 0, 160 KIB, false},
-    {"AMD_Radeon", MP_AMD, 0, 64 KIB, false},
 };
 
 static const struct {
@@ -75,8 +70,8 @@ mp_device_facts mp_device_by_name(const char *device) {
         const char *begin = table[i].begin;
         const size_t length = strlen(begin);
         if (!begins(device, begin) || length < strlen(found.begin)) continue;
-        /* NVIDIA_A100 is no NVIDIA_A10, and an L20Y no L20; RTX_40 and MI3 begin the names of a series. */
-        const bool series = strstr(begin, "_RTX_") || table[i].vendor == MP_AMD;
+        /* NVIDIA_A100 is no NVIDIA_A10, and an L20Y no L20; RTX_40 begins the names of a series. */
+        const bool series = strstr(begin, "_RTX_");
         if (series || !isalnum((unsigned char)device[length])) found = table[i];
     }
     return found;
