@@ -93,6 +93,22 @@ static void points_are_where_a_search_finds_them(void **unused) {
     }
 }
 
+/* 16 serves 16..32, and neither end is a tail of its blocks. */
+static void a_key_of_whole_blocks_gets_a_tail(void **unused) {
+    (void)unused;
+    mp_tuned_entry entries[] = {{.key = 15, .tile = {16, 32, 32, 1, 4, 2}},
+                                {.key = 16, .tile = {16, 32, 32, 1, 4, 2}},
+                                {.key = 48, .tile = {16, 32, 32, 1, 4, 2}}};
+    const mp_tuned_file file = {.entries = entries, .count = 3, .first = 15, .last = 48};
+    mp_point *points;
+    size_t count, left_out;
+    assert_int_equal(mp_points_of(&file, NULL, INT32_MAX, &points, &count, &left_out, NULL), MP_OK);
+    const mp_point *tail = point_at(points, count, 17);
+    assert_non_null(tail);
+    assert_int_equal(tail->why, MP_POINT_TAIL);
+    free(points);
+}
+
 static void larger_batches_are_counted(void **unused) {
     (void)unused;
     mp_tuned_entry entries[] = {{.key = 8, .tile = {16, 32, 32, 1, 4, 2}},
@@ -324,7 +340,7 @@ static void a_key_loses_by_its_interval(void **unused) {
     for (int i = 0; i < 10; i++) {
         fast[i] = 0.9 + 0.01 * i;
         slow[i] = 1.2 - 0.01 * i;
-        mixed[i] = i % 2 ? 1.2 : 0.9;
+        mixed[i] = i < 4 ? 0.9 : 1.2; /* its median is beyond the threshold, its interval holds it */
     }
     mp_race_judge(fast, 10, 0.05, &r);
     assert_int_equal(r.outcome, MP_RACE_KEPT);
@@ -358,6 +374,7 @@ int main(void) {
     if (mp_worker_requested()) return mp_worker_serve(open_faulty);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(points_are_where_a_search_finds_them),
+        cmocka_unit_test(a_key_of_whole_blocks_gets_a_tail),
         cmocka_unit_test(larger_batches_are_counted),
         cmocka_unit_test(changes_are_what_a_search_finds),
         cmocka_unit_test(the_honest_subject_is_proven),
