@@ -66,6 +66,7 @@ int mp_cmd_golden_verify(const mp_args *args);
 int mp_cmd_golden_diff(const mp_args *args);
 int mp_cmd_golden_ls(const mp_args *args);
 int mp_cmd_golden_merge(const mp_args *args);
+int mp_cmd_golden_refresh(const mp_args *args);
 int mp_cmd_bisect_case(const mp_args *args);
 int mp_cmd_bisect_set(const mp_args *args);
 int mp_cmd_bisect_step(const mp_args *args);

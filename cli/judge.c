@@ -4,6 +4,7 @@
 #include "cli/common.h"
 #include "cli/dry_run.h"
 #include "cli/progress.h"
+#include "cli/recording.h"
 #include "cli/reports.h"
 #include "cli/shard.h"
 #include "harness/run/repro.h"
@@ -28,30 +29,10 @@ static size_t keep_reached(mp_verdict *verdicts, size_t count) {
     return kept;
 }
 
-/* Says what came of the recording. */
-static void report_recording(const char *path, size_t all, const mp_tally *tally, bool interrupted,
-                             const mp_verdict *verdicts) {
-    size_t silent = 0; /* cases of which a golden can say nothing */
-    if (all == 0) {
-        mp_cli_say(stdout, "%s was not written: this shard has no case", path);
-        return;
-    }
-    if ((size_t)tally->count[MP_PASS] != all || interrupted) {
-        mp_cli_say(stderr, "moeparity: %s was not written: %s", path,
-                   interrupted ? "interrupted" : "a golden holds only cases that pass");
-        return;
-    }
-    mp_cli_say(stdout, "recorded %zu case%s in %s", all, all == 1 ? "" : "s", path);
-    for (size_t i = 0; i < all; i++)
-        silent += strcmp(verdicts[i].check[MP_CHECK_REPEAT].text, MP_NOTHING_REPEATS) == 0;
-    if (silent)
-        mp_cli_say(stdout, "of %zu of them " MP_NOTHING_REPEATS ": nothing of theirs can be verified",
-                   silent);
-}
-
 /* Summary on the terminal, then the files. *code is the verdict, whatever becomes of the files. */
-static mp_status report(const mp_args *args, const mp_cli_run *run, const mp_share *share, mp_run_info *info,
-                        mp_verdict *verdicts, int *code, mp_error *err) {
+static mp_status report(const mp_args *args, const mp_cli_run *run, const mp_share *share,
+                        const mp_cli_recording *recording, mp_run_info *info, mp_verdict *verdicts, int *code,
+                        mp_error *err) {
     mp_tally tally = {0};
     const size_t all = share->matrix.count, count = keep_reached(verdicts, all);
     for (size_t i = 0; i < count; i++) mp_tally_add(&tally, &verdicts[i]);
@@ -66,7 +47,7 @@ static mp_status report(const mp_args *args, const mp_cli_run *run, const mp_sha
     if (*code == MP_EXIT_BROKEN && broken == 0 && !info->interrupted)
         fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and %s case was skipped\n",
                 tally.count[MP_SKIP] == tally.total ? "every" : "a");
-    if (run->record) report_recording(run->record->path, all, &tally, info->interrupted, verdicts);
+    if (run->record) mp_cli_recording_end(run->record, recording, &tally, info->interrupted, verdicts, all);
     return mp_cli_write_reports(args, info, verdicts, count, err);
 }
 
@@ -136,6 +117,7 @@ int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
                               .progress = mp_progress_case,
                               .phase = mp_progress_phase};
     mp_share share = {0};
+    mp_cli_recording recording = {0};
     mp_error err = {0};
     mp_run_info info;
     mp_verdict *verdicts = NULL;
@@ -154,18 +136,21 @@ int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
         status = mp_cli_dry_run(&share.matrix, &suite.settings, &err);
         goto out;
     }
+    if (status == MP_OK && run->record)
+        status = mp_cli_recording_begin(args, &share, run->record, &recording, &err);
     if (status == MP_OK && !(verdicts = calloc(share.matrix.count + 1, sizeof *verdicts)))
         status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", share.matrix.count);
     if (run->record) set_provenance(&info, &run->record->who);
     set_info(&suite, &share, &info);
     if (status == MP_OK) status = run_share(args, &share, &suite, verdicts, &info, &err);
     ran = status == MP_OK;
-    if (ran) status = report(args, run, &share, &info, verdicts, &code, &err);
+    if (ran) status = report(args, run, &share, &recording, &info, verdicts, &code, &err);
 out:
     for (size_t i = 0; verdicts && i < share.matrix.count; i++) mp_verdict_free(&verdicts[i]);
     free(verdicts);
     mp_run_info_free(&info);
     mp_share_free(&share);
+    mp_texts_free(&recording.names);
     if (status == MP_OK) return code;
     const int failure = mp_cli_fail(&err);
     if (!ran) return failure;

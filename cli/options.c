@@ -13,9 +13,10 @@ enum { /* a bit each, of 64 */
        SHOW = INT64_C(1) << MP_CMD_SHOW,
        JUDGE = INT64_C(1) << MP_CMD_JUDGE,
        EXPORT = INT64_C(1) << MP_CMD_EXPORT,
-       RECORD = INT64_C(1) << MP_CMD_RECORD,
+       RECORD_ALONE = INT64_C(1) << MP_CMD_RECORD,
        VERIFY = INT64_C(1) << MP_CMD_VERIFY,
        GOLDEN_DIFF = INT64_C(1) << MP_CMD_DIFF,
+       REFRESH = INT64_C(1) << MP_CMD_REFRESH,
        MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
        REPORT_DIFF = INT64_C(1) << MP_CMD_REPORT_DIFF,
        INFER = INT64_C(1) << MP_CMD_INFER,
@@ -34,6 +35,7 @@ enum { /* a bit each, of 64 */
        PROBE = INT64_C(1) << MP_CMD_PROBE,
        KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
        HELP = INT64_C(1) << MP_CMD_HELP,
+       RECORD = RECORD_ALONE | REFRESH,
        LOCATING = BISECT_STAGE | BISECT_K | BISECT_CONFIG, /* where one failing case fails */
        BISECTING = BISECT_CASE | BISECT_SET,
        PROVING = TUNE_VERIFY | TUNE_DIFF | CERTIFICATE,
@@ -96,9 +98,17 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                    "what a golden holds, and who made it", NULL},
     [MP_CMD_GOLDEN_MERGE] =
         {"golden merge", mp_cmd_golden_merge, "OUT FILE...", MP_OPERANDS_GOLDEN, 2, INT_MAX,
-         "a file to write and goldens", "put the cases of several goldens into one",
+         "a file to write and at least one golden", "put the cases of several goldens into one",
          "A case that several files hold must be the same in all of them: else they are named, "
          "nothing is written, and the exit code is 1. Each case keeps who recorded it."},
+    [MP_CMD_REFRESH] =
+        {"golden refresh", mp_cmd_golden_refresh, "FILE [MATRIX...] [option ...]", MP_OPERANDS_GOLDEN_MATRIX,
+         1, INT_MAX, "a golden and matrices",
+         "record the cases of a golden again, if what changes is explained",
+         "Executes and judges them like record: those of the matrices, or those that the file holds. Prints "
+         "what has changed, and why that is legal: another contract, fill version or tiles, a tensor or a "
+         "case that is new, a case that the matrices do not have. The file is replaced in one step if "
+         "everything is legal; else it stays as it is, and the exit code is 1."},
     [MP_CMD_REPORT_MERGE] =
         {"report merge", mp_cmd_report_merge, "OUT.json FILE... [option ...]", MP_OPERANDS_REPORT, 2, INT_MAX,
          "a file to write and reports", "make one report of those of all shards of a matrix",
@@ -303,7 +313,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
                      .commands = RUN | LIST | COVERAGE | RECORD | BISECT_SET,
                      .summary = "smoke, ci or full: each contains the ones before it"},
-    [MP_OPT_SHARD] = {"shard", 0, MP_TAKES_TEXT, "I/N", .commands = JUDGING | LIST | RECORD,
+    [MP_OPT_SHARD] = {"shard", 0, MP_TAKES_TEXT, "I/N", .commands = JUDGING | LIST | RECORD_ALONE,
                       .summary = "of the cases, those of shard I of N, from 0/N on; or auto, auto/N",
                       .details = "The cases are cut into N parts of about equal cost, everywhere alike: run "
                                  "them anywhere, and put their reports together by moeparity report merge. "
@@ -430,11 +440,26 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_COLOR] = {"color", 0, MP_TAKES_CHOICE, "WHEN", .choices = "auto always never", .fallback = "auto",
                       .commands = JUDGE | JUDGING | RECORD, .summary = "auto, always or never",
                       .details = "auto: on a terminal, and where FORCE_COLOR is set; not where NO_COLOR is."},
-    [MP_OPT_INPUTS] = {"inputs", 0, MP_TAKES_NOTHING, .commands = RECORD, .summary = "store the inputs too"},
+    [MP_OPT_INPUTS] = {"inputs", 0, MP_TAKES_NOTHING, .commands = RECORD_ALONE,
+                       .summary = "store the inputs too"},
     [MP_OPT_DIGEST_ABOVE] = {"digest-above", 0, MP_TAKES_NUMBER, "BYTES", 0, INT64_MAX, .fallback = "1048576",
-                             .commands = RECORD, .summary = "of larger tensors digests are kept",
+                             .commands = RECORD_ALONE, .summary = "of larger tensors digests are kept",
                              .details = "One a row; above 512 rows 64 bytes for 512 of them, from which "
                                         "the rows that differ can still be told (docs/goldens.md)."},
+    [MP_OPT_RESUME] = {"resume", 0, MP_TAKES_NOTHING, .commands = RECORD,
+                       .summary = "go on with what an interrupted recording has kept",
+                       .details =
+                           "FILE.part keeps each case that has passed. They are not executed again, and "
+                           "are in no report of this run. Those that another commit, subject or device "
+                           "has recorded, or under another contract, are refused."},
+    [MP_OPT_ALLOW_MIXED] = {"allow-mixed", 0, MP_TAKES_NOTHING, .commands = RECORD,
+                            .summary = "--resume takes cases that others have recorded, too",
+                            .details = "Each case then keeps who recorded it."},
+    [MP_OPT_ALLOW] = {"allow", 0, MP_TAKES_TEXT, "KINDS", .commands = REFRESH,
+                      .summary = "let through what nothing explains: bits, inputs, missing",
+                      .details = "bits: a tensor differs under the same contract, fill version and tiles; "
+                                 "inputs: they differ under the same fill version; missing: a tensor is not "
+                                 "shown any more. Several with commas or blanks."},
     [MP_OPT_MAP] = {"map", 0, MP_TAKES_TEXT, "RULES", .commands = GOLDEN_DIFF,
                     .summary = "compare cases of other fields, as `tile=64x64x64x8x4x3 -> seed=1`",
                     .details = "TERMS -> FIELDS, and further ones behind `;`. A case of the first file that "

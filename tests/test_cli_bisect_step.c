@@ -73,7 +73,8 @@ static void need_git(void) {
     skip();
 }
 
-/* The one that made column 1 wrong is found, past one that does not compile and one that is wrong otherwise. */
+/* The one that made column 1 wrong is found, past one that does not compile and one that is wrong otherwise.
+ */
 static void a_regression_is_found(void **state) {
     (void)state;
     need_git();

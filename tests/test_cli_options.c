@@ -8,7 +8,7 @@ static void misspelt_words_are_recognised(void **state) {
            "moeparity: unknown command 'rnu', did you mean 'run'? (moeparity help lists");
     expect("moeparity golden verfy a.h5", 2, "",
            "moeparity: golden: unknown word 'verfy', did you mean 'verify'?: expected record, verify, diff, "
-           "ls or merge\n");
+           "ls, merge or refresh\n");
     expect("moeparity run ok.yaml --subjet host", 2, "",
            "moeparity: run: unknown option '--subjet', did you mean '--subject'? (moeparity help run lists "
            "them)\n");
@@ -188,34 +188,18 @@ static void cases_and_what_they_run_after(void **state) {
 /* Every command has help of both kinds, and the manual page and the completions name all there is. */
 static void everything_is_told(void **state) {
     (void)state;
-    static const char *const commands[] = {"run",
-                                           "list",
-                                           "coverage",
-                                           "show",
-                                           "judge",
-                                           "export",
-                                           "golden record",
-                                           "golden verify",
-                                           "golden diff",
-                                           "golden ls",
-                                           "report merge",
-                                           "infer",
-                                           "bisect case",
-                                           "bisect set",
-                                           "bisect step",
-                                           "probe",
-                                           "bench reference",
-                                           "bench predict",
-                                           "bench kernels",
-                                           "tune verify",
-                                           "tune diff",
-                                           "tune certificate",
-                                           "tune check",
-                                           "doctor",
-                                           "help",
-                                           "golden merge",
-                                           "report diff",
-                                           "report html"};
+    static const char *const commands[] = {"run",           "list",          "coverage",
+                                           "show",          "judge",         "export",
+                                           "golden record", "golden verify", "golden diff",
+                                           "golden ls",     "golden merge",  "golden refresh",
+                                           "report merge",  "report diff",   "report html",
+                                           "infer",         "bisect stage",  "bisect k",
+                                           "bisect config", "bisect case",   "bisect set",
+                                           "bisect step",   "tune which",    "tune audit",
+                                           "tune verify",   "tune diff",     "tune certificate",
+                                           "tune check",    "probe",         "bench reference",
+                                           "bench predict", "bench kernels", "doctor",
+                                           "help"};
     static char manual[1 << 18], bash[1 << 18], zsh[1 << 18];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");
@@ -319,7 +303,7 @@ static void bash_completes(void **state) {
     completed("moeparity \"\"", 1,
               "run list coverage show judge export golden report infer bisect tune probe bench doctor worker "
               "help --version --help ");
-    completed("moeparity golden \"\"", 2, "record verify diff ls merge ");
+    completed("moeparity golden \"\"", 2, "record verify diff ls merge refresh ");
     completed("moeparity golden verify --st", 3, "--strict ");
     completed("moeparity run --tier \"\"", 3, "smoke ci full ");
     completed("moeparity run ok.y", 2, "ok.yaml ");

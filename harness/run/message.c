@@ -73,12 +73,18 @@ mp_status mp_json_to_row(const json_t *json, mp_matrix *m, mp_error *err) {
 /* ---- open ---- */
 
 static json_t *record_to_json(const mp_record_options *r) {
-    return json_pack("{s:o, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "path", mp_json_path(r->path),
-                     "digest_above",
-                     r->digest_above < INT64_MAX ? (json_int_t)r->digest_above : (json_int_t)INT64_MAX,
-                     "inputs", (int)r->inputs, "version", mp_json_text(r->who.version), "commit",
-                     mp_json_text(r->who.commit), "date", mp_json_text(r->who.date), "device",
-                     mp_json_text(r->who.device), "versions", mp_json_text(r->who.versions));
+    json_t *cases = json_array();
+    for (size_t i = 0; i < r->case_count; i++) json_array_append_new(cases, mp_json_text(r->cases[i]));
+    json_t *json =
+        json_pack("{s:o, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "path", mp_json_path(r->path), "digest_above",
+                  r->digest_above < INT64_MAX ? (json_int_t)r->digest_above : (json_int_t)INT64_MAX, "inputs",
+                  (int)r->inputs, "version", mp_json_text(r->who.version), "commit",
+                  mp_json_text(r->who.commit), "date", mp_json_text(r->who.date), "device",
+                  mp_json_text(r->who.device), "versions", mp_json_text(r->who.versions));
+    json_object_set_new(json, "keep", json_boolean(r->keep));
+    json_object_set_new(json, "mixed", json_boolean(r->mixed));
+    json_object_set_new(json, "cases", cases);
+    return json;
 }
 
 static json_t *setting_to_json(const mp_settings *settings, const mp_setting *row) {
@@ -128,6 +134,16 @@ static mp_status json_to_record(const json_t *json, mp_order *order, mp_error *e
                                                  ? (size_t)json_integer_value(above)
                                                  : SIZE_MAX,
                              .inputs = json_is_true(json_object_get(json, "inputs"))};
+    r->keep = json_is_true(json_object_get(json, "keep"));
+    r->mixed = json_is_true(json_object_get(json, "mixed"));
+    const json_t *name;
+    size_t i;
+    json_array_foreach(json_object_get(json, "cases"), i, name) {
+        const char *text = json_string_value(name);
+        mp_texts_add(&order->record_cases, "%s", text ? text : "");
+    }
+    r->cases = (const char *const *)order->record_cases.text;
+    r->case_count = order->record_cases.count;
     take_text(json, "version", r->who.version, sizeof r->who.version);
     take_text(json, "commit", r->who.commit, sizeof r->who.commit);
     take_text(json, "date", r->who.date, sizeof r->who.date);
@@ -201,6 +217,7 @@ void mp_order_free(mp_order *order) {
     for (int i = 0; i < mp_setting_count; i++)
         free((char *)mp_setting_text(&order->options.settings, &mp_setting_rows[i]));
     mp_matrix_free(&order->matrix);
+    mp_texts_free(&order->record_cases);
     *order = (mp_order){0};
 }
 

@@ -26,6 +26,7 @@ typedef struct mp_order {
     mp_suite_options options; /* with texts of its own */
     mp_record_options record;
     char record_path[PATH_MAX];
+    mp_texts record_cases;
     mp_matrix matrix;
     bool check_golden;
 } mp_order;

@@ -9,6 +9,12 @@
  * those of `who`, are longer than a golden file has room for. */
 mp_status mp_record_begin(const mp_record_options *options, const mp_subject *subject, mp_golden **golden,
                           mp_error *err);
+/* Who records: options->who, completed by the subject. MP_EINPUT as above. */
+mp_status mp_record_who(const mp_record_options *options, const mp_subject *subject, mp_provenance *who,
+                        mp_error *err);
+/* The tiles of a case as a golden has them. */
+enum { MP_RECORD_CONFIG_MAX = 160 };
+void mp_record_config(const mp_offer *offer, char text[MP_RECORD_CONFIG_MAX]);
 /* Stores the run that was judged. */
 mp_status mp_record_case(mp_golden *golden, const mp_case *c, const mp_offer *offer, const mp_inputs *in,
                          const mp_trace *trace, mp_error *err);

@@ -3,7 +3,7 @@
 
 #include "golden/files.h"
 #include "harness/progress.h"
-#include "harness/run/record.h"
+#include "harness/run/parts.h"
 
 #include <stdlib.h>
 
@@ -73,6 +73,14 @@ static mp_status open_subject(const mp_suite_options *o, const char *name, mp_su
     return status;
 }
 
+static mp_status begin_recording(const mp_record_options *record, mp_setup *s, mp_error *err) {
+    if (!record->keep) return mp_record_begin(record, &s->subject, &s->recording, err);
+    mp_progress("", "kept cases");
+    mp_status status = mp_record_who(record, &s->subject, &s->who, err);
+    if (status == MP_OK) status = mp_parts_begin(record->path, err);
+    return status == MP_OK ? mp_parts_check(record, &s->who, &s->subject, err) : status;
+}
+
 mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix, bool check_golden,
                         mp_setup *s, mp_error *err) {
     const mp_settings *settings = &options->settings;
@@ -91,8 +99,7 @@ mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix
     if (status == MP_OK) status = check_tiles(s, matrix, err);
     if (status == MP_OK) status = prepare_kernels(&s->subject, matrix, true, err);
     if (status == MP_OK) status = prepare_kernels(&s->against, matrix, false, err);
-    if (status == MP_OK && options->record)
-        status = mp_record_begin(options->record, &s->subject, &s->recording, err);
+    if (status == MP_OK && options->record) status = begin_recording(options->record, s, err);
     s->run = (mp_run_options){.settings = *settings,
                               .subject = &s->subject,
                               .against = settings->against ? &s->against : NULL,
@@ -102,7 +109,7 @@ mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix
 
 /* A recording takes the run of the case. */
 typedef struct recorder {
-    mp_golden *golden;
+    mp_setup *s;
     const mp_case *c;
     mp_status status;
     mp_error *err;
@@ -110,13 +117,15 @@ typedef struct recorder {
 
 static void record(void *ctx, const mp_offer *offer, const mp_inputs *in, const mp_trace *trace) {
     recorder *r = ctx;
+    const mp_record_options *options = r->s->options->record;
     mp_progress("", "record");
-    r->status = mp_record_case(r->golden, r->c, offer, in, trace, r->err);
+    r->status = options->keep ? mp_part_write(options, &r->s->who, r->c, offer, in, trace, r->err)
+                              : mp_record_case(r->s->recording, r->c, offer, in, trace, r->err);
 }
 
 mp_status mp_setup_judge(mp_setup *s, const mp_matrix_row *row, mp_verdict *v, mp_error *err) {
-    recorder r = {s->recording, &row->c, MP_OK, err};
-    s->run.keep = s->recording ? record : NULL;
+    recorder r = {s, &row->c, MP_OK, err};
+    s->run.keep = s->options->record ? record : NULL;
     s->run.keep_ctx = &r;
     mp_run_case(row, &s->run, v);
     return r.status;
@@ -125,7 +134,8 @@ mp_status mp_setup_judge(mp_setup *s, const mp_matrix_row *row, mp_verdict *v, m
 mp_status mp_setup_commit(mp_setup *s, mp_error *err) {
     mp_golden *recording = s->recording;
     s->recording = NULL;
-    return mp_golden_commit(recording, err);
+    return s->options->record->keep ? mp_parts_assemble(s->options->record, err)
+                                    : mp_golden_commit(recording, err);
 }
 
 void mp_setup_close(mp_setup *s) {

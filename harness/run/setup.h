@@ -11,7 +11,8 @@ typedef struct mp_setup {
     const mp_suite_options *options; /* borrowed */
     mp_subject subject, against;
     mp_golden *golden;    /* compared with */
-    mp_golden *recording; /* being made */
+    mp_golden *recording; /* being made, where cases are not kept one by one */
+    mp_provenance who;    /* records */
     mp_run_options run;   /* of the next case */
 } mp_setup;
 

@@ -131,7 +131,7 @@ static mp_status serve_leave(worker *w, const json_t *request, mp_error *err) {
 }
 
 static mp_status serve_commit(worker *w, mp_error *err) {
-    if (!w->setup.recording) return mp_fail(err, MP_EINPUT, "nothing is recorded");
+    if (!w->opened || !w->setup.options->record) return mp_fail(err, MP_EINPUT, "nothing is recorded");
     const mp_status status = mp_setup_commit(&w->setup, err);
     if (status == MP_OK) tell(w, json_pack("{s:{}}", "committed"));
     return status;

@@ -31,6 +31,13 @@ typedef struct mp_record_options {
     /* version, commit, date; device: that of a subject without one (the CPU); versions: what is added to
      * those of the subject (the compiler). The rest is filled from the subject. */
     mp_provenance who;
+    /* Each case is kept in the folder PATH.part as soon as it has passed, and from there it is put into the
+     * file with all of `cases`, by their names in this order: those of the matrix, and those that an
+     * interrupted recording has left there. `mixed`: others may have recorded these, under other contracts.
+     * Without keep all is held in memory until the end, and cases are those of the matrix. */
+    bool keep, mixed;
+    const char *const *cases;
+    size_t case_count;
 } mp_record_options;
 
 typedef struct mp_suite_options {

@@ -10,7 +10,7 @@ const arrow = (row, show) =>
                                                       : show(row.now));
 
 /* Name, heading, width, what a cell shows, what rows are sorted by (undefined sorts last), its class. */
-function columnsOf(compares) {
+function columnsOf(compares, timed) {
     return [
         {
             name: "outcome",
@@ -75,7 +75,7 @@ function columnsOf(compares) {
             by: (r) => r.now.seconds,
             cell: () => "soft"
         },
-    ].filter((c) => !compares || c.name !== "time"); /* which two runs never share */
+    ].filter((c) => c.name !== "time" || (timed && !compares)); /* no two runs share it */
 }
 
 /* By the column, NaN above all numbers, what is not there below; equal ones in the order of the file. */
