@@ -273,8 +273,9 @@ static void wrong_at_the_largest(const faulty_run *run) {
     if (run->c->M >= 40) k_group_dropped(run);
 }
 
-/* What equals a batch that is wrong is not proven by it. */
-static void nothing_is_proven_by_what_is_wrong(void **unused) {
+/* What equals a batch that is wrong, or differs from it, is neither proven nor refuted by that: it is judged
+ * by itself. */
+static void nothing_is_learnt_from_what_is_wrong(void **unused) {
     (void)unused;
     const fault everywhere = {.name = "a k group dropped", .plant = k_group_dropped},
                 large = {.name = "wrong at the largest", .plant = wrong_at_the_largest};
@@ -282,8 +283,12 @@ static void nothing_is_proven_by_what_is_wrong(void **unused) {
     for (int i = 0; i < 2; i++) {
         mp_run_info info;
         mp_tune_result *result = prove(wrong[i], false, &info);
+        const mp_tune_tally tally = mp_tune_count(result);
         assert_int_equal(launch_at(result, 41)->proof, MP_REFUTED);
-        assert_int_equal(mp_tune_count(result).proven, 0);
+        assert_int_equal(launch_at(result, 40)->proof, MP_REFUTED);
+        assert_int_equal(tally.refuted, i == 0 ? tally.total : 2);
+        assert_int_equal(tally.unproven, 0);
+        assert_int_equal(result->shape[0].plan.alone.count, tally.total - 1);
         assert_int_equal(mp_tune_exit_code(result, &info), MP_EXIT_FAILURE);
         done(result, &info);
     }
@@ -381,7 +386,7 @@ int main(void) {
         cmocka_unit_test(the_wrong_launch_is_named),
         cmocka_unit_test(a_guard_zone_is_its_launchs),
         cmocka_unit_test(a_launch_that_dies_is_named),
-        cmocka_unit_test(nothing_is_proven_by_what_is_wrong),
+        cmocka_unit_test(nothing_is_learnt_from_what_is_wrong),
         cmocka_unit_test(ranks_are_those_of_the_table),
         cmocka_unit_test(a_key_loses_by_its_interval),
     };

@@ -121,13 +121,26 @@ mp_status mp_tune_plan_make(const mp_tune_target *target, const mp_tune_choice *
     return status;
 }
 
+/* Whether nothing is known of the launch after its row: what it was compared with is wrong, or the process
+ * died with all of them. A row that was judged, and is wrong, is known. */
+static bool is_open(const mp_tune_plan *plan, const mp_launch *l, const mp_verdict *verdicts) {
+    if (l->row == MP_NO_ROW || plan->matrix.rows[l->row].pair_count == 0) return false;
+    const mp_outcome outcome = verdicts[l->row].outcome;
+    if (outcome == MP_CRASH || outcome == MP_TIMEOUT) return true;
+    for (size_t i = 0; i < plan->count; i++) {
+        const mp_launch *base = &plan->launch[i];
+        if (!base->alone && base->row == l->row && base->pair < 0)
+            return base != l && base->proof == MP_REFUTED;
+    }
+    return false;
+}
+
 mp_status mp_tune_plan_alone(mp_tune_plan *plan, const mp_verdict *verdicts, mp_error *err) {
     mp_status status = MP_OK;
-    for (size_t i = 0; i < plan->count && status == MP_OK; i++) {
+    for (size_t i = 0; i < plan->count && status == MP_OK; i++) { /* a row comes behind its smaller batches */
         mp_launch *l = &plan->launch[i];
         char name[MP_CASE_TEXT_MAX];
-        if (l->row == MP_NO_ROW || plan->matrix.rows[l->row].pair_count == 0) continue;
-        if (verdicts[l->row].outcome != MP_CRASH && verdicts[l->row].outcome != MP_TIMEOUT) continue;
+        if (l->alone || !is_open(plan, l, verdicts)) continue;
         mp_case_text(&l->c, name, sizeof name);
         l->row = plan->alone.count;
         l->pair = -1;

@@ -53,7 +53,7 @@ typedef struct mp_tune_plan {
     mp_launch *launch; /* ascending M */
     size_t count, left_out;
     mp_matrix matrix;
-    mp_matrix alone; /* launches of rows whose process died, each by itself */
+    mp_matrix alone; /* launches of which their row told nothing, each by itself */
 } mp_tune_plan;
 
 /* The tiles that a target's files give to a batch. */
@@ -69,8 +69,9 @@ void mp_tune_plan_free(mp_tune_plan *plan);
 void mp_tune_take_facts(mp_tune_plan *plan, const mp_facts *facts);
 /* verdicts[i] is that of the matrix's row i; one with an empty name was not reached. */
 void mp_tune_take_verdicts(mp_tune_plan *plan, const mp_verdict *verdicts);
-/* Where a row's process died or hung, with its smaller batches, nobody knows in which: each of them becomes a
- * row of its own in plan->alone. After mp_tune_take_verdicts. */
+/* Where a row's process died or hung with its smaller batches, nobody knows in which; and where a row is
+ * wrong, nothing is learnt of those that were compared with it. Each of them becomes a row of its own in
+ * plan->alone. After mp_tune_take_verdicts. */
 mp_status mp_tune_plan_alone(mp_tune_plan *plan, const mp_verdict *verdicts, mp_error *err);
 /* verdicts[i] is that of row i of plan->alone. */
 void mp_tune_take_alone(mp_tune_plan *plan, const mp_verdict *verdicts);
