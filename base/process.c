@@ -31,17 +31,23 @@ static mp_status find_program(const char *name, char path[PATH_MAX], mp_error *e
     return mp_fail(err, MP_EINPUT, "cannot run %s: there is no such program on PATH", name);
 }
 
-/* environ with `variable` in front. What stood there under the same name is found too late to matter, but
+static bool is_among(const char *const *variables, const char *variable) {
+    for (size_t i = 0; variables[i]; i++)
+        if (strncmp(variables[i], variable, strcspn(variables[i], "=") + 1) == 0) return true;
+    return false;
+}
+
+/* environ with the variables in front. What stood there under the same names is found too late to matter, but
  * left out all the same. */
-static char **environment_with(const char *variable) {
+static char **environment_with(const char *const *variables) {
     size_t count = 0, kept = 0;
-    const size_t name = strcspn(variable, "=") + 1;
     while (environ[count]) count++;
-    char **all = malloc((count + 2) * sizeof *all);
+    for (size_t i = 0; variables[i]; i++) count++;
+    char **all = malloc((count + 1) * sizeof *all);
     if (!all) return NULL;
-    all[kept++] = (char *)variable;
-    for (size_t i = 0; i < count; i++)
-        if (strncmp(environ[i], variable, name) != 0) all[kept++] = environ[i];
+    for (size_t i = 0; variables[i]; i++) all[kept++] = (char *)variables[i];
+    for (size_t i = 0; environ[i]; i++)
+        if (!is_among(variables, environ[i])) all[kept++] = environ[i];
     all[kept] = NULL;
     return all;
 }
@@ -77,14 +83,14 @@ static void close_end(int *end) {
     *end = -1;
 }
 
-mp_status mp_process_start(const char *const *argv, const char *variable, int third, mp_process *p,
+mp_status mp_process_start(const char *const *argv, const char *const *variables, int third, mp_process *p,
                            mp_error *err) {
     mp_status status;
     int request[2] = {-1, -1}, reply[2] = {-1, -1}, null = -1;
     char path[PATH_MAX], **environment = NULL;
     *p = (mp_process){.to = -1, .from = -1};
     if ((status = find_program(argv[0], path, err)) != MP_OK) return status;
-    if (!(environment = environment_with(variable)))
+    if (!(environment = environment_with(variables)))
         return mp_fail(err, MP_EMEMORY, "no memory for an environment");
     if (pipe2(request, O_CLOEXEC) != 0 || pipe2(reply, O_CLOEXEC) != 0 ||
         (null = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0 || fcntl(request[1], F_SETFL, O_NONBLOCK) != 0 ||

@@ -17,14 +17,14 @@ typedef struct mp_process {
     int to, from; /* this side's ends, non-blocking and close-on-exec; -1: closed */
 } mp_process;
 
-/* Starts argv[0] (searched for on PATH where it has no slash) with this environment and `variable`
- * ("NAME=value"). The child gets no other descriptor than the two pipes, `third` as
+/* Starts argv[0] (searched for on PATH where it has no slash) with this environment and these variables
+ * (each "NAME=value"; NULL ends them). The child gets no other descriptor than the two pipes, `third` as
  * MP_PROCESS_THIRD (-1: none), /dev/null as its standard input, and
  * this program's standard error as its own and as its standard output. It is not ended by Ctrl-C or a
  * terminal that closes, which are its parent's to answer, but by SIGKILL when the thread that started it
  * ends. MP_EINPUT when there is no such program; MP_EMEMORY when the system refuses pipes or a process. A
  * program that cannot be executed after all ends with exit code 127. */
-mp_status mp_process_start(const char *const *argv, const char *variable, int third, mp_process *p,
+mp_status mp_process_start(const char *const *argv, const char *const *variables, int third, mp_process *p,
                            mp_error *err);
 
 /* Tells the child that nothing more will come. */

@@ -1,163 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cases/edit.h"
 
+#include "cases/edit_text.h"
 #include "cases/fill.h"
 #include "cases/graph_tables.h"
 #include "cases/numbering.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- as written ---- */
-
-typedef enum place_kind { ONE, SLICE, REST } place_kind; /* 5; 2:8:2; ... */
-
-typedef struct place {
-    place_kind kind;
-    bool has_start, has_stop;
-    int64_t start, stop, step;
-} place;
-
-typedef struct edit {
-    char text[128]; /* as written, for messages; a long one ends in dots */
-    mp_tensor_id tensor;
-    int count; /* of indices */
-    place at[MP_MAX_RANK + 1];
-    bool multiplies;
-    double value;
-} edit;
-
-static const char *skip(const char *p) {
-    return p + strspn(p, " \t");
-}
-
-static mp_status expected(const edit *e, const char *p, const char *what, mp_error *err) {
-    return *p ? mp_fail(err, MP_EINPUT, "edit '%s': expected %s at '%.24s'", e->text, what, p)
-              : mp_fail(err, MP_EINPUT, "edit '%s': expected %s behind it", e->text, what);
-}
-
-static mp_status read_tensor(const char **p, edit *e, mp_error *err) {
-    const size_t length = strspn(*p, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    int id = 0;
-    while (id < MP_TENSOR_COUNT &&
-           !(strlen(mp_tensors[id].name) == length && strncmp(mp_tensors[id].name, *p, length) == 0))
-        id++;
-    e->tensor = (mp_tensor_id)id;
-    if (id == MP_TENSOR_COUNT)
-        return expected(e, *p, "the name of an input, as x, w1, w2, topk_ids, topk_weights", err);
-    *p = skip(*p + length);
-    return MP_OK;
-}
-
-static mp_status read_whole(const edit *e, const char **p, int64_t *number, mp_error *err) {
-    char *end;
-    errno = 0;
-    *number = strtoll(*p, &end, 10);
-    if (end == *p || errno) return expected(e, *p, "a whole number of 64 bits", err);
-    *p = skip(end);
-    return MP_OK;
-}
-
-static bool begins_number(const char *p) {
-    return *p == '-' || *p == '+' || (*p >= '0' && *p <= '9');
-}
-
-static mp_status read_index(const char **p, edit *e, place *at, mp_error *err) {
-    mp_status status = MP_OK;
-    *at = (place){.step = 1};
-    if (strncmp(*p, "...", 3) == 0) {
-        at->kind = REST;
-        *p = skip(*p + 3);
-        return MP_OK;
-    }
-    if ((at->has_start = begins_number(*p))) status = read_whole(e, p, &at->start, err);
-    if (status != MP_OK) return status;
-    if (**p != ':') return at->has_start ? MP_OK : expected(e, *p, "an index, a slice or ...", err);
-    at->kind = SLICE;
-    *p = skip(*p + 1);
-    if ((at->has_stop = begins_number(*p))) status = read_whole(e, p, &at->stop, err);
-    if (status != MP_OK || **p != ':') return status;
-    *p = skip(*p + 1);
-    const char *from = *p;
-    if (begins_number(*p)) status = read_whole(e, p, &at->step, err);
-    if (status == MP_OK && at->step < 1) return expected(e, from, "a step of 1 or more", err);
-    return status;
-}
-
-static mp_status read_indices(const char **p, edit *e, mp_error *err) {
-    bool rest = false;
-    *p = skip(*p + 1);
-    do {
-        if (e->count > 0) *p = skip(*p + 1);
-        if (e->count == MP_MAX_RANK + 1) return expected(e, *p, "no more indices", err);
-        place *at = &e->at[e->count++];
-        const char *from = *p;
-        const mp_status status = read_index(p, e, at, err);
-        if (status != MP_OK) return status;
-        if (rest && at->kind == REST) return expected(e, from, "one ... only", err);
-        rest = rest || at->kind == REST;
-    } while (**p == ',');
-    if (**p != ']') return expected(e, *p, "',' or ']'", err);
-    *p = skip(*p + 1);
-    return MP_OK;
-}
-
-static mp_status read_value(const char **p, edit *e, mp_error *err) {
-    char *end;
-    if (strncmp(*p, "*=", 2) == 0) {
-        e->multiplies = true;
-        *p = skip(*p + 2);
-    } else if (**p == '=') {
-        *p = skip(*p + 1);
-        e->multiplies = **p == '*';
-        if (e->multiplies) *p = skip(*p + 1);
-    } else {
-        return expected(e, *p, "'=' or '*='", err);
-    }
-    e->value = strtod(*p, &end);
-    if (end == *p || memchr(*p, '(', (size_t)(end - *p))) /* nan(7) */
-        return expected(e, *p, "a number, nan, inf or -inf", err);
-    if (isinf(e->value) && memchr(*p, 'i', (size_t)(end - *p)) == NULL) /* "inf" was not written */
-        return expected(e, *p, "a number that float64 holds", err);
-    *p = skip(end);
-    return **p == ';' || !**p ? MP_OK : expected(e, *p, "the end of the edit, or ';'", err);
-}
-
-/* Reads the edit at *p, and moves it to the next one, or to the end. */
-static mp_status read_edit(const char **p, edit *e, mp_error *err) {
-    *e = (edit){0};
-    *p = skip(*p);
-    size_t length = strcspn(*p, ";");
-    while (length > 0 && strchr(" \t", (*p)[length - 1])) length--;
-    if (length < sizeof e->text) {
-        memcpy(e->text, *p, length);
-    } else {
-        memcpy(e->text, *p, sizeof e->text - 4);
-        memcpy(e->text + sizeof e->text - 4, "...", 4);
-    }
-    mp_status status = read_tensor(p, e, err);
-    if (status == MP_OK && **p == '[') status = read_indices(p, e, err);
-    if (status == MP_OK) status = read_value(p, e, err);
-    if (status != MP_OK) return status;
-    if (**p == ';') *p = skip(*p + 1); /* one at the end ends the last edit */
-    return MP_OK;
-}
-
-mp_status mp_edits_check(const char *edits, mp_error *err) {
-    const char *p = edits;
-    edit e;
-    const size_t length = strlen(edits);
-    if (length >= MP_EDITS_MAX)
-        return mp_fail(err, MP_EINPUT, "edits of %zu bytes: expected less than %d", length, MP_EDITS_MAX);
-    do {
-        const mp_status status = read_edit(&p, &e, err);
-        if (status != MP_OK) return status;
-    } while (*p);
-    return MP_OK;
-}
 
 /* ---- of a tensor ---- */
 
@@ -171,10 +23,10 @@ static int64_t clamp(int64_t v, int64_t length) {
     return from_end < 0 ? 0 : from_end > length ? length : from_end;
 }
 
-static mp_status resolve_axis(const edit *e, const place *at, int axis, int64_t length, region *r,
+static mp_status resolve_axis(const mp_edit *e, const mp_place *at, int axis, int64_t length, region *r,
                               mp_error *err) {
     r->step[axis] = at->step;
-    if (at->kind == ONE) {
+    if (at->kind == MP_PLACE_ONE) {
         r->first[axis] = at->start < 0 ? at->start + length : at->start;
         r->count[axis] = 1;
         if (r->first[axis] >= 0 && r->first[axis] < length) return MP_OK;
@@ -190,10 +42,10 @@ static mp_status resolve_axis(const edit *e, const place *at, int axis, int64_t 
 }
 
 /* Indices that are not written, and those that `...` stands for, are whole axes. */
-static mp_status resolve(const edit *e, const mp_tensor *t, region *r, mp_error *err) {
-    const place whole = {.kind = SLICE, .step = 1};
+static mp_status resolve(const mp_edit *e, const mp_tensor *t, region *r, mp_error *err) {
+    const mp_place whole = {.kind = MP_PLACE_SLICE, .step = 1};
     int axis = 0, rest = 0;
-    for (int i = 0; i < e->count; i++) rest += e->at[i].kind == REST;
+    for (int i = 0; i < e->count; i++) rest += e->at[i].kind == MP_PLACE_REST;
     const int said = e->count - rest;
     if (said > t->rank)
         return mp_fail(err, MP_EINPUT, "edit '%s': %d indices of %s, which has %d axes", e->text, said,
@@ -204,7 +56,7 @@ static mp_status resolve(const edit *e, const mp_tensor *t, region *r, mp_error 
     }
     mp_status status = MP_OK;
     for (int i = 0; i < e->count && status == MP_OK; i++) {
-        if (e->at[i].kind != REST) {
+        if (e->at[i].kind != MP_PLACE_REST) {
             status = resolve_axis(e, &e->at[i], axis, t->dim[axis], r, err);
             axis++;
             continue;
@@ -217,7 +69,7 @@ static mp_status resolve(const edit *e, const mp_tensor *t, region *r, mp_error 
     return status;
 }
 
-static mp_status check_value(const edit *e, const mp_case *c, const mp_tensor *t, mp_error *err) {
+static mp_status check_value(const mp_edit *e, const mp_case *c, const mp_tensor *t, mp_error *err) {
     if (t->dtype == MP_I32) {
         if (!e->multiplies && e->value == rint(e->value) && e->value >= -1 && e->value < (double)c->E)
             return MP_OK;
@@ -231,7 +83,7 @@ static mp_status check_value(const edit *e, const mp_case *c, const mp_tensor *t
 }
 
 /* The edit against the tensor's shape; data is not looked at. */
-static mp_status prepare(const edit *e, const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], region *r,
+static mp_status prepare(const mp_edit *e, const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], region *r,
                          mp_error *err) {
     const mp_tensor *own = &t[e->tensor];
     char text[MP_CASE_TEXT_MAX];
@@ -244,7 +96,7 @@ static mp_status prepare(const edit *e, const mp_case *c, const mp_tensor t[MP_T
     return status == MP_OK ? resolve(e, own, r, err) : status;
 }
 
-static void write_row(const edit *e, mp_tensor *t, int64_t at, int64_t step, int64_t count) {
+static void write_row(const mp_edit *e, mp_tensor *t, int64_t at, int64_t step, int64_t count) {
     const size_t size = mp_dtype_size(t->dtype);
     const int32_t id = t->dtype == MP_I32 ? (int32_t)e->value : 0;
     const uint64_t code = t->dtype == MP_I32 ? (uint32_t)id : mp_encode_code(t->dtype, e->value);
@@ -256,7 +108,7 @@ static void write_row(const edit *e, mp_tensor *t, int64_t at, int64_t step, int
     }
 }
 
-static void write_region(const edit *e, const region *r, mp_tensor *t) {
+static void write_region(const mp_edit *e, const region *r, mp_tensor *t) {
     const int last = t->rank - 1;
     const int64_t middle = last > 1 ? r->count[1] : 1, rows = last > 0 ? r->count[0] * middle : 1,
                   length = t->dim[last], slab = last > 1 ? t->dim[1] * length : length;
@@ -301,9 +153,9 @@ static mp_status edit_all(const mp_case *c, const char *edits, mp_inputs *in, bo
     mp_status status = MP_OK;
     bool ids = false;
     do {
-        edit e;
+        mp_edit e;
         region r;
-        status = read_edit(&p, &e, err);
+        status = mp_edit_read(&p, &e, err);
         if (status == MP_OK) status = prepare(&e, c, in->t, &r, err);
         if (status != MP_OK) break;
         if (e.tensor == MP_TOPK_IDS) ids = true;
@@ -320,9 +172,9 @@ mp_status mp_edits_each(const char *edits, const mp_case *c,
     mp_inputs_plan(c, &in);
     const char *p = edits;
     while (status == MP_OK && *p) {
-        edit e;
+        mp_edit e;
         region r;
-        status = read_edit(&p, &e, err);
+        status = mp_edit_read(&p, &e, err);
         if (status == MP_OK) status = prepare(&e, c, in.t, &r, err);
         if (status == MP_OK) visit(ctx, e.text, r.count[0] * r.count[1] * r.count[2]);
     }

@@ -206,11 +206,13 @@ static void scan(mp_args *args, given *list, size_t *count, int *trouble) {
     for (int i = 0; i < MP_OPTION_COUNT; i++) {
         const mp_option_row *o = &mp_options[i];
         bool known = false;
+        const bool value = o->takes != MP_TAKES_NOTHING;
+        if (o->letter && !strchr(letters, o->letter))
+            sprintf(letters + strlen(letters), "%c%s", o->letter, value ? ":" : "");
         for (size_t k = 0; k < used; k++) known = known || strcmp(names[k].name, o->name) == 0;
         if (known) continue;
-        names[used++] = (struct option){
-            o->name, o->takes == MP_TAKES_NOTHING ? no_argument : required_argument, NULL, FIRST_OPTION + i};
-        if (o->letter) strncat(letters, &o->letter, 1);
+        names[used++] =
+            (struct option){o->name, value ? required_argument : no_argument, NULL, FIRST_OPTION + i};
     }
     opterr = 0;
     optind = 0;

@@ -6,6 +6,7 @@
 #include "harness/bisect/shell.h"
 #include "harness/run/settings.h"
 #include "harness/verdict_json.h"
+#include "kernels/lookup.h"
 #include "reports/stored.h"
 
 #include <stdlib.h>
@@ -42,6 +43,16 @@ static mp_status choose(const mp_args *args, const char *path, const mp_stored_r
                    mp_outcome_name((*v)->outcome));
 }
 
+/* Whether a repro may set this variable: where tuned tiles are looked up, and nothing else. */
+static bool names_folder(const char *name) {
+    const char *variable;
+    for (int i = 0; i < MP_TUNED_FOLDERS; i++) {
+        mp_tuned_folder(i, &variable);
+        if (strcmp(name, variable) == 0) return true;
+    }
+    return false;
+}
+
 /* The words of a repro; those in front of the program, NAME=value, go to the environment. */
 static mp_status split(const char *repro, mp_cli_bisected *what, mp_error *err) {
     wordexp_t w;
@@ -52,7 +63,7 @@ static mp_status split(const char *repro, mp_cli_bisected *what, mp_error *err) 
         const char *equals = strchr(w.we_wordv[i], '=');
         if (what->word_count == 0 && equals) {
             w.we_wordv[i][equals - w.we_wordv[i]] = '\0';
-            setenv(w.we_wordv[i], equals + 1, 1);
+            if (names_folder(w.we_wordv[i])) setenv(w.we_wordv[i], equals + 1, 1);
         } else if ((what->words[what->word_count] = strdup(w.we_wordv[i]))) {
             what->word_count++;
         }

@@ -3,6 +3,7 @@
 #include "cli/bisect.h"
 #include "cli/common.h"
 
+#include "harness/bisect/repro_files.h"
 #include "harness/bisect/shrink.h"
 #include "harness/verdict_json.h"
 #include "harness/verdict_make.h"
@@ -50,8 +51,19 @@ static json_t *to_json(const mp_shrunk *r, const char *signature, bool again) {
                      (json_int_t)r->tries, "seconds", r->seconds, "complete", r->complete, "repeated", again);
 }
 
+static mp_status write_files(const mp_shrunk *r, const mp_settings *settings, const mp_repro_files *files,
+                             mp_error *err) {
+    mp_suite_options how = {.settings = *settings};
+    how.settings.edit = r->edit;
+    if (strcmp(how.settings.subject, "auto") == 0) how.settings.subject = r->info.subject;
+    const mp_status status = mp_repro_files_write(files, &r->rows, &how, mp_shrunk_verdict(r), r->line, err);
+    if (status == MP_OK) mp_cli_say(stdout, "wrote %s and %s", files->data, files->program);
+    return status;
+}
+
 /* After the search. *code: 0 where there was nothing to shrink, 1 where there was. */
-static mp_status report(const mp_args *args, const mp_shrunk *r, double timeout, int *code, mp_error *err) {
+static mp_status report(const mp_args *args, const mp_shrunk *r, const mp_settings *settings,
+                        const mp_repro_files *files, int *code, mp_error *err) {
     char signature[MP_SIGNATURE_TEXT_MAX] = "";
     bool again = false;
     mp_status status = MP_OK;
@@ -63,7 +75,9 @@ static mp_status report(const mp_args *args, const mp_shrunk *r, double timeout,
                    : r->interrupted ? "interrupted"
                                     : "--tries or --seconds are spent");
         print_failure(mp_shrunk_verdict(r));
-        status = mp_cli_bisect_repeat(r->line, r->signature.outcome, r->rows.count, timeout, &again, err);
+        status = mp_cli_bisect_repeat(r->line, r->signature.outcome, r->rows.count, settings->timeout, &again,
+                                      err);
+        if (status == MP_OK && files) status = write_files(r, settings, files, err);
         *code = MP_EXIT_FAILURE;
     } else {
         const bool skip = r->given.outcome == MP_SKIP;
@@ -85,14 +99,18 @@ int mp_cmd_bisect_case(const mp_args *args) {
                                        .seconds = (double)mp_args_number(args, MP_OPT_SECONDS),
                                        .values = !mp_args_given(args, MP_OPT_NO_VALUES),
                                        .found = on_found};
+    mp_repro_files files;
+    const char *out = mp_args_text(args, MP_OPT_REPRO_OUT);
     mp_status status = mp_cli_bisect_rows(args, &what, &err);
+    if (status == MP_OK && out) status = mp_repro_files_plan(out, &files, &err);
     if (status == MP_OK) status = mp_cli_output(mp_args_text(args, MP_OPT_BISECT_JSON), NULL, 0, &err);
     const mp_suite_options how = {.settings = what.settings};
     if (status == MP_OK) status = mp_shrink_case(&what.rows, &how, &options, &result, &err);
-    if (status == MP_OK) status = report(args, &result, what.settings.timeout, &code, &err);
+    if (status == MP_OK) status = report(args, &result, &what.settings, out ? &files : NULL, &code, &err);
     mp_shrunk_free(&result);
     mp_cli_bisected_free(&what);
-    return status == MP_OK           ? code
-           : code == MP_EXIT_FAILURE ? (mp_cli_fail(&err), MP_EXIT_FAILURE)
-                                     : mp_cli_fail(&err);
+    if (status == MP_OK) return code;
+    const int failure = mp_cli_fail(&err);
+    return code == MP_EXIT_FAILURE ? MP_EXIT_FAILURE
+                                   : failure; /* no file that could not be written hides one */
 }

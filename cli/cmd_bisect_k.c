@@ -45,15 +45,18 @@ static void print_vanishing(const json_t *end) {
 }
 
 /* The shortest sum that parts, from one end or the other. */
-static void print_end(const json_t *report, const char *name, const char *which) {
+static void print_end(const json_t *report, const char *name) {
     const json_t *end = json_object_get(report, name);
-    const int64_t block = mp_report_number(report, "block_size_k"), from = mp_report_number(end, "from");
+    const int64_t block = mp_report_number(report, "block_size_k"), from = mp_report_number(end, "from"),
+                  terms = mp_report_number(report, "terms");
     if (!end || mp_report_number(end, "group") == 0) return;
-    printf("%-8s of the sums that hold the %s terms the shortest that parts %s group %" PRId64 ", k %" PRId64
-           "..%" PRId64,
-           name, which, strcmp(name, "first") == 0 ? "ends with" : "begins with",
+    if (strcmp(name, "first") == 0)
+        printf("first    sums from k=0 on");
+    else
+        printf("last     sums up to k=%" PRId64, terms - 1);
+    printf(" part as soon as they hold group %" PRId64 ", k %" PRId64 "..%" PRId64,
            mp_report_number(end, "group"), from, mp_report_number(end, "to") - 1);
-    if (block > 0) printf(", in block %" PRId64 " of BLOCK_SIZE_K=%" PRId64, from / block + 1, block);
+    if (block > 0) printf(" (block %" PRId64 " of BLOCK_SIZE_K=%" PRId64 ")", from / block + 1, block);
     putchar('\n');
     print_vanishing(end);
 }
@@ -72,8 +75,8 @@ static void print_report(const json_t *report, bool verbose) {
     if (verbose) print_tries(json_object_get(report, "tries"), by_bits);
     printf("runs     %" PRId64 ": %" PRId64 " to find it, %" PRId64 " to tell its kind\n", runs, search,
            runs - search);
-    print_end(report, "first", "first");
-    print_end(report, "last", "last");
+    print_end(report, "first");
+    print_end(report, "last");
     mp_cli_say(stdout, "found    %s", mp_report_text(report, "conclusion"));
     if (!mp_report_flag(report, "found")) return;
     mp_cli_say(stdout, "where    %s", mp_report_text(first, "where"));

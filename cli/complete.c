@@ -38,8 +38,9 @@ static const char *file_pattern(mp_operands operands) {
     case MP_OPERANDS_MATRIX: return "yaml";
     case MP_OPERANDS_GOLDEN: return "h5";
     case MP_OPERANDS_GOLDEN_MATRIX: return "h5|yaml";
-    case MP_OPERANDS_REPORT: return "json";
+    case MP_OPERANDS_TUNED: return "json";
     case MP_OPERANDS_TRACE: return "h5|hdf5|safetensors";
+    case MP_OPERANDS_REPORT: return "html|json";
     case MP_OPERANDS_NONE:
     case MP_OPERANDS_COMMAND: break;
     }
@@ -48,7 +49,8 @@ static const char *file_pattern(mp_operands operands) {
 
 /* The values of an option that takes one of some words; NULL: any others. */
 static const char *words_of(mp_option option) {
-    if (option == MP_OPT_SUBJECT || option == MP_OPT_AGAINST) return "ref host cuda auto";
+    if (option == MP_OPT_SUBJECT || option == MP_OPT_AGAINST || option == MP_OPT_TUNE_SUBJECT)
+        return "ref host cuda auto";
     return mp_options[option].takes == MP_TAKES_CHOICE ? mp_options[option].choices : NULL;
 }
 

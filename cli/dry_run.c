@@ -2,6 +2,7 @@
 #include "cli/dry_run.h"
 
 #include "cli/common.h"
+#include "harness/run/devices.h"
 #include "harness/run/golden_cases.h"
 #include "harness/run/settings.h"
 #include "moeparity/subject.h"
@@ -53,6 +54,7 @@ mp_status mp_cli_dry_run(const mp_matrix *matrix, const mp_settings *settings, m
     mp_status status = check_subject(settings->subject, err);
     if (status == MP_OK) status = check_subject(settings->against, err);
     if (status == MP_OK) status = check_tiles(matrix, settings, err);
+    if (status == MP_OK) status = mp_devices_choose(settings->devices, &(mp_devices){0}, err);
     for (size_t i = 0; i < matrix->count && status == MP_OK; i++)
         status = mp_settings_check_row(settings, &matrix->rows[i], err);
     if (status == MP_OK && settings->golden)

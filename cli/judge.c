@@ -71,6 +71,8 @@ static void set_provenance(const mp_run_info *info, mp_provenance *who) {
 int mp_cli_judge_usage(const mp_args *args, const mp_settings *settings) {
     if (mp_args_given(args, MP_OPT_IN_PROCESS) && settings->jobs > 1)
         return mp_cli_usage("--in-process and --jobs %d exclude each other", settings->jobs);
+    if (mp_args_given(args, MP_OPT_IN_PROCESS) && settings->devices)
+        return mp_cli_usage("--in-process and --devices exclude each other: CUDA_VISIBLE_DEVICES says which");
     if (settings->golden_partial && !settings->golden)
         return mp_cli_usage("--golden-partial goes with --golden");
     if (settings->deterministic && settings->repeat == 1)
@@ -123,6 +125,7 @@ int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
     if (!suite.settings.subject) suite.settings.subject = "file"; /* of a command that runs none */
     suite.settings.golden = run->golden;                          /* found by its name */
     suite.settings.golden_required = run->golden_required;
+    if (mp_args_text(args, MP_OPT_HTML)) suite.settings.figures = true; /* a page is to show something */
     int code = mp_cli_judge_usage(args, &suite.settings);
     if (code != MP_EXIT_OK) return code;
 

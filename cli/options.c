@@ -14,23 +14,33 @@ enum { /* a bit each, of 64 */
        JUDGE = INT64_C(1) << MP_CMD_JUDGE,
        EXPORT = INT64_C(1) << MP_CMD_EXPORT,
        RECORD_ALONE = INT64_C(1) << MP_CMD_RECORD,
-       REFRESH = INT64_C(1) << MP_CMD_REFRESH,
-       RECORD = RECORD_ALONE | REFRESH,
        VERIFY = INT64_C(1) << MP_CMD_VERIFY,
        GOLDEN_DIFF = INT64_C(1) << MP_CMD_DIFF,
+       REFRESH = INT64_C(1) << MP_CMD_REFRESH,
        MERGE = INT64_C(1) << MP_CMD_REPORT_MERGE,
+       REPORT_DIFF = INT64_C(1) << MP_CMD_REPORT_DIFF,
        INFER = INT64_C(1) << MP_CMD_INFER,
+       BISECT_STAGE = INT64_C(1) << MP_CMD_BISECT_STAGE,
        BISECT_K = INT64_C(1) << MP_CMD_BISECT_K,
-       LOCATING = BISECT_K, /* where one failing case fails */
+       BISECT_CONFIG = INT64_C(1) << MP_CMD_BISECT_CONFIG,
        BISECT_CASE = INT64_C(1) << MP_CMD_BISECT_CASE,
        BISECT_SET = INT64_C(1) << MP_CMD_BISECT_SET,
        BISECT_STEP = INT64_C(1) << MP_CMD_BISECT_STEP,
-       BISECTING = BISECT_CASE | BISECT_SET,
+       WHICH = INT64_C(1) << MP_CMD_TUNE_WHICH,
+       AUDIT = INT64_C(1) << MP_CMD_TUNE_AUDIT,
+       TUNE_VERIFY = INT64_C(1) << MP_CMD_TUNE_VERIFY,
+       TUNE_DIFF = INT64_C(1) << MP_CMD_TUNE_DIFF,
+       CERTIFICATE = INT64_C(1) << MP_CMD_TUNE_CERTIFICATE,
+       CHECK = INT64_C(1) << MP_CMD_TUNE_CHECK,
        PROBE = INT64_C(1) << MP_CMD_PROBE,
        KERNELS = INT64_C(1) << MP_CMD_BENCH_KERNELS,
-       BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
        HELP = INT64_C(1) << MP_CMD_HELP,
+       RECORD = RECORD_ALONE | REFRESH,
+       LOCATING = BISECT_STAGE | BISECT_K | BISECT_CONFIG, /* where one failing case fails */
+       BISECTING = BISECT_CASE | BISECT_SET,
+       PROVING = TUNE_VERIFY | TUNE_DIFF | CERTIFICATE,
        JUDGING = RUN | VERIFY,
+       BENCH = INT64_C(1) << MP_CMD_BENCH_REFERENCE | INT64_C(1) << MP_CMD_BENCH_PREDICT | KERNELS,
        ALL = (INT64_C(1) << MP_COMMAND_COUNT) - 1
 };
 
@@ -105,6 +115,19 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "The JSON reports of `--shard 0/N` to `N-1/N`, in any order. The exit code is that of the whole. A "
          "shard that is missing, there twice, or of another matrix, commit, subject or setting is bad input "
          "(docs/ci.md)."},
+    [MP_CMD_REPORT_DIFF] =
+        {"report diff", mp_cmd_report_diff, "FIRST.json SECOND.json [option ...]", MP_OPERANDS_REPORT, 2, 2,
+         "two JSON reports", "what changed from one JSON report to another",
+         "Cases are the same by their names. The gravest change comes first: an outcome "
+         "that is worse, a case that is gone, a check that is not judged any more, bits, "
+         "error over bound, drift, what is said of the subject. Exit code 1: an outcome is "
+         "worse, or a case is gone."},
+    [MP_CMD_REPORT_HTML] = {"report html", mp_cmd_report_html, "OUT.html FILE.json [OTHER.json]",
+                            MP_OPERANDS_REPORT, 2, 3, "a page to write, and one or two JSON reports",
+                            "a page that people look at, of a JSON report or of two",
+                            "One file, which needs no network: a table with filters, and of each case its "
+                            "stages, checks and repro. Reports of older versions are drawn too. Of two the "
+                            "first is the older one: the page shows what changed."},
     [MP_CMD_INFER] =
         {"infer", mp_cmd_infer, "[--subject S] [option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "the contract of a subject, found out from its bits",
@@ -115,12 +138,32 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "every "
          "stage that is seen has a hypothesis that fits; 1 one has none; 2, 3 and 77 as always "
          "(docs/infer.md)."},
+    [MP_CMD_BISECT_STAGE] =
+        {"bisect stage", mp_cmd_bisect_stage, "--case 'M=32 topk=2 act=silu' [--against S2] [option ...]",
+         MP_OPERANDS_NONE, 0, 0, "no argument",
+         "the first stage in which a subject parts from what is expected, or from another subject",
+         "Runs the case once, and says of every stage how many elements have other bits than predicted, or "
+         "than "
+         "those of --against, and how many are beyond their bounds; where that begins, and what these "
+         "elements "
+         "have in common. Exit codes: 0 no stage parts; 1 one does; 2, 3 and 77 as always (docs/bisect.md)."},
     [MP_CMD_BISECT_K] =
         {"bisect k", mp_cmd_bisect_k, "--case 'M=32 topk=2 act=silu' [option ...]", MP_OPERANDS_NONE, 0, 0,
          "no argument", "the group of terms with which a grouped GEMM begins to err",
          "Zeroes the inputs of all terms behind k, and finds by halving the first group of k with which the "
          "subject parts from the prediction, or leaves its bounds; then says of what kind the difference is. "
          "Exit codes: 0 there is no difference; 1 it was found; 2, 3 and 77 as always (docs/bisect.md)."},
+    [MP_CMD_BISECT_CONFIG] = {"bisect config", mp_cmd_bisect_config,
+                              "--case 'M=32 topk=2 act=silu' --good TILE --bad TILE [option ...]",
+                              MP_OPERANDS_NONE, 0, 0, "no argument",
+                              "the keys of a tile that make a case fail",
+                              "Runs the case with the good tile, the bad one, one key of the bad one in the "
+                              "good one, two of them, "
+                              "one of the good one in the bad one, and finds the least set of keys that "
+                              "still fails as the bad tile "
+                              "does. A tile that cannot be built or run is no failure. Exit codes: 0 the bad "
+                              "tile passes; 1 it was "
+                              "found; 2, 3 and 77 as always (docs/bisect.md)."},
     [MP_CMD_BISECT_CASE] =
         {"bisect case", mp_cmd_bisect_case,
          "--case 'M=32 topk=2 act=silu' [--subject S] [option ...]\n--report FILE [--index N | --name TEXT]",
@@ -150,6 +193,26 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
          "cannot be tested: the build failed, the subject cannot be loaded or a file of the commit cannot be "
          "read, every case is skipped, or it fails otherwise than --fails-in says; 129, which ends the "
          "bisection: this line itself is wrong (docs/bisect.md)."},
+    [MP_CMD_TUNE_WHICH] =
+        {"tune which", mp_cmd_tune_which, "--device NAME --E E --N N [option ...]", MP_OPERANDS_NONE, 0, 0,
+         "no argument", "the tuned file and key that each public loader picks, and why",
+         "By the rules of sglang's and vLLM's loaders: the names they ask for, the folders they look into, "
+         "the "
+         "file that is taken, the key that serves each M; and files that are nearly it. Looked up in "
+         "--sglang and "
+         "--vllm, or where the environment points to, or in the installed packages; nothing of them is "
+         "imported "
+         "(docs/tune.md). Exit codes: 0 each loader that was asked finds a file for gate_up; 1 one takes its "
+         "defaults, or raises; 2 bad input."},
+    [MP_CMD_TUNE_AUDIT] =
+        {"tune audit", mp_cmd_tune_audit, "DIR|FILE... [option ...]\n--rules", MP_OPERANDS_TUNED, 0, INT_MAX,
+         "tuned files or folders of them", "what is wrong with files of tuned configurations",
+         "Every file named E=....json below a folder, and files that are named: what cannot be read or "
+         "launched, "
+         "blocks that give wrong numbers, names and folders that nobody looks for, pairs and ladders that "
+         "are not "
+         "what they seem. No GPU. Exit codes: 0 no error; 1 an error that --baseline does not know; 2 bad "
+         "input (docs/tune.md)."},
     [MP_CMD_PROBE] =
         {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
          "what this device's arithmetic is, and whether the bit model holds on it",
@@ -164,6 +227,33 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
     [MP_CMD_BENCH_KERNELS] = {"bench kernels", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
                               "no argument", "time the kernels on the GPU",
                               "Without --case: M=16384 topk=8 E=128 K=2048 N=768."},
+    [MP_CMD_TUNE_VERIFY] =
+        {"tune verify", mp_cmd_tune_verify, "FILE [option ...]", MP_OPERANDS_TUNED, 1, 1,
+         "a file of tuned configurations", "prove a file of tuned configurations, launch by launch",
+         "Every key, both sides of every M at which another key takes over, below and above them all, and a "
+         "tail for each. First all tiles are compiled for the device in the file's name, which needs no GPU; "
+         "then they run on a GPU and are judged by float64, predicted bits, repeats and guard zones "
+         "(docs/tune.md). Exit codes: 0 every launch is proven; 1 one is refuted, or only some are proven; "
+         "77 "
+         "nothing could be run here, and nothing is refuted."},
+    [MP_CMD_TUNE_DIFF] =
+        {"tune diff", mp_cmd_tune_diff, "OLD NEW [option ...]", MP_OPERANDS_TUNED, 2, 2,
+         "two files of tuned configurations", "the M whose tiles a file changes, and the proof of those",
+         "Tells each range of M in which NEW has other tiles than OLD, from what to what, and proves the "
+         "launches in these ranges as tune verify does. With --dry-run the ranges alone, and what would "
+         "run."},
+    [MP_CMD_TUNE_CERTIFICATE] =
+        {"tune certificate", mp_cmd_tune_certificate, "FILE --out CERT.json --by NAME [option ...]",
+         MP_OPERANDS_TUNED, 1, 1, "a file of tuned configurations",
+         "prove a file, and write down what was run, on what, with which results",
+         "As tune verify; then the record, with the SHA-256 of the file and of the report, for the pull "
+         "request: tune check verifies it again. A digest is no signature: --by is a name, and who can "
+         "change the record can change its digests. It is written whatever came of it, and says so."},
+    [MP_CMD_TUNE_CHECK] =
+        {"tune check", mp_cmd_tune_check, "CERT.json [option ...]", MP_OPERANDS_TUNED, 1, 1,
+         "a certificate of tune certificate", "whether a certificate proves its file",
+         "The digests; whether its batch sizes are all that the file asks for; whether each was proven, on a "
+         "device, and on the one in the file's name. Exit code 1 says why it proves less."},
     [MP_CMD_DOCTOR] = {"doctor", mp_cmd_doctor, "", MP_OPERANDS_NONE, 0, 0, "no argument",
                        "versions, device, BLAS core, caches; what will be skipped and why", NULL},
     [MP_CMD_WORKER] = {"worker", mp_cmd_worker, "", MP_OPERANDS_NONE, 0, 0, "no argument",
@@ -191,15 +281,17 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .details = "Instead of the text in the file, and for every file. Sizes and dtype "
                                      "follow from the shapes: what is said of them must agree. scope=act "
                                      "judges that stage alone."},
-    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | BISECTING,
-                     .repeats = RUN | COVERAGE | RECORD | BISECTING,
+    [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT",
+                     .commands = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
+                     .repeats = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
                      .summary = "a variant of the --case before it that must give the same bits",
                      .details =
                          "Fields that differ, as `path=runner`; or ranks or shards, as `ep_size=4 E=2` or "
                          "`N=64`, whose outputs must sum to the case's. Matrices have pairs of their "
                          "own."},
-    [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | BISECTING,
-                      .repeats = RUN | COVERAGE | RECORD | BISECTING,
+    [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT",
+                      .commands = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
+                      .repeats = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
                       .summary = "a case that runs right before the --case before it, on the same buffers",
                       .details = "Fields that differ, as `M=200 seed=1`: M, routing, seed, filter and data "
                                  "may. What it leaves in outputs and workspaces must change nothing of the "
@@ -241,7 +333,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                    "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
                                    "kernels. plugin:PATH[,words]: your kernel in a shared library; "
                                    "worker:COMMAND: in a program (docs/subjects.md)."},
-    [MP_OPT_AGAINST] = {"against", 0, MP_TAKES_TEXT, "S2", .commands = JUDGING,
+    [MP_OPT_AGAINST] = {"against", 0, MP_TAKES_TEXT, "S2", .commands = JUDGING | BISECT_STAGE,
                         .summary = "compare every case with a second subject as well",
                         .details = "Reported, not judged: both have their own bounds."},
     [MP_OPT_GOLDEN] = {"golden", 0, MP_TAKES_FILE, "FILE", .commands = RUN,
@@ -250,7 +342,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                .summary = "the golden need not hold every case",
                                .details = "A case that --golden does not hold, or holds from another "
                                           "contract, is then not judged against it; otherwise it fails."},
-    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING,
+    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING,
+                       .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
                        .summary = "what was asked for and not judged fails, and so does a skip",
                        .details = "Asked for are --golden, --against, the pairs, and every check that the "
                                   "contract promises for the case. For CI: a run that judged less than it "
@@ -263,11 +356,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                        "(repeats, guard zones, permuted tokens). Stages for which a tensor "
                                        "is lacking are told, and do not fail."},
     [MP_OPT_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2",
-                       .commands = JUDGING | RECORD | BISECTING,
+                       .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
                        .summary = "runs of a case that must agree bit for bit",
                        .details = "From the second on, buffers hold another poison than in the first: with 1 "
                                   "a dependence on old contents is not seen."},
-    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING,
+    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING,
+                              .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
                               .summary = "runs must agree bit for bit whatever the contract says",
                               .details =
                                   "A sum whose order is not fixed may differ from run to run where its "
@@ -284,10 +378,17 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE",
                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "take tiles from this tuned file, whatever its name"},
+    [MP_OPT_DEVICES] = {"devices", 0, MP_TAKES_TEXT, "LIST", .commands = JUDGING | RECORD,
+                        .summary = "the GPUs that cases run on, as 0,1, or all",
+                        .details = "A worker for each, or as many as --jobs says; each sees that GPU alone, "
+                                   "and gets a row as soon as it is free. Numbers count what "
+                                   "CUDA_VISIBLE_DEVICES leaves. Without it, the first one. A recording has "
+                                   "one worker, and so one device."},
     [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGE | JUDGING,
                      .summary = "worker processes",
-                     .details = "They share the cores, unless OMP_NUM_THREADS says how many threads each one "
-                                "has, and the memory."},
+                     .details =
+                         "Of each of the --devices, where they are chosen. They share the cores, unless "
+                         "OMP_NUM_THREADS says how many threads each one has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
                         .commands = JUDGING | RECORD | BISECTING | LOCATING,
                         .summary = "seconds before a case counts as hung",
@@ -318,6 +419,10 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .summary = "write the verdicts, the cases, or what they produce, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
                                 "name, group, tier, pairs, what it runs after, and all its fields."},
+    [MP_OPT_HTML] = {"html", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | MERGE,
+                     .summary = "write a page that people look at: cases, histograms, maps, repros",
+                     .details = "One file, which needs no network. Implies --figures. moeparity report html "
+                                "makes the same of a JSON report."},
     [MP_OPT_FIGURES] = {"figures", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                         .summary = "histograms and maps of every stage in the JSON report",
                         .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are "
@@ -362,7 +467,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                "one of the second that has these fields instead of its own."},
     [MP_OPT_IGNORE] = {"ignore", 0, MP_TAKES_TEXT, "FIELDS", .commands = GOLDEN_DIFF,
                        .summary = "fields in which cases may differ that stand side by side, as `tile seed`"},
-    [MP_OPT_DIFF_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = GOLDEN_DIFF,
+    [MP_OPT_DIFF_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = GOLDEN_DIFF | REPORT_DIFF,
                           .summary = "write the comparison there too"},
     [MP_OPT_PAIRS] = {"pairs", 0, MP_TAKES_NOTHING, .commands = LIST,
                       .summary = "print under each case its pairs, and what it runs after"},
@@ -416,6 +521,20 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           "sm_90), else BLOCK_SIZE_K of the tile."},
     [MP_OPT_EXHAUSTIVE] = {"exhaustive", 0, MP_TAKES_NOTHING, .commands = BISECT_K,
                            .summary = "try every group, to see whether a difference vanishes again"},
+    [MP_OPT_GOOD] = {"good", 0, MP_TAKES_TEXT, "TILE", .fallback = "default", .commands = BISECT_CONFIG,
+                     .summary = "a tile with which the case passes, as `tile=64x64x32x8x4x3`",
+                     .details =
+                         "With tile_down= where the second GEMM has one of its own; or FILE:KEY, a tuned "
+                         "file and a key of it; or default, the tile of a case that names none."},
+    [MP_OPT_BAD] = {"bad", 0, MP_TAKES_TEXT, "TILE", .commands = BISECT_CONFIG,
+                    .summary = "the tile with which it fails; without it the case's own"},
+    [MP_OPT_SVG] = {"svg", 0, MP_TAKES_FILE, "FILE", .commands = BISECT_STAGE,
+                    .summary = "draw the stages there: rows by expert, columns, tiles"},
+    [MP_OPT_SVG_SHOWS] = {"show", 0, MP_TAKES_CHOICE, "WHAT", .choices = "ratio drift ulps",
+                          .commands = BISECT_STAGE,
+                          .summary = "what --svg shows: error over bound, drift, or ulps to the other bits",
+                          .details = "Without it ulps of the stages whose bits were compared, and error over "
+                                     "bound of the others."},
     [MP_OPT_BISECT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = LOCATING,
                                .summary = "print every try"},
     [MP_OPT_TRIES] = {"tries", 0, MP_TAKES_NUMBER, "N", 1, 1000000, .fallback = "1000", .commands = BISECTING,
@@ -426,6 +545,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .summary = "leave the numbers of the inputs as they are",
                           .details = "Without it they become 0 or 1 where the case fails all the same, by "
                                      "--edit."},
+    [MP_OPT_REPRO_OUT] = {"out", 0, MP_TAKES_FILE, "FOLDER", .commands = BISECT_CASE,
+                          .summary = "write the smallest case there, for people without this program",
+                          .details =
+                              "A folder, or a name that ends in .npz or .h5: the inputs, what the subject "
+                              "left, what was expected; and beside it a program of numpy that computes "
+                              "the stage and shows what is wrong."},
     [MP_OPT_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
                        .summary = "begin with a failure of this JSON report, the first one of it",
                        .details = "Its repro tells cases and settings; those of this line go before them."},
@@ -448,6 +573,54 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                              "fails in another way cannot be tested."},
     [MP_OPT_BISECT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
                             .summary = "write what was found there too"},
+    [MP_OPT_TUNE_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = WHICH,
+                            .summary = "the device, as the driver spells it: `NVIDIA H100 80GB HBM3`"},
+    [MP_OPT_TUNE_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION", .commands = WHICH | AUDIT,
+                            .summary = "the running Triton, as 3.6.0",
+                            .details =
+                                "Its folder is the first that sglang's loader looks into; without it the "
+                                "newest. An audit tells what it would take from other versions' folders."},
+    [MP_OPT_TUNE_E] = {"E", 0, MP_TAKES_NUMBER, "E", 1, INT64_C(1) << 40, .commands = WHICH,
+                       .summary = "experts of this rank, fused shared ones among them"},
+    [MP_OPT_TUNE_N] = {"N", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .commands = WHICH,
+                       .summary = "intermediate size of this shard, behind the activation, unpacked"},
+    [MP_OPT_TUNE_DTYPE] = {"dtype", 0, MP_TAKES_CHOICE, "T",
+                           .choices = "bf16 fp16 fp32 fp8_w8a8 int8_w8a8 int8_w8a16 int4_w4a16",
+                           .fallback = "bf16", .commands = WHICH,
+                           .summary = "bf16, fp16, fp32, fp8_w8a8, int8_w8a8, int8_w8a16 or int4_w4a16"},
+    [MP_OPT_BLOCK_SHAPE] = {"block-shape", 0, MP_TAKES_TEXT, "N,K", .commands = WHICH,
+                            .summary = "of a quantisation by blocks, as 128,128"},
+    [MP_OPT_PER_CHANNEL] = {"per-channel", 0, MP_TAKES_NOTHING, .commands = WHICH,
+                            .summary = "weights are quantised by channel"},
+    [MP_OPT_TUNE_M] = {"M", 0, MP_TAKES_TEXT, "M[,M...]", .fallback = "all", .commands = WHICH,
+                       .summary =
+                           "numbers of tokens, or all: every key and both sides of where another takes over"},
+    [MP_OPT_SGLANG] = {"sglang", 0, MP_TAKES_FILE, "DIR", .commands = WHICH,
+                       .summary = "sglang's package, or a folder as SGLANG_MOE_CONFIG_DIR",
+                       .details =
+                           "Instead of the environment and the installed package. With --sglang or --vllm "
+                           "no loader is asked but theirs."},
+    [MP_OPT_VLLM] = {"vllm", 0, MP_TAKES_FILE, "DIR", .commands = WHICH,
+                     .summary = "vLLM's package, or a folder as VLLM_TUNED_CONFIG_FOLDER"},
+    [MP_OPT_LOADER_OFF] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = WHICH,
+                           .summary =
+                               "in deterministic inference, or batch-invariant mode: no file is looked at"},
+    [MP_OPT_AUDIT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = WHICH | AUDIT,
+                           .summary = "write what was found there too"},
+    [MP_OPT_SARIF] = {"sarif", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                      .summary = "write the findings as SARIF 2.1.0, for code scanners"},
+    [MP_OPT_AUDIT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                            .summary = "write a testcase for each file as JUnit XML"},
+    [MP_OPT_BASELINE] = {"baseline", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                         .summary = "findings that are known: they are counted, and fail nothing"},
+    [MP_OPT_WRITE_BASELINE] = {"write-baseline", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
+                               .summary = "write all findings there, for --baseline"},
+    [MP_OPT_RULES] = {"rules", 0, MP_TAKES_NOTHING, .commands = AUDIT,
+                      .summary = "list the rules, with why they matter"},
+    [MP_OPT_AUDIT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = AUDIT,
+                            .summary = "print errors and the last lines only"},
+    [MP_OPT_AUDIT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = AUDIT,
+                              .summary = "print notes too"},
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
                         .commands = PROBE,
                         .summary = "random vectors of each instruction in each of the three modes"},
@@ -465,6 +638,77 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            .summary = "the case that is timed, as `name=value ...`"},
     [MP_OPT_BENCH_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 10000, .fallback = "10",
                              .commands = KERNELS, .summary = "timed runs"},
+    [MP_OPT_TUNE_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
+                             .commands = PROVING | CHECK,
+                             .summary =
+                                 "what runs the tiles: cuda, plugin:PATH, worker:COMMAND; host predicts",
+                             .details = "auto is cuda, with or without a GPU. host and ref compute the "
+                                        "same cases on the CPU, where there are no tiles."},
+    [MP_OPT_TUNE_MODEL] = {"model", 0, MP_TAKES_TEXT, "NAME", .commands = PROVING,
+                           .summary = "take K, topk and options of this published model",
+                           .details = "Without it those of every model that has the E and N of the file's "
+                                      "name, or N on several shards."},
+    [MP_OPT_TUNE_WITH] = {"with", 0, MP_TAKES_TEXT, "TEXT", .commands = PROVING,
+                          .summary = "fields to set over that, as `K=4096 topk=8 dtype=fp16`"},
+    [MP_OPT_TUNE_STATIC] = {"static", 0, MP_TAKES_NOTHING, .commands = PROVING,
+                            .summary = "only what needs no GPU: the tiles are compiled, and nothing is run",
+                            .details = "Exit code 0 then says that nothing speaks against the file, not that "
+                                       "it is proven."},
+    [MP_OPT_TUNE_EACH] = {"each", 0, MP_TAKES_NOTHING, .commands = PROVING,
+                          .summary = "judge every launch by itself, not as a smaller batch of another one",
+                          .details = "For subjects that do not promise a token the same bits in every batch. "
+                                     "Takes many times as long."},
+    [MP_OPT_TUNE_OWN_TILES] = {"own-tiles", 0, MP_TAKES_NOTHING, .commands = PROVING,
+                               .summary = "name no tile: the subject finds its own for each M",
+                               .details = "For a package that looks its tables up itself: what is proven is "
+                                          "what it would run."},
+    [MP_OPT_TUNE_MOST] = {"most", 0, MP_TAKES_NUMBER, "M", 1, INT32_MAX, .commands = PROVING,
+                          .summary = "leave out larger batch sizes; they are not proven then"},
+    [MP_OPT_TUNE_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2",
+                            .commands = PROVING, .summary = "runs of a row that must agree bit for bit"},
+    [MP_OPT_TUNE_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
+                             .commands = PROVING, .summary = "seconds before a row counts as hung"},
+    [MP_OPT_TUNE_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING, .commands = PROVING,
+                                .summary = "no worker processes, no watchdog: for debuggers"},
+    [MP_OPT_TUNE_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = PROVING,
+                             .summary = "say what would run; compile and run nothing"},
+    [MP_OPT_TUNE_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = PROVING,
+                          .summary = "write the verdicts of all rows as JSON, as run does"},
+    [MP_OPT_TUNE_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = PROVING,
+                             .summary = "print every launch, not only those that are not proven"},
+    [MP_OPT_TUNE_AGAINST] = {"against", 0, MP_TAKES_FILE, "OLD|default",
+                             .commands = TUNE_VERIFY | CERTIFICATE,
+                             .summary =
+                                 "time each key beside the tiles of this file, or the defaults, as well",
+                             .details = "Old, new, new, old in each round, the stages' own times on the "
+                                        "device; the median of the rounds' ratios, with a 95 % interval of "
+                                        "order statistics. A key that is slower than --threshold allows, or "
+                                        "not shown to be within it, fails."},
+    [MP_OPT_TUNE_THRESHOLD] = {"threshold", 0, MP_TAKES_NUMBER, "PERCENT", 0, 1000, .fallback = "5",
+                               .commands = TUNE_VERIFY | CERTIFICATE,
+                               .summary = "how much longer than --against a key may take"},
+    [MP_OPT_TUNE_ROUNDS] = {"rounds", 0, MP_TAKES_NUMBER, "N", 6, 10000, .fallback = "25",
+                            .commands = TUNE_VERIFY | CERTIFICATE, .summary = "rounds of --against"},
+    [MP_OPT_TUNE_OUT] = {"out", 'o', MP_TAKES_FILE, "CERT.json", .commands = CERTIFICATE,
+                         .summary = "the certificate that is written"},
+    [MP_OPT_TUNE_MARKDOWN] = {"markdown", 0, MP_TAKES_FILE, "FILE", .commands = CERTIFICATE,
+                              .summary = "write it for people as well, for the text of a pull request"},
+    [MP_OPT_TUNE_BY] = {"by", 0, MP_TAKES_TEXT, "NAME", .commands = CERTIFICATE,
+                        .summary = "who signs it off"},
+    [MP_OPT_TUNE_FILE] = {"file", 0, MP_TAKES_FILE, "FILE", .commands = CHECK,
+                          .summary = "the tuned file, where it is not at the path that the certificate says"},
+    [MP_OPT_TUNE_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = CHECK,
+                            .summary = "the JSON report that was written with it, to be checked too"},
+    [MP_OPT_TUNE_AGAIN] = {"again", 0, MP_TAKES_NOTHING, .commands = CHECK,
+                           .summary = "prove the file again here, in the same way, and compare"},
+    [MP_OPT_DIFF_THRESHOLD] = {"threshold", 0, MP_TAKES_TEXT, "X", .fallback = "0.01",
+                               .commands = REPORT_DIFF,
+                               .summary = "changes of error over bound and of drift up to this do not count",
+                               .details = "Their unit is the bound: 0.01 is a hundredth of it."},
+    [MP_OPT_DIFF_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = REPORT_DIFF,
+                            .summary = "exit code 1 for any change that counts"},
+    [MP_OPT_DIFF_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = REPORT_DIFF,
+                           .summary = "print the counts alone"},
     [MP_OPT_MAN] = {"man", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,
                     .summary = "the manual page"},
     [MP_OPT_BASH] = {"bash", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,
@@ -486,6 +730,7 @@ const mp_variable_row mp_variables[] = {
     {"CUDA_HOME", "NVRTC is looked for in its lib64/ where the loader does not find it."},
     {"SGLANG_MOE_CONFIG_DIR", "Folder with configs/triton_*/ in which tuned tiles are looked up."},
     {"VLLM_TUNED_CONFIG_FOLDER", "Folder in which tuned tiles are looked up next."},
+    {"VLLM_BATCH_INVARIANT", "1: for tune which vLLM's loader looks at no file."},
     {"MOEPARITY_NO_CUDA_IPC",
      "1: tensors go through the host to programs that work on the GPU (worker:COMMAND)."},
     {"GTEST_TOTAL_SHARDS",

@@ -12,6 +12,7 @@ static const struct {
     write_report *write;
 } kinds[] = {
     {MP_OPT_JSON, mp_report_json},
+    {MP_OPT_HTML, mp_report_html},
     {MP_OPT_JUNIT, mp_report_junit},
     {MP_OPT_SUMMARY, mp_report_markdown},
 };

@@ -18,9 +18,17 @@ typedef enum mp_export_format {
 bool mp_export_format_parse(const char *name, mp_export_format *format);
 bool mp_export_format_of_path(const char *path, mp_export_format *format);
 
+/* An array beside the case's own tensors, under a name of at most 48 characters. */
+typedef struct mp_export_extra {
+    const char *name;
+    mp_tensor t;
+} mp_export_extra;
+enum { MP_EXPORT_EXTRAS = 4 };
+
 typedef struct mp_export {
-    const char *case_text, *contract; /* contract: NULL: none */
-    mp_tensor t[MP_TENSOR_COUNT];     /* those with data are written */
+    const char *case_text, *contract;        /* contract: NULL: none */
+    mp_tensor t[MP_TENSOR_COUNT];            /* those with data are written */
+    mp_export_extra extra[MP_EXPORT_EXTRAS]; /* and so are these, behind them; but not into a raw folder */
 } mp_export;
 
 /* Writes a temporary file (or folder) beside it and renames that: on an error `path` is as it was. A folder

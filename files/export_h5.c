@@ -50,6 +50,8 @@ mp_status mp_export_h5(const mp_export *e, const char *path, mp_error *err) {
     if (status == MP_OK && e->contract) status = mp_h5_write_text(file, "contract", e->contract, err);
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
         if (e->t[id].data) status = write_dataset(file, mp_tensor_name((mp_tensor_id)id), &e->t[id], err);
+    for (int i = 0; i < MP_EXPORT_EXTRAS && status == MP_OK; i++)
+        if (e->extra[i].t.data) status = write_dataset(file, e->extra[i].name, &e->extra[i].t, err);
     if (H5Fclose(file) < 0 && status == MP_OK) status = mp_h5_fail(err, MP_EIO, "cannot finish %s", path);
     if (status == MP_OK)
         status = image ? mp_file_replace(path, image, mp_h5_image_size(image), err)

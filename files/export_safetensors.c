@@ -31,7 +31,7 @@ static json_t *entry_of(const mp_tensor *t, uint64_t begin) {
 
 mp_status mp_export_safetensors(const mp_export *e, const char *path, mp_error *err) {
     enum { ALIGNMENT = 8 };
-    mp_part parts[MP_TENSOR_COUNT + 2];
+    mp_part parts[MP_TENSOR_COUNT + MP_EXPORT_EXTRAS + 2];
     size_t count = 2;
     uint64_t at = 0;
     unsigned char length[8];
@@ -42,6 +42,13 @@ mp_status mp_export_safetensors(const mp_export *e, const char *path, mp_error *
         const mp_tensor *t = &e->t[id];
         if (!t->data) continue;
         json_object_set_new(header, mp_tensor_name((mp_tensor_id)id), entry_of(t, at));
+        parts[count++] = (mp_part){t->data, mp_tensor_bytes(t)};
+        at += mp_tensor_bytes(t);
+    }
+    for (int i = 0; i < MP_EXPORT_EXTRAS; i++) {
+        const mp_tensor *t = &e->extra[i].t;
+        if (!t->data) continue;
+        json_object_set_new(header, e->extra[i].name, entry_of(t, at));
         parts[count++] = (mp_part){t->data, mp_tensor_bytes(t)};
         at += mp_tensor_bytes(t);
     }

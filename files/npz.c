@@ -15,7 +15,7 @@ enum {
     HEAD_BYTES = 1024, /* of a member: its zip record and its npy header */
     TAIL_BYTES = 128,
     TEXTS = 2,
-    MOST_MEMBERS = MP_TENSOR_COUNT + TEXTS,
+    MOST_MEMBERS = MP_TENSOR_COUNT + MP_EXPORT_EXTRAS + TEXTS,
     ZIP64 = 45,               /* the version that reads 64-bit sizes */
     JANUARY_1980 = 1 << 5 | 1 /* the day of all members: equal contents are equal archives */
 };
@@ -198,6 +198,8 @@ mp_status mp_export_npz(const mp_export *e, const char *path, mp_error *err) {
     mp_status status = a && directory ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for an archive");
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
         if (e->t[id].data) add_tensor(a, mp_tensor_name((mp_tensor_id)id), &e->t[id]);
+    for (int i = 0; i < MP_EXPORT_EXTRAS && status == MP_OK; i++)
+        if (e->extra[i].t.data) add_tensor(a, e->extra[i].name, &e->extra[i].t);
     if (status == MP_OK) status = add_text(a, 0, "case", e->case_text, err);
     if (status == MP_OK && e->contract) status = add_text(a, 1, "contract", e->contract, err);
     if (status == MP_OK) {

@@ -11,6 +11,9 @@ void mp_begins(mp_verdict *v, mp_stage first, mp_stage last, const char *what);
 /* Once all is judged: `; later stages follow from it`, or those that are wrong by their own input as well. */
 void mp_begins_conclude(mp_verdict *v, const mp_case *c);
 
+/* How the reason of a FAIL begins where the tile that a case or a tuned file names cannot be built or run. */
+#define MP_TILE_REFUSED "the tile that was asked for cannot run: "
+
 /* Records an answer of a part. A failure counts and keeps the first text; else the check is not judged where
  * a part was not, whatever comes before or after it; else it has passed. */
 void mp_check_fail(mp_verdict *v, mp_check check, const char *format, ...)

@@ -200,6 +200,16 @@ void mp_run_info_set(mp_run_info *info, const char **text, const char *format, .
     va_end(args);
 }
 
+void mp_run_info_join(mp_run_info *info, const char **text, const char *more) {
+    const size_t length = strlen(more);
+    if (length == 0) return;
+    for (const char *p = strstr(*text, more); p; p = strstr(p + 1, more))
+        if ((p == *text || (p > *text + 1 && strncmp(p - 2, "; ", 2) == 0)) &&
+            (p[length] == '\0' || strncmp(p + length, "; ", 2) == 0))
+            return;
+    mp_run_info_set(info, text, "%s%s%s", *text, (*text)[0] ? "; " : "", more);
+}
+
 /* JSON text is UTF-8. What is not (a subject's output) keeps its ASCII part. */
 static json_t *text_to_json(const char *text) {
     json_t *json = json_string(text);

@@ -13,6 +13,9 @@ void mp_verdict_set(mp_verdict *v, const char **text, const char *format, ...)
 void mp_run_info_set(mp_run_info *info, const char **text, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Adds it, behind "; ", where it is not among what the text tells already: of several workers, or shards. */
+void mp_run_info_join(mp_run_info *info, const char **text, const char *more);
+
 /* What is told of a place: the shape of a stage's output with `rows` rows, one a token or one a slot. */
 void mp_stage_set_shape(mp_stage_figures *f, const mp_case *c, int64_t rows, int64_t width);
 

@@ -36,6 +36,22 @@ static void describe_versions(mp_cuda *cuda, int driver_version, const mp_nvrtc 
              driver_version % 1000 / 10, compiler, cuda->limits.architecture);
 }
 
+static mp_status count_devices(const mp_driver *driver, int *count, mp_error *err) {
+    if (mp_driver_check(driver, driver->cuInit(0), "cuInit", __FILE__, __LINE__, err) == MP_OK &&
+        mp_driver_check(driver, driver->cuDeviceGetCount(count), "cuDeviceGetCount", __FILE__, __LINE__,
+                        err) == MP_OK)
+        return MP_OK;
+    mp_error_prefix(err, "no usable CUDA device");
+    return MP_EUNSUPPORTED;
+}
+
+mp_status mp_cuda_count(int *count, mp_error *err) {
+    const mp_driver *driver = NULL;
+    *count = 0;
+    const mp_status status = mp_driver_load(&driver, err);
+    return status == MP_OK ? count_devices(driver, count, err) : status;
+}
+
 /* With `kernels` what ours need must be there; else it is used where it is. */
 static mp_status open_device(bool kernels, mp_cuda **result, mp_error *err) {
     mp_status status = MP_EINTERNAL;
@@ -51,13 +67,7 @@ static mp_status open_device(bool kernels, mp_cuda **result, mp_error *err) {
     status = mp_nvrtc_load(&nvrtc, kernels ? err : NULL);
     if (status != MP_OK && kernels) goto out;
     cuda->driver = driver;
-    if (mp_driver_check(driver, driver->cuInit(0), "cuInit", __FILE__, __LINE__, err) != MP_OK ||
-        mp_driver_check(driver, driver->cuDeviceGetCount(&count), "cuDeviceGetCount", __FILE__, __LINE__,
-                        err) != MP_OK) {
-        mp_error_prefix(err, "no usable CUDA device");
-        status = MP_EUNSUPPORTED;
-        goto out;
-    }
+    MP_DO(count_devices(driver, &count, err));
     if (count == 0) {
         status = mp_fail(err, MP_EUNSUPPORTED, "the CUDA driver sees no device");
         goto out;

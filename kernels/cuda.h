@@ -15,6 +15,9 @@ typedef struct mp_cuda mp_cuda;
  * libraries use too, and makes it current. MP_EUNSUPPORTED with the reason when
  * there is no driver, no device, no NVRTC, the device is older than sm_80, or NVRTC does not know it. */
 mp_status mp_cuda_open(mp_cuda **cuda, mp_error *err);
+/* How many devices the driver lets this program see. Loads it, but opens none. MP_EUNSUPPORTED where there is
+ * no driver, or it finds nothing that it could use. */
+mp_status mp_cuda_count(int *count, mp_error *err);
 /* Device 0 and its memory alone, for kernels that somebody else launches: any architecture, and no NVRTC is
  * needed. Without one that knows the device, digests are made on the host, and mp_cuda_run does not work. */
 mp_status mp_cuda_open_memory(mp_cuda **cuda, mp_error *err);

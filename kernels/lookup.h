@@ -3,13 +3,14 @@
 #ifndef MP_KERNELS_LOOKUP_H
 #define MP_KERNELS_LOOKUP_H
 
+#include "kernels/loader.h"
 #include "moeparity/config.h"
 
 #include <limits.h>
 
-/* The folders of tuned files: $SGLANG_MOE_CONFIG_DIR and $VLLM_TUNED_CONFIG_FOLDER. Fills the variable's
- * name; NULL where it is not set, or empty. */
-enum { MP_TUNED_FOLDERS = 2 };
+/* The folders of tuned files: $SGLANG_MOE_CONFIG_DIR and $VLLM_TUNED_CONFIG_FOLDER, in the order of
+ * mp_loaders. Fills the variable's name; NULL where it is not set, or empty. */
+enum { MP_TUNED_FOLDERS = MP_LOADER_COUNT };
 const char *mp_tuned_folder(int which, const char **variable);
 
 typedef struct mp_found_file {
@@ -28,8 +29,5 @@ mp_status mp_tuned_find(const mp_case *c, const mp_config_query *query, mp_found
 
 /* Appends to config->warning, once for equal texts. */
 void mp_config_warn(mp_config *config, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* Whether two versions, spelt with dots or underscores, are the same. */
-bool mp_triton_version_equal(const char *a, const char *b);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One file of tuned configurations in the public JSON format: token counts, each with the tile that was found
- * fastest for it. Private to kernels/. */
+ * fastest for it. */
 #ifndef MP_KERNELS_TUNED_H
 #define MP_KERNELS_TUNED_H
 

@@ -4,49 +4,10 @@
  * the terminal table. */
 #include "base/file.h"
 #include "reports/report.h"
+#include "reports/xml.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* Length of the UTF-8 character at text that XML 1.0 allows (section 2.2: no control characters but tab, line
- * feed and carriage return, not FFFE and FFFF); 0 when there is none. */
-static size_t xml_character(const char *text) {
-    unsigned code;
-    const size_t length = mp_utf8_character(text, &code);
-    if (length == 1) return code >= 0x20 || code == '\t' || code == '\n' || code == '\r';
-    return code == 0xFFFE || code == 0xFFFF ? 0 : length;
-}
-
-/* For attribute values and content alike. Line breaks become references, for attributes would turn them into
- * blanks. */
-static void put_escaped(FILE *out, const char *text) {
-    while (*text != '\0') {
-        size_t length = xml_character(text);
-        if (length > 1)
-            fwrite(text, 1, length, out);
-        else if (length == 0)
-            fputc('?', out);
-        else if (*text == '&')
-            fputs("&amp;", out);
-        else if (*text == '<')
-            fputs("&lt;", out);
-        else if (*text == '>')
-            fputs("&gt;", out);
-        else if (*text == '"')
-            fputs("&quot;", out);
-        else if (*text < 0x20)
-            fprintf(out, "&#%d;", *text);
-        else
-            fputc(*text, out);
-        text += length > 0 ? length : 1;
-    }
-}
-
-static void put_attribute(FILE *out, const char *name, const char *value) {
-    fprintf(out, " %s=\"", name);
-    put_escaped(out, value);
-    fputc('"', out);
-}
 
 static const char *suite_name(const mp_verdict *v) {
     return v->group[0] != '\0' ? v->group : "cases";
@@ -55,8 +16,8 @@ static const char *suite_name(const mp_verdict *v) {
 static mp_status put_case(FILE *out, const mp_verdict *v, mp_error *err) {
     static const char *const elements[MP_OUTCOME_COUNT] = {NULL, "failure", "skipped", "error", "error"};
     fprintf(out, "    <testcase");
-    put_attribute(out, "classname", suite_name(v));
-    put_attribute(out, "name", v->name);
+    mp_xml_attribute(out, "classname", suite_name(v));
+    mp_xml_attribute(out, "name", v->name);
     fprintf(out, " time=\"%.6f\">\n", v->seconds);
     char *row = NULL;
     size_t size;
@@ -70,14 +31,14 @@ static mp_status put_case(FILE *out, const mp_verdict *v, mp_error *err) {
     const char *element = elements[v->outcome];
     if (element != NULL) {
         fprintf(out, "      <%s", element);
-        put_attribute(out, "type", mp_outcome_name(v->outcome));
-        put_attribute(out, "message", v->reason);
+        mp_xml_attribute(out, "type", mp_outcome_name(v->outcome));
+        mp_xml_attribute(out, "message", v->reason);
         fputc('>', out);
-        if (v->outcome != MP_SKIP) put_escaped(out, row);
+        if (v->outcome != MP_SKIP) mp_xml_text(out, row);
         fprintf(out, "</%s>\n", element);
     } else {
         fprintf(out, "      <system-out>");
-        put_escaped(out, row);
+        mp_xml_text(out, row);
         fprintf(out, "</system-out>\n");
     }
     fprintf(out, "    </testcase>\n");
@@ -109,8 +70,8 @@ static void put_properties(FILE *out, const mp_run_info *info) {
     fprintf(out, "    <properties>\n");
     for (size_t i = 0; i < sizeof properties / sizeof *properties; i++) {
         fprintf(out, "      <property");
-        put_attribute(out, "name", properties[i].name);
-        put_attribute(out, "value", properties[i].value);
+        mp_xml_attribute(out, "name", properties[i].name);
+        mp_xml_attribute(out, "value", properties[i].value);
         fprintf(out, "/>\n");
     }
     fprintf(out, "    </properties>\n");
@@ -130,9 +91,9 @@ static mp_status put_suite(FILE *out, const mp_run_info *info, const mp_verdict 
         seconds += verdicts[i].seconds;
     }
     fprintf(out, "  <testsuite");
-    put_attribute(out, "name", name);
+    mp_xml_attribute(out, "name", name);
     put_totals(out, &tally, seconds);
-    put_attribute(out, "timestamp", info->date);
+    mp_xml_attribute(out, "timestamp", info->date);
     fprintf(out, ">\n");
     put_properties(out, info);
     mp_status status = MP_OK;

@@ -121,16 +121,6 @@ static mp_status check_complete(const part *parts, size_t count, mp_error *err) 
 
 /* ---- the whole ---- */
 
-/* Adds a text to those that the shards have, if it is a new one. */
-static void join(mp_run_info *info, const char **joined, const char *text) {
-    const size_t length = strlen(text);
-    for (const char *p = *joined; length > 0 && (p = strstr(p, text)); p += length)
-        if ((p == *joined || strncmp(p - 2, "; ", 2) == 0) &&
-            (p[length] == '\0' || strncmp(p + length, "; ", 2) == 0))
-            return;
-    if (length > 0) mp_run_info_set(info, joined, "%s%s%s", *joined, (*joined)[0] ? "; " : "", text);
-}
-
 static void merge_info(const part *parts, size_t count, mp_run_info *info) {
     const mp_run_info *first = &parts[0].report.info;
     mp_run_info_set(info, &info->version, "%s", first->version);
@@ -148,11 +138,11 @@ static void merge_info(const part *parts, size_t count, mp_run_info *info) {
         if (strcmp(own->date, info->date) < 0) mp_run_info_set(info, &info->date, "%s", own->date);
         if (own->seconds > info->seconds) info->seconds = own->seconds;
         info->interrupted = info->interrupted || own->interrupted;
-        join(info, &info->subject, own->subject);
-        join(info, &info->device, own->device);
-        join(info, &info->blas, own->blas);
-        join(info, &info->host, own->host);
-        if (parts[i].report.count > 0 || count == 1) join(info, &info->versions, own->versions);
+        mp_run_info_join(info, &info->subject, own->subject);
+        mp_run_info_join(info, &info->device, own->device);
+        mp_run_info_join(info, &info->blas, own->blas);
+        mp_run_info_join(info, &info->host, own->host);
+        if (parts[i].report.count > 0 || count == 1) mp_run_info_join(info, &info->versions, own->versions);
     }
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Verdicts -> terminal table, JSON, JUnit XML, Markdown. */
+/* Verdicts -> terminal table, JSON, a page of HTML, JUnit XML, Markdown. */
 #ifndef MP_REPORTS_REPORT_H
 #define MP_REPORTS_REPORT_H
 
@@ -32,6 +32,9 @@ void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally
 enum { MP_REPORT_SCHEMA_VERSION = 2 }; /* of the JSON report; 1 had no schema_version, but "version" */
 /* All write to `<path>.tmp.<pid>` and rename; on failure nothing is left behind and an old file stays. */
 mp_status mp_report_json(const char *path, const mp_run_info *info, const mp_verdict *verdicts, size_t count,
+                         mp_error *err);
+/* The page that people look at (reports/page.h), of a run. */
+mp_status mp_report_html(const char *path, const mp_run_info *info, const mp_verdict *verdicts, size_t count,
                          mp_error *err);
 mp_status mp_report_junit(const char *path, const mp_run_info *info, const mp_verdict *verdicts, size_t count,
                           mp_error *err);

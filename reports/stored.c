@@ -8,45 +8,57 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_SUCH_CHECK "the report is older than this check"
+/* What the first version had: it must be there. All else came later, and may be lacking. */
+static const char *const first_in_run[] = {"version", "commit",   "command",     "subject",
+                                           "device",  "versions", "date",        "blas",
+                                           "host",    "seconds",  "interrupted", NULL};
+static const char *const first_in_verdict[] = {
+    "name",       "group", "subject", "contract", "config",     "blas",   "reason", "seconds",
+    "peak_bytes", "repro", "outcome", "stages",   "end_to_end", "checks", "pairs",  NULL};
+static const char *const first_in_stage[] = {"judged",      "compared",    "failed",         "bit_equal",
+                                             "max_abs",     "max_ratio",   "max_error_ulps", "max_row_rms",
+                                             "worst_index", "worst_value", "worst_expected", "worst_bound",
+                                             "time_ns",     "predicted",   "mispredicted",   "max_ulps",
+                                             NULL};
+static const char *const first_in_pair[] = {"text",      "required", "bits_equal", "compared",
+                                            "differing", "max_abs",  "first",      NULL};
 
-/* Keys that older reports lack; all others must be there. */
-static const char *const later_in_run[] = {"settings", "matrix",    "cases", "shard",
-                                           "shards",   "recording", NULL};
-static const char *const later_in_verdict[] = {"config_note", "begins", "weaker", "covers",
-                                               "history",     "row",    "device", NULL};
-static const char *const later_in_stage[] = {"max_drift", "first_index", "first_value", "first_predicted",
-                                             "shape",     "worst",       "first",       NULL};
-static const char *const later_in_pair[] = {"note", NULL};
+static bool is_among(const char *const *keys, const char *key) {
+    while (*keys != NULL && strcmp(*keys, key) != 0) keys++;
+    return *keys != NULL;
+}
 
-/* Puts into `object` what it lacks of the keys, as `usual` has them. */
-static void complete(json_t *object, const json_t *usual, const char *const *keys) {
-    for (; json_is_object(object) && *keys != NULL; keys++)
-        if (json_object_get(object, *keys) == NULL)
-            json_object_set(object, *keys, json_object_get(usual, *keys));
+/* Puts into `object` what it lacks of the usual keys, but for those that must be there. */
+static void complete(json_t *object, json_t *usual, const char *const *first) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(usual, key, value) {
+        if (json_is_object(object) && json_object_get(object, key) == NULL && !is_among(first, key))
+            json_object_set(object, key, value);
+    }
 }
 
 /* Completes a verdict of an older report; usual: that about nothing. */
-static void complete_verdict(json_t *verdict, const json_t *usual) {
+static void complete_verdict(json_t *verdict, json_t *usual) {
     const char *name;
     json_t *value;
     size_t i;
-    complete(verdict, usual, later_in_verdict);
-    const json_t *stage = json_object_get(usual, "end_to_end");
-    complete(json_object_get(verdict, "end_to_end"), stage, later_in_stage);
+    complete(verdict, usual, first_in_verdict);
+    json_t *stage = json_object_get(usual, "end_to_end");
+    complete(json_object_get(verdict, "end_to_end"), stage, first_in_stage);
     json_object_foreach(json_object_get(verdict, "stages"), name, value) {
-        complete(value, stage, later_in_stage);
+        complete(value, stage, first_in_stage);
     }
     json_t *checks = json_object_get(verdict, "checks");
     json_object_foreach(json_object_get(usual, "checks"), name, value) {
         if (json_is_object(checks) && json_object_get(checks, name) == NULL)
-            json_object_set_new(
-                checks, name,
-                json_pack("{s:i, s:s, s:s}", "failures", 0, "text", NO_SUCH_CHECK, "answer", "not judged"));
+            json_object_set_new(checks, name,
+                                json_pack("{s:i, s:s, s:s}", "failures", 0, "text", MP_NO_SUCH_CHECK,
+                                          "answer", "not judged"));
     }
     json_t *no_note = json_pack("{s:s}", "note", "");
     json_array_foreach(json_object_get(verdict, "pairs"), i, value) {
-        complete(value, no_note, later_in_pair);
+        complete(value, no_note, first_in_pair);
     }
     json_decref(no_note);
 }
@@ -94,6 +106,7 @@ static mp_status read_verdicts(json_t *list, mp_stored_report *report, mp_error 
         json_t *verdict = json_array_get(list, i);
         complete_verdict(verdict, usual);
         status = mp_verdict_from_json(verdict, &report->verdicts[i], err);
+        json_array_set_new(list, i, json_null()); /* both forms of many verdicts would be large */
         report->count = i + 1;
         if (status == MP_OK && report->verdicts[i].name[0] == '\0')
             status = mp_fail(err, MP_EINPUT, "name: expected that of a case");
@@ -131,9 +144,10 @@ static mp_status read_run(const json_t *json, mp_stored_report *report, mp_error
     mp_run_info nothing;
     mp_run_info_init(&nothing);
     json_t *run = json_object_get(json, "run"), *usual = mp_run_info_to_json(&nothing);
-    complete(run, usual, later_in_run);
+    complete(run, usual, first_in_run);
+    const mp_status status = mp_run_info_from_json(run, &report->info, err);
     json_decref(usual);
-    return mp_run_info_from_json(run, &report->info, err);
+    return status;
 }
 
 mp_status mp_stored_report_parse(const char *text, size_t size, mp_stored_report *report, json_t **kept,
@@ -150,9 +164,11 @@ mp_status mp_stored_report_parse(const char *text, size_t size, mp_stored_report
     if (status == MP_OK) status = read_run(json, report, err);
     if (status == MP_OK) status = read_verdicts(json_object_get(json, "verdicts"), report, err);
     if (status == MP_OK) status = read_totals(json_object_get(json, "totals"), report, err);
-    if (kept != NULL) *kept = status == MP_OK ? json_incref(json) : NULL;
     json_decref(json);
-    return status;
+    if (kept != NULL) *kept = status == MP_OK ? json_loadb(text, size, 0, NULL) : NULL; /* as it is there */
+    return status != MP_OK || kept == NULL || *kept != NULL
+               ? status
+               : mp_fail(err, MP_EMEMORY, "no memory for a report of %zu bytes", size);
 }
 
 mp_status mp_stored_report_load(const char *path, mp_stored_report *report, json_t **kept, mp_error *err) {

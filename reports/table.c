@@ -308,6 +308,10 @@ static const char *words_of_subject(const mp_verdict *v) {
     return v->weaker;
 }
 
+static const char *words_of_device(const mp_verdict *v) {
+    return v->device;
+}
+
 /* Why a case was not compared with the golden that was given. */
 static const char *words_of_golden(const mp_verdict *v) {
     const mp_check_result *golden = &v->check[MP_CHECK_GOLDEN];
@@ -378,6 +382,7 @@ void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally
     put_groups(out, verdicts, count, words_of_golden, "not compared with the golden:", true);
     put_groups(out, verdicts, count, words_of_tiles, "tiles of", false);
     put_groups(out, verdicts, count, words_of_subject, "weaker checks in", false);
+    put_groups(out, verdicts, count, words_of_device, "device of", false);
     for (size_t i = 0; i < count; i++) {
         if (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_SKIP) continue;
         fprintf(out, "  %s %s\n", mp_outcome_name(verdicts[i].outcome), verdicts[i].name);

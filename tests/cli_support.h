@@ -21,7 +21,7 @@
 #include <cmocka.h>
 
 static char folder[] = "/tmp/moeparity.XXXXXX"; /* the working directory of every command */
-static char out[1 << 16], err[1 << 16];         /* what the last command printed */
+static char out[1 << 18], err[1 << 16];         /* what the last command printed */
 
 static inline void read_into(char *text, size_t size, const char *path) {
     FILE *file = fopen(path, "r");

@@ -118,7 +118,8 @@ FAKE(cuDriverGetVersion, int *version) {
     CALL(*version = 13000);
 }
 FAKE(cuDeviceGetCount, int *count) {
-    CALL(*count = 1);
+    const char *devices = getenv("MP_FAKE_DEVICES"); /* 1 without it */
+    CALL(*count = devices ? atoi(devices) : 1);
 }
 FAKE(cuDeviceGet, CUdevice *device, int ordinal) {
     CALL(*device = ordinal);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Which folder may include which: -DSOURCE=<source tree> -P layers.cmake. Dependencies point downwards only:
 #   base < cases < ref < kernels, golden < files < harness < reports < cli
-# and within the harness judge, subjects, probe < checks, goldens < infer < run < bisect, above what lies
-# in harness/ itself.
+# and within the harness judge, subjects, probe < checks, goldens < infer < run < bisect, tune, above what
+# lies in harness/ itself.
 # kernels and golden stand side by side and do not know each other. What kernels need of ref/predict are the
 # two headers that CPU and GPU share. Device code knows kernels/device and those two. Nobody includes tests/.
 cmake_minimum_required(VERSION 3.25)
@@ -24,6 +24,7 @@ set(room_goldens 2)
 set(room_infer 3)
 set(room_run 4)
 set(room_bisect 5)
+set(room_tune 5)
 set(folders base cases ref kernels golden files harness reports cli)
 set(public_base dtype space status streams tensor texts version)
 set(public_cases case contract graph inputs matrix trace)

@@ -2,6 +2,7 @@
 /* harness/bisect/shrink*.c: faults planted in the host pipeline, whose failing cases become small. With
  * MOEPARITY_TEST_ALL=1 every fault of tests/faults.c, with what became of it and how long that took. */
 #include "base/clock.h"
+#include "harness/bisect/repro_files.h"
 #include "harness/bisect/shrink.h"
 #include "moeparity/worker.h"
 #include "tests/faulty.h"
@@ -92,6 +93,21 @@ static void every_fault(void **state) {
         if (r.fails) mp_signature_text(&r.signature, signature);
         print_message("%5.1f s %4d tries %s %-12s %s\n    %s\n    %s\n", r.seconds, (int)r.tries,
                       r.complete ? " " : "*", signature, faults[i].name, faults[i].case_text, r.line);
+        const char *folder = getenv("MOEPARITY_TEST_REPROS");
+        if (folder && r.fails) {
+            char path[512], subject[32];
+            mp_repro_files files;
+            mp_error err = {0};
+            static const char *const self[] = {"/proc/self/exe", NULL};
+            snprintf(path, sizeof path, "%s/%03zu", folder, i);
+            snprintf(subject, sizeof subject, "faulty:%zu", i);
+            const mp_suite_options how = {
+                .settings = {.subject = subject, .plain = true, .threads = 1, .edit = r.edit},
+                .program = self};
+            if (mp_repro_files_plan(path, &files, &err) != MP_OK ||
+                mp_repro_files_write(&files, &r.rows, &how, mp_shrunk_verdict(&r), r.line, &err) != MP_OK)
+                print_message("    NO REPRO: %s\n", err.text);
+        }
         mp_shrunk_free(&r);
     }
 }

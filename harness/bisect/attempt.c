@@ -16,8 +16,8 @@ static mp_status open_subject(mp_link *link, const mp_matrix *rows, const mp_sui
     json_t *hello = NULL;
     mp_run_info unread;
     mp_run_info_init(&unread);
-    mp_status status =
-        mp_link_start(link, how->program, mp_json_open(how, rows, 0, false), how->settings.timeout, err);
+    mp_status status = mp_link_start(link, how->program, NULL, mp_json_open(how, rows, 0, false),
+                                     how->settings.timeout, err);
     if (status == MP_OK) status = mp_link_answer(link, how, "hello", how->settings.golden, &hello, err);
     if (status == MP_OK) status = mp_json_to_hello(hello, info ? info : &unread, err);
     json_decref(hello);

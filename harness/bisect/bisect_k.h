@@ -19,10 +19,10 @@ typedef struct mp_k_question {
 
 /* Shortens the sums of the case, the one row of `row`, from both ends, by halving: 2 + 2*log2(groups) runs,
  * each in a new process, once, and judged by predicted bits where the contract has any, else by bounds; then
- * in up to 3 more, which say of what kind the difference is. `how` as for mp_attempt; its edits stay. *info is
- * filled. *report, a new reference, is what was found, in the terms of docs/bisect.md; "found" is false where
- * there is no difference. MP_EINPUT: the case has no such GEMM, or no tokens; MP_EUNSUPPORTED: the subject
- * cannot run it here; MP_EDEVICE: it crashes, or hangs, or shows nothing of the stage. */
+ * in up to 3 more, which say of what kind the difference is. `how` as for mp_attempt; its edits stay. *info
+ * is filled. *report, a new reference, is what was found, in the terms of docs/bisect.md; "found" is false
+ * where there is no difference. MP_EINPUT: the case has no such GEMM, or no tokens; MP_EUNSUPPORTED: the
+ * subject cannot run it here; MP_EDEVICE: it crashes, or hangs, or shows nothing of the stage. */
 mp_status mp_bisect_k(const mp_matrix *row, const mp_k_question *question, const mp_suite_options *how,
                       mp_run_info *info, json_t **report, mp_error *err);
 

@@ -6,47 +6,40 @@
 #include <inttypes.h>
 #include <string.h>
 
-static bool drop_before(mp_shrink *s) {
+/* Takes item i out of a list of `count`. */
+#define TAKE_OUT(list, count, i) memmove((list) + (i), (list) + (i) + 1, (--(count) - (i)) * sizeof *(list))
+
+static size_t before_count(const mp_small *small) {
+    return small->befores;
+}
+static void without_before(mp_small *small, size_t i) {
+    TAKE_OUT(small->before, small->befores, i);
+}
+static size_t pair_count(const mp_small *small) {
+    return small->pairs;
+}
+static void without_pair(mp_small *small, size_t i) {
+    TAKE_OUT(small->pair, small->pairs, i);
+}
+static size_t after_count(const mp_small *small) {
+    return small->afters;
+}
+static void without_after(mp_small *small, size_t i) {
+    TAKE_OUT(small->after, small->afters, i);
+}
+
+/* All of them at once, else those that can be spared one after the other. */
+static bool drop(mp_shrink *s, size_t (*count)(const mp_small *), void (*without)(mp_small *, size_t i)) {
     bool any = false;
     mp_small next = s->result->small;
-    next.befores = 0;
-    if (s->result->small.befores > 0 && mp_shrink_try(s, &next)) return true;
-    for (size_t i = 0; i < s->result->small.befores;) {
+    while (count(&next) > 0) without(&next, 0);
+    if (count(&s->result->small) > 0 && mp_shrink_try(s, &next)) return true;
+    for (size_t i = 0; i < count(&s->result->small);) {
         next = s->result->small;
-        next.befores--;
-        memmove(next.before + i, next.before + i + 1, (next.befores - i) * sizeof *next.before);
-        if (mp_shrink_try(s, &next))
-            any = true;
-        else
-            i++;
-    }
-    return any;
-}
-
-static bool drop_pairs(mp_shrink *s) {
-    bool any = false;
-    for (size_t i = 0; i < s->result->small.pairs;) {
-        mp_small next = s->result->small;
-        next.pairs--;
-        memmove(next.pair + i, next.pair + i + 1, (next.pairs - i) * sizeof *next.pair);
-        if (mp_shrink_try(s, &next))
-            any = true;
-        else
-            i++;
-    }
-    return any;
-}
-
-static bool drop_afters(mp_shrink *s) {
-    bool any = false;
-    for (size_t i = 0; i < s->result->small.afters;) {
-        mp_small next = s->result->small;
-        next.afters--;
-        memmove(next.after + i, next.after + i + 1, (next.afters - i) * sizeof *next.after);
-        if (mp_shrink_try(s, &next))
-            any = true;
-        else
-            i++;
+        without(&next, i);
+        const bool spared = mp_shrink_try(s, &next);
+        any = any || spared;
+        i += !spared;
     }
     return any;
 }
@@ -101,10 +94,10 @@ static bool drop_edits(mp_shrink *s) {
 }
 
 bool mp_shrink_company(mp_shrink *s) {
-    bool any = drop_before(s);
+    bool any = drop(s, before_count, without_before);
     any = drop_edits(s) || any;
-    any = drop_pairs(s) || any;
-    any = drop_afters(s) || any;
+    any = drop(s, pair_count, without_pair) || any;
+    any = drop(s, after_count, without_after) || any;
     for (size_t i = 0; i < s->result->small.afters; i++) any = shrink_after(s, i) || any;
     return any;
 }

@@ -17,14 +17,17 @@ static int stage_named(const char *name, size_t length) {
 }
 
 /* "begins in gate_up..act: every row, ...": of stages that are judged as one it is the last. */
-static int stage_of(const char *begins) {
+static int stage_of(const char *begins, int *first) {
     static const char opening[] = "begins in ";
     if (strncmp(begins, opening, strlen(opening)) != 0) return -1;
     const char *name = begins + strlen(opening);
     const size_t length = strcspn(name, ":");
     const char *dots = strstr(name, "..");
-    if (dots && dots < name + length) return stage_named(dots + 2, length - (size_t)(dots + 2 - name));
-    return stage_named(name, length);
+    const bool several = dots && dots < name + length;
+    const int last =
+        several ? stage_named(dots + 2, length - (size_t)(dots + 2 - name)) : stage_named(name, length);
+    *first = several ? stage_named(name, (size_t)(dots - name)) : last;
+    return last;
 }
 
 /* How a worker ended, without what it was at and without numbers, which differ from case to case. */
@@ -37,12 +40,12 @@ static void how_it_ended(const char *reason, char how[256]) {
 }
 
 bool mp_signature_of(const mp_verdict *v, mp_signature *s) {
-    *s = (mp_signature){.outcome = v->outcome, .check = -1, .stage = -1};
+    *s = (mp_signature){.outcome = v->outcome, .check = -1, .stage = -1, .first = -1};
     if (v->outcome == MP_CRASH) how_it_ended(v->reason, s->how);
     if (v->outcome != MP_FAIL) return v->outcome == MP_CRASH || v->outcome == MP_TIMEOUT;
     for (int i = 0; i < MP_CHECK_COUNT && s->check < 0; i++)
         if (v->check[i].answer == MP_FAILED) s->check = i;
-    s->stage = stage_of(v->begins);
+    s->stage = stage_of(v->begins, &s->first);
     return true;
 }
 
@@ -74,7 +77,7 @@ static mp_status unknown(const char *text, mp_error *err) {
 
 mp_status mp_signature_parse(const char *text, mp_signature *s, mp_error *err) {
     const size_t length = strcspn(text, ":");
-    *s = (mp_signature){.outcome = MP_FAIL, .check = -1, .stage = -1};
+    *s = (mp_signature){.outcome = MP_FAIL, .check = -1, .stage = -1, .first = -1};
     for (int i = 0; i < MP_CHECK_COUNT; i++)
         if (strlen(mp_check_name((mp_check)i)) == length &&
             strncmp(mp_check_name((mp_check)i), text, length) == 0)

@@ -13,6 +13,7 @@ typedef struct mp_signature {
     mp_outcome outcome; /* MP_FAIL, MP_CRASH or MP_TIMEOUT */
     int check;          /* of a FAIL: the first that failed; -1: none, or any that somebody asks for */
     int stage;          /* in which it begins; -1: that is not told, or any */
+    int first;          /* of stages that are judged as one; else `stage`; not compared */
     char how[256];      /* of a CRASH: how the worker ended; "": that is not told, or any */
 } mp_signature;
 

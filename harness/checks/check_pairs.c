@@ -114,8 +114,7 @@ mp_status mp_check_pairs(mp_session *s, mp_error *err) {
         if (status != MP_OK) return status;
         if (judged && f->required) mp_session_expect_equal(s, MP_CHECK_PAIR, f->text, &found);
         if (s->tile_refused)
-            mp_check_fail(s->v, MP_CHECK_PAIR, "%s: the tile that was asked for cannot run: %s", f->text,
-                          f->note);
+            mp_check_fail(s->v, MP_CHECK_PAIR, "%s: " MP_TILE_REFUSED "%s", f->text, f->note);
         if (!judged || (!f->bits_equal && !f->required)) open = f;
     }
     if (open)
@@ -130,15 +129,30 @@ mp_status mp_check_pairs(mp_session *s, mp_error *err) {
     return MP_OK;
 }
 
-/* Another subject on the same case: reported. Both are judged against float64 in their own right; equal bits
- * are what the bits oracle asks for. */
-mp_status mp_check_against(mp_session *s, mp_error *err) {
-    if (!s->options->against) return MP_OK;
+/* *found starts as mp_compare takes it. */
+static mp_status run_against(mp_session *s, mp_comparison *found, mp_error *err) {
     char text[96];
     bool judged = false;
-    mp_comparison found = {0};
     snprintf(text, sizeof text, "subject %s", s->options->against->name);
     mp_pair_figures *f = new_pair(s->v, text, false);
     if (!f) return mp_fail(err, MP_EINTERNAL, "no room for %s beside %d pairs", text, MP_MAX_PAIRS);
-    return run_pair(s, s->options->against, &s->row->c, f, &found, &judged, err);
+    return run_pair(s, s->options->against, &s->row->c, f, found, &judged, err);
+}
+
+/* Another subject on the same case: reported. Both are judged against float64 in their own right; equal bits
+ * are what the bits oracle asks for. */
+mp_status mp_check_against(mp_session *s, mp_error *err) {
+    mp_comparison found = {0};
+    return s->options->against ? run_against(s, &found, err) : MP_OK;
+}
+
+mp_status mp_compare_stages(mp_session *s, mp_error *err) {
+    mp_comparison found = {.stages = s->v};
+    const mp_status status = run_against(s, &found, err);
+    if (status != MP_OK) return status;
+    mp_check_not_judged(s->v, MP_CHECK_BITS, "compared with subject %s, not with a prediction",
+                        s->options->against->name);
+    mp_verdict_set(s->v, &s->v->begins, "%s", ""); /* where the two part, whoever is wrong */
+    if (found.differing > 0) mp_begins(s->v, found.stage, found.stage, found.pattern);
+    return MP_OK;
 }

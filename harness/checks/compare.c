@@ -3,6 +3,7 @@
 
 #include "cases/graph_tables.h"
 #include "cases/slots.h"
+#include "harness/verdict_make.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -88,12 +89,28 @@ static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d,
         }
 }
 
+/* The comparison of one tensor as figures of its stage, of which align has several. */
+static void tell_stage(mp_verdict *v, const comparison *k, const mp_difference *d, int64_t lost) {
+    mp_stage_figures *f = &v->stage[d->where->stage];
+    if (d->differing > 0 && f->mispredicted == 0) {
+        f->first_index = d->first_row * d->where->width + d->first_column;
+        f->first_value = mp_decode_code(d->dtype, d->first_got);
+        f->first_predicted = mp_decode_code(d->dtype, d->first_expected);
+    }
+    if (d->where->stage != MP_ALIGN) mp_stage_set_shape(f, k->a->c, d->where->rows, d->where->width);
+    f->predicted += d->compared + lost;
+    f->mispredicted += d->differing + lost;
+    if (d->max_ulps > f->max_ulps) f->max_ulps = d->max_ulps;
+    if (d->picture) d->picture->count[MP_HISTOGRAM_STEPS][0] += d->compared - d->differing;
+}
+
 static mp_status compare_tensor(const comparison *k, mp_tensor_id id, mp_comparison *found, mp_error *err) {
     mp_where where = mp_where_of_tensor(k->a->c, k->a->trace->t, NULL, id);
     if (where.stage != MP_ALIGN) where.topk_ids = k->a->token ? NULL : k->ids;
     mp_difference d;
     int64_t lost = 0;
     const mp_status status = mp_difference_start(&d, &where, err);
+    if (found->stages && where.stage != MP_ALIGN) d.picture = found->stages->picture[where.stage];
     /* One side's output is down's row as it is, the other's is a sum, which begins with +0. */
     d.any_zero =
         id == MP_OUT && mp_case_has_stage(k->a->c, MP_COMBINE) != mp_case_has_stage(k->b->c, MP_COMBINE);
@@ -109,6 +126,7 @@ static mp_status compare_tensor(const comparison *k, mp_tensor_id id, mp_compari
             snprintf(found->pattern, sizeof found->pattern, "slots without a row");
         }
     }
+    if (status == MP_OK && found->stages) tell_stage(found->stages, k, &d, lost);
     found->compared += d.compared;
     found->differing += d.differing + lost;
     if (where.stage != MP_ALIGN && (isnan(d.max_abs) || d.max_abs > found->max_abs))
@@ -128,7 +146,7 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
                      mp_comparison *found, mp_error *err) {
     mp_status status = MP_EMEMORY;
     int64_t *row_a = slot_rows(a, err), *row_b = row_a ? slot_rows(b, err) : NULL;
-    *found = (mp_comparison){.differs = found->differs};
+    *found = (mp_comparison){.differs = found->differs, .stages = found->stages};
     if (!row_a || !row_b) goto out;
     const comparison k = {a, b, row_a, row_b, tokens, ids, found->differs};
     status = MP_OK;

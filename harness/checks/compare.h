@@ -7,6 +7,7 @@
 #include "moeparity/contract.h"
 #include "moeparity/inputs.h"
 #include "moeparity/trace.h"
+#include "moeparity/verdict.h"
 
 /* One side: a trace of a case, and which of its tokens are compared (NULL: all, in order). */
 typedef struct mp_side {
@@ -25,13 +26,16 @@ typedef struct mp_comparison {
     char first[MP_DIFFERENCE_TEXT_MAX], pattern[MP_WHERE_TEXT_MAX]; /* "" when equal */
     /* Given by the caller, or NULL: [tokens], where each token that differs is marked with 1. */
     unsigned char *differs;
+    /* Given by the caller, or NULL: of whose stages the figures of predicted bits become those of this
+     * comparison, and whose pictures get its steps. */
+    mp_verdict *stages;
 } mp_comparison;
 
 /* Compares what both sides have of every tensor, slot by slot or token by token, for `tokens` tokens; rows of
  * filtered slots where the contract says that they are zeros. With `align` also the tensors that have a row a
  * chunk (same case on both sides). ids are the topk_ids of the tokens compared, in side a's order of
- * comparison [tokens, topk]. Fills *found, which starts zeroed but for `differs`. Two NaN of different bits
- * differ. */
+ * comparison [tokens, topk]. Fills *found, which starts zeroed but for `differs` and `stages`. Two NaN of
+ * different bits differ. */
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
                      mp_comparison *found, mp_error *err);
 

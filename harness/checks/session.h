@@ -82,6 +82,9 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err);
 /* check_pairs.c */
 mp_status mp_check_pairs(mp_session *s, mp_error *err);
 mp_status mp_check_against(mp_session *s, mp_error *err);
+/* The same, instead of a prediction: each stage has the figures of its bits from it, and its picture the
+ * steps; what begins in which stage is where the two subjects part. */
+mp_status mp_compare_stages(mp_session *s, mp_error *err);
 /* check_invariance.c: permutation and batch */
 mp_status mp_check_invariance(mp_session *s, mp_error *err);
 /* check_sequence.c */

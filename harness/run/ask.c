@@ -24,7 +24,7 @@ static mp_status ask(const mp_suite_options *how, const char *path, mp_request *
                      mp_error *err) {
     mp_link link;
     const double seconds = how->settings.timeout > 0 ? how->settings.timeout : MP_TIMEOUT_SECONDS;
-    mp_status status = mp_link_start(&link, how->program, taken(&requests[0]), seconds, err);
+    mp_status status = mp_link_start(&link, how->program, NULL, taken(&requests[0]), seconds, err);
     if (status != MP_OK) return status;
     for (int i = 0; status == MP_OK && i < count; i++) {
         if (i > 0) send(&link, &requests[i], seconds);

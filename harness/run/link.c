@@ -17,10 +17,11 @@ enum {
     CLOSE_SECONDS = 30 /* for workers to close their subjects: a sick device may hang that */
 };
 
-mp_status mp_link_start(mp_link *link, const char *const *program, json_t *first, double seconds,
-                        mp_error *err) {
-    char variable[64];
-    snprintf(variable, sizeof variable, MP_WORKER_VARIABLE "=%d", MP_PROTOCOL);
+mp_status mp_link_start(mp_link *link, const char *const *program, const mp_device *device, json_t *first,
+                        double seconds, mp_error *err) {
+    char version[64];
+    snprintf(version, sizeof version, MP_WORKER_VARIABLE "=%d", MP_PROTOCOL);
+    const char *const variables[] = {version, device ? device->visible : NULL, NULL};
     *link = (mp_link){.index = MP_NO_CASE, .previous = MP_NO_CASE};
     if (mp_worker_requested()) {
         json_decref(first);
@@ -30,7 +31,7 @@ mp_status mp_link_start(mp_link *link, const char *const *program, json_t *first
     }
     mp_status status = mp_channel_push(&link->channel, first, err);
     if (status == MP_OK)
-        status = mp_process_start(mp_worker_program(program), variable, -1, &link->process, err);
+        status = mp_process_start(mp_worker_program(program), variables, -1, &link->process, err);
     if (status != MP_OK) {
         mp_channel_free(&link->channel);
         return status;

@@ -5,6 +5,7 @@
 
 #include "base/process.h"
 #include "harness/frame.h"
+#include "harness/run/devices.h"
 #include "moeparity/suite.h"
 
 #include <poll.h>
@@ -31,9 +32,10 @@ typedef struct mp_link {
 } mp_link;
 
 /* Starts a worker, whose first message (the reference is taken) is on its way, and which has so many seconds
- * to say hello. MP_EINPUT when there is no such program. */
-mp_status mp_link_start(mp_link *link, const char *const *program, json_t *first, double seconds,
-                        mp_error *err);
+ * to say hello. It sees that device alone; NULL: what this program sees. MP_EINPUT when there is no such
+ * program. */
+mp_status mp_link_start(mp_link *link, const char *const *program, const mp_device *device, json_t *first,
+                        double seconds, mp_error *err);
 /* Puts a message on its way (the reference is taken). That the worker is gone is found when it is read from.
  */
 void mp_link_send(mp_link *link, json_t *message);

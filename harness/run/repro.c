@@ -45,9 +45,12 @@ static void add_setting(mp_text *text, const mp_settings *settings, const mp_set
 }
 
 void mp_settings_text(const mp_settings *settings, mp_text *text) {
-    for (int i = 0; i < mp_setting_count; i++)
-        if (mp_setting_rows[i].in_repro && mp_setting_rows[i].offset != offsetof(mp_settings, subject))
-            add_setting(text, settings, &mp_setting_rows[i]);
+    for (int i = 0; i < mp_setting_count; i++) {
+        const mp_setting *row = &mp_setting_rows[i];
+        const bool place = row->offset == offsetof(mp_settings, devices);
+        if (row->in_repro && !place && row->offset != offsetof(mp_settings, subject))
+            add_setting(text, settings, row);
+    }
 }
 
 /* What was judged from a file: nothing was run, so nothing is left over from another case. */
@@ -85,8 +88,10 @@ void mp_repro(const mp_matrix_row *row, const mp_matrix_row *const *before, size
 void mp_verdict_set_repro(const mp_matrix_row *row, const mp_matrix_row *const *before, size_t count,
                           const mp_settings *settings, mp_verdict *v) {
     mp_text repro = {0};
+    mp_settings there = *settings; /* of what passed no device has a part in it */
+    if (v->outcome == MP_PASS || v->outcome == MP_SKIP) there.devices = NULL;
     const bool alone = v->outcome == MP_PASS || v->outcome == MP_SKIP || row->file;
-    mp_repro(row, before, alone ? 0 : count, settings, &repro);
+    mp_repro(row, before, alone ? 0 : count, &there, &repro);
     mp_verdict_set(v, &v->repro, "%s", mp_text_get(&repro));
     if (!alone && count > MP_REPRO_ROWS)
         mp_verdict_set(v, &v->history, "%zu rows ran before it in this process; the line repeats the last %d",

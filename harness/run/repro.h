@@ -19,7 +19,7 @@ void mp_repro(const mp_matrix_row *row, const mp_matrix_row *const *before, size
               const mp_settings *settings, mp_text *text);
 
 /* Appends the settings as options of a line, those that are not the usual, each with a blank before it: what
- * a case may owe its verdict to, but for the subject. */
+ * a case may owe its verdict to, but for the subject and the device. */
 void mp_settings_text(const mp_settings *settings, mp_text *text);
 
 /* What is known of a case that is not run: initialises the verdict, and sets outcome, name, group, subject

@@ -51,8 +51,7 @@ static void end_with(const mp_session *s, const mp_error *err) {
     }
     const bool refused = s->tile_refused && err->status == MP_EUNSUPPORTED;
     v->outcome = refused ? MP_FAIL : err->status == MP_EUNSUPPORTED ? MP_SKIP : MP_CRASH;
-    mp_verdict_set(v, &v->reason, "%s%s", refused ? "the tile that was asked for cannot run: " : "",
-                   err->text);
+    mp_verdict_set(v, &v->reason, "%s%s", refused ? MP_TILE_REFUSED : "", err->text);
 }
 
 static mp_status run_checks(mp_session *s, mp_error *err) {
@@ -65,7 +64,9 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     if (status == MP_OK)
         status = mp_judge(c, &s->offer.contract, &s->offer.config, s->in, &s->first, MP_POISON_A, s->engine,
                           v, err);
-    if (status == MP_OK)
+    if (status == MP_OK && s->options->settings.once && s->options->against)
+        status = mp_compare_stages(s, err);
+    else if (status == MP_OK)
         status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, v, err);
     if (status != MP_OK || s->options->settings.once) {
         for (int i = 0; i < MP_CHECK_COUNT; i++)

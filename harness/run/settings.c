@@ -16,6 +16,7 @@ const mp_setting mp_setting_rows[] = {
     ROW(config, "config", TEXT, 0, true),
     ROW(contract, "contract", TEXT, 0, true),
     ROW(edit, "edit", TEXT, 0, true),
+    ROW(devices, "devices", TEXT, 0, true),
     ROW(repeat, "repeat", COUNT, MP_REPEAT, true),
     ROW(deterministic, "deterministic", FLAG, 0, true),
     ROW(timeout, "timeout", SECONDS, MP_TIMEOUT_SECONDS, true),

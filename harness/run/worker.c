@@ -6,6 +6,7 @@
 #include "harness/frame.h"
 #include "harness/run/infer_run.h"
 #include "harness/run/judge_file.h"
+#include "harness/run/leave.h"
 #include "harness/run/message.h"
 #include "harness/run/program.h"
 #include "harness/progress.h"
@@ -115,6 +116,20 @@ static mp_status serve_infer(worker *w, const json_t *request, mp_error *err) {
     return status;
 }
 
+static mp_status serve_leave(worker *w, const json_t *request, mp_error *err) {
+    char path[PATH_MAX];
+    mp_matrix one = {0};
+    mp_leave_options options = {.path = path};
+    mp_status status = mp_json_to_path(json_object_get(request, "path"), "path", path, err);
+    if (status == MP_OK) status = mp_json_to_leave(request, &one, &options, err);
+    if (status == MP_OK && (one.rows[0].file || !w->setup.run.subject))
+        status = mp_fail(err, MP_EINPUT, "no subject was opened whose case could be left");
+    if (status == MP_OK) status = mp_leave_case(&w->setup, &one.rows[0], &options, err);
+    if (status == MP_OK) tell(w, json_pack("{s:{}}", "left"));
+    mp_matrix_free(&one);
+    return status;
+}
+
 static mp_status serve_commit(worker *w, mp_error *err) {
     if (!w->opened || !w->setup.options->record) return mp_fail(err, MP_EINPUT, "nothing is recorded");
     const mp_status status = mp_setup_commit(&w->setup, err);
@@ -158,9 +173,11 @@ static mp_status serve_one(worker *w, const json_t *request, mp_error *err) {
     if ((body = json_object_get(request, "golden"))) return serve_golden(w, body, err);
     if ((body = json_object_get(request, "file"))) return serve_file(w, body, err);
     if ((body = json_object_get(request, "infer"))) return serve_infer(w, body, err);
+    if ((body = json_object_get(request, "leave"))) return serve_leave(w, body, err);
     if (json_object_get(request, "commit")) return serve_commit(w, err);
     const char *name = json_object_iter_key(json_object_iter((json_t *)request));
-    return mp_fail(err, MP_EINPUT, "unknown request '%s': expected open, run, infer, commit, golden or file",
+    return mp_fail(err, MP_EINPUT,
+                   "unknown request '%s': expected open, run, infer, leave, commit, golden or file",
                    name ? name : "");
 }
 

@@ -12,7 +12,8 @@ enum { END_SECONDS = 1, CLOSE_SECONDS = 10, WAIT_MS = 200 };
 
 mp_status mp_talk_start(mp_talk *t, const char *const *argv, const char *variable, int third, mp_error *err) {
     signal(SIGPIPE, SIG_IGN); /* a program that is gone is found when it is read from */
-    const mp_status status = mp_process_start(argv, variable, third, &t->process, err);
+    const mp_status status =
+        mp_process_start(argv, (const char *const[]){variable, NULL}, third, &t->process, err);
     t->channel.in = t->process.from;
     t->channel.out = t->process.to;
     return status;

@@ -36,7 +36,8 @@ typedef struct mp_config {
  *   1. $SGLANG_MOE_CONFIG_DIR/configs/triton_X_Y_Z: the folder of query->triton, then the others, newest
  *      version first (equal versions spelt differently: the last in ASCII order). Folders whose name is no
  *      version are passed over;
- *   2. $VLLM_TUNED_CONFIG_FOLDER, where "/" in a device name is "_" and the H200 family is NVIDIA_H200;
+ *   2. $VLLM_TUNED_CONFIG_FOLDER, where "/" in a device name is "_", the H200 family is NVIDIA_H200, and no
+ *      `_down` file is looked for;
  * of a file the key nearest to the number of tokens, ties to the first in the file. Without a `_down` file
  * the up tile serves both. Without any file the built-in defaults. query may be NULL: no device, no version.
  *

@@ -37,7 +37,10 @@ typedef struct mp_settings {
     /* The run is a verification: repros are of `golden verify`, and a case of which nothing could be compared
      * fails, where it else is not judged. */
     bool golden_required;
-    int jobs;    /* worker processes, which share the memory; 0: one */
+    /* Which GPUs of this machine, as "0,1" or "all"; NULL: the first one that is visible. In a worker, and in
+     * a repro, the one that the case runs on. */
+    const char *devices;
+    int jobs;    /* worker processes, of each device, which share the memory; 0: one */
     int threads; /* of each worker; 0: the workers share the cores, unless OMP_NUM_THREADS is set */
 } mp_settings;
 

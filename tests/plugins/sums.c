@@ -2,13 +2,13 @@
 /* A plug-in whose grouped GEMMs, gate_up and down alone, sum as an sm_90 does, bit for bit, and, by the words
  * behind its path, as one that errs along k:
  *
- *     (none)      right: 16 terms a step, cut 25 bits below the largest
- *     drop=N      the last N terms of every sum are not there
- *     forget=K    the accumulator is set to zero before term K
- *     split=K     two accumulators, for the terms before K and from there on, are added at the end
- *     L=N         N terms a step
- *     tiny=E      products below 2^-E count as zero
- *     gone=K      term K counts twice where term 2*K is zero, and the last 16 terms are not there
+ * (none)      right: 16 terms a step, cut 25 bits below the largest drop=N      the last N terms of every
+ * sum are not there forget=K    the accumulator is set to zero before term K split=K     two accumulators,
+ * for the terms before K and from there on, are added at the end L=N         N terms a step tiny=E
+ * products below 2^-E count as zero gone=K      term K counts twice where term 2*K is zero, and the last 16
+ * terms are not there tile=1      by the tile: with 64 of BLOCK_SIZE_K and 8 warps the last 16 terms are not
+ * there, with 5 stages the last one; 256 of BLOCK_SIZE_N do not fit beside 4 stages or more
+ *     expert=E    of expert E alone, and of columns 16..31, the last 16 terms are not there
  *
  * Its contract is sm_90's whatever it does. */
 #include "moeparity/plugin.h"
@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 typedef struct sums {
-    int64_t drop, forget, split, step, tiny, gone;
+    int64_t drop, forget, split, step, tiny, gone, tile, expert;
 } sums;
 
 static int open_words(const char *words, void **self, mp_plugin_error *err) {
@@ -25,11 +25,13 @@ static int open_words(const char *words, void **self, mp_plugin_error *err) {
     const char *equals = strchr(words, '=');
     if (!s) return mp_plugin_say(err, MP_PLUGIN_FAILED, "no memory");
     *s = (sums){.forget = -1, .split = -1, .step = 16, .gone = -1};
+    s->expert = -1;
     const struct {
         const char *name;
         int64_t *value;
     } known[] = {{"drop=", &s->drop}, {"forget=", &s->forget}, {"split=", &s->split},
-                 {"L=", &s->step},    {"tiny=", &s->tiny},     {"gone=", &s->gone}};
+                 {"L=", &s->step},    {"tiny=", &s->tiny},     {"gone=", &s->gone},
+                 {"tile=", &s->tile}, {"expert=", &s->expert}};
     *self = s;
     for (size_t i = 0; equals && i < sizeof known / sizeof *known; i++)
         if (strncmp(words, known[i].name, strlen(known[i].name)) == 0) {
@@ -134,10 +136,22 @@ static float dot(const sums *s, const uint16_t *a, const uint16_t *b, int64_t n)
     return part(s, a, b, 0, s->split) + part(s, a, b, s->split, end);
 }
 
+/* What a kernel would do that is broken for some tiles. */
+static int use_tile(sums *s, const char *tile, mp_plugin_error *err) {
+    int n, k, warps, stages;
+    if (sscanf(tile, "%*dx%dx%dx%*dx%dx%d", &n, &k, &warps, &stages) != 4)
+        return mp_plugin_say(err, MP_PLUGIN_FAILED, "what tile is that?");
+    if (n == 256 && stages >= 4) return mp_plugin_say(err, MP_PLUGIN_UNSUPPORTED, "shared memory: too much");
+    s->drop = k == 64 && warps == 8 ? 16 : stages == 5;
+    return MP_PLUGIN_OK;
+}
+
 static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {
-    (void)err;
     const mp_plugin_case *c = r->c;
     const int up = strcmp(c->scope, "gate_up") == 0;
+    const int refused =
+        ((sums *)self)->tile ? use_tile(self, up ? r->tile : r->tile_down, err) : MP_PLUGIN_OK;
+    if (refused) return refused;
     const mp_plugin_tensor *in = mp_plugin_find(r, up ? "x" : "cache2"),
                            *w = mp_plugin_find(r, up ? "w1" : "w2"), *cache3 = mp_plugin_find(r, "cache3");
     uint16_t *out = up ? mp_plugin_data(r, "cache1") : cache3 ? cache3->data : mp_plugin_data(r, "out");
@@ -153,7 +167,9 @@ static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {
         const uint16_t *row = (const uint16_t *)in->data + (up ? slot / c->topk : slot) * terms;
         for (int64_t n = 0; n < columns; n++) {
             const uint16_t *weight = (const uint16_t *)w->data + ids[slot] * w->stride[0] + n * w->stride[1];
-            const float sum = dot(self, row, weight, terms);
+            sums here = *(const sums *)self;
+            if (here.expert >= 0) here.drop = ids[slot] == here.expert && n / 16 == 1 ? 16 : 0;
+            const float sum = dot(&here, row, weight, terms);
             out[slot * columns + n] = to_bf16(weighted ? sum * weights[slot] : sum);
         }
     }

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The workers of a run, and what becomes of the rows that they are handed. suite.c deals out; crew.c takes
+ * what comes back, crew_start.c brings workers up and finds them lost. */
+#ifndef MP_HARNESS_CREW_H
+#define MP_HARNESS_CREW_H
+
+#include "harness/run/devices.h"
+#include "harness/run/link.h"
+#include "harness/run/replay.h"
+
+enum { MP_CREW_MAX = 64 };
+
+/* The place of one worker, who may be replaced. */
+typedef struct mp_slot {
+    mp_link *link;
+    const mp_device *device; /* on which it runs; NULL: there was no choice */
+    bool retired;            /* no worker could be started there */
+    size_t *ran, ran_count;  /* the rows that the present worker has judged, in order */
+    mp_replay replay;        /* of a row that failed there: the place serves it alone until it ends */
+} mp_slot;
+
+typedef struct mp_crew {
+    const mp_matrix *matrix;
+    mp_suite_options o; /* with the subject that "auto" came to: for the repros, and for all workers */
+    mp_verdict *verdicts;
+    mp_run_info *info;
+    mp_devices devices;
+    mp_link links[MP_CREW_MAX];
+    mp_slot slots[MP_CREW_MAX];
+    int size, failed_starts;
+    size_t next; /* the first row not handed out */
+    bool opened; /* a worker has said hello: the input is good, and the kernels are compiled */
+    bool ended;  /* nothing more is handed out */
+    mp_status status;
+    mp_error err;
+} mp_crew;
+
+int mp_crew_count(const mp_crew *crew, mp_link_state state);
+
+/* ---- crew.c ---- */
+
+/* The settings of the worker there. */
+mp_settings mp_slot_settings(const mp_crew *crew, const mp_slot *slot);
+void mp_slot_forget_rows(mp_slot *slot);
+/* The row that the worker is to have next: of the replay, or the first one that was not handed out. */
+void mp_slot_hand(mp_crew *crew, mp_slot *slot);
+void mp_slot_take_verdict(mp_crew *crew, mp_slot *slot, const json_t *verdict);
+/* No verdict came, or none that can be believed: the worker is gone, or goes. */
+void mp_slot_close_row(mp_crew *crew, mp_slot *slot, mp_outcome outcome, const char *reason);
+/* A row that could not be handed to anybody. */
+void mp_crew_give_up_row(mp_crew *crew, size_t index, const char *why);
+void mp_slot_give_up_replay(mp_crew *crew, mp_slot *slot, const char *why);
+
+/* ---- crew_start.c ---- */
+
+void mp_slot_start(mp_crew *crew, mp_slot *slot);
+/* Takes all that the worker has said. */
+void mp_slot_listen(mp_crew *crew, mp_slot *slot);
+/* The worker ended before it was told to (why), or is past its deadline (why == NULL). */
+void mp_slot_lost(mp_crew *crew, mp_slot *slot, const char *why);
+
+#endif
