@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The numbers of a stored tensor: itself, the digests of its rows or the tree over them, and which rows count.
- */
+/* The numbers of a stored tensor: itself, the digests of its rows or the tree over them, and which rows
+ * count. */
 #include "golden/store.h"
 
 #include <stdio.h>

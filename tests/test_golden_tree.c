@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* golden/tree.c: from a few words a group the rows that differ are told, and where they are too many, that
  * they are. */
+#include "golden/left_out.h"
 #include "golden/put.h"
 #include "golden/store.h"
 #include "tests/golden_support.h"
@@ -248,6 +249,52 @@ static void digests_of_the_first_format_are_read(void **state) {
     mp_golden_close(golden);
 }
 
+/* Sorted layout: what lies behind the slots is padding, and may be anything; so may the row of a filtered slot,
+ * unless the contract says zeros. */
+static void rows_without_a_result_do_not_count(void **state) {
+    (void)state;
+    mp_case c = mp_case_default();
+    mp_trace trace;
+    mp_inputs in;
+    mp_golden *golden;
+    mp_golden_difference diff[MP_TENSOR_COUNT];
+    mp_contract contract = mp_contract_weakest();
+    uint8_t *left_out;
+    int count;
+    OK(mp_case_parse(&c, "M=300 E=4 topk=2 K=16 N=8 layout=sorted", &err));
+    OK(mp_inputs_create(&c, &in, &err));
+    OK(mp_trace_create(&c, 16, MP_POISON_A, &trace, &err));
+    int32_t *sorted = trace.t[MP_SORTED_TOKEN_IDS].data, *ids = in.t[MP_TOPK_IDS].data;
+    for (int64_t i = 0; i < mp_tensor_count(&trace.t[MP_SORTED_TOKEN_IDS]); i++)
+        sorted[i] = i < 600 ? (int32_t)i : 600;
+    ids[7] = -1;
+    for (int zero = 0; zero < 2; zero++) {
+        contract.filtered[MP_GATE_UP] = zero ? MP_ROW_ZERO : MP_ROW_ANYTHING;
+        OK(mp_rows_left_out(&c, &contract, &trace, &in, MP_CACHE1, &left_out, &err));
+        assert_non_null(left_out);
+        for (int64_t r = 0; r < mp_tensor_rows(&trace.t[MP_CACHE1]); r++)
+            assert_int_equal(mp_is_left_out(left_out, r), r >= 600 || (r == 7 && !zero));
+        free(left_out);
+    }
+    OK(mp_rows_left_out(&c, &contract, &trace, &in, MP_OUT, &left_out, &err));
+    assert_null(left_out);
+    OK(mp_golden_create(path, &who, 0, &golden, &err));
+    OK(mp_golden_write(golden, &c, &contract, "", &trace, &in, &err));
+    OK(mp_golden_commit(golden, &err));
+    OK(mp_golden_open(path, &golden, &err));
+    OK(mp_golden_check(golden, &err));
+    memset(mp_tensor_row(&trace.t[MP_CACHE1], 601), 1, 16);
+    OK(compare_with(golden, &c, &trace, diff, &count));
+    for (int i = 0; i < count; i++) assert_true(diff[i].differing_rows == 0 && diff[i].crowded_groups == 0);
+    memset(mp_tensor_row(&trace.t[MP_CACHE1], 599), 1, 16);
+    OK(compare_with(golden, &c, &trace, diff, &count));
+    for (int i = 0; i < count; i++)
+        assert_int_equal(diff[i].differing_rows, strcmp(diff[i].tensor, "cache1") == 0);
+    mp_golden_close(golden);
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+}
+
 static void expect_refusal(const char *because) {
     mp_golden *golden;
     mp_golden_difference diff[MP_TENSOR_COUNT];
@@ -306,6 +353,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_stored_tree_tells_rows, enter_with_tree, leave_with_tree),
         cmocka_unit_test_setup_teardown(digests_of_the_first_format_are_read, enter_with_tree,
                                         leave_with_tree),
+        TEST(rows_without_a_result_do_not_count),
         cmocka_unit_test_setup_teardown(forged_trees_are_refused, enter_with_tree, leave_with_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
