@@ -143,6 +143,15 @@ static void rows_that_nobody_ran(void **state) {
     expect("moeparity report merge new.json cut.json", 2, "", "of 4 cases these rows are in no report: 1\n");
 }
 
+static void goldens_in_parts(void **state) {
+    (void)state;
+    expect("moeparity golden record all.h5 ok.yaml --subject host -q", 0, "", "");
+    expect("for i in 0 1; do moeparity golden record $i.h5 ok.yaml --subject host -q --shard $i/2 || exit 9; "
+           "done",
+           0, "recorded 2 cases in 1.h5", "");
+    expect("moeparity golden merge put.h5 0.h5 1.h5 && moeparity golden diff all.h5 put.h5", 0, "equal", "");
+}
+
 static void what_engines_tell(void **state) {
     (void)state;
     expect("moeparity list ok.yaml --shard 0/2 > a; moeparity list ok.yaml --shard 1/2 >> a; sort a > b; "
@@ -211,10 +220,11 @@ static void summaries_of_ci(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(merged_is_whole),         cmocka_unit_test(more_shards_than_cases),
-        cmocka_unit_test(what_is_no_whole),        cmocka_unit_test(the_exit_code_is_that_of_the_whole),
-        cmocka_unit_test(rows_that_nobody_ran),    cmocka_unit_test(what_engines_tell),
-        cmocka_unit_test(two_processes_of_mpirun), cmocka_unit_test(summaries_of_ci),
+        cmocka_unit_test(merged_is_whole),      cmocka_unit_test(more_shards_than_cases),
+        cmocka_unit_test(what_is_no_whole),     cmocka_unit_test(the_exit_code_is_that_of_the_whole),
+        cmocka_unit_test(rows_that_nobody_ran), cmocka_unit_test(goldens_in_parts),
+        cmocka_unit_test(what_engines_tell),    cmocka_unit_test(two_processes_of_mpirun),
+        cmocka_unit_test(summaries_of_ci),
     };
     setenv("OMP_NUM_THREADS", "1",
            1); /* the planned memory is that of all threads, and mpirun binds to cores */
