@@ -419,7 +419,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .summary = "write the verdicts, the cases, or what they produce, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
                                 "name, group, tier, pairs, what it runs after, and all its fields."},
-    [MP_OPT_HTML] = {"html", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING,
+    [MP_OPT_HTML] = {"html", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | MERGE,
                      .summary = "write a page that people look at: cases, histograms, maps, repros",
                      .details = "One file, which needs no network. Implies --figures. moeparity report html "
                                 "makes the same of a JSON report."},
@@ -730,6 +730,7 @@ const mp_variable_row mp_variables[] = {
     {"CUDA_HOME", "NVRTC is looked for in its lib64/ where the loader does not find it."},
     {"SGLANG_MOE_CONFIG_DIR", "Folder with configs/triton_*/ in which tuned tiles are looked up."},
     {"VLLM_TUNED_CONFIG_FOLDER", "Folder in which tuned tiles are looked up next."},
+    {"VLLM_BATCH_INVARIANT", "1: for tune which vLLM's loader looks at no file."},
     {"MOEPARITY_NO_CUDA_IPC",
      "1: tensors go through the host to programs that work on the GPU (worker:COMMAND)."},
     {"GTEST_TOTAL_SHARDS",

@@ -268,6 +268,8 @@ static void near_misses_are_told(void **state) {
     }
     expect(WHICH "--sglang near --triton 3.6.0 --M 1", 1, "the defaults", "");
     assert_null(strstr(out, "near misses"));
+    expect(WHICH "--sglang tree --triton 3.6.0 --dtype fp8_w8a8 --block-shape 128,128 --M 2", 0,
+           "BLOCK_SIZE_K 256 over a group of 128: wrong numbers", "");
     assert_int_equal(system("mv tree/configs/triton_3_6_0/'" BLOCK "' flat"), 0);
     expect(WHICH "--dtype fp8_w8a8 --block-shape 128,128 --vllm flat --M 1", 1,
            "spelt for another loader: vllm writes block_shape=[128,128].json", "");
