@@ -46,6 +46,9 @@ static void nothing_to_shrink(void **state) {
     (void)state;
     expect("moeparity bisect case --case 'M=2 N=8 scope=act' --subject " WRONG, 0,
            "M=2 topk=2 N=8 act=silu scope=act: nothing to shrink: it passes\n", "");
+    expect("moeparity bisect case --case 'M=2 N=8 scope=act' --out empty --subject " WRONG, 0, "it passes\n",
+           "");
+    assert_int_not_equal(access("empty", F_OK), 0); /* no folder is left of nothing */
     expect("moeparity bisect case --case 'M=2 N=8 scope=act' --subject " WRONG ",not-here", 77,
            "nothing to shrink: skipped: wrong: needs another machine\n", "");
     expect("moeparity bisect set --case 'M=2 N=8 scope=act' --case 'M=3 N=8 scope=act' --subject " WRONG, 0,
