@@ -419,7 +419,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .summary = "write the verdicts, the cases, or what they produce, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
                                 "name, group, tier, pairs, what it runs after, and all its fields."},
-    [MP_OPT_HTML] = {"html", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING,
+    [MP_OPT_HTML] = {"html", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | MERGE,
                      .summary = "write a page that people look at: cases, histograms, maps, repros",
                      .details = "One file, which needs no network. Implies --figures. moeparity report html "
                                 "makes the same of a JSON report."},

@@ -53,6 +53,8 @@ static void compare_stages(const mp_report_diff *diff, mp_case_change *c) {
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         const mp_stage_figures *a = &c->first->stage[i], *b = &c->second->stage[i];
         if (mp_changed_bits(a, b)) take(c, MP_CHANGE_BITS, (double)llabs(b->mispredicted - a->mispredicted));
+        if (a->judged && !b->judged) take(c, MP_CHANGE_LOST, 1);
+        if (!a->judged && b->judged) take(c, MP_CHANGE_CHECKS, 1);
         if (!a->judged || !b->judged) continue;
         if (mp_changed_figure(diff, a->max_ratio, b->max_ratio))
             take(c, MP_CHANGE_RATIO, further(0, a->max_ratio, b->max_ratio));

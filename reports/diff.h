@@ -11,7 +11,7 @@
 typedef enum mp_change {
     MP_CHANGE_WORSE,  /* its outcome: PASS, SKIP, TIMEOUT or CRASH, FAIL, each worse than the one before */
     MP_CHANGE_GONE,   /* it is in the first report alone */
-    MP_CHANGE_LOST,   /* a check that had passed is not judged any more */
+    MP_CHANGE_LOST,   /* a stage that was judged, or a check that had passed, is not judged any more */
     MP_CHANGE_BETTER, /* its outcome is better */
     MP_CHANGE_BITS,   /* how many elements of a stage have the predicted bits, or how far the others are */
     MP_CHANGE_RATIO,  /* error/bound of a stage */

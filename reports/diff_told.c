@@ -64,6 +64,8 @@ static void each_of_case(const mp_report_diff *diff, const mp_case_change *c, ta
         const mp_stage_figures *f = &a->stage[i], *g = &b->stage[i];
         const char *stage = mp_stage_name((mp_stage)i);
         char what[64], before[96], now[96];
+        if (f->judged != g->judged)
+            take(ctx, stage, f->judged ? "judged" : "not judged", g->judged ? "judged" : "not judged");
         if (f->judged && g->judged && mp_changed_figure(diff, f->max_ratio, g->max_ratio))
             stage_figure(take, ctx, stage, "err/bound", f->max_ratio, g->max_ratio);
         if (f->judged && g->judged && mp_report_diff_has_drift(diff) &&

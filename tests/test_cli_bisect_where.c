@@ -208,6 +208,10 @@ static void first_stage_and_its_picture(void **state) {
     assert_string_equal(json_string_value(json_object_get(report, "stage")), "gate_up");
     assert_non_null(json_object_get(report, "verdict"));
     json_decref(report);
+    expect("moeparity bisect stage" SMALL SUMS ",expert=3 --svg s.svg", 1,
+           "found    begins in gate_up: expert 3 only, 3 of its 3 rows, columns 16..31", "");
+    read_into(svg, sizeof svg, "s.svg");
+    assert_non_null(strstr(svg, "expert 3 only, 3 of its 3 rows, columns 16..31</text>"));
     expect("moeparity bisect stage" SMALL SUMS ",drop=16 --svg s.svg --show ratio", 1, "gate_up", "");
     read_into(svg, sizeof svg, "s.svg");
     assert_non_null(strstr(svg, "error over bound: at most"));

@@ -27,7 +27,7 @@ static void rows_go_to_the_device_that_is_free(void **state) {
         rows[quick]++;
     }
     assert_int_equal(rows[0] + rows[1], 12);
-    assert_true(rows[0] > 0 && rows[1] > 2 * rows[0]);
+    assert_in_range(rows[0], 1, 2); /* the other one has had ten while it was at its first */
     json_decref(report);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The program makes a failing case small, finds the rows that it needs before it, and writes what somebody else
- * can look at. */
+/* The program makes a failing case small, finds the rows that it needs before it, and writes what somebody
+ * else can look at. */
 #include "tests/cli_support.h"
 
 #define WRONG "plugin:" MP_PLUGINS "/wrong.so"

@@ -98,6 +98,8 @@ static void each_change_is_told(void **state) {
     CHANGED(outcome, MP_FAIL, MP_CHANGE_WORSE, true);
     CHANGED(outcome, MP_SKIP, MP_CHANGE_WORSE, true);
     CHANGED(check[MP_CHECK_BITS].answer, MP_NOT_JUDGED, MP_CHANGE_LOST, false);
+    CHANGED(stage[MP_ACT].judged, false, MP_CHANGE_LOST, false);
+    CHANGED(stage[MP_DOWN].judged, true, MP_CHANGE_CHECKS, false);
     CHANGED(check[MP_CHECK_BITS].answer, MP_FAILED, MP_CHANGE_CHECKS, false);
     CHANGED(stage[MP_ACT].mispredicted, 1, MP_CHANGE_BITS, false);
     CHANGED(stage[MP_ACT].max_ulps, 1, MP_CHANGE_BITS, false);

@@ -164,7 +164,8 @@ function showCase(panel, row, link, names) {
     panel.replaceChildren(
         h("h2", {}, h("span", {class: `tag ${v.outcome}`}, v.outcome), " ", h("code", {}, v.name),
           h("a", {href: link, "aria-label": "Link to this case"}, "#")),
-        h("p", {class: "sub"}, [v.group, v.subject, compared].filter((text) => text).join("  ·  ")),
+        h("p", {class: "sub"},
+          [...new Set([v.group, v.subject, compared])].filter((text) => text).join("  ·  ")),
         ...(told.length ? [h("div", {class: `told ${v.outcome}`},
                              told.map((text) => h("p", {}, h("span", {}, text))))]
                         : []),

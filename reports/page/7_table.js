@@ -10,7 +10,7 @@ const arrow = (row, show) =>
                                                       : show(row.now));
 
 /* Name, heading, width, what a cell shows, what rows are sorted by (undefined sorts last), its class. */
-function columnsOf(compares) {
+function columnsOf(compares, timed) {
     return [
         {
             name: "outcome",
@@ -75,7 +75,7 @@ function columnsOf(compares) {
             by: (r) => r.now.seconds,
             cell: () => "soft"
         },
-    ].filter((c) => !compares || c.name !== "time"); /* which two runs never share */
+    ].filter((c) => c.name !== "time" || (timed && !compares)); /* no two runs share it */
 }
 
 /* By the column, NaN above all numbers, what is not there below; equal ones in the order of the file. */
@@ -99,8 +99,8 @@ function makeTable(columns, on) {
                  h("button", {type: "button", title: c.hint, onclick: () => on.sort(c.name)}, c.head)));
     byId("head").append(...heads);
 
-    const space = (count) => h("tr", {class: "space", "aria-hidden": "true"},
-                               h("td", {colspan: columns.length, style: `height:${count * ROW}px`}));
+    const space = (count) =>
+        h("tr", {class: "space", "aria-hidden": "true"}, h("td", {style: `height:${count * ROW}px`}));
     const element = (row, i) => h(
         "tr", {
             "aria-rowindex": i + 2,

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* State, which the hash of the address keeps: filters, order, case. */
 
-const held = JSON.parse(byId("reports").textContent);
 const compares = held.length > 1, names = held.map((one) => one.name);
-const rows = makeRows(held), columns = columnsOf(compares);
+const rows = makeRows(held), columns = columnsOf(compares, rows.some((row) => row.now.seconds > 0));
 const USUAL = {
     find: "",
     outcomes: "",

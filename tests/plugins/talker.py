@@ -117,6 +117,19 @@ def align(elements, fields, block):
     elements("num_tokens_post_padded", "i")[0] = len(order)
 
 
+def keep_pace(text):
+    """On GPU-slow a run takes until GPU-quick has seen ten cases, or half a minute."""
+    device = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if device == "GPU-quick":
+        with open("seen", "a") as seen:
+            seen.write(text + "\n")
+    end = time.monotonic() + 30
+    while device == "GPU-slow" and time.monotonic() < end:
+        if os.path.exists("seen") and len(set(open("seen"))) >= 10:
+            return
+        time.sleep(0.02)
+
+
 def run(request):
     fields = request["case"]["fields"]
     memory = mmap.mmap(MEMORY, request["memory_bytes"])
@@ -137,8 +150,8 @@ def run(request):
             gate, up = widen(cache1[s * 2 * n + k]), widen(cache1[s * 2 * n + n + k])
             cache2[s * n + k] = narrow(gate / (1 + math.exp(-gate)) * up)
     end = tensors["cache2"]["offset"] + tensors["cache2"]["bytes"]
-    if HOW == "visible" and os.environ.get("CUDA_VISIBLE_DEVICES") == "GPU-slow":
-        time.sleep(0.2)
+    if HOW == "visible":
+        keep_pace(request["case"]["text"])
     if HOW == "behind":
         memory[end] ^= 1
     if HOW == "workspace":
