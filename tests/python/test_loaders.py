@@ -181,7 +181,8 @@ def query_near(name, dice):
                  triton=dice.choice(VERSIONS))
     if dice.random() < 0.3:
         query.update(dice.choice([{"E": query["E"] + 1}, {"N": 2 * query["N"]}, {"block": None},
-                                  {"block": (64, 64)}, {"per_channel": not query["per_channel"]}, {"dtype": "fp32", "block": None},
+                                  {"block": (64, 64)}, {"per_channel": not query["per_channel"]},
+                                  {"dtype": "fp32", "block": None},
                                   {"device": "NVIDIA H200 NVL"}]))
     if query["dtype"] == "int4_w4a16":
         query["N"] *= 1 + query["N"] % 2
