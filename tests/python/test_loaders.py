@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""moeparity tune which, against the loaders' own functions: taken out of the installed packages, and run on their
-trees, and on trees made of what goes wrong. Where a package is not installed its part is skipped."""
+"""moeparity tune which, against the loaders' own functions: taken out of the installed packages, and run on
+their trees, and on trees made of what goes wrong. Where a package is not installed its part is skipped."""
 
 import ast
 import importlib.util
@@ -18,7 +18,10 @@ import pytest
 from moeparity import _program
 
 LOADERS = {
-    "sglang": ("srt/layers/moe/moe_runner/triton_utils/fused_moe_triton_config.py", ["_use_low_smem_fp8_default"]),
+    "sglang": (
+        "srt/layers/moe/moe_runner/triton_utils/fused_moe_triton_config.py",
+        ["_use_low_smem_fp8_default"],
+    ),
     "vllm": ("model_executor/layers/fused_moe/fused_moe.py", ["should_moe_wna16_use_cuda"]),
 }
 FUNCTIONS = ["get_config_file_name", "get_moe_configs", "get_default_config", "try_get_optimal_moe_config"]
@@ -47,7 +50,8 @@ def extract(name, place, world):
     path = os.path.join(place, LOADERS[name][0])
     wanted = FUNCTIONS + LOADERS[name][1]
     with open(path, encoding="utf-8") as source:
-        found = [n for n in ast.parse(source.read()).body if isinstance(n, ast.FunctionDef) and n.name in wanted]
+        tree = ast.parse(source.read())
+    found = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name in wanted]
     assert len(found) == len(wanted)
     for function in found:
         function.returns, function.decorator_list = None, []
@@ -153,9 +157,10 @@ def vllm(monkeypatch):
 
 
 def which(query, tokens, loader, folder, path):
-    command = [_program.find(), "tune", "which", "--device", query["device"], "--E", str(query["E"]), "--N",
-               str(query["N"]), "--dtype", query["dtype"], "--triton", query["triton"], f"--{loader}", str(folder),
-               "--M", ",".join(map(str, tokens)), "--json", str(path)]
+    command = [_program.find(), "tune", "which", f"--{loader}", str(folder), "--json", str(path)]
+    command += ["--M", ",".join(map(str, tokens))]
+    for name in ["device", "E", "N", "dtype", "triton"]:
+        command += [f"--{name}", str(query[name])]
     command += ["--block-shape", "%d,%d" % query["block"]] if query["block"] else []
     command += ["--per-channel"] if query["per_channel"] else []
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
@@ -170,12 +175,14 @@ def which(query, tokens, loader, folder, path):
 def query_near(name, dice):
     """What a file is for, or something beside it."""
     e, n, device, dtype, block_n, block_k, per_channel = NAME.match(name).groups()
-    query = dict(E=int(e), N=int(n), device=device.replace("_", " "), dtype=dtype or dice.choice(["bf16", "fp16"]),
+    query = dict(E=int(e), N=int(n), device=device.replace("_", " "),
+                 dtype=dtype or dice.choice(["bf16", "fp16"]),
                  block=(int(block_n), int(block_k)) if block_n else None, per_channel=bool(per_channel),
                  triton=dice.choice(VERSIONS))
     if dice.random() < 0.3:
-        query.update(dice.choice([{"E": query["E"] + 1}, {"N": 2 * query["N"]}, {"block": None}, {"block": (64, 64)},
-                                  {"per_channel": not query["per_channel"]}, {"dtype": "fp32", "block": None},
+        query.update(dice.choice([{"E": query["E"] + 1}, {"N": 2 * query["N"]}, {"block": None},
+                                  {"block": (64, 64)}, {"per_channel": not query["per_channel"]},
+                                  {"dtype": "fp32", "block": None},
                                   {"device": "NVIDIA H200 NVL"}]))
     if query["dtype"] == "int4_w4a16":
         query["N"] *= 1 + query["N"] % 2
@@ -197,7 +204,8 @@ def test_the_published_trees(loader, request, tmp_path, monkeypatch):
     for name in dice.sample(sorted(names), min(60, len(names))):
         query = query_near(name, dice)
         tokens = some_tokens(query, dice)
-        assert which(query, tokens, loader, loader_says.place, tmp_path / "w.json") == loader_says(query, tokens), query
+        told = which(query, tokens, loader, loader_says.place, tmp_path / "w.json")
+        assert told == loader_says(query, tokens), query
 
 
 def made_file(dice, version_key):
@@ -205,8 +213,8 @@ def made_file(dice, version_key):
     if dice.random() < 0.05:
         return dice.choice(["{", "[]", "", "null", '{"8": {}} x', "7"])
     keys = [dice.choice([1, 2, 4, 8, 24, 64, 100, 512, 4096]) for _ in range(dice.randint(0, 7))]
-    spelt = [str(k) if dice.random() < 0.95 else dice.choice(["0%d", "+%d", " %d", "%d_0", "-%d", "%d.0", "_%d"]) % k
-             for k in keys]
+    odd = ["0%d", "+%d", " %d", "%d_0", "-%d", "%d.0", "_%d"]
+    spelt = [str(k) if dice.random() < 0.95 else dice.choice(odd) % k for k in keys]
     entries = [(k, {name: dice.choice([16, 32, 64, 128]) for name in TILE}) for k in spelt]
     if dice.random() < version_key:
         entries.insert(0, ("triton_version", "3.6.0"))
