@@ -86,7 +86,7 @@ static void facts_text(const mp_tune_shape *shape, const mp_launch *l, mp_text *
             snprintf(part[s], sizeof part[s], "%d registers, %s, %.1f KiB%s", f->report.registers, spilled,
                      (double)f->shared_bytes / 1024, stages);
         else
-            snprintf(part[s], sizeof part[s], "does not compile or fit");
+            snprintf(part[s], sizeof part[s], f->why[0] ? "does not compile or fit" : "no figures");
     }
     mp_text_add(text, strcmp(part[0], part[1]) == 0 ? "%s" : "%s; down %s", part[0], part[1]);
 }

@@ -76,6 +76,16 @@ static void a_tile_that_does_not_fit_fails(void **state) {
     assert_non_null(strstr(out, "5 batch sizes: 2 proven, 3 refuted, 0 not proven"));
 }
 
+/* A compiler that tells nothing of what it made, as one that had made it before: that refutes no tile. */
+static void no_figures_refute_nothing(void **state) {
+    (void)state;
+    write_file("old/" H100, "{\"1\": " TILE(16, 32, FULL) "}\n");
+    expect("LD_PRELOAD=" MP_FAKE_GPU " MOEPARITY_CACHE=cache moeparity tune verify old/" H100
+           " --with 'K=64 topk=2' --static",
+           0, "no figures; at 1 2", "");
+    assert_null(strstr(out, "does not compile"));
+}
+
 static void files_differ(void **state) {
     (void)state;
     expect("moeparity tune diff old/" NAME " new/" NAME HOST, 0,
@@ -214,6 +224,7 @@ int main(void) {
         cmocka_unit_test(a_tile_that_does_not_fit_fails),
         cmocka_unit_test(a_file_is_audited),
         cmocka_unit_test(names_are_printable),
+        cmocka_unit_test(no_figures_refute_nothing),
         cmocka_unit_test(files_differ),
         cmocka_unit_test(keys_are_timed),
         cmocka_unit_test(a_certificate_is_checked),
