@@ -145,7 +145,7 @@ static void lost_idle(mp_crew *crew, mp_slot *slot, const char *why) {
     } else if (crew->o.record) {
         crew->ended = true;
         crew->status = mp_fail(&crew->err, MP_EDEVICE, "%s between two cases: %s", why,
-                            crew->o.record->keep ? "those before are kept" : "what it recorded is lost");
+                               crew->o.record->keep ? "those before are kept" : "what it recorded is lost");
     } else if (slot->link->previous == MP_NO_CASE) {
         mp_fail(&err, MP_EDEVICE, "%s before its first case", why);
         start_failed(crew, slot, &err);
