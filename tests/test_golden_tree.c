@@ -249,8 +249,8 @@ static void digests_of_the_first_format_are_read(void **state) {
     mp_golden_close(golden);
 }
 
-/* Sorted layout: what lies behind the slots is padding, and may be anything; so may the row of a filtered slot,
- * unless the contract says zeros. */
+/* Sorted layout: what lies behind the slots is padding, and may be anything; so may the row of a filtered
+ * slot, unless the contract says zeros. */
 static void rows_without_a_result_do_not_count(void **state) {
     (void)state;
     mp_case c = mp_case_default();
