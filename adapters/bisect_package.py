@@ -48,7 +48,8 @@ def released(args):
     done = subprocess.run(command, capture_output=True, text=True)
     found = re.search(r"^Available versions: (.+)$", done.stdout, re.MULTILINE)
     if not found:
-        sys.exit(f"bisect_package: {' '.join(command)}: {done.stderr.strip() or 'no versions'}; give --versions")
+        why = done.stderr.strip() or "no versions"
+        raise SystemExit(f"bisect_package: {' '.join(command)}: {why}; give --versions")
     return found.group(1).replace(" ", "").split(",")[::-1]
 
 
@@ -147,10 +148,12 @@ def main(argv):
     finally:
         environments.close()
     tested = len(environments.answers)
-    print(f"{versions[high]} is the first bad version" if high == low + 1 else
-          f"the first bad version is one of {', '.join(versions[low + 1:high + 1])}: the others cannot be tested")
+    found = high == low + 1
+    print(f"{versions[high]} is the first bad version" if found else
+          f"the first bad version is one of {', '.join(versions[low + 1:high + 1])}: "
+          "those between cannot be tested")
     print(f"{tested} of {len(versions)} versions were tested; the last good one is {versions[low]}")
-    return 0 if high == low + 1 else 1
+    return 0 if found else 1
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ to end, the output alone, with the package's tuned tables. Words behind it:
     act=own|triton       silu and gelu_tanh by its CUDA kernels; by its Triton kernel, which rounds the gate
     combine=own|triton|torch   the sum that the package would choose, its Triton kernel, torch.sum
     contract='...'       fields that differ from the contract, `contract='act.bits=reported'`
+    expects=FILE         fused: ends a case for which its loader does not choose what this tuned file has
 
 docs/adapters.md tells what is stood in for.
 """
@@ -31,7 +32,7 @@ except ImportError:
     torch = None
 
 WORDS = published.words({"mode": ["stages", "fused"], "act": ["own", "triton"],
-                         "combine": ["own", "triton", "torch"], "contract": None})
+                         "combine": ["own", "triton", "torch"], "contract": None, "expects": None})
 sglang, absent = published.opened(Sglang)
 
 
@@ -267,6 +268,8 @@ def fused(case, x, w1, w2, topk_weights, topk_ids, out, b1=None, b2=None):
         swiglu_limit=case.limit if case.act == "clamp_silu" else None,
         gate_up_interleaved=bool(case.interleaved))
     told = tiles.config(case.tile) if " tile=" in case.text else None
+    if WORDS["expects"] and not told:
+        tiles.expect(WORDS["expects"], case.M, *tuned(case)[:2], down_files=True)
     with sglang.override(told) if told else contextlib.nullcontext(), tiles.fitting(told):
         out.copy_(sglang.fused_experts(x.clone(), w1, w2, (topk_weights, topk_ids, None), config, b1, b2))
 

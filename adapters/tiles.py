@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tiles of a case in the form that Triton kernels take."""
 import contextlib
+import json
+import os
 
 import moeparity
 
@@ -54,6 +56,38 @@ def of_case(case):
     if case.block_size_m:
         up["BLOCK_SIZE_M"] = down["BLOCK_SIZE_M"] = case.block_size_m
     return up, down
+
+
+def of_file(path, tokens):
+    """What a file of tuned configurations has for so many tokens: the nearest key, of two equally near the
+    one first in the file. Returns (key, entry)."""
+    with open(path, encoding="utf-8") as file:
+        entries = {int(key): entry for key, entry in json.load(file).items() if key != "triton_version"}
+    key = min(entries, key=lambda k: abs(k - tokens))
+    return key, entries[key]
+
+
+_COMPILERS = {"num_warps": 4, "num_stages": 3}  # what Triton takes where an entry says nothing
+
+
+def _numbers(entry, names):
+    return {name: int(entry.get(name, _COMPILERS.get(name, 0))) for name in names}
+
+
+def expect(path, tokens, up, down, down_files=False):
+    """Raises where a package chose other tiles than this file has for so many tokens: what ran is not what
+    the file says, and proves nothing of it. Where the package knows such files the down GEMM's come from the
+    `_down` file beside it; its BLOCK_SIZE_M is that of the up table whatever that file says."""
+    names = ("BLOCK_SIZE_M", "BLOCK_SIZE_N", "BLOCK_SIZE_K", "GROUP_SIZE_M", "num_warps", "num_stages")
+    down_path = path[:-len(".json")] + "_down.json"
+    for gemm, file, chosen, compared in (
+            ("gate_up", path, up, names),
+            ("down", down_path if down_files and os.path.exists(down_path) else path, down, names[1:])):
+        key, entry = of_file(file, tokens)
+        if _numbers(chosen, compared) != _numbers(entry, compared):
+            raise RuntimeError(
+                f"{gemm} of {tokens} tokens: the package chose {_numbers(chosen, compared)}, and "
+                f"{os.path.basename(file)} has under {key} {_numbers(entry, compared)}")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@
 
 stages: each stage by the package's own kernel, all tensors shown but those of the alignment; fused: its
 public fused_experts from end to end, the output alone, with the package's tuned tables. contract='...' sets
-fields that differ from the contract.
+fields that differ from the contract; expects=FILE, with fused, ends a case for which its loader does not
+choose what this tuned file has.
 
 docs/adapters.md tells what is stood in for.
 """
@@ -26,7 +27,7 @@ try:
 except ImportError:
     torch = None
 
-WORDS = published.words({"mode": ["stages", "fused"], "contract": None})
+WORDS = published.words({"mode": ["stages", "fused"], "contract": None, "expects": None})
 vllm, absent = published.opened(Vllm)
 
 
@@ -189,6 +190,8 @@ def fused(case, x, w1, w2, topk_weights, topk_ids, out, b1=None, b2=None):
     """The public fused_experts, with a case's tile where it names one."""
     tile = tiles.config(case.tile) if " tile=" in case.text else None
     routed, experts, here = _experts(case, topk_ids)
+    if WORDS["expects"] and not tile:
+        tiles.expect(WORDS["expects"], case.M, *tuned(case)[:2])
     with _override(tile), tiles.fitting(tile):
         out.copy_(vllm.fused_experts(
             x, w1, w2, topk_weights, routed, vllm.activation[_activation(case)],

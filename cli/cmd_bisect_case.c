@@ -99,7 +99,7 @@ int mp_cmd_bisect_case(const mp_args *args) {
                                        .seconds = (double)mp_args_number(args, MP_OPT_SECONDS),
                                        .values = !mp_args_given(args, MP_OPT_NO_VALUES),
                                        .found = on_found};
-    mp_repro_files files;
+    mp_repro_files files = {0};
     const char *out = mp_args_text(args, MP_OPT_REPRO_OUT);
     mp_status status = mp_cli_bisect_rows(args, &what, &err);
     if (status == MP_OK && out) status = mp_repro_files_plan(out, &files, &err);
@@ -107,6 +107,7 @@ int mp_cmd_bisect_case(const mp_args *args) {
     const mp_suite_options how = {.settings = what.settings};
     if (status == MP_OK) status = mp_shrink_case(&what.rows, &how, &options, &result, &err);
     if (status == MP_OK) status = report(args, &result, &what.settings, out ? &files : NULL, &code, &err);
+    mp_repro_files_drop(&files);
     mp_shrunk_free(&result);
     mp_cli_bisected_free(&what);
     if (status == MP_OK) return code;

@@ -53,8 +53,7 @@ static void print_report(const json_t *report, bool verbose) {
     if (cannot) printf(", %" PRId64 " of them with a tile that cannot run, which counts neither way", cannot);
     putchar('\n');
     if (mp_report_flag(report, "found")) {
-        mp_cli_say(stdout, "fails    %s: %s", mp_report_text(report, "fails"),
-                   mp_report_text(report, "reason"));
+        mp_cli_say(stdout, "fails    %s", mp_report_text(report, "reason"));
         print_names("alone", json_object_get(report, "alone"));
         json_array_foreach(json_object_get(report, "together"), i, item) print_names("together", item);
         print_names("least", json_object_get(report, "least"));

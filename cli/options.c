@@ -730,6 +730,7 @@ const mp_variable_row mp_variables[] = {
     {"CUDA_HOME", "NVRTC is looked for in its lib64/ where the loader does not find it."},
     {"SGLANG_MOE_CONFIG_DIR", "Folder with configs/triton_*/ in which tuned tiles are looked up."},
     {"VLLM_TUNED_CONFIG_FOLDER", "Folder in which tuned tiles are looked up next."},
+    {"VLLM_BATCH_INVARIANT", "1: for tune which vLLM's loader looks at no file."},
     {"MOEPARITY_NO_CUDA_IPC",
      "1: tensors go through the host to programs that work on the GPU (worker:COMMAND)."},
     {"GTEST_TOTAL_SHARDS",

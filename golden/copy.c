@@ -7,17 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-mp_status mp_stored_load(const mp_stored *stored, mp_tensor *t, mp_error *err) {
-    *t = stored->shape;
-    mp_status status = mp_tensor_alloc(t, MP_POISON_A, err);
-    if (status != MP_OK) return status;
-    hid_t type = mp_h5_type(t->dtype);
-    if (type < 0 || H5Dread(stored->dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, t->data) < 0)
-        status = mp_h5_fail(err, MP_EINPUT, "cannot read the stored numbers");
-    if (type >= 0) H5Tclose(type);
-    return status;
-}
-
 static mp_status copy_full(hid_t to, const char *name, const mp_stored *stored, const uint8_t *left_out,
                            uint64_t *root, mp_error *err) {
     mp_tensor t;

@@ -62,9 +62,10 @@ static bool order_by_expert(mp_picture *p, int64_t all, const int32_t *expert) {
     }
     p->rows = place;
     p->row_cells = cells_of(place);
-    for (int64_t row = 0; row < all; row++)
-        p->cell_of_row[row] =
-            expert[row] < 0 ? LEFT_OUT : (unsigned char)(next[expert[row]]++ * p->row_cells / p->rows);
+    for (int64_t row = 0; row < all; row++) {
+        const int64_t cell = expert[row] < 0 ? LEFT_OUT : next[expert[row]]++ * p->row_cells / p->rows;
+        p->cell_of_row[row] = (unsigned char)cell;
+    }
     free(next);
     return true;
 }

@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #define MAX_OPTIONS 32
+#define INVALID_OPTION 5 /* NVRTC_ERROR_INVALID_OPTION */
 #define MAX_FILES 32
 
 /* Options that every kernel gets. No contraction, IEEE division, subnormals kept: the bits of the CPU
@@ -63,7 +64,7 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
     const mp_nvrtc *nvrtc = NULL;
     nvrtcProgram program = NULL;
     char *text = NULL, *code = NULL, target[64], line[512];
-    const char *headers[MAX_FILES], *header_names[MAX_FILES], *options[MAX_OPTIONS];
+    const char *headers[MAX_FILES], *header_names[MAX_FILES], *options[MAX_OPTIONS + 1];
     char words[sizeof kernel->options];
     int option_count = 0, header_count = 0;
     if (log) *log = NULL;
@@ -96,7 +97,12 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
 
     nvrtcResult result =
         nvrtc->nvrtcCreateProgram(&program, source, kernel->source, header_count, headers, header_names);
-    if (result == 0) result = nvrtc->nvrtcCompileProgram(program, option_count, options);
+    /* What NVRTC has in a cache of its own, which newer ones keep where there is a driver, comes without a
+     * log. */
+    options[option_count] = "--no-cache";
+    if (result == 0) result = nvrtc->nvrtcCompileProgram(program, option_count + (log ? 1 : 0), options);
+    if (result == INVALID_OPTION && log) /* an older NVRTC, without such a cache */
+        result = nvrtc->nvrtcCompileProgram(program, option_count, options);
     size_t log_bytes = 0;
     if (program && nvrtc->nvrtcGetProgramLogSize(program, &log_bytes) == 0) {
         text = calloc(1, log_bytes + 1);

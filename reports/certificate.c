@@ -62,7 +62,8 @@ static json_t *checks_json(unsigned passed) {
 static json_t *launch_json(const mp_tune_plan *plan, const mp_launch *l) {
     char why[96], name[MP_CASE_TEXT_MAX] = "";
     mp_point_text(l->point.why, why);
-    if (l->row != MP_NO_ROW) mp_case_text(&plan->matrix.rows[l->row].c, name, sizeof name);
+    if (l->row != MP_NO_ROW)
+        mp_case_text(&(l->alone ? &plan->alone : &plan->matrix)->rows[l->row].c, name, sizeof name);
     return json_pack("{s:I, s:s, s:I, s:o, s:o, s:s, s:o, s:s, s:b, s:o}", "M", (json_int_t)l->point.M, "why",
                      why, "key", (json_int_t)l->point.entry->key, "tile", tile_json(&l->up), "tile_down",
                      tile_json(&l->down), "proof", mp_proof_name(l->proof), "reason", mp_json_text(l->reason),

@@ -187,6 +187,34 @@ static void check_launches(reading *k, const json_t *shape, const mp_tune_plan *
     if (plan->left_out) mp_texts_add(k->against, "%zu larger batch sizes were left out", plan->left_out);
 }
 
+/* Keys that were timed and not shown to keep their speed. */
+static void check_speed(reading *k, const json_t *shape) {
+    const json_t *race;
+    size_t i;
+    json_array_foreach(
+        json_object_get(shape, "speed"), i,
+        race) if (strcmp(mp_certificate_text(race, "outcome"), mp_race_outcome_name(MP_RACE_KEPT)) != 0)
+        mp_texts_add(k->against, "key %lld: speed %s%s%s", mp_certificate_number(race, "key"),
+                     mp_certificate_text(race, "outcome"), *mp_certificate_text(race, "why") ? ": " : "",
+                     mp_certificate_text(race, "why"));
+}
+
+/* What is wrong with the files as they stand today. */
+static mp_status check_audit(reading *k, mp_tune_target *target, mp_error *err) {
+    char *paths[] = {target->path, target->down_path};
+    mp_audit audit;
+    const mp_status status =
+        mp_audit_paths(paths, *target->down_path ? 2 : 1, &(mp_audit_options){0}, &audit, err);
+    for (size_t i = 0; status == MP_OK && i < audit.finding_count; i++) {
+        const mp_finding *f = &audit.finding[i];
+        if (mp_rules[f->rule].severity == MP_SEVERITY_ERROR)
+            mp_texts_add(k->against, "%s: %s%s%s", mp_rules[f->rule].id, f->key ? f->key : "",
+                         f->key ? ": " : "", f->reason);
+    }
+    mp_audit_free(&audit);
+    return status;
+}
+
 static void check_shapes(reading *k, const mp_tune_target *target) {
     const json_t *shapes = json_object_get(k->c, "shapes"), *shape;
     const mp_tune_request request = mp_certificate_request(k->c, target->path);
@@ -207,6 +235,7 @@ static void check_shapes(reading *k, const mp_tune_target *target) {
         else
             mp_texts_add(k->against, "shape %zu: %s", i + 1, why.text);
         mp_tune_plan_free(&plan);
+        check_speed(k, shape);
     }
 }
 
@@ -243,7 +272,8 @@ mp_status mp_certificate_check(const json_t *certificate, const char *file, cons
         free(target);
         return mp_fail(err, MP_EMEMORY, "no memory to check a certificate");
     }
-    const mp_status status = mp_tune_target_read(file, target, err);
+    mp_status status = mp_tune_target_read(file, target, err);
+    if (status == MP_OK) status = check_audit(&k, target, err);
     if (status == MP_OK) {
         if (strcmp(digest, mp_certificate_text(certificate, "sha256")) != 0)
             mp_texts_add(against, "the certificate was changed: its SHA-256 is %s: expected %s", digest,

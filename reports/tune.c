@@ -1,11 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "reports/tune.h"
 
+#include "base/printable.h"
 #include "base/text.h"
 #include "reports/audit.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* Reports are written into memory, and printed line by line as no terminal obeys them: names of files and
+ * devices, and what subjects say, are texts of strangers. */
+typedef struct page {
+    FILE *file;
+    char *data;
+    size_t size;
+} page;
+
+static FILE *page_begin(page *p) {
+    *p = (page){0};
+    p->file = open_memstream(&p->data, &p->size);
+    return p->file;
+}
+
+static void page_print(page *p, FILE *out) {
+    fclose(p->file);
+    char *line = malloc(4 * p->size + 4); /* a byte becomes four at most */
+    for (char *at = p->data; line && at && *at;) {
+        const size_t length = strcspn(at, "\n");
+        const bool more = at[length] == '\n';
+        at[length] = '\0';
+        mp_text_printable(at, line, 4 * length + 4);
+        fprintf(out, "%s\n", line);
+        at += length + more;
+    }
+    free(line);
+    free(p->data);
+}
 
 static const char *mark(mp_proof proof) {
     static const char *const marks[] = {"[--]", "[OK]", "[FAIL]"};
@@ -55,7 +86,7 @@ static void facts_text(const mp_tune_shape *shape, const mp_launch *l, mp_text *
             snprintf(part[s], sizeof part[s], "%d registers, %s, %.1f KiB%s", f->report.registers, spilled,
                      (double)f->shared_bytes / 1024, stages);
         else
-            snprintf(part[s], sizeof part[s], "does not compile or fit");
+            snprintf(part[s], sizeof part[s], f->why[0] ? "does not compile or fit" : "no figures");
     }
     mp_text_add(text, strcmp(part[0], part[1]) == 0 ? "%s" : "%s; down %s", part[0], part[1]);
 }
@@ -204,16 +235,19 @@ static void print_meaning(FILE *out, const mp_tune_result *result, const mp_run_
                 info->subject);
     else if (tally.proven)
         fprintf(out,
-                "proven: at these batch sizes every element of every stage is within its bound of float64 "
-                "or equal, bit for bit,\nto one that is; two runs over other poison agree; guard zones and "
-                "inputs are whole\n");
+                "proven: at these batch sizes every element that the subject shows is within its bound of "
+                "float64 or equal, bit for bit,\nto one that is; two runs over other poison agree; guard "
+                "zones and inputs are whole\n");
     if (result->ran && *info->subject)
         fprintf(out, "subject %s on %s%s%s; reference %s; %.1f s\n", info->subject,
                 *info->device ? info->device : info->host, *info->versions ? ", " : "", info->versions,
                 info->blas, info->seconds);
 }
 
-void mp_report_tune(FILE *out, const mp_tune_result *result, const mp_run_info *info, bool verbose) {
+void mp_report_tune(FILE *to, const mp_tune_result *result, const mp_run_info *info, bool verbose) {
+    page p;
+    FILE *out = page_begin(&p);
+    if (!out) return;
     print_head(out, result);
     print_audit(out, &result->audit, verbose);
     for (int i = 0; i < result->count; i++) {
@@ -226,9 +260,13 @@ void mp_report_tune(FILE *out, const mp_tune_result *result, const mp_run_info *
     print_losers(out, result, MP_RACE_NOT_RUN, "keys not timed: ");
     if (*info->device && *result->target.device && strcmp(info->device, result->target.device) != 0)
         fprintf(out, "note: the file is for %s, and this is %s\n", result->target.device, info->device);
+    page_print(&p, to);
 }
 
-void mp_report_tune_plan(FILE *out, const mp_tune_result *result) {
+void mp_report_tune_plan(FILE *to, const mp_tune_result *result) {
+    page p;
+    FILE *out = page_begin(&p);
+    if (!out) return;
     print_head(out, result);
     for (int i = 0; i < result->count; i++) {
         const mp_tune_plan *plan = &result->shape[i].plan;
@@ -240,10 +278,14 @@ void mp_report_tune_plan(FILE *out, const mp_tune_result *result) {
                     plan->matrix.rows[r].pair_count);
         }
     }
+    page_print(&p, to);
 }
 
-void mp_report_tune_changes(FILE *out, const mp_tune_target *old, const mp_tune_target *new,
+void mp_report_tune_changes(FILE *to, const mp_tune_target *old, const mp_tune_target *new,
                             const mp_tune_change *changes, size_t count) {
+    page p;
+    FILE *out = page_begin(&p);
+    if (!out) return;
     fprintf(out, "--- %s%s\n+++ %s%s\n", old->path, *old->down_path ? ", with its _down file" : "", new->path,
             *new->down_path ? ", with its _down file" : "");
     for (size_t i = 0; i < count; i++) {
@@ -258,4 +300,5 @@ void mp_report_tune_changes(FILE *out, const mp_tune_target *old, const mp_tune_
         mp_text_free(&after);
     }
     fprintf(out, count ? "every other M has the tiles that it had\n" : "every M has the tiles that it had\n");
+    page_print(&p, to);
 }

@@ -92,6 +92,19 @@ static void put_part(FILE *out, const mp_which_part *part, const char *gemm) {
     fputc('\n', out);
 }
 
+/* What becomes of a block of K that is greater than the group. */
+static void put_group(FILE *out, const mp_which_query *query, const mp_which *w, const mp_table_row *row) {
+    const mp_tuned_key *key = &query->key;
+    const int64_t k = mp_table_number(row, "BLOCK_SIZE_K", 0),
+                  clamp = key->block_n < key->block_k ? key->block_n : key->block_k;
+    if (!key->block_n || !key->block_k || strstr(key->dtype, "a16")) return;
+    if (w->loader->clamps_block_k && k > clamp)
+        fprintf(out, "  BLOCK_SIZE_K %" PRId64 " runs as %" PRId64, k, clamp);
+    else if (!w->loader->clamps_block_k && k > key->block_k)
+        fprintf(out, "  BLOCK_SIZE_K %" PRId64 " over a group of %" PRId64 ": wrong numbers", k,
+                key->block_k);
+}
+
 static void put_choice(FILE *out, const mp_which_query *query, const mp_which *w, int64_t M) {
     mp_which_choice c;
     mp_text up = {0}, down = {0};
@@ -101,11 +114,13 @@ static void put_choice(FILE *out, const mp_which_query *query, const mp_which *w
     fprintf(out, "  M=%-7" PRId64 " key ", M);
     put(out, c.up ? c.up->key : "-");
     fprintf(out, "  %s  (%s)", mp_text_get(&up), c.up ? mp_text_get(&c.up_why) : "default");
+    if (c.up) put_group(out, query, w, c.up);
     if (!c.down_is_up) {
         mp_which_tile(query, w, &c, true, M, &down, &overridden);
         fputs("; down key ", out);
         put(out, c.down->key);
         fprintf(out, "  %s", mp_text_get(&down));
+        put_group(out, query, w, c.down);
         if (c.up && c.up->M != c.down->M) fprintf(out, "  (%s)", mp_text_get(&c.down_why));
         if (overridden) fprintf(out, "  BLOCK_SIZE_M %" PRId64 " overridden by gate_up's", overridden);
     }

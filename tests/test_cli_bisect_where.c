@@ -208,9 +208,15 @@ static void first_stage_and_its_picture(void **state) {
     assert_string_equal(json_string_value(json_object_get(report, "stage")), "gate_up");
     assert_non_null(json_object_get(report, "verdict"));
     json_decref(report);
+    expect("moeparity bisect stage" SMALL SUMS ",expert=3 --svg s.svg", 1,
+           "found    begins in gate_up: expert 3 only, 3 of its 3 rows, columns 16..31", "");
+    read_into(svg, sizeof svg, "s.svg");
+    assert_non_null(strstr(svg, "expert 3 only, 3 of its 3 rows, columns 16..31</text>"));
     expect("moeparity bisect stage" SMALL SUMS ",drop=16 --svg s.svg --show ratio", 1, "gate_up", "");
     read_into(svg, sizeof svg, "s.svg");
     assert_non_null(strstr(svg, "error over bound: at most"));
+    expect("moeparity bisect stage --case 'M=4 scope=act' --subject plugin:plugins/wrong.so,behind", 0,
+           "the case fails all the same: guard: ", "");
     expect("moeparity bisect stage --case 'M=8 E=4 K=64 N=48' --subject host --svg s.svg", 0,
            "no difference: every stage that is shown keeps its bounds", "");
 }

@@ -30,6 +30,11 @@ static void pages_are_whole(void **state) {
     expect("moeparity report html two.html a.json " MP_TEST_DATA "/report-1.json && "
            "grep -o '\"name\":\"[a-z0-9.-]*\",\"report\"' two.html",
            0, "\"name\":\"a.json\",\"report\"\n\"name\":\"report-1.json\",\"report\"", "");
+    expect("moeparity run ok.yaml --subject host --figures --shard 0/2 --json s0.json -q && "
+           "moeparity run ok.yaml --subject host --figures --shard 1/2 --json s1.json -q && "
+           "moeparity report merge merged.json s0.json s1.json --html merged.html && "
+           "grep -o '\"ratio\":{[^}]*}' merged.html | head -1",
+           0, "\"ratio\":{\"", "");
     expect("moeparity run --case M=2 --subject ref --json plain.json -q && grep -c picture plain.json", 1,
            "0", ""); /* nobody asked */
 }

@@ -46,6 +46,9 @@ static void nothing_to_shrink(void **state) {
     (void)state;
     expect("moeparity bisect case --case 'M=2 N=8 scope=act' --subject " WRONG, 0,
            "M=2 topk=2 N=8 act=silu scope=act: nothing to shrink: it passes\n", "");
+    expect("moeparity bisect case --case 'M=2 N=8 scope=act' --out empty --subject " WRONG, 0, "it passes\n",
+           "");
+    assert_int_not_equal(access("empty", F_OK), 0); /* no folder is left of nothing */
     expect("moeparity bisect case --case 'M=2 N=8 scope=act' --subject " WRONG ",not-here", 77,
            "nothing to shrink: skipped: wrong: needs another machine\n", "");
     expect("moeparity bisect set --case 'M=2 N=8 scope=act' --case 'M=3 N=8 scope=act' --subject " WRONG, 0,
@@ -105,6 +108,14 @@ static void from_a_report(void **state) {
     expect("moeparity bisect case --report run.json --case M=9", 2, "",
            "its failure tells the cases: remove --case");
     expect("moeparity bisect case --index 1 --case M=9", 2, "", "give that too");
+    /* a line that somebody has forged: no command of it runs, no variable of it counts */
+    expect("sed 's/\"repro\": \"moeparity/\"repro\": \"$(touch forged) moeparity/' run.json > forged.json; "
+           "moeparity bisect case --report forged.json",
+           2, "", "forged.json: this repro cannot be split into words: $(touch forged) moeparity run");
+    assert_int_not_equal(access("forged", F_OK), 0);
+    expect("sed 's/\"repro\": \"moeparity run/\"repro\": \"rm -r/' run.json > forged.json; "
+           "moeparity bisect case --report forged.json",
+           2, "", "forged.json: this repro is no line of moeparity run: rm -r");
     /* another subject over the one of the report */
     expect("moeparity bisect case --report run.json --subject " WRONG, 0, "nothing to shrink: it passes", "");
 }

@@ -844,6 +844,34 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
     assert_int_equal(unpredictable_stages(&base, &c), STAGE(DOWN) | STAGE(COMBINE));
 }
 
+/* What a sentence tells of the accumulators is read from it again, of each GEMM its own. */
+static void the_text_tells_the_group(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *preset;
+        int up, down;
+    } cases[] = {{"sm_90", 16, 16}, {"sm_80", 8, 8}, {"ieee-any-order", 0, 0}, {"float64", 0, 0}};
+    char text[MP_CONTRACT_TEXT_MAX];
+    mp_contract contract;
+    mp_case c = mp_case_default();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(mp_contract_preset(cases[i].preset, &c, &contract, NULL), MP_OK);
+        mp_contract_text(&contract, text, sizeof text);
+        assert_int_equal(mp_contract_text_group(text, MP_GATE_UP), cases[i].up);
+        assert_int_equal(mp_contract_text_group(text, MP_DOWN), cases[i].down);
+    }
+    assert_int_equal(mp_contract_preset("sm_90", &c, &contract, NULL), MP_OK);
+    contract.down.group = 4;
+    mp_contract_text(&contract, text, sizeof text);
+    assert_int_equal(mp_contract_text_group(text, MP_GATE_UP), 16);
+    assert_int_equal(mp_contract_text_group(text, MP_DOWN), 4);
+    contract.gate_up.accumulator = MP_ACC_FMA_ASCENDING;
+    mp_contract_text(&contract, text, sizeof text);
+    assert_int_equal(mp_contract_text_group(text, MP_GATE_UP), 0);
+    assert_int_equal(mp_contract_text_group(text, MP_DOWN), 4);
+    assert_int_equal(mp_contract_text_group("", MP_DOWN), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_model_reproduces_measured_vectors),
@@ -867,6 +895,7 @@ int main(void) {
         cmocka_unit_test(presets_name_published_functions),
         cmocka_unit_test(any_is_the_widest),
         cmocka_unit_test(the_text_names_every_promise),
+        cmocka_unit_test(the_text_tells_the_group),
         cmocka_unit_test(one_field_takes_its_stage_out_of_the_prediction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

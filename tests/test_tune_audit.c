@@ -333,6 +333,20 @@ static void every_rule_fires_and_no_other(void **state) {
         if (!fired[r]) fail_msg("no row for %s", mp_rules[r].id);
 }
 
+static void the_page_has_every_rule(void **state) {
+    (void)state;
+    char *page = NULL;
+    size_t size;
+    assert_int_equal(mp_file_read(MP_TUNE_PAGE, &page, &size, NULL), MP_OK);
+    for (int r = 0; r < MP_RULE_COUNT; r++) {
+        char line[2048];
+        snprintf(line, sizeof line, "| `%s` | %s | %s | %s |\n", mp_rules[r].id,
+                 mp_severity_name(mp_rules[r].severity), mp_rules[r].summary, mp_rules[r].help);
+        if (!strstr(page, line)) fail_msg("not in the page: %s", line);
+    }
+    free(page);
+}
+
 /* Names of both loaders, and entries that are legal and look odd. */
 static void right_files_have_no_finding(void **state) {
     (void)state;
@@ -482,6 +496,7 @@ static void what_is_not_there_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule_fires_and_no_other),
+        cmocka_unit_test(the_page_has_every_rule),
         TEST(right_files_have_no_finding),
         TEST(fingerprints_survive_reordering),
         TEST(a_baseline_knows_what_was_there),

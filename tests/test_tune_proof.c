@@ -3,6 +3,7 @@
  * subjects with a fault make of a proof; and the statistics of times. */
 #include "harness/tune/changes.h"
 #include "harness/tune/prove.h"
+#include "moeparity/worker.h"
 #include "tests/faults.h"
 
 #include <math.h>
@@ -92,6 +93,22 @@ static void points_are_where_a_search_finds_them(void **unused) {
     }
 }
 
+/* 16 serves 16..32, and neither end is a tail of its blocks. */
+static void a_key_of_whole_blocks_gets_a_tail(void **unused) {
+    (void)unused;
+    mp_tuned_entry entries[] = {{.key = 15, .tile = {16, 32, 32, 1, 4, 2}},
+                                {.key = 16, .tile = {16, 32, 32, 1, 4, 2}},
+                                {.key = 48, .tile = {16, 32, 32, 1, 4, 2}}};
+    const mp_tuned_file file = {.entries = entries, .count = 3, .first = 15, .last = 48};
+    mp_point *points;
+    size_t count, left_out;
+    assert_int_equal(mp_points_of(&file, NULL, INT32_MAX, &points, &count, &left_out, NULL), MP_OK);
+    const mp_point *tail = point_at(points, count, 17);
+    assert_non_null(tail);
+    assert_int_equal(tail->why, MP_POINT_TAIL);
+    free(points);
+}
+
 static void larger_batches_are_counted(void **unused) {
     (void)unused;
     mp_tuned_entry entries[] = {{.key = 8, .tile = {16, 32, 32, 1, 4, 2}},
@@ -172,7 +189,7 @@ static mp_status open_faulty(const char *name, mp_subject *s, mp_error *err) {
 }
 
 /* Proves a file with keys 4, 6 and 40 by a subject with a fault. */
-static mp_tune_result *prove(const fault *f, bool each, mp_run_info *info) {
+static mp_tune_result *prove_by(const fault *f, bool each, bool in_process, mp_run_info *info) {
     mp_tuned_entry entries[] = {{.key = 4, .tile = {16, 32, 32, 1, 4, 2}},
                                 {.key = 6, .tile = {32, 32, 32, 1, 4, 2}},
                                 {.key = 40, .tile = {16, 64, 32, 1, 4, 2}}};
@@ -189,10 +206,15 @@ static mp_tune_result *prove(const fault *f, bool each, mp_run_info *info) {
                                      .with = "K=64 topk=2",
                                      .choice = {.each = each},
                                      .suite = {.settings = {.subject = "faulty", .plain = true},
-                                               .in_process = true,
+                                               .in_process = in_process,
+                                               .program = (const char *[]){"/proc/self/exe", NULL},
                                                .open_subject = open_faulty}};
     if (mp_tune_prove(&request, result, info, &err) != MP_OK) fail_msg("%s", err.text);
     return result;
+}
+
+static mp_tune_result *prove(const fault *f, bool each, mp_run_info *info) {
+    return prove_by(f, each, true, info);
 }
 
 static const mp_launch *launch_at(const mp_tune_result *result, int64_t M) {
@@ -251,8 +273,9 @@ static void wrong_at_the_largest(const faulty_run *run) {
     if (run->c->M >= 40) k_group_dropped(run);
 }
 
-/* What equals a batch that is wrong is not proven by it. */
-static void nothing_is_proven_by_what_is_wrong(void **unused) {
+/* What equals a batch that is wrong, or differs from it, is neither proven nor refuted by that: it is judged
+ * by itself. */
+static void nothing_is_learnt_from_what_is_wrong(void **unused) {
     (void)unused;
     const fault everywhere = {.name = "a k group dropped", .plant = k_group_dropped},
                 large = {.name = "wrong at the largest", .plant = wrong_at_the_largest};
@@ -260,11 +283,37 @@ static void nothing_is_proven_by_what_is_wrong(void **unused) {
     for (int i = 0; i < 2; i++) {
         mp_run_info info;
         mp_tune_result *result = prove(wrong[i], false, &info);
+        const mp_tune_tally tally = mp_tune_count(result);
         assert_int_equal(launch_at(result, 41)->proof, MP_REFUTED);
-        assert_int_equal(mp_tune_count(result).proven, 0);
+        assert_int_equal(launch_at(result, 40)->proof, MP_REFUTED);
+        assert_int_equal(tally.refuted, i == 0 ? tally.total : 2);
+        assert_int_equal(tally.unproven, 0);
+        assert_int_equal(result->shape[0].plan.alone.count, tally.total - 1);
         assert_int_equal(mp_tune_exit_code(result, &info), MP_EXIT_FAILURE);
         done(result, &info);
     }
+}
+
+static void die_at_five(const faulty_run *run) {
+    if (run->c->M == 5) abort();
+}
+
+/* What a worker of this test serves. */
+static const fault dying = {.name = "dies at five tokens", .plant = die_at_five};
+
+/* A launch that takes its process with it: the others of its row are proven each by itself. */
+static void a_launch_that_dies_is_named(void **unused) {
+    (void)unused;
+    mp_run_info info;
+    mp_tune_result *result = prove_by(&dying, false, false, &info);
+    const mp_launch *five = launch_at(result, 5);
+    assert_int_equal(five->proof, MP_REFUTED);
+    assert_non_null(strstr(five->reason, "CRASH: the worker died of signal 6"));
+    assert_int_equal(launch_at(result, 41)->proof, MP_PROVEN);
+    assert_int_equal(launch_at(result, 1)->proof, MP_PROVEN);
+    assert_int_equal(launch_at(result, 6)->proof, MP_REFUTED); /* the check batch has five of its tokens */
+    assert_int_equal(mp_tune_count(result).unproven, 0);
+    done(result, &info);
 }
 
 static void the_honest_subject_is_proven(void **unused) {
@@ -296,7 +345,7 @@ static void a_key_loses_by_its_interval(void **unused) {
     for (int i = 0; i < 10; i++) {
         fast[i] = 0.9 + 0.01 * i;
         slow[i] = 1.2 - 0.01 * i;
-        mixed[i] = i % 2 ? 1.2 : 0.9;
+        mixed[i] = i < 4 ? 0.9 : 1.2; /* its median is beyond the threshold, its interval holds it */
     }
     mp_race_judge(fast, 10, 0.05, &r);
     assert_int_equal(r.outcome, MP_RACE_KEPT);
@@ -326,14 +375,18 @@ static int remove_folder(void **unused) {
 }
 
 int main(void) {
+    planted = &dying;
+    if (mp_worker_requested()) return mp_worker_serve(open_faulty);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(points_are_where_a_search_finds_them),
+        cmocka_unit_test(a_key_of_whole_blocks_gets_a_tail),
         cmocka_unit_test(larger_batches_are_counted),
         cmocka_unit_test(changes_are_what_a_search_finds),
         cmocka_unit_test(the_honest_subject_is_proven),
         cmocka_unit_test(the_wrong_launch_is_named),
         cmocka_unit_test(a_guard_zone_is_its_launchs),
-        cmocka_unit_test(nothing_is_proven_by_what_is_wrong),
+        cmocka_unit_test(a_launch_that_dies_is_named),
+        cmocka_unit_test(nothing_is_learnt_from_what_is_wrong),
         cmocka_unit_test(ranks_are_those_of_the_table),
         cmocka_unit_test(a_key_loses_by_its_interval),
     };

@@ -69,6 +69,8 @@ static void conclude(const mp_verdict *v, int first, bool against, const char *o
     else /* other bits, where the contract does not require them */
         mp_text_add(text, "begins in %s: other bits than predicted, where the contract requires none",
                     mp_stage_name((mp_stage)first));
+    if (first < 0 && v->outcome == MP_FAIL) /* a guard zone, an input that changed */
+        mp_text_add(text, "; the case fails all the same: %s", v->reason);
 }
 
 static mp_status tell(const mp_case *c, const mp_verdict *v, const char *other, json_t *report,

@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 mp_status mp_repro_files_plan(const char *path, mp_repro_files *files, mp_error *err) {
     enum { ROOM = 16 };
     mp_export_format format;
     struct stat there;
     const bool named = mp_export_format_of_path(path, &format);
+    *files = (mp_repro_files){0};
     const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
     if (strlen(path) > PATH_MAX - ROOM) return mp_fail(err, MP_EIO, "%.100s...: the path is too long", path);
     if (named && format != MP_EXPORT_NPZ && format != MP_EXPORT_H5)
@@ -25,6 +27,7 @@ mp_status mp_repro_files_plan(const char *path, mp_repro_files *files, mp_error 
     } else {
         if (dot && dot > (slash ? slash : path) && !(stat(path, &there) == 0 && S_ISDIR(there.st_mode)))
             return mp_fail(err, MP_EINPUT, "%s: expected a name that ends in .npz or .h5, or a folder", path);
+        if (stat(path, &there) != 0) snprintf(files->made, sizeof files->made, "%s", path);
         const mp_status made = mp_file_make_directories(path, err);
         if (made != MP_OK) return made;
         snprintf(files->data, sizeof files->data, "%s/repro.npz", path);
@@ -62,4 +65,8 @@ mp_status mp_repro_files_write(const mp_repro_files *files, const mp_matrix *row
     }
     mp_text_free(&program);
     return status;
+}
+
+void mp_repro_files_drop(const mp_repro_files *files) {
+    if (files->made[0]) rmdir(files->made); /* it is empty, or stays */
 }

@@ -12,6 +12,7 @@
 
 typedef struct mp_repro_files {
     char data[PATH_MAX], program[PATH_MAX]; /* what is written */
+    char made[PATH_MAX];                    /* the folder that was made for them; "": none */
 } mp_repro_files;
 
 /* Where they go: `path` ends in .npz or .h5 (and the program is beside it, in .py), or is a folder,
@@ -24,6 +25,9 @@ mp_status mp_repro_files_plan(const char *path, mp_repro_files *files, mp_error 
 mp_status mp_repro_files_write(const mp_repro_files *files, const mp_matrix *rows,
                                const mp_suite_options *how, const mp_verdict *v, const char *line,
                                mp_error *err);
+
+/* Where nothing came to be written, the folder that was made for it goes again. */
+void mp_repro_files_drop(const mp_repro_files *files);
 
 /* The program alone, that reads a file of this name beside it. */
 void mp_repro_program(const mp_case *c, const mp_verdict *v, const char *line, const char *data_name,

@@ -137,14 +137,15 @@ void mp_slot_listen(mp_crew *crew, mp_slot *slot) {
 /* ---- the end ---- */
 
 /* It died without a row: no row is to blame. One that never had one is as good as not started, or it would be
- * replaced for ever; one that records takes with it what it has. */
+ * replaced for ever; the run of one that records ends. */
 static void lost_idle(mp_crew *crew, mp_slot *slot, const char *why) {
     mp_error err = {0};
     if (slot->replay.active) {
         mp_slot_give_up_replay(crew, slot, why);
     } else if (crew->o.record) {
         crew->ended = true;
-        crew->status = mp_fail(&crew->err, MP_EDEVICE, "%s between two cases: what it recorded is lost", why);
+        crew->status = mp_fail(&crew->err, MP_EDEVICE, "%s between two cases: %s", why,
+                               crew->o.record->keep ? "those before are kept" : "what it recorded is lost");
     } else if (slot->link->previous == MP_NO_CASE) {
         mp_fail(&err, MP_EDEVICE, "%s before its first case", why);
         start_failed(crew, slot, &err);

@@ -29,6 +29,8 @@ static void make_fingerprint(const mp_audit *audit, mp_finding *f, const char *w
 static void add(mp_audit *audit, mp_finding f, const char *key, const char *name, const char *what,
                 const char *format, va_list args) {
     mp_text reason = {0};
+    const size_t before = audit->file[f.file].found[f.rule]++;
+    if (before >= MP_AUDIT_MOST_FINDINGS) return;
     const size_t n = audit->finding_count;
     mp_finding *longer = audit->finding;
     if ((n & (n - 1)) == 0) longer = realloc(longer, (n ? 2 * n : 1) * sizeof *longer);
@@ -38,6 +40,7 @@ static void add(mp_audit *audit, mp_finding f, const char *key, const char *name
     }
     audit->finding = longer;
     mp_text_vadd(&reason, format, args);
+    if (before + 1 == MP_AUDIT_MOST_FINDINGS) mp_text_add(&reason, "; no more of this rule are listed");
     f.key = key ? strdup(key) : NULL;
     f.name = name ? strdup(name) : NULL;
     f.reason = mp_text_steal(&reason);

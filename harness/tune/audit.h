@@ -31,7 +31,11 @@ typedef struct mp_audit_file {
     unsigned readers;  /* which loaders its contents are for */
     bool other_kernel; /* its name is one of mp_loader.flat_names: its entries are another kernel's */
     bool is_folder;    /* no file, but a folder that is wrong itself */
+    size_t found[MP_RULE_COUNT];
 } mp_audit_file;
+
+/* Of one rule and file no more are kept: a file of half a million wrong keys is told by the first of them. */
+enum { MP_AUDIT_MOST_FINDINGS = 1000 };
 
 typedef struct mp_finding {
     mp_rule rule;

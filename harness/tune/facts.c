@@ -42,7 +42,9 @@ static void find_kernel(const mp_case *c, const mp_device_limits *limits, mp_til
 
 static void compile(const mp_kernel *kernel, const mp_device_limits *limits, mp_tile_facts *f) {
     mp_error err = {0};
-    f->compiled = mp_kernel_compile_report(limits->architecture, kernel, &f->report, &err) == MP_OK;
+    const mp_status status = mp_kernel_compile_report(limits->architecture, kernel, &f->report, &err);
+    f->compiled = status == MP_OK;
+    if (status == MP_EINTERNAL) return; /* it compiles, and nothing is known of it */
     if (f->compiled && f->report.stack_bytes > MP_STACK_BYTES_MAX) {
         f->compiled = false;
         mp_fail(&err, MP_EUNSUPPORTED, "%d bytes of stack a thread: expected at most %d",

@@ -11,7 +11,7 @@
 typedef struct mp_tile_facts {
     mp_tile tile;
     mp_stage stage; /* MP_GATE_UP or MP_DOWN */
-    bool compiled;  /* the rest is known */
+    bool compiled;  /* the rest is known; else `why`, or the compiler told nothing */
     mp_compile_report report;
     int64_t shared_bytes; /* a block: static and dynamic */
     int stages;           /* that it is built with: num_stages, or one less where they do not fit */

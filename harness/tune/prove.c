@@ -25,17 +25,29 @@ static mp_status compile(mp_tune_shape *shape, mp_error *err) {
     return status;
 }
 
-static mp_status run(const mp_tune_request *request, mp_tune_shape *shape, mp_run_info *info, mp_error *err) {
-    const mp_matrix *matrix = &shape->plan.matrix;
+static mp_status run_matrix(const mp_tune_request *request, const mp_matrix *matrix, mp_verdict **verdicts,
+                            mp_run_info *info, mp_error *err) {
     mp_suite_options suite = request->suite;
-    if (matrix->count == 0) return MP_OK;
-    shape->verdicts = calloc(matrix->count, sizeof *shape->verdicts);
-    if (!shape->verdicts) return mp_fail(err, MP_EMEMORY, "no memory for %zu verdicts", matrix->count);
+    *verdicts = calloc(matrix->count, sizeof **verdicts);
+    if (!*verdicts) return mp_fail(err, MP_EMEMORY, "no memory for %zu verdicts", matrix->count);
     const double before = info->seconds;
     if (request->begin) request->begin(request->ctx, matrix, &suite);
-    const mp_status status = mp_suite_run(matrix, &suite, shape->verdicts, info, err);
+    const mp_status status = mp_suite_run(matrix, &suite, *verdicts, info, err);
     info->seconds += before;
-    if (status == MP_OK) mp_tune_take_verdicts(&shape->plan, shape->verdicts);
+    return status;
+}
+
+/* All rows; then, where a process died, its launches one by one. */
+static mp_status run(const mp_tune_request *request, mp_tune_shape *shape, mp_run_info *info, mp_error *err) {
+    mp_tune_plan *plan = &shape->plan;
+    if (plan->matrix.count == 0) return MP_OK;
+    mp_status status = run_matrix(request, &plan->matrix, &shape->verdicts, info, err);
+    if (status != MP_OK) return status;
+    mp_tune_take_verdicts(plan, shape->verdicts);
+    status = mp_tune_plan_alone(plan, shape->verdicts, err);
+    if (status != MP_OK || plan->alone.count == 0 || info->interrupted) return status;
+    status = run_matrix(request, &plan->alone, &shape->alone, info, err);
+    if (status == MP_OK) mp_tune_take_alone(plan, shape->alone);
     return status;
 }
 
@@ -129,7 +141,10 @@ void mp_tune_result_free(mp_tune_result *result) {
         mp_tune_shape *shape = &result->shape[i];
         for (size_t v = 0; shape->verdicts && v < shape->plan.matrix.count; v++)
             mp_verdict_free(&shape->verdicts[v]);
+        for (size_t v = 0; shape->alone && v < shape->plan.alone.count; v++)
+            mp_verdict_free(&shape->alone[v]);
         free(shape->verdicts);
+        free(shape->alone);
         free(shape->races);
         mp_facts_free(&shape->facts);
         mp_tune_plan_free(&shape->plan);

@@ -32,6 +32,7 @@ typedef struct mp_tune_shape {
     mp_tune_plan plan;
     mp_facts facts;
     mp_verdict *verdicts; /* of the plan's rows; NULL: nothing was run */
+    mp_verdict *alone;    /* of the rows of plan.alone; NULL: there are none */
     mp_race *races;       /* of the keys whose tiles differ from --against; NULL: none were asked for */
     size_t race_count;
     char not_timed[512]; /* why none could be; "" */

@@ -171,9 +171,9 @@ static mp_status run_races(mp_subject *subject, const mp_tune_plan *plan, const 
         if (r->why[0]) continue;
         old.M = new.M = r->key;
         old.tile = r->old_up;
-        old.tile_down = r->old_down;
+        if (!same_tile(&r->old_up, &r->old_down)) old.tile_down = r->old_down;
         new.tile = r->new_up;
-        new.tile_down = r->new_down;
+        if (!same_tile(&r->new_up, &r->new_down)) new.tile_down = r->new_down;
         status = mp_inputs_select(&base, &all, rows, r->key, &in, err);
         if (status != MP_OK) break;
         const mp_status raced = race(subject, &old, &new, &in, o, r, &why);

@@ -34,6 +34,7 @@ typedef struct mp_launch {
     mp_tile up, down; /* of the files */
     size_t row;       /* of the matrix; MP_NO_ROW: it is not run */
     int pair;         /* of that row; -1: the row itself */
+    bool alone;       /* its row is one of plan->alone */
     mp_proof proof;
     unsigned passed;  /* checks of the row that passed, as bits: of a pair those of what it equals */
     char reason[768]; /* what refutes it, or why it is not proven; of a pair that is proven, what it equals */
@@ -52,6 +53,7 @@ typedef struct mp_tune_plan {
     mp_launch *launch; /* ascending M */
     size_t count, left_out;
     mp_matrix matrix;
+    mp_matrix alone; /* launches of which their row told nothing, each by itself */
 } mp_tune_plan;
 
 /* The tiles that a target's files give to a batch. */
@@ -67,6 +69,12 @@ void mp_tune_plan_free(mp_tune_plan *plan);
 void mp_tune_take_facts(mp_tune_plan *plan, const mp_facts *facts);
 /* verdicts[i] is that of the matrix's row i; one with an empty name was not reached. */
 void mp_tune_take_verdicts(mp_tune_plan *plan, const mp_verdict *verdicts);
+/* Where a row's process died or hung with its smaller batches, nobody knows in which; and where a row is
+ * wrong, nothing is learnt of those that were compared with it. Each of them becomes a row of its own in
+ * plan->alone. After mp_tune_take_verdicts. */
+mp_status mp_tune_plan_alone(mp_tune_plan *plan, const mp_verdict *verdicts, mp_error *err);
+/* verdicts[i] is that of row i of plan->alone. */
+void mp_tune_take_alone(mp_tune_plan *plan, const mp_verdict *verdicts);
 /* The worst of the launches that `entry` serves, and how many there are (*count may be NULL). */
 mp_proof mp_tune_key_proof(const mp_tune_plan *plan, const mp_tuned_entry *entry, size_t *count);
 

@@ -4,7 +4,6 @@
 #include "harness/tune/which.h"
 
 #include "base/words.h"
-#include "harness/tune/device.h"
 
 #include <ctype.h>
 #include <dirent.h>

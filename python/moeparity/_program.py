@@ -14,6 +14,7 @@ WITH_SUBJECT = (
     "show",
     "infer",
     "golden record",
+    "golden refresh",
     "golden verify",
 )  # the commands that take --subject
 

@@ -76,11 +76,14 @@ function drawBorders(context, picture, experts, left, top, wide, tall) {
     if (picture.tile[1] * perColumn >= 8)
         for (let n = picture.tile[1]; n < picture.shape[1]; n += picture.tile[1])
             line(left + n * perColumn, top, left + n * perColumn, top + tall, .14);
+    const crowded =
+        tall / experts.length < 5; /* lines would be all there is: marks beside the map are left */
     for (const e of experts) {
         if (picture.tile[0] * perRow >= 6)
             for (let row = picture.tile[0]; row < e.rows; row += picture.tile[0])
                 line(left, top + (e.first + row) * perRow, left + wide, top + (e.first + row) * perRow, .14);
-        if (e.first > 0) line(left - 5, top + e.first * perRow, left + wide, top + e.first * perRow, .42);
+        if (e.first > 0)
+            line(left - 5, top + e.first * perRow, crowded ? left : left + wide, top + e.first * perRow, .42);
     }
     context.globalAlpha = .3;
     context.strokeRect(left - .5, top - .5, wide + 1, tall + 1);

@@ -99,8 +99,8 @@ function makeTable(columns, on) {
                  h("button", {type: "button", title: c.hint, onclick: () => on.sort(c.name)}, c.head)));
     byId("head").append(...heads);
 
-    const space = (count) => h("tr", {class: "space", "aria-hidden": "true"},
-                               h("td", {colspan: columns.length, style: `height:${count * ROW}px`}));
+    const space = (count) =>
+        h("tr", {class: "space", "aria-hidden": "true"}, h("td", {style: `height:${count * ROW}px`}));
     const element = (row, i) => h(
         "tr", {
             "aria-rowindex": i + 2,

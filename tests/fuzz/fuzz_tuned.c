@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tuned configurations: refused with a reason, or tiles that the kernels take. */
+/* Tuned configurations: refused with a reason, or tiles that the kernels take; and read as they stand, which
+ * refuses nothing. */
 #include "fuzz/fuzz.h"
 
+#include "harness/tune/table.h"
 #include "moeparity/config.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -19,5 +22,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         fuzz_require(config.tile_named && strstr(config.source, query.file), "the tile is that of the file",
                      &err);
     }
+    mp_table table;
+    fuzz_require(mp_table_load(query.file, &table, &err) == MP_OK, "what is wrong is told in the table",
+                 &err);
+    if (status == MP_OK)
+        fuzz_require(!table.broken && table.count == table.step_count && table.twice_count == 0,
+                     "what is right is right in the table", &err);
+    size_t sides;
+    free(mp_table_sides(&table, &sides));
+    mp_table_free(&table);
     return 0;
 }

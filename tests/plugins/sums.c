@@ -8,6 +8,7 @@
  * products below 2^-E count as zero gone=K      term K counts twice where term 2*K is zero, and the last 16
  * terms are not there tile=1      by the tile: with 64 of BLOCK_SIZE_K and 8 warps the last 16 terms are not
  * there, with 5 stages the last one; 256 of BLOCK_SIZE_N do not fit beside 4 stages or more
+ *     expert=E    of expert E alone, and of columns 16..31, the last 16 terms are not there
  *
  * Its contract is sm_90's whatever it does. */
 #include "moeparity/plugin.h"
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 
 typedef struct sums {
-    int64_t drop, forget, split, step, tiny, gone, tile;
+    int64_t drop, forget, split, step, tiny, gone, tile, expert;
 } sums;
 
 static int open_words(const char *words, void **self, mp_plugin_error *err) {
@@ -24,11 +25,13 @@ static int open_words(const char *words, void **self, mp_plugin_error *err) {
     const char *equals = strchr(words, '=');
     if (!s) return mp_plugin_say(err, MP_PLUGIN_FAILED, "no memory");
     *s = (sums){.forget = -1, .split = -1, .step = 16, .gone = -1};
+    s->expert = -1;
     const struct {
         const char *name;
         int64_t *value;
-    } known[] = {{"drop=", &s->drop}, {"forget=", &s->forget}, {"split=", &s->split}, {"L=", &s->step},
-                 {"tiny=", &s->tiny}, {"gone=", &s->gone},     {"tile=", &s->tile}};
+    } known[] = {{"drop=", &s->drop}, {"forget=", &s->forget}, {"split=", &s->split},
+                 {"L=", &s->step},    {"tiny=", &s->tiny},     {"gone=", &s->gone},
+                 {"tile=", &s->tile}, {"expert=", &s->expert}};
     *self = s;
     for (size_t i = 0; equals && i < sizeof known / sizeof *known; i++)
         if (strncmp(words, known[i].name, strlen(known[i].name)) == 0) {
@@ -164,7 +167,9 @@ static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {
         const uint16_t *row = (const uint16_t *)in->data + (up ? slot / c->topk : slot) * terms;
         for (int64_t n = 0; n < columns; n++) {
             const uint16_t *weight = (const uint16_t *)w->data + ids[slot] * w->stride[0] + n * w->stride[1];
-            const float sum = dot(self, row, weight, terms);
+            sums here = *(const sums *)self;
+            if (here.expert >= 0) here.drop = ids[slot] == here.expert && n / 16 == 1 ? 16 : 0;
+            const float sum = dot(&here, row, weight, terms);
             out[slot * columns + n] = to_bf16(weighted ? sum * weights[slot] : sum);
         }
     }

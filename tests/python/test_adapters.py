@@ -187,3 +187,23 @@ def test_activations_that_stand_in_round_where_they_say():
     assert torch.equal(once[:, 0], (third * up).to(torch.bfloat16))
     assert torch.equal(rounded[:, 0], (third.to(torch.bfloat16).float() * up).to(torch.bfloat16))
     assert not torch.equal(once, rounded)
+
+
+def test_what_a_package_chose_is_compared_with_the_file(tmp_path):
+    from adapters import tiles
+    path = tmp_path / "E=8,N=256,device_name=x.json"
+    entry = {"BLOCK_SIZE_M": 16, "BLOCK_SIZE_N": 32, "BLOCK_SIZE_K": 64, "GROUP_SIZE_M": 1}
+    other = {**entry, "BLOCK_SIZE_N": 64, "num_warps": 8, "num_stages": 4}
+    path.write_text(json.dumps({"triton_version": "3.6.0", "16": other, "8": entry}))
+    assert tiles.of_file(path, 12) == (16, other)  # a tie: the first in the file
+    assert tiles.of_file(path, 11) == (8, entry)
+    written_out = {**entry, "num_warps": 4, "num_stages": 3, "USE_TMA": False}
+    tiles.expect(str(path), 8, written_out, entry)
+    with pytest.raises(RuntimeError, match="gate_up of 12 tokens: the package chose .*has under 16"):
+        tiles.expect(str(path), 12, entry, other)
+    with pytest.raises(RuntimeError, match="down of 12 tokens"):
+        tiles.expect(str(path), 12, other, entry)
+    down = {**other, "BLOCK_SIZE_M": 64}
+    (tmp_path / "E=8,N=256,device_name=x_down.json").write_text(json.dumps({"1": down}))
+    tiles.expect(str(path), 8, entry, other, down_files=True)  # up has the block of tokens
+    tiles.expect(str(path), 8, entry, entry)

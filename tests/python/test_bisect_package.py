@@ -38,7 +38,7 @@ def wheels(tmp_path_factory):
             "standin_moe/__init__.py": "",
             "standin_moe/__main__.py": text,
             f"{info}/METADATA": f"Metadata-Version: 2.1\nName: standin-moe\nVersion: {version}\n",
-            f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         }
         members[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*members, f"{info}/RECORD"])
         with zipfile.ZipFile(folder / f"standin_moe-{version}-py3-none-any.whl", "w") as wheel:
@@ -47,9 +47,13 @@ def wheels(tmp_path_factory):
     return folder
 
 
-def bisect(wheels, *words, run=("--case", "M=2 N=8 scope=act", "--subject", "worker:{python} -m standin_moe")):
-    command = [sys.executable, TOOL, "standin-moe", "--keep", str(wheels / "environments"), "--moeparity", os.environ["MOEPARITY_PROGRAM"],
-               "--pip=--no-index", "--pip=--no-compile", f"--pip=--find-links={wheels}", *words, "--", *run]
+RUN = ["--case", "M=2 N=8 scope=act", "--subject", "worker:{python} -m standin_moe"]
+
+
+def bisect(wheels, *words):
+    command = [sys.executable, TOOL, "standin-moe", "--moeparity", os.environ["MOEPARITY_PROGRAM"],
+               "--keep", str(wheels / "environments"), "--pip=--no-index",
+               f"--pip=--find-links={wheels}", *words, "--", *RUN]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
     return ended.returncode, ended.stdout, ended.stderr
 
@@ -59,14 +63,14 @@ def test_the_first_bad_version_is_found(wheels):
     code, out, err = bisect(wheels, "--good", "1.0", "--bad", "1.6", "--fails-in", "bound:act")
     assert code == 0, out + err
     assert "standin-moe 1.3: good\nstandin-moe 1.4: bad\n" in out, out + err
-    assert out.endswith("1.4 is the first bad version\n4 of 7 versions were tested; the last good one is 1.3\n")
+    assert "1.4 is the first bad version\n4 of 7 versions were tested; the last good one is 1.3\n" in out
 
 
 def test_what_cannot_be_tested_is_told(wheels):
     code, out, err = bisect(wheels, "--good", "1.0", "--bad", "1.4", "--versions", "1.0,1.2,1.4")
     assert code == 1, out + err
     assert "standin-moe 1.2: cannot be tested" in out
-    assert "the first bad version is one of 1.2, 1.4: the others cannot be tested\n" in out
+    assert "the first bad version is one of 1.2, 1.4: those between cannot be tested\n" in out
 
 
 @pytest.mark.parametrize("words, why", [
