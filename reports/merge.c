@@ -76,8 +76,14 @@ static int by_shard(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+/* A verdict is large: what is sorted is where they are. */
+typedef struct place {
+    int64_t row;
+    const mp_verdict *from;
+} place;
+
 static int by_row(const void *a, const void *b) {
-    const int64_t x = ((const mp_verdict *)a)->row, y = ((const mp_verdict *)b)->row;
+    const int64_t x = ((const place *)a)->row, y = ((const place *)b)->row;
     return x < y ? -1 : x > y;
 }
 
@@ -146,27 +152,37 @@ static void merge_info(const part *parts, size_t count, mp_run_info *info) {
     }
 }
 
+static mp_status sort_rows(const part *parts, size_t count, place *places, mp_error *err) {
+    size_t all = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < parts[i].report.count; k++)
+            places[all++] = (place){parts[i].report.verdicts[k].row, &parts[i].report.verdicts[k]};
+    qsort(places, all, sizeof *places, by_row);
+    for (size_t i = 1; i < all; i++)
+        if (places[i].row == places[i - 1].row)
+            return mp_fail(err, MP_EINPUT, "row %lld is in two shards: '%s' and '%s'",
+                           (long long)places[i].row, places[i - 1].from->name, places[i].from->name);
+    return MP_OK;
+}
+
 /* Takes the verdicts out of the parts. */
 static mp_status merge_verdicts(part *parts, size_t count, mp_merged *merged, mp_error *err) {
     size_t all = 0;
     for (size_t i = 0; i < count; i++) all += parts[i].report.count;
-    if (!(merged->verdicts = malloc((all + 1) * sizeof *merged->verdicts)))
-        return mp_fail(err, MP_EMEMORY, "no memory for %zu verdicts", all);
-    for (size_t i = 0; i < count; i++) {
-        mp_stored_report *report = &parts[i].report;
-        if (report->count > 0)
-            memcpy(merged->verdicts + merged->count, report->verdicts,
-                   report->count * sizeof *report->verdicts);
-        merged->count += report->count;
-        report->count = 0;
+    place *places = malloc((all + 1) * sizeof *places);
+    mp_verdict *verdicts = malloc((all + 1) * sizeof *verdicts);
+    mp_status status = places && verdicts ? sort_rows(parts, count, places, err)
+                                          : mp_fail(err, MP_EMEMORY, "no memory for %zu verdicts", all);
+    if (status == MP_OK) {
+        for (size_t i = 0; i < all; i++) verdicts[i] = *places[i].from;
+        for (size_t i = 0; i < count; i++) parts[i].report.count = 0; /* they are the merged report's now */
+        merged->verdicts = verdicts;
+        merged->count = all;
+        verdicts = NULL;
     }
-    qsort(merged->verdicts, merged->count, sizeof *merged->verdicts, by_row);
-    for (size_t i = 1; i < merged->count; i++)
-        if (merged->verdicts[i].row == merged->verdicts[i - 1].row)
-            return mp_fail(err, MP_EINPUT, "row %lld is in two shards: '%s' and '%s'",
-                           (long long)merged->verdicts[i].row, merged->verdicts[i - 1].name,
-                           merged->verdicts[i].name);
-    return MP_OK;
+    free(verdicts);
+    free(places);
+    return status;
 }
 
 /* A run that fails, or was interrupted, may have left cases out; one that passes has not. */
