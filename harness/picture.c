@@ -64,7 +64,7 @@ static bool order_by_expert(mp_picture *p, int64_t all, const int32_t *expert) {
     p->row_cells = cells_of(place);
     for (int64_t row = 0; row < all; row++)
         p->cell_of_row[row] =
-            expert[row] < 0 ? LEFT_OUT : (unsigned char)(next[expert[row]]++ * p->row_cells / p->rows);
+            (unsigned char)(expert[row] < 0 ? LEFT_OUT : next[expert[row]]++ * p->row_cells / p->rows);
     free(next);
     return true;
 }
