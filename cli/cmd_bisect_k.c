@@ -24,7 +24,10 @@ static void print_tries(const json_t *tries, bool by_bits) {
         else if (apart > 0)
             snprintf(ulps, sizeof ulps, "%" PRId64, apart);
         printf("  %-10s %8" PRId64 "  %-6s %22s ", mp_report_text(t, "what"), mp_report_number(t, "k"),
-               mp_report_flag(t, "parts") ? "parts" : "equal", share);
+               mp_report_flag(t, "parts") ? "parts"
+               : by_bits                  ? "equal"
+                                          : "within",
+               share);
         if (json_is_string(abs))
             printf("%12s %10s\n", json_string_value(abs), ulps);
         else

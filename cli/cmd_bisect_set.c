@@ -30,7 +30,8 @@ static void print_found(const mp_matrix *rows, const mp_rows_found *f) {
     if (!f->complete)
         mp_cli_say(stdout, "    %s: fewer may be enough",
                    f->interrupted ? "interrupted" : "--tries or --seconds are spent");
-    mp_cli_say(stdout, "%" PRId64 " processes ran %" PRId64 " rows in %.1f s", f->tries, f->rows_run,
+    mp_cli_say(stdout, "%" PRId64 " %s ran %" PRId64 " %s in %.1f s", f->tries,
+               f->tries == 1 ? "process" : "processes", f->rows_run, f->rows_run == 1 ? "row" : "rows",
                f->seconds);
     if (f->v.begins[0]) mp_cli_say(stdout, "        %s", f->v.begins);
     mp_cli_say(stdout, "        %s", f->v.reason);

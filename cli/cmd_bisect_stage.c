@@ -27,7 +27,9 @@ static void print_stage(const json_t *stage, bool first) {
     printf("%s %-8s %s", first ? ">" : " ", mp_report_text(stage, "stage"),
            !mp_report_flag(stage, "known")  ? "not shown"
            : mp_report_flag(stage, "parts") ? "parts"
-                                            : "equal");
+           : compared > 0 || !json_object_get(stage, "judged")
+               ? "equal"
+               : "within its bound"); /* nobody knows its bits */
     if (compared > 0) printf("; %" PRId64 " of %" PRId64 " elements have other bits", other, compared);
     if (other > 0 && ulps == INT64_MAX)
         printf(", NaN on one side");

@@ -22,6 +22,11 @@
         check("what failed comes first, and is selected",
               at("body").querySelector("[data-row]").textContent.startsWith("FAIL") && selected() === 0);
 
+        const empty = [...at("table").querySelectorAll("col") ].filter(
+            (col) => [...at("body").querySelectorAll(`td.${col.className}`)].every(
+                (td) => /^[–-]?$/.test(td.textContent)));
+        check("no column is empty", empty.length === 0);
+
         check("hostile texts are texts",
               window.owned === undefined && !document.querySelector("img, iframe, object") &&
                   document.querySelectorAll("script").length === 3 &&

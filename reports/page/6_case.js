@@ -44,7 +44,8 @@ const indexText = (index) => (index ? ` [${index.join(", ")}]` : "");
 function placesOf(f) {
     const lines = [];
     if (f.judged && f.worst_index >= 0)
-        lines.push(`Nearest to its bound${indexText(f.worst)}: ${exact(real(f.worst_value))} instead of ${
+        lines.push(`${real(f.max_ratio) <= 1 ? "Nearest to its" : "Farthest beyond its"} bound${
+            indexText(f.worst)}: ${exact(real(f.worst_value))} instead of ${
             exact(real(f.worst_expected))} ± ${short(real(f.worst_bound))}`);
     if (f.mispredicted > 0)
         lines.push(`First other bits${indexText(f.first)}: ${exact(real(f.first_value))} instead of ${
@@ -69,7 +70,7 @@ function drawingsOf(name, picture) {
 function stageOf(name, f, old) {
     if (!f || !(f.judged || f.predicted > 0)) return null;
     const shape = f.shape && f.shape.length ? f.shape.join(" × ") : "";
-    const head = h("h4", {id: `stage-${name}`}, name.replace("_", " "), h("small", {}, shape),
+    const head = h("h4", {id: `stage-${name}`}, name, h("small", {}, shape),
                    isWrong(f) ? h("span", {class: "tag FAIL"}, "WRONG") : null);
     if (name === "align")
         return h("section", {class: "stage"}, head,
@@ -138,13 +139,16 @@ function stagesLine(v) {
     const jump = (name) => () => byId(`stage-${name}`).closest("section").scrollIntoView({block: "start"});
     return shown.length < 2 ? [] : [h("nav", {class: "line", "aria-label": "Stages"}, shown.map((name) => {
         const f = v.stages[name];
-        return h("button", {type: "button", onclick: jump(name)}, name.replace("_", " "), " ",
+        return h("button", {type: "button", onclick: jump(name)}, name, " ",
                  h("b", {class: isWrong(f) ? "bad" : "soft"},
                    name === "align" ? (isWrong(f) ? "wrong" : "equal")
                    : f.judged       ? short(real(f.max_ratio))
                                     : "bits"));
     }))];
 }
+
+/* A command in words that break at blanks, not behind the hyphens of an option. */
+const words = (line) => line.split(/(\s+)/).map((part) => (part.trim() ? h("span", {}, part) : part));
 
 /* Fills the panel with a row of the model; link: what leads to it. */
 function showCase(panel, row, link, names) {
@@ -169,7 +173,7 @@ function showCase(panel, row, link, names) {
         ...(told.length ? [h("div", {class: `told ${v.outcome}`},
                              told.map((text) => h("p", {}, h("span", {}, text))))]
                         : []),
-        ...(v.repro ? [h("div", {class: "repro"}, h("code", {id: "repro"}, v.repro), copy)] : []),
+        ...(v.repro ? [h("div", {class: "repro"}, h("code", {id: "repro"}, words(v.repro)), copy)] : []),
         h("h3", {}, "Stages"), ...stagesLine(v),
         ...inOrder(v)
             .map((name) => stageOf(name, (v.stages || {})[name], before && (before.stages || {})[name]))

@@ -9,13 +9,14 @@ const arrow = (row, show) =>
     (row.before && show(row.before) !== show(row.now) ? `${show(row.before)} → ${show(row.now)}`
                                                       : show(row.now));
 
-/* Name, heading, width, what a cell shows, what rows are sorted by (undefined sorts last), its class. */
-function columnsOf(compares, timed) {
+/* Name, heading, width, what a cell shows, what rows are sorted by (undefined sorts last), its class. A
+ * column that would be empty in all rows is left out: the names of cases need the room. */
+function columnsOf(compares, timed, predicted) {
     return [
         {
             name: "outcome",
             head: "Outcome",
-            width: compares ? "128px" : "106px",
+            width: compares ? "124px" : "106px",
             show: (r) => (r.only ? `only ${r.only}` : arrow(r, (s) => s.outcome)),
             by: (r) => SEVERITY[r.now.outcome],
             cell: (r) => `tag ${r.now.outcome}`
@@ -32,7 +33,7 @@ function columnsOf(compares, timed) {
             name: "ratio",
             head: "Ratio",
             hint: "largest error over its bound",
-            width: compares ? "118px" : "66px",
+            width: compares ? "122px" : "66px",
             number: true,
             show: (r) => arrow(r, (s) => short(s.ratio)),
             by: (r) => r.now.ratio,
@@ -42,8 +43,8 @@ function columnsOf(compares, timed) {
             name: "stage",
             head: "In",
             hint: "the stage with the largest error over its bound",
-            width: "84px",
-            show: (r) => (r.now.ratioStage || "–").replace("_", " "),
+            width: "78px",
+            show: (r) => r.now.ratioStage || "–",
             by: (r) => STAGES.indexOf(r.now.ratioStage),
             cell: () => "soft"
         },
@@ -51,7 +52,7 @@ function columnsOf(compares, timed) {
             name: "drift",
             head: "Drift",
             hint: "the least error before the last rounding, over its bound",
-            width: compares ? "118px" : "74px",
+            width: compares ? "112px" : "66px",
             number: true,
             show: (r) => arrow(r, (s) => short(s.drift, 2)),
             by: (r) => r.now.drift
@@ -69,13 +70,14 @@ function columnsOf(compares, timed) {
         {
             name: "time",
             head: "Time",
-            width: "62px",
+            width: "70px",
             number: true,
             show: (r) => (r.now.seconds > 0 ? `${short(r.now.seconds, 2)} s` : "–"),
             by: (r) => r.now.seconds,
             cell: () => "soft"
         },
-    ].filter((c) => c.name !== "time" || (timed && !compares)); /* no two runs share it */
+    ].filter((c) => (c.name !== "time" || (timed && !compares)) && /* no two runs share it */
+                    (c.name !== "bits" || predicted));
 }
 
 /* By the column, NaN above all numbers, what is not there below; equal ones in the order of the file. */

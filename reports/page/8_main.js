@@ -2,7 +2,9 @@
 /* State, which the hash of the address keeps: filters, order, case. */
 
 const compares = held.length > 1, names = held.map((one) => one.name);
-const rows = makeRows(held), columns = columnsOf(compares, rows.some((row) => row.now.seconds > 0));
+const rows = makeRows(held),
+      columns = columnsOf(compares, rows.some((row) => row.now.seconds > 0),
+                          rows.some((row) => row.now.bits.predicted || row.before?.bits.predicted));
 const USUAL = {
     find: "",
     outcomes: "",
@@ -48,6 +50,7 @@ function passes(row) {
     return state.find.toLowerCase().split(/\s+/).every((word) => textOf(row).includes(word));
 }
 
+byId("table").classList.toggle("two", compares);
 const table = makeTable(columns, {
     select: (row) => select(row, true),
     sort(name) {
@@ -125,8 +128,7 @@ function fillFilters() {
     options("check", "Any", [
         ...group("Failed", withAnswer("failed", "")), ...group("Not judged", withAnswer("not judged", "-"))
     ]);
-    options("stage", "Any",
-            STAGES.map((stage) => option(stage, `worst or wrong in ${stage.replace("_", " ")}`)));
+    options("stage", "Any", STAGES.map((stage) => option(stage, `worst or wrong in ${stage}`)));
     options("group", "Any",
             [...new Set(rows.map((row) => row.now.verdict.group).filter(Boolean))].map(
                 (name) => option(name, name)));
@@ -174,7 +176,7 @@ function setTheme(printed) {
     document.documentElement.dataset.theme = printed            ? "light"
                                              : theme === "auto" ? (dark.matches ? "dark" : "light")
                                                                 : theme;
-    byId("theme").textContent = theme[0].toUpperCase() + theme.slice(1);
+    byId("theme").textContent = `Colours: ${theme}`;
     byId("theme").setAttribute(
         "aria-label", `Colours: ${theme === "auto" ? "as the system has them" : theme}. Change them.`);
     for (const redraw of redraws) redraw();
