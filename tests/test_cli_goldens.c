@@ -169,6 +169,9 @@ static void a_refresh_is_explained_or_refused(void **state) {
     expect("moeparity golden refresh old.h5 --allow bit", 2, "",
            "--allow: 'bit': expected bits, inputs or missing");
     expect("moeparity golden refresh old.h5 --allow ,", 2, "", "--allow: '': expected bits");
+    expect("moeparity golden refresh old.h5 --match M=1", 2, "",
+           "--match without a matrix: all cases of a golden");
+    expect("moeparity golden refresh old.h5 --tier ci", 2, "", "--tier without a matrix");
     expect("moeparity golden refresh none.h5", 2, "", "none.h5: No such file or directory");
     expect("moeparity golden refresh junk.h5", 2, "", "junk.h5: not an HDF5 file");
 }
