@@ -13,8 +13,17 @@ typedef struct step {
     const mp_signature *wanted; /* NULL: any failure */
     bool judged, interrupted;
     size_t passed, failed, others; /* others: failures that are not the wanted one */
+    size_t silent;                 /* cases that passed, and in which the wanted check was not judged */
     char other[MP_SIGNATURE_TEXT_MAX];
 } step;
+
+/* Whether the case could have failed as is asked for: the check, and of a bound the stage, was judged. */
+static bool is_answered(const mp_signature *wanted, const mp_verdict *v) {
+    if (!wanted || wanted->check < 0) return true;
+    const bool of_stage =
+        wanted->stage >= 0 && (wanted->check == MP_CHECK_BOUND || wanted->check == MP_CHECK_RMS);
+    return v->check[wanted->check].answer == MP_PASSED && (!of_stage || v->stage[wanted->stage].judged);
+}
 
 static void on_judged(void *ctx, const mp_verdict *verdicts, size_t count, const mp_run_info *info) {
     step *s = ctx;
@@ -23,7 +32,9 @@ static void on_judged(void *ctx, const mp_verdict *verdicts, size_t count, const
     s->interrupted = info->interrupted;
     for (size_t i = 0; i < count; i++) {
         const bool fails = mp_signature_of(&verdicts[i], &signature);
-        s->passed += verdicts[i].outcome == MP_PASS;
+        const bool passed = verdicts[i].outcome == MP_PASS;
+        s->passed += passed && is_answered(s->wanted, &verdicts[i]);
+        s->silent += passed && !is_answered(s->wanted, &verdicts[i]);
         if (fails && (!s->wanted || mp_signature_fits(s->wanted, &verdicts[i])))
             s->failed++;
         else if (fails && s->others++ == 0)
@@ -58,6 +69,8 @@ static int conclude(const step *s, int code) {
     if (s->failed > 0) return say(MP_STEP_BAD, "%zu case%s failed", s->failed, s->failed == 1 ? "" : "s");
     if (s->interrupted) return say(MP_STEP_INTERRUPTED, "interrupted");
     if (s->others > 0) return say(MP_STEP_CANNOT_TEST, "it fails otherwise than asked for, in %s", s->other);
+    if (s->passed == 0 && s->silent > 0)
+        return say(MP_STEP_CANNOT_TEST, "no case that passed was judged in what --fails-in asks for");
     if (s->passed == 0) return say(MP_STEP_CANNOT_TEST, "every case was skipped");
     return say(MP_STEP_GOOD, "%zu case%s passed", s->passed, s->passed == 1 ? "" : "s");
 }

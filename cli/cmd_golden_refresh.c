@@ -97,6 +97,15 @@ static int refresh_file(const mp_args *args, const mp_paths *paths, mp_golden *o
     return status != MP_OK ? mp_cli_fail(&err) : refused ? MP_EXIT_FAILURE : code;
 }
 
+/* All cases of a golden are refreshed: an option that would leave some out is not passed over in silence. */
+static mp_status refuse_cut(const mp_args *args, mp_error *err) {
+    const char *given = mp_args_given(args, MP_OPT_MATCH)  ? "--match"
+                        : mp_args_given(args, MP_OPT_TIER) ? "--tier"
+                                                           : NULL;
+    if (!given) return MP_OK;
+    return mp_fail(err, MP_EINPUT, "%s without a matrix: all cases of a golden are refreshed", given);
+}
+
 int mp_cmd_golden_refresh(const mp_args *args) {
     char path[PATH_MAX];
     const char *allow = mp_args_text(args, MP_OPT_ALLOW);
@@ -106,6 +115,7 @@ int mp_cmd_golden_refresh(const mp_args *args) {
     mp_error err = {0};
     mp_status status = allow ? mp_refusals_parse(allow, &refresh.allowed, &err) : MP_OK;
     if (status != MP_OK) mp_error_prefix(&err, "--allow");
+    if (status == MP_OK && args->operand_count == 1 && args->case_count == 0) status = refuse_cut(args, &err);
     if (status == MP_OK) status = mp_cli_open_golden(args->operands[0], &old, &err);
     if (status == MP_OK && !realpath(mp_golden_path(old), path)) /* a link stays one */
         status = mp_fail(&err, MP_EIO, "%s: %s", mp_golden_path(old), strerror(errno));

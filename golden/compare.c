@@ -217,6 +217,22 @@ mp_status mp_golden_compare(mp_golden *golden, const char *case_text, mp_tensor_
     return status;
 }
 
+mp_status mp_golden_left_out(mp_golden *golden, const char *case_text, mp_tensor_id id, uint8_t **left_out,
+                             mp_error *err) {
+    const char *name = mp_tensor_name(id);
+    mp_stored stored;
+    const hid_t group = mp_golden_open_case(golden, case_text, err);
+    *left_out = NULL;
+    if (group < 0) return MP_EINPUT;
+    mp_status status = mp_stored_open(group, name, NULL, &stored, err);
+    if (status == MP_OK && stored.tree.words > 0)
+        status = mp_stored_left_out(group, name, &stored, left_out, err);
+    mp_stored_close(&stored);
+    H5Gclose(group);
+    if (status != MP_OK) mp_error_prefix(err, "%s: %s: %s", golden->path, case_text, name);
+    return status;
+}
+
 mp_status mp_golden_tensors(mp_golden *golden, const char *case_text, mp_tensor_set *tensors, mp_error *err) {
     mp_status status = MP_OK;
     const hid_t group = mp_golden_open_case(golden, case_text, err);

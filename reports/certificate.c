@@ -113,10 +113,11 @@ static json_t *text_or_null(const char *text) {
 
 /* What a repetition has to be told. */
 static json_t *how_json(const mp_tune_request *r) {
-    return json_pack("{s:o, s:o, s:o, s:b, s:b, s:I, s:i}", "subject",
+    return json_pack("{s:o, s:o, s:o, s:b, s:b, s:I, s:i, s:o, s:f}", "subject",
                      mp_json_text(r->suite.settings.subject), "model", text_or_null(r->model), "with",
                      text_or_null(r->with), "each", r->choice.each, "own_tiles", r->choice.own_tiles, "most",
-                     (json_int_t)r->choice.most, "repeat", r->suite.settings.repeat);
+                     (json_int_t)r->choice.most, "repeat", r->suite.settings.repeat, "against",
+                     text_or_null(r->against), "threshold", r->threshold);
 }
 
 static json_t *target_json(const mp_tune_target *t) {

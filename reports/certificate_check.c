@@ -28,6 +28,8 @@ static mp_status check_shape(const json_t *shape, mp_error *err) {
     static const char *const texts[] = {"proof", "tile", "tile_down", "reason", "row"};
     const json_t *launches = json_object_get(shape, "launches"), *launch;
     size_t i;
+    const json_t *speed = json_object_get(shape, "speed");
+    if (speed && !json_is_array(speed)) return mp_fail(err, MP_EINPUT, "speed: expected a list of keys");
     if (!json_is_string(json_object_get(shape, "case")) || !json_is_array(launches))
         return mp_fail(err, MP_EINPUT, "a shape: expected an object with \"case\" and \"launches\"");
     json_array_foreach(launches, i, launch) {
@@ -184,6 +186,9 @@ static void check_launches(reading *k, const json_t *shape, const mp_tune_plan *
         else if (missing_check(launch))
             mp_texts_add(k->against, "M=%lld: proven without the check %s", M, missing_check(launch));
     }
+    if (json_array_size(launches) > plan->count)
+        mp_texts_add(k->against, "it has %zu launches, the file asks for %zu", json_array_size(launches),
+                     plan->count);
     if (plan->left_out) mp_texts_add(k->against, "%zu larger batch sizes were left out", plan->left_out);
 }
 
@@ -215,6 +220,34 @@ static mp_status check_audit(reading *k, mp_tune_target *target, mp_error *err) 
     return status;
 }
 
+/* The shapes that a proof of the file runs today, each of them in the record, and no other. */
+static mp_status check_which_shapes(reading *k, const mp_tune_target *target, mp_error *err) {
+    const json_t *shapes = json_object_get(k->c, "shapes"), *shape;
+    const mp_tune_request request = mp_certificate_request(k->c, target->path);
+    mp_tune_target *today = calloc(MP_TUNE_SHAPES_MAX, sizeof *today);
+    mp_error why = {0};
+    int count = 0;
+    size_t at;
+    if (!today) return mp_fail(err, MP_EMEMORY, "no memory for shapes");
+    if (mp_tune_shapes(target, request.model, request.with, today, &count, &why) != MP_OK) {
+        mp_texts_add(k->against, "how it was run: %s", why.text);
+        count = 0;
+    } else if (json_array_size(shapes) > (size_t)count) {
+        mp_texts_add(k->against, "it has %zu shapes, the file has %d", json_array_size(shapes), count);
+    }
+    for (int i = 0; i < count; i++) {
+        char text[MP_CASE_TEXT_MAX];
+        bool there = false;
+        today[i].base.M = 1;
+        mp_case_text(&today[i].base, text, sizeof text);
+        json_array_foreach(shapes, at, shape) there =
+            there || strcmp(text, mp_certificate_text(shape, "case")) == 0;
+        if (!there) mp_texts_add(k->against, "%s: %s is not in it", today[i].model, text);
+    }
+    free(today);
+    return MP_OK;
+}
+
 static void check_shapes(reading *k, const mp_tune_target *target) {
     const json_t *shapes = json_object_get(k->c, "shapes"), *shape;
     const mp_tune_request request = mp_certificate_request(k->c, target->path);
@@ -240,9 +273,9 @@ static void check_shapes(reading *k, const mp_tune_target *target) {
 }
 
 static void check_run(reading *k, const mp_tune_target *target) {
-    const json_t *run = json_object_get(k->c, "run");
+    const json_t *run = json_object_get(k->c, "run"), *how = json_object_get(k->c, "how");
     const char *subject = mp_certificate_text(run, "subject"), *device = mp_certificate_text(run, "device"),
-               *version = mp_certificate_text(run, "version");
+               *version = mp_certificate_text(run, "version"), *model = mp_certificate_text(how, "model");
     if (*mp_certificate_text(k->c, "not_run"))
         mp_texts_add(k->against, "nothing was run: %s", mp_certificate_text(k->c, "not_run"));
     if (strcmp(subject, "host") == 0 || strcmp(subject, "ref") == 0)
@@ -251,13 +284,24 @@ static void check_run(reading *k, const mp_tune_target *target) {
         mp_texts_add(k->against, "it does not say on which device it ran");
     else if (*target->device && strcmp(device, target->device) != 0)
         mp_texts_add(k->against, "it ran on %s, and the file is for %s", device, target->device);
+    if (json_is_true(json_object_get(run, "interrupted"))) mp_texts_add(k->against, "it was interrupted");
+    if (json_is_true(json_object_get(how, "own_tiles")) &&
+        !strstr(mp_certificate_text(how, "subject"), " expects="))
+        mp_texts_add(k->against,
+                     "the subject chose its tiles itself (--own-tiles), and nothing compared them "
+                     "with the file's: expected a subject with expects=FILE");
     if (strcmp(version, mp_version()) != 0)
         mp_texts_add(k->notes, "made by moeparity %s, this is %s", *version ? version : "of no version",
                      mp_version());
-    if (*mp_certificate_text(json_object_get(k->c, "how"), "with"))
-        mp_texts_add(k->notes, "the shape was given: --with '%s'",
-                     mp_certificate_text(json_object_get(k->c, "how"), "with"));
-    if (mp_certificate_number(json_object_get(k->c, "how"), "repeat") < 2)
+    if (*model)
+        mp_texts_add(k->notes, "of all models with this E and N it is about one: --model '%s'", model);
+    if (*mp_certificate_text(how, "with"))
+        mp_texts_add(k->notes, "the shape was given: --with '%s'", mp_certificate_text(how, "with"));
+    if (*mp_certificate_text(how, "against"))
+        mp_texts_add(k->notes, "beside %s a key may be %g %% slower: --threshold",
+                     mp_certificate_text(how, "against"),
+                     100 * json_real_value(json_object_get(how, "threshold")));
+    if (mp_certificate_number(how, "repeat") < 2)
         mp_texts_add(k->against, "it ran each case once: expected at least twice");
     if (!*mp_certificate_text(json_object_get(k->c, "signed_off"), "by"))
         mp_texts_add(k->against, "nobody signed it off");
@@ -286,6 +330,7 @@ mp_status mp_certificate_check(const json_t *certificate, const char *file, cons
             mp_texts_add(notes, "its report was not looked at: --report FILE");
         check_run(&k, target);
         check_shapes(&k, target);
+        status = check_which_shapes(&k, target, err);
     }
     free(target);
     return status;

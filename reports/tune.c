@@ -294,7 +294,8 @@ void mp_report_tune_changes(FILE *to, const mp_tune_target *old, const mp_tune_t
         range_text(c->first, c->last, &range);
         tile_text(&c->old_up, &c->old_down, &before);
         tile_text(&c->new_up, &c->new_down, &after);
-        fprintf(out, "M %-12s %s -> %s\n", mp_text_get(&range), mp_text_get(&before), mp_text_get(&after));
+        fprintf(out, "M %-12s %s -> %s%s\n", mp_text_get(&range), mp_text_get(&before), mp_text_get(&after),
+                mp_tune_same_beside_tiles(old, new, c->first) ? "" : ", and USE_TMA, SPLIT_K or num_ctas");
         mp_text_free(&range);
         mp_text_free(&before);
         mp_text_free(&after);

@@ -126,6 +126,13 @@ static void what_git_is_told(void **state) {
            "bisect step: good: ", "");
     expect("moeparity bisect step -- --case 'M=2 N=8 scope=act' --subject plugin:./none.so", 125,
            "bisect step: cannot be tested: nothing was judged (exit code 2)", "cannot load the plug-in");
+    /* what was not asked did not pass */
+    expect("moeparity bisect step --fails-in graph -- --case 'M=2 N=8 scope=act' --subject host", 125,
+           "bisect step: cannot be tested: no case that passed was judged in what --fails-in asks for\n", "");
+    expect("moeparity bisect step --fails-in bound:down -- --case 'M=2 N=8 scope=act' --subject host", 125,
+           "no case that passed was judged", "");
+    expect("moeparity bisect step --fails-in bound:act -- --case 'M=2 N=8 scope=act' --subject host", 0,
+           "bisect step: good: 1 case passed\n", "");
     expect("moeparity bisect step -- none.yaml --subject host", 125, "cannot be tested",
            "none.yaml: No such file");
     expect("CUDA_VISIBLE_DEVICES= moeparity bisect step -- --case M=2 --subject cuda", 125,

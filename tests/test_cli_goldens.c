@@ -169,6 +169,9 @@ static void a_refresh_is_explained_or_refused(void **state) {
     expect("moeparity golden refresh old.h5 --allow bit", 2, "",
            "--allow: 'bit': expected bits, inputs or missing");
     expect("moeparity golden refresh old.h5 --allow ,", 2, "", "--allow: '': expected bits");
+    expect("moeparity golden refresh old.h5 --match M=1", 2, "",
+           "--match without a matrix: all cases of a golden");
+    expect("moeparity golden refresh old.h5 --tier ci", 2, "", "--tier without a matrix");
     expect("moeparity golden refresh none.h5", 2, "", "none.h5: No such file or directory");
     expect("moeparity golden refresh junk.h5", 2, "", "junk.h5: not an HDF5 file");
 }
@@ -272,6 +275,35 @@ static void rows_are_told_from_few_words(void **state) {
            "");
 }
 
+/* A tensor of which nothing is compared any more: each row is marked as one without a result. */
+static void leave_out_every_row(const char *path, const char *tensor) {
+    static uint64_t words[2][256];
+    unsigned char marks[600 / 8];
+    char name[128];
+    const hsize_t bytes = sizeof marks;
+    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), space = H5Screate_simple(1, &bytes, NULL);
+    snprintf(name, sizeof name, "%s.tree", tensor);
+    const hid_t tree = H5Dopen2(file, name, H5P_DEFAULT);
+    assert_true(H5Dwrite(tree, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, words) >= 0);
+    snprintf(name, sizeof name, "%s.left_out", tensor);
+    memset(marks, 0xff, sizeof marks);
+    const hid_t set = H5Dcreate2(file, name, H5T_STD_U8LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(H5Dwrite(set, H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, marks) >= 0);
+    H5Dclose(set);
+    H5Dclose(tree);
+    H5Sclose(space);
+    H5Fclose(file);
+    forget_roots(path);
+}
+
+static void marks_hide_no_row(void **state) {
+    (void)state;
+    expect(RECORD("marked.h5", "--digest-above 0 --case '" LARGE "'"), 0, "recorded 1", "");
+    leave_out_every_row("marked.h5", LARGE "/out");
+    expect("moeparity golden verify marked.h5 --subject host -q", 1,
+           "golden: out: the golden leaves out 600 rows that hold a result, first row 0", "");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_become_the_whole),
@@ -283,6 +315,7 @@ int main(void) {
         cmocka_unit_test(cases_of_other_fields_stand_side_by_side),
         cmocka_unit_test(other_tiles_are_compared_by_slots),
         cmocka_unit_test(rows_are_told_from_few_words),
+        cmocka_unit_test(marks_hide_no_row),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

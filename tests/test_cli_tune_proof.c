@@ -94,6 +94,15 @@ static void files_differ(void **state) {
     expect("moeparity tune diff old/" NAME " new/" NAME " --dry-run", 0, "M=17", "");
     expect("moeparity tune diff old/" NAME " old/" NAME, 0, "every M has the tiles that it had", "");
     expect("moeparity tune diff old/" NAME " fp8/*.json", 2, "", "tables of different kernels");
+    /* what changes lies above: no launch is no proof */
+    expect("moeparity tune diff old/" NAME " new/" NAME HOST " --most 2", 77, "0 batch sizes: 0 proven", "");
+    /* the tile is the same, and the kernel another */
+    write_file("wrong/" NAME,
+               "{\"1\": " TILE(16, 32, FULL) ", \"16\": " TILE(16, 64, FULL ", \"USE_TMA\": true") "}\n");
+    expect("moeparity tune diff old/" NAME " wrong/" NAME HOST, 0,
+           "M 9..          16x64x32x1x4x2 -> 16x64x32x1x4x2, and USE_TMA, SPLIT_K or num_ctas\nevery other M",
+           "");
+    assert_non_null(strstr(out, "3 batch sizes: 3 proven"));
 }
 
 static void keys_are_timed(void **state) {
@@ -135,9 +144,17 @@ static void a_certificate_is_checked(void **state) {
         {"s/\"repeat\": 2/\"repeat\": 1/", "it ran each case once"},
         {"s/\"most\": 0/\"most\": 9/", "2 larger batch sizes were left out"},
         {"s/\"case\": \"M=1 E=4/\"case\": \"M=1 E=5/", "E=5 N=32 is not the file's shape"},
+        {"s/\"case\": \"M=1 E=4 topk=2/\"case\": \"M=1 E=4 topk=1/",
+         "M=1 E=4 topk=2 K=64 N=32 act=silu is not"},
+        {"s/\"with\": \"K=64 topk=2\"/\"with\": null/", "M=1 E=4 topk=4 K=2048 N=32 act=silu is not in it"},
+        {"s/\"own_tiles\": false/\"own_tiles\": true/", "chose its tiles itself"},
+        {"s/\"interrupted\": false/\"interrupted\": true/", "it was interrupted"},
+        {"s/\"launches\": \\[/&{\"M\": 99, \"proof\": \"refuted\", \"tile\": \"\", \"tile_down\": \"\", "
+         "\"reason\": \"\", \"row\": \"\", \"checks\": []},/",
+         "it has 6 launches, the file asks for 5"},
     };
     for (size_t i = 0; i < sizeof changed / sizeof *changed; i++) {
-        char command[256];
+        char command[320];
         snprintf(command, sizeof command,
                  "sed '%s' c.json > d.json; moeparity tune check d.json --report r.json", changed[i][0]);
         expect(command, 1, changed[i][1], "");
@@ -172,6 +189,7 @@ static void bad_input_is_refused(void **state) {
         {"tune verify new/" NAME " --with E=8", "changes E or N"},
         {"tune verify new/" NAME " --with M=3", "changes M or tiles"},
         {"tune verify new/" NAME " --subject nobody", "nobody"},
+        {"tune verify new/" NAME HOST " --own-tiles", "it looks no tile up"},
         {"tune verify new/" NAME HOST " --json new/" NAME, "would be overwritten"},
         {"tune verify new/" NAME HOST " --json no/r.json", "cannot write no/r.json"},
         {"tune diff new/" NAME, "two files"},

@@ -130,6 +130,25 @@ static void note(beside *b, const tensor_beside *k, const mp_golden_difference *
     }
 }
 
+/* Rows that hold a result, and of which the golden says that they hold none: nothing of them is compared, so
+ * that whoever marks them could hide what is wrong with them. */
+static mp_status note_left_out(beside *b, const tensor_beside *k, mp_error *err) {
+    uint8_t *left_out;
+    int64_t count = 0, first = 0;
+    const mp_status status = mp_golden_left_out(b->s->options->golden, b->s->v->name, k->id, &left_out, err);
+    for (int64_t row = mp_tensor_rows(&b->s->first.t[k->id]) - 1; left_out && row >= 0; row--)
+        if (left_out[row / 8] >> (row % 8) & 1 && told_row(k, row, -1) >= 0) {
+            count++;
+            first = row;
+        }
+    free(left_out);
+    if (count > 0)
+        mp_text_add(&b->text, "%s%s: the golden leaves out %lld row%s that hold%s a result, first row %lld",
+                    b->text.length > 0 ? "; " : "", mp_tensor_name(k->id), (long long)count,
+                    count == 1 ? "" : "s", count == 1 ? "s" : "", (long long)first);
+    return status;
+}
+
 static mp_status compare_tensor(beside *b, mp_tensor_id id, mp_error *err) {
     const mp_session *s = b->s;
     const mp_tensor *t = &s->first.t[id];
@@ -151,6 +170,7 @@ static mp_status compare_tensor(beside *b, mp_tensor_id id, mp_error *err) {
         b->compared++;
         k.d.compared = mp_tensor_count(t);
         if (found.shape_differs || k.d.differing > 0 || found.crowded_groups > 0) note(b, &k, &found);
+        if (!found.shape_differs) status = note_left_out(b, &k, err);
     }
     mp_difference_end(&k.d);
     return status;

@@ -47,7 +47,9 @@ mp_status mp_tune_changes(const mp_tune_target *old, const mp_tune_target *new, 
         mp_tune_change c = {.first = start[i], .last = i + 1 < starts ? start[i + 1] - 1 : INT64_MAX};
         status = mp_tune_tiles(old, c.first, &c.old_up, &c.old_down, err);
         if (status == MP_OK) status = mp_tune_tiles(new, c.first, &c.new_up, &c.new_down, err);
-        if (status != MP_OK || (same(&c.old_up, &c.new_up) && same(&c.old_down, &c.new_down))) continue;
+        if (status != MP_OK || (same(&c.old_up, &c.new_up) && same(&c.old_down, &c.new_down) &&
+                                mp_tune_same_beside_tiles(old, new, c.first)))
+            continue;
         if (*count && goes_on(&list[*count - 1], &c))
             list[*count - 1].last = c.last;
         else

@@ -112,11 +112,21 @@ static mp_status audit(mp_tune_result *result, mp_error *err) {
                           err);
 }
 
+/* A pipeline that has no table of its own would run its default tile, and prove none of the file's. */
+static mp_status check_own_tiles(const mp_tune_request *request, mp_error *err) {
+    const char *subject = request->suite.settings.subject;
+    if (!request->choice.own_tiles || mp_subject_is_foreign(subject)) return MP_OK;
+    return mp_fail(err, MP_EINPUT,
+                   "--own-tiles with subject %s: it looks no tile up; expected a plug-in or a program",
+                   subject);
+}
+
 mp_status mp_tune_prove(const mp_tune_request *request, mp_tune_result *result, mp_run_info *info,
                         mp_error *err) {
     mp_tune_target *shapes = calloc(MP_TUNE_SHAPES_MAX, sizeof *shapes);
     *result = (mp_tune_result){0};
     mp_status status = shapes ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for shapes");
+    if (status == MP_OK) status = check_own_tiles(request, err);
     if (status == MP_OK) status = read_targets(request, result, err);
     if (status == MP_OK) status = audit(result, err);
     if (status == MP_OK)
@@ -187,7 +197,7 @@ int mp_tune_exit_code(const mp_tune_result *result, const mp_run_info *info) {
     const mp_tune_tally tally = mp_tune_count(result);
     if (tally.refuted || result->audit.count[MP_SEVERITY_ERROR]) return MP_EXIT_FAILURE;
     if (info->interrupted) return MP_EXIT_BROKEN;
-    if (tally.unproven == 0) return all_kept(result) ? MP_EXIT_OK : MP_EXIT_FAILURE;
+    if (tally.total && tally.unproven == 0) return all_kept(result) ? MP_EXIT_OK : MP_EXIT_FAILURE;
     if (!all_skipped(result)) return MP_EXIT_FAILURE;
     return mp_gpu_required() ? MP_EXIT_BROKEN : MP_EXIT_SKIPPED;
 }

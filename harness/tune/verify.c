@@ -23,6 +23,16 @@ static bool same_tile(const mp_tile *a, const mp_tile *b) {
     return memcmp(a, b, sizeof *a) == 0; /* ints alone */
 }
 
+static bool same_beside_tile(const mp_tuned_entry *a, const mp_tuned_entry *b) {
+    return a->use_tma == b->use_tma && a->split_k == b->split_k && a->num_ctas == b->num_ctas;
+}
+
+bool mp_tune_same_beside_tiles(const mp_tune_target *a, const mp_tune_target *b, int64_t M) {
+    const mp_tuned_file *down_a = a->down ? a->down : a->up, *down_b = b->down ? b->down : b->up;
+    return same_beside_tile(mp_tuned_nearest(a->up, M), mp_tuned_nearest(b->up, M)) &&
+           same_beside_tile(mp_tuned_nearest(down_a, M), mp_tuned_nearest(down_b, M));
+}
+
 /* Takes a point into the plan, or passes it over. */
 static mp_status add_launch(mp_tune_plan *plan, const mp_tune_choice *choice, const mp_point *point,
                             mp_error *err) {
@@ -34,7 +44,9 @@ static mp_status add_launch(mp_tune_plan *plan, const mp_tune_choice *choice, co
     mp_status status = mp_tune_tiles(target, point->M, &l->up, &l->down, err);
     if (status == MP_OK && choice->instead_of) {
         status = mp_tune_tiles(choice->instead_of, point->M, &up, &down, err);
-        if (status == MP_OK && same_tile(&up, &l->up) && same_tile(&down, &l->down)) return MP_OK;
+        if (status == MP_OK && same_tile(&up, &l->up) && same_tile(&down, &l->down) &&
+            mp_tune_same_beside_tiles(choice->instead_of, target, point->M))
+            return MP_OK;
     }
     if (status != MP_OK) return status;
     if (!choice->own_tiles) {

@@ -58,6 +58,9 @@ typedef struct mp_tune_plan {
 
 /* The tiles that a target's files give to a batch. */
 mp_status mp_tune_tiles(const mp_tune_target *target, int64_t M, mp_tile *up, mp_tile *down, mp_error *err);
+/* Whether two targets say the same of a batch in what an entry holds beside its tile: USE_TMA, SPLIT_K and
+ * num_ctas, which kernels of others read. */
+bool mp_tune_same_beside_tiles(const mp_tune_target *a, const mp_tune_target *b, int64_t M);
 /* *target is read as long as the plan lives. Free with mp_tune_plan_free, after an error too. */
 mp_status mp_tune_plan_make(const mp_tune_target *target, const mp_tune_choice *choice, mp_tune_plan *plan,
                             mp_error *err);
