@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/options.h"
 
-#include "cli/common.h"
-
-#include <limits.h>
-#include <stddef.h>
-
 enum { /* a bit each, of 64 */
        RUN = INT64_C(1) << MP_CMD_RUN,
        LIST = INT64_C(1) << MP_CMD_LIST,
@@ -44,251 +39,30 @@ enum { /* a bit each, of 64 */
        ALL = (INT64_C(1) << MP_COMMAND_COUNT) - 1
 };
 
-const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
-    [MP_CMD_RUN] = {"run", mp_cmd_run,
-                    "MATRIX... [option ...]\n--case 'M=32 topk=2 act=silu' [--pair 'path=runner']... ...",
-                    MP_OPERANDS_MATRIX, 0, INT_MAX, "matrix files",
-                    "judge the cases of matrix files, or single cases",
-                    "Every case runs in a worker process, under a watchdog; a worker that crashed or hung is "
-                    "replaced. A row is printed for each case, and under one that is not OK what failed and "
-                    "one command that repeats it. A matrix is a path, or the name of one that is installed "
-                    "(moeparity list --matrices)."},
-    [MP_CMD_LIST] = {"list", mp_cmd_list, "MATRIX... [option ...]\n--matrices", MP_OPERANDS_MATRIX, 0,
-                     INT_MAX, "matrix files", "print the cases of matrix files, one name a line", NULL},
-    [MP_CMD_COVERAGE] =
-        {"coverage", mp_cmd_coverage, "MATRIX... [option ...]\n--case 'M=32 topk=2 act=silu'... [option ...]",
-         MP_OPERANDS_MATRIX, 0, INT_MAX, "matrix files",
-         "which conditions the cases of matrix files produce, and which none does",
-         "A fault shows only where a case has what it needs: an odd number of k groups, an expert without "
-         "tokens, an offset beyond 2^31. docs/coverage.md lists these conditions. Ids are generated, nothing "
-         "is executed. Exit code 1: a condition that --require or --require-from names is produced by no "
-         "case."},
-    [MP_CMD_SHOW] = {"show", mp_cmd_show, "--case 'M=32 topk=2 act=silu' [option ...]\n--fields",
-                     MP_OPERANDS_NONE, 0, 0, "no argument",
-                     "one case: fields, contract, config, memory plan, bounds", NULL},
-    [MP_CMD_JUDGE] = {"judge", mp_cmd_judge, "FILE... [option ...]", MP_OPERANDS_TRACE, 1, INT_MAX,
-                      "files of tensors", "judge the tensors that another program has written into a file",
-                      "HDF5 as h5py writes it, or safetensors: inputs, and any of the tensors that stages "
-                      "leave. Every stage "
-                      "is judged whose input and output are there; stages between two tensors that are there "
-                      "are judged as "
-                      "one. Sizes and dtype follow from the shapes (docs/files.md)."},
-    [MP_CMD_EXPORT] = {"export", mp_cmd_export, "--case 'M=32 topk=2 act=silu' --out FILE [option ...]",
-                       MP_OPERANDS_NONE, 0, 0, "no argument",
-                       "write the inputs of a case into a file, for any language",
-                       ".npz, .h5, .safetensors, or a folder with one raw file a tensor and a manifest. FILE "
-                       "is replaced in "
-                       "one step."},
-    [MP_CMD_RECORD] = {"golden record", mp_cmd_golden_record,
-                       "FILE MATRIX... [option ...]\nFILE --case 'M=32 topk=2 act=silu' [option ...]",
-                       MP_OPERANDS_GOLDEN_MATRIX, 1, INT_MAX, "a file and matrices",
-                       "judge every case, and store their traces if all of them pass",
-                       "Writes nothing unless every case passes; an old FILE is replaced at the end, in one "
-                       "step."},
-    [MP_CMD_VERIFY] = {"golden verify", mp_cmd_golden_verify, "FILE [option ...]", MP_OPERANDS_GOLDEN, 1, 1,
-                       "one file", "execute the cases of a golden again, and compare",
-                       "Judges like run. A case that cannot be compared with the golden fails. A golden is a "
-                       "path, or the name of one that is installed."},
-    [MP_CMD_DIFF] =
-        {"golden diff", mp_cmd_golden_diff, "FILE FILE [option ...]", MP_OPERANDS_GOLDEN, 2, 2, "two files",
-         "compare two goldens, tensor by tensor",
-         "A line for everything in which they differ: where it begins, by how much, which experts "
-         "and tiles that touches; counts by stage at the end. Exit code 1 when they differ."},
-    [MP_CMD_LS] = {"golden ls", mp_cmd_golden_ls, "FILE", MP_OPERANDS_GOLDEN, 1, 1, "one file",
-                   "what a golden holds, and who made it", NULL},
-    [MP_CMD_GOLDEN_MERGE] =
-        {"golden merge", mp_cmd_golden_merge, "OUT FILE...", MP_OPERANDS_GOLDEN, 2, INT_MAX,
-         "a file to write and at least one golden", "put the cases of several goldens into one",
-         "A case that several files hold must be the same in all of them: else they are named, "
-         "nothing is written, and the exit code is 1. Each case keeps who recorded it."},
-    [MP_CMD_REFRESH] =
-        {"golden refresh", mp_cmd_golden_refresh, "FILE [MATRIX...] [option ...]", MP_OPERANDS_GOLDEN_MATRIX,
-         1, INT_MAX, "a golden and matrices",
-         "record the cases of a golden again, if what changes is explained",
-         "Executes and judges them like record: those of the matrices, or those that the file holds. Prints "
-         "what has changed, and why that is legal: another contract, fill version or tiles, a tensor or a "
-         "case that is new, a case that the matrices do not have. The file is replaced in one step if "
-         "everything is legal; else it stays as it is, and the exit code is 1."},
-    [MP_CMD_REPORT_MERGE] =
-        {"report merge", mp_cmd_report_merge, "OUT.json FILE... [option ...]", MP_OPERANDS_REPORT, 2, INT_MAX,
-         "a file to write and reports", "make one report of those of all shards of a matrix",
-         "The JSON reports of `--shard 0/N` to `N-1/N`, in any order. The exit code is that of the whole. A "
-         "shard that is missing, there twice, or of another matrix, commit, subject or setting is bad input "
-         "(docs/ci.md)."},
-    [MP_CMD_REPORT_DIFF] =
-        {"report diff", mp_cmd_report_diff, "FIRST.json SECOND.json [option ...]", MP_OPERANDS_REPORT, 2, 2,
-         "two JSON reports", "what changed from one JSON report to another",
-         "Cases are the same by their names. The gravest change comes first: an outcome "
-         "that is worse, a case that is gone, a check that is not judged any more, bits, "
-         "error over bound, drift, what is said of the subject. Exit code 1: an outcome is "
-         "worse, or a case is gone."},
-    [MP_CMD_REPORT_HTML] = {"report html", mp_cmd_report_html, "OUT.html FILE.json [OTHER.json]",
-                            MP_OPERANDS_REPORT, 2, 3, "a page to write, and one or two JSON reports",
-                            "a page that people look at, of a JSON report or of two",
-                            "One file, which needs no network: a table with filters, and of each case its "
-                            "stages, checks and repro. Reports of older versions are drawn too. Of two the "
-                            "first is the older one: the page shows what changed."},
-    [MP_CMD_INFER] =
-        {"infer", mp_cmd_infer, "[--subject S] [option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
-         "the contract of a subject, found out from its bits",
-         "Runs the subject on cases that tell hypotheses about its arithmetic apart, computes every stage "
-         "from "
-         "the subject's own input of it under each hypothesis, and prints how many elements differ; then the "
-         "contract to paste, what the data could not separate, and the order of its sums. Exit codes: 0 "
-         "every "
-         "stage that is seen has a hypothesis that fits; 1 one has none; 2, 3 and 77 as always "
-         "(docs/infer.md)."},
-    [MP_CMD_BISECT_STAGE] =
-        {"bisect stage", mp_cmd_bisect_stage, "--case 'M=32 topk=2 act=silu' [--against S2] [option ...]",
-         MP_OPERANDS_NONE, 0, 0, "no argument",
-         "the first stage in which a subject parts from what is expected, or from another subject",
-         "Runs the case once, and says of every stage how many elements have other bits than predicted, or "
-         "than "
-         "those of --against, and how many are beyond their bounds; where that begins, and what these "
-         "elements "
-         "have in common. Exit codes: 0 no stage parts; 1 one does; 2, 3 and 77 as always (docs/bisect.md)."},
-    [MP_CMD_BISECT_K] =
-        {"bisect k", mp_cmd_bisect_k, "--case 'M=32 topk=2 act=silu' [option ...]", MP_OPERANDS_NONE, 0, 0,
-         "no argument", "the group of terms with which a grouped GEMM begins to err",
-         "Zeroes the inputs of all terms behind k, and finds by halving the first group of k with which the "
-         "subject parts from the prediction, or leaves its bounds; then says of what kind the difference is. "
-         "Exit codes: 0 there is no difference; 1 it was found; 2, 3 and 77 as always (docs/bisect.md)."},
-    [MP_CMD_BISECT_CONFIG] = {"bisect config", mp_cmd_bisect_config,
-                              "--case 'M=32 topk=2 act=silu' --good TILE --bad TILE [option ...]",
-                              MP_OPERANDS_NONE, 0, 0, "no argument",
-                              "the keys of a tile that make a case fail",
-                              "Runs the case with the good tile, the bad one, one key of the bad one in the "
-                              "good one, two of them, "
-                              "one of the good one in the bad one, and finds the least set of keys that "
-                              "still fails as the bad tile "
-                              "does. A tile that cannot be built or run is no failure. Exit codes: 0 the bad "
-                              "tile passes; 1 it was "
-                              "found; 2, 3 and 77 as always (docs/bisect.md)."},
-    [MP_CMD_BISECT_CASE] =
-        {"bisect case", mp_cmd_bisect_case,
-         "--case 'M=32 topk=2 act=silu' [--subject S] [option ...]\n--report FILE [--index N | --name TEXT]",
-         MP_OPERANDS_NONE, 0, 0, "no argument", "a case that fails, made as small as it goes",
-         "Tries smaller and plainer cases, each in a process of its own, and keeps those that fail in the "
-         "same "
-         "check and stage: pairs and rows before it are dropped, one stage is taken alone, options go to "
-         "their "
-         "defaults, M, E, topk, N and K down, numbers of the inputs to 0 or 1. Of several --case the last is "
-         "shrunk, and the others run before it. Prints what it finds, and at the end one line that repeats "
-         "the smallest, which has been run. Exit codes: 0 the case passes; 1 it fails, and was shrunk; 2, 3 "
-         "and 77 as always (docs/bisect.md)."},
-    [MP_CMD_BISECT_SET] =
-        {"bisect set", mp_cmd_bisect_set,
-         "MATRIX... [option ...]\n--case 'M=32 topk=2 act=silu'... [option ...]\n--report FILE [--index N | "
-         "--name TEXT]",
-         MP_OPERANDS_MATRIX, 0, INT_MAX, "matrix files", "which rows must run before the one that fails",
-         "Runs the rows in one process until one fails, then that one alone, and if it passes there, behind "
-         "fewer and fewer of the others, in a new process each time, until none can be left out. Exit codes: "
-         "0 "
-         "no row fails; 1 one does; 2, 3 and 77 as always (docs/bisect.md)."},
-    [MP_CMD_BISECT_STEP] =
-        {"bisect step", mp_cmd_bisect_step, "[--build CMD] [--fails-in WHAT] -- <arguments of moeparity run>",
-         MP_OPERANDS_MATRIX, 1, INT_MAX, "the arguments of moeparity run behind --",
-         "one commit, as `git bisect run` asks about it",
-         "Builds it, runs the cases, and answers with the exit code that git wants: 0 good; 1 bad; 125 it "
-         "cannot be tested: the build failed, the subject cannot be loaded or a file of the commit cannot be "
-         "read, every case is skipped, or it fails otherwise than --fails-in says; 129, which ends the "
-         "bisection: this line itself is wrong (docs/bisect.md)."},
-    [MP_CMD_TUNE_WHICH] =
-        {"tune which", mp_cmd_tune_which, "--device NAME --E E --N N [option ...]", MP_OPERANDS_NONE, 0, 0,
-         "no argument", "the tuned file and key that each public loader picks, and why",
-         "By the rules of sglang's and vLLM's loaders: the names they ask for, the folders they look into, "
-         "the "
-         "file that is taken, the key that serves each M; and files that are nearly it. Looked up in "
-         "--sglang and "
-         "--vllm, or where the environment points to, or in the installed packages; nothing of them is "
-         "imported "
-         "(docs/tune.md). Exit codes: 0 each loader that was asked finds a file for gate_up; 1 one takes its "
-         "defaults, or raises; 2 bad input."},
-    [MP_CMD_TUNE_AUDIT] =
-        {"tune audit", mp_cmd_tune_audit, "DIR|FILE... [option ...]\n--rules", MP_OPERANDS_TUNED, 0, INT_MAX,
-         "tuned files or folders of them", "what is wrong with files of tuned configurations",
-         "Every file named E=....json below a folder, and files that are named: what cannot be read or "
-         "launched, "
-         "blocks that give wrong numbers, names and folders that nobody looks for, pairs and ladders that "
-         "are not "
-         "what they seem. No GPU. Exit codes: 0 no error; 1 an error that --baseline does not know; 2 bad "
-         "input (docs/tune.md)."},
-    [MP_CMD_PROBE] =
-        {"probe", mp_cmd_probe, "[option ...]", MP_OPERANDS_NONE, 0, 0, "no argument",
-         "what this device's arithmetic is, and whether the bit model holds on it",
-         "Exit codes: 0 the bit model holds; 1 it does not, or there is none for this device; 77 "
-         "no GPU."},
-    [MP_CMD_BENCH_REFERENCE] = {"bench reference", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
-                                "no argument", "time the float64 reference",
-                                "Without --case: M=70000 topk=2 act=silu."},
-    [MP_CMD_BENCH_PREDICT] = {"bench predict", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
-                              "no argument", "time the prediction of a device's bits",
-                              "Without --case: M=70000 topk=2 act=silu."},
-    [MP_CMD_BENCH_KERNELS] = {"bench kernels", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
-                              "no argument", "time the kernels on the GPU",
-                              "Without --case: M=16384 topk=8 E=128 K=2048 N=768."},
-    [MP_CMD_TUNE_VERIFY] =
-        {"tune verify", mp_cmd_tune_verify, "FILE [option ...]", MP_OPERANDS_TUNED, 1, 1,
-         "a file of tuned configurations", "prove a file of tuned configurations, launch by launch",
-         "Every key, both sides of every M at which another key takes over, below and above them all, and a "
-         "tail for each. First all tiles are compiled for the device in the file's name, which needs no GPU; "
-         "then they run on a GPU and are judged by float64, predicted bits, repeats and guard zones "
-         "(docs/tune.md). Exit codes: 0 every launch is proven; 1 one is refuted, or only some are proven; "
-         "77 "
-         "nothing could be run here, and nothing is refuted."},
-    [MP_CMD_TUNE_DIFF] =
-        {"tune diff", mp_cmd_tune_diff, "OLD NEW [option ...]", MP_OPERANDS_TUNED, 2, 2,
-         "two files of tuned configurations", "the M whose tiles a file changes, and the proof of those",
-         "Tells each range of M in which NEW has other tiles than OLD, from what to what, and proves the "
-         "launches in these ranges as tune verify does. With --dry-run the ranges alone, and what would "
-         "run."},
-    [MP_CMD_TUNE_CERTIFICATE] =
-        {"tune certificate", mp_cmd_tune_certificate, "FILE --out CERT.json --by NAME [option ...]",
-         MP_OPERANDS_TUNED, 1, 1, "a file of tuned configurations",
-         "prove a file, and write down what was run, on what, with which results",
-         "As tune verify; then the record, with the SHA-256 of the file and of the report, for the pull "
-         "request: tune check verifies it again. A digest is no signature: --by is a name, and who can "
-         "change the record can change its digests. It is written whatever came of it, and says so."},
-    [MP_CMD_TUNE_CHECK] =
-        {"tune check", mp_cmd_tune_check, "CERT.json [option ...]", MP_OPERANDS_TUNED, 1, 1,
-         "a certificate of tune certificate", "whether a certificate proves its file",
-         "The digests; whether its batch sizes are all that the file asks for; whether each was proven, on a "
-         "device, and on the one in the file's name. Exit code 1 says why it proves less."},
-    [MP_CMD_DOCTOR] = {"doctor", mp_cmd_doctor, "", MP_OPERANDS_NONE, 0, 0, "no argument",
-                       "versions, device, BLAS core, caches; what will be skipped and why", NULL},
-    [MP_CMD_WORKER] = {"worker", mp_cmd_worker, "", MP_OPERANDS_NONE, 0, 0, "no argument",
-                       "judge the cases that a run hands over",
-                       "Runs start their workers with it, and talk to them through descriptors 3 and 4: "
-                       "docs/protocol.md."},
-    [MP_CMD_HELP] = {"help", mp_cmd_help, "[COMMAND]", MP_OPERANDS_COMMAND, 0, 2, "a command",
-                     "what a command does, and a description of its options", NULL},
-};
-
 const mp_option_row mp_options[MP_OPTION_COUNT] = {
-    [MP_OPT_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT",
-                     .commands = RUN | COVERAGE | RECORD | VERIFY | BISECTING,
-                     .repeats = RUN | COVERAGE | RECORD | VERIFY | BISECTING,
-                     .summary = "one case, as `name=value ...`",
-                     .details = "Fields that are not named keep their default (moeparity show --fields). "
-                                "Several cases run in this order, with one job in one process: what a case "
-                                "leaves behind meets the next."},
+    /* ---- the cases, and how they are judged ---- */
+    [MP_OPT_CASE] =
+        {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = RUN | COVERAGE | RECORD | VERIFY | BISECTING,
+         .repeats = RUN | COVERAGE | RECORD | VERIFY | BISECTING, .summary = "one case, as `name=value ...`",
+         .details =
+             "Fields that are not named keep their default (moeparity show --fields). Several cases run in "
+             "this order, with one job in one process: what a case leaves behind meets the next."},
     [MP_OPT_ONE_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = SHOW | EXPORT | LOCATING,
                          .summary = "the case, as `name=value ...`",
-                         .details = "Fields that are not named keep their default (moeparity show "
-                                    "--fields)."},
-    [MP_OPT_FILE_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = JUDGE,
-                          .summary = "what the shapes do not tell of the case, as `act=gelu rsf=2.5`",
-                          .details = "Instead of the text in the file, and for every file. Sizes and dtype "
-                                     "follow from the shapes: what is said of them must agree. scope=act "
-                                     "judges that stage alone."},
+                         .details =
+                             "Fields that are not named keep their default (moeparity show --fields)."},
+    [MP_OPT_FILE_CASE] =
+        {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = JUDGE,
+         .summary = "what the shapes do not tell of the case, as `act=gelu rsf=2.5`",
+         .details = "Instead of the text in the file, and for every file. Sizes and dtype follow from the "
+                    "shapes: what is said of them must agree. scope=act judges that stage alone."},
     [MP_OPT_PAIR] = {"pair", 0, MP_TAKES_TEXT, "TEXT",
                      .commands = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
                      .repeats = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
                      .summary = "a variant of the --case before it that must give the same bits",
                      .details =
                          "Fields that differ, as `path=runner`; or ranks or shards, as `ep_size=4 E=2` or "
-                         "`N=64`, whose outputs must sum to the case's. Matrices have pairs of their "
-                         "own."},
+                         "`N=64`, whose outputs must sum to the case's. Matrices have pairs of their own."},
     [MP_OPT_AFTER] = {"after", 0, MP_TAKES_TEXT, "TEXT",
                       .commands = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
                       .repeats = RUN | COVERAGE | RECORD | BISECTING | BISECT_CONFIG,
@@ -300,10 +74,10 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .repeats = RUN | SHOW | EXPORT | BISECTING | LOCATING,
                      .summary = "write over the inputs of each case, as `x[:,64:]=0` or `w1[3]*=0.5`",
                      .details =
-                         "An input, indices and slices as numpy has them, `=` or `*=`, and a number, "
-                         "nan or inf; several behind `;` or in options of their own take place in this "
-                         "order. Pairs, permutations and batches see the edited inputs; of a case that "
-                         "runs before, or beside it, the weights are edited. Not with a golden."},
+                         "An input, indices and slices as numpy has them, `=` or `*=`, and a number, nan or "
+                         "inf; several behind `;` or in options of their own take place in this order. "
+                         "Pairs, permutations and batches see the edited inputs; of a case that runs before, "
+                         "or beside it, the weights are edited. Not with a golden."},
     [MP_OPT_MATCH] = {"match", 0, MP_TAKES_TEXT, "EXPR",
                       .commands = RUN | LIST | COVERAGE | RECORD | VERIFY | BISECT_SET,
                       .summary = "only cases that match, as `M>16 act=silu`",
@@ -313,26 +87,26 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_TIER] = {"tier", 0, MP_TAKES_CHOICE, "T", .choices = "smoke ci full", .fallback = "ci",
                      .commands = RUN | LIST | COVERAGE | RECORD | BISECT_SET,
                      .summary = "smoke, ci or full: each contains the ones before it"},
-    [MP_OPT_SHARD] = {"shard", 0, MP_TAKES_TEXT, "I/N", .commands = JUDGING | LIST | RECORD_ALONE,
-                      .summary = "of the cases, those of shard I of N, from 0/N on; or auto, auto/N",
-                      .details = "The cases are cut into N parts of about equal cost, everywhere alike: run "
-                                 "them anywhere, and put their reports together by moeparity report merge. "
-                                 "auto: what the engine tells that has started this (Slurm array, mpirun, "
-                                 "Kubernetes with auto/N). GTEST_TOTAL_SHARDS and GTEST_SHARD_INDEX are "
-                                 "obeyed without this option, but in a recording (docs/ci.md)."},
-    [MP_OPT_CONTRACT] = {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE | RUN | LOCATING,
-                         .summary = "what the maker of the file, or of the subject, promises, as `sm_90 "
-                                    "act.ulps=4`",
-                         .details = "A preset, and fields over it. Without it what the file says, else "
-                                    "`any`, or what the subject says. moeparity show prints a contract; "
-                                    "docs/subjects.md tells more."},
-    [MP_OPT_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
-                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
-                        .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",
-                        .details = "What executes the cases. ref: the float64 reference, rounded where the "
-                                   "contract rounds. host: the prediction of sm_90, on the CPU. cuda: the "
-                                   "kernels. plugin:PATH[,words]: your kernel in a shared library; "
-                                   "worker:COMMAND: in a program (docs/subjects.md)."},
+    [MP_OPT_SHARD] =
+        {"shard", 0, MP_TAKES_TEXT, "I/N", .commands = JUDGING | LIST | RECORD_ALONE,
+         .summary = "of the cases, those of shard I of N, from 0/N on; or auto, auto/N",
+         .details =
+             "The cases are cut into N parts of about equal cost, everywhere alike: run them anywhere, and "
+             "put their reports together by moeparity report merge. auto: what the engine tells that has "
+             "started this (Slurm array, mpirun, Kubernetes with auto/N). GTEST_TOTAL_SHARDS and "
+             "GTEST_SHARD_INDEX are obeyed without this option, but in a recording (docs/ci.md)."},
+    [MP_OPT_CONTRACT] =
+        {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE | RUN | LOCATING,
+         .summary = "what the maker of the file, or of the subject, promises, as `sm_90 act.ulps=4`",
+         .details = "A preset, and fields over it. Without it what the file says, else `any`, or what the "
+                    "subject says. moeparity show prints a contract; docs/subjects.md tells more."},
+    [MP_OPT_SUBJECT] =
+        {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
+         .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
+         .summary = "ref, host, cuda, or auto (cuda where a GPU is found, else host)",
+         .details = "What executes the cases. ref: the float64 reference, rounded where the contract rounds. "
+                    "host: the prediction of sm_90, on the CPU. cuda: the kernels. plugin:PATH[,words]: your "
+                    "kernel in a shared library; worker:COMMAND: in a program (docs/subjects.md)."},
     [MP_OPT_AGAINST] = {"against", 0, MP_TAKES_TEXT, "S2", .commands = JUDGING | BISECT_STAGE,
                         .summary = "compare every case with a second subject as well",
                         .details = "Reported, not judged: both have their own bounds."},
@@ -342,31 +116,29 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                .summary = "the golden need not hold every case",
                                .details = "A case that --golden does not hold, or holds from another "
                                           "contract, is then not judged against it; otherwise it fails."},
-    [MP_OPT_STRICT] = {"strict", 0, MP_TAKES_NOTHING,
-                       .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
-                       .summary = "what was asked for and not judged fails, and so does a skip",
-                       .details = "Asked for are --golden, --against, the pairs, and every check that the "
-                                  "contract promises for the case. For CI: a run that judged less than it "
-                                  "looks like ends with exit code 1."},
-    [MP_OPT_FILE_STRICT] = {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGE,
-                            .summary = "what a file can be asked and was not judged fails, and so does a "
-                                       "skip",
-                            .details = "Asked for are the numbers of the stages that it covers, and their "
-                                       "bits where the contract requires them; not what needs a run "
-                                       "(repeats, guard zones, permuted tokens). Stages for which a tensor "
-                                       "is lacking are told, and do not fail."},
+    [MP_OPT_STRICT] =
+        {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
+         .summary = "what was asked for and not judged fails, and so does a skip",
+         .details =
+             "Asked for are --golden, --against, the pairs, and every check that the contract promises for "
+             "the case. For CI: a run that judged less than it looks like ends with exit code 1."},
+    [MP_OPT_FILE_STRICT] =
+        {"strict", 0, MP_TAKES_NOTHING, .commands = JUDGE,
+         .summary = "what a file can be asked and was not judged fails, and so does a skip",
+         .details = "Asked for are the numbers of the stages that it covers, and their bits where the "
+                    "contract requires them; not what needs a run (repeats, guard zones, permuted tokens). "
+                    "Stages for which a tensor is lacking are told, and do not fail."},
     [MP_OPT_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2",
-                       .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
+                       .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG | PROVING,
                        .summary = "runs of a case that must agree bit for bit",
                        .details = "From the second on, buffers hold another poison than in the first: with 1 "
                                   "a dependence on old contents is not seen."},
-    [MP_OPT_DETERMINISTIC] = {"deterministic", 0, MP_TAKES_NOTHING,
-                              .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
-                              .summary = "runs must agree bit for bit whatever the contract says",
-                              .details =
-                                  "A sum whose order is not fixed may differ from run to run where its "
-                                  "contract says so, and keeps its bound; with this option it fails. "
-                                  "With --repeat 20 rare differences are found too."},
+    [MP_OPT_DETERMINISTIC] =
+        {"deterministic", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | BISECTING | BISECT_CONFIG,
+         .summary = "runs must agree bit for bit whatever the contract says",
+         .details =
+             "A sum whose order is not fixed may differ from run to run where its contract says so, and "
+             "keeps its bound; with this option it fails. With --repeat 20 rare differences are found too."},
     [MP_OPT_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME",
                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "look tuned tiles up for this device",
@@ -378,29 +150,28 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE",
                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "take tiles from this tuned file, whatever its name"},
-    [MP_OPT_DEVICES] = {"devices", 0, MP_TAKES_TEXT, "LIST", .commands = JUDGING | RECORD,
-                        .summary = "the GPUs that cases run on, as 0,1, or all",
-                        .details = "A worker for each, or as many as --jobs says; each sees that GPU alone, "
-                                   "and gets a row as soon as it is free. Numbers count what "
-                                   "CUDA_VISIBLE_DEVICES leaves. Without it, the first one. A recording has "
-                                   "one worker, and so one device."},
+    [MP_OPT_DEVICES] =
+        {"devices", 0, MP_TAKES_TEXT, "LIST", .commands = JUDGING | RECORD,
+         .summary = "the GPUs that cases run on, as 0,1, or all",
+         .details = "A worker for each, or as many as --jobs says; each sees that GPU alone, and gets a row "
+                    "as soon as it is free. Numbers count what CUDA_VISIBLE_DEVICES leaves. Without it, the "
+                    "first one. A recording has one worker, and so one device."},
     [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGE | JUDGING,
                      .summary = "worker processes",
-                     .details =
-                         "Of each of the --devices, where they are chosen. They share the cores, unless "
-                         "OMP_NUM_THREADS says how many threads each one has, and the memory."},
+                     .details = "Of each of the --devices, where they are chosen. They share the cores, "
+                                "unless OMP_NUM_THREADS says how many threads each one has, and the memory."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
-                        .commands = JUDGING | RECORD | BISECTING | LOCATING,
+                        .commands = JUDGING | RECORD | BISECTING | LOCATING | PROVING,
                         .summary = "seconds before a case counts as hung",
-                        .details = "The start of a worker has as many, and 900 more once it compiles "
-                                   "kernels."},
+                        .details =
+                            "The start of a worker has as many, and 900 more once it compiles kernels."},
     [MP_OPT_FILE_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
                              .commands = JUDGE, .summary = "seconds before a file counts as hung",
                              .details = "While it is read, and again while it is judged."},
-    [MP_OPT_INFER_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
-                              .commands = INFER, .summary = "seconds for all cases and questions together",
-                              .details = "The start of the subject has as many before, and 900 more once it "
-                                         "compiles kernels."},
+    [MP_OPT_INFER_TIMEOUT] =
+        {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600", .commands = INFER,
+         .summary = "seconds for all cases and questions together",
+         .details = "The start of the subject has as many before, and 900 more once it compiles kernels."},
     [MP_OPT_FAIL_FAST] = {"fail-fast", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
                           .summary = "stop after the first case that fails, crashes or hangs",
                           .details = "What was not reached is not in the reports."},
@@ -411,10 +182,10 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            .commands = JUDGE | JUDGING | RECORD | SHOW | INFER,
                            .summary = "no worker processes, no watchdog: for debuggers and memory checkers",
                            .details = "No parent survives a crash then: where cases are judged, `case i/n: "
-                                      "<repro>` goes to stderr before each one, unless that is a "
-                                      "terminal."},
+                                      "<repro>` goes to stderr before each one, unless that is a terminal."},
     [MP_OPT_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
                         .summary = "say which cases would run, and what would be judged; run nothing"},
+    /* ---- reports, and what is printed ---- */
     [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | LIST | COVERAGE,
                      .summary = "write the verdicts, the cases, or what they produce, as JSON",
                      .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
@@ -423,10 +194,10 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                      .summary = "write a page that people look at: cases, histograms, maps, repros",
                      .details = "One file, which needs no network. Implies --figures. moeparity report html "
                                 "makes the same of a JSON report."},
-    [MP_OPT_FIGURES] = {"figures", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
-                        .summary = "histograms and maps of every stage in the JSON report",
-                        .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are "
-                                   "made later."},
+    [MP_OPT_FIGURES] =
+        {"figures", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
+         .summary = "histograms and maps of every stage in the JSON report",
+         .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are made later."},
     [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
                       .summary = "write the verdicts as JUnit XML"},
     [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
@@ -440,18 +211,18 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_COLOR] = {"color", 0, MP_TAKES_CHOICE, "WHEN", .choices = "auto always never", .fallback = "auto",
                       .commands = JUDGE | JUDGING | RECORD, .summary = "auto, always or never",
                       .details = "auto: on a terminal, and where FORCE_COLOR is set; not where NO_COLOR is."},
+    /* ---- golden record, golden refresh, golden diff ---- */
     [MP_OPT_INPUTS] = {"inputs", 0, MP_TAKES_NOTHING, .commands = RECORD_ALONE,
                        .summary = "store the inputs too"},
     [MP_OPT_DIGEST_ABOVE] = {"digest-above", 0, MP_TAKES_NUMBER, "BYTES", 0, INT64_MAX, .fallback = "1048576",
                              .commands = RECORD_ALONE, .summary = "of larger tensors digests are kept",
-                             .details = "One a row; above 512 rows 64 bytes for 512 of them, from which "
-                                        "the rows that differ can still be told (docs/goldens.md)."},
+                             .details = "One a row; above 512 rows 64 bytes for 512 of them, from which the "
+                                        "rows that differ can still be told (docs/goldens.md)."},
     [MP_OPT_RESUME] = {"resume", 0, MP_TAKES_NOTHING, .commands = RECORD,
                        .summary = "go on with what an interrupted recording has kept",
-                       .details =
-                           "FILE.part keeps each case that has passed. They are not executed again, and "
-                           "are in no report of this run. Those that another commit, subject or device "
-                           "has recorded, or under another contract, are refused."},
+                       .details = "FILE.part keeps each case that has passed. They are not executed again, "
+                                  "and are in no report of this run. Those that another commit, subject or "
+                                  "device has recorded, or under another contract, are refused."},
     [MP_OPT_ALLOW_MIXED] = {"allow-mixed", 0, MP_TAKES_NOTHING, .commands = RECORD,
                             .summary = "--resume takes cases that others have recorded, too",
                             .details = "Each case then keeps who recorded it."},
@@ -469,6 +240,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                        .summary = "fields in which cases may differ that stand side by side, as `tile seed`"},
     [MP_OPT_DIFF_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = GOLDEN_DIFF | REPORT_DIFF,
                           .summary = "write the comparison there too"},
+    /* ---- list, coverage, show, export ---- */
     [MP_OPT_PAIRS] = {"pairs", 0, MP_TAKES_NOTHING, .commands = LIST,
                       .summary = "print under each case its pairs, and what it runs after"},
     [MP_OPT_MATRICES] = {"matrices", 0, MP_TAKES_NOTHING, .commands = LIST,
@@ -495,6 +267,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_EXPORT_SUBJECT] = {"subject", 0, MP_TAKES_CHOICE, "S", .choices = "ref host cuda auto",
                                .fallback = "host", .commands = EXPORT,
                                .summary = "what makes the --outputs: ref, host, cuda or auto"},
+    /* ---- infer ---- */
     [MP_OPT_INFER_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = INFER, .repeats = INFER,
                            .summary = "infer from this case, as `name=value ...`, instead of the usual ones",
                            .details = "May be given several times; all of one dtype and one activation."},
@@ -504,10 +277,11 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .commands = INFER, .summary = "ask about this stage alone"},
     [MP_OPT_INFER_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "3", .commands = INFER,
                              .summary = "runs of each case, to see whether its bits repeat"},
-    [MP_OPT_INFER_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = INFER,
+    [MP_OPT_FOUND_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = INFER | BISECTING | LOCATING,
                            .summary = "write what was found there too"},
     [MP_OPT_INFER_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = INFER,
                               .summary = "print every hypothesis, not the nearest ones alone"},
+    /* ---- bisect ---- */
     [MP_OPT_GEMM] = {"stage", 0, MP_TAKES_CHOICE, "STAGE", .choices = "gate_up down", .commands = BISECT_K,
                      .summary = "which GEMM; without it that of the case's scope, or gate_up"},
     [MP_OPT_WEIGHTS] = {"weights", 0, MP_TAKES_NOTHING, .commands = BISECT_K,
@@ -516,9 +290,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                    "what it reads there is no input."},
     [MP_OPT_GROUP] = {"group", 0, MP_TAKES_NUMBER, "N", 1, 1 << 20, .commands = BISECT_K,
                       .summary = "terms of a group",
-                      .details =
-                          "Without it those that the contract's accumulator adds in one step (16 on an "
-                          "sm_90), else BLOCK_SIZE_K of the tile."},
+                      .details = "Without it those that the contract's accumulator adds in one step (16 on "
+                                 "an sm_90), else BLOCK_SIZE_K of the tile."},
     [MP_OPT_EXHAUSTIVE] = {"exhaustive", 0, MP_TAKES_NOTHING, .commands = BISECT_K,
                            .summary = "try every group, to see whether a difference vanishes again"},
     [MP_OPT_GOOD] = {"good", 0, MP_TAKES_TEXT, "TILE", .fallback = "default", .commands = BISECT_CONFIG,
@@ -530,11 +303,11 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                     .summary = "the tile with which it fails; without it the case's own"},
     [MP_OPT_SVG] = {"svg", 0, MP_TAKES_FILE, "FILE", .commands = BISECT_STAGE,
                     .summary = "draw the stages there: rows by expert, columns, tiles"},
-    [MP_OPT_SVG_SHOWS] = {"show", 0, MP_TAKES_CHOICE, "WHAT", .choices = "ratio drift ulps",
-                          .commands = BISECT_STAGE,
-                          .summary = "what --svg shows: error over bound, drift, or ulps to the other bits",
-                          .details = "Without it ulps of the stages whose bits were compared, and error over "
-                                     "bound of the others."},
+    [MP_OPT_SVG_SHOWS] =
+        {"show", 0, MP_TAKES_CHOICE, "WHAT", .choices = "ratio drift ulps", .commands = BISECT_STAGE,
+         .summary = "what --svg shows: error over bound, drift, or ulps to the other bits",
+         .details =
+             "Without it ulps of the stages whose bits were compared, and error over bound of the others."},
     [MP_OPT_BISECT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = LOCATING,
                                .summary = "print every try"},
     [MP_OPT_TRIES] = {"tries", 0, MP_TAKES_NUMBER, "N", 1, 1000000, .fallback = "1000", .commands = BISECTING,
@@ -543,14 +316,14 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                         .commands = BISECTING, .summary = "begin no try after so many seconds"},
     [MP_OPT_NO_VALUES] = {"no-values", 0, MP_TAKES_NOTHING, .commands = BISECT_CASE,
                           .summary = "leave the numbers of the inputs as they are",
-                          .details = "Without it they become 0 or 1 where the case fails all the same, by "
-                                     "--edit."},
-    [MP_OPT_REPRO_OUT] = {"out", 0, MP_TAKES_FILE, "FOLDER", .commands = BISECT_CASE,
-                          .summary = "write the smallest case there, for people without this program",
                           .details =
-                              "A folder, or a name that ends in .npz or .h5: the inputs, what the subject "
-                              "left, what was expected; and beside it a program of numpy that computes "
-                              "the stage and shows what is wrong."},
+                              "Without it they become 0 or 1 where the case fails all the same, by --edit."},
+    [MP_OPT_REPRO_OUT] =
+        {"out", 0, MP_TAKES_FILE, "FOLDER", .commands = BISECT_CASE,
+         .summary = "write the smallest case there, for people without this program",
+         .details =
+             "A folder, or a name that ends in .npz or .h5: the inputs, what the subject left, what was "
+             "expected; and beside it a program of numpy that computes the stage and shows what is wrong."},
     [MP_OPT_REPORT] = {"report", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
                        .summary = "begin with a failure of this JSON report, the first one of it",
                        .details = "Its repro tells cases and settings; those of this line go before them."},
@@ -568,11 +341,9 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                               .commands = BISECT_STEP, .summary = "seconds of --build"},
     [MP_OPT_FAILS_IN] = {"fails-in", 0, MP_TAKES_TEXT, "WHAT", .commands = BISECT_STEP,
                          .summary = "only this failure is bad, as bound:gate_up, guard, CRASH or TIMEOUT",
-                         .details =
-                             "The first check that fails, and the stage in which it begins. A commit that "
-                             "fails in another way cannot be tested."},
-    [MP_OPT_BISECT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = BISECTING | LOCATING,
-                            .summary = "write what was found there too"},
+                         .details = "The first check that fails, and the stage in which it begins. A commit "
+                                    "that fails in another way cannot be tested."},
+    /* ---- tune which, tune audit ---- */
     [MP_OPT_TUNE_DEVICE] = {"device", 0, MP_TAKES_TEXT, "NAME", .commands = WHICH,
                             .summary = "the device, as the driver spells it: `NVIDIA H100 80GB HBM3`"},
     [MP_OPT_TUNE_TRITON] = {"triton", 0, MP_TAKES_TEXT, "VERSION", .commands = WHICH | AUDIT,
@@ -597,9 +368,8 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            "numbers of tokens, or all: every key and both sides of where another takes over"},
     [MP_OPT_SGLANG] = {"sglang", 0, MP_TAKES_FILE, "DIR", .commands = WHICH,
                        .summary = "sglang's package, or a folder as SGLANG_MOE_CONFIG_DIR",
-                       .details =
-                           "Instead of the environment and the installed package. With --sglang or --vllm "
-                           "no loader is asked but theirs."},
+                       .details = "Instead of the environment and the installed package. With --sglang or "
+                                  "--vllm no loader is asked but theirs."},
     [MP_OPT_VLLM] = {"vllm", 0, MP_TAKES_FILE, "DIR", .commands = WHICH,
                      .summary = "vLLM's package, or a folder as VLLM_TUNED_CONFIG_FOLDER"},
     [MP_OPT_LOADER_OFF] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = WHICH,
@@ -621,6 +391,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                             .summary = "print errors and the last lines only"},
     [MP_OPT_AUDIT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = AUDIT,
                               .summary = "print notes too"},
+    /* ---- probe, bench ---- */
     [MP_OPT_VECTORS] = {"vectors", 0, MP_TAKES_NUMBER, "N", 1, INT64_C(1) << 40, .fallback = "1048576",
                         .commands = PROBE,
                         .summary = "random vectors of each instruction in each of the three modes"},
@@ -630,44 +401,41 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            .summary = "write the results there too"},
     [MP_OPT_TABLES] = {"tables", 0, MP_TAKES_FILE, "FOLDER", .commands = PROBE,
                        .summary = "write the tables of the special-function unit there",
-                       .details = "sm_90_ex2.z and sm_90_rcp.z, by the device's architecture: for every "
-                                  "fraction and mantissa by how many ulps the device differs from the "
-                                  "correctly rounded value, one signed byte each, compressed by zlib, as "
-                                  "ref/predict keeps them."},
+                       .details =
+                           "sm_90_ex2.z and sm_90_rcp.z, by the device's architecture: for every fraction "
+                           "and mantissa by how many ulps the device differs from the correctly rounded "
+                           "value, one signed byte each, compressed by zlib, as ref/predict keeps them."},
     [MP_OPT_BENCH_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = BENCH,
                            .summary = "the case that is timed, as `name=value ...`"},
     [MP_OPT_BENCH_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 10000, .fallback = "10",
                              .commands = KERNELS, .summary = "timed runs"},
+    /* ---- tune verify, tune diff, tune certificate, tune check ---- */
     [MP_OPT_TUNE_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
                              .commands = PROVING | CHECK,
                              .summary =
                                  "what runs the tiles: cuda, plugin:PATH, worker:COMMAND; host predicts",
-                             .details = "auto is cuda, with or without a GPU. host and ref compute the "
-                                        "same cases on the CPU, where there are no tiles."},
+                             .details = "auto is cuda, with or without a GPU. host and ref compute the same "
+                                        "cases on the CPU, where there are no tiles."},
     [MP_OPT_TUNE_MODEL] = {"model", 0, MP_TAKES_TEXT, "NAME", .commands = PROVING,
                            .summary = "take K, topk and options of this published model",
                            .details = "Without it those of every model that has the E and N of the file's "
                                       "name, or N on several shards."},
     [MP_OPT_TUNE_WITH] = {"with", 0, MP_TAKES_TEXT, "TEXT", .commands = PROVING,
                           .summary = "fields to set over that, as `K=4096 topk=8 dtype=fp16`"},
-    [MP_OPT_TUNE_STATIC] = {"static", 0, MP_TAKES_NOTHING, .commands = PROVING,
-                            .summary = "only what needs no GPU: the tiles are compiled, and nothing is run",
-                            .details = "Exit code 0 then says that nothing speaks against the file, not that "
-                                       "it is proven."},
+    [MP_OPT_TUNE_STATIC] =
+        {"static", 0, MP_TAKES_NOTHING, .commands = PROVING,
+         .summary = "only what needs no GPU: the tiles are compiled, and nothing is run",
+         .details = "Exit code 0 then says that nothing speaks against the file, not that it is proven."},
     [MP_OPT_TUNE_EACH] = {"each", 0, MP_TAKES_NOTHING, .commands = PROVING,
                           .summary = "judge every launch by itself, not as a smaller batch of another one",
                           .details = "For subjects that do not promise a token the same bits in every batch. "
                                      "Takes many times as long."},
-    [MP_OPT_TUNE_OWN_TILES] = {"own-tiles", 0, MP_TAKES_NOTHING, .commands = PROVING,
-                               .summary = "name no tile: the subject finds its own for each M",
-                               .details = "For a package that looks its tables up itself: what is proven is "
-                                          "what it would run."},
+    [MP_OPT_TUNE_OWN_TILES] =
+        {"own-tiles", 0, MP_TAKES_NOTHING, .commands = PROVING,
+         .summary = "name no tile: the subject finds its own for each M",
+         .details = "For a package that looks its tables up itself: what is proven is what it would run."},
     [MP_OPT_TUNE_MOST] = {"most", 0, MP_TAKES_NUMBER, "M", 1, INT32_MAX, .commands = PROVING,
                           .summary = "leave out larger batch sizes; they are not proven then"},
-    [MP_OPT_TUNE_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "2",
-                            .commands = PROVING, .summary = "runs of a row that must agree bit for bit"},
-    [MP_OPT_TUNE_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
-                             .commands = PROVING, .summary = "seconds before a row counts as hung"},
     [MP_OPT_TUNE_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING, .commands = PROVING,
                                 .summary = "no worker processes, no watchdog: for debuggers"},
     [MP_OPT_TUNE_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = PROVING,
@@ -676,14 +444,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                           .summary = "write the verdicts of all rows as JSON, as run does"},
     [MP_OPT_TUNE_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = PROVING,
                              .summary = "print every launch, not only those that are not proven"},
-    [MP_OPT_TUNE_AGAINST] = {"against", 0, MP_TAKES_FILE, "OLD|default",
-                             .commands = TUNE_VERIFY | CERTIFICATE,
-                             .summary =
-                                 "time each key beside the tiles of this file, or the defaults, as well",
-                             .details = "Old, new, new, old in each round, the stages' own times on the "
-                                        "device; the median of the rounds' ratios, with a 95 % interval of "
-                                        "order statistics. A key that is slower than --threshold allows, or "
-                                        "not shown to be within it, fails."},
+    [MP_OPT_TUNE_AGAINST] =
+        {"against", 0, MP_TAKES_FILE, "OLD|default", .commands = TUNE_VERIFY | CERTIFICATE,
+         .summary = "time each key beside the tiles of this file, or the defaults, as well",
+         .details = "Old, new, new, old in each round, the stages' own times on the device; the median of "
+                    "the rounds' ratios, with a 95 % interval of order statistics. A key that is slower than "
+                    "--threshold allows, or not shown to be within it, fails."},
     [MP_OPT_TUNE_THRESHOLD] = {"threshold", 0, MP_TAKES_NUMBER, "PERCENT", 0, 1000, .fallback = "5",
                                .commands = TUNE_VERIFY | CERTIFICATE,
                                .summary = "how much longer than --against a key may take"},
@@ -701,6 +467,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                             .summary = "the JSON report that was written with it, to be checked too"},
     [MP_OPT_TUNE_AGAIN] = {"again", 0, MP_TAKES_NOTHING, .commands = CHECK,
                            .summary = "prove the file again here, in the same way, and compare"},
+    /* ---- report diff ---- */
     [MP_OPT_DIFF_THRESHOLD] = {"threshold", 0, MP_TAKES_TEXT, "X", .fallback = "0.01",
                                .commands = REPORT_DIFF,
                                .summary = "changes of error over bound and of drift up to this do not count",
@@ -709,6 +476,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                             .summary = "exit code 1 for any change that counts"},
     [MP_OPT_DIFF_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = REPORT_DIFF,
                            .summary = "print the counts alone"},
+    /* ---- help ---- */
     [MP_OPT_MAN] = {"man", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,
                     .summary = "the manual page"},
     [MP_OPT_BASH] = {"bash", 0, MP_TAKES_NOTHING, .commands = HELP, .hidden = true,
@@ -717,41 +485,3 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                     .summary = "the completion of zsh"},
     [MP_OPT_HELP] = {"help", 'h', MP_TAKES_NOTHING, .commands = ALL, .summary = "say what there is to say"},
 };
-
-const mp_variable_row mp_variables[] = {
-    {"MOEPARITY_REQUIRE_GPU",
-     "1: this machine must have a GPU. Where everything would be skipped the exit code "
-     "is 3, and subject auto means cuda."},
-    {"MOEPARITY_CACHE", "Folder of compiled kernels, instead of ~/.cache/moeparity."},
-    {"XDG_CACHE_HOME", "Without MOEPARITY_CACHE, compiled kernels are in its moeparity/ instead."},
-    {"MOEPARITY_PROGRAM",
-     "The program that another one, linked with the library, starts as a worker where it names none itself; "
-     "without it moeparity on PATH. moeparity starts itself."},
-    {"CUDA_HOME", "NVRTC is looked for in its lib64/ where the loader does not find it."},
-    {"SGLANG_MOE_CONFIG_DIR", "Folder with configs/triton_*/ in which tuned tiles are looked up."},
-    {"VLLM_TUNED_CONFIG_FOLDER", "Folder in which tuned tiles are looked up next."},
-    {"VLLM_BATCH_INVARIANT", "1: for tune which vLLM's loader looks at no file."},
-    {"MOEPARITY_NO_CUDA_IPC",
-     "1: tensors go through the host to programs that work on the GPU (worker:COMMAND)."},
-    {"GTEST_TOTAL_SHARDS",
-     "Into how many shards the cases are cut, of which GTEST_SHARD_INDEX is run; GTEST_SHARD_STATUS_FILE is "
-     "made then. --shard goes before it."},
-    {"CUDA_VISIBLE_DEVICES", "Which GPU is the first one; empty: none."},
-    {"OMP_NUM_THREADS", "Threads of each worker process."},
-    {"OPENBLAS_CORETYPE", "The core that OpenBLAS shall take this CPU for."},
-    {"GITHUB_STEP_SUMMARY", "The file that --summary appends to, where both name the same."},
-    {"NO_COLOR", "Not empty: no colours, unless --color says otherwise."},
-    {"FORCE_COLOR", "Not empty and not 0: colours, even where the output is no terminal."},
-    {"SOURCE_DATE_EPOCH", "Seconds since 1970: the date in reports and goldens, and all durations in reports "
-                          "are 0, so that two runs with the same results write the same bytes."},
-};
-const int mp_variable_count = sizeof mp_variables / sizeof *mp_variables;
-
-const mp_exit_row mp_exits[] = {
-    {MP_EXIT_OK, "all judged cases passed"},
-    {MP_EXIT_FAILURE, "a parity failure"},
-    {MP_EXIT_USAGE, "usage or bad input; nothing was run"},
-    {MP_EXIT_BROKEN, "a subject crashed, hung or could not be run; or Ctrl-C without a failure before it"},
-    {MP_EXIT_SKIPPED, "everything was skipped"},
-};
-const int mp_exit_count = sizeof mp_exits / sizeof *mp_exits;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two tables of the command line: every command, and every option with the commands that take it.
+/* The tables of the command line: every command (commands.c), every option with the commands that take it
+ * (options.c), variables and exit codes (environment.c).
  * What is parsed, `--help`, `moeparity help`, the manual page and the completions all come from them. */
 #ifndef MP_CLI_OPTIONS_H
 #define MP_CLI_OPTIONS_H
@@ -132,7 +133,7 @@ typedef enum mp_option {
     MP_OPT_WITH,
     MP_OPT_STAGE,
     MP_OPT_INFER_REPEAT,
-    MP_OPT_INFER_JSON,
+    MP_OPT_FOUND_JSON,
     MP_OPT_INFER_VERBOSE,
     MP_OPT_GEMM,
     MP_OPT_WEIGHTS,
@@ -154,7 +155,6 @@ typedef enum mp_option {
     MP_OPT_BUILD,
     MP_OPT_BUILD_TIMEOUT,
     MP_OPT_FAILS_IN,
-    MP_OPT_BISECT_JSON,
     MP_OPT_TUNE_DEVICE,
     MP_OPT_TUNE_TRITON,
     MP_OPT_TUNE_E,
@@ -187,8 +187,6 @@ typedef enum mp_option {
     MP_OPT_TUNE_EACH,
     MP_OPT_TUNE_OWN_TILES,
     MP_OPT_TUNE_MOST,
-    MP_OPT_TUNE_REPEAT,
-    MP_OPT_TUNE_TIMEOUT,
     MP_OPT_TUNE_IN_PROCESS,
     MP_OPT_TUNE_DRY_RUN,
     MP_OPT_TUNE_JSON,

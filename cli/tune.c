@@ -25,8 +25,8 @@ mp_tune_request mp_cli_tune_request(const mp_args *args, const char *path) {
                        mp_args_given(args, MP_OPT_TUNE_MOST) ? mp_args_number(args, MP_OPT_TUNE_MOST) : 0},
         .suite = {.in_process = mp_args_given(args, MP_OPT_TUNE_IN_PROCESS),
                   .settings = {.subject = strcmp(subject, "auto") == 0 ? "cuda" : subject,
-                               .repeat = (int)mp_args_number(args, MP_OPT_TUNE_REPEAT),
-                               .timeout = (double)mp_args_number(args, MP_OPT_TUNE_TIMEOUT),
+                               .repeat = (int)mp_args_number(args, MP_OPT_REPEAT),
+                               .timeout = (double)mp_args_number(args, MP_OPT_TIMEOUT),
                                .jobs = 1}},
     };
 }

@@ -97,8 +97,7 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
 
     nvrtcResult result =
         nvrtc->nvrtcCreateProgram(&program, source, kernel->source, header_count, headers, header_names);
-    /* What NVRTC has in a cache of its own, which newer ones keep where there is a driver, comes without a
-     * log. */
+    /* NVRTCs that keep what they compiled, where there is a driver, have no log of it the second time. */
     options[option_count] = "--no-cache";
     if (result == 0) result = nvrtc->nvrtcCompileProgram(program, option_count + (log ? 1 : 0), options);
     if (result == INVALID_OPTION && log) /* an older NVRTC, without such a cache */

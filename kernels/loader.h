@@ -2,8 +2,7 @@
 /* The public loaders of tuned files, as data: how each spells the name that it asks for, in which folders
  * it looks, and which part of a table it takes. The lookup of a case, `tune which` and `tune audit` read the
  * same rows. Written from what sglang 0.5.23 (moe_runner/triton_utils/fused_moe_triton_config.py) and vLLM
- * 0.33.0
- * (model_executor/layers/fused_moe/fused_moe.py) do. */
+ * 0.33.0 (model_executor/layers/fused_moe/fused_moe.py) do. */
 #ifndef MP_KERNELS_LOADER_H
 #define MP_KERNELS_LOADER_H
 

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 /* The start of the decimal number that ends at `end`. */
 static const char *number_before(const char *end) {
@@ -35,31 +33,12 @@ static bool parse_entry(const char *log, const char *entry, mp_compile_report *r
     return true;
 }
 
-/* Newer NVRTCs keep what they have compiled, and say nothing of it the second time. A definition that no
- * source asks for makes it another compilation of the same code. */
-static void name_anew(const mp_kernel *kernel, mp_kernel *again) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    *again = *kernel;
-    const size_t used = strlen(again->options);
-    snprintf(again->options + used, sizeof again->options - used, " -DREPORT_%ld_%lld_%ld", (long)getpid(),
-             (long long)now.tv_sec, now.tv_nsec);
-}
-
 mp_status mp_kernel_compile_report(int architecture, const mp_kernel *kernel, mp_compile_report *report,
                                    mp_error *err) {
-    mp_kernel again;
     char *log = NULL;
-    bool told = false;
-    name_anew(kernel, &again);
     *report = (mp_compile_report){0};
     mp_status status = mp_jit_compile(kernel, architecture, NULL, NULL, &log, err);
-    if (status == MP_OK && !(told = parse_entry(log, kernel->entry, report))) {
-        free(log);
-        log = NULL;
-        status = mp_jit_compile(&again, architecture, NULL, NULL, &log, err);
-    }
-    if (status == MP_OK && !told && !parse_entry(log, kernel->entry, report))
+    if (status == MP_OK && !parse_entry(log, kernel->entry, report))
         status =
             mp_fail(err, MP_EINTERNAL, "no resource report of %s in NVRTC's log: %.300s", kernel->entry, log);
     free(log);

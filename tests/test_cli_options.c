@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cli/options.c: one table, and what is made of it: parsing, help, the manual page, completions. */
+/* The tables of cli/options.h, and what is made of them: parsing, help, the manual page, completions. */
 #include "tests/cli_support.h"
 
 static void misspelt_words_are_recognised(void **state) {
