@@ -30,9 +30,9 @@ static void usage_errors(void **state) {
     expect("moeparity bench frob", 2, "",
            "moeparity: bench: unknown word 'frob': expected reference, predict or kernels\n");
     expect("moeparity golden", 2, "",
-           "moeparity: golden: expected a word behind it: record, verify, diff or ls\n");
+           "moeparity: golden: expected a word behind it: record, verify, diff, ls, merge or refresh\n");
     expect("moeparity golden frob a.h5", 2, "",
-           "moeparity: golden: unknown word 'frob': expected record, verify, diff or ls\n");
+           "moeparity: golden: unknown word 'frob': expected record, verify, diff, ls, merge or refresh\n");
     expect("moeparity golden diff a.h5", 2, "", "moeparity: golden diff takes two files, not 1");
     expect("moeparity show M=1", 2, "", "moeparity: show takes no argument, not 'M=1'");
     expect("moeparity run ok.yaml --in-process --jobs 2", 2, "",
