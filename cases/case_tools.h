@@ -5,6 +5,8 @@
 
 #include "moeparity/case.h"
 
+#include <string.h>
+
 /* Name and range of each of a tile's numbers, in that order: one table for case texts and tuned files. */
 #define MP_TILE_PARTS 6
 typedef struct mp_tile_part {
@@ -14,6 +16,9 @@ typedef struct mp_tile_part {
     bool power_of_two;
 } mp_tile_part;
 extern const mp_tile_part mp_tile_parts[MP_TILE_PARTS];
+static inline bool mp_tile_same(const mp_tile *a, const mp_tile *b) {
+    return memcmp(a, b, sizeof *a) == 0; /* ints alone */
+}
 int *mp_tile_at(mp_tile *tile, int part);
 bool mp_tile_part_allows(int part, int64_t value);
 void mp_tile_part_expected(int part, char text[64]); /* "a power of two in 16..256" */

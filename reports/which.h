@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+/* What one loader answers, for people; and what `count` of them do, as JSON (MP_EIO, MP_EMEMORY). */
 void mp_report_which_text(FILE *out, const mp_which_query *query, const mp_which *which);
 mp_status mp_report_which_json(const char *path, const mp_which_query *query, const mp_which *which,
                                size_t count, mp_error *err);

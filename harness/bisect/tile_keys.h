@@ -24,6 +24,7 @@ typedef struct mp_tile_key {
 enum { MP_NO_KEY = 4096, MP_TILE_KEYS = 11 };
 extern const mp_tile_key mp_tile_keys[MP_TILE_KEYS];
 
+/* A key's number in a pair; and the same taken over from another pair, for both tiles where both have it. */
 int mp_tile_key_value(const mp_tile_pair *pair, const mp_tile_key *k);
 void mp_tile_key_take(mp_tile_pair *to, const mp_tile_pair *from, const mp_tile_key *k);
 

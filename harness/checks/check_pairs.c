@@ -3,6 +3,7 @@
  */
 #include "harness/checks/session.h"
 
+#include "cases/case_tools.h"
 #include "cases/parts.h"
 #include "harness/answers.h"
 #include "harness/verdict_make.h"
@@ -80,8 +81,7 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
     mp_inputs_destroy(&first);
     /* A subject that offers the variant, runs the case and not the variant refuses what the variant names. */
     const bool other_tile =
-        !mp_tile_is_auto(&variant->tile) &&
-        memcmp(&variant->tile, &s->row->c.tile, sizeof variant->tile) != 0; /* a tile is ints alone */
+        !mp_tile_is_auto(&variant->tile) && !mp_tile_same(&variant->tile, &s->row->c.tile);
     s->tile_refused = offered && status == MP_EUNSUPPORTED && other_tile;
     if (status == MP_EUNSUPPORTED) {
         mp_verdict_set(s->v, &f->note, "not run: %s", why.text);

@@ -13,6 +13,8 @@ typedef struct mp_touched {
     unsigned char *tile;           /* [blocks, block_columns]: 1 exists, 2 is touched */
 } mp_touched;
 
+/* Nothing is touched yet. *where is read as long as *touched lives. MP_EMEMORY. Free with mp_touched_free,
+ * after an error too. */
 mp_status mp_touched_start(mp_touched *touched, const mp_where *where, mp_error *err);
 /* column -1: an element of the row, nobody knows which; its tiles are then not known either. */
 void mp_touched_add(mp_touched *touched, int64_t row, int64_t column);

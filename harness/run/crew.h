@@ -35,6 +35,7 @@ typedef struct mp_crew {
     mp_error err;
 } mp_crew;
 
+/* How many workers are in that state. */
 int mp_crew_count(const mp_crew *crew, mp_link_state state);
 
 /* ---- crew.c ---- */
@@ -53,6 +54,8 @@ void mp_slot_give_up_replay(mp_crew *crew, mp_slot *slot, const char *why);
 
 /* ---- crew_start.c ---- */
 
+/* Starts the slot's worker. Where it cannot be started the slot is retired while other workers live; the run
+ * ends in crew->status and crew->err where the first one cannot. */
 void mp_slot_start(mp_crew *crew, mp_slot *slot);
 /* Takes all that the worker has said. */
 void mp_slot_listen(mp_crew *crew, mp_slot *slot);

@@ -71,6 +71,7 @@ void mp_audit_free(mp_audit *audit);
 
 /* ---- for the rules ---- */
 
+/* What the file owns, not the struct. */
 void mp_audit_file_free(mp_audit_file *file);
 
 /* Adds a finding; row may be NULL, and name. `what` goes into the fingerprint beside rule, file, key, name:

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/tune/changes.h"
 
+#include "cases/case_tools.h"
 #include "harness/tune/points.h"
 #include "harness/tune/verify.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static int by_size(const void *a, const void *b) {
     const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -19,13 +19,10 @@ static size_t add_starts(const mp_tuned_file *file, int64_t *starts) {
     return file->count;
 }
 
-static bool same(const mp_tile *a, const mp_tile *b) {
-    return memcmp(a, b, sizeof *a) == 0; /* ints alone */
-}
-
 static bool goes_on(const mp_tune_change *a, const mp_tune_change *b) {
-    return a->last == b->first - 1 && same(&a->old_up, &b->old_up) && same(&a->old_down, &b->old_down) &&
-           same(&a->new_up, &b->new_up) && same(&a->new_down, &b->new_down);
+    return a->last == b->first - 1 && mp_tile_same(&a->old_up, &b->old_up) &&
+           mp_tile_same(&a->old_down, &b->old_down) && mp_tile_same(&a->new_up, &b->new_up) &&
+           mp_tile_same(&a->new_down, &b->new_down);
 }
 
 mp_status mp_tune_changes(const mp_tune_target *old, const mp_tune_target *new, mp_tune_change **changes,
@@ -47,8 +44,9 @@ mp_status mp_tune_changes(const mp_tune_target *old, const mp_tune_target *new, 
         mp_tune_change c = {.first = start[i], .last = i + 1 < starts ? start[i + 1] - 1 : INT64_MAX};
         status = mp_tune_tiles(old, c.first, &c.old_up, &c.old_down, err);
         if (status == MP_OK) status = mp_tune_tiles(new, c.first, &c.new_up, &c.new_down, err);
-        if (status != MP_OK || (same(&c.old_up, &c.new_up) && same(&c.old_down, &c.new_down) &&
-                                mp_tune_same_beside_tiles(old, new, c.first)))
+        if (status != MP_OK ||
+            (mp_tile_same(&c.old_up, &c.new_up) && mp_tile_same(&c.old_down, &c.new_down) &&
+             mp_tune_same_beside_tiles(old, new, c.first)))
             continue;
         if (*count && goes_on(&list[*count - 1], &c))
             list[*count - 1].last = c.last;

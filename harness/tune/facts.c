@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/tune/facts.h"
 
+#include "cases/case_tools.h"
 #include "kernels/driver.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/jit.h"
@@ -9,17 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool same_tile(const mp_tile *a, const mp_tile *b) {
-    return memcmp(a, b, sizeof *a) == 0; /* ints alone */
-}
-
 static const mp_tile *tile_of(const mp_case *c, mp_stage stage) {
     return stage == MP_DOWN && !mp_tile_is_auto(&c->tile_down) ? &c->tile_down : &c->tile;
 }
 
 const mp_tile_facts *mp_facts_of(const mp_facts *facts, const mp_case *c, mp_stage stage) {
     for (size_t i = 0; i < facts->count; i++)
-        if (facts->tile[i].stage == stage && same_tile(&facts->tile[i].tile, tile_of(c, stage)))
+        if (facts->tile[i].stage == stage && mp_tile_same(&facts->tile[i].tile, tile_of(c, stage)))
             return &facts->tile[i];
     return NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/tune/race.h"
 
+#include "cases/case_tools.h"
 #include "harness/subjects/buffers.h"
 #include "moeparity/config.h"
 #include "moeparity/inputs.h"
@@ -132,10 +133,6 @@ static mp_status default_tiles(const mp_case *base, int64_t M, mp_tile *up, mp_t
     return status;
 }
 
-static bool same_tile(const mp_tile *a, const mp_tile *b) {
-    return memcmp(a, b, sizeof *a) == 0; /* ints alone */
-}
-
 static mp_status plan_races(const mp_tune_plan *plan, const mp_race_options *o, mp_race *races, size_t *count,
                             mp_error *err) {
     mp_status status = MP_OK;
@@ -146,7 +143,7 @@ static mp_status plan_races(const mp_tune_plan *plan, const mp_race_options *o, 
         *r = (mp_race){.key = l->point.M, .new_up = l->up, .new_down = l->down};
         status = o->old ? mp_tune_tiles(o->old, r->key, &r->old_up, &r->old_down, err)
                         : default_tiles(&plan->target->base, r->key, &r->old_up, &r->old_down, err);
-        if (same_tile(&r->old_up, &r->new_up) && same_tile(&r->old_down, &r->new_down)) continue;
+        if (mp_tile_same(&r->old_up, &r->new_up) && mp_tile_same(&r->old_down, &r->new_down)) continue;
         r->outcome = MP_RACE_NOT_RUN;
         if (l->proof == MP_REFUTED) snprintf(r->why, sizeof r->why, "refuted: it is not timed");
         (*count)++;
@@ -171,9 +168,9 @@ static mp_status run_races(mp_subject *subject, const mp_tune_plan *plan, const 
         if (r->why[0]) continue;
         old.M = new.M = r->key;
         old.tile = r->old_up;
-        if (!same_tile(&r->old_up, &r->old_down)) old.tile_down = r->old_down;
+        if (!mp_tile_same(&r->old_up, &r->old_down)) old.tile_down = r->old_down;
         new.tile = r->new_up;
-        if (!same_tile(&r->new_up, &r->new_down)) new.tile_down = r->new_down;
+        if (!mp_tile_same(&r->new_up, &r->new_down)) new.tile_down = r->new_down;
         status = mp_inputs_select(&base, &all, rows, r->key, &in, err);
         if (status != MP_OK) break;
         const mp_status raced = race(subject, &old, &new, &in, o, r, &why);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/tune/verify.h"
 
+#include "cases/case_tools.h"
 #include "moeparity/config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 mp_status mp_tune_tiles(const mp_tune_target *target, int64_t M, mp_tile *up, mp_tile *down, mp_error *err) {
     const mp_config_query query = {.file = target->path};
@@ -17,10 +17,6 @@ mp_status mp_tune_tiles(const mp_tune_target *target, int64_t M, mp_tile *up, mp
     *up = config.up;
     *down = config.down;
     return status;
-}
-
-static bool same_tile(const mp_tile *a, const mp_tile *b) {
-    return memcmp(a, b, sizeof *a) == 0; /* ints alone */
 }
 
 static bool same_beside_tile(const mp_tuned_entry *a, const mp_tuned_entry *b) {
@@ -44,14 +40,15 @@ static mp_status add_launch(mp_tune_plan *plan, const mp_tune_choice *choice, co
     mp_status status = mp_tune_tiles(target, point->M, &l->up, &l->down, err);
     if (status == MP_OK && choice->instead_of) {
         status = mp_tune_tiles(choice->instead_of, point->M, &up, &down, err);
-        if (status == MP_OK && same_tile(&up, &l->up) && same_tile(&down, &l->down) &&
+        if (status == MP_OK && mp_tile_same(&up, &l->up) && mp_tile_same(&down, &l->down) &&
             mp_tune_same_beside_tiles(choice->instead_of, target, point->M))
             return MP_OK;
     }
     if (status != MP_OK) return status;
     if (!choice->own_tiles) {
         l->c.tile = l->up;
-        if (!same_tile(&l->up, &l->down)) l->c.tile_down = l->down; /* some subjects take one tile for both */
+        if (!mp_tile_same(&l->up, &l->down))
+            l->c.tile_down = l->down; /* some subjects take one tile for both */
     }
     status = mp_case_validate(&l->c, err);
     if (status == MP_OK) plan->count++;
