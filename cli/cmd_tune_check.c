@@ -5,7 +5,9 @@
 #include "reports/certificate.h"
 #include "reports/tune.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Proves the file once more, as the certificate says that it was proven. What somebody's record names as a
  * program is not started for that: who trusts it says so by --subject. */
@@ -35,6 +37,39 @@ static mp_status again(const mp_args *args, const json_t *certificate, const cha
     return status;
 }
 
+/* The number of a text that begins with it, as "M=8: ..." does; NULL where it begins otherwise. */
+static const char *number_of(const char *text) {
+    static const char *const names[] = {"M=", "key "};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strncmp(text, names[i], strlen(names[i])) == 0) return text + strlen(names[i]);
+    return NULL;
+}
+
+static bool differ_in_number(const char *a, const char *b) {
+    const char *x = number_of(a), *y = number_of(b);
+    return x && y && x - a == y - b && strcmp(x + strspn(x, "0123456789"), y + strspn(y, "0123456789")) == 0;
+}
+
+/* What speaks against a certificate; of what is said of many batch sizes or keys one line: M=1 2 3: ... */
+static void print_against(const mp_texts *against) {
+    for (size_t i = 0, next; i < against->count; i = next) {
+        const char *first = against->text[i], *number = number_of(first);
+        const size_t digits = number ? strspn(number, "0123456789") : 0;
+        next = i + 1;
+        while (next < against->count && differ_in_number(first, against->text[next])) next++;
+        if (next == i + 1) {
+            mp_cli_say(stdout, "[FAIL] %s", first);
+            continue;
+        }
+        printf("[FAIL] %.*s", (int)(number - first + (ptrdiff_t)digits), first);
+        for (size_t j = i + 1; j < next; j++) {
+            const char *other = number_of(against->text[j]);
+            printf(" %.*s", (int)strspn(other, "0123456789"), other);
+        }
+        mp_cli_say(stdout, "%s", number + digits);
+    }
+}
+
 int mp_cmd_tune_check(const mp_args *args) {
     const char *path = args->operands[0], *named = mp_args_text(args, MP_OPT_TUNE_FILE);
     mp_texts against = {0}, notes = {0};
@@ -49,7 +84,7 @@ int mp_cmd_tune_check(const mp_args *args) {
         status = mp_certificate_check(certificate, file, mp_args_text(args, MP_OPT_TUNE_REPORT), &against,
                                       &notes, &err);
     if (status == MP_OK) {
-        for (size_t i = 0; i < against.count; i++) mp_cli_say(stdout, "[FAIL] %s", against.text[i]);
+        print_against(&against);
         for (size_t i = 0; i < notes.count; i++) mp_cli_say(stdout, "note: %s", notes.text[i]);
         mp_cli_say(stdout, "%s: %s %s", path, against.count ? "does not prove" : "proves", file);
         code = against.count ? MP_EXIT_FAILURE : MP_EXIT_OK;

@@ -161,8 +161,9 @@ static void print_head(FILE *out, const mp_tune_result *result) {
 static void print_shape(FILE *out, const mp_tune_shape *shape, bool verbose) {
     const mp_tune_plan *plan = &shape->plan;
     const mp_case *c = &shape->target.base;
-    fprintf(out, "\nK=%" PRId64 " topk=%" PRId64 " (%s): %zu batch sizes in %zu rows\n", c->K, c->topk,
-            shape->target.model, plan->count, plan->matrix.count);
+    fprintf(out, "\nK=%" PRId64 " topk=%" PRId64 " (%s): %zu batch size%s in %zu row%s\n", c->K, c->topk,
+            shape->target.model, plan->count, plan->count == 1 ? "" : "s", plan->matrix.count,
+            plan->matrix.count == 1 ? "" : "s");
     if (shape->facts.skipped[0]) fprintf(out, "SKIP    compile: %s\n", shape->facts.skipped);
     for (size_t i = 0; i < plan->target->up->count; i++)
         print_key(out, shape, &plan->target->up->entries[i], verbose);
