@@ -262,6 +262,9 @@ static void check_shapes(reading *k, const mp_tune_target *target) {
         if (status == MP_OK && (as_run.base.E != target->E || as_run.base.N != target->N))
             status = mp_fail(&why, MP_EINPUT, "E=%lld N=%lld is not the file's shape",
                              (long long)as_run.base.E, (long long)as_run.base.N);
+        if (status == MP_OK && as_run.base.scope != MP_SCOPE_ALL)
+            mp_texts_add(k->against, "%s: a stage alone, and the file tunes two",
+                         mp_certificate_text(shape, "case"));
         if (status == MP_OK) status = mp_tune_plan_make(&as_run, &request.choice, &plan, &why);
         if (status == MP_OK)
             check_launches(k, shape, &plan);

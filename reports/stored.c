@@ -86,6 +86,15 @@ static mp_status read_version(const json_t *json, int *version, mp_error *err) {
     return MP_OK;
 }
 
+/* A case passes where no check fails: a report that says otherwise was not written so. */
+static mp_status check_outcome(const mp_verdict *v, mp_error *err) {
+    for (int i = 0; v->outcome == MP_PASS && i < MP_CHECK_COUNT; i++)
+        if (v->check[i].answer == MP_FAILED)
+            return mp_fail(err, MP_EINPUT, "outcome: PASS, and the check %s failed",
+                           mp_check_name((mp_check)i));
+    return MP_OK;
+}
+
 /* The verdicts, one by one: a list of a million things that are none ends at the first. */
 static mp_status read_verdicts(json_t *list, mp_stored_report *report, mp_error *err) {
     if (!json_is_array(list)) return mp_fail(err, MP_EINPUT, "verdicts: expected a list");
@@ -110,6 +119,7 @@ static mp_status read_verdicts(json_t *list, mp_stored_report *report, mp_error 
         report->count = i + 1;
         if (status == MP_OK && report->verdicts[i].name[0] == '\0')
             status = mp_fail(err, MP_EINPUT, "name: expected that of a case");
+        if (status == MP_OK) status = check_outcome(&report->verdicts[i], err);
         if (status != MP_OK) mp_error_prefix(err, "verdicts[%zu]", i);
     }
     json_decref(usual);

@@ -283,6 +283,20 @@ static void it_is_loaded_by_a_worker_alone(void **state) {
            "");
 }
 
+/* What a smaller batch does not show is not proven by what it does. */
+static void a_smaller_batch_that_hides_is_not_proven(void **state) {
+    (void)state;
+    write_file("E=4,N=32,device_name=Nobodys.json",
+               "{\"16\": {\"BLOCK_SIZE_M\": 16, \"BLOCK_SIZE_N\": 32, \"BLOCK_SIZE_K\": 32, "
+               "\"GROUP_SIZE_M\": 1, \"num_warps\": 4, \"num_stages\": 2}}");
+#define PROVE(words)                                                                             \
+    "moeparity tune verify E=4,N=32,device_name=Nobodys.json -v --with 'K=64 topk=2' --subject " \
+    "'plugin:plugins/pipeline.so," words "'"
+    expect(PROVE("ieee-any-order"), 0, "3 batch sizes: 3 proven", "");
+    expect(PROVE("shy ieee-any-order"), 1, "[--] M=1 (below all keys): does not show cache2", "");
+    assert_non_null(strstr(out, "3 batch sizes: 2 proven, 0 refuted, 1 not proven"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pipeline_in_c),
@@ -298,6 +312,7 @@ int main(void) {
         cmocka_unit_test(what_is_wrong_for_itself),
         cmocka_unit_test(in_process_all_rows_are_named),
         cmocka_unit_test(it_is_loaded_by_a_worker_alone),
+        cmocka_unit_test(a_smaller_batch_that_hides_is_not_proven),
     };
     return cmocka_run_group_tests(tests, link_plugins, tear_down);
 }

@@ -164,6 +164,10 @@ static void a_certificate_is_checked(void **state) {
     assert_non_null(strstr(out, "the file: old/" NAME " has SHA-256 "));
     expect("echo >> r.json; moeparity tune check c.json --report r.json", 1, "the report: r.json has SHA-256",
            "");
+    expect("moeparity tune certificate new/" NAME " --subject host --each --with 'K=64 topk=2 scope=gate_up' "
+           "--by x -o e.json",
+           0, "", "");
+    expect("moeparity tune check e.json", 1, "scope=gate_up: a stage alone, and the file tunes two", "");
     expect("moeparity tune check c.json --again", 1, "5 batch sizes: 5 proven", "");
     expect("sed 's/\"subject\": \"host\"/\"subject\": \"worker:touch pwned\"/' c.json > d.json; "
            "moeparity tune check d.json --again",

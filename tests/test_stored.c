@@ -132,6 +132,8 @@ static void other_values_are_refused(void **state) {
     refused("verdicts", json_object(), "verdicts: expected a list");
     refused("verdicts.1.name", json_string(""), "verdicts[1]: name: expected that of a case");
     refused("verdicts.1.outcome", json_string("fine"), "verdicts[1]: verdict: outcome: 'fine' is not one");
+    refused("verdicts.0.checks.bound.answer", json_string("failed"),
+            "verdicts[0]: outcome: PASS, and the check bound failed");
     refused("verdicts.1.stages.act", json_null(), "verdicts[1]: verdict: stages.act: judged");
     refused("verdicts.1.stages.act.max_abs", NULL, "verdicts[1]: verdict: stages.act: max_abs: expected");
     refused("verdicts.1.checks", json_integer(3), "verdicts[1]: verdict: checks.bound");

@@ -4,6 +4,7 @@
 #include "harness/checks/session.h"
 
 #include "cases/case_tools.h"
+#include "cases/graph_tables.h"
 #include "cases/parts.h"
 #include "harness/answers.h"
 #include "harness/verdict_make.h"
@@ -34,10 +35,19 @@ static mp_status inputs_of(const mp_session *s, const mp_case *variant, mp_input
     return status;
 }
 
+/* A tensor that the case shows and a smaller batch of it does not, so that nothing is known of that batch's;
+ * NULL: there is none. */
+static const char *hidden_by(const mp_trace *smaller, const mp_trace *first) {
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (first->t[id].data && !smaller->t[id].data && mp_tensors[id].rows != MP_ROWS_CHUNK)
+            return mp_tensor_name((mp_tensor_id)id);
+    return NULL;
+}
+
 /* Runs a variant once, and compares its tokens with those of the first run. */
 static mp_status run_once(mp_session *s, mp_subject *subject, const mp_case *variant, const mp_offer *offer,
                           const mp_inputs *in, uint32_t poison, const char *what, mp_comparison *found,
-                          mp_error *err) {
+                          const char **hidden, mp_error *err) {
     mp_trace trace = {0};
     mp_status status = mp_session_run(s, what, subject, variant, in, poison, &trace, err);
     if (status == MP_OK) {
@@ -46,6 +56,7 @@ static mp_status run_once(mp_session *s, mp_subject *subject, const mp_case *var
                       b = {variant, &offer->contract, &trace, NULL};
         status = mp_compare(&a, &b, variant->M, s->in->t[MP_TOPK_IDS].data,
                             all && mp_session_same_align(s, variant, &trace), found, err);
+        *hidden = all ? NULL : hidden_by(&trace, &s->first);
     }
     mp_trace_destroy(&trace);
     return status;
@@ -60,14 +71,16 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
     const mp_inputs *in;
     mp_inputs first = {0};
     mp_error why = {0};
+    const char *hidden = NULL;
     const bool again = variant->M < s->row->c.M && mp_repeats(&s->options->settings) > 1;
     *judged = s->tile_refused = false;
     mp_status status = mp_session_offer(s, subject, variant, &offer, &why);
     const bool offered = status == MP_OK;
     if (offered) status = inputs_of(s, variant, &first, &in, &why);
-    if (status == MP_OK) status = run_once(s, subject, variant, offer, in, MP_POISON_B, f->text, found, &why);
+    if (status == MP_OK)
+        status = run_once(s, subject, variant, offer, in, MP_POISON_B, f->text, found, &hidden, &why);
     if (status == MP_OK && again && found->differing == 0)
-        status = run_once(s, subject, variant, offer, in, MP_POISON_A, f->text, found, &why);
+        status = run_once(s, subject, variant, offer, in, MP_POISON_A, f->text, found, &hidden, &why);
     if (status == MP_OK) {
         f->required = f->required && mp_contract_deterministic(&offer->contract, variant);
         f->compared = found->compared;
@@ -76,7 +89,8 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
         f->bits_equal = found->bits_equal;
         snprintf(f->first, sizeof f->first, "%s", found->first);
         if (f->compared == 0 && s->row->c.M > 0) f->note = "nothing to compare";
-        *judged = f->compared > 0;
+        if (hidden && f->bits_equal) mp_verdict_set(s->v, &f->note, "does not show %s", hidden);
+        *judged = f->compared > 0 && !f->note[0];
     }
     mp_inputs_destroy(&first);
     /* A subject that offers the variant, runs the case and not the variant refuses what the variant names. */

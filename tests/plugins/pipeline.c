@@ -24,8 +24,14 @@ static uint16_t to_bf16(float f) { /* to nearest, ties to even */
     return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
+/* "shy" before the contract: of fewer than ten tokens it shows cache1 alone. */
+static const char shy_word[] = "shy ";
+static int shy;
+
 static int open_words(const char *words, void **self, mp_plugin_error *err) {
     (void)err;
+    shy = strncmp(words, shy_word, strlen(shy_word)) == 0;
+    if (shy) words += strlen(shy_word);
     *self = *words ? (void *)words : NULL; /* they live as long as the plug-in is open */
     return MP_PLUGIN_OK;
 }
@@ -37,7 +43,7 @@ static int describe(void *self, const mp_plugin_case *c, mp_plugin_offer *offer,
         return mp_plugin_say(err, MP_PLUGIN_UNSUPPORTED,
                              "bf16, gated silu, route layout, no bias: that is all it knows");
     offer->contract = self;
-    offer->exposes = "cache1 cache2 cache3 out";
+    offer->exposes = shy && c->M < 10 ? "cache1" : "cache1 cache2 cache3 out";
     return MP_PLUGIN_OK;
 }
 
@@ -58,6 +64,9 @@ static int run(void *self, const mp_plugin_run *r, mp_plugin_error *err) {
     const float *weights = mp_plugin_data(r, "topk_weights");
     uint16_t *cache1 = mp_plugin_data(r, "cache1"), *cache2 = mp_plugin_data(r, "cache2"),
              *cache3 = mp_plugin_data(r, "cache3"), *out = mp_plugin_data(r, "out");
+    static uint16_t unseen[3][1 << 16];
+    if (!out && c->M * c->topk * (c->K > c->N ? c->K : c->N) <= 1 << 16)
+        cache2 = unseen[0], cache3 = unseen[1], out = unseen[2];
     const int combine = cache3 != NULL, on_input = c->apply_router_weight_on_input;
     const int weighted =
         !on_input && (strcmp(c->mode, "no_combine") != 0 || c->no_combine_keep_router_weight);
