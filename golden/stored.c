@@ -229,9 +229,10 @@ static mp_status open_dataset(hid_t group, const char *name, bool tree, const mp
     mp_status status = check_layout(creation, err);
     if (status == MP_OK) status = stored->digest ? digest_shape(stored, tree, err) : full_shape(stored, err);
     if (status == MP_OK) status = check_shape(stored, plan, err);
-    const mp_tensor layout = held(stored);
-    if (status == MP_OK)
+    if (status == MP_OK) {
+        const mp_tensor layout = held(stored);
         status = check_storage(stored->dataset, creation, &layout, &stored->chunk_entries, err);
+    }
     if (status == MP_OK)
         status = mp_read_hex(stored->dataset, MP_ROOT, &stored->has_root, &stored->root, err);
     H5Pclose(creation);

@@ -172,7 +172,7 @@ static mp_status compare_both(const mp_golden_side *a, const mp_golden_side *b, 
         other_shape(d, &in_a->shape, &in_b->shape);
         return MP_OK;
     }
-    layout[1].t[id] = in_b->shape;
+    if (!layout[1].t[id].data) layout[1].t[id] = in_b->shape; /* else it has been read, for its rows */
     mp_status status = begin(&k, d, &layout[1], id, err);
     d->stage = k.where.stage;
     k.by_map = cache;

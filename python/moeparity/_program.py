@@ -16,6 +16,15 @@ WITH_SUBJECT = (
     "golden record",
     "golden refresh",
     "golden verify",
+    "bisect stage",
+    "bisect k",
+    "bisect config",
+    "bisect case",
+    "bisect set",
+    "tune verify",
+    "tune diff",
+    "tune certificate",
+    "tune check",
 )  # the commands that take --subject
 
 
@@ -58,7 +67,7 @@ def become(arguments):
 def with_subject(arguments, subject):
     """The arguments of a script, with itself as the subject of the commands that have one."""
     words = [word for word in arguments if not word.startswith("-")]
-    command = " ".join(words[:2]) if words[:1] == ["golden"] else " ".join(words[:1])
+    command = " ".join(words[:2] if words[:1] in (["golden"], ["bisect"], ["tune"]) else words[:1])
     asked_for_help = "--help" in arguments or "-h" in arguments
     if command not in WITH_SUBJECT or asked_for_help:
         return list(arguments)

@@ -58,7 +58,7 @@ def test_without_arguments():
 def test_which_commands_have_a_subject():
     """The program knows it better than _program.WITH_SUBJECT; the subjects of export are its own."""
     text = subprocess.run([_program.find(), "help"], capture_output=True, text=True, check=True).stdout
-    commands = set(re.findall(r"(?m)^  ((?:golden |bench )?[a-z]+)", text))
+    commands = set(re.findall(r"(?m)^  ((?:golden |report |bisect |tune |bench )?[a-z]+)", text))
     assert {"run", "golden record"} <= commands
     for command in commands:
         told = subprocess.run([_program.find(), "help", *command.split()], capture_output=True, text=True)
