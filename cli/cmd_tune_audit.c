@@ -3,7 +3,7 @@
 #include "cli/common.h"
 
 #include "base/clock.h"
-#include "harness/tune/baseline.h"
+#include "harness/tune/audit/baseline.h"
 #include "moeparity/version.h"
 #include "reports/audit.h"
 

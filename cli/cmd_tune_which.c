@@ -2,7 +2,7 @@
 /* moeparity tune which: the tuned file and key that each public loader picks, and why. */
 #include "cli/common.h"
 
-#include "harness/tune/which.h"
+#include "harness/tune/which/which.h"
 #include "reports/which.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The audit of tuned files: every rule fires where it should, where it should, and nowhere else. */
 #include "base/file.h"
-#include "harness/tune/audit.h"
-#include "harness/tune/baseline.h"
+#include "harness/tune/audit/audit.h"
+#include "harness/tune/audit/baseline.h"
 
 #include <limits.h>
 #include <setjmp.h>
