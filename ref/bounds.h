@@ -13,7 +13,7 @@ typedef struct mp_sum_bound {
 
 /* operands: their format; largest: an upper bound of every operand's magnitude. */
 mp_sum_bound mp_gemm_bound(const mp_gemm_contract *gemm, mp_dtype operands, int64_t terms, double largest);
-/* The GEMM of a stage, gate_up or down. */
+/* The GEMM of a stage: gate_up, down, or one of LoRA's. */
 const mp_gemm_contract *mp_stage_gemm_contract(const mp_contract *contract, mp_stage stage);
 /* Unit roundoff of the steps between roundings to dtype: 2^-24, or 2^-53 with float64_steps. */
 double mp_step_roundoff(const mp_contract *contract);

@@ -21,7 +21,19 @@ static void keep_rows(mp_contract *contract) {
     contract->filtered[MP_ACT] = contract->padding = MP_ROW_UNTOUCHED;
 }
 
-static mp_contract float64_contract(void) {
+/* LoRA's GEMMs, where the case has adapters: two kernels, the shrunk rows stored between them, what they add
+ * rounded before it is added, and no other row touched. */
+static void set_lora(mp_contract *contract, const mp_case *c, const mp_gemm_contract *gemm) {
+    static const mp_stage stages[] = {MP_SHRINK_GATE_UP, MP_EXPAND_GATE_UP, MP_SHRINK_DOWN, MP_EXPAND_DOWN};
+    contract->shrink = contract->expand =
+        (mp_gemm_contract){.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1};
+    if (!mp_case_has_lora(c)) return;
+    contract->shrink = contract->expand = *gemm;
+    contract->lora_rows = MP_LORA_ROWS_KEPT;
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) contract->filtered[stages[i]] = MP_ROW_ZERO;
+}
+
+static mp_contract float64_contract(const mp_case *c) {
     mp_contract contract = {.preset = "float64",
                             .stable_align = true,
                             .align_tail = true,
@@ -31,10 +43,11 @@ static mp_contract float64_contract(void) {
                             .float64_steps = true};
     promise(&contract, MP_BITS_NONE);
     keep_rows(&contract);
+    set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
 
-static mp_contract ieee_any_order(void) {
+static mp_contract ieee_any_order(const mp_case *c) {
     mp_contract contract = {.preset = "ieee-any-order",
                             .gate_up = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .down = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
@@ -42,6 +55,7 @@ static mp_contract ieee_any_order(void) {
                             .act_function = MP_ACT_LIBRARY};
     promise(&contract, MP_BITS_NONE);
     keep_rows(&contract);
+    set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
 
@@ -57,6 +71,7 @@ static mp_contract any_sane_kernel(const mp_case *c) {
     mp_contract contract = mp_contract_weakest();
     snprintf(contract.preset, sizeof contract.preset, MP_ANY_CONTRACT);
     contract.gate_up.accumulator = contract.down.accumulator = MP_ACC_ANY;
+    if (mp_case_has_lora(c)) contract.shrink.accumulator = contract.expand.accumulator = MP_ACC_ANY;
     contract.act_function = MP_ACT_SPECIAL_UNIT;
     contract.act_ulps = by_exp ? 8 : 108;
     contract.act_ulps_per_argument = by_exp ? 1.173 : 0;
@@ -100,6 +115,9 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
     const mp_dtype operands = mp_case_dtype(c, MP_W1);
     const mp_bits_promise gemm_bits = set_gemm(&contract.gate_up, sm, operands);
     set_gemm(&contract.down, sm, mp_case_dtype(c, MP_W2));
+    mp_gemm_contract adapter;
+    set_gemm(&adapter, sm, mp_case_dtype(c, MP_LORA_A1));
+    set_lora(&contract, c, &adapter);
     /* What an architecture is not known to do in one stage is not required of it in the next. */
     for (int s = 0; s < MP_STAGE_COUNT; s++)
         if (contract.promise[s].bits > gemm_bits) contract.promise[s].bits = gemm_bits;
@@ -147,11 +165,11 @@ static bool of_architecture(const char *name, const mp_case *c, mp_contract *con
 
 mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *contract, mp_error *err) {
     if (strcmp(name, "float64") == 0) {
-        *contract = float64_contract();
+        *contract = float64_contract(c);
         return MP_OK;
     }
     if (strcmp(name, "ieee-any-order") == 0) {
-        *contract = ieee_any_order();
+        *contract = ieee_any_order(c);
         return MP_OK;
     }
     if (strcmp(name, "weakest") == 0) {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gate_up and down accumulate as the contract says: as a tensor core does (ref/predict/tensorcore.h), or by
  * fused multiply-adds over ascending k (ref/predict/gemm_fma.h). One rounding to dtype. */
+#include "ref/predict/gemm.h"
+
 #include "ref/bounds.h"
 #include "ref/predict/gemm_fma.h"
 #include "ref/predict/predict.h"
 #include "ref/predict/tensorcore_gemm.h"
 
-static const char *unpredictable(const mp_gemm_contract *g, mp_dtype operands) {
+const char *mp_unpredictable_gemm(const mp_gemm_contract *g, mp_dtype operands) {
     const bool by_pairs = g->accumulator == MP_ACC_TENSOR_CORE && g->k_order == MP_K_BY_PAIRS;
     if (by_pairs && operands != MP_E4M3 && operands != MP_E5M2) return "k by pairs is known of fp8 alone";
     if (g->promotion || g->split_k > 1) return "sums in parts of k are bounded, not predicted";
@@ -17,12 +19,12 @@ static const char *unpredictable(const mp_gemm_contract *g, mp_dtype operands) {
 }
 
 const char *mp_unpredictable_gate_up(const mp_contract *contract, const mp_case *c) {
-    return unpredictable(&contract->gate_up, mp_case_dtype(c, MP_W1));
+    return mp_unpredictable_gemm(&contract->gate_up, mp_case_dtype(c, MP_W1));
 }
 
 const char *mp_unpredictable_down(const mp_contract *contract, const mp_case *c) {
     return c->fused_sum ? "the order of additions is not fixed"
-                        : unpredictable(&contract->down, mp_case_dtype(c, MP_W2));
+                        : mp_unpredictable_gemm(&contract->down, mp_case_dtype(c, MP_W2));
 }
 
 /* The tensor core's name of a format; false where it has none. */
@@ -40,9 +42,9 @@ static bool tensor_core_input(mp_dtype dtype, mp_tc_input *input) {
     return false;
 }
 
-static mp_status run(const mp_gemm_contract *contract, const mp_gemm_problem *problem,
-                     const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
-                     mp_error *err) {
+mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_gemm_problem *problem,
+                          const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                          mp_error *err) {
     if (contract->promotion || contract->split_k > 1)
         return mp_fail(err, MP_EUNSUPPORTED, "sums in parts of k are not predicted");
     if (contract->accumulator == MP_ACC_FMA_ASCENDING)
@@ -64,7 +66,8 @@ static mp_status run(const mp_gemm_contract *contract, const mp_gemm_problem *pr
 static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call, mp_stage stage,
                             mp_error *err) {
     const mp_stage_gemm g = mp_gemm_of_stage(call, stage);
-    return run(mp_stage_gemm_contract(self->contract, stage), &g.problem, &g.epilogue, g.out_row, g.out, err);
+    return mp_predict_gemm(mp_stage_gemm_contract(self->contract, stage), &g.problem, &g.epilogue, g.out_row,
+                           g.out, err);
 }
 
 mp_status mp_predict_stage_gate_up(void *self, const mp_stage_call *call, mp_error *err) {
