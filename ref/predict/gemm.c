@@ -9,7 +9,11 @@
 static const char *unpredictable(const mp_gemm_contract *g, mp_dtype operands) {
     const bool by_pairs = g->accumulator == MP_ACC_TENSOR_CORE && g->k_order == MP_K_BY_PAIRS;
     if (by_pairs && operands != MP_E4M3 && operands != MP_E5M2) return "k by pairs is known of fp8 alone";
-    if (g->promotion || g->split_k > 1) return "sums in parts of k are bounded, not predicted";
+    if (g->split_k > 1) return "parts of k that are added in any order are bounded, not predicted";
+    if (g->promotion && g->accumulator != MP_ACC_TENSOR_CORE)
+        return "promotion is predicted of tensor cores alone";
+    if (g->promotion % (g->group ? g->group : 1) != 0)
+        return "promotion in the middle of a step is not predicted";
     if (g->accumulator == MP_ACC_FLOAT64) return "float64 sums have no fixed order";
     if (g->accumulator == MP_ACC_IEEE_ANY_ORDER || g->accumulator == MP_ACC_ANY)
         return "the order of the sums is not fixed";
@@ -43,7 +47,7 @@ static bool tensor_core_input(mp_dtype dtype, mp_tc_input *input) {
 static mp_status run(const mp_gemm_contract *contract, const mp_gemm_problem *problem,
                      const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                      mp_error *err) {
-    if (contract->promotion || contract->split_k > 1)
+    if (contract->split_k > 1 || (contract->promotion && contract->accumulator != MP_ACC_TENSOR_CORE))
         return mp_fail(err, MP_EUNSUPPORTED, "sums in parts of k are not predicted");
     if (contract->accumulator == MP_ACC_FMA_ASCENDING)
         return mp_fma_gemm(problem, epilogue, out_row, out, err);
@@ -58,7 +62,8 @@ static mp_status run(const mp_gemm_contract *contract, const mp_gemm_problem *pr
     if (!tensor_core_input(a, &model.a) || !tensor_core_input(b, &model.b))
         return mp_fail(err, MP_EUNSUPPORTED, "a tensor core takes no operands of %s and %s", mp_dtype_name(a),
                        mp_dtype_name(b));
-    return mp_tc_gemm(&model, problem, epilogue, out_row, out, err);
+    const mp_tc_parts parts = mp_tc_promotion(contract->promotion);
+    return mp_tc_gemm(&model, contract->promotion ? &parts : NULL, problem, epilogue, out_row, out, err);
 }
 
 static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call, mp_stage stage,
