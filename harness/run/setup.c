@@ -77,7 +77,7 @@ static mp_status begin_recording(const mp_record_options *record, mp_setup *s, m
     if (!record->keep) return mp_record_begin(record, &s->subject, &s->recording, err);
     mp_progress("", "kept cases");
     mp_status status = mp_record_who(record, &s->subject, &s->who, err);
-    if (status == MP_OK) status = mp_parts_begin(record->path, err);
+    if (status == MP_OK) status = mp_parts_begin(record->path, &s->options->settings, err);
     return status == MP_OK ? mp_parts_check(record, &s->who, &s->subject, err) : status;
 }
 

@@ -42,9 +42,9 @@ typedef enum mp_stage { MP_STAGES(MP_STAGE_OF) MP_STAGE_COUNT } mp_stage;
 #undef MP_STAGE_OF
 
 /* A set of tensors, a bit each. */
-typedef uint32_t mp_tensor_set;
+typedef uint64_t mp_tensor_set;
 #define MP_IN_SET(id) ((mp_tensor_set)1 << (id))
-static_assert(MP_TENSOR_COUNT <= 32, "mp_tensor_set holds a bit for every tensor");
+static_assert(MP_TENSOR_COUNT <= 64, "mp_tensor_set holds a bit for every tensor");
 
 const char *mp_tensor_name(mp_tensor_id id); /* "?" for what is no id */
 const char *mp_stage_name(mp_stage stage);   /* likewise */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/tune/changes.h"
+#include "harness/tune/prove/changes.h"
 
 #include "cases/case_tools.h"
-#include "harness/tune/points.h"
-#include "harness/tune/verify.h"
+#include "harness/tune/prove/points.h"
+#include "harness/tune/prove/verify.h"
 
 #include <stdlib.h>
 

@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/tune/points.h"
+#include "harness/tune/prove/points.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The last M for which the entry with the smaller key is the nearest of the two. */
-static int64_t last_of_smaller(const mp_tuned_entry *smaller, const mp_tuned_entry *larger) {
-    const int64_t distance = larger->key - smaller->key, middle = smaller->key + distance / 2;
-    const bool tie = distance % 2 == 0; /* `middle` is as far from both: the first in the file has it */
-    return tie && larger < smaller ? middle - 1 : middle;
-}
 
 void mp_point_range(const mp_tuned_file *file, const mp_tuned_entry *entry, int64_t *first, int64_t *last) {
     *first = 1;
@@ -18,10 +11,10 @@ void mp_point_range(const mp_tuned_file *file, const mp_tuned_entry *entry, int6
     for (size_t i = 0; i < file->count; i++) {
         const mp_tuned_entry *other = &file->entries[i];
         if (other->key < entry->key) {
-            const int64_t from = last_of_smaller(other, entry) + 1;
+            const int64_t from = mp_tuned_last_of_smaller(other->key, entry->key, entry < other) + 1;
             if (from > *first) *first = from;
         } else if (other->key > entry->key) {
-            const int64_t to = last_of_smaller(entry, other);
+            const int64_t to = mp_tuned_last_of_smaller(entry->key, other->key, other < entry);
             if (to < *last) *last = to;
         }
     }

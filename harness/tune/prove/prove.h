@@ -4,9 +4,9 @@
 #ifndef MP_HARNESS_TUNE_PROVE_H
 #define MP_HARNESS_TUNE_PROVE_H
 
-#include "harness/tune/audit.h"
-#include "harness/tune/race.h"
-#include "harness/tune/verify.h"
+#include "harness/tune/audit/audit.h"
+#include "harness/tune/prove/race.h"
+#include "harness/tune/prove/verify.h"
 #include "moeparity/suite.h"
 
 typedef struct mp_tune_request {

@@ -2,7 +2,7 @@
 /* The built-in defaults of the public loaders: get_default_config of both packages, as of sglang 0.5.23 and
  * vLLM 0.33.0. */
 #include "harness/tune/device.h"
-#include "harness/tune/which.h"
+#include "harness/tune/which/which.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules of the row of keys: where it begins and ends, its gaps, its order, and entries that repeat. */
-#include "harness/tune/audit.h"
+#include "harness/tune/audit/audit.h"
 
 #include <stdlib.h>
 

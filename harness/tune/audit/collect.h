@@ -3,7 +3,7 @@
 #ifndef MP_HARNESS_TUNE_COLLECT_H
 #define MP_HARNESS_TUNE_COLLECT_H
 
-#include "harness/tune/audit.h"
+#include "harness/tune/audit/audit.h"
 
 /* Fills audit->file, in the order of `paths` and of names within folders. A file of a folder that cannot be
  * read is a finding; one that was named is MP_EIO. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/tune/facts.h"
+#include "harness/tune/prove/facts.h"
 
 #include "cases/case_tools.h"
 #include "kernels/driver.h"

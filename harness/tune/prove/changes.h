@@ -3,7 +3,7 @@
 #ifndef MP_HARNESS_TUNE_CHANGES_H
 #define MP_HARNESS_TUNE_CHANGES_H
 
-#include "harness/tune/target.h"
+#include "harness/tune/prove/target.h"
 
 typedef struct mp_tune_change {
     int64_t first, last; /* of M; last is INT64_MAX where it has no end */

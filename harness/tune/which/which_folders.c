@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a loader looks: a folder that was named, the environment's, an installed package's. */
-#include "harness/tune/which.h"
+#include "harness/tune/which/which.h"
 
 #include "base/process.h"
 #include "kernels/lookup.h"

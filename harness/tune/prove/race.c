@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/tune/race.h"
+#include "harness/tune/prove/race.h"
 
 #include "cases/case_tools.h"
 #include "harness/subjects/buffers.h"

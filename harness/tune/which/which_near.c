@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files that are nearly the one that is asked for: of another name by one step that people miss, or of the
  * right name in a folder that nobody reads. */
-#include "harness/tune/which.h"
+#include "harness/tune/which/which.h"
 
 #include "base/words.h"
 

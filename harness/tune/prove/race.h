@@ -12,7 +12,7 @@
 #ifndef MP_HARNESS_TUNE_RACE_H
 #define MP_HARNESS_TUNE_RACE_H
 
-#include "harness/tune/verify.h"
+#include "harness/tune/prove/verify.h"
 #include "moeparity/subject.h"
 
 typedef enum mp_race_outcome {

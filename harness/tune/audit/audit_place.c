@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules of a file's name and folder: whether anybody finds it. */
-#include "harness/tune/audit.h"
+#include "harness/tune/audit/audit.h"
 
 #include "base/words.h"
 #include "harness/tune/device.h"

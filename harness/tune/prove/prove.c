@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/tune/prove.h"
+#include "harness/tune/prove/prove.h"
 
 #include <stdio.h>
 #include <stdlib.h>

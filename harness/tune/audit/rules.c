@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/tune/rules.h"
+#include "harness/tune/audit/rules.h"
 
 #define E MP_SEVERITY_ERROR
 #define W MP_SEVERITY_WARNING

@@ -3,7 +3,7 @@
 #ifndef MP_HARNESS_TUNE_BASELINE_H
 #define MP_HARNESS_TUNE_BASELINE_H
 
-#include "harness/tune/audit.h"
+#include "harness/tune/audit/audit.h"
 
 /* Marks what the file knows, and counts anew what is fresh; *gone: how many of its findings are there no
  * more. MP_EINPUT names what is wrong with the file; MP_EIO. */

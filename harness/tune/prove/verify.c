@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/tune/verify.h"
+#include "harness/tune/prove/verify.h"
 
 #include "cases/case_tools.h"
 #include "moeparity/config.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules of files that answer for each other: the same name under several versions, up and down, copies. */
-#include "harness/tune/audit.h"
+#include "harness/tune/audit/audit.h"
 
 #include "base/text.h"
 #include "harness/tune/device.h"

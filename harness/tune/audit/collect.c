@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/tune/collect.h"
+#include "harness/tune/audit/collect.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -4,7 +4,7 @@
 #ifndef MP_HARNESS_TUNE_AUDIT_H
 #define MP_HARNESS_TUNE_AUDIT_H
 
-#include "harness/tune/rules.h"
+#include "harness/tune/audit/rules.h"
 #include "harness/tune/table.h"
 
 /* Which loaders may read a file, by its folder and its name: bits. */

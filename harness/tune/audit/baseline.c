@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/tune/baseline.h"
+#include "harness/tune/audit/baseline.h"
 
 #include "base/file.h"
 

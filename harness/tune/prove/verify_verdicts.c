@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What compiler and verdicts say of each launch of a plan. */
-#include "harness/tune/verify.h"
+#include "harness/tune/prove/verify.h"
 
 #include <stdarg.h>
 #include <stdio.h>

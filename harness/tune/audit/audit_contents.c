@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules of what stands in a file: keys, names, values. */
-#include "harness/tune/audit.h"
+#include "harness/tune/audit/audit.h"
 
 #include "base/words.h"
 #include "harness/tune/device.h"

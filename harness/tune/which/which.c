@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/tune/which.h"
+#include "harness/tune/which/which.h"
 
 #include "harness/tune/device.h"
 

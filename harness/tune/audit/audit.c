@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Findings: how they are made, ordered and counted; and the rules, one behind the other. */
-#include "harness/tune/audit.h"
+#include "harness/tune/audit/audit.h"
 
 #include "base/text.h"
-#include "harness/tune/collect.h"
+#include "harness/tune/audit/collect.h"
 
 #include <stdarg.h>
 #include <stdio.h>

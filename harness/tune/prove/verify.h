@@ -12,9 +12,9 @@
 #ifndef MP_HARNESS_TUNE_VERIFY_H
 #define MP_HARNESS_TUNE_VERIFY_H
 
-#include "harness/tune/facts.h"
-#include "harness/tune/points.h"
-#include "harness/tune/target.h"
+#include "harness/tune/prove/facts.h"
+#include "harness/tune/prove/points.h"
+#include "harness/tune/prove/target.h"
 #include "moeparity/matrix.h"
 #include "moeparity/verdict.h"
 

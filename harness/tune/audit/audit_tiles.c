@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules of single tiles: blocks against the groups of the quantisation and the matrices, shared memory. */
-#include "harness/tune/audit.h"
+#include "harness/tune/audit/audit.h"
 
 #include "base/text.h"
 #include "harness/tune/device.h"

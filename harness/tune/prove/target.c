@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/tune/target.h"
+#include "harness/tune/prove/target.h"
 
 #include "cases/case_tools.h"
 #include "cases/models.h"
