@@ -37,9 +37,9 @@ static bool tensor_core_input(mp_dtype dtype, mp_tc_input *input) {
     case MP_E4M3: *input = MP_TC_E4M3; return true;
     case MP_E5M2: *input = MP_TC_E5M2; return true;
     case MP_FP32: *input = MP_TC_TF32; return true;
+    case MP_I8: *input = MP_TC_S8; return true;
     case MP_FP64:
     case MP_I32:
-    case MP_I8:
     case MP_U8:
     case MP_I4:
     case MP_U4:
@@ -68,6 +68,7 @@ static mp_status run(const mp_gemm_contract *contract, const mp_gemm_problem *pr
     if (!tensor_core_input(a, &model.a) || !tensor_core_input(b, &model.b))
         return mp_fail(err, MP_EUNSUPPORTED, "a tensor core takes no operands of %s and %s", mp_dtype_name(a),
                        mp_dtype_name(b));
+    if (model.a == MP_TC_S8) model.result = MP_TC_INT32;
     const mp_tc_parts parts = mp_tc_promotion(contract->promotion);
     return mp_tc_gemm(&model, contract->promotion ? &parts : NULL, problem, epilogue, out_row, out, err);
 }

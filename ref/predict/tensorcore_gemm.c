@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "base/clones.h"
 #include "ref/predict/gemm_f32.h"
+#include "ref/predict/int8_gemm.h"
 #include "ref/predict/tensorcore_pack.h"
 
 #include <string.h>
@@ -207,9 +208,7 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
                           const mp_gemm_problem *p, const mp_epilogue *epilogue, const int64_t *out_row,
                           const mp_tensor *out, int64_t *redone, mp_error *err) {
     const int64_t K = p->w.codes->dim[2];
-    if (model->a == MP_TC_S8 || model->b == MP_TC_S8)
-        return mp_fail(err, MP_EUNSUPPORTED,
-                       "tensor-core gemm: s8 sums are plain integer sums, they are not computed here");
+    if (model->a == MP_TC_S8) return mp_int8_gemm(model, parts, p, epilogue, out_row, out, err);
     const mp_tc_operand *a = &mp_tc_operands[model->a], *w = &mp_tc_operands[model->b];
     if (p->a.codes->dtype != a->dtype || p->w.codes->dtype != w->dtype)
         return mp_fail(err, MP_EUNSUPPORTED,

@@ -37,7 +37,8 @@ mp_tc_parts mp_tc_promotion(int64_t terms);
 /* Arguments as mp_gemm_stage; a and w have the formats of the model's operands, tf32 being fp32; bias and out
  * are bf16, fp16 or fp32. parts: NULL, k is one. Epilogue in float32: + bias, * router weight; then one RNE
  * to out's dtype. Slots whose id is -1 get zeros; other rows of out are not touched. MP_EUNSUPPORTED when the
- * tensors have other formats, when parts are no multiple of the group, and for s8. */
+ * tensors have other formats, and when parts are no multiple of the group. s8 goes to
+ * ref/predict/int8_gemm.h. */
 mp_status mp_tc_gemm(const mp_tc_model *model, const mp_tc_parts *parts, const mp_gemm_problem *problem,
                      const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                      mp_error *err);
