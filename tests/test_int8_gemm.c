@@ -67,27 +67,32 @@ static void sums_are_exact(void **state) {
  * stay at the limit, which is refused. */
 static void long_sums_wrap_around(void **state) {
     (void)state;
-    enum { K = MP_INT8_EXACT_TERMS + 2 };
+    enum { K = MP_INT8_EXACT_TERMS + 9000, FIRST = MP_INT8_EXACT_TERMS };
     mp_tc_model m = model_of_s8();
     rng r = {2};
     const int64_t row = 0;
     const int32_t id = 0;
     mp_tensor a = random_int8(&r, 1, 0, K, true), w = random_int8(&r, 1, 1, K, true),
               out = allocated_tensor(MP_FP32, 1, 1, 0);
-    uint32_t *codes = allocated(K, sizeof *codes);
+    uint32_t *codes = allocated(2 * K, sizeof *codes);
     mp_error err;
     const mp_gemm_problem problem = {
         .a = {.codes = &a}, .a_row = &row, .w = {.codes = &w}, .topk_ids = &id, .slots = 1};
-    for (int64_t k = 0; k < K; k++) codes[k] = 0x80;
+    for (int64_t k = K - 8000; k < K; k++) ((int8_t *)w.data)[k] = (int8_t)random_below(&r, 256);
+    for (int64_t k = 0; k < K; k++) {
+        codes[k] = ((const uint8_t *)a.data)[k];
+        codes[K + k] = ((const uint8_t *)w.data)[k];
+    }
     assert_int_equal(mp_tc_gemm(&m, NULL, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_OK);
-    const int32_t expected = (int32_t)mp_tc_dot(&m, K, codes, codes, 0);
+    const int32_t expected = (int32_t)mp_tc_dot(&m, K, codes, codes + K, 0);
     assert_true(expected < 0);
     assert_true(*(const float *)out.data == (float)expected);
     m.result = MP_TC_INT32_SATURATED;
     assert_int_equal(mp_tc_gemm(&m, NULL, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_EUNSUPPORTED);
-    const mp_tc_parts parts = mp_tc_promotion(K - 2);
+    const mp_tc_parts parts = mp_tc_promotion(FIRST);
     assert_int_equal(mp_tc_gemm(&m, &parts, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_OK);
-    assert_true(*(const float *)out.data == (float)(INT64_C(16384) * (K - 2)) + 2 * 16384.0F);
+    assert_true(*(const float *)out.data ==
+                (float)exact(&a, 0, &w, 0, 0, FIRST) + (float)exact(&a, 0, &w, 0, FIRST, K));
     free(codes);
     mp_tensor_free(&a);
     mp_tensor_free(&w);
