@@ -17,11 +17,11 @@
 
 // Of an element; of packed formats two lie in a byte.
 __device__ constexpr int bits_of(int dtype) {
-    return dtype == DTYPE_FP64                            ? 64
-           : dtype == DTYPE_FP32                          ? 32
-           : dtype == DTYPE_BF16 || dtype == DTYPE_FP16   ? 16
-           : dtype == DTYPE_U4 || dtype == DTYPE_E2M1     ? 4
-                                                          : 8;
+    return dtype == DTYPE_FP64                          ? 64
+           : dtype == DTYPE_FP32                        ? 32
+           : dtype == DTYPE_BF16 || dtype == DTYPE_FP16 ? 16
+           : dtype == DTYPE_U4 || dtype == DTYPE_E2M1   ? 4
+                                                        : 8;
 }
 
 #ifndef DTYPE

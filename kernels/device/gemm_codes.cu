@@ -36,50 +36,58 @@ struct warp_tile {
 #endif
     warp_place at;
 
-    static __device__ __forceinline__ int a_offset(int row, int chunk) { return a_chunk(row, chunk); }
-    static __device__ __forceinline__ int w_offset(int row, int chunk) { return w_chunk(row, chunk); }
+    static __device__ __forceinline__ int a_offset(int row, int chunk) {
+        return a_chunk(row, chunk);
+    }
+    static __device__ __forceinline__ int w_offset(int row, int chunk) {
+        return w_chunk(row, chunk);
+    }
 
 #if GROUP
     // Adds the dots of a group to the sums, and begins anew.
     __device__ __forceinline__ void promote(const block &b, int group) {
-        float w_scale[WARP_N / 8][2];
-#pragma unroll
-        for (int t = 0; t < WARP_N / 8; t++)
-#pragma unroll
-            for (int odd = 0; odd < 2; odd++)
-                w_scale[t][odd] = scale_of_column(b, b.n0 + at.n0 + lane_column(t, odd), group);
+        float a_scale[WARP_M / 16][2];
 #pragma unroll
         for (int i = 0; i < WARP_M / 16; i++)
 #pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const float a_scale = scale_of_row(b, at.m0 + lane_row(i, half), group);
+            for (int half = 0; half < 2; half++)
+                a_scale[i][half] = scale_of_row(b, at.m0 + lane_row(i, half), group);
 #pragma unroll
-                for (int t = 0; t < WARP_N / 8; t++)
+        for (int t = 0; t < WARP_N / 8; t++)
 #pragma unroll
-                    for (int odd = 0; odd < 2; odd++) {
-                        const int e = 2 * half + odd;
-                        sum[i][t][e] = fmaf((float)dot[i][t][e], a_scale * w_scale[t][odd], sum[i][t][e]);
-                        dot[i][t][e] = 0;
+            for (int odd = 0; odd < 2; odd++) {
+                const float w_scale = scale_of_column(b, b.n0 + at.n0 + lane_column(t, odd), group);
+#pragma unroll
+                for (int i = 0; i < WARP_M / 16; i++)
+#pragma unroll
+                    for (int half = 0; half < 2; half++) {
+                        dot_sum &d = dot[i][t][2 * half + odd];
+                        float &s = sum[i][t][2 * half + odd];
+                        s = fmaf((float)d, a_scale[i][half] * w_scale, s);
+                        d = 0;
                     }
             }
     }
 #endif
 
     __device__ __forceinline__ void add_stage(const block &b, const unsigned char *stage, int k0) {
-#pragma unroll
+#pragma unroll 1 // more of it, and 128 sums of 64x128 by four warps do not fit into registers
         for (int step = 0; step < BLOCK_K / 32; step++) {
             const int k = k0 + 32 * step;
             if (k >= b.p.k) break; // a group there has no scale
-            unsigned a[WARP_M / 16][4], w[WARP_N / 16][4];
+            unsigned a[WARP_M / 16][4];
 #pragma unroll
             for (int i = 0; i < WARP_M / 16; i++) load_rows(a[i], stage, at.m0 + 16 * i, step);
 #pragma unroll
-            for (int j = 0; j < WARP_N / 16; j++) load_columns(w[j], stage, at.n0, 2 * j, step);
+            for (int t = 0; t < WARP_N / 8; t += 2) {
+                unsigned w[4];
+                load_columns(w, stage, at.n0, t, step);
 #pragma unroll
-            for (int i = 0; i < WARP_M / 16; i++)
-#pragma unroll
-                for (int j = 0; j < WARP_N / 8; j++)
-                    multiply_add(dot[i][j], a[i], w[j / 2][j % 2 * 2], w[j / 2][j % 2 * 2 + 1]);
+                for (int i = 0; i < WARP_M / 16; i++) {
+                    multiply_add(dot[i][t], a[i], w[0], w[1]);
+                    multiply_add(dot[i][t + 1], a[i], w[2], w[3]);
+                }
+            }
 #if GROUP
             if ((k + 32) % GROUP == 0 || k + 32 >= b.p.k) promote(b, k / GROUP);
 #endif

@@ -47,8 +47,12 @@ struct warp_tile {
     float sum[WARP_M / 16][WARP_N / 8][4];
     warp_place at;
 
-    static __device__ __forceinline__ int a_offset(int row, int chunk) { return a_chunk(row, chunk); }
-    static __device__ __forceinline__ int w_offset(int row, int chunk) { return w_chunk(row, chunk); }
+    static __device__ __forceinline__ int a_offset(int row, int chunk) {
+        return a_chunk(row, chunk);
+    }
+    static __device__ __forceinline__ int w_offset(int row, int chunk) {
+        return w_chunk(row, chunk);
+    }
 
     // Two neighbouring weights of a column of the tile, packed: those of k and k + 1 of the stage.
     __device__ __forceinline__ unsigned weights(const unsigned char *stage, int column, int k, float scale,

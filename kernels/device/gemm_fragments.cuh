@@ -39,8 +39,8 @@ __device__ __forceinline__ void load_rows(unsigned (&r)[4], const unsigned char 
 __device__ __forceinline__ void load_columns(unsigned (&r)[4], const unsigned char *stage, int n, int t,
                                              int step) {
     const int lane = threadIdx.x % 32, matrix = lane / 8, row = lane % 8;
-    load_matrices(r, stage + TILE_A_BYTES +
-                         w_chunk(n + column_of(t + matrix / 2, row), 2 * step + matrix % 2));
+    load_matrices(r,
+                  stage + TILE_A_BYTES + w_chunk(n + column_of(t + matrix / 2, row), 2 * step + matrix % 2));
 }
 
 // Lane l holds rows l / 4 and l / 4 + 8, columns 2 * (l % 4) and the next, of each 16x8 tile. A row of the warp
@@ -68,7 +68,7 @@ __device__ __forceinline__ void store_tile(const block &b, const warp_place &at,
                     v[2 * t] = value(i, group * OCTETS + t, half, 0);
                     v[2 * t + 1] = value(i, group * OCTETS + t, half, 1);
                 }
-                finish<2 * OCTETS>(b, at.m0 + lane_row(i, half), b.n0 + at.n0 + lane_column(group * OCTETS, 0),
-                                   v, bias);
+                finish<2 * OCTETS>(b, at.m0 + lane_row(i, half),
+                                   b.n0 + at.n0 + lane_column(group * OCTETS, 0), v, bias);
             }
 }

@@ -12,8 +12,12 @@ struct warp_tile {
     float sum[WARP_M / 16][WARP_N / 8][4];
     warp_place at;
 
-    static __device__ __forceinline__ int a_offset(int row, int chunk) { return a_chunk(row, chunk); }
-    static __device__ __forceinline__ int w_offset(int row, int chunk) { return w_chunk(row, chunk); }
+    static __device__ __forceinline__ int a_offset(int row, int chunk) {
+        return a_chunk(row, chunk);
+    }
+    static __device__ __forceinline__ int w_offset(int row, int chunk) {
+        return w_chunk(row, chunk);
+    }
 
     __device__ __forceinline__ void load(operands &o, const unsigned char *stage, int k16) const {
 #pragma unroll

@@ -19,7 +19,8 @@ __device__ __forceinline__ float decode_scale(const void *scales, long long inde
     return __uint_as_float(code == 255 ? 0x7FFFFFFF : code == 0 ? 0x00400000 : code << 23);
 #elif W_SCALE == DTYPE_E4M3
     const unsigned code = ((const unsigned char *)scales)[index], magnitude = code & 0x7F;
-    const float value = magnitude == 0x7F ? __uint_as_float(0x7FFFFFFF) : __uint_as_float(magnitude << 20) * 0x1p120f;
+    const float value =
+        magnitude == 0x7F ? __uint_as_float(0x7FFFFFFF) : __uint_as_float(magnitude << 20) * 0x1p120f;
     return code & 0x80 ? -value : value;
 #else
     return decode(((const element *)scales)[index]);

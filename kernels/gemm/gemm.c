@@ -111,5 +111,8 @@ mp_status mp_gemm_find(const mp_gemm_request *r, const mp_device_limits *limits,
                        mp_error *err) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (kinds[i](r, limits, gemm)) return check(r, limits, gemm, err);
-    return mp_fail(err, MP_EUNSUPPORTED, "there is no grouped GEMM of %s", mp_dtype_name(r->dtype));
+    return r->codes.present
+               ? mp_fail(err, MP_EUNSUPPORTED, "there is no grouped GEMM of %s and %s for %s",
+                         mp_dtype_name(r->codes.a), mp_dtype_name(r->codes.w), mp_dtype_name(r->dtype))
+               : mp_fail(err, MP_EUNSUPPORTED, "there is no grouped GEMM of %s", mp_dtype_name(r->dtype));
 }

@@ -12,14 +12,14 @@ typedef struct mp_gemm_codes {
     bool present;
     mp_dtype a, w;    /* formats of the operands */
     mp_dtype w_scale; /* of the scales of w; those of a are fp32 */
-    int64_t group;    /* codes of a row that share a scale; 0: all, and the scales multiply the sum of all k */
-    bool zero;        /* w has zero points of its own */
+    int64_t group; /* codes of a row that share a scale; 0: all, and the scales multiply the sum of all k */
+    bool zero;     /* w has zero points of its own */
 } mp_gemm_codes;
 
 /* What is to be multiplied, and in which tile. */
 typedef struct mp_gemm_request {
     mp_tile tile;
-    mp_dtype dtype;     /* of bias and out; of a and w too, where there are no codes */
+    mp_dtype dtype; /* of bias and out; of a and w too, where there are no codes */
     mp_gemm_codes codes;
     int64_t row_length; /* k: elements in a row of a, and of w */
     bool unaligned; /* rows of a or w begin elsewhere than on 16 bytes, though they are made of whole ones */
