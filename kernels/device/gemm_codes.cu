@@ -3,8 +3,8 @@
 // gemm_frame.cuh.
 //
 // -DGROUP: codes of a row that share a scale; they are added from zero, and the sum enters a float32 sum,
-// sum = fma(dot, sa * sb, sum). 0: there is one scale for all of k, and the product of both multiplies the dot
-// once, at the end. Sums of int8 are exact in int32, and rounded when they become float32.
+// sum = fma(dot, sa * sb, sum). 0: there is one scale for all of k, and the product of both multiplies the
+// dot once, at the end. Sums of int8 are exact in int32, and rounded when they become float32.
 #include "kernels/device/gemm_fragments.cuh"
 #include "kernels/device/gemm_scales.cuh"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// For the kinds of GEMM that multiply by mma.sync: which lane of a warp holds what. In bytes it is the same for
-// operands of 16 and of 8 bits: an instruction takes 16 rows of a and 8 columns of w, by 32 bytes of k.
+// For the kinds of GEMM that multiply by mma.sync: which lane of a warp holds what. In bytes it is the same
+// for operands of 16 and of 8 bits: an instruction takes 16 rows of a and 8 columns of w, by 32 bytes of k.
 #pragma once
 
 #include "kernels/device/gemm_warps.cuh"
@@ -30,8 +30,8 @@ __device__ __forceinline__ void load_matrices(unsigned (&r)[4], const unsigned c
 }
 
 // Lane l gives ldmatrix the address of row l % 8 of its matrix l / 8. Of 32 bytes of k at `step`: of a, the
-// matrices are (rows 0-7, 8-15) by (first, second 16 bytes) with rows first, as the mma's registers want them;
-// of w, (tile t, t + 1) by (first, second 16 bytes) with those first.
+// matrices are (rows 0-7, 8-15) by (first, second 16 bytes) with rows first, as the mma's registers want
+// them; of w, (tile t, t + 1) by (first, second 16 bytes) with those first.
 __device__ __forceinline__ void load_rows(unsigned (&r)[4], const unsigned char *stage, int m, int step) {
     const int lane = threadIdx.x % 32, matrix = lane / 8, row = lane % 8;
     load_matrices(r, stage + a_chunk(m + matrix % 2 * 8 + row, 2 * step + matrix / 2));
@@ -43,8 +43,8 @@ __device__ __forceinline__ void load_columns(unsigned (&r)[4], const unsigned ch
                   stage + TILE_A_BYTES + w_chunk(n + column_of(t + matrix / 2, row), 2 * step + matrix % 2));
 }
 
-// Lane l holds rows l / 4 and l / 4 + 8, columns 2 * (l % 4) and the next, of each 16x8 tile. A row of the warp
-// tile's 16-row group i, and a column of its tile t.
+// Lane l holds rows l / 4 and l / 4 + 8, columns 2 * (l % 4) and the next, of each 16x8 tile. A row of the
+// warp tile's 16-row group i, and a column of its tile t.
 __device__ __forceinline__ int lane_row(int i, int half) {
     return 16 * i + 8 * half + threadIdx.x % 32 / 4;
 }

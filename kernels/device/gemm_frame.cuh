@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // The grouped GEMM of both layers: a block computes BLOCK_M sorted rows (one expert) by BLOCK_N columns.
 //
-// -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES: the tile. -DDTYPE: of bias and out, and of a and w where
-// -DA_DTYPE and -DW_DTYPE do not say that these are codes of another format. -DALIGNED=1: rows of a and w
-// begin on 16-byte boundaries and are whole chunks, so that tiles are copied by cp.async; 0: byte by byte.
+// -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES: the tile. -DDTYPE: of bias and out, and of a and w
+// where -DA_DTYPE and -DW_DTYPE do not say that these are codes of another format. -DALIGNED=1: rows of a and
+// w begin on 16-byte boundaries and are whole chunks, so that tiles are copied by cp.async; 0: byte by byte.
 // -DATOMIC=1: results are added to `out` instead of stored.
 //
 // Which rows a block has, the order of blocks, the copies to shared memory ahead of their use and the
@@ -21,8 +21,8 @@
 // Every output has one float32 accumulator that takes k in ascending order, whatever the tile. There is no
 // split over k. That is what makes bits independent of the tuned config.
 //
-// Shared memory: STAGES times (tile of a, tile of w), rows of BLOCK_K elements in 16-byte chunks; then the row
-// tables. kernels/gemm/gemm.c knows its size.
+// Shared memory: STAGES times (tile of a, tile of w), rows of BLOCK_K elements in 16-byte chunks; then the
+// row tables. kernels/gemm/gemm.c knows its size.
 #pragma once
 
 #include "kernels/device/params.h"

@@ -40,12 +40,13 @@ typedef struct mp_align_params {
  * t / a_divisor, or the sorted position when a_sorted; o(t) is t / out_divisor, or the sorted position when
  * out_sorted. With max_m the row expert*max_m + place among the expert's slots takes the position's place.
  *
- * Kernels of codes (-DW_SCALE) have what follows max_m, too. Strides are in elements; a group is so many codes
- * of a row as have one scale, column and group are counted from 0:
+ * Kernels of codes (-DW_SCALE) have what follows max_m, too. Strides are in elements; a group is so many
+ * codes of a row as have one scale, column and group are counted from 0:
  *   scale of a   a_scale[row of a * a_scale_row + group * a_scale_group]; none where a is no codes
  *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row + group], times
  *                w_global[expert * w_globals + column / w_global_rows] where there is one
- *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; of packed codes two columns are
+ *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; of packed codes two columns
+ * are
  *                in a byte, and column / 2 counts */
 typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const void) a;             /* [*, k] */
