@@ -45,9 +45,9 @@ typedef struct mp_align_params {
  *   scale of a   a_scale[row of a * a_scale_row + group * a_scale_group]; none where a is no codes
  *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row + group], times
  *                w_global[expert * w_globals + column / w_global_rows] where there is one
- *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; of packed codes two columns
- * are
- *                in a byte, and column / 2 counts */
+ *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; packed ones are two columns to
+ * a
+ *                byte, and column / 2 counts */
 typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const void) a;             /* [*, k] */
     MP_DEVICE_POINTER(const void) w;             /* [num_experts, n, k], by w_expert and w_row */
