@@ -44,6 +44,10 @@ extern const mp_stage_info mp_stages[MP_STAGE_COUNT];
 /* Where the stage's result lies: down's in the output itself where nothing is combined (no_combine, or topk=1
  * with nothing to scale and no hooks). */
 mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage);
+/* What the stage reads and writes of the tensors that the case has: a GEMM of codes not what they were made
+ * of; down the output itself where mp_stage_output says so. */
+mp_tensor_set mp_stage_reads(const mp_case *c, mp_stage stage);
+mp_tensor_set mp_stage_writes(const mp_case *c, mp_stage stage);
 /* Whether rows of the stage's result are slots (token * topk + j), not tokens. */
 bool mp_stage_rows_are_slots(mp_stage stage);
 

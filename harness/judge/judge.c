@@ -62,8 +62,7 @@ static mp_status measure_end_to_end(const mp_judgement *j, mp_error *err) {
 
 /* Whether the subject shows what the stage made. */
 static bool exposed(const mp_judgement *j, mp_stage stage) {
-    const mp_tensor_set written = stage == MP_ALIGN ? mp_stages[stage].writes & mp_case_outputs(j->c)
-                                                    : MP_IN_SET(mp_stage_output(j->c, stage));
+    const mp_tensor_set written = mp_stage_writes(j->c, stage);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (written & MP_IN_SET(id) && !(j->has & MP_IN_SET(id))) return false;
     return true;
@@ -137,7 +136,7 @@ mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage first, mp_stage
     for (int s = (int)first; s <= (int)last; s++) {
         if (!mp_case_has_stage(j->c, (mp_stage)s)) continue;
         lacks |= mp_stage_needs(j->c, (mp_stage)s) & ~made & ~j->has;
-        made |= MP_IN_SET(mp_stages[s].output);
+        made |= mp_stages[s].writes;
     }
     return lacks;
 }
@@ -204,7 +203,7 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_confi
     if (status == MP_OK) tell_unseen(&j);
     if (status == MP_OK && shows_counts_alone(&j)) status = mp_judge_masked_m(&j, err);
     const bool whole =
-        c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !mp_judgement_lacks(&j, MP_GATE_UP, MP_COMBINE);
+        c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !mp_judgement_lacks(&j, MP_QUANT_X, MP_COMBINE);
     if (status == MP_OK && whole && mp_judgement_lost_slots(&j) == 0) status = measure_end_to_end(&j, err);
     mp_judgement_close(&j);
     return status;

@@ -32,16 +32,20 @@ typedef enum mp_activation {
 } mp_activation;
 typedef enum mp_mode { MP_MODE_COMBINE, MP_MODE_NO_COMBINE, MP_MODE_INPLACE, MP_MODE_COUNT } mp_mode;
 typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_MASKED, MP_LAYOUT_COUNT } mp_layout;
+/* How experts are quantised: each is a row of mp_schemes (cases/scheme.h), in this order. */
+typedef enum mp_quant { MP_QUANT_NONE, MP_QUANT_FP8_BLOCK, MP_QUANT_COUNT } mp_quant;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
 /* The stages, in execution order: stage, its scope, its name in texts and functions. It is the one list of
  * them: mp_stage, mp_scope, their names, the tables of functions and a contract's promises are made of it. */
-#define MP_STAGES(STAGE)                         \
-    STAGE(MP_ALIGN, MP_SCOPE_ALIGN, align)       \
-    STAGE(MP_GATE_UP, MP_SCOPE_GATE_UP, gate_up) \
-    STAGE(MP_ACT, MP_SCOPE_ACT, act)             \
-    STAGE(MP_DOWN, MP_SCOPE_DOWN, down)          \
+#define MP_STAGES(STAGE)                               \
+    STAGE(MP_ALIGN, MP_SCOPE_ALIGN, align)             \
+    STAGE(MP_QUANT_X, MP_SCOPE_QUANT_X, quant_x)       \
+    STAGE(MP_GATE_UP, MP_SCOPE_GATE_UP, gate_up)       \
+    STAGE(MP_ACT, MP_SCOPE_ACT, act)                   \
+    STAGE(MP_QUANT_ACT, MP_SCOPE_QUANT_ACT, quant_act) \
+    STAGE(MP_DOWN, MP_SCOPE_DOWN, down)                \
     STAGE(MP_COMBINE, MP_SCOPE_COMBINE, combine)
 
 /* All stages, or one of them. */
@@ -134,7 +138,9 @@ typedef struct mp_tile {
     ENUM(routing, mp_routing, MP_UNIFORM, false, "routing family")                                           \
     INT(seed, 0, 0, INT64_MAX, false, "fill seed")                                                           \
     ENUM(shared, mp_shared, MP_SHARED_NONE, false,                                                           \
-         "shared expert: none, the last slot of every token, or an output of it that combine adds")
+         "shared expert: none, the last slot of every token, or an output of it that combine adds")          \
+    ENUM(quant, mp_quant, MP_QUANT_NONE, false, "how experts, and what they multiply, are quantised")        \
+    INT(group, 0, 0, 1024, false, "terms of k that share a scale; 0: as many as is usual of the scheme")
 /* clang-format on */
 
 typedef struct mp_case {
@@ -183,6 +189,7 @@ const char *mp_path_name(mp_path p);
 const char *mp_expert_map_name(mp_expert_map m);
 const char *mp_sentinel_name(mp_sentinel s);
 const char *mp_shared_name(mp_shared s);
+const char *mp_quant_name(mp_quant q);
 const char *mp_scope_name(mp_scope s);
 const char *mp_data_name(mp_data d);
 const char *mp_routing_name(mp_routing r);

@@ -18,6 +18,7 @@ OPTIONS = {
     "fused_sum": (False, True),
     "dtype": ("bf16", "fp16", "fp32", "fp64"),
     "shared": ("none", "slot", "add"),
+    "quant": ("none", "fp8-block"),
 }
 FREE = ("M", "E", "topk", "K", "N", "alpha", "limit", "rsf", "filter", "ep_size", "ep_rank", "scope", "tile")
 FREE += ("weight_row_gap", "weight_expert_gap", "buffer_offset", "tile_down", "data", "routing", "seed")

@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gate_up and down accumulate as the contract says: as a tensor core does (ref/predict/tensorcore.h), or by
  * fused multiply-adds over ascending k (ref/predict/gemm_fma.h). One rounding to dtype. */
+#include "cases/scheme.h"
 #include "ref/bounds.h"
 #include "ref/predict/gemm_fma.h"
+#include "ref/predict/gemm_tiles.h"
 #include "ref/predict/predict.h"
 #include "ref/predict/tensorcore_gemm.h"
 
-static const char *unpredictable(const mp_gemm_contract *g, mp_dtype operands) {
+static const char *unpredictable(const mp_gemm_contract *g, const mp_case *c) {
+    const mp_scheme *s = mp_scheme_of(c);
+    const int64_t group = mp_case_group(c);
+    const mp_dtype operands = mp_case_multiplied(c);
     const bool by_pairs = g->accumulator == MP_ACC_TENSOR_CORE && g->k_order == MP_K_BY_PAIRS;
     if (by_pairs && operands != MP_E4M3 && operands != MP_E5M2) return "k by pairs is known of fp8 alone";
-    if (g->promotion || g->split_k > 1) return "sums in parts of k are bounded, not predicted";
+    if (g->split_k > 1) return "sums of split_k are added in any order";
+    if (c->quant && s->enters != MP_SCALES_BEFORE && g->scaling == MP_SCALING_ANY)
+        return "how sums are scaled is not said";
+    if (c->quant && s->enters == MP_SCALES_PER_TILE && (g->promotion == 0 || group % g->promotion))
+        return "sums are scaled in tiles of k that are no part of a group";
     if (g->accumulator == MP_ACC_FLOAT64) return "float64 sums have no fixed order";
     if (g->accumulator == MP_ACC_IEEE_ANY_ORDER || g->accumulator == MP_ACC_ANY)
         return "the order of the sums is not fixed";
@@ -17,12 +26,11 @@ static const char *unpredictable(const mp_gemm_contract *g, mp_dtype operands) {
 }
 
 const char *mp_unpredictable_gate_up(const mp_contract *contract, const mp_case *c) {
-    return unpredictable(&contract->gate_up, mp_case_dtype(c, MP_W1));
+    return unpredictable(&contract->gate_up, c);
 }
 
 const char *mp_unpredictable_down(const mp_contract *contract, const mp_case *c) {
-    return c->fused_sum ? "the order of additions is not fixed"
-                        : unpredictable(&contract->down, mp_case_dtype(c, MP_W2));
+    return c->fused_sum ? "the order of additions is not fixed" : unpredictable(&contract->down, c);
 }
 
 /* The tensor core's name of a format; false where it has none. */
@@ -40,11 +48,11 @@ static bool tensor_core_input(mp_dtype dtype, mp_tc_input *input) {
     return false;
 }
 
+/* One accumulator over all of k, of operands without scales. */
 static mp_status run(const mp_gemm_contract *contract, const mp_gemm_problem *problem,
                      const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                      mp_error *err) {
-    if (contract->promotion || contract->split_k > 1)
-        return mp_fail(err, MP_EUNSUPPORTED, "sums in parts of k are not predicted");
+    if (contract->split_k > 1) return mp_fail(err, MP_EUNSUPPORTED, "sums of split_k are added in any order");
     if (contract->accumulator == MP_ACC_FMA_ASCENDING)
         return mp_fma_gemm(problem, epilogue, out_row, out, err);
     if (contract->accumulator != MP_ACC_TENSOR_CORE)
@@ -61,10 +69,20 @@ static mp_status run(const mp_gemm_contract *contract, const mp_gemm_problem *pr
     return mp_tc_gemm(&model, problem, epilogue, out_row, out, err);
 }
 
+static mp_status sums(const mp_gemm_contract *contract, const mp_gemm_problem *problem,
+                      const mp_tensor *result, mp_error *err) {
+    return run(contract, problem, &(mp_epilogue){0}, NULL, result, err);
+}
+
 static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call, mp_stage stage,
                             mp_error *err) {
     const mp_stage_gemm g = mp_gemm_of_stage(call, stage);
-    return run(mp_stage_gemm_contract(self->contract, stage), &g.problem, &g.epilogue, g.out_row, g.out, err);
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(self->contract, stage);
+    const mp_scheme *s = mp_scheme_of(call->c);
+    if (!contract->promotion && !call->c->quant)
+        return run(contract, &g.problem, &g.epilogue, g.out_row, g.out, err);
+    return mp_gemm_by_tiles(contract, s->enters == MP_SCALES_PER_TILE, sums, &g.problem, &g.epilogue,
+                            g.out_row, g.out, err);
 }
 
 mp_status mp_predict_stage_gate_up(void *self, const mp_stage_call *call, mp_error *err) {
