@@ -86,7 +86,7 @@ static void store_tile(void *ctx, const mp_gemm_tile *tile) {
 }
 
 void mp_gemm_zero_filtered(const mp_gemm_problem *problem, const int64_t *out_row, const mp_tensor *out) {
-    const size_t row_bytes = (size_t)mp_tensor_row_length(out) * mp_dtype_size(out->dtype);
+    const size_t row_bytes = mp_tensor_row_bytes(out);
     for (int64_t t = 0; t < problem->slots; t++) {
         const int64_t row = out_row ? out_row[t] : t;
         if (problem->topk_ids[t] < 0 && row >= 0) memset(mp_tensor_row(out, row), 0, row_bytes);

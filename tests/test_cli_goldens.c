@@ -99,6 +99,11 @@ static void a_recording_goes_on(void **state) {
         expect("moeparity golden record on.h5 " MANY " --subject host --inputs --digest-above 1 --resume", 2,
                "", " was stored by another --digest-above: say the one of then");
         expect("moeparity golden record on.h5 " MANY
+               " --subject host --inputs --digest-above 100 --resume --repeat 3 --strict --allow-mixed",
+               2, "",
+               "on.h5.part: its cases were judged with the usual settings, those of this recording are with "
+               "--repeat 3 --strict: say the same again");
+        expect("moeparity golden record on.h5 " MANY
                " --subject host -q --inputs --digest-above 100 --resume",
                0, "recorded 80 cases in on.h5", "");
         snprintf(command, sizeof command, "\n%d of them had been kept", kept);
@@ -115,13 +120,21 @@ static void strange_parts_are_refused(void **state) {
     (void)state;
     write_file("at.h5.part", "a file");
     expect(RECORD("at.h5", TINY("M=1")), 2, "", "at.h5.part: File exists; expected a folder");
-    expect("rm at.h5.part && mkdir at.h5.part && cp junk.h5 at.h5.part/0123456789abcdef.h5", 0, "", "");
+    expect("rm at.h5.part && mkdir at.h5.part && cp junk.h5 at.h5.part/0123456789abcdef.h5 && : > "
+           "at.h5.part/settings",
+           0, "", "");
     expect(RECORD("at.h5", TINY("M=1")), 2, "", "at.h5.part keeps 1 case of an interrupted recording");
     expect(RECORD("at.h5", TINY("M=1") " --resume"), 0, "recorded 1 case in at.h5",
            ""); /* of no case of it */
-    interrupt_after("exec moeparity golden record at.h5 " MANY " --subject host", "[OK]", SIGINT);
+    interrupt_after("exec moeparity golden record at.h5 " MANY " --subject host --plain", "[OK]", SIGINT);
+    expect("moeparity golden record at.h5 " MANY " --subject host --resume", 2, "",
+           "judged with --plain, those of this recording are with the usual settings");
+    expect("mv at.h5.part/settings kept; moeparity golden record at.h5 " MANY
+           " --subject host --plain --resume",
+           2, "", "at.h5.part/settings");
+    expect("mv kept at.h5.part/settings", 0, "", "");
     expect("for p in at.h5.part/*.h5; do echo no > $p; done", 0, "", "");
-    expect("timeout 60 moeparity golden record at.h5 " MANY " --subject host --resume", 2, "",
+    expect("timeout 60 moeparity golden record at.h5 " MANY " --subject host --plain --resume", 2, "",
            "not an HDF5 file (3 bytes)");
     expect("rm -r at.h5.part", 0, "", "");
     /* a case that fails must be mended first: nothing is kept */

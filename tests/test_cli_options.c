@@ -314,6 +314,10 @@ static void bash_completes(void **state) {
     completed("moeparity run --tier \"\"", 3, "smoke ci full ");
     completed("moeparity run ok.y", 2, "ok.yaml ");
     completed("moeparity run --against h", 3, "host ");
+    /* of one name, and other values in other commands */
+    completed("moeparity tune verify --against ok.y", 4, "ok.yaml ");
+    completed("moeparity infer --stage \"\"", 3, "align gate_up act down combine ");
+    completed("moeparity bisect k --stage \"\"", 4, "gate_up down ");
     completed("moeparity run sti", 2, "");
     assert_null(strstr(out, "ok.yaml"));
     completed("moeparity run see", 2, "seed.yaml ");

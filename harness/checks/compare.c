@@ -166,7 +166,7 @@ out:
 }
 
 static bool row_holds(const mp_tensor *t, int64_t row, uint32_t pattern) {
-    const size_t bytes = (size_t)mp_tensor_row_length(t) * mp_dtype_size(t->dtype);
+    const size_t bytes = mp_tensor_row_bytes(t);
     const uint16_t half = (uint16_t)pattern; /* both halves of the pattern are equal */
     const char *data = (const char *)t->data + (size_t)row * bytes;
     for (size_t i = 0; i + sizeof half <= bytes; i += sizeof half)

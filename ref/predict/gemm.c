@@ -43,6 +43,12 @@ static bool tensor_core_input(mp_dtype dtype, mp_tc_input *input) {
     case MP_FP32: *input = MP_TC_TF32; return true;
     case MP_FP64:
     case MP_I32:
+    case MP_I8:
+    case MP_U8:
+    case MP_I4:
+    case MP_U4:
+    case MP_E2M1:
+    case MP_UE8M0:
     case MP_DTYPE_COUNT: break;
     }
     return false;
