@@ -46,9 +46,9 @@ static bool tensor_core_input(mp_dtype dtype, mp_tc_input *input) {
     case MP_E4M3: *input = MP_TC_E4M3; return true;
     case MP_E5M2: *input = MP_TC_E5M2; return true;
     case MP_FP32: *input = MP_TC_TF32; return true;
+    case MP_I8: *input = MP_TC_S8; return true;
     case MP_FP64:
     case MP_I32:
-    case MP_I8:
     case MP_U8:
     case MP_I4:
     case MP_U4:
@@ -70,7 +70,9 @@ mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_gemm_proble
                           const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                           mp_error *err) {
     if (contract->split_k > 1) return mp_fail(err, MP_EUNSUPPORTED, "sums of split_k are added in any order");
-    if (contract->promotion)
+    const bool in_steps = contract->accumulator == MP_ACC_TENSOR_CORE && contract->group > 0 &&
+                          contract->promotion % contract->group == 0;
+    if (contract->promotion && !in_steps)
         return mp_gemm_by_tiles(contract, false, sums, problem, epilogue, out_row, out, err);
     if (contract->accumulator == MP_ACC_FMA_ASCENDING)
         return mp_fma_gemm(problem, epilogue, out_row, out, err);
@@ -85,7 +87,9 @@ mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_gemm_proble
     if (!tensor_core_input(a, &model.a) || !tensor_core_input(b, &model.b))
         return mp_fail(err, MP_EUNSUPPORTED, "a tensor core takes no operands of %s and %s", mp_dtype_name(a),
                        mp_dtype_name(b));
-    return mp_tc_gemm(&model, problem, epilogue, out_row, out, err);
+    if (model.a == MP_TC_S8) model.result = MP_TC_INT32;
+    const mp_tc_parts parts = mp_tc_promotion(contract->promotion);
+    return mp_tc_gemm(&model, contract->promotion ? &parts : NULL, problem, epilogue, out_row, out, err);
 }
 
 static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call, mp_stage stage,
