@@ -45,6 +45,9 @@ extern const mp_stage_info mp_stages[MP_STAGE_COUNT];
 /* Where the stage's result lies: down's in the output itself where nothing is combined (no_combine, or topk=1
  * with nothing to scale and no hooks); with LoRA, what expand_down makes of it. */
 mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage);
+/* What align leaves for LoRA: the slots of each adapter's tokens, by expert. */
+#define MP_LORA_ALIGN_TENSORS \
+    (MP_IN_SET(MP_LORA_SORTED_IDS) | MP_IN_SET(MP_LORA_EXPERT_IDS) | MP_IN_SET(MP_LORA_NUM_PADDED))
 /* Whether the stage is one of LoRA's, a shrink or an expand. */
 bool mp_stage_is_lora(mp_stage stage);
 /* Whether rows of the stage's result are slots (token * topk + j), not tokens. */
