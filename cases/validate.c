@@ -304,7 +304,7 @@ static void names_text(const char *const *names, size_t count, const char *last,
 }
 
 mp_status mp_case_validate_after(const mp_case *c, const mp_case *before, mp_error *err) {
-    static const char *const of_a_call[] = {"M", "routing", "seed", "filter", "data"};
+    static const char *const of_a_call[] = {"M", "routing", "seed", "filter", "data", "lora_routing"};
     if (c->data == MP_FROM_FILE || before->data == MP_FROM_FILE)
         return mp_fail(err, MP_EINPUT, "data=file: what is judged from a file is not run, after nothing");
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
