@@ -315,6 +315,28 @@ static void marks_hide_no_row(void **state) {
     leave_out_every_row("marked.h5", LARGE "/out");
     expect("moeparity golden verify marked.h5 --subject host -q", 1,
            "golden: out: the golden leaves out 600 rows that hold a result, first row 0", "");
+    expect("moeparity golden merge new.h5 marked.h5", 2, "",
+           "marked.h5: " LARGE ": out.left_out marks row 0, which holds a result by the case");
+    expect("moeparity golden diff marked.h5 marked.h5", 2, "", "out.left_out marks row 0");
+    expect("moeparity golden refresh marked.h5 --subject host", 2, "", "out.left_out marks row 0");
+}
+
+/* Rows that a case does leave out, in every layout. */
+static void marks_of_the_case_are_taken(void **state) {
+    (void)state;
+    static const char *const cases[] = {"layout=sorted", "layout=sorted filter=0.3",
+                                        "layout=masked filter=0.3", "filter=0.3",
+                                        "layout=sorted ep_size=2 expert_map=linear"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char line[512];
+        snprintf(line, sizeof line,
+                 "moeparity golden record m.h5 --digest-above %zu --subject ref -q --case 'M=400 E=6 topk=2 "
+                 "K=16 N=16 %s'",
+                 i % 2 ? (size_t)1 << 20 : 0, cases[i]);
+        expect(line, 0, "recorded 1", "");
+        expect("moeparity golden diff m.h5 m.h5 && moeparity golden merge again.h5 m.h5", 0, "merged 1 case",
+               "");
+    }
 }
 
 int main(void) {
@@ -329,6 +351,7 @@ int main(void) {
         cmocka_unit_test(other_tiles_are_compared_by_slots),
         cmocka_unit_test(rows_are_told_from_few_words),
         cmocka_unit_test(marks_hide_no_row),
+        cmocka_unit_test(marks_of_the_case_are_taken),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
