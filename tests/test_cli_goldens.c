@@ -152,19 +152,23 @@ static void a_refresh_is_explained_or_refused(void **state) {
     expect("cp old.h5 kept.h5; moeparity golden refresh old.h5 --subject host -q", 0,
            "old.h5: 4 cases as they were, 0 changed, 0 new, 0 removed\n", "");
     assert_non_null(strstr(out, "old.h5 stays as it is: nothing has changed\n"));
+    assert_non_null(strstr(out, "recorded 4 cases to stand in the place of those in "));
+    assert_null(strstr(out, ".fresh"));
     expect("cmp old.h5 kept.h5", 0, "", "");
     /* other bits without a reason */
     change_a_bit("old.h5");
     expect("cp old.h5 kept.h5; moeparity golden refresh old.h5 --subject host -q", 1,
-           "\n" FIRST
-           ": refused: out: differ under the same contract, fill version and tiles (--allow bits)\n",
+           "\n" FIRST ": refused: out: differ under the same contract, fill version and tiles of their "
+           "stages (--allow bits)\n",
            "old.h5 stays as it is: what is refused has no explanation");
     assert_non_null(strstr(out, "\n" FIRST ": out: down: token 0 slot 0 column 15, expert "));
     expect("cmp old.h5 kept.h5 && test ! -e old.h5.fresh", 0, "", "");
     expect("moeparity golden refresh old.h5 --subject host -q --allow missing", 1, "refused: out: ", "");
-    expect("ln -s old.h5 link.h5; moeparity golden refresh link.h5 --subject host -q --allow 'inputs, bits'",
-           0, "\n" FIRST ": allowed: out: differ under the same contract, fill version and tiles (allowed)\n",
-           "");
+    expect(
+        "ln -s old.h5 link.h5; moeparity golden refresh link.h5 --subject host -q --allow 'inputs, bits'", 0,
+        "\n" FIRST
+        ": allowed: out: differ under the same contract, fill version and tiles of their stages (allowed)\n",
+        "");
     expect("test -L link.h5 && moeparity golden diff old.h5 whole.h5", 0, "equal\n", "");
     /* what explains it: another contract, other tiles; a matrix with other cases */
     expect("moeparity golden refresh old.h5 --subject ref -q", 0, "subject: 'host' -> 'ref'\n", "");
