@@ -34,6 +34,9 @@ static const char *const clamp_nans[] = {MP_CLAMP_NANS(NAME)};
 static const char *const combines[] = {MP_COMBINE_VARIANTS(NAME)};
 static const char *const shared_adds[] = {MP_SHARED_ADDS(NAME)};
 static const char *const act_inputs[] = {MP_ACT_INPUTS(NAME)};
+static const char *const lora_inputs[] = {MP_LORA_INPUTS(NAME)};
+static const char *const lora_adds[] = {MP_LORA_ADDS(NAME)};
+static const char *const lora_rows[] = {MP_LORA_ROWS(NAME)};
 static const char *const states[] = {MP_ROW_STATES(NAME)};
 static const char *const overflows[] = {MP_OVERFLOWS(NAME)};
 static const char *const promises[] = {MP_BITS_PROMISES(NAME)};
@@ -85,6 +88,16 @@ static const field fields[] = {
     {"act.ulps_per_argument", REAL, offsetof(mp_contract, act_ulps_per_argument), 0, 0x1p10, NULL, false},
     NAMED("combine.shared", combine_shared, shared_adds),
     NAMED("act.input", act_input, act_inputs),
+    GEMM("shrink", shrink),
+    SWITCH("shrink.parts_rounded", shrink_parts_rounded),
+    GEMM("expand", expand),
+    NAMED("expand.input", lora_input, lora_inputs),
+    NAMED("expand.add", lora_add, lora_adds),
+    NAMED("expand.rows", lora_rows, lora_rows),
+    NAMED("shrink_gate_up.filtered", filtered[MP_SHRINK_GATE_UP], states),
+    NAMED("expand_gate_up.filtered", filtered[MP_EXPAND_GATE_UP], states),
+    NAMED("shrink_down.filtered", filtered[MP_SHRINK_DOWN], states),
+    NAMED("expand_down.filtered", filtered[MP_EXPAND_DOWN], states),
     MP_STAGES(PROMISE)
 };
 /* clang-format on */
@@ -170,9 +183,11 @@ mp_status mp_contract_validate(const mp_contract *contract, mp_error *err) {
         value_text(&fields[i], contract, text);
         return refuse(&fields[i], text, err);
     }
-    const mp_gemm_contract *const gemms[] = {&contract->gate_up, &contract->down};
-    for (int i = 0; i < 2; i++) {
-        const char *name = i ? "down" : "gate_up";
+    static const char *const names[] = {"gate_up", "down", "shrink", "expand"};
+    const mp_gemm_contract *const gemms[] = {&contract->gate_up, &contract->down, &contract->shrink,
+                                             &contract->expand};
+    for (size_t i = 0; i < COUNT(gemms); i++) {
+        const char *name = names[i];
         if (gemms[i]->accumulator != MP_ACC_TENSOR_CORE) continue;
         if (gemms[i]->group < 1 || gemms[i]->fraction_bits < 1 || gemms[i]->result_fraction_bits < 1)
             return mp_fail(err, MP_EINPUT,
@@ -287,6 +302,8 @@ mp_contract mp_contract_weakest(void) {
     mp_contract contract = {.preset = "weakest",
                             .gate_up = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .down = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
+                            .shrink = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
+                            .expand = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .act_function = MP_ACT_LIBRARY,
                             .act_ulps = 8};
     return contract;

@@ -37,6 +37,12 @@ static const char *const names_mp_data[] = {"normal", "integer",  "wide",   "one
 static const char *const names_mp_routing[] = {"uniform", "zipf", "hot",        "empty",
                                                "first",   "last", "duplicates", "padded"};
 
+static const char *const names_mp_lora_map[] = {"token", "segments"};
+static const char *const names_mp_lora_routing[] = {"mixed", "uniform", "one", "base", "empty", "requests"};
+static const char *const names_mp_lora_ranks[] = {"full", "zeros", "garbage"};
+static const char *const names_mp_lora_outer[] = {"own", "shared", "copies"};
+static const char *const names_mp_lora_data[] = {"normal", "same", "zero_a", "zero_b"};
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 _Static_assert(COUNT(names_mp_activation) == MP_ACTIVATION_COUNT, "one name per activation");
 _Static_assert(COUNT(names_mp_mode) == MP_MODE_COUNT, "one name per mode");
@@ -49,6 +55,11 @@ _Static_assert(COUNT(names_mp_quant) == MP_QUANT_COUNT, "one name per scheme");
 _Static_assert(COUNT(names_mp_scope) == MP_SCOPE_COUNT, "one name per scope");
 _Static_assert(COUNT(names_mp_data) == MP_DATA_COUNT, "one name per data family");
 _Static_assert(COUNT(names_mp_routing) == MP_ROUTING_COUNT, "one name per routing family");
+_Static_assert(COUNT(names_mp_lora_map) == MP_LORA_MAP_COUNT, "one name per map of tokens to adapters");
+_Static_assert(COUNT(names_mp_lora_routing) == MP_LORA_ROUTING_COUNT, "one name per family of adapters");
+_Static_assert(COUNT(names_mp_lora_ranks) == MP_LORA_RANKS_COUNT, "one name per form of ranks");
+_Static_assert(COUNT(names_mp_lora_outer) == MP_LORA_OUTER_COUNT, "one name per form of outer factors");
+_Static_assert(COUNT(names_mp_lora_data) == MP_LORA_DATA_COUNT, "one name per family of adapters' numbers");
 
 #define NAME_OF(type, value) ((size_t)(value) < COUNT(names_##type) ? names_##type[value] : "?")
 const char *mp_activation_name(mp_activation a) {
@@ -83,6 +94,9 @@ const char *mp_data_name(mp_data d) {
 }
 const char *mp_routing_name(mp_routing r) {
     return NAME_OF(mp_routing, r);
+}
+const char *mp_lora_routing_name(mp_lora_routing r) {
+    return NAME_OF(mp_lora_routing, r);
 }
 
 /* ---- the field table ---- */
@@ -345,7 +359,7 @@ const mp_field *mp_field_find(const char *name, mp_error *err) {
                 "a value without a field's name: expected name=value, without blanks around the sign");
         return NULL;
     }
-    char known[512] = "";
+    char known[1024] = "";
     const char *names[MP_FIELD_COUNT];
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         names[i] = mp_fields[i].name;

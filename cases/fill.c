@@ -19,6 +19,7 @@
 
 #include "base/clones.h"
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "cases/scheme.h"
 
 #include <math.h>
@@ -64,6 +65,17 @@ static int w1_shift(const mp_case *c) {
 static int w2_shift(const mp_case *c) {
     const double r = ldexp((double)c->K, -2 * w1_shift(c));
     return floor_log4(2.0 * (double)c->N * r * r / (double)c->topk);
+}
+
+/* LoRA's factors, in the manner of w1 and w2: what an adapter adds is as large as what it is added to. A scales
+ * a sum over K or N, B one over the rank; of down, cache3 has variance topk, as w2_shift leaves it. */
+static int lora_shift(const mp_case *c, mp_tensor_id factor) {
+    switch (factor) {
+    case MP_LORA_A1: return w1_shift(c);
+    case MP_LORA_A2: return floor_log4(2.0 * (double)c->N);
+    case MP_LORA_B2: return floor_log4(2.0 * (double)c->lora_rank / (double)c->topk);
+    default: return floor_log4(2.0 * (double)c->lora_rank);
+    }
 }
 
 static int32_t centred_sum(uint64_t bits) {
@@ -197,17 +209,20 @@ static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor 
  * codes and scales it is what the numbers would be that they stand for. */
 static row_rule number_rule(const mp_case *c, mp_tensor_id which) {
     const int w1_exponent = UNIT - w1_shift(c), w2_exponent = UNIT - w2_shift(c);
-    const bool activations = mp_tensors[which].rows != MP_ROWS_WHOLE;
+    const bool activations = mp_tensors[which].rows != MP_ROWS_WHOLE, lora = mp_is_lora_factor(which);
     const row_rule normal = {.style = STYLE_NORMAL,
                              .exponent = which == MP_W1   ? w1_exponent
                                          : which == MP_W2 ? w2_exponent
+                                         : lora           ? UNIT - lora_shift(c, which)
                                          : activations    ? UNIT
                                                           : UNIT - 1};
+    if (lora && c->data != MP_INTEGER) return normal;
     switch (c->data) {
     case MP_INTEGER:
         return (row_rule){.style = STYLE_INT,
                           .nonzeros = which == MP_X    ? SOME_INTS
                                       : which == MP_W2 ? MANY_INTS
+                                      : lora           ? SOME_INTS
                                                        : 0};
     case MP_WIDE: /* root mean square 13.3 where normal has 1.155: 2^-6 and 2^-5 bring the outputs back to
                      near 1 */

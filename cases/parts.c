@@ -36,6 +36,8 @@ mp_status mp_case_validate_part(const mp_case *whole, const mp_case *part, mp_er
     if (whole->shared == MP_SHARED_ADD)
         return mp_fail(err, MP_EINPUT,
                        "each of the parts would add shared_output: use shared=slot or none, not shared=add");
+    if (mp_case_has_lora(whole))
+        return mp_fail(err, MP_EINPUT, "adapters are not cut into parts: use lora_adapters=0");
     if (part->N > whole->N || whole->N % part->N != 0)
         return mp_fail(err, MP_EINPUT,
                        "N=%" PRId64 " is no shard of the case's N=%" PRId64 ": use a divisor of it", part->N,

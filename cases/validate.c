@@ -3,6 +3,7 @@
 #include "base/words.h"
 #include "cases/field.h"
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "cases/parts.h"
 #include "cases/scheme.h"
 
@@ -225,6 +226,30 @@ static mp_status validate_routing(const mp_case *c, mp_error *err) {
     return MP_OK;
 }
 
+static mp_status validate_lora(const mp_case *c, mp_error *err) {
+    for (size_t i = 0; i < MP_FIELD_COUNT && !mp_case_has_lora(c); i++) {
+        const bool of_lora = strncmp(mp_fields[i].name, "lora_", strlen("lora_")) == 0;
+        if (!of_lora || mp_field_compare(&mp_fields[i], c, &mp_default_case) == 0) continue;
+        return mp_fail(err, MP_EINPUT,
+                       "%s means nothing without adapters: remove it or use lora_adapters > 0",
+                       mp_fields[i].name);
+    }
+    if (!mp_case_has_lora(c)) {
+        if (c->scope == MP_SCOPE_ALL || !mp_stage_is_lora((mp_stage)(c->scope - 1))) return MP_OK;
+        return mp_fail(err, MP_EINPUT, "scope=%s is a stage of LoRA: use lora_adapters > 0",
+                       mp_scope_name(c->scope));
+    }
+    if (c->layout != MP_ROUTE || c->path == MP_CHUNKED || c->fused_sum)
+        return mp_fail(err, MP_EINPUT,
+                       "LoRA adds to rows of tokens between the stages: use layout=route, fused_sum=0 and "
+                       "path=fused or runner");
+    const int64_t factors = c->lora_adapters * c->E * mp_lora_slices(c);
+    if (factors > INT32_MAX)
+        return mp_fail(err, MP_EINPUT, "lora_adapters*E is %" PRId64 ": expert numbers are 32-bit, lower it",
+                       c->lora_adapters * c->E);
+    return MP_OK;
+}
+
 mp_status mp_case_validate(const mp_case *c, mp_error *err) {
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         if (mp_field_in_range(&mp_fields[i], c)) continue;
@@ -237,6 +262,7 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
     if (!status) status = validate_quant(c, err);
     if (!status) status = validate_execution(c, err);
     if (!status) status = validate_shared(c, err);
+    if (!status) status = validate_lora(c, err);
     if (!status) status = validate_routing(c, err);
     return status;
 }

@@ -11,8 +11,16 @@ double mp_step_roundoff(const mp_contract *contract) {
 }
 
 const mp_gemm_contract *mp_stage_gemm_contract(const mp_contract *contract, mp_stage stage) {
-    assert(stage == MP_GATE_UP || stage == MP_DOWN);
-    return stage == MP_GATE_UP ? &contract->gate_up : &contract->down;
+    switch (stage) {
+    case MP_GATE_UP: return &contract->gate_up;
+    case MP_SHRINK_GATE_UP:
+    case MP_SHRINK_DOWN: return &contract->shrink;
+    case MP_EXPAND_GATE_UP:
+    case MP_EXPAND_DOWN: return &contract->expand;
+    default: break;
+    }
+    assert(stage == MP_DOWN);
+    return &contract->down;
 }
 
 /* gamma_n = n*u / (1 - n*u): n roundings in any order change a sum of magnitudes `mass` by at most gamma_n *

@@ -23,6 +23,18 @@ static void keep_rows(mp_contract *contract, const mp_case *c) {
     if (mp_scheme_of(c)->quantises_activations) contract->filtered[MP_QUANT_ACT] = MP_ROW_UNTOUCHED;
 }
 
+/* LoRA's GEMMs, where the case has adapters: two kernels, the shrunk rows stored between them, what they add
+ * rounded before it is added, and no other row touched. */
+static void set_lora(mp_contract *contract, const mp_case *c, const mp_gemm_contract *gemm) {
+    static const mp_stage stages[] = {MP_SHRINK_GATE_UP, MP_EXPAND_GATE_UP, MP_SHRINK_DOWN, MP_EXPAND_DOWN};
+    contract->shrink = contract->expand =
+        (mp_gemm_contract){.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1};
+    if (!mp_case_has_lora(c)) return;
+    contract->shrink = contract->expand = *gemm;
+    contract->lora_rows = MP_LORA_ROWS_KEPT;
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) contract->filtered[stages[i]] = MP_ROW_ZERO;
+}
+
 static mp_contract float64_contract(const mp_case *c) {
     mp_contract contract = {.preset = "float64",
                             .stable_align = true,
@@ -33,6 +45,7 @@ static mp_contract float64_contract(const mp_case *c) {
                             .float64_steps = true};
     promise(&contract, MP_BITS_NONE);
     keep_rows(&contract, c);
+    set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
 
@@ -44,6 +57,7 @@ static mp_contract ieee_any_order(const mp_case *c) {
                             .act_function = MP_ACT_LIBRARY};
     promise(&contract, MP_BITS_NONE);
     keep_rows(&contract, c);
+    set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
 
@@ -59,6 +73,7 @@ static mp_contract any_sane_kernel(const mp_case *c) {
     mp_contract contract = mp_contract_weakest();
     snprintf(contract.preset, sizeof contract.preset, MP_ANY_CONTRACT);
     contract.gate_up.accumulator = contract.down.accumulator = MP_ACC_ANY;
+    if (mp_case_has_lora(c)) contract.shrink.accumulator = contract.expand.accumulator = MP_ACC_ANY;
     contract.act_function = MP_ACT_SPECIAL_UNIT;
     contract.act_ulps = by_exp ? 8 : 108;
     contract.act_ulps_per_argument = by_exp ? 1.173 : 0;
@@ -113,6 +128,9 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
     set_gemm(&contract.down, sm, operands);
     set_scaling(&contract.gate_up, c);
     set_scaling(&contract.down, c);
+    mp_gemm_contract adapter;
+    set_gemm(&adapter, sm, mp_case_dtype(c, MP_LORA_A1));
+    set_lora(&contract, c, &adapter);
     /* What an architecture is not known to do in one stage is not required of it in the next. */
     for (int s = 0; s < MP_STAGE_COUNT; s++)
         if (contract.promise[s].bits > gemm_bits) contract.promise[s].bits = gemm_bits;

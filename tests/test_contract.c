@@ -776,6 +776,8 @@ static void the_text_names_every_promise(void **unused) {
 /* ---- what is predicted ---- */
 
 #define STAGE(name) (1u << MP_##name)
+#define SHRINKS (STAGE(SHRINK_GATE_UP) | STAGE(SHRINK_DOWN))
+#define EXPANDS (STAGE(EXPAND_GATE_UP) | STAGE(EXPAND_DOWN))
 
 /* Bit s: stage s is predicted under no such contract, and a reason is given. */
 static unsigned unpredictable_stages(const mp_contract *contract, const mp_case *c) {
@@ -795,42 +797,49 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
     static const struct {
         const char *name, *value;
         unsigned stages;
-    } rows[] = {
-        {"align.stable", "0", STAGE(ALIGN)},
-        {"gate_up.accumulator", "ieee-any-order", STAGE(GATE_UP)},
-        {"gate_up.accumulator", "float64", STAGE(GATE_UP)},
-        {"gate_up.promotion", "1", 0},
-        {"gate_up.split_k", "2", STAGE(GATE_UP)},
-        {"act.function", "special-unit", STAGE(ACT)},
-        {"act.function", "library", STAGE(ACT)},
-        {"act.function", "cuda-math", 0},
-        {"act.function", "cuda-intrinsics", 0},
-        {"act.function", "cuda-fast-math", 0},
-        {"act.function", "triton", 0},
-        {"act.rounding", "gate-rounded", 0},
-        {"act.function", "triton-quotient", 0},
-        {"act.function", "cuda-math-sigmoid", 0},
-        {"act.function", "torch-compile", 0},
-        {"act.up_plus_zero", "1", 0},
-        {"act.clamp_nan", "limit", 0},
-        {"act.clamp_nan", "any", 0}, /* silu clamps nothing */
-        {"act.rounding", "any", STAGE(ACT)},
-        {"down.accumulator", "ieee-any-order", STAGE(DOWN)},
-        {"down.accumulator", "float64", STAGE(DOWN)},
-        {"down.promotion", "1", 0},
-        {"down.split_k", "2", STAGE(DOWN)},
-        {"combine.variant", "round-then-scale", 0},
-        {"combine.variant", "element-dtype", STAGE(COMBINE)},
-        {"float64_steps", "1",
-         STAGE(QUANT_X) | STAGE(GATE_UP) | STAGE(ACT) | STAGE(QUANT_ACT) | STAGE(DOWN) | STAGE(COMBINE)},
-        {"gate_up.accumulator", "fma-ascending", 0},
-        {"down.accumulator", "fma-ascending", 0},
-        {"down.k_order", "by-pairs", STAGE(DOWN)},
-        {"gate_up.accumulator", "any", STAGE(GATE_UP)},
-        {"align.tail", "0", 0},
-        {"down.filtered", "zero", 0},
-        {"combine.bits", "none", 0}};
-    mp_case c = mp_case_default();
+    } rows[] = {{"align.stable", "0", STAGE(ALIGN)},
+                {"gate_up.accumulator", "ieee-any-order", STAGE(GATE_UP)},
+                {"gate_up.accumulator", "float64", STAGE(GATE_UP)},
+                {"gate_up.promotion", "1", 0},
+                {"gate_up.split_k", "2", STAGE(GATE_UP)},
+                {"act.function", "special-unit", STAGE(ACT)},
+                {"act.function", "library", STAGE(ACT)},
+                {"act.function", "cuda-math", 0},
+                {"act.function", "cuda-intrinsics", 0},
+                {"act.function", "cuda-fast-math", 0},
+                {"act.function", "triton", 0},
+                {"act.rounding", "gate-rounded", 0},
+                {"act.function", "triton-quotient", 0},
+                {"act.function", "cuda-math-sigmoid", 0},
+                {"act.function", "torch-compile", 0},
+                {"act.up_plus_zero", "1", 0},
+                {"act.clamp_nan", "limit", 0},
+                {"act.clamp_nan", "any", 0}, /* silu clamps nothing */
+                {"act.rounding", "any", STAGE(ACT)},
+                {"down.accumulator", "ieee-any-order", STAGE(DOWN)},
+                {"down.accumulator", "float64", STAGE(DOWN)},
+                {"down.promotion", "1", 0},
+                {"down.split_k", "2", STAGE(DOWN)},
+                {"combine.variant", "round-then-scale", 0},
+                {"combine.variant", "element-dtype", STAGE(COMBINE)},
+                {"float64_steps", "1",
+                 STAGE(QUANT_X) | STAGE(GATE_UP) | STAGE(ACT) | STAGE(QUANT_ACT) | STAGE(DOWN) | STAGE(COMBINE) | SHRINKS | EXPANDS},
+                {"shrink.accumulator", "ieee-any-order", SHRINKS},
+                {"shrink.split_k", "2", SHRINKS},
+                {"expand.accumulator", "ieee-any-order", EXPANDS},
+                {"expand.input", "float32", EXPANDS},
+                {"expand.add", "one-rounding", 0},
+                {"expand.rows", "any", EXPANDS},
+                {"expand.rows", "plus-zero", 0},
+                {"gate_up.accumulator", "fma-ascending", 0},
+                {"down.accumulator", "fma-ascending", 0},
+                {"down.k_order", "by-pairs", STAGE(DOWN)},
+                {"gate_up.accumulator", "any", STAGE(GATE_UP)},
+                {"align.tail", "0", 0},
+                {"down.filtered", "zero", 0},
+                {"combine.bits", "none", 0}};
+    mp_case c = mp_case_default(); /* with all stages that there are */
+    c.lora_adapters = 2;
     mp_contract base;
     mp_error err;
     assert_int_equal(mp_contract_preset("sm_90", &c, &base, &err), MP_OK);

@@ -83,6 +83,7 @@ static void every_stage_runs_alone(void **state) {
         mp_case c = mp_case_default();
         while (!mp_stages[s].present(&c) && c.quant + 1 < MP_QUANT_COUNT) c.quant++;
         c.scope = (mp_scope)(1 + s);
+        if (mp_stage_is_lora((mp_stage)s)) c.lora_adapters = 2;
         assert_true(mp_case_has_stage(&c, (mp_stage)s));
         assert_true(mp_case_inputs(&c) != 0);
         const mp_tensor_id id = mp_stage_output(&c, (mp_stage)s);

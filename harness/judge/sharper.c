@@ -16,6 +16,12 @@ static double bound_of(const mp_case *c, const mp_contract *contract, mp_stage s
     case MP_ACT: return mp_activation_bound(c, contract, 1, 1);
     case MP_DOWN: return mp_gemm_bound(&contract->down, mp_case_multiplied(c), c->N, 1).rel;
     case MP_COMBINE: return mp_combine_bound(c, contract, sum);
+    case MP_SHRINK_GATE_UP:
+        return mp_gemm_bound(&contract->shrink, mp_case_dtype(c, MP_LORA_A1), c->K, 1).rel;
+    case MP_SHRINK_DOWN: return mp_gemm_bound(&contract->shrink, mp_case_dtype(c, MP_LORA_A2), c->N, 1).rel;
+    case MP_EXPAND_GATE_UP:
+    case MP_EXPAND_DOWN:
+        return mp_gemm_bound(&contract->expand, mp_case_dtype(c, MP_LORA_B1), c->lora_rank, 1).rel;
     case MP_ALIGN:
     case MP_STAGE_COUNT: break;
     }

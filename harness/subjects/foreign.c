@@ -17,7 +17,8 @@ static const char *const later_fields[] = {"no_combine_keep_router_weight",
                                            "weight_row_gap",
                                            "weight_expert_gap",
                                            "buffer_offset",
-                                           "quant"};
+                                           "quant",
+                                           "lora_adapters"};
 
 mp_status mp_foreign_knows(const char *takes, const mp_case *c, const char *name, mp_error *err) {
     for (size_t i = 0; i < sizeof later_fields / sizeof *later_fields; i++) {

@@ -150,6 +150,28 @@ typedef enum mp_shared_add { MP_SHARED_ADDS(MP_VALUE_OF) MP_SHARED_ADD_COUNT } m
     VALUE(MP_ACT_FLOAT32, "float32")
 typedef enum mp_act_input { MP_ACT_INPUTS(MP_VALUE_OF) MP_ACT_INPUT_COUNT } mp_act_input;
 
+/* What LoRA's expand reads. STORED: the shrunk row as lora_h1, lora_h2 hold it, rounded to dtype; FLOAT32: as
+ * it was before that rounding, in a kernel that does both, and nobody sees it then. */
+#define MP_LORA_INPUTS(VALUE)       \
+    VALUE(MP_LORA_STORED, "stored") \
+    VALUE(MP_LORA_FLOAT32, "float32")
+typedef enum mp_lora_input { MP_LORA_INPUTS(MP_VALUE_OF) MP_LORA_INPUT_COUNT } mp_lora_input;
+
+/* What LoRA adds to gate and up, or down, the product d of the expand with the router weight. ROUNDED: d is
+ * rounded to dtype, and its sum with the stored value once more; ONE_ROUNDING: the sum alone is rounded. */
+#define MP_LORA_ADDS(VALUE)               \
+    VALUE(MP_LORA_ADD_ROUNDED, "rounded") \
+    VALUE(MP_LORA_ADD_ONE_ROUNDING, "one-rounding")
+typedef enum mp_lora_add { MP_LORA_ADDS(MP_VALUE_OF) MP_LORA_ADD_COUNT } mp_lora_add;
+
+/* Rows of slots without an adapter, to which nothing is added. KEPT: their bits stay; PLUS_ZERO: +0 is added
+ * to them as well, and -0 becomes +0; ANY: one or the other. */
+#define MP_LORA_ROWS(VALUE)          \
+    VALUE(MP_LORA_ROWS_ANY, "any")   \
+    VALUE(MP_LORA_ROWS_KEPT, "kept") \
+    VALUE(MP_LORA_ROWS_PLUS_ZERO, "plus-zero")
+typedef enum mp_lora_rows { MP_LORA_ROWS(MP_VALUE_OF) MP_LORA_ROWS_COUNT } mp_lora_rows;
+
 /* What happens to rows that hold no result: those of filtered slots, and padding. */
 #define MP_ROW_STATES(VALUE)             \
     VALUE(MP_ROW_ANYTHING, "anything")   \
@@ -196,15 +218,22 @@ typedef struct mp_contract {
     mp_combine_variant combine;
     bool float64_steps; /* intermediate steps (activation, epilogue, sum) in float64 instead of float32 */
     bool hooks_add;     /* hooks may change cache1 and cache3 in place, between the stages */
-    mp_row_state filtered
-        [MP_STAGE_COUNT]; /* rows of slots whose id is -1, in the output of gate_up, act, quant_act, down */
-    mp_row_state padding; /* rows of no slot in sorted and masked layout */
+    mp_row_state
+        filtered[MP_STAGE_COUNT]; /* rows of slots whose id is -1, in the output of gate_up, act, quant_act,
+                                     down, and LoRA's stages; of a shrink, those of slots without an adapter
+                                     too */
+    mp_row_state padding;         /* rows of no slot in sorted and masked layout */
     mp_overflow overflow;
     double
         act_ulps_per_argument; /* what the error of exp grows by, in ulps for each unit of its argument; of a
                                      function whose error is known that counts if more */
     mp_shared_add combine_shared;
     mp_act_input act_input;
+    mp_gemm_contract shrink, expand; /* of LoRA: both of gate_up and of down */
+    bool shrink_parts_rounded;       /* each of its split_k parts is rounded to dtype, and added there */
+    mp_lora_input lora_input;
+    mp_lora_add lora_add;
+    mp_lora_rows lora_rows;
     mp_stage_promise promise[MP_STAGE_COUNT];
 } mp_contract;
 
