@@ -13,6 +13,10 @@ STAGES = ("shrink_gate_up", "expand_gate_up", "shrink_down", "expand_down")
 LEFT = ("cache1_hooked", "cache3_hooked")
 BETWEEN = ("lora_h1", "lora_h2")  # by two kernels alone
 
+# The words of a tile in the packages' launchers.
+PARAMETER = {"BLOCK_SIZE_M": "block_size_m", "BLOCK_SIZE_N": "block_size_n", "BLOCK_SIZE_K": "block_size_k",
+             "GROUP_SIZE_M": "group_size_m", "num_warps": "num_warps", "num_stages": "num_stages"}
+
 
 def has(case):
     return getattr(case, "lora_adapters", 0) > 0

@@ -224,10 +224,10 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
         _multiply(case, cache2 if cache2_codes is None else cache2_codes, w2, b2, target, topk_weights, route,
                   not case.apply_router_weight_on_input, 1, tile, (cache2_scale, w2_scale, w2_zero))
     if has(*lora.STAGES[2:]) and lora.has(case):
-        cache3_hooked = out.view(cache3.shape) if cache3_hooked is None else cache3_hooked
+        cache3_hooked = out if cache3_hooked is None else cache3_hooked
         _add_lora(case, False, cache2, lora_a2, lora_b2, lora_h2, cache3, cache3_hooked, topk_weights, told)
         cache3 = cache3_hooked
-    if has("combine") and cache3 is not None and cache3.data_ptr() != out.data_ptr():
+    if has("combine") and cache3 is not None and cache3 is not out:
         vllm.moe.ops.moe_sum(cache3, out)
 
 
@@ -266,8 +266,8 @@ def main():
         *quantised.LEFT, *lora.LEFT, *(lora.BETWEEN if WORDS["lora"] == "two" else ()),
         "cache1", "cache2", "cache3", "out"]
     subject = moeparity.subject(
-        block_size_m=quantised.block_size_m, contract=contract, name="vllm " + WORDS["mode"], supports=supports, exposes=shown,
-        version=vllm.package.version_line() if vllm else None, tensors=published.tensors(torch))
+        contract=contract, name="vllm " + WORDS["mode"], supports=supports, exposes=shown,
+        block_size_m=tiles.block_size_m, version=vllm.package.version_line() if vllm else None, tensors=published.tensors(torch))
     moeparity.main(subject(mode))
 
 

@@ -2,7 +2,7 @@
 """The LoRA kernels of an installed vLLM. docs/adapters.md tells what is stood in for."""
 import sys
 
-from adapters import lora, published, tiles
+from adapters import lora, tiles
 
 try:
     import torch
@@ -93,8 +93,8 @@ class VllmLora:
         of ranks beyond 128, by two."""
         size = lora.Sizes(case, gate_up)
         shrink, expand = lora.config(case, size.rank)
-        tile = {f"{name}_{_PARAMETER[key]}": config[key] for name, config in
-                (("shrink", shrink), ("expand", expand)) for key in _PARAMETER}
+        tile = {f"{name}_{lora.PARAMETER[key]}": config[key] for name, config in
+                (("shrink", shrink), ("expand", expand)) for key in lora.PARAMETER}
         self.whole(base.view(case.M, case.topk, -1), x, lora.factors(case, a, size.slices),
                    lora.factors(case, b, size.slices), topk_weights=weights, max_lora_rank=size.rank,
                    shrink_split_k=1, expand_split_k=1, mul_routed_weight=size.weighted, add_inputs=True,
@@ -116,7 +116,7 @@ class VllmLora:
         """The first of two kernels, into h [M, topk, slices*rank]."""
         size = lora.Sizes(case, gate_up)
         made = torch.zeros((size.slices, case.M, case.topk, size.rank), dtype=h.dtype, device=h.device)
-        tile = {_PARAMETER[key]: lora.config(case, size.rank)[0][key] for key in _PARAMETER}
+        tile = {lora.PARAMETER[key]: lora.config(case, size.rank)[0][key] for key in lora.PARAMETER}
         self.shrink(made, x, lora.factors(case, a, size.slices), N=size.rank, **tile,
                     **self._common(case, size, weights, told))
         lora.shrunk(h, size.slices).copy_(made)
@@ -124,11 +124,7 @@ class VllmLora:
     def expand_alone(self, case, gate_up, h, b, base, weights, told):
         """The second, added to base in place."""
         size = lora.Sizes(case, gate_up)
-        tile = {_PARAMETER[key]: lora.config(case, size.rank)[1][key] for key in _PARAMETER}
+        tile = {lora.PARAMETER[key]: lora.config(case, size.rank)[1][key] for key in lora.PARAMETER}
         self.expand(base.view(case.M, case.topk, -1), lora.shrunk(h, size.slices).contiguous(),
                     lora.factors(case, b, size.slices), N=size.n, max_lora_rank=size.rank,
                     w1_output_dim_size=size.n, **tile, **self._common(case, size, weights, told))
-
-
-_PARAMETER = {"BLOCK_SIZE_M": "block_size_m", "BLOCK_SIZE_N": "block_size_n", "BLOCK_SIZE_K": "block_size_k",
-              "GROUP_SIZE_M": "group_size_m", "num_warps": "num_warps", "num_stages": "num_stages"}
