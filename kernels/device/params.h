@@ -73,23 +73,37 @@ typedef struct mp_gemm_params {
 #endif
 } mp_gemm_params;
 
-/* activation.cu: cache1 [rows, 2n or n] -> cache2 [rows, n]. A row is skipped when its slot goes to no
- * expert: ids tell of rows of slots; in sorted layout expert_ids [row / block_size_m] of align, whose padding
- * is skipped too; with masked_m (masked layout) the row is skipped when its place among the max_m rows of its
- * expert is beyond the expert's count. */
-typedef struct mp_activation_params {
-    MP_DEVICE_POINTER(const void) cache1;
-    MP_DEVICE_POINTER(void) cache2;
+/* Rows of a cache, and which of them hold no slot that goes to an expert. Rows are slots; in sorted layout
+ * (sorted_token_ids is there) positions, whose experts are expert_ids [row / block_size_m] of align, and whose
+ * padding holds none; with masked_m (masked layout) max_m rows an expert, of which its count hold one. */
+typedef struct mp_rows_params {
     mp_ids_params ids;
     MP_DEVICE_POINTER(const int) expert_ids;
     MP_DEVICE_POINTER(const int) sorted_token_ids; /* 0: rows of slots */
     MP_DEVICE_POINTER(const int) num_tokens_post_padded;
-    long long rows, n, slots;
-    int block_size_m;
-    float alpha, limit;
     MP_DEVICE_POINTER(const int) masked_m; /* [experts], or 0 */
-    long long max_m;
+    long long count, slots, max_m;
+    int block_size_m;
+} mp_rows_params;
+
+/* activation.cu: cache1 [rows, 2n or n] -> cache2 [rows, n], but for rows without a slot. */
+typedef struct mp_activation_params {
+    MP_DEVICE_POINTER(const void) cache1;
+    MP_DEVICE_POINTER(void) cache2;
+    mp_rows_params rows;
+    long long n;
+    float alpha, limit;
 } mp_activation_params;
+
+/* quant.cu: from [rows, k] -> codes [rows, k] and scale, but for rows without a slot. Columns share a scale
+ * `group` at a time: scale [rows, ceil(k / group)]; group 0: all rows have one, scale [1]. */
+typedef struct mp_quant_params {
+    MP_DEVICE_POINTER(const void) from;
+    MP_DEVICE_POINTER(void) codes;
+    MP_DEVICE_POINTER(void) scale;
+    mp_rows_params rows;
+    long long k, group;
+} mp_quant_params;
 
 /* combine.cu: in [tokens, TOPK, k], with -DADDS_SHARED shared [tokens, k] -> out [tokens, k]. */
 typedef struct mp_combine_params {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/gemm/gemm.h"
 
+#include "cases/scheme.h"
 #include "kernels/gemm/kind.h"
 
 #include <stdio.h>
@@ -35,11 +36,15 @@ static int accumulators(const mp_tile *tile) {
     return tile->block_size_m * tile->block_size_n / (32 * warps);
 }
 
+/* Whether so many elements are whole chunks of 16 bytes. */
+static bool is_whole(mp_dtype dtype, int64_t elements) {
+    return elements * mp_dtype_bits(dtype) % 128 == 0;
+}
+
 /* Whether rows of both operands are made of whole chunks of 16 bytes, and begin on such. */
 static bool is_aligned(const mp_gemm_request *r) {
-    const bool whole = mp_dtype_bytes(format_of_a(r), r->row_length) % 16 == 0 &&
-                       mp_dtype_bytes(format_of_w(r), r->row_length) % 16 == 0;
-    return whole && !r->unaligned;
+    return is_whole(format_of_a(r), r->row_length) && is_whole(format_of_w(r), r->row_length) &&
+           !r->unaligned;
 }
 
 static void add_codes(mp_kernel *kernel, const mp_gemm_codes *codes) {
@@ -70,21 +75,36 @@ mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_
 
 /* ---- requests ---- */
 
+static mp_gemm_codes codes_of(const mp_case *c, mp_tensor_id w_scale) {
+    const mp_scheme *s = mp_scheme_of(c);
+    if (!c->quant) return (mp_gemm_codes){0};
+    return (mp_gemm_codes){
+        .present = true,
+        .a = s->quantises_activations ? s->activation : c->dtype,
+        .w = s->weight,
+        .w_scale = mp_case_dtype(c, w_scale),
+        .group = s->enters == MP_SCALES_AFTER ? 0 : mp_case_group(c),
+    };
+}
+
 mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_stage stage) {
     const bool down = stage == MP_DOWN;
     const mp_tensor_id w = down ? MP_W2 : MP_W1;
-    const mp_dtype dtype = mp_case_dtype(c, w);
     const mp_tensor shape = mp_case_shape(c, w, 16);
     int64_t stride[MP_MAX_RANK];
     mp_case_strides(c, w, &shape, stride);
-    return (mp_gemm_request){
+    mp_gemm_request request = {
         .tile = down ? config->down : config->up,
-        .dtype = dtype,
+        .dtype = c->dtype,
+        .codes = codes_of(c, down ? MP_W2_SCALE : MP_W1_SCALE),
         .row_length = down ? c->N : c->K,
-        .unaligned = mp_vector_length(dtype, c->buffer_offset) == 1 ||
-                     mp_vector_length(dtype, stride[0]) == 1 || mp_vector_length(dtype, stride[1]) == 1,
         .atomic = down && c->fused_sum,
     };
+    const mp_dtype of_w = format_of_w(&request);
+    request.unaligned = !is_whole(format_of_a(&request), c->buffer_offset) ||
+                        !is_whole(of_w, c->buffer_offset) || !is_whole(of_w, stride[0]) ||
+                        !is_whole(of_w, stride[1]);
+    return request;
 }
 
 static mp_status check(const mp_gemm_request *r, const mp_device_limits *limits, const mp_gemm *gemm,
