@@ -180,11 +180,3 @@ def quantiser_fields(case, quantiser):
         return []
     rows = {"quant_x": case.M, "quant_act": case.M * case.topk}
     return [f"{stage}.bits=none" for stage in rows] + ["quant_act.filtered=anything"]
-
-
-TILE = {"BLOCK_SIZE_M": 64, "BLOCK_SIZE_N": 128, "BLOCK_SIZE_K": 128, "GROUP_SIZE_M": 8, "num_warps": 4,
-        "num_stages": 3}  # of a quantised case that names none: what it promises depends on the tile
-
-
-def block_size_m(case):
-    return TILE["BLOCK_SIZE_M"] if scheme(case) and case.fields["tile"] == "auto" else None

@@ -9,6 +9,7 @@ to end, the output alone, with the package's tuned tables. Words behind it:
 
     act=own|triton       silu and gelu_tanh by its CUDA kernels; by its Triton kernel, which rounds the gate
     combine=own|triton|torch   the sum that the package would choose, its Triton kernel, torch.sum
+    lora=classic|virtual   LoRA by its kernels for each adapter, or by virtual experts
     quant=own|triton   the int8 quantiser of groups: its CUDA kernel, its Triton kernel
     contract='...'       fields that differ from the contract, `contract='act.bits=reported'`
     expects=FILE         fused: ends a case for which its loader does not choose what this tuned file has
@@ -24,7 +25,7 @@ from types import SimpleNamespace
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import moeparity  # noqa: E402
-from adapters import published, quantised, tiles  # noqa: E402
+from adapters import lora, published, quantised, tiles  # noqa: E402
 from adapters.sglang_offer import Offer  # noqa: E402
 from adapters.sglang_package import Sglang  # noqa: E402
 
@@ -35,7 +36,7 @@ except ImportError:
 
 WORDS = published.words({"mode": ["stages", "fused"], "act": ["own", "triton"],
                          "combine": ["own", "triton", "torch"], "quant": ["own", "triton"],
-                         "contract": None, "expects": None})
+                         "lora": ["classic", "virtual"], "contract": None, "expects": None})
 sglang, absent = published.opened(Sglang)
 offer = Offer(sglang, absent, WORDS)
 
@@ -116,21 +117,50 @@ def _sum(case, cache3, out):
         sglang.combine(cache3, out, case.rsf)
 
 
+def _add_lora(case, gate_up, x, a, b, h, base, out, weights, ids, adapters):
+    """What adapters add to gate and up, or to down, by two kernels: out is base and that. adapters:
+    token_lora, adapter_enabled, and, where the case has them, seg_indptr and req_to_lora."""
+    shrink, expand = lora.STAGES[:2] if gate_up else lora.STAGES[2:]
+    kernels, virtual = sglang.lora, WORDS["lora"] == "virtual"
+    told = None if virtual else kernels.route(case, ids, *adapters)
+    if case.scope in ("all", shrink):
+        if virtual:
+            kernels.virtual_shrink_of(case, gate_up, x, a, h, ids, sglang.align, *adapters[:2])
+        else:
+            kernels.classic_shrink(case, gate_up, x, a, h, weights, told)
+    if case.scope in ("all", expand):
+        out.copy_(base.view(out.shape))
+        if virtual:
+            kernels.virtual_expand_of(case, gate_up, h, b, out, weights, ids, sglang.align, *adapters[:2],
+                                      _multiply_factors)
+        else:
+            kernels.classic_expand(case, gate_up, h, b, out, weights, told)
+
+
+def _multiply_factors(a, w, out, weights, ids, route, by_weight, tile, **how):
+    """Factors of adapters by the launcher of the experts' GEMMs: they are never quantised."""
+    dtype = sglang.sequence.tl.bfloat16 if out.dtype == torch.bfloat16 else sglang.sequence.tl.float16
+    sglang.gemm(a, w, None, out, None, None, None, weights, ids, *route, by_weight, 1, tile,
+                compute_type=dtype, per_channel_quant=False, **dict.fromkeys(quantised.FLAGS, False), **how)
+
+
 def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, topk_ids=None,
            w1_scale=None, w2_scale=None, w1_zero=None, w2_zero=None, x_static_scale=None,
            cache2_static_scale=None, x_codes=None, x_scale=None, cache2_codes=None, cache2_scale=None,
-           sorted_token_ids=None, expert_ids=None, num_tokens_post_padded=None, cache1=None, cache2=None,
-           cache3=None, out=None):
+           lora_a1=None, lora_b1=None, lora_a2=None, lora_b2=None, token_lora=None, adapter_enabled=None,
+           seg_indptr=None, req_to_lora=None, sorted_token_ids=None, expert_ids=None,
+           num_tokens_post_padded=None, cache1=None, lora_h1=None, cache1_hooked=None, cache2=None, cache3=None,
+           lora_h2=None, cache3_hooked=None, out=None):
     """Each stage by its own kernel, into the tensors of the harness."""
-    def has(stage):
-        return case.scope in ("all", stage)
+    def has(*names):
+        return case.scope in ("all", *names)
 
     tile, tile_down = tiles.of_case(case)
     block = tile["BLOCK_SIZE_M"]
     given = (sorted_token_ids, expert_ids, num_tokens_post_padded)
     in_order = case.layout == "sorted"
     route = None
-    if has("align") or has("gate_up") or has("down") or case.scope == "act" and in_order:
+    if has("align", "gate_up", "down") or case.scope == "act" and in_order:
         shown = has("align") and sorted_token_ids is not None
         route = _route(case, topk_ids, block, given, shown)
     if has("quant_x") and x_codes is not None:
@@ -139,8 +169,12 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
         _multiply(case, x if x_codes is None else x_codes, quantised.bytes_of(w1), b1, cache1, topk_weights,
                   topk_ids, route, bool(case.apply_router_weight_on_input), case.topk, tile,
                   _scales(case, x_scale, w1_scale, w1_zero), c_sorted=in_order)
+    adapters = (token_lora, adapter_enabled, seg_indptr, req_to_lora)
+    if has(*lora.STAGES[:2]) and lora.has(case):
+        _add_lora(case, True, x, lora_a1, lora_b1, lora_h1, cache1, cache1_hooked, topk_weights, topk_ids,
+                  adapters)
     if has("act"):
-        _activate(case, cache1, cache2, topk_ids, route, block)
+        _activate(case, cache1 if cache1_hooked is None else cache1_hooked, cache2, topk_ids, route, block)
     if has("quant_act") and cache2_codes is not None:
         _codes(case, cache2, cache2_codes, cache2_scale, cache2_static_scale)
     if has("down"):
@@ -154,10 +188,15 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
                   route, weighted, 1, tile_down, _scales(case, cache2_scale, w2_scale, w2_zero),
                   a_use_tma=in_order, b_use_tma=in_order, fuse_sum_all_reduce=bool(case.fused_sum),
                   router_topk=case.topk)
+    if has(*lora.STAGES[2:]) and lora.has(case):
+        cache3_hooked = out if cache3_hooked is None else cache3_hooked
+        _add_lora(case, False, cache2, lora_a2, lora_b2, lora_h2, cache3, cache3_hooked, topk_weights, topk_ids,
+                  adapters)
+        cache3 = cache3_hooked
     if case.fused_sum and has("combine"):
         if case.rsf != 1:
             out.mul_(case.rsf)
-    elif has("combine") and cache3 is not None:
+    elif has("combine") and cache3 is not None and cache3 is not out:
         _sum(case, cache3, out)
 
 
@@ -198,7 +237,7 @@ def main():
     mode = {"stages": stages, "fused": fused}[WORDS["mode"]]
     subject = moeparity.subject(
         contract=offer.contract, name="sglang " + WORDS["mode"], supports=offer.supports,
-        exposes=offer.exposes(), block_size_m=quantised.block_size_m,
+        exposes=offer.exposes(), block_size_m=tiles.block_size_m,
         version=sglang.package.version_line() if sglang else None, tensors=published.tensors(torch))
     moeparity.main(subject(mode))
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which cases the Triton MoE of sglang takes on, and what it promises of them."""
-from adapters import quantised, tiles
+from adapters import lora, quantised, sglang_lora, tiles
 from adapters.sglang_package import KNOWN
 
 GATED = ("silu", "gelu", "gelu_tanh", "swiglu_oai", "silu_clamp", "clamp_silu")
@@ -41,7 +41,8 @@ class Offer:
             return "sglang's engine gives its kernels packed tensors on 16 bytes, and so does this"
         if case.expert_map != "none" or case.sentinel != "-1":
             return "sglang's stages take the ids of this rank's experts, and -1"
-        if refusal := quantised.refusal(case, "sglang"):
+        virtual = self.words["lora"] == "virtual"
+        if refusal := quantised.refusal(case, "sglang") or sglang_lora.refusal(case, virtual):
             return refusal
         return self._fused_refusal(case) if self.words["mode"] == "fused" else None
 
@@ -67,8 +68,8 @@ class Offer:
             return "the runner's hooks are not reached by fused_experts; use stages"
         if self.words["act"] != "own" or self.words["combine"] != "own":
             return "fused_experts chooses its activation and its sum itself"
-        if quantised.scheme(case):
-            return "fused is not quantised; use stages"
+        if quantised.scheme(case) or lora.has(case):
+            return "fused has neither quantised experts nor LoRA; use stages"
         return None
 
     # ---- its kernels ----
@@ -85,7 +86,7 @@ class Offer:
         if self.words["mode"] == "fused":
             return ["out"]
         align = ALIGN if self.sglang and self.sglang.native else ()
-        return [*align, *quantised.LEFT, "cache1", "cache2", "cache3", "out"]
+        return [*align, *quantised.LEFT, *lora.LEFT, *lora.BETWEEN, "cache1", "cache2", "cache3", "out"]
 
     # ---- what they promise ----
 
@@ -99,6 +100,8 @@ class Offer:
         if case.dtype == "fp64":  # its Triton kernel adds in float32 whatever the tensor is
             fields.append("float64_steps=0 combine.bits=none")
         fields += self._quantised_contract(case)
+        if lora.has(case):
+            fields += sglang_lora.contract(case, self.words["lora"] == "virtual")
         if self.words["mode"] == "fused":  # the output alone: which sum and layout ran is not seen
             fields.append("gate_up.bits=none act.bits=none down.bits=none combine.bits=none")
         return " ".join(fields + ([self.words["contract"]] if self.words["contract"] else []))

@@ -73,8 +73,10 @@ class SglangQuant:
         """The name of the quantiser's formula for so many rows: a kernel of its own serves many tokens."""
         s = quantised.scheme(case)
         if s.scales == "token" and s.flag == "use_fp8_w8a8":
-            return "sgl-fp8-token" if rows >= 16 * tiles.multiprocessors() else "sgl-fp8-token-cta"
+            return "sgl-fp8-token" if rows >= 16 * tiles.multiprocessors() else "sgl-fp8-token-few"
+        if s.static:
+            return "sgl-fp8-static"
         return {"use_fp8_w8a8": {"tensor": "sgl-fp8-tensor", "group": "sgl-fp8-group"},
-                "use_int8_w8a8": {"token": "sgl-int8-token",
+                "use_int8_w8a8": {"token": "triton-int8-token",
                                   "group": "sgl-int8-group" + ("-triton" if by == "triton" else "")},
                 }[s.flag][s.scales]

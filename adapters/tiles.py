@@ -59,12 +59,26 @@ def of_text(text):
     return dict(zip(names, map(int, text.split("x"))))
 
 
+OURS = {"BLOCK_SIZE_M": 64, "BLOCK_SIZE_N": 128, "BLOCK_SIZE_K": 128, "GROUP_SIZE_M": 8, "num_warps": 4,
+        "num_stages": 3}
+
+
+def _promised_by_tile(case):
+    """Whether what is promised of the case depends on its tile, which is told before it runs. Then the tile
+    is that of its text, or OURS, whatever a run would take."""
+    return bool(quantised.scheme(case)) or getattr(case, "lora_adapters", 0) > 0
+
+
+def block_size_m(case):
+    """The block to which such a case without a tile of its own aligns; None: that of the run's tile."""
+    return OURS["BLOCK_SIZE_M"] if _promised_by_tile(case) and case.fields["tile"] == "auto" else None
+
+
 def of_case(case):
-    """The tiles of gate_up and of down. Both have the block of tokens to which the case aligns. What a
-    quantised case promises depends on them, so that they are those of its text, whatever a run says."""
-    if quantised.scheme(case):
+    """The tiles of gate_up and of down. Both have the block of tokens to which the case aligns."""
+    if _promised_by_tile(case):
         told, down = case.fields["tile"], case.fields["tile_down"]
-        up = dict(quantised.TILE) if told == "auto" else of_text(told)
+        up = dict(OURS) if told == "auto" else of_text(told)
         return up, dict(up) if down == "auto" else of_text(down)
     default = {"BLOCK_SIZE_M": case.block_size_m or 64, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 32,
                "GROUP_SIZE_M": 8, "num_warps": 4, "num_stages": 3}

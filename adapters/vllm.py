@@ -5,9 +5,12 @@
     moeparity run cases/seed.yaml --subject 'worker:python3 adapters/vllm.py stages'
 
 stages: each stage by the package's own kernel, all tensors shown but those of the alignment; fused: its
-public fused_experts from end to end, the output alone, with the package's tuned tables. contract='...' sets
-fields that differ from the contract; expects=FILE, with fused, ends a case for which its loader does not
-choose what this tuned file has.
+public fused_experts from end to end, the output alone, with the package's tuned tables. Words behind it:
+
+    lora=own|two     LoRA by the kernel that the package would choose, which shows nothing between shrink and
+                     expand; by two kernels, as where it is sharded over ranks
+    contract='...'   fields that differ from the contract
+    expects=FILE     fused: ends a case for which its loader does not choose what this tuned file has
 
 docs/adapters.md tells what is stood in for.
 """
@@ -19,7 +22,7 @@ import sys
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import moeparity  # noqa: E402
-from adapters import published, quantised, tiles  # noqa: E402
+from adapters import lora, published, quantised, tiles, vllm_lora  # noqa: E402
 from adapters.vllm_package import KNOWN, Vllm, unquantised  # noqa: E402
 
 try:
@@ -27,7 +30,7 @@ try:
 except ImportError:
     torch = None
 
-WORDS = published.words({"mode": ["stages", "fused"], "contract": None, "expects": None})
+WORDS = published.words({"mode": ["stages", "fused"], "lora": ["own", "two"], "contract": None, "expects": None})
 vllm, absent = published.opened(Vllm)
 
 
@@ -78,14 +81,16 @@ def supports(case):
         return "vLLM applies routed_scaling_factor outside of its experts"
     if "tile_down=" in case.text:
         return "vLLM takes one tile for both GEMMs"
-    if refusal := quantised.refusal(case, "vLLM"):
+    if refusal := quantised.refusal(case, "vLLM") or lora.refusal(case, "vLLM"):
         return refusal
+    if WORDS["lora"] == "own" and case.scope in lora.STAGES:
+        return "a shrink and an expand of vLLM are one kernel; lora=two for each alone"
     return _fused_supports(case) if WORDS["mode"] == "fused" else None
 
 
 def _fused_supports(case):
-    if quantised.scheme(case):
-        return "fused is not quantised; use stages"
+    if quantised.scheme(case) or lora.has(case):
+        return "fused has neither quantised experts nor LoRA; use stages"
     if case.scope != "all":
         return "fused is from end to end: no single stage"
     if case.act == "clamp_silu" or _activation(case) == "SWIGLUOAI_UNINTERLEAVE":
@@ -116,6 +121,8 @@ def contract(case):
         fields += quantised.gemm_fields(case, "gate_up", tile, quantised.VLLM)
         fields += quantised.gemm_fields(case, "down", tile, quantised.VLLM)
         fields += quantised.quantiser_fields(case, vllm.quant)
+    if lora.has(case):
+        fields += vllm_lora.contract(case, WORDS["lora"] == "two")
     if WORDS["mode"] == "fused":
         fields.append("gate_up.bits=none act.bits=none down.bits=none combine.bits=none")
     return " ".join(fields + ([WORDS["contract"]] if WORDS["contract"] else []))
@@ -170,25 +177,45 @@ def _activate(case, x, out):
                   activation_config=vllm.activation_config(**limits))
 
 
+def _add_lora(case, gate_up, x, a, b, h, base, out, weights, told):
+    """What adapters add to gate and up, or to down: out is base and that. h: what lies between, or None."""
+    shrink, expand = ("shrink_gate_up", "expand_gate_up") if gate_up else ("shrink_down", "expand_down")
+    if WORDS["lora"] == "own":
+        out.copy_(base.view(out.shape))
+        vllm.lora.one_call(case, gate_up, x, a, b, out, weights, told)
+        return
+    if case.scope in ("all", shrink):
+        vllm.lora.shrink_alone(case, gate_up, x, a, h, weights, told)
+    if case.scope in ("all", expand):
+        out.copy_(base.view(out.shape))
+        vllm.lora.expand_alone(case, gate_up, h, b, out, weights, told)
+
+
 def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, topk_ids=None, w1_scale=None,
            w2_scale=None, w1_zero=None, w2_zero=None, x_static_scale=None, cache2_static_scale=None,
-           x_codes=None, x_scale=None, cache2_codes=None, cache2_scale=None, cache1=None, cache2=None,
-           cache3=None, out=None):
+           lora_a1=None, lora_b1=None, lora_a2=None, lora_b2=None, token_lora=None, adapter_enabled=None,
+           x_codes=None, x_scale=None, cache2_codes=None, cache2_scale=None, cache1=None, cache1_hooked=None,
+           lora_h1=None, cache2=None, cache3=None, cache3_hooked=None, lora_h2=None, out=None):
     """Each stage by its own kernel, into the tensors of the harness."""
-    def has(stage):
-        return case.scope in ("all", stage)
+    def has(*names):
+        return case.scope in ("all", *names)
 
     tile, _ = tiles.of_case(case)
-    if has("gate_up") or has("down"):
+    if has("gate_up", "down"):
         route = _assign(case, topk_ids, tile)
+    if has(*lora.STAGES) and lora.has(case):
+        told = vllm.lora.route(case, *_experts(case, topk_ids), token_lora, adapter_enabled,
+                               vllm.lora.block_size(case))
     if has("quant_x") and x_codes is not None:
         quantised.keep(vllm.quant.quantise(case, x, x_static_scale), x_codes, x_scale)
     if has("gate_up"):
         _multiply(case, x if x_codes is None else x_codes, w1, b1, cache1.view(case.M, case.topk, -1),
                   topk_weights, route, bool(case.apply_router_weight_on_input), case.topk, tile,
                   (x_scale, w1_scale, w1_zero))
+    if has(*lora.STAGES[:2]) and lora.has(case):
+        _add_lora(case, True, x, lora_a1, lora_b1, lora_h1, cache1, cache1_hooked, topk_weights, told)
     if has("act"):
-        _activate(case, cache1, cache2)
+        _activate(case, cache1 if cache1_hooked is None else cache1_hooked, cache2)
     if has("quant_act") and cache2_codes is not None:
         quantised.keep(vllm.quant.quantise(case, cache2, cache2_static_scale), cache2_codes, cache2_scale)
     if has("down"):
@@ -196,7 +223,11 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
         target.zero_()  # as it does where a map sends experts elsewhere
         _multiply(case, cache2 if cache2_codes is None else cache2_codes, w2, b2, target, topk_weights, route,
                   not case.apply_router_weight_on_input, 1, tile, (cache2_scale, w2_scale, w2_zero))
-    if has("combine") and cache3 is not None:
+    if has(*lora.STAGES[2:]) and lora.has(case):
+        cache3_hooked = out if cache3_hooked is None else cache3_hooked
+        _add_lora(case, False, cache2, lora_a2, lora_b2, lora_h2, cache3, cache3_hooked, topk_weights, told)
+        cache3 = cache3_hooked
+    if has("combine") and cache3 is not None and cache3 is not out:
         vllm.moe.ops.moe_sum(cache3, out)
 
 
@@ -231,10 +262,12 @@ def tuned(case):
 
 def main():
     mode = {"stages": stages, "fused": fused}[WORDS["mode"]]
-    shown = ["out"] if WORDS["mode"] == "fused" else [*quantised.LEFT, "cache1", "cache2", "cache3", "out"]
+    shown = ["out"] if WORDS["mode"] == "fused" else [
+        *quantised.LEFT, *lora.LEFT, *(lora.BETWEEN if WORDS["lora"] == "two" else ()),
+        "cache1", "cache2", "cache3", "out"]
     subject = moeparity.subject(
-        block_size_m=quantised.block_size_m, contract=contract, name="vllm " + WORDS["mode"], supports=supports, exposes=shown,
-        version=vllm.package.version_line() if vllm else None, tensors=published.tensors(torch))
+        contract=contract, name="vllm " + WORDS["mode"], supports=supports, exposes=shown,
+        block_size_m=tiles.block_size_m, version=vllm.package.version_line() if vllm else None, tensors=published.tensors(torch))
     moeparity.main(subject(mode))
 
 

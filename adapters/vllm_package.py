@@ -10,6 +10,7 @@ import sys
 from types import SimpleNamespace
 
 from adapters import published, quantised, tiles
+from adapters.vllm_lora import VllmLora
 from adapters.vllm_quant import VllmQuant
 
 try:
@@ -167,6 +168,7 @@ class Vllm:
             "A B C B_scale B_zp topk_weights sorted_token_ids expert_ids num_tokens_post_padded "
             "mul_routed_weight top_k config compute_type use_int8_w8a16 use_int4_w4a16 block_shape")
         self.quant = VllmQuant(package, torch.ops._C if self.native else None)
+        self.lora = VllmLora(package, self.native and hasattr(torch.ops._moe_C, "moe_lora_align_block_size"))
         self.assign = package.function(
             moe, "_prepare_expert_assignment",
             "topk_ids config num_tokens top_k_num global_num_experts expert_map ignore_invalid_experts")

@@ -64,6 +64,9 @@ class VllmQuant:
     def variant(self, case, _rows):
         """The name of the quantiser's formula."""
         s = quantised.scheme(case)
+        if s.static:
+            return "vllm-fp8-static"
         return {"use_fp8_w8a8": {"tensor": "vllm-fp8-tensor", "token": "vllm-fp8-token",
                                  "group": "vllm-fp8-group"},
-                "use_int8_w8a8": {"token": "vllm-int8-token", "group": "vllm-int8-group"}}[s.flag][s.scales]
+                "use_int8_w8a8": {"token": "triton-int8-token", "group": "vllm-int8-group"},
+                }[s.flag][s.scales]
