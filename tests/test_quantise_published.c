@@ -115,6 +115,8 @@ static void kernels_are_in_their_sets(void **state) {
                       : round % 2      ? below(16) - 8
                                        : below(230) - 120,
                       x);
+            if (round % 60 < 30 && dtype != MP_FP16 && below(20) == 0)
+                draw_unit(dtype, 127, x); /* near the end */
             if (round % 40 < 3) memset(x, 0, sizeof x);
             if (round % 100 < 3)
                 for (int k = 0; k < UNIT; k++) x[k] = 0x1p-40f; /* below epsilon; max = min */
@@ -151,7 +153,8 @@ static void powers_of_two_and_their_neighbours(void **state) {
                 const double smallest =
                     raw > ldexp(1, exponent) ? ldexp(1, exponent + 1) : ldexp(1, exponent);
                 assert_true(scales.low <= smallest && smallest <= scales.high);
-                if (!by_log) assert_true(scales.low == scales.high);
+                const bool exact = !by_log || (step == 0 && powers[i] == MP_QUANT_VLLM_UE8M0_GROUP);
+                if (exact) assert_true(scales.low == scales.high);
                 assert_true(scales.high <= 2 * scales.low);
             }
         }
@@ -162,6 +165,29 @@ static void powers_of_two_and_their_neighbours(void **state) {
     const mp_quant_range r =
         mp_quant_scales(&(mp_quantisation){MP_QUANT_VLLM_UE8M0_GROUP, MP_BF16, 1, 0}, &unit);
     assert_true(r.low == 0x1p40 && r.high == 0x1p41);
+}
+
+/* Where 127/a is exact a product can be a tie: away from zero is not to even for half of them. */
+static void halves_go_away_from_zero(void **state) {
+    (void)state;
+    int ties = 0;
+    for (int i = 0; i < 126; i++) {
+        float x[2] = {1, ((float)i + 0.5f) / 127.0f};
+        if (x[1] * 127.0f != (float)i + 0.5f) continue;
+        for (int sign = 0; sign < 2; sign++, x[1] = -x[1]) {
+            const mp_quantisation q = {MP_QUANT_TRITON_INT8_TOKEN, MP_FP32, 1, INFINITY};
+            const mp_quant_unit unit = unit_of(x, 2);
+            const mp_quant_prediction p = mp_predict_scale(&q, &devices[IEEE], &unit);
+            uint8_t low[2], high[2], code[2];
+            mp_predict_codes(&q, &devices[IEEE], &p, x, 2, code);
+            mp_quant_codes(&q, &unit, mp_quant_factors(&q, &unit, p.scale), 0, x, 2, low, high);
+            assert_int_equal((int8_t)low[1], sign ? -(i + 1) : i + 1);
+            assert_int_equal(high[1], low[1]);
+            assert_int_equal(code[1], low[1]);
+            ties++;
+        }
+    }
+    assert_true(ties > 50);
 }
 
 /* Inf makes Inf of the scale, or what a package makes of it. */
@@ -208,6 +234,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels_are_in_their_sets),
         cmocka_unit_test(powers_of_two_and_their_neighbours),
+        cmocka_unit_test(halves_go_away_from_zero),
         cmocka_unit_test(infinite_values),
     };
     return cmocka_run_group_tests(tests, ready, NULL);
