@@ -5,6 +5,7 @@
 #include "base/clones.h"
 #include "ref/predict/gemm_f32.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,9 @@ typedef struct packed_panel {
     double power[MP_TC_MAX_COLUMNS]; /* 2^exponent */
     const char *codes;               /* of the first column; the others follow each other */
     int64_t count;
+    /* Of all its columns: whether one is, and the range of their exponents. */
+    bool small, special;
+    int lowest, highest;
 } packed_panel;
 
 typedef struct tc_engine {
@@ -263,10 +267,19 @@ static void pack_panel(const mp_gemm_f32_engine *engine, const mp_tensor *w, int
     (void)scratch;
     header->codes = codes_at(e->w, w->data, first * K);
     header->count = count;
+    header->small = header->special = false;
+    header->lowest = INT_MAX;
+    header->highest = INT_MIN;
     for (int64_t n = 0; n < columns; n++) {
         if (n < count) header->scaled[n] = survey(e->w, codes_at(e->w, header->codes, n * K), K);
         set_power(&taken_out, &SIDE_W, n, n < count ? header->scaled[n].exponent : 0);
         header->power[n] = mp_power_of_two(taken_out.exponent[n]);
+        if (n >= count) continue;
+        const scaling *column = &header->scaled[n];
+        header->small = header->small || column->small;
+        header->special = header->special || column->special;
+        header->lowest = column->exponent < header->lowest ? column->exponent : header->lowest;
+        header->highest = column->exponent > header->highest ? column->exponent : header->highest;
     }
     for (int64_t k = 0; k < e->padded_k; k += TILE_K) {
         const int64_t rows = e->padded_k - k < TILE_K ? e->padded_k - k : TILE_K;
@@ -308,6 +321,13 @@ MP_CLONES static void put_back(const double *acc, double row_power, const double
     for (int64_t n = 0; n < columns; n++) result[n] = (float)(acc[n] * (row_power * power[n]) + 0.0);
 }
 
+/* Whether the kernel's results of the row are right in every column of the panel, whatever they are: what
+ * run() asks of each element, asked of all at once. */
+static bool row_needs_no_look(const tc_engine *e, const scaling *row, const packed_panel *panel) {
+    return e->kernel && !row->special && !panel->special && !row->small && !panel->small &&
+           row->exponent + panel->lowest >= e->lowest_sum && row->exponent + panel->highest <= e->highest_sum;
+}
+
 static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *rows, const void *packed,
                 float *result) {
     const tc_engine *e = tc(engine);
@@ -338,6 +358,7 @@ static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *row
         const packed_row *row = (const packed_row *)((const char *)rows + (size_t)r * e->base.row_bytes);
         const double power = mp_power_of_two(row->scaled.exponent);
         put_back(acc + r * columns, power, panel->power, panel->count, result + r * columns);
+        if (row_needs_no_look(e, &row->scaled, panel)) continue;
         for (int64_t n = 0; n < panel->count; n++) {
             const scaling *column = &panel->scaled[n];
             const int sum = row->scaled.exponent + column->exponent;

@@ -181,7 +181,7 @@ AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int6
 
 AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
     uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {0}, negative[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {
-                                                               0}; /* an odd last row has a partner */
+                                                               0}; /* a last row alone has a partner */
     for (int64_t g = 0; g < b->groups; g++) {
         prepare_avx512(b, group, g, field, negative);
         for (int64_t r = 0; r < b->rows; r += AVX512_ROWS)
@@ -201,7 +201,9 @@ AVX512 static void kernel_avx512(const mp_tc_block *b) {
  * by comparison. --------------------------------------------------- */
 
 #define AVX2 __attribute__((target("avx2,fma")))
-enum { AVX2_COLUMNS = 32, AVX2_VECTORS = 4, AVX2_ROWS = 2 };
+enum { AVX2_COLUMNS = 32, AVX2_VECTORS = 4, AVX2_ROWS = 3 };
+_Static_assert(MP_TC_MAX_ROWS % AVX512_ROWS == 0 && MP_TC_MAX_ROWS % AVX2_ROWS == 0,
+               "the last rows of a block have partners");
 
 /* Population counts of 16-bit lanes: those of the four digits, looked up, then the two bytes added. */
 AVX2 INLINE __m256i popcount_epi16(__m256i x) {
@@ -220,6 +222,7 @@ AVX2 INLINE void prepare_avx2(const mp_tc_block *b, int group, int64_t g, uint16
     for (int64_t r = 0; r < b->rows; r++, field += AVX2_COLUMNS, negative += AVX2_COLUMNS) {
         const int32_t *a = exponents_of(b, r) + g * group;
         __m256i *at_floor = (__m256i *)(b->at_floor + r * AVX2_COLUMNS), e = floor;
+        __asm__("" : "+r"(w)); /* else an address for every k is kept across rows, in memory */
 #pragma GCC unroll 16
         for (int k = 0; k < group; k++)
             e = _mm256_max_epi8(e, _mm256_add_epi8(_mm256_set1_epi32(a[k]), _mm256_loadu_si256(w + k)));
@@ -241,7 +244,8 @@ AVX2 INLINE void prepare_avx2(const mp_tc_block *b, int group, int64_t g, uint16
     }
 }
 
-/* Columns j0 .. j0+15 of two rows. */
+/* Columns j0 .. j0+15 of three rows: twelve sums, for a sum alone waits four cycles for
+ * each of its terms, and two are added in every cycle. */
 AVX2 INLINE void step_avx2(const mp_tc_block *b, int group, int64_t r0, int64_t g, int64_t j0,
                            const uint16_t *field, const uint16_t *negative) {
     const __m256i to_anchor = _mm256_set1_epi64x(ANCHOR(b->fraction_bits)),
@@ -250,7 +254,7 @@ AVX2 INLINE void step_avx2(const mp_tc_block *b, int group, int64_t r0, int64_t 
     const double *w = b->w + g * group * AVX2_COLUMNS + j0, *a[AVX2_ROWS];
     double *acc[AVX2_ROWS];
     __m256d anchor[AVX2_ROWS][AVX2_VECTORS], sum[AVX2_ROWS][AVX2_VECTORS];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int r = 0; r < AVX2_ROWS; r++) {
         a[r] = values_of(b, r0 + r) + g * group;
         acc[r] = b->acc + (r0 + r) * AVX2_COLUMNS + j0;
@@ -271,17 +275,19 @@ AVX2 INLINE void step_avx2(const mp_tc_block *b, int group, int64_t r0, int64_t 
             sum[r][v] = _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(s), count));
         }
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int k = 0; k < group; k++) {
-        const __m256d x = _mm256_set1_pd(a[0][k]), y = _mm256_set1_pd(a[1][k]);
+        __m256d x[AVX2_ROWS];
+#pragma GCC unroll 4
+        for (int r = 0; r < AVX2_ROWS; r++) x[r] = _mm256_set1_pd(a[r][k]);
 #pragma GCC unroll 4
         for (int v = 0; v < AVX2_VECTORS; v++) {
             const __m256d column = _mm256_loadu_pd(w + k * AVX2_COLUMNS + 4 * v);
-            sum[0][v] = _mm256_fmadd_pd(x, column, sum[0][v]);
-            sum[1][v] = _mm256_fmadd_pd(y, column, sum[1][v]);
+#pragma GCC unroll 4
+            for (int r = 0; r < AVX2_ROWS; r++) sum[r][v] = _mm256_fmadd_pd(x[r], column, sum[r][v]);
         }
     }
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int r = 0; r < AVX2_ROWS; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < AVX2_VECTORS; v++)

@@ -31,7 +31,7 @@
 enum { MP_TC_FLOOR = 64, MP_TC_LOWEST = -63, MP_TC_ZERO_A = -128, MP_TC_ZERO_W = 0 };
 #define MP_TC_ZERO_VALUE 0x1p-500
 
-enum { MP_TC_MAX_ROWS = 16, MP_TC_MAX_COLUMNS = 64 };
+enum { MP_TC_MAX_ROWS = 18, MP_TC_MAX_COLUMNS = 64 };
 
 typedef struct mp_tc_block {
     int group, fraction_bits,
