@@ -10,8 +10,7 @@
 
 /* Whether the subject shows what the stage made. */
 static bool exposed(const mp_judgement *j, mp_stage stage) {
-    const mp_tensor_set written = stage == MP_ALIGN ? mp_stages[stage].writes & mp_case_outputs(j->c)
-                                                    : MP_IN_SET(mp_stage_output(j->c, stage));
+    const mp_tensor_set written = mp_stage_writes(j->c, stage);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (written & MP_IN_SET(id) && !(j->has & MP_IN_SET(id))) return false;
     return true;
@@ -85,7 +84,7 @@ mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage first, mp_stage
     for (int s = (int)first; s <= (int)last; s++) {
         if (!mp_case_has_stage(j->c, (mp_stage)s)) continue;
         lacks |= mp_stage_needs(j->c, (mp_stage)s) & ~made & ~j->has;
-        made |= MP_IN_SET(mp_stages[s].output);
+        made |= mp_stages[s].writes;
     }
     return lacks;
 }

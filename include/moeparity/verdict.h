@@ -168,6 +168,8 @@ typedef struct mp_run_info {
     const char *blas, *host; /* host: CPU model */
     const char *settings;    /* what else the line says of how cases are judged, "--repeat 3 --strict" */
     const char *matrix;      /* a digest of the names of all cases, in order, and of what belongs to them */
+    const char *names;       /* a digest of the names alone, by row: what verdicts can be held to */
+    const char *files;       /* what decides beside the line, by digests of contents: golden, subject, ... */
     int64_t cases;           /* how many that are, of which this run has had shard `shard` of `shards` */
     int shard, shards;       /* 0 of 1: all; 0 of 0: it is not told */
     double seconds;
