@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The quantisers that are one formula, in exact rational numbers: an operation of float32 is a fraction and one
-rounding of it, a code the nearest of all values of its format."""
+"""The quantisers that are one formula, in exact rational numbers: an operation of float32 is a fraction and
+one rounding of it, a code the nearest of all values of its format."""
 
 import ctypes
 import os
@@ -143,8 +143,9 @@ def library():
 
 
 def made(library, which, x):
-    q, unit, n = Quantisation(which, 2, 0.125, float("inf")), Unit(), len(x)  # 2: fp32
-    values, low, high = (ctypes.c_float * n)(*map(float, x)), (ctypes.c_uint8 * n)(), (ctypes.c_uint8 * n)()
+    q, n = Quantisation(which, 2, 0.125, float("inf")), len(x)  # 2: fp32
+    values = (ctypes.c_float * n)(*map(float, x))
+    low, high = (ctypes.c_uint8 * n)(), (ctypes.c_uint8 * n)()
     unit = Unit.in_dll(library, "mp_quant_unit_empty")
     unit = Unit(unit.amax, unit.min, unit.max, unit.nan)
     library.mp_quant_unit_add(ctypes.byref(unit), values, ctypes.c_int64(n))
@@ -159,7 +160,7 @@ def made(library, which, x):
 
 
 def units(draw):
-    """Values of float32: many binades, ties of the codes when the largest is a power of two times 448, 127, 6."""
+    """Values of float32: many binades, and ties of the codes of what the largest is a multiple of."""
     for top in (448, 127, 6, 1):
         for _ in range(4):
             exponent = draw.randint(-20, 20)
