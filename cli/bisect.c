@@ -148,7 +148,7 @@ mp_status mp_cli_bisect_repeat(const char *line, mp_outcome outcome, size_t rows
 
 mp_status mp_cli_bisect_json(const mp_args *args, const char *word, const mp_run_info *info, json_t *found,
                              mp_error *err) {
-    const char *path = mp_args_text(args, MP_OPT_FOUND_JSON);
+    const char *path = mp_args_text(args, MP_OPT_JSON);
     char format[64];
     if (!path) {
         json_decref(found);

@@ -29,7 +29,7 @@ mp_status mp_bisect_row_open(const mp_args *args, const char *word, mp_bisect_ro
                          b->what.rows.count);
     b->how.settings = b->what.settings;
     if (status == MP_OK)
-        status = mp_cli_output(mp_args_text(args, MP_OPT_FOUND_JSON),
+        status = mp_cli_output(mp_args_text(args, MP_OPT_JSON),
                                (const char *const[]){mp_args_text(args, MP_OPT_REPORT)}, 1, err);
     return status;
 }

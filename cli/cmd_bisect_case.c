@@ -103,7 +103,7 @@ int mp_cmd_bisect_case(const mp_args *args) {
     const char *out = mp_args_text(args, MP_OPT_REPRO_OUT);
     mp_status status = mp_cli_bisect_rows(args, &what, &err);
     if (status == MP_OK && out) status = mp_repro_files_plan(out, &files, &err);
-    if (status == MP_OK) status = mp_cli_output(mp_args_text(args, MP_OPT_FOUND_JSON), NULL, 0, &err);
+    if (status == MP_OK) status = mp_cli_output(mp_args_text(args, MP_OPT_JSON), NULL, 0, &err);
     const mp_suite_options how = {.settings = what.settings};
     if (status == MP_OK) status = mp_shrink_case(&what.rows, &how, &options, &result, &err);
     if (status == MP_OK) status = report(args, &result, &what.settings, out ? &files : NULL, &code, &err);

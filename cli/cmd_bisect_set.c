@@ -60,7 +60,7 @@ int mp_cmd_bisect_set(const mp_args *args) {
     int code = MP_EXIT_OK;
     bool again = false;
     mp_status status = mp_cli_bisect_rows(args, &what, &err);
-    if (status == MP_OK) status = mp_cli_output(mp_args_text(args, MP_OPT_FOUND_JSON), NULL, 0, &err);
+    if (status == MP_OK) status = mp_cli_output(mp_args_text(args, MP_OPT_JSON), NULL, 0, &err);
     const bool told =
         mp_args_given(args, MP_OPT_REPORT); /* the last row of its line is the one that failed */
     const mp_suite_options how = {.settings = what.settings};

@@ -86,9 +86,8 @@ int mp_cmd_bisect_stage(const mp_args *args) {
     mp_status status = mp_bisect_row_open(args, "stage", &b, &err);
     if (status == MP_OK)
         status = mp_cli_output(
-            svg,
-            (const char *const[]){mp_args_text(args, MP_OPT_FOUND_JSON), mp_args_text(args, MP_OPT_REPORT)},
-            2, &err);
+            svg, (const char *const[]){mp_args_text(args, MP_OPT_JSON), mp_args_text(args, MP_OPT_REPORT)}, 2,
+            &err);
     if (status == MP_OK) status = mp_bisect_stage(&b.what.rows, &b.how, &b.info, &v, &report, &err);
     int code = mp_bisect_row_end(&b, status, report, print_report, &err);
     if (status == MP_OK && draw(args, &v, report, &err) != MP_OK) {

@@ -29,7 +29,7 @@ static mp_status write_json(const char *path, mp_golden *const file[2], output *
 
 static mp_status tell_all(mp_golden *const file[2], const mp_args *args, const mp_align_rules *rules,
                           bool *equal, mp_error *err) {
-    const char *json = mp_args_text(args, MP_OPT_DIFF_JSON);
+    const char *json = mp_args_text(args, MP_OPT_JSON);
     output o = {mp_golden_path(file[0]), mp_golden_path(file[1]), json ? json_array() : NULL};
     mp_diff_counts counts;
     if (mp_golden_fill_version(file[0]) != mp_golden_fill_version(file[1]))
@@ -51,7 +51,7 @@ int mp_cmd_golden_diff(const mp_args *args) {
                                   .map = mp_args_text(args, MP_OPT_MAP)};
     bool equal = false;
     mp_status status =
-        mp_cli_output(mp_args_text(args, MP_OPT_DIFF_JSON), (const char *const *)args->operands, 2, &err);
+        mp_cli_output(mp_args_text(args, MP_OPT_JSON), (const char *const *)args->operands, 2, &err);
     for (int i = 0; i < 2 && status == MP_OK; i++)
         status = mp_cli_open_golden(args->operands[i], &file[i], &err);
     if (status == MP_OK) status = tell_all(file, args, &rules, &equal, &err);

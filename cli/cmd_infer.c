@@ -203,7 +203,7 @@ static void show_phase(void *ctx, size_t index, const char *what, double seconds
 }
 
 int mp_cmd_infer(const mp_args *args) {
-    const char *json_path = mp_args_text(args, MP_OPT_FOUND_JSON);
+    const char *json_path = mp_args_text(args, MP_OPT_JSON);
     const mp_infer_options infer = options_of(args);
     watch w = {mp_args_text(args, MP_OPT_SUBJECT), mp_status_line_open()};
     const mp_suite_options options = {

@@ -175,8 +175,7 @@ static mp_status write_json(const char *path, const mp_run_info *info, bool hold
 int mp_cmd_probe(const mp_args *args) {
     const mp_probe_options options = {.vectors = mp_args_number(args, MP_OPT_VECTORS),
                                       .seed = mp_args_number(args, MP_OPT_SEED)};
-    const char *json_path = mp_args_text(args, MP_OPT_PROBE_JSON),
-               *tables = mp_args_text(args, MP_OPT_TABLES);
+    const char *json_path = mp_args_text(args, MP_OPT_JSON), *tables = mp_args_text(args, MP_OPT_TABLES);
     mp_run_info info;
     mp_cuda *cuda = NULL;
     json_t *results = NULL, *special = NULL;

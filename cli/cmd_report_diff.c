@@ -31,7 +31,7 @@ static mp_status write_json(const char *path, const mp_report_diff *diff, const 
 
 int mp_cmd_report_diff(const mp_args *args) {
     const char *const *names = (const char *const *)args->operands;
-    const char *json = mp_args_text(args, MP_OPT_DIFF_JSON);
+    const char *json = mp_args_text(args, MP_OPT_JSON);
     mp_stored_report report[2] = {0};
     mp_report_diff diff = {0};
     mp_error err = {0};

@@ -3,7 +3,7 @@
 #include "cli/common.h"
 
 #include "base/clock.h"
-#include "harness/tune/baseline.h"
+#include "harness/tune/audit/baseline.h"
 #include "moeparity/version.h"
 #include "reports/audit.h"
 
@@ -38,8 +38,8 @@ static mp_status write_all(const outputs *o, const mp_audit *audit, bool baselin
 }
 
 int mp_cmd_tune_audit(const mp_args *args) {
-    const outputs o = {mp_args_text(args, MP_OPT_AUDIT_JSON), mp_args_text(args, MP_OPT_SARIF),
-                       mp_args_text(args, MP_OPT_AUDIT_JUNIT), mp_args_text(args, MP_OPT_WRITE_BASELINE)};
+    const outputs o = {mp_args_text(args, MP_OPT_JSON), mp_args_text(args, MP_OPT_SARIF),
+                       mp_args_text(args, MP_OPT_JUNIT), mp_args_text(args, MP_OPT_WRITE_BASELINE)};
     const char *known = mp_args_text(args, MP_OPT_BASELINE);
     const mp_audit_options options = {.triton = mp_args_text(args, MP_OPT_TUNE_TRITON)};
     const double start = mp_seconds_now();
@@ -58,7 +58,7 @@ int mp_cmd_tune_audit(const mp_args *args) {
         status = mp_audit_paths(args->operands, (size_t)args->operand_count, &options, &audit, &err);
     if (status == MP_OK && known) status = mp_baseline_apply(known, &audit, &gone, &err);
     if (status == MP_OK) {
-        const bool quiet = mp_args_given(args, MP_OPT_AUDIT_QUIET),
+        const bool quiet = mp_args_given(args, MP_OPT_QUIET),
                    verbose = mp_args_given(args, MP_OPT_AUDIT_VERBOSE);
         mp_report_audit_text(stdout, &audit,
                              verbose ? MP_SEVERITY_NOTE

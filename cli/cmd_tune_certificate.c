@@ -24,7 +24,7 @@ static bool is_blank(const char *text) {
 }
 
 int mp_cmd_tune_certificate(const mp_args *args) {
-    const char *const written[] = {mp_args_text(args, MP_OPT_TUNE_JSON), mp_args_text(args, MP_OPT_TUNE_OUT),
+    const char *const written[] = {mp_args_text(args, MP_OPT_JSON), mp_args_text(args, MP_OPT_TUNE_OUT),
                                    mp_args_text(args, MP_OPT_TUNE_MARKDOWN)};
     const char *report = written[0], *out = written[1], *markdown = written[2],
                *by = mp_args_text(args, MP_OPT_TUNE_BY);

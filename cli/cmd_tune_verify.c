@@ -17,7 +17,7 @@ static void tell(const mp_args *args, const mp_tune_request *request, const mp_t
 
 /* Proves and tells; what is written to --json must be none of `files`. */
 static int prove(const mp_args *args, mp_tune_request *request, const char *const *files, size_t count) {
-    const char *json = mp_args_text(args, MP_OPT_TUNE_JSON);
+    const char *json = mp_args_text(args, MP_OPT_JSON);
     mp_tune_result *result = calloc(1, sizeof *result);
     mp_run_info info;
     mp_error err = {0};

@@ -2,7 +2,7 @@
 /* moeparity tune which: the tuned file and key that each public loader picks, and why. */
 #include "cli/common.h"
 
-#include "harness/tune/which.h"
+#include "harness/tune/which/which.h"
 #include "reports/which.h"
 
 #include <errno.h>
@@ -86,7 +86,7 @@ static mp_status read_query(const mp_args *args, mp_which_query *q, int64_t **M,
 }
 
 int mp_cmd_tune_which(const mp_args *args) {
-    const char *json = mp_args_text(args, MP_OPT_AUDIT_JSON);
+    const char *json = mp_args_text(args, MP_OPT_JSON);
     mp_which_query query = {0};
     mp_which which[MP_LOADER_COUNT] = {0};
     mp_error err = {0};

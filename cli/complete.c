@@ -56,6 +56,22 @@ static const char *words_of(mp_option option) {
 
 /* ---- bash ---- */
 
+/* What completes the value of an option, in the commands that take it: others may have an option of the same
+ * name with other values. */
+static void put_bash_value(FILE *out, mp_option option) {
+    const char *words = words_of(option), *before = "    ";
+    if (!words && mp_options[option].takes != MP_TAKES_FILE) return;
+    for (int i = 0; i < MP_COMMAND_COUNT; i++) {
+        if (!mp_command_takes((mp_command)i, option)) continue;
+        fprintf(out, "%s'%s --%s'", before, mp_commands[i].name, mp_options[option].name);
+        before = "|";
+    }
+    if (words)
+        fprintf(out, ") COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", words);
+    else
+        fputs(") COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", out);
+}
+
 void mp_help_bash(FILE *out) {
     fputs("# Completion of moeparity for bash; made by `moeparity help --bash`.\n_moeparity() {\n"
           "    local cur prev words cword\n"
@@ -73,15 +89,8 @@ void mp_help_bash(FILE *out) {
               "        command+=\" ${words[2]}\" ;;\n");
     fputs("    help) COMPREPLY=($(compgen -W '", out);
     put_first_words(out, " ");
-    fputs("' -- \"$cur\")); return ;;\n    esac\n    case $prev in\n", out);
-    for (int i = 0; i < MP_OPTION_COUNT; i++) {
-        const mp_option_row *o = &mp_options[i];
-        const char *words = words_of((mp_option)i);
-        if (words)
-            fprintf(out, "    --%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", o->name, words);
-        if (o->takes == MP_TAKES_FILE && i != MP_OPT_PROBE_JSON)
-            fprintf(out, "    --%s) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", o->name);
-    }
+    fputs("' -- \"$cur\")); return ;;\n    esac\n    case \"$command $prev\" in\n", out);
+    for (int i = 0; i < MP_OPTION_COUNT; i++) put_bash_value(out, (mp_option)i);
     fputs("    esac\n    case $command in\n", out);
     for (int i = 0; i < MP_COMMAND_COUNT; i++) {
         fprintf(out, "    '%s') files='%s' options='", mp_commands[i].name,

@@ -179,17 +179,20 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .commands = JUDGE | JUDGING | RECORD | BISECTING | LOCATING,
                       .summary = "judge with plain loops instead of OpenBLAS"},
     [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING,
-                           .commands = JUDGE | JUDGING | RECORD | SHOW | INFER,
+                           .commands = JUDGE | JUDGING | RECORD | SHOW | INFER | PROVING,
                            .summary = "no worker processes, no watchdog: for debuggers and memory checkers",
                            .details = "No parent survives a crash then: where cases are judged, `case i/n: "
                                       "<repro>` goes to stderr before each one, unless that is a terminal."},
-    [MP_OPT_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD,
+    [MP_OPT_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = JUDGING | RECORD | PROVING,
                         .summary = "say which cases would run, and what would be judged; run nothing"},
     /* ---- reports, and what is printed ---- */
-    [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | LIST | COVERAGE,
-                     .summary = "write the verdicts, the cases, or what they produce, as JSON",
-                     .details = "docs/report.schema.json describes the verdicts. Of a case that is listed: "
-                                "name, group, tier, pairs, what it runs after, and all its fields."},
+    [MP_OPT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE",
+                     .commands = JUDGE | JUDGING | RECORD | LIST | COVERAGE | GOLDEN_DIFF | REPORT_DIFF |
+                                 INFER | BISECTING | LOCATING | WHICH | AUDIT | PROVING | PROBE,
+                     .summary = "write what was found as JSON, too",
+                     .details =
+                         "Of cases that are judged the verdicts (docs/report.schema.json); of cases that "
+                         "are listed name, group, tier, pairs, what they run after, and all fields."},
     [MP_OPT_HTML] = {"html", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | MERGE,
                      .summary = "write a page that people look at: cases, histograms, maps, repros",
                      .details = "One file, which needs no network. Implies --figures. moeparity report html "
@@ -198,14 +201,14 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
         {"figures", 0, MP_TAKES_NOTHING, .commands = JUDGE | JUDGING,
          .summary = "histograms and maps of every stage in the JSON report",
          .details = "Of error over bound, drift and ulps: docs/reports.md. For pages that are made later."},
-    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
-                      .summary = "write the verdicts as JUnit XML"},
+    [MP_OPT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE | AUDIT,
+                      .summary = "write verdicts, or what an audit finds, as JUnit XML"},
     [MP_OPT_SUMMARY] = {"summary", 0, MP_TAKES_FILE, "FILE", .commands = JUDGE | JUDGING | RECORD | MERGE,
                         .summary = "write counts, failures, skips and drift as a Markdown table",
                         .details = "For the page that a CI job shows. A FILE that GITHUB_STEP_SUMMARY names "
                                    "is appended to; any other is replaced."},
-    [MP_OPT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
-                      .summary = "print only failures and the last lines"},
+    [MP_OPT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD | AUDIT,
+                      .summary = "print only what fails, and the last lines"},
     [MP_OPT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = JUDGE | JUDGING | RECORD,
                         .summary = "print the figures of every stage under each case"},
     [MP_OPT_COLOR] = {"color", 0, MP_TAKES_CHOICE, "WHEN", .choices = "auto always never", .fallback = "auto",
@@ -238,8 +241,6 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                                "one of the second that has these fields instead of its own."},
     [MP_OPT_IGNORE] = {"ignore", 0, MP_TAKES_TEXT, "FIELDS", .commands = GOLDEN_DIFF,
                        .summary = "fields in which cases may differ that stand side by side, as `tile seed`"},
-    [MP_OPT_DIFF_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = GOLDEN_DIFF | REPORT_DIFF,
-                          .summary = "write the comparison there too"},
     /* ---- list, coverage, show, export ---- */
     [MP_OPT_PAIRS] = {"pairs", 0, MP_TAKES_NOTHING, .commands = LIST,
                       .summary = "print under each case its pairs, and what it runs after"},
@@ -277,8 +278,6 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                       .commands = INFER, .summary = "ask about this stage alone"},
     [MP_OPT_INFER_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 100000, .fallback = "3", .commands = INFER,
                              .summary = "runs of each case, to see whether its bits repeat"},
-    [MP_OPT_FOUND_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = INFER | BISECTING | LOCATING,
-                           .summary = "write what was found there too"},
     [MP_OPT_INFER_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = INFER,
                               .summary = "print every hypothesis, not the nearest ones alone"},
     /* ---- bisect ---- */
@@ -375,20 +374,14 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_LOADER_OFF] = {"deterministic", 0, MP_TAKES_NOTHING, .commands = WHICH,
                            .summary =
                                "in deterministic inference, or batch-invariant mode: no file is looked at"},
-    [MP_OPT_AUDIT_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = WHICH | AUDIT,
-                           .summary = "write what was found there too"},
     [MP_OPT_SARIF] = {"sarif", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
                       .summary = "write the findings as SARIF 2.1.0, for code scanners"},
-    [MP_OPT_AUDIT_JUNIT] = {"junit", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
-                            .summary = "write a testcase for each file as JUnit XML"},
     [MP_OPT_BASELINE] = {"baseline", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
                          .summary = "findings that are known: they are counted, and fail nothing"},
     [MP_OPT_WRITE_BASELINE] = {"write-baseline", 0, MP_TAKES_FILE, "FILE", .commands = AUDIT,
                                .summary = "write all findings there, for --baseline"},
     [MP_OPT_RULES] = {"rules", 0, MP_TAKES_NOTHING, .commands = AUDIT,
                       .summary = "list the rules, with why they matter"},
-    [MP_OPT_AUDIT_QUIET] = {"quiet", 'q', MP_TAKES_NOTHING, .commands = AUDIT,
-                            .summary = "print errors and the last lines only"},
     [MP_OPT_AUDIT_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = AUDIT,
                               .summary = "print notes too"},
     /* ---- probe, bench ---- */
@@ -397,8 +390,6 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                         .summary = "random vectors of each instruction in each of the three modes"},
     [MP_OPT_SEED] = {"seed", 0, MP_TAKES_NUMBER, "S", 0, INT64_MAX, .fallback = "0", .commands = PROBE,
                      .summary = "of the random vectors"},
-    [MP_OPT_PROBE_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = PROBE,
-                           .summary = "write the results there too"},
     [MP_OPT_TABLES] = {"tables", 0, MP_TAKES_FILE, "FOLDER", .commands = PROBE,
                        .summary = "write the tables of the special-function unit there",
                        .details =
@@ -436,12 +427,6 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
          .details = "For a package that looks its tables up itself: what is proven is what it would run."},
     [MP_OPT_TUNE_MOST] = {"most", 0, MP_TAKES_NUMBER, "M", 1, INT32_MAX, .commands = PROVING,
                           .summary = "leave out larger batch sizes; they are not proven then"},
-    [MP_OPT_TUNE_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING, .commands = PROVING,
-                                .summary = "no worker processes, no watchdog: for debuggers"},
-    [MP_OPT_TUNE_DRY_RUN] = {"dry-run", 0, MP_TAKES_NOTHING, .commands = PROVING,
-                             .summary = "say what would run; compile and run nothing"},
-    [MP_OPT_TUNE_JSON] = {"json", 0, MP_TAKES_FILE, "FILE", .commands = PROVING,
-                          .summary = "write the verdicts of all rows as JSON, as run does"},
     [MP_OPT_TUNE_VERBOSE] = {"verbose", 'v', MP_TAKES_NOTHING, .commands = PROVING,
                              .summary = "print every launch, not only those that are not proven"},
     [MP_OPT_TUNE_AGAINST] =

@@ -15,7 +15,7 @@ mp_tune_request mp_cli_tune_request(const mp_args *args, const char *path) {
         .model = mp_args_text(args, MP_OPT_TUNE_MODEL),
         .with = mp_args_text(args, MP_OPT_TUNE_WITH),
         .compile_only = mp_args_given(args, MP_OPT_TUNE_STATIC),
-        .plan_only = mp_args_given(args, MP_OPT_TUNE_DRY_RUN),
+        .plan_only = mp_args_given(args, MP_OPT_DRY_RUN),
         .against = mp_args_text(args, MP_OPT_TUNE_AGAINST),
         .threshold = (double)mp_args_number(args, MP_OPT_TUNE_THRESHOLD) / 100,
         .rounds = (int)mp_args_number(args, MP_OPT_TUNE_ROUNDS),
@@ -23,7 +23,7 @@ mp_tune_request mp_cli_tune_request(const mp_args *args, const char *path) {
                    .own_tiles = mp_args_given(args, MP_OPT_TUNE_OWN_TILES),
                    .most =
                        mp_args_given(args, MP_OPT_TUNE_MOST) ? mp_args_number(args, MP_OPT_TUNE_MOST) : 0},
-        .suite = {.in_process = mp_args_given(args, MP_OPT_TUNE_IN_PROCESS),
+        .suite = {.in_process = mp_args_given(args, MP_OPT_IN_PROCESS),
                   .settings = {.subject = strcmp(subject, "auto") == 0 ? "cuda" : subject,
                                .repeat = (int)mp_args_number(args, MP_OPT_REPEAT),
                                .timeout = (double)mp_args_number(args, MP_OPT_TIMEOUT),

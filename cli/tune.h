@@ -4,7 +4,7 @@
 #define MP_CLI_TUNE_H
 
 #include "cli/args.h"
-#include "harness/tune/prove.h"
+#include "harness/tune/prove/prove.h"
 
 /* The request that the options make for a file; suite.settings.subject "auto" becomes cuda: a prediction
  * proves no tile. */

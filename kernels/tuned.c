@@ -225,3 +225,9 @@ const mp_tuned_entry *mp_tuned_nearest(const mp_tuned_file *file, int64_t num_to
             nearest = &file->entries[i];
     return nearest;
 }
+
+int64_t mp_tuned_last_of_smaller(int64_t smaller, int64_t larger, bool larger_is_first) {
+    const int64_t distance = larger - smaller, middle = smaller + distance / 2;
+    const bool tie = distance % 2 == 0; /* `middle` is as far from both */
+    return tie && larger_is_first ? middle - 1 : middle;
+}

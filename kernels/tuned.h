@@ -30,4 +30,8 @@ mp_status mp_tuned_load(const char *path, const mp_tuned_file **file, mp_error *
 /* The entry whose key is nearest to num_tokens; of two equally near the one first in the file. */
 const mp_tuned_entry *mp_tuned_nearest(const mp_tuned_file *file, int64_t num_tokens);
 
+/* Of two keys, 0 < smaller < larger: the last M for which the smaller is the nearest, ties going to the
+ * larger one where that is first in the file. */
+int64_t mp_tuned_last_of_smaller(int64_t smaller, int64_t larger, bool larger_is_first);
+
 #endif

@@ -3,7 +3,7 @@
 #ifndef MP_REPORTS_AUDIT_H
 #define MP_REPORTS_AUDIT_H
 
-#include "harness/tune/audit.h"
+#include "harness/tune/audit/audit.h"
 
 #include <stdio.h>
 

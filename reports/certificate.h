@@ -6,7 +6,7 @@
 #ifndef MP_REPORTS_CERTIFICATE_H
 #define MP_REPORTS_CERTIFICATE_H
 
-#include "harness/tune/prove.h"
+#include "harness/tune/prove/prove.h"
 #include "moeparity/texts.h"
 
 #include <jansson.h>

@@ -3,8 +3,8 @@
 #ifndef MP_REPORTS_TUNE_H
 #define MP_REPORTS_TUNE_H
 
-#include "harness/tune/changes.h"
-#include "harness/tune/prove.h"
+#include "harness/tune/prove/changes.h"
+#include "harness/tune/prove/prove.h"
 
 #include <stdio.h>
 

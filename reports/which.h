@@ -3,7 +3,7 @@
 #ifndef MP_REPORTS_WHICH_H
 #define MP_REPORTS_WHICH_H
 
-#include "harness/tune/which.h"
+#include "harness/tune/which/which.h"
 
 #include <stdio.h>
 

@@ -2,7 +2,7 @@
 # Which folder may include which: -DSOURCE=<source tree> -P layers.cmake. Dependencies point downwards only:
 #   base < cases < ref < kernels, golden < files < harness < reports < cli
 # and within the harness judge, subjects, probe < checks, goldens < infer < run < bisect, tune, above what
-# lies in harness/ itself.
+# lies in harness/ itself; and within tune which, audit < prove, above what lies in tune/ itself.
 # kernels and golden stand side by side and do not know each other. What kernels need of ref/predict are the
 # two headers that CPU and GPU share. Device code knows kernels/device and those two. Nobody includes tests/.
 cmake_minimum_required(VERSION 3.25)
@@ -15,7 +15,7 @@ set(floor_files 4)
 set(floor_harness 5)
 set(floor_reports 6)
 set(floor_cli 7)
-# Rooms of the harness: what lies in harness/ itself is below them all.
+# Rooms of the harness, and rooms in them: what lies in harness/ itself is below them all.
 set(room_judge 1)
 set(room_subjects 1)
 set(room_probe 1)
@@ -25,6 +25,9 @@ set(room_infer 3)
 set(room_run 4)
 set(room_bisect 5)
 set(room_tune 5)
+set(room_tune/which 6)
+set(room_tune/audit 6)
+set(room_tune/prove 7)
 set(folders base cases ref kernels golden files harness reports cli)
 set(public_base dtype space status streams tensor texts version)
 set(public_cases case contract graph inputs matrix quantiser trace)
@@ -55,21 +58,31 @@ function(find_folder path)
   set(folder "${folder}" PARENT_SCOPE)
 endfunction()
 
+# Sets `room` to the room of the harness in which `path` lies, "" where it lies in none.
+function(find_room path)
+  set(room "")
+  if(path MATCHES "^harness/(.+)/[^/]+$")
+    set(room ${CMAKE_MATCH_1})
+  endif()
+  set(room "${room}" PARENT_SCOPE)
+endfunction()
+
 # Sets `refusal` to why one room of the harness must not include another one's header, or to "".
 function(judge_rooms file header)
   set(refusal "" PARENT_SCOPE)
-  if(NOT header MATCHES "^harness/([a-z_]+)/")
+  find_room(${header})
+  set(other "${room}")
+  find_room(${file})
+  if(other STREQUAL "" OR NOT file MATCHES "^harness/" OR room STREQUAL other)
     return()
   endif()
-  set(other ${CMAKE_MATCH_1})
-  if(NOT file MATCHES "^harness/")
-    return()
-  endif()
-  set(own "")
-  if(file MATCHES "^harness/([a-z_]+)/")
-    set(own ${CMAKE_MATCH_1})
-  endif()
-  if(own STREQUAL "" OR (NOT own STREQUAL other AND NOT room_${other} LESS room_${own}))
+  foreach(name IN ITEMS "${room}" "${other}")
+    if(NOT name STREQUAL "" AND NOT DEFINED room_${name})
+      set(refusal "harness/${name}/ has no place among the rooms" PARENT_SCOPE)
+      return()
+    endif()
+  endforeach()
+  if(room STREQUAL "" OR NOT room_${other} LESS room_${room})
     set(refusal "harness/${other}/ does not lie below it" PARENT_SCOPE)
   endif()
 endfunction()
@@ -128,7 +141,10 @@ foreach(pair
     "include/moeparity/unknown.h moeparity/status.h"
     "harness/judge/a.c harness/checks/session.h" "harness/judge/a.c harness/subjects/surroundings.h"
     "harness/checks/a.c harness/run/suite.h"
-    "harness/run/a.c harness/bisect/attempt.h" "harness/a.c harness/judge/judge.h")
+    "harness/run/a.c harness/bisect/attempt.h" "harness/a.c harness/judge/judge.h"
+    "harness/tune/a.c harness/tune/audit/audit.h" "harness/tune/which/a.c harness/tune/audit/audit.h"
+    "harness/tune/audit/a.c harness/tune/prove/points.h" "harness/run/a.c harness/tune/table.h"
+    "harness/tune/unknown/a.c harness/tune/table.h")
   string(REGEX MATCH "^[^ ]+" file "${pair}")
   string(REGEX MATCH "[^ ]+$" header "${pair}")
   judge(${file} ${header})

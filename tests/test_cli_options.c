@@ -175,7 +175,7 @@ static void cases_and_what_they_run_after(void **state) {
     expect(
         "moeparity run --case M=3 --after path=runner", 2, "",
         "moeparity: after 'path=runner' of 'M=3': path=runner instead of path=fused does not run on the same "
-        "buffers and weights: the case before may differ in M, routing, seed, filter and data\n");
+        "buffers and weights: the case before may differ in M, routing, seed, filter, data and lora_routing\n");
     char line[1024] = "moeparity run --case M=3";
     for (int i = 0; i < 9; i++) sprintf(line + strlen(line), " --after M=%d", i);
     expect(line, 2, "", "moeparity: --after M=8: a case runs after at most 8 others\n");
@@ -314,6 +314,10 @@ static void bash_completes(void **state) {
     completed("moeparity run --tier \"\"", 3, "smoke ci full ");
     completed("moeparity run ok.y", 2, "ok.yaml ");
     completed("moeparity run --against h", 3, "host ");
+    /* of one name, and other values in other commands */
+    completed("moeparity tune verify --against ok.y", 4, "ok.yaml ");
+    completed("moeparity infer --stage \"\"", 3, "align gate_up act down combine ");
+    completed("moeparity bisect k --stage \"\"", 4, "gate_up down ");
     completed("moeparity run sti", 2, "");
     assert_null(strstr(out, "ok.yaml"));
     completed("moeparity run see", 2, "seed.yaml ");

@@ -115,8 +115,8 @@ static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
     expect("moeparity run ok.yaml --subject host --junit /dev/full", 2, "",
            "moeparity: cannot write /dev/full: it exists and is not a regular file");
     expect("moeparity run ok.yaml --subject host --json ''", 2, "",
-           "moeparity: --json '': expected FILE, not nothing: write the verdicts, the cases, or "
-           "what they produce, as JSON\n");
+           "moeparity: --json '': expected FILE, not nothing: write what was found as JSON, "
+           "too\n");
     expect("moeparity run ok.yaml --subject host --json newfolder/", 2, "",
            "moeparity: cannot write newfolder/");
     expect("moeparity run ok.yaml --subject host --json new.x --junit ./new.x", 2, "",

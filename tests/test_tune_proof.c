@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which launches a tuned file asks for, beside a search of every M; what changes between two files; what
  * subjects with a fault make of a proof; and the statistics of times. */
-#include "harness/tune/changes.h"
-#include "harness/tune/prove.h"
+#include "harness/tune/prove/changes.h"
+#include "harness/tune/prove/prove.h"
 #include "moeparity/worker.h"
 #include "tests/faults.h"
 

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "golden/files.h"
+#include "harness/run/repro.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,6 +16,7 @@
 
 #define FOLDER ".part"
 #define EXTENSION ".h5"
+#define SETTINGS "settings"
 enum { DIGITS = 16 };
 
 /* ---- the folder ---- */
@@ -32,6 +34,12 @@ bool mp_part_exists(const char *path, const char *case_text) {
     const bool exists = file && access(file, F_OK) == 0;
     free(file);
     return exists;
+}
+
+/* The file in the folder that tells how its cases were judged. */
+static char *settings_path(const char *path) {
+    char *file = NULL;
+    return asprintf(&file, "%s" FOLDER "/" SETTINGS, path) < 0 ? NULL : file;
 }
 
 /* A part, or what is left of one that was being written. */
@@ -71,21 +79,52 @@ size_t mp_parts_count(const char *path) {
 }
 
 void mp_parts_remove(const char *path) {
-    char *folder = mp_part_path(path, NULL);
+    char *folder = mp_part_path(path, NULL), *settings = settings_path(path);
     for_each(path, false, remove_one, NULL);
+    if (settings) unlink(settings);
     if (folder) rmdir(folder);
+    free(settings);
     free(folder);
 }
 
-mp_status mp_parts_begin(const char *path, mp_error *err) {
+/* A text of settings, for a message. */
+static const char *named(const char *settings) {
+    return *settings ? settings : "the usual settings";
+}
+
+static mp_status same_settings(const char *file, const char *folder, const char *now, mp_error *err) {
+    char *then = NULL;
+    size_t size = 0;
+    mp_status status = mp_file_read(file, &then, &size, err);
+    if (status == MP_OK && strcmp(then, now) != 0)
+        status = mp_fail(err, MP_EINPUT,
+                         "%s: its cases were judged with %s, those of this recording are with %s: say the "
+                         "same again; without the folder the recording begins anew",
+                         folder, named(then), named(now));
+    free(then);
+    return status;
+}
+
+mp_status mp_parts_begin(const char *path, const mp_settings *settings, mp_error *err) {
     struct stat is;
-    char *folder = mp_part_path(path, NULL);
+    mp_settings judging = *settings;
+    mp_text text = {0};
+    char *folder = mp_part_path(path, NULL), *file = settings_path(path);
+    judging.device = judging.triton = judging.config = NULL;
+    judging.timeout = 0;
+    mp_settings_text(&judging, &text);
+    const char *now = mp_text_get(&text) + (text.length > 0); /* a blank */
     mp_status status =
-        folder ? mp_file_writable(path, err) : mp_fail(err, MP_EMEMORY, "no memory for a path");
+        folder && file ? mp_file_writable(path, err) : mp_fail(err, MP_EMEMORY, "no memory for a path");
     if (status == MP_OK && mkdir(folder, 0777) != 0 &&
         (errno != EEXIST || stat(folder, &is) != 0 || !S_ISDIR(is.st_mode)))
         status = mp_fail(err, MP_EIO, "%s: %s; expected a folder for cases that are recorded", folder,
                          strerror(errno));
+    if (status == MP_OK)
+        status = mp_parts_count(path) > 0 ? same_settings(file, folder, now, err)
+                                          : mp_file_replace(file, now, strlen(now), err);
+    mp_text_free(&text);
+    free(file);
     free(folder);
     return status;
 }

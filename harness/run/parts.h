@@ -15,8 +15,11 @@ char *mp_part_path(const char *path, const char *case_text);
 bool mp_part_exists(const char *path, const char *case_text);
 /* How many cases there are in the folder; 0 where there is none. */
 size_t mp_parts_count(const char *path);
-/* Makes the folder. MP_EIO with its path where something else is there. */
-mp_status mp_parts_begin(const char *path, mp_error *err);
+/* Makes the folder, and a file in it that tells the settings by which its cases are judged. MP_EIO with its
+ * path where something else is there; MP_EINPUT with both settings where parts are there that were judged by
+ * others: a case that passed a weaker check is none of this recording. Where tiles come from and how long a
+ * case may take are not among them: the tiles are compared by mp_parts_check. */
+mp_status mp_parts_begin(const char *path, const mp_settings *settings, mp_error *err);
 /* Removes the parts, what a killed process has left of one, and the folder, unless others have put
  * something there. */
 void mp_parts_remove(const char *path);

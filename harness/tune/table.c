@@ -2,6 +2,7 @@
 #include "harness/tune/table_read.h"
 
 #include "base/file.h"
+#include "kernels/tuned.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,9 +140,7 @@ int64_t *mp_table_sides(const mp_table *t, size_t *count) {
         if (step->M < 1) continue;
         if (!before && step->M > 1) m[used++] = step->M - 1;
         if (before && step->M - before->M > 1) {
-            /* Exactly in the middle the order of the file decides; there may be no such M. */
-            const int64_t middle = before->M + (step->M - before->M) / 2,
-                          last = mp_table_nearest(t, middle) == before->row ? middle : middle - 1;
+            const int64_t last = mp_tuned_last_of_smaller(before->M, step->M, step->first < before->first);
             m[used++] = last;
             m[used++] = last + 1;
         }
