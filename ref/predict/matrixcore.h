@@ -10,7 +10,8 @@
  *             then, with e' the larger of e and the accumulator's exponent, the sum of them is rounded down
  *             (towards minus infinity) to a multiple of 2^(e'-31), the accumulator down to one of 2^(e'-24),
  *             and both are added and rounded once to float32, to nearest even. A product of 2^128 or more is
- *   Inf FUSED_HALVES  CDNA3, fp8: FUSED, but the terms of even and of odd k are cut and summed apart, each by
+ *             Inf
+ *   FUSED_HALVES  CDNA3, fp8: FUSED, but the terms of even and of odd k are cut and summed apart, each by
  *             its own e; both sums are rounded down to multiples of 2^(e-24) of the larger e, and added; an
  *             accumulator more than 25 binary orders below e' is dropped, instead of rounded down
  * A zero has exponent -126. NaN is 7FC00000. Longer sums chain groups over ascending k through the float32
