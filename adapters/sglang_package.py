@@ -11,8 +11,8 @@ import shutil
 import sys
 from types import SimpleNamespace
 
-import moeparity
 from adapters import published, tiles
+from adapters.sglang_quant import SglangQuant
 
 try:
     import torch
@@ -30,6 +30,7 @@ def _engine(package):
     cuda = {f"is_{name}": (lambda: False) for name in ("cpu", "hip", "musa", "xpu", "npu")}
     cuda.update(is_cuda=lambda: True, cpu_has_amx_support=lambda: False,
                 is_sm90_supported=lambda *_: tiles.architecture() == 90,
+                ceil_align=lambda a, b: -(-a // b) * b,
                 get_bool_env_var=lambda name, default="false": os.environ.get(name, default) in ("1", "true"),
                 get_device_name=lambda *_: tiles.device_name())
     package.stand_in("sglang.srt.utils", **cuda)
@@ -71,7 +72,7 @@ def _cuda_version():
 
 def _not_here(name):
     def refuse(*_, **__):
-        raise moeparity.Unsupported(f"{name}: quantisation is no part of this adapter")
+        raise RuntimeError(f"{name}: what is multiplied is quantised before (adapters/sglang_quant.py)")
 
     return refuse
 
@@ -125,6 +126,7 @@ class Sglang:
         native, why = (None, unable[-80:]) if unable else _native_parts(package)
         self.native = native is not None
         self._native_library()
+        self.quant = SglangQuant(package, kernels, self.native)
         if native:
             activations = native[0]
         else:

@@ -11,6 +11,7 @@
 #include "harness/run/settings.h"
 #include "harness/verdict_make.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,7 @@ static void set_info(const mp_suite_options *suite, const mp_share *share, mp_ru
     mp_run_info_set(info, &info->settings, "%s",
                     mp_text_get(&settings) + (settings.length > 0)); /* a blank */
     mp_run_info_set(info, &info->matrix, "%s", share->digest);
+    if (share->names) mp_run_info_set(info, &info->names, "%016" PRIx64, share->names);
     info->cases = (int64_t)share->cases;
     info->shard = share->shard.index;
     info->shards = share->shard.count;

@@ -778,6 +778,8 @@ static void the_text_names_every_promise(void **unused) {
 /* ---- what is predicted ---- */
 
 #define STAGE(name) (1u << MP_##name)
+#define SHRINKS (STAGE(SHRINK_GATE_UP) | STAGE(SHRINK_DOWN))
+#define EXPANDS (STAGE(EXPAND_GATE_UP) | STAGE(EXPAND_DOWN))
 
 /* Bit s: stage s is predicted under no such contract, and a reason is given. */
 static unsigned unpredictable_stages(const mp_contract *contract, const mp_case *c) {
@@ -800,7 +802,7 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
     } rows[] = {{"align.stable", "0", STAGE(ALIGN)},
                 {"gate_up.accumulator", "ieee-any-order", STAGE(GATE_UP)},
                 {"gate_up.accumulator", "float64", STAGE(GATE_UP)},
-                {"gate_up.promotion", "1", STAGE(GATE_UP)},
+                {"gate_up.promotion", "1", 0},
                 {"gate_up.split_k", "2", STAGE(GATE_UP)},
                 {"act.function", "special-unit", STAGE(ACT)},
                 {"act.function", "library", STAGE(ACT)},
@@ -818,11 +820,19 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
                 {"act.rounding", "any", STAGE(ACT)},
                 {"down.accumulator", "ieee-any-order", STAGE(DOWN)},
                 {"down.accumulator", "float64", STAGE(DOWN)},
-                {"down.promotion", "1", STAGE(DOWN)},
+                {"down.promotion", "1", 0},
                 {"down.split_k", "2", STAGE(DOWN)},
                 {"combine.variant", "round-then-scale", 0},
                 {"combine.variant", "element-dtype", STAGE(COMBINE)},
-                {"float64_steps", "1", STAGE(GATE_UP) | STAGE(ACT) | STAGE(DOWN) | STAGE(COMBINE)},
+                {"float64_steps", "1",
+                 STAGE(QUANT_X) | STAGE(GATE_UP) | STAGE(ACT) | STAGE(QUANT_ACT) | STAGE(DOWN) | STAGE(COMBINE) | SHRINKS | EXPANDS},
+                {"shrink.accumulator", "ieee-any-order", SHRINKS},
+                {"shrink.split_k", "2", SHRINKS},
+                {"expand.accumulator", "ieee-any-order", EXPANDS},
+                {"expand.input", "float32", EXPANDS},
+                {"expand.add", "one-rounding", 0},
+                {"expand.rows", "any", EXPANDS},
+                {"expand.rows", "plus-zero", 0},
                 {"gate_up.accumulator", "fma-ascending", 0},
                 {"down.accumulator", "fma-ascending", 0},
                 {"down.k_order", "by-pairs", STAGE(DOWN)},
@@ -830,7 +840,8 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
                 {"align.tail", "0", 0},
                 {"down.filtered", "zero", 0},
                 {"combine.bits", "none", 0}};
-    mp_case c = mp_case_default();
+    mp_case c = mp_case_default(); /* with all stages that there are */
+    c.lora_adapters = 2;
     mp_contract base;
     mp_error err;
     assert_int_equal(mp_contract_preset("sm_90", &c, &base, &err), MP_OK);

@@ -69,18 +69,33 @@ void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b
 }
 
 /* What the stage takes from those before it, align's integers aside; MP_TENSOR_COUNT: nothing, it reads x. */
-static mp_tensor_id taken(mp_stage stage) {
+static mp_tensor_id taken(const mp_case *c, mp_stage stage) {
     mp_tensor_set made = 0;
     int id = 0;
     for (int s = 0; s < (int)stage; s++)
         if (s != MP_ALIGN) made |= MP_IN_SET(mp_stages[s].output);
-    while (id < MP_TENSOR_COUNT && !(mp_stages[stage].reads & made & MP_IN_SET(id))) id++;
+    while (id < MP_TENSOR_COUNT && !(mp_stage_reads(c, stage) & made & MP_IN_SET(id))) id++;
     return (mp_tensor_id)id;
+}
+
+/* Codes of a GEMM's input as the numbers that they stand for, in slots. */
+static mp_status gather_codes(const mp_span *j, int64_t first_slot, int64_t slots, mp_balls *b,
+                              mp_error *err) {
+    const mp_stage_call call = {.c = j->j->c, .t = j->j->t, .map = &j->j->map};
+    const mp_stage_gemm g = mp_gemm_of_stage(&call, j->first);
+    const int64_t width = mp_tensor_row_length(g.problem.a.codes);
+    const mp_status status = mp_balls_create(b, slots, width, true, err);
+    for (int64_t t = 0; status == MP_OK && t < slots; t++) {
+        const int64_t row = g.problem.a_row[first_slot + t];
+        if (row >= 0) mp_operand_decode(&g.problem.a, row, 0, width, mp_ball_at(&b->value, t * width));
+    }
+    return status;
 }
 
 /* What the subject exposes of the span's input, decoded row by row, in slots. */
 static mp_status gather(const mp_span *j, mp_tensor_id id, int64_t first_slot, int64_t slots, mp_balls *b,
                         mp_error *err) {
+    if (id == MP_X_CODES || id == MP_CACHE2_CODES) return gather_codes(j, first_slot, slots, b, err);
     const mp_tensor *from = mp_as_read(j->j->t, id);
     const int64_t width = mp_tensor_row_length(from);
     const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
@@ -147,7 +162,7 @@ static mp_status propagate_slab(mp_span *j, int64_t first, int64_t count, mp_spa
     const mp_judgement *judgement = j->j;
     const mp_case *c = judgement->c;
     mp_balls now = {0}, next = {0};
-    const mp_tensor_id input = taken(j->first);
+    const mp_tensor_id input = taken(c, j->first);
     bool given = input != MP_TENSOR_COUNT; /* balls, to the next stage */
     j->part = *c;
     j->part.M = count;

@@ -78,7 +78,8 @@ static mp_status serve_open(worker *w, const json_t *open, mp_error *err) {
     share_cores(&o->settings);
     status = mp_setup_open(o, &w->order.matrix, w->order.check_golden, &w->setup, err);
     if (status == MP_OK)
-        tell(w, mp_json_hello(&w->setup.subject, o->settings.plain ? "plain loops" : mp_blas_name()));
+        tell(w, mp_json_hello(&w->setup.subject, o->settings.plain ? "plain loops" : mp_blas_name(),
+                              mp_text_get(&w->setup.files)));
     return status;
 }
 
