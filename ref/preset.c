@@ -93,14 +93,16 @@ static mp_bits_promise set_gemm(mp_gemm_contract *gemm, int sm, mp_dtype dtype) 
         return MP_BITS_NONE;
     }
     const mp_tc_input operands = dtype == MP_BF16 ? MP_TC_BF16 : dtype == MP_FP16 ? MP_TC_FP16 : MP_TC_E4M3;
-    mp_tc_model model = {
-        .group = 4, .fraction_bits = 23, .result_fraction_bits = 23}; /* sm_70, the coarsest */
+    /* Where the table has no instruction: the coarsest that is known, of sm_89 or sm_70. */
+    const mp_tc_input coarse = operands == MP_TC_E4M3 ? MP_TC_E4M3 : MP_TC_FP16;
+    mp_tc_model model;
+    mp_tc_find(coarse == MP_TC_E4M3 ? 89 : 70, MP_TC_MMA, coarse, coarse, &model);
     const bool known = mp_tc_find(sm, MP_TC_MMA, operands, operands, &model);
     gemm->accumulator = MP_ACC_TENSOR_CORE;
     gemm->group = model.group;
     gemm->fraction_bits = model.fraction_bits;
     gemm->result_fraction_bits = model.result_fraction_bits;
-    gemm->zero_exponent = MP_TC_ZERO_EXPONENT;
+    gemm->zero_exponent = model.zero_exponent;
     if (model.method == MP_TC_THROUGH_FP16) gemm->k_order = MP_K_BY_PAIRS;
     return !known ? MP_BITS_NONE : model.measured ? MP_BITS_REQUIRED : MP_BITS_REPORTED;
 }
@@ -143,7 +145,7 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
 
 /* "sm_90", or "sm_90-triton": the architecture's, with the functions of other kernels that are predicted. */
 static bool of_architecture(const char *name, const mp_case *c, mp_contract *contract) {
-    static const int known[] = {80, 86, 89, 90, 100};
+    static const int known[] = {80, 86, 89, 90, 100, 120};
     static const struct {
         const char *name;
         mp_act_function function;
@@ -196,8 +198,9 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
     if (of_architecture(name, c, contract)) return MP_OK;
     return mp_fail(
         err, MP_EINPUT,
-        "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, one of "
-        "these five with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton, -triton-quotient, "
+        "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, "
+        "sm_120, "
+        "one of these six with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton, -triton-quotient, "
         "-cuda-math-sigmoid, -cuda-math-product or -torch-compile behind it, weakest or any",
         name);
 }
