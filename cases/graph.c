@@ -274,7 +274,8 @@ static bool combines(const mp_case *c) {
 
 const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
     [MP_ALIGN] = {always, IDS | LORA_MAP, ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
-                  "M E topk " IDS_FIELDS " path buffer_offset scope tile routing seed shared " LORA_MAP_FIELDS},
+                  "M E topk " IDS_FIELDS
+                  " path buffer_offset scope tile routing seed shared " LORA_MAP_FIELDS},
     [MP_GATE_UP] = {always, MP_IN_SET(MP_X) | MP_IN_SET(MP_W1) | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
                     MP_IN_SET(MP_CACHE1), MP_CACHE1,
                     "M E topk K N dtype gated apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS

@@ -81,8 +81,8 @@ static mp_bits_promise promise_of(const mp_judgement *j, mp_stage_set stages, co
     return least;
 }
 
-/* Predicts the output of these stages, up to `last`, from what the subject exposes: tensors in between are made,
- * the last one is predicted beside the subject's. */
+/* Predicts the output of these stages, up to `last`, from what the subject exposes: tensors in between are
+ * made, the last one is predicted beside the subject's. */
 static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage last, mp_tensor *predicted,
                          mp_error *err) {
     mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};

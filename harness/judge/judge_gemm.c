@@ -266,7 +266,8 @@ static void collect(void *ctx, const mp_gemm_tile *tile) {
         }
 }
 
-/* Sums of squares are sums of products of squares: w^2 is w scaled by itself. a: NULL for the problem's own. */
+/* Sums of squares are sums of products of squares: w^2 is w scaled by itself. a: NULL for the problem's
+ * own. */
 static mp_status run_pass(gemm_pass *g, enum pass pass, const mp_tensor *a, mp_error *err) {
     mp_gemm_problem p = g->problem;
     if (a) p.a = (mp_operand){.codes = a};
@@ -344,8 +345,8 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
             double value, sure, det;
             mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc, handed + accumulation, ids[t], n, t,
                                &value, &sure);
-            mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc,
-                               *mp_ball_at(&out->det, i) + accumulation, ids[t], n, t, &value, &det);
+            mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc, *mp_ball_at(&out->det, i) + accumulation,
+                               ids[t], n, t, &value, &det);
             if (may_overflow_inside(j->j->contract, stage, &gemm.epilogue, acc, sums.mass[i] + handed,
                                     accumulation))
                 sure = (double)INFINITY;
