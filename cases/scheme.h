@@ -64,6 +64,15 @@ static inline bool mp_codes_share_a_scale(const mp_case *c) {
     return mp_scheme_of(c)->made && mp_scheme_of(c)->granularity == MP_PER_TENSOR;
 }
 
+/* The scale of the codes that quant_x or quant_act makes, of the tensors of a call: that which is made, or the
+ * one that is given. */
+static inline const mp_tensor *mp_codes_scale(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT],
+                                              mp_stage stage) {
+    const bool x = stage == MP_QUANT_X, shared = mp_scheme_of(c)->granularity == MP_PER_TENSOR;
+    if (!mp_scheme_of(c)->made) return &t[x ? MP_X_GIVEN_SCALE : MP_CACHE2_GIVEN_SCALE];
+    return shared ? &t[x ? MP_X_TENSOR_SCALE : MP_CACHE2_TENSOR_SCALE] : &t[x ? MP_X_SCALE : MP_CACHE2_SCALE];
+}
+
 /* Scales of an axis of `length` in blocks of `block`. */
 static inline int64_t mp_blocks_of(int64_t length, int64_t block) {
     return block == MP_WHOLE_AXIS ? 1 : (length + block - 1) / block;

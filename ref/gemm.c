@@ -125,14 +125,12 @@ static mp_operand weights(const mp_case *c, const mp_tensor *codes, const mp_ten
 
 /* Codes where they were made of the numbers; else these. */
 static mp_operand activations(const mp_case *c, const mp_tensor *numbers, const mp_tensor *codes,
-                              const mp_tensor *scale, const mp_tensor *of_all, const mp_tensor *given) {
+                              const mp_tensor *scale, const mp_tensor *given) {
     const mp_scheme *s = mp_scheme_of(c);
     if (!codes->data) return (mp_operand){.codes = numbers};
     const bool shared = s->granularity == MP_PER_TENSOR;
     return (mp_operand){.codes = codes,
-                        .scale = !s->made ? given
-                                 : shared ? of_all
-                                          : scale,
+                        .scale = scale,
                         .block_rows = shared && codes->dim[0] > 0 ? codes->dim[0] : 1,
                         .block_columns = s->granularity == MP_PER_GROUP ? mp_case_group(c) : codes->dim[1],
                         .global = s->made ? there(given) : NULL,
@@ -145,11 +143,10 @@ mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage) {
     const mp_tensor *t = call->t;
     const bool up = stage == MP_GATE_UP;
     return (mp_stage_gemm){
-        .problem = {.a = up ? activations(c, &t[MP_X], &t[MP_X_CODES], &t[MP_X_SCALE], &t[MP_X_TENSOR_SCALE],
+        .problem = {.a = up ? activations(c, &t[MP_X], &t[MP_X_CODES], mp_codes_scale(c, t, MP_QUANT_X),
                                           &t[MP_X_GIVEN_SCALE])
                             : activations(c, mp_as_read(t, MP_CACHE2), &t[MP_CACHE2_CODES],
-                                          &t[MP_CACHE2_SCALE], &t[MP_CACHE2_TENSOR_SCALE],
-                                          &t[MP_CACHE2_GIVEN_SCALE]),
+                                          mp_codes_scale(c, t, MP_QUANT_ACT), &t[MP_CACHE2_GIVEN_SCALE]),
                     .a_row = up ? call->map->x_row : call->map->cache_row,
                     .w = weights(c, &t[up ? MP_W1 : MP_W2], &t[up ? MP_W1_SCALE : MP_W2_SCALE],
                                  &t[up ? MP_W1_ZERO : MP_W2_ZERO],

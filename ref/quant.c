@@ -8,14 +8,10 @@ mp_quant_pass mp_quant_pass_of(const mp_stage_call *call, mp_stage stage, mp_qua
     const mp_scheme *s = mp_scheme_of(call->c);
     const bool x = stage == MP_QUANT_X;
     const mp_tensor *from = x ? &t[MP_X] : mp_as_read(t, MP_CACHE2),
-                    *given = &t[x ? MP_X_GIVEN_SCALE : MP_CACHE2_GIVEN_SCALE],
-                    *of_all = &t[x ? MP_X_TENSOR_SCALE : MP_CACHE2_TENSOR_SCALE],
-                    *made = &t[x ? MP_X_SCALE : MP_CACHE2_SCALE];
+                    *given = &t[x ? MP_X_GIVEN_SCALE : MP_CACHE2_GIVEN_SCALE];
     return (mp_quant_pass){.from = from,
                            .codes = &t[x ? MP_X_CODES : MP_CACHE2_CODES],
-                           .scale = !s->made                          ? NULL
-                                    : s->granularity == MP_PER_TENSOR ? of_all
-                                                                      : made,
+                           .scale = s->made ? mp_codes_scale(call->c, t, stage) : NULL,
                            .rows = x ? call->c->M : mp_case_slots(call->c),
                            .row = x ? NULL : call->map->cache_row,
                            .topk_ids = x ? NULL : t[MP_TOPK_IDS].data,
