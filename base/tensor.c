@@ -26,6 +26,7 @@ int64_t mp_tensor_count(const mp_tensor *t) {
 
 size_t mp_tensor_bytes(const mp_tensor *t) {
     size_t bytes;
+    if (mp_dtype_is_packed(t->dtype)) return mp_dtype_bytes(t->dtype, mp_tensor_count(t));
     return __builtin_mul_overflow(mp_tensor_count(t), mp_dtype_size(t->dtype), &bytes) ? SIZE_MAX : bytes;
 }
 
@@ -39,12 +40,12 @@ int64_t mp_tensor_rows(const mp_tensor *t) {
     return mp_tensor_count(&leading);
 }
 
-static size_t row_bytes(const mp_tensor *t) {
-    return (size_t)mp_tensor_row_length(t) * mp_dtype_size(t->dtype);
+size_t mp_tensor_row_bytes(const mp_tensor *t) {
+    return mp_dtype_bytes(t->dtype, mp_tensor_row_length(t));
 }
 
 void *mp_tensor_row(const mp_tensor *t, int64_t row) {
-    return (char *)t->data + (size_t)row * row_bytes(t);
+    return (char *)t->data + (size_t)row * mp_tensor_row_bytes(t);
 }
 
 mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err) {
@@ -54,6 +55,10 @@ mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err) {
             return mp_fail(err, MP_EINTERNAL, "tensor dimension %d is %lld, expected >= 0", i,
                            (long long)t->dim[i]);
     }
+    if (mp_dtype_is_packed(t->dtype) && mp_tensor_row_length(t) % 2 != 0)
+        return mp_fail(err, MP_EINTERNAL,
+                       "rows of %lld elements of %s, expected an even number: two share a byte",
+                       (long long)mp_tensor_row_length(t), mp_dtype_name(t->dtype));
     const mp_status status = mp_host_space.alloc(NULL, mp_tensor_bytes(t), poison, &t->data, err);
     if (status == MP_OK) return MP_OK;
     return mp_fail(err, status, "cannot allocate %zu bytes for a tensor %lld x %lld x %lld of %s",
@@ -81,5 +86,5 @@ uint64_t mp_tensor_digest(const mp_tensor *t) {
 }
 
 uint64_t mp_tensor_row_digest(const mp_tensor *t, int64_t row) {
-    return XXH3_64bits(mp_tensor_row(t, row), row_bytes(t));
+    return XXH3_64bits(mp_tensor_row(t, row), mp_tensor_row_bytes(t));
 }

@@ -27,12 +27,16 @@ typedef struct field {
 #define WORDS(value, name, words) words,
 static const char *const accumulators[] = {MP_ACCUMULATORS(FIRST)};
 static const char *const k_orders[] = {MP_K_ORDERS(NAME)};
+static const char *const scalings[] = {MP_SCALINGS(NAME)};
 static const char *const functions[] = {MP_ACT_FUNCTIONS(FIRST)};
 static const char *const roundings[] = {MP_ACT_ROUNDINGS(NAME)};
 static const char *const clamp_nans[] = {MP_CLAMP_NANS(NAME)};
 static const char *const combines[] = {MP_COMBINE_VARIANTS(NAME)};
 static const char *const shared_adds[] = {MP_SHARED_ADDS(NAME)};
 static const char *const act_inputs[] = {MP_ACT_INPUTS(NAME)};
+static const char *const lora_inputs[] = {MP_LORA_INPUTS(NAME)};
+static const char *const lora_adds[] = {MP_LORA_ADDS(NAME)};
+static const char *const lora_rows[] = {MP_LORA_ROWS(NAME)};
 static const char *const states[] = {MP_ROW_STATES(NAME)};
 static const char *const overflows[] = {MP_OVERFLOWS(NAME)};
 static const char *const promises[] = {MP_BITS_PROMISES(NAME)};
@@ -53,7 +57,7 @@ static const char *const promises[] = {MP_BITS_PROMISES(NAME)};
         NUMBER(name ".zero_exponent", member.zero_exponent, -1022, 0),            \
         NAMED(name ".k_order", member.k_order, k_orders),                         \
         NUMBER(name ".promotion", member.promotion, 0, 1 << 20),                  \
-        NUMBER(name ".split_k", member.split_k, 1, 1024)
+        NUMBER(name ".split_k", member.split_k, 1, 1024), NAMED(name ".scaling", member.scaling, scalings)
 #define PROMISE(stage, scope, name)                                                              \
     {                                                                                            \
         #name ".bits", ENUM, offsetof(mp_contract, promise[stage].bits), 0, COUNT(promises) - 1, \
@@ -78,11 +82,22 @@ static const field fields[] = {
     NAMED("gate_up.filtered", filtered[MP_GATE_UP], states),
     NAMED("act.filtered", filtered[MP_ACT], states),
     NAMED("down.filtered", filtered[MP_DOWN], states),
+    NAMED("quant_act.filtered", filtered[MP_QUANT_ACT], states),
     NAMED("padding", padding, states),
     NAMED("store.overflow", overflow, overflows),
     {"act.ulps_per_argument", REAL, offsetof(mp_contract, act_ulps_per_argument), 0, 0x1p10, NULL, false},
     NAMED("combine.shared", combine_shared, shared_adds),
     NAMED("act.input", act_input, act_inputs),
+    GEMM("shrink", shrink),
+    SWITCH("shrink.parts_rounded", shrink_parts_rounded),
+    GEMM("expand", expand),
+    NAMED("expand.input", lora_input, lora_inputs),
+    NAMED("expand.add", lora_add, lora_adds),
+    NAMED("expand.rows", lora_rows, lora_rows),
+    NAMED("shrink_gate_up.filtered", filtered[MP_SHRINK_GATE_UP], states),
+    NAMED("expand_gate_up.filtered", filtered[MP_EXPAND_GATE_UP], states),
+    NAMED("shrink_down.filtered", filtered[MP_SHRINK_DOWN], states),
+    NAMED("expand_down.filtered", filtered[MP_EXPAND_DOWN], states),
     MP_STAGES(PROMISE)
 };
 /* clang-format on */
@@ -168,9 +183,11 @@ mp_status mp_contract_validate(const mp_contract *contract, mp_error *err) {
         value_text(&fields[i], contract, text);
         return refuse(&fields[i], text, err);
     }
-    const mp_gemm_contract *const gemms[] = {&contract->gate_up, &contract->down};
-    for (int i = 0; i < 2; i++) {
-        const char *name = i ? "down" : "gate_up";
+    static const char *const names[] = {"gate_up", "down", "shrink", "expand"};
+    const mp_gemm_contract *const gemms[] = {&contract->gate_up, &contract->down, &contract->shrink,
+                                             &contract->expand};
+    for (size_t i = 0; i < COUNT(gemms); i++) {
+        const char *name = names[i];
         if (gemms[i]->accumulator != MP_ACC_TENSOR_CORE) continue;
         if (gemms[i]->group < 1 || gemms[i]->fraction_bits < 1 || gemms[i]->result_fraction_bits < 1)
             return mp_fail(err, MP_EINPUT,
@@ -216,13 +233,15 @@ static void gemm_text(const mp_gemm_contract *g, char *text, size_t size) {
         used += snprintf(text + used, size - (size_t)used, " cut to %d bits", g->result_fraction_bits);
     if (g->k_order != MP_K_ASCENDING) used += snprintf(text + used, size - (size_t)used, " k by pairs");
     if (g->promotion) used += snprintf(text + used, size - (size_t)used, " promoted every %d", g->promotion);
-    if (g->split_k > 1) snprintf(text + used, size - (size_t)used, " split_k %d", g->split_k);
+    if (g->split_k > 1) used += snprintf(text + used, size - (size_t)used, " split_k %d", g->split_k);
+    if (g->scaling) snprintf(text + used, size - (size_t)used, " scaled %s", scalings[g->scaling]);
 }
 
 static bool same_gemm(const mp_gemm_contract *a, const mp_gemm_contract *b) {
     return a->accumulator == b->accumulator && a->group == b->group && a->fraction_bits == b->fraction_bits &&
            a->result_fraction_bits == b->result_fraction_bits && a->zero_exponent == b->zero_exponent &&
-           a->k_order == b->k_order && a->promotion == b->promotion && a->split_k == b->split_k;
+           a->k_order == b->k_order && a->promotion == b->promotion && a->split_k == b->split_k &&
+           a->scaling == b->scaling;
 }
 
 /* Whether the stage promises that its bits do not depend on the batch. What may differ from run to run cannot
@@ -283,6 +302,8 @@ mp_contract mp_contract_weakest(void) {
     mp_contract contract = {.preset = "weakest",
                             .gate_up = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .down = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
+                            .shrink = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
+                            .expand = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .act_function = MP_ACT_LIBRARY,
                             .act_ulps = 8};
     return contract;

@@ -97,14 +97,13 @@ static mp_status prepare(const mp_edit *e, const mp_case *c, const mp_tensor t[M
 }
 
 static void write_row(const mp_edit *e, mp_tensor *t, int64_t at, int64_t step, int64_t count) {
-    const size_t size = mp_dtype_size(t->dtype);
     const int32_t id = t->dtype == MP_I32 ? (int32_t)e->value : 0;
     const uint64_t code = t->dtype == MP_I32 ? (uint32_t)id : mp_encode_code(t->dtype, e->value);
     for (int64_t i = 0; i < count; i++, at += step) {
         if (e->multiplies)
             mp_encode(t->dtype, t->data, at, mp_decode(t->dtype, t->data, at) * e->value);
         else
-            memcpy((char *)t->data + (size_t)at * size, &code, size); /* little-endian, as all tensors */
+            mp_put_code(t->dtype, t->data, at, code);
     }
 }
 

@@ -26,6 +26,7 @@ static const char *const names_mp_activation[] = {"silu",       "gelu",       "g
 static const char *const names_mp_mode[] = {"combine", "no_combine", "inplace"};
 static const char *const names_mp_layout[] = {"route", "sorted", "masked"};
 static const char *const names_mp_shared[] = {"none", "slot", "add"};
+static const char *const names_mp_quant[] = {"none", "fp8-block"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
 static const char *const names_mp_expert_map[] = {"none", "linear", "round_robin"};
 static const char *const names_mp_sentinel[] = {"-1", "E", "any"};
@@ -36,6 +37,12 @@ static const char *const names_mp_data[] = {"normal", "integer",  "wide",   "one
 static const char *const names_mp_routing[] = {"uniform", "zipf", "hot",        "empty",
                                                "first",   "last", "duplicates", "padded"};
 
+static const char *const names_mp_lora_map[] = {"token", "segments"};
+static const char *const names_mp_lora_routing[] = {"mixed", "uniform", "one", "base", "empty", "requests"};
+static const char *const names_mp_lora_ranks[] = {"full", "zeros", "garbage"};
+static const char *const names_mp_lora_outer[] = {"own", "shared", "copies"};
+static const char *const names_mp_lora_data[] = {"normal", "same", "zero_a", "zero_b"};
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 _Static_assert(COUNT(names_mp_activation) == MP_ACTIVATION_COUNT, "one name per activation");
 _Static_assert(COUNT(names_mp_mode) == MP_MODE_COUNT, "one name per mode");
@@ -44,9 +51,15 @@ _Static_assert(COUNT(names_mp_path) == MP_PATH_COUNT, "one name per path");
 _Static_assert(COUNT(names_mp_expert_map) == MP_MAP_COUNT, "one name per expert map");
 _Static_assert(COUNT(names_mp_sentinel) == MP_SENTINEL_COUNT, "one name per sentinel");
 _Static_assert(COUNT(names_mp_shared) == MP_SHARED_COUNT, "one name per form of the shared expert");
+_Static_assert(COUNT(names_mp_quant) == MP_QUANT_COUNT, "one name per scheme");
 _Static_assert(COUNT(names_mp_scope) == MP_SCOPE_COUNT, "one name per scope");
 _Static_assert(COUNT(names_mp_data) == MP_DATA_COUNT, "one name per data family");
 _Static_assert(COUNT(names_mp_routing) == MP_ROUTING_COUNT, "one name per routing family");
+_Static_assert(COUNT(names_mp_lora_map) == MP_LORA_MAP_COUNT, "one name per map of tokens to adapters");
+_Static_assert(COUNT(names_mp_lora_routing) == MP_LORA_ROUTING_COUNT, "one name per family of adapters");
+_Static_assert(COUNT(names_mp_lora_ranks) == MP_LORA_RANKS_COUNT, "one name per form of ranks");
+_Static_assert(COUNT(names_mp_lora_outer) == MP_LORA_OUTER_COUNT, "one name per form of outer factors");
+_Static_assert(COUNT(names_mp_lora_data) == MP_LORA_DATA_COUNT, "one name per family of adapters' numbers");
 
 #define NAME_OF(type, value) ((size_t)(value) < COUNT(names_##type) ? names_##type[value] : "?")
 const char *mp_activation_name(mp_activation a) {
@@ -70,6 +83,9 @@ const char *mp_sentinel_name(mp_sentinel s) {
 const char *mp_shared_name(mp_shared s) {
     return NAME_OF(mp_shared, s);
 }
+const char *mp_quant_name(mp_quant q) {
+    return NAME_OF(mp_quant, q);
+}
 const char *mp_scope_name(mp_scope s) {
     return NAME_OF(mp_scope, s);
 }
@@ -78,6 +94,9 @@ const char *mp_data_name(mp_data d) {
 }
 const char *mp_routing_name(mp_routing r) {
     return NAME_OF(mp_routing, r);
+}
+const char *mp_lora_routing_name(mp_lora_routing r) {
+    return NAME_OF(mp_lora_routing, r);
 }
 
 /* ---- the field table ---- */
@@ -340,7 +359,7 @@ const mp_field *mp_field_find(const char *name, mp_error *err) {
                 "a value without a field's name: expected name=value, without blanks around the sign");
         return NULL;
     }
-    char known[512] = "";
+    char known[1024] = "";
     const char *names[MP_FIELD_COUNT];
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         names[i] = mp_fields[i].name;

@@ -2,7 +2,9 @@
 #include "moeparity/graph.h"
 
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "cases/numbering.h"
+#include "cases/scheme.h"
 
 /* ---- shapes ---- */
 
@@ -118,6 +120,138 @@ static mp_tensor shared_output_shape(const mp_case *c, int block_size_m) {
                                       : absent;
 }
 
+/* ---- of a quantised case ---- */
+
+/* [E, blocks of n, blocks of k] of weights [E, n, k]. */
+static mp_tensor weight_scale_shape(const mp_case *c, mp_tensor_id id, int64_t n, int64_t k) {
+    const mp_scheme *s = mp_scheme_of(c);
+    if (!c->quant) return absent;
+    return mp_tensor_shape(mp_case_dtype(c, id), 3, c->E, mp_blocks_of(n, s->block_rows),
+                           mp_blocks_of(k, mp_case_group(c)));
+}
+
+static mp_tensor w1_scale_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return weight_scale_shape(c, MP_W1_SCALE, mp_case_w1_rows(c), c->K);
+}
+
+static mp_tensor w2_scale_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return weight_scale_shape(c, MP_W2_SCALE, c->K, c->N);
+}
+
+static mp_tensor codes_shape(const mp_case *c, mp_tensor_id id, int64_t rows, int64_t k) {
+    return mp_scheme_of(c)->quantises_activations ? mp_tensor_shape(mp_case_dtype(c, id), 2, rows, k, 1)
+                                                  : absent;
+}
+
+static mp_tensor scale_shape(const mp_case *c, mp_tensor_id id, int64_t rows, int64_t k) {
+    const mp_scheme *s = mp_scheme_of(c);
+    const int64_t groups = s->granularity == MP_PER_GROUP ? mp_blocks_of(k, mp_case_group(c)) : 1;
+    return codes_shape(c, id, rows, groups);
+}
+
+static mp_tensor x_codes_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return codes_shape(c, MP_X_CODES, c->M, c->K);
+}
+
+static mp_tensor x_scale_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return scale_shape(c, MP_X_SCALE, c->M, c->K);
+}
+
+static mp_tensor cache2_codes_shape(const mp_case *c, int block_size_m) {
+    return codes_shape(c, MP_CACHE2_CODES, cache_rows(c, block_size_m), c->N);
+}
+
+static mp_tensor cache2_scale_shape(const mp_case *c, int block_size_m) {
+    return scale_shape(c, MP_CACHE2_SCALE, cache_rows(c, block_size_m), c->N);
+}
+
+/* LoRA's. An axis for adapters and one for experts are one: adapter l's factor of expert e is number l*E + e,
+ * or l where one is shared by all experts. */
+static mp_tensor lora_factor(const mp_case *c, mp_tensor_id id, int64_t rows, int64_t columns) {
+    return mp_case_has_lora(c) ? mp_tensor_shape(mp_case_dtype(c, id), 3,
+                                                 c->lora_adapters * mp_lora_experts(c, id), rows, columns)
+                               : absent;
+}
+
+static mp_tensor lora_a1_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return lora_factor(c, MP_LORA_A1, mp_lora_slices(c) * c->lora_rank, c->K);
+}
+
+static mp_tensor lora_b1_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return lora_factor(c, MP_LORA_B1, mp_case_w1_rows(c), c->lora_rank);
+}
+
+static mp_tensor lora_a2_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return lora_factor(c, MP_LORA_A2, c->lora_rank, c->N);
+}
+
+static mp_tensor lora_b2_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return lora_factor(c, MP_LORA_B2, c->K, c->lora_rank);
+}
+
+static mp_tensor token_lora_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_case_has_lora(c) ? mp_tensor_shape(MP_I32, 1, c->M, 1, 1) : absent;
+}
+
+static mp_tensor adapter_enabled_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_case_has_lora(c) ? mp_tensor_shape(MP_I32, 1, c->lora_adapters, 1, 1) : absent;
+}
+
+static mp_tensor seg_indptr_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_lora_has_segments(c) ? mp_tensor_shape(MP_I32, 1, mp_lora_segments(c) + 1, 1, 1) : absent;
+}
+
+static mp_tensor req_to_lora_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_lora_has_segments(c) ? mp_tensor_shape(MP_I32, 1, mp_lora_segments(c), 1, 1) : absent;
+}
+
+/* P = S*BM if S < E, else S + E*(BM-1): filtered slots are in no adapter's row. */
+static int64_t lora_capacity(const mp_case *c, int block_size_m) {
+    const int64_t bm = block_size_m, slots = mp_case_slots(c);
+    return slots < c->E ? slots * bm : slots + c->E * (bm - 1);
+}
+
+static mp_tensor lora_sorted_shape(const mp_case *c, int block_size_m) {
+    return mp_case_has_lora(c)
+               ? mp_tensor_shape(MP_I32, 3, 1, c->lora_adapters, lora_capacity(c, block_size_m))
+               : absent;
+}
+
+static mp_tensor lora_expert_ids_shape(const mp_case *c, int block_size_m) {
+    const int64_t blocks = (lora_capacity(c, block_size_m) + block_size_m - 1) / block_size_m;
+    return mp_case_has_lora(c) ? mp_tensor_shape(MP_I32, 3, 1, c->lora_adapters, blocks) : absent;
+}
+
+static mp_tensor lora_num_padded_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_case_has_lora(c) ? mp_tensor_shape(MP_I32, 2, 1, c->lora_adapters, 1) : absent;
+}
+
+static mp_tensor lora_h1_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_case_has_lora(c) ? mp_tensor_shape(mp_case_dtype(c, MP_LORA_H1), 3, c->M, c->topk,
+                                                 mp_lora_slices(c) * c->lora_rank)
+                               : absent;
+}
+
+static mp_tensor lora_h2_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_case_has_lora(c) ? mp_tensor_shape(mp_case_dtype(c, MP_LORA_H2), 3, c->M, c->topk, c->lora_rank)
+                               : absent;
+}
+
 /* ---- the tables ---- */
 
 const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
@@ -131,17 +265,38 @@ const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
     [MP_EXPERT_MAP] = {"expert_map", MP_ROWS_WHOLE, expert_map_shape, 10, MP_EXPERT_MAP},
     [MP_NUMBERED_IDS] = {"numbered_ids", MP_ROWS_TOKEN, numbered_ids_shape, 11, MP_NUMBERED_IDS},
     [MP_SHARED_OUTPUT] = {"shared_output", MP_ROWS_TOKEN, shared_output_shape, 12, MP_SHARED_OUTPUT},
+    [MP_LORA_A1] = {"lora_a1", MP_ROWS_WHOLE, lora_a1_shape, 22, MP_LORA_A1},
+    [MP_LORA_B1] = {"lora_b1", MP_ROWS_WHOLE, lora_b1_shape, 23, MP_LORA_B1},
+    [MP_LORA_A2] = {"lora_a2", MP_ROWS_WHOLE, lora_a2_shape, 24, MP_LORA_A2},
+    [MP_LORA_B2] = {"lora_b2", MP_ROWS_WHOLE, lora_b2_shape, 25, MP_LORA_B2},
+    [MP_TOKEN_LORA] = {"token_lora", MP_ROWS_TOKEN, token_lora_shape, 26, MP_TOKEN_LORA},
+    [MP_ADAPTER_ENABLED] = {"adapter_enabled", MP_ROWS_WHOLE, adapter_enabled_shape, 27, MP_ADAPTER_ENABLED},
+    [MP_SEG_INDPTR] = {"seg_indptr", MP_ROWS_BATCH, seg_indptr_shape, 28, MP_SEG_INDPTR},
+    [MP_REQ_TO_LORA] = {"req_to_lora", MP_ROWS_BATCH, req_to_lora_shape, 29, MP_REQ_TO_LORA},
     [MP_SORTED_TOKEN_IDS] = {"sorted_token_ids", MP_ROWS_CHUNK, sorted_shape, -1, MP_SORTED_TOKEN_IDS},
     [MP_EXPERT_IDS] = {"expert_ids", MP_ROWS_CHUNK, expert_ids_shape, -1, MP_EXPERT_IDS},
     [MP_NUM_TOKENS_POST_PADDED] = {"num_tokens_post_padded", MP_ROWS_CHUNK, padded_shape, -1,
                                    MP_NUM_TOKENS_POST_PADDED},
     [MP_MASKED_M] = {"masked_m", MP_ROWS_CHUNK, masked_m_shape, -1, MP_MASKED_M},
+    [MP_LORA_SORTED_IDS] = {"lora_sorted_token_ids", MP_ROWS_CHUNK, lora_sorted_shape, -1,
+                            MP_LORA_SORTED_IDS},
+    [MP_LORA_EXPERT_IDS] = {"lora_expert_ids", MP_ROWS_CHUNK, lora_expert_ids_shape, -1, MP_LORA_EXPERT_IDS},
+    [MP_LORA_NUM_PADDED] = {"lora_num_tokens_post_padded", MP_ROWS_CHUNK, lora_num_padded_shape, -1,
+                            MP_LORA_NUM_PADDED},
     [MP_CACHE1] = {"cache1", MP_ROWS_CACHE, cache1_shape, 8, MP_CACHE1_HOOKED},
     [MP_CACHE1_HOOKED] = {"cache1_hooked", MP_ROWS_CACHE, cache1_shape, -1, MP_CACHE1_HOOKED},
+    [MP_LORA_H1] = {"lora_h1", MP_ROWS_TOKEN, lora_h1_shape, 30, MP_LORA_H1},
+    [MP_LORA_H2] = {"lora_h2", MP_ROWS_TOKEN, lora_h2_shape, 31, MP_LORA_H2},
     [MP_CACHE2] = {"cache2", MP_ROWS_CACHE, cache2_shape, 9, MP_CACHE2},
     [MP_CACHE3] = {"cache3", MP_ROWS_TOKEN, cache3_shape, 7, MP_CACHE3_HOOKED},
     [MP_CACHE3_HOOKED] = {"cache3_hooked", MP_ROWS_TOKEN, cache3_shape, -1, MP_CACHE3_HOOKED},
     [MP_OUT] = {"out", MP_ROWS_TOKEN, out_shape, -1, MP_OUT},
+    [MP_W1_SCALE] = {"w1_scale", MP_ROWS_WHOLE, w1_scale_shape, 40, MP_W1_SCALE},
+    [MP_W2_SCALE] = {"w2_scale", MP_ROWS_WHOLE, w2_scale_shape, 41, MP_W2_SCALE},
+    [MP_X_CODES] = {"x_codes", MP_ROWS_TOKEN, x_codes_shape, 42, MP_X_CODES},
+    [MP_X_SCALE] = {"x_scale", MP_ROWS_TOKEN, x_scale_shape, 43, MP_X_SCALE},
+    [MP_CACHE2_CODES] = {"cache2_codes", MP_ROWS_CACHE, cache2_codes_shape, 44, MP_CACHE2_CODES},
+    [MP_CACHE2_SCALE] = {"cache2_scale", MP_ROWS_CACHE, cache2_scale_shape, 45, MP_CACHE2_SCALE},
 };
 
 static bool always(const mp_case *c) {
@@ -150,35 +305,72 @@ static bool always(const mp_case *c) {
 }
 
 static bool combines(const mp_case *c) {
-    const bool one_row_as_it_is =
-        c->topk == 1 && (float)c->rsf == 1.0f && c->path == MP_FUSED && c->shared != MP_SHARED_ADD;
+    const bool one_row_as_it_is = c->topk == 1 && (float)c->rsf == 1.0f && c->path == MP_FUSED &&
+                                  c->shared != MP_SHARED_ADD && !mp_case_has_lora(c);
     return c->mode != MP_MODE_NO_COMBINE && (c->fused_sum || !one_row_as_it_is);
+}
+
+static bool quantises(const mp_case *c) {
+    return mp_scheme_of(c)->quantises_activations;
 }
 
 #define ALIGN_TENSORS                                                                                   \
     (MP_IN_SET(MP_SORTED_TOKEN_IDS) | MP_IN_SET(MP_EXPERT_IDS) | MP_IN_SET(MP_NUM_TOKENS_POST_PADDED) | \
-     MP_IN_SET(MP_MASKED_M))
+     MP_IN_SET(MP_MASKED_M) | MP_LORA_ALIGN_TENSORS)
 #define IDS (MP_IN_SET(MP_TOPK_IDS) | MP_IN_SET(MP_EXPERT_MAP))
+#define X_QUANTISED (MP_IN_SET(MP_X_CODES) | MP_IN_SET(MP_X_SCALE))
+#define CACHE2_QUANTISED (MP_IN_SET(MP_CACHE2_CODES) | MP_IN_SET(MP_CACHE2_SCALE))
 #define ROUTING_TENSORS (IDS | MP_IN_SET(MP_TOPK_WEIGHTS) | ALIGN_TENSORS)
 
-/* What all stages, and both GEMMs, have in common of a case's fields. */
+#define SEGMENTS (MP_IN_SET(MP_SEG_INDPTR) | MP_IN_SET(MP_REQ_TO_LORA)) /* what token_lora says already */
+#define LORA_MAP (MP_IN_SET(MP_TOKEN_LORA) | MP_IN_SET(MP_ADAPTER_ENABLED) | SEGMENTS)
+#define LORA_TENSORS (IDS | LORA_MAP | MP_LORA_ALIGN_TENSORS)
+
+/* What all stages, both GEMMs, and LoRA's stages have in common of a case's fields. */
 #define IDS_FIELDS "filter ep_size ep_rank expert_map sentinel"
 #define PLACE_FIELDS "weight_row_gap weight_expert_gap buffer_offset"
+#define LORA_MAP_FIELDS "lora_adapters lora_map lora_routing lora_disabled"
+#define LORA_FIELDS                                                                              \
+    "M E topk dtype " IDS_FIELDS " buffer_offset scope tile data routing seed shared lora_rank " \
+    "lora_ranks lora_outer lora_data " LORA_MAP_FIELDS
 
 const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
-    [MP_ALIGN] = {always, IDS, ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
-                  "M E topk " IDS_FIELDS " path buffer_offset scope tile routing seed shared"},
-    [MP_GATE_UP] = {always, MP_IN_SET(MP_X) | MP_IN_SET(MP_W1) | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
+    [MP_ALIGN] = {always, IDS | LORA_MAP, ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
+                  "M E topk " IDS_FIELDS " path buffer_offset scope tile routing seed shared " LORA_MAP_FIELDS},
+    [MP_QUANT_X] = {quantises, MP_IN_SET(MP_X) | IDS, X_QUANTISED, MP_X_CODES,
+                    "M E topk K dtype " IDS_FIELDS
+                    " buffer_offset scope data routing seed shared quant group"},
+    [MP_GATE_UP] = {always,
+                    MP_IN_SET(MP_X) | X_QUANTISED | MP_IN_SET(MP_W1) | MP_IN_SET(MP_W1_SCALE) |
+                        MP_IN_SET(MP_B1) | ROUTING_TENSORS,
                     MP_IN_SET(MP_CACHE1), MP_CACHE1,
                     "M E topk K N dtype gated apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
-                    " scope tile data routing seed shared"},
+                    " scope tile data routing seed shared quant group"},
+    [MP_SHRINK_GATE_UP] = {mp_case_has_lora, MP_IN_SET(MP_X) | MP_IN_SET(MP_LORA_A1) | LORA_TENSORS,
+                           MP_IN_SET(MP_LORA_H1), MP_LORA_H1, "K gated " LORA_FIELDS},
+    [MP_EXPAND_GATE_UP] = {mp_case_has_lora,
+                           MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_LORA_H1) | MP_IN_SET(MP_LORA_B1) |
+                               LORA_TENSORS,
+                           MP_IN_SET(MP_CACHE1_HOOKED), MP_CACHE1_HOOKED, "N gated interleaved " LORA_FIELDS},
     [MP_ACT] = {always, MP_IN_SET(MP_CACHE1) | IDS, MP_IN_SET(MP_CACHE2), MP_CACHE2,
                 "M E topk N dtype act gated alpha limit interleaved " IDS_FIELDS
                 " buffer_offset scope data routing seed shared"},
-    [MP_DOWN] = {always, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_W2) | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
+    [MP_QUANT_ACT] = {quantises, MP_IN_SET(MP_CACHE2) | IDS, CACHE2_QUANTISED, MP_CACHE2_CODES,
+                      "M E topk N dtype " IDS_FIELDS
+                      " buffer_offset scope data routing seed shared quant group"},
+    [MP_DOWN] = {always,
+                 MP_IN_SET(MP_CACHE2) | CACHE2_QUANTISED | MP_IN_SET(MP_W2) | MP_IN_SET(MP_W2_SCALE) |
+                     MP_IN_SET(MP_B2) | ROUTING_TENSORS,
                  MP_IN_SET(MP_CACHE3), MP_CACHE3,
                  "M E topk K N dtype apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
-                 " scope tile tile_down data routing seed shared"},
+                 " scope tile tile_down data routing seed shared quant group"},
+    [MP_SHRINK_DOWN] = {mp_case_has_lora, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_LORA_A2) | LORA_TENSORS,
+                        MP_IN_SET(MP_LORA_H2), MP_LORA_H2, "N " LORA_FIELDS},
+    [MP_EXPAND_DOWN] = {mp_case_has_lora,
+                        MP_IN_SET(MP_CACHE3) | MP_IN_SET(MP_LORA_H2) | MP_IN_SET(MP_LORA_B2) |
+                            MP_IN_SET(MP_TOPK_WEIGHTS) | LORA_TENSORS,
+                        MP_IN_SET(MP_CACHE3_HOOKED), MP_CACHE3_HOOKED,
+                        "K apply_router_weight_on_input " LORA_FIELDS},
     [MP_COMBINE] = {combines, MP_IN_SET(MP_CACHE3) | IDS | MP_IN_SET(MP_SHARED_OUTPUT), MP_IN_SET(MP_OUT),
                     MP_OUT,
                     "M E topk K dtype rsf " IDS_FIELDS " buffer_offset scope data routing seed shared"},
@@ -204,14 +396,20 @@ bool mp_case_has_stage(const mp_case *c, mp_stage stage) {
 }
 
 mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage) {
-    const bool direct = stage == MP_DOWN && c->scope == MP_SCOPE_ALL && !mp_case_has_stage(c, MP_COMBINE);
+    const mp_stage rows_made = mp_case_has_lora(c) ? MP_EXPAND_DOWN : MP_DOWN;
+    const bool direct = stage == rows_made && c->scope == MP_SCOPE_ALL && !mp_case_has_stage(c, MP_COMBINE);
     return direct ? MP_OUT : mp_stages[stage].output;
 }
 
 _Static_assert((int)MP_COMBINE + 1 == (int)MP_STAGE_COUNT, "runs end with combine, and out is what it makes");
 
+bool mp_stage_is_lora(mp_stage stage) {
+    return stage == MP_SHRINK_GATE_UP || stage == MP_EXPAND_GATE_UP || stage == MP_SHRINK_DOWN ||
+           stage == MP_EXPAND_DOWN;
+}
+
 bool mp_stage_rows_are_slots(mp_stage stage) {
-    return stage != MP_COMBINE;
+    return stage != MP_COMBINE && stage != MP_QUANT_X;
 }
 
 static mp_tensor_set with_shape(const mp_case *c, mp_tensor_set set) {
@@ -220,13 +418,22 @@ static mp_tensor_set with_shape(const mp_case *c, mp_tensor_set set) {
     return set;
 }
 
+mp_tensor_set mp_stage_reads(const mp_case *c, mp_stage stage) {
+    mp_tensor_set set = mp_stages[stage].reads;
+    if (quantises(c) && stage == MP_GATE_UP) set &= ~MP_IN_SET(MP_X);
+    if (quantises(c) && stage == MP_DOWN) set &= ~MP_IN_SET(MP_CACHE2);
+    return with_shape(c, set);
+}
+
+mp_tensor_set mp_stage_writes(const mp_case *c, mp_stage stage) {
+    const bool moved = mp_stage_output(c, stage) != mp_stages[stage].output;
+    return with_shape(c, moved ? MP_IN_SET(MP_OUT) : mp_stages[stage].writes);
+}
+
 static mp_tensor_set written(const mp_case *c) {
     mp_tensor_set set = 0;
-    for (int s = 0; s < MP_STAGE_COUNT; s++) {
-        if (!mp_case_has_stage(c, (mp_stage)s)) continue;
-        const bool moved = mp_stage_output(c, (mp_stage)s) == MP_OUT && s == MP_DOWN;
-        set |= moved ? MP_IN_SET(MP_OUT) : mp_stages[s].writes;
-    }
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (mp_case_has_stage(c, (mp_stage)s)) set |= mp_stage_writes(c, (mp_stage)s);
     return set;
 }
 
@@ -235,7 +442,7 @@ mp_tensor_set mp_case_hidden(const mp_case *c) {
 }
 
 mp_tensor_set mp_case_outputs(const mp_case *c) {
-    return with_shape(c, written(c) & ~mp_case_hidden(c));
+    return written(c) & ~mp_case_hidden(c);
 }
 
 mp_tensor_set mp_case_possible_outputs(const mp_case *c) {
@@ -248,22 +455,28 @@ mp_tensor_set mp_case_possible_outputs(const mp_case *c) {
 mp_tensor_set mp_case_inputs(const mp_case *c) {
     mp_tensor_set set = 0;
     for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (mp_case_has_stage(c, (mp_stage)s)) set |= mp_stages[s].reads;
-    return with_shape(c, set & ~written(c));
+        if (mp_case_has_stage(c, (mp_stage)s)) set |= mp_stage_reads(c, (mp_stage)s);
+    return set & ~written(c);
 }
 
 bool mp_stage_weighs(const mp_case *c, mp_stage stage) {
     if (stage == MP_GATE_UP) return c->apply_router_weight_on_input;
-    return stage == MP_DOWN && !c->apply_router_weight_on_input &&
+    return (stage == MP_DOWN || stage == MP_EXPAND_DOWN) && !c->apply_router_weight_on_input &&
            (c->mode != MP_MODE_NO_COMBINE || c->no_combine_keep_router_weight);
 }
 
 mp_tensor_set mp_stage_needs(const mp_case *c, mp_stage stage) {
-    const bool picks = stage == MP_ALIGN || stage == MP_GATE_UP || stage == MP_DOWN;
-    mp_tensor_set set = mp_stages[stage].reads & ~ALIGN_TENSORS;
+    const bool picks =
+        stage == MP_ALIGN || stage == MP_GATE_UP || stage == MP_DOWN || mp_stage_is_lora(stage);
+    mp_tensor_set set = mp_stage_reads(c, stage) & ~(ALIGN_TENSORS | SEGMENTS);
     if (!mp_stage_weighs(c, stage)) set &= ~MP_IN_SET(MP_TOPK_WEIGHTS);
     set &= ~MP_IN_SET(MP_EXPERT_MAP); /* topk_ids are this rank's already */
     if (!picks) set &= ~MP_IN_SET(MP_TOPK_IDS);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) { /* what a stage of the case has made of it */
+        const mp_tensor_id read = mp_tensors[id].as_read;
+        if ((int)read == id || !(set & MP_IN_SET(id)) || !(written(c) & MP_IN_SET(read))) continue;
+        if (!(mp_stages[stage].writes & MP_IN_SET(read))) set ^= MP_IN_SET(id) | MP_IN_SET(read);
+    }
     return with_shape(c, set);
 }
 
@@ -272,18 +485,32 @@ mp_tensor_set mp_case_derived_inputs(const mp_case *c) {
 }
 
 mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
+    const mp_scheme *s = mp_scheme_of(c);
     switch (id) {
     case MP_TOPK_IDS:
+    case MP_TOKEN_LORA:
+    case MP_ADAPTER_ENABLED:
+    case MP_SEG_INDPTR:
+    case MP_REQ_TO_LORA:
     case MP_EXPERT_MAP:
     case MP_NUMBERED_IDS:
     case MP_SORTED_TOKEN_IDS:
     case MP_EXPERT_IDS:
     case MP_NUM_TOKENS_POST_PADDED:
-    case MP_MASKED_M: return MP_I32;
+    case MP_MASKED_M:
+    case MP_LORA_SORTED_IDS:
+    case MP_LORA_EXPERT_IDS:
+    case MP_LORA_NUM_PADDED: return MP_I32;
     case MP_TOPK_WEIGHTS: return MP_FP32;
-    case MP_X:
     case MP_W1:
-    case MP_W2:
+    case MP_W2: return c->quant ? s->weight : c->dtype;
+    case MP_W1_SCALE:
+    case MP_W2_SCALE: return s->weight_scale;
+    case MP_X_CODES:
+    case MP_CACHE2_CODES: return s->activation;
+    case MP_X_SCALE:
+    case MP_CACHE2_SCALE: return s->activation_scale;
+    case MP_X:
     case MP_B1:
     case MP_B2:
     case MP_CACHE1:
@@ -293,6 +520,12 @@ mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
     case MP_CACHE3_HOOKED:
     case MP_OUT:
     case MP_SHARED_OUTPUT:
+    case MP_LORA_A1:
+    case MP_LORA_B1:
+    case MP_LORA_A2:
+    case MP_LORA_B2:
+    case MP_LORA_H1:
+    case MP_LORA_H2:
     case MP_TENSOR_COUNT: break;
     }
     return c->dtype;

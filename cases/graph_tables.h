@@ -19,8 +19,9 @@
  *   TOKEN  tokens; every token has the same number of rows
  *   CACHE  slots: row t in route layout; in sorted layout the position of t in sorted_token_ids; in masked
  *          layout expert*max_m + its place among the expert's slots there, and none of a filtered slot
+ *   BATCH  nothing of it, but it is of one batch alone, and made again of another one's tokens: segments
  *   CHUNK  chunks of a chunked run, one row each */
-typedef enum mp_rows { MP_ROWS_WHOLE, MP_ROWS_TOKEN, MP_ROWS_CACHE, MP_ROWS_CHUNK } mp_rows;
+typedef enum mp_rows { MP_ROWS_WHOLE, MP_ROWS_TOKEN, MP_ROWS_CACHE, MP_ROWS_BATCH, MP_ROWS_CHUNK } mp_rows;
 
 typedef struct mp_tensor_info {
     const char *name;
@@ -42,8 +43,18 @@ typedef struct mp_stage_info {
 extern const mp_stage_info mp_stages[MP_STAGE_COUNT];
 
 /* Where the stage's result lies: down's in the output itself where nothing is combined (no_combine, or topk=1
- * with nothing to scale and no hooks). */
+ * with nothing to scale and no hooks); with LoRA, what expand_down makes of it. */
 mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage);
+/* What the stage reads and writes of the tensors that the case has: a GEMM of codes not what they were made
+ * of; down the output itself where mp_stage_output says so. */
+mp_tensor_set mp_stage_reads(const mp_case *c, mp_stage stage);
+mp_tensor_set mp_stage_writes(const mp_case *c, mp_stage stage);
+
+/* What align leaves for LoRA: the slots of each adapter's tokens, by expert. */
+#define MP_LORA_ALIGN_TENSORS \
+    (MP_IN_SET(MP_LORA_SORTED_IDS) | MP_IN_SET(MP_LORA_EXPERT_IDS) | MP_IN_SET(MP_LORA_NUM_PADDED))
+/* Whether the stage is one of LoRA's, a shrink or an expand. */
+bool mp_stage_is_lora(mp_stage stage);
 /* Whether rows of the stage's result are slots (token * topk + j), not tokens. */
 bool mp_stage_rows_are_slots(mp_stage stage);
 
@@ -64,7 +75,7 @@ typedef void mp_placed_row(void *ctx, size_t at, size_t row, size_t bytes);
 void mp_placement_rows(const mp_placement *p, const mp_tensor *t, mp_placed_row *visit, void *ctx);
 
 /* Whether the stage multiplies its rows by the router weights: gate_up with apply_router_weight_on_input;
- * else down, but not in mode=no_combine, unless no_combine_keep_router_weight. */
+ * else down, and what LoRA adds to it, but not in mode=no_combine, unless no_combine_keep_router_weight. */
 bool mp_stage_weighs(const mp_case *c, mp_stage stage);
 
 /* What the numbers of the stage are a function of: what it reads, without the padding of align, router

@@ -4,6 +4,7 @@
 
 #include "cases/fill.h"
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "cases/numbering.h"
 
 #include <string.h>
@@ -32,9 +33,21 @@ static mp_status fill(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error 
         mp_fill_expert_map(c, t);
     else if (id == MP_TOPK_WEIGHTS)
         mp_fill_topk_weights(c, t);
+    else if (id == MP_TOKEN_LORA)
+        mp_fill_token_lora(c, t);
+    else if (id == MP_ADAPTER_ENABLED)
+        mp_fill_adapter_enabled(c, t);
+    else if (mp_is_lora_factor(id))
+        mp_fill_lora_factor(c, id, t);
     else
         mp_fill_tensor(c, id, t);
     return MP_OK;
+}
+
+/* Tensors of the batch that follow from those of its tokens. */
+static void fill_batch(const mp_case *c, mp_inputs *in) {
+    if (in->t[MP_SEG_INDPTR].data)
+        mp_fill_segments(c, &in->t[MP_TOKEN_LORA], &in->t[MP_SEG_INDPTR], &in->t[MP_REQ_TO_LORA]);
 }
 
 /* `weights`: inputs that whole tensors are borrowed from, or NULL. */
@@ -54,9 +67,11 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, mp_inputs *i
             continue;
         }
         status = mp_tensor_alloc(t, MP_POISON_A, err);
-        if (status == MP_OK) status = fill(c, (mp_tensor_id)id, t, err);
+        if (status == MP_OK && mp_tensors[id].rows != MP_ROWS_BATCH)
+            status = fill(c, (mp_tensor_id)id, t, err);
         if (status != MP_OK) mp_error_prefix(err, "input %s", mp_tensor_name((mp_tensor_id)id));
     }
+    if (status == MP_OK) fill_batch(c, in);
     /* weights that are borrowed have what is unused there */
     if (status == MP_OK && c->data == MP_UNUSED && !weights) status = mp_fill_unused(c, in, err);
     if (status == MP_OK && in->t[MP_CACHE3].data) mp_zero_filtered_slots(c, in);
@@ -90,6 +105,8 @@ void mp_inputs_destroy(mp_inputs *in) {
 mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t *rows, int64_t count,
                            mp_inputs *out, mp_error *err) {
     mp_status status = MP_OK;
+    mp_case part = *c;
+    part.M = count;
     *out = *in;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         out->borrowed[id] = mp_tensors[id].rows == MP_ROWS_WHOLE;
@@ -98,6 +115,11 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         const mp_tensor *from = &in->t[id];
         if (out->borrowed[id] || !from->data) continue;
+        if (mp_tensors[id].rows == MP_ROWS_BATCH) {
+            out->t[id] = mp_case_shape(&part, (mp_tensor_id)id, 16);
+            status = mp_tensor_alloc(&out->t[id], MP_POISON_A, err);
+            continue;
+        }
         const size_t token_bytes = mp_token_bytes(c, from);
         out->t[id].dim[0] = c->M > 0 ? from->dim[0] / c->M * count : 0; /* no row is left to choose */
         status = mp_tensor_alloc(&out->t[id], MP_POISON_A, err);
@@ -110,14 +132,17 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
                        (const char *)from->data + (size_t)rows[r] * token_bytes, token_bytes);
         }
     }
-    if (status != MP_OK) mp_inputs_destroy(out);
+    if (status == MP_OK)
+        fill_batch(&part, out);
+    else
+        mp_inputs_destroy(out);
     return status;
 }
 
 uint64_t mp_inputs_digest(const mp_inputs *in) {
     uint64_t digest = MP_FILL_VERSION;
     /* In the order of their streams, and which tensor, so that exchanging two shows. */
-    for (int stream = 0; stream < MP_TENSOR_COUNT; stream++) {
+    for (int stream = 0; stream < MP_STREAMS; stream++) {
         int id = 0;
         while (id < MP_TENSOR_COUNT && mp_tensors[id].stream != stream) id++;
         if (id == MP_TENSOR_COUNT || !in->t[id].data) continue;

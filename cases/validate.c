@@ -3,7 +3,9 @@
 #include "base/words.h"
 #include "cases/field.h"
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "cases/parts.h"
+#include "cases/scheme.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -44,6 +46,24 @@ static int forms_of(mp_activation act) {
     case MP_ACTIVATION_COUNT: break;
     }
     return 0;
+}
+
+static mp_status validate_quant(const mp_case *c, mp_error *err) {
+    const mp_scheme *s = mp_scheme_of(c);
+    const bool quantises = c->scope == MP_SCOPE_QUANT_X || c->scope == MP_SCOPE_QUANT_ACT;
+    if (quantises && !s->quantises_activations)
+        return mp_fail(err, MP_EINPUT, "scope=%s: quant=%s quantises no activations", mp_scope_name(c->scope),
+                       s->name);
+    if (c->quant && c->dtype != MP_BF16 && c->dtype != MP_FP16)
+        return mp_fail(err, MP_EINPUT, "quant=%s is of 16-bit models: use dtype=bf16 or fp16, not %s",
+                       s->name, mp_dtype_name(c->dtype));
+    if (c->group > 0 && s->group == MP_WHOLE_AXIS)
+        return mp_fail(err, MP_EINPUT, "group=%" PRId64 ": quant=%s has no groups, remove it", c->group,
+                       s->name);
+    if (c->quant && (c->weight_row_gap > 0 || c->weight_expert_gap > 0))
+        return mp_fail(err, MP_EINPUT,
+                       "quant=%s has packed weights: remove weight_row_gap and weight_expert_gap", s->name);
+    return MP_OK;
 }
 
 static mp_status validate_activation(const mp_case *c, mp_error *err) {
@@ -206,6 +226,30 @@ static mp_status validate_routing(const mp_case *c, mp_error *err) {
     return MP_OK;
 }
 
+static mp_status validate_lora(const mp_case *c, mp_error *err) {
+    for (size_t i = 0; i < MP_FIELD_COUNT && !mp_case_has_lora(c); i++) {
+        const bool of_lora = strncmp(mp_fields[i].name, "lora_", strlen("lora_")) == 0;
+        if (!of_lora || mp_field_compare(&mp_fields[i], c, &mp_default_case) == 0) continue;
+        return mp_fail(err, MP_EINPUT,
+                       "%s means nothing without adapters: remove it or use lora_adapters > 0",
+                       mp_fields[i].name);
+    }
+    if (!mp_case_has_lora(c)) {
+        if (c->scope == MP_SCOPE_ALL || !mp_stage_is_lora((mp_stage)(c->scope - 1))) return MP_OK;
+        return mp_fail(err, MP_EINPUT, "scope=%s is a stage of LoRA: use lora_adapters > 0",
+                       mp_scope_name(c->scope));
+    }
+    if (c->layout != MP_ROUTE || c->path == MP_CHUNKED || c->fused_sum)
+        return mp_fail(err, MP_EINPUT,
+                       "LoRA adds to rows of tokens between the stages: use layout=route, fused_sum=0 and "
+                       "path=fused or runner");
+    const int64_t factors = c->lora_adapters * c->E * mp_lora_slices(c);
+    if (factors > INT32_MAX)
+        return mp_fail(err, MP_EINPUT, "lora_adapters*E is %" PRId64 ": expert numbers are 32-bit, lower it",
+                       c->lora_adapters * c->E);
+    return MP_OK;
+}
+
 mp_status mp_case_validate(const mp_case *c, mp_error *err) {
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {
         if (mp_field_in_range(&mp_fields[i], c)) continue;
@@ -215,8 +259,10 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
     }
     mp_status status = validate_scope(c, err);
     if (!status) status = validate_activation(c, err);
+    if (!status) status = validate_quant(c, err);
     if (!status) status = validate_execution(c, err);
     if (!status) status = validate_shared(c, err);
+    if (!status) status = validate_lora(c, err);
     if (!status) status = validate_routing(c, err);
     return status;
 }
@@ -258,7 +304,7 @@ static void names_text(const char *const *names, size_t count, const char *last,
 }
 
 mp_status mp_case_validate_after(const mp_case *c, const mp_case *before, mp_error *err) {
-    static const char *const of_a_call[] = {"M", "routing", "seed", "filter", "data"};
+    static const char *const of_a_call[] = {"M", "routing", "seed", "filter", "data", "lora_routing"};
     if (c->data == MP_FROM_FILE || before->data == MP_FROM_FILE)
         return mp_fail(err, MP_EINPUT, "data=file: what is judged from a file is not run, after nothing");
     for (size_t i = 0; i < MP_FIELD_COUNT; i++) {

@@ -8,16 +8,18 @@
 
 /* What h5py has no type for is its codes, and an attribute that names it. */
 static bool as_codes(mp_dtype dtype) {
-    return dtype == MP_BF16 || dtype == MP_E4M3 || dtype == MP_E5M2;
+    return dtype == MP_BF16 || dtype == MP_E4M3 || dtype == MP_E5M2 || dtype == MP_UE8M0 ||
+           mp_dtype_is_packed(dtype);
 }
 
 static mp_status write_dataset(hid_t file, const char *name, const mp_tensor *t, mp_error *err) {
     hsize_t dims[MP_MAX_RANK];
     mp_status status = MP_EIO;
-    for (int i = 0; i < t->rank; i++) dims[i] = (hsize_t)t->dim[i];
+    const mp_tensor layout = mp_h5_layout(t);
+    for (int i = 0; i < t->rank; i++) dims[i] = (hsize_t)layout.dim[i];
     const bool codes = as_codes(t->dtype);
     const hid_t type =
-        !codes ? mp_h5_type(t->dtype) : H5Tcopy(mp_dtype_size(t->dtype) == 2 ? H5T_STD_U16LE : H5T_STD_U8LE);
+        !codes ? mp_h5_type(t->dtype) : H5Tcopy(t->dtype == MP_BF16 ? H5T_STD_U16LE : H5T_STD_U8LE);
     const hid_t space = H5Screate_simple(t->rank, dims, NULL);
     const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
     /* without times: the same content gives the same bytes */

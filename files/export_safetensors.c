@@ -17,6 +17,12 @@ static const char *name_of(mp_dtype dtype) {
     case MP_I32: return "I32";
     case MP_E4M3: return "F8_E4M3";
     case MP_E5M2: return "F8_E5M2";
+    case MP_I8: return "I8";
+    case MP_UE8M0: return "F8_E8M0";
+    case MP_U8:
+    case MP_I4: /* packed: bytes */
+    case MP_U4:
+    case MP_E2M1: return "U8";
     case MP_DTYPE_COUNT: break;
     }
     return "";
@@ -24,7 +30,10 @@ static const char *name_of(mp_dtype dtype) {
 
 static json_t *entry_of(const mp_tensor *t, uint64_t begin) {
     json_t *shape = json_array();
-    for (int i = 0; i < t->rank; i++) json_array_append_new(shape, json_integer(t->dim[i]));
+    for (int i = 0; i < t->rank; i++) {
+        const bool halved = i == t->rank - 1 && mp_dtype_is_packed(t->dtype);
+        json_array_append_new(shape, json_integer(halved ? t->dim[i] / 2 : t->dim[i]));
+    }
     return json_pack("{s:s, s:o, s:[I,I]}", "dtype", name_of(t->dtype), "shape", shape, "data_offsets",
                      (json_int_t)begin, (json_int_t)(begin + mp_tensor_bytes(t)));
 }

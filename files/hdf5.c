@@ -55,7 +55,8 @@ static mp_status read_type(hid_t dataset, hid_t type, mp_dtype *dtype, int *inte
     if (status != MP_OK) return status;
     if (said[0]) { /* codes, whatever integers they are stored in */
         const bool codes = class == H5T_INTEGER && H5Tget_sign(type) == H5T_SGN_NONE;
-        if (!mp_dtype_parse(said, dtype) || *dtype == MP_I32 || !codes || mp_dtype_size(*dtype) != size)
+        if (!mp_dtype_parse(said, dtype) || mp_dtype_is_integer(*dtype) || mp_dtype_is_packed(*dtype) ||
+            !codes || mp_dtype_size(*dtype) != size)
             return mp_fail(
                 err, MP_EINPUT,
                 "dtype '%s' in %s of %zu bytes: expected bf16 in uint16 (or another format of this "

@@ -67,7 +67,13 @@ static const char *descr_of(mp_dtype dtype) {
     case MP_FP64: return "<f8";
     case MP_I32: return "<i4";
     case MP_E4M3:
-    case MP_E5M2: return "|u1";
+    case MP_E5M2:
+    case MP_U8:
+    case MP_UE8M0:
+    case MP_I4: /* packed: bytes */
+    case MP_U4:
+    case MP_E2M1: return "|u1";
+    case MP_I8: return "|i1";
     case MP_DTYPE_COUNT: break;
     }
     return "|V1";
@@ -142,8 +148,10 @@ static mp_status add_text(archive *a, int which, const char *name, const char *t
 
 static void add_tensor(archive *a, const char *name, const mp_tensor *t) {
     char shape[96] = "";
+    const int64_t last = t->dim[t->rank - 1] / (mp_dtype_is_packed(t->dtype) ? 2 : 1);
     for (int i = 0, used = 0; i < t->rank; i++)
-        used += snprintf(shape + used, sizeof shape - (size_t)used, "%" PRId64 ", ", t->dim[i]);
+        used += snprintf(shape + used, sizeof shape - (size_t)used, "%" PRId64 ", ",
+                         i < t->rank - 1 ? t->dim[i] : last);
     add_member(a, name, descr_of(t->dtype), shape, t->data, mp_tensor_bytes(t));
 }
 

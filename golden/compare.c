@@ -61,7 +61,7 @@ static void differing_row(mp_golden_difference *diff, const mp_tensor *t, int64_
 }
 
 static void describe_first(mp_golden_difference *diff, double was, double is) {
-    const int digits = (int)(2 * mp_dtype_size(diff->dtype));
+    const int digits = (mp_dtype_bits(diff->dtype) + 3) / 4;
     char *text = diff->first;
     size_t used = 0, size = sizeof diff->first;
     for (int axis = 0; axis < diff->rank; axis++)
@@ -104,7 +104,7 @@ static void compare_row(const row_comparison *c, int64_t row, const void *stored
 
 static void compare_rows(void *ctx, int64_t first_row, int64_t rows, const char *bytes) {
     const row_comparison *c = ctx;
-    const size_t row_bytes = (size_t)mp_tensor_row_length(c->t) * mp_dtype_size(c->t->dtype);
+    const size_t row_bytes = mp_tensor_row_bytes(c->t);
     for (int64_t row = first_row; row < first_row + rows; row++, bytes += row_bytes)
         if (memcmp(bytes, mp_tensor_row(c->t, row), row_bytes) != 0) compare_row(c, row, bytes);
 }

@@ -42,21 +42,41 @@ mp_status mp_h5_fail(mp_error *err, mp_status status, const char *format, ...) {
 /* Every binary format of mp_format has the IEEE shape sign | exponent | fraction without gaps, so its fields
  * follow from its size, precision and emin. A reader that knows only IEEE rules takes the top exponent for
  * Inf and NaN: true for all formats but e4m3fn, whose codes from 256 to 448 such a reader shows as Inf or
- * NaN. The stored bits are exact in any case, and this program decodes them itself. */
+ * NaN. The stored bits are exact in any case, and this program decodes them itself. What HDF5 has no type for
+ * is bytes with a tag. */
+static hid_t tagged_byte(const char *tag) {
+    const hid_t type = H5Tcreate(H5T_OPAQUE, 1);
+    if (type >= 0 && H5Tset_tag(type, tag) >= 0) return type;
+    if (type >= 0) H5Tclose(type);
+    return H5I_INVALID_HID;
+}
+
 hid_t mp_h5_type(mp_dtype dtype) {
     if (dtype == MP_I32) return H5Tcopy(H5T_STD_I32LE);
+    if (dtype == MP_I8) return H5Tcopy(H5T_STD_I8LE);
+    if (dtype == MP_U8) return H5Tcopy(H5T_STD_U8LE);
+    if (dtype == MP_UE8M0 || mp_dtype_is_packed(dtype)) return tagged_byte(mp_dtype_name(dtype));
     const mp_format *format = mp_dtype_format(dtype);
-    size_t bits = 8 * format->size, fraction = (size_t)format->precision - 1, exponent = bits - 1 - fraction;
+    size_t bits = (size_t)format->bits, fraction = (size_t)format->precision - 1,
+           exponent = bits - 1 - fraction;
     hid_t type = H5Tcopy(H5T_IEEE_F64LE);
     if (type < 0) return type;
     /* From wide to narrow: fields first, then what surrounds them. */
     if (H5Tset_fields(type, bits - 1, fraction, exponent, 0, fraction) < 0 ||
-        H5Tset_precision(type, bits) < 0 || H5Tset_size(type, format->size) < 0 ||
+        H5Tset_precision(type, bits) < 0 || H5Tset_size(type, bits / 8) < 0 ||
         H5Tset_ebias(type, (size_t)(1 - format->emin)) < 0) {
         H5Tclose(type);
         return H5I_INVALID_HID;
     }
     return type;
+}
+
+mp_tensor mp_h5_layout(const mp_tensor *t) {
+    mp_tensor layout = *t;
+    if (!mp_dtype_is_packed(t->dtype)) return layout;
+    layout.dtype = MP_U8;
+    layout.dim[t->rank - 1] = (int64_t)mp_tensor_row_bytes(t);
+    return layout;
 }
 
 bool mp_h5_dtype(hid_t type, mp_dtype *dtype) {

@@ -3,8 +3,8 @@
 #ifndef MP_GOLDEN_H5_H
 #define MP_GOLDEN_H5_H
 
-#include "moeparity/dtype.h"
 #include "moeparity/status.h"
+#include "moeparity/tensor.h"
 
 #include <hdf5.h>
 
@@ -17,6 +17,8 @@ mp_status mp_h5_fail(mp_error *err, mp_status status, const char *format, ...)
 
 /* The HDF5 type with the bits of dtype, little-endian; a new id, or negative. */
 hid_t mp_h5_type(mp_dtype dtype);
+/* What lies in the file: the tensor, or of a packed one its bytes, with a last axis of half the length. */
+mp_tensor mp_h5_layout(const mp_tensor *t);
 /* The dtype whose HDF5 type equals `type`; false when there is none. */
 bool mp_h5_dtype(hid_t type, mp_dtype *dtype);
 

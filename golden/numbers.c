@@ -28,10 +28,11 @@ mp_status mp_stored_read(const mp_stored *stored, mp_stored_visit *visit, void *
     if (mp_tensor_count(t) == 0) return MP_OK; /* of a batch of no tokens */
     hid_t type = mp_h5_type(t->dtype), space = H5Dget_space(stored->dataset);
     const int64_t rows_of_entry = t->rank == 1 ? 0 : mp_tensor_rows(t) / t->dim[0];
-    const size_t entry_bytes = mp_tensor_bytes(t) / (size_t)t->dim[0];
+    const mp_tensor layout = mp_h5_layout(t);
+    const size_t entry_bytes = mp_tensor_bytes(t) / (size_t)layout.dim[0];
     int64_t step = stored->chunk_entries > 0 ? stored->chunk_entries : (int64_t)(PIECE_BYTES / entry_bytes);
     if (step < 1) step = 1;
-    if (step > t->dim[0] || t->rank == 1) step = t->dim[0]; /* of rank 1: one row */
+    if (step > layout.dim[0] || t->rank == 1) step = layout.dim[0]; /* of rank 1: one row */
     if (type < 0 || space < 0) {
         mp_h5_fail(err, status, "cannot read the layout");
         goto out;
@@ -41,10 +42,10 @@ mp_status mp_stored_read(const mp_stored *stored, mp_stored_visit *visit, void *
                          (size_t)step * entry_bytes);
         goto out;
     }
-    for (int64_t first = 0; first < t->dim[0]; first += step) {
-        int64_t entries = t->dim[0] - first < step ? t->dim[0] - first : step;
+    for (int64_t first = 0; first < layout.dim[0]; first += step) {
+        int64_t entries = layout.dim[0] - first < step ? layout.dim[0] - first : step;
         hsize_t start[MP_MAX_RANK] = {(hsize_t)first, 0, 0};
-        hsize_t extent[MP_MAX_RANK] = {(hsize_t)entries, (hsize_t)t->dim[1], (hsize_t)t->dim[2]};
+        hsize_t extent[MP_MAX_RANK] = {(hsize_t)entries, (hsize_t)layout.dim[1], (hsize_t)layout.dim[2]};
         hid_t memory = H5Screate_simple(t->rank, extent, NULL);
         bool read = memory >= 0 &&
                     H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, extent, NULL) >= 0 &&
@@ -87,7 +88,7 @@ mp_status mp_stored_tree(const mp_stored *stored, mp_tree *tree, mp_error *err) 
 
 /* A byte for eight rows. */
 static mp_status check_bits(hid_t dataset, int64_t bytes, mp_error *err) {
-    const mp_tensor bits = mp_tensor_shape(MP_E4M3, 1, bytes, 1, 1);
+    const mp_tensor bits = mp_tensor_shape(MP_U8, 1, bytes, 1, 1);
     int64_t chunk;
     const hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
     const bool known = type >= 0 && H5Tequal(type, H5T_STD_U8LE) > 0,

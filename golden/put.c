@@ -22,8 +22,9 @@ static mp_status create_dataset(hid_t group, const char *name, const mp_tensor *
                                 mp_error *err) {
     mp_status status = MP_EIO;
     hsize_t dims[MP_MAX_RANK], chunk[MP_MAX_RANK];
-    for (int axis = 0; axis < t->rank; axis++) dims[axis] = (hsize_t)t->dim[axis];
-    chunk_shape(t, chunk);
+    const mp_tensor layout = mp_h5_layout(t);
+    for (int axis = 0; axis < t->rank; axis++) dims[axis] = (hsize_t)layout.dim[axis];
+    chunk_shape(&layout, chunk);
 
     *dataset = H5I_INVALID_HID;
     hid_t space = H5Screate_simple(t->rank, dims, NULL), creation = H5Pcreate(H5P_DATASET_CREATE);
@@ -115,7 +116,7 @@ mp_status mp_put_left_out(hid_t group, const char *name, int64_t rows, const uin
     char dataset_name[64];
     hid_t dataset;
     snprintf(dataset_name, sizeof dataset_name, "%s" MP_LEFT_OUT_SUFFIX, name);
-    mp_tensor bits = mp_tensor_shape(MP_E4M3, 1, (rows + 7) / 8, 1, 1); /* elements of a byte */
+    mp_tensor bits = mp_tensor_shape(MP_U8, 1, (rows + 7) / 8, 1, 1);
     bits.data = (void *)left_out;
     const mp_status status = create_dataset(group, dataset_name, &bits, H5T_STD_U8LE, &dataset, err);
     return close_dataset(dataset, dataset_name, status, err);

@@ -66,7 +66,7 @@ typedef struct digesting {
 
 static void digest_rows(void *ctx, int64_t first, int64_t count, const char *bytes) {
     const digesting *d = ctx;
-    const size_t row_bytes = (size_t)mp_tensor_row_length(d->shape) * mp_dtype_size(d->shape->dtype);
+    const size_t row_bytes = mp_tensor_row_bytes(d->shape);
     for (int64_t r = first; r < first + count; r++, bytes += row_bytes)
         d->digest[r] = mp_digest(bytes, row_bytes);
 }

@@ -44,6 +44,9 @@ static mp_status set_shape(mp_stored *stored, mp_dtype dtype, int rank, const in
                            (long long)dim[axis]);
         if (dim[axis] > 0) elements *= dim[axis]; /* the other axes stay small, even beside an empty one */
     }
+    if (mp_dtype_is_packed(dtype) && rank > 0 && dim[rank - 1] % 2 != 0)
+        return mp_fail(err, MP_EINPUT, "axis %d has %lld elements of %s; expected an even number", rank - 1,
+                       (long long)dim[rank - 1], mp_dtype_name(dtype));
     stored->shape = mp_tensor_shape(dtype, rank, dim[0], dim[1], dim[2]);
     return MP_OK;
 }
@@ -63,6 +66,8 @@ static mp_status full_shape(mp_stored *stored, mp_error *err) {
         goto out;
     }
     H5Sget_simple_extent_dims(space, dims, NULL);
+    /* two elements in a byte; a length whose double wraps around is refused as it is */
+    if (mp_dtype_is_packed(dtype) && dims[rank - 1] < INT64_MAX / 2) dims[rank - 1] *= 2;
     status = set_shape(stored, dtype, rank, (int64_t[]){(int64_t)dims[0], (int64_t)dims[1], (int64_t)dims[2]},
                        err);
 out:
@@ -218,7 +223,7 @@ static mp_tensor held(const mp_stored *stored) {
         return mp_tensor_shape(MP_FP64, 2, stored->tree.groups, stored->tree.words, 1);
     /* digests have 8 bytes each */
     if (stored->digest) return mp_tensor_shape(MP_FP64, 1, mp_tensor_rows(&stored->shape), 1, 1);
-    return stored->shape;
+    return mp_h5_layout(&stored->shape);
 }
 
 static mp_status open_dataset(hid_t group, const char *name, bool tree, const mp_tensor *plan,

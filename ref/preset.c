@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moeparity/preset.h"
 
+#include "cases/scheme.h"
 #include "ref/predict/float32_math.h"
 #include "ref/predict/special_unit.h"
 #include "ref/predict/tensorcore.h"
@@ -16,12 +17,25 @@ static void promise(mp_contract *contract, mp_bits_promise bits) {
 }
 
 /* What our kernels do with rows that hold no result. */
-static void keep_rows(mp_contract *contract) {
+static void keep_rows(mp_contract *contract, const mp_case *c) {
     contract->filtered[MP_GATE_UP] = contract->filtered[MP_DOWN] = MP_ROW_ZERO;
     contract->filtered[MP_ACT] = contract->padding = MP_ROW_UNTOUCHED;
+    if (mp_scheme_of(c)->quantises_activations) contract->filtered[MP_QUANT_ACT] = MP_ROW_UNTOUCHED;
 }
 
-static mp_contract float64_contract(void) {
+/* LoRA's GEMMs, where the case has adapters: two kernels, the shrunk rows stored between them, what they add
+ * rounded before it is added, and no other row touched. */
+static void set_lora(mp_contract *contract, const mp_case *c, const mp_gemm_contract *gemm) {
+    static const mp_stage stages[] = {MP_SHRINK_GATE_UP, MP_EXPAND_GATE_UP, MP_SHRINK_DOWN, MP_EXPAND_DOWN};
+    contract->shrink = contract->expand =
+        (mp_gemm_contract){.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1};
+    if (!mp_case_has_lora(c)) return;
+    contract->shrink = contract->expand = *gemm;
+    contract->lora_rows = MP_LORA_ROWS_KEPT;
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) contract->filtered[stages[i]] = MP_ROW_ZERO;
+}
+
+static mp_contract float64_contract(const mp_case *c) {
     mp_contract contract = {.preset = "float64",
                             .stable_align = true,
                             .align_tail = true,
@@ -30,18 +44,20 @@ static mp_contract float64_contract(void) {
                             .act_ulps = 1,
                             .float64_steps = true};
     promise(&contract, MP_BITS_NONE);
-    keep_rows(&contract);
+    keep_rows(&contract, c);
+    set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
 
-static mp_contract ieee_any_order(void) {
+static mp_contract ieee_any_order(const mp_case *c) {
     mp_contract contract = {.preset = "ieee-any-order",
                             .gate_up = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .down = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .act_ulps = MP_FLOAT32_MATH_ULPS,
                             .act_function = MP_ACT_LIBRARY};
     promise(&contract, MP_BITS_NONE);
-    keep_rows(&contract);
+    keep_rows(&contract, c);
+    set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
 
@@ -57,6 +73,7 @@ static mp_contract any_sane_kernel(const mp_case *c) {
     mp_contract contract = mp_contract_weakest();
     snprintf(contract.preset, sizeof contract.preset, MP_ANY_CONTRACT);
     contract.gate_up.accumulator = contract.down.accumulator = MP_ACC_ANY;
+    if (mp_case_has_lora(c)) contract.shrink.accumulator = contract.expand.accumulator = MP_ACC_ANY;
     contract.act_function = MP_ACT_SPECIAL_UNIT;
     contract.act_ulps = by_exp ? 8 : 108;
     contract.act_ulps_per_argument = by_exp ? 1.173 : 0;
@@ -71,20 +88,31 @@ static mp_contract any_sane_kernel(const mp_case *c) {
 static mp_bits_promise set_gemm(mp_gemm_contract *gemm, int sm, mp_dtype dtype) {
     *gemm = (mp_gemm_contract){.accumulator = MP_ACC_FMA_ASCENDING, .split_k = 1};
     if (dtype == MP_FP32 || dtype == MP_FP64) return MP_BITS_REQUIRED;
-    if (dtype != MP_BF16 && dtype != MP_FP16) { /* no kernel of ours takes it */
+    if (dtype != MP_BF16 && dtype != MP_FP16 && dtype != MP_E4M3) { /* no kernel of ours takes it */
         gemm->accumulator = MP_ACC_IEEE_ANY_ORDER;
         return MP_BITS_NONE;
     }
-    const mp_tc_input operands = dtype == MP_BF16 ? MP_TC_BF16 : MP_TC_FP16;
-    mp_tc_model model = {
-        .group = 4, .fraction_bits = 23, .result_fraction_bits = 23}; /* sm_70, the coarsest */
+    const mp_tc_input operands = dtype == MP_BF16 ? MP_TC_BF16 : dtype == MP_FP16 ? MP_TC_FP16 : MP_TC_E4M3;
+    /* Where the table has no instruction: the coarsest that is known, of sm_89 or sm_70. */
+    const mp_tc_input coarse = operands == MP_TC_E4M3 ? MP_TC_E4M3 : MP_TC_FP16;
+    mp_tc_model model;
+    mp_tc_find(coarse == MP_TC_E4M3 ? 89 : 70, MP_TC_MMA, coarse, coarse, &model);
     const bool known = mp_tc_find(sm, MP_TC_MMA, operands, operands, &model);
     gemm->accumulator = MP_ACC_TENSOR_CORE;
     gemm->group = model.group;
     gemm->fraction_bits = model.fraction_bits;
     gemm->result_fraction_bits = model.result_fraction_bits;
-    gemm->zero_exponent = MP_TC_ZERO_EXPONENT;
+    gemm->zero_exponent = model.zero_exponent;
+    if (model.method == MP_TC_THROUGH_FP16) gemm->k_order = MP_K_BY_PAIRS;
     return !known ? MP_BITS_NONE : model.measured ? MP_BITS_REQUIRED : MP_BITS_REPORTED;
+}
+
+/* How our kernels scale. */
+static void set_scaling(mp_gemm_contract *gemm, const mp_case *c) {
+    const mp_scheme *s = mp_scheme_of(c);
+    if (!c->quant || s->enters == MP_SCALES_BEFORE) return;
+    gemm->scaling = s->enters == MP_SCALES_PER_TILE ? MP_SCALING_PRODUCT_FMA : MP_SCALING_PRODUCT;
+    if (s->enters == MP_SCALES_PER_TILE) gemm->promotion = (int)mp_case_group(c);
 }
 
 mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
@@ -96,10 +124,15 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
                                 c->shared == MP_SHARED_ADD ? MP_SHARED_ONE_ROUNDING : MP_SHARED_ROUNDED};
     snprintf(contract.preset, sizeof contract.preset, "sm_%d", sm);
     promise(&contract, MP_BITS_REQUIRED);
-    keep_rows(&contract);
-    const mp_dtype operands = mp_case_dtype(c, MP_W1);
+    keep_rows(&contract, c);
+    const mp_dtype operands = mp_case_multiplied(c);
     const mp_bits_promise gemm_bits = set_gemm(&contract.gate_up, sm, operands);
-    set_gemm(&contract.down, sm, mp_case_dtype(c, MP_W2));
+    set_gemm(&contract.down, sm, operands);
+    set_scaling(&contract.gate_up, c);
+    set_scaling(&contract.down, c);
+    mp_gemm_contract adapter;
+    set_gemm(&adapter, sm, mp_case_dtype(c, MP_LORA_A1));
+    set_lora(&contract, c, &adapter);
     /* What an architecture is not known to do in one stage is not required of it in the next. */
     for (int s = 0; s < MP_STAGE_COUNT; s++)
         if (contract.promise[s].bits > gemm_bits) contract.promise[s].bits = gemm_bits;
@@ -112,7 +145,7 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
 
 /* "sm_90", or "sm_90-triton": the architecture's, with the functions of other kernels that are predicted. */
 static bool of_architecture(const char *name, const mp_case *c, mp_contract *contract) {
-    static const int known[] = {80, 86, 89, 90, 100};
+    static const int known[] = {80, 86, 89, 90, 100, 120};
     static const struct {
         const char *name;
         mp_act_function function;
@@ -147,11 +180,11 @@ static bool of_architecture(const char *name, const mp_case *c, mp_contract *con
 
 mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *contract, mp_error *err) {
     if (strcmp(name, "float64") == 0) {
-        *contract = float64_contract();
+        *contract = float64_contract(c);
         return MP_OK;
     }
     if (strcmp(name, "ieee-any-order") == 0) {
-        *contract = ieee_any_order();
+        *contract = ieee_any_order(c);
         return MP_OK;
     }
     if (strcmp(name, "weakest") == 0) {
@@ -165,8 +198,9 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
     if (of_architecture(name, c, contract)) return MP_OK;
     return mp_fail(
         err, MP_EINPUT,
-        "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, one of "
-        "these five with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton, -triton-quotient, "
+        "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, "
+        "sm_120, "
+        "one of these six with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton, -triton-quotient, "
         "-cuda-math-sigmoid, -cuda-math-product or -torch-compile behind it, weakest or any",
         name);
 }

@@ -51,8 +51,7 @@ static void launch_blocks(const faulty_run *run, int64_t blocks) {
     const int64_t end = blocks * run->trace->block_size_m;
     for (int64_t p = end; p < padded[0]; p++)
         if (slot[p] < mp_case_slots(run->c))
-            mp_fill_pattern(mp_tensor_row(cache1, slot[p]),
-                            (size_t)mp_tensor_row_length(cache1) * mp_dtype_size(cache1->dtype), MP_POISON_B);
+            mp_fill_pattern(mp_tensor_row(cache1, slot[p]), mp_tensor_row_bytes(cache1), MP_POISON_B);
     if (end < padded[0]) redo_behind_gate_up(run);
 }
 
@@ -110,8 +109,7 @@ void blocks_of_the_run_before(const faulty_run *run) {
     bool wrong = false;
     for (int64_t p = now; used(run) && p < end && p < mp_tensor_count(&before); p++) {
         if (stale[p] >= mp_case_slots(run->c)) continue;
-        memset(mp_tensor_row(cache1, stale[p]), 0,
-               (size_t)mp_tensor_row_length(cache1) * mp_dtype_size(cache1->dtype));
+        memset(mp_tensor_row(cache1, stale[p]), 0, mp_tensor_row_bytes(cache1));
         wrong = true;
     }
     mp_tensor_free(&before);

@@ -64,6 +64,16 @@ static const char *const choices[][9] = {
     {"routing", "uniform", "zipf", "hot", "empty", "first", "last", "duplicates", "padded"},
     {"seed", "0", "1", "9223372036854775807"},
     {"shared", "none", "slot", "add"},
+    {"quant", "none", "none", "fp8-block"},
+    {"group", "0", "0", "64"},
+    {"lora_adapters", "0", "0", "1", "4096"},
+    {"lora_rank", "16", "1", "16", "40"},
+    {"lora_map", "token", "token", "segments"},
+    {"lora_routing", "mixed", "uniform", "one", "base", "empty", "requests"},
+    {"lora_disabled", "0", "0", "0.5", "1"},
+    {"lora_ranks", "full", "full", "zeros", "garbage"},
+    {"lora_outer", "own", "own", "shared", "copies"},
+    {"lora_data", "normal", "same", "zero_a", "zero_b"},
 };
 
 static uint64_t next_random(uint64_t *state) { /* Knuth's MMIX constants */

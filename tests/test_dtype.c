@@ -236,22 +236,6 @@ static void int32_rounds_and_clamps(void **state) {
     assert_int_equal(data[1], 77);
 }
 
-static void int4_pairs_keep_their_neighbour(void **state) {
-    (void)state;
-    for (int byte = 0; byte < 256; byte++) {
-        uint8_t packed[2] = {0x33, (uint8_t)byte};
-        assert_int_equal(mp_decode_int4(packed, 2) & 0xF, byte & 0xF); /* low nibble first */
-        assert_int_equal(mp_decode_int4(packed, 3) & 0xF, byte >> 4);
-        for (int value = -20; value <= 20; value++) {
-            int clamped = value < -8 ? -8 : value > 7 ? 7 : value, other = mp_decode_int4(packed, 2);
-            mp_encode_int4(packed, 3, value);
-            assert_int_equal(mp_decode_int4(packed, 3), clamped);
-            assert_int_equal(mp_decode_int4(packed, 2), other);
-            assert_int_equal(packed[0], 0x33);
-        }
-    }
-}
-
 static void half_ulps_outside_the_finite_range(void **state) {
     (void)state;
     for (int d = 0; d < MP_DTYPE_COUNT; d++) assert_true(isnan(mp_half_ulp((mp_dtype)d, NAN)));
@@ -259,18 +243,23 @@ static void half_ulps_outside_the_finite_range(void **state) {
                 mp_half_ulp(MP_FP16, -1e9) == 16); /* of the last finite binade */
     assert_true(mp_half_ulp(MP_BF16, 0) == 0x1p-134 && mp_half_ulp(MP_FP32, 0x1p-140) == 0x1p-150);
     assert_true(mp_half_ulp(MP_FP64, 1) == 0x1p-53 && mp_half_ulp(MP_FP64, 0) > 0);
+    assert_true(mp_half_ulp(MP_I8, 3) == 0.5 && mp_half_ulp(MP_E2M1, 0) == 0.25 &&
+                mp_half_ulp(MP_E2M1, 5) == 1 && mp_half_ulp(MP_UE8M0, 4) == 2);
     assert_true(mp_unit_roundoff(MP_BF16) == 0x1p-8 && mp_unit_roundoff(MP_FP32) == 0x1p-24 &&
                 mp_unit_roundoff(MP_FP64) == 0x1p-53);
 }
 
 static void names_and_sizes(void **state) {
     (void)state;
-    static const size_t sizes[MP_DTYPE_COUNT] = {2, 2, 4, 8, 4, 1, 1};
+    static const int bits[MP_DTYPE_COUNT] = {16, 16, 32, 64, 32, 8, 8, 8, 8, 4, 4, 4, 8};
     for (int d = 0; d < MP_DTYPE_COUNT; d++) {
         mp_dtype parsed = MP_DTYPE_COUNT;
         assert_true(mp_dtype_parse(mp_dtype_name((mp_dtype)d), &parsed));
         assert_int_equal(parsed, d);
-        assert_int_equal(mp_dtype_size((mp_dtype)d), sizes[d]);
+        assert_int_equal(mp_dtype_bits((mp_dtype)d), bits[d]);
+        assert_int_equal(mp_dtype_is_packed((mp_dtype)d), bits[d] == 4);
+        if (bits[d] >= 8) assert_int_equal(mp_dtype_size((mp_dtype)d), bits[d] / 8);
+        assert_int_equal(mp_dtype_bytes((mp_dtype)d, 6), 6 * bits[d] / 8);
     }
     mp_dtype untouched = MP_FP16;
     assert_false(mp_dtype_parse("float", &untouched));
@@ -287,7 +276,6 @@ int main(void) {
         cmocka_unit_test(encoding_rows_of_float32_rounds_once),
         cmocka_unit_test(eight_bit_formats_saturate_on_request),
         cmocka_unit_test(int32_rounds_and_clamps),
-        cmocka_unit_test(int4_pairs_keep_their_neighbour),
         cmocka_unit_test(half_ulps_outside_the_finite_range),
         cmocka_unit_test(names_and_sizes),
     };

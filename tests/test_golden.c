@@ -75,6 +75,47 @@ static void one_flipped_bit_is_one_difference(void **state) {
     free_trace(&trace);
 }
 
+/* Tensors of formats that HDF5 has no number for, and of those that share a byte: of every rank, in full and
+ * as digests, in one chunk and in several. */
+static void small_formats_are_stored_and_compared(void **state) {
+    (void)state;
+    static const mp_dtype dtypes[] = {MP_I8, MP_U8, MP_UE8M0, MP_I4, MP_U4, MP_E2M1};
+    const int64_t shapes[][3] = {{10, 1, 1}, {7, 6, 1}, {3, 5, 4}, {3000, 1000, 1}, {3, 3000000, 1}};
+    const int ranks[] = {1, 2, 3, 2, 2};
+    mp_golden_difference diff[MP_TENSOR_COUNT];
+    random_state = 20;
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        for (int s = 0; s < 5; s++) {
+            if (s > 2 && dtypes[i] != MP_E2M1) continue;
+            mp_trace trace = {.block_size_m = 16};
+            mp_tensor *t = &trace.t[MP_OUT];
+            *t = random_tensor(dtypes[i], ranks[s], shapes[s][0], shapes[s][1], shapes[s][2]);
+            const int64_t count = mp_tensor_count(t), changed = count - 2;
+            assert_int_equal(8 * (int64_t)mp_tensor_bytes(t), count * mp_dtype_bits(dtypes[i]));
+            for (int digests = 0; digests < 2; digests++) {
+                record(path, 0, &trace, digests ? 0 : SIZE_MAX);
+                assert_int_equal(compare(0, &trace, diff), 1);
+                assert_true(diff[0].stored && !diff[0].shape_differs && diff[0].differing_rows == 0);
+                const uint64_t was = mp_code_at(dtypes[i], t->data, changed);
+                mp_put_code(dtypes[i], t->data, changed, was ^ 1);
+                compare(0, &trace, diff);
+                assert_int_equal(diff[0].differing_rows, 1);
+                assert_int_equal(diff[0].first_rows[0], changed / mp_tensor_row_length(t));
+                assert_int_equal(diff[0].differing, digests ? 0 : 1);
+                if (!digests) {
+                    assert_int_equal(diff[0].first_index[ranks[s] - 1], mp_tensor_row_length(t) - 2);
+                    assert_true(diff[0].first_was == was && diff[0].first_is == (was ^ 1));
+                }
+                mp_put_code(dtypes[i], t->data, changed, was);
+            }
+            free_trace(&trace);
+        }
+    }
+    mp_trace odd = {.block_size_m = 16};
+    odd.t[MP_OUT] = mp_tensor_shape(MP_E2M1, 2, 4, 3, 1);
+    assert_int_equal(mp_tensor_alloc(&odd.t[MP_OUT], MP_POISON_A, &err), MP_EINTERNAL);
+}
+
 static void figures_of_a_difference(void **state) {
     (void)state;
     mp_trace trace = {.block_size_m = 16};
@@ -411,6 +452,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(round_trip_keeps_every_bit),
         TEST(one_flipped_bit_is_one_difference),
+        TEST(small_formats_are_stored_and_compared),
         TEST(figures_of_a_difference),
         TEST(large_tensors_are_compared_to_their_end),
         TEST(digest_threshold),

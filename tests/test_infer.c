@@ -702,7 +702,7 @@ static bool row_is_poison;
 
 static void plant_rows(const faulty_run *run) {
     const mp_tensor *t = &run->trace->t[MP_CACHE1];
-    const size_t bytes = (size_t)mp_tensor_row_length(t) * mp_dtype_size(t->dtype);
+    const size_t bytes = mp_tensor_row_bytes(t);
     for (int64_t slot = 0; t->data && slot < mp_case_slots(run->c); slot++)
         if (ids_of(run)[slot] < 0)
             mp_fill_pattern(mp_tensor_row(t, slot), bytes, row_is_poison ? run->poison : row_pattern);

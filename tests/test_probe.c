@@ -470,7 +470,7 @@ static void random_vectors_are_what_they_say(void **state) {
                 if (kind->operand == MP_I32) continue;
                 for (int k = 0; k < dot.depth; k++) {
                     const double x = mp_decode_code(kind->operand, a[k]);
-                    assert_true(a[k] >> (8 * format->size - 1) <= 1);
+                    assert_true(a[k] >> (format->bits - 1) <= 1);
                     zeros += x == 0;
                     subnormals += x != 0 && fabs(x) < ldexp(1, format->emin);
                     infinite_or_nan += !isfinite(x);

@@ -64,7 +64,7 @@ static _Noreturn void be(fake what) {
         for (;;) pause();
     case COMPILES:
         say(&c, json_pack("{s:{s:s}}", "progress", "what", "kernels"));
-        sleep(3);
+        sleep(2);
         break;
     case NEWER: say(&c, json_pack("{s:{s:i}}", "weather", "degrees", 21)); break;
     case DIES_AFTER_HELLO: say(&c, json_pack("{s:{s:s}}", "progress", "what", "subject")); break;
@@ -244,7 +244,7 @@ static void a_start_that_fails_ends_the_run(void **state) {
     assert_int_equal(mp_file_read(f->told, &told, &size, &f->err), MP_OK);
     assert_int_equal(strchr(told, '\n') - told + 1, size); /* one pid: the others wait for the first */
     free(told);
-    fails(f, chaos_run(f), "the worker has not answered after 2 s (subject)");
+    fails(f, status, "the worker has not answered after 2 s (subject)");
     f->options.settings.jobs = 1;
     f->options.settings.timeout = 1;
     if (run_fake(f, COMPILES) != MP_OK) fail_msg("%s", f->err.text); /* beyond the timeout, and may be */
@@ -255,7 +255,7 @@ static void a_later_start_is_not_waited_for(void **state) {
     fixture *f = *state;
     mp_status status;
     f->options.settings.jobs = 3;
-    chaos_set("CHAOS_PAUSE_MS", 100); /* the others fail while the first one still has cases */
+    chaos_set("CHAOS_PAUSE_MS", 50); /* the others fail while the first one still has cases */
     for (start s = LATER_HANGS; s <= LATER_DIES; s++) {
         chaos_set("CHAOS_START", (int)s);
         assert_true(seconds_of(f, &status) < 30);
@@ -269,7 +269,7 @@ static void without_a_worker_cases_crash(void **state) {
     fixture *f = *state;
     mp_status status;
     chaos_set("CHAOS_MISHAP", SEGFAULT);
-    f->options.settings.timeout = 3;
+    f->options.settings.timeout = 2;
     for (start s = LATER_HANGS; s <= LATER_DIES; s++) {
         chaos_set("CHAOS_START", (int)s);
         assert_true(seconds_of(f, &status) < 20);
@@ -302,6 +302,38 @@ static void programs(void **state) {
     setenv(MP_WORKER_VARIABLE, "1", 1); /* as if this program had been started as a worker */
     chaos_nothing_ran(f, "this program was started as a worker, and does not serve");
     unsetenv(MP_WORKER_VARIABLE);
+}
+
+/* What the environment of a worker says about threads that wait. */
+static void expect_waiting(fixture *f, const char *expected) {
+    char *told = NULL;
+    size_t size;
+    fails(f, chaos_run(f), "the worker ended with exit code 0 before it answered");
+    assert_int_equal(mp_file_read(f->told, &told, &size, &f->err), MP_OK);
+    assert_string_equal(told, expected);
+    free(told);
+}
+
+/* A worker's threads do not spin for long, unless the user says so, in either way. */
+static void how_threads_wait_is_said_unless_the_user_does(void **state) {
+    fixture *f = *state;
+    const char *policy = getenv("OMP_WAIT_POLICY");
+    char *as_it_was = policy ? strdup(policy) : NULL;
+    f->options.program = (const char *const[]){
+        "sh", "-c", "echo \"spins $GOMP_SPINCOUNT, policy $OMP_WAIT_POLICY\" > \"$CHAOS_TOLD\"", NULL};
+    unsetenv("OMP_WAIT_POLICY");
+    unsetenv("GOMP_SPINCOUNT");
+    expect_waiting(f, "spins 3000, policy \n");
+    setenv("GOMP_SPINCOUNT", "7", 1);
+    expect_waiting(f, "spins 7, policy \n");
+    unsetenv("GOMP_SPINCOUNT");
+    setenv("OMP_WAIT_POLICY", "active", 1);
+    expect_waiting(f, "spins , policy active\n");
+    if (as_it_was)
+        setenv("OMP_WAIT_POLICY", as_it_was, 1);
+    else
+        unsetenv("OMP_WAIT_POLICY");
+    free(as_it_was);
 }
 
 /* Hidden devices are no devices: this holds on a machine with a GPU as well. */
@@ -407,6 +439,7 @@ int main(void) {
         chaos_test(a_later_start_is_not_waited_for),
         chaos_test(without_a_worker_cases_crash),
         chaos_test(programs),
+        chaos_test(how_threads_wait_is_said_unless_the_user_does),
         chaos_test(a_subject_that_cannot_run_here_skips_all),
         chaos_test(bad_input_runs_nothing),
         chaos_test(both_subjects_prepare),

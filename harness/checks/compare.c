@@ -28,6 +28,8 @@ static int64_t token_of(const mp_side *side, int64_t i) {
 int64_t mp_align_used(const mp_contract *contract, const mp_trace *trace, mp_tensor_id id, int64_t chunk) {
     const int64_t width = mp_tensor_row_length(&trace->t[id]);
     const bool no_tail = id == MP_NUM_TOKENS_POST_PADDED || id == MP_MASKED_M;
+    if (MP_LORA_ALIGN_TENSORS & MP_IN_SET(id)) /* rows of adapters without slots are as they were */
+        return contract->align_tail ? width : 0;
     if (contract->align_tail || no_tail || !trace->t[MP_NUM_TOKENS_POST_PADDED].data) return width;
     int64_t used = ((const int32_t *)trace->t[MP_NUM_TOKENS_POST_PADDED].data)[chunk];
     if (id == MP_EXPERT_IDS) used /= trace->block_size_m;
@@ -166,7 +168,7 @@ out:
 }
 
 static bool row_holds(const mp_tensor *t, int64_t row, uint32_t pattern) {
-    const size_t bytes = (size_t)mp_tensor_row_length(t) * mp_dtype_size(t->dtype);
+    const size_t bytes = mp_tensor_row_bytes(t);
     const uint16_t half = (uint16_t)pattern; /* both halves of the pattern are equal */
     const char *data = (const char *)t->data + (size_t)row * bytes;
     for (size_t i = 0; i + sizeof half <= bytes; i += sizeof half)

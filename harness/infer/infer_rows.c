@@ -95,7 +95,7 @@ mp_status mp_infer_align(const mp_infer_run *r, mp_error *err) {
 
 static bool row_is(const mp_tensor *t, int64_t row, uint32_t pattern) {
     const unsigned char *at = mp_tensor_row(t, row);
-    const size_t bytes = (size_t)mp_tensor_row_length(t) * mp_dtype_size(t->dtype);
+    const size_t bytes = mp_tensor_row_bytes(t);
     const uint16_t half = (uint16_t)pattern; /* both halves are equal */
     for (size_t i = 0; i + sizeof half <= bytes; i += sizeof half)
         if (memcmp(at + i, &half, sizeof half) != 0) return false;

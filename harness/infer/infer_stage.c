@@ -43,11 +43,7 @@ void mp_store_row(mp_store store, mp_dtype dtype, int64_t n, const double *value
         mp_encode_row(dtype, codes, 0, n, values);
         return;
     }
-    const size_t size = mp_dtype_size(dtype);
-    for (int64_t i = 0; i < n; i++) {
-        const uint64_t code = store_one(store, dtype, values[i]);
-        memcpy((char *)codes + (size_t)i * size, &code, size);
-    }
+    for (int64_t i = 0; i < n; i++) mp_put_code(dtype, codes, i, store_one(store, dtype, values[i]));
 }
 
 void mp_store_row_f32(mp_store store, mp_dtype dtype, int64_t n, const float *values, void *codes) {
@@ -55,11 +51,7 @@ void mp_store_row_f32(mp_store store, mp_dtype dtype, int64_t n, const float *va
         mp_encode_row_f32(dtype, codes, 0, n, values);
         return;
     }
-    const size_t size = mp_dtype_size(dtype);
-    for (int64_t i = 0; i < n; i++) {
-        const uint64_t code = store_one(store, dtype, (double)values[i]);
-        memcpy((char *)codes + (size_t)i * size, &code, size);
-    }
+    for (int64_t i = 0; i < n; i++) mp_put_code(dtype, codes, i, store_one(store, dtype, (double)values[i]));
 }
 
 void mp_tally_row(mp_tally_rows *tally, int64_t row, const mp_tensor *got, int64_t got_row,

@@ -2,6 +2,7 @@
 #include "harness/judge/judge_bits.h"
 
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_stage.h"
@@ -15,19 +16,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The output of first..last as executed and as predicted, row by row; rows of filtered slots are left out
- * where nothing is promised of them. picture: where it is marked, or NULL. *d is to be ended by the caller,
- * after an error too. */
-static mp_status compare(const mp_judgement *j, const mp_where *where, const mp_tensor *predicted, bool all,
-                         mp_picture *picture, mp_difference *d, mp_error *err) {
-    const mp_tensor_id id = mp_stage_output(j->c, where->stage);
+/* A tensor that first..last left, as executed and as predicted, row by row; rows of filtered slots are left
+ * out where nothing is promised of them. picture: where it is marked, or NULL. *d is to be ended by the
+ * caller, after an error too. */
+static mp_status compare(const mp_judgement *j, const mp_where *where, mp_tensor_id id,
+                         const mp_tensor *predicted, bool all, mp_picture *picture, mp_difference *d,
+                         mp_error *err) {
     const int64_t *row = mp_tensors[id].rows == MP_ROWS_CACHE ? j->map.cache_row : NULL;
     const bool slots = mp_stage_rows_are_slots(where->stage);
     const bool skips = slots && !all && j->contract->filtered[where->stage] != MP_ROW_ZERO;
+    const bool shrinks = where->stage == MP_SHRINK_GATE_UP || where->stage == MP_SHRINK_DOWN;
     const mp_status status = mp_difference_start(d, where, err);
     d->picture = picture;
     for (int64_t r = 0; r < where->rows && status == MP_OK; r++) {
         if (skips && where->topk_ids && where->topk_ids[r] < 0) continue;
+        if (skips && shrinks && mp_lora_of_slot(j->c, j->t, r) < 0) continue;
         const int64_t at = row ? row[r] : r;
         if (at < 0) continue; /* a filtered slot in masked layout */
         mp_difference_row(d, r, &j->t[id], at, predicted, at);
@@ -36,11 +39,13 @@ static mp_status compare(const mp_judgement *j, const mp_where *where, const mp_
     return status;
 }
 
-static void set_figures(const mp_judgement *j, const mp_difference *d, mp_stage_figures *f) {
+/* result: the figures' shape is that of this tensor, and where it differs first. */
+static void add_figures(const mp_judgement *j, const mp_difference *d, bool result, mp_stage_figures *f) {
+    f->predicted += d->compared;
+    f->mispredicted += d->differing;
+    if (d->max_ulps > f->max_ulps) f->max_ulps = d->max_ulps;
+    if (!result) return;
     mp_stage_set_shape(f, j->c, d->where->rows, d->where->width);
-    f->predicted = d->compared;
-    f->mispredicted = d->differing;
-    f->max_ulps = d->max_ulps;
     if (d->differing == 0) return;
     f->first_index = d->first_row * d->where->width + d->first_column;
     f->first_value = mp_decode_code(d->dtype, d->first_got);
@@ -66,45 +71,53 @@ static void answer(const mp_judgement *j, const mp_difference *d, bool required,
 }
 
 /* The least that the stages of a span promise; *why not to predict it, or NULL. */
-static mp_bits_promise promise_of(const mp_judgement *j, mp_stage first, mp_stage last, const char **why) {
+static mp_bits_promise promise_of(const mp_judgement *j, mp_stage_set stages, const char **why) {
     mp_bits_promise least = MP_BITS_REQUIRED;
     *why = NULL;
-    for (int s = (int)first; s <= (int)last; s++) {
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
         const char *reason;
-        if (!mp_case_has_stage(j->c, (mp_stage)s)) continue;
+        if (!mp_in_stages(stages, s)) continue;
         if (j->contract->promise[s].bits < least) least = j->contract->promise[s].bits;
         if (!mp_predictable(j->contract, j->c, (mp_stage)s, &reason) && !*why) *why = reason;
     }
     return least;
 }
 
-/* Predicts the output of stages first..last from what the subject exposes: tensors in between are made, the
- * last one is predicted beside the subject's. */
-static mp_status predict(const mp_judgement *j, mp_stage first, mp_stage last, mp_tensor *predicted,
-                         mp_error *err) {
+/* Predicts what stage `last` leaves, by these stages up to it, from what the subject exposes: tensors in
+ * between are made, the last ones are predicted beside the subject's. They are the caller's to free, after an
+ * error too. */
+static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage last,
+                         mp_tensor predicted[MP_TENSOR_COUNT], mp_error *err) {
     mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};
     mp_prediction prediction = {.contract = j->contract};
     const mp_executor executor = mp_predict_executor(&prediction);
-    const mp_tensor_id out = mp_stage_output(j->c, last);
+    const mp_tensor_set out = mp_stage_writes(j->c, last);
     mp_status status = MP_OK;
     mp_case c = *j->c;
     if (!j->t[MP_SORTED_TOKEN_IDS].data || !j->t[MP_EXPERT_IDS].data)
         c.layout = MP_ROUTE; /* nobody sees the rows of what is made here */
     memcpy(t, j->t, sizeof t);
-    *predicted = j->t[out];
-    predicted->data = NULL;
-    status = mp_tensor_alloc(predicted, MP_POISON_A, err);
-    t[out] = *predicted;
-    /* What nobody stores is made again where it is read. */
-    if (first == MP_GATE_UP && mp_contract_fuses_act(j->contract, j->c)) first = MP_ACT;
-    for (int s = (int)first; s < (int)last && status == MP_OK; s++) {
-        const mp_tensor_id id = mp_stage_output(j->c, (mp_stage)s);
-        if (!mp_case_has_stage(j->c, (mp_stage)s) || t[id].data) continue;
-        made[id] = mp_case_shape(&c, id, j->trace->block_size_m);
-        status = mp_tensor_alloc(&made[id], MP_POISON_A, err);
-        t[id] = made[id];
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+        if (!(out & MP_IN_SET(id))) continue;
+        predicted[id] = j->t[id];
+        predicted[id].data = NULL;
+        status = mp_tensor_alloc(&predicted[id], MP_POISON_A, err);
+        t[id] = predicted[id];
     }
-    if (status == MP_OK) status = mp_execute(&executor, &c, first, last, j->trace->block_size_m, t, err);
+    /* What nobody stores is made again where it is read. */
+    if (last != MP_GATE_UP && mp_contract_fuses_act(j->contract, j->c))
+        stages &= ~((mp_stage_set)1 << MP_GATE_UP);
+    for (int s = 0; s <= (int)last && status == MP_OK; s++) {
+        if (!mp_in_stages(stages, s)) continue;
+        for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+            if (!(mp_stage_writes(j->c, (mp_stage)s) & MP_IN_SET(id)) || t[id].data) continue;
+            made[id] = mp_case_shape(&c, (mp_tensor_id)id, j->trace->block_size_m);
+            status = mp_tensor_alloc(&made[id], MP_POISON_A, err);
+            t[id] = made[id];
+        }
+        if (status == MP_OK)
+            status = mp_execute(&executor, &c, (mp_stage)s, (mp_stage)s, j->trace->block_size_m, t, err);
+    }
     for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
     return status;
 }
@@ -119,16 +132,39 @@ typedef struct bits_judge {
     char reported[MP_DIFFERENCE_TEXT_MAX]; /* a difference that breaks no promise, or "" */
 } bits_judge;
 
+/* One of the tensors that the span's last stage leaves: its result, or the scales of that. */
+static mp_status compare_one(bits_judge *b, const mp_judgement *j, mp_stage first, mp_stage last,
+                             mp_tensor_id id, const mp_tensor *predicted, mp_bits_promise promise,
+                             mp_error *err) {
+    const bool result = id == mp_stage_output(j->c, last);
+    mp_difference d = {0};
+    mp_picture *picture = NULL;
+    mp_where where = mp_where_of(j->c, j->t, b->config, first, last);
+    if (j->in->ids_unknown) where.topk_ids = NULL;
+    where.tensor = mp_tensor_name(id);
+    where.dtype = j->t[id].dtype;
+    where.width = mp_tensor_row_length(&j->t[id]);
+    mp_status status = result ? mp_stage_picture(j, &where, &picture, err) : MP_OK;
+    if (status == MP_OK) status = compare(j, &where, id, predicted, false, picture, &d, err);
+    if (status == MP_OK) {
+        add_figures(j, &d, result, &j->v->stage[last]);
+        answer(j, &d, promise == MP_BITS_REQUIRED, b->reported);
+    }
+    mp_difference_end(&d);
+    return status;
+}
+
 static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp_stage last, mp_error *err) {
     bits_judge *b = ctx;
     const char *why;
-    if (mp_judgement_lacks(j, first, last)) return MP_OK;
+    const mp_stage_set stages = mp_span_stages(j, last);
+    if (mp_judgement_lacks(j, stages)) return MP_OK;
     if (last == MP_ALIGN) return MP_OK;   /* its integers are judged against the definition already */
     if (mp_judgement_lost_slots(j) > 0) { /* the layout lacks some: align has failed */
         mp_check_not_judged(j->v, MP_CHECK_BITS, "the rows of the caches are not known");
         return MP_OK;
     }
-    const mp_bits_promise promise = promise_of(j, first, last, &why);
+    const mp_bits_promise promise = promise_of(j, stages, &why);
     if (promise == MP_BITS_NONE && !why) why = "the contract predicts no bits";
     if (promise == MP_BITS_NONE || why) {
         if (!b->open) {
@@ -138,23 +174,17 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
         }
         return MP_OK;
     }
-    mp_tensor predicted = {0};
-    mp_difference d = {0};
-    mp_where where = mp_where_of(j->c, j->t, b->config, first, last);
-    if (j->in->ids_unknown) where.topk_ids = NULL;
+    mp_tensor predicted[MP_TENSOR_COUNT] = {0};
     mp_progress(mp_stage_name(last), "predict");
-    mp_picture *picture = NULL;
-    mp_status status = predict(j, first, last, &predicted, err);
-    if (status == MP_OK) status = mp_stage_picture(j, &where, &picture, err);
-    if (status == MP_OK) status = compare(j, &where, &predicted, false, picture, &d, err);
+    mp_status status = predict(j, stages, last, predicted, err);
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
+        if (predicted[id].data)
+            status = compare_one(b, j, first, last, (mp_tensor_id)id, &predicted[id], promise, err);
     if (status == MP_OK) {
-        set_figures(j, &d, &j->v->stage[last]);
-        answer(j, &d, promise == MP_BITS_REQUIRED, b->reported);
         b->compared_spans++;
         b->required = b->required || promise == MP_BITS_REQUIRED;
     }
-    mp_difference_end(&d);
-    mp_tensor_free(&predicted);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&predicted[id]);
     return status;
 }
 
@@ -197,12 +227,13 @@ static mp_status judge_end_to_end(const mp_judgement *j, const mp_config *config
         mp_stage_set_shape(&j->v->end_to_end, j->c, mp_tensor_rows(out), mp_tensor_row_length(out));
         return MP_OK;
     }
-    const mp_stage last = mp_case_has_stage(j->c, MP_COMBINE) ? MP_COMBINE : MP_DOWN;
-    const mp_where where = mp_where_of(j->c, j->t, config, MP_GATE_UP, last);
+    const mp_stage first = mp_case_has_stage(j->c, MP_QUANT_X) ? MP_QUANT_X : MP_GATE_UP,
+                   last = mp_case_has_stage(j->c, MP_COMBINE) ? MP_COMBINE : MP_DOWN;
+    const mp_where where = mp_where_of(j->c, j->t, config, first, last);
     mp_status status =
         mp_host_predict(j->contract, j->c, j->in, j->trace->block_size_m, MP_POISON_A, &predicted, err);
-    if (status == MP_OK) status = compare(j, &where, &predicted.t[MP_OUT], true, NULL, &d, err);
-    if (status == MP_OK) set_figures(j, &d, &j->v->end_to_end);
+    if (status == MP_OK) status = compare(j, &where, MP_OUT, &predicted.t[MP_OUT], true, NULL, &d, err);
+    if (status == MP_OK) add_figures(j, &d, true, &j->v->end_to_end);
     mp_difference_end(&d);
     mp_trace_destroy(&predicted);
     return status;
@@ -227,7 +258,7 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
         }
         conclude(&b, &j, predicted, mispredicted);
         const bool whole = c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !b.open &&
-                           b.compared_spans > 0 && !mp_judgement_lacks(&j, MP_GATE_UP, MP_COMBINE);
+                           b.compared_spans > 0 && !mp_judgement_lacks(&j, MP_ALL_STAGES);
         if (whole) status = judge_end_to_end(&j, config, mispredicted, err);
     }
     mp_judgement_close(&j);

@@ -60,11 +60,9 @@ void mp_measure_merge(mp_measure *into, const mp_measure *from) {
 }
 
 static bool holds_poison(mp_dtype dtype, const void *data, int64_t position, uint32_t poison) {
-    const size_t size = mp_dtype_size(dtype);
-    const char *element = (const char *)data + (size_t)position * size;
-    const uint32_t pattern[2] = {
-        poison, poison}; /* both halves of the pattern are equal, so every alignment reads the same bytes */
-    return memcmp(element, pattern, size) == 0;
+    /* both halves of the pattern are equal: what lies at an element follows from its position alone */
+    const uint32_t pattern[8] = {poison, poison, poison, poison, poison, poison, poison, poison};
+    return mp_code_at(dtype, data, position) == mp_code_at(dtype, pattern, position % 4);
 }
 
 /* The smallest magnitude that rounding to nearest takes to Inf: half an ulp beyond the largest finite value.

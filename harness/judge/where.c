@@ -245,13 +245,13 @@ void mp_pattern_text(const mp_where *w, const mp_pattern *p, char text[MP_WHERE_
 /* Codes as integers in the order of the values they stand for, so that neighbours differ by one and both
  * zeros are 0. */
 static int64_t ordered(mp_dtype dtype, uint64_t code) {
-    const int bits = 8 * (int)mp_dtype_size(dtype);
-    const uint64_t sign = UINT64_C(1) << (bits - 1);
+    if (mp_dtype_is_integer(dtype)) return (int64_t)mp_decode_code(dtype, code);
+    if (!mp_dtype_format(dtype)->has_sign) return (int64_t)code;
+    const uint64_t sign = UINT64_C(1) << (mp_dtype_bits(dtype) - 1);
     return code & sign ? -(int64_t)(code & ~sign) : (int64_t)code;
 }
 
 int64_t mp_ulps_between(mp_dtype dtype, uint64_t a, uint64_t b) {
-    if (dtype == MP_I32) return llabs((int64_t)(int32_t)a - (int64_t)(int32_t)b);
     if (isnan(mp_decode_code(dtype, a)) || isnan(mp_decode_code(dtype, b))) return INT64_MAX;
     const int64_t x = ordered(dtype, a), y = ordered(dtype, b);
     const uint64_t d = x > y ? (uint64_t)x - (uint64_t)y : (uint64_t)y - (uint64_t)x;
@@ -264,7 +264,7 @@ mp_status mp_difference_start(mp_difference *d, const mp_where *where, mp_error 
 }
 
 static double value_of(mp_dtype dtype, uint64_t code) {
-    const double value = dtype == MP_I32 ? (double)(int32_t)code : mp_decode_code(dtype, code);
+    const double value = mp_decode_code(dtype, code);
     return isnan(value) ? (double)NAN : value; /* printf's sign of a NaN means nothing */
 }
 
@@ -291,7 +291,7 @@ void mp_difference_element(mp_difference *d, int64_t row, int64_t column, uint64
 void mp_difference_row(mp_difference *d, int64_t row, const mp_tensor *got, int64_t got_row,
                        const mp_tensor *expected, int64_t expected_row) {
     const int64_t width = d->where->width;
-    const size_t bytes = (size_t)width * mp_dtype_size(got->dtype);
+    const size_t bytes = mp_dtype_bytes(got->dtype, width);
     const char *a = (const char *)got->data + (size_t)got_row * bytes;
     const char *b = (const char *)expected->data + (size_t)expected_row * bytes;
     d->compared += width;
@@ -306,7 +306,7 @@ void mp_difference_row(mp_difference *d, int64_t row, const mp_tensor *got, int6
 
 void mp_difference_text(const mp_difference *d, char text[MP_DIFFERENCE_TEXT_MAX]) {
     char place[MP_WHERE_TEXT_MAX], pattern[MP_WHERE_TEXT_MAX], distance[64] = "NaN on one side";
-    const int digits = 2 * (int)mp_dtype_size(d->dtype);
+    const int digits = (mp_dtype_bits(d->dtype) + 3) / 4;
     mp_place_text(d->where, d->first_row, d->first_column, place);
     mp_pattern_text(d->where, &d->pattern, pattern);
     if (d->first_column < 0) {
@@ -315,7 +315,7 @@ void mp_difference_text(const mp_difference *d, char text[MP_DIFFERENCE_TEXT_MAX
     }
     if (d->max_ulps != INT64_MAX)
         snprintf(distance, sizeof distance, "by at most %" PRId64 "%s", d->max_ulps,
-                 d->dtype == MP_I32 ? "" : " ulp");
+                 mp_dtype_is_integer(d->dtype) ? "" : " ulp");
     snprintf(text, MP_DIFFERENCE_TEXT_MAX,
              "%s: %.9g (%0*" PRIX64 ") instead of %.9g (%0*" PRIX64 "); %" PRId64 " of %" PRId64
              " elements differ, %s: %s",

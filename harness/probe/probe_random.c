@@ -31,7 +31,7 @@ typedef struct layout {
 
 static layout layout_of(mp_dtype dtype) {
     const mp_format *f = mp_dtype_format(dtype);
-    return (layout){.bits = (int)f->size * 8,
+    return (layout){.bits = f->bits,
                     .fraction_bits = f->precision - 1,
                     .bias = 1 - f->emin,
                     .emin = f->emin,

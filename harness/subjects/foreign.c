@@ -16,7 +16,9 @@ static const char *const later_fields[] = {"no_combine_keep_router_weight",
                                            "shared",
                                            "weight_row_gap",
                                            "weight_expert_gap",
-                                           "buffer_offset"};
+                                           "buffer_offset",
+                                           "quant",
+                                           "lora_adapters"};
 
 mp_status mp_foreign_knows(const char *takes, const mp_case *c, const char *name, mp_error *err) {
     for (size_t i = 0; i < sizeof later_fields / sizeof *later_fields; i++) {

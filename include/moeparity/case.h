@@ -32,16 +32,24 @@ typedef enum mp_activation {
 } mp_activation;
 typedef enum mp_mode { MP_MODE_COMBINE, MP_MODE_NO_COMBINE, MP_MODE_INPLACE, MP_MODE_COUNT } mp_mode;
 typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_MASKED, MP_LAYOUT_COUNT } mp_layout;
+/* How experts are quantised: each is a row of mp_schemes (cases/scheme.h), in this order. */
+typedef enum mp_quant { MP_QUANT_NONE, MP_QUANT_FP8_BLOCK, MP_QUANT_COUNT } mp_quant;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
 /* The stages, in execution order: stage, its scope, its name in texts and functions. It is the one list of
  * them: mp_stage, mp_scope, their names, the tables of functions and a contract's promises are made of it. */
-#define MP_STAGES(STAGE)                         \
-    STAGE(MP_ALIGN, MP_SCOPE_ALIGN, align)       \
-    STAGE(MP_GATE_UP, MP_SCOPE_GATE_UP, gate_up) \
-    STAGE(MP_ACT, MP_SCOPE_ACT, act)             \
-    STAGE(MP_DOWN, MP_SCOPE_DOWN, down)          \
+#define MP_STAGES(STAGE)                                              \
+    STAGE(MP_ALIGN, MP_SCOPE_ALIGN, align)                            \
+    STAGE(MP_QUANT_X, MP_SCOPE_QUANT_X, quant_x)                      \
+    STAGE(MP_GATE_UP, MP_SCOPE_GATE_UP, gate_up)                      \
+    STAGE(MP_SHRINK_GATE_UP, MP_SCOPE_SHRINK_GATE_UP, shrink_gate_up) \
+    STAGE(MP_EXPAND_GATE_UP, MP_SCOPE_EXPAND_GATE_UP, expand_gate_up) \
+    STAGE(MP_ACT, MP_SCOPE_ACT, act)                                  \
+    STAGE(MP_QUANT_ACT, MP_SCOPE_QUANT_ACT, quant_act)                \
+    STAGE(MP_DOWN, MP_SCOPE_DOWN, down)                               \
+    STAGE(MP_SHRINK_DOWN, MP_SCOPE_SHRINK_DOWN, shrink_down)          \
+    STAGE(MP_EXPAND_DOWN, MP_SCOPE_EXPAND_DOWN, expand_down)          \
     STAGE(MP_COMBINE, MP_SCOPE_COMBINE, combine)
 
 /* All stages, or one of them. */
@@ -84,6 +92,45 @@ typedef enum mp_sentinel {
 /* Whether topk_ids count the experts of all ranks, and a tensor says which of them this rank has: a run of
  * E, those from ep_rank * E on; or every ep_size-th one, from ep_rank on. */
 typedef enum mp_expert_map { MP_MAP_NONE, MP_MAP_LINEAR, MP_MAP_ROUND_ROBIN, MP_MAP_COUNT } mp_expert_map;
+
+/* LoRA: how a batch says which adapter a token has. TOKEN: token_lora, a slot for each token; SEGMENTS: runs
+ * of tokens, seg_indptr, and the slot of each run, req_to_lora. */
+typedef enum mp_lora_map { MP_LORA_BY_TOKEN, MP_LORA_BY_SEGMENTS, MP_LORA_MAP_COUNT } mp_lora_map;
+/* Which adapter a token has: cases/lora.c. */
+typedef enum mp_lora_routing {
+    MP_LORA_MIXED,
+    MP_LORA_UNIFORM,
+    MP_LORA_ONE,
+    MP_LORA_BASE,
+    MP_LORA_EMPTY,
+    MP_LORA_REQUESTS,
+    MP_LORA_ROUTING_COUNT
+} mp_lora_routing;
+/* Ranks of the adapters. FULL: all have lora_rank; ZEROS: smaller ones, with zeros in A and B beyond;
+ * GARBAGE: with numbers in A beyond, which the zeros in B make nothing of. */
+typedef enum mp_lora_ranks {
+    MP_LORA_FULL,
+    MP_LORA_ZEROS,
+    MP_LORA_GARBAGE,
+    MP_LORA_RANKS_COUNT
+} mp_lora_ranks;
+/* Whose the factors outside the rank are, A of gate_up and B of down. OWN: of each expert; SHARED: one for
+ * all experts, whose axis has length 1; COPIES: the same with a copy for each expert. */
+typedef enum mp_lora_outer {
+    MP_LORA_OUTER_OWN,
+    MP_LORA_OUTER_SHARED,
+    MP_LORA_OUTER_COPIES,
+    MP_LORA_OUTER_COUNT
+} mp_lora_outer;
+/* What is special of the adapters' numbers. SAME: all slots have those of the first; ZERO_A, ZERO_B: an
+ * adapter that changes nothing. */
+typedef enum mp_lora_data {
+    MP_LORA_DATA_NORMAL,
+    MP_LORA_SAME,
+    MP_LORA_ZERO_A,
+    MP_LORA_ZERO_B,
+    MP_LORA_DATA_COUNT
+} mp_lora_data;
 
 /* BLOCK_SIZE_M/N/K, GROUP_SIZE_M, num_warps, num_stages of one GEMM; all zero means "look it up" (tuned file
  * or default). Written `64x64x32x8x4x3` in that order, or `auto`. */
@@ -134,7 +181,19 @@ typedef struct mp_tile {
     ENUM(routing, mp_routing, MP_UNIFORM, false, "routing family")                                           \
     INT(seed, 0, 0, INT64_MAX, false, "fill seed")                                                           \
     ENUM(shared, mp_shared, MP_SHARED_NONE, false,                                                           \
-         "shared expert: none, the last slot of every token, or an output of it that combine adds")
+         "shared expert: none, the last slot of every token, or an output of it that combine adds")          \
+    ENUM(quant, mp_quant, MP_QUANT_NONE, false, "how experts, and what they multiply, are quantised")        \
+    INT(group, 0, 0, 1024, false, "terms of k that share a scale; 0: as many as is usual of the scheme")    \
+    INT(lora_adapters, 0, 0, 4096, false, "slots for LoRA adapters; 0: no LoRA")                             \
+    INT(lora_rank, 16, 1, 1024, false, "rank of the adapters, the largest where they differ")                \
+    ENUM(lora_map, mp_lora_map, MP_LORA_BY_TOKEN, false, "how a batch says which adapter a token has")       \
+    ENUM(lora_routing, mp_lora_routing, MP_LORA_MIXED, false, "which adapter a token has, or none")          \
+    REAL(lora_disabled, 0.0, 0.0, 1.0, "share of adapters that are not enabled")                             \
+    ENUM(lora_ranks, mp_lora_ranks, MP_LORA_FULL, false,                                                     \
+         "whether adapters have smaller ranks, and what A holds beyond")                                     \
+    ENUM(lora_outer, mp_lora_outer, MP_LORA_OUTER_OWN, false,                                                \
+         "A of gate_up and B of down: of each expert, one for all, or copies of one")                        \
+    ENUM(lora_data, mp_lora_data, MP_LORA_DATA_NORMAL, false, "what is special of the adapters' numbers")
 /* clang-format on */
 
 typedef struct mp_case {
@@ -170,7 +229,7 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err);
  * share of N. MP_EINPUT names the first other difference. */
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err);
 /* Whether a valid case can run after `before` on the same buffers and with the same weights, as a server's
- * calls do: M, routing, seed, filter and data may differ, or nothing. MP_EINPUT names the first other
+ * calls do: M, routing, seed, filter, data and lora_routing may differ, or nothing. MP_EINPUT names the first other
  * difference. */
 mp_status mp_case_validate_after(const mp_case *c, const mp_case *before, mp_error *err);
 /* Writes the canonical text; returns its length. size >= MP_CASE_TEXT_MAX always suffices. */
@@ -183,9 +242,11 @@ const char *mp_path_name(mp_path p);
 const char *mp_expert_map_name(mp_expert_map m);
 const char *mp_sentinel_name(mp_sentinel s);
 const char *mp_shared_name(mp_shared s);
+const char *mp_quant_name(mp_quant q);
 const char *mp_scope_name(mp_scope s);
 const char *mp_data_name(mp_data d);
 const char *mp_routing_name(mp_routing r);
+const char *mp_lora_routing_name(mp_lora_routing r);
 bool mp_tile_is_auto(const mp_tile *tile);
 void mp_tile_text(const mp_tile *tile, char text[64]);
 
@@ -195,6 +256,9 @@ static inline int64_t mp_case_slots(const mp_case *c) {
 }
 static inline int64_t mp_case_w1_rows(const mp_case *c) {
     return c->gated ? 2 * c->N : c->N;
+}
+static inline bool mp_case_has_lora(const mp_case *c) {
+    return c->lora_adapters > 0;
 }
 
 #ifdef __cplusplus

@@ -23,16 +23,35 @@ typedef enum mp_tensor_id {
     MP_EXPERT_MAP,
     MP_NUMBERED_IDS,
     MP_SHARED_OUTPUT,
+    MP_LORA_A1,
+    MP_LORA_B1,
+    MP_LORA_A2,
+    MP_LORA_B2,
+    MP_TOKEN_LORA,
+    MP_ADAPTER_ENABLED,
+    MP_SEG_INDPTR,
+    MP_REQ_TO_LORA,
     MP_SORTED_TOKEN_IDS,
     MP_EXPERT_IDS,
     MP_NUM_TOKENS_POST_PADDED,
     MP_MASKED_M,
+    MP_LORA_SORTED_IDS,
+    MP_LORA_EXPERT_IDS,
+    MP_LORA_NUM_PADDED,
     MP_CACHE1,
+    MP_LORA_H1,
     MP_CACHE1_HOOKED,
     MP_CACHE2,
     MP_CACHE3,
+    MP_LORA_H2,
     MP_CACHE3_HOOKED,
     MP_OUT,
+    MP_W1_SCALE,
+    MP_W2_SCALE,
+    MP_X_CODES,
+    MP_X_SCALE,
+    MP_CACHE2_CODES,
+    MP_CACHE2_SCALE,
     MP_TENSOR_COUNT
 } mp_tensor_id;
 
@@ -42,9 +61,9 @@ typedef enum mp_stage { MP_STAGES(MP_STAGE_OF) MP_STAGE_COUNT } mp_stage;
 #undef MP_STAGE_OF
 
 /* A set of tensors, a bit each. */
-typedef uint32_t mp_tensor_set;
+typedef uint64_t mp_tensor_set;
 #define MP_IN_SET(id) ((mp_tensor_set)1 << (id))
-static_assert(MP_TENSOR_COUNT <= 32, "mp_tensor_set holds a bit for every tensor");
+static_assert(MP_TENSOR_COUNT <= 64, "mp_tensor_set holds a bit for every tensor");
 
 const char *mp_tensor_name(mp_tensor_id id); /* "?" for what is no id */
 const char *mp_stage_name(mp_stage stage);   /* likewise */

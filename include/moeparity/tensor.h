@@ -26,11 +26,12 @@ int64_t mp_tensor_count(const mp_tensor *t); /* elements */
 size_t mp_tensor_bytes(const mp_tensor *t);
 int64_t mp_tensor_rows(const mp_tensor *t);       /* elements / last dim; rank 1: 1 row */
 int64_t mp_tensor_row_length(const mp_tensor *t); /* elements in a row */
+size_t mp_tensor_row_bytes(const mp_tensor *t);
 void *mp_tensor_row(const mp_tensor *t, int64_t row);
 
 /* Allocates t->data (shape already set) between two guard zones and fills all of it with `poison` (a 32-bit
  * pattern; both patterns in use are NaN in every float format, and an impossible index). MP_EMEMORY on
- * failure. Free with mp_tensor_free. */
+ * failure, MP_EINTERNAL for a negative axis and odd rows of a packed format. Free with mp_tensor_free. */
 mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err);
 void mp_tensor_free(mp_tensor *t); /* takes an absent tensor; sets data = NULL */
 /* First changed guard byte: returns true when both zones are intact; else *offset is its byte offset relative

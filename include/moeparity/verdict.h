@@ -119,7 +119,8 @@ typedef struct mp_verdict {
     bool boundless;        /* the contract leaves some stage without any bound: no part of a report either */
     mp_stage_figures stage[MP_STAGE_COUNT];
     mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits:
-                                    reported, not judged */
+                                    reported, not judged. compared is 0 where float64 was not computed; in a
+                                    verification of a golden max_abs and max_row_rms are NaN then */
     bool pictured;               /* asks the judge for pictures: no part of a report */
     mp_picture *picture[MP_STAGE_COUNT]; /* its own; NULL: none of this stage */
     mp_check_result check[MP_CHECK_COUNT];

@@ -18,9 +18,16 @@ OPTIONS = {
     "fused_sum": (False, True),
     "dtype": ("bf16", "fp16", "fp32", "fp64"),
     "shared": ("none", "slot", "add"),
+    "quant": ("none", "fp8-block"),
+    "lora_map": ("token", "segments"),
+    "lora_routing": ("mixed", "uniform", "one", "base", "empty", "requests"),
+    "lora_ranks": ("full", "zeros", "garbage"),
+    "lora_outer": ("own", "shared", "copies"),
+    "lora_data": ("normal", "same", "zero_a", "zero_b"),
 }
 FREE = ("M", "E", "topk", "K", "N", "alpha", "limit", "rsf", "filter", "ep_size", "ep_rank", "scope", "tile")
 FREE += ("weight_row_gap", "weight_expert_gap", "buffer_offset", "tile_down", "data", "routing", "seed")
+FREE += ("lora_adapters", "lora_rank", "lora_disabled")
 
 
 class Case:

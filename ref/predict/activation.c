@@ -118,8 +118,7 @@ static void zero_filtered(const mp_case *c, const int32_t *topk_ids, const int64
                           const mp_tensor *cache2) {
     for (int64_t t = 0; t < mp_case_slots(c); t++)
         if (topk_ids[t] < 0 && row[t] >= 0)
-            memset(mp_tensor_row(cache2, row[t]), 0,
-                   (size_t)mp_tensor_row_length(cache2) * mp_dtype_size(cache2->dtype));
+            memset(mp_tensor_row(cache2, row[t]), 0, mp_tensor_row_bytes(cache2));
 }
 
 /* Gate and up as a kernel that does both stages has them: as gate_up makes them, in float32. To be freed by
