@@ -68,8 +68,8 @@ static int w2_shift(const mp_case *c) {
     return floor_log4(2.0 * (double)c->N * r * r / (double)c->topk);
 }
 
-/* LoRA's factors, in the manner of w1 and w2: what an adapter adds is as large as what it is added to. A scales
- * a sum over K or N, B one over the rank; of down, cache3 has variance topk, as w2_shift leaves it. */
+/* LoRA's factors, in the manner of w1 and w2: what an adapter adds is as large as what it is added to. A
+ * scales a sum over K or N, B one over the rank; of down, cache3 has variance topk, as w2_shift leaves it. */
 static int lora_shift(const mp_case *c, mp_tensor_id factor) {
     switch (factor) {
     case MP_LORA_A1: return w1_shift(c);

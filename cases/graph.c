@@ -336,7 +336,8 @@ static bool quantises(const mp_case *c) {
 
 const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
     [MP_ALIGN] = {always, IDS | LORA_MAP, ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
-                  "M E topk " IDS_FIELDS " path buffer_offset scope tile routing seed shared " LORA_MAP_FIELDS},
+                  "M E topk " IDS_FIELDS
+                  " path buffer_offset scope tile routing seed shared " LORA_MAP_FIELDS},
     [MP_QUANT_X] = {quantises, MP_IN_SET(MP_X) | IDS, X_QUANTISED, MP_X_CODES,
                     "M E topk K dtype " IDS_FIELDS
                     " buffer_offset scope data routing seed shared quant group"},

@@ -389,8 +389,8 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
             double value, sure, det;
             mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc, handed + accumulation, ids[t], n, t,
                                &value, &sure);
-            mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc,
-                               *mp_ball_at(&out->det, i) + accumulation, ids[t], n, t, &value, &det);
+            mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc, *mp_ball_at(&out->det, i) + accumulation,
+                               ids[t], n, t, &value, &det);
             if (may_overflow_inside(j->j->contract, stage, &gemm.epilogue, acc, sums.mass[i] + handed,
                                     accumulation))
                 sure = (double)INFINITY;
