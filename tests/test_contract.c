@@ -825,7 +825,8 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
                 {"combine.variant", "round-then-scale", 0},
                 {"combine.variant", "element-dtype", STAGE(COMBINE)},
                 {"float64_steps", "1",
-                 STAGE(QUANT_X) | STAGE(GATE_UP) | STAGE(ACT) | STAGE(QUANT_ACT) | STAGE(DOWN) | STAGE(COMBINE) | SHRINKS | EXPANDS},
+                 STAGE(QUANT_X) | STAGE(GATE_UP) | STAGE(ACT) | STAGE(QUANT_ACT) | STAGE(DOWN) |
+                     STAGE(COMBINE) | SHRINKS | EXPANDS},
                 {"shrink.accumulator", "ieee-any-order", SHRINKS},
                 {"shrink.split_k", "2", SHRINKS},
                 {"expand.accumulator", "ieee-any-order", EXPANDS},

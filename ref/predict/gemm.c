@@ -96,8 +96,7 @@ static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call
                             mp_error *err) {
     const mp_stage_gemm g = mp_gemm_of_stage(call, stage);
     const mp_gemm_contract *contract = mp_stage_gemm_contract(self->contract, stage);
-    if (!call->c->quant)
-        return mp_predict_gemm(contract, &g.problem, &g.epilogue, g.out_row, g.out, err);
+    if (!call->c->quant) return mp_predict_gemm(contract, &g.problem, &g.epilogue, g.out_row, g.out, err);
     return mp_gemm_by_tiles(contract, mp_scheme_of(call->c)->enters == MP_SCALES_PER_TILE, sums, &g.problem,
                             &g.epilogue, g.out_row, g.out, err);
 }
