@@ -9,6 +9,8 @@ to end, the output alone, with the package's tuned tables. Words behind it:
 
     act=own|triton       silu and gelu_tanh by its CUDA kernels; by its Triton kernel, which rounds the gate
     combine=own|triton|torch   the sum that the package would choose, its Triton kernel, torch.sum
+    lora=classic|virtual   LoRA by its kernels for each adapter, or by virtual experts
+    quant=own|triton   the int8 quantiser of groups: its CUDA kernel, its Triton kernel
     contract='...'       fields that differ from the contract, `contract='act.bits=reported'`
     expects=FILE         fused: ends a case for which its loader does not choose what this tuned file has
 
@@ -23,8 +25,9 @@ from types import SimpleNamespace
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import moeparity  # noqa: E402
-from adapters import published, tiles  # noqa: E402
-from adapters.sglang_package import KNOWN, Sglang  # noqa: E402
+from adapters import lora, published, quantised, tiles  # noqa: E402
+from adapters.sglang_offer import Offer  # noqa: E402
+from adapters.sglang_package import Sglang  # noqa: E402
 
 try:
     import torch
@@ -32,127 +35,10 @@ except ImportError:
     torch = None
 
 WORDS = published.words({"mode": ["stages", "fused"], "act": ["own", "triton"],
-                         "combine": ["own", "triton", "torch"], "contract": None, "expects": None})
+                         "combine": ["own", "triton", "torch"], "quant": ["own", "triton"],
+                         "lora": ["classic", "virtual"], "contract": None, "expects": None})
 sglang, absent = published.opened(Sglang)
-
-
-# ---- what it offers ----
-
-GATED = ("silu", "gelu", "gelu_tanh", "swiglu_oai", "silu_clamp", "clamp_silu")
-PLAIN = ("silu", "gelu", "relu2")
-
-
-def _by_triton(case):
-    """Whether the activation of this case is the package's Triton kernel."""
-    return case.act == "clamp_silu" or (WORDS["act"] == "triton" and case.gated and
-                                        case.act in ("silu", "gelu_tanh"))
-
-
-def _by_cuda(case):
-    return case.gated and case.act in ("silu", "gelu", "gelu_tanh") and not _by_triton(case)
-
-
-def supports(case):
-    """None, or why the package has nothing for this case."""
-    if absent:
-        return absent
-    if case.dtype == "fp32" and case.scope in ("all", "gate_up", "down"):
-        return "sglang's GEMM stores fp32 outputs as fp16 (compute_type is bf16 or fp16)"
-    if case.layout == "masked":
-        return "sglang's Triton experts have no masked layout"
-    if case.shared == "add":
-        return "sglang adds the shared expert's output outside of its experts"
-    if case.path == "chunked":
-        return f"sglang {KNOWN} has no loop over chunks of tokens"
-    acts = case.scope in ("all", "act")
-    if acts and case.act == "clamp_silu" and case.limit != 10:
-        return f"sglang clamps before silu at 10 alone, not at {case.limit:g}"
-    if acts and case.act not in (GATED if case.gated else PLAIN):
-        return f"sglang has no activation {case.act} with gated={int(case.gated)}"
-    if acts and case.gated and case.act != "swiglu_oai" and case.interleaved:
-        return "sglang takes gate and up as halves but for swiglu_oai"
-    if case.scope == "align" and not sglang.native:
-        return "sglang's alignment is stood in for here: it is not its own that would be judged"
-    if case.fused_sum and case.topk <= 2:
-        return "sglang sums in the GEMM for topk above 2 alone"
-    if acts and _by_cuda(case) and sglang.native and case.N * _bytes(case) % 16:
-        return f"sglang's activations want rows of whole 16 bytes, not N={case.N}"
-    if case.scope in ("all", "down") and case.layout == "sorted" and case.N * _bytes(case) % 16:
-        return f"sglang's sorted layout goes by TMA, which wants rows of whole 16 bytes, not N={case.N}"
-    if case.weight_row_gap or case.weight_expert_gap or case.buffer_offset:
-        return "sglang's engine gives its kernels packed tensors on 16 bytes, and so does this"
-    if case.expert_map != "none" or case.sentinel != "-1":
-        return "sglang's stages take the ids of this rank's experts, and -1"
-    if WORDS["mode"] == "fused":
-        return _fused_supports(case)
-    return None
-
-
-def _bytes(case):
-    return 4 if case.dtype == "fp32" else 2
-
-
-def _fused_supports(case):
-    if case.scope != "all":
-        return "fused is from end to end: no single stage"
-    if "tile_down=" in case.text:
-        return "fused_experts takes one tile for both GEMMs when it is told one"
-    if case.layout == "sorted":
-        return "fused_experts chooses the layout by its tuned tables"
-    if case.path == "runner":
-        return "the runner's hooks are not reached by fused_experts; use stages"
-    if WORDS["act"] != "own" or WORDS["combine"] != "own":
-        return "fused_experts chooses its activation and its sum itself"
-    return None
-
-
-def _act_contract(case):
-    """Whose exp, tanh and erf, where the gate is rounded, and what happens to rows without a result."""
-    cuda, triton = _by_cuda(case), _by_triton(case)
-    if cuda and not (sglang.native or case.act == "silu"):
-        fields = "act.function=cuda-math"
-    elif cuda:
-        fields = "act.function=cuda-fast-math"
-    elif triton:
-        fields = "act.function=triton act.rounding=gate-rounded act.clamp_nan=limit"
-    elif case.gated:  # silu_clamp, swiglu_oai
-        fields = "act.function=torch-compile"
-    else:
-        fields = "act.function=cuda-math"
-    if tiles.architecture() != 90:  # what PTX promises of ex2, div and tanh.approx anywhere: 2^-11 of tanh
-        anywhere = 8192 if case.act == "gelu_tanh" else 108
-        fields += f" act.ulps={8 if fields == 'act.function=cuda-math' else anywhere}"
-    if not (triton or cuda and sglang.native):
-        fields += " act.filtered=anything padding=anything"
-    elif triton and case.layout == "sorted":
-        fields += " padding=anything"
-    stood_in = cuda and not sglang.native
-    return f"{fields} act.bits={tiles.reported() if stood_in else tiles.promised()}"
-
-
-def contract(case):
-    """sm_90 for the stages whose bits are known; what the others promise, field by field."""
-    fields = [tiles.preset(), "align.stable=0 align.tail=0", _act_contract(case)]
-    if case.layout == "sorted":
-        fields.append("gate_up.filtered=untouched")
-    if _compiled_sum(case) or WORDS["combine"] == "torch":
-        fields.append(f"combine.bits={tiles.reported()}")
-    if case.dtype == "fp64":  # its Triton kernel adds in float32 whatever the tensor is
-        fields.append("float64_steps=0 combine.bits=none")
-    if WORDS["mode"] == "fused":  # the output alone: which sum and layout ran is not seen
-        fields.append("gate_up.bits=none act.bits=none down.bits=none combine.bits=none")
-    return " ".join(fields + ([WORDS["contract"]] if WORDS["contract"] else []))
-
-
-def _compiled_sum(case):
-    return WORDS["combine"] == "own" and case.M <= 32 and (case.topk > 2 or case.rsf != 1)
-
-
-def exposes():
-    if WORDS["mode"] == "fused":
-        return ["out"]
-    align = ["sorted_token_ids", "expert_ids", "num_tokens_post_padded"]
-    return (align if sglang and sglang.native else []) + ["cache1", "cache2", "cache3", "out"]
+offer = Offer(sglang, absent, WORDS)
 
 
 # ---- the stages ----
@@ -170,25 +56,39 @@ def _route(case, ids, block_size, given, shown):
     return made
 
 
-def _multiply(case, a, w, bias, out, weights, ids, route, by_weight, topk, tile, **how):
+def _multiply(case, a, w, bias, out, weights, ids, route, by_weight, topk, tile, scales=None, **how):
+    """scales: of a, of w and the zero points of w, where the case is quantised."""
     dtype = sglang.sequence.tl.bfloat16 if out.dtype == torch.bfloat16 else sglang.sequence.tl.float16
     with tiles.fitting(tile):
-        sglang.gemm(a, w, bias, out, None, None, None, weights, ids, *route, by_weight, topk, tile,
-                    compute_type=dtype, use_fp8_w8a8=False, use_int8_w8a8=False, use_int8_w8a16=False,
-                    use_int4_w4a16=False, per_channel_quant=False, filter_expert=True, **how)
+        sglang.gemm(a, w, bias, out, *(scales or (None, None, None)), weights, ids, *route, by_weight, topk,
+                    tile, compute_type=dtype, filter_expert=True, **quantised.flags(case), **how)
+
+
+def _codes(case, of, codes, scale, static):
+    """The package's quantiser of activations, into the tensors of the harness."""
+    quantised.keep(sglang.quant.quantise(case, of, static, WORDS["quant"]), codes, scale)
+
+
+def _scales(case, a_scale, w_scale, w_zero):
+    """Scales and zero points as the GEMM takes them: it quantises no codes again."""
+    if not quantised.scheme(case):
+        return None
+    a_scale, w_scale = quantised.as_taken(case, a_scale, w_scale)
+    sglang.quant.given(a_scale)
+    return a_scale, w_scale, w_zero
 
 
 def _activate(case, x, out, ids, route, block_size):
     """The activation that _fused_moe_kernel_sequence of the package chooses for this case."""
     seq, act = sglang.sequence, case.act
     in_order = case.layout == "sorted"
-    if _by_triton(case):
+    if offer.by_triton(case):
         # its "gelu" is the form with tanh
         limit = case.limit if act == "clamp_silu" else None
         sglang.triton_act(x, out, {"BLOCK_SIZE_M": block_size}, None if in_order else ids,
                           route[1] if in_order else None, in_order,
                           "gelu" if act == "gelu_tanh" else "silu", limit)
-    elif _by_cuda(case):
+    elif offer.by_cuda(case):
         rows = seq._activation_row_filter(
             down_moe_use_tma=in_order, filter_expert=True, topk_ids=ids, expert_ids=route and route[1],
             sorted_token_ids=route and route[0], num_tokens_post_padded=route and route[2],
@@ -217,39 +117,86 @@ def _sum(case, cache3, out):
         sglang.combine(cache3, out, case.rsf)
 
 
+def _add_lora(case, gate_up, x, a, b, h, base, out, weights, ids, adapters):
+    """What adapters add to gate and up, or to down, by two kernels: out is base and that. adapters:
+    token_lora, adapter_enabled, and, where the case has them, seg_indptr and req_to_lora."""
+    shrink, expand = lora.STAGES[:2] if gate_up else lora.STAGES[2:]
+    kernels, virtual = sglang.lora, WORDS["lora"] == "virtual"
+    told = None if virtual else kernels.route(case, ids, *adapters)
+    if case.scope in ("all", shrink):
+        if virtual:
+            kernels.virtual_shrink_of(case, gate_up, x, a, h, ids, sglang.align, *adapters[:2])
+        else:
+            kernels.classic_shrink(case, gate_up, x, a, h, weights, told)
+    if case.scope in ("all", expand):
+        out.copy_(base.view(out.shape))
+        if virtual:
+            kernels.virtual_expand_of(case, gate_up, h, b, out, weights, ids, sglang.align, *adapters[:2],
+                                      _multiply_factors)
+        else:
+            kernels.classic_expand(case, gate_up, h, b, out, weights, told)
+
+
+def _multiply_factors(a, w, out, weights, ids, route, by_weight, tile, **how):
+    """Factors of adapters by the launcher of the experts' GEMMs: they are never quantised."""
+    dtype = sglang.sequence.tl.bfloat16 if out.dtype == torch.bfloat16 else sglang.sequence.tl.float16
+    sglang.gemm(a, w, None, out, None, None, None, weights, ids, *route, by_weight, 1, tile,
+                compute_type=dtype, per_channel_quant=False, **dict.fromkeys(quantised.FLAGS, False), **how)
+
+
 def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, topk_ids=None,
-           sorted_token_ids=None, expert_ids=None, num_tokens_post_padded=None, cache1=None, cache2=None,
-           cache3=None, out=None):
+           w1_scale=None, w2_scale=None, w1_zero=None, w2_zero=None, x_static_scale=None,
+           cache2_static_scale=None, x_codes=None, x_scale=None, cache2_codes=None, cache2_scale=None,
+           lora_a1=None, lora_b1=None, lora_a2=None, lora_b2=None, token_lora=None, adapter_enabled=None,
+           seg_indptr=None, req_to_lora=None, sorted_token_ids=None, expert_ids=None,
+           num_tokens_post_padded=None, cache1=None, lora_h1=None, cache1_hooked=None, cache2=None, cache3=None,
+           lora_h2=None, cache3_hooked=None, out=None):
     """Each stage by its own kernel, into the tensors of the harness."""
-    def has(stage):
-        return case.scope in ("all", stage)
+    def has(*names):
+        return case.scope in ("all", *names)
 
     tile, tile_down = tiles.of_case(case)
     block = tile["BLOCK_SIZE_M"]
     given = (sorted_token_ids, expert_ids, num_tokens_post_padded)
     in_order = case.layout == "sorted"
     route = None
-    if case.scope != "combine" and not (case.scope == "act" and not in_order):
-        shown = case.scope in ("all", "align") and sorted_token_ids is not None
+    if has("align", "gate_up", "down") or case.scope == "act" and in_order:
+        shown = has("align") and sorted_token_ids is not None
         route = _route(case, topk_ids, block, given, shown)
+    if has("quant_x") and x_codes is not None:
+        _codes(case, x, x_codes, x_scale, x_static_scale)
     if has("gate_up"):
-        _multiply(case, x, w1, b1, cache1, topk_weights, topk_ids, route,
-                  bool(case.apply_router_weight_on_input), case.topk, tile, c_sorted=in_order)
+        _multiply(case, x if x_codes is None else x_codes, quantised.bytes_of(w1), b1, cache1, topk_weights,
+                  topk_ids, route, bool(case.apply_router_weight_on_input), case.topk, tile,
+                  _scales(case, x_scale, w1_scale, w1_zero), c_sorted=in_order)
+    adapters = (token_lora, adapter_enabled, seg_indptr, req_to_lora)
+    if has(*lora.STAGES[:2]) and lora.has(case):
+        _add_lora(case, True, x, lora_a1, lora_b1, lora_h1, cache1, cache1_hooked, topk_weights, topk_ids,
+                  adapters)
     if has("act"):
-        _activate(case, cache1, cache2, topk_ids, route, block)
+        _activate(case, cache1 if cache1_hooked is None else cache1_hooked, cache2, topk_ids, route, block)
+    if has("quant_act") and cache2_codes is not None:
+        _codes(case, cache2, cache2_codes, cache2_scale, cache2_static_scale)
     if has("down"):
         kept = case.mode != "no_combine" or bool(case.no_combine_keep_router_weight)
         weighted = not case.apply_router_weight_on_input and kept
         if case.fused_sum:
             out.zero_()
         target = out if case.fused_sum or cache3 is None else cache3
-        _multiply(case, cache2, w2, b2, target if case.fused_sum else target.view(case.M, case.topk, -1),
-                  topk_weights, topk_ids, route, weighted, 1, tile_down, a_use_tma=in_order,
-                  b_use_tma=in_order, fuse_sum_all_reduce=bool(case.fused_sum), router_topk=case.topk)
+        _multiply(case, cache2 if cache2_codes is None else cache2_codes, quantised.bytes_of(w2), b2,
+                  target if case.fused_sum else target.view(case.M, case.topk, -1), topk_weights, topk_ids,
+                  route, weighted, 1, tile_down, _scales(case, cache2_scale, w2_scale, w2_zero),
+                  a_use_tma=in_order, b_use_tma=in_order, fuse_sum_all_reduce=bool(case.fused_sum),
+                  router_topk=case.topk)
+    if has(*lora.STAGES[2:]) and lora.has(case):
+        cache3_hooked = out if cache3_hooked is None else cache3_hooked
+        _add_lora(case, False, cache2, lora_a2, lora_b2, lora_h2, cache3, cache3_hooked, topk_weights, topk_ids,
+                  adapters)
+        cache3 = cache3_hooked
     if case.fused_sum and has("combine"):
         if case.rsf != 1:
             out.mul_(case.rsf)
-    elif has("combine") and cache3 is not None:
+    elif has("combine") and cache3 is not None and cache3 is not out:
         _sum(case, cache3, out)
 
 
@@ -289,7 +236,8 @@ def tuned(case):
 def main():
     mode = {"stages": stages, "fused": fused}[WORDS["mode"]]
     subject = moeparity.subject(
-        contract=contract, name="sglang " + WORDS["mode"], supports=supports, exposes=exposes(),
+        contract=offer.contract, name="sglang " + WORDS["mode"], supports=offer.supports,
+        exposes=offer.exposes(), block_size_m=tiles.block_size_m,
         version=sglang.package.version_line() if sglang else None, tensors=published.tensors(torch))
     moeparity.main(subject(mode))
 

@@ -11,8 +11,9 @@ import shutil
 import sys
 from types import SimpleNamespace
 
-import moeparity
 from adapters import published, tiles
+from adapters.sglang_lora import SglangLora
+from adapters.sglang_quant import SglangQuant
 
 try:
     import torch
@@ -30,10 +31,13 @@ def _engine(package):
     cuda = {f"is_{name}": (lambda: False) for name in ("cpu", "hip", "musa", "xpu", "npu")}
     cuda.update(is_cuda=lambda: True, cpu_has_amx_support=lambda: False,
                 is_sm90_supported=lambda *_: tiles.architecture() == 90,
+                is_blackwell_supported=lambda *_: tiles.architecture() >= 100,
+                ceil_align=lambda a, b: -(-a // b) * b,
                 get_bool_env_var=lambda name, default="false": os.environ.get(name, default) in ("1", "true"),
                 get_device_name=lambda *_: tiles.device_name())
     package.stand_in("sglang.srt.utils", **cuda)
-    package.stand_in("sglang.srt.utils.common", **cuda, get_cuda_version=_cuda_version)
+    package.stand_in("sglang.srt.utils.common", **cuda, get_cuda_version=_cuda_version,
+                     direct_register_custom_op=lambda **_: None)
     package.stand_in("sglang.srt.utils.custom_op", register_custom_op=_plain)
     package.stand_in("sglang.srt.batch_invariant_ops", is_batch_invariant_mode_enabled=lambda: False)
     package.stand_in("sglang.srt.layers.moe.utils", get_moe_padding_size=lambda *_: 0,
@@ -71,7 +75,7 @@ def _cuda_version():
 
 def _not_here(name):
     def refuse(*_, **__):
-        raise moeparity.Unsupported(f"{name}: quantisation is no part of this adapter")
+        raise RuntimeError(f"{name}: what is multiplied is quantised before (adapters/sglang_quant.py)")
 
     return refuse
 
@@ -125,6 +129,7 @@ class Sglang:
         native, why = (None, unable[-80:]) if unable else _native_parts(package)
         self.native = native is not None
         self._native_library()
+        self.quant = SglangQuant(package, kernels, self.native)
         if native:
             activations = native[0]
         else:
@@ -132,6 +137,7 @@ class Sglang:
             activations = package.stand_in("sglang.kernels.ops.activation.activation", **_activations())
         self.activations = activations
         package.own(FUSED_MOE + ".fused_moe")
+        self.lora = SglangLora(package, self.native)
         self.align_module = sys.modules[FUSED_MOE + ".moe_align_block_size"]
         self.align_module.sgl_moe_align_block_size = self._align_by(native[1] if native else None)
         self.sequence = sys.modules[FUSED_MOE + ".fused_moe"]

@@ -49,6 +49,49 @@ def rounded_once(activation, x, out):
     out.copy_(activation(gate.float()) * up.float())
 
 
+# ---- quantisers ----
+
+
+def _codes(x, multiplier, dtype):
+    """x * multiplier, to the nearest of e4m3 or cut to int8, within its limits."""
+    if dtype == torch.int8:
+        return torch.trunc((x.float() * multiplier).clamp(-128, 127)).to(dtype)
+    return (x.float() * multiplier).clamp(-448, 448).to(dtype)
+
+
+def quantise_fp8(x, scale=None, use_per_token_if_dynamic=False):
+    """e4m3 codes and the scale amax / 448 of the tensor or of each row, or those of a scale that is given.
+    An all-zero row has codes of its zeros: 0 * Inf would be NaN."""
+    if scale is None:
+        amax = x.float().abs().amax(dim=1, keepdim=True) if use_per_token_if_dynamic else x.float().abs().max()
+        scale = (amax / 448).reshape(-1, 1) if use_per_token_if_dynamic else (amax / 448).reshape(1)
+    inverse = torch.where(scale == 0, torch.zeros_like(scale), 1 / scale)
+    return _codes(x, inverse, torch.float8_e4m3fn), scale
+
+
+def _quantise_groups(x, size, dtype, largest):
+    """Codes and the scale of each group of `size` columns, amax * (1 / largest), amax at least 1e-10."""
+    groups = x.float().view(x.shape[0], -1, size)
+    amax = groups.abs().amax(dim=2, keepdim=True).clamp_min(1e-10)
+    codes = _codes(groups, largest / amax, dtype).view(x.shape)
+    return codes, (amax * (1 / largest)).squeeze(2)
+
+
+def quantise_fp8_group(x, size):
+    return _quantise_groups(x, size, torch.float8_e4m3fn, 448)
+
+
+def quantise_int8_group(x, size):
+    return _quantise_groups(x, size, torch.int8, 127)
+
+
+def quantise_int8(x):
+    """int8 codes, rounded half away from zero, and the scale amax / 127 of each row."""
+    amax = x.float().abs().amax(dim=1, keepdim=True).clamp_min(1e-10)
+    scaled = x.float() * (127 / amax)
+    return (scaled.sign() * (scaled.abs() + 0.5).floor()).clamp(-128, 127).to(torch.int8), amax / 127
+
+
 try:
     import triton
     import triton.language as tl

@@ -5,6 +5,7 @@ import json
 import os
 
 import moeparity
+from adapters import quantised
 
 try:
     import torch
@@ -16,6 +17,11 @@ def architecture():
     """90 for sm_90; 0 without a GPU."""
     return 10 * torch.cuda.get_device_capability()[0] + torch.cuda.get_device_capability()[1] \
         if torch.cuda.is_available() else 0
+
+
+def multiprocessors():
+    """Of the GPU; 0 without one."""
+    return torch.cuda.get_device_properties(0).multi_processor_count if torch.cuda.is_available() else 0
 
 
 def device_name():
@@ -47,8 +53,33 @@ def config(tile):
     return {name if name.startswith("num_") else name.upper(): int(value) for name, value in tile.items()}
 
 
+def of_text(text):
+    """The same of a tile as a case's text has it."""
+    names = ("BLOCK_SIZE_M", "BLOCK_SIZE_N", "BLOCK_SIZE_K", "GROUP_SIZE_M", "num_warps", "num_stages")
+    return dict(zip(names, map(int, text.split("x"))))
+
+
+OURS = {"BLOCK_SIZE_M": 64, "BLOCK_SIZE_N": 128, "BLOCK_SIZE_K": 128, "GROUP_SIZE_M": 8, "num_warps": 4,
+        "num_stages": 3}
+
+
+def _promised_by_tile(case):
+    """Whether what is promised of the case depends on its tile, which is told before it runs. Then the tile
+    is that of its text, or OURS, whatever a run would take."""
+    return bool(quantised.scheme(case)) or getattr(case, "lora_adapters", 0) > 0
+
+
+def block_size_m(case):
+    """The block to which such a case without a tile of its own aligns; None: that of the run's tile."""
+    return OURS["BLOCK_SIZE_M"] if _promised_by_tile(case) and case.fields["tile"] == "auto" else None
+
+
 def of_case(case):
     """The tiles of gate_up and of down. Both have the block of tokens to which the case aligns."""
+    if _promised_by_tile(case):
+        told, down = case.fields["tile"], case.fields["tile_down"]
+        up = dict(OURS) if told == "auto" else of_text(told)
+        return up, dict(up) if down == "auto" else of_text(down)
     default = {"BLOCK_SIZE_M": case.block_size_m or 64, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 32,
                "GROUP_SIZE_M": 8, "num_warps": 4, "num_stages": 3}
     up = config(case.tile) if case.tile else default

@@ -5,9 +5,12 @@
     moeparity run cases/seed.yaml --subject 'worker:python3 adapters/vllm.py stages'
 
 stages: each stage by the package's own kernel, all tensors shown but those of the alignment; fused: its
-public fused_experts from end to end, the output alone, with the package's tuned tables. contract='...' sets
-fields that differ from the contract; expects=FILE, with fused, ends a case for which its loader does not
-choose what this tuned file has.
+public fused_experts from end to end, the output alone, with the package's tuned tables. Words behind it:
+
+    lora=own|two     LoRA by the kernel that the package would choose, which shows nothing between shrink and
+                     expand; by two kernels, as where it is sharded over ranks
+    contract='...'   fields that differ from the contract
+    expects=FILE     fused: ends a case for which its loader does not choose what this tuned file has
 
 docs/adapters.md tells what is stood in for.
 """
@@ -19,7 +22,7 @@ import sys
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import moeparity  # noqa: E402
-from adapters import published, tiles  # noqa: E402
+from adapters import lora, published, quantised, tiles, vllm_lora  # noqa: E402
 from adapters.vllm_package import KNOWN, Vllm, unquantised  # noqa: E402
 
 try:
@@ -27,7 +30,7 @@ try:
 except ImportError:
     torch = None
 
-WORDS = published.words({"mode": ["stages", "fused"], "contract": None, "expects": None})
+WORDS = published.words({"mode": ["stages", "fused"], "lora": ["own", "two"], "contract": None, "expects": None})
 vllm, absent = published.opened(Vllm)
 
 
@@ -78,12 +81,16 @@ def supports(case):
         return "vLLM applies routed_scaling_factor outside of its experts"
     if "tile_down=" in case.text:
         return "vLLM takes one tile for both GEMMs"
-    if WORDS["mode"] == "fused":
-        return _fused_supports(case)
-    return None
+    if refusal := quantised.refusal(case, "vLLM") or lora.refusal(case, "vLLM"):
+        return refusal
+    if WORDS["lora"] == "own" and case.scope in lora.STAGES:
+        return "a shrink and an expand of vLLM are one kernel; lora=two for each alone"
+    return _fused_supports(case) if WORDS["mode"] == "fused" else None
 
 
 def _fused_supports(case):
+    if quantised.scheme(case) or lora.has(case):
+        return "fused has neither quantised experts nor LoRA; use stages"
     if case.scope != "all":
         return "fused is from end to end: no single stage"
     if case.act == "clamp_silu" or _activation(case) == "SWIGLUOAI_UNINTERLEAVE":
@@ -109,6 +116,13 @@ def contract(case):
         fields.append("act.up_plus_zero=1")
     if case.filter or case.ep_size > 1 or case.routing == "padded":
         fields.append("gate_up.filtered=untouched")
+    if quantised.scheme(case) and tiles.architecture() == 90:
+        tile, _ = tiles.of_case(case)
+        fields += quantised.gemm_fields(case, "gate_up", tile, quantised.VLLM)
+        fields += quantised.gemm_fields(case, "down", tile, quantised.VLLM)
+        fields += quantised.quantiser_fields(case, vllm.quant)
+    if lora.has(case):
+        fields += vllm_lora.contract(case, WORDS["lora"] == "two")
     if WORDS["mode"] == "fused":
         fields.append("gate_up.bits=none act.bits=none down.bits=none combine.bits=none")
     return " ".join(fields + ([WORDS["contract"]] if WORDS["contract"] else []))
@@ -130,15 +144,25 @@ def _experts(case, ids):
 def _assign(case, ids, tile):
     """Its way to the blocks: by its alignment, or for few slots one slot a block."""
     routed, experts, here = _experts(case, ids)
-    return vllm.assign(routed, tile, case.M, case.topk, experts, here, ignore_invalid_experts=True)
+    kind = quantised.flags(case)
+    return vllm.assign(routed, tile, case.M, case.topk, experts, here, use_int8_w8a16=kind["use_int8_w8a16"],
+                       use_int4_w4a16=kind["use_int4_w4a16"], block_shape=kind["block_shape"],
+                       ignore_invalid_experts=True)
 
 
-def _multiply(case, a, w, bias, out, weights, route, by_weight, topk, tile):
+def _multiply(case, a, w, bias, out, weights, route, by_weight, topk, tile, scales):
+    """scales: of a, of w and the zero points of w, where the case is quantised."""
     dtype = vllm.moe.tl.bfloat16 if out.dtype == torch.bfloat16 else vllm.moe.tl.float16
+    how, s = quantised.flags(case), quantised.scheme(case)
+    a_scale, w_scale = quantised.as_taken(case, *scales[:2]) if s else (None, None)
     with tiles.fitting(tile):
-        vllm.gemm(a, w, out, None, None, weights, *route, by_weight, topk, tile, compute_type=dtype,
-                  use_fp8_w8a8=False, use_int8_w8a8=False, use_int8_w8a16=False, use_int4_w4a16=False,
-                  per_channel_quant=False, block_shape=None, B_bias=bias)
+        if s and s.group:  # by Triton: for few tokens vLLM has a CUDA kernel too, which is not called
+            kind = {flag: how[flag] for flag in ("use_int8_w8a16", "use_int4_w4a16", "block_shape")}
+            vllm.gemm_of_groups(a, quantised.bytes_of(w), out, w_scale, scales[2], weights, *route, by_weight,
+                                topk, {**tile, "SPLIT_K": 1}, compute_type=dtype, **kind)
+        else:
+            vllm.gemm(a, w, out, a_scale, w_scale, weights, *route, by_weight, topk, tile, compute_type=dtype,
+                      B_bias=bias, **how)
 
 
 def _activate(case, x, out):
@@ -153,26 +177,57 @@ def _activate(case, x, out):
                   activation_config=vllm.activation_config(**limits))
 
 
-def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, topk_ids=None, cache1=None,
-           cache2=None, cache3=None, out=None):
+def _add_lora(case, gate_up, x, a, b, h, base, out, weights, told):
+    """What adapters add to gate and up, or to down: out is base and that. h: what lies between, or None."""
+    shrink, expand = ("shrink_gate_up", "expand_gate_up") if gate_up else ("shrink_down", "expand_down")
+    if WORDS["lora"] == "own":
+        out.copy_(base.view(out.shape))
+        vllm.lora.one_call(case, gate_up, x, a, b, out, weights, told)
+        return
+    if case.scope in ("all", shrink):
+        vllm.lora.shrink_alone(case, gate_up, x, a, h, weights, told)
+    if case.scope in ("all", expand):
+        out.copy_(base.view(out.shape))
+        vllm.lora.expand_alone(case, gate_up, h, b, out, weights, told)
+
+
+def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, topk_ids=None, w1_scale=None,
+           w2_scale=None, w1_zero=None, w2_zero=None, x_static_scale=None, cache2_static_scale=None,
+           lora_a1=None, lora_b1=None, lora_a2=None, lora_b2=None, token_lora=None, adapter_enabled=None,
+           x_codes=None, x_scale=None, cache2_codes=None, cache2_scale=None, cache1=None, cache1_hooked=None,
+           lora_h1=None, cache2=None, cache3=None, cache3_hooked=None, lora_h2=None, out=None):
     """Each stage by its own kernel, into the tensors of the harness."""
-    def has(stage):
-        return case.scope in ("all", stage)
+    def has(*names):
+        return case.scope in ("all", *names)
 
     tile, _ = tiles.of_case(case)
-    if case.scope in ("all", "gate_up", "down"):
+    if has("gate_up", "down"):
         route = _assign(case, topk_ids, tile)
+    if has(*lora.STAGES) and lora.has(case):
+        told = vllm.lora.route(case, *_experts(case, topk_ids), token_lora, adapter_enabled,
+                               vllm.lora.block_size(case))
+    if has("quant_x") and x_codes is not None:
+        quantised.keep(vllm.quant.quantise(case, x, x_static_scale), x_codes, x_scale)
     if has("gate_up"):
-        _multiply(case, x, w1, b1, cache1.view(case.M, case.topk, -1), topk_weights, route,
-                  bool(case.apply_router_weight_on_input), case.topk, tile)
+        _multiply(case, x if x_codes is None else x_codes, w1, b1, cache1.view(case.M, case.topk, -1),
+                  topk_weights, route, bool(case.apply_router_weight_on_input), case.topk, tile,
+                  (x_scale, w1_scale, w1_zero))
+    if has(*lora.STAGES[:2]) and lora.has(case):
+        _add_lora(case, True, x, lora_a1, lora_b1, lora_h1, cache1, cache1_hooked, topk_weights, told)
     if has("act"):
-        _activate(case, cache1, cache2)
+        _activate(case, cache1 if cache1_hooked is None else cache1_hooked, cache2)
+    if has("quant_act") and cache2_codes is not None:
+        quantised.keep(vllm.quant.quantise(case, cache2, cache2_static_scale), cache2_codes, cache2_scale)
     if has("down"):
         target = (out if cache3 is None else cache3).view(case.M, case.topk, -1)
         target.zero_()  # as it does where a map sends experts elsewhere
-        _multiply(case, cache2, w2, b2, target, topk_weights, route, not case.apply_router_weight_on_input, 1,
-                  tile)
-    if has("combine") and cache3 is not None:
+        _multiply(case, cache2 if cache2_codes is None else cache2_codes, w2, b2, target, topk_weights, route,
+                  not case.apply_router_weight_on_input, 1, tile, (cache2_scale, w2_scale, w2_zero))
+    if has(*lora.STAGES[2:]) and lora.has(case):
+        cache3_hooked = out if cache3_hooked is None else cache3_hooked
+        _add_lora(case, False, cache2, lora_a2, lora_b2, lora_h2, cache3, cache3_hooked, topk_weights, told)
+        cache3 = cache3_hooked
+    if has("combine") and cache3 is not None and cache3 is not out:
         vllm.moe.ops.moe_sum(cache3, out)
 
 
@@ -207,10 +262,12 @@ def tuned(case):
 
 def main():
     mode = {"stages": stages, "fused": fused}[WORDS["mode"]]
-    shown = ["out"] if WORDS["mode"] == "fused" else ["cache1", "cache2", "cache3", "out"]
+    shown = ["out"] if WORDS["mode"] == "fused" else [
+        *quantised.LEFT, *lora.LEFT, *(lora.BETWEEN if WORDS["lora"] == "two" else ()),
+        "cache1", "cache2", "cache3", "out"]
     subject = moeparity.subject(
         contract=contract, name="vllm " + WORDS["mode"], supports=supports, exposes=shown,
-        version=vllm.package.version_line() if vllm else None, tensors=published.tensors(torch))
+        block_size_m=tiles.block_size_m, version=vllm.package.version_line() if vllm else None, tensors=published.tensors(torch))
     moeparity.main(subject(mode))
 
 

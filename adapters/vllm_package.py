@@ -9,7 +9,9 @@ import os
 import sys
 from types import SimpleNamespace
 
-from adapters import published, tiles
+from adapters import published, quantised, tiles
+from adapters.vllm_lora import VllmLora
+from adapters.vllm_quant import VllmQuant
 
 try:
     import torch
@@ -22,8 +24,7 @@ FOLDER = "vllm.model_executor.layers.fused_moe"
 
 
 def _engine(package):
-    """Stands in for what the kernel files ask of an engine: a CUDA device, no flags set, nothing logged, no
-    quantisation."""
+    """Stands in for what the kernel files ask of an engine: a CUDA device, no flags set, nothing logged."""
     def quiet(*_, **__):
         return None
 
@@ -32,7 +33,10 @@ def _engine(package):
     platform = SimpleNamespace(
         is_cuda=lambda: True, is_cuda_alike=lambda: True, fp8_dtype=lambda: torch.float8_e4m3fn,
         import_kernels=quiet,  # what it loads is loaded below
-        **{f"is_{name}": (lambda: False) for name in ("rocm", "xpu", "cpu", "tpu")})
+        is_device_capability=lambda sm, *_: tiles.architecture() == sm,
+        has_device_capability=lambda sm, *_: tiles.architecture() >= sm,
+        num_compute_units=lambda *_: tiles.multiprocessors(),
+        **{f"is_{name}": (lambda: False) for name in ("rocm", "xpu", "cpu", "tpu", "fp8_fnuz")})
     import triton
     package.stand_in("vllm.logger", init_logger=lambda *_: logger)
     package.stand_in("vllm.platforms", current_platform=platform)
@@ -52,10 +56,16 @@ def _engine(package):
     package.stand_in(FOLDER + ".config", FUSED_MOE_UNQUANTIZED_CONFIG=unquantised(),
                      FusedMoEQuantConfig=SimpleNamespace,
                      _get_config_dtype_str=lambda dtype, **_: "float32" if dtype == torch.float32 else None)
-    package.stand_in(FOLDER + ".utils", enable_swap_ab=lambda *_: False, resolve_moe_use_td=lambda: False,
+    package.stand_in(FOLDER + ".utils", enable_swap_ab=_swaps, resolve_moe_use_td=lambda: False,
                      warn_if_moe_use_td_ineffective=quiet,
                      moe_kernel_quantize_input=lambda A, A_scale, **_: (A, A_scale))
     return override
+
+
+def _swaps(block_size_m, block_size_n):
+    """As its own function: on sm_90 alone an fp8 GEMM of few rows is computed as its transpose."""
+    return tiles.architecture() == 90 and quantised.swapped(
+        {"BLOCK_SIZE_M": block_size_m, "BLOCK_SIZE_N": block_size_n})
 
 
 def unquantised(**biases):
@@ -153,6 +163,12 @@ class Vllm:
             "A B C A_scale B_scale topk_weights sorted_token_ids expert_ids num_tokens_post_padded "
             "mul_routed_weight top_k config compute_type use_fp8_w8a8 use_int8_w8a8 use_int8_w8a16 "
             "use_int4_w4a16 per_channel_quant block_shape B_bias")
+        self.gemm_of_groups = package.function(
+            moe, "invoke_fused_moe_wna16_triton_kernel",
+            "A B C B_scale B_zp topk_weights sorted_token_ids expert_ids num_tokens_post_padded "
+            "mul_routed_weight top_k config compute_type use_int8_w8a16 use_int4_w4a16 block_shape")
+        self.quant = VllmQuant(package, torch.ops._C if self.native else None)
+        self.lora = VllmLora(package, self.native and hasattr(torch.ops._moe_C, "moe_lora_align_block_size"))
         self.assign = package.function(
             moe, "_prepare_expert_assignment",
             "topk_ids config num_tokens top_k_num global_num_experts expert_map ignore_invalid_experts")

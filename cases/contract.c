@@ -27,6 +27,7 @@ typedef struct field {
 #define WORDS(value, name, words) words,
 static const char *const accumulators[] = {MP_ACCUMULATORS(FIRST)};
 static const char *const k_orders[] = {MP_K_ORDERS(NAME)};
+static const char *const scalings[] = {MP_SCALINGS(NAME)};
 static const char *const functions[] = {MP_ACT_FUNCTIONS(FIRST)};
 static const char *const roundings[] = {MP_ACT_ROUNDINGS(NAME)};
 static const char *const clamp_nans[] = {MP_CLAMP_NANS(NAME)};
@@ -56,7 +57,7 @@ static const char *const promises[] = {MP_BITS_PROMISES(NAME)};
         NUMBER(name ".zero_exponent", member.zero_exponent, -1022, 0),            \
         NAMED(name ".k_order", member.k_order, k_orders),                         \
         NUMBER(name ".promotion", member.promotion, 0, 1 << 20),                  \
-        NUMBER(name ".split_k", member.split_k, 1, 1024)
+        NUMBER(name ".split_k", member.split_k, 1, 1024), NAMED(name ".scaling", member.scaling, scalings)
 #define PROMISE(stage, scope, name)                                                              \
     {                                                                                            \
         #name ".bits", ENUM, offsetof(mp_contract, promise[stage].bits), 0, COUNT(promises) - 1, \
@@ -81,6 +82,7 @@ static const field fields[] = {
     NAMED("gate_up.filtered", filtered[MP_GATE_UP], states),
     NAMED("act.filtered", filtered[MP_ACT], states),
     NAMED("down.filtered", filtered[MP_DOWN], states),
+    NAMED("quant_act.filtered", filtered[MP_QUANT_ACT], states),
     NAMED("padding", padding, states),
     NAMED("store.overflow", overflow, overflows),
     {"act.ulps_per_argument", REAL, offsetof(mp_contract, act_ulps_per_argument), 0, 0x1p10, NULL, false},
@@ -231,13 +233,15 @@ static void gemm_text(const mp_gemm_contract *g, char *text, size_t size) {
         used += snprintf(text + used, size - (size_t)used, " cut to %d bits", g->result_fraction_bits);
     if (g->k_order != MP_K_ASCENDING) used += snprintf(text + used, size - (size_t)used, " k by pairs");
     if (g->promotion) used += snprintf(text + used, size - (size_t)used, " promoted every %d", g->promotion);
-    if (g->split_k > 1) snprintf(text + used, size - (size_t)used, " split_k %d", g->split_k);
+    if (g->split_k > 1) used += snprintf(text + used, size - (size_t)used, " split_k %d", g->split_k);
+    if (g->scaling) snprintf(text + used, size - (size_t)used, " scaled %s", scalings[g->scaling]);
 }
 
 static bool same_gemm(const mp_gemm_contract *a, const mp_gemm_contract *b) {
     return a->accumulator == b->accumulator && a->group == b->group && a->fraction_bits == b->fraction_bits &&
            a->result_fraction_bits == b->result_fraction_bits && a->zero_exponent == b->zero_exponent &&
-           a->k_order == b->k_order && a->promotion == b->promotion && a->split_k == b->split_k;
+           a->k_order == b->k_order && a->promotion == b->promotion && a->split_k == b->split_k &&
+           a->scaling == b->scaling;
 }
 
 /* Whether the stage promises that its bits do not depend on the batch. What may differ from run to run cannot

@@ -26,6 +26,7 @@ static const char *const names_mp_activation[] = {"silu",       "gelu",       "g
 static const char *const names_mp_mode[] = {"combine", "no_combine", "inplace"};
 static const char *const names_mp_layout[] = {"route", "sorted", "masked"};
 static const char *const names_mp_shared[] = {"none", "slot", "add"};
+static const char *const names_mp_quant[] = {"none", "fp8-block"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
 static const char *const names_mp_expert_map[] = {"none", "linear", "round_robin"};
 static const char *const names_mp_sentinel[] = {"-1", "E", "any"};
@@ -50,6 +51,7 @@ _Static_assert(COUNT(names_mp_path) == MP_PATH_COUNT, "one name per path");
 _Static_assert(COUNT(names_mp_expert_map) == MP_MAP_COUNT, "one name per expert map");
 _Static_assert(COUNT(names_mp_sentinel) == MP_SENTINEL_COUNT, "one name per sentinel");
 _Static_assert(COUNT(names_mp_shared) == MP_SHARED_COUNT, "one name per form of the shared expert");
+_Static_assert(COUNT(names_mp_quant) == MP_QUANT_COUNT, "one name per scheme");
 _Static_assert(COUNT(names_mp_scope) == MP_SCOPE_COUNT, "one name per scope");
 _Static_assert(COUNT(names_mp_data) == MP_DATA_COUNT, "one name per data family");
 _Static_assert(COUNT(names_mp_routing) == MP_ROUTING_COUNT, "one name per routing family");
@@ -80,6 +82,9 @@ const char *mp_sentinel_name(mp_sentinel s) {
 }
 const char *mp_shared_name(mp_shared s) {
     return NAME_OF(mp_shared, s);
+}
+const char *mp_quant_name(mp_quant q) {
+    return NAME_OF(mp_quant, q);
 }
 const char *mp_scope_name(mp_scope s) {
     return NAME_OF(mp_scope, s);

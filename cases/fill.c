@@ -20,6 +20,7 @@
 #include "base/clones.h"
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
+#include "cases/scheme.h"
 
 #include <math.h>
 #include <string.h>
@@ -208,8 +209,9 @@ static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor 
     }
 }
 
-/* What the family makes of a whole tensor; x and cache3 may then differ from row to row (activation_rule). */
-static row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
+/* What the family makes of a whole tensor; x and cache3 may then differ from row to row (activation_rule). Of
+ * codes and scales it is what the numbers would be that they stand for. */
+static row_rule number_rule(const mp_case *c, mp_tensor_id which) {
     const int w1_exponent = UNIT - w1_shift(c), w2_exponent = UNIT - w2_shift(c);
     const bool activations = mp_tensors[which].rows != MP_ROWS_WHOLE, lora = mp_is_lora_factor(which);
     const row_rule normal = {.style = STYLE_NORMAL,
@@ -252,6 +254,53 @@ static row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
     return (row_rule){.style = STYLE_NAN}; /* no family */
 }
 
+/* Codes reach near the limits of their format, and their scales make of them what the family asks for. */
+static row_rule code_rule(const mp_case *c, mp_tensor_id which, mp_dtype dtype) {
+    row_rule rule = number_rule(c, which);
+    int binade; /* of the largest code */
+    frexp(mp_dtype_format(dtype)->max_finite, &binade);
+    if (rule.style == STYLE_NORMAL) rule.exponent = binade - 1 - 17; /* the centred sum is below 2^17 */
+    if (rule.style == STYLE_WIDE) rule.exponent = binade - 1 - 6;    /* its numbers are below 2^6 */
+    return rule;
+}
+
+static row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
+    return mp_tensor_has_codes(c, which) ? code_rule(c, which, mp_case_dtype(c, which))
+                                         : number_rule(c, which);
+}
+
+static bool has_exact_weights(mp_data family) {
+    switch (family) {
+    case MP_INTEGER:
+    case MP_ONEHOT: return true;
+    case MP_NORMAL:
+    case MP_WIDE:
+    case MP_SPECIAL:
+    case MP_LIMITS:
+    case MP_OVERFLOW:
+    case MP_UNUSED:
+    case MP_EXHAUSTIVE:
+    case MP_FROM_FILE:
+    case MP_DATA_COUNT: break;
+    }
+    return false;
+}
+
+/* A scale for each block, of which no two need be alike: who takes another's shows it. A power of two where
+ * the family's sums are exact, else with all the bits of its format. */
+static void fill_scales(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
+    const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream);
+    const mp_tensor_id of = mp_scaled_tensor(which);
+    const row_rule numbers = number_rule(c, of), codes = tensor_rule(c, of);
+    const bool exact = has_exact_weights(c->data);
+    const int exponent = numbers.exponent - codes.exponent;
+    for (int64_t i = 0; i < mp_tensor_count(t); i++) {
+        const uint64_t bits = mp_bits(key, (uint64_t)i);
+        const double fraction = exact ? 1 : 1 + (double)(bits >> 41) * 0x1p-23;
+        mp_encode(t->dtype, t->data, i, ldexp(fraction, exponent + (int)(bits & 3) - 2));
+    }
+}
+
 /* overflow: by how many powers of two a row is larger than normal, so that fp16 (65504) overflows in about
  * half of its elements where the next stage stores. Of every four tokens, with w1 16 and w2 64 times larger
  * than normal: none; gate and up are near 2^16; they are near 2^8 and their product is near 2^16; it is near
@@ -271,6 +320,7 @@ static int overflow_shift(mp_tensor_id which, int64_t row) {
  * hash. */
 static row_rule activation_rule(const mp_case *c, mp_tensor_id which, row_rule rule, uint64_t token_key,
                                 int64_t row) {
+    const bool larger = !mp_tensor_has_codes(c, which); /* codes have no room for it */
     static const style special[4] = {STYLE_ZERO, STYLE_SUBNORMAL, STYLE_INF_ELEMENT, STYLE_NAN_ELEMENT};
     const uint64_t bits = mp_bits(token_key, (uint64_t)row);
     switch (c->data) {
@@ -287,10 +337,10 @@ static row_rule activation_rule(const mp_case *c, mp_tensor_id which, row_rule r
     case MP_LIMITS:
         if (row % 2 == 1)
             rule.style = STYLE_ZERO; /* only the biases act */
-        else
+        else if (larger)
             rule.exponent += 3; /* 8 times: gates and ups beyond 7 and 10 */
         break;
-    case MP_OVERFLOW: rule.exponent += overflow_shift(which, row); break;
+    case MP_OVERFLOW: rule.exponent += larger ? overflow_shift(which, row) : 0; break;
     case MP_UNUSED:
     case MP_NORMAL:
     case MP_INTEGER:
@@ -311,6 +361,10 @@ int64_t mp_first_padded_token(const mp_case *c) {
 void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream),
                    token_key = mp_stream_key(c->seed, MP_STREAM_TOKEN);
+    if (mp_scaled_tensor(which) != MP_TENSOR_COUNT) {
+        fill_scales(c, which, t);
+        return;
+    }
     const row_rule rule = tensor_rule(c, which);
     const int64_t rows = mp_tensor_rows(t), padded = mp_first_padded_token(c);
 #pragma omp parallel for schedule(static)
@@ -321,27 +375,10 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
             continue;
         }
         if (mp_tensors[which].rows != MP_ROWS_WHOLE) mine = activation_rule(c, which, rule, token_key, row);
-        if (which == MP_X && row >= padded)
+        if ((which == MP_X || which == MP_X_CODES) && row >= padded)
             mine.style = STYLE_NAN; /* whoever reads a padding token shows it */
         fill_row(&mine, key, row, t);
     }
-}
-
-static bool has_exact_weights(mp_data family) {
-    switch (family) {
-    case MP_INTEGER:
-    case MP_ONEHOT: return true;
-    case MP_NORMAL:
-    case MP_WIDE:
-    case MP_SPECIAL:
-    case MP_LIMITS:
-    case MP_OVERFLOW:
-    case MP_UNUSED:
-    case MP_EXHAUSTIVE:
-    case MP_FROM_FILE:
-    case MP_DATA_COUNT: break;
-    }
-    return false;
 }
 
 /* Router weights. integer and onehot: powers of two, so that weighting is exact. Otherwise, in integers: slot

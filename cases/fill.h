@@ -20,8 +20,8 @@ static inline uint64_t mp_bits(uint64_t key, uint64_t index) {
     return mp_mix(key + index * UINT64_C(0x9E3779B97F4A7C15));
 }
 
-/* Streams beside the tensors' own, which are numbered in mp_tensors, below the first of these. */
-enum { MP_STREAM_FILTER = 32, MP_STREAM_HOT, MP_STREAM_TOKEN, MP_STREAM_SENTINEL };
+/* Streams beside the tensors' own, which are numbered in mp_tensors, below MP_STREAMS. */
+enum { MP_STREAM_FILTER = 32, MP_STREAM_HOT, MP_STREAM_TOKEN, MP_STREAM_SENTINEL, MP_STREAMS = 64 };
 
 static inline uint64_t mp_stream_key(int64_t seed, int stream) {
     return mp_mix(mp_mix((uint64_t)seed) + (uint64_t)stream + 1);

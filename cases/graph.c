@@ -4,6 +4,7 @@
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
 #include "cases/numbering.h"
+#include "cases/scheme.h"
 
 /* ---- shapes ---- */
 
@@ -117,6 +118,55 @@ static mp_tensor shared_output_shape(const mp_case *c, int block_size_m) {
     (void)block_size_m;
     return c->shared == MP_SHARED_ADD ? mp_tensor_shape(mp_case_dtype(c, MP_SHARED_OUTPUT), 2, c->M, c->K, 1)
                                       : absent;
+}
+
+/* ---- of a quantised case ---- */
+
+/* [E, blocks of n, blocks of k] of weights [E, n, k]. */
+static mp_tensor weight_scale_shape(const mp_case *c, mp_tensor_id id, int64_t n, int64_t k) {
+    const mp_scheme *s = mp_scheme_of(c);
+    if (!c->quant) return absent;
+    return mp_tensor_shape(mp_case_dtype(c, id), 3, c->E, mp_blocks_of(n, s->block_rows),
+                           mp_blocks_of(k, mp_case_group(c)));
+}
+
+static mp_tensor w1_scale_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return weight_scale_shape(c, MP_W1_SCALE, mp_case_w1_rows(c), c->K);
+}
+
+static mp_tensor w2_scale_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return weight_scale_shape(c, MP_W2_SCALE, c->K, c->N);
+}
+
+static mp_tensor codes_shape(const mp_case *c, mp_tensor_id id, int64_t rows, int64_t k) {
+    return mp_scheme_of(c)->quantises_activations ? mp_tensor_shape(mp_case_dtype(c, id), 2, rows, k, 1)
+                                                  : absent;
+}
+
+static mp_tensor scale_shape(const mp_case *c, mp_tensor_id id, int64_t rows, int64_t k) {
+    const mp_scheme *s = mp_scheme_of(c);
+    const int64_t groups = s->granularity == MP_PER_GROUP ? mp_blocks_of(k, mp_case_group(c)) : 1;
+    return codes_shape(c, id, rows, groups);
+}
+
+static mp_tensor x_codes_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return codes_shape(c, MP_X_CODES, c->M, c->K);
+}
+
+static mp_tensor x_scale_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return scale_shape(c, MP_X_SCALE, c->M, c->K);
+}
+
+static mp_tensor cache2_codes_shape(const mp_case *c, int block_size_m) {
+    return codes_shape(c, MP_CACHE2_CODES, cache_rows(c, block_size_m), c->N);
+}
+
+static mp_tensor cache2_scale_shape(const mp_case *c, int block_size_m) {
+    return scale_shape(c, MP_CACHE2_SCALE, cache_rows(c, block_size_m), c->N);
 }
 
 /* LoRA's. An axis for adapters and one for experts are one: adapter l's factor of expert e is number l*E + e,
@@ -241,6 +291,12 @@ const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
     [MP_CACHE3] = {"cache3", MP_ROWS_TOKEN, cache3_shape, 7, MP_CACHE3_HOOKED},
     [MP_CACHE3_HOOKED] = {"cache3_hooked", MP_ROWS_TOKEN, cache3_shape, -1, MP_CACHE3_HOOKED},
     [MP_OUT] = {"out", MP_ROWS_TOKEN, out_shape, -1, MP_OUT},
+    [MP_W1_SCALE] = {"w1_scale", MP_ROWS_WHOLE, w1_scale_shape, 40, MP_W1_SCALE},
+    [MP_W2_SCALE] = {"w2_scale", MP_ROWS_WHOLE, w2_scale_shape, 41, MP_W2_SCALE},
+    [MP_X_CODES] = {"x_codes", MP_ROWS_TOKEN, x_codes_shape, 42, MP_X_CODES},
+    [MP_X_SCALE] = {"x_scale", MP_ROWS_TOKEN, x_scale_shape, 43, MP_X_SCALE},
+    [MP_CACHE2_CODES] = {"cache2_codes", MP_ROWS_CACHE, cache2_codes_shape, 44, MP_CACHE2_CODES},
+    [MP_CACHE2_SCALE] = {"cache2_scale", MP_ROWS_CACHE, cache2_scale_shape, 45, MP_CACHE2_SCALE},
 };
 
 static bool always(const mp_case *c) {
@@ -254,10 +310,16 @@ static bool combines(const mp_case *c) {
     return c->mode != MP_MODE_NO_COMBINE && (c->fused_sum || !one_row_as_it_is);
 }
 
+static bool quantises(const mp_case *c) {
+    return mp_scheme_of(c)->quantises_activations;
+}
+
 #define ALIGN_TENSORS                                                                                   \
     (MP_IN_SET(MP_SORTED_TOKEN_IDS) | MP_IN_SET(MP_EXPERT_IDS) | MP_IN_SET(MP_NUM_TOKENS_POST_PADDED) | \
      MP_IN_SET(MP_MASKED_M) | MP_LORA_ALIGN_TENSORS)
 #define IDS (MP_IN_SET(MP_TOPK_IDS) | MP_IN_SET(MP_EXPERT_MAP))
+#define X_QUANTISED (MP_IN_SET(MP_X_CODES) | MP_IN_SET(MP_X_SCALE))
+#define CACHE2_QUANTISED (MP_IN_SET(MP_CACHE2_CODES) | MP_IN_SET(MP_CACHE2_SCALE))
 #define ROUTING_TENSORS (IDS | MP_IN_SET(MP_TOPK_WEIGHTS) | ALIGN_TENSORS)
 
 #define SEGMENTS (MP_IN_SET(MP_SEG_INDPTR) | MP_IN_SET(MP_REQ_TO_LORA)) /* what token_lora says already */
@@ -276,10 +338,15 @@ const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
     [MP_ALIGN] = {always, IDS | LORA_MAP, ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
                   "M E topk " IDS_FIELDS
                   " path buffer_offset scope tile routing seed shared " LORA_MAP_FIELDS},
-    [MP_GATE_UP] = {always, MP_IN_SET(MP_X) | MP_IN_SET(MP_W1) | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
+    [MP_QUANT_X] = {quantises, MP_IN_SET(MP_X) | IDS, X_QUANTISED, MP_X_CODES,
+                    "M E topk K dtype " IDS_FIELDS
+                    " buffer_offset scope data routing seed shared quant group"},
+    [MP_GATE_UP] = {always,
+                    MP_IN_SET(MP_X) | X_QUANTISED | MP_IN_SET(MP_W1) | MP_IN_SET(MP_W1_SCALE) |
+                        MP_IN_SET(MP_B1) | ROUTING_TENSORS,
                     MP_IN_SET(MP_CACHE1), MP_CACHE1,
                     "M E topk K N dtype gated apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
-                    " scope tile data routing seed shared"},
+                    " scope tile data routing seed shared quant group"},
     [MP_SHRINK_GATE_UP] = {mp_case_has_lora, MP_IN_SET(MP_X) | MP_IN_SET(MP_LORA_A1) | LORA_TENSORS,
                            MP_IN_SET(MP_LORA_H1), MP_LORA_H1, "K gated " LORA_FIELDS},
     [MP_EXPAND_GATE_UP] = {mp_case_has_lora,
@@ -289,10 +356,15 @@ const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
     [MP_ACT] = {always, MP_IN_SET(MP_CACHE1) | IDS, MP_IN_SET(MP_CACHE2), MP_CACHE2,
                 "M E topk N dtype act gated alpha limit interleaved " IDS_FIELDS
                 " buffer_offset scope data routing seed shared"},
-    [MP_DOWN] = {always, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_W2) | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
+    [MP_QUANT_ACT] = {quantises, MP_IN_SET(MP_CACHE2) | IDS, CACHE2_QUANTISED, MP_CACHE2_CODES,
+                      "M E topk N dtype " IDS_FIELDS
+                      " buffer_offset scope data routing seed shared quant group"},
+    [MP_DOWN] = {always,
+                 MP_IN_SET(MP_CACHE2) | CACHE2_QUANTISED | MP_IN_SET(MP_W2) | MP_IN_SET(MP_W2_SCALE) |
+                     MP_IN_SET(MP_B2) | ROUTING_TENSORS,
                  MP_IN_SET(MP_CACHE3), MP_CACHE3,
                  "M E topk K N dtype apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
-                 " scope tile tile_down data routing seed shared"},
+                 " scope tile tile_down data routing seed shared quant group"},
     [MP_SHRINK_DOWN] = {mp_case_has_lora, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_LORA_A2) | LORA_TENSORS,
                         MP_IN_SET(MP_LORA_H2), MP_LORA_H2, "N " LORA_FIELDS},
     [MP_EXPAND_DOWN] = {mp_case_has_lora,
@@ -338,7 +410,7 @@ bool mp_stage_is_lora(mp_stage stage) {
 }
 
 bool mp_stage_rows_are_slots(mp_stage stage) {
-    return stage != MP_COMBINE;
+    return stage != MP_COMBINE && stage != MP_QUANT_X;
 }
 
 static mp_tensor_set with_shape(const mp_case *c, mp_tensor_set set) {
@@ -347,13 +419,22 @@ static mp_tensor_set with_shape(const mp_case *c, mp_tensor_set set) {
     return set;
 }
 
+mp_tensor_set mp_stage_reads(const mp_case *c, mp_stage stage) {
+    mp_tensor_set set = mp_stages[stage].reads;
+    if (quantises(c) && stage == MP_GATE_UP) set &= ~MP_IN_SET(MP_X);
+    if (quantises(c) && stage == MP_DOWN) set &= ~MP_IN_SET(MP_CACHE2);
+    return with_shape(c, set);
+}
+
+mp_tensor_set mp_stage_writes(const mp_case *c, mp_stage stage) {
+    const bool moved = mp_stage_output(c, stage) != mp_stages[stage].output;
+    return with_shape(c, moved ? MP_IN_SET(MP_OUT) : mp_stages[stage].writes);
+}
+
 static mp_tensor_set written(const mp_case *c) {
     mp_tensor_set set = 0;
-    for (int s = 0; s < MP_STAGE_COUNT; s++) {
-        if (!mp_case_has_stage(c, (mp_stage)s)) continue;
-        const bool moved = mp_stage_output(c, (mp_stage)s) != mp_stages[s].output;
-        set |= moved ? MP_IN_SET(MP_OUT) : mp_stages[s].writes;
-    }
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (mp_case_has_stage(c, (mp_stage)s)) set |= mp_stage_writes(c, (mp_stage)s);
     return set;
 }
 
@@ -362,7 +443,7 @@ mp_tensor_set mp_case_hidden(const mp_case *c) {
 }
 
 mp_tensor_set mp_case_outputs(const mp_case *c) {
-    return with_shape(c, written(c) & ~mp_case_hidden(c));
+    return written(c) & ~mp_case_hidden(c);
 }
 
 mp_tensor_set mp_case_possible_outputs(const mp_case *c) {
@@ -375,8 +456,8 @@ mp_tensor_set mp_case_possible_outputs(const mp_case *c) {
 mp_tensor_set mp_case_inputs(const mp_case *c) {
     mp_tensor_set set = 0;
     for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (mp_case_has_stage(c, (mp_stage)s)) set |= mp_stages[s].reads;
-    return with_shape(c, set & ~written(c));
+        if (mp_case_has_stage(c, (mp_stage)s)) set |= mp_stage_reads(c, (mp_stage)s);
+    return set & ~written(c);
 }
 
 bool mp_stage_weighs(const mp_case *c, mp_stage stage) {
@@ -388,7 +469,7 @@ bool mp_stage_weighs(const mp_case *c, mp_stage stage) {
 mp_tensor_set mp_stage_needs(const mp_case *c, mp_stage stage) {
     const bool picks =
         stage == MP_ALIGN || stage == MP_GATE_UP || stage == MP_DOWN || mp_stage_is_lora(stage);
-    mp_tensor_set set = mp_stages[stage].reads & ~(ALIGN_TENSORS | SEGMENTS);
+    mp_tensor_set set = mp_stage_reads(c, stage) & ~(ALIGN_TENSORS | SEGMENTS);
     if (!mp_stage_weighs(c, stage)) set &= ~MP_IN_SET(MP_TOPK_WEIGHTS);
     set &= ~MP_IN_SET(MP_EXPERT_MAP); /* topk_ids are this rank's already */
     if (!picks) set &= ~MP_IN_SET(MP_TOPK_IDS);
@@ -405,6 +486,7 @@ mp_tensor_set mp_case_derived_inputs(const mp_case *c) {
 }
 
 mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
+    const mp_scheme *s = mp_scheme_of(c);
     switch (id) {
     case MP_TOPK_IDS:
     case MP_TOKEN_LORA:
@@ -421,9 +503,15 @@ mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
     case MP_LORA_EXPERT_IDS:
     case MP_LORA_NUM_PADDED: return MP_I32;
     case MP_TOPK_WEIGHTS: return MP_FP32;
-    case MP_X:
     case MP_W1:
-    case MP_W2:
+    case MP_W2: return c->quant ? s->weight : c->dtype;
+    case MP_W1_SCALE:
+    case MP_W2_SCALE: return s->weight_scale;
+    case MP_X_CODES:
+    case MP_CACHE2_CODES: return s->activation;
+    case MP_X_SCALE:
+    case MP_CACHE2_SCALE: return s->activation_scale;
+    case MP_X:
     case MP_B1:
     case MP_B2:
     case MP_CACHE1:

@@ -45,6 +45,11 @@ extern const mp_stage_info mp_stages[MP_STAGE_COUNT];
 /* Where the stage's result lies: down's in the output itself where nothing is combined (no_combine, or topk=1
  * with nothing to scale and no hooks); with LoRA, what expand_down makes of it. */
 mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage);
+/* What the stage reads and writes of the tensors that the case has: a GEMM of codes not what they were made
+ * of; down the output itself where mp_stage_output says so. */
+mp_tensor_set mp_stage_reads(const mp_case *c, mp_stage stage);
+mp_tensor_set mp_stage_writes(const mp_case *c, mp_stage stage);
+
 /* What align leaves for LoRA: the slots of each adapter's tokens, by expert. */
 #define MP_LORA_ALIGN_TENSORS \
     (MP_IN_SET(MP_LORA_SORTED_IDS) | MP_IN_SET(MP_LORA_EXPERT_IDS) | MP_IN_SET(MP_LORA_NUM_PADDED))

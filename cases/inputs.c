@@ -142,7 +142,7 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
 uint64_t mp_inputs_digest(const mp_inputs *in) {
     uint64_t digest = MP_FILL_VERSION;
     /* In the order of their streams, and which tensor, so that exchanging two shows. */
-    for (int stream = 0; stream < MP_STREAM_FILTER; stream++) {
+    for (int stream = 0; stream < MP_STREAMS; stream++) {
         int id = 0;
         while (id < MP_TENSOR_COUNT && mp_tensors[id].stream != stream) id++;
         if (id == MP_TENSOR_COUNT || !in->t[id].data) continue;

@@ -28,6 +28,11 @@ static mp_status validate_ranks(const mp_case *whole, const mp_case *part, mp_er
 mp_status mp_case_validate_part(const mp_case *whole, const mp_case *part, mp_error *err) {
     if (whole->scope != MP_SCOPE_ALL || whole->data == MP_FROM_FILE)
         return mp_fail(err, MP_EINPUT, "ranks and shards are summed of a run of all stages: use scope=all");
+    if (whole->quant && part->N != whole->N)
+        return mp_fail(
+            err, MP_EINPUT,
+            "quant=%s: blocks of a scale need not end where a shard of N does: use ranks of experts",
+            mp_quant_name(whole->quant));
     if (whole->shared == MP_SHARED_ADD)
         return mp_fail(err, MP_EINPUT,
                        "each of the parts would add shared_output: use shared=slot or none, not shared=add");
@@ -137,6 +142,14 @@ static void take_b2(const share *s, const mp_tensor *from, const mp_tensor *to) 
             memset(mp_tensor_row(to, e), 0, row_bytes);
 }
 
+/* What an expert has as a whole. */
+static void take_experts(const share *s, const mp_tensor *from, const mp_tensor *to) {
+    const size_t bytes = mp_tensor_bytes(to) / (size_t)s->part->E;
+    for (int64_t e = 0; e < s->part->E; e++)
+        memcpy((char *)to->data + (size_t)e * bytes,
+               (const char *)from->data + (size_t)expert_of(s, e) * bytes, bytes);
+}
+
 /* What differs from part to part. */
 static bool is_cut(int id) {
     return mp_tensors[id].rows == MP_ROWS_WHOLE || id == MP_TOPK_IDS || id == MP_NUMBERED_IDS;
@@ -165,6 +178,8 @@ static mp_status take(const share *s, mp_tensor_id id, const mp_tensor *from, co
     case MP_B1: take_w1(s, from, to, size); return MP_OK;
     case MP_W2: take_w2(s, from, to); return MP_OK;
     case MP_B2: take_b2(s, from, to); return MP_OK;
+    case MP_W1_SCALE:
+    case MP_W2_SCALE: take_experts(s, from, to); return MP_OK;
     default: break;
     }
     return mp_fail(err, MP_EINTERNAL, "a part's share of %s is not known", mp_tensor_name(id));

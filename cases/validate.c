@@ -5,6 +5,7 @@
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
 #include "cases/parts.h"
+#include "cases/scheme.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -45,6 +46,24 @@ static int forms_of(mp_activation act) {
     case MP_ACTIVATION_COUNT: break;
     }
     return 0;
+}
+
+static mp_status validate_quant(const mp_case *c, mp_error *err) {
+    const mp_scheme *s = mp_scheme_of(c);
+    const bool quantises = c->scope == MP_SCOPE_QUANT_X || c->scope == MP_SCOPE_QUANT_ACT;
+    if (quantises && !s->quantises_activations)
+        return mp_fail(err, MP_EINPUT, "scope=%s: quant=%s quantises no activations", mp_scope_name(c->scope),
+                       s->name);
+    if (c->quant && c->dtype != MP_BF16 && c->dtype != MP_FP16)
+        return mp_fail(err, MP_EINPUT, "quant=%s is of 16-bit models: use dtype=bf16 or fp16, not %s",
+                       s->name, mp_dtype_name(c->dtype));
+    if (c->group > 0 && s->group == MP_WHOLE_AXIS)
+        return mp_fail(err, MP_EINPUT, "group=%" PRId64 ": quant=%s has no groups, remove it", c->group,
+                       s->name);
+    if (c->quant && (c->weight_row_gap > 0 || c->weight_expert_gap > 0))
+        return mp_fail(err, MP_EINPUT,
+                       "quant=%s has packed weights: remove weight_row_gap and weight_expert_gap", s->name);
+    return MP_OK;
 }
 
 static mp_status validate_activation(const mp_case *c, mp_error *err) {
@@ -240,6 +259,7 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
     }
     mp_status status = validate_scope(c, err);
     if (!status) status = validate_activation(c, err);
+    if (!status) status = validate_quant(c, err);
     if (!status) status = validate_execution(c, err);
     if (!status) status = validate_shared(c, err);
     if (!status) status = validate_lora(c, err);

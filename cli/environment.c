@@ -20,6 +20,10 @@ const mp_variable_row mp_variables[] = {
                            "GTEST_SHARD_STATUS_FILE is made then. --shard goes before it."},
     {"CUDA_VISIBLE_DEVICES", "Which GPU is the first one; empty: none."},
     {"OMP_NUM_THREADS", "Threads of each worker process."},
+    {"OMP_WAIT_POLICY", "active or passive: whether the threads of a worker spin while they wait for each "
+                        "other. Without it, and without GOMP_SPINCOUNT, they spin as long as it takes to "
+                        "sleep and to be woken (GOMP_SPINCOUNT=3000), for on a busy machine threads that "
+                        "spin keep each other from the cores. Programs that a worker starts inherit it."},
     {"OPENBLAS_CORETYPE", "The core that OpenBLAS shall take this CPU for."},
     {"GITHUB_STEP_SUMMARY", "The file that --summary appends to, where both name the same."},
     {"NO_COLOR", "Not empty: no colours, unless --color says otherwise."},

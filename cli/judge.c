@@ -11,6 +11,7 @@
 #include "harness/run/settings.h"
 #include "harness/verdict_make.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +48,9 @@ static mp_status report(const mp_args *args, const mp_cli_run *run, const mp_sha
     if (*code == MP_EXIT_BROKEN && broken == 0 && !info->interrupted)
         fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and %s case was skipped\n",
                 tally.count[MP_SKIP] == tally.total ? "every" : "a");
-    if (run->record) mp_cli_recording_end(run->record, recording, &tally, info->interrupted, verdicts, all);
+    if (run->record)
+        mp_cli_recording_end(run->record, run->instead_of, recording, &tally, info->interrupted, verdicts,
+                             all);
     return mp_cli_write_reports(args, info, verdicts, count, err);
 }
 
@@ -89,6 +92,7 @@ static void set_info(const mp_suite_options *suite, const mp_share *share, mp_ru
     mp_run_info_set(info, &info->settings, "%s",
                     mp_text_get(&settings) + (settings.length > 0)); /* a blank */
     mp_run_info_set(info, &info->matrix, "%s", share->digest);
+    if (share->names) mp_run_info_set(info, &info->names, "%016" PRIx64, share->names);
     info->cases = (int64_t)share->cases;
     info->shard = share->shard.index;
     info->shards = share->shard.count;

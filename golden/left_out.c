@@ -11,7 +11,7 @@ static int writer_of(const mp_case *c, mp_tensor_id id) {
     for (int s = MP_STAGE_COUNT - 1; s >= 0; s--) {
         if (!mp_case_has_stage(c, (mp_stage)s)) continue;
         const mp_tensor_id output = mp_stage_output(c, (mp_stage)s);
-        if (output == id || mp_tensors[output].as_read == id) return s;
+        if (mp_stage_writes(c, (mp_stage)s) & MP_IN_SET(id) || mp_tensors[output].as_read == id) return s;
     }
     return MP_STAGE_COUNT;
 }

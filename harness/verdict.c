@@ -153,6 +153,7 @@ static const field run_fields[] = {
     FIELD(TEXT, mp_run_info, date),        FIELD(TEXT, mp_run_info, blas),
     FIELD(TEXT, mp_run_info, host),        FIELD(REAL, mp_run_info, seconds),
     FIELD(TEXT, mp_run_info, settings),    FIELD(TEXT, mp_run_info, matrix),
+    FIELD(TEXT, mp_run_info, names),       FIELD(TEXT, mp_run_info, files),
     FIELD(INT64, mp_run_info, cases),      FIELD(INT, mp_run_info, shard),
     FIELD(INT, mp_run_info, shards),       FIELD(BOOL, mp_run_info, recording),
     FIELD(BOOL, mp_run_info, interrupted),

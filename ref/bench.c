@@ -123,7 +123,8 @@ static mp_status time_prediction(const mp_tc_kernel *kernel, const mp_tc_model *
     *rate = 0;
     for (int round = 0; round == 0 || (round < PEAK_ROUNDS && mp_seconds_now() - first < 2); round++) {
         const double start = mp_seconds_now();
-        const mp_status status = mp_tc_gemm_with(kernel, model, p, &(mp_epilogue){0}, NULL, out, NULL, err);
+        const mp_status status =
+            mp_tc_gemm_with(kernel, model, NULL, p, &(mp_epilogue){0}, NULL, out, NULL, err);
         if (status != MP_OK) return status;
         const double r = operations / (mp_seconds_now() - start);
         if (r > *rate) *rate = r;

@@ -44,7 +44,8 @@ double mp_gamma(double n, double u) {
  * With delta = (L+1) 2^-F + 2^-R, S never exceeds mass (1+delta)^G after G = ceil(K/L) steps, so the total is
  * at most G delta (1+delta)^G mass. A subnormal operand has the exponent emin of its format but a significand
  * below 1, so its product may be smaller than 2^(emin+e): such terms set e_max <= emin + e_largest + 1 and
- * cost at most (L+1) 2^(emin-F) * 2*largest a step. Zero terms count as 2^-133, and an accumulator c that is
+ * cost at most (L+1) 2^(emin-F) * 2*largest a step. By pairs a step is two from zero, and an
+ * IEEE addition. Zero terms count as 2^-133, and an accumulator c that is
  * subnormal in float32 as 2^-126, however small it is: (L+1) 2^-F * 2^-125 a step, twice that, covers
  * both.
  *
@@ -52,14 +53,18 @@ double mp_gamma(double n, double u) {
  * costs (L+1) 2^(24-F) + 2^(24-R) over L: 3 on sm_70 (L 4, F 23), 1.4 on sm_80 (8, 24), 0.7 on sm_90 (16,
  * 25); for fp8 sm_90 is the coarsest (32, 13, 13). All of it in up to 64 parts of k, added in float32. */
 static mp_sum_bound one_accumulator(const mp_gemm_contract *g, mp_dtype operands, double k, double largest) {
-    mp_sum_bound bound = {0, 0};
+    mp_sum_bound bound = {0};
     switch (g->accumulator) {
     case MP_ACC_IEEE_ANY_ORDER:
-    case MP_ACC_FMA_ASCENDING: bound = (mp_sum_bound){mp_gamma(k, 0x1p-24), k * 0x1p-150}; break;
+    case MP_ACC_FMA_ASCENDING:
+        bound = (mp_sum_bound){.rel = mp_gamma(k, 0x1p-24), .abs = k * 0x1p-150};
+        break;
     case MP_ACC_TENSOR_CORE: {
         const double per_step = g->group + 1.0, steps = ceil(k / g->group);
         const double unit = ldexp(1.0, -g->fraction_bits);
-        const double delta = per_step * unit + ldexp(1.0, -g->result_fraction_bits);
+        const bool pairs = g->k_order == MP_K_BY_PAIRS;
+        const double cut = per_step * unit + ldexp(1.0, -g->result_fraction_bits),
+                     delta = pairs ? 2 * cut + 0x1p-24 : cut;
         const double subnormal = ldexp(2 * largest, mp_dtype_format(operands)->emin);
         bound.rel = steps * delta * pow(1 + delta, steps);
         bound.abs = steps * (per_step * unit * (subnormal + 0x1p-125) + 0x1p-149);
@@ -76,7 +81,7 @@ static mp_sum_bound one_accumulator(const mp_gemm_contract *g, mp_dtype operands
         const double padded = k + coarsest.group * (parts - 1); /* the last step of a part may be short */
         const mp_sum_bound core = one_accumulator(&coarsest, operands, padded, largest);
         bound = one_accumulator(&ieee, operands, k, largest);
-        bound = (mp_sum_bound){fmax(bound.rel, core.rel), fmax(bound.abs, core.abs)};
+        bound = (mp_sum_bound){.rel = fmax(bound.rel, core.rel), .abs = fmax(bound.abs, core.abs)};
         bound.rel += additions * (1 + bound.rel);
         bound.abs = bound.abs * (1 + additions) + parts * 0x1p-150;
         break;
@@ -106,4 +111,21 @@ mp_sum_bound mp_gemm_bound(const mp_gemm_contract *g, mp_dtype operands, int64_t
     }
     bound.rel += mp_gamma(k, 0x1p-53);
     return bound;
+}
+
+/* Codes of a block are summed in parts of at most `block` terms; the sum of one is within rel*mass + abs of
+ * its codes. Scaled, and added to the others', it meets two roundings of the scaling at most (a*w and the
+ * product, or the sum times the one and then the other) and one for each addition: gamma of parts + 2 in all.
+ * Where a*w or a scaled sum underflows, 2^-150 is lost: of a*w times the part's sum, which is at most its
+ * terms times largest^2. */
+mp_sum_bound mp_scaled_gemm_bound(const mp_gemm_contract *g, mp_dtype codes, int64_t terms, int64_t block,
+                                  double largest) {
+    const double k = (double)terms, whole = (double)block;
+    const double part = g->promotion > 0 ? fmin(whole, (double)g->promotion) : whole,
+                 in_block = ceil(whole / part), parts = in_block * ceil(k / whole);
+    const mp_sum_bound one = one_accumulator(g, codes, part, largest);
+    const double steps = mp_gamma(parts + 2, 0x1p-24);
+    return (mp_sum_bound){.rel = one.rel + steps * (1 + one.rel) + mp_gamma(k + 2, 0x1p-53),
+                          .abs = parts * 0x1p-150 * (part * largest * largest + 2) * (1 + steps),
+                          .per_scale = in_block * one.abs * (1 + steps)};
 }

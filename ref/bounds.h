@@ -9,10 +9,16 @@
  * abs. rel is Inf where no bound can be had (n*u >= 1): the stage cannot be judged then. */
 typedef struct mp_sum_bound {
     double rel, abs;
+    double per_scale; /* of codes whose sums are scaled: and that times the sum of |scale_a * scale_w| over
+                         the blocks of k */
 } mp_sum_bound;
 
 /* operands: their format; largest: an upper bound of every operand's magnitude. */
 mp_sum_bound mp_gemm_bound(const mp_gemm_contract *gemm, mp_dtype operands, int64_t terms, double largest);
+/* The same of sums of codes that are scaled, in blocks of `block` terms each with scales of its own; mass is
+ * that of the scaled numbers. */
+mp_sum_bound mp_scaled_gemm_bound(const mp_gemm_contract *gemm, mp_dtype codes, int64_t terms, int64_t block,
+                                  double largest);
 /* The GEMM of a stage: gate_up, down, or one of LoRA's. */
 const mp_gemm_contract *mp_stage_gemm_contract(const mp_contract *contract, mp_stage stage);
 /* Unit roundoff of the steps between roundings to dtype: 2^-24, or 2^-53 with float64_steps. */

@@ -2,6 +2,7 @@
 #include "ref/gemm.h"
 
 #include "cases/graph_tables.h"
+#include "cases/scheme.h"
 #include "ref/pipeline.h"
 
 #include <math.h>
@@ -99,14 +100,37 @@ mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const 
     return mp_gemm_float64(engine, problem, false, store_tile, &s, err);
 }
 
+static mp_operand weights(const mp_case *c, const mp_tensor *codes, const mp_tensor *scale) {
+    const mp_scheme *s = mp_scheme_of(c);
+    const int64_t group = mp_case_group(c);
+    if (!c->quant) return (mp_operand){.codes = codes};
+    return (mp_operand){.codes = codes,
+                        .scale = scale,
+                        .block_rows = s->block_rows == MP_WHOLE_AXIS ? codes->dim[1] : s->block_rows,
+                        .block_columns = group == MP_WHOLE_AXIS ? codes->dim[2] : group};
+}
+
+/* Codes where they were made of the numbers; else these. */
+static mp_operand activations(const mp_case *c, const mp_tensor *numbers, const mp_tensor *codes,
+                              const mp_tensor *scale) {
+    const mp_granularity per = mp_scheme_of(c)->granularity;
+    if (!codes->data) return (mp_operand){.codes = numbers};
+    return (mp_operand){.codes = codes,
+                        .scale = scale,
+                        .block_rows = per == MP_PER_TENSOR ? codes->dim[0] : 1,
+                        .block_columns = per == MP_PER_GROUP ? mp_case_group(c) : codes->dim[1]};
+}
+
 mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage) {
     const mp_case *c = call->c;
     const mp_tensor *t = call->t;
     const bool up = stage == MP_GATE_UP;
     return (mp_stage_gemm){
-        .problem = {.a = {.codes = up ? &t[MP_X] : mp_as_read(t, MP_CACHE2)},
+        .problem = {.a = up ? activations(c, &t[MP_X], &t[MP_X_CODES], &t[MP_X_SCALE])
+                            : activations(c, mp_as_read(t, MP_CACHE2), &t[MP_CACHE2_CODES],
+                                          &t[MP_CACHE2_SCALE]),
                     .a_row = up ? call->map->x_row : call->map->cache_row,
-                    .w = {.codes = &t[up ? MP_W1 : MP_W2]},
+                    .w = weights(c, &t[up ? MP_W1 : MP_W2], &t[up ? MP_W1_SCALE : MP_W2_SCALE]),
                     .topk_ids = t[MP_TOPK_IDS].data,
                     .slots = mp_case_slots(c)},
         .epilogue = mp_epilogue_of(c, t, stage),

@@ -141,6 +141,12 @@ mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp
     return mp_run_trace(&executor, c, in, trace, err);
 }
 
+/* Of the exact pipeline, whose activations are not quantised. */
+static mp_status leave_numbers(void *self, const mp_stage_call *call, mp_error *err) {
+    (void)self, (void)call, (void)err;
+    return MP_OK;
+}
+
 mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, int64_t first, int64_t count,
                        const mp_tensor *out, mp_error *err) {
     mp_case part = *c;
@@ -150,7 +156,8 @@ mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, 
     mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};
     mp_token_window(c, first, count, in->t, t);
     mp_status status = MP_OK;
-    const mp_tensor_set made_by_stages = mp_case_outputs(&part) | mp_case_hidden(&part);
+    const mp_tensor_set quantised = mp_stage_writes(&part, MP_QUANT_X) | mp_stage_writes(&part, MP_QUANT_ACT);
+    const mp_tensor_set made_by_stages = (mp_case_outputs(&part) | mp_case_hidden(&part)) & ~quantised;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         if (!(made_by_stages & MP_IN_SET(id)) || id == MP_OUT || mp_tensors[id].rows == MP_ROWS_CHUNK)
             continue;
@@ -161,7 +168,8 @@ mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, 
     }
     t[MP_OUT] = *out;
     mp_reference reference = {.engine = engine};
-    const mp_executor executor = mp_reference_executor(&reference);
+    mp_executor executor = mp_reference_executor(&reference);
+    executor.stage[MP_QUANT_X] = executor.stage[MP_QUANT_ACT] = leave_numbers;
     if (status == MP_OK) status = mp_execute(&executor, &part, MP_GATE_UP, MP_COMBINE, 16, t, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
     return status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moeparity/preset.h"
 
+#include "cases/scheme.h"
 #include "ref/predict/float32_math.h"
 #include "ref/predict/special_unit.h"
 #include "ref/predict/tensorcore.h"
@@ -16,9 +17,10 @@ static void promise(mp_contract *contract, mp_bits_promise bits) {
 }
 
 /* What our kernels do with rows that hold no result. */
-static void keep_rows(mp_contract *contract) {
+static void keep_rows(mp_contract *contract, const mp_case *c) {
     contract->filtered[MP_GATE_UP] = contract->filtered[MP_DOWN] = MP_ROW_ZERO;
     contract->filtered[MP_ACT] = contract->padding = MP_ROW_UNTOUCHED;
+    if (mp_scheme_of(c)->quantises_activations) contract->filtered[MP_QUANT_ACT] = MP_ROW_UNTOUCHED;
 }
 
 /* LoRA's GEMMs, where the case has adapters: two kernels, the shrunk rows stored between them, what they add
@@ -42,7 +44,7 @@ static mp_contract float64_contract(const mp_case *c) {
                             .act_ulps = 1,
                             .float64_steps = true};
     promise(&contract, MP_BITS_NONE);
-    keep_rows(&contract);
+    keep_rows(&contract, c);
     set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
@@ -54,7 +56,7 @@ static mp_contract ieee_any_order(const mp_case *c) {
                             .act_ulps = MP_FLOAT32_MATH_ULPS,
                             .act_function = MP_ACT_LIBRARY};
     promise(&contract, MP_BITS_NONE);
-    keep_rows(&contract);
+    keep_rows(&contract, c);
     set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
@@ -86,11 +88,11 @@ static mp_contract any_sane_kernel(const mp_case *c) {
 static mp_bits_promise set_gemm(mp_gemm_contract *gemm, int sm, mp_dtype dtype) {
     *gemm = (mp_gemm_contract){.accumulator = MP_ACC_FMA_ASCENDING, .split_k = 1};
     if (dtype == MP_FP32 || dtype == MP_FP64) return MP_BITS_REQUIRED;
-    if (dtype != MP_BF16 && dtype != MP_FP16) { /* no kernel of ours takes it */
+    if (dtype != MP_BF16 && dtype != MP_FP16 && dtype != MP_E4M3) { /* no kernel of ours takes it */
         gemm->accumulator = MP_ACC_IEEE_ANY_ORDER;
         return MP_BITS_NONE;
     }
-    const mp_tc_input operands = dtype == MP_BF16 ? MP_TC_BF16 : MP_TC_FP16;
+    const mp_tc_input operands = dtype == MP_BF16 ? MP_TC_BF16 : dtype == MP_FP16 ? MP_TC_FP16 : MP_TC_E4M3;
     mp_tc_model model = {
         .group = 4, .fraction_bits = 23, .result_fraction_bits = 23}; /* sm_70, the coarsest */
     const bool known = mp_tc_find(sm, MP_TC_MMA, operands, operands, &model);
@@ -99,7 +101,16 @@ static mp_bits_promise set_gemm(mp_gemm_contract *gemm, int sm, mp_dtype dtype) 
     gemm->fraction_bits = model.fraction_bits;
     gemm->result_fraction_bits = model.result_fraction_bits;
     gemm->zero_exponent = MP_TC_ZERO_EXPONENT;
+    if (model.method == MP_TC_THROUGH_FP16) gemm->k_order = MP_K_BY_PAIRS;
     return !known ? MP_BITS_NONE : model.measured ? MP_BITS_REQUIRED : MP_BITS_REPORTED;
+}
+
+/* How our kernels scale. */
+static void set_scaling(mp_gemm_contract *gemm, const mp_case *c) {
+    const mp_scheme *s = mp_scheme_of(c);
+    if (!c->quant || s->enters == MP_SCALES_BEFORE) return;
+    gemm->scaling = s->enters == MP_SCALES_PER_TILE ? MP_SCALING_PRODUCT_FMA : MP_SCALING_PRODUCT;
+    if (s->enters == MP_SCALES_PER_TILE) gemm->promotion = (int)mp_case_group(c);
 }
 
 mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
@@ -111,10 +122,12 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
                                 c->shared == MP_SHARED_ADD ? MP_SHARED_ONE_ROUNDING : MP_SHARED_ROUNDED};
     snprintf(contract.preset, sizeof contract.preset, "sm_%d", sm);
     promise(&contract, MP_BITS_REQUIRED);
-    keep_rows(&contract);
-    const mp_dtype operands = mp_case_dtype(c, MP_W1);
+    keep_rows(&contract, c);
+    const mp_dtype operands = mp_case_multiplied(c);
     const mp_bits_promise gemm_bits = set_gemm(&contract.gate_up, sm, operands);
-    set_gemm(&contract.down, sm, mp_case_dtype(c, MP_W2));
+    set_gemm(&contract.down, sm, operands);
+    set_scaling(&contract.gate_up, c);
+    set_scaling(&contract.down, c);
     mp_gemm_contract adapter;
     set_gemm(&adapter, sm, mp_case_dtype(c, MP_LORA_A1));
     set_lora(&contract, c, &adapter);

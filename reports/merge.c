@@ -2,9 +2,12 @@
 #include "reports/merge.h"
 
 #include "base/text.h"
+#include "harness/run/shard.h"
 #include "harness/verdict_make.h"
 #include "reports/stored.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,7 +54,7 @@ static mp_status compare_counts(const part *first, const part *other, const char
                    first->path, (long long)b, what, (long long)a);
 }
 
-/* A shard without cases has started nothing: of the subject it knows nothing. */
+/* A shard without cases has started nothing: of the subject, and of files, it knows nothing. */
 static mp_status check_together(const part *first, const part *other, mp_error *err) {
     const mp_run_info *a = &first->report.info, *b = &other->report.info;
     mp_status status = compare_texts(first, other, "matrix", a->matrix, b->matrix, err);
@@ -66,6 +69,9 @@ static mp_status check_together(const part *first, const part *other, mp_error *
                                b->recording ? "recording" : "run", err);
     if (status == MP_OK && a->subject[0] && b->subject[0])
         status = compare_texts(first, other, "subject", a->subject, b->subject, err);
+    if (status == MP_OK) status = compare_texts(first, other, "digest of names", a->names, b->names, err);
+    if (status == MP_OK && a->subject[0] && b->subject[0])
+        status = compare_texts(first, other, "line of digests", a->files, b->files, err);
     return status;
 }
 
@@ -134,6 +140,7 @@ static void merge_info(const part *parts, size_t count, mp_run_info *info) {
     mp_run_info_set(info, &info->command, "%s", first->command);
     mp_run_info_set(info, &info->settings, "%s", first->settings);
     mp_run_info_set(info, &info->matrix, "%s", first->matrix);
+    mp_run_info_set(info, &info->names, "%s", first->names);
     mp_run_info_set(info, &info->date, "%s", first->date);
     info->cases = first->cases;
     info->shard = 0;
@@ -145,6 +152,7 @@ static void merge_info(const part *parts, size_t count, mp_run_info *info) {
         if (own->seconds > info->seconds) info->seconds = own->seconds;
         info->interrupted = info->interrupted || own->interrupted;
         mp_run_info_join(info, &info->subject, own->subject);
+        mp_run_info_join(info, &info->files, own->files);
         mp_run_info_join(info, &info->device, own->device);
         mp_run_info_join(info, &info->blas, own->blas);
         mp_run_info_join(info, &info->host, own->host);
@@ -185,19 +193,36 @@ static mp_status merge_verdicts(part *parts, size_t count, mp_merged *merged, mp
     return status;
 }
 
-/* A run that fails, or was interrupted, may have left cases out; one that passes has not. */
-static mp_status check_rows(const mp_merged *merged, mp_error *err) {
-    mp_tally tally = {0};
+static mp_status name_missing_rows(const mp_merged *merged, mp_error *err) {
     mp_text missing = {0};
-    for (size_t i = 0; i < merged->count; i++) mp_tally_add(&tally, &merged->verdicts[i]);
-    const int code = mp_exit_code(&tally, &merged->info);
-    if (code == MP_EXIT_FAILURE || code == MP_EXIT_BROKEN) return MP_OK;
-    if ((int64_t)merged->count == merged->info.cases) return MP_OK;
     name_missing(merged->verdicts, merged->count, row_at, merged->info.cases, &missing);
     mp_fail(err, MP_EINPUT, "of %lld cases these rows are in no report: %s", (long long)merged->info.cases,
             mp_text_get(&missing));
     mp_text_free(&missing);
     return MP_EINPUT;
+}
+
+/* Each name stands at the row that the matrix has it at. An older report does not say it. */
+static mp_status check_names(const mp_merged *merged, mp_error *err) {
+    uint64_t names = 0;
+    char text[17];
+    for (size_t i = 0; i < merged->count; i++)
+        names += mp_row_digest(merged->verdicts[i].row, merged->verdicts[i].name);
+    snprintf(text, sizeof text, "%016" PRIx64, names);
+    if (merged->info.names[0] == '\0' || strcmp(text, merged->info.names) == 0) return MP_OK;
+    return mp_fail(err, MP_EINPUT,
+                   "the names of the cases are not those of the matrix, each at its row: their digest is %s, "
+                   "the reports say %s",
+                   text, merged->info.names);
+}
+
+/* A run that fails, or was interrupted, may have left cases out; one that passes has not. */
+static mp_status check_rows(const mp_merged *merged, mp_error *err) {
+    mp_tally tally = {0};
+    if ((int64_t)merged->count == merged->info.cases) return check_names(merged, err);
+    for (size_t i = 0; i < merged->count; i++) mp_tally_add(&tally, &merged->verdicts[i]);
+    const int code = mp_exit_code(&tally, &merged->info);
+    return code == MP_EXIT_FAILURE || code == MP_EXIT_BROKEN ? MP_OK : name_missing_rows(merged, err);
 }
 
 mp_status mp_reports_merge(const char *const *paths, size_t count, mp_merged *merged, mp_error *err) {

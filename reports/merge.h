@@ -17,9 +17,10 @@ typedef struct mp_merged {
  * interrupted where one of them was.
  *
  * MP_EIO, MP_EINPUT as mp_stored_report_load. MP_EINPUT too, with the file's name, where one tells of no
- * shard (an older report), or its matrix, number of shards, settings, version, commit or subject is another
- * one's; where a shard is there twice, or is missing; and where cases are in no report though no run was
- * interrupted or stopped at a failure. *merged is to be freed after an error, too. */
+ * shard (an older report), or its matrix, number of shards, settings, version, commit, subject or what files
+ * hold is another one's; where a name is not that of its row; where a shard is there twice, or is missing;
+ * and where cases are in no report though no run was interrupted or stopped at a failure. *merged is to be
+ * freed after an error, too. */
 mp_status mp_reports_merge(const char *const *paths, size_t count, mp_merged *merged, mp_error *err);
 void mp_merged_free(mp_merged *merged);
 

@@ -30,7 +30,7 @@ set(room_tune/audit 6)
 set(room_tune/prove 7)
 set(folders base cases ref kernels golden files harness reports cli)
 set(public_base dtype space status streams tensor texts version)
-set(public_cases case contract graph inputs matrix trace)
+set(public_cases case contract graph inputs matrix quantiser trace)
 set(public_ref preset)
 set(public_kernels config)
 set(public_golden golden)
@@ -39,7 +39,8 @@ set(public_harness picture plugin run_case settings subject suite verdict worker
 set(public_reports "")
 set(public_cli "")
 set(standard_headers <assert.h> <stdarg.h> <stdbool.h> <stddef.h> <stdint.h> <stdio.h> <string.h>)
-set(shared_with_devices ref/predict/float32_math.h ref/predict/activation_f32.h)
+set(shared_with_devices ref/predict/float32_math.h ref/predict/activation_f32.h
+    ref/predict/quantise_f32.h)
 
 # Sets `folder` to where `path`, as an include names it, belongs, or to "".
 function(find_folder path)

@@ -64,6 +64,8 @@ static const char *const choices[][9] = {
     {"routing", "uniform", "zipf", "hot", "empty", "first", "last", "duplicates", "padded"},
     {"seed", "0", "1", "9223372036854775807"},
     {"shared", "none", "slot", "add"},
+    {"quant", "none", "none", "fp8-block"},
+    {"group", "0", "0", "64"},
     {"lora_adapters", "0", "0", "1", "4096"},
     {"lora_rank", "16", "1", "16", "40"},
     {"lora_map", "token", "token", "segments"},

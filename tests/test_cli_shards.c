@@ -131,6 +131,43 @@ static void the_exit_code_is_that_of_the_whole(void **state) {
     expect("moeparity report merge merged.json 0.json", 1, "", "");
 }
 
+/* A golden, or a plug-in, of the same name is the same one only with the same contents. */
+static void files_of_one_name_and_other_contents(void **state) {
+    (void)state;
+    const char *const shard[] = {RUN "-q --golden g.h5 --json 0.json --shard 0/2",
+                                 RUN "-q --golden g.h5 --json 1.json --shard 1/2"};
+    expect("moeparity golden record g.h5 ok.yaml --subject host -q", 0, "", "");
+    expect(shard[0], 0, "", "");
+    expect("SOURCE_DATE_EPOCH=7 moeparity golden record g.h5 ok.yaml --subject host -q", 0, "", "");
+    expect(shard[1], 0, "", "");
+    expect("moeparity report merge merged.json 0.json 1.json", 0, "", ""); /* the same, made another day */
+    expect(RUN "-q --golden g.h5 --json whole1.json", 0, "", "");
+    assert_equal_results("whole1.json", "merged.json");
+    expect("moeparity golden record g.h5 ok.yaml --subject ref -q", 0, "", "");
+    expect(shard[1], 1, "", "");
+    expect("moeparity report merge new.json 0.json 1.json", 2, "",
+           "1.json is of another run than 0.json: its line of digests is 'golden ");
+#define PLUGIN "moeparity run ok.yaml -q --subject plugin:./p.so "
+    expect("cp " MP_PLUGINS "/pipeline.so p.so && " PLUGIN "--json 0.json --shard 0/2; [ $? -le 1 ]", 0, "",
+           "");
+    expect("printf x >> p.so; " PLUGIN "--json 1.json --shard 1/2; [ $? -le 1 ]", 0, "", "");
+    expect("moeparity report merge new.json 0.json 1.json", 2, "", "its line of digests is 'subject ");
+}
+
+/* Rows of two shards, exchanged by hand. */
+static void names_at_other_rows(void **state) {
+    (void)state;
+    json_t *report = json_file("whole.json"), *verdicts = json_object_get(report, "verdicts"),
+           *first = json_array_get(verdicts, 0), *second = json_array_get(verdicts, 1),
+           *name = json_incref(json_object_get(first, "name"));
+    json_object_set(first, "name", json_object_get(second, "name"));
+    json_object_set_new(second, "name", name);
+    assert_int_equal(json_dump_file(report, "other.json", 0), 0);
+    json_decref(report);
+    expect("moeparity report merge new.json other.json", 2, "",
+           "the names of the cases are not those of the matrix, each at its row: their digest is ");
+}
+
 /* A merge must not pass where rows are in no report. */
 static void rows_that_nobody_ran(void **state) {
     (void)state;
@@ -220,10 +257,16 @@ static void summaries_of_ci(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(merged_is_whole),      cmocka_unit_test(more_shards_than_cases),
-        cmocka_unit_test(what_is_no_whole),     cmocka_unit_test(the_exit_code_is_that_of_the_whole),
-        cmocka_unit_test(rows_that_nobody_ran), cmocka_unit_test(goldens_in_parts),
-        cmocka_unit_test(what_engines_tell),    cmocka_unit_test(two_processes_of_mpirun),
+        cmocka_unit_test(merged_is_whole),
+        cmocka_unit_test(more_shards_than_cases),
+        cmocka_unit_test(what_is_no_whole),
+        cmocka_unit_test(the_exit_code_is_that_of_the_whole),
+        cmocka_unit_test(files_of_one_name_and_other_contents),
+        cmocka_unit_test(names_at_other_rows),
+        cmocka_unit_test(rows_that_nobody_ran),
+        cmocka_unit_test(goldens_in_parts),
+        cmocka_unit_test(what_engines_tell),
+        cmocka_unit_test(two_processes_of_mpirun),
         cmocka_unit_test(summaries_of_ci),
     };
     setenv("OMP_NUM_THREADS", "1",

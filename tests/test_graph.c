@@ -2,6 +2,7 @@
 /* The tables of tensors and stages: what nothing else would tell whoever adds a row. */
 #include "cases/fill.h"
 #include "cases/graph_tables.h"
+#include "cases/scheme.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,13 +34,15 @@ static void every_tensor_has_a_row(void **state) {
     }
 }
 
-/* Streams are numbers of their own: tensors that share one would hold the same numbers, and mp_inputs_digest
- * counts those below the first that is no tensor's. */
+/* Streams are numbers of their own: tensors that share one would hold the same numbers, or those that routing
+ * draws; and mp_inputs_digest counts them up to MP_STREAMS. */
 static void every_stream_is_one_tensors(void **state) {
     (void)state;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         const int stream = mp_tensors[id].stream;
-        if (stream >= MP_STREAM_FILTER)
+        if (stream >= MP_STREAM_FILTER && stream <= MP_STREAM_SENTINEL)
+            fail_msg("%s: stream %d is routing's", mp_tensors[id].name, stream);
+        if (stream >= MP_STREAMS)
             fail_msg("%s: stream %d is no part of the digest", mp_tensors[id].name, stream);
         for (int other = 0; other < id && stream >= 0; other++)
             if (mp_tensors[other].stream == stream)
@@ -73,11 +76,12 @@ static void every_stage_has_a_row(void **state) {
     }
 }
 
-/* A stage alone on the default case has inputs, an output, and rows of them. */
+/* A stage alone on the default case, or on one that is quantised, has inputs, an output, and rows of them. */
 static void every_stage_runs_alone(void **state) {
     (void)state;
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         mp_case c = mp_case_default();
+        while (!mp_stages[s].present(&c) && c.quant + 1 < MP_QUANT_COUNT) c.quant++;
         c.scope = (mp_scope)(1 + s);
         if (mp_stage_is_lora((mp_stage)s)) c.lora_adapters = 2;
         assert_true(mp_case_has_stage(&c, (mp_stage)s));

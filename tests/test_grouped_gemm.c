@@ -58,6 +58,43 @@ static void every_dtype_has_its_kind(void **state) {
             "no grouped GEMM of fp64");
 }
 
+static void codes_have_their_kinds(void **state) {
+    (void)state;
+    static const struct {
+        mp_gemm_codes codes;
+        const char *source, *type;
+        int accumulators;
+        int64_t bytes; /* of a stage's tiles, 64 rows and 64 columns by 64 */
+    } rows[] = {
+        {{true, MP_E4M3, MP_E4M3, MP_FP32, 128, false}, "kernels/device/gemm_codes.cu", "e4m3", 64, 8192},
+        {{true, MP_E4M3, MP_E4M3, MP_FP32, 0, false}, "kernels/device/gemm_codes.cu", "e4m3", 32, 8192},
+        {{true, MP_I8, MP_I8, MP_FP32, 0, false}, "kernels/device/gemm_codes.cu", "s8", 32, 8192},
+        {{true, MP_BF16, MP_I8, MP_FP32, 0, false}, "kernels/device/gemm_dequant.cu", "bf16", 32, 12288},
+        {{true, MP_BF16, MP_U4, MP_BF16, 64, true}, "kernels/device/gemm_dequant.cu", "bf16", 32, 10240},
+        {{true, MP_BF16, MP_E2M1, MP_UE8M0, 32, false}, "kernels/device/gemm_dequant.cu", "bf16", 32, 10240},
+    };
+    mp_gemm_request request = {.tile = {64, 64, 64, 8, 4, 3}, .dtype = MP_BF16, .row_length = 512};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        request.codes = rows[i].codes;
+        const mp_gemm gemm = found(&request, &h100);
+        assert_string_equal(gemm.kernel.source, rows[i].source);
+        assert_string_equal(gemm.instruction->type, rows[i].type);
+        assert_int_equal(gemm.accumulators, rows[i].accumulators);
+        assert_int_equal(gemm.shared_bytes, 3 * rows[i].bytes + 64 * 20);
+    }
+    /* Rows of 24 bytes are no whole chunks: of 48 uint4 codes, though 48 bf16 would be. */
+    request.codes = rows[4].codes;
+    request.row_length = 48;
+    assert_non_null(strstr(found(&request, &h100).kernel.options, "-DALIGNED=0"));
+    request.row_length = 64;
+    assert_non_null(strstr(found(&request, &h100).kernel.options, "-DALIGNED=1"));
+    request.codes = (mp_gemm_codes){true, MP_E4M3, MP_I8, MP_FP32, 0, false};
+    refused(&request, &h100, "no grouped GEMM of e4m3 and int8");
+    request.codes = rows[0].codes;
+    refused(&request, &(mp_device_limits){.architecture = 80, .shared_bytes = 232448},
+            "does not exist on sm_80");
+}
+
 /* Both GEMMs of a case: their tiles, row lengths and stores. */
 static void a_case_asks_for_both(void **state) {
     (void)state;
@@ -202,6 +239,7 @@ static void contract_and_probe_know_the_instruction(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_dtype_has_its_kind),
+        cmocka_unit_test(codes_have_their_kinds),
         cmocka_unit_test(a_case_asks_for_both),
         cmocka_unit_test(a_case_compiles_what_its_launches_need),
         cmocka_unit_test(a_stage_is_given_up_where_shared_memory_ends),

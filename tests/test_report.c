@@ -289,6 +289,8 @@ static const mp_run_info info = {.device = "",
                                  .date = "2026-01-02T03:04:05Z",
                                  .settings = "",
                                  .matrix = "0123456789abcdef",
+                                 .names = "00112233445566aa",
+                                 .files = "golden 0123456789abcdef",
                                  .seconds = 12.34,
                                  .interrupted = true};
 

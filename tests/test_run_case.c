@@ -825,6 +825,38 @@ static void a_golden_that_lacks_a_tensor_verifies_nothing(void **state) {
     unlink(path);
 }
 
+/* What a verification leaves out is told as not measured, and is all that it leaves out. */
+static void a_verification_measures_all_but_end_to_end(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 act=silu";
+    char path[64];
+    snprintf(path, sizeof path, "run_case.tmp.%d.h5", (int)getpid());
+    mp_golden *golden = golden_of(path, text, NULL, MP_TENSOR_COUNT, NULL);
+    const mp_case c = mp_case_default();
+    mp_run_options options = {.golden = golden, .settings = {.golden = path}};
+    const mp_verdict *run = judge(text, NULL, NULL, false, &options);
+    assert_int_equal(run->outcome, MP_PASS);
+    assert_true(run->end_to_end.compared > 0);
+    assert_true(run->end_to_end.max_abs > 0 && run->end_to_end.max_row_rms > 0);
+    mp_answer answer[MP_CHECK_COUNT];
+    int64_t compared[MP_STAGE_COUNT];
+    for (int i = 0; i < MP_CHECK_COUNT; i++) answer[i] = run->check[i].answer;
+    for (int i = 0; i < MP_STAGE_COUNT; i++) compared[i] = run->stage[i].compared;
+
+    options.settings.golden_required = true;
+    const mp_verdict *v = judge(text, NULL, NULL, false, &options);
+    assert_int_equal(v->outcome, MP_PASS);
+    assert_int_equal(v->end_to_end.compared, 0);
+    assert_true(isnan(v->end_to_end.max_abs) && isnan(v->end_to_end.max_row_rms));
+    for (int i = 0; i < MP_CHECK_COUNT; i++) assert_int_equal(v->check[i].answer, answer[i]);
+    for (int i = 0; i < MP_STAGE_COUNT; i++) {
+        assert_int_equal(v->stage[i].compared, compared[i]);
+        assert_int_equal(v->stage[i].judged, mp_case_has_stage(&c, (mp_stage)i));
+    }
+    mp_golden_close(golden);
+    unlink(path);
+}
+
 static bool strict; /* the runs beside a golden are strict */
 
 /* Judges the case against a golden of it. */
@@ -1046,6 +1078,7 @@ int main(void) {
         cmocka_unit_test(what_a_subject_hides_from_a_golden_is_told),
         cmocka_unit_test(a_golden_that_promises_nothing_does_not_pass),
         cmocka_unit_test(a_golden_that_lacks_a_tensor_verifies_nothing),
+        cmocka_unit_test(a_verification_measures_all_but_end_to_end),
         cmocka_unit_test(without_a_contract_it_is_any),
         cmocka_unit_test(wrong_tiles_are_refused),
     };

@@ -2,6 +2,7 @@
 /* The fast GEMM against the definition, bit by bit.
  * MP_TC_GROUPS=100000000 in the environment runs that many groups of each model instead of the usual
  * number. */
+#include "base/bits.h"
 #include "ref/predict/tensorcore_gemm.h"
 #include "tests/ref_support.h"
 
@@ -139,8 +140,8 @@ static void random_columns(rng *r, mp_tc_input input, family f, int64_t n, int64
 
 /* ---- the definition ---- */
 
-static float definition(const mp_tc_model *m, const mp_tensor *a, int64_t a_row, const mp_tensor *w,
-                        int64_t w_row) {
+static float definition_of(const mp_tc_model *m, const mp_tensor *a, int64_t a_row, const mp_tensor *w,
+                           int64_t w_row, int64_t first, int64_t end) {
     const int64_t K = w->dim[2];
     const size_t a_size = mp_dtype_size(a->dtype), w_size = mp_dtype_size(w->dtype);
     uint32_t *codes = allocated(2 * K, sizeof *codes);
@@ -148,12 +149,17 @@ static float definition(const mp_tc_model *m, const mp_tensor *a, int64_t a_row,
         memcpy(&codes[k], (const char *)a->data + (size_t)(a_row * K + k) * a_size, a_size);
         memcpy(&codes[K + k], (const char *)w->data + (size_t)(w_row * K + k) * w_size, w_size);
     }
-    const uint32_t bits = mp_tc_dot(m, K, codes, codes + K, 0);
+    const uint32_t bits = mp_tc_dot(m, end - first, codes + first, codes + K + first, 0);
     free(codes);
     if (m->result == MP_TC_FLOAT16) return (float)mp_decode_code(MP_FP16, bits);
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+static float definition(const mp_tc_model *m, const mp_tensor *a, int64_t a_row, const mp_tensor *w,
+                        int64_t w_row) {
+    return definition_of(m, a, a_row, w, w_row, 0, w->dim[2]);
 }
 
 static const struct {
@@ -167,6 +173,8 @@ static const struct {
     {80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16},   {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16},
     {70, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16},   {80, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32},
     {89, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3},   {100, MP_TC_TCGEN05, MP_TC_E4M3, MP_TC_E4M3},
+    {90, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3},   {90, MP_TC_MMA, MP_TC_E5M2, MP_TC_E5M2},
+    {90, MP_TC_MMA, MP_TC_E4M3, MP_TC_E5M2},
 };
 
 static mp_tc_model model_of(size_t i) {
@@ -203,7 +211,8 @@ static double compare_kernels_on(const mp_tc_model *m, const mp_tensor *a, const
         mp_error err;
         memset(out.data, 0x55, mp_tensor_bytes(&out));
         assert_int_equal(
-            mp_tc_gemm_with(&kernels[k], m, &problem, &(mp_epilogue){0}, NULL, &out, &redone, &err), MP_OK);
+            mp_tc_gemm_with(&kernels[k], m, NULL, &problem, &(mp_epilogue){0}, NULL, &out, &redone, &err),
+            MP_OK);
         all_redone += redone;
         for (int64_t i = 0; i < M * N; i++) {
             const uint32_t got = ((const uint32_t *)out.data)[i], want = ((const uint32_t *)expected.data)[i];
@@ -259,6 +268,29 @@ static void kernels_need_no_help_with_ordinary_numbers(void **state) {
         const mp_tc_model m = model_of(i);
         for (size_t f = 0; f < COUNT(families); f++)
             assert_true(compare_kernels(&m, families[f], 20, 70, 64, &r) == 0);
+    }
+}
+
+/* A product far below the floor counts where nothing else is there, though only one of its operands is small
+ * beside the largest of its row: 2^-60 times 2^-30, of a row or of a column. */
+static void one_small_operand_is_looked_at(void **state) {
+    (void)state;
+    enum { K = 64 };
+    for (size_t i = 0; i < COUNT(MODELS); i++) {
+        const mp_tc_model m = model_of(i);
+        if (SHAPES[m.a].exponent_bits < 8) continue; /* none of their numbers is small beside 1 */
+        for (int small_w = 0; small_w < 2; small_w++) {
+            uint32_t left[K] = {encode(m.a, false, 0, 0)}, right[K] = {0, encode(m.b, false, 0, 0)};
+            left[K - 1] = encode(m.a, false, small_w ? -30 : -60, UINT32_MAX);
+            right[K - 1] = encode(m.b, true, small_w ? -60 : -30, UINT32_MAX);
+            mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, 1, K, 0),
+                      w = allocated_tensor(SHAPES[m.b].dtype, 1, 1, K);
+            put_codes(&a, 0, K, left);
+            put_codes(&w, 0, K, right);
+            assert_true(compare_kernels_on(&m, &a, &w, "one small operand") > 0);
+            mp_tensor_free(&a);
+            mp_tensor_free(&w);
+        }
     }
 }
 
@@ -356,7 +388,7 @@ static void a_grouped_gemm(mp_dtype dtype, mp_dtype out_dtype, bool with_bias, b
         .a = {.codes = &a}, .a_row = a_row, .w = {.codes = &w}, .topk_ids = ids, .slots = SLOTS};
     const mp_epilogue epilogue = {.bias = with_bias ? &bias : NULL, .weights = with_weights ? weights : NULL};
     omp_set_num_threads(threads);
-    assert_int_equal(mp_tc_gemm(&m, &problem, &epilogue, out_row, &out, &err), MP_OK);
+    assert_int_equal(mp_tc_gemm(&m, NULL, &problem, &epilogue, out_row, &out, &err), MP_OK);
     assert_true(same_memory(&out, &expected)); /* rows without a slot still hold the poison both began with */
     mp_tensor_free(&a);
     mp_tensor_free(&w);
@@ -397,7 +429,8 @@ static void the_smallest_numbers_count(void **state) {
         assert_true(expected > 0);
         for (int k = mp_tc_kernels(&kernels) - 1; k >= 0; k--) {
             assert_int_equal(
-                mp_tc_gemm_with(&kernels[k], &m, &problem, &(mp_epilogue){0}, NULL, &out, NULL, &err), MP_OK);
+                mp_tc_gemm_with(&kernels[k], &m, NULL, &problem, &(mp_epilogue){0}, NULL, &out, NULL, &err),
+                MP_OK);
             assert_true(*(const float *)out.data == expected);
         }
         mp_tensor_free(&a);
@@ -406,14 +439,98 @@ static void the_smallest_numbers_count(void **state) {
     }
 }
 
+/* What add was told, and what it makes of it: sum = sum * factor + dot, which no other order of parts
+ * gives. */
+typedef struct told {
+    const mp_gemm_problem *problem;
+    int64_t terms, calls;
+    bool wrong;
+} told;
+
+static void add_told(const void *ctx, const mp_tc_part *part) {
+    told *seen = (told *)(uintptr_t)ctx;
+    const mp_gemm_f32_tile *t = part->tile;
+#pragma omp atomic
+    seen->calls++;
+    for (int64_t r = 0; r < t->count; r++) {
+        const int32_t expert = seen->problem->topk_ids[t->slot[r]];
+        if (expert != t->expert) seen->wrong = true;
+        for (int64_t n = 0; n < t->n; n++) {
+            float *sum = &part->sum[r * part->stride + n];
+            const float factor = (float)(1 + (part->index + t->slot[r] + t->n0 + n) % 3);
+            *sum = *sum * factor + part->dot[r * part->stride + n];
+        }
+    }
+}
+
+/* Every part of k from zero, in ascending order, with the slots and columns that it belongs to; by promotion
+ * and by a sum of the caller's own. */
+static void parts_of_k_are_summed_one_after_the_other(void **state) {
+    (void)state;
+    enum { E = 2, SLOTS = 13, N = 67 };
+    static const int64_t lengths[] = {32, 64, 128, 1024}, Ks[] = {1, 64, 130, 300};
+    rng r = {6};
+    for (size_t i = 0; i < COUNT(MODELS); i++)
+        for (int trial = 0; trial < 8; trial++) {
+            const mp_tc_model m = model_of(i);
+            const int64_t K = Ks[trial % 4], terms = lengths[random_below(&r, 4)];
+            const bool own = trial >= 4;
+            mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, SLOTS, K, 0),
+                      w = allocated_tensor(SHAPES[m.b].dtype, E, N, K),
+                      out = allocated_tensor(MP_FP32, SLOTS, N, 0),
+                      expected = allocated_tensor(MP_FP32, SLOTS, N, 0);
+            int64_t row[SLOTS];
+            int32_t ids[SLOTS];
+            mp_error err;
+            random_order(&r, row, SLOTS);
+            random_rows(&r, m.a, trial % 2 ? EDGES : MODERATE, SLOTS, K, &a);
+            random_columns(&r, m.b, trial % 2 ? WIDE : MODERATE, E * N, K, &w);
+            for (int64_t t = 0; t < SLOTS; t++) ids[t] = (int32_t)random_below(&r, E);
+            const mp_gemm_problem problem = {
+                .a = {.codes = &a}, .a_row = row, .w = {.codes = &w}, .topk_ids = ids, .slots = SLOTS};
+            told seen = {.problem = &problem, .terms = terms};
+            const mp_tc_parts parts =
+                own ? (mp_tc_parts){.terms = terms, .add = add_told, .ctx = &seen} : mp_tc_promotion(terms);
+            const mp_tc_kernel *kernels;
+            for (int64_t at = 0; at < SLOTS * N; at++) {
+                const int64_t t = at / N, n = at % N;
+                float sum = 0;
+                for (int64_t first = 0, p = 0; first < K; first += terms, p++) {
+                    const int64_t end = K - first < terms ? K : first + terms;
+                    const float dot = definition_of(&m, &a, row[t], &w, ids[t] * N + n, first, end);
+                    sum = own ? sum * (float)(1 + (p + t + n) % 3) + dot : sum + dot;
+                }
+                ((float *)expected.data)[at] = sum != sum ? mp_float_of_bits(0x7FFFFFFF) : sum;
+            }
+            for (int k = mp_tc_kernels(&kernels) - 1; k >= 0; k--) {
+                assert_int_equal(mp_tc_gemm_with(&kernels[k], &m, &parts, &problem, &(mp_epilogue){0}, NULL,
+                                                 &out, NULL, &err),
+                                 MP_OK);
+                for (int64_t at = 0; at < SLOTS * N; at++) {
+                    const float got = ((const float *)out.data)[at],
+                                want = ((const float *)expected.data)[at];
+                    const bool same_nan = own && got != got && want != want; /* add_told's own */
+                    if (!same_nan && mp_bits_of_float(got) != mp_bits_of_float(want))
+                        fail_msg("%s, model %zu, K=%lld in parts of %lld, slot %lld, column %lld: %a, "
+                                 "expected %a",
+                                 kernels[k].name, i, (long long)K, (long long)terms, (long long)(at / N),
+                                 (long long)(at % N), (double)got, (double)want);
+                }
+            }
+            assert_false(seen.wrong);
+            assert_true(!own || seen.calls > 0);
+            mp_tensor_free(&expected);
+            mp_tensor_free(&a);
+            mp_tensor_free(&w);
+            mp_tensor_free(&out);
+        }
+}
+
 /* What the kernels do not cover comes from the definition: right, and slow. */
 static void the_definition_helps_where_no_kernel_does(void **state) {
     (void)state;
     rng r = {4};
     mp_tc_model m;
-    assert_true(mp_tc_find(90, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3, &m));
-    assert_int_equal(m.method, MP_TC_THROUGH_FP16);
-    assert_true(compare_kernels(&m, EDGES, 7, 30, 77, &r) == 1);
     assert_true(mp_tc_find(90, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, &m));
     m.result = MP_TC_FLOAT16;
     assert_true(compare_kernels(&m, MODERATE, 7, 30, 77, &r) == 1);
@@ -430,10 +547,18 @@ static void what_cannot_be_computed_is_refused(void **state) {
     const mp_gemm_problem problem = {
         .a = {.codes = &a}, .a_row = &row, .w = {.codes = &w}, .topk_ids = &id, .slots = 1};
     mp_tc_model m = model_of(1);
-    assert_int_equal(mp_tc_gemm(&m, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_EUNSUPPORTED);
+    assert_int_equal(mp_tc_gemm(&m, NULL, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_EUNSUPPORTED);
     assert_non_null(strstr(err.text, "bf16"));
     assert_true(mp_tc_find(90, MP_TC_WGMMA, MP_TC_S8, MP_TC_S8, &m));
-    assert_int_equal(mp_tc_gemm(&m, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_EUNSUPPORTED);
+    assert_int_equal(mp_tc_gemm(&m, NULL, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_EUNSUPPORTED);
+    m = model_of(0);
+    const mp_tc_parts half_a_step = mp_tc_promotion(24);
+    assert_int_equal(mp_tc_gemm(&m, &half_a_step, &problem, &(mp_epilogue){0}, NULL, &out, &err),
+                     MP_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "parts of 24 terms"));
+    m.method = MP_TC_THROUGH_FP16;
+    assert_int_equal(mp_tc_gemm(&m, NULL, &problem, &(mp_epilogue){0}, NULL, &out, &err), MP_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "do not go through fp16"));
     assert_int_equal(*(const uint32_t *)out.data, MP_POISON_A);
     mp_tensor_free(&a);
     mp_tensor_free(&w);
@@ -445,9 +570,11 @@ int main(void) {
         cmocka_unit_test(every_kernel_has_the_bits_of_the_definition),
         cmocka_unit_test(kernels_need_no_help_with_ordinary_numbers),
         cmocka_unit_test(the_smallest_numbers_count),
+        cmocka_unit_test(one_small_operand_is_looked_at),
         cmocka_unit_test(sums_that_overflow_on_the_way_stay_infinite),
         cmocka_unit_test(sums_that_end_among_the_subnormals_are_cut),
         cmocka_unit_test(grouped_gemm_with_everything),
+        cmocka_unit_test(parts_of_k_are_summed_one_after_the_other),
         cmocka_unit_test(the_definition_helps_where_no_kernel_does),
         cmocka_unit_test(what_cannot_be_computed_is_refused),
     };

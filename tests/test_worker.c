@@ -304,6 +304,38 @@ static void programs(void **state) {
     unsetenv(MP_WORKER_VARIABLE);
 }
 
+/* What the environment of a worker says about threads that wait. */
+static void expect_waiting(fixture *f, const char *expected) {
+    char *told = NULL;
+    size_t size;
+    fails(f, chaos_run(f), "the worker ended with exit code 0 before it answered");
+    assert_int_equal(mp_file_read(f->told, &told, &size, &f->err), MP_OK);
+    assert_string_equal(told, expected);
+    free(told);
+}
+
+/* A worker's threads do not spin for long, unless the user says so, in either way. */
+static void how_threads_wait_is_said_unless_the_user_does(void **state) {
+    fixture *f = *state;
+    const char *policy = getenv("OMP_WAIT_POLICY");
+    char *as_it_was = policy ? strdup(policy) : NULL;
+    f->options.program = (const char *const[]){
+        "sh", "-c", "echo \"spins $GOMP_SPINCOUNT, policy $OMP_WAIT_POLICY\" > \"$CHAOS_TOLD\"", NULL};
+    unsetenv("OMP_WAIT_POLICY");
+    unsetenv("GOMP_SPINCOUNT");
+    expect_waiting(f, "spins 3000, policy \n");
+    setenv("GOMP_SPINCOUNT", "7", 1);
+    expect_waiting(f, "spins 7, policy \n");
+    unsetenv("GOMP_SPINCOUNT");
+    setenv("OMP_WAIT_POLICY", "active", 1);
+    expect_waiting(f, "spins , policy active\n");
+    if (as_it_was)
+        setenv("OMP_WAIT_POLICY", as_it_was, 1);
+    else
+        unsetenv("OMP_WAIT_POLICY");
+    free(as_it_was);
+}
+
 /* Hidden devices are no devices: this holds on a machine with a GPU as well. */
 static void a_subject_that_cannot_run_here_skips_all(void **state) {
     fixture *f = *state;
@@ -407,6 +439,7 @@ int main(void) {
         chaos_test(a_later_start_is_not_waited_for),
         chaos_test(without_a_worker_cases_crash),
         chaos_test(programs),
+        chaos_test(how_threads_wait_is_said_unless_the_user_does),
         chaos_test(a_subject_that_cannot_run_here_skips_all),
         chaos_test(bad_input_runs_nothing),
         chaos_test(both_subjects_prepare),

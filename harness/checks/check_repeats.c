@@ -30,8 +30,8 @@ static mp_status compare_promised(const mp_session *s, const mp_trace *again, mp
         const bool sorts = stage == MP_ALIGN && s->offer.contract.promise[MP_GATE_UP].batch_invariant;
         if (!mp_case_has_stage(&s->row->c, (mp_stage)stage)) continue;
         repeats = repeats && (promise->deterministic || sorts);
-        if (!repeats || !promise->deterministic)
-            before.t[mp_stage_output(&s->row->c, (mp_stage)stage)].data = NULL;
+        for (int id = 0; id < MP_TENSOR_COUNT && !(repeats && promise->deterministic); id++)
+            if (mp_stage_writes(&s->row->c, (mp_stage)stage) & MP_IN_SET(id)) before.t[id].data = NULL;
     }
     return compare(s, &before, again, found, err);
 }

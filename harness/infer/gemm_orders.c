@@ -90,10 +90,10 @@ static void run_pairwise(int64_t K, const float *a, const float *w, float *resul
     for (int n = 0; n < COLUMNS; n++) result[n] += rest[n];
 }
 
-static void run(const mp_gemm_f32_engine *e, int64_t count, const void *rows, const void *panel,
-                float *result) {
+static void run(const mp_gemm_f32_engine *e, const mp_gemm_f32_tile *tile, const void *rows,
+                const void *panel, float *result) {
     const int64_t K = of(e)->K;
-    for (int64_t r = 0; r < count; r++) {
+    for (int64_t r = 0; r < tile->count; r++) {
         const float *a = (const float *)rows + r * K;
         if (of(e)->order->lanes)
             run_lanes(of(e)->order, K, a, panel, result + r * COLUMNS);

@@ -6,65 +6,11 @@
 #include "harness/judge/judge_stage.h"
 #include "harness/progress.h"
 
-#include <math.h>
 #include <stdlib.h>
-
-/* Final output against the exact pipeline, in slabs of tokens whose float64 intermediates take at most this
- * much. */
-enum { END_TO_END_BYTES = 256 << 20 };
-
-static mp_status measure_end_to_end(const mp_judgement *j, mp_error *err) {
-    const mp_case *c = j->c;
-    const mp_tensor *got = &j->t[MP_OUT];
-    if (c->M == 0) return MP_OK;
-    const int64_t per_token = c->topk * (mp_case_w1_rows(c) + c->N + 2 * c->K) * (int64_t)sizeof(double);
-    int64_t slab = END_TO_END_BYTES / per_token;
-    slab = slab < 1 ? 1 : slab > c->M ? c->M : slab;
-    const int64_t width = mp_tensor_count(got) / c->M; /* elements of a token */
-    mp_tensor exact = c->mode == MP_MODE_NO_COMBINE ? mp_tensor_shape(MP_FP64, 3, slab, c->topk, c->K)
-                                                    : mp_tensor_shape(MP_FP64, 2, slab, c->K, 1);
-    mp_status status = mp_tensor_alloc(&exact, MP_POISON_A, err);
-    mp_stage_figures f = {.worst_index = -1};
-    for (int64_t first = 0; status == MP_OK && first < c->M; first += slab) {
-        const int64_t count = c->M - first < slab ? c->M - first : slab;
-        mp_tensor window = exact;
-        window.dim[0] = count;
-        if ((status = mp_ref_exact(c, j->in, j->engine, first, count, &window, err)) != MP_OK) break;
-        const double *value = exact.data;
-        double max_abs = 0, max_rms = 0;
-        bool nan_seen = false;
-#pragma omp parallel for reduction(max : max_abs, max_rms) reduction(|| : nan_seen) schedule(static)
-        for (int64_t m = 0; m < count; m++) {
-            double error2 = 0, value2 = 0;
-            for (int64_t i = 0; i < width; i++) {
-                const double expected = value[m * width + i],
-                             stored = mp_decode(got->dtype, got->data, (first + m) * width + i);
-                if (!isfinite(expected)) {
-                    nan_seen = nan_seen || isfinite(stored);
-                    continue;
-                }
-                const double error = fabs(stored - expected);
-                nan_seen = nan_seen || !isfinite(error);
-                max_abs = fmax(max_abs, error);
-                error2 += error * error;
-                value2 += expected * expected;
-            }
-            if (error2 > 0) max_rms = fmax(max_rms, sqrt(error2 / value2));
-        }
-        f.compared += count * width;
-        f.max_abs = nan_seen || isnan(f.max_abs) ? NAN : fmax(f.max_abs, max_abs);
-        f.max_row_rms = nan_seen || isnan(f.max_row_rms) ? NAN : fmax(f.max_row_rms, max_rms);
-    }
-    mp_tensor_free(&exact);
-    j->v->end_to_end = f;
-    return status;
-}
 
 /* Whether the subject shows what the stage made. */
 static bool exposed(const mp_judgement *j, mp_stage stage) {
-    const mp_tensor_set written =
-        stage == MP_ALIGN ? mp_stages[stage].writes & mp_case_outputs(j->c) & ~MP_LORA_ALIGN_TENSORS
-                          : MP_IN_SET(mp_stage_output(j->c, stage));
+    const mp_tensor_set written = mp_stage_writes(j->c, stage) & ~MP_LORA_ALIGN_TENSORS;
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (written & MP_IN_SET(id) && !(j->has & MP_IN_SET(id))) return false;
     return true;
@@ -138,7 +84,7 @@ mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage_set stages) {
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         if (!mp_in_stages(stages, s) || !mp_case_has_stage(j->c, (mp_stage)s)) continue;
         lacks |= mp_stage_needs(j->c, (mp_stage)s) & ~made & ~j->has;
-        made |= MP_IN_SET(mp_stages[s].output);
+        made |= mp_stages[s].writes;
     }
     return lacks;
 }
@@ -213,9 +159,6 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_confi
     if (status == MP_OK) status = mp_for_each_span(&j, judge_part, NULL, err);
     if (status == MP_OK) tell_unseen(&j);
     if (status == MP_OK && shows_counts_alone(&j)) status = mp_judge_masked_m(&j, err);
-    const bool whole =
-        c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !mp_judgement_lacks(&j, MP_ALL_STAGES);
-    if (status == MP_OK && whole && mp_judgement_lost_slots(&j) == 0) status = measure_end_to_end(&j, err);
     mp_judgement_close(&j);
     return status;
 }

@@ -16,12 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The output of first..last as executed and as predicted, row by row; rows of filtered slots are left out
- * where nothing is promised of them. picture: where it is marked, or NULL. *d is to be ended by the caller,
- * after an error too. */
-static mp_status compare(const mp_judgement *j, const mp_where *where, const mp_tensor *predicted, bool all,
-                         mp_picture *picture, mp_difference *d, mp_error *err) {
-    const mp_tensor_id id = mp_stage_output(j->c, where->stage);
+/* A tensor that first..last left, as executed and as predicted, row by row; rows of filtered slots are left
+ * out where nothing is promised of them. picture: where it is marked, or NULL. *d is to be ended by the
+ * caller, after an error too. */
+static mp_status compare(const mp_judgement *j, const mp_where *where, mp_tensor_id id,
+                         const mp_tensor *predicted, bool all, mp_picture *picture, mp_difference *d,
+                         mp_error *err) {
     const int64_t *row = mp_tensors[id].rows == MP_ROWS_CACHE ? j->map.cache_row : NULL;
     const bool slots = mp_stage_rows_are_slots(where->stage);
     const bool skips = slots && !all && j->contract->filtered[where->stage] != MP_ROW_ZERO;
@@ -39,11 +39,13 @@ static mp_status compare(const mp_judgement *j, const mp_where *where, const mp_
     return status;
 }
 
-static void set_figures(const mp_judgement *j, const mp_difference *d, mp_stage_figures *f) {
+/* result: the figures' shape is that of this tensor, and where it differs first. */
+static void add_figures(const mp_judgement *j, const mp_difference *d, bool result, mp_stage_figures *f) {
+    f->predicted += d->compared;
+    f->mispredicted += d->differing;
+    if (d->max_ulps > f->max_ulps) f->max_ulps = d->max_ulps;
+    if (!result) return;
     mp_stage_set_shape(f, j->c, d->where->rows, d->where->width);
-    f->predicted = d->compared;
-    f->mispredicted = d->differing;
-    f->max_ulps = d->max_ulps;
     if (d->differing == 0) return;
     f->first_index = d->first_row * d->where->width + d->first_column;
     f->first_value = mp_decode_code(d->dtype, d->first_got);
@@ -81,31 +83,35 @@ static mp_bits_promise promise_of(const mp_judgement *j, mp_stage_set stages, co
     return least;
 }
 
-/* Predicts the output of these stages, up to `last`, from what the subject exposes: tensors in between are
- * made, the last one is predicted beside the subject's. */
-static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage last, mp_tensor *predicted,
-                         mp_error *err) {
+/* Predicts what stage `last` leaves, by these stages up to it, from what the subject exposes: tensors in
+ * between are made, the last ones are predicted beside the subject's. They are the caller's to free, after an
+ * error too. */
+static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage last,
+                         mp_tensor predicted[MP_TENSOR_COUNT], mp_error *err) {
     mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};
     mp_prediction prediction = {.contract = j->contract};
     const mp_executor executor = mp_predict_executor(&prediction);
-    const mp_tensor_id out = mp_stage_output(j->c, last);
+    const mp_tensor_set out = mp_stage_writes(j->c, last);
     mp_status status = MP_OK;
     mp_case c = *j->c;
     if (!j->t[MP_SORTED_TOKEN_IDS].data || !j->t[MP_EXPERT_IDS].data)
         c.layout = MP_ROUTE; /* nobody sees the rows of what is made here */
     memcpy(t, j->t, sizeof t);
-    *predicted = j->t[out];
-    predicted->data = NULL;
-    status = mp_tensor_alloc(predicted, MP_POISON_A, err);
-    t[out] = *predicted;
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+        if (!(out & MP_IN_SET(id))) continue;
+        predicted[id] = j->t[id];
+        predicted[id].data = NULL;
+        status = mp_tensor_alloc(&predicted[id], MP_POISON_A, err);
+        t[id] = predicted[id];
+    }
     /* What nobody stores is made again where it is read. */
     if (last != MP_GATE_UP && mp_contract_fuses_act(j->contract, j->c))
         stages &= ~((mp_stage_set)1 << MP_GATE_UP);
     for (int s = 0; s <= (int)last && status == MP_OK; s++) {
-        const mp_tensor_id id = mp_stage_output(j->c, (mp_stage)s);
         if (!mp_in_stages(stages, s)) continue;
-        if (!t[id].data) {
-            made[id] = mp_case_shape(&c, id, j->trace->block_size_m);
+        for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+            if (!(mp_stage_writes(j->c, (mp_stage)s) & MP_IN_SET(id)) || t[id].data) continue;
+            made[id] = mp_case_shape(&c, (mp_tensor_id)id, j->trace->block_size_m);
             status = mp_tensor_alloc(&made[id], MP_POISON_A, err);
             t[id] = made[id];
         }
@@ -125,6 +131,28 @@ typedef struct bits_judge {
     mp_stage open_first, open_last;
     char reported[MP_DIFFERENCE_TEXT_MAX]; /* a difference that breaks no promise, or "" */
 } bits_judge;
+
+/* One of the tensors that the span's last stage leaves: its result, or the scales of that. */
+static mp_status compare_one(bits_judge *b, const mp_judgement *j, mp_stage first, mp_stage last,
+                             mp_tensor_id id, const mp_tensor *predicted, mp_bits_promise promise,
+                             mp_error *err) {
+    const bool result = id == mp_stage_output(j->c, last);
+    mp_difference d = {0};
+    mp_picture *picture = NULL;
+    mp_where where = mp_where_of(j->c, j->t, b->config, first, last);
+    if (j->in->ids_unknown) where.topk_ids = NULL;
+    where.tensor = mp_tensor_name(id);
+    where.dtype = j->t[id].dtype;
+    where.width = mp_tensor_row_length(&j->t[id]);
+    mp_status status = result ? mp_stage_picture(j, &where, &picture, err) : MP_OK;
+    if (status == MP_OK) status = compare(j, &where, id, predicted, false, picture, &d, err);
+    if (status == MP_OK) {
+        add_figures(j, &d, result, &j->v->stage[last]);
+        answer(j, &d, promise == MP_BITS_REQUIRED, b->reported);
+    }
+    mp_difference_end(&d);
+    return status;
+}
 
 static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp_stage last, mp_error *err) {
     bits_judge *b = ctx;
@@ -146,23 +174,17 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
         }
         return MP_OK;
     }
-    mp_tensor predicted = {0};
-    mp_difference d = {0};
-    mp_where where = mp_where_of(j->c, j->t, b->config, first, last);
-    if (j->in->ids_unknown) where.topk_ids = NULL;
+    mp_tensor predicted[MP_TENSOR_COUNT] = {0};
     mp_progress(mp_stage_name(last), "predict");
-    mp_picture *picture = NULL;
-    mp_status status = predict(j, stages, last, &predicted, err);
-    if (status == MP_OK) status = mp_stage_picture(j, &where, &picture, err);
-    if (status == MP_OK) status = compare(j, &where, &predicted, false, picture, &d, err);
+    mp_status status = predict(j, stages, last, predicted, err);
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
+        if (predicted[id].data)
+            status = compare_one(b, j, first, last, (mp_tensor_id)id, &predicted[id], promise, err);
     if (status == MP_OK) {
-        set_figures(j, &d, &j->v->stage[last]);
-        answer(j, &d, promise == MP_BITS_REQUIRED, b->reported);
         b->compared_spans++;
         b->required = b->required || promise == MP_BITS_REQUIRED;
     }
-    mp_difference_end(&d);
-    mp_tensor_free(&predicted);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&predicted[id]);
     return status;
 }
 
@@ -205,12 +227,13 @@ static mp_status judge_end_to_end(const mp_judgement *j, const mp_config *config
         mp_stage_set_shape(&j->v->end_to_end, j->c, mp_tensor_rows(out), mp_tensor_row_length(out));
         return MP_OK;
     }
-    const mp_stage last = mp_case_has_stage(j->c, MP_COMBINE) ? MP_COMBINE : MP_DOWN;
-    const mp_where where = mp_where_of(j->c, j->t, config, MP_GATE_UP, last);
+    const mp_stage first = mp_case_has_stage(j->c, MP_QUANT_X) ? MP_QUANT_X : MP_GATE_UP,
+                   last = mp_case_has_stage(j->c, MP_COMBINE) ? MP_COMBINE : MP_DOWN;
+    const mp_where where = mp_where_of(j->c, j->t, config, first, last);
     mp_status status =
         mp_host_predict(j->contract, j->c, j->in, j->trace->block_size_m, MP_POISON_A, &predicted, err);
-    if (status == MP_OK) status = compare(j, &where, &predicted.t[MP_OUT], true, NULL, &d, err);
-    if (status == MP_OK) set_figures(j, &d, &j->v->end_to_end);
+    if (status == MP_OK) status = compare(j, &where, MP_OUT, &predicted.t[MP_OUT], true, NULL, &d, err);
+    if (status == MP_OK) add_figures(j, &d, true, &j->v->end_to_end);
     mp_difference_end(&d);
     mp_trace_destroy(&predicted);
     return status;

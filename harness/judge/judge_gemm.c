@@ -4,6 +4,7 @@
 
 #include "base/clones.h"
 #include "cases/graph_tables.h"
+#include "cases/scheme.h"
 #include "harness/judge/judge.h"
 
 #include <math.h>
@@ -112,15 +113,42 @@ static bool sums_are_exact(const mp_case *c, const mp_gemm_problem *p, const boo
 
 typedef struct gemm_bounds {
     mp_sum_bound accumulation;
-    bool exact; /* every sum is exact in float32 in any order: the result is one determined number */
+    int64_t block; /* terms of k that share scales; 0: there are none */
+    bool exact;    /* every sum is exact in float32 in any order: the result is one determined number */
 } gemm_bounds;
+
+/* Terms of k that share scales, where sums of codes are scaled; 0: numbers are multiplied. */
+static int64_t scaled_block(const mp_case *c, const mp_gemm_problem *p) {
+    if (!p->w.scale || mp_scheme_of(c)->enters == MP_SCALES_BEFORE) return 0;
+    const int64_t K = p->w.codes->dim[2], w = p->w.block_columns < K ? p->w.block_columns : K,
+                  a = p->a.scale && p->a.block_columns < w ? p->a.block_columns : w;
+    return a;
+}
+
+static mp_sum_bound accumulation_bound(const mp_case *c, const mp_gemm_contract *contract,
+                                       const mp_gemm_problem *p, double largest) {
+    const int64_t block = scaled_block(c, p), K = p->w.codes->dim[2];
+    const mp_dtype dtype = p->w.scale ? mp_case_multiplied(c) : p->w.codes->dtype;
+    return block > 0 ? mp_scaled_gemm_bound(contract, dtype, K, block, largest)
+                     : mp_gemm_bound(contract, dtype, K, largest);
+}
+
+/* Sum of |scale_a * scale_w| over the blocks of k, of a row of a and a row of w. */
+static double scales_of(const mp_gemm_problem *p, int64_t block, int64_t a_row, int64_t w_row) {
+    const int64_t a = mp_operand_scale_row(&p->a, a_row), w = mp_operand_scale_row(&p->w, w_row);
+    double sum = 0;
+    for (int64_t k = 0; block > 0 && k < p->w.codes->dim[2]; k += block)
+        sum += fabs(mp_operand_scale(&p->a, a, k) * mp_operand_scale(&p->w, w, k));
+    return sum;
+}
 
 static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
     bool *experts = experts_read(p);
     const double largest = fmax(largest_magnitude(p->a.codes, NULL), largest_magnitude(p->w.codes, experts));
-    const gemm_bounds bounds = {.accumulation = mp_gemm_bound(mp_stage_gemm_contract(j->contract, stage),
-                                                              p->w.codes->dtype, p->w.codes->dim[2], largest),
-                                .exact = sums_are_exact(j->c, p, experts)};
+    const gemm_bounds bounds = {
+        .accumulation = accumulation_bound(j->c, mp_stage_gemm_contract(j->contract, stage), p, largest),
+        .block = scaled_block(j->c, p),
+        .exact = sums_are_exact(j->c, p, experts)};
     free(experts);
     return bounds;
 }
@@ -147,7 +175,10 @@ static void expect(const gemm_judge *g, double acc, double mass, int64_t expert,
         *error = 0;
         return;
     }
-    const double acc_error = g->bounds.accumulation.rel * mass + g->bounds.accumulation.abs;
+    const mp_gemm_problem *p = &g->gemm.problem;
+    const mp_sum_bound *bound = &g->bounds.accumulation;
+    const double scales = scales_of(p, g->bounds.block, p->a_row[slot], expert * p->w.codes->dim[1] + column),
+                 acc_error = bound->rel * mass + bound->abs + (scales > 0 ? bound->per_scale * scales : 0);
     mp_epilogue_expect(contract, &g->gemm.epilogue, acc, acc_error, expert, column, slot, value, error);
 }
 
@@ -266,14 +297,12 @@ static void collect(void *ctx, const mp_gemm_tile *tile) {
         }
 }
 
-/* Sums of squares are sums of products of squares: w^2 is w scaled by itself. a: NULL for the problem's
- * own. */
+/* Sums of squares are sums of products of squares. a: NULL for the problem's own. */
 static mp_status run_pass(gemm_pass *g, enum pass pass, const mp_tensor *a, mp_error *err) {
     mp_gemm_problem p = g->problem;
     if (a) p.a = (mp_operand){.codes = a};
     g->pass = pass;
-    if (pass == RANDOM)
-        p.w = (mp_operand){.codes = p.w.codes, .scale = p.w.codes, .block_rows = 1, .block_columns = 1};
+    p.w.squared = pass == RANDOM;
     return mp_gemm_float64(g->engine, &p, pass != RANDOM, collect, g, err);
 }
 
@@ -301,15 +330,30 @@ static double largest_ball(const mp_balls *b) {
     return largest;
 }
 
+/* At least the sum of |scale_a * scale_w| over the blocks of k of any result: the largest scales there
+ * are; of an `a` that is not seen, scale_a. */
+static double largest_scales(const mp_gemm_problem *p, int64_t block, double scale_a) {
+    if (block == 0) return 0;
+    if (p->a.scale) scale_a = largest_magnitude(p->a.scale, NULL);
+    const double scale_w = p->w.scale ? largest_magnitude(p->w.scale, NULL) : 1;
+    return ceil((double)p->w.codes->dim[2] / (double)block) * (scale_a > 0 ? scale_a : 1) * scale_w;
+}
+
 mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, const mp_balls *in,
                        mp_span_sums *sums, mp_error *err) {
+    const mp_case *c = &j->part;
     const int64_t width = p->w.codes->dim[1];
+    const mp_scheme *s = mp_scheme_of(c);
     gemm_pass g = {.engine = j->j->engine, .problem = *p, .in = in, .out = &sums->acc};
     *sums = (mp_span_sums){0};
     if (j->largest_w[stage] < 0) j->largest_w[stage] = largest_magnitude(p->w.codes, NULL);
-    const double largest_a = in ? largest_ball(in) : largest_magnitude(p->a.codes, NULL);
-    sums->bound = mp_gemm_bound(mp_stage_gemm_contract(j->j->contract, stage), p->w.codes->dtype,
-                                p->w.codes->dim[2], fmax(largest_a, j->largest_w[stage]));
+    const double reach = in ? largest_ball(in) : largest_magnitude(p->a.codes, NULL);
+    const bool coded = in && p->w.scale && s->quantises_activations; /* they are numbers here */
+    const double largest_a = coded ? mp_dtype_format(s->activation)->max_finite : reach;
+    sums->bound = accumulation_bound(c, mp_stage_gemm_contract(j->j->contract, stage), p,
+                                     fmax(largest_a, j->largest_w[stage]));
+    const double scales = largest_scales(p, scaled_block(c, p), coded ? reach / largest_a : 0);
+    if (scales > 0) sums->bound.abs += sums->bound.per_scale * scales;
     mp_status status = mp_balls_create(&sums->acc, p->slots, width, false, err);
     sums->mass = g.mass = calloc((size_t)(p->slots * width), sizeof *g.mass);
     if (status == MP_OK && !g.mass) status = mp_fail(err, MP_EMEMORY, "judge: no memory for a span's sums");
@@ -329,7 +373,7 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
         stage == MP_GATE_UP && mp_contract_fuses_act(j->j->contract, j->j->c) && !mp_case_has_lora(j->j->c);
     const mp_dtype dtype = unstored ? MP_FP32 : mp_case_dtype(&j->part, id);
     mp_gemm_problem p = gemm.problem;
-    if (stage != MP_GATE_UP) p.a_row = j->map.cache_row; /* x is exposed: it has a row a token */
+    if (in) p.a_row = j->map.cache_row; /* else x is exposed: it has a row a token */
     mp_span_sums sums;
     const mp_status status = mp_span_gemm(j, stage, &p, in, &sums, err);
     const int64_t rows = sums.acc.rows, width = sums.acc.width;

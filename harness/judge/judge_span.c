@@ -85,9 +85,24 @@ static int taken(const mp_case *c, mp_stage stage, mp_tensor_id ids[MOST_TAKEN])
     return count;
 }
 
+/* Codes of a GEMM's input as the numbers that they stand for, in slots. */
+static mp_status gather_codes(const mp_span *j, mp_tensor_id id, int64_t first_slot, int64_t slots,
+                              mp_balls *b, mp_error *err) {
+    const mp_stage_call call = {.c = j->j->c, .t = j->j->t, .map = &j->j->map};
+    const mp_stage_gemm g = mp_gemm_of_stage(&call, id == MP_X_CODES ? MP_GATE_UP : MP_DOWN);
+    const int64_t width = mp_tensor_row_length(g.problem.a.codes);
+    const mp_status status = mp_balls_create(b, slots, width, true, err);
+    for (int64_t t = 0; status == MP_OK && t < slots; t++) {
+        const int64_t row = g.problem.a_row[first_slot + t];
+        if (row >= 0) mp_operand_decode(&g.problem.a, row, 0, width, mp_ball_at(&b->value, t * width));
+    }
+    return status;
+}
+
 /* What the subject exposes of the span's input, decoded row by row, in slots. */
 static mp_status gather(const mp_span *j, mp_tensor_id id, int64_t first_slot, int64_t slots, mp_balls *b,
                         mp_error *err) {
+    if (id == MP_X_CODES || id == MP_CACHE2_CODES) return gather_codes(j, id, first_slot, slots, b, err);
     const bool by_a_stage = mp_case_outputs(j->j->c) & MP_IN_SET(mp_tensors[id].as_read); /* no hook's */
     const mp_tensor *from = by_a_stage ? &j->j->t[id] : mp_as_read(j->j->t, id);
     const int64_t width = mp_tensor_row_length(from);

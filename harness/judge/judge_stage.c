@@ -16,6 +16,8 @@ bool mp_store_rounds(const mp_contract *contract, mp_dtype dtype) {
 }
 
 mp_overflow mp_store_overflow(const mp_contract *contract, mp_dtype dtype) {
+    if (dtype != MP_BF16 && dtype != MP_FP16 && dtype != MP_FP32 && dtype != MP_FP64)
+        return MP_OVERFLOW_SATURATE; /* codes are held within their range */
     return dtype == MP_FP32 || dtype == MP_FP64 ? MP_OVERFLOW_INF : contract->overflow;
 }
 

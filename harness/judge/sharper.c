@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/judge/sharper.h"
 
+#include "cases/scheme.h"
 #include "ref/activation.h"
 #include "ref/bounds.h"
 #include "ref/combine.h"
@@ -9,9 +10,11 @@
 static double bound_of(const mp_case *c, const mp_contract *contract, mp_stage stage) {
     const mp_sum sum = {.value = 1, .mass = 1, .terms = c->topk};
     switch (stage) {
-    case MP_GATE_UP: return mp_gemm_bound(&contract->gate_up, mp_case_dtype(c, MP_W1), c->K, 1).rel;
+    case MP_QUANT_X:
+    case MP_QUANT_ACT: return 0x1p-22; /* the roundings of a code before its own */
+    case MP_GATE_UP: return mp_gemm_bound(&contract->gate_up, mp_case_multiplied(c), c->K, 1).rel;
     case MP_ACT: return mp_activation_bound(c, contract, 1, 1);
-    case MP_DOWN: return mp_gemm_bound(&contract->down, mp_case_dtype(c, MP_W2), c->N, 1).rel;
+    case MP_DOWN: return mp_gemm_bound(&contract->down, mp_case_multiplied(c), c->N, 1).rel;
     case MP_COMBINE: return mp_combine_bound(c, contract, sum);
     case MP_SHRINK_GATE_UP:
         return mp_gemm_bound(&contract->shrink, mp_case_dtype(c, MP_LORA_A1), c->K, 1).rel;

@@ -85,6 +85,7 @@ mp_status mp_run_in_process(const mp_matrix *matrix, const mp_suite_options *o, 
         mp_run_info_set(info, &info->device, "%s", setup.subject.device);
         mp_run_info_set(info, &info->versions, "%s", setup.subject.versions);
         mp_run_info_set(info, &info->blas, "%s", o->settings.plain ? "plain loops" : mp_blas_name());
+        mp_run_info_set(info, &info->files, "%s", mp_text_get(&setup.files));
         status = run_cases(matrix, &setup, &w, verdicts, &info->interrupted, &why);
     } else if (status == MP_EUNSUPPORTED) {
         mp_skip_all(matrix, o, why.text, verdicts);

@@ -223,10 +223,11 @@ void mp_order_free(mp_order *order) {
 
 /* ---- answers ---- */
 
-json_t *mp_json_hello(const mp_subject *subject, const char *blas) {
-    return json_pack("{s:{s:i, s:o, s:o, s:o, s:o}}", "hello", "protocol", MP_PROTOCOL, "subject",
+json_t *mp_json_hello(const mp_subject *subject, const char *blas, const char *files) {
+    return json_pack("{s:{s:i, s:o, s:o, s:o, s:o, s:o}}", "hello", "protocol", MP_PROTOCOL, "subject",
                      mp_json_text(subject->name), "device", mp_json_text(subject->device), "versions",
-                     mp_json_text(subject->versions), "blas", mp_json_text(blas));
+                     mp_json_text(subject->versions), "blas", mp_json_text(blas), "files",
+                     mp_json_text(files));
 }
 
 mp_status mp_json_to_hello(const json_t *hello, mp_run_info *info, mp_error *err) {
@@ -238,7 +239,8 @@ mp_status mp_json_to_hello(const json_t *hello, mp_run_info *info, mp_error *err
     } fields[] = {{"subject", &info->subject},
                   {"device", &info->device},
                   {"versions", &info->versions},
-                  {"blas", &info->blas}};
+                  {"blas", &info->blas},
+                  {"files", &info->files}};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const char *value = json_string_value(json_object_get(hello, fields[i].name));
         mp_run_info_set(info, fields[i].text, "%s", value ? value : "");

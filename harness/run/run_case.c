@@ -18,6 +18,7 @@
 #include "ref/blas.h"
 #include "ref/predict/predict.h"
 
+#include <math.h>
 #include <string.h>
 
 /* The first check that failed, or -1. */
@@ -54,6 +55,16 @@ static void end_with(const mp_session *s, const mp_error *err) {
     mp_verdict_set(v, &v->reason, "%s%s", refused ? MP_TILE_REFUSED : "", err->text);
 }
 
+/* No check needs this figure, and of a large case it takes a sixth of a verification, which leaves it out. */
+static mp_status tell_end_to_end(mp_session *s, mp_error *err) {
+    if (s->options->settings.golden_required) {
+        /* Not measured: never a zero that looks like a result. */
+        s->v->end_to_end = (mp_stage_figures){.max_abs = NAN, .max_row_rms = NAN, .worst_index = -1};
+        return MP_OK;
+    }
+    return mp_measure_end_to_end(&s->row->c, &s->offer.contract, s->in, &s->first, s->engine, s->v, err);
+}
+
 static mp_status run_checks(mp_session *s, mp_error *err) {
     const mp_case *c = &s->row->c;
     mp_verdict *v = s->v;
@@ -64,6 +75,7 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     if (status == MP_OK)
         status = mp_judge(c, &s->offer.contract, &s->offer.config, s->in, &s->first, MP_POISON_A, s->engine,
                           v, err);
+    if (status == MP_OK) status = tell_end_to_end(s, err);
     if (status == MP_OK && s->options->settings.once && s->options->against)
         status = mp_compare_stages(s, err);
     else if (status == MP_OK)
@@ -106,6 +118,7 @@ static mp_status run_file_checks(mp_session *s, mp_error *err) {
     const mp_case *c = &s->row->c;
     const mp_contract *contract = &s->offer.contract;
     mp_status status = mp_judge(c, contract, NULL, s->in, &s->first, MP_POISON_A, s->engine, s->v, err);
+    if (status == MP_OK) status = tell_end_to_end(s, err);
     if (status == MP_OK) status = mp_judge_bits(c, contract, NULL, s->in, &s->first, s->v, err);
     for (size_t i = 0; i < sizeof unasked / sizeof *unasked; i++)
         mp_check_not_judged(s->v, unasked[i], "a file: nothing was run");

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/setup.h"
 
+#include "base/file.h"
 #include "golden/files.h"
 #include "harness/progress.h"
 #include "harness/run/parts.h"
+#include "harness/subjects/plugin.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 static mp_status open_golden(const char *path, bool check, mp_golden **golden, mp_error *err) {
@@ -73,6 +76,44 @@ static mp_status open_subject(const mp_suite_options *o, const char *name, mp_su
     return status;
 }
 
+/* ---- what decides beside the line ---- */
+
+static void tell_digest(mp_setup *s, const char *what, uint64_t digest) {
+    mp_text_add(&s->files, "%s%s %016" PRIx64, s->files.length > 0 ? ", " : "", what, digest);
+}
+
+static mp_status tell_file(mp_setup *s, const char *what, const char *path, mp_error *err) {
+    char *data = NULL;
+    size_t size = 0;
+    const mp_status status = mp_file_read_at_most(path, SIZE_MAX, &data, &size, err);
+    if (status == MP_OK) tell_digest(s, what, mp_digest(data, size));
+    free(data);
+    return status;
+}
+
+static mp_status tell_subject(mp_setup *s, const char *what, const char *name, mp_error *err) {
+    char *path = name ? mp_plugin_path(name) : NULL;
+    const mp_status status = path ? tell_file(s, what, path, err) : MP_OK;
+    free(path);
+    return status;
+}
+
+static mp_status tell_files(mp_setup *s, mp_error *err) {
+    const mp_settings *settings = &s->options->settings;
+    uint64_t root;
+    mp_status status = MP_OK;
+    if (s->golden && mp_golden_root(s->golden, &root))
+        tell_digest(s, "golden", root);
+    else if (s->golden)
+        status = tell_file(s, "golden", mp_golden_path(s->golden), err);
+    if (status == MP_OK) status = tell_subject(s, "subject", settings->subject, err);
+    if (status == MP_OK) status = tell_subject(s, "against", settings->against, err);
+    if (status == MP_OK && settings->config) status = tell_file(s, "config", settings->config, err);
+    return status;
+}
+
+/* ---- all of it ---- */
+
 static mp_status begin_recording(const mp_record_options *record, mp_setup *s, mp_error *err) {
     if (!record->keep) return mp_record_begin(record, &s->subject, &s->recording, err);
     mp_progress("", "kept cases");
@@ -99,6 +140,7 @@ mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix
     if (status == MP_OK) status = check_tiles(s, matrix, err);
     if (status == MP_OK) status = prepare_kernels(&s->subject, matrix, true, err);
     if (status == MP_OK) status = prepare_kernels(&s->against, matrix, false, err);
+    if (status == MP_OK) status = tell_files(s, err);
     if (status == MP_OK && options->record) status = begin_recording(options->record, s, err);
     s->run = (mp_run_options){.settings = *settings,
                               .subject = &s->subject,
@@ -143,4 +185,5 @@ void mp_setup_close(mp_setup *s) {
     mp_golden_close(s->golden);
     mp_subject_close(&s->against);
     mp_subject_close(&s->subject);
+    mp_text_free(&s->files);
 }

@@ -4,6 +4,7 @@
 #ifndef MP_HARNESS_SETUP_H
 #define MP_HARNESS_SETUP_H
 
+#include "base/text.h"
 #include "moeparity/run_case.h"
 #include "moeparity/suite.h"
 
@@ -13,7 +14,11 @@ typedef struct mp_setup {
     mp_golden *golden;    /* compared with */
     mp_golden *recording; /* being made, where cases are not kept one by one */
     mp_provenance who;    /* records */
-    mp_run_options run;   /* of the next case */
+    /* What verdicts depend on beside the line, by digests of contents: "golden 0123456789abcdef, ...". Of a
+     * golden that is its root, of plug-ins and a tuned file that is named the file's; what a program is made
+     * of nobody can tell. */
+    mp_text files;
+    mp_run_options run; /* of the next case */
 } mp_setup;
 
 /* Opens it all and compiles the kernels of the cases. check_golden: every number of the golden is read first,

@@ -117,18 +117,29 @@ static void deal(priced *rows, size_t count, load *heap, mp_shard shard, int *ow
 
 /* ---- the whole ---- */
 
-static mp_status digest_of(const mp_matrix *whole, char digest[17], mp_error *err) {
+uint64_t mp_row_digest(int64_t row, const char *name) {
+    mp_text text = {0};
+    mp_text_add(&text, "%" PRId64 " %s", row, name);
+    const uint64_t digest = mp_digest(mp_text_get(&text), text.length);
+    mp_text_free(&text);
+    return digest;
+}
+
+static mp_status digest_of(const mp_matrix *whole, mp_share *share, mp_error *err) {
     mp_text text = {0};
     for (size_t i = 0; i < whole->count; i++) {
         const mp_matrix_row *row = &whole->rows[i];
         char name[MP_CASE_TEXT_MAX];
         mp_case_text(&row->c, name, sizeof name);
+        if (!row->file) share->names += mp_row_digest((int64_t)i, name);
         mp_text_add(&text, "%s\n%s\n%s\n", name, row->group ? row->group : "", row->file ? row->file : "");
         for (size_t p = 0; p < row->pair_count; p++) mp_text_add(&text, "= %s\n", row->pair_text[p]);
         for (size_t p = 0; p < row->after_count; p++) mp_text_add(&text, "after %s\n", row->after_text[p]);
     }
     const bool lost = text.lost;
-    if (!lost) snprintf(digest, 17, "%016" PRIx64, mp_digest(mp_text_get(&text), text.length));
+    if (!lost)
+        snprintf(share->digest, sizeof share->digest, "%016" PRIx64,
+                 mp_digest(mp_text_get(&text), text.length));
     mp_text_free(&text);
     return lost ? mp_fail(err, MP_EMEMORY, "no memory for the names of %zu cases", whole->count) : MP_OK;
 }
@@ -155,7 +166,7 @@ mp_status mp_share_cut(const mp_matrix *whole, mp_shard shard, int repeat, mp_sh
         status = mp_fail(err, MP_EMEMORY, "no memory for %d shards of %zu cases", shard.count, whole->count);
         goto out;
     }
-    if ((status = digest_of(whole, share->digest, err)) != MP_OK) goto out;
+    if ((status = digest_of(whole, share, err)) != MP_OK) goto out;
     for (size_t i = 0; i < whole->count; i++) rows[i] = (priced){mp_row_cost(&whole->rows[i], repeat), i};
     deal(rows, whole->count, heap, shard, owner, &all, &own);
     share->part = all > 0 ? (double)own / (double)all : 0;

@@ -19,6 +19,10 @@ typedef struct mp_shard {
  * `repeat` (runs of a case; 0: the usual) alone, in integers, so that every machine comes to the same. */
 uint64_t mp_row_cost(const mp_matrix_row *row, int repeat);
 
+/* A digest of the name of a case and of its place in the matrix. Their sum, modulo 2^64, over all rows tells
+ * whether these are the names of a matrix, each at its place; rows may be added in any order. */
+uint64_t mp_row_digest(int64_t row, const char *name);
+
 /* The rows of one shard, in the order of the matrix. */
 typedef struct mp_share {
     mp_shard shard;
@@ -26,8 +30,9 @@ typedef struct mp_share {
                          mp_matrix_free */
     size_t *place;    /* of each row in the whole */
     size_t cases;     /* of the whole */
-    char digest[17];  /* of the whole: names, groups, pairs, and what runs before, in order */
-    double part;      /* of the planned cost of the whole; 0 to 1 */
+    uint64_t names;  /* of the whole: the sum of mp_row_digest over its rows; 0: of files, which alone tell */
+    char digest[17]; /* of the whole: names, groups, pairs, and what runs before, in order */
+    double part;     /* of the planned cost of the whole; 0 to 1 */
 } mp_share;
 
 /* Cuts the matrix: the row that costs most goes first, each to the shard that has least so far; of equals the

@@ -193,6 +193,12 @@ static mp_status load(plugin *p, const char *path, mp_error *err) {
     return MP_OK;
 }
 
+char *mp_plugin_path(const char *name) {
+    if (strncmp(name, MP_PLUGIN_PREFIX, strlen(MP_PLUGIN_PREFIX)) != 0) return NULL;
+    const char *path = name + strlen(MP_PLUGIN_PREFIX);
+    return strndup(path, strcspn(path, ","));
+}
+
 /* The space that it works in. */
 static mp_status find_space(plugin *p, mp_subject *s, mp_error *err) {
     const char *device = p->api.device;
@@ -211,7 +217,7 @@ static mp_status find_space(plugin *p, mp_subject *s, mp_error *err) {
 static mp_status open_plugin(plugin *p, mp_subject *s, mp_error *err) {
     const char *path = p->name + strlen(MP_PLUGIN_PREFIX), *comma = strchr(path, ',');
     if (!*path || comma == path) return mp_fail(err, MP_EINPUT, "%s: expected plugin:PATH[,words]", p->name);
-    char *file = strndup(path, comma ? (size_t)(comma - path) : strlen(path));
+    char *file = mp_plugin_path(p->name);
     mp_plugin_error why = {.struct_size = sizeof why};
     mp_status status = file ? load(p, file, err) : mp_fail(err, MP_EMEMORY, "no memory for a path");
     free(file);

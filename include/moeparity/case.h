@@ -32,6 +32,8 @@ typedef enum mp_activation {
 } mp_activation;
 typedef enum mp_mode { MP_MODE_COMBINE, MP_MODE_NO_COMBINE, MP_MODE_INPLACE, MP_MODE_COUNT } mp_mode;
 typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_MASKED, MP_LAYOUT_COUNT } mp_layout;
+/* How experts are quantised: each is a row of mp_schemes (cases/scheme.h), in this order. */
+typedef enum mp_quant { MP_QUANT_NONE, MP_QUANT_FP8_BLOCK, MP_QUANT_COUNT } mp_quant;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
@@ -39,10 +41,12 @@ typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
  * them: mp_stage, mp_scope, their names, the tables of functions and a contract's promises are made of it. */
 #define MP_STAGES(STAGE)                                              \
     STAGE(MP_ALIGN, MP_SCOPE_ALIGN, align)                            \
+    STAGE(MP_QUANT_X, MP_SCOPE_QUANT_X, quant_x)                      \
     STAGE(MP_GATE_UP, MP_SCOPE_GATE_UP, gate_up)                      \
     STAGE(MP_SHRINK_GATE_UP, MP_SCOPE_SHRINK_GATE_UP, shrink_gate_up) \
     STAGE(MP_EXPAND_GATE_UP, MP_SCOPE_EXPAND_GATE_UP, expand_gate_up) \
     STAGE(MP_ACT, MP_SCOPE_ACT, act)                                  \
+    STAGE(MP_QUANT_ACT, MP_SCOPE_QUANT_ACT, quant_act)                \
     STAGE(MP_DOWN, MP_SCOPE_DOWN, down)                               \
     STAGE(MP_SHRINK_DOWN, MP_SCOPE_SHRINK_DOWN, shrink_down)          \
     STAGE(MP_EXPAND_DOWN, MP_SCOPE_EXPAND_DOWN, expand_down)          \
@@ -178,6 +182,8 @@ typedef struct mp_tile {
     INT(seed, 0, 0, INT64_MAX, false, "fill seed")                                                           \
     ENUM(shared, mp_shared, MP_SHARED_NONE, false,                                                           \
          "shared expert: none, the last slot of every token, or an output of it that combine adds")          \
+    ENUM(quant, mp_quant, MP_QUANT_NONE, false, "how experts, and what they multiply, are quantised")        \
+    INT(group, 0, 0, 1024, false, "terms of k that share a scale; 0: as many as is usual of the scheme")    \
     INT(lora_adapters, 0, 0, 4096, false, "slots for LoRA adapters; 0: no LoRA")                             \
     INT(lora_rank, 16, 1, 1024, false, "rank of the adapters, the largest where they differ")                \
     ENUM(lora_map, mp_lora_map, MP_LORA_BY_TOKEN, false, "how a batch says which adapter a token has")       \
@@ -236,6 +242,7 @@ const char *mp_path_name(mp_path p);
 const char *mp_expert_map_name(mp_expert_map m);
 const char *mp_sentinel_name(mp_sentinel s);
 const char *mp_shared_name(mp_shared s);
+const char *mp_quant_name(mp_quant q);
 const char *mp_scope_name(mp_scope s);
 const char *mp_data_name(mp_data d);
 const char *mp_routing_name(mp_routing r);

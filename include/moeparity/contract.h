@@ -38,6 +38,23 @@ typedef enum mp_accumulator { MP_ACCUMULATORS(MP_VALUE_OF) MP_ACC_COUNT } mp_acc
     VALUE(MP_K_BY_PAIRS, "by-pairs")
 typedef enum mp_k_order { MP_K_ORDERS(MP_VALUE_OF) MP_K_ORDER_COUNT } mp_k_order;
 
+/* How a sum of products of codes meets the scales a of activations and w of weights; by itself, or where
+ * it is added to acc:
+ *   PRODUCT       sum * (a*w), each multiplication rounded
+ *   A_THEN_W      (sum*a) * w
+ *   W_THEN_A      (sum*w) * a
+ *   ..._FMA       the last multiplication and the addition to acc are one operation
+ *   ANY           one of these: nothing is said */
+#define MP_SCALINGS(VALUE)                         \
+    VALUE(MP_SCALING_ANY, "any")                   \
+    VALUE(MP_SCALING_PRODUCT, "product")           \
+    VALUE(MP_SCALING_A_THEN_W, "a-then-w")         \
+    VALUE(MP_SCALING_W_THEN_A, "w-then-a")         \
+    VALUE(MP_SCALING_PRODUCT_FMA, "product-fma")   \
+    VALUE(MP_SCALING_A_THEN_W_FMA, "a-then-w-fma") \
+    VALUE(MP_SCALING_W_THEN_A_FMA, "w-then-a-fma")
+typedef enum mp_scaling { MP_SCALINGS(MP_VALUE_OF) MP_SCALING_COUNT } mp_scaling;
+
 /* TENSOR_CORE adds the products of k, in their order, `group` at a time. A step takes L = group products and
  * the float32 accumulator, which is zero before the first; what is missing in the last step counts as zero:
  *   1. products are exact. The exponent of one is the sum of its operands' exponents, also where the product
@@ -59,6 +76,7 @@ typedef struct mp_gemm_contract {
     mp_k_order k_order;
     int promotion; /* terms after which the accumulator is added to a float32 sum and starts anew; 0: never */
     int split_k;   /* parts of k with accumulators of their own, added in float32 in any order; 1: none */
+    mp_scaling scaling; /* of a quantised case: after all of k, or for each `promotion` terms */
 } mp_gemm_contract;
 
 /* Whose exp, tanh and erf. The last column is what a sentence adds.
@@ -201,8 +219,9 @@ typedef struct mp_contract {
     bool float64_steps; /* intermediate steps (activation, epilogue, sum) in float64 instead of float32 */
     bool hooks_add;     /* hooks may change cache1 and cache3 in place, between the stages */
     mp_row_state
-        filtered[MP_STAGE_COUNT]; /* rows of slots whose id is -1, in the output of gate_up, act, down, and
-                                     LoRA's stages; of a shrink, those of slots without an adapter too */
+        filtered[MP_STAGE_COUNT]; /* rows of slots whose id is -1, in the output of gate_up, act, quant_act,
+                                     down, and LoRA's stages; of a shrink, those of slots without an adapter
+                                     too */
     mp_row_state padding;         /* rows of no slot in sorted and masked layout */
     mp_overflow overflow;
     double

@@ -46,6 +46,12 @@ typedef enum mp_tensor_id {
     MP_LORA_H2,
     MP_CACHE3_HOOKED,
     MP_OUT,
+    MP_W1_SCALE,
+    MP_W2_SCALE,
+    MP_X_CODES,
+    MP_X_SCALE,
+    MP_CACHE2_CODES,
+    MP_CACHE2_SCALE,
     MP_TENSOR_COUNT
 } mp_tensor_id;
 

@@ -14,6 +14,7 @@
 #include "moeparity/picture.h"
 #include "moeparity/plugin.h"
 #include "moeparity/preset.h"
+#include "moeparity/quantiser.h"
 #include "moeparity/run_case.h"
 #include "moeparity/settings.h"
 #include "moeparity/space.h"

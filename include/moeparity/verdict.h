@@ -119,7 +119,8 @@ typedef struct mp_verdict {
     bool boundless;        /* the contract leaves some stage without any bound: no part of a report either */
     mp_stage_figures stage[MP_STAGE_COUNT];
     mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits:
-                                    reported, not judged */
+                                    reported, not judged. compared is 0 where float64 was not computed; in a
+                                    verification of a golden max_abs and max_row_rms are NaN then */
     bool pictured;               /* asks the judge for pictures: no part of a report */
     mp_picture *picture[MP_STAGE_COUNT]; /* its own; NULL: none of this stage */
     mp_check_result check[MP_CHECK_COUNT];
@@ -167,6 +168,8 @@ typedef struct mp_run_info {
     const char *blas, *host; /* host: CPU model */
     const char *settings;    /* what else the line says of how cases are judged, "--repeat 3 --strict" */
     const char *matrix;      /* a digest of the names of all cases, in order, and of what belongs to them */
+    const char *names;       /* a digest of the names alone, by row: what verdicts can be held to */
+    const char *files;       /* what decides beside the line, by digests of contents: golden, subject, ... */
     int64_t cases;           /* how many that are, of which this run has had shard `shard` of `shards` */
     int shard, shards;       /* 0 of 1: all; 0 of 0: it is not told */
     double seconds;

@@ -5,17 +5,14 @@
 //
 // Memory-bound: the loads of a thread do not wait for the filter, only its store does.
 #include "kernels/device/common.cuh"
-#include "kernels/device/ids.cuh"
+#include "kernels/device/rows.cuh"
 #include "ref/predict/float32_math.h"
 #include "ref/predict/activation_f32.h"
-
-#define LAYOUT_SORTED 1
-#define LAYOUT_MASKED 2
 
 extern "C" __global__ void __launch_bounds__(256) activation(const mp_activation_params p) {
     typedef elements<VECTOR> vector;
     const long long columns = p.n / VECTOR; // vectors in a row of cache2
-    const long long total = p.rows * columns;
+    const long long total = p.rows.count * columns;
     const long long stride = (long long)gridDim.x * blockDim.x;
     const vector *cache1 = (const vector *)p.cache1;
     vector *cache2 = (vector *)p.cache2;
@@ -38,14 +35,7 @@ extern "C" __global__ void __launch_bounds__(256) activation(const mp_activation
         for (int e = 0; e < VECTOR; e++) gate[e] = first.at[e], up[e] = second.at[e];
 #endif
 #endif
-#if LAYOUT == LAYOUT_MASKED
-        const bool skip = row % p.max_m >= p.masked_m[row / p.max_m];
-#elif LAYOUT == LAYOUT_SORTED
-        const bool skip = row >= *p.num_tokens_post_padded || p.sorted_token_ids[row] >= p.slots ||
-                          p.expert_ids[row / p.block_size_m] < 0;
-#else
-        const bool skip = local_expert(p.ids, row) < 0;
-#endif
+        const bool skip = is_without_slot(p.rows, row);
         vector result;
         for (int e = 0; e < VECTOR; e++)
             result.at[e] =

@@ -8,9 +8,31 @@
 #define DTYPE_FP16 1
 #define DTYPE_FP32 2
 #define DTYPE_FP64 3
+#define DTYPE_E4M3 5
+#define DTYPE_I8 7
+#define DTYPE_U8 8
+#define DTYPE_U4 10
+#define DTYPE_E2M1 11
+#define DTYPE_UE8M0 12
+
+// Of an element; of packed formats two lie in a byte.
+__device__ constexpr int bits_of(int dtype) {
+    return dtype == DTYPE_FP64                          ? 64
+           : dtype == DTYPE_FP32                        ? 32
+           : dtype == DTYPE_BF16 || dtype == DTYPE_FP16 ? 16
+           : dtype == DTYPE_U4 || dtype == DTYPE_E2M1   ? 4
+                                                        : 8;
+}
 
 #ifndef DTYPE
 #error "DTYPE must be given"
+#endif
+// The operands of a GEMM, where they are codes.
+#ifndef A_DTYPE
+#define A_DTYPE DTYPE
+#endif
+#ifndef W_DTYPE
+#define W_DTYPE DTYPE
 #endif
 #if DTYPE == DTYPE_BF16 || DTYPE == DTYPE_FP16
 typedef unsigned short element;

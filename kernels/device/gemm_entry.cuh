@@ -5,18 +5,29 @@
 
 #include "kernels/device/gemm_frame.cuh"
 
-// Copies the chunk at row[k..k+CHUNK) to shared memory; what lies past `length` and rows that are not there
-// (row < 0) become zeros. Rows are `stride` elements apart.
+// Copies the chunk of 16 bytes that begins with element k of a row to shared memory; what lies past `length`
+// and rows that are not there (row < 0) become zeros. Rows are `stride` elements apart. A packed row has an
+// even number of elements.
+template <int BITS>
 __device__ __forceinline__ void copy_chunk(unsigned char *to, const void *matrix, long long row,
                                            long long stride, int k, int length) {
-    const element *from = (const element *)matrix + (row < 0 ? 0 : row * stride + k);
+    const unsigned char *from = (const unsigned char *)matrix + (row < 0 ? 0 : (row * stride + k) * BITS / 8);
 #if ALIGNED
-    const int bytes = row >= 0 && k < length ? 16 : 0; // length is a multiple of CHUNK
+    const int bytes = row >= 0 && k < length ? 16 : 0; // rows are whole chunks
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
-                 "l"(bytes ? from : (const element *)matrix), "r"(bytes)
+                 "l"(bytes ? from : (const unsigned char *)matrix), "r"(bytes)
                  : "memory");
 #else
-    for (int e = 0; e < CHUNK; e++) ((element *)to)[e] = row >= 0 && k + e < length ? from[e] : (element)0;
+    constexpr int STEP = BITS > 8 ? BITS / 8 : 1; // bytes that are moved as one
+    for (int at = 0; at < 16; at += STEP) {
+        const bool there = row >= 0 && k + at * 8 / BITS < length;
+        if (STEP == 4)
+            *(unsigned *)(to + at) = there ? *(const unsigned *)(from + at) : 0u;
+        else if (STEP == 2)
+            *(unsigned short *)(to + at) = there ? *(const unsigned short *)(from + at) : (unsigned short)0;
+        else
+            to[at] = there ? from[at] : (unsigned char)0;
+    }
 #endif
 }
 
@@ -34,19 +45,20 @@ template <int PENDING> __device__ __forceinline__ void wait_copies() {
 // in registers.
 __device__ __forceinline__ void load_stage(const block &b, unsigned char *stage, int k0) {
 #pragma unroll 8
-    for (int i = 0; i < (BLOCK_M * ROW_CHUNKS + THREADS - 1) / THREADS; i++) {
-        const int at = i * THREADS + threadIdx.x, row = at / ROW_CHUNKS, chunk = at % ROW_CHUNKS;
-        if (BLOCK_M * ROW_CHUNKS % THREADS && row >= BLOCK_M) break;
-        copy_chunk(stage + warp_tile::a_offset(row, chunk), b.p.a, b.rows.a_row[row], b.p.k,
-                   k0 + chunk * CHUNK, b.p.k);
+    for (int i = 0; i < (BLOCK_M * A_CHUNKS + THREADS - 1) / THREADS; i++) {
+        const int at = i * THREADS + threadIdx.x, row = at / A_CHUNKS, chunk = at % A_CHUNKS;
+        if (BLOCK_M * A_CHUNKS % THREADS && row >= BLOCK_M) break;
+        copy_chunk<bits_of(A_DTYPE)>(stage + warp_tile::a_offset(row, chunk), b.p.a, b.rows.a_row[row], b.p.k,
+                                     k0 + chunk * (128 / bits_of(A_DTYPE)), b.p.k);
     }
 #pragma unroll 8
-    for (int i = 0; i < (BLOCK_N * ROW_CHUNKS + THREADS - 1) / THREADS; i++) {
-        const int at = i * THREADS + threadIdx.x, row = at / ROW_CHUNKS, chunk = at % ROW_CHUNKS;
-        if (BLOCK_N * ROW_CHUNKS % THREADS && row >= BLOCK_N) break;
+    for (int i = 0; i < (BLOCK_N * W_CHUNKS + THREADS - 1) / THREADS; i++) {
+        const int at = i * THREADS + threadIdx.x, row = at / W_CHUNKS, chunk = at % W_CHUNKS;
+        if (BLOCK_N * W_CHUNKS % THREADS && row >= BLOCK_N) break;
         const int n = b.n0 + row;
-        copy_chunk(stage + TILE_A_BYTES + warp_tile::w_offset(row, chunk), b.w, n < b.p.n ? n : -1, b.p.w_row,
-                   k0 + chunk * CHUNK, b.p.k);
+        copy_chunk<bits_of(W_DTYPE)>(stage + TILE_A_BYTES + warp_tile::w_offset(row, chunk), b.w,
+                                     n < b.p.n ? n : -1, b.p.w_row, k0 + chunk * (128 / bits_of(W_DTYPE)),
+                                     b.p.k);
     }
 }
 
@@ -98,7 +110,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
         return;
     }
 
-    const block b = {p, rows, (const element *)p.w + expert * p.w_expert, n0};
+    const block b = {p, rows, (const unsigned char *)p.w + expert * p.w_expert * bits_of(W_DTYPE) / 8, n0,
+                     expert};
     const element *bias = p.bias ? (const element *)p.bias + (long long)expert * p.n : nullptr;
     const int warp = threadIdx.x / 32;
     const bool computes = has_place(warp);
@@ -111,7 +124,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
             load_stage(b, stages, step * BLOCK_K);
             commit_copies();
             wait_copies<0>();
-            if (computes) tile.add_stage(stages, p.k - step * BLOCK_K);
+            if (computes) tile.add_stage(b, stages, step * BLOCK_K);
             __syncthreads();
         }
     } else {
@@ -126,7 +139,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
             const int ahead = step + STAGES - 1;
             if (ahead < steps) load_stage(b, stages + free * STAGE_BYTES, ahead * BLOCK_K);
             commit_copies();
-            if (computes) tile.add_stage(stages + now * STAGE_BYTES, p.k - step * BLOCK_K);
+            if (computes) tile.add_stage(b, stages + now * STAGE_BYTES, step * BLOCK_K);
             now = now + 1 == STAGES ? 0 : now + 1;
             free = free + 1 == STAGES ? 0 : free + 1;
         }

@@ -6,7 +6,7 @@
 #error "this grouped GEMM multiplies fp32"
 #endif
 
-constexpr int A_SPREAD = 1, B_SPREAD = 1;
+constexpr int CHUNK = 4; // floats in 16 bytes
 
 // Thread (lane / 8, lane % 8) of a warp owns every fourth row and every eighth column of the warp tile.
 struct warp_tile {
@@ -14,16 +14,17 @@ struct warp_tile {
     warp_place at;
 
     static __device__ __forceinline__ int a_offset(int row, int chunk) {
-        return chunk_offset<A_SPREAD>(row, chunk);
+        return chunk_offset<1, A_CHUNKS>(row, chunk);
     }
     static __device__ __forceinline__ int w_offset(int row, int chunk) {
-        return chunk_offset<B_SPREAD>(row, chunk);
+        return chunk_offset<1, W_CHUNKS>(row, chunk);
     }
 
-    __device__ __forceinline__ void add_stage(const unsigned char *stage, int k_left) {
+    __device__ __forceinline__ void add_stage(const block &b, const unsigned char *stage, int k0) {
+        const int k_left = b.p.k - k0;
         const int row = at.m0 + threadIdx.x % 32 / 8, column = at.n0 + threadIdx.x % 8;
         const int chunks =
-            min(ROW_CHUNKS,
+            min(A_CHUNKS,
                 (k_left + CHUNK - 1) / CHUNK); // fmaf(0, 0, -0) is +0: the tail must not be multiplied
 #pragma unroll 1
         for (int chunk = 0; chunk < chunks; chunk++) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // The grouped GEMM of both layers: a block computes BLOCK_M sorted rows (one expert) by BLOCK_N columns.
 //
-// -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES: the tile. -DDTYPE. -DALIGNED=1: rows of a and w begin
-// on 16-byte boundaries and are whole chunks, so that tiles are copied by cp.async; 0: element by element.
+// -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES: the tile. -DDTYPE: of bias and out, and of a and w
+// where -DA_DTYPE and -DW_DTYPE do not say that these are codes of another format. -DALIGNED=1: rows of a and
+// w begin on 16-byte boundaries and are whole chunks, so that tiles are copied by cp.async; 0: byte by byte.
 // -DATOMIC=1: results are added to `out` instead of stored.
 //
 // Which rows a block has, the order of blocks, the copies to shared memory ahead of their use and the
@@ -14,7 +15,7 @@
 //     .at                             what place_of gave
 //     .a_offset(row, chunk), .w_offset(row, chunk)
 //                                     where a stage's tiles of a and w hold a chunk, in bytes
-//     .add_stage(stage, k_left)       adds the products of a stage; k_left: what was left of k before it
+//     .add_stage(block, stage, k0)    adds the products of a stage, which begins at k0
 //     .store(block, bias)             gives every sum to `finish`
 //
 // Every output has one float32 accumulator that takes k in ascending order, whatever the tile. There is no
@@ -28,10 +29,10 @@
 #include "kernels/device/common.cuh"
 
 constexpr int THREADS = 32 * WARPS;
-constexpr int CHUNK = 16 / sizeof(element); // elements in 16 bytes
-constexpr int ROW_CHUNKS = BLOCK_K / CHUNK; // chunks in a row of a tile
-constexpr int TILE_A_BYTES = BLOCK_M * BLOCK_K * (int)sizeof(element);
-constexpr int STAGE_BYTES = TILE_A_BYTES + BLOCK_N * BLOCK_K * (int)sizeof(element);
+constexpr int A_CHUNKS = BLOCK_K * bits_of(A_DTYPE) / 128; // 16-byte chunks in a row of a tile
+constexpr int W_CHUNKS = BLOCK_K * bits_of(W_DTYPE) / 128;
+constexpr int TILE_A_BYTES = BLOCK_M * A_CHUNKS * 16;
+constexpr int STAGE_BYTES = TILE_A_BYTES + BLOCK_N * W_CHUNKS * 16;
 
 // Row tables of the block, behind the tiles.
 struct row_tables {
@@ -43,11 +44,11 @@ struct row_tables {
 // A chunk's place in its tile, for kinds that read eight rows at once: the chunk index is XORed with bits of
 // the row, so that the eight lie in different banks. Banks repeat every 128 bytes: a 64-byte row (4 chunks)
 // covers half of them, so there the row's lowest bit picks the half and two other bits permute; longer rows
-// permute by three bits. The eight rows' numbers differ in bit 0 and in bits SPREAD, SPREAD + 1: consecutive
-// ones have SPREAD 1.
-template <int SPREAD> __device__ __forceinline__ int chunk_offset(int row, int chunk) {
+// permute by three bits, shorter ones by those that they have. The eight rows' numbers differ in bit 0 and in
+// bits SPREAD, SPREAD + 1: consecutive ones have SPREAD 1.
+template <int SPREAD, int ROW_CHUNKS> __device__ __forceinline__ int chunk_offset(int row, int chunk) {
     const int high = (row >> SPREAD) & 3;
-    const int key = ROW_CHUNKS == 4 ? high : high << 1 | (row & 1);
+    const int key = ROW_CHUNKS <= 4 ? high & (ROW_CHUNKS - 1) : high << 1 | (row & 1);
     return (row * ROW_CHUNKS + (chunk ^ key)) * 16;
 }
 
@@ -58,8 +59,9 @@ __device__ __forceinline__ unsigned shared_address(const void *p) {
 struct block {
     const mp_gemm_params &p;
     const row_tables &rows;
-    const element *w; // of this block's expert
-    int n0;           // first column
+    const void *w; // of this block's expert
+    int n0;        // first column
+    int expert;
 };
 
 // Adds value to *out in the element type. The order in which blocks arrive is not fixed, so neither are the

@@ -38,7 +38,16 @@ typedef struct mp_align_params {
 
 /* gemm_*.cu: out[o(t), 0..n) = epilogue(sum_k a[r(t), k] * w[expert(t), 0..n, k]) for every slot t. r(t) is
  * t / a_divisor, or the sorted position when a_sorted; o(t) is t / out_divisor, or the sorted position when
- * out_sorted. With max_m the row expert*max_m + place among the expert's slots takes the position's place. */
+ * out_sorted. With max_m the row expert*max_m + place among the expert's slots takes the position's place.
+ *
+ * Kernels of codes (-DW_SCALE) have what follows max_m, too. Strides are in elements; a group is so many
+ * codes of a row as have one scale, column and group are counted from 0:
+ *   scale of a   a_scale[row of a * a_scale_row + group * a_scale_group]; none where a is no codes
+ *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row + group], times
+ *                w_global[expert * w_globals + column / w_global_rows] where there is one
+ *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; packed ones are two columns to
+ * a
+ *                byte, and column / 2 counts */
 typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const void) a;             /* [*, k] */
     MP_DEVICE_POINTER(const void) w;             /* [num_experts, n, k], by w_expert and w_row */
@@ -53,25 +62,48 @@ typedef struct mp_gemm_params {
     int n, k, a_divisor, out_divisor, group_size_m;
     int a_sorted, out_sorted, out_unaligned;
     long long max_m; /* or 0 */
+#if !defined(__CUDACC_RTC__) || defined(W_SCALE)
+    MP_DEVICE_POINTER(const float) a_scale;
+    MP_DEVICE_POINTER(const void) w_scale; /* of the format that -DW_SCALE names */
+    MP_DEVICE_POINTER(const void) w_zero;
+    MP_DEVICE_POINTER(const float) w_global;
+    long long a_scale_row, a_scale_group;
+    long long w_scale_expert, w_scale_row, w_zero_expert, w_zero_row;
+    int w_scale_rows, w_globals, w_global_rows;
+#endif
 } mp_gemm_params;
 
-/* activation.cu: cache1 [rows, 2n or n] -> cache2 [rows, n]. A row is skipped when its slot goes to no
- * expert: ids tell of rows of slots; in sorted layout expert_ids [row / block_size_m] of align, whose padding
- * is skipped too; with masked_m (masked layout) the row is skipped when its place among the max_m rows of its
- * expert is beyond the expert's count. */
-typedef struct mp_activation_params {
-    MP_DEVICE_POINTER(const void) cache1;
-    MP_DEVICE_POINTER(void) cache2;
+/* Rows of a cache, and which of them hold no slot that goes to an expert. Rows are slots; in sorted layout
+ * (sorted_token_ids is there) positions, whose experts are expert_ids [row / block_size_m] of align, and whose
+ * padding holds none; with masked_m (masked layout) max_m rows an expert, of which its count hold one. */
+typedef struct mp_rows_params {
     mp_ids_params ids;
     MP_DEVICE_POINTER(const int) expert_ids;
     MP_DEVICE_POINTER(const int) sorted_token_ids; /* 0: rows of slots */
     MP_DEVICE_POINTER(const int) num_tokens_post_padded;
-    long long rows, n, slots;
-    int block_size_m;
-    float alpha, limit;
     MP_DEVICE_POINTER(const int) masked_m; /* [experts], or 0 */
-    long long max_m;
+    long long count, slots, max_m;
+    int block_size_m;
+} mp_rows_params;
+
+/* activation.cu: cache1 [rows, 2n or n] -> cache2 [rows, n], but for rows without a slot. */
+typedef struct mp_activation_params {
+    MP_DEVICE_POINTER(const void) cache1;
+    MP_DEVICE_POINTER(void) cache2;
+    mp_rows_params rows;
+    long long n;
+    float alpha, limit;
 } mp_activation_params;
+
+/* quant.cu: from [rows, k] -> codes [rows, k] and scale, but for rows without a slot. Columns share a scale
+ * `group` at a time: scale [rows, ceil(k / group)]; group 0: all rows have one, scale [1]. */
+typedef struct mp_quant_params {
+    MP_DEVICE_POINTER(const void) from;
+    MP_DEVICE_POINTER(void) codes;
+    MP_DEVICE_POINTER(void) scale;
+    mp_rows_params rows;
+    long long k, group;
+} mp_quant_params;
 
 /* combine.cu: in [tokens, TOPK, k], with -DADDS_SHARED shared [tokens, k] -> out [tokens, k]. */
 typedef struct mp_combine_params {

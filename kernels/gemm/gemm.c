@@ -1,17 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/gemm/gemm.h"
 
+#include "cases/scheme.h"
 #include "kernels/gemm/kind.h"
 
+#include <stdio.h>
+#include <string.h>
+
 /* The first that multiplies the dtype does it. */
-static mp_gemm_kind *const kinds[] = {mp_gemm_mma, mp_gemm_fma};
+static mp_gemm_kind *const kinds[] = {mp_gemm_mma, mp_gemm_fma, mp_gemm_of_codes, mp_gemm_dequant};
 
 /* ---- the frame ---- */
 
+static mp_dtype format_of_a(const mp_gemm_request *r) {
+    return r->codes.present ? r->codes.a : r->dtype;
+}
+
+static mp_dtype format_of_w(const mp_gemm_request *r) {
+    return r->codes.present ? r->codes.w : r->dtype;
+}
+
 /* The stages' tiles of a and w, then the row tables. */
 static int64_t shared_bytes(const mp_gemm_request *r, int stages) {
-    const int64_t stage = ((int64_t)r->tile.block_size_m + r->tile.block_size_n) * r->tile.block_size_k *
-                          (int64_t)mp_dtype_size(r->dtype);
+    const int64_t k = r->tile.block_size_k;
+    const int64_t stage = (int64_t)mp_dtype_bytes(format_of_a(r), r->tile.block_size_m * k) +
+                          (int64_t)mp_dtype_bytes(format_of_w(r), r->tile.block_size_n * k);
     const int64_t row_table = 8 + 8 + 4; /* row of a, row of out, router weight */
     return stages * stage + r->tile.block_size_m * row_table;
 }
@@ -23,41 +36,75 @@ static int accumulators(const mp_tile *tile) {
     return tile->block_size_m * tile->block_size_n / (32 * warps);
 }
 
+/* Whether so many elements are whole chunks of 16 bytes. */
+static bool is_whole(mp_dtype dtype, int64_t elements) {
+    return elements * mp_dtype_bits(dtype) % 128 == 0;
+}
+
+/* Whether rows of both operands are made of whole chunks of 16 bytes, and begin on such. */
+static bool is_aligned(const mp_gemm_request *r) {
+    return is_whole(format_of_a(r), r->row_length) && is_whole(format_of_w(r), r->row_length) &&
+           !r->unaligned;
+}
+
+static void add_codes(mp_kernel *kernel, const mp_gemm_codes *codes) {
+    const size_t length = strlen(kernel->options);
+    snprintf(kernel->options + length, sizeof kernel->options - length,
+             " -DA_DTYPE=%d -DW_DTYPE=%d -DW_SCALE=%d -DGROUP=%lld -DZERO=%d", (int)codes->a, (int)codes->w,
+             (int)codes->w_scale, (long long)codes->group, codes->zero);
+}
+
 mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_device_limits *limits) {
     const mp_tile *tile = &r->tile;
     int stages = tile->num_stages;
     if (stages > 1 && shared_bytes(r, stages) > limits->shared_bytes) stages--;
-    return (mp_gemm){
+    mp_gemm gemm = {
         .kernel = mp_make_kernel(source, "grouped_gemm",
                                  "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d "
                                  "-DALIGNED=%d -DATOMIC=%d",
                                  tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps,
-                                 stages, (int)r->dtype,
-                                 !r->unaligned && mp_vector_length(r->dtype, r->row_length) > 1, r->atomic),
+                                 stages, (int)r->dtype, is_aligned(r), r->atomic),
         .threads = 32 * tile->num_warps,
         .stages = stages,
         .shared_bytes = shared_bytes(r, stages),
         .accumulators = accumulators(tile),
     };
+    if (r->codes.present) add_codes(&gemm.kernel, &r->codes);
+    return gemm;
 }
 
 /* ---- requests ---- */
 
+static mp_gemm_codes codes_of(const mp_case *c, mp_tensor_id w_scale) {
+    const mp_scheme *s = mp_scheme_of(c);
+    if (!c->quant) return (mp_gemm_codes){0};
+    return (mp_gemm_codes){
+        .present = true,
+        .a = s->quantises_activations ? s->activation : c->dtype,
+        .w = s->weight,
+        .w_scale = mp_case_dtype(c, w_scale),
+        .group = s->enters == MP_SCALES_AFTER ? 0 : mp_case_group(c),
+    };
+}
+
 mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_stage stage) {
     const bool down = stage == MP_DOWN;
     const mp_tensor_id w = down ? MP_W2 : MP_W1;
-    const mp_dtype dtype = mp_case_dtype(c, w);
     const mp_tensor shape = mp_case_shape(c, w, 16);
     int64_t stride[MP_MAX_RANK];
     mp_case_strides(c, w, &shape, stride);
-    return (mp_gemm_request){
+    mp_gemm_request request = {
         .tile = down ? config->down : config->up,
-        .dtype = dtype,
+        .dtype = c->dtype,
+        .codes = codes_of(c, down ? MP_W2_SCALE : MP_W1_SCALE),
         .row_length = down ? c->N : c->K,
-        .unaligned = mp_vector_length(dtype, c->buffer_offset) == 1 ||
-                     mp_vector_length(dtype, stride[0]) == 1 || mp_vector_length(dtype, stride[1]) == 1,
         .atomic = down && c->fused_sum,
     };
+    const mp_dtype of_w = format_of_w(&request);
+    request.unaligned = !is_whole(format_of_a(&request), c->buffer_offset) ||
+                        !is_whole(of_w, c->buffer_offset) || !is_whole(of_w, stride[0]) ||
+                        !is_whole(of_w, stride[1]);
+    return request;
 }
 
 static mp_status check(const mp_gemm_request *r, const mp_device_limits *limits, const mp_gemm *gemm,
@@ -84,5 +131,8 @@ mp_status mp_gemm_find(const mp_gemm_request *r, const mp_device_limits *limits,
                        mp_error *err) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (kinds[i](r, limits, gemm)) return check(r, limits, gemm, err);
-    return mp_fail(err, MP_EUNSUPPORTED, "there is no grouped GEMM of %s", mp_dtype_name(r->dtype));
+    return r->codes.present
+               ? mp_fail(err, MP_EUNSUPPORTED, "there is no grouped GEMM of %s and %s for %s",
+                         mp_dtype_name(r->codes.a), mp_dtype_name(r->codes.w), mp_dtype_name(r->dtype))
+               : mp_fail(err, MP_EUNSUPPORTED, "there is no grouped GEMM of %s", mp_dtype_name(r->dtype));
 }

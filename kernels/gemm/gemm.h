@@ -7,10 +7,20 @@
 
 #include "kernels/variants.h"
 
+/* Operands that are codes of other formats, with scales (kernels/device/params.h tells where those lie). */
+typedef struct mp_gemm_codes {
+    bool present;
+    mp_dtype a, w;    /* formats of the operands */
+    mp_dtype w_scale; /* of the scales of w; those of a are fp32 */
+    int64_t group; /* codes of a row that share a scale; 0: all, and the scales multiply the sum of all k */
+    bool zero;     /* w has zero points of its own */
+} mp_gemm_codes;
+
 /* What is to be multiplied, and in which tile. */
 typedef struct mp_gemm_request {
     mp_tile tile;
-    mp_dtype dtype;     /* of a, w, bias and out */
+    mp_dtype dtype; /* of bias and out; of a and w too, where there are no codes */
+    mp_gemm_codes codes;
     int64_t row_length; /* k: elements in a row of a, and of w */
     bool unaligned; /* rows of a or w begin elsewhere than on 16 bytes, though they are made of whole ones */
     bool atomic;    /* results are added to out, not stored */

@@ -4,8 +4,6 @@
 #include "kernels/device/params.h"
 #include "kernels/stage/stage.h"
 
-_Static_assert(MP_SORTED == 1 && MP_MASKED == 2, "LAYOUT_SORTED and LAYOUT_MASKED of activation.cu");
-
 mp_kernel mp_kernel_activation(const mp_case *c) {
     return mp_make_kernel("kernels/device/activation.cu", "activation",
                           "-DACT=%d -DGATED=%d -DINTERLEAVED=%d -DLAYOUT=%d -DDTYPE=%d -DVECTOR=%d",
@@ -17,26 +15,17 @@ static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
     const mp_device_run *run = self;
     const mp_case *c = call->c;
     const mp_tensor *t = call->t, *cache1 = mp_as_read(t, MP_CACHE1);
-    const bool sorted = c->layout == MP_SORTED;
     mp_activation_params params = {
         .cache1 = mp_device_address(cache1),
         .cache2 = mp_device_address(&t[MP_CACHE2]),
-        .ids = mp_stage_ids(c, t),
-        .expert_ids = sorted ? mp_device_address(&t[MP_EXPERT_IDS]) : 0,
-        .sorted_token_ids = sorted ? mp_device_address(&t[MP_SORTED_TOKEN_IDS]) : 0,
-        .num_tokens_post_padded = sorted ? mp_device_address(&t[MP_NUM_TOKENS_POST_PADDED]) : 0,
-        .rows = cache1->dim[0],
+        .rows = mp_stage_rows(call, cache1->dim[0]),
         .n = c->N,
-        .slots = mp_case_slots(c),
-        .block_size_m = call->block_size_m,
         .alpha = (float)c->alpha,
         .limit = (float)c->limit,
-        .masked_m = mp_device_address(&t[MP_MASKED_M]),
-        .max_m = mp_case_max_m(c),
     };
     const mp_kernel kernel = mp_kernel_activation(c);
     const int64_t vectors =
-        params.rows * (c->N / mp_case_vector_length(c, mp_case_dtype(c, MP_CACHE2), c->N));
+        params.rows.count * (c->N / mp_case_vector_length(c, mp_case_dtype(c, MP_CACHE2), c->N));
     return mp_stage_launch(run, &kernel, mp_stage_blocks(vectors), MP_STAGE_THREADS, &params, err);
 }
 

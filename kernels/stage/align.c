@@ -36,6 +36,25 @@ mp_ids_params mp_stage_ids(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT])
                            .counted = (int)mp_case_counted_experts(c)};
 }
 
+_Static_assert(MP_SORTED == 1 && MP_MASKED == 2, "LAYOUT_SORTED and LAYOUT_MASKED of rows.cuh");
+
+mp_rows_params mp_stage_rows(const mp_stage_call *call, int64_t count) {
+    const mp_case *c = call->c;
+    const mp_tensor *t = call->t;
+    const bool sorted = c->layout == MP_SORTED;
+    return (mp_rows_params){
+        .ids = mp_stage_ids(c, t),
+        .expert_ids = sorted ? mp_device_address(&t[MP_EXPERT_IDS]) : 0,
+        .sorted_token_ids = sorted ? mp_device_address(&t[MP_SORTED_TOKEN_IDS]) : 0,
+        .num_tokens_post_padded = sorted ? mp_device_address(&t[MP_NUM_TOKENS_POST_PADDED]) : 0,
+        .masked_m = mp_device_address(&t[MP_MASKED_M]),
+        .count = count,
+        .slots = mp_case_slots(c),
+        .max_m = mp_case_max_m(c),
+        .block_size_m = call->block_size_m,
+    };
+}
+
 mp_kernel mp_kernel_align(const char *entry) {
     return mp_make_kernel("kernels/device/align.cu", entry, "%s", "");
 }

@@ -3,6 +3,7 @@
 #include "kernels/gemm/gemm.h"
 
 #include "cases/graph_tables.h"
+#include "cases/scheme.h"
 #include "kernels/device/params.h"
 #include "kernels/stage/stage.h"
 
@@ -56,6 +57,24 @@ static mp_gemm_params gemm_params(const mp_stage_call *call, mp_tensor_id w) {
     };
 }
 
+/* Where the scales of codes lie, and the codes of activations. */
+static void add_scales(const mp_stage_call *call, mp_stage stage, mp_gemm_params *params) {
+    const bool down = stage == MP_DOWN;
+    const mp_scheme *s = mp_scheme_of(call->c);
+    const mp_tensor *w_scale = &call->t[down ? MP_W2_SCALE : MP_W1_SCALE],
+                    *a_scale = &call->t[down ? MP_CACHE2_SCALE : MP_X_SCALE];
+    if (!call->c->quant) return;
+    params->w_scale = mp_device_address(w_scale);
+    params->w_scale_expert = w_scale->dim[1] * w_scale->dim[2];
+    params->w_scale_row = w_scale->dim[2];
+    params->w_scale_rows = s->block_rows == MP_WHOLE_AXIS ? params->n : (int)s->block_rows;
+    if (!s->quantises_activations) return;
+    params->a = mp_device_address(&call->t[down ? MP_CACHE2_CODES : MP_X_CODES]);
+    params->a_scale = mp_device_address(a_scale);
+    params->a_scale_row = s->granularity == MP_PER_TENSOR ? 0 : a_scale->dim[1];
+    params->a_scale_group = 1;
+}
+
 static mp_status run_gate_up(void *self, const mp_stage_call *call, mp_error *err) {
     const mp_device_run *run = self;
     const mp_case *c = call->c;
@@ -69,6 +88,7 @@ static mp_status run_gate_up(void *self, const mp_stage_call *call, mp_error *er
     params.k = (int)c->K;
     params.a_divisor = (int)c->topk;
     params.out_sorted = c->layout != MP_ROUTE;
+    add_scales(call, MP_GATE_UP, &params);
     return run_gemm(run, call, MP_GATE_UP, &params, err);
 }
 
@@ -88,6 +108,7 @@ static mp_status run_down(void *self, const mp_stage_call *call, mp_error *err) 
     params.k = (int)c->N;
     params.out_divisor = c->fused_sum ? (int)c->topk : 1;
     params.a_sorted = c->layout != MP_ROUTE;
+    add_scales(call, MP_DOWN, &params);
     if (c->fused_sum && c->M > 0) MP_CU(cuMemsetD8Async(params.out, 0, mp_tensor_bytes(out), run->stream));
     MP_DO(run_gemm(run, call, MP_DOWN, &params, err));
 out:

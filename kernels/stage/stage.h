@@ -42,6 +42,9 @@ static inline int64_t mp_stage_blocks(int64_t pieces) {
 /* The ids of the case, which a run gets as the case numbers them. */
 mp_ids_params mp_stage_ids(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT]);
 
+/* The rows of a cache, `count` of them. */
+mp_rows_params mp_stage_rows(const mp_stage_call *call, int64_t count);
+
 /* Launches a kernel that needs no dynamic shared memory. params points to its one argument. */
 mp_status mp_stage_launch(const mp_device_run *run, const mp_kernel *kernel, int64_t blocks, int threads,
                           void *params, mp_error *err);

@@ -18,6 +18,7 @@ OPTIONS = {
     "fused_sum": (False, True),
     "dtype": ("bf16", "fp16", "fp32", "fp64"),
     "shared": ("none", "slot", "add"),
+    "quant": ("none", "fp8-block"),
     "lora_map": ("token", "segments"),
     "lora_routing": ("mixed", "uniform", "one", "base", "empty", "requests"),
     "lora_ranks": ("full", "zeros", "garbage"),

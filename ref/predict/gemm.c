@@ -3,28 +3,39 @@
  * fused multiply-adds over ascending k (ref/predict/gemm_fma.h). One rounding to dtype. */
 #include "ref/predict/gemm.h"
 
+#include "cases/scheme.h"
 #include "ref/bounds.h"
 #include "ref/predict/gemm_fma.h"
+#include "ref/predict/gemm_tiles.h"
 #include "ref/predict/predict.h"
 #include "ref/predict/tensorcore_gemm.h"
 
 const char *mp_unpredictable_gemm(const mp_gemm_contract *g, mp_dtype operands) {
     const bool by_pairs = g->accumulator == MP_ACC_TENSOR_CORE && g->k_order == MP_K_BY_PAIRS;
     if (by_pairs && operands != MP_E4M3 && operands != MP_E5M2) return "k by pairs is known of fp8 alone";
-    if (g->promotion || g->split_k > 1) return "sums in parts of k are bounded, not predicted";
+    if (g->split_k > 1) return "sums of split_k are added in any order";
     if (g->accumulator == MP_ACC_FLOAT64) return "float64 sums have no fixed order";
     if (g->accumulator == MP_ACC_IEEE_ANY_ORDER || g->accumulator == MP_ACC_ANY)
         return "the order of the sums is not fixed";
     return NULL;
 }
 
+static const char *unpredictable(const mp_gemm_contract *g, const mp_case *c) {
+    const mp_scheme *s = mp_scheme_of(c);
+    const int64_t group = mp_case_group(c);
+    if (c->quant && s->enters != MP_SCALES_BEFORE && g->scaling == MP_SCALING_ANY)
+        return "how sums are scaled is not said";
+    if (c->quant && s->enters == MP_SCALES_PER_TILE && (g->promotion == 0 || group % g->promotion))
+        return "sums are scaled in tiles of k that are no part of a group";
+    return mp_unpredictable_gemm(g, mp_case_multiplied(c));
+}
+
 const char *mp_unpredictable_gate_up(const mp_contract *contract, const mp_case *c) {
-    return mp_unpredictable_gemm(&contract->gate_up, mp_case_dtype(c, MP_W1));
+    return unpredictable(&contract->gate_up, c);
 }
 
 const char *mp_unpredictable_down(const mp_contract *contract, const mp_case *c) {
-    return c->fused_sum ? "the order of additions is not fixed"
-                        : mp_unpredictable_gemm(&contract->down, mp_case_dtype(c, MP_W2));
+    return c->fused_sum ? "the order of additions is not fixed" : unpredictable(&contract->down, c);
 }
 
 /* The tensor core's name of a format; false where it has none. */
@@ -35,9 +46,9 @@ static bool tensor_core_input(mp_dtype dtype, mp_tc_input *input) {
     case MP_E4M3: *input = MP_TC_E4M3; return true;
     case MP_E5M2: *input = MP_TC_E5M2; return true;
     case MP_FP32: *input = MP_TC_TF32; return true;
+    case MP_I8: *input = MP_TC_S8; return true;
     case MP_FP64:
     case MP_I32:
-    case MP_I8:
     case MP_U8:
     case MP_I4:
     case MP_U4:
@@ -48,11 +59,21 @@ static bool tensor_core_input(mp_dtype dtype, mp_tc_input *input) {
     return false;
 }
 
+static mp_status sums(const mp_gemm_contract *contract, const mp_gemm_problem *problem,
+                      const mp_tensor *result, mp_error *err) {
+    mp_gemm_contract of_a_tile = *contract;
+    of_a_tile.promotion = 0;
+    return mp_predict_gemm(&of_a_tile, problem, &(mp_epilogue){0}, NULL, result, err);
+}
+
 mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_gemm_problem *problem,
                           const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                           mp_error *err) {
-    if (contract->promotion || contract->split_k > 1)
-        return mp_fail(err, MP_EUNSUPPORTED, "sums in parts of k are not predicted");
+    if (contract->split_k > 1) return mp_fail(err, MP_EUNSUPPORTED, "sums of split_k are added in any order");
+    const bool in_steps = contract->accumulator == MP_ACC_TENSOR_CORE && contract->group > 0 &&
+                          contract->promotion % contract->group == 0;
+    if (contract->promotion && !in_steps)
+        return mp_gemm_by_tiles(contract, false, sums, problem, epilogue, out_row, out, err);
     if (contract->accumulator == MP_ACC_FMA_ASCENDING)
         return mp_fma_gemm(problem, epilogue, out_row, out, err);
     if (contract->accumulator != MP_ACC_TENSOR_CORE)
@@ -66,14 +87,18 @@ mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_gemm_proble
     if (!tensor_core_input(a, &model.a) || !tensor_core_input(b, &model.b))
         return mp_fail(err, MP_EUNSUPPORTED, "a tensor core takes no operands of %s and %s", mp_dtype_name(a),
                        mp_dtype_name(b));
-    return mp_tc_gemm(&model, problem, epilogue, out_row, out, err);
+    if (model.a == MP_TC_S8) model.result = MP_TC_INT32;
+    const mp_tc_parts parts = mp_tc_promotion(contract->promotion);
+    return mp_tc_gemm(&model, contract->promotion ? &parts : NULL, problem, epilogue, out_row, out, err);
 }
 
 static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call, mp_stage stage,
                             mp_error *err) {
     const mp_stage_gemm g = mp_gemm_of_stage(call, stage);
-    return mp_predict_gemm(mp_stage_gemm_contract(self->contract, stage), &g.problem, &g.epilogue, g.out_row,
-                           g.out, err);
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(self->contract, stage);
+    if (!call->c->quant) return mp_predict_gemm(contract, &g.problem, &g.epilogue, g.out_row, g.out, err);
+    return mp_gemm_by_tiles(contract, mp_scheme_of(call->c)->enters == MP_SCALES_PER_TILE, sums, &g.problem,
+                            &g.epilogue, g.out_row, g.out, err);
 }
 
 mp_status mp_predict_stage_gate_up(void *self, const mp_stage_call *call, mp_error *err) {

@@ -53,8 +53,10 @@ static void run_task(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, cons
         for (int64_t r = 0; r < count; r++)
             e->pack_row(e, p->a.codes, p->a_row[slot[r]], s->rows + (size_t)r * e->row_bytes);
         for (int64_t n = 0; n < job->n; n += columns) {
-            e->run(e, count, s->rows, s->panels + (size_t)(n / columns) * e->panel_bytes, s->block);
             const int64_t width = job->n - n < columns ? job->n - n : columns;
+            const mp_gemm_f32_tile tile = {
+                .expert = job->expert, .count = count, .n0 = job->n0 + n, .n = width, .slot = slot};
+            e->run(e, &tile, s->rows, s->panels + (size_t)(n / columns) * e->panel_bytes, s->block);
             for (int64_t r = 0; r < count; r++)
                 memcpy(s->results + r * MP_SLAB_COLUMNS + n, s->block + r * columns,
                        (size_t)width * sizeof(float));

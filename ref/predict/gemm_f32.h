@@ -6,6 +6,12 @@
 
 #include "ref/gemm.h"
 
+/* Which results a block holds: `count` slots of one expert by columns n0 .. n0+n of its w. */
+typedef struct mp_gemm_f32_tile {
+    int64_t expert, count, n0, n;
+    const int64_t *slot;
+} mp_gemm_f32_tile;
+
 /* An engine: how a block of results comes about. It chooses the packed form of its operands; the first packed
  * row and panel are 64-byte aligned. An engine with data of its own has this struct as its first member. */
 typedef struct mp_gemm_f32_engine mp_gemm_f32_engine;
@@ -18,10 +24,10 @@ struct mp_gemm_f32_engine {
      * k floats. */
     void (*pack_panel)(const mp_gemm_f32_engine *engine, const mp_tensor *w, int64_t first, int64_t count,
                        float *scratch, void *packed);
-    /* result[rows,columns] = sum over k of the packed operands. Only the first `count` rows have a
+    /* result[rows,columns] = sum over k of the packed operands. Only the tile's rows and columns have a
      * meaning. */
-    void (*run)(const mp_gemm_f32_engine *engine, int64_t count, const void *rows, const void *panel,
-                float *result);
+    void (*run)(const mp_gemm_f32_engine *engine, const mp_gemm_f32_tile *tile, const void *rows,
+                const void *panel, float *result);
 };
 
 /* Arguments as mp_gemm_stage; a and w as the engine wants them; bias and out are bf16, fp16 or fp32. Epilogue

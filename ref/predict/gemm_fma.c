@@ -108,9 +108,9 @@ static void pack_panel(const mp_gemm_f32_engine *engine, const mp_tensor *w, int
     }
 }
 
-static void run(const mp_gemm_f32_engine *engine, int64_t count, const void *rows, const void *panel,
-                float *result) {
-    (void)count; /* the kernels always compute all rows of a block */
+static void run(const mp_gemm_f32_engine *engine, const mp_gemm_f32_tile *tile, const void *rows,
+                const void *panel, float *result) {
+    (void)tile; /* the kernels always compute all rows of a block */
     host(engine)->kernel->run(host(engine)->K, rows, panel, result);
 }
 

@@ -2,20 +2,15 @@
 #include "ref/predict/tensorcore_kernels.h"
 
 #include "base/bits.h"
+#include "ref/predict/tensorcore_steps.h"
 
 #include <stdbool.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#pragma GCC diagnostic ignored "-Wsign-conversion" /* without optimisation the intrinsics are macros, and \
-                                                      write -1 for a mask of eight lanes */
-#define X86 1
-#else
-#define X86 0
-#endif
+const mp_tc_form mp_tc_double = {sizeof(double), 1 + 0x1p-30, 0x1p-500},
+                 mp_tc_single = {sizeof(float), 1 + 0x1p-19, 0x1p-126};
 
 /* Fields of a float64; exponents come as bytes biased by 127. */
-enum { FIELD_SHIFT = 52, FIELD_BIAS = 1023, BYTE_BIAS = 127 };
+enum { FIELD_SHIFT = 52, FIELD_BIAS = 1023 };
 #define FIELD_MASK 0x7FF0000000000000
 /* Fraction bits that are kept: cut towards zero, because a float64 is sign and magnitude. */
 #define KEPT_MASK(result_bits) (-(INT64_C(1) << (FIELD_SHIFT - (result_bits))))
@@ -23,22 +18,8 @@ enum { FIELD_SHIFT = 52, FIELD_BIAS = 1023, BYTE_BIAS = 127 };
 #define ANCHOR(fraction_bits) (((int64_t)(52 - (fraction_bits)) << FIELD_SHIFT) + (INT64_C(1) << 51))
 #define ACC_FACTOR (1 + 0x1p-27)
 
-/* All kernels take a step of all rows before the next step: the panel's part of a step, 9 KiB at most, then
- * stays in the first-level cache. */
-static const double *values_of(const mp_tc_block *b, int64_t row) {
-    return b->a + (size_t)row * b->row_bytes / sizeof *b->a;
-}
-static const int32_t *exponents_of(const mp_tc_block *b, int64_t row) {
-    return b->a_exponent + (size_t)row * b->row_bytes / sizeof *b->a_exponent;
-}
-static uint16_t signs_of(const mp_tc_block *b, int64_t row, int64_t mask) {
-    return b->a_sign[(size_t)row * b->row_bytes / sizeof *b->a_sign + (size_t)mask];
-}
-
 /* --- portable: the formula itself, truncations by conversion to integers
  * ---------------------------------------------------- */
-
-enum { PORTABLE_COLUMNS = 16 };
 
 static int exponent_of(double value) {
     return (int)((mp_bits_of_double(value) & FIELD_MASK) >> FIELD_SHIFT) - FIELD_BIAS;
@@ -49,10 +30,11 @@ static double cut(double value, int64_t kept) {
 }
 
 static void step_portable(const mp_tc_block *b, int64_t r, int64_t k0) {
-    const double *a = values_of(b, r) + k0, *w = b->w + k0 * PORTABLE_COLUMNS;
-    const int32_t *a_exponent = exponents_of(b, r) + k0;
+    const double *a = (const double *)mp_tc_row_of(b, r) + k0,
+                 *w = (const double *)b->w + k0 * PORTABLE_COLUMNS;
+    double *acc = (double *)b->acc + r * PORTABLE_COLUMNS, scale[PORTABLE_COLUMNS];
+    const int32_t *a_exponent = mp_tc_exponents_of(b, r) + k0;
     const int8_t *w_exponent = b->w_exponent + k0 * PORTABLE_COLUMNS;
-    double *acc = b->acc + r * PORTABLE_COLUMNS, scale[PORTABLE_COLUMNS];
     uint8_t *at_floor = b->at_floor + r * PORTABLE_COLUMNS;
     int e[PORTABLE_COLUMNS];
     int64_t sum[PORTABLE_COLUMNS] = {0}; /* of products below 2^27 */
@@ -82,60 +64,23 @@ static void kernel_portable(const mp_tc_block *b) {
         for (int64_t r = 0; r < b->rows; r++) step_portable(b, r, k);
 }
 
-#if X86
-#define INLINE static inline __attribute__((always_inline))
-
+#if MP_X86
 /* --- AVX-512: panels of 64 columns, whose exponents fill one register; two rows at a time, to use every
  * loaded w twice --------- */
 
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bitalg")))
-enum { AVX512_COLUMNS = 64, AVX512_VECTORS = 8, AVX512_ROWS = 2 };
-
-/* field[row, columns]: exponent fields of the products, at least the floor; negative[row, columns]: how many
- * products are. Apart from the sums, which need not wait for them then. */
-AVX512 INLINE void prepare_avx512(const mp_tc_block *b, int group, int64_t g, uint16_t *field,
-                                  uint16_t *negative) {
-    const __m512i floor = _mm512_set1_epi8(MP_TC_FLOOR), rebias = _mm512_set1_epi16(FIELD_BIAS - BYTE_BIAS);
-    const int8_t *w = b->w_exponent + g * group * AVX512_COLUMNS;
-    const int masks = mp_tc_masks(group);
-    for (int64_t r = 0; r < b->rows; r++, field += AVX512_COLUMNS, negative += AVX512_COLUMNS) {
-        const int32_t *a = exponents_of(b, r) + g * group;
-        __m512i e = floor;
-#pragma GCC unroll 16
-        for (int k = 0; k < group; k++)
-            e = _mm512_max_epi8(
-                e, _mm512_add_epi8(_mm512_set1_epi32(a[k]), _mm512_loadu_si512(w + k * AVX512_COLUMNS)));
-        _mm512_storeu_si512(field, _mm512_add_epi16(rebias, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(e))));
-        _mm512_storeu_si512(field + 32,
-                            _mm512_add_epi16(rebias, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(e, 1))));
-        __m512i count0 = _mm512_setzero_si512(), count1 = count0;
-        for (int64_t mask = g * masks; mask < (g + 1) * masks; mask++) {
-            const __m512i sign = _mm512_set1_epi16((short)signs_of(b, r, mask));
-            const uint16_t *columns = b->w_sign + mask * AVX512_COLUMNS;
-            count0 = _mm512_add_epi16(
-                count0, _mm512_popcnt_epi16(_mm512_xor_si512(sign, _mm512_loadu_si512(columns))));
-            count1 = _mm512_add_epi16(
-                count1, _mm512_popcnt_epi16(_mm512_xor_si512(sign, _mm512_loadu_si512(columns + 32))));
-        }
-        _mm512_storeu_si512(negative, count0);
-        _mm512_storeu_si512(negative + 32, count1);
-        const __mmask64 at_floor = _mm512_cmpeq_epi8_mask(e, floor);
-        if (at_floor)
-            _mm512_mask_storeu_epi8(b->at_floor + r * AVX512_COLUMNS, at_floor, _mm512_set1_epi8(1));
-    }
-}
+enum { AVX512_VECTORS = 8, AVX512_ROWS = 2 };
 
 AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int64_t g, const uint16_t *field,
                                const uint16_t *negative) {
     const __m512i to_anchor = _mm512_set1_epi64(ANCHOR(b->fraction_bits)),
                   field_mask = _mm512_set1_epi64(FIELD_MASK),
                   kept = _mm512_set1_epi64(KEPT_MASK(b->result_bits));
-    const double *w = b->w + g * group * AVX512_COLUMNS, *a[AVX512_ROWS];
+    const double *w = (const double *)b->w + g * group * AVX512_COLUMNS, *a[AVX512_ROWS];
     __m512d anchor[AVX512_ROWS][AVX512_VECTORS], sum[AVX512_ROWS][AVX512_VECTORS];
 #pragma GCC unroll 2
     for (int r = 0; r < AVX512_ROWS; r++) {
-        a[r] = values_of(b, r0 + r) + g * group;
-        const double *acc = b->acc + (r0 + r) * AVX512_COLUMNS;
+        a[r] = (const double *)mp_tc_row_of(b, r0 + r) + g * group;
+        const double *acc = (const double *)b->acc + (r0 + r) * AVX512_COLUMNS;
 #pragma GCC unroll 8
         for (int v = 0; v < AVX512_VECTORS; v++) {
             const int64_t at = r * AVX512_COLUMNS + 8 * v;
@@ -169,7 +114,7 @@ AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int6
     }
 #pragma GCC unroll 2
     for (int r = 0; r < AVX512_ROWS; r++) {
-        double *acc = b->acc + (r0 + r) * AVX512_COLUMNS;
+        double *acc = (double *)b->acc + (r0 + r) * AVX512_COLUMNS;
 #pragma GCC unroll 8
         for (int v = 0; v < AVX512_VECTORS; v++) {
             const __m512d total = _mm512_sub_pd(sum[r][v], anchor[r][v]);
@@ -183,7 +128,7 @@ AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
     uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {0}, negative[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {
                                                                0}; /* an odd last row has a partner */
     for (int64_t g = 0; g < b->groups; g++) {
-        prepare_avx512(b, group, g, field, negative);
+        mp_tc_prepare_avx512(b, group, g, FIELD_BIAS, field, negative);
         for (int64_t r = 0; r < b->rows; r += AVX512_ROWS)
             step_avx512(b, group, r, g, field + r * AVX512_COLUMNS, negative + r * AVX512_COLUMNS);
     }
@@ -200,46 +145,7 @@ AVX512 static void kernel_avx512(const mp_tc_block *b) {
  * kernel, where nothing else is inexact. A zero difference is -0 in this mode, so a negative acc is asked for
  * by comparison. --------------------------------------------------- */
 
-#define AVX2 __attribute__((target("avx2,fma")))
-enum { AVX2_COLUMNS = 32, AVX2_VECTORS = 4, AVX2_ROWS = 2 };
-
-/* Population counts of 16-bit lanes: those of the four digits, looked up, then the two bytes added. */
-AVX2 INLINE __m256i popcount_epi16(__m256i x) {
-    const __m256i digit = _mm256_set1_epi8(15), counts = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-                                                    0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
-    const __m256i low = _mm256_shuffle_epi8(counts, _mm256_and_si256(x, digit));
-    const __m256i high = _mm256_shuffle_epi8(counts, _mm256_and_si256(_mm256_srli_epi16(x, 4), digit));
-    return _mm256_maddubs_epi16(_mm256_add_epi8(low, high), _mm256_set1_epi8(1));
-}
-
-AVX2 INLINE void prepare_avx2(const mp_tc_block *b, int group, int64_t g, uint16_t *field,
-                              uint16_t *negative) {
-    const __m256i floor = _mm256_set1_epi8(MP_TC_FLOOR), rebias = _mm256_set1_epi16(FIELD_BIAS - BYTE_BIAS);
-    const __m256i *w = (const __m256i *)(b->w_exponent + g * group * AVX2_COLUMNS);
-    const int masks = mp_tc_masks(group);
-    for (int64_t r = 0; r < b->rows; r++, field += AVX2_COLUMNS, negative += AVX2_COLUMNS) {
-        const int32_t *a = exponents_of(b, r) + g * group;
-        __m256i *at_floor = (__m256i *)(b->at_floor + r * AVX2_COLUMNS), e = floor;
-#pragma GCC unroll 16
-        for (int k = 0; k < group; k++)
-            e = _mm256_max_epi8(e, _mm256_add_epi8(_mm256_set1_epi32(a[k]), _mm256_loadu_si256(w + k)));
-        for (int half = 0; half < 2; half++) {
-            __m256i count = _mm256_setzero_si256();
-            for (int64_t mask = g * masks; mask < (g + 1) * masks; mask++) {
-                const __m256i sign = _mm256_set1_epi16((short)signs_of(b, r, mask)),
-                              *columns = (const __m256i *)(b->w_sign + mask * AVX2_COLUMNS);
-                count = _mm256_add_epi16(
-                    count, popcount_epi16(_mm256_xor_si256(sign, _mm256_loadu_si256(columns + half))));
-            }
-            const __m128i bytes = half ? _mm256_extracti128_si256(e, 1) : _mm256_castsi256_si128(e);
-            _mm256_storeu_si256((__m256i *)field + half,
-                                _mm256_add_epi16(rebias, _mm256_cvtepu8_epi16(bytes)));
-            _mm256_storeu_si256((__m256i *)negative + half, count);
-        }
-        const __m256i found = _mm256_and_si256(_mm256_cmpeq_epi8(e, floor), _mm256_set1_epi8(1));
-        _mm256_storeu_si256(at_floor, _mm256_or_si256(_mm256_loadu_si256(at_floor), found));
-    }
-}
+enum { AVX2_VECTORS = 4, AVX2_ROWS = 2 };
 
 /* Columns j0 .. j0+15 of two rows. */
 AVX2 INLINE void step_avx2(const mp_tc_block *b, int group, int64_t r0, int64_t g, int64_t j0,
@@ -247,13 +153,13 @@ AVX2 INLINE void step_avx2(const mp_tc_block *b, int group, int64_t r0, int64_t 
     const __m256i to_anchor = _mm256_set1_epi64x(ANCHOR(b->fraction_bits)),
                   field_mask = _mm256_set1_epi64x(FIELD_MASK);
     const __m256d kept = _mm256_castsi256_pd(_mm256_set1_epi64x(KEPT_MASK(b->result_bits)));
-    const double *w = b->w + g * group * AVX2_COLUMNS + j0, *a[AVX2_ROWS];
+    const double *w = (const double *)b->w + g * group * AVX2_COLUMNS + j0, *a[AVX2_ROWS];
     double *acc[AVX2_ROWS];
     __m256d anchor[AVX2_ROWS][AVX2_VECTORS], sum[AVX2_ROWS][AVX2_VECTORS];
 #pragma GCC unroll 2
     for (int r = 0; r < AVX2_ROWS; r++) {
-        a[r] = values_of(b, r0 + r) + g * group;
-        acc[r] = b->acc + (r0 + r) * AVX2_COLUMNS + j0;
+        a[r] = (const double *)mp_tc_row_of(b, r0 + r) + g * group;
+        acc[r] = (double *)b->acc + (r0 + r) * AVX2_COLUMNS + j0;
 #pragma GCC unroll 4
         for (int v = 0; v < AVX2_VECTORS; v++) {
             const int64_t at = r * AVX2_COLUMNS + j0 + 4 * v;
@@ -291,7 +197,7 @@ AVX2 INLINE void step_avx2(const mp_tc_block *b, int group, int64_t r0, int64_t 
 AVX2 INLINE void block_avx2(const mp_tc_block *b, int group) {
     uint16_t field[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0}, negative[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0};
     for (int64_t g = 0; g < b->groups; g++) {
-        prepare_avx2(b, group, g, field, negative);
+        mp_tc_prepare_avx2(b, group, g, FIELD_BIAS, field, negative);
         for (int64_t r = 0; r < b->rows; r += AVX2_ROWS)
             for (int64_t j = 0; j < AVX2_COLUMNS; j += 16)
                 step_avx2(b, group, r, g, j, field + r * AVX2_COLUMNS, negative + r * AVX2_COLUMNS);
@@ -316,14 +222,14 @@ static void kernel_avx2(const mp_tc_block *b) {
 
 int mp_tc_kernels(const mp_tc_kernel **kernels) {
     static const mp_tc_kernel all[] = {
-#if X86
-        {"avx512", AVX512_COLUMNS, kernel_avx512},
-        {"avx2", AVX2_COLUMNS, kernel_avx2},
+#if MP_X86
+        {"avx512", AVX512_COLUMNS, kernel_avx512, mp_tc_single_avx512},
+        {"avx2", AVX2_COLUMNS, kernel_avx2, mp_tc_single_avx2},
 #endif
-        {"portable", PORTABLE_COLUMNS, kernel_portable},
+        {"portable", PORTABLE_COLUMNS, kernel_portable, NULL},
     };
     int first = 0;
-#if X86
+#if MP_X86
     __builtin_cpu_init();
     const bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                         __builtin_cpu_supports("avx512bitalg");

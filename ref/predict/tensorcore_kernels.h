@@ -16,7 +16,11 @@
  * integer is reached if d is small, and a negative integer x becomes the next one below. w is packed times
  * 1+d, d = 2^-30: products have 22 bits and are below 2^27*u. acc has at most 24 bits and is below 2^26*u: d
  * = 2^-27. The number of negative products of a step is the population count of sign masks; a zero is packed
- * as +-2^-500, so that its sign counts and its floor is -1 or 0. */
+ * as +-2^-500, so that its sign counts and its floor is -1 or 0.
+ *
+ * With F <= 13 and 8-bit floats float32 does the same at twice the speed: S = 1.5*2^23*u has room for 33
+ * terms below 2^15*u. Products have 8 bits: d = 2^-19, which a column's 4 bits leave room for. acc has at
+ * most 14 bits and is below 2^14*u: d = 2^-18. A zero is packed as +-2^-126. */
 #ifndef MP_REF_TENSORCORE_KERNELS_H
 #define MP_REF_TENSORCORE_KERNELS_H
 
@@ -29,24 +33,31 @@
  *                            product is at or below the floor)
  * The floor is 64, or 2^-63: a step's exponent is exact above it. */
 enum { MP_TC_FLOOR = 64, MP_TC_LOWEST = -63, MP_TC_ZERO_A = -128, MP_TC_ZERO_W = 0 };
-#define MP_TC_ZERO_VALUE 0x1p-500
+
+/* The numbers of a block: float64, or, of 8-bit floats and few fraction bits, float32. */
+typedef struct mp_tc_form {
+    size_t number_bytes;
+    double column_factor; /* 1+d, of w */
+    double zero;          /* what a zero is packed as, with its sign */
+} mp_tc_form;
+extern const mp_tc_form mp_tc_double, mp_tc_single;
 
 enum { MP_TC_MAX_ROWS = 16, MP_TC_MAX_COLUMNS = 64 };
 
 typedef struct mp_tc_block {
-    int group, fraction_bits,
-        result_bits; /* the model's: 4, 8, 16 or 32; 13 to 25; at most 23 and fraction_bits */
+    int group, fraction_bits, result_bits; /* the model's: 4, 8, 16 or 32; 13 to 25, in float32 at most 13; at
+                                              most 23 and fraction_bits */
     int64_t groups,
         rows;         /* k = groups * group; memory for MP_TC_MAX_ROWS rows is there, whatever `rows` says */
     size_t row_bytes; /* from a row of a to the next; a multiple of 8 */
-    const double *a;  /* [rows, k] */
+    const void *a;    /* [rows, k] numbers of the form that the kernel takes */
     const int32_t *a_exponent; /* [rows, k]: four equal bytes each */
     const uint16_t *a_sign; /* [rows, masks]: a mask for every step, or 16 terms of it; bit i is set when term
                                i is negative */
-    const double *w;        /* [k, columns] */
+    const void *w;          /* [k, columns] numbers */
     const int8_t *w_exponent; /* [k, columns] */
     const uint16_t *w_sign;   /* [masks, columns] */
-    double *acc;              /* [rows, columns], zero at first */
+    void *acc;                /* [rows, columns] numbers, zero at first */
     uint8_t *at_floor; /* [rows, columns], zero at first: set when some step had no product above the floor */
 } mp_tc_block;
 
@@ -61,7 +72,8 @@ static inline int mp_tc_masks(int group) {
 typedef struct mp_tc_kernel {
     const char *name;
     int columns;
-    void (*run)(const mp_tc_block *block);
+    void (*run)(const mp_tc_block *block);        /* numbers as mp_tc_double */
+    void (*run_single)(const mp_tc_block *block); /* as mp_tc_single; NULL: has none */
 } mp_tc_kernel;
 
 /* Kernels this CPU can run, fastest first; the last one is portable. Returns their number. */

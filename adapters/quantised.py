@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantised experts as the fused Triton kernels of both packages take them, and what such a GEMM promises.
+
+Both packages have the launcher's flags, the shapes of codes and scales and the places of the roundings from
+one source; what differs between them is told by a Rules.
+"""
+from typing import NamedTuple
+
+BLOCK = 128  # rows and columns of a weight that share a scale, and the group of activations
+
+LEFT = ("x_codes", "x_scale", "cache2_codes", "cache2_scale")  # by the quantisers of activations
+
+FLAGS = ("use_fp8_w8a8", "use_int8_w8a8", "use_int8_w8a16", "use_int4_w4a16")
+
+
+class Scheme(NamedTuple):
+    """A scheme in the words of the launcher.
+
+    flag    the one of FLAGS that is True
+    scales  what an activation scale is of: "tensor", "token", "group"; None: activations stay as they are
+    static  the activation scale is an input
+    group   weights have a scale for each group of columns, and are made numbers of the model's type before
+            they are multiplied
+    """
+    flag: str
+    scales: str | None
+    static: bool = False
+    group: bool = False
+
+
+SCHEMES = {
+    "fp8-tensor": Scheme("use_fp8_w8a8", "tensor"),
+    "fp8-tensor-static": Scheme("use_fp8_w8a8", "tensor", static=True),
+    "fp8-channel": Scheme("use_fp8_w8a8", "token"),
+    "fp8-block": Scheme("use_fp8_w8a8", "group"),
+    "int8-channel": Scheme("use_int8_w8a8", "token"),
+    "int8-block": Scheme("use_int8_w8a8", "group"),
+    "int8-w8a16": Scheme("use_int8_w8a16", None),
+    "int8-w8a16-group": Scheme("use_int8_w8a16", None, group=True),
+    "int4-w4a16": Scheme("use_int4_w4a16", None, group=True),
+    "int4-w4a16-zp": Scheme("use_int4_w4a16", None, group=True),
+}
+
+
+def name(case):
+    return getattr(case, "quant", "none")
+
+
+def scheme(case):
+    """The Scheme of a case, None where it is not quantised or the packages do not know it."""
+    return SCHEMES.get(name(case))
+
+
+def group(case):
+    """Columns that share a scale, where the scheme has groups."""
+    return getattr(case, "group", 0) or BLOCK
+
+
+def flags(case):
+    """The launcher's flags, per_channel_quant and block_shape for a case, quantised or not."""
+    s = scheme(case)
+    shape = None
+    if s and s.group:
+        shape = [0, group(case)]
+    elif s and s.scales == "group":
+        shape = [BLOCK, group(case)]
+    return {**{flag: bool(s and s.flag == flag) for flag in FLAGS},
+            "per_channel_quant": bool(s and s.scales == "token"), "block_shape": shape}
+
+
+def refusal(case, package):
+    """None, or why the packages' Triton kernels cannot run a quantised case."""
+    s = scheme(case)
+    if name(case) == "none":
+        return None
+    if s is None:
+        return f"{package} has no quant={name(case)} in its Triton MoE"
+    if case.bias and s.group:
+        return f"{package} takes no bias with weights in groups"
+    if case.layout == "sorted":
+        return f"{package}'s sorted layout is not quantised here"
+    if s.scales == "tensor" and not s.static and (case.filter or case.ep_size > 1 or
+                                                  case.routing == "padded"):
+        return f"{package}'s largest value of a tensor is also of rows of filtered slots, which nobody wrote"
+    if s.scales == "group" and (case.K % group(case) or case.N % group(case)):
+        return f"{package} quantises whole groups of {group(case)} columns: K={case.K} N={case.N}"
+    if name(case).endswith("-zp") and (case.N % 2 or case.K % 2):
+        return f"{package} packs the zero points of two rows: K={case.K} N={case.N}"
+    return None
+
+
+# ---- tensors ----
+
+
+def keep(made, codes, scale):
+    """What a quantiser gave, into tensors of the same number of elements."""
+    codes.copy_(made[0].view(codes.shape))
+    scale.copy_(made[1].view(scale.shape))
+
+
+def bytes_of(w):
+    """Weights of two codes a byte as bytes; all others as they are."""
+    return w if w.element_size() * w.shape[-1] == w.stride(-2) * w.element_size() else w
+
+
+def as_taken(case, a_scale, w_scale):
+    """Scales in the shapes of the launcher: one for a tensor, [1] and [E]; else as they are, [rows, groups]
+    and [E, rows, groups]."""
+    if scheme(case).scales == "tensor":
+        return a_scale.reshape(-1), w_scale.reshape(-1)
+    return a_scale, w_scale
+
+
+# ---- what a GEMM promises ----
+
+
+class Rules(NamedTuple):
+    """Where the packages differ: how scales of a block meet the sum of a tile, by whether the tile is wider
+    than a block of scales; how the scales of a whole row of k do; the widest tile of k."""
+    in_block: str
+    across_blocks: str
+    after: str
+    clamps_tile: bool
+
+
+SGLANG = Rules("product", "a-then-w", "product", False)
+VLLM = Rules("a-then-w", "a-then-w", "a-then-w", True)
+
+
+def swapped(tile):
+    """Whether an fp8 GEMM on sm_90 is computed as its transpose."""
+    return tile["BLOCK_SIZE_M"] < 64 <= tile["BLOCK_SIZE_N"]
+
+
+def by_wgmma(tile):
+    """Whether Triton multiplies fp8 by wgmma: a warp group, and 64 rows of what stands first in the product;
+    otherwise by mma.sync, for which both operands become fp16."""
+    rows = tile["BLOCK_SIZE_N"] if swapped(tile) else tile["BLOCK_SIZE_M"]
+    return rows % 64 == 0 and tile["num_warps"] % 4 == 0
+
+
+def tile_of_k(case, tile, rules):
+    """Columns whose sum is scaled and added as one, where scales enter per tile."""
+    widest = min(BLOCK, group(case)) if rules.clamps_tile else tile["BLOCK_SIZE_K"]
+    return min(tile["BLOCK_SIZE_K"], widest)
+
+
+def scaling(tile, rules):
+    """How the sum of a tile of k meets the scales a of activations and w of weights: the two multiplied
+    first, or one after the other, the weights' first where the tile is swapped. The compiler makes the last
+    multiplication and the addition one operation."""
+    form = rules.across_blocks if tile["BLOCK_SIZE_N"] > BLOCK else rules.in_block
+    return "w-then-a" if form == "a-then-w" and swapped(tile) else form
+
+
+_FP8_WGMMA = {"group": 32, "fraction_bits": 13, "result_fraction_bits": 13, "k_order": "ascending"}
+_FP8_MMA = {"group": 32, "fraction_bits": 25, "result_fraction_bits": 23, "k_order": "by-pairs"}
+
+
+def gemm_fields(case, stage, tile, rules):
+    """What such a GEMM does otherwise than one of 16-bit operands, as fields of a contract."""
+    s = scheme(case)
+    if s is None or s.group:  # weights in groups are made 16-bit numbers before they are multiplied
+        return []
+    fields = {"scaling": rules.after}
+    if s.scales == "group":
+        fields = {"scaling": scaling(tile, rules) + "-fma", "promotion": tile_of_k(case, tile, rules)}
+    elif s.flag == "use_int8_w8a8":  # each tile's int32 is added to a float32
+        fields["promotion"] = tile["BLOCK_SIZE_K"]
+    elif case.bias:  # scaling and bias are one operation
+        fields["scaling"] += "-fma"
+    if s.flag == "use_fp8_w8a8":
+        fields.update(accumulator="tensor-core", **(_FP8_WGMMA if by_wgmma(tile) else _FP8_MMA))
+    return [f"{stage}.{name}={value}" for name, value in fields.items()]
+
+
+def quantiser_fields(case, quantiser):
+    """Which formula each quantiser of activations has, and that rows without a result hold anything."""
+    if not scheme(case).scales:
+        return []
+    rows = {"quant_x": case.M, "quant_act": case.M * case.topk}
+    return [f"{stage}.bits=none" for stage in rows] + ["quant_act.filtered=anything"]

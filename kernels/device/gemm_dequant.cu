@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+// Grouped GEMM of bf16 or fp16 activations with weights that are codes, by mma.sync m16n8k16. What it is a
+// part of is told in gemm_frame.cuh.
+//
+// -DGROUP: codes of a row of w that share a scale s, and -DZERO=1 a zero point z of their own; else z is the
+// middle of an unsigned format, and 0 of the others. What is multiplied is rnd((q - z) * s) in the element
+// type. 0: there is one scale for all of k, int8 codes are multiplied as they are, and the scale multiplies
+// the sum at the end.
+#include "kernels/device/gemm_fragments.cuh"
+#include "kernels/device/gemm_mma16.cuh"
+#include "kernels/device/gemm_scales.cuh"
+
+static_assert(GROUP % 16 == 0, "an instruction's codes have one scale");
+constexpr int GROUP_LENGTH = GROUP ? GROUP : 16;
+constexpr int W_PER_CHUNK = 128 / bits_of(W_DTYPE);
+
+// The number of a code without its scale and zero: exact.
+__device__ __forceinline__ float decode_code(unsigned code) {
+#if W_DTYPE == DTYPE_I8
+    return (float)(signed char)code;
+#elif W_DTYPE == DTYPE_U8 || W_DTYPE == DTYPE_U4
+    return (float)code;
+#elif W_DTYPE == DTYPE_E2M1 // twice the magnitudes, a digit each
+    const float magnitude = (float)(0xC8643210u >> 4 * (code & 7) & 15) * 0.5f;
+    return code & 8 ? -magnitude : magnitude;
+#else
+#error "weights are int8, uint8, uint4 or e2m1 codes"
+#endif
+}
+
+// Packed zeros: that of an even column in the low nibble.
+__device__ __forceinline__ float zero_of_column(const block &b, int n, int group) {
+#if ZERO
+    if (n >= b.p.n) return 0.0f;
+    const unsigned char *zeros = (const unsigned char *)b.p.w_zero + b.expert * b.p.w_zero_expert;
+#if W_DTYPE == DTYPE_U4
+    return (float)(zeros[n / 2 * b.p.w_zero_row + group] >> n % 2 * 4 & 15);
+#else
+    return (float)zeros[n * b.p.w_zero_row + group];
+#endif
+#else
+    return W_DTYPE == DTYPE_U4 ? 8.0f : W_DTYPE == DTYPE_U8 ? 128.0f : 0.0f;
+#endif
+}
+
+struct warp_tile {
+    float sum[WARP_M / 16][WARP_N / 8][4];
+    warp_place at;
+
+    static __device__ __forceinline__ int a_offset(int row, int chunk) {
+        return a_chunk(row, chunk);
+    }
+    static __device__ __forceinline__ int w_offset(int row, int chunk) {
+        return w_chunk(row, chunk);
+    }
+
+    // Two neighbouring weights of a column of the tile, packed: those of k and k + 1 of the stage.
+    __device__ __forceinline__ unsigned weights(const unsigned char *stage, int column, int k, float scale,
+                                                float zero) const {
+        const unsigned char *chunk = stage + TILE_A_BYTES + w_chunk(column, k / W_PER_CHUNK);
+        const int inside = k % W_PER_CHUNK;
+        unsigned low, high;
+        if (bits_of(W_DTYPE) == 8) {
+            const unsigned both = *(const unsigned short *)(chunk + inside);
+            low = both & 255, high = both >> 8;
+        } else {
+            const unsigned both = chunk[inside / 2];
+            low = both & 15, high = both >> 4;
+        }
+        if (!GROUP) return encode(decode_code(low)) | (unsigned)encode(decode_code(high)) << 16;
+        return encode((decode_code(low) - zero) * scale) |
+               (unsigned)encode((decode_code(high) - zero) * scale) << 16;
+    }
+
+    __device__ __forceinline__ void add_stage(const block &b, const unsigned char *stage, int k0) {
+        const int lane = threadIdx.x % 32;
+        float scale[WARP_N / 8], zero[WARP_N / 8];
+#pragma unroll 2
+        for (int k16 = 0; k16 < BLOCK_K / 16; k16++) {
+            const int k = k0 + 16 * k16;
+            if (k >= b.p.k) break; // its group has no scale
+            if (GROUP && (k16 == 0 || k % GROUP_LENGTH == 0)) {
+#pragma unroll
+                for (int t = 0; t < WARP_N / 8; t++) {
+                    const int n = b.n0 + at.n0 + column_of(t, lane / 4);
+                    scale[t] = scale_of_column(b, n, k / GROUP_LENGTH);
+                    zero[t] = zero_of_column(b, n, k / GROUP_LENGTH);
+                }
+            }
+            unsigned a[WARP_M / 16][4];
+#pragma unroll
+            for (int i = 0; i < WARP_M / 16; i++) load_rows(a[i], stage, at.m0 + 16 * i, k16);
+#pragma unroll
+            for (int t = 0; t < WARP_N / 8; t++) {
+                const int column = at.n0 + column_of(t, lane / 4), first = 16 * k16 + 2 * (lane % 4);
+                const unsigned w0 = weights(stage, column, first, scale[t], zero[t]);
+                const unsigned w1 = weights(stage, column, first + 8, scale[t], zero[t]);
+#pragma unroll
+                for (int i = 0; i < WARP_M / 16; i++) multiply_add(sum[i][t], a[i], w0, w1);
+            }
+        }
+    }
+
+    __device__ __forceinline__ void store(const block &b, const element *bias) const {
+        store_tile(b, at, bias, [&](int i, int t, int half, int odd) {
+            const float v = sum[i][t][2 * half + odd];
+            return GROUP ? v : v * scale_of_column(b, b.n0 + at.n0 + lane_column(t, odd), 0);
+        });
+    }
+};
+
+#include "kernels/device/gemm_entry.cuh"

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* quant_x and quant_act: kernels/device/quant.cu. */
+#include "cases/graph_tables.h"
+#include "cases/scheme.h"
+#include "kernels/stage/stage.h"
+
+enum { LAYOUT_TOKENS = -1, ENTRIES = 3 };
+
+/* Not where the scale is an input. */
+static bool makes_scale(const mp_case *c, mp_stage stage) {
+    return mp_stage_writes(c, stage) & MP_IN_SET(stage == MP_QUANT_X ? MP_X_SCALE : MP_CACHE2_SCALE);
+}
+
+/* What it launches, in order: of one scale for all rows a pass for each step. */
+static int entries(const mp_case *c, mp_stage stage, const char *list[ENTRIES]) {
+    int count = 0;
+    if (mp_scheme_of(c)->granularity != MP_PER_TENSOR) {
+        list[count++] = "quantise";
+        return count;
+    }
+    if (makes_scale(c, stage)) {
+        list[count++] = "amax";
+        list[count++] = "scale_of_amax";
+    }
+    list[count++] = "codes";
+    return count;
+}
+
+static mp_kernel kernel_of(const mp_case *c, mp_stage stage, const char *entry) {
+    const mp_scheme *s = mp_scheme_of(c);
+    return mp_make_kernel("kernels/device/quant.cu", entry, "-DDTYPE=%d -DCODES=%d -DSCALE=%d -DLAYOUT=%d",
+                          (int)c->dtype, (int)s->activation, (int)s->activation_scale,
+                          stage == MP_QUANT_X ? (int)LAYOUT_TOKENS : (int)c->layout);
+}
+
+static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_stage stage, mp_error *err) {
+    const mp_driver *driver = run->cuda->driver;
+    const mp_case *c = call->c;
+    const mp_tensor *t = call->t;
+    const mp_scheme *s = mp_scheme_of(c);
+    const bool x = stage == MP_QUANT_X;
+    const mp_tensor *from = x ? &t[MP_X] : mp_as_read(t, MP_CACHE2);
+    const int64_t k = from->dim[1], group = s->granularity == MP_PER_GROUP ? mp_case_group(c) : k;
+    const bool one = s->granularity == MP_PER_TENSOR;
+    mp_status status = MP_OK;
+    mp_quant_params params = {
+        .from = mp_device_address(from),
+        .codes = mp_device_address(&t[x ? MP_X_CODES : MP_CACHE2_CODES]),
+        .scale = mp_device_address(&t[x ? MP_X_SCALE : MP_CACHE2_SCALE]),
+        .rows = mp_stage_rows(call, from->dim[0]),
+        .k = k,
+        .group = one ? 0 : group,
+    };
+    /* A warp a scale, or a thread a number. */
+    const int64_t pieces = from->dim[0] * (one ? k : 32 * mp_divide_up(k, group));
+    const char *entry[ENTRIES];
+    const int count = entries(c, stage, entry);
+    if (one && makes_scale(c, stage)) MP_CU(cuMemsetD8Async(params.scale, 0, sizeof(float), run->stream));
+    for (int i = 0; i < count; i++) {
+        const mp_kernel kernel = kernel_of(c, stage, entry[i]);
+        const bool alone = one && count == ENTRIES && i == 1;
+        MP_DO(mp_stage_launch(run, &kernel, alone ? 1 : mp_stage_blocks(pieces), alone ? 1 : MP_STAGE_THREADS,
+                              &params, err));
+    }
+out:
+    return status;
+}
+
+static mp_status launch_x(void *self, const mp_stage_call *call, mp_error *err) {
+    return launch(self, call, MP_QUANT_X, err);
+}
+
+static mp_status launch_act(void *self, const mp_stage_call *call, mp_error *err) {
+    return launch(self, call, MP_QUANT_ACT, err);
+}
+
+static int kernels(const mp_case *c, mp_stage stage, mp_kernel *list) {
+    const char *entry[ENTRIES];
+    const int count = entries(c, stage, entry);
+    for (int i = 0; i < count; i++) list[i] = kernel_of(c, stage, entry[i]);
+    return count;
+}
+
+static int kernels_x(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
+                     mp_kernel *list) {
+    (void)config, (void)limits;
+    return kernels(c, MP_QUANT_X, list);
+}
+
+static int kernels_act(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
+                       mp_kernel *list) {
+    (void)config, (void)limits;
+    return kernels(c, MP_QUANT_ACT, list);
+}
+
+const mp_device_stage mp_device_quant_x = {launch_x, kernels_x};
+const mp_device_stage mp_device_quant_act = {launch_act, kernels_act};
