@@ -32,6 +32,7 @@ typedef enum style {
     STYLE_WIDE,   /* exponents -12..5 around 2^exponent */
     STYLE_ONE,    /* a single 1.0, its place by hash */
     STYLE_ZERO,
+    STYLE_MINUS_ZERO,
     STYLE_NAN,
     STYLE_SUBNORMAL,
     STYLE_INF_ELEMENT, /* normal, with one +-Inf */
@@ -67,8 +68,8 @@ static int w2_shift(const mp_case *c) {
     return floor_log4(2.0 * (double)c->N * r * r / (double)c->topk);
 }
 
-/* LoRA's factors, in the manner of w1 and w2: what an adapter adds is as large as what it is added to. A scales
- * a sum over K or N, B one over the rank; of down, cache3 has variance topk, as w2_shift leaves it. */
+/* LoRA's factors, in the manner of w1 and w2: what an adapter adds is as large as what it is added to. A
+ * scales a sum over K or N, B one over the rank; of down, cache3 has variance topk, as w2_shift leaves it. */
 static int lora_shift(const mp_case *c, mp_tensor_id factor) {
     switch (factor) {
     case MP_LORA_A1: return w1_shift(c);
@@ -186,6 +187,9 @@ static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor 
     case STYLE_INT: int_row(key, first, n, rule->nonzeros, t->dtype, t->data, at); break;
     case STYLE_WIDE: wide_row(key, first, n, rule->exponent, rule->mirrored, t->dtype, t->data, at); break;
     case STYLE_ZERO: zero_row(n, t->dtype, t->data, at); break;
+    case STYLE_MINUS_ZERO:
+        for (int64_t i = 0; i < n; i++) mp_encode(t->dtype, t->data, at + i, -0.0);
+        break;
     case STYLE_ONE:
         zero_row(n, t->dtype, t->data, at);
         mp_encode(t->dtype, t->data, at + mp_below(row_bits, n), 1.0);
@@ -325,6 +329,10 @@ static row_rule activation_rule(const mp_case *c, mp_tensor_id which, row_rule r
             rule.style = special[row];
         else if (bits % 4 == 0)
             rule.style = special[(bits >> 2) % 4];
+        /* where nothing is added to a row its zeros keep their sign */
+        if (rule.style == STYLE_ZERO && mp_stage_is_lora((mp_stage)(c->scope - 1)) && which != MP_LORA_H1 &&
+            which != MP_LORA_H2)
+            rule.style = STYLE_MINUS_ZERO;
         break;
     case MP_LIMITS:
         if (row % 2 == 1)

@@ -217,6 +217,28 @@ static mp_tensor req_to_lora_shape(const mp_case *c, int block_size_m) {
     return mp_lora_has_segments(c) ? mp_tensor_shape(MP_I32, 1, mp_lora_segments(c), 1, 1) : absent;
 }
 
+/* P = S*BM if S < E, else S + E*(BM-1): filtered slots are in no adapter's row. */
+static int64_t lora_capacity(const mp_case *c, int block_size_m) {
+    const int64_t bm = block_size_m, slots = mp_case_slots(c);
+    return slots < c->E ? slots * bm : slots + c->E * (bm - 1);
+}
+
+static mp_tensor lora_sorted_shape(const mp_case *c, int block_size_m) {
+    return mp_case_has_lora(c)
+               ? mp_tensor_shape(MP_I32, 3, 1, c->lora_adapters, lora_capacity(c, block_size_m))
+               : absent;
+}
+
+static mp_tensor lora_expert_ids_shape(const mp_case *c, int block_size_m) {
+    const int64_t blocks = (lora_capacity(c, block_size_m) + block_size_m - 1) / block_size_m;
+    return mp_case_has_lora(c) ? mp_tensor_shape(MP_I32, 3, 1, c->lora_adapters, blocks) : absent;
+}
+
+static mp_tensor lora_num_padded_shape(const mp_case *c, int block_size_m) {
+    (void)block_size_m;
+    return mp_case_has_lora(c) ? mp_tensor_shape(MP_I32, 2, 1, c->lora_adapters, 1) : absent;
+}
+
 static mp_tensor lora_h1_shape(const mp_case *c, int block_size_m) {
     (void)block_size_m;
     return mp_case_has_lora(c) ? mp_tensor_shape(mp_case_dtype(c, MP_LORA_H1), 3, c->M, c->topk,
@@ -256,6 +278,11 @@ const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
     [MP_NUM_TOKENS_POST_PADDED] = {"num_tokens_post_padded", MP_ROWS_CHUNK, padded_shape, -1,
                                    MP_NUM_TOKENS_POST_PADDED},
     [MP_MASKED_M] = {"masked_m", MP_ROWS_CHUNK, masked_m_shape, -1, MP_MASKED_M},
+    [MP_LORA_SORTED_IDS] = {"lora_sorted_token_ids", MP_ROWS_CHUNK, lora_sorted_shape, -1,
+                            MP_LORA_SORTED_IDS},
+    [MP_LORA_EXPERT_IDS] = {"lora_expert_ids", MP_ROWS_CHUNK, lora_expert_ids_shape, -1, MP_LORA_EXPERT_IDS},
+    [MP_LORA_NUM_PADDED] = {"lora_num_tokens_post_padded", MP_ROWS_CHUNK, lora_num_padded_shape, -1,
+                            MP_LORA_NUM_PADDED},
     [MP_CACHE1] = {"cache1", MP_ROWS_CACHE, cache1_shape, 8, MP_CACHE1_HOOKED},
     [MP_CACHE1_HOOKED] = {"cache1_hooked", MP_ROWS_CACHE, cache1_shape, -1, MP_CACHE1_HOOKED},
     [MP_LORA_H1] = {"lora_h1", MP_ROWS_TOKEN, lora_h1_shape, 30, MP_LORA_H1},
@@ -289,25 +316,28 @@ static bool quantises(const mp_case *c) {
 
 #define ALIGN_TENSORS                                                                                   \
     (MP_IN_SET(MP_SORTED_TOKEN_IDS) | MP_IN_SET(MP_EXPERT_IDS) | MP_IN_SET(MP_NUM_TOKENS_POST_PADDED) | \
-     MP_IN_SET(MP_MASKED_M))
+     MP_IN_SET(MP_MASKED_M) | MP_LORA_ALIGN_TENSORS)
 #define IDS (MP_IN_SET(MP_TOPK_IDS) | MP_IN_SET(MP_EXPERT_MAP))
 #define X_QUANTISED (MP_IN_SET(MP_X_CODES) | MP_IN_SET(MP_X_SCALE))
 #define CACHE2_QUANTISED (MP_IN_SET(MP_CACHE2_CODES) | MP_IN_SET(MP_CACHE2_SCALE))
 #define ROUTING_TENSORS (IDS | MP_IN_SET(MP_TOPK_WEIGHTS) | ALIGN_TENSORS)
 
 #define SEGMENTS (MP_IN_SET(MP_SEG_INDPTR) | MP_IN_SET(MP_REQ_TO_LORA)) /* what token_lora says already */
-#define LORA_TENSORS (IDS | MP_IN_SET(MP_TOKEN_LORA) | MP_IN_SET(MP_ADAPTER_ENABLED) | SEGMENTS)
+#define LORA_MAP (MP_IN_SET(MP_TOKEN_LORA) | MP_IN_SET(MP_ADAPTER_ENABLED) | SEGMENTS)
+#define LORA_TENSORS (IDS | LORA_MAP | MP_LORA_ALIGN_TENSORS)
 
 /* What all stages, both GEMMs, and LoRA's stages have in common of a case's fields. */
 #define IDS_FIELDS "filter ep_size ep_rank expert_map sentinel"
 #define PLACE_FIELDS "weight_row_gap weight_expert_gap buffer_offset"
-#define LORA_FIELDS                                                                                       \
-    "M E topk dtype " IDS_FIELDS " buffer_offset scope data routing seed shared lora_adapters lora_rank " \
-    "lora_map lora_routing lora_disabled lora_ranks lora_outer lora_data"
+#define LORA_MAP_FIELDS "lora_adapters lora_map lora_routing lora_disabled"
+#define LORA_FIELDS                                                                              \
+    "M E topk dtype " IDS_FIELDS " buffer_offset scope tile data routing seed shared lora_rank " \
+    "lora_ranks lora_outer lora_data " LORA_MAP_FIELDS
 
 const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
-    [MP_ALIGN] = {always, IDS, ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
-                  "M E topk " IDS_FIELDS " path buffer_offset scope tile routing seed shared"},
+    [MP_ALIGN] = {always, IDS | LORA_MAP, ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
+                  "M E topk " IDS_FIELDS
+                  " path buffer_offset scope tile routing seed shared " LORA_MAP_FIELDS},
     [MP_QUANT_X] = {quantises, MP_IN_SET(MP_X) | IDS, X_QUANTISED, MP_X_CODES,
                     "M E topk K dtype " IDS_FIELDS
                     " buffer_offset scope data routing seed shared quant group"},
@@ -468,7 +498,10 @@ mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
     case MP_SORTED_TOKEN_IDS:
     case MP_EXPERT_IDS:
     case MP_NUM_TOKENS_POST_PADDED:
-    case MP_MASKED_M: return MP_I32;
+    case MP_MASKED_M:
+    case MP_LORA_SORTED_IDS:
+    case MP_LORA_EXPERT_IDS:
+    case MP_LORA_NUM_PADDED: return MP_I32;
     case MP_TOPK_WEIGHTS: return MP_FP32;
     case MP_W1:
     case MP_W2: return c->quant ? s->weight : c->dtype;

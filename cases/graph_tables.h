@@ -49,6 +49,10 @@ mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage);
  * of; down the output itself where mp_stage_output says so. */
 mp_tensor_set mp_stage_reads(const mp_case *c, mp_stage stage);
 mp_tensor_set mp_stage_writes(const mp_case *c, mp_stage stage);
+
+/* What align leaves for LoRA: the slots of each adapter's tokens, by expert. */
+#define MP_LORA_ALIGN_TENSORS \
+    (MP_IN_SET(MP_LORA_SORTED_IDS) | MP_IN_SET(MP_LORA_EXPERT_IDS) | MP_IN_SET(MP_LORA_NUM_PADDED))
 /* Whether the stage is one of LoRA's, a shrink or an expand. */
 bool mp_stage_is_lora(mp_stage stage);
 /* Whether rows of the stage's result are slots (token * topk + j), not tokens. */

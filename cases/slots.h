@@ -21,9 +21,11 @@ mp_status mp_slot_map_create(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT
                              mp_slot_map *map, mp_error *err);
 
 /* Whether the row of a slot with this expert id, in the output of a stage whose rows are slots, holds what
- * the contract promises: a result, or the zeros of a filtered slot. */
+ * the contract promises: a result, or the zeros of a filtered slot. A shrink has rows without a result among
+ * all others, those of slots without an adapter: where they are no zeros nothing is said of any. */
 static inline bool mp_row_is_promised(const mp_contract *contract, mp_stage stage, int32_t id) {
-    return id >= 0 || contract->filtered[stage] == MP_ROW_ZERO;
+    const bool shrinks = stage == MP_SHRINK_GATE_UP || stage == MP_SHRINK_DOWN;
+    return (id >= 0 && !shrinks) || contract->filtered[stage] == MP_ROW_ZERO;
 }
 
 /* The slot that each of `count` rows holds, -1: none. rows: mp_trace_slot_rows; NULL: row t is slot t. */

@@ -86,7 +86,8 @@ static int refresh_file(const mp_args *args, const mp_paths *paths, mp_golden *o
         code = mp_cli_judge(args, &(mp_cli_run){.matrix = &matrix,
                                                 .sources = (const char *const *)paths->path,
                                                 .source_count = paths->count,
-                                                .record = &record});
+                                                .record = &record,
+                                                .instead_of = path});
         if (code == MP_EXIT_OK && !mp_args_given(args, MP_OPT_DRY_RUN))
             status = replace(old, path, fresh, refresh, &refused, &err);
         else if (code != MP_EXIT_OK)

@@ -48,7 +48,9 @@ static mp_status report(const mp_args *args, const mp_cli_run *run, const mp_sha
     if (*code == MP_EXIT_BROKEN && broken == 0 && !info->interrupted)
         fprintf(stderr, "moeparity: MOEPARITY_REQUIRE_GPU is set and %s case was skipped\n",
                 tally.count[MP_SKIP] == tally.total ? "every" : "a");
-    if (run->record) mp_cli_recording_end(run->record, recording, &tally, info->interrupted, verdicts, all);
+    if (run->record)
+        mp_cli_recording_end(run->record, run->instead_of, recording, &tally, info->interrupted, verdicts,
+                             all);
     return mp_cli_write_reports(args, info, verdicts, count, err);
 }
 

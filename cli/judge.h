@@ -18,6 +18,7 @@ typedef struct mp_cli_run {
     void (*judged)(void *ctx, const mp_verdict *verdicts, size_t count, const mp_run_info *info);
     void *ctx;
     mp_record_options *record; /* NULL: nothing is recorded; its `who` is filled here */
+    const char *instead_of;    /* the golden whose place the recording is to take; NULL: none */
 } mp_cli_run;
 
 /* Judges the matrix under the options of the line, prints rows and summary, writes the reports, and returns

@@ -59,8 +59,9 @@ static void say_not_written(const mp_record_options *record, const mp_tally *tal
                    record->path, parts, record->case_count);
 }
 
-void mp_cli_recording_end(const mp_record_options *record, const mp_cli_recording *recording,
-                          const mp_tally *tally, bool interrupted, const mp_verdict *verdicts, size_t count) {
+void mp_cli_recording_end(const mp_record_options *record, const char *instead_of,
+                          const mp_cli_recording *recording, const mp_tally *tally, bool interrupted,
+                          const mp_verdict *verdicts, size_t count) {
     const size_t all = record->case_count;
     size_t silent = 0; /* cases of which a golden can say nothing */
     if (all == 0) {
@@ -71,7 +72,9 @@ void mp_cli_recording_end(const mp_record_options *record, const mp_cli_recordin
         say_not_written(record, tally, interrupted);
         return;
     }
-    mp_cli_say(stdout, "recorded %zu case%s in %s", all, all == 1 ? "" : "s", record->path);
+    mp_cli_say(stdout, "recorded %zu case%s %s %s", all, all == 1 ? "" : "s",
+               instead_of ? "to stand in the place of those in" : "in",
+               instead_of ? instead_of : record->path);
     if (recording->kept > 0)
         mp_cli_say(stdout, "%zu of them had been kept, and are in no report of this run", recording->kept);
     for (size_t i = 0; i < count; i++)

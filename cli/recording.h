@@ -17,8 +17,10 @@ typedef struct mp_cli_recording {
  * mp_texts_free(&recording->names), after an error too. */
 mp_status mp_cli_recording_begin(const mp_args *args, mp_share *share, mp_record_options *record,
                                  mp_cli_recording *recording, mp_error *err);
-/* Says what has come of it. Where a case failed nothing is kept: what is wrong must be changed first. */
-void mp_cli_recording_end(const mp_record_options *record, const mp_cli_recording *recording,
-                          const mp_tally *tally, bool interrupted, const mp_verdict *verdicts, size_t count);
+/* Says what has come of it; instead_of: the golden whose place it is to take, or NULL. Where a case failed
+ * nothing is kept: what is wrong must be changed first. */
+void mp_cli_recording_end(const mp_record_options *record, const char *instead_of,
+                          const mp_cli_recording *recording, const mp_tally *tally, bool interrupted,
+                          const mp_verdict *verdicts, size_t count);
 
 #endif

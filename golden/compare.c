@@ -225,7 +225,7 @@ mp_status mp_golden_left_out(mp_golden *golden, const char *case_text, mp_tensor
     *left_out = NULL;
     if (group < 0) return MP_EINPUT;
     mp_status status = mp_stored_open(group, name, NULL, &stored, err);
-    if (status == MP_OK && stored.tree.words > 0)
+    if (status == MP_OK && stored.dataset >= 0)
         status = mp_stored_left_out(group, name, &stored, left_out, err);
     mp_stored_close(&stored);
     H5Gclose(group);

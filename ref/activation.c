@@ -78,10 +78,14 @@ static double up_factor(const mp_case *c, double u) {
     return NAN;
 }
 
-double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gate_dtype) {
-    double a = activated_gate(c, gate);
+/* The product, of act(gate) before its rounding. */
+static double product(const mp_case *c, double a, double up, const mp_dtype *gate_dtype) {
     if (gate_dtype) a = mp_round_to(*gate_dtype, a);
     return c->gated ? a * up_factor(c, up) : a;
+}
+
+double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gate_dtype) {
+    return product(c, activated_gate(c, gate), up, gate_dtype);
 }
 
 _Static_assert(MP_ACT_ROUNDING_COUNT == 3, "another rounding of act(gate) adds an error of its own");
@@ -219,9 +223,18 @@ static double product_error(const mp_contract *contract, double error, double a,
            (smallest == FLUSHED ? (a + error) * FLUSHED : 0); /* a factor below it is 0 */
 }
 
+double mp_activate_within(const mp_case *c, const mp_contract *contract, double gate, double up,
+                          const mp_dtype *gate_dtype, double *bound) {
+    const double act = activated_gate(c, gate), a = fabs(act),
+                 error = gate_error(c, contract, gate, gate, a, 2);
+    *bound = c->gated ? product_error(contract, error, a, fabs(up_factor(c, up))) : error;
+    return product(c, act, up, gate_dtype);
+}
+
 double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up) {
-    const double a = fabs(activated_gate(c, gate)), error = gate_error(c, contract, gate, gate, a, 2);
-    return c->gated ? product_error(contract, error, a, fabs(up_factor(c, up))) : error;
+    double bound;
+    mp_activate_within(c, contract, gate, up, NULL, &bound);
+    return bound;
 }
 
 bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate) {

@@ -39,6 +39,9 @@ static inline double mp_clamped_nan(double v) {
 /* Bound of |subject - mp_activate(...)| before the store's rounding; derived in activation.c. It covers the
  * float64 value's own error too: act(gate) is within 4 * 2^-53 of the exact value, relatively. */
 double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up);
+/* mp_activate, and that bound beside it: act(gate) is computed once. */
+double mp_activate_within(const mp_case *c, const mp_contract *contract, double gate, double up,
+                          const mp_dtype *gate_dtype, double *bound);
 
 /* Whether act(gate) may come out as zero within its bound: times an infinite up it is then NaN instead of
  * Inf, and both are right. */

@@ -48,15 +48,16 @@ double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum
  *
  * The shared output is one more term, unscaled, and one more addition; a contract that says ROUNDED has the
  * sum without it rounded to dtype before, by half an ulp, which the reference does not: so its bound holds
- * for a kernel that does not either. Errors of before go through the last addition: step * error. */
-double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum) {
-    const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_step_roundoff(contract),
-                 rsf = fabs(mp_combine_rsf(c));
+ * for a kernel that does not either. Errors of before go through the last addition: step * error.
+ *
+ * rsf 1 and shared false: of the same sum before it is scaled, and before the shared output is added. */
+static double bound_of(const mp_case *c, const mp_contract *contract, double rsf, bool shared,
+                       const mp_sum *sum) {
+    const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_step_roundoff(contract);
     const double u = contract->combine == MP_COMBINE_ELEMENT_DTYPE ? mp_unit_roundoff(c->dtype) : step;
-    const double value = fabs((double)sum.value);
-    const bool shared = c->shared == MP_SHARED_ADD;
-    const double additions = (sum.terms > 1 ? (double)(sum.terms - 1) : 0) + (shared ? 1 : 0);
-    double error = sum.error + mp_gamma(additions, u) * ((double)sum.mass + sum.error);
+    const double value = fabs((double)sum->value);
+    const double additions = (sum->terms > 1 ? (double)(sum->terms - 1) : 0) + (shared ? 1 : 0);
+    double error = sum->error + mp_gamma(additions, u) * ((double)sum->mass + sum->error);
     if (contract->combine == MP_COMBINE_ROUND_THEN_SCALE) error += 2 * mp_half_ulp(c->dtype, value + error);
     error *= rsf;
     if (rsf != 1.0)
@@ -65,7 +66,11 @@ double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum su
     error += 0x1p-53 * rsf * value;
     if (!shared) return error;
     if (contract->combine_shared == MP_SHARED_ROUNDED) error += mp_half_ulp(c->dtype, rsf * value + error);
-    return error + step * error + (mp_gamma(additions, u) + 0x1p-53) * fabs(sum.shared);
+    return error + step * error + (mp_gamma(additions, u) + 0x1p-53) * fabs(sum->shared);
+}
+
+double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum) {
+    return bound_of(c, contract, fabs(mp_combine_rsf(c)), c->shared == MP_SHARED_ADD, &sum);
 }
 
 bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum) {
@@ -75,22 +80,19 @@ bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contrac
                      contract->float64_steps || c->dtype == MP_FP64 ? (double)INFINITY : MP_FLOAT32_OVERFLOW,
                  largest = mp_dtype_format(c->dtype)->max_finite,
                  dtype = c->dtype == MP_FP64 ? (double)INFINITY : largest + mp_half_ulp(c->dtype, largest);
-    mp_case unscaled = *c;
-    unscaled.rsf = 1;
-    unscaled.shared = MP_SHARED_NONE;
-    const double value = fabs((double)sum.value), error = mp_combine_bound(&unscaled, contract, sum);
+    const double value = fabs((double)sum.value), rsf = fabs(mp_combine_rsf(c));
     const bool cancels = value < (double)sum.mass, scaled = (float)c->rsf != 1.0f;
-    const double terms = by_addition ? fmax(1, fabs(mp_combine_rsf(c))) : 1; /* they may be scaled first */
+    const double terms = by_addition ? fmax(1, rsf) : 1; /* they may be scaled first */
     /* What the shared output is added to: in dtype, or a float32. */
     if (c->shared == MP_SHARED_ADD && isfinite(value)) {
-        mp_case alone = *c;
-        alone.shared = MP_SHARED_NONE;
-        const double before = fabs(mp_combine_rsf(c)) * value + mp_combine_bound(&alone, contract, sum);
+        const double before = rsf * value + bound_of(c, contract, rsf, false, &sum);
         const bool narrow = before_scale || contract->combine_shared == MP_SHARED_ROUNDED;
         if (before >= (narrow ? fmin(dtype, step) : step)) return true;
     }
     /* Inf among the terms, and the others may come to Inf of the other sign before it is added. */
     if (isinf(value)) return (double)sum.finite >= (by_addition ? dtype : step);
+    if (!cancels && !scaled) return false;
+    const double error = bound_of(c, contract, 1, false, &sum);
     return (cancels && ((double)sum.mass + error) * terms >= (by_addition ? dtype : step)) ||
            (scaled && value + error >= (before_scale ? dtype : step));
 }

@@ -9,8 +9,8 @@
  *      operation that is known to 2 ulp 5 (4, and 1 for the binade into which it may have been carried). With
  *      flush to zero all of a subnormal number, 2^-126, may be lost.
  *   3. c is next to v where |v| <= |L|: it is off by at most half the distance of codes around v, which grows
- *      with |v|, and by all of it where it is cut. Beyond, c = L and the distance is |v| - |L|; together
- *      h(min(|v|, |L|)) + max(0, |v| - |L|) holds in both ranges.
+ *      with |v|, and by all of it where it is cut. Beyond, c = L and the distance is |v| - |L|: the
+ *      larger of h(min(|v|, |L|)) and |v| - |L| holds in both ranges.
  * With a zero point z the codes are integers and c + z is what saturates: L is then 127 - z upwards and
  * -128 - z downwards. The steps are evaluated in float64; 2^-40 of the whole covers that. */
 #include "ref/quantise_rules.h"
@@ -48,6 +48,6 @@ double mp_quant_error(const mp_quantisation *q, mp_quant_range factor, double st
     const int halves = rule->step == MP_STEP_OVER_ROUGH ? 5 : 1;
     const double computed = halves * mp_half_ulp(narrow ? q->input : MP_FP32, reach) + FLT_MIN;
     const double v = reach + computed, last = last_code(codes, zero, x < 0);
-    const double rounded = spacing(codes, rule->rounding, fmin(v, fmax(last, 0))) + fmax(0, v - last);
+    const double rounded = fmax(spacing(codes, rule->rounding, fmin(v, fmax(last, 0))), v - last);
     return (off + step * (computed + rounded)) * (1 + 0x1p-40);
 }

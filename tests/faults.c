@@ -8,6 +8,7 @@
 #define FLOAT "M=4 E=4 topk=2 K=64 N=32 dtype=fp32"
 #define PARTED "M=33 topk=4 K=96 N=64 bias=1"
 #define FEW_BLOCKS "M=33 E=8 topk=2 K=64 N=32 routing=first"
+#define ADAPTED "M=6 E=4 topk=2 K=64 N=32 lora_adapters=2"
 #define CHUNKS "M=65546 E=4 topk=2 K=8 N=4 path=chunked"
 
 const fault faults[] = {
@@ -251,6 +252,46 @@ const fault faults[] = {
     {"a fused sum without the shared output", shared_left_out_of_fused_sum,
      "M=4 E=4 topk=4 K=64 N=32 fused_sum=1 shared=add", NULL, CHECK(BOUND), MP_COMBINE},
     {"the last token is never written", last_token_unwritten, SMALL, NULL, CHECK(POISON), MP_COMBINE},
+
+    {"shrink takes x for one row a slot", shrink_reads_slots_of_x, ADAPTED, NULL, CHECK(BOUND),
+     MP_SHRINK_GATE_UP},
+    {"shrink takes cache2 for one row a token", shrink_reads_tokens_of_cache2, ADAPTED, NULL, CHECK(BOUND),
+     MP_SHRINK_DOWN},
+    {"the router weight twice in an adapter", adapter_weighed_twice, ADAPTED, NULL, CHECK(BOUND),
+     MP_EXPAND_DOWN},
+    {"no router weight in an adapter", adapter_not_weighed, ADAPTED, NULL, CHECK(BOUND), MP_EXPAND_DOWN},
+    {"shrunk gate and up exchanged", shrunk_halves_exchanged, ADAPTED, NULL, CHECK(BOUND), MP_EXPAND_GATE_UP},
+    {"deltas of gate and up exchanged", deltas_exchanged, ADAPTED, NULL, CHECK(BOUND), MP_EXPAND_GATE_UP},
+    {"alpha twice", alpha_twice, ADAPTED, NULL, CHECK(BOUND), MP_EXPAND_DOWN},
+    {"expand launched without split_k", expand_half_launched, ADAPTED, NULL, CHECK(BOUND), MP_EXPAND_DOWN},
+    {"strides of adapters of another rank", strides_of_another_rank, ADAPTED, NULL, CHECK(BOUND),
+     MP_EXPAND_GATE_UP},
+    {"a factor's offset wraps", factor_offset_wraps, ADAPTED " lora_routing=uniform", NULL, CHECK(BOUND),
+     MP_SHRINK_GATE_UP},
+    {"one adapter too few is launched", last_adapter_not_launched, ADAPTED, NULL, CHECK(BOUND),
+     MP_EXPAND_GATE_UP},
+    {"another adapter's slot", slot_of_another_adapter, ADAPTED, NULL, CHECK(BOUND), MP_EXPAND_DOWN},
+    {"a token without adapter gets the last", base_tokens_adapted, ADAPTED, NULL, CHECK(BOUND),
+     MP_SHRINK_DOWN},
+    {"a disabled adapter is applied", disabled_adapter_applied, ADAPTED " lora_disabled=0.5", NULL,
+     CHECK(BOUND), MP_SHRINK_GATE_UP},
+    {"a disabled adapter is expanded", disabled_adapter_applied,
+     "M=6 E=4 topk=2 N=32 lora_adapters=2 scope=expand_gate_up lora_disabled=0.5", NULL, CHECK(BOUND),
+     MP_EXPAND_GATE_UP},
+    {"id E is read beyond the experts", id_beyond_the_experts, ADAPTED " filter=0.5 sentinel=E", NULL,
+     CHECK(BOUND), MP_SHRINK_GATE_UP},
+    {"expand does not wait for shrink", expand_before_shrink, ADAPTED, NULL, CHECK(BOUND) | CHECK(NAN),
+     MP_EXPAND_DOWN},
+    {"a token is never shrunk", shrunk_token_unwritten, ADAPTED, NULL, CHECK(POISON), MP_SHRINK_DOWN},
+    {"columns beyond the rank are read", read_beyond_the_rank, ADAPTED " lora_ranks=garbage", NULL,
+     CHECK(BOUND), MP_EXPAND_DOWN},
+    {"+0 is added to tokens without adapter", zero_added_to_other_rows,
+     "M=6 E=4 topk=2 N=32 lora_adapters=2 scope=expand_gate_up data=special lora_routing=base", NULL,
+     CHECK(BITS), MP_EXPAND_GATE_UP},
+    {"adapters of the batch before", adapters_of_the_run_before, ADAPTED, "after lora_routing=base",
+     CHECK(SEQUENCE), NO_STAGE},
+    {"filtered slots in an adapter's row", filtered_slots_in_an_adapters_row,
+     "M=6 E=4 topk=2 lora_adapters=2 filter=0.5 scope=align", NULL, CHECK(INTEGER), MP_ALIGN},
 
     {"one byte behind the output", written_behind_out, SMALL, NULL, CHECK(GUARD), NO_STAGE},
     {"one byte long before cache1", written_before_cache1, SMALL, NULL, CHECK(GUARD), NO_STAGE},

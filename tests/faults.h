@@ -41,6 +41,11 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     x_read_from_the_boundary, written_into_gap, stored_from_the_boundary, unaligned_differs,
     map_ignored_by_act, summed_from_the_boundary, grid_of_the_run_before, padded_count_only_grows,
     idle_once_idle_again, counts_padded, filtered_slots_counted, rows_of_expert_zero, sentinel_in_the_map,
-    gap_times_zero, weights_of_the_first_chunk;
+    gap_times_zero, weights_of_the_first_chunk, shrink_reads_slots_of_x, shrink_reads_tokens_of_cache2,
+    adapter_weighed_twice, adapter_not_weighed, shrunk_halves_exchanged, deltas_exchanged, alpha_twice,
+    expand_half_launched, strides_of_another_rank, factor_offset_wraps, last_adapter_not_launched,
+    slot_of_another_adapter, base_tokens_adapted, disabled_adapter_applied, id_beyond_the_experts,
+    expand_before_shrink, shrunk_token_unwritten, read_beyond_the_rank, zero_added_to_other_rows,
+    adapters_of_the_run_before, filtered_slots_in_an_adapters_row;
 
 #endif

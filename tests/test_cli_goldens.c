@@ -152,19 +152,23 @@ static void a_refresh_is_explained_or_refused(void **state) {
     expect("cp old.h5 kept.h5; moeparity golden refresh old.h5 --subject host -q", 0,
            "old.h5: 4 cases as they were, 0 changed, 0 new, 0 removed\n", "");
     assert_non_null(strstr(out, "old.h5 stays as it is: nothing has changed\n"));
+    assert_non_null(strstr(out, "recorded 4 cases to stand in the place of those in "));
+    assert_null(strstr(out, ".fresh"));
     expect("cmp old.h5 kept.h5", 0, "", "");
     /* other bits without a reason */
     change_a_bit("old.h5");
     expect("cp old.h5 kept.h5; moeparity golden refresh old.h5 --subject host -q", 1,
-           "\n" FIRST
-           ": refused: out: differ under the same contract, fill version and tiles (--allow bits)\n",
+           "\n" FIRST ": refused: out: differ under the same contract, fill version and tiles of their "
+           "stages (--allow bits)\n",
            "old.h5 stays as it is: what is refused has no explanation");
     assert_non_null(strstr(out, "\n" FIRST ": out: down: token 0 slot 0 column 15, expert "));
     expect("cmp old.h5 kept.h5 && test ! -e old.h5.fresh", 0, "", "");
     expect("moeparity golden refresh old.h5 --subject host -q --allow missing", 1, "refused: out: ", "");
-    expect("ln -s old.h5 link.h5; moeparity golden refresh link.h5 --subject host -q --allow 'inputs, bits'",
-           0, "\n" FIRST ": allowed: out: differ under the same contract, fill version and tiles (allowed)\n",
-           "");
+    expect(
+        "ln -s old.h5 link.h5; moeparity golden refresh link.h5 --subject host -q --allow 'inputs, bits'", 0,
+        "\n" FIRST
+        ": allowed: out: differ under the same contract, fill version and tiles of their stages (allowed)\n",
+        "");
     expect("test -L link.h5 && moeparity golden diff old.h5 whole.h5", 0, "equal\n", "");
     /* what explains it: another contract, other tiles; a matrix with other cases */
     expect("moeparity golden refresh old.h5 --subject ref -q", 0, "subject: 'host' -> 'ref'\n", "");
@@ -315,6 +319,28 @@ static void marks_hide_no_row(void **state) {
     leave_out_every_row("marked.h5", LARGE "/out");
     expect("moeparity golden verify marked.h5 --subject host -q", 1,
            "golden: out: the golden leaves out 600 rows that hold a result, first row 0", "");
+    expect("moeparity golden merge new.h5 marked.h5", 2, "",
+           "marked.h5: " LARGE ": out.left_out marks row 0, which holds a result by the case");
+    expect("moeparity golden diff marked.h5 marked.h5", 2, "", "out.left_out marks row 0");
+    expect("moeparity golden refresh marked.h5 --subject host", 2, "", "out.left_out marks row 0");
+}
+
+/* Rows that a case does leave out, in every layout. */
+static void marks_of_the_case_are_taken(void **state) {
+    (void)state;
+    static const char *const cases[] = {"layout=sorted", "layout=sorted filter=0.3",
+                                        "layout=masked filter=0.3", "filter=0.3",
+                                        "layout=sorted ep_size=2 expert_map=linear"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char line[512];
+        snprintf(line, sizeof line,
+                 "moeparity golden record m.h5 --digest-above %zu --subject ref -q --case 'M=400 E=6 topk=2 "
+                 "K=16 N=16 %s'",
+                 i % 2 ? (size_t)1 << 20 : 0, cases[i]);
+        expect(line, 0, "recorded 1", "");
+        expect("moeparity golden diff m.h5 m.h5 && moeparity golden merge again.h5 m.h5", 0, "merged 1 case",
+               "");
+    }
 }
 
 int main(void) {
@@ -329,6 +355,7 @@ int main(void) {
         cmocka_unit_test(other_tiles_are_compared_by_slots),
         cmocka_unit_test(rows_are_told_from_few_words),
         cmocka_unit_test(marks_hide_no_row),
+        cmocka_unit_test(marks_of_the_case_are_taken),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -173,7 +173,9 @@ static void stock_rows_see_what_lives_on_the_run_before(void **state) {
     (void)state;
     mp_matrix matrix = {0};
     mp_error err = {0};
-    if (mp_matrix_load(&matrix, MP_MATRIX_FOLDER "/edge.yaml", &err) != MP_OK) fail_msg("%s", err.text);
+    if (mp_matrix_load(&matrix, MP_MATRIX_FOLDER "/edge.yaml", &err) != MP_OK ||
+        mp_matrix_load(&matrix, MP_MATRIX_FOLDER "/lora.yaml", &err) != MP_OK)
+        fail_msg("%s", err.text);
     for (size_t i = 0; i < fault_count; i++) {
         const fault *f = &faults[i];
         const bool align = strstr(f->case_text, "scope=align") != NULL;
@@ -183,7 +185,7 @@ static void stock_rows_see_what_lives_on_the_run_before(void **state) {
             const mp_matrix_row *row = &matrix.rows[r];
             if (row->after_count > 0 && (row->c.scope == MP_SCOPE_ALIGN) == align) seen += row_sees(row, f);
         }
-        if (seen == 0) fail_msg("%s: no row of edge.yaml sees it", f->name);
+        if (seen == 0) fail_msg("%s: no row of edge.yaml and lora.yaml sees it", f->name);
     }
     mp_matrix_free(&matrix);
 }

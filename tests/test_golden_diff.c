@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* harness/goldens/: two goldens side by side: which cases, and every difference in its own words. */
+/* harness/goldens/: two goldens side by side: which cases, every difference in its own words, and what
+ * explains it. */
 #include "cases/case_tools.h"
 #include "cases/graph_tables.h"
-#include "harness/goldens/diff_text.h"
+#include "harness/goldens/refresh.h"
 #include "tests/golden_support.h"
 
 static void append_line(void *ctx, const char *line) {
@@ -165,10 +166,73 @@ static void diff_of_what_belongs_to_a_case(void **state) {
     free_trace(&trace);
 }
 
+/* Only what a stage's bits depend on explains other bits of it; what is behind it reads them. */
+static void what_explains_other_bits(void **state) {
+    (void)state;
+    enum { CORE = 1, ANY = 0 };
+    static const struct {
+        int accumulator;
+        double ulps; /* of the activation, 8 before */
+        bool other_overflow;
+        const char *config; /* "x" before */
+        mp_tensor_id differs[3];
+        int64_t refused;
+        const char *line;
+    } rows[] = {
+        {CORE, 8, false, "x", {MP_CACHE1}, 1, "refused: cache1: differ under"},
+        {CORE, 2, false, "x", {MP_CACHE1}, 1, "refused: cache1: differ under"},
+        {CORE, 2, false, "x", {MP_CACHE2, MP_CACHE3, MP_OUT}, 0, "legal: cache2: the contract has changed\n"},
+        {CORE,
+         2,
+         false,
+         "x",
+         {MP_CACHE2, MP_CACHE3, MP_OUT},
+         0,
+         "legal: cache3, out: what its stage reads has"},
+        {CORE, 2, false, "x", {MP_CACHE3}, 1, "refused: cache3: differ under"}, /* cache2 is as it was */
+        {CORE, 8, true, "x", {MP_CACHE1, MP_OUT}, 0, "legal: cache1, out: the contract has changed\n"},
+        {CORE, 8, false, "y", {MP_CACHE1}, 1, "refused: cache1: differ under"},
+        {CORE, 8, false, "y", {0}, 0, "legal: no bit differs: the tiles have changed\n"},
+        {ANY, 8, false, "y", {MP_CACHE1}, 0, "legal: cache1: the tiles have changed\n"},
+        {ANY, 8, false, "y", {MP_CACHE2}, 1, "refused: cache2: differ under"},
+    };
+    const mp_case c = case_with_seed(0);
+    mp_trace trace = planned_trace(13);
+    char other[256], lines[8192];
+    snprintf(other, sizeof other, "%s/other.h5", directory);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mp_golden *golden[2];
+        mp_contract contract = mp_contract_weakest();
+        if (rows[i].accumulator == CORE)
+            contract.gate_up = contract.down =
+                (mp_gemm_contract){.accumulator = MP_ACC_TENSOR_CORE, .group = 16, .fraction_bits = 25};
+        for (int side = 0; side < 2; side++) {
+            OK(mp_golden_create(side ? other : path, &who, SIZE_MAX, &golden[side], &err));
+            OK(mp_golden_write(golden[side], &c, &contract, side ? rows[i].config : "x", &trace, NULL, &err));
+            OK(mp_golden_commit(golden[side], &err));
+            contract.act_ulps = rows[i].ulps;
+            if (rows[i].other_overflow) contract.overflow = MP_OVERFLOW_SATURATE;
+            for (int k = 0; k < 3 && rows[i].differs[k] && side == 0; k++)
+                ((uint16_t *)trace.t[rows[i].differs[k]].data)[1] ^= 1;
+        }
+        mp_refresh refresh = {0};
+        lines[0] = '\0';
+        OK(mp_golden_open(path, &golden[0], &err));
+        OK(mp_golden_open(other, &golden[1], &err));
+        OK(mp_golden_refresh_judge(golden[0], golden[1], &refresh, append_line, lines, &err));
+        mp_golden_close(golden[0]);
+        mp_golden_close(golden[1]);
+        if (refresh.refused[MP_REFUSE_BITS] != rows[i].refused || !strstr(lines, rows[i].line))
+            fail_msg("row %zu: '%s' not in\n%s", i, rows[i].line, lines);
+    }
+    free_trace(&trace);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(diff_of_two_files),
         TEST(diff_of_what_belongs_to_a_case),
+        TEST(what_explains_other_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -445,7 +445,7 @@ static void errors_name_file_and_line(void **unused) {
         {"groups:\n  - name: g\n    after:\n      - K=64\n", 4,
          "after 'K=64' of 'M=32 topk=2 act=silu': K=64 instead of K=512 does not run on the same buffers"},
         {"groups:\n  - name: g\n    after:\n      - seed=1\n      - path=runner\n", 5,
-         "the case before may differ in M, routing, seed, filter and data"},
+         "the case before may differ in M, routing, seed, filter, data and lora_routing"},
         {"groups:\n  - name: g\n    after:\n      - {when: M=1, variant: seed=1}\n", 4,
          "when: 'M=1' matches no case"},
         {"groups:\n  - name: g\n    after: [M=0, M=1, M=2, M=3, M=4, M=5, M=6, M=7, M=8]\n", 3,

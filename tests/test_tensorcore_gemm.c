@@ -271,6 +271,29 @@ static void kernels_need_no_help_with_ordinary_numbers(void **state) {
     }
 }
 
+/* A product far below the floor counts where nothing else is there, though only one of its operands is small
+ * beside the largest of its row: 2^-60 times 2^-30, of a row or of a column. */
+static void one_small_operand_is_looked_at(void **state) {
+    (void)state;
+    enum { K = 64 };
+    for (size_t i = 0; i < COUNT(MODELS); i++) {
+        const mp_tc_model m = model_of(i);
+        if (SHAPES[m.a].exponent_bits < 8) continue; /* none of their numbers is small beside 1 */
+        for (int small_w = 0; small_w < 2; small_w++) {
+            uint32_t left[K] = {encode(m.a, false, 0, 0)}, right[K] = {0, encode(m.b, false, 0, 0)};
+            left[K - 1] = encode(m.a, false, small_w ? -30 : -60, UINT32_MAX);
+            right[K - 1] = encode(m.b, true, small_w ? -60 : -30, UINT32_MAX);
+            mp_tensor a = allocated_tensor(SHAPES[m.a].dtype, 1, K, 0),
+                      w = allocated_tensor(SHAPES[m.b].dtype, 1, 1, K);
+            put_codes(&a, 0, K, left);
+            put_codes(&w, 0, K, right);
+            assert_true(compare_kernels_on(&m, &a, &w, "one small operand") > 0);
+            mp_tensor_free(&a);
+            mp_tensor_free(&w);
+        }
+    }
+}
+
 /* Sums of the largest significands that pass 2^128 before their last 16 terms take them back: Inf it stays,
  * though the sum of all is finite, and the scaled numbers of a kernel know no Inf. Rows and columns of every
  * exponent around half of 127, so that the sum of both takes every value. */
@@ -547,6 +570,7 @@ int main(void) {
         cmocka_unit_test(every_kernel_has_the_bits_of_the_definition),
         cmocka_unit_test(kernels_need_no_help_with_ordinary_numbers),
         cmocka_unit_test(the_smallest_numbers_count),
+        cmocka_unit_test(one_small_operand_is_looked_at),
         cmocka_unit_test(sums_that_overflow_on_the_way_stay_infinite),
         cmocka_unit_test(sums_that_end_among_the_subnormals_are_cut),
         cmocka_unit_test(grouped_gemm_with_everything),

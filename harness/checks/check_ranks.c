@@ -89,7 +89,7 @@ static mp_status add_part(mp_session *s, const char *text, const mp_case *c, con
     if (status == MP_OK) status = mp_session_judge(s, &part, MP_JUDGE_ALL, MP_CHECK_RANKS, text, NULL, err);
     if (status == MP_OK) {
         mp_span span = {0};
-        status = mp_span_propagate(&span, &j, MP_GATE_UP, last_stage(c), sum->rows * sum->width, add_slab,
+        status = mp_span_propagate(&span, &j, MP_ALL_STAGES, last_stage(c), sum->rows * sum->width, add_slab,
                                    sum, err);
     }
     mp_judgement_close(&j);

@@ -2,6 +2,7 @@
 #include "harness/goldens/refresh.h"
 
 #include "base/text.h"
+#include "harness/goldens/explain.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,19 +35,6 @@ typedef struct judging {
     void *ctx;
 } judging;
 
-/* What may explain other bits of a case. */
-static void add_reasons(const judging *j, const mp_case_diff *d, mp_text *reasons) {
-    const struct {
-        bool there;
-        const char *text;
-    } all[] = {{mp_golden_fill_version(j->old) != mp_golden_fill_version(j->fresh),
-                "the fill version has changed, and with it the inputs"},
-               {d->contract, "the contract has changed"},
-               {d->config || d->block_size_m, "the tiles have changed"}};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i].there) mp_text_add(reasons, "%s%s", reasons->length > 0 ? "; " : "", all[i].text);
-}
-
 static void add_name(mp_text *text, const char *name) {
     mp_text_add(text, "%s%s", text->length > 0 ? ", " : "", name);
 }
@@ -73,35 +61,54 @@ static bool differs(const mp_tensor_diff *d) {
            d->state == MP_TENSOR_NOT_COMPARED;
 }
 
+/* Tensors that differ for the same reasons are told together. */
+static void judge_bits(const judging *j, const mp_case_diff *d, bool filled_anew) {
+    enum { SETS = 2 * MP_BY_READING };
+    unsigned reason[MP_TENSOR_COUNT];
+    bool any = false;
+    mp_explain(d, filled_anew, reason);
+    for (unsigned set = 0; set < SETS; set++) {
+        mp_text names = {0}, why = {0};
+        for (int id = 0; id < MP_TENSOR_COUNT; id++)
+            if (reason[id] == set && differs(&d->trace[id]))
+                add_name(&names, mp_tensor_name((mp_tensor_id)id));
+        mp_reasons_text(set, &why);
+        any = any || names.length > 0;
+        if (names.length > 0 && set == 0)
+            refuse(j, d->a->name, MP_REFUSE_BITS, mp_text_get(&names),
+                   "differ under the same contract, fill version and tiles of their stages");
+        else if (names.length > 0)
+            tell(j, d->a->name, "legal", mp_text_get(&names), mp_text_get(&why));
+        mp_text_free(&names);
+        mp_text_free(&why);
+    }
+    mp_text why = {0};
+    mp_reasons_text((filled_anew ? MP_BY_FILL : 0) | (d->contract ? MP_BY_CONTRACT : 0) |
+                        (d->config || d->block_size_m ? MP_BY_TILES : 0),
+                    &why);
+    if (!any && why.length > 0) tell(j, d->a->name, "legal", "no bit differs", mp_text_get(&why));
+    mp_text_free(&why);
+}
+
 /* Why each difference of a case is legal, or that it is not. */
 static void judge_case(const judging *j, const mp_case_diff *d) {
     const char *name = d->a->name;
-    mp_text reasons = {0}, changed = {0}, new = {0}, missing = {0};
+    mp_text new = {0}, missing = {0};
     bool inputs = d->inputs;
     const bool filled_anew = mp_golden_fill_version(j->old) != mp_golden_fill_version(j->fresh);
-    add_reasons(j, d, &reasons);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         const mp_tensor_diff *t = &d->trace[id];
         const char *tensor = mp_tensor_name((mp_tensor_id)id);
         inputs = inputs || differs(&d->input[id]);
-        if (differs(t)) add_name(&changed, tensor);
         if (t->state == MP_TENSOR_ONLY_A) add_name(&missing, tensor);
         if (t->state == MP_TENSOR_ONLY_B) add_name(&new, tensor);
     }
     if (inputs && !filled_anew)
         refuse(j, name, MP_REFUSE_INPUTS, "the inputs", "differ under the same fill version");
-    if (changed.length > 0 && reasons.length == 0)
-        refuse(j, name, MP_REFUSE_BITS, mp_text_get(&changed),
-               "differ under the same contract, fill version and tiles");
-    else if (changed.length > 0)
-        tell(j, name, "legal", mp_text_get(&changed), mp_text_get(&reasons));
-    else if (reasons.length > 0)
-        tell(j, name, "legal", "no bit differs", mp_text_get(&reasons));
+    judge_bits(j, d, filled_anew);
     if (missing.length > 0)
         refuse(j, name, MP_REFUSE_MISSING, mp_text_get(&missing), "recorded before, not shown any more");
     if (new.length > 0) tell(j, name, "legal", mp_text_get(&new), "not recorded before");
-    mp_text_free(&reasons);
-    mp_text_free(&changed);
     mp_text_free(&new);
     mp_text_free(&missing);
 }

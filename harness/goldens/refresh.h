@@ -7,7 +7,7 @@
 #include "harness/goldens/diff_text.h"
 
 /* What nothing explains, and is refused unless it is allowed by its name:
- *   bits     a tensor differs under the same contract, fill version and tiles
+ *   bits     a tensor differs, and nothing that its stage's bits depend on has changed (explain.h)
  *   inputs   the inputs differ under the same fill version
  *   missing  a tensor that was recorded is not shown any more */
 #define MP_REFUSALS(KIND)            \

@@ -10,7 +10,7 @@
 
 /* Whether the subject shows what the stage made. */
 static bool exposed(const mp_judgement *j, mp_stage stage) {
-    const mp_tensor_set written = mp_stage_writes(j->c, stage);
+    const mp_tensor_set written = mp_stage_writes(j->c, stage) & ~MP_LORA_ALIGN_TENSORS;
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (written & MP_IN_SET(id) && !(j->has & MP_IN_SET(id))) return false;
     return true;
@@ -79,28 +79,37 @@ void mp_judgement_close(mp_judgement *j) {
     j->map = (mp_slot_map){0};
 }
 
-mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage first, mp_stage last) {
+mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage_set stages) {
     mp_tensor_set lacks = 0, made = 0;
-    for (int s = (int)first; s <= (int)last; s++) {
-        if (!mp_case_has_stage(j->c, (mp_stage)s)) continue;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        if (!mp_in_stages(stages, s) || !mp_case_has_stage(j->c, (mp_stage)s)) continue;
         lacks |= mp_stage_needs(j->c, (mp_stage)s) & ~made & ~j->has;
         made |= mp_stages[s].writes;
     }
     return lacks;
 }
 
+mp_stage_set mp_span_stages(const mp_judgement *j, mp_stage last) {
+    mp_stage_set set = (mp_stage_set)1 << last;
+    mp_tensor_set read = mp_stage_needs(j->c, last);
+    /* Behind align: its integers decide rows, no numbers, and there is nothing to judge through. */
+    for (int s = (int)last - 1; s > MP_ALIGN; s--) {
+        if (!mp_case_has_stage(j->c, (mp_stage)s) || exposed(j, (mp_stage)s)) continue;
+        if (!(read & MP_IN_SET(mp_stages[s].output))) continue;
+        set |= (mp_stage_set)1 << s;
+        read |= mp_stage_needs(j->c, (mp_stage)s);
+    }
+    return set;
+}
+
 mp_status mp_for_each_span(const mp_judgement *j, mp_span_visit visit, void *ctx, mp_error *err) {
     mp_status status = MP_OK;
-    int first = -1;
     for (int s = 0; s < MP_STAGE_COUNT && status == MP_OK; s++) {
-        if (!mp_case_has_stage(j->c, (mp_stage)s)) continue;
-        const bool seen = exposed(j, (mp_stage)s);
-        if (s == MP_ALIGN && !seen)
-            continue; /* its integers decide rows, no numbers: nothing to judge through */
-        if (first < 0) first = s;
-        if (!seen) continue;
+        if (!mp_case_has_stage(j->c, (mp_stage)s) || !exposed(j, (mp_stage)s)) continue;
+        const mp_stage_set set = mp_span_stages(j, (mp_stage)s);
+        int first = 0;
+        while (!mp_in_stages(set, first)) first++;
         status = visit(ctx, j, (mp_stage)first, (mp_stage)s, err);
-        first = -1;
     }
     return status;
 }
@@ -110,7 +119,7 @@ static mp_status judge_part(void *ctx, const mp_judgement *j, mp_stage first, mp
     static mp_stage_judged *const alone[MP_STAGE_COUNT] = {MP_STAGES(JUDGE)};
 #undef JUDGE
     (void)ctx;
-    if (mp_judgement_lacks(j, first, last)) return MP_OK;
+    if (mp_judgement_lacks(j, mp_span_stages(j, last))) return MP_OK;
     mp_progress(mp_stage_name(last), "judge");
     if (last != MP_ALIGN &&
         mp_judgement_lost_slots(j) > 0) { /* align has failed, and the rows of the caches are not known */
@@ -159,5 +168,7 @@ void mp_judge_align(const mp_case *c, const mp_contract *contract, const mp_inpu
     mp_judgement j = {.c = c, .contract = contract, .in = in, .trace = trace, .v = v};
     mp_error err = {0};
     mp_all_tensors(in, trace, j.t);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (j.t[id].data) j.has |= MP_IN_SET(id);
     if (mp_judge_stage_align(&j, &err) != MP_OK) mp_check_fail(v, MP_CHECK_INTEGER, "align: %s", err.text);
 }

@@ -44,8 +44,8 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_
         double g = mp_decode(cache1->dtype, cache1->data, at + mp_gate_column(c, n0 + j));
         double u = c->gated ? mp_decode(cache1->dtype, cache1->data, at + mp_up_column(c, n0 + j)) : 1;
         const bool may_be_kept = clamp_nans(judgement, &g, &u);
-        value[j] = mp_activate(c, g, u, gate_rounded ? &s->got->dtype : NULL);
-        error[j] = mp_activation_bound(c, judgement->contract, g, u);
+        value[j] =
+            mp_activate_within(c, judgement->contract, g, u, gate_rounded ? &s->got->dtype : NULL, &error[j]);
         or_nan[j] = vanishes_before_inf(judgement, g, u, &value[j]) || may_be_kept;
         open[j] = saturates && isinf(g) && !mp_act_clamps(c->act);
         special = special || or_nan[j] || open[j];

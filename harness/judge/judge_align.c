@@ -17,7 +17,7 @@ static int compare_ids(const void *a, const void *b) {
 
 /* Counts and reports one integer; the first difference becomes the check's text. `place` is the flat index of
  * an entry of sorted_token_ids, whose first difference is told in the figures; -1: of another tensor. */
-static void judge_integer(mp_verdict *v, const char *what, int64_t chunk, int64_t index, int64_t place,
+static void judge_integer(mp_verdict *v, const char *what, int64_t row, int64_t index, int64_t place,
                           int64_t got, int64_t expected) {
     mp_stage_figures *f = &v->stage[MP_ALIGN];
     f->compared++;
@@ -31,53 +31,104 @@ static void judge_integer(mp_verdict *v, const char *what, int64_t chunk, int64_
         f->worst_value = (double)got;
         f->worst_expected = (double)expected;
     }
-    mp_check_fail(v, MP_CHECK_INTEGER, "align: %s[%lld] of chunk %lld is %lld instead of %lld", what,
-                  (long long)index, (long long)chunk, (long long)got, (long long)expected);
+    mp_check_fail(v, MP_CHECK_INTEGER, "align: %s[%lld] of %s %lld is %lld instead of %lld", what,
+                  (long long)index, strncmp(what, "lora_", 5) == 0 ? "adapter" : "chunk", (long long)row,
+                  (long long)got, (long long)expected);
 }
 
-/* One chunk against the definition. Where the contract does not promise a stable order each expert's slots
- * are compared as a multiset; what lies behind num_tokens_post_padded is compared where the contract says
- * what it is. */
-static mp_status judge_chunk(const mp_judgement *j, int64_t chunk, const mp_tensor *got,
-                             const mp_tensor *expected, mp_error *err) {
+/* A row of sorted slots, with the expert of each block. */
+typedef struct sorted_row {
+    const char *sorted, *expert_ids; /* names of the tensors */
+    const int32_t *ids, *experts, *want_ids, *want_experts;
+    int64_t row, place, capacity, blocks, used; /* place: flat index of the first, or -1; used: of want_ids */
+} sorted_row;
+
+static int64_t place_of(const sorted_row *r, int64_t position) {
+    return r->place < 0 ? -1 : r->place + position;
+}
+
+/* Where the contract does not promise a stable order each expert's slots are compared as a multiset; what
+ * lies behind the last of them is compared where the contract says what it is. */
+static mp_status judge_row(const mp_judgement *j, const sorted_row *r, mp_error *err) {
     mp_verdict *v = j->v;
-    const int32_t *sorted = got[MP_SORTED_TOKEN_IDS].data, *want_sorted = expected[MP_SORTED_TOKEN_IDS].data;
-    const int32_t *experts = got[MP_EXPERT_IDS].data, *want_experts = expected[MP_EXPERT_IDS].data;
-    const int32_t used = *(const int32_t *)expected[MP_NUM_TOKENS_POST_PADDED].data;
-    const int64_t capacity = got[MP_SORTED_TOKEN_IDS].dim[1], blocks = got[MP_EXPERT_IDS].dim[1],
-                  bm = j->trace->block_size_m, used_blocks = used / bm;
-    judge_integer(v, "num_tokens_post_padded", chunk, 0, -1,
-                  *(const int32_t *)got[MP_NUM_TOKENS_POST_PADDED].data, used);
-    const int32_t *counts = got[MP_MASKED_M].data, *want_counts = expected[MP_MASKED_M].data;
-    for (int64_t e = 0; counts && e < j->c->E; e++)
-        judge_integer(v, "masked_m", chunk, e, -1, counts[e], want_counts[e]);
+    const int64_t bm = j->trace->block_size_m, used = r->used, used_blocks = used / bm;
+    char name[64];
     for (int64_t b = 0; b < used_blocks; b++)
-        judge_integer(v, "expert_ids", chunk, b, -1, experts[b], want_experts[b]);
+        judge_integer(v, r->expert_ids, r->row, b, -1, r->experts[b], r->want_experts[b]);
     if (j->contract->stable_align) {
         for (int64_t p = 0; p < used; p++)
-            judge_integer(v, "sorted_token_ids", chunk, p, chunk * capacity + p, sorted[p], want_sorted[p]);
+            judge_integer(v, r->sorted, r->row, p, place_of(r, p), r->ids[p], r->want_ids[p]);
     } else {
         int32_t *mine = malloc((size_t)(used > 0 ? used : 1) * sizeof *mine);
-        if (!mine) return mp_fail(err, MP_EMEMORY, "align: no memory to sort %d ids", used);
-        memcpy(mine, sorted, (size_t)used * sizeof *mine);
+        if (!mine) return mp_fail(err, MP_EMEMORY, "align: no memory to sort %lld ids", (long long)used);
+        snprintf(name, sizeof name, "%s (as a multiset)", r->sorted);
+        memcpy(mine, r->ids, (size_t)used * sizeof *mine);
         for (int64_t first = 0, end; first < used; first = end) {
-            for (end = first + bm; end < used && want_experts[end / bm] == want_experts[first / bm];
+            for (end = first + bm; end < used && r->want_experts[end / bm] == r->want_experts[first / bm];
                  end += bm) {}
             /* Pads are the largest value: they sort to the end, as expected has them. */
             qsort(mine + first, (size_t)(end - first), sizeof *mine, compare_ids);
             for (int64_t p = first; p < end; p++)
-                judge_integer(v, "sorted_token_ids (as a multiset)", chunk, p, chunk * capacity + p, mine[p],
-                              want_sorted[p]);
+                judge_integer(v, name, r->row, p, place_of(r, p), mine[p], r->want_ids[p]);
         }
         free(mine);
     }
     if (!j->contract->align_tail) return MP_OK;
-    for (int64_t b = used_blocks; b < blocks; b++)
-        judge_integer(v, "expert_ids (tail)", chunk, b, -1, experts[b], want_experts[b]);
-    for (int64_t p = used; p < capacity; p++)
-        judge_integer(v, "sorted_token_ids (tail)", chunk, p, chunk * capacity + p, sorted[p],
-                      want_sorted[p]);
+    snprintf(name, sizeof name, "%s (tail)", r->expert_ids);
+    for (int64_t b = used_blocks; b < r->blocks; b++)
+        judge_integer(v, name, r->row, b, -1, r->experts[b], r->want_experts[b]);
+    snprintf(name, sizeof name, "%s (tail)", r->sorted);
+    for (int64_t p = used; p < r->capacity; p++)
+        judge_integer(v, name, r->row, p, place_of(r, p), r->ids[p], r->want_ids[p]);
     return MP_OK;
+}
+
+/* One chunk against the definition. */
+static mp_status judge_chunk(const mp_judgement *j, int64_t chunk, const mp_tensor *got,
+                             const mp_tensor *expected, mp_error *err) {
+    const int32_t *counts = got[MP_MASKED_M].data, *want_counts = expected[MP_MASKED_M].data;
+    const sorted_row row = {"sorted_token_ids",
+                            "expert_ids",
+                            got[MP_SORTED_TOKEN_IDS].data,
+                            got[MP_EXPERT_IDS].data,
+                            expected[MP_SORTED_TOKEN_IDS].data,
+                            expected[MP_EXPERT_IDS].data,
+                            chunk,
+                            chunk * got[MP_SORTED_TOKEN_IDS].dim[1],
+                            got[MP_SORTED_TOKEN_IDS].dim[1],
+                            got[MP_EXPERT_IDS].dim[1],
+                            *(const int32_t *)expected[MP_NUM_TOKENS_POST_PADDED].data};
+    judge_integer(j->v, "num_tokens_post_padded", chunk, 0, -1,
+                  *(const int32_t *)got[MP_NUM_TOKENS_POST_PADDED].data, row.used);
+    for (int64_t e = 0; counts && e < j->c->E; e++)
+        judge_integer(j->v, "masked_m", chunk, e, -1, counts[e], want_counts[e]);
+    return judge_row(j, &row, err);
+}
+
+/* The row of each adapter. Of one without slots nothing is written, where the contract does not say what lies
+ * behind the last slot. */
+static mp_status judge_adapters(const mp_judgement *j, const mp_tensor *expected, mp_error *err) {
+    const mp_tensor *got = j->t;
+    const int64_t capacity = got[MP_LORA_SORTED_IDS].dim[2], blocks = got[MP_LORA_EXPERT_IDS].dim[2];
+    const int32_t *count = got[MP_LORA_NUM_PADDED].data, *want = expected[MP_LORA_NUM_PADDED].data;
+    mp_status status = MP_OK;
+    for (int64_t l = 0; l < j->c->lora_adapters && status == MP_OK; l++) {
+        if (want[l] == 0 && !j->contract->align_tail) continue;
+        const sorted_row row = {"lora_sorted_token_ids",
+                                "lora_expert_ids",
+                                (const int32_t *)got[MP_LORA_SORTED_IDS].data + l * capacity,
+                                (const int32_t *)got[MP_LORA_EXPERT_IDS].data + l * blocks,
+                                (const int32_t *)expected[MP_LORA_SORTED_IDS].data + l * capacity,
+                                (const int32_t *)expected[MP_LORA_EXPERT_IDS].data + l * blocks,
+                                l,
+                                -1,
+                                capacity,
+                                blocks,
+                                want[l]};
+        judge_integer(j->v, "lora_num_tokens_post_padded", 0, l, -1, count[l], want[l]);
+        status = judge_row(j, &row, err);
+    }
+    return status;
 }
 
 mp_status mp_judge_stage_align(const mp_judgement *j, mp_error *err) {
@@ -85,12 +136,14 @@ mp_status mp_judge_stage_align(const mp_judgement *j, mp_error *err) {
     mp_verdict *v = j->v;
     mp_tensor expected[MP_TENSOR_COUNT] = {0};
     mp_status status = MP_OK;
+    const bool adapters = (j->has & MP_LORA_ALIGN_TENSORS) == MP_LORA_ALIGN_TENSORS;
     v->stage[MP_ALIGN] =
         (mp_stage_figures){.worst_index = -1,
                            .rank = 2,
                            .shape = {j->t[MP_SORTED_TOKEN_IDS].dim[0], j->t[MP_SORTED_TOKEN_IDS].dim[1]}};
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) { /* as large as the subject's */
         if (!(align & MP_IN_SET(id)) || !j->t[id].data) continue;
+        if (MP_LORA_ALIGN_TENSORS & MP_IN_SET(id) && !adapters) continue; /* of no use without the others */
         expected[id] = j->t[id];
         expected[id].dim[0] = 1;
         status = mp_tensor_alloc(&expected[id], MP_POISON_A, err);
@@ -100,8 +153,11 @@ mp_status mp_judge_stage_align(const mp_judgement *j, mp_error *err) {
         mp_tensor got[MP_TENSOR_COUNT];
         mp_case_chunk_tensors(j->c, i, j->t, got);
         expected[MP_TOPK_IDS] = got[MP_TOPK_IDS];
+        expected[MP_TOKEN_LORA] = got[MP_TOKEN_LORA];
+        expected[MP_ADAPTER_ENABLED] = got[MP_ADAPTER_ENABLED];
         status = mp_ref_align(&part, j->trace->block_size_m, expected, err);
         if (status == MP_OK) status = judge_chunk(j, i, got, expected, err);
+        if (status == MP_OK && adapters) status = judge_adapters(j, expected, err);
     }
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (align & MP_IN_SET(id)) mp_tensor_free(&expected[id]);

@@ -2,6 +2,7 @@
 #include "harness/judge/judge_bits.h"
 
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_stage.h"
@@ -24,10 +25,12 @@ static mp_status compare(const mp_judgement *j, const mp_where *where, mp_tensor
     const int64_t *row = mp_tensors[id].rows == MP_ROWS_CACHE ? j->map.cache_row : NULL;
     const bool slots = mp_stage_rows_are_slots(where->stage);
     const bool skips = slots && !all && j->contract->filtered[where->stage] != MP_ROW_ZERO;
+    const bool shrinks = where->stage == MP_SHRINK_GATE_UP || where->stage == MP_SHRINK_DOWN;
     const mp_status status = mp_difference_start(d, where, err);
     d->picture = picture;
     for (int64_t r = 0; r < where->rows && status == MP_OK; r++) {
         if (skips && where->topk_ids && where->topk_ids[r] < 0) continue;
+        if (skips && shrinks && mp_lora_of_slot(j->c, j->t, r) < 0) continue;
         const int64_t at = row ? row[r] : r;
         if (at < 0) continue; /* a filtered slot in masked layout */
         mp_difference_row(d, r, &j->t[id], at, predicted, at);
@@ -68,21 +71,22 @@ static void answer(const mp_judgement *j, const mp_difference *d, bool required,
 }
 
 /* The least that the stages of a span promise; *why not to predict it, or NULL. */
-static mp_bits_promise promise_of(const mp_judgement *j, mp_stage first, mp_stage last, const char **why) {
+static mp_bits_promise promise_of(const mp_judgement *j, mp_stage_set stages, const char **why) {
     mp_bits_promise least = MP_BITS_REQUIRED;
     *why = NULL;
-    for (int s = (int)first; s <= (int)last; s++) {
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
         const char *reason;
-        if (!mp_case_has_stage(j->c, (mp_stage)s)) continue;
+        if (!mp_in_stages(stages, s)) continue;
         if (j->contract->promise[s].bits < least) least = j->contract->promise[s].bits;
         if (!mp_predictable(j->contract, j->c, (mp_stage)s, &reason) && !*why) *why = reason;
     }
     return least;
 }
 
-/* Predicts what stage `last` of first..last leaves from what the subject exposes: tensors in between are made,
- * the last ones are predicted beside the subject's. They are the caller's to free, after an error too. */
-static mp_status predict(const mp_judgement *j, mp_stage first, mp_stage last,
+/* Predicts what stage `last` leaves, by these stages up to it, from what the subject exposes: tensors in
+ * between are made, the last ones are predicted beside the subject's. They are the caller's to free, after an
+ * error too. */
+static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage last,
                          mp_tensor predicted[MP_TENSOR_COUNT], mp_error *err) {
     mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};
     mp_prediction prediction = {.contract = j->contract};
@@ -101,17 +105,19 @@ static mp_status predict(const mp_judgement *j, mp_stage first, mp_stage last,
         t[id] = predicted[id];
     }
     /* What nobody stores is made again where it is read. */
-    if (first == MP_GATE_UP && mp_contract_fuses_act(j->contract, j->c)) first = MP_ACT;
-    mp_tensor_set between = 0;
-    for (int s = (int)first; s < (int)last; s++)
-        if (mp_case_has_stage(j->c, (mp_stage)s)) between |= mp_stage_writes(j->c, (mp_stage)s);
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        if (!(between & MP_IN_SET(id)) || t[id].data) continue;
-        made[id] = mp_case_shape(&c, (mp_tensor_id)id, j->trace->block_size_m);
-        status = mp_tensor_alloc(&made[id], MP_POISON_A, err);
-        t[id] = made[id];
+    if (last != MP_GATE_UP && mp_contract_fuses_act(j->contract, j->c))
+        stages &= ~((mp_stage_set)1 << MP_GATE_UP);
+    for (int s = 0; s <= (int)last && status == MP_OK; s++) {
+        if (!mp_in_stages(stages, s)) continue;
+        for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+            if (!(mp_stage_writes(j->c, (mp_stage)s) & MP_IN_SET(id)) || t[id].data) continue;
+            made[id] = mp_case_shape(&c, (mp_tensor_id)id, j->trace->block_size_m);
+            status = mp_tensor_alloc(&made[id], MP_POISON_A, err);
+            t[id] = made[id];
+        }
+        if (status == MP_OK)
+            status = mp_execute(&executor, &c, (mp_stage)s, (mp_stage)s, j->trace->block_size_m, t, err);
     }
-    if (status == MP_OK) status = mp_execute(&executor, &c, first, last, j->trace->block_size_m, t, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
     return status;
 }
@@ -151,13 +157,14 @@ static mp_status compare_one(bits_judge *b, const mp_judgement *j, mp_stage firs
 static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp_stage last, mp_error *err) {
     bits_judge *b = ctx;
     const char *why;
-    if (mp_judgement_lacks(j, first, last)) return MP_OK;
+    const mp_stage_set stages = mp_span_stages(j, last);
+    if (mp_judgement_lacks(j, stages)) return MP_OK;
     if (last == MP_ALIGN) return MP_OK;   /* its integers are judged against the definition already */
     if (mp_judgement_lost_slots(j) > 0) { /* the layout lacks some: align has failed */
         mp_check_not_judged(j->v, MP_CHECK_BITS, "the rows of the caches are not known");
         return MP_OK;
     }
-    const mp_bits_promise promise = promise_of(j, first, last, &why);
+    const mp_bits_promise promise = promise_of(j, stages, &why);
     if (promise == MP_BITS_NONE && !why) why = "the contract predicts no bits";
     if (promise == MP_BITS_NONE || why) {
         if (!b->open) {
@@ -169,7 +176,7 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
     }
     mp_tensor predicted[MP_TENSOR_COUNT] = {0};
     mp_progress(mp_stage_name(last), "predict");
-    mp_status status = predict(j, first, last, predicted, err);
+    mp_status status = predict(j, stages, last, predicted, err);
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
         if (predicted[id].data)
             status = compare_one(b, j, first, last, (mp_tensor_id)id, &predicted[id], promise, err);
@@ -251,7 +258,7 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
         }
         conclude(&b, &j, predicted, mispredicted);
         const bool whole = c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !b.open &&
-                           b.compared_spans > 0 && !mp_judgement_lacks(&j, MP_QUANT_X, MP_COMBINE);
+                           b.compared_spans > 0 && !mp_judgement_lacks(&j, MP_ALL_STAGES);
         if (whole) status = judge_end_to_end(&j, config, mispredicted, err);
     }
     mp_judgement_close(&j);

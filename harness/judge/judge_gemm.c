@@ -119,7 +119,7 @@ typedef struct gemm_bounds {
 
 /* Terms of k that share scales, where sums of codes are scaled; 0: numbers are multiplied. */
 static int64_t scaled_block(const mp_case *c, const mp_gemm_problem *p) {
-    if (!c->quant || mp_scheme_of(c)->enters == MP_SCALES_BEFORE) return 0;
+    if (!p->w.scale || mp_scheme_of(c)->enters == MP_SCALES_BEFORE) return 0;
     const int64_t K = p->w.codes->dim[2], w = p->w.block_columns < K ? p->w.block_columns : K,
                   a = p->a.scale && p->a.block_columns < w ? p->a.block_columns : w;
     return a;
@@ -128,7 +128,7 @@ static int64_t scaled_block(const mp_case *c, const mp_gemm_problem *p) {
 static mp_sum_bound accumulation_bound(const mp_case *c, const mp_gemm_contract *contract,
                                        const mp_gemm_problem *p, double largest) {
     const int64_t block = scaled_block(c, p), K = p->w.codes->dim[2];
-    const mp_dtype dtype = mp_case_multiplied(c);
+    const mp_dtype dtype = p->w.scale ? mp_case_multiplied(c) : p->w.codes->dtype;
     return block > 0 ? mp_scaled_gemm_bound(contract, dtype, K, block, largest)
                      : mp_gemm_bound(contract, dtype, K, largest);
 }
@@ -275,10 +275,8 @@ mp_status mp_judge_stage_down(const mp_judgement *j, mp_error *err) {
 /* ---- inside a span ---- */
 
 typedef struct gemm_pass {
-    const mp_span *j;
-    mp_stage stage;
-    mp_stage_gemm gemm;
-    mp_sum_bound bound;
+    mp_engine engine;
+    mp_gemm_problem problem;
     const mp_balls *in;
     mp_balls *out;
     enum pass { VALUES, SURE, DET, RANDOM } pass;
@@ -299,18 +297,13 @@ static void collect(void *ctx, const mp_gemm_tile *tile) {
         }
 }
 
-/* Sums of squares are sums of products of squares. */
+/* Sums of squares are sums of products of squares. a: NULL for the problem's own. */
 static mp_status run_pass(gemm_pass *g, enum pass pass, const mp_tensor *a, mp_error *err) {
-    mp_gemm_problem p = g->gemm.problem;
-    p.a = (mp_operand){.codes = a};
-    p.a_row = g->j->map.cache_row;
-    if (!g->in) { /* x is exposed: it has a row a token */
-        p.a = g->gemm.problem.a;
-        p.a_row = g->gemm.problem.a_row;
-    }
+    mp_gemm_problem p = g->problem;
+    if (a) p.a = (mp_operand){.codes = a};
     g->pass = pass;
     p.w.squared = pass == RANDOM;
-    return mp_gemm_float64(g->j->j->engine, &p, pass != RANDOM, collect, g, err);
+    return mp_gemm_float64(g->engine, &p, pass != RANDOM, collect, g, err);
 }
 
 static mp_status radii_of_gemm(gemm_pass *g, mp_error *err) {
@@ -346,52 +339,65 @@ static double largest_scales(const mp_gemm_problem *p, int64_t block, double sca
     return ceil((double)p->w.codes->dim[2] / (double)block) * (scale_a > 0 ? scale_a : 1) * scale_w;
 }
 
+mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, const mp_balls *in,
+                       mp_span_sums *sums, mp_error *err) {
+    const mp_case *c = &j->part;
+    const int64_t width = p->w.codes->dim[1];
+    const mp_scheme *s = mp_scheme_of(c);
+    gemm_pass g = {.engine = j->j->engine, .problem = *p, .in = in, .out = &sums->acc};
+    *sums = (mp_span_sums){0};
+    if (j->largest_w[stage] < 0) j->largest_w[stage] = largest_magnitude(p->w.codes, NULL);
+    const double reach = in ? largest_ball(in) : largest_magnitude(p->a.codes, NULL);
+    const bool coded = in && p->w.scale && s->quantises_activations; /* they are numbers here */
+    const double largest_a = coded ? mp_dtype_format(s->activation)->max_finite : reach;
+    sums->bound = accumulation_bound(c, mp_stage_gemm_contract(j->j->contract, stage), p,
+                                     fmax(largest_a, j->largest_w[stage]));
+    const double scales = largest_scales(p, scaled_block(c, p), coded ? reach / largest_a : 0);
+    if (scales > 0) sums->bound.abs += sums->bound.per_scale * scales;
+    mp_status status = mp_balls_create(&sums->acc, p->slots, width, false, err);
+    sums->mass = g.mass = calloc((size_t)(p->slots * width), sizeof *g.mass);
+    if (status == MP_OK && !g.mass) status = mp_fail(err, MP_EMEMORY, "judge: no memory for a span's sums");
+    if (status == MP_OK) status = run_pass(&g, VALUES, in ? &in->value : NULL, err);
+    if (status == MP_OK) status = radii_of_gemm(&g, err);
+    return status;
+}
+
 /* acc = sum v*w: sure = sum s|w| + rel*(mass + sum s|w|) + abs, det the same from det, random = sqrt(sum (r
  * w)^2). Errors of different k belong to different columns: independent. The epilogue adds its roundings
  * (det) and scales by the router weight. Gate and up that are not stored are float32: nothing is rounded. */
 static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
-    const mp_case *c = &j->part;
     const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
-    gemm_pass g = {.j = j, .stage = stage, .gemm = mp_gemm_of_stage(&call, stage), .in = in, .out = out};
+    const mp_stage_gemm gemm = mp_gemm_of_stage(&call, stage);
     const mp_tensor_id id = mp_stage_output(&j->part, stage);
-    const bool unstored = stage == MP_GATE_UP && mp_contract_fuses_act(j->j->contract, j->j->c);
+    const bool unstored =
+        stage == MP_GATE_UP && mp_contract_fuses_act(j->j->contract, j->j->c) && !mp_case_has_lora(j->j->c);
     const mp_dtype dtype = unstored ? MP_FP32 : mp_case_dtype(&j->part, id);
-    const mp_gemm_problem *p = &g.gemm.problem;
-    if (j->largest_w[stage] < 0) j->largest_w[stage] = largest_magnitude(p->w.codes, NULL);
-    const double reach = in ? largest_ball(in) : largest_magnitude(p->a.codes, NULL);
-    const mp_scheme *s = mp_scheme_of(c);
-    const bool coded = in && s->quantises_activations; /* they are numbers here */
-    const double largest_a = coded ? mp_dtype_format(s->activation)->max_finite : reach;
-    g.bound = accumulation_bound(c, mp_stage_gemm_contract(j->j->contract, stage), p,
-                                 fmax(largest_a, j->largest_w[stage]));
-    const int64_t rows = mp_case_slots(&j->part), width = g.gemm.problem.w.codes->dim[1];
-    const double scales = largest_scales(p, scaled_block(c, p), coded ? reach / largest_a : 0);
-    mp_status status = mp_balls_create(out, rows, width, false, err);
-    g.mass = calloc((size_t)(rows * width), sizeof *g.mass);
-    if (status == MP_OK && !g.mass) status = mp_fail(err, MP_EMEMORY, "judge: no memory for a span's sums");
-    if (status == MP_OK) status = run_pass(&g, VALUES, in ? &in->value : NULL, err);
-    if (status == MP_OK) status = radii_of_gemm(&g, err);
+    mp_gemm_problem p = gemm.problem;
+    if (in) p.a_row = j->map.cache_row; /* else x is exposed: it has a row a token */
+    mp_span_sums sums;
+    const mp_status status = mp_span_gemm(j, stage, &p, in, &sums, err);
+    const int64_t rows = sums.acc.rows, width = sums.acc.width;
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
+    *out = sums.acc;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < (status == MP_OK ? rows : 0); t++)
         for (int64_t n = 0; n < width && ids[t] >= 0; n++) {
             const int64_t i = t * width + n;
             const double acc = *mp_ball_at(&out->value, i), handed = *mp_ball_at(&out->sure, i),
-                         accumulation = g.bound.rel * (g.mass[i] + handed) + g.bound.abs +
-                                        (scales > 0 ? g.bound.per_scale * scales : 0);
-            const double factor = mp_epilogue_factor(&g.gemm.epilogue, ids[t], t);
+                         accumulation = sums.bound.rel * (sums.mass[i] + handed) + sums.bound.abs;
+            const double factor = mp_epilogue_factor(&gemm.epilogue, ids[t], t);
             double value, sure, det;
-            mp_epilogue_expect(j->j->contract, &g.gemm.epilogue, acc, handed + accumulation, ids[t], n, t,
+            mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc, handed + accumulation, ids[t], n, t,
                                &value, &sure);
-            mp_epilogue_expect(j->j->contract, &g.gemm.epilogue, acc,
-                               *mp_ball_at(&out->det, i) + accumulation, ids[t], n, t, &value, &det);
-            if (may_overflow_inside(j->j->contract, stage, &g.gemm.epilogue, acc, g.mass[i] + handed,
+            mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc, *mp_ball_at(&out->det, i) + accumulation,
+                               ids[t], n, t, &value, &det);
+            if (may_overflow_inside(j->j->contract, stage, &gemm.epilogue, acc, sums.mass[i] + handed,
                                     accumulation))
                 sure = (double)INFINITY;
             mp_span_store(j, stage, dtype, out, i, value, sure, det,
                           factor * sqrt(*mp_ball_at(&out->random, i)));
         }
-    free(g.mass);
+    free(sums.mass);
     return status;
 }
 

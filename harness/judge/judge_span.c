@@ -68,21 +68,28 @@ void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b
     *mp_ball_at(&b->random, i) = hypot(random, j->lambda * half);
 }
 
-/* What the stage takes from those before it, align's integers aside; MP_TENSOR_COUNT: nothing, it reads x. */
-static mp_tensor_id taken(const mp_case *c, mp_stage stage) {
+enum { MOST_TAKEN = 2 }; /* an expand of LoRA takes what it adds to, and the shrunk rows */
+
+/* What the stage takes from those before it, align's integers aside, by the order of tensors; their
+ * number. */
+static int taken(const mp_case *c, mp_stage stage, mp_tensor_id ids[MOST_TAKEN]) {
     mp_tensor_set made = 0;
-    int id = 0;
-    for (int s = 0; s < (int)stage; s++)
-        if (s != MP_ALIGN) made |= MP_IN_SET(mp_stages[s].output);
-    while (id < MP_TENSOR_COUNT && !(mp_stage_reads(c, stage) & made & MP_IN_SET(id))) id++;
-    return (mp_tensor_id)id;
+    int count = 0;
+    for (int s = MP_ALIGN + 1; s < (int)stage; s++)
+        if (mp_case_has_stage(c, (mp_stage)s)) made |= MP_IN_SET(mp_stages[s].output);
+    /* One stage alone is given what others make. */
+    for (int s = MP_ALIGN + 1; s < (int)stage && c->scope != MP_SCOPE_ALL; s++)
+        made |= MP_IN_SET(mp_stages[s].output);
+    for (int id = 0; id < MP_TENSOR_COUNT && count < MOST_TAKEN; id++)
+        if (mp_stage_needs(c, stage) & made & MP_IN_SET(id)) ids[count++] = (mp_tensor_id)id;
+    return count;
 }
 
 /* Codes of a GEMM's input as the numbers that they stand for, in slots. */
-static mp_status gather_codes(const mp_span *j, int64_t first_slot, int64_t slots, mp_balls *b,
-                              mp_error *err) {
+static mp_status gather_codes(const mp_span *j, mp_tensor_id id, int64_t first_slot, int64_t slots,
+                              mp_balls *b, mp_error *err) {
     const mp_stage_call call = {.c = j->j->c, .t = j->j->t, .map = &j->j->map};
-    const mp_stage_gemm g = mp_gemm_of_stage(&call, j->first);
+    const mp_stage_gemm g = mp_gemm_of_stage(&call, id == MP_X_CODES ? MP_GATE_UP : MP_DOWN);
     const int64_t width = mp_tensor_row_length(g.problem.a.codes);
     const mp_status status = mp_balls_create(b, slots, width, true, err);
     for (int64_t t = 0; status == MP_OK && t < slots; t++) {
@@ -95,8 +102,9 @@ static mp_status gather_codes(const mp_span *j, int64_t first_slot, int64_t slot
 /* What the subject exposes of the span's input, decoded row by row, in slots. */
 static mp_status gather(const mp_span *j, mp_tensor_id id, int64_t first_slot, int64_t slots, mp_balls *b,
                         mp_error *err) {
-    if (id == MP_X_CODES || id == MP_CACHE2_CODES) return gather_codes(j, first_slot, slots, b, err);
-    const mp_tensor *from = mp_as_read(j->j->t, id);
+    if (id == MP_X_CODES || id == MP_CACHE2_CODES) return gather_codes(j, id, first_slot, slots, b, err);
+    const bool by_a_stage = mp_case_outputs(j->j->c) & MP_IN_SET(mp_tensors[id].as_read); /* no hook's */
+    const mp_tensor *from = by_a_stage ? &j->j->t[id] : mp_as_read(j->j->t, id);
     const int64_t width = mp_tensor_row_length(from);
     const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
     const mp_status status = mp_balls_create(b, slots, width, true, err);
@@ -161,9 +169,7 @@ static mp_status propagate_slab(mp_span *j, int64_t first, int64_t count, mp_spa
 #undef PROPAGATE
     const mp_judgement *judgement = j->j;
     const mp_case *c = judgement->c;
-    mp_balls now = {0}, next = {0};
-    const mp_tensor_id input = taken(c, j->first);
-    bool given = input != MP_TENSOR_COUNT; /* balls, to the next stage */
+    mp_balls left[MP_TENSOR_COUNT] = {0};
     j->part = *c;
     j->part.M = count;
     j->part.layout = MP_ROUTE;
@@ -172,28 +178,34 @@ static mp_status propagate_slab(mp_span *j, int64_t first, int64_t count, mp_spa
     whole.layout = MP_ROUTE;
     mp_token_window(&whole, first, count, judgement->t, j->t);
     mp_status status = mp_slot_map_create(&j->part, NULL, &j->map, err);
-    if (status == MP_OK && given) status = gather(j, input, first * c->topk, count * c->topk, &now, err);
-    for (int s = (int)j->first; s <= (int)j->last && status == MP_OK; s++) {
-        if (!mp_case_has_stage(c, (mp_stage)s)) continue;
-        status = propagate[s](j, given ? &now : NULL, &next, err);
-        given = true;
-        mp_balls_destroy(&now);
-        now = next;
-        next = (mp_balls){0};
+    for (int s = 0; s <= (int)j->last && status == MP_OK; s++) {
+        if (!mp_in_stages(j->stages, s) || !mp_case_has_stage(c, (mp_stage)s)) continue;
+        mp_tensor_id id[MOST_TAKEN];
+        mp_balls in[MOST_TAKEN];
+        const int inputs = taken(c, (mp_stage)s, id);
+        for (int i = 0; i < inputs && status == MP_OK; i++) {
+            if (!left[id[i]].value.data)
+                status = gather(j, id[i], first * c->topk, count * c->topk, &left[id[i]], err);
+            in[i] = left[id[i]];
+        }
+        if (status == MP_OK)
+            status = propagate[s](j, inputs ? in : NULL, &left[mp_stage_output(c, (mp_stage)s)], err);
     }
-    if (status == MP_OK) take(ctx, j, &now, mp_stage_rows_are_slots(j->last) ? first * c->topk : first);
-    mp_balls_destroy(&now);
+    if (status == MP_OK)
+        take(ctx, j, &left[mp_stage_output(c, j->last)],
+             mp_stage_rows_are_slots(j->last) ? first * c->topk : first);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_balls_destroy(&left[id]);
     free(j->map.memory);
     j->map = (mp_slot_map){0};
     return status;
 }
 
-mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage first, mp_stage last,
+mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage_set stages, mp_stage last,
                             int64_t elements, mp_span_take *take, void *ctx, mp_error *err) {
     const mp_case *c = judgement->c;
     mp_status status = MP_OK;
     j->j = judgement;
-    j->first = first;
+    j->stages = stages;
     j->last = last;
     j->lambda = sqrt(2 * log(2 * (double)elements / ODDS));
     for (int i = 0; i < MP_STAGE_COUNT; i++) j->largest_w[i] = -1;
@@ -234,7 +246,8 @@ mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage 
     if (!j.statistical)
         status = mp_fail(err, MP_EMEMORY, "judge: no memory for %lld rows", (long long)j.s.rows);
     if (status == MP_OK)
-        status = mp_span_propagate(&j, judgement, first, last, j.s.rows * j.s.width, measure, &j.s, err);
+        status = mp_span_propagate(&j, judgement, mp_span_stages(judgement, last), last, j.s.rows * j.s.width,
+                                   measure, &j.s, err);
     if (status == MP_OK) {
         judge_rows(&j);
         const int64_t measured = j.s.measure.f.compared;

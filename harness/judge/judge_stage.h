@@ -34,15 +34,26 @@ void mp_judgement_close(mp_judgement *j);
  * holds nothing that is to be closed. */
 mp_judgement mp_judgement_planned(const mp_case *c, mp_tensor_set has);
 
-/* Calls visit for every part of the pipeline between two tensors that the trace exposes, in pipeline order:
- * stages first..last, of which only the last one's output is there. */
+/* A set of stages, a bit each. */
+typedef uint32_t mp_stage_set;
+_Static_assert(MP_STAGE_COUNT <= 32, "mp_stage_set holds a bit for every stage");
+#define MP_ALL_STAGES (~((mp_stage_set)1 << MP_ALIGN)) /* that have numbers */
+static inline bool mp_in_stages(mp_stage_set set, int stage) {
+    return set >> stage & 1;
+}
+
+/* The stages that make the output of `last` of what the trace exposes: itself, and before it those whose own
+ * output nobody sees and one of them reads. */
+mp_stage_set mp_span_stages(const mp_judgement *j, mp_stage last);
+/* Calls visit for the last of them, wherever an output is exposed, in pipeline order; first is the first of
+ * them. */
 typedef mp_status mp_span_visit(void *ctx, const mp_judgement *j, mp_stage first, mp_stage last,
                                 mp_error *err);
 mp_status mp_for_each_span(const mp_judgement *j, mp_span_visit visit, void *ctx, mp_error *err);
 
-/* The tensors that stages first..last as one are computed from, and which are not there: of a subject's run
+/* The tensors that these stages as one are computed from, and which are not there: of a subject's run
  * none, for it was given them; a file may hold any. */
-mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage first, mp_stage last);
+mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage_set stages);
 /* Slots whose rows in the caches are not known, though they should have some. */
 int64_t mp_judgement_lost_slots(const mp_judgement *j);
 

@@ -29,7 +29,7 @@ static void add_stages(mp_text *text, mp_stage first, mp_stage last) {
 
 static mp_status tell_span(void *ctx, const mp_judgement *j, mp_stage first, mp_stage last, mp_error *err) {
     coverage *told = ctx;
-    const mp_tensor_set lacks = mp_judgement_lacks(j, first, last);
+    const mp_tensor_set lacks = mp_judgement_lacks(j, mp_span_stages(j, last));
     const char *separator = " (without ";
     (void)err;
     told->last = (int)last;

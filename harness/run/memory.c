@@ -130,9 +130,10 @@ static mp_status add_part(void *ctx, const mp_judgement *j, mp_stage first, mp_s
     file_needs *needs = ctx;
     size_t predicted = 0;
     (void)err;
-    if (mp_judgement_lacks(j, first, last)) return MP_OK;
+    const mp_stage_set stages = mp_span_stages(j, last);
+    if (mp_judgement_lacks(j, stages)) return MP_OK;
     for (int s = (int)first; s <= (int)last; s++) {
-        if (!mp_case_has_stage(j->c, (mp_stage)s)) continue;
+        if (!mp_in_stages(stages, s)) continue;
         const mp_tensor made = mp_case_shape(j->c, mp_stage_output(j->c, (mp_stage)s), needs->block_size_m);
         predicted += bytes_of(&made);
         needs->judged[s] = true;

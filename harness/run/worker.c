@@ -3,6 +3,7 @@
 
 #include "base/process.h"
 #include "golden/files.h"
+#include "harness/goldens/marks.h"
 #include "harness/frame.h"
 #include "harness/run/infer_run.h"
 #include "harness/run/judge_file.h"
@@ -148,7 +149,7 @@ static mp_status serve_golden(worker *w, const json_t *request, mp_error *err) {
         status = mp_golden_open(path, &golden, err);
     }
     if (status == MP_OK && json_is_true(json_object_get(request, "check")))
-        status = mp_golden_check(golden, err);
+        if ((status = mp_golden_check(golden, err)) == MP_OK) status = mp_golden_check_marks(golden, err);
     for (size_t i = 0; status == MP_OK && i < mp_golden_count(golden); i++)
         json_array_append_new(names, mp_json_text(mp_golden_at(golden, i)->name));
     mp_golden_close(golden);

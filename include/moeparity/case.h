@@ -229,8 +229,8 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err);
  * share of N. MP_EINPUT names the first other difference. */
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err);
 /* Whether a valid case can run after `before` on the same buffers and with the same weights, as a server's
- * calls do: M, routing, seed, filter and data may differ, or nothing. MP_EINPUT names the first other
- * difference. */
+ * calls do: M, routing, seed, filter, data and lora_routing may differ, or nothing. MP_EINPUT names the
+ * first other difference. */
 mp_status mp_case_validate_after(const mp_case *c, const mp_case *before, mp_error *err);
 /* Writes the canonical text; returns its length. size >= MP_CASE_TEXT_MAX always suffices. */
 size_t mp_case_text(const mp_case *c, char *text, size_t size);

@@ -205,7 +205,7 @@ typedef struct mp_stage_promise {
 } mp_stage_promise;
 
 typedef struct mp_contract {
-    char preset[32];   /* the name it was made from; no part of its identity */
+    char preset[64];   /* the name it was made from; no part of its identity */
     bool stable_align; /* slots of an expert in ascending order; otherwise they are judged as multisets */
     bool align_tail;   /* what lies behind num_tokens_post_padded is pads: M*topk, and -1 in expert_ids */
     mp_gemm_contract gate_up, down;

@@ -80,8 +80,8 @@ bool mp_golden_same_contract(const mp_golden_entry *entry, const mp_contract *co
  * in the file, or damaged. */
 mp_status mp_golden_tensors(mp_golden *golden, const char *case_text, mp_tensor_set *tensors, mp_error *err);
 
-/* The rows that a tensor's sums of digests leave out, for they hold no result, as the file says it: row r by
- * bit r mod 8 of byte r div 8; NULL: none. The caller frees *left_out. MP_EINPUT as above. */
+/* The rows that a tensor's root and sums of digests leave out, for they hold no result, as the file says it:
+ * row r by bit r mod 8 of byte r div 8; NULL: none. The caller frees *left_out. MP_EINPUT as above. */
 mp_status mp_golden_left_out(mp_golden *golden, const char *case_text, mp_tensor_id id, uint8_t **left_out,
                              mp_error *err);
 

@@ -6,8 +6,8 @@
 #include "moeparity/contract.h"
 #include "ref/gemm.h"
 
-/* Arguments as mp_gemm_stage. MP_EUNSUPPORTED where the accumulator is not predicted, or its model does not know
- * the format. */
+/* Arguments as mp_gemm_stage. MP_EUNSUPPORTED where the accumulator is not predicted, or its model does
+ * not know the format. */
 mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_gemm_problem *problem,
                           const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                           mp_error *err);

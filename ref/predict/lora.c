@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LoRA's shrink and expand accumulate as the other GEMMs do. What an expand has made is rounded to dtype, or not,
- * as the contract says, and added in float32, with one rounding to dtype. */
+/* LoRA's shrink and expand accumulate as the other GEMMs do. What an expand has made is rounded to dtype,
+ * or not, as the contract says, and added in float32, with one rounding to dtype. */
 #include "ref/lora.h"
 
 #include "ref/predict/gemm.h"
