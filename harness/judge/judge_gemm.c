@@ -356,8 +356,8 @@ static double largest_ball(const mp_balls *b) {
     return largest;
 }
 
-/* At least the sum of |scale_a * scale_w| over the blocks of k of any result: the largest scales there are; of
- * an `a` that is not seen, scale_a. */
+/* At least the sum of |scale_a * scale_w| over the blocks of k of any result: the largest scales there
+ * are; of an `a` that is not seen, scale_a. */
 static double largest_scales(const mp_gemm_problem *p, int64_t block, double scale_a) {
     if (block == 0) return 0;
     if (p->a.scale) scale_a = largest_magnitude(p->a.scale, NULL);

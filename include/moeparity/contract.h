@@ -39,8 +39,8 @@ typedef enum mp_accumulator { MP_ACCUMULATORS(MP_VALUE_OF) MP_ACC_COUNT } mp_acc
     VALUE(MP_K_BY_PAIRS, "by-pairs")
 typedef enum mp_k_order { MP_K_ORDERS(MP_VALUE_OF) MP_K_ORDER_COUNT } mp_k_order;
 
-/* How a sum of products of codes meets the scales a of activations and w of weights; by itself, or where it is
- * added to acc:
+/* How a sum of products of codes meets the scales a of activations and w of weights; by itself, or where
+ * it is added to acc:
  *   PRODUCT       sum * (a*w), each multiplication rounded
  *   A_THEN_W      (sum*a) * w
  *   W_THEN_A      (sum*w) * a
