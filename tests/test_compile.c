@@ -127,11 +127,11 @@ static void tiles_compile(void **state) {
 static void codes_compile(void **state) {
     (void)state;
     static const mp_gemm_codes codes[] = {
-        {true, MP_E4M3, MP_E4M3, MP_FP32, 128, false}, {true, MP_E4M3, MP_E4M3, MP_FP32, 0, false},
-        {true, MP_I8, MP_I8, MP_FP32, 128, false},     {true, MP_I8, MP_I8, MP_FP32, 0, false},
-        {true, MP_BF16, MP_I8, MP_FP32, 0, false},     {true, MP_FP16, MP_U8, MP_FP16, 64, true},
-        {true, MP_BF16, MP_U4, MP_BF16, 128, false},   {true, MP_FP16, MP_U4, MP_FP16, 32, true},
-        {true, MP_BF16, MP_E2M1, MP_UE8M0, 32, false},
+        {true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 128, 0, false}, {true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 0, 0, false},
+        {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 128, 0, false},     {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 0, 0, false},
+        {true, MP_BF16, MP_I8, MP_FP32, MP_FP32, 0, 0, false},     {true, MP_FP16, MP_U8, MP_FP32, MP_FP16, 64, 128, true},
+        {true, MP_BF16, MP_U4, MP_FP32, MP_BF16, 128, 8, false},   {true, MP_FP16, MP_U4, MP_FP32, MP_FP16, 32, 8, true},
+        {true, MP_BF16, MP_E2M1, MP_FP32, MP_UE8M0, 32, 0, false},
     };
     static const mp_tile tiles[] = {{16, 64, 64, 1, 4, 3}, {64, 128, 128, 32, 4, 3}, {64, 64, 32, 1, 4, 2}};
     const mp_device_limits limits = {.architecture = 90, .shared_bytes = INT64_MAX};

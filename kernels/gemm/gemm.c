@@ -50,8 +50,9 @@ static bool is_aligned(const mp_gemm_request *r) {
 static void add_codes(mp_kernel *kernel, const mp_gemm_codes *codes) {
     const size_t length = strlen(kernel->options);
     snprintf(kernel->options + length, sizeof kernel->options - length,
-             " -DA_DTYPE=%d -DW_DTYPE=%d -DW_SCALE=%d -DGROUP=%lld -DZERO=%d", (int)codes->a, (int)codes->w,
-             (int)codes->w_scale, (long long)codes->group, codes->zero);
+             " -DA_DTYPE=%d -DW_DTYPE=%d -DA_SCALE=%d -DW_SCALE=%d -DGROUP=%lld -DZERO=%d -DZEROS=%d",
+             (int)codes->a, (int)codes->w, (int)codes->a_scale, (int)codes->w_scale, (long long)codes->group,
+             codes->zero, codes->zeros);
 }
 
 mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_device_limits *limits) {
