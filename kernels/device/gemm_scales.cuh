@@ -19,8 +19,9 @@ template <int FORMAT> __device__ __forceinline__ float decode_scale(const void *
 // Of a row of the block; 0 where the row is padding.
 __device__ __forceinline__ float scale_of_row(const block &b, int row, int group) {
     const long long a_row = b.rows.a_row[row];
-    return a_row < 0 ? 0.0f
-                     : decode_scale<A_SCALE>(b.p.a_scale, a_row * b.p.a_scale_row + group * b.p.a_scale_group);
+    return a_row < 0
+               ? 0.0f
+               : decode_scale<A_SCALE>(b.p.a_scale, a_row * b.p.a_scale_row + group * b.p.a_scale_group);
 }
 
 // Of column n in the block's expert; 0 beyond the last.
