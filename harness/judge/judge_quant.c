@@ -118,6 +118,11 @@ static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *er
     tell(&g, &g.scales, "scale");
     tell(&g, &g.codes, "code");
     mp_stage_judge_finish(&g.s);
+    const int64_t strange = g.scales.count + g.codes.count;
+    if (strange > 0) { /* off by something, where nothing is allowed */
+        j->v->stage[stage].failed += strange;
+        j->v->stage[stage].max_ratio = (double)INFINITY;
+    }
     return MP_OK;
 }
 
