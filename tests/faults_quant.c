@@ -123,7 +123,7 @@ void codes_are_not_held(const faulty_run *run) {
     remake_codes(run, MP_QUANT_X, tensor_of(run, MP_X_GIVEN_SCALE), mp_encode_code);
 }
 
-/* The largest magnitude is that of rows that are filtered: codes fit the scale, which is not that of the rest. */
+/* The largest magnitude is that of filtered rows: codes fit the scale, which is not that of the rest. */
 void amax_of_other_rows(const faulty_run *run) {
     float *scale = run->trace->t[MP_CACHE2_TENSOR_SCALE].data;
     *scale *= 1.5f;

@@ -148,7 +148,7 @@ static mp_status take_x(const mp_span *j, mp_balls *b, mp_error *err) {
 
 /* A number v within `sure` of x becomes code * step. The scale is one that the largest numbers within their
  * radii give, so at most that of the amax and the largest radius; the step's roundings, and what may be
- * clipped for them, are a few of the amax. Rounding v / step to a code costs half the distance of codes there,
+ * clipped for them, are a few of the amax. Rounding v / step to a code costs half the distance of codes,
  * or all of it where the quantiser cuts. A scale that is given clips what it
  * does not reach. */
 static void quantise_group(const mp_quant_pass *p, const mp_balls *in, mp_balls *out, int64_t first,
