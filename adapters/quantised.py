@@ -174,9 +174,13 @@ def gemm_fields(case, stage, tile, rules):
     return [f"{stage}.{name}={value}" for name, value in fields.items()]
 
 
-def quantiser_fields(case, quantiser):
-    """Which formula each quantiser of activations has, and that rows without a result hold anything."""
-    if not scheme(case).scales:
-        return []
-    rows = {"quant_x": case.M, "quant_act": case.M * case.topk}
-    return [f"{stage}.bits=none" for stage in rows] + ["quant_act.filtered=anything"]
+def contract(case, up_and_down, rules, quantiser, sm_90):
+    """What quantised stages promise: GEMMs by their tiles, on sm_90; quantisers, which formula each of them
+    has and that rows without a result hold anything."""
+    fields = []
+    if sm_90:
+        for stage, tile in zip(("gate_up", "down"), up_and_down):
+            fields += gemm_fields(case, stage, tile, rules)
+    if scheme(case).scales:
+        fields += [f"{stage}.bits=none" for stage in ("quant_x", "quant_act")] + ["quant_act.filtered=anything"]
+    return fields

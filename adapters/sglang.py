@@ -174,7 +174,7 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
         _add_lora(case, True, x, lora_a1, lora_b1, lora_h1, cache1, cache1_hooked, topk_weights, topk_ids,
                   adapters)
     if has("act"):
-        _activate(case, cache1 if cache1_hooked is None else cache1_hooked, cache2, topk_ids, route, block)
+        _activate(case, cache1_hooked if lora.has(case) else cache1, cache2, topk_ids, route, block)
     if has("quant_act") and cache2_codes is not None:
         _codes(case, cache2, cache2_codes, cache2_scale, cache2_static_scale)
     if has("down"):
@@ -237,7 +237,7 @@ def main():
     mode = {"stages": stages, "fused": fused}[WORDS["mode"]]
     subject = moeparity.subject(
         contract=offer.contract, name="sglang " + WORDS["mode"], supports=offer.supports,
-        exposes=offer.exposes(), block_size_m=tiles.block_size_m,
+        exposes=offer.exposes, block_size_m=tiles.block_size_m,
         version=sglang.package.version_line() if sglang else None, tensors=published.tensors(torch))
     moeparity.main(subject(mode))
 

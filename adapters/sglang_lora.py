@@ -19,7 +19,7 @@ def _experts(case, gate_up, shrink):
 
 def _virtual_tile(case, size):
     """The shrink's tile as its launcher cuts it."""
-    tile = lora.config(case, size.rank)[0]
+    tile, _ = tiles.of_case(case)
     return {**tile, "BLOCK_SIZE_N": min(tile["BLOCK_SIZE_N"], max(16, size.slices * size.rank))}
 
 

@@ -82,11 +82,12 @@ class Offer:
     def by_cuda(self, case):
         return case.gated and case.act in ("silu", "gelu", "gelu_tanh") and not self.by_triton(case)
 
-    def exposes(self):
+    def exposes(self, case):
         if self.words["mode"] == "fused":
             return ["out"]
         align = ALIGN if self.sglang and self.sglang.native else ()
-        return [*align, *quantised.LEFT, *lora.LEFT, *lora.BETWEEN, "cache1", "cache2", "cache3", "out"]
+        adapters = lora.LEFT + lora.BETWEEN if lora.has(case) else ()
+        return [*align, *quantised.LEFT, *adapters, "cache1", "cache2", "cache3", "out"]
 
     # ---- what they promise ----
 
@@ -99,7 +100,9 @@ class Offer:
             fields.append(f"combine.bits={tiles.reported()}")
         if case.dtype == "fp64":  # its Triton kernel adds in float32 whatever the tensor is
             fields.append("float64_steps=0 combine.bits=none")
-        fields += self._quantised_contract(case)
+        if quantised.scheme(case):
+            fields += quantised.contract(case, tiles.of_case(case), quantised.SGLANG, self.sglang.quant,
+                                         tiles.architecture() == 90)
         if lora.has(case):
             fields += sglang_lora.contract(case, self.words["lora"] == "virtual")
         if self.words["mode"] == "fused":  # the output alone: which sum and layout ran is not seen
@@ -128,15 +131,6 @@ class Offer:
             fields += " padding=anything"
         stood_in = cuda and not self.sglang.native
         return f"{fields} act.bits={tiles.reported() if stood_in else tiles.promised()}"
-
-    def _quantised_contract(self, case):
-        s = quantised.scheme(case)
-        if not s or tiles.architecture() != 90:
-            return []
-        up, down = tiles.of_case(case)
-        fields = quantised.gemm_fields(case, "gate_up", up, quantised.SGLANG)
-        fields += quantised.gemm_fields(case, "down", down, quantised.SGLANG)
-        return fields + quantised.quantiser_fields(case, self.sglang.quant)
 
     def _compiled_sum(self, case):
         return self.words["combine"] == "own" and case.M <= 32 and (case.topk > 2 or case.rsf != 1)

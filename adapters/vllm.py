@@ -116,16 +116,22 @@ def contract(case):
         fields.append("act.up_plus_zero=1")
     if case.filter or case.ep_size > 1 or case.routing == "padded":
         fields.append("gate_up.filtered=untouched")
-    if quantised.scheme(case) and tiles.architecture() == 90:
-        tile, _ = tiles.of_case(case)
-        fields += quantised.gemm_fields(case, "gate_up", tile, quantised.VLLM)
-        fields += quantised.gemm_fields(case, "down", tile, quantised.VLLM)
-        fields += quantised.quantiser_fields(case, vllm.quant)
+    if quantised.scheme(case):
+        fields += quantised.contract(case, tiles.of_case(case), quantised.VLLM, vllm.quant,
+                                     tiles.architecture() == 90)
     if lora.has(case):
         fields += vllm_lora.contract(case, WORDS["lora"] == "two")
     if WORDS["mode"] == "fused":
         fields.append("gate_up.bits=none act.bits=none down.bits=none combine.bits=none")
     return " ".join(fields + ([WORDS["contract"]] if WORDS["contract"] else []))
+
+
+def exposes(case):
+    if WORDS["mode"] == "fused":
+        return ["out"]
+    between = lora.BETWEEN if WORDS["lora"] == "two" else ()
+    adapters = lora.LEFT + between if lora.has(case) else ()
+    return [*quantised.LEFT, *adapters, "cache1", "cache2", "cache3", "out"]
 
 
 # ---- the stages ----
@@ -215,7 +221,7 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
     if has(*lora.STAGES[:2]) and lora.has(case):
         _add_lora(case, True, x, lora_a1, lora_b1, lora_h1, cache1, cache1_hooked, topk_weights, told)
     if has("act"):
-        _activate(case, cache1 if cache1_hooked is None else cache1_hooked, cache2)
+        _activate(case, cache1_hooked if lora.has(case) else cache1, cache2)
     if has("quant_act") and cache2_codes is not None:
         quantised.keep(vllm.quant.quantise(case, cache2, cache2_static_scale), cache2_codes, cache2_scale)
     if has("down"):
@@ -262,11 +268,8 @@ def tuned(case):
 
 def main():
     mode = {"stages": stages, "fused": fused}[WORDS["mode"]]
-    shown = ["out"] if WORDS["mode"] == "fused" else [
-        *quantised.LEFT, *lora.LEFT, *(lora.BETWEEN if WORDS["lora"] == "two" else ()),
-        "cache1", "cache2", "cache3", "out"]
     subject = moeparity.subject(
-        contract=contract, name="vllm " + WORDS["mode"], supports=supports, exposes=shown,
+        contract=contract, name="vllm " + WORDS["mode"], supports=supports, exposes=exposes,
         block_size_m=tiles.block_size_m, version=vllm.package.version_line() if vllm else None, tensors=published.tensors(torch))
     moeparity.main(subject(mode))
 

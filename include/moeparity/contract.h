@@ -9,6 +9,7 @@
 #define MOEPARITY_CONTRACT_H
 
 #include "moeparity/graph.h"
+#include "moeparity/quantiser.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -188,6 +189,9 @@ typedef enum mp_row_state { MP_ROW_STATES(MP_VALUE_OF) MP_ROW_STATE_COUNT } mp_r
     VALUE(MP_OVERFLOW_ANY, "any")
 typedef enum mp_overflow { MP_OVERFLOWS(MP_VALUE_OF) MP_OVERFLOW_COUNT } mp_overflow;
 
+/* No quantiser that is known by name: a scale near that of the largest code, codes within one of the number. */
+enum { MP_ANY_QUANTISER = MP_QUANTISER_COUNT };
+
 /* Whether a stage's bits are those that the library predicts under this contract. NONE: nothing is said;
  * REPORTED: they are compared, differences are counted; REQUIRED: a difference is a failure. */
 #define MP_BITS_PROMISES(VALUE)         \
@@ -234,6 +238,7 @@ typedef struct mp_contract {
     mp_lora_input lora_input;
     mp_lora_add lora_add;
     mp_lora_rows lora_rows;
+    int quantiser; /* of quant_x and quant_act, an mp_quantiser; or any that is sane */
     mp_stage_promise promise[MP_STAGE_COUNT];
 } mp_contract;
 
