@@ -22,12 +22,13 @@ typedef struct field {
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-#define NAME(value, name) name,
+#define NAME(value, name, ...) name,
 #define FIRST(value, name, words) name,
 #define WORDS(value, name, words) words,
 static const char *const accumulators[] = {MP_ACCUMULATORS(FIRST)};
 static const char *const k_orders[] = {MP_K_ORDERS(NAME)};
 static const char *const scalings[] = {MP_SCALINGS(NAME)};
+static const char *const quantisers[] = {MP_QUANTISERS(NAME) "any"};
 static const char *const functions[] = {MP_ACT_FUNCTIONS(FIRST)};
 static const char *const roundings[] = {MP_ACT_ROUNDINGS(NAME)};
 static const char *const clamp_nans[] = {MP_CLAMP_NANS(NAME)};
@@ -88,6 +89,7 @@ static const field fields[] = {
     {"act.ulps_per_argument", REAL, offsetof(mp_contract, act_ulps_per_argument), 0, 0x1p10, NULL, false},
     NAMED("combine.shared", combine_shared, shared_adds),
     NAMED("act.input", act_input, act_inputs),
+    NAMED("quantiser", quantiser, quantisers),
     GEMM("shrink", shrink),
     SWITCH("shrink.parts_rounded", shrink_parts_rounded),
     GEMM("expand", expand),
@@ -305,7 +307,8 @@ mp_contract mp_contract_weakest(void) {
                             .shrink = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .expand = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .act_function = MP_ACT_LIBRARY,
-                            .act_ulps = 8};
+                            .act_ulps = 8,
+                            .quantiser = MP_ANY_QUANTISER};
     return contract;
 }
 

@@ -63,7 +63,7 @@ void shrink_reads_slots_of_x(const faulty_run *run) {
         mp_lora_gemm_create(&(mp_stage_call){.c = run->c, .t = t, .map = &map}, MP_SHRINK_GATE_UP, &g, NULL));
     int64_t *rows = g.memory;
     for (int64_t v = 0; v < g.problem.slots; v++) rows[v] = v / g.slices % run->c->M;
-    must(mp_predict_gemm(&contract.shrink, &g.problem, &g.epilogue, NULL, &g.out, NULL));
+    must(mp_predict_gemm(&contract.shrink, NULL, &g.problem, &g.epilogue, NULL, &g.out, NULL));
     mp_lora_gemm_free(&g);
     free(map.memory);
     redo_behind(run, MP_SHRINK_GATE_UP);

@@ -187,7 +187,11 @@ void mp_repro_program(const mp_case *c, const mp_verdict *v, const char *line, c
         if (mp_case_has_stage(c, (mp_stage)s)) last = s;
     const bool h5 = strstr(data_name, ".npz") == NULL;
     add_head(c, v, line, text);
-    mp_text_add(text, "import math, os\nimport numpy as np\n%s\n", h5 ? "import h5py\n" : "");
+    mp_text_add(text,
+                "import math, os, sys\ntry:\n    import numpy as np\n%sexcept ImportError as e:\n"
+                "    print(f'{e}: this program needs numpy%s, as of pip install', file=sys.stderr)\n"
+                "    sys.exit(2)\n\n",
+                h5 ? "    import h5py\n" : "", h5 ? " and h5py" : "");
     mp_text_add(text, "path = os.path.join(os.path.dirname(os.path.abspath(__file__)), \"%s\")\n", data_name);
     mp_text_add(text, h5 ? "data = {name: array[...] for name, array in h5py.File(path).items()}\n"
                          : "data = dict(np.load(path))\n");

@@ -33,7 +33,24 @@ typedef enum mp_activation {
 typedef enum mp_mode { MP_MODE_COMBINE, MP_MODE_NO_COMBINE, MP_MODE_INPLACE, MP_MODE_COUNT } mp_mode;
 typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_MASKED, MP_LAYOUT_COUNT } mp_layout;
 /* How experts are quantised: each is a row of mp_schemes (cases/scheme.h), in this order. */
-typedef enum mp_quant { MP_QUANT_NONE, MP_QUANT_FP8_BLOCK, MP_QUANT_COUNT } mp_quant;
+typedef enum mp_quant {
+    MP_SCHEME_NONE,
+    MP_SCHEME_FP8_TENSOR,
+    MP_SCHEME_FP8_TENSOR_STATIC,
+    MP_SCHEME_FP8_CHANNEL,
+    MP_SCHEME_FP8_BLOCK,
+    MP_SCHEME_FP8_BLOCK_UE8M0,
+    MP_SCHEME_INT8_CHANNEL,
+    MP_SCHEME_INT8_BLOCK,
+    MP_SCHEME_INT8_W8A16,
+    MP_SCHEME_INT8_W8A16_GROUP,
+    MP_SCHEME_INT4_W4A16,
+    MP_SCHEME_INT4_W4A16_ZP,
+    MP_SCHEME_MXFP4,
+    MP_SCHEME_MXFP8,
+    MP_SCHEME_NVFP4,
+    MP_SCHEME_COUNT
+} mp_quant;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
@@ -182,7 +199,7 @@ typedef struct mp_tile {
     INT(seed, 0, 0, INT64_MAX, false, "fill seed")                                                           \
     ENUM(shared, mp_shared, MP_SHARED_NONE, false,                                                           \
          "shared expert: none, the last slot of every token, or an output of it that combine adds")          \
-    ENUM(quant, mp_quant, MP_QUANT_NONE, false, "how experts, and what they multiply, are quantised")        \
+    ENUM(quant, mp_quant, MP_SCHEME_NONE, false, "how experts, and what they multiply, are quantised")        \
     INT(group, 0, 0, 1024, false, "terms of k that share a scale; 0: as many as is usual of the scheme")    \
     INT(lora_adapters, 0, 0, 4096, false, "slots for LoRA adapters; 0: no LoRA")                             \
     INT(lora_rank, 16, 1, 1024, false, "rank of the adapters, the largest where they differ")                \

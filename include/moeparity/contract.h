@@ -9,6 +9,7 @@
 #define MOEPARITY_CONTRACT_H
 
 #include "moeparity/graph.h"
+#include "moeparity/quantiser.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,8 +39,8 @@ typedef enum mp_accumulator { MP_ACCUMULATORS(MP_VALUE_OF) MP_ACC_COUNT } mp_acc
     VALUE(MP_K_BY_PAIRS, "by-pairs")
 typedef enum mp_k_order { MP_K_ORDERS(MP_VALUE_OF) MP_K_ORDER_COUNT } mp_k_order;
 
-/* How a sum of products of codes meets the scales a of activations and w of weights; by itself, or where it is
- * added to acc:
+/* How a sum of products of codes meets the scales a of activations and w of weights; by itself, or where
+ * it is added to acc:
  *   PRODUCT       sum * (a*w), each multiplication rounded
  *   A_THEN_W      (sum*a) * w
  *   W_THEN_A      (sum*w) * a
@@ -188,6 +189,9 @@ typedef enum mp_row_state { MP_ROW_STATES(MP_VALUE_OF) MP_ROW_STATE_COUNT } mp_r
     VALUE(MP_OVERFLOW_ANY, "any")
 typedef enum mp_overflow { MP_OVERFLOWS(MP_VALUE_OF) MP_OVERFLOW_COUNT } mp_overflow;
 
+/* No quantiser that is known by name: a scale near that of the largest code, codes within one of the number. */
+enum { MP_ANY_QUANTISER = MP_QUANTISER_COUNT };
+
 /* Whether a stage's bits are those that the library predicts under this contract. NONE: nothing is said;
  * REPORTED: they are compared, differences are counted; REQUIRED: a difference is a failure. */
 #define MP_BITS_PROMISES(VALUE)         \
@@ -234,6 +238,7 @@ typedef struct mp_contract {
     mp_lora_input lora_input;
     mp_lora_add lora_add;
     mp_lora_rows lora_rows;
+    int quantiser; /* of quant_x and quant_act, an mp_quantiser; or any that is sane */
     mp_stage_promise promise[MP_STAGE_COUNT];
 } mp_contract;
 

@@ -80,7 +80,7 @@ static mp_gemm_codes codes_of(const mp_case *c, mp_tensor_id w_scale) {
     if (!c->quant) return (mp_gemm_codes){0};
     return (mp_gemm_codes){
         .present = true,
-        .a = s->quantises_activations ? s->activation : c->dtype,
+        .a = s->quantises_activations ? mp_quantiser_codes(s->quantiser) : c->dtype,
         .w = s->weight,
         .w_scale = mp_case_dtype(c, w_scale),
         .group = s->enters == MP_SCALES_AFTER ? 0 : mp_case_group(c),

@@ -62,7 +62,7 @@ static void add_scales(const mp_stage_call *call, mp_stage stage, mp_gemm_params
     const bool down = stage == MP_DOWN;
     const mp_scheme *s = mp_scheme_of(call->c);
     const mp_tensor *w_scale = &call->t[down ? MP_W2_SCALE : MP_W1_SCALE],
-                    *a_scale = &call->t[down ? MP_CACHE2_SCALE : MP_X_SCALE];
+                    *a_scale = mp_codes_scale(call->c, call->t, down ? MP_QUANT_ACT : MP_QUANT_X);
     if (!call->c->quant) return;
     params->w_scale = mp_device_address(w_scale);
     params->w_scale_expert = w_scale->dim[1] * w_scale->dim[2];

@@ -6,19 +6,14 @@
 
 enum { LAYOUT_TOKENS = -1, ENTRIES = 3 };
 
-/* Not where the scale is an input. */
-static bool makes_scale(const mp_case *c, mp_stage stage) {
-    return mp_stage_writes(c, stage) & MP_IN_SET(stage == MP_QUANT_X ? MP_X_SCALE : MP_CACHE2_SCALE);
-}
-
 /* What it launches, in order: of one scale for all rows a pass for each step. */
-static int entries(const mp_case *c, mp_stage stage, const char *list[ENTRIES]) {
+static int entries(const mp_case *c, const char *list[ENTRIES]) {
     int count = 0;
     if (mp_scheme_of(c)->granularity != MP_PER_TENSOR) {
         list[count++] = "quantise";
         return count;
     }
-    if (makes_scale(c, stage)) {
+    if (mp_scheme_of(c)->made) {
         list[count++] = "amax";
         list[count++] = "scale_of_amax";
     }
@@ -27,10 +22,11 @@ static int entries(const mp_case *c, mp_stage stage, const char *list[ENTRIES]) 
 }
 
 static mp_kernel kernel_of(const mp_case *c, mp_stage stage, const char *entry) {
-    const mp_scheme *s = mp_scheme_of(c);
+    const bool x = stage == MP_QUANT_X;
     return mp_make_kernel("kernels/device/quant.cu", entry, "-DDTYPE=%d -DCODES=%d -DSCALE=%d -DLAYOUT=%d",
-                          (int)c->dtype, (int)s->activation, (int)s->activation_scale,
-                          stage == MP_QUANT_X ? (int)LAYOUT_TOKENS : (int)c->layout);
+                          (int)c->dtype, (int)mp_case_dtype(c, x ? MP_X_CODES : MP_CACHE2_CODES),
+                          (int)mp_case_dtype(c, x ? MP_X_SCALE : MP_CACHE2_SCALE),
+                          x ? (int)LAYOUT_TOKENS : (int)c->layout);
 }
 
 static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_stage stage, mp_error *err) {
@@ -46,7 +42,7 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
     mp_quant_params params = {
         .from = mp_device_address(from),
         .codes = mp_device_address(&t[x ? MP_X_CODES : MP_CACHE2_CODES]),
-        .scale = mp_device_address(&t[x ? MP_X_SCALE : MP_CACHE2_SCALE]),
+        .scale = mp_device_address(mp_codes_scale(c, t, stage)),
         .rows = mp_stage_rows(call, from->dim[0]),
         .k = k,
         .group = one ? 0 : group,
@@ -54,8 +50,8 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
     /* A warp a scale, or a thread a number. */
     const int64_t pieces = from->dim[0] * (one ? k : 32 * mp_divide_up(k, group));
     const char *entry[ENTRIES];
-    const int count = entries(c, stage, entry);
-    if (one && makes_scale(c, stage)) MP_CU(cuMemsetD8Async(params.scale, 0, sizeof(float), run->stream));
+    const int count = entries(c, entry);
+    if (one && mp_scheme_of(c)->made) MP_CU(cuMemsetD8Async(params.scale, 0, sizeof(float), run->stream));
     for (int i = 0; i < count; i++) {
         const mp_kernel kernel = kernel_of(c, stage, entry[i]);
         const bool alone = one && count == ENTRIES && i == 1;
@@ -76,7 +72,7 @@ static mp_status launch_act(void *self, const mp_stage_call *call, mp_error *err
 
 static int kernels(const mp_case *c, mp_stage stage, mp_kernel *list) {
     const char *entry[ENTRIES];
-    const int count = entries(c, stage, entry);
+    const int count = entries(c, entry);
     for (int i = 0; i < count; i++) list[i] = kernel_of(c, stage, entry[i]);
     return count;
 }
