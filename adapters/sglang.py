@@ -192,8 +192,8 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
                   router_topk=case.topk)
     if has(*lora.STAGES[2:]) and lora.has(case):
         cache3_hooked = out if cache3_hooked is None else cache3_hooked
-        _add_lora(case, False, cache2, lora_a2, lora_b2, lora_h2, cache3, cache3_hooked, topk_weights, topk_ids,
-                  adapters)
+        _add_lora(case, False, cache2, lora_a2, lora_b2, lora_h2, cache3, cache3_hooked, topk_weights,
+                  topk_ids, adapters)
         cache3 = cache3_hooked
     if case.fused_sum and has("combine"):
         if case.rsf != 1:

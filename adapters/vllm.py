@@ -30,7 +30,8 @@ try:
 except ImportError:
     torch = None
 
-WORDS = published.words({"mode": ["stages", "fused"], "lora": ["own", "two"], "contract": None, "expects": None})
+WORDS = published.words({"mode": ["stages", "fused"], "lora": ["own", "two"], "contract": None,
+                         "expects": None})
 vllm, absent = published.opened(Vllm)
 
 
@@ -273,7 +274,8 @@ def main():
     mode = {"stages": stages, "fused": fused}[WORDS["mode"]]
     subject = moeparity.subject(
         contract=contract, name="vllm " + WORDS["mode"], supports=supports, exposes=exposes,
-        block_size_m=tiles.block_size_m, version=vllm.package.version_line() if vllm else None, tensors=published.tensors(torch))
+        block_size_m=tiles.block_size_m, tensors=published.tensors(torch),
+        version=vllm.package.version_line() if vllm else None)
     moeparity.main(subject(mode))
 
 

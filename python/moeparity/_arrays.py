@@ -26,8 +26,8 @@ PACKED = ("int4", "uint4", "e2m1")
 
 
 def held(place):
-    """A place as its bytes are seen where a library has no such numbers: two codes a byte along the last axis,
-    the first in the low half, and ue8m0, are uint8."""
+    """A place as its bytes are seen where a library has no such numbers: two codes a byte along the last
+    axis, the first in the low half, and ue8m0, are uint8."""
     if place["dtype"] in PACKED:
         shape = [*place["shape"][:-1], place["shape"][-1] // 2]
         return {"offset": place["offset"], "bytes": place["bytes"], "dtype": "uint8", "shape": shape,
