@@ -39,6 +39,8 @@ WORDS = published.words({"mode": ["stages", "fused"], "act": ["own", "triton"],
                          "lora": ["classic", "virtual"], "contract": None, "expects": None})
 sglang, absent = published.opened(Sglang)
 offer = Offer(sglang, absent, WORDS)
+if sglang:
+    sglang.quant.by = WORDS["quant"]
 
 
 # ---- the stages ----
@@ -66,7 +68,7 @@ def _multiply(case, a, w, bias, out, weights, ids, route, by_weight, topk, tile,
 
 def _codes(case, of, codes, scale, static):
     """The package's quantiser of activations, into the tensors of the harness."""
-    quantised.keep(sglang.quant.quantise(case, of, static, WORDS["quant"]), codes, scale)
+    quantised.keep(sglang.quant.quantise(case, of, static), codes, scale)
 
 
 def _scales(case, a_scale, w_scale, w_zero):
