@@ -154,6 +154,37 @@ static void codes_compile(void **state) {
     run_jobs();
 }
 
+/* LoRA's GEMMs: ranks that are whole chunks, and not. */
+static void adapters_compile(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int architectures;
+    } rows[] = {{"M=9 lora_adapters=3 lora_rank=16", ARCHITECTURES},
+                {"M=9 dtype=fp16 lora_adapters=3 lora_rank=1", 2},
+                {"M=9 dtype=fp32 lora_adapters=3 lora_rank=40", 2},
+                {"M=8 K=96 N=33 lora_adapters=1 lora_rank=40 tile=256x64x64x8x4x3", 2}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mp_case c = mp_case_default();
+        mp_config config;
+        assert_int_equal(mp_case_parse(&c, rows[i].text, NULL), MP_OK);
+        assert_int_equal(mp_config_resolve(&c, NULL, &config, NULL), MP_OK);
+        for (int a = 0; a < rows[i].architectures; a++) {
+            const mp_device_limits limits = {.architecture = architectures[a], .shared_bytes = 166912};
+            mp_kernel kernels[MP_CASE_KERNELS_MAX];
+            const int count = mp_case_kernels(&c, &config, &limits, kernels);
+            int found = 0;
+            for (int k = 0; k < count; k++) {
+                if (!strstr(kernels[k].options, "-DADAPTERS=1")) continue;
+                add(architectures[a], kernels[k], 0, false);
+                found++;
+            }
+            assert_int_equal(found, 4);
+        }
+    }
+    run_jobs();
+}
+
 static void other_kernels_compile(void **state) {
     (void)state;
     for (int a = 0; a < ARCHITECTURES; a++) {
@@ -248,6 +279,7 @@ int main(void) {
         cmocka_unit_test(default_configs_do_not_spill),
         cmocka_unit_test(tiles_compile),
         cmocka_unit_test(codes_compile),
+        cmocka_unit_test(adapters_compile),
         cmocka_unit_test(other_kernels_compile),
         cmocka_unit_test(every_stage_compiles),
         cmocka_unit_test(every_scheme_compiles),

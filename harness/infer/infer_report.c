@@ -234,10 +234,9 @@ static void tell_what_to_do(const mp_infer_report *r, const mp_case *like, mp_te
             missing |= mp_stages[s].writes & mp_case_outputs(like);
         else
             missing |= MP_IN_SET(mp_stage_output(like, (mp_stage)s));
-        int before = s - 1;
-        while (before > MP_ALIGN && !mp_case_has_stage(like, (mp_stage)before)) before--;
-        if ((s == MP_ACT || s == MP_DOWN || s == MP_COMBINE) && before > MP_ALIGN)
-            missing |= MP_IN_SET(mp_stage_output(like, (mp_stage)before));
+        if (s == MP_ACT) missing |= MP_IN_SET(MP_CACHE1);
+        if (s == MP_DOWN) missing |= MP_IN_SET(MP_CACHE2);
+        if (s == MP_COMBINE) missing |= MP_IN_SET(MP_CACHE3);
     }
     const mp_tensor_set caches = missing & ~(mp_stages[MP_ALIGN].writes | MP_IN_SET(MP_OUT));
     if (caches) missing = caches; /* align is a stage that few kernels have for themselves */

@@ -239,11 +239,12 @@ mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err);
 /* Combinations that cannot be: inplace with no_combine is not expressible; act/gated, fused_sum, layout,
  * path, ep, tiles, scope. */
 mp_status mp_case_validate(const mp_case *c, mp_error *err);
-/* Whether two valid cases are the same problem executed in two ways, so that equal bits mean something: path,
- * layout, tile and tile_down may differ, and mode between combine and inplace. With a smaller M it is the
- * first tokens of the base as a batch of their own, in scope=all. Or whether the variant is a
- * part of the base, whose outputs sum to the base's: ep_size ranks with their share of E, shards with their
- * share of N. MP_EINPUT names the first other difference. */
+/* Whether two valid cases are the same problem executed in two ways, so that equal bits mean something:
+ * path, layout, tile and tile_down may differ, and mode between combine and inplace. With a smaller M it
+ * is the first tokens of the base as a batch of their own, in scope=all. Or whether the variant is a part
+ * of the base, whose outputs sum to the base's: ep_size ranks with their share of E, shards with their
+ * share of N. Or whether what differs of their adapters makes no difference to the output (cases/lora.h).
+ * MP_EINPUT names the first other difference. */
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err);
 /* Whether a valid case can run after `before` on the same buffers and with the same weights, as a server's
  * calls do: M, routing, seed, filter, data and lora_routing may differ, or nothing. MP_EINPUT names the

@@ -255,7 +255,7 @@ mp_status mp_contract_validate(const mp_contract *contract, mp_error *err);
 /* Digest of the arithmetic: equal digests promise equal bits. That of the weakest contract is 0. */
 uint64_t mp_contract_digest(const mp_contract *contract);
 /* A sentence for `show`, reports and goldens; size >= MP_CONTRACT_TEXT_MAX always suffices. */
-enum { MP_CONTRACT_TEXT_MAX = 768 };
+enum { MP_CONTRACT_TEXT_MAX = 1024 };
 void mp_contract_text(const mp_contract *contract, char *text, size_t size);
 /* Terms that the accumulator of gate_up or down adds in a step, by such a sentence; 0 where it tells none. */
 int mp_contract_text_group(const char *text, mp_stage stage);

@@ -4,6 +4,7 @@
 #include "cases/scheme.h"
 #include "kernels/gemm/kind.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,12 +48,19 @@ static bool is_aligned(const mp_gemm_request *r) {
            !r->unaligned;
 }
 
-static void add_codes(mp_kernel *kernel, const mp_gemm_codes *codes) {
+__attribute__((format(printf, 2, 3))) static void add_options(mp_kernel *kernel, const char *format, ...) {
     const size_t length = strlen(kernel->options);
-    snprintf(kernel->options + length, sizeof kernel->options - length,
-             " -DA_DTYPE=%d -DW_DTYPE=%d -DA_SCALE=%d -DW_SCALE=%d -DGROUP=%lld -DZERO=%d -DZEROS=%d",
-             (int)codes->a, (int)codes->w, (int)codes->a_scale, (int)codes->w_scale, (long long)codes->group,
-             codes->zero, codes->zeros);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(kernel->options + length, sizeof kernel->options - length, format, args);
+    va_end(args);
+}
+
+static void add_codes(mp_kernel *kernel, const mp_gemm_codes *codes) {
+    add_options(kernel,
+                " -DA_DTYPE=%d -DW_DTYPE=%d -DA_SCALE=%d -DW_SCALE=%d -DGROUP=%lld -DZERO=%d -DZEROS=%d",
+                (int)codes->a, (int)codes->w, (int)codes->a_scale, (int)codes->w_scale,
+                (long long)codes->group, codes->zero, codes->zeros);
 }
 
 mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_device_limits *limits) {
@@ -71,6 +79,7 @@ mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_
         .accumulators = accumulators(tile),
     };
     if (r->codes.present) add_codes(&gemm.kernel, &r->codes);
+    if (r->adapters) add_options(&gemm.kernel, " -DADAPTERS=1 -DADDS=%d", r->adds);
     return gemm;
 }
 

@@ -25,6 +25,8 @@ typedef struct mp_gemm_request {
     int64_t row_length; /* k: elements in a row of a, and of w */
     bool unaligned; /* rows of a or w begin elsewhere than on 16 bytes, though they are made of whole ones */
     bool atomic;    /* results are added to out, not stored */
+    bool adapters;  /* slots are sorted, and weights are there, for each LoRA adapter */
+    bool adds;      /* of adapters: results are added to out, which nobody else adds to */
 } mp_gemm_request;
 /* The request of a case's stage, MP_GATE_UP or MP_DOWN. */
 mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_stage stage);
