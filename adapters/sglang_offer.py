@@ -9,7 +9,7 @@ ALIGN = ("sorted_token_ids", "expert_ids", "num_tokens_post_padded")
 
 
 class Offer:
-    """Answers for one process: the package in hand, or why there is none, and the words behind the program."""
+    """Answers for one process: with the package, or why there is none, and the words behind the program."""
 
     def __init__(self, sglang, absent, words):
         self.sglang, self.absent, self.words = sglang, absent, words
@@ -82,11 +82,12 @@ class Offer:
     def by_cuda(self, case):
         return case.gated and case.act in ("silu", "gelu", "gelu_tanh") and not self.by_triton(case)
 
-    def exposes(self):
+    def exposes(self, case):
         if self.words["mode"] == "fused":
             return ["out"]
         align = ALIGN if self.sglang and self.sglang.native else ()
-        return [*align, *quantised.LEFT, *lora.LEFT, *lora.BETWEEN, "cache1", "cache2", "cache3", "out"]
+        adapters = lora.LEFT + lora.BETWEEN if lora.has(case) else ()
+        return [*align, *quantised.LEFT, *adapters, "cache1", "cache2", "cache3", "out"]
 
     # ---- what they promise ----
 
@@ -99,7 +100,9 @@ class Offer:
             fields.append(f"combine.bits={tiles.reported()}")
         if case.dtype == "fp64":  # its Triton kernel adds in float32 whatever the tensor is
             fields.append("float64_steps=0 combine.bits=none")
-        fields += self._quantised_contract(case)
+        if quantised.scheme(case):
+            fields += quantised.contract(case, tiles.of_case(case), quantised.SGLANG, self.sglang.quant,
+                                         tiles.architecture() == 90)
         if lora.has(case):
             fields += sglang_lora.contract(case, self.words["lora"] == "virtual")
         if self.words["mode"] == "fused":  # the output alone: which sum and layout ran is not seen
@@ -119,7 +122,7 @@ class Offer:
             fields = "act.function=torch-compile"
         else:
             fields = "act.function=cuda-math"
-        if tiles.architecture() != 90:  # what PTX promises of ex2, div and tanh.approx anywhere: 2^-11 of tanh
+        if tiles.architecture() != 90:  # what PTX promises of ex2, div, tanh.approx: 2^-11 of tanh
             anywhere = 8192 if case.act == "gelu_tanh" else 108
             fields += f" act.ulps={8 if fields == 'act.function=cuda-math' else anywhere}"
         if not (triton or cuda and self.sglang.native):
@@ -128,15 +131,6 @@ class Offer:
             fields += " padding=anything"
         stood_in = cuda and not self.sglang.native
         return f"{fields} act.bits={tiles.reported() if stood_in else tiles.promised()}"
-
-    def _quantised_contract(self, case):
-        s = quantised.scheme(case)
-        if not s or tiles.architecture() != 90:
-            return []
-        up, down = tiles.of_case(case)
-        fields = quantised.gemm_fields(case, "gate_up", up, quantised.SGLANG)
-        fields += quantised.gemm_fields(case, "down", down, quantised.SGLANG)
-        return fields + quantised.quantiser_fields(case, self.sglang.quant)
 
     def _compiled_sum(self, case):
         return self.words["combine"] == "own" and case.M <= 32 and (case.topk > 2 or case.rsf != 1)

@@ -11,6 +11,7 @@
  * Of lora_disabled, spread evenly over the slots, adapter_enabled is 0. */
 #include "cases/lora.h"
 
+#include "cases/case_tools.h"
 #include "cases/fill.h"
 #include "cases/graph_tables.h"
 
@@ -135,4 +136,40 @@ int64_t mp_lora_of_slot(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], in
     const int64_t l = adapter[slot / c->topk], expert = ids[slot];
     const bool has = l >= 0 && l < c->lora_adapters && enabled[l] && expert >= 0 && expert < c->E;
     return has ? l : -1;
+}
+
+/* ---- what must be the same ---- */
+
+static void copy_lora_fields(mp_case *to, const mp_case *from) {
+    to->lora_adapters = from->lora_adapters;
+    to->lora_rank = from->lora_rank;
+    to->lora_map = from->lora_map;
+    to->lora_routing = from->lora_routing;
+    to->lora_disabled = from->lora_disabled;
+    to->lora_ranks = from->lora_ranks;
+    to->lora_outer = from->lora_outer;
+    to->lora_data = from->lora_data;
+}
+
+bool mp_lora_same_fields(const mp_case *a, const mp_case *b) {
+    mp_case same = *a;
+    copy_lora_fields(&same, b);
+    return mp_case_compare(&same, a) == 0;
+}
+
+mp_case mp_lora_problem(const mp_case *c) {
+    const mp_case plain = mp_case_default();
+    mp_case p = *c;
+    const bool all_have_one = c->lora_routing == MP_LORA_UNIFORM || c->lora_routing == MP_LORA_ONE ||
+                              c->lora_routing == MP_LORA_EMPTY;
+    const bool nothing = c->lora_routing == MP_LORA_BASE || c->lora_disabled == 1 ||
+                         c->lora_data == MP_LORA_ZERO_A || c->lora_data == MP_LORA_ZERO_B;
+    if (nothing) copy_lora_fields(&p, &plain);
+    p.lora_map = MP_LORA_BY_TOKEN;
+    if (p.lora_outer == MP_LORA_OUTER_COPIES) p.lora_outer = MP_LORA_OUTER_SHARED;
+    if (p.lora_data == MP_LORA_SAME && all_have_one && p.lora_disabled == 0 && p.lora_ranks == MP_LORA_FULL) {
+        p.lora_adapters = 1;
+        p.lora_routing = MP_LORA_UNIFORM;
+    }
+    return p;
 }

@@ -5,6 +5,7 @@
  *   w1, w2, b1, b2     experts that no slot goes to
  *   topk_weights       filtered slots
  *   x                  tokens whose slots are all filtered
+ *   lora_a1, lora_b1   factors of an adapter and an expert that no slot goes to; a2, b2 likewise
  *   cache1, cache2     rows of filtered slots, where one stage alone reads them
  *
  * Rows of filtered slots in cache3 are the zeros that down leaves there: combine sums them. A product with a
@@ -12,9 +13,11 @@
  */
 #include "cases/fill.h"
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Rows first .. first+count of dim[0]. */
 static void spoil(const mp_tensor *t, int64_t first, int64_t count) {
@@ -28,6 +31,26 @@ static bool is_routed(const int32_t *ids, int64_t topk) {
     for (int64_t j = 0; j < topk; j++)
         if (ids[j] >= 0) return true;
     return false;
+}
+
+static mp_status spoil_factors(const mp_case *c, mp_inputs *in, mp_error *err) {
+    static const mp_tensor_id factors[] = {MP_LORA_A1, MP_LORA_B1, MP_LORA_A2, MP_LORA_B2};
+    const int32_t *ids = in->t[MP_TOPK_IDS].data;
+    const int64_t most = c->lora_adapters * c->E;
+    bool *used = malloc((size_t)most * sizeof *used);
+    if (!used) return mp_fail(err, MP_EMEMORY, "no memory to mark %lld factors", (long long)most);
+    for (size_t f = 0; f < sizeof factors / sizeof *factors; f++) {
+        const int64_t experts = mp_lora_experts(c, factors[f]);
+        memset(used, 0, (size_t)most * sizeof *used);
+        for (int64_t t = 0; t < mp_case_slots(c); t++) {
+            const int64_t l = mp_lora_of_slot(c, in->t, t);
+            if (l >= 0) used[l * experts + (experts == 1 ? 0 : ids[t])] = true;
+        }
+        for (int64_t i = 0; i < c->lora_adapters * experts; i++)
+            if (!used[i]) spoil(&in->t[factors[f]], i, 1);
+    }
+    free(used);
+    return MP_OK;
 }
 
 mp_status mp_fill_unused(const mp_case *c, mp_inputs *in, mp_error *err) {
@@ -54,5 +77,5 @@ mp_status mp_fill_unused(const mp_case *c, mp_inputs *in, mp_error *err) {
         spoil(&in->t[MP_CACHE2], t, 1);
     }
     free(used);
-    return MP_OK;
+    return mp_case_has_lora(c) ? spoil_factors(c, in, err) : MP_OK;
 }

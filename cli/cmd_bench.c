@@ -52,13 +52,15 @@ static mp_status bench_predict(const mp_case *c, int repeat, mp_error *err) {
     mp_status status = mp_predict_bench(c, &r, err);
     mp_status_line_clear(&timing);
     if (status != MP_OK) return status;
-    printf("%-10s %14s %14s   (1e9 multiply-adds a second)\n", "kernel", "one thread", "all threads");
-    for (int i = 0; i < r.kernels; i++)
-        printf("%-10s %14.2f %14.2f   %.2f of linear, %.2f of dgemm\n", r.kernel[i].name,
-               r.kernel[i].one_thread * 1e-9, r.kernel[i].all_threads * 1e-9,
-               r.kernel[i].all_threads / (r.kernel[i].one_thread * r.threads),
-               r.kernel[i].all_threads / r.dgemm_all_threads);
-    printf("%-10s %14.2f %14.2f   %s, %d threads\n", "dgemm", r.dgemm_one_thread * 1e-9,
+    const double first = r.row[0].all_threads; /* bf16 or fp16, by the fastest kernel */
+    printf("%-10s %-10s %14s %14s   (1e9 multiply-adds a second)\n", "sum", "kernel", "one thread",
+           "all threads");
+    for (int i = 0; i < r.rows; i++)
+        printf("%-10s %-10s %14.2f %14.2f   %.2f of linear, %.2f of dgemm, %.2f of the first\n", r.row[i].sum,
+               r.row[i].kernel, r.row[i].one_thread * 1e-9, r.row[i].all_threads * 1e-9,
+               r.row[i].all_threads / (r.row[i].one_thread * r.threads),
+               r.row[i].all_threads / r.dgemm_all_threads, r.row[i].all_threads / first);
+    printf("%-10s %-10s %14.2f %14.2f   %s, %d threads\n", "dgemm", "", r.dgemm_one_thread * 1e-9,
            r.dgemm_all_threads * 1e-9, mp_blas_name(), r.threads);
     mp_status_line_show(&timing, "a whole prediction");
     status = mp_config_resolve(c, NULL, &config, err);

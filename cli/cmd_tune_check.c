@@ -24,6 +24,10 @@ static mp_status again(const mp_args *args, const json_t *certificate, const cha
                          "the certificate names the subject %s: --again starts it only where "
                          "--subject names it, too",
                          request.suite.settings.subject);
+    const char *beside = json_string_value(json_object_get(json_object_get(certificate, "how"), "against"));
+    if (status == MP_OK && beside)
+        mp_cli_say(stdout, "note: --again repeats no times: tune verify --against %s measures them anew",
+                   beside);
     if (status == MP_OK && !result) status = mp_fail(err, MP_EMEMORY, "no memory for a result");
     if (status == MP_OK) status = mp_cli_tune_prove(args, &request, result, &info, err);
     if (status == MP_OK) {

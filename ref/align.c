@@ -47,8 +47,8 @@ mp_status mp_align(const int32_t *topk_ids, int64_t slots, int64_t E, int block_
     }
     mp_group_by_expert(topk_ids, slots, E, offsets, order);
 
-    *num_tokens_post_padded = sort_groups(offsets, order, -1, E, slots, block_size, sorted_token_ids,
-                                          capacity, expert_ids, blocks);
+    *num_tokens_post_padded =
+        sort_groups(offsets, order, -1, E, slots, block_size, sorted_token_ids, capacity, expert_ids, blocks);
     status = MP_OK;
 out:
     free(order);
@@ -56,8 +56,8 @@ out:
     return status;
 }
 
-/* Per adapter: the slots of its tokens, as in mp_align, but that filtered slots are in nobody's row. An adapter
- * that is not enabled, or has no token, has none. */
+/* Per adapter: the slots of its tokens, as in mp_align, but that filtered slots are in nobody's row. An
+ * adapter that is not enabled, or has no token, has none. */
 static mp_status align_adapters(const mp_case *c, int block_size_m, const mp_tensor t[MP_TENSOR_COUNT],
                                 mp_error *err) {
     const int64_t slots = mp_case_slots(c), capacity = t[MP_LORA_SORTED_IDS].dim[2],
@@ -72,7 +72,8 @@ static mp_status align_adapters(const mp_case *c, int block_size_m, const mp_ten
         for (int64_t slot = 0; slot < slots; slot++)
             ids[slot] = mp_lora_of_slot(c, t, slot) == l ? ((const int32_t *)t[MP_TOPK_IDS].data)[slot] : -1;
         mp_group_by_expert(ids, slots, c->E, offsets, order);
-        padded[l] = sort_groups(offsets, order, 0, c->E, slots, block_size_m, sorted, capacity, experts, blocks);
+        padded[l] =
+            sort_groups(offsets, order, 0, c->E, slots, block_size_m, sorted, capacity, experts, blocks);
     }
     free(offsets);
     free(order);

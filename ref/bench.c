@@ -112,19 +112,30 @@ mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) 
     return status;
 }
 
+/* One kind of sum, on operands of its dtype. */
+typedef struct timed_sum {
+    const char *name;
+    mp_tc_model model;
+    mp_tensor a, w;
+    mp_tc_parts parts; /* of 0 terms: k is one */
+} timed_sum;
+
 /* Best of three rounds, or of as many as two seconds allow. */
-static mp_status time_prediction(const mp_tc_kernel *kernel, const mp_tc_model *model,
-                                 const mp_gemm_problem *p, const mp_tensor *out, double *rate,
+static mp_status time_prediction(const mp_tc_kernel *kernel, const timed_sum *s,
+                                 const mp_gemm_problem *gate_up, const mp_tensor *out, double *rate,
                                  mp_error *err) {
+    mp_gemm_problem p = *gate_up;
     int64_t slots = 0;
-    for (int64_t t = 0; t < p->slots; t++) slots += p->topk_ids[t] >= 0;
-    const double operations = (double)slots * (double)p->w.codes->dim[1] * (double)p->w.codes->dim[2];
+    p.a.codes = &s->a;
+    p.w.codes = &s->w;
+    for (int64_t t = 0; t < p.slots; t++) slots += p.topk_ids[t] >= 0;
+    const double operations = (double)slots * (double)p.w.codes->dim[1] * (double)p.w.codes->dim[2];
     const double first = mp_seconds_now();
     *rate = 0;
     for (int round = 0; round == 0 || (round < PEAK_ROUNDS && mp_seconds_now() - first < 2); round++) {
         const double start = mp_seconds_now();
-        const mp_status status =
-            mp_tc_gemm_with(kernel, model, NULL, p, &(mp_epilogue){0}, NULL, out, NULL, err);
+        const mp_status status = mp_tc_gemm_with(kernel, &s->model, s->parts.terms ? &s->parts : NULL, &p,
+                                                 &(mp_epilogue){0}, NULL, out, NULL, err);
         if (status != MP_OK) return status;
         const double r = operations / (mp_seconds_now() - start);
         if (r > *rate) *rate = r;
@@ -132,39 +143,92 @@ static mp_status time_prediction(const mp_tc_kernel *kernel, const mp_tc_model *
     return MP_OK;
 }
 
-mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *r, mp_error *err) {
-    const mp_tc_input input = c->dtype == MP_BF16 ? MP_TC_BF16 : MP_TC_FP16;
+/* Numbers of the same size in another format; int8 from them times 32. */
+static mp_status converted(const mp_tensor *from, mp_dtype dtype, mp_tensor *to, mp_error *err) {
+    *to = *from;
+    to->data = NULL;
+    to->dtype = dtype;
+    const mp_status status = mp_tensor_alloc(to, MP_POISON_A, err);
+    const double factor = dtype == MP_I8 ? 32 : 1;
+    for (int64_t i = 0; status == MP_OK && i < mp_tensor_count(to); i++)
+        mp_encode(dtype, to->data, i, factor * mp_decode(from->dtype, from->data, i));
+    return status;
+}
+
+static mp_status make_sums(mp_dtype dtype, const mp_gemm_problem *gate_up, timed_sum sums[MP_PREDICT_SUMS],
+                           mp_error *err) {
+    const mp_tc_input own = dtype == MP_BF16 ? MP_TC_BF16 : MP_TC_FP16;
+    const struct {
+        const char *name;
+        mp_dtype dtype;
+        mp_tc_instruction instruction;
+        mp_tc_input input;
+        int64_t promotion;
+    } rows[MP_PREDICT_SUMS] = {{dtype == MP_BF16 ? "bf16" : "fp16", dtype, MP_TC_WGMMA, own, 0},
+                               {"e4m3", MP_E4M3, MP_TC_WGMMA, MP_TC_E4M3, 0},
+                               {"e4m3 / 128", MP_E4M3, MP_TC_WGMMA, MP_TC_E4M3, 128},
+                               {"e4m3 mma", MP_E4M3, MP_TC_MMA, MP_TC_E4M3, 0},
+                               {"int8", MP_I8, MP_TC_WGMMA, MP_TC_S8, 0}};
+    mp_status status = MP_OK;
+    for (int i = 0; i < MP_PREDICT_SUMS && status == MP_OK; i++) {
+        sums[i].name = rows[i].name;
+        sums[i].parts = mp_tc_promotion(rows[i].promotion);
+        if (!mp_tc_find(90, rows[i].instruction, rows[i].input, rows[i].input, &sums[i].model))
+            return mp_fail(err, MP_EINTERNAL, "no sm_90 model of %s", rows[i].name);
+        status = converted(gate_up->a.codes, rows[i].dtype, &sums[i].a, err);
+        if (status == MP_OK) status = converted(gate_up->w.codes, rows[i].dtype, &sums[i].w, err);
+    }
+    return status;
+}
+
+static mp_status time_sums(const timed_sum sums[MP_PREDICT_SUMS], const mp_gemm_problem *gate_up,
+                           const mp_tensor *out, bool alone, mp_predict_bench_result *r, mp_error *err) {
     const mp_tc_kernel *kernels;
-    mp_tc_model model;
+    const int count = mp_tc_kernels(&kernels);
+    mp_status status = MP_OK;
+    r->rows = 0;
+    for (int s = 0; s < MP_PREDICT_SUMS; s++)
+        for (int i = 0; i < count && status == MP_OK; i++) {
+            const bool any_kernel = sums[s].model.a == MP_TC_S8;
+            if (any_kernel && i > 0) continue;
+            const int row = r->rows++;
+            r->row[row].sum = sums[s].name;
+            r->row[row].kernel = any_kernel ? "integers" : kernels[i].name;
+            status = time_prediction(&kernels[i], &sums[s], gate_up, out,
+                                     alone ? &r->row[row].one_thread : &r->row[row].all_threads, err);
+        }
+    return status;
+}
+
+mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *r, mp_error *err) {
     if (c->scope != MP_SCOPE_ALL || c->layout != MP_ROUTE || (c->dtype != MP_BF16 && c->dtype != MP_FP16))
         return mp_fail(err, MP_EINPUT, "bench predict needs scope=all, layout=route and dtype bf16 or fp16");
-    if (!mp_tc_find(90, MP_TC_WGMMA, input, input, &model))
-        return mp_fail(err, MP_EINTERNAL, "no sm_90 model of %s", mp_dtype_name(c->dtype));
     const int threads = omp_get_max_threads();
-    *r = (mp_predict_bench_result){.threads = threads, .kernels = mp_tc_kernels(&kernels)};
+    *r = (mp_predict_bench_result){.threads = threads};
     mp_inputs in = {0};
     mp_slot_map map = {0};
+    timed_sum sums[MP_PREDICT_SUMS] = {0};
     mp_tensor out = mp_tensor_shape(c->dtype, 2, mp_case_slots(c), mp_case_w1_rows(c), 1);
     mp_status status = mp_inputs_create(c, &in, err);
     if (status == MP_OK) status = mp_slot_map_create(c, NULL, &map, err);
     if (status == MP_OK) status = mp_tensor_alloc(&out, MP_POISON_A, err);
-    if (status == MP_OK) {
-        const mp_stage_call call = {.c = c, .t = in.t, .map = &map};
-        const mp_gemm_problem gate_up = mp_gemm_of_stage(&call, MP_GATE_UP).problem;
-        for (int alone = 0; alone < 2; alone++) {
-            omp_set_num_threads(alone ? 1 : threads);
-            for (int i = 0; i < r->kernels && status == MP_OK; i++) {
-                r->kernel[i].name = kernels[i].name;
-                status = time_prediction(&kernels[i], &model, &gate_up, &out,
-                                         alone ? &r->kernel[i].one_thread : &r->kernel[i].all_threads, err);
-            }
-            double *dgemm = alone ? &r->dgemm_one_thread : &r->dgemm_all_threads;
-            if (status == MP_OK && mp_blas_load(NULL) == MP_OK) {
-                status = dgemm_peak(dgemm, err);
-                *dgemm *= 0.5e9; /* a multiply-add is two operations */
-            }
+    const mp_stage_call call = {.c = c, .t = in.t, .map = &map};
+    const mp_gemm_problem gate_up =
+        status == MP_OK ? mp_gemm_of_stage(&call, MP_GATE_UP).problem : (mp_gemm_problem){0};
+    if (status == MP_OK) status = make_sums(c->dtype, &gate_up, sums, err);
+    for (int alone = 0; alone < 2 && status == MP_OK; alone++) {
+        omp_set_num_threads(alone ? 1 : threads);
+        status = time_sums(sums, &gate_up, &out, alone, r, err);
+        double *dgemm = alone ? &r->dgemm_one_thread : &r->dgemm_all_threads;
+        if (status == MP_OK && mp_blas_load(NULL) == MP_OK) {
+            status = dgemm_peak(dgemm, err);
+            *dgemm *= 0.5e9; /* a multiply-add is two operations */
         }
-        omp_set_num_threads(threads);
+    }
+    omp_set_num_threads(threads);
+    for (int i = 0; i < MP_PREDICT_SUMS; i++) {
+        mp_tensor_free(&sums[i].a);
+        mp_tensor_free(&sums[i].w);
     }
     mp_tensor_free(&out);
     free(map.memory);

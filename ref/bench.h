@@ -22,19 +22,20 @@ typedef struct mp_ref_bench_result {
 mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *result, mp_error *err);
 
 /* Speed of the predicted bits (ref/predict/tensorcore_gemm.h, sm_90): multiply-adds a second. */
-enum { MP_PREDICT_KERNELS = 3 };
+enum { MP_PREDICT_KERNELS = 3, MP_PREDICT_SUMS = 5 };
 typedef struct mp_predict_bench_result {
-    int threads, kernels;
+    int threads, rows;
     struct {
-        const char *name;
+        const char *sum, *kernel; /* "bf16 mma", "avx512"; sums of bf16 or fp16 come first */
         double one_thread, all_threads;
-    } kernel[MP_PREDICT_KERNELS];
+    } row[MP_PREDICT_KERNELS * MP_PREDICT_SUMS];
     double dgemm_one_thread, dgemm_all_threads; /* OpenBLAS in float64 on the same cores, also in
                                                    multiply-adds; 0 where it is missing */
 } mp_predict_bench_result;
 
-/* Times the gate_up GEMM of the case with every micro-kernel this CPU can run, best of up to three rounds.
- * scope=all, layout=route, bf16 or fp16, else MP_EINPUT. */
+/* Times the gate_up GEMM of the case with every micro-kernel this CPU can run, best of up to three rounds; and
+ * the same of its operands as e4m3, by wgmma as one sum and promoted every 128 terms, and by mma.sync, and as
+ * int8. scope=all, layout=route, bf16 or fp16, else MP_EINPUT. */
 mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *result, mp_error *err);
 
 #endif

@@ -7,14 +7,14 @@
  *   expand   d[t, s, n]    = w[t] * sum_i h[t, s*r + i] * B[l*E + e, s*N + n, i]
  *            out[t, n']    = c[t, n'] + d[t, s, n]
  *
- * gate_up: in = x [M,K] (row m), c = cache1 [M*topk, S*N], w = 1; n' = s*N + n, or 2n + s where gate and up
- * alternate. down: in = cache2 [M*topk, N], c = cache3 [M,topk,K], one slice, w the router weight where down
- * applies it. Where one factor is shared by all experts its index is l alone. A slot without an adapter
- * (mp_lora_of_slot) has h = 0 and out = c, and its numbers are not read. Source: the LoRA paper, Hu et al.,
- * arXiv 2106.09685, with alpha/rank multiplied into B.
+ * gate_up: in = x [M,K] (row m), c = cache1 [M*topk, S*N], w = 1; n' = s*N + n, or 2n + s where gate and
+ * up alternate. down: in = cache2 [M*topk, N], c = cache3 [M,topk,K], one slice, w the router weight where
+ * down applies it. Where one factor is shared by all experts its index is l alone. A slot without an
+ * adapter (mp_lora_of_slot) has h = 0 and out = c, and its numbers are not read. Source: the LoRA paper,
+ * Hu et al., arXiv 2106.09685, with alpha/rank multiplied into B.
  *
- * A slice of a slot is a row of its own: with v = t*S + s both are GEMMs of the pipeline, of "experts" that are
- * slices of an adapter's factors. */
+ * A slice of a slot is a row of its own: with v = t*S + s both are GEMMs of the pipeline, of "experts"
+ * that are slices of an adapter's factors. */
 #ifndef MP_REF_LORA_H
 #define MP_REF_LORA_H
 

@@ -35,8 +35,20 @@ static void set_lora(mp_contract *contract, const mp_case *c, const mp_gemm_cont
     for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) contract->filtered[stages[i]] = MP_ROW_ZERO;
 }
 
+/* Ours; nothing is said of it in cases that have no use for it, whose contracts are those of before. */
+static int own_quantiser(const mp_case *c) {
+    return mp_scheme_of(c)->quantises_activations ? (int)mp_scheme_of(c)->quantiser : MP_ANY_QUANTISER;
+}
+
+/* A scale of all rows makes the codes of a token depend on the others. */
+static void promise_codes(mp_contract *contract, const mp_case *c) {
+    if (!mp_codes_share_a_scale(c)) return;
+    contract->promise[MP_QUANT_X].batch_invariant = contract->promise[MP_QUANT_ACT].batch_invariant = false;
+}
+
 static mp_contract float64_contract(const mp_case *c) {
     mp_contract contract = {.preset = "float64",
+                            .quantiser = own_quantiser(c),
                             .stable_align = true,
                             .align_tail = true,
                             .gate_up = {.accumulator = MP_ACC_FLOAT64, .split_k = 1},
@@ -45,18 +57,21 @@ static mp_contract float64_contract(const mp_case *c) {
                             .float64_steps = true};
     promise(&contract, MP_BITS_NONE);
     keep_rows(&contract, c);
+    promise_codes(&contract, c);
     set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
 
 static mp_contract ieee_any_order(const mp_case *c) {
     mp_contract contract = {.preset = "ieee-any-order",
+                            .quantiser = own_quantiser(c),
                             .gate_up = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .down = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .act_ulps = MP_FLOAT32_MATH_ULPS,
                             .act_function = MP_ACT_LIBRARY};
     promise(&contract, MP_BITS_NONE);
     keep_rows(&contract, c);
+    promise_codes(&contract, c);
     set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
@@ -88,19 +103,28 @@ static mp_contract any_sane_kernel(const mp_case *c) {
 static mp_bits_promise set_gemm(mp_gemm_contract *gemm, int sm, mp_dtype dtype) {
     *gemm = (mp_gemm_contract){.accumulator = MP_ACC_FMA_ASCENDING, .split_k = 1};
     if (dtype == MP_FP32 || dtype == MP_FP64) return MP_BITS_REQUIRED;
-    if (dtype != MP_BF16 && dtype != MP_FP16 && dtype != MP_E4M3) { /* no kernel of ours takes it */
-        gemm->accumulator = MP_ACC_IEEE_ANY_ORDER;
-        return MP_BITS_NONE;
+    const mp_tc_input operands = dtype == MP_BF16   ? MP_TC_BF16
+                                 : dtype == MP_FP16 ? MP_TC_FP16
+                                 : dtype == MP_E4M3 ? MP_TC_E4M3
+                                                    : MP_TC_S8;
+    if (dtype == MP_I8) { /* exact: a step has as many terms as you like */
+        *gemm = (mp_gemm_contract){.accumulator = MP_ACC_TENSOR_CORE,
+                                   .split_k = 1,
+                                   .group = 32,
+                                   .fraction_bits = 40,
+                                   .result_fraction_bits = 23};
+        return MP_BITS_REQUIRED;
     }
-    const mp_tc_input operands = dtype == MP_BF16 ? MP_TC_BF16 : dtype == MP_FP16 ? MP_TC_FP16 : MP_TC_E4M3;
-    mp_tc_model model = {
-        .group = 4, .fraction_bits = 23, .result_fraction_bits = 23}; /* sm_70, the coarsest */
+    /* Where the table has no instruction: the coarsest that is known, of sm_89 or sm_70. */
+    const mp_tc_input coarse = operands == MP_TC_E4M3 ? MP_TC_E4M3 : MP_TC_FP16;
+    mp_tc_model model;
+    mp_tc_find(coarse == MP_TC_E4M3 ? 89 : 70, MP_TC_MMA, coarse, coarse, &model);
     const bool known = mp_tc_find(sm, MP_TC_MMA, operands, operands, &model);
     gemm->accumulator = MP_ACC_TENSOR_CORE;
     gemm->group = model.group;
     gemm->fraction_bits = model.fraction_bits;
     gemm->result_fraction_bits = model.result_fraction_bits;
-    gemm->zero_exponent = MP_TC_ZERO_EXPONENT;
+    gemm->zero_exponent = model.zero_exponent;
     if (model.method == MP_TC_THROUGH_FP16) gemm->k_order = MP_K_BY_PAIRS;
     return !known ? MP_BITS_NONE : model.measured ? MP_BITS_REQUIRED : MP_BITS_REPORTED;
 }
@@ -116,6 +140,7 @@ static void set_scaling(mp_gemm_contract *gemm, const mp_case *c) {
 mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
     mp_contract contract = {.stable_align = true,
                             .align_tail = true,
+                            .quantiser = own_quantiser(c),
                             .act_ulps = MP_FLOAT32_MATH_ULPS,
                             .combine = c->fused_sum ? MP_COMBINE_ELEMENT_DTYPE : MP_COMBINE_SCALE_THEN_ROUND,
                             .combine_shared =
@@ -123,6 +148,7 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
     snprintf(contract.preset, sizeof contract.preset, "sm_%d", sm);
     promise(&contract, MP_BITS_REQUIRED);
     keep_rows(&contract, c);
+    promise_codes(&contract, c);
     const mp_dtype operands = mp_case_multiplied(c);
     const mp_bits_promise gemm_bits = set_gemm(&contract.gate_up, sm, operands);
     set_gemm(&contract.down, sm, operands);
@@ -141,9 +167,47 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
     return contract;
 }
 
-/* "sm_90", or "sm_90-triton": the architecture's, with the functions of other kernels that are predicted. */
+static bool is_lora_variant(const char *name) {
+    static const char *const names[] = {
+        "",          "-lora-whole-add", "-lora-one-kernel", "-lora-small-batch", "-lora-virtual-experts",
+        "-lora-plan"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
+/* The arithmetic of published LoRA kernels, over two kernels that add under a mask of rows (""):
+ *   whole-add         the second adds all of what it has made, zeros to other rows
+ *   one-kernel        the same bits as two, in one: the shrunk rows are rounded in registers
+ *   small-batch       for few tokens: shrunk rows and sums in float32 without tensor cores, one rounding
+ *   virtual-experts   two MoEs of E * L experts; shrunk rows of other slots are not written
+ *   plan              gate and up with what is added to them go on into the activation in float32; of down's
+ *                     router weights, which that kernel applies behind the sum, it says nothing */
+static void set_lora_variant(mp_contract *contract, const char *name, const mp_case *c) {
+    if (!mp_case_has_lora(c)) return;
+    if (!strcmp(name, "-lora-whole-add")) contract->lora_rows = MP_LORA_ROWS_PLUS_ZERO;
+    if (!strcmp(name, "-lora-virtual-experts"))
+        contract->filtered[MP_SHRINK_GATE_UP] = contract->filtered[MP_SHRINK_DOWN] = MP_ROW_ANYTHING;
+    if (!strcmp(name, "-lora-small-batch")) {
+        static const mp_stage stages[] = {MP_SHRINK_GATE_UP, MP_EXPAND_GATE_UP, MP_SHRINK_DOWN,
+                                          MP_EXPAND_DOWN};
+        contract->shrink.accumulator = contract->expand.accumulator = MP_ACC_IEEE_ANY_ORDER;
+        contract->lora_input = MP_LORA_FLOAT32;
+        contract->lora_add = MP_LORA_ADD_ONE_ROUNDING;
+        for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
+            contract->promise[stages[i]] = (mp_stage_promise){.bits = MP_BITS_NONE, .deterministic = true};
+    }
+    if (!strcmp(name, "-lora-plan")) {
+        contract->act_input = MP_ACT_FLOAT32;
+        contract->lora_add = MP_LORA_ADD_ONE_ROUNDING;
+        contract->promise[MP_ACT].bits = MP_BITS_NONE;
+    }
+}
+
+/* "sm_90", or "sm_90-triton": the architecture's, with the functions of other kernels that are predicted; and
+ * behind either, "-lora-whole-add", another arithmetic of adapters. */
 static bool of_architecture(const char *name, const mp_case *c, mp_contract *contract) {
-    static const int known[] = {80, 86, 89, 90, 100};
+    static const int known[] = {80, 86, 89, 90, 100, 120};
     static const struct {
         const char *name;
         mp_act_function function;
@@ -161,8 +225,12 @@ static bool of_architecture(const char *name, const mp_case *c, mp_contract *con
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         for (size_t k = 0; k < sizeof functions / sizeof *functions; k++) {
             mp_contract candidate = mp_contract_of_architecture(known[i], c);
-            snprintf(candidate.preset, sizeof candidate.preset, "sm_%d%s", known[i], functions[k].name);
-            if (strcmp(name, candidate.preset) != 0) continue;
+            const int length =
+                snprintf(candidate.preset, sizeof candidate.preset, "sm_%d%s", known[i], functions[k].name);
+            const char *rest = strncmp(name, candidate.preset, (size_t)length) == 0 ? name + length : "?";
+            if (!is_lora_variant(rest)) continue;
+            snprintf(candidate.preset, sizeof candidate.preset, "%s", name);
+            set_lora_variant(&candidate, rest, c);
             candidate.act_function = functions[k].function;
             if (candidate.act_function != MP_ACT_IEEE) {
                 /* the tables of the special-function unit were measured on an sm_90 */
@@ -196,8 +264,10 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
     if (of_architecture(name, c, contract)) return MP_OK;
     return mp_fail(
         err, MP_EINPUT,
-        "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, one of "
-        "these five with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton, -triton-quotient, "
-        "-cuda-math-sigmoid, -cuda-math-product or -torch-compile behind it, weakest or any",
+        "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, "
+        "sm_120, one of these six with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton, "
+        "-triton-quotient, -cuda-math-sigmoid, -cuda-math-product or -torch-compile behind it, any of these "
+        "with -lora-whole-add, -lora-one-kernel, -lora-small-batch, -lora-virtual-experts or -lora-plan "
+        "behind that, weakest or any",
         name);
 }

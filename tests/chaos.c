@@ -139,8 +139,8 @@ static void forget(fixture *f) {
 
 int chaos_set_up(void **state) {
     static const char *const self[] = {"/proc/self/exe", NULL};
-    static const char *const variables[] = {"CHAOS_MISHAP", "CHAOS_START", "CHAOS_RAISES", "CHAOS_SIGNAL",
-                                            "CHAOS_DESCRIPTOR"};
+    static const char *const variables[] = {"CHAOS_MISHAP", "CHAOS_START",      "CHAOS_RAISES",
+                                            "CHAOS_SIGNAL", "CHAOS_DESCRIPTOR", "CHAOS_PAUSE_MS"};
     fixture *f = calloc(1, sizeof *f);
     *state = f;
     if (!f) return -1;

@@ -15,7 +15,8 @@ static void must(mp_status status) {
 }
 
 /* Stages first..last as the host computes them, from tensors that a fault may have changed. */
-static void compute(const faulty_run *run, mp_stage first, mp_stage last, const mp_tensor t[MP_TENSOR_COUNT]) {
+static void compute(const faulty_run *run, mp_stage first, mp_stage last,
+                    const mp_tensor t[MP_TENSOR_COUNT]) {
     const mp_contract contract = mp_host_contract(run->c);
     mp_prediction prediction = {.contract = &contract};
     const mp_executor executor = mp_predict_executor(&prediction);
@@ -58,10 +59,11 @@ void shrink_reads_slots_of_x(const faulty_run *run) {
     const mp_contract contract = mp_host_contract(run->c);
     mp_all_tensors(run->in, run->trace, t);
     must(mp_slot_map_create(run->c, t, &map, NULL));
-    must(mp_lora_gemm_create(&(mp_stage_call){.c = run->c, .t = t, .map = &map}, MP_SHRINK_GATE_UP, &g, NULL));
+    must(
+        mp_lora_gemm_create(&(mp_stage_call){.c = run->c, .t = t, .map = &map}, MP_SHRINK_GATE_UP, &g, NULL));
     int64_t *rows = g.memory;
     for (int64_t v = 0; v < g.problem.slots; v++) rows[v] = v / g.slices % run->c->M;
-    must(mp_predict_gemm(&contract.shrink, &g.problem, &g.epilogue, NULL, &g.out, NULL));
+    must(mp_predict_gemm(&contract.shrink, NULL, &g.problem, &g.epilogue, NULL, &g.out, NULL));
     mp_lora_gemm_free(&g);
     free(map.memory);
     redo_behind(run, MP_SHRINK_GATE_UP);
@@ -70,7 +72,8 @@ void shrink_reads_slots_of_x(const faulty_run *run) {
 /* Row m of cache2 for all slots of token m. */
 void shrink_reads_tokens_of_cache2(const faulty_run *run) {
     mp_tensor cache2 = copy_of(run, MP_CACHE2);
-    for (int64_t t = 0; t < mp_case_slots(run->c); t++) take_row(run, MP_CACHE2, &cache2, t, t / run->c->topk);
+    for (int64_t t = 0; t < mp_case_slots(run->c); t++)
+        take_row(run, MP_CACHE2, &cache2, t, t / run->c->topk);
     stage_reads(run, MP_SHRINK_DOWN, MP_CACHE2, &cache2);
 }
 
@@ -108,8 +111,8 @@ void deltas_exchanged(const faulty_run *run) {
     for (int64_t t = 0; t < mp_case_slots(c); t++)
         for (int64_t n = 0; n < 2 * c->N; n++) {
             const int64_t at = t * 2 * c->N + n, other = t * 2 * c->N + (n + c->N) % (2 * c->N);
-            const double delta = mp_decode(right.dtype, right.data, other) -
-                                 mp_decode(before->dtype, before->data, other);
+            const double delta =
+                mp_decode(right.dtype, right.data, other) - mp_decode(before->dtype, before->data, other);
             mp_encode(hooked->dtype, hooked->data, at, mp_decode(before->dtype, before->data, at) + delta);
         }
     mp_tensor_free(&right);
@@ -130,7 +133,8 @@ void expand_half_launched(const faulty_run *run) {
     const int64_t K = run->c->K;
     for (int64_t t = 0; t < mp_case_slots(run->c); t++)
         for (int64_t k = K / 2; k < K; k++)
-            mp_encode(hooked->dtype, hooked->data, t * K + k, mp_decode(before->dtype, before->data, t * K + k));
+            mp_encode(hooked->dtype, hooked->data, t * K + k,
+                      mp_decode(before->dtype, before->data, t * K + k));
     redo_behind(run, MP_EXPAND_DOWN);
 }
 
@@ -155,7 +159,8 @@ void factor_offset_wraps(const faulty_run *run) {
     stage_reads(run, MP_SHRINK_GATE_UP, MP_LORA_A1, &a);
 }
 
-static void stage_maps(const faulty_run *run, mp_stage stage, int32_t (*adapter)(const mp_case *c, int32_t l)) {
+static void stage_maps(const faulty_run *run, mp_stage stage,
+                       int32_t (*adapter)(const mp_case *c, int32_t l)) {
     mp_tensor map = copy_of(run, MP_TOKEN_LORA);
     int32_t *l = map.data;
     for (int64_t m = 0; m < run->c->M; m++) l[m] = adapter(run->c, l[m]);

@@ -173,7 +173,8 @@ static mp_status faulty_describe(mp_subject *s, const mp_case *c, mp_offer *offe
     else if (words)
         must(mp_contract_set_words(&offer->contract, words, err));
     if (self->exposes) offer->exposes &= self->exposes;
-    if (mp_contract_fuses_act(&offer->contract, c)) offer->exposes &= ~MP_IN_SET(MP_CACHE1);
+    if (mp_contract_fuses_act(&offer->contract, c))
+        offer->exposes &= ~(MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE1_HOOKED));
     for (int i = 0; i < MP_STAGE_COUNT && self->f->checks & CHECK(BITS); i++)
         offer->contract.promise[i].bits = MP_BITS_REQUIRED; /* the host pipeline is its own prediction */
     return status;
@@ -184,7 +185,8 @@ static mp_offer computed(const mp_execution *e) {
     mp_offer offer = *e->offer;
     const char *why;
     for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (!mp_predictable(&e->offer->contract, e->c, (mp_stage)s, &why))
+        if (mp_case_has_stage(e->c, (mp_stage)s) &&
+            !mp_predictable(&e->offer->contract, e->c, (mp_stage)s, &why))
             offer.contract = mp_host_contract(e->c);
     return offer;
 }

@@ -143,7 +143,7 @@ static void every_one_bit_fault_is_seen(void **state) {
         mp_trace_destroy(&honest);
         for (int s = MP_ACT; s < MP_STAGE_COUNT;
              s++) { /* the stages behind it are judged from what they got */
-            assert_true(v->stage[s].predicted > 0);
+            assert_true(v->stage[s].predicted > 0 || !mp_case_has_stage(&c, (mp_stage)s));
             assert_int_equal(v->stage[s].mispredicted, 0);
         }
         mp_trace_destroy(&trace);

@@ -72,6 +72,14 @@ static void repro_and_report(void **state) {
     expect("moeparity run" SMALL SUMS ",drop=16 --json r.json -q", 1, "1 failed", "");
     expect("moeparity bisect k --report r.json", 1, "gate_up parts in group 8 of 8", "");
     expect("moeparity bisect k" SMALL SUMS ",drop=16 --edit 'x[...,100:]=0'", 0, "no difference", "");
+    /* wrong, but not in what was asked about */
+    expect(
+        "moeparity bisect k --case 'M=64 E=4 K=16 N=512' --subject plugin:plugins/pipeline.so --contract "
+        "sm_90",
+        0,
+        "of gate_up have the predicted bits; the case fails elsewhere, in bits:down: moeparity bisect stage "
+        "tells where that begins",
+        "");
 }
 
 static void what_vanishes_again_is_told(void **state) {

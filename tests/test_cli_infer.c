@@ -14,7 +14,8 @@ static void the_host_is_found(void **state) {
     (void)state;
     expect("moeparity infer --subject host", 0, "\ncontract sm_90 act.bits=reported\n",
            ""); /* the C library's exp is not told apart in bf16 */
-    expect_in_out("gate_up  fits\n  arithmetic: sm_90 tensor core, sm_100 tensor core; + bias, * weight; to "
+    expect_in_out("gate_up  fits\n  arithmetic: sm_90 tensor core, sm_100 tensor core, sm_120 tensor "
+                  "core; + bias, * weight; to "
                   "nearest, ties to even: 0 of ");
     expect_in_out("not separated by this data: functions the C library's\n");
     expect_in_out("rows of padding: untouched: 0 of ");

@@ -175,7 +175,8 @@ static void cases_and_what_they_run_after(void **state) {
     expect(
         "moeparity run --case M=3 --after path=runner", 2, "",
         "moeparity: after 'path=runner' of 'M=3': path=runner instead of path=fused does not run on the same "
-        "buffers and weights: the case before may differ in M, routing, seed, filter, data and lora_routing\n");
+        "buffers and weights: the case before may differ in M, routing, seed, filter, data and "
+        "lora_routing\n");
     char line[1024] = "moeparity run --case M=3";
     for (int i = 0; i < 9; i++) sprintf(line + strlen(line), " --after M=%d", i);
     expect(line, 2, "", "moeparity: --after M=8: a case runs after at most 8 others\n");

@@ -153,6 +153,11 @@ static void files_for_others(void **state) {
     expect("grep -c . folder/repro.py && cat one.py", 0, "h5py.File(path)", "");
     assert_true(atoi(out) < 40);
     assert_non_null(strstr(out, "# case: M=1 E=1 topk=1 N=4 act=silu scope=act data=integer\n"));
+    if (system("command -v python3 > /dev/null") == 0)
+        expect(
+            "mkdir -p none/numpy && echo 'raise ImportError(\"no numpy here\")' > none/numpy/__init__.py && "
+            "PYTHONPATH=none python3 folder/repro.py",
+            2, "", "no numpy here: this program needs numpy, as of pip install\n");
     /* what the subject has left is judged as it lies there, and fails too */
     expect("moeparity judge one.h5", 1, "bound: act: token 0 slot 0 column 3", "");
     /* one that does not survive leaves the inputs and what was expected */

@@ -172,6 +172,10 @@ static void a_certificate_is_checked(void **state) {
            0, "", "");
     expect("moeparity tune check e.json", 1, "scope=gate_up: a stage alone, and the file tunes two", "");
     expect("moeparity tune check c.json --again", 1, "5 batch sizes: 5 proven", "");
+    assert_null(strstr(out, "repeats no times"));
+    expect("sed 's/\"against\": null/\"against\": \"old.json\"/' c.json > timed.json; "
+           "moeparity tune check timed.json --again",
+           1, "note: --again repeats no times: tune verify --against old.json measures them anew\n", "");
     expect("sed 's/\"subject\": \"host\"/\"subject\": \"worker:touch pwned\"/' c.json > d.json; "
            "moeparity tune check d.json --again",
            2, "", "--again starts it only where --subject names it");

@@ -466,7 +466,8 @@ static void each_architecture_promises_what_is_known_of_it(void **unused) {
         {89, MP_BF16, 8, 24, MP_BITS_REPORTED},   {89, MP_FP16, 8, 24, MP_BITS_REPORTED},
         {90, MP_BF16, 16, 25, MP_BITS_REQUIRED},  {90, MP_FP16, 16, 25, MP_BITS_REQUIRED},
         {100, MP_BF16, 16, 25, MP_BITS_REPORTED}, {100, MP_FP16, 16, 25, MP_BITS_REPORTED},
-        {120, MP_BF16, 4, 23, MP_BITS_NONE},      {120, MP_FP16, 4, 23, MP_BITS_NONE},
+        {120, MP_BF16, 16, 25, MP_BITS_REPORTED}, {120, MP_FP16, 16, 25, MP_BITS_REPORTED},
+        {110, MP_BF16, 4, 23, MP_BITS_NONE},      {110, MP_FP16, 4, 23, MP_BITS_NONE},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         mp_case c = mp_case_default();
@@ -478,6 +479,7 @@ static void each_architecture_promises_what_is_known_of_it(void **unused) {
                 fail_msg("sm_%d %s: L=%d F=%d", rows[i].sm, mp_dtype_name(rows[i].dtype), gemms[g]->group,
                          gemms[g]->fraction_bits);
             assert_int_equal(gemms[g]->accumulator, MP_ACC_TENSOR_CORE);
+            assert_int_equal(gemms[g]->zero_exponent, -133);
         }
         for (int s = 0; s < MP_STAGE_COUNT; s++) assert_int_equal(contract.promise[s].bits, rows[i].bits);
         c.dtype = MP_FP32;
@@ -800,7 +802,8 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
     } rows[] = {{"align.stable", "0", STAGE(ALIGN)},
                 {"gate_up.accumulator", "ieee-any-order", STAGE(GATE_UP)},
                 {"gate_up.accumulator", "float64", STAGE(GATE_UP)},
-                {"gate_up.promotion", "1", 0},
+                {"gate_up.promotion", "1", STAGE(GATE_UP)},
+                {"gate_up.promotion", "64", 0},
                 {"gate_up.split_k", "2", STAGE(GATE_UP)},
                 {"act.function", "special-unit", STAGE(ACT)},
                 {"act.function", "library", STAGE(ACT)},
@@ -818,7 +821,8 @@ static void one_field_takes_its_stage_out_of_the_prediction(void **unused) {
                 {"act.rounding", "any", STAGE(ACT)},
                 {"down.accumulator", "ieee-any-order", STAGE(DOWN)},
                 {"down.accumulator", "float64", STAGE(DOWN)},
-                {"down.promotion", "1", 0},
+                {"down.promotion", "1", STAGE(DOWN)},
+                {"down.promotion", "64", 0},
                 {"down.split_k", "2", STAGE(DOWN)},
                 {"combine.variant", "round-then-scale", 0},
                 {"combine.variant", "element-dtype", STAGE(COMBINE)},

@@ -328,7 +328,7 @@ static void the_page_lists_them(void **unused) {
  * true of every row. */
 static void stock_rows_produce_every_condition(void **unused) {
     (void)unused;
-    static const char *const names[] = {"seed", "options", "edge", "stages", "models", "tiles"};
+    static const char *const names[] = {"seed", "options", "edge", "stages", "models", "tiles", "lora"};
     static const mp_tier tiers[] = {MP_CI, MP_FULL};
     mp_coverage *coverage = calloc((size_t)mp_condition_count, sizeof *coverage);
     assert_non_null(coverage);

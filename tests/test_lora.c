@@ -4,7 +4,9 @@
 #include "cases/lora.h"
 #include "moeparity/preset.h"
 #include "moeparity/run_case.h"
+#include "ref/contract_words.h"
 #include "ref/pipeline.h"
+#include "ref/predict/predict.h"
 #include "tests/faulty.h"
 
 #include <math.h>
@@ -32,8 +34,8 @@ static double at(const mp_tensor *t, int64_t i) {
 
 /* ---- the truth ---- */
 
-/* One element of h of gate_up, and of what is added to gate or up, from its definition; expert by expert, with
- * an index for each axis. */
+/* One element of h of gate_up, and of what is added to gate or up, from its definition; expert by expert,
+ * with an index for each axis. */
 static double shrunk(const mp_case *c, const mp_tensor *in, const mp_tensor *a, int64_t row, int64_t l,
                      int64_t e, int64_t slices, int64_t i, int64_t k_count) {
     const int64_t experts = a->dim[0] / c->lora_adapters, factor = l * experts + (experts == 1 ? 0 : e);
@@ -56,7 +58,8 @@ static void the_truth_is_the_definition(void **state) {
         "M=7 topk=2 E=3 K=24 N=12 lora_adapters=3 lora_rank=5 act=swiglu_oai interleaved=1 dtype=fp16",
         "M=5 topk=1 E=3 K=24 N=12 lora_adapters=2 lora_rank=1 act=relu2 gated=0 dtype=fp32",
         "M=9 topk=3 E=4 K=24 N=12 lora_adapters=2 lora_rank=4 filter=0.4 lora_disabled=0.5 lora_outer=shared",
-        "M=6 topk=2 E=4 K=24 N=12 lora_adapters=2 lora_rank=4 apply_router_weight_on_input=1 mode=no_combine"};
+        "M=6 topk=2 E=4 K=24 N=12 lora_adapters=2 lora_rank=4 apply_router_weight_on_input=1 "
+        "mode=no_combine"};
     for (size_t x = 0; x < COUNT(texts); x++) {
         const mp_case c = parsed(texts[x]);
         mp_inputs in;
@@ -145,8 +148,8 @@ static void segments_say_what_tokens_say(void **state) {
             mp_inputs_destroy(&other);
             for (int64_t m = 0; m < M; m++) rows[m] = M - 1 - m;
             c.M = (M + 1) / 2;
-            assert_int_equal(mp_inputs_select(&(mp_case){.M = M, .lora_adapters = 3, .lora_map = c.lora_map}, &in,
-                                              rows, c.M, &other, &err),
+            assert_int_equal(mp_inputs_select(&(mp_case){.M = M, .lora_adapters = 3, .lora_map = c.lora_map},
+                                              &in, rows, c.M, &other, &err),
                              MP_OK);
             expect_segments(&c, &other);
             mp_inputs_destroy(&other);
@@ -158,7 +161,8 @@ static void segments_say_what_tokens_say(void **state) {
 
 static mp_verdict verdict; /* large */
 
-static const mp_verdict *judge(const fault *f, const char *contract, mp_tensor_set exposed, const char *text) {
+static const mp_verdict *judge(const fault *f, const char *contract, mp_tensor_set exposed,
+                               const char *text) {
     mp_matrix matrix = {0};
     mp_error err = {0};
     if (mp_matrix_add(&matrix, text, NULL, 0, &err) != MP_OK) fail_msg("%s: %s", text, err.text);
@@ -174,13 +178,14 @@ static const mp_verdict *judge(const fault *f, const char *contract, mp_tensor_s
 static const struct {
     const char *name;
     mp_tensor_set tensors;
-} exposures[] = {{"everything", 0},
-                 {"out alone", IN(OUT)},
-                 {"what was added to, and out", IN(CACHE1) | IN(CACHE2) | IN(CACHE3) | IN(OUT)},
-                 {"sums, and not what was shrunk", IN(CACHE1_HOOKED) | IN(CACHE2) | IN(CACHE3_HOOKED) | IN(OUT)},
-                 {"shrunk rows alone, and out", IN(LORA_H1) | IN(LORA_H2) | IN(OUT)},
-                 {"all but cache2", IN(CACHE1) | IN(LORA_H1) | IN(CACHE1_HOOKED) | IN(CACHE3) | IN(LORA_H2) |
-                                        IN(CACHE3_HOOKED) | IN(OUT)}};
+} exposures[] = {
+    {"everything", 0},
+    {"out alone", IN(OUT)},
+    {"what was added to, and out", IN(CACHE1) | IN(CACHE2) | IN(CACHE3) | IN(OUT)},
+    {"sums, and not what was shrunk", IN(CACHE1_HOOKED) | IN(CACHE2) | IN(CACHE3_HOOKED) | IN(OUT)},
+    {"shrunk rows alone, and out", IN(LORA_H1) | IN(LORA_H2) | IN(OUT)},
+    {"all but cache2",
+     IN(CACHE1) | IN(LORA_H1) | IN(CACHE1_HOOKED) | IN(CACHE3) | IN(LORA_H2) | IN(CACHE3_HOOKED) | IN(OUT)}};
 
 /* Stages whose outputs are not shown are judged and predicted through. */
 static void a_right_subject_passes_whatever_it_exposes(void **state) {
@@ -207,11 +212,155 @@ static void a_right_subject_passes_whatever_it_exposes(void **state) {
         }
 }
 
+/* ---- other arithmetic ---- */
+
+static void must(mp_status status) {
+    if (status != MP_OK) abort();
+}
+
+/* Stages first..last of the run anew, under fields over the host's contract. */
+static void compute_under(const faulty_run *run, const char *fields, mp_stage first, mp_stage last) {
+    mp_contract contract = mp_host_contract(run->c);
+    mp_tensor t[MP_TENSOR_COUNT];
+    mp_all_tensors(run->in, run->trace, t);
+    must(mp_contract_set_words(&contract, fields, NULL));
+    mp_prediction prediction = {.contract = &contract};
+    const mp_executor executor = mp_predict_executor(&prediction);
+    must(mp_execute(&executor, run->c, first, last, run->trace->block_size_m, t, NULL));
+}
+
+static void one_rounding(const faulty_run *run) {
+    compute_under(run, "expand.add=one-rounding", MP_EXPAND_GATE_UP, MP_COMBINE);
+}
+
+static void zeros_added(const faulty_run *run) {
+    compute_under(run, "expand.rows=plus-zero", MP_EXPAND_GATE_UP, MP_COMBINE);
+}
+
+/* Shrunk rows in float64, which nobody sees, and one rounding. */
+static void pair_in_float64(const faulty_run *run, mp_tensor_id h, mp_stage shrinks, mp_stage expands) {
+    mp_reference reference = {.engine = MP_ENGINE_PLAIN};
+    const mp_executor executor = mp_reference_executor(&reference);
+    mp_tensor t[MP_TENSOR_COUNT], rows;
+    mp_all_tensors(run->in, run->trace, t);
+    rows = t[h];
+    rows.dtype = MP_FP64;
+    must(mp_tensor_alloc(&rows, 0, NULL));
+    t[h] = rows;
+    must(mp_execute(&executor, run->c, shrinks, expands, 16, t, NULL));
+    mp_tensor_free(&rows);
+}
+
+static void rows_in_float32(const faulty_run *run) {
+    pair_in_float64(run, MP_LORA_H1, MP_SHRINK_GATE_UP, MP_EXPAND_GATE_UP);
+    compute_under(run, "", MP_ACT, MP_DOWN);
+    pair_in_float64(run, MP_LORA_H2, MP_SHRINK_DOWN, MP_EXPAND_DOWN);
+    compute_under(run, "", MP_COMBINE, MP_COMBINE);
+}
+
+/* Four parts of K, each rounded, and added in dtype. */
+static void parts_rounded(const faulty_run *run) {
+    enum { PARTS = 4 };
+    const mp_tensor *h = &run->trace->t[MP_LORA_H1];
+    const int64_t K = run->c->K;
+    mp_tensor t[MP_TENSOR_COUNT], sum = copy_tensor(h), x = copy_tensor(&run->in->t[MP_X]);
+    memset(sum.data, 0, mp_tensor_bytes(&sum));
+    mp_all_tensors(run->in, run->trace, t);
+    const mp_contract contract = mp_host_contract(run->c);
+    mp_prediction prediction = {.contract = &contract};
+    const mp_executor executor = mp_predict_executor(&prediction);
+    t[MP_X] = x;
+    for (int64_t part = 0; part < PARTS; part++) {
+        for (int64_t i = 0; i < mp_tensor_count(&x); i++)
+            mp_encode(x.dtype, x.data, i, i % K * PARTS / K == part ? at(&run->in->t[MP_X], i) : 0);
+        must(mp_execute(&executor, run->c, MP_SHRINK_GATE_UP, MP_SHRINK_GATE_UP, 16, t, NULL));
+        for (int64_t i = 0; i < mp_tensor_count(h); i++)
+            mp_encode(sum.dtype, sum.data, i, at(&sum, i) + at(h, i));
+    }
+    memcpy(h->data, sum.data, mp_tensor_bytes(h));
+    mp_tensor_free(&sum);
+    mp_tensor_free(&x);
+    compute_under(run, "", MP_EXPAND_GATE_UP, MP_COMBINE);
+}
+
+#define BITS_OF_ALL                                                                         \
+    " shrink_gate_up.bits=required expand_gate_up.bits=required shrink_down.bits=required " \
+    "expand_down.bits=required"
+#define UNSEEN (IN(CACHE1) | IN(CACHE1_HOOKED) | IN(CACHE2) | IN(CACHE3) | IN(CACHE3_HOOKED) | IN(OUT))
+
+/* Each is right under its own contract; under another its bits are wrong, or beyond their bound. */
+static void other_arithmetic_is_told_apart(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *text;
+        void (*plant)(const faulty_run *run);
+        const char *right, *wrong;
+        mp_tensor_set exposed;
+        mp_check fails;
+    } rows[] = {
+        {"one rounding", "M=5 E=4 K=96 N=72 lora_adapters=2", one_rounding,
+         "expand.add=one-rounding" BITS_OF_ALL, "expand.add=rounded" BITS_OF_ALL, 0, MP_CHECK_BITS},
+        {"two roundings", "M=5 E=4 K=96 N=72 lora_adapters=2", NULL, "expand.add=rounded" BITS_OF_ALL, NULL,
+         0, MP_CHECK_BITS},
+        {"zeros added", "M=9 N=72 lora_adapters=2 scope=expand_gate_up data=special", zeros_added,
+         "expand.rows=plus-zero expand_gate_up.bits=required",
+         "expand.rows=kept expand_gate_up.bits=required", 0, MP_CHECK_BITS},
+        {"float32 rows", "M=5 E=4 K=96 N=72 lora_adapters=2", rows_in_float32,
+         "expand.input=float32 expand.add=one-rounding shrink.accumulator=ieee-any-order "
+         "expand.accumulator=ieee-any-order",
+         "expand.input=stored" BITS_OF_ALL, UNSEEN, MP_CHECK_BITS},
+        {"rounded parts", "M=5 E=4 K=96 N=72 lora_adapters=2", parts_rounded,
+         "shrink.split_k=4 shrink.parts_rounded=1", "shrink.split_k=4", 0, MP_CHECK_BOUND},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const fault f = {.name = rows[i].name, .plant = rows[i].plant};
+        const mp_verdict *v = judge(&f, rows[i].right, rows[i].exposed, rows[i].text);
+        if (v->outcome != MP_PASS) fail_msg("%s: %s", rows[i].name, v->reason);
+        if (!rows[i].wrong) continue;
+        v = judge(&f, rows[i].wrong, rows[i].exposed, rows[i].text);
+        if (v->outcome != MP_FAIL || v->check[rows[i].fails].answer != MP_FAILED)
+            fail_msg("%s under another contract: %s %s", rows[i].name, mp_outcome_name(v->outcome),
+                     v->reason);
+    }
+}
+
+/* The presets of published kernels: what is predicted under each, and that two kernels' bits are one
+ * kernel's. */
+static void published_variants_have_presets(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        bool shrinks, expands;
+    } rows[] = {{"sm_90", true, true},
+                {"sm_90-lora-whole-add", true, true},
+                {"sm_90-lora-one-kernel", true, true},
+                {"sm_90-lora-small-batch", false, false},
+                {"sm_90-lora-virtual-experts", true, true},
+                {"sm_90-triton-lora-whole-add", true, true}};
+    const mp_case c = parsed("M=4 lora_adapters=2");
+    mp_contract plain;
+    const char *why;
+    assert_int_equal(mp_contract_preset("sm_90", &c, &plain, NULL), MP_OK);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        mp_contract contract;
+        mp_error err = {0};
+        if (mp_contract_preset(rows[i].name, &c, &contract, &err) != MP_OK) fail_msg("%s", err.text);
+        assert_string_equal(contract.preset, rows[i].name);
+        assert_int_equal(mp_predictable(&contract, &c, MP_SHRINK_DOWN, &why), rows[i].shrinks);
+        assert_int_equal(mp_predictable(&contract, &c, MP_EXPAND_DOWN, &why), rows[i].expands);
+        const bool same = mp_contract_digest(&contract) == mp_contract_digest(&plain);
+        assert_int_equal(same, i == 0 || strcmp(rows[i].name, "sm_90-lora-one-kernel") == 0);
+    }
+    assert_int_equal(mp_contract_preset("sm_90-lora-none", &c, &plain, NULL), MP_EINPUT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_truth_is_the_definition),
         cmocka_unit_test(segments_say_what_tokens_say),
         cmocka_unit_test(a_right_subject_passes_whatever_it_exposes),
+        cmocka_unit_test(other_arithmetic_is_told_apart),
+        cmocka_unit_test(published_variants_have_presets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -728,7 +728,7 @@ static void every_stage_is_told_while_it_goes_on(void **state) {
     (void)state;
     char told[4096] = "";
     mp_progress_listen(note_phase, told);
-    judge_by((spoiled){0}, "M=4 topk=2 K=32 N=16 act=silu", NULL, NULL);
+    judge_by((spoiled){0}, "M=4 topk=2 K=32 N=16 act=silu lora_adapters=2 quant=fp8-block", NULL, NULL);
     mp_progress_listen(NULL, NULL);
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         static const char *const whats[] = {"run", "judge", "run 2"};

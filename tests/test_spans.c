@@ -43,7 +43,7 @@ static const mp_verdict *judge(const fault *f, mp_tensor_set exposed, const char
 
 /* The composed bounds hold on every data family, activation and format, in every layout and mode; and the
  * bits of what is not exposed are predicted through. The sharper, probabilistic bound of the rows holds too.
- */
+ * Sums are short: of longer ones the bounds are further from what happens, and one too small shows less. */
 static void a_right_subject_passes_whatever_it_exposes(void **state) {
     (void)state;
     static const fault nothing[] = {{.name = "nothing wrong"},
@@ -72,7 +72,7 @@ static void a_right_subject_passes_whatever_it_exposes(void **state) {
             for (size_t k = 0; k < COUNT(kinds); k++)
                 for (size_t w = 0; w < COUNT(ways); w++) {
                     char text[256];
-                    snprintf(text, sizeof text, "M=5 E=4 K=96 N=72 data=%s %s%s", families[d], kinds[k],
+                    snprintf(text, sizeof text, "M=5 E=4 K=40 N=24 data=%s %s%s", families[d], kinds[k],
                              ways[w]);
                     const bool biased_twice = strstr(kinds[k], "bias") && strstr(ways[w], "bias");
                     if (biased_twice || (strstr(families[d], "dtype") && strstr(ways[w], "dtype"))) continue;
@@ -91,7 +91,7 @@ static void a_right_subject_passes_whatever_it_exposes(void **state) {
 static void the_probabilistic_bound_is_sharper_for_long_sums(void **state) {
     (void)state;
     static const fault nothing = {.name = "nothing wrong"};
-    const mp_verdict *v = judge(&nothing, IN(OUT), "M=3 E=2 topk=2 K=512 N=4096 act=silu");
+    const mp_verdict *v = judge(&nothing, IN(OUT), "M=3 E=2 topk=2 K=64 N=4096 act=silu");
     assert_int_equal(v->outcome, MP_PASS);
     assert_int_equal(v->check[MP_CHECK_RMS].answer, MP_PASSED);
 }

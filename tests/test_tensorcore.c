@@ -3,6 +3,7 @@
  * properties. Longer than most: the worked examples and the oracle belong beside each other. */
 #include "moeparity/dtype.h"
 #include "ref/predict/tensorcore.h"
+#include "tests/codes_support.h"
 
 #include <fenv.h>
 #include <math.h>
@@ -17,8 +18,7 @@
 
 /* ---- worked examples ---- */
 
-/* a and b list lanes from 0 on: codes in hex; "xn" repeats one; "@n" puts it into lane n; unlisted lanes are
- * 0. */
+/* a and b list lanes from 0 on, as tests/codes_support.h reads them. */
 typedef struct example {
     int sm;
     mp_tc_instruction instruction;
@@ -93,19 +93,6 @@ static const example EXAMPLES[] = {
     {ON(90, MMA), MP_TC_E4M3, "7E,FE,01@16", "7E,7E,01@16", 0, 0},
 };
 
-static void parse_lanes(const char *text, uint32_t lanes[MP_TC_MAX_GROUP]) {
-    memset(lanes, 0, MP_TC_MAX_GROUP * sizeof *lanes);
-    for (int lane = 0; *text;) {
-        char *end;
-        const uint32_t code = (uint32_t)strtoul(text, &end, 16);
-        long repeat = 1;
-        if (*end == 'x') repeat = strtol(end + 1, &end, 10);
-        if (*end == '@') lane = (int)strtol(end + 1, &end, 10);
-        while (repeat-- > 0) lanes[lane++] = code;
-        text = *end == ',' ? end + 1 : end;
-    }
-}
-
 /* One instruction's k: 32 for fp8, 16 for 16-bit operands, 8 for tf32; on older parts several steps. */
 static int instruction_k(mp_tc_input input) {
     return input == MP_TC_TF32 ? 8 : input == MP_TC_BF16 || input == MP_TC_FP16 ? 16 : 32;
@@ -116,8 +103,8 @@ static void check_examples(const example *examples, size_t count, mp_tc_result r
         const example *e = &examples[i];
         uint32_t a[MP_TC_MAX_GROUP], b[MP_TC_MAX_GROUP];
         mp_tc_model model;
-        parse_lanes(e->a, a);
-        parse_lanes(e->b, b);
+        parse_lanes(e->a, MP_TC_MAX_GROUP, a);
+        parse_lanes(e->b, MP_TC_MAX_GROUP, b);
         assert_true(mp_tc_find(e->sm, e->instruction, e->input, e->input, &model));
         model.result = result;
         const uint32_t got = mp_tc_dot(&model, instruction_k(e->input), a, b, e->c);
@@ -170,8 +157,8 @@ static void float16_results_are_rounded_at_both_ends_of_the_format(void **state)
 static void long_example_differs_from_fma(void **state) {
     (void)state;
     uint32_t a[MP_TC_MAX_GROUP], b[MP_TC_MAX_GROUP], bits = 0xBA9C2327;
-    parse_lanes(LONG_A, a);
-    parse_lanes(LONG_B, b);
+    parse_lanes(LONG_A, MP_TC_MAX_GROUP, a);
+    parse_lanes(LONG_B, MP_TC_MAX_GROUP, b);
     float acc;
     memcpy(&acc, &bits, sizeof acc);
     for (int k = 0; k < 16; k++)
@@ -187,14 +174,17 @@ static void long_example_differs_from_fma(void **state) {
  * The one rounding to float32 is the CPU's own, in mode "towards zero". */
 static double operand(mp_tc_input input, uint32_t code) {
     if (input == MP_TC_TF32) return mp_decode_code(MP_FP32, code & ~0x1FFFu);
-    static const mp_dtype dtype[] = {
-        [MP_TC_BF16] = MP_BF16, [MP_TC_FP16] = MP_FP16, [MP_TC_E4M3] = MP_E4M3, [MP_TC_E5M2] = MP_E5M2};
+    static const mp_dtype dtype[] = {[MP_TC_BF16] = MP_BF16,
+                                     [MP_TC_FP16] = MP_FP16,
+                                     [MP_TC_E4M3] = MP_E4M3,
+                                     [MP_TC_E5M2] = MP_E5M2,
+                                     [MP_TC_E2M1] = MP_E2M1};
     return mp_decode_code(dtype[input], code);
 }
 
 static int operand_exponent(mp_tc_input input, double value) {
-    static const int emin[] = {
-        [MP_TC_BF16] = -126, [MP_TC_FP16] = -14, [MP_TC_TF32] = -126, [MP_TC_E4M3] = -6, [MP_TC_E5M2] = -14};
+    static const int emin[] = {[MP_TC_BF16] = -126, [MP_TC_FP16] = -14, [MP_TC_TF32] = -126,
+                               [MP_TC_E4M3] = -6,   [MP_TC_E5M2] = -14, [MP_TC_E2M1] = 0};
     return value == 0 || ilogb(value) < emin[input] ? emin[input] : ilogb(value);
 }
 
@@ -245,21 +235,14 @@ static uint32_t oracle(const mp_tc_model *m, const uint32_t *a, const uint32_t *
 
 /* ---- random operands ---- */
 
-static uint64_t random_state = 1;
-static uint32_t random_bits(void) { /* splitmix64 */
-    uint64_t z = random_state += UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return (uint32_t)(z >> 32);
-}
-
 enum { MODERATE, ANY_CODE, EDGES, MODES };
-static const int FRACTION_BITS[] = {7, 10, 23, 3, 2}, BITS[] = {16, 16, 32, 8, 8},
-                 BIAS[] = {127, 15, 127, 7, 15};
+static const int FRACTION_BITS[] = {7, 10, 23, 3, 2, 1}, BITS[] = {16, 16, 32, 8, 8, 4},
+                 BIAS[] = {127, 15, 127, 7, 15, 1};
 
 static uint32_t random_code(mp_tc_input input, int mode) {
-    const uint32_t any = random_bits() >> (32 - BITS[input]), sign = any & 1u << (BITS[input] - 1),
-                   fraction = any & ((1u << FRACTION_BITS[input]) - 1);
+    const uint32_t any = random_bits() >> (32 - BITS[input]);
+    if (input == MP_TC_E2M1) return any; /* all codes are moderate, and none is special */
+    const uint32_t sign = any & 1u << (BITS[input] - 1), fraction = any & ((1u << FRACTION_BITS[input]) - 1);
     if (mode == ANY_CODE) return any;
     if (mode == EDGES) switch (random_bits() % 24) {
         case 0:
@@ -321,6 +304,8 @@ static const struct {
     {90, MP_TC_WGMMA, MP_TC_E5M2, MP_TC_E4M3, MP_TC_FLOAT32},
     {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16, MP_TC_FLOAT32},
     {100, MP_TC_TCGEN05, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FLOAT32},
+    {100, MP_TC_TCGEN05, MP_TC_E2M1, MP_TC_E2M1, MP_TC_FLOAT32},
+    {120, MP_TC_MMA, MP_TC_E2M1, MP_TC_E5M2, MP_TC_FLOAT32},
     {80, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},
     {90, MP_TC_WGMMA, MP_TC_FP16, MP_TC_FP16, MP_TC_FLOAT16},
 };
@@ -508,6 +493,10 @@ static void parameters_of_every_architecture(void **state) {
         {100, MP_TC_TCGEN05, MP_TC_BF16, MP_TC_BF16, 16, 25, 23},
         {100, MP_TC_TCGEN05, MP_TC_TF32, MP_TC_TF32, 8, 25, 23},
         {100, MP_TC_TCGEN05, MP_TC_E5M2, MP_TC_E5M2, 32, 25, 23},
+        {100, MP_TC_TCGEN05, MP_TC_E2M1, MP_TC_E4M3, 32, 25, 23},
+        {120, MP_TC_MMA, MP_TC_FP16, MP_TC_FP16, 16, 25, 23},
+        {120, MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, 8, 25, 23},
+        {120, MP_TC_MMA, MP_TC_E4M3, MP_TC_E2M1, 32, 25, 23},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         mp_tc_model m;
@@ -526,6 +515,9 @@ static void what_does_not_exist_is_not_found(void **state) {
     assert_false(mp_tc_find(80, MP_TC_WGMMA, MP_TC_BF16, MP_TC_BF16, &m));
     assert_false(mp_tc_find(86, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3, &m));
     assert_false(mp_tc_find(90, MP_TC_WGMMA, MP_TC_BF16, MP_TC_FP16, &m));
+    assert_false(mp_tc_find(100, MP_TC_MMA, MP_TC_E4M3, MP_TC_E4M3, &m));
+    assert_false(mp_tc_find(90, MP_TC_WGMMA, MP_TC_E4M3, MP_TC_E2M1, &m));
+    assert_false(mp_tc_find(120, MP_TC_WGMMA, MP_TC_BF16, MP_TC_BF16, &m));
     assert_false(mp_tc_find(85, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, &m));
     assert_true(mp_tc_find(90, MP_TC_WGMMA, MP_TC_BF16, MP_TC_BF16, &m) && m.measured);
     assert_true(mp_tc_find(80, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, &m) && !m.measured);
@@ -544,11 +536,13 @@ static void nothing_but_sm_90_is_measured(void **state) {
                                 &m))
                     continue;
                 assert_int_equal(m.measured, sm == 90);
+                assert_int_equal(m.zero_exponent, input == MP_TC_S8 ? 0 : -133);
                 measured += m.measured;
                 published += sm > 90;
             }
-    assert_int_equal(measured, 2 * MP_TC_INPUT_COUNT); /* mma.sync and wgmma */
-    assert_int_equal(published, 2 * MP_TC_INPUT_COUNT);
+    assert_int_equal(measured, 2 * (MP_TC_INPUT_COUNT - 1)); /* mma.sync and wgmma, of all but e2m1 */
+    assert_int_equal(published, 4 + MP_TC_INPUT_COUNT + MP_TC_INPUT_COUNT); /* sm_100: mma.sync of bf16, fp16,
+                                                                              tf32, s8, and tcgen05; sm_120 */
 }
 
 int main(void) {

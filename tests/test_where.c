@@ -92,6 +92,11 @@ static void codes_are_as_far_apart_as_the_format_orders_them(void **state) {
     assert_int_equal(mp_ulps_between(MP_BF16, 0x0001, 0x8001), 2);
     assert_int_equal(mp_ulps_between(MP_FP32, 0x7F800000, 0x7F7FFFFF), 1); /* Inf follows the largest */
     assert_true(mp_ulps_between(MP_FP16, 0x7E00, 0x3C00) == INT64_MAX);    /* NaN */
+    assert_int_equal(mp_ulps_between(MP_I8, 0xFF, 0x01), 2);               /* -1 and 1 */
+    assert_int_equal(mp_ulps_between(MP_U4, 0xF, 0x1), 14);
+    assert_int_equal(mp_ulps_between(MP_E2M1, 0x9, 0x2), 3); /* -0.5, 0, 0.5, 1 */
+    assert_int_equal(mp_ulps_between(MP_UE8M0, 0xFE, 0x7F), 127);
+    assert_true(mp_ulps_between(MP_UE8M0, 0xFF, 0x7F) == INT64_MAX);
 }
 
 static void it_begins_in_the_earliest_stage(void **state) {

@@ -3,6 +3,7 @@
 
 #include "cases/case_tools.h"
 #include "harness/bisect/k_search.h"
+#include "harness/bisect/signature.h"
 #include "harness/wire.h"
 
 #include <inttypes.h>
@@ -82,6 +83,12 @@ static void tell_nothing(const mp_k_search *s, const mp_k_shown *whole, mp_text 
                 s->runs.by_bits ? "no difference: all %" PRId64 " elements of %s have the predicted bits"
                                 : "no difference: all %" PRId64 " elements of %s are within their bounds",
                 whole->compared, mp_stage_name(s->runs.seen));
+    mp_signature fails;
+    char name[MP_SIGNATURE_TEXT_MAX];
+    if (!mp_signature_of(&s->first.v, &fails)) return;
+    mp_signature_text(&fails, name);
+    mp_text_add(text, "; the case fails elsewhere, in %s: moeparity bisect stage tells where that begins",
+                name);
 }
 
 /* BLOCK_SIZE_K of the stage's tile, 0 where none is told: "16x32x64x1x4x3 16x32x64x1x4x3 (default)". */

@@ -4,7 +4,9 @@
 #include "harness/checks/session.h"
 
 #include "cases/case_tools.h"
+#include "cases/edit.h"
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "cases/parts.h"
 #include "harness/answers.h"
 #include "harness/verdict_make.h"
@@ -21,10 +23,16 @@ static mp_pair_figures *new_pair(mp_verdict *v, const char *text, bool required)
     return f;
 }
 
-/* The inputs of a variant: the case's own, or of a smaller batch the first tokens of them. */
+/* The inputs of a variant: the case's own, of a smaller batch the first tokens of them, with other
+ * adapters its own. */
 static mp_status inputs_of(const mp_session *s, const mp_case *variant, mp_inputs *first,
                            const mp_inputs **in, mp_error *err) {
     *in = s->in;
+    if (!mp_lora_same_fields(variant, &s->row->c)) { /* the same numbers, but for the adapters */
+        const mp_status status = mp_inputs_create(variant, first, err);
+        *in = first;
+        return status == MP_OK ? mp_inputs_edit(variant, s->options->settings.edit, first, err) : status;
+    }
     if (variant->M == s->row->c.M) return MP_OK;
     *in = first;
     int64_t *rows = malloc((size_t)variant->M * sizeof *rows);

@@ -2,6 +2,7 @@
 #include "harness/checks/compare.h"
 
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "cases/slots.h"
 #include "harness/verdict_make.h"
 
@@ -156,6 +157,7 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
         const mp_tensor *ta = &a->trace->t[id], *tb = &b->trace->t[id];
         const mp_rows rows = mp_tensors[id].rows;
         if (!ta->data || !tb->data) continue;
+        if (MP_LORA_ALIGN_TENSORS & MP_IN_SET(id) && !mp_lora_same_fields(a->c, b->c)) continue;
         if ((rows == MP_ROWS_CHUNK && align) || rows == MP_ROWS_TOKEN ||
             (rows == MP_ROWS_CACHE && rows_known(a) && rows_known(b)))
             status = compare_tensor(&k, (mp_tensor_id)id, found, err);

@@ -58,7 +58,7 @@ static void add_contract(mp_sum_rules *r, const char *name, const mp_contract *c
 
 /* The tensor cores by their architectures' names, then every accumulator that is predicted. */
 static void add_whole_sums(mp_sum_rules *r, const mp_case *c, mp_stage stage) {
-    static const char *const presets[] = {"sm_90", "sm_100", "sm_80", "sm_86", "sm_89"};
+    static const char *const presets[] = {"sm_90", "sm_100", "sm_120", "sm_80", "sm_86", "sm_89"};
     const char *why;
     mp_contract contract;
     for (size_t i = 0; i < sizeof presets / sizeof *presets; i++) {
@@ -80,7 +80,7 @@ static void add_whole_sums(mp_sum_rules *r, const mp_case *c, mp_stage stage) {
                                    .group = model.group,
                                    .fraction_bits = model.fraction_bits,
                                    .result_fraction_bits = model.result_fraction_bits,
-                                   .zero_exponent = MP_TC_ZERO_EXPONENT,
+                                   .zero_exponent = model.zero_exponent,
                                    .split_k = 1};
             snprintf(name, sizeof name, "sm_%d tensor core, tf32", architectures[i]);
             add_contract(r, name, &contract, stage);

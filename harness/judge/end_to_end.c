@@ -63,8 +63,7 @@ mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, c
     mp_judgement j;
     if (c->scope != MP_SCOPE_ALL || !trace->t[MP_OUT].data) return MP_OK;
     mp_status status = mp_judgement_open(c, contract, NULL, in, trace, MP_POISON_A, engine, v, &j, err);
-    if (status == MP_OK && !mp_judgement_lacks(&j, MP_ALL_STAGES) &&
-        mp_judgement_lost_slots(&j) == 0) {
+    if (status == MP_OK && !mp_judgement_lacks(&j, MP_ALL_STAGES) && mp_judgement_lost_slots(&j) == 0) {
         mp_progress("", "judge");
         status = measure(&j, err);
     }

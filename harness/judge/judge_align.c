@@ -47,8 +47,8 @@ static int64_t place_of(const sorted_row *r, int64_t position) {
     return r->place < 0 ? -1 : r->place + position;
 }
 
-/* Where the contract does not promise a stable order each expert's slots are compared as a multiset; what lies
- * behind the last of them is compared where the contract says what it is. */
+/* Where the contract does not promise a stable order each expert's slots are compared as a multiset; what
+ * lies behind the last of them is compared where the contract says what it is. */
 static mp_status judge_row(const mp_judgement *j, const sorted_row *r, mp_error *err) {
     mp_verdict *v = j->v;
     const int64_t bm = j->trace->block_size_m, used = r->used, used_blocks = used / bm;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LoRA's stages against float64.
  *
- * With u the unit roundoff of a step (2^-24, or 2^-53 with float64 steps) and e = rel * mass + abs the error of
- * an accumulation under the contract (ref/bounds.c):
+ * With u the unit roundoff of a step (2^-24, or 2^-53 with float64 steps) and e = rel * mass + abs the
+ * error of an accumulation under the contract (ref/bounds.c):
  *
  *   shrink   |h - h*| <= e. The last rounding is the store's. In q parts that are each rounded to dtype and
  *            added in dtype, 2q - 1 roundings to dtype touch any term, and each part's own error is within e:
  *            gamma_(2q-1)(u_dtype) * (1 + rel) * mass more.
- *   expand   d = w * acc: |d - d*| <= |w| e + u (|d*| + |w| e), the epilogue's; rounded to dtype, half an ulp of
- *            the largest that d may be more. c + d is an addition in float32: u * (|c + d*| + that) more, and
- *            the last rounding is the store's.
+ *   expand   d = w * acc: |d - d*| <= |w| e + u (|d*| + |w| e), the epilogue's; rounded to dtype, half an
+ *            ulp of the largest that d may be more. c + d is an addition in float32: u * (|c + d*| + that)
+ *            more, and the last rounding is the store's.
  *
  * c, h and in are what the subject has there. Rows without an adapter are c, exactly. */
 #include "cases/graph_tables.h"
@@ -87,8 +87,8 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
     mp_stage_judge_merge(s, &part);
 }
 
-/* Rows of slots without an adapter: what was there before, or of a shrink and of filtered slots zeros, where the
- * contract says so. */
+/* Rows of slots without an adapter: what was there before, or of a shrink and of filtered slots zeros,
+ * where the contract says so. */
 static void judge_other_rows(lora_judge *l) {
     mp_stage_judge *s = &l->s;
     const int32_t *ids = s->j->t[MP_TOPK_IDS].data;
@@ -172,9 +172,10 @@ static radii radii_of(const mp_span *j, const mp_span_sums *sums, int64_t i) {
                    *mp_ball_at(&sums->acc.det, i) + own, sqrt(*mp_ball_at(&sums->acc.random, i))};
 }
 
-/* The sums are the result, but for their rounding; rows of slots without an adapter stay zeros. Shrunk rows that
- * are not stored are float32. */
-static mp_status propagate_shrink(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
+/* The sums are the result, but for their rounding; rows of slots without an adapter stay zeros. Shrunk
+ * rows that are not stored are float32. */
+static mp_status propagate_shrink(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out,
+                                  mp_error *err) {
     const mp_contract *contract = j->j->contract;
     const mp_dtype stored = mp_case_dtype(&j->part, mp_stages[stage].output),
                    dtype = contract->lora_input == MP_LORA_FLOAT32 ? MP_FP32 : stored;
@@ -184,17 +185,20 @@ static mp_status propagate_shrink(mp_span *j, mp_stage stage, const mp_balls *in
                                : 0;
     mp_lora_gemm g;
     mp_span_sums sums = {0};
-    mp_tensor shown = mp_case_shape(&j->part, mp_stages[stage].output, 16); /* a shape: nothing is stored in it */
+    mp_tensor shown =
+        mp_case_shape(&j->part, mp_stages[stage].output, 16); /* a shape: nothing is stored in it */
     mp_tensor t[MP_TENSOR_COUNT];
     memcpy(t, j->t, sizeof t);
     t[mp_stages[stage].output] = shown;
-    mp_status status = mp_lora_gemm_create(&(mp_stage_call){.c = &j->part, .t = t, .map = &j->map}, stage, &g, err);
+    mp_status status =
+        mp_lora_gemm_create(&(mp_stage_call){.c = &j->part, .t = t, .map = &j->map}, stage, &g, err);
     if (status == MP_OK) status = mp_span_gemm(j, stage, &g.problem, in, &sums, err);
     for (int64_t v = 0; status == MP_OK && v < g.problem.slots; v++)
         for (int64_t n = 0; n < g.width && g.problem.topk_ids[v] >= 0; n++) {
             const int64_t i = v * g.width + n;
             radii r = radii_of(j, &sums, i);
-            const double extra = rounded * (1 + sums.bound.rel) * (sums.mass[i] + *mp_ball_at(&sums.acc.sure, i));
+            const double extra =
+                rounded * (1 + sums.bound.rel) * (sums.mass[i] + *mp_ball_at(&sums.acc.sure, i));
             mp_span_store(j, stage, dtype, &sums.acc, i, r.value, r.sure + extra, r.det + extra, r.random);
         }
     *out = as_rows(&sums.acc, g.slices * g.width);
@@ -204,11 +208,13 @@ static mp_status propagate_shrink(mp_span *j, mp_stage stage, const mp_balls *in
 }
 
 /* in: what is added to, and the shrunk rows. The rounding of d is one to nearest, as a store is. */
-static mp_status propagate_expand(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
+static mp_status propagate_expand(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out,
+                                  mp_error *err) {
     const mp_contract *contract = j->j->contract;
     const mp_tensor_id id = mp_stages[stage].output;
     const bool unstored = stage == MP_EXPAND_GATE_UP && mp_contract_fuses_act(contract, j->j->c),
-               rounds = contract->lora_add == MP_LORA_ADD_ROUNDED && mp_store_rounds(contract, mp_case_dtype(&j->part, id));
+               rounds = contract->lora_add == MP_LORA_ADD_ROUNDED &&
+                        mp_store_rounds(contract, mp_case_dtype(&j->part, id));
     const mp_dtype stored = mp_case_dtype(&j->part, id), dtype = unstored ? MP_FP32 : stored;
     const double u = mp_step_roundoff(contract);
     mp_lora_gemm g;
@@ -218,14 +224,16 @@ static mp_status propagate_expand(mp_span *j, mp_stage stage, const mp_balls *in
     t[mp_stage_output(&j->part, stage)] = mp_case_shape(&j->part, mp_stage_output(&j->part, stage), 16);
     t[stage == MP_EXPAND_GATE_UP ? MP_LORA_H1 : MP_LORA_H2] =
         mp_case_shape(&j->part, stage == MP_EXPAND_GATE_UP ? MP_LORA_H1 : MP_LORA_H2, 16);
-    mp_status status = mp_lora_gemm_create(&(mp_stage_call){.c = &j->part, .t = t, .map = &j->map}, stage, &g, err);
+    mp_status status =
+        mp_lora_gemm_create(&(mp_stage_call){.c = &j->part, .t = t, .map = &j->map}, stage, &g, err);
     const mp_balls base = in[0], h = as_rows(&in[1], j->part.lora_rank);
     if (status == MP_OK) status = mp_span_gemm(j, stage, &g.problem, &h, &sums, err);
     if (status == MP_OK) status = mp_balls_create(out, base.rows, base.width, false, err);
     for (int64_t v = 0; status == MP_OK && v < g.problem.slots; v++)
         for (int64_t n = 0; n < g.width; n++) {
             const int64_t at = mp_lora_element(&g, v, n), i = v * g.width + n;
-            const double b = *mp_ball_at(&base.value, at), b_sure = base.exact ? 0 : *mp_ball_at(&base.sure, at),
+            const double b = *mp_ball_at(&base.value, at),
+                         b_sure = base.exact ? 0 : *mp_ball_at(&base.sure, at),
                          b_det = base.exact ? 0 : *mp_ball_at(&base.det, at),
                          b_random = base.exact ? 0 : *mp_ball_at(&base.random, at);
             if (g.problem.topk_ids[v] < 0) { /* its own bits, which are stored already */
@@ -240,11 +248,13 @@ static mp_status propagate_expand(mp_span *j, mp_stage stage, const mp_balls *in
             mp_epilogue_expect(contract, &g.epilogue, r.value, r.sure, 0, n, v, &d, &sure);
             mp_epilogue_expect(contract, &g.epilogue, r.value, r.det, 0, n, v, &d, &det);
             const double half = rounds ? mp_half_ulp(stored, fabs(d) + sure) : 0;
-            if (rounds && !(fabs(d) + sure + half <= mp_dtype_format(stored)->max_finite)) sure = (double)INFINITY;
+            if (rounds && !(fabs(d) + sure + half <= mp_dtype_format(stored)->max_finite))
+                sure = (double)INFINITY;
             sure += half + b_sure;
             const double added = u * (fabs(b + d) + sure);
-            mp_span_store(j, stage, dtype, out, at, b + d, sure + added, det + b_det + added,
-                          hypot(hypot(mp_epilogue_factor(&g.epilogue, 0, v) * r.random, j->lambda * half), b_random));
+            mp_span_store(
+                j, stage, dtype, out, at, b + d, sure + added, det + b_det + added,
+                hypot(hypot(mp_epilogue_factor(&g.epilogue, 0, v) * r.random, j->lambda * half), b_random));
         }
     mp_balls_destroy(&sums.acc);
     free(sums.mass);

@@ -70,7 +70,8 @@ void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b
 
 enum { MOST_TAKEN = 2 }; /* an expand of LoRA takes what it adds to, and the shrunk rows */
 
-/* What the stage takes from those before it, align's integers aside, by the order of tensors; their number. */
+/* What the stage takes from those before it, align's integers aside, by the order of tensors; their
+ * number. */
 static int taken(const mp_case *c, mp_stage stage, mp_tensor_id ids[MOST_TAKEN]) {
     mp_tensor_set made = 0;
     int count = 0;

@@ -51,8 +51,8 @@ typedef mp_status mp_span_visit(void *ctx, const mp_judgement *j, mp_stage first
                                 mp_error *err);
 mp_status mp_for_each_span(const mp_judgement *j, mp_span_visit visit, void *ctx, mp_error *err);
 
-/* The tensors that these stages as one are computed from, and which are not there: of a subject's run none, for
- * it was given them; a file may hold any. */
+/* The tensors that these stages as one are computed from, and which are not there: of a subject's run
+ * none, for it was given them; a file may hold any. */
 mp_tensor_set mp_judgement_lacks(const mp_judgement *j, mp_stage_set stages);
 /* Slots whose rows in the caches are not known, though they should have some. */
 int64_t mp_judgement_lost_slots(const mp_judgement *j);

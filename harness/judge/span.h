@@ -48,21 +48,22 @@ mp_status mp_span_propagate(mp_span *span, const mp_judgement *j, mp_stage_set s
 void mp_span_store(const mp_span *span, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random);
 
-/* A GEMM on balls: float64 sums of the values; in sure and det the magnitudes of the sums of the operand's, in
- * random the sum of squares of its random radii, each times the weight. All of [slots, n] of the problem, whose
- * a is replaced by `in`, or exact where that is NULL. */
+/* A GEMM on balls: float64 sums of the values; in sure and det the magnitudes of the sums of the
+ * operand's, in random the sum of squares of its random radii, each times the weight. All of [slots, n] of
+ * the problem, whose a is replaced by `in`, or exact where that is NULL. */
 typedef struct mp_span_sums {
     mp_balls acc;
-    double *mass; /* of the values */
+    double *mass;       /* of the values */
     mp_sum_bound bound; /* of the accumulation */
 } mp_span_sums;
 /* To be freed by the caller, after an error too; acc is the caller's to take. */
 mp_status mp_span_gemm(mp_span *span, mp_stage stage, const mp_gemm_problem *problem, const mp_balls *in,
                        mp_span_sums *sums, mp_error *err);
 
-/* The stages on balls, mp_propagate_align, ...: each creates `out`, which the caller destroys, after an error
- * too. in: what the stages before have left of what it reads, by the order of tensors, as balls or, where it
- * is exposed, the tensor in slots; NULL for a stage that reads none of another's: x has a row a token. A stage that knows no bounds leaves an infinite `sure`. */
+/* The stages on balls, mp_propagate_align, ...: each creates `out`, which the caller destroys, after an
+ * error too. in: what the stages before have left of what it reads, by the order of tensors, as balls or,
+ * where it is exposed, the tensor in slots; NULL for a stage that reads none of another's: x has a row a
+ * token. A stage that knows no bounds leaves an infinite `sure`. */
 typedef mp_status mp_span_stage(mp_span *span, const mp_balls *in, mp_balls *out, mp_error *err);
 #define MP_PROPAGATE_STAGE(stage, scope, name) mp_span_stage mp_propagate_##name;
 MP_STAGES(MP_PROPAGATE_STAGE)

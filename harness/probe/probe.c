@@ -41,6 +41,8 @@ mp_status mp_probe_evaluate_model(void *context, int steps, const uint32_t *a, c
     return MP_OK;
 }
 
+enum { SM_90_ZERO_EXPONENT = -133 };
+
 bool mp_probe_propose(const mp_probe_kind *kind, const mp_measurement *m, mp_tc_model *model) {
     const bool direct = m->c_fused == MP_YES && m->ascending;
     *model = (mp_tc_model){
@@ -50,7 +52,7 @@ bool mp_probe_propose(const mp_probe_kind *kind, const mp_measurement *m, mp_tc_
         .fraction_bits = m->fraction_bits,
         .result_fraction_bits = m->result_bits,
         .zero_exponent =
-            m->e_zero_exact ? m->e_zero : MP_TC_ZERO_EXPONENT, /* any value below the bound gives the same
+            m->e_zero_exact ? m->e_zero : SM_90_ZERO_EXPONENT, /* any value below the bound gives the same
                                                                   results; sm_90 has this one */
         .method = direct ? MP_TC_DIRECT : MP_TC_THROUGH_FP16,
         .result = kind->accumulator,

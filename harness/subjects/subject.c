@@ -42,12 +42,14 @@ mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, 
     if ((offer->graphs || offer->overlaps) && !(s->begin && s->streams))
         return mp_fail(err, MP_EDEVICE, "subject %s offers %s, and has no %s", s->name,
                        offer->graphs ? "graphs" : "runs that overlap", s->begin ? "streams" : "begin");
-    if (mp_contract_fuses_act(&offer->contract, c) &&
-        offer->exposes & (MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE1_HOOKED)))
+    const mp_tensor_set unstored =
+        MP_IN_SET(MP_CACHE1_HOOKED) | (mp_case_has_lora(c) ? 0 : MP_IN_SET(MP_CACHE1));
+    if (mp_contract_fuses_act(&offer->contract, c) && offer->exposes & unstored)
         return mp_fail(err, MP_EDEVICE,
-                       "subject %s exposes cache1, and its contract has act.input=float32: what act reads is "
+                       "subject %s exposes %s, and its contract has act.input=float32: what act reads is "
                        "not stored, expose cache2 and what is behind it",
-                       s->name);
+                       s->name,
+                       offer->exposes & unstored & MP_IN_SET(MP_CACHE1) ? "cache1" : "cache1_hooked");
     if (offer->exposes == 0) return mp_fail(err, MP_EDEVICE, "subject %s exposes no output", s->name);
     if (c->mode == MP_MODE_INPLACE && !(offer->exposes & MP_IN_SET(MP_OUT)))
         return mp_fail(err, MP_EDEVICE, "subject %s does not expose out, which is x in place", s->name);

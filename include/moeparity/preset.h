@@ -14,7 +14,7 @@ extern "C" {
 /* Fills the contract that the name stands for on cases of this kind:
  *   float64         the reference itself
  *   ieee-any-order  float32 sums in any order, one rounding a stored tensor; nothing is promised of bits
- *   sm_80, sm_86, sm_89, sm_90, sm_100
+ *   sm_80, sm_86, sm_89, sm_90, sm_100, sm_120
  *                   this project's kernels on that architecture: mma.sync for bf16 and fp16 (TENSOR_CORE
  *                   in contract.h), fma over ascending k for fp32, the IEEE activation, stable align. Bits
  *                   are required where the architecture was measured, reported where its arithmetic is known
@@ -23,7 +23,7 @@ extern "C" {
  *   sm_90-cuda-math-sigmoid, sm_90-cuda-math-product, sm_90-torch-compile
  *                   the same but for exp, tanh and erf: act.function, as published kernels have them
  *                   (MP_ACT_FUNCTIONS in contract.h). Bits of act are predicted by the special-function unit
- *                   of an sm_90; behind the other four names they are reported at most
+ *                   of an sm_90; behind the other five names they are reported at most
  *   weakest         mp_contract_weakest
  *   any             MP_ANY_CONTRACT: what any sane kernel meets, also one on tensor cores that nobody told of
  *

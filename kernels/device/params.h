@@ -54,8 +54,7 @@ typedef struct mp_align_params {
  * Kernels of codes (-DW_SCALE) have what follows out_step, too. A group is so many codes of a row as have one
  * scale, column and group are counted from 0:
  *   scale of a   a_scale[row of a * a_scale_row + group * a_scale_group]; none where a is no codes
- *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row + group], times
- *                w_global[expert * w_globals + column / w_global_rows] where there is one
+ *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row + group]
  *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; packed ones are two columns to
  *                a byte, and column / 2 counts */
 typedef struct mp_gemm_params {
@@ -76,13 +75,12 @@ typedef struct mp_gemm_params {
     long long w_list, list_positions, list_blocks; /* of a list: sorted_token_ids and expert_ids */
     int out_step;
 #if !defined(__CUDACC_RTC__) || defined(W_SCALE)
-    MP_DEVICE_POINTER(const float) a_scale;
-    MP_DEVICE_POINTER(const void) w_scale; /* of the format that -DW_SCALE names */
+    MP_DEVICE_POINTER(const void) a_scale; /* of the format that -DA_SCALE names */
+    MP_DEVICE_POINTER(const void) w_scale; /* likewise */
     MP_DEVICE_POINTER(const void) w_zero;
-    MP_DEVICE_POINTER(const float) w_global;
     long long a_scale_row, a_scale_group;
     long long w_scale_expert, w_scale_row, w_zero_expert, w_zero_row;
-    int w_scale_rows, w_globals, w_global_rows;
+    int w_scale_rows;
 #endif
 } mp_gemm_params;
 

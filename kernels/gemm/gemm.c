@@ -57,8 +57,10 @@ __attribute__((format(printf, 2, 3))) static void add_options(mp_kernel *kernel,
 }
 
 static void add_codes(mp_kernel *kernel, const mp_gemm_codes *codes) {
-    add_options(kernel, " -DA_DTYPE=%d -DW_DTYPE=%d -DW_SCALE=%d -DGROUP=%lld -DZERO=%d", (int)codes->a,
-                (int)codes->w, (int)codes->w_scale, (long long)codes->group, codes->zero);
+    add_options(kernel,
+                " -DA_DTYPE=%d -DW_DTYPE=%d -DA_SCALE=%d -DW_SCALE=%d -DGROUP=%lld -DZERO=%d -DZEROS=%d",
+                (int)codes->a, (int)codes->w, (int)codes->a_scale, (int)codes->w_scale,
+                (long long)codes->group, codes->zero, codes->zeros);
 }
 
 mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_device_limits *limits) {
@@ -83,15 +85,18 @@ mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_
 
 /* ---- requests ---- */
 
-static mp_gemm_codes codes_of(const mp_case *c, mp_tensor_id w_scale) {
+static mp_gemm_codes codes_of(const mp_case *c, bool down) {
     const mp_scheme *s = mp_scheme_of(c);
     if (!c->quant) return (mp_gemm_codes){0};
     return (mp_gemm_codes){
         .present = true,
-        .a = s->quantises_activations ? s->activation : c->dtype,
+        .a = s->quantises_activations ? mp_quantiser_codes(s->quantiser) : c->dtype,
         .w = s->weight,
-        .w_scale = mp_case_dtype(c, w_scale),
+        .a_scale = mp_quantiser_scale(s->quantiser),
+        .w_scale = mp_case_dtype(c, down ? MP_W2_SCALE : MP_W1_SCALE),
         .group = s->enters == MP_SCALES_AFTER ? 0 : mp_case_group(c),
+        .zero = s->zero,
+        .zeros = s->zeros,
     };
 }
 
@@ -104,7 +109,7 @@ mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_st
     mp_gemm_request request = {
         .tile = down ? config->down : config->up,
         .dtype = c->dtype,
-        .codes = codes_of(c, down ? MP_W2_SCALE : MP_W1_SCALE),
+        .codes = codes_of(c, down),
         .row_length = down ? c->N : c->K,
         .atomic = down && c->fused_sum,
     };

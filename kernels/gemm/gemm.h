@@ -10,10 +10,11 @@
 /* Operands that are codes of other formats, with scales (kernels/device/params.h tells where those lie). */
 typedef struct mp_gemm_codes {
     bool present;
-    mp_dtype a, w;    /* formats of the operands */
-    mp_dtype w_scale; /* of the scales of w; those of a are fp32 */
+    mp_dtype a, w;             /* formats of the operands */
+    mp_dtype a_scale, w_scale; /* formats of the scales; a_scale is not read where a is no codes */
     int64_t group; /* codes of a row that share a scale; 0: all, and the scales multiply the sum of all k */
-    bool zero;     /* w has zero points of its own */
+    int zero;      /* of all codes of w */
+    bool zeros;    /* they have zero points of their own instead */
 } mp_gemm_codes;
 
 /* What is to be multiplied, and in which tile. */

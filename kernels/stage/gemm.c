@@ -73,16 +73,20 @@ static mp_gemm_params gemm_params(const mp_stage_call *call, mp_tensor_id w) {
 /* Where the scales of codes lie, and the codes of activations. */
 static void add_scales(const mp_stage_call *call, mp_stage stage, mp_gemm_params *params) {
     const bool down = stage == MP_DOWN;
+    const mp_tensor *t = call->t, *w_scale = &t[down ? MP_W2_SCALE : MP_W1_SCALE],
+                    *w_zero = &t[down ? MP_W2_ZERO : MP_W1_ZERO],
+                    *a_scale = mp_codes_scale(call->c, t, down ? MP_QUANT_ACT : MP_QUANT_X);
     const mp_scheme *s = mp_scheme_of(call->c);
-    const mp_tensor *w_scale = &call->t[down ? MP_W2_SCALE : MP_W1_SCALE],
-                    *a_scale = &call->t[down ? MP_CACHE2_SCALE : MP_X_SCALE];
     if (!call->c->quant) return;
     params->w_scale = mp_device_address(w_scale);
     params->w_scale_expert = w_scale->dim[1] * w_scale->dim[2];
     params->w_scale_row = w_scale->dim[2];
     params->w_scale_rows = s->block_rows == MP_WHOLE_AXIS ? params->n : (int)s->block_rows;
+    params->w_zero = mp_device_address(w_zero);
+    params->w_zero_expert = w_zero->dim[1] * w_zero->dim[2];
+    params->w_zero_row = w_zero->dim[2];
     if (!s->quantises_activations) return;
-    params->a = mp_device_address(&call->t[down ? MP_CACHE2_CODES : MP_X_CODES]);
+    params->a = mp_device_address(&t[down ? MP_CACHE2_CODES : MP_X_CODES]);
     params->a_scale = mp_device_address(a_scale);
     params->a_scale_row = s->granularity == MP_PER_TENSOR ? 0 : a_scale->dim[1];
     params->a_scale_group = 1;

@@ -36,8 +36,8 @@ def subject(
                    ("sm_90 act.rounding=gate-rounded"); a dict {"preset": ..., field: value}; or a function of
                    the case that gives either. None: "any", what every sane kernel meets
     scope          the stage that it is alone, "act": all other cases are a SKIP
-    exposes        names of the outputs that it leaves, "cache1 out" or a list. None: those that its
-                   parameters name, else what it returns
+    exposes        names of the outputs that it leaves, "cache1 out" or a list, or a function of the case that
+                   gives them. None: those that its parameters name, else what it returns
     supports       moeparity.only(mode="combine", ...), or a function of the case: None or True, or why the
                    case cannot be run, which is a SKIP
     tensors        "numpy", "torch" (on the host), "cuda" (torch on the GPU), "cupy". None: torch where the
@@ -94,7 +94,8 @@ class Subject:
         self.version = options.get("version")
         self.scope = options.get("scope")
         self._parameters = _parameters_of(function, self.name)
-        self._exposes = _words("exposes", options.get("exposes"))
+        exposes = options.get("exposes")
+        self._exposes = exposes if callable(exposes) else _words("exposes", exposes)
         self._library = None
 
     @property
@@ -132,9 +133,9 @@ class Subject:
         exposes = self._exposed(case)
         if exposes:
             offer["exposes"] = list(exposes)
-        elif self._exposes:
+        elif named := self._exposes_of(case):
             raise Unsupported(
-                f"{self.name} leaves {', '.join(self._exposes)}; the case's outputs are "
+                f"{self.name} leaves {', '.join(named)}; the case's outputs are "
                 f"{', '.join(case.outputs)}"
             )
         offer["contract"] = contract_words(self.options.get("contract"), case)
@@ -147,7 +148,7 @@ class Subject:
     def run(self, case, places, memory):
         """Calls the function on the tensors of a run, and copies what it returned into them. Gives the names
         of the outputs that are left."""
-        views = {p["name"]: self.library.view(p, memory) for p in places}
+        views = {p["name"]: self.library.view(_arrays.held(p), memory) for p in places}
         writable = [p["name"] for p in places if p["is_output"]]
         arguments = {}
         for name, parameter in self._parameters.items():
@@ -170,9 +171,13 @@ class Subject:
             )
         return left
 
+    def _exposes_of(self, case):
+        """What was said of its outputs, () where nothing was."""
+        return _words("exposes", self._exposes(case)) if callable(self._exposes) else self._exposes
+
     def _exposed(self, case):
         """The outputs of a case that are known to be left before it runs; () where only the run tells."""
-        named = self._exposes or [name for name in self._parameters if name in case.outputs]
+        named = self._exposes_of(case) or [name for name in self._parameters if name in case.outputs]
         return [name for name in named if name in case.outputs]
 
     def _named(self, returned, case, writable, left):

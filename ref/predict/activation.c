@@ -14,6 +14,8 @@
 #include <string.h>
 
 const char *mp_unpredictable_act(const mp_contract *contract, const mp_case *c) {
+    if (mp_case_has_lora(c) && mp_contract_fuses_act(contract, c))
+        return "what LoRA adds in float32 is bounded, not predicted";
     if (contract->act_rounding == MP_ACT_ANY_ROUNDING) return "act(gate) may be rounded or not";
     if (contract->act_clamp_nan == MP_CLAMP_NAN_ANY && mp_act_clamps(c->act))
         return "a NaN may be clamped or kept";

@@ -31,6 +31,7 @@ typedef enum mp_tc_input {
     MP_TC_TF32,
     MP_TC_E4M3,
     MP_TC_E5M2,
+    MP_TC_E2M1,
     MP_TC_S8,
     MP_TC_INPUT_COUNT
 } mp_tc_input;
@@ -50,20 +51,20 @@ typedef enum mp_tc_method { MP_TC_DIRECT, MP_TC_THROUGH_FP16 } mp_tc_method;
  * limit (.satfinite) after every step. */
 typedef enum mp_tc_result { MP_TC_FLOAT32, MP_TC_FLOAT16, MP_TC_INT32, MP_TC_INT32_SATURATED } mp_tc_result;
 
-enum { MP_TC_MAX_GROUP = 32, MP_TC_ZERO_EXPONENT = -133 /* of every model; measured on sm_90 */ };
+enum { MP_TC_MAX_GROUP = 32 };
 
 typedef struct mp_tc_model {
-    mp_tc_input a, b;         /* the same, except that e4m3 and e5m2 mix */
+    mp_tc_input a, b;         /* the same, except that formats of 8 bits and e2m1 mix where they exist */
     int group;                /* L: terms of one step; at most MP_TC_MAX_GROUP */
     int fraction_bits;        /* F; not used by s8, which is exact */
     int result_fraction_bits; /* of FLOAT32: 23, or 13 */
-    int zero_exponent;        /* e_max of zeros */
+    int zero_exponent;        /* e_max of zeros: measured on sm_90, elsewhere taken to be the same */
     mp_tc_method method;
     mp_tc_result result;
     bool measured; /* confirmed on hardware by this project; otherwise from the literature */
 } mp_tc_model;
 
-/* The model of architecture sm (70, 75, 80, 86, 89, 90, 100), accumulating in FLOAT32, s8 in INT32. The
+/* The model of architecture sm (70, 75, 80, 86, 89, 90, 100, 120), accumulating in FLOAT32, s8 in INT32. The
  * caller may set `result` to the other accumulator that fp16 and s8 have. False: there is no such
  * instruction, or its arithmetic is not known. */
 bool mp_tc_find(int sm, mp_tc_instruction instruction, mp_tc_input a, mp_tc_input b, mp_tc_model *model);

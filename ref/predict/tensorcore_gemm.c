@@ -215,6 +215,9 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
                        "tensor-core gemm: operands %s and %s, the model's are %s and %s",
                        mp_dtype_name(p->a.codes->dtype), mp_dtype_name(p->w.codes->dtype),
                        mp_dtype_name(a->dtype), mp_dtype_name(w->dtype));
+    if (mp_dtype_is_packed(a->dtype) || mp_dtype_is_packed(w->dtype))
+        return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: %s operands are not computed here",
+                       mp_dtype_name(MP_E2M1));
     if (model->method == MP_TC_THROUGH_FP16 && (mp_dtype_size(a->dtype) > 1 || mp_dtype_size(w->dtype) > 1))
         return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: %s and %s do not go through fp16, fp8 does",
                        mp_dtype_name(a->dtype), mp_dtype_name(w->dtype));

@@ -17,7 +17,7 @@ _Static_assert(sizeof(mp_tc_row) <= NUMBERS_AT, "the header fits in front of the
 const mp_tc_operand mp_tc_operands[] = {
     [MP_TC_BF16] = {MP_BF16, 0xFFFF, 7, 127, 0x7F80},     [MP_TC_FP16] = {MP_FP16, 0xFFFF, 10, 15, 0x7C00},
     [MP_TC_TF32] = {MP_FP32, 0xFFFFE000, 7, 127, 0x7F80}, [MP_TC_E4M3] = {MP_E4M3, 0xFF, 3, 7, 0x7F},
-    [MP_TC_E5M2] = {MP_E5M2, 0xFF, 2, 15, 0x7C},
+    [MP_TC_E5M2] = {MP_E5M2, 0xFF, 2, 15, 0x7C},          [MP_TC_E2M1] = {MP_E2M1, 0xF, 1, 1, 0x10},
 };
 
 static void fill_fp16_table(mp_tc_input input, uint16_t table[256]) {

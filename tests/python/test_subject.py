@@ -36,6 +36,7 @@ def test_what_it_exposes():
     assert offer(lambda cache1, cache2: 0)["exposes"] == ["cache2"]
     assert offer(lambda x, cache1, out: 0, WHOLE)["exposes"] == ["cache1", "out"]
     assert offer(lambda x: 0, WHOLE, exposes="cache2 out cache3")["exposes"] == ["cache2", "out"]
+    assert offer(lambda x: 0, WHOLE, exposes=lambda case: ["cache2"][: case.M])["exposes"] == ["cache2"]
     with pytest.raises(moeparity.Unsupported, match="leaves out; the case's outputs are cache2"):
         offer(lambda cache1: 0, exposes=["out"])
     with pytest.raises(TypeError, match="expected names of outputs"):

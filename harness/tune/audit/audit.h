@@ -15,7 +15,7 @@ typedef enum mp_lies {
     MP_LIES_ANYWHERE,       /* it was named itself: nothing is said of its folder */
     MP_LIES_IN_VERSION,     /* in triton_X_Y_Z */
     MP_LIES_FLAT,           /* in a folder without such folders around it */
-    MP_LIES_ABOVE_VERSIONS, /* beside them */
+    MP_LIES_ABOVE_VERSIONS, /* beside them, or in another folder that lies beside them */
     MP_LIES_TOO_DEEP,       /* in a folder of one of them */
     MP_LIES_BELOW_FLAT,     /* in a folder of one that has files itself */
     MP_LIES_IN_ODD_FOLDER   /* in triton_... that is no version */

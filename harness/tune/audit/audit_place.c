@@ -85,7 +85,7 @@ void mp_audit_place(mp_audit *audit, size_t file) {
     switch (f->lies) {
     case MP_LIES_ABOVE_VERSIONS:
         mp_audit_add_at(audit, MP_RULE_FOLDER_NOT_READ, file, 1, 0, NULL, "",
-                        "beside the folders triton_X_Y_Z, which alone are looked into");
+                        "in %s, beside the folders triton_X_Y_Z, which alone are looked into", folder);
         break;
     case MP_LIES_TOO_DEEP:
         mp_audit_add_at(audit, MP_RULE_FOLDER_NOT_READ, file, 1, 0, NULL, "",

@@ -104,8 +104,9 @@ static mp_status add_file(mp_audit *audit, const char *path, const char *folder,
 /* ---- folders ---- */
 
 typedef struct above {
-    bool version; /* a folder above is one of a version */
-    bool files;   /* a folder above, of those that are looked through, has files itself */
+    bool version;  /* a folder above is one of a version */
+    bool versions; /* a folder above has such folders */
+    bool files;    /* a folder above, of those that are looked through, has files itself */
 } above;
 
 static int no_dots(const struct dirent *entry) {
@@ -134,12 +135,12 @@ static mp_status collect_folder(mp_audit *audit, const char *path, const char *r
         files = files || is_table_name(entries[i]->d_name);
     }
     const bool is_version = mp_triton_folder(last_part(real), &text), is_odd = text && !is_version;
-    const mp_lies lies = over.version ? MP_LIES_TOO_DEEP
-                         : is_version ? MP_LIES_IN_VERSION
-                         : is_odd     ? MP_LIES_IN_ODD_FOLDER
-                         : versions   ? MP_LIES_ABOVE_VERSIONS
-                         : over.files ? MP_LIES_BELOW_FLAT
-                                      : MP_LIES_FLAT;
+    const mp_lies lies = over.version                ? MP_LIES_TOO_DEEP
+                         : is_version                ? MP_LIES_IN_VERSION
+                         : is_odd                    ? MP_LIES_IN_ODD_FOLDER
+                         : versions || over.versions ? MP_LIES_ABOVE_VERSIONS
+                         : over.files                ? MP_LIES_BELOW_FLAT
+                                                     : MP_LIES_FLAT;
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; status == MP_OK && i < count; i++) {
             const char *name = entries[i]->d_name;
@@ -155,9 +156,10 @@ static mp_status collect_folder(mp_audit *audit, const char *path, const char *r
             else if (pass == 0 && text && !valid)
                 status = add_file(audit, below, real, MP_LIES_IN_ODD_FOLDER, true, err);
             if (pass == 1 && status == MP_OK && is_folder(below) && !is_table_name(name) && depth < DEEPEST)
-                status = collect_folder(
-                    audit, below, real_below,
-                    (above){over.version || is_version, over.files || (files && !versions)}, depth + 1, err);
+                status = collect_folder(audit, below, real_below,
+                                        (above){over.version || is_version, over.versions || versions,
+                                                over.files || (files && !versions)},
+                                        depth + 1, err);
             free(below);
             free(real_below);
         }
