@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/lookup.h"
 
+#include "kernels/tuned_scheme.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,8 +145,8 @@ mp_status mp_tuned_find(const mp_case *c, const mp_config_query *query, mp_found
                         mp_found_file *down, mp_config *config, mp_error *err) {
     lookup l = {.query = query, .config = config};
     mp_status status = MP_OK;
-    l.key = (mp_tuned_key){
-        .E = c->E, .N = c->N, .device = query->device, .dtype = c->dtype == MP_FP32 ? "float32" : ""};
+    l.key = (mp_tuned_key){.E = c->E, .N = c->N, .device = query->device};
+    mp_tuned_key_of_case(c, &l.key);
     if (*query->file) {
         take_named(query->file, up, down);
         return MP_OK; /* who may not look beside it may not open it either */

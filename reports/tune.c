@@ -158,6 +158,17 @@ static void print_head(FILE *out, const mp_tune_result *result) {
             t->up->count);
 }
 
+/* Of the published kernel, whatever is run here. */
+static void print_steps(FILE *out, const mp_scale_steps *steps) {
+    for (size_t i = 0; i < steps->count; i++) {
+        const mp_scale_step *s = &steps->step[i];
+        fprintf(out, "%-6s steps of %s, on the CPU: BLOCK_SIZE_K %" PRId64, mark(s->proof),
+                steps->loader->name, s->up);
+        if (s->down != s->up) fprintf(out, " + %" PRId64, s->down);
+        fprintf(out, ": %s\n", s->text);
+    }
+}
+
 static void print_shape(FILE *out, const mp_tune_shape *shape, bool verbose) {
     const mp_tune_plan *plan = &shape->plan;
     const mp_case *c = &shape->target.base;
@@ -165,6 +176,7 @@ static void print_shape(FILE *out, const mp_tune_shape *shape, bool verbose) {
             shape->target.model, plan->count, plan->count == 1 ? "" : "s", plan->matrix.count,
             plan->matrix.count == 1 ? "" : "s");
     if (shape->facts.skipped[0]) fprintf(out, "SKIP    compile: %s\n", shape->facts.skipped);
+    print_steps(out, &shape->steps);
     for (size_t i = 0; i < plan->target->up->count; i++)
         print_key(out, shape, &plan->target->up->entries[i], verbose);
     if (!verbose && common_reason(plan)) fprintf(out, "SKIP    run: %s\n", common_reason(plan));

@@ -41,21 +41,46 @@ static void a_file_is_verified(void **state) {
     expect("moeparity tune verify new/" NAME " --static", 0, "only what needs no GPU was asked for", "");
     expect("moeparity tune verify new/" NAME HOST " --most 9", 0, "left out, and not proven: 2 larger", "");
     expect("moeparity tune verify new/" NAME " --dry-run", 0, "row 1: M=17 E=4 topk=4 K=2048 N=32", "");
-    expect("moeparity tune verify fp8/*.json", 77, "nothing was run: no kernel here has fp8_w8a8", "");
+    expect("moeparity tune verify fp8/*.json", 77, "nothing was run: no case here has fp8_w8a8", "");
     expect("moeparity tune verify new/" NAME " --subject 'worker:false' --with 'K=64 topk=2'", 3, "",
            "moeparity: ");
 }
 
-/* What no kernel here has is not proven; what is wrong with it as it stands fails all the same. */
+#define FP8 "E=4,N=128,device_name=Nobodys,dtype=fp8_w8a8,block_shape="
+#define STEP(m, k) \
+    "{\"BLOCK_SIZE_M\": " #m ", \"BLOCK_SIZE_N\": 32, \"BLOCK_SIZE_K\": " #k ", \"GROUP_SIZE_M\": 1" FULL "}"
+
+/* What no case here has is not proven; what is wrong with it as it stands fails all the same. */
 static void a_file_is_audited(void **state) {
     (void)state;
-    write_file(
-        "wrong/E=4,N=128,device_name=Nobodys,dtype=fp8_w8a8,block_shape=[128, 128].json",
-        "{\"1\": {\"BLOCK_SIZE_M\": 16, \"BLOCK_SIZE_N\": 32, \"BLOCK_SIZE_K\": 256, \"GROUP_SIZE_M\": 1" FULL
-        "}}\n");
-    expect("moeparity tune verify wrong/*.json", 1, "error k-block-over-group: key 1: BLOCK_SIZE_K=256", "");
-    assert_non_null(strstr(out, "SKIP    compile: no kernel here has fp8_w8a8"));
-    expect("moeparity tune verify wrong/*.json --static", 1, "k-block-over-group", "");
+    write_file("wrong/E=4,N=128,device_name=Nobodys,dtype=int8_w8a8,block_shape=[64, 128].json",
+               "{\"1\": " STEP(16, 256) "}\n");
+    expect("moeparity tune verify wrong/*int8*.json", 1, "error k-block-over-group: key 1: BLOCK_SIZE_K=256",
+           "");
+    assert_non_null(strstr(out, "SKIP    compile: no case here has int8_w8a8 block_shape=[64,128]"));
+    expect("moeparity tune verify wrong/*int8*.json --static", 1, "k-block-over-group", "");
+}
+
+/* Steps of K beyond the group give other numbers in one package, and are none in the other. */
+static void steps_beyond_the_group_are_refuted_by_numbers(void **state) {
+    (void)state;
+    write_file("wrong/" FP8 "[128, 128].json", "{\"1\": " STEP(16, 128) ", \"16\": " STEP(16, 256) "}\n");
+    expect("moeparity tune verify wrong/*fp8*.json --static", 1,
+           "[OK]   steps of sglang, on the CPU: BLOCK_SIZE_K 128: gate_up within", "");
+    assert_non_null(strstr(out, "[FAIL] steps of sglang, on the CPU: BLOCK_SIZE_K 256: in steps of 256 terms "
+                                "128..255 meet the scales of group 0 of 128: gate_up["));
+    assert_non_null(strstr(out, "; down within")); /* its 128 terms are one group */
+    assert_non_null(strstr(out, "5 batch sizes: 0 proven, 3 refuted, 2 not proven"));
+    /* of its own kernels, which the CPU predicts, the other key is right */
+    expect("moeparity tune verify wrong/*fp8*.json --subject host --with 'K=256 topk=2'", 1,
+           "5 batch sizes: 2 proven, 3 refuted", "");
+    write_file("old/" FP8 "[128,128].json", "{\"1\": " STEP(16, 256) "}\n");
+    expect("moeparity tune verify old/*block*.json --static", 0,
+           "[OK]   steps of vllm, on the CPU: BLOCK_SIZE_K 256: gate_up within", "");
+    assert_non_null(strstr(out, "warning k-block-clamped"));
+    write_file("wrong/" FP8 "[128, 192].json", "{\"1\": " STEP(16, 128) "}\n");
+    expect("moeparity tune verify wrong/*192*.json --static", 1,
+           "in steps of 128 terms 192..255 meet the scales of group 0 of 192: gate_up[", "");
 }
 
 /* Names of files reach no terminal as they are. */
@@ -252,6 +277,7 @@ int main(void) {
         cmocka_unit_test(a_file_is_verified),
         cmocka_unit_test(a_tile_that_does_not_fit_fails),
         cmocka_unit_test(a_file_is_audited),
+        cmocka_unit_test(steps_beyond_the_group_are_refuted_by_numbers),
         cmocka_unit_test(names_are_printable),
         cmocka_unit_test(no_figures_refute_nothing),
         cmocka_unit_test(files_differ),

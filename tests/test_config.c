@@ -216,6 +216,12 @@ static void dtype_is_part_of_the_name(void **state) {
     write_text("configs/triton_3_2_0", "E=8,N=256,device_name=NVIDIA_H100_80GB_HBM3,dtype=float32.json",
                "{\"32\":" TILE(32, 32) "}");
     assert_int_equal(resolve("M=32 dtype=fp32").up.block_size_m, 32);
+    assert_string_equal(resolve("M=32 quant=fp8-block").source, "default");
+    write_text("configs/triton_3_2_0",
+               "E=8,N=256,device_name=NVIDIA_H100_80GB_HBM3,dtype=fp8_w8a8,block_shape=[128, 128].json",
+               "{\"32\":" TILE(64, 64) "}");
+    assert_int_equal(resolve("M=32 quant=fp8-block").up.block_size_m, 64);
+    assert_string_equal(resolve("M=32 quant=fp8-block group=64").source, "default");
 }
 
 static void broken_files_are_refused(void **state) {

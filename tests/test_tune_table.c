@@ -3,7 +3,10 @@
  * the names that loaders ask for. */
 #include "base/file.h"
 #include "harness/tune/device.h"
+#include "cases/case_tools.h"
+#include "cases/scheme.h"
 #include "harness/tune/table.h"
+#include "kernels/tuned_scheme.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -165,6 +168,37 @@ static void one_number_in_two_spellings(void **state) {
     mp_table_free(&t);
 }
 
+/* A case's name leads back to a case that asks for the same file. */
+static void names_of_quantised_cases_lead_back(void **state) {
+    (void)state;
+    for (int quant = 0; quant < MP_SCHEME_COUNT; quant++)
+        for (int group = 0; group <= 64; group += 64) {
+            mp_case c = mp_case_default(), back = c;
+            char name[2][MP_TUNED_NAME_SIZE];
+            mp_tuned_parts parts;
+            c.quant = (mp_quant)quant;
+            c.group = group;
+            if (mp_case_validate(&c, NULL) != MP_OK) continue;
+            mp_tuned_key key = {.E = c.E, .N = c.N, .device = "X"};
+            mp_tuned_key_of_case(&c, &key);
+            if (quant && !*key.dtype) continue; /* no name tells the scheme */
+            mp_tuned_name(&mp_loaders[MP_LOADER_SGLANG], &key, false, name[0]);
+            assert_true(mp_tuned_parse(name[0], &parts));
+            assert_true(mp_tuned_case_of_name(&parts, &back));
+            mp_tuned_key_of_case(&back, &key);
+            mp_tuned_name(&mp_loaders[MP_LOADER_SGLANG], &key, false, name[1]);
+            assert_string_equal(name[0], name[1]);
+            if (key.block_k) assert_int_equal(mp_case_compare(&c, &back), 0);
+        }
+    mp_case c = mp_case_default();
+    mp_tuned_parts parts;
+    assert_true(mp_tuned_parse("E=8,N=256,device_name=X,dtype=fp8_w8a8,block_shape=[64, 128].json", &parts));
+    assert_false(mp_tuned_case_of_name(&parts, &c)); /* no scheme has such blocks */
+    assert_true(mp_tuned_parse("E=8,N=256,device_name=X,dtype=float8.json", &parts));
+    assert_false(mp_tuned_case_of_name(&parts, &c));
+    assert_int_equal(c.quant, MP_SCHEME_NONE);
+}
+
 static void names_are_spelt_and_read(void **state) {
     (void)state;
     static const struct {
@@ -258,9 +292,13 @@ static int remove_file(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_are_read_as_int_does),   cmocka_unit_test(places_are_those_of_the_text),
-        cmocka_unit_test(broken_files_say_where),      cmocka_unit_test(the_nearest_key_is_that_of_the_rule),
-        cmocka_unit_test(one_number_in_two_spellings), cmocka_unit_test(names_are_spelt_and_read),
+        cmocka_unit_test(keys_are_read_as_int_does),
+        cmocka_unit_test(places_are_those_of_the_text),
+        cmocka_unit_test(broken_files_say_where),
+        cmocka_unit_test(the_nearest_key_is_that_of_the_rule),
+        cmocka_unit_test(one_number_in_two_spellings),
+        cmocka_unit_test(names_are_spelt_and_read),
+        cmocka_unit_test(names_of_quantised_cases_lead_back),
         cmocka_unit_test(devices_are_told_apart),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);

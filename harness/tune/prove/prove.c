@@ -9,7 +9,7 @@
 static mp_status compile(mp_tune_shape *shape, mp_error *err) {
     const mp_tune_plan *plan = &shape->plan;
     if (!shape->target.runs) { /* another dtype's kernel needs other registers and other shared memory */
-        snprintf(shape->facts.skipped, sizeof shape->facts.skipped, "no kernel here has %s",
+        snprintf(shape->facts.skipped, sizeof shape->facts.skipped, "no case here has %s",
                  shape->target.dtype);
         return MP_OK;
     }
@@ -68,15 +68,28 @@ static mp_status time_keys(const mp_tune_request *request, const mp_tune_result 
     return status;
 }
 
+/* The loader by whose rules the file runs: sglang's where both would read it, as in the audit. */
+static const mp_loader *loader_of(const mp_tune_result *result) {
+    for (size_t i = 0; i < result->audit.file_count; i++)
+        if (strcmp(result->audit.file[i].table.path, result->target.path) == 0 &&
+            result->audit.file[i].readers & MP_READ_BY_SGLANG)
+            return &mp_loaders[MP_LOADER_SGLANG];
+    return &mp_loaders[MP_LOADER_VLLM];
+}
+
 static mp_status prove_shape(const mp_tune_request *request, mp_tune_result *result, mp_tune_shape *shape,
                              mp_run_info *info, mp_error *err) {
     mp_tune_choice choice = request->choice;
     if (request->instead_of) choice.instead_of = &result->instead_of;
     mp_status status = mp_tune_plan_make(&shape->target, &choice, &shape->plan, err);
     if (status == MP_OK && !request->plan_only) status = compile(shape, err);
-    /* Somebody else's kernels are not those that were compiled. */
-    if (status == MP_OK && !mp_subject_is_foreign(request->suite.settings.subject))
+    /* Somebody else's kernels are not those that were compiled, and show themselves what their steps do. */
+    if (status == MP_OK && !mp_subject_is_foreign(request->suite.settings.subject)) {
         mp_tune_take_facts(&shape->plan, &shape->facts);
+        if (!request->plan_only)
+            status = mp_scale_steps_find(&shape->plan, loader_of(result), &shape->steps, err);
+        mp_tune_take_scale_steps(&shape->plan, &shape->steps);
+    }
     if (status == MP_OK) status = mp_tune_plan_rows(&shape->plan, &choice, err);
     if (status == MP_OK && !*result->not_run) status = run(request, shape, info, err);
     if (status == MP_OK && !*result->not_run && request->against && !info->interrupted)
@@ -136,7 +149,7 @@ mp_status mp_tune_prove(const mp_tune_request *request, mp_tune_result *result, 
     else if (status == MP_OK && request->compile_only)
         snprintf(result->not_run, sizeof result->not_run, "only what needs no GPU was asked for");
     else if (status == MP_OK && !result->target.runs)
-        snprintf(result->not_run, sizeof result->not_run, "no kernel here has %s", result->target.dtype);
+        snprintf(result->not_run, sizeof result->not_run, "no case here has %s", result->target.dtype);
     for (int i = 0; i < result->count && status == MP_OK && !info->interrupted; i++) {
         result->shape[i].target = shapes[i];
         status = prove_shape(request, result, &result->shape[i], info, err);
@@ -157,6 +170,7 @@ void mp_tune_result_free(mp_tune_result *result) {
         free(shape->alone);
         free(shape->races);
         mp_facts_free(&shape->facts);
+        mp_scale_steps_free(&shape->steps);
         mp_tune_plan_free(&shape->plan);
     }
     result->count = 0;

@@ -6,6 +6,7 @@
 
 #include "harness/tune/audit/audit.h"
 #include "harness/tune/prove/race.h"
+#include "harness/tune/prove/scale_steps.h"
 #include "harness/tune/prove/verify.h"
 #include "moeparity/suite.h"
 
@@ -31,6 +32,7 @@ typedef struct mp_tune_shape {
     mp_tune_target target;
     mp_tune_plan plan;
     mp_facts facts;
+    mp_scale_steps steps; /* of the published kernel; none where another program's own is run */
     mp_verdict *verdicts; /* of the plan's rows; NULL: nothing was run */
     mp_verdict *alone;    /* of the rows of plan.alone; NULL: there are none */
     mp_race *races;       /* of the keys whose tiles differ from --against; NULL: none were asked for */

@@ -4,7 +4,7 @@
 #include "cases/case_tools.h"
 #include "cases/models.h"
 #include "harness/tune/device.h"
-#include "kernels/loader.h"
+#include "kernels/tuned_scheme.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,15 @@
 #include <unistd.h>
 
 /* ---- the name ---- */
+
+/* As in the name: what of it tells the formats, and what shares a scale. */
+static void scheme_text(const mp_tuned_parts *parts, char *text, size_t size) {
+    char block[48] = "";
+    if (parts->block_n || parts->block_k)
+        snprintf(block, sizeof block, " block_shape=[%lld,%lld]", (long long)parts->block_n,
+                 (long long)parts->block_k);
+    snprintf(text, size, "%s%s%s", parts->dtype, block, parts->per_channel ? " per channel" : "");
+}
 
 static mp_status read_name(const char *name, mp_tune_target *t, mp_error *err) {
     mp_tuned_parts parts;
@@ -23,15 +32,15 @@ static mp_status read_name(const char *name, mp_tune_target *t, mp_error *err) {
     t->E = parts.E;
     t->N = parts.N;
     snprintf(t->device, sizeof t->device, "%s", parts.device);
-    snprintf(t->dtype, sizeof t->dtype, "%s", parts.dtype);
+    scheme_text(&parts, t->dtype, sizeof t->dtype);
     for (char *s = t->device; *s; s++)
         if (*s == '_') *s = ' ';
     t->limits = (mp_device_limits){device.arch, device.shared_bytes};
-    t->runs = !*t->dtype || strcmp(t->dtype, "float32") == 0;
     t->base = mp_case_default();
     t->base.E = t->E;
     t->base.N = t->N;
-    t->base.dtype = strcmp(t->dtype, "float32") == 0 ? MP_FP32 : MP_BF16;
+    /* N of int4 is packed in the names of one loader alone, and the folder tells which it is: not run. */
+    t->runs = mp_tuned_case_of_name(&parts, &t->base) && strcmp(parts.dtype, "int4_w4a16") != 0;
     return MP_OK;
 }
 
@@ -74,6 +83,8 @@ static mp_status add_model(const mp_tune_target *t, const mp_model *model, int64
     if (status != MP_OK || c.E != t->E || c.N != t->N * shards || *count == MP_TUNE_SHAPES_MAX) return status;
     c.N = t->N;
     c.dtype = t->base.dtype;
+    c.quant = t->base.quant;
+    c.group = t->base.group;
     for (int i = 0; i < *count; i++)
         if (same_shape(&shapes[i].base, &c)) return MP_OK;
     mp_tune_target *shape = &shapes[(*count)++];

@@ -15,12 +15,12 @@ typedef struct mp_tune_target {
     const mp_tuned_file *up, *down; /* down: NULL where the one table serves both GEMMs */
     int64_t E, N;
     char device[MP_DEVICE_NAME_MAX +
-                1]; /* "NVIDIA H100 80GB HBM3", with blanks; "" where the name leaves it empty */
-    char dtype[32]; /* as the name has it: "fp8_w8a8"; "" for bf16 and fp16 */
-    mp_case base;   /* E, N, dtype of the name; K, topk and the rest of the model or of what was said */
+                1];  /* "NVIDIA H100 80GB HBM3", with blanks; "" where the name leaves it empty */
+    char dtype[112]; /* as the name has it: "fp8_w8a8 block_shape=[128,128]"; "" for bf16 and fp16 */
+    mp_case base; /* E, N, dtype, quant of the name; K, topk and the rest of the model or of what was said */
     char model[96]; /* whose shape it is: "Qwen3-30B-A3B", "given by --with", "no published model: ..." */
     mp_device_limits limits; /* of the device; architecture 0: this program does not know it */
-    bool runs;               /* the kernels here have this dtype */
+    bool runs;               /* there are cases of this dtype, and base is one */
 } mp_tune_target;
 
 /* Reads the name, the file and its `_down` file; of that file itself, the one that it stands beside.

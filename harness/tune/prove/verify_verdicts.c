@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What compiler and verdicts say of each launch of a plan. */
-#include "harness/tune/prove/verify.h"
+#include "harness/tune/prove/scale_steps.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,6 +34,15 @@ void mp_tune_take_facts(mp_tune_plan *plan, const mp_facts *facts) {
             const mp_tile_facts *f = mp_facts_of(facts, &c, stages[s]);
             if (f && f->why[0]) say(l, MP_REFUTED, "%s: %s", mp_stage_name(stages[s]), f->why);
         }
+    }
+}
+
+void mp_tune_take_scale_steps(mp_tune_plan *plan, const mp_scale_steps *steps) {
+    for (size_t i = 0; i < plan->count; i++) {
+        mp_launch *l = &plan->launch[i];
+        const mp_scale_step *s = mp_scale_step_of(steps, l);
+        if (s && s->proof == MP_REFUTED)
+            say(l, MP_REFUTED, "in the steps of %s: %s", steps->loader->name, s->text);
     }
 }
 
