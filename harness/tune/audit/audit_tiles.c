@@ -49,37 +49,39 @@ static void audit_group(mp_audit *audit, size_t file, const mp_table_row *row, i
 /* ---- shared memory: what Triton 3.6 makes of the packages' kernels, byte for byte in 44 of 47 tiles of all
  * schemes on 8.0 and 9.0; the others have one stage or 32 numbers of K ---- */
 
-/* The operands of a scheme as the loop keeps them in shared memory: bits of a number of x and of w. Weights that
- * are no operands of the product are made such in the loop, of int4 before they are stored at all (w: 0).
+/* The operands of a scheme as the loop keeps them in shared memory: bits of a number of x and of w. Weights
+ * that are no operands of the product are made such in the loop, of int4 before they are stored at all (w: 0).
  * Scales lie in registers. */
 typedef struct operands {
     const char *dtype;
     int x, w;
     bool converted;
+    bool swapped; /* on 9.0, where x has fewer than 64 rows and w has them */
 } operands;
 
 /* NULL for a dtype that is none. Names that nobody asks for are meant all the same. */
 static const operands *operands_of(const char *dtype) {
-    static const operands schemes[] = {
-        {"", 16, 16, false},         {"fp8_w8a8", 8, 8, false},   {"int8_w8a8", 8, 8, false},
-        {"int8_w8a16", 16, 8, true}, {"int4_w4a16", 16, 0, true}, {"float32", 32, 32, false},
-        {"bf16", 16, 16, false},     {"float16", 16, 16, false},  {"float8", 8, 8, false}};
+    static const operands schemes[] = {{"", 16, 16, false, false},         {"fp8_w8a8", 8, 8, false, true},
+                                       {"int8_w8a8", 8, 8, false, false},  {"int8_w8a16", 16, 8, true, false},
+                                       {"int4_w4a16", 16, 0, true, false}, {"float32", 32, 32, false, false},
+                                       {"bf16", 16, 16, false, false},     {"float16", 16, 16, false, false},
+                                       {"float8", 8, 8, false, true}};
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
         if (strcmp(schemes[i].dtype, dtype) == 0) return &schemes[i];
     return NULL;
 }
 
-/* Whether the tensor cores read x and w where they lie, as those of 9.0 and 10.x do for 64 rows of what stands
- * first in the product: x, or on 9.0, of fp8, w where x has fewer. */
+/* Whether the tensor cores read x and w where they lie, as those of 9.0 and 10.x do for 64 rows of what
+ * stands first in the product. */
 static bool reads_shared(const mp_device_facts *device, const operands *o, const int64_t block[3],
                          int64_t warps) {
-    const bool swapped = o->x == 8 && o->w == 8 && block[0] < 64 && block[1] >= 64;
+    const bool swapped = o->swapped && block[1] >= 64;
     if (device->arch == 90) return warps % 4 == 0 && (block[0] >= 64 || swapped);
     return device->arch > 90 && device->arch < 120 && warps % 4 == 0 && block[0] >= 64;
 }
 
-/* Copies of a step: num_stages of what is read in shared memory, for it is read while the next one arrives; one
- * less of what goes through registers. */
+/* Copies of a step: num_stages of what is read in shared memory, for it is read while the next one arrives;
+ * one less of what goes through registers. */
 static int64_t shared_bytes(const operands *o, bool in_place, const int64_t block[3], int64_t stages) {
     const int64_t few = stages > 1 ? stages - 1 : 1, all = in_place && stages > 1 ? stages : few,
                   x = block[0] * block[2] * o->x / 8, w = block[2] * block[1] * o->w / 8,
