@@ -23,9 +23,9 @@ typedef struct mp_ids_params {
 } mp_ids_params;
 
 /* align.cu. A key is an expert id + 1, so that filtered slots (id -1) sort first; there are keys =
- * num_experts + 1 of them in each of `lists` lists: one of all slots, or one of each LoRA adapter, where a slot is
- * in its token's list, if that adapter is enabled and the slot not filtered, else in none. The slots are cut into
- * `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
+ * num_experts + 1 of them in each of `lists` lists: one of all slots, or one of each LoRA adapter, where a
+ * slot is in its token's list, if that adapter is enabled and the slot not filtered, else in none. The slots
+ * are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
 typedef struct mp_align_params {
     mp_ids_params ids;
     MP_DEVICE_POINTER(int) counts; /* [lists, keys, segments] scratch, zero at the start */
@@ -48,7 +48,7 @@ typedef struct mp_align_params {
  * Strides are in elements: from a row of a, and of out, to the next.
  *
  * Kernels of adapters (-DADAPTERS) have a list of sorted slots for each adapter, and weights that lie w_list
- * elements behind those of the one before. With -DADDS, results are added to out, column n of which is element
+ * elements behind those of the one before. With -DADDS results are added to out, whose column n is element
  * n * out_step of a row.
  *
  * Kernels of codes (-DW_SCALE) have what follows out_step, too. A group is so many codes of a row as have one
