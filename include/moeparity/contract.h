@@ -189,7 +189,7 @@ typedef enum mp_row_state { MP_ROW_STATES(MP_VALUE_OF) MP_ROW_STATE_COUNT } mp_r
     VALUE(MP_OVERFLOW_ANY, "any")
 typedef enum mp_overflow { MP_OVERFLOWS(MP_VALUE_OF) MP_OVERFLOW_COUNT } mp_overflow;
 
-/* No quantiser that is known by name: a scale near that of the largest code, codes within one of the number. */
+/* No quantiser that is known by name: a scale near that of the largest code, codes next to the number. */
 enum { MP_ANY_QUANTISER = MP_QUANTISER_COUNT };
 
 /* Whether a stage's bits are those that the library predicts under this contract. NONE: nothing is said;

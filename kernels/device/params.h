@@ -48,8 +48,8 @@ typedef struct mp_align_params {
  * Strides are in elements: from a row of a, and of out, to the next.
  *
  * Kernels of adapters (-DADAPTERS) have a list of sorted slots for each adapter, and weights that lie w_list
- * elements behind those of the one before. With -DADDS results are added to out, whose column n is element
- * n * out_step of a row.
+ * elements behind those of the one before. With -DADDS, results are added to out, column n of which is
+ * element n * out_step of a row.
  *
  * Kernels of codes (-DW_SCALE) have what follows out_step, too. A group is so many codes of a row as have one
  * scale, column and group are counted from 0:
@@ -85,8 +85,9 @@ typedef struct mp_gemm_params {
 } mp_gemm_params;
 
 /* Rows of a cache, and which of them hold no slot that goes to an expert. Rows are slots; in sorted layout
- * (sorted_token_ids is there) positions, whose experts are expert_ids [row / block_size_m] of align, and whose
- * padding holds none; with masked_m (masked layout) max_m rows an expert, of which its count hold one. */
+ * (sorted_token_ids is there) positions, whose experts are expert_ids [row / block_size_m] of align, and
+ * whose padding holds none; with masked_m (masked layout) max_m rows an expert, of which its count hold one.
+ * */
 typedef struct mp_rows_params {
     mp_ids_params ids;
     MP_DEVICE_POINTER(const int) expert_ids;
