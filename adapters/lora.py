@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LoRA on experts as the packages' kernels take it: factors by adapter, expert and slice, and the tokens of an
-adapter in blocks of one expert."""
+"""LoRA on experts as the packages' kernels take it: factors by adapter, expert and slice, and the tokens of
+an adapter in blocks of one expert."""
 try:
     import torch
     from adapters import stand_ins
@@ -80,6 +80,6 @@ def align(ids, token_lora, enabled, experts, block_size, capacity):
         of_mine = torch.where(mine, ids, torch.full_like(ids, -1))
         s, e, p = stand_ins.align(of_mine, block_size, experts, capacity + first)
         blocks = -(-capacity // block_size)
-        made.append((s[first:], torch.nn.functional.pad(e[first // block_size:], (0, blocks), value=-1)[:blocks],
-                     p - first))
+        e = torch.nn.functional.pad(e[first // block_size:], (0, blocks), value=-1)[:blocks]
+        made.append((s[first:], e, p - first))
     return tuple(torch.stack(parts) if i < 2 else torch.cat(parts) for i, parts in enumerate(zip(*made)))

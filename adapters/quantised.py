@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 BLOCK = 128  # rows and columns of a weight that share a scale, and the group of activations
 
-LEFT = ("x_codes", "x_scale", "cache2_codes", "cache2_scale")  # by the quantisers of activations
+# What the quantisers of activations leave.
+LEFT = ("x_codes", "x_scale", "x_tensor_scale", "cache2_codes", "cache2_scale", "cache2_tensor_scale")
 
 FLAGS = ("use_fp8_w8a8", "use_int8_w8a8", "use_int8_w8a16", "use_int4_w4a16")
 
@@ -93,19 +94,24 @@ def refusal(case, package):
 
 
 def keep(made, codes, scale):
-    """What a quantiser gave, into tensors of the same number of elements."""
+    """What a quantiser gave, into tensors of the same number of elements. scale: None where it was given."""
     codes.copy_(made[0].view(codes.shape))
-    scale.copy_(made[1].view(scale.shape))
+    if scale is not None:
+        scale.copy_(made[1].view(scale.shape))
 
 
-def bytes_of(w):
-    """Weights of two codes a byte as bytes; all others as they are."""
-    return w if w.element_size() * w.shape[-1] == w.stride(-2) * w.element_size() else w
+def which(rows, tensor, given):
+    """Of the tensors that a case may have for a scale of activations: what is to be made, or None, and what
+    its codes are multiplied with."""
+    made = rows if tensor is None else tensor
+    return made, given if made is None else made
 
 
 def as_taken(case, a_scale, w_scale):
     """Scales in the shapes of the launcher: one for a tensor, [1] and [E]; else as they are, [rows, groups]
     and [E, rows, groups]."""
+    if a_scale is None:
+        return None, w_scale
     if scheme(case).scales == "tensor":
         return a_scale.reshape(-1), w_scale.reshape(-1)
     return a_scale, w_scale
@@ -175,12 +181,16 @@ def gemm_fields(case, stage, tile, rules):
 
 
 def contract(case, up_and_down, rules, quantiser, sm_90):
-    """What quantised stages promise: GEMMs by their tiles, on sm_90; quantisers, which formula each of them
-    has and that rows without a result hold anything."""
+    """What quantised stages promise: GEMMs by their tiles, on sm_90; quantisers, which formula they have and
+    that rows without a result hold anything."""
     fields = []
     if sm_90:
         for stage, tile in zip(("gate_up", "down"), up_and_down):
             fields += gemm_fields(case, stage, tile, rules)
     if scheme(case).scales:
-        fields += [f"{stage}.bits=none" for stage in ("quant_x", "quant_act")] + ["quant_act.filtered=anything"]
+        both = {quantiser.variant(case, rows) for rows in (case.M, case.M * case.topk)}
+        known = len(both) == 1 and quantiser.native
+        fields.append(f"quantiser={both.pop() if known else 'any'} quant_act.filtered=anything")
+        if not known:
+            fields.append("quant_x.bits=none quant_act.bits=none")
     return fields

@@ -39,6 +39,8 @@ WORDS = published.words({"mode": ["stages", "fused"], "act": ["own", "triton"],
                          "lora": ["classic", "virtual"], "contract": None, "expects": None})
 sglang, absent = published.opened(Sglang)
 offer = Offer(sglang, absent, WORDS)
+if sglang:
+    sglang.quant.by = WORDS["quant"]
 
 
 # ---- the stages ----
@@ -66,7 +68,7 @@ def _multiply(case, a, w, bias, out, weights, ids, route, by_weight, topk, tile,
 
 def _codes(case, of, codes, scale, static):
     """The package's quantiser of activations, into the tensors of the harness."""
-    quantised.keep(sglang.quant.quantise(case, of, static, WORDS["quant"]), codes, scale)
+    quantised.keep(sglang.quant.quantise(case, of, static), codes, scale)
 
 
 def _scales(case, a_scale, w_scale, w_zero):
@@ -145,12 +147,12 @@ def _multiply_factors(a, w, out, weights, ids, route, by_weight, tile, **how):
 
 
 def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, topk_ids=None,
-           w1_scale=None, w2_scale=None, w1_zero=None, w2_zero=None, x_static_scale=None,
-           cache2_static_scale=None, x_codes=None, x_scale=None, cache2_codes=None, cache2_scale=None,
-           lora_a1=None, lora_b1=None, lora_a2=None, lora_b2=None, token_lora=None, adapter_enabled=None,
-           seg_indptr=None, req_to_lora=None, sorted_token_ids=None, expert_ids=None,
-           num_tokens_post_padded=None, cache1=None, lora_h1=None, cache1_hooked=None, cache2=None, cache3=None,
-           lora_h2=None, cache3_hooked=None, out=None):
+           w1_scale=None, w2_scale=None, w1_zero=None, w2_zero=None, x_given_scale=None,
+           cache2_given_scale=None, x_codes=None, x_scale=None, x_tensor_scale=None, cache2_codes=None,
+           cache2_scale=None, cache2_tensor_scale=None, lora_a1=None, lora_b1=None, lora_a2=None,
+           lora_b2=None, token_lora=None, adapter_enabled=None, seg_indptr=None, req_to_lora=None,
+           sorted_token_ids=None, expert_ids=None, num_tokens_post_padded=None, cache1=None, lora_h1=None,
+           cache1_hooked=None, cache2=None, cache3=None, lora_h2=None, cache3_hooked=None, out=None):
     """Each stage by its own kernel, into the tensors of the harness."""
     def has(*names):
         return case.scope in ("all", *names)
@@ -163,10 +165,12 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
     if has("align", "gate_up", "down") or case.scope == "act" and in_order:
         shown = has("align") and sorted_token_ids is not None
         route = _route(case, topk_ids, block, given, shown)
+    x_made, x_scale = quantised.which(x_scale, x_tensor_scale, x_given_scale)
+    cache2_made, cache2_scale = quantised.which(cache2_scale, cache2_tensor_scale, cache2_given_scale)
     if has("quant_x") and x_codes is not None:
-        _codes(case, x, x_codes, x_scale, x_static_scale)
+        _codes(case, x, x_codes, x_made, x_given_scale)
     if has("gate_up"):
-        _multiply(case, x if x_codes is None else x_codes, quantised.bytes_of(w1), b1, cache1, topk_weights,
+        _multiply(case, x if x_codes is None else x_codes, w1, b1, cache1, topk_weights,
                   topk_ids, route, bool(case.apply_router_weight_on_input), case.topk, tile,
                   _scales(case, x_scale, w1_scale, w1_zero), c_sorted=in_order)
     adapters = (token_lora, adapter_enabled, seg_indptr, req_to_lora)
@@ -176,22 +180,22 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
     if has("act"):
         _activate(case, cache1_hooked if lora.has(case) else cache1, cache2, topk_ids, route, block)
     if has("quant_act") and cache2_codes is not None:
-        _codes(case, cache2, cache2_codes, cache2_scale, cache2_static_scale)
+        _codes(case, cache2, cache2_codes, cache2_made, cache2_given_scale)
     if has("down"):
         kept = case.mode != "no_combine" or bool(case.no_combine_keep_router_weight)
         weighted = not case.apply_router_weight_on_input and kept
         if case.fused_sum:
             out.zero_()
         target = out if case.fused_sum or cache3 is None else cache3
-        _multiply(case, cache2 if cache2_codes is None else cache2_codes, quantised.bytes_of(w2), b2,
+        _multiply(case, cache2 if cache2_codes is None else cache2_codes, w2, b2,
                   target if case.fused_sum else target.view(case.M, case.topk, -1), topk_weights, topk_ids,
                   route, weighted, 1, tile_down, _scales(case, cache2_scale, w2_scale, w2_zero),
                   a_use_tma=in_order, b_use_tma=in_order, fuse_sum_all_reduce=bool(case.fused_sum),
                   router_topk=case.topk)
     if has(*lora.STAGES[2:]) and lora.has(case):
         cache3_hooked = out if cache3_hooked is None else cache3_hooked
-        _add_lora(case, False, cache2, lora_a2, lora_b2, lora_h2, cache3, cache3_hooked, topk_weights, topk_ids,
-                  adapters)
+        _add_lora(case, False, cache2, lora_a2, lora_b2, lora_h2, cache3, cache3_hooked, topk_weights,
+                  topk_ids, adapters)
         cache3 = cache3_hooked
     if case.fused_sum and has("combine"):
         if case.rsf != 1:

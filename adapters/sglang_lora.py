@@ -59,7 +59,8 @@ def contract(case, virtual):
     parts = max(split_k(case, gate_up) for gate_up in (True, False))
     if parts > 1:
         fields.append(f"shrink.split_k={parts} shrink.parts_rounded=1")
-        fields += [f"{stage}.bits=none {stage}.deterministic=0" for stage in ("shrink_gate_up", "shrink_down")]
+        fields += [f"{stage}.bits=none {stage}.deterministic=0"
+                   for stage in ("shrink_gate_up", "shrink_down")]
     return fields + ["expand.rows=kept"]
 
 
@@ -78,7 +79,8 @@ class SglangLora:
             "topk_weights sorted_token_ids lora_ids adapter_enabled split_k top_k_divisor")
         self.expand = package.function(
             classic, "_fused_moe_lora_expand", "output a_intermediate_cache1 b_intermediate_cache1 "
-            "lora_b_stacked lora_ids adapter_enabled max_lora_rank w1_output_dim_size split_k mul_routed_weight")
+            "lora_b_stacked lora_ids adapter_enabled max_lora_rank w1_output_dim_size split_k "
+            "mul_routed_weight")
         self.virtual = package.own(f"{FOLDER}.virtual_experts")
         self.virtual_ids = package.function(
             self.virtual, "_fused_virtual_topk_ids",
@@ -115,8 +117,9 @@ class SglangLora:
 
     @staticmethod
     def _common(case, size, weights, told, config):
-        return dict(topk_weights=weights, device=weights.device, M=case.M, EM=told["sorted_token_ids"].shape[1],
-                    num_tokens=case.M * case.topk, num_experts=case.E, num_slices=size.slices, split_k=1,
+        return dict(topk_weights=weights, device=weights.device, M=case.M,
+                    EM=told["sorted_token_ids"].shape[1], num_tokens=case.M * case.topk,
+                    num_experts=case.E, num_slices=size.slices, split_k=1,
                     K=size.k, **{lora.PARAMETER[key]: config[key] for key in lora.PARAMETER}, **told)
 
     def classic_shrink(self, case, gate_up, x, a, h, weights, told):

@@ -9,7 +9,7 @@ ALIGN = ("sorted_token_ids", "expert_ids", "num_tokens_post_padded")
 
 
 class Offer:
-    """Answers for one process: the package in hand, or why there is none, and the words behind the program."""
+    """Answers for one process: with the package, or why there is none, and the words behind the program."""
 
     def __init__(self, sglang, absent, words):
         self.sglang, self.absent, self.words = sglang, absent, words
@@ -122,7 +122,7 @@ class Offer:
             fields = "act.function=torch-compile"
         else:
             fields = "act.function=cuda-math"
-        if tiles.architecture() != 90:  # what PTX promises of ex2, div and tanh.approx anywhere: 2^-11 of tanh
+        if tiles.architecture() != 90:  # what PTX promises of ex2, div, tanh.approx: 2^-11 of tanh
             anywhere = 8192 if case.act == "gelu_tanh" else 108
             fields += f" act.ulps={8 if fields == 'act.function=cuda-math' else anywhere}"
         if not (triton or cuda and self.sglang.native):

@@ -24,6 +24,8 @@ class SglangQuant:
     native   whether its CUDA kernels can be compiled here
     """
 
+    by = "own"  # "triton": the int8 quantiser of groups that is written in Triton
+
     def __init__(self, package, kernels, native):
         self.kernels = kernels
         self.native = native
@@ -52,14 +54,14 @@ class SglangQuant:
         sys.modules.pop(f"{FOLDER}.{name}", None)
         return package.own(f"{FOLDER}.{name}")
 
-    def quantise(self, case, x, static=None, by="own"):
+    def quantise(self, case, x, static=None):
         """(codes, scales) of x [rows, k], as the launcher makes them of its input. static: the scale of a
-        scheme that has one, [1]. by: "triton" for the int8 quantiser of groups in Triton."""
+        scheme that has one, [1]."""
         s, size = quantised.scheme(case), quantised.group(case)
         if s.scales == "group" and s.flag == "use_fp8_w8a8":
             return self.fp8_group(x, size)
         if s.scales == "group":
-            return (self.int8_group_triton if by == "triton" else self.int8_group)(x, size)
+            return (self.int8_group_triton if self.by == "triton" else self.int8_group)(x, size)
         if s.flag == "use_int8_w8a8":
             return self.int8(x)
         return self.fp8(x, static, use_per_token_if_dynamic=s.scales == "token")
@@ -69,7 +71,7 @@ class SglangQuant:
         for name in GIVEN:
             setattr(self.kernels, name, lambda codes, *_, **__: (codes, scale))
 
-    def variant(self, case, rows, by="own"):
+    def variant(self, case, rows):
         """The name of the quantiser's formula for so many rows: a kernel of its own serves many tokens."""
         s = quantised.scheme(case)
         if s.scales == "token" and s.flag == "use_fp8_w8a8":
@@ -78,5 +80,5 @@ class SglangQuant:
             return "sgl-fp8-static"
         return {"use_fp8_w8a8": {"tensor": "sgl-fp8-tensor", "group": "sgl-fp8-group"},
                 "use_int8_w8a8": {"token": "triton-int8-token",
-                                  "group": "sgl-int8-group" + ("-triton" if by == "triton" else "")},
+                                  "group": "sgl-int8-group" + ("-triton" if self.by == "triton" else "")},
                 }[s.flag][s.scales]

@@ -63,8 +63,8 @@ def quantise_fp8(x, scale=None, use_per_token_if_dynamic=False):
     """e4m3 codes and the scale amax / 448 of the tensor or of each row, or those of a scale that is given.
     An all-zero row has codes of its zeros: 0 * Inf would be NaN."""
     if scale is None:
-        amax = x.float().abs().amax(dim=1, keepdim=True) if use_per_token_if_dynamic else x.float().abs().max()
-        scale = (amax / 448).reshape(-1, 1) if use_per_token_if_dynamic else (amax / 448).reshape(1)
+        rows = x.float().abs() if use_per_token_if_dynamic else x.float().abs().view(1, -1)
+        scale = rows.amax(dim=1, keepdim=True) / 448
     inverse = torch.where(scale == 0, torch.zeros_like(scale), 1 / scale)
     return _codes(x, inverse, torch.float8_e4m3fn), scale
 

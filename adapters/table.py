@@ -13,7 +13,8 @@ import json
 import struct
 import sys
 
-STAGES = ("align", "gate_up", "act", "down", "combine")
+STAGES = ("align", "quant_x", "gate_up", "shrink_gate_up", "expand_gate_up", "act", "quant_act", "down",
+          "shrink_down", "expand_down", "combine")
 
 
 def code(value, dtype):
@@ -59,7 +60,8 @@ def read(paths):
                 row.silent += figures["predicted"] == 0
                 if figures["mispredicted"]:
                     row.cases_differ += 1
-                    dtype = dtype_of(verdict["name"])
+                    codes = stage.startswith("quant")  # and scales
+                    dtype = "fp32" if codes else dtype_of(verdict["name"])
                     first.append(
                         f"{subject}, {verdict['name']}: {stage}{figures['first']}: "
                         f"{code(figures['first_value'], dtype)}, predicted "

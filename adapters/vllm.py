@@ -30,7 +30,8 @@ try:
 except ImportError:
     torch = None
 
-WORDS = published.words({"mode": ["stages", "fused"], "lora": ["own", "two"], "contract": None, "expects": None})
+WORDS = published.words({"mode": ["stages", "fused"], "lora": ["own", "two"], "contract": None,
+                         "expects": None})
 vllm, absent = published.opened(Vllm)
 
 
@@ -164,7 +165,7 @@ def _multiply(case, a, w, bias, out, weights, route, by_weight, topk, tile, scal
     with tiles.fitting(tile):
         if s and s.group:  # by Triton: for few tokens vLLM has a CUDA kernel too, which is not called
             kind = {flag: how[flag] for flag in ("use_int8_w8a16", "use_int4_w4a16", "block_shape")}
-            vllm.gemm_of_groups(a, quantised.bytes_of(w), out, w_scale, scales[2], weights, *route, by_weight,
+            vllm.gemm_of_groups(a, w, out, w_scale, scales[2], weights, *route, by_weight,
                                 topk, {**tile, "SPLIT_K": 1}, compute_type=dtype, **kind)
         else:
             vllm.gemm(a, w, out, a_scale, w_scale, weights, *route, by_weight, topk, tile, compute_type=dtype,
@@ -198,9 +199,10 @@ def _add_lora(case, gate_up, x, a, b, h, base, out, weights, told):
 
 
 def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, topk_ids=None, w1_scale=None,
-           w2_scale=None, w1_zero=None, w2_zero=None, x_static_scale=None, cache2_static_scale=None,
+           w2_scale=None, w1_zero=None, w2_zero=None, x_given_scale=None, cache2_given_scale=None,
            lora_a1=None, lora_b1=None, lora_a2=None, lora_b2=None, token_lora=None, adapter_enabled=None,
-           x_codes=None, x_scale=None, cache2_codes=None, cache2_scale=None, cache1=None, cache1_hooked=None,
+           x_codes=None, x_scale=None, x_tensor_scale=None, cache2_codes=None, cache2_scale=None,
+           cache2_tensor_scale=None, cache1=None, cache1_hooked=None,
            lora_h1=None, cache2=None, cache3=None, cache3_hooked=None, lora_h2=None, out=None):
     """Each stage by its own kernel, into the tensors of the harness."""
     def has(*names):
@@ -212,8 +214,10 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
     if has(*lora.STAGES) and lora.has(case):
         told = vllm.lora.route(case, *_experts(case, topk_ids), token_lora, adapter_enabled,
                                vllm.lora.block_size(case))
+    x_made, x_scale = quantised.which(x_scale, x_tensor_scale, x_given_scale)
+    cache2_made, cache2_scale = quantised.which(cache2_scale, cache2_tensor_scale, cache2_given_scale)
     if has("quant_x") and x_codes is not None:
-        quantised.keep(vllm.quant.quantise(case, x, x_static_scale), x_codes, x_scale)
+        quantised.keep(vllm.quant.quantise(case, x, x_given_scale), x_codes, x_made)
     if has("gate_up"):
         _multiply(case, x if x_codes is None else x_codes, w1, b1, cache1.view(case.M, case.topk, -1),
                   topk_weights, route, bool(case.apply_router_weight_on_input), case.topk, tile,
@@ -223,7 +227,7 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
     if has("act"):
         _activate(case, cache1_hooked if lora.has(case) else cache1, cache2)
     if has("quant_act") and cache2_codes is not None:
-        quantised.keep(vllm.quant.quantise(case, cache2, cache2_static_scale), cache2_codes, cache2_scale)
+        quantised.keep(vllm.quant.quantise(case, cache2, cache2_given_scale), cache2_codes, cache2_made)
     if has("down"):
         target = (out if cache3 is None else cache3).view(case.M, case.topk, -1)
         target.zero_()  # as it does where a map sends experts elsewhere
@@ -270,7 +274,8 @@ def main():
     mode = {"stages": stages, "fused": fused}[WORDS["mode"]]
     subject = moeparity.subject(
         contract=contract, name="vllm " + WORDS["mode"], supports=supports, exposes=exposes,
-        block_size_m=tiles.block_size_m, version=vllm.package.version_line() if vllm else None, tensors=published.tensors(torch))
+        block_size_m=tiles.block_size_m, tensors=published.tensors(torch),
+        version=vllm.package.version_line() if vllm else None)
     moeparity.main(subject(mode))
 
 

@@ -22,12 +22,13 @@ typedef struct field {
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-#define NAME(value, name) name,
+#define NAME(value, name, ...) name,
 #define FIRST(value, name, words) name,
 #define WORDS(value, name, words) words,
 static const char *const accumulators[] = {MP_ACCUMULATORS(FIRST)};
 static const char *const k_orders[] = {MP_K_ORDERS(NAME)};
 static const char *const scalings[] = {MP_SCALINGS(NAME)};
+static const char *const quantisers[] = {MP_QUANTISERS(NAME) "any"};
 static const char *const functions[] = {MP_ACT_FUNCTIONS(FIRST)};
 static const char *const roundings[] = {MP_ACT_ROUNDINGS(NAME)};
 static const char *const clamp_nans[] = {MP_CLAMP_NANS(NAME)};
@@ -88,6 +89,7 @@ static const field fields[] = {
     {"act.ulps_per_argument", REAL, offsetof(mp_contract, act_ulps_per_argument), 0, 0x1p10, NULL, false},
     NAMED("combine.shared", combine_shared, shared_adds),
     NAMED("act.input", act_input, act_inputs),
+    NAMED("quantiser", quantiser, quantisers),
     GEMM("shrink", shrink),
     SWITCH("shrink.parts_rounded", shrink_parts_rounded),
     GEMM("expand", expand),
@@ -266,10 +268,29 @@ static void say(const char *name, char words[40]) {
         if (*at == '-') *at = ' ';
 }
 
+/* "; adapters: ...", or nothing of a contract that says nothing of them: that of a case without. */
+static void lora_text(const mp_contract *contract, char *text, size_t size) {
+    static const char *const rows[] = {"", ", rows without one kept", ", 0 added to rows without one"};
+    char shrink[128], expand[128];
+    const bool said = contract->lora_rows != MP_LORA_ROWS_ANY || contract->lora_input != MP_LORA_STORED ||
+                      contract->lora_add != MP_LORA_ADD_ROUNDED || contract->shrink.split_k > 1;
+    text[0] = '\0';
+    if (!said) return;
+    gemm_text(&contract->shrink, shrink, sizeof shrink);
+    gemm_text(&contract->expand, expand, sizeof expand);
+    const bool same = same_gemm(&contract->shrink, &contract->expand);
+    snprintf(text, size, "; adapters: %s%s%s%s%s%s%s", shrink, same ? "" : ", expand ", same ? "" : expand,
+             contract->shrink_parts_rounded ? ", parts rounded" : "",
+             contract->lora_input == MP_LORA_FLOAT32 ? ", shrunk rows in float32" : "",
+             contract->lora_add == MP_LORA_ADD_ONE_ROUNDING ? ", added in float32" : ", rounded and added",
+             rows[contract->lora_rows]);
+}
+
 void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     static const char *const function[] = {MP_ACT_FUNCTIONS(WORDS)};
     static const char *const clamped[] = {"", ", a NaN clamped to the limit", ", a NaN clamped or kept"};
-    char up[128], down[128], rounding[40], combine[40], growing[48] = "";
+    char up[128], down[128], rounding[40], combine[40], growing[48] = "", lora[400];
+    lora_text(contract, lora, sizeof lora);
     say(roundings[contract->act_rounding], rounding);
     say(combines[contract->combine], combine);
     gemm_text(&contract->gate_up, up, sizeof up);
@@ -277,12 +298,13 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     const bool same = same_gemm(&contract->gate_up, &contract->down);
     if (contract->act_ulps_per_argument > 0)
         snprintf(growing, sizeof growing, " + %g a unit of the argument", contract->act_ulps_per_argument);
-    snprintf(text, size, "%s: %s%s%s; activation: %g%s ulp%s, %s%s%s%s; combine: %s%s; align: %s%s%s; %s; %s",
+    snprintf(text, size,
+             "%s: %s%s%s; activation: %g%s ulp%s, %s%s%s%s; combine: %s%s%s; align: %s%s%s; %s; %s",
              same ? "accumulator" : "gate_up", up, same ? "" : "; down: ", same ? "" : down,
              contract->act_ulps, growing, function[contract->act_function], rounding,
              contract->act_up_plus_zero ? ", up + 0" : "", clamped[contract->act_clamp_nan],
              contract->act_input == MP_ACT_FLOAT32 ? ", of float32 gate and up" : "", combine,
-             contract->combine_shared == MP_SHARED_ONE_ROUNDING ? ", shared output added before" : "",
+             contract->combine_shared == MP_SHARED_ONE_ROUNDING ? ", shared output added before" : "", lora,
              contract->stable_align ? "stable" : "any order", contract->align_tail ? "" : ", tail unused",
              contract->overflow == MP_OVERFLOW_INF        ? ""
              : contract->overflow == MP_OVERFLOW_SATURATE ? "; stores saturate"
@@ -305,7 +327,8 @@ mp_contract mp_contract_weakest(void) {
                             .shrink = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .expand = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .act_function = MP_ACT_LIBRARY,
-                            .act_ulps = 8};
+                            .act_ulps = 8,
+                            .quantiser = MP_ANY_QUANTISER};
     return contract;
 }
 

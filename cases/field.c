@@ -26,7 +26,21 @@ static const char *const names_mp_activation[] = {"silu",       "gelu",       "g
 static const char *const names_mp_mode[] = {"combine", "no_combine", "inplace"};
 static const char *const names_mp_layout[] = {"route", "sorted", "masked"};
 static const char *const names_mp_shared[] = {"none", "slot", "add"};
-static const char *const names_mp_quant[] = {"none", "fp8-block"};
+static const char *const names_mp_quant[] = {"none",
+                                             "fp8-tensor",
+                                             "fp8-tensor-static",
+                                             "fp8-channel",
+                                             "fp8-block",
+                                             "fp8-block-ue8m0",
+                                             "int8-channel",
+                                             "int8-block",
+                                             "int8-w8a16",
+                                             "int8-w8a16-group",
+                                             "int4-w4a16",
+                                             "int4-w4a16-zp",
+                                             "mxfp4",
+                                             "mxfp8",
+                                             "nvfp4"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
 static const char *const names_mp_expert_map[] = {"none", "linear", "round_robin"};
 static const char *const names_mp_sentinel[] = {"-1", "E", "any"};
@@ -51,7 +65,7 @@ _Static_assert(COUNT(names_mp_path) == MP_PATH_COUNT, "one name per path");
 _Static_assert(COUNT(names_mp_expert_map) == MP_MAP_COUNT, "one name per expert map");
 _Static_assert(COUNT(names_mp_sentinel) == MP_SENTINEL_COUNT, "one name per sentinel");
 _Static_assert(COUNT(names_mp_shared) == MP_SHARED_COUNT, "one name per form of the shared expert");
-_Static_assert(COUNT(names_mp_quant) == MP_QUANT_COUNT, "one name per scheme");
+_Static_assert(COUNT(names_mp_quant) == MP_SCHEME_COUNT, "one name per scheme");
 _Static_assert(COUNT(names_mp_scope) == MP_SCOPE_COUNT, "one name per scope");
 _Static_assert(COUNT(names_mp_data) == MP_DATA_COUNT, "one name per data family");
 _Static_assert(COUNT(names_mp_routing) == MP_ROUTING_COUNT, "one name per routing family");

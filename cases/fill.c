@@ -113,8 +113,7 @@ static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp
 }
 
 static void zero_row(int64_t n, mp_dtype dtype, void *data, int64_t at) {
-    const size_t size = mp_dtype_size(dtype);
-    memset((char *)data + (size_t)at * size, 0, (size_t)n * size); /* +0 in every format */
+    memset((char *)data + mp_dtype_bytes(dtype, at), 0, mp_dtype_bytes(dtype, n)); /* +0 in every format */
 }
 
 /* Integers: with at most 16 nonzeros in a row of x and |values| <= 2, |cache1| <= 16*4 + 2 (bias); squared,
@@ -254,13 +253,16 @@ static row_rule number_rule(const mp_case *c, mp_tensor_id which) {
     return (row_rule){.style = STYLE_NAN}; /* no family */
 }
 
-/* Codes reach near the limits of their format, and their scales make of them what the family asks for. */
+/* Codes reach the limits of their format, or near those of one that does not saturate, and their scales make
+ * of them what the family asks for. Codes without a sign are so many around their zero. */
 static row_rule code_rule(const mp_case *c, mp_tensor_id which, mp_dtype dtype) {
+    const mp_format *f = mp_dtype_format(dtype);
     row_rule rule = number_rule(c, which);
     int binade; /* of the largest code */
-    frexp(mp_dtype_format(dtype)->max_finite, &binade);
-    if (rule.style == STYLE_NORMAL) rule.exponent = binade - 1 - 17; /* the centred sum is below 2^17 */
-    if (rule.style == STYLE_WIDE) rule.exponent = binade - 1 - 6;    /* its numbers are below 2^6 */
+    frexp(f->has_sign ? f->max_finite : (f->max_finite + 1) / 2, &binade);
+    const int reach = f->is_integer || dtype == MP_E2M1 ? binade : binade - 1;
+    if (rule.style == STYLE_NORMAL) rule.exponent = reach - 17; /* the centred sum is below 2^17 */
+    if (rule.style == STYLE_WIDE) rule.exponent = reach - 6;    /* its numbers are below 2^6 */
     return rule;
 }
 
@@ -286,18 +288,49 @@ static bool has_exact_weights(mp_data family) {
     return false;
 }
 
+/* By how many powers of two scales make numbers of codes, and what of it a scale that is given or global has.
+ */
+enum { GIVEN_STATIC = -7, GIVEN_GLOBAL = -9, OF_GLOBAL = 3 };
+
+static int scale_exponent(const mp_case *c, mp_tensor_id which) {
+    const mp_scheme *s = mp_scheme_of(c);
+    const mp_tensor_id of = mp_scaled_tensor(which);
+    const int all = number_rule(c, of).exponent - code_rule(c, of, mp_case_dtype(c, of)).exponent;
+    const bool given = which == MP_X_GIVEN_SCALE || which == MP_CACHE2_GIVEN_SCALE,
+               global = which == MP_W1_GLOBAL_SCALE || which == MP_W2_GLOBAL_SCALE;
+    if (given) return s->made ? GIVEN_GLOBAL : GIVEN_STATIC; /* a static one clips a few */
+    if (global) return all - OF_GLOBAL;
+    if (of == MP_W1 || of == MP_W2) return s->global ? OF_GLOBAL : all;
+    return s->given ? all - GIVEN_GLOBAL : all;
+}
+
 /* A scale for each block, of which no two need be alike: who takes another's shows it. A power of two where
  * the family's sums are exact, else with all the bits of its format. */
 static void fill_scales(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream);
-    const mp_tensor_id of = mp_scaled_tensor(which);
-    const row_rule numbers = number_rule(c, of), codes = tensor_rule(c, of);
     const bool exact = has_exact_weights(c->data);
-    const int exponent = numbers.exponent - codes.exponent;
+    const int exponent = scale_exponent(c, which);
     for (int64_t i = 0; i < mp_tensor_count(t); i++) {
         const uint64_t bits = mp_bits(key, (uint64_t)i);
         const double fraction = exact ? 1 : 1 + (double)(bits >> 41) * 0x1p-23;
-        mp_encode(t->dtype, t->data, i, ldexp(fraction, exponent + (int)(bits & 3) - 2));
+        mp_encode(t->dtype, t->data, i, ldexp(fraction, exponent + (int)(bits & 3) - (exact ? 0 : 2)));
+    }
+}
+
+/* Zeros of blocks, near that of the scheme; one in eight is the lowest or the highest code. */
+static void fill_zeros(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
+    const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream);
+    const mp_scheme *s = mp_scheme_of(c);
+    const int most = (int)mp_dtype_format(s->weight)->max_finite,
+              nibbles = mp_dtype_is_packed(s->weight) ? 2 : 1;
+    for (int64_t i = 0; i < mp_tensor_count(t); i++) {
+        int byte = 0;
+        for (int k = 0; k < nibbles; k++) {
+            const uint64_t bits = mp_bits(key, (uint64_t)(i * nibbles + k));
+            const int zero = bits >> 61 == 0 ? (bits & 1 ? most : 0) : s->zero + (int)(bits & 3) - 2;
+            byte |= zero << (4 * k);
+        }
+        ((uint8_t *)t->data)[i] = (uint8_t)byte;
     }
 }
 
@@ -358,9 +391,29 @@ int64_t mp_first_padded_token(const mp_case *c) {
     return c->M < 4 ? c->M - 1 : c->M - c->M / 4;
 }
 
+/* A row of codes without a sign: that of signed ones, in float32, around the zero. */
+static void fill_unsigned_row(const mp_case *c, const row_rule *rule, uint64_t key, int64_t row,
+                              mp_tensor *t) {
+    enum { PIECE = 1 << 13 };
+    const int64_t n = mp_tensor_row_length(t);
+    float values[PIECE];
+    for (int64_t first = 0; first < n; first += PIECE) {
+        const int64_t here = n - first < PIECE ? n - first : PIECE, at = row * n + first;
+        mp_tensor piece = mp_tensor_shape(MP_FP32, 1, here, 1, 1);
+        piece.data = values;
+        fill_row(rule, mp_mix(key + (uint64_t)at), 0, &piece);
+        for (int64_t i = 0; i < here; i++) values[i] += (float)mp_scheme_of(c)->zero;
+        mp_encode_row_f32(t->dtype, t->data, at, here, values);
+    }
+}
+
 void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream),
                    token_key = mp_stream_key(c->seed, MP_STREAM_TOKEN);
+    if (which == MP_W1_ZERO || which == MP_W2_ZERO) {
+        fill_zeros(c, which, t);
+        return;
+    }
     if (mp_scaled_tensor(which) != MP_TENSOR_COUNT) {
         fill_scales(c, which, t);
         return;
@@ -377,7 +430,11 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
         if (mp_tensors[which].rows != MP_ROWS_WHOLE) mine = activation_rule(c, which, rule, token_key, row);
         if ((which == MP_X || which == MP_X_CODES) && row >= padded)
             mine.style = STYLE_NAN; /* whoever reads a padding token shows it */
-        fill_row(&mine, key, row, t);
+        if (mp_dtype_is_integer(t->dtype) && mine.style >= STYLE_NAN) mine.style = STYLE_ZERO; /* has none */
+        if (mp_dtype_format(t->dtype)->has_sign)
+            fill_row(&mine, key, row, t);
+        else
+            fill_unsigned_row(c, &mine, key, row, t);
     }
 }
 

@@ -122,52 +122,24 @@ static mp_tensor shared_output_shape(const mp_case *c, int block_size_m) {
 
 /* ---- of a quantised case ---- */
 
-/* [E, blocks of n, blocks of k] of weights [E, n, k]. */
-static mp_tensor weight_scale_shape(const mp_case *c, mp_tensor_id id, int64_t n, int64_t k) {
-    const mp_scheme *s = mp_scheme_of(c);
-    if (!c->quant) return absent;
-    return mp_tensor_shape(mp_case_dtype(c, id), 3, c->E, mp_blocks_of(n, s->block_rows),
-                           mp_blocks_of(k, mp_case_group(c)));
-}
-
-static mp_tensor w1_scale_shape(const mp_case *c, int block_size_m) {
-    (void)block_size_m;
-    return weight_scale_shape(c, MP_W1_SCALE, mp_case_w1_rows(c), c->K);
-}
-
-static mp_tensor w2_scale_shape(const mp_case *c, int block_size_m) {
-    (void)block_size_m;
-    return weight_scale_shape(c, MP_W2_SCALE, c->K, c->N);
-}
-
-static mp_tensor codes_shape(const mp_case *c, mp_tensor_id id, int64_t rows, int64_t k) {
-    return mp_scheme_of(c)->quantises_activations ? mp_tensor_shape(mp_case_dtype(c, id), 2, rows, k, 1)
-                                                  : absent;
-}
-
-static mp_tensor scale_shape(const mp_case *c, mp_tensor_id id, int64_t rows, int64_t k) {
-    const mp_scheme *s = mp_scheme_of(c);
-    const int64_t groups = s->granularity == MP_PER_GROUP ? mp_blocks_of(k, mp_case_group(c)) : 1;
-    return codes_shape(c, id, rows, groups);
-}
-
-static mp_tensor x_codes_shape(const mp_case *c, int block_size_m) {
-    (void)block_size_m;
-    return codes_shape(c, MP_X_CODES, c->M, c->K);
-}
-
-static mp_tensor x_scale_shape(const mp_case *c, int block_size_m) {
-    (void)block_size_m;
-    return scale_shape(c, MP_X_SCALE, c->M, c->K);
-}
-
-static mp_tensor cache2_codes_shape(const mp_case *c, int block_size_m) {
-    return codes_shape(c, MP_CACHE2_CODES, cache_rows(c, block_size_m), c->N);
-}
-
-static mp_tensor cache2_scale_shape(const mp_case *c, int block_size_m) {
-    return scale_shape(c, MP_CACHE2_SCALE, cache_rows(c, block_size_m), c->N);
-}
+#define SCHEME_SHAPE(name, id)                                          \
+    static mp_tensor name##_shape(const mp_case *c, int block_size_m) { \
+        return mp_scheme_shape(c, id, cache_rows(c, block_size_m));     \
+    }
+SCHEME_SHAPE(w1_scale, MP_W1_SCALE)
+SCHEME_SHAPE(w2_scale, MP_W2_SCALE)
+SCHEME_SHAPE(w1_zero, MP_W1_ZERO)
+SCHEME_SHAPE(w2_zero, MP_W2_ZERO)
+SCHEME_SHAPE(w1_global_scale, MP_W1_GLOBAL_SCALE)
+SCHEME_SHAPE(w2_global_scale, MP_W2_GLOBAL_SCALE)
+SCHEME_SHAPE(x_codes, MP_X_CODES)
+SCHEME_SHAPE(x_scale, MP_X_SCALE)
+SCHEME_SHAPE(x_tensor_scale, MP_X_TENSOR_SCALE)
+SCHEME_SHAPE(x_given_scale, MP_X_GIVEN_SCALE)
+SCHEME_SHAPE(cache2_codes, MP_CACHE2_CODES)
+SCHEME_SHAPE(cache2_scale, MP_CACHE2_SCALE)
+SCHEME_SHAPE(cache2_tensor_scale, MP_CACHE2_TENSOR_SCALE)
+SCHEME_SHAPE(cache2_given_scale, MP_CACHE2_GIVEN_SCALE)
 
 /* LoRA's. An axis for adapters and one for experts are one: adapter l's factor of expert e is number l*E + e,
  * or l where one is shared by all experts. */
@@ -297,6 +269,16 @@ const mp_tensor_info mp_tensors[MP_TENSOR_COUNT] = {
     [MP_X_SCALE] = {"x_scale", MP_ROWS_TOKEN, x_scale_shape, 43, MP_X_SCALE},
     [MP_CACHE2_CODES] = {"cache2_codes", MP_ROWS_CACHE, cache2_codes_shape, 44, MP_CACHE2_CODES},
     [MP_CACHE2_SCALE] = {"cache2_scale", MP_ROWS_CACHE, cache2_scale_shape, 45, MP_CACHE2_SCALE},
+    [MP_W1_ZERO] = {"w1_zero", MP_ROWS_WHOLE, w1_zero_shape, 46, MP_W1_ZERO},
+    [MP_W2_ZERO] = {"w2_zero", MP_ROWS_WHOLE, w2_zero_shape, 47, MP_W2_ZERO},
+    [MP_W1_GLOBAL_SCALE] = {"w1_global_scale", MP_ROWS_WHOLE, w1_global_scale_shape, 48, MP_W1_GLOBAL_SCALE},
+    [MP_W2_GLOBAL_SCALE] = {"w2_global_scale", MP_ROWS_WHOLE, w2_global_scale_shape, 49, MP_W2_GLOBAL_SCALE},
+    [MP_X_TENSOR_SCALE] = {"x_tensor_scale", MP_ROWS_CHUNK, x_tensor_scale_shape, 50, MP_X_TENSOR_SCALE},
+    [MP_X_GIVEN_SCALE] = {"x_given_scale", MP_ROWS_WHOLE, x_given_scale_shape, 51, MP_X_GIVEN_SCALE},
+    [MP_CACHE2_TENSOR_SCALE] = {"cache2_tensor_scale", MP_ROWS_CHUNK, cache2_tensor_scale_shape, 52,
+                                MP_CACHE2_TENSOR_SCALE},
+    [MP_CACHE2_GIVEN_SCALE] = {"cache2_given_scale", MP_ROWS_WHOLE, cache2_given_scale_shape, 53,
+                               MP_CACHE2_GIVEN_SCALE},
 };
 
 static bool always(const mp_case *c) {
@@ -318,8 +300,11 @@ static bool quantises(const mp_case *c) {
     (MP_IN_SET(MP_SORTED_TOKEN_IDS) | MP_IN_SET(MP_EXPERT_IDS) | MP_IN_SET(MP_NUM_TOKENS_POST_PADDED) | \
      MP_IN_SET(MP_MASKED_M) | MP_LORA_ALIGN_TENSORS)
 #define IDS (MP_IN_SET(MP_TOPK_IDS) | MP_IN_SET(MP_EXPERT_MAP))
-#define X_QUANTISED (MP_IN_SET(MP_X_CODES) | MP_IN_SET(MP_X_SCALE))
-#define CACHE2_QUANTISED (MP_IN_SET(MP_CACHE2_CODES) | MP_IN_SET(MP_CACHE2_SCALE))
+#define X_QUANTISED (MP_IN_SET(MP_X_CODES) | MP_IN_SET(MP_X_SCALE) | MP_IN_SET(MP_X_TENSOR_SCALE))
+#define CACHE2_QUANTISED \
+    (MP_IN_SET(MP_CACHE2_CODES) | MP_IN_SET(MP_CACHE2_SCALE) | MP_IN_SET(MP_CACHE2_TENSOR_SCALE))
+#define W1_SCALES (MP_IN_SET(MP_W1_SCALE) | MP_IN_SET(MP_W1_ZERO) | MP_IN_SET(MP_W1_GLOBAL_SCALE))
+#define W2_SCALES (MP_IN_SET(MP_W2_SCALE) | MP_IN_SET(MP_W2_ZERO) | MP_IN_SET(MP_W2_GLOBAL_SCALE))
 #define ROUTING_TENSORS (IDS | MP_IN_SET(MP_TOPK_WEIGHTS) | ALIGN_TENSORS)
 
 #define SEGMENTS (MP_IN_SET(MP_SEG_INDPTR) | MP_IN_SET(MP_REQ_TO_LORA)) /* what token_lora says already */
@@ -338,12 +323,12 @@ const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
     [MP_ALIGN] = {always, IDS | LORA_MAP, ALIGN_TENSORS, MP_SORTED_TOKEN_IDS,
                   "M E topk " IDS_FIELDS
                   " path buffer_offset scope tile routing seed shared " LORA_MAP_FIELDS},
-    [MP_QUANT_X] = {quantises, MP_IN_SET(MP_X) | IDS, X_QUANTISED, MP_X_CODES,
+    [MP_QUANT_X] = {quantises, MP_IN_SET(MP_X) | MP_IN_SET(MP_X_GIVEN_SCALE) | IDS, X_QUANTISED, MP_X_CODES,
                     "M E topk K dtype " IDS_FIELDS
                     " buffer_offset scope data routing seed shared quant group"},
     [MP_GATE_UP] = {always,
-                    MP_IN_SET(MP_X) | X_QUANTISED | MP_IN_SET(MP_W1) | MP_IN_SET(MP_W1_SCALE) |
-                        MP_IN_SET(MP_B1) | ROUTING_TENSORS,
+                    MP_IN_SET(MP_X) | X_QUANTISED | MP_IN_SET(MP_X_GIVEN_SCALE) | MP_IN_SET(MP_W1) |
+                        W1_SCALES | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
                     MP_IN_SET(MP_CACHE1), MP_CACHE1,
                     "M E topk K N dtype gated apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
                     " scope tile data routing seed shared quant group"},
@@ -356,12 +341,13 @@ const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
     [MP_ACT] = {always, MP_IN_SET(MP_CACHE1) | IDS, MP_IN_SET(MP_CACHE2), MP_CACHE2,
                 "M E topk N dtype act gated alpha limit interleaved " IDS_FIELDS
                 " buffer_offset scope data routing seed shared"},
-    [MP_QUANT_ACT] = {quantises, MP_IN_SET(MP_CACHE2) | IDS, CACHE2_QUANTISED, MP_CACHE2_CODES,
+    [MP_QUANT_ACT] = {quantises, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE2_GIVEN_SCALE) | IDS,
+                      CACHE2_QUANTISED, MP_CACHE2_CODES,
                       "M E topk N dtype " IDS_FIELDS
                       " buffer_offset scope data routing seed shared quant group"},
     [MP_DOWN] = {always,
-                 MP_IN_SET(MP_CACHE2) | CACHE2_QUANTISED | MP_IN_SET(MP_W2) | MP_IN_SET(MP_W2_SCALE) |
-                     MP_IN_SET(MP_B2) | ROUTING_TENSORS,
+                 MP_IN_SET(MP_CACHE2) | CACHE2_QUANTISED | MP_IN_SET(MP_CACHE2_GIVEN_SCALE) |
+                     MP_IN_SET(MP_W2) | W2_SCALES | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
                  MP_IN_SET(MP_CACHE3), MP_CACHE3,
                  "M E topk K N dtype apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
                  " scope tile tile_down data routing seed shared quant group"},
@@ -486,7 +472,6 @@ mp_tensor_set mp_case_derived_inputs(const mp_case *c) {
 }
 
 mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
-    const mp_scheme *s = mp_scheme_of(c);
     switch (id) {
     case MP_TOPK_IDS:
     case MP_TOKEN_LORA:
@@ -504,13 +489,21 @@ mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id) {
     case MP_LORA_NUM_PADDED: return MP_I32;
     case MP_TOPK_WEIGHTS: return MP_FP32;
     case MP_W1:
-    case MP_W2: return c->quant ? s->weight : c->dtype;
+    case MP_W2: return c->quant ? mp_scheme_dtype(c, id) : c->dtype;
     case MP_W1_SCALE:
-    case MP_W2_SCALE: return s->weight_scale;
+    case MP_W2_SCALE:
+    case MP_W1_ZERO:
+    case MP_W2_ZERO:
+    case MP_W1_GLOBAL_SCALE:
+    case MP_W2_GLOBAL_SCALE:
     case MP_X_CODES:
-    case MP_CACHE2_CODES: return s->activation;
     case MP_X_SCALE:
-    case MP_CACHE2_SCALE: return s->activation_scale;
+    case MP_X_TENSOR_SCALE:
+    case MP_X_GIVEN_SCALE:
+    case MP_CACHE2_CODES:
+    case MP_CACHE2_SCALE:
+    case MP_CACHE2_TENSOR_SCALE:
+    case MP_CACHE2_GIVEN_SCALE: return mp_scheme_dtype(c, id);
     case MP_X:
     case MP_B1:
     case MP_B2:

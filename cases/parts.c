@@ -124,8 +124,7 @@ static void take_w1(const share *s, const mp_tensor *from, const mp_tensor *to, 
 }
 
 static void take_w2(const share *s, const mp_tensor *from, const mp_tensor *to) {
-    const size_t size = mp_dtype_size(to->dtype), bytes = (size_t)s->part->N * size,
-                 first = (size_t)s->shard * bytes;
+    const size_t bytes = mp_tensor_row_bytes(to), first = (size_t)s->shard * bytes;
     const int64_t K = s->part->K;
     for (int64_t e = 0; e < s->part->E; e++)
         for (int64_t k = 0; k < K; k++)
@@ -164,7 +163,6 @@ static const mp_tensor *source_of(const share *s, const mp_inputs *in, int id) {
 
 static mp_status take(const share *s, mp_tensor_id id, const mp_tensor *from, const mp_tensor *to,
                       mp_error *err) {
-    const size_t size = mp_dtype_size(to->dtype);
     switch (id) {
     case MP_TOPK_IDS: take_ids(s, from, to); return MP_OK;
     case MP_NUMBERED_IDS:
@@ -174,12 +172,18 @@ static mp_status take(const share *s, mp_tensor_id id, const mp_tensor *from, co
             memcpy(to->data, from->data, mp_tensor_bytes(to));
         return MP_OK;
     case MP_EXPERT_MAP: mp_fill_expert_map(s->part, to); return MP_OK;
-    case MP_W1: take_w1(s, from, to, (size_t)to->dim[2] * size); return MP_OK;
-    case MP_B1: take_w1(s, from, to, size); return MP_OK;
+    case MP_W1: take_w1(s, from, to, mp_tensor_row_bytes(to)); return MP_OK;
+    case MP_B1: take_w1(s, from, to, mp_dtype_size(to->dtype)); return MP_OK;
     case MP_W2: take_w2(s, from, to); return MP_OK;
     case MP_B2: take_b2(s, from, to); return MP_OK;
+    case MP_X_GIVEN_SCALE:
+    case MP_CACHE2_GIVEN_SCALE: memcpy(to->data, from->data, mp_tensor_bytes(to)); return MP_OK;
     case MP_W1_SCALE:
-    case MP_W2_SCALE: take_experts(s, from, to); return MP_OK;
+    case MP_W2_SCALE:
+    case MP_W1_ZERO:
+    case MP_W2_ZERO:
+    case MP_W1_GLOBAL_SCALE:
+    case MP_W2_GLOBAL_SCALE: take_experts(s, from, to); return MP_OK;
     default: break;
     }
     return mp_fail(err, MP_EINTERNAL, "a part's share of %s is not known", mp_tensor_name(id));

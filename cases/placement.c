@@ -19,23 +19,22 @@ bool mp_case_places(const mp_case *c) {
 }
 
 mp_placement mp_case_placement(const mp_case *c, mp_tensor_id id, const mp_tensor *t) {
-    const size_t size = mp_dtype_size(t->dtype);
     const int64_t count = mp_tensor_count(t);
-    mp_placement p = {.first = (size_t)c->buffer_offset * size};
+    mp_placement p = {.first = mp_dtype_bytes(t->dtype, c->buffer_offset)};
     int64_t last = 0;
     mp_case_strides(c, id, t, p.stride);
     for (int axis = 0; axis < t->rank; axis++) last += (t->dim[axis] - 1) * p.stride[axis];
-    p.bytes = p.first + (count > 0 ? (size_t)(last + 1) * size : 0);
+    p.bytes = p.first + (count > 0 ? mp_dtype_bytes(t->dtype, last + 1) : 0);
     p.packed = p.bytes == p.first + mp_tensor_bytes(t);
     return p;
 }
 
 void mp_placement_rows(const mp_placement *p, const mp_tensor *t, mp_placed_row *visit, void *ctx) {
-    const size_t size = mp_dtype_size(t->dtype);
     if (p->packed) {
         visit(ctx, p->first, 0, mp_tensor_bytes(t));
         return;
     }
+    const size_t size = mp_dtype_size(t->dtype);       /* packed formats have no gaps */
     const size_t row_bytes = (size_t)t->dim[2] * size; /* weights have three axes */
     for (int64_t e = 0; e < t->dim[0]; e++)
         for (int64_t r = 0; r < t->dim[1]; r++)

@@ -57,9 +57,22 @@ static mp_status validate_quant(const mp_case *c, mp_error *err) {
     if (c->quant && c->dtype != MP_BF16 && c->dtype != MP_FP16)
         return mp_fail(err, MP_EINPUT, "quant=%s is of 16-bit models: use dtype=bf16 or fp16, not %s",
                        s->name, mp_dtype_name(c->dtype));
+    const bool packed = c->quant && mp_dtype_is_packed(s->weight);
+    if (packed && (c->K % 2 != 0 || c->N % 2 != 0 || mp_case_w1_rows(c) % 2 != 0))
+        return mp_fail(err, MP_EINPUT,
+                       "quant=%s has two codes in a byte: K=%" PRId64 " and N=%" PRId64 " must be even",
+                       s->name, c->K, c->N);
+    if (mp_codes_share_a_scale(c) && (c->scope == MP_SCOPE_GATE_UP || c->scope == MP_SCOPE_DOWN))
+        return mp_fail(err, MP_EINPUT, "scope=%s quant=%s is what quant=fp8-tensor-static is: use that",
+                       mp_scope_name(c->scope), s->name);
+    if (mp_codes_share_a_scale(c) && c->path == MP_CHUNKED)
+        return mp_fail(err, MP_EINPUT, "quant=%s has a scale of all rows of a call: use path=fused or runner",
+                       s->name);
     if (c->group > 0 && s->group == MP_WHOLE_AXIS)
         return mp_fail(err, MP_EINPUT, "group=%" PRId64 ": quant=%s has no groups, remove it", c->group,
                        s->name);
+    if (c->group % 2 != 0)
+        return mp_fail(err, MP_EINPUT, "group=%" PRId64 ": expected an even number", c->group);
     if (c->quant && (c->weight_row_gap > 0 || c->weight_expert_gap > 0))
         return mp_fail(err, MP_EINPUT,
                        "quant=%s has packed weights: remove weight_row_gap and weight_expert_gap", s->name);

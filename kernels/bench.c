@@ -51,8 +51,9 @@ static mp_status fill_inputs(mp_cuda *cuda, const mp_case *c, const mp_tensor t[
                              : id == MP_W2 ? 1.0 / sqrt((double)c->N)
                                            : 1.0;
         if (!(inputs & MP_IN_SET(id))) continue;
-        const char *entry = id == MP_TOPK_IDS ? "fill_ids" : "fill_elements";
-        status = fill(cuda, &t[id], (mp_tensor_id)id, entry, scale, c->E, err);
+        const bool ids = id == MP_TOPK_IDS || id == MP_TOKEN_LORA;
+        status = fill(cuda, &t[id], (mp_tensor_id)id, ids ? "fill_ids" : "fill_elements", scale,
+                      id == MP_TOKEN_LORA ? c->lora_adapters : c->E, err);
     }
     return status;
 }

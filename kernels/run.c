@@ -48,11 +48,17 @@ static bool has_own_hooks(const mp_cuda *cuda) {
 
 mp_tensor_set mp_cuda_hooked_tensors(const mp_cuda *cuda, const mp_case *c) {
     if (c->path != MP_RUNNER || c->scope != MP_SCOPE_ALL || !has_own_hooks(cuda)) return 0;
+    if (mp_case_has_lora(c)) return 0; /* it is not run */
     mp_tensor_set set = 0;
     if (cuda->hooks.after_gate_up) set |= MP_IN_SET(MP_CACHE1_HOOKED);
     if (cuda->hooks.after_down && mp_stage_output(c, MP_DOWN) == MP_CACHE3)
         set |= MP_IN_SET(MP_CACHE3_HOOKED);
     return set;
+}
+
+/* The stage behind which the rows of gate_up, or down, are what the next one reads. */
+static mp_stage last_of(const mp_case *c, mp_stage stage) {
+    return !mp_case_has_lora(c) ? stage : stage == MP_DOWN ? MP_EXPAND_DOWN : MP_EXPAND_GATE_UP;
 }
 
 /* What a hook changes in place is a copy where both states are kept; the next stage reads the copy. */
@@ -70,7 +76,7 @@ out:
 
 static mp_cuda_hook_view hook_view(const mp_stage_call *call) {
     const mp_tensor *t = call->t;
-    const mp_tensor_id down = mp_stage_output(call->c, MP_DOWN);
+    const mp_tensor_id down = mp_stage_output(call->c, last_of(call->c, MP_DOWN));
     return (mp_cuda_hook_view){
         .c = call->c,
         .x = mp_device_address(&t[MP_X]),
@@ -92,7 +98,8 @@ static mp_status after_stage(void *self, const mp_stage_call *call, mp_stage sta
     MP_CU(cuEventRecord(r->end[stage], NULL));
     r->recorded[stage] = true;
     if (call->c->path != MP_RUNNER) goto out;
-    const bool up = stage == MP_GATE_UP && hooks->after_gate_up, down = stage == MP_DOWN && hooks->after_down;
+    const bool up = stage == last_of(call->c, MP_GATE_UP) && hooks->after_gate_up,
+               down = stage == last_of(call->c, MP_DOWN) && hooks->after_down;
     if (up || down) {
         MP_DO(keep_state(r, call, mp_stage_output(call->c, stage), err));
         const mp_cuda_hook_view view = hook_view(call);
@@ -125,6 +132,10 @@ mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_config *config,
     executor.before = before_stage;
     executor.after = after_stage;
     MP_DO(check_sizes(c, t, err));
+    if (c->path == MP_RUNNER && mp_case_has_lora(c) && has_own_hooks(cuda))
+        return mp_fail(err, MP_EUNSUPPORTED,
+                       "path=runner: what hooks would add to LoRA's rows is shown by no tensor: set none, or "
+                       "lora_adapters=0");
     MP_CU(cuCtxSetCurrent(cuda->context));
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         MP_CU(cuEventCreate(&r.start[s], 0));

@@ -41,7 +41,7 @@ static bool is_meant(const mp_case *c, const mp_tuned_parts *name) {
 bool mp_tuned_case_of_name(const mp_tuned_parts *name, mp_case *c) {
     mp_case candidate = *c;
     candidate.dtype = strcmp(name->dtype, "float32") == 0 ? MP_FP32 : MP_BF16;
-    for (int quant = 0; quant < MP_QUANT_COUNT; quant++) {
+    for (int quant = 0; quant < MP_SCHEME_COUNT; quant++) {
         candidate.quant = (mp_quant)quant;
         candidate.group = 0;
         /* Said only where it is not the usual one: a case has one name. */

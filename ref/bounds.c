@@ -60,6 +60,10 @@ static mp_sum_bound one_accumulator(const mp_gemm_contract *g, mp_dtype operands
         bound = (mp_sum_bound){.rel = mp_gamma(k, 0x1p-24), .abs = k * 0x1p-150};
         break;
     case MP_ACC_TENSOR_CORE: {
+        if (mp_dtype_is_integer(operands)) { /* exact; one conversion to float32 */
+            bound.rel = 0x1p-24;
+            break;
+        }
         const double per_step = g->group + 1.0, steps = ceil(k / g->group);
         const double unit = ldexp(1.0, -g->fraction_bits);
         const bool pairs = g->k_order == MP_K_BY_PAIRS;

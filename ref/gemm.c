@@ -100,25 +100,42 @@ mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const 
     return mp_gemm_float64(engine, problem, false, store_tile, &s, err);
 }
 
-static mp_operand weights(const mp_case *c, const mp_tensor *codes, const mp_tensor *scale) {
+/* The tensor where the case has it, or NULL. */
+static const mp_tensor *there(const mp_tensor *t) {
+    return t->data ? t : NULL;
+}
+
+static mp_operand weights(const mp_case *c, const mp_tensor *codes, const mp_tensor *scale,
+                          const mp_tensor *zeros, const mp_tensor *global) {
     const mp_scheme *s = mp_scheme_of(c);
     const int64_t group = mp_case_group(c);
     if (!c->quant) return (mp_operand){.codes = codes};
     return (mp_operand){.codes = codes,
                         .scale = scale,
                         .block_rows = s->block_rows == MP_WHOLE_AXIS ? codes->dim[1] : s->block_rows,
-                        .block_columns = group == MP_WHOLE_AXIS ? codes->dim[2] : group};
+                        .block_columns = group == MP_WHOLE_AXIS ? codes->dim[2] : group,
+                        .zero = s->zero,
+                        .zeros = there(zeros),
+                        .zeros_in_pairs = mp_dtype_is_packed(codes->dtype),
+                        .global = there(global),
+                        .globals_alternate = c->interleaved,
+                        .rounds = s->enters == MP_SCALES_BEFORE,
+                        .rounded = c->dtype};
 }
 
 /* Codes where they were made of the numbers; else these. */
 static mp_operand activations(const mp_case *c, const mp_tensor *numbers, const mp_tensor *codes,
-                              const mp_tensor *scale) {
-    const mp_granularity per = mp_scheme_of(c)->granularity;
+                              const mp_tensor *scale, const mp_tensor *given) {
+    const mp_scheme *s = mp_scheme_of(c);
     if (!codes->data) return (mp_operand){.codes = numbers};
+    const bool shared = s->granularity == MP_PER_TENSOR;
     return (mp_operand){.codes = codes,
                         .scale = scale,
-                        .block_rows = per == MP_PER_TENSOR ? codes->dim[0] : 1,
-                        .block_columns = per == MP_PER_GROUP ? mp_case_group(c) : codes->dim[1]};
+                        .block_rows = shared && codes->dim[0] > 0 ? codes->dim[0] : 1,
+                        .block_columns = s->granularity == MP_PER_GROUP ? mp_case_group(c) : codes->dim[1],
+                        .global = s->made ? there(given) : NULL,
+                        .rounds = s->enters == MP_SCALES_BEFORE,
+                        .rounded = c->dtype};
 }
 
 mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage) {
@@ -126,11 +143,14 @@ mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage) {
     const mp_tensor *t = call->t;
     const bool up = stage == MP_GATE_UP;
     return (mp_stage_gemm){
-        .problem = {.a = up ? activations(c, &t[MP_X], &t[MP_X_CODES], &t[MP_X_SCALE])
+        .problem = {.a = up ? activations(c, &t[MP_X], &t[MP_X_CODES], mp_codes_scale(c, t, MP_QUANT_X),
+                                          &t[MP_X_GIVEN_SCALE])
                             : activations(c, mp_as_read(t, MP_CACHE2), &t[MP_CACHE2_CODES],
-                                          &t[MP_CACHE2_SCALE]),
+                                          mp_codes_scale(c, t, MP_QUANT_ACT), &t[MP_CACHE2_GIVEN_SCALE]),
                     .a_row = up ? call->map->x_row : call->map->cache_row,
-                    .w = weights(c, &t[up ? MP_W1 : MP_W2], &t[up ? MP_W1_SCALE : MP_W2_SCALE]),
+                    .w = weights(c, &t[up ? MP_W1 : MP_W2], &t[up ? MP_W1_SCALE : MP_W2_SCALE],
+                                 &t[up ? MP_W1_ZERO : MP_W2_ZERO],
+                                 &t[up ? MP_W1_GLOBAL_SCALE : MP_W2_GLOBAL_SCALE]),
                     .topk_ids = t[MP_TOPK_IDS].data,
                     .slots = mp_case_slots(c)},
         .epilogue = mp_epilogue_of(c, t, stage),

@@ -7,10 +7,15 @@ static int64_t blocks(int64_t length, int64_t block) {
     return (length + block - 1) / block;
 }
 
+/* Rows of a matrix [n, k] of the codes. */
+static int64_t matrix_rows(const mp_operand *o) {
+    return o->codes->dim[o->codes->rank - 2];
+}
+
 int64_t mp_operand_scale_row(const mp_operand *o, int64_t row) {
     if (!o->scale) return 0;
     assert(o->block_rows > 0 && o->block_columns > 0);
-    const int64_t n = o->codes->dim[o->codes->rank - 2];
+    const int64_t n = matrix_rows(o);
     return (row / n * blocks(n, o->block_rows) + row % n / o->block_rows) *
            blocks(mp_tensor_row_length(o->codes), o->block_columns);
 }
@@ -19,15 +24,32 @@ double mp_operand_scale(const mp_operand *o, int64_t scale_row, int64_t k) {
     return o->scale ? mp_decode(o->scale->dtype, o->scale->data, scale_row + k / o->block_columns) : 1;
 }
 
+static double zero_of(const mp_operand *o, int64_t row, int64_t block) {
+    if (!o->zeros) return o->zero;
+    const int64_t n = matrix_rows(o), in_row = blocks(mp_tensor_row_length(o->codes), o->block_columns),
+                  rows = blocks(n, o->block_rows), at = row / n * rows + row % n / o->block_rows;
+    const uint8_t *zeros = o->zeros->data;
+    if (!o->zeros_in_pairs) return zeros[at * in_row + block];
+    return zeros[at / 2 * in_row + block] >> (at % 2 * 4) & 0xF;
+}
+
+static double global_of(const mp_operand *o, int64_t row) {
+    if (!o->global) return 1;
+    const int64_t n = matrix_rows(o), globals = o->global->dim[o->global->rank - 1], r = row % n;
+    const int64_t which = o->globals_alternate ? r % globals : r * globals / n;
+    return mp_decode(o->global->dtype, o->global->data, row / n * globals + which);
+}
+
 void mp_operand_decode(const mp_operand *o, int64_t row, int64_t first, int64_t n, double *out) {
     const int64_t length = mp_tensor_row_length(o->codes), scales = mp_operand_scale_row(o, row);
+    const double global = global_of(o, row);
     mp_decode_row(o->codes->dtype, o->codes->data, row * length + first, n, out);
     for (int64_t i = 0; i < n && o->scale;) { /* a block at a time */
         const int64_t block = (first + i) / o->block_columns, rest = (block + 1) * o->block_columns - first,
                       end = rest < n ? rest : n;
-        const double zero = o->zero ? mp_decode(o->zero->dtype, o->zero->data, scales + block) : 0,
-                     scale = mp_operand_scale(o, scales, first + i);
-        for (; i < end; i++) out[i] = (out[i] - zero) * scale;
+        const double zero = zero_of(o, row, block), scale = mp_operand_scale(o, scales, first + i);
+        for (; i < end; i++) out[i] = (out[i] - zero) * scale * global;
     }
+    for (int64_t i = 0; i < n && o->rounds; i++) out[i] = mp_round_to(o->rounded, (double)(float)out[i]);
     for (int64_t i = 0; i < n && o->squared; i++) out[i] *= out[i];
 }

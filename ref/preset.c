@@ -35,8 +35,20 @@ static void set_lora(mp_contract *contract, const mp_case *c, const mp_gemm_cont
     for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) contract->filtered[stages[i]] = MP_ROW_ZERO;
 }
 
+/* Ours; nothing is said of it in cases that have no use for it, whose contracts are those of before. */
+static int own_quantiser(const mp_case *c) {
+    return mp_scheme_of(c)->quantises_activations ? (int)mp_scheme_of(c)->quantiser : MP_ANY_QUANTISER;
+}
+
+/* A scale of all rows makes the codes of a token depend on the others. */
+static void promise_codes(mp_contract *contract, const mp_case *c) {
+    if (!mp_codes_share_a_scale(c)) return;
+    contract->promise[MP_QUANT_X].batch_invariant = contract->promise[MP_QUANT_ACT].batch_invariant = false;
+}
+
 static mp_contract float64_contract(const mp_case *c) {
     mp_contract contract = {.preset = "float64",
+                            .quantiser = own_quantiser(c),
                             .stable_align = true,
                             .align_tail = true,
                             .gate_up = {.accumulator = MP_ACC_FLOAT64, .split_k = 1},
@@ -45,18 +57,21 @@ static mp_contract float64_contract(const mp_case *c) {
                             .float64_steps = true};
     promise(&contract, MP_BITS_NONE);
     keep_rows(&contract, c);
+    promise_codes(&contract, c);
     set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
 
 static mp_contract ieee_any_order(const mp_case *c) {
     mp_contract contract = {.preset = "ieee-any-order",
+                            .quantiser = own_quantiser(c),
                             .gate_up = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .down = {.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 1},
                             .act_ulps = MP_FLOAT32_MATH_ULPS,
                             .act_function = MP_ACT_LIBRARY};
     promise(&contract, MP_BITS_NONE);
     keep_rows(&contract, c);
+    promise_codes(&contract, c);
     set_lora(&contract, c, &contract.gate_up);
     return contract;
 }
@@ -88,11 +103,18 @@ static mp_contract any_sane_kernel(const mp_case *c) {
 static mp_bits_promise set_gemm(mp_gemm_contract *gemm, int sm, mp_dtype dtype) {
     *gemm = (mp_gemm_contract){.accumulator = MP_ACC_FMA_ASCENDING, .split_k = 1};
     if (dtype == MP_FP32 || dtype == MP_FP64) return MP_BITS_REQUIRED;
-    if (dtype != MP_BF16 && dtype != MP_FP16 && dtype != MP_E4M3) { /* no kernel of ours takes it */
-        gemm->accumulator = MP_ACC_IEEE_ANY_ORDER;
-        return MP_BITS_NONE;
+    const mp_tc_input operands = dtype == MP_BF16   ? MP_TC_BF16
+                                 : dtype == MP_FP16 ? MP_TC_FP16
+                                 : dtype == MP_E4M3 ? MP_TC_E4M3
+                                                    : MP_TC_S8;
+    if (dtype == MP_I8) { /* exact: a step has as many terms as you like */
+        *gemm = (mp_gemm_contract){.accumulator = MP_ACC_TENSOR_CORE,
+                                   .split_k = 1,
+                                   .group = 32,
+                                   .fraction_bits = 40,
+                                   .result_fraction_bits = 23};
+        return MP_BITS_REQUIRED;
     }
-    const mp_tc_input operands = dtype == MP_BF16 ? MP_TC_BF16 : dtype == MP_FP16 ? MP_TC_FP16 : MP_TC_E4M3;
     /* Where the table has no instruction: the coarsest that is known, of sm_89 or sm_70. */
     const mp_tc_input coarse = operands == MP_TC_E4M3 ? MP_TC_E4M3 : MP_TC_FP16;
     mp_tc_model model;
@@ -118,6 +140,7 @@ static void set_scaling(mp_gemm_contract *gemm, const mp_case *c) {
 mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
     mp_contract contract = {.stable_align = true,
                             .align_tail = true,
+                            .quantiser = own_quantiser(c),
                             .act_ulps = MP_FLOAT32_MATH_ULPS,
                             .combine = c->fused_sum ? MP_COMBINE_ELEMENT_DTYPE : MP_COMBINE_SCALE_THEN_ROUND,
                             .combine_shared =
@@ -125,6 +148,7 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
     snprintf(contract.preset, sizeof contract.preset, "sm_%d", sm);
     promise(&contract, MP_BITS_REQUIRED);
     keep_rows(&contract, c);
+    promise_codes(&contract, c);
     const mp_dtype operands = mp_case_multiplied(c);
     const mp_bits_promise gemm_bits = set_gemm(&contract.gate_up, sm, operands);
     set_gemm(&contract.down, sm, operands);

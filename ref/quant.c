@@ -1,63 +1,117 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/quant.h"
 
-#include "cases/scheme.h"
+#include <stdlib.h>
 
-#include <math.h>
-
-mp_quantisation mp_quantisation_of(const mp_stage_call *call, mp_stage stage) {
+mp_quant_pass mp_quant_pass_of(const mp_stage_call *call, mp_stage stage, mp_quantiser quantiser) {
     const mp_tensor *t = call->t;
+    const mp_scheme *s = mp_scheme_of(call->c);
     const bool x = stage == MP_QUANT_X;
-    const mp_tensor *from = x ? &t[MP_X] : &t[MP_CACHE2];
-    const int64_t width = from->dim[1];
-    return (mp_quantisation){
-        .from = from,
-        .codes = &t[x ? MP_X_CODES : MP_CACHE2_CODES],
-        .scale = &t[x ? MP_X_SCALE : MP_CACHE2_SCALE],
-        .rows = x ? call->c->M : mp_case_slots(call->c),
-        .row = x ? NULL : call->map->cache_row,
-        .topk_ids = x ? NULL : t[MP_TOPK_IDS].data,
-        .group = mp_scheme_of(call->c)->granularity == MP_PER_GROUP ? mp_case_group(call->c) : width};
+    const mp_tensor *from = x ? &t[MP_X] : mp_as_read(t, MP_CACHE2),
+                    *given = &t[x ? MP_X_GIVEN_SCALE : MP_CACHE2_GIVEN_SCALE];
+    return (mp_quant_pass){.from = from,
+                           .codes = &t[x ? MP_X_CODES : MP_CACHE2_CODES],
+                           .scale = s->made ? mp_codes_scale(call->c, t, stage) : NULL,
+                           .rows = x ? call->c->M : mp_case_slots(call->c),
+                           .row = x ? NULL : call->map->cache_row,
+                           .topk_ids = x ? NULL : t[MP_TOPK_IDS].data,
+                           .per = s->granularity,
+                           .group = s->granularity == MP_PER_GROUP ? mp_case_group(call->c)
+                                    : x                            ? call->c->K
+                                                                   : call->c->N,
+                           .q = {.quantiser = quantiser,
+                                 .input = call->c->dtype,
+                                 .given = s->given && given->data ? *(const float *)given->data : 0}};
 }
 
-double mp_quant_amax(const mp_tensor *from, int64_t first, int64_t n) {
-    double amax = 0;
-    for (int64_t i = first; i < first + n; i++)
-        amax = fmax(amax, fabs(mp_decode(from->dtype, from->data, i)));
-    return amax;
-}
-
-static void quantise(const mp_quantisation *q, int64_t first, int64_t n, int64_t scale_at) {
-    const double largest = mp_dtype_format(q->codes->dtype)->max_finite;
-    const double amax = fmax(mp_quant_amax(q->from, first, n), MP_QUANT_SMALLEST);
-    mp_encode(q->scale->dtype, q->scale->data, scale_at, amax / largest);
-    const double scale = mp_decode(q->scale->dtype, q->scale->data, scale_at);
-    for (int64_t i = first; i < first + n; i++) {
-        const double v = mp_decode(q->from->dtype, q->from->data, i) / scale;
-        mp_encode(q->codes->dtype, q->codes->data, i, fabs(v) > largest ? copysign(largest, v) : v);
+/* What all rows have in common, of a scale that they share. */
+static mp_quant_unit unit_of_all(const mp_quant_pass *p, float *x) {
+    const int64_t width = mp_tensor_row_length(p->from);
+    mp_quant_unit unit = mp_quant_unit_empty;
+    for (int64_t r = 0; r < p->rows; r++) {
+        const int64_t row = mp_quant_row(p, r);
+        if (row < 0) continue;
+        mp_decode_row_f32(p->from->dtype, p->from->data, row * width, width, x);
+        mp_quant_unit_add(&unit, x, width);
     }
+    return unit;
 }
 
-static mp_status quant_stage(const mp_stage_call *call, mp_stage stage) {
-    const mp_quantisation q = mp_quantisation_of(call, stage);
-    const int64_t width = q.from->dim[1], groups = q.scale->dim[1];
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < q.rows; r++) {
-        const int64_t row = mp_quantised_row(&q, r);
-        for (int64_t g = 0; g < groups && row >= 0; g++) {
-            const int64_t rest = width - g * q.group;
-            quantise(&q, row * width + g * q.group, rest < q.group ? rest : q.group, row * groups + g);
+mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void *ctx, mp_error *err) {
+    const int64_t width = mp_tensor_row_length(p->from), groups = mp_blocks_of(width, p->group);
+    float *first_row = malloc((size_t)width * sizeof *first_row);
+    if (!first_row) return mp_fail(err, MP_EMEMORY, "quantise: no memory for %lld numbers", (long long)width);
+    const mp_quant_unit all = p->per == MP_PER_TENSOR ? unit_of_all(p, first_row) : mp_quant_unit_empty;
+    free(first_row);
+    bool failed = false;
+#pragma omp parallel
+    {
+        float *x = malloc((size_t)width * sizeof *x);
+        if (!x) {
+#pragma omp atomic write
+            failed = true;
         }
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < p->rows; r++) {
+            const int64_t row = mp_quant_row(p, r);
+            if (row < 0 || !x) continue;
+            mp_decode_row_f32(p->from->dtype, p->from->data, row * width, width, x);
+            for (int64_t g = 0; g < groups; g++) {
+                const int64_t first = g * p->group, n = width - first < p->group ? width - first : p->group;
+                mp_quant_unit unit = mp_quant_unit_empty;
+                mp_quant_unit_add(&unit, x + first, n);
+                const bool shared = p->per == MP_PER_TENSOR;
+                visit(ctx, p,
+                      &(mp_quant_span){.r = r,
+                                       .row = row,
+                                       .first = first,
+                                       .n = n,
+                                       .scale_at = shared ? 0 : row * groups + g,
+                                       .x = x + first,
+                                       .unit = shared ? &all : &unit});
+            }
+        }
+        free(x);
     }
-    return MP_OK;
+    return failed ? mp_fail(err, MP_EMEMORY, "quantise: no memory for rows of %lld numbers", (long long)width)
+                  : MP_OK;
+}
+
+static void quantise(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) {
+    enum { PIECE = 256 };
+    (void)ctx;
+    const double made = mp_quant_scales(&p->q, s->unit).low;
+    double scale = (double)p->q.given;
+    if (p->scale) {
+#pragma omp critical(mp_quant_scale) /* where all rows share it, each writes the same */
+        mp_encode(p->scale->dtype, p->scale->data, s->scale_at, made);
+        scale = mp_round_to(p->scale->dtype, made);
+    }
+    const mp_quant_range factor = mp_quant_factors(&p->q, s->unit, scale);
+    const int64_t at = s->row * mp_tensor_row_length(p->codes) + s->first;
+    uint8_t low[PIECE], high[PIECE];
+    for (int64_t k = 0; k < s->n; k += PIECE) {
+        const int64_t here = s->n - k < PIECE ? s->n - k : PIECE;
+        mp_quant_codes(&p->q, s->unit, factor, 0, s->x + k, here, low, high);
+        for (int64_t i = 0; i < here; i++) mp_put_code(p->codes->dtype, p->codes->data, at + k + i, low[i]);
+    }
+}
+
+mp_status mp_quant_by_formula(const mp_quant_pass *p, mp_error *err) {
+    return mp_quant_for_each(p, quantise, NULL, err);
+}
+
+static mp_status quant_stage(const mp_stage_call *call, mp_stage stage, mp_error *err) {
+    const mp_quant_pass p = mp_quant_pass_of(call, stage, mp_scheme_of(call->c)->quantiser);
+    return mp_quant_by_formula(&p, err);
 }
 
 mp_status mp_ref_stage_quant_x(void *self, const mp_stage_call *call, mp_error *err) {
-    (void)self, (void)err;
-    return quant_stage(call, MP_QUANT_X);
+    (void)self;
+    return quant_stage(call, MP_QUANT_X, err);
 }
 
 mp_status mp_ref_stage_quant_act(void *self, const mp_stage_call *call, mp_error *err) {
-    (void)self, (void)err;
-    return quant_stage(call, MP_QUANT_ACT);
+    (void)self;
+    return quant_stage(call, MP_QUANT_ACT, err);
 }

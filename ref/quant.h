@@ -1,36 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stages quant_x and quant_act: x [M,K], or cache2 [rows,N], becomes codes of the same shape and scales, one
- * of each group of a row's columns, of each row, or of all rows: number = code * scale.
+/* Stages quant_x and quant_act: x [M,K], or cache2 [rows,N], becomes codes of the same shape, and scales that
+ * are made of a group of a row's columns, of a row, or of all rows, unless they are given. How a quantiser
+ * computes them is told in ref/quantise.h.
  *
- *   amax  = max |number|, of the numbers that share the scale; NaN does not count
- *   scale = max(amax, MP_QUANT_SMALLEST) / the largest code, one rounding to the scale's format
- *   code  = number / scale, held within the largest code of either sign, one rounding to nearest
- *
- * so that a row of zeros has codes of zero. Rows of filtered slots are not read, and not written. */
+ * Rows of filtered slots are neither read nor written; of x all rows are quantised, those of tokens that go
+ * nowhere too. */
 #ifndef MP_REF_QUANT_H
 #define MP_REF_QUANT_H
 
+#include "cases/scheme.h"
 #include "ref/pipeline.h"
+#include "ref/quantise.h"
 
-#define MP_QUANT_SMALLEST 0x1.b7cdfep-34 /* 1e-10 in float32, what an amax is at least */
-
-/* What is quantised, on the tensors of a call; row and rows: which rows it concerns. */
-typedef struct mp_quantisation {
-    const mp_tensor *from, *codes, *scale;
+/* What is quantised, on the tensors of a call. */
+typedef struct mp_quant_pass {
+    const mp_tensor *from, *codes;
+    const mp_tensor *scale;  /* those that are made, or NULL */
     int64_t rows;            /* tokens, or slots */
-    const int64_t *row;      /* [rows] where each lies; NULL: the row itself; -1: nowhere */
+    const int64_t *row;      /* [rows] where each lies, -1: nowhere; NULL: the row itself */
     const int32_t *topk_ids; /* [rows] -1: filtered; NULL: none is */
-    int64_t group;           /* columns that share a scale; the last may be fewer */
-} mp_quantisation;
-mp_quantisation mp_quantisation_of(const mp_stage_call *call, mp_stage stage);
+    mp_granularity per;
+    int64_t group;     /* columns that share a scale; the last may be fewer */
+    mp_quantisation q; /* its given scale is that of the call */
+} mp_quant_pass;
+/* quantiser: whose arithmetic it is. */
+mp_quant_pass mp_quant_pass_of(const mp_stage_call *call, mp_stage stage, mp_quantiser quantiser);
 
 /* Where row r lies, -1: it is filtered, or nowhere. */
-static inline int64_t mp_quantised_row(const mp_quantisation *q, int64_t r) {
-    if (q->topk_ids && q->topk_ids[r] < 0) return -1;
-    return q->row ? q->row[r] : r;
+static inline int64_t mp_quant_row(const mp_quant_pass *p, int64_t r) {
+    if (p->topk_ids && p->topk_ids[r] < 0) return -1;
+    return p->row ? p->row[r] : r;
 }
 
-/* max |number| of n numbers from `first` on: 0 where all are NaN. */
-double mp_quant_amax(const mp_tensor *from, int64_t first, int64_t n);
+/* Numbers that share a scale: columns first .. first+n of a row, and where their scale lies; of MP_PER_TENSOR
+ * one of the parts of all. Visited from several threads at once, but each row in one. */
+typedef struct mp_quant_span {
+    int64_t r, row, first, n, scale_at;
+    const float *x;            /* [n] */
+    const mp_quant_unit *unit; /* of all that share the scale */
+} mp_quant_span;
+typedef void mp_quant_visit(void *ctx, const mp_quant_pass *p, const mp_quant_span *span);
+mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void *ctx, mp_error *err);
+
+/* The stage by formula, of a quantiser each of whose results is one number: the lower end else. */
+mp_status mp_quant_by_formula(const mp_quant_pass *p, mp_error *err);
+/* What a code of the span is multiplied by, for the stored scale. */
+static inline double mp_quant_step_of(const mp_quant_pass *p, double scale) {
+    return p->scale && p->q.quantiser == MP_QUANT_NVFP4 ? scale * (double)p->q.given : scale;
+}
 
 #endif

@@ -15,6 +15,7 @@ static const char *const first_in_run[] = {"version", "commit",   "command",    
 static const char *const first_in_verdict[] = {
     "name",       "group", "subject", "contract", "config",     "blas",   "reason", "seconds",
     "peak_bytes", "repro", "outcome", "stages",   "end_to_end", "checks", "pairs",  NULL};
+static const char *const first_stages[] = {"align", "gate_up", "act", "down", "combine", NULL};
 static const char *const first_in_stage[] = {"judged",      "compared",    "failed",         "bit_equal",
                                              "max_abs",     "max_ratio",   "max_error_ulps", "max_row_rms",
                                              "worst_index", "worst_value", "worst_expected", "worst_bound",
@@ -49,6 +50,7 @@ static void complete_verdict(json_t *verdict, json_t *usual) {
     json_object_foreach(json_object_get(verdict, "stages"), name, value) {
         complete(value, stage, first_in_stage);
     }
+    complete(json_object_get(verdict, "stages"), json_object_get(usual, "stages"), first_stages);
     json_t *checks = json_object_get(verdict, "checks");
     json_object_foreach(json_object_get(usual, "checks"), name, value) {
         if (json_is_object(checks) && json_object_get(checks, name) == NULL)

@@ -64,7 +64,7 @@ static const char *const choices[][9] = {
     {"routing", "uniform", "zipf", "hot", "empty", "first", "last", "duplicates", "padded"},
     {"seed", "0", "1", "9223372036854775807"},
     {"shared", "none", "slot", "add"},
-    {"quant", "none", "none", "fp8-block"},
+    {"quant", "none", "none", "none", "fp8-block", "int4-w4a16-zp", "nvfp4"},
     {"group", "0", "0", "64"},
     {"lora_adapters", "0", "0", "1", "4096"},
     {"lora_rank", "16", "1", "16", "40"},

@@ -127,11 +127,15 @@ static void tiles_compile(void **state) {
 static void codes_compile(void **state) {
     (void)state;
     static const mp_gemm_codes codes[] = {
-        {true, MP_E4M3, MP_E4M3, MP_FP32, 128, false}, {true, MP_E4M3, MP_E4M3, MP_FP32, 0, false},
-        {true, MP_I8, MP_I8, MP_FP32, 128, false},     {true, MP_I8, MP_I8, MP_FP32, 0, false},
-        {true, MP_BF16, MP_I8, MP_FP32, 0, false},     {true, MP_FP16, MP_U8, MP_FP16, 64, true},
-        {true, MP_BF16, MP_U4, MP_BF16, 128, false},   {true, MP_FP16, MP_U4, MP_FP16, 32, true},
-        {true, MP_BF16, MP_E2M1, MP_UE8M0, 32, false},
+        {true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 128, 0, false},
+        {true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 0, 0, false},
+        {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 128, 0, false},
+        {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 0, 0, false},
+        {true, MP_BF16, MP_I8, MP_FP32, MP_FP32, 0, 0, false},
+        {true, MP_FP16, MP_U8, MP_FP32, MP_FP16, 64, 128, true},
+        {true, MP_BF16, MP_U4, MP_FP32, MP_BF16, 128, 8, false},
+        {true, MP_FP16, MP_U4, MP_FP32, MP_FP16, 32, 8, true},
+        {true, MP_BF16, MP_E2M1, MP_FP32, MP_UE8M0, 32, 0, false},
     };
     static const mp_tile tiles[] = {{16, 64, 64, 1, 4, 3}, {64, 128, 128, 32, 4, 3}, {64, 64, 32, 1, 4, 2}};
     const mp_device_limits limits = {.architecture = 90, .shared_bytes = INT64_MAX};
@@ -147,6 +151,37 @@ static void codes_compile(void **state) {
             const bool may_spill = codes[i].a == MP_E4M3 && codes[i].group && gemm.accumulators == 128;
             add(90, gemm.kernel, gemm.shared_bytes, may_spill);
         }
+    run_jobs();
+}
+
+/* LoRA's GEMMs: ranks that are whole chunks, and not. */
+static void adapters_compile(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int architectures;
+    } rows[] = {{"M=9 lora_adapters=3 lora_rank=16", ARCHITECTURES},
+                {"M=9 dtype=fp16 lora_adapters=3 lora_rank=1", 2},
+                {"M=9 dtype=fp32 lora_adapters=3 lora_rank=40", 2},
+                {"M=8 K=96 N=33 lora_adapters=1 lora_rank=40 tile=256x64x64x8x4x3", 2}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mp_case c = mp_case_default();
+        mp_config config;
+        assert_int_equal(mp_case_parse(&c, rows[i].text, NULL), MP_OK);
+        assert_int_equal(mp_config_resolve(&c, NULL, &config, NULL), MP_OK);
+        for (int a = 0; a < rows[i].architectures; a++) {
+            const mp_device_limits limits = {.architecture = architectures[a], .shared_bytes = 166912};
+            mp_kernel kernels[MP_CASE_KERNELS_MAX];
+            const int count = mp_case_kernels(&c, &config, &limits, kernels);
+            int found = 0;
+            for (int k = 0; k < count; k++) {
+                if (!strstr(kernels[k].options, "-DADAPTERS=1")) continue;
+                add(architectures[a], kernels[k], 0, false);
+                found++;
+            }
+            assert_int_equal(found, 4);
+        }
+    }
     run_jobs();
 }
 
@@ -194,6 +229,23 @@ static void every_stage_compiles(void **state) {
     run_jobs();
 }
 
+/* What a device runs of each scheme: every kernel of its stages, once. */
+static void every_scheme_compiles(void **state) {
+    (void)state;
+    const mp_device_limits limits = {.architecture = 90, .shared_bytes = INT64_MAX};
+    for (int q = MP_SCHEME_NONE + 1; q < MP_SCHEME_COUNT; q++) {
+        mp_case c = mp_case_default();
+        mp_config config;
+        mp_kernel kernels[MP_CASE_KERNELS_MAX];
+        c.quant = (mp_quant)q;
+        assert_int_equal(mp_case_validate(&c, NULL), MP_OK);
+        assert_int_equal(mp_config_resolve(&c, NULL, &config, NULL), MP_OK);
+        const int count = mp_case_kernels(&c, &config, &limits, kernels);
+        for (int k = 0; k < count; k++) add(90, kernels[k], 0, false);
+    }
+    run_jobs();
+}
+
 /* Families that the other tests leave out, where this NVRTC knows them: each kernel source once. */
 static void every_architecture_compiles(void **state) {
     (void)state;
@@ -227,8 +279,10 @@ int main(void) {
         cmocka_unit_test(default_configs_do_not_spill),
         cmocka_unit_test(tiles_compile),
         cmocka_unit_test(codes_compile),
+        cmocka_unit_test(adapters_compile),
         cmocka_unit_test(other_kernels_compile),
         cmocka_unit_test(every_stage_compiles),
+        cmocka_unit_test(every_scheme_compiles),
         cmocka_unit_test(every_architecture_compiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

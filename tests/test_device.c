@@ -264,6 +264,7 @@ static void hooks_run_between_the_stages_of_the_runner_and_nowhere_else(void **s
     } cases[] = {{SMALL "topk=2 path=runner", 1, MP_CACHE3_HOOKED},
                  {SMALL "path=runner topk=1", 1, MP_CACHE3_HOOKED},
                  {SMALL "path=runner mode=no_combine", 1, MP_OUT},
+                 {SMALL "path=fused lora_adapters=2", 0, 0},
                  {SMALL "path=fused", 0, 0},
                  {"M=70000 topk=1 E=2 K=8 N=8 path=chunked", 0, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -283,6 +284,62 @@ static void hooks_run_between_the_stages_of_the_runner_and_nowhere_else(void **s
         assert_int_equal(run_with(cases[i].text, NULL, &trace, &default_calls, &report, &err), MP_OK);
         assert_int_equal(default_calls, 2 * cases[i].calls);
         mp_trace_destroy(&trace);
+    }
+}
+
+/* With adapters the hooks of a new handle run behind what LoRA adds; others have no tensor that shows what
+ * they would add. */
+static void adapters_leave_no_room_for_other_hooks(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_trace trace;
+    mp_surroundings_report report;
+    int64_t default_calls;
+    witness w = {.write_behind = -1};
+    const mp_cuda_hooks hooks = {&w, seen_gate_up, seen_down};
+    for (int combines = 0; combines < 2; combines++) {
+        const char *text = combines ? SMALL "path=runner lora_adapters=2"
+                                    : SMALL "path=runner lora_adapters=2 mode=no_combine";
+        assert_int_equal(run_with(text, NULL, &trace, &default_calls, &report, &err), MP_OK);
+        assert_int_equal(default_calls, 2);
+        mp_trace_destroy(&trace);
+        assert_int_equal(run_with(text, &hooks, &trace, &default_calls, &report, &err), MP_EUNSUPPORTED);
+        assert_non_null(strstr(err.text, "lora_adapters=0"));
+        assert_int_equal(w.gate_up + w.down, 0);
+        mp_trace_destroy(&trace);
+        assert_int_equal(fake.live, 0);
+    }
+}
+
+/* Kernels write the rows that have an adapter, and here nothing: of a shrink all others are zeros, of an
+ * expand what it adds to. */
+static void rows_without_an_adapter_are_there_before_the_kernels(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int out, base; /* -1: zeros */
+    } rows[] = {{"M=5 E=3 topk=2 K=33 lora_adapters=2 lora_rank=3 scope=shrink_gate_up", MP_LORA_H1, -1},
+                {"M=5 E=3 topk=2 N=17 lora_adapters=2 lora_rank=3 scope=shrink_down", MP_LORA_H2, -1},
+                {"M=5 E=3 topk=2 N=17 lora_adapters=2 scope=expand_gate_up", MP_CACHE1_HOOKED, MP_CACHE1},
+                {"M=5 E=3 topk=2 K=33 lora_adapters=2 scope=expand_down", MP_CACHE3_HOOKED, MP_CACHE3}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const mp_case c = parsed(rows[i].text);
+        mp_error err = {0};
+        mp_inputs in;
+        mp_subject cuda;
+        mp_trace trace;
+        mp_surroundings_report report;
+        assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
+        assert_int_equal(mp_subject_open("cuda", &cuda, &err), MP_OK);
+        assert_int_equal(run_in_surroundings(&cuda, &c, &in, &trace, &report, &err), MP_OK);
+        const mp_tensor *out = &trace.t[rows[i].out];
+        const size_t bytes = mp_tensor_bytes(out);
+        void *zeros = calloc(1, bytes);
+        assert_memory_equal(out->data, rows[i].base < 0 ? zeros : in.t[rows[i].base].data, bytes);
+        free(zeros);
+        mp_trace_destroy(&trace);
+        mp_subject_close(&cuda);
+        mp_inputs_destroy(&in);
     }
 }
 
@@ -491,6 +548,8 @@ static void a_run_that_is_begun_is_on_its_stream_and_waits_for_nothing(void **st
                                         SMALL "topk=3 fused_sum=1 rsf=2.5",
                                         SMALL "layout=sorted",
                                         SMALL "mode=inplace",
+                                        SMALL "lora_adapters=3 lora_rank=5",
+                                        "M=5 E=3 topk=2 N=17 lora_adapters=3 scope=expand_gate_up",
                                         "M=70000 topk=1 E=2 K=8 N=8 path=chunked",
                                         "M=5 E=3 topk=2 scope=align",
                                         "M=5 E=3 topk=2 K=33 scope=combine"};
@@ -614,6 +673,8 @@ int main(void) {
         cmocka_unit_test(devices_that_cannot_be_served_are_named),
         cmocka_unit_test(a_run_fails_cleanly_at_every_call),
         cmocka_unit_test(hooks_run_between_the_stages_of_the_runner_and_nowhere_else),
+        cmocka_unit_test(adapters_leave_no_room_for_other_hooks),
+        cmocka_unit_test(rows_without_an_adapter_are_there_before_the_kernels),
         cmocka_unit_test(a_hook_can_end_the_run),
         cmocka_unit_test(a_changed_guard_word_is_reported_where_it_is),
         cmocka_unit_test(device_buffers_have_guards_at_every_size),

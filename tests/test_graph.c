@@ -81,7 +81,7 @@ static void every_stage_runs_alone(void **state) {
     (void)state;
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         mp_case c = mp_case_default();
-        while (!mp_stages[s].present(&c) && c.quant + 1 < MP_QUANT_COUNT) c.quant++;
+        while (!mp_stages[s].present(&c) && c.quant + 1 < MP_SCHEME_COUNT) c.quant++;
         c.scope = (mp_scope)(1 + s);
         if (mp_stage_is_lora((mp_stage)s)) c.lora_adapters = 2;
         assert_true(mp_case_has_stage(&c, (mp_stage)s));

@@ -66,12 +66,32 @@ static void codes_have_their_kinds(void **state) {
         int accumulators;
         int64_t bytes; /* of a stage's tiles, 64 rows and 64 columns by 64 */
     } rows[] = {
-        {{true, MP_E4M3, MP_E4M3, MP_FP32, 128, false}, "kernels/device/gemm_codes.cu", "e4m3", 64, 8192},
-        {{true, MP_E4M3, MP_E4M3, MP_FP32, 0, false}, "kernels/device/gemm_codes.cu", "e4m3", 32, 8192},
-        {{true, MP_I8, MP_I8, MP_FP32, 0, false}, "kernels/device/gemm_codes.cu", "s8", 32, 8192},
-        {{true, MP_BF16, MP_I8, MP_FP32, 0, false}, "kernels/device/gemm_dequant.cu", "bf16", 32, 12288},
-        {{true, MP_BF16, MP_U4, MP_BF16, 64, true}, "kernels/device/gemm_dequant.cu", "bf16", 32, 10240},
-        {{true, MP_BF16, MP_E2M1, MP_UE8M0, 32, false}, "kernels/device/gemm_dequant.cu", "bf16", 32, 10240},
+        {{true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 128, 0, false},
+         "kernels/device/gemm_codes.cu",
+         "e4m3",
+         64,
+         8192},
+        {{true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 0, 0, false},
+         "kernels/device/gemm_codes.cu",
+         "e4m3",
+         32,
+         8192},
+        {{true, MP_I8, MP_I8, MP_FP32, MP_FP32, 0, 0, false}, "kernels/device/gemm_codes.cu", "s8", 32, 8192},
+        {{true, MP_BF16, MP_I8, MP_FP32, MP_FP32, 0, 0, false},
+         "kernels/device/gemm_dequant.cu",
+         "bf16",
+         32,
+         12288},
+        {{true, MP_BF16, MP_U4, MP_FP32, MP_BF16, 64, 8, true},
+         "kernels/device/gemm_dequant.cu",
+         "bf16",
+         32,
+         10240},
+        {{true, MP_BF16, MP_E2M1, MP_FP32, MP_UE8M0, 32, 0, false},
+         "kernels/device/gemm_dequant.cu",
+         "bf16",
+         32,
+         10240},
     };
     mp_gemm_request request = {.tile = {64, 64, 64, 8, 4, 3}, .dtype = MP_BF16, .row_length = 512};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -88,7 +108,7 @@ static void codes_have_their_kinds(void **state) {
     assert_non_null(strstr(found(&request, &h100).kernel.options, "-DALIGNED=0"));
     request.row_length = 64;
     assert_non_null(strstr(found(&request, &h100).kernel.options, "-DALIGNED=1"));
-    request.codes = (mp_gemm_codes){true, MP_E4M3, MP_I8, MP_FP32, 0, false};
+    request.codes = (mp_gemm_codes){true, MP_E4M3, MP_I8, MP_FP32, MP_FP32, 0, 0, false};
     refused(&request, &h100, "no grouped GEMM of e4m3 and int8");
     request.codes = rows[0].codes;
     refused(&request, &(mp_device_limits){.architecture = 80, .shared_bytes = 232448},

@@ -183,12 +183,14 @@ static void every_stage_that_differs_is_told(void **state) {
     (void)state;
     mp_verdict v = failing();
     const mp_case c = {.M = 4, .topk = 2};
-    for (int i = MP_GATE_UP; i <= MP_ACT; i++) {
+    static const mp_stage stages[] = {MP_GATE_UP, MP_ACT};
+    for (int k = 0; k < 2; k++) {
+        const mp_stage i = stages[k];
         v.stage[i] = figures(0.5, 2);
         mp_stage_set_shape(&v.stage[i], &c, 8, 10);
         v.stage[i].worst_index = 37;
         v.stage[i].predicted = 80;
-        v.stage[i].mispredicted = i;
+        v.stage[i].mispredicted = k + 1;
         v.stage[i].first_index = 79;
         v.stage[i].first_value = 1.5;
         v.stage[i].first_predicted = 1.25;

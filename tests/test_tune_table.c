@@ -171,7 +171,7 @@ static void one_number_in_two_spellings(void **state) {
 /* A case's name leads back to a case that asks for the same file. */
 static void names_of_quantised_cases_lead_back(void **state) {
     (void)state;
-    for (int quant = 0; quant < MP_QUANT_COUNT; quant++)
+    for (int quant = 0; quant < MP_SCHEME_COUNT; quant++)
         for (int group = 0; group <= 64; group += 64) {
             mp_case c = mp_case_default(), back = c;
             char name[2][MP_TUNED_NAME_SIZE];
@@ -196,7 +196,7 @@ static void names_of_quantised_cases_lead_back(void **state) {
     assert_false(mp_tuned_case_of_name(&parts, &c)); /* no scheme has such blocks */
     assert_true(mp_tuned_parse("E=8,N=256,device_name=X,dtype=float8.json", &parts));
     assert_false(mp_tuned_case_of_name(&parts, &c));
-    assert_int_equal(c.quant, MP_QUANT_NONE);
+    assert_int_equal(c.quant, MP_SCHEME_NONE);
 }
 
 static void names_are_spelt_and_read(void **state) {

@@ -26,10 +26,11 @@ static const char *up_formula(const mp_case *c) {
     return c->act == MP_SILU_CLAMP || c->act == MP_CLAMP_SILU ? "np.clip(u, -LIMIT, LIMIT)" : "u";
 }
 
-/* Whether a few lines compute it: rows in the order of slots, ids of the experts that are there. */
+/* Whether a few lines compute it: rows in the order of slots, ids of the experts that are there, and no other
+ * stages than the usual ones. */
 static bool is_plain(const mp_case *c, int stage) {
     return stage != MP_ALIGN && c->layout == MP_ROUTE && !c->fused_sum && c->weight_row_gap == 0 &&
-           c->weight_expert_gap == 0 && c->dtype != MP_FP64;
+           c->weight_expert_gap == 0 && c->dtype != MP_FP64 && !mp_case_has_lora(c) && c->quant == 0;
 }
 
 static void add_act(const mp_case *c, mp_text *text) {
@@ -85,11 +86,12 @@ static void add_stages(const mp_case *c, int first, int last, mp_text *text) {
                 "TOPK = %" PRId64 "\nids = data[\"topk_ids\"].ravel() if \"topk_ids\" in data else None\n",
                 c->topk);
     if (first > MP_GATE_UP) {
-        const char *input = made_by(first - 1);
+        const char *input = made_by(first == MP_ACT ? MP_GATE_UP : first == MP_DOWN ? MP_ACT : MP_DOWN);
         mp_text_add(text, "%s = number(\"%s\")\n%s = %s.reshape(-1, %s.shape[-1])\n", input, input, input,
                     input, input);
     }
     for (int s = first; s <= last; s++) {
+        if (!mp_case_has_stage(c, (mp_stage)s)) continue;
         if (s == MP_ACT)
             add_act(c, text);
         else if (s == MP_COMBINE)

@@ -194,12 +194,14 @@ static mp_contract found_contract(const mp_infer_report *r, const mp_evidence *e
     return contract;
 }
 
-/* Takes over from `preset` what means nothing to the activation. */
+/* Takes over from `preset` what means nothing to the cases. */
 static mp_contract without_idle_fields(const mp_contract *contract, const char *preset, const mp_case *like) {
     mp_contract usual, told = *contract;
     if (mp_contract_preset(preset, like, &usual, NULL) != MP_OK) return told;
     if (!mp_act_has_odd(like, MP_ODD_NAN)) told.act_clamp_nan = usual.act_clamp_nan;
     if (!mp_act_has_odd(like, MP_ODD_ZERO)) told.act_up_plus_zero = usual.act_up_plus_zero;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) /* what is promised of a stage that no case has */
+        if (!mp_stages[s].present(like)) told.promise[s] = usual.promise[s];
     return told;
 }
 
@@ -232,8 +234,9 @@ static void tell_what_to_do(const mp_infer_report *r, const mp_case *like, mp_te
             missing |= mp_stages[s].writes & mp_case_outputs(like);
         else
             missing |= MP_IN_SET(mp_stage_output(like, (mp_stage)s));
-        if (s == MP_ACT || s == MP_DOWN || s == MP_COMBINE)
-            missing |= MP_IN_SET(mp_stage_output(like, (mp_stage)(s - 1)));
+        if (s == MP_ACT) missing |= MP_IN_SET(MP_CACHE1);
+        if (s == MP_DOWN) missing |= MP_IN_SET(MP_CACHE2);
+        if (s == MP_COMBINE) missing |= MP_IN_SET(MP_CACHE3);
     }
     const mp_tensor_set caches = missing & ~(mp_stages[MP_ALIGN].writes | MP_IN_SET(MP_OUT));
     if (caches) missing = caches; /* align is a stage that few kernels have for themselves */

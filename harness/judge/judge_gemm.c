@@ -47,16 +47,16 @@ static bool is_read(const bool *experts, const mp_tensor *w, int64_t row) {
 static double largest_magnitude(const mp_tensor *t, const bool *experts) {
     const int64_t rows = mp_tensor_rows(t), length = mp_tensor_row_length(t);
     const uint64_t most = mp_encode_code(t->dtype, mp_dtype_format(t->dtype)->max_finite);
-    const size_t size = mp_dtype_size(t->dtype);
+    const int bits = mp_dtype_bits(t->dtype);
     double largest = 0;
 #pragma omp parallel for reduction(max : largest) schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         const void *row = mp_tensor_row(t, r);
         double here = 0;
         if (!is_read(experts, t, r)) continue;
-        if (size == 2) {
+        if (bits == 16) {
             here = mp_decode_code(t->dtype, largest_code_16(row, length, (uint16_t)most));
-        } else if (size == 4) {
+        } else if (bits == 32) {
             here = mp_decode_code(t->dtype, largest_code_32(row, length, (uint32_t)most));
         } else {
             for (int64_t i = 0; i < length; i++) {
@@ -69,34 +69,44 @@ static double largest_magnitude(const mp_tensor *t, const bool *experts) {
     return largest;
 }
 
-static bool row_is_integer(const mp_tensor *t, int64_t row) {
-    const int64_t length = mp_tensor_row_length(t);
-    for (int64_t i = 0; i < length; i++) {
-        const double v = mp_decode(t->dtype, t->data, row * length + i);
-        if (v != rint(v)) return false;
+/* PIECE numbers of a row are looked at at a time. */
+enum { PIECE = 256 };
+
+static bool row_is_integer(const mp_operand *o, int64_t row) {
+    const int64_t length = mp_tensor_row_length(o->codes);
+    double v[PIECE];
+    for (int64_t first = 0; first < length; first += PIECE) {
+        const int64_t here = length - first < PIECE ? length - first : PIECE;
+        mp_operand_decode(o, row, first, here, v);
+        for (int64_t i = 0; i < here; i++)
+            if (v[i] != rint(v[i])) return false;
     }
     return true;
 }
 
-static bool row_is_onehot(const mp_tensor *t, int64_t row) {
-    const int64_t length = mp_tensor_row_length(t);
+static bool row_is_onehot(const mp_operand *o, int64_t row) {
+    const int64_t length = mp_tensor_row_length(o->codes);
+    double v[PIECE];
     int terms = 0;
-    for (int64_t i = 0; i < length && terms < 2; i++)
-        terms += mp_decode(t->dtype, t->data, row * length + i) != 0;
+    for (int64_t first = 0; first < length && terms < 2; first += PIECE) {
+        const int64_t here = length - first < PIECE ? length - first : PIECE;
+        mp_operand_decode(o, row, first, here, v);
+        for (int64_t i = 0; i < here; i++) terms += v[i] != 0;
+    }
     return terms < 2;
 }
 
-typedef bool row_test(const mp_tensor *t, int64_t row);
+typedef bool row_test(const mp_operand *o, int64_t row);
 
 static bool all_weights(const mp_gemm_problem *p, const bool *experts, row_test *is) {
     for (int64_t r = 0; r < mp_tensor_rows(p->w.codes); r++)
-        if (is_read(experts, p->w.codes, r) && !is(p->w.codes, r)) return false;
+        if (is_read(experts, p->w.codes, r) && !is(&p->w, r)) return false;
     return true;
 }
 
 static bool all_activations(const mp_gemm_problem *p, row_test *is) {
     for (int64_t t = 0; t < p->slots; t++)
-        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0 && !is(p->a.codes, p->a_row[t])) return false;
+        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0 && !is(&p->a, p->a_row[t])) return false;
     return true;
 }
 
@@ -104,7 +114,7 @@ static bool all_activations(const mp_gemm_problem *p, row_test *is) {
  * integer operands whose magnitudes sum to less than 2^24 (checked per element with its mass in expect()).
  * The family says what to look for, and no more: in a sequence the weights may be of another one. */
 static bool sums_are_exact(const mp_case *c, const mp_gemm_problem *p, const bool *experts) {
-    if (!mp_operand_is_plain(&p->a) || !mp_operand_is_plain(&p->w)) return false;
+    if (c->data == MP_ONEHOT && p->w.scale) return false; /* one term, but scaled: roundings of its own */
     if (c->data == MP_ONEHOT)
         return all_activations(p, row_is_onehot) || all_weights(p, experts, row_is_onehot);
     if (c->data != MP_INTEGER && c->data != MP_FROM_FILE) return false;
@@ -142,9 +152,25 @@ static double scales_of(const mp_gemm_problem *p, int64_t block, int64_t a_row, 
     return sum;
 }
 
+/* An upper bound of the magnitudes of an operand's numbers: the largest code, in all there are, scaled by the
+ * largest scale. */
+static double largest_number(const mp_operand *o, const bool *experts) {
+    const double zero = o->zeros ? mp_dtype_format(o->codes->dtype)->max_finite : abs(o->zero),
+                 code = fmax(largest_magnitude(o->codes, experts), o->scale ? zero : 0),
+                 scale = o->scale ? largest_magnitude(o->scale, NULL) : 1,
+                 global = o->global ? largest_magnitude(o->global, NULL) : 1;
+    return code * scale * global;
+}
+
+/* The same of what a unit multiplies: numbers, or codes. */
+static double largest_multiplied(const mp_case *c, const mp_gemm_problem *p, const bool *experts) {
+    if (scaled_block(c, p) == 0) return fmax(largest_number(&p->a, NULL), largest_number(&p->w, experts));
+    return fmax(largest_magnitude(p->a.codes, NULL), largest_magnitude(p->w.codes, experts));
+}
+
 static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
     bool *experts = experts_read(p);
-    const double largest = fmax(largest_magnitude(p->a.codes, NULL), largest_magnitude(p->w.codes, experts));
+    const double largest = largest_multiplied(j->c, p, experts);
     const gemm_bounds bounds = {
         .accumulation = accumulation_bound(j->c, mp_stage_gemm_contract(j->contract, stage), p, largest),
         .block = scaled_block(j->c, p),
@@ -335,7 +361,7 @@ static double largest_ball(const mp_balls *b) {
 static double largest_scales(const mp_gemm_problem *p, int64_t block, double scale_a) {
     if (block == 0) return 0;
     if (p->a.scale) scale_a = largest_magnitude(p->a.scale, NULL);
-    const double scale_w = p->w.scale ? largest_magnitude(p->w.scale, NULL) : 1;
+    const double scale_w = largest_magnitude(p->w.scale, NULL);
     return ceil((double)p->w.codes->dim[2] / (double)block) * (scale_a > 0 ? scale_a : 1) * scale_w;
 }
 
@@ -346,10 +372,12 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
     const mp_scheme *s = mp_scheme_of(c);
     gemm_pass g = {.engine = j->j->engine, .problem = *p, .in = in, .out = &sums->acc};
     *sums = (mp_span_sums){0};
-    if (j->largest_w[stage] < 0) j->largest_w[stage] = largest_magnitude(p->w.codes, NULL);
-    const double reach = in ? largest_ball(in) : largest_magnitude(p->a.codes, NULL);
-    const bool coded = in && p->w.scale && s->quantises_activations; /* they are numbers here */
-    const double largest_a = coded ? mp_dtype_format(s->activation)->max_finite : reach;
+    const bool scaled = scaled_block(c, p) > 0, coded = in && scaled && s->quantises_activations;
+    if (j->largest_w[stage] < 0)
+        j->largest_w[stage] = scaled ? largest_magnitude(p->w.codes, NULL) : largest_number(&p->w, NULL);
+    const double reach = in ? largest_ball(in) : largest_number(&p->a, NULL);
+    /* codes are numbers here */
+    const double largest_a = coded ? mp_dtype_format(mp_quantiser_codes(s->quantiser))->max_finite : reach;
     sums->bound = accumulation_bound(c, mp_stage_gemm_contract(j->j->contract, stage), p,
                                      fmax(largest_a, j->largest_w[stage]));
     const double scales = largest_scales(p, scaled_block(c, p), coded ? reach / largest_a : 0);

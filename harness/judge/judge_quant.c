@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* quant_x and quant_act against float64: scales from the amax of what was quantised, codes from the scale that
- * the subject has. */
+/* quant_x and quant_act: scales from the numbers that were quantised, codes from the scale that the subject
+ * has. Each must be one that the contract's quantiser can give, and within its bound of float64. */
 #include "harness/judge/span.h"
 
 #include "cases/graph_tables.h"
@@ -9,75 +9,120 @@
 
 #include <math.h>
 
-/* Of the scale: the amax is a number of the model's, the division (or the product with the rounded 1/448, or
- * an approximate division) makes at most 3 roundings of it; the rest is the store's. Of a code before its
- * rounding: x / scale, or x times an inverse that is within 2 ulp. */
-#define SCALE_ROUNDINGS (4 * 0x1p-24)
-#define CODE_ROUNDINGS (4 * 0x1p-24)
+/* Codes, or scales, that the quantiser cannot have given; the first of them by its place. */
+typedef struct strangers {
+    int64_t count, first, column;
+    double got, low, high;
+} strangers;
 
-/* Scales of a row, and what its codes are to be. */
-static void judge_row(mp_stage_judge *s, const mp_quantisation *q, int64_t r, int64_t row, mp_measure *part,
-                      mp_measure *scales) {
-    const int64_t width = s->width, groups = q->scale->dim[1];
-    const double largest = mp_dtype_format(q->codes->dtype)->max_finite;
-    double none[3] = {0};
-    for (int64_t g = 0; g < groups; g++) {
-        const int64_t first = g * q->group, end = first + q->group < width ? first + q->group : width,
-                      at = row * groups + g;
-        const double amax = fmax(mp_quant_amax(q->from, row * width + first, end - first), MP_QUANT_SMALLEST),
-                     scale = mp_decode(q->scale->dtype, q->scale->data, at);
-        const mp_expectation of_scale = {.value = amax / largest,
-                                         .error = amax / largest * SCALE_ROUNDINGS + 0x1p-149};
-        mp_measure_element(scales, q->scale->dtype, q->scale->data, at, r * groups + g, &of_scale,
-                           s->j->poison, none);
-        for (int64_t k = first; k < end; k++) {
-            const double x = mp_decode(q->from->dtype, q->from->data, row * width + k), v = x / scale;
-            const mp_expectation of_code = {.value = v,
-                                            .error = fabs(v) * CODE_ROUNDINGS,
-                                            .rounded = true,
-                                            .open =
-                                                !(scale > 0)}; /* nobody says what codes a scale of 0 has */
-            mp_measure_element(part, q->codes->dtype, q->codes->data, row * width + k, r * width + k,
-                               &of_code, s->j->poison, s->sums + r * 3);
+typedef struct quant_judge {
+    mp_stage_judge s;
+    bool any; /* the contract names no quantiser */
+    strangers codes, scales;
+} quant_judge;
+
+static void add_stranger(strangers *of, int64_t row, int64_t column, double got, double low, double high) {
+#pragma omp critical(mp_judge_quant)
+    if (of->count++ == 0 || row < of->first || (row == of->first && column < of->column)) {
+        const int64_t count = of->count;
+        *of = (strangers){count, row, column, got, low, high};
+    }
+}
+
+/* Of no quantiser by name. A scale is not so small that the amax is clipped, but for 4 roundings, and at most
+ * a power of two above; those that have a floor have one of 1/(448*512) or less, and a range of e4m3 that is
+ * not used to its end is taken for clipped by who has 1 of 448. */
+static mp_quant_range any_scale(mp_dtype codes, double amax) {
+    const double exact = amax / mp_dtype_format(codes)->max_finite, floor = 1 / (448 * 512.0);
+    return (mp_quant_range){exact * (1 - 0x1p-21), fmax(2 * exact, floor) * (1 + 0x1p-21)};
+}
+
+static void judge_scale(quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at, double scale) {
+    const mp_quant_range may =
+        g->any ? any_scale(p->codes->dtype, (double)at->unit->amax) : mp_quant_scales(&p->q, at->unit);
+    if (g->any && p->q.given != 0) return; /* of two scales one is given: nobody says how */
+    const bool fits = isnan(may.low) || isnan(may.high) ? isnan(scale) || at->unit->has_nan
+                                                        : scale >= may.low && scale <= may.high;
+    if (!fits) add_stranger(&g->scales, at->r, at->first / p->group, scale, may.low, may.high);
+}
+
+static void judge_codes(quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at,
+                        mp_quant_range factor) {
+    uint8_t low[MP_ROW_PIECE], high[MP_ROW_PIECE];
+    const int64_t first = at->row * g->s.width + at->first;
+    for (int64_t k = 0; k < at->n; k += MP_ROW_PIECE) {
+        const int64_t here = at->n - k < MP_ROW_PIECE ? at->n - k : MP_ROW_PIECE;
+        mp_quant_codes(&p->q, at->unit, factor, 0, at->x + k, here, low, high);
+        for (int64_t i = 0; i < here; i++) {
+            const uint64_t code = mp_code_at(p->codes->dtype, p->codes->data, first + k + i);
+            if (mp_quant_code_fits(p->codes->dtype, code, low[i], high[i])) continue;
+            add_stranger(&g->codes, at->r, at->first + k + i, mp_decode_code(p->codes->dtype, code),
+                         mp_decode_code(p->codes->dtype, low[i]), mp_decode_code(p->codes->dtype, high[i]));
         }
     }
 }
 
-static void tell_scales(const mp_stage_judge *s, const mp_quantisation *q, const mp_measure *m) {
-    const int64_t groups = q->scale->dim[1], at = m->f.worst_index;
+/* Against float64: a code is the number over what codes are multiplied by, to within the quantiser's bound;
+ * where it has none (NaN, a scale of 0), nothing is said here. Of no quantiser by name to within a code. */
+static void measure_codes(const quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at, double step,
+                          mp_quant_range factor, mp_measure *part) {
+    const mp_stage_judge *s = &g->s;
+    const int64_t first = at->row * s->width + at->first, index = at->r * s->width + at->first;
+    for (int64_t k = 0; k < at->n; k++) {
+        const double x = (double)at->x[k], v = x / step,
+                     error = g->any ? 2 * mp_half_ulp(p->codes->dtype, v) + fabs(v) * 0x1p-21
+                                    : mp_quant_error(&p->q, factor, step, 0, x) / step;
+        const mp_expectation e = {.value = v, .error = error, .open = !isfinite(error) || !isfinite(v)};
+        mp_measure_element(part, p->codes->dtype, p->codes->data, first + k, index + k, &e, s->j->poison,
+                           s->sums + at->r * 3);
+    }
+}
+
+static void judge_part(void *ctx, const mp_quant_pass *p, const mp_quant_span *at) {
+    quant_judge *g = ctx;
+    const double scale =
+        p->scale ? mp_decode(p->scale->dtype, p->scale->data, at->scale_at) : (double)p->q.given;
+    const mp_quant_range factor = g->any ? (mp_quant_range){0, 0} : mp_quant_factors(&p->q, at->unit, scale);
+    mp_measure part;
+    mp_stage_judge_part(&g->s, &part);
+    if (p->scale) judge_scale(g, p, at, scale);
+    if (!g->any) judge_codes(g, p, at, factor);
+    measure_codes(g, p, at, mp_quant_step_of(p, scale), factor, &part);
+    mp_stage_judge_merge(&g->s, &part);
+}
+
+static void tell(const quant_judge *g, const strangers *of, const char *what) {
     char where[MP_WHERE_TEXT_MAX];
-    if (m->f.failed == 0) return;
-    mp_place_text(&s->where, at / groups, -1, where);
-    mp_check_fail(s->j->v, MP_CHECK_BOUND,
-                  "%s, scale %lld: %.9g instead of %.9g +- %.3g; %lld of %lld scales fail", where,
-                  (long long)(at % groups), m->f.worst_value, m->f.worst_expected, m->f.worst_bound,
-                  (long long)m->f.failed, (long long)m->f.compared);
+    if (of->count == 0) return;
+    mp_place_text(&g->s.where, of->first, what[0] == 'c' ? of->column : -1, where);
+    mp_begins(g->s.j->v, g->s.stage, g->s.stage, what);
+    mp_check_fail(g->s.j->v, MP_CHECK_BOUND,
+                  "%s: %s %lld is %.9g instead of %.9g .. %.9g; %lld are none that %s gives", where, what,
+                  (long long)of->column, of->got, of->low, of->high, (long long)of->count,
+                  g->any ? "a quantiser" : mp_quantiser_name((mp_quantiser)g->s.j->contract->quantiser));
 }
 
 static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *err) {
     const mp_stage_call call = {.c = j->c, .t = j->t, .map = &j->map};
-    const mp_quantisation q = mp_quantisation_of(&call, stage);
-    mp_stage_judge s;
-    mp_measure all_scales;
-    const mp_status status = mp_stage_judge_start(j, stage, stage, &s, err);
+    const bool any = j->contract->quantiser == MP_ANY_QUANTISER;
+    const mp_quant_pass p = mp_quant_pass_of(
+        &call, stage, any ? mp_scheme_of(j->c)->quantiser : (mp_quantiser)j->contract->quantiser);
+    quant_judge g = {.any = any};
+    mp_status status = mp_stage_judge_start(j, stage, stage, &g.s, err);
     if (status != MP_OK) return status;
-    mp_measure_start(&all_scales);
-#pragma omp parallel
-    {
-        mp_measure part, scales;
-        mp_stage_judge_part(&s, &part);
-        mp_measure_start(&scales);
-#pragma omp for schedule(static)
-        for (int64_t r = 0; r < q.rows; r++) {
-            const int64_t row = mp_quantised_row(&q, r);
-            if (row >= 0) judge_row(&s, &q, r, row, &part, &scales);
-        }
-        mp_stage_judge_merge(&s, &part);
-#pragma omp critical(mp_judge_scales)
-        mp_measure_merge(&all_scales, &scales);
+    status = mp_quant_for_each(&p, judge_part, &g, err);
+    if (status != MP_OK) {
+        mp_stage_judge_drop(&g.s);
+        return status;
     }
-    tell_scales(&s, &q, &all_scales);
-    mp_stage_judge_finish(&s);
+    tell(&g, &g.scales, "scale");
+    tell(&g, &g.codes, "code");
+    mp_stage_judge_finish(&g.s);
+    const int64_t strange = g.scales.count + g.codes.count;
+    if (strange > 0) { /* off by something, where nothing is allowed */
+        j->v->stage[stage].failed += strange;
+        j->v->stage[stage].max_ratio = (double)INFINITY;
+    }
     return MP_OK;
 }
 
@@ -101,40 +146,56 @@ static mp_status take_x(const mp_span *j, mp_balls *b, mp_error *err) {
     return status;
 }
 
-/* A number v within `sure` of x becomes code * scale: v / scale is rounded to a code, so by half an ulp of
- * that times the scale; the scale is at most (amax + the largest radius) / largest code, up to its roundings,
- * which may also clip as much of the amax. The code's rounding is to nearest: random. */
-static void quantise_group(const mp_span *j, mp_dtype codes, const mp_balls *in, mp_balls *out, int64_t first,
-                           int64_t n) {
-    const double largest = mp_dtype_format(codes)->max_finite;
-    double amax = MP_QUANT_SMALLEST;
-    for (int64_t i = first; i < first + n; i++) {
-        const double reach = fabs(*mp_ball_at(&in->value, i)) + (in->exact ? 0 : *mp_ball_at(&in->sure, i));
-        amax = fmax(amax, reach);
-    }
-    const double scale = amax / largest * (1 + SCALE_ROUNDINGS) + 0x1p-149,
-                 steps = (SCALE_ROUNDINGS + CODE_ROUNDINGS) * amax;
+/* A number v within `sure` of x becomes code * step. The scale is one that the largest numbers within their
+ * radii give, so at most that of the amax and the largest radius; the step's roundings, and what may be
+ * clipped for them, are a few of the amax. Rounding v / step to a code costs half the distance of codes,
+ * or all of it where the quantiser cuts. A scale that is given clips what it
+ * does not reach. */
+static void quantise_group(const mp_quant_pass *p, const mp_balls *in, mp_balls *out, int64_t first,
+                           int64_t n, double scale) {
+    const mp_dtype codes = p->codes->dtype;
+    const double largest = mp_dtype_format(codes)->max_finite, amax = scale * largest, steps = 0x1p-21 * amax;
     for (int64_t i = first; i < first + n; i++) {
         const double x = *mp_ball_at(&in->value, i), sure = in->exact ? 0 : *mp_ball_at(&in->sure, i),
-                     half = scale * mp_half_ulp(codes, (fabs(x) + sure) / scale);
+                     reach = fabs(x) + sure,
+                     code = 2 * scale * mp_half_ulp(codes, fmin(reach / scale, largest)),
+                     clipped = fmax(reach - amax, 0);
         *mp_ball_at(&out->value, i) = x;
-        *mp_ball_at(&out->sure, i) = sure + half + steps;
-        *mp_ball_at(&out->det, i) = (in->exact ? 0 : *mp_ball_at(&in->det, i)) + steps;
-        *mp_ball_at(&out->random, i) = hypot(in->exact ? 0 : *mp_ball_at(&in->random, i), j->lambda * half);
+        *mp_ball_at(&out->sure, i) = sure + code + steps + clipped;
+        *mp_ball_at(&out->det, i) = (in->exact ? 0 : *mp_ball_at(&in->det, i)) + code + steps + clipped;
+        *mp_ball_at(&out->random, i) = in->exact ? 0 : *mp_ball_at(&in->random, i);
     }
 }
 
+/* The largest scale that numbers within their radii have: twice the exact one covers powers of two and
+ * roundings, 1/(448*512) the floors. */
+static double largest_scale(const mp_quant_pass *p, const mp_balls *in, int64_t first, int64_t n) {
+    double amax = 0;
+    for (int64_t i = first; i < first + n; i++)
+        amax = fmax(amax, fabs(*mp_ball_at(&in->value, i)) + (in->exact ? 0 : *mp_ball_at(&in->sure, i)));
+    return fmax(2 * amax / mp_dtype_format(p->codes->dtype)->max_finite, 1 / (448 * 512.0)) * (1 + 0x1p-21);
+}
+
+/* Of no rows but these: a scale of all rows is not known of a slab. */
 static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out,
                            mp_error *err) {
     const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
-    const int64_t group = mp_quantisation_of(&call, stage).group, width = in->width;
-    const mp_dtype codes = mp_case_dtype(&j->part, stage == MP_QUANT_X ? MP_X_CODES : MP_CACHE2_CODES);
+    mp_tensor codes = {.dtype = mp_case_dtype(&j->part, stage == MP_QUANT_X ? MP_X_CODES : MP_CACHE2_CODES)};
+    mp_quant_pass p = mp_quant_pass_of(&call, stage, mp_scheme_of(&j->part)->quantiser);
+    const int64_t width = in->width, group = p.group;
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
     const mp_status status = mp_balls_create(out, in->rows, width, false, err);
+    p.codes = &codes;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < (status == MP_OK ? in->rows : 0); t++)
-        for (int64_t g = 0; g < width && ids[t] >= 0; g += group)
-            quantise_group(j, codes, in, out, t * width + g, width - g < group ? width - g : group);
+        for (int64_t g = 0; g < width && ids[t] >= 0; g += group) {
+            const int64_t n = width - g < group ? width - g : group, at = t * width + g;
+            const bool given = !mp_scheme_of(&j->part)->made, unknown = mp_codes_share_a_scale(&j->part);
+            quantise_group(&p, in, out, at, n,
+                           unknown ? (double)INFINITY
+                           : given ? (double)p.q.given
+                                   : largest_scale(&p, in, at, n));
+        }
     return status;
 }
 

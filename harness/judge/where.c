@@ -67,7 +67,9 @@ mp_where mp_where_of_tensor(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT]
 }
 
 mp_stage mp_where_writer(const mp_where *w) {
-    return w->input ? (mp_stage)((int)w->stage - 1) : w->stage;
+    for (int s = 0; w->input && s < MP_STAGE_COUNT; s++)
+        if (strcmp(mp_tensor_name(mp_stages[s].output), w->tensor) == 0) return (mp_stage)s;
+    return w->input ? MP_ALIGN : w->stage; /* x is made by none */
 }
 
 static bool rows_are_slots(const mp_where *w) {

@@ -33,7 +33,24 @@ typedef enum mp_activation {
 typedef enum mp_mode { MP_MODE_COMBINE, MP_MODE_NO_COMBINE, MP_MODE_INPLACE, MP_MODE_COUNT } mp_mode;
 typedef enum mp_layout { MP_ROUTE, MP_SORTED, MP_MASKED, MP_LAYOUT_COUNT } mp_layout;
 /* How experts are quantised: each is a row of mp_schemes (cases/scheme.h), in this order. */
-typedef enum mp_quant { MP_QUANT_NONE, MP_QUANT_FP8_BLOCK, MP_QUANT_COUNT } mp_quant;
+typedef enum mp_quant {
+    MP_SCHEME_NONE,
+    MP_SCHEME_FP8_TENSOR,
+    MP_SCHEME_FP8_TENSOR_STATIC,
+    MP_SCHEME_FP8_CHANNEL,
+    MP_SCHEME_FP8_BLOCK,
+    MP_SCHEME_FP8_BLOCK_UE8M0,
+    MP_SCHEME_INT8_CHANNEL,
+    MP_SCHEME_INT8_BLOCK,
+    MP_SCHEME_INT8_W8A16,
+    MP_SCHEME_INT8_W8A16_GROUP,
+    MP_SCHEME_INT4_W4A16,
+    MP_SCHEME_INT4_W4A16_ZP,
+    MP_SCHEME_MXFP4,
+    MP_SCHEME_MXFP8,
+    MP_SCHEME_NVFP4,
+    MP_SCHEME_COUNT
+} mp_quant;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
@@ -182,7 +199,7 @@ typedef struct mp_tile {
     INT(seed, 0, 0, INT64_MAX, false, "fill seed")                                                           \
     ENUM(shared, mp_shared, MP_SHARED_NONE, false,                                                           \
          "shared expert: none, the last slot of every token, or an output of it that combine adds")          \
-    ENUM(quant, mp_quant, MP_QUANT_NONE, false, "how experts, and what they multiply, are quantised")        \
+    ENUM(quant, mp_quant, MP_SCHEME_NONE, false, "how experts and what they multiply are quantised")         \
     INT(group, 0, 0, 1024, false, "terms of k that share a scale; 0: as many as is usual of the scheme")    \
     INT(lora_adapters, 0, 0, 4096, false, "slots for LoRA adapters; 0: no LoRA")                             \
     INT(lora_rank, 16, 1, 1024, false, "rank of the adapters, the largest where they differ")                \
@@ -222,11 +239,12 @@ mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err);
 /* Combinations that cannot be: inplace with no_combine is not expressible; act/gated, fused_sum, layout,
  * path, ep, tiles, scope. */
 mp_status mp_case_validate(const mp_case *c, mp_error *err);
-/* Whether two valid cases are the same problem executed in two ways, so that equal bits mean something: path,
- * layout, tile and tile_down may differ, and mode between combine and inplace. With a smaller M it is the
- * first tokens of the base as a batch of their own, in scope=all. Or whether the variant is a
- * part of the base, whose outputs sum to the base's: ep_size ranks with their share of E, shards with their
- * share of N. MP_EINPUT names the first other difference. */
+/* Whether two valid cases are the same problem executed in two ways, so that equal bits mean something:
+ * path, layout, tile and tile_down may differ, and mode between combine and inplace. With a smaller M it
+ * is the first tokens of the base as a batch of their own, in scope=all. Or whether the variant is a part
+ * of the base, whose outputs sum to the base's: ep_size ranks with their share of E, shards with their
+ * share of N. Or whether what differs of their adapters makes no difference to the output (cases/lora.h).
+ * MP_EINPUT names the first other difference. */
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err);
 /* Whether a valid case can run after `before` on the same buffers and with the same weights, as a server's
  * calls do: M, routing, seed, filter, data and lora_routing may differ, or nothing. MP_EINPUT names the

@@ -9,6 +9,7 @@
 #define MOEPARITY_CONTRACT_H
 
 #include "moeparity/graph.h"
+#include "moeparity/quantiser.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -188,6 +189,9 @@ typedef enum mp_row_state { MP_ROW_STATES(MP_VALUE_OF) MP_ROW_STATE_COUNT } mp_r
     VALUE(MP_OVERFLOW_ANY, "any")
 typedef enum mp_overflow { MP_OVERFLOWS(MP_VALUE_OF) MP_OVERFLOW_COUNT } mp_overflow;
 
+/* No quantiser that is known by name: a scale near that of the largest code, codes next to the number. */
+enum { MP_ANY_QUANTISER = MP_QUANTISER_COUNT };
+
 /* Whether a stage's bits are those that the library predicts under this contract. NONE: nothing is said;
  * REPORTED: they are compared, differences are counted; REQUIRED: a difference is a failure. */
 #define MP_BITS_PROMISES(VALUE)         \
@@ -234,6 +238,7 @@ typedef struct mp_contract {
     mp_lora_input lora_input;
     mp_lora_add lora_add;
     mp_lora_rows lora_rows;
+    int quantiser; /* of quant_x and quant_act, an mp_quantiser; or any that is sane */
     mp_stage_promise promise[MP_STAGE_COUNT];
 } mp_contract;
 
@@ -250,7 +255,7 @@ mp_status mp_contract_validate(const mp_contract *contract, mp_error *err);
 /* Digest of the arithmetic: equal digests promise equal bits. That of the weakest contract is 0. */
 uint64_t mp_contract_digest(const mp_contract *contract);
 /* A sentence for `show`, reports and goldens; size >= MP_CONTRACT_TEXT_MAX always suffices. */
-enum { MP_CONTRACT_TEXT_MAX = 768 };
+enum { MP_CONTRACT_TEXT_MAX = 1024 };
 void mp_contract_text(const mp_contract *contract, char *text, size_t size);
 /* Terms that the accumulator of gate_up or down adds in a step, by such a sentence; 0 where it tells none. */
 int mp_contract_text_group(const char *text, mp_stage stage);

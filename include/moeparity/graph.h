@@ -48,10 +48,18 @@ typedef enum mp_tensor_id {
     MP_OUT,
     MP_W1_SCALE,
     MP_W2_SCALE,
+    MP_W1_ZERO,
+    MP_W2_ZERO,
+    MP_W1_GLOBAL_SCALE,
+    MP_W2_GLOBAL_SCALE,
     MP_X_CODES,
     MP_X_SCALE,
+    MP_X_TENSOR_SCALE,
+    MP_X_GIVEN_SCALE,
     MP_CACHE2_CODES,
     MP_CACHE2_SCALE,
+    MP_CACHE2_TENSOR_SCALE,
+    MP_CACHE2_GIVEN_SCALE,
     MP_TENSOR_COUNT
 } mp_tensor_id;
 

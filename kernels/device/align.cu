@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // moe_align_block_size: a stable counting sort of slots by expert, each expert's run padded to a multiple of
-// block_size_m.
+// block_size_m. Of LoRA, such a list for every adapter, in the same steps.
 //
 // Five steps, none of which depends on the order in which warps run: count keys per segment; turn each key's
 // counts into exclusive prefix sums over the segments; lay the padded runs out one after another; fill pads
@@ -8,14 +8,28 @@
 // keys of those 32 find each other by __match_any_sync, and the number of equal keys in lower lanes is the
 // rank. So a slot's position is a function of the ids alone, and ascending slots stay ascending.
 #include "kernels/device/ids.cuh"
+#include "kernels/device/index.cuh"
 
 #define FULL_WARP 0xFFFFFFFFu
 
-// A number outside [-1, num_experts) that a map holds counts as filtered, so that no write can leave the
-// buffers.
+__device__ __forceinline__ int keys_of_list(const mp_align_params &p) {
+    return p.num_experts + 1;
+}
+
+// The number of a slot's key among those of all lists, or -1 where it is in none. A number outside
+// [-1, num_experts) that a map holds counts as filtered, and one outside [0, lists) as no adapter, so that no
+// write can leave the buffers.
 __device__ __forceinline__ int key_of(const mp_align_params &p, long long slot) {
-    const int id = local_expert(p.ids, slot);
-    return id >= 0 && id < p.num_experts ? id + 1 : 0;
+    const int id = local_expert(p.ids, slot), key = id >= 0 && id < p.num_experts ? id + 1 : 0;
+    if (!p.token_lora) return key;
+    const int adapter = p.token_lora[(unsigned)slot / (unsigned)p.topk];
+    const bool has = key > 0 && adapter >= 0 && adapter < p.lists && p.adapter_enabled[adapter];
+    return has ? adapter * keys_of_list(p) + key : -1;
+}
+
+// Where offsets holds the first position of a key.
+__device__ __forceinline__ long long *offset_of(const mp_align_params &p, int key) {
+    return p.offsets + key + key / keys_of_list(p);
 }
 
 // Calls visit(slot, key, lanes with an equal key, rank among them) for the slots of a segment.
@@ -50,11 +64,12 @@ __device__ __forceinline__ long long warp_inclusive_sum(long long value) {
     return value;
 }
 
-// One warp per key: counts become exclusive prefix sums; the key's padded length goes to offsets[key].
+// One warp per key: counts become exclusive prefix sums; the key's padded length goes to its offset.
 extern "C" __global__ void align_scan_segments(const mp_align_params p) {
-    const long long key = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
+    const long long warp = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
     const int lane = threadIdx.x % 32;
-    if (key > p.num_experts) return;
+    if (warp >= (long long)p.lists * keys_of_list(p)) return;
+    const int key = (int)warp;
     int *counts = p.counts + key * p.segments;
     long long before = 0;
     for (long long first = 0; first < p.segments; first += 32) {
@@ -65,41 +80,43 @@ extern "C" __global__ void align_scan_segments(const mp_align_params p) {
         before += __shfl_sync(FULL_WARP, sum, 31);
     }
     if (lane == 0 && key > 0 && p.masked_m) p.masked_m[key - 1] = (int)before;
-    if (lane == 0) p.offsets[key] = (before + p.block_size_m - 1) / p.block_size_m * p.block_size_m;
+    if (lane == 0) *offset_of(p, key) = (before + p.block_size_m - 1) / p.block_size_m * p.block_size_m;
 }
 
-// One block of 1024 threads: padded lengths become first positions, in place.
+// One block of 1024 threads per list: padded lengths become first positions, in place.
 extern "C" __global__ void align_scan_keys(const mp_align_params p) {
     __shared__ long long warp_sum[32];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const long long keys = (long long)p.num_experts + 1;
+    const long long keys = keys_of_list(p);
+    long long *offsets = p.offsets + blockIdx.x * (keys + 1);
     long long before = 0;
     for (long long first = 0; first < keys; first += 1024) {
         const long long key = first + threadIdx.x;
-        const long long own = key < keys ? p.offsets[key] : 0;
+        const long long own = key < keys ? offsets[key] : 0;
         const long long sum = warp_inclusive_sum(own);
         if (lane == 31) warp_sum[warp] = sum;
         __syncthreads();
         if (warp == 0) warp_sum[lane] = warp_inclusive_sum(warp_sum[lane]);
         __syncthreads();
         const long long lower = warp ? warp_sum[warp - 1] : 0;
-        if (key < keys) p.offsets[key] = before + lower + sum - own;
+        if (key < keys) offsets[key] = before + lower + sum - own;
         before += warp_sum[31];
         __syncthreads(); // warp_sum is written again by the next round
     }
     if (threadIdx.x == 0) {
-        p.offsets[keys] = before;
-        *p.num_tokens_post_padded = (int)before;
+        offsets[keys] = before;
+        p.num_tokens_post_padded[blockIdx.x] = (int)before;
     }
 }
 
-// The last key whose run begins at or before `position`; empty runs begin where the next one does, so the
-// last is the one that owns it.
-__device__ __forceinline__ int expert_at(const mp_align_params &p, long long position) {
-    long long low = 0, high = (long long)p.num_experts + 1; // offsets[low] <= position < offsets[high]
+// The last key of a list whose run begins at or before `position`; empty runs begin where the next one does,
+// so the last is the one that owns it.
+__device__ __forceinline__ int expert_at(const mp_align_params &p, const long long *offsets,
+                                         long long position) {
+    long long low = 0, high = keys_of_list(p); // offsets[low] <= position < offsets[high]
     while (high - low > 1) {
         const long long middle = (low + high) / 2;
-        if (p.offsets[middle] <= position)
+        if (offsets[middle] <= position)
             low = middle;
         else
             high = middle;
@@ -109,11 +126,16 @@ __device__ __forceinline__ int expert_at(const mp_align_params &p, long long pos
 
 extern "C" __global__ void align_fill(const mp_align_params p) {
     const long long blocks = (p.capacity + p.block_size_m - 1) / p.block_size_m;
-    const long long total = p.offsets[p.num_experts + 1];
     const long long stride = (long long)gridDim.x * blockDim.x;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.capacity; i += stride) {
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.lists * p.capacity;
+         i += stride) {
+        long long list, at;
+        split_index(i, p.capacity, &list, &at);
         p.sorted_token_ids[i] = (int)p.slots;
-        if (i < blocks) p.expert_ids[i] = i * p.block_size_m < total ? expert_at(p, i * p.block_size_m) : -1;
+        if (at >= blocks) continue;
+        const long long *offsets = p.offsets + list * (keys_of_list(p) + 1), position = at * p.block_size_m;
+        p.expert_ids[list * blocks + at] =
+            position < offsets[keys_of_list(p)] ? expert_at(p, offsets, position) : -1;
     }
 }
 
@@ -123,7 +145,8 @@ extern "C" __global__ void align_scatter(const mp_align_params p) {
     walk_segment(p, segment, [&](long long slot, int key, unsigned equal, int rank) {
         int *count = p.counts + key * p.segments + segment;
         const int before = __shfl_sync(equal, rank == 0 ? *count : 0, __ffs(equal) - 1);
-        p.sorted_token_ids[p.offsets[key] + before + rank] = (int)slot;
+        const int list = key / keys_of_list(p);
+        p.sorted_token_ids[list * p.capacity + *offset_of(p, key) + before + rank] = (int)slot;
         if (rank == 0) *count = before + __popc(equal);
     });
 }

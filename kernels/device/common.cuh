@@ -4,6 +4,8 @@
 // time.
 #pragma once
 
+#include "kernels/device/index.cuh"
+
 #define DTYPE_BF16 0
 #define DTYPE_FP16 1
 #define DTYPE_FP32 2
@@ -77,17 +79,3 @@ __device__ __forceinline__ element encode(accumulator v) {
 
 // COUNT elements moved by one memory instruction; the address must be a multiple of the size.
 template <int COUNT> struct alignas(COUNT * sizeof(element)) elements { element at[COUNT]; };
-
-// Quotient and remainder of a flat index. 64-bit division costs some hundred instructions, so the usual small
-// case has its own way.
-__device__ __forceinline__ void split_index(long long index, long long length, long long *row,
-                                            long long *column) {
-    if (((unsigned long long)index | (unsigned long long)length) >> 32) {
-        *row = index / length;
-        *column = index - *row * length;
-    } else {
-        const unsigned quotient = (unsigned)index / (unsigned)length;
-        *row = quotient;
-        *column = (unsigned)index - quotient * (unsigned)length;
-    }
-}

@@ -2,8 +2,8 @@
 // Grouped GEMM of bf16 or fp16 activations with weights that are codes, by mma.sync m16n8k16. What it is a
 // part of is told in gemm_frame.cuh.
 //
-// -DGROUP: codes of a row of w that share a scale s, and -DZERO=1 a zero point z of their own; else z is the
-// middle of an unsigned format, and 0 of the others. What is multiplied is rnd((q - z) * s) in the element
+// -DGROUP: codes of a row of w that share a scale s, and -DZEROS=1 a zero point z of their own; else -DZERO
+// is that of all. What is multiplied is rnd((q - z) * s) in the element
 // type. 0: there is one scale for all of k, int8 codes are multiplied as they are, and the scale multiplies
 // the sum at the end.
 #include "kernels/device/gemm_fragments.cuh"
@@ -30,16 +30,13 @@ __device__ __forceinline__ float decode_code(unsigned code) {
 
 // Packed zeros: that of an even column in the low nibble.
 __device__ __forceinline__ float zero_of_column(const block &b, int n, int group) {
-#if ZERO
+#if ZEROS
     if (n >= b.p.n) return 0.0f;
     const unsigned char *zeros = (const unsigned char *)b.p.w_zero + b.expert * b.p.w_zero_expert;
-#if W_DTYPE == DTYPE_U4
-    return (float)(zeros[n / 2 * b.p.w_zero_row + group] >> n % 2 * 4 & 15);
-#else
+    if (bits_of(W_DTYPE) == 4) return (float)(zeros[n / 2 * b.p.w_zero_row + group] >> n % 2 * 4 & 15);
     return (float)zeros[n * b.p.w_zero_row + group];
-#endif
 #else
-    return W_DTYPE == DTYPE_U4 ? 8.0f : W_DTYPE == DTYPE_U8 ? 128.0f : 0.0f;
+    return ZERO;
 #endif
 }
 

@@ -48,8 +48,8 @@ __device__ __forceinline__ void load_stage(const block &b, unsigned char *stage,
     for (int i = 0; i < (BLOCK_M * A_CHUNKS + THREADS - 1) / THREADS; i++) {
         const int at = i * THREADS + threadIdx.x, row = at / A_CHUNKS, chunk = at % A_CHUNKS;
         if (BLOCK_M * A_CHUNKS % THREADS && row >= BLOCK_M) break;
-        copy_chunk<bits_of(A_DTYPE)>(stage + warp_tile::a_offset(row, chunk), b.p.a, b.rows.a_row[row], b.p.k,
-                                     k0 + chunk * (128 / bits_of(A_DTYPE)), b.p.k);
+        copy_chunk<bits_of(A_DTYPE)>(stage + warp_tile::a_offset(row, chunk), b.p.a, b.rows.a_row[row],
+                                     b.p.a_row, k0 + chunk * (128 / bits_of(A_DTYPE)), b.p.k);
     }
 #pragma unroll 8
     for (int i = 0; i < (BLOCK_N * W_CHUNKS + THREADS - 1) / THREADS; i++) {
@@ -62,9 +62,22 @@ __device__ __forceinline__ void load_stage(const block &b, unsigned char *stage,
     }
 }
 
+// A list of sorted slots, and the weights that they are multiplied with.
+struct slot_list {
+    const int *sorted_token_ids, *expert_ids;
+    int blocks_m; // in use
+    const void *w;
+};
+
+__device__ __forceinline__ slot_list list_of(const mp_gemm_params &p, long long list) {
+    return {p.sorted_token_ids + list * p.list_positions, p.expert_ids + list * p.list_blocks,
+            p.num_tokens_post_padded[list] / BLOCK_M,
+            (const unsigned char *)p.w + list * p.w_list * bits_of(W_DTYPE) / 8};
+}
+
 // The first block of rows of this block's expert.
-__device__ __forceinline__ long long first_block_of(const mp_gemm_params &p, long long block_m) {
-    while (block_m > 0 && p.expert_ids[block_m - 1] == p.expert_ids[block_m]) block_m--;
+__device__ __forceinline__ long long first_block_of(const slot_list &l, long long block_m) {
+    while (block_m > 0 && l.expert_ids[block_m - 1] == l.expert_ids[block_m]) block_m--;
     return block_m;
 }
 
@@ -72,10 +85,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
     extern __shared__ __align__(128) unsigned char stages[];
     row_tables &rows = *(row_tables *)(stages + STAGES * STAGE_BYTES);
 
+    const int blocks_n = (p.n + BLOCK_N - 1) / BLOCK_N;
+    long long list = 0, index = p.first_block + blockIdx.x;
+    if (ADAPTERS) split_index(index, p.list_blocks * blocks_n, &list, &index);
+    const slot_list slots = list_of(p, list);
+
     // Rasterisation: blocks of group_size_m row blocks by all column blocks, rows fastest, so that a wave of
     // blocks shares w in L2.
-    const int blocks_m = *p.num_tokens_post_padded / BLOCK_M, blocks_n = (p.n + BLOCK_N - 1) / BLOCK_N;
-    const long long index = p.first_block + blockIdx.x;
+    const int blocks_m = slots.blocks_m;
     if (index >= (long long)blocks_m * blocks_n) return;
     const int group_size = min(p.group_size_m, blocks_m);
     long long group, inside, column_block, row_block;
@@ -84,13 +101,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
     split_index(inside, min(blocks_m - first_m, (long long)group_size), &column_block, &row_block);
     const long long block_m = first_m + row_block;
     const int n0 = (int)column_block * BLOCK_N;
-    const int expert = p.expert_ids[block_m];
+    const int expert = slots.expert_ids[block_m];
     const bool no_rows = p.max_m && expert < 0; // filtered slots have none in masked layout
-    const long long shift = p.max_m ? expert * p.max_m - first_block_of(p, block_m) * BLOCK_M : 0;
+    const long long shift = p.max_m ? expert * p.max_m - first_block_of(slots, block_m) * BLOCK_M : 0;
 
     for (int r = threadIdx.x; r < BLOCK_M; r += THREADS) {
         const long long position = block_m * BLOCK_M + r;
-        const int slot = p.sorted_token_ids[position];
+        const int slot = slots.sorted_token_ids[position];
         const bool present = slot < p.slots;
         rows.a_row[r] = !present ? -1 : p.a_sorted ? position + shift : slot / p.a_divisor;
         rows.out_row[r] = !present || (p.out_sorted && no_rows) ? -1
@@ -100,17 +117,17 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
     }
     __syncthreads();
 
-    if (expert < 0) { // filtered: zeros for the slots that are there; an atomic sum needs none
-        if (ATOMIC) return;
+    if (expert < 0) { // filtered: zeros for the slots that are there; what is added to needs none
+        if (ATOMIC || ADDS) return;
         for (int i = threadIdx.x; i < BLOCK_M * BLOCK_N; i += THREADS) {
             const long long row = rows.out_row[i / BLOCK_N];
             const int n = n0 + i % BLOCK_N;
-            if (row >= 0 && n < p.n) ((element *)p.out)[row * p.n + n] = 0;
+            if (row >= 0 && n < p.n) ((element *)p.out)[row * p.out_row + n] = 0;
         }
         return;
     }
 
-    const block b = {p, rows, (const unsigned char *)p.w + expert * p.w_expert * bits_of(W_DTYPE) / 8, n0,
+    const block b = {p, rows, (const unsigned char *)slots.w + expert * p.w_expert * bits_of(W_DTYPE) / 8, n0,
                      expert};
     const element *bias = p.bias ? (const element *)p.bias + (long long)expert * p.n : nullptr;
     const int warp = threadIdx.x / 32;

@@ -4,7 +4,9 @@
 // -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES: the tile. -DDTYPE: of bias and out, and of a and w
 // where -DA_DTYPE and -DW_DTYPE do not say that these are codes of another format. -DALIGNED=1: rows of a and
 // w begin on 16-byte boundaries and are whole chunks, so that tiles are copied by cp.async; 0: byte by byte.
-// -DATOMIC=1: results are added to `out` instead of stored.
+// -DATOMIC=1: results are added to `out` instead of stored, in the order in which blocks arrive.
+// -DADAPTERS=1: slots are sorted, and weights are there, for each LoRA adapter; with -DADDS=1 results, once
+// rounded, are added to what `out` holds.
 //
 // Which rows a block has, the order of blocks, the copies to shared memory ahead of their use and the
 // epilogue are the same for every kind of GEMM: they are in this file and in gemm_entry.cuh. How a warp
@@ -27,6 +29,11 @@
 
 #include "kernels/device/params.h"
 #include "kernels/device/common.cuh"
+
+#ifndef ADAPTERS
+#define ADAPTERS 0
+#define ADDS 0
+#endif
 
 constexpr int THREADS = 32 * WARPS;
 constexpr int A_CHUNKS = BLOCK_K * bits_of(A_DTYPE) / 128; // 16-byte chunks in a row of a tile
@@ -64,6 +71,11 @@ struct block {
     int expert;
 };
 
+// In the element type: one rounding.
+__device__ __forceinline__ element sum_of(element a, element b) {
+    return encode(decode(a) + decode(b));
+}
+
 // Adds value to *out in the element type. The order in which blocks arrive is not fixed, so neither are the
 // bits of the sum.
 __device__ __forceinline__ void add_atomically(element *out, element value) {
@@ -77,7 +89,7 @@ __device__ __forceinline__ void add_atomically(element *out, element value) {
     unsigned short seen = *(volatile unsigned short *)out, expected;
     do {
         expected = seen;
-        const unsigned short sum = encode(decode(expected) + decode(value));
+        const unsigned short sum = sum_of(expected, value);
         asm volatile("atom.global.cas.b16 %0, [%1], %2, %3;"
                      : "=h"(seen)
                      : "l"(out), "h"(expected), "h"(sum)
@@ -86,13 +98,14 @@ __device__ __forceinline__ void add_atomically(element *out, element value) {
 #endif
 }
 
-// Epilogue of COUNT neighbouring columns from n on: + bias, * router weight, one rounding, store.
+// Epilogue of COUNT neighbouring columns from n on: + bias, * router weight, one rounding, store or add.
 template <int COUNT>
 __device__ __forceinline__ void finish(const block &b, int row, int n, const float *sums,
                                        const element *bias) {
     const long long out_row = b.rows.out_row[row];
     if (out_row < 0 || n >= b.p.n) return;
-    element *out = (element *)b.p.out + out_row * b.p.n + n;
+    const int step = ADDS ? b.p.out_step : 1;
+    element *out = (element *)b.p.out + out_row * b.p.out_row + (long long)n * step;
     elements<COUNT> result;
 #pragma unroll
     for (int i = 0; i < COUNT; i++) {
@@ -101,6 +114,11 @@ __device__ __forceinline__ void finish(const block &b, int row, int n, const flo
         result.at[i] = encode(v * b.rows.weight[row]);
     }
     if (!ATOMIC && b.p.n % COUNT == 0 && !b.p.out_unaligned) {
+        if (ADDS) {
+            const elements<COUNT> old = *(elements<COUNT> *)out;
+#pragma unroll
+            for (int i = 0; i < COUNT; i++) result.at[i] = sum_of(old.at[i], result.at[i]);
+        }
         *(elements<COUNT> *)out = result;
         return;
     }
@@ -109,6 +127,8 @@ __device__ __forceinline__ void finish(const block &b, int row, int n, const flo
         if (n + i >= b.p.n) break;
         if (ATOMIC)
             add_atomically(out + i, result.at[i]);
+        else if (ADDS)
+            out[i * step] = sum_of(out[i * step], result.at[i]);
         else
             out[i] = result.at[i];
     }

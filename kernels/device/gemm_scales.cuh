@@ -1,36 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// The scales of codes: where they lie, and what they are. -DW_SCALE: the format of those of w.
+// The scales of codes: where they lie, and what they are. -DA_SCALE, -DW_SCALE: their formats.
 #pragma once
 
 #include "kernels/device/gemm_frame.cuh"
 
-// Of a row of the block; 0 where the row is padding.
-__device__ __forceinline__ float scale_of_row(const block &b, int row, int group) {
-    const long long a_row = b.rows.a_row[row];
-    return a_row < 0 ? 0.0f : b.p.a_scale[a_row * b.p.a_scale_row + group * b.p.a_scale_group];
-}
-
-// e4m3, ue8m0 and the 16-bit formats are parts of a float32: exact. NaN is 7F and 255.
-__device__ __forceinline__ float decode_scale(const void *scales, long long index) {
-#if W_SCALE == DTYPE_FP32
-    return ((const float *)scales)[index];
-#elif W_SCALE == DTYPE_UE8M0
-    const unsigned code = ((const unsigned char *)scales)[index];
-    return __uint_as_float(code == 255 ? 0x7FFFFFFF : code == 0 ? 0x00400000 : code << 23);
-#elif W_SCALE == DTYPE_E4M3
+// ue8m0, e4m3 and the 16-bit formats are parts of a float32: exact. NaN is 255 and 7F.
+template <int FORMAT> __device__ __forceinline__ float decode_scale(const void *scales, long long index) {
+    if (FORMAT == DTYPE_FP32) return ((const float *)scales)[index];
+    if (FORMAT == DTYPE) return decode(((const element *)scales)[index]);
     const unsigned code = ((const unsigned char *)scales)[index], magnitude = code & 0x7F;
+    if (FORMAT == DTYPE_UE8M0)
+        return __uint_as_float(code == 255 ? 0x7FFFFFFF : code == 0 ? 0x00400000 : code << 23);
     const float value =
         magnitude == 0x7F ? __uint_as_float(0x7FFFFFFF) : __uint_as_float(magnitude << 20) * 0x1p120f;
     return code & 0x80 ? -value : value;
-#else
-    return decode(((const element *)scales)[index]);
-#endif
+}
+
+// Of a row of the block; 0 where the row is padding.
+__device__ __forceinline__ float scale_of_row(const block &b, int row, int group) {
+    const long long a_row = b.rows.a_row[row];
+    return a_row < 0
+               ? 0.0f
+               : decode_scale<A_SCALE>(b.p.a_scale, a_row * b.p.a_scale_row + group * b.p.a_scale_group);
 }
 
 // Of column n in the block's expert; 0 beyond the last.
 __device__ __forceinline__ float scale_of_column(const block &b, int n, int group) {
     if (n >= b.p.n) return 0.0f;
-    const float scale = decode_scale(b.p.w_scale, b.expert * b.p.w_scale_expert +
-                                                      n / b.p.w_scale_rows * b.p.w_scale_row + group);
-    return b.p.w_global ? scale * b.p.w_global[b.expert * b.p.w_globals + n / b.p.w_global_rows] : scale;
+    return decode_scale<W_SCALE>(b.p.w_scale, b.expert * b.p.w_scale_expert +
+                                                  n / b.p.w_scale_rows * b.p.w_scale_row + group);
 }

@@ -22,32 +22,41 @@ typedef struct mp_ids_params {
     int counted;                             /* experts that ids count: any other number is none of them */
 } mp_ids_params;
 
-/* align.cu. A key is an expert id + 1, so that filtered slots (id -1) sort first; there are num_experts + 1
- * keys. The slots are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
+/* align.cu. A key is an expert id + 1, so that filtered slots (id -1) sort first; there are keys =
+ * num_experts + 1 of them in each of `lists` lists: one of all slots, or one of each LoRA adapter, where a
+ * slot is in its token's list, if that adapter is enabled and the slot not filtered, else in none. The slots
+ * are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
 typedef struct mp_align_params {
     mp_ids_params ids;
-    MP_DEVICE_POINTER(int) counts;        /* [keys, segments] scratch, zero at the start */
-    MP_DEVICE_POINTER(long long) offsets; /* [keys + 1] scratch: first position of each key, then the total */
-    MP_DEVICE_POINTER(int) sorted_token_ids;       /* [capacity] */
-    MP_DEVICE_POINTER(int) expert_ids;             /* [ceil(capacity / block_size_m)] */
-    MP_DEVICE_POINTER(int) num_tokens_post_padded; /* [1] */
+    MP_DEVICE_POINTER(int) counts; /* [lists, keys, segments] scratch, zero at the start */
+    MP_DEVICE_POINTER(long long)
+    offsets; /* [lists, keys + 1] scratch: first position of each key in its list, then the total */
+    MP_DEVICE_POINTER(int) sorted_token_ids;       /* [lists, capacity] */
+    MP_DEVICE_POINTER(int) expert_ids;             /* [lists, ceil(capacity / block_size_m)] */
+    MP_DEVICE_POINTER(int) num_tokens_post_padded; /* [lists] */
     long long slots, capacity, segments, segment_slots;
     int num_experts, block_size_m;
-    MP_DEVICE_POINTER(int) masked_m; /* [num_experts], or 0 */
+    MP_DEVICE_POINTER(int) masked_m; /* [num_experts], or 0; of one list */
+    int lists, topk;
+    MP_DEVICE_POINTER(const int) token_lora;      /* [slots / topk], or 0: one list of all slots */
+    MP_DEVICE_POINTER(const int) adapter_enabled; /* [lists] */
 } mp_align_params;
 
 /* gemm_*.cu: out[o(t), 0..n) = epilogue(sum_k a[r(t), k] * w[expert(t), 0..n, k]) for every slot t. r(t) is
  * t / a_divisor, or the sorted position when a_sorted; o(t) is t / out_divisor, or the sorted position when
  * out_sorted. With max_m the row expert*max_m + place among the expert's slots takes the position's place.
+ * Strides are in elements: from a row of a, and of out, to the next.
  *
- * Kernels of codes (-DW_SCALE) have what follows max_m, too. Strides are in elements; a group is so many
- * codes of a row as have one scale, column and group are counted from 0:
+ * Kernels of adapters (-DADAPTERS) have a list of sorted slots for each adapter, and weights that lie w_list
+ * elements behind those of the one before. With -DADDS, results are added to out, column n of which is
+ * element n * out_step of a row.
+ *
+ * Kernels of codes (-DW_SCALE) have what follows out_step, too. A group is so many codes of a row as have one
+ * scale, column and group are counted from 0:
  *   scale of a   a_scale[row of a * a_scale_row + group * a_scale_group]; none where a is no codes
- *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row + group], times
- *                w_global[expert * w_globals + column / w_global_rows] where there is one
+ *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row + group]
  *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; packed ones are two columns to
- * a
- *                byte, and column / 2 counts */
+ *                a byte, and column / 2 counts */
 typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const void) a;             /* [*, k] */
     MP_DEVICE_POINTER(const void) w;             /* [num_experts, n, k], by w_expert and w_row */
@@ -62,20 +71,23 @@ typedef struct mp_gemm_params {
     int n, k, a_divisor, out_divisor, group_size_m;
     int a_sorted, out_sorted, out_unaligned;
     long long max_m; /* or 0 */
+    long long a_row, out_row;
+    long long w_list, list_positions, list_blocks; /* of a list: sorted_token_ids and expert_ids */
+    int out_step;
 #if !defined(__CUDACC_RTC__) || defined(W_SCALE)
-    MP_DEVICE_POINTER(const float) a_scale;
-    MP_DEVICE_POINTER(const void) w_scale; /* of the format that -DW_SCALE names */
+    MP_DEVICE_POINTER(const void) a_scale; /* of the format that -DA_SCALE names */
+    MP_DEVICE_POINTER(const void) w_scale; /* likewise */
     MP_DEVICE_POINTER(const void) w_zero;
-    MP_DEVICE_POINTER(const float) w_global;
     long long a_scale_row, a_scale_group;
     long long w_scale_expert, w_scale_row, w_zero_expert, w_zero_row;
-    int w_scale_rows, w_globals, w_global_rows;
+    int w_scale_rows;
 #endif
 } mp_gemm_params;
 
 /* Rows of a cache, and which of them hold no slot that goes to an expert. Rows are slots; in sorted layout
- * (sorted_token_ids is there) positions, whose experts are expert_ids [row / block_size_m] of align, and whose
- * padding holds none; with masked_m (masked layout) max_m rows an expert, of which its count hold one. */
+ * (sorted_token_ids is there) positions, whose experts are expert_ids [row / block_size_m] of align, and
+ * whose padding holds none; with masked_m (masked layout) max_m rows an expert, of which its count hold one.
+ * */
 typedef struct mp_rows_params {
     mp_ids_params ids;
     MP_DEVICE_POINTER(const int) expert_ids;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // Numbers become codes and scales, by the formulas of ref/predict/quantise_f32.h. -DDTYPE: of the numbers;
-// -DCODES: of the codes, e4m3 or int8; -DSCALE: of the scales, fp32, or ue8m0 of e4m3 codes. -DLAYOUT (as
-// mp_layout; -1: rows are tokens).
+// -DCODES: of the codes, e4m3 or int8; -DSCALE: of the scales, fp32, or ue8m0 of e4m3 codes. -DFLOOR=1:
+// scales have a least value, which mxfp8's have not. -DLAYOUT (as mp_layout; -1: rows are tokens).
 //
 // quantise: a warp for each run of numbers that share a scale. Where all rows share one: amax, then
 // scale_of_amax, then codes; codes alone where the scale is given.
@@ -37,7 +37,8 @@ extern "C" __global__ void __launch_bounds__(256) quantise(const mp_quant_params
                         end = row * p.k + min(p.k, (group + 1) * p.group);
         float amax = 0;
         for (long long k = first + lane; k < end; k += 32) amax = mp_quant_amax_f32(amax, decode(from[k]));
-        const float scale = mp_quant_scale_f32(largest_of_warp(amax), LARGEST);
+        amax = largest_of_warp(amax);
+        const float scale = FLOOR ? mp_quant_scale_f32(amax, LARGEST) : amax / LARGEST;
 #if SCALE == DTYPE_UE8M0
         const unsigned byte = mp_quant_ue8m0_f32(scale);
         const float factor = mp_quant_factor_f32(byte);

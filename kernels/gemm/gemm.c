@@ -4,6 +4,7 @@
 #include "cases/scheme.h"
 #include "kernels/gemm/kind.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,11 +48,19 @@ static bool is_aligned(const mp_gemm_request *r) {
            !r->unaligned;
 }
 
-static void add_codes(mp_kernel *kernel, const mp_gemm_codes *codes) {
+__attribute__((format(printf, 2, 3))) static void add_options(mp_kernel *kernel, const char *format, ...) {
     const size_t length = strlen(kernel->options);
-    snprintf(kernel->options + length, sizeof kernel->options - length,
-             " -DA_DTYPE=%d -DW_DTYPE=%d -DW_SCALE=%d -DGROUP=%lld -DZERO=%d", (int)codes->a, (int)codes->w,
-             (int)codes->w_scale, (long long)codes->group, codes->zero);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(kernel->options + length, sizeof kernel->options - length, format, args);
+    va_end(args);
+}
+
+static void add_codes(mp_kernel *kernel, const mp_gemm_codes *codes) {
+    add_options(kernel,
+                " -DA_DTYPE=%d -DW_DTYPE=%d -DA_SCALE=%d -DW_SCALE=%d -DGROUP=%lld -DZERO=%d -DZEROS=%d",
+                (int)codes->a, (int)codes->w, (int)codes->a_scale, (int)codes->w_scale,
+                (long long)codes->group, codes->zero, codes->zeros);
 }
 
 mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_device_limits *limits) {
@@ -70,20 +79,24 @@ mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_
         .accumulators = accumulators(tile),
     };
     if (r->codes.present) add_codes(&gemm.kernel, &r->codes);
+    if (r->adapters) add_options(&gemm.kernel, " -DADAPTERS=1 -DADDS=%d", r->adds);
     return gemm;
 }
 
 /* ---- requests ---- */
 
-static mp_gemm_codes codes_of(const mp_case *c, mp_tensor_id w_scale) {
+static mp_gemm_codes codes_of(const mp_case *c, bool down) {
     const mp_scheme *s = mp_scheme_of(c);
     if (!c->quant) return (mp_gemm_codes){0};
     return (mp_gemm_codes){
         .present = true,
-        .a = s->quantises_activations ? s->activation : c->dtype,
+        .a = s->quantises_activations ? mp_quantiser_codes(s->quantiser) : c->dtype,
         .w = s->weight,
-        .w_scale = mp_case_dtype(c, w_scale),
+        .a_scale = mp_quantiser_scale(s->quantiser),
+        .w_scale = mp_case_dtype(c, down ? MP_W2_SCALE : MP_W1_SCALE),
         .group = s->enters == MP_SCALES_AFTER ? 0 : mp_case_group(c),
+        .zero = s->zero,
+        .zeros = s->zeros,
     };
 }
 
@@ -96,7 +109,7 @@ mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_st
     mp_gemm_request request = {
         .tile = down ? config->down : config->up,
         .dtype = c->dtype,
-        .codes = codes_of(c, down ? MP_W2_SCALE : MP_W1_SCALE),
+        .codes = codes_of(c, down),
         .row_length = down ? c->N : c->K,
         .atomic = down && c->fused_sum,
     };

@@ -10,10 +10,11 @@
 /* Operands that are codes of other formats, with scales (kernels/device/params.h tells where those lie). */
 typedef struct mp_gemm_codes {
     bool present;
-    mp_dtype a, w;    /* formats of the operands */
-    mp_dtype w_scale; /* of the scales of w; those of a are fp32 */
+    mp_dtype a, w;             /* formats of the operands */
+    mp_dtype a_scale, w_scale; /* formats of the scales; a_scale is not read where a is no codes */
     int64_t group; /* codes of a row that share a scale; 0: all, and the scales multiply the sum of all k */
-    bool zero;     /* w has zero points of its own */
+    int zero;      /* of all codes of w */
+    bool zeros;    /* they have zero points of their own instead */
 } mp_gemm_codes;
 
 /* What is to be multiplied, and in which tile. */
@@ -24,6 +25,8 @@ typedef struct mp_gemm_request {
     int64_t row_length; /* k: elements in a row of a, and of w */
     bool unaligned; /* rows of a or w begin elsewhere than on 16 bytes, though they are made of whole ones */
     bool atomic;    /* results are added to out, not stored */
+    bool adapters;  /* slots are sorted, and weights are there, for each LoRA adapter */
+    bool adds;      /* of adapters: results are added to out, which nobody else adds to */
 } mp_gemm_request;
 /* The request of a case's stage, MP_GATE_UP or MP_DOWN. */
 mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_stage stage);

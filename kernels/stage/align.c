@@ -9,25 +9,34 @@ enum { ALIGN_COUNTS, ALIGN_OFFSETS };
 _Static_assert(ALIGN_OFFSETS + 1 == MP_CUDA_SCRATCH_COUNT, "the scratch is align's");
 
 /* Align cuts the slots of a full chunk into segments, a warp each: enough to fill the device, but no more
- * than keep the [keys, segments] table of counts below 2^24 entries. */
+ * than keep the [keys, segments] table of counts below 2^24 entries, if it has not more keys. */
 typedef struct segments {
     int64_t count, slots; /* of a segment: a multiple of 32 */
 } segments;
 
-static segments align_segments(const mp_case *c, int64_t slots) {
+static segments align_segments(int64_t keys, int64_t slots) {
     if (slots == 0) return (segments){.count = 0, .slots = 32};
-    const int64_t most = (INT64_C(1) << 24) / (c->E + 1);
+    const int64_t most = mp_divide_up(INT64_C(1) << 24, keys);
     const int64_t wanted = mp_smaller(mp_smaller(mp_divide_up(slots, 128), most), 8192);
     const int64_t each = mp_divide_up(mp_divide_up(slots, wanted), 32) * 32;
     return (segments){.count = mp_divide_up(slots, each), .slots = each};
 }
 
+/* Lists that are made one after the other have the scratch in turn. */
+static void make_room(int64_t lists, int64_t experts, int64_t slots, size_t bytes[MP_CUDA_SCRATCH_COUNT]) {
+    const int64_t keys = lists * (experts + 1);
+    const size_t counts = (size_t)(keys * align_segments(keys, slots).count) * 4,
+                 offsets = (size_t)(keys + lists) * 8;
+    if (counts > bytes[ALIGN_COUNTS]) bytes[ALIGN_COUNTS] = counts;
+    if (offsets > bytes[ALIGN_OFFSETS]) bytes[ALIGN_OFFSETS] = offsets;
+}
+
 void mp_cuda_scratch(const mp_case *c, size_t bytes[MP_CUDA_SCRATCH_COUNT]) {
+    const int64_t full = mp_case_chunk_tokens(c, 0) * c->topk;
     bytes[ALIGN_COUNTS] = bytes[ALIGN_OFFSETS] = 0;
     if (!mp_case_has_stage(c, MP_ALIGN)) return;
-    const int64_t keys = c->E + 1, full = mp_case_chunk_tokens(c, 0) * c->topk;
-    bytes[ALIGN_COUNTS] = (size_t)(keys * align_segments(c, full).count) * 4;
-    bytes[ALIGN_OFFSETS] = (size_t)(keys + 1) * 8;
+    make_room(1, c->E, full, bytes);
+    if (mp_case_has_lora(c)) make_room(c->lora_adapters, c->E, full, bytes);
 }
 
 mp_ids_params mp_stage_ids(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT]) {
@@ -59,49 +68,66 @@ mp_kernel mp_kernel_align(const char *entry) {
     return mp_make_kernel("kernels/device/align.cu", entry, "%s", "");
 }
 
-static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
-    const mp_device_run *run = self;
+/* Of the lists that params name: the lists' buffers, how many there are, and how slots come into one. */
+static mp_status sort(const mp_device_run *run, const mp_stage_call *call, mp_align_params params,
+                      mp_error *err) {
     const mp_driver *driver = run->cuda->driver;
     const mp_case *c = call->c;
-    const mp_tensor *t = call->t;
     mp_status status = MP_OK;
-    const int64_t slots = mp_case_slots(c);
-    const segments cut = align_segments(c, slots);
-    mp_align_params params = {
-        .ids = mp_stage_ids(c, t),
-        .counts = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_COUNTS],
-        .offsets = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_OFFSETS],
-        .sorted_token_ids = mp_device_address(&t[MP_SORTED_TOKEN_IDS]),
-        .expert_ids = mp_device_address(&t[MP_EXPERT_IDS]),
-        .num_tokens_post_padded = mp_device_address(&t[MP_NUM_TOKENS_POST_PADDED]),
-        .slots = slots,
-        .capacity = t[MP_SORTED_TOKEN_IDS].dim[1],
-        .segments = cut.count,
-        .segment_slots = cut.slots,
-        .num_experts = (int)c->E,
-        .block_size_m = call->block_size_m,
-        .masked_m = mp_device_address(&t[MP_MASKED_M]),
-    };
+    const int64_t keys = params.lists * (c->E + 1);
+    const segments cut = align_segments(keys, mp_case_slots(c));
     const int warps = MP_STAGE_THREADS / 32;
+    params.ids = mp_stage_ids(c, call->t);
+    params.counts = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_COUNTS];
+    params.offsets = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_OFFSETS];
+    params.slots = mp_case_slots(c);
+    params.segments = cut.count;
+    params.segment_slots = cut.slots;
+    params.num_experts = (int)c->E;
+    params.block_size_m = call->block_size_m;
     const struct {
         const char *entry;
         int64_t blocks;
         int threads;
     } steps[] = {
-        {"align_count", mp_divide_up(params.segments, warps), MP_STAGE_THREADS},
-        {"align_scan_segments", mp_divide_up(c->E + 1, warps), MP_STAGE_THREADS},
-        {"align_scan_keys", 1, 1024},
-        {"align_fill", mp_stage_blocks(params.capacity), MP_STAGE_THREADS},
-        {"align_scatter", mp_divide_up(params.segments, warps), MP_STAGE_THREADS},
+        {"align_count", mp_divide_up(cut.count, warps), MP_STAGE_THREADS},
+        {"align_scan_segments", mp_divide_up(keys, warps), MP_STAGE_THREADS},
+        {"align_scan_keys", params.lists, 1024},
+        {"align_fill", mp_stage_blocks(params.lists * params.capacity), MP_STAGE_THREADS},
+        {"align_scatter", mp_divide_up(cut.count, warps), MP_STAGE_THREADS},
     };
-    if (cut.count > 0)
-        MP_CU(cuMemsetD32Async(params.counts, 0, (size_t)((c->E + 1) * cut.count), run->stream));
+    if (cut.count > 0) MP_CU(cuMemsetD32Async(params.counts, 0, (size_t)(keys * cut.count), run->stream));
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         const mp_kernel kernel = mp_kernel_align(steps[i].entry);
         MP_DO(mp_stage_launch(run, &kernel, steps[i].blocks, steps[i].threads, &params, err));
     }
 out:
     return status;
+}
+
+static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
+    const mp_case *c = call->c;
+    const mp_tensor *t = call->t;
+    const mp_align_params all = {
+        .sorted_token_ids = mp_device_address(&t[MP_SORTED_TOKEN_IDS]),
+        .expert_ids = mp_device_address(&t[MP_EXPERT_IDS]),
+        .num_tokens_post_padded = mp_device_address(&t[MP_NUM_TOKENS_POST_PADDED]),
+        .capacity = t[MP_SORTED_TOKEN_IDS].dim[1],
+        .masked_m = mp_device_address(&t[MP_MASKED_M]),
+        .lists = 1,
+    };
+    const mp_align_params of_adapters = {
+        .sorted_token_ids = mp_device_address(&t[MP_LORA_SORTED_IDS]),
+        .expert_ids = mp_device_address(&t[MP_LORA_EXPERT_IDS]),
+        .num_tokens_post_padded = mp_device_address(&t[MP_LORA_NUM_PADDED]),
+        .capacity = t[MP_LORA_SORTED_IDS].dim[2],
+        .lists = (int)c->lora_adapters,
+        .topk = (int)c->topk,
+        .token_lora = mp_device_address(&t[MP_TOKEN_LORA]),
+        .adapter_enabled = mp_device_address(&t[MP_ADAPTER_ENABLED]),
+    };
+    const mp_status status = sort(self, call, all, err);
+    return status == MP_OK && mp_case_has_lora(c) ? sort(self, call, of_adapters, err) : status;
 }
 
 static int kernels(const mp_case *c, const mp_config *config, const mp_device_limits *limits,

@@ -1,24 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gate_up and down: the grouped GEMM of kernels/gemm/. */
-#include "kernels/gemm/gemm.h"
+#include "kernels/stage/stage.h"
 
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
-#include "kernels/device/params.h"
-#include "kernels/stage/stage.h"
 
-static mp_status run_gemm(const mp_device_run *run, const mp_stage_call *call, mp_stage stage,
-                          mp_gemm_params *params, mp_error *err) {
+mp_status mp_stage_launch_gemm(const mp_device_run *run, const mp_gemm_request *request, int64_t lists,
+                               mp_gemm_params *params, mp_error *err) {
     mp_cuda *cuda = run->cuda;
     const mp_driver *driver = cuda->driver;
-    const mp_gemm_request request = mp_gemm_of_case(call->c, run->config, stage);
     mp_status status = MP_OK;
     CUfunction function = NULL;
     mp_gemm gemm;
     int most_threads = 0;
     char text[64];
-    mp_tile_text(&request.tile, text);
-    MP_DO(mp_gemm_find(&request, &cuda->limits, &gemm, err));
+    mp_tile_text(&request->tile, text);
+    MP_DO(mp_gemm_find(request, &cuda->limits, &gemm, err));
     MP_DO(mp_cuda_function(cuda, &gemm.kernel, &function, err));
     MP_CU(cuFuncGetAttribute(&most_threads, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function));
     if (most_threads < gemm.threads)
@@ -27,14 +24,30 @@ static mp_status run_gemm(const mp_device_run *run, const mp_stage_call *call, m
     MP_CU(cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                              (int)gemm.shared_bytes));
     /* As many blocks as the padded length could need; those beyond the real one end at once. */
-    const int64_t blocks = call->t[MP_EXPERT_IDS].dim[1] * mp_divide_up(params->n, request.tile.block_size_n);
-    params->group_size_m = request.tile.group_size_m;
+    const int64_t blocks = lists * params->list_blocks * mp_divide_up(params->n, request->tile.block_size_n);
+    params->group_size_m = request->tile.group_size_m;
     for (params->first_block = 0; params->first_block < blocks; params->first_block += MP_MAX_GRID)
         MP_DO(mp_cuda_launch(cuda, run->stream, function,
                              mp_smaller(blocks - params->first_block, MP_MAX_GRID), gemm.threads,
                              gemm.shared_bytes, params, err));
 out:
     return status;
+}
+
+int mp_stage_gemm_kernel(const mp_gemm_request *request, const mp_device_limits *limits, mp_kernel *list) {
+    mp_gemm gemm;
+    if (mp_gemm_find(request, limits, &gemm, NULL) != MP_OK) return 0;
+    list[0] = gemm.kernel;
+    return 1;
+}
+
+static mp_status run_gemm(const mp_device_run *run, const mp_stage_call *call, mp_stage stage,
+                          mp_gemm_params *params, mp_error *err) {
+    const mp_gemm_request request = mp_gemm_of_case(call->c, run->config, stage);
+    params->a_row = params->k;
+    params->out_row = params->n;
+    params->list_blocks = call->t[MP_EXPERT_IDS].dim[1];
+    return mp_stage_launch_gemm(run, &request, 1, params, err);
 }
 
 /* What both GEMMs have in common. */
@@ -60,16 +73,20 @@ static mp_gemm_params gemm_params(const mp_stage_call *call, mp_tensor_id w) {
 /* Where the scales of codes lie, and the codes of activations. */
 static void add_scales(const mp_stage_call *call, mp_stage stage, mp_gemm_params *params) {
     const bool down = stage == MP_DOWN;
+    const mp_tensor *t = call->t, *w_scale = &t[down ? MP_W2_SCALE : MP_W1_SCALE],
+                    *w_zero = &t[down ? MP_W2_ZERO : MP_W1_ZERO],
+                    *a_scale = mp_codes_scale(call->c, t, down ? MP_QUANT_ACT : MP_QUANT_X);
     const mp_scheme *s = mp_scheme_of(call->c);
-    const mp_tensor *w_scale = &call->t[down ? MP_W2_SCALE : MP_W1_SCALE],
-                    *a_scale = &call->t[down ? MP_CACHE2_SCALE : MP_X_SCALE];
     if (!call->c->quant) return;
     params->w_scale = mp_device_address(w_scale);
     params->w_scale_expert = w_scale->dim[1] * w_scale->dim[2];
     params->w_scale_row = w_scale->dim[2];
     params->w_scale_rows = s->block_rows == MP_WHOLE_AXIS ? params->n : (int)s->block_rows;
+    params->w_zero = mp_device_address(w_zero);
+    params->w_zero_expert = w_zero->dim[1] * w_zero->dim[2];
+    params->w_zero_row = w_zero->dim[2];
     if (!s->quantises_activations) return;
-    params->a = mp_device_address(&call->t[down ? MP_CACHE2_CODES : MP_X_CODES]);
+    params->a = mp_device_address(&t[down ? MP_CACHE2_CODES : MP_X_CODES]);
     params->a_scale = mp_device_address(a_scale);
     params->a_scale_row = s->granularity == MP_PER_TENSOR ? 0 : a_scale->dim[1];
     params->a_scale_group = 1;
@@ -118,10 +135,7 @@ out:
 static int kernels(const mp_case *c, const mp_config *config, mp_stage stage, const mp_device_limits *limits,
                    mp_kernel *list) {
     const mp_gemm_request request = mp_gemm_of_case(c, config, stage);
-    mp_gemm gemm;
-    if (mp_gemm_find(&request, limits, &gemm, NULL) != MP_OK) return 0;
-    list[0] = gemm.kernel;
-    return 1;
+    return mp_stage_gemm_kernel(&request, limits, list);
 }
 
 static int kernels_gate_up(const mp_case *c, const mp_config *config, const mp_device_limits *limits,

@@ -6,19 +6,18 @@
 
 enum { LAYOUT_TOKENS = -1, ENTRIES = 3 };
 
-/* Not where the scale is an input. */
-static bool makes_scale(const mp_case *c, mp_stage stage) {
-    return mp_stage_writes(c, stage) & MP_IN_SET(stage == MP_QUANT_X ? MP_X_SCALE : MP_CACHE2_SCALE);
-}
-
-/* What it launches, in order: of one scale for all rows a pass for each step. */
-static int entries(const mp_case *c, mp_stage stage, const char *list[ENTRIES]) {
+/* What it launches, in order: of one scale for all rows a pass for each step. None of a quantiser that has no
+ * kernel. */
+static int entries(const mp_case *c, const char *list[ENTRIES]) {
+    const mp_scheme *s = mp_scheme_of(c);
+    const mp_dtype codes = mp_quantiser_codes(s->quantiser);
     int count = 0;
-    if (mp_scheme_of(c)->granularity != MP_PER_TENSOR) {
+    if (codes != MP_E4M3 && codes != MP_I8) return 0;
+    if (s->granularity != MP_PER_TENSOR) {
         list[count++] = "quantise";
         return count;
     }
-    if (makes_scale(c, stage)) {
+    if (s->made) {
         list[count++] = "amax";
         list[count++] = "scale_of_amax";
     }
@@ -27,9 +26,10 @@ static int entries(const mp_case *c, mp_stage stage, const char *list[ENTRIES]) 
 }
 
 static mp_kernel kernel_of(const mp_case *c, mp_stage stage, const char *entry) {
-    const mp_scheme *s = mp_scheme_of(c);
-    return mp_make_kernel("kernels/device/quant.cu", entry, "-DDTYPE=%d -DCODES=%d -DSCALE=%d -DLAYOUT=%d",
-                          (int)c->dtype, (int)s->activation, (int)s->activation_scale,
+    const mp_quantiser q = mp_scheme_of(c)->quantiser;
+    return mp_make_kernel("kernels/device/quant.cu", entry,
+                          "-DDTYPE=%d -DCODES=%d -DSCALE=%d -DFLOOR=%d -DLAYOUT=%d", (int)c->dtype,
+                          (int)mp_quantiser_codes(q), (int)mp_quantiser_scale(q), q != MP_QUANT_MXFP8,
                           stage == MP_QUANT_X ? (int)LAYOUT_TOKENS : (int)c->layout);
 }
 
@@ -46,7 +46,7 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
     mp_quant_params params = {
         .from = mp_device_address(from),
         .codes = mp_device_address(&t[x ? MP_X_CODES : MP_CACHE2_CODES]),
-        .scale = mp_device_address(&t[x ? MP_X_SCALE : MP_CACHE2_SCALE]),
+        .scale = mp_device_address(mp_codes_scale(c, t, stage)),
         .rows = mp_stage_rows(call, from->dim[0]),
         .k = k,
         .group = one ? 0 : group,
@@ -54,8 +54,11 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
     /* A warp a scale, or a thread a number. */
     const int64_t pieces = from->dim[0] * (one ? k : 32 * mp_divide_up(k, group));
     const char *entry[ENTRIES];
-    const int count = entries(c, stage, entry);
-    if (one && makes_scale(c, stage)) MP_CU(cuMemsetD8Async(params.scale, 0, sizeof(float), run->stream));
+    const int count = entries(c, entry);
+    if (count == 0)
+        return mp_fail(err, MP_EUNSUPPORTED, "there is no kernel that makes %s codes",
+                       mp_dtype_name(mp_quantiser_codes(s->quantiser)));
+    if (one && mp_scheme_of(c)->made) MP_CU(cuMemsetD8Async(params.scale, 0, sizeof(float), run->stream));
     for (int i = 0; i < count; i++) {
         const mp_kernel kernel = kernel_of(c, stage, entry[i]);
         const bool alone = one && count == ENTRIES && i == 1;
@@ -76,7 +79,7 @@ static mp_status launch_act(void *self, const mp_stage_call *call, mp_error *err
 
 static int kernels(const mp_case *c, mp_stage stage, mp_kernel *list) {
     const char *entry[ENTRIES];
-    const int count = entries(c, stage, entry);
+    const int count = entries(c, entry);
     for (int i = 0; i < count; i++) list[i] = kernel_of(c, stage, entry[i]);
     return count;
 }

@@ -5,6 +5,7 @@
 #define MP_KERNELS_STAGE_STAGE_H
 
 #include "kernels/device/params.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/stages.h"
 
 typedef struct mp_device_stage {
@@ -44,6 +45,13 @@ mp_ids_params mp_stage_ids(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT])
 
 /* The rows of a cache, `count` of them. */
 mp_rows_params mp_stage_rows(const mp_stage_call *call, int64_t count);
+
+/* Launches a grouped GEMM on `lists` lists of sorted slots, of list_blocks row blocks each. group_size_m and
+ * first_block are set here. */
+mp_status mp_stage_launch_gemm(const mp_device_run *run, const mp_gemm_request *request, int64_t lists,
+                               mp_gemm_params *params, mp_error *err);
+/* What it compiles, 0 or 1. */
+int mp_stage_gemm_kernel(const mp_gemm_request *request, const mp_device_limits *limits, mp_kernel *list);
 
 /* Launches a kernel that needs no dynamic shared memory. params points to its one argument. */
 mp_status mp_stage_launch(const mp_device_run *run, const mp_kernel *kernel, int64_t blocks, int threads,

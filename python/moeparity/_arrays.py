@@ -22,6 +22,19 @@ def open_library(name):
     return {"numpy": _Numpy, "torch": _Torch, "cuda": _TorchCuda, "cupy": _Cupy}[name]()
 
 
+PACKED = ("int4", "uint4", "e2m1")
+
+
+def held(place):
+    """A place as its bytes are seen where a library has no such numbers: two codes a byte along the last
+    axis, the first in the low half, and ue8m0, are uint8."""
+    if place["dtype"] in PACKED:
+        shape = [*place["shape"][:-1], place["shape"][-1] // 2]
+        return {"offset": place["offset"], "bytes": place["bytes"], "dtype": "uint8", "shape": shape,
+                **{key: place[key] for key in ("cuda_ipc",) if key in place}}
+    return {**place, "dtype": "uint8"} if place["dtype"] == "ue8m0" else place
+
+
 class Missing(RuntimeError):
     """What a library needs is not on this machine."""
 
@@ -76,6 +89,8 @@ class _Numpy:
             "fp32": numpy.dtype("float32"),
             "fp64": numpy.dtype("float64"),
             "int32": numpy.dtype("int32"),
+            "int8": numpy.dtype("int8"),
+            "uint8": numpy.dtype("uint8"),
             "e4m3": numpy.dtype(ml_dtypes.float8_e4m3fn),
             "e5m2": numpy.dtype(ml_dtypes.float8_e5m2),
         }
@@ -112,6 +127,8 @@ class _Torch:
             "fp32": torch.float32,
             "fp64": torch.float64,
             "int32": torch.int32,
+            "int8": torch.int8,
+            "uint8": torch.uint8,
             "e4m3": getattr(torch, "float8_e4m3fn", None),  # since 2.1
             "e5m2": getattr(torch, "float8_e5m2", None),
         }

@@ -148,7 +148,7 @@ class Subject:
     def run(self, case, places, memory):
         """Calls the function on the tensors of a run, and copies what it returned into them. Gives the names
         of the outputs that are left."""
-        views = {p["name"]: self.library.view(p, memory) for p in places}
+        views = {p["name"]: self.library.view(_arrays.held(p), memory) for p in places}
         writable = [p["name"] for p in places if p["is_output"]]
         arguments = {}
         for name, parameter in self._parameters.items():

@@ -3,17 +3,19 @@
  * fused multiply-adds over ascending k (ref/predict/gemm_fma.h). One rounding to dtype. */
 #include "ref/predict/gemm.h"
 
-#include "cases/scheme.h"
 #include "ref/bounds.h"
 #include "ref/predict/gemm_fma.h"
-#include "ref/predict/gemm_tiles.h"
 #include "ref/predict/predict.h"
-#include "ref/predict/tensorcore_gemm.h"
+#include "ref/predict/scaling.h"
 
 const char *mp_unpredictable_gemm(const mp_gemm_contract *g, mp_dtype operands) {
     const bool by_pairs = g->accumulator == MP_ACC_TENSOR_CORE && g->k_order == MP_K_BY_PAIRS;
     if (by_pairs && operands != MP_E4M3 && operands != MP_E5M2) return "k by pairs is known of fp8 alone";
-    if (g->split_k > 1) return "sums of split_k are added in any order";
+    if (g->split_k > 1) return "parts of k that are added in any order are bounded, not predicted";
+    if (g->promotion && g->accumulator != MP_ACC_TENSOR_CORE)
+        return "promotion is predicted of tensor cores alone";
+    if (g->promotion % (g->group ? g->group : 1) != 0)
+        return "promotion in the middle of a step is not predicted";
     if (g->accumulator == MP_ACC_FLOAT64) return "float64 sums have no fixed order";
     if (g->accumulator == MP_ACC_IEEE_ANY_ORDER || g->accumulator == MP_ACC_ANY)
         return "the order of the sums is not fixed";
@@ -21,13 +23,8 @@ const char *mp_unpredictable_gemm(const mp_gemm_contract *g, mp_dtype operands) 
 }
 
 static const char *unpredictable(const mp_gemm_contract *g, const mp_case *c) {
-    const mp_scheme *s = mp_scheme_of(c);
-    const int64_t group = mp_case_group(c);
-    if (c->quant && s->enters != MP_SCALES_BEFORE && g->scaling == MP_SCALING_ANY)
-        return "how sums are scaled is not said";
-    if (c->quant && s->enters == MP_SCALES_PER_TILE && (g->promotion == 0 || group % g->promotion))
-        return "sums are scaled in tiles of k that are no part of a group";
-    return mp_unpredictable_gemm(g, mp_case_multiplied(c));
+    const char *why = mp_unpredictable_scaling(g, c);
+    return why ? why : mp_unpredictable_gemm(g, mp_case_multiplied(c));
 }
 
 const char *mp_unpredictable_gate_up(const mp_contract *contract, const mp_case *c) {
@@ -59,21 +56,12 @@ static bool tensor_core_input(mp_dtype dtype, mp_tc_input *input) {
     return false;
 }
 
-static mp_status sums(const mp_gemm_contract *contract, const mp_gemm_problem *problem,
-                      const mp_tensor *result, mp_error *err) {
-    mp_gemm_contract of_a_tile = *contract;
-    of_a_tile.promotion = 0;
-    return mp_predict_gemm(&of_a_tile, problem, &(mp_epilogue){0}, NULL, result, err);
-}
-
-mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_gemm_problem *problem,
-                          const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
-                          mp_error *err) {
-    if (contract->split_k > 1) return mp_fail(err, MP_EUNSUPPORTED, "sums of split_k are added in any order");
-    const bool in_steps = contract->accumulator == MP_ACC_TENSOR_CORE && contract->group > 0 &&
-                          contract->promotion % contract->group == 0;
-    if (contract->promotion && !in_steps)
-        return mp_gemm_by_tiles(contract, false, sums, problem, epilogue, out_row, out, err);
+mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *parts,
+                          const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
+                          const mp_tensor *out, mp_error *err) {
+    const bool in_parts = parts || contract->promotion;
+    if (contract->split_k > 1 || (in_parts && contract->accumulator != MP_ACC_TENSOR_CORE))
+        return mp_fail(err, MP_EUNSUPPORTED, "sums in parts of k are not predicted");
     if (contract->accumulator == MP_ACC_FMA_ASCENDING)
         return mp_fma_gemm(problem, epilogue, out_row, out, err);
     if (contract->accumulator != MP_ACC_TENSOR_CORE)
@@ -88,17 +76,22 @@ mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_gemm_proble
         return mp_fail(err, MP_EUNSUPPORTED, "a tensor core takes no operands of %s and %s", mp_dtype_name(a),
                        mp_dtype_name(b));
     if (model.a == MP_TC_S8) model.result = MP_TC_INT32;
-    const mp_tc_parts parts = mp_tc_promotion(contract->promotion);
-    return mp_tc_gemm(&model, contract->promotion ? &parts : NULL, problem, epilogue, out_row, out, err);
+    const mp_tc_parts promotion = mp_tc_promotion(contract->promotion);
+    return mp_tc_gemm(&model,
+                      parts                 ? parts
+                      : contract->promotion ? &promotion
+                                            : NULL,
+                      problem, epilogue, out_row, out, err);
 }
 
 static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call, mp_stage stage,
                             mp_error *err) {
     const mp_stage_gemm g = mp_gemm_of_stage(call, stage);
     const mp_gemm_contract *contract = mp_stage_gemm_contract(self->contract, stage);
-    if (!call->c->quant) return mp_predict_gemm(contract, &g.problem, &g.epilogue, g.out_row, g.out, err);
-    return mp_gemm_by_tiles(contract, mp_scheme_of(call->c)->enters == MP_SCALES_PER_TILE, sums, &g.problem,
-                            &g.epilogue, g.out_row, g.out, err);
+    if (!call->c->quant)
+        return mp_predict_gemm(contract, NULL, &g.problem, &g.epilogue, g.out_row, g.out, err);
+    return mp_predict_scaled_gemm(contract, mp_scheme_of(call->c), call->c->dtype, &g.problem, &g.epilogue,
+                                  g.out_row, g.out, err);
 }
 
 mp_status mp_predict_stage_gate_up(void *self, const mp_stage_call *call, mp_error *err) {

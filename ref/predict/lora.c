@@ -40,7 +40,7 @@ static mp_status shrink(const mp_prediction *self, const mp_stage_call *call, mp
     mp_lora_gemm g;
     mp_status status = mp_lora_gemm_create(call, stage, &g, err);
     if (status == MP_OK)
-        status = mp_predict_gemm(&self->contract->shrink, &g.problem, &g.epilogue, NULL, &g.out, err);
+        status = mp_predict_gemm(&self->contract->shrink, NULL, &g.problem, &g.epilogue, NULL, &g.out, err);
     mp_lora_gemm_free(&g);
     return status;
 }
@@ -64,7 +64,7 @@ static mp_status expand(const mp_prediction *self, const mp_stage_call *call, mp
     const mp_dtype dtype = contract->lora_add == MP_LORA_ADD_ROUNDED ? g.out.dtype : MP_FP32;
     d = mp_tensor_shape(dtype, 2, g.problem.slots, g.width, 1);
     if ((status = mp_tensor_alloc(&d, 0, err)) != MP_OK) goto out;
-    status = mp_predict_gemm(&contract->expand, &g.problem, &g.epilogue, NULL, &d, err);
+    status = mp_predict_gemm(&contract->expand, NULL, &g.problem, &g.epilogue, NULL, &d, err);
     if (status != MP_OK) goto out;
     if (contract->lora_rows == MP_LORA_ROWS_KEPT) mp_lora_keep_rows(&g);
 #pragma omp parallel for schedule(static)

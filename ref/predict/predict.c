@@ -2,6 +2,7 @@
 #include "ref/predict/predict.h"
 
 #include "cases/graph_tables.h"
+#include "cases/scheme.h"
 #include "moeparity/preset.h"
 
 #include <math.h>
@@ -44,9 +45,11 @@ mp_executor mp_predict_executor(mp_prediction *prediction) {
 
 mp_contract mp_host_contract(const mp_case *c) {
     mp_contract contract = mp_contract_of_architecture(MP_HOST_ARCHITECTURE, c);
-    for (int s = 0; s < MP_STAGE_COUNT; s++)
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        const bool by_batch = (s == MP_QUANT_X || s == MP_QUANT_ACT) && mp_codes_share_a_scale(c);
         contract.promise[s] =
-            (mp_stage_promise){.bits = MP_BITS_NONE, .deterministic = true, .batch_invariant = true};
+            (mp_stage_promise){.bits = MP_BITS_NONE, .deterministic = true, .batch_invariant = !by_batch};
+    }
     return contract;
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adapters on quantised experts and LoRA: what is promised by tile, what is refused, and, where torch is
-installed, the stand-ins and the views of tensors. Where the packages are there too, their kernels run in Triton's
-interpreter."""
+installed, the stand-ins and the views of tensors. Where the packages are there too, their kernels run in
+Triton's interpreter."""
 
 import importlib.util
 import itertools
@@ -22,8 +22,8 @@ from adapters import lora, quantised, sglang_lora, tiles, vllm_lora  # noqa: E40
 
 def a_case(tile="auto", **fields):
     """A case with the fields that an adapter asks for."""
-    usual = dict(M=64, E=8, topk=2, K=512, N=256, dtype="bf16", bias=False, layout="route", filter=0, ep_size=1,
-                 routing="uniform", mode="combine", apply_router_weight_on_input=False, gated=True,
+    usual = dict(M=64, E=8, topk=2, K=512, N=256, dtype="bf16", bias=False, layout="route", filter=0,
+                 ep_size=1, routing="uniform", mode="combine", apply_router_weight_on_input=False, gated=True,
                  interleaved=False, quant="none", group=0, lora_adapters=0, lora_rank=16, lora_outer="own",
                  tile=None, tile_down=None, block_size_m=None)
     case = SimpleNamespace(**{**usual, **fields})
@@ -43,7 +43,7 @@ def fields(scheme, tile, rules, **more):
 
 # ---- what a GEMM promises, by its tile ----
 
-# Measured on an H100 with sglang's kernel, Triton 3.6: which unit gave the bits of a tile, and in which order.
+# Measured on an H100 with sglang's kernel, Triton 3.6: which unit gave the bits of a tile.
 WGMMA = [(64, 128), (128, 128), (64, 64), (16, 128), (32, 64), (64, 256), (128, 256), (16, 256)]
 MMA = [(16, 32), (32, 32)]
 
@@ -90,7 +90,8 @@ def test_what_is_promised_of_a_tile_is_told_before_a_run_has_one():
 
 
 def program(*words):
-    ended = subprocess.run([os.environ["MOEPARITY_PROGRAM"], *words], capture_output=True, text=True, timeout=60)
+    words = [os.environ["MOEPARITY_PROGRAM"], *words]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60)
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -194,7 +195,8 @@ def test_quantisers_that_stand_in(torch):
 
     codes = torch.arange(127, dtype=torch.uint8).view(torch.float8_e4m3fn).double()  # 0 to 448
     table = [Fraction(float(c)) for c in codes]
-    x = torch.cat([torch.randn(4, 256, generator=torch.Generator().manual_seed(1)), torch.zeros(1, 256)]).half()
+    normal = torch.randn(4, 256, generator=torch.Generator().manual_seed(1))
+    x = torch.cat([normal, torch.zeros(1, 256)]).half()
     for made, scale, size in ((*stand_ins.quantise_fp8(x), x.numel()),
                               (*stand_ins.quantise_fp8(x, None, True), 256),
                               (*stand_ins.quantise_fp8(x, torch.tensor([0.001])), x.numel()),
@@ -202,7 +204,7 @@ def test_quantisers_that_stand_in(torch):
         flat, of = made.flatten().tolist(), scale.flatten().tolist()
         for i, value in enumerate(x.flatten().tolist()):
             exact = min(abs(Fraction(value)) / Fraction(of[i // size]), 448) if of[i // size] else 0
-            near = {nearest(table, exact * (1 + Fraction(e, 2**23))) for e in (-1, 0, 1)}  # float32 on the way
+            near = {nearest(table, exact * (1 + Fraction(e, 2**23))) for e in (-1, 0, 1)}  # of float32
             assert table.index(abs(Fraction(flat[i]))) in near, (value, of[i // size], flat[i])
     made, scale = stand_ins.quantise_int8(x)
     assert torch.equal(scale[:4, 0], x[:4].float().abs().amax(1) / 127) and int(made.abs().max()) == 127
@@ -217,7 +219,8 @@ def test_factors_of_adapters_are_views(torch):
     stacked = torch.arange(2 * 3 * 8 * 5).view(6, 8, 5)
     gate, up = lora.factors(case, stacked, 2)
     for l, e in itertools.product(range(2), range(3)):
-        assert torch.equal(gate[l, e], stacked[l * 3 + e, :4]) and torch.equal(up[l, e], stacked[l * 3 + e, 4:])
+        of = stacked[l * 3 + e]
+        assert torch.equal(gate[l, e], of[:4]) and torch.equal(up[l, e], of[4:])
     assert gate.stride() == up.stride() and up.data_ptr() - gate.data_ptr() == 4 * 5 * 8
     shared, = lora.factors(case, stacked[:2], 1)
     assert shared.stride(1) == 0 and torch.equal(shared[1, 2], stacked[1])
@@ -246,9 +249,11 @@ def test_the_alignment_of_adapters_that_stands_in(torch):
 
 # ---- with the packages ----
 
-CASES = {"quant": ["M=5 E=3 topk=2 K=256 N=128 dtype=fp16 quant=fp8-block tile=16x64x64x8x4x2 filter=0.3"],
+CASES = {"quant": [f"M=5 E=3 topk=2 K=256 N=128 dtype=fp16 tile=16x64x64x8x4x2 quant={name}"
+                   for name in quantised.SCHEMES] +
+                  ["M=5 E=3 topk=2 K=256 N=128 dtype=fp16 tile=16x64x64x8x4x2 quant=fp8-block filter=0.3"],
          "lora": ["M=4 E=4 topk=2 K=64 N=32 dtype=fp16 lora_adapters=8 lora_rank=8",
-                  "M=9 E=3 topk=2 K=100 N=72 dtype=fp16 lora_adapters=2 gated=0 filter=0.3 lora_disabled=0.3"]}
+                  "M=9 E=3 topk=2 K=100 N=72 dtype=fp16 lora_adapters=2 gated=0 filter=0.3"]}
 
 
 @pytest.mark.parametrize("kind, subject", [("quant", "sglang.py"), ("quant", "vllm.py"),
@@ -262,5 +267,6 @@ def test_their_kernels_interpreted(kind, subject):
     words = [word for case in CASES[kind] for word in ("--case", case)]
     command = f"worker:{shlex.quote(sys.executable)} {shlex.quote(ROOT)}/adapters/{subject}"
     ended = subprocess.run([os.environ["MOEPARITY_PROGRAM"], "run", *words, "--subject", command],
-                           env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, timeout=240)
+                           env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True,
+                           timeout=240)
     assert ended.returncode == 0 and f"{len(CASES[kind])} passed" in ended.stdout, ended.stdout + ended.stderr

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ref/predict/scaling.h"
+
+#include "ref/predict/gemm.h"
+#include "ref/predict/tensorcore_gemm.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+const char *mp_unpredictable_scaling(const mp_gemm_contract *g, const mp_case *c) {
+    const mp_scheme *s = mp_scheme_of(c);
+    if (!c->quant || s->enters == MP_SCALES_BEFORE) return NULL;
+    if (g->scaling == MP_SCALING_ANY) return "how sums are scaled is not said";
+    if (g->accumulator != MP_ACC_TENSOR_CORE) return "scaled sums are predicted of tensor cores alone";
+    if (s->enters == MP_SCALES_PER_TILE && (g->promotion == 0 || mp_case_group(c) % g->promotion != 0))
+        return "sums are scaled in tiles of k that are no part of a group";
+    return NULL;
+}
+
+/* ---- sums that are scaled ---- */
+
+typedef struct scaling {
+    const mp_gemm_problem *p; /* with its scales */
+    mp_scaling how;
+    bool per_tile; /* else the last part is followed by the scaling of the whole */
+    int64_t terms; /* of a part */
+} scaling;
+
+static inline float scaled(mp_scaling how, float dot, float a, float w) {
+    switch (how) {
+    case MP_SCALING_A_THEN_W:
+    case MP_SCALING_A_THEN_W_FMA: return dot * a * w;
+    case MP_SCALING_W_THEN_A:
+    case MP_SCALING_W_THEN_A_FMA: return dot * w * a;
+    default: return dot * (a * w);
+    }
+}
+
+static inline float add_scaled(mp_scaling how, float sum, float dot, float a, float w) {
+    switch (how) {
+    case MP_SCALING_PRODUCT_FMA: return fmaf(dot, a * w, sum);
+    case MP_SCALING_A_THEN_W_FMA: return fmaf(dot * a, w, sum);
+    case MP_SCALING_W_THEN_A_FMA: return fmaf(dot * w, a, sum);
+    default: return sum + scaled(how, dot, a, w);
+    }
+}
+
+static void add(const void *ctx, const mp_tc_part *part) {
+    const scaling *s = ctx;
+    const mp_gemm_problem *p = s->p;
+    const mp_gemm_f32_tile *tile = part->tile;
+    const int64_t K = p->w.codes->dim[2], k = part->index * s->terms,
+                  w_row = tile->expert * p->w.codes->dim[1] + tile->n0;
+    const bool last = k + s->terms >= K;
+    for (int64_t r = 0; r < tile->count; r++) {
+        const float a =
+            (float)mp_operand_scale(&p->a, mp_operand_scale_row(&p->a, p->a_row[tile->slot[r]]), k);
+        const float *dot = part->dot + r * part->stride;
+        float *sum = part->sum + r * part->stride;
+        for (int64_t n = 0; n < tile->n; n++) {
+            const bool enters = s->per_tile || last;
+            const float w =
+                enters ? (float)mp_operand_scale(&p->w, mp_operand_scale_row(&p->w, w_row + n), k) : 1;
+            if (s->per_tile) {
+                sum[n] = add_scaled(s->how, sum[n], dot[n], a, w);
+                continue;
+            }
+            sum[n] = part->index == 0 ? dot[n] : sum[n] + dot[n];
+            if (last) sum[n] = scaled(s->how, sum[n], a, w);
+        }
+    }
+}
+
+/* ---- numbers made of codes ---- */
+
+/* All of an operand's numbers in `dtype`, which holds them. */
+static mp_status make_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *made, mp_error *err) {
+    *made = *o->codes;
+    made->data = NULL;
+    made->dtype = dtype;
+    const int64_t rows = mp_tensor_rows(made), length = mp_tensor_row_length(made);
+    mp_status status = mp_tensor_alloc(made, 0, err);
+    double *row = malloc((size_t)length * sizeof *row);
+    if (status == MP_OK && !row)
+        status = mp_fail(err, MP_EMEMORY, "no memory for %lld numbers", (long long)length);
+    for (int64_t r = 0; r < rows && status == MP_OK; r++) {
+        mp_operand_decode(o, r, 0, length, row);
+        mp_encode_row(dtype, made->data, r * length, length, row);
+    }
+    free(row);
+    return status;
+}
+
+mp_status mp_predict_scaled_gemm(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
+                                 const mp_gemm_problem *problem, const mp_epilogue *epilogue,
+                                 const int64_t *out_row, const mp_tensor *out, mp_error *err) {
+    const int64_t K = problem->w.codes->dim[2];
+    const bool before = scheme->enters == MP_SCALES_BEFORE;
+    mp_gemm_problem plain = *problem;
+    mp_tensor a = {0}, w = {0};
+    mp_status status = MP_OK;
+    const scaling s = {.p = problem,
+                       .how = contract->scaling,
+                       .per_tile = scheme->enters == MP_SCALES_PER_TILE,
+                       .terms = contract->promotion > 0 ? contract->promotion
+                                                        : (K + 63) / 64 * 64}; /* whole steps */
+    const mp_tc_parts parts = {.terms = s.terms, .add = add, .ctx = &s};
+    plain.a = (mp_operand){.codes = problem->a.codes};
+    plain.w = (mp_operand){.codes = problem->w.codes};
+    if (before && problem->a.scale) {
+        status = make_numbers(&problem->a, dtype, &a, err);
+        plain.a.codes = &a;
+    }
+    if (status == MP_OK && (before || !scheme->quantises_activations)) { /* codes that are numbers of dtype */
+        status = make_numbers(before ? &problem->w : &plain.w, dtype, &w, err);
+        plain.w.codes = &w;
+    }
+    if (status == MP_OK)
+        status = mp_predict_gemm(contract, before ? NULL : &parts, &plain, epilogue, out_row, out, err);
+    mp_tensor_free(&a);
+    mp_tensor_free(&w);
+    return status;
+}
