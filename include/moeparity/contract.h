@@ -271,6 +271,9 @@ bool mp_contract_fuses_act(const mp_contract *contract, const mp_case *c);
  * stage but align, whose slots lie elsewhere in every batch. */
 bool mp_contract_deterministic(const mp_contract *contract, const mp_case *c);
 bool mp_contract_batch_invariant(const mp_contract *contract, const mp_case *c);
+/* Whether both sum in one order, with the same roundings, in gate_up and down: a subject whose arithmetic
+ * depends on its tile says another one for another tile, and then promises no bits of the first. */
+bool mp_contract_same_gemms(const mp_contract *a, const mp_contract *b);
 
 #ifdef __cplusplus
 }
