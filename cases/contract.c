@@ -351,3 +351,7 @@ bool mp_contract_batch_invariant(const mp_contract *contract, const mp_case *c) 
             return false;
     return true;
 }
+
+bool mp_contract_same_gemms(const mp_contract *a, const mp_contract *b) {
+    return same_gemm(&a->gate_up, &b->gate_up) && same_gemm(&a->down, &b->down);
+}

@@ -4,7 +4,7 @@
  *
  * A weight is (code - zero) * scale * global scale; what it multiplies is a number of the model, or
  * code * scale * given scale where the scheme quantises activations. Weights of a block share scale and zero:
- * so many rows and columns of the [n, k] of an expert, counted from its first; the last blocks may be short. */
+ * so many rows and columns of the [n, k] of an expert, counted from its first; the last may be short. */
 #ifndef MP_CASES_SCHEME_H
 #define MP_CASES_SCHEME_H
 
@@ -64,8 +64,8 @@ static inline bool mp_codes_share_a_scale(const mp_case *c) {
     return mp_scheme_of(c)->made && mp_scheme_of(c)->granularity == MP_PER_TENSOR;
 }
 
-/* The scale of the codes that quant_x or quant_act makes, of the tensors of a call: that which is made, or the
- * one that is given. */
+/* The scale of the codes that quant_x or quant_act makes, of the tensors of a call: that which is made, or
+ * the one that is given. */
 static inline const mp_tensor *mp_codes_scale(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT],
                                               mp_stage stage) {
     const bool x = stage == MP_QUANT_X, shared = mp_scheme_of(c)->granularity == MP_PER_TENSOR;

@@ -46,6 +46,9 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     expand_half_launched, strides_of_another_rank, factor_offset_wraps, last_adapter_not_launched,
     slot_of_another_adapter, base_tokens_adapted, disabled_adapter_applied, id_beyond_the_experts,
     expand_before_shrink, shrunk_token_unwritten, read_beyond_the_rank, zero_added_to_other_rows,
-    adapters_of_the_run_before, filtered_slots_in_an_adapters_row;
+    adapters_of_the_run_before, filtered_slots_in_an_adapters_row, scale_of_expert_zero,
+    scale_of_the_next_block, tile_of_two_groups, gate_and_up_scales_swapped, scale_of_the_next_token,
+    zero_point_off_by_one, nibbles_swapped, codes_are_cut, codes_are_not_held, amax_of_other_rows,
+    scale_by_a_reciprocal;
 
 #endif

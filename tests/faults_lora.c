@@ -14,31 +14,6 @@ static void must(mp_status status) {
     if (status != MP_OK) abort();
 }
 
-/* Stages first..last as the host computes them, from tensors that a fault may have changed. */
-static void compute(const faulty_run *run, mp_stage first, mp_stage last,
-                    const mp_tensor t[MP_TENSOR_COUNT]) {
-    const mp_contract contract = mp_host_contract(run->c);
-    mp_prediction prediction = {.contract = &contract};
-    const mp_executor executor = mp_predict_executor(&prediction);
-    must(mp_execute(&executor, run->c, first, last, run->trace->block_size_m, t, NULL));
-}
-
-static void redo_behind(const faulty_run *run, mp_stage stage) {
-    mp_tensor t[MP_TENSOR_COUNT];
-    mp_all_tensors(run->in, run->trace, t);
-    if (run->c->scope == MP_SCOPE_ALL) compute(run, (mp_stage)(stage + 1), MP_COMBINE, t);
-}
-
-/* The stage reads `other` in place of the tensor; all behind it is right. Frees other. */
-static void stage_reads(const faulty_run *run, mp_stage stage, mp_tensor_id id, mp_tensor *other) {
-    mp_tensor t[MP_TENSOR_COUNT];
-    mp_all_tensors(run->in, run->trace, t);
-    t[id] = *other;
-    compute(run, stage, stage, t);
-    mp_tensor_free(other);
-    redo_behind(run, stage);
-}
-
 static mp_tensor copy_of(const faulty_run *run, mp_tensor_id id) {
     return copy_tensor(run->in->t[id].data ? &run->in->t[id] : &run->trace->t[id]);
 }
@@ -253,7 +228,7 @@ void adapters_of_the_run_before(const faulty_run *run) {
         mp_tensor t[MP_TENSOR_COUNT];
         mp_all_tensors(run->in, run->trace, t);
         t[MP_TOKEN_LORA] = map;
-        compute(run, MP_SHRINK_GATE_UP, MP_COMBINE, t);
+        compute_stages(run, MP_SHRINK_GATE_UP, MP_COMBINE, t);
     } else {
         memcpy(kept, map.data, bytes);
     }

@@ -295,3 +295,28 @@ mp_subject faulty_open_under(const fault *f, const char *contract, mp_tensor_set
 mp_subject faulty_open(const fault *f) {
     return faulty_open_exposing(f, 0);
 }
+
+/* ---- stages of the host ---- */
+
+void compute_stages(const faulty_run *run, mp_stage first, mp_stage last,
+                    const mp_tensor t[MP_TENSOR_COUNT]) {
+    const mp_contract contract = mp_host_contract(run->c);
+    mp_prediction prediction = {.contract = &contract};
+    const mp_executor executor = mp_predict_executor(&prediction);
+    must(mp_execute(&executor, run->c, first, last, run->trace->block_size_m, t, NULL));
+}
+
+void redo_behind(const faulty_run *run, mp_stage stage) {
+    mp_tensor t[MP_TENSOR_COUNT];
+    mp_all_tensors(run->in, run->trace, t);
+    if (run->c->scope == MP_SCOPE_ALL) compute_stages(run, (mp_stage)(stage + 1), MP_COMBINE, t);
+}
+
+void stage_reads(const faulty_run *run, mp_stage stage, mp_tensor_id id, mp_tensor *other) {
+    mp_tensor t[MP_TENSOR_COUNT];
+    mp_all_tensors(run->in, run->trace, t);
+    t[id] = *other;
+    compute_stages(run, stage, stage, t);
+    mp_tensor_free(other);
+    redo_behind(run, stage);
+}

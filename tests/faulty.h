@@ -73,6 +73,13 @@ void store_combine(const faulty_run *run, combine_fn combine);
 /* Stages `first` to the last, as they should be, from what the trace holds. */
 void redo_from(const faulty_run *run, mp_stage first);
 
+/* Stages first..last as the host computes them, from tensors that a fault may have changed. */
+void compute_stages(const faulty_run *run, mp_stage first, mp_stage last, const mp_tensor t[MP_TENSOR_COUNT]);
+/* Stages behind this one, as they should be, in cases of all stages. */
+void redo_behind(const faulty_run *run, mp_stage stage);
+/* The stage reads `other` in place of the tensor; all behind it is right. Frees other. */
+void stage_reads(const faulty_run *run, mp_stage stage, mp_tensor_id id, mp_tensor *other);
+
 const int32_t *ids_of(const faulty_run *run);
 mp_tensor copy_tensor(const mp_tensor *t);
 double cache3_value(const faulty_run *run, int64_t slot, int64_t column);

@@ -44,6 +44,8 @@ static void what_is_written_is_read(void **state) {
             int differing = -1;
             c.dtype = k % 2 ? MP_FP32 : MP_BF16;
             c.fused_sum = i % 3 == 1;
+            c.lora_adapters = 2; /* with all stages that there are: what others promise has no words */
+            assert_int_equal(mp_case_set(&c, "quant", "fp8-block", NULL), MP_OK);
             mp_contract contract = read(presets[i], &c);
             contract.promise[MP_ACT].bits = MP_BITS_REPORTED;
             assert_int_equal(mp_contract_to_words(&contract, presets[k], &c, &words, &differing, NULL),

@@ -21,6 +21,7 @@ typedef struct row {
     const char *triton;
 } row;
 
+#define FOUR ",\"num_warps\":4,\"num_stages\":4"
 #define ONE(name, text) \
     {                   \
         { name, text }  \
@@ -91,9 +92,29 @@ static const row rows[] = {
          "{\"1\":" TILE(16, 64, 32, FULL) ",\"2\":" TILE(16, 16, 16, FULL) ",\n\"3\":" TILE(16, 64, 16,
                                                                                             FULL) "}"),
      MP_RULE_LADDER_ENDS_EARLY, NULL},
-    {MP_RULE_SHARED_MEMORY, 1, "2", 2, "256x256x128 with 3 stages: about 256 KiB of shared memory",
+    {MP_RULE_SHARED_MEMORY, 1, "2", 2, "256x256x128 with 3 stages: about 384 KiB of shared memory",
      ONE(V36 NAME, "{\"1\":" TILE(128, 256, 128, ",\"num_warps\":8,\"num_stages\":2") ",\n\"2\":" TILE(
                        256, 256, 128, FULL) "}"),
+     MP_RULE_LADDER_ENDS_EARLY, NULL},
+    /* w is read in shared memory where fp8 is swapped; of 16 bits it is not, and one step less is kept */
+    {MP_RULE_SHARED_MEMORY, 1, "2", 2, "16x256x256 with 4 stages: about 272 KiB of shared memory",
+     ONE(V36 "E=8,N=256,device_name=" H100 ",dtype=fp8_w8a8.json",
+         "{\"1\":" TILE(16, 32, 256, FOUR) ",\n\"2\":" TILE(16, 256, 256, FOUR) "}"),
+     MP_RULE_LADDER_ENDS_EARLY, NULL},
+    {MP_RULE_SHARED_MEMORY, 1, "2", 2, "16x256x256 with 4 stages: about 408 KiB of shared memory",
+     ONE(V36 NAME, "{\"1\":" TILE(16, 256, 128, FOUR) ",\n\"2\":" TILE(16, 256, 256, FOUR) "}"),
+     MP_RULE_LADDER_ENDS_EARLY, NULL},
+    {MP_RULE_SHARED_MEMORY, 1, "2", 2, "128x128x256 with 3 stages: about 256 KiB of shared memory",
+     ONE(V36 "E=8,N=256,device_name=" H100 ",dtype=int4_w4a16.json",
+         "{\"1\":" TILE(16, 256, 256, FOUR) ",\n\"2\":" TILE(128, 128, 256, FULL) "}"),
+     MP_RULE_LADDER_ENDS_EARLY, NULL},
+    {MP_RULE_SHARED_MEMORY, 1, "2", 2, "64x256x256 with 4 stages: about 320 KiB of shared memory",
+     ONE(V36 "E=8,N=256,device_name=" H100 ",dtype=int8_w8a8.json",
+         "{\"1\":" TILE(16, 256, 256, FOUR) ",\n\"2\":" TILE(64, 256, 256, FOUR) "}"),
+     MP_RULE_LADDER_ENDS_EARLY, NULL},
+    {MP_RULE_SHARED_MEMORY, 1, "2", 2, "32x256x256 with 4 stages: about 240 KiB of shared memory",
+     ONE(V36 "E=8,N=256,device_name=" H100 ",dtype=int8_w8a16.json",
+         "{\"1\":" TILE(16, 256, 256, FOUR) ",\n\"2\":" TILE(32, 256, 256, FOUR) "}"),
      MP_RULE_LADDER_ENDS_EARLY, NULL},
     {MP_RULE_NAME_NOBODY_ASKS, 1, NULL, 1, "dtype=bf16",
      ONE(V36 "E=8,N=256,device_name=" H100 ",dtype=bf16.json", RIGHT), -1, NULL},

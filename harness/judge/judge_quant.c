@@ -118,6 +118,11 @@ static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *er
     tell(&g, &g.scales, "scale");
     tell(&g, &g.codes, "code");
     mp_stage_judge_finish(&g.s);
+    const int64_t strange = g.scales.count + g.codes.count;
+    if (strange > 0) { /* off by something, where nothing is allowed */
+        j->v->stage[stage].failed += strange;
+        j->v->stage[stage].max_ratio = (double)INFINITY;
+    }
     return MP_OK;
 }
 
@@ -143,7 +148,7 @@ static mp_status take_x(const mp_span *j, mp_balls *b, mp_error *err) {
 
 /* A number v within `sure` of x becomes code * step. The scale is one that the largest numbers within their
  * radii give, so at most that of the amax and the largest radius; the step's roundings, and what may be
- * clipped for them, are a few of the amax. Rounding v / step to a code costs half the distance of codes there,
+ * clipped for them, are a few of the amax. Rounding v / step to a code costs half the distance of codes,
  * or all of it where the quantiser cuts. A scale that is given clips what it
  * does not reach. */
 static void quantise_group(const mp_quant_pass *p, const mp_balls *in, mp_balls *out, int64_t first,

@@ -199,7 +199,7 @@ typedef struct mp_tile {
     INT(seed, 0, 0, INT64_MAX, false, "fill seed")                                                           \
     ENUM(shared, mp_shared, MP_SHARED_NONE, false,                                                           \
          "shared expert: none, the last slot of every token, or an output of it that combine adds")          \
-    ENUM(quant, mp_quant, MP_SCHEME_NONE, false, "how experts, and what they multiply, are quantised")        \
+    ENUM(quant, mp_quant, MP_SCHEME_NONE, false, "how experts and what they multiply are quantised")         \
     INT(group, 0, 0, 1024, false, "terms of k that share a scale; 0: as many as is usual of the scheme")    \
     INT(lora_adapters, 0, 0, 4096, false, "slots for LoRA adapters; 0: no LoRA")                             \
     INT(lora_rank, 16, 1, 1024, false, "rank of the adapters, the largest where they differ")                \

@@ -197,7 +197,7 @@ typedef enum mp_row_state { MP_ROW_STATES(MP_VALUE_OF) MP_ROW_STATE_COUNT } mp_r
     VALUE(MP_OVERFLOW_ANY, "any")
 typedef enum mp_overflow { MP_OVERFLOWS(MP_VALUE_OF) MP_OVERFLOW_COUNT } mp_overflow;
 
-/* No quantiser that is known by name: a scale near that of the largest code, codes within one of the number. */
+/* No quantiser that is known by name: a scale near that of the largest code, codes next to the number. */
 enum { MP_ANY_QUANTISER = MP_QUANTISER_COUNT };
 
 /* Whether a stage's bits are those that the library predicts under this contract. NONE: nothing is said;
@@ -279,6 +279,9 @@ bool mp_contract_fuses_act(const mp_contract *contract, const mp_case *c);
  * stage but align, whose slots lie elsewhere in every batch. */
 bool mp_contract_deterministic(const mp_contract *contract, const mp_case *c);
 bool mp_contract_batch_invariant(const mp_contract *contract, const mp_case *c);
+/* Whether both sum in one order, with the same roundings, in gate_up and down: a subject whose arithmetic
+ * depends on its tile says another one for another tile, and then promises no bits of the first. */
+bool mp_contract_same_gemms(const mp_contract *a, const mp_contract *b);
 
 #ifdef __cplusplus
 }

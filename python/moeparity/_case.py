@@ -18,7 +18,11 @@ OPTIONS = {
     "fused_sum": (False, True),
     "dtype": ("bf16", "fp16", "fp32", "fp64"),
     "shared": ("none", "slot", "add"),
-    "quant": ("none", "fp8-tensor", "fp8-tensor-static", "fp8-channel", "fp8-block", "fp8-block-ue8m0", "int8-channel", "int8-block", "int8-w8a16", "int8-w8a16-group", "int4-w4a16", "int4-w4a16-zp", "mxfp4", "mxfp8", "nvfp4"),
+    "quant": (
+        "none", "fp8-tensor", "fp8-tensor-static", "fp8-channel", "fp8-block", "fp8-block-ue8m0",
+        "int8-channel", "int8-block", "int8-w8a16", "int8-w8a16-group", "int4-w4a16",
+        "int4-w4a16-zp", "mxfp4", "mxfp8", "nvfp4",
+    ),
     "lora_map": ("token", "segments"),
     "lora_routing": ("mixed", "uniform", "one", "base", "empty", "requests"),
     "lora_ranks": ("full", "zeros", "garbage"),
@@ -27,7 +31,7 @@ OPTIONS = {
 }
 FREE = ("M", "E", "topk", "K", "N", "alpha", "limit", "rsf", "filter", "ep_size", "ep_rank", "scope", "tile")
 FREE += ("weight_row_gap", "weight_expert_gap", "buffer_offset", "tile_down", "data", "routing", "seed")
-FREE += ("lora_adapters", "lora_rank", "lora_disabled")
+FREE += ("group", "lora_adapters", "lora_rank", "lora_disabled")
 
 
 class Case:

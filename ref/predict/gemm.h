@@ -6,9 +6,9 @@
 #include "moeparity/contract.h"
 #include "ref/predict/tensorcore_gemm.h"
 
-/* Arguments as mp_gemm_stage, of operands without scales. parts: what becomes of sums over parts of k; NULL: they
- * are promoted as the contract says. MP_EUNSUPPORTED where the accumulator is not predicted, or its model does not know
- * the format. */
+/* Arguments as mp_gemm_stage, of operands without scales. parts: what becomes of sums over parts of k; NULL:
+ * they are promoted as the contract says. MP_EUNSUPPORTED where the accumulator is not predicted, or its
+ * model does not know the format. */
 mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *parts,
                           const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
                           const mp_tensor *out, mp_error *err);

@@ -11,8 +11,8 @@
 const char *mp_unpredictable_scaling(const mp_gemm_contract *contract, const mp_case *c);
 
 /* Arguments as mp_gemm_stage. Sums of codes over tiles of contract->promotion terms, or all of k, meet their
- * scales as the scheme and contract->scaling say; or numbers of the model's format, `dtype`, are made of codes
- * and multiplied. */
+ * scales as the scheme and contract->scaling say; or numbers of the model's format, `dtype`, are made of
+ * codes and multiplied. */
 mp_status mp_predict_scaled_gemm(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
                                  const mp_gemm_problem *problem, const mp_epilogue *epilogue,
                                  const int64_t *out_row, const mp_tensor *out, mp_error *err);

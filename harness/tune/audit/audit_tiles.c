@@ -46,43 +46,68 @@ static void audit_group(mp_audit *audit, size_t file, const mp_table_row *row, i
             g);
 }
 
-/* ---- shared memory ---- */
+/* ---- shared memory: what Triton 3.6 makes of the packages' kernels, byte for byte in 44 of 47 tiles of all
+ * schemes on 8.0 and 9.0; the others have one stage or 32 numbers of K ---- */
 
-/* Bits of a number of x and of w as they lie in shared memory; false for a dtype that is none. Names that
- * nobody asks for are meant all the same. */
-static bool operand_bits(const char *dtype, int *x, int *w) {
-    static const struct {
-        const char *dtype;
-        int x, w;
-    } schemes[] = {{"", 16, 16},          {"fp8_w8a8", 8, 8},    {"int8_w8a8", 8, 8},
-                   {"int8_w8a16", 16, 8}, {"int4_w4a16", 16, 4}, {"float32", 32, 32},
-                   {"bf16", 16, 16},      {"float16", 16, 16},   {"float8", 8, 8}};
+/* The operands of a scheme as the loop keeps them in shared memory: bits of a number of x and w. Weights
+ * that are no operands of the product are made such in the loop, of int4 before they are stored (w: 0).
+ * Scales lie in registers. */
+typedef struct operands {
+    const char *dtype;
+    int x, w;
+    bool converted;
+    bool swapped; /* on 9.0, where x has fewer than 64 rows and w has them */
+} operands;
+
+/* NULL for a dtype that is none. Names that nobody asks for are meant all the same. */
+static const operands *operands_of(const char *dtype) {
+    static const operands schemes[] = {{"", 16, 16, false, false},         {"fp8_w8a8", 8, 8, false, true},
+                                       {"int8_w8a8", 8, 8, false, false},  {"int8_w8a16", 16, 8, true, false},
+                                       {"int4_w4a16", 16, 0, true, false}, {"float32", 32, 32, false, false},
+                                       {"bf16", 16, 16, false, false},     {"float16", 16, 16, false, false},
+                                       {"float8", 8, 8, false, true}};
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
-        if (strcmp(schemes[i].dtype, dtype) == 0) {
-            *x = schemes[i].x;
-            *w = schemes[i].w;
-            return true;
-        }
-    return false;
+        if (strcmp(schemes[i].dtype, dtype) == 0) return &schemes[i];
+    return NULL;
+}
+
+/* Whether the tensor cores read x and w where they lie, as those of 9.0 and 10.x do for 64 rows of what
+ * stands first in the product. */
+static bool reads_shared(const mp_device_facts *device, const operands *o, const int64_t block[3],
+                         int64_t warps) {
+    const bool swapped = o->swapped && block[1] >= 64;
+    if (device->arch == 90) return warps % 4 == 0 && (block[0] >= 64 || swapped);
+    return device->arch > 90 && device->arch < 120 && warps % 4 == 0 && block[0] >= 64;
+}
+
+/* Copies of a step: num_stages of what is read in shared memory, for it is read while the next one arrives;
+ * one less of what goes through registers. */
+static int64_t shared_bytes(const operands *o, bool in_place, const int64_t block[3], int64_t stages) {
+    const int64_t few = stages > 1 ? stages - 1 : 1, all = in_place && stages > 1 ? stages : few,
+                  x = block[0] * block[2] * o->x / 8, w = block[2] * block[1] * o->w / 8,
+                  converted = block[2] * block[1] * o->x / 8;
+    if (!o->converted) return all * (x + w);
+    return all * x + few * w + (in_place || o->w == 0 ? converted : 0);
 }
 
 static void audit_shared(mp_audit *audit, size_t file, const mp_table_row *row, const int64_t block[3]) {
     const mp_audit_file *f = &audit->file[file];
     const mp_device_facts device = mp_device_by_name(f->table.name.device);
-    int x, w;
-    if (!device.shared_bytes || !operand_bits(f->table.name.dtype, &x, &w)) return;
-    const int64_t stages = mp_table_number(row, "num_stages", 3), copies = stages > 1 ? stages - 1 : 1;
+    const operands *o = operands_of(f->table.name.dtype);
+    if (!device.shared_bytes || !o) return;
+    const int64_t stages = mp_table_number(row, "num_stages", 3),
+                  warps = mp_table_number(row, "num_warps", 4);
     /* What vLLM clamps needs the clamped block's memory. */
     const bool clamps = f->readers == MP_READ_BY_VLLM && f->table.name.block_k;
     const int64_t clamp = smaller(f->table.name.block_n, f->table.name.block_k),
-                  k = clamps ? smaller(block[2], clamp) : block[2],
-                  bytes = copies * (block[0] * k * x + k * block[1] * w) / 8;
+                  ran[] = {block[0], block[1], clamps ? smaller(block[2], clamp) : block[2]},
+                  bytes = shared_bytes(o, reads_shared(&device, o, ran, warps), ran, stages);
     char what[32];
     snprintf(what, sizeof what, "%lld", (long long)bytes);
     if (bytes > device.shared_bytes)
         mp_audit_add(audit, MP_RULE_SHARED_MEMORY, file, row, "num_stages", what,
                      "%lldx%lldx%lld with %lld stages: about %lld KiB of shared memory, %s has %d KiB",
-                     (long long)block[0], (long long)block[1], (long long)k, (long long)stages,
+                     (long long)ran[0], (long long)ran[1], (long long)ran[2], (long long)stages,
                      (long long)(bytes + 1023) / 1024, device.begin, device.shared_bytes / 1024);
 }
 

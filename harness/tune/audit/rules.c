@@ -65,9 +65,12 @@ const mp_rule_row mp_rules[MP_RULE_COUNT] = {
                                 "N as K of down. The hidden size is not in the name."},
     [MP_RULE_SHARED_MEMORY] =
         {"shared-memory", W, "the estimate of shared memory is above what the device has",
-         "(num_stages - 1) * (BLOCK_SIZE_M * BLOCK_SIZE_K * bytes of x + BLOCK_SIZE_K * "
-         "BLOCK_SIZE_N * bytes of w). The compiler may need less or more: only "
-         "compiling proves it. A tile that does not fit fails at launch."},
+         "The steps that the loop of Triton 3.6 keeps: num_stages of what the tensor cores read in shared "
+         "memory (9.0 and 10.x, 64 rows or swapped fp8), else num_stages - 1; weights that are converted "
+         "once "
+         "more in the model's format. Another compiler may need less or more: only compiling proves it. A "
+         "tile "
+         "that does not fit fails at launch."},
     [MP_RULE_NAME_NOBODY_ASKS] = {"name-nobody-asks", E, "no loader asks for a file of this name",
                                   "The file is never read, and its model runs on defaults, or on another "
                                   "file, with a warning in the log at most. `moeparity tune which` tells the "

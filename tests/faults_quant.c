@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Faults of quantised experts: scales of another place, codes read or made wrongly. */
+#include "tests/faults.h"
+
+#include "ref/quantise.h"
+
+#include <math.h>
+#include <string.h>
+
+static const mp_tensor *tensor_of(const faulty_run *run, mp_tensor_id id) {
+    return run->in->t[id].data ? &run->in->t[id] : &run->trace->t[id];
+}
+
+static mp_tensor copy_of(const faulty_run *run, mp_tensor_id id) {
+    return copy_tensor(tensor_of(run, id));
+}
+
+/* ---- scales ---- */
+
+/* The stride of experts is 0. */
+void scale_of_expert_zero(const faulty_run *run) {
+    mp_tensor scale = copy_of(run, MP_W1_SCALE);
+    const size_t bytes = mp_tensor_bytes(&scale) / (size_t)run->c->E;
+    for (int64_t e = 1; e < run->c->E; e++) memcpy((char *)scale.data + (size_t)e * bytes, scale.data, bytes);
+    stage_reads(run, MP_GATE_UP, MP_W1_SCALE, &scale);
+}
+
+/* Block b of a row of scales becomes that of block other(b). */
+static void move_blocks(const faulty_run *run, int64_t (*other)(int64_t block, int64_t blocks)) {
+    const mp_tensor *from = tensor_of(run, MP_W1_SCALE);
+    mp_tensor scale = copy_tensor(from);
+    const int64_t blocks = mp_tensor_row_length(from);
+    for (int64_t i = 0; i < mp_tensor_count(from); i++) {
+        const int64_t at = i / blocks * blocks + other(i % blocks, blocks);
+        mp_encode(scale.dtype, scale.data, i, mp_decode(from->dtype, from->data, at));
+    }
+    stage_reads(run, MP_GATE_UP, MP_W1_SCALE, &scale);
+}
+
+static int64_t next_block(int64_t block, int64_t blocks) {
+    return (block + 1) % blocks;
+}
+
+void scale_of_the_next_block(const faulty_run *run) {
+    move_blocks(run, next_block);
+}
+
+static int64_t first_of_two(int64_t block, int64_t blocks) {
+    (void)blocks;
+    return block / 2 * 2;
+}
+
+/* A tile of k that is two groups long has one scale. */
+void tile_of_two_groups(const faulty_run *run) {
+    move_blocks(run, first_of_two);
+}
+
+void gate_and_up_scales_swapped(const faulty_run *run) {
+    mp_tensor scale = copy_of(run, MP_W1_GLOBAL_SCALE);
+    float *global = scale.data;
+    for (int64_t e = 0; e < run->c->E; e++) {
+        const float gate = global[2 * e];
+        global[2 * e] = global[2 * e + 1];
+        global[2 * e + 1] = gate;
+    }
+    stage_reads(run, MP_GATE_UP, MP_W1_GLOBAL_SCALE, &scale);
+}
+
+void scale_of_the_next_token(const faulty_run *run) {
+    const mp_tensor *from = tensor_of(run, MP_X_SCALE);
+    mp_tensor scale = copy_tensor(from);
+    for (int64_t m = 0; m < run->c->M; m++)
+        memcpy(mp_tensor_row(&scale, m), mp_tensor_row(from, (m + 1) % run->c->M), mp_tensor_row_bytes(from));
+    stage_reads(run, MP_GATE_UP, MP_X_SCALE, &scale);
+}
+
+/* ---- codes that are read ---- */
+
+void zero_point_off_by_one(const faulty_run *run) {
+    mp_tensor zero = copy_of(run, MP_W1_ZERO);
+    uint8_t *bytes = zero.data;
+    for (int64_t i = 0; i < mp_tensor_count(&zero); i++) bytes[i] ^= 0x11; /* 7 for 6, and the reverse */
+    stage_reads(run, MP_GATE_UP, MP_W1_ZERO, &zero);
+}
+
+void nibbles_swapped(const faulty_run *run) {
+    mp_tensor w1 = copy_of(run, MP_W1);
+    uint8_t *bytes = w1.data;
+    for (size_t i = 0; i < mp_tensor_bytes(&w1); i++) bytes[i] = (uint8_t)(bytes[i] << 4 | bytes[i] >> 4);
+    stage_reads(run, MP_GATE_UP, MP_W1, &w1);
+}
+
+/* ---- codes that are made ---- */
+
+typedef uint64_t code_fn(mp_dtype codes, double v);
+
+/* The codes of the stage anew, by another rounding of number / scale; groups are whole rows. */
+static void remake_codes(const faulty_run *run, mp_stage stage, const mp_tensor *scale, code_fn *code) {
+    const bool of_x = stage == MP_QUANT_X;
+    const mp_tensor *from = tensor_of(run, of_x ? MP_X : MP_CACHE2),
+                    *codes = &run->trace->t[of_x ? MP_X_CODES : MP_CACHE2_CODES];
+    const int64_t width = mp_tensor_row_length(from), scales = mp_tensor_count(scale);
+    for (int64_t i = 0; i < mp_tensor_count(from); i++) {
+        const double s = mp_decode(scale->dtype, scale->data, scales == 1 ? 0 : i / width);
+        if (!of_x && ids_of(run)[i / width] < 0) continue;
+        mp_put_code(codes->dtype, codes->data, i,
+                    code(codes->dtype, mp_decode(from->dtype, from->data, i) / s));
+    }
+    redo_behind(run, stage);
+}
+
+static uint64_t saturating(mp_dtype codes, double v) {
+    (void)codes;
+    return mp_encode_e4m3_saturate(v);
+}
+
+void codes_are_cut(const faulty_run *run) {
+    remake_codes(run, MP_QUANT_X, tensor_of(run, MP_X_SCALE), mp_encode_truncated);
+}
+
+/* What is beyond the largest code becomes NaN. */
+void codes_are_not_held(const faulty_run *run) {
+    remake_codes(run, MP_QUANT_X, tensor_of(run, MP_X_GIVEN_SCALE), mp_encode_code);
+}
+
+/* The largest magnitude is that of filtered rows: codes fit the scale, which is not that of the rest. */
+void amax_of_other_rows(const faulty_run *run) {
+    float *scale = run->trace->t[MP_CACHE2_TENSOR_SCALE].data;
+    *scale *= 1.5f;
+    remake_codes(run, MP_QUANT_ACT, &run->trace->t[MP_CACHE2_TENSOR_SCALE], saturating);
+}
+
+/* By the product with 1/448, which is rounded, instead of a division. */
+void scale_by_a_reciprocal(const faulty_run *run) {
+    const mp_tensor *scale = &run->trace->t[MP_X_SCALE];
+    float *s = scale->data;
+    for (int64_t i = 0; i < mp_tensor_count(scale); i++) s[i] = s[i] * 448.0f * (1 / 448.0f);
+    remake_codes(run, MP_QUANT_X, scale, saturating);
+}
