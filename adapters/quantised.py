@@ -164,7 +164,7 @@ def scaling(case, tile, rules):
 
 
 _FP8_WGMMA = {"group": 32, "fraction_bits": 13, "result_fraction_bits": 13}
-_FP8_MMA = {"group": 32, "fraction_bits": 25, "result_fraction_bits": 23, "k_order": "by-pairs"}
+_FP8_MMA = {"group": 16, "fraction_bits": 25, "result_fraction_bits": 23}
 
 
 def gemm_fields(case, stage, tile, rules):
@@ -181,6 +181,8 @@ def gemm_fields(case, stage, tile, rules):
         fields = {"scaling": rules.after + ("-fma" if case.bias else "")}
     if s.flag == "use_fp8_w8a8":
         fields.update(accumulator="tensor-core", **(_FP8_WGMMA if by_wgmma(case, tile) else _FP8_MMA))
+    if s.flag != "use_int8_w8a8" and not by_wgmma(case, tile):
+        fields["k_order"] = "permuted"  # four codes are one register, whose numbers go into two steps
     return [f"{stage}.{name}={value}" for name, value in fields.items()]
 
 

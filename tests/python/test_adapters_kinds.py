@@ -52,7 +52,7 @@ MMA = [(16, 32), (32, 32)]
 def test_the_unit_of_a_tile_is_that_which_was_measured(m, n):
     made = fields("fp8-block", a_tile(m, n), quantised.SGLANG)
     unit = [made.get(name) for name in ("group", "fraction_bits", "result_fraction_bits", "k_order")]
-    assert unit == (["32", "13", "13", None] if (m, n) in WGMMA else ["32", "25", "23", "by-pairs"])
+    assert unit == (["32", "13", "13", None] if (m, n) in WGMMA else ["16", "25", "23", "permuted"])
     expected = "product-fma" if n <= 128 else "w-then-a-fma" if m < 64 else "a-then-w-fma"
     assert made["scaling"] == expected and made["promotion"] == "128"
 
@@ -61,6 +61,13 @@ def test_a_warp_group_is_needed_for_wgmma():
     case = a_case(quant="fp8-block")
     made = [quantised.by_wgmma(case, a_tile(64, 128, warps=w)) for w in (1, 2, 4, 8)]
     assert made == [False, False, True, True]
+
+
+@pytest.mark.parametrize("scheme", ["int8-w8a16", "int8-w8a16-group", "int4-w4a16", "int4-w4a16-zp"])
+def test_weights_that_become_16_bit_numbers_are_permuted_in_small_tiles_alone(scheme):
+    for m, n in [(16, 64), (16, 128), (32, 256)]:  # none is computed as its transpose
+        assert fields(scheme, a_tile(m, n), quantised.VLLM)["k_order"] == "permuted"
+    assert "k_order" not in fields(scheme, a_tile(64, 64), quantised.VLLM)
 
 
 def test_int8_is_never_transposed():
