@@ -57,6 +57,19 @@ mp_status mp_integers_to_int32(const void *from, int size, int64_t count, int32_
     return MP_OK;
 }
 
+mp_status mp_container_take_codes(mp_container *c, mp_tensor_id id, mp_dtype codes, mp_error *err) {
+    mp_member *m = &c->member[id];
+    if (m->shape.dtype == codes && m->integer == 0) return MP_OK; /* the file names it */
+    if (m->integer != (codes == MP_I8 ? -1 : 1))
+        return mp_fail(err, MP_EINPUT, "%s: %s; expected codes of %s, or in %s", mp_tensor_name(id),
+                       mp_dtype_name(m->shape.dtype), mp_dtype_name(codes),
+                       codes == MP_I8 ? "int8" : "uint8");
+    m->integer = 0;
+    m->shape.dtype = codes;
+    if (mp_dtype_is_packed(codes)) m->shape.dim[m->shape.rank - 1] *= 2;
+    return MP_OK;
+}
+
 static mp_status open_by_format(mp_container *c, size_t bytes, mp_error *err) {
     static const unsigned char hdf5[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1A, '\n'};
     unsigned char first[9];

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* A tensor as it is stored. dtype is that of its elements; integers of any width become int32 when they are
- * read. rank 0: the file does not hold it. */
+ * read, unless they are taken for codes. rank 0: the file does not hold it. */
 typedef struct mp_member {
     mp_tensor shape; /* data == NULL */
     int integer;     /* bytes of an element of integers, negative where they have a sign; 0: floats */
@@ -34,6 +34,9 @@ typedef struct mp_container {
 /* Opens the file and reads all but the numbers. MP_EINPUT with path and place: not a file, of another format,
  * damaged, a tensor of a dtype or rank that none has, a soft or external link. Close it after MP_OK. */
 mp_status mp_container_open(const char *path, mp_container *c, mp_error *err);
+/* Takes the bytes of a member for codes of this format, of 8 bits or packed; a packed one has twice as many
+ * along the last axis. MP_EINPUT: they are no bytes, of int8 none with a sign, or of another format. */
+mp_status mp_container_take_codes(mp_container *c, mp_tensor_id id, mp_dtype codes, mp_error *err);
 /* Reads the numbers of a member into t->data, whose count is that of the member: floats as they are stored,
  * integers as int32. MP_EINPUT: they cannot be read, or an integer does not fit. */
 mp_status mp_container_read(const mp_container *c, mp_tensor_id id, mp_tensor *t, mp_error *err);

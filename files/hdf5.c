@@ -55,8 +55,9 @@ static mp_status read_type(hid_t dataset, hid_t type, mp_dtype *dtype, int *inte
     if (status != MP_OK) return status;
     if (said[0]) { /* codes, whatever integers they are stored in */
         const bool codes = class == H5T_INTEGER && H5Tget_sign(type) == H5T_SGN_NONE;
-        if (!mp_dtype_parse(said, dtype) || mp_dtype_is_integer(*dtype) || mp_dtype_is_packed(*dtype) ||
-            !codes || mp_dtype_size(*dtype) != size)
+        const bool parsed = mp_dtype_parse(said, dtype), packed = parsed && mp_dtype_is_packed(*dtype);
+        if (!parsed || !codes || (packed ? size != 1 : mp_dtype_is_integer(*dtype)) ||
+            (!packed && mp_dtype_size(*dtype) != size))
             return mp_fail(
                 err, MP_EINPUT,
                 "dtype '%s' in %s of %zu bytes: expected bf16 in uint16 (or another format of this "
@@ -66,7 +67,7 @@ static mp_status read_type(hid_t dataset, hid_t type, mp_dtype *dtype, int *inte
     }
     if (class == H5T_INTEGER && size <= sizeof(int64_t)) {
         *dtype = MP_I32;
-        *integer = -(int)sizeof(int64_t); /* libhdf5 widens them all */
+        *integer = H5Tget_sign(type) == H5T_SGN_NONE ? (int)size : -(int)size;
         return MP_OK;
     }
     if (mp_h5_dtype(type, dtype)) return MP_OK;
@@ -102,6 +103,7 @@ static mp_status read_member(hid_t file, const char *name, mp_member *m, mp_erro
     if ((status = mp_member_set_shape(m, dtype, rank, dim, err)) != MP_OK) goto out;
     stored = m->shape;
     stored.dtype = of_size(H5Tget_size(type));
+    if (mp_dtype_is_packed(dtype)) m->shape.dim[m->shape.rank - 1] *= 2; /* two codes a byte */
     status = mp_stored_check(dataset, &stored, &chunk_entries, err);
 out:
     if (space >= 0) H5Sclose(space);
@@ -156,7 +158,7 @@ mp_status mp_hdf5_read(const mp_container *c, mp_tensor_id id, const mp_member *
              H5Dread(dataset, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, wide ? (void *)wide : t->data) < 0)
         mp_h5_fail(err, status, "cannot read the stored numbers");
     else
-        status = wide ? mp_integers_to_int32(wide, m->integer, count, t->data, err) : MP_OK;
+        status = wide ? mp_integers_to_int32(wide, -(int)sizeof *wide, count, t->data, err) : MP_OK;
     free(wide);
     if (type >= 0) H5Tclose(type);
     if (dataset >= 0) H5Dclose(dataset);

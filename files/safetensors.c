@@ -17,9 +17,10 @@ static const struct {
     const char *name;
     mp_dtype dtype;
     int size;
-} known[] = {{"BF16", MP_BF16, 0}, {"F16", MP_FP16, 0}, {"F32", MP_FP32, 0}, {"F64", MP_FP64, 0},
-             {"I32", MP_I32, -4},  {"I64", MP_I32, -8}, {"I16", MP_I32, -2}, {"I8", MP_I32, -1},
-             {"U8", MP_I32, 1},    {"U16", MP_I32, 2},  {"U32", MP_I32, 4},  {"U64", MP_I32, 8}};
+} known[] = {{"BF16", MP_BF16, 0},    {"F16", MP_FP16, 0},     {"F32", MP_FP32, 0},      {"F64", MP_FP64, 0},
+             {"I32", MP_I32, -4},     {"I64", MP_I32, -8},     {"I16", MP_I32, -2},      {"I8", MP_I32, -1},
+             {"F8_E4M3", MP_E4M3, 0}, {"F8_E5M2", MP_E5M2, 0}, {"F8_E8M0", MP_UE8M0, 0}, {"U8", MP_I32, 1},
+             {"U16", MP_I32, 2},      {"U32", MP_I32, 4},      {"U64", MP_I32, 8}};
 enum { KNOWN = sizeof known / sizeof *known };
 
 static uint64_t element_bytes(int which) {
@@ -61,7 +62,8 @@ static mp_status take_member(const json_t *entry, const span *s, uint64_t data_o
     int which = 0;
     while (which < KNOWN && (!dtype || strcmp(dtype, known[which].name) != 0)) which++;
     if (which == KNOWN)
-        return mp_fail(err, MP_EINPUT, "dtype '%.20s': expected BF16, F16, F32, F64 or integers",
+        return mp_fail(err, MP_EINPUT,
+                       "dtype '%.20s': expected BF16, F16, F32, F64, F8_E4M3, F8_E5M2, F8_E8M0 or integers",
                        dtype ? dtype : "");
     const size_t rank = json_array_size(shape);
     for (size_t i = 0; i < rank && i < MP_MAX_RANK; i++)

@@ -3,6 +3,7 @@
 
 #include "cases/case_tools.h"
 #include "cases/graph_tables.h"
+#include "cases/scheme.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -153,13 +154,41 @@ static mp_status claim_slots(findings *f, mp_error *err) {
     return status;
 }
 
+/* The format of a tensor whatever the model's: of codes, and of most scales; MP_OF_MODEL: it has none. */
+static mp_dtype own_format(const mp_case *c, mp_tensor_id id) {
+    mp_case other = *c;
+    other.dtype = c->dtype == MP_BF16 ? MP_FP16 : MP_BF16;
+    const mp_dtype planned = mp_case_dtype(c, id);
+    const bool quantised = mp_tensor_has_codes(c, id) || mp_scaled_tensor(id) != MP_TENSOR_COUNT;
+    return quantised && mp_case_dtype(&other, id) == planned ? planned : MP_OF_MODEL;
+}
+
+/* What bytes of a quantised case are: the text of the case tells. */
+static mp_status take_codes(mp_container *from, const char *text, mp_error *err) {
+    mp_case c = mp_case_default();
+    mp_status status = text[0] ? mp_case_apply(&c, text, err) : MP_OK;
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK && c.quant; id++) {
+        const mp_dtype own = own_format(&c, (mp_tensor_id)id);
+        if (from->member[id].shape.rank > 0 && own != MP_OF_MODEL && mp_dtype_bits(own) <= 8)
+            status = mp_container_take_codes(from, (mp_tensor_id)id, own, err);
+    }
+    return status;
+}
+
 static mp_status claim_dtype(findings *f, mp_error *err) {
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         const mp_tensor *t = &f->member[id].shape;
-        const mp_dtype planned = mp_case_dtype(&f->c, (mp_tensor_id)id);
+        const mp_dtype planned = mp_case_dtype(&f->c, (mp_tensor_id)id),
+                       own = own_format(&f->c, (mp_tensor_id)id);
         const bool integers = planned == MP_I32, weights = id == MP_TOPK_WEIGHTS;
         if (t->rank == 0) continue;
-        if (integers ? t->dtype != MP_I32 : t->dtype == MP_I32 || (weights && t->dtype == MP_FP64))
+        if (own != MP_OF_MODEL) {
+            if (t->dtype == own) continue;
+            return mp_fail(err, MP_EINPUT, "%s: %s; expected %s", mp_tensor_name((mp_tensor_id)id),
+                           mp_dtype_name(t->dtype), mp_dtype_name(own));
+        }
+        if (integers ? t->dtype != MP_I32
+                     : t->dtype == MP_I32 || (weights ? t->dtype == MP_FP64 : mp_dtype_bits(t->dtype) < 16))
             return mp_fail(err, MP_EINPUT, "%s: %s; expected %s", mp_tensor_name((mp_tensor_id)id),
                            mp_dtype_name(t->dtype),
                            integers  ? "integers"
@@ -287,6 +316,7 @@ mp_status mp_trace_file_open(const char *path, const char *case_text, mp_trace_f
     mp_status status = mp_container_open(path, &f->container, err);
     if (status != MP_OK) return status;
     findings found = {.text = case_text ? case_text : f->container.case_text};
+    if ((status = take_codes(&f->container, found.text, err)) != MP_OK) goto out;
     memcpy(found.member, f->container.member, sizeof found.member);
     if ((status = find_case(&found, err)) != MP_OK) goto out;
     f->c = found.c;

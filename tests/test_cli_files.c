@@ -135,6 +135,76 @@ static void every_case_comes_back(void **state) {
         }
 }
 
+/* Codes and scales of every scheme come back as what they are: of 8 bits by name or as bytes, packed ones as
+ * bytes. */
+static void quantised_cases_come_back(void **state) {
+    (void)state;
+    static const char *const schemes[] = {"fp8-tensor",
+                                          "fp8-tensor-static",
+                                          "fp8-channel",
+                                          "fp8-block",
+                                          "fp8-block-ue8m0",
+                                          "int8-channel",
+                                          "int8-block",
+                                          "int8-w8a16",
+                                          "int8-w8a16-group",
+                                          "int4-w4a16",
+                                          "int4-w4a16-zp dtype=fp16",
+                                          "mxfp4",
+                                          "mxfp8",
+                                          "nvfp4"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+        for (int format = 0; format < 2; format++) {
+            char command[512];
+            const char *name = format ? "q.h5" : "q.safetensors", *codes = strstr(schemes[i], "w8a16");
+            const bool weights_alone =
+                codes || strstr(schemes[i], "w4a16") || strcmp(schemes[i], "mxfp4") == 0;
+            snprintf(
+                command, sizeof command,
+                "moeparity export --case 'M=5 E=3 topk=2 K=192 N=160 filter=0.3 quant=%s' --outputs --out "
+                "%s",
+                schemes[i], name);
+            expect(command, 0, "wrote", "");
+            snprintf(command, sizeof command, "moeparity judge %s", name);
+            expect(command, 0, "1 passed", "");
+            if (!strstr(out, weights_alone
+                                 ? "judged: align, gate_up, act, down, combine"
+                                 : "judged: align, quant_x, gate_up, act, quant_act, down, combine"))
+                fail_msg("%s: %s", schemes[i], out);
+        }
+}
+
+/* One element of a file is another: the stage that made it fails, or that which read it, by its bound. */
+static void a_wrong_scale_or_code_fails_where_it_is(void **state) {
+    (void)state;
+    static const struct {
+        const char *scheme, *tensor, *said;
+        size_t size;
+        const char bytes[5];
+    } wrong[] = {{"fp8-block", "x_scale", "bound: quant_x: token 0: scale 0 is ", 4, "\0\0\200\077"},
+                 {"fp8-block", "x_codes", "bound: quant_x: token 0 column 0: code 0 is ", 1, "\x41"},
+                 {"mxfp8", "cache2_scale", "bound: quant_act: token 0 slot 0, expert ", 1, "\x90"},
+                 {"fp8-channel", "w1_scale", "bound: gate_up: ", 4, "\0\0\200\100"},
+                 {"int4-w4a16-zp", "w1_zero", "bound: gate_up: ", 1, "\x0F"},
+                 {"nvfp4", "w2_global_scale", "bound: down: ", 4, "\0\0\200\100"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char command[512];
+        snprintf(
+            command, sizeof command,
+            "moeparity export --case 'M=5 E=3 topk=2 K=192 N=160 quant=%s' --outputs --out q.safetensors",
+            wrong[i].scheme);
+        expect(command, 0, "wrote", "");
+        plant("q.safetensors", "wrong.safetensors", wrong[i].tensor, 0, wrong[i].size, wrong[i].bytes);
+        expect("moeparity judge wrong.safetensors", 1, wrong[i].said, "");
+    }
+    /* What the text of the case says the bytes are, they must be. */
+    expect("moeparity judge q.safetensors --case 'M=5 E=3 topk=2 K=192 N=160 quant=int8-channel'", 2, "",
+           "w1: int32; expected codes of int8, or in int8");
+    expect("moeparity judge q.safetensors --case 'M=5 E=3 topk=2 K=192 N=160'", 2, "",
+           "w1: int32; expected "
+           "floats");
+}
+
 /* ---- memory ---- */
 
 /* A file without numbers: holes, which take no room on the disk. */
@@ -353,8 +423,10 @@ static void hostile_safetensors(void **state) {
         {"{" F32("out", "[1,1,1,1]", "0", "4") "}", "out: 4 axes; expected 1 to 3", 0, 4},
         {"{" F32("x", "[1,1]", "0", "4") "," F32("x", "[1,1]", "0", "4") "}",
          "its header is no JSON: duplicate object key", 0, 4},
+        {"{\"out\":{\"dtype\":\"F4\",\"shape\":[1,1],\"data_offsets\":[0,1]}}",
+         "out: dtype 'F4': expected BF16, F16, F32, F64, F8_E4M3, F8_E5M2, F8_E8M0 or integers", 0, 1},
         {"{\"out\":{\"dtype\":\"F8_E8M0\",\"shape\":[1,1],\"data_offsets\":[0,1]}}",
-         "out: dtype 'F8_E8M0': expected BF16, F16, F32, F64 or integers", 0, 1},
+         "out: ue8m0; expected floats", 0, 1},
         {"{\"out\":7}", "out: data_offsets: expected two numbers", 0, 0},
         {"{\"out\":", "its header is no JSON", 0, 0},
         {"{\"__metadata__\":{\"case\":7}}", "__metadata__: case: expected a text", 0, 0},
@@ -619,6 +691,8 @@ static void exports_are_whole_or_not_there(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_exported_passes),
+        cmocka_unit_test(quantised_cases_come_back),
+        cmocka_unit_test(a_wrong_scale_or_code_fails_where_it_is),
         cmocka_unit_test(every_case_comes_back),
         cmocka_unit_test(what_a_file_does_not_hold_needs_no_memory),
         cmocka_unit_test(a_file_without_room_is_skipped),

@@ -193,15 +193,16 @@ static void the_stock_golden_sees_codes_and_scales(void **state) {
     mp_golden_close(golden);
 }
 
-static bool row_sees(const mp_matrix_row *row, const fault *f) {
+static bool row_sees(const mp_matrix_row *row, const fault *f, mp_check check) {
     mp_verdict *v = calloc(1, sizeof *v);
     mp_subject subject = faulty_open(f);
     assert_non_null(v);
     mp_run_case(row, &(mp_run_options){.subject = &subject}, v);
-    const bool sees = v->check[MP_CHECK_SEQUENCE].answer == MP_FAILED;
+    const bool sees =
+        f->stage == NO_STAGE ? v->check[check].answer == MP_FAILED : names_stage(&v->check[check], f->stage);
     if (sees) {
-        const bool alone = (failed_checks(v) & ~CHECK(SEQUENCE)) == 0;
-        printf("  %-40s %s: %.40s%s\n", f->name, v->name, v->check[MP_CHECK_SEQUENCE].text,
+        const bool alone = (failed_checks(v) & ~(1u << check)) == 0;
+        printf("  %-44s %s: %.40s%s\n", f->name, v->name, v->check[check].text,
                alone ? "" : " (and other checks)");
     }
     mp_subject_close(&subject);
@@ -226,10 +227,37 @@ static void stock_rows_see_what_lives_on_the_run_before(void **state) {
         if (!(f->checks & CHECK(SEQUENCE))) continue;
         for (size_t r = 0; r < matrix.count && (seen == 0 || getenv("MOEPARITY_TEST_ALL")); r++) {
             const mp_matrix_row *row = &matrix.rows[r];
-            if (row->after_count > 0 && (row->c.scope == MP_SCOPE_ALIGN) == align) seen += row_sees(row, f);
+            if (row->after_count > 0 && (row->c.scope == MP_SCOPE_ALIGN) == align)
+                seen += row_sees(row, f, MP_CHECK_SEQUENCE);
         }
         if (seen == 0) fail_msg("%s: no row of edge.yaml and lora.yaml sees it", f->name);
     }
+    mp_matrix_free(&matrix);
+}
+
+/* Each fault of quantised experts shows in a stock row of its scheme. */
+static void stock_rows_see_faults_of_quantised_experts(void **state) {
+    (void)state;
+    mp_matrix matrix = {0}, own = {0};
+    mp_error err = {0};
+    int planted = 0;
+    if (mp_matrix_load(&matrix, MP_MATRIX_FOLDER "/quant.yaml", &err) != MP_OK) fail_msg("%s", err.text);
+    for (size_t i = 0; i < fault_count; i++) {
+        const fault *f = &faults[i];
+        int seen = 0;
+        if (strstr(f->case_text, "quant=") == NULL || f->stage == NO_STAGE) continue;
+        one_row(f, &own);
+        for (size_t r = 0; r < matrix.count && (seen == 0 || getenv("MOEPARITY_TEST_ALL")); r++) {
+            const mp_case *c = &matrix.rows[r].c;
+            if (c->quant == own.rows[0].c.quant && c->scope == MP_SCOPE_ALL)
+                seen += row_sees(&matrix.rows[r], f, MP_CHECK_BOUND);
+        }
+        mp_matrix_free(&own);
+        own = (mp_matrix){0};
+        planted++;
+        if (seen == 0) fail_msg("%s: no row of quant.yaml sees it", f->name);
+    }
+    assert_true(planted >= 11);
     mp_matrix_free(&matrix);
 }
 
@@ -266,6 +294,7 @@ int main(void) {
         cmocka_unit_test(every_fault_is_found),
         cmocka_unit_test(the_stock_golden_sees_codes_and_scales),
         cmocka_unit_test(stock_rows_see_what_lives_on_the_run_before),
+        cmocka_unit_test(stock_rows_see_faults_of_quantised_experts),
         cmocka_unit_test(every_check_and_stage_has_a_fault),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -10,6 +10,11 @@ from moeparity._safetensors import BF16, BadFile
 INPUTS = ("x", "w1", "w2", "b1", "b2", "topk_ids", "topk_weights", "shared_output")
 INTEGERS = ("topk_ids", "sorted_token_ids", "expert_ids", "num_tokens_post_padded", "masked_m")
 OUTPUTS = INTEGERS[1:] + ("cache1", "cache1_hooked", "cache2", "cache3", "cache3_hooked", "out")
+# Of quantised experts, where the text of the case says so: the program knows by it what bytes are.
+QUANTISED = tuple(
+    [f"{w}_{what}" for w in ("w1", "w2") for what in ("scale", "zero", "global_scale")]
+    + [f"{x}_{what}" for x in ("x", "cache2") for what in ("codes", "scale", "tensor_scale", "given_scale")]
+)
 NAMES = INPUTS + OUTPUTS
 GATED = ("w1", "b1", "cache1", "cache1_hooked")  # those that hold gate and up
 
@@ -85,7 +90,9 @@ class Found:
 
 def take_over(found, names, up_first):
     """The Trace of what was found; names and up_first as to_trace has them."""
-    known = {**{name: name for name in NAMES}, **ALIASES, **(names or {})}
+    said = {key: _text(f"{found.place}: {key}", found.metadata.get(key)) for key in ("case", "contract")}
+    codes = "quant=" in (said["case"] or "")
+    known = {**{name: name for name in NAMES + (QUANTISED if codes else ())}, **ALIASES, **(names or {})}
     tensors, missing = {}, dict(found.missing)
     for theirs, value in found.arrays.items():
         ours = known.get(theirs)
@@ -95,19 +102,20 @@ def take_over(found, names, up_first):
             raise BadFile(f"{found.place}: {theirs}: there is a second tensor for {ours}")
         elif not hasattr(value, "dtype"):
             missing[ours] = f"{theirs} is a {type(value).__name__}, no tensor"
-        elif _is_quantised(value):
-            missing[ours] = f"{theirs} is {value.dtype}: quantised cases are not judged yet"
+        elif _is_quantised(value) and not codes:
+            missing[ours] = f"{theirs} is {value.dtype}, and no case with quant= says of which scheme"
         else:
             tensors[ours] = array(ours, value)
             if tensors[ours].dtype not in _safetensors.DTYPES.values():
                 raise BadFile(f"{found.place}: {theirs}: {value.dtype}; expected {_safetensors.KNOWN}")
     if up_first is None:
         up_first = found.function.startswith(UP_FIRST)
+    if up_first and codes:
+        raise BadFile(f"{found.place}: w1 is [up, gate]; quantised experts are expected as [gate, up]")
     for name in [name for name in GATED if name in tensors and up_first]:
         tensors[name] = _exchange(f"{found.place}: {name}", name, tensors[name])
     for name in sorted({"x", "w1", "w2", "topk_ids", "topk_weights"} - set(tensors) - set(missing)):
         missing[name] = ABSENT
-    said = {key: _text(f"{found.place}: {key}", found.metadata.get(key)) for key in ("case", "contract")}
     return Trace(tensors, said["case"], said["contract"], missing)
 
 
@@ -136,10 +144,13 @@ def _exchange(where, name, value):
 
 
 def array(name, value):
-    """A numpy array of a dtype that safetensors has. Codes of bf16, in two bytes, become bf16."""
+    """A numpy array of a dtype that safetensors has. Codes of bf16, in two bytes, become bf16; those of one
+    byte, in a dtype that not every numpy has, become uint8."""
     if hasattr(value, "detach"):
         value = of_torch(value)
     value = numpy.asarray(value)
+    if _is_quantised(value):
+        return value.view(numpy.dtype("u1"))
     codes = value.dtype in (numpy.dtype("u2"), numpy.dtype("V2"))
     if codes and name not in INTEGERS:
         return value.view(BF16)

@@ -369,6 +369,27 @@ def test_a_workload_of_flashinfer_bench(inputs, tmp_path):
         files.to_trace(path)
 
 
+@pytest.mark.parametrize("scheme", ["fp8-block", "int8-channel", "int4-w4a16-zp", "nvfp4"])
+def test_quantised_cases_come_back_from_npz(tmp_path, scheme):
+    path = tmp_path / "q.npz"
+    program("export", "--case", f"{CASE} quant={scheme}", "--outputs", "--out", str(path))
+    assert files.judge(path).require()
+    arrays = dict(numpy.load(path))
+    arrays["w1_scale"] = arrays["w1_scale"].copy()
+    arrays["w1_scale"].view("u1").reshape(-1)[-1] ^= 0x10
+    numpy.savez(tmp_path / "wrong.npz", **arrays)
+    wrong = files.judge(tmp_path / "wrong.npz")
+    assert wrong.code == 1 and "bound: gate_up: " in wrong.text
+
+
+def test_fp8_of_ml_dtypes_is_taken_as_bytes(tmp_path):
+    program("export", "--case", f"{CASE} quant=fp8-channel", "--out", str(tmp_path / "q.safetensors"))
+    trace = files.to_trace(tmp_path / "q.safetensors")
+    assert trace.tensors["w1"].dtype == "u1" and trace.tensors["w1_scale"].dtype == "float32"
+    with pytest.raises(files.BadFile, match="up, gate"):
+        files.to_trace(tmp_path / "q.safetensors", up_first=True)
+
+
 def test_a_quantised_workload_says_what_is_missing(inputs, tmp_path):
     logits = {"routing_logits": numpy.zeros((6, 4), "f4"), "routing_bias": numpy.zeros(4, BF16)}
     path = write_workload(tmp_path, logits, "moe_fp8", [], {"gemm1_weights": {"type": "random"}})
@@ -376,6 +397,6 @@ def test_a_quantised_workload_says_what_is_missing(inputs, tmp_path):
     header = {"hidden_states": {"dtype": "F8_E4M3", "shape": [2, 4], "data_offsets": [0, 8]}}
     text = json.dumps(header).encode()
     (tmp_path / "q.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
-    assert "quantised cases are not judged yet" in files.to_trace(tmp_path / "q.safetensors").missing["x"]
+    assert "no case with quant= says" in files.to_trace(tmp_path / "q.safetensors").missing["x"]
     assert trace.tensors == {} and trace.missing["w1"] == "gemm1_weights is random, and not stored"
     assert trace.missing["topk_ids"] == "not in the file" and "routing_logits" in trace.missing
