@@ -150,6 +150,49 @@ static void every_fault_is_found(void **state) {
     for (size_t i = 0; i < fault_count; i++) judge_fault(&faults[i]);
 }
 
+static const fault *fault_named(const char *name) {
+    for (size_t i = 0; i < fault_count; i++)
+        if (strcmp(faults[i].name, name) == 0) return &faults[i];
+    fail_msg("no fault is named %s", name);
+    return NULL;
+}
+
+/* Of the golden that CI verifies: a code or a scale that another quantiser makes. */
+static void the_stock_golden_sees_codes_and_scales(void **state) {
+    (void)state;
+    static const struct {
+        const char *fault, *scheme;
+    } planted[] = {{"codes are cut instead of rounded", "int8-channel"},
+                   {"a scale by a rounded reciprocal", "fp8-channel"}};
+    mp_golden *golden = NULL;
+    mp_error err = {0};
+    if (mp_golden_open(MP_MATRIX_FOLDER "/../golden/quant.h5", &golden, &err) != MP_OK)
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < sizeof planted / sizeof *planted; i++) {
+        char text[128];
+        fault f = *fault_named(planted[i].fault);
+        snprintf(text, sizeof text, "M=17 E=4 topk=2 K=320 N=192 quant=%s", planted[i].scheme);
+        f.case_text = text;
+        for (int honest = 0; honest < 2; honest++) {
+            mp_matrix matrix = {0};
+            mp_verdict v = {0};
+            if (honest) f.plant = NULL;
+            mp_subject subject = faulty_open(&f);
+            one_row(&f, &matrix);
+            mp_run_case(&matrix.rows[0], &(mp_run_options){.subject = &subject, .golden = golden}, &v);
+            const mp_check_result *check = &v.check[MP_CHECK_GOLDEN];
+            if (check->answer != (honest ? MP_PASSED : MP_FAILED) ||
+                (!honest && !strstr(check->text, ": quant_x: ")))
+                fail_msg("%s: the golden says %s: %s", text, honest ? "of the honest subject" : f.name,
+                         check->text);
+            mp_subject_close(&subject);
+            mp_matrix_free(&matrix);
+            mp_verdict_free(&v);
+        }
+    }
+    mp_golden_close(golden);
+}
+
 static bool row_sees(const mp_matrix_row *row, const fault *f) {
     mp_verdict *v = calloc(1, sizeof *v);
     mp_subject subject = faulty_open(f);
@@ -221,6 +264,7 @@ static int remove_folder(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_fault_is_found),
+        cmocka_unit_test(the_stock_golden_sees_codes_and_scales),
         cmocka_unit_test(stock_rows_see_what_lives_on_the_run_before),
         cmocka_unit_test(every_check_and_stage_has_a_fault),
     };

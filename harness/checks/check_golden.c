@@ -262,8 +262,12 @@ mp_status mp_check_golden(mp_session *s, mp_error *err) {
         return MP_OK;
     }
     mp_status status = map_rows(&b, err);
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
-        if (s->first.t[id].data) status = compare_tensor(&b, (mp_tensor_id)id, err);
+    /* in the order of stages: the first tensor that is told is of the stage where it began */
+    for (int i = 0; i < MP_STAGE_COUNT * MP_TENSOR_COUNT && status == MP_OK; i++) {
+        const mp_tensor_id id = (mp_tensor_id)(i % MP_TENSOR_COUNT);
+        if (s->first.t[id].data && (int)mp_where_stage_of(&s->row->c, id) == i / MP_TENSOR_COUNT)
+            status = compare_tensor(&b, id, err);
+    }
     if (status == MP_OK) status = note_hidden(&b, err);
     if (status == MP_OK) answer(&b);
     free(b.slot_of_row);
