@@ -767,6 +767,9 @@ static void the_text_names_every_promise(void **unused) {
     contract.down = (mp_gemm_contract){.accumulator = MP_ACC_IEEE_ANY_ORDER, .split_k = 4};
     mp_contract_text(&contract, text, sizeof text);
     assert_true(strstr(text, "gate_up: tensor core") && strstr(text, "down: IEEE fp32 any order split_k 4"));
+    contract.gate_up.k_order = MP_K_PERMUTED;
+    mp_contract_text(&contract, text, sizeof text);
+    assert_non_null(strstr(text, "L=16 F=25 k permuted"));
     assert_int_equal(mp_contract_preset("ieee-any-order", &c, &contract, NULL), MP_OK);
     mp_contract_text(&contract, text, sizeof text);
     assert_true(strstr(text, "IEEE") && strstr(text, "one rounding") && strstr(text, "scale then round") &&

@@ -82,26 +82,46 @@ static void permuted_is_ascending_of_moved_operands(void **state) {
     }
 }
 
-/* As many steps as the filled-up k has, each with (L+1) cuts at 2^-F and one at 2^-R. */
+static mp_gemm_contract permuted_core(int group, int fraction_bits) {
+    return (mp_gemm_contract){.accumulator = MP_ACC_TENSOR_CORE,
+                              .group = group,
+                              .fraction_bits = fraction_bits,
+                              .result_fraction_bits = 23,
+                              .zero_exponent = -133,
+                              .k_order = MP_K_PERMUTED,
+                              .split_k = 1};
+}
+
+/* As many steps as the filled-up k has, but no more than terms, each with (L+1) cuts at 2^-F and one at 2^-R.
+ * Where c has more bits than F leaves it, a step of zeros cuts, too. */
 static void the_bound_counts_the_steps_of_whole_32s(void **state) {
     (void)state;
     static const struct {
         int64_t k;
         int steps;
-    } rows[] = {{1, 2}, {16, 2}, {32, 2}, {33, 4}, {200, 14}, {256, 16}};
+    } rows[] = {{1, 1}, {2, 2}, {16, 2}, {32, 2}, {33, 4}, {200, 14}, {256, 16}};
     const double step = 17 * 0x1p-25 + 0x1p-23;
     for (size_t i = 0; i < COUNT(rows); i++) {
-        const mp_gemm_contract g = {.accumulator = MP_ACC_TENSOR_CORE,
-                                    .group = 16,
-                                    .fraction_bits = 25,
-                                    .result_fraction_bits = 23,
-                                    .zero_exponent = -133,
-                                    .k_order = MP_K_PERMUTED,
-                                    .split_k = 1};
+        const mp_gemm_contract g = permuted_core(16, 25);
         const double rel = mp_gemm_bound(&g, MP_BF16, rows[i].k, 1).rel, expected = rows[i].steps * step;
         if (!(rel >= expected && rel <= expected * (1 + 1e-4)))
             fail_msg("K=%lld: %.9g, expected %.9g", (long long)rows[i].k, rel, expected);
     }
+    const mp_gemm_contract coarse = permuted_core(16, 22);
+    assert_true(mp_gemm_bound(&coarse, MP_BF16, 1, 1).rel >= 2 * (17 * 0x1p-22 + 0x1p-23));
+}
+
+/* The contract of those who name none covers it, of any number of terms. */
+static void any_is_wider(void **state) {
+    (void)state;
+    const mp_gemm_contract any = {.accumulator = MP_ACC_ANY, .split_k = 1},
+                           cores[] = {permuted_core(16, 25), permuted_core(8, 24)};
+    for (size_t i = 0; i < COUNT(cores); i++)
+        for (int64_t k = 1; k < 300; k++) {
+            const double rel = mp_gemm_bound(&cores[i], MP_BF16, k, 1).rel,
+                         widest = mp_gemm_bound(&any, MP_BF16, k, 1).rel;
+            if (!(rel <= widest)) fail_msg("K=%lld: %.9g, any has %.9g", (long long)k, rel, widest);
+        }
 }
 
 /* What a contract cannot mean is bounded, not predicted. */
@@ -120,14 +140,8 @@ static void where_the_order_is_not_known(void **state) {
                 {12, 0, MP_BF16, "k permuted is known of steps that divide 32 alone"},
                 {16, 48, MP_BF16, "promotion in the middle of a step is not predicted"}};
     for (size_t i = 0; i < COUNT(rows); i++) {
-        const mp_gemm_contract g = {.accumulator = MP_ACC_TENSOR_CORE,
-                                    .group = rows[i].group,
-                                    .fraction_bits = 25,
-                                    .result_fraction_bits = 23,
-                                    .zero_exponent = -133,
-                                    .k_order = MP_K_PERMUTED,
-                                    .promotion = rows[i].promotion,
-                                    .split_k = 1};
+        mp_gemm_contract g = permuted_core(rows[i].group, 25);
+        g.promotion = rows[i].promotion;
         const char *why = mp_unpredictable_gemm(&g, rows[i].operands);
         if (!rows[i].why) assert_null(why);
         if (rows[i].why) assert_string_equal(why, rows[i].why);
@@ -138,6 +152,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(permuted_is_ascending_of_moved_operands),
         cmocka_unit_test(the_bound_counts_the_steps_of_whole_32s),
+        cmocka_unit_test(any_is_wider),
         cmocka_unit_test(where_the_order_is_not_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
