@@ -133,15 +133,19 @@ SGLANG = Rules("product", "a-then-w", "product", False)
 VLLM = Rules("a-then-w", "a-then-w", "a-then-w", True)
 
 
-def swapped(tile):
-    """Whether an fp8 GEMM on sm_90 is computed as its transpose."""
+def swaps(tile):
+    """Whether an fp8 GEMM on sm_90 is computed as its transpose; none of other operands is."""
     return tile["BLOCK_SIZE_M"] < 64 <= tile["BLOCK_SIZE_N"]
 
 
-def by_wgmma(tile):
-    """Whether Triton multiplies fp8 by wgmma: a warp group, and 64 rows of what stands first in the product;
-    otherwise by mma.sync, for which both operands become fp16."""
-    rows = tile["BLOCK_SIZE_N"] if swapped(tile) else tile["BLOCK_SIZE_M"]
+def swapped(case, tile):
+    return scheme(case).flag == "use_fp8_w8a8" and swaps(tile)
+
+
+def by_wgmma(case, tile):
+    """Whether Triton multiplies by wgmma: a warp group, and 64 rows of what stands first in the product;
+    otherwise by mma.sync, for which operands of 8 bits become 16-bit numbers."""
+    rows = tile["BLOCK_SIZE_N"] if swapped(case, tile) else tile["BLOCK_SIZE_M"]
     return rows % 64 == 0 and tile["num_warps"] % 4 == 0
 
 
@@ -151,32 +155,34 @@ def tile_of_k(case, tile, rules):
     return min(tile["BLOCK_SIZE_K"], widest)
 
 
-def scaling(tile, rules):
+def scaling(case, tile, rules):
     """How the sum of a tile of k meets the scales a of activations and w of weights: the two multiplied
     first, or one after the other, the weights' first where the tile is swapped. The compiler makes the last
     multiplication and the addition one operation."""
     form = rules.across_blocks if tile["BLOCK_SIZE_N"] > BLOCK else rules.in_block
-    return "w-then-a" if form == "a-then-w" and swapped(tile) else form
+    return "w-then-a" if form == "a-then-w" and swapped(case, tile) else form
 
 
-_FP8_WGMMA = {"group": 32, "fraction_bits": 13, "result_fraction_bits": 13, "k_order": "ascending"}
-_FP8_MMA = {"group": 32, "fraction_bits": 25, "result_fraction_bits": 23, "k_order": "by-pairs"}
+_FP8_WGMMA = {"group": 32, "fraction_bits": 13, "result_fraction_bits": 13}
+_FP8_MMA = {"group": 16, "fraction_bits": 25, "result_fraction_bits": 23}
 
 
 def gemm_fields(case, stage, tile, rules):
     """What such a GEMM does otherwise than one of 16-bit operands, as fields of a contract."""
     s = scheme(case)
-    if s is None or s.group:  # weights in groups are made 16-bit numbers before they are multiplied
+    if s is None:
         return []
-    fields = {"scaling": rules.after}
+    fields = {}
     if s.scales == "group":
-        fields = {"scaling": scaling(tile, rules) + "-fma", "promotion": tile_of_k(case, tile, rules)}
+        fields = {"scaling": scaling(case, tile, rules) + "-fma", "promotion": tile_of_k(case, tile, rules)}
     elif s.flag == "use_int8_w8a8":  # each tile's int32 is added to a float32
-        fields["promotion"] = tile["BLOCK_SIZE_K"]
-    elif case.bias:  # scaling and bias are one operation
-        fields["scaling"] += "-fma"
+        fields = {"scaling": rules.after, "promotion": tile["BLOCK_SIZE_K"]}
+    elif not s.group:  # weights in groups are made 16-bit numbers; scaling and bias are one operation
+        fields = {"scaling": rules.after + ("-fma" if case.bias else "")}
     if s.flag == "use_fp8_w8a8":
-        fields.update(accumulator="tensor-core", **(_FP8_WGMMA if by_wgmma(tile) else _FP8_MMA))
+        fields.update(accumulator="tensor-core", **(_FP8_WGMMA if by_wgmma(case, tile) else _FP8_MMA))
+    if s.flag != "use_int8_w8a8" and not by_wgmma(case, tile):
+        fields["k_order"] = "permuted"  # four codes are one register, whose numbers go into two steps
     return [f"{stage}.{name}={value}" for name, value in fields.items()]
 
 
@@ -190,7 +196,8 @@ def contract(case, up_and_down, rules, quantiser, sm_90):
     if scheme(case).scales:
         both = {quantiser.variant(case, rows) for rows in (case.M, case.M * case.topk)}
         known = len(both) == 1 and quantiser.native
+        predicted = known and sm_90  # approximate operations are those of that architecture
         fields.append(f"quantiser={both.pop() if known else 'any'} quant_act.filtered=anything")
-        if not known:
+        if not predicted:
             fields.append("quant_x.bits=none quant_act.bits=none")
     return fields

@@ -39,6 +39,15 @@ def split_k(case, gate_up):
     return min(parts, max(1, FULL // blocks)) if blocks < FULL else 1
 
 
+def _triton():
+    """The installed version, as numbers."""
+    try:
+        import triton
+    except ImportError:
+        return ()
+    return tuple(int(number) for number in triton.__version__.split(".")[:2])
+
+
 def refusal(case, virtual):
     """None, or why its kernels cannot run a case with LoRA."""
     if why := lora.refusal(case, "sglang"):
@@ -48,6 +57,8 @@ def refusal(case, virtual):
             columns = _virtual_tile(case, lora.Sizes(case, gate_up))["BLOCK_SIZE_N"]
             if columns & (columns - 1):
                 return f"sglang's virtual experts want a tile of a power of two, and cut theirs to {columns}"
+        if case.gated and () < _triton() <= (3, 6):
+            return "sglang's virtual experts of gate and up do not compile by Triton 3.6: cdiv is no constant"
     return None
 
 

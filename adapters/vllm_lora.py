@@ -14,15 +14,16 @@ DENSE = 8  # slots times this at most adapters times experts: a slot a block, wi
 SMALL = 1024  # elements of the shrunk rows up to which one kernel does it all without tensor cores
 
 
-def naive(case):
-    """Whether each slot is a block of its own, as add_lora_w13 decides."""
+def naive(case, tokens=None):
+    """Whether each slot is a block of its own, as add_lora_w13 decides. tokens: of a batch of so many."""
     whole = not case.filter and case.ep_size == 1 and case.routing != "padded"
-    return whole and case.M * case.topk * DENSE <= case.E * case.lora_adapters
+    return whole and (tokens or case.M) * case.topk * DENSE <= case.E * case.lora_adapters
 
 
-def small(case):
+def small(case, tokens=None):
     """Whether the kernel for small batches serves the case."""
-    return naive(case) and case.lora_rank <= 64 and case.M * case.topk * case.lora_rank <= SMALL
+    shrunk = (tokens or case.M) * case.topk * case.lora_rank
+    return naive(case, tokens) and case.lora_rank <= 64 and shrunk <= SMALL
 
 
 def contract(case, two_kernels):
@@ -33,6 +34,8 @@ def contract(case, two_kernels):
         fields += ["shrink.accumulator=ieee-any-order expand.accumulator=ieee-any-order",
                    "expand.input=float32 expand.add=one-rounding"]
         fields += [f"{stage}.bits=none" for stage in lora.STAGES]
+    elif small(case, 1) and not two_kernels:  # a token alone goes by the other kernel
+        fields += [f"{stage}.batch_invariant=0" for stage in lora.STAGES]
     return fields
 
 

@@ -64,7 +64,7 @@ def _engine(package):
 
 def _swaps(block_size_m, block_size_n):
     """As its own function: on sm_90 alone an fp8 GEMM of few rows is computed as its transpose."""
-    return tiles.architecture() == 90 and quantised.swapped(
+    return tiles.architecture() == 90 and quantised.swaps(
         {"BLOCK_SIZE_M": block_size_m, "BLOCK_SIZE_N": block_size_n})
 
 

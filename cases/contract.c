@@ -233,7 +233,8 @@ static void gemm_text(const mp_gemm_contract *g, char *text, size_t size) {
         used += snprintf(text + used, size - (size_t)used, " L=%d F=%d", g->group, g->fraction_bits);
     if (g->accumulator == MP_ACC_TENSOR_CORE && g->result_fraction_bits != 23)
         used += snprintf(text + used, size - (size_t)used, " cut to %d bits", g->result_fraction_bits);
-    if (g->k_order != MP_K_ASCENDING) used += snprintf(text + used, size - (size_t)used, " k by pairs");
+    if (g->k_order != MP_K_ASCENDING)
+        used += snprintf(text + used, size - (size_t)used, " k %s", k_orders[g->k_order]);
     if (g->promotion) used += snprintf(text + used, size - (size_t)used, " promoted every %d", g->promotion);
     if (g->split_k > 1) used += snprintf(text + used, size - (size_t)used, " split_k %d", g->split_k);
     if (g->scaling) snprintf(text + used, size - (size_t)used, " scaled %s", scalings[g->scaling]);
@@ -349,4 +350,8 @@ bool mp_contract_batch_invariant(const mp_contract *contract, const mp_case *c) 
             (s != MP_ALIGN || c->scope == MP_SCOPE_ALIGN))
             return false;
     return true;
+}
+
+bool mp_contract_same_gemms(const mp_contract *a, const mp_contract *b) {
+    return same_gemm(&a->gate_up, &b->gate_up) && same_gemm(&a->down, &b->down);
 }

@@ -9,6 +9,8 @@
 static const char *dtype_of(const mp_case *c) {
     const mp_scheme *s = mp_scheme_of(c);
     if (!c->quant) return c->dtype == MP_FP32 ? "float32" : "";
+    /* mxfp8: other kernels */
+    if (s->quantises_activations && s->granularity == MP_PER_GROUP && s->block_rows == 1) return "";
     switch (s->weight) {
     case MP_E4M3: return s->quantises_activations ? "fp8_w8a8" : "";
     case MP_I8: return s->quantises_activations ? "int8_w8a8" : "int8_w8a16";

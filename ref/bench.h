@@ -33,9 +33,9 @@ typedef struct mp_predict_bench_result {
                                                    multiply-adds; 0 where it is missing */
 } mp_predict_bench_result;
 
-/* Times the gate_up GEMM of the case with every micro-kernel this CPU can run, best of up to three rounds; and
- * the same of its operands as e4m3, by wgmma as one sum and promoted every 128 terms, and by mma.sync, and as
- * int8. scope=all, layout=route, bf16 or fp16, else MP_EINPUT. */
+/* Times the gate_up GEMM of the case with every micro-kernel this CPU can run, best of up to three rounds;
+ * and the same of its operands as e4m3, by wgmma as one sum and promoted every 128 terms, and by mma.sync,
+ * and as int8. scope=all, layout=route, bf16 or fp16, else MP_EINPUT. */
 mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *result, mp_error *err);
 
 #endif

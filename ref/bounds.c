@@ -45,9 +45,9 @@ double mp_gamma(double n, double u) {
  * at most G delta (1+delta)^G mass. A subnormal operand has the exponent emin of its format but a significand
  * below 1, so its product may be smaller than 2^(emin+e): such terms set e_max <= emin + e_largest + 1 and
  * cost at most (L+1) 2^(emin-F) * 2*largest a step. By pairs a step is two from zero, and an
- * IEEE addition. Zero terms count as 2^-133, and an accumulator c that is
- * subnormal in float32 as 2^-126, however small it is: (L+1) 2^-F * 2^-125 a step, twice that, covers
- * both.
+ * IEEE addition. Permuted, k is filled up to a multiple of 32, all of whose steps may have terms. Zero terms
+ * count as 2^-133, and an accumulator c that is subnormal in float32 as 2^-126, however small it is: (L+1)
+ * 2^-F * 2^-125 a step, twice that, covers both.
  *
  * Any: the larger of IEEE's and that of the coarsest tensor core known. In units of 2^-24 a term, a step of L
  * costs (L+1) 2^(24-F) + 2^(24-R) over L: 3 on sm_70 (L 4, F 23), 1.4 on sm_80 (8, 24), 0.7 on sm_90 (16,
@@ -64,7 +64,9 @@ static mp_sum_bound one_accumulator(const mp_gemm_contract *g, mp_dtype operands
             bound.rel = 0x1p-24;
             break;
         }
-        const double per_step = g->group + 1.0, steps = ceil(k / g->group);
+        const bool permuted = g->k_order == MP_K_PERMUTED;
+        const double padded = permuted ? ceil(k / 32) * 32 : k;
+        const double per_step = g->group + 1.0, steps = ceil(padded / g->group);
         const double unit = ldexp(1.0, -g->fraction_bits);
         const bool pairs = g->k_order == MP_K_BY_PAIRS;
         const double cut = per_step * unit + ldexp(1.0, -g->result_fraction_bits),

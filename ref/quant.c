@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/quant.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 mp_quant_pass mp_quant_pass_of(const mp_stage_call *call, mp_stage stage, mp_quantiser quantiser) {
@@ -21,7 +22,8 @@ mp_quant_pass mp_quant_pass_of(const mp_stage_call *call, mp_stage stage, mp_qua
                                                                    : call->c->N,
                            .q = {.quantiser = quantiser,
                                  .input = call->c->dtype,
-                                 .given = s->given && given->data ? *(const float *)given->data : 0}};
+                                 .given = s->given && given->data ? *(const float *)given->data : 0,
+                                 .upper = INFINITY}}; /* of amax: no scheme gives one */
 }
 
 /* What all rows have in common, of a scale that they share. */
@@ -97,13 +99,9 @@ static void quantise(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) 
     }
 }
 
-mp_status mp_quant_by_formula(const mp_quant_pass *p, mp_error *err) {
-    return mp_quant_for_each(p, quantise, NULL, err);
-}
-
 static mp_status quant_stage(const mp_stage_call *call, mp_stage stage, mp_error *err) {
     const mp_quant_pass p = mp_quant_pass_of(call, stage, mp_scheme_of(call->c)->quantiser);
-    return mp_quant_by_formula(&p, err);
+    return mp_quant_for_each(&p, quantise, NULL, err);
 }
 
 mp_status mp_ref_stage_quant_x(void *self, const mp_stage_call *call, mp_error *err) {

@@ -42,8 +42,6 @@ typedef struct mp_quant_span {
 typedef void mp_quant_visit(void *ctx, const mp_quant_pass *p, const mp_quant_span *span);
 mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void *ctx, mp_error *err);
 
-/* The stage by formula, of a quantiser each of whose results is one number: the lower end else. */
-mp_status mp_quant_by_formula(const mp_quant_pass *p, mp_error *err);
 /* What a code of the span is multiplied by, for the stored scale. */
 static inline double mp_quant_step_of(const mp_quant_pass *p, double scale) {
     return p->scale && p->q.quantiser == MP_QUANT_NVFP4 ? scale * (double)p->q.given : scale;

@@ -204,9 +204,17 @@ static void put_stages(FILE *out, const mp_verdict *v) {
         if (f->predicted > 0)
             fprintf(out, " predicted=%lld/%lld", (long long)(f->predicted - f->mispredicted),
                     (long long)f->predicted);
+        if (f->saturated > 0)
+            fprintf(out, " saturated=%lld/%lld", (long long)f->saturated, (long long)f->compared);
         if (f->time_ns > 0) fprintf(out, " %.3g ms", f->time_ns * 1e-6);
         fputc('\n', out);
     }
+    const mp_stage_figures *model = &v->end_to_end;
+    if (model->quant_bound > 0)
+        fprintf(out,
+                "        model    max-abs=%s err/bound=%s row-rms=%s; quantising explains errors to %s\n",
+                scientific(model->max_abs).text, plain(model->max_ratio, 3).text,
+                scientific(model->max_row_rms).text, scientific(model->quant_bound).text);
     if (v->config[0]) {
         fputs("        tiles ", out);
         put_text(out, v->config);

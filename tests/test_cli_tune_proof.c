@@ -11,13 +11,14 @@
 #define HOST " --subject host --with 'K=64 topk=2'"
 
 static void write_tables(void) {
-    static const char *const folders[] = {"old", "new", "fp8", "wrong"};
+    static const char *const folders[] = {"old", "new", "int4", "wrong"};
     for (size_t i = 0; i < 4; i++) mkdir(folders[i], 0777);
     write_file("old/" NAME, "{\"1\": " TILE(16, 32, FULL) ", \"16\": " TILE(16, 64, FULL) "}\n");
     write_file("new/" NAME, "{\"1\": " TILE(16, 32, FULL) ", \"16\": " TILE(32, 64, FULL) "}\n");
     write_file("new/" H100,
                "{\"1\": " TILE(16, 32, FULL) ", \"16\": " TILE(256, 256, ", \"num_warps\": 1") "}\n");
-    write_file("fp8/E=4,N=32,device_name=Nobodys,dtype=fp8_w8a8.json", "{\"1\": " TILE(16, 32, FULL) "}\n");
+    write_file("int4/E=4,N=32,device_name=Nobodys,dtype=int4_w4a16.json",
+               "{\"1\": " TILE(16, 32, FULL) "}\n");
 }
 
 static void a_file_is_verified(void **state) {
@@ -41,7 +42,7 @@ static void a_file_is_verified(void **state) {
     expect("moeparity tune verify new/" NAME " --static", 0, "only what needs no GPU was asked for", "");
     expect("moeparity tune verify new/" NAME HOST " --most 9", 0, "left out, and not proven: 2 larger", "");
     expect("moeparity tune verify new/" NAME " --dry-run", 0, "row 1: M=17 E=4 topk=4 K=2048 N=32", "");
-    expect("moeparity tune verify fp8/*.json", 77, "nothing was run: no case here has fp8_w8a8", "");
+    expect("moeparity tune verify int4/*.json", 77, "nothing was run: no case here has int4_w4a16", "");
     expect("moeparity tune verify new/" NAME " --subject 'worker:false' --with 'K=64 topk=2'", 3, "",
            "moeparity: ");
 }
@@ -121,7 +122,7 @@ static void files_differ(void **state) {
     assert_non_null(strstr(out, "3 batch sizes: 3 proven"));
     expect("moeparity tune diff old/" NAME " new/" NAME " --dry-run", 0, "M=17", "");
     expect("moeparity tune diff old/" NAME " old/" NAME, 0, "every M has the tiles that it had", "");
-    expect("moeparity tune diff old/" NAME " fp8/*.json", 2, "", "tables of different kernels");
+    expect("moeparity tune diff old/" NAME " int4/*.json", 2, "", "tables of different kernels");
     /* what changes lies above: no launch is no proof */
     expect("moeparity tune diff old/" NAME " new/" NAME HOST " --most 2", 77, "0 batch sizes: 0 proven", "");
     /* the tile is the same, and the kernel another */

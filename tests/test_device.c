@@ -287,8 +287,8 @@ static void hooks_run_between_the_stages_of_the_runner_and_nowhere_else(void **s
     }
 }
 
-/* With adapters the hooks of a new handle run behind what LoRA adds; others have no tensor that shows what they
- * would add. */
+/* With adapters the hooks of a new handle run behind what LoRA adds; others have no tensor that shows what
+ * they would add. */
 static void adapters_leave_no_room_for_other_hooks(void **state) {
     (void)state;
     mp_error err = {0};
@@ -311,8 +311,8 @@ static void adapters_leave_no_room_for_other_hooks(void **state) {
     }
 }
 
-/* Kernels write the rows that have an adapter, and here nothing: of a shrink all others are zeros, of an expand
- * what it adds to. */
+/* Kernels write the rows that have an adapter, and here nothing: of a shrink all others are zeros, of an
+ * expand what it adds to. */
 static void rows_without_an_adapter_are_there_before_the_kernels(void **state) {
     (void)state;
     static const struct {

@@ -138,15 +138,17 @@ static void every_predicted_sum_is_found(void **state) {
     (void)state;
     static const char *const fma[][2] = {{"gate_up.accumulator", "fma-ascending"},
                                          {"down.accumulator", "fma-ascending"}};
+    static const char *const permuted[][2] = {{"gate_up.k_order", "permuted"}, {"down.k_order", "permuted"}};
     static const struct {
         const char *preset;
-        int fields;
+        const char *const (*fields)[2];
         const char *name, *keys;
-    } sums[] = {{"sm_90", 0, "sm_90 tensor core", "sm_90"},
-                {"sm_80", 0, "sm_80 tensor core", "sm_80"},
-                {"sm_90", 2, "float32 fma, k ascending", "gate_up.accumulator=fma-ascending"}};
+    } sums[] = {{"sm_90", NULL, "sm_90 tensor core, sm_100 tensor core", "sm_90"},
+                {"sm_80", NULL, "sm_80 tensor core", "sm_80"},
+                {"sm_90", fma, "float32 fma, k ascending", "gate_up.accumulator=fma-ascending"},
+                {"sm_90", permuted, "sm_90 tensor core, k permuted", "gate_up.k_order=permuted"}};
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) {
-        mp_subject subject = keeping(sums[i].preset, fma, sums[i].fields);
+        mp_subject subject = keeping(sums[i].preset, sums[i].fields, sums[i].fields ? 2 : 0);
         json_t *report = infer(&subject, (const char *const[]){SMALL, SMALL "seed=1", NULL}, GEMMS);
         expect_best(report, "gate_up", "arithmetic", "sum", sums[i].name);
         expect_best(report, "down", "arithmetic", "sum", sums[i].name);

@@ -408,6 +408,10 @@ static void a_long_dot_is_a_chain(void **state) {
     }
 }
 
+static uint32_t as_fp16(mp_tc_input input, uint32_t code) {
+    return (uint32_t)mp_encode_code(MP_FP16, operand(input, code));
+}
+
 /* fp8 mma.sync on sm_90, built by hand from fp16 steps. */
 static void fp8_mma_is_two_fp16_steps(void **state) {
     (void)state;
@@ -421,8 +425,8 @@ static void fp8_mma_is_two_fp16_steps(void **state) {
             random_group(&fp8, trial % MODES, a, b, &c);
             for (int k = 0; k < 32; k++) {
                 const int half = k >> 1 & 1, at = k >> 2 << 1 | (k & 1);
-                x[half][at] = (uint32_t)mp_encode_code(MP_FP16, operand(input, a[k]));
-                y[half][at] = (uint32_t)mp_encode_code(MP_FP16, operand(input, b[k]));
+                x[half][at] = as_fp16(input, a[k]);
+                y[half][at] = as_fp16(input, b[k]);
             }
             const double d = mp_decode_code(
                 MP_FP32, mp_tc_dot_add(&fp16, x[1], y[1], mp_tc_dot_add(&fp16, x[0], y[0], 0)));
@@ -430,6 +434,82 @@ static void fp8_mma_is_two_fp16_steps(void **state) {
             const uint32_t expected = (uint32_t)mp_encode_code(MP_FP32, d + mp_decode_code(MP_FP32, c));
             assert_int_equal(mp_tc_dot_add(&fp8, a, b, c), expected);
         }
+    }
+}
+
+/* k permuted, built by hand from ordinary steps: of every 32 two passes, for each of which the terms are
+ * looked for; fp8 is fp16; what is missing at the end leaves its place empty. */
+static void permuted_terms_are_ordinary_steps(void **state) {
+    (void)state;
+    enum { MOST = 100 };
+    static const struct {
+        int sm;
+        mp_tc_input a, b, step;
+    } kinds[] = {{90, MP_TC_BF16, MP_TC_BF16, MP_TC_BF16}, {90, MP_TC_FP16, MP_TC_FP16, MP_TC_FP16},
+                 {90, MP_TC_E4M3, MP_TC_E4M3, MP_TC_FP16}, {90, MP_TC_E5M2, MP_TC_E4M3, MP_TC_FP16},
+                 {80, MP_TC_BF16, MP_TC_BF16, MP_TC_BF16}, {80, MP_TC_E4M3, MP_TC_E5M2, MP_TC_FP16}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        mp_tc_model step;
+        assert_true(mp_tc_find(kinds[i].sm, MP_TC_MMA, kinds[i].step, kinds[i].step, &step));
+        mp_tc_model permuted = step;
+        permuted.a = kinds[i].a;
+        permuted.b = kinds[i].b;
+        permuted.method = MP_TC_PERMUTED;
+        for (int trial = 0; trial < 4000; trial++) {
+            const int K = trial % (MOST + 1);
+            uint32_t a[MOST], b[MOST], c = random_code(MP_TC_TF32, MODERATE);
+            for (int k = 0; k < K; k++) {
+                a[k] = random_code(kinds[i].a, trial % MODES);
+                b[k] = random_code(kinds[i].b, trial % MODES);
+            }
+            const uint32_t got = mp_tc_dot(&permuted, K, a, b, c);
+            uint32_t x[MP_TC_MAX_GROUP], y[MP_TC_MAX_GROUP];
+            int taken = 0;
+            for (int first = 0; first < K; first += 32)
+                for (int pass = 0; pass < 2; pass++)
+                    for (int k = first; k < first + 32; k++) {
+                        if ((k >> 1 & 1) != pass) continue;
+                        const bool same = kinds[i].step == kinds[i].a;
+                        x[taken] = k >= K ? 0 : same ? a[k] : as_fp16(kinds[i].a, a[k]);
+                        y[taken] = k >= K ? 0 : same ? b[k] : as_fp16(kinds[i].b, b[k]);
+                        if (++taken < step.group) continue;
+                        c = mp_tc_dot_add(&step, x, y, c);
+                        taken = 0;
+                    }
+            if (got != c) fail_msg("kind %zu trial %d K=%d: %08X, expected %08X", i, trial, K, got, c);
+        }
+    }
+}
+
+/* By hand: an accumulator of 2^16, whose last bit is 2^-7, and a half of that at k = 32 and 34, a quarter at
+ * 48 and 50. Ascending, the two halves share a step and add one; the two quarters are cut. Permuted, a half
+ * and a quarter share a step, twice, and are cut. By pairs all of them are one and a half, which is halfway
+ * and goes to the even two. */
+static void three_orders_of_k_have_three_results(void **state) {
+    (void)state;
+    static const struct {
+        mp_tc_input input;
+        uint32_t large, small, smaller; /* 2^8, 2^-4, 2^-5 */
+    } kinds[] = {{MP_TC_E4M3, 0x78, 0x18, 0x10},
+                 {MP_TC_FP16, 0x5C00, 0x2C00, 0x2800},
+                 {MP_TC_BF16, 0x4380, 0x3D80, 0x3D00}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        uint32_t a[64] = {kinds[i].large}, b[64] = {kinds[i].large};
+        a[32] = a[34] = a[48] = a[50] = b[32] = b[34] = kinds[i].small;
+        b[48] = b[50] = kinds[i].smaller;
+        mp_tc_model m = {.a = kinds[i].input,
+                         .b = kinds[i].input,
+                         .group = 16,
+                         .fraction_bits = 25,
+                         .result_fraction_bits = 23,
+                         .zero_exponent = -133};
+        assert_int_equal(mp_tc_dot(&m, 64, a, b, 0), 0x47800001);
+        m.method = MP_TC_PERMUTED;
+        assert_int_equal(mp_tc_dot(&m, 64, a, b, 0), 0x47800000);
+        if (kinds[i].input != MP_TC_E4M3) continue;
+        m.method = MP_TC_THROUGH_FP16;
+        m.group = 32;
+        assert_int_equal(mp_tc_dot(&m, 64, a, b, 0), 0x47800002);
     }
 }
 
@@ -555,6 +635,8 @@ int main(void) {
         cmocka_unit_test(error_is_bounded),
         cmocka_unit_test(a_long_dot_is_a_chain),
         cmocka_unit_test(fp8_mma_is_two_fp16_steps),
+        cmocka_unit_test(permuted_terms_are_ordinary_steps),
+        cmocka_unit_test(three_orders_of_k_have_three_results),
         cmocka_unit_test(s8_is_exact_and_wraps),
         cmocka_unit_test(s8_saturates_step_by_step),
         cmocka_unit_test(parameters_of_every_architecture),

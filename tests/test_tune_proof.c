@@ -4,6 +4,7 @@
 #include "harness/tune/prove/changes.h"
 #include "harness/tune/prove/prove.h"
 #include "moeparity/worker.h"
+#include "ref/predict/predict.h"
 #include "tests/faults.h"
 
 #include <math.h>
@@ -328,6 +329,70 @@ static void the_honest_subject_is_proven(void **unused) {
     done(result, &info);
 }
 
+/* ---- arithmetic that depends on the tile ---- */
+
+/* Sums of a tile of K each, in the fp8 accumulator of a warp group, are added in float32, as published
+ * kernels do. */
+static mp_status describe_tiled(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
+    (void)s;
+    offer->contract = mp_host_contract(c);
+    const mp_status status = mp_config_resolve(c, NULL, &offer->config, err);
+    mp_gemm_contract *gemms[] = {&offer->contract.gate_up, &offer->contract.down};
+    for (int i = 0; i < 2; i++) {
+        gemms[i]->group = 32;
+        gemms[i]->fraction_bits = gemms[i]->result_fraction_bits = 13;
+        gemms[i]->k_order = MP_K_ASCENDING;
+        gemms[i]->promotion = (i ? &offer->config.down : &offer->config.up)->block_size_k;
+    }
+    return status;
+}
+
+static mp_status run_tiled(mp_subject *s, const mp_execution *e, mp_error *err) {
+    (void)s;
+    mp_prediction prediction = {.contract = &e->offer->contract, .stage_ns = e->stage_ns};
+    const mp_executor executor = mp_predict_executor(&prediction);
+    return mp_run_as_given(&executor, e->c, e->offer->config.up.block_size_m, e->t, err);
+}
+
+static mp_status open_tiled(const char *name, mp_subject *s, mp_error *err) {
+    (void)err;
+    *s = (mp_subject){.name = name, .describe = describe_tiled, .run = run_tiled};
+    return MP_OK;
+}
+
+/* Keys whose tiles of K differ have other bits, and none of them is wrong. */
+static void other_arithmetic_promises_no_bits(void **unused) {
+    (void)unused;
+    mp_tuned_entry entries[] = {{.key = 4, .tile = {16, 32, 128, 1, 4, 2}},
+                                {.key = 5, .tile = {16, 32, 64, 1, 4, 2}}};
+    const mp_tuned_file file = {.entries = entries, .count = COUNT(entries)};
+    char path[192];
+    snprintf(path, sizeof path, "%s/E=4,N=128,device_name=Nobodys,dtype=fp8_w8a8,block_shape=[128, 128].json",
+             folder);
+    write_table(path, &file);
+    for (int each = 0; each < 2; each++) {
+        mp_run_info info;
+        mp_error err = {0};
+        mp_tune_result *result = calloc(1, sizeof *result);
+        assert_non_null(result);
+        mp_run_info_init(&info);
+        const mp_tune_request request = {
+            .path = path,
+            .with = "K=256 topk=2",
+            .choice = {.each = each},
+            .suite = {.settings = {.subject = "tiled"}, .in_process = true, .open_subject = open_tiled}};
+        if (mp_tune_prove(&request, result, &info, &err) != MP_OK) fail_msg("%s", err.text);
+        const mp_tune_tally tally = mp_tune_count(result);
+        assert_int_equal(tally.refuted, 0);
+        assert_int_equal(launch_at(result, 6)->proof, MP_PROVEN);
+        assert_int_equal(launch_at(result, 5)->proof, MP_PROVEN);
+        const mp_launch *four = launch_at(result, 4);
+        assert_int_equal(four->proof, each ? MP_PROVEN : MP_UNPROVEN);
+        assert_non_null(strstr(four->reason, each ? "judged by itself" : "and has others"));
+        done(result, &info);
+    }
+}
+
 /* ---- times ---- */
 
 /* Conover, Practical Nonparametric Statistics, table of ranks for a 95 % interval of the median. */
@@ -387,6 +452,7 @@ int main(void) {
         cmocka_unit_test(a_guard_zone_is_its_launchs),
         cmocka_unit_test(a_launch_that_dies_is_named),
         cmocka_unit_test(nothing_is_learnt_from_what_is_wrong),
+        cmocka_unit_test(other_arithmetic_promises_no_bits),
         cmocka_unit_test(ranks_are_those_of_the_table),
         cmocka_unit_test(a_key_loses_by_its_interval),
     };

@@ -90,7 +90,8 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
     if (status == MP_OK && again && found->differing == 0)
         status = run_once(s, subject, variant, offer, in, MP_POISON_A, f->text, found, &hidden, &why);
     if (status == MP_OK) {
-        f->required = f->required && mp_contract_deterministic(&offer->contract, variant);
+        f->required = f->required && mp_contract_deterministic(&offer->contract, variant) &&
+                      mp_contract_same_gemms(&s->offer.contract, &offer->contract);
         f->compared = found->compared;
         f->differing = found->differing;
         f->max_abs = found->max_abs;

@@ -23,8 +23,8 @@ static clause clause_of(const char *text, const char *begin) {
     return (clause){"", 0};
 }
 
-/* What a text says of a stage's arithmetic: of a stage that has no clause all of it. Both GEMMs share a clause
- * where they are alike. */
+/* What a text says of a stage's arithmetic: of a stage that has no clause all of it. Both GEMMs share a
+ * clause where they are alike. */
 static clause arithmetic_of(const char *text, mp_stage stage) {
     static const char *const begin[MP_STAGE_COUNT] = {[MP_ALIGN] = "align: ",
                                                       [MP_GATE_UP] = "gate_up: ",

@@ -56,6 +56,23 @@ static void add_contract(mp_sum_rules *r, const char *name, const mp_contract *c
     snprintf(added->keys, sizeof added->keys, "%s", keys);
 }
 
+/* The steps of an architecture's mma.sync with these operands, k in this order. */
+static void add_steps(mp_sum_rules *r, const char *name, int sm, mp_tc_input operands, mp_k_order order,
+                      const mp_case *c, mp_stage stage) {
+    mp_tc_model model;
+    mp_contract contract = mp_contract_weakest();
+    const char *why;
+    if (!mp_tc_find(sm, MP_TC_MMA, operands, operands, &model)) return;
+    *gemm_of(&contract, stage) = (mp_gemm_contract){.accumulator = MP_ACC_TENSOR_CORE,
+                                                    .group = model.group,
+                                                    .fraction_bits = model.fraction_bits,
+                                                    .result_fraction_bits = model.result_fraction_bits,
+                                                    .zero_exponent = model.zero_exponent,
+                                                    .k_order = order,
+                                                    .split_k = 1};
+    if (mp_predictable(&contract, c, stage, &why)) add_contract(r, name, &contract, stage);
+}
+
 /* The tensor cores by their architectures' names, then every accumulator that is predicted. */
 static void add_whole_sums(mp_sum_rules *r, const mp_case *c, mp_stage stage) {
     static const char *const presets[] = {"sm_90", "sm_100", "sm_120", "sm_80", "sm_86", "sm_89"};
@@ -69,23 +86,10 @@ static void add_whole_sums(mp_sum_rules *r, const mp_case *c, mp_stage stage) {
         if (core && mp_predictable(&contract, c, stage, &why)) add_contract(r, name, &contract, stage);
     }
     if (mp_case_dtype(c, MP_W1) == MP_FP32) { /* the same instructions with float32 operands cut to tf32 */
-        static const int architectures[] = {90, 80};
-        for (int i = 0; i < 2; i++) {
-            char name[64];
-            mp_tc_model model;
-            if (!mp_tc_find(architectures[i], MP_TC_MMA, MP_TC_TF32, MP_TC_TF32, &model)) continue;
-            contract = mp_contract_weakest();
-            *gemm_of(&contract, stage) =
-                (mp_gemm_contract){.accumulator = MP_ACC_TENSOR_CORE,
-                                   .group = model.group,
-                                   .fraction_bits = model.fraction_bits,
-                                   .result_fraction_bits = model.result_fraction_bits,
-                                   .zero_exponent = model.zero_exponent,
-                                   .split_k = 1};
-            snprintf(name, sizeof name, "sm_%d tensor core, tf32", architectures[i]);
-            add_contract(r, name, &contract, stage);
-        }
+        add_steps(r, "sm_90 tensor core, tf32", 90, MP_TC_TF32, MP_K_ASCENDING, c, stage);
+        add_steps(r, "sm_80 tensor core, tf32", 80, MP_TC_TF32, MP_K_ASCENDING, c, stage);
     }
+    add_steps(r, "sm_90 tensor core, k permuted", 90, MP_TC_FP16, MP_K_PERMUTED, c, stage);
     for (int a = 0; a < MP_ACC_COUNT; a++) {
         char field[64], value[64], name[80];
         contract = mp_contract_weakest();

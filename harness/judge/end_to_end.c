@@ -1,8 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The final output against float64 from the inputs. Each stage's own figures do not add up to this one. */
+/* The final output against float64 from the inputs. Each stage's own figures do not add up to this one.
+ *
+ * Float64 quantises no activation. Where the case does, a bound of the difference is composed from stage to
+ * stage (judge_span.c), all of them one span from the inputs on:
+ *
+ *   quant_x    a code stands for a number within q(x) = mp_quant_error of x, at the scale that was used;
+ *   gate_up    a sum over k of numbers that are off by q(x_k) is off by at most sum q(x_k) |w_k|, and the
+ *              accumulation by its own bound of the magnitudes there are;
+ *   act        the worst that the activation makes of gate and up within these radii;
+ *   quant_act  a number v within r of its float64 value becomes one within r + q(|v| + r): q grows with |v|;
+ *   down, combine  as gate_up; and each store of a tensor adds its rounding.
+ *
+ * A right subject is never beyond it: max_ratio is at most 1. With every accumulation and store exact,
+ * quantising activations alone is left: quant_bound. Scales are those that the subject shows, which quant_x
+ * and quant_act are judged by; of scales that it does not show, the largest possible. Errors of many terms
+ * never all have their worst sign: max_ratio of a right subject is far below 1, a hundredth is usual. */
 #include "harness/judge/judge.h"
-#include "harness/judge/judge_stage.h"
+#include "harness/judge/span.h"
 #include "harness/progress.h"
+#include "cases/scheme.h"
 #include "ref/pipeline.h"
 
 #include <math.h>
@@ -58,6 +74,80 @@ static mp_status measure(const mp_judgement *j, mp_error *err) {
     return status;
 }
 
+/* ---- the bound of what quantises activations ---- */
+
+typedef void bound_take(mp_stage_figures *f, double got, double half, double value, double sure, int64_t at);
+
+typedef struct bounded {
+    mp_stage_figures *f;
+    bound_take *take;
+} bounded;
+
+/* Elements without a finite bound are left out. */
+static void take_slab(void *ctx, mp_span *span, const mp_balls *out, int64_t first_row) {
+    const bounded *b = ctx;
+    const mp_tensor *got = &span->j->t[MP_OUT];
+    const int32_t *ids = span->j->t[MP_TOPK_IDS].data;
+    const bool slots = mp_stage_rows_are_slots(span->last),
+               rounded = mp_store_rounds(span->j->contract, got->dtype);
+    for (int64_t r = 0; r < out->rows; r++)
+        for (int64_t k = 0; k < out->width && !(slots && ids[first_row + r] < 0); k++) {
+            const int64_t i = r * out->width + k, at = (first_row + r) * out->width + k;
+            const double value = *mp_ball_at(&out->value, i), sure = *mp_ball_at(&out->sure, i);
+            const double reach = fabs(value) + sure,
+                         half = rounded && isfinite(reach) ? mp_half_ulp(got->dtype, reach) : 0;
+            if (!(reach + half <= mp_dtype_format(got->dtype)->max_finite)) continue; /* Inf may be right */
+            b->take(b->f, mp_decode(got->dtype, got->data, at), half, value, sure, at);
+        }
+}
+
+static void take_ratio(mp_stage_figures *f, double got, double half, double value, double sure, int64_t at) {
+    const double bound = sure + half, error = fabs(got - value), ratio = error == 0 ? 0 : error / bound;
+    if (!(error <= bound)) f->failed++;
+    if (isnan(f->max_ratio) || (f->worst_index >= 0 && ratio <= f->max_ratio)) return;
+    f->max_ratio = ratio;
+    f->worst_index = at;
+    f->worst_value = got;
+    f->worst_expected = value;
+    f->worst_bound = bound;
+}
+
+static void take_largest(mp_stage_figures *f, double got, double half, double value, double sure,
+                         int64_t at) {
+    (void)got, (void)half, (void)value, (void)at;
+    f->quant_bound = fmax(f->quant_bound, sure);
+}
+
+static mp_status compose(const mp_judgement *j, bool exact, bounded *to, mp_error *err) {
+    mp_stage last = MP_COMBINE;
+    while (!mp_case_has_stage(j->c, last)) last--;
+    mp_span span = {.shown_scales = true, .exact_stores = exact};
+    return mp_span_propagate(&span, j, MP_ALL_STAGES, last, mp_tensor_count(&j->t[MP_OUT]), take_slab, to,
+                             err);
+}
+
+/* The same arithmetic, of real numbers but for the quantisers. */
+static mp_contract exact_but_for_codes(const mp_contract *contract) {
+    mp_contract exact = *contract;
+    exact.gate_up = exact.down = exact.shrink = exact.expand =
+        (mp_gemm_contract){.accumulator = MP_ACC_FLOAT64, .split_k = 1, .scaling = contract->down.scaling};
+    exact.float64_steps = true;
+    exact.act_function = MP_ACT_IEEE;
+    exact.act_rounding = MP_ACT_ONE_ROUNDING;
+    exact.combine = MP_COMBINE_SCALE_THEN_ROUND;
+    return exact;
+}
+
+static mp_status bound_by_quantisers(const mp_judgement *j, mp_error *err) {
+    mp_stage_figures *f = &j->v->end_to_end;
+    const mp_contract contract = exact_but_for_codes(j->contract);
+    mp_judgement exact = *j;
+    exact.contract = &contract;
+    mp_status status = compose(j, false, &(bounded){f, take_ratio}, err);
+    if (status == MP_OK) status = compose(&exact, true, &(bounded){f, take_largest}, err);
+    return status;
+}
+
 mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
                                 const mp_trace *trace, mp_engine engine, mp_verdict *v, mp_error *err) {
     mp_judgement j;
@@ -66,6 +156,8 @@ mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, c
     if (status == MP_OK && !mp_judgement_lacks(&j, MP_ALL_STAGES) && mp_judgement_lost_slots(&j) == 0) {
         mp_progress("", "judge");
         status = measure(&j, err);
+        if (status == MP_OK && c->M > 0 && mp_scheme_of(c)->quantises_activations)
+            status = bound_by_quantisers(&j, err);
     }
     mp_judgement_close(&j);
     return status;

@@ -144,6 +144,10 @@ static mp_status compare_one(bits_judge *b, const mp_judgement *j, mp_stage firs
     where.tensor = mp_tensor_name(id);
     where.dtype = j->t[id].dtype;
     where.width = mp_tensor_row_length(&j->t[id]);
+    if (mp_tensors[id].rows == MP_ROWS_CHUNK) { /* a scale that all rows share */
+        where.rows = mp_tensor_rows(&j->t[id]);
+        where.topk_ids = NULL;
+    }
     mp_status status = result ? mp_stage_picture(j, &where, &picture, err) : MP_OK;
     if (status == MP_OK) status = compare(j, &where, id, predicted, false, picture, &d, err);
     if (status == MP_OK) {

@@ -354,10 +354,10 @@ static double largest_ball(const mp_balls *b) {
 }
 
 /* At least the sum of |scale_a * scale_w| over the blocks of k of any result: the largest scales there
- * are; of an `a` that is not seen, scale_a. */
+ * are; scale_a: of codes of `a` that are not seen, or 0. */
 static double largest_scales(const mp_gemm_problem *p, int64_t block, double scale_a) {
     if (block == 0) return 0;
-    if (p->a.scale) scale_a = largest_magnitude(p->a.scale, NULL);
+    if (p->a.scale && scale_a == 0) scale_a = largest_magnitude(p->a.scale, NULL);
     const double scale_w = largest_magnitude(p->w.scale, NULL);
     return ceil((double)p->w.codes->dim[2] / (double)block) * (scale_a > 0 ? scale_a : 1) * scale_w;
 }
@@ -377,7 +377,10 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
     const double largest_a = coded ? mp_dtype_format(mp_quantiser_codes(s->quantiser))->max_finite : reach;
     sums->bound = accumulation_bound(c, mp_stage_gemm_contract(j->j->contract, stage), p,
                                      fmax(largest_a, j->largest_w[stage]));
-    const double scales = largest_scales(p, scaled_block(c, p), coded ? reach / largest_a : 0);
+    /* Scales are made of numbers within reach: of the largest, twice that where they are powers of two, or a
+     * floor. Those of rows that nobody reads may be there and be anything. */
+    const double made = coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) : 0,
+                 scales = largest_scales(p, scaled_block(c, p), made);
     if (scales > 0) sums->bound.abs += sums->bound.per_scale * scales;
     mp_status status = mp_balls_create(&sums->acc, p->slots, width, false, err);
     sums->mass = g.mass = calloc((size_t)(p->slots * width), sizeof *g.mass);

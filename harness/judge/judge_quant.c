@@ -18,6 +18,7 @@ typedef struct strangers {
 typedef struct quant_judge {
     mp_stage_judge s;
     bool any; /* the contract names no quantiser */
+    int64_t saturated;
     strangers codes, scales;
 } quant_judge;
 
@@ -78,6 +79,17 @@ static void measure_codes(const quant_judge *g, const mp_quant_pass *p, const mp
     }
 }
 
+/* int8 has one code more below zero than above: both ends count. */
+static void count_saturated(quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at) {
+    const double largest = mp_dtype_format(p->codes->dtype)->max_finite;
+    int64_t count = 0;
+    for (int64_t k = 0; k < at->n; k++)
+        count +=
+            fabs(mp_decode(p->codes->dtype, p->codes->data, at->row * g->s.width + at->first + k)) >= largest;
+#pragma omp atomic
+    g->saturated += count;
+}
+
 static void judge_part(void *ctx, const mp_quant_pass *p, const mp_quant_span *at) {
     quant_judge *g = ctx;
     const double scale =
@@ -87,6 +99,7 @@ static void judge_part(void *ctx, const mp_quant_pass *p, const mp_quant_span *a
     mp_stage_judge_part(&g->s, &part);
     if (p->scale) judge_scale(g, p, at, scale);
     if (!g->any) judge_codes(g, p, at, factor);
+    count_saturated(g, p, at);
     measure_codes(g, p, at, mp_quant_step_of(p, scale), factor, &part);
     mp_stage_judge_merge(&g->s, &part);
 }
@@ -118,6 +131,7 @@ static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *er
     tell(&g, &g.scales, "scale");
     tell(&g, &g.codes, "code");
     mp_stage_judge_finish(&g.s);
+    j->v->stage[stage].saturated = g.saturated;
     const int64_t strange = g.scales.count + g.codes.count;
     if (strange > 0) { /* off by something, where nothing is allowed */
         j->v->stage[stage].failed += strange;
@@ -176,6 +190,32 @@ static double largest_scale(const mp_quant_pass *p, const mp_balls *in, int64_t 
     return fmax(2 * amax / mp_dtype_format(p->codes->dtype)->max_finite, 1 / (448 * 512.0)) * (1 + 0x1p-21);
 }
 
+/* The scale that the subject shows of the numbers of slot t of the slab around `column`; NaN: none. */
+static double shown_scale(const mp_span *j, const mp_quant_pass *p, mp_stage stage, int64_t t,
+                          int64_t column) {
+    const mp_tensor *scale = mp_codes_scale(j->j->c, j->j->t, stage);
+    const int64_t slot = j->first_token * j->part.topk + t,
+                  row = stage == MP_QUANT_X ? j->j->map.x_row[slot] : j->j->map.cache_row[slot];
+    if (!j->shown_scales || !scale->data || row < 0) return (double)NAN;
+    return mp_decode(scale->dtype, scale->data,
+                     mp_tensor_count(scale) == 1 ? 0 : row * mp_tensor_row_length(scale) + column / p->group);
+}
+
+/* A number v within `sure` of x, quantised by the scheme's own quantiser with a scale that is known: its code
+ * stands for one within mp_quant_error of v, which grows with |v|, and |v| <= |x| + sure. */
+static void quantise_by_scale(const mp_quant_pass *p, const mp_balls *in, mp_balls *out, int64_t first,
+                              int64_t n, double scale) {
+    const mp_quant_range factor = mp_quant_factors(&p->q, &mp_quant_unit_empty, scale);
+    for (int64_t i = first; i < first + n; i++) {
+        const double x = *mp_ball_at(&in->value, i), sure = in->exact ? 0 : *mp_ball_at(&in->sure, i),
+                     code = mp_quant_error(&p->q, factor, mp_quant_step_of(p, scale), 0, fabs(x) + sure);
+        *mp_ball_at(&out->value, i) = x;
+        *mp_ball_at(&out->sure, i) = sure + code;
+        *mp_ball_at(&out->det, i) = (in->exact ? 0 : *mp_ball_at(&in->det, i)) + code;
+        *mp_ball_at(&out->random, i) = in->exact ? 0 : *mp_ball_at(&in->random, i);
+    }
+}
+
 /* Of no rows but these: a scale of all rows is not known of a slab. */
 static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out,
                            mp_error *err) {
@@ -184,6 +224,7 @@ static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in,
     mp_quant_pass p = mp_quant_pass_of(&call, stage, mp_scheme_of(&j->part)->quantiser);
     const int64_t width = in->width, group = p.group;
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
+    const bool own = j->j->contract->quantiser == (int)mp_scheme_of(&j->part)->quantiser;
     const mp_status status = mp_balls_create(out, in->rows, width, false, err);
     p.codes = &codes;
 #pragma omp parallel for schedule(static)
@@ -191,10 +232,15 @@ static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in,
         for (int64_t g = 0; g < width && ids[t] >= 0; g += group) {
             const int64_t n = width - g < group ? width - g : group, at = t * width + g;
             const bool given = !mp_scheme_of(&j->part)->made, unknown = mp_codes_share_a_scale(&j->part);
-            quantise_group(&p, in, out, at, n,
-                           unknown ? (double)INFINITY
-                           : given ? (double)p.q.given
-                                   : largest_scale(&p, in, at, n));
+            const double shown = shown_scale(j, &p, stage, t, g);
+            if (own && isfinite(shown))
+                quantise_by_scale(&p, in, out, at, n, shown);
+            else
+                quantise_group(&p, in, out, at, n,
+                               isfinite(shown) && p.q.given == 0 ? shown
+                               : unknown                         ? (double)INFINITY
+                               : given                           ? (double)p.q.given
+                                                                 : largest_scale(&p, in, at, n));
         }
     return status;
 }

@@ -55,7 +55,7 @@ void mp_balls_destroy(mp_balls *b) {
 
 void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random) {
-    const bool rounds = stage != j->last && mp_store_rounds(j->j->contract, dtype);
+    const bool rounds = stage != j->last && !j->exact_stores && mp_store_rounds(j->j->contract, dtype);
     if (isinf(value) && stage != j->last && mp_store_overflow(j->j->contract, dtype) != MP_OVERFLOW_INF) {
         value = copysign(mp_dtype_format(dtype)->max_finite, value); /* or Inf: nothing is known */
         sure = (double)INFINITY;
@@ -170,6 +170,7 @@ static mp_status propagate_slab(mp_span *j, int64_t first, int64_t count, mp_spa
     const mp_judgement *judgement = j->j;
     const mp_case *c = judgement->c;
     mp_balls left[MP_TENSOR_COUNT] = {0};
+    j->first_token = first;
     j->part = *c;
     j->part.M = count;
     j->part.layout = MP_ROUTE;

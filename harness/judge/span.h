@@ -28,6 +28,9 @@ typedef struct mp_span {
     mp_stage first, last;
     mp_stage_set stages; /* between them, of the span */
     double lambda;
+    bool shown_scales; /* codes are of the scales that the subject shows, which are judged elsewhere */
+    bool exact_stores; /* nothing is rounded where it is stored */
+    int64_t first_token;
     mp_case part; /* the tokens of the slab */
     mp_tensor t[MP_TENSOR_COUNT];
     mp_slot_map map;                  /* route order: nobody sees these rows */

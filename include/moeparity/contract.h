@@ -32,11 +32,18 @@ extern "C" {
     VALUE(MP_ACC_ANY, "any", "any fp32 order or tensor core")
 typedef enum mp_accumulator { MP_ACCUMULATORS(MP_VALUE_OF) MP_ACC_COUNT } mp_accumulator;
 
-/* Which terms share a step of a tensor core: neighbours, or those of equal k mod 4 div 2 in every 32
- * (mma.sync with fp8 operands on sm_90). */
+/* In which order a tensor core takes the terms of k. In every 32 neighbours BY_PAIRS and PERMUTED take those
+ * with k mod 4 in {0,1} first, then those in {2,3}; fp8 numbers are fp16 numbers to both.
+ *   ASCENDING  neighbours share a step
+ *   BY_PAIRS   every 32 are summed from zero and added by an IEEE addition: mma.sync with fp8 operands on
+ *              sm_90
+ *   PERMUTED   steps and accumulator of ASCENDING, over terms in that order; what is missing of the last 32
+ *              is zeros, where it stands. For Triton's small tiles, which go to mma.sync, where it converts
+ *              operands of 8 bits or fewer to 16: that is how its registers hold four neighbours */
 #define MP_K_ORDERS(VALUE)             \
     VALUE(MP_K_ASCENDING, "ascending") \
-    VALUE(MP_K_BY_PAIRS, "by-pairs")
+    VALUE(MP_K_BY_PAIRS, "by-pairs")   \
+    VALUE(MP_K_PERMUTED, "permuted")
 typedef enum mp_k_order { MP_K_ORDERS(MP_VALUE_OF) MP_K_ORDER_COUNT } mp_k_order;
 
 /* How a sum of products of codes meets the scales a of activations and w of weights; by itself, or where
@@ -70,7 +77,8 @@ typedef enum mp_scaling { MP_SCALINGS(MP_VALUE_OF) MP_SCALING_COUNT } mp_scaling
  *      accumulator of the next step.
  * NaN, 0*Inf and Inf-Inf give the NaN 7FFFFFFF. With MP_K_BY_PAIRS a group is two such steps of group/2
  * terms, from zero: those with k mod 4 in {0,1}, then those in {2,3}; an IEEE float32 addition adds their
- * result to the accumulator. For bf16 and fp16 sm_90 has L = 16, F = 25, R = 23 and zero_exponent = -133. */
+ * result to the accumulator. With MP_K_PERMUTED a group is one step as told, of fp8 too one of fp16. For bf16
+ * and fp16 sm_90 has L = 16, F = 25, R = 23 and zero_exponent = -133. */
 typedef struct mp_gemm_contract {
     mp_accumulator accumulator;
     int group, fraction_bits, result_fraction_bits, zero_exponent; /* of TENSOR_CORE */
@@ -271,6 +279,9 @@ bool mp_contract_fuses_act(const mp_contract *contract, const mp_case *c);
  * stage but align, whose slots lie elsewhere in every batch. */
 bool mp_contract_deterministic(const mp_contract *contract, const mp_case *c);
 bool mp_contract_batch_invariant(const mp_contract *contract, const mp_case *c);
+/* Whether both sum in one order, with the same roundings, in gate_up and down: a subject whose arithmetic
+ * depends on its tile says another one for another tile, and then promises no bits of the first. */
+bool mp_contract_same_gemms(const mp_contract *a, const mp_contract *b);
 
 #ifdef __cplusplus
 }

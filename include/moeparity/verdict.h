@@ -80,6 +80,11 @@ typedef struct mp_stage_figures {
     int64_t worst_index;        /* flat index in it of max_ratio; negative: none */
     double worst_value, worst_expected, worst_bound;
     double time_ns; /* the subject's own stage time; 0 when not measured */
+    /* Of quant_x and quant_act: codes that are the largest of their sign. A made scale has one such code at
+     * least in what shares it, and far more of them say that a given one clips. */
+    int64_t saturated;
+    double quant_bound; /* end_to_end alone: the largest error that quantising activations explains; 0: none
+                           are, or no bound is known */
     int64_t
         predicted; /* elements whose bits were predicted from the subject's own input of the stage; 0: none */
     int64_t mispredicted; /* of them, elements with other bits */
@@ -120,7 +125,9 @@ typedef struct mp_verdict {
     mp_stage_figures stage[MP_STAGE_COUNT];
     mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits:
                                     reported, not judged. compared is 0 where float64 was not computed; in a
-                                    verification of a golden max_abs and max_row_rms are NaN then */
+                                    verification of a golden max_abs and max_row_rms are NaN then. Where
+                                    activations are quantised max_ratio and worst_... are of the bound that
+                                    quantiser, accumulations and roundings compose to */
     bool pictured;               /* asks the judge for pictures: no part of a report */
     mp_picture *picture[MP_STAGE_COUNT]; /* its own; NULL: none of this stage */
     mp_check_result check[MP_CHECK_COUNT];

@@ -4,9 +4,9 @@
 // -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES: the tile. -DDTYPE: of bias and out, and of a and w
 // where -DA_DTYPE and -DW_DTYPE do not say that these are codes of another format. -DALIGNED=1: rows of a and
 // w begin on 16-byte boundaries and are whole chunks, so that tiles are copied by cp.async; 0: byte by byte.
-// -DATOMIC=1: results are added to `out` instead of stored, in the order in which blocks arrive. -DADAPTERS=1:
-// slots are sorted, and weights are there, for each LoRA adapter; with -DADDS=1 results, once rounded, are added
-// to what `out` holds.
+// -DATOMIC=1: results are added to `out` instead of stored, in the order in which blocks arrive.
+// -DADAPTERS=1: slots are sorted, and weights are there, for each LoRA adapter; with -DADDS=1 results, once
+// rounded, are added to what `out` holds.
 //
 // Which rows a block has, the order of blocks, the copies to shared memory ahead of their use and the
 // epilogue are the same for every kind of GEMM: they are in this file and in gemm_entry.cuh. How a warp

@@ -23,9 +23,9 @@ typedef struct mp_ids_params {
 } mp_ids_params;
 
 /* align.cu. A key is an expert id + 1, so that filtered slots (id -1) sort first; there are keys =
- * num_experts + 1 of them in each of `lists` lists: one of all slots, or one of each LoRA adapter, where a slot is
- * in its token's list, if that adapter is enabled and the slot not filtered, else in none. The slots are cut into
- * `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
+ * num_experts + 1 of them in each of `lists` lists: one of all slots, or one of each LoRA adapter, where a
+ * slot is in its token's list, if that adapter is enabled and the slot not filtered, else in none. The slots
+ * are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
 typedef struct mp_align_params {
     mp_ids_params ids;
     MP_DEVICE_POINTER(int) counts; /* [lists, keys, segments] scratch, zero at the start */
@@ -48,8 +48,8 @@ typedef struct mp_align_params {
  * Strides are in elements: from a row of a, and of out, to the next.
  *
  * Kernels of adapters (-DADAPTERS) have a list of sorted slots for each adapter, and weights that lie w_list
- * elements behind those of the one before. With -DADDS, results are added to out, column n of which is element
- * n * out_step of a row.
+ * elements behind those of the one before. With -DADDS, results are added to out, column n of which is
+ * element n * out_step of a row.
  *
  * Kernels of codes (-DW_SCALE) have what follows out_step, too. A group is so many codes of a row as have one
  * scale, column and group are counted from 0:
@@ -85,8 +85,9 @@ typedef struct mp_gemm_params {
 } mp_gemm_params;
 
 /* Rows of a cache, and which of them hold no slot that goes to an expert. Rows are slots; in sorted layout
- * (sorted_token_ids is there) positions, whose experts are expert_ids [row / block_size_m] of align, and whose
- * padding holds none; with masked_m (masked layout) max_m rows an expert, of which its count hold one. */
+ * (sorted_token_ids is there) positions, whose experts are expert_ids [row / block_size_m] of align, and
+ * whose padding holds none; with masked_m (masked layout) max_m rows an expert, of which its count hold one.
+ * */
 typedef struct mp_rows_params {
     mp_ids_params ids;
     MP_DEVICE_POINTER(const int) expert_ids;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // Numbers become codes and scales, by the formulas of ref/predict/quantise_f32.h. -DDTYPE: of the numbers;
-// -DCODES: of the codes, e4m3 or int8; -DSCALE: of the scales, fp32, or ue8m0 of e4m3 codes. -DFLOOR=1: scales
-// have a least value, which mxfp8's have not. -DLAYOUT (as mp_layout; -1: rows are tokens).
+// -DCODES: of the codes, e4m3 or int8; -DSCALE: of the scales, fp32, or ue8m0 of e4m3 codes. -DFLOOR=1:
+// scales have a least value, which mxfp8's have not. -DLAYOUT (as mp_layout; -1: rows are tokens).
 //
 // quantise: a warp for each run of numbers that share a scale. Where all rows share one: amax, then
 // scale_of_amax, then codes; codes alone where the scale is given.

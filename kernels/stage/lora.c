@@ -6,7 +6,7 @@
 #include "cases/graph_tables.h"
 #include "kernels/stage/stage.h"
 
-/* A stage as a GEMM: out[slot, n] of `rows`, by factor[adapter, expert, n, k]. */
+/* A stage as a GEMM: out[slot, n] += or = sum_k in[slot, k] * factor[adapter, expert, n, k]. */
 typedef struct product {
     bool up, shrinks;
     mp_tensor_id factor;
@@ -40,8 +40,8 @@ static int power_of_two(int64_t at_least, int least, int most) {
     return power;
 }
 
-/* The lists are padded to blocks of BLOCK_SIZE_M. As in published kernels n and k are cut into 64, or fewer where
- * there are not so many; k of float32 into half of that, for shared memory. */
+/* The lists are padded to blocks of BLOCK_SIZE_M. As in published kernels n and k are cut into 64, or fewer
+ * where there are not so many; k of float32 into half of that, for shared memory. */
 static mp_gemm_request request_of(const mp_case *c, const mp_config *config, mp_stage stage) {
     const product p = product_of(c, stage);
     return (mp_gemm_request){

@@ -9,12 +9,17 @@
 #include "ref/predict/scaling.h"
 
 const char *mp_unpredictable_gemm(const mp_gemm_contract *g, mp_dtype operands) {
-    const bool by_pairs = g->accumulator == MP_ACC_TENSOR_CORE && g->k_order == MP_K_BY_PAIRS;
-    if (by_pairs && operands != MP_E4M3 && operands != MP_E5M2) return "k by pairs is known of fp8 alone";
+    const bool core = g->accumulator == MP_ACC_TENSOR_CORE, permuted = core && g->k_order == MP_K_PERMUTED;
+    const bool fp8 = operands == MP_E4M3 || operands == MP_E5M2;
+    if (core && g->k_order == MP_K_BY_PAIRS && !fp8) return "k by pairs is known of fp8 alone";
+    if (permuted && !fp8 && operands != MP_BF16 && operands != MP_FP16)
+        return "k permuted is known of bf16, fp16 and fp8 alone";
+    if (permuted && MP_TC_MAX_GROUP % (g->group ? g->group : 1) != 0)
+        return "k permuted is known of steps that divide 32 alone";
     if (g->split_k > 1) return "parts of k that are added in any order are bounded, not predicted";
     if (g->promotion && g->accumulator != MP_ACC_TENSOR_CORE)
         return "promotion is predicted of tensor cores alone";
-    if (g->promotion % (g->group ? g->group : 1) != 0)
+    if (g->promotion % (permuted ? MP_TC_MAX_GROUP : g->group ? g->group : 1) != 0)
         return "promotion in the middle of a step is not predicted";
     if (g->accumulator == MP_ACC_FLOAT64) return "float64 sums have no fixed order";
     if (g->accumulator == MP_ACC_IEEE_ANY_ORDER || g->accumulator == MP_ACC_ANY)
@@ -56,6 +61,16 @@ static bool tensor_core_input(mp_dtype dtype, mp_tc_input *input) {
     return false;
 }
 
+static mp_tc_method method_of(mp_k_order order) {
+    switch (order) {
+    case MP_K_BY_PAIRS: return MP_TC_THROUGH_FP16;
+    case MP_K_PERMUTED: return MP_TC_PERMUTED;
+    case MP_K_ASCENDING:
+    case MP_K_ORDER_COUNT: break;
+    }
+    return MP_TC_DIRECT;
+}
+
 mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *parts,
                           const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
                           const mp_tensor *out, mp_error *err) {
@@ -70,7 +85,7 @@ mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *p
                          .fraction_bits = contract->fraction_bits,
                          .result_fraction_bits = contract->result_fraction_bits,
                          .zero_exponent = contract->zero_exponent,
-                         .method = contract->k_order == MP_K_BY_PAIRS ? MP_TC_THROUGH_FP16 : MP_TC_DIRECT};
+                         .method = method_of(contract->k_order)};
     const mp_dtype a = problem->a.codes->dtype, b = problem->w.codes->dtype;
     if (!tensor_core_input(a, &model.a) || !tensor_core_input(b, &model.b))
         return mp_fail(err, MP_EUNSUPPORTED, "a tensor core takes no operands of %s and %s", mp_dtype_name(a),

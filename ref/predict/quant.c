@@ -1,29 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* quant_x and quant_act in the arithmetic of a contract: our own quantisers in the float32 that the device
- * compiles too, those of others by their formulas, where each result is one number. */
+ * compiles too, those of others as an sm_90 gives their approximate operations. */
 #include "ref/quant.h"
 
 #include "ref/predict/predict.h"
+#include "ref/predict/quantise.h"
 #include "ref/predict/quantise_f32.h"
+#include "ref/quantise_rules.h"
 
 #include <string.h>
 
-/* Those whose results the formulas leave no choice. */
-static bool is_exact(int quantiser) {
-    static const mp_quantiser exact[] = {MP_QUANT_SGL_FP8_TENSOR,  MP_QUANT_SGL_FP8_STATIC,
-                                         MP_QUANT_SGL_UE8M0_GROUP, MP_QUANT_VLLM_FP8_TENSOR,
-                                         MP_QUANT_VLLM_FP8_STATIC, MP_QUANT_VLLM_FP8_TOKEN,
-                                         MP_QUANT_VLLM_FP8_GROUP,  MP_QUANT_VLLM_INT8_STATIC,
-                                         MP_QUANT_VLLM_INT8_TOKEN, MP_QUANT_VLLM_INT8_GROUP};
-    for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
-        if ((int)exact[i] == quantiser) return true;
-    return quantiser <= (int)MP_QUANT_NVFP4; /* our own */
+/* Whether numbers of a family, or what stages make of them, can be NaN. */
+static bool may_have_nan(mp_data data) {
+    return data != MP_NORMAL && data != MP_INTEGER && data != MP_WIDE && data != MP_ONEHOT;
 }
 
 static const char *unpredictable(const mp_contract *contract, const mp_case *c) {
     if (!mp_scheme_of(c)->quantises_activations) return NULL;
     if (contract->quantiser == MP_ANY_QUANTISER) return "who quantises is not said";
-    return is_exact(contract->quantiser) ? NULL : "the quantiser divides approximately";
+    if (mp_quant_rules[contract->quantiser].nan == MP_NAN_ANY && may_have_nan(c->data))
+        return "what becomes of a NaN is not known";
+    return mp_unpredictable_quantiser((mp_quantiser)contract->quantiser);
 }
 
 const char *mp_unpredictable_quant_x(const mp_contract *contract, const mp_case *c) {
@@ -86,23 +83,42 @@ static void quantise(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) 
         mp_put_code(p->codes->dtype, p->codes->data, at + k, code_of(&p->q, &d, s->x[k]));
 }
 
+/* A quantiser of a package; ctx: the mp_quant_device. */
+static void quantise_published(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) {
+    enum { PIECE = 256 };
+    const mp_quant_device *device = ctx;
+    const mp_quant_prediction made = mp_predict_scale(&p->q, device, s->unit);
+    const int64_t at = s->row * mp_tensor_row_length(p->codes) + s->first;
+    uint8_t codes[PIECE];
+    if (p->scale) {
+#pragma omp critical(mp_quant_scale)
+        mp_encode(p->scale->dtype, p->scale->data, s->scale_at, made.scale);
+    }
+    for (int64_t k = 0; k < s->n; k += PIECE) {
+        const int64_t here = s->n - k < PIECE ? s->n - k : PIECE;
+        mp_predict_codes(&p->q, device, &made, s->x + k, here, codes);
+        for (int64_t i = 0; i < here; i++) mp_put_code(p->codes->dtype, p->codes->data, at + k + i, codes[i]);
+    }
+}
+
 static void zero_row(const mp_tensor *t, int64_t row) {
     memset(mp_tensor_row(t, row), 0, mp_tensor_row_bytes(t));
 }
 
 static mp_status quant_stage(const mp_prediction *self, const mp_stage_call *call, mp_stage stage,
                              mp_error *err) {
-    const int quantiser = self->contract->quantiser;
-    if (!is_exact(quantiser))
-        return mp_fail(err, MP_EUNSUPPORTED, "an approximate quantiser is not predicted");
-    const mp_quant_pass p = mp_quant_pass_of(call, stage, (mp_quantiser)quantiser);
+    const char *why = unpredictable(self->contract, call->c);
+    if (why) return mp_fail(err, MP_EUNSUPPORTED, "%s", why);
+    const mp_quant_pass p = mp_quant_pass_of(call, stage, (mp_quantiser)self->contract->quantiser);
     for (int64_t r = 0; r < p.rows && p.row && self->contract->filtered[stage] == MP_ROW_ZERO; r++) {
         if (p.topk_ids[r] >= 0 || p.row[r] < 0) continue;
         zero_row(p.codes, p.row[r]);
         if (p.scale && p.per != MP_PER_TENSOR) zero_row(p.scale, p.row[r]);
     }
-    return quantiser <= (int)MP_QUANT_NVFP4 ? mp_quant_for_each(&p, quantise, NULL, err)
-                                            : mp_quant_by_formula(&p, err);
+    if (p.q.quantiser <= MP_QUANT_NVFP4) return mp_quant_for_each(&p, quantise, NULL, err);
+    mp_quant_device device;
+    const mp_status status = mp_quant_device_sm90(&device, err);
+    return status == MP_OK ? mp_quant_for_each(&p, quantise_published, &device, err) : status;
 }
 
 mp_status mp_predict_stage_quant_x(void *self, const mp_stage_call *call, mp_error *err) {

@@ -163,12 +163,12 @@ mp_quant_prediction mp_predict_scale(const mp_quantisation *q, const mp_quant_de
     case MP_QUANT_SGL_MXFP8: return over(power_of(byte_by_log(d, d->quotient(most(a, 1e-30f), 448))));
     case MP_QUANT_SGL_MXFP4: return sgl_mxfp4(q, d, a);
     case MP_QUANT_VLLM_FP8_TOKEN: return over(most(least(a, q->upper) / 448.0f, 1.0f / (448.0f * 512.0f)));
-    case MP_QUANT_VLLM_FP8_GROUP: return over(above / 448.0f);
+    case MP_QUANT_VLLM_FP8_GROUP: return times(above / 448.0f, 1.0f / (above / 448.0f));
     case MP_QUANT_VLLM_FP8_GROUP_TRITON: return over(above * (1.0f / 448.0f));
     case MP_QUANT_VLLM_UE8M0_GROUP: return over(power_of(byte_by_log(d, most(above / 448.0f, 1e-10f))));
     case MP_QUANT_VLLM_INT8_TOKEN: return times(a / 127.0f, a == 0 ? 0 : 127.0f / a);
     case MP_QUANT_VLLM_INT8_TOKEN_ASYM: return asymmetric(u);
-    case MP_QUANT_VLLM_INT8_GROUP: return over(above / 127.0f);
+    case MP_QUANT_VLLM_INT8_GROUP: return times(above / 127.0f, 1.0f / (above / 127.0f));
     case MP_QUANT_VLLM_MXFP8: return by_power(byte_by_log(d, d->quotient(most(a, FLT_MIN), 448)));
     case MP_QUANT_VLLM_MXFP4: return vllm_mxfp4(a);
     case MP_QUANT_VLLM_NVFP4: return vllm_nvfp4(q, d, a);
@@ -232,11 +232,11 @@ static uint8_t code_of(const mp_quantisation *q, const mp_quant_device *d, const
     case MP_QUANT_SGL_MXFP4: return fp4_ties_low(narrowed(q->input, x / f));
     case MP_QUANT_TRITON_INT8_TOKEN: return (uint8_t)mp_quant_int8_f32(roundf(x * f));
     case MP_QUANT_VLLM_FP8_TOKEN: return fp8(most(least(x / f, 448), -448));
-    case MP_QUANT_VLLM_FP8_GROUP:
+    case MP_QUANT_VLLM_FP8_GROUP: return fp8(least(most(x * f, -448), 448));
     case MP_QUANT_VLLM_UE8M0_GROUP: return fp8(least(most(x / f, -448), 448));
     case MP_QUANT_VLLM_FP8_GROUP_TRITON: return fp8(least(most(d->quotient(x, f), -448), 448));
     case MP_QUANT_VLLM_INT8_TOKEN_ASYM: return int8_plus(x * f, p->zero);
-    case MP_QUANT_VLLM_INT8_GROUP: return int8_cut(x / f);
+    case MP_QUANT_VLLM_INT8_GROUP: return int8_cut(x * f);
     case MP_QUANTISER_COUNT: break;
     }
     return 0;

@@ -43,7 +43,26 @@ static uint32_t dot_add_s8(const mp_tc_model *m, const uint32_t *a, const uint32
     return (uint32_t)sum;
 }
 
-static uint32_t fp16_code(mp_tc_input input, uint32_t code) {
+static bool is_fp8(mp_tc_input input) {
+    return input == MP_TC_E4M3 || input == MP_TC_E5M2;
+}
+
+int mp_tc_terms(const mp_tc_model *m) {
+    return m->method == MP_TC_PERMUTED ? MP_TC_MAX_GROUP : m->group;
+}
+
+mp_tc_model mp_tc_step(const mp_tc_model *m) {
+    mp_tc_model step = *m;
+    if (m->method == MP_TC_DIRECT) return step;
+    step.method = MP_TC_DIRECT;
+    if (is_fp8(m->a)) step.a = MP_TC_FP16;
+    if (is_fp8(m->b)) step.b = MP_TC_FP16;
+    if (m->method == MP_TC_THROUGH_FP16) step.group = m->group / 2;
+    return step;
+}
+
+static uint32_t step_code(mp_tc_input input, uint32_t code) {
+    if (!is_fp8(input)) return code;
     return (uint32_t)mp_encode_code(MP_FP16, mp_decode_code(input == MP_TC_E4M3 ? MP_E4M3 : MP_E5M2, code));
 }
 
@@ -52,32 +71,30 @@ static uint32_t add_float32(uint32_t x, uint32_t y) {
     return sum != sum ? mp_term_nan(&mp_float32_terms) : mp_bits_of_float(sum);
 }
 
-static uint32_t dot_add_through_fp16(const mp_tc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c) {
-    mp_tc_model fp16 = *m;
-    fp16.a = fp16.b = MP_TC_FP16;
-    fp16.group = m->group / 2;
-    uint32_t d = 0;
-    for (int half = 0; half < 2; half++) {
-        uint32_t x[MP_TC_MAX_GROUP / 2], y[MP_TC_MAX_GROUP / 2];
-        for (int i = 0; i < fp16.group; i++) {
-            const int k = i / 2 * 4 + i % 2 + 2 * half;
-            x[i] = fp16_code(m->a, a[k]);
-            y[i] = fp16_code(m->b, b[k]);
-        }
-        d = dot_add(&fp16, x, y, d);
+static uint32_t dot_add_reordered(const mp_tc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c) {
+    const mp_tc_model step = mp_tc_step(m);
+    const bool from_zero = m->method == MP_TC_THROUGH_FP16;
+    const int terms = mp_tc_terms(m);
+    uint32_t x[MP_TC_MAX_GROUP], y[MP_TC_MAX_GROUP], d = from_zero ? 0 : c;
+    for (int i = 0; i < terms; i++) {
+        const int k = mp_tc_taken(i, terms / 2);
+        x[i] = step_code(m->a, a[k]);
+        y[i] = step_code(m->b, b[k]);
     }
-    return add_float32(d, c);
+    for (int i = 0; i < terms; i += step.group) d = dot_add(&step, x + i, y + i, d);
+    return from_zero ? add_float32(d, c) : d;
 }
 
 uint32_t mp_tc_dot_add(const mp_tc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c) {
     if (m->a == MP_TC_S8) return dot_add_s8(m, a, b, c);
-    if (m->method == MP_TC_THROUGH_FP16) return dot_add_through_fp16(m, a, b, c);
+    if (m->method != MP_TC_DIRECT) return dot_add_reordered(m, a, b, c);
     return dot_add(m, a, b, c);
 }
 
 uint32_t mp_tc_dot(const mp_tc_model *m, int64_t K, const uint32_t *a, const uint32_t *b, uint32_t c) {
+    const int terms = mp_tc_terms(m);
     int64_t k = 0;
-    for (; k + m->group <= K; k += m->group) c = mp_tc_dot_add(m, a + k, b + k, c);
+    for (; k + terms <= K; k += terms) c = mp_tc_dot_add(m, a + k, b + k, c);
     if (k == K) return c;
     uint32_t last_a[MP_TC_MAX_GROUP] = {0}, last_b[MP_TC_MAX_GROUP] = {0};
     memcpy(last_a, a + k, (size_t)(K - k) * sizeof *a);

@@ -44,8 +44,10 @@ typedef enum mp_tc_instruction {
 
 /* DIRECT: step by step as above. THROUGH_FP16: mma.sync with fp8 operands on sm_90, which has no fp8 mma.sync
  * unit: 32 terms, converted to fp16 (exact), are two fp16 steps from zero, first those with k mod 4 in {0,1},
- * then {2,3}; an IEEE float32 addition adds c. */
-typedef enum mp_tc_method { MP_TC_DIRECT, MP_TC_THROUGH_FP16 } mp_tc_method;
+ * then {2,3}; an IEEE float32 addition adds c. PERMUTED: the same order, but the steps are chained through c
+ * like any others: 16-bit instructions by a compiler that converts their operands from 8 bits, four
+ * neighbours of which share a register (Triton). */
+typedef enum mp_tc_method { MP_TC_DIRECT, MP_TC_THROUGH_FP16, MP_TC_PERMUTED } mp_tc_method;
 
 /* Accumulators, c and result alike. s8 sums are exact; what does not fit wraps around, or is held at the
  * limit (.satfinite) after every step. */
@@ -69,7 +71,19 @@ typedef struct mp_tc_model {
  * instruction, or its arithmetic is not known. */
 bool mp_tc_find(int sm, mp_tc_instruction instruction, mp_tc_input a, mp_tc_input b, mp_tc_model *model);
 
-/* One step: model->group codes of a and of b; c and the result are bits of the accumulator's format. */
+/* Which of 2*half neighbouring terms is taken i-th, where those with k mod 4 in {0,1} come first. */
+static inline int mp_tc_taken(int i, int half) {
+    return i % half / 2 * 4 + i % 2 + i / half * 2;
+}
+
+/* How many terms have an order of their own: model->group, or the 32 of PERMUTED, whose group divides 32. */
+int mp_tc_terms(const mp_tc_model *model);
+
+/* The DIRECT model of the steps that it takes, which know fp8 as fp16 where terms are reordered. */
+mp_tc_model mp_tc_step(const mp_tc_model *model);
+
+/* One step, or those of a reordered set: mp_tc_terms(model) codes of a and of b; c and the result are bits of
+ * the accumulator's format. */
 uint32_t mp_tc_dot_add(const mp_tc_model *model, const uint32_t *a, const uint32_t *b, uint32_t c);
 
 /* Any length: steps over ascending k; missing terms of the last step are zeros. K == 0 gives c. */

@@ -194,14 +194,12 @@ static bool covers_in_single(const mp_tc_model *step) {
     return covers(step) && bytes && step->fraction_bits <= 13;
 }
 
-/* The model of one step: fp8 through fp16 is a sum of fp16 steps, promoted after every instruction. */
-static mp_tc_model step_of(const mp_tc_model *model) {
-    mp_tc_model step = *model;
-    if (model->method != MP_TC_THROUGH_FP16) return step;
-    step.method = MP_TC_DIRECT;
-    step.a = step.b = MP_TC_FP16;
-    step.group = model->group / 2;
-    return step;
+/* Why the model's order of terms is not known of these operands; NULL: it is. */
+static const char *unknown_order(const mp_tc_model *m) {
+    const size_t a = mp_dtype_size(mp_tc_operands[m->a].dtype), w = mp_dtype_size(mp_tc_operands[m->b].dtype);
+    if (m->method == MP_TC_THROUGH_FP16 && (a > 1 || w > 1)) return "do not go through fp16, fp8 does";
+    if (m->method == MP_TC_PERMUTED && (a > 2 || w > 2)) return "are not permuted, 16 bits and fp8 are";
+    return NULL;
 }
 
 mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_tc_parts *parts,
@@ -210,6 +208,7 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
     const int64_t K = p->w.codes->dim[2];
     if (model->a == MP_TC_S8) return mp_int8_gemm(model, parts, p, epilogue, out_row, out, err);
     const mp_tc_operand *a = &mp_tc_operands[model->a], *w = &mp_tc_operands[model->b];
+    const int terms = mp_tc_terms(model);
     if (p->a.codes->dtype != a->dtype || p->w.codes->dtype != w->dtype)
         return mp_fail(err, MP_EUNSUPPORTED,
                        "tensor-core gemm: operands %s and %s, the model's are %s and %s",
@@ -218,20 +217,24 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
     if (mp_dtype_is_packed(a->dtype) || mp_dtype_is_packed(w->dtype))
         return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: %s operands are not computed here",
                        mp_dtype_name(MP_E2M1));
-    if (model->method == MP_TC_THROUGH_FP16 && (mp_dtype_size(a->dtype) > 1 || mp_dtype_size(w->dtype) > 1))
-        return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: %s and %s do not go through fp16, fp8 does",
-                       mp_dtype_name(a->dtype), mp_dtype_name(w->dtype));
-    if (parts && (parts->terms <= 0 || parts->terms % model->group != 0))
+    if (unknown_order(model))
+        return mp_fail(err, MP_EUNSUPPORTED, "tensor-core gemm: %s and %s %s", mp_dtype_name(a->dtype),
+                       mp_dtype_name(w->dtype), unknown_order(model));
+    if (terms % mp_tc_step(model).group != 0)
+        return mp_fail(err, MP_EUNSUPPORTED,
+                       "tensor-core gemm: k permuted in steps of %d terms, expected a divisor of %d",
+                       model->group, terms);
+    if (parts && (parts->terms <= 0 || parts->terms % terms != 0))
         return mp_fail(err, MP_EUNSUPPORTED,
                        "tensor-core gemm: parts of %lld terms, expected a multiple of the %d of a step",
-                       (long long)parts->terms, model->group);
+                       (long long)parts->terms, terms);
     tc_engine engine = {.base = {.name = "tensor-core gemm",
                                  .rows = MP_TC_MAX_ROWS,
                                  .columns = kernel->columns,
                                  .pack_row = pack_row,
                                  .pack_panel = pack_panel,
                                  .run = run},
-                        .step = step_of(model),
+                        .step = mp_tc_step(model),
                         .parts = parts,
                         .highest_sum = 126 - (64 - __builtin_clzll((uint64_t)K | 1)),
                         .redone = redone};
@@ -241,7 +244,7 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
     engine.run_block = !covers(&engine.step) ? NULL : single ? kernel->run_single : kernel->run;
     engine.lowest_sum = lowest_fraction_bits - 86;
     engine.chain =
-        engine.layout.through_fp16 || engine.layout.padded_k == 0 ? model->group : engine.layout.padded_k;
+        model->method == MP_TC_THROUGH_FP16 || engine.layout.padded_k == 0 ? terms : engine.layout.padded_k;
     engine.base.row_bytes = mp_tc_row_bytes(&engine.layout);
     engine.base.panel_bytes = mp_tc_panel_bytes(&engine.layout);
     if (redone) *redone = 0;

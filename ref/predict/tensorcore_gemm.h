@@ -26,7 +26,7 @@ typedef struct mp_tc_part {
 /* Sums in parts. What a dot is multiplied by, and how it is added, is the caller's: promotion, with scales or
  * without. */
 typedef struct mp_tc_parts {
-    int64_t terms; /* of a part, a multiple of the model's group; the last part may have fewer */
+    int64_t terms; /* of a part, a multiple of mp_tc_terms; the last part may have fewer */
     void (*add)(const void *ctx, const mp_tc_part *part); /* from several threads at once */
     const void *ctx;
 } mp_tc_parts;
@@ -37,7 +37,7 @@ mp_tc_parts mp_tc_promotion(int64_t terms);
 /* Arguments as mp_gemm_stage; a and w have the formats of the model's operands, tf32 being fp32; bias and out
  * are bf16, fp16 or fp32. parts: NULL, k is one. Epilogue in float32: + bias, * router weight; then one RNE
  * to out's dtype. Slots whose id is -1 get zeros; other rows of out are not touched. MP_EUNSUPPORTED when the
- * tensors have other formats, and when parts are no multiple of the group. s8 goes to
+ * tensors have other formats, and when parts are no multiple of mp_tc_terms. s8 goes to
  * ref/predict/int8_gemm.h. */
 mp_status mp_tc_gemm(const mp_tc_model *model, const mp_tc_parts *parts, const mp_gemm_problem *problem,
                      const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,

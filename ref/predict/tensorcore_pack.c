@@ -27,32 +27,34 @@ static void fill_fp16_table(mp_tc_input input, uint16_t table[256]) {
 
 void mp_tc_layout_make(mp_tc_layout *l, const mp_tc_model *m, const mp_tc_form *form, int64_t columns,
                        int64_t K) {
-    const int64_t instruction = m->group;
+    const mp_tc_model step = mp_tc_step(m);
+    const int64_t terms = mp_tc_terms(m);
     l->form = form;
-    l->through_fp16 = m->method == MP_TC_THROUGH_FP16;
-    l->instruction = m->group;
-    l->group = l->through_fp16 ? m->group / 2 : m->group;
+    l->reordered = m->method != MP_TC_DIRECT;
+    l->reordered_terms = mp_tc_terms(m);
+    l->group = step.group;
     l->K = K;
-    l->padded_k = (K + instruction - 1) / instruction * instruction;
+    l->padded_k = (K + terms - 1) / terms * terms;
     l->masks = l->padded_k / mp_tc_mask_terms(l->group);
-    l->terms = l->through_fp16 ? l->padded_k : K;
+    l->terms = l->reordered ? l->padded_k : K;
     l->columns = columns;
-    l->a = &mp_tc_operands[l->through_fp16 ? MP_TC_FP16 : m->a];
-    l->w = &mp_tc_operands[l->through_fp16 ? MP_TC_FP16 : m->b];
-    if (l->through_fp16) {
-        fill_fp16_table(m->a, l->fp16_of_a);
-        fill_fp16_table(m->b, l->fp16_of_w);
-    }
+    l->a = &mp_tc_operands[step.a];
+    l->w = &mp_tc_operands[step.b];
+    if (m->a != step.a) fill_fp16_table(m->a, l->fp16_of_a);
+    if (m->b != step.b) fill_fp16_table(m->b, l->fp16_of_w);
 }
 
-/* A row of fp8 codes as its two fp16 steps take it: of every four terms two are the first step's. */
-static void copy_through_fp16(const mp_tc_layout *l, const uint16_t table[256], const uint8_t *codes,
-                              uint16_t *copy) {
-    for (int64_t first = 0; first < l->padded_k; first += l->instruction)
-        for (int i = 0; i < l->instruction; i++) {
-            const int half = i / l->group, j = i % l->group;
-            const int64_t k = first + j / 2 * 4 + j % 2 + 2 * half;
-            copy[first + i] = k < l->K ? table[codes[k]] : 0;
+/* A row of codes of `dtype` as steps take it: of every four terms two are taken in the first half. */
+static void copy_reordered(const mp_tc_layout *l, mp_dtype dtype, const uint16_t table[256],
+                           const char *codes, uint16_t *copy) {
+    const bool bytes = mp_dtype_size(dtype) == 1;
+    for (int64_t first = 0; first < l->padded_k; first += l->reordered_terms)
+        for (int i = 0; i < l->reordered_terms; i++) {
+            const int64_t k = first + mp_tc_taken(i, l->reordered_terms / 2);
+            uint16_t code = 0;
+            if (k < l->K && bytes) code = table[(uint8_t)codes[k]];
+            if (k < l->K && !bytes) memcpy(&code, codes + 2 * k, sizeof code);
+            copy[first + i] = code;
         }
 }
 
@@ -196,12 +198,12 @@ static size_t aligned(size_t bytes) {
 }
 
 size_t mp_tc_row_bytes(const mp_tc_layout *l) {
-    return aligned(row_codes_at(l) + (l->through_fp16 ? (size_t)l->terms * sizeof(uint16_t) : 0));
+    return aligned(row_codes_at(l) + (l->reordered ? (size_t)l->terms * sizeof(uint16_t) : 0));
 }
 
 size_t mp_tc_panel_bytes(const mp_tc_layout *l) {
     return aligned(panel_codes_at(l) +
-                   (l->through_fp16 ? (size_t)(l->columns * l->terms) * sizeof(uint16_t) : 0));
+                   (l->reordered ? (size_t)(l->columns * l->terms) * sizeof(uint16_t) : 0));
 }
 
 const mp_tc_panel *mp_tc_panel_of(const mp_tc_layout *l, const void *packed) {
@@ -233,9 +235,9 @@ void mp_tc_pack_row(const mp_tc_layout *l, const mp_tensor *a, int64_t row, void
     uint16_t *negative = (uint16_t *)(void *)(bytes + row_signs_at(l));
     powers taken_out;
     header->codes = (const char *)a->data + (size_t)(row * l->K) * mp_dtype_size(a->dtype);
-    if (l->through_fp16) {
-        copy_through_fp16(l, l->fp16_of_a, (const uint8_t *)header->codes,
-                          (uint16_t *)(void *)(bytes + row_codes_at(l)));
+    if (l->reordered) {
+        copy_reordered(l, a->dtype, l->fp16_of_a, header->codes,
+                       (uint16_t *)(void *)(bytes + row_codes_at(l)));
         header->codes = bytes + row_codes_at(l);
     }
     header->scaled = survey(l->a, header->codes, l->terms);
@@ -321,11 +323,11 @@ void mp_tc_pack_panel(const mp_tc_layout *l, const mp_tensor *w, int64_t first, 
     powers taken_out;
     header->codes = (const char *)w->data + (size_t)(first * l->K) * mp_dtype_size(w->dtype);
     header->count = count;
-    if (l->through_fp16) {
+    if (l->reordered) {
         uint16_t *copy = (uint16_t *)(void *)(bytes + panel_codes_at(l));
         for (int64_t n = 0; n < count; n++)
-            copy_through_fp16(l, l->fp16_of_w, (const uint8_t *)header->codes + n * l->K,
-                              copy + n * l->terms);
+            copy_reordered(l, w->dtype, l->fp16_of_w,
+                           header->codes + (size_t)(n * l->K) * mp_dtype_size(w->dtype), copy + n * l->terms);
         header->codes = (const char *)copy;
     }
     survey_panel(l, header, &taken_out);

@@ -23,12 +23,13 @@ typedef struct mp_tc_layout {
     const mp_tc_form *form;
     const mp_tc_operand *a, *w; /* as a step sees them */
     int group;                  /* of a step */
-    int64_t K, padded_k, masks; /* of the tensors; a multiple of the group; of a row */
+    int64_t K, padded_k, masks; /* of the tensors; a multiple of mp_tc_terms; of a row */
     int64_t terms;              /* codes of a row as a step sees them: K, or padded_k where they are copied */
     int64_t columns;            /* of a panel */
-    /* fp8 through fp16: rows are copied, as fp16, in the order in which steps take their terms. */
-    bool through_fp16;
-    int instruction; /* terms, of two steps */
+    /* Rows are copied, fp8 as fp16, in the order in which steps take their terms; what is not fp8 has 16
+     * bits. */
+    bool reordered;
+    int reordered_terms; /* which change places with each other alone */
     uint16_t fp16_of_a[256], fp16_of_w[256];
 } mp_tc_layout;
 

@@ -51,14 +51,37 @@ MMA = [(16, 32), (32, 32)]
 @pytest.mark.parametrize("m, n", WGMMA + MMA)
 def test_the_unit_of_a_tile_is_that_which_was_measured(m, n):
     made = fields("fp8-block", a_tile(m, n), quantised.SGLANG)
-    bits, order = (made["fraction_bits"], made["result_fraction_bits"]), made["k_order"]
-    assert (bits, order) == ((("13", "13"), "ascending") if (m, n) in WGMMA else (("25", "23"), "by-pairs"))
+    unit = [made.get(name) for name in ("group", "fraction_bits", "result_fraction_bits", "k_order")]
+    assert unit == (["32", "13", "13", None] if (m, n) in WGMMA else ["16", "25", "23", "permuted"])
     expected = "product-fma" if n <= 128 else "w-then-a-fma" if m < 64 else "a-then-w-fma"
-    assert made["scaling"] == expected and made["promotion"] == "128" and made["group"] == "32"
+    assert made["scaling"] == expected and made["promotion"] == "128"
 
 
 def test_a_warp_group_is_needed_for_wgmma():
-    assert [quantised.by_wgmma(a_tile(64, 128, warps=w)) for w in (1, 2, 4, 8)] == [False, False, True, True]
+    case = a_case(quant="fp8-block")
+    made = [quantised.by_wgmma(case, a_tile(64, 128, warps=w)) for w in (1, 2, 4, 8)]
+    assert made == [False, False, True, True]
+
+
+@pytest.mark.parametrize("scheme", ["int8-w8a16", "int8-w8a16-group", "int4-w4a16", "int4-w4a16-zp"])
+def test_weights_that_become_16_bit_numbers_are_permuted_in_small_tiles_alone(scheme):
+    for m, n in [(16, 64), (16, 128), (32, 256)]:  # none is computed as its transpose
+        assert fields(scheme, a_tile(m, n), quantised.VLLM)["k_order"] == "permuted"
+    assert "k_order" not in fields(scheme, a_tile(64, 64), quantised.VLLM)
+
+
+def test_int8_is_never_transposed():
+    for m, n in [(16, 64), (16, 128), (64, 64)]:
+        made = fields("int8-block", a_tile(m, n), quantised.VLLM)
+        assert made["scaling"] == "a-then-w-fma" and "k_order" not in made
+
+
+def test_one_token_by_another_kernel_is_told():
+    def told(m, two=False, **more):
+        words = vllm_lora.contract(a_case(M=m, lora_adapters=4, **more), two)
+        return [sum(word.endswith(end) for word in words) for end in ("batch_invariant=0", "bits=none")]
+    assert told(8) == told(200) == [4, 0] and told(1) == [0, 4]
+    assert told(8, two=True) == told(8, lora_rank=128) == told(8, filter=0.3) == [0, 0]
 
 
 def test_where_the_packages_scale_otherwise():
@@ -149,6 +172,15 @@ def test_what_their_lora_cannot_do_is_told():
     assert "a power of two, and cut theirs to 80" in sglang_lora.refusal(
         a_case(lora_adapters=2, lora_rank=40), True)
     assert sglang_lora.refusal(a_case(lora_adapters=2, lora_rank=40), False) is None
+
+
+@pytest.mark.parametrize("version, gated, virtual, refused", [
+    ("3.6.0", True, True, True), ("3.10.0", True, True, False), ("3.6.0", False, True, False),
+    ("3.6.0", True, False, False)])
+def test_a_triton_that_cannot_compile_virtual_experts_is_told(monkeypatch, version, gated, virtual, refused):
+    monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(__version__=version))
+    why = sglang_lora.refusal(a_case(lora_adapters=2, gated=gated), virtual)
+    assert ("do not compile" in why) if refused else why is None
 
 
 # ---- which LoRA kernel serves a case ----

@@ -49,8 +49,8 @@ static void audit_group(mp_audit *audit, size_t file, const mp_table_row *row, i
 /* ---- shared memory: what Triton 3.6 makes of the packages' kernels, byte for byte in 44 of 47 tiles of all
  * schemes on 8.0 and 9.0; the others have one stage or 32 numbers of K ---- */
 
-/* The operands of a scheme as the loop keeps them in shared memory: bits of a number of x and of w. Weights
- * that are no operands of the product are made such in the loop, of int4 before they are stored at all (w: 0).
+/* The operands of a scheme as the loop keeps them in shared memory: bits of a number of x and w. Weights
+ * that are no operands of the product are made such in the loop, of int4 before they are stored (w: 0).
  * Scales lie in registers. */
 typedef struct operands {
     const char *dtype;

@@ -2,6 +2,7 @@
 #include "harness/tune/prove/scale_steps.h"
 
 #include "base/text.h"
+#include "cases/graph_tables.h"
 #include "cases/scheme.h"
 #include "moeparity/run_case.h"
 #include "ref/predict/predict.h"
@@ -75,8 +76,9 @@ static void tell_terms(const mp_case *c, int64_t step, mp_text *text) {
                 step, (begin / group + 1) * group, begin + step - 1, begin / group, group);
 }
 
-/* What float64 says of a stage; false where it says nothing. */
+/* What float64 says of a stage; false where it says nothing of one that the case has. */
 static bool tell_stage(const mp_verdict *v, mp_stage stage, int64_t step, const mp_case *c, mp_text *text) {
+    if (!mp_case_has_stage(c, stage)) return true;
     const mp_stage_figures *f = &v->stage[stage];
     const int64_t columns = f->rank ? f->shape[f->rank - 1] : 1;
     if (text->length) mp_text_add(text, "; ");
