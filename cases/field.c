@@ -46,8 +46,9 @@ static const char *const names_mp_expert_map[] = {"none", "linear", "round_robin
 static const char *const names_mp_sentinel[] = {"-1", "E", "any"};
 #define SCOPE_NAME(stage, scope, name) #name,
 static const char *const names_mp_scope[] = {"all", MP_STAGES(SCOPE_NAME)};
-static const char *const names_mp_data[] = {"normal", "integer",  "wide",   "onehot",     "special",
-                                            "limits", "overflow", "unused", "exhaustive", "file"};
+static const char *const names_mp_data[] = {"normal",     "integer", "wide",     "onehot",
+                                            "special",    "limits",  "overflow", "unused",
+                                            "exhaustive", "codes",   "file"};
 static const char *const names_mp_routing[] = {"uniform", "zipf", "hot",        "empty",
                                                "first",   "last", "duplicates", "padded"};
 

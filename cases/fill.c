@@ -18,6 +18,7 @@
 #include "cases/fill.h"
 
 #include "base/clones.h"
+#include "cases/fill_codes.h"
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
 #include "cases/scheme.h"
@@ -245,6 +246,7 @@ static row_rule number_rule(const mp_case *c, mp_tensor_id which) {
     case MP_SPECIAL:
     case MP_LIMITS:
     case MP_UNUSED:
+    case MP_CODES:
     case MP_EXHAUSTIVE: /* normal, but for rows of their own */
     case MP_NORMAL: return normal;
     case MP_FROM_FILE:
@@ -281,6 +283,7 @@ static bool has_exact_weights(mp_data family) {
     case MP_LIMITS:
     case MP_OVERFLOW:
     case MP_UNUSED:
+    case MP_CODES:
     case MP_EXHAUSTIVE:
     case MP_FROM_FILE:
     case MP_DATA_COUNT: break;
@@ -313,7 +316,12 @@ static void fill_scales(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
     for (int64_t i = 0; i < mp_tensor_count(t); i++) {
         const uint64_t bits = mp_bits(key, (uint64_t)i);
         const double fraction = exact ? 1 : 1 + (double)(bits >> 41) * 0x1p-23;
-        mp_encode(t->dtype, t->data, i, ldexp(fraction, exponent + (int)(bits & 3) - (exact ? 0 : 2)));
+        const double usual = ldexp(fraction, exponent + (int)(bits & 3) - (exact ? 0 : 2));
+        const bool given = which == MP_X_GIVEN_SCALE || which == MP_CACHE2_GIVEN_SCALE;
+        mp_encode(t->dtype, t->data, i,
+                  c->data != MP_CODES ? usual
+                  : given             ? ldexp(1, exponent)
+                                      : mp_limit_scale(t, i, usual));
     }
 }
 
@@ -327,7 +335,8 @@ static void fill_zeros(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
         int byte = 0;
         for (int k = 0; k < nibbles; k++) {
             const uint64_t bits = mp_bits(key, (uint64_t)(i * nibbles + k));
-            const int zero = bits >> 61 == 0 ? (bits & 1 ? most : 0) : s->zero + (int)(bits & 3) - 2;
+            const bool at_limit = c->data == MP_CODES || bits >> 61 == 0;
+            const int zero = at_limit ? (bits & 1 ? most : 0) : s->zero + (int)(bits & 3) - 2;
             byte |= zero << (4 * k);
         }
         ((uint8_t *)t->data)[i] = (uint8_t)byte;
@@ -379,6 +388,7 @@ static row_rule activation_rule(const mp_case *c, mp_tensor_id which, row_rule r
     case MP_INTEGER:
     case MP_WIDE:
     case MP_ONEHOT:
+    case MP_CODES:
     case MP_EXHAUSTIVE:
     case MP_FROM_FILE:
     case MP_DATA_COUNT: break;
@@ -427,9 +437,10 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
             exhaustive_row(c, key, row, t);
             continue;
         }
+        const bool is_padding = (which == MP_X || which == MP_X_CODES) && row >= padded;
+        if (c->data == MP_CODES && !is_padding && mp_fill_codes_row(c, which, key, row, t)) continue;
         if (mp_tensors[which].rows != MP_ROWS_WHOLE) mine = activation_rule(c, which, rule, token_key, row);
-        if ((which == MP_X || which == MP_X_CODES) && row >= padded)
-            mine.style = STYLE_NAN; /* whoever reads a padding token shows it */
+        if (is_padding) mine.style = STYLE_NAN; /* whoever reads a padding token shows it */
         if (mp_dtype_is_integer(t->dtype) && mine.style >= STYLE_NAN) mine.style = STYLE_ZERO; /* has none */
         if (mp_dtype_format(t->dtype)->has_sign)
             fill_row(&mine, key, row, t);

@@ -45,6 +45,12 @@ int64_t mp_case_group(const mp_case *c) {
     return own != MP_WHOLE_AXIS && c->group > 0 ? c->group : own;
 }
 
+int64_t mp_case_scaled_terms(const mp_case *c, int64_t length) {
+    const int64_t group = mp_case_group(c);
+    if (!c->quant || mp_scheme_of(c)->enters == MP_SCALES_BEFORE) return 0;
+    return group == MP_WHOLE_AXIS || group > length ? length : group;
+}
+
 mp_dtype mp_case_multiplied(const mp_case *c) {
     const mp_scheme *s = mp_scheme_of(c);
     return s->quantises_activations && s->enters != MP_SCALES_BEFORE ? s->weight : c->dtype;

@@ -47,6 +47,9 @@ static inline const mp_scheme *mp_scheme_of(const mp_case *c) {
 }
 /* Columns of k that share a scale: the case's group, or the scheme's own; MP_WHOLE_AXIS: all of them. */
 int64_t mp_case_group(const mp_case *c);
+/* Terms of a sum over `length` of k that share scales, where the sum of their codes is scaled; 0: scales
+ * enter before, or there are none. */
+int64_t mp_case_scaled_terms(const mp_case *c, int64_t length);
 /* What a GEMM of the case multiplies: codes, or numbers of the model's format. */
 mp_dtype mp_case_multiplied(const mp_case *c);
 

@@ -112,6 +112,8 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
         return mp_fail(
             err, MP_EINPUT,
             "data=exhaustive runs through every code of a 16-bit gate: use scope=act and dtype=bf16 or fp16");
+    if (c->data == MP_CODES && !c->quant)
+        return mp_fail(err, MP_EINPUT, "data=codes is of quantised experts: name their scheme, quant=...");
     if (c->data == MP_OVERFLOW && c->dtype != MP_FP16)
         return mp_fail(err, MP_EINPUT,
                        "data=overflow is beyond 65504 where a stage stores, and %s is not: use dtype=fp16",

@@ -7,6 +7,7 @@
 #include "cases/case_json.h"
 #include "cases/case_tools.h"
 #include "cases/edit.h"
+#include "cases/scheme.h"
 #include "harness/run/memory.h"
 #include "harness/subjects/surroundings.h"
 #include "moeparity/run_case.h"
@@ -50,6 +51,53 @@ static void print_edit(void *ctx, const char *text, int64_t elements) {
     mp_cli_say(stdout, "edit      %s: %" PRId64 " element%s", text, elements, elements == 1 ? "" : "s");
 }
 
+/* "128", or "all". */
+static const char *length_text(int64_t length, char text[24]) {
+    snprintf(text, 24, "%" PRId64, length);
+    return length == MP_WHOLE_AXIS ? "all" : text;
+}
+
+static void print_scheme(const mp_contract *contract, const mp_case *c) {
+    static const char *const enter[] = {[MP_SCALES_AFTER] = "scale the sum over all of k",
+                                        [MP_SCALES_PER_TILE] = "scale the sum of each tile of k",
+                                        [MP_SCALES_BEFORE] = "make numbers of codes, which are multiplied"};
+    const mp_scheme *s = mp_scheme_of(c);
+    char rows[24], columns[24];
+    if (!c->quant) return;
+    printf("scheme    %s: weights %s", s->name, mp_dtype_name(mp_scheme_dtype(c, MP_W1)));
+    if (s->zeros)
+        printf(" around zero points");
+    else if (s->zero)
+        printf(" around %d", s->zero);
+    printf(", a scale in %s for %s x %s of [n, k]", mp_dtype_name(mp_scheme_dtype(c, MP_W1_SCALE)),
+           length_text(s->block_rows, rows), length_text(mp_case_group(c), columns));
+    if (s->global) printf(", one in fp32 for an expert");
+    if (s->quantises_activations) {
+        const mp_dtype scale = s->made ? mp_scheme_dtype(c, MP_X_SCALE) : MP_FP32;
+        printf("; activations %s, ", mp_dtype_name(mp_scheme_dtype(c, MP_X_CODES)));
+        printf("a scale in %s %s ", mp_dtype_name(scale), s->made ? "for" : "given for");
+        if (s->granularity == MP_PER_GROUP)
+            printf("%s columns of a row", columns);
+        else
+            printf("%s", s->granularity == MP_PER_ROW ? "a row" : "all rows");
+        if (s->made && s->given) printf(", one in fp32 given");
+        printf(", by %s", contract->quantiser == MP_ANY_QUANTISER
+                              ? "any quantiser"
+                              : mp_quantiser_name((mp_quantiser)contract->quantiser));
+    } else {
+        printf("; activations %s", mp_dtype_name(c->dtype));
+    }
+    printf("; scales %s\n", enter[s->enters]);
+}
+
+/* Of an accumulation over k, before its epilogue. */
+static double relative_bound(const mp_gemm_contract *gemm, const mp_case *c, int64_t k) {
+    const mp_dtype operands = mp_case_multiplied(c);
+    const int64_t block = mp_case_scaled_terms(c, k);
+    return block > 0 ? mp_scaled_gemm_bound(gemm, operands, k, block, 1).rel
+                     : mp_gemm_bound(gemm, operands, k, 1).rel;
+}
+
 static mp_status show(mp_subject *subject, const mp_case *c, const char *edits, mp_error *err) {
     char text[MP_CASE_TEXT_MAX], up[64], down[64];
     mp_offer offer;
@@ -68,17 +116,16 @@ static mp_status show(mp_subject *subject, const mp_case *c, const char *edits, 
     mp_contract_text(&offer.contract, text, sizeof text);
     printf("subject   %s\ncontract  %s: %s\n", subject->name, offer.contract.preset, text);
     print_promises(&offer.contract, c);
+    print_scheme(&offer.contract, c);
     mp_tile_text(&config->up, up);
     mp_tile_text(&config->down, down);
     mp_cli_say(stdout, "config    gate_up %s, down %s (%s)%s%s", up, down, config->source,
                config->warning[0] ? "; " : "", config->warning);
     if (c->scope == MP_SCOPE_ALL) {
-        const mp_dtype operands = mp_case_dtype(c, MP_W1);
-        const mp_sum_bound gate_up = mp_gemm_bound(&offer.contract.gate_up, operands, c->K, 1),
-                           down_bound = mp_gemm_bound(&offer.contract.down, operands, c->N, 1);
         printf("bounds    gate_up: |error| <= %.3g * sum|x*w| before the store; down: %.3g * sum|c*w|; a "
                "store to %s adds half an ulp\n",
-               gate_up.rel, down_bound.rel, mp_dtype_name(mp_case_dtype(c, MP_CACHE1)));
+               relative_bound(&offer.contract.gate_up, c, c->K),
+               relative_bound(&offer.contract.down, c, c->N), mp_dtype_name(mp_case_dtype(c, MP_CACHE1)));
     }
     mp_inputs in;
     mp_trace trace;

@@ -74,6 +74,49 @@ void scale_of_the_next_token(const faulty_run *run) {
     stage_reads(run, MP_GATE_UP, MP_X_SCALE, &scale);
 }
 
+/* ---- scales at their limits ---- */
+
+static void change_scales(const faulty_run *run, bool (*is)(double scale), double instead) {
+    mp_tensor scale = copy_of(run, MP_W1_SCALE);
+    for (int64_t i = 0; i < mp_tensor_count(&scale); i++)
+        if (is(mp_decode(scale.dtype, scale.data, i))) mp_encode(scale.dtype, scale.data, i, instead);
+    stage_reads(run, MP_GATE_UP, MP_W1_SCALE, &scale);
+}
+
+static bool is_zero(double scale) {
+    return scale == 0;
+}
+
+static bool is_subnormal_e4m3(double scale) {
+    return scale < 0x1p-6;
+}
+
+static bool is_nan(double scale) {
+    return isnan(scale);
+}
+
+static bool is_smallest_power(double scale) {
+    return scale == 0x1p-127;
+}
+
+void scale_of_zero_is_one(const faulty_run *run) {
+    change_scales(run, is_zero, 1);
+}
+
+void subnormal_scales_are_zero(const faulty_run *run) {
+    change_scales(run, is_subnormal_e4m3, 0);
+}
+
+/* The byte 255 as if it were no scale. */
+void nan_scale_is_one(const faulty_run *run) {
+    change_scales(run, is_nan, 1);
+}
+
+/* The byte 0 as if it were no scale. */
+void smallest_scale_is_one(const faulty_run *run) {
+    change_scales(run, is_smallest_power, 1);
+}
+
 /* ---- codes that are read ---- */
 
 void zero_point_off_by_one(const faulty_run *run) {
@@ -135,5 +178,40 @@ void scale_by_a_reciprocal(const faulty_run *run) {
     const mp_tensor *scale = &run->trace->t[MP_X_SCALE];
     float *s = scale->data;
     for (int64_t i = 0; i < mp_tensor_count(scale); i++) s[i] = s[i] * 448.0f * (1 / 448.0f);
+    remake_codes(run, MP_QUANT_X, scale, saturating);
+}
+
+static uint64_t halves_away(mp_dtype codes, double v) {
+    return mp_encode_code(codes, round(v));
+}
+
+void ties_away_from_zero(const faulty_run *run) {
+    remake_codes(run, MP_QUANT_X, tensor_of(run, MP_X_SCALE), halves_away);
+}
+
+static double amax_of_row(const mp_tensor *t, int64_t row) {
+    const int64_t width = mp_tensor_row_length(t);
+    double amax = 0;
+    for (int64_t k = 0; k < width; k++)
+        amax = fmax(amax, fabs(mp_decode(t->dtype, t->data, row * width + k)));
+    return amax;
+}
+
+/* 0/0. */
+void rows_of_zeros_are_nan(const faulty_run *run) {
+    const mp_tensor *x = tensor_of(run, MP_X), *codes = &run->trace->t[MP_X_CODES];
+    for (int64_t m = 0; m < run->c->M; m++)
+        if (amax_of_row(x, m) == 0) memset(mp_tensor_row(codes, m), 0x7F, mp_tensor_row_bytes(codes));
+    redo_behind(run, MP_QUANT_X);
+}
+
+/* The exponent of a scale, and 1 more where nothing of it is left over, too; groups are whole rows. */
+void powers_are_doubled(const faulty_run *run) {
+    const mp_tensor *scale = &run->trace->t[MP_X_SCALE];
+    uint8_t *bytes = scale->data;
+    for (int64_t m = 0; m < run->c->M; m++) {
+        int exponent;
+        if (frexp(amax_of_row(tensor_of(run, MP_X), m) / 448, &exponent) == 0.5) bytes[m]++;
+    }
     remake_codes(run, MP_QUANT_X, scale, saturating);
 }

@@ -60,7 +60,7 @@ static const char *const choices[][9] = {
     {"scope", "all", "all", "align", "combine"},
     {"tile", "auto", "16x16x32x1x1x1", "256x256x256x65536x16x8"},
     {"tile_down", "auto", "auto", "16x64x64x8x4x3"},
-    {"data", "normal", "integer", "wide", "onehot", "special", "limits", "unused"},
+    {"data", "normal", "integer", "wide", "onehot", "special", "limits", "unused", "codes"},
     {"routing", "uniform", "zipf", "hot", "empty", "first", "last", "duplicates", "padded"},
     {"seed", "0", "1", "9223372036854775807"},
     {"shared", "none", "slot", "add"},

@@ -501,6 +501,7 @@ static void files_that_are_none(void **state) {
     expect("moeparity judge r.safetensors --contract 'sm_90 act.input=float32'", 2, "",
            "r.safetensors holds cache1, and act.input=float32 says that what act reads is not stored");
     expect("moeparity judge r.safetensors --json r.safetensors", 2, "", "would be overwritten");
+    expect("moeparity run --case 'M=2 data=codes'", 2, "", "name their scheme, quant=...");
     expect("moeparity run --case 'M=2 data=file'", 2, "", "moeparity judge FILE");
 }
 

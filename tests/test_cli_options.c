@@ -133,6 +133,24 @@ static void cases_and_their_pairs(void **state) {
     expect(line, 2, "", "moeparity: --pair path=runner: a case has at most 15 pairs\n");
 }
 
+static void show_tells_the_scheme(void **state) {
+    (void)state;
+    expect("moeparity show --case 'M=3 K=320 N=192 quant=fp8-block' --subject host", 0,
+           "scheme    fp8-block: weights e4m3, a scale in fp32 for 128 x 128 of [n, k]; activations e4m3, a "
+           "scale "
+           "in fp32 for 128 columns of a row, by fp8; scales scale the sum of each tile of k\n",
+           "");
+    expect("moeparity show --case 'M=3 K=320 N=192 quant=int4-w4a16-zp group=64' --subject host", 0,
+           "scheme    int4-w4a16-zp: weights uint4 around zero points, a scale in bf16 for 1 x 64 of [n, k]; "
+           "activations bf16; scales make numbers of codes, which are multiplied\n",
+           "");
+    expect(
+        "moeparity show --case 'M=3 quant=nvfp4' --subject host", 0,
+        "one in fp32 for an expert; activations e2m1, a scale in e4m3 for 16 columns of a row, one in fp32 "
+        "given, by nvfp4; ",
+        "");
+}
+
 /* Several edits are one list, in their order; what cannot be is refused before anything is run. */
 static void edits_of_inputs(void **state) {
     (void)state;
@@ -342,6 +360,7 @@ int main(void) {
         cmocka_unit_test(values),
         cmocka_unit_test(options_stand_anywhere),
         cmocka_unit_test(cases_and_their_pairs),
+        cmocka_unit_test(show_tells_the_scheme),
         cmocka_unit_test(edits_of_inputs),
         cmocka_unit_test(cases_and_what_they_run_after),
         cmocka_unit_test(everything_is_told),

@@ -202,6 +202,26 @@ static void conditions_hold_where_they_should(void **unused) {
         {"shared-add-scaled", "shared=add rsf=2.5", "shared=add"},
         {"shared-add-topk-1", "shared=add topk=1", "shared=add topk=1 rsf=2"},
         {"silu-normal", "M=3", "M=3 scope=align"},
+        {"quant-mxfp4", "quant=mxfp4", "quant=mxfp4 M=0"},
+        {"quant-k-tail", "quant=fp8-block K=320", "quant=fp8-block K=256"},
+        {"quant-k-tail", "quant=fp8-block K=320", "quant=fp8-channel K=320"},
+        {"quant-n-tail", "quant=mxfp8 N=72", "quant=mxfp8 N=24"},
+        {"quant-rows-tail", "quant=fp8-block K=256 N=96", "quant=fp8-block K=256 N=64"},
+        {"quant-group-beyond", "quant=mxfp4 K=16 N=32", "quant=mxfp4 K=32 N=32"},
+        {"quant-tile-beyond-block", "quant=fp8-block tile=64x256x64x1x8x3",
+         "quant=fp8-block tile=64x128x64x1x8x3"},
+        {"quant-tile-below-group", "quant=int8-block tile=64x64x64x1x4x3",
+         "quant=int8-block tile=64x64x128x1x4x3"},
+        {"quant-tile-beyond-group", "quant=int8-block K=256 tile=64x64x256x1x4x3",
+         "quant=int8-block K=256 tile=64x64x128x1x4x3"},
+        {"quant-experts", "quant=fp8-channel M=9", "quant=fp8-channel M=9 topk=1 routing=first"},
+        {"quant-zero-tensor", "quant=fp8-tensor M=1 data=special", "quant=fp8-tensor M=2 data=special"},
+        {"quant-x-kinds", "quant=nvfp4 M=9 data=codes", "quant=int8-w8a16 M=9 data=codes"},
+        {"quant-cache2-kinds", "quant=nvfp4 M=9 scope=quant_act data=codes", "quant=nvfp4 M=9 data=codes"},
+        {"quant-tensor-outlier", "quant=fp8-tensor data=codes seed=2", "quant=fp8-tensor data=codes"},
+        {"quant-filter", "quant=fp8-block filter=0.5", "quant=mxfp4 filter=0.5"},
+        {"quant-unused", "quant=mxfp4 data=unused", "data=unused"},
+        {"quant-lora", "quant=mxfp4 lora_adapters=2", "lora_adapters=2"},
         {"tokens-0", "M=0", "M=1"},
         {"all-filtered", "M=1 filter=1", "M=0"},
         {"two-chunks", "M=65537 path=chunked scope=align", "M=65536 path=chunked scope=align"},
@@ -328,7 +348,8 @@ static void the_page_lists_them(void **unused) {
  * true of every row. */
 static void stock_rows_produce_every_condition(void **unused) {
     (void)unused;
-    static const char *const names[] = {"seed", "options", "edge", "stages", "models", "tiles", "lora"};
+    static const char *const names[] = {"seed",   "options", "edge", "stages",
+                                        "models", "tiles",   "lora", "quant"};
     static const mp_tier tiers[] = {MP_CI, MP_FULL};
     mp_coverage *coverage = calloc((size_t)mp_condition_count, sizeof *coverage);
     assert_non_null(coverage);

@@ -63,6 +63,8 @@ static void digests_are_pinned(void **unused) {
         {"M=5 topk=1 N=14001 scope=act data=exhaustive gated=0", UINT64_C(0xCEE5ED6281F3F7E7)},
         {"M=5 topk=1 N=14001 scope=act data=exhaustive interleaved=1 dtype=fp16 seed=1",
          UINT64_C(0xA6F161BCE7BF6B24)},
+        {"M=9 K=40 N=24 quant=nvfp4 data=codes", UINT64_C(0x76CD2158240E9BE1)},
+        {"M=9 K=40 N=24 quant=int8-w8a16-group dtype=fp16 data=codes", UINT64_C(0x11BC94AD84F1645A)},
         {"M=99 E=60 topk=4 scope=align routing=uniform", UINT64_C(0x89D6754D025774E4)},
         {"M=99 E=60 topk=4 scope=align routing=zipf", UINT64_C(0xD222DD780991476B)},
         {"M=99 E=60 topk=4 scope=align routing=hot", UINT64_C(0x64465A98ECB79018)},
@@ -446,6 +448,70 @@ static void what_nothing_uses_is_not_finite(void **unused) {
     }
 }
 
+/* data=codes: rows of x, one group each, are of eight kinds in turn. */
+static void numbers_are_at_limits_of_codes(void **unused) {
+    (void)unused;
+    static const char *const dtypes[] = {"bf16", "fp16"};
+    for (size_t d = 0; d < COUNT(dtypes); d++) {
+        char text[96];
+        snprintf(text, sizeof text, "M=8 K=200 N=24 quant=fp8-channel data=codes dtype=%s", dtypes[d]);
+        fixture f = made(text);
+        const double unit = 0x1p-7, smallest = mp_round_to(f.c.dtype, d ? 0x1p-24 : 0x1p-133);
+        double amax[8] = {0};
+        int ties = 0, large = 0;
+        for (int64_t i = 0; i < 8 * 200; i++) {
+            const double v = fabs(value(&f, MP_X, i));
+            amax[i / 200] = fmax(amax[i / 200], v);
+            if (i < 200)
+                ties += fabs(mp_round_to(MP_E4M3, v / unit) - v / unit) == mp_half_ulp(MP_E4M3, v / unit);
+            if (i / 200 == 2) large += v >= 1024;
+            if (i / 200 == 6) assert_true(v < 1e-10 || d == 1);
+            if (i / 200 == 7) assert_true(v > 0 && v <= 4 * smallest);
+        }
+        assert_int_equal(ties, 199); /* all but the largest */
+        assert_int_equal(large, 1);
+        assert_true(amax[0] == 448 * unit && amax[1] == 0 && amax[3] == 448 * unit);
+        assert_true(amax[4] == 448 * unit + 2 * mp_half_ulp(f.c.dtype, 448 * unit));
+        assert_true(amax[5] == 448 * unit - 2 * mp_half_ulp(f.c.dtype, 448 * unit));
+        mp_inputs_destroy(&f.in);
+    }
+}
+
+static int64_t bytes_of(const fixture *f, mp_tensor_id id, uint8_t byte) {
+    const uint8_t *bytes = f->in.t[id].data;
+    int64_t count = 0;
+    for (size_t i = 0; i < mp_tensor_bytes(&f->in.t[id]); i++) count += bytes[i] == byte;
+    return count;
+}
+
+static void codes_and_scales_are_at_their_limits(void **unused) {
+    (void)unused;
+    fixture f = made("M=8 K=200 N=24 quant=mxfp8 data=codes");
+    for (int code = 0; code < 256; code++)
+        assert_int_equal(bytes_of(&f, MP_W1, (uint8_t)code) == 0, (code & 0x7F) == 0x7F); /* NaN */
+    assert_true(bytes_of(&f, MP_W1_SCALE, 0) > 0 && bytes_of(&f, MP_W1_SCALE, 254) > 0);
+    assert_true(bytes_of(&f, MP_W1_SCALE, 255) > 0);
+    mp_inputs_destroy(&f.in);
+
+    f = made("M=8 K=200 N=24 quant=fp8-channel data=codes");
+    int64_t zero = 0, subnormal = 0, large = 0;
+    for (int64_t i = 0; i < mp_tensor_count(&f.in.t[MP_W1_SCALE]); i++) {
+        const double scale = value(&f, MP_W1_SCALE, i);
+        zero += scale == 0;
+        subnormal += scale > 0 && scale < 0x1p-126;
+        large += scale == 0x1p96;
+    }
+    assert_true(zero > 0 && subnormal > 0 && large > 0);
+    mp_inputs_destroy(&f.in);
+
+    f = made("M=8 K=200 N=24 quant=int4-w4a16-zp data=codes");
+    for (int byte = 0; byte < 256; byte++) {
+        const bool limits = (byte & 15) % 15 == 0 && (byte >> 4) % 15 == 0;
+        assert_int_equal(bytes_of(&f, MP_W1_ZERO, (uint8_t)byte) > 0, limits);
+    }
+    mp_inputs_destroy(&f.in);
+}
+
 static void exhaustive_gates_are_all_codes(void **unused) {
     (void)unused;
     static const char *const texts[] = {"", " interleaved=1", " gated=0 dtype=fp16", " dtype=fp16"};
@@ -598,6 +664,8 @@ int main(void) {
         cmocka_unit_test(special_rows),
         cmocka_unit_test(limits_reach_the_clamps),
         cmocka_unit_test(what_nothing_uses_is_not_finite),
+        cmocka_unit_test(numbers_are_at_limits_of_codes),
+        cmocka_unit_test(codes_and_scales_are_at_their_limits),
         cmocka_unit_test(exhaustive_gates_are_all_codes),
         cmocka_unit_test(no_family_is_no_other_family),
         cmocka_unit_test(router_weights),

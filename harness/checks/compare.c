@@ -169,12 +169,14 @@ out:
     return status;
 }
 
+/* Rows of packed codes may begin on any byte: the pattern's is that of the byte's place in the tensor. */
 static bool row_holds(const mp_tensor *t, int64_t row, uint32_t pattern) {
-    const size_t bytes = mp_tensor_row_bytes(t);
-    const uint16_t half = (uint16_t)pattern; /* both halves of the pattern are equal */
-    const char *data = (const char *)t->data + (size_t)row * bytes;
-    for (size_t i = 0; i + sizeof half <= bytes; i += sizeof half)
-        if (memcmp(data + i, &half, sizeof half) != 0) return false;
+    const size_t bytes = mp_tensor_row_bytes(t), first = (size_t)row * bytes;
+    const unsigned char *data = t->data;
+    unsigned char expected[sizeof pattern];
+    memcpy(expected, &pattern, sizeof expected);
+    for (size_t i = first; i < first + bytes; i++)
+        if (data[i] != expected[i % sizeof expected]) return false;
     return true;
 }
 

@@ -127,12 +127,9 @@ typedef struct gemm_bounds {
     bool exact;    /* every sum is exact in float32 in any order: the result is one determined number */
 } gemm_bounds;
 
-/* Terms of k that share scales, where sums of codes are scaled; 0: numbers are multiplied. */
+/* 0: numbers are multiplied. */
 static int64_t scaled_block(const mp_case *c, const mp_gemm_problem *p) {
-    if (!p->w.scale || mp_scheme_of(c)->enters == MP_SCALES_BEFORE) return 0;
-    const int64_t K = p->w.codes->dim[2], w = p->w.block_columns < K ? p->w.block_columns : K,
-                  a = p->a.scale && p->a.block_columns < w ? p->a.block_columns : w;
-    return a;
+    return p->w.scale ? mp_case_scaled_terms(c, p->w.codes->dim[2]) : 0;
 }
 
 static mp_sum_bound accumulation_bound(const mp_case *c, const mp_gemm_contract *contract,

@@ -83,6 +83,7 @@ typedef enum mp_data {
     MP_OVERFLOW,
     MP_UNUSED,
     MP_EXHAUSTIVE,
+    MP_CODES,     /* of quantised cases: numbers, codes and scales at the limits of codes */
     MP_FROM_FILE, /* no family: the numbers are those of a file, of which nothing is assumed */
     MP_DATA_COUNT
 } mp_data;
