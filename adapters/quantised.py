@@ -163,7 +163,7 @@ def scaling(case, tile, rules):
     return "w-then-a" if form == "a-then-w" and swapped(case, tile) else form
 
 
-_FP8_WGMMA = {"group": 32, "fraction_bits": 13, "result_fraction_bits": 13}
+_FP8_WGMMA = {"group": 32, "fraction_bits": 13, "result_fraction_bits": 13, "k_order": "ascending"}
 _FP8_MMA = {"group": 16, "fraction_bits": 25, "result_fraction_bits": 23}
 
 

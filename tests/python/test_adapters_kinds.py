@@ -52,7 +52,7 @@ MMA = [(16, 32), (32, 32)]
 def test_the_unit_of_a_tile_is_that_which_was_measured(m, n):
     made = fields("fp8-block", a_tile(m, n), quantised.SGLANG)
     unit = [made.get(name) for name in ("group", "fraction_bits", "result_fraction_bits", "k_order")]
-    assert unit == (["32", "13", "13", None] if (m, n) in WGMMA else ["16", "25", "23", "permuted"])
+    assert unit == (["32", "13", "13", "ascending"] if (m, n) in WGMMA else ["16", "25", "23", "permuted"])
     expected = "product-fma" if n <= 128 else "w-then-a-fma" if m < 64 else "a-then-w-fma"
     assert made["scaling"] == expected and made["promotion"] == "128"
 
