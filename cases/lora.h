@@ -48,7 +48,7 @@ mp_case mp_lora_problem(const mp_case *c);
 /* Whether no field of LoRA differs. */
 bool mp_lora_same_fields(const mp_case *a, const mp_case *b);
 
-static inline bool mp_is_lora_factor(int id) {
+static inline bool mp_is_lora_factor(mp_tensor_id id) {
     return id == MP_LORA_A1 || id == MP_LORA_B1 || id == MP_LORA_A2 || id == MP_LORA_B2;
 }
 

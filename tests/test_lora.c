@@ -58,8 +58,7 @@ static void the_truth_is_the_definition(void **state) {
         "M=7 topk=2 E=3 K=24 N=12 lora_adapters=3 lora_rank=5 act=swiglu_oai interleaved=1 dtype=fp16",
         "M=5 topk=1 E=3 K=24 N=12 lora_adapters=2 lora_rank=1 act=relu2 gated=0 dtype=fp32",
         "M=9 topk=3 E=4 K=24 N=12 lora_adapters=2 lora_rank=4 filter=0.4 lora_disabled=0.5 lora_outer=shared",
-        "M=6 topk=2 E=4 K=24 N=12 lora_adapters=2 lora_rank=4 apply_router_weight_on_input=1 "
-        "mode=no_combine"};
+        "M=6 topk=2 E=4 K=24 N=12 lora_adapters=2 apply_router_weight_on_input=1 mode=no_combine"};
     for (size_t x = 0; x < COUNT(texts); x++) {
         const mp_case c = parsed(texts[x]);
         mp_inputs in;
