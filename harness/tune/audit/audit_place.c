@@ -55,6 +55,11 @@ static void audit_name(mp_audit *audit, size_t file) {
         NOBODY("size", "E=%lld,N=%lld: expected positive sizes", (long long)name->E, (long long)name->N);
         return;
     }
+    if (name->block_n && name->block_k && (name->N % name->block_n || name->N % name->block_k)) {
+        NOBODY("shard", "N=%lld is no shard: models whose blocks of %lld x %lld it cuts are refused",
+               (long long)name->N, (long long)name->block_n, (long long)name->block_k);
+        return;
+    }
     if (!loader->down_files && name->down && f->lies != MP_LIES_ANYWHERE) {
         NOBODY("down", "%s looks for no _down file", loader->name);
         return;
