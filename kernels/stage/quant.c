@@ -58,7 +58,7 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
     if (count == 0)
         return mp_fail(err, MP_EUNSUPPORTED, "there is no kernel that makes %s codes",
                        mp_dtype_name(mp_quantiser_codes(s->quantiser)));
-    if (one && mp_scheme_of(c)->made) MP_CU(cuMemsetD8Async(params.scale, 0, sizeof(float), run->stream));
+    if (one && s->made) MP_CU(cuMemsetD8Async(params.scale, 0, sizeof(float), run->stream));
     for (int i = 0; i < count; i++) {
         const mp_kernel kernel = kernel_of(c, stage, entry[i]);
         const bool alone = one && count == ENTRIES && i == 1;
