@@ -3,8 +3,8 @@
 // part of is told in gemm_frame.cuh.
 //
 // -DGROUP: codes of a row of w that share a scale s, and -DZEROS=1 a zero point z of their own; else -DZERO
-// is that of all. What is multiplied is rnd((q - z) * s) in the element type. 0: there is one scale for all of
-// k, int8 codes are multiplied as they are, and the scale multiplies the sum at the end.
+// is that of all. What is multiplied is rnd((q - z) * s) in the element type. 0: there is one scale for all
+// of k, int8 codes are multiplied as they are, and the scale multiplies the sum at the end.
 #include "kernels/device/gemm_fragments.cuh"
 #include "kernels/device/gemm_mma16.cuh"
 #include "kernels/device/gemm_scales.cuh"
