@@ -42,8 +42,8 @@ def split_k(case, gate_up):
 
 
 def lacks_constant_cdiv():
-    """Whether the installed Triton compiles `n: tl.constexpr = tl.cdiv(a, b)` of two constants to a value of the
-    kernel, which `2 * n` cannot use: 3.6 does, 3.9 does not."""
+    """Whether the installed Triton compiles `n: tl.constexpr = tl.cdiv(a, b)` of two constants to a value of
+    the kernel, which `2 * n` cannot use: 3.6 does, 3.9 does not."""
     try:
         import triton
     except ImportError:
@@ -198,6 +198,6 @@ class SglangLora:
         route, mask = self._virtual_route(case, align, gate_up, False, ids, token_lora, enabled,
                                           tile["BLOCK_SIZE_M"])
         with constant_cdiv():
-            gemm(h.view(-1, size.slices * size.rank), b, base.view(case.M, case.topk, -1), weights, ids, route,
-                 size.weighted, tile, fuse_add_to_output=True, add_output_mask=mask, router_topk=case.topk,
-                 a_output_slices=size.slices)
+            gemm(h.view(-1, size.slices * size.rank), b, base.view(case.M, case.topk, -1), weights, ids,
+                 route, size.weighted, tile, fuse_add_to_output=True, add_output_mask=mask,
+                 router_topk=case.topk, a_output_slices=size.slices)

@@ -6,10 +6,10 @@
 /* Of the runs that left less free device memory than they found, so many, and this share of all, are a leak:
  * caches that grow with a new shape do so less often.
  *
- * Free memory is the device's, and others take of it while a subject runs. While it rests they take too, and it
- * does not. If p is the chance that they take something during a run, 1 - p is that of another such time without
- * it, and p (1 - p)^3 that of a run that loses and three such times of rest in which nothing moves: 27/256 at
- * most, less than half of the share that is a leak. */
+ * Free memory is the device's, and others take of it while a subject runs. While it rests they take too, and
+ * it does not. If p is the chance that they take something during a run, 1 - p is that of another such time
+ * without it, and p (1 - p)^3 that of a run that loses and three such times of rest in which nothing moves:
+ * 27/256 at most, less than half of the share that is a leak. */
 enum { LEAKS_AT_LEAST = 20, ONE_LEAK_IN = 4, RESTS = 3 };
 
 #define REST_AT_MOST \
