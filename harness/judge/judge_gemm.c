@@ -2,137 +2,14 @@
 /* The GEMMs, gate_up and down, against float64. */
 #include "harness/judge/span.h"
 
-#include "base/clones.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
+#include "harness/judge/gemm_operands.h"
 #include "harness/judge/judge.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Codes without their sign are ordered as the magnitudes they stand for: the largest finite one, by
- * integers. */
-MP_CLONES static uint64_t largest_code_16(const uint16_t *codes, int64_t n, uint16_t most) {
-    uint16_t largest = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const uint16_t magnitude = codes[i] & 0x7FFF, finite = magnitude <= most ? magnitude : 0;
-        largest = finite > largest ? finite : largest;
-    }
-    return largest;
-}
-
-MP_CLONES static uint64_t largest_code_32(const uint32_t *codes, int64_t n, uint32_t most) {
-    uint32_t largest = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t magnitude = codes[i] & 0x7FFFFFFF, finite = magnitude <= most ? magnitude : 0;
-        largest = finite > largest ? finite : largest;
-    }
-    return largest;
-}
-
-/* [E] of the weights: whether a slot is multiplied with that expert. NULL without memory: they may all be. */
-static bool *experts_read(const mp_gemm_problem *p) {
-    bool *read = calloc((size_t)p->w.codes->dim[0], sizeof *read);
-    for (int64_t t = 0; read && t < p->slots; t++)
-        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0) read[p->topk_ids[t]] = true;
-    return read;
-}
-
-static bool is_read(const bool *experts, const mp_tensor *w, int64_t row) {
-    return !experts || experts[row / w->dim[1]];
-}
-
-/* PIECE numbers of a row are looked at at a time. */
-enum { PIECE = 256 };
-
-/* Of any other format. */
-MP_CLONES static double largest_number_of(const double *v, int64_t n) {
-    double largest = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const double magnitude = fabs(v[i]), finite = magnitude < (double)INFINITY ? magnitude : 0;
-        largest = finite > largest ? finite : largest;
-    }
-    return largest;
-}
-
-/* The largest finite magnitude in a tensor of any float format; of weights in the experts that are read,
- * where these are not NULL. */
-static double largest_magnitude(const mp_tensor *t, const bool *experts) {
-    const int64_t rows = mp_tensor_rows(t), length = mp_tensor_row_length(t);
-    const uint64_t most = mp_encode_code(t->dtype, mp_dtype_format(t->dtype)->max_finite);
-    const int bits = mp_dtype_bits(t->dtype);
-    double largest = 0;
-#pragma omp parallel for reduction(max : largest) schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-        const void *row = mp_tensor_row(t, r);
-        double here = 0;
-        if (!is_read(experts, t, r)) continue;
-        if (bits == 16) {
-            here = mp_decode_code(t->dtype, largest_code_16(row, length, (uint16_t)most));
-        } else if (bits == 32) {
-            here = mp_decode_code(t->dtype, largest_code_32(row, length, (uint32_t)most));
-        } else {
-            double v[PIECE];
-            for (int64_t first = 0; first < length; first += PIECE) {
-                const int64_t n = length - first < PIECE ? length - first : PIECE;
-                mp_decode_row(t->dtype, row, first, n, v);
-                here = fmax(here, largest_number_of(v, n));
-            }
-        }
-        largest = here > largest ? here : largest;
-    }
-    return largest;
-}
-
-static bool row_is_integer(const mp_operand *o, int64_t row) {
-    const int64_t length = mp_tensor_row_length(o->codes);
-    double v[PIECE];
-    for (int64_t first = 0; first < length; first += PIECE) {
-        const int64_t here = length - first < PIECE ? length - first : PIECE;
-        mp_operand_decode(o, row, first, here, v);
-        for (int64_t i = 0; i < here; i++)
-            if (v[i] != rint(v[i])) return false;
-    }
-    return true;
-}
-
-static bool row_is_onehot(const mp_operand *o, int64_t row) {
-    const int64_t length = mp_tensor_row_length(o->codes);
-    double v[PIECE];
-    int terms = 0;
-    for (int64_t first = 0; first < length && terms < 2; first += PIECE) {
-        const int64_t here = length - first < PIECE ? length - first : PIECE;
-        mp_operand_decode(o, row, first, here, v);
-        for (int64_t i = 0; i < here; i++) terms += v[i] != 0;
-    }
-    return terms < 2;
-}
-
-typedef bool row_test(const mp_operand *o, int64_t row);
-
-static bool all_weights(const mp_gemm_problem *p, const bool *experts, row_test *is) {
-    for (int64_t r = 0; r < mp_tensor_rows(p->w.codes); r++)
-        if (is_read(experts, p->w.codes, r) && !is(&p->w, r)) return false;
-    return true;
-}
-
-static bool all_activations(const mp_gemm_problem *p, row_test *is) {
-    for (int64_t t = 0; t < p->slots; t++)
-        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0 && !is(&p->a, p->a_row[t])) return false;
-    return true;
-}
-
-/* Whether all sums of the GEMM are exact in float32 whatever the order: a single term each (onehot), or
- * integer operands whose magnitudes sum to less than 2^24 (checked per element with its mass in expect()).
- * The family says what to look for, and no more: in a sequence the weights may be of another one. */
-static bool sums_are_exact(const mp_case *c, const mp_gemm_problem *p, const bool *experts) {
-    if (c->data == MP_ONEHOT && p->w.scale) return false; /* one term, but scaled: roundings of its own */
-    if (c->data == MP_ONEHOT)
-        return all_activations(p, row_is_onehot) || all_weights(p, experts, row_is_onehot);
-    if (c->data != MP_INTEGER && c->data != MP_FROM_FILE) return false;
-    return all_weights(p, experts, row_is_integer) && all_activations(p, row_is_integer);
-}
 
 typedef struct gemm_bounds {
     mp_sum_bound accumulation;
@@ -167,29 +44,20 @@ static void scales_of(const mp_gemm_problem *p, int64_t block, int64_t a_row, in
     }
 }
 
-/* An upper bound of the magnitudes of an operand's numbers: the largest code, in all there are, scaled by the
- * largest scale. */
-static double largest_number(const mp_operand *o, const bool *experts) {
-    const double zero = o->zeros ? mp_dtype_format(o->codes->dtype)->max_finite : abs(o->zero),
-                 code = fmax(largest_magnitude(o->codes, experts), o->scale ? zero : 0),
-                 scale = o->scale ? largest_magnitude(o->scale, NULL) : 1,
-                 global = o->global ? largest_magnitude(o->global, NULL) : 1;
-    return code * scale * global;
-}
-
-/* The same of what a unit multiplies: numbers, or codes. */
+/* An upper bound of the magnitudes of what a unit multiplies: numbers, or codes. */
 static double largest_multiplied(const mp_case *c, const mp_gemm_problem *p, const bool *experts) {
-    if (scaled_block(c, p) == 0) return fmax(largest_number(&p->a, NULL), largest_number(&p->w, experts));
-    return fmax(largest_magnitude(p->a.codes, NULL), largest_magnitude(p->w.codes, experts));
+    if (scaled_block(c, p) == 0)
+        return fmax(mp_largest_number(&p->a, NULL), mp_largest_number(&p->w, experts));
+    return fmax(mp_largest_magnitude(p->a.codes, NULL), mp_largest_magnitude(p->w.codes, experts));
 }
 
 static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
-    bool *experts = experts_read(p);
+    bool *experts = mp_experts_read(p);
     const double largest = largest_multiplied(j->c, p, experts);
     const gemm_bounds bounds = {
         .accumulation = accumulation_bound(j->c, mp_stage_gemm_contract(j->contract, stage), p, largest),
         .block = scaled_block(j->c, p),
-        .exact = sums_are_exact(j->c, p, experts)};
+        .exact = mp_sums_are_exact(j->c, p, experts)};
     free(experts);
     return bounds;
 }
@@ -347,8 +215,8 @@ static double largest_ball(const mp_balls *b) {
  * are; scale_a: of codes of `a` that are not seen, or 0. */
 static double largest_scales(const mp_gemm_problem *p, int64_t block, double scale_a) {
     if (block == 0) return 0;
-    if (p->a.scale && scale_a == 0) scale_a = largest_magnitude(p->a.scale, NULL);
-    const double scale_w = largest_magnitude(p->w.scale, NULL);
+    if (p->a.scale && scale_a == 0) scale_a = mp_largest_magnitude(p->a.scale, NULL);
+    const double scale_w = mp_largest_magnitude(p->w.scale, NULL);
     return ceil((double)p->w.codes->dim[2] / (double)block) * (scale_a > 0 ? scale_a : 1) * scale_w;
 }
 
@@ -365,8 +233,9 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
     *sums = (mp_span_sums){0};
     const bool scaled = scaled_block(c, p) > 0, coded = in && scaled && s->quantises_activations;
     if (j->largest_w[stage] < 0)
-        j->largest_w[stage] = scaled ? largest_magnitude(p->w.codes, NULL) : largest_number(&p->w, NULL);
-    const double reach = in ? largest_ball(in) : largest_number(&p->a, NULL);
+        j->largest_w[stage] =
+            scaled ? mp_largest_magnitude(p->w.codes, NULL) : mp_largest_number(&p->w, NULL);
+    const double reach = in ? largest_ball(in) : mp_largest_number(&p->a, NULL);
     /* codes are numbers here */
     const double largest_a = coded ? mp_dtype_format(mp_quantiser_codes(s->quantiser))->max_finite : reach;
     sums->bound = accumulation_bound(c, mp_stage_gemm_contract(j->j->contract, stage), p,
