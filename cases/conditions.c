@@ -5,6 +5,7 @@
 #include "cases/coverage.h"
 
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "cases/scheme.h"
 
 /* ---- k and columns ---- */
@@ -110,6 +111,14 @@ static bool few_adapted_slots(const mp_case *c, const mp_figures *f, int64_t n) 
 static bool virtual_experts(const mp_case *c, const mp_figures *f, int64_t n) {
     (void)f;
     return c->E * c->lora_adapters == n && c->scope == MP_SCOPE_ALL;
+}
+
+/* Blocks of a shrink of virtual experts: one for each slot, where there are no more slots than such experts,
+ * and the columns of all slices in one tile. */
+static bool shrink_blocks(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return mp_case_has_lora(c) && !mp_tile_is_auto(&c->tile) && mp_case_slots(c) == n &&
+           n <= c->E * c->lora_adapters && mp_lora_slices(c) * c->lora_rank <= c->tile.block_size_n;
 }
 
 static bool factor_beyond_31_bits(const mp_case *c, const mp_figures *f, int64_t n) {
@@ -698,6 +707,10 @@ const mp_condition mp_conditions[] = {
     {"lora-virtual-1024", "1024", WHERE(virtual_experts, 1024)},
     {"lora-virtual-8191", "8191", WHERE(virtual_experts, 8191)},
     {"lora-virtual-8192", "8192", WHERE(virtual_experts, 8192)},
+    {"lora-shrink-blocks-64", "a shrink of virtual experts has 64 blocks", WHERE(shrink_blocks, 64)},
+    {"lora-shrink-blocks-65", "65", WHERE(shrink_blocks, 65)},
+    {"lora-shrink-blocks-127", "127", WHERE(shrink_blocks, 127)},
+    {"lora-shrink-blocks-128", "128", WHERE(shrink_blocks, 128)},
     {"lora-minus-zero", "rows of -0 to which nothing is added",
      IF("scope=expand_gate_up data=special lora_routing=base")},
     {"lora-beyond-2^31", "a factor of the last adapter lies beyond 2^31 elements", FULL,

@@ -26,6 +26,19 @@ MP_CLONES static uint64_t largest_code_32(const uint32_t *codes, int64_t n, uint
     return largest;
 }
 
+/* PIECE numbers of a row are looked at at a time. */
+enum { PIECE = 256 };
+
+/* Of any other format. */
+MP_CLONES static double largest_of(const double *v, int64_t n) {
+    double largest = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double magnitude = fabs(v[i]), finite = magnitude < (double)INFINITY ? magnitude : 0;
+        largest = finite > largest ? finite : largest;
+    }
+    return largest;
+}
+
 bool *mp_experts_read(const mp_gemm_problem *p) {
     bool *read = calloc((size_t)p->w.codes->dim[0], sizeof *read);
     for (int64_t t = 0; read && t < p->slots; t++)
@@ -52,9 +65,11 @@ double mp_largest_magnitude(const mp_tensor *t, const bool *experts) {
         } else if (bits == 32) {
             here = mp_decode_code(t->dtype, largest_code_32(row, length, (uint32_t)most));
         } else {
-            for (int64_t i = 0; i < length; i++) {
-                const double value = fabs(mp_decode(t->dtype, row, i));
-                if (isfinite(value) && value > here) here = value;
+            double v[PIECE];
+            for (int64_t first = 0; first < length; first += PIECE) {
+                const int64_t n = length - first < PIECE ? length - first : PIECE;
+                mp_decode_row(t->dtype, row, first, n, v);
+                here = fmax(here, largest_of(v, n));
             }
         }
         largest = here > largest ? here : largest;
@@ -70,9 +85,6 @@ double mp_largest_number(const mp_operand *o, const bool *experts) {
                  global = o->global ? mp_largest_magnitude(o->global, NULL) : 1;
     return code * scale * global;
 }
-
-/* PIECE numbers of a row are looked at at a time. */
-enum { PIECE = 256 };
 
 static bool row_is_integer(const mp_operand *o, int64_t row) {
     const int64_t length = mp_tensor_row_length(o->codes);

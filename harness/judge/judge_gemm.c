@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct gemm_bounds {
     mp_sum_bound accumulation;
@@ -29,13 +30,18 @@ static mp_sum_bound accumulation_bound(const mp_case *c, const mp_gemm_contract 
                      : mp_gemm_bound(contract, dtype, K, largest);
 }
 
-/* Sum of |scale_a * scale_w| over the blocks of k, of a row of a and a row of w. */
-static double scales_of(const mp_gemm_problem *p, int64_t block, int64_t a_row, int64_t w_row) {
-    const int64_t a = mp_operand_scale_row(&p->a, a_row), w = mp_operand_scale_row(&p->w, w_row);
-    double sum = 0;
-    for (int64_t k = 0; block > 0 && k < p->w.codes->dim[2]; k += block)
-        sum += fabs(mp_operand_scale(&p->a, a, k) * mp_operand_scale(&p->w, w, k));
-    return sum;
+/* Sums of |scale_a * scale_w| over the blocks of k, of a row of a and n rows of w; zeros without blocks. */
+static void scales_of(const mp_gemm_problem *p, int64_t block, int64_t a_row, int64_t w_row, int64_t n,
+                      double *sum) {
+    const int64_t a = mp_operand_scale_row(&p->a, a_row);
+    int64_t before = -1;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t w = mp_operand_scale_row(&p->w, w_row + i);
+        sum[i] = w == before ? sum[i - 1] : 0;
+        for (int64_t k = 0; block > 0 && w != before && k < p->w.codes->dim[2]; k += block)
+            sum[i] += fabs(mp_operand_scale(&p->a, a, k) * mp_operand_scale(&p->w, w, k));
+        before = w;
+    }
 }
 
 /* An upper bound of the magnitudes of what a unit multiplies: numbers, or codes. */
@@ -66,8 +72,8 @@ typedef struct gemm_judge {
 /* With exact sums the float32 epilogue is computed, and the error is zero. The prediction computes it by the
  * same function: what it gives counts where float64 agrees, within the epilogue's roundings. A sum that
  * float32 does not hold is not exact: a single term of two fp32 numbers of which none is a power of two. */
-static void expect(const gemm_judge *g, double acc, double mass, int64_t expert, int64_t column, int64_t slot,
-                   double *value, double *error) {
+static void expect(const gemm_judge *g, double acc, double mass, double scales, int64_t expert,
+                   int64_t column, int64_t slot, double *value, double *error) {
     const mp_contract *contract = g->s.j->contract;
     if (g->bounds.exact && mass < 0x1p24 && (double)(float)acc == acc && !contract->float64_steps) {
         float result = (float)acc;
@@ -78,10 +84,8 @@ static void expect(const gemm_judge *g, double acc, double mass, int64_t expert,
         *error = 0;
         return;
     }
-    const mp_gemm_problem *p = &g->gemm.problem;
     const mp_sum_bound *bound = &g->bounds.accumulation;
-    const double scales = scales_of(p, g->bounds.block, p->a_row[slot], expert * p->w.codes->dim[1] + column),
-                 acc_error = bound->rel * mass + bound->abs + (scales > 0 ? bound->per_scale * scales : 0);
+    const double acc_error = bound->rel * mass + bound->abs + (scales > 0 ? bound->per_scale * scales : 0);
     mp_epilogue_expect(contract, &g->gemm.epilogue, acc, acc_error, expert, column, slot, value, error);
 }
 
@@ -100,7 +104,8 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
     mp_stage_judge *s = &g->s;
     mp_measure part;
     mp_stage_judge_part(s, &part);
-    double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
+    const mp_gemm_problem *p = &g->gemm.problem;
+    double value[MP_ROW_PIECE], error[MP_ROW_PIECE], scales[MP_ROW_PIECE];
     bool open[MP_ROW_PIECE];
     for (int64_t i = 0; i < tile->count; i++) {
         const int64_t slot = tile->slot[i], row = s->got_row ? s->got_row[slot] : slot;
@@ -109,9 +114,11 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
             const int64_t here = tile->n - first < MP_ROW_PIECE ? tile->n - first : MP_ROW_PIECE,
                           column = tile->n0 + first, from = i * tile->n + first;
             bool any = false;
+            scales_of(p, g->bounds.block, p->a_row[slot], tile->expert * p->w.codes->dim[1] + column, here,
+                      scales);
             for (int64_t k = 0; k < here; k++) {
                 const double acc = tile->value[from + k], mass = tile->mass[from + k];
-                expect(g, acc, mass, tile->expert, column + k, slot, &value[k], &error[k]);
+                expect(g, acc, mass, scales[k], tile->expert, column + k, slot, &value[k], &error[k]);
                 open[k] = may_overflow_inside(s->j->contract, s->stage, &g->gemm.epilogue, acc, mass,
                                               g->bounds.accumulation.rel * mass);
                 any = any || open[k];
@@ -177,50 +184,21 @@ mp_status mp_judge_stage_down(const mp_judgement *j, mp_error *err) {
 
 /* ---- inside a span ---- */
 
-typedef struct gemm_pass {
-    mp_engine engine;
-    mp_gemm_problem problem;
-    const mp_balls *in;
-    mp_balls *out;
-    enum pass { VALUES, SURE, DET, RANDOM } pass;
-    double *mass; /* [rows, width]: of the values */
-} gemm_pass;
-
 static void collect(void *ctx, const mp_gemm_tile *tile) {
-    const gemm_pass *g = ctx;
-    const int64_t width = g->out->width;
-    mp_tensor *const to[] = {&g->out->value, &g->out->sure, &g->out->det, &g->out->random};
-    for (int64_t i = 0; i < tile->count; i++)
-        for (int64_t n = 0; n < tile->n; n++) {
-            const int64_t from = i * tile->n + n, index = tile->slot[i] * width + tile->n0 + n;
-            /* Radii are not negative: their products' magnitudes are the sums wanted. */
-            const bool magnitudes = g->pass == SURE || g->pass == DET;
-            *mp_ball_at(to[g->pass], index) = magnitudes ? tile->mass[from] : tile->value[from];
-            if (g->pass == VALUES) g->mass[index] = tile->mass[from];
-        }
-}
-
-/* Sums of squares are sums of products of squares. a: NULL for the problem's own. */
-static mp_status run_pass(gemm_pass *g, enum pass pass, const mp_tensor *a, mp_error *err) {
-    mp_gemm_problem p = g->problem;
-    if (a) p.a = (mp_operand){.codes = a};
-    g->pass = pass;
-    p.w.squared = pass == RANDOM;
-    return mp_gemm_float64(g->engine, &p, pass != RANDOM, collect, g, err);
-}
-
-static mp_status radii_of_gemm(gemm_pass *g, mp_error *err) {
-    const mp_balls *in = g->in;
-    mp_balls squares = {0};
-    if (!in || in->exact) return MP_OK; /* zeros, as allocated */
-    mp_status status = run_pass(g, SURE, &in->sure, err);
-    if (status == MP_OK) status = run_pass(g, DET, &in->det, err);
-    if (status == MP_OK) status = mp_balls_create(&squares, in->rows, in->width, true, err);
-    for (int64_t i = 0; status == MP_OK && i < in->rows * in->width; i++)
-        *mp_ball_at(&squares.value, i) = *mp_ball_at(&in->random, i) * *mp_ball_at(&in->random, i);
-    if (status == MP_OK) status = run_pass(g, RANDOM, &squares.value, err);
-    mp_balls_destroy(&squares);
-    return status;
+    const mp_span_sums *sums = ctx;
+    const mp_balls *acc = &sums->acc;
+    const struct {
+        double *to;
+        const double *from;
+    } parts[] = {{acc->value.data, tile->value},
+                 {sums->mass, tile->mass},
+                 {acc->sure.data, tile->sure},
+                 {acc->det.data, tile->det},
+                 {acc->random.data, tile->random}};
+    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++)
+        for (int64_t i = 0; i < tile->count && parts[p].from; i++)
+            memcpy(parts[p].to + tile->slot[i] * acc->width + tile->n0, parts[p].from + i * tile->n,
+                   (size_t)tile->n * sizeof(double));
 }
 
 /* An upper bound of the magnitudes of what the subject has there. */
@@ -247,7 +225,11 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
     const mp_case *c = &j->part;
     const int64_t width = p->w.codes->dim[1];
     const mp_scheme *s = mp_scheme_of(c);
-    gemm_pass g = {.engine = j->j->engine, .problem = *p, .in = in, .out = &sums->acc};
+    const mp_gemm_radii radii =
+        in ? (mp_gemm_radii){&in->sure, j->sure_alone ? NULL : &in->det, &in->random} : (mp_gemm_radii){0};
+    mp_gemm_problem problem = *p;
+    if (in) problem.a = (mp_operand){.codes = &in->value};
+    if (in && !in->exact) problem.radii = &radii;
     *sums = (mp_span_sums){0};
     const bool scaled = scaled_block(c, p) > 0, coded = in && scaled && s->quantises_activations;
     if (j->largest_w[stage] < 0)
@@ -264,10 +246,10 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
                  scales = largest_scales(p, scaled_block(c, p), made);
     if (scales > 0) sums->bound.abs += sums->bound.per_scale * scales;
     mp_status status = mp_balls_create(&sums->acc, p->slots, width, false, err);
-    sums->mass = g.mass = calloc((size_t)(p->slots * width), sizeof *g.mass);
-    if (status == MP_OK && !g.mass) status = mp_fail(err, MP_EMEMORY, "judge: no memory for a span's sums");
-    if (status == MP_OK) status = run_pass(&g, VALUES, in ? &in->value : NULL, err);
-    if (status == MP_OK) status = radii_of_gemm(&g, err);
+    sums->mass = calloc((size_t)(p->slots * width), sizeof *sums->mass);
+    if (status == MP_OK && !sums->mass)
+        status = mp_fail(err, MP_EMEMORY, "judge: no memory for a span's sums");
+    if (status == MP_OK) status = mp_gemm_float64(j->j->engine, &problem, true, collect, sums, err);
     return status;
 }
 
