@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The host subject with a contract, tiles or a trace spoiled: what a run leaves is changed as a test wants it,
- * in whichever of a case's runs. */
+/* The host subject with a contract, tiles or a trace spoiled: what a run leaves is changed as a test wants
+ * it, in whichever of a case's runs. */
 #ifndef MP_TESTS_SPOILED_H
 #define MP_TESTS_SPOILED_H
 
@@ -45,8 +45,8 @@ extern spoiled_run_facts now;
 
 /* The subject around `self`, whose host is opened here. */
 mp_subject spoiled_subject(spoiled *self, const char *name);
-/* The verdict about it, until the next one. pair: a variant, or "after " and a case that runs before, or NULL;
- * more: NULL: no other options. */
+/* The verdict about it, until the next one. pair: a variant, or "after " and a case that runs before, or
+ * NULL; more: NULL: no other options. */
 const mp_verdict *judge_by(spoiled self, const char *text, const char *pair, const mp_run_options *more);
 const mp_verdict *judge(const char *text, const char *pair, spoiler *spoil, bool unordered,
                         const mp_run_options *more);
