@@ -51,5 +51,4 @@ void mp_operand_decode(const mp_operand *o, int64_t row, int64_t first, int64_t 
         for (; i < end; i++) out[i] = (out[i] - zero) * scale * global;
     }
     for (int64_t i = 0; i < n && o->rounds; i++) out[i] = mp_round_to(o->rounded, (double)(float)out[i]);
-    for (int64_t i = 0; i < n && o->squared; i++) out[i] *= out[i];
 }

@@ -52,6 +52,11 @@ int64_t mp_judgement_lost_slots(const mp_judgement *j) {
     return lost;
 }
 
+int64_t mp_slab_tokens(const mp_case *c, int64_t numbers_of_slot) {
+    const int64_t tokens = MP_SLAB_BYTES / (c->topk * numbers_of_slot * (int64_t)sizeof(double));
+    return tokens < 1 ? 1 : tokens > c->M ? c->M : tokens;
+}
+
 mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const mp_config *config,
                             const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
                             mp_verdict *v, mp_judgement *j, mp_error *err) {

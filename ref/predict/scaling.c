@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/predict/scaling.h"
 
+#include "base/clones.h"
 #include "ref/predict/gemm.h"
 #include "ref/predict/tensorcore_gemm.h"
 
@@ -45,28 +46,41 @@ static inline float add_scaled(mp_scaling how, float sum, float dot, float a, fl
     }
 }
 
+MP_CLONES static void add_tile(mp_scaling how, float a, const float *w, const float *dot, float *sum,
+                               int64_t n) {
+    for (int64_t i = 0; i < n; i++) sum[i] = add_scaled(how, sum[i], dot[i], a, w[i]);
+}
+
+MP_CLONES static void scale_row(mp_scaling how, float a, const float *w, float *sum, int64_t n) {
+    for (int64_t i = 0; i < n; i++) sum[i] = scaled(how, sum[i], a, w[i]);
+}
+
+/* Scales of weights are looked up for COLUMNS at a time, which all rows share. */
+enum { COLUMNS = 128 };
+
 static void add(const void *ctx, const mp_tc_part *part) {
     const scaling *s = ctx;
     const mp_gemm_problem *p = s->p;
     const mp_gemm_f32_tile *tile = part->tile;
     const int64_t K = p->w.codes->dim[2], k = part->index * s->terms,
                   w_row = tile->expert * p->w.codes->dim[1] + tile->n0;
-    const bool last = k + s->terms >= K;
-    for (int64_t r = 0; r < tile->count; r++) {
-        const float a =
-            (float)mp_operand_scale(&p->a, mp_operand_scale_row(&p->a, p->a_row[tile->slot[r]]), k);
-        const float *dot = part->dot + r * part->stride;
-        float *sum = part->sum + r * part->stride;
-        for (int64_t n = 0; n < tile->n; n++) {
-            const bool enters = s->per_tile || last;
-            const float w =
-                enters ? (float)mp_operand_scale(&p->w, mp_operand_scale_row(&p->w, w_row + n), k) : 1;
+    const bool last = k + s->terms >= K, enters = s->per_tile || last;
+    float w[COLUMNS];
+    for (int64_t first = 0; first < tile->n; first += COLUMNS) {
+        const int64_t here = tile->n - first < COLUMNS ? tile->n - first : COLUMNS;
+        for (int64_t n = 0; n < here && enters; n++)
+            w[n] = (float)mp_operand_scale(&p->w, mp_operand_scale_row(&p->w, w_row + first + n), k);
+        for (int64_t r = 0; r < tile->count; r++) {
+            const float a =
+                (float)mp_operand_scale(&p->a, mp_operand_scale_row(&p->a, p->a_row[tile->slot[r]]), k);
+            const float *dot = part->dot + r * part->stride + first;
+            float *sum = part->sum + r * part->stride + first;
             if (s->per_tile) {
-                sum[n] = add_scaled(s->how, sum[n], dot[n], a, w);
+                add_tile(s->how, a, w, dot, sum, here);
                 continue;
             }
-            sum[n] = part->index == 0 ? dot[n] : sum[n] + dot[n];
-            if (last) sum[n] = scaled(s->how, sum[n], a, w);
+            for (int64_t n = 0; n < here; n++) sum[n] = part->index == 0 ? dot[n] : sum[n] + dot[n];
+            if (last) scale_row(s->how, a, w, sum, here);
         }
     }
 }
