@@ -88,6 +88,7 @@ static const field fields[] = {
     NAMED("store.overflow", overflow, overflows),
     {"act.ulps_per_argument", REAL, offsetof(mp_contract, act_ulps_per_argument), 0, 0x1p10, NULL, false},
     NAMED("combine.shared", combine_shared, shared_adds),
+    SWITCH("combine.fma", combine_fma),
     NAMED("act.input", act_input, act_inputs),
     NAMED("quantiser", quantiser, quantisers),
     GEMM("shrink", shrink),
@@ -300,11 +301,12 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     if (contract->act_ulps_per_argument > 0)
         snprintf(growing, sizeof growing, " + %g a unit of the argument", contract->act_ulps_per_argument);
     snprintf(text, size,
-             "%s: %s%s%s; activation: %g%s ulp%s, %s%s%s%s; combine: %s%s%s; align: %s%s%s; %s; %s",
+             "%s: %s%s%s; activation: %g%s ulp%s, %s%s%s%s; combine: %s%s%s%s; align: %s%s%s; %s; %s",
              same ? "accumulator" : "gate_up", up, same ? "" : "; down: ", same ? "" : down,
              contract->act_ulps, growing, function[contract->act_function], rounding,
              contract->act_up_plus_zero ? ", up + 0" : "", clamped[contract->act_clamp_nan],
              contract->act_input == MP_ACT_FLOAT32 ? ", of float32 gate and up" : "", combine,
+             contract->combine_fma ? ", weighed by fma" : "",
              contract->combine_shared == MP_SHARED_ONE_ROUNDING ? ", shared output added before" : "", lora,
              contract->stable_align ? "stable" : "any order", contract->align_tail ? "" : ", tail unused",
              contract->overflow == MP_OVERFLOW_INF        ? ""

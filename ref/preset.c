@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moeparity/preset.h"
 
+#include "cases/graph_tables.h"
 #include "cases/scheme.h"
 #include "ref/predict/float32_math.h"
 #include "ref/predict/special_unit.h"
@@ -181,8 +182,8 @@ static bool is_lora_variant(const char *name) {
  *   one-kernel        the same bits as two, in one: the shrunk rows are rounded in registers
  *   small-batch       for few tokens: shrunk rows and sums in float32 without tensor cores, one rounding
  *   virtual-experts   two MoEs of E * L experts; shrunk rows of other slots are not written
- *   plan              gate and up with what is added to them go on into the activation in float32; of down's
- *                     router weights, which that kernel applies behind the sum, it says nothing */
+ *   plan              gate and up with what is added to them go on into the activation in float32; router
+ *                     weights in combine (the case says so), by a compiler that may fuse them with the sum */
 static void set_lora_variant(mp_contract *contract, const char *name, const mp_case *c) {
     if (!mp_case_has_lora(c)) return;
     if (!strcmp(name, "-lora-whole-add")) contract->lora_rows = MP_LORA_ROWS_PLUS_ZERO;
@@ -201,6 +202,8 @@ static void set_lora_variant(mp_contract *contract, const char *name, const mp_c
         contract->act_input = MP_ACT_FLOAT32;
         contract->lora_add = MP_LORA_ADD_ONE_ROUNDING;
         contract->promise[MP_ACT].bits = MP_BITS_NONE;
+        if (mp_stage_weighs(c, MP_COMBINE) && contract->promise[MP_COMBINE].bits == MP_BITS_REQUIRED)
+            contract->promise[MP_COMBINE].bits = MP_BITS_REPORTED;
     }
 }
 

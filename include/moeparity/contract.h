@@ -240,6 +240,8 @@ typedef struct mp_contract {
         act_ulps_per_argument; /* what the error of exp grows by, in ulps for each unit of its argument; of a
                                      function whose error is known that counts if more */
     mp_shared_add combine_shared;
+    bool combine_fma; /* where combine applies the router weights: the product and the addition are one
+                         operation, with one rounding; else two */
     mp_act_input act_input;
     mp_gemm_contract shrink, expand; /* of LoRA: both of gate_up and of down */
     bool shrink_parts_rounded;       /* each of its split_k parts is rounded to dtype, and added there */
