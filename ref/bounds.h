@@ -19,6 +19,10 @@ mp_sum_bound mp_gemm_bound(const mp_gemm_contract *gemm, mp_dtype operands, int6
  * that of the scaled numbers. */
 mp_sum_bound mp_scaled_gemm_bound(const mp_gemm_contract *gemm, mp_dtype codes, int64_t terms, int64_t block,
                                   double largest);
+/* What subnormal operands add to the former where the unit takes them for zeros, and 0 elsewhere: a of the
+ * activations in a sum, w of its weights. */
+double mp_flushed_operands(const mp_gemm_contract *gemm, mp_dtype operands, double a, double w,
+                           double largest);
 /* The GEMM of a stage: gate_up, down, or one of LoRA's. */
 const mp_gemm_contract *mp_stage_gemm_contract(const mp_contract *contract, mp_stage stage);
 /* Unit roundoff of the steps between roundings to dtype: 2^-24, or 2^-53 with float64_steps. */

@@ -5,6 +5,7 @@
 #include "base/clones.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
+#include "harness/judge/flushed.h"
 #include "harness/judge/judge.h"
 
 #include <math.h>
@@ -132,12 +133,16 @@ static int64_t scaled_block(const mp_case *c, const mp_gemm_problem *p) {
     return p->w.scale ? mp_case_scaled_terms(c, p->w.codes->dim[2]) : 0;
 }
 
+/* The format of what is multiplied. */
+static mp_dtype multiplied(const mp_case *c, const mp_gemm_problem *p) {
+    return p->w.scale ? mp_case_multiplied(c) : p->w.codes->dtype;
+}
+
 static mp_sum_bound accumulation_bound(const mp_case *c, const mp_gemm_contract *contract,
                                        const mp_gemm_problem *p, double largest) {
     const int64_t block = scaled_block(c, p), K = p->w.codes->dim[2];
-    const mp_dtype dtype = p->w.scale ? mp_case_multiplied(c) : p->w.codes->dtype;
-    return block > 0 ? mp_scaled_gemm_bound(contract, dtype, K, block, largest)
-                     : mp_gemm_bound(contract, dtype, K, largest);
+    return block > 0 ? mp_scaled_gemm_bound(contract, multiplied(c, p), K, block, largest)
+                     : mp_gemm_bound(contract, multiplied(c, p), K, largest);
 }
 
 /* Sum of |scale_a * scale_w| over the blocks of k, of a row of a and a row of w. */
@@ -168,10 +173,13 @@ static double largest_multiplied(const mp_case *c, const mp_gemm_problem *p, con
 static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
     bool *experts = experts_read(p);
     const double largest = largest_multiplied(j->c, p, experts);
-    const gemm_bounds bounds = {
-        .accumulation = accumulation_bound(j->c, mp_stage_gemm_contract(j->contract, stage), p, largest),
-        .block = scaled_block(j->c, p),
-        .exact = sums_are_exact(j->c, p, experts)};
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(j->contract, stage);
+    gemm_bounds bounds = {.accumulation = accumulation_bound(j->c, contract, p, largest),
+                          .block = scaled_block(j->c, p),
+                          .exact = sums_are_exact(j->c, p, experts)};
+    if (mp_add_flushed(contract, p, multiplied(j->c, p), bounds.block > 0, true, largest,
+                       &bounds.accumulation))
+        bounds.exact = false;
     free(experts);
     return bounds;
 }
@@ -375,8 +383,10 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
     const double reach = in ? largest_ball(in) : largest_number(&p->a, NULL);
     /* codes are numbers here */
     const double largest_a = coded ? mp_dtype_format(mp_quantiser_codes(s->quantiser))->max_finite : reach;
-    sums->bound = accumulation_bound(c, mp_stage_gemm_contract(j->j->contract, stage), p,
-                                     fmax(largest_a, j->largest_w[stage]));
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(j->j->contract, stage);
+    const double largest = fmax(largest_a, j->largest_w[stage]);
+    sums->bound = accumulation_bound(c, contract, p, largest);
+    mp_add_flushed(contract, p, multiplied(c, p), scaled, !in, largest, &sums->bound);
     /* Scales are made of numbers within reach: of the largest, twice that where they are powers of two, or a
      * floor. Those of rows that nobody reads may be there and be anything. */
     const double made = coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) : 0,

@@ -2,6 +2,7 @@
 #include "ref/predict/scaling.h"
 
 #include "ref/predict/gemm.h"
+#include "ref/predict/matrixcore_gemm.h"
 #include "ref/predict/tensorcore_gemm.h"
 
 #include <math.h>
@@ -11,7 +12,8 @@ const char *mp_unpredictable_scaling(const mp_gemm_contract *g, const mp_case *c
     const mp_scheme *s = mp_scheme_of(c);
     if (!c->quant || s->enters == MP_SCALES_BEFORE) return NULL;
     if (g->scaling == MP_SCALING_ANY) return "how sums are scaled is not said";
-    if (g->accumulator != MP_ACC_TENSOR_CORE) return "scaled sums are predicted of tensor cores alone";
+    if (g->accumulator != MP_ACC_TENSOR_CORE && !mp_is_matrix_core(g->accumulator))
+        return "scaled sums are predicted of tensor cores and matrix cores alone";
     if (s->enters == MP_SCALES_PER_TILE && (g->promotion == 0 || mp_case_group(c) % g->promotion != 0))
         return "sums are scaled in tiles of k that are no part of a group";
     return NULL;
