@@ -180,3 +180,49 @@ mp_sum_bound mp_scaled_gemm_bound(const mp_gemm_contract *g, mp_dtype codes, int
                           .abs = parts * 0x1p-150 * (part * largest * largest + 2) * (1 + steps),
                           .per_scale = in_block * one.abs * (1 + steps)};
 }
+
+/* A block-scaled unit rounds no scale, and no product. In one step of L terms and the accumulator c, with S =
+ * |c| + sum |terms|, terms with their scales, 2^e_max is at most
+ *   term by term (L = 32): S, and twice that for each operand of e2m1, whose one subnormal is half of what
+ *     its exponent says; or, of products of a subnormal of another format, 2^emin times the largest code
+ *     times the scales, as of a tensor core. L + 1 cuts;
+ *   sums of 16 (L = 64), exact before they are scaled: S, or 2^(the sum of exponents of a pair of scales),
+ *     which counts whatever the sum is: no more than the product of these, 8 times as much for each scale of
+ *     e4m3, which may be subnormal, and of the sum of all pairs of scales in the step. 4 + 1 cuts.
+ * The result is cut to 23 bits. So a step costs delta S, delta = cuts 2^-F + 2^-23, and cuts 2^-F times what
+ * scales say: this for all steps that a block of scales lies in. Then as of a tensor core: growth by (1 +
+ * delta)^G in G steps, zeros that count as 2^zero_exponent, subnormal accumulators. Parts of k are added in
+ * float32. Global scales that the sum meets round twice, a*w and the product, or one after the other; both
+ * may underflow, a*w times a sum of at most K products of the largest code and scales of at most 448. */
+mp_sum_bound mp_block_scaled_bound(const mp_gemm_contract *g, const mp_scaled_codes *codes, int64_t terms,
+                                   double largest) {
+    const mp_dtype formats[] = {codes->a, codes->w};
+    const bool sums_first = g->group == 64, fp4 = codes->a == MP_E2M1 && codes->w == MP_E2M1;
+    const double k = (double)terms;
+    if (!(sums_first && fp4) && !(g->group == 32 && codes->scale == MP_UE8M0)) /* there is no such unit */
+        return (mp_sum_bound){.rel = (double)INFINITY};
+    double part = ceil(k / g->split_k), halved = 1, subnormal = 0;
+    if (g->promotion > 0 && g->promotion < part) part = g->promotion;
+    for (int i = 0; i < 2 && !sums_first; i++) {
+        const double smallest = ldexp(1.0, mp_dtype_format(formats[i])->emin);
+        if (formats[i] == MP_E2M1)
+            halved *= 2;
+        else
+            subnormal = fmax(subnormal, 2 * smallest * fmax(largest, smallest));
+    }
+    const double parts = ceil(k / part), steps = ceil(part / g->group), additions = mp_gamma(parts, 0x1p-24),
+                 steps_of_block = ceil((double)codes->block / g->group) + (parts > 1 ? 1 : 0),
+                 cut = (sums_first ? 5 : g->group + 1) * ldexp(1.0, -g->fraction_bits),
+                 delta = cut * halved + 0x1p-23, growth = pow(1 + delta, steps),
+                 of_scales = sums_first ? (codes->scale == MP_E4M3 ? 64 : 1) : halved * subnormal,
+                 floor = 2 * fmax(ldexp(1.0, g->zero_exponent), 0x1p-126),
+                 global = codes->global > 0 ? mp_gamma(2, 0x1p-24) : 0,
+                 after = (1 + additions) * (1 + global);
+    mp_sum_bound bound = {.rel = steps * delta * growth,
+                          .abs = parts * (steps * growth * (cut * floor + 0x1p-149) + 0x1p-150) * after,
+                          .per_scale = steps_of_block * cut * of_scales * growth * after};
+    bound.rel += (after - 1) * (1 + bound.rel) + mp_gamma(k + 2, 0x1p-53);
+    if (codes->global > 0)
+        bound.abs = bound.abs * codes->global + 0x1p-149 * (1 + k * largest * largest * 0x1p18);
+    return bound;
+}

@@ -180,6 +180,8 @@ static bool of_architecture(const char *name, const mp_case *c, mp_contract *con
         {"sm_90", MP_UNITS_MMA, 90},
         {"sm_100", MP_UNITS_MMA, 100},
         {"sm_120", MP_UNITS_MMA, 120},
+        {"sm_100-block-scaled", MP_UNITS_BLOCK_SCALED, 100},
+        {"sm_120-block-scaled", MP_UNITS_BLOCK_SCALED, 120},
         {"gfx908", MP_UNITS_MATRIX_CORE, MP_CDNA1},
         {"gfx90a", MP_UNITS_MATRIX_CORE, MP_CDNA2},
         {"gfx942", MP_UNITS_MATRIX_CORE, MP_CDNA3},
@@ -243,7 +245,8 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
     return mp_fail(
         err, MP_EINPUT,
         "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, "
-        "sm_120, one of these six with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton, "
+        "sm_120, sm_100-block-scaled, sm_120-block-scaled, one of these eight with -cuda-math, "
+        "-cuda-intrinsics, -cuda-fast-math, -triton, "
         "-triton-quotient, -cuda-math-sigmoid, -cuda-math-product or -torch-compile behind it, gfx908, "
         "gfx90a, "
         "gfx942, any of these "

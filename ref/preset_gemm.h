@@ -7,8 +7,10 @@
 
 /* Which matrix units multiply.
  *   MMA           this project's kernels: mma.sync of sm_<number>, any number
+ *   BLOCK_SCALED  those of sm_100, by tcgen05.mma, and sm_120, by mma.sync: block-scaled where the case's
+ *                 scales fit, fp8 by itself where not
  *   MATRIX_CORE   AMD's, number an mp_mc_architecture */
-typedef enum mp_units { MP_UNITS_MMA, MP_UNITS_MATRIX_CORE } mp_units;
+typedef enum mp_units { MP_UNITS_MMA, MP_UNITS_BLOCK_SCALED, MP_UNITS_MATRIX_CORE } mp_units;
 
 typedef struct mp_architecture {
     const char *name;

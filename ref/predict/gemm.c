@@ -29,17 +29,13 @@ const char *mp_unpredictable_gemm(const mp_gemm_contract *g, mp_dtype operands) 
     return mp_is_matrix_core(g->accumulator) ? mp_unpredictable_matrix_core(g, operands) : NULL;
 }
 
-static const char *unpredictable(const mp_gemm_contract *g, const mp_case *c) {
-    const char *why = mp_unpredictable_scaling(g, c);
-    return why ? why : mp_unpredictable_gemm(g, mp_case_multiplied(c));
-}
-
 const char *mp_unpredictable_gate_up(const mp_contract *contract, const mp_case *c) {
-    return unpredictable(&contract->gate_up, c);
+    return mp_unpredictable_scaled_gemm(&contract->gate_up, c, c->K);
 }
 
 const char *mp_unpredictable_down(const mp_contract *contract, const mp_case *c) {
-    return c->fused_sum ? "the order of additions is not fixed" : unpredictable(&contract->down, c);
+    return c->fused_sum ? "the order of additions is not fixed"
+                        : mp_unpredictable_scaled_gemm(&contract->down, c, c->N);
 }
 
 /* The tensor core's name of a format; false where it has none. */
@@ -101,8 +97,8 @@ mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *p
 
 static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call, mp_stage stage,
                             mp_error *err) {
-    const mp_stage_gemm g = mp_gemm_of_stage(call, stage);
     const mp_gemm_contract *contract = mp_stage_gemm_contract(self->contract, stage);
+    const mp_stage_gemm g = mp_gemm_under(call, stage, contract);
     if (!call->c->quant)
         return mp_predict_gemm(contract, NULL, &g.problem, &g.epilogue, g.out_row, g.out, err);
     return mp_predict_scaled_gemm(contract, mp_scheme_of(call->c), call->c->dtype, &g.problem, &g.epilogue,
