@@ -273,7 +273,7 @@ static row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
                                          : number_rule(c, which);
 }
 
-static bool has_exact_weights(mp_data family) {
+bool mp_has_exact_weights(mp_data family) {
     switch (family) {
     case MP_INTEGER:
     case MP_ONEHOT: return true;
@@ -311,7 +311,7 @@ static int scale_exponent(const mp_case *c, mp_tensor_id which) {
  * the family's sums are exact, else with all the bits of its format. */
 static void fill_scales(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream);
-    const bool exact = has_exact_weights(c->data);
+    const bool exact = mp_has_exact_weights(c->data);
     const int exponent = scale_exponent(c, which);
     for (int64_t i = 0; i < mp_tensor_count(t); i++) {
         const uint64_t bits = mp_bits(key, (uint64_t)i);
@@ -457,7 +457,7 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
  * token. The shared expert's slot has 1/rsf, so that its share of the output is not scaled. */
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[MP_TOPK_WEIGHTS].stream), token_key = ~key;
-    const bool exact = has_exact_weights(c->data);
+    const bool exact = mp_has_exact_weights(c->data);
     const uint64_t topk = (uint64_t)c->topk;
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < c->M; m++) {

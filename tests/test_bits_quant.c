@@ -182,7 +182,7 @@ static void without_a_name_a_nan_may_spread(void **state) {
     stop(&b);
 }
 
-/* Codes that nobody sees: a subject that is right passes, whatever its NaN became, and is judged elsewhere. */
+/* Codes that nobody sees: a right subject passes whatever its NaN became, and is judged elsewhere. */
 static void hidden_codes_of_a_nan_fail_nobody(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(rows); i++) {

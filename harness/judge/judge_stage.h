@@ -34,6 +34,11 @@ void mp_judgement_close(mp_judgement *j);
  * holds nothing that is to be closed. */
 mp_judgement mp_judgement_planned(const mp_case *c, mp_tensor_set has);
 
+/* Float64 between stages is made of as many tokens at a time as fit into MP_SLAB_BYTES, at least of one; of
+ * a slot it takes so many numbers. Of few tokens each slab converts all weights. */
+enum { MP_SLAB_BYTES = 512 << 20 };
+int64_t mp_slab_tokens(const mp_case *c, int64_t numbers_of_slot);
+
 /* A set of stages, a bit each. */
 typedef uint32_t mp_stage_set;
 _Static_assert(MP_STAGE_COUNT <= 32, "mp_stage_set holds a bit for every stage");

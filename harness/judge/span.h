@@ -29,6 +29,7 @@ typedef struct mp_span {
     mp_stage_set stages; /* between them, of the span */
     double lambda;
     bool shown_scales; /* codes are of the scales that the subject shows, which are judged elsewhere */
+    bool sure_alone;   /* det and random are not wanted, and are anything */
     bool exact_stores; /* nothing is rounded where it is stored */
     int64_t first_token;
     mp_case part; /* the tokens of the slab */

@@ -74,6 +74,7 @@ static mp_plugin_case case_of(const mp_case *c, char text[MP_CASE_TEXT_MAX]) {
         .weight_expert_gap = c->weight_expert_gap,
         .buffer_offset = c->buffer_offset,
         .shared = mp_shared_name(c->shared),
+        .apply_router_weight_in_combine = c->apply_router_weight_in_combine,
     };
 }
 

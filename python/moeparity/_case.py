@@ -12,6 +12,7 @@ OPTIONS = {
     "sentinel": ("-1", "E", "any"),
     "bias": (False, True),
     "apply_router_weight_on_input": (False, True),
+    "apply_router_weight_in_combine": (False, True),
     "no_combine_keep_router_weight": (False, True),
     "layout": ("route", "sorted", "masked"),
     "path": ("fused", "runner", "chunked"),
