@@ -312,13 +312,14 @@ static void split_k_loses_a_part(const faulty_run *run) {
 
 /* ---- combine ---- */
 
-/* Every addition rounds to dtype. */
+/* Every addition rounds to dtype, and every product with a router weight. */
 static double sum_in_dtype_of(const faulty_run *run, int64_t m, int64_t k, int64_t terms) {
     const mp_tensor *t = &run->trace->t[MP_CACHE3];
     double sum = 0;
-    for (int64_t j = 0; j < terms; j++)
-        sum =
-            mp_round_to(t->dtype, sum + mp_decode(t->dtype, t->data, (m * run->c->topk + j) * run->c->K + k));
+    for (int64_t slot = m * run->c->topk; slot < m * run->c->topk + terms; slot++) {
+        const double w = (double)combine_weight(run, slot);
+        sum = mp_round_to(t->dtype, sum + mp_round_to(t->dtype, w * cache3_value(run, slot, k)));
+    }
     return sum;
 }
 
@@ -342,7 +343,8 @@ static void summed_without_the_last(const faulty_run *run) {
 
 static float scaled_sum(const faulty_run *run, int64_t m, int64_t k) {
     float sum = 0;
-    for (int64_t j = 0; j < run->c->topk; j++) sum += (float)cache3_value(run, m * run->c->topk + j, k);
+    for (int64_t slot = m * run->c->topk; slot < (m + 1) * run->c->topk; slot++)
+        sum += combine_weight(run, slot) * (float)cache3_value(run, slot, k);
     return sum * (float)run->c->rsf;
 }
 static float behind_a_store(const faulty_run *run, int64_t m, int64_t k) {
