@@ -51,9 +51,9 @@ typedef enum mp_quant {
     MP_SCHEME_NVFP4,
     MP_SCHEME_COUNT
 } mp_quant;
-/* How matrices of scales lie, rows of weights or activations by groups of k. ROW_MAJOR: packed; COLUMN_MAJOR:
- * the scales of a group side by side; PADDED: with a gap before the next row, or column; SWIZZLED: in tiles of
- * 128 x 4 (cases/scale_layout.h). */
+/* How matrices of scales lie, rows of weights or activations by groups of k. ROW_MAJOR: packed;
+ * COLUMN_MAJOR: the scales of a group side by side; PADDED: with a gap before the next row, or column;
+ * SWIZZLED: in tiles of 128 x 4 (cases/scale_layout.h). */
 typedef enum mp_scale_layout {
     MP_ROW_MAJOR,
     MP_ROW_MAJOR_PADDED,
