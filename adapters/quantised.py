@@ -76,6 +76,8 @@ def refusal(case, package):
         return None
     if s is None:
         return f"{package} has no quant={name(case)} in its Triton MoE"
+    if case.scale_layout != "row":
+        return f"{package} gets scales by rows here, not scale_layout={case.scale_layout}"
     if case.bias and s.group:
         return f"{package} takes no bias with weights in groups"
     if case.layout == "sorted":

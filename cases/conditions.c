@@ -183,6 +183,22 @@ static bool makes_codes(const mp_case *c, const mp_figures *f, int64_t n) {
     return mp_case_has_stage(c, (mp_stage)n) && c->M > 0 && (n == MP_QUANT_X || f->routed > 0);
 }
 
+/* Both axes of w1's scales are longer than one, and no multiples of a tile's where they lie in tiles. */
+static bool scales_lie(const mp_case *c, const mp_figures *f, int64_t layout) {
+    const mp_tensor scale = mp_case_shape(c, MP_W1_SCALE, 16);
+    const bool whole_tiles = scale.dim[1] % 128 == 0 || scale.dim[2] % 4 == 0;
+    return multiplies_codes(c, f, 0) && (int64_t)c->scale_layout == layout && scale.dim[1] > 1 &&
+           scale.dim[2] > 1 && !(layout == MP_SWIZZLED && whole_tiles);
+}
+
+static bool made_scales_lie(const mp_case *c, const mp_figures *f, int64_t layout) {
+    return scales_lie(c, f, layout) && makes_codes(c, f, MP_QUANT_X) && mp_case_has_stage(c, MP_GATE_UP);
+}
+
+static bool unused_scales(const mp_case *c, const mp_figures *f, int64_t n) {
+    return multiplies_codes(c, f, n) && c->data == MP_UNUSED && f->experts_used < c->E;
+}
+
 /* data=codes, where each group has a scale, and x so many rows and groups that all kinds are there. */
 static bool all_kinds_of_groups(const mp_case *c, const mp_figures *f, int64_t n) {
     return makes_codes(c, f, n) && c->data == MP_CODES && c->M >= 8 && !mp_codes_share_a_scale(c);
@@ -783,6 +799,18 @@ const mp_condition mp_conditions[] = {
     {"quant-no-tokens", "no rows to quantise", IF("quant!=none M=0")},
     {"quant-unused", "NaN in codes and numbers that nothing uses", IF("data=unused"),
      WHERE(multiplies_codes, 0)},
+    {"quant-unused-scales", "NaN in scales of an expert without slots", WHERE(unused_scales, 0)},
+    {"quant-scales-row-padded", "weight scales lie in rows with gaps",
+     WHERE(scales_lie, MP_ROW_MAJOR_PADDED)},
+    {"quant-scales-column", "by columns", WHERE(scales_lie, MP_COLUMN_MAJOR)},
+    {"quant-scales-column-padded", "by columns with gaps", WHERE(scales_lie, MP_COLUMN_MAJOR_PADDED)},
+    {"quant-scales-swizzled", "in tiles of 128 x 4 with padding of rows and columns",
+     WHERE(scales_lie, MP_SWIZZLED)},
+    {"quant-made-row-padded", "and scales of x that are made lie in rows with gaps",
+     WHERE(made_scales_lie, MP_ROW_MAJOR_PADDED)},
+    {"quant-made-column", "by columns", WHERE(made_scales_lie, MP_COLUMN_MAJOR)},
+    {"quant-made-column-padded", "by columns with gaps", WHERE(made_scales_lie, MP_COLUMN_MAJOR_PADDED)},
+    {"quant-made-swizzled", "in tiles", WHERE(made_scales_lie, MP_SWIZZLED)},
     {"quant-fp16", "codes and 16-bit numbers with 11 bits of significand", IF("dtype=fp16"),
      WHERE(multiplies_codes, 0)},
     {"quant-fused-sum", "sums of codes are added into the output", IF("fused_sum=1"),

@@ -42,6 +42,8 @@ static const char *const names_mp_quant[] = {"none",
                                              "mxfp8",
                                              "nvfp4",
                                              "mxfp4-mxfp8"};
+static const char *const names_mp_scale_layout[] = {"row", "row-padded", "column", "column-padded",
+                                                    "swizzled"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
 static const char *const names_mp_expert_map[] = {"none", "linear", "round_robin"};
 static const char *const names_mp_sentinel[] = {"-1", "E", "any"};
@@ -68,6 +70,7 @@ _Static_assert(COUNT(names_mp_expert_map) == MP_MAP_COUNT, "one name per expert 
 _Static_assert(COUNT(names_mp_sentinel) == MP_SENTINEL_COUNT, "one name per sentinel");
 _Static_assert(COUNT(names_mp_shared) == MP_SHARED_COUNT, "one name per form of the shared expert");
 _Static_assert(COUNT(names_mp_quant) == MP_SCHEME_COUNT, "one name per scheme");
+_Static_assert(COUNT(names_mp_scale_layout) == MP_SCALE_LAYOUT_COUNT, "one name per layout of scales");
 _Static_assert(COUNT(names_mp_scope) == MP_SCOPE_COUNT, "one name per scope");
 _Static_assert(COUNT(names_mp_data) == MP_DATA_COUNT, "one name per data family");
 _Static_assert(COUNT(names_mp_routing) == MP_ROUTING_COUNT, "one name per routing family");
@@ -101,6 +104,9 @@ const char *mp_shared_name(mp_shared s) {
 }
 const char *mp_quant_name(mp_quant q) {
     return NAME_OF(mp_quant, q);
+}
+const char *mp_scale_layout_name(mp_scale_layout l) {
+    return NAME_OF(mp_scale_layout, l);
 }
 const char *mp_scope_name(mp_scope s) {
     return NAME_OF(mp_scope, s);

@@ -326,13 +326,13 @@ const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
                   " path buffer_offset scope tile routing seed shared " LORA_MAP_FIELDS},
     [MP_QUANT_X] = {quantises, MP_IN_SET(MP_X) | MP_IN_SET(MP_X_GIVEN_SCALE) | IDS, X_QUANTISED, MP_X_CODES,
                     "M E topk K dtype " IDS_FIELDS
-                    " buffer_offset scope data routing seed shared quant group"},
+                    " buffer_offset scope data routing seed shared quant group scale_layout"},
     [MP_GATE_UP] = {always,
                     MP_IN_SET(MP_X) | X_QUANTISED | MP_IN_SET(MP_X_GIVEN_SCALE) | MP_IN_SET(MP_W1) |
                         W1_SCALES | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
                     MP_IN_SET(MP_CACHE1), MP_CACHE1,
                     "M E topk K N dtype gated apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
-                    " scope tile data routing seed shared quant group"},
+                    " scope tile data routing seed shared quant group scale_layout"},
     [MP_SHRINK_GATE_UP] = {mp_case_has_lora, MP_IN_SET(MP_X) | MP_IN_SET(MP_LORA_A1) | LORA_TENSORS,
                            MP_IN_SET(MP_LORA_H1), MP_LORA_H1, "K gated " LORA_FIELDS},
     [MP_EXPAND_GATE_UP] = {mp_case_has_lora,
@@ -345,14 +345,14 @@ const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
     [MP_QUANT_ACT] = {quantises, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE2_GIVEN_SCALE) | IDS,
                       CACHE2_QUANTISED, MP_CACHE2_CODES,
                       "M E topk N dtype " IDS_FIELDS
-                      " buffer_offset scope data routing seed shared quant group"},
+                      " buffer_offset scope data routing seed shared quant group scale_layout"},
     [MP_DOWN] =
         {always,
          MP_IN_SET(MP_CACHE2) | CACHE2_QUANTISED | MP_IN_SET(MP_CACHE2_GIVEN_SCALE) | MP_IN_SET(MP_W2) |
              W2_SCALES | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
          MP_IN_SET(MP_CACHE3), MP_CACHE3,
          "M E topk K N dtype apply_router_weight_on_input apply_router_weight_in_combine bias " IDS_FIELDS
-         " " PLACE_FIELDS " scope tile tile_down data routing seed shared quant group"},
+         " " PLACE_FIELDS " scope tile tile_down data routing seed shared quant group scale_layout"},
     [MP_SHRINK_DOWN] = {mp_case_has_lora, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_LORA_A2) | LORA_TENSORS,
                         MP_IN_SET(MP_LORA_H2), MP_LORA_H2, "N " LORA_FIELDS},
     [MP_EXPAND_DOWN] = {mp_case_has_lora,

@@ -60,17 +60,19 @@ bool mp_stage_is_lora(mp_stage stage);
 bool mp_stage_rows_are_slots(mp_stage stage);
 
 /* Where a subject's tensor lies in its buffer, which begins on a boundary of 64 bytes: what a case says of
- * gaps in weights and of buffers that are not aligned. The reference and the judge have packed tensors. */
+ * gaps in weights, of the layout of scales and of buffers that are not aligned. The reference and the judge
+ * have packed tensors. */
 typedef struct mp_placement {
-    size_t first; /* bytes of the buffer before the first element */
-    size_t bytes; /* of all of it: it ends behind the last element */
-    int64_t stride[MP_MAX_RANK];
-    bool packed; /* without gaps between elements */
+    size_t first;                                  /* bytes of the buffer before the first element */
+    size_t bytes;                                  /* of all of it: it ends behind the last element */
+    int64_t dim[MP_MAX_RANK], stride[MP_MAX_RANK]; /* as the subject sees them */
+    bool packed;                                   /* without gaps between elements, and in the usual order */
+    bool swizzled; /* in tiles with padding: dim and stride are those of the tiles, not of elements */
 } mp_placement;
 mp_placement mp_case_placement(const mp_case *c, mp_tensor_id id, const mp_tensor *t);
 /* Whether any tensor of the case lies otherwise than packed on its boundary. */
 bool mp_case_places(const mp_case *c);
-/* Calls visit for each run of elements without a gap: byte `at` of the buffer, `row` of the packed tensor of
+/* Calls visit for each run of elements side by side: byte `at` of the buffer, `row` of the packed tensor of
  * `bytes` from there on. */
 typedef void mp_placed_row(void *ctx, size_t at, size_t row, size_t bytes);
 void mp_placement_rows(const mp_placement *p, const mp_tensor *t, mp_placed_row *visit, void *ctx);

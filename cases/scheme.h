@@ -61,6 +61,11 @@ bool mp_case_fits_block_scaled(const mp_case *c);
 mp_dtype mp_scheme_dtype(const mp_case *c, mp_tensor_id id);
 mp_tensor mp_scheme_shape(const mp_case *c, mp_tensor_id id, int64_t cache_rows);
 
+/* Whether it is a tensor of scales with rows and columns, which lie as the case's scale_layout says. */
+static inline bool mp_is_matrix_of_scales(mp_tensor_id id) {
+    return id == MP_W1_SCALE || id == MP_W2_SCALE || id == MP_X_SCALE || id == MP_CACHE2_SCALE;
+}
+
 /* The tensor of codes that a scale or zero is of; MP_TENSOR_COUNT: it is none. */
 mp_tensor_id mp_scaled_tensor(mp_tensor_id scale);
 /* Whether the case's tensor holds codes, which a scale makes numbers of. */

@@ -49,6 +49,29 @@ static int forms_of(mp_activation act) {
     return 0;
 }
 
+/* What scales must be like to lie so. */
+static mp_status validate_scale_layout(const mp_case *c, const mp_scheme *s, mp_error *err) {
+    const char *name = mp_scale_layout_name(c->scale_layout);
+    const bool columns = c->scale_layout == MP_COLUMN_MAJOR || c->scale_layout == MP_COLUMN_MAJOR_PADDED,
+               bytes = s->weight_scale == MP_UE8M0 || s->weight_scale == MP_E4M3;
+    if (!c->quant || s->block_rows == MP_WHOLE_AXIS)
+        return mp_fail(err, MP_EINPUT, "scale_layout=%s: quant=%s has no rows of scales, remove it", name,
+                       s->name);
+    if (columns && s->group == MP_WHOLE_AXIS)
+        return mp_fail(err, MP_EINPUT,
+                       "scale_layout=%s: quant=%s has one scale a row: use scale_layout=row-padded", name,
+                       s->name);
+    if (c->scale_layout == MP_SWIZZLED && (s->block_rows != 1 || !bytes))
+        return mp_fail(err, MP_EINPUT,
+                       "scale_layout=swizzled is of scales of a byte, a row's own: use quant=mxfp4, mxfp8 or "
+                       "nvfp4, not %s",
+                       s->name);
+    if (c->path == MP_CHUNKED)
+        return mp_fail(err, MP_EINPUT,
+                       "scale_layout=%s lays out the rows of one call: use path=fused or runner", name);
+    return MP_OK;
+}
+
 static mp_status validate_quant(const mp_case *c, mp_error *err) {
     const mp_scheme *s = mp_scheme_of(c);
     const bool quantises = c->scope == MP_SCOPE_QUANT_X || c->scope == MP_SCOPE_QUANT_ACT;
@@ -74,6 +97,10 @@ static mp_status validate_quant(const mp_case *c, mp_error *err) {
                        s->name);
     if (c->group % 2 != 0)
         return mp_fail(err, MP_EINPUT, "group=%" PRId64 ": expected an even number", c->group);
+    if (c->scale_layout) {
+        const mp_status status = validate_scale_layout(c, s, err);
+        if (status != MP_OK) return status;
+    }
     if (c->quant && (c->weight_row_gap > 0 || c->weight_expert_gap > 0))
         return mp_fail(err, MP_EINPUT,
                        "quant=%s has packed weights: remove weight_row_gap and weight_expert_gap", s->name);
@@ -293,8 +320,9 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
 }
 
 /* The fields that say how a problem is executed, not which problem it is. */
-static const char *const execution_fields[] = {
-    "path", "layout", "tile", "tile_down", "weight_row_gap", "weight_expert_gap", "buffer_offset"};
+static const char *const execution_fields[] = {"path",          "layout",         "tile",
+                                               "tile_down",     "weight_row_gap", "weight_expert_gap",
+                                               "buffer_offset", "scale_layout"};
 
 /* The first tokens of the base as a batch of their own. */
 static bool is_smaller_batch(const mp_case *base, const mp_case *variant) {

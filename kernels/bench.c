@@ -159,7 +159,7 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
     if (mp_case_numbers_ids(c) || mp_case_places(c))
         return mp_fail(err, MP_EINPUT,
                        "bench times packed tensors and the ids of this rank: remove expert_map, sentinel, "
-                       "weight_row_gap, weight_expert_gap and buffer_offset");
+                       "weight_row_gap, weight_expert_gap, buffer_offset and scale_layout");
     float *times = malloc((size_t)repeats * MP_STAGE_COUNT * sizeof *times);
     if (!times) return mp_fail(err, MP_EMEMORY, "times of %d repeats", repeats);
 

@@ -111,7 +111,11 @@ out:
 }
 
 /* What cannot be launched at all. */
-static mp_status check_sizes(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], mp_error *err) {
+static mp_status check_case(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], mp_error *err) {
+    if (c->scale_layout == MP_SWIZZLED)
+        return mp_fail(err, MP_EUNSUPPORTED,
+                       "scale_layout=swizzled is how block-scaled matrix units read scales, and the kernels "
+                       "here use none");
     if (!(mp_case_inputs(c) & MP_IN_SET(MP_SORTED_TOKEN_IDS)) && !mp_case_has_stage(c, MP_ALIGN))
         return MP_OK;
     const int64_t capacity = t[MP_SORTED_TOKEN_IDS].dim[1];
@@ -131,7 +135,7 @@ mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_config *config,
     executor.self = &r;
     executor.before = before_stage;
     executor.after = after_stage;
-    MP_DO(check_sizes(c, t, err));
+    MP_DO(check_case(c, t, err));
     if (c->path == MP_RUNNER && mp_case_has_lora(c) && has_own_hooks(cuda))
         return mp_fail(err, MP_EUNSUPPORTED,
                        "path=runner: what hooks would add to LoRA's rows is shown by no tensor: set none, or "
@@ -163,7 +167,7 @@ mp_status mp_cuda_begin(mp_cuda *cuda, const mp_case *c, const mp_config *config
     const mp_executor executor = mp_device_executor(&begun);
     if (!mp_cuda_can_begin(c))
         return mp_fail(err, MP_EUNSUPPORTED, "path=runner: the host works between its stages");
-    const mp_status status = check_sizes(c, t, err);
+    const mp_status status = check_case(c, t, err);
     return status == MP_OK ? mp_execute(&executor, c, MP_ALIGN, MP_COMBINE, config->up.block_size_m, t, err)
                            : status;
 }

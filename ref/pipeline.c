@@ -104,11 +104,27 @@ mp_status mp_usual_tensors(const mp_case *c, const mp_tensor given[MP_TENSOR_COU
     return status;
 }
 
+static void unpack_row(void *ctx, size_t at, size_t row, size_t bytes) {
+    const packing *p = ctx;
+    memcpy(p->to + at, p->from + row, bytes);
+}
+
+void mp_return_tensors(const mp_case *c, const mp_tensor made[MP_TENSOR_COUNT],
+                       const mp_tensor given[MP_TENSOR_COUNT]) {
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        if (!made[id].data || !(mp_case_outputs(c) & MP_IN_SET(id))) continue;
+        const mp_placement place = mp_case_placement(c, (mp_tensor_id)id, &made[id]);
+        mp_placement_rows(&place, &made[id], unpack_row,
+                          &(packing){made[id].data, (char *)given[id].data - place.first});
+    }
+}
+
 mp_status mp_run_as_given(const mp_executor *x, const mp_case *c, int block_size_m,
                           const mp_tensor tensors[MP_TENSOR_COUNT], mp_error *err) {
     mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT];
     mp_status status = mp_usual_tensors(c, tensors, t, made, err);
     if (status == MP_OK) status = mp_run_stages(x, c, block_size_m, t, err);
+    if (status == MP_OK) mp_return_tensors(c, made, tensors);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
     return status;
 }

@@ -73,10 +73,14 @@ mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp
 mp_status mp_run_stages(const mp_executor *executor, const mp_case *c, int block_size_m,
                         const mp_tensor t[MP_TENSOR_COUNT], mp_error *err);
 /* The tensors that a subject gets as the stages above read them: ids that are numbered otherwise
- * (cases/numbering.h) and weights with gaps (mp_case_placement) are brought into the usual form. Those are
- * made, and are to be freed by the caller, after an error too; the others are the subject's own. */
+ * (cases/numbering.h), weights with gaps and scales in another layout (mp_case_placement) are brought into
+ * the usual form. Those are made, and are to be freed by the caller, after an error too; the others are the
+ * subject's own. */
 mp_status mp_usual_tensors(const mp_case *c, const mp_tensor given[MP_TENSOR_COUNT],
                            mp_tensor t[MP_TENSOR_COUNT], mp_tensor made[MP_TENSOR_COUNT], mp_error *err);
+/* Takes what stages have written into tensors that were made so to where the subject's lie. */
+void mp_return_tensors(const mp_case *c, const mp_tensor made[MP_TENSOR_COUNT],
+                       const mp_tensor given[MP_TENSOR_COUNT]);
 /* Runs the case on the tensors that a subject gets. */
 mp_status mp_run_as_given(const mp_executor *executor, const mp_case *c, int block_size_m,
                           const mp_tensor t[MP_TENSOR_COUNT], mp_error *err);

@@ -2,6 +2,8 @@
 /* Faults of quantised experts: scales of another place, codes read or made wrongly. */
 #include "tests/faults.h"
 
+#include "cases/graph_tables.h"
+#include "cases/scale_layout.h"
 #include "ref/quantise.h"
 
 #include <math.h>
@@ -72,6 +74,100 @@ void scale_of_the_next_token(const faulty_run *run) {
     for (int64_t m = 0; m < run->c->M; m++)
         memcpy(mp_tensor_row(&scale, m), mp_tensor_row(from, (m + 1) % run->c->M), mp_tensor_row_bytes(from));
     stage_reads(run, MP_GATE_UP, MP_X_SCALE, &scale);
+}
+
+/* ---- scales in another layout ---- */
+
+/* Matrix, row and column of an element of scales. */
+typedef struct scale_at {
+    int64_t matrix, row, column;
+} scale_at;
+
+/* Where a kernel looks for a scale, in elements from the first; place: where they lie. */
+typedef int64_t where_fn(const mp_placement *place, const mp_tensor *scale, scale_at at);
+
+/* w1's scales as it finds them there. */
+static void read_scales(const faulty_run *run, where_fn *where) {
+    const mp_tensor *given = &run->as_given[MP_W1_SCALE];
+    const mp_placement place = mp_case_placement(run->c, MP_W1_SCALE, given);
+    const int64_t rows = given->dim[1], columns = given->dim[2];
+    mp_tensor scale = copy_of(run, MP_W1_SCALE);
+    for (int64_t i = 0; i < mp_tensor_count(given); i++) {
+        const scale_at at = {i / columns / rows, i / columns % rows, i % columns};
+        mp_encode(scale.dtype, scale.data, i, mp_decode(given->dtype, given->data, where(&place, given, at)));
+    }
+    stage_reads(run, MP_GATE_UP, MP_W1_SCALE, &scale);
+}
+
+static int64_t by_packed_rows(const mp_placement *place, const mp_tensor *scale, scale_at at) {
+    (void)place;
+    return (at.matrix * scale->dim[1] + at.row) * scale->dim[2] + at.column;
+}
+
+void scales_taken_for_packed_rows(const faulty_run *run) {
+    if (!mp_case_placement(run->c, MP_W1_SCALE, &run->as_given[MP_W1_SCALE]).swizzled)
+        read_scales(run, by_packed_rows);
+}
+
+/* The first tiles of an expert lie behind as many rows as it has, without the padding of the last tile. */
+static int64_t by_rows_without_padding(const mp_placement *place, const mp_tensor *scale, scale_at at) {
+    return at.matrix * scale->dim[1] * place->dim[2] + mp_swizzled_index(at.row, at.column, scale->dim[2]);
+}
+
+void swizzled_without_padding(const faulty_run *run) {
+    if (run->c->scale_layout == MP_SWIZZLED) read_scales(run, by_rows_without_padding);
+}
+
+/* The codes of the last tile of k are masked, and their products with the scales behind are not. */
+void padding_times_zero(const faulty_run *run) {
+    const mp_tensor *given = &run->as_given[MP_W1_SCALE];
+    const mp_placement place = mp_case_placement(run->c, MP_W1_SCALE, given);
+    const int64_t rows = given->dim[1], columns = given->dim[2];
+    if (run->c->scale_layout != MP_SWIZZLED || columns == place.dim[2]) return;
+    mp_tensor scale = copy_of(run, MP_W1_SCALE);
+    for (int64_t i = 0; i < given->dim[0] * rows; i++) {
+        const int64_t last = (i + 1) * columns - 1;
+        const int64_t at = i / rows * place.stride[0] + mp_swizzled_index(i % rows, columns, columns);
+        const double behind = mp_decode(given->dtype, given->data, at);
+        mp_encode(scale.dtype, scale.data, last, mp_decode(scale.dtype, scale.data, last) + 0 * behind);
+    }
+    stage_reads(run, MP_GATE_UP, MP_W1_SCALE, &scale);
+}
+
+/* A quantiser that stores a whole vector of scales. */
+void scales_written_into_gap(const faulty_run *run) {
+    const mp_tensor *given = &run->as_given[MP_X_SCALE];
+    if (run->c->scale_layout == MP_ROW_MAJOR_PADDED) mp_encode(given->dtype, given->data, given->dim[1], 0);
+}
+
+/* The scales that quant_x made, by rows of the tensor that has them by columns. */
+void scales_made_by_rows(const faulty_run *run) {
+    const mp_tensor *scale = &run->trace->t[MP_X_SCALE];
+    mp_tensor made = copy_tensor(scale);
+    const int64_t rows = scale->dim[0], columns = scale->dim[1];
+    if (run->c->scale_layout == MP_COLUMN_MAJOR) {
+        for (int64_t i = 0; i < rows * columns; i++)
+            mp_encode(scale->dtype, scale->data, i % rows * columns + i / rows,
+                      mp_decode(made.dtype, made.data, i));
+        redo_behind(run, MP_QUANT_X);
+    }
+    mp_tensor_free(&made);
+}
+
+/* All experts' scales are read, and those of the others multiplied by zero. */
+void scale_of_unused_expert(const faulty_run *run) {
+    mp_tensor scale = copy_of(run, MP_W1_SCALE);
+    const int64_t of_expert = mp_tensor_count(&scale) / run->c->E;
+    double others = 0;
+    for (int64_t i = 0; i < mp_tensor_count(&scale); i++) others += 0 * mp_decode(scale.dtype, scale.data, i);
+    for (int64_t e = 0; e < run->c->E; e++)
+        for (int64_t i = 0; i < of_expert; i++)
+            mp_encode(scale.dtype, scale.data, e * of_expert + i,
+                      mp_decode(scale.dtype, scale.data, e * of_expert + i) + others);
+    if (isnan(others))
+        stage_reads(run, MP_GATE_UP, MP_W1_SCALE, &scale);
+    else
+        mp_tensor_free(&scale); /* nothing changes */
 }
 
 /* ---- scales at their limits ---- */

@@ -251,7 +251,7 @@ static mp_status faulty_run_case(mp_subject *s, const mp_execution *given, mp_er
         mp_tensor usual[MP_TENSOR_COUNT], own[MP_TENSOR_COUNT]; /* of weights with gaps, and other ids */
         must(mp_usual_tensors(e->c, e->t, usual, own, NULL));
         for (int id = 0; id < MP_TENSOR_COUNT; id++)
-            if (own[id].data) in.t[id] = own[id];
+            if (own[id].data) (outputs & MP_IN_SET(id) ? &trace.t[id] : &in.t[id])[0] = own[id];
         const uint64_t before = digest_of(&trace);
         self->f->plant(&(faulty_run){.c = e->c,
                                      .in = &in,
@@ -262,6 +262,7 @@ static mp_status faulty_run_case(mp_subject *s, const mp_execution *given, mp_er
                                      .expert_map = e->t[MP_EXPERT_MAP].data,
                                      .as_given = e->t});
         faulty_changes += digest_of(&trace) != before;
+        mp_return_tensors(e->c, own, e->t);
         for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&own[id]);
     }
     mp_tensor_free(&x);

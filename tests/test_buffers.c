@@ -6,6 +6,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -239,6 +240,75 @@ static void places_change_from_case_to_case(void **state) {
     for (int i = 0; i < 2; i++) mp_inputs_destroy(&jobs[i].in);
 }
 
+/* Where an element of w2's scales lies, by the words of quantisation.md: experts of 40 x 5. */
+static int64_t place_of_w2_scale(const char *layout, int64_t e, int64_t r, int64_t k) {
+    if (strcmp(layout, "row-padded") == 0) return (e * 40 + r) * 16 + k;
+    if (strcmp(layout, "column") == 0) return (e * 5 + k) * 40 + r;
+    if (strcmp(layout, "column-padded") == 0) return (e * 5 + k) * 48 + r;
+    /* tiles of 128 x 4: two of them for an expert, side by side */
+    return e * 1024 + k / 4 * 512 + r % 32 * 16 + r / 32 * 4 + k % 4;
+}
+
+/* Each scale lies in its place, NaN in between, and what is written there comes back packed. */
+static void scales_lie_as_the_layout_says(void **state) {
+    (void)state;
+    static const char *const layouts[] = {"row-padded", "column", "column-padded", "swizzled"};
+    static job plain, j;
+    prepare(&plain, "M=5 topk=2 E=4 K=40 N=160 quant=mxfp8");
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+        char text[128];
+        mp_trace kept, alone;
+        mp_error err = {0};
+        mp_surroundings_report report;
+        snprintf(text, sizeof text, "M=5 topk=2 E=4 K=40 N=160 quant=mxfp8 scale_layout=%s buffer_offset=3",
+                 layouts[i]);
+        prepare(&j, text);
+        mp_buffers *buffers = open_for((const job *const[]){&j}, 1);
+        const mp_execution execution = load(buffers, &j);
+        const mp_tensor *scale = &execution.t[MP_W2_SCALE];
+        const mp_placement place = mp_case_placement(&j.c, MP_W2_SCALE, scale);
+        const uint8_t *lies = scale->data, *packed = plain.in.t[MP_W2_SCALE].data;
+        uint8_t *seen = test_calloc(place.bytes, 1);
+        assert_true(scale->dim[0] == 4 && scale->dim[1] == 40 && scale->dim[2] == 5);
+        for (int64_t at = 0; at < mp_tensor_count(scale); at++) {
+            const int64_t here = place_of_w2_scale(layouts[i], at / 200, at / 5 % 40, at % 5);
+            assert_true((size_t)here + place.first < place.bytes && !seen[here]);
+            assert_int_equal(lies[here], packed[at]);
+            seen[here] = 1;
+        }
+        for (size_t b = 0; b < place.bytes - place.first; b++) assert_true(seen[b] || lies[b] == 0xFF);
+        run(&execution, buffers, &kept);
+        assert_int_equal(
+            mp_run_surrounded(&host, &plain.c, &plain.offer, &plain.in, MP_POISON_B, &alone, &report, &err),
+            MP_OK);
+        expect_same(&kept, &alone);
+        mp_trace_destroy(&kept);
+
+        /* A gap that is written is seen: of inputs, and of outputs, whose tiles alone may be filled. */
+        static const struct {
+            mp_tensor_id id;
+            int64_t element; /* of row-padded and of tiles: behind the first row, or its four columns */
+            const char *guard[2];
+        } writes[] = {{MP_W2_SCALE, 5, {"input w2_scale: byte 8 of a buffer", "input w2_scale: byte "}},
+                      {MP_X_SCALE, 2, {"x_scale: byte 5 of a buffer of 69, in a gap between scales", ""}}};
+        for (size_t w = 0; w < 2 && (i == 0 || i == 3); w++) {
+            const int64_t element = i == 3 && w == 0 ? 513 : writes[w].element;
+            load(buffers, &j);
+            ((uint8_t *)execution.t[writes[w].id].data)[element] ^= 1;
+            assert_int_equal(mp_buffers_look(buffers, &report, &err), MP_OK);
+            const char *expected = writes[w].guard[i == 3];
+            if (strncmp(report.guard, expected, strlen(expected)) != 0 ||
+                (report.guard[0] != 0) != (expected[0] != 0))
+                fail_msg("%s: guard '%s'", text, report.guard);
+        }
+        mp_trace_destroy(&alone);
+        test_free(seen);
+        mp_buffers_close(buffers);
+        mp_inputs_destroy(&j.in);
+    }
+    mp_inputs_destroy(&plain.in);
+}
+
 static void a_case_that_does_not_fit_is_refused(void **state) {
     (void)state;
     static job small, large;
@@ -272,6 +342,7 @@ int main(void) {
         cmocka_unit_test(two_sets_are_open_at_once),
         cmocka_unit_test(what_is_written_around_is_seen),
         cmocka_unit_test(places_change_from_case_to_case),
+        cmocka_unit_test(scales_lie_as_the_layout_says),
         cmocka_unit_test(a_case_that_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, open_host, close_host);

@@ -249,7 +249,8 @@ static void stock_rows_see_faults_of_quantised_experts(void **state) {
         one_row(f, &own);
         for (size_t r = 0; r < matrix.count && (seen == 0 || getenv("MOEPARITY_TEST_ALL")); r++) {
             const mp_case *c = &matrix.rows[r].c;
-            if (c->quant == own.rows[0].c.quant && c->scope == MP_SCOPE_ALL)
+            if (c->quant == own.rows[0].c.quant && c->scope == MP_SCOPE_ALL &&
+                c->scale_layout == own.rows[0].c.scale_layout)
                 seen += row_sees(&matrix.rows[r], f, MP_CHECK_BOUND);
         }
         mp_matrix_free(&own);

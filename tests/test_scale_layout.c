@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ref/scale_layout.h"
+#include "cases/scale_layout.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

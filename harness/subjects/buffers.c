@@ -12,6 +12,7 @@ struct mp_buffers {
     const mp_space *space;
     mp_buffers_use use;
     mp_buffer_sizes sizes;
+    uint32_t poison;
     void *buffer[MP_TENSOR_COUNT]; /* NULL where an input is handed over as it lies */
     void *workspace[MP_WORKSPACES];
     /* The case that was loaded last, and where its tensors are. */
@@ -88,6 +89,7 @@ mp_status mp_buffers_open(const mp_subject *subject, const mp_buffer_sizes *size
     b->space = subject->space ? subject->space : &mp_host_space;
     b->use = use;
     b->sizes = *sizes;
+    b->poison = poison;
     const mp_status status = open_all(b, poison, err);
     if (status != MP_OK) {
         mp_buffers_close(b);
@@ -129,51 +131,97 @@ static mp_status place(mp_buffers *b, int id, mp_error *err) {
     return MP_OK;
 }
 
-/* What lies before the first element, however the buffer was used before; outputs have no other gaps. */
-static mp_status fill_gaps_before(const mp_buffers *b, int id, mp_error *err) {
-    enum { MOST = 64 * 8 };
-    char gap[MOST];
-    const size_t bytes = b->place[id].first < MOST ? b->place[id].first : MOST;
-    mp_fill_pattern(gap, bytes, MP_GUARD_PATTERN);
-    return bytes ? b->space->write(b->space->self, b->buffer[id], gap, bytes, err) : MP_OK;
+/* What gaps hold: as a number of the format it is NaN, wherever it begins. */
+static void fill_gap(mp_dtype dtype, void *to, size_t bytes) {
+    if (dtype == MP_UE8M0 || dtype == MP_E4M3)
+        memset(to, dtype == MP_UE8M0 ? 0xFF : 0x7F, bytes);
+    else
+        mp_fill_pattern(to, bytes, MP_GUARD_PATTERN);
 }
 
 typedef struct image {
     char *buffer;
-    const char *packed; /* NULL: elements are covered with the pattern of the gaps */
+    char *packed;
 } image;
 
 static void put_row(void *ctx, size_t at, size_t row, size_t bytes) {
     const image *i = ctx;
-    if (i->packed)
-        memcpy(i->buffer + at, i->packed + row, bytes);
-    else
-        mp_fill_pattern(i->buffer + at, bytes, MP_GUARD_PATTERN);
+    memcpy(i->buffer + at, i->packed + row, bytes);
 }
 
-/* Writes a tensor to its place in the buffer, gaps and all. */
-static mp_status write_placed(const mp_buffers *b, int id, const mp_tensor *from, mp_error *err) {
-    const mp_placement *place = &b->place[id];
-    if (!lies_elsewhere(place))
-        return b->space->write(b->space->self, b->t[id].data, from->data, place->bytes, err);
-    image i = {malloc(place->bytes + 1), from->data};
-    if (!i.buffer)
-        return mp_fail(err, MP_EMEMORY, "no memory for %zu bytes of %s", place->bytes,
-                       mp_tensor_name((mp_tensor_id)id));
-    mp_fill_pattern(i.buffer, place->bytes, MP_GUARD_PATTERN);
-    mp_placement_rows(place, from, put_row, &i);
-    const mp_status status = b->space->write(b->space->self, b->buffer[id], i.buffer, place->bytes, err);
+static void get_row(void *ctx, size_t at, size_t row, size_t bytes) {
+    const image *i = ctx;
+    memcpy(i->packed + row, i->buffer + at, bytes);
+}
+
+static mp_status allocate(int id, size_t bytes, char **data, mp_error *err) {
+    *data = malloc(bytes + 1);
+    return *data ? MP_OK
+                 : mp_fail(err, MP_EMEMORY, "no memory for %zu bytes of %s", bytes,
+                           mp_tensor_name((mp_tensor_id)id));
+}
+
+/* What the buffer holds now; to be freed by the caller, after an error too. */
+static mp_status read_buffer(const mp_buffers *b, int id, char **data, mp_error *err) {
+    const size_t bytes = b->place[id].bytes;
+    const mp_status status = allocate(id, bytes, data, err);
+    return status == MP_OK ? b->space->read(b->space->self, *data, b->buffer[id], bytes, err) : status;
+}
+
+/* The elements of a tensor, as the packed tensor `to`. */
+static mp_status read_placed(const mp_buffers *b, int id, void *to, mp_error *err) {
+    image i = {NULL, to};
+    if (b->place[id].packed)
+        return b->space->read(b->space->self, to, b->t[id].data, mp_tensor_bytes(&b->t[id]), err);
+    const mp_status status = read_buffer(b, id, &i.buffer, err);
+    if (status == MP_OK) mp_placement_rows(&b->place[id], &b->t[id], get_row, &i);
     free(i.buffer);
     return status;
 }
 
-static mp_status place_outputs(mp_buffers *b, mp_error *err) {
+/* Writes the packed tensor `from` to its place in the buffer, gaps and all. */
+static mp_status write_placed(const mp_buffers *b, int id, void *from, mp_error *err) {
+    const mp_placement *place = &b->place[id];
+    if (!lies_elsewhere(place))
+        return b->space->write(b->space->self, b->t[id].data, from, place->bytes, err);
+    image i = {NULL, from};
+    mp_status status = allocate(id, place->bytes, &i.buffer, err);
+    if (status == MP_OK) {
+        fill_gap(b->t[id].dtype, i.buffer, place->bytes);
+        mp_placement_rows(place, &b->t[id], put_row, &i);
+        status = b->space->write(b->space->self, b->buffer[id], i.buffer, place->bytes, err);
+    }
+    free(i.buffer);
+    return status;
+}
+
+/* The gaps of an output, however the buffer was used before. Elements keep what they hold; before the first
+ * run that is poison, whose bytes follow from their place in the packed tensor. */
+static mp_status fill_gaps(const mp_buffers *b, int id, bool first, mp_error *err) {
+    enum { MOST = 64 * 8 };
+    char gap[MOST], *packed = NULL;
+    const mp_placement *place = &b->place[id];
+    if (!lies_elsewhere(place)) return MP_OK;
+    if (place->packed && !first) {
+        const size_t before = place->first < MOST ? place->first : MOST;
+        fill_gap(b->t[id].dtype, gap, before);
+        return b->space->write(b->space->self, b->buffer[id], gap, before, err);
+    }
+    mp_status status = allocate(id, mp_tensor_bytes(&b->t[id]), &packed, err);
+    if (status == MP_OK && first) mp_fill_pattern(packed, mp_tensor_bytes(&b->t[id]), b->poison);
+    if (status == MP_OK && !first) status = read_placed(b, id, packed, err);
+    if (status == MP_OK) status = write_placed(b, id, packed, err);
+    free(packed);
+    return status;
+}
+
+static mp_status place_outputs(mp_buffers *b, bool first, mp_error *err) {
     mp_status status = MP_OK;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         if (!(b->offer.exposes & MP_IN_SET(id))) continue;
         b->t[id] = mp_case_shape(b->c, (mp_tensor_id)id, b->offer.config.up.block_size_m);
         status = place(b, id, err);
-        if (status == MP_OK) status = fill_gaps_before(b, id, err);
+        if (status == MP_OK) status = fill_gaps(b, id, first, err);
     }
     for (int i = 0; i < MP_WORKSPACES && status == MP_OK; i++)
         if (b->offer.workspace_bytes[i] > b->sizes.workspace[i])
@@ -183,8 +231,8 @@ static mp_status place_outputs(mp_buffers *b, mp_error *err) {
 }
 
 static bool is_same_place(const mp_placement *a, const mp_placement *b) {
-    return a->first == b->first && a->bytes == b->bytes && a->stride[0] == b->stride[0] &&
-           a->stride[1] == b->stride[1];
+    return a->first == b->first && a->bytes == b->bytes && a->swizzled == b->swizzled &&
+           memcmp(a->stride, b->stride, sizeof a->stride) == 0;
 }
 
 static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT],
@@ -203,7 +251,7 @@ static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT]
             if (borrowed[id] && b->borrowed[id] == in[id].data && is_same_place(&before, &b->place[id]))
                 continue;
             b->borrowed[id] = borrowed[id] ? in[id].data : NULL;
-            if (status == MP_OK) status = write_placed(b, id, &in[id], err);
+            if (status == MP_OK) status = write_placed(b, id, in[id].data, err);
             if (status == MP_OK)
                 status = space->digest(space->self, b->buffer[id], b->place[id].bytes, &b->digest[id], err);
         }
@@ -214,13 +262,14 @@ static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT]
 mp_status mp_buffers_load(mp_buffers *b, const mp_case *c, const mp_offer *offer, const mp_inputs *in,
                           mp_error *err) {
     mp_tensor inputs[MP_TENSOR_COUNT];
+    const bool first = !b->c;
     b->c = c;
     b->offer = *offer;
     memset(b->t, 0, sizeof b->t);
     memcpy(inputs, in->t, sizeof inputs);
     mp_status status = derive_inputs(c, offer->config.up.block_size_m, inputs, err);
     inputs[MP_TOPK_IDS] = *mp_inputs_as_given(in, MP_TOPK_IDS);
-    if (status == MP_OK) status = place_outputs(b, err);
+    if (status == MP_OK) status = place_outputs(b, first, err);
     if (status == MP_OK) status = place_inputs(b, inputs, in->borrowed, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (mp_case_derived_inputs(c) & MP_IN_SET(id)) mp_tensor_free(&inputs[id]);
@@ -257,12 +306,15 @@ static mp_status check_buffer(const mp_buffers *b, const char *kind, const char 
 static void tell_gap(const mp_buffers *b, int id, const char *kind, size_t at,
                      mp_surroundings_report *report) {
     const mp_placement *place = &b->place[id];
+    const bool weights = id == MP_W1 || id == MP_W2;
     const int64_t element = ((int64_t)at - (int64_t)place->first) / (int64_t)mp_dtype_size(b->t[id].dtype);
     const int64_t expert = place->stride[0] > 0 ? element / place->stride[0] : 0,
                   row = place->stride[1] > 0 ? element % place->stride[0] / place->stride[1] : 0;
     char where[96];
     if (at < place->first)
         snprintf(where, sizeof where, "before its first element");
+    else if (!weights)
+        snprintf(where, sizeof where, "in a gap between scales");
     else if (row < b->t[id].dim[1])
         snprintf(where, sizeof where, "behind row %lld of expert %lld", (long long)row, (long long)expert);
     else
@@ -271,26 +323,35 @@ static void tell_gap(const mp_buffers *b, int id, const char *kind, size_t at,
              b->space->name, kind, mp_tensor_name((mp_tensor_id)id), at, place->bytes, where);
 }
 
+typedef struct images {
+    char *to;
+    const char *from;
+} images;
+
+/* An element, from one image of the buffer to another. */
+static void keep_row(void *ctx, size_t at, size_t row, size_t bytes) {
+    const images *i = ctx;
+    (void)row;
+    memcpy(i->to + at, i->from + at, bytes);
+}
+
 /* Whether all that is no element of the tensor still holds the pattern: *intact, or the report says where. */
 static mp_status check_gaps(const mp_buffers *b, int id, const char *kind, bool *intact,
                             mp_surroundings_report *report, mp_error *err) {
     const mp_placement *place = &b->place[id];
-    image i = {malloc(place->bytes + 1), NULL};
-    char *pattern = malloc(place->bytes + 1);
-    mp_status status = i.buffer && pattern
-                           ? b->space->read(b->space->self, i.buffer, b->buffer[id], place->bytes, err)
-                           : mp_fail(err, MP_EMEMORY, "no memory to look at the gaps of %s",
-                                     mp_tensor_name((mp_tensor_id)id));
+    char *held = NULL, *gaps = NULL;
+    mp_status status = read_buffer(b, id, &held, err);
+    if (status == MP_OK) status = allocate(id, place->bytes, &gaps, err);
     if (status == MP_OK) {
         size_t at = 0;
-        mp_fill_pattern(pattern, place->bytes, MP_GUARD_PATTERN);
-        mp_placement_rows(place, &b->t[id], put_row, &i);
-        while (at < place->bytes && i.buffer[at] == pattern[at]) at++;
+        fill_gap(b->t[id].dtype, gaps, place->bytes);
+        mp_placement_rows(place, &b->t[id], keep_row, &(images){gaps, held});
+        while (at < place->bytes && held[at] == gaps[at]) at++;
         *intact = at == place->bytes;
         if (!*intact && !report->guard[0]) tell_gap(b, id, kind, at, report);
     }
-    free(i.buffer);
-    free(pattern);
+    free(held);
+    free(gaps);
     return status;
 }
 
@@ -315,7 +376,8 @@ mp_status mp_buffers_look(const mp_buffers *b, mp_surroundings_report *report, m
         bool intact = true;
         status = check_buffer(b, kind, mp_tensor_name((mp_tensor_id)id), own ? b->buffer[id] : t->data,
                               own ? b->sizes.tensor[id] : mp_tensor_bytes(t), report, err);
-        if (status == MP_OK && own && lies_elsewhere(&b->place[id]))
+        const bool fills = !input && b->place[id].swizzled; /* padding of tiles is the tensor's own */
+        if (status == MP_OK && own && lies_elsewhere(&b->place[id]) && !fills)
             status = check_gaps(b, id, kind, &intact, report, err);
         if (status == MP_OK && input && own && intact) status = check_input(b, id, report, err);
     }
@@ -340,8 +402,7 @@ mp_status mp_buffers_collect(mp_buffers *b, mp_trace *trace, mp_error *err) {
             b->buffer[id] = NULL;
         } else {
             status = mp_tensor_alloc(&t, MP_POISON_A, err);
-            if (status == MP_OK)
-                status = b->space->read(b->space->self, t.data, b->t[id].data, mp_tensor_bytes(&t), err);
+            if (status == MP_OK) status = read_placed(b, id, t.data, err);
         }
         trace->t[id] = t;
     }

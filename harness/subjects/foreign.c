@@ -19,6 +19,7 @@ static const char *const later_fields[] = {"no_combine_keep_router_weight",
                                            "weight_expert_gap",
                                            "buffer_offset",
                                            "quant",
+                                           "scale_layout",
                                            "lora_adapters"};
 
 mp_status mp_foreign_knows(const char *takes, const mp_case *c, const char *name, mp_error *err) {

@@ -88,7 +88,7 @@ static mp_plugin_tensor tensor_of(const mp_case *c, const mp_tensor *t, mp_tenso
                                .bytes = place.bytes - place.first,
                                .data = t->data};
     for (int d = 0; d < t->rank; d++) {
-        tensor.shape[d] = t->dim[d];
+        tensor.shape[d] = place.dim[d];
         tensor.stride[d] = place.stride[d];
     }
     return tensor;

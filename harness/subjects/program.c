@@ -180,7 +180,7 @@ static json_t *tensor_to_json(const program *p, const mp_case *c, const mp_tenso
     json_t *place = place_to_json(p, t->data, at.bytes - at.first, err), *shape = json_array(),
            *stride = json_array();
     for (int d = 0; d < t->rank; d++) {
-        json_array_append_new(shape, json_integer(t->dim[d]));
+        json_array_append_new(shape, json_integer(at.dim[d]));
         json_array_append_new(stride, json_integer(at.stride[d]));
     }
     json_t *json =

@@ -52,6 +52,17 @@ typedef enum mp_quant {
     MP_SCHEME_MXFP4_MXFP8,
     MP_SCHEME_COUNT
 } mp_quant;
+/* How matrices of scales lie, rows of weights or activations by groups of k. ROW_MAJOR: packed;
+ * COLUMN_MAJOR: the scales of a group side by side; PADDED: with a gap before the next row, or column;
+ * SWIZZLED: in tiles of 128 x 4 (cases/scale_layout.h). */
+typedef enum mp_scale_layout {
+    MP_ROW_MAJOR,
+    MP_ROW_MAJOR_PADDED,
+    MP_COLUMN_MAJOR,
+    MP_COLUMN_MAJOR_PADDED,
+    MP_SWIZZLED,
+    MP_SCALE_LAYOUT_COUNT
+} mp_scale_layout;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
@@ -204,6 +215,7 @@ typedef struct mp_tile {
          "shared expert: none, the last slot of every token, or an output of it that combine adds")          \
     ENUM(quant, mp_quant, MP_SCHEME_NONE, false, "how experts and what they multiply are quantised")         \
     INT(group, 0, 0, 1024, false, "terms of k that share a scale; 0: as many as is usual of the scheme")    \
+    ENUM(scale_layout, mp_scale_layout, MP_ROW_MAJOR, false, "how scales lie that a row has several of")     \
     INT(lora_adapters, 0, 0, 4096, false, "slots for LoRA adapters; 0: no LoRA")                             \
     INT(lora_rank, 16, 1, 1024, false, "rank of the adapters, the largest where they differ")                \
     ENUM(lora_map, mp_lora_map, MP_LORA_BY_TOKEN, false, "how a batch says which adapter a token has")       \
@@ -266,6 +278,7 @@ const char *mp_expert_map_name(mp_expert_map m);
 const char *mp_sentinel_name(mp_sentinel s);
 const char *mp_shared_name(mp_shared s);
 const char *mp_quant_name(mp_quant q);
+const char *mp_scale_layout_name(mp_scale_layout l);
 const char *mp_scope_name(mp_scope s);
 const char *mp_data_name(mp_data d);
 const char *mp_routing_name(mp_routing r);

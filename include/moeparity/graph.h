@@ -91,7 +91,8 @@ mp_tensor_set mp_case_hidden(const mp_case *c);
  * can give each another one. */
 mp_dtype mp_case_dtype(const mp_case *c, mp_tensor_id id);
 /* Elements from one to the next along each axis, as whoever executes the case gets the tensor of this shape:
- * packed, but for the gaps that the case leaves between rows and experts of w1 and w2. */
+ * packed, but for the gaps that the case leaves between rows and experts of w1 and w2, and for scales whose
+ * layout it names. Swizzled ones have the strides of their tiles: where an element lies no stride tells. */
 void mp_case_strides(const mp_case *c, mp_tensor_id id, const mp_tensor *t, int64_t stride[MP_MAX_RANK]);
 /* The shape with data == NULL; of rank 0 where the case has no such tensor. */
 mp_tensor mp_case_shape(const mp_case *c, mp_tensor_id id, int block_size_m);

@@ -96,7 +96,8 @@ typedef struct mp_plugin_offer {
 } mp_plugin_offer;
 
 /* A tensor between guard zones. Strides count elements; they are those of packed rows, unless the case has
- * gaps in w1 and w2, and `bytes` then count the gaps inside. A case of no tokens (M=0) has tensors without
+ * gaps in w1 and w2 or another scale_layout, and `bytes` then count the gaps inside; swizzled scales have the
+ * shape of their tiles, padding included. A case of no tokens (M=0) has tensors without
  * elements. */
 typedef struct mp_plugin_tensor {
     size_t struct_size;

@@ -64,7 +64,8 @@ struct mp_subject {
      * is done: streams are synchronised, and nothing writes to the tensors any more.
      * Tensors and workspaces begin at multiples of 64 bytes on the host; in another space, where that space's
      * alloc puts them; tensors buffer_offset elements behind that. Rows within are packed, but for the gaps
-     * that a case leaves in w1 and w2 (mp_case_strides). MP_EUNSUPPORTED becomes a SKIP (a failure where the
+     * that a case leaves in w1 and w2, and for its layout of scales
+     * (mp_case_strides). MP_EUNSUPPORTED becomes a SKIP (a failure where the
      * case or a tuned file names the tile), every other error a CRASH: the subject could not be run. */
     mp_status (*run)(mp_subject *s, const mp_execution *execution, mp_error *err);
     /* Where an offer has graphs or overlaps: the streams of the subject's device, and a run on one of them

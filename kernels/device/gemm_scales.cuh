@@ -28,5 +28,6 @@ __device__ __forceinline__ float scale_of_row(const block &b, int row, int group
 __device__ __forceinline__ float scale_of_column(const block &b, int n, int group) {
     if (n >= b.p.n) return 0.0f;
     return decode_scale<W_SCALE>(b.p.w_scale, b.expert * b.p.w_scale_expert +
-                                                  n / b.p.w_scale_rows * b.p.w_scale_row + group);
+                                                  n / b.p.w_scale_rows * b.p.w_scale_row +
+                                                  group * b.p.w_scale_group);
 }

@@ -54,7 +54,8 @@ typedef struct mp_align_params {
  * Kernels of codes (-DW_SCALE) have what follows out_step, too. A group is so many codes of a row as have one
  * scale, column and group are counted from 0:
  *   scale of a   a_scale[row of a * a_scale_row + group * a_scale_group]; none where a is no codes
- *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row + group]
+ *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row
+ *                + group * w_scale_group]
  *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; packed ones are two columns to
  *                a byte, and column / 2 counts */
 typedef struct mp_gemm_params {
@@ -79,7 +80,7 @@ typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const void) w_scale; /* likewise */
     MP_DEVICE_POINTER(const void) w_zero;
     long long a_scale_row, a_scale_group;
-    long long w_scale_expert, w_scale_row, w_zero_expert, w_zero_row;
+    long long w_scale_expert, w_scale_row, w_scale_group, w_zero_expert, w_zero_row;
     int w_scale_rows;
 #endif
 } mp_gemm_params;
@@ -108,13 +109,14 @@ typedef struct mp_activation_params {
 } mp_activation_params;
 
 /* quant.cu: from [rows, k] -> codes [rows, k] and scale, but for rows without a slot. Columns share a scale
- * `group` at a time: scale [rows, ceil(k / group)]; group 0: all rows have one, scale [1]. */
+ * `group` at a time: scale [row * scale_row + column / group * scale_group]; group 0: all rows have one,
+ * scale [1]. */
 typedef struct mp_quant_params {
     MP_DEVICE_POINTER(const void) from;
     MP_DEVICE_POINTER(void) codes;
     MP_DEVICE_POINTER(void) scale;
     mp_rows_params rows;
-    long long k, group;
+    long long k, group, scale_row, scale_group;
 } mp_quant_params;
 
 /* combine.cu: in [tokens, TOPK, k], with -DADDS_SHARED shared [tokens, k], with -DWEIGHS topk_weights

@@ -34,7 +34,8 @@ extern "C" __global__ void __launch_bounds__(256) quantise(const mp_quant_params
         split_index(i, groups, &row, &group);
         if (is_without_slot(p.rows, row)) continue;
         const long long first = row * p.k + group * p.group,
-                        end = row * p.k + min(p.k, (group + 1) * p.group);
+                        end = row * p.k + min(p.k, (group + 1) * p.group),
+                        at = row * p.scale_row + group * p.scale_group;
         float amax = 0;
         for (long long k = first + lane; k < end; k += 32) amax = mp_quant_amax_f32(amax, decode(from[k]));
         amax = largest_of_warp(amax);
@@ -42,10 +43,10 @@ extern "C" __global__ void __launch_bounds__(256) quantise(const mp_quant_params
 #if SCALE == DTYPE_UE8M0
         const unsigned byte = mp_quant_ue8m0_f32(scale);
         const float factor = mp_quant_factor_f32(byte);
-        if (lane == 0) ((unsigned char *)p.scale)[i] = (unsigned char)byte;
+        if (lane == 0) ((unsigned char *)p.scale)[at] = (unsigned char)byte;
         for (long long k = first + lane; k < end; k += 32) codes[k] = code_of(decode(from[k]) * factor);
 #else
-        if (lane == 0) ((float *)p.scale)[i] = scale;
+        if (lane == 0) ((float *)p.scale)[at] = scale;
         for (long long k = first + lane; k < end; k += 32) codes[k] = code_of(decode(from[k]) / scale);
 #endif
     }

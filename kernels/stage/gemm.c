@@ -77,10 +77,13 @@ static void add_scales(const mp_stage_call *call, mp_stage stage, mp_gemm_params
                     *w_zero = &t[down ? MP_W2_ZERO : MP_W1_ZERO],
                     *a_scale = mp_codes_scale(call->c, t, down ? MP_QUANT_ACT : MP_QUANT_X);
     const mp_scheme *s = mp_scheme_of(call->c);
+    int64_t stride[MP_MAX_RANK];
     if (!call->c->quant) return;
+    mp_case_strides(call->c, down ? MP_W2_SCALE : MP_W1_SCALE, w_scale, stride);
     params->w_scale = mp_device_address(w_scale);
-    params->w_scale_expert = w_scale->dim[1] * w_scale->dim[2];
-    params->w_scale_row = w_scale->dim[2];
+    params->w_scale_expert = stride[0];
+    params->w_scale_row = stride[1];
+    params->w_scale_group = stride[2];
     params->w_scale_rows = s->block_rows == MP_WHOLE_AXIS ? params->n : (int)s->block_rows;
     params->w_zero = mp_device_address(w_zero);
     params->w_zero_expert = w_zero->dim[1] * w_zero->dim[2];
@@ -88,8 +91,10 @@ static void add_scales(const mp_stage_call *call, mp_stage stage, mp_gemm_params
     if (!s->quantises_activations) return;
     params->a = mp_device_address(&t[down ? MP_CACHE2_CODES : MP_X_CODES]);
     params->a_scale = mp_device_address(a_scale);
-    params->a_scale_row = s->granularity == MP_PER_TENSOR ? 0 : a_scale->dim[1];
-    params->a_scale_group = 1;
+    if (s->granularity == MP_PER_TENSOR) return;
+    mp_case_strides(call->c, down ? MP_CACHE2_SCALE : MP_X_SCALE, a_scale, stride);
+    params->a_scale_row = stride[0];
+    params->a_scale_group = stride[1];
 }
 
 static mp_status run_gate_up(void *self, const mp_stage_call *call, mp_error *err) {

@@ -56,6 +56,12 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
         .k = k,
         .group = one ? 0 : group,
     };
+    if (!one) {
+        int64_t stride[MP_MAX_RANK];
+        mp_case_strides(c, x ? MP_X_SCALE : MP_CACHE2_SCALE, mp_codes_scale(c, t, stage), stride);
+        params.scale_row = stride[0];
+        params.scale_group = stride[1];
+    }
     pass passes[MOST_PASSES];
     const int count = passes_of(c, passes);
     if (count == 0)

@@ -24,6 +24,7 @@ OPTIONS = {
         "int8-channel", "int8-block", "int8-w8a16", "int8-w8a16-group", "int4-w4a16",
         "int4-w4a16-zp", "mxfp4", "mxfp8", "nvfp4", "mxfp4-mxfp8",
     ),
+    "scale_layout": ("row", "row-padded", "column", "column-padded", "swizzled"),
     "lora_map": ("token", "segments"),
     "lora_routing": ("mixed", "uniform", "one", "base", "empty", "requests"),
     "lora_ranks": ("full", "zeros", "garbage"),

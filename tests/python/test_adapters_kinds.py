@@ -24,8 +24,8 @@ def a_case(tile="auto", **fields):
     """A case with the fields that an adapter asks for."""
     usual = dict(M=64, E=8, topk=2, K=512, N=256, dtype="bf16", bias=False, layout="route", filter=0,
                  ep_size=1, routing="uniform", mode="combine", apply_router_weight_on_input=False, gated=True,
-                 interleaved=False, quant="none", group=0, lora_adapters=0, lora_rank=16, lora_outer="own",
-                 tile=None, tile_down=None, block_size_m=None)
+                 interleaved=False, quant="none", group=0, scale_layout="row", lora_adapters=0, lora_rank=16,
+                 lora_outer="own", tile=None, tile_down=None, block_size_m=None)
     case = SimpleNamespace(**{**usual, **fields})
     case.fields = {"tile": tile, "tile_down": "auto"}
     return case
@@ -159,6 +159,7 @@ def test_what_the_packages_cannot_quantise_is_told():
     assert "rows of filtered slots" in refused(quant="fp8-tensor", filter=0.5)
     assert refused(quant="fp8-tensor-static", filter=0.5) is None
     assert "no bias" in refused(quant="int4-w4a16", bias=True)
+    assert "scales by rows" in refused(quant="fp8-block", scale_layout="column")
     assert "sorted layout" in refused(quant="fp8-block", layout="sorted")
 
 

@@ -69,6 +69,26 @@ def test_tensors_lie_as_the_case_says(lies):
         assert finite and (strides[1] > 2 * 48, offset > 0) == (lies[0] == "w", lies[0] == "b")
 
 
+@pytest.mark.parametrize(
+    "layout, strides",
+    [("row", (3, 1)), ("row-padded", (16, 1)), ("column", (1, 5)), ("column-padded", (1, 16))],
+)
+def test_scales_lie_as_the_case_says(layout, strides):
+    seen = []
+
+    def quant_x(x, x_codes, x_scale, case):
+        seen.append(x_scale.strides)
+        groups = x.astype("f4").reshape(5, 3, 128)
+        scale = np.abs(groups).max(axis=2) / np.float32(448)
+        x_scale[...] = scale
+        x_codes[...] = (groups / scale[:, :, None]).reshape(5, 384).astype(x_codes.dtype)
+
+    text = f"M=5 topk=2 act=silu K=384 scope=quant_x quant=fp8-block scale_layout={layout}"
+    verdict = moeparity.check(quant_x, text)
+    assert verdict, verdict
+    assert {tuple(step // 4 for step in steps) for steps in seen} == {strides}
+
+
 def test_a_map_that_nobody_asks_for_is_a_skip():
     verdict = moeparity.check(kernels.moe, "M=8 topk=2 act=silu ep_size=2 expert_map=linear")
     assert verdict.status == "SKIP" and verdict.reason == "expert_map=linear: moe has no parameter expert_map"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ref/scale_layout.h"
+#include "cases/scale_layout.h"
 
 enum { TILE_ROWS = 128, TILE_COLUMNS = 4, LINES = 32, TILE = TILE_ROWS * TILE_COLUMNS };
 
@@ -7,8 +7,16 @@ static int64_t tiles(int64_t n, int64_t size) {
     return (n + size - 1) / size;
 }
 
+int64_t mp_swizzled_rows(int64_t rows) {
+    return tiles(rows, TILE_ROWS) * TILE_ROWS;
+}
+
+int64_t mp_swizzled_columns(int64_t columns) {
+    return tiles(columns, TILE_COLUMNS) * TILE_COLUMNS;
+}
+
 int64_t mp_swizzled_count(int64_t rows, int64_t columns) {
-    return tiles(rows, TILE_ROWS) * tiles(columns, TILE_COLUMNS) * TILE;
+    return mp_swizzled_rows(rows) * mp_swizzled_columns(columns);
 }
 
 int64_t mp_swizzled_index(int64_t row, int64_t column, int64_t columns) {
