@@ -240,13 +240,20 @@ static double largest_ball(const mp_balls *b) {
     return largest;
 }
 
-/* At least the sum of |scale_a * scale_w| over the blocks of k of any result: the largest scales there
- * are; scale_a: of codes of `a` that are not seen, or 0. */
-static double largest_scales(const mp_gemm_problem *p, int64_t block, double scale_a) {
-    if (block == 0) return 0;
+/* At least those of any result: the largest scales there are; scale_a: of codes of `a` that are not seen, or
+ * 0. */
+static mp_gemm_scales largest_scales(const mp_gemm_problem *p, int64_t block, double scale_a) {
+    if (block == 0) return (mp_gemm_scales){0};
     if (p->a.scale && scale_a == 0) scale_a = mp_largest_magnitude(p->a.scale, NULL) * largest_global(&p->a);
-    const double scale_w = mp_largest_magnitude(p->w.scale, NULL) * largest_global(&p->w);
-    return ceil((double)p->w.codes->dim[2] / (double)block) * (scale_a > 0 ? scale_a : 1) * scale_w;
+    const double a = scale_a > 0 ? scale_a : 1,
+                 w = mp_largest_magnitude(p->w.scale, NULL) * largest_global(&p->w),
+                 blocks = ceil((double)p->w.codes->dim[2] / (double)block);
+    return (mp_gemm_scales){.sum = blocks * a * w,
+                            .sum_a = blocks * a,
+                            .sum_w = blocks * w,
+                            .most = a * w,
+                            .most_a = a,
+                            .most_w = w};
 }
 
 /* The scale that is given on top of those that are made, of codes that are not seen; else 0. */
@@ -282,9 +289,13 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
      * floor; of those of e4m3, which are given another, the rounding. Those of rows that nobody reads may be
      * there and be anything. */
     const double made =
-                     coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) + 0x1p-9 * given : 0,
-                 scales = largest_scales(p, block, made);
-    if (scales > 0) sums->bound.abs += sums->bound.per_scale * scales;
+        coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) + 0x1p-9 * given : 0;
+    const mp_gemm_scales scales = largest_scales(p, block, made);
+    const mp_scaling_steps steps = mp_scaling_steps_of(contract, block, largest);
+    if (scales.sum > 0) sums->bound.abs += sums->bound.per_scale * scales.sum;
+    sums->bound.abs += mp_lost_in_scaling(&steps, &scales);
+    if (s->quantises_activations) /* of any mass */
+        sums->open = mp_may_overflow_in_scaling(&steps, &scales, 0, (double)INFINITY);
     mp_status status = mp_balls_create(&sums->acc, p->slots, width, false, err);
     sums->mass = calloc((size_t)(p->slots * width), sizeof *sums->mass);
     if (status == MP_OK && !sums->mass)
@@ -322,8 +333,8 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
                                &value, &sure);
             mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc, *mp_ball_at(&out->det, i) + accumulation,
                                ids[t], n, t, &value, &det);
-            if (may_overflow_inside(j->j->contract, stage, &gemm.epilogue, acc, sums.mass[i] + handed,
-                                    accumulation))
+            if (sums.open || may_overflow_inside(j->j->contract, stage, &gemm.epilogue, acc,
+                                                 sums.mass[i] + handed, accumulation))
                 sure = (double)INFINITY;
             mp_span_store(j, stage, dtype, out, i, value, sure, det,
                           factor * sqrt(*mp_ball_at(&out->random, i)));
