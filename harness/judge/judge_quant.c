@@ -174,24 +174,25 @@ static mp_status take_x(const mp_span *j, mp_balls *b, mp_error *err) {
     return status;
 }
 
+/* The ball that is off by so much more, whatever way. */
+static mp_ball widened(mp_ball x, double by) {
+    return (mp_ball){x.value, x.sure + by, x.det + by, x.random};
+}
+
 /* A number v within `sure` of x becomes code * step. The scale is one that the largest numbers within their
  * radii give, so at most that of the amax and the largest radius; the step's roundings, and what may be
  * clipped for them, are a few of the amax. Rounding v / step to a code costs half the distance of codes,
- * or all of it where the quantiser cuts. A scale that is given clips what it
- * does not reach. */
+ * or all of it where the quantiser cuts. A scale that is given clips what it does not reach. */
 static void quantise_group(const mp_quant_pass *p, const mp_balls *in, mp_balls *out, int64_t first,
                            int64_t n, double scale) {
     const mp_dtype codes = p->codes->dtype;
     const double largest = mp_dtype_format(codes)->max_finite, amax = scale * largest, steps = 0x1p-21 * amax;
     for (int64_t i = first; i < first + n; i++) {
-        const double x = *mp_ball_at(&in->value, i), sure = in->exact ? 0 : *mp_ball_at(&in->sure, i),
-                     reach = fabs(x) + sure,
+        const mp_ball x = mp_ball_get(in, i);
+        const double reach = fabs(x.value) + x.sure,
                      code = 2 * scale * mp_half_ulp(codes, fmin(reach / scale, largest)),
                      clipped = fmax(reach - amax, 0);
-        *mp_ball_at(&out->value, i) = x;
-        *mp_ball_at(&out->sure, i) = sure + code + steps + clipped;
-        *mp_ball_at(&out->det, i) = (in->exact ? 0 : *mp_ball_at(&in->det, i)) + code + steps + clipped;
-        *mp_ball_at(&out->random, i) = in->exact ? 0 : *mp_ball_at(&in->random, i);
+        mp_ball_put(out, i, widened(x, code + steps + clipped));
     }
 }
 
@@ -230,8 +231,10 @@ static void leave_open(no_numbers how, const mp_balls *in, mp_balls *out, int64_
  * roundings, 1/(448*512) the floors. */
 static double largest_scale(const mp_quant_pass *p, const mp_balls *in, int64_t first, int64_t n) {
     double amax = 0;
-    for (int64_t i = first; i < first + n; i++)
-        amax = fmax(amax, fabs(*mp_ball_at(&in->value, i)) + (in->exact ? 0 : *mp_ball_at(&in->sure, i)));
+    for (int64_t i = first; i < first + n; i++) {
+        const mp_ball x = mp_ball_get(in, i);
+        amax = fmax(amax, fabs(x.value) + x.sure);
+    }
     return fmax(2 * amax / mp_dtype_format(p->codes->dtype)->max_finite, 1 / (448 * 512.0)) * (1 + 0x1p-21);
 }
 
@@ -252,16 +255,21 @@ static void quantise_by_scale(const mp_quant_pass *p, const mp_balls *in, mp_bal
                               int64_t n, double scale) {
     const mp_quant_range factor = mp_quant_factors(&p->q, &mp_quant_unit_empty, scale);
     for (int64_t i = first; i < first + n; i++) {
-        const double x = *mp_ball_at(&in->value, i), sure = in->exact ? 0 : *mp_ball_at(&in->sure, i),
-                     code = mp_quant_error(&p->q, factor, mp_quant_step_of(p, scale), 0, fabs(x) + sure);
-        *mp_ball_at(&out->value, i) = x;
-        *mp_ball_at(&out->sure, i) = sure + code;
-        *mp_ball_at(&out->det, i) = (in->exact ? 0 : *mp_ball_at(&in->det, i)) + code;
-        *mp_ball_at(&out->random, i) = in->exact ? 0 : *mp_ball_at(&in->random, i);
+        const mp_ball x = mp_ball_get(in, i);
+        const double reach = fabs(x.value) + x.sure;
+        mp_ball_put(out, i, widened(x, mp_quant_error(&p->q, factor, mp_quant_step_of(p, scale), 0, reach)));
     }
 }
 
-/* Of no rows but these: a scale of all rows is not known of a slab. */
+/* An upper bound of the scale of these numbers, which may be shown. One of all rows is not known of a slab,
+ * and is any. */
+static double scale_bound(const mp_case *c, const mp_quant_pass *p, const mp_balls *in, int64_t first,
+                          int64_t n, double shown) {
+    if (isfinite(shown) && p->q.given == 0) return shown;
+    if (mp_codes_share_a_scale(c)) return INFINITY;
+    return mp_scheme_of(c)->made ? largest_scale(p, in, first, n) : (double)p->q.given;
+}
+
 static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out,
                            mp_error *err) {
     const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
@@ -277,16 +285,11 @@ static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in,
     for (int64_t t = 0; t < (status == MP_OK ? in->rows : 0); t++)
         for (int64_t g = 0; g < width && ids[t] >= 0; g += group) {
             const int64_t n = width - g < group ? width - g : group, at = t * width + g;
-            const bool given = !mp_scheme_of(&j->part)->made, unknown = mp_codes_share_a_scale(&j->part);
             const double shown = shown_scale(j, &p, stage, t, g);
             if (own && isfinite(shown))
                 quantise_by_scale(&p, in, out, at, n, shown);
             else
-                quantise_group(&p, in, out, at, n,
-                               isfinite(shown) && p.q.given == 0 ? shown
-                               : unknown                         ? (double)INFINITY
-                               : given                           ? (double)p.q.given
-                                                                 : largest_scale(&p, in, at, n));
+                quantise_group(&p, in, out, at, n, scale_bound(&j->part, &p, in, at, n, shown));
             leave_open(how, in, out, at, n);
         }
     return status;
