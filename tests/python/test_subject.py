@@ -118,8 +118,8 @@ def test_a_program_on_the_device_tells_what_its_allocator_holds():
         library = SimpleNamespace(finish=lambda memory: None, **has)
         subject = SimpleNamespace(library=library, run=lambda case, tensors, memory: ["out"])
         text = {"text": "M=4", "fields": FIELDS, "inputs": ["x"], "outputs": ["out"]}
-        return Server(subject, 0, 0, 0)._run(
-            {"case": text, "tensors": [], "memory_bytes": 0, "block_size_m": 16, "tile": None, "tile_down": None})
+        run = {"case": text, "tensors": [], "memory_bytes": 0, "block_size_m": 64}
+        return Server(subject, 0, 0, 0)._run({**run, "tile": "64x64x32x8x4x3", "tile_down": "64x64x32x8x4x3"})
 
     done = {"left": ["out"], "stage_ns": {}}
     assert answer(device=None) == ("done", done)
