@@ -171,7 +171,7 @@ static void an_infinite_scale_leaves_no_number(void **state) {
 static void a_right_subject_that_hides_sums_never_fails(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(rows); i++)
-        for (size_t word = 0; word < COUNT(words); word++) {
+        for (size_t word = 0; word < 3; word++) { /* a scale of a whole row fuses nothing */
             bench b;
             prepare(&b, "M=4 E=2 topk=2 K=256 N=128 quant=fp8-channel", words[word], rows[i].w);
             const mp_tensor *x = &b.in.t[MP_X];
