@@ -6,6 +6,7 @@
 #include "cases/scheme.h"
 #include "harness/judge/flushed.h"
 #include "harness/judge/gemm_operands.h"
+#include "harness/judge/gemm_scales.h"
 #include "harness/judge/judge.h"
 
 #include <math.h>
@@ -15,7 +16,8 @@
 typedef struct gemm_bounds {
     mp_sum_bound accumulation;
     int64_t block; /* terms of k that share scales; 0: there are none */
-    bool exact;    /* every sum is exact in float32 in any order: the result is one determined number */
+    mp_scaling_steps scaling;
+    bool exact; /* every sum is exact in float32 in any order: the result is one determined number */
 } gemm_bounds;
 
 /* 0: numbers are multiplied. */
@@ -51,24 +53,6 @@ static mp_sum_bound accumulation_bound(const mp_case *c, const mp_gemm_contract 
                      : mp_gemm_bound(contract, multiplied(c, p), K, largest);
 }
 
-/* Sums of |scale_a * scale_w| over the blocks of k, of a row of a and n rows of w; zeros without blocks. */
-static void scales_of(const mp_gemm_problem *p, int64_t block, int64_t a_row, int64_t w_row, int64_t n,
-                      double *sum) {
-    const int64_t a = mp_operand_scale_row(&p->a, a_row);
-    int64_t before = -1;
-    double blocks = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t w = mp_operand_scale_row(&p->w, w_row + i);
-        if (w != before) blocks = 0;
-        for (int64_t k = 0; block > 0 && w != before && k < p->w.codes->dim[2]; k += block)
-            blocks += fabs(mp_operand_scale(&p->a, a, k) * mp_operand_scale(&p->w, w, k));
-        before = w;
-        sum[i] = block > 0
-                     ? blocks * fabs(mp_operand_global(&p->a, a_row) * mp_operand_global(&p->w, w_row + i))
-                     : 0;
-    }
-}
-
 /* An upper bound of the magnitudes of what a unit multiplies: numbers, or codes. */
 static double largest_multiplied(int64_t block, const mp_gemm_problem *p, const bool *experts) {
     if (block == 0) return fmax(mp_largest_number(&p->a, NULL), mp_largest_number(&p->w, experts));
@@ -82,6 +66,7 @@ static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gem
     const double largest = largest_multiplied(block, p, experts);
     gemm_bounds bounds = {.accumulation = accumulation_bound(j->c, contract, p, 1, largest),
                           .block = block,
+                          .scaling = mp_scaling_steps_of(contract, block, largest),
                           .exact = mp_sums_are_exact(j->c, p, experts)};
     if (mp_add_flushed(contract, p, multiplied(j->c, p), bounds.block > 0, true, largest,
                        &bounds.accumulation))
@@ -100,7 +85,7 @@ typedef struct gemm_judge {
 /* With exact sums the float32 epilogue is computed, and the error is zero. The prediction computes it by the
  * same function: what it gives counts where float64 agrees, within the epilogue's roundings. A sum that
  * float32 does not hold is not exact: a single term of two fp32 numbers of which none is a power of two. */
-static void expect(const gemm_judge *g, double acc, double mass, double scales, int64_t expert,
+static void expect(const gemm_judge *g, double acc, double mass, const mp_gemm_scales *s, int64_t expert,
                    int64_t column, int64_t slot, double *value, double *error) {
     const mp_contract *contract = g->s.j->contract;
     if (g->bounds.exact && mass < 0x1p24 && (double)(float)acc == acc && !contract->float64_steps) {
@@ -113,7 +98,8 @@ static void expect(const gemm_judge *g, double acc, double mass, double scales, 
         return;
     }
     const mp_sum_bound *bound = &g->bounds.accumulation;
-    const double acc_error = bound->rel * mass + bound->abs + (scales > 0 ? bound->per_scale * scales : 0);
+    const double acc_error = bound->rel * mass + bound->abs + (s->sum > 0 ? bound->per_scale * s->sum : 0) +
+                             mp_lost_in_scaling(&g->bounds.scaling, s);
     mp_epilogue_expect(contract, &g->gemm.epilogue, acc, acc_error, expert, column, slot, value, error);
 }
 
@@ -127,13 +113,22 @@ static bool may_overflow_inside(const mp_contract *contract, mp_stage stage, con
     return fabs(acc) < mass || (!mp_epilogue_is_empty(epilogue) && fabs(acc) + error >= MP_FLOAT32_OVERFLOW);
 }
 
+/* With a scale that is Inf or NaN no result is a number. Which of both it is float64 does not tell: there the
+ * scale meets each code, a zero too, and in a kernel their sum. */
+static double any_but_a_number(const mp_tensor *t, int64_t position, mp_overflow overflow) {
+    const double got = mp_decode(t->dtype, t->data, position);
+    const bool saturated = fabs(got) == mp_dtype_format(t->dtype)->max_finite && overflow != MP_OVERFLOW_INF;
+    return isfinite(got) && !saturated ? (double)NAN : got;
+}
+
 static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
     gemm_judge *g = ctx;
     mp_stage_judge *s = &g->s;
     mp_measure part;
     mp_stage_judge_part(s, &part);
     const mp_gemm_problem *p = &g->gemm.problem;
-    double value[MP_ROW_PIECE], error[MP_ROW_PIECE], scales[MP_ROW_PIECE];
+    double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
+    mp_gemm_scales of[MP_ROW_PIECE];
     bool open[MP_ROW_PIECE];
     for (int64_t i = 0; i < tile->count; i++) {
         const int64_t slot = tile->slot[i], row = s->got_row ? s->got_row[slot] : slot;
@@ -142,22 +137,28 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
             const int64_t here = tile->n - first < MP_ROW_PIECE ? tile->n - first : MP_ROW_PIECE,
                           column = tile->n0 + first, from = i * tile->n + first;
             bool any = false;
-            scales_of(p, g->bounds.block, p->a_row[slot], tile->expert * p->w.codes->dim[1] + column, here,
-                      scales);
+            mp_gemm_scales_of(p, g->bounds.block, p->a_row[slot], tile->expert * p->w.codes->dim[1] + column,
+                              here, of);
             for (int64_t k = 0; k < here; k++) {
                 const double acc = tile->value[from + k], mass = tile->mass[from + k];
-                expect(g, acc, mass, scales[k], tile->expert, column + k, slot, &value[k], &error[k]);
+                expect(g, acc, mass, &of[k], tile->expert, column + k, slot, &value[k], &error[k]);
                 open[k] = may_overflow_inside(s->j->contract, s->stage, &g->gemm.epilogue, acc, mass,
                                               g->bounds.accumulation.rel * mass);
-                any = any || open[k];
+                open[k] |=
+                    !of[k].infinite && mp_may_overflow_in_scaling(&g->bounds.scaling, &of[k], acc, mass);
+                any = any || open[k] || of[k].infinite;
             }
             const int64_t position = row * s->width + column, index = slot * s->width + column;
             if (!any)
                 mp_measure_row(&part, s->got->dtype, s->got->data, position, index, here, value, error,
                                s->rounded, s->j->poison, sums);
             for (int64_t k = 0; k < here && any; k++) {
-                const mp_expectation e = {
+                mp_expectation e = {
                     .value = value[k], .error = error[k], .rounded = s->rounded, .open = open[k]};
+                if (of[k].infinite) {
+                    e.value = any_but_a_number(s->got, position + k, part.overflow);
+                    e.error = 0;
+                }
                 mp_measure_element(&part, s->got->dtype, s->got->data, position + k, index + k, &e,
                                    s->j->poison, sums);
             }
@@ -239,13 +240,20 @@ static double largest_ball(const mp_balls *b) {
     return largest;
 }
 
-/* At least the sum of |scale_a * scale_w| over the blocks of k of any result: the largest scales there
- * are; scale_a: of codes of `a` that are not seen, or 0. */
-static double largest_scales(const mp_gemm_problem *p, int64_t block, double scale_a) {
-    if (block == 0) return 0;
+/* At least those of any result: the largest scales there are; scale_a: of codes of `a` that are not seen, or
+ * 0. */
+static mp_gemm_scales largest_scales(const mp_gemm_problem *p, int64_t block, double scale_a) {
+    if (block == 0) return (mp_gemm_scales){0};
     if (p->a.scale && scale_a == 0) scale_a = mp_largest_magnitude(p->a.scale, NULL) * largest_global(&p->a);
-    const double scale_w = mp_largest_magnitude(p->w.scale, NULL) * largest_global(&p->w);
-    return ceil((double)p->w.codes->dim[2] / (double)block) * (scale_a > 0 ? scale_a : 1) * scale_w;
+    const double a = scale_a > 0 ? scale_a : 1,
+                 w = mp_largest_magnitude(p->w.scale, NULL) * largest_global(&p->w),
+                 blocks = ceil((double)p->w.codes->dim[2] / (double)block);
+    return (mp_gemm_scales){.sum = blocks * a * w,
+                            .sum_a = blocks * a,
+                            .sum_w = blocks * w,
+                            .most = a * w,
+                            .most_a = a,
+                            .most_w = w};
 }
 
 /* The scale that is given on top of those that are made, of codes that are not seen; else 0. */
@@ -281,9 +289,13 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
      * floor; of those of e4m3, which are given another, the rounding. Those of rows that nobody reads may be
      * there and be anything. */
     const double made =
-                     coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) + 0x1p-9 * given : 0,
-                 scales = largest_scales(p, block, made);
-    if (scales > 0) sums->bound.abs += sums->bound.per_scale * scales;
+        coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) + 0x1p-9 * given : 0;
+    const mp_gemm_scales scales = largest_scales(p, block, made);
+    const mp_scaling_steps steps = mp_scaling_steps_of(contract, block, largest);
+    if (scales.sum > 0) sums->bound.abs += sums->bound.per_scale * scales.sum;
+    sums->bound.abs += mp_lost_in_scaling(&steps, &scales);
+    if (s->quantises_activations) /* of any mass */
+        sums->open = mp_may_overflow_in_scaling(&steps, &scales, 0, (double)INFINITY);
     mp_status status = mp_balls_create(&sums->acc, p->slots, width, false, err);
     sums->mass = calloc((size_t)(p->slots * width), sizeof *sums->mass);
     if (status == MP_OK && !sums->mass)
@@ -321,8 +333,8 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
                                &value, &sure);
             mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc, *mp_ball_at(&out->det, i) + accumulation,
                                ids[t], n, t, &value, &det);
-            if (may_overflow_inside(j->j->contract, stage, &gemm.epilogue, acc, sums.mass[i] + handed,
-                                    accumulation))
+            if (sums.open || may_overflow_inside(j->j->contract, stage, &gemm.epilogue, acc,
+                                                 sums.mass[i] + handed, accumulation))
                 sure = (double)INFINITY;
             mp_span_store(j, stage, dtype, out, i, value, sure, det,
                           factor * sqrt(*mp_ball_at(&out->random, i)));

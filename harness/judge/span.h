@@ -77,6 +77,7 @@ typedef struct mp_span_sums {
     mp_balls acc;
     double *mass;       /* of the values */
     mp_sum_bound bound; /* of the accumulation */
+    bool open;          /* scaling may overflow on the way: nothing is known of any of them */
 } mp_span_sums;
 /* To be freed by the caller, after an error too; acc is the caller's to take. */
 mp_status mp_span_gemm(mp_span *span, mp_stage stage, const mp_gemm_problem *problem, const mp_balls *in,

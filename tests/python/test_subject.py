@@ -2,12 +2,14 @@
 """A function as a subject, without the program: what it asks for and what it may return."""
 
 import functools
+from types import SimpleNamespace
 
 import pytest
 
 import moeparity
 from moeparity import _arrays
 from moeparity._case import Case
+from moeparity._serve import Server
 from moeparity._subject import Subject, contract_words, subject_of
 
 FIELDS = {"M": 4, "N": 8, "scope": "act", "act": "silu"}
@@ -109,3 +111,16 @@ def test_a_case():
     with pytest.raises(AttributeError, match="a case has no field 'm': there are M"):
         case.m
     assert case == Case("M=4", {"M": 4}) and len({case, Case("M=4", {})}) == 1
+
+
+def test_a_program_on_the_device_tells_what_its_allocator_holds():
+    def answer(**has):
+        library = SimpleNamespace(finish=lambda memory: None, **has)
+        subject = SimpleNamespace(library=library, run=lambda case, tensors, memory: ["out"])
+        text = {"text": "M=4", "fields": FIELDS, "inputs": ["x"], "outputs": ["out"]}
+        run = {"case": text, "tensors": [], "memory_bytes": 0, "block_size_m": 64}
+        return Server(subject, 0, 0, 0)._run({**run, "tile": "64x64x32x8x4x3", "tile_down": "64x64x32x8x4x3"})
+
+    done = {"left": ["out"], "stage_ns": {}}
+    assert answer(device=None) == ("done", done)
+    assert answer(device="cuda", cached=lambda: 4096) == ("done", {**done, "device_cached": 4096})
