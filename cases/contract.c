@@ -178,6 +178,16 @@ mp_status mp_contract_set(mp_contract *contract, const char *name, const char *v
                    known);
 }
 
+/* Whether terms are cut to fraction_bits; whether k is taken in steps of `group` terms. */
+static bool cuts(const mp_gemm_contract *g) {
+    return g->accumulator == MP_ACC_TENSOR_CORE || g->accumulator == MP_ACC_MATRIX_CORE ||
+           g->accumulator == MP_ACC_MATRIX_CORE_HALVES || g->accumulator == MP_ACC_BLOCK_SCALED;
+}
+
+static bool has_steps(const mp_gemm_contract *g) {
+    return cuts(g) || g->accumulator == MP_ACC_PAIRWISE || g->accumulator == MP_ACC_PAIRWISE_FLUSHED;
+}
+
 mp_status mp_contract_validate(const mp_contract *contract, mp_error *err) {
     for (size_t i = 0; i < COUNT(fields); i++) {
         const double value = value_of(&fields[i], contract);
@@ -191,12 +201,14 @@ mp_status mp_contract_validate(const mp_contract *contract, mp_error *err) {
                                              &contract->expand};
     for (size_t i = 0; i < COUNT(gemms); i++) {
         const char *name = names[i];
-        if (gemms[i]->accumulator != MP_ACC_TENSOR_CORE) continue;
-        if (gemms[i]->group < 1 || gemms[i]->fraction_bits < 1 || gemms[i]->result_fraction_bits < 1)
+        const mp_gemm_contract *g = gemms[i];
+        if ((has_steps(g) && g->group < 1) || (cuts(g) && g->fraction_bits < 1) ||
+            (g->accumulator == MP_ACC_TENSOR_CORE && g->result_fraction_bits < 1))
             return mp_fail(err, MP_EINPUT,
-                           "contract: %s.accumulator=tensor-core with group=%d fraction_bits=%d "
+                           "contract: %s.accumulator=%s with group=%d fraction_bits=%d "
                            "result_fraction_bits=%d: expected at least 1 each",
-                           name, gemms[i]->group, gemms[i]->fraction_bits, gemms[i]->result_fraction_bits);
+                           name, accumulators[g->accumulator], g->group, g->fraction_bits,
+                           g->result_fraction_bits);
     }
     return MP_OK;
 }
@@ -230,8 +242,8 @@ uint64_t mp_contract_digest(const mp_contract *contract) {
 static void gemm_text(const mp_gemm_contract *g, char *text, size_t size) {
     static const char *const words[] = {MP_ACCUMULATORS(WORDS)};
     int used = snprintf(text, size, "%s", words[g->accumulator]);
-    if (g->accumulator == MP_ACC_TENSOR_CORE)
-        used += snprintf(text + used, size - (size_t)used, " L=%d F=%d", g->group, g->fraction_bits);
+    if (has_steps(g)) used += snprintf(text + used, size - (size_t)used, " L=%d", g->group);
+    if (cuts(g)) used += snprintf(text + used, size - (size_t)used, " F=%d", g->fraction_bits);
     if (g->accumulator == MP_ACC_TENSOR_CORE && g->result_fraction_bits != 23)
         used += snprintf(text + used, size - (size_t)used, " cut to %d bits", g->result_fraction_bits);
     if (g->k_order != MP_K_ASCENDING)

@@ -196,6 +196,12 @@ mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage) {
     };
 }
 
+mp_stage_gemm mp_gemm_under(const mp_stage_call *call, mp_stage stage, const mp_gemm_contract *contract) {
+    mp_stage_gemm g = mp_gemm_of_stage(call, stage);
+    if (contract->accumulator == MP_ACC_BLOCK_SCALED) g.problem.a.rounds = g.problem.w.rounds = false;
+    return g;
+}
+
 static mp_status gemm_stage(const mp_reference *self, const mp_stage_call *call, mp_stage stage,
                             mp_error *err) {
     const mp_stage_gemm g = mp_gemm_of_stage(call, stage);

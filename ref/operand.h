@@ -24,6 +24,8 @@ typedef struct mp_operand {
 
 /* Columns first .. first+n of a row, as float64: exact, but where it rounds. */
 void mp_operand_decode(const mp_operand *operand, int64_t row, int64_t first, int64_t n, double *out);
+/* Its global scale at a row; 1 of an operand without. */
+double mp_operand_global(const mp_operand *operand, int64_t row);
 /* Index of the scale of a row's first block; those of its other blocks follow. */
 int64_t mp_operand_scale_row(const mp_operand *operand, int64_t row);
 /* The scale of column k in that row of scales; 1 of codes without. */

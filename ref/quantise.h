@@ -60,6 +60,11 @@ typedef struct mp_quantisation {
     float upper;    /* vllm-fp8-token: the limit of a; of others not read */
 } mp_quantisation;
 
+/* This project's own ones, in IEEE operations alone, stand before those of packages. */
+static inline bool mp_quantiser_is_own(mp_quantiser quantiser) {
+    return quantiser <= MP_QUANT_NVFP4;
+}
+
 /* What values that share a scale have in common; start with mp_quant_unit_empty. */
 typedef struct mp_quant_unit {
     float amax, min, max; /* NaN left out */

@@ -225,6 +225,7 @@ static mp_quant_range the_scale(const mp_quantisation *q, const mp_quant_unit *u
     return only(scale);
 }
 
+/* Of a power of two it is exact. */
 static mp_quant_range inverse(const mp_quantisation *q, const mp_quant_unit *u, double scale) {
     (void)q, (void)u;
     return only(fl(1 / scale));
@@ -245,11 +246,6 @@ static mp_quant_range sgl_inverse_power(const mp_quantisation *q, const mp_quant
     (void)q, (void)u;
     const uint32_t byte = isnan(scale) ? 255 : (uint32_t)mp_encode_code(MP_UE8M0, scale);
     return only((double)mp_float_of_bits((254 - byte) << 23));
-}
-
-static mp_quant_range inverse_power(const mp_quantisation *q, const mp_quant_unit *u, double scale) {
-    (void)q, (void)u;
-    return only(1 / scale);
 }
 
 /* CUDA's approximate quotient is 0 where the divisor is beyond 2^126. */
@@ -307,10 +303,10 @@ static mp_quant_range vllm_nvfp4_factor(const mp_quantisation *q, const mp_quant
 const mp_quant_rule mp_quant_rules[MP_QUANTISER_COUNT] = {
     [MP_QUANT_FP8] = {own_fp8, the_scale, OVER, EVEN, MP_NAN_STAYS, false},
     [MP_QUANT_FP8_STATIC] = {given, the_scale, OVER, EVEN, MP_NAN_STAYS, false},
-    [MP_QUANT_FP8_UE8M0] = {own_ue8m0, inverse_power, TIMES, EVEN, MP_NAN_STAYS, false},
+    [MP_QUANT_FP8_UE8M0] = {own_ue8m0, inverse, TIMES, EVEN, MP_NAN_STAYS, false},
     [MP_QUANT_INT8] = {own_int8, the_scale, OVER, EVEN, MP_NAN_ZERO, false},
-    [MP_QUANT_MXFP8] = {own_mxfp8, inverse_power, TIMES, EVEN, MP_NAN_STAYS, false},
-    [MP_QUANT_MXFP4] = {own_mxfp4, inverse_power, TIMES, EVEN, MP_NAN_LARGEST, false},
+    [MP_QUANT_MXFP8] = {own_mxfp8, inverse, TIMES, EVEN, MP_NAN_STAYS, false},
+    [MP_QUANT_MXFP4] = {own_mxfp4, inverse, TIMES, EVEN, MP_NAN_LARGEST, false},
     [MP_QUANT_NVFP4] = {own_nvfp4, own_nvfp4_factor, OVER, EVEN, MP_NAN_LARGEST, false},
     [MP_QUANT_SGL_FP8_TENSOR] = {over_448, inverse, TIMES, EVEN, MP_NAN_LARGEST, false},
     [MP_QUANT_SGL_FP8_STATIC] = {given, inverse, TIMES, EVEN, MP_NAN_LARGEST, false},
@@ -336,7 +332,7 @@ const mp_quant_rule mp_quant_rules[MP_QUANTISER_COUNT] = {
     [MP_QUANT_VLLM_INT8_TOKEN] = {over_127, exact_127_over_amax, TIMES, EVEN, MP_NAN_ZERO, false},
     [MP_QUANT_VLLM_INT8_TOKEN_ASYM] = {vllm_asym, inverse, TIMES, EVEN, MP_NAN_ZERO, false},
     [MP_QUANT_VLLM_INT8_GROUP] = {vllm_int8_group, inverse, TIMES, MP_ROUND_CUT, MP_NAN_LOWEST, false},
-    [MP_QUANT_VLLM_MXFP8] = {vllm_mxfp8, inverse_power, TIMES, EVEN, MP_NAN_ANY, true},
+    [MP_QUANT_VLLM_MXFP8] = {vllm_mxfp8, inverse, TIMES, EVEN, MP_NAN_ANY, true},
     [MP_QUANT_VLLM_MXFP4] = {vllm_mxfp4, vllm_mxfp4_factor, TIMES, EVEN, MP_NAN_ANY, false},
     [MP_QUANT_VLLM_NVFP4] = {vllm_nvfp4, vllm_nvfp4_factor, TIMES, EVEN, MP_NAN_ANY, true},
 };

@@ -4,6 +4,7 @@
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
 #include "cases/slots.h"
+#include "harness/phases.h"
 #include "harness/verdict_make.h"
 
 #include <inttypes.h>
@@ -158,6 +159,7 @@ static bool is_comparable(const mp_case *a, const mp_case *b, mp_tensor_id id) {
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
                      mp_comparison *found, mp_error *err) {
     mp_status status = MP_EMEMORY;
+    const mp_phase before = mp_phase_enter(MP_PHASE_COMPARE);
     int64_t *row_a = slot_rows(a, err), *row_b = row_a ? slot_rows(b, err) : NULL;
     *found = (mp_comparison){.differs = found->differs, .stages = found->stages};
     if (!row_a || !row_b) goto out;
@@ -176,6 +178,7 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
 out:
     free(row_b);
     free(row_a);
+    mp_phase_enter(before);
     return status;
 }
 

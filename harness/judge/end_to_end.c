@@ -17,6 +17,7 @@
  * never all have their worst sign: max_ratio of a right subject is far below 1, a hundredth is usual. */
 #include "harness/judge/judge.h"
 #include "harness/judge/span.h"
+#include "harness/phases.h"
 #include "harness/progress.h"
 #include "cases/scheme.h"
 #include "ref/pipeline.h"
@@ -147,6 +148,7 @@ mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, c
                                 const mp_trace *trace, mp_engine engine, mp_verdict *v, mp_error *err) {
     mp_judgement j;
     if (c->scope != MP_SCOPE_ALL || !trace->t[MP_OUT].data) return MP_OK;
+    const mp_phase before = mp_phase_enter(MP_PHASE_MODEL);
     mp_status status = mp_judgement_open(c, contract, NULL, in, trace, MP_POISON_A, engine, v, &j, err);
     if (status == MP_OK && !mp_judgement_lacks(&j, MP_ALL_STAGES) && mp_judgement_lost_slots(&j) == 0) {
         mp_progress("", "judge");
@@ -155,5 +157,6 @@ mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, c
             status = bound_by_quantisers(&j, err);
     }
     mp_judgement_close(&j);
+    mp_phase_enter(before);
     return status;
 }

@@ -4,6 +4,7 @@
 #include "cases/graph_tables.h"
 #include "harness/answers.h"
 #include "harness/judge/judge_stage.h"
+#include "harness/phases.h"
 #include "harness/progress.h"
 
 #include <stdlib.h>
@@ -159,12 +160,14 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_confi
                    const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
                    mp_verdict *v, mp_error *err) {
     mp_judgement j;
+    const mp_phase before = mp_phase_enter(MP_PHASE_JUDGE);
     mp_status status = mp_judgement_open(c, contract, config, in, trace, poison, engine, v, &j, err);
     if (status == MP_OK) judge_hooks(&j);
     if (status == MP_OK) status = mp_for_each_span(&j, judge_part, NULL, err);
     if (status == MP_OK) tell_unseen(&j);
     if (status == MP_OK && shows_counts_alone(&j)) status = mp_judge_masked_m(&j, err);
     mp_judgement_close(&j);
+    mp_phase_enter(before);
     return status;
 }
 

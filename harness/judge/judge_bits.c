@@ -7,6 +7,7 @@
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_stage.h"
 #include "harness/judge/where.h"
+#include "harness/phases.h"
 #include "harness/progress.h"
 #include "harness/verdict_make.h"
 #include "ref/predict/predict.h"
@@ -180,7 +181,9 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
     }
     mp_tensor predicted[MP_TENSOR_COUNT] = {0};
     mp_progress(mp_stage_name(last), "predict");
+    const mp_phase before = mp_phase_enter(MP_PHASE_PREDICT);
     mp_status status = predict(j, stages, last, predicted, err);
+    mp_phase_enter(before);
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
         if (predicted[id].data)
             status = compare_one(b, j, first, last, (mp_tensor_id)id, &predicted[id], promise, err);
@@ -251,6 +254,7 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
         mp_check_not_judged(v, MP_CHECK_BITS, "no tokens");
         return MP_OK;
     }
+    const mp_phase before = mp_phase_enter(MP_PHASE_COMPARE);
     mp_status status =
         mp_judgement_open(c, contract, config, in, trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &j, err);
     if (status == MP_OK) status = mp_for_each_span(&j, judge_span, &b, err);
@@ -266,5 +270,6 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
         if (whole) status = judge_end_to_end(&j, config, mispredicted, err);
     }
     mp_judgement_close(&j);
+    mp_phase_enter(before);
     return status;
 }

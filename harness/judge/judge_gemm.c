@@ -4,6 +4,7 @@
 
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
+#include "harness/judge/flushed.h"
 #include "harness/judge/gemm_operands.h"
 #include "harness/judge/judge.h"
 
@@ -18,16 +19,36 @@ typedef struct gemm_bounds {
 } gemm_bounds;
 
 /* 0: numbers are multiplied. */
-static int64_t scaled_block(const mp_case *c, const mp_gemm_problem *p) {
-    return p->w.scale ? mp_case_scaled_terms(c, p->w.codes->dim[2]) : 0;
+static int64_t scaled_block(const mp_case *c, const mp_gemm_contract *contract, const mp_gemm_problem *p) {
+    const int64_t K = p->w.codes->dim[2], group = mp_case_group(c);
+    if (!p->w.scale) return 0;
+    if (contract->accumulator == MP_ACC_BLOCK_SCALED) return group < K ? group : K;
+    return mp_case_scaled_terms(c, K);
 }
 
+/* The format of what is multiplied. */
+static mp_dtype multiplied(const mp_case *c, const mp_gemm_problem *p) {
+    return p->w.scale ? mp_case_multiplied(c) : p->w.codes->dtype;
+}
+
+static double largest_global(const mp_operand *o) {
+    return o->global ? mp_largest_magnitude(o->global, NULL) : 1;
+}
+
+/* given: the global scale of activations that are not the problem's, or 1. */
 static mp_sum_bound accumulation_bound(const mp_case *c, const mp_gemm_contract *contract,
-                                       const mp_gemm_problem *p, double largest) {
-    const int64_t block = scaled_block(c, p), K = p->w.codes->dim[2];
-    const mp_dtype dtype = p->w.scale ? mp_case_multiplied(c) : p->w.codes->dtype;
-    return block > 0 ? mp_scaled_gemm_bound(contract, dtype, K, block, largest)
-                     : mp_gemm_bound(contract, dtype, K, largest);
+                                       const mp_gemm_problem *p, double given, double largest) {
+    const int64_t block = scaled_block(c, contract, p), K = p->w.codes->dim[2];
+    const mp_scheme *s = mp_scheme_of(c);
+    if (contract->accumulator == MP_ACC_BLOCK_SCALED) {
+        const double global = s->global ? largest_global(&p->a) * given * largest_global(&p->w) : 0;
+        const mp_scaled_codes codes = {mp_quantiser_codes(s->quantiser), s->weight, s->weight_scale, block,
+                                       global};
+        return block > 0 && mp_case_fits_block_scaled(c) ? mp_block_scaled_bound(contract, &codes, K, largest)
+                                                         : (mp_sum_bound){.rel = (double)INFINITY};
+    }
+    return block > 0 ? mp_scaled_gemm_bound(contract, multiplied(c, p), K, block, largest)
+                     : mp_gemm_bound(contract, multiplied(c, p), K, largest);
 }
 
 /* Sums of |scale_a * scale_w| over the blocks of k, of a row of a and n rows of w; zeros without blocks. */
@@ -35,29 +56,36 @@ static void scales_of(const mp_gemm_problem *p, int64_t block, int64_t a_row, in
                       double *sum) {
     const int64_t a = mp_operand_scale_row(&p->a, a_row);
     int64_t before = -1;
+    double blocks = 0;
     for (int64_t i = 0; i < n; i++) {
         const int64_t w = mp_operand_scale_row(&p->w, w_row + i);
-        sum[i] = w == before ? sum[i - 1] : 0;
+        if (w != before) blocks = 0;
         for (int64_t k = 0; block > 0 && w != before && k < p->w.codes->dim[2]; k += block)
-            sum[i] += fabs(mp_operand_scale(&p->a, a, k) * mp_operand_scale(&p->w, w, k));
+            blocks += fabs(mp_operand_scale(&p->a, a, k) * mp_operand_scale(&p->w, w, k));
         before = w;
+        sum[i] = block > 0
+                     ? blocks * fabs(mp_operand_global(&p->a, a_row) * mp_operand_global(&p->w, w_row + i))
+                     : 0;
     }
 }
 
 /* An upper bound of the magnitudes of what a unit multiplies: numbers, or codes. */
-static double largest_multiplied(const mp_case *c, const mp_gemm_problem *p, const bool *experts) {
-    if (scaled_block(c, p) == 0)
-        return fmax(mp_largest_number(&p->a, NULL), mp_largest_number(&p->w, experts));
+static double largest_multiplied(int64_t block, const mp_gemm_problem *p, const bool *experts) {
+    if (block == 0) return fmax(mp_largest_number(&p->a, NULL), mp_largest_number(&p->w, experts));
     return fmax(mp_largest_magnitude(p->a.codes, NULL), mp_largest_magnitude(p->w.codes, experts));
 }
 
 static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
     bool *experts = mp_experts_read(p);
-    const double largest = largest_multiplied(j->c, p, experts);
-    const gemm_bounds bounds = {
-        .accumulation = accumulation_bound(j->c, mp_stage_gemm_contract(j->contract, stage), p, largest),
-        .block = scaled_block(j->c, p),
-        .exact = mp_sums_are_exact(j->c, p, experts)};
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(j->contract, stage);
+    const int64_t block = scaled_block(j->c, contract, p);
+    const double largest = largest_multiplied(block, p, experts);
+    gemm_bounds bounds = {.accumulation = accumulation_bound(j->c, contract, p, 1, largest),
+                          .block = block,
+                          .exact = mp_sums_are_exact(j->c, p, experts)};
+    if (mp_add_flushed(contract, p, multiplied(j->c, p), bounds.block > 0, true, largest,
+                       &bounds.accumulation))
+        bounds.exact = false;
     free(experts);
     return bounds;
 }
@@ -156,7 +184,7 @@ static void judge_filtered_zeros(mp_stage_judge *s, const mp_gemm_problem *p) {
 
 static mp_status judge_gemm(const mp_judgement *j, mp_stage stage, mp_error *err) {
     const mp_stage_call call = {.c = j->c, .t = j->t, .map = &j->map};
-    gemm_judge g = {.gemm = mp_gemm_of_stage(&call, stage)};
+    gemm_judge g = {.gemm = mp_gemm_under(&call, stage, mp_stage_gemm_contract(j->contract, stage))};
     g.bounds = bounds_of(j, stage, &g.gemm.problem);
     if (!isfinite(g.bounds.accumulation.rel)) {
         mp_stage_has_no_bound(j, stage, "so many terms");
@@ -215,9 +243,15 @@ static double largest_ball(const mp_balls *b) {
  * are; scale_a: of codes of `a` that are not seen, or 0. */
 static double largest_scales(const mp_gemm_problem *p, int64_t block, double scale_a) {
     if (block == 0) return 0;
-    if (p->a.scale && scale_a == 0) scale_a = mp_largest_magnitude(p->a.scale, NULL);
-    const double scale_w = mp_largest_magnitude(p->w.scale, NULL);
+    if (p->a.scale && scale_a == 0) scale_a = mp_largest_magnitude(p->a.scale, NULL) * largest_global(&p->a);
+    const double scale_w = mp_largest_magnitude(p->w.scale, NULL) * largest_global(&p->w);
     return ceil((double)p->w.codes->dim[2] / (double)block) * (scale_a > 0 ? scale_a : 1) * scale_w;
+}
+
+/* The scale that is given on top of those that are made, of codes that are not seen; else 0. */
+static double given_scale(const mp_span *j, mp_stage stage, bool coded) {
+    const mp_tensor *given = &j->t[stage == MP_GATE_UP ? MP_X_GIVEN_SCALE : MP_CACHE2_GIVEN_SCALE];
+    return coded && mp_scheme_of(&j->part)->made && given->data ? mp_largest_magnitude(given, NULL) : 0;
 }
 
 mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, const mp_balls *in,
@@ -231,19 +265,24 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
     if (in) problem.a = (mp_operand){.codes = &in->value};
     if (in && !in->exact) problem.radii = &radii;
     *sums = (mp_span_sums){0};
-    const bool scaled = scaled_block(c, p) > 0, coded = in && scaled && s->quantises_activations;
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(j->j->contract, stage);
+    const int64_t block = scaled_block(c, contract, p);
+    const bool scaled = block > 0, coded = in && scaled && s->quantises_activations;
     if (j->largest_w[stage] < 0)
         j->largest_w[stage] =
             scaled ? mp_largest_magnitude(p->w.codes, NULL) : mp_largest_number(&p->w, NULL);
     const double reach = in ? largest_ball(in) : mp_largest_number(&p->a, NULL);
     /* codes are numbers here */
     const double largest_a = coded ? mp_dtype_format(mp_quantiser_codes(s->quantiser))->max_finite : reach;
-    sums->bound = accumulation_bound(c, mp_stage_gemm_contract(j->j->contract, stage), p,
-                                     fmax(largest_a, j->largest_w[stage]));
+    const double largest = fmax(largest_a, j->largest_w[stage]), given = given_scale(j, stage, coded);
+    sums->bound = accumulation_bound(c, contract, p, given > 0 ? given : 1, largest);
+    mp_add_flushed(contract, p, multiplied(c, p), scaled, !in, largest, &sums->bound);
     /* Scales are made of numbers within reach: of the largest, twice that where they are powers of two, or a
-     * floor. Those of rows that nobody reads may be there and be anything. */
-    const double made = coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) : 0,
-                 scales = largest_scales(p, scaled_block(c, p), made);
+     * floor; of those of e4m3, which are given another, the rounding. Those of rows that nobody reads may be
+     * there and be anything. */
+    const double made =
+                     coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) + 0x1p-9 * given : 0,
+                 scales = largest_scales(p, block, made);
     if (scales > 0) sums->bound.abs += sums->bound.per_scale * scales;
     mp_status status = mp_balls_create(&sums->acc, p->slots, width, false, err);
     sums->mass = calloc((size_t)(p->slots * width), sizeof *sums->mass);
@@ -258,7 +297,7 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
  * (det) and scales by the router weight. Gate and up that are not stored are float32: nothing is rounded. */
 static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
     const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
-    const mp_stage_gemm gemm = mp_gemm_of_stage(&call, stage);
+    const mp_stage_gemm gemm = mp_gemm_under(&call, stage, mp_stage_gemm_contract(j->j->contract, stage));
     const mp_tensor_id id = mp_stage_output(&j->part, stage);
     const bool unstored =
         stage == MP_GATE_UP && mp_contract_fuses_act(j->j->contract, j->j->c) && !mp_case_has_lora(j->j->c);

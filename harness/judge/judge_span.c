@@ -88,7 +88,8 @@ static int taken(const mp_case *c, mp_stage stage, mp_tensor_id ids[MOST_TAKEN])
 static mp_status gather_codes(const mp_span *j, mp_tensor_id id, int64_t first_slot, int64_t slots,
                               mp_balls *b, mp_error *err) {
     const mp_stage_call call = {.c = j->j->c, .t = j->j->t, .map = &j->j->map};
-    const mp_stage_gemm g = mp_gemm_of_stage(&call, id == MP_X_CODES ? MP_GATE_UP : MP_DOWN);
+    const mp_stage stage = id == MP_X_CODES ? MP_GATE_UP : MP_DOWN;
+    const mp_stage_gemm g = mp_gemm_under(&call, stage, mp_stage_gemm_contract(j->j->contract, stage));
     const int64_t width = mp_tensor_row_length(g.problem.a.codes);
     const mp_status status = mp_balls_create(b, slots, width, true, err);
     for (int64_t t = 0; status == MP_OK && t < slots; t++) {

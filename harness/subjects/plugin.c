@@ -147,7 +147,7 @@ static mp_status plugin_run(mp_subject *s, const mp_execution *e, mp_error *err)
     mp_status status = p->cuda ? mp_leaks_begin(&p->leaks, p->cuda, err) : MP_OK;
     if (status == MP_OK) status = call_run(p, e, NULL, err);
     if (status == MP_OK && p->cuda) status = mp_cuda_synchronize(p->cuda, err);
-    return status == MP_OK && p->cuda ? mp_leaks_end(&p->leaks, p->cuda, p->api.name, err) : status;
+    return status == MP_OK && p->cuda ? mp_leaks_end(&p->leaks, p->cuda, 0, p->api.name, err) : status;
 }
 
 static mp_status plugin_begin(mp_subject *s, const mp_execution *e, void *stream, mp_error *err) {
