@@ -201,7 +201,8 @@ static void a_right_subject_passes_whatever_it_exposes(void **state) {
                                        " data=wide lora_outer=shared lora_map=segments",
                                        " data=overflow dtype=fp16",
                                        " topk=1",
-                                       " data=unused filter=0.5"};
+                                       " data=unused filter=0.5",
+                                       " data=unused filter=0.5 apply_router_weight_in_combine=1 rsf=2.5"};
     for (size_t e = 0; e < COUNT(exposures); e++)
         for (size_t w = 0; w < COUNT(ways); w++) {
             char text[256];
