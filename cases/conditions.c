@@ -743,6 +743,7 @@ const mp_condition mp_conditions[] = {
     SCHEME("mxfp4"),
     SCHEME("mxfp8"),
     SCHEME("nvfp4"),
+    SCHEME("mxfp4-mxfp8"),
     {"quant-k-tail", "the last of several groups of K is short", WHERE(group_tail, MP_GATE_UP)},
     {"quant-n-tail", "the last of several groups of N is", WHERE(group_tail, MP_DOWN)},
     {"quant-rows-tail", "the last of several blocks of scales along rows of weights is",

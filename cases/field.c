@@ -40,7 +40,8 @@ static const char *const names_mp_quant[] = {"none",
                                              "int4-w4a16-zp",
                                              "mxfp4",
                                              "mxfp8",
-                                             "nvfp4"};
+                                             "nvfp4",
+                                             "mxfp4-mxfp8"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
 static const char *const names_mp_expert_map[] = {"none", "linear", "round_robin"};
 static const char *const names_mp_sentinel[] = {"-1", "E", "any"};

@@ -37,6 +37,8 @@ const mp_scheme mp_schemes[MP_SCHEME_COUNT] = {
         QUANTISES(MP_QUANT_MXFP8, MP_PER_GROUP), .made = true},
     [MP_SCHEME_NVFP4] = {"nvfp4", MP_E2M1, MP_E4M3, PER_ROW_GROUP(16), .enters = MP_SCALES_BEFORE,
         .global = true, QUANTISES(MP_QUANT_NVFP4, MP_PER_GROUP), .made = true, .given = true},
+    [MP_SCHEME_MXFP4_MXFP8] = {"mxfp4-mxfp8", MP_E2M1, MP_UE8M0, PER_ROW_GROUP(32),
+        .enters = MP_SCALES_PER_TILE, QUANTISES(MP_QUANT_MXFP8, MP_PER_GROUP), .made = true},
 };
 /* clang-format on */
 

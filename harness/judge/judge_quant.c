@@ -19,6 +19,7 @@ typedef struct quant_judge {
     mp_stage_judge s;
     bool any; /* the contract names no quantiser */
     int64_t saturated;
+    int64_t open; /* codes and scales of which nothing is known */
     strangers codes, scales;
 } quant_judge;
 
@@ -42,8 +43,15 @@ static void judge_scale(quant_judge *g, const mp_quant_pass *p, const mp_quant_s
     const mp_quant_range may =
         g->any ? any_scale(p->codes->dtype, (double)at->unit->amax) : mp_quant_scales(&p->q, at->unit);
     if (g->any && p->q.given != 0) return; /* of two scales one is given: nobody says how */
-    const bool fits = isnan(may.low) || isnan(may.high) ? isnan(scale) || at->unit->has_nan
-                                                        : scale >= may.low && scale <= may.high;
+    /* Some leave NaN out of the largest magnitude, of others the scale becomes NaN; no ue8m0 is Inf. */
+    const bool open = g->any ? at->unit->has_nan || isinf(at->unit->amax) : mp_quant_is_open(&p->q, at->unit);
+    if (open) {
+#pragma omp atomic
+        g->open++;
+        return;
+    }
+    const bool fits =
+        isnan(may.low) || isnan(may.high) ? isnan(scale) : scale >= may.low && scale <= may.high;
     if (!fits) add_stranger(&g->scales, at->r, at->first / p->group, scale, may.low, may.high);
 }
 
@@ -51,16 +59,20 @@ static void judge_codes(quant_judge *g, const mp_quant_pass *p, const mp_quant_s
                         mp_quant_range factor) {
     uint8_t low[MP_ROW_PIECE], high[MP_ROW_PIECE];
     const int64_t first = at->row * g->s.width + at->first;
+    int64_t open = 0;
     for (int64_t k = 0; k < at->n; k += MP_ROW_PIECE) {
         const int64_t here = at->n - k < MP_ROW_PIECE ? at->n - k : MP_ROW_PIECE;
         mp_quant_codes(&p->q, at->unit, factor, 0, at->x + k, here, low, high);
         for (int64_t i = 0; i < here; i++) {
             const uint64_t code = mp_code_at(p->codes->dtype, p->codes->data, first + k + i);
+            open += mp_quant_code_is_open(p->codes->dtype, low[i], high[i]);
             if (mp_quant_code_fits(p->codes->dtype, code, low[i], high[i])) continue;
             add_stranger(&g->codes, at->r, at->first + k + i, mp_decode_code(p->codes->dtype, code),
                          mp_decode_code(p->codes->dtype, low[i]), mp_decode_code(p->codes->dtype, high[i]));
         }
     }
+#pragma omp atomic
+    g->open += open;
 }
 
 /* Against float64: a code is the number over what codes are multiplied by, to within the quantiser's bound;
@@ -130,6 +142,8 @@ static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *er
     }
     tell(&g, &g.scales, "scale");
     tell(&g, &g.codes, "code");
+    g.s.open_because = "of numbers that are none may be anything";
+    if (!any) g.s.measure.open = g.open; /* where a NaN has a code of its own, this was compared */
     mp_stage_judge_finish(&g.s);
     j->v->stage[stage].saturated = g.saturated;
     const int64_t strange = g.scales.count + g.codes.count;
@@ -180,6 +194,35 @@ static void quantise_group(const mp_quant_pass *p, const mp_balls *in, mp_balls 
                      clipped = fmax(reach - amax, 0);
         mp_ball_put(out, i, widened(x, code + steps + clipped));
     }
+}
+
+/* What is known where a number is none, which most quantisers make a code like any other: nothing, but that
+ * some keep a NaN. Whether those that share a scale with a NaN are spared depends on the quantiser; an Inf
+ * spares none. */
+typedef struct no_numbers {
+    bool stay, spread; /* NaN */
+} no_numbers;
+
+static no_numbers no_numbers_of(const mp_contract *contract, mp_dtype input) {
+    const mp_quantisation q = {.quantiser = (mp_quantiser)contract->quantiser, .input = input};
+    const mp_quant_unit unit = {.has_nan = true};
+    const float nan = NAN;
+    uint8_t low, high;
+    if (contract->quantiser == MP_ANY_QUANTISER) return (no_numbers){.spread = true};
+    mp_quant_codes(&q, &unit, (mp_quant_range){1, 1}, 0, &nan, 1, &low, &high);
+    return (no_numbers){.stay = low == high && isnan(mp_decode_code(mp_quantiser_codes(q.quantiser), low)),
+                        .spread = mp_quant_is_open(&q, &unit)};
+}
+
+static void leave_open(no_numbers how, const mp_balls *in, mp_balls *out, int64_t first, int64_t n) {
+    bool all = false;
+    for (int64_t i = first; i < first + n; i++) {
+        const double x = *mp_ball_at(&in->value, i);
+        all |= isinf(x) || (how.spread && isnan(x));
+    }
+    for (int64_t i = first; i < first + n; i++)
+        if (all || (!how.stay && isnan(*mp_ball_at(&in->value, i))))
+            mp_ball_put(out, i, (mp_ball){.sure = INFINITY, .det = INFINITY});
 }
 
 /* The largest scale that numbers within their radii have: twice the exact one covers powers of two and
@@ -233,6 +276,7 @@ static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in,
     const int64_t width = in->width, group = p.group;
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
     const bool own = j->j->contract->quantiser == (int)mp_scheme_of(&j->part)->quantiser;
+    const no_numbers how = no_numbers_of(j->j->contract, p.q.input);
     const mp_status status = mp_balls_create(out, in->rows, width, false, err);
     p.codes = &codes;
 #pragma omp parallel for schedule(static)
@@ -244,6 +288,7 @@ static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in,
                 quantise_by_scale(&p, in, out, at, n, shown);
             else
                 quantise_group(&p, in, out, at, n, scale_bound(&j->part, &p, in, at, n, shown));
+            leave_open(how, in, out, at, n);
         }
     return status;
 }

@@ -49,6 +49,7 @@ typedef enum mp_quant {
     MP_SCHEME_MXFP4,
     MP_SCHEME_MXFP8,
     MP_SCHEME_NVFP4,
+    MP_SCHEME_MXFP4_MXFP8,
     MP_SCHEME_COUNT
 } mp_quant;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;

@@ -22,7 +22,7 @@ OPTIONS = {
     "quant": (
         "none", "fp8-tensor", "fp8-tensor-static", "fp8-channel", "fp8-block", "fp8-block-ue8m0",
         "int8-channel", "int8-block", "int8-w8a16", "int8-w8a16-group", "int4-w4a16",
-        "int4-w4a16-zp", "mxfp4", "mxfp8", "nvfp4",
+        "int4-w4a16-zp", "mxfp4", "mxfp8", "nvfp4", "mxfp4-mxfp8",
     ),
     "lora_map": ("token", "segments"),
     "lora_routing": ("mixed", "uniform", "one", "base", "empty", "requests"),
