@@ -112,6 +112,28 @@ static void the_probabilistic_bound_is_sharper_for_long_sums(void **state) {
     assert_int_equal(v->check[MP_CHECK_RMS].answer, MP_FAILED);
 }
 
+/* Row 1 of x is subnormal: a unit that takes it for zeros is within the bound that its contract has, and far
+ * beyond one without what it flushes. */
+static void a_unit_that_flushes_has_a_bound_of_its_own(void **state) {
+    (void)state;
+    static const fault nothing = {.name = "nothing wrong"};
+    static const char flushed[] = "gate_up.accumulator=pairwise-flushed gate_up.group=4 "
+                                  "down.accumulator=pairwise-flushed down.group=4";
+    mp_matrix matrix = {0};
+    mp_error err = {0};
+    const char *text = "M=5 E=2 topk=2 K=64 N=32 act=relu2 gated=0 data=special dtype=fp16";
+    if (mp_matrix_add(&matrix, text, NULL, 0, &err) != MP_OK) fail_msg("%s", err.text);
+    for (size_t e = 0; e < COUNT(exposures); e++) {
+        mp_subject subject = faulty_open_under(&nothing, flushed, exposures[e].tensors);
+        const mp_run_options options = {.subject = &subject, .settings.repeat = 2};
+        mp_verdict_free(&verdict);
+        mp_run_case(&matrix.rows[0], &options, &verdict);
+        if (verdict.outcome != MP_PASS) fail_msg("%s: %s", exposures[e].name, verdict.reason);
+        mp_subject_close(&subject);
+    }
+    mp_matrix_free(&matrix);
+}
+
 /* Every planted fault of a whole pipeline, seen through each exposure: how many, and which are lost. */
 static void planted_faults_are_seen_through_spans(void **state) {
     (void)state;
@@ -153,6 +175,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_right_subject_passes_whatever_it_exposes),
         cmocka_unit_test(the_probabilistic_bound_is_sharper_for_long_sums),
+        cmocka_unit_test(a_unit_that_flushes_has_a_bound_of_its_own),
         cmocka_unit_test(planted_faults_are_seen_through_spans),
         cmocka_unit_test(impossible_exposures_are_refused),
     };

@@ -220,11 +220,9 @@ static void leave_open(no_numbers how, const mp_balls *in, mp_balls *out, int64_
         const double x = *mp_ball_at(&in->value, i);
         all |= isinf(x) || (how.spread && isnan(x));
     }
-    for (int64_t i = first; i < first + n; i++) {
-        if (!all && (how.stay || !isnan(*mp_ball_at(&in->value, i)))) continue;
-        *mp_ball_at(&out->value, i) = *mp_ball_at(&out->random, i) = 0;
-        *mp_ball_at(&out->sure, i) = *mp_ball_at(&out->det, i) = (double)INFINITY;
-    }
+    for (int64_t i = first; i < first + n; i++)
+        if (all || (!how.stay && isnan(*mp_ball_at(&in->value, i))))
+            mp_ball_put(out, i, (mp_ball){.sure = INFINITY, .det = INFINITY});
 }
 
 /* The largest scale that numbers within their radii have: twice the exact one covers powers of two and
