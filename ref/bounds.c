@@ -53,8 +53,8 @@ double mp_gamma(double n, double u) {
  * Any: the larger of IEEE's and that of the coarsest tensor core known. In units of 2^-24 a term, a step of L
  * costs (L+1) 2^(24-F) + 2^(24-R) over L: 3 on sm_70 (L 4, F 23), 1.4 on sm_80 (8, 24), 0.7 on sm_90 (16,
  * 25); for fp8 sm_90 is the coarsest (32, 13, 13). All of it in up to 64 parts of k, added in float32:
- * a part has no more steps than all of k, filled up to 32s, and loses at most so much of its own mass; what is lost absolutely
- * is lost in each step of every part. */
+ * a part has no more steps than all of k, filled up to 32s, and loses at most so much of its own mass; what
+ * is lost absolutely is lost in each step of every part. */
 static mp_sum_bound one_accumulator(const mp_gemm_contract *g, mp_dtype operands, double k, double largest) {
     mp_sum_bound bound = {0};
     switch (g->accumulator) {
