@@ -91,7 +91,9 @@ static mp_sum_bound matrix_core(const mp_gemm_contract *g, mp_dtype operands, do
  *
  * Any: the larger of IEEE's and that of the coarsest tensor core known. In units of 2^-24 a term, a step of L
  * costs (L+1) 2^(24-F) + 2^(24-R) over L: 3 on sm_70 (L 4, F 23), 1.4 on sm_80 (8, 24), 0.7 on sm_90 (16,
- * 25); for fp8 sm_90 is the coarsest (32, 13, 13). All of it in up to 64 parts of k, added in float32. */
+ * 25); for fp8 sm_90 is the coarsest (32, 13, 13). All of it in up to 64 parts of k, added in float32:
+ * a part has no more steps than all of k, filled up to 32s, and loses at most so much of its own mass; what
+ * is lost absolutely is lost in each step of every part. */
 static mp_sum_bound one_accumulator(const mp_gemm_contract *g, mp_dtype operands, double k, double largest) {
     mp_sum_bound bound = {0};
     switch (g->accumulator) {
@@ -125,9 +127,10 @@ static mp_sum_bound one_accumulator(const mp_gemm_contract *g, mp_dtype operands
                                            .fraction_bits = fp8 ? 13 : 23,
                                            .result_fraction_bits = fp8 ? 13 : 23};
         const double padded = k + coarsest.group * (parts - 1); /* the last step of a part may be short */
-        const mp_sum_bound core = one_accumulator(&coarsest, operands, padded, largest);
+        const mp_sum_bound core = one_accumulator(&coarsest, operands, ceil(k / 32) * 32, largest),
+                           parts_of_core = one_accumulator(&coarsest, operands, padded, largest);
         bound = one_accumulator(&ieee, operands, k, largest);
-        bound = (mp_sum_bound){.rel = fmax(bound.rel, core.rel), .abs = fmax(bound.abs, core.abs)};
+        bound = (mp_sum_bound){.rel = fmax(bound.rel, core.rel), .abs = fmax(bound.abs, parts_of_core.abs)};
         bound.rel += additions * (1 + bound.rel);
         bound.abs = bound.abs * (1 + additions) + parts * 0x1p-150;
         break;

@@ -368,6 +368,26 @@ static void poison_is_told_from_other_nan(void **state) {
         }
 }
 
+/* Both NaNs of e4m3 are bytes of a poison. A row of them that was computed is none, whether a NaN is expected
+ * or nothing is; a row that nobody wrote is. */
+static void computed_nan_codes_are_no_poison(void **state) {
+    (void)state;
+    static const uint32_t poisons[] = {MP_POISON_A, MP_POISON_B};
+    for (int p = 0; p < 2; p++)
+        for (int open = 0; open < 2; open++)
+            for (int kind = 0; kind < 3; kind++) {
+                const uint32_t row[4] = {0x7F7F7F7Fu, 0xFFFFFFFFu, poisons[p]},
+                               data[2] = {row[kind], row[kind]};
+                const mp_expectation e = {.value = not_a_number, .open = open};
+                mp_measure m;
+                double sums[3] = {0};
+                mp_measure_start(&m);
+                for (int64_t position = 0; position < 8; position++)
+                    mp_measure_element(&m, MP_E4M3, data, position, position, &e, poisons[p], sums);
+                assert_int_equal(m.poison_failures, kind == 2 ? 4 : 0);
+            }
+}
+
 /* An element that nobody wrote is no NaN that was computed, even where NaN is right. */
 static void poison_is_seen_where_nan_is_expected(void **state) {
     (void)state;
@@ -400,6 +420,7 @@ int main(void) {
         cmocka_unit_test(parts_merge_in_any_order),
         cmocka_unit_test(nan_sticks),
         cmocka_unit_test(poison_is_told_from_other_nan),
+        cmocka_unit_test(computed_nan_codes_are_no_poison),
         cmocka_unit_test(poison_is_seen_where_nan_is_expected),
         cmocka_unit_test(an_infinite_bound_fails),
         cmocka_unit_test(overflow_begins_half_an_ulp_beyond_the_largest),

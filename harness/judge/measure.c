@@ -65,6 +65,15 @@ static bool holds_poison(mp_dtype dtype, const void *data, int64_t position, uin
     return mp_code_at(dtype, data, position) == mp_code_at(dtype, pattern, position % 4);
 }
 
+/* The same of a NaN where one may have been computed: of 16 bits and more it is canonical, which no poison
+ * is. An e4m3 has two NaNs only, and each is a byte of a poison; what lies before it tells them apart. */
+static bool holds_poison_for_nan(mp_dtype dtype, const void *data, int64_t position, uint32_t poison) {
+    const int64_t first = dtype != MP_E4M3 ? position : position < 3 ? 0 : position - 3;
+    for (int64_t i = first; i <= position; i++)
+        if (!holds_poison(dtype, data, i, poison)) return false;
+    return true;
+}
+
 /* The smallest magnitude that rounding to nearest takes to Inf: half an ulp beyond the largest finite value.
  * For fp64 it is Inf itself, which is what a reach beyond it has become in float64. */
 static double overflow_threshold(mp_dtype dtype) {
@@ -148,7 +157,7 @@ void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t
     double error, bound;
     if (e->open) {
         m->open++;
-        if (isnan(got) && holds_poison(dtype, data, position, poison)) {
+        if (isnan(got) && holds_poison_for_nan(dtype, data, position, poison)) {
             m->poison_failures++;
             keep_first(&m->first_poison, index);
         }
@@ -183,8 +192,7 @@ void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t
         }
     }
     if (isnan(got) &&
-        holds_poison(dtype, data, position,
-                     poison)) { /* also where NaN is expected: a computed NaN is canonical, no poison */
+        (isnan(e->value) ? holds_poison_for_nan : holds_poison)(dtype, data, position, poison)) {
         m->poison_failures++;
         keep_first(&m->first_poison, index);
     }

@@ -45,20 +45,23 @@ class Case:
     outputs       as outputs (of what a subject is asked; () from moeparity.cases)
     pairs         variants that must give the same bits, as a matrix has them: "path=runner"
     after         what runs before it on the same buffers, as a matrix has it: "M=200 seed=1"
+    group_name, tier  the group of a matrix that it comes from, and its tier
     block_size_m  the block to which align pads, and
     tile, tile_down  the tiles of both GEMMs, in a run: dicts with BLOCK_SIZE_M, BLOCK_SIZE_N, BLOCK_SIZE_K,
                   GROUP_SIZE_M, num_warps, num_stages; else None
     stage_ns      a dict to be filled: nanoseconds that a stage took, by its name
     """
 
-    def __init__(self, text, fields, inputs=(), outputs=(), pairs=(), after=(), group="", tier="", run=None):
+    def __init__(
+        self, text, fields, inputs=(), outputs=(), pairs=(), after=(), group_name="", tier="", run=None
+    ):
         self.text = text
         self.fields = dict(fields)
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.pairs = tuple(pairs)
         self.after = tuple(after)
-        self.group = group
+        self.group_name = group_name
         self.tier = tier
         self.block_size_m = run["block_size_m"] if run else None
         self.tile = _tile(run["tile"]) if run else None

@@ -38,6 +38,8 @@ def cases(*matrices, match=None, tier=None):
         with open(path, encoding="utf-8") as file:
             listed = json.load(file)["cases"]
     return [
-        Case(c["name"], c["fields"], pairs=c["pairs"], after=c["after"], group=c["group"], tier=c["tier"])
+        Case(
+            c["name"], c["fields"], pairs=c["pairs"], after=c["after"], group_name=c["group"], tier=c["tier"]
+        )
         for c in listed
     ]

@@ -263,7 +263,7 @@ def test_cases_of_a_matrix(tmp_path):
     cases = moeparity.cases("seed", match="M=32", tier="smoke")
     assert [str(case) for case in cases][:2] == ["M=32 topk=2 act=silu", "M=32 topk=1 act=silu"]
     assert cases[0].pairs == ("path=runner",) and cases[0].K == 512 and cases[0].tier == "smoke"
-    assert cases[0].group == "seed topk"
+    assert cases[0].group_name == "seed topk"
     matrix = tmp_path / "mine.yaml"
     matrix.write_text("groups: [{name: mine, axes: {M: [1, 2], N: 8, scope: act}}]\n")
     assert [case.M for case in moeparity.cases(matrix)] == [1, 2]

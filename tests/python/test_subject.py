@@ -8,7 +8,7 @@ import pytest
 
 import moeparity
 from moeparity import _arrays
-from moeparity._case import Case
+from moeparity._case import FREE, OPTIONS, Case
 from moeparity._serve import Server
 from moeparity._subject import Subject, contract_words, subject_of
 
@@ -102,6 +102,12 @@ def test_which_arrays():
     assert _arrays.library_of(lambda x: 0) == "numpy"
     with pytest.raises(ValueError, match="tensors='jax': expected one of 'numpy', 'torch', 'cuda', 'cupy'"):
         Subject(lambda x: 0, tensors="jax").library
+
+
+def test_every_field_is_an_attribute():
+    fields = {name: object() for name in (*OPTIONS, *FREE) if name not in ("tile", "tile_down")}
+    case = Case("M=4", fields, group_name="schemes", tier="smoke")
+    assert {name: getattr(case, name) for name in fields} == fields
 
 
 def test_a_case():
