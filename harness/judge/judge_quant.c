@@ -164,16 +164,17 @@ static mp_status take_x(const mp_span *j, mp_balls *b, mp_error *err) {
  * radii give, so at most that of the amax and the largest radius; the step's roundings, and what may be
  * clipped for them, are a few of the amax. Rounding v / step to a code costs half the distance of codes,
  * or all of it where the quantiser cuts. A scale that is given clips what it
- * does not reach. */
+ * does not reach; one that is made on top of it is 0 where it rounds to that, and `lost` is the largest number
+ * that goes with it. */
 static void quantise_group(const mp_quant_pass *p, const mp_balls *in, mp_balls *out, int64_t first,
-                           int64_t n, double scale) {
+                           int64_t n, double scale, double lost) {
     const mp_dtype codes = p->codes->dtype;
     const double largest = mp_dtype_format(codes)->max_finite, amax = scale * largest, steps = 0x1p-21 * amax;
     for (int64_t i = first; i < first + n; i++) {
         const double x = *mp_ball_at(&in->value, i), sure = in->exact ? 0 : *mp_ball_at(&in->sure, i),
                      reach = fabs(x) + sure,
                      code = 2 * scale * mp_half_ulp(codes, fmin(reach / scale, largest)),
-                     clipped = fmax(reach - amax, 0);
+                     clipped = fmax(reach - amax, 0) + fmin(reach, lost);
         *mp_ball_at(&out->value, i) = x;
         *mp_ball_at(&out->sure, i) = sure + code + steps + clipped;
         *mp_ball_at(&out->det, i) = (in->exact ? 0 : *mp_ball_at(&in->det, i)) + code + steps + clipped;
@@ -182,12 +183,25 @@ static void quantise_group(const mp_quant_pass *p, const mp_balls *in, mp_balls 
 }
 
 /* The largest scale that numbers within their radii have: twice the exact one covers powers of two and
- * roundings, 1/(448*512) the floors. */
+ * roundings, 1/(448*512) the floors. On top of one that is given no more than the largest of its format. */
 static double largest_scale(const mp_quant_pass *p, const mp_balls *in, int64_t first, int64_t n) {
     double amax = 0;
     for (int64_t i = first; i < first + n; i++)
         amax = fmax(amax, fabs(*mp_ball_at(&in->value, i)) + (in->exact ? 0 : *mp_ball_at(&in->sure, i)));
-    return fmax(2 * amax / mp_dtype_format(p->codes->dtype)->max_finite, 1 / (448 * 512.0)) * (1 + 0x1p-21);
+    const double made = fmax(2 * amax / mp_dtype_format(p->codes->dtype)->max_finite, 1 / (448 * 512.0)) *
+                        (1 + 0x1p-21),
+                 most = mp_dtype_format(mp_quantiser_scale(p->q.quantiser))->max_finite * (double)p->q.given;
+    return p->q.given > 0 ? fmin(made, most) : made;
+}
+
+/* Of a scale that is made on top of one that is given: half the smallest of its format times the largest code;
+ * else 0. */
+static double largest_lost(const mp_quant_pass *p) {
+    const mp_format *scale = mp_dtype_format(mp_quantiser_scale(p->q.quantiser));
+    const double smallest = ldexp(1.0, scale->emin + 1 - scale->precision);
+    return p->q.given > 0 ? smallest / 2 * (double)p->q.given * mp_dtype_format(p->codes->dtype)->max_finite *
+                                (1 + 0x1p-21)
+                          : 0;
 }
 
 /* The scale that the subject shows of the numbers of slot t of the slab around `column`; NaN: none. */
@@ -240,7 +254,8 @@ static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in,
                                isfinite(shown) && p.q.given == 0 ? shown
                                : unknown                         ? (double)INFINITY
                                : given                           ? (double)p.q.given
-                                                                 : largest_scale(&p, in, at, n));
+                                                                 : largest_scale(&p, in, at, n),
+                               given ? 0 : largest_lost(&p));
         }
     return status;
 }
