@@ -31,8 +31,8 @@ typedef struct mp_gemm_problem {
     const mp_gemm_radii *radii; /* of a, or NULL */
 } mp_gemm_problem;
 
-/* A rectangle of results: `count` slots of one expert by columns n0 .. n0+n, all [count, n]; NULL what was not
- * asked for. */
+/* A rectangle of results: `count` slots of one expert by columns n0 .. n0+n, all [count, n]; NULL what was
+ * not asked for. */
 typedef struct mp_gemm_tile {
     int64_t expert, count, n0, n;
     const int64_t *slot;
@@ -45,7 +45,8 @@ typedef void (*mp_gemm_visit)(void *ctx, const mp_gemm_tile *tile);
 
 typedef enum mp_engine { MP_ENGINE_PLAIN, MP_ENGINE_BLAS } mp_engine;
 
-/* Radii are summed where the problem has them. MP_EMEMORY, or MP_EUNSUPPORTED when the engine is BLAS and OpenBLAS cannot be loaded. */
+/* Radii are summed where the problem has them. MP_EMEMORY, or MP_EUNSUPPORTED when the engine is BLAS and
+ * OpenBLAS cannot be loaded. */
 mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool with_mass,
                           mp_gemm_visit visit, void *ctx, mp_error *err);
 mp_status mp_gemm_float64_blas(const mp_gemm_problem *problem, bool with_mass, mp_gemm_visit visit, void *ctx,

@@ -146,7 +146,8 @@ static bool is_lora_variant(const char *name) {
 /* The arithmetic of published LoRA kernels, over two kernels that add under a mask of rows (""):
  *   whole-add         the second adds all of what it has made, zeros to other rows
  *   one-kernel        the same bits as two, in one: the shrunk rows are rounded in registers
- *   small-batch       for few tokens: shrunk rows and sums in float32 without tensor cores, one rounding
+ *   small-batch       for few tokens: shrunk rows and sums in float32 without tensor cores, one rounding; k
+ *                     in blocks of the tile, where the case names one, each summed in an order of its own
  *   virtual-experts   two MoEs of E * L experts; shrunk rows of other slots are not written
  *   plan              gate and up with what is added to them go on into the activation in float32; router
  *                     weights in combine (the case says so), by a compiler that may fuse them with the sum */
@@ -159,6 +160,7 @@ static void set_lora_variant(mp_contract *contract, const char *name, const mp_c
         static const mp_stage stages[] = {MP_SHRINK_GATE_UP, MP_EXPAND_GATE_UP, MP_SHRINK_DOWN,
                                           MP_EXPAND_DOWN};
         contract->shrink.accumulator = contract->expand.accumulator = MP_ACC_IEEE_ANY_ORDER;
+        contract->shrink.promotion = c->tile.block_size_k;
         contract->lora_input = MP_LORA_FLOAT32;
         contract->lora_add = MP_LORA_ADD_ONE_ROUNDING;
         for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)

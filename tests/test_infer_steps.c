@@ -225,13 +225,12 @@ static void plant_combine(const faulty_run *run) {
     store_combine(run, planted_combine);
 }
 
-static json_t *infer_combine(combine_fn combine) {
+#define COMBINE_CASE "M=64 topk=8 K=64 act=silu scope=combine rsf=2.5 data=wide"
+static json_t *infer_combine(combine_fn combine, const char *text) {
     static const fault planted = {.name = "planted", .plant = plant_combine};
     planted_combine = combine;
     mp_subject subject = faulty_open(&planted);
-    return infer(&subject,
-                 (const char *const[]){"M=64 topk=8 K=64 act=silu scope=combine rsf=2.5 data=wide", NULL},
-                 1 << MP_COMBINE);
+    return infer(&subject, (const char *const[]){text, NULL}, 1 << MP_COMBINE);
 }
 
 static void combines_are_found(void **state) {
@@ -252,7 +251,7 @@ static void combines_are_found(void **state) {
         {unscaled, "ascending", "not scaled", "sequential, ascending", ""},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        json_t *report = infer_combine(all[i].combine);
+        json_t *report = infer_combine(all[i].combine, COMBINE_CASE);
         const json_t *question = question_of(report, "combine", "arithmetic"),
                      *tree = json_object_get(json_object_get(report, "trees"), "combine");
         expect_best(report, "combine", "arithmetic", "sum", all[i].sum);
@@ -265,7 +264,50 @@ static void combines_are_found(void **state) {
         assert_non_null(strstr(contract_of(report), all[i].keys));
         json_decref(report);
     }
-    json_t *report = infer_combine(first_twice);
+    json_t *report = infer_combine(first_twice, COMBINE_CASE);
+    assert_false(json_is_true(json_object_get(report, "fits")));
+    json_decref(report);
+}
+
+static float weighed(const faulty_run *run, int64_t m, int64_t k, bool fused, bool backwards) {
+    const int64_t topk = run->c->topk;
+    float sum = 0;
+    for (int64_t i = 0; i < topk; i++) {
+        const int64_t j = backwards ? topk - 1 - i : i;
+        const float w = combine_weight(run, m * topk + j), v = (float)slot_value(run, m, k, j);
+        sum = fused ? fmaf(w, v, sum) : sum + w * v;
+    }
+    return sum * (float)run->c->rsf;
+}
+static float weighed_apart(const faulty_run *run, int64_t m, int64_t k) {
+    return weighed(run, m, k, false, false);
+}
+static float weighed_by_fma(const faulty_run *run, int64_t m, int64_t k) {
+    return weighed(run, m, k, true, false);
+}
+static float weighed_descending(const faulty_run *run, int64_t m, int64_t k) {
+    return weighed(run, m, k, false, true);
+}
+
+static void weights_in_combine_are_found(void **state) {
+    (void)state;
+    static const struct {
+        combine_fn combine;
+        const char *sum, *keys;
+    } all[] = {{weighed_apart, "ascending", "combine.bits=required"},
+               {weighed_by_fma, "ascending, weights by fma", "combine.fma=1"},
+               {weighed_descending, "descending", ""}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        json_t *report =
+            infer_combine(all[i].combine, COMBINE_CASE " dtype=fp32 apply_router_weight_in_combine=1");
+        expect_best(report, "combine", "arithmetic", "sum", all[i].sum);
+        assert_string_equal(best_of(question_of(report, "combine", "arithmetic"), "scaling"),
+                            "scale-then-round");
+        if (!strstr(contract_of(report), all[i].keys)) fail_msg("%s", contract_of(report));
+        json_decref(report);
+    }
+    json_t *report =
+        infer_combine(scale_then_round, COMBINE_CASE " dtype=fp32 apply_router_weight_in_combine=1");
     assert_false(json_is_true(json_object_get(report, "fits")));
     json_decref(report);
 }
@@ -276,6 +318,7 @@ int main(void) {
         cmocka_unit_test(nan_and_minus_zero_are_found),
         cmocka_unit_test(a_wrong_nan_or_zero_fits_nothing),
         cmocka_unit_test(combines_are_found),
+        cmocka_unit_test(weights_in_combine_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -235,7 +235,16 @@ static void one_nan_does_what_is_told(void **state) {
             const bool spreads = rows[i].which == MP_QUANT_SGL_MXFP4 ||
                                  rows[i].which == MP_QUANT_VLLM_MXFP8 || rows[i].which == MP_QUANT_VLLM_NVFP4;
             assert_int_equal(mp_decode_code(codes, m.low[0]) < 0, spreads);
+            assert_int_equal(mp_quant_is_open(&m.q, &m.unit), spreads);
+            assert_int_equal(mp_quant_code_is_open(codes, m.low[7], m.high[7]), code == -1);
+            if (codes == MP_E4M3)
+                assert_int_equal(mp_quant_code_fits(codes, 0x7F, m.low[7], m.high[7]),
+                                 code == -1 || code == 0x7F);
+            float without[UNIT] = {1, -0.5f}; /* the scale is that of the other values */
+            const mp_quant_unit others = unit_of(without, UNIT);
+            const mp_quant_range scales = mp_quant_scales(&m.q, &others);
             if (spreads) assert_true(m.scales.low < m.scales.high);
+            if (!spreads) assert_true(m.scales.low == scales.low && m.scales.high == scales.high);
         }
     }
 }
@@ -302,7 +311,8 @@ static void a_code_fits_a_range(void **state) {
     assert_true(mp_quant_code_fits(MP_E4M3, 0x38, 0x38, 0x38));
     assert_false(mp_quant_code_fits(MP_E4M3, 0x80, 0x00, 0x00)); /* one formula, one zero */
     assert_true(mp_quant_code_fits(MP_E4M3, 0x7F, 0x7F, 0x7F));
-    assert_false(mp_quant_code_fits(MP_E4M3, 0x7F, 0xFE, 0x7E)); /* any number, and no NaN */
+    assert_true(mp_quant_code_fits(MP_E4M3, 0x7F, 0xFE, 0x7E));  /* nothing is known */
+    assert_false(mp_quant_code_fits(MP_E4M3, 0x7F, 0xFE, 0x7D)); /* some number, and no NaN */
     assert_true(mp_quant_code_fits(MP_E4M3, 0xB9, 0xBA, 0xB8) &&
                 mp_quant_code_fits(MP_E4M3, 0xB8, 0xBA, 0xB8));
     assert_false(mp_quant_code_fits(MP_E4M3, 0xBB, 0xBA, 0xB8) ||

@@ -149,8 +149,8 @@ static void another_unit_is_reported(void **state) {
     }
 }
 
-/* What is far from its unit is beyond the bound, and nvfp4 whose numbers were made before they were multiplied
- * is no sum in the unit. */
+/* What is far from its unit is beyond the bound, and nvfp4 whose numbers were made before they were
+ * multiplied is no sum in the unit. */
 static void what_is_far_from_it_fails(void **state) {
     (void)state;
     static const struct {

@@ -182,8 +182,8 @@ static void incomplete_json_is_refused(void **state) {
     fill(&filled);
     json_t *json = mp_verdict_to_json(&filled);
     mp_verdict_free(&filled);
-    /* 23 keys at the top, and the phases; the stages and end_to_end with 25; names of stages; the checks with 3 and their
-     * names; a pair with 8: each tried twice */
+    /* 23 keys at the top, and the phases; the stages and end_to_end with 25; names of stages; the checks with
+     * 3 and their names; a pair with 8: each tried twice */
     assert_int_equal(refuse_each(json, json), 2 * (23 + MP_PHASE_COUNT + (MP_STAGE_COUNT + 1) * 25 +
                                                    MP_STAGE_COUNT + MP_CHECK_COUNT * (3 + 1) + 8));
     assert_int_equal(mp_verdict_from_json(json, &v, &err), MP_OK); /* it was put together again */

@@ -86,28 +86,56 @@ double mp_largest_number(const mp_operand *o, const bool *experts) {
     return code * scale * global;
 }
 
-static bool row_is_integer(const mp_operand *o, int64_t row) {
+/* ---- what rows hold ---- */
+
+typedef bool number_test(double v, double than);
+
+static inline bool is_fraction(double v, double than) {
+    (void)than;
+    return v != rint(v);
+}
+
+static inline bool is_a_term(double v, double than) {
+    (void)than;
+    return v != 0;
+}
+
+static inline bool is_smaller(double v, double than) {
+    return v != 0 && fabs(v) < than;
+}
+
+/* How many of a row's numbers are such; once there are `enough`, no further ones are looked at. */
+static inline int64_t count_in_row(const mp_operand *o, int64_t row, number_test *is, double than,
+                                   int64_t enough) {
     const int64_t length = mp_tensor_row_length(o->codes);
     double v[PIECE];
-    for (int64_t first = 0; first < length; first += PIECE) {
+    int64_t count = 0;
+    for (int64_t first = 0; first < length && count < enough; first += PIECE) {
         const int64_t here = length - first < PIECE ? length - first : PIECE;
         mp_operand_decode(o, row, first, here, v);
-        for (int64_t i = 0; i < here; i++)
-            if (v[i] != rint(v[i])) return false;
+        for (int64_t i = 0; i < here; i++) count += is(v[i], than);
     }
-    return true;
+    return count;
+}
+
+static bool row_is_integer(const mp_operand *o, int64_t row) {
+    return count_in_row(o, row, is_fraction, 0, 1) == 0;
 }
 
 static bool row_is_onehot(const mp_operand *o, int64_t row) {
-    const int64_t length = mp_tensor_row_length(o->codes);
-    double v[PIECE];
-    int terms = 0;
-    for (int64_t first = 0; first < length && terms < 2; first += PIECE) {
-        const int64_t here = length - first < PIECE ? length - first : PIECE;
-        mp_operand_decode(o, row, first, here, v);
-        for (int64_t i = 0; i < here; i++) terms += v[i] != 0;
+    return count_in_row(o, row, is_a_term, 0, 2) < 2;
+}
+
+int64_t mp_most_subnormals(const mp_operand *o, mp_dtype format) {
+    const double smallest = ldexp(1.0, mp_dtype_format(format)->emin);
+    const int64_t rows = mp_tensor_rows(o->codes);
+    int64_t most = 0;
+#pragma omp parallel for reduction(max : most) schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t here = count_in_row(o, r, is_smaller, smallest, INT64_MAX);
+        most = here > most ? here : most;
     }
-    return terms < 2;
+    return most;
 }
 
 typedef bool row_test(const mp_operand *o, int64_t row);

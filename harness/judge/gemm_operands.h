@@ -19,6 +19,9 @@ double mp_largest_magnitude(const mp_tensor *tensor, const bool *experts);
  * there is times the largest scales there are, wherever these lie. */
 double mp_largest_number(const mp_operand *operand, const bool *experts);
 
+/* The most numbers in a row that are not zero and below the smallest normal number of the format. */
+int64_t mp_most_subnormals(const mp_operand *operand, mp_dtype format);
+
 /* Whether all sums of the GEMM are exact in float32 whatever the order, as far as the operands tell: a single
  * term each (onehot), or integers, whose sums are exact where their magnitudes sum to less than 2^24, which
  * is to be asked of each. The family of data says what to look for, and no more: in a sequence the weights

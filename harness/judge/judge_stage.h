@@ -76,6 +76,8 @@ typedef struct mp_stage_judge {
     double *sums;
     int64_t rows, width;
     bool rounded; /* the store rounds to dtype: float32 results are stored in fp32 as they are */
+    const char
+        *open_because; /* what is told of elements that are open; NULL: that sums may have overflowed */
 } mp_stage_judge;
 
 enum { MP_ROW_PIECE = 256 }; /* columns whose expectations are held at a time */

@@ -8,16 +8,9 @@
 
 #include <string.h>
 
-/* Whether numbers of a family, or what stages make of them, can be NaN. */
-static bool may_have_nan(mp_data data) {
-    return data != MP_NORMAL && data != MP_INTEGER && data != MP_WIDE && data != MP_ONEHOT;
-}
-
 static const char *unpredictable(const mp_contract *contract, const mp_case *c) {
     if (!mp_scheme_of(c)->quantises_activations) return NULL;
     if (contract->quantiser == MP_ANY_QUANTISER) return "who quantises is not said";
-    if (mp_quant_rules[contract->quantiser].nan == MP_NAN_ANY && may_have_nan(c->data))
-        return "what becomes of a NaN is not known";
     return mp_unpredictable_quantiser((mp_quantiser)contract->quantiser);
 }
 
@@ -65,6 +58,49 @@ static mp_status quant_stage(const mp_prediction *self, const mp_stage_call *cal
     const bool own = mp_quantiser_is_own(p.q.quantiser); /* nothing in it is approximate */
     const mp_status status = own ? MP_OK : mp_quant_device_sm90(&device, err);
     return status == MP_OK ? mp_quant_for_each(&p, quantise, &device, err) : status;
+}
+
+/* ---- what is open ---- */
+
+typedef struct open_codes {
+    const mp_tensor *got;
+    int64_t count;
+} open_codes;
+
+static void take_open(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) {
+    enum { PIECE = 256 };
+    open_codes *open = ctx;
+    const mp_dtype codes = p->codes->dtype;
+    const double scale =
+        p->scale ? mp_decode(p->scale->dtype, p->scale->data, s->scale_at) : (double)p->q.given;
+    const mp_quant_range factor = mp_quant_factors(&p->q, s->unit, scale);
+    const int64_t at = s->row * mp_tensor_row_length(p->codes) + s->first;
+    uint8_t low[PIECE], high[PIECE];
+    int64_t count = 0;
+    for (int64_t k = 0; k < s->n; k += PIECE) {
+        const int64_t here = s->n - k < PIECE ? s->n - k : PIECE;
+        mp_quant_codes(&p->q, s->unit, factor, 0, s->x + k, here, low, high);
+        for (int64_t i = 0; i < here; i++) {
+            if (!mp_quant_code_is_open(codes, low[i], high[i])) continue;
+            count++;
+            if (open->got)
+                mp_put_code(codes, p->codes->data, at + k + i,
+                            mp_code_at(codes, open->got->data, at + k + i));
+        }
+    }
+#pragma omp atomic
+    open->count += count;
+}
+
+mp_status mp_predict_open_codes(const mp_contract *contract, const mp_stage_call *call, mp_stage stage,
+                                const mp_tensor *got, int64_t *count, mp_error *err) {
+    const mp_quant_pass p = mp_quant_pass_of(call, stage, (mp_quantiser)contract->quantiser);
+    open_codes open = {.got = got};
+    *count = 0;
+    if (mp_quant_rules[p.q.quantiser].nan != MP_NAN_ANY) return MP_OK;
+    const mp_status status = mp_quant_for_each(&p, take_open, &open, err);
+    *count = open.count;
+    return status;
 }
 
 mp_status mp_predict_stage_quant_x(void *self, const mp_stage_call *call, mp_error *err) {

@@ -212,6 +212,12 @@ def test_the_kernel_for_small_batches_ends_where_its_package_ends_it():
     assert of(8, filter=0.1) == (False, False)
 
 
+def test_the_kernel_for_small_batches_is_bounded_by_its_blocks_of_k():
+    case = a_case("16x64x128x1x4x3", M=4, E=16, topk=2, lora_adapters=8, lora_rank=64)
+    assert "shrink.promotion=128" in vllm_lora.contract(case, False)
+    assert not any("promotion" in word for word in vllm_lora.contract(case, True))
+
+
 def test_parts_of_k_of_virtual_experts():
     # 64 slots of 16 experts in blocks of 64: at most 64 + 16*63 ids, 17 blocks; 2*16 columns are one tile
     case = a_case("64x64x64x8x4x3", M=32, E=8, lora_adapters=2)
