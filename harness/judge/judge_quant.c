@@ -182,16 +182,17 @@ static mp_ball widened(mp_ball x, double by) {
 /* A number v within `sure` of x becomes code * step. The scale is one that the largest numbers within their
  * radii give, so at most that of the amax and the largest radius; the step's roundings, and what may be
  * clipped for them, are a few of the amax. Rounding v / step to a code costs half the distance of codes,
- * or all of it where the quantiser cuts. A scale that is given clips what it does not reach. */
+ * or all of it where the quantiser cuts. A scale that is given clips what it does not reach; one that is
+ * made on top of it is 0 where it rounds to that, and `lost` is the largest number that goes with it. */
 static void quantise_group(const mp_quant_pass *p, const mp_balls *in, mp_balls *out, int64_t first,
-                           int64_t n, double scale) {
+                           int64_t n, double scale, double lost) {
     const mp_dtype codes = p->codes->dtype;
     const double largest = mp_dtype_format(codes)->max_finite, amax = scale * largest, steps = 0x1p-21 * amax;
     for (int64_t i = first; i < first + n; i++) {
         const mp_ball x = mp_ball_get(in, i);
         const double reach = fabs(x.value) + x.sure,
                      code = 2 * scale * mp_half_ulp(codes, fmin(reach / scale, largest)),
-                     clipped = fmax(reach - amax, 0);
+                     clipped = fmax(reach - amax, 0) + fmin(reach, lost);
         mp_ball_put(out, i, widened(x, code + steps + clipped));
     }
 }
@@ -226,14 +227,26 @@ static void leave_open(no_numbers how, const mp_balls *in, mp_balls *out, int64_
 }
 
 /* The largest scale that numbers within their radii have: twice the exact one covers powers of two and
- * roundings, 1/(448*512) the floors. */
+ * roundings, 1/(448*512) the floors. On top of one that is given no more than the largest of its format. */
 static double largest_scale(const mp_quant_pass *p, const mp_balls *in, int64_t first, int64_t n) {
     double amax = 0;
     for (int64_t i = first; i < first + n; i++) {
         const mp_ball x = mp_ball_get(in, i);
         amax = fmax(amax, fabs(x.value) + x.sure);
     }
-    return fmax(2 * amax / mp_dtype_format(p->codes->dtype)->max_finite, 1 / (448 * 512.0)) * (1 + 0x1p-21);
+    const double made = fmax(2 * amax / mp_dtype_format(p->codes->dtype)->max_finite, 1 / (448 * 512.0)) *
+                        (1 + 0x1p-21),
+                 most = mp_dtype_format(mp_quantiser_scale(p->q.quantiser))->max_finite * (double)p->q.given;
+    return p->q.given > 0 ? fmin(made, most) : made;
+}
+
+/* Of a scale that is made on top of one that is given: half the smallest of its format times the largest
+ * code; else 0. */
+static double largest_lost(const mp_case *c, const mp_quant_pass *p) {
+    const mp_format *scale = mp_dtype_format(mp_quantiser_scale(p->q.quantiser));
+    const double smallest = ldexp(1.0, scale->emin + 1 - scale->precision),
+                 largest = mp_dtype_format(p->codes->dtype)->max_finite;
+    return mp_scheme_of(c)->made ? smallest / 2 * (double)p->q.given * largest * (1 + 0x1p-21) : 0;
 }
 
 /* The scale that the subject shows of the numbers of slot t of the slab around `column`; NaN: none. */
@@ -279,6 +292,7 @@ static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in,
     const no_numbers how = no_numbers_of(j->j->contract, p.q.input);
     const mp_status status = mp_balls_create(out, in->rows, width, false, err);
     p.codes = &codes;
+    const double lost = largest_lost(&j->part, &p);
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < (status == MP_OK ? in->rows : 0); t++)
         for (int64_t g = 0; g < width && ids[t] >= 0; g += group) {
@@ -287,7 +301,7 @@ static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in,
             if (own && isfinite(shown))
                 quantise_by_scale(&p, in, out, at, n, shown);
             else
-                quantise_group(&p, in, out, at, n, scale_bound(&j->part, &p, in, at, n, shown));
+                quantise_group(&p, in, out, at, n, scale_bound(&j->part, &p, in, at, n, shown), lost);
             leave_open(how, in, out, at, n);
         }
     return status;
