@@ -25,7 +25,7 @@ from types import SimpleNamespace
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import moeparity  # noqa: E402
-from adapters import lora, published, quantised, tiles  # noqa: E402
+from adapters import lora, published, quantised, sglang_lora, tiles  # noqa: E402
 from adapters.sglang_offer import Offer  # noqa: E402
 from adapters.sglang_package import Sglang  # noqa: E402
 
@@ -41,6 +41,8 @@ sglang, absent = published.opened(Sglang)
 offer = Offer(sglang, absent, WORDS)
 if sglang:
     sglang.quant.by = WORDS["quant"]
+    if WORDS["lora"] == "virtual" and sglang_lora.lacks_constant_cdiv():
+        sglang.package.note("cdiv of two constants is made a constant")
 
 
 # ---- the stages ----

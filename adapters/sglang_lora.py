@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The LoRA kernels of an installed sglang: its classic ones, and its virtual experts, which make an adapter's
 factors experts of their own. docs/adapters.md tells what is stood in for."""
+import contextlib
+
 from adapters import lora, tiles
 
 try:
@@ -39,13 +41,37 @@ def split_k(case, gate_up):
     return min(parts, max(1, FULL // blocks)) if blocks < FULL else 1
 
 
-def _triton():
-    """The installed version, as numbers."""
+def lacks_constant_cdiv():
+    """Whether the installed Triton compiles `n: tl.constexpr = tl.cdiv(a, b)` of two constants to a value of
+    the kernel, which `2 * n` cannot use: 3.6 does, 3.9 does not."""
     try:
         import triton
     except ImportError:
-        return ()
-    return tuple(int(number) for number in triton.__version__.split(".")[:2])
+        return False
+    number = tuple(int(part) for part in triton.__version__.split(".")[:2])
+    return number < (3, 9) and isinstance(triton.language.cdiv, triton.JITFunction)  # not interpreted
+
+
+@contextlib.contextmanager
+def constant_cdiv():
+    """While the kernel of gate and up is compiled: cdiv of two constants is a constant."""
+    if not lacks_constant_cdiv():
+        yield
+        return
+    from triton import language
+    own = language.cdiv
+
+    @language.core.builtin
+    def cdiv(x, div, _semantic=None, _generator=None):
+        if isinstance(x, language.constexpr) and isinstance(div, language.constexpr):
+            return language.constexpr(-(-x.value // div.value))
+        return _generator.call_JitFunction(own, [x, div], {})
+
+    language.cdiv = cdiv
+    try:
+        yield
+    finally:
+        language.cdiv = own
 
 
 def refusal(case, virtual):
@@ -57,8 +83,6 @@ def refusal(case, virtual):
             columns = _virtual_tile(case, lora.Sizes(case, gate_up))["BLOCK_SIZE_N"]
             if columns & (columns - 1):
                 return f"sglang's virtual experts want a tile of a power of two, and cut theirs to {columns}"
-        if case.gated and () < _triton() <= (3, 6):
-            return "sglang's virtual experts of gate and up do not compile by Triton 3.6: cdiv is no constant"
     return None
 
 
@@ -173,6 +197,7 @@ class SglangLora:
         tile = lora.config(case, size.rank)[1]
         route, mask = self._virtual_route(case, align, gate_up, False, ids, token_lora, enabled,
                                           tile["BLOCK_SIZE_M"])
-        gemm(h.view(-1, size.slices * size.rank), b, base.view(case.M, case.topk, -1), weights, ids, route,
-             size.weighted, tile, fuse_add_to_output=True, add_output_mask=mask, router_topk=case.topk,
-             a_output_slices=size.slices)
+        with constant_cdiv():
+            gemm(h.view(-1, size.slices * size.rank), b, base.view(case.M, case.topk, -1), weights, ids,
+                 route, size.weighted, tile, fuse_add_to_output=True, add_output_mask=mask,
+                 router_topk=case.topk, a_output_slices=size.slices)

@@ -31,7 +31,9 @@ def contract(case, two_kernels):
     fields = [f"{stage}.filtered=zero" for stage in ("shrink_gate_up", "shrink_down")]
     fields += ["expand.rows=kept", "expand_gate_up.filtered=anything"]  # as gate_up left them
     if small(case) and not two_kernels:  # sums in float32 by a tree, nothing rounded in between
+        block = lora.config(case, case.lora_rank)[0]["BLOCK_SIZE_K"]  # each of k is summed on its own
         fields += ["shrink.accumulator=ieee-any-order expand.accumulator=ieee-any-order",
+                   f"shrink.promotion={block}",
                    "expand.input=float32 expand.add=one-rounding"]
         fields += [f"{stage}.bits=none" for stage in lora.STAGES]
     elif small(case, 1) and not two_kernels:  # a token alone goes by the other kernel

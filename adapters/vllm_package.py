@@ -43,7 +43,6 @@ def _engine(package):
     package.stand_in("vllm.envs", VLLM_BATCH_INVARIANT=False, VLLM_ROCM_FP8_MFMA_PAGE_ATTN=False,
                      VLLM_TUNED_CONFIG_FOLDER=os.environ.get("VLLM_TUNED_CONFIG_FOLDER"))
     package.stand_in("vllm.triton_utils", triton=triton, tl=triton.language, HAS_TRITON=True)
-    package.stand_in("vllm.triton_utils.allocation", set_triton_allocator=quiet)
     package.stand_in("vllm.utils")
     package.stand_in("vllm.utils.platform_utils", get_device_name_as_file_name=lambda *_:
                      tiles.device_name().replace(" ", "_").replace("/", "_"))

@@ -5,6 +5,7 @@
 #include "cases/coverage.h"
 
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "cases/scheme.h"
 
 /* ---- k and columns ---- */
@@ -110,6 +111,14 @@ static bool few_adapted_slots(const mp_case *c, const mp_figures *f, int64_t n) 
 static bool virtual_experts(const mp_case *c, const mp_figures *f, int64_t n) {
     (void)f;
     return c->E * c->lora_adapters == n && c->scope == MP_SCOPE_ALL;
+}
+
+/* Blocks of a shrink of virtual experts: one for each slot, where there are no more slots than such experts,
+ * and the columns of all slices in one tile. */
+static bool shrink_blocks(const mp_case *c, const mp_figures *f, int64_t n) {
+    (void)f;
+    return mp_case_has_lora(c) && !mp_tile_is_auto(&c->tile) && mp_case_slots(c) == n &&
+           n <= c->E * c->lora_adapters && mp_lora_slices(c) * c->lora_rank <= c->tile.block_size_n;
 }
 
 static bool factor_beyond_31_bits(const mp_case *c, const mp_figures *f, int64_t n) {
@@ -629,6 +638,16 @@ const mp_condition mp_conditions[] = {
     {"bias-interleaved", "biases of alternating gate and up", IF("bias=1 interleaved=1")},
     {"interleaved", "gate and up alternate", IF("interleaved=1")},
     {"weight-on-input", "the router weight multiplies gate_up", IF("apply_router_weight_on_input=1")},
+    {"weight-in-combine", "it multiplies the terms of combine's sum",
+     IF("apply_router_weight_in_combine=1 scope=all")},
+    {"weight-in-combine-topk-1", "it does, and there is one",
+     IF("apply_router_weight_in_combine=1 topk=1 rsf=1 scope=all")},
+    {"weight-in-combine-filter", "it does beside filtered slots, whose weights are NaN",
+     IF("apply_router_weight_in_combine=1 data=unused"), WHERE(some_filtered, 0)},
+    {"weight-in-combine-shared", "it does, and the shared expert's output is added",
+     IF("apply_router_weight_in_combine=1 shared=add")},
+    {"weight-in-combine-chunks", "it does in two chunks of tokens", IF("apply_router_weight_in_combine=1"),
+     WHERE(chunks, 2)},
     {"scaled", "routed_scaling_factor is not 1", IF("rsf!=1")},
     {"scaled-topk-1", "it is not 1, and topk is", IF("rsf!=1 topk=1 scope=all")},
     {"no-combine", "nothing is summed", IF("mode=no_combine")},
@@ -706,6 +725,8 @@ const mp_condition mp_conditions[] = {
     {"lora-interleaved", "adapters where gate and up alternate", IF("lora_adapters>0 interleaved=1")},
     {"lora-weight-on-input", "adapters where the router weight multiplies gate_up",
      IF("lora_adapters>0 apply_router_weight_on_input=1")},
+    {"lora-weight-in-combine", "adapters where it multiplies the terms of combine's sum",
+     IF("lora_adapters>0 apply_router_weight_in_combine=1")},
     {"lora-no-combine", "adapters add to what is not summed", IF("lora_adapters>0 mode=no_combine")},
     {"lora-few-slots", "8 times the slots are as many as experts times adapters",
      WHERE(few_adapted_slots, 0)},
@@ -714,6 +735,10 @@ const mp_condition mp_conditions[] = {
     {"lora-virtual-1024", "1024", WHERE(virtual_experts, 1024)},
     {"lora-virtual-8191", "8191", WHERE(virtual_experts, 8191)},
     {"lora-virtual-8192", "8192", WHERE(virtual_experts, 8192)},
+    {"lora-shrink-blocks-64", "a shrink of virtual experts has 64 blocks", WHERE(shrink_blocks, 64)},
+    {"lora-shrink-blocks-65", "65", WHERE(shrink_blocks, 65)},
+    {"lora-shrink-blocks-127", "127", WHERE(shrink_blocks, 127)},
+    {"lora-shrink-blocks-128", "128", WHERE(shrink_blocks, 128)},
     {"lora-minus-zero", "rows of -0 to which nothing is added",
      IF("scope=expand_gate_up data=special lora_routing=base")},
     {"lora-beyond-2^31", "a factor of the last adapter lies beyond 2^31 elements", FULL,
@@ -734,6 +759,7 @@ const mp_condition mp_conditions[] = {
     SCHEME("mxfp4"),
     SCHEME("mxfp8"),
     SCHEME("nvfp4"),
+    SCHEME("mxfp4-mxfp8"),
     {"quant-k-tail", "the last of several groups of K is short", WHERE(group_tail, MP_GATE_UP)},
     {"quant-n-tail", "the last of several groups of N is", WHERE(group_tail, MP_DOWN)},
     {"quant-rows-tail", "the last of several blocks of scales along rows of weights is",

@@ -88,6 +88,7 @@ static const field fields[] = {
     NAMED("store.overflow", overflow, overflows),
     {"act.ulps_per_argument", REAL, offsetof(mp_contract, act_ulps_per_argument), 0, 0x1p10, NULL, false},
     NAMED("combine.shared", combine_shared, shared_adds),
+    SWITCH("combine.fma", combine_fma),
     NAMED("act.input", act_input, act_inputs),
     NAMED("quantiser", quantiser, quantisers),
     GEMM("shrink", shrink),
@@ -177,6 +178,16 @@ mp_status mp_contract_set(mp_contract *contract, const char *name, const char *v
                    known);
 }
 
+/* Whether terms are cut to fraction_bits; whether k is taken in steps of `group` terms. */
+static bool cuts(const mp_gemm_contract *g) {
+    return g->accumulator == MP_ACC_TENSOR_CORE || g->accumulator == MP_ACC_MATRIX_CORE ||
+           g->accumulator == MP_ACC_MATRIX_CORE_HALVES || g->accumulator == MP_ACC_BLOCK_SCALED;
+}
+
+static bool has_steps(const mp_gemm_contract *g) {
+    return cuts(g) || g->accumulator == MP_ACC_PAIRWISE || g->accumulator == MP_ACC_PAIRWISE_FLUSHED;
+}
+
 mp_status mp_contract_validate(const mp_contract *contract, mp_error *err) {
     for (size_t i = 0; i < COUNT(fields); i++) {
         const double value = value_of(&fields[i], contract);
@@ -190,12 +201,14 @@ mp_status mp_contract_validate(const mp_contract *contract, mp_error *err) {
                                              &contract->expand};
     for (size_t i = 0; i < COUNT(gemms); i++) {
         const char *name = names[i];
-        if (gemms[i]->accumulator != MP_ACC_TENSOR_CORE) continue;
-        if (gemms[i]->group < 1 || gemms[i]->fraction_bits < 1 || gemms[i]->result_fraction_bits < 1)
+        const mp_gemm_contract *g = gemms[i];
+        if ((has_steps(g) && g->group < 1) || (cuts(g) && g->fraction_bits < 1) ||
+            (g->accumulator == MP_ACC_TENSOR_CORE && g->result_fraction_bits < 1))
             return mp_fail(err, MP_EINPUT,
-                           "contract: %s.accumulator=tensor-core with group=%d fraction_bits=%d "
+                           "contract: %s.accumulator=%s with group=%d fraction_bits=%d "
                            "result_fraction_bits=%d: expected at least 1 each",
-                           name, gemms[i]->group, gemms[i]->fraction_bits, gemms[i]->result_fraction_bits);
+                           name, accumulators[g->accumulator], g->group, g->fraction_bits,
+                           g->result_fraction_bits);
     }
     return MP_OK;
 }
@@ -229,8 +242,8 @@ uint64_t mp_contract_digest(const mp_contract *contract) {
 static void gemm_text(const mp_gemm_contract *g, char *text, size_t size) {
     static const char *const words[] = {MP_ACCUMULATORS(WORDS)};
     int used = snprintf(text, size, "%s", words[g->accumulator]);
-    if (g->accumulator == MP_ACC_TENSOR_CORE)
-        used += snprintf(text + used, size - (size_t)used, " L=%d F=%d", g->group, g->fraction_bits);
+    if (has_steps(g)) used += snprintf(text + used, size - (size_t)used, " L=%d", g->group);
+    if (cuts(g)) used += snprintf(text + used, size - (size_t)used, " F=%d", g->fraction_bits);
     if (g->accumulator == MP_ACC_TENSOR_CORE && g->result_fraction_bits != 23)
         used += snprintf(text + used, size - (size_t)used, " cut to %d bits", g->result_fraction_bits);
     if (g->k_order != MP_K_ASCENDING)
@@ -300,11 +313,12 @@ void mp_contract_text(const mp_contract *contract, char *text, size_t size) {
     if (contract->act_ulps_per_argument > 0)
         snprintf(growing, sizeof growing, " + %g a unit of the argument", contract->act_ulps_per_argument);
     snprintf(text, size,
-             "%s: %s%s%s; activation: %g%s ulp%s, %s%s%s%s; combine: %s%s%s; align: %s%s%s; %s; %s",
+             "%s: %s%s%s; activation: %g%s ulp%s, %s%s%s%s; combine: %s%s%s%s; align: %s%s%s; %s; %s",
              same ? "accumulator" : "gate_up", up, same ? "" : "; down: ", same ? "" : down,
              contract->act_ulps, growing, function[contract->act_function], rounding,
              contract->act_up_plus_zero ? ", up + 0" : "", clamped[contract->act_clamp_nan],
              contract->act_input == MP_ACT_FLOAT32 ? ", of float32 gate and up" : "", combine,
+             contract->combine_fma ? ", weighed by fma" : "",
              contract->combine_shared == MP_SHARED_ONE_ROUNDING ? ", shared output added before" : "", lora,
              contract->stable_align ? "stable" : "any order", contract->align_tail ? "" : ", tail unused",
              contract->overflow == MP_OVERFLOW_INF        ? ""

@@ -40,7 +40,8 @@ static const char *const names_mp_quant[] = {"none",
                                              "int4-w4a16-zp",
                                              "mxfp4",
                                              "mxfp8",
-                                             "nvfp4"};
+                                             "nvfp4",
+                                             "mxfp4-mxfp8"};
 static const char *const names_mp_scale_layout[] = {"row", "row-padded", "column", "column-padded",
                                                     "swizzled"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};

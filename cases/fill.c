@@ -2,10 +2,6 @@
 /* Data families. A tensor is filled row by row; a row is a function of (seed, tensor, row) alone, so the
  * order of rows and the number of threads cannot matter.
  *
- * The normal values are sums of four uniform 16-bit integers (Irwin-Hall), centred: an integer in +-131070
- * with standard deviation sqrt(4/12)*2^16 = 0.577*2^16. They are only ever scaled by powers of two, so the
- * single rounding is the one to dtype.
- *
  * Scales (all powers of two), for outputs near 1 at any K, N, topk:
  *   x    standard deviation s = 0.577*2 = 1.155
  *   w1   s*2^-a with 4^a the power of 4 nearest below 2K. Then r = K/4^a is in [1/2, 2), and gate and up have
@@ -17,8 +13,8 @@
  */
 #include "cases/fill.h"
 
-#include "base/clones.h"
 #include "cases/fill_codes.h"
+#include "cases/fill_rows.h"
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
 #include "cases/scheme.h"
@@ -26,32 +22,10 @@
 #include <math.h>
 #include <string.h>
 
-typedef enum style {
-    STYLE_NORMAL, /* centred sum * 2^exponent */
-    STYLE_INT,    /* at most `nonzeros` values of {-2,-1,1,2} in a row, the rest 0; nonzeros == 0: {-2..2}
-                     everywhere */
-    STYLE_WIDE,   /* exponents -12..5 around 2^exponent */
-    STYLE_ONE,    /* a single 1.0, its place by hash */
-    STYLE_ZERO,
-    STYLE_MINUS_ZERO,
-    STYLE_NAN,
-    STYLE_SUBNORMAL,
-    STYLE_INF_ELEMENT, /* normal, with one +-Inf */
-    STYLE_NAN_ELEMENT, /* normal, with one NaN */
-} style;
-
-typedef struct row_rule {
-    style style;
-    int exponent;
-    int64_t nonzeros;
-    bool mirrored; /* wide: the second of a cancelling pair is nearly minus the first (x), not equal to it
-                      (weights) */
-} row_rule;
-
-#define UNIT (-15)   /* exponent that turns the centred sum into standard deviation 1.155 */
-#define BATCH 512    /* elements encoded at a time */
-#define MANY_INTS 64 /* nonzeros in a row of w2, integer family */
-#define SOME_INTS 16 /* nonzeros in a row of x, integer family */
+/* Integers: with at most 16 nonzeros in a row of x and |values| <= 2, |cache1| <= 16*4 + 2 (bias); squared,
+ * times 2 and at most 64 nonzeros in a row of w2, |cache3| stays below 2^20: every partial sum is an integer
+ * that float32 holds exactly. */
+enum { SOME_INTS = 16, MANY_INTS = 64 };
 
 /* floor(log4(v)) for v > 0. */
 static int floor_log4(double v) {
@@ -80,97 +54,11 @@ static int lora_shift(const mp_case *c, mp_tensor_id factor) {
     }
 }
 
-static int32_t centred_sum(uint64_t bits) {
-    const uint64_t pairs =
-        (bits & UINT64_C(0x0000FFFF0000FFFF)) + ((bits >> 16) & UINT64_C(0x0000FFFF0000FFFF));
-    return (int32_t)((pairs & 0xFFFFFFFF) + (pairs >> 32)) - 131070;
-}
-
-MP_CLONES static void normal_batch(uint64_t key, uint64_t first, int64_t n, float scale, float *batch) {
-    int32_t sums[BATCH];
-    for (int64_t i = 0; i < n; i++) sums[i] = centred_sum(mp_bits(key, first + (uint64_t)i));
-    for (int64_t i = 0; i < n; i++) batch[i] = (float)sums[i] * scale;
-}
-
-/* The 18-bit integers are exact in float32. fp32 and fp64 elements get 32 more random bits below, so that
- * sums of them are inexact and a narrower accumulator or operand shows. */
-static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp_dtype dtype, void *data,
-                       int64_t at) {
-    if (dtype == MP_FP32 || dtype == MP_FP64) {
-        const double scale = ldexp(1.0, exponent), low = ldexp(1.0, -32);
-        for (int64_t i = 0; i < n; i++) {
-            const uint64_t bits = mp_bits(key, first + (uint64_t)i);
-            mp_encode(dtype, data, at + i, (centred_sum(bits) + (double)(mp_mix(bits) >> 32) * low) * scale);
-        }
-        return;
-    }
-    float batch[BATCH];
-    const float scale = (float)ldexp(1.0, exponent);
-    for (int64_t start = 0; start < n; start += BATCH) {
-        const int64_t count = n - start < BATCH ? n - start : BATCH;
-        normal_batch(key, first + (uint64_t)start, count, scale, batch);
-        mp_encode_row_f32(dtype, data, at + start, count, batch);
-    }
-}
-
-static void zero_row(int64_t n, mp_dtype dtype, void *data, int64_t at) {
-    memset((char *)data + mp_dtype_bytes(dtype, at), 0, mp_dtype_bytes(dtype, n)); /* +0 in every format */
-}
-
-/* Integers: with at most 16 nonzeros in a row of x and |values| <= 2, |cache1| <= 16*4 + 2 (bias); squared,
- * times 2 and at most 64 nonzeros in a row of w2, |cache3| stays below 2^20: every partial sum is an integer
- * that float32 holds exactly. */
-static void int_row(uint64_t key, uint64_t first, int64_t n, int64_t nonzeros, mp_dtype dtype, void *data,
-                    int64_t at) {
-    if (nonzeros == 0) {
-        for (int64_t i = 0; i < n; i++)
-            mp_encode(dtype, data, at + i, (double)(mp_below(mp_bits(key, first + (uint64_t)i), 5) - 2));
-        return;
-    }
-    zero_row(n, dtype, data, at);
-    const int64_t run = (n + nonzeros - 1) / nonzeros; /* one nonzero in each run of elements */
-    for (int64_t start = 0; start < n; start += run) {
-        const uint64_t bits = mp_bits(key, first + (uint64_t)start);
-        const int64_t length = n - start < run ? n - start : run;
-        const double magnitude = bits & 1 ? 1.0 : 2.0;
-        mp_encode(dtype, data, at + start + mp_below(mp_mix(bits), length),
-                  bits & 2 ? -magnitude : magnitude);
-    }
-}
-
-/* sign * (1 + m/1024) * 2^e, e uniform in -12..5. Elements 4q and 4q+1 form a pair: equal in the weights,
- * opposite but for one bit of the significand in x, so that half of all products nearly cancel another
- * one. */
-static void wide_row(uint64_t key, uint64_t first, int64_t n, int exponent, bool mirrored, mp_dtype dtype,
-                     void *data, int64_t at) {
-    for (int64_t i = 0; i < n; i++) {
-        const bool second = (i & 3) == 1;
-        const uint64_t bits = mp_bits(key, first + (uint64_t)(second ? i - 1 : i));
-        const bool flip = second && mirrored;
-        const uint64_t significand = 1024 + ((bits & 1023) ^ (flip ? 8 : 0));
-        const bool negative = ((bits >> 10) & 1) != flip;
-        const int e = (int)mp_below(bits, 18) - 12 - 10 + exponent;
-        mp_encode(dtype, data, at + i, ldexp(negative ? -(double)significand : (double)significand, e));
-    }
-}
-
-/* Multiples of the smallest subnormal, below the smallest normal number. */
-static void subnormal_row(uint64_t key, uint64_t first, int64_t n, mp_dtype dtype, void *data, int64_t at) {
-    const mp_format *f = mp_dtype_format(dtype);
-    const int64_t largest = (INT64_C(1) << (f->precision - 1)) - 1;
-    const double smallest = ldexp(1.0, f->emin - f->precision + 1);
-    for (int64_t i = 0; i < n; i++) {
-        const uint64_t bits = mp_bits(key, first + (uint64_t)i);
-        const double value = (double)(1 + mp_below(mp_mix(bits), largest)) * smallest;
-        mp_encode(dtype, data, at + i, bits & 1 ? -value : value);
-    }
-}
-
 /* Row `row` of cache1 for data=exhaustive: element n is gate number row*N + n. Gates run through all 65,536
  * codes, again and again; up is 1 the first time, then normal. */
 static void exhaustive_row(const mp_case *c, uint64_t key, int64_t row, mp_tensor *t) {
     const int64_t width = mp_tensor_row_length(t), first = row * c->N;
-    normal_row(key, (uint64_t)(row * width), width, UNIT, t->dtype, t->data, row * width);
+    mp_fill_row(&(mp_row_rule){.style = MP_STYLE_NORMAL, .exponent = MP_UNIT_EXPONENT}, key, row, t);
     for (int64_t n = 0; n < c->N; n++) {
         const int64_t number = first + n, gate = c->interleaved ? 2 * n : n,
                       up = c->interleaved ? gate + 1 : c->N + n;
@@ -179,70 +67,41 @@ static void exhaustive_row(const mp_case *c, uint64_t key, int64_t row, mp_tenso
     }
 }
 
-static void fill_row(const row_rule *rule, uint64_t key, int64_t row, mp_tensor *t) {
-    const int64_t n = mp_tensor_row_length(t), at = row * n;
-    const uint64_t first = (uint64_t)at, row_bits = mp_bits(~key, (uint64_t)row);
-    switch (rule->style) {
-    case STYLE_NORMAL: normal_row(key, first, n, rule->exponent, t->dtype, t->data, at); break;
-    case STYLE_INT: int_row(key, first, n, rule->nonzeros, t->dtype, t->data, at); break;
-    case STYLE_WIDE: wide_row(key, first, n, rule->exponent, rule->mirrored, t->dtype, t->data, at); break;
-    case STYLE_ZERO: zero_row(n, t->dtype, t->data, at); break;
-    case STYLE_MINUS_ZERO:
-        for (int64_t i = 0; i < n; i++) mp_encode(t->dtype, t->data, at + i, -0.0);
-        break;
-    case STYLE_ONE:
-        zero_row(n, t->dtype, t->data, at);
-        mp_encode(t->dtype, t->data, at + mp_below(row_bits, n), 1.0);
-        break;
-    case STYLE_NAN:
-        for (int64_t i = 0; i < n; i++) mp_encode(t->dtype, t->data, at + i, (double)NAN);
-        break;
-    case STYLE_SUBNORMAL: subnormal_row(key, first, n, t->dtype, t->data, at); break;
-    case STYLE_INF_ELEMENT:
-    case STYLE_NAN_ELEMENT:
-        normal_row(key, first, n, rule->exponent, t->dtype, t->data, at);
-        mp_encode(t->dtype, t->data, at + mp_below(row_bits, n),
-                  rule->style == STYLE_NAN_ELEMENT ? (double)NAN
-                  : row_bits & 1                   ? -(double)INFINITY
-                                                   : (double)INFINITY);
-        break;
-    }
-}
-
 /* What the family makes of a whole tensor; x and cache3 may then differ from row to row (activation_rule). Of
  * codes and scales it is what the numbers would be that they stand for. */
-static row_rule number_rule(const mp_case *c, mp_tensor_id which) {
-    const int w1_exponent = UNIT - w1_shift(c), w2_exponent = UNIT - w2_shift(c);
+static mp_row_rule number_rule(const mp_case *c, mp_tensor_id which) {
+    const int w1_exponent = MP_UNIT_EXPONENT - w1_shift(c), w2_exponent = MP_UNIT_EXPONENT - w2_shift(c);
     const bool activations = mp_tensors[which].rows != MP_ROWS_WHOLE, lora = mp_is_lora_factor(which);
-    const row_rule normal = {.style = STYLE_NORMAL,
-                             .exponent = which == MP_W1   ? w1_exponent
-                                         : which == MP_W2 ? w2_exponent
-                                         : lora           ? UNIT - lora_shift(c, which)
-                                         : activations    ? UNIT
-                                                          : UNIT - 1};
+    const mp_row_rule normal = {.style = MP_STYLE_NORMAL,
+                                .exponent = which == MP_W1   ? w1_exponent
+                                            : which == MP_W2 ? w2_exponent
+                                            : lora           ? MP_UNIT_EXPONENT - lora_shift(c, which)
+                                            : activations    ? MP_UNIT_EXPONENT
+                                                             : MP_UNIT_EXPONENT - 1};
     if (lora && c->data != MP_INTEGER) return normal;
     switch (c->data) {
     case MP_INTEGER:
-        return (row_rule){.style = STYLE_INT,
-                          .nonzeros = which == MP_X    ? SOME_INTS
-                                      : which == MP_W2 ? MANY_INTS
-                                      : lora           ? SOME_INTS
-                                                       : 0};
+        return (mp_row_rule){.style = MP_STYLE_INT,
+                             .nonzeros = which == MP_X    ? SOME_INTS
+                                         : which == MP_W2 ? MANY_INTS
+                                         : lora           ? SOME_INTS
+                                                          : 0};
     case MP_WIDE: /* root mean square 13.3 where normal has 1.155: 2^-6 and 2^-5 bring the outputs back to
                      near 1 */
         if (which == MP_B1 || which == MP_B2) return normal;
-        return (row_rule){.style = STYLE_WIDE,
-                          .exponent = which == MP_W1   ? -6 - w1_shift(c)
-                                      : which == MP_W2 ? -5 - w2_shift(c)
-                                                       : 0,
-                          .mirrored = activations};
+        return (mp_row_rule){.style = MP_STYLE_WIDE,
+                             .exponent = which == MP_W1   ? -6 - w1_shift(c)
+                                         : which == MP_W2 ? -5 - w2_shift(c)
+                                                          : 0,
+                             .mirrored = activations};
     case MP_ONEHOT: /* x picks one element of each w1 row: its scale must not shrink with K */
-        if (which == MP_W1) return (row_rule){.style = STYLE_NORMAL, .exponent = UNIT};
-        if (activations || which == MP_W2) return (row_rule){.style = STYLE_ONE};
+        if (which == MP_W1) return (mp_row_rule){.style = MP_STYLE_NORMAL, .exponent = MP_UNIT_EXPONENT};
+        if (activations || which == MP_W2) return (mp_row_rule){.style = MP_STYLE_ONE};
         return normal;
     case MP_OVERFLOW: /* weights that small activations cannot do without: x itself stays finite */
         if (which != MP_W1 && which != MP_W2) return normal;
-        return (row_rule){.style = STYLE_NORMAL, .exponent = normal.exponent + (which == MP_W1 ? 4 : 6)};
+        return (mp_row_rule){.style = MP_STYLE_NORMAL,
+                             .exponent = normal.exponent + (which == MP_W1 ? 4 : 6)};
     case MP_SPECIAL:
     case MP_LIMITS:
     case MP_UNUSED:
@@ -252,28 +111,28 @@ static row_rule number_rule(const mp_case *c, mp_tensor_id which) {
     case MP_FROM_FILE:
     case MP_DATA_COUNT: break;
     }
-    return (row_rule){.style = STYLE_NAN}; /* no family */
+    return (mp_row_rule){.style = MP_STYLE_NAN}; /* no family */
 }
 
 /* Codes reach the limits of their format, or near those of one that does not saturate, and their scales make
  * of them what the family asks for. Codes without a sign are so many around their zero. */
-static row_rule code_rule(const mp_case *c, mp_tensor_id which, mp_dtype dtype) {
+static mp_row_rule code_rule(const mp_case *c, mp_tensor_id which, mp_dtype dtype) {
     const mp_format *f = mp_dtype_format(dtype);
-    row_rule rule = number_rule(c, which);
+    mp_row_rule rule = number_rule(c, which);
     int binade; /* of the largest code */
     frexp(f->has_sign ? f->max_finite : (f->max_finite + 1) / 2, &binade);
     const int reach = f->is_integer || dtype == MP_E2M1 ? binade : binade - 1;
-    if (rule.style == STYLE_NORMAL) rule.exponent = reach - 17; /* the centred sum is below 2^17 */
-    if (rule.style == STYLE_WIDE) rule.exponent = reach - 6;    /* its numbers are below 2^6 */
+    if (rule.style == MP_STYLE_NORMAL) rule.exponent = reach - 17; /* the centred sum is below 2^17 */
+    if (rule.style == MP_STYLE_WIDE) rule.exponent = reach - 6;    /* its numbers are below 2^6 */
     return rule;
 }
 
-static row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
+static mp_row_rule tensor_rule(const mp_case *c, mp_tensor_id which) {
     return mp_tensor_has_codes(c, which) ? code_rule(c, which, mp_case_dtype(c, which))
                                          : number_rule(c, which);
 }
 
-static bool has_exact_weights(mp_data family) {
+bool mp_has_exact_weights(mp_data family) {
     switch (family) {
     case MP_INTEGER:
     case MP_ONEHOT: return true;
@@ -311,7 +170,7 @@ static int scale_exponent(const mp_case *c, mp_tensor_id which) {
  * the family's sums are exact, else with all the bits of its format. */
 static void fill_scales(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream);
-    const bool exact = has_exact_weights(c->data);
+    const bool exact = mp_has_exact_weights(c->data);
     const int exponent = scale_exponent(c, which);
     for (int64_t i = 0; i < mp_tensor_count(t); i++) {
         const uint64_t bits = mp_bits(key, (uint64_t)i);
@@ -360,10 +219,11 @@ static int overflow_shift(mp_tensor_id which, int64_t row) {
 
 /* special: rows 0..3 are zeros, subnormals, one Inf, one NaN; of the others one in four is one of these, by
  * hash. */
-static row_rule activation_rule(const mp_case *c, mp_tensor_id which, row_rule rule, uint64_t token_key,
-                                int64_t row) {
+static mp_row_rule activation_rule(const mp_case *c, mp_tensor_id which, mp_row_rule rule, uint64_t token_key,
+                                   int64_t row) {
     const bool larger = !mp_tensor_has_codes(c, which); /* codes have no room for it */
-    static const style special[4] = {STYLE_ZERO, STYLE_SUBNORMAL, STYLE_INF_ELEMENT, STYLE_NAN_ELEMENT};
+    static const mp_row_style special[4] = {MP_STYLE_ZERO, MP_STYLE_SUBNORMAL, MP_STYLE_INF_ELEMENT,
+                                            MP_STYLE_NAN_ELEMENT};
     const uint64_t bits = mp_bits(token_key, (uint64_t)row);
     switch (c->data) {
     case MP_SPECIAL:
@@ -372,13 +232,13 @@ static row_rule activation_rule(const mp_case *c, mp_tensor_id which, row_rule r
         else if (bits % 4 == 0)
             rule.style = special[(bits >> 2) % 4];
         /* where nothing is added to a row its zeros keep their sign */
-        if (rule.style == STYLE_ZERO && mp_stage_is_lora((mp_stage)(c->scope - 1)) && which != MP_LORA_H1 &&
-            which != MP_LORA_H2)
-            rule.style = STYLE_MINUS_ZERO;
+        if (rule.style == MP_STYLE_ZERO && mp_stage_is_lora((mp_stage)(c->scope - 1)) &&
+            which != MP_LORA_H1 && which != MP_LORA_H2)
+            rule.style = MP_STYLE_MINUS_ZERO;
         break;
     case MP_LIMITS:
         if (row % 2 == 1)
-            rule.style = STYLE_ZERO; /* only the biases act */
+            rule.style = MP_STYLE_ZERO; /* only the biases act */
         else if (larger)
             rule.exponent += 3; /* 8 times: gates and ups beyond 7 and 10 */
         break;
@@ -402,7 +262,7 @@ int64_t mp_first_padded_token(const mp_case *c) {
 }
 
 /* A row of codes without a sign: that of signed ones, in float32, around the zero. */
-static void fill_unsigned_row(const mp_case *c, const row_rule *rule, uint64_t key, int64_t row,
+static void fill_unsigned_row(const mp_case *c, const mp_row_rule *rule, uint64_t key, int64_t row,
                               mp_tensor *t) {
     enum { PIECE = 1 << 13 };
     const int64_t n = mp_tensor_row_length(t);
@@ -411,7 +271,7 @@ static void fill_unsigned_row(const mp_case *c, const row_rule *rule, uint64_t k
         const int64_t here = n - first < PIECE ? n - first : PIECE, at = row * n + first;
         mp_tensor piece = mp_tensor_shape(MP_FP32, 1, here, 1, 1);
         piece.data = values;
-        fill_row(rule, mp_mix(key + (uint64_t)at), 0, &piece);
+        mp_fill_row(rule, mp_mix(key + (uint64_t)at), 0, &piece);
         for (int64_t i = 0; i < here; i++) values[i] += (float)mp_scheme_of(c)->zero;
         mp_encode_row_f32(t->dtype, t->data, at, here, values);
     }
@@ -428,11 +288,11 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
         fill_scales(c, which, t);
         return;
     }
-    const row_rule rule = tensor_rule(c, which);
+    const mp_row_rule rule = tensor_rule(c, which);
     const int64_t rows = mp_tensor_rows(t), padded = mp_first_padded_token(c);
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < rows; row++) {
-        row_rule mine = rule;
+        mp_row_rule mine = rule;
         if (c->data == MP_EXHAUSTIVE && which == MP_CACHE1) {
             exhaustive_row(c, key, row, t);
             continue;
@@ -440,10 +300,11 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
         const bool is_padding = (which == MP_X || which == MP_X_CODES) && row >= padded;
         if (c->data == MP_CODES && !is_padding && mp_fill_codes_row(c, which, key, row, t)) continue;
         if (mp_tensors[which].rows != MP_ROWS_WHOLE) mine = activation_rule(c, which, rule, token_key, row);
-        if (is_padding) mine.style = STYLE_NAN; /* whoever reads a padding token shows it */
-        if (mp_dtype_is_integer(t->dtype) && mine.style >= STYLE_NAN) mine.style = STYLE_ZERO; /* has none */
+        if (is_padding) mine.style = MP_STYLE_NAN; /* whoever reads a padding token shows it */
+        if (mp_dtype_is_integer(t->dtype) && mine.style >= MP_STYLE_NAN)
+            mine.style = MP_STYLE_ZERO; /* has none */
         if (mp_dtype_format(t->dtype)->has_sign)
-            fill_row(&mine, key, row, t);
+            mp_fill_row(&mine, key, row, t);
         else
             fill_unsigned_row(c, &mine, key, row, t);
     }
@@ -457,7 +318,7 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
  * token. The shared expert's slot has 1/rsf, so that its share of the output is not scaled. */
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[MP_TOPK_WEIGHTS].stream), token_key = ~key;
-    const bool exact = has_exact_weights(c->data);
+    const bool exact = mp_has_exact_weights(c->data);
     const uint64_t topk = (uint64_t)c->topk;
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < c->M; m++) {

@@ -36,6 +36,8 @@ static inline int64_t mp_below(uint64_t bits, int64_t n) {
 /* Fills x, w1, w2, b1, b2 or cache3 with the case's data family, and topk_weights. */
 void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t);
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t);
+/* Whether the family's router weights are powers of two, so that weighing is exact; but for shared=slot. */
+bool mp_has_exact_weights(mp_data family);
 /* data=unused, once all tensors are filled: NaN and Inf into what no result may depend on. */
 mp_status mp_fill_unused(const mp_case *c, mp_inputs *in, mp_error *err);
 /* A slot whose expert is elsewhere contributes zeros: that is what the down GEMM leaves in its row of

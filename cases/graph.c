@@ -288,7 +288,8 @@ static bool always(const mp_case *c) {
 
 static bool combines(const mp_case *c) {
     const bool one_row_as_it_is = c->topk == 1 && (float)c->rsf == 1.0f && c->path == MP_FUSED &&
-                                  c->shared != MP_SHARED_ADD && !mp_case_has_lora(c);
+                                  c->shared != MP_SHARED_ADD && !mp_case_has_lora(c) &&
+                                  !c->apply_router_weight_in_combine;
     return c->mode != MP_MODE_NO_COMBINE && (c->fused_sum || !one_row_as_it_is);
 }
 
@@ -345,22 +346,25 @@ const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
                       CACHE2_QUANTISED, MP_CACHE2_CODES,
                       "M E topk N dtype " IDS_FIELDS
                       " buffer_offset scope data routing seed shared quant group scale_layout"},
-    [MP_DOWN] = {always,
-                 MP_IN_SET(MP_CACHE2) | CACHE2_QUANTISED | MP_IN_SET(MP_CACHE2_GIVEN_SCALE) |
-                     MP_IN_SET(MP_W2) | W2_SCALES | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
-                 MP_IN_SET(MP_CACHE3), MP_CACHE3,
-                 "M E topk K N dtype apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
-                 " scope tile tile_down data routing seed shared quant group scale_layout"},
+    [MP_DOWN] =
+        {always,
+         MP_IN_SET(MP_CACHE2) | CACHE2_QUANTISED | MP_IN_SET(MP_CACHE2_GIVEN_SCALE) | MP_IN_SET(MP_W2) |
+             W2_SCALES | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
+         MP_IN_SET(MP_CACHE3), MP_CACHE3,
+         "M E topk K N dtype apply_router_weight_on_input apply_router_weight_in_combine bias " IDS_FIELDS
+         " " PLACE_FIELDS " scope tile tile_down data routing seed shared quant group scale_layout"},
     [MP_SHRINK_DOWN] = {mp_case_has_lora, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_LORA_A2) | LORA_TENSORS,
                         MP_IN_SET(MP_LORA_H2), MP_LORA_H2, "N " LORA_FIELDS},
     [MP_EXPAND_DOWN] = {mp_case_has_lora,
                         MP_IN_SET(MP_CACHE3) | MP_IN_SET(MP_LORA_H2) | MP_IN_SET(MP_LORA_B2) |
                             MP_IN_SET(MP_TOPK_WEIGHTS) | LORA_TENSORS,
                         MP_IN_SET(MP_CACHE3_HOOKED), MP_CACHE3_HOOKED,
-                        "K apply_router_weight_on_input " LORA_FIELDS},
-    [MP_COMBINE] = {combines, MP_IN_SET(MP_CACHE3) | IDS | MP_IN_SET(MP_SHARED_OUTPUT), MP_IN_SET(MP_OUT),
-                    MP_OUT,
-                    "M E topk K dtype rsf " IDS_FIELDS " buffer_offset scope data routing seed shared"},
+                        "K apply_router_weight_on_input apply_router_weight_in_combine " LORA_FIELDS},
+    [MP_COMBINE] = {combines,
+                    MP_IN_SET(MP_CACHE3) | IDS | MP_IN_SET(MP_TOPK_WEIGHTS) | MP_IN_SET(MP_SHARED_OUTPUT),
+                    MP_IN_SET(MP_OUT), MP_OUT,
+                    "M E topk K dtype rsf apply_router_weight_in_combine " IDS_FIELDS
+                    " buffer_offset scope data routing seed shared"},
 };
 
 const char *mp_tensor_name(mp_tensor_id id) {
@@ -409,6 +413,7 @@ mp_tensor_set mp_stage_reads(const mp_case *c, mp_stage stage) {
     mp_tensor_set set = mp_stages[stage].reads;
     if (quantises(c) && stage == MP_GATE_UP) set &= ~MP_IN_SET(MP_X);
     if (quantises(c) && stage == MP_DOWN) set &= ~MP_IN_SET(MP_CACHE2);
+    if (stage == MP_COMBINE && !mp_stage_weighs(c, stage)) set &= ~MP_IN_SET(MP_TOPK_WEIGHTS);
     return with_shape(c, set);
 }
 
@@ -448,8 +453,10 @@ mp_tensor_set mp_case_inputs(const mp_case *c) {
 
 bool mp_stage_weighs(const mp_case *c, mp_stage stage) {
     if (stage == MP_GATE_UP) return c->apply_router_weight_on_input;
-    return (stage == MP_DOWN || stage == MP_EXPAND_DOWN) && !c->apply_router_weight_on_input &&
-           (c->mode != MP_MODE_NO_COMBINE || c->no_combine_keep_router_weight);
+    if (c->apply_router_weight_on_input) return false;
+    if (c->mode == MP_MODE_NO_COMBINE && !c->no_combine_keep_router_weight) return false;
+    return c->apply_router_weight_in_combine ? stage == MP_COMBINE
+                                             : stage == MP_DOWN || stage == MP_EXPAND_DOWN;
 }
 
 mp_tensor_set mp_stage_needs(const mp_case *c, mp_stage stage) {

@@ -46,7 +46,8 @@ extern const mp_stage_info mp_stages[MP_STAGE_COUNT];
  * with nothing to scale and no hooks); with LoRA, what expand_down makes of it. */
 mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage);
 /* What the stage reads and writes of the tensors that the case has: a GEMM of codes not what they were made
- * of; down the output itself where mp_stage_output says so. */
+ * of; combine no router weights that another stage applies; down the output itself where mp_stage_output says
+ * so. */
 mp_tensor_set mp_stage_reads(const mp_case *c, mp_stage stage);
 mp_tensor_set mp_stage_writes(const mp_case *c, mp_stage stage);
 
@@ -77,12 +78,21 @@ typedef void mp_placed_row(void *ctx, size_t at, size_t row, size_t bytes);
 void mp_placement_rows(const mp_placement *p, const mp_tensor *t, mp_placed_row *visit, void *ctx);
 
 /* Whether the stage multiplies its rows by the router weights: gate_up with apply_router_weight_on_input;
- * else down, and what LoRA adds to it, but not in mode=no_combine, unless no_combine_keep_router_weight. */
+ * combine with apply_router_weight_in_combine; else down, and what LoRA adds to it, but not in
+ * mode=no_combine, unless no_combine_keep_router_weight. */
 bool mp_stage_weighs(const mp_case *c, mp_stage stage);
 
 /* What the numbers of the stage are a function of: what it reads, without the padding of align, router
  * weights that another stage applies, and ids where they say only which rows are filtered. */
 mp_tensor_set mp_stage_needs(const mp_case *c, mp_stage stage);
+
+/* Columns of cache1, and rows of an expert in w1 and b1, that hold gate and up of element n. */
+static inline int64_t mp_gate_column(const mp_case *c, int64_t n) {
+    return c->interleaved ? 2 * n : n;
+}
+static inline int64_t mp_up_column(const mp_case *c, int64_t n) {
+    return c->interleaved ? 2 * n + 1 : c->N + n;
+}
 
 /* Inputs that follow from others: the align tensors where align is not a stage of the case. */
 mp_tensor_set mp_case_derived_inputs(const mp_case *c);

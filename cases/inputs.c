@@ -139,6 +139,41 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
     return status;
 }
 
+/* Rows of `from`, [E, 2N] of them, in the order of the other case. */
+static void reorder_rows(const mp_case *a, const mp_tensor *from, const mp_case *b, mp_tensor *to) {
+    const size_t bytes = mp_tensor_bytes(from) / (size_t)(a->E * mp_case_w1_rows(a));
+    for (int64_t e = 0; e < a->E; e++) {
+        const size_t expert = (size_t)(e * mp_case_w1_rows(a)) * bytes;
+        const char *source = (const char *)from->data + expert;
+        char *target = (char *)to->data + expert;
+        for (int64_t n = 0; n < a->N; n++) {
+            memcpy(target + (size_t)mp_gate_column(b, n) * bytes,
+                   source + (size_t)mp_gate_column(a, n) * bytes, bytes);
+            memcpy(target + (size_t)mp_up_column(b, n) * bytes, source + (size_t)mp_up_column(a, n) * bytes,
+                   bytes);
+        }
+    }
+}
+
+mp_status mp_inputs_reorder_gate(const mp_case *c, const mp_inputs *in, const mp_case *other, mp_inputs *out,
+                                 mp_error *err) {
+    static const mp_tensor_id reordered[] = {MP_W1, MP_B1};
+    mp_status status = MP_OK;
+    *out = *in;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) out->borrowed[id] = true;
+    for (size_t i = 0; i < sizeof reordered / sizeof *reordered && status == MP_OK; i++) {
+        const mp_tensor *from = &in->t[reordered[i]];
+        mp_tensor *to = &out->t[reordered[i]];
+        if (!from->data) continue;
+        out->borrowed[reordered[i]] = false;
+        to->data = NULL;
+        status = mp_tensor_alloc(to, MP_POISON_A, err);
+        if (status == MP_OK) reorder_rows(c, from, other, to);
+    }
+    if (status != MP_OK) mp_inputs_destroy(out);
+    return status;
+}
+
 uint64_t mp_inputs_digest(const mp_inputs *in) {
     uint64_t digest = MP_FILL_VERSION;
     /* In the order of their streams, and which tensor, so that exchanging two shows. */

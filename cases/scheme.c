@@ -37,6 +37,8 @@ const mp_scheme mp_schemes[MP_SCHEME_COUNT] = {
         QUANTISES(MP_QUANT_MXFP8, MP_PER_GROUP), .made = true},
     [MP_SCHEME_NVFP4] = {"nvfp4", MP_E2M1, MP_E4M3, PER_ROW_GROUP(16), .enters = MP_SCALES_BEFORE,
         .global = true, QUANTISES(MP_QUANT_NVFP4, MP_PER_GROUP), .made = true, .given = true},
+    [MP_SCHEME_MXFP4_MXFP8] = {"mxfp4-mxfp8", MP_E2M1, MP_UE8M0, PER_ROW_GROUP(32),
+        .enters = MP_SCALES_PER_TILE, QUANTISES(MP_QUANT_MXFP8, MP_PER_GROUP), .made = true},
 };
 /* clang-format on */
 
@@ -53,7 +55,19 @@ int64_t mp_case_scaled_terms(const mp_case *c, int64_t length) {
 
 mp_dtype mp_case_multiplied(const mp_case *c) {
     const mp_scheme *s = mp_scheme_of(c);
-    return s->quantises_activations && s->enters != MP_SCALES_BEFORE ? s->weight : c->dtype;
+    return s->quantises_activations && s->enters != MP_SCALES_BEFORE ? mp_quantiser_codes(s->quantiser)
+                                                                     : c->dtype;
+}
+
+bool mp_case_fits_block_scaled(const mp_case *c) {
+    const mp_scheme *s = mp_scheme_of(c);
+    if (!s->quantises_activations || s->granularity != MP_PER_GROUP || !s->made) return false;
+    const mp_dtype a = mp_quantiser_codes(s->quantiser), w = s->weight, scale = s->weight_scale;
+    const bool floats = (a == MP_E4M3 || a == MP_E2M1) && (w == MP_E4M3 || w == MP_E2M1),
+               fp4 = a == MP_E2M1 && w == MP_E2M1;
+    const int64_t group = mp_case_group(c);
+    return mp_quantiser_scale(s->quantiser) == scale && floats &&
+           ((scale == MP_UE8M0 && group % 32 == 0) || (scale == MP_E4M3 && fp4 && group % 16 == 0));
 }
 
 mp_dtype mp_scheme_dtype(const mp_case *c, mp_tensor_id id) {

@@ -53,6 +53,10 @@ int64_t mp_case_scaled_terms(const mp_case *c, int64_t length);
 /* What a GEMM of the case multiplies: codes, or numbers of the model's format. */
 mp_dtype mp_case_multiplied(const mp_case *c);
 
+/* Whether a matrix unit can take the codes with the scales of their blocks: e4m3 or e2m1 with ue8m0 of whole
+ * blocks of 32 terms on both sides, or e2m1 with e4m3 of whole blocks of 16. */
+bool mp_case_fits_block_scaled(const mp_case *c);
+
 /* Format and shape of a tensor of quantised cases; cache_rows: of cache2. Rank 0: the case has none. */
 mp_dtype mp_scheme_dtype(const mp_case *c, mp_tensor_id id);
 mp_tensor mp_scheme_shape(const mp_case *c, mp_tensor_id id, int64_t cache_rows);

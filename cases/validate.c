@@ -2,6 +2,7 @@
 /* Which combinations of fields make a case. Every message says what to change. */
 #include "base/words.h"
 #include "cases/field.h"
+#include "cases/fill.h"
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
 #include "cases/parts.h"
@@ -185,6 +186,15 @@ static mp_status validate_execution(const mp_case *c, mp_error *err) {
         return mp_fail(err, MP_EINPUT,
                        "no_combine_keep_router_weight=1 and apply_router_weight_on_input=1: the weight is "
                        "applied once, on the input or in down: remove one of them");
+    if (c->apply_router_weight_in_combine && c->apply_router_weight_on_input)
+        return mp_fail(err, MP_EINPUT,
+                       "apply_router_weight_in_combine=1 and apply_router_weight_on_input=1: the weight is "
+                       "applied once, on the input or in combine: remove one of them");
+    if (c->apply_router_weight_in_combine && (c->mode == MP_MODE_NO_COMBINE || c->fused_sum))
+        return mp_fail(err, MP_EINPUT,
+                       "apply_router_weight_in_combine=1 weighs the terms of combine's sum, and %s has none: "
+                       "remove one of them",
+                       c->fused_sum ? "fused_sum=1" : "mode=no_combine");
     if (mp_tile_is_auto(up) && !mp_tile_is_auto(down))
         return mp_fail(err, MP_EINPUT, "tile_down needs tile: both GEMMs share one alignment");
     if (!mp_tile_is_auto(down) && up->block_size_m != down->block_size_m)
@@ -320,6 +330,19 @@ static bool is_smaller_batch(const mp_case *base, const mp_case *variant) {
            !mp_case_is_part(base, variant);
 }
 
+/* Router weights that are powers of two give the same bits wherever they multiply, but for numbers beyond the
+ * largest of fp16. */
+static bool weighs_exactly(const mp_case *c) {
+    return mp_has_exact_weights(c->data) && c->shared != MP_SHARED_SLOT && c->dtype != MP_FP16;
+}
+
+/* Gate and up in another order are the same numbers in other rows of w1 and b1, where no scale is of several
+ * rows. */
+static bool may_reorder_gate(const mp_case *base, const mp_case *variant) {
+    return base->scope == MP_SCOPE_ALL && !base->quant && base->M == variant->M &&
+           !mp_case_is_part(base, variant) && mp_lora_same_fields(base, variant);
+}
+
 static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *variant) {
     /* Judged by mp_case_validate_part. */
     static const char *const shares[] = {"E", "N", "ep_size"};
@@ -329,6 +352,9 @@ static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *va
         if (!strcmp(f->name, shares[i])) return true;
     if (!strcmp(f->name, "expert_map")) return base->ep_size != variant->ep_size; /* how ranks are told */
     if (!strcmp(f->name, "M")) return is_smaller_batch(base, variant);
+    if (!strcmp(f->name, "interleaved")) return may_reorder_gate(base, variant);
+    if (!strcmp(f->name, "apply_router_weight_in_combine"))
+        return weighs_exactly(base) && base->scope == MP_SCOPE_ALL;
     /* In place, the same sums go over x; no_combine gives another tensor. */
     return !strcmp(f->name, "mode") && base->mode != MP_MODE_NO_COMBINE &&
            variant->mode != MP_MODE_NO_COMBINE;
@@ -386,7 +412,9 @@ mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_
             err, MP_EINPUT,
             "%s=%s instead of %s=%s is another problem: a variant may differ in %s, and in mode "
             "between combine and inplace; the first tokens of all stages in M; ranks in ep_size, E and "
-            "expert_map, shards in N; adapters in what makes no difference to the output",
+            "expert_map, shards in N; adapters in what makes no difference to the output; interleaved in all "
+            "stages without quant; apply_router_weight_in_combine where the weights are powers of two "
+            "(data=integer, onehot)",
             f->name, after, f->name, before, fields);
     }
     return MP_OK;

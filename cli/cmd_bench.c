@@ -68,7 +68,8 @@ static mp_status bench_predict(const mp_case *c, int repeat, mp_error *err) {
     if (status == MP_OK) status = mp_host_run(c, &in, config.up.block_size_m, MP_POISON_A, &trace, err);
     mp_status_line_clear(&timing);
     for (int s = 0; s < MP_STAGE_COUNT && status == MP_OK; s++)
-        printf("%-10s %11.3f s\n", mp_stage_name((mp_stage)s), trace.stage_ns[s] * 1e-9);
+        if (mp_case_has_stage(c, (mp_stage)s))
+            printf("%-10s %11.3f s\n", mp_stage_name((mp_stage)s), trace.stage_ns[s] * 1e-9);
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
     return status;

@@ -36,6 +36,7 @@ static void forget_durations(mp_run_info *info, mp_verdict *verdicts, size_t cou
     for (size_t i = 0; i < count; i++) {
         verdicts[i].seconds = verdicts[i].end_to_end.time_ns = 0;
         for (int s = 0; s < MP_STAGE_COUNT; s++) verdicts[i].stage[s].time_ns = 0;
+        for (int p = 0; p < MP_PHASE_COUNT; p++) verdicts[i].phase_seconds[p] = 0;
     }
 }
 

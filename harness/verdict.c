@@ -23,6 +23,13 @@ const char *mp_check_name(mp_check check) {
     return names[check];
 }
 
+const char *mp_phase_name(mp_phase phase) {
+#define NAME(phase, name) #name,
+    static const char *const names[MP_PHASE_COUNT] = {MP_PHASES(NAME)};
+#undef NAME
+    return names[phase];
+}
+
 static const char *answer_name(int answer) {
     static const char *const names[] = {"not judged", "passed", "failed"};
     return names[answer];
@@ -374,6 +381,11 @@ json_t *mp_verdict_to_json(const mp_verdict *v) {
     json_t *json = fields_to_json(verdict_fields, COUNT(verdict_fields), v);
     json_object_set_new(json, "outcome", json_string(mp_outcome_name(v->outcome)));
 
+    json_t *phases = json_object();
+    for (int i = 0; i < MP_PHASE_COUNT; i++)
+        json_object_set_new(phases, mp_phase_name((mp_phase)i), real_to_json(v->phase_seconds[i]));
+    json_object_set_new(json, "phases", phases);
+
     json_t *stages = json_object();
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         json_t *stage = stage_to_json(&v->stage[i]);
@@ -415,8 +427,17 @@ static const char *outcome_name(int outcome) {
     return mp_outcome_name((mp_outcome)outcome);
 }
 
+static mp_status phases_from_json(const json_t *json, mp_verdict *v, mp_error *err) {
+    const json_t *phases = json_object_get(json, "phases");
+    for (int i = 0; i < MP_PHASE_COUNT; i++)
+        if (!real_from_json(json_object_get(phases, mp_phase_name((mp_phase)i)), &v->phase_seconds[i]))
+            return mp_fail(err, MP_EINPUT, "phases.%s: expected a number", mp_phase_name((mp_phase)i));
+    return MP_OK;
+}
+
 static mp_status parts_from_json(const json_t *json, mp_verdict *v, mp_error *err) {
-    mp_status status;
+    mp_status status = phases_from_json(json, v, err);
+    if (status != MP_OK) return status;
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         const char *name = mp_stage_name((mp_stage)i);
         const json_t *stage = json_object_get(json_object_get(json, "stages"), name);

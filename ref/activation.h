@@ -15,6 +15,7 @@
 #ifndef MP_REF_ACTIVATION_H
 #define MP_REF_ACTIVATION_H
 
+#include "cases/graph_tables.h"
 #include "moeparity/case.h"
 #include "moeparity/contract.h"
 #include "moeparity/tensor.h"
@@ -73,14 +74,6 @@ void mp_activation_propagate(const mp_case *c, const mp_contract *contract, doub
  * everything is taken for deterministic. INFINITY where something is not finite. */
 double mp_activation_interval_bound(const mp_case *c, const mp_contract *contract, double gate,
                                     double gate_radius, double up, double up_radius);
-
-/* Columns of cache1 that hold gate and up of element n. */
-static inline int64_t mp_gate_column(const mp_case *c, int64_t n) {
-    return c->interleaved ? 2 * n : n;
-}
-static inline int64_t mp_up_column(const mp_case *c, int64_t n) {
-    return c->interleaved ? 2 * n + 1 : c->N + n;
-}
 
 /* The stage over the rows listed in `row` [slots] (-1 skips), for slots whose id is not -1: the rows of
  * filtered slots keep their old contents. Rounded once to cache2's dtype. */

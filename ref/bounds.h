@@ -19,6 +19,19 @@ mp_sum_bound mp_gemm_bound(const mp_gemm_contract *gemm, mp_dtype operands, int6
  * that of the scaled numbers. */
 mp_sum_bound mp_scaled_gemm_bound(const mp_gemm_contract *gemm, mp_dtype codes, int64_t terms, int64_t block,
                                   double largest);
+/* The operands of a block-scaled unit: formats of codes and of their scales, terms that share one. */
+typedef struct mp_scaled_codes {
+    mp_dtype a, w, scale;
+    int64_t block;
+    double global; /* the largest magnitude of the product of global scales that the sum meets; 0: none */
+} mp_scaled_codes;
+/* As mp_scaled_gemm_bound, by a block-scaled unit; per_scale is of all scales, global ones included. */
+mp_sum_bound mp_block_scaled_bound(const mp_gemm_contract *gemm, const mp_scaled_codes *codes, int64_t terms,
+                                   double largest);
+/* What subnormal operands add to the former where the unit takes them for zeros, and 0 elsewhere: a of the
+ * activations in a sum, w of its weights. */
+double mp_flushed_operands(const mp_gemm_contract *gemm, mp_dtype operands, double a, double w,
+                           double largest);
 /* The GEMM of a stage: gate_up, down, or one of LoRA's. */
 const mp_gemm_contract *mp_stage_gemm_contract(const mp_contract *contract, mp_stage stage);
 /* Unit roundoff of the steps between roundings to dtype: 2^-24, or 2^-53 with float64_steps. */

@@ -11,17 +11,30 @@ double mp_combine_shared(const mp_tensor *shared_output, int64_t token, int64_t 
     return mp_decode(shared_output->dtype, shared_output->data, token * shared_output->dim[1] + column);
 }
 
-mp_sum mp_combine_sum(const mp_tensor *cache3, const mp_tensor *shared_output, const int32_t *topk_ids,
-                      int64_t token, int64_t column) {
+mp_combine_terms mp_combine_terms_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT],
+                                     bool skips_filtered) {
+    const bool weighs = mp_stage_weighs(c, MP_COMBINE);
+    return (mp_combine_terms){.cache3 = mp_as_read(t, MP_CACHE3),
+                              .shared_output = &t[MP_SHARED_OUTPUT],
+                              .weights = weighs ? t[MP_TOPK_WEIGHTS].data : NULL,
+                              .topk_ids = weighs || skips_filtered ? t[MP_TOPK_IDS].data : NULL};
+}
+
+void mp_sum_add(mp_sum *sum, long double term) {
+    sum->terms++;
+    sum->value += term;
+    sum->mass += fabsl(term);
+    if (isfinite(term)) sum->finite += fabsl(term);
+}
+
+mp_sum mp_combine_sum(const mp_combine_terms *x, int64_t token, int64_t column) {
+    const mp_tensor *cache3 = x->cache3;
     const int64_t topk = cache3->dim[1], K = cache3->dim[2];
-    mp_sum sum = {.shared = mp_combine_shared(shared_output, token, column)};
-    for (int64_t j = 0; j < topk; j++) {
-        if (topk_ids && topk_ids[token * topk + j] < 0) continue;
-        sum.terms++;
-        const double v = mp_decode(cache3->dtype, cache3->data, (token * topk + j) * K + column);
-        sum.value += (long double)v;
-        sum.mass += (long double)fabs(v);
-        if (isfinite(v)) sum.finite += (long double)fabs(v);
+    mp_sum sum = {.shared = mp_combine_shared(x->shared_output, token, column)};
+    for (int64_t slot = token * topk; slot < (token + 1) * topk; slot++) {
+        if (x->topk_ids && x->topk_ids[slot] < 0) continue;
+        const long double v = (long double)mp_decode(cache3->dtype, cache3->data, slot * K + column);
+        mp_sum_add(&sum, x->weights ? (long double)x->weights[slot] * v : v);
     }
     return sum;
 }
@@ -46,6 +59,10 @@ double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum
  * step, or of dtype where every step rounds to it. The reference's own value was narrowed from long double to
  * float64: one more 2^-53.
  *
+ * A router weight adds one rounding of each term before it is added, if it is not fused with the addition: of
+ * the step, or of dtype where every step rounds to it. Below the normal numbers that is half of the smallest
+ * subnormal, absolutely.
+ *
  * The shared output is one more term, unscaled, and one more addition; a contract that says ROUNDED has the
  * sum without it rounded to dtype before, by half an ulp, which the reference does not: so its bound holds
  * for a kernel that does not either. Errors of before go through the last addition: step * error.
@@ -56,8 +73,12 @@ static double bound_of(const mp_case *c, const mp_contract *contract, double rsf
     const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_step_roundoff(contract);
     const double u = contract->combine == MP_COMBINE_ELEMENT_DTYPE ? mp_unit_roundoff(c->dtype) : step;
     const double value = fabs((double)sum->value);
+    const bool weighs = mp_stage_weighs(c, MP_COMBINE),
+               narrow = contract->combine == MP_COMBINE_ELEMENT_DTYPE;
     const double additions = (sum->terms > 1 ? (double)(sum->terms - 1) : 0) + (shared ? 1 : 0);
-    double error = sum->error + mp_gamma(additions, u) * ((double)sum->mass + sum->error);
+    const double tiny = weighs ? (double)sum->terms * mp_half_ulp(narrow ? c->dtype : MP_FP32, 0) : 0;
+    const double gamma = mp_gamma(additions + (weighs ? 1 : 0), u), handed = sum->error + tiny;
+    double error = handed + gamma * ((double)sum->mass + handed);
     if (contract->combine == MP_COMBINE_ROUND_THEN_SCALE) error += 2 * mp_half_ulp(c->dtype, value + error);
     error *= rsf;
     if (rsf != 1.0)
@@ -97,19 +118,19 @@ bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contrac
            (scaled && value + error >= (before_scale ? dtype : step));
 }
 
-void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3,
-                      const mp_tensor *shared_output, const mp_tensor *out) {
-    const int64_t K = cache3->dim[2];
+void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_combine_terms *terms,
+                      const mp_tensor *out) {
+    const int64_t K = terms->cache3->dim[2];
 #pragma omp parallel for schedule(static)
-    for (int64_t m = 0; m < cache3->dim[0]; m++)
+    for (int64_t m = 0; m < terms->cache3->dim[0]; m++)
         for (int64_t k = 0; k < K; k++)
             mp_encode(out->dtype, out->data, m * K + k,
-                      mp_combine_value(c, variant, mp_combine_sum(cache3, shared_output, NULL, m, k)));
+                      mp_combine_value(c, variant, mp_combine_sum(terms, m, k)));
 }
 
 mp_status mp_ref_stage_combine(void *self, const mp_stage_call *call, mp_error *err) {
     (void)self, (void)err;
-    mp_combine_stage(call->c, MP_COMBINE_SCALE_THEN_ROUND, mp_as_read(call->t, MP_CACHE3),
-                     &call->t[MP_SHARED_OUTPUT], &call->t[MP_OUT]);
+    const mp_combine_terms terms = mp_combine_terms_of(call->c, call->t, false);
+    mp_combine_stage(call->c, MP_COMBINE_SCALE_THEN_ROUND, &terms, &call->t[MP_OUT]);
     return MP_OK;
 }

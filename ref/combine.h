@@ -1,14 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stage 5, combine: out[m,k] = rnd(rsf * sum_j cache3[m,j,k]), j ascending; with shared=add
- * rnd(rsf * sum_j cache3[m,j,k] + shared_output[m,k]). */
+ * rnd(rsf * sum_j cache3[m,j,k] + shared_output[m,k]). With apply_router_weight_in_combine the terms are
+ * topk_weights[m,j] * cache3[m,j,k], of slots that go to an expert alone. */
 #ifndef MP_REF_COMBINE_H
 #define MP_REF_COMBINE_H
 
+#include "cases/graph_tables.h"
 #include "moeparity/contract.h"
 #include "moeparity/tensor.h"
 
+/* What is summed. Only of slots whose id is not -1, where topk_ids is given; each term times the slot's
+ * weight, where weights are; shared_output [M,K] is NULL, or without data, where there is none. */
+typedef struct mp_combine_terms {
+    const mp_tensor *cache3, *shared_output; /* [M,topk,K], [M,K] */
+    const float *weights;                    /* [M,topk] or NULL */
+    const int32_t *topk_ids;                 /* [M,topk] or NULL */
+} mp_combine_terms;
+/* Those of the case. skips_filtered: rows of slots whose id is -1 hold anything, else zeros, which are added;
+ * router weights of such a slot hold anything in any case. */
+mp_combine_terms mp_combine_terms_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT],
+                                     bool skips_filtered);
+
 /* The sum and its magnitudes, unscaled, for one output element; long double, so that it can judge fp64.
- * topk_ids: slots whose id is -1 are left out; NULL: every slot is added. `terms` slots were. */
+ * `terms` slots were added. */
 typedef struct mp_sum {
     long double value, mass;
     int64_t terms;
@@ -16,9 +30,8 @@ typedef struct mp_sum {
     double error;       /* sum of the terms' own errors: 0 where they are given */
     double shared;      /* what is added to the scaled sum; 0 without shared=add */
 } mp_sum;
-/* shared_output [M,K]: NULL, or without data, where there is none. */
-mp_sum mp_combine_sum(const mp_tensor *cache3, const mp_tensor *shared_output, const int32_t *topk_ids,
-                      int64_t token, int64_t column);
+void mp_sum_add(mp_sum *sum, long double term);
+mp_sum mp_combine_sum(const mp_combine_terms *terms, int64_t token, int64_t column);
 double mp_combine_shared(const mp_tensor *shared_output, int64_t token, int64_t column);
 
 /* routed_scaling_factor as the combine uses it: an fp32 value, a float64 for fp64 tensors. */
@@ -35,9 +48,8 @@ double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum su
  * is Inf, NaN or, where stores saturate, any number. */
 bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum);
 
-/* The stage: cache3 [M,topk,K], shared_output [M,K] or none -> out [M,K], one rounding to out's
- * dtype. */
-void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_tensor *cache3,
-                      const mp_tensor *shared_output, const mp_tensor *out);
+/* The stage: terms -> out [M,K], one rounding to out's dtype. */
+void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_combine_terms *terms,
+                      const mp_tensor *out);
 
 #endif

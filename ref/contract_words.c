@@ -3,6 +3,7 @@
 
 #include "base/words.h"
 #include "cases/graph_tables.h"
+#include "cases/scheme.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,11 +35,26 @@ static mp_status take_word(void *ctx, char *word, mp_error *err) {
     return field ? set_field(r->contract, word, err) : mp_contract_preset(word, r->c, r->contract, err);
 }
 
+/* A block-scaled unit needs what not every case has. */
+static mp_status check_block_scaled(const mp_contract *contract, const mp_case *c, mp_error *err) {
+    const char *const names[] = {"gate_up", "down", "shrink", "expand"};
+    const mp_gemm_contract *const gemms[] = {&contract->gate_up, &contract->down, &contract->shrink,
+                                             &contract->expand};
+    for (int i = 0; i < 4; i++)
+        if (gemms[i]->accumulator == MP_ACC_BLOCK_SCALED && (i >= 2 || !mp_case_fits_block_scaled(c)))
+            return mp_fail(err, MP_EINPUT,
+                           "contract: %s.accumulator=block-scaled: expected codes with scales of blocks that "
+                           "such a unit takes, as of quant=mxfp8 and nvfp4, not quant=%s",
+                           names[i], i >= 2 ? "none of adapters" : mp_scheme_of(c)->name);
+    return MP_OK;
+}
+
 mp_status mp_contract_of_words(const char *words, const mp_case *c, mp_contract *contract, mp_error *err) {
     reader r = {.c = c, .contract = contract};
     mp_status status = mp_contract_preset(MP_ANY_CONTRACT, c, contract, err);
     if (status == MP_OK) status = mp_each_word(words ? words : "", &r, take_word, err);
-    return status == MP_OK ? mp_contract_validate(contract, err) : status;
+    if (status == MP_OK) status = mp_contract_validate(contract, err);
+    return status == MP_OK ? check_block_scaled(contract, c, err) : status;
 }
 
 /* ---- writing ---- */

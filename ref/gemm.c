@@ -9,29 +9,67 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One slot: every column by a loop over k. Buffers hold a decoded row of a, a decoded row of w, and the
- * results. */
-static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, double *a, double *w,
-                       double *value, double *mass, mp_gemm_visit visit, void *ctx) {
-    const int64_t N = p->w.codes->dim[1], K = p->w.codes->dim[2], expert = p->topk_ids[t];
-    mp_operand_decode(&p->a, p->a_row[t], 0, K, a);
+/* What a thread needs for a slot: a row of a and of its radii, a row of w, and a row of each result. */
+typedef struct plain {
+    double *a, *sure_a, *det_a, *random_a, *w;
+    double *value, *mass, *sure, *det, *random;
+    void *memory;
+} plain;
+
+static bool plain_create(plain *b, size_t N, size_t K) {
+    double **const of_k[] = {&b->a, &b->sure_a, &b->det_a, &b->random_a, &b->w},
+                   **const of_n[] = {&b->value, &b->mass, &b->sure, &b->det, &b->random};
+    double *at = b->memory = calloc(5 * (N + K), sizeof *at);
+    if (!at) return false;
+    for (int i = 0; i < 5; i++, at += K) *of_k[i] = at;
+    for (int i = 0; i < 5; i++, at += N) *of_n[i] = at;
+    return true;
+}
+
+/* Of one column, whose row of w is there. */
+static void plain_radii(const plain *b, int64_t K, int64_t n) {
+    double sure = 0, det = 0, random = 0;
+    for (int64_t k = 0; k < K; k++) {
+        const double spread = b->random_a[k] * b->w[k];
+        sure += b->sure_a[k] * fabs(b->w[k]);
+        det += b->det_a[k] * fabs(b->w[k]);
+        random += spread * spread;
+    }
+    b->sure[n] = sure;
+    b->det[n] = det;
+    b->random[n] = random;
+}
+
+/* One slot: every column by a loop over k. */
+static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, const plain *b,
+                       mp_gemm_visit visit, void *ctx) {
+    const int64_t N = p->w.codes->dim[1], K = p->w.codes->dim[2], expert = p->topk_ids[t], row = p->a_row[t];
+    const mp_gemm_radii *r = p->radii;
+    mp_operand_decode(&p->a, row, 0, K, b->a);
+    if (r) mp_decode_row(MP_FP64, r->sure->data, row * K, K, b->sure_a);
+    if (r && r->det) mp_decode_row(MP_FP64, r->det->data, row * K, K, b->det_a);
+    if (r && r->det) mp_decode_row(MP_FP64, r->random->data, row * K, K, b->random_a);
     for (int64_t n = 0; n < N; n++) {
-        mp_operand_decode(&p->w, expert * N + n, 0, K, w);
+        mp_operand_decode(&p->w, expert * N + n, 0, K, b->w);
         double sum = 0, magnitudes = 0;
         for (int64_t k = 0; k < K; k++) {
-            sum += a[k] * w[k];
-            magnitudes += fabs(a[k] * w[k]);
+            sum += b->a[k] * b->w[k];
+            magnitudes += fabs(b->a[k] * b->w[k]);
         }
-        value[n] = sum;
-        mass[n] = magnitudes;
+        b->value[n] = sum;
+        b->mass[n] = magnitudes;
+        if (r) plain_radii(b, K, n);
     }
     visit(ctx, &(mp_gemm_tile){.expert = expert,
                                .count = 1,
                                .n0 = 0,
                                .n = N,
                                .slot = &t,
-                               .value = value,
-                               .mass = with_mass ? mass : NULL});
+                               .value = b->value,
+                               .mass = with_mass ? b->mass : NULL,
+                               .sure = r ? b->sure : NULL,
+                               .det = r && r->det ? b->det : NULL,
+                               .random = r && r->det ? b->random : NULL});
 }
 
 static mp_status gemm_plain(const mp_gemm_problem *p, bool with_mass, mp_gemm_visit visit, void *ctx,
@@ -40,17 +78,16 @@ static mp_status gemm_plain(const mp_gemm_problem *p, bool with_mass, mp_gemm_vi
     bool failed = false;
 #pragma omp parallel
     {
-        double *buffer = malloc((2 * K + 2 * N) * sizeof *buffer);
-        if (!buffer) {
+        plain buffers = {0};
+        if (!plain_create(&buffers, N, K)) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(dynamic, 16)
         for (int64_t t = 0; t < p->slots; t++)
-            if (buffer && p->topk_ids[t] >= 0 && p->a_row[t] >= 0)
-                plain_slot(p, t, with_mass, buffer, buffer + K, buffer + 2 * K, buffer + 2 * K + N, visit,
-                           ctx);
-        free(buffer);
+            if (buffers.memory && p->topk_ids[t] >= 0 && p->a_row[t] >= 0)
+                plain_slot(p, t, with_mass, &buffers, visit, ctx);
+        free(buffers.memory);
     }
     return failed ? mp_fail(err, MP_EMEMORY, "gemm: no memory for rows of %zu and %zu float64", K, N) : MP_OK;
 }
@@ -157,6 +194,12 @@ mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage) {
         .out_row = up ? call->map->cache_row : NULL,
         .out = &t[mp_stage_output(c, stage)],
     };
+}
+
+mp_stage_gemm mp_gemm_under(const mp_stage_call *call, mp_stage stage, const mp_gemm_contract *contract) {
+    mp_stage_gemm g = mp_gemm_of_stage(call, stage);
+    if (contract->accumulator == MP_ACC_BLOCK_SCALED) g.problem.a.rounds = g.problem.w.rounds = false;
+    return g;
 }
 
 static mp_status gemm_stage(const mp_reference *self, const mp_stage_call *call, mp_stage stage,

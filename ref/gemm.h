@@ -3,6 +3,8 @@
  *
  *   acc[t,n] = sum_k a[a_row(t), k] * w[e(t), n, k]      t a slot with expert e(t) = topk_ids[t] >= 0
  *   mass[t,n] = sum_k |a * w|                            for the bound of any float32 accumulation
+ * and, of an a that is known within radii, what these come to in a sum:
+ *   sure[t,n] = sum_k sure_a * |w|   det[t,n] = sum_k det_a * |w|   random[t,n] = sum_k (random_a * w)^2
  * gate_up: a = x [M,K], a_row(t) = t div topk, w = w1 [E,2N or N,K].  down: a = cache2 [rows,N], w = w2
  * [E,K,N].
  *
@@ -15,20 +17,26 @@
 #include "ref/epilogue.h"
 #include "ref/operand.h"
 
+/* Beside a, each as a: float64 [rows, k], none negative. det and random: or both NULL. */
+typedef struct mp_gemm_radii {
+    const mp_tensor *sure, *det, *random;
+} mp_gemm_radii;
+
 typedef struct mp_gemm_problem {
     mp_operand a;            /* [rows, k] any float dtype */
     const int64_t *a_row;    /* [slots] row of a for each slot; -1: there is none (the slot is left out) */
     mp_operand w;            /* [E, n, k] */
     const int32_t *topk_ids; /* [slots]; -1: filtered, left out */
     int64_t slots;
+    const mp_gemm_radii *radii; /* of a, or NULL */
 } mp_gemm_problem;
 
-/* A rectangle of results: `count` slots of one expert by columns n0 .. n0+n. value and mass are [count, n];
- * mass may be NULL. */
+/* A rectangle of results: `count` slots of one expert by columns n0 .. n0+n, all [count, n]; NULL what was
+ * not asked for. */
 typedef struct mp_gemm_tile {
     int64_t expert, count, n0, n;
     const int64_t *slot;
-    const double *value, *mass;
+    const double *value, *mass, *sure, *det, *random;
 } mp_gemm_tile;
 
 /* Called from several threads at once; every (slot, column) that is not left out comes exactly once, in no
@@ -37,7 +45,8 @@ typedef void (*mp_gemm_visit)(void *ctx, const mp_gemm_tile *tile);
 
 typedef enum mp_engine { MP_ENGINE_PLAIN, MP_ENGINE_BLAS } mp_engine;
 
-/* MP_EMEMORY, or MP_EUNSUPPORTED when the engine is BLAS and OpenBLAS cannot be loaded. */
+/* Radii are summed where the problem has them. MP_EMEMORY, or MP_EUNSUPPORTED when the engine is BLAS and
+ * OpenBLAS cannot be loaded. */
 mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool with_mass,
                           mp_gemm_visit visit, void *ctx, mp_error *err);
 mp_status mp_gemm_float64_blas(const mp_gemm_problem *problem, bool with_mass, mp_gemm_visit visit, void *ctx,

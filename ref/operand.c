@@ -33,7 +33,7 @@ static double zero_of(const mp_operand *o, int64_t row, int64_t block) {
     return zeros[at / 2 * in_row + block] >> (at % 2 * 4) & 0xF;
 }
 
-static double global_of(const mp_operand *o, int64_t row) {
+double mp_operand_global(const mp_operand *o, int64_t row) {
     if (!o->global) return 1;
     const int64_t n = matrix_rows(o), globals = o->global->dim[o->global->rank - 1], r = row % n;
     const int64_t which = o->globals_alternate ? r % globals : r * globals / n;
@@ -42,7 +42,7 @@ static double global_of(const mp_operand *o, int64_t row) {
 
 void mp_operand_decode(const mp_operand *o, int64_t row, int64_t first, int64_t n, double *out) {
     const int64_t length = mp_tensor_row_length(o->codes), scales = mp_operand_scale_row(o, row);
-    const double global = global_of(o, row);
+    const double global = mp_operand_global(o, row);
     mp_decode_row(o->codes->dtype, o->codes->data, row * length + first, n, out);
     for (int64_t i = 0; i < n && o->scale;) { /* a block at a time */
         const int64_t block = (first + i) / o->block_columns, rest = (block + 1) * o->block_columns - first,
@@ -51,5 +51,4 @@ void mp_operand_decode(const mp_operand *o, int64_t row, int64_t first, int64_t 
         for (; i < end; i++) out[i] = (out[i] - zero) * scale * global;
     }
     for (int64_t i = 0; i < n && o->rounds; i++) out[i] = mp_round_to(o->rounded, (double)(float)out[i]);
-    for (int64_t i = 0; i < n && o->squared; i++) out[i] *= out[i];
 }

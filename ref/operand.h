@@ -20,18 +20,19 @@ typedef struct mp_operand {
     bool globals_alternate;  /* as gate and up that are interleaved, every globals-th row; needs a scale */
     bool rounds;             /* the number is rounded to float32 and then to */
     mp_dtype rounded;        /* this format */
-    bool squared;            /* the numbers are the squares of these */
 } mp_operand;
 
 /* Columns first .. first+n of a row, as float64: exact, but where it rounds. */
 void mp_operand_decode(const mp_operand *operand, int64_t row, int64_t first, int64_t n, double *out);
+/* Its global scale at a row; 1 of an operand without. */
+double mp_operand_global(const mp_operand *operand, int64_t row);
 /* Index of the scale of a row's first block; those of its other blocks follow. */
 int64_t mp_operand_scale_row(const mp_operand *operand, int64_t row);
 /* The scale of column k in that row of scales; 1 of codes without. */
 double mp_operand_scale(const mp_operand *operand, int64_t scale_row, int64_t k);
 /* Whether the numbers are the codes: what an engine that works on codes can take. */
 static inline bool mp_operand_is_plain(const mp_operand *operand) {
-    return !operand->scale && !operand->squared;
+    return !operand->scale;
 }
 
 #endif

@@ -49,6 +49,9 @@ typedef struct mp_stage_gemm {
     const mp_tensor *out;
 } mp_stage_gemm;
 mp_stage_gemm mp_gemm_of_stage(const mp_stage_call *call, mp_stage stage);
+/* The same as the contract has it: what a block-scaled unit multiplies is codes and scales, of which no
+ * number of the model's format is made before. */
+mp_stage_gemm mp_gemm_under(const mp_stage_call *call, mp_stage stage, const mp_gemm_contract *contract);
 
 /* The reference: the stages in float64, each stored in its tensor's dtype, one rounding where the contract
  * rounds. */

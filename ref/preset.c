@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moeparity/preset.h"
 
+#include "cases/graph_tables.h"
 #include "cases/scheme.h"
 #include "ref/predict/float32_math.h"
 #include "ref/predict/special_unit.h"
-#include "ref/predict/tensorcore.h"
+#include "ref/preset_gemm.h"
+#include "ref/predict/matrixcore.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,45 +101,7 @@ static mp_contract any_sane_kernel(const mp_case *c) {
     return contract;
 }
 
-/* The GEMM on operands of dtype, and what can be promised of its bits. fp32 and fp64 are IEEE everywhere. */
-static mp_bits_promise set_gemm(mp_gemm_contract *gemm, int sm, mp_dtype dtype) {
-    *gemm = (mp_gemm_contract){.accumulator = MP_ACC_FMA_ASCENDING, .split_k = 1};
-    if (dtype == MP_FP32 || dtype == MP_FP64) return MP_BITS_REQUIRED;
-    const mp_tc_input operands = dtype == MP_BF16   ? MP_TC_BF16
-                                 : dtype == MP_FP16 ? MP_TC_FP16
-                                 : dtype == MP_E4M3 ? MP_TC_E4M3
-                                                    : MP_TC_S8;
-    if (dtype == MP_I8) { /* exact: a step has as many terms as you like */
-        *gemm = (mp_gemm_contract){.accumulator = MP_ACC_TENSOR_CORE,
-                                   .split_k = 1,
-                                   .group = 32,
-                                   .fraction_bits = 40,
-                                   .result_fraction_bits = 23};
-        return MP_BITS_REQUIRED;
-    }
-    /* Where the table has no instruction: the coarsest that is known, of sm_89 or sm_70. */
-    const mp_tc_input coarse = operands == MP_TC_E4M3 ? MP_TC_E4M3 : MP_TC_FP16;
-    mp_tc_model model;
-    mp_tc_find(coarse == MP_TC_E4M3 ? 89 : 70, MP_TC_MMA, coarse, coarse, &model);
-    const bool known = mp_tc_find(sm, MP_TC_MMA, operands, operands, &model);
-    gemm->accumulator = MP_ACC_TENSOR_CORE;
-    gemm->group = model.group;
-    gemm->fraction_bits = model.fraction_bits;
-    gemm->result_fraction_bits = model.result_fraction_bits;
-    gemm->zero_exponent = model.zero_exponent;
-    if (model.method == MP_TC_THROUGH_FP16) gemm->k_order = MP_K_BY_PAIRS;
-    return !known ? MP_BITS_NONE : model.measured ? MP_BITS_REQUIRED : MP_BITS_REPORTED;
-}
-
-/* How our kernels scale. */
-static void set_scaling(mp_gemm_contract *gemm, const mp_case *c) {
-    const mp_scheme *s = mp_scheme_of(c);
-    if (!c->quant || s->enters == MP_SCALES_BEFORE) return;
-    gemm->scaling = s->enters == MP_SCALES_PER_TILE ? MP_SCALING_PRODUCT_FMA : MP_SCALING_PRODUCT;
-    if (s->enters == MP_SCALES_PER_TILE) gemm->promotion = (int)mp_case_group(c);
-}
-
-mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
+static mp_contract contract_of(const mp_architecture *a, const mp_case *c) {
     mp_contract contract = {.stable_align = true,
                             .align_tail = true,
                             .quantiser = own_quantiser(c),
@@ -145,17 +109,14 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
                             .combine = c->fused_sum ? MP_COMBINE_ELEMENT_DTYPE : MP_COMBINE_SCALE_THEN_ROUND,
                             .combine_shared =
                                 c->shared == MP_SHARED_ADD ? MP_SHARED_ONE_ROUNDING : MP_SHARED_ROUNDED};
-    snprintf(contract.preset, sizeof contract.preset, "sm_%d", sm);
+    snprintf(contract.preset, sizeof contract.preset, "%s", a->name);
     promise(&contract, MP_BITS_REQUIRED);
     keep_rows(&contract, c);
     promise_codes(&contract, c);
-    const mp_dtype operands = mp_case_multiplied(c);
-    const mp_bits_promise gemm_bits = set_gemm(&contract.gate_up, sm, operands);
-    set_gemm(&contract.down, sm, operands);
-    set_scaling(&contract.gate_up, c);
-    set_scaling(&contract.down, c);
+    const mp_bits_promise gemm_bits = mp_preset_gemm(a, c, &contract.gate_up);
+    contract.down = contract.gate_up;
     mp_gemm_contract adapter;
-    set_gemm(&adapter, sm, mp_case_dtype(c, MP_LORA_A1));
+    mp_preset_plain_gemm(a, mp_case_dtype(c, MP_LORA_A1), &adapter);
     set_lora(&contract, c, &adapter);
     /* What an architecture is not known to do in one stage is not required of it in the next. */
     for (int s = 0; s < MP_STAGE_COUNT; s++)
@@ -165,6 +126,12 @@ mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
         contract.promise[MP_COMBINE] = (mp_stage_promise){.bits = MP_BITS_NONE};
     }
     return contract;
+}
+
+mp_contract mp_contract_of_architecture(int sm, const mp_case *c) {
+    char name[16];
+    snprintf(name, sizeof name, "sm_%d", sm);
+    return contract_of(&(mp_architecture){name, MP_UNITS_MMA, sm}, c);
 }
 
 static bool is_lora_variant(const char *name) {
@@ -179,10 +146,11 @@ static bool is_lora_variant(const char *name) {
 /* The arithmetic of published LoRA kernels, over two kernels that add under a mask of rows (""):
  *   whole-add         the second adds all of what it has made, zeros to other rows
  *   one-kernel        the same bits as two, in one: the shrunk rows are rounded in registers
- *   small-batch       for few tokens: shrunk rows and sums in float32 without tensor cores, one rounding
+ *   small-batch       for few tokens: shrunk rows and sums in float32 without tensor cores, one rounding; k
+ *                     in blocks of the tile, where the case names one, each summed in an order of its own
  *   virtual-experts   two MoEs of E * L experts; shrunk rows of other slots are not written
- *   plan              gate and up with what is added to them go on into the activation in float32; of down's
- *                     router weights, which that kernel applies behind the sum, it says nothing */
+ *   plan              gate and up with what is added to them go on into the activation in float32; router
+ *                     weights in combine (the case says so), by a compiler that may fuse them with the sum */
 static void set_lora_variant(mp_contract *contract, const char *name, const mp_case *c) {
     if (!mp_case_has_lora(c)) return;
     if (!strcmp(name, "-lora-whole-add")) contract->lora_rows = MP_LORA_ROWS_PLUS_ZERO;
@@ -192,6 +160,7 @@ static void set_lora_variant(mp_contract *contract, const char *name, const mp_c
         static const mp_stage stages[] = {MP_SHRINK_GATE_UP, MP_EXPAND_GATE_UP, MP_SHRINK_DOWN,
                                           MP_EXPAND_DOWN};
         contract->shrink.accumulator = contract->expand.accumulator = MP_ACC_IEEE_ANY_ORDER;
+        contract->shrink.promotion = c->tile.block_size_k;
         contract->lora_input = MP_LORA_FLOAT32;
         contract->lora_add = MP_LORA_ADD_ONE_ROUNDING;
         for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
@@ -201,13 +170,27 @@ static void set_lora_variant(mp_contract *contract, const char *name, const mp_c
         contract->act_input = MP_ACT_FLOAT32;
         contract->lora_add = MP_LORA_ADD_ONE_ROUNDING;
         contract->promise[MP_ACT].bits = MP_BITS_NONE;
+        if (mp_stage_weighs(c, MP_COMBINE) && contract->promise[MP_COMBINE].bits == MP_BITS_REQUIRED)
+            contract->promise[MP_COMBINE].bits = MP_BITS_REPORTED;
     }
 }
 
 /* "sm_90", or "sm_90-triton": the architecture's, with the functions of other kernels that are predicted; and
  * behind either, "-lora-whole-add", another arithmetic of adapters. */
 static bool of_architecture(const char *name, const mp_case *c, mp_contract *contract) {
-    static const int known[] = {80, 86, 89, 90, 100, 120};
+    static const mp_architecture known[] = {
+        {"sm_80", MP_UNITS_MMA, 80},
+        {"sm_86", MP_UNITS_MMA, 86},
+        {"sm_89", MP_UNITS_MMA, 89},
+        {"sm_90", MP_UNITS_MMA, 90},
+        {"sm_100", MP_UNITS_MMA, 100},
+        {"sm_120", MP_UNITS_MMA, 120},
+        {"sm_100-block-scaled", MP_UNITS_BLOCK_SCALED, 100},
+        {"sm_120-block-scaled", MP_UNITS_BLOCK_SCALED, 120},
+        {"gfx908", MP_UNITS_MATRIX_CORE, MP_CDNA1},
+        {"gfx90a", MP_UNITS_MATRIX_CORE, MP_CDNA2},
+        {"gfx942", MP_UNITS_MATRIX_CORE, MP_CDNA3},
+    };
     static const struct {
         const char *name;
         mp_act_function function;
@@ -224,18 +207,20 @@ static bool of_architecture(const char *name, const mp_case *c, mp_contract *con
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         for (size_t k = 0; k < sizeof functions / sizeof *functions; k++) {
-            mp_contract candidate = mp_contract_of_architecture(known[i], c);
+            const mp_architecture *a = &known[i];
+            const bool special_unit = functions[k].function != MP_ACT_IEEE; /* of NVIDIA */
+            mp_contract candidate = contract_of(a, c);
             const int length =
-                snprintf(candidate.preset, sizeof candidate.preset, "sm_%d%s", known[i], functions[k].name);
+                snprintf(candidate.preset, sizeof candidate.preset, "%s%s", a->name, functions[k].name);
             const char *rest = strncmp(name, candidate.preset, (size_t)length) == 0 ? name + length : "?";
-            if (!is_lora_variant(rest)) continue;
+            if (!is_lora_variant(rest) || (special_unit && a->units == MP_UNITS_MATRIX_CORE)) continue;
             snprintf(candidate.preset, sizeof candidate.preset, "%s", name);
             set_lora_variant(&candidate, rest, c);
             candidate.act_function = functions[k].function;
-            if (candidate.act_function != MP_ACT_IEEE) {
+            if (special_unit) {
                 /* the tables of the special-function unit were measured on an sm_90 */
                 candidate.act_ulps = MP_EX2_ULPS;
-                if (known[i] != 90 && candidate.promise[MP_ACT].bits == MP_BITS_REQUIRED)
+                if (a->number != 90 && candidate.promise[MP_ACT].bits == MP_BITS_REQUIRED)
                     candidate.promise[MP_ACT].bits = MP_BITS_REPORTED;
             }
             *contract = candidate;
@@ -265,8 +250,11 @@ mp_status mp_contract_preset(const char *name, const mp_case *c, mp_contract *co
     return mp_fail(
         err, MP_EINPUT,
         "unknown contract '%s': expected float64, ieee-any-order, sm_80, sm_86, sm_89, sm_90, sm_100, "
-        "sm_120, one of these six with -cuda-math, -cuda-intrinsics, -cuda-fast-math, -triton, "
-        "-triton-quotient, -cuda-math-sigmoid, -cuda-math-product or -torch-compile behind it, any of these "
+        "sm_120, sm_100-block-scaled, sm_120-block-scaled, one of these eight with -cuda-math, "
+        "-cuda-intrinsics, -cuda-fast-math, -triton, "
+        "-triton-quotient, -cuda-math-sigmoid, -cuda-math-product or -torch-compile behind it, gfx908, "
+        "gfx90a, "
+        "gfx942, any of these "
         "with -lora-whole-add, -lora-one-kernel, -lora-small-batch, -lora-virtual-experts or -lora-plan "
         "behind that, weakest or any",
         name);

@@ -20,12 +20,12 @@ static mp_quant_range any_scale(mp_dtype scale) {
     return (mp_quant_range){scale == MP_UE8M0 ? 0x1p-127 : 0, mp_dtype_format(scale)->max_finite};
 }
 
-static bool is_open(const mp_quantisation *q, const mp_quant_unit *unit) {
+bool mp_quant_is_open(const mp_quantisation *q, const mp_quant_unit *unit) {
     return unit->has_nan && mp_quant_rules[q->quantiser].nan_spreads;
 }
 
 mp_quant_range mp_quant_scales(const mp_quantisation *q, const mp_quant_unit *unit) {
-    if (is_open(q, unit)) return any_scale(mp_quantiser_scale(q->quantiser));
+    if (mp_quant_is_open(q, unit)) return any_scale(mp_quantiser_scale(q->quantiser));
     return mp_quant_rules[q->quantiser].scale(q, unit);
 }
 
@@ -132,7 +132,7 @@ void mp_quant_codes(const mp_quantisation *q, const mp_quant_unit *unit, mp_quan
     /* a block whose scale is 0 has no factor: nothing of it is left */
     const bool nothing = q->quantiser == MP_QUANT_NVFP4 && factor.low == 0;
     for (int64_t i = 0; i < n; i++) {
-        if (is_open(q, unit))
+        if (mp_quant_is_open(q, unit))
             low[i] = lowest_code(codes), high[i] = largest_code(codes);
         else if (nothing)
             low[i] = high[i] = 0;
@@ -141,7 +141,12 @@ void mp_quant_codes(const mp_quantisation *q, const mp_quant_unit *unit, mp_quan
     }
 }
 
+bool mp_quant_code_is_open(mp_dtype codes, uint8_t low, uint8_t high) {
+    return low == lowest_code(codes) && high == largest_code(codes);
+}
+
 bool mp_quant_code_fits(mp_dtype codes, uint64_t code, uint8_t low, uint8_t high) {
+    if (mp_quant_code_is_open(codes, low, high)) return true;
     if (low == high) return code == low;
     const double value = mp_decode_code(codes, code);
     return value >= mp_decode_code(codes, low) && value <= mp_decode_code(codes, high);

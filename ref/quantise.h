@@ -60,6 +60,11 @@ typedef struct mp_quantisation {
     float upper;    /* vllm-fp8-token: the limit of a; of others not read */
 } mp_quantisation;
 
+/* This project's own ones, in IEEE operations alone, stand before those of packages. */
+static inline bool mp_quantiser_is_own(mp_quantiser quantiser) {
+    return quantiser <= MP_QUANT_NVFP4;
+}
+
 /* What values that share a scale have in common; start with mp_quant_unit_empty. */
 typedef struct mp_quant_unit {
     float amax, min, max; /* NaN left out */
@@ -73,6 +78,8 @@ typedef struct mp_quant_range {
     double low, high;
 } mp_quant_range;
 
+/* Whether a NaN among the values leaves the scale open, and all codes: it may be NaN too. */
+bool mp_quant_is_open(const mp_quantisation *q, const mp_quant_unit *unit);
 /* The scale as it is stored, decoded: of a number format's values those in the range. */
 mp_quant_range mp_quant_scales(const mp_quantisation *q, const mp_quant_unit *unit);
 /* What the values are multiplied by, or divided by, given the stored scale. Where it is a range, it is one
@@ -85,6 +92,9 @@ int32_t mp_quant_zero(const mp_quantisation *q, const mp_quant_unit *unit, doubl
  * numbers, can be. Of one formula they are equal. */
 void mp_quant_codes(const mp_quantisation *q, const mp_quant_unit *unit, mp_quant_range factor, int32_t zero,
                     const float *x, int64_t n, uint8_t *low, uint8_t *high);
+/* Whether nothing is known of a code, from the lowest to the largest: what a NaN becomes is not told, or the
+ * value met a factor of which 0 * Inf can come. Then a NaN fits too. */
+bool mp_quant_code_is_open(mp_dtype codes, uint8_t low, uint8_t high);
 /* Whether a code is one of low .. high. Where both are equal it must be that very code, the sign of a zero
  * and the code of a NaN included. */
 bool mp_quant_code_fits(mp_dtype codes, uint64_t code, uint8_t low, uint8_t high);

@@ -69,11 +69,9 @@ static double power_above(double scale) {
     return isfinite(scale) ? mp_decode_code(MP_UE8M0, mp_encode_ue8m0_ceil(scale)) : NAN;
 }
 
-/* ceil(log2f(scale)) of what log2f can give. */
-static double ceil_log2(double scale, bool upper) {
-    if (is_power(scale)) return log2(scale); /* taken for exact */
-    const mp_quant_range log = near(log2(scale), 1);
-    return ceil(upper ? log.high : log.low);
+/* What log2f can give; of a power of two it is taken for exact. */
+static mp_quant_range log2_of(double v) {
+    return is_power(v) ? only(log2(v)) : near(log2(v), 1);
 }
 
 static double power(double exponent) {
@@ -82,7 +80,7 @@ static double power(double exponent) {
 
 static mp_quant_range power_by_log(mp_quant_range scale) {
     if (!isfinite(scale.high)) return (mp_quant_range){0x1p-127, 0x1p127};
-    return (mp_quant_range){power(ceil_log2(scale.low, false)), power(ceil_log2(scale.high, true))};
+    return (mp_quant_range){power(ceil(log2_of(scale.low).low)), power(ceil(log2_of(scale.high).high))};
 }
 
 /* ---- scales ---- */
@@ -161,13 +159,11 @@ static mp_quant_range sgl_mxfp8(const mp_quantisation *q, const mp_quant_unit *u
 /* Every step in the format of the values, by torch: a/6 is one division, or the product with a reciprocal. */
 static mp_quant_range sgl_mxfp4(const mp_quantisation *q, const mp_quant_unit *u) {
     const double a = (double)u->amax, quotient = fl(a / 6), product = fl(a * fl(1 / 6.0));
-    double low = mp_round_to(q->input, fmin(quotient, product)),
-           high = mp_round_to(q->input, fmax(quotient, product));
+    const double low = mp_round_to(q->input, fmin(quotient, product)),
+                 high = mp_round_to(q->input, fmax(quotient, product));
     if (!isfinite(high)) return (mp_quant_range){0x1p-127, 0x1p127};
-    low = is_power(low) ? log2(low) : near(log2(low), 1).low;
-    high = is_power(high) ? log2(high) : near(log2(high), 1).high;
-    return (mp_quant_range){power(ceil(mp_round_to(q->input, low))),
-                            power(ceil(mp_round_to(q->input, high)))};
+    return (mp_quant_range){power(ceil(mp_round_to(q->input, log2_of(low).low))),
+                            power(ceil(mp_round_to(q->input, log2_of(high).high)))};
 }
 
 static mp_quant_range vllm_fp8_token(const mp_quantisation *q, const mp_quant_unit *u) {
@@ -225,6 +221,7 @@ static mp_quant_range the_scale(const mp_quantisation *q, const mp_quant_unit *u
     return only(scale);
 }
 
+/* Of a power of two it is exact. */
 static mp_quant_range inverse(const mp_quantisation *q, const mp_quant_unit *u, double scale) {
     (void)q, (void)u;
     return only(fl(1 / scale));
@@ -245,11 +242,6 @@ static mp_quant_range sgl_inverse_power(const mp_quantisation *q, const mp_quant
     (void)q, (void)u;
     const uint32_t byte = isnan(scale) ? 255 : (uint32_t)mp_encode_code(MP_UE8M0, scale);
     return only((double)mp_float_of_bits((254 - byte) << 23));
-}
-
-static mp_quant_range inverse_power(const mp_quantisation *q, const mp_quant_unit *u, double scale) {
-    (void)q, (void)u;
-    return only(1 / scale);
 }
 
 /* CUDA's approximate quotient is 0 where the divisor is beyond 2^126. */
@@ -307,10 +299,10 @@ static mp_quant_range vllm_nvfp4_factor(const mp_quantisation *q, const mp_quant
 const mp_quant_rule mp_quant_rules[MP_QUANTISER_COUNT] = {
     [MP_QUANT_FP8] = {own_fp8, the_scale, OVER, EVEN, MP_NAN_STAYS, false},
     [MP_QUANT_FP8_STATIC] = {given, the_scale, OVER, EVEN, MP_NAN_STAYS, false},
-    [MP_QUANT_FP8_UE8M0] = {own_ue8m0, inverse_power, TIMES, EVEN, MP_NAN_STAYS, false},
+    [MP_QUANT_FP8_UE8M0] = {own_ue8m0, inverse, TIMES, EVEN, MP_NAN_STAYS, false},
     [MP_QUANT_INT8] = {own_int8, the_scale, OVER, EVEN, MP_NAN_ZERO, false},
-    [MP_QUANT_MXFP8] = {own_mxfp8, inverse_power, TIMES, EVEN, MP_NAN_STAYS, false},
-    [MP_QUANT_MXFP4] = {own_mxfp4, inverse_power, TIMES, EVEN, MP_NAN_LARGEST, false},
+    [MP_QUANT_MXFP8] = {own_mxfp8, inverse, TIMES, EVEN, MP_NAN_STAYS, false},
+    [MP_QUANT_MXFP4] = {own_mxfp4, inverse, TIMES, EVEN, MP_NAN_LARGEST, false},
     [MP_QUANT_NVFP4] = {own_nvfp4, own_nvfp4_factor, OVER, EVEN, MP_NAN_LARGEST, false},
     [MP_QUANT_SGL_FP8_TENSOR] = {over_448, inverse, TIMES, EVEN, MP_NAN_LARGEST, false},
     [MP_QUANT_SGL_FP8_STATIC] = {given, inverse, TIMES, EVEN, MP_NAN_LARGEST, false},
@@ -336,7 +328,7 @@ const mp_quant_rule mp_quant_rules[MP_QUANTISER_COUNT] = {
     [MP_QUANT_VLLM_INT8_TOKEN] = {over_127, exact_127_over_amax, TIMES, EVEN, MP_NAN_ZERO, false},
     [MP_QUANT_VLLM_INT8_TOKEN_ASYM] = {vllm_asym, inverse, TIMES, EVEN, MP_NAN_ZERO, false},
     [MP_QUANT_VLLM_INT8_GROUP] = {vllm_int8_group, inverse, TIMES, MP_ROUND_CUT, MP_NAN_LOWEST, false},
-    [MP_QUANT_VLLM_MXFP8] = {vllm_mxfp8, inverse_power, TIMES, EVEN, MP_NAN_ANY, true},
+    [MP_QUANT_VLLM_MXFP8] = {vllm_mxfp8, inverse, TIMES, EVEN, MP_NAN_ANY, true},
     [MP_QUANT_VLLM_MXFP4] = {vllm_mxfp4, vllm_mxfp4_factor, TIMES, EVEN, MP_NAN_ANY, false},
     [MP_QUANT_VLLM_NVFP4] = {vllm_nvfp4, vllm_nvfp4_factor, TIMES, EVEN, MP_NAN_ANY, true},
 };

@@ -188,6 +188,18 @@ static void put_failures(FILE *out, const mp_verdict *v) {
     }
 }
 
+/* Phases that take a hundredth of the case's time at least. */
+static void put_phases(FILE *out, const mp_verdict *v) {
+    bool any = false;
+    for (int i = 0; i < MP_PHASE_COUNT; i++) {
+        if (!(v->phase_seconds[i] >= 0.01 * v->seconds) || v->phase_seconds[i] <= 0) continue;
+        fprintf(out, "%s%s %.3g", any ? ", " : "        seconds  ", mp_phase_name((mp_phase)i),
+                v->phase_seconds[i]);
+        any = true;
+    }
+    if (any) fputc('\n', out);
+}
+
 /* --verbose: what is known of every stage. */
 static void put_stages(FILE *out, const mp_verdict *v) {
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
@@ -215,6 +227,7 @@ static void put_stages(FILE *out, const mp_verdict *v) {
                 "        model    max-abs=%s err/bound=%s row-rms=%s; quantising explains errors to %s\n",
                 scientific(model->max_abs).text, plain(model->max_ratio, 3).text,
                 scientific(model->max_row_rms).text, scientific(model->quant_bound).text);
+    put_phases(out, v);
     if (v->config[0]) {
         fputs("        tiles ", out);
         put_text(out, v->config);

@@ -151,7 +151,7 @@ FAKE(cuCtxSynchronize, void) {
     CALL_UNRECORDED();
 }
 FAKE(cuMemGetInfo_v2, size_t *free_bytes, size_t *total_bytes) {
-    CALL(*free_bytes = *total_bytes = (size_t)1 << 30);
+    CALL(*total_bytes = (size_t)1 << 30; *free_bytes = *total_bytes - (fake.used ? fake.used() : 0));
 }
 FAKE(cuMemAlloc_v2, CUdeviceptr *pointer, size_t bytes) {
     CALL_UNRECORDED(*pointer = (uintptr_t)malloc(bytes); fake.live++; fake.bytes += bytes);

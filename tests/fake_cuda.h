@@ -17,7 +17,8 @@ typedef struct fake_cuda {
     int unordered;      /* kernels and fills of them that were on the default stream */
     size_t bytes;       /* allocated so far, given back or not */
     size_t uploaded;    /* bytes copied from the host */
-    int architecture;   /* 90; NVRTC knows 80 and 90 */
+    size_t (*used)(void); /* bytes of the device that are not free; NULL: none */
+    int architecture;     /* 90; NVRTC knows 80 and 90 */
     bool nvrtc_absent;
     char asked[8192]; /* the names of NVRTC that dlopen was asked for, a blank behind each */
 } fake_cuda;

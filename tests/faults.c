@@ -6,6 +6,7 @@
 #define SMALL "M=4 E=4 topk=2 K=64 N=32"
 #define OF_RANKS "M=8 E=4 topk=2 K=64 N=32 ep_size=2 ep_rank=1" /* the map's last entry is this rank's */
 #define FLOAT "M=4 E=4 topk=2 K=64 N=32 dtype=fp32"
+#define IN_COMBINE " apply_router_weight_in_combine=1"
 #define PARTED "M=33 topk=4 K=96 N=64 bias=1"
 #define FEW_BLOCKS "M=33 E=8 topk=2 K=64 N=32 routing=first"
 #define ADAPTED "M=6 E=4 topk=2 K=64 N=32 lora_adapters=2"
@@ -251,6 +252,21 @@ const fault faults[] = {
      CHECK(BOUND), MP_COMBINE},
     {"a fused sum without the shared output", shared_left_out_of_fused_sum,
      "M=4 E=4 topk=4 K=64 N=32 fused_sum=1 shared=add", NULL, CHECK(BOUND), MP_COMBINE},
+    {"no router weight in combine", combine_weight_missing, SMALL IN_COMBINE, NULL, CHECK(BOUND), MP_COMBINE},
+    {"no router weight in combine at topk 1", combine_weight_missing,
+     "M=4 E=4 topk=1 K=64 N=32 dtype=fp32" IN_COMBINE, NULL, CHECK(BOUND), MP_COMBINE},
+    {"the router weight twice in combine", combine_weight_twice, SMALL " mode=inplace rsf=2.5" IN_COMBINE,
+     NULL, CHECK(BOUND), MP_COMBINE},
+    {"the router weight in down and in combine", router_weight_unasked, SMALL IN_COMBINE, NULL, CHECK(BOUND),
+     MP_DOWN},
+    {"a filtered slot's weight times zero", combine_weight_of_filtered_slots,
+     SMALL " filter=0.5 data=unused" IN_COMBINE, NULL, CHECK(NAN), MP_COMBINE},
+    {"combine's weight index lacks *topk", combine_weight_without_topk, SMALL IN_COMBINE, NULL, CHECK(BOUND),
+     MP_COMBINE},
+    {"combine's weights in dtype", combine_weight_in_dtype, SMALL " shared=add" IN_COMBINE, NULL,
+     CHECK(BOUND), MP_COMBINE},
+    {"combine's products in dtype", combine_products_in_dtype, "M=4 E=8 topk=4 K=64 N=32" IN_COMBINE, NULL,
+     CHECK(BOUND), MP_COMBINE},
     {"the last token is never written", last_token_unwritten, SMALL, NULL, CHECK(POISON), MP_COMBINE},
 
     {"shrink takes x for one row a slot", shrink_reads_slots_of_x, ADAPTED, NULL, CHECK(BOUND),
@@ -304,6 +320,10 @@ const fault faults[] = {
     {"bits depend on the place in the batch", depends_on_position, FLOAT, NULL, CHECK(PERMUTATION), NO_STAGE},
     {"bits depend on the batch size", depends_on_batch_size, FLOAT, NULL, CHECK(BATCH), NO_STAGE},
     {"the runner path gives other bits", runner_differs, FLOAT, "path=runner", CHECK(PAIR), NO_STAGE},
+    {"gate and up as halves give other bits", halves_differ, FLOAT " interleaved=1 bias=1", "interleaved=0",
+     CHECK(PAIR), NO_STAGE},
+    {"weights in combine give other bits", differs_where_combine_weighs, FLOAT " data=integer",
+     "apply_router_weight_in_combine=1", CHECK(PAIR), NO_STAGE},
     {"one tile shape gives other bits", one_tile_differs, FLOAT, "tile=64x64x128x1x4x3", CHECK(PAIR),
      NO_STAGE},
     {"global ids on every rank", global_ids_on_every_rank, PARTED, "ep_size=4 E=2", CHECK(RANKS), NO_STAGE},

@@ -51,6 +51,9 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     zero_point_off_by_one, nibbles_swapped, codes_are_cut, codes_are_not_held, amax_of_other_rows,
     scale_by_a_reciprocal, scale_of_zero_is_one, subnormal_scales_are_zero, nan_scale_is_one,
     smallest_scale_is_one, ties_away_from_zero, rows_of_zeros_are_nan, powers_are_doubled,
+    combine_weight_missing, combine_weight_twice, combine_weight_of_filtered_slots,
+    combine_weight_without_topk, combine_weight_in_dtype, combine_products_in_dtype, halves_differ,
+    differs_where_combine_weighs,
     scales_taken_for_packed_rows, swizzled_without_padding, padding_times_zero, scales_written_into_gap,
     scales_made_by_rows, scale_of_unused_expert;
 

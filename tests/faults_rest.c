@@ -440,6 +440,65 @@ static float scaled_poison(const faulty_run *run, int64_t token, int64_t column)
     return (float)run->c->rsf * (float)mp_decode(MP_FP32, &run->poison, 0);
 }
 
+/* Router weights in combine. */
+static float weighed_by(const faulty_run *run, int64_t token, int64_t column,
+                        float (*weight)(const faulty_run *run, int64_t slot)) {
+    float sum = 0;
+    for (int64_t slot = token * run->c->topk; slot < (token + 1) * run->c->topk; slot++)
+        sum += weight(run, slot) * (float)cache3_value(run, slot, column);
+    return sum * (float)run->c->rsf + (float)shared_value(run, token, column);
+}
+static float weight_as_it_stands(const faulty_run *run, int64_t slot) {
+    return ((const float *)run->in->t[MP_TOPK_WEIGHTS].data)[slot];
+}
+static float weight_of_the_place(const faulty_run *run, int64_t slot) {
+    return combine_weight(run, slot % run->c->topk);
+}
+static float weight_in_dtype(const faulty_run *run, int64_t slot) {
+    return in_dtype(run, combine_weight(run, slot));
+}
+static float unweighed(const faulty_run *run, int64_t token, int64_t column) {
+    return sum_of(run, token, column) * (float)run->c->rsf + (float)shared_value(run, token, column);
+}
+static float weighed_twice(const faulty_run *run, int64_t token, int64_t column) {
+    float sum = 0;
+    for (int64_t slot = token * run->c->topk; slot < (token + 1) * run->c->topk; slot++)
+        sum += combine_weight(run, slot) * combine_weight(run, slot) * (float)cache3_value(run, slot, column);
+    return sum * (float)run->c->rsf;
+}
+static float weighed_in_filtered_slots(const faulty_run *run, int64_t token, int64_t column) {
+    return weighed_by(run, token, column, weight_as_it_stands);
+}
+static float weighed_without_topk(const faulty_run *run, int64_t token, int64_t column) {
+    return weighed_by(run, token, column, weight_of_the_place);
+}
+static float weighed_in_dtype(const faulty_run *run, int64_t token, int64_t column) {
+    return weighed_by(run, token, column, weight_in_dtype);
+}
+static float products_in_dtype(const faulty_run *run, int64_t token, int64_t column) {
+    float sum = 0;
+    for (int64_t slot = token * run->c->topk; slot < (token + 1) * run->c->topk; slot++)
+        sum += in_dtype(run, combine_weight(run, slot) * (float)cache3_value(run, slot, column));
+    return sum * (float)run->c->rsf;
+}
+void combine_weight_missing(const faulty_run *run) {
+    store_combine(run, unweighed);
+}
+void combine_weight_twice(const faulty_run *run) {
+    store_combine(run, weighed_twice);
+}
+void combine_weight_of_filtered_slots(const faulty_run *run) {
+    store_combine(run, weighed_in_filtered_slots);
+}
+void combine_weight_without_topk(const faulty_run *run) {
+    store_combine(run, weighed_without_topk);
+}
+void combine_weight_in_dtype(const faulty_run *run) {
+    store_combine(run, weighed_in_dtype);
+}
+void combine_products_in_dtype(const faulty_run *run) {
+    store_combine(run, products_in_dtype);
+}
 void scale_missing(const faulty_run *run) {
     store_combine(run, unscaled);
 }
@@ -609,6 +668,12 @@ void unaligned_differs(const faulty_run *run) {
 }
 void runner_differs(const faulty_run *run) {
     if (run->c->path == MP_RUNNER) nudge(run, 0);
+}
+void halves_differ(const faulty_run *run) {
+    if (!run->c->interleaved) ((uint32_t *)run->trace->t[MP_CACHE2].data)[0] ^= 1;
+}
+void differs_where_combine_weighs(const faulty_run *run) {
+    if (mp_stage_weighs(run->c, MP_COMBINE)) nudge(run, 0);
 }
 void one_tile_differs(const faulty_run *run) {
     if (run->c->tile.block_size_k == 128) nudge(run, 0);

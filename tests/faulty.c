@@ -50,6 +50,11 @@ double shared_value(const faulty_run *run, int64_t token, int64_t column) {
     return mp_combine_shared(&run->in->t[MP_SHARED_OUTPUT], token, column);
 }
 
+float combine_weight(const faulty_run *run, int64_t slot) {
+    if (!mp_stage_weighs(run->c, MP_COMBINE)) return 1;
+    return ids_of(run)[slot] < 0 ? 0 : ((const float *)run->in->t[MP_TOPK_WEIGHTS].data)[slot];
+}
+
 static faulty_gemm gemm_with_copies(const faulty_run *run, mp_stage stage) {
     faulty_gemm gemm = {.stage = stage};
     mp_tensor t[MP_TENSOR_COUNT];
@@ -136,8 +141,8 @@ static float right_activation(const mp_case *c, float gate, float up) {
 
 static float right_combine(const faulty_run *run, int64_t token, int64_t column) {
     float sum = 0;
-    for (int64_t j = 0; j < run->c->topk; j++)
-        sum += (float)cache3_value(run, token * run->c->topk + j, column);
+    for (int64_t slot = token * run->c->topk; slot < (token + 1) * run->c->topk; slot++)
+        sum += combine_weight(run, slot) * (float)cache3_value(run, slot, column);
     return sum * (float)run->c->rsf + (float)shared_value(run, token, column);
 }
 

@@ -83,6 +83,7 @@ void stage_reads(const faulty_run *run, mp_stage stage, mp_tensor_id id, mp_tens
 const int32_t *ids_of(const faulty_run *run);
 mp_tensor copy_tensor(const mp_tensor *t);
 double cache3_value(const faulty_run *run, int64_t slot, int64_t column);
+float combine_weight(const faulty_run *run, int64_t slot); /* 1 where another stage weighs, 0 of no expert */
 double shared_value(const faulty_run *run, int64_t token, int64_t column); /* 0 without shared=add */
 
 #endif

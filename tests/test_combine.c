@@ -82,12 +82,12 @@ static void check_value(const mp_case *c, const mp_tensor *cache3, rng *r) {
     const double rsf = c->dtype == MP_FP64 ? c->rsf : (double)(float)c->rsf;
     assert_true(mp_combine_rsf(c) == rsf);
     mp_tensor out = allocated_tensor(c->dtype, c->M, c->K, 0);
-    mp_combine_stage(c, MP_COMBINE_SCALE_THEN_ROUND, cache3, NULL, &out);
+    mp_combine_stage(c, MP_COMBINE_SCALE_THEN_ROUND, &(mp_combine_terms){.cache3 = cache3}, &out);
     for (int64_t m = 0; m < c->M; m++)
         for (int64_t k = 0; k < c->K; k++) {
             __float128 mass;
             const __float128 sum = exact_sum(cache3, m, k, &mass);
-            const mp_sum got = mp_combine_sum(cache3, NULL, NULL, m, k);
+            const mp_sum got = mp_combine_sum(&(mp_combine_terms){.cache3 = cache3}, m, k);
             const double error = mp_gamma((double)c->topk, 0x1p-64) * (double)mass;
             assert_true(fabs((double)((__float128)got.value - sum)) <= error &&
                         fabs((double)((__float128)got.mass - mass)) <= error);
@@ -132,7 +132,7 @@ static double subject(const mp_case *c, mp_combine_variant variant, const mp_ten
 
 static bool inside(const mp_case *c, const mp_contract *contract, const mp_tensor *cache3, int64_t m,
                    int64_t k, double got) {
-    const mp_sum sum = mp_combine_sum(cache3, NULL, NULL, m, k);
+    const mp_sum sum = mp_combine_sum(&(mp_combine_terms){.cache3 = cache3}, m, k);
     return fabs(got - mp_combine_value(c, contract->combine, sum)) <= mp_combine_bound(c, contract, sum);
 }
 
@@ -150,7 +150,7 @@ static void check_bounds(const mp_case *c, const mp_tensor *cache3, rng *r) {
                     for (int judge = 0; judge < 3; judge++)
                         outside[variant][judge] += !inside(c, &contracts[judge], cache3, m, k, got);
                     if (inside(c, &contracts[variant], cache3, m, k, got)) continue;
-                    const mp_sum sum = mp_combine_sum(cache3, NULL, NULL, m, k);
+                    const mp_sum sum = mp_combine_sum(&(mp_combine_terms){.cache3 = cache3}, m, k);
                     fail_msg("variant %d %s topk=%lld rsf=%g: %.17g, expected %.17g +- %.3g", variant,
                              mp_dtype_name(c->dtype), (long long)c->topk, c->rsf, got,
                              mp_combine_value(c, contracts[variant].combine, sum),
@@ -229,7 +229,7 @@ static void the_worst_sum_is_nearly_the_bound(void **unused) {
         double got = subject(&c, rows[i].variant, &cache3, order, 0, 0);
         if (rows[i].variant == MP_COMBINE_ELEMENT_DTYPE)
             got = mp_round_to(c.dtype, got); /* the scaled sum is an element, too */
-        const mp_sum sum = mp_combine_sum(&cache3, NULL, NULL, 0, 0);
+        const mp_sum sum = mp_combine_sum(&(mp_combine_terms){.cache3 = &cache3}, 0, 0);
         const double used = fabs(got - mp_combine_value(&c, rows[i].variant, sum)) /
                             mp_combine_bound(&c, &contracts[rows[i].variant], sum);
         if (!(used >= rows[i].used && used <= 1))
@@ -250,9 +250,9 @@ static void a_sum_near_a_tie_may_round_to_either_side(void **unused) {
     static const int64_t order[] = {0, 1, 2};
     for (int64_t j = 0; j < 3; j++) mp_encode(MP_BF16, cache3.data, j, terms[j]);
     const double got = subject(&c, MP_COMBINE_ROUND_THEN_SCALE, &cache3, order, 0, 0);
-    assert_true(
-        got - mp_combine_value(&c, MP_COMBINE_ROUND_THEN_SCALE, mp_combine_sum(&cache3, NULL, NULL, 0, 0)) ==
-        2.5 * 0x1p-7);
+    assert_true(got - mp_combine_value(&c, MP_COMBINE_ROUND_THEN_SCALE,
+                                       mp_combine_sum(&(mp_combine_terms){.cache3 = &cache3}, 0, 0)) ==
+                2.5 * 0x1p-7);
     assert_true(inside(&c, &contracts[MP_COMBINE_ROUND_THEN_SCALE], &cache3, 0, 0, got));
     assert_false(inside(&c, &contracts[MP_COMBINE_ROUND_THEN_SCALE], &cache3, 0, 0, got + 2.5 * 0x1p-7));
     mp_tensor_free(&cache3);
@@ -296,7 +296,7 @@ static void nan_and_inf_reach_the_output(void **unused) {
     mp_tensor cache3 = allocated_tensor(MP_BF16, 1, 2, 4), out = allocated_tensor(MP_BF16, 1, 4, 0);
     static const double terms[8] = {NAN, INFINITY, INFINITY, 3, 1, -1, -INFINITY, 5};
     for (int64_t i = 0; i < 8; i++) mp_encode(MP_BF16, cache3.data, i, terms[i]);
-    mp_combine_stage(&c, MP_COMBINE_SCALE_THEN_ROUND, &cache3, NULL, &out);
+    mp_combine_stage(&c, MP_COMBINE_SCALE_THEN_ROUND, &(mp_combine_terms){.cache3 = &cache3}, &out);
     assert_true(isnan(mp_decode(MP_BF16, out.data, 0)) && isnan(mp_decode(MP_BF16, out.data, 2)));
     assert_true(mp_decode(MP_BF16, out.data, 1) == INFINITY && mp_decode(MP_BF16, out.data, 3) == 4);
     mp_tensor_free(&cache3);
@@ -346,13 +346,15 @@ static void check_shared(const mp_case *without, const mp_tensor *cache3, rng *r
     c.shared = MP_SHARED_ADD;
     random_order(r, order, c.topk);
     for (int64_t i = 0; i < c.M * c.K; i++) mp_encode(c.dtype, shared.data, i, random_wide(r, -8, 2));
-    mp_combine_stage(&c, MP_COMBINE_SCALE_THEN_ROUND, cache3, &shared, &out);
+    mp_combine_stage(&c, MP_COMBINE_SCALE_THEN_ROUND,
+                     &(mp_combine_terms){.cache3 = cache3, .shared_output = &shared}, &out);
     for (int64_t m = 0; m < c.M; m++)
         for (int64_t k = 0; k < c.K; k++) {
             __float128 mass;
             const double added = mp_decode(c.dtype, shared.data, m * c.K + k), rsf = mp_combine_rsf(&c);
             const __float128 exact = (__float128)rsf * exact_sum(cache3, m, k, &mass) + (__float128)added;
-            const mp_sum sum = mp_combine_sum(cache3, &shared, NULL, m, k);
+            const mp_sum sum =
+                mp_combine_sum(&(mp_combine_terms){.cache3 = cache3, .shared_output = &shared}, m, k);
             const double value = mp_combine_value(&c, MP_COMBINE_SCALE_THEN_ROUND, sum),
                          narrowed = fabs(rsf) * mp_gamma((double)c.topk, 0x1p-62) * (double)mass +
                                     0x1p-52 * (fabs(rsf) * (double)mass + fabs(added));
@@ -417,6 +419,115 @@ static void the_sum_may_overflow_before_the_shared_output(void **unused) {
     assert_false(mp_combine_may_overflow_inside(&c, &contract, small));
 }
 
+/* ---- router weights in combine ---- */
+
+/* What a kernel of this variant has before its last rounding that multiplies each term first: by one
+ * operation with the addition, or by a product that is rounded to float32, then perhaps to `product`. */
+static double weighing_subject(const mp_case *c, mp_combine_variant variant, const mp_combine_terms *x,
+                               const int64_t *order, int64_t m, int64_t k, bool fused, mp_dtype product) {
+    float sum = 0;
+    for (int64_t i = 0; i < c->topk; i++) {
+        const int64_t slot = m * c->topk + order[i];
+        const float w = x->weights[slot], v = (float)mp_decode(c->dtype, x->cache3->data, slot * c->K + k);
+        sum = fused ? fmaf(w, v, sum) : sum + (float)mp_round_to(product, (double)(w * v));
+        if (variant == MP_COMBINE_ELEMENT_DTYPE) sum = (float)mp_round_to(c->dtype, (double)sum);
+    }
+    if (variant == MP_COMBINE_ROUND_THEN_SCALE) sum = (float)mp_round_to(c->dtype, (double)sum);
+    return (double)(sum * (float)c->rsf);
+}
+
+static bool weighed_inside(const mp_case *c, const mp_contract *contract, const mp_combine_terms *x,
+                           int64_t m, int64_t k, double got) {
+    const mp_sum sum = mp_combine_sum(x, m, k);
+    return fabs(got - mp_combine_value(c, contract->combine, sum)) <= mp_combine_bound(c, contract, sum);
+}
+
+static struct {
+    int64_t elements, narrow_products, narrow_weights; /* outside: of products, and weights, in dtype */
+} weighed;
+
+static void check_weights(const mp_case *given, const mp_tensor *cache3, rng *r) {
+    mp_case c = *given;
+    if (c.dtype == MP_FP64) return;
+    c.apply_router_weight_in_combine = true;
+    const int64_t slots = mp_case_slots(&c);
+    float *weights = malloc((size_t)slots * sizeof *weights),
+          *narrow = malloc((size_t)slots * sizeof *narrow);
+    assert_true(weights && narrow);
+    for (int64_t t = 0; t < slots; t++) {
+        weights[t] = 0.01f + (float)fabs(random_unit(r));
+        narrow[t] = (float)mp_round_to(c.dtype, (double)weights[t]);
+    }
+    const mp_combine_terms x = {.cache3 = cache3, .weights = weights},
+                           rounded = {.cache3 = cache3, .weights = narrow};
+    int64_t order[64];
+    for (int64_t j = 0; j < c.topk; j++) order[j] = j;
+    for (int64_t m = 0; m < c.M; m++)
+        for (int64_t k = 0; k < c.K; k++) {
+            __float128 exact = 0;
+            for (int64_t j = 0; j < c.topk; j++)
+                exact += (__float128)weights[m * c.topk + j] *
+                         (__float128)mp_decode(c.dtype, cache3->data, (m * c.topk + j) * c.K + k);
+            const mp_sum sum = mp_combine_sum(&x, m, k);
+            assert_true(fabs((double)((__float128)sum.value - exact)) <=
+                        mp_gamma((double)c.topk + 1, 0x1p-64) * (double)sum.mass);
+            random_order(r, order, c.topk);
+            for (int variant = 0; variant < 3; variant++)
+                for (int fused = 0; fused < 2; fused++)
+                    assert_true(weighed_inside(
+                        &c, &contracts[variant], &x, m, k,
+                        weighing_subject(&c, (mp_combine_variant)variant, &x, order, m, k, fused, MP_FP32)));
+            const double element =
+                weighing_subject(&c, MP_COMBINE_ELEMENT_DTYPE, &x, order, m, k, false, c.dtype);
+            assert_true(weighed_inside(&c, &contracts[MP_COMBINE_ELEMENT_DTYPE], &x, m, k, element));
+            if (c.dtype == MP_FP32) continue;
+            weighed.elements++;
+            weighed.narrow_products += !weighed_inside(
+                &c, &contracts[0], &x, m, k, weighing_subject(&c, 0, &x, order, m, k, false, c.dtype));
+            weighed.narrow_weights += !weighed_inside(
+                &c, &contracts[0], &x, m, k, weighing_subject(&c, 0, &rounded, order, m, k, false, MP_FP32));
+        }
+    free(narrow);
+    free(weights);
+}
+
+static void weighed_terms_keep_their_bound(void **unused) {
+    (void)unused;
+    memset(&weighed, 0, sizeof weighed);
+    for_every_combine(check_weights);
+    assert_true(weighed.narrow_products > weighed.elements / 2);
+    assert_true(weighed.narrow_weights > weighed.elements / 2);
+}
+
+/* One rounding more of each term, of the step or of dtype. */
+static void a_weight_adds_one_rounding_to_the_bound(void **unused) {
+    (void)unused;
+    for (size_t d = 0; d < COUNT(dtypes); d++)
+        for (int variant = 0; variant < 3; variant++) {
+            const mp_case c = combine_case(dtypes[d], 8, 1);
+            mp_case weighs = c;
+            weighs.apply_router_weight_in_combine = true;
+            const mp_sum sum = {.value = 1, .mass = 1, .terms = c.topk};
+            const double u = variant == MP_COMBINE_ELEMENT_DTYPE ? mp_unit_roundoff(c.dtype)
+                             : c.dtype == MP_FP64                ? 0x1p-53
+                                                                 : 0x1p-24,
+                         more = mp_combine_bound(&weighs, &contracts[variant], sum) -
+                                mp_combine_bound(&c, &contracts[variant], sum);
+            assert_true(more >= u * (1 - 0x1p-20) && more <= u * (1 + 20 * u) + 0x1p-60);
+        }
+}
+
+/* Their weights and rows are read by nobody. */
+static void filtered_slots_are_no_terms(void **unused) {
+    (void)unused;
+    mp_tensor cache3 = mp_tensor_shape(MP_FP32, 3, 1, 3, 1);
+    float values[] = {2, NAN, 5}, weights[] = {0.5f, NAN, 0.25f};
+    cache3.data = values;
+    const mp_sum sum = mp_combine_sum(
+        &(mp_combine_terms){.cache3 = &cache3, .weights = weights, .topk_ids = (int32_t[]){0, -1, 1}}, 0, 0);
+    assert_true(sum.value == 2.25L && sum.mass == 2.25L && sum.terms == 2 && sum.finite == 2.25L);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_stage_is_the_exact_sum_rounded_once),
@@ -431,6 +542,9 @@ int main(void) {
         cmocka_unit_test(the_shared_output_is_added),
         cmocka_unit_test(a_wrong_shared_output_is_outside),
         cmocka_unit_test(the_sum_may_overflow_before_the_shared_output),
+        cmocka_unit_test(weighed_terms_keep_their_bound),
+        cmocka_unit_test(a_weight_adds_one_rounding_to_the_bound),
+        cmocka_unit_test(filtered_slots_are_no_terms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@
 
 static const int architectures[] = {80, 90, 100};
 #define ARCHITECTURES 3
-#define MAX_JOBS 256
+#define MAX_JOBS 288
 
 typedef struct job {
     int architecture;
@@ -192,10 +192,12 @@ static void other_kernels_compile(void **state) {
         add(architecture, mp_kernel_align("align_count"), 0, false);
         for (mp_dtype dtype = MP_BF16; dtype <= MP_FP64; dtype++) {
             add(architecture, mp_kernel_tool("fill_elements", dtype), 0, false);
-            add(architecture, mp_kernel_combine(dtype, 8, 512, false), 0, false);
-            add(architecture, mp_kernel_combine(dtype, 8, 512, true), 0, false);
+            add(architecture, mp_kernel_combine(dtype, 8, 512, false, false), 0, false);
+            add(architecture, mp_kernel_combine(dtype, 8, 512, true, false), 0, false);
+            add(architecture, mp_kernel_combine(dtype, 8, 512, false, true), 0, false);
+            add(architecture, mp_kernel_combine(dtype, 8, 512, true, true), 0, false);
         }
-        add(architecture, mp_kernel_combine(MP_BF16, 1, 33, false), 0, false);
+        add(architecture, mp_kernel_combine(MP_BF16, 1, 33, false, false), 0, false);
         for (mp_activation act = 0; act < MP_ACTIVATION_COUNT; act++) {
             mp_case c = mp_case_default();
             c.act = act;
@@ -259,7 +261,7 @@ static void every_architecture_compiles(void **state) {
         add_gemm(others[a], (mp_tile){16, 64, 64, 1, 4, 2}, MP_BF16, 512, false, false);
         add_gemm(others[a], (mp_tile){16, 32, 32, 1, 4, 2}, MP_BF16, 99, true, false);
         add(others[a], mp_kernel_activation(&c), 0, false);
-        add(others[a], mp_kernel_combine(MP_BF16, 2, 512, false), 0, false);
+        add(others[a], mp_kernel_combine(MP_BF16, 2, 512, false, false), 0, false);
         add(others[a], mp_kernel_probe(&bf16, 2), 0, false);
         if (others[a] >= 89) add(others[a], mp_kernel_probe(&e4m3, 2), 0, false);
     }

@@ -12,8 +12,19 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static const char *const presets[] = {"float64",         "ieee-any-order", "sm_80",   "sm_89", "sm_90",
-                                      "sm_90-cuda-math", "sm_100-triton",  "weakest", "any"};
+static const char *const presets[] = {"float64",
+                                      "ieee-any-order",
+                                      "sm_80",
+                                      "sm_89",
+                                      "sm_90",
+                                      "sm_90-cuda-math",
+                                      "sm_100-triton",
+                                      "gfx908",
+                                      "gfx90a",
+                                      "gfx942",
+                                      "sm_100-block-scaled",
+                                      "weakest",
+                                      "any"};
 
 static void add_field(void *ctx, const char *name, const char *value) {
     mp_text_add(ctx, "%s=%s\n", name, value);

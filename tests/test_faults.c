@@ -262,6 +262,43 @@ static void stock_rows_see_faults_of_quantised_experts(void **state) {
     mp_matrix_free(&matrix);
 }
 
+/* Whether a case has what a fault of adapters takes, as the fault's own has it. */
+static bool may_show(const mp_case *c, const mp_case *own) {
+    return c->scope == own->scope && c->gated == own->gated && c->sentinel == own->sentinel &&
+           c->lora_ranks == own->lora_ranks && (c->lora_disabled > 0) == (own->lora_disabled > 0);
+}
+
+/* Each check of each fault of adapters fails in a row of lora.yaml that CI runs. */
+static void stock_rows_see_faults_of_adapters(void **state) {
+    (void)state;
+    mp_matrix matrix = {0}, own = {0};
+    mp_error err = {0};
+    int planted = 0;
+    if (mp_matrix_load(&matrix, MP_MATRIX_FOLDER "/lora.yaml", &err) != MP_OK) fail_msg("%s", err.text);
+    for (size_t i = 0; i < fault_count; i++) {
+        const fault *f = &faults[i];
+        if (strstr(f->case_text, "lora_adapters=") == NULL || f->stage == NO_STAGE) continue;
+        one_row(f, &own);
+        const mp_case *c = &own.rows[0].c;
+        for (int check = 0; check < MP_CHECK_COUNT; check++) {
+            int seen = 0;
+            if (!(f->checks & (1u << check))) continue;
+            for (size_t r = 0; r < matrix.count && (seen == 0 || getenv("MOEPARITY_TEST_ALL")); r++) {
+                mp_matrix_row row = matrix.rows[r];
+                row.pair_count = row.after_count = 0; /* of one run */
+                if (row.tier < MP_FULL && may_show(&row.c, c)) seen += row_sees(&row, f, (mp_check)check);
+            }
+            if (seen == 0)
+                fail_msg("%s: no row of lora.yaml fails %s", f->name, mp_check_name((mp_check)check));
+        }
+        planted++;
+        mp_matrix_free(&own);
+        own = (mp_matrix){0};
+    }
+    assert_true(planted >= 21);
+    mp_matrix_free(&matrix);
+}
+
 /* A check that no fault can fail would be a check nobody has seen fail. */
 static void every_check_and_stage_has_a_fault(void **state) {
     (void)state;
@@ -296,6 +333,7 @@ int main(void) {
         cmocka_unit_test(the_stock_golden_sees_codes_and_scales),
         cmocka_unit_test(stock_rows_see_what_lives_on_the_run_before),
         cmocka_unit_test(stock_rows_see_faults_of_quantised_experts),
+        cmocka_unit_test(stock_rows_see_faults_of_adapters),
         cmocka_unit_test(every_check_and_stage_has_a_fault),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

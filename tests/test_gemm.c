@@ -175,6 +175,79 @@ static void engines_compute_the_definition(void **unused) {
     }
 }
 
+/* What an engine makes of radii, for one element of each tile; the rest is the same loop. */
+typedef struct radii_check {
+    const problem *q;
+    const mp_gemm_radii *radii;
+    bool wrong;
+} radii_check;
+
+static bool close_to(double got, long double expected, int64_t K) {
+    return fabsl((long double)got - expected) <= 4 * (long double)mp_gamma((double)K, 0x1p-53) * expected;
+}
+
+static void check_radii(void *ctx, const mp_gemm_tile *tile) { /* on many threads */
+    radii_check *c = ctx;
+    const problem *q = c->q;
+    const int64_t K = q->w.dim[2];
+    const mp_tensor *const part[] = {c->radii->sure, c->radii->det, c->radii->random};
+    for (int64_t i = 0; i < tile->count; i++)
+        for (int64_t j = 0; j < tile->n; j++) {
+            long double sum[3] = {0, 0, 0};
+            for (int64_t k = 0; k < K; k++) {
+                const int64_t at = q->a_row[tile->slot[i]] * K + k;
+                const double w =
+                    mp_decode(q->w.dtype, q->w.data, (tile->expert * q->w.dim[1] + tile->n0 + j) * K + k);
+                for (int p = 0; p < 3 && part[p]; p++) {
+                    const long double term = (long double)((double *)part[p]->data)[at] * fabsl(w);
+                    sum[p] += p == 2 ? term * term : term;
+                }
+            }
+            const int64_t at = i * tile->n + j;
+            if (!close_to(tile->sure[at], sum[0], K) || (tile->det && !close_to(tile->det[at], sum[1], K)) ||
+                (tile->det && !close_to(tile->random[at], sum[2], K))) {
+#pragma omp atomic write
+                c->wrong = true;
+            }
+        }
+}
+
+/* sure and det in magnitudes, random in squares; and the values are those without them. */
+static void radii_are_summed_beside_the_values(void **unused) {
+    (void)unused;
+    mp_error err;
+    rng r = {5};
+    for (size_t s = 0; s < COUNT(shapes); s++) {
+        problem q;
+        problem_create(&q, &shapes[s], &r);
+        mp_tensor part[3];
+        for (int p = 0; p < 3; p++) {
+            part[p] = allocated_tensor(MP_FP64, q.a.dim[0], q.a.dim[1], 0);
+            for (int64_t i = 0; i < mp_tensor_count(&part[p]); i++)
+                ((double *)part[p].data)[i] = fabs(random_wide(&r, -30, 3));
+        }
+        const mp_gemm_radii all = {&part[0], &part[1], &part[2]}, sure = {.sure = &part[0]};
+        for (size_t e = 0; e < COUNT(engines); e++) {
+            mp_gemm_problem p = q.p;
+            const collected without = run_engine(engines[e], &p, true, NULL, p.slots);
+            const mp_gemm_radii *const asked[] = {&all, &sure};
+            for (int i = 0; i < 2; i++) {
+                radii_check c = {.q = &q, .radii = p.radii = asked[i]};
+                assert_int_equal(mp_gemm_float64(engines[e], &p, true, check_radii, &c, &err), MP_OK);
+                assert_false(c.wrong);
+                collected with = run_engine(engines[e], &p, true, NULL, p.slots);
+                for (int64_t k = 0; k < p.slots * with.N; k++)
+                    assert_true(!with.visits[k] ||
+                                (with.value[k] == without.value[k] && with.mass[k] == without.mass[k]));
+                collected_free(&with);
+            }
+            collected_free((collected *)&without);
+        }
+        for (int k = 0; k < 3; k++) mp_tensor_free(&part[k]);
+        problem_free(&q);
+    }
+}
+
 static void tasks_cover_every_slot_and_column_once(void **unused) {
     (void)unused;
     mp_error err;
@@ -361,6 +434,7 @@ static void the_stage_stores_each_slot_once_rounded(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(engines_compute_the_definition),
+        cmocka_unit_test(radii_are_summed_beside_the_values),
         cmocka_unit_test(tasks_cover_every_slot_and_column_once),
         cmocka_unit_test(engines_agree_on_every_ci_case),
         cmocka_unit_test(bias_comes_before_the_router_weight),

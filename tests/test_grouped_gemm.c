@@ -110,6 +110,10 @@ static void codes_have_their_kinds(void **state) {
     assert_non_null(strstr(found(&request, &h100).kernel.options, "-DALIGNED=1"));
     request.codes = (mp_gemm_codes){true, MP_E4M3, MP_I8, MP_FP32, MP_FP32, 0, 0, false};
     refused(&request, &h100, "no grouped GEMM of e4m3 and int8");
+    request.dtype = MP_FP32; /* fmaf multiplies numbers, and no codes */
+    request.codes = (mp_gemm_codes){true, MP_FP32, MP_I8, MP_FP32, MP_FP32, 0, 0, false};
+    refused(&request, &h100, "no grouped GEMM of fp32 and int8 for fp32");
+    request.dtype = MP_BF16;
     request.codes = rows[0].codes;
     refused(&request, &(mp_device_limits){.architecture = 80, .shared_bytes = 232448},
             "does not exist on sm_80");

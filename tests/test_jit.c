@@ -31,7 +31,7 @@ static void the_report_is_read(void **state) {
 static void an_unknown_architecture_is_unsupported(void **state) {
     (void)state;
     mp_error err = {0};
-    const mp_kernel kernel = mp_kernel_combine(MP_BF16, 2, 512, false);
+    const mp_kernel kernel = mp_kernel_combine(MP_BF16, 2, 512, false, false);
     assert_int_equal(mp_jit_compile(&kernel, 999, NULL, NULL, NULL, &err), MP_EUNSUPPORTED);
     assert_non_null(strstr(err.text, "does not know sm_999"));
 }
@@ -39,7 +39,7 @@ static void an_unknown_architecture_is_unsupported(void **state) {
 static void no_option_is_dropped(void **state) {
     (void)state;
     mp_error err = {0};
-    mp_kernel kernel = mp_kernel_combine(MP_BF16, 2, 512, false);
+    mp_kernel kernel = mp_kernel_combine(MP_BF16, 2, 512, false, false);
     while (strlen(kernel.options) + 4 < sizeof kernel.options) strcat(kernel.options, " -DA");
     assert_int_equal(mp_jit_compile(&kernel, 90, NULL, NULL, NULL, &err), MP_EINTERNAL);
     assert_non_null(strstr(err.text, "more than 32 options"));
@@ -48,7 +48,7 @@ static void no_option_is_dropped(void **state) {
 static void errors_name_the_line(void **state) {
     (void)state;
     mp_error err = {0};
-    mp_kernel kernel = mp_kernel_combine(MP_BF16, 2, 512, false);
+    mp_kernel kernel = mp_kernel_combine(MP_BF16, 2, 512, false, false);
     strcat(kernel.options, " -DTOPK=nonsense");
     assert_int_equal(mp_jit_compile(&kernel, 90, NULL, NULL, NULL, &err), MP_EDEVICE);
     assert_non_null(strstr(err.text, "error"));
@@ -63,7 +63,7 @@ static void cache_survives_damage(void **state) {
     char command[256];
     void *first = NULL, *second = NULL, *third = NULL;
     size_t first_bytes = 0, second_bytes = 0, third_bytes = 0;
-    const mp_kernel kernel = mp_kernel_combine(MP_BF16, 2, 512, false);
+    const mp_kernel kernel = mp_kernel_combine(MP_BF16, 2, 512, false, false);
     assert_int_equal(mp_jit_cubin(&kernel, 90, &first, &first_bytes, NULL), MP_OK);
     assert_true(first_bytes > 0);
     assert_int_equal(mp_jit_cubin(&kernel, 90, &second, &second_bytes, NULL), MP_OK);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LoRA on experts: the truth against plain loops, the families of adapters, and subjects that do not show
  * everything or have another arithmetic. */
+#include "cases/fill.h"
 #include "cases/lora.h"
 #include "moeparity/preset.h"
 #include "moeparity/run_case.h"
+#include "ref/bounds.h"
 #include "ref/contract_words.h"
 #include "ref/pipeline.h"
 #include "ref/predict/predict.h"
@@ -353,6 +355,49 @@ static void published_variants_have_presets(void **state) {
     assert_int_equal(mp_contract_preset("sm_90-lora-none", &c, &plain, NULL), MP_EINPUT);
 }
 
+/* Sums of small batches, in blocks of k as Triton makes them: lanes that are added pairwise in each block, or
+ * once behind all. Both are within the bound of blocks, which is far below that of any order. */
+static void small_batches_are_bounded_by_their_blocks(void **state) {
+    (void)state;
+    enum { K = 7168, BLOCK = 128 };
+    static float product[K];
+    const mp_case c = parsed("M=1 K=7168 lora_adapters=2 tile=16x32x128x1x4x3");
+    mp_contract blocks, any;
+    assert_int_equal(mp_contract_preset("sm_90-lora-small-batch", &c, &blocks, NULL), MP_OK);
+    any = blocks;
+    any.shrink.promotion = 0;
+    const mp_sum_bound sharp = mp_gemm_bound(&blocks.shrink, MP_BF16, K, 1),
+                       blunt = mp_gemm_bound(&any.shrink, MP_BF16, K, 1);
+    assert_int_equal(blocks.shrink.promotion, BLOCK);
+    assert_true(sharp.rel < 1.001 * (BLOCK + K / BLOCK) * 0x1p-24 && sharp.rel * 38 < blunt.rel);
+    for (uint64_t trial = 0; trial < 200; trial++) {
+        float lane[BLOCK] = {0}, chain = 0;
+        double exact = 0, mass = 0;
+        for (int k = 0; k < K; k++) {
+            product[k] = (float)(mp_bits(trial, (uint64_t)k) >> 40) * (trial % 2 && k % 3 ? -1.0f : 1.0f);
+            exact += (double)product[k];
+            mass += fabs((double)product[k]);
+        }
+        for (int k = 0; k < K; k += BLOCK) {
+            float sum[BLOCK];
+            for (int i = 0; i < BLOCK; i++) sum[i] = product[k + i], lane[i] += product[k + i];
+            for (int half = BLOCK / 2; half > 0; half /= 2)
+                for (int i = 0; i < half; i++) sum[i] += sum[i + half];
+            chain += sum[0];
+        }
+        for (int half = BLOCK / 2; half > 0; half /= 2)
+            for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+        assert_true(fabs((double)chain - exact) <= sharp.rel * mass + sharp.abs);
+        assert_true(fabs((double)lane[0] - exact) <= sharp.rel * mass + sharp.abs);
+    }
+    /* ones behind 2^24, one after the other: within the bound of any order alone */
+    float ascending = 0x1p24f;
+    double exact = 0x1p24;
+    for (int k = 1; k < K; k++) ascending += 1, exact += 1;
+    assert_true(fabs((double)ascending - exact) > sharp.rel * exact &&
+                fabs((double)ascending - exact) <= blunt.rel * exact);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_truth_is_the_definition),
@@ -360,6 +405,7 @@ int main(void) {
         cmocka_unit_test(a_right_subject_passes_whatever_it_exposes),
         cmocka_unit_test(other_arithmetic_is_told_apart),
         cmocka_unit_test(published_variants_have_presets),
+        cmocka_unit_test(small_batches_are_bounded_by_their_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

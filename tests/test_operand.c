@@ -148,10 +148,6 @@ static void numbers_are_rounded_twice(void **state) {
     o.rounded = MP_FP16;
     mp_operand_decode(&o, 0, 0, 1, &v);
     assert_true(v == 1 + 0x1p-8);
-    o.rounds = false; /* the squares of the numbers, for sums of squares of radii */
-    o.squared = true;
-    mp_operand_decode(&o, 0, 0, 1, &v);
-    assert_true(v == (1 + 0x1p-8 + 0x1p-30) * (1 + 0x1p-8 + 0x1p-30));
 }
 
 /* Without a scale the numbers are the codes. */

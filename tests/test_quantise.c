@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What holds of every quantiser, and this project's own ones against their float32 formulas. */
 #include "quantise_support.h"
+#include "ref/predict/quantise.h"
 #include "ref/predict/quantise_f32.h"
 
 typedef struct made {
@@ -34,40 +35,18 @@ static uint32_t bits_of(float value) {
     return bits;
 }
 
-static void own_codes_f32(const mp_quantisation *q, const float *x, double *scale, uint8_t *codes) {
-    float amax = 0;
-    for (int i = 0; i < UNIT; i++) amax = mp_quant_amax_f32(amax, x[i]);
-    unsigned byte = 0;
-    float s = q->given, factor = 0;
-    switch (q->quantiser) {
-    case MP_QUANT_FP8: s = mp_quant_scale_f32(amax, 448); break;
-    case MP_QUANT_INT8: s = mp_quant_scale_f32(amax, 127); break;
-    case MP_QUANT_FP8_UE8M0: byte = mp_quant_ue8m0_f32(mp_quant_scale_f32(amax, 448)); break;
-    case MP_QUANT_MXFP8: byte = mp_quant_ue8m0_f32(amax / 448.0f); break;
-    case MP_QUANT_MXFP4: byte = mp_quant_ue8m0_f32(amax / 6.0f); break;
-    case MP_QUANT_NVFP4: s = mp_quant_e4m3_value_f32(mp_quant_nvfp4_scale_f32(amax, q->given)); break;
-    default: break;
-    }
-    const bool power = mp_quantiser_scale(q->quantiser) == MP_UE8M0;
-    factor = mp_quant_factor_f32(byte);
-    *scale = power ? mp_decode_code(MP_UE8M0, byte) : (double)s;
-    for (int i = 0; i < UNIT; i++) {
-        const float v = power ? x[i] * factor : x[i] / s;
-        codes[i] = (uint8_t)(q->quantiser == MP_QUANT_NVFP4   ? mp_quant_nvfp4_code_f32(x[i], s, q->given)
-                             : q->quantiser == MP_QUANT_INT8  ? mp_quant_int8_f32(v)
-                             : q->quantiser == MP_QUANT_MXFP4 ? mp_quant_e2m1_f32(v)
-                                                              : mp_quant_e4m3_f32(v));
-    }
-}
-
 static void check_own(mp_quantiser which, mp_dtype dtype, const float *x) {
     const mp_quantisation q = quantisation_for(which, dtype, x, UNIT);
     const made m = quantised(q, x, false);
-    double scale;
+    const mp_quant_device none = {0};
+    const mp_quant_prediction predicted = mp_predict_scale(&q, &none, &m.unit);
     uint8_t codes[UNIT];
-    own_codes_f32(&q, x, &scale, codes);
+    float amax = 0;
+    for (int i = 0; i < UNIT; i++) amax = mp_quant_amax_f32(amax, x[i]);
+    assert_true(amax == m.unit.amax);
+    mp_predict_codes(&q, &none, &predicted, x, UNIT, codes);
     assert_true(m.scales.low == m.scales.high || (isnan(m.scales.low) && isnan(m.scales.high)));
-    assert_true(scale == m.scale || (isnan(scale) && isnan(m.scale)));
+    assert_true(predicted.scale == m.scale || (isnan(predicted.scale) && isnan(m.scale)));
     assert_memory_equal(m.low, m.high, UNIT);
     assert_memory_equal(codes, m.low, UNIT);
 }
@@ -82,7 +61,7 @@ static void own_quantisers_have_the_bits_of_their_float32(void **state) {
         if (round % 50 == 0) memset(x, 0, sizeof x);
         if (round % 31 == 0) x[below(UNIT)] = NAN;
         if (round % 37 == 0) x[below(UNIT)] = below(2) ? INFINITY : -INFINITY;
-        for (int q = MP_QUANT_FP8; q <= MP_QUANT_NVFP4; q++) check_own((mp_quantiser)q, dtype, x);
+        for (mp_quantiser q = 0; mp_quantiser_is_own(q); q++) check_own(q, dtype, x);
     }
 }
 
@@ -256,7 +235,16 @@ static void one_nan_does_what_is_told(void **state) {
             const bool spreads = rows[i].which == MP_QUANT_SGL_MXFP4 ||
                                  rows[i].which == MP_QUANT_VLLM_MXFP8 || rows[i].which == MP_QUANT_VLLM_NVFP4;
             assert_int_equal(mp_decode_code(codes, m.low[0]) < 0, spreads);
+            assert_int_equal(mp_quant_is_open(&m.q, &m.unit), spreads);
+            assert_int_equal(mp_quant_code_is_open(codes, m.low[7], m.high[7]), code == -1);
+            if (codes == MP_E4M3)
+                assert_int_equal(mp_quant_code_fits(codes, 0x7F, m.low[7], m.high[7]),
+                                 code == -1 || code == 0x7F);
+            float without[UNIT] = {1, -0.5f}; /* the scale is that of the other values */
+            const mp_quant_unit others = unit_of(without, UNIT);
+            const mp_quant_range scales = mp_quant_scales(&m.q, &others);
             if (spreads) assert_true(m.scales.low < m.scales.high);
+            if (!spreads) assert_true(m.scales.low == scales.low && m.scales.high == scales.high);
         }
     }
 }
@@ -323,7 +311,8 @@ static void a_code_fits_a_range(void **state) {
     assert_true(mp_quant_code_fits(MP_E4M3, 0x38, 0x38, 0x38));
     assert_false(mp_quant_code_fits(MP_E4M3, 0x80, 0x00, 0x00)); /* one formula, one zero */
     assert_true(mp_quant_code_fits(MP_E4M3, 0x7F, 0x7F, 0x7F));
-    assert_false(mp_quant_code_fits(MP_E4M3, 0x7F, 0xFE, 0x7E)); /* any number, and no NaN */
+    assert_true(mp_quant_code_fits(MP_E4M3, 0x7F, 0xFE, 0x7E));  /* nothing is known */
+    assert_false(mp_quant_code_fits(MP_E4M3, 0x7F, 0xFE, 0x7D)); /* some number, and no NaN */
     assert_true(mp_quant_code_fits(MP_E4M3, 0xB9, 0xBA, 0xB8) &&
                 mp_quant_code_fits(MP_E4M3, 0xB8, 0xBA, 0xB8));
     assert_false(mp_quant_code_fits(MP_E4M3, 0xBB, 0xBA, 0xB8) ||

@@ -83,6 +83,7 @@ static void fill(mp_verdict *v) {
         p->first[0] = (char)('A' + i);
     }
     v->seconds = 0.1;
+    for (int i = 0; i < MP_PHASE_COUNT; i++) v->phase_seconds[i] = next_figure();
     v->peak_bytes = (int64_t)1 << 40;
     v->repro = "moeparity run --case 'M=32 topk=2 act=silu'";
     v->begins = "begins in gate_up: expert 3 only, 7 of its 7 rows, columns 64..127";
@@ -181,10 +182,10 @@ static void incomplete_json_is_refused(void **state) {
     fill(&filled);
     json_t *json = mp_verdict_to_json(&filled);
     mp_verdict_free(&filled);
-    /* 22 keys at the top; the stages and end_to_end with 25; names of stages; the checks with 3 and their
-     * names; a pair with 8: each tried twice */
-    assert_int_equal(refuse_each(json, json),
-                     2 * (22 + (MP_STAGE_COUNT + 1) * 25 + MP_STAGE_COUNT + MP_CHECK_COUNT * (3 + 1) + 8));
+    /* 23 keys at the top, and the phases; the stages and end_to_end with 25; names of stages; the checks with
+     * 3 and their names; a pair with 8: each tried twice */
+    assert_int_equal(refuse_each(json, json), 2 * (23 + MP_PHASE_COUNT + (MP_STAGE_COUNT + 1) * 25 +
+                                                   MP_STAGE_COUNT + MP_CHECK_COUNT * (3 + 1) + 8));
     assert_int_equal(mp_verdict_from_json(json, &v, &err), MP_OK); /* it was put together again */
     mp_verdict_free(&v);
     json_object_set_new(json, "outcome", json_string("GOOD"));

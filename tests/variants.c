@@ -312,13 +312,14 @@ static void split_k_loses_a_part(const faulty_run *run) {
 
 /* ---- combine ---- */
 
-/* Every addition rounds to dtype. */
+/* Every addition rounds to dtype, and every product with a router weight. */
 static double sum_in_dtype_of(const faulty_run *run, int64_t m, int64_t k, int64_t terms) {
     const mp_tensor *t = &run->trace->t[MP_CACHE3];
     double sum = 0;
-    for (int64_t j = 0; j < terms; j++)
-        sum =
-            mp_round_to(t->dtype, sum + mp_decode(t->dtype, t->data, (m * run->c->topk + j) * run->c->K + k));
+    for (int64_t slot = m * run->c->topk; slot < m * run->c->topk + terms; slot++) {
+        const double w = (double)combine_weight(run, slot);
+        sum = mp_round_to(t->dtype, sum + mp_round_to(t->dtype, w * cache3_value(run, slot, k)));
+    }
     return sum;
 }
 
@@ -342,7 +343,8 @@ static void summed_without_the_last(const faulty_run *run) {
 
 static float scaled_sum(const faulty_run *run, int64_t m, int64_t k) {
     float sum = 0;
-    for (int64_t j = 0; j < run->c->topk; j++) sum += (float)cache3_value(run, m * run->c->topk + j, k);
+    for (int64_t slot = m * run->c->topk; slot < (m + 1) * run->c->topk; slot++)
+        sum += combine_weight(run, slot) * (float)cache3_value(run, slot, k);
     return sum * (float)run->c->rsf;
 }
 static float behind_a_store(const faulty_run *run, int64_t m, int64_t k) {
@@ -356,6 +358,22 @@ static void shared_behind_a_store(const faulty_run *run) {
 }
 static void shared_twice(const faulty_run *run) {
     store_combine(run, twice);
+}
+/* A router weight's product, and its addition: two roundings, or one. */
+static float weighed_apart(const faulty_run *run, int64_t m, int64_t k) {
+    return scaled_sum(run, m, k) + (float)shared_value(run, m, k);
+}
+static float weighed_by_fma(const faulty_run *run, int64_t m, int64_t k) {
+    float sum = 0;
+    for (int64_t slot = m * run->c->topk; slot < (m + 1) * run->c->topk; slot++)
+        sum = fmaf(combine_weight(run, slot), (float)cache3_value(run, slot, k), sum);
+    return sum * (float)run->c->rsf + (float)shared_value(run, m, k);
+}
+static void weighs_apart(const faulty_run *run) {
+    store_combine(run, weighed_apart);
+}
+static void weighs_by_fma(const faulty_run *run) {
+    store_combine(run, weighed_by_fma);
 }
 /* Every term, every addition, and the shared output's. */
 static void finalized_in_dtype(const faulty_run *run) {
@@ -416,6 +434,7 @@ static void all_at_once_but_the_last_slot(const faulty_run *run) {
     summed_without_the_last(run);
 }
 
+#define WEIGHS "M=33 topk=5 K=96 N=64 dtype=fp32 act=silu apply_router_weight_in_combine=1"
 #define OVERFLOWS "M=33 topk=4 K=96 N=64 dtype=fp16 act=silu rsf=40000"
 #define UNSTORED "act.input=float32 gate_up.bits=required act.bits=required"
 #define BY_EXP2 "act.function=library act.ulps=2"
@@ -547,6 +566,21 @@ const variant variants[] = {
      .case_text = "M=33 topk=4 K=96 N=64 act=silu rsf=2.5 shared=add",
      .wrong_contract = "combine.shared=one-rounding",
      .checks = CHECK(BOUND),
+     .stage = MP_COMBINE},
+    {.name = "router weights by fma",
+     .contract = "combine.fma=1 combine.bits=required",
+     .unfused = true,
+     .wrong = weighs_apart,
+     .case_text = WEIGHS,
+     .checks = CHECK(BITS),
+     .stage = MP_COMBINE},
+    {.name = "router weights by fma, untold",
+     .contract = "combine.fma=1 combine.bits=required",
+     .unfused = true,
+     .wrong = weighs_by_fma,
+     .case_text = WEIGHS,
+     .wrong_contract = "combine.fma=0 combine.bits=required",
+     .checks = CHECK(BITS),
      .stage = MP_COMBINE},
     {.name = "finalized in the element type",
      .contract = "combine.variant=element-dtype combine.shared=rounded",

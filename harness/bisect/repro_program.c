@@ -53,9 +53,7 @@ static void add_act(const mp_case *c, mp_text *text) {
 static void add_gemm(const mp_case *c, mp_stage stage, mp_text *text) {
     const bool up = stage == MP_GATE_UP;
     const char *w = up ? "w1" : "w2", *b = up ? "b1" : "b2", *made = up ? "cache1" : "cache3";
-    const bool weighted = up ? c->apply_router_weight_on_input
-                             : !c->apply_router_weight_on_input &&
-                                   (c->mode != MP_MODE_NO_COMBINE || c->no_combine_keep_router_weight);
+    const bool weighted = mp_stage_weighs(c, stage);
     mp_text_add(text, "%s = np.zeros((len(ids), number(\"%s\").shape[1]))\n", made, w);
     mp_text_add(text, "for slot, e in enumerate(ids):\n");
     mp_text_add(text, "    if e >= 0: %s[slot] = number(\"%s\")[e] @ %s", made, w,
@@ -67,6 +65,10 @@ static void add_gemm(const mp_case *c, mp_stage stage, mp_text *text) {
 }
 
 static void add_combine(const mp_case *c, mp_text *text) {
+    if (mp_stage_weighs(c, MP_COMBINE)) {
+        mp_text_add(text, "cache3 = cache3 * number(\"topk_weights\").reshape(-1, 1)\n");
+        mp_text_add(text, "if ids is not None: cache3[ids < 0] = 0\n");
+    }
     mp_text_add(text, "out = %.17g * cache3.reshape(-1, TOPK, cache3.shape[-1]).sum(axis=1)",
                 (double)(float)c->rsf);
     if (c->shared == MP_SHARED_ADD) mp_text_add(text, " + number(\"shared_output\")");

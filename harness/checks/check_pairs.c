@@ -23,8 +23,8 @@ static mp_pair_figures *new_pair(mp_verdict *v, const char *text, bool required)
     return f;
 }
 
-/* The inputs of a variant: the case's own, of a smaller batch the first tokens of them, with other
- * adapters its own. */
+/* The inputs of a variant: the case's own, of a smaller batch the first tokens of them, with gate and up in
+ * another order the same rows elsewhere, with other adapters its own. */
 static mp_status inputs_of(const mp_session *s, const mp_case *variant, mp_inputs *first,
                            const mp_inputs **in, mp_error *err) {
     *in = s->in;
@@ -32,6 +32,10 @@ static mp_status inputs_of(const mp_session *s, const mp_case *variant, mp_input
         const mp_status status = mp_inputs_create(variant, first, err);
         *in = first;
         return status == MP_OK ? mp_inputs_edit(variant, s->options->settings.edit, first, err) : status;
+    }
+    if (variant->interleaved != s->row->c.interleaved) {
+        *in = first;
+        return mp_inputs_reorder_gate(&s->row->c, s->in, variant, first, err);
     }
     if (variant->M == s->row->c.M) return MP_OK;
     *in = first;

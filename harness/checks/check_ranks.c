@@ -17,8 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SLAB_BYTES = 128 << 20 };
-
 /* What the parts add up to, [rows, width]. */
 typedef struct sums {
     int64_t rows, width;
@@ -148,9 +146,7 @@ static void measure_row(const sums *sum, int64_t row, const double *expected, do
 static mp_status measure(const mp_session *s, const sums *sum, double own, found *f, mp_error *err) {
     const mp_case *c = &s->row->c;
     const int64_t rows_of_token = c->M > 0 ? sum->rows / c->M : 0,
-                  per_token = c->topk * (mp_case_w1_rows(c) + c->N + 2 * c->K) * (int64_t)sizeof(double);
-    int64_t slab = SLAB_BYTES / per_token;
-    slab = slab < 1 ? 1 : slab > c->M ? c->M : slab;
+                  slab = mp_slab_tokens(c, mp_case_w1_rows(c) + c->N + 2 * c->K);
     mp_tensor exact = mp_case_shape(c, MP_OUT, 16);
     exact.dtype = MP_FP64;
     exact.dim[0] = slab;

@@ -5,6 +5,7 @@
 #include "harness/checks/session.h"
 
 #include "harness/answers.h"
+#include "harness/phases.h"
 #include "harness/progress.h"
 #include "harness/subjects/buffers.h"
 
@@ -16,16 +17,20 @@ static mp_status run_in(mp_session *s, mp_buffers *buffers, const char *what, co
     mp_subject *subject = s->options->subject;
     mp_surroundings_report report = {0};
     mp_progress("", what);
+    const mp_phase before = mp_phase_enter(MP_PHASE_UPLOAD);
     mp_status status = mp_buffers_load(buffers, c, offer, in, err);
     if (status == MP_OK) {
         const mp_execution execution = mp_buffers_execution(buffers);
+        mp_phase_enter(MP_PHASE_RUN);
         status = subject->run(subject, &execution, err);
     }
+    mp_phase_enter(MP_PHASE_LOOK);
     if (status == MP_OK) status = mp_buffers_look(buffers, &report, err);
     if (report.guard[0]) mp_check_fail(s->v, MP_CHECK_GUARD, "%s: %s", what, report.guard);
     if (report.input[0]) mp_check_fail(s->v, MP_CHECK_INPUT, "%s: %s", what, report.input);
     if (status == MP_OK && !report.input[0] && mp_inputs_digest(s->in) != s->digest)
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s: the inputs changed", what);
+    mp_phase_enter(before);
     return status;
 }
 

@@ -4,6 +4,7 @@
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
 #include "cases/slots.h"
+#include "harness/phases.h"
 #include "harness/verdict_make.h"
 
 #include <inttypes.h>
@@ -145,9 +146,20 @@ static bool rows_known(const mp_side *side) {
     return side->c->layout == MP_ROUTE || (t[MP_SORTED_TOKEN_IDS].data && experts);
 }
 
+/* Whether both sides have the same numbers in the tensor: not lists of adapters that are numbered otherwise,
+ * gate and up in another order, rows of which one side's are weighed. */
+static bool is_comparable(const mp_case *a, const mp_case *b, mp_tensor_id id) {
+    if (MP_LORA_ALIGN_TENSORS & MP_IN_SET(id)) return mp_lora_same_fields(a, b);
+    if (id == MP_CACHE1 || id == MP_CACHE1_HOOKED) return a->interleaved == b->interleaved;
+    if (id == MP_CACHE3 || id == MP_CACHE3_HOOKED)
+        return a->apply_router_weight_in_combine == b->apply_router_weight_in_combine;
+    return true;
+}
+
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
                      mp_comparison *found, mp_error *err) {
     mp_status status = MP_EMEMORY;
+    const mp_phase before = mp_phase_enter(MP_PHASE_COMPARE);
     int64_t *row_a = slot_rows(a, err), *row_b = row_a ? slot_rows(b, err) : NULL;
     *found = (mp_comparison){.differs = found->differs, .stages = found->stages};
     if (!row_a || !row_b) goto out;
@@ -157,7 +169,7 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
         const mp_tensor *ta = &a->trace->t[id], *tb = &b->trace->t[id];
         const mp_rows rows = mp_tensors[id].rows;
         if (!ta->data || !tb->data) continue;
-        if (MP_LORA_ALIGN_TENSORS & MP_IN_SET(id) && !mp_lora_same_fields(a->c, b->c)) continue;
+        if (!is_comparable(a->c, b->c, (mp_tensor_id)id)) continue;
         if ((rows == MP_ROWS_CHUNK && align) || rows == MP_ROWS_TOKEN ||
             (rows == MP_ROWS_CACHE && rows_known(a) && rows_known(b)))
             status = compare_tensor(&k, (mp_tensor_id)id, found, err);
@@ -166,6 +178,7 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
 out:
     free(row_b);
     free(row_a);
+    mp_phase_enter(before);
     return status;
 }
 

@@ -4,6 +4,7 @@
 #include "cases/case_tools.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
+#include "harness/phases.h"
 #include "harness/progress.h"
 #include "harness/subjects/surroundings.h"
 #include "ref/contract_words.h"
@@ -50,7 +51,9 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
     mp_progress("", what[0] ? what : "run");
     mp_status status = mp_session_offer(s, subject, c, &offer, err);
     if (status != MP_OK) return status;
+    const mp_phase before = mp_phase_enter(MP_PHASE_DIGEST);
     const uint64_t digest = digest_of_others(s, in);
+    mp_phase_enter(before);
     status = mp_run_surrounded(subject, c, offer, in, poison, trace, &report, err);
     if (status == MP_EUNSUPPORTED && offer->config.tile_named) s->tile_refused = true;
     if (status != MP_OK) return status;
@@ -58,9 +61,12 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
         mp_check_fail(s->v, MP_CHECK_GUARD, "%s%s%s", what, colon, report.guard);
     else
         mp_check_pass(s->v, MP_CHECK_GUARD);
+    mp_phase_enter(MP_PHASE_DIGEST);
+    const bool changed = digest_of_others(s, in) != digest || mp_inputs_digest(s->in) != s->digest;
+    mp_phase_enter(MP_PHASE_LOOK);
     if (report.input[0])
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s%s", what, colon, report.input);
-    else if (digest_of_others(s, in) != digest || mp_inputs_digest(s->in) != s->digest)
+    else if (changed)
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s%sthe inputs changed", what, colon);
     else
         mp_check_pass(s->v, MP_CHECK_INPUT);
@@ -68,6 +74,7 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
         mp_check_pass(s->v, MP_CHECK_POISON);
     else
         mp_check_fail(s->v, MP_CHECK_POISON, "%s%s%s", what, colon, text);
+    mp_phase_enter(before);
     if (!what[0]) return MP_OK; /* the first run is judged as a whole */
     const mp_other_run run = {c, offer, in, trace, poison};
     return mp_session_judge(s, &run, MP_JUDGE_ALIGN, MP_CHECK_COUNT, what, NULL, err);

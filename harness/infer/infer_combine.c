@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* combine: the order of the sum over topk, what is rounded and where routed_scaling_factor multiplies, how it
- * is stored. Slots whose id is -1 are left out. */
+ * is stored; where it applies the router weights, whether a product is rounded before it is added. Slots
+ * whose id is -1 are left out. */
 #include "harness/infer/infer_stage.h"
 #include "ref/combine.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,13 +14,14 @@ typedef enum order { ASCENDING, DESCENDING, PAIRWISE, HALVES } order;
 static const struct {
     const char *name, *keys;
     order order;
-    bool float64;
+    bool float64, fma; /* fma: with router weights alone, which are not multiplied before */
 } orders[] = {
-    {"ascending", "", ASCENDING, false},
-    {"descending", NULL, DESCENDING, false},
-    {"pairwise, neighbours first", NULL, PAIRWISE, false},
-    {"pairwise, j and j + half first", NULL, HALVES, false},
-    {"ascending, in float64", "float64_steps=1", ASCENDING, true},
+    {"ascending", "", ASCENDING, false, false},
+    {"descending", NULL, DESCENDING, false, false},
+    {"pairwise, neighbours first", NULL, PAIRWISE, false, false},
+    {"pairwise, j and j + half first", NULL, HALVES, false, false},
+    {"ascending, in float64", "float64_steps=1", ASCENDING, true, false},
+    {"ascending, weights by fma", "combine.fma=1", ASCENDING, false, true},
 };
 enum { ORDERS = sizeof orders / sizeof *orders };
 
@@ -57,16 +60,42 @@ static double sum_of(order how, int variant, bool float64, mp_dtype dtype, doubl
     return sum;
 }
 
-/* One element before its store. */
-static double combine(const mp_case *c, mp_dtype dtype, int o, int variant, double *term, int64_t n) {
+/* The terms times the router weights. */
+static void weigh(int variant, bool float64, mp_dtype dtype, const float *weight, double *term, int64_t n) {
+    for (int64_t j = 0; j < n; j++) {
+        term[j] = narrow(float64, term[j] * (double)weight[j]);
+        if (variant == MP_COMBINE_ELEMENT_DTYPE) term[j] = mp_round_to(dtype, term[j]);
+    }
+}
+
+/* Ascending, each product and its addition one operation. */
+static double sum_by_fma(mp_dtype dtype, const float *weight, const double *term, int64_t n) {
+    double sum = 0;
+    for (int64_t j = 0; j < n; j++)
+        sum = dtype == MP_FP64 ? fma((double)weight[j], term[j], sum)
+                               : (double)fmaf(weight[j], (float)term[j], (float)sum);
+    return sum;
+}
+
+/* One element before its store. weight: of the terms, or NULL. */
+static double combine(const mp_case *c, mp_dtype dtype, int o, int variant, const float *weight, double *term,
+                      int64_t n) {
     const bool float64 = orders[o].float64 || dtype == MP_FP64;
     const double rsf = mp_combine_rsf(c);
+    if (weight && !orders[o].fma) weigh(variant, float64, dtype, weight, term, n);
     if (variant == SCALED_TERMS)
         for (int64_t j = 0; j < n; j++) term[j] = narrow(float64, term[j] * rsf);
-    const double sum = sum_of(orders[o].order, variant, float64, dtype, term, n);
+    const double sum = orders[o].fma ? sum_by_fma(dtype, weight, term, n)
+                                     : sum_of(orders[o].order, variant, float64, dtype, term, n);
     if (variant == SCALED_TERMS || variant == UNSCALED) return sum;
     if (variant == MP_COMBINE_ROUND_THEN_SCALE) return narrow(float64, mp_round_to(dtype, sum) * rsf);
     return narrow(float64, sum * rsf);
+}
+
+/* A fused product is of router weights, and is neither scaled nor rounded to dtype before it is added. */
+static bool may_be(const mp_case *c, int o, int variant) {
+    return !orders[o].fma ||
+           (mp_stage_weighs(c, MP_COMBINE) && variant != SCALED_TERMS && variant != MP_COMBINE_ELEMENT_DTYPE);
 }
 
 static void set_variant(const mp_infer_run *r, int question, int variant, int *value) {
@@ -87,9 +116,12 @@ static bool compare(const mp_infer_run *r, int o, int variant, mp_tally_rows tal
     const mp_case *c = r->c;
     const mp_tensor *cache3 = mp_as_read(r->t, MP_CACHE3), *out = &r->t[MP_OUT];
     const int32_t *ids = r->t[MP_TOPK_IDS].data;
+    const float *weights = mp_stage_weighs(c, MP_COMBINE) ? r->t[MP_TOPK_WEIGHTS].data : NULL;
     const int64_t K = c->K, topk = c->topk;
     double *rows = malloc(((size_t)(topk * K) + 2 * (size_t)K + (size_t)topk) * sizeof *rows);
-    if (!rows) return false;
+    float *weight = malloc((size_t)topk * sizeof *weight);
+    const bool complete = rows && weight;
+    if (!complete) goto out;
     double *result = rows + topk * K, *codes = result + K, *term = codes + K;
     for (int64_t m = 0; m < c->M; m++) {
         bool enough = true;
@@ -97,11 +129,13 @@ static bool compare(const mp_infer_run *r, int o, int variant, mp_tally_rows tal
         if (enough) break;
         int64_t n = 0;
         for (int64_t j = 0; j < topk; j++)
-            if (ids[m * topk + j] >= 0)
+            if (ids[m * topk + j] >= 0) {
+                if (weights) weight[n] = weights[m * topk + j];
                 mp_decode_row(cache3->dtype, cache3->data, (m * topk + j) * K, K, rows + n++ * K);
+            }
         for (int64_t k = 0; k < K; k++) {
             for (int64_t j = 0; j < n; j++) term[j] = rows[j * K + k];
-            result[k] = combine(c, out->dtype, o, variant, term, n);
+            result[k] = combine(c, out->dtype, o, variant, weights ? weight : NULL, term, n);
         }
         for (int s = 0; s < MP_STORE_COUNT; s++) {
             if (mp_tally_is_enough(&tally[s])) continue;
@@ -109,8 +143,10 @@ static bool compare(const mp_infer_run *r, int o, int variant, mp_tally_rows tal
             mp_tally_row(&tally[s], m, out, m, codes);
         }
     }
+out:
+    free(weight);
     free(rows);
-    return true;
+    return complete;
 }
 
 mp_status mp_infer_combine(const mp_infer_run *r, mp_error *err) {
@@ -120,7 +156,7 @@ mp_status mp_infer_combine(const mp_infer_run *r, mp_error *err) {
     bool failed = question < 0;
 #pragma omp parallel for schedule(dynamic, 1)
     for (int i = 0; i < ORDERS * VARIANTS; i++)
-        if (!compare(r, i / VARIANTS, i % VARIANTS, tally[i])) {
+        if (may_be(r->c, i / VARIANTS, i % VARIANTS) && !compare(r, i / VARIANTS, i % VARIANTS, tally[i])) {
 #pragma omp atomic write
             failed = true;
         }
@@ -133,6 +169,7 @@ mp_status mp_infer_combine(const mp_infer_run *r, mp_error *err) {
                        narrows = orders[o].float64 && dtype != MP_FP64;
             if (mp_store_is_exact(dtype) && (rounds || (s != MP_STORE_NEAREST && !narrows))) continue;
             if (orders[o].float64 && dtype == MP_FP64) continue; /* as the first one */
+            if (!may_be(r->c, o, variant)) continue;
             int value[MP_EVIDENCE_AXES];
             value[0] =
                 mp_evidence_value_of(r->evidence, question, 0,

@@ -17,23 +17,19 @@
  * never all have their worst sign: max_ratio of a right subject is far below 1, a hundredth is usual. */
 #include "harness/judge/judge.h"
 #include "harness/judge/span.h"
+#include "harness/phases.h"
 #include "harness/progress.h"
 #include "cases/scheme.h"
 #include "ref/pipeline.h"
 
 #include <math.h>
 
-/* Final output against the exact pipeline, in slabs of tokens whose float64 intermediates take at most this
- * much. */
-enum { END_TO_END_BYTES = 256 << 20 };
-
+/* Final output against the exact pipeline. */
 static mp_status measure(const mp_judgement *j, mp_error *err) {
     const mp_case *c = j->c;
     const mp_tensor *got = &j->t[MP_OUT];
     if (c->M == 0) return MP_OK;
-    const int64_t per_token = c->topk * (mp_case_w1_rows(c) + c->N + 2 * c->K) * (int64_t)sizeof(double);
-    int64_t slab = END_TO_END_BYTES / per_token;
-    slab = slab < 1 ? 1 : slab > c->M ? c->M : slab;
+    const int64_t slab = mp_slab_tokens(c, mp_case_w1_rows(c) + c->N + 2 * c->K);
     const int64_t width = mp_tensor_count(got) / c->M; /* elements of a token */
     mp_tensor exact = c->mode == MP_MODE_NO_COMBINE ? mp_tensor_shape(MP_FP64, 3, slab, c->topk, c->K)
                                                     : mp_tensor_shape(MP_FP64, 2, slab, c->K, 1);
@@ -121,7 +117,7 @@ static void take_largest(mp_stage_figures *f, double got, double half, double va
 static mp_status compose(const mp_judgement *j, bool exact, bounded *to, mp_error *err) {
     mp_stage last = MP_COMBINE;
     while (!mp_case_has_stage(j->c, last)) last--;
-    mp_span span = {.shown_scales = true, .exact_stores = exact};
+    mp_span span = {.sure_alone = true, .shown_scales = true, .exact_stores = exact};
     return mp_span_propagate(&span, j, MP_ALL_STAGES, last, mp_tensor_count(&j->t[MP_OUT]), take_slab, to,
                              err);
 }
@@ -152,6 +148,7 @@ mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, c
                                 const mp_trace *trace, mp_engine engine, mp_verdict *v, mp_error *err) {
     mp_judgement j;
     if (c->scope != MP_SCOPE_ALL || !trace->t[MP_OUT].data) return MP_OK;
+    const mp_phase before = mp_phase_enter(MP_PHASE_MODEL);
     mp_status status = mp_judgement_open(c, contract, NULL, in, trace, MP_POISON_A, engine, v, &j, err);
     if (status == MP_OK && !mp_judgement_lacks(&j, MP_ALL_STAGES) && mp_judgement_lost_slots(&j) == 0) {
         mp_progress("", "judge");
@@ -160,5 +157,6 @@ mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, c
             status = bound_by_quantisers(&j, err);
     }
     mp_judgement_close(&j);
+    mp_phase_enter(before);
     return status;
 }

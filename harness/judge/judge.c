@@ -4,6 +4,7 @@
 #include "cases/graph_tables.h"
 #include "harness/answers.h"
 #include "harness/judge/judge_stage.h"
+#include "harness/phases.h"
 #include "harness/progress.h"
 
 #include <stdlib.h>
@@ -50,6 +51,11 @@ int64_t mp_judgement_lost_slots(const mp_judgement *j) {
     for (int64_t t = 0; t < mp_case_slots(j->c); t++)
         lost += j->map.cache_row[t] < 0 && !(j->c->layout == MP_MASKED && ids && ids[t] < 0);
     return lost;
+}
+
+int64_t mp_slab_tokens(const mp_case *c, int64_t numbers_of_slot) {
+    const int64_t tokens = MP_SLAB_BYTES / (c->topk * numbers_of_slot * (int64_t)sizeof(double));
+    return tokens < 1 ? 1 : tokens > c->M ? c->M : tokens;
 }
 
 mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const mp_config *config,
@@ -154,12 +160,14 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_confi
                    const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
                    mp_verdict *v, mp_error *err) {
     mp_judgement j;
+    const mp_phase before = mp_phase_enter(MP_PHASE_JUDGE);
     mp_status status = mp_judgement_open(c, contract, config, in, trace, poison, engine, v, &j, err);
     if (status == MP_OK) judge_hooks(&j);
     if (status == MP_OK) status = mp_for_each_span(&j, judge_part, NULL, err);
     if (status == MP_OK) tell_unseen(&j);
     if (status == MP_OK && shows_counts_alone(&j)) status = mp_judge_masked_m(&j, err);
     mp_judgement_close(&j);
+    mp_phase_enter(before);
     return status;
 }
 

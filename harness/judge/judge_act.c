@@ -101,18 +101,14 @@ mp_status mp_propagate_act(mp_span *j, const mp_balls *in, mp_balls *out, mp_err
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < rows; t++)
         for (int64_t n = 0; n < N && ids[t] >= 0; n++) {
-            const int64_t g = t * in->width + mp_gate_column(c, n), u = t * in->width + mp_up_column(c, n);
-            const bool gated = c->gated, exact = in->exact;
-            double gate = *mp_ball_at(&in->value, g), up = gated ? *mp_ball_at(&in->value, u) : 1;
+            const mp_ball g = mp_ball_get(in, t * in->width + mp_gate_column(c, n)),
+                          u = c->gated ? mp_ball_get(in, t * in->width + mp_up_column(c, n))
+                                       : (mp_ball){.value = 1};
+            double gate = g.value, up = u.value;
             const bool may_be_kept = clamp_nans(j->j, &gate, &up);
             mp_activation_span span;
-            mp_activation_propagate(c, j->j->contract, gate, exact ? 0 : *mp_ball_at(&in->det, g),
-                                    exact ? 0 : *mp_ball_at(&in->random, g), up,
-                                    gated && !exact ? *mp_ball_at(&in->det, u) : 0,
-                                    gated && !exact ? *mp_ball_at(&in->random, u) : 0, &span);
-            double sure =
-                mp_activation_interval_bound(c, j->j->contract, gate, exact ? 0 : *mp_ball_at(&in->sure, g),
-                                             up, gated && !exact ? *mp_ball_at(&in->sure, u) : 0);
+            mp_activation_propagate(c, j->j->contract, gate, g.det, g.random, up, u.det, u.random, &span);
+            double sure = mp_activation_interval_bound(c, j->j->contract, gate, g.sure, up, u.sure);
             if (may_be_kept) sure = INFINITY; /* a number or a NaN: nothing is known */
             mp_span_store(j, MP_ACT, dtype, out, t * N + n, span.value, sure, span.sure, span.random);
         }

@@ -7,6 +7,7 @@
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_stage.h"
 #include "harness/judge/where.h"
+#include "harness/phases.h"
 #include "harness/progress.h"
 #include "harness/verdict_make.h"
 #include "ref/predict/predict.h"
@@ -17,17 +18,18 @@
 #include <string.h>
 
 /* A tensor that first..last left, as executed and as predicted, row by row; rows of filtered slots are left
- * out where nothing is promised of them. picture: where it is marked, or NULL. *d is to be ended by the
- * caller, after an error too. */
+ * out where nothing is promised of them. open: elements that are taken over from the subject. picture: where
+ * it is marked, or NULL. *d is to be ended by the caller, after an error too. */
 static mp_status compare(const mp_judgement *j, const mp_where *where, mp_tensor_id id,
-                         const mp_tensor *predicted, bool all, mp_picture *picture, mp_difference *d,
-                         mp_error *err) {
+                         const mp_tensor *predicted, int64_t open, bool all, mp_picture *picture,
+                         mp_difference *d, mp_error *err) {
     const int64_t *row = mp_tensors[id].rows == MP_ROWS_CACHE ? j->map.cache_row : NULL;
     const bool slots = mp_stage_rows_are_slots(where->stage);
     const bool skips = slots && !all && j->contract->filtered[where->stage] != MP_ROW_ZERO;
     const bool shrinks = where->stage == MP_SHRINK_GATE_UP || where->stage == MP_SHRINK_DOWN;
     const mp_status status = mp_difference_start(d, where, err);
     d->picture = picture;
+    d->compared = -open;
     for (int64_t r = 0; r < where->rows && status == MP_OK; r++) {
         if (skips && where->topk_ids && where->topk_ids[r] < 0) continue;
         if (skips && shrinks && mp_lora_of_slot(j->c, j->t, r) < 0) continue;
@@ -85,9 +87,10 @@ static mp_bits_promise promise_of(const mp_judgement *j, mp_stage_set stages, co
 
 /* Predicts what stage `last` leaves, by these stages up to it, from what the subject exposes: tensors in
  * between are made, the last ones are predicted beside the subject's. They are the caller's to free, after an
- * error too. */
+ * error too. *open: elements of the result that are the subject's own, for they may be anything; -1: such an
+ * element is read on the way, and nothing is predicted. */
 static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage last,
-                         mp_tensor predicted[MP_TENSOR_COUNT], mp_error *err) {
+                         mp_tensor predicted[MP_TENSOR_COUNT], int64_t *open, mp_error *err) {
     mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};
     mp_prediction prediction = {.contract = j->contract};
     const mp_executor executor = mp_predict_executor(&prediction);
@@ -97,6 +100,7 @@ static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage la
     if (!j->t[MP_SORTED_TOKEN_IDS].data || !j->t[MP_EXPERT_IDS].data)
         c.layout = MP_ROUTE; /* nobody sees the rows of what is made here */
     memcpy(t, j->t, sizeof t);
+    *open = 0;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         if (!(out & MP_IN_SET(id))) continue;
         predicted[id] = j->t[id];
@@ -107,7 +111,7 @@ static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage la
     /* What nobody stores is made again where it is read. */
     if (last != MP_GATE_UP && mp_contract_fuses_act(j->contract, j->c))
         stages &= ~((mp_stage_set)1 << MP_GATE_UP);
-    for (int s = 0; s <= (int)last && status == MP_OK; s++) {
+    for (int s = 0; s <= (int)last && status == MP_OK && *open >= 0; s++) {
         if (!mp_in_stages(stages, s)) continue;
         for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
             if (!(mp_stage_writes(j->c, (mp_stage)s) & MP_IN_SET(id)) || t[id].data) continue;
@@ -117,6 +121,11 @@ static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage la
         }
         if (status == MP_OK)
             status = mp_execute(&executor, &c, (mp_stage)s, (mp_stage)s, j->trace->block_size_m, t, err);
+        if (status == MP_OK && (s == MP_QUANT_X || s == MP_QUANT_ACT))
+            status = mp_predict_open_codes(
+                j->contract, &(mp_stage_call){.c = &c, .t = t, .map = &j->map}, (mp_stage)s,
+                s == (int)last ? &j->t[mp_stage_output(j->c, last)] : NULL, open, err);
+        if (s != (int)last && *open > 0) *open = -1;
     }
     for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
     return status;
@@ -126,16 +135,17 @@ static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage la
 typedef struct bits_judge {
     const mp_config *config;
     int64_t compared_spans;
-    bool required;    /* some span's bits are */
-    const char *open; /* why a span was not predicted, or NULL */
+    int64_t open_codes; /* not compared, for they may be anything */
+    bool required;      /* some span's bits are */
+    const char *open;   /* why a span was not predicted, or NULL */
     mp_stage open_first, open_last;
     char reported[MP_DIFFERENCE_TEXT_MAX]; /* a difference that breaks no promise, or "" */
 } bits_judge;
 
 /* One of the tensors that the span's last stage leaves: its result, or the scales of that. */
 static mp_status compare_one(bits_judge *b, const mp_judgement *j, mp_stage first, mp_stage last,
-                             mp_tensor_id id, const mp_tensor *predicted, mp_bits_promise promise,
-                             mp_error *err) {
+                             mp_tensor_id id, const mp_tensor *predicted, int64_t open,
+                             mp_bits_promise promise, mp_error *err) {
     const bool result = id == mp_stage_output(j->c, last);
     mp_difference d = {0};
     mp_picture *picture = NULL;
@@ -149,13 +159,21 @@ static mp_status compare_one(bits_judge *b, const mp_judgement *j, mp_stage firs
         where.topk_ids = NULL;
     }
     mp_status status = result ? mp_stage_picture(j, &where, &picture, err) : MP_OK;
-    if (status == MP_OK) status = compare(j, &where, id, predicted, false, picture, &d, err);
+    if (status == MP_OK)
+        status = compare(j, &where, id, predicted, result ? open : 0, false, picture, &d, err);
     if (status == MP_OK) {
         add_figures(j, &d, result, &j->v->stage[last]);
         answer(j, &d, promise == MP_BITS_REQUIRED, b->reported);
     }
     mp_difference_end(&d);
     return status;
+}
+
+static void leave_open(bits_judge *b, mp_stage first, mp_stage last, const char *why) {
+    if (b->open) return;
+    b->open = why;
+    b->open_first = first;
+    b->open_last = last;
 }
 
 static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp_stage last, mp_error *err) {
@@ -171,21 +189,23 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
     const mp_bits_promise promise = promise_of(j, stages, &why);
     if (promise == MP_BITS_NONE && !why) why = "the contract predicts no bits";
     if (promise == MP_BITS_NONE || why) {
-        if (!b->open) {
-            b->open = why;
-            b->open_first = first;
-            b->open_last = last;
-        }
+        leave_open(b, first, last, why);
         return MP_OK;
     }
     mp_tensor predicted[MP_TENSOR_COUNT] = {0};
+    int64_t open;
     mp_progress(mp_stage_name(last), "predict");
-    mp_status status = predict(j, stages, last, predicted, err);
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
+    const mp_phase before = mp_phase_enter(MP_PHASE_PREDICT);
+    mp_status status = predict(j, stages, last, predicted, &open, err);
+    mp_phase_enter(before);
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK && open >= 0; id++)
         if (predicted[id].data)
-            status = compare_one(b, j, first, last, (mp_tensor_id)id, &predicted[id], promise, err);
-    if (status == MP_OK) {
+            status = compare_one(b, j, first, last, (mp_tensor_id)id, &predicted[id], open, promise, err);
+    if (status == MP_OK && open < 0) {
+        leave_open(b, first, last, "what becomes of a NaN is not known");
+    } else if (status == MP_OK) {
         b->compared_spans++;
+        b->open_codes += open;
         b->required = b->required || promise == MP_BITS_REQUIRED;
     }
     for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&predicted[id]);
@@ -204,6 +224,8 @@ static void conclude(const bits_judge *b, const mp_judgement *j, int64_t predict
     else if (b->open)
         snprintf(open, sizeof open, "%s and %s are not predicted (%s)", mp_stage_name(b->open_first),
                  mp_stage_name(b->open_last), b->open);
+    else if (b->open_codes > 0)
+        snprintf(open, sizeof open, "%" PRId64 " codes of NaN may be anything", b->open_codes);
     if (b->compared_spans == 0) {
         mp_check_not_judged(v, MP_CHECK_BITS, "%s",
                             j->c->scope == MP_SCOPE_ALIGN ? "integers only"
@@ -236,7 +258,7 @@ static mp_status judge_end_to_end(const mp_judgement *j, const mp_config *config
     const mp_where where = mp_where_of(j->c, j->t, config, first, last);
     mp_status status =
         mp_host_predict(j->contract, j->c, j->in, j->trace->block_size_m, MP_POISON_A, &predicted, err);
-    if (status == MP_OK) status = compare(j, &where, MP_OUT, &predicted.t[MP_OUT], true, NULL, &d, err);
+    if (status == MP_OK) status = compare(j, &where, MP_OUT, &predicted.t[MP_OUT], 0, true, NULL, &d, err);
     if (status == MP_OK) add_figures(j, &d, true, &j->v->end_to_end);
     mp_difference_end(&d);
     mp_trace_destroy(&predicted);
@@ -251,6 +273,7 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
         mp_check_not_judged(v, MP_CHECK_BITS, "no tokens");
         return MP_OK;
     }
+    const mp_phase before = mp_phase_enter(MP_PHASE_COMPARE);
     mp_status status =
         mp_judgement_open(c, contract, config, in, trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &j, err);
     if (status == MP_OK) status = mp_for_each_span(&j, judge_span, &b, err);
@@ -261,10 +284,11 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
             mispredicted += v->stage[s].mispredicted;
         }
         conclude(&b, &j, predicted, mispredicted);
-        const bool whole = c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !b.open &&
+        const bool whole = c->scope == MP_SCOPE_ALL && trace->t[MP_OUT].data && !b.open && !b.open_codes &&
                            b.compared_spans > 0 && !mp_judgement_lacks(&j, MP_ALL_STAGES);
         if (whole) status = judge_end_to_end(&j, config, mispredicted, err);
     }
     mp_judgement_close(&j);
+    mp_phase_enter(before);
     return status;
 }

@@ -7,15 +7,15 @@
 #include <math.h>
 
 /* Columns first .. first+n of token m. */
-static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache3, const int32_t *topk_ids, int64_t m,
-                        int64_t first, int64_t n, mp_measure *part) {
+static void judge_piece(const mp_stage_judge *s, const mp_combine_terms *terms, int64_t m, int64_t first,
+                        int64_t n, mp_measure *part) {
     const mp_case *c = s->j->c;
     const mp_contract *contract = s->j->contract;
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
     bool open[MP_ROW_PIECE], any = false;
     const int64_t at = m * s->width + first;
     for (int64_t j = 0; j < n; j++) {
-        const mp_sum sum = mp_combine_sum(cache3, &s->j->t[MP_SHARED_OUTPUT], topk_ids, m, first + j);
+        const mp_sum sum = mp_combine_sum(terms, m, first + j);
         value[j] = mp_combine_value(c, contract->combine, sum);
         error[j] = mp_combine_bound(c, contract, sum);
         open[j] = mp_combine_may_overflow_inside(c, contract, sum);
@@ -33,10 +33,8 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache3, const 
 }
 
 mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
-    const mp_tensor *cache3 = mp_as_read(j->t, MP_CACHE3);
-    const bool skips =
-        j->contract->filtered[MP_DOWN] != MP_ROW_ZERO; /* rows of filtered slots hold anything */
-    const int32_t *topk_ids = skips ? j->t[MP_TOPK_IDS].data : NULL;
+    const mp_combine_terms terms =
+        mp_combine_terms_of(j->c, j->t, j->contract->filtered[MP_DOWN] != MP_ROW_ZERO);
     mp_stage_judge s;
     if (!isfinite(
             mp_combine_bound(j->c, j->contract, (mp_sum){.value = 1, .mass = 1, .terms = j->c->topk}))) {
@@ -52,8 +50,7 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
 #pragma omp for schedule(static)
         for (int64_t m = 0; m < s.rows; m++)
             for (int64_t k = 0; k < s.width; k += MP_ROW_PIECE)
-                judge_piece(&s, cache3, topk_ids, m, k,
-                            s.width - k < MP_ROW_PIECE ? s.width - k : MP_ROW_PIECE, &part);
+                judge_piece(&s, &terms, m, k, s.width - k < MP_ROW_PIECE ? s.width - k : MP_ROW_PIECE, &part);
         mp_stage_judge_merge(&s, &part);
     }
     mp_stage_judge_finish(&s);
@@ -74,6 +71,7 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
     const mp_case *c = &j->part;
     const int64_t K = c->K, topk = c->topk;
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
+    const float *weights = mp_stage_weighs(c, MP_COMBINE) ? j->t[MP_TOPK_WEIGHTS].data : NULL;
     const double rsf = fabs(mp_combine_rsf(c));
     const mp_contract *contract = j->j->contract;
     const mp_status status = mp_balls_create(out, c->M, K, false, err);
@@ -86,13 +84,12 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
             for (int64_t slot = m * topk; slot < (m + 1) * topk; slot++) {
                 if (ids[slot] < 0) continue; /* zeros, exactly; or not read */
                 const int64_t i = slot * K + k;
-                sum.value += (long double)*mp_ball_at(&in->value, i);
-                sum.mass += (long double)fabs(*mp_ball_at(&in->value, i));
-                sum.terms++;
+                const double w = weights ? (double)weights[slot] : 1;
+                mp_sum_add(&sum, (long double)w * (long double)*mp_ball_at(&in->value, i));
                 if (in->exact) continue;
-                sum.error += *mp_ball_at(&in->sure, i);
-                det += *mp_ball_at(&in->det, i);
-                random += *mp_ball_at(&in->random, i);
+                sum.error += fabs(w) * *mp_ball_at(&in->sure, i);
+                det += fabs(w) * *mp_ball_at(&in->det, i);
+                random += fabs(w) * *mp_ball_at(&in->random, i);
             }
             const bool overflows = mp_combine_may_overflow_inside(c, contract, sum);
             const double sure = overflows ? (double)INFINITY : mp_combine_bound(c, contract, sum);

@@ -2,124 +2,15 @@
 /* The GEMMs, gate_up and down, against float64. */
 #include "harness/judge/span.h"
 
-#include "base/clones.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
+#include "harness/judge/flushed.h"
+#include "harness/judge/gemm_operands.h"
 #include "harness/judge/judge.h"
 
 #include <math.h>
 #include <stdlib.h>
-
-/* Codes without their sign are ordered as the magnitudes they stand for: the largest finite one, by
- * integers. */
-MP_CLONES static uint64_t largest_code_16(const uint16_t *codes, int64_t n, uint16_t most) {
-    uint16_t largest = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const uint16_t magnitude = codes[i] & 0x7FFF, finite = magnitude <= most ? magnitude : 0;
-        largest = finite > largest ? finite : largest;
-    }
-    return largest;
-}
-
-MP_CLONES static uint64_t largest_code_32(const uint32_t *codes, int64_t n, uint32_t most) {
-    uint32_t largest = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t magnitude = codes[i] & 0x7FFFFFFF, finite = magnitude <= most ? magnitude : 0;
-        largest = finite > largest ? finite : largest;
-    }
-    return largest;
-}
-
-/* [E] of the weights: whether a slot is multiplied with that expert. NULL without memory: they may all be. */
-static bool *experts_read(const mp_gemm_problem *p) {
-    bool *read = calloc((size_t)p->w.codes->dim[0], sizeof *read);
-    for (int64_t t = 0; read && t < p->slots; t++)
-        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0) read[p->topk_ids[t]] = true;
-    return read;
-}
-
-static bool is_read(const bool *experts, const mp_tensor *w, int64_t row) {
-    return !experts || experts[row / w->dim[1]];
-}
-
-/* The largest finite magnitude in a tensor of any float format; of weights in the experts that are read,
- * where these are not NULL. */
-static double largest_magnitude(const mp_tensor *t, const bool *experts) {
-    const int64_t rows = mp_tensor_rows(t), length = mp_tensor_row_length(t);
-    const uint64_t most = mp_encode_code(t->dtype, mp_dtype_format(t->dtype)->max_finite);
-    const int bits = mp_dtype_bits(t->dtype);
-    double largest = 0;
-#pragma omp parallel for reduction(max : largest) schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-        const void *row = mp_tensor_row(t, r);
-        double here = 0;
-        if (!is_read(experts, t, r)) continue;
-        if (bits == 16) {
-            here = mp_decode_code(t->dtype, largest_code_16(row, length, (uint16_t)most));
-        } else if (bits == 32) {
-            here = mp_decode_code(t->dtype, largest_code_32(row, length, (uint32_t)most));
-        } else {
-            for (int64_t i = 0; i < length; i++) {
-                const double value = fabs(mp_decode(t->dtype, row, i));
-                if (isfinite(value) && value > here) here = value;
-            }
-        }
-        largest = here > largest ? here : largest;
-    }
-    return largest;
-}
-
-/* PIECE numbers of a row are looked at at a time. */
-enum { PIECE = 256 };
-
-static bool row_is_integer(const mp_operand *o, int64_t row) {
-    const int64_t length = mp_tensor_row_length(o->codes);
-    double v[PIECE];
-    for (int64_t first = 0; first < length; first += PIECE) {
-        const int64_t here = length - first < PIECE ? length - first : PIECE;
-        mp_operand_decode(o, row, first, here, v);
-        for (int64_t i = 0; i < here; i++)
-            if (v[i] != rint(v[i])) return false;
-    }
-    return true;
-}
-
-static bool row_is_onehot(const mp_operand *o, int64_t row) {
-    const int64_t length = mp_tensor_row_length(o->codes);
-    double v[PIECE];
-    int terms = 0;
-    for (int64_t first = 0; first < length && terms < 2; first += PIECE) {
-        const int64_t here = length - first < PIECE ? length - first : PIECE;
-        mp_operand_decode(o, row, first, here, v);
-        for (int64_t i = 0; i < here; i++) terms += v[i] != 0;
-    }
-    return terms < 2;
-}
-
-typedef bool row_test(const mp_operand *o, int64_t row);
-
-static bool all_weights(const mp_gemm_problem *p, const bool *experts, row_test *is) {
-    for (int64_t r = 0; r < mp_tensor_rows(p->w.codes); r++)
-        if (is_read(experts, p->w.codes, r) && !is(&p->w, r)) return false;
-    return true;
-}
-
-static bool all_activations(const mp_gemm_problem *p, row_test *is) {
-    for (int64_t t = 0; t < p->slots; t++)
-        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0 && !is(&p->a, p->a_row[t])) return false;
-    return true;
-}
-
-/* Whether all sums of the GEMM are exact in float32 whatever the order: a single term each (onehot), or
- * integer operands whose magnitudes sum to less than 2^24 (checked per element with its mass in expect()).
- * The family says what to look for, and no more: in a sequence the weights may be of another one. */
-static bool sums_are_exact(const mp_case *c, const mp_gemm_problem *p, const bool *experts) {
-    if (c->data == MP_ONEHOT && p->w.scale) return false; /* one term, but scaled: roundings of its own */
-    if (c->data == MP_ONEHOT)
-        return all_activations(p, row_is_onehot) || all_weights(p, experts, row_is_onehot);
-    if (c->data != MP_INTEGER && c->data != MP_FROM_FILE) return false;
-    return all_weights(p, experts, row_is_integer) && all_activations(p, row_is_integer);
-}
+#include <string.h>
 
 typedef struct gemm_bounds {
     mp_sum_bound accumulation;
@@ -128,50 +19,73 @@ typedef struct gemm_bounds {
 } gemm_bounds;
 
 /* 0: numbers are multiplied. */
-static int64_t scaled_block(const mp_case *c, const mp_gemm_problem *p) {
-    return p->w.scale ? mp_case_scaled_terms(c, p->w.codes->dim[2]) : 0;
+static int64_t scaled_block(const mp_case *c, const mp_gemm_contract *contract, const mp_gemm_problem *p) {
+    const int64_t K = p->w.codes->dim[2], group = mp_case_group(c);
+    if (!p->w.scale) return 0;
+    if (contract->accumulator == MP_ACC_BLOCK_SCALED) return group < K ? group : K;
+    return mp_case_scaled_terms(c, K);
 }
 
+/* The format of what is multiplied. */
+static mp_dtype multiplied(const mp_case *c, const mp_gemm_problem *p) {
+    return p->w.scale ? mp_case_multiplied(c) : p->w.codes->dtype;
+}
+
+static double largest_global(const mp_operand *o) {
+    return o->global ? mp_largest_magnitude(o->global, NULL) : 1;
+}
+
+/* given: the global scale of activations that are not the problem's, or 1. */
 static mp_sum_bound accumulation_bound(const mp_case *c, const mp_gemm_contract *contract,
-                                       const mp_gemm_problem *p, double largest) {
-    const int64_t block = scaled_block(c, p), K = p->w.codes->dim[2];
-    const mp_dtype dtype = p->w.scale ? mp_case_multiplied(c) : p->w.codes->dtype;
-    return block > 0 ? mp_scaled_gemm_bound(contract, dtype, K, block, largest)
-                     : mp_gemm_bound(contract, dtype, K, largest);
+                                       const mp_gemm_problem *p, double given, double largest) {
+    const int64_t block = scaled_block(c, contract, p), K = p->w.codes->dim[2];
+    const mp_scheme *s = mp_scheme_of(c);
+    if (contract->accumulator == MP_ACC_BLOCK_SCALED) {
+        const double global = s->global ? largest_global(&p->a) * given * largest_global(&p->w) : 0;
+        const mp_scaled_codes codes = {mp_quantiser_codes(s->quantiser), s->weight, s->weight_scale, block,
+                                       global};
+        return block > 0 && mp_case_fits_block_scaled(c) ? mp_block_scaled_bound(contract, &codes, K, largest)
+                                                         : (mp_sum_bound){.rel = (double)INFINITY};
+    }
+    return block > 0 ? mp_scaled_gemm_bound(contract, multiplied(c, p), K, block, largest)
+                     : mp_gemm_bound(contract, multiplied(c, p), K, largest);
 }
 
-/* Sum of |scale_a * scale_w| over the blocks of k, of a row of a and a row of w. */
-static double scales_of(const mp_gemm_problem *p, int64_t block, int64_t a_row, int64_t w_row) {
-    const int64_t a = mp_operand_scale_row(&p->a, a_row), w = mp_operand_scale_row(&p->w, w_row);
-    double sum = 0;
-    for (int64_t k = 0; block > 0 && k < p->w.codes->dim[2]; k += block)
-        sum += fabs(mp_operand_scale(&p->a, a, k) * mp_operand_scale(&p->w, w, k));
-    return sum;
+/* Sums of |scale_a * scale_w| over the blocks of k, of a row of a and n rows of w; zeros without blocks. */
+static void scales_of(const mp_gemm_problem *p, int64_t block, int64_t a_row, int64_t w_row, int64_t n,
+                      double *sum) {
+    const int64_t a = mp_operand_scale_row(&p->a, a_row);
+    int64_t before = -1;
+    double blocks = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t w = mp_operand_scale_row(&p->w, w_row + i);
+        if (w != before) blocks = 0;
+        for (int64_t k = 0; block > 0 && w != before && k < p->w.codes->dim[2]; k += block)
+            blocks += fabs(mp_operand_scale(&p->a, a, k) * mp_operand_scale(&p->w, w, k));
+        before = w;
+        sum[i] = block > 0
+                     ? blocks * fabs(mp_operand_global(&p->a, a_row) * mp_operand_global(&p->w, w_row + i))
+                     : 0;
+    }
 }
 
-/* An upper bound of the magnitudes of an operand's numbers: the largest code, in all there are, scaled by the
- * largest scale. */
-static double largest_number(const mp_operand *o, const bool *experts) {
-    const double zero = o->zeros ? mp_dtype_format(o->codes->dtype)->max_finite : abs(o->zero),
-                 code = fmax(largest_magnitude(o->codes, experts), o->scale ? zero : 0),
-                 scale = o->scale ? largest_magnitude(o->scale, NULL) : 1,
-                 global = o->global ? largest_magnitude(o->global, NULL) : 1;
-    return code * scale * global;
-}
-
-/* The same of what a unit multiplies: numbers, or codes. */
-static double largest_multiplied(const mp_case *c, const mp_gemm_problem *p, const bool *experts) {
-    if (scaled_block(c, p) == 0) return fmax(largest_number(&p->a, NULL), largest_number(&p->w, experts));
-    return fmax(largest_magnitude(p->a.codes, NULL), largest_magnitude(p->w.codes, experts));
+/* An upper bound of the magnitudes of what a unit multiplies: numbers, or codes. */
+static double largest_multiplied(int64_t block, const mp_gemm_problem *p, const bool *experts) {
+    if (block == 0) return fmax(mp_largest_number(&p->a, NULL), mp_largest_number(&p->w, experts));
+    return fmax(mp_largest_magnitude(p->a.codes, NULL), mp_largest_magnitude(p->w.codes, experts));
 }
 
 static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
-    bool *experts = experts_read(p);
-    const double largest = largest_multiplied(j->c, p, experts);
-    const gemm_bounds bounds = {
-        .accumulation = accumulation_bound(j->c, mp_stage_gemm_contract(j->contract, stage), p, largest),
-        .block = scaled_block(j->c, p),
-        .exact = sums_are_exact(j->c, p, experts)};
+    bool *experts = mp_experts_read(p);
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(j->contract, stage);
+    const int64_t block = scaled_block(j->c, contract, p);
+    const double largest = largest_multiplied(block, p, experts);
+    gemm_bounds bounds = {.accumulation = accumulation_bound(j->c, contract, p, 1, largest),
+                          .block = block,
+                          .exact = mp_sums_are_exact(j->c, p, experts)};
+    if (mp_add_flushed(contract, p, multiplied(j->c, p), bounds.block > 0, true, largest,
+                       &bounds.accumulation))
+        bounds.exact = false;
     free(experts);
     return bounds;
 }
@@ -186,8 +100,8 @@ typedef struct gemm_judge {
 /* With exact sums the float32 epilogue is computed, and the error is zero. The prediction computes it by the
  * same function: what it gives counts where float64 agrees, within the epilogue's roundings. A sum that
  * float32 does not hold is not exact: a single term of two fp32 numbers of which none is a power of two. */
-static void expect(const gemm_judge *g, double acc, double mass, int64_t expert, int64_t column, int64_t slot,
-                   double *value, double *error) {
+static void expect(const gemm_judge *g, double acc, double mass, double scales, int64_t expert,
+                   int64_t column, int64_t slot, double *value, double *error) {
     const mp_contract *contract = g->s.j->contract;
     if (g->bounds.exact && mass < 0x1p24 && (double)(float)acc == acc && !contract->float64_steps) {
         float result = (float)acc;
@@ -198,10 +112,8 @@ static void expect(const gemm_judge *g, double acc, double mass, int64_t expert,
         *error = 0;
         return;
     }
-    const mp_gemm_problem *p = &g->gemm.problem;
     const mp_sum_bound *bound = &g->bounds.accumulation;
-    const double scales = scales_of(p, g->bounds.block, p->a_row[slot], expert * p->w.codes->dim[1] + column),
-                 acc_error = bound->rel * mass + bound->abs + (scales > 0 ? bound->per_scale * scales : 0);
+    const double acc_error = bound->rel * mass + bound->abs + (scales > 0 ? bound->per_scale * scales : 0);
     mp_epilogue_expect(contract, &g->gemm.epilogue, acc, acc_error, expert, column, slot, value, error);
 }
 
@@ -220,7 +132,8 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
     mp_stage_judge *s = &g->s;
     mp_measure part;
     mp_stage_judge_part(s, &part);
-    double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
+    const mp_gemm_problem *p = &g->gemm.problem;
+    double value[MP_ROW_PIECE], error[MP_ROW_PIECE], scales[MP_ROW_PIECE];
     bool open[MP_ROW_PIECE];
     for (int64_t i = 0; i < tile->count; i++) {
         const int64_t slot = tile->slot[i], row = s->got_row ? s->got_row[slot] : slot;
@@ -229,9 +142,11 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
             const int64_t here = tile->n - first < MP_ROW_PIECE ? tile->n - first : MP_ROW_PIECE,
                           column = tile->n0 + first, from = i * tile->n + first;
             bool any = false;
+            scales_of(p, g->bounds.block, p->a_row[slot], tile->expert * p->w.codes->dim[1] + column, here,
+                      scales);
             for (int64_t k = 0; k < here; k++) {
                 const double acc = tile->value[from + k], mass = tile->mass[from + k];
-                expect(g, acc, mass, tile->expert, column + k, slot, &value[k], &error[k]);
+                expect(g, acc, mass, scales[k], tile->expert, column + k, slot, &value[k], &error[k]);
                 open[k] = may_overflow_inside(s->j->contract, s->stage, &g->gemm.epilogue, acc, mass,
                                               g->bounds.accumulation.rel * mass);
                 any = any || open[k];
@@ -269,7 +184,7 @@ static void judge_filtered_zeros(mp_stage_judge *s, const mp_gemm_problem *p) {
 
 static mp_status judge_gemm(const mp_judgement *j, mp_stage stage, mp_error *err) {
     const mp_stage_call call = {.c = j->c, .t = j->t, .map = &j->map};
-    gemm_judge g = {.gemm = mp_gemm_of_stage(&call, stage)};
+    gemm_judge g = {.gemm = mp_gemm_under(&call, stage, mp_stage_gemm_contract(j->contract, stage))};
     g.bounds = bounds_of(j, stage, &g.gemm.problem);
     if (!isfinite(g.bounds.accumulation.rel)) {
         mp_stage_has_no_bound(j, stage, "so many terms");
@@ -297,50 +212,21 @@ mp_status mp_judge_stage_down(const mp_judgement *j, mp_error *err) {
 
 /* ---- inside a span ---- */
 
-typedef struct gemm_pass {
-    mp_engine engine;
-    mp_gemm_problem problem;
-    const mp_balls *in;
-    mp_balls *out;
-    enum pass { VALUES, SURE, DET, RANDOM } pass;
-    double *mass; /* [rows, width]: of the values */
-} gemm_pass;
-
 static void collect(void *ctx, const mp_gemm_tile *tile) {
-    const gemm_pass *g = ctx;
-    const int64_t width = g->out->width;
-    mp_tensor *const to[] = {&g->out->value, &g->out->sure, &g->out->det, &g->out->random};
-    for (int64_t i = 0; i < tile->count; i++)
-        for (int64_t n = 0; n < tile->n; n++) {
-            const int64_t from = i * tile->n + n, index = tile->slot[i] * width + tile->n0 + n;
-            /* Radii are not negative: their products' magnitudes are the sums wanted. */
-            const bool magnitudes = g->pass == SURE || g->pass == DET;
-            *mp_ball_at(to[g->pass], index) = magnitudes ? tile->mass[from] : tile->value[from];
-            if (g->pass == VALUES) g->mass[index] = tile->mass[from];
-        }
-}
-
-/* Sums of squares are sums of products of squares. a: NULL for the problem's own. */
-static mp_status run_pass(gemm_pass *g, enum pass pass, const mp_tensor *a, mp_error *err) {
-    mp_gemm_problem p = g->problem;
-    if (a) p.a = (mp_operand){.codes = a};
-    g->pass = pass;
-    p.w.squared = pass == RANDOM;
-    return mp_gemm_float64(g->engine, &p, pass != RANDOM, collect, g, err);
-}
-
-static mp_status radii_of_gemm(gemm_pass *g, mp_error *err) {
-    const mp_balls *in = g->in;
-    mp_balls squares = {0};
-    if (!in || in->exact) return MP_OK; /* zeros, as allocated */
-    mp_status status = run_pass(g, SURE, &in->sure, err);
-    if (status == MP_OK) status = run_pass(g, DET, &in->det, err);
-    if (status == MP_OK) status = mp_balls_create(&squares, in->rows, in->width, true, err);
-    for (int64_t i = 0; status == MP_OK && i < in->rows * in->width; i++)
-        *mp_ball_at(&squares.value, i) = *mp_ball_at(&in->random, i) * *mp_ball_at(&in->random, i);
-    if (status == MP_OK) status = run_pass(g, RANDOM, &squares.value, err);
-    mp_balls_destroy(&squares);
-    return status;
+    const mp_span_sums *sums = ctx;
+    const mp_balls *acc = &sums->acc;
+    const struct {
+        double *to;
+        const double *from;
+    } parts[] = {{acc->value.data, tile->value},
+                 {sums->mass, tile->mass},
+                 {acc->sure.data, tile->sure},
+                 {acc->det.data, tile->det},
+                 {acc->random.data, tile->random}};
+    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++)
+        for (int64_t i = 0; i < tile->count && parts[p].from; i++)
+            memcpy(parts[p].to + tile->slot[i] * acc->width + tile->n0, parts[p].from + i * tile->n,
+                   (size_t)tile->n * sizeof(double));
 }
 
 /* An upper bound of the magnitudes of what the subject has there. */
@@ -357,9 +243,15 @@ static double largest_ball(const mp_balls *b) {
  * are; scale_a: of codes of `a` that are not seen, or 0. */
 static double largest_scales(const mp_gemm_problem *p, int64_t block, double scale_a) {
     if (block == 0) return 0;
-    if (p->a.scale && scale_a == 0) scale_a = largest_magnitude(p->a.scale, NULL);
-    const double scale_w = largest_magnitude(p->w.scale, NULL);
+    if (p->a.scale && scale_a == 0) scale_a = mp_largest_magnitude(p->a.scale, NULL) * largest_global(&p->a);
+    const double scale_w = mp_largest_magnitude(p->w.scale, NULL) * largest_global(&p->w);
     return ceil((double)p->w.codes->dim[2] / (double)block) * (scale_a > 0 ? scale_a : 1) * scale_w;
+}
+
+/* The scale that is given on top of those that are made, of codes that are not seen; else 0. */
+static double given_scale(const mp_span *j, mp_stage stage, bool coded) {
+    const mp_tensor *given = &j->t[stage == MP_GATE_UP ? MP_X_GIVEN_SCALE : MP_CACHE2_GIVEN_SCALE];
+    return coded && mp_scheme_of(&j->part)->made && given->data ? mp_largest_magnitude(given, NULL) : 0;
 }
 
 mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, const mp_balls *in,
@@ -367,26 +259,36 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
     const mp_case *c = &j->part;
     const int64_t width = p->w.codes->dim[1];
     const mp_scheme *s = mp_scheme_of(c);
-    gemm_pass g = {.engine = j->j->engine, .problem = *p, .in = in, .out = &sums->acc};
+    const mp_gemm_radii radii =
+        in ? (mp_gemm_radii){&in->sure, j->sure_alone ? NULL : &in->det, &in->random} : (mp_gemm_radii){0};
+    mp_gemm_problem problem = *p;
+    if (in) problem.a = (mp_operand){.codes = &in->value};
+    if (in && !in->exact) problem.radii = &radii;
     *sums = (mp_span_sums){0};
-    const bool scaled = scaled_block(c, p) > 0, coded = in && scaled && s->quantises_activations;
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(j->j->contract, stage);
+    const int64_t block = scaled_block(c, contract, p);
+    const bool scaled = block > 0, coded = in && scaled && s->quantises_activations;
     if (j->largest_w[stage] < 0)
-        j->largest_w[stage] = scaled ? largest_magnitude(p->w.codes, NULL) : largest_number(&p->w, NULL);
-    const double reach = in ? largest_ball(in) : largest_number(&p->a, NULL);
+        j->largest_w[stage] =
+            scaled ? mp_largest_magnitude(p->w.codes, NULL) : mp_largest_number(&p->w, NULL);
+    const double reach = in ? largest_ball(in) : mp_largest_number(&p->a, NULL);
     /* codes are numbers here */
     const double largest_a = coded ? mp_dtype_format(mp_quantiser_codes(s->quantiser))->max_finite : reach;
-    sums->bound = accumulation_bound(c, mp_stage_gemm_contract(j->j->contract, stage), p,
-                                     fmax(largest_a, j->largest_w[stage]));
+    const double largest = fmax(largest_a, j->largest_w[stage]), given = given_scale(j, stage, coded);
+    sums->bound = accumulation_bound(c, contract, p, given > 0 ? given : 1, largest);
+    mp_add_flushed(contract, p, multiplied(c, p), scaled, !in, largest, &sums->bound);
     /* Scales are made of numbers within reach: of the largest, twice that where they are powers of two, or a
-     * floor. Those of rows that nobody reads may be there and be anything. */
-    const double made = coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) : 0,
-                 scales = largest_scales(p, scaled_block(c, p), made);
+     * floor; of those of e4m3, which are given another, the rounding. Those of rows that nobody reads may be
+     * there and be anything. */
+    const double made =
+                     coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) + 0x1p-9 * given : 0,
+                 scales = largest_scales(p, block, made);
     if (scales > 0) sums->bound.abs += sums->bound.per_scale * scales;
     mp_status status = mp_balls_create(&sums->acc, p->slots, width, false, err);
-    sums->mass = g.mass = calloc((size_t)(p->slots * width), sizeof *g.mass);
-    if (status == MP_OK && !g.mass) status = mp_fail(err, MP_EMEMORY, "judge: no memory for a span's sums");
-    if (status == MP_OK) status = run_pass(&g, VALUES, in ? &in->value : NULL, err);
-    if (status == MP_OK) status = radii_of_gemm(&g, err);
+    sums->mass = calloc((size_t)(p->slots * width), sizeof *sums->mass);
+    if (status == MP_OK && !sums->mass)
+        status = mp_fail(err, MP_EMEMORY, "judge: no memory for a span's sums");
+    if (status == MP_OK) status = mp_gemm_float64(j->j->engine, &problem, true, collect, sums, err);
     return status;
 }
 
@@ -395,7 +297,7 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
  * (det) and scales by the router weight. Gate and up that are not stored are float32: nothing is rounded. */
 static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
     const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
-    const mp_stage_gemm gemm = mp_gemm_of_stage(&call, stage);
+    const mp_stage_gemm gemm = mp_gemm_under(&call, stage, mp_stage_gemm_contract(j->j->contract, stage));
     const mp_tensor_id id = mp_stage_output(&j->part, stage);
     const bool unstored =
         stage == MP_GATE_UP && mp_contract_fuses_act(j->j->contract, j->j->c) && !mp_case_has_lora(j->j->c);

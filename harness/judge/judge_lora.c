@@ -14,6 +14,7 @@
  * c, h and in are what the subject has there. Rows without an adapter are c, exactly. */
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
+#include "harness/judge/flushed.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/span.h"
 #include "ref/lora.h"
@@ -113,8 +114,10 @@ static mp_status judge(const mp_judgement *j, mp_stage stage, mp_error *err) {
     mp_status status = mp_lora_gemm_create(&call, stage, &l.g, err);
     if (status != MP_OK) goto out;
     const mp_tensor *a = l.g.problem.a.codes, *w = l.g.problem.w.codes;
-    l.accumulation = mp_gemm_bound(mp_stage_gemm_contract(j->contract, stage), w->dtype, w->dim[2],
-                                   fmax(largest_magnitude(a), largest_magnitude(w)));
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(j->contract, stage);
+    const double largest = fmax(largest_magnitude(a), largest_magnitude(w));
+    l.accumulation = mp_gemm_bound(contract, w->dtype, w->dim[2], largest);
+    mp_add_flushed(contract, &l.g.problem, w->dtype, false, true, largest, &l.accumulation);
     if (!isfinite(l.accumulation.rel)) {
         mp_stage_has_no_bound(j, stage, "so many terms");
         goto out;

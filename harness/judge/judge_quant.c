@@ -19,6 +19,7 @@ typedef struct quant_judge {
     mp_stage_judge s;
     bool any; /* the contract names no quantiser */
     int64_t saturated;
+    int64_t open; /* codes and scales of which nothing is known */
     strangers codes, scales;
 } quant_judge;
 
@@ -42,8 +43,15 @@ static void judge_scale(quant_judge *g, const mp_quant_pass *p, const mp_quant_s
     const mp_quant_range may =
         g->any ? any_scale(p->codes->dtype, (double)at->unit->amax) : mp_quant_scales(&p->q, at->unit);
     if (g->any && p->q.given != 0) return; /* of two scales one is given: nobody says how */
-    const bool fits = isnan(may.low) || isnan(may.high) ? isnan(scale) || at->unit->has_nan
-                                                        : scale >= may.low && scale <= may.high;
+    /* Some leave NaN out of the largest magnitude, of others the scale becomes NaN; no ue8m0 is Inf. */
+    const bool open = g->any ? at->unit->has_nan || isinf(at->unit->amax) : mp_quant_is_open(&p->q, at->unit);
+    if (open) {
+#pragma omp atomic
+        g->open++;
+        return;
+    }
+    const bool fits =
+        isnan(may.low) || isnan(may.high) ? isnan(scale) : scale >= may.low && scale <= may.high;
     if (!fits) add_stranger(&g->scales, at->r, at->first / p->group, scale, may.low, may.high);
 }
 
@@ -51,16 +59,20 @@ static void judge_codes(quant_judge *g, const mp_quant_pass *p, const mp_quant_s
                         mp_quant_range factor) {
     uint8_t low[MP_ROW_PIECE], high[MP_ROW_PIECE];
     const int64_t first = at->row * g->s.width + at->first;
+    int64_t open = 0;
     for (int64_t k = 0; k < at->n; k += MP_ROW_PIECE) {
         const int64_t here = at->n - k < MP_ROW_PIECE ? at->n - k : MP_ROW_PIECE;
         mp_quant_codes(&p->q, at->unit, factor, 0, at->x + k, here, low, high);
         for (int64_t i = 0; i < here; i++) {
             const uint64_t code = mp_code_at(p->codes->dtype, p->codes->data, first + k + i);
+            open += mp_quant_code_is_open(p->codes->dtype, low[i], high[i]);
             if (mp_quant_code_fits(p->codes->dtype, code, low[i], high[i])) continue;
             add_stranger(&g->codes, at->r, at->first + k + i, mp_decode_code(p->codes->dtype, code),
                          mp_decode_code(p->codes->dtype, low[i]), mp_decode_code(p->codes->dtype, high[i]));
         }
     }
+#pragma omp atomic
+    g->open += open;
 }
 
 /* Against float64: a code is the number over what codes are multiplied by, to within the quantiser's bound;
@@ -130,6 +142,8 @@ static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *er
     }
     tell(&g, &g.scales, "scale");
     tell(&g, &g.codes, "code");
+    g.s.open_because = "of numbers that are none may be anything";
+    if (!any) g.s.measure.open = g.open; /* where a NaN has a code of its own, this was compared */
     mp_stage_judge_finish(&g.s);
     j->v->stage[stage].saturated = g.saturated;
     const int64_t strange = g.scales.count + g.codes.count;
@@ -160,24 +174,56 @@ static mp_status take_x(const mp_span *j, mp_balls *b, mp_error *err) {
     return status;
 }
 
+/* The ball that is off by so much more, whatever way. */
+static mp_ball widened(mp_ball x, double by) {
+    return (mp_ball){x.value, x.sure + by, x.det + by, x.random};
+}
+
 /* A number v within `sure` of x becomes code * step. The scale is one that the largest numbers within their
  * radii give, so at most that of the amax and the largest radius; the step's roundings, and what may be
  * clipped for them, are a few of the amax. Rounding v / step to a code costs half the distance of codes,
- * or all of it where the quantiser cuts. A scale that is given clips what it
- * does not reach. */
+ * or all of it where the quantiser cuts. A scale that is given clips what it does not reach. */
 static void quantise_group(const mp_quant_pass *p, const mp_balls *in, mp_balls *out, int64_t first,
                            int64_t n, double scale) {
     const mp_dtype codes = p->codes->dtype;
     const double largest = mp_dtype_format(codes)->max_finite, amax = scale * largest, steps = 0x1p-21 * amax;
     for (int64_t i = first; i < first + n; i++) {
-        const double x = *mp_ball_at(&in->value, i), sure = in->exact ? 0 : *mp_ball_at(&in->sure, i),
-                     reach = fabs(x) + sure,
+        const mp_ball x = mp_ball_get(in, i);
+        const double reach = fabs(x.value) + x.sure,
                      code = 2 * scale * mp_half_ulp(codes, fmin(reach / scale, largest)),
                      clipped = fmax(reach - amax, 0);
-        *mp_ball_at(&out->value, i) = x;
-        *mp_ball_at(&out->sure, i) = sure + code + steps + clipped;
-        *mp_ball_at(&out->det, i) = (in->exact ? 0 : *mp_ball_at(&in->det, i)) + code + steps + clipped;
-        *mp_ball_at(&out->random, i) = in->exact ? 0 : *mp_ball_at(&in->random, i);
+        mp_ball_put(out, i, widened(x, code + steps + clipped));
+    }
+}
+
+/* What is known where a number is none, which most quantisers make a code like any other: nothing, but that
+ * some keep a NaN. Whether those that share a scale with a NaN are spared depends on the quantiser; an Inf
+ * spares none. */
+typedef struct no_numbers {
+    bool stay, spread; /* NaN */
+} no_numbers;
+
+static no_numbers no_numbers_of(const mp_contract *contract, mp_dtype input) {
+    const mp_quantisation q = {.quantiser = (mp_quantiser)contract->quantiser, .input = input};
+    const mp_quant_unit unit = {.has_nan = true};
+    const float nan = NAN;
+    uint8_t low, high;
+    if (contract->quantiser == MP_ANY_QUANTISER) return (no_numbers){.spread = true};
+    mp_quant_codes(&q, &unit, (mp_quant_range){1, 1}, 0, &nan, 1, &low, &high);
+    return (no_numbers){.stay = low == high && isnan(mp_decode_code(mp_quantiser_codes(q.quantiser), low)),
+                        .spread = mp_quant_is_open(&q, &unit)};
+}
+
+static void leave_open(no_numbers how, const mp_balls *in, mp_balls *out, int64_t first, int64_t n) {
+    bool all = false;
+    for (int64_t i = first; i < first + n; i++) {
+        const double x = *mp_ball_at(&in->value, i);
+        all |= isinf(x) || (how.spread && isnan(x));
+    }
+    for (int64_t i = first; i < first + n; i++) {
+        if (!all && (how.stay || !isnan(*mp_ball_at(&in->value, i)))) continue;
+        *mp_ball_at(&out->value, i) = *mp_ball_at(&out->random, i) = 0;
+        *mp_ball_at(&out->sure, i) = *mp_ball_at(&out->det, i) = (double)INFINITY;
     }
 }
 
@@ -185,8 +231,10 @@ static void quantise_group(const mp_quant_pass *p, const mp_balls *in, mp_balls 
  * roundings, 1/(448*512) the floors. */
 static double largest_scale(const mp_quant_pass *p, const mp_balls *in, int64_t first, int64_t n) {
     double amax = 0;
-    for (int64_t i = first; i < first + n; i++)
-        amax = fmax(amax, fabs(*mp_ball_at(&in->value, i)) + (in->exact ? 0 : *mp_ball_at(&in->sure, i)));
+    for (int64_t i = first; i < first + n; i++) {
+        const mp_ball x = mp_ball_get(in, i);
+        amax = fmax(amax, fabs(x.value) + x.sure);
+    }
     return fmax(2 * amax / mp_dtype_format(p->codes->dtype)->max_finite, 1 / (448 * 512.0)) * (1 + 0x1p-21);
 }
 
@@ -207,16 +255,21 @@ static void quantise_by_scale(const mp_quant_pass *p, const mp_balls *in, mp_bal
                               int64_t n, double scale) {
     const mp_quant_range factor = mp_quant_factors(&p->q, &mp_quant_unit_empty, scale);
     for (int64_t i = first; i < first + n; i++) {
-        const double x = *mp_ball_at(&in->value, i), sure = in->exact ? 0 : *mp_ball_at(&in->sure, i),
-                     code = mp_quant_error(&p->q, factor, mp_quant_step_of(p, scale), 0, fabs(x) + sure);
-        *mp_ball_at(&out->value, i) = x;
-        *mp_ball_at(&out->sure, i) = sure + code;
-        *mp_ball_at(&out->det, i) = (in->exact ? 0 : *mp_ball_at(&in->det, i)) + code;
-        *mp_ball_at(&out->random, i) = in->exact ? 0 : *mp_ball_at(&in->random, i);
+        const mp_ball x = mp_ball_get(in, i);
+        const double reach = fabs(x.value) + x.sure;
+        mp_ball_put(out, i, widened(x, mp_quant_error(&p->q, factor, mp_quant_step_of(p, scale), 0, reach)));
     }
 }
 
-/* Of no rows but these: a scale of all rows is not known of a slab. */
+/* An upper bound of the scale of these numbers, which may be shown. One of all rows is not known of a slab,
+ * and is any. */
+static double scale_bound(const mp_case *c, const mp_quant_pass *p, const mp_balls *in, int64_t first,
+                          int64_t n, double shown) {
+    if (isfinite(shown) && p->q.given == 0) return shown;
+    if (mp_codes_share_a_scale(c)) return INFINITY;
+    return mp_scheme_of(c)->made ? largest_scale(p, in, first, n) : (double)p->q.given;
+}
+
 static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out,
                            mp_error *err) {
     const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
@@ -225,22 +278,19 @@ static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in,
     const int64_t width = in->width, group = p.group;
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
     const bool own = j->j->contract->quantiser == (int)mp_scheme_of(&j->part)->quantiser;
+    const no_numbers how = no_numbers_of(j->j->contract, p.q.input);
     const mp_status status = mp_balls_create(out, in->rows, width, false, err);
     p.codes = &codes;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < (status == MP_OK ? in->rows : 0); t++)
         for (int64_t g = 0; g < width && ids[t] >= 0; g += group) {
             const int64_t n = width - g < group ? width - g : group, at = t * width + g;
-            const bool given = !mp_scheme_of(&j->part)->made, unknown = mp_codes_share_a_scale(&j->part);
             const double shown = shown_scale(j, &p, stage, t, g);
             if (own && isfinite(shown))
                 quantise_by_scale(&p, in, out, at, n, shown);
             else
-                quantise_group(&p, in, out, at, n,
-                               isfinite(shown) && p.q.given == 0 ? shown
-                               : unknown                         ? (double)INFINITY
-                               : given                           ? (double)p.q.given
-                                                                 : largest_scale(&p, in, at, n));
+                quantise_group(&p, in, out, at, n, scale_bound(&j->part, &p, in, at, n, shown));
+            leave_open(how, in, out, at, n);
         }
     return status;
 }

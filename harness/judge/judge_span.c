@@ -33,7 +33,6 @@
 #include <stdlib.h>
 
 #define ODDS 1e-9
-enum { SLAB_BYTES = 128 << 20 };
 
 mp_status mp_balls_create(mp_balls *b, int64_t rows, int64_t width, bool exact, mp_error *err) {
     mp_tensor *const parts[] = {&b->value, &b->sure, &b->det, &b->random};
@@ -89,7 +88,8 @@ static int taken(const mp_case *c, mp_stage stage, mp_tensor_id ids[MOST_TAKEN])
 static mp_status gather_codes(const mp_span *j, mp_tensor_id id, int64_t first_slot, int64_t slots,
                               mp_balls *b, mp_error *err) {
     const mp_stage_call call = {.c = j->j->c, .t = j->j->t, .map = &j->j->map};
-    const mp_stage_gemm g = mp_gemm_of_stage(&call, id == MP_X_CODES ? MP_GATE_UP : MP_DOWN);
+    const mp_stage stage = id == MP_X_CODES ? MP_GATE_UP : MP_DOWN;
+    const mp_stage_gemm g = mp_gemm_under(&call, stage, mp_stage_gemm_contract(j->j->contract, stage));
     const int64_t width = mp_tensor_row_length(g.problem.a.codes);
     const mp_status status = mp_balls_create(b, slots, width, true, err);
     for (int64_t t = 0; status == MP_OK && t < slots; t++) {
@@ -210,9 +210,8 @@ mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage_
     j->last = last;
     j->lambda = sqrt(2 * log(2 * (double)elements / ODDS));
     for (int i = 0; i < MP_STAGE_COUNT; i++) j->largest_w[i] = -1;
-    const int64_t per_token = c->topk * (mp_case_w1_rows(c) + c->N + c->K) * 6 * (int64_t)sizeof(double);
-    int64_t slab = SLAB_BYTES / per_token;
-    slab = slab < 1 ? 1 : slab > c->M ? c->M : slab;
+    enum { PARTS = 6 /* four of a ball, a mass, and codes made of it */ };
+    const int64_t slab = mp_slab_tokens(c, (mp_case_w1_rows(c) + c->N + c->K) * PARTS);
     for (int64_t token = 0; token < c->M && status == MP_OK; token += slab)
         status = propagate_slab(j, token, c->M - token < slab ? c->M - token : slab, take, ctx, err);
     return status;

@@ -140,8 +140,9 @@ void mp_stage_judge_finish(mp_stage_judge *s) {
                       (long long)m->f.failed, (long long)m->f.compared, pattern);
     } else if (m->open > 0) {
         char note[160];
-        snprintf(note, sizeof note, "%s: %lld of %lld elements may have overflowed on the way",
-                 mp_stage_name(s->stage), (long long)m->open, (long long)(m->open + m->f.compared));
+        snprintf(note, sizeof note, "%s: %lld of %lld elements %s", mp_stage_name(s->stage),
+                 (long long)m->open, (long long)(m->open + m->f.compared),
+                 s->open_because ? s->open_because : "may have overflowed on the way");
         mp_check_pass_partly(v, MP_CHECK_BOUND, note);
     } else {
         mp_check_pass(v, MP_CHECK_BOUND);

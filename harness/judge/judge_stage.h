@@ -34,6 +34,11 @@ void mp_judgement_close(mp_judgement *j);
  * holds nothing that is to be closed. */
 mp_judgement mp_judgement_planned(const mp_case *c, mp_tensor_set has);
 
+/* Float64 between stages is made of as many tokens at a time as fit into MP_SLAB_BYTES, at least of one; of
+ * a slot it takes so many numbers. Of few tokens each slab converts all weights. */
+enum { MP_SLAB_BYTES = 512 << 20 };
+int64_t mp_slab_tokens(const mp_case *c, int64_t numbers_of_slot);
+
 /* A set of stages, a bit each. */
 typedef uint32_t mp_stage_set;
 _Static_assert(MP_STAGE_COUNT <= 32, "mp_stage_set holds a bit for every stage");
@@ -71,6 +76,8 @@ typedef struct mp_stage_judge {
     double *sums;
     int64_t rows, width;
     bool rounded; /* the store rounds to dtype: float32 results are stored in fp32 as they are */
+    const char
+        *open_because; /* what is told of elements that are open; NULL: that sums may have overflowed */
 } mp_stage_judge;
 
 enum { MP_ROW_PIECE = 256 }; /* columns whose expectations are held at a time */

@@ -22,6 +22,24 @@ static inline double *mp_ball_at(const mp_tensor *t, int64_t i) {
     return (double *)t->data + i;
 }
 
+/* One of them: its radii are zeros where all are. */
+typedef struct mp_ball {
+    double value, sure, det, random;
+} mp_ball;
+
+static inline mp_ball mp_ball_get(const mp_balls *b, int64_t i) {
+    if (b->exact) return (mp_ball){.value = *mp_ball_at(&b->value, i)};
+    return (mp_ball){*mp_ball_at(&b->value, i), *mp_ball_at(&b->sure, i), *mp_ball_at(&b->det, i),
+                     *mp_ball_at(&b->random, i)};
+}
+
+static inline void mp_ball_put(mp_balls *b, int64_t i, mp_ball ball) {
+    *mp_ball_at(&b->value, i) = ball.value;
+    *mp_ball_at(&b->sure, i) = ball.sure;
+    *mp_ball_at(&b->det, i) = ball.det;
+    *mp_ball_at(&b->random, i) = ball.random;
+}
+
 /* A span being propagated, slab by slab of tokens; the last three are those of one that is judged. */
 typedef struct mp_span {
     const mp_judgement *j;
@@ -29,6 +47,7 @@ typedef struct mp_span {
     mp_stage_set stages; /* between them, of the span */
     double lambda;
     bool shown_scales; /* codes are of the scales that the subject shows, which are judged elsewhere */
+    bool sure_alone;   /* det and random are not wanted, and are anything */
     bool exact_stores; /* nothing is rounded where it is stored */
     int64_t first_token;
     mp_case part; /* the tokens of the slab */

@@ -69,18 +69,18 @@ static size_t total_bytes(const mp_tensor *t) {
 
 /* float64 slabs of a GEMM, in every thread. */
 static size_t gemm_bytes(const mp_case *c) {
-    enum { DOUBLES = 2 /* values and magnitudes */ };
-    const size_t longest = (size_t)(c->K > c->N ? c->K : c->N);
-    return (size_t)omp_get_max_threads() * DOUBLES * sizeof(double) * (MP_BLOCK_SLOTS + MP_SLAB_COLUMNS) *
-           longest;
+    enum { WEIGHTS = 3 /* numbers, magnitudes, squares */, SUMS = 5 /* mp_gemm_tile */ };
+    const int64_t longest = c->K > c->N ? c->K : c->N,
+                  columns = MP_SLAB_COLUMNS < 2 * longest ? MP_SLAB_COLUMNS : 2 * longest;
+    return (size_t)omp_get_max_threads() * sizeof(double) *
+           (size_t)((MP_BLOCK_SLOTS + WEIGHTS * columns) * longest + SUMS * MP_BLOCK_SLOTS * columns);
 }
 
 /* float64 from end to end, in slabs of tokens. */
 static size_t slab_bytes(const mp_case *c) {
-    enum { SLAB_BYTES_MAX = 512 << 20 };
     const size_t all =
         2 * sizeof(double) * (size_t)mp_case_slots(c) * (size_t)(mp_case_w1_rows(c) + c->N + 2 * c->K);
-    return all < SLAB_BYTES_MAX ? all : SLAB_BYTES_MAX;
+    return all < MP_SLAB_BYTES ? all : MP_SLAB_BYTES;
 }
 
 static size_t map_bytes(const mp_case *c) {

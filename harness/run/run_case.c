@@ -9,6 +9,7 @@
 #include "harness/judge/sharper.h"
 #include "harness/run/judge_file.h"
 #include "harness/run/memory.h"
+#include "harness/phases.h"
 #include "harness/picture.h"
 #include "harness/progress.h"
 #include "harness/run/repro.h"
@@ -68,7 +69,9 @@ static mp_status tell_end_to_end(mp_session *s, mp_error *err) {
 static mp_status run_checks(mp_session *s, mp_error *err) {
     const mp_case *c = &s->row->c;
     mp_verdict *v = s->v;
+    const mp_phase before = mp_phase_enter(MP_PHASE_DIGEST);
     s->digest = mp_inputs_digest(s->in);
+    mp_phase_enter(before);
     mp_status status = mp_inputs_check_ids(c, s->in, err);
     if (status == MP_OK)
         status = mp_session_run(s, "", s->options->subject, c, s->in, MP_POISON_A, &s->first, err);
@@ -145,8 +148,11 @@ static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
     mp_status status = mp_session_describe(s, s->options->subject, &s->row->c, &s->offer, err);
     if (status == MP_OK) describe(s);
     if (status == MP_OK) status = mp_plan_memory(s, err);
+    const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
     if (status == MP_OK) status = mp_inputs_create(&s->row->c, in, err);
-    return status == MP_OK ? mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err) : status;
+    if (status == MP_OK) status = mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err);
+    mp_phase_enter(before);
+    return status;
 }
 
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
@@ -158,6 +164,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     if (options->subject) settings.subject = options->subject->name; /* what "auto" came to */
     settings.against = options->against ? options->against->name : NULL;
 
+    mp_phases_begin();
     mp_verdict_begin(row, NULL, 0, &settings, MP_PASS, v);
     v->pictured = settings.figures;
     s.engine = settings.plain || mp_blas_load(NULL) != MP_OK ? MP_ENGINE_PLAIN : MP_ENGINE_BLAS;
@@ -179,4 +186,5 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     mp_inputs_destroy(&in);
     mp_verdict_set_repro(row, options->before, options->before_count, &settings, v);
     v->seconds = mp_seconds_now() - start;
+    mp_phases_end(v->phase_seconds);
 }

@@ -11,6 +11,7 @@
 
 /* Fields that came later than the first version of plug-ins and of the protocol. */
 static const char *const later_fields[] = {"no_combine_keep_router_weight",
+                                           "apply_router_weight_in_combine",
                                            "expert_map",
                                            "sentinel",
                                            "shared",

@@ -74,6 +74,7 @@ static mp_plugin_case case_of(const mp_case *c, char text[MP_CASE_TEXT_MAX]) {
         .weight_expert_gap = c->weight_expert_gap,
         .buffer_offset = c->buffer_offset,
         .shared = mp_shared_name(c->shared),
+        .apply_router_weight_in_combine = c->apply_router_weight_in_combine,
     };
 }
 
@@ -146,7 +147,7 @@ static mp_status plugin_run(mp_subject *s, const mp_execution *e, mp_error *err)
     mp_status status = p->cuda ? mp_leaks_begin(&p->leaks, p->cuda, err) : MP_OK;
     if (status == MP_OK) status = call_run(p, e, NULL, err);
     if (status == MP_OK && p->cuda) status = mp_cuda_synchronize(p->cuda, err);
-    return status == MP_OK && p->cuda ? mp_leaks_end(&p->leaks, p->cuda, p->api.name, err) : status;
+    return status == MP_OK && p->cuda ? mp_leaks_end(&p->leaks, p->cuda, 0, p->api.name, err) : status;
 }
 
 static mp_status plugin_begin(mp_subject *s, const mp_execution *e, void *stream, mp_error *err) {

@@ -239,6 +239,14 @@ static mp_status take_left(program *p, const json_t *said, const mp_execution *e
     return MP_OK;
 }
 
+/* Bytes of the device that it holds in reserve; 0 where it does not tell. */
+static mp_status take_cached(const json_t *told, size_t *cached, mp_error *err) {
+    if (told && (!json_is_integer(told) || json_integer_value(told) < 0))
+        return mp_fail(err, MP_EDEVICE, "device_cached: expected a number of bytes");
+    *cached = (size_t)json_integer_value(told);
+    return MP_OK;
+}
+
 static mp_status program_run(mp_subject *s, const mp_execution *e, mp_error *err) {
     program *p = s->self;
     json_t *request = NULL, *done = NULL;
@@ -254,8 +262,10 @@ static mp_status program_run(mp_subject *s, const mp_execution *e, mp_error *err
     for (int i = 0; i < MP_STAGE_COUNT; i++)
         e->stage_ns[i] += json_number_value(json_object_get(times, mp_stage_name((mp_stage)i)));
     status = take_left(p, json_object_get(done, "left"), e, err);
+    size_t cached = 0;
+    if (status == MP_OK) status = take_cached(json_object_get(done, "device_cached"), &cached, err);
     json_decref(done);
-    return status == MP_OK && p->cuda ? mp_leaks_end(&p->leaks, p->cuda, p->title, err) : status;
+    return status == MP_OK && p->cuda ? mp_leaks_end(&p->leaks, p->cuda, cached, p->title, err) : status;
 }
 
 static void program_close(mp_subject *s) {

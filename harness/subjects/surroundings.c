@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/subjects/surroundings.h"
 
+#include "harness/phases.h"
 #include "harness/subjects/buffers.h"
 
 mp_status mp_run_surrounded(mp_subject *subject, const mp_case *c, const mp_offer *offer, const mp_inputs *in,
@@ -10,15 +11,20 @@ mp_status mp_run_surrounded(mp_subject *subject, const mp_case *c, const mp_offe
     *trace = (mp_trace){0};
     *report = (mp_surroundings_report){0};
     mp_buffer_sizes_add(c, offer, &sizes);
+    const mp_phase before = mp_phase_enter(MP_PHASE_UPLOAD);
     mp_status status = mp_buffers_open(subject, &sizes, MP_BUFFERS_ONCE, poison, &buffers, err);
     if (status == MP_OK) status = mp_buffers_load(buffers, c, offer, in, err);
     if (status == MP_OK) {
         const mp_execution execution = mp_buffers_execution(buffers);
+        mp_phase_enter(MP_PHASE_RUN);
         status = subject->run(subject, &execution, err);
     }
+    mp_phase_enter(MP_PHASE_LOOK);
     if (status == MP_OK) status = mp_buffers_look(buffers, report, err);
+    mp_phase_enter(MP_PHASE_DOWNLOAD);
     if (status == MP_OK) status = mp_buffers_collect(buffers, trace, err);
     mp_buffers_close(buffers);
+    mp_phase_enter(before);
     return status;
 }
 

@@ -49,6 +49,7 @@ typedef enum mp_quant {
     MP_SCHEME_MXFP4,
     MP_SCHEME_MXFP8,
     MP_SCHEME_NVFP4,
+    MP_SCHEME_MXFP4_MXFP8,
     MP_SCHEME_COUNT
 } mp_quant;
 /* How matrices of scales lie, rows of weights or activations by groups of k. ROW_MAJOR: packed;
@@ -186,6 +187,7 @@ typedef struct mp_tile {
     REAL(rsf, 1.0, -1e6, 1e6, "routed_scaling_factor")                                                       \
     ENUM(mode, mp_mode, MP_MODE_COMBINE, false, "what happens to the [M,topk,K] tensor")                     \
     FLAG(apply_router_weight_on_input, false, "the router weight multiplies gate_up instead of down")        \
+    FLAG(apply_router_weight_in_combine, false, "combine applies the router weight, not down")               \
     FLAG(no_combine_keep_router_weight, false, "no_combine: down applies the router weight all the same")    \
     FLAG(bias, false, "b1 and b2 are added")                                                                 \
     REAL(filter, 0.0, 0.0, 1.0, "share of ids that are -1")                                                  \
@@ -257,7 +259,9 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err);
  * is the first tokens of the base as a batch of their own, in scope=all. Or whether the variant is a part
  * of the base, whose outputs sum to the base's: ep_size ranks with their share of E, shards with their
  * share of N. Or whether what differs of their adapters makes no difference to the output (cases/lora.h).
- * MP_EINPUT names the first other difference. */
+ * Or whether interleaved differs, in all stages of experts without quantisation: the same rows of w1 and
+ * b1 in another order; or where router weights that are powers of two multiply. MP_EINPUT names the first
+ * other difference. */
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err);
 /* Whether a valid case can run after `before` on the same buffers and with the same weights, as a server's
  * calls do: M, routing, seed, filter, data and lora_routing may differ, or nothing. MP_EINPUT names the

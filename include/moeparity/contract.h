@@ -23,13 +23,32 @@ extern "C" {
  *   FMA_ASCENDING   float32 fused multiply-adds, k ascending from zero: one result
  *   TENSOR_CORE     truncated fused dot-add over groups of `group` terms: one result, see mp_gemm_contract
  *   FLOAT64         float64 accumulation (the reference itself)
- *   ANY             any of these and any tensor core that is known: the widest of their bounds */
-#define MP_ACCUMULATORS(VALUE)                                            \
-    VALUE(MP_ACC_IEEE_ANY_ORDER, "ieee-any-order", "IEEE fp32 any order") \
-    VALUE(MP_ACC_FMA_ASCENDING, "fma-ascending", "fp32 fma, k ascending") \
-    VALUE(MP_ACC_TENSOR_CORE, "tensor-core", "tensor core")               \
-    VALUE(MP_ACC_FLOAT64, "float64", "float64")                           \
-    VALUE(MP_ACC_ANY, "any", "any fp32 order or tensor core")
+ *   ANY             IEEE_ANY_ORDER, FMA_ASCENDING, FLOAT64, and any tensor core of NVIDIA that is known: the
+ *                   widest of their bounds
+ * and AMD's matrix cores, a step of which takes `group` terms (ref/predict/matrixcore.h has each):
+ *   PAIRWISE            CDNA1: the products of a step added as a binary tree of neighbours in IEEE float32
+ *   PAIRWISE_FLUSHED    CDNA2: the same, subnormal operands, products and sums taken for zeros
+ *   MATRIX_CORE         CDNA3, operands of 16 bits: products cut to F = fraction_bits bits, sum and
+ *                       accumulator rounded down, the result to nearest even
+ *   MATRIX_CORE_HALVES  CDNA3, fp8: the same, even and odd k cut and summed apart. Its numbers are half of
+ *                       what OCP codes stand for (fnuz); that scales make up for it, exactly, is taken for
+ *                       granted
+ * and the block-scaled units of NVIDIA's sm_100 and sm_120:
+ *   BLOCK_SCALED    codes and the scales of their blocks go into the unit, which adds the scales' exponents
+ *                   where it aligns the terms (ref/predict/blockscaled.h): no number is rounded before.
+ *                   group = 32: term by term (mxf8f6f4); 64: sums of 16 terms that are exact (mxf4, nvf4).
+ *                   For schemes whose scales such a unit takes */
+#define MP_ACCUMULATORS(VALUE)                                                       \
+    VALUE(MP_ACC_IEEE_ANY_ORDER, "ieee-any-order", "IEEE fp32 any order")            \
+    VALUE(MP_ACC_FMA_ASCENDING, "fma-ascending", "fp32 fma, k ascending")            \
+    VALUE(MP_ACC_TENSOR_CORE, "tensor-core", "tensor core")                          \
+    VALUE(MP_ACC_FLOAT64, "float64", "float64")                                      \
+    VALUE(MP_ACC_ANY, "any", "any fp32 order or tensor core")                        \
+    VALUE(MP_ACC_PAIRWISE, "pairwise", "pairwise fp32")                              \
+    VALUE(MP_ACC_PAIRWISE_FLUSHED, "pairwise-flushed", "pairwise fp32, flushed,")    \
+    VALUE(MP_ACC_MATRIX_CORE, "matrix-core", "matrix core")                          \
+    VALUE(MP_ACC_MATRIX_CORE_HALVES, "matrix-core-halves", "matrix core, by halves") \
+    VALUE(MP_ACC_BLOCK_SCALED, "block-scaled", "block-scaled unit")
 typedef enum mp_accumulator { MP_ACCUMULATORS(MP_VALUE_OF) MP_ACC_COUNT } mp_accumulator;
 
 /* In which order a tensor core takes the terms of k. In every 32 neighbours BY_PAIRS and PERMUTED take those
@@ -81,7 +100,9 @@ typedef enum mp_scaling { MP_SCALINGS(MP_VALUE_OF) MP_SCALING_COUNT } mp_scaling
  * and fp16 sm_90 has L = 16, F = 25, R = 23 and zero_exponent = -133. */
 typedef struct mp_gemm_contract {
     mp_accumulator accumulator;
-    int group, fraction_bits, result_fraction_bits, zero_exponent; /* of TENSOR_CORE */
+    int group;                        /* of all with steps */
+    int fraction_bits, zero_exponent; /* of TENSOR_CORE, MATRIX_CORE, its HALVES, and BLOCK_SCALED */
+    int result_fraction_bits;         /* of TENSOR_CORE */
     mp_k_order k_order;
     int promotion; /* terms after which the accumulator is added to a float32 sum and starts anew; 0: never */
     int split_k;   /* parts of k with accumulators of their own, added in float32 in any order; 1: none */
@@ -240,6 +261,8 @@ typedef struct mp_contract {
         act_ulps_per_argument; /* what the error of exp grows by, in ulps for each unit of its argument; of a
                                      function whose error is known that counts if more */
     mp_shared_add combine_shared;
+    bool combine_fma; /* where combine applies the router weights: the product and the addition are one
+                         operation, with one rounding; else two */
     mp_act_input act_input;
     mp_gemm_contract shrink, expand; /* of LoRA: both of gate_up and of down */
     bool shrink_parts_rounded;       /* each of its split_k parts is rounded to dtype, and added there */

@@ -38,6 +38,10 @@ void mp_inputs_plan(const mp_case *c, mp_inputs *in);
  * MP_EINPUT for data=file, whose numbers no family gives, and a token that is not there. */
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err);
 void mp_inputs_destroy(mp_inputs *in); /* frees what is not borrowed; *in is empty then */
+/* `in`, the inputs of c, as those of a gated case that differs in interleaved: rows of w1 and b1 in its
+ * order. All else is borrowed. */
+mp_status mp_inputs_reorder_gate(const mp_case *c, const mp_inputs *in, const mp_case *other, mp_inputs *out,
+                                 mp_error *err);
 /* The tokens rows[0..count) of `in`, the inputs of c, in that order, as inputs of the same case with M=count;
  * weights and biases are borrowed. */
 mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t *rows, int64_t count,

@@ -68,6 +68,7 @@ typedef struct mp_plugin_case {
     int64_t weight_row_gap,
         weight_expert_gap; /* elements between rows and experts of w1 and w2: by stride[] */
     int64_t buffer_offset; /* elements by which tensors begin behind a boundary of 64 bytes */
+    int apply_router_weight_in_combine;
 } mp_plugin_case;
 
 /* What it says of a case, before it runs. Zeroed but for struct_size; texts are the plug-in's, and must live

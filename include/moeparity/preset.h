@@ -19,6 +19,13 @@ extern "C" {
  *                   in contract.h), fma over ascending k for fp32, the IEEE activation, stable align. Bits
  *                   are required where the architecture was measured, reported where its arithmetic is known
  *                   from the literature, else not compared
+ *   gfx908, gfx90a, gfx942
+ *                   the same with AMD's matrix cores, of CDNA1, CDNA2 and CDNA3, in ascending order of k:
+ *                   MP_ACC_PAIRWISE and those after it. Bits are reported at most
+ *   sm_100-block-scaled, sm_120-block-scaled
+ *                   the same with the units of tcgen05.mma and of sm_120's mma.sync that take scales
+ *                   (MP_ACC_BLOCK_SCALED), where the case's are such: mxfp8, nvfp4, fp8-block-ue8m0 and their
+ *                   like; fp8 of other schemes by the unit for fp8. Bits are reported at most
  *   sm_90-cuda-math, sm_90-cuda-intrinsics, sm_90-cuda-fast-math, sm_90-triton, sm_90-triton-quotient,
  *   sm_90-cuda-math-sigmoid, sm_90-cuda-math-product, sm_90-torch-compile
  *                   the same but for exp, tanh and erf: act.function, as published kernels have them

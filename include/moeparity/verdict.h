@@ -106,6 +106,27 @@ typedef struct mp_pair_figures {
 
 #define MP_MAX_PAIRS 16
 
+/* What the time of a case goes to: its inputs are made; what must not change gets its digest; tensors go to
+ * where the subject runs, with guards around them; the subject runs; guards and digests are looked at; its
+ * tensors come back; they are judged against float64; the output against float64 from the inputs; bits are
+ * predicted; bits are compared. And all else. Of several runs the sum. */
+#define MP_PHASES(X)      \
+    X(INPUTS, inputs)     \
+    X(DIGEST, digest)     \
+    X(UPLOAD, upload)     \
+    X(RUN, run)           \
+    X(LOOK, look)         \
+    X(DOWNLOAD, download) \
+    X(JUDGE, judge)       \
+    X(MODEL, end_to_end)  \
+    X(PREDICT, predict)   \
+    X(COMPARE, compare)   \
+    X(OTHER, other)
+#define MP_PHASE_OF(phase, name) MP_PHASE_##phase,
+typedef enum mp_phase { MP_PHASES(MP_PHASE_OF) MP_PHASE_COUNT } mp_phase;
+#undef MP_PHASE_OF
+const char *mp_phase_name(mp_phase phase);
+
 typedef struct mp_verdict {
     char name[MP_CASE_TEXT_MAX]; /* canonical text */
     int64_t row;                 /* of the whole matrix, from 0 on, though a shard of it was run */
@@ -136,10 +157,11 @@ typedef struct mp_verdict {
     /* What the rows that ran before in the same process have to do with a failure: "passes alone; failed
      * after 7 rows of the same process, ..."; "" where nothing is known, or it fails alone. */
     const char *history;
-    double seconds;     /* wall time of the whole case */
-    int64_t peak_bytes; /* host memory planned */
-    const char *repro;  /* one command line */
-    mp_texts texts;     /* what the texts above point into */
+    double seconds;                       /* wall time of the whole case */
+    double phase_seconds[MP_PHASE_COUNT]; /* the same by phase; zeros where a case was not run here */
+    int64_t peak_bytes;                   /* host memory planned */
+    const char *repro;                    /* one command line */
+    mp_texts texts;                       /* what the texts above point into */
 } mp_verdict;
 
 /* The verdict about nothing: no figures, no answers, every text "". What *v held is not freed. */

@@ -119,14 +119,19 @@ typedef struct mp_quant_params {
     long long k, group, scale_row, scale_group;
 } mp_quant_params;
 
-/* combine.cu: in [tokens, TOPK, k], with -DADDS_SHARED shared [tokens, k] -> out [tokens, k]. */
+/* combine.cu: in [tokens, TOPK, k], with -DADDS_SHARED shared [tokens, k], with -DWEIGHS topk_weights
+ * [tokens, TOPK] and the slots' ids -> out [tokens, k]. */
 typedef struct mp_combine_params {
     MP_DEVICE_POINTER(const void) in;
     MP_DEVICE_POINTER(void) out;
     long long tokens, k;
     double routed_scaling_factor;
-#if !defined(__CUDACC_RTC__) || defined(ADDS_SHARED)
-    MP_DEVICE_POINTER(const void) shared; /* last, for kernels without it */
+#if !defined(__CUDACC_RTC__) || defined(ADDS_SHARED) || defined(WEIGHS)
+    MP_DEVICE_POINTER(const void) shared; /* what follows is last, for kernels without it */
+#endif
+#if !defined(__CUDACC_RTC__) || defined(WEIGHS)
+    MP_DEVICE_POINTER(const float) topk_weights;
+    mp_ids_params ids;
 #endif
 } mp_combine_params;
 

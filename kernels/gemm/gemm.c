@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The first that multiplies the dtype does it. */
+/* No two multiply the same. */
 static mp_gemm_kind *const kinds[] = {mp_gemm_mma, mp_gemm_fma, mp_gemm_of_codes, mp_gemm_dequant};
 
 /* ---- the frame ---- */

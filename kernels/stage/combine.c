@@ -3,17 +3,17 @@
 #include "kernels/device/params.h"
 #include "kernels/stage/stage.h"
 
-mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length, bool adds_shared) {
-    return mp_make_kernel("kernels/device/combine.cu", "combine", "-DTOPK=%d -DDTYPE=%d -DVECTOR=%d%s",
+mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length, bool adds_shared, bool weighs) {
+    return mp_make_kernel("kernels/device/combine.cu", "combine", "-DTOPK=%d -DDTYPE=%d -DVECTOR=%d%s%s",
                           (int)topk, (int)dtype, (int)mp_vector_length(dtype, row_length),
-                          adds_shared ? " -DADDS_SHARED" : "");
+                          adds_shared ? " -DADDS_SHARED" : "", weighs ? " -DWEIGHS" : "");
 }
 
 static mp_kernel of_case(const mp_case *c) {
     const mp_dtype dtype = mp_case_dtype(c, MP_OUT);
     const bool vectors = mp_case_vector_length(c, dtype, c->K) > 1;
     return mp_kernel_combine(dtype, c->fused_sum ? 1 : c->topk, vectors ? c->K : 1,
-                             c->shared == MP_SHARED_ADD);
+                             c->shared == MP_SHARED_ADD, mp_stage_weighs(c, MP_COMBINE));
 }
 
 /* The sum over topk, or after a fused sum what is left to do. */
@@ -29,6 +29,8 @@ static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {
         .k = c->K,
         .routed_scaling_factor = c->rsf,
         .shared = mp_device_address(&t[MP_SHARED_OUTPUT]),
+        .topk_weights = mp_device_address(&t[MP_TOPK_WEIGHTS]),
+        .ids = mp_stage_ids(c, t),
     };
     const mp_kernel kernel = of_case(c);
     const int64_t vectors = params.tokens * (c->K / mp_case_vector_length(c, mp_case_dtype(c, MP_OUT), c->K));

@@ -4,24 +4,29 @@
 #include "cases/scheme.h"
 #include "kernels/stage/stage.h"
 
-enum { LAYOUT_TOKENS = -1, ENTRIES = 3 };
+enum { LAYOUT_TOKENS = -1, MOST_PASSES = 3 };
+
+typedef struct pass {
+    const char *entry;
+    enum { WARP_A_SCALE, THREAD_A_NUMBER, ONE_THREAD } threads;
+} pass;
 
 /* What it launches, in order: of one scale for all rows a pass for each step. None of a quantiser that has no
  * kernel. */
-static int entries(const mp_case *c, const char *list[ENTRIES]) {
+static int passes_of(const mp_case *c, pass list[MOST_PASSES]) {
     const mp_scheme *s = mp_scheme_of(c);
     const mp_dtype codes = mp_quantiser_codes(s->quantiser);
     int count = 0;
     if (codes != MP_E4M3 && codes != MP_I8) return 0;
     if (s->granularity != MP_PER_TENSOR) {
-        list[count++] = "quantise";
+        list[count++] = (pass){"quantise", WARP_A_SCALE};
         return count;
     }
     if (s->made) {
-        list[count++] = "amax";
-        list[count++] = "scale_of_amax";
+        list[count++] = (pass){"amax", THREAD_A_NUMBER};
+        list[count++] = (pass){"scale_of_amax", ONE_THREAD};
     }
-    list[count++] = "codes";
+    list[count++] = (pass){"codes", THREAD_A_NUMBER};
     return count;
 }
 
@@ -57,19 +62,18 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
         params.scale_row = stride[0];
         params.scale_group = stride[1];
     }
-    /* A warp a scale, or a thread a number. */
-    const int64_t pieces = from->dim[0] * (one ? k : 32 * mp_divide_up(k, group));
-    const char *entry[ENTRIES];
-    const int count = entries(c, entry);
+    pass passes[MOST_PASSES];
+    const int count = passes_of(c, passes);
     if (count == 0)
         return mp_fail(err, MP_EUNSUPPORTED, "there is no kernel that makes %s codes",
                        mp_dtype_name(mp_quantiser_codes(s->quantiser)));
     if (one && s->made) MP_CU(cuMemsetD8Async(params.scale, 0, sizeof(float), run->stream));
     for (int i = 0; i < count; i++) {
-        const mp_kernel kernel = kernel_of(c, stage, entry[i]);
-        const bool alone = one && count == ENTRIES && i == 1;
-        MP_DO(mp_stage_launch(run, &kernel, alone ? 1 : mp_stage_blocks(pieces), alone ? 1 : MP_STAGE_THREADS,
-                              &params, err));
+        const mp_kernel kernel = kernel_of(c, stage, passes[i].entry);
+        const bool alone = passes[i].threads == ONE_THREAD;
+        const int64_t of_row = passes[i].threads == WARP_A_SCALE ? 32 * mp_divide_up(k, group) : k;
+        MP_DO(mp_stage_launch(run, &kernel, alone ? 1 : mp_stage_blocks(from->dim[0] * of_row),
+                              alone ? 1 : MP_STAGE_THREADS, &params, err));
     }
 out:
     return status;
@@ -84,9 +88,9 @@ static mp_status launch_act(void *self, const mp_stage_call *call, mp_error *err
 }
 
 static int kernels(const mp_case *c, mp_stage stage, mp_kernel *list) {
-    const char *entry[ENTRIES];
-    const int count = entries(c, entry);
-    for (int i = 0; i < count; i++) list[i] = kernel_of(c, stage, entry[i]);
+    pass passes[MOST_PASSES];
+    const int count = passes_of(c, passes);
+    for (int i = 0; i < count; i++) list[i] = kernel_of(c, stage, passes[i].entry);
     return count;
 }
 

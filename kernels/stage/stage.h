@@ -22,7 +22,7 @@ MP_STAGES(MP_DEVICE_STAGE)
 /* What they compile. The entries of align.cu share one compilation. */
 mp_kernel mp_kernel_align(const char *entry);
 mp_kernel mp_kernel_activation(const mp_case *c);
-mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length, bool adds_shared);
+mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length, bool adds_shared, bool weighs);
 
 #define MP_MAX_GRID (INT64_C(1) << 30) /* blocks in one launch; the hardware's limit is 2^31 - 1 */
 #define MP_STAGE_THREADS 256           /* of a block, where nothing else is said */

@@ -8,6 +8,7 @@ A place is what a run says of a tensor: name, dtype, shape, and where it lies. E
     take(name, value, view)  copies what a kernel returned into its view; a TypeError or ValueError tells what
                         was expected where it does not fit: nothing is converted
     finish(memory)      waits until all is done, and lies where the program looks for it
+    cached()            with a device: bytes of it that the library's allocator holds and no array has
 """
 
 import importlib
@@ -197,6 +198,10 @@ class _TorchCuda(_Torch):
         for host, copy in memory.copies:
             host.copy_(copy)
 
+    def cached(self):
+        cuda = self._torch.cuda
+        return cuda.memory_reserved(self.where) - cuda.memory_allocated(self.where)
+
 
 class _Cupy:
     device = "cuda"
@@ -243,6 +248,9 @@ class _Cupy:
         self._cupy.cuda.Device().synchronize()  # kernels on any stream have written
         for host, copy in memory.copies:
             copy.get(out=host)
+
+    def cached(self):
+        return self._cupy.get_default_memory_pool().free_bytes()
 
 
 def library_of(function):

@@ -12,6 +12,7 @@ OPTIONS = {
     "sentinel": ("-1", "E", "any"),
     "bias": (False, True),
     "apply_router_weight_on_input": (False, True),
+    "apply_router_weight_in_combine": (False, True),
     "no_combine_keep_router_weight": (False, True),
     "layout": ("route", "sorted", "masked"),
     "path": ("fused", "runner", "chunked"),
@@ -21,7 +22,7 @@ OPTIONS = {
     "quant": (
         "none", "fp8-tensor", "fp8-tensor-static", "fp8-channel", "fp8-block", "fp8-block-ue8m0",
         "int8-channel", "int8-block", "int8-w8a16", "int8-w8a16-group", "int4-w4a16",
-        "int4-w4a16-zp", "mxfp4", "mxfp8", "nvfp4",
+        "int4-w4a16-zp", "mxfp4", "mxfp8", "nvfp4", "mxfp4-mxfp8",
     ),
     "scale_layout": ("row", "row-padded", "column", "column-padded", "swizzled"),
     "lora_map": ("token", "segments"),

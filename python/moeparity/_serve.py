@@ -106,7 +106,10 @@ class Server:
                 if self._device:
                     self._device.close()
             times = {str(stage): float(ns) for stage, ns in case.stage_ns.items()}
-            return "done", {"left": left, "stage_ns": times}
+            done = {"left": left, "stage_ns": times}
+            if library.device:
+                done["device_cached"] = library.cached()
+            return "done", done
 
         return self._guarded(case, execute)
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* combine: cache3 [M,topk,K] -> out [M,K]: fp32 accumulator (fp64 for fp64), ascending j, scale after the
- * sum, one rounding; ROUND_THEN_SCALE rounds the sum as well, before the scale. shared_output is added behind
- * the scale, to the rounded sum if the contract says so. With fused_sum every addition
- * rounds to dtype, as atomic additions on out do. */
+ * sum, one rounding. Where it applies the router weights, each product is rounded before it is added, or the
+ * two are one operation. ROUND_THEN_SCALE rounds the sum as well, before the scale. shared_output is added
+ * behind the scale, to the rounded sum if the contract says so. With fused_sum every addition rounds to
+ * dtype, as atomic additions on out do. */
 #include "ref/combine.h"
 
 #include "ref/predict/predict.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,10 +25,14 @@ const char *mp_unpredictable_combine(const mp_contract *contract, const mp_case 
 
 typedef struct combination {
     const mp_case *c;
-    const int32_t *topk_ids; /* slots whose id is -1 are left out; NULL: every slot is added */
-    bool round_sum, round_before_shared;
-    const mp_tensor *cache3, *shared_output, *out;
+    mp_combine_terms terms;
+    bool fma, round_sum, round_before_shared;
+    const mp_tensor *out;
 } combination;
+
+static bool is_left_out(const combination *x, int64_t slot) {
+    return x->terms.topk_ids && x->terms.topk_ids[slot] < 0;
+}
 
 /* sum as out's dtype holds it. */
 static void round_row(const mp_tensor *out, int64_t m, float *sum) {
@@ -41,17 +47,23 @@ static void combine_token_f32(const combination *x, int64_t m, float *sum, float
     const int64_t K = c->K;
     const float rsf = (float)c->rsf;
     memset(sum, 0, (size_t)K * sizeof *sum);
-    for (int64_t j = 0; j < c->topk; j++) {
-        if (x->topk_ids && x->topk_ids[m * c->topk + j] < 0) continue;
-        mp_decode_row_f32(x->cache3->dtype, x->cache3->data, (m * c->topk + j) * K, K, row);
-        for (int64_t k = 0; k < K; k++) sum[k] += row[k];
+    for (int64_t slot = m * c->topk; slot < (m + 1) * c->topk; slot++) {
+        const mp_tensor *cache3 = x->terms.cache3;
+        const float *w = x->terms.weights;
+        if (is_left_out(x, slot)) continue;
+        mp_decode_row_f32(cache3->dtype, cache3->data, slot * K, K, row);
+        if (w && x->fma)
+            for (int64_t k = 0; k < K; k++) sum[k] = fmaf(w[slot], row[k], sum[k]);
+        else
+            for (int64_t k = 0; k < K; k++) sum[k] += w ? w[slot] * row[k] : row[k];
         if (c->fused_sum) round_row(x->out, m, sum);
     }
     if (x->round_sum) round_row(x->out, m, sum);
     for (int64_t k = 0; k < K; k++) sum[k] *= rsf;
-    if (x->shared_output->data) {
+    const mp_tensor *shared = x->terms.shared_output;
+    if (shared->data) {
         if (x->round_before_shared) round_row(x->out, m, sum);
-        mp_decode_row_f32(x->shared_output->dtype, x->shared_output->data, m * K, K, row);
+        mp_decode_row_f32(shared->dtype, shared->data, m * K, K, row);
         for (int64_t k = 0; k < K; k++) sum[k] += row[k];
     }
     mp_encode_row_f32(x->out->dtype, x->out->data, m * K, K, sum);
@@ -59,12 +71,16 @@ static void combine_token_f32(const combination *x, int64_t m, float *sum, float
 
 static void combine_token_f64(const combination *x, int64_t m) {
     const mp_case *c = x->c;
-    const double *slot = x->cache3->data, *shared = x->shared_output->data, rsf = mp_combine_rsf(c);
+    const double *term = x->terms.cache3->data, *shared = x->terms.shared_output->data,
+                 rsf = mp_combine_rsf(c);
+    const float *weights = x->terms.weights;
     double *result = x->out->data;
     for (int64_t k = 0; k < c->K; k++) {
         double sum = 0;
-        for (int64_t j = 0; j < c->topk; j++)
-            if (!x->topk_ids || x->topk_ids[m * c->topk + j] >= 0) sum += slot[(m * c->topk + j) * c->K + k];
+        for (int64_t slot = m * c->topk; slot < (m + 1) * c->topk; slot++) {
+            const double v = term[slot * c->K + k], w = weights ? (double)weights[slot] : 1;
+            if (!is_left_out(x, slot)) sum = x->fma ? fma(w, v, sum) : sum + w * v;
+        }
         sum *= rsf;
         result[m * c->K + k] = shared ? sum + shared[m * c->K + k] : sum;
     }
@@ -97,11 +113,10 @@ mp_status mp_predict_stage_combine(void *self, const mp_stage_call *call, mp_err
     const mp_contract *contract = ((const mp_prediction *)self)->contract;
     const bool skip_filtered = contract->filtered[MP_DOWN] != MP_ROW_ZERO; /* else their rows are zeros */
     const combination x = {.c = call->c,
-                           .topk_ids = skip_filtered ? call->t[MP_TOPK_IDS].data : NULL,
+                           .terms = mp_combine_terms_of(call->c, call->t, skip_filtered),
+                           .fma = contract->combine_fma,
                            .round_sum = contract->combine == MP_COMBINE_ROUND_THEN_SCALE,
                            .round_before_shared = contract->combine_shared == MP_SHARED_ROUNDED,
-                           .cache3 = mp_as_read(call->t, MP_CACHE3),
-                           .shared_output = &call->t[MP_SHARED_OUTPUT],
                            .out = &call->t[MP_OUT]};
     return combine(&x, err);
 }

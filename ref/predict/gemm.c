@@ -5,6 +5,7 @@
 
 #include "ref/bounds.h"
 #include "ref/predict/gemm_fma.h"
+#include "ref/predict/matrixcore_gemm.h"
 #include "ref/predict/predict.h"
 #include "ref/predict/scaling.h"
 
@@ -17,27 +18,24 @@ const char *mp_unpredictable_gemm(const mp_gemm_contract *g, mp_dtype operands) 
     if (permuted && MP_TC_MAX_GROUP % (g->group ? g->group : 1) != 0)
         return "k permuted is known of steps that divide 32 alone";
     if (g->split_k > 1) return "parts of k that are added in any order are bounded, not predicted";
-    if (g->promotion && g->accumulator != MP_ACC_TENSOR_CORE)
-        return "promotion is predicted of tensor cores alone";
+    if (g->promotion && !core && !mp_is_matrix_core(g->accumulator))
+        return "promotion is predicted of tensor cores and matrix cores alone";
     if (g->promotion % (permuted ? MP_TC_MAX_GROUP : g->group ? g->group : 1) != 0)
         return "promotion in the middle of a step is not predicted";
     if (g->accumulator == MP_ACC_FLOAT64) return "float64 sums have no fixed order";
     if (g->accumulator == MP_ACC_IEEE_ANY_ORDER || g->accumulator == MP_ACC_ANY)
         return "the order of the sums is not fixed";
-    return NULL;
-}
-
-static const char *unpredictable(const mp_gemm_contract *g, const mp_case *c) {
-    const char *why = mp_unpredictable_scaling(g, c);
-    return why ? why : mp_unpredictable_gemm(g, mp_case_multiplied(c));
+    if (g->accumulator == MP_ACC_BLOCK_SCALED) return "a block-scaled unit takes codes with their scales";
+    return mp_is_matrix_core(g->accumulator) ? mp_unpredictable_matrix_core(g, operands) : NULL;
 }
 
 const char *mp_unpredictable_gate_up(const mp_contract *contract, const mp_case *c) {
-    return unpredictable(&contract->gate_up, c);
+    return mp_unpredictable_scaled_gemm(&contract->gate_up, c, c->K);
 }
 
 const char *mp_unpredictable_down(const mp_contract *contract, const mp_case *c) {
-    return c->fused_sum ? "the order of additions is not fixed" : unpredictable(&contract->down, c);
+    return c->fused_sum ? "the order of additions is not fixed"
+                        : mp_unpredictable_scaled_gemm(&contract->down, c, c->N);
 }
 
 /* The tensor core's name of a format; false where it has none. */
@@ -74,11 +72,14 @@ static mp_tc_method method_of(mp_k_order order) {
 mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *parts,
                           const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
                           const mp_tensor *out, mp_error *err) {
-    const bool in_parts = parts || contract->promotion;
-    if (contract->split_k > 1 || (in_parts && contract->accumulator != MP_ACC_TENSOR_CORE))
+    const bool matrix_core = mp_is_matrix_core(contract->accumulator);
+    const mp_tc_parts promotion = mp_tc_promotion(contract->promotion);
+    if (!parts && contract->promotion) parts = &promotion;
+    if (contract->split_k > 1 || (parts && contract->accumulator != MP_ACC_TENSOR_CORE && !matrix_core))
         return mp_fail(err, MP_EUNSUPPORTED, "sums in parts of k are not predicted");
     if (contract->accumulator == MP_ACC_FMA_ASCENDING)
         return mp_fma_gemm(problem, epilogue, out_row, out, err);
+    if (matrix_core) return mp_matrix_core_gemm(contract, parts, problem, epilogue, out_row, out, err);
     if (contract->accumulator != MP_ACC_TENSOR_CORE)
         return mp_fail(err, MP_EUNSUPPORTED, "an accumulator without a fixed order is not predicted");
     mp_tc_model model = {.group = contract->group,
@@ -91,18 +92,13 @@ mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *p
         return mp_fail(err, MP_EUNSUPPORTED, "a tensor core takes no operands of %s and %s", mp_dtype_name(a),
                        mp_dtype_name(b));
     if (model.a == MP_TC_S8) model.result = MP_TC_INT32;
-    const mp_tc_parts promotion = mp_tc_promotion(contract->promotion);
-    return mp_tc_gemm(&model,
-                      parts                 ? parts
-                      : contract->promotion ? &promotion
-                                            : NULL,
-                      problem, epilogue, out_row, out, err);
+    return mp_tc_gemm(&model, parts, problem, epilogue, out_row, out, err);
 }
 
 static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call, mp_stage stage,
                             mp_error *err) {
-    const mp_stage_gemm g = mp_gemm_of_stage(call, stage);
     const mp_gemm_contract *contract = mp_stage_gemm_contract(self->contract, stage);
+    const mp_stage_gemm g = mp_gemm_under(call, stage, contract);
     if (!call->c->quant)
         return mp_predict_gemm(contract, NULL, &g.problem, &g.epilogue, g.out_row, g.out, err);
     return mp_predict_scaled_gemm(contract, mp_scheme_of(call->c), call->c->dtype, &g.problem, &g.epilogue,

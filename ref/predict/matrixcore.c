@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { FRACTION_BITS = 24, SUM_BITS = 31, ZERO_EXPONENT = -126, NAN_BITS = 0x7FC00000 };
+enum { BELOW_F = 7 /* bits that the sum of products keeps below F */, NAN_BITS = 0x7FC00000 };
 
 static const mp_term_format FORMATS[MP_MC_INPUT_COUNT] = {
     [MP_MC_FP32] = {8, 23, MP_SPECIALS_IEEE},           [MP_MC_XF32] = {8, 10, MP_SPECIALS_IEEE},
@@ -63,7 +63,7 @@ static uint32_t step_fma(const mp_mc_model *m, const uint32_t *a, const uint32_t
 
 /* ---- fused ---- */
 
-/* sum * 2^unit in multiples of 2^to, rounded down; to >= unit - 31, and no sum has more than 32 bits. */
+/* sum * 2^unit in multiples of 2^to, rounded down; to >= unit - 17, and no sum has more than 46 bits. */
 static int64_t rounded_down(int64_t sum, int unit, int to) {
     const int shift = to - unit;
     if (shift <= 0) return sum * (INT64_C(1) << -shift);
@@ -80,7 +80,8 @@ static mp_term from_2_128_on_infinite(mp_term t) {
 static uint32_t step_fused(const mp_mc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c) {
     const int parts = m->method == MP_MC_FUSED_HALVES ? 2 : 1, n = m->group / parts;
     mp_term terms[MP_MC_MAX_GROUP + 1];
-    int exponent[2], e = ZERO_EXPONENT;
+    const int F = m->fraction_bits;
+    int exponent[2], e = m->zero_exponent;
     for (int k = 0; k < m->group; k++) { /* terms of a part lie beside each other */
         const mp_term x = decode(m->a, a[k]), y = decode(m->b, b[k]);
         terms[k % parts * n + k / parts] = from_2_128_on_infinite(mp_term_multiply(&x, &y));
@@ -90,22 +91,21 @@ static uint32_t step_fused(const mp_mc_model *m, const uint32_t *a, const uint32
     if (mp_terms_special(&mp_float32_terms, m->group + 1, terms, &special))
         return canonical(mp_float_of_bits(special));
     for (int part = 0; part < parts; part++) {
-        exponent[part] = mp_terms_exponent(n, terms + part * n, ZERO_EXPONENT);
+        exponent[part] = mp_terms_exponent(n, terms + part * n, m->zero_exponent);
         if (exponent[part] > e) e = exponent[part];
     }
     int64_t sum = 0;
     for (int part = 0; part < parts; part++) {
-        const int unit = exponent[part] - FRACTION_BITS;
-        sum += rounded_down(mp_terms_sum(n, terms + part * n, unit), unit, e - FRACTION_BITS);
+        const int unit = exponent[part] - F;
+        sum += rounded_down(mp_terms_sum(n, terms + part * n, unit), unit, e - F);
     }
     const int both = mp_terms_exponent(1, &acc, e);
-    const bool dropped = parts == 2 && acc.exponent < both - FRACTION_BITS - 1;
+    const bool dropped = parts == 2 && acc.exponent < both - F - 1;
     const int64_t significand = acc.negative ? -(int64_t)acc.significand : (int64_t)acc.significand;
-    sum = rounded_down(sum, e - FRACTION_BITS, both - SUM_BITS);
+    sum = rounded_down(sum, e - F, both - F - BELOW_F);
     if (!dropped)
-        sum += rounded_down(significand, acc.exponent - acc.fraction_bits, both - FRACTION_BITS) *
-               (INT64_C(1) << (SUM_BITS - FRACTION_BITS));
-    return mp_term_encode(&mp_float32_terms, sum, both - SUM_BITS, true, 23);
+        sum += rounded_down(significand, acc.exponent - acc.fraction_bits, both - F) * (1 << BELOW_F);
+    return mp_term_encode(&mp_float32_terms, sum, both - F - BELOW_F, true, 23);
 }
 
 static uint32_t step(const mp_mc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c) {
@@ -156,6 +156,8 @@ bool mp_mc_find(mp_mc_architecture architecture, mp_mc_input a, mp_mc_input b, i
                           .b = b,
                           .method = TABLE[i].method,
                           .group = k < TABLE[i].most ? k : TABLE[i].most,
+                          .fraction_bits = 24,
+                          .zero_exponent = -126,
                           .flush_subnormals = architecture == MP_CDNA2 && TABLE[i].method == MP_MC_PAIRWISE};
         return true;
     }

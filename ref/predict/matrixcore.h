@@ -6,16 +6,16 @@
  *             of neighbours in IEEE float32, then the accumulator is added. CDNA2 flushes: subnormal operands
  *             and accumulators to +0, subnormal products and sums to zeros that keep their sign
  *   FUSED     CDNA3, 16-bit and xf32 operands: products are exact and not normalised, as a tensor core's; e
- *             is the largest of their exponents, and each is cut towards zero to a multiple of 2^(e-24);
- *             then, with e' the larger of e and the accumulator's exponent, the sum of them is rounded down
- *             (towards minus infinity) to a multiple of 2^(e'-31), the accumulator down to one of 2^(e'-24),
- *             and both are added and rounded once to float32, to nearest even. A product of 2^128 or more is
- *             Inf
+ *             is the largest of their exponents, and each is cut towards zero to a multiple of 2^(e-F), F =
+ *             24; then, with e' the larger of e and the accumulator's exponent, the sum of them is rounded
+ *             down (towards minus infinity) to a multiple of 2^(e'-F-7), the accumulator down to one of
+ *             2^(e'-F), and both are added and rounded once to float32, to nearest even. A product of 2^128
+ *             or more is Inf
  *   FUSED_HALVES  CDNA3, fp8: FUSED, but the terms of even and of odd k are cut and summed apart, each by
- *             its own e; both sums are rounded down to multiples of 2^(e-24) of the larger e, and added; an
- *             accumulator more than 25 binary orders below e' is dropped, instead of rounded down
- * A zero has exponent -126. NaN is 7FC00000. Longer sums chain groups over ascending k through the float32
- * accumulator.
+ *             its own e; both sums are rounded down to multiples of 2^(e-F) of the larger e, and added; an
+ *             accumulator more than F+1 binary orders below e' is dropped, instead of rounded down
+ * A zero has exponent zero_exponent, -126. NaN is 7FC00000. Longer sums chain groups over ascending k through
+ * the float32 accumulator.
  *
  * Source: MMA-Sim (arXiv 2511.10909) and its public code, which leaves NaN and Inf open. Nothing of it was
  * measured by this project. Where zeros and NaN are concerned it is a guess. */
@@ -49,6 +49,8 @@ typedef struct mp_mc_model {
     mp_mc_input a, b; /* the same, except that the fnuz formats mix */
     mp_mc_method method;
     int group;             /* terms of a step */
+    int fraction_bits;     /* F, of FUSED and FUSED_HALVES */
+    int zero_exponent;     /* of the same */
     bool flush_subnormals; /* of PAIRWISE */
     bool measured;         /* false of all */
 } mp_mc_model;

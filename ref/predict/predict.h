@@ -28,6 +28,12 @@ typedef const char *mp_stage_refusal(const mp_contract *contract, const mp_case 
 MP_STAGES(MP_PREDICT_STAGE)
 #undef MP_PREDICT_STAGE
 
+/* After quant_x or quant_act of a call: codes that the contract's quantiser leaves open, for what becomes of
+ * a NaN is not told, are made what `got` has, the subject's codes. *count of them; got NULL: they are
+ * counted. */
+mp_status mp_predict_open_codes(const mp_contract *contract, const mp_stage_call *call, mp_stage stage,
+                                const mp_tensor *got, int64_t *count, mp_error *err);
+
 /* The contract of the subject `host`: sm_90's, deterministic throughout. Nothing is promised of its bits: it
  * is the prediction. */
 mp_contract mp_host_contract(const mp_case *c);

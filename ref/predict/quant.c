@@ -1,25 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* quant_x and quant_act in the arithmetic of a contract: our own quantisers in the float32 that the device
- * compiles too, those of others as an sm_90 gives their approximate operations. */
+/* quant_x and quant_act in the arithmetic of a contract's quantiser (ref/predict/quantise.h). */
 #include "ref/quant.h"
 
 #include "ref/predict/predict.h"
 #include "ref/predict/quantise.h"
-#include "ref/predict/quantise_f32.h"
 #include "ref/quantise_rules.h"
 
 #include <string.h>
 
-/* Whether numbers of a family, or what stages make of them, can be NaN. */
-static bool may_have_nan(mp_data data) {
-    return data != MP_NORMAL && data != MP_INTEGER && data != MP_WIDE && data != MP_ONEHOT;
-}
-
 static const char *unpredictable(const mp_contract *contract, const mp_case *c) {
     if (!mp_scheme_of(c)->quantises_activations) return NULL;
     if (contract->quantiser == MP_ANY_QUANTISER) return "who quantises is not said";
-    if (mp_quant_rules[contract->quantiser].nan == MP_NAN_ANY && may_have_nan(c->data))
-        return "what becomes of a NaN is not known";
     return mp_unpredictable_quantiser((mp_quantiser)contract->quantiser);
 }
 
@@ -31,60 +22,8 @@ const char *mp_unpredictable_quant_act(const mp_contract *contract, const mp_cas
     return unpredictable(contract, c);
 }
 
-/* The code of the scale, and what numbers are divided by, or multiplied. */
-typedef struct divisor {
-    unsigned code;
-    float value;
-    bool inverse;
-} divisor;
-
-static divisor divisor_of(const mp_quantisation *q, float amax) {
-    const float largest = (float)mp_dtype_format(mp_quantiser_codes(q->quantiser))->max_finite;
-    switch (q->quantiser) {
-    case MP_QUANT_FP8_UE8M0: {
-        const unsigned byte = mp_quant_ue8m0_f32(mp_quant_scale_f32(amax, largest));
-        return (divisor){byte, mp_quant_factor_f32(byte), true};
-    }
-    case MP_QUANT_MXFP8:
-    case MP_QUANT_MXFP4: {
-        const unsigned byte = mp_quant_ue8m0_f32(amax / largest);
-        return (divisor){byte, mp_quant_factor_f32(byte), true};
-    }
-    case MP_QUANT_NVFP4: {
-        const unsigned code = mp_quant_nvfp4_scale_f32(amax, q->given);
-        return (divisor){code, mp_quant_e4m3_value_f32(code), false};
-    }
-    case MP_QUANT_FP8_STATIC: return (divisor){0, q->given, false};
-    default: break;
-    }
-    const float scale = mp_quant_scale_f32(amax, largest);
-    return (divisor){mp_float_bits(scale), scale, false};
-}
-
-static unsigned code_of(const mp_quantisation *q, const divisor *d, float x) {
-    const float v = d->inverse ? x * d->value : x / d->value;
-    switch (q->quantiser) {
-    case MP_QUANT_INT8: return mp_quant_int8_f32(v);
-    case MP_QUANT_MXFP4: return mp_quant_e2m1_f32(v);
-    case MP_QUANT_NVFP4: return mp_quant_nvfp4_code_f32(x, d->value, q->given);
-    default: return mp_quant_e4m3_f32(v);
-    }
-}
-
+/* ctx: the mp_quant_device. */
 static void quantise(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) {
-    const divisor d = divisor_of(&p->q, s->unit->amax);
-    const int64_t at = s->row * mp_tensor_row_length(p->codes) + s->first;
-    (void)ctx;
-    if (p->scale) {
-#pragma omp critical(mp_quant_scale)
-        mp_put_code(p->scale->dtype, p->scale->data, s->scale_at, d.code);
-    }
-    for (int64_t k = 0; k < s->n; k++)
-        mp_put_code(p->codes->dtype, p->codes->data, at + k, code_of(&p->q, &d, s->x[k]));
-}
-
-/* A quantiser of a package; ctx: the mp_quant_device. */
-static void quantise_published(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) {
     enum { PIECE = 256 };
     const mp_quant_device *device = ctx;
     const mp_quant_prediction made = mp_predict_scale(&p->q, device, s->unit);
@@ -115,10 +54,53 @@ static mp_status quant_stage(const mp_prediction *self, const mp_stage_call *cal
         zero_row(p.codes, p.row[r]);
         if (p.scale && p.per != MP_PER_TENSOR) zero_row(p.scale, p.row[r]);
     }
-    if (p.q.quantiser <= MP_QUANT_NVFP4) return mp_quant_for_each(&p, quantise, NULL, err);
-    mp_quant_device device;
-    const mp_status status = mp_quant_device_sm90(&device, err);
-    return status == MP_OK ? mp_quant_for_each(&p, quantise_published, &device, err) : status;
+    mp_quant_device device = {0};
+    const bool own = mp_quantiser_is_own(p.q.quantiser); /* nothing in it is approximate */
+    const mp_status status = own ? MP_OK : mp_quant_device_sm90(&device, err);
+    return status == MP_OK ? mp_quant_for_each(&p, quantise, &device, err) : status;
+}
+
+/* ---- what is open ---- */
+
+typedef struct open_codes {
+    const mp_tensor *got;
+    int64_t count;
+} open_codes;
+
+static void take_open(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) {
+    enum { PIECE = 256 };
+    open_codes *open = ctx;
+    const mp_dtype codes = p->codes->dtype;
+    const double scale =
+        p->scale ? mp_decode(p->scale->dtype, p->scale->data, s->scale_at) : (double)p->q.given;
+    const mp_quant_range factor = mp_quant_factors(&p->q, s->unit, scale);
+    const int64_t at = s->row * mp_tensor_row_length(p->codes) + s->first;
+    uint8_t low[PIECE], high[PIECE];
+    int64_t count = 0;
+    for (int64_t k = 0; k < s->n; k += PIECE) {
+        const int64_t here = s->n - k < PIECE ? s->n - k : PIECE;
+        mp_quant_codes(&p->q, s->unit, factor, 0, s->x + k, here, low, high);
+        for (int64_t i = 0; i < here; i++) {
+            if (!mp_quant_code_is_open(codes, low[i], high[i])) continue;
+            count++;
+            if (open->got)
+                mp_put_code(codes, p->codes->data, at + k + i,
+                            mp_code_at(codes, open->got->data, at + k + i));
+        }
+    }
+#pragma omp atomic
+    open->count += count;
+}
+
+mp_status mp_predict_open_codes(const mp_contract *contract, const mp_stage_call *call, mp_stage stage,
+                                const mp_tensor *got, int64_t *count, mp_error *err) {
+    const mp_quant_pass p = mp_quant_pass_of(call, stage, (mp_quantiser)contract->quantiser);
+    open_codes open = {.got = got};
+    *count = 0;
+    if (mp_quant_rules[p.q.quantiser].nan != MP_NAN_ANY) return MP_OK;
+    const mp_status status = mp_quant_for_each(&p, take_open, &open, err);
+    *count = open.count;
+    return status;
 }
 
 mp_status mp_predict_stage_quant_x(void *self, const mp_stage_call *call, mp_error *err) {

@@ -61,6 +61,10 @@ static float narrowed(mp_dtype dtype, float v) {
     return (float)mp_round_to(dtype, (double)v);
 }
 
+static float e4m3_of(unsigned code) {
+    return (float)mp_decode_code(MP_E4M3, code);
+}
+
 static float power_of(int byte) {
     return (float)mp_decode_code(MP_UE8M0, (uint64_t)byte);
 }
@@ -124,7 +128,7 @@ static mp_quant_prediction sgl_mxfp4(const mp_quantisation *q, const mp_quant_de
 
 static mp_quant_prediction vllm_nvfp4(const mp_quantisation *q, const mp_quant_device *d, float a) {
     const float scale = q->given * (a * d->reciprocal(6.0f)),
-                stored = (float)mp_decode_code(MP_E4M3, mp_encode_e4m3_saturate((double)scale));
+                stored = e4m3_of(mp_encode_e4m3_saturate((double)scale));
     return times(stored, stored == 0 ? 0 : d->reciprocal(stored * d->reciprocal(q->given)));
 }
 
@@ -140,7 +144,7 @@ mp_quant_prediction mp_predict_scale(const mp_quantisation *q, const mp_quant_de
     case MP_QUANT_FP8_UE8M0: return own_power(mp_quant_scale_f32(a, 448));
     case MP_QUANT_MXFP8: return own_power(a / 448.0f);
     case MP_QUANT_MXFP4: return own_power(a / 6.0f);
-    case MP_QUANT_NVFP4: return over(mp_quant_e4m3_value_f32(mp_quant_nvfp4_scale_f32(a, q->given)));
+    case MP_QUANT_NVFP4: return over(e4m3_of(mp_quant_nvfp4_scale_f32(a, q->given)));
     case MP_QUANT_SGL_FP8_TENSOR:
     case MP_QUANT_VLLM_FP8_TENSOR: return times(a / 448.0f, 1.0f / (a / 448.0f));
     case MP_QUANT_SGL_FP8_STATIC:

@@ -28,6 +28,7 @@ typedef struct mp_quant_prediction {
     int32_t zero;
 } mp_quant_prediction;
 
+/* device: {0} will do for this project's own quantisers. */
 mp_quant_prediction mp_predict_scale(const mp_quantisation *q, const mp_quant_device *device,
                                      const mp_quant_unit *unit);
 /* The codes, right-aligned in a byte each, of n values of the unit. Where ref/quantise.h leaves a NaN open,

@@ -1,20 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/predict/scaling.h"
 
+#include "base/clones.h"
+#include "ref/predict/blockscaled_gemm.h"
 #include "ref/predict/gemm.h"
+#include "ref/predict/matrixcore_gemm.h"
 #include "ref/predict/tensorcore_gemm.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-const char *mp_unpredictable_scaling(const mp_gemm_contract *g, const mp_case *c) {
+static const char *unpredictable_scaling(const mp_gemm_contract *g, const mp_case *c) {
     const mp_scheme *s = mp_scheme_of(c);
     if (!c->quant || s->enters == MP_SCALES_BEFORE) return NULL;
     if (g->scaling == MP_SCALING_ANY) return "how sums are scaled is not said";
-    if (g->accumulator != MP_ACC_TENSOR_CORE) return "scaled sums are predicted of tensor cores alone";
+    if (g->accumulator != MP_ACC_TENSOR_CORE && !mp_is_matrix_core(g->accumulator))
+        return "scaled sums are predicted of tensor cores and matrix cores alone";
     if (s->enters == MP_SCALES_PER_TILE && (g->promotion == 0 || mp_case_group(c) % g->promotion != 0))
         return "sums are scaled in tiles of k that are no part of a group";
     return NULL;
+}
+
+const char *mp_unpredictable_scaled_gemm(const mp_gemm_contract *g, const mp_case *c, int64_t K) {
+    if (g->accumulator == MP_ACC_BLOCK_SCALED)
+        return g->split_k > 1 ? mp_unpredictable_gemm(g, mp_case_multiplied(c))
+                              : mp_unpredictable_block_scaled(g, c, K);
+    const char *why = unpredictable_scaling(g, c);
+    return why ? why : mp_unpredictable_gemm(g, mp_case_multiplied(c));
 }
 
 /* ---- sums that are scaled ---- */
@@ -26,24 +38,26 @@ typedef struct scaling {
     int64_t terms; /* of a part */
 } scaling;
 
-static inline float scaled(mp_scaling how, float dot, float a, float w) {
-    switch (how) {
-    case MP_SCALING_A_THEN_W:
-    case MP_SCALING_A_THEN_W_FMA: return dot * a * w;
-    case MP_SCALING_W_THEN_A:
-    case MP_SCALING_W_THEN_A_FMA: return dot * w * a;
-    default: return dot * (a * w);
-    }
-}
-
 static inline float add_scaled(mp_scaling how, float sum, float dot, float a, float w) {
     switch (how) {
     case MP_SCALING_PRODUCT_FMA: return fmaf(dot, a * w, sum);
     case MP_SCALING_A_THEN_W_FMA: return fmaf(dot * a, w, sum);
     case MP_SCALING_W_THEN_A_FMA: return fmaf(dot * w, a, sum);
-    default: return sum + scaled(how, dot, a, w);
+    default: return sum + mp_scaled_sum(how, dot, a, w);
     }
 }
+
+MP_CLONES static void add_tile(mp_scaling how, float a, const float *w, const float *dot, float *sum,
+                               int64_t n) {
+    for (int64_t i = 0; i < n; i++) sum[i] = add_scaled(how, sum[i], dot[i], a, w[i]);
+}
+
+MP_CLONES static void scale_row(mp_scaling how, float a, const float *w, float *sum, int64_t n) {
+    for (int64_t i = 0; i < n; i++) sum[i] = mp_scaled_sum(how, sum[i], a, w[i]);
+}
+
+/* Scales of weights are looked up for COLUMNS at a time, which all rows share. */
+enum { COLUMNS = 128 };
 
 static void add(const void *ctx, const mp_tc_part *part) {
     const scaling *s = ctx;
@@ -51,22 +65,23 @@ static void add(const void *ctx, const mp_tc_part *part) {
     const mp_gemm_f32_tile *tile = part->tile;
     const int64_t K = p->w.codes->dim[2], k = part->index * s->terms,
                   w_row = tile->expert * p->w.codes->dim[1] + tile->n0;
-    const bool last = k + s->terms >= K;
-    for (int64_t r = 0; r < tile->count; r++) {
-        const float a =
-            (float)mp_operand_scale(&p->a, mp_operand_scale_row(&p->a, p->a_row[tile->slot[r]]), k);
-        const float *dot = part->dot + r * part->stride;
-        float *sum = part->sum + r * part->stride;
-        for (int64_t n = 0; n < tile->n; n++) {
-            const bool enters = s->per_tile || last;
-            const float w =
-                enters ? (float)mp_operand_scale(&p->w, mp_operand_scale_row(&p->w, w_row + n), k) : 1;
+    const bool last = k + s->terms >= K, enters = s->per_tile || last;
+    float w[COLUMNS];
+    for (int64_t first = 0; first < tile->n; first += COLUMNS) {
+        const int64_t here = tile->n - first < COLUMNS ? tile->n - first : COLUMNS;
+        for (int64_t n = 0; n < here && enters; n++)
+            w[n] = (float)mp_operand_scale(&p->w, mp_operand_scale_row(&p->w, w_row + first + n), k);
+        for (int64_t r = 0; r < tile->count; r++) {
+            const float a =
+                (float)mp_operand_scale(&p->a, mp_operand_scale_row(&p->a, p->a_row[tile->slot[r]]), k);
+            const float *dot = part->dot + r * part->stride + first;
+            float *sum = part->sum + r * part->stride + first;
             if (s->per_tile) {
-                sum[n] = add_scaled(s->how, sum[n], dot[n], a, w);
+                add_tile(s->how, a, w, dot, sum, here);
                 continue;
             }
-            sum[n] = part->index == 0 ? dot[n] : sum[n] + dot[n];
-            if (last) sum[n] = scaled(s->how, sum[n], a, w);
+            for (int64_t n = 0; n < here; n++) sum[n] = part->index == 0 ? dot[n] : sum[n] + dot[n];
+            if (last) scale_row(s->how, a, w, sum, here);
         }
     }
 }
@@ -94,6 +109,8 @@ static mp_status make_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *ma
 mp_status mp_predict_scaled_gemm(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
                                  const mp_gemm_problem *problem, const mp_epilogue *epilogue,
                                  const int64_t *out_row, const mp_tensor *out, mp_error *err) {
+    if (contract->accumulator == MP_ACC_BLOCK_SCALED)
+        return mp_block_scaled_gemm(contract, problem, epilogue, out_row, out, err);
     const int64_t K = problem->w.codes->dim[2];
     const bool before = scheme->enters == MP_SCALES_BEFORE;
     mp_gemm_problem plain = *problem;
@@ -111,8 +128,10 @@ mp_status mp_predict_scaled_gemm(const mp_gemm_contract *contract, const mp_sche
         status = make_numbers(&problem->a, dtype, &a, err);
         plain.a.codes = &a;
     }
-    if (status == MP_OK && (before || !scheme->quantises_activations)) { /* codes that are numbers of dtype */
-        status = make_numbers(before ? &problem->w : &plain.w, dtype, &w, err);
+    /* Codes that are numbers of the other operand's format. */
+    const mp_dtype multiplied = plain.a.codes->dtype;
+    if (status == MP_OK && (before || plain.w.codes->dtype != multiplied)) {
+        status = make_numbers(before ? &problem->w : &plain.w, multiplied, &w, err);
         plain.w.codes = &w;
     }
     if (status == MP_OK)

@@ -7,12 +7,24 @@
 #include "moeparity/contract.h"
 #include "ref/gemm.h"
 
-/* Why the case's GEMM is not predicted for the way in which it is scaled, or NULL. */
-const char *mp_unpredictable_scaling(const mp_gemm_contract *contract, const mp_case *c);
+/* Why the case's GEMM over K terms is not predicted, for its accumulator or the way in which it is scaled, or
+ * NULL. */
+const char *mp_unpredictable_scaled_gemm(const mp_gemm_contract *contract, const mp_case *c, int64_t K);
+
+/* A sum that meets the scales a and w, by itself. */
+static inline float mp_scaled_sum(mp_scaling how, float sum, float a, float w) {
+    switch (how) {
+    case MP_SCALING_A_THEN_W:
+    case MP_SCALING_A_THEN_W_FMA: return sum * a * w;
+    case MP_SCALING_W_THEN_A:
+    case MP_SCALING_W_THEN_A_FMA: return sum * w * a;
+    default: return sum * (a * w);
+    }
+}
 
 /* Arguments as mp_gemm_stage. Sums of codes over tiles of contract->promotion terms, or all of k, meet their
  * scales as the scheme and contract->scaling say; or numbers of the model's format, `dtype`, are made of
- * codes and multiplied. */
+ * codes and multiplied; or the unit takes codes and scales as they are. */
 mp_status mp_predict_scaled_gemm(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
                                  const mp_gemm_problem *problem, const mp_epilogue *epilogue,
                                  const int64_t *out_row, const mp_tensor *out, mp_error *err);

@@ -175,13 +175,27 @@ def test_what_their_lora_cannot_do_is_told():
     assert sglang_lora.refusal(a_case(lora_adapters=2, lora_rank=40), False) is None
 
 
-@pytest.mark.parametrize("version, gated, virtual, refused", [
-    ("3.6.0", True, True, True), ("3.10.0", True, True, False), ("3.6.0", False, True, False),
-    ("3.6.0", True, False, False)])
-def test_a_triton_that_cannot_compile_virtual_experts_is_told(monkeypatch, version, gated, virtual, refused):
-    monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(__version__=version))
-    why = sglang_lora.refusal(a_case(lora_adapters=2, gated=gated), virtual)
-    assert ("do not compile" in why) if refused else why is None
+def test_cdiv_of_two_constants_is_one():
+    """As sglang's kernel of gate and up wants it, whatever the installed Triton makes of it."""
+    triton = pytest.importorskip("triton")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        pytest.skip("Triton's interpreter compiles nothing")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+    tl = triton.language
+    own = tl.cdiv
+
+    def kernel(out, length, BLOCK):
+        blocks: tl.constexpr = tl.cdiv(100, BLOCK)
+        tl.store(out, 2 * blocks + tl.cdiv(length, BLOCK))
+
+    kernel.__annotations__["BLOCK"] = tl.constexpr
+    kernel.__globals__["tl"] = tl
+    source = ASTSource(triton.jit(kernel), {"out": "*i32", "length": "i32", "BLOCK": "constexpr"}, {(2,): 16})
+    with sglang_lora.constant_cdiv():
+        made = triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ttir"]
+    assert "constant 14 : i32" in made and "divsi" in made  # of numbers of the kernel as ever
+    assert tl.cdiv is own
 
 
 # ---- which LoRA kernel serves a case ----
@@ -197,6 +211,12 @@ def test_the_kernel_for_small_batches_ends_where_its_package_ends_it():
     assert of(8, lora_rank=65) == (True, False) and of(4, lora_rank=128) == (True, False)
     assert of(9, lora_adapters=9, lora_rank=32) == (True, True)  # 144 <= 144; 576
     assert of(8, filter=0.1) == (False, False)
+
+
+def test_the_kernel_for_small_batches_is_bounded_by_its_blocks_of_k():
+    case = a_case("16x64x128x1x4x3", M=4, E=16, topk=2, lora_adapters=8, lora_rank=64)
+    assert "shrink.promotion=128" in vllm_lora.contract(case, False)
+    assert not any("promotion" in word for word in vllm_lora.contract(case, True))
 
 
 def test_parts_of_k_of_virtual_experts():
