@@ -91,6 +91,8 @@ def contract(case, virtual):
     fields = [f"{stage}.filtered=zero" for stage in lora.STAGES]
     if not virtual:  # the whole of what is added is a tensor, which is zero where there is no adapter
         return fields + ["expand.rows=plus-zero"]
+    # The fewer tokens, the more parts: a token's bits depend on the batch, also of a case with one part.
+    fields += [f"{stage}.batch_invariant=0" for stage in ("shrink_gate_up", "shrink_down")]
     parts = max(split_k(case, gate_up) for gate_up in (True, False))
     if parts > 1:
         fields.append(f"shrink.split_k={parts} shrink.parts_rounded=1")
