@@ -63,8 +63,8 @@ static mp_status validate_scale_layout(const mp_case *c, const mp_scheme *s, mp_
                        s->name);
     if (c->scale_layout == MP_SWIZZLED && (s->block_rows != 1 || !bytes))
         return mp_fail(err, MP_EINPUT,
-                       "scale_layout=swizzled is of scales of a byte, a row's own: use quant=mxfp4, mxfp8 or "
-                       "nvfp4, not %s",
+                       "scale_layout=swizzled is of scales of a byte, a row's own: use quant=mxfp4, mxfp8, "
+                       "nvfp4 or mxfp4-mxfp8, not %s",
                        s->name);
     if (c->path == MP_CHUNKED)
         return mp_fail(err, MP_EINPUT,

@@ -13,8 +13,8 @@ def only(**allowed):
         @moeparity.subject(supports=moeparity.only(mode=("combine", "inplace"), path=...))
 
     Options are the fields that change what is computed: act, gated, interleaved, mode, bias,
-    apply_router_weight_on_input, layout, path, fused_sum, dtype, shared. The other fields (M, E, topk, K, N,
-    rsf, filter, routing, data, ...) are free unless they are named.
+    apply_router_weight_on_input, layout, path, fused_sum, dtype, shared, quant, lora_adapters, ... The other
+    fields (M, E, topk, K, N, rsf, filter, routing, data, ...) are free unless they are named.
 
     allowed  field -> one value; several, as a tuple, list, set or range; or ... for every value
 
@@ -32,6 +32,7 @@ def only(**allowed):
                 known = ", ".join(map(_text, OPTIONS[name]))
                 raise ValueError(f"only({name}={value!r}): expected one of {known}")
     usual = {name: values[0] for name, values in OPTIONS.items()}
+    usual["lora_adapters"] = 0  # a number, and yet one that changes what is computed
     return Only({**usual, **allowed})
 
 

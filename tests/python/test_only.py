@@ -19,7 +19,7 @@ USUAL = {name: values[0] for name, values in OPTIONS.items()}
 
 
 def answer(fields=(), **allowed):
-    fields = {**USUAL, "M": 4, "K": 512, "rsf": 1.0, "scope": "all", **dict(fields)}
+    fields = {**USUAL, "lora_adapters": 0, "M": 4, "K": 512, "rsf": 1.0, "scope": "all", **dict(fields)}
     return moeparity.only(**allowed)(Case("", fields), "mine")
 
 
@@ -44,6 +44,12 @@ def test_what_is_not_named_has_the_usual_value():
             assert told == f"{name}={shown[0]}: mine takes {name}={shown[1]}"
             assert answer({name: value}, **{name: value}) is None
             assert answer({name: value}, **{name: ...}) is None
+
+
+def test_adapters_are_taken_only_where_they_are_named():
+    assert answer({"lora_adapters": 2}) == "lora_adapters=2: mine takes lora_adapters=0"
+    assert answer({"lora_adapters": 2}, lora_adapters=...) is None
+    assert answer({"lora_adapters": 2}, lora_adapters=range(1, 9)) is None
 
 
 def test_what_is_named_has_one_of_the_values():
