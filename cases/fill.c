@@ -151,8 +151,14 @@ bool mp_has_exact_weights(mp_data family) {
 }
 
 /* By how many powers of two scales make numbers of codes, and what of it a scale that is given or global has.
- */
-enum { GIVEN_STATIC = -7, GIVEN_GLOBAL = -9, OF_GLOBAL = 3 };
+ * Scales that are made beside a small one use the range of e4m3; where scales are filled, those of every
+ * family must be in it: beyond it e4m3 has NaN alone. */
+enum { GIVEN_STATIC = -7, GIVEN_GLOBAL = -9, GIVEN_BESIDE_SCALES = -2, OF_GLOBAL = 3 };
+
+static int given_exponent(const mp_case *c, mp_tensor_id codes) {
+    if (!mp_scheme_of(c)->made) return GIVEN_STATIC; /* clips a few */
+    return mp_case_inputs(c) & MP_IN_SET(codes) ? GIVEN_BESIDE_SCALES : GIVEN_GLOBAL;
+}
 
 static int scale_exponent(const mp_case *c, mp_tensor_id which) {
     const mp_scheme *s = mp_scheme_of(c);
@@ -160,10 +166,10 @@ static int scale_exponent(const mp_case *c, mp_tensor_id which) {
     const int all = number_rule(c, of).exponent - code_rule(c, of, mp_case_dtype(c, of)).exponent;
     const bool given = which == MP_X_GIVEN_SCALE || which == MP_CACHE2_GIVEN_SCALE,
                global = which == MP_W1_GLOBAL_SCALE || which == MP_W2_GLOBAL_SCALE;
-    if (given) return s->made ? GIVEN_GLOBAL : GIVEN_STATIC; /* a static one clips a few */
+    if (given) return given_exponent(c, of);
     if (global) return all - OF_GLOBAL;
     if (of == MP_W1 || of == MP_W2) return s->global ? OF_GLOBAL : all;
-    return s->given ? all - GIVEN_GLOBAL : all;
+    return s->given ? all - given_exponent(c, of) : all;
 }
 
 /* A scale for each block, of which no two need be alike: who takes another's shows it. A power of two where

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to cases/: the counter-based generator, and what inputs.c asks of it. */
+/* Inside this tree: the counter-based generator, and what makes inputs asks of it. */
 #ifndef MP_CASES_FILL_H
 #define MP_CASES_FILL_H
 

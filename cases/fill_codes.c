@@ -15,7 +15,8 @@
  * given is UNIT: of e4m3 ties reach the one between 448 and what would come next, 464, and beyond it.
  *
  * Codes: all that there are, but for NaN. Of a row of scales one is 0, the format's smallest, a huge one, or,
- * of ue8m0, NaN (255); zero points are the lowest and the highest. */
+ * of ue8m0, NaN (255); zero points are the lowest and the highest. Weights of a row that share a NaN are
+ * zeros: whoever takes 255 for a number makes 0 of them, where of others Inf - Inf could be NaN again. */
 #include "cases/fill_codes.h"
 
 #include "cases/fill.h"
@@ -99,18 +100,30 @@ static void fill_numbers(const mp_case *c, uint64_t key, int64_t row, mp_tensor 
     }
 }
 
-static void fill_codes(uint64_t key, int64_t row, mp_tensor *t) {
+/* Whether one of a row of scales of this format is NaN. */
+static bool has_nan(const mp_format *scales, int64_t row) {
+    return !scales->has_sign && row % 8 == 5;
+}
+
+static void fill_codes(const mp_case *c, mp_tensor_id which, uint64_t key, int64_t row, mp_tensor *t) {
+    const mp_scheme *s = mp_scheme_of(c);
     const int64_t width = mp_tensor_row_length(t);
     const uint64_t all = (UINT64_C(1) << mp_dtype_bits(t->dtype)) - 1;
     for (int64_t i = row * width; i < (row + 1) * width; i++) {
         const uint64_t code = mp_bits(key, (uint64_t)i) >> 32 & all;
         mp_put_code(t->dtype, t->data, i, isnan(mp_decode_code(t->dtype, code)) ? code - 1 : code);
     }
+    if ((which != MP_W1 && which != MP_W2) || s->block_rows != 1) return;
+    if (!has_nan(mp_dtype_format(mp_scheme_dtype(c, which == MP_W1 ? MP_W1_SCALE : MP_W2_SCALE)), row))
+        return;
+    const int64_t group = mp_case_group(c), first = row % mp_blocks_of(width, group) * group;
+    for (int64_t i = first; i < width && i < first + group; i++)
+        mp_put_code(t->dtype, t->data, row * width + i, 0);
 }
 
 bool mp_fill_codes_row(const mp_case *c, mp_tensor_id which, uint64_t key, int64_t row, mp_tensor *t) {
     if (mp_tensor_has_codes(c, which))
-        fill_codes(key, row, t);
+        fill_codes(c, which, key, row, t);
     else if (mp_scheme_of(c)->quantises_activations && (which == MP_X || which == MP_CACHE2))
         fill_numbers(c, key, row, t);
     else
@@ -122,11 +135,11 @@ double mp_limit_scale(const mp_tensor *scales, int64_t i, double usual) {
     const mp_format *f = mp_dtype_format(scales->dtype);
     const int64_t columns = mp_tensor_row_length(scales), row = i / columns;
     if (i % columns != row % columns) return usual;
+    if (has_nan(f, row)) return (double)NAN;
     switch (row % 8) {
     case 1: return f->has_sign ? 0 : ldexp(1, f->emin);
     case 2: return f->has_sign ? ldexp(1, f->emin - f->precision + 1) : ldexp(1, f->emin);
     case 3: return fmin(f->max_finite, f->has_sign ? ldexp(1, HUGE_SCALE) : f->max_finite);
-    case 5: return f->has_sign ? usual : (double)NAN;
     default: return usual;
     }
 }

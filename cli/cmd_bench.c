@@ -82,15 +82,20 @@ static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
     mp_status status = mp_cuda_open(&cuda, err);
     const mp_config_query query = {.device = status == MP_OK ? mp_cuda_device_name(cuda) : ""};
     if (status == MP_OK) status = mp_config_resolve(c, &query, &config, err);
-    if (status == MP_OK) status = mp_cuda_bench(cuda, c, &config, repeat, &r, err);
+    if (status == MP_OK) status = mp_cuda_bench(cuda, c, &config, repeat, (size_t)1 << 30, &r, err);
     mp_status_line_clear(&timing);
     if (status == MP_OK) {
         printf("%s, %s\nconfig %s\n", mp_cuda_device_name(cuda), mp_cuda_versions(cuda), r.config);
         for (int s = 0; s < MP_STAGE_COUNT; s++)
-            if (r.stage_ms[s] > 0) printf("%-8s %9.3f ms\n", mp_stage_name((mp_stage)s), r.stage_ms[s]);
+            if (r.stage_ms[s] > 0) printf("%-14s %9.3f ms\n", mp_stage_name((mp_stage)s), r.stage_ms[s]);
         printf("both GEMMs  %8.1f TFLOP/s\n", r.gemm_tflops);
         printf("copy        %8.1f GB/s\n", r.copy_gbs);
         printf("activation  %8.1f GB/s  %5.1f %% of the copy\n", r.act_gbs, 100 * r.act_gbs / r.copy_gbs);
+        for (int i = 0; i < 2; i++)
+            if (r.quant_gbs[i] > 0)
+                printf("%-11s %8.1f GB/s  %5.1f %% of the copy\n",
+                       mp_stage_name(i ? MP_QUANT_ACT : MP_QUANT_X), r.quant_gbs[i],
+                       100 * r.quant_gbs[i] / r.copy_gbs);
         if (r.combine_gbs > 0)
             printf("combine     %8.1f GB/s  %5.1f %% of the copy\n", r.combine_gbs,
                    100 * r.combine_gbs / r.copy_gbs);

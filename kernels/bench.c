@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/bench.h"
 
+#include "cases/fill.h"
 #include "cases/graph_tables.h"
+#include "cases/lora.h"
 #include "cases/numbering.h"
-
+#include "cases/scheme.h"
 #include "kernels/device/params.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/stages.h"
@@ -11,8 +13,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define COPY_BYTES ((size_t)1 << 30)
 
 static int compare_floats(const void *a, const void *b) {
     const float x = *(const float *)a, y = *(const float *)b;
@@ -25,20 +25,52 @@ static double median(float *values, int count) {
                      : ((double)values[count / 2 - 1] + (double)values[count / 2]) / 2;
 }
 
-static mp_status fill(mp_cuda *cuda, const mp_tensor *t, mp_tensor_id id, const char *entry, double scale,
-                      int64_t num_experts, mp_error *err) {
+/* Launches a fill of tools.cu; dtype: of the elements that it makes. */
+static mp_status fill(mp_cuda *cuda, const char *entry, mp_dtype dtype, mp_tool_params params,
+                      mp_error *err) {
     CUfunction function = NULL;
-    const mp_kernel kernel = mp_kernel_tool(entry, t->dtype == MP_I32 ? MP_FP32 : t->dtype);
+    const mp_kernel kernel = mp_kernel_tool(entry, dtype);
+    const int64_t blocks = 16 * (int64_t)cuda->multiprocessors;
+    const mp_status status = mp_cuda_function(cuda, &kernel, &function, err);
+    return status == MP_OK ? mp_cuda_launch(cuda, NULL, function, blocks, 256, 0, &params, err) : status;
+}
+
+/* What scales codes, and which adapters are enabled: few numbers, as the case's own inputs have them. */
+static mp_status fill_from_host(mp_cuda *cuda, const mp_case *c, mp_tensor_id id, const mp_tensor *t,
+                                mp_error *err) {
+    const mp_space *space = mp_cuda_space(cuda);
+    mp_case normal = *c;
+    mp_tensor made = *t;
+    normal.data = MP_NORMAL;
+    mp_status status = mp_tensor_alloc(&made, 0, err);
+    if (status == MP_OK && id == MP_ADAPTER_ENABLED)
+        mp_fill_adapter_enabled(&normal, &made);
+    else if (status == MP_OK)
+        mp_fill_tensor(&normal, id, &made);
+    if (status == MP_OK) status = space->write(space->self, t->data, made.data, mp_tensor_bytes(t), err);
+    mp_tensor_free(&made);
+    return status;
+}
+
+static mp_status fill_input(mp_cuda *cuda, const mp_case *c, mp_tensor_id id, const mp_tensor *t,
+                            mp_error *err) {
+    const bool of_token = id == MP_TOKEN_LORA;
     mp_tool_params params = {
         .data = mp_device_address(t),
         .count = (long long)mp_tensor_count(t),
         .seed = 0x100 + (unsigned long long)id,
-        .num_experts = (int)num_experts,
-        .scale = (float)scale,
+        .num_experts = (int)(of_token ? c->lora_adapters : c->E),
+        .scale = (float)(id == MP_W1   ? 1.0 / sqrt((double)c->K)
+                         : id == MP_W2 ? 1.0 / sqrt((double)c->N)
+                                       : 1.0),
+        .nan_code = t->dtype == MP_E4M3 ? 0x7F : -1, /* no other format of codes has one */
     };
-    const int64_t blocks = 16 * (int64_t)cuda->multiprocessors;
-    const mp_status status = mp_cuda_function(cuda, &kernel, &function, err);
-    return status == MP_OK ? mp_cuda_launch(cuda, NULL, function, blocks, 256, 0, &params, err) : status;
+    if (id == MP_ADAPTER_ENABLED || mp_scaled_tensor(id) != MP_TENSOR_COUNT)
+        return fill_from_host(cuda, c, id, t, err);
+    if (id == MP_TOPK_IDS || of_token) return fill(cuda, "fill_ids", MP_FP32, params, err);
+    if (!mp_tensor_has_codes(c, id)) return fill(cuda, "fill_elements", t->dtype, params, err);
+    params.count = (long long)mp_tensor_bytes(t);
+    return fill(cuda, "fill_codes", MP_FP32, params, err);
 }
 
 /* Random inputs, made on the device. */
@@ -46,15 +78,8 @@ static mp_status fill_inputs(mp_cuda *cuda, const mp_case *c, const mp_tensor t[
                              mp_error *err) {
     const mp_tensor_set inputs = mp_case_inputs(c);
     mp_status status = MP_OK;
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        const double scale = id == MP_W1   ? 1.0 / sqrt((double)c->K)
-                             : id == MP_W2 ? 1.0 / sqrt((double)c->N)
-                                           : 1.0;
-        if (!(inputs & MP_IN_SET(id))) continue;
-        const bool ids = id == MP_TOPK_IDS || id == MP_TOKEN_LORA;
-        status = fill(cuda, &t[id], (mp_tensor_id)id, ids ? "fill_ids" : "fill_elements", scale,
-                      id == MP_TOKEN_LORA ? c->lora_adapters : c->E, err);
-    }
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
+        if (inputs & MP_IN_SET(id)) status = fill_input(cuda, c, (mp_tensor_id)id, &t[id], err);
     return status;
 }
 
@@ -90,18 +115,18 @@ static void buffers_destroy(mp_cuda *cuda, buffers *b) {
     *b = (buffers){0};
 }
 
-/* The median time of copying COPY_BYTES within the device. */
-static mp_status time_copy(mp_cuda *cuda, int repeats, float *times, CUevent start, CUevent end, double *ms,
-                           mp_error *err) {
+/* The median time of copying so many bytes within the device. */
+static mp_status time_copy(mp_cuda *cuda, size_t bytes, int repeats, float *times, CUevent start, CUevent end,
+                           double *ms, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     CUdeviceptr from = 0, to = 0;
-    MP_CU(cuMemAlloc_v2(&from, COPY_BYTES));
-    MP_CU(cuMemAlloc_v2(&to, COPY_BYTES));
-    MP_CU(cuMemsetD32Async(from, 0x3F9D70A4, COPY_BYTES / 4, NULL));
+    MP_CU(cuMemAlloc_v2(&from, bytes));
+    MP_CU(cuMemAlloc_v2(&to, bytes));
+    MP_CU(cuMemsetD32Async(from, 0x3F9D70A4, bytes / 4, NULL));
     for (int i = -1; i < repeats; i++) { /* -1: warm-up */
         MP_CU(cuEventRecord(start, NULL));
-        MP_CU(cuMemcpyDtoDAsync_v2(to, from, COPY_BYTES, NULL));
+        MP_CU(cuMemcpyDtoDAsync_v2(to, from, bytes, NULL));
         MP_CU(cuEventRecord(end, NULL));
         MP_CU(cuEventSynchronize(end));
         if (i >= 0) MP_CU(cuEventElapsedTime(&times[i], start, end));
@@ -134,6 +159,17 @@ out:
     return status;
 }
 
+/* Bytes that quant_x or quant_act has to move: of the numbers, their codes and scales, each once. */
+static double quantised_bytes(const mp_case *c, mp_stage stage, int block_size_m) {
+    const mp_tensor_set moved = mp_stage_writes(c, stage) | MP_IN_SET(stage == MP_QUANT_X ? MP_X : MP_CACHE2);
+    size_t bytes = 0;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        const mp_tensor t = mp_case_shape(c, (mp_tensor_id)id, block_size_m);
+        if (moved & MP_IN_SET(id)) bytes += mp_tensor_bytes(&t);
+    }
+    return (double)bytes;
+}
+
 /* The tile with the stages that it was built with. */
 static void built_tile(const mp_cuda *cuda, const mp_case *c, const mp_config *config, mp_stage stage,
                        char text[64]) {
@@ -144,7 +180,7 @@ static void built_tile(const mp_cuda *cuda, const mp_case *c, const mp_config *c
 }
 
 mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config, int repeats,
-                        mp_cuda_bench_result *result, mp_error *err) {
+                        size_t copy_bytes, mp_cuda_bench_result *result, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     CUevent start = NULL, end = NULL;
@@ -156,10 +192,11 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
             err, MP_EINPUT,
             "bench needs scope=all, path=fused or runner and at least 1 repeat, not scope=%s path=%s and %d",
             mp_scope_name(c->scope), mp_path_name(c->path), repeats);
-    if (mp_case_numbers_ids(c) || mp_case_places(c))
+    if (mp_case_numbers_ids(c) || mp_case_places(c) || mp_lora_has_segments(c))
         return mp_fail(err, MP_EINPUT,
-                       "bench times packed tensors and the ids of this rank: remove expert_map, sentinel, "
-                       "weight_row_gap, weight_expert_gap, buffer_offset and scale_layout");
+                       "bench times packed tensors, the ids of this rank and adapters by token: remove "
+                       "expert_map, sentinel, "
+                       "weight_row_gap, weight_expert_gap, buffer_offset, scale_layout and lora_map");
     float *times = malloc((size_t)repeats * MP_STAGE_COUNT * sizeof *times);
     if (!times) return mp_fail(err, MP_EMEMORY, "times of %d repeats", repeats);
 
@@ -167,7 +204,7 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
     MP_DO(time_stages(cuda, c, config, repeats, times, result->stage_ms, err));
     MP_CU(cuEventCreate(&start, 0));
     MP_CU(cuEventCreate(&end, 0));
-    MP_DO(time_copy(cuda, repeats, times, start, end, &copy_ms, err));
+    MP_DO(time_copy(cuda, copy_bytes, repeats, times, start, end, &copy_ms, err));
 
     const double slots = (double)mp_case_slots(c), size = (double)mp_dtype_size(c->dtype), K = (double)c->K,
                  N = (double)c->N, w1_rows = (double)mp_case_w1_rows(c), *ms = result->stage_ms;
@@ -177,7 +214,12 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
         const double read = c->fused_sum ? (double)c->M : slots;
         result->combine_gbs = (read + (double)c->M) * K * size / ms[MP_COMBINE] * 1e-6;
     }
-    result->copy_gbs = 2 * (double)COPY_BYTES / copy_ms * 1e-6;
+    for (int i = 0; i < 2; i++) {
+        const mp_stage stage = i ? MP_QUANT_ACT : MP_QUANT_X;
+        if (ms[stage] > 0)
+            result->quant_gbs[i] = quantised_bytes(c, stage, config->up.block_size_m) / ms[stage] * 1e-6;
+    }
+    result->copy_gbs = 2 * (double)copy_bytes / copy_ms * 1e-6;
     built_tile(cuda, c, config, MP_GATE_UP, up);
     built_tile(cuda, c, config, MP_DOWN, down);
     snprintf(result->config, sizeof result->config, "%s + %s (%s)", up, down, config->source);

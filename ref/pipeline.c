@@ -46,11 +46,12 @@ const mp_tensor *mp_as_read(const mp_tensor t[MP_TENSOR_COUNT], mp_tensor_id id)
     return t[read].data ? &t[read] : &t[id];
 }
 
-/* Tensors that the stages need and nobody has: hidden ones, and align's where align is no stage of the case.
- * They lie in `made`, to be freed by the caller. */
+/* Tensors that the stages need and nobody has: hidden ones, outputs that are not given, and align's where
+ * align is no stage of the case. They lie in `made`, to be freed by the caller. */
 static mp_status make_missing(const mp_case *c, int block_size_m, mp_tensor t[MP_TENSOR_COUNT],
                               mp_tensor made[MP_TENSOR_COUNT], mp_error *err) {
-    const mp_tensor_set derived = mp_case_derived_inputs(c), missing = derived | mp_case_hidden(c);
+    const mp_tensor_set derived = mp_case_derived_inputs(c),
+                        missing = derived | mp_case_hidden(c) | mp_case_outputs(c);
     mp_status status = MP_OK;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         if (!(missing & MP_IN_SET(id)) || t[id].data) continue;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The host side of the CUDA pipeline, over a driver and an NVRTC that the test makes itself. */
+#include "cases/scheme.h"
 #include "harness/subjects/buffers.h"
+#include "kernels/bench.h"
 #include "kernels/handle.h"
 #include "kernels/jit.h"
 #include "kernels/stage/stage.h"
@@ -501,6 +503,44 @@ static void stages_that_do_not_fit_are_noted(void **state) {
     mp_subject_close(&cuda);
 }
 
+/* ---- what is timed ---- */
+
+/* Each scheme that has kernels, with the scales that its codes need. */
+static void every_scheme_is_timed(void **state) {
+    (void)state;
+    int timed = 0;
+    mp_cuda *cuda;
+    assert_int_equal(mp_cuda_open(&cuda, NULL), MP_OK);
+    for (int quant = 0; quant < MP_SCHEME_COUNT; quant++) {
+        char text[128];
+        snprintf(text, sizeof text, "M=8 topk=2 E=4 K=256 N=256 quant=%s", mp_schemes[quant].name);
+        const mp_case c = parsed(text);
+        size_t scales = 0;
+        for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+            const mp_tensor t = mp_case_shape(&c, (mp_tensor_id)id, 16);
+            if (mp_case_inputs(&c) & MP_IN_SET(id) && mp_scaled_tensor((mp_tensor_id)id) != MP_TENSOR_COUNT)
+                scales += mp_tensor_bytes(&t);
+        }
+        mp_config config;
+        mp_cuda_bench_result r;
+        mp_error err = {0};
+        assert_int_equal(mp_config_resolve(&c, NULL, &config, &err), MP_OK);
+        fake.uploaded = 0;
+        const mp_status status = mp_cuda_bench(cuda, &c, &config, 1, 4096, &r, &err);
+        if (status == MP_EUNSUPPORTED) continue;
+        if (status != MP_OK) fail_msg("%s: %s", text, err.text);
+        assert_true(fake.uploaded >= scales && (scales > 0) == (quant != MP_SCHEME_NONE));
+        const bool quantises = mp_schemes[quant].quantises_activations;
+        assert_true(isfinite(r.gemm_tflops) && r.gemm_tflops > 0);
+        assert_true((r.quant_gbs[0] > 0) == quantises && (r.quant_gbs[1] > 0) == quantises);
+        if (quant == MP_SCHEME_FP8_BLOCK) /* of 8 rows, 256 bf16 numbers, as many codes, 2 scales; in 1 ms */
+            assert_true(fabs(r.quant_gbs[0] - 8 * (256 * 3 + 2 * 4) * 1e-6) < 1e-12);
+        timed++;
+    }
+    assert_in_range(timed, 11, MP_SCHEME_COUNT);
+    mp_cuda_close(cuda);
+}
+
 /* ---- streams and graphs ---- */
 
 typedef struct begun {
@@ -680,6 +720,7 @@ int main(void) {
         cmocka_unit_test(device_buffers_have_guards_at_every_size),
         cmocka_unit_test(memory_alone_needs_no_compiler),
         cmocka_unit_test(the_plan_covers_what_a_run_takes),
+        cmocka_unit_test(every_scheme_is_timed),
         cmocka_unit_test(stages_that_do_not_fit_are_noted),
         cmocka_unit_test(a_run_that_is_begun_is_on_its_stream_and_waits_for_nothing),
         cmocka_unit_test(the_runner_cannot_be_begun),

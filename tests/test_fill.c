@@ -493,6 +493,15 @@ static void codes_and_scales_are_at_their_limits(void **unused) {
     assert_true(bytes_of(&f, MP_W1_SCALE, 255) > 0);
     mp_inputs_destroy(&f.in);
 
+    f = made("M=8 K=200 N=24 quant=mxfp4 data=codes"); /* groups of 32; row 5 has NaN in its sixth */
+    for (int64_t k = 0; k < 200; k += 32) {
+        int64_t others = 0;
+        for (int64_t i = k; i < k + 32 && i < 200; i++) others += value(&f, MP_W1, 5 * 200 + i) != 0;
+        assert_int_equal(isnan(value(&f, MP_W1_SCALE, 5 * 7 + k / 32)), k == 160);
+        assert_int_equal(others == 0, k == 160);
+    }
+    mp_inputs_destroy(&f.in);
+
     f = made("M=8 K=200 N=24 quant=fp8-channel data=codes");
     int64_t zero = 0, subnormal = 0, large = 0;
     for (int64_t i = 0; i < mp_tensor_count(&f.in.t[MP_W1_SCALE]); i++) {

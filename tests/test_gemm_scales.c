@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Scales at the ends of float32: what overflows, or is lost, on the way to a result that is within it. */
+/* Scales at the ends of float32: what overflows, or is lost, on the way to a result that is within it. And
+ * scales that are generated: they leave results that can be judged. */
+#include "cases/scheme.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
 #include "moeparity/config.h"
@@ -187,8 +189,38 @@ static void a_right_subject_that_hides_sums_never_fails(void **state) {
         }
 }
 
+/* A row whose outputs are all NaN, or zeros, tests nothing. */
+static void generated_scales_give_numbers(void **state) {
+    (void)state;
+    static const char *const data[] = {"normal", "integer", "special", "wide", "codes"};
+    for (int scheme = MP_SCHEME_NONE + 1; scheme < MP_SCHEME_COUNT; scheme++)
+        for (int down = 0; down < 2; down++)
+            for (size_t d = 0; d < COUNT(data); d++) {
+                const char *scope = down ? "down" : "gate_up";
+                char text[160];
+                mp_error err = {0};
+                snprintf(text, sizeof text, "M=17 E=4 topk=2 K=320 N=192 quant=%s scope=%s data=%s",
+                         mp_schemes[scheme].name, scope, data[d]);
+                if (scheme == MP_SCHEME_FP8_TENSOR) continue; /* there it is fp8-tensor-static */
+                bench b = {.c = case_of(text)};
+                assert_int_equal(mp_inputs_create(&b.c, &b.in, &err), MP_OK);
+                assert_int_equal(mp_host_run(&b.c, &b.in, 16, MP_POISON_A, &b.trace, &err), MP_OK);
+                const mp_tensor *out = &b.trace.t[down ? MP_CACHE3 : MP_CACHE1];
+                int64_t numbers = 0;
+                for (int64_t i = 0; i < mp_tensor_count(out); i++) {
+                    const double v = mp_decode(out->dtype, out->data, i);
+                    numbers += isfinite(v) && v != 0;
+                }
+                if (2 * numbers <= mp_tensor_count(out))
+                    fail_msg("'%s': %lld of %lld outputs are numbers other than 0", text, (long long)numbers,
+                             (long long)mp_tensor_count(out));
+                stop(&b);
+            }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(generated_scales_give_numbers),
         cmocka_unit_test(a_right_subject_never_fails),
         cmocka_unit_test(a_right_subject_that_hides_sums_never_fails),
         cmocka_unit_test(a_wrong_number_fails),

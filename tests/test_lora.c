@@ -356,6 +356,55 @@ static void published_variants_have_presets(void **state) {
     assert_int_equal(mp_contract_preset("sm_90-lora-none", &c, &plain, NULL), MP_EINPUT);
 }
 
+/* The host under a preset computes by it, and is right; or says why it cannot. */
+static void the_host_computes_by_each_variant(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *skipped;
+    } rows[] = {{"sm_90-lora-whole-add", NULL},
+                {"sm_90-lora-one-kernel", NULL},
+                {"sm_90-lora-virtual-experts", NULL},
+                {"sm_90-lora-plan", NULL},
+                {"sm_90-lora-small-batch", "an accumulator without a fixed order is not predicted"}};
+    mp_matrix matrix = {0};
+    mp_subject host;
+    mp_error err = {0};
+    mp_verdict *v = malloc(sizeof *v);
+    assert_non_null(v);
+    if (mp_matrix_load(&matrix, MP_MATRIX_FOLDER "/lora.yaml", &err) != MP_OK ||
+        mp_matrix_select(&matrix, MP_SMOKE, NULL, &err) != MP_OK ||
+        mp_subject_open("host", &host, &err) != MP_OK)
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < COUNT(rows); i++)
+        for (size_t r = 0; r < matrix.count; r++) {
+            const mp_run_options options = {.subject = &host, .settings = {.contract = rows[i].name}};
+            mp_run_case(&matrix.rows[r], &options, v);
+            if (v->outcome != (rows[i].skipped ? MP_SKIP : MP_PASS))
+                fail_msg("%s, %s: %s: %s", rows[i].name, v->name, mp_outcome_name(v->outcome), v->reason);
+            if (rows[i].skipped) assert_string_equal(v->reason, rows[i].skipped);
+            mp_verdict_free(v);
+        }
+    mp_subject_close(&host);
+    mp_matrix_free(&matrix);
+    free(v);
+}
+
+/* A subject that does not compute by the contract that is named, and shows what that says is not stored. */
+static void what_is_not_stored_is_not_shown(void **state) {
+    (void)state;
+    const mp_matrix_row row = {.c = parsed("M=4 K=32 N=16 lora_adapters=2")};
+    mp_verdict *v = malloc(sizeof *v);
+    mp_subject ref;
+    assert_non_null(v);
+    assert_int_equal(mp_subject_open("ref", &ref, NULL), MP_OK);
+    mp_run_case(&row, &(mp_run_options){.subject = &ref, .settings = {.contract = "sm_90-lora-plan"}}, v);
+    assert_int_equal(v->outcome, MP_CRASH);
+    assert_non_null(strstr(v->reason, "ref exposes cache1_hooked, and its contract has act.input=float32"));
+    mp_verdict_free(v);
+    free(v);
+    mp_subject_close(&ref);
+}
+
 /* Sums of small batches, in blocks of k as Triton makes them: lanes that are added pairwise in each block, or
  * once behind all. Both are within the bound of blocks, which is far below that of any order. */
 static void small_batches_are_bounded_by_their_blocks(void **state) {
@@ -406,6 +455,8 @@ int main(void) {
         cmocka_unit_test(a_right_subject_passes_whatever_it_exposes),
         cmocka_unit_test(other_arithmetic_is_told_apart),
         cmocka_unit_test(published_variants_have_presets),
+        cmocka_unit_test(the_host_computes_by_each_variant),
+        cmocka_unit_test(what_is_not_stored_is_not_shown),
         cmocka_unit_test(small_batches_are_bounded_by_their_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,8 +14,11 @@
 mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp_case *c, mp_offer *offer,
                               mp_error *err) {
     const char *words = subject == s->options->subject ? s->options->settings.contract : NULL;
-    const mp_status status = mp_subject_describe(subject, c, offer, err);
-    return status == MP_OK && words ? mp_contract_of_words(words, c, &offer->contract, err) : status;
+    mp_contract named;
+    mp_status status = mp_subject_describe(subject, c, offer, err);
+    if (status != MP_OK || !words) return status;
+    status = mp_contract_of_words(words, c, &named, err);
+    return status == MP_OK ? mp_subject_set_contract(subject, c, &named, offer, err) : status;
 }
 
 mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c, const mp_offer **offer,

@@ -15,6 +15,30 @@
 #include <string.h>
 #include <unistd.h>
 
+static size_t bytes_of(const mp_case *c, mp_tensor_set set) {
+    size_t bytes = 0;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        const mp_tensor t = mp_case_shape(c, (mp_tensor_id)id, 16);
+        if (set & MP_IN_SET(id)) bytes += mp_tensor_bytes(&t);
+    }
+    return bytes;
+}
+
+/* What the contract says is stored nowhere. */
+static mp_tensor_set unstored(const mp_case *c, const mp_contract *contract) {
+    if (!mp_contract_fuses_act(contract, c)) return 0;
+    return MP_IN_SET(MP_CACHE1_HOOKED) | (mp_case_has_lora(c) ? 0 : MP_IN_SET(MP_CACHE1));
+}
+
+static mp_status check_stored(const mp_subject *s, const mp_case *c, const mp_offer *offer, mp_error *err) {
+    const mp_tensor_set shown = offer->exposes & unstored(c, &offer->contract);
+    if (!shown) return MP_OK;
+    return mp_fail(err, MP_EDEVICE,
+                   "subject %s exposes %s, and its contract has act.input=float32: what act reads is "
+                   "not stored, expose cache2 and what is behind it",
+                   s->name, shown & MP_IN_SET(MP_CACHE1) ? "cache1" : "cache1_hooked");
+}
+
 mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     mp_error why = {0};
     *offer = (mp_offer){.exposes = mp_case_outputs(c)};
@@ -42,17 +66,21 @@ mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, 
     if ((offer->graphs || offer->overlaps) && !(s->begin && s->streams))
         return mp_fail(err, MP_EDEVICE, "subject %s offers %s, and has no %s", s->name,
                        offer->graphs ? "graphs" : "runs that overlap", s->begin ? "streams" : "begin");
-    const mp_tensor_set unstored =
-        MP_IN_SET(MP_CACHE1_HOOKED) | (mp_case_has_lora(c) ? 0 : MP_IN_SET(MP_CACHE1));
-    if (mp_contract_fuses_act(&offer->contract, c) && offer->exposes & unstored)
-        return mp_fail(err, MP_EDEVICE,
-                       "subject %s exposes %s, and its contract has act.input=float32: what act reads is "
-                       "not stored, expose cache2 and what is behind it",
-                       s->name,
-                       offer->exposes & unstored & MP_IN_SET(MP_CACHE1) ? "cache1" : "cache1_hooked");
+    status = check_stored(s, c, offer, err);
+    if (status != MP_OK) return status;
     if (offer->exposes == 0) return mp_fail(err, MP_EDEVICE, "subject %s exposes no output", s->name);
     if (c->mode == MP_MODE_INPLACE && !(offer->exposes & MP_IN_SET(MP_OUT)))
         return mp_fail(err, MP_EDEVICE, "subject %s does not expose out, which is x in place", s->name);
+    return MP_OK;
+}
+
+mp_status mp_subject_set_contract(const mp_subject *s, const mp_case *c, const mp_contract *contract,
+                                  mp_offer *offer, mp_error *err) {
+    offer->contract = *contract;
+    if (!s->computes_by_contract) return check_stored(s, c, offer, err);
+    const mp_tensor_set kept = offer->exposes & unstored(c, contract);
+    offer->exposes &= ~kept;
+    offer->host_bytes += bytes_of(c, kept);
     return MP_OK;
 }
 
@@ -85,18 +113,9 @@ static mp_status ref_run(mp_subject *s, const mp_execution *e, mp_error *err) {
 
 /* host: the pipeline on the CPU in the arithmetic of sm_90. */
 
-static size_t hidden_bytes(const mp_case *c) {
-    size_t bytes = 0;
-    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
-        const mp_tensor t = mp_case_shape(c, (mp_tensor_id)id, 16);
-        if (mp_case_hidden(c) & MP_IN_SET(id)) bytes += mp_tensor_bytes(&t);
-    }
-    return bytes;
-}
-
 static mp_status host_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     offer->contract = mp_host_contract(c);
-    offer->host_bytes = hidden_bytes(c);
+    offer->host_bytes = bytes_of(c, mp_case_hidden(c));
     return mp_config_resolve(c, &s->query, &offer->config, err);
 }
 
@@ -193,7 +212,8 @@ mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
             const mp_status status = cuda_open(s, err);
             if (status != MP_EUNSUPPORTED || mp_gpu_required()) return status;
         }
-        *s = (mp_subject){.name = "host", .describe = host_describe, .run = host_run};
+        *s = (mp_subject){
+            .name = "host", .computes_by_contract = true, .describe = host_describe, .run = host_run};
         return MP_OK;
     }
     if (strcmp(name, "cuda") == 0) return cuda_open(s, err);

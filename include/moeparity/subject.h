@@ -49,9 +49,10 @@ typedef struct mp_execution {
 typedef struct mp_subject mp_subject;
 struct mp_subject {
     const char *name;
-    void *self;            /* owned by the subject */
-    const mp_space *space; /* where its tensors lie; NULL: on the host */
-    mp_config_query query; /* what tuned configurations are looked up for; set by whoever opened it */
+    void *self;                /* owned by the subject */
+    bool computes_by_contract; /* a run computes by its offer's contract, whatever that is */
+    const mp_space *space;     /* where its tensors lie; NULL: on the host */
+    mp_config_query query;     /* what tuned configurations are looked up for; set by whoever opened it */
     /* Called for each case, variant and selection of tokens, for a case more than once, and the first time
      * before `prepare`: the answer must stay the same. *offer is zeroed but for contract, which is `any`, and
      * exposes, which holds all outputs of the case; the tensors that hooks leave may be added
@@ -86,6 +87,11 @@ struct mp_subject {
  * tiles with different BLOCK_SIZE_M, a tensor that is no output of the case, in place no `out`. MP_EDEVICE
  * names the subject and the field. */
 mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err);
+
+/* Puts another contract in an offer of the subject, which is judged by it. What the contract says is stored
+ * nowhere is exposed no more by a subject that computes by it; by any other one it is MP_EDEVICE. */
+mp_status mp_subject_set_contract(const mp_subject *s, const mp_case *c, const mp_contract *contract,
+                                  mp_offer *offer, mp_error *err);
 
 /* "ref", "host", "cuda"; "auto" is cuda where a GPU is found, else host; "plugin:PATH,words" a shared library
  * (moeparity/plugin.h), "worker:COMMAND" a program (docs/protocol.md). MP_EINPUT for an unknown name, and for

@@ -157,9 +157,10 @@ typedef struct mp_special_unit_params {
 typedef struct mp_tool_params {
     MP_DEVICE_POINTER(void) data;
     MP_DEVICE_POINTER(unsigned long long) digest; /* digest: added to */
-    long long count;                              /* digest: bytes; fill: elements */
+    long long count;                              /* digest, fill_codes: bytes; else elements */
     unsigned long long seed;
     int num_experts; /* fill_ids */
+    int nan_code;    /* fill_codes: the byte without its sign that is NaN; -1: none is */
     float scale;     /* fill_elements: uniform in [-scale, scale) */
 } mp_tool_params;
 

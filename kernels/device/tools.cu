@@ -35,6 +35,15 @@ extern "C" __global__ void fill_elements(const mp_tool_params p) {
     }
 }
 
+// Bytes of codes: any, but for those that are NaN with either sign.
+extern "C" __global__ void fill_codes(const mp_tool_params p) {
+    const long long stride = (long long)gridDim.x * blockDim.x;
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.count; i += stride) {
+        const int byte = (int)(mix(p.seed ^ mix((unsigned long long)i)) >> 56);
+        ((unsigned char *)p.data)[i] = (unsigned char)((byte & 0x7F) == p.nan_code ? byte ^ 1 : byte);
+    }
+}
+
 extern "C" __global__ void fill_ids(const mp_tool_params p) {
     const long long stride = (long long)gridDim.x * blockDim.x;
     for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.count; i += stride)

@@ -123,19 +123,33 @@ static void zero_filtered(const mp_case *c, const int32_t *topk_ids, const int64
             memset(mp_tensor_row(cache2, row[t]), 0, mp_tensor_row_bytes(cache2));
 }
 
-/* Gate and up as a kernel that does both stages has them: as gate_up makes them, in float32. To be freed by
- * the caller, after an error too. */
+/* Gate and up as a kernel has them that does the activation too: in float32, as gate_up makes them; with LoRA
+ * the sums of cache1, which is stored, and of what is added to it. To be freed by the caller, after an error
+ * too. */
 static mp_status gate_up_in_float32(void *self, const mp_stage_call *call, mp_tensor *gate_up,
                                     mp_error *err) {
-    mp_tensor t[MP_TENSOR_COUNT];
+    const mp_tensor *base = &call->t[MP_CACHE1];
+    const bool adds = mp_case_has_lora(call->c);
+    mp_tensor t[MP_TENSOR_COUNT], wide = {0};
     mp_stage_call in_float32 = *call;
     memcpy(t, call->t, sizeof t);
     *gate_up = mp_case_shape(call->c, MP_CACHE1, call->block_size_m);
     gate_up->dtype = MP_FP32;
-    const mp_status status = mp_tensor_alloc(gate_up, MP_POISON_A, err);
-    t[MP_CACHE1] = *gate_up;
+    mp_status status = mp_tensor_alloc(gate_up, MP_POISON_A, err);
+    if (status == MP_OK && adds) {
+        wide = *gate_up;
+        status = mp_tensor_alloc(&wide, 0, err);
+    }
+    if (status == MP_OK && adds)
+        mp_decode_row_f32(base->dtype, base->data, 0, mp_tensor_count(base), wide.data);
+    t[MP_CACHE1] = adds ? wide : *gate_up;
+    if (adds) t[MP_CACHE1_HOOKED] = *gate_up;
     in_float32.t = t;
-    return status == MP_OK ? mp_predict_stage_gate_up(self, &in_float32, err) : status;
+    if (status == MP_OK)
+        status = adds ? mp_predict_stage_expand_gate_up(self, &in_float32, err)
+                      : mp_predict_stage_gate_up(self, &in_float32, err);
+    mp_tensor_free(&wide);
+    return status;
 }
 
 mp_status mp_predict_stage_act(void *self, const mp_stage_call *call, mp_error *err) {

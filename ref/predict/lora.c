@@ -61,7 +61,8 @@ static mp_status expand(const mp_prediction *self, const mp_stage_call *call, mp
     mp_tensor d = {0};
     mp_status status = mp_lora_gemm_create(call, stage, &g, err);
     if (status != MP_OK) goto out;
-    const mp_dtype dtype = contract->lora_add == MP_LORA_ADD_ROUNDED ? g.out.dtype : MP_FP32;
+    const mp_dtype stored = mp_case_dtype(call->c, mp_stages[stage].output),
+                   dtype = contract->lora_add == MP_LORA_ADD_ROUNDED ? stored : MP_FP32;
     d = mp_tensor_shape(dtype, 2, g.problem.slots, g.width, 1);
     if ((status = mp_tensor_alloc(&d, 0, err)) != MP_OK) goto out;
     status = mp_predict_gemm(&contract->expand, NULL, &g.problem, &g.epilogue, NULL, &d, err);
