@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// Grouped GEMM of codes of 8 bits, e4m3 or int8, by mma.sync m16n8k32. What it is a part of is told in
-// gemm_frame.cuh.
+// Grouped GEMM of codes of 8 bits, e4m3 or int8, by mma.sync m16n8k32; weights may be e2m1, all of whose
+// numbers e4m3 has. What it is a part of is told in gemm_frame.cuh.
 //
 // -DGROUP: codes of a row that share a scale; they are added from zero, and the sum enters a float32 sum,
 // sum = fma(dot, sa * sb, sum). 0: there is one scale for all of k, and the product of both multiplies the
@@ -8,7 +8,7 @@
 #include "kernels/device/gemm_fragments.cuh"
 #include "kernels/device/gemm_scales.cuh"
 
-#if A_DTYPE == DTYPE_E4M3 && W_DTYPE == DTYPE_E4M3
+#if A_DTYPE == DTYPE_E4M3 && (W_DTYPE == DTYPE_E4M3 || W_DTYPE == DTYPE_E2M1)
 typedef float dot_sum;
 #define MMA_TYPES "f32.e4m3.e4m3.f32"
 #define MMA_SUM "+f"
@@ -27,6 +27,29 @@ __device__ __forceinline__ void multiply_add(dot_sum (&d)[4], const unsigned (&a
         " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : MMA_SUM(d[0]), MMA_SUM(d[1]), MMA_SUM(d[2]), MMA_SUM(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Four codes of e2m1, the first in the lowest nibble, as four of e4m3.
+__device__ __forceinline__ unsigned widened(unsigned codes) {
+    const unsigned signs = codes & 0x8888, magnitudes = __byte_perm(0x3C383000, 0x4C484440, codes & 0x7777);
+    return magnitudes | (signs & 0x8) << 4 | (signs & 0x80) << 8 | (signs & 0x800) << 12 |
+           (signs & 0x8000) << 16;
+}
+
+// Those of tiles t and t + 1 of k at `step`, as mma.sync takes them.
+__device__ __forceinline__ void load_weights(unsigned (&w)[4], const unsigned char *stage, int n, int t,
+                                             int step) {
+#if W_DTYPE == DTYPE_E2M1
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const unsigned char *chunk = stage + TILE_A_BYTES + w_chunk(n + column_of(t + i, lane / 4), step);
+        w[2 * i] = widened(*(const unsigned short *)(chunk + 2 * (lane % 4)));
+        w[2 * i + 1] = widened(*(const unsigned short *)(chunk + 8 + 2 * (lane % 4)));
+    }
+#else
+    load_columns(w, stage, n, t, step);
+#endif
 }
 
 struct warp_tile {
@@ -81,7 +104,7 @@ struct warp_tile {
 #pragma unroll
             for (int t = 0; t < WARP_N / 8; t += 2) {
                 unsigned w[4];
-                load_columns(w, stage, at.n0, t, step);
+                load_weights(w, stage, at.n0, t, step);
 #pragma unroll
                 for (int i = 0; i < WARP_M / 16; i++) {
                     multiply_add(dot[i][t], a[i], w[0], w[1]);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// Grouped GEMM of bf16 or fp16 activations with weights that are codes, by mma.sync m16n8k16. What it is a
-// part of is told in gemm_frame.cuh.
+// Grouped GEMM of bf16 or fp16 activations, or e2m1 codes of such, with weights that are codes, by mma.sync
+// m16n8k16. What it is a part of is told in gemm_frame.cuh.
 //
 // -DGROUP: codes of a row of w that share a scale s, and -DZEROS=1 a zero point z of their own; else -DZERO
-// is that of all. What is multiplied is rnd((q - z) * s) in the element type. 0: there is one scale for all
+// is that of all. What is multiplied is rnd((q - z) * s) in the element type, of codes on both sides rnd(q * s
+// * g) with global scales g, where q * s is exact. 0: there is one scale for all
 // of k, int8 codes are multiplied as they are, and the scale multiplies the sum at the end.
 #include "kernels/device/gemm_fragments.cuh"
 #include "kernels/device/gemm_mma16.cuh"
@@ -13,15 +14,19 @@ static_assert(GROUP % 16 == 0, "an instruction's codes have one scale");
 constexpr int GROUP_LENGTH = GROUP ? GROUP : 16;
 constexpr int W_PER_CHUNK = 128 / bits_of(W_DTYPE);
 
+__device__ __forceinline__ float decode_e2m1(unsigned code) { // twice the magnitudes, a digit each
+    const float magnitude = (float)(0xC8643210u >> 4 * (code & 7) & 15) * 0.5f;
+    return code & 8 ? -magnitude : magnitude;
+}
+
 // The number of a code without its scale and zero: exact.
 __device__ __forceinline__ float decode_code(unsigned code) {
 #if W_DTYPE == DTYPE_I8
     return (float)(signed char)code;
 #elif W_DTYPE == DTYPE_U8 || W_DTYPE == DTYPE_U4
     return (float)code;
-#elif W_DTYPE == DTYPE_E2M1 // twice the magnitudes, a digit each
-    const float magnitude = (float)(0xC8643210u >> 4 * (code & 7) & 15) * 0.5f;
-    return code & 8 ? -magnitude : magnitude;
+#elif W_DTYPE == DTYPE_E2M1
+    return decode_e2m1(code);
 #else
 #error "weights are int8, uint8, uint4 or e2m1 codes"
 #endif
@@ -50,9 +55,32 @@ struct warp_tile {
         return w_chunk(row, chunk);
     }
 
+#if A_DTYPE == DTYPE_E2M1
+    static_assert(GROUP == 16, "an instruction's codes have one scale");
+
+    // Sixteen rows from m on at k16, as ldmatrix would give them.
+    __device__ __forceinline__ void make_rows(const block &b, unsigned (&r)[4], const unsigned char *stage,
+                                              int m, int k16, int group) const {
+        const int lane = threadIdx.x % 32;
+        const float all = global_of_rows(b);
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int row = m + lane / 4 + 8 * half;
+            const unsigned char *chunk = stage + a_chunk(row, k16 / 2);
+            const float scale = scale_of_row(b, row, group);
+#pragma unroll
+            for (int high = 0; high < 2; high++) {
+                const unsigned both = chunk[k16 % 2 * 8 + lane % 4 + 4 * high];
+                r[2 * high + half] = encode(decode_e2m1(both & 15) * scale * all) |
+                                     (unsigned)encode(decode_e2m1(both >> 4) * scale * all) << 16;
+            }
+        }
+    }
+#endif
+
     // Two neighbouring weights of a column of the tile, packed: those of k and k + 1 of the stage.
     __device__ __forceinline__ unsigned weights(const unsigned char *stage, int column, int k, float scale,
-                                                float zero) const {
+                                                float zero, float global) const {
         const unsigned char *chunk = stage + TILE_A_BYTES + w_chunk(column, k / W_PER_CHUNK);
         const int inside = k % W_PER_CHUNK;
         unsigned low, high;
@@ -64,8 +92,8 @@ struct warp_tile {
             low = both & 15, high = both >> 4;
         }
         if (!GROUP) return encode(decode_code(low)) | (unsigned)encode(decode_code(high)) << 16;
-        return encode((decode_code(low) - zero) * scale) |
-               (unsigned)encode((decode_code(high) - zero) * scale) << 16;
+        return encode((decode_code(low) - zero) * scale * global) |
+               (unsigned)encode((decode_code(high) - zero) * scale * global) << 16;
     }
 
     __device__ __forceinline__ void add_stage(const block &b, const unsigned char *stage, int k0) {
@@ -85,12 +113,22 @@ struct warp_tile {
             }
             unsigned a[WARP_M / 16][4];
 #pragma unroll
-            for (int i = 0; i < WARP_M / 16; i++) load_rows(a[i], stage, at.m0 + 16 * i, k16);
+            for (int i = 0; i < WARP_M / 16; i++)
+#if A_DTYPE == DTYPE_E2M1
+                make_rows(b, a[i], stage, at.m0 + 16 * i, k16, k / GROUP_LENGTH);
+#else
+                load_rows(a[i], stage, at.m0 + 16 * i, k16);
+#endif
 #pragma unroll
             for (int t = 0; t < WARP_N / 8; t++) {
                 const int column = at.n0 + column_of(t, lane / 4), first = 16 * k16 + 2 * (lane % 4);
-                const unsigned w0 = weights(stage, column, first, scale[t], zero[t]);
-                const unsigned w1 = weights(stage, column, first + 8, scale[t], zero[t]);
+#if A_DTYPE == DTYPE_E2M1
+                const float global = global_of_column(b, b.n0 + column);
+#else
+                const float global = 1;
+#endif
+                const unsigned w0 = weights(stage, column, first, scale[t], zero[t], global);
+                const unsigned w1 = weights(stage, column, first + 8, scale[t], zero[t], global);
 #pragma unroll
                 for (int i = 0; i < WARP_M / 16; i++) multiply_add(sum[i][t], a[i], w0, w1);
             }

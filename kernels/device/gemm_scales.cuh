@@ -24,6 +24,16 @@ __device__ __forceinline__ float scale_of_row(const block &b, int row, int group
                : decode_scale<A_SCALE>(b.p.a_scale, a_row * b.p.a_scale_row + group * b.p.a_scale_group);
 }
 
+// The global scales of a row, and of column n in the block's expert.
+__device__ __forceinline__ float global_of_rows(const block &b) {
+    return b.p.a_global ? *(const float *)b.p.a_global : 1.0f;
+}
+__device__ __forceinline__ float global_of_column(const block &b, int n) {
+    if (!b.p.w_global || n >= b.p.n) return 1.0f;
+    const int which = b.p.w_globals_alternate ? n % b.p.w_globals : n / (b.p.n / b.p.w_globals);
+    return ((const float *)b.p.w_global)[b.expert * b.p.w_globals + which];
+}
+
 // Of column n in the block's expert; 0 beyond the last.
 __device__ __forceinline__ float scale_of_column(const block &b, int n, int group) {
     if (n >= b.p.n) return 0.0f;

@@ -56,6 +56,8 @@ typedef struct mp_align_params {
  *   scale of a   a_scale[row of a * a_scale_row + group * a_scale_group]; none where a is no codes
  *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row
  *                + group * w_scale_group]
+ *   global scale of a    a_global[0], of w    w_global[expert * w_globals + i], i = column / (n / w_globals),
+ *                or column % w_globals where w_globals_alternate; 1 where these are 0
  *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; packed ones are two columns to
  *                a byte, and column / 2 counts */
 typedef struct mp_gemm_params {
@@ -82,6 +84,9 @@ typedef struct mp_gemm_params {
     long long a_scale_row, a_scale_group;
     long long w_scale_expert, w_scale_row, w_scale_group, w_zero_expert, w_zero_row;
     int w_scale_rows;
+    MP_DEVICE_POINTER(const float) a_global;
+    MP_DEVICE_POINTER(const float) w_global;
+    int w_globals, w_globals_alternate;
 #endif
 } mp_gemm_params;
 
@@ -110,13 +115,14 @@ typedef struct mp_activation_params {
 
 /* quant.cu: from [rows, k] -> codes [rows, k] and scale, but for rows without a slot. Columns share a scale
  * `group` at a time: scale [row * scale_row + column / group * scale_group]; group 0: all rows have one,
- * scale [1]. */
+ * scale [1]. given: the global scale of nvfp4, or 0. */
 typedef struct mp_quant_params {
     MP_DEVICE_POINTER(const void) from;
     MP_DEVICE_POINTER(void) codes;
     MP_DEVICE_POINTER(void) scale;
     mp_rows_params rows;
     long long k, group, scale_row, scale_group;
+    MP_DEVICE_POINTER(const float) given;
 } mp_quant_params;
 
 /* combine.cu: in [tokens, TOPK, k], with -DADDS_SHARED shared [tokens, k], with -DWEIGHS topk_weights

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // Numbers become codes and scales, by the formulas of ref/predict/quantise_f32.h. -DDTYPE: of the numbers;
-// -DCODES: of the codes, e4m3 or int8; -DSCALE: of the scales, fp32, or ue8m0 of e4m3 codes. -DFLOOR=1:
+// -DCODES: of the codes, e4m3, int8 or e2m1; -DSCALE: of the scales, fp32, ue8m0 of e4m3 codes, or e4m3 of
+// e2m1 codes, which have a global scale and are two to a byte. -DFLOOR=1:
 // scales have a least value, which mxfp8's have not. -DLAYOUT (as mp_layout; -1: rows are tokens).
 //
 // quantise: a warp for each run of numbers that share a scale. Where all rows share one: amax, then
@@ -39,6 +40,18 @@ extern "C" __global__ void __launch_bounds__(256) quantise(const mp_quant_params
         float amax = 0;
         for (long long k = first + lane; k < end; k += 32) amax = mp_quant_amax_f32(amax, decode(from[k]));
         amax = largest_of_warp(amax);
+#if CODES == DTYPE_E2M1
+        const float global = *(const float *)p.given;
+        const unsigned byte = mp_quant_nvfp4_scale_f32(amax, global);
+        const float scale = byte == 0x7F ? __uint_as_float(0x7FFFFFFF) : mp_quant_e4m3_value_f32(byte);
+        if (lane == 0) ((unsigned char *)p.scale)[at] = (unsigned char)byte;
+        for (long long k = first + 2 * lane; k < end; k += 64) { // rows and groups begin on whole bytes
+            const unsigned low = mp_quant_nvfp4_code_f32(decode(from[k]), scale, global),
+                           high =
+                               k + 1 < end ? mp_quant_nvfp4_code_f32(decode(from[k + 1]), scale, global) : 0;
+            codes[k / 2] = (unsigned char)(low | high << 4);
+        }
+#else
         const float scale = FLOOR ? mp_quant_scale_f32(amax, LARGEST) : amax / LARGEST;
 #if SCALE == DTYPE_UE8M0
         const unsigned byte = mp_quant_ue8m0_f32(scale);
@@ -48,6 +61,7 @@ extern "C" __global__ void __launch_bounds__(256) quantise(const mp_quant_params
 #else
         if (lane == 0) ((float *)p.scale)[at] = scale;
         for (long long k = first + lane; k < end; k += 32) codes[k] = code_of(decode(from[k]) / scale);
+#endif
 #endif
     }
 }

@@ -75,6 +75,7 @@ static void add_scales(const mp_stage_call *call, mp_stage stage, mp_gemm_params
     const bool down = stage == MP_DOWN;
     const mp_tensor *t = call->t, *w_scale = &t[down ? MP_W2_SCALE : MP_W1_SCALE],
                     *w_zero = &t[down ? MP_W2_ZERO : MP_W1_ZERO],
+                    *w_global = &t[down ? MP_W2_GLOBAL_SCALE : MP_W1_GLOBAL_SCALE],
                     *a_scale = mp_codes_scale(call->c, t, down ? MP_QUANT_ACT : MP_QUANT_X);
     const mp_scheme *s = mp_scheme_of(call->c);
     int64_t stride[MP_MAX_RANK];
@@ -88,7 +89,13 @@ static void add_scales(const mp_stage_call *call, mp_stage stage, mp_gemm_params
     params->w_zero = mp_device_address(w_zero);
     params->w_zero_expert = w_zero->dim[1] * w_zero->dim[2];
     params->w_zero_row = w_zero->dim[2];
+    if (s->global) {
+        params->w_global = mp_device_address(w_global);
+        params->w_globals = (int)w_global->dim[1];
+        params->w_globals_alternate = call->c->interleaved;
+    }
     if (!s->quantises_activations) return;
+    if (s->global) params->a_global = mp_device_address(&t[down ? MP_CACHE2_GIVEN_SCALE : MP_X_GIVEN_SCALE]);
     params->a = mp_device_address(&t[down ? MP_CACHE2_CODES : MP_X_CODES]);
     params->a_scale = mp_device_address(a_scale);
     if (s->granularity == MP_PER_TENSOR) return;

@@ -17,7 +17,7 @@ static int passes_of(const mp_case *c, pass list[MOST_PASSES]) {
     const mp_scheme *s = mp_scheme_of(c);
     const mp_dtype codes = mp_quantiser_codes(s->quantiser);
     int count = 0;
-    if (codes != MP_E4M3 && codes != MP_I8) return 0;
+    if (codes != MP_E4M3 && codes != MP_I8 && codes != MP_E2M1) return 0;
     if (s->granularity != MP_PER_TENSOR) {
         list[count++] = (pass){"quantise", WARP_A_SCALE};
         return count;
@@ -55,6 +55,8 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
         .rows = mp_stage_rows(call, from->dim[0]),
         .k = k,
         .group = one ? 0 : group,
+        .given =
+            s->made && s->given ? mp_device_address(&t[x ? MP_X_GIVEN_SCALE : MP_CACHE2_GIVEN_SCALE]) : 0,
     };
     if (!one) {
         int64_t stride[MP_MAX_RANK];
