@@ -3,9 +3,9 @@
 // m16n8k16. What it is a part of is told in gemm_frame.cuh.
 //
 // -DGROUP: codes of a row of w that share a scale s, and -DZEROS=1 a zero point z of their own; else -DZERO
-// is that of all. What is multiplied is rnd((q - z) * s) in the element type, of codes on both sides rnd(q * s
-// * g) with global scales g, where q * s is exact. 0: there is one scale for all
-// of k, int8 codes are multiplied as they are, and the scale multiplies the sum at the end.
+// is that of all. What is multiplied is rnd((q - z) * s) in the element type; of e2m1 on both sides
+// rnd(q * s * g) with the global scales g, where q * s is exact. 0: there is one scale for all of k, int8
+// codes are multiplied as they are, and the scale multiplies the sum at the end.
 #include "kernels/device/gemm_fragments.cuh"
 #include "kernels/device/gemm_mma16.cuh"
 #include "kernels/device/gemm_scales.cuh"
