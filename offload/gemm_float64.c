@@ -165,11 +165,12 @@ static mp_status sum(const gemm *g, const mp_piece *piece, const mp_device_opera
                                .value = results + (size_t)first * result_bytes,
                                .mass = results + (size_t)(first + 1) * result_bytes,
                                .n = piece->n,
-                               .padded = g->padded};
+                               .padded = g->padded,
+                               .tile_count = piece->end - piece->begin};
     if (status == MP_OK)
         status = mp_offload_launch(g->o, GEMM_SOURCE, entry,
-                                   (piece->end - piece->begin) * ((piece->n + MP_TILE - 1) / MP_TILE),
-                                   MP_TILE_THREADS, &params, err);
+                                   params.tile_count * ((piece->n + MP_TILE - 1) / MP_TILE), MP_TILE_THREADS,
+                                   &params, err);
     return status;
 }
 

@@ -133,7 +133,8 @@ FAKE(cuDeviceGetAttribute, int *value, int attribute, CUdevice device) {
     CALL(*value = attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR   ? fake.architecture / 10
                   : attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR ? fake.architecture % 10
                   : attribute == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT     ? 4
-                                                                              : 232448);
+                  : attribute == CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO ? 2
+                                                                                           : 232448);
 }
 FAKE(cuDevicePrimaryCtxRetain, CUcontext *context, CUdevice device) {
     (void)device;
@@ -206,8 +207,8 @@ FAKE(cuModuleUnload, CUmodule module) {
     return release();
 }
 FAKE(cuModuleGetFunction, CUfunction *f, CUmodule m, const char *name) {
-    (void)m, (void)name;
-    CALL(*f = (CUfunction)&thing);
+    (void)m;
+    CALL(*f = (CUfunction)(uintptr_t)name); /* which is the kernel's, and lives as long */
 }
 FAKE(cuFuncGetAttribute, int *value, int attribute, CUfunction f) {
     (void)attribute, (void)f;
@@ -219,9 +220,11 @@ FAKE(cuFuncSetAttribute, CUfunction f, int attribute, int value) {
 }
 FAKE(cuLaunchKernel, CUfunction f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
      unsigned shared, CUstream s, void **params, void **extra) {
-    (void)f, (void)shared, (void)params, (void)extra;
+    (void)shared, (void)extra;
     if (x == 0 || y == 0 || z == 0 || bx == 0 || by == 0 || bz == 0) return (CUresult)1; /* invalid value */
-    return begin(s, &(work){.kind = LAUNCH});
+    const CUresult result = begin(s, &(work){.kind = LAUNCH});
+    if (result == CUDA_SUCCESS && fake.execute) fake.execute((const char *)f, params[0]);
+    return result;
 }
 FAKE(cuStreamCreate, CUstream *stream, unsigned flags) {
     if (flags != CU_STREAM_NON_BLOCKING) return (CUresult)1;

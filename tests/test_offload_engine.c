@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* offload/ on a GPU: every format of an operand against the plain loops, all sums of all slots. Skips without
- * a device. */
+/* The engine of offload/: every format of an operand against the plain loops, all sums of all slots. Built
+ * twice: for a GPU, without which it is skipped, and with tests/offload_kernels.c for a device that is not
+ * there, whose kernels run on the host. */
 #include "kernels/cuda.h"
 #include "moeparity/dtype.h"
 #include "offload/offload.h"
