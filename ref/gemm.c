@@ -3,6 +3,7 @@
 
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
+#include "ref/engine.h"
 #include "ref/pipeline.h"
 
 #include <math.h>
@@ -72,10 +73,11 @@ static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, cons
                                .random = r && r->random ? b->random : NULL});
 }
 
-static mp_status gemm_plain(const mp_gemm_problem *p, bool with_mass, mp_gemm_visit visit, void *ctx,
-                            mp_error *err) {
+static mp_status gemm_plain(const mp_engine *self, const mp_gemm_problem *p, bool with_mass,
+                            mp_gemm_visit visit, void *ctx, mp_error *err) {
     const size_t N = (size_t)p->w.codes->dim[1], K = (size_t)p->w.codes->dim[2];
     bool failed = false;
+    (void)self;
 #pragma omp parallel
     {
         plain buffers = {0};
@@ -92,10 +94,16 @@ static mp_status gemm_plain(const mp_gemm_problem *p, bool with_mass, mp_gemm_vi
     return failed ? mp_fail(err, MP_EMEMORY, "gemm: no memory for rows of %zu and %zu float64", K, N) : MP_OK;
 }
 
-mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool with_mass,
+static const char *plain_name(const mp_engine *self) {
+    (void)self;
+    return "plain loops";
+}
+
+const mp_engine mp_engine_plain = {.name = plain_name, .gemm_float64 = gemm_plain};
+
+mp_status mp_gemm_float64(const mp_engine *engine, const mp_gemm_problem *problem, bool with_mass,
                           mp_gemm_visit visit, void *ctx, mp_error *err) {
-    if (engine == MP_ENGINE_BLAS) return mp_gemm_float64_blas(problem, with_mass, visit, ctx, err);
-    return gemm_plain(problem, with_mass, visit, ctx, err);
+    return engine->gemm_float64(engine, problem, with_mass, visit, ctx, err);
 }
 
 struct store {
@@ -130,7 +138,7 @@ void mp_gemm_zero_filtered(const mp_gemm_problem *problem, const int64_t *out_ro
     }
 }
 
-mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue,
+mp_status mp_gemm_stage(const mp_engine *engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue,
                         const int64_t *out_row, const mp_tensor *out, mp_error *err) {
     mp_gemm_zero_filtered(problem, out_row, out);
     struct store s = {epilogue, out_row, out};

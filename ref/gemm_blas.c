@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/blas.h"
+#include "ref/engine.h"
 #include "ref/gemm_tasks.h"
 
 #include <math.h>
@@ -106,9 +107,10 @@ static void run_task(const mp_gemm_problem *p, const mp_gemm_task *job, const in
     }
 }
 
-mp_status mp_gemm_float64_blas(const mp_gemm_problem *p, bool with_mass, mp_gemm_visit visit, void *ctx,
-                               mp_error *err) {
+static mp_status gemm_blas(const mp_engine *self, const mp_gemm_problem *p, bool with_mass,
+                           mp_gemm_visit visit, void *ctx, mp_error *err) {
     mp_gemm_tasks tasks = {0};
+    (void)self;
     mp_status status = mp_blas_load(err);
     if (status == MP_OK) status = mp_gemm_tasks_create(p, &tasks, err);
     if (status != MP_OK) return status;
@@ -134,4 +136,15 @@ mp_status mp_gemm_float64_blas(const mp_gemm_problem *p, bool with_mass, mp_gemm
     return failed ? mp_fail(err, MP_EMEMORY, "gemm: no memory for float64 slabs of %lld by %lld",
                             (long long)columns, (long long)K)
                   : MP_OK;
+}
+
+static const char *blas_name(const mp_engine *self) {
+    (void)self;
+    return mp_blas_name();
+}
+
+const mp_engine mp_engine_blas = {.name = blas_name, .gemm_float64 = gemm_blas};
+
+const mp_engine *mp_engine_of_cpu(void) {
+    return mp_blas_load(NULL) == MP_OK ? &mp_engine_blas : &mp_engine_plain;
 }

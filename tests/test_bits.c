@@ -5,6 +5,7 @@
 #include "harness/judge/judge_bits.h"
 #include "harness/progress.h"
 #include "moeparity/config.h"
+#include "ref/engine.h"
 #include "ref/predict/predict.h"
 #include "ref/pipeline.h"
 #include "ref/predict/tensorcore.h"
@@ -118,9 +119,10 @@ static void every_one_bit_fault_is_seen(void **state) {
         mp_verdict *v = malloc(sizeof *v);
         mp_verdict_init(v);
         run_with(&c, &in, config.up.block_size_m, (fault)kind, &trace);
-        assert_int_equal(mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err),
+        assert_int_equal(mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, &mp_engine_plain, v, &err),
                          MP_OK);
-        assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, v, &err), MP_OK);
+        assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, &mp_engine_plain, v, &err),
+                         MP_OK);
         const bool bits = v->check[MP_CHECK_BITS].answer == MP_FAILED,
                    f64 = v->check[MP_CHECK_BOUND].answer == MP_FAILED;
         print_message("%-32s %10lld %8lld %7lld %6s %6s   %s\n", fault_names[kind],
@@ -168,8 +170,9 @@ static mp_status judge_host(const char *text, mp_bits_promise bits, int drop, mp
     promise(&contract, bits);
     assert_int_equal(mp_host_run(&c, &in, config.up.block_size_m, MP_POISON_A, &trace, err), MP_OK);
     if (drop < MP_TENSOR_COUNT) mp_tensor_free(&trace.t[drop]);
-    mp_status status = mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, err);
-    if (status == MP_OK) status = mp_judge_bits(&c, &contract, &config, &in, &trace, v, err);
+    mp_status status = mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, &mp_engine_plain, v, err);
+    if (status == MP_OK)
+        status = mp_judge_bits(&c, &contract, &config, &in, &trace, &mp_engine_plain, v, err);
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
     return status;
@@ -228,6 +231,46 @@ static void hidden_tensors_are_predicted_through(void **state) {
     free(v);
 }
 
+/* Predicts of gate_up zeros, and nothing else. */
+static mp_status predict_zeros(const mp_engine *self, const mp_gemm_contract *contract,
+                               const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                               const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                               mp_error *err) {
+    (void)self, (void)contract, (void)scheme, (void)dtype, (void)epilogue, (void)out_row;
+    if (problem->w.codes->dim[1] != 2 * 16) return mp_fail(err, MP_EUNSUPPORTED, "not this one");
+    memset(out->data, 0, mp_tensor_bytes(out));
+    return MP_OK;
+}
+
+/* What the engine predicts is its own, the rest the CPU's. */
+static void an_engine_predicts_what_it_can(void **state) {
+    (void)state;
+    const mp_engine engine = {.name = mp_engine_plain.name,
+                              .gemm_float64 = mp_engine_plain.gemm_float64,
+                              .predict_gemm = predict_zeros};
+    mp_error err = {0};
+    mp_case c = mp_case_default();
+    mp_inputs in;
+    mp_config config;
+    mp_trace trace;
+    mp_verdict *v = malloc(sizeof *v);
+    mp_verdict_init(v);
+    assert_int_equal(mp_case_parse(&c, "M=4 E=4 topk=2 K=64 N=16", &err), MP_OK);
+    assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
+    assert_int_equal(mp_config_resolve(&c, NULL, &config, &err), MP_OK);
+    mp_contract contract = mp_host_contract(&c);
+    promise(&contract, MP_BITS_REQUIRED);
+    assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
+    assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, &engine, v, &err), MP_OK);
+    assert_int_equal(v->stage[MP_GATE_UP].mispredicted, 4 * 2 * 2 * 16);
+    assert_int_equal(v->stage[MP_DOWN].predicted, 4 * 2 * 64);
+    assert_int_equal(v->stage[MP_DOWN].mispredicted, 0);
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+    mp_verdict_free(v);
+    free(v);
+}
+
 /* The combine alone in fp64: codes of opposite sign are further apart than int64_t counts. */
 static void distances_saturate(void **state) {
     (void)state;
@@ -246,7 +289,7 @@ static void distances_saturate(void **state) {
     *(double *)in.t[MP_CACHE3].data = 0x1p1000;
     assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
     *(double *)trace.t[MP_OUT].data = -0x1p1000;
-    assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, v, &err), MP_OK);
+    assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, &mp_engine_plain, v, &err), MP_OK);
     assert_int_equal(v->stage[MP_COMBINE].mispredicted, 1);
     assert_true(v->stage[MP_COMBINE].max_ulps == INT64_MAX - 1);
     mp_trace_destroy(&trace);
@@ -281,7 +324,7 @@ static void zero_times_infinity_is_either(void **state) {
         memcpy(in.t[MP_CACHE1].data, (float[]){e[i].gate, e[i].up}, 8);
         assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
         *(float *)trace.t[MP_CACHE2].data = e[i].stored;
-        assert_int_equal(mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err),
+        assert_int_equal(mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, &mp_engine_plain, v, &err),
                          MP_OK);
         if ((v->check[MP_CHECK_BOUND].answer == MP_PASSED) != e[i].right)
             fail_msg("gelu(%g)*%g = %g: %s", (double)e[i].gate, (double)e[i].up, (double)e[i].stored,
@@ -329,7 +372,8 @@ static const mp_verdict *bits_of(const bench *b) {
     static mp_verdict v; /* large */
     mp_error err = {0};
     mp_verdict_free(&v);
-    if (mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &v, &err) != MP_OK)
+    if (mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &mp_engine_plain, &v, &err) !=
+        MP_OK)
         fail_msg("%s", err.text);
     return &v;
 }
@@ -544,6 +588,7 @@ int main(void) {
         cmocka_unit_test(every_one_bit_fault_is_seen),
         cmocka_unit_test(the_text_says_what_was_predicted),
         cmocka_unit_test(hidden_tensors_are_predicted_through),
+        cmocka_unit_test(an_engine_predicts_what_it_can),
         cmocka_unit_test(distances_saturate),
         cmocka_unit_test(zero_times_infinity_is_either),
         cmocka_unit_test(every_element_is_compared_once),

@@ -6,6 +6,7 @@
 #include "harness/judge/span.h"
 #include "moeparity/config.h"
 #include "ref/combine.h"
+#include "ref/engine.h"
 #include "ref/predict/predict.h"
 #include "tests/ref_support.h"
 
@@ -37,7 +38,7 @@ static void start(const char *text) {
 static const mp_stage_figures *judged(mp_stage stage) {
     mp_error err;
     mp_verdict_free(&b.v);
-    if (mp_judge(&b.f.c, &b.contract, NULL, &b.f.in, &b.trace, MP_POISON_A, MP_ENGINE_PLAIN, &b.v, &err))
+    if (mp_judge(&b.f.c, &b.contract, NULL, &b.f.in, &b.trace, MP_POISON_A, &mp_engine_plain, &b.v, &err))
         fail_msg("%s", err.text);
     return &b.v.stage[stage];
 }

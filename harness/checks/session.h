@@ -20,7 +20,7 @@ typedef struct mp_session {
     mp_offer offer;                      /* of the subject for row->c */
     bool deterministic, batch_invariant; /* every stage of the case promises it */
     mp_trace first;                      /* the run with poison A: the one that is judged */
-    mp_engine engine;
+    const mp_engine *engine;
     bool tile_refused; /* a tile that the case or a tuned file names could not be launched */
     mp_verdict *v;
     /* The last other case or subject that was described: several runs of one ask once. */

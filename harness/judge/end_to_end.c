@@ -184,7 +184,8 @@ static mp_status measure_within_bounds(const mp_judgement *j, mp_error *err) {
 }
 
 mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
-                                const mp_trace *trace, mp_engine engine, mp_verdict *v, mp_error *err) {
+                                const mp_trace *trace, const mp_engine *engine, mp_verdict *v,
+                                mp_error *err) {
     mp_judgement j;
     if (c->scope != MP_SCOPE_ALL || !trace->t[MP_OUT].data) return MP_OK;
     const mp_phase before = mp_phase_enter(MP_PHASE_MODEL);

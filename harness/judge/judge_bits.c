@@ -92,7 +92,7 @@ static mp_bits_promise promise_of(const mp_judgement *j, mp_stage_set stages, co
 static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage last,
                          mp_tensor predicted[MP_TENSOR_COUNT], int64_t *open, mp_error *err) {
     mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};
-    mp_prediction prediction = {.contract = j->contract};
+    mp_prediction prediction = {.contract = j->contract, .engine = j->engine};
     const mp_executor executor = mp_predict_executor(&prediction);
     const mp_tensor_set out = mp_stage_writes(j->c, last);
     mp_status status = MP_OK;
@@ -266,7 +266,8 @@ static mp_status judge_end_to_end(const mp_judgement *j, const mp_config *config
 }
 
 mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_config *config,
-                        const mp_inputs *in, const mp_trace *trace, mp_verdict *v, mp_error *err) {
+                        const mp_inputs *in, const mp_trace *trace, const mp_engine *engine, mp_verdict *v,
+                        mp_error *err) {
     mp_judgement j;
     bits_judge b = {.config = config};
     if (c->M == 0) {
@@ -274,8 +275,7 @@ mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_
         return MP_OK;
     }
     const mp_phase before = mp_phase_enter(MP_PHASE_COMPARE);
-    mp_status status =
-        mp_judgement_open(c, contract, config, in, trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &j, err);
+    mp_status status = mp_judgement_open(c, contract, config, in, trace, MP_POISON_A, engine, v, &j, err);
     if (status == MP_OK) status = mp_for_each_span(&j, judge_span, &b, err);
     if (status == MP_OK) {
         int64_t predicted = 0, mispredicted = 0;

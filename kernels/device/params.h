@@ -56,6 +56,7 @@ typedef struct mp_align_params {
  *   scale of a   a_scale[row of a * a_scale_row + group * a_scale_group]; none where a is no codes
  *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row
  *                + group * w_scale_group]
+ *                (with -DSWIZZLED a row of a, or a column, and its group lie in tiles: scale_place.cuh)
  *   global scale of a    a_global[0], of w    w_global[expert * w_globals + i], i = column / (n / w_globals),
  *                or column % w_globals where w_globals_alternate; 1 where these are 0
  *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; packed ones are two columns to
@@ -114,8 +115,8 @@ typedef struct mp_activation_params {
 } mp_activation_params;
 
 /* quant.cu: from [rows, k] -> codes [rows, k] and scale, but for rows without a slot. Columns share a scale
- * `group` at a time: scale [row * scale_row + column / group * scale_group]; group 0: all rows have one,
- * scale [1]. given: the global scale of nvfp4, or 0. */
+ * `group` at a time: scale [row * scale_row + column / group * scale_group], with -DSWIZZLED in tiles
+ * (scale_place.cuh); group 0: all rows have one, scale [1]. given: the global scale of nvfp4, or 0. */
 typedef struct mp_quant_params {
     MP_DEVICE_POINTER(const void) from;
     MP_DEVICE_POINTER(void) codes;

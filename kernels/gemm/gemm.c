@@ -79,6 +79,7 @@ mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_
         .accumulators = accumulators(tile),
     };
     if (r->codes.present) add_codes(&gemm.kernel, &r->codes);
+    if (r->swizzled) add_options(&gemm.kernel, " -DSWIZZLED=1");
     if (r->adapters) add_options(&gemm.kernel, " -DADAPTERS=1 -DADDS=%d", r->adds);
     return gemm;
 }
@@ -111,6 +112,7 @@ mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_st
         .dtype = c->dtype,
         .codes = codes_of(c, down),
         .row_length = down ? c->N : c->K,
+        .swizzled = c->scale_layout == MP_SWIZZLED,
         .atomic = down && c->fused_sum,
     };
     const mp_dtype of_w = format_of_w(&request);

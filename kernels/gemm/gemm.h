@@ -23,6 +23,7 @@ typedef struct mp_gemm_request {
     mp_dtype dtype; /* of bias and out; of a and w too, where there are no codes */
     mp_gemm_codes codes;
     int64_t row_length; /* k: elements in a row of a, and of w */
+    bool swizzled;      /* scales of codes lie in tiles (cases/scale_layout.h) */
     bool unaligned; /* rows of a or w begin elsewhere than on 16 bytes, though they are made of whole ones */
     bool atomic;    /* results are added to out, not stored */
     bool adapters;  /* slots are sorted, and weights are there, for each LoRA adapter */

@@ -4,6 +4,7 @@
 #include "ref/predict/gemm.h"
 
 #include "ref/bounds.h"
+#include "ref/engine.h"
 #include "ref/predict/gemm_fma.h"
 #include "ref/predict/matrixcore_gemm.h"
 #include "ref/predict/predict.h"
@@ -99,6 +100,12 @@ static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call
                             mp_error *err) {
     const mp_gemm_contract *contract = mp_stage_gemm_contract(self->contract, stage);
     const mp_stage_gemm g = mp_gemm_under(call, stage, contract);
+    const mp_engine *engine = self->engine;
+    if (engine && engine->predict_gemm) {
+        const mp_status status = engine->predict_gemm(engine, contract, mp_scheme_of(call->c), call->c->dtype,
+                                                      &g.problem, &g.epilogue, g.out_row, g.out, err);
+        if (status != MP_EUNSUPPORTED) return status;
+    }
     if (!call->c->quant)
         return mp_predict_gemm(contract, NULL, &g.problem, &g.epilogue, g.out_row, g.out, err);
     return mp_predict_scaled_gemm(contract, mp_scheme_of(call->c), call->c->dtype, &g.problem, &g.epilogue,
