@@ -38,7 +38,7 @@ static void start(const char *text) {
     r = (run){.f = made(text)};
     r.contract = mp_host_contract(&r.f.c);
     if (mp_host_run(&r.f.c, &r.f.in, 16, MP_POISON_A, &r.trace, &err)) fail_msg("%s", err.text);
-    if (mp_judgement_open(&r.f.c, &r.contract, NULL, &r.f.in, &r.trace, MP_POISON_A, MP_ENGINE_PLAIN, &r.v,
+    if (mp_judgement_open(&r.f.c, &r.contract, NULL, &r.f.in, &r.trace, MP_POISON_A, &mp_plain_engine, &r.v,
                           &r.judgement, &err))
         fail_msg("%s", err.text);
 }
