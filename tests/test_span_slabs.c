@@ -2,6 +2,7 @@
 /* Spans, slab by slab: buffers are used again and hold anything, which must be in no result; and a second
  * contract is carried beside the first one, whose radii it leaves as they are. */
 #include "harness/judge/span.h"
+#include "ref/engine.h"
 #include "ref/predict/predict.h"
 #include "tests/ref_support.h"
 
@@ -38,7 +39,7 @@ static void start(const char *text) {
     r = (run){.f = made(text)};
     r.contract = mp_host_contract(&r.f.c);
     if (mp_host_run(&r.f.c, &r.f.in, 16, MP_POISON_A, &r.trace, &err)) fail_msg("%s", err.text);
-    if (mp_judgement_open(&r.f.c, &r.contract, NULL, &r.f.in, &r.trace, MP_POISON_A, &mp_plain_engine, &r.v,
+    if (mp_judgement_open(&r.f.c, &r.contract, NULL, &r.f.in, &r.trace, MP_POISON_A, &mp_engine_plain, &r.v,
                           &r.judgement, &err))
         fail_msg("%s", err.text);
 }
