@@ -136,6 +136,17 @@ void mp_multiplied_destroy(mp_multiplied *m) {
     mp_tensor_free(&m->w);
 }
 
+mp_status mp_predict_multiplied(const mp_gemm_contract *contract, const mp_multiplied *m,
+                                const mp_gemm_problem *problem, const mp_epilogue *epilogue,
+                                const int64_t *out_row, const mp_tensor *out, mp_error *err) {
+    const scaling s = {.p = problem, .how = contract->scaling, .per_tile = m->per_tile, .terms = m->terms};
+    const mp_tc_parts parts = {.terms = m->terms, .add = add, .ctx = &s};
+    mp_gemm_problem plain = *problem;
+    plain.a = m->plain.a;
+    plain.w = m->plain.w;
+    return mp_predict_gemm(contract, m->scaled ? &parts : NULL, &plain, epilogue, out_row, out, err);
+}
+
 mp_status mp_predict_scaled_gemm(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
                                  const mp_gemm_problem *problem, const mp_epilogue *epilogue,
                                  const int64_t *out_row, const mp_tensor *out, mp_error *err) {
@@ -143,10 +154,7 @@ mp_status mp_predict_scaled_gemm(const mp_gemm_contract *contract, const mp_sche
         return mp_block_scaled_gemm(contract, problem, epilogue, out_row, out, err);
     mp_multiplied m;
     mp_status status = mp_multiplied_create(contract, scheme, dtype, problem, &m, err);
-    const scaling s = {.p = problem, .how = contract->scaling, .per_tile = m.per_tile, .terms = m.terms};
-    const mp_tc_parts parts = {.terms = m.terms, .add = add, .ctx = &s};
-    if (status == MP_OK)
-        status = mp_predict_gemm(contract, m.scaled ? &parts : NULL, &m.plain, epilogue, out_row, out, err);
+    if (status == MP_OK) status = mp_predict_multiplied(contract, &m, problem, epilogue, out_row, out, err);
     mp_multiplied_destroy(&m);
     return status;
 }
