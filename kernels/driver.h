@@ -35,6 +35,7 @@ enum { /* CUdevice_attribute */
        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
+       CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO = 87,
        CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
 };
 enum { CU_STREAM_NON_BLOCKING = 1, CU_STREAM_CAPTURE_MODE_GLOBAL = 0, CU_EVENT_DISABLE_TIMING = 2 };
@@ -62,6 +63,10 @@ enum { /* CUfunction_attribute */
     X(cuIpcGetMemHandle, (CUipcMemHandle * handle, CUdeviceptr pointer))                            \
     X(cuMemcpyHtoD_v2, (CUdeviceptr to, const void *from, size_t bytes))                            \
     X(cuMemcpyDtoH_v2, (void *to, CUdeviceptr from, size_t bytes))                                  \
+    X(cuMemHostAlloc, (void **pointer, size_t bytes, unsigned flags))                               \
+    X(cuMemFreeHost, (void *pointer))                                                               \
+    X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void *from, size_t bytes, CUstream stream))      \
+    X(cuMemcpyDtoHAsync_v2, (void *to, CUdeviceptr from, size_t bytes, CUstream stream))            \
     X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))      \
     X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t count, CUstream stream))        \
     X(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t count, CUstream stream))      \
@@ -76,6 +81,7 @@ enum { /* CUfunction_attribute */
                        CUstream stream, void **params, void **extra))                               \
     X(cuStreamCreate, (CUstream * stream, unsigned flags))                                          \
     X(cuStreamDestroy_v2, (CUstream stream))                                                        \
+    X(cuStreamSynchronize, (CUstream stream))                                                       \
     X(cuLaunchHostFunc, (CUstream stream, void (*function)(void *self), void *self))                \
     X(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                          \
     X(cuStreamBeginCapture_v2, (CUstream stream, int mode))                                         \

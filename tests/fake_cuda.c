@@ -169,6 +169,22 @@ FAKE(cuMemcpyHtoD_v2, CUdeviceptr to, const void *from, size_t bytes) {
 FAKE(cuMemcpyDtoH_v2, void *to, CUdeviceptr from, size_t bytes) {
     CALL_UNRECORDED(memcpy(to, fake_memory(from), bytes));
 }
+FAKE(cuMemHostAlloc, void **pointer, size_t bytes, unsigned flags) {
+    (void)flags;
+    CALL(*pointer = calloc(1, bytes); fake.live++);
+}
+FAKE(cuMemFreeHost, void *pointer) {
+    free(pointer);
+    return release();
+}
+FAKE(cuMemcpyHtoDAsync_v2, CUdeviceptr to, const void *from, size_t bytes, CUstream s) {
+    (void)s;
+    CALL(memcpy(fake_memory(to), from, bytes));
+}
+FAKE(cuMemcpyDtoHAsync_v2, void *to, CUdeviceptr from, size_t bytes, CUstream s) {
+    (void)s;
+    CALL(memcpy(to, fake_memory(from), bytes));
+}
 FAKE(cuMemcpyDtoDAsync_v2, CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream s) {
     return begin(s, &(work){.kind = COPY, .to = to, .from = from, .count = bytes});
 }
@@ -216,6 +232,10 @@ FAKE(cuStreamDestroy_v2, CUstream stream) {
     free(stream->graph);
     free(stream);
     return release();
+}
+FAKE(cuStreamSynchronize, CUstream stream) {
+    (void)stream;
+    CALL((void)0);
 }
 FAKE(cuLaunchHostFunc, CUstream stream, void (*function)(void *), void *self) {
     (void)stream, (void)function, (void)self; /* nothing waits here: all that is begun is done at once */

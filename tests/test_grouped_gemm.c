@@ -43,8 +43,8 @@ static void every_dtype_has_its_kind(void **state) {
             .tile = {64, 64, 32, 8, 4, 3}, .dtype = rows[i].dtype, .row_length = 512};
         const mp_gemm gemm = found(&request, &h100);
         bool embedded = false;
-        for (int f = 0; f < mp_embedded_file_count; f++)
-            embedded |= strcmp(mp_embedded_files[f].name, gemm.kernel.source) == 0;
+        for (int f = 0; f < mp_kernel_texts.count; f++)
+            embedded |= strcmp(mp_kernel_texts.files[f].name, gemm.kernel.source) == 0;
         assert_true(embedded);
         assert_string_equal(gemm.kernel.source, rows[i].source);
         assert_int_equal(gemm.threads, 128);

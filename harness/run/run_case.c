@@ -83,6 +83,7 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
         status = mp_compare_stages(s, err);
     else if (status == MP_OK)
         status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, s->engine, v, err);
+    mp_offload_rest(s->offload);
     if (status != MP_OK || s->options->settings.once) {
         for (int i = 0; i < MP_CHECK_COUNT; i++)
             if (v->check[i].answer == MP_NOT_JUDGED)
@@ -167,8 +168,11 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     mp_phases_begin();
     mp_verdict_begin(row, NULL, 0, &settings, MP_PASS, v);
     v->pictured = settings.figures;
-    s.engine = settings.plain ? &mp_engine_plain : mp_engine_of_cpu();
-    mp_verdict_set(v, &v->blas, "%s", s.engine->name(s.engine));
+    s.offload = options->offload;
+    s.engine = s.offload        ? mp_offload_engine(s.offload)
+               : settings.plain ? &mp_engine_plain
+                                : mp_engine_of_cpu();
+    if (s.offload) mp_offload_begin(s.offload, &in);
 
     mp_status status = row->file ? mp_file_load(&s, &in, &err) : begin(&s, &in, &err);
     if (status == MP_OK) tell_weaker(&s);
@@ -182,6 +186,8 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
         if (v->picture[i]) mp_picture_settle(v->picture[i]);
     if (settings.strict) mp_strict_apply(v, mp_strict_asked(row, options, &s.offer));
     if (options->keep && v->outcome == MP_PASS) options->keep(options->keep_ctx, &s.offer, &in, &s.first);
+    mp_verdict_set(v, &v->blas, "%s", s.engine->name(s.engine));
+    if (s.offload) mp_offload_begin(s.offload, NULL);
     mp_trace_destroy(&s.first);
     mp_inputs_destroy(&in);
     mp_verdict_set_repro(row, options->before, options->before_count, &settings, v);
