@@ -246,6 +246,16 @@ FAKE(cuFuncSetAttribute, CUfunction f, int attribute, int value) {
     (void)attribute, (void)f, (void)value;
     CALL();
 }
+FAKE(cuTensorMapEncodeTiled, void *map, int type, unsigned rank, void *address, const unsigned long long *dims,
+     const unsigned long long *strides, const unsigned *box, const unsigned *steps, int interleave, int swizzle,
+     int promotion, int fill) {
+    (void)map, (void)address, (void)dims, (void)steps, (void)interleave, (void)swizzle, (void)promotion;
+    (void)fill;
+    for (unsigned i = 0; i + 1 < rank; i++)
+        if (strides[i] % 16) return (CUresult)1; /* invalid value */
+    if (type != CU_TENSOR_MAP_DATA_TYPE_UINT8 || box[0] > 256) return (CUresult)1;
+    CALL();
+}
 FAKE(cuLaunchKernel, CUfunction f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
      unsigned shared, CUstream s, void **params, void **extra) {
     (void)shared, (void)extra;

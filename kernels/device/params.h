@@ -14,6 +14,16 @@
 #define MP_DEVICE_POINTER(type) unsigned long long
 #endif
 
+/* A CUtensorMap of the driver: how a kernel's copy engine sees a tensor. */
+typedef struct mp_tensor_map {
+#ifdef __cplusplus
+    alignas(64)
+#else
+    _Alignas(64)
+#endif
+        unsigned long long words[16];
+} mp_tensor_map;
+
 /* Which of this rank's experts a slot goes to, as topk_ids and the case's numbering tell (cases/numbering.h):
  * with a map they count the experts of all ranks. */
 typedef struct mp_ids_params {
@@ -78,7 +88,7 @@ typedef struct mp_gemm_params {
     long long a_row, out_row;
     long long w_list, list_positions, list_blocks; /* of a list: sorted_token_ids and expert_ids */
     int out_step;
-#if !defined(__CUDACC_RTC__) || defined(W_SCALE)
+#if !defined(__CUDACC_RTC__) || defined(W_SCALE) || defined(TENSOR_MAP)
     MP_DEVICE_POINTER(const void) a_scale; /* of the format that -DA_SCALE names */
     MP_DEVICE_POINTER(const void) w_scale; /* likewise */
     MP_DEVICE_POINTER(const void) w_zero;
@@ -88,6 +98,9 @@ typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const float) a_global;
     MP_DEVICE_POINTER(const float) w_global;
     int w_globals, w_globals_alternate;
+#endif
+#if !defined(__CUDACC_RTC__) || defined(TENSOR_MAP)
+    mp_tensor_map w_map; /* of w, [num_experts, n, k] */
 #endif
 } mp_gemm_params;
 
