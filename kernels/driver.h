@@ -38,6 +38,13 @@ enum { /* CUdevice_attribute */
        CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO = 87,
        CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
 };
+enum { /* CUtensorMap */
+       CU_TENSOR_MAP_DATA_TYPE_UINT8 = 0,
+       CU_TENSOR_MAP_INTERLEAVE_NONE = 0,
+       CU_TENSOR_MAP_SWIZZLE_128B = 3,
+       CU_TENSOR_MAP_L2_PROMOTION_L2_256B = 3,
+       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0
+};
 enum { CU_STREAM_NON_BLOCKING = 1, CU_STREAM_CAPTURE_MODE_GLOBAL = 0, CU_EVENT_DISABLE_TIMING = 2 };
 enum { /* CUfunction_attribute */
        CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 0,
@@ -76,6 +83,10 @@ enum { /* CUfunction_attribute */
     X(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char *name))              \
     X(cuFuncGetAttribute, (int *value, int attribute, CUfunction function))                         \
     X(cuFuncSetAttribute, (CUfunction function, int attribute, int value))                          \
+    X(cuTensorMapEncodeTiled, (void *map, int type, unsigned rank, void *address,                   \
+                               const unsigned long long *dims, const unsigned long long *strides,   \
+                               const unsigned *box, const unsigned *steps, int interleave,          \
+                               int swizzle, int promotion, int fill))                               \
     X(cuLaunchKernel, (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,      \
                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, \
                        CUstream stream, void **params, void **extra))                               \
