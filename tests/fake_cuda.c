@@ -244,9 +244,9 @@ FAKE(cuFuncSetAttribute, CUfunction f, int attribute, int value) {
     (void)attribute, (void)f, (void)value;
     CALL();
 }
-FAKE(cuTensorMapEncodeTiled, void *map, int type, unsigned rank, void *address, const unsigned long long *dims,
-     const unsigned long long *strides, const unsigned *box, const unsigned *steps, int interleave, int swizzle,
-     int promotion, int fill) {
+FAKE(cuTensorMapEncodeTiled, void *map, int type, unsigned rank, void *address,
+     const unsigned long long *dims, const unsigned long long *strides, const unsigned *box,
+     const unsigned *steps, int interleave, int swizzle, int promotion, int fill) {
     (void)map, (void)address, (void)dims, (void)steps, (void)interleave, (void)swizzle, (void)promotion;
     (void)fill;
     for (unsigned i = 0; i + 1 < rank; i++)

@@ -127,9 +127,10 @@ static void tiles_compile(void **state) {
  * products overlap only where the compiler sees nothing else touch their sums: it says so where it does. */
 static void wgmma_compiles(void **state) {
     (void)state;
-    static const mp_tile tiles[] = {{16, 64, 64, 1, 4, 2},    {16, 128, 128, 1, 8, 5}, {32, 128, 64, 1, 8, 8},
-                                    {64, 128, 64, 8, 4, 4},   {64, 256, 64, 8, 8, 4},  {128, 64, 64, 8, 4, 4},
-                                    {128, 128, 128, 8, 8, 3}, {128, 256, 64, 8, 8, 4}, {256, 128, 64, 8, 8, 4}};
+    static const mp_tile tiles[] = {
+        {16, 64, 64, 1, 4, 2},    {16, 128, 128, 1, 8, 5}, {32, 128, 64, 1, 8, 8},
+        {64, 128, 64, 8, 4, 4},   {64, 256, 64, 8, 8, 4},  {128, 64, 64, 8, 4, 4},
+        {128, 128, 128, 8, 8, 3}, {128, 256, 64, 8, 8, 4}, {256, 128, 64, 8, 8, 4}};
     const mp_device_limits limits = {.architecture = 90, .shared_bytes = 232448};
     for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
         const mp_gemm_request request = {.tile = tiles[i],

@@ -249,8 +249,7 @@ static void a_stage_is_given_up_where_shared_memory_ends(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const mp_tile *t = &rows[i].tile;
         const mp_gemm gemm =
-            found(&(mp_gemm_request){
-                      .tile = *t, .dtype = MP_BF16, .row_length = 512, .choice = MP_GEMM_MMA},
+            found(&(mp_gemm_request){.tile = *t, .dtype = MP_BF16, .row_length = 512, .choice = MP_GEMM_MMA},
                   &h100);
         assert_non_null(strstr(gemm.kernel.options, rows[i].option));
         assert_int_equal(gemm.stages, rows[i].option[9] - '0');

@@ -63,7 +63,7 @@ __device__ __forceinline__ int rows_in(const tile_table &t) {
 
 // Rows that wgmma is given for so many.
 __device__ __forceinline__ int rows_multiplied(int rows) {
-    return BLOCK_M > 192 && rows > 192  ? 256
+    return BLOCK_M > 192 && rows > 192   ? 256
            : BLOCK_M > 128 && rows > 128 ? 192
            : BLOCK_M > 96 && rows > 96   ? 128
            : BLOCK_M > 64 && rows > 64   ? 96
@@ -110,8 +110,8 @@ __device__ __forceinline__ void produce(const mp_gemm_params &p, shared_memory &
                 arrive_expecting(&shared.full[stage.at], SLICES * W_SLICE);
 #pragma unroll
                 for (int slice = 0; slice < SLICES; slice++)
-                    copy_box(to + SLICES * A_SLICE + slice * W_SLICE, &p.w_map,
-                             (step * SLICES + slice) * 128, place.n0, expert, &shared.full[stage.at]);
+                    copy_box(to + SLICES * A_SLICE + slice * W_SLICE, &p.w_map, (step * SLICES + slice) * 128,
+                             place.n0, expert, &shared.full[stage.at]);
             }
 #pragma unroll
             for (int slice = 0; slice < SLICES; slice++) {
@@ -144,8 +144,7 @@ struct warpgroup_tile {
             fence_async();
             const unsigned char *at = shared.stages[stage.at];
             const unsigned long long a = operand_at(at);
-            const unsigned long long w =
-                operand_at(at + SLICES * A_SLICE + warpgroup * (GROUPS * 64 * 128));
+            const unsigned long long w = operand_at(at + SLICES * A_SLICE + warpgroup * (GROUPS * 64 * 128));
             begin_products();
 #pragma unroll
             for (int i = 0; i < SLICES * 4; i++)
@@ -229,10 +228,8 @@ __device__ __forceinline__ void consume(const mp_gemm_params &p, shared_memory &
         } else {
             const element *bias = p.bias ? (const element *)p.bias + (long long)t.expert * p.n : nullptr;
             switch (multiplied) {
-#define MULTIPLY(n)                                                                   \
-    case n:                                                                           \
-        tile.multiply<(n <= BLOCK_M ? n : BLOCK_M)>(shared, stage, steps, warpgroup); \
-        break;
+#define MULTIPLY(n) \
+    case n: tile.multiply<(n <= BLOCK_M ? n : BLOCK_M)>(shared, stage, steps, warpgroup); break;
                 MULTIPLY(256)
                 MULTIPLY(192)
                 MULTIPLY(128)

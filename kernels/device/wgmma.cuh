@@ -38,7 +38,7 @@ template <int PENDING> __device__ __forceinline__ void wait_products() {
 #define WGMMA_REGISTERS_13 "%104, %105, %106, %107, %108, %109, %110, %111"
 #define WGMMA_REGISTERS_14 "%112, %113, %114, %115, %116, %117, %118, %119"
 #define WGMMA_REGISTERS_15 "%120, %121, %122, %123, %124, %125, %126, %127"
-#define WGMMA_SUMS(g)                                                                                 \
+#define WGMMA_SUMS(g)                                                                               \
     "+f"(d[8 * g]), "+f"(d[8 * g + 1]), "+f"(d[8 * g + 2]), "+f"(d[8 * g + 3]), "+f"(d[8 * g + 4]), \
         "+f"(d[8 * g + 5]), "+f"(d[8 * g + 6]), "+f"(d[8 * g + 7])
 
@@ -47,31 +47,32 @@ template <int PENDING> __device__ __forceinline__ void wait_products() {
 #else
 #define WGMMA_TYPES "k16.f32.f16.f16"
 #endif
-#define WGMMA(N, REGISTERS, A, B, KEEP, ...)                                                       \
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" KEEP ", 0;\n"                                \
+#define WGMMA(N, REGISTERS, A, B, KEEP, ...)                                                        \
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" KEEP ", 0;\n"                                 \
                  "wgmma.mma_async.sync.aligned.m64n" #N WGMMA_TYPES " {" REGISTERS "}, %" A ", %" B \
-                 ", p, 1, 1, 0, 0;\n}"                                                             \
-                 : __VA_ARGS__                                                                     \
+                 ", p, 1, 1, 0, 0;\n}"                                                              \
+                 : __VA_ARGS__                                                                      \
                  : "l"(a), "l"(b), "r"(keep))
 
 #define WGMMA_LIST_16 WGMMA_REGISTERS_0
 #define WGMMA_LIST_32 WGMMA_LIST_16 ", " WGMMA_REGISTERS_1
 #define WGMMA_LIST_64 WGMMA_LIST_32 ", " WGMMA_REGISTERS_2 ", " WGMMA_REGISTERS_3
-#define WGMMA_LIST_128                                                                              \
-    WGMMA_LIST_64 ", " WGMMA_REGISTERS_4 ", " WGMMA_REGISTERS_5 ", " WGMMA_REGISTERS_6 ", "         \
-    WGMMA_REGISTERS_7
-#define WGMMA_LIST_256                                                                              \
-    WGMMA_LIST_128 ", " WGMMA_REGISTERS_8 ", " WGMMA_REGISTERS_9 ", " WGMMA_REGISTERS_10 ", "       \
-    WGMMA_REGISTERS_11 ", " WGMMA_REGISTERS_12 ", " WGMMA_REGISTERS_13 ", " WGMMA_REGISTERS_14 ", " \
-    WGMMA_REGISTERS_15
+#define WGMMA_LIST_128                                                                     \
+    WGMMA_LIST_64 ", " WGMMA_REGISTERS_4 ", " WGMMA_REGISTERS_5 ", " WGMMA_REGISTERS_6 "," \
+                                                                                       " " WGMMA_REGISTERS_7
+#define WGMMA_LIST_256                                                                     \
+    WGMMA_LIST_128 ", " WGMMA_REGISTERS_8 ", " WGMMA_REGISTERS_9 ", " WGMMA_REGISTERS_10   \
+                   ", " WGMMA_REGISTERS_11 ", " WGMMA_REGISTERS_12 ", " WGMMA_REGISTERS_13 \
+                   ", " WGMMA_REGISTERS_14 ", " WGMMA_REGISTERS_15
 #define WGMMA_LIST_96 WGMMA_LIST_64 ", " WGMMA_REGISTERS_4 ", " WGMMA_REGISTERS_5
-#define WGMMA_LIST_192 \
-    WGMMA_LIST_128 ", " WGMMA_REGISTERS_8 ", " WGMMA_REGISTERS_9 ", " WGMMA_REGISTERS_10 ", " WGMMA_REGISTERS_11
+#define WGMMA_LIST_192                                                                   \
+    WGMMA_LIST_128 ", " WGMMA_REGISTERS_8 ", " WGMMA_REGISTERS_9 ", " WGMMA_REGISTERS_10 \
+                   ", " WGMMA_REGISTERS_11
 #define WGMMA_SUMS_16 WGMMA_SUMS(0)
 #define WGMMA_SUMS_32 WGMMA_SUMS_16, WGMMA_SUMS(1)
 #define WGMMA_SUMS_64 WGMMA_SUMS_32, WGMMA_SUMS(2), WGMMA_SUMS(3)
 #define WGMMA_SUMS_128 WGMMA_SUMS_64, WGMMA_SUMS(4), WGMMA_SUMS(5), WGMMA_SUMS(6), WGMMA_SUMS(7)
-#define WGMMA_SUMS_256                                                                             \
+#define WGMMA_SUMS_256                                                                            \
     WGMMA_SUMS_128, WGMMA_SUMS(8), WGMMA_SUMS(9), WGMMA_SUMS(10), WGMMA_SUMS(11), WGMMA_SUMS(12), \
         WGMMA_SUMS(13), WGMMA_SUMS(14), WGMMA_SUMS(15)
 
@@ -82,7 +83,8 @@ template <int PENDING> __device__ __forceinline__ void wait_products() {
 // every eight columns j: rows 16 w + l / 4 (d[4 j], d[4 j + 1]) and 8 more (d[4 j + 2], d[4 j + 3]) of
 // columns 8 j + 2 (l % 4) and the next.
 template <int N>
-__device__ __forceinline__ void multiply_rows(float *d, unsigned long long a, unsigned long long b, int keep) {
+__device__ __forceinline__ void multiply_rows(float *d, unsigned long long a, unsigned long long b,
+                                              int keep) {
     static_assert(N == 16 || N == 32 || N == 64 || N == 96 || N == 128 || N == 192 || N == 256,
                   "these instructions are written");
     if constexpr (N == 16) WGMMA(16, WGMMA_LIST_16, "8", "9", "10", WGMMA_SUMS_16);

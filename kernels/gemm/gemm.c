@@ -9,7 +9,8 @@
 #include <string.h>
 
 /* The first that multiplies a request does. */
-static mp_gemm_kind *const kinds[] = {mp_gemm_wgmma, mp_gemm_mma, mp_gemm_fma, mp_gemm_of_codes, mp_gemm_dequant};
+static mp_gemm_kind *const kinds[] = {mp_gemm_wgmma, mp_gemm_mma, mp_gemm_fma, mp_gemm_of_codes,
+                                      mp_gemm_dequant};
 
 /* ---- the frame ---- */
 

@@ -42,7 +42,8 @@ typedef struct mp_gemm {
     int64_t shared_bytes;                  /* dynamic shared memory */
     int accumulators;                      /* float32 sums of a thread */
     const mp_mma_instruction *instruction; /* what multiplies; NULL: fmaf */
-    bool tensor_map; /* w is copied by a tensor map in boxes of 128 bytes of k by BLOCK_SIZE_N rows, and no more
+    bool
+        tensor_map; /* w is copied by a tensor map in boxes of 128 bytes of k by BLOCK_SIZE_N rows, and no more
                         blocks than multiprocessors share all tiles */
 } mp_gemm;
 
