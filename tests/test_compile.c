@@ -6,6 +6,7 @@
 #include "kernels/jit.h"
 #include "kernels/report.h"
 #include "kernels/stage/stage.h"
+#include "offload/handle.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -120,6 +121,24 @@ static void tiles_compile(void **state) {
     for (int a = 0; a < ARCHITECTURES; a++)
         for (mp_dtype dtype = MP_BF16; dtype <= MP_FP32; dtype++)
             add_gemm(architectures[a], (mp_tile){32, 64, 32, 1, 4, 2}, dtype, 99, true, false);
+    run_jobs();
+}
+
+/* The judge on the device. */
+static void the_judge_compiles(void **state) {
+    (void)state;
+    static const char *const entries[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
+                                          "gemm_squares"};
+    for (int a = 0; a < ARCHITECTURES; a++) {
+        mp_kernel kernel = {
+            .texts = &mp_offload_texts, .source = "offload/device/decode.cu", .entry = "decode"};
+        add(architectures[a], kernel, 0, false);
+        kernel.source = "offload/device/gemm_float64.cu";
+        for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+            kernel.entry = entries[i];
+            add(architectures[a], kernel, 0, false);
+        }
+    }
     run_jobs();
 }
 
@@ -317,6 +336,7 @@ int main(void) {
         cmocka_unit_test(default_configs_do_not_spill),
         cmocka_unit_test(tiles_compile),
         cmocka_unit_test(wgmma_compiles),
+        cmocka_unit_test(the_judge_compiles),
         cmocka_unit_test(codes_compile),
         cmocka_unit_test(adapters_compile),
         cmocka_unit_test(other_kernels_compile),

@@ -59,7 +59,7 @@ template <int PENDING> __device__ __forceinline__ void wait_products() {
 #define WGMMA_LIST_64 WGMMA_LIST_32 ", " WGMMA_REGISTERS_2 ", " WGMMA_REGISTERS_3
 #define WGMMA_LIST_128                                                                     \
     WGMMA_LIST_64 ", " WGMMA_REGISTERS_4 ", " WGMMA_REGISTERS_5 ", " WGMMA_REGISTERS_6 "," \
-                                                                                       " " WGMMA_REGISTERS_7
+                  " " WGMMA_REGISTERS_7
 #define WGMMA_LIST_256                                                                     \
     WGMMA_LIST_128 ", " WGMMA_REGISTERS_8 ", " WGMMA_REGISTERS_9 ", " WGMMA_REGISTERS_10   \
                    ", " WGMMA_REGISTERS_11 ", " WGMMA_REGISTERS_12 ", " WGMMA_REGISTERS_13 \
