@@ -102,6 +102,7 @@ uint64_t mp_space_row_digest(const void *row, size_t bytes) {
 }
 
 const mp_space mp_host_space = {.name = "",
+                                .keeps = true,
                                 .alloc = host_alloc,
                                 .free = host_free,
                                 .write = host_copy,

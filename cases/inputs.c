@@ -63,6 +63,7 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, mp_inputs *i
         if (t->rank == 0) continue;
         if (weights && mp_tensors[id].rows == MP_ROWS_WHOLE) {
             *t = weights->t[id];
+            in->digest[id] = weights->digest[id];
             in->borrowed[id] = true;
             continue;
         }
@@ -110,7 +111,9 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
     *out = *in;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         out->borrowed[id] = mp_tensors[id].rows == MP_ROWS_WHOLE;
-        if (!out->borrowed[id]) out->t[id].data = NULL;
+        if (out->borrowed[id]) continue;
+        out->t[id].data = NULL;
+        out->digest[id] = 0;
     }
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         const mp_tensor *from = &in->t[id];
@@ -166,6 +169,7 @@ mp_status mp_inputs_reorder_gate(const mp_case *c, const mp_inputs *in, const mp
         mp_tensor *to = &out->t[reordered[i]];
         if (!from->data) continue;
         out->borrowed[reordered[i]] = false;
+        out->digest[reordered[i]] = 0;
         to->data = NULL;
         status = mp_tensor_alloc(to, MP_POISON_A, err);
         if (status == MP_OK) reorder_rows(c, from, other, to);
@@ -174,16 +178,33 @@ mp_status mp_inputs_reorder_gate(const mp_case *c, const mp_inputs *in, const mp
     return status;
 }
 
-uint64_t mp_inputs_digest(const mp_inputs *in) {
+static void digest_tensors(const mp_inputs *in, uint64_t digest[MP_TENSOR_COUNT]) {
+#pragma omp parallel for schedule(dynamic)
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        digest[id] = in->t[id].data ? mp_tensor_digest(&in->t[id]) : 0;
+}
+
+static uint64_t digest_of_all(const mp_inputs *in, const uint64_t digests[MP_TENSOR_COUNT]) {
     uint64_t digest = MP_FILL_VERSION;
     /* In the order of their streams, and which tensor, so that exchanging two shows. */
     for (int stream = 0; stream < MP_STREAMS; stream++) {
         int id = 0;
         while (id < MP_TENSOR_COUNT && mp_tensors[id].stream != stream) id++;
         if (id == MP_TENSOR_COUNT || !in->t[id].data) continue;
-        digest = mp_mix(digest + (uint64_t)stream) ^ mp_tensor_digest(&in->t[id]);
+        digest = mp_mix(digest + (uint64_t)stream) ^ digests[id];
     }
     return digest;
+}
+
+uint64_t mp_inputs_digest(const mp_inputs *in) {
+    uint64_t digests[MP_TENSOR_COUNT];
+    digest_tensors(in, digests);
+    return digest_of_all(in, digests);
+}
+
+uint64_t mp_inputs_seal(mp_inputs *in) {
+    digest_tensors(in, in->digest);
+    return digest_of_all(in, in->digest);
 }
 
 const mp_tensor *mp_inputs_as_given(const mp_inputs *in, mp_tensor_id id) {

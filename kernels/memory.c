@@ -83,6 +83,7 @@ out:
 
 void mp_cuda_make_space(mp_cuda *cuda) {
     cuda->space = (mp_space){.name = "device buffer ",
+                             .keeps = true,
                              .self = cuda,
                              .alloc = device_alloc,
                              .free = device_free,

@@ -45,6 +45,10 @@ mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c,
 mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
                          const mp_inputs *in, uint32_t poison, mp_left *left, mp_error *err);
 
+/* Whether the case's own inputs, on the host, are what they were. Runs that are handed them are followed by
+ * this question; of a case on a device it is asked once, at its end. */
+bool mp_session_inputs_kept(const mp_session *s);
+
 /* mp_compare with what a run has left, side b: by the digests of rows where they are enough, else all of it
  * comes to the host. b->trace is that of `left`. */
 mp_status mp_session_compare(const mp_side *a, const mp_side *b, mp_left *left, int64_t tokens,

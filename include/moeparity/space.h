@@ -43,6 +43,7 @@ typedef struct mp_rows_region {
 
 typedef struct mp_space {
     const char *name; /* of its buffers in messages: "device buffer"; "" on the host */
+    bool keeps;       /* buffers may stay for later runs, while others come and go */
     void *self;
     /* A buffer of `bytes` (0 is fine) between two zones of MP_GUARD_BYTES, all of it poisoned. *data is the
      * address in this space, aligned as its subject needs it: nobody else aligns. What alloc and write have
