@@ -107,5 +107,6 @@ const mp_space mp_host_space = {.name = "",
                                 .free = host_free,
                                 .write = host_copy,
                                 .read = host_copy,
+                                .copy = host_copy,
                                 .survey = host_survey,
                                 .digest_rows = host_digest_rows};

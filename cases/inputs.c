@@ -103,9 +103,22 @@ void mp_inputs_destroy(mp_inputs *in) {
     *in = (mp_inputs){0};
 }
 
+static mp_status check_tokens(const mp_case *c, const int64_t *rows, int64_t count, mp_error *err) {
+    for (int64_t r = 0; r < count; r++)
+        if (rows[r] < 0 || rows[r] >= c->M)
+            return mp_fail(err, MP_EINPUT, "token %lld of the selection: expected 0..%lld",
+                           (long long)rows[r], (long long)c->M - 1);
+    return MP_OK;
+}
+
+static void copy_tokens(const char *from, size_t bytes, const int64_t *rows, int64_t count, char *to) {
+#pragma omp parallel for schedule(static) if ((size_t)count * bytes > ((size_t)1 << 22))
+    for (int64_t r = 0; r < count; r++) memcpy(to + (size_t)r * bytes, from + (size_t)rows[r] * bytes, bytes);
+}
+
 mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t *rows, int64_t count,
                            mp_inputs *out, mp_error *err) {
-    mp_status status = MP_OK;
+    mp_status status = check_tokens(c, rows, count, err);
     mp_case part = *c;
     part.M = count;
     *out = *in;
@@ -125,15 +138,8 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
         }
         const size_t token_bytes = mp_token_bytes(c, from);
         out->t[id].dim[0] = c->M > 0 ? from->dim[0] / c->M * count : 0; /* no row is left to choose */
-        status = mp_tensor_alloc(&out->t[id], MP_POISON_A, err);
-        for (int64_t r = 0; r < count && status == MP_OK; r++) {
-            if (rows[r] < 0 || rows[r] >= c->M)
-                status = mp_fail(err, MP_EINPUT, "token %lld of the selection: expected 0..%lld",
-                                 (long long)rows[r], (long long)c->M - 1);
-            else
-                memcpy((char *)out->t[id].data + (size_t)r * token_bytes,
-                       (const char *)from->data + (size_t)rows[r] * token_bytes, token_bytes);
-        }
+        status = mp_tensor_alloc_unfilled(&out->t[id], err);
+        if (status == MP_OK) copy_tokens(from->data, token_bytes, rows, count, out->t[id].data);
     }
     if (status == MP_OK)
         fill_batch(&part, out);
@@ -178,33 +184,38 @@ mp_status mp_inputs_reorder_gate(const mp_case *c, const mp_inputs *in, const mp
     return status;
 }
 
-static void digest_tensors(const mp_inputs *in, uint64_t digest[MP_TENSOR_COUNT]) {
-#pragma omp parallel for schedule(dynamic)
-    for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        digest[id] = in->t[id].data ? mp_tensor_digest(&in->t[id]) : 0;
-}
-
-static uint64_t digest_of_all(const mp_inputs *in, const uint64_t digests[MP_TENSOR_COUNT]) {
+uint64_t mp_inputs_digest(const mp_inputs *in) {
     uint64_t digest = MP_FILL_VERSION;
     /* In the order of their streams, and which tensor, so that exchanging two shows. */
     for (int stream = 0; stream < MP_STREAMS; stream++) {
         int id = 0;
         while (id < MP_TENSOR_COUNT && mp_tensors[id].stream != stream) id++;
         if (id == MP_TENSOR_COUNT || !in->t[id].data) continue;
-        digest = mp_mix(digest + (uint64_t)stream) ^ digests[id];
+        digest = mp_mix(digest + (uint64_t)stream) ^ mp_tensor_digest(&in->t[id]);
     }
     return digest;
 }
 
-uint64_t mp_inputs_digest(const mp_inputs *in) {
-    uint64_t digests[MP_TENSOR_COUNT];
-    digest_tensors(in, digests);
-    return digest_of_all(in, digests);
+/* A digest that threads make together: that of the digests of pieces. */
+static uint64_t digest_by_pieces(const mp_tensor *t) {
+    const size_t bytes = mp_tensor_bytes(t), piece = (size_t)1 << 22;
+    uint64_t digest = bytes;
+#pragma omp parallel for schedule(static) reduction(+ : digest) if (bytes > piece)
+    for (size_t at = 0; at < bytes; at += piece)
+        digest += mp_bits(mp_digest((const char *)t->data + at, bytes - at < piece ? bytes - at : piece), at);
+    return digest;
 }
 
-uint64_t mp_inputs_seal(mp_inputs *in) {
-    digest_tensors(in, in->digest);
-    return digest_of_all(in, in->digest);
+void mp_inputs_seal(mp_inputs *in) {
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (in->t[id].data && !in->digest[id]) in->digest[id] = digest_by_pieces(&in->t[id]);
+}
+
+bool mp_inputs_unchanged(const mp_inputs *in) {
+    bool unchanged = true;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (in->digest[id]) unchanged = unchanged && digest_by_pieces(&in->t[id]) == in->digest[id];
+    return unchanged;
 }
 
 const mp_tensor *mp_inputs_as_given(const mp_inputs *in, mp_tensor_id id) {

@@ -62,6 +62,10 @@ enum { /* CUfunction_attribute */
     X(cuIpcGetMemHandle, (CUipcMemHandle * handle, CUdeviceptr pointer))                            \
     X(cuMemcpyHtoD_v2, (CUdeviceptr to, const void *from, size_t bytes))                            \
     X(cuMemcpyDtoH_v2, (void *to, CUdeviceptr from, size_t bytes))                                  \
+    X(cuMemAllocHost_v2, (void **data, size_t bytes))                                               \
+    X(cuMemFreeHost, (void *data))                                                                  \
+    X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void *from, size_t bytes, CUstream stream))      \
+    X(cuMemcpyDtoHAsync_v2, (void *to, CUdeviceptr from, size_t bytes, CUstream stream))            \
     X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))      \
     X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t count, CUstream stream))        \
     X(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t count, CUstream stream))      \

@@ -172,6 +172,21 @@ FAKE(cuMemcpyHtoD_v2, CUdeviceptr to, const void *from, size_t bytes) {
 FAKE(cuMemcpyDtoH_v2, void *to, CUdeviceptr from, size_t bytes) {
     CALL_UNRECORDED(memcpy(to, fake_memory(from), bytes));
 }
+FAKE(cuMemAllocHost_v2, void **data, size_t bytes) {
+    CALL_UNRECORDED(*data = malloc(bytes); fake.live++);
+}
+FAKE(cuMemFreeHost, void *data) {
+    free(data);
+    return release();
+}
+FAKE(cuMemcpyHtoDAsync_v2, CUdeviceptr to, const void *from, size_t bytes, CUstream s) {
+    (void)s;
+    CALL_UNRECORDED(memcpy(fake_memory(to), from, bytes); fake.uploaded += bytes);
+}
+FAKE(cuMemcpyDtoHAsync_v2, void *to, CUdeviceptr from, size_t bytes, CUstream s) {
+    (void)s;
+    CALL_UNRECORDED(memcpy(to, fake_memory(from), bytes));
+}
 FAKE(cuMemcpyDtoDAsync_v2, CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream s) {
     return begin(s, &(work){.kind = COPY, .to = to, .from = from, .count = bytes});
 }

@@ -42,10 +42,6 @@ static bool gets_inputs(const mp_subject *subject) {
     return !subject->space || subject->space == &mp_host_space;
 }
 
-bool mp_session_inputs_kept(const mp_session *s) {
-    return mp_inputs_digest(s->in) == s->digest;
-}
-
 /* Of the tensors that are not the case's own inputs, which have their digest: a selection borrows the
  * weights. */
 static uint64_t digest_of_others(const mp_session *s, const mp_inputs *in) {
@@ -77,7 +73,7 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
         mp_check_pass(s->v, MP_CHECK_GUARD);
     mp_phase_enter(MP_PHASE_DIGEST);
     const bool changed =
-        gets_inputs(subject) && (digest_of_others(s, in) != digest || !mp_session_inputs_kept(s));
+        gets_inputs(subject) && (digest_of_others(s, in) != digest || !mp_inputs_unchanged(s->in));
     mp_phase_enter(MP_PHASE_LOOK);
     if (report.input[0])
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s%s", what, colon, report.input);

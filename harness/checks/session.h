@@ -16,9 +16,9 @@ static inline int mp_repeats(const mp_settings *settings) {
 typedef struct mp_session {
     const mp_matrix_row *row;
     const mp_run_options *options;
-    const mp_inputs *in;
-    uint64_t digest;                     /* of in */
-    mp_offer offer;                      /* of the subject for row->c */
+    const mp_inputs *in; /* sealed: runs that are handed them are followed by a look at whether they are what
+                            they were; of a case on a device that is asked once, at its end */
+    mp_offer offer;      /* of the subject for row->c */
     bool deterministic, batch_invariant; /* every stage of the case promises it */
     mp_trace first;                      /* the run with poison A: the one that is judged */
     mp_engine engine;
@@ -44,10 +44,6 @@ mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c,
  * destroy, after an error too, and before the next run. */
 mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
                          const mp_inputs *in, uint32_t poison, mp_left *left, mp_error *err);
-
-/* Whether the case's own inputs, on the host, are what they were. Runs that are handed them are followed by
- * this question; of a case on a device it is asked once, at its end. */
-bool mp_session_inputs_kept(const mp_session *s);
 
 /* mp_compare with what a run has left, side b: by the digests of rows where they are enough, else all of it
  * comes to the host. b->trace is that of `left`. */

@@ -112,7 +112,7 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
 /* What no run was handed must not have changed either. */
 static void check_inputs(mp_session *s) {
     const mp_phase before = mp_phase_enter(MP_PHASE_DIGEST);
-    if (!mp_session_inputs_kept(s)) mp_check_fail(s->v, MP_CHECK_INPUT, "the inputs on the host changed");
+    if (!mp_inputs_unchanged(s->in)) mp_check_fail(s->v, MP_CHECK_INPUT, "the inputs on the host changed");
     mp_phase_enter(before);
 }
 
@@ -167,7 +167,7 @@ static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
     if (status == MP_OK) status = mp_inputs_create(&s->row->c, in, err);
     if (status == MP_OK) status = mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err);
     mp_phase_enter(MP_PHASE_DIGEST);
-    if (status == MP_OK) s->digest = mp_inputs_seal(in);
+    if (status == MP_OK) mp_inputs_seal(in);
     mp_phase_enter(before);
     return status;
 }

@@ -48,9 +48,11 @@ static mp_status get_tensor(mp_buffers *b, int id, mp_error *err) {
     return status;
 }
 
-/* Weights may be there already: that shows when a case is loaded. */
+/* What is read may be there already: that shows when a case is loaded. Where all addresses stay, tensors
+ * whose content changes from load to load have a buffer of their own. */
 static bool waits_for_content(const mp_buffers *b, int id) {
-    return b->copies && mp_tensors[id].rows == MP_ROWS_WHOLE && (b->sizes.given & MP_IN_SET(id));
+    return b->copies && (b->sizes.given & MP_IN_SET(id)) &&
+           (b->use == MP_BUFFERS_ONCE || mp_tensors[id].rows == MP_ROWS_WHOLE);
 }
 
 static mp_status open_all(mp_buffers *b, mp_error *err) {
@@ -179,16 +181,20 @@ static mp_status note_digests(mp_buffers *b, mp_tensor_set written, mp_error *er
     return status;
 }
 
+static mp_copy_key key_of(const mp_buffers *b, int id, uint64_t content) {
+    const mp_placement at = mp_case_placement(b->c, (mp_tensor_id)id, &b->t[id]);
+    return (mp_copy_key){(mp_tensor_id)id, b->t[id].dtype, content, at};
+}
+
 /* Gets an input of known content its buffer: one in which it is already (*there), or may be kept. */
 static mp_status take_copy(mp_buffers *b, int id, uint64_t content, bool *there, mp_error *err) {
-    const mp_placement at = mp_case_placement(b->c, (mp_tensor_id)id, &b->t[id]);
-    const mp_copy_key key = {(mp_tensor_id)id, b->t[id].dtype, content, at};
+    const mp_copy_key key = key_of(b, id, content);
     if (!b->copy[id] || !mp_copy_is(b->copy[id], &key)) {
         give_back(b, id);
         const mp_status status = mp_copies_take(b->copies, &key, &b->copy[id], err);
         if (status != MP_OK) return status;
         b->buffer[id] = b->copy[id]->data;
-        b->bytes[id] = at.bytes;
+        b->bytes[id] = key.place.bytes;
     }
     *there = b->copy[id]->sure;
     if (*there) b->digest[id] = b->copy[id]->digest;
@@ -215,6 +221,11 @@ static mp_status place_input(mp_buffers *b, int id, const mp_inputs *in, const m
                                    : take_own(b, id, from->data, in->borrowed[id], &there, err);
     if (status != MP_OK || there) return status;
     *written |= MP_IN_SET(id);
+    if (b->copies && in->digest[id]) {
+        const mp_copy_key key = key_of(b, id, in->digest[id]);
+        const mp_copy *copy = mp_copies_find(b->copies, &key);
+        if (copy) return b->space->copy(b->space->self, b->buffer[id], copy->data, key.place.bytes, err);
+    }
     return mp_write_placed(b, id, from->data, err);
 }
 

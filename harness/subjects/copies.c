@@ -78,9 +78,19 @@ static mp_status add(mp_copies *copies, const mp_copy_key *key, mp_error *err) {
     return MP_OK;
 }
 
-mp_status mp_copies_take(mp_copies *copies, const mp_copy_key *key, mp_copy **copy, mp_error *err) {
+static int place_of(const mp_copies *copies, const mp_copy_key *key) {
     int i = 0;
     while (i < copies->count && !mp_copy_is(copies->list[i], key)) i++;
+    return i;
+}
+
+const mp_copy *mp_copies_find(const mp_copies *copies, const mp_copy_key *key) {
+    const int i = place_of(copies, key);
+    return i < copies->count && copies->list[i]->sure ? copies->list[i] : NULL;
+}
+
+mp_status mp_copies_take(mp_copies *copies, const mp_copy_key *key, mp_copy **copy, mp_error *err) {
+    int i = place_of(copies, key);
     if (i == copies->count) {
         const mp_status status = add(copies, key, err);
         if (status != MP_OK) return status;
@@ -89,6 +99,17 @@ mp_status mp_copies_take(mp_copies *copies, const mp_copy_key *key, mp_copy **co
     *copy = copies->list[i];
     (*copy)->users++;
     return MP_OK;
+}
+
+static size_t bytes_of(const mp_copy *copy) {
+    return copy->key.place.bytes + 2 * MP_GUARD_BYTES;
+}
+
+static size_t idle_bytes(const mp_copies *copies) {
+    size_t bytes = 0;
+    for (int i = 0; i < copies->count; i++)
+        if (copies->list[i]->users == 0) bytes += bytes_of(copies->list[i]);
+    return bytes;
 }
 
 void mp_copies_leave(mp_copies *copies, mp_copy *copy) {
@@ -101,11 +122,11 @@ void mp_copies_leave(mp_copies *copies, mp_copy *copy) {
     }
     memmove(&copies->list[i], &copies->list[i + 1], (size_t)(copies->count - 1 - i) * sizeof *copies->list);
     copies->list[copies->count - 1] = copy;
+    while (idle_bytes(copies) > MP_COPIES_KEPT_BYTES) give_up_oldest(copies);
 }
 
 size_t mp_copies_bytes(const mp_copies *copies) {
     size_t bytes = 0;
-    for (int i = 0; copies && i < copies->count; i++)
-        bytes += copies->list[i]->key.place.bytes + 2 * MP_GUARD_BYTES;
+    for (int i = 0; copies && i < copies->count; i++) bytes += bytes_of(copies->list[i]);
     return bytes;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weights in a subject's space: whole inputs that many runs read are brought there once, and stay for later
- * runs and cases. A copy is known by the digest of its content; it is trusted only while every run since has
+/* Inputs in a subject's space: what many runs read is brought there once, and stays for later runs, weights
+ * for later cases too. A copy is known by the digest of its content; it is trusted only while every run since has
  * left it, and its guard zones, as they were, and is written anew otherwise. */
 #ifndef MP_HARNESS_COPIES_H
 #define MP_HARNESS_COPIES_H
@@ -27,12 +27,17 @@ typedef struct mp_copy {
     int users;
 } mp_copy;
 
+/* Of copies that nobody has taken so much is kept. */
+#define MP_COPIES_KEPT_BYTES ((size_t)20 << 30)
+
 /* NULL where there is no memory; in a space that keeps no buffers there are none. */
 mp_copies *mp_copies_open(const mp_space *space);
 void mp_copies_close(mp_copies *copies); /* takes NULL */
 
 /* Whether inputs of a subject in this space are taken from them; takes NULL. */
 bool mp_copies_serve(const mp_copies *copies, const mp_space *space);
+/* The copy that is there, if it holds what it should; or NULL. */
+const mp_copy *mp_copies_find(const mp_copies *copies, const mp_copy_key *key);
 /* The copy that is there, or a new buffer that the caller writes. To be left as often as it was taken. */
 mp_status mp_copies_take(mp_copies *copies, const mp_copy_key *key, mp_copy **copy, mp_error *err);
 void mp_copies_leave(mp_copies *copies, mp_copy *copy); /* one that nobody is sure of is given up */

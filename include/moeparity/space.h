@@ -54,6 +54,8 @@ typedef struct mp_space {
                        mp_error *err); /* from the host */
     /* To the host, what all work begun before has left there. */
     mp_status (*read)(void *self, void *to, const void *from, size_t bytes, mp_error *err);
+    /* From one place of the space to another. */
+    mp_status (*copy)(void *self, void *to, const void *from, size_t bytes, mp_error *err);
     /* Looks at buffers: whether their zones are as alloc left them, and what their digests are. Like read it
      * sees what all work begun before has left. */
     mp_status (*survey)(void *self, mp_region *regions, int count, mp_error *err);
