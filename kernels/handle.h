@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside kernels/: the open device, its buffers and its launches. */
+/* Inside kernels/ and offload/: the open device, its buffers and its launches. */
 #ifndef MP_KERNELS_HANDLE_H
 #define MP_KERNELS_HANDLE_H
 

@@ -16,7 +16,7 @@ static mp_status open_ferry(mp_cuda *cuda, mp_error *err) {
     mp_status status = MP_OK;
     for (int i = 0; i < 2; i++) {
         if (!ferry->crossed[i]) MP_CU(cuEventCreate(&ferry->crossed[i], CU_EVENT_DISABLE_TIMING));
-        if (!ferry->piece[i]) MP_CU(cuMemAllocHost_v2(&ferry->piece[i], PIECE));
+        if (!ferry->piece[i]) MP_CU(cuMemHostAlloc(&ferry->piece[i], PIECE, 0));
     }
 out:
     return status;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 mp_kernel mp_make_kernel(const char *source, const char *entry, const char *format, ...) {
-    mp_kernel kernel = {.source = source, .entry = entry};
+    mp_kernel kernel = {.texts = &mp_kernel_texts, .source = source, .entry = entry};
     va_list args;
     va_start(args, format);
     vsnprintf(kernel.options, sizeof kernel.options, format, args);

@@ -172,11 +172,12 @@ FAKE(cuMemcpyHtoD_v2, CUdeviceptr to, const void *from, size_t bytes) {
 FAKE(cuMemcpyDtoH_v2, void *to, CUdeviceptr from, size_t bytes) {
     CALL_UNRECORDED(memcpy(to, fake_memory(from), bytes));
 }
-FAKE(cuMemAllocHost_v2, void **data, size_t bytes) {
-    CALL_UNRECORDED(*data = malloc(bytes); fake.live++);
+FAKE(cuMemHostAlloc, void **pointer, size_t bytes, unsigned flags) {
+    (void)flags;
+    CALL(*pointer = calloc(1, bytes); fake.live++);
 }
-FAKE(cuMemFreeHost, void *data) {
-    free(data);
+FAKE(cuMemFreeHost, void *pointer) {
+    free(pointer);
     return release();
 }
 FAKE(cuMemcpyHtoDAsync_v2, CUdeviceptr to, const void *from, size_t bytes, CUstream s) {
@@ -245,6 +246,16 @@ FAKE(cuFuncSetAttribute, CUfunction f, int attribute, int value) {
     (void)attribute, (void)f, (void)value;
     CALL();
 }
+FAKE(cuTensorMapEncodeTiled, void *map, int type, unsigned rank, void *address,
+     const unsigned long long *dims, const unsigned long long *strides, const unsigned *box,
+     const unsigned *steps, int interleave, int swizzle, int promotion, int fill) {
+    (void)map, (void)address, (void)dims, (void)steps, (void)interleave, (void)swizzle, (void)promotion;
+    (void)fill;
+    for (unsigned i = 0; i + 1 < rank; i++)
+        if (strides[i] % 16) return (CUresult)1; /* invalid value */
+    if (type != CU_TENSOR_MAP_DATA_TYPE_UINT8 || box[0] > 256) return (CUresult)1;
+    CALL();
+}
 FAKE(cuLaunchKernel, CUfunction f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
      unsigned shared, CUstream s, void **params, void **extra) {
     (void)shared, (void)extra;
@@ -262,6 +273,10 @@ FAKE(cuStreamDestroy_v2, CUstream stream) {
     free(stream->graph);
     free(stream);
     return release();
+}
+FAKE(cuStreamSynchronize, CUstream stream) {
+    (void)stream;
+    CALL((void)0);
 }
 FAKE(cuLaunchHostFunc, CUstream stream, void (*function)(void *), void *self) {
     (void)stream, (void)function, (void)self; /* nothing waits here: all that is begun is done at once */

@@ -123,6 +123,33 @@ static void tiles_compile(void **state) {
     run_jobs();
 }
 
+/* wgmma, in tiles of every number of sorted rows, one warpgroup and two, one and two slices of k. Its
+ * products overlap only where the compiler sees nothing else touch their sums: it says so where it does. */
+static void wgmma_compiles(void **state) {
+    (void)state;
+    static const mp_tile tiles[] = {
+        {16, 64, 64, 1, 4, 2},    {16, 128, 128, 1, 8, 5}, {32, 128, 64, 1, 8, 8},
+        {64, 128, 64, 8, 4, 4},   {64, 256, 64, 8, 8, 4},  {128, 64, 64, 8, 4, 4},
+        {128, 128, 128, 8, 8, 3}, {128, 256, 64, 8, 8, 4}, {256, 128, 64, 8, 8, 4}};
+    const mp_device_limits limits = {.architecture = 90, .shared_bytes = 232448};
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        const mp_gemm_request request = {.tile = tiles[i],
+                                         .dtype = i % 2 ? MP_FP16 : MP_BF16,
+                                         .row_length = 512,
+                                         .experts = 8,
+                                         .choice = MP_GEMM_WGMMA};
+        mp_gemm gemm;
+        mp_error err = {0};
+        char *log = NULL;
+        assert_int_equal(mp_gemm_find(&request, &limits, &gemm, NULL), MP_OK);
+        add(90, gemm.kernel, gemm.shared_bytes, false);
+        if (mp_jit_compile(&gemm.kernel, 90, NULL, NULL, &log, &err) != MP_OK) fail_msg("%s", err.text);
+        if (strstr(log, "serialized")) fail_msg("%s: %s", gemm.kernel.options, log);
+        free(log);
+    }
+    run_jobs();
+}
+
 /* Codes in the tiles of published files for them, whole chunks and not. */
 static void codes_compile(void **state) {
     (void)state;
@@ -232,20 +259,28 @@ static void every_stage_compiles(void **state) {
     run_jobs();
 }
 
-/* What a device runs of each scheme: every kernel of its stages, once. */
+/* What a device runs of each scheme: every kernel of its stages, once; and with scales in tiles. */
 static void every_scheme_compiles(void **state) {
     (void)state;
     const mp_device_limits limits = {.architecture = 90, .shared_bytes = INT64_MAX};
-    for (int q = MP_SCHEME_NONE + 1; q < MP_SCHEME_COUNT; q++) {
-        mp_case c = mp_case_default();
-        mp_config config;
-        mp_kernel kernels[MP_CASE_KERNELS_MAX];
-        c.quant = (mp_quant)q;
-        assert_int_equal(mp_case_validate(&c, NULL), MP_OK);
-        assert_int_equal(mp_config_resolve(&c, NULL, &config, NULL), MP_OK);
-        const int count = mp_case_kernels(&c, &config, &limits, kernels);
-        for (int k = 0; k < count; k++) add(90, kernels[k], 0, false);
-    }
+    int in_tiles = 0;
+    for (int q = MP_SCHEME_NONE + 1; q < MP_SCHEME_COUNT; q++)
+        for (int swizzled = 0; swizzled < 2; swizzled++) {
+            mp_case c = mp_case_default();
+            mp_config config;
+            mp_kernel kernels[MP_CASE_KERNELS_MAX];
+            c.quant = (mp_quant)q;
+            if (swizzled) c.scale_layout = MP_SWIZZLED;
+            if (swizzled && mp_case_validate(&c, NULL) != MP_OK) continue;
+            assert_int_equal(mp_case_validate(&c, NULL), MP_OK);
+            assert_int_equal(mp_config_resolve(&c, NULL, &config, NULL), MP_OK);
+            const int count = mp_case_kernels(&c, &config, &limits, kernels);
+            for (int k = 0; k < count; k++) {
+                add(90, kernels[k], 0, false);
+                in_tiles += strstr(kernels[k].options, "-DSWIZZLED=1") != NULL;
+            }
+        }
+    assert_int_equal(in_tiles, 2 + 4 + 4 + 4); /* of mxfp4 the GEMMs, of others their quantisers, too */
     run_jobs();
 }
 
@@ -281,6 +316,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(default_configs_do_not_spill),
         cmocka_unit_test(tiles_compile),
+        cmocka_unit_test(wgmma_compiles),
         cmocka_unit_test(codes_compile),
         cmocka_unit_test(adapters_compile),
         cmocka_unit_test(other_kernels_compile),

@@ -91,6 +91,7 @@ static mp_status add_part(mp_session *s, const char *text, const mp_case *c, con
         status = mp_span_propagate(&span, &j, MP_ALL_STAGES, last_stage(c), sum->rows * sum->width, add_slab,
                                    sum, err);
     }
+    mp_offload_rest(s->offload);
     mp_judgement_close(&j);
     mp_left_destroy(&left);
     return status;
@@ -216,6 +217,7 @@ static mp_status check_kind(mp_session *s, const mp_case *part, const char *text
     }
     if (status == MP_OK)
         status = measure(s, &sum, own_error(&s->offer.contract, whole->N / part->N), &f, err);
+    mp_offload_rest(s->offload);
     if (status == MP_OK) answer(s, text, &sum, &f);
     mp_pattern_free(&f.failures);
     free(sum.got);

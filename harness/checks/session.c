@@ -123,6 +123,7 @@ mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_par
         else
             mp_check_fail(s->v, check, "%s: %s: %s", what, mp_check_name((mp_check)i), found->text);
     }
+    mp_offload_rest(s->offload);
     mp_verdict_free(own);
     free(own);
     return status;

@@ -6,7 +6,7 @@
 #include "harness/checks/compare.h"
 #include "harness/subjects/surroundings.h"
 #include "moeparity/run_case.h"
-#include "ref/gemm.h"
+#include "offload/offload.h"
 
 /* How often the case itself is run. */
 static inline int mp_repeats(const mp_settings *settings) {
@@ -21,8 +21,9 @@ typedef struct mp_session {
     mp_offer offer;      /* of the subject for row->c */
     bool deterministic, batch_invariant; /* every stage of the case promises it */
     mp_trace first;                      /* the run with poison A: the one that is judged */
-    mp_engine engine;
-    bool tile_refused; /* a tile that the case or a tuned file names could not be launched */
+    const mp_engine *engine;
+    mp_offload *offload; /* whose engine it is, or NULL */
+    bool tile_refused;   /* a tile that the case or a tuned file names could not be launched */
     mp_verdict *v;
     /* The last other case or subject that was described: several runs of one ask once. */
     mp_subject *described;

@@ -14,6 +14,16 @@
 #define MP_DEVICE_POINTER(type) unsigned long long
 #endif
 
+/* A CUtensorMap of the driver: how a kernel's copy engine sees a tensor. */
+typedef struct mp_tensor_map {
+#ifdef __cplusplus
+    alignas(64)
+#else
+    _Alignas(64)
+#endif
+        unsigned long long words[16];
+} mp_tensor_map;
+
 /* Which of this rank's experts a slot goes to, as topk_ids and the case's numbering tell (cases/numbering.h):
  * with a map they count the experts of all ranks. */
 typedef struct mp_ids_params {
@@ -56,6 +66,7 @@ typedef struct mp_align_params {
  *   scale of a   a_scale[row of a * a_scale_row + group * a_scale_group]; none where a is no codes
  *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row
  *                + group * w_scale_group]
+ *                (with -DSWIZZLED a row of a, or a column, and its group lie in tiles: scale_place.cuh)
  *   global scale of a    a_global[0], of w    w_global[expert * w_globals + i], i = column / (n / w_globals),
  *                or column % w_globals where w_globals_alternate; 1 where these are 0
  *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; packed ones are two columns to
@@ -77,7 +88,7 @@ typedef struct mp_gemm_params {
     long long a_row, out_row;
     long long w_list, list_positions, list_blocks; /* of a list: sorted_token_ids and expert_ids */
     int out_step;
-#if !defined(__CUDACC_RTC__) || defined(W_SCALE)
+#if !defined(__CUDACC_RTC__) || defined(W_SCALE) || defined(TENSOR_MAP)
     MP_DEVICE_POINTER(const void) a_scale; /* of the format that -DA_SCALE names */
     MP_DEVICE_POINTER(const void) w_scale; /* likewise */
     MP_DEVICE_POINTER(const void) w_zero;
@@ -87,6 +98,9 @@ typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const float) a_global;
     MP_DEVICE_POINTER(const float) w_global;
     int w_globals, w_globals_alternate;
+#endif
+#if !defined(__CUDACC_RTC__) || defined(TENSOR_MAP)
+    mp_tensor_map w_map; /* of w, [num_experts, n, k] */
 #endif
 } mp_gemm_params;
 
@@ -114,8 +128,8 @@ typedef struct mp_activation_params {
 } mp_activation_params;
 
 /* quant.cu: from [rows, k] -> codes [rows, k] and scale, but for rows without a slot. Columns share a scale
- * `group` at a time: scale [row * scale_row + column / group * scale_group]; group 0: all rows have one,
- * scale [1]. given: the global scale of nvfp4, or 0. */
+ * `group` at a time: scale [row * scale_row + column / group * scale_group], with -DSWIZZLED in tiles
+ * (scale_place.cuh); group 0: all rows have one, scale [1]. given: the global scale of nvfp4, or 0. */
 typedef struct mp_quant_params {
     MP_DEVICE_POINTER(const void) from;
     MP_DEVICE_POINTER(void) codes;
