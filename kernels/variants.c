@@ -26,6 +26,10 @@ mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype) {
     return mp_make_kernel("kernels/device/tools.cu", entry, "-DDTYPE=%d", (int)dtype);
 }
 
+mp_kernel mp_kernel_survey(const char *entry) {
+    return mp_make_kernel("kernels/device/survey.cu", entry, "%s", "");
+}
+
 mp_kernel mp_kernel_probe(const mp_mma_instruction *m, int steps) {
     return mp_make_kernel("kernels/device/probe.cu", "probe",
                           "-DWGMMA=%d -DTYPE=%s -DDEPTH=%d -DRESULT=%s -DSTEPS=%d%s", m->wgmma, m->type,

@@ -49,7 +49,7 @@ static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, cons
     mp_operand_decode(&p->a, row, 0, K, b->a);
     if (r) mp_decode_row(MP_FP64, r->sure->data, row * K, K, b->sure_a);
     if (r && r->det) mp_decode_row(MP_FP64, r->det->data, row * K, K, b->det_a);
-    if (r && r->det) mp_decode_row(MP_FP64, r->random->data, row * K, K, b->random_a);
+    if (r && r->random) mp_decode_row(MP_FP64, r->random->data, row * K, K, b->random_a);
     for (int64_t n = 0; n < N; n++) {
         mp_operand_decode(&p->w, expert * N + n, 0, K, b->w);
         double sum = 0, magnitudes = 0;
@@ -70,7 +70,7 @@ static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, cons
                                .mass = with_mass ? b->mass : NULL,
                                .sure = r ? b->sure : NULL,
                                .det = r && r->det ? b->det : NULL,
-                               .random = r && r->det ? b->random : NULL});
+                               .random = r && r->random ? b->random : NULL});
 }
 
 static mp_status gemm_plain(const mp_engine *self, const mp_gemm_problem *p, bool with_mass,

@@ -3,7 +3,7 @@
  *
  *   acc[t,n] = sum_k a[a_row(t), k] * w[e(t), n, k]      t a slot with expert e(t) = topk_ids[t] >= 0
  *   mass[t,n] = sum_k |a * w|                            for the bound of any float32 accumulation
- * and, of an a that is known within radii, what these come to in a sum:
+ * and, of an a that is known within radii, what those that are there come to in a sum:
  *   sure[t,n] = sum_k sure_a * |w|   det[t,n] = sum_k det_a * |w|   random[t,n] = sum_k (random_a * w)^2
  * gate_up: a = x [M,K], a_row(t) = t div topk, w = w1 [E,2N or N,K].  down: a = cache2 [rows,N], w = w2
  * [E,K,N].
@@ -17,7 +17,7 @@
 #include "ref/epilogue.h"
 #include "ref/operand.h"
 
-/* Beside a, each as a: float64 [rows, k], none negative. det and random: or both NULL. */
+/* Beside a, each as a: float64 [rows, k], none negative. det and random may be NULL, each alone. */
 typedef struct mp_gemm_radii {
     const mp_tensor *sure, *det, *random;
 } mp_gemm_radii;

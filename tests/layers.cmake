@@ -4,7 +4,7 @@
 # and within the harness judge, subjects, probe < checks, goldens < infer < run < bisect, tune, above what
 # lies in harness/ itself; and within tune which, audit < prove, above what lies in tune/ itself.
 # kernels and golden stand side by side and do not know each other. What kernels need of ref/predict are the
-# two headers that CPU and GPU share. Device code knows kernels/device and those two. Nobody includes tests/.
+# headers that CPU and GPU share. Device code knows kernels/device and those. Nobody includes tests/.
 cmake_minimum_required(VERSION 3.25)
 set(floor_base 0)
 set(floor_cases 1)
@@ -41,7 +41,7 @@ set(public_harness picture plugin run_case settings subject suite verdict worker
 set(public_reports "")
 set(public_cli "")
 set(standard_headers <assert.h> <stdarg.h> <stdbool.h> <stddef.h> <stdint.h> <stdio.h> <string.h>)
-set(shared_with_devices ref/predict/float32_math.h ref/predict/activation_f32.h
+set(shared_with_devices base/mix.h ref/predict/float32_math.h ref/predict/activation_f32.h
     ref/predict/quantise_f32.h)
 
 # Sets `folder` to where `path`, as an include names it, belongs, or to "".

@@ -66,6 +66,17 @@ static mp_status tell_end_to_end(mp_session *s, mp_error *err) {
     return mp_measure_end_to_end(&s->row->c, &s->offer.contract, s->in, &s->first, s->engine, s->v, err);
 }
 
+/* The run that is judged, and that the others are compared with. */
+static mp_status run_first(mp_session *s, mp_error *err) {
+    mp_left left;
+    mp_status status = mp_session_run(s, "", s->options->subject, &s->row->c, s->in, MP_POISON_A, &left, err);
+    if (status == MP_OK) status = mp_left_fetch(&left, err);
+    s->first = left.trace;
+    left.trace = (mp_trace){0};
+    mp_left_destroy(&left);
+    return status;
+}
+
 static mp_status run_checks(mp_session *s, mp_error *err) {
     const mp_case *c = &s->row->c;
     mp_verdict *v = s->v;
@@ -73,8 +84,7 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     s->digest = mp_inputs_digest(s->in);
     mp_phase_enter(before);
     mp_status status = mp_inputs_check_ids(c, s->in, err);
-    if (status == MP_OK)
-        status = mp_session_run(s, "", s->options->subject, c, s->in, MP_POISON_A, &s->first, err);
+    if (status == MP_OK) status = run_first(s, err);
     if (status == MP_OK)
         status = mp_judge(c, &s->offer.contract, &s->offer.config, s->in, &s->first, MP_POISON_A, s->engine,
                           v, err);

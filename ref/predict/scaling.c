@@ -88,21 +88,25 @@ static void add(const void *ctx, const mp_tc_part *part) {
 
 /* ---- numbers made of codes ---- */
 
+enum { PIECE = 256 };
+
 /* All of an operand's numbers in `dtype`, which holds them. */
 static mp_status make_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *made, mp_error *err) {
     *made = *o->codes;
     made->data = NULL;
     made->dtype = dtype;
     const int64_t rows = mp_tensor_rows(made), length = mp_tensor_row_length(made);
-    mp_status status = mp_tensor_alloc(made, 0, err);
-    double *row = malloc((size_t)length * sizeof *row);
-    if (status == MP_OK && !row)
-        status = mp_fail(err, MP_EMEMORY, "no memory for %lld numbers", (long long)length);
-    for (int64_t r = 0; r < rows && status == MP_OK; r++) {
-        mp_operand_decode(o, r, 0, length, row);
-        mp_encode_row(dtype, made->data, r * length, length, row);
-    }
-    free(row);
+    const mp_status status = mp_tensor_alloc(made, 0, err);
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < (status == MP_OK ? rows : 0); r++)
+        for (int64_t k = 0; k < length; k += PIECE) {
+            const int64_t here = length - k < PIECE ? length - k : PIECE;
+            double number[PIECE];
+            float same[PIECE]; /* no format that codes become holds more */
+            mp_operand_decode(o, r, k, here, number);
+            for (int64_t i = 0; i < here; i++) same[i] = (float)number[i];
+            mp_encode_row_f32(dtype, made->data, r * length + k, here, same);
+        }
     return status;
 }
 
