@@ -7,9 +7,13 @@
 
 // Where an operand lies: rows of 128 bytes, whose chunks of 16 are XORed with row % 8; eight rows repeat the
 // pattern, 1024 bytes further. The tile begins on 1024 bytes; 32 bytes of k further is 2 units of address.
-__device__ __forceinline__ unsigned long long operand_at(const unsigned char *tile) {
-    const unsigned long long swizzle_128 = 1ull << 62, rows_8 = 1024ull >> 4 << 32, unused = 1ull << 16;
-    return swizzle_128 | rows_8 | unused | (shared_address(tile) & 0x3FFFF) >> 4;
+__device__ __forceinline__ unsigned operand_at(const unsigned char *tile) {
+    const unsigned unused = 1 << 16;
+    return unused | (shared_address(tile) & 0x3FFFF) >> 4;
+}
+__device__ __forceinline__ unsigned long long descriptor_of(unsigned operand) {
+    const unsigned swizzle_128 = 1u << 30, rows_8 = 1024 >> 4;
+    return (unsigned long long)(swizzle_128 | rows_8) << 32 | operand;
 }
 
 __device__ __forceinline__ void begin_products() {
@@ -38,19 +42,36 @@ template <int PENDING> __device__ __forceinline__ void wait_products() {
 #define WGMMA_REGISTERS_13 "%104, %105, %106, %107, %108, %109, %110, %111"
 #define WGMMA_REGISTERS_14 "%112, %113, %114, %115, %116, %117, %118, %119"
 #define WGMMA_REGISTERS_15 "%120, %121, %122, %123, %124, %125, %126, %127"
-#define WGMMA_SUMS(g)                                                                                 \
-    "+f"(d[8 * g]), "+f"(d[8 * g + 1]), "+f"(d[8 * g + 2]), "+f"(d[8 * g + 3]), "+f"(d[8 * g + 4]), \
-        "+f"(d[8 * g + 5]), "+f"(d[8 * g + 6]), "+f"(d[8 * g + 7])
+#define WGMMA_SUMS(g)                                                                   \
+    WGMMA_SUM(d[8 * g]), WGMMA_SUM(d[8 * g + 1]), WGMMA_SUM(d[8 * g + 2]),              \
+        WGMMA_SUM(d[8 * g + 3]), WGMMA_SUM(d[8 * g + 4]), WGMMA_SUM(d[8 * g + 5]),      \
+        WGMMA_SUM(d[8 * g + 6]), WGMMA_SUM(d[8 * g + 7])
 
+// Signs of operands, and of 16 bits whether they are transposed: as they are, and no.
+#if W_DTYPE == DTYPE_I8
+typedef int product_sum;
+#define WGMMA_SUM "+r"
+#define WGMMA_TYPES "k32.s32.s8.s8"
+#define WGMMA_CHOICES ""
+#else
+typedef float product_sum;
+#define WGMMA_SUM "+f"
+#if W_DTYPE == DTYPE_E4M3
+#define WGMMA_TYPES "k32.f32.e4m3.e4m3"
+#define WGMMA_CHOICES ", 1, 1"
+#else
 #if W_DTYPE == DTYPE_BF16
 #define WGMMA_TYPES "k16.f32.bf16.bf16"
 #else
 #define WGMMA_TYPES "k16.f32.f16.f16"
 #endif
+#define WGMMA_CHOICES ", 1, 1, 0, 0"
+#endif
+#endif
 #define WGMMA(N, REGISTERS, A, B, KEEP, ...)                                                       \
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" KEEP ", 0;\n"                                \
                  "wgmma.mma_async.sync.aligned.m64n" #N WGMMA_TYPES " {" REGISTERS "}, %" A ", %" B \
-                 ", p, 1, 1, 0, 0;\n}"                                                             \
+                 ", p" WGMMA_CHOICES ";\n}"                                                        \
                  : __VA_ARGS__                                                                     \
                  : "l"(a), "l"(b), "r"(keep))
 
@@ -82,7 +103,9 @@ template <int PENDING> __device__ __forceinline__ void wait_products() {
 // every eight columns j: rows 16 w + l / 4 (d[4 j], d[4 j + 1]) and 8 more (d[4 j + 2], d[4 j + 3]) of
 // columns 8 j + 2 (l % 4) and the next.
 template <int N>
-__device__ __forceinline__ void multiply_rows(float *d, unsigned long long a, unsigned long long b, int keep) {
+__device__ __forceinline__ void multiply_rows(product_sum *d, unsigned operand_a, unsigned operand_b,
+                                              int keep) {
+    const unsigned long long a = descriptor_of(operand_a), b = descriptor_of(operand_b);
     static_assert(N == 16 || N == 32 || N == 64 || N == 96 || N == 128 || N == 192 || N == 256,
                   "these instructions are written");
     if constexpr (N == 16) WGMMA(16, WGMMA_LIST_16, "8", "9", "10", WGMMA_SUMS_16);
