@@ -437,10 +437,20 @@ mp_tensor_set mp_case_outputs(const mp_case *c) {
     return written(c) & ~mp_case_hidden(c);
 }
 
+/* Whether a stage reads the tensor as hooks leave it, which one that makes the other of it does not. */
+static bool hooks_are_seen(const mp_case *c, mp_tensor_id id) {
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (mp_case_has_stage(c, (mp_stage)s) && mp_stage_reads(c, (mp_stage)s) & MP_IN_SET(id) &&
+            !(mp_stages[s].writes & MP_IN_SET(mp_tensors[id].as_read)))
+            return true;
+    return false;
+}
+
 mp_tensor_set mp_case_possible_outputs(const mp_case *c) {
     mp_tensor_set set = mp_case_outputs(c);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (set & MP_IN_SET(id)) set |= MP_IN_SET(mp_tensors[id].as_read);
+        if (set & MP_IN_SET(id) && hooks_are_seen(c, (mp_tensor_id)id))
+            set |= MP_IN_SET(mp_tensors[id].as_read);
     return with_shape(c, set);
 }
 

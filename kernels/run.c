@@ -112,10 +112,6 @@ out:
 
 /* What cannot be launched at all. */
 static mp_status check_case(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], mp_error *err) {
-    if (c->scale_layout == MP_SWIZZLED)
-        return mp_fail(err, MP_EUNSUPPORTED,
-                       "scale_layout=swizzled is how block-scaled matrix units read scales, and the kernels "
-                       "here use none");
     if (!(mp_case_inputs(c) & MP_IN_SET(MP_SORTED_TOKEN_IDS)) && !mp_case_has_stage(c, MP_ALIGN))
         return MP_OK;
     const int64_t capacity = t[MP_SORTED_TOKEN_IDS].dim[1];

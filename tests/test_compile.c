@@ -269,20 +269,28 @@ static void every_stage_compiles(void **state) {
     run_jobs();
 }
 
-/* What a device runs of each scheme: every kernel of its stages, once. */
+/* What a device runs of each scheme: every kernel of its stages, once; and with scales in tiles. */
 static void every_scheme_compiles(void **state) {
     (void)state;
     const mp_device_limits limits = {.architecture = 90, .shared_bytes = INT64_MAX};
-    for (int q = MP_SCHEME_NONE + 1; q < MP_SCHEME_COUNT; q++) {
-        mp_case c = mp_case_default();
-        mp_config config;
-        mp_kernel kernels[MP_CASE_KERNELS_MAX];
-        c.quant = (mp_quant)q;
-        assert_int_equal(mp_case_validate(&c, NULL), MP_OK);
-        assert_int_equal(mp_config_resolve(&c, NULL, &config, NULL), MP_OK);
-        const int count = mp_case_kernels(&c, &config, &limits, kernels);
-        for (int k = 0; k < count; k++) add(90, kernels[k], 0, false);
-    }
+    int in_tiles = 0;
+    for (int q = MP_SCHEME_NONE + 1; q < MP_SCHEME_COUNT; q++)
+        for (int swizzled = 0; swizzled < 2; swizzled++) {
+            mp_case c = mp_case_default();
+            mp_config config;
+            mp_kernel kernels[MP_CASE_KERNELS_MAX];
+            c.quant = (mp_quant)q;
+            if (swizzled) c.scale_layout = MP_SWIZZLED;
+            if (swizzled && mp_case_validate(&c, NULL) != MP_OK) continue;
+            assert_int_equal(mp_case_validate(&c, NULL), MP_OK);
+            assert_int_equal(mp_config_resolve(&c, NULL, &config, NULL), MP_OK);
+            const int count = mp_case_kernels(&c, &config, &limits, kernels);
+            for (int k = 0; k < count; k++) {
+                add(90, kernels[k], 0, false);
+                in_tiles += strstr(kernels[k].options, "-DSWIZZLED=1") != NULL;
+            }
+        }
+    assert_int_equal(in_tiles, 2 + 4 + 4 + 4); /* of mxfp4 the GEMMs, of others their quantisers, too */
     run_jobs();
 }
 

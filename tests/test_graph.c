@@ -96,11 +96,38 @@ static void every_stage_runs_alone(void **state) {
     }
 }
 
+/* What hooks leave is a tensor only of cases with a stage behind that reads it. */
+static void hooks_leave_what_a_stage_reads(void **state) {
+    (void)state;
+    const mp_tensor_set one = MP_IN_SET(MP_CACHE1_HOOKED), three = MP_IN_SET(MP_CACHE3_HOOKED);
+    const struct {
+        const char *text;
+        mp_tensor_set hooked, written; /* possible outputs, and those that a stage writes */
+    } rows[] = {
+        {"topk=2", one | three, 0},
+        {"topk=2 mode=no_combine", one, 0},
+        {"topk=4 fused_sum=1", one, 0},
+        {"topk=2 scope=gate_up", 0, 0},
+        {"topk=2 scope=down", 0, 0},
+        {"topk=2 lora_adapters=2", one | three, one | three},
+        {"topk=2 lora_adapters=2 mode=no_combine", one, one}, /* expand_down writes out */
+        {"topk=2 lora_adapters=2 scope=expand_down", three, three},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mp_case c = mp_case_default();
+        mp_error err = {0};
+        if (mp_case_parse(&c, rows[i].text, &err) != MP_OK) fail_msg("%s: %s", rows[i].text, err.text);
+        if ((mp_case_possible_outputs(&c) & (one | three)) != rows[i].hooked ||
+            (mp_case_outputs(&c) & (one | three)) != rows[i].written)
+            fail_msg("%s: hooks leave other tensors", rows[i].text);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_tensor_has_a_row),          cmocka_unit_test(every_stream_is_one_tensors),
         cmocka_unit_test(every_tensor_is_read_or_written), cmocka_unit_test(every_stage_has_a_row),
-        cmocka_unit_test(every_stage_runs_alone),
+        cmocka_unit_test(every_stage_runs_alone),          cmocka_unit_test(hooks_leave_what_a_stage_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,8 +43,8 @@ static void every_dtype_has_its_kind(void **state) {
             .tile = {64, 64, 32, 8, 4, 3}, .dtype = rows[i].dtype, .row_length = 512};
         const mp_gemm gemm = found(&request, &h100);
         bool embedded = false;
-        for (int f = 0; f < mp_embedded_file_count; f++)
-            embedded |= strcmp(mp_embedded_files[f].name, gemm.kernel.source) == 0;
+        for (int f = 0; f < mp_kernel_texts.count; f++)
+            embedded |= strcmp(mp_kernel_texts.files[f].name, gemm.kernel.source) == 0;
         assert_true(embedded);
         assert_string_equal(gemm.kernel.source, rows[i].source);
         assert_int_equal(gemm.threads, 128);
@@ -201,10 +201,10 @@ static void wgmma_takes_codes(void **state) {
     refused(&r, &h100, "a scale for a multiple of it");
     r.codes.group = 128;
     r.w_scale_rows = 1;
-    refused(&r, &h100, "of 64 columns together");
+    refused(&r, &h100, "64 columns together");
     r.w_scale_rows = 128;
     r.codes.a_scale = MP_UE8M0;
-    refused(&r, &h100, "scales in fp32");
+    refused(&r, &h100, "in groups in fp32");
     r.codes = (mp_gemm_codes){true, MP_E4M3, MP_E2M1, MP_FP32, MP_FP32, 0, 0, false};
     refused(&r, &h100, "both operands int8 or e4m3");
     r.codes = (mp_gemm_codes){true, MP_BF16, MP_I8, MP_FP32, MP_FP32, 0, 0, false};
@@ -281,8 +281,7 @@ static void a_stage_is_given_up_where_shared_memory_ends(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const mp_tile *t = &rows[i].tile;
         const mp_gemm gemm =
-            found(&(mp_gemm_request){
-                      .tile = *t, .dtype = MP_BF16, .row_length = 512, .choice = MP_GEMM_MMA},
+            found(&(mp_gemm_request){.tile = *t, .dtype = MP_BF16, .row_length = 512, .choice = MP_GEMM_MMA},
                   &h100);
         assert_non_null(strstr(gemm.kernel.options, rows[i].option));
         assert_int_equal(gemm.stages, rows[i].option[9] - '0');

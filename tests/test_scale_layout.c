@@ -8,6 +8,12 @@
 
 #include <cmocka.h>
 
+/* The device's function, compiled for the CPU. */
+#define __device__ static
+#define __forceinline__ inline
+#define SWIZZLED 1
+#include "kernels/device/scale_place.cuh"
+
 /* The layout as a transposition: padded rows as [tiles][4][32], padded columns as [tiles][4], and the axes 1
  * and 3 of these five exchanged. */
 static void it_is_a_transposition(void **state) {
@@ -35,7 +41,22 @@ static void it_is_a_transposition(void **state) {
     }
 }
 
+/* The device knows the strides of the padded matrix, as mp_case_strides gives them, and no number of columns.
+ */
+static void the_device_finds_the_same(void **state) {
+    (void)state;
+    const int64_t rows[] = {1, 31, 33, 129, 700}, columns[] = {1, 3, 4, 5, 33};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        for (size_t k = 0; k < sizeof columns / sizeof *columns; k++)
+            for (int64_t i = 0; i < rows[r] * columns[k]; i++) {
+                const int64_t row = i / columns[k], column = i % columns[k];
+                assert_int_equal(scale_place(row, column, mp_swizzled_columns(columns[k]), 1),
+                                 mp_swizzled_index(row, column, columns[k]));
+            }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(it_is_a_transposition)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(it_is_a_transposition),
+                                       cmocka_unit_test(the_device_finds_the_same)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,12 +64,7 @@ typedef enum mp_scale_layout {
     MP_SCALE_LAYOUT_COUNT
 } mp_scale_layout;
 /* How this project's kernels multiply numbers of 16 bits: by mma.sync, by wgmma, or by wgmma where that can. */
-typedef enum mp_gemm_choice {
-    MP_GEMM_AUTO,
-    MP_GEMM_MMA,
-    MP_GEMM_WGMMA,
-    MP_GEMM_CHOICE_COUNT
-} mp_gemm_choice;
+typedef enum mp_gemm_choice { MP_GEMM_AUTO, MP_GEMM_MMA, MP_GEMM_WGMMA, MP_GEMM_CHOICE_COUNT } mp_gemm_choice;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 

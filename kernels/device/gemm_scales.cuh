@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// The scales of codes: where they lie, and what they are. -DA_SCALE, -DW_SCALE: their formats.
+// The scales of codes: where they lie (scale_place.cuh), and what they are. -DA_SCALE, -DW_SCALE: their
+// formats.
 #pragma once
 
 #include "kernels/device/gemm_frame.cuh"
+#include "kernels/device/scale_place.cuh"
 
 // ue8m0, e4m3 and the 16-bit formats are parts of a float32: exact. NaN is 255 and 7F.
 template <int FORMAT> __device__ __forceinline__ float decode_scale(const void *scales, long long index) {
@@ -19,9 +21,9 @@ template <int FORMAT> __device__ __forceinline__ float decode_scale(const void *
 // Of a row of the block; 0 where the row is padding.
 __device__ __forceinline__ float scale_of_row(const block &b, int row, int group) {
     const long long a_row = b.rows.a_row[row];
-    return a_row < 0
-               ? 0.0f
-               : decode_scale<A_SCALE>(b.p.a_scale, a_row * b.p.a_scale_row + group * b.p.a_scale_group);
+    return a_row < 0 ? 0.0f
+                     : decode_scale<A_SCALE>(b.p.a_scale,
+                                             scale_place(a_row, group, b.p.a_scale_row, b.p.a_scale_group));
 }
 
 // The global scales of a row, and of column n in the block's expert.
@@ -37,7 +39,7 @@ __device__ __forceinline__ float global_of_column(const block &b, int n) {
 // Of column n in the block's expert; 0 beyond the last.
 __device__ __forceinline__ float scale_of_column(const block &b, int n, int group) {
     if (n >= b.p.n) return 0.0f;
-    return decode_scale<W_SCALE>(b.p.w_scale, b.expert * b.p.w_scale_expert +
-                                                  n / b.p.w_scale_rows * b.p.w_scale_row +
-                                                  group * b.p.w_scale_group);
+    return decode_scale<W_SCALE>(
+        b.p.w_scale, b.expert * b.p.w_scale_expert +
+                         scale_place(n / b.p.w_scale_rows, group, b.p.w_scale_row, b.p.w_scale_group));
 }

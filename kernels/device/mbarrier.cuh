@@ -8,7 +8,8 @@
 typedef unsigned long long mbarrier;
 
 __device__ __forceinline__ void init_barrier(mbarrier *b, int arrivals) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(b)), "r"(arrivals) : "memory");
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(b)), "r"(arrivals)
+                 : "memory");
 }
 
 __device__ __forceinline__ void arrive(mbarrier *b) {

@@ -66,6 +66,7 @@ typedef struct mp_align_params {
  *   scale of a   a_scale[row of a * a_scale_row + group * a_scale_group]; none where a is no codes
  *   scale of w   w_scale[expert * w_scale_expert + column / w_scale_rows * w_scale_row
  *                + group * w_scale_group]
+ *                (with -DSWIZZLED a row of a, or a column, and its group lie in tiles: scale_place.cuh)
  *   global scale of a    a_global[0], of w    w_global[expert * w_globals + i], i = column / (n / w_globals),
  *                or column % w_globals where w_globals_alternate; 1 where these are 0
  *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; packed ones are two columns to
@@ -127,8 +128,8 @@ typedef struct mp_activation_params {
 } mp_activation_params;
 
 /* quant.cu: from [rows, k] -> codes [rows, k] and scale, but for rows without a slot. Columns share a scale
- * `group` at a time: scale [row * scale_row + column / group * scale_group]; group 0: all rows have one,
- * scale [1]. given: the global scale of nvfp4, or 0. */
+ * `group` at a time: scale [row * scale_row + column / group * scale_group], with -DSWIZZLED in tiles
+ * (scale_place.cuh); group 0: all rows have one, scale [1]. given: the global scale of nvfp4, or 0. */
 typedef struct mp_quant_params {
     MP_DEVICE_POINTER(const void) from;
     MP_DEVICE_POINTER(void) codes;
@@ -172,11 +173,31 @@ typedef struct mp_special_unit_params {
     long long count;
 } mp_special_unit_params;
 
-/* tools.cu: digest of a buffer, and random contents for timing. */
+/* survey.cu: what is looked at of a buffer, and what was found. */
+typedef struct mp_survey_region {
+    MP_DEVICE_POINTER(const unsigned char) data; /* between two zones */
+    unsigned long long bytes, digested;          /* of data: all, and those of which a digest is made */
+    unsigned long long digest;                   /* from here on added to, 0 at the start */
+    unsigned long long looked_at;     /* zones, and warps that had a part of the digest: all of it was done */
+    unsigned long long first_changed; /* of the bytes of both zones; all ones where none is */
+} mp_survey_region;
+typedef struct mp_survey_params {
+    MP_DEVICE_POINTER(mp_survey_region) regions; /* [count] */
+    int count;
+    unsigned zone_bytes, pattern; /* what zones hold, from their first byte on */
+} mp_survey_params;
+
+/* survey.cu: digest_rows of packed rows. */
+typedef struct mp_digest_rows_params {
+    MP_DEVICE_POINTER(const unsigned char) data;  /* [rows, row_bytes] */
+    MP_DEVICE_POINTER(unsigned long long) digest; /* [rows] */
+    long long rows, row_bytes;
+} mp_digest_rows_params;
+
+/* tools.cu: random contents for timing. */
 typedef struct mp_tool_params {
     MP_DEVICE_POINTER(void) data;
-    MP_DEVICE_POINTER(unsigned long long) digest; /* digest: added to */
-    long long count;                              /* digest, fill_codes: bytes; else elements */
+    long long count; /* fill_codes: bytes; else elements */
     unsigned long long seed;
     int num_experts; /* fill_ids */
     int nan_code;    /* fill_codes: the byte without its sign that is NaN; -1: none is */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // Numbers become codes and scales, by the formulas of ref/predict/quantise_f32.h. -DDTYPE: of the numbers;
 // -DCODES: of the codes, e4m3, int8 or e2m1; -DSCALE: of the scales, fp32, ue8m0 of e4m3 codes, or e4m3 of
-// e2m1 codes, which have a global scale and are two to a byte. -DFLOOR=1:
-// scales have a least value, which mxfp8's have not. -DLAYOUT (as mp_layout; -1: rows are tokens).
+// e2m1 codes, which have a global scale and are two to a byte. -DFLOOR=1: scales have a least value, which
+// mxfp8's have not. -DLAYOUT (as mp_layout; -1: rows are tokens). -DSWIZZLED=1: scales lie in tiles.
 //
 // quantise: a warp for each run of numbers that share a scale. Where all rows share one: amax, then
 // scale_of_amax, then codes; codes alone where the scale is given.
 #include "kernels/device/common.cuh"
 #include "kernels/device/rows.cuh"
+#include "kernels/device/scale_place.cuh"
 #include "ref/predict/float32_math.h"
 #include "ref/predict/quantise_f32.h"
 
@@ -36,7 +37,7 @@ extern "C" __global__ void __launch_bounds__(256) quantise(const mp_quant_params
         if (is_without_slot(p.rows, row)) continue;
         const long long first = row * p.k + group * p.group,
                         end = row * p.k + min(p.k, (group + 1) * p.group),
-                        at = row * p.scale_row + group * p.scale_group;
+                        at = scale_place(row, group, p.scale_row, p.scale_group);
         float amax = 0;
         for (long long k = first + lane; k < end; k += 32) amax = mp_quant_amax_f32(amax, decode(from[k]));
         amax = largest_of_warp(amax);

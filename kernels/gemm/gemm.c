@@ -9,7 +9,8 @@
 #include <string.h>
 
 /* The first that multiplies a request does. */
-static mp_gemm_kind *const kinds[] = {mp_gemm_wgmma, mp_gemm_mma, mp_gemm_fma, mp_gemm_of_codes, mp_gemm_dequant};
+static mp_gemm_kind *const kinds[] = {mp_gemm_wgmma, mp_gemm_mma, mp_gemm_fma, mp_gemm_of_codes,
+                                      mp_gemm_dequant};
 
 /* ---- the frame ---- */
 
@@ -74,6 +75,7 @@ mp_gemm mp_gemm_of_source(const char *source, const mp_gemm_request *r, int stag
         .stages = stages,
     };
     if (r->codes.present) add_codes(&gemm.kernel, &r->codes);
+    if (r->swizzled) add_options(&gemm.kernel, " -DSWIZZLED=1");
     if (r->adapters) add_options(&gemm.kernel, " -DADAPTERS=1 -DADDS=%d", r->adds);
     return gemm;
 }
@@ -115,6 +117,7 @@ mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_st
         .dtype = c->dtype,
         .codes = codes_of(c, down),
         .row_length = down ? c->N : c->K,
+        .swizzled = c->scale_layout == MP_SWIZZLED,
         .experts = c->E,
         .w_scale_rows = mp_scheme_of(c)->block_rows == MP_WHOLE_AXIS ? 0 : mp_scheme_of(c)->block_rows,
         .choice = c->gemm,

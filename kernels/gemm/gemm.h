@@ -23,6 +23,7 @@ typedef struct mp_gemm_request {
     mp_dtype dtype; /* of bias and out; of a and w too, where there are no codes */
     mp_gemm_codes codes;
     int64_t row_length; /* k: elements in a row of a, and of w */
+    bool swizzled;        /* scales of codes lie in tiles (cases/scale_layout.h) */
     int64_t experts;      /* whose weights there are */
     int64_t w_scale_rows; /* of codes: columns of out that share a scale of w; 0: all */
     mp_gemm_choice choice;
@@ -42,7 +43,8 @@ typedef struct mp_gemm {
     int64_t shared_bytes;                  /* dynamic shared memory */
     int accumulators;                      /* float32 sums of a thread */
     const mp_mma_instruction *instruction; /* what multiplies; NULL: fmaf */
-    bool tensor_map; /* w is copied by a tensor map in boxes of 128 bytes of k by BLOCK_SIZE_N rows, and no more
+    bool
+        tensor_map; /* w is copied by a tensor map in boxes of 128 bytes of k by BLOCK_SIZE_N rows, and no more
                         blocks than multiprocessors share all tiles */
 } mp_gemm;
 

@@ -33,9 +33,10 @@ static int passes_of(const mp_case *c, pass list[MOST_PASSES]) {
 static mp_kernel kernel_of(const mp_case *c, mp_stage stage, const char *entry) {
     const mp_quantiser q = mp_scheme_of(c)->quantiser;
     return mp_make_kernel("kernels/device/quant.cu", entry,
-                          "-DDTYPE=%d -DCODES=%d -DSCALE=%d -DFLOOR=%d -DLAYOUT=%d", (int)c->dtype,
+                          "-DDTYPE=%d -DCODES=%d -DSCALE=%d -DFLOOR=%d -DLAYOUT=%d%s", (int)c->dtype,
                           (int)mp_quantiser_codes(q), (int)mp_quantiser_scale(q), q != MP_QUANT_MXFP8,
-                          stage == MP_QUANT_X ? (int)LAYOUT_TOKENS : (int)c->layout);
+                          stage == MP_QUANT_X ? (int)LAYOUT_TOKENS : (int)c->layout,
+                          c->scale_layout == MP_SWIZZLED ? " -DSWIZZLED=1" : "");
 }
 
 static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_stage stage, mp_error *err) {

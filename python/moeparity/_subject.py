@@ -4,12 +4,18 @@
 import difflib
 import functools
 import inspect
+import re
 
 from moeparity import _arrays
 from moeparity._only import Only
 
 ADDED = ("b1", "b2", "shared_output")  # what a kernel that never asks for them cannot add
 MAP = "expert_map"  # and without this one it takes the ids of all ranks' experts for its own
+# What tensors are named, the field that cases have them by, and its value in cases that have not.
+COME_WITH = (
+    (r"lora_\w+|token_lora|adapter_enabled|seg_indptr|req_to_lora", "lora_adapters", 0),
+    (r"\w+_(scale|zero|codes)", "quant", "none"),
+)
 ANY = "any"  # the contract of a kernel of which nothing is known: what every sane one meets
 
 
@@ -227,6 +233,9 @@ class Subject:
         return "out" if "out" in case.outputs else None
 
     def _absent(self, name, case):
+        for names, field, without in COME_WITH:
+            if re.fullmatch(names, name) and case.fields.get(field) == without:
+                return f"{field}={without}: {self.name} asks for {name}, which such a case has not"
         has = case.inputs + case.outputs
         near = difflib.get_close_matches(name, has, n=1, cutoff=0.8)
         return (

@@ -102,21 +102,29 @@ def read(*path):
 
 
 def test_the_pages_hold_the_examples():
-    page = read("docs", "python.md").split("```python\n")[1].split("```")[0]
-    below = re.sub(r'(?s)^# SPDX[^\n]*\n""".*?"""\n\n', "", read("python", "examples", "moe_numpy.py"))
-    assert re.sub("\n+", "\n", page) == re.sub("\n+", "\n", below)
+    pages = [below.split("```")[0] for below in read("docs", "python.md").split("```python\n")]
+    for name in ("moe_numpy.py", "moe_int8_numpy.py", "moe_lora_numpy.py"):
+        below = re.sub(r'(?s)^# SPDX[^\n]*\n""".*?"""\n\n', "", read("python", "examples", name))
+        assert re.sub("\n+", "\n", below) in [re.sub("\n+", "\n", page) for page in pages], name
     readme = read("README.md").split("```python\n")[1].split("```")[0]
     kernel = readme[readme.index("@moeparity.subject") : readme.index("if __name__")].rstrip()
     assert kernel in read("python", "examples", "moe_triton.py")
     assert max(map(len, readme.splitlines())) <= 110
 
 
-def test_the_example_of_the_page():
-    """Nothing of options.yaml that it takes fails, and what it does not take is told."""
-    example = os.path.join(EXAMPLES, "moe_numpy.py")
-    words = [sys.executable, example, "run", "options", "--match", "act=silu topk=2 data=normal"]
+@pytest.mark.parametrize(
+    "name, matrix, match, told",
+    [
+        ("moe_numpy.py", "options", "act=silu topk=2 data=normal", "bias=1: my_moe takes bias=0"),
+        ("moe_int8_numpy.py", "quant", "quant=int8-channel", "fused_sum=1: my_moe takes fused_sum=0"),
+        ("moe_lora_numpy.py", "lora", "M=17 data=normal", "lora_map=segments: my_moe takes lora_map=token"),
+    ],
+)
+def test_the_examples_of_the_page(name, matrix, match, told):
+    """Nothing of a matrix that they take fails, and what they do not take is told."""
+    words = [sys.executable, os.path.join(EXAMPLES, name), "run", matrix, "--match", match]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "bias=1: my_moe takes bias=0" in ended.stdout
+    assert told in ended.stdout
     passed, skipped = map(int, re.search(r"(\d+) passed, 0 failed, (\d+) skipped", ended.stdout).groups())
     assert passed > 5 and skipped > 5

@@ -53,6 +53,11 @@ def test_what_it_asks_for():
         offer(lambda cache1, w1: 0)
     with pytest.raises(moeparity.Unsupported, match="is topk_ids meant"):
         offer(lambda topk_id: 0)
+    plain = Case("M=4", {**FIELDS, "lora_adapters": 0, "quant": "none"}, ["x", "w1"], ["out"])
+    for name in ("lora_a1", "token_lora", "w2_scale", "x_codes"):
+        field = "lora_adapters=0" if "lora" in name else "quant=none"
+        with pytest.raises(moeparity.Unsupported, match=f"^{field}: mine asks for {name}, which such a case"):
+            offer(eval(f"lambda x, {name}: 0"), plain, name="mine")
     for wrong in (lambda *tensors: 0, lambda **tensors: 0, lambda x, /: 0):
         with pytest.raises(TypeError, match="tells no tensor by its name"):
             Subject(wrong)
