@@ -134,7 +134,7 @@ static void wgmma_compiles(void **state) {
         {16, 128, 128, 1, 8, 8}, {64, 128, 128, 1, 8, 6}, {64, 64, 128, 8, 4, 4}, {128, 128, 128, 8, 8, 5}};
     static const mp_gemm_codes codes[] = {{true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 128, 0, false},
                                           {true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 0, 0, false},
-                                          {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 256, 0, false},
+                                          {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 128, 0, false},
                                           {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 0, 0, false}};
     enum { TILES = sizeof tiles / sizeof *tiles, CODES = 4, TILES_OF_CODES = 4 };
     const mp_device_limits limits = {.architecture = 90, .shared_bytes = 232448};

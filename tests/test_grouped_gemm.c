@@ -198,7 +198,7 @@ static void wgmma_takes_codes(void **state) {
     r.w_scale_rows = 128;
     assert_int_equal(found(&r, &h100).accumulators, 64);
     r.codes.group = 64;
-    refused(&r, &h100, "a scale for a multiple of it");
+    refused(&r, &h100, "as many codes to a scale");
     r.codes.group = 128;
     r.w_scale_rows = 1;
     refused(&r, &h100, "64 columns together");

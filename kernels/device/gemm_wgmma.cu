@@ -31,7 +31,7 @@ static_assert(WARPS % 4 == 0 && BLOCK_N % (64 * CONSUMERS) == 0 && BLOCK_K % SLI
 constexpr int STAGED = BLOCK_M < 64 ? BLOCK_M : 64, STAGED_PITCH = 72;
 constexpr int TABLES = 3; // one is read by each of the roles
 #if GROUP
-static_assert(SLICES == 1 && GROUP % BLOCK_K == 0 && BLOCK_M <= COPY_THREADS, "a stage is of one group");
+static_assert(SLICES == 1 && GROUP == BLOCK_K && BLOCK_M <= COPY_THREADS, "a stage is a group");
 #endif
 constexpr int ROWS_AT_ONCE = COPY_THREADS / 8, ROWS_COPIED = (BLOCK_M + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
 
@@ -77,13 +77,11 @@ __device__ __forceinline__ void fence_async() {
 
 // Rows that wgmma is given for so many.
 __device__ __forceinline__ int rows_multiplied(int rows) {
-    return BLOCK_M > 192 && rows > 192  ? 256
-           : BLOCK_M > 128 && rows > 128 ? 192
-           : BLOCK_M > 96 && rows > 96   ? 128
-           : BLOCK_M > 64 && rows > 64   ? 96
-           : BLOCK_M > 32 && rows > 32   ? 64
-           : BLOCK_M > 16 && rows > 16   ? 32
-                                         : 16;
+    return BLOCK_M > 96 && rows > 96   ? 128
+           : BLOCK_M > 64 && rows > 64 ? 96
+           : BLOCK_M > 32 && rows > 32 ? 64
+           : BLOCK_M > 16 && rows > 16 ? 32
+                                       : 16;
 }
 
 // The tiles of this block, or of its cluster, whose blocks have neighbouring blocks of rows.
@@ -225,7 +223,7 @@ __device__ __forceinline__ void copy_rows(const mp_gemm_params &p, shared_memory
 #if GROUP
             if (thread < rows)
                 copy_4(shared_address(&shared.a_scale[stage.at][thread]),
-                       (const float *)p.a_scale + scale_row + step * BLOCK_K / GROUP * p.a_scale_group);
+                       (const float *)p.a_scale + scale_row + step * p.a_scale_group);
 #endif
             arrive_behind_copies(&shared.full[stage.at]);
             stage.next();
@@ -269,9 +267,14 @@ struct warpgroup_tile {
 #pragma unroll
         for (int i = 0; i < SLICES * 4; i++)
 #pragma unroll
-            for (int g = 0; g < GROUPS; g++)
-                multiply_rows<N>(sum[g], w + (i / 4 * W_SLICE + g * 64 * 128 + i % 4 * 32) / 16,
-                                 a + (i / 4 * A_SLICE + i % 4 * 32) / 16, keep || i > 0);
+            for (int g = 0; g < GROUPS; g++) {
+                const unsigned w_at = w + (i / 4 * W_SLICE + g * 64 * 128 + i % 4 * 32) / 16,
+                               a_at = a + (i / 4 * A_SLICE + i % 4 * 32) / 16;
+                if (GROUP && i == 0)
+                    set_products<N>(sum[g], w_at, a_at);
+                else
+                    add_products<N>(sum[g], w_at, a_at, keep || i > 0);
+            }
         commit_products();
     }
 
@@ -280,7 +283,7 @@ struct warpgroup_tile {
 #pragma unroll
         for (int g = 0; g < GROUPS; g++)
 #pragma unroll
-            for (int i = 0; i < N / 2; i++) asm volatile("" : WGMMA_SUM(sum[g][i])::"memory");
+            for (int i = 0; i < N / 2; i++) asm volatile("" : "+" WGMMA_SUM(sum[g][i])::"memory");
     }
 
 #if GROUP
@@ -311,14 +314,13 @@ struct warpgroup_tile {
 #pragma unroll
             for (int g = 0; g < GROUPS; g++)
                 w_scale[g] = scale_of_column({p, t.rows, nullptr, t.n0, t.expert},
-                                             t.n0 + 64 * (warpgroup * GROUPS + g), step * BLOCK_K / GROUP);
+                                             t.n0 + 64 * (warpgroup * GROUPS + g), step);
             wait_for(&shared.full[stage.at], stage.parity);
             fence_async();
-            add_stage<N>(shared.stages[stage.at], warpgroup, step * BLOCK_K % GROUP != 0);
+            add_stage<N>(shared.stages[stage.at], warpgroup, false);
             wait_products<0>();
             have_products<N>();
-            if ((step + 1) * BLOCK_K % GROUP == 0 || step + 1 == steps)
-                promote<N>(shared.a_scale[stage.at], w_scale, step * BLOCK_K < GROUP);
+            promote<N>(shared.a_scale[stage.at], w_scale, step == 0);
             __syncwarp(); // all lanes have read the scales
             release(&shared.empty[stage.at]);
             stage.next();
@@ -424,20 +426,15 @@ __device__ __forceinline__ void consume(const mp_gemm_params &p, shared_memory &
             if (t.neighbour >= 0) warpgroup_tile::pass(shared, stage, steps);
         } else {
             const element *bias = p.bias ? (const element *)p.bias + (long long)t.expert * p.n : nullptr;
-            switch (multiplied) {
-#define MULTIPLY(n)                                                                   \
-    case n:                                                                           \
-        tile.multiply<(n <= BLOCK_M ? n : BLOCK_M)>(p, t, shared, stage, steps, warpgroup); \
-        break;
-                MULTIPLY(256)
-                MULTIPLY(192)
-                MULTIPLY(128)
-                MULTIPLY(96)
-                MULTIPLY(64)
-                MULTIPLY(32)
-                MULTIPLY(16)
+#define MULTIPLY(n)                      \
+    if (n <= BLOCK_M && multiplied == n) \
+        tile.multiply<(n <= BLOCK_M ? n : BLOCK_M)>(p, t, shared, stage, steps, warpgroup)
+            MULTIPLY(128);
+            MULTIPLY(96);
+            MULTIPLY(64);
+            MULTIPLY(32);
+            MULTIPLY(16);
 #undef MULTIPLY
-            }
 #pragma unroll
             for (int g = 0; g < GROUPS; g++)
 #pragma unroll

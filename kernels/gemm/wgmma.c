@@ -64,8 +64,8 @@ static const char *what_is_missing(const mp_gemm_request *r, const mp_device_lim
     if (tile->block_size_n % (16 * tile->num_warps)) return "BLOCK_SIZE_N a multiple of 16 * num_warps";
     if (k_bytes % SLICE_BYTES) return "BLOCK_SIZE_K a multiple of 128 bytes";
     if (sums_of(r) > MOST_SUMS) return "at most 128 sums a thread";
-    if (codes->group && (k_bytes != SLICE_BYTES || codes->group % SLICE_BYTES))
-        return "BLOCK_SIZE_K 128, and a scale for a multiple of it";
+    if (codes->group && (k_bytes != SLICE_BYTES || codes->group != SLICE_BYTES))
+        return "BLOCK_SIZE_K 128, and as many codes to a scale";
     if (r->swizzled || (codes->group && (codes->a_scale != MP_FP32 || r->w_scale_rows % 64)))
         return "scales by rows, in groups in fp32 of a, and of 64 columns together";
     if (tile->num_stages < 2) return "num_stages 2 or more";
