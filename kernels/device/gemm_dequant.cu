@@ -94,11 +94,8 @@ struct warp_tile {
 
     __device__ __forceinline__ void add_stage(const block &b, const unsigned char *stage, int k0) {
         const int lane = threadIdx.x % 32;
-        const float global_of_a = A_IS_CODES ? global_of_rows(b) : 1.0f;
-        float scale[WARP_N / 8], zero[WARP_N / 8], global[WARP_N / 8];
-#pragma unroll
-        for (int t = 0; t < WARP_N / 8; t++)
-            global[t] = A_IS_CODES ? global_of_column(b, b.n0 + at.n0 + column_of(t, lane / 4)) : 1.0f;
+        const global_scales globals = A_IS_CODES ? globals_of(b) : global_scales{1.0f, 1.0f, 1.0f};
+        float scale[WARP_N / 8], zero[WARP_N / 8];
 #pragma unroll 2
         for (int k16 = 0; k16 < BLOCK_K / 16; k16++) {
             const int k = k0 + 16 * k16;
@@ -115,14 +112,15 @@ struct warp_tile {
 #pragma unroll
             for (int i = 0; i < WARP_M / 16; i++)
                 if (A_IS_CODES)
-                    make_rows(b, a[i], stage, at.m0 + 16 * i, k16, k / GROUP_LENGTH, global_of_a);
+                    make_rows(b, a[i], stage, at.m0 + 16 * i, k16, k / GROUP_LENGTH, globals.of_rows);
                 else
                     load_rows(a[i], stage, at.m0 + 16 * i, k16);
 #pragma unroll
             for (int t = 0; t < WARP_N / 8; t++) {
                 const int column = at.n0 + column_of(t, lane / 4), first = 16 * k16 + 2 * (lane % 4);
-                const unsigned w0 = weights(stage, column, first, scale[t], zero[t], global[t]);
-                const unsigned w1 = weights(stage, column, first + 8, scale[t], zero[t], global[t]);
+                const float global = globals.of_column(b.n0 + column);
+                const unsigned w0 = weights(stage, column, first, scale[t], zero[t], global);
+                const unsigned w1 = weights(stage, column, first + 8, scale[t], zero[t], global);
 #pragma unroll
                 for (int i = 0; i < WARP_M / 16; i++) multiply_add(sum[i][t], a[i], w0, w1);
             }
