@@ -69,6 +69,12 @@ def flags(case):
             "per_channel_quant": bool(s and s.scales == "token"), "block_shape": shape}
 
 
+def table_of(case):
+    """What the names of tuned tables call the numbers of a case; None: 16 bits, which they do not name."""
+    s = scheme(case)
+    return s.flag[len("use_"):] if s else "float32" if case.dtype == "fp32" else None
+
+
 def refusal(case, package):
     """None, or why the packages' Triton kernels cannot run a quantised case."""
     s = scheme(case)

@@ -11,6 +11,8 @@ to end, the output alone, with the package's tuned tables. Words behind it:
     combine=own|triton|torch   the sum that the package would choose, its Triton kernel, torch.sum
     lora=classic|virtual   LoRA by its kernels for each adapter, or by virtual experts
     quant=own|triton   the int8 quantiser of groups: its CUDA kernel, its Triton kernel
+    tiles=case|tuned   stages: the tile of the case; of the package's tuned tables
+    times=no|yes       stages: measured on the device, for `moeparity bench kernels --against`
     contract='...'       fields that differ from the contract, `contract='act.bits=reported'`
     expects=FILE         fused: ends a case for which its loader does not choose what this tuned file has
 
@@ -25,7 +27,7 @@ from types import SimpleNamespace
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import moeparity  # noqa: E402
-from adapters import lora, published, quantised, sglang_lora, tiles  # noqa: E402
+from adapters import lora, published, quantised, sglang_lora, tiles, times  # noqa: E402
 from adapters.sglang_offer import Offer  # noqa: E402
 from adapters.sglang_package import Sglang  # noqa: E402
 
@@ -36,7 +38,8 @@ except ImportError:
 
 WORDS = published.words({"mode": ["stages", "fused"], "act": ["own", "triton"],
                          "combine": ["own", "triton", "torch"], "quant": ["own", "triton"],
-                         "lora": ["classic", "virtual"], "contract": None, "expects": None})
+                         "lora": ["classic", "virtual"], "tiles": ["case", "tuned"], "times": ["no", "yes"],
+                         "contract": None, "expects": None})
 sglang, absent = published.opened(Sglang)
 offer = Offer(sglang, absent, WORDS)
 if sglang:
@@ -160,40 +163,48 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
         return case.scope in ("all", *names)
 
     tile, tile_down = tiles.of_case(case)
+    clock = times.Clock(WORDS["times"] == "yes")
     block = tile["BLOCK_SIZE_M"]
     given = (sorted_token_ids, expert_ids, num_tokens_post_padded)
     in_order = case.layout == "sorted"
     route = None
     if has("align", "gate_up", "down") or case.scope == "act" and in_order:
         shown = has("align") and sorted_token_ids is not None
-        route = _route(case, topk_ids, block, given, shown)
+        with clock("align"):
+            route = _route(case, topk_ids, block, given, shown)
     x_made, x_scale = quantised.which(x_scale, x_tensor_scale, x_given_scale)
     cache2_made, cache2_scale = quantised.which(cache2_scale, cache2_tensor_scale, cache2_given_scale)
     if has("quant_x") and x_codes is not None:
-        _codes(case, x, x_codes, x_made, x_given_scale)
+        with clock("quant_x"):
+            _codes(case, x, x_codes, x_made, x_given_scale)
     if has("gate_up"):
-        _multiply(case, x if x_codes is None else x_codes, w1, b1, cache1, topk_weights,
-                  topk_ids, route, bool(case.apply_router_weight_on_input), case.topk, tile,
-                  _scales(case, x_scale, w1_scale, w1_zero), c_sorted=in_order)
+        with clock("gate_up"):
+            _multiply(case, x if x_codes is None else x_codes, w1, b1, cache1, topk_weights,
+                      topk_ids, route, bool(case.apply_router_weight_on_input), case.topk, tile,
+                      _scales(case, x_scale, w1_scale, w1_zero), c_sorted=in_order)
     adapters = (token_lora, adapter_enabled, seg_indptr, req_to_lora)
     if has(*lora.STAGES[:2]) and lora.has(case):
         _add_lora(case, True, x, lora_a1, lora_b1, lora_h1, cache1, cache1_hooked, topk_weights, topk_ids,
                   adapters)
     if has("act"):
-        _activate(case, cache1_hooked if lora.has(case) else cache1, cache2, topk_ids, route, block)
+        with clock("act"):
+            _activate(case, cache1_hooked if lora.has(case) else cache1, cache2, topk_ids, route, block)
     if has("quant_act") and cache2_codes is not None:
-        _codes(case, cache2, cache2_codes, cache2_made, cache2_given_scale)
+        with clock("quant_act"):
+            _codes(case, cache2, cache2_codes, cache2_made, cache2_given_scale)
     if has("down"):
         kept = case.mode != "no_combine" or bool(case.no_combine_keep_router_weight)
         weighted = not case.apply_router_weight_on_input and kept
         if case.fused_sum:
             out.zero_()
         target = out if case.fused_sum or cache3 is None else cache3
-        _multiply(case, cache2 if cache2_codes is None else cache2_codes, w2, b2,
-                  target if case.fused_sum else target.view(case.M, case.topk, -1), topk_weights, topk_ids,
-                  route, weighted, 1, tile_down, _scales(case, cache2_scale, w2_scale, w2_zero),
-                  a_use_tma=in_order, b_use_tma=in_order, fuse_sum_all_reduce=bool(case.fused_sum),
-                  router_topk=case.topk)
+        with clock("down"):
+            _multiply(case, cache2 if cache2_codes is None else cache2_codes, w2, b2,
+                      target if case.fused_sum else target.view(case.M, case.topk, -1), topk_weights,
+                      topk_ids, route, weighted, 1, tile_down,
+                      _scales(case, cache2_scale, w2_scale, w2_zero),
+                      a_use_tma=in_order, b_use_tma=in_order, fuse_sum_all_reduce=bool(case.fused_sum),
+                      router_topk=case.topk)
     if has(*lora.STAGES[2:]) and lora.has(case):
         cache3_hooked = out if cache3_hooked is None else cache3_hooked
         _add_lora(case, False, cache2, lora_a2, lora_b2, lora_h2, cache3, cache3_hooked, topk_weights,
@@ -203,7 +214,9 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
         if case.rsf != 1:
             out.mul_(case.rsf)
     elif has("combine") and cache3 is not None and cache3 is not out:
-        _sum(case, cache3, out)
+        with clock("combine"):
+            _sum(case, cache3, out)
+    clock.tell(case)
 
 
 def fused(case, x, w1, w2, topk_weights, topk_ids, out, b1=None, b2=None):
@@ -231,8 +244,8 @@ def tuned(case):
     """The tiles that the package's tuned tables give for a batch of this size: gate_up, down, and whether
     down goes by TMA."""
     up, (down, _) = sglang.choose((case.E, 2 * case.N, case.K), (case.E, case.K, case.N), case.topk,
-                                  "float32" if case.dtype == "fp32" else None, case.M,
-                                  return_down_config=True)
+                                  quantised.table_of(case), case.M, return_down_config=True,
+                                  block_shape=quantised.flags(case)["block_shape"])
     up, down = dict(up), dict(down or up)
     up.pop("USE_TMA", None)
     tma = bool(down.pop("USE_TMA", False))
@@ -240,6 +253,8 @@ def tuned(case):
 
 
 def main():
+    if WORDS["tiles"] == "tuned" and not absent:
+        tiles.use_tables(tuned)
     mode = {"stages": stages, "fused": fused}[WORDS["mode"]]
     subject = moeparity.subject(
         contract=offer.contract, name="sglang " + WORDS["mode"], supports=offer.supports,

@@ -63,6 +63,20 @@ OURS = {"BLOCK_SIZE_M": 64, "BLOCK_SIZE_N": 128, "BLOCK_SIZE_K": 128, "GROUP_SIZ
         "num_stages": 3}
 
 
+_tables = None
+
+
+def use_tables(choose):
+    """From now on a case without a tile of its own has those that choose(case) takes from a package's tuned
+    tables: of gate_up, of down."""
+    global _tables
+    _tables = choose
+
+
+def _by_tables(case):
+    return _tables is not None and case.fields["tile"] == "auto"
+
+
 def _promised_by_tile(case):
     """Whether what is promised of the case depends on its tile, which is told before it runs. Then the tile
     is that of its text, or OURS, whatever a run would take."""
@@ -71,11 +85,16 @@ def _promised_by_tile(case):
 
 def block_size_m(case):
     """The block to which such a case without a tile of its own aligns; None: that of the run's tile."""
+    if _by_tables(case):
+        return _tables(case)[0]["BLOCK_SIZE_M"]
     return OURS["BLOCK_SIZE_M"] if _promised_by_tile(case) and case.fields["tile"] == "auto" else None
 
 
 def of_case(case):
     """The tiles of gate_up and of down. Both have the block of tokens to which the case aligns."""
+    if _by_tables(case):
+        up, down = _tables(case)[:2]
+        return up, {**down, "BLOCK_SIZE_M": up["BLOCK_SIZE_M"]}
     if _promised_by_tile(case):
         told, down = case.fields["tile"], case.fields["tile_down"]
         up = dict(OURS) if told == "auto" else of_text(told)

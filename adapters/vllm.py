@@ -9,6 +9,8 @@ public fused_experts from end to end, the output alone, with the package's tuned
 
     lora=own|two     LoRA by the kernel that the package would choose, which shows nothing between shrink and
                      expand; by two kernels, as where it is sharded over ranks
+    tiles=case|tuned   stages: the tile of the case; of the package's tuned tables
+    times=no|yes     stages: measured on the device, for `moeparity bench kernels --against`
     contract='...'   fields that differ from the contract
     expects=FILE     fused: ends a case for which its loader does not choose what this tuned file has
 
@@ -22,7 +24,7 @@ import sys
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import moeparity  # noqa: E402
-from adapters import lora, published, quantised, tiles, vllm_lora  # noqa: E402
+from adapters import lora, published, quantised, tiles, times, vllm_lora  # noqa: E402
 from adapters.vllm_package import KNOWN, Vllm, unquantised  # noqa: E402
 
 try:
@@ -30,8 +32,8 @@ try:
 except ImportError:
     torch = None
 
-WORDS = published.words({"mode": ["stages", "fused"], "lora": ["own", "two"], "contract": None,
-                         "expects": None})
+WORDS = published.words({"mode": ["stages", "fused"], "lora": ["own", "two"], "tiles": ["case", "tuned"],
+                         "times": ["no", "yes"], "contract": None, "expects": None})
 vllm, absent = published.opened(Vllm)
 
 
@@ -208,37 +210,47 @@ def stages(case, x=None, w1=None, w2=None, b1=None, b2=None, topk_weights=None, 
     def has(*names):
         return case.scope in ("all", *names)
 
-    tile, _ = tiles.of_case(case)
+    tile = tiles.of_case(case)[0]
+    clock = times.Clock(WORDS["times"] == "yes")
     if has("gate_up", "down"):
-        route = _assign(case, topk_ids, tile)
+        with clock("align"):
+            route = _assign(case, topk_ids, tile)
     if has(*lora.STAGES) and lora.has(case):
         told = vllm.lora.route(case, *_experts(case, topk_ids), token_lora, adapter_enabled,
                                vllm.lora.block_size(case))
     x_made, x_scale = quantised.which(x_scale, x_tensor_scale, x_given_scale)
     cache2_made, cache2_scale = quantised.which(cache2_scale, cache2_tensor_scale, cache2_given_scale)
     if has("quant_x") and x_codes is not None:
-        quantised.keep(vllm.quant.quantise(case, x, x_given_scale), x_codes, x_made)
+        with clock("quant_x"):
+            quantised.keep(vllm.quant.quantise(case, x, x_given_scale), x_codes, x_made)
     if has("gate_up"):
-        _multiply(case, x if x_codes is None else x_codes, w1, b1, cache1.view(case.M, case.topk, -1),
-                  topk_weights, route, bool(case.apply_router_weight_on_input), case.topk, tile,
-                  (x_scale, w1_scale, w1_zero))
+        with clock("gate_up"):
+            _multiply(case, x if x_codes is None else x_codes, w1, b1, cache1.view(case.M, case.topk, -1),
+                      topk_weights, route, bool(case.apply_router_weight_on_input), case.topk, tile,
+                      (x_scale, w1_scale, w1_zero))
     if has(*lora.STAGES[:2]) and lora.has(case):
         _add_lora(case, True, x, lora_a1, lora_b1, lora_h1, cache1, cache1_hooked, topk_weights, told)
     if has("act"):
-        _activate(case, cache1_hooked if lora.has(case) else cache1, cache2)
+        with clock("act"):
+            _activate(case, cache1_hooked if lora.has(case) else cache1, cache2)
     if has("quant_act") and cache2_codes is not None:
-        quantised.keep(vllm.quant.quantise(case, cache2, cache2_given_scale), cache2_codes, cache2_made)
+        with clock("quant_act"):
+            quantised.keep(vllm.quant.quantise(case, cache2, cache2_given_scale), cache2_codes, cache2_made)
     if has("down"):
         target = (out if cache3 is None else cache3).view(case.M, case.topk, -1)
         target.zero_()  # as it does where a map sends experts elsewhere
-        _multiply(case, cache2 if cache2_codes is None else cache2_codes, w2, b2, target, topk_weights, route,
-                  not case.apply_router_weight_on_input, 1, tile, (cache2_scale, w2_scale, w2_zero))
+        with clock("down"):
+            _multiply(case, cache2 if cache2_codes is None else cache2_codes, w2, b2, target, topk_weights,
+                      route, not case.apply_router_weight_on_input, 1, tile,
+                      (cache2_scale, w2_scale, w2_zero))
     if has(*lora.STAGES[2:]) and lora.has(case):
         cache3_hooked = out if cache3_hooked is None else cache3_hooked
         _add_lora(case, False, cache2, lora_a2, lora_b2, lora_h2, cache3, cache3_hooked, topk_weights, told)
         cache3 = cache3_hooked
     if has("combine") and cache3 is not None and cache3 is not out:
-        vllm.moe.ops.moe_sum(cache3, out)
+        with clock("combine"):
+            vllm.moe.ops.moe_sum(cache3, out)
+    clock.tell(case)
 
 
 @contextlib.contextmanager
@@ -265,12 +277,15 @@ def fused(case, x, w1, w2, topk_weights, topk_ids, out, b1=None, b2=None):
 
 def tuned(case):
     """The tile that the package's tuned tables give for a batch of this size, for gate_up and for down."""
-    tile = dict(vllm.choose((case.E, 2 * case.N, case.K), (case.E, case.K, case.N), case.topk, None, case.M))
+    tile = dict(vllm.choose((case.E, 2 * case.N, case.K), (case.E, case.K, case.N), case.topk,
+                            quantised.table_of(case), case.M, quantised.flags(case)["block_shape"]))
     tile.pop("SPLIT_K", None)
     return tile, dict(tile), False
 
 
 def main():
+    if WORDS["tiles"] == "tuned" and not absent:
+        tiles.use_tables(tuned)
     mode = {"stages": stages, "fused": fused}[WORDS["mode"]]
     subject = moeparity.subject(
         contract=contract, name="vllm " + WORDS["mode"], supports=supports, exposes=exposes,

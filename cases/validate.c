@@ -322,7 +322,7 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
 /* The fields that say how a problem is executed, not which problem it is. */
 static const char *const execution_fields[] = {"path",          "layout",         "tile",
                                                "tile_down",     "weight_row_gap", "weight_expert_gap",
-                                               "buffer_offset", "scale_layout"};
+                                               "buffer_offset", "scale_layout",   "gemm"};
 
 /* The first tokens of the base as a batch of their own. */
 static bool is_smaller_batch(const mp_case *base, const mp_case *variant) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity bench reference | predict | kernels. */
+#include "cli/bench_against.h"
 #include "cli/common.h"
 #include "cli/progress.h"
 
@@ -104,6 +105,30 @@ static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
     return status;
 }
 
+static mp_status parse(const mp_args *args, const char *text, mp_matrix *cases, mp_error *err) {
+    mp_status status = MP_OK;
+    for (size_t i = 0; i < args->case_count && status == MP_OK; i++)
+        status = mp_matrix_add(cases, args->cases[i].text, NULL, 0, err);
+    if (args->case_count == 0) status = mp_matrix_add(cases, text, NULL, 0, err);
+    for (size_t i = 0; i < cases->count && status == MP_OK; i++)
+        if (cases->rows[i].c.M == 0)
+            status = mp_fail(err, MP_EINPUT, "M=0: expected at least one token to time");
+    return status;
+}
+
+static mp_status check(const mp_args *args, mp_error *err) {
+    static const mp_option with[] = {MP_OPT_BENCH_SUBJECT, MP_OPT_BENCH_ROUNDS};
+    const bool against = mp_args_given(args, MP_OPT_BENCH_AGAINST);
+    for (size_t i = 0; i < sizeof with / sizeof *with; i++)
+        if (!against && mp_args_given(args, with[i]))
+            return mp_fail(err, MP_EINPUT, "--%s goes with --against", mp_options[with[i]].name);
+    if (against && mp_args_given(args, MP_OPT_BENCH_REPEAT))
+        return mp_fail(err, MP_EINPUT, "--repeat does not go with --against, which runs --rounds");
+    if (!against && args->case_count > 1)
+        return mp_fail(err, MP_EINPUT, "several cases are timed with --against; without it one");
+    return MP_OK;
+}
+
 int mp_cmd_bench(const mp_args *args) {
     static const struct {
         const char *default_case;
@@ -113,18 +138,21 @@ int mp_cmd_bench(const mp_args *args) {
         [MP_CMD_BENCH_PREDICT] = {"M=70000 topk=2 act=silu", bench_predict},
         [MP_CMD_BENCH_KERNELS] = {"M=16384 topk=8 E=128 K=2048 N=768", bench_kernels},
     };
-    const char *text = mp_args_text(args, MP_OPT_BENCH_CASE);
     mp_error err = {0};
-    mp_case c = mp_case_default();
-    mp_status status = mp_case_parse(&c, text ? text : benches[args->command].default_case, &err);
-    if (status == MP_OK && c.M == 0)
-        status = mp_fail(&err, MP_EINPUT, "M=0: expected at least one token to time");
+    mp_matrix cases = {0};
+    mp_status status = check(args, &err);
+    if (status == MP_OK) status = parse(args, benches[args->command].default_case, &cases, &err);
     if (status == MP_OK) {
+        const mp_case *c = &cases.rows[0].c;
+        char text[MP_CASE_TEXT_MAX];
+        mp_case_text(c, text, sizeof text);
         timing = mp_status_line_open();
-        mp_status_line_show(&timing, "%s: %s", mp_commands[args->command].name,
-                            text ? text : benches[args->command].default_case);
-        status = benches[args->command].run(&c, (int)mp_args_number(args, MP_OPT_BENCH_REPEAT), &err);
+        mp_status_line_show(&timing, "%s: %s", mp_commands[args->command].name, text);
+        status = mp_args_given(args, MP_OPT_BENCH_AGAINST)
+                     ? mp_bench_against(args, &cases, &timing, &err)
+                     : benches[args->command].run(c, (int)mp_args_number(args, MP_OPT_BENCH_REPEAT), &err);
         mp_status_line_clear(&timing);
     }
+    mp_matrix_free(&cases);
     return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);
 }

@@ -178,6 +178,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING,
                       .commands = JUDGE | JUDGING | RECORD | BISECTING | LOCATING,
                       .summary = "judge with plain loops instead of OpenBLAS"},
+    [MP_OPT_ENGINE] = {"engine", 0, MP_TAKES_TEXT, "E",
+                       .commands = JUDGE | JUDGING | RECORD | BISECTING | LOCATING,
+                       .summary = "what computes float64: auto, cpu, or device (a GPU)",
+                       .details =
+                           "auto, the usual: a GPU where there is one whose float64 is fast, of cases that "
+                           "are large enough. device: of all cases; without a GPU nothing is run."},
     [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING,
                            .commands = JUDGE | JUDGING | RECORD | SHOW | INFER | PROVING,
                            .summary = "no worker processes, no watchdog: for debuggers and memory checkers",
@@ -396,10 +402,22 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            "sm_90_ex2.z and sm_90_rcp.z, by the device's architecture: for every fraction "
                            "and mantissa by how many ulps the device differs from the correctly rounded "
                            "value, one signed byte each, compressed by zlib, as ref/predict keeps them."},
-    [MP_OPT_BENCH_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = BENCH,
-                           .summary = "the case that is timed, as `name=value ...`"},
+    [MP_OPT_BENCH_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = BENCH, .repeats = KERNELS,
+                           .summary = "the case that is timed, as `name=value ...`",
+                           .details = "With --against there may be several."},
     [MP_OPT_BENCH_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 10000, .fallback = "10",
                              .commands = KERNELS, .summary = "timed runs"},
+    [MP_OPT_BENCH_AGAINST] =
+        {"against", 0, MP_TAKES_TEXT, "S2", .commands = KERNELS,
+         .summary = "time each case beside this subject, as worker:COMMAND",
+         .details =
+             "On the same inputs, the stages as each subject measures them; the other one, twice ours, "
+             "and the other one again in each round, each run after one that warms it up. Told are "
+             "medians, and how many times as fast ours is, with a 95 % interval of order statistics."},
+    [MP_OPT_BENCH_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "cuda", .commands = KERNELS,
+                              .summary = "what --against is compared with"},
+    [MP_OPT_BENCH_ROUNDS] = {"rounds", 0, MP_TAKES_NUMBER, "N", 6, 10000, .fallback = "25",
+                             .commands = KERNELS, .summary = "rounds of --against"},
     /* ---- tune verify, tune diff, tune certificate, tune check ---- */
     [MP_OPT_TUNE_SUBJECT] = {"subject", 0, MP_TAKES_TEXT, "S", .fallback = "auto",
                              .commands = PROVING | CHECK,

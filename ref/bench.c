@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "ref/blas.h"
+#include "ref/engine.h"
 #include "ref/predict/predict.h"
 #include "ref/pipeline.h"
 #include "ref/predict/tensorcore_gemm.h"
@@ -55,7 +56,7 @@ static void consume(void *ctx, const mp_gemm_tile *tile) {
 }
 
 /* Both GEMMs of the case's first tokens, c->M of them. t: inputs and trace of the whole case. */
-static mp_status time_gemms(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], mp_engine engine,
+static mp_status time_gemms(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], const mp_engine *engine,
                             bool with_mass, double *seconds, mp_error *err) {
     mp_slot_map map;
     double sum = 0;
@@ -92,8 +93,8 @@ mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) 
          round++) { /* in turn, the best of each: the machine may not be ours alone */
         double ceiling = 0, values = 0, mass = 0;
         status = dgemm_peak(&ceiling, err);
-        if (status == MP_OK) status = time_gemms(c, t, MP_ENGINE_BLAS, false, &values, err);
-        if (status == MP_OK) status = time_gemms(c, t, MP_ENGINE_BLAS, true, &mass, err);
+        if (status == MP_OK) status = time_gemms(c, t, &mp_engine_blas, false, &values, err);
+        if (status == MP_OK) status = time_gemms(c, t, &mp_engine_blas, true, &mass, err);
         r->dgemm_gflops = fmax(r->dgemm_gflops, ceiling);
         r->blas_seconds = fmin(r->blas_seconds, values);
         r->blas_mass_seconds = fmin(r->blas_mass_seconds, mass);
@@ -105,7 +106,7 @@ mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) 
     few.M = (int64_t)(2e9 / operations_per_token) + 1;
     if (few.M > c->M) few.M = c->M;
     r->plain_tokens = few.M;
-    if (status == MP_OK) status = time_gemms(&few, t, MP_ENGINE_PLAIN, true, &seconds, err);
+    if (status == MP_OK) status = time_gemms(&few, t, &mp_engine_plain, true, &seconds, err);
     r->plain_gflops = 2 * operations_per_token * (double)few.M / seconds * 1e-9;
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);

@@ -3,6 +3,7 @@
 
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
+#include "ref/engine.h"
 #include "ref/pipeline.h"
 
 #include <math.h>
@@ -48,7 +49,7 @@ static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, cons
     mp_operand_decode(&p->a, row, 0, K, b->a);
     if (r) mp_decode_row(MP_FP64, r->sure->data, row * K, K, b->sure_a);
     if (r && r->det) mp_decode_row(MP_FP64, r->det->data, row * K, K, b->det_a);
-    if (r && r->det) mp_decode_row(MP_FP64, r->random->data, row * K, K, b->random_a);
+    if (r && r->random) mp_decode_row(MP_FP64, r->random->data, row * K, K, b->random_a);
     for (int64_t n = 0; n < N; n++) {
         mp_operand_decode(&p->w, expert * N + n, 0, K, b->w);
         double sum = 0, magnitudes = 0;
@@ -69,13 +70,14 @@ static void plain_slot(const mp_gemm_problem *p, int64_t t, bool with_mass, cons
                                .mass = with_mass ? b->mass : NULL,
                                .sure = r ? b->sure : NULL,
                                .det = r && r->det ? b->det : NULL,
-                               .random = r && r->det ? b->random : NULL});
+                               .random = r && r->random ? b->random : NULL});
 }
 
-static mp_status gemm_plain(const mp_gemm_problem *p, bool with_mass, mp_gemm_visit visit, void *ctx,
-                            mp_error *err) {
+static mp_status gemm_plain(const mp_engine *self, const mp_gemm_problem *p, bool with_mass,
+                            mp_gemm_visit visit, void *ctx, mp_error *err) {
     const size_t N = (size_t)p->w.codes->dim[1], K = (size_t)p->w.codes->dim[2];
     bool failed = false;
+    (void)self;
 #pragma omp parallel
     {
         plain buffers = {0};
@@ -92,10 +94,16 @@ static mp_status gemm_plain(const mp_gemm_problem *p, bool with_mass, mp_gemm_vi
     return failed ? mp_fail(err, MP_EMEMORY, "gemm: no memory for rows of %zu and %zu float64", K, N) : MP_OK;
 }
 
-mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool with_mass,
+static const char *plain_name(const mp_engine *self) {
+    (void)self;
+    return "plain loops";
+}
+
+const mp_engine mp_engine_plain = {.name = plain_name, .gemm_float64 = gemm_plain};
+
+mp_status mp_gemm_float64(const mp_engine *engine, const mp_gemm_problem *problem, bool with_mass,
                           mp_gemm_visit visit, void *ctx, mp_error *err) {
-    if (engine == MP_ENGINE_BLAS) return mp_gemm_float64_blas(problem, with_mass, visit, ctx, err);
-    return gemm_plain(problem, with_mass, visit, ctx, err);
+    return engine->gemm_float64(engine, problem, with_mass, visit, ctx, err);
 }
 
 struct store {
@@ -130,7 +138,7 @@ void mp_gemm_zero_filtered(const mp_gemm_problem *problem, const int64_t *out_ro
     }
 }
 
-mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue,
+mp_status mp_gemm_stage(const mp_engine *engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue,
                         const int64_t *out_row, const mp_tensor *out, mp_error *err) {
     mp_gemm_zero_filtered(problem, out_row, out);
     struct store s = {epilogue, out_row, out};

@@ -3,21 +3,21 @@
  *
  *   acc[t,n] = sum_k a[a_row(t), k] * w[e(t), n, k]      t a slot with expert e(t) = topk_ids[t] >= 0
  *   mass[t,n] = sum_k |a * w|                            for the bound of any float32 accumulation
- * and, of an a that is known within radii, what these come to in a sum:
+ * and, of an a that is known within radii, what those that are there come to in a sum:
  *   sure[t,n] = sum_k sure_a * |w|   det[t,n] = sum_k det_a * |w|   random[t,n] = sum_k (random_a * w)^2
  * gate_up: a = x [M,K], a_row(t) = t div topk, w = w1 [E,2N or N,K].  down: a = cache2 [rows,N], w = w2
  * [E,K,N].
  *
- * Two engines compute the same thing and are tested against each other: plain loops (the definition) and
- * OpenBLAS (per expert: its tokens gathered, one dgemm a slab). Neither holds more than a slab of the
- * operands in float64. */
+ * Two engines of the CPU compute the same thing and are tested against each other: plain loops (the
+ * definition) and OpenBLAS (per expert: its tokens gathered, one dgemm a slab). Neither holds more than a
+ * slab of the operands in float64. */
 #ifndef MP_REF_GEMM_H
 #define MP_REF_GEMM_H
 
 #include "ref/epilogue.h"
 #include "ref/operand.h"
 
-/* Beside a, each as a: float64 [rows, k], none negative. det and random: or both NULL. */
+/* Beside a, each as a: float64 [rows, k], none negative. det and random may be NULL, each alone. */
 typedef struct mp_gemm_radii {
     const mp_tensor *sure, *det, *random;
 } mp_gemm_radii;
@@ -43,18 +43,17 @@ typedef struct mp_gemm_tile {
  * order. */
 typedef void (*mp_gemm_visit)(void *ctx, const mp_gemm_tile *tile);
 
-typedef enum mp_engine { MP_ENGINE_PLAIN, MP_ENGINE_BLAS } mp_engine;
+/* What computes it: ref/engine.h. */
+typedef struct mp_engine mp_engine;
 
 /* Radii are summed where the problem has them. MP_EMEMORY, or MP_EUNSUPPORTED when the engine is BLAS and
  * OpenBLAS cannot be loaded. */
-mp_status mp_gemm_float64(mp_engine engine, const mp_gemm_problem *problem, bool with_mass,
+mp_status mp_gemm_float64(const mp_engine *engine, const mp_gemm_problem *problem, bool with_mass,
                           mp_gemm_visit visit, void *ctx, mp_error *err);
-mp_status mp_gemm_float64_blas(const mp_gemm_problem *problem, bool with_mass, mp_gemm_visit visit, void *ctx,
-                               mp_error *err);
 
 /* GEMM, epilogue, one rounding to out's dtype; out_row [slots] gives the row of out (NULL: the slot itself),
  * -1 skips. Slots whose id is -1 get zeros. Other rows of out are not touched. */
-mp_status mp_gemm_stage(mp_engine engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue,
+mp_status mp_gemm_stage(const mp_engine *engine, const mp_gemm_problem *problem, const mp_epilogue *epilogue,
                         const int64_t *out_row, const mp_tensor *out, mp_error *err);
 
 /* Zeroes the rows of out that belong to slots whose id is -1, as the kernels do for blocks of filtered

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/blas.h"
+#include "ref/engine.h"
 #include "ref/gemm_tasks.h"
 
 #include <math.h>
@@ -23,7 +24,7 @@ static void square(double *to, const double *from, int64_t count) {
 
 /* Which sums are wanted beside the values. */
 typedef struct wanted {
-    bool mass, sure, spread; /* spread: det and random */
+    bool mass, sure, det, random;
 } wanted;
 
 /* Buffers of one thread, in float64: NULL what is not wanted. */
@@ -40,12 +41,12 @@ static bool workspace_create(workspace *s, int64_t block, int64_t columns, int64
     } parts[] = {{&s->a, block * K},
                  {&s->w, columns * K},
                  {&s->w_abs, want.mass || want.sure ? columns * K : 0},
-                 {&s->w_square, want.spread ? columns * K : 0},
+                 {&s->w_square, want.random ? columns * K : 0},
                  {&s->value, block * columns},
                  {&s->mass, want.mass ? block * columns : 0},
                  {&s->sure, want.sure ? block * columns : 0},
-                 {&s->det, want.spread ? block * columns : 0},
-                 {&s->random, want.spread ? block * columns : 0}};
+                 {&s->det, want.det ? block * columns : 0},
+                 {&s->random, want.random ? block * columns : 0}};
     enum { PARTS = sizeof parts / sizeof parts[0] };
     int64_t all = 0;
     for (int i = 0; i < PARTS; i++) all += parts[i].count;
@@ -66,9 +67,11 @@ static void sum_radii(const mp_gemm_problem *p, const int64_t *slot, int64_t row
                       workspace *s) {
     gather(p, p->radii->sure, slot, rows, K, s->a);
     mp_blas_dgemm_nt(rows, n, K, s->a, s->w_abs, s->sure);
-    if (!s->det) return;
-    gather(p, p->radii->det, slot, rows, K, s->a);
-    mp_blas_dgemm_nt(rows, n, K, s->a, s->w_abs, s->det);
+    if (s->det) {
+        gather(p, p->radii->det, slot, rows, K, s->a);
+        mp_blas_dgemm_nt(rows, n, K, s->a, s->w_abs, s->det);
+    }
+    if (!s->random) return;
     gather(p, p->radii->random, slot, rows, K, s->a);
     square(s->a, s->a, rows * K);
     mp_blas_dgemm_nt(rows, n, K, s->a, s->w_square, s->random);
@@ -104,16 +107,18 @@ static void run_task(const mp_gemm_problem *p, const mp_gemm_task *job, const in
     }
 }
 
-mp_status mp_gemm_float64_blas(const mp_gemm_problem *p, bool with_mass, mp_gemm_visit visit, void *ctx,
-                               mp_error *err) {
+static mp_status gemm_blas(const mp_engine *self, const mp_gemm_problem *p, bool with_mass,
+                           mp_gemm_visit visit, void *ctx, mp_error *err) {
     mp_gemm_tasks tasks = {0};
+    (void)self;
     mp_status status = mp_blas_load(err);
     if (status == MP_OK) status = mp_gemm_tasks_create(p, &tasks, err);
     if (status != MP_OK) return status;
     const int64_t K = p->w.codes->dim[2], columns = min64(MP_SLAB_COLUMNS, p->w.codes->dim[1]);
     int64_t block = min64(MP_BLOCK_SLOTS, BLOCK_ELEMENTS / K);
     if (block < BLOCK_SLOTS_MIN) block = BLOCK_SLOTS_MIN;
-    const wanted want = {with_mass, p->radii, p->radii && p->radii->det};
+    const mp_gemm_radii *r = p->radii;
+    const wanted want = {with_mass, r, r && r->det, r && r->random};
     bool failed = false;
 #pragma omp parallel if (tasks.count > 1)
     {
@@ -131,4 +136,15 @@ mp_status mp_gemm_float64_blas(const mp_gemm_problem *p, bool with_mass, mp_gemm
     return failed ? mp_fail(err, MP_EMEMORY, "gemm: no memory for float64 slabs of %lld by %lld",
                             (long long)columns, (long long)K)
                   : MP_OK;
+}
+
+static const char *blas_name(const mp_engine *self) {
+    (void)self;
+    return mp_blas_name();
+}
+
+const mp_engine mp_engine_blas = {.name = blas_name, .gemm_float64 = gemm_blas};
+
+const mp_engine *mp_engine_of_cpu(void) {
+    return mp_blas_load(NULL) == MP_OK ? &mp_engine_blas : &mp_engine_plain;
 }

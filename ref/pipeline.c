@@ -149,7 +149,7 @@ mp_executor mp_reference_executor(mp_reference *reference) {
         .self = reference, .stage = {MP_STAGES(RUN)}, .needs_map = true, .stage_ns = reference->stage_ns};
 }
 
-mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp_engine engine,
+mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, const mp_engine *engine,
                      uint32_t poison, mp_trace *trace, mp_error *err) {
     mp_reference reference = {.engine = engine};
     const mp_executor executor = mp_reference_executor(&reference);
@@ -164,8 +164,8 @@ static mp_status leave_numbers(void *self, const mp_stage_call *call, mp_error *
     return MP_OK;
 }
 
-mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, int64_t first, int64_t count,
-                       const mp_tensor *out, mp_error *err) {
+mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, const mp_engine *engine, int64_t first,
+                       int64_t count, const mp_tensor *out, mp_error *err) {
     mp_case part = *c;
     part.M = count;
     part.layout = MP_ROUTE; /* nobody sees these caches */

@@ -56,7 +56,7 @@ mp_stage_gemm mp_gemm_under(const mp_stage_call *call, mp_stage stage, const mp_
 /* The reference: the stages in float64, each stored in its tensor's dtype, one rounding where the contract
  * rounds. */
 typedef struct mp_reference {
-    mp_engine engine;
+    const mp_engine *engine;
     double *stage_ns; /* [MP_STAGE_COUNT] added to; NULL: not timed */
 } mp_reference;
 mp_executor mp_reference_executor(mp_reference *reference);
@@ -66,7 +66,7 @@ MP_STAGES(MP_REF_STAGE)
 #undef MP_REF_STAGE
 /* Inputs, then a trace of all outputs, created here (the caller destroys it, after an error too), then all
  * stages. Hidden tensors (mp_case_hidden) are made for the run. */
-mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, mp_engine engine,
+mp_status mp_ref_run(const mp_case *c, const mp_inputs *in, int block_size_m, const mp_engine *engine,
                      uint32_t poison, mp_trace *trace, mp_error *err);
 /* All stages by any executor on host tensors that are there; derived inputs and hidden tensors are made for
  * the run. In place, t[MP_X] is the output's memory and holds x. */
@@ -90,8 +90,8 @@ mp_status mp_run_trace(const mp_executor *executor, const mp_case *c, const mp_i
 
 /* Exact mode for tokens first .. first+count: float64 throughout, no rounding. out is fp64, [count,K], or
  * [count,topk,K] with no_combine, allocated by the caller. scope=all or combine. */
-mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, mp_engine engine, int64_t first, int64_t count,
-                       const mp_tensor *out, mp_error *err);
+mp_status mp_ref_exact(const mp_case *c, const mp_inputs *in, const mp_engine *engine, int64_t first,
+                       int64_t count, const mp_tensor *out, mp_error *err);
 
 /* Align into the three align tensors of one chunk. */
 mp_status mp_ref_align(const mp_case *c, int block_size_m, const mp_tensor t[MP_TENSOR_COUNT], mp_error *err);

@@ -7,6 +7,7 @@
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
 #include "moeparity/config.h"
+#include "ref/engine.h"
 #include "ref/pipeline.h"
 #include "ref/predict/predict.h"
 #include "tests/ref_support.h"
@@ -59,7 +60,8 @@ static inline const mp_verdict *bits_of(const bench *b) {
     mp_error err = {0};
     mp_verdict_free(&v);
     mp_verdict_init(&v);
-    if (mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &v, &err)) fail_msg("%s", err.text);
+    if (mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &mp_engine_plain, &v, &err))
+        fail_msg("%s", err.text);
     return &v;
 }
 
@@ -69,8 +71,8 @@ static inline const mp_verdict *verdict_of(const bench *b) {
     mp_error err = {0};
     mp_verdict_free(&v);
     mp_verdict_init(&v);
-    if (mp_judge(&b->c, &b->contract, NULL, &b->in, &b->trace, MP_POISON_A, MP_ENGINE_PLAIN, &v, &err) ||
-        mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &v, &err))
+    if (mp_judge(&b->c, &b->contract, NULL, &b->in, &b->trace, MP_POISON_A, &mp_engine_plain, &v, &err) ||
+        mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &mp_engine_plain, &v, &err))
         fail_msg("%s", err.text);
     return &v;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The bits oracle on faults of one bit: what it sees, and which of them float64 alone lets pass. */
 #include "harness/progress.h"
+#include "ref/predict/scaling.h"
 #include "ref/predict/tensorcore.h"
 #include "tests/bench_support.h"
 #include "tests/core_support.h"
@@ -90,9 +91,10 @@ static void every_one_bit_fault_is_seen(void **state) {
         mp_verdict *v = malloc(sizeof *v);
         mp_verdict_init(v);
         run_with(&c, &in, config.up.block_size_m, (fault)kind, &trace);
-        assert_int_equal(mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, &err),
+        assert_int_equal(mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, &mp_engine_plain, v, &err),
                          MP_OK);
-        assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, v, &err), MP_OK);
+        assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, &mp_engine_plain, v, &err),
+                         MP_OK);
         const bool bits = v->check[MP_CHECK_BITS].answer == MP_FAILED,
                    f64 = v->check[MP_CHECK_BOUND].answer == MP_FAILED;
         print_message("%-32s %10lld %8lld %7lld %6s %6s   %s\n", fault_names[kind],
@@ -140,8 +142,9 @@ static mp_status judge_host(const char *text, mp_bits_promise bits, int drop, mp
     promise(&contract, bits);
     assert_int_equal(mp_host_run(&c, &in, config.up.block_size_m, MP_POISON_A, &trace, err), MP_OK);
     if (drop < MP_TENSOR_COUNT) mp_tensor_free(&trace.t[drop]);
-    mp_status status = mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, MP_ENGINE_PLAIN, v, err);
-    if (status == MP_OK) status = mp_judge_bits(&c, &contract, &config, &in, &trace, v, err);
+    mp_status status = mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, &mp_engine_plain, v, err);
+    if (status == MP_OK)
+        status = mp_judge_bits(&c, &contract, &config, &in, &trace, &mp_engine_plain, v, err);
     mp_trace_destroy(&trace);
     mp_inputs_destroy(&in);
     return status;
@@ -198,6 +201,70 @@ static void hidden_tensors_are_predicted_through(void **state) {
         }
     mp_verdict_free(v);
     free(v);
+}
+
+/* Engines that predict gate_up, and nothing else: as the CPU does, and by one bit wrong. */
+static int engine_calls;
+static mp_status predict_gate_up(const mp_engine *self, const mp_gemm_contract *contract,
+                                 const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                                 const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                                 mp_error *err) {
+    (void)self;
+    if (problem->w.codes->dim[1] != 2 * 16) return mp_fail(err, MP_EUNSUPPORTED, "not this one");
+    engine_calls++;
+    return mp_predict_scaled_gemm(contract, scheme, dtype, problem, epilogue, out_row, out, err);
+}
+static mp_status predict_wrong(const mp_engine *self, const mp_gemm_contract *contract,
+                               const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                               const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                               mp_error *err) {
+    const mp_status status =
+        predict_gate_up(self, contract, scheme, dtype, problem, epilogue, out_row, out, err);
+    if (status == MP_OK) ((uint16_t *)out->data)[3 * 32 + 5] ^= 1;
+    return status;
+}
+
+/* What the engine predicts is its own, the rest the CPU's. Where the subject differs the CPU predicts that
+ * too, so that an engine's mistake is no fault of the subject's. */
+static void an_engine_predicts_what_it_can(void **state) {
+    (void)state;
+    static const struct {
+        mp_status (*predict)(const mp_engine *, const mp_gemm_contract *, const mp_scheme *, mp_dtype,
+                             const mp_gemm_problem *, const mp_epilogue *, const int64_t *, const mp_tensor *,
+                             mp_error *);
+        bool faulty; /* the subject */
+        mp_status status;
+    } of[] = {{predict_gate_up, false, MP_OK},
+              {predict_gate_up, true, MP_OK},
+              {predict_wrong, false, MP_EDEVICE},
+              {predict_wrong, true, MP_EDEVICE}};
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        const mp_engine engine = {.name = mp_engine_plain.name,
+                                  .gemm_float64 = mp_engine_plain.gemm_float64,
+                                  .predict_gemm = of[i].predict};
+        mp_error err = {0};
+        bench b;
+        mp_verdict *v = malloc(sizeof *v);
+        mp_verdict_init(v);
+        engine_calls = 0;
+        open_bench(&b, "M=4 E=4 topk=2 K=64 N=16");
+        assert_int_equal(predict(&b), MP_OK);
+        if (of[i].faulty) ((uint16_t *)b.trace.t[MP_CACHE1].data)[7 * 32] ^= 1;
+        assert_int_equal(mp_judge_bits(&b.c, &b.contract, &b.config, &b.in, &b.trace, &engine, v, &err),
+                         of[i].status);
+        assert_true(engine_calls > 0);
+        if (of[i].status == MP_OK) {
+            assert_int_equal(v->stage[MP_GATE_UP].predicted, 4 * 2 * 2 * 16);
+            assert_int_equal(v->stage[MP_GATE_UP].mispredicted, of[i].faulty);
+            assert_int_equal(v->stage[MP_DOWN].predicted, 4 * 2 * 64);
+            assert_int_equal(v->check[MP_CHECK_BITS].answer, of[i].faulty ? MP_FAILED : MP_PASSED);
+        } else {
+            assert_non_null(strstr(err.text, "gate_up, row 3, column 5 of cache1: predicted as "));
+        }
+        close_bench(&b);
+        mp_verdict_free(v);
+        free(v);
+    }
 }
 
 /* The combine alone in fp64: codes of opposite sign are further apart than int64_t counts. */
@@ -459,6 +526,7 @@ int main(void) {
         cmocka_unit_test(every_one_bit_fault_is_seen),
         cmocka_unit_test(the_text_says_what_was_predicted),
         cmocka_unit_test(hidden_tensors_are_predicted_through),
+        cmocka_unit_test(an_engine_predicts_what_it_can),
         cmocka_unit_test(distances_saturate),
         cmocka_unit_test(zero_times_infinity_is_either),
         cmocka_unit_test(every_element_is_compared_once),

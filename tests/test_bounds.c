@@ -6,6 +6,7 @@
 #include "harness/judge/span.h"
 #include "moeparity/config.h"
 #include "ref/combine.h"
+#include "ref/engine.h"
 #include "ref/predict/predict.h"
 #include "tests/ref_support.h"
 
@@ -37,7 +38,7 @@ static void start(const char *text) {
 static const mp_stage_figures *judged(mp_stage stage) {
     mp_error err;
     mp_verdict_free(&b.v);
-    if (mp_judge(&b.f.c, &b.contract, NULL, &b.f.in, &b.trace, MP_POISON_A, MP_ENGINE_PLAIN, &b.v, &err))
+    if (mp_judge(&b.f.c, &b.contract, NULL, &b.f.in, &b.trace, MP_POISON_A, &mp_engine_plain, &b.v, &err))
         fail_msg("%s", err.text);
     return &b.v.stage[stage];
 }
@@ -283,7 +284,7 @@ static void a_combine_scales_the_radii_it_is_given(void **state) {
     rng r = {31};
     ids[1] = -1; /* a slot that is not added, whatever its radii are */
     span.t[MP_TOPK_IDS] = b.f.in.t[MP_TOPK_IDS];
-    assert_int_equal(mp_balls_create(&in, rows, K, false, &err), MP_OK);
+    assert_int_equal(mp_span_balls(&span, &in, rows, K, &err), MP_OK);
     for (size_t i = 0; i < COUNT(factors); i++)
         for (int zero = 0; zero < 2; zero++) {
             const double rsf = fabs(factors[i]), scale = zero ? 0 : 1;
@@ -320,9 +321,9 @@ static void a_combine_scales_the_radii_it_is_given(void **state) {
                     assert_true(fabs(*mp_ball_at(&out.sure, e) - (rsf * sure + own)) <= tiny);
                     assert_true(fabs(*mp_ball_at(&out.value, e) - factors[i] * (double)exact.value) <= tiny);
                 }
-            mp_balls_destroy(&out);
+            mp_balls_drop(&span.pool, &out);
         }
-    mp_balls_destroy(&in);
+    mp_ball_pool_free(&span.pool);
     stop();
 }
 

@@ -50,7 +50,7 @@ static void an_option_is_given_once(void **state) {
     expect("moeparity run ok.yaml --plain --plain", 2, "", "moeparity: --plain is given twice\n");
     expect("moeparity show --case M=1 --case M=2", 2, "",
            "moeparity: --case is given twice: 'M=1' and 'M=2'\n");
-    expect("moeparity bench kernels --case M=1 --case M=2", 2, "",
+    expect("moeparity bench predict --case M=1 --case M=2", 2, "",
            "moeparity: --case is given twice: 'M=1' and 'M=2'\n");
 }
 

@@ -2,6 +2,8 @@
 /* cli/: the program as its users meet it: exit codes, messages, reports, and what is left behind. */
 #include "tests/cli_support.h"
 
+#include <math.h>
+
 static void usage_errors(void **state) {
     (void)state;
     expect("moeparity", 2, "", "usage: moeparity COMMAND");
@@ -105,6 +107,12 @@ static void bad_matrices_and_cases(void **state) {
            "mode=no_combine gives unscaled rows: use rsf=1");
     expect("moeparity run --case M=4 --pair path=walker", 2, "", "path=walker");
     expect("moeparity show --case act=relu2", 2, "", "add gated=0");
+    expect("moeparity bench kernels --rounds 8", 2, "", "--rounds goes with --against");
+    expect("moeparity bench kernels --subject host", 2, "", "--subject goes with --against");
+    expect("moeparity bench kernels --against ref --repeat 3", 2, "", "--repeat does not go with --against");
+    expect("moeparity bench kernels --case M=1 --case M=2", 2, "", "several cases are timed with --against");
+    expect("moeparity bench kernels --subject host --against nobody", 2, "", "nobody");
+    expect("moeparity bench kernels --subject host --against plugin:x.so", 2, "", "plugin:x.so is not timed");
     expect("moeparity bench reference --case M=0", 2, "", "M=0: expected at least one token to time");
 }
 
@@ -127,6 +135,26 @@ static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
            "moeparity: ok.yaml would be overwritten");
     expect("moeparity run ok.yaml --subject host --json .", 2, "",
            "moeparity: cannot write .: it exists and is not a regular file");
+}
+
+/* A subject beside itself is as fast as itself; each side's figures are its own. */
+static void subjects_are_timed_in_turn(void **state) {
+    (void)state;
+    double ms, tflops, other_ms, other_tflops, gemms, low, high, all;
+    expect("moeparity bench kernels --subject host --against host --rounds 9 --case 'M=64 topk=2' "
+           "--case 'M=3 topk=1 E=2 K=64 N=32 dtype=fp32'",
+           0, "geometric mean of 2 cases: GEMMs ", "");
+    assert_non_null(strstr(out, "subject  host\nagainst  host\n"));
+    const char *row = strstr(out, "TFLOP/s\n");
+    assert_non_null(row);
+    assert_int_equal(sscanf(row, "TFLOP/s\n%lf %lf %lf %lf %lf %lf .. %lf %lf", &ms, &tflops, &other_ms,
+                            &other_tflops, &gemms, &low, &high, &all),
+                     8);
+    assert_true(ms > 0 && other_ms > 0 && low <= gemms && gemms <= high && all > 0);
+    /* 2 * 64 * 2 * (512 * 512 + 256 * 512) operations; printed to a tenth of a TFLOP/s */
+    assert_true(fabs(tflops - 2 * 128 * 393216.0 / ms * 1e-9) <= 0.051);
+    expect("moeparity bench kernels --subject host --against host --case 'scope=act'", 2, "",
+           "scope=act: expected scope=all");
 }
 
 /* A limit on the size of files is a full disk that needs no disk. */
@@ -385,6 +413,7 @@ int main(void) {
         cmocka_unit_test(help_is_no_error),
         cmocka_unit_test(bad_matrices_and_cases),
         cmocka_unit_test(unwritable_reports_stop_the_run_before_it_starts),
+        cmocka_unit_test(subjects_are_timed_in_turn),
         cmocka_unit_test(a_full_disk),
         cmocka_unit_test(without_a_gpu),
         cmocka_unit_test(lists_and_shows),

@@ -123,6 +123,33 @@ static void tiles_compile(void **state) {
     run_jobs();
 }
 
+/* wgmma, in tiles of every number of sorted rows, one warpgroup and two, one and two slices of k. Its
+ * products overlap only where the compiler sees nothing else touch their sums: it says so where it does. */
+static void wgmma_compiles(void **state) {
+    (void)state;
+    static const mp_tile tiles[] = {
+        {16, 64, 64, 1, 4, 2},    {16, 128, 128, 1, 8, 5}, {32, 128, 64, 1, 8, 8},
+        {64, 128, 64, 8, 4, 4},   {64, 256, 64, 8, 8, 4},  {128, 64, 64, 8, 4, 4},
+        {128, 128, 128, 8, 8, 3}, {128, 256, 64, 8, 8, 4}, {256, 128, 64, 8, 8, 4}};
+    const mp_device_limits limits = {.architecture = 90, .shared_bytes = 232448};
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        const mp_gemm_request request = {.tile = tiles[i],
+                                         .dtype = i % 2 ? MP_FP16 : MP_BF16,
+                                         .row_length = 512,
+                                         .experts = 8,
+                                         .choice = MP_GEMM_WGMMA};
+        mp_gemm gemm;
+        mp_error err = {0};
+        char *log = NULL;
+        assert_int_equal(mp_gemm_find(&request, &limits, &gemm, NULL), MP_OK);
+        add(90, gemm.kernel, gemm.shared_bytes, false);
+        if (mp_jit_compile(&gemm.kernel, 90, NULL, NULL, &log, &err) != MP_OK) fail_msg("%s", err.text);
+        if (strstr(log, "serialized")) fail_msg("%s: %s", gemm.kernel.options, log);
+        free(log);
+    }
+    run_jobs();
+}
+
 /* Codes in the tiles of published files for them, whole chunks and not. */
 static void codes_compile(void **state) {
     (void)state;
@@ -289,6 +316,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(default_configs_do_not_spill),
         cmocka_unit_test(tiles_compile),
+        cmocka_unit_test(wgmma_compiles),
         cmocka_unit_test(codes_compile),
         cmocka_unit_test(adapters_compile),
         cmocka_unit_test(other_kernels_compile),

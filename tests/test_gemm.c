@@ -4,12 +4,13 @@
 #include "cases/graph_tables.h"
 #include "moeparity/matrix.h"
 #include "ref/bounds.h"
+#include "ref/engine.h"
 #include "ref/gemm.h"
 #include "ref/gemm_tasks.h"
 #include "ref/pipeline.h"
 #include "tests/ref_support.h"
 
-static const mp_engine engines[] = {MP_ENGINE_PLAIN, MP_ENGINE_BLAS};
+static const mp_engine *const engines[] = {&mp_engine_plain, &mp_engine_blas};
 
 /* ---- what an engine hands out, in one array; elements of slots that `only` leaves out are counted but not
  * kept ---- */
@@ -42,8 +43,8 @@ static void collect(void *ctx, const mp_gemm_tile *tile) { /* on many threads: n
     }
 }
 
-static collected run_engine(mp_engine engine, const mp_gemm_problem *p, bool with_mass, const int64_t *index,
-                            int64_t rows) {
+static collected run_engine(const mp_engine *engine, const mp_gemm_problem *p, bool with_mass,
+                            const int64_t *index, int64_t rows) {
     mp_error err;
     collected r = {.topk_ids = p->topk_ids,
                    .index = index,
@@ -294,8 +295,8 @@ static void check_engines_agree(const char *name, const mp_gemm_problem *p, int6
     }
     mp_gemm_problem few = *p;
     few.a_row = plain_row;
-    collected plain = run_engine(MP_ENGINE_PLAIN, &few, true, index, kept),
-              blas = run_engine(MP_ENGINE_BLAS, p, true, index, kept);
+    collected plain = run_engine(&mp_engine_plain, &few, true, index, kept),
+              blas = run_engine(&mp_engine_blas, p, true, index, kept);
     for (int64_t i = 0; i < kept * plain.N; i++) {
         assert_int_equal(plain.visits[i], blas.visits[i]);
         if (!agree(plain.value[i], blas.value[i], plain.mass[i], K) ||
@@ -327,7 +328,7 @@ static void check_case(const mp_case *c) {
     if (mp_inputs_create(c, &all, &err)) fail_msg("%s: %s", name, err.text);
     mp_inputs in = all;
     mp_token_window(c, 0, part.M, all.t, in.t);
-    if (mp_ref_run(&part, &in, block_size_m, MP_ENGINE_BLAS, MP_POISON_A, &trace, &err) ||
+    if (mp_ref_run(&part, &in, block_size_m, &mp_engine_blas, MP_POISON_A, &trace, &err) ||
         mp_slot_map_create(&part, trace.t, &map, &err))
         fail_msg("%s: %s", name, err.text);
     mp_tensor t[MP_TENSOR_COUNT];

@@ -7,6 +7,7 @@
 #include "moeparity/run_case.h"
 #include "ref/bounds.h"
 #include "ref/contract_words.h"
+#include "ref/engine.h"
 #include "ref/pipeline.h"
 #include "ref/predict/predict.h"
 #include "tests/faulty.h"
@@ -67,7 +68,7 @@ static void the_truth_is_the_definition(void **state) {
         mp_trace trace;
         mp_error err = {0};
         assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
-        assert_int_equal(mp_ref_run(&c, &in, 16, MP_ENGINE_PLAIN, MP_POISON_A, &trace, &err), MP_OK);
+        assert_int_equal(mp_ref_run(&c, &in, 16, &mp_engine_plain, MP_POISON_A, &trace, &err), MP_OK);
         const int64_t S = mp_lora_slices(&c), r = c.lora_rank, topk = c.topk;
         const int32_t *ids = in.t[MP_TOPK_IDS].data, *token = in.t[MP_TOKEN_LORA].data,
                       *enabled = in.t[MP_ADAPTER_ENABLED].data;
@@ -241,7 +242,7 @@ static void zeros_added(const faulty_run *run) {
 
 /* Shrunk rows in float64, which nobody sees, and one rounding. */
 static void pair_in_float64(const faulty_run *run, mp_tensor_id h, mp_stage shrinks, mp_stage expands) {
-    mp_reference reference = {.engine = MP_ENGINE_PLAIN};
+    mp_reference reference = {.engine = &mp_engine_plain};
     const mp_executor executor = mp_reference_executor(&reference);
     mp_tensor t[MP_TENSOR_COUNT], rows;
     mp_all_tensors(run->in, run->trace, t);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cases/parts.c: ranks and shards hold every weight once, and their float64 outputs sum to the whole's. */
 #include "cases/parts.h"
+#include "ref/engine.h"
 
 #include "ref/pipeline.h"
 
@@ -28,7 +29,7 @@ static mp_tensor exact(const mp_case *c, const mp_inputs *in) {
     mp_error err = {0};
     out.dtype = MP_FP64;
     assert_int_equal(mp_tensor_alloc(&out, 0, &err), MP_OK);
-    if (mp_ref_exact(c, in, MP_ENGINE_PLAIN, 0, c->M, &out, &err) != MP_OK) fail_msg("%s", err.text);
+    if (mp_ref_exact(c, in, &mp_engine_plain, 0, c->M, &out, &err) != MP_OK) fail_msg("%s", err.text);
     return out;
 }
 

@@ -412,16 +412,16 @@ static void a_key_loses_by_its_interval(void **unused) {
         slow[i] = 1.2 - 0.01 * i;
         mixed[i] = i < 4 ? 0.9 : 1.2; /* its median is beyond the threshold, its interval holds it */
     }
-    mp_race_judge(fast, 10, 0.05, &r);
+    mp_race_judge(mp_ratio_of(fast, 10), 0.05, &r);
     assert_int_equal(r.outcome, MP_RACE_KEPT);
     assert_true(fabs(r.ratio - 0.945) < 1e-12 && fabs(r.low - 0.91) < 1e-12 && fabs(r.high - 0.98) < 1e-12);
-    mp_race_judge(slow, 10, 0.05, &r);
+    mp_race_judge(mp_ratio_of(slow, 10), 0.05, &r);
     assert_int_equal(r.outcome, MP_RACE_LOST);
-    mp_race_judge(mixed, 10, 0.05, &r);
+    mp_race_judge(mp_ratio_of(mixed, 10), 0.05, &r);
     assert_int_equal(r.outcome, MP_RACE_UNDECIDED);
-    mp_race_judge(slow, 10, 0.25, &r);
+    mp_race_judge(mp_ratio_of(slow, 10), 0.25, &r);
     assert_int_equal(r.outcome, MP_RACE_KEPT);
-    mp_race_judge(fast, 5, 0.05, &r); /* too few for any interval */
+    mp_race_judge(mp_ratio_of(fast, 5), 0.05, &r); /* too few for any interval */
     assert_int_equal(r.outcome, MP_RACE_UNDECIDED);
 }
 

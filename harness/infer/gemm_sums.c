@@ -5,7 +5,7 @@
 
 #include "cases/graph_tables.h"
 #include "moeparity/preset.h"
-#include "ref/blas.h"
+#include "ref/engine.h"
 #include "ref/predict/predict.h"
 #include "ref/predict/tensorcore.h"
 
@@ -183,9 +183,7 @@ static mp_status sum_terms(const mp_sum_rule *rule, bare *b, mp_stage stage, con
     b->t[out] = *acc;
     const mp_stage_gemm g = mp_gemm_of_stage(&b->call, stage);
     if (rule->order) return mp_gemm_in_order(rule->order, &g.problem, acc, err);
-    if (rule->float64)
-        return mp_gemm_stage(mp_blas_load(NULL) == MP_OK ? MP_ENGINE_BLAS : MP_ENGINE_PLAIN, &g.problem,
-                             &g.epilogue, NULL, acc, err);
+    if (rule->float64) return mp_gemm_stage(mp_engine_of_cpu(), &g.problem, &g.epilogue, NULL, acc, err);
     mp_prediction prediction = {.contract = &rule->contract};
     const mp_executor executor = mp_predict_executor(&prediction);
     return executor.stage[stage](executor.self, &b->call, err);

@@ -24,102 +24,139 @@
 
 #include <math.h>
 
+/* What rows come to, found by one thread of them or by all. */
+typedef struct part {
+    double max_abs, max_rms;
+    bool odd; /* an error that is no number, or a number where none is right */
+    mp_stage_figures bound;
+} part;
+
+static const part nothing = {.bound.worst_index = -1};
+
+static bool is_worse(const mp_stage_figures *a, const mp_stage_figures *b) {
+    if (a->worst_index < 0 || b->worst_index < 0) return b->worst_index < 0 && a->worst_index >= 0;
+    if (isnan(a->max_ratio) != isnan(b->max_ratio)) return isnan(a->max_ratio);
+    if (a->max_ratio == b->max_ratio || isnan(a->max_ratio)) return a->worst_index < b->worst_index;
+    return a->max_ratio > b->max_ratio;
+}
+
+static void add_part(part *all, const part *p) {
+    const mp_stage_figures before = all->bound;
+    all->max_abs = fmax(all->max_abs, p->max_abs);
+    all->max_rms = fmax(all->max_rms, p->max_rms);
+    all->odd = all->odd || p->odd;
+    if (is_worse(&p->bound, &before)) all->bound = p->bound;
+    all->bound.failed = before.failed + p->bound.failed;
+    all->bound.quant_bound = fmax(before.quant_bound, p->bound.quant_bound);
+}
+
+/* A row of the output beside its float64 values; `at` is its first element in the output. */
+static void measure_row(const mp_tensor *got, int64_t at, const double *value, int64_t width, part *p) {
+    double error2 = 0, value2 = 0;
+    for (int64_t i = 0; i < width; i++) {
+        const double expected = value[i], stored = mp_decode(got->dtype, got->data, at + i);
+        if (!isfinite(expected)) {
+            p->odd = p->odd || isfinite(stored);
+            continue;
+        }
+        const double error = fabs(stored - expected);
+        p->odd = p->odd || !isfinite(error);
+        p->max_abs = fmax(p->max_abs, error);
+        error2 += error * error;
+        value2 += expected * expected;
+    }
+    if (error2 > 0) p->max_rms = fmax(p->max_rms, sqrt(error2 / value2));
+}
+
+static void add_figures(const part *p, int64_t compared, mp_stage_figures *f) {
+    *f = p->bound;
+    f->compared = compared;
+    f->max_abs = p->odd ? NAN : p->max_abs;
+    f->max_row_rms = p->odd ? NAN : p->max_rms;
+}
+
 /* Final output against the exact pipeline. */
 static mp_status measure(const mp_judgement *j, mp_error *err) {
     const mp_case *c = j->c;
     const mp_tensor *got = &j->t[MP_OUT];
-    if (c->M == 0) return MP_OK;
-    const int64_t slab = mp_slab_tokens(c, mp_case_w1_rows(c) + c->N + 2 * c->K);
-    const int64_t width = mp_tensor_count(got) / c->M; /* elements of a token */
+    const int64_t slab = mp_slab_tokens(c, mp_case_w1_rows(c) + c->N + 2 * c->K),
+                  width = mp_tensor_count(got) / c->M; /* elements of a token */
     mp_tensor exact = c->mode == MP_MODE_NO_COMBINE ? mp_tensor_shape(MP_FP64, 3, slab, c->topk, c->K)
                                                     : mp_tensor_shape(MP_FP64, 2, slab, c->K, 1);
+    part all = nothing;
     mp_status status = mp_tensor_alloc(&exact, MP_POISON_A, err);
-    mp_stage_figures f = {.worst_index = -1};
     for (int64_t first = 0; status == MP_OK && first < c->M; first += slab) {
         const int64_t count = c->M - first < slab ? c->M - first : slab;
         mp_tensor window = exact;
         window.dim[0] = count;
         if ((status = mp_ref_exact(c, j->in, j->engine, first, count, &window, err)) != MP_OK) break;
         const double *value = exact.data;
-        double max_abs = 0, max_rms = 0;
-        bool nan_seen = false;
-#pragma omp parallel for reduction(max : max_abs, max_rms) reduction(|| : nan_seen) schedule(static)
-        for (int64_t m = 0; m < count; m++) {
-            double error2 = 0, value2 = 0;
-            for (int64_t i = 0; i < width; i++) {
-                const double expected = value[m * width + i],
-                             stored = mp_decode(got->dtype, got->data, (first + m) * width + i);
-                if (!isfinite(expected)) {
-                    nan_seen = nan_seen || isfinite(stored);
-                    continue;
-                }
-                const double error = fabs(stored - expected);
-                nan_seen = nan_seen || !isfinite(error);
-                max_abs = fmax(max_abs, error);
-                error2 += error * error;
-                value2 += expected * expected;
-            }
-            if (error2 > 0) max_rms = fmax(max_rms, sqrt(error2 / value2));
+#pragma omp parallel
+        {
+            part mine = nothing;
+#pragma omp for schedule(static)
+            for (int64_t m = 0; m < count; m++)
+                measure_row(got, (first + m) * width, value + m * width, width, &mine);
+#pragma omp critical(mp_end_to_end)
+            add_part(&all, &mine);
         }
-        f.compared += count * width;
-        f.max_abs = nan_seen || isnan(f.max_abs) ? NAN : fmax(f.max_abs, max_abs);
-        f.max_row_rms = nan_seen || isnan(f.max_row_rms) ? NAN : fmax(f.max_row_rms, max_rms);
     }
     mp_tensor_free(&exact);
-    j->v->end_to_end = f;
+    if (status == MP_OK) add_figures(&all, c->M * width, &j->v->end_to_end);
     return status;
 }
 
-/* ---- the bound of what quantises activations ---- */
+/* ---- with the bound of what quantises activations ---- */
 
-typedef void bound_take(mp_stage_figures *f, double got, double half, double value, double sure, int64_t at);
-
-typedef struct bounded {
-    mp_stage_figures *f;
-    bound_take *take;
-} bounded;
+static double half_of_store(const mp_span *span, double reach) {
+    const mp_dtype dtype = span->j->t[MP_OUT].dtype;
+    return isfinite(reach) && mp_store_rounds(span->j->contract, dtype) ? mp_half_ulp(dtype, reach) : 0;
+}
 
 /* Elements without a finite bound are left out. */
+static void bound_row(const mp_span *span, const mp_balls *out, int64_t row, int64_t at, part *p) {
+    const mp_tensor *got = &span->j->t[MP_OUT];
+    const double most = mp_dtype_format(got->dtype)->max_finite;
+    mp_stage_figures *f = &p->bound;
+    for (int64_t k = 0; k < out->width; k++) {
+        const mp_ball b = mp_ball_get(out, row * out->width + k);
+        const double stored = mp_decode(got->dtype, got->data, at + k), error = fabs(stored - b.value),
+                     half = half_of_store(span, fabs(b.value) + b.sure), bound = b.sure + half,
+                     ratio = error == 0 ? 0 : error / bound;
+        if (fabs(b.value) + b.det + half_of_store(span, fabs(b.value) + b.det) <= most)
+            f->quant_bound = fmax(f->quant_bound, b.det);
+        if (!(fabs(b.value) + b.sure + half <= most)) continue; /* Inf may be right */
+        if (!(error <= bound)) f->failed++;
+        if (isnan(f->max_ratio) || (f->worst_index >= 0 && ratio <= f->max_ratio)) continue;
+        f->max_ratio = ratio;
+        f->worst_index = at + k;
+        f->worst_value = stored;
+        f->worst_expected = b.value;
+        f->worst_bound = bound;
+    }
+}
+
+/* Rows of the output are measured by tokens: with no_combine of topk slots each. */
 static void take_slab(void *ctx, mp_span *span, const mp_balls *out, int64_t first_row) {
-    const bounded *b = ctx;
     const mp_tensor *got = &span->j->t[MP_OUT];
     const int32_t *ids = span->j->t[MP_TOPK_IDS].data;
-    const bool slots = mp_stage_rows_are_slots(span->last),
-               rounded = mp_store_rounds(span->j->contract, got->dtype);
-    for (int64_t r = 0; r < out->rows; r++)
-        for (int64_t k = 0; k < out->width && !(slots && ids[first_row + r] < 0); k++) {
-            const int64_t i = r * out->width + k, at = (first_row + r) * out->width + k;
-            const double value = *mp_ball_at(&out->value, i), sure = *mp_ball_at(&out->sure, i);
-            const double reach = fabs(value) + sure,
-                         half = rounded && isfinite(reach) ? mp_half_ulp(got->dtype, reach) : 0;
-            if (!(reach + half <= mp_dtype_format(got->dtype)->max_finite)) continue; /* Inf may be right */
-            b->take(b->f, mp_decode(got->dtype, got->data, at), half, value, sure, at);
+    const bool slots = mp_stage_rows_are_slots(span->last);
+    const int64_t rows = slots ? span->part.topk : 1, width = rows * out->width;
+    part *all = ctx;
+#pragma omp parallel
+    {
+        part mine = nothing;
+#pragma omp for schedule(static)
+        for (int64_t m = 0; m < out->rows / rows; m++) {
+            const int64_t first = first_row + m * rows;
+            measure_row(got, first * out->width, mp_ball_at(&out->value, m * width), width, &mine);
+            for (int64_t r = 0; r < rows; r++)
+                if (!slots || ids[first + r] >= 0)
+                    bound_row(span, out, m * rows + r, (first + r) * out->width, &mine);
         }
-}
-
-static void take_ratio(mp_stage_figures *f, double got, double half, double value, double sure, int64_t at) {
-    const double bound = sure + half, error = fabs(got - value), ratio = error == 0 ? 0 : error / bound;
-    if (!(error <= bound)) f->failed++;
-    if (isnan(f->max_ratio) || (f->worst_index >= 0 && ratio <= f->max_ratio)) return;
-    f->max_ratio = ratio;
-    f->worst_index = at;
-    f->worst_value = got;
-    f->worst_expected = value;
-    f->worst_bound = bound;
-}
-
-static void take_largest(mp_stage_figures *f, double got, double half, double value, double sure,
-                         int64_t at) {
-    (void)got, (void)half, (void)value, (void)at;
-    f->quant_bound = fmax(f->quant_bound, sure);
-}
-
-static mp_status compose(const mp_judgement *j, bool exact, bounded *to, mp_error *err) {
-    mp_stage last = MP_COMBINE;
-    while (!mp_case_has_stage(j->c, last)) last--;
-    mp_span span = {.sure_alone = true, .shown_scales = true, .exact_stores = exact};
-    return mp_span_propagate(&span, j, MP_ALL_STAGES, last, mp_tensor_count(&j->t[MP_OUT]), take_slab, to,
-                             err);
+#pragma omp critical(mp_end_to_end)
+        add_part(all, &mine);
+    }
 }
 
 /* The same arithmetic, of real numbers but for the quantisers. */
@@ -134,27 +171,30 @@ static mp_contract exact_but_for_codes(const mp_contract *contract) {
     return exact;
 }
 
-static mp_status bound_by_quantisers(const mp_judgement *j, mp_error *err) {
-    mp_stage_figures *f = &j->v->end_to_end;
-    const mp_contract contract = exact_but_for_codes(j->contract);
-    mp_judgement exact = *j;
-    exact.contract = &contract;
-    mp_status status = compose(j, false, &(bounded){f, take_ratio}, err);
-    if (status == MP_OK) status = compose(&exact, true, &(bounded){f, take_largest}, err);
+static mp_status measure_within_bounds(const mp_judgement *j, mp_error *err) {
+    const int64_t elements = mp_tensor_count(&j->t[MP_OUT]);
+    const mp_contract exact = exact_but_for_codes(j->contract);
+    mp_span span = {.shown_scales = true, .beside = &exact};
+    part all = nothing;
+    mp_stage last = MP_COMBINE;
+    while (!mp_case_has_stage(j->c, last)) last--;
+    const mp_status status = mp_span_propagate(&span, j, MP_ALL_STAGES, last, elements, take_slab, &all, err);
+    if (status == MP_OK) add_figures(&all, elements, &j->v->end_to_end);
     return status;
 }
 
 mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
-                                const mp_trace *trace, mp_engine engine, mp_verdict *v, mp_error *err) {
+                                const mp_trace *trace, const mp_engine *engine, mp_verdict *v,
+                                mp_error *err) {
     mp_judgement j;
     if (c->scope != MP_SCOPE_ALL || !trace->t[MP_OUT].data) return MP_OK;
     const mp_phase before = mp_phase_enter(MP_PHASE_MODEL);
     mp_status status = mp_judgement_open(c, contract, NULL, in, trace, MP_POISON_A, engine, v, &j, err);
     if (status == MP_OK && !mp_judgement_lacks(&j, MP_ALL_STAGES) && mp_judgement_lost_slots(&j) == 0) {
         mp_progress("", "judge");
-        status = measure(&j, err);
-        if (status == MP_OK && c->M > 0 && mp_scheme_of(c)->quantises_activations)
-            status = bound_by_quantisers(&j, err);
+        if (c->M > 0)
+            status =
+                mp_scheme_of(c)->quantises_activations ? measure_within_bounds(&j, err) : measure(&j, err);
     }
     mp_judgement_close(&j);
     mp_phase_enter(before);

@@ -59,8 +59,8 @@ int64_t mp_slab_tokens(const mp_case *c, int64_t numbers_of_slot) {
 }
 
 mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const mp_config *config,
-                            const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
-                            mp_verdict *v, mp_judgement *j, mp_error *err) {
+                            const mp_inputs *in, const mp_trace *trace, uint32_t poison,
+                            const mp_engine *engine, mp_verdict *v, mp_judgement *j, mp_error *err) {
     *j = (mp_judgement){.c = c,
                         .contract = contract,
                         .config = config,
@@ -157,7 +157,7 @@ static void tell_unseen(const mp_judgement *j) {
 }
 
 mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_config *config,
-                   const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
+                   const mp_inputs *in, const mp_trace *trace, uint32_t poison, const mp_engine *engine,
                    mp_verdict *v, mp_error *err) {
     mp_judgement j;
     const mp_phase before = mp_phase_enter(MP_PHASE_JUDGE);

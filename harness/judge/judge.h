@@ -15,14 +15,14 @@
  * pattern the trace's buffers were filled with. Errors are the harness's own (memory), never the subject's.
  */
 mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_config *config,
-                   const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
+                   const mp_inputs *in, const mp_trace *trace, uint32_t poison, const mp_engine *engine,
                    mp_verdict *v, mp_error *err);
 
 /* Fills v->end_to_end: the final output against the float64 pipeline, which is computed from the inputs. It
  * is reported and decides nothing. Without an output, or where an input or the rows of slots are not known,
  * nothing is measured: compared stays 0. Errors are the harness's own. */
 mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
-                                const mp_trace *trace, mp_engine engine, mp_verdict *v, mp_error *err);
+                                const mp_trace *trace, const mp_engine *engine, mp_verdict *v, mp_error *err);
 
 /* Integer check of align alone. */
 void mp_judge_align(const mp_case *c, const mp_contract *contract, const mp_inputs *in, const mp_trace *trace,

@@ -96,21 +96,28 @@ mp_status mp_propagate_act(mp_span *j, const mp_balls *in, mp_balls *out, mp_err
     const int64_t rows = in->rows, N = c->N;
     const mp_dtype dtype = mp_case_dtype(c, MP_CACHE2);
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
-    const mp_status status = mp_balls_create(out, rows, N, false, err);
+    const mp_status status = mp_span_balls(j, out, rows, N, err);
     if (status != MP_OK) return status;
 #pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < rows; t++)
+    for (int64_t t = 0; t < rows; t++) {
+        if (ids[t] < 0) mp_balls_zero_row(out, t);
         for (int64_t n = 0; n < N && ids[t] >= 0; n++) {
             const mp_ball g = mp_ball_get(in, t * in->width + mp_gate_column(c, n)),
                           u = c->gated ? mp_ball_get(in, t * in->width + mp_up_column(c, n))
                                        : (mp_ball){.value = 1};
             double gate = g.value, up = u.value;
             const bool may_be_kept = clamp_nans(j->j, &gate, &up);
-            mp_activation_span span;
-            mp_activation_propagate(c, j->j->contract, gate, g.det, g.random, up, u.det, u.random, &span);
+            mp_activation_span span = {0};
             double sure = mp_activation_interval_bound(c, j->j->contract, gate, g.sure, up, u.sure);
+            if (j->beside) {
+                span.value = mp_activate(c, gate, c->gated ? up : 0, NULL);
+                span.sure = mp_activation_interval_bound(c, j->beside, gate, g.det, up, u.det);
+            } else {
+                mp_activation_propagate(c, j->j->contract, gate, g.det, g.random, up, u.det, u.random, &span);
+            }
             if (may_be_kept) sure = INFINITY; /* a number or a NaN: nothing is known */
             mp_span_store(j, MP_ACT, dtype, out, t * N + n, span.value, sure, span.sure, span.random);
         }
+    }
     return MP_OK;
 }

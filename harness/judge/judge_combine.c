@@ -67,6 +67,10 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
  * |rnd(S') - rnd(S)| <= d + half an ulp at S' + half an ulp at S, neither above that at |S| + d: it holds for
  * any d, while no rounding overflows. Where one may, the value before it stands without a bound, as after
  * every other store on the way. */
+static double bound_of(const mp_case *c, const mp_contract *contract, mp_sum sum, bool overflows) {
+    return overflows ? (double)INFINITY : mp_combine_bound(c, contract, sum);
+}
+
 mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp_error *err) {
     const mp_case *c = &j->part;
     const int64_t K = c->K, topk = c->topk;
@@ -74,7 +78,7 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
     const float *weights = mp_stage_weighs(c, MP_COMBINE) ? j->t[MP_TOPK_WEIGHTS].data : NULL;
     const double rsf = fabs(mp_combine_rsf(c));
     const mp_contract *contract = j->j->contract;
-    const mp_status status = mp_balls_create(out, c->M, K, false, err);
+    const mp_status status = mp_span_balls(j, out, c->M, K, err);
     if (status != MP_OK) return status;
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < c->M; m++)
@@ -89,17 +93,19 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
                 if (in->exact) continue;
                 sum.error += fabs(w) * *mp_ball_at(&in->sure, i);
                 det += fabs(w) * *mp_ball_at(&in->det, i);
-                random += fabs(w) * *mp_ball_at(&in->random, i);
+                if (!j->beside) random += fabs(w) * *mp_ball_at(&in->random, i);
             }
             const bool overflows = mp_combine_may_overflow_inside(c, contract, sum);
-            const double sure = overflows ? (double)INFINITY : mp_combine_bound(c, contract, sum);
-            const double own = sure - rsf * sum.error; /* this stage's own roundings */
-            const int64_t i = m * K + k;
-            *mp_ball_at(&out->value, i) =
-                mp_combine_value(c, overflows ? MP_COMBINE_SCALE_THEN_ROUND : contract->combine, sum);
-            *mp_ball_at(&out->sure, i) = sure;
-            *mp_ball_at(&out->det, i) = rsf * det + own;
-            *mp_ball_at(&out->random, i) = rsf * random;
+            const double sure = bound_of(c, contract, sum, overflows),
+                         own = sure - rsf * sum.error; /* this stage's own roundings */
+            const mp_combine_variant variant =
+                overflows || j->beside ? MP_COMBINE_SCALE_THEN_ROUND : contract->combine;
+            mp_ball ball = {mp_combine_value(c, variant, sum), sure, rsf * det + own, rsf * random};
+            if (j->beside) {
+                sum.error = det;
+                ball.det = bound_of(c, j->beside, sum, mp_combine_may_overflow_inside(c, j->beside, sum));
+            }
+            mp_ball_put(out, m * K + k, ball);
         }
     return MP_OK;
 }

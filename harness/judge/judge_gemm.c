@@ -233,6 +233,7 @@ static void collect(void *ctx, const mp_gemm_tile *tile) {
 /* An upper bound of the magnitudes of what the subject has there. */
 static double largest_ball(const mp_balls *b) {
     double largest = 0;
+#pragma omp parallel for reduction(max : largest) schedule(static)
     for (int64_t i = 0; i < b->rows * b->width; i++) {
         const double reach = fabs(*mp_ball_at(&b->value, i)) + (b->exact ? 0 : *mp_ball_at(&b->sure, i));
         if (isfinite(reach) && reach > largest) largest = reach;
@@ -262,29 +263,28 @@ static double given_scale(const mp_span *j, mp_stage stage, bool coded) {
     return coded && mp_scheme_of(&j->part)->made && given->data ? mp_largest_magnitude(given, NULL) : 0;
 }
 
-mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, const mp_balls *in,
-                       mp_span_sums *sums, mp_error *err) {
+/* Of the weights, looked for once: codes where those are scaled, else numbers. */
+static double largest_w(mp_span *j, mp_stage stage, const mp_gemm_problem *p, bool scaled) {
+    double *largest = &j->largest_w[stage][scaled];
+    if (*largest < 0)
+        *largest = scaled ? mp_largest_magnitude(p->w.codes, NULL) : mp_largest_number(&p->w, NULL);
+    return *largest;
+}
+
+/* What the contract says of sums over `in`, or over the problem's own a. */
+static mp_span_bound bound_sums(mp_span *j, const mp_contract *of, mp_stage stage, const mp_gemm_problem *p,
+                                const mp_balls *in, double reach) {
     const mp_case *c = &j->part;
-    const int64_t width = p->w.codes->dim[1];
     const mp_scheme *s = mp_scheme_of(c);
-    const mp_gemm_radii radii =
-        in ? (mp_gemm_radii){&in->sure, j->sure_alone ? NULL : &in->det, &in->random} : (mp_gemm_radii){0};
-    mp_gemm_problem problem = *p;
-    if (in) problem.a = (mp_operand){.codes = &in->value};
-    if (in && !in->exact) problem.radii = &radii;
-    *sums = (mp_span_sums){0};
-    const mp_gemm_contract *contract = mp_stage_gemm_contract(j->j->contract, stage);
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(of, stage);
     const int64_t block = scaled_block(c, contract, p);
     const bool scaled = block > 0, coded = in && scaled && s->quantises_activations;
-    if (j->largest_w[stage] < 0)
-        j->largest_w[stage] =
-            scaled ? mp_largest_magnitude(p->w.codes, NULL) : mp_largest_number(&p->w, NULL);
-    const double reach = in ? largest_ball(in) : mp_largest_number(&p->a, NULL);
     /* codes are numbers here */
     const double largest_a = coded ? mp_dtype_format(mp_quantiser_codes(s->quantiser))->max_finite : reach;
-    const double largest = fmax(largest_a, j->largest_w[stage]), given = given_scale(j, stage, coded);
-    sums->bound = accumulation_bound(c, contract, p, given > 0 ? given : 1, largest);
-    mp_add_flushed(contract, p, multiplied(c, p), scaled, !in, largest, &sums->bound);
+    const double largest = fmax(largest_a, largest_w(j, stage, p, scaled)),
+                 given = given_scale(j, stage, coded);
+    mp_span_bound bound = {.sum = accumulation_bound(c, contract, p, given > 0 ? given : 1, largest)};
+    mp_add_flushed(contract, p, multiplied(c, p), scaled, !in, largest, &bound.sum);
     /* Scales are made of numbers within reach: of the largest, twice that where they are powers of two, or a
      * floor; of those of e4m3, which are given another, the rounding. Those of rows that nobody reads may be
      * there and be anything. */
@@ -292,16 +292,64 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
         coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) + 0x1p-9 * given : 0;
     const mp_gemm_scales scales = largest_scales(p, block, made);
     const mp_scaling_steps steps = mp_scaling_steps_of(contract, block, largest);
-    if (scales.sum > 0) sums->bound.abs += sums->bound.per_scale * scales.sum;
-    sums->bound.abs += mp_lost_in_scaling(&steps, &scales);
+    if (scales.sum > 0) bound.sum.abs += bound.sum.per_scale * scales.sum;
+    bound.sum.abs += mp_lost_in_scaling(&steps, &scales);
     if (s->quantises_activations) /* of any mass */
-        sums->open = mp_may_overflow_in_scaling(&steps, &scales, 0, (double)INFINITY);
-    mp_status status = mp_balls_create(&sums->acc, p->slots, width, false, err);
-    sums->mass = calloc((size_t)(p->slots * width), sizeof *sums->mass);
-    if (status == MP_OK && !sums->mass)
-        status = mp_fail(err, MP_EMEMORY, "judge: no memory for a span's sums");
-    if (status == MP_OK) status = mp_gemm_float64(j->j->engine, &problem, true, collect, sums, err);
-    return status;
+        bound.open = mp_may_overflow_in_scaling(&steps, &scales, 0, (double)INFINITY);
+    return bound;
+}
+
+/* What no tile brings: all of slots that are left out, and the radii of exact sums. */
+static void zero_what_is_not_summed(const mp_gemm_problem *p, const mp_span_sums *sums) {
+    const mp_balls *acc = &sums->acc;
+#pragma omp parallel for schedule(static)
+    for (int64_t t = 0; t < acc->rows; t++) {
+        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0) {
+            if (!p->radii) mp_balls_zero_radii(acc, t);
+            continue;
+        }
+        mp_balls_zero_row(acc, t);
+        memset(sums->mass + t * acc->width, 0, (size_t)acc->width * sizeof *sums->mass);
+    }
+}
+
+mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, const mp_balls *in,
+                       mp_span_sums *sums, mp_error *err) {
+    const int64_t width = p->w.codes->dim[1];
+    const mp_gemm_radii radii =
+        in ? (mp_gemm_radii){&in->sure, &in->det, j->beside ? NULL : &in->random} : (mp_gemm_radii){0};
+    mp_gemm_problem problem = *p;
+    if (in) problem.a = (mp_operand){.codes = &in->value};
+    if (in && !in->exact) problem.radii = &radii;
+    *sums = (mp_span_sums){0};
+    const double reach = in ? largest_ball(in) : mp_largest_number(&p->a, NULL);
+    sums->bound = bound_sums(j, j->j->contract, stage, p, in, reach);
+    if (j->beside) sums->beside = bound_sums(j, j->beside, stage, p, in, reach);
+    mp_status status = mp_span_balls(j, &sums->acc, p->slots, width, err);
+    if (status == MP_OK) status = mp_ball_pool_take(&j->pool, p->slots * width, &sums->mass, err);
+    if (status != MP_OK) return status;
+    zero_what_is_not_summed(&problem, sums);
+    return mp_gemm_float64(j->j->engine, &problem, true, collect, sums, err);
+}
+
+/* One sum of a slab. */
+typedef struct gemm_sum {
+    double acc, mass;
+    int64_t expert, column, slot;
+} gemm_sum;
+
+/* The sum's value behind the epilogue, and how far the subject's may be from it where its terms' errors come
+ * to `handed`. */
+static double radius_of(const mp_contract *contract, const mp_span_bound *b, mp_stage stage,
+                        const mp_epilogue *epilogue, const gemm_sum *sum, double handed, double *value) {
+    const double accumulation = mp_span_accumulated(b, sum->mass, handed);
+    double radius;
+    mp_epilogue_expect(contract, epilogue, sum->acc, handed + accumulation, sum->expert, sum->column,
+                       sum->slot, value, &radius);
+    return b->open ||
+                   may_overflow_inside(contract, stage, epilogue, sum->acc, sum->mass + handed, accumulation)
+               ? (double)INFINITY
+               : radius;
 }
 
 /* acc = sum v*w: sure = sum s|w| + rel*(mass + sum s|w|) + abs, det the same from det, random = sqrt(sum (r
@@ -315,7 +363,7 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
         stage == MP_GATE_UP && mp_contract_fuses_act(j->j->contract, j->j->c) && !mp_case_has_lora(j->j->c);
     const mp_dtype dtype = unstored ? MP_FP32 : mp_case_dtype(&j->part, id);
     mp_gemm_problem p = gemm.problem;
-    if (in) p.a_row = j->map.cache_row; /* else x is exposed: it has a row a token */
+    if (in) p.a_row = stage == MP_GATE_UP ? j->map.x_row : j->map.cache_row;
     mp_span_sums sums;
     const mp_status status = mp_span_gemm(j, stage, &p, in, &sums, err);
     const int64_t rows = sums.acc.rows, width = sums.acc.width;
@@ -325,21 +373,22 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
     for (int64_t t = 0; t < (status == MP_OK ? rows : 0); t++)
         for (int64_t n = 0; n < width && ids[t] >= 0; n++) {
             const int64_t i = t * width + n;
-            const double acc = *mp_ball_at(&out->value, i), handed = *mp_ball_at(&out->sure, i),
-                         accumulation = sums.bound.rel * (sums.mass[i] + handed) + sums.bound.abs;
-            const double factor = mp_epilogue_factor(&gemm.epilogue, ids[t], t);
-            double value, sure, det;
-            mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc, handed + accumulation, ids[t], n, t,
-                               &value, &sure);
-            mp_epilogue_expect(j->j->contract, &gemm.epilogue, acc, *mp_ball_at(&out->det, i) + accumulation,
-                               ids[t], n, t, &value, &det);
-            if (sums.open || may_overflow_inside(j->j->contract, stage, &gemm.epilogue, acc,
-                                                 sums.mass[i] + handed, accumulation))
-                sure = (double)INFINITY;
-            mp_span_store(j, stage, dtype, out, i, value, sure, det,
-                          factor * sqrt(*mp_ball_at(&out->random, i)));
+            const gemm_sum sum = {*mp_ball_at(&out->value, i), sums.mass[i], ids[t], n, t};
+            const double handed = *mp_ball_at(&out->sure, i), handed_det = *mp_ball_at(&out->det, i);
+            double value, det, random = 0;
+            const double sure =
+                radius_of(j->j->contract, &sums.bound, stage, &gemm.epilogue, &sum, handed, &value);
+            if (j->beside) {
+                det = radius_of(j->beside, &sums.beside, stage, &gemm.epilogue, &sum, handed_det, &value);
+            } else {
+                mp_epilogue_expect(j->j->contract, &gemm.epilogue, sum.acc,
+                                   handed_det + mp_span_accumulated(&sums.bound, sum.mass, handed), ids[t], n,
+                                   t, &value, &det);
+                random = mp_epilogue_factor(&gemm.epilogue, ids[t], t) * sqrt(*mp_ball_at(&out->random, i));
+            }
+            mp_span_store(j, stage, dtype, out, i, value, sure, det, random);
         }
-    free(sums.mass);
+    mp_ball_pool_give(&j->pool, sums.mass);
     return status;
 }
 

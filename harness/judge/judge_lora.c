@@ -163,16 +163,29 @@ static mp_balls as_rows(const mp_balls *b, int64_t width) {
     return rows;
 }
 
+static double with_accumulation(const mp_contract *contract, const mp_span_bound *b, double mass,
+                                double handed) {
+    const double own = mp_span_accumulated(b, mass, handed);
+    const bool overflows = !contract->float64_steps && !(mass + handed + own < MP_FLOAT32_OVERFLOW);
+    return overflows ? (double)INFINITY : handed + own;
+}
+
 /* Of a GEMM's sums at i: what its errors are with those of the accumulation. */
-typedef struct radii {
-    double value, sure, det, random;
-} radii;
-static radii radii_of(const mp_span *j, const mp_span_sums *sums, int64_t i) {
-    const double handed = *mp_ball_at(&sums->acc.sure, i), mass = sums->mass[i] + handed,
-                 own = sums->bound.rel * mass + sums->bound.abs;
-    const bool overflows = !j->j->contract->float64_steps && !(mass + own < MP_FLOAT32_OVERFLOW);
-    return (radii){*mp_ball_at(&sums->acc.value, i), overflows ? (double)INFINITY : handed + own,
-                   *mp_ball_at(&sums->acc.det, i) + own, sqrt(*mp_ball_at(&sums->acc.random, i))};
+static mp_ball radii_of(const mp_span *j, const mp_span_sums *sums, int64_t i) {
+    const double mass = sums->mass[i];
+    mp_ball b = mp_ball_get(&sums->acc, i);
+    b.det = j->beside ? with_accumulation(j->beside, &sums->beside, mass, b.det)
+                      : b.det + mp_span_accumulated(&sums->bound, mass, b.sure);
+    b.sure = with_accumulation(j->j->contract, &sums->bound, mass, b.sure);
+    b.random = sqrt(b.random);
+    return b;
+}
+
+/* Roundings of the parts of a shrink, as a share of the magnitudes. */
+static double share_of_parts(const mp_contract *contract, mp_dtype stored) {
+    const double parts = contract->shrink.split_k;
+    return contract->shrink_parts_rounded && parts > 1 ? mp_gamma(2 * parts - 1, mp_unit_roundoff(stored))
+                                                       : 0;
 }
 
 /* The sums are the result, but for their rounding; rows of slots without an adapter stay zeros. Shrunk
@@ -182,10 +195,8 @@ static mp_status propagate_shrink(mp_span *j, mp_stage stage, const mp_balls *in
     const mp_contract *contract = j->j->contract;
     const mp_dtype stored = mp_case_dtype(&j->part, mp_stages[stage].output),
                    dtype = contract->lora_input == MP_LORA_FLOAT32 ? MP_FP32 : stored;
-    const double parts = contract->shrink.split_k,
-                 rounded = contract->shrink_parts_rounded && parts > 1
-                               ? mp_gamma(2 * parts - 1, mp_unit_roundoff(stored))
-                               : 0;
+    const double rounded = share_of_parts(contract, stored),
+                 beside = j->beside ? share_of_parts(j->beside, stored) : 0;
     mp_lora_gemm g;
     mp_span_sums sums = {0};
     mp_tensor shown =
@@ -196,30 +207,77 @@ static mp_status propagate_shrink(mp_span *j, mp_stage stage, const mp_balls *in
     mp_status status =
         mp_lora_gemm_create(&(mp_stage_call){.c = &j->part, .t = t, .map = &j->map}, stage, &g, err);
     if (status == MP_OK) status = mp_span_gemm(j, stage, &g.problem, in, &sums, err);
-    for (int64_t v = 0; status == MP_OK && v < g.problem.slots; v++)
+#pragma omp parallel for schedule(static)
+    for (int64_t v = 0; v < (status == MP_OK ? g.problem.slots : 0); v++)
         for (int64_t n = 0; n < g.width && g.problem.topk_ids[v] >= 0; n++) {
             const int64_t i = v * g.width + n;
-            radii r = radii_of(j, &sums, i);
-            const double extra =
-                rounded * (1 + sums.bound.rel) * (sums.mass[i] + *mp_ball_at(&sums.acc.sure, i));
-            mp_span_store(j, stage, dtype, &sums.acc, i, r.value, r.sure + extra, r.det + extra, r.random);
+            const mp_ball r = radii_of(j, &sums, i), handed = mp_ball_get(&sums.acc, i);
+            const double extra = rounded * (1 + sums.bound.sum.rel) * (sums.mass[i] + handed.sure),
+                         extra_det = j->beside
+                                         ? beside * (1 + sums.beside.sum.rel) * (sums.mass[i] + handed.det)
+                                         : extra;
+            mp_span_store(j, stage, dtype, &sums.acc, i, r.value, r.sure + extra, r.det + extra_det,
+                          r.random);
         }
     *out = as_rows(&sums.acc, g.slices * g.width);
-    free(sums.mass);
+    mp_ball_pool_give(&j->pool, sums.mass);
     mp_lora_gemm_free(&g);
     return status;
 }
 
-/* in: what is added to, and the shrunk rows. The rounding of d is one to nearest, as a store is. */
+/* What an expand makes of a sum that is within a radius, and adds to what is within one of its own. */
+typedef struct addition {
+    double d;     /* what is added, behind the epilogue */
+    double half;  /* its rounding to dtype, to nearest as a store's, or 0 */
+    double error; /* of all that is added; with */
+    double step;  /* that of the addition itself */
+} addition;
+
+static addition add_within(const mp_contract *contract, const mp_lora_gemm *g, mp_dtype stored, int64_t v,
+                           int64_t n, double sum, double radius, double base, double base_radius) {
+    const bool rounds = contract->lora_add == MP_LORA_ADD_ROUNDED && mp_store_rounds(contract, stored);
+    addition a = {0};
+    mp_epilogue_expect(contract, &g->epilogue, sum, radius, 0, n, v, &a.d, &a.error);
+    a.half = rounds ? mp_half_ulp(stored, fabs(a.d) + a.error) : 0;
+    if (rounds && !(fabs(a.d) + a.error + a.half <= mp_dtype_format(stored)->max_finite))
+        a.error = (double)INFINITY;
+    a.error += a.half + base_radius;
+    a.step = mp_step_roundoff(contract) * (fabs(base + a.d) + a.error);
+    return a;
+}
+
+/* Element n of row v, which lies at `at`. Its own bits, which are stored already, of slots without an
+ * adapter. */
+static void expand_one(mp_span *j, mp_stage stage, mp_dtype dtype, const mp_lora_gemm *g,
+                       const mp_span_sums *sums, const mp_balls *base, mp_balls *out, int64_t v, int64_t n) {
+    const mp_contract *contract = j->j->contract;
+    const mp_dtype stored = mp_case_dtype(&j->part, mp_stages[stage].output);
+    const int64_t at = mp_lora_element(g, v, n);
+    const mp_ball b = mp_ball_get(base, at);
+    if (g->problem.topk_ids[v] < 0) {
+        mp_ball_put(out, at, b);
+        return;
+    }
+    const mp_ball r = radii_of(j, sums, v * g->width + n);
+    const addition a = add_within(contract, g, stored, v, n, r.value, r.sure, b.value, b.sure);
+    double d, det, random = 0;
+    if (j->beside) {
+        const addition other = add_within(j->beside, g, stored, v, n, r.value, r.det, b.value, b.det);
+        det = other.error + other.step;
+    } else {
+        mp_epilogue_expect(contract, &g->epilogue, r.value, r.det, 0, n, v, &d, &det);
+        det += b.det + a.step;
+        random =
+            hypot(hypot(mp_epilogue_factor(&g->epilogue, 0, v) * r.random, j->lambda * a.half), b.random);
+    }
+    mp_span_store(j, stage, dtype, out, at, b.value + a.d, a.error + a.step, det, random);
+}
+
+/* in: what is added to, and the shrunk rows. */
 static mp_status propagate_expand(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out,
                                   mp_error *err) {
-    const mp_contract *contract = j->j->contract;
-    const mp_tensor_id id = mp_stages[stage].output;
-    const bool unstored = stage == MP_EXPAND_GATE_UP && mp_contract_fuses_act(contract, j->j->c),
-               rounds = contract->lora_add == MP_LORA_ADD_ROUNDED &&
-                        mp_store_rounds(contract, mp_case_dtype(&j->part, id));
-    const mp_dtype stored = mp_case_dtype(&j->part, id), dtype = unstored ? MP_FP32 : stored;
-    const double u = mp_step_roundoff(contract);
+    const bool unstored = stage == MP_EXPAND_GATE_UP && mp_contract_fuses_act(j->j->contract, j->j->c);
+    const mp_dtype dtype = unstored ? MP_FP32 : mp_case_dtype(&j->part, mp_stages[stage].output);
     mp_lora_gemm g;
     mp_span_sums sums = {0};
     mp_tensor t[MP_TENSOR_COUNT];
@@ -231,36 +289,12 @@ static mp_status propagate_expand(mp_span *j, mp_stage stage, const mp_balls *in
         mp_lora_gemm_create(&(mp_stage_call){.c = &j->part, .t = t, .map = &j->map}, stage, &g, err);
     const mp_balls base = in[0], h = as_rows(&in[1], j->part.lora_rank);
     if (status == MP_OK) status = mp_span_gemm(j, stage, &g.problem, &h, &sums, err);
-    if (status == MP_OK) status = mp_balls_create(out, base.rows, base.width, false, err);
-    for (int64_t v = 0; status == MP_OK && v < g.problem.slots; v++)
-        for (int64_t n = 0; n < g.width; n++) {
-            const int64_t at = mp_lora_element(&g, v, n), i = v * g.width + n;
-            const double b = *mp_ball_at(&base.value, at),
-                         b_sure = base.exact ? 0 : *mp_ball_at(&base.sure, at),
-                         b_det = base.exact ? 0 : *mp_ball_at(&base.det, at),
-                         b_random = base.exact ? 0 : *mp_ball_at(&base.random, at);
-            if (g.problem.topk_ids[v] < 0) { /* its own bits, which are stored already */
-                *mp_ball_at(&out->value, at) = b;
-                *mp_ball_at(&out->sure, at) = b_sure;
-                *mp_ball_at(&out->det, at) = b_det;
-                *mp_ball_at(&out->random, at) = b_random;
-                continue;
-            }
-            const radii r = radii_of(j, &sums, i);
-            double d, sure, det;
-            mp_epilogue_expect(contract, &g.epilogue, r.value, r.sure, 0, n, v, &d, &sure);
-            mp_epilogue_expect(contract, &g.epilogue, r.value, r.det, 0, n, v, &d, &det);
-            const double half = rounds ? mp_half_ulp(stored, fabs(d) + sure) : 0;
-            if (rounds && !(fabs(d) + sure + half <= mp_dtype_format(stored)->max_finite))
-                sure = (double)INFINITY;
-            sure += half + b_sure;
-            const double added = u * (fabs(b + d) + sure);
-            mp_span_store(
-                j, stage, dtype, out, at, b + d, sure + added, det + b_det + added,
-                hypot(hypot(mp_epilogue_factor(&g.epilogue, 0, v) * r.random, j->lambda * half), b_random));
-        }
-    mp_balls_destroy(&sums.acc);
-    free(sums.mass);
+    if (status == MP_OK) status = mp_span_balls(j, out, base.rows, base.width, err);
+#pragma omp parallel for schedule(static)
+    for (int64_t v = 0; v < (status == MP_OK ? g.problem.slots : 0); v++)
+        for (int64_t n = 0; n < g.width; n++) expand_one(j, stage, dtype, &g, &sums, &base, out, v, n);
+    mp_balls_drop(&j->pool, &sums.acc);
+    mp_ball_pool_give(&j->pool, sums.mass);
     mp_lora_gemm_free(&g);
     return status;
 }

@@ -164,36 +164,55 @@ mp_status mp_judge_stage_quant_act(const mp_judgement *j, mp_error *err) {
 
 /* ---- inside a span ---- */
 
-/* What is quantised, in slots: x has a row a token. */
-static mp_status take_x(const mp_span *j, mp_balls *b, mp_error *err) {
+/* What is quantised: a row a token. */
+static mp_status take_x(mp_span *j, mp_balls *b, mp_error *err) {
     const mp_tensor *x = &j->t[MP_X];
-    const int64_t slots = mp_case_slots(&j->part), width = x->dim[1];
-    const mp_status status = mp_balls_create(b, slots, width, true, err);
-    for (int64_t t = 0; status == MP_OK && t < slots; t++)
-        mp_decode_row(x->dtype, x->data, j->map.x_row[t] * width, width, mp_ball_at(&b->value, t * width));
+    const int64_t tokens = j->part.M, width = x->dim[1];
+    const mp_status status = mp_balls_take(&j->pool, b, tokens, width, MP_RADII_NONE, err);
+#pragma omp parallel for schedule(static)
+    for (int64_t m = 0; m < (status == MP_OK ? tokens : 0); m++)
+        mp_decode_row(x->dtype, x->data, m * width, width, mp_ball_at(&b->value, m * width));
     return status;
 }
 
-/* The ball that is off by so much more, whatever way. */
-static mp_ball widened(mp_ball x, double by) {
-    return (mp_ball){x.value, x.sure + by, x.det + by, x.random};
-}
+/* How much further a number that is no larger than `reach` may be off behind the quantiser. */
+typedef struct spread {
+    const mp_quant_pass *p;
+    double scale;          /* that is used, or, where it is not known, one that is no smaller */
+    bool known;            /* and the quantiser is the scheme's own: */
+    mp_quant_range factor; /* what it multiplies by */
+    double lost;           /* the largest number that goes with a scale of zero */
+} spread;
 
 /* A number v within `sure` of x becomes code * step. The scale is one that the largest numbers within their
  * radii give, so at most that of the amax and the largest radius; the step's roundings, and what may be
  * clipped for them, are a few of the amax. Rounding v / step to a code costs half the distance of codes,
  * or all of it where the quantiser cuts. A scale that is given clips what it does not reach; one that is
  * made on top of it is 0 where it rounds to that, and `lost` is the largest number that goes with it. */
-static void quantise_group(const mp_quant_pass *p, const mp_balls *in, mp_balls *out, int64_t first,
-                           int64_t n, double scale, double lost) {
-    const mp_dtype codes = p->codes->dtype;
-    const double largest = mp_dtype_format(codes)->max_finite, amax = scale * largest, steps = 0x1p-21 * amax;
+static double spread_by_bound(const spread *s, double reach) {
+    const mp_dtype codes = s->p->codes->dtype;
+    const double largest = mp_dtype_format(codes)->max_finite, amax = s->scale * largest,
+                 steps = 0x1p-21 * amax,
+                 code = 2 * s->scale * mp_half_ulp(codes, fmin(reach / s->scale, largest)),
+                 clipped = fmax(reach - amax, 0) + fmin(reach, s->lost);
+    return code + steps + clipped;
+}
+
+/* A number v within `sure` of x, quantised by the scheme's own quantiser with a scale that is known: its code
+ * stands for one within mp_quant_error of v, which grows with |v|, and |v| <= |x| + sure. */
+static double spread_by(const spread *s, double reach) {
+    if (!s->known) return spread_by_bound(s, reach);
+    return mp_quant_error(&s->p->q, s->factor, mp_quant_step_of(s->p, s->scale), 0, reach);
+}
+
+static void quantise_group(const mp_span *j, const spread *s, const mp_balls *in, mp_balls *out,
+                           int64_t first, int64_t n) {
     for (int64_t i = first; i < first + n; i++) {
-        const mp_ball x = mp_ball_get(in, i);
-        const double reach = fabs(x.value) + x.sure,
-                     code = 2 * scale * mp_half_ulp(codes, fmin(reach / scale, largest)),
-                     clipped = fmax(reach - amax, 0) + fmin(reach, lost);
-        mp_ball_put(out, i, widened(x, code + steps + clipped));
+        mp_ball x = mp_ball_get(in, i);
+        const double by = spread_by(s, fabs(x.value) + x.sure);
+        x.det += j->beside && x.det < x.sure ? spread_by(s, fabs(x.value) + x.det) : by;
+        x.sure += by;
+        mp_ball_put(out, i, x);
     }
 }
 
@@ -215,7 +234,8 @@ static no_numbers no_numbers_of(const mp_contract *contract, mp_dtype input) {
                         .spread = mp_quant_is_open(&q, &unit)};
 }
 
-static void leave_open(no_numbers how, const mp_balls *in, mp_balls *out, int64_t first, int64_t n) {
+static void leave_open(const mp_span *j, no_numbers how, const mp_balls *in, mp_balls *out, int64_t first,
+                       int64_t n) {
     bool all = false;
     for (int64_t i = first; i < first + n; i++) {
         const double x = *mp_ball_at(&in->value, i);
@@ -223,7 +243,10 @@ static void leave_open(no_numbers how, const mp_balls *in, mp_balls *out, int64_
     }
     for (int64_t i = first; i < first + n; i++)
         if (all || (!how.stay && isnan(*mp_ball_at(&in->value, i))))
-            mp_ball_put(out, i, (mp_ball){.sure = INFINITY, .det = INFINITY});
+            mp_ball_put(out, i,
+                        (mp_ball){.value = j->beside ? *mp_ball_at(&in->value, i) : 0,
+                                  .sure = INFINITY,
+                                  .det = INFINITY});
 }
 
 /* The largest scale that numbers within their radii have: twice the exact one covers powers of two and
@@ -249,27 +272,15 @@ static double largest_lost(const mp_case *c, const mp_quant_pass *p) {
     return mp_scheme_of(c)->made ? smallest / 2 * (double)p->q.given * largest * (1 + 0x1p-21) : 0;
 }
 
-/* The scale that the subject shows of the numbers of slot t of the slab around `column`; NaN: none. */
-static double shown_scale(const mp_span *j, const mp_quant_pass *p, mp_stage stage, int64_t t,
+/* The scale that the subject shows of the numbers of row r of the slab around `column`; NaN: none. */
+static double shown_scale(const mp_span *j, const mp_quant_pass *p, mp_stage stage, int64_t r,
                           int64_t column) {
     const mp_tensor *scale = mp_codes_scale(j->j->c, j->j->t, stage);
-    const int64_t slot = j->first_token * j->part.topk + t,
-                  row = stage == MP_QUANT_X ? j->j->map.x_row[slot] : j->j->map.cache_row[slot];
+    const int64_t row =
+        stage == MP_QUANT_X ? j->first_token + r : j->j->map.cache_row[j->first_token * j->part.topk + r];
     if (!j->shown_scales || !scale->data || row < 0) return (double)NAN;
     return mp_decode(scale->dtype, scale->data,
                      mp_tensor_count(scale) == 1 ? 0 : row * mp_tensor_row_length(scale) + column / p->group);
-}
-
-/* A number v within `sure` of x, quantised by the scheme's own quantiser with a scale that is known: its code
- * stands for one within mp_quant_error of v, which grows with |v|, and |v| <= |x| + sure. */
-static void quantise_by_scale(const mp_quant_pass *p, const mp_balls *in, mp_balls *out, int64_t first,
-                              int64_t n, double scale) {
-    const mp_quant_range factor = mp_quant_factors(&p->q, &mp_quant_unit_empty, scale);
-    for (int64_t i = first; i < first + n; i++) {
-        const mp_ball x = mp_ball_get(in, i);
-        const double reach = fabs(x.value) + x.sure;
-        mp_ball_put(out, i, widened(x, mp_quant_error(&p->q, factor, mp_quant_step_of(p, scale), 0, reach)));
-    }
 }
 
 /* An upper bound of the scale of these numbers, which may be shown. One of all rows is not known of a slab,
@@ -281,29 +292,42 @@ static double scale_bound(const mp_case *c, const mp_quant_pass *p, const mp_bal
     return mp_scheme_of(c)->made ? largest_scale(p, in, first, n) : (double)p->q.given;
 }
 
-static mp_status propagate(const mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out,
-                           mp_error *err) {
+/* Whether anybody reads row r: a token that goes nowhere, or a filtered slot. */
+static bool is_read(const mp_span *j, mp_stage stage, int64_t r) {
+    const int64_t topk = j->part.topk;
+    const int32_t *ids = j->t[MP_TOPK_IDS].data;
+    if (stage == MP_QUANT_ACT) return ids[r] >= 0;
+    for (int64_t slot = r * topk; slot < (r + 1) * topk; slot++)
+        if (ids[slot] >= 0) return true;
+    return false;
+}
+
+static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
     const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
     mp_tensor codes = {.dtype = mp_case_dtype(&j->part, stage == MP_QUANT_X ? MP_X_CODES : MP_CACHE2_CODES)};
     mp_quant_pass p = mp_quant_pass_of(&call, stage, mp_scheme_of(&j->part)->quantiser);
     const int64_t width = in->width, group = p.group;
-    const int32_t *ids = j->t[MP_TOPK_IDS].data;
     const bool own = j->j->contract->quantiser == (int)mp_scheme_of(&j->part)->quantiser;
     const no_numbers how = no_numbers_of(j->j->contract, p.q.input);
-    const mp_status status = mp_balls_create(out, in->rows, width, false, err);
+    const mp_status status = mp_span_balls(j, out, in->rows, width, err);
     p.codes = &codes;
     const double lost = largest_lost(&j->part, &p);
 #pragma omp parallel for schedule(static)
-    for (int64_t t = 0; t < (status == MP_OK ? in->rows : 0); t++)
-        for (int64_t g = 0; g < width && ids[t] >= 0; g += group) {
-            const int64_t n = width - g < group ? width - g : group, at = t * width + g;
-            const double shown = shown_scale(j, &p, stage, t, g);
-            if (own && isfinite(shown))
-                quantise_by_scale(&p, in, out, at, n, shown);
+    for (int64_t r = 0; r < (status == MP_OK ? in->rows : 0); r++) {
+        const bool read = is_read(j, stage, r);
+        if (!read) mp_balls_zero_row(out, r);
+        for (int64_t g = 0; g < width && read; g += group) {
+            const int64_t n = width - g < group ? width - g : group, at = r * width + g;
+            const double shown = shown_scale(j, &p, stage, r, g);
+            spread s = {.p = &p, .scale = shown, .known = own && isfinite(shown), .lost = lost};
+            if (s.known)
+                s.factor = mp_quant_factors(&p.q, &mp_quant_unit_empty, shown);
             else
-                quantise_group(&p, in, out, at, n, scale_bound(&j->part, &p, in, at, n, shown), lost);
-            leave_open(how, in, out, at, n);
+                s.scale = scale_bound(&j->part, &p, in, at, n, shown);
+            quantise_group(j, &s, in, out, at, n);
+            leave_open(j, how, in, out, at, n);
         }
+    }
     return status;
 }
 
@@ -312,7 +336,7 @@ mp_status mp_propagate_quant_x(mp_span *j, const mp_balls *in, mp_balls *out, mp
     (void)in;
     mp_status status = take_x(j, &x, err);
     if (status == MP_OK) status = propagate(j, MP_QUANT_X, &x, out, err);
-    mp_balls_destroy(&x);
+    mp_balls_drop(&j->pool, &x);
     return status;
 }
 

@@ -34,37 +34,20 @@
 
 #define ODDS 1e-9
 
-mp_status mp_balls_create(mp_balls *b, int64_t rows, int64_t width, bool exact, mp_error *err) {
-    mp_tensor *const parts[] = {&b->value, &b->sure, &b->det, &b->random};
-    mp_status status = MP_OK;
-    *b = (mp_balls){.rows = rows, .width = width, .exact = exact};
-    for (int i = 0; i < (exact ? 1 : 4) && status == MP_OK; i++) {
-        *parts[i] = mp_tensor_shape(MP_FP64, 2, rows, width, 1);
-        status = mp_tensor_alloc(parts[i], 0, err);
-    }
-    return status;
-}
-
-void mp_balls_destroy(mp_balls *b) {
-    mp_tensor_free(&b->value);
-    mp_tensor_free(&b->sure);
-    mp_tensor_free(&b->det);
-    mp_tensor_free(&b->random);
-}
-
 void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random) {
-    const bool rounds = stage != j->last && !j->exact_stores && mp_store_rounds(j->j->contract, dtype);
-    if (isinf(value) && stage != j->last && mp_store_overflow(j->j->contract, dtype) != MP_OVERFLOW_INF) {
+    const mp_contract *contract = j->j->contract;
+    const bool last = stage == j->last, rounds = !last && mp_store_rounds(contract, dtype);
+    if (isinf(value) && !last && !j->beside && mp_store_overflow(contract, dtype) != MP_OVERFLOW_INF) {
         value = copysign(mp_dtype_format(dtype)->max_finite, value); /* or Inf: nothing is known */
         sure = (double)INFINITY;
     }
-    const double reach = fabs(value) + sure, half = rounds ? mp_half_ulp(dtype, reach) : 0;
-    const bool overflows = stage != j->last && reach + half > mp_dtype_format(dtype)->max_finite;
+    const double reach = fabs(value) + sure, half = rounds ? mp_half_ulp(dtype, reach) : 0,
+                 most = last ? (double)INFINITY : mp_dtype_format(dtype)->max_finite;
     *mp_ball_at(&b->value, i) = value;
-    *mp_ball_at(&b->sure, i) = overflows ? (double)INFINITY : sure + half;
-    *mp_ball_at(&b->det, i) = det;
-    *mp_ball_at(&b->random, i) = hypot(random, j->lambda * half);
+    *mp_ball_at(&b->sure, i) = reach + half > most ? (double)INFINITY : sure + half;
+    *mp_ball_at(&b->det, i) = j->beside && fabs(value) + det > most ? (double)INFINITY : det;
+    if (!j->beside) *mp_ball_at(&b->random, i) = hypot(random, j->lambda * half);
 }
 
 enum { MOST_TAKEN = 2 }; /* an expand of LoRA takes what it adds to, and the shrunk rows */
@@ -84,33 +67,28 @@ static int taken(const mp_case *c, mp_stage stage, mp_tensor_id ids[MOST_TAKEN])
     return count;
 }
 
-/* Codes of a GEMM's input as the numbers that they stand for, in slots. */
-static mp_status gather_codes(const mp_span *j, mp_tensor_id id, int64_t first_slot, int64_t slots,
-                              mp_balls *b, mp_error *err) {
-    const mp_stage_call call = {.c = j->j->c, .t = j->j->t, .map = &j->j->map};
+/* What the subject exposes of the span's input: codes as the numbers that they stand for. */
+static mp_status gather(mp_span *j, mp_tensor_id id, mp_balls *b, mp_error *err) {
+    const mp_judgement *judgement = j->j;
+    const mp_stage_call call = {.c = judgement->c, .t = judgement->t, .map = &judgement->map};
+    const bool codes = id == MP_X_CODES || id == MP_CACHE2_CODES, tokens = id == MP_X_CODES,
+               by_a_stage = mp_case_outputs(judgement->c) & MP_IN_SET(mp_tensors[id].as_read), /* no hook's */
+        cache = mp_tensors[id].rows == MP_ROWS_CACHE;
     const mp_stage stage = id == MP_X_CODES ? MP_GATE_UP : MP_DOWN;
-    const mp_stage_gemm g = mp_gemm_under(&call, stage, mp_stage_gemm_contract(j->j->contract, stage));
-    const int64_t width = mp_tensor_row_length(g.problem.a.codes);
-    const mp_status status = mp_balls_create(b, slots, width, true, err);
-    for (int64_t t = 0; status == MP_OK && t < slots; t++) {
-        const int64_t row = g.problem.a_row[first_slot + t];
-        if (row >= 0) mp_operand_decode(&g.problem.a, row, 0, width, mp_ball_at(&b->value, t * width));
-    }
-    return status;
-}
-
-/* What the subject exposes of the span's input, decoded row by row, in slots. */
-static mp_status gather(const mp_span *j, mp_tensor_id id, int64_t first_slot, int64_t slots, mp_balls *b,
-                        mp_error *err) {
-    if (id == MP_X_CODES || id == MP_CACHE2_CODES) return gather_codes(j, id, first_slot, slots, b, err);
-    const bool by_a_stage = mp_case_outputs(j->j->c) & MP_IN_SET(mp_tensors[id].as_read); /* no hook's */
-    const mp_tensor *from = by_a_stage ? &j->j->t[id] : mp_as_read(j->j->t, id);
-    const int64_t width = mp_tensor_row_length(from);
-    const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
-    const mp_status status = mp_balls_create(b, slots, width, true, err);
-    for (int64_t t = 0; status == MP_OK && t < slots; t++) {
-        const int64_t row = cache ? j->j->map.cache_row[first_slot + t] : first_slot + t;
-        mp_decode_row(from->dtype, from->data, row * width, width, mp_ball_at(&b->value, t * width));
+    mp_operand from = {.codes = by_a_stage ? &judgement->t[id] : mp_as_read(judgement->t, id)};
+    if (codes)
+        from = mp_gemm_under(&call, stage, mp_stage_gemm_contract(judgement->contract, stage)).problem.a;
+    const int64_t topk = j->part.topk, width = mp_tensor_row_length(from.codes),
+                  rows = tokens ? j->part.M : mp_case_slots(&j->part),
+                  first = tokens ? j->first_token : j->first_token * topk;
+    const mp_status status = mp_balls_take(&j->pool, b, rows, width, MP_RADII_NONE, err);
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < (status == MP_OK ? rows : 0); r++) {
+        const int64_t row = cache ? judgement->map.cache_row[first + r] : first + r;
+        if (row < 0)
+            mp_balls_zero_row(b, r);
+        else
+            mp_operand_decode(&from, row, 0, width, mp_ball_at(&b->value, r * width));
     }
     return status;
 }
@@ -162,6 +140,18 @@ static void measure(void *ctx, mp_span *j, const mp_balls *out, int64_t first_ro
     }
 }
 
+/* Whether a stage of the span behind `stage` takes the tensor too. */
+static bool is_taken_after(const mp_span *j, mp_stage stage, mp_tensor_id id) {
+    for (int s = (int)stage + 1; s <= (int)j->last; s++) {
+        mp_tensor_id ids[MOST_TAKEN];
+        if (!mp_in_stages(j->stages, s) || !mp_case_has_stage(j->j->c, (mp_stage)s)) continue;
+        const int count = taken(j->j->c, (mp_stage)s, ids);
+        for (int i = 0; i < count; i++)
+            if (ids[i] == id) return true;
+    }
+    return false;
+}
+
 static mp_status propagate_slab(mp_span *j, int64_t first, int64_t count, mp_span_take *take, void *ctx,
                                 mp_error *err) {
 #define PROPAGATE(stage, scope, name) mp_propagate_##name,
@@ -170,6 +160,7 @@ static mp_status propagate_slab(mp_span *j, int64_t first, int64_t count, mp_spa
     const mp_judgement *judgement = j->j;
     const mp_case *c = judgement->c;
     mp_balls left[MP_TENSOR_COUNT] = {0};
+    mp_tensor_set made = 0; /* by stages of the span: no others are gathered */
     j->first_token = first;
     j->part = *c;
     j->part.M = count;
@@ -185,20 +176,35 @@ static mp_status propagate_slab(mp_span *j, int64_t first, int64_t count, mp_spa
         mp_balls in[MOST_TAKEN];
         const int inputs = taken(c, (mp_stage)s, id);
         for (int i = 0; i < inputs && status == MP_OK; i++) {
-            if (!left[id[i]].value.data)
-                status = gather(j, id[i], first * c->topk, count * c->topk, &left[id[i]], err);
+            if (!left[id[i]].value.data && made & MP_IN_SET(id[i]))
+                status = mp_fail(err, MP_EINTERNAL, "judge: %s was dropped before %s", mp_tensors[id[i]].name,
+                                 mp_stage_name((mp_stage)s));
+            else if (!left[id[i]].value.data)
+                status = gather(j, id[i], &left[id[i]], err);
             in[i] = left[id[i]];
         }
-        if (status == MP_OK)
-            status = propagate[s](j, inputs ? in : NULL, &left[mp_stage_output(c, (mp_stage)s)], err);
+        const mp_tensor_id output = mp_stage_output(c, (mp_stage)s);
+        if (status == MP_OK) status = propagate[s](j, inputs ? in : NULL, &left[output], err);
+        made |= MP_IN_SET(output);
+        for (int i = 0; i < inputs; i++)
+            if (!is_taken_after(j, (mp_stage)s, id[i])) mp_balls_drop(&j->pool, &left[id[i]]);
     }
     if (status == MP_OK)
         take(ctx, j, &left[mp_stage_output(c, j->last)],
              mp_stage_rows_are_slots(j->last) ? first * c->topk : first);
-    for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_balls_destroy(&left[id]);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_balls_drop(&j->pool, &left[id]);
     free(j->map.memory);
     j->map = (mp_slot_map){0};
     return status;
+}
+
+/* At most, of what is there at a time: what a stage takes and leaves, four parts of each ball, or five, and
+ * the masses of a GEMM, or what an expand adds to. */
+static int64_t numbers_of_slot(const mp_span *j) {
+    const mp_case *c = j->j->c;
+    const int64_t w1 = mp_case_w1_rows(c), wide = w1 > c->K ? w1 : c->K,
+                  x = (c->K + c->topk - 1) / c->topk; /* of a token */
+    return (j->beside ? 4 : 5) * (wide + (mp_case_has_lora(c) ? wide : c->N) + x);
 }
 
 mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage_set stages, mp_stage last,
@@ -209,11 +215,11 @@ mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage_
     j->stages = stages;
     j->last = last;
     j->lambda = sqrt(2 * log(2 * (double)elements / ODDS));
-    for (int i = 0; i < MP_STAGE_COUNT; i++) j->largest_w[i] = -1;
-    enum { PARTS = 6 /* four of a ball, a mass, and codes made of it */ };
-    const int64_t slab = mp_slab_tokens(c, (mp_case_w1_rows(c) + c->N + c->K) * PARTS);
+    for (int i = 0; i < MP_STAGE_COUNT; i++) j->largest_w[i][0] = j->largest_w[i][1] = -1;
+    const int64_t slab = j->slab > 0 ? j->slab : mp_slab_tokens(c, numbers_of_slot(j));
     for (int64_t token = 0; token < c->M && status == MP_OK; token += slab)
         status = propagate_slab(j, token, c->M - token < slab ? c->M - token : slab, take, ctx, err);
+    mp_ball_pool_free(&j->pool);
     return status;
 }
 

@@ -22,13 +22,13 @@ typedef struct mp_judgement {
     mp_tensor_set has;            /* those of them whose numbers are known */
     mp_slot_map map;
     uint32_t poison;
-    mp_engine engine;
+    const mp_engine *engine;
     mp_verdict *v;
 } mp_judgement;
 
 mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const mp_config *config,
-                            const mp_inputs *in, const mp_trace *trace, uint32_t poison, mp_engine engine,
-                            mp_verdict *v, mp_judgement *j, mp_error *err);
+                            const mp_inputs *in, const mp_trace *trace, uint32_t poison,
+                            const mp_engine *engine, mp_verdict *v, mp_judgement *j, mp_error *err);
 void mp_judgement_close(mp_judgement *j);
 /* A judgement of tensors that are still to be read, for mp_for_each_span and mp_judgement_lacks alone; it
  * holds nothing that is to be closed. */

@@ -16,7 +16,7 @@
 #include "harness/run/strict.h"
 #include "harness/verdict_make.h"
 #include "moeparity/preset.h"
-#include "ref/blas.h"
+#include "ref/engine.h"
 #include "ref/predict/predict.h"
 
 #include <math.h>
@@ -66,6 +66,17 @@ static mp_status tell_end_to_end(mp_session *s, mp_error *err) {
     return mp_measure_end_to_end(&s->row->c, &s->offer.contract, s->in, &s->first, s->engine, s->v, err);
 }
 
+/* The run that is judged, and that the others are compared with. */
+static mp_status run_first(mp_session *s, mp_error *err) {
+    mp_left left;
+    mp_status status = mp_session_run(s, "", s->options->subject, &s->row->c, s->in, MP_POISON_A, &left, err);
+    if (status == MP_OK) status = mp_left_fetch(&left, err);
+    s->first = left.trace;
+    left.trace = (mp_trace){0};
+    mp_left_destroy(&left);
+    return status;
+}
+
 static mp_status run_checks(mp_session *s, mp_error *err) {
     const mp_case *c = &s->row->c;
     mp_verdict *v = s->v;
@@ -73,8 +84,7 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     s->digest = mp_inputs_digest(s->in);
     mp_phase_enter(before);
     mp_status status = mp_inputs_check_ids(c, s->in, err);
-    if (status == MP_OK)
-        status = mp_session_run(s, "", s->options->subject, c, s->in, MP_POISON_A, &s->first, err);
+    if (status == MP_OK) status = run_first(s, err);
     if (status == MP_OK)
         status = mp_judge(c, &s->offer.contract, &s->offer.config, s->in, &s->first, MP_POISON_A, s->engine,
                           v, err);
@@ -82,7 +92,8 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     if (status == MP_OK && s->options->settings.once && s->options->against)
         status = mp_compare_stages(s, err);
     else if (status == MP_OK)
-        status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, v, err);
+        status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, s->engine, v, err);
+    mp_offload_rest(s->offload);
     if (status != MP_OK || s->options->settings.once) {
         for (int i = 0; i < MP_CHECK_COUNT; i++)
             if (v->check[i].answer == MP_NOT_JUDGED)
@@ -122,7 +133,7 @@ static mp_status run_file_checks(mp_session *s, mp_error *err) {
     const mp_contract *contract = &s->offer.contract;
     mp_status status = mp_judge(c, contract, NULL, s->in, &s->first, MP_POISON_A, s->engine, s->v, err);
     if (status == MP_OK) status = tell_end_to_end(s, err);
-    if (status == MP_OK) status = mp_judge_bits(c, contract, NULL, s->in, &s->first, s->v, err);
+    if (status == MP_OK) status = mp_judge_bits(c, contract, NULL, s->in, &s->first, s->engine, s->v, err);
     for (size_t i = 0; i < sizeof unasked / sizeof *unasked; i++)
         mp_check_not_judged(s->v, unasked[i], "a file: nothing was run");
     mp_check_not_judged(s->v, MP_CHECK_GOLDEN, MP_NO_GOLDEN);
@@ -167,8 +178,11 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     mp_phases_begin();
     mp_verdict_begin(row, NULL, 0, &settings, MP_PASS, v);
     v->pictured = settings.figures;
-    s.engine = settings.plain || mp_blas_load(NULL) != MP_OK ? MP_ENGINE_PLAIN : MP_ENGINE_BLAS;
-    mp_verdict_set(v, &v->blas, "%s", s.engine == MP_ENGINE_BLAS ? mp_blas_name() : "plain loops");
+    s.offload = options->offload;
+    s.engine = s.offload        ? mp_offload_engine(s.offload)
+               : settings.plain ? &mp_engine_plain
+                                : mp_engine_of_cpu();
+    if (s.offload) mp_offload_begin(s.offload, &in);
 
     mp_status status = row->file ? mp_file_load(&s, &in, &err) : begin(&s, &in, &err);
     if (status == MP_OK) tell_weaker(&s);
@@ -182,6 +196,8 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
         if (v->picture[i]) mp_picture_settle(v->picture[i]);
     if (settings.strict) mp_strict_apply(v, mp_strict_asked(row, options, &s.offer));
     if (options->keep && v->outcome == MP_PASS) options->keep(options->keep_ctx, &s.offer, &in, &s.first);
+    mp_verdict_set(v, &v->blas, "%s", s.engine->name(s.engine));
+    if (s.offload) mp_offload_begin(s.offload, NULL);
     mp_trace_destroy(&s.first);
     mp_inputs_destroy(&in);
     mp_verdict_set_repro(row, options->before, options->before_count, &settings, v);

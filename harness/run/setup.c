@@ -128,6 +128,7 @@ mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix
     *s = (mp_setup){.options = options};
     mp_status status = MP_OK;
     if (settings->golden) status = open_golden(settings->golden, check_golden, &s->golden, err);
+    if (status == MP_OK) status = mp_engine_choice_begin(&s->engine, settings, err);
     if (status != MP_OK) return status;
     s->run = (mp_run_options){.settings = *settings};
     if (matrix->count > 0 && matrix->rows[0].file) { /* there is nothing to run */
@@ -169,6 +170,7 @@ mp_status mp_setup_judge(mp_setup *s, const mp_matrix_row *row, mp_verdict *v, m
     recorder r = {s, &row->c, MP_OK, err};
     s->run.keep = s->options->record ? record : NULL;
     s->run.keep_ctx = &r;
+    s->run.offload = mp_engine_choose(&s->engine, &s->options->settings, &row->c);
     mp_run_case(row, &s->run, v);
     return r.status;
 }
@@ -181,6 +183,7 @@ mp_status mp_setup_commit(mp_setup *s, mp_error *err) {
 }
 
 void mp_setup_close(mp_setup *s) {
+    mp_engine_choice_end(&s->engine);
     mp_golden_close(s->recording);
     mp_golden_close(s->golden);
     mp_subject_close(&s->against);

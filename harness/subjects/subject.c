@@ -7,7 +7,7 @@
 #include "kernels/cuda.h"
 #include "moeparity/preset.h"
 #include "moeparity/verdict.h"
-#include "ref/blas.h"
+#include "ref/engine.h"
 #include "ref/predict/predict.h"
 
 #include <stdio.h>
@@ -96,7 +96,7 @@ static mp_status tell_stage(void *self, const mp_stage_call *call, mp_stage stag
 static mp_status ref_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     const mp_status status = mp_contract_preset("float64", c, &offer->contract, err);
     if (status != MP_OK) return status;
-    const bool shaped = mp_blas_load(NULL) == MP_OK; /* OpenBLAS chooses its kernels by shape */
+    const bool shaped = mp_engine_of_cpu() == &mp_engine_blas; /* OpenBLAS chooses its kernels by shape */
     for (int i = 0; i < MP_STAGE_COUNT; i++)
         if (i == MP_GATE_UP || i == MP_DOWN) offer->contract.promise[i].batch_invariant = !shaped;
     return mp_config_resolve(c, &s->query, &offer->config, err);
@@ -104,8 +104,7 @@ static mp_status ref_describe(mp_subject *s, const mp_case *c, mp_offer *offer, 
 
 static mp_status ref_run(mp_subject *s, const mp_execution *e, mp_error *err) {
     (void)s;
-    mp_reference reference = {.engine = mp_blas_load(NULL) == MP_OK ? MP_ENGINE_BLAS : MP_ENGINE_PLAIN,
-                              .stage_ns = e->stage_ns};
+    mp_reference reference = {.engine = mp_engine_of_cpu(), .stage_ns = e->stage_ns};
     mp_executor executor = mp_reference_executor(&reference);
     executor.before = tell_stage;
     return mp_run_as_given(&executor, e->c, e->offer->config.up.block_size_m, e->t, err);

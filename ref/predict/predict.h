@@ -15,7 +15,8 @@ bool mp_predictable(const mp_contract *contract, const mp_case *c, mp_stage stag
 
 typedef struct mp_prediction {
     const mp_contract *contract;
-    double *stage_ns; /* [MP_STAGE_COUNT] added to; NULL: not timed */
+    const mp_engine *engine; /* of gate_up and down, as far as it predicts; NULL: the CPU alone */
+    double *stage_ns;        /* [MP_STAGE_COUNT] added to; NULL: not timed */
 } mp_prediction;
 mp_executor mp_predict_executor(mp_prediction *prediction);
 /* Its stages, mp_predict_stage_align, ...; self is the mp_prediction. MP_EUNSUPPORTED where a GEMM's

@@ -44,17 +44,21 @@ void mp_tc_layout_make(mp_tc_layout *l, const mp_tc_model *m, const mp_tc_form *
     if (m->b != step.b) fill_fp16_table(m->b, l->fp16_of_w);
 }
 
-/* A row of codes of `dtype` as steps take it: of every four terms two are taken in the first half. */
+/* A row of codes of `dtype` as steps take it: of every four terms two are taken in the first half
+ * (mp_tc_taken, the other way round). */
 static void copy_reordered(const mp_tc_layout *l, mp_dtype dtype, const uint16_t table[256],
                            const char *codes, uint16_t *copy) {
     const bool bytes = mp_dtype_size(dtype) == 1;
-    for (int64_t first = 0; first < l->padded_k; first += l->reordered_terms)
-        for (int i = 0; i < l->reordered_terms; i++) {
-            const int64_t k = first + mp_tc_taken(i, l->reordered_terms / 2);
-            uint16_t code = 0;
-            if (k < l->K && bytes) code = table[(uint8_t)codes[k]];
-            if (k < l->K && !bytes) memcpy(&code, codes + 2 * k, sizeof code);
-            copy[first + i] = code;
+    const int64_t half = l->reordered_terms / 2;
+    for (int64_t first = 0; first < l->padded_k; first += l->reordered_terms, copy += l->reordered_terms)
+        for (int64_t i = 0; i < half; i += 2) {
+            const int64_t k = first + 2 * i, left = l->K - k;
+            uint16_t four[4] = {0};
+            if (left >= 4 && !bytes) memcpy(four, codes + 2 * k, sizeof four);
+            for (int64_t j = 0; j < 4 && bytes && j < left; j++) four[j] = table[(uint8_t)codes[k + j]];
+            if (left > 0 && left < 4 && !bytes) memcpy(four, codes + 2 * k, (size_t)left * sizeof *four);
+            memcpy(copy + i, four, 2 * sizeof *four);
+            memcpy(copy + half + i, four + 2, 2 * sizeof *four);
         }
 }
 

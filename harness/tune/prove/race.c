@@ -2,11 +2,9 @@
 #include "harness/tune/prove/race.h"
 
 #include "cases/case_tools.h"
-#include "harness/subjects/buffers.h"
 #include "moeparity/config.h"
 #include "moeparity/inputs.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,106 +14,29 @@ const char *mp_race_outcome_name(mp_race_outcome outcome) {
     return names[outcome];
 }
 
-/* ---- statistics ---- */
-
-int mp_median_bound(int n) {
-    /* P(at most k - 1 of n lie below the median) = sum over i < k of C(n, i) / 2^n */
-    double term = exp2(-n), tail = term; /* of i = 0 */
-    int k = 0;
-    while (k < n / 2 && tail <= 0.025) {
-        k++;
-        term *= (double)(n - k + 1) / k;
-        tail += term;
-    }
-    return k;
-}
-
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count) {
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
-}
-
-void mp_race_judge(double *ratios, int rounds, double threshold, mp_race *race) {
-    const int k = mp_median_bound(rounds);
-    race->rounds = rounds;
-    race->ratio = median(ratios, rounds);
-    race->low = k ? ratios[k - 1] : 0;
-    race->high = k ? ratios[rounds - k] : (double)INFINITY;
-    race->outcome = race->high <= 1 + threshold ? MP_RACE_KEPT
-                    : race->low > 1 + threshold ? MP_RACE_LOST
+void mp_race_judge(mp_ratio ratio, double threshold, mp_race *race) {
+    race->ratio = ratio.median;
+    race->low = ratio.low;
+    race->high = ratio.high;
+    race->outcome = ratio.high <= 1 + threshold ? MP_RACE_KEPT
+                    : ratio.low > 1 + threshold ? MP_RACE_LOST
                                                 : MP_RACE_UNDECIDED;
 }
 
 /* ---- one key ---- */
 
-typedef struct side {
-    mp_case c;
-    mp_offer offer;
-    double *ms; /* of each run */
-    int runs;
-} side;
-
-/* Loads the side's case, runs it once to warm up, and `runs` times more; adds up what these took. */
-static mp_status take_times(mp_subject *subject, mp_buffers *buffers, side *s, const mp_inputs *in, int runs,
-                            double *sum, mp_error *err) {
-    mp_status status = mp_buffers_load(buffers, &s->c, &s->offer, in, err);
-    for (int i = -1; i < runs && status == MP_OK; i++) {
-        mp_execution execution = mp_buffers_execution(buffers);
-        double ns = 0;
-        status = subject->run(subject, &execution, err);
-        for (int k = 0; k < MP_STAGE_COUNT; k++) ns += execution.stage_ns[k];
-        if (status == MP_OK && !(ns > 0))
-            status = mp_fail(err, MP_EUNSUPPORTED, "the subject measures no times");
-        if (i < 0) continue;
-        s->ms[s->runs++] = ns * 1e-6;
-        *sum += ns * 1e-6;
-    }
-    return status;
-}
-
-static mp_status run_rounds(mp_subject *subject, mp_buffers *buffers, side *a, side *b, const mp_inputs *in,
-                            int rounds, double *ratios, mp_error *err) {
-    mp_status status = MP_OK;
-    for (int i = 0; i < rounds && status == MP_OK; i++) {
-        double old = 0, new = 0;
-        status = take_times(subject, buffers, a, in, 1, &old, err);
-        if (status == MP_OK) status = take_times(subject, buffers, b, in, 2, &new, err);
-        if (status == MP_OK) status = take_times(subject, buffers, a, in, 1, &old, err);
-        ratios[i] = new / old;
-    }
-    return status;
-}
-
 static mp_status race(mp_subject *subject, const mp_case *old, const mp_case *new, const mp_inputs *in,
                       const mp_race_options *o, mp_race *r, mp_error *err) {
-    side a = {.c = *old}, b = {.c = *new};
-    mp_buffer_sizes sizes = {0};
-    mp_buffers *buffers = NULL;
-    double *room = malloc((size_t)o->rounds * 5 * sizeof *room);
-    if (!room) return mp_fail(err, MP_EMEMORY, "no memory for the times of %d rounds", o->rounds);
-    double *ratios = room + 4 * o->rounds;
-    a.ms = room;
-    b.ms = room + 2 * o->rounds;
-    mp_status status = mp_subject_describe(subject, &a.c, &a.offer, err);
-    if (status == MP_OK) status = mp_subject_describe(subject, &b.c, &b.offer, err);
+    const mp_side side[2] = {{subject, old}, {subject, new}};
+    mp_rounds rounds;
+    const mp_status status = mp_rounds_run(side, in, o->rounds, &rounds, err);
     if (status == MP_OK) {
-        mp_buffer_sizes_add(&a.c, &a.offer, &sizes);
-        mp_buffer_sizes_add(&b.c, &b.offer, &sizes);
-        status = mp_buffers_open(subject, &sizes, MP_BUFFERS_KEPT, MP_POISON_A, &buffers, err);
+        mp_race_judge(mp_rounds_ratio(&rounds, MP_EVERY_STAGE), o->threshold, r);
+        r->rounds = o->rounds;
+        r->old_ms = mp_rounds_ms(&rounds, 0, MP_EVERY_STAGE);
+        r->new_ms = mp_rounds_ms(&rounds, 1, MP_EVERY_STAGE);
     }
-    if (status == MP_OK) status = run_rounds(subject, buffers, &a, &b, in, o->rounds, ratios, err);
-    if (status == MP_OK) {
-        mp_race_judge(ratios, o->rounds, o->threshold, r);
-        r->old_ms = median(a.ms, a.runs);
-        r->new_ms = median(b.ms, b.runs);
-    }
-    mp_buffers_close(buffers);
-    free(room);
+    mp_rounds_free(&rounds);
     return status;
 }
 

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The speed of a tuned file beside that of another one, key by key.
  *
- * A round runs the tiles of the old file, twice those of the new one, and those of the old one again: a clock
- * or a temperature that drifts evenly through a round favours neither. Its figure is the ratio of the new
- * tile's time to the old one's, summed over both runs and all stages, as the subject measures them. Of the
- * rounds the median is told, with the interval between two of their order statistics that holds the true
- * median with 95 % probability or more, whatever the distribution of the times is: of n independent rounds
- * the number below the median is binomial (n, 1/2). A key passes where the whole interval lies at or below
- * 1 + threshold, and loses where it lies above; in between the rounds have not decided it, which is no pass.
+ * The new file's tiles are timed against the old one's in rounds (harness/subjects/rounds.h). A key passes
+ * where the whole interval of the ratio lies at or below 1 + threshold, and loses where it lies above; in
+ * between the rounds have not decided it, which is no pass.
  */
 #ifndef MP_HARNESS_TUNE_RACE_H
 #define MP_HARNESS_TUNE_RACE_H
 
+#include "harness/subjects/rounds.h"
 #include "harness/tune/prove/verify.h"
 #include "moeparity/subject.h"
 
@@ -46,10 +43,7 @@ typedef struct mp_race_options {
 mp_status mp_race_keys(const mp_tune_plan *plan, const mp_race_options *options, mp_race **races,
                        size_t *count, mp_error *err);
 
-/* Which order statistics, counted from 1 from either end, bound the median of n: the largest k for which both
- * tails together have at most 5 %; 0: n is too small for any. */
-int mp_median_bound(int n);
-/* Sorts the ratios, and fills ratio, low, high and outcome. */
-void mp_race_judge(double *ratios, int rounds, double threshold, mp_race *race);
+/* Fills ratio, low, high and outcome. */
+void mp_race_judge(mp_ratio ratio, double threshold, mp_race *race);
 
 #endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What computes the grouped GEMMs of the truth and of the prediction: a handful of functions that are given
+ * to whoever needs one. All engines compute the same thing (ref/gemm.h, ref/predict/scaling.h) and are tested
+ * against each other.
+ *
+ * The CPU has two: plain loops (the definition), and OpenBLAS. A GPU has another one (offload/). */
+#ifndef MP_REF_ENGINE_H
+#define MP_REF_ENGINE_H
+
+#include "cases/scheme.h"
+#include "moeparity/contract.h"
+#include "ref/gemm.h"
+
+struct mp_engine {
+    void *state; /* the engine's own; NULL: it has none */
+    /* What a report says judged: "plain loops", "OpenBLAS 0.3.21 SkylakeX". Lives as long as the engine. */
+    const char *(*name)(const mp_engine *self);
+    /* As mp_gemm_float64, which calls it. */
+    mp_status (*gemm_float64)(const mp_engine *self, const mp_gemm_problem *problem, bool with_mass,
+                              mp_gemm_visit visit, void *ctx, mp_error *err);
+    /* As mp_predict_scaled_gemm; of a case without quantised experts the scheme is that of MP_QUANT_NONE, and
+     * dtype the case's. NULL: the engine predicts nothing. MP_EUNSUPPORTED: not this GEMM, and out is
+     * unchanged; in both cases the CPU predicts it. */
+    mp_status (*predict_gemm)(const mp_engine *self, const mp_gemm_contract *contract,
+                              const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                              const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                              mp_error *err);
+};
+
+extern const mp_engine mp_engine_plain, mp_engine_blas;
+/* OpenBLAS where it can be loaded, else plain loops. */
+const mp_engine *mp_engine_of_cpu(void);
+
+#endif
