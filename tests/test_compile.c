@@ -18,7 +18,7 @@
 
 static const int architectures[] = {80, 90, 100};
 #define ARCHITECTURES 3
-#define MAX_JOBS 288
+#define MAX_JOBS 384
 
 typedef struct job {
     int architecture;
