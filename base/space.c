@@ -2,11 +2,17 @@
 #define XXH_INLINE_ALL
 #include "moeparity/space.h"
 
+#include "base/host_memory.h"
+#include "base/mix.h"
+
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <xxhash.h>
 
 #define DATA_ALIGNMENT 64u
+#define LARGE_PAGE ((size_t)2 << 20)
+#define WORTH_THREADS ((size_t)1 << 22) /* bytes: less is written before threads have begun */
 
 _Static_assert(MP_GUARD_BYTES % DATA_ALIGNMENT == 0, "the data begins right behind the front guard");
 _Static_assert((MP_GUARD_PATTERN >> 16) == (MP_GUARD_PATTERN & 0xFFFF), "both halves are equal");
@@ -14,6 +20,7 @@ _Static_assert((MP_GUARD_PATTERN >> 16) == (MP_GUARD_PATTERN & 0xFFFF), "both ha
 void mp_fill_pattern(void *to, size_t bytes, uint32_t pattern) {
     const size_t whole = bytes / sizeof pattern;
     char *at = to;
+#pragma omp parallel for schedule(static) if (bytes > WORTH_THREADS)
     for (size_t i = 0; i < whole; i++) memcpy(at + i * sizeof pattern, &pattern, sizeof pattern);
     memcpy(at + whole * sizeof pattern, &pattern, bytes % sizeof pattern);
 }
@@ -28,23 +35,31 @@ int64_t mp_guard_first_changed(const void *zone) {
     return i;
 }
 
+/* A fault for each page of many gigabytes takes longer than writing them. */
+static char *take_block(size_t bytes) {
+    const size_t alignment = bytes >= 4 * LARGE_PAGE ? LARGE_PAGE : DATA_ALIGNMENT,
+                 total = (bytes + alignment - 1) / alignment * alignment;
+    char *block = aligned_alloc(alignment, total);
+    if (block && alignment == LARGE_PAGE) madvise(block, total, MADV_HUGEPAGE);
+    return block;
+}
+
+mp_status mp_host_alloc_unfilled(size_t bytes, void **data, mp_error *err) {
+    const size_t most = PTRDIFF_MAX - 2 * (size_t)MP_GUARD_BYTES - LARGE_PAGE; /* no object can be larger */
+    char *block = bytes <= most ? take_block(bytes + 2 * (size_t)MP_GUARD_BYTES) : NULL;
+    *data = NULL;
+    if (!block) return mp_fail(err, MP_EMEMORY, "cannot allocate %zu bytes", bytes);
+    mp_fill_pattern(block, MP_GUARD_BYTES, MP_GUARD_PATTERN);
+    mp_fill_pattern(block + MP_GUARD_BYTES + bytes, MP_GUARD_BYTES, MP_GUARD_PATTERN);
+    *data = block + MP_GUARD_BYTES;
+    return MP_OK;
+}
+
 static mp_status host_alloc(void *self, size_t bytes, uint32_t poison, void **data, mp_error *err) {
     (void)self;
-    const size_t most =
-        PTRDIFF_MAX - 2 * (size_t)MP_GUARD_BYTES - DATA_ALIGNMENT; /* no object can be larger */
-    char *block = NULL;
-    *data = NULL;
-    if (bytes <= most) {
-        const size_t total = bytes + 2 * (size_t)MP_GUARD_BYTES;
-        block = aligned_alloc(DATA_ALIGNMENT, (total + DATA_ALIGNMENT - 1) / DATA_ALIGNMENT * DATA_ALIGNMENT);
-    }
-    if (!block) return mp_fail(err, MP_EMEMORY, "cannot allocate %zu bytes", bytes);
-    char *content = block + MP_GUARD_BYTES;
-    mp_fill_pattern(block, MP_GUARD_BYTES, MP_GUARD_PATTERN);
-    mp_fill_pattern(content, bytes, poison);
-    mp_fill_pattern(content + bytes, MP_GUARD_BYTES, MP_GUARD_PATTERN);
-    *data = content;
-    return MP_OK;
+    const mp_status status = mp_host_alloc_unfilled(bytes, data, err);
+    if (status == MP_OK) mp_fill_pattern(*data, bytes, poison);
+    return status;
 }
 
 static void host_free(void *self, void *data) {
@@ -58,27 +73,40 @@ static mp_status host_copy(void *self, void *to, const void *from, size_t bytes,
     return MP_OK;
 }
 
-static mp_status host_guards(void *self, const void *data, size_t bytes, bool *intact, int64_t *offset,
-                             mp_error *err) {
+static mp_status host_survey(void *self, mp_region *regions, int count, mp_error *err) {
     (void)self, (void)err;
-    const char *content = data;
-    const int64_t front = mp_guard_first_changed(content - MP_GUARD_BYTES);
-    const int64_t back = mp_guard_first_changed(content + bytes);
-    *intact = front < 0 && back < 0;
-    if (!*intact) *offset = front >= 0 ? front - MP_GUARD_BYTES : (int64_t)bytes + back;
+    for (mp_region *r = regions; r < regions + count; r++) {
+        const char *content = r->data;
+        const int64_t front = mp_guard_first_changed(content - MP_GUARD_BYTES),
+                      back = mp_guard_first_changed(content + r->bytes);
+        r->intact = front < 0 && back < 0;
+        r->offset = front >= 0 ? front - MP_GUARD_BYTES : (int64_t)r->bytes + back;
+        if (r->digested) r->digest = XXH3_64bits(content, r->digested);
+    }
     return MP_OK;
 }
 
-static mp_status host_digest(void *self, const void *data, size_t bytes, uint64_t *digest, mp_error *err) {
+static mp_status host_digest_rows(void *self, const mp_rows_region *regions, int count, mp_error *err) {
     (void)self, (void)err;
-    *digest = XXH3_64bits(data, bytes);
+    for (const mp_rows_region *r = regions; r < regions + count; r++) {
+#pragma omp parallel for schedule(static) if ((size_t)r->rows * r->row_bytes > WORTH_THREADS)
+        for (int64_t row = 0; row < r->rows; row++)
+            r->digest[row] =
+                mp_space_row_digest((const char *)r->data + (size_t)row * r->row_bytes, r->row_bytes);
+    }
     return MP_OK;
+}
+
+uint64_t mp_space_row_digest(const void *row, size_t bytes) {
+    return mp_digest_of_bytes(row, bytes);
 }
 
 const mp_space mp_host_space = {.name = "",
+                                .keeps = true,
                                 .alloc = host_alloc,
                                 .free = host_free,
                                 .write = host_copy,
                                 .read = host_copy,
-                                .guards = host_guards,
-                                .digest = host_digest};
+                                .copy = host_copy,
+                                .survey = host_survey,
+                                .digest_rows = host_digest_rows};

@@ -2,6 +2,8 @@
 #define XXH_INLINE_ALL
 #include "moeparity/tensor.h"
 
+#include "base/host_memory.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +50,7 @@ void *mp_tensor_row(const mp_tensor *t, int64_t row) {
     return (char *)t->data + (size_t)row * mp_tensor_row_bytes(t);
 }
 
-mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err) {
+mp_status mp_tensor_alloc_unfilled(mp_tensor *t, mp_error *err) {
     t->data = NULL;
     for (int i = 0; i < t->rank; i++) {
         if (t->dim[i] < 0)
@@ -59,11 +61,17 @@ mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err) {
         return mp_fail(err, MP_EINTERNAL,
                        "rows of %lld elements of %s, expected an even number: two share a byte",
                        (long long)mp_tensor_row_length(t), mp_dtype_name(t->dtype));
-    const mp_status status = mp_host_space.alloc(NULL, mp_tensor_bytes(t), poison, &t->data, err);
+    const mp_status status = mp_host_alloc_unfilled(mp_tensor_bytes(t), &t->data, err);
     if (status == MP_OK) return MP_OK;
     return mp_fail(err, status, "cannot allocate %zu bytes for a tensor %lld x %lld x %lld of %s",
                    mp_tensor_bytes(t), (long long)t->dim[0], (long long)t->dim[1], (long long)t->dim[2],
                    mp_dtype_name(t->dtype));
+}
+
+mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err) {
+    const mp_status status = mp_tensor_alloc_unfilled(t, err);
+    if (status == MP_OK) mp_fill_pattern(t->data, mp_tensor_bytes(t), poison);
+    return status;
 }
 
 void mp_tensor_free(mp_tensor *t) {
@@ -72,9 +80,10 @@ void mp_tensor_free(mp_tensor *t) {
 }
 
 bool mp_tensor_guards_intact(const mp_tensor *t, int64_t *offset) {
-    bool intact = true;
-    if (t->data) mp_host_space.guards(NULL, t->data, mp_tensor_bytes(t), &intact, offset, NULL);
-    return intact;
+    mp_region region = {.data = t->data, .bytes = mp_tensor_bytes(t), .intact = true};
+    if (t->data) mp_host_space.survey(NULL, &region, 1, NULL);
+    if (!region.intact) *offset = region.offset;
+    return region.intact;
 }
 
 uint64_t mp_digest(const void *data, size_t bytes) {

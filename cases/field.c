@@ -44,6 +44,7 @@ static const char *const names_mp_quant[] = {"none",
                                              "mxfp4-mxfp8"};
 static const char *const names_mp_scale_layout[] = {"row", "row-padded", "column", "column-padded",
                                                     "swizzled"};
+static const char *const names_mp_gemm_choice[] = {"auto", "mma", "wgmma"};
 static const char *const names_mp_path[] = {"fused", "runner", "chunked"};
 static const char *const names_mp_expert_map[] = {"none", "linear", "round_robin"};
 static const char *const names_mp_sentinel[] = {"-1", "E", "any"};
@@ -71,6 +72,7 @@ _Static_assert(COUNT(names_mp_sentinel) == MP_SENTINEL_COUNT, "one name per sent
 _Static_assert(COUNT(names_mp_shared) == MP_SHARED_COUNT, "one name per form of the shared expert");
 _Static_assert(COUNT(names_mp_quant) == MP_SCHEME_COUNT, "one name per scheme");
 _Static_assert(COUNT(names_mp_scale_layout) == MP_SCALE_LAYOUT_COUNT, "one name per layout of scales");
+_Static_assert(COUNT(names_mp_gemm_choice) == MP_GEMM_CHOICE_COUNT, "one name per choice of GEMM");
 _Static_assert(COUNT(names_mp_scope) == MP_SCOPE_COUNT, "one name per scope");
 _Static_assert(COUNT(names_mp_data) == MP_DATA_COUNT, "one name per data family");
 _Static_assert(COUNT(names_mp_routing) == MP_ROUTING_COUNT, "one name per routing family");

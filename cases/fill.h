@@ -1,24 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside this tree: the counter-based generator, and what makes inputs asks of it. */
+/* Inside this tree: what makes inputs, by the counter-based generator of base/mix.h. */
 #ifndef MP_CASES_FILL_H
 #define MP_CASES_FILL_H
 
+#include "base/mix.h"
 #include "moeparity/inputs.h"
-
-/* SplitMix64's finaliser: a bijection of 64 bits in which every input bit changes every output bit with
- * probability near 1/2. Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA
- * 2014, with Stafford's constants "Mix13". */
-static inline uint64_t mp_mix(uint64_t z) {
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return z ^ (z >> 31);
-}
-
-/* The random bits of element `index` of a stream; streams with different keys are unrelated. Stepping by the
- * golden ratio (2^64/phi, odd) is SplitMix64's own sequence, here entered at any index. */
-static inline uint64_t mp_bits(uint64_t key, uint64_t index) {
-    return mp_mix(key + index * UINT64_C(0x9E3779B97F4A7C15));
-}
 
 /* Streams beside the tensors' own, which are numbered in mp_tensors, below MP_STREAMS. */
 enum { MP_STREAM_FILTER = 32, MP_STREAM_HOT, MP_STREAM_TOKEN, MP_STREAM_SENTINEL, MP_STREAMS = 64 };

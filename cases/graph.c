@@ -332,7 +332,7 @@ const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
                         W1_SCALES | MP_IN_SET(MP_B1) | ROUTING_TENSORS,
                     MP_IN_SET(MP_CACHE1), MP_CACHE1,
                     "M E topk K N dtype gated apply_router_weight_on_input bias " IDS_FIELDS " " PLACE_FIELDS
-                    " scope tile data routing seed shared quant group scale_layout"},
+                    " scope tile gemm data routing seed shared quant group scale_layout"},
     [MP_SHRINK_GATE_UP] = {mp_case_has_lora, MP_IN_SET(MP_X) | MP_IN_SET(MP_LORA_A1) | LORA_TENSORS,
                            MP_IN_SET(MP_LORA_H1), MP_LORA_H1, "K gated " LORA_FIELDS},
     [MP_EXPAND_GATE_UP] = {mp_case_has_lora,
@@ -352,7 +352,7 @@ const mp_stage_info mp_stages[MP_STAGE_COUNT] = {
              W2_SCALES | MP_IN_SET(MP_B2) | ROUTING_TENSORS,
          MP_IN_SET(MP_CACHE3), MP_CACHE3,
          "M E topk K N dtype apply_router_weight_on_input apply_router_weight_in_combine bias " IDS_FIELDS
-         " " PLACE_FIELDS " scope tile tile_down data routing seed shared quant group scale_layout"},
+         " " PLACE_FIELDS " scope tile tile_down gemm data routing seed shared quant group scale_layout"},
     [MP_SHRINK_DOWN] = {mp_case_has_lora, MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_LORA_A2) | LORA_TENSORS,
                         MP_IN_SET(MP_LORA_H2), MP_LORA_H2, "N " LORA_FIELDS},
     [MP_EXPAND_DOWN] = {mp_case_has_lora,

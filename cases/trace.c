@@ -35,7 +35,11 @@ mp_status mp_trace_create(const mp_case *c, int block_size_m, uint32_t poison, m
 }
 
 void mp_trace_destroy(mp_trace *trace) {
-    for (int i = 0; i < MP_TENSOR_COUNT; i++) mp_tensor_free(&trace->t[i]);
+    for (int i = 0; i < MP_TENSOR_COUNT; i++) {
+        mp_tensor_free(&trace->t[i]);
+        free(trace->row_digest[i]);
+        trace->row_digest[i] = NULL;
+    }
 }
 
 /* The BLOCK_SIZE_M of align's tensors: sorted_token_ids is longer the larger it is. */

@@ -322,7 +322,7 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
 /* The fields that say how a problem is executed, not which problem it is. */
 static const char *const execution_fields[] = {"path",          "layout",         "tile",
                                                "tile_down",     "weight_row_gap", "weight_expert_gap",
-                                               "buffer_offset", "scale_layout"};
+                                               "buffer_offset", "scale_layout",   "gemm"};
 
 /* The first tokens of the base as a batch of their own. */
 static bool is_smaller_batch(const mp_case *base, const mp_case *variant) {
@@ -343,9 +343,16 @@ static bool may_reorder_gate(const mp_case *base, const mp_case *variant) {
            !mp_case_is_part(base, variant) && mp_lora_same_fields(base, variant);
 }
 
+/* wgmma has the bits of mma, but not of e4m3. */
+static bool may_multiply_otherwise(const mp_case *base, const mp_case *variant) {
+    return mp_case_multiplied(base) != MP_E4M3 ||
+           (base->gemm != MP_GEMM_WGMMA && variant->gemm != MP_GEMM_WGMMA);
+}
+
 static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *variant) {
     /* Judged by mp_case_validate_part. */
     static const char *const shares[] = {"E", "N", "ep_size"};
+    if (!strcmp(f->name, "gemm")) return may_multiply_otherwise(base, variant);
     for (size_t i = 0; i < COUNT(execution_fields); i++)
         if (!strcmp(f->name, execution_fields[i])) return true;
     for (size_t i = 0; i < COUNT(shares); i++)

@@ -178,6 +178,12 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_PLAIN] = {"plain", 0, MP_TAKES_NOTHING,
                       .commands = JUDGE | JUDGING | RECORD | BISECTING | LOCATING,
                       .summary = "judge with plain loops instead of OpenBLAS"},
+    [MP_OPT_ENGINE] = {"engine", 0, MP_TAKES_TEXT, "E",
+                       .commands = JUDGE | JUDGING | RECORD | BISECTING | LOCATING,
+                       .summary = "what computes float64: auto, cpu, or device (a GPU)",
+                       .details =
+                           "auto, the usual: a GPU where there is one whose float64 is fast, of cases that "
+                           "are large enough. device: of all cases; without a GPU nothing is run."},
     [MP_OPT_IN_PROCESS] = {"in-process", 0, MP_TAKES_NOTHING,
                            .commands = JUDGE | JUDGING | RECORD | SHOW | INFER | PROVING,
                            .summary = "no worker processes, no watchdog: for debuggers and memory checkers",

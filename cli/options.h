@@ -101,6 +101,7 @@ typedef enum mp_option {
     MP_OPT_INFER_TIMEOUT,
     MP_OPT_FAIL_FAST,
     MP_OPT_PLAIN,
+    MP_OPT_ENGINE,
     MP_OPT_IN_PROCESS,
     MP_OPT_DRY_RUN,
     MP_OPT_JSON,

@@ -35,7 +35,15 @@ enum { /* CUdevice_attribute */
        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
+       CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO = 87,
        CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
+};
+enum { /* CUtensorMap */
+       CU_TENSOR_MAP_DATA_TYPE_UINT8 = 0,
+       CU_TENSOR_MAP_INTERLEAVE_NONE = 0,
+       CU_TENSOR_MAP_SWIZZLE_128B = 3,
+       CU_TENSOR_MAP_L2_PROMOTION_L2_256B = 3,
+       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0
 };
 enum { CU_STREAM_NON_BLOCKING = 1, CU_STREAM_CAPTURE_MODE_GLOBAL = 0, CU_EVENT_DISABLE_TIMING = 2 };
 enum { /* CUfunction_attribute */
@@ -45,51 +53,60 @@ enum { /* CUfunction_attribute */
 };
 
 /* Symbols carry the version suffix that the toolkit's header would add by macro. */
-#define MP_DRIVER_FUNCTIONS(X)                                                                      \
-    X(cuInit, (unsigned flags))                                                                     \
-    X(cuDriverGetVersion, (int *version))                                                           \
-    X(cuDeviceGetCount, (int *count))                                                               \
-    X(cuDeviceGet, (CUdevice * device, int ordinal))                                                \
-    X(cuDeviceGetName, (char *name, int length, CUdevice device))                                   \
-    X(cuDeviceGetAttribute, (int *value, int attribute, CUdevice device))                           \
-    X(cuDevicePrimaryCtxRetain, (CUcontext * context, CUdevice device))                             \
-    X(cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                              \
-    X(cuCtxSetCurrent, (CUcontext context))                                                         \
-    X(cuCtxSynchronize, (void))                                                                     \
-    X(cuMemGetInfo_v2, (size_t * free_bytes, size_t * total_bytes))                                 \
-    X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                         \
-    X(cuMemFree_v2, (CUdeviceptr pointer))                                                          \
-    X(cuIpcGetMemHandle, (CUipcMemHandle * handle, CUdeviceptr pointer))                            \
-    X(cuMemcpyHtoD_v2, (CUdeviceptr to, const void *from, size_t bytes))                            \
-    X(cuMemcpyDtoH_v2, (void *to, CUdeviceptr from, size_t bytes))                                  \
-    X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))      \
-    X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t count, CUstream stream))        \
-    X(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t count, CUstream stream))      \
-    X(cuMemsetD32Async, (CUdeviceptr to, unsigned value, size_t count, CUstream stream))            \
-    X(cuModuleLoadData, (CUmodule * module, const void *image))                                     \
-    X(cuModuleUnload, (CUmodule module))                                                            \
-    X(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char *name))              \
-    X(cuFuncGetAttribute, (int *value, int attribute, CUfunction function))                         \
-    X(cuFuncSetAttribute, (CUfunction function, int attribute, int value))                          \
-    X(cuLaunchKernel, (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,      \
-                       unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, \
-                       CUstream stream, void **params, void **extra))                               \
-    X(cuStreamCreate, (CUstream * stream, unsigned flags))                                          \
-    X(cuStreamDestroy_v2, (CUstream stream))                                                        \
-    X(cuLaunchHostFunc, (CUstream stream, void (*function)(void *self), void *self))                \
-    X(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                          \
-    X(cuStreamBeginCapture_v2, (CUstream stream, int mode))                                         \
-    X(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                       \
-    X(cuGraphInstantiateWithFlags, (CUgraphExec * exec, CUgraph graph, unsigned long long flags))   \
-    X(cuGraphLaunch, (CUgraphExec exec, CUstream stream))                                           \
-    X(cuGraphExecDestroy, (CUgraphExec exec))                                                       \
-    X(cuGraphDestroy, (CUgraph graph))                                                              \
-    X(cuEventCreate, (CUevent * event, unsigned flags))                                             \
-    X(cuEventRecord, (CUevent event, CUstream stream))                                              \
-    X(cuEventSynchronize, (CUevent event))                                                          \
-    X(cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end))                        \
-    X(cuEventDestroy_v2, (CUevent event))                                                           \
-    X(cuGetErrorName, (CUresult error, const char **name))                                          \
+#define MP_DRIVER_FUNCTIONS(X)                                                                        \
+    X(cuInit, (unsigned flags))                                                                       \
+    X(cuDriverGetVersion, (int *version))                                                             \
+    X(cuDeviceGetCount, (int *count))                                                                 \
+    X(cuDeviceGet, (CUdevice * device, int ordinal))                                                  \
+    X(cuDeviceGetName, (char *name, int length, CUdevice device))                                     \
+    X(cuDeviceGetAttribute, (int *value, int attribute, CUdevice device))                             \
+    X(cuDevicePrimaryCtxRetain, (CUcontext * context, CUdevice device))                               \
+    X(cuDevicePrimaryCtxRelease_v2, (CUdevice device))                                                \
+    X(cuCtxSetCurrent, (CUcontext context))                                                           \
+    X(cuCtxSynchronize, (void))                                                                       \
+    X(cuMemGetInfo_v2, (size_t * free_bytes, size_t * total_bytes))                                   \
+    X(cuMemAlloc_v2, (CUdeviceptr * pointer, size_t bytes))                                           \
+    X(cuMemFree_v2, (CUdeviceptr pointer))                                                            \
+    X(cuIpcGetMemHandle, (CUipcMemHandle * handle, CUdeviceptr pointer))                              \
+    X(cuMemcpyHtoD_v2, (CUdeviceptr to, const void *from, size_t bytes))                              \
+    X(cuMemcpyDtoH_v2, (void *to, CUdeviceptr from, size_t bytes))                                    \
+    X(cuMemHostAlloc, (void **pointer, size_t bytes, unsigned flags))                                 \
+    X(cuMemFreeHost, (void *pointer))                                                                 \
+    X(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void *from, size_t bytes, CUstream stream))        \
+    X(cuMemcpyDtoHAsync_v2, (void *to, CUdeviceptr from, size_t bytes, CUstream stream))              \
+    X(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream))        \
+    X(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t count, CUstream stream))          \
+    X(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t count, CUstream stream))        \
+    X(cuMemsetD32Async, (CUdeviceptr to, unsigned value, size_t count, CUstream stream))              \
+    X(cuModuleLoadData, (CUmodule * module, const void *image))                                       \
+    X(cuModuleUnload, (CUmodule module))                                                              \
+    X(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char *name))                \
+    X(cuFuncGetAttribute, (int *value, int attribute, CUfunction function))                           \
+    X(cuFuncSetAttribute, (CUfunction function, int attribute, int value))                            \
+    X(cuTensorMapEncodeTiled,                                                                         \
+      (void *map, int type, unsigned rank, void *address, const unsigned long long *dims,             \
+       const unsigned long long *strides, const unsigned *box, const unsigned *steps, int interleave, \
+       int swizzle, int promotion, int fill))                                                         \
+    X(cuLaunchKernel, (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,        \
+                       unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,   \
+                       CUstream stream, void **params, void **extra))                                 \
+    X(cuStreamCreate, (CUstream * stream, unsigned flags))                                            \
+    X(cuStreamDestroy_v2, (CUstream stream))                                                          \
+    X(cuStreamSynchronize, (CUstream stream))                                                         \
+    X(cuLaunchHostFunc, (CUstream stream, void (*function)(void *self), void *self))                  \
+    X(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                            \
+    X(cuStreamBeginCapture_v2, (CUstream stream, int mode))                                           \
+    X(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                         \
+    X(cuGraphInstantiateWithFlags, (CUgraphExec * exec, CUgraph graph, unsigned long long flags))     \
+    X(cuGraphLaunch, (CUgraphExec exec, CUstream stream))                                             \
+    X(cuGraphExecDestroy, (CUgraphExec exec))                                                         \
+    X(cuGraphDestroy, (CUgraph graph))                                                                \
+    X(cuEventCreate, (CUevent * event, unsigned flags))                                               \
+    X(cuEventRecord, (CUevent event, CUstream stream))                                                \
+    X(cuEventSynchronize, (CUevent event))                                                            \
+    X(cuEventElapsedTime, (float *milliseconds, CUevent start, CUevent end))                          \
+    X(cuEventDestroy_v2, (CUevent event))                                                             \
+    X(cuGetErrorName, (CUresult error, const char **name))                                            \
     X(cuGetErrorString, (CUresult error, const char **text))
 
 #define MP_NVRTC_FUNCTIONS(X)                                                                              \

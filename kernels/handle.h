@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside kernels/: the open device, its buffers and its launches. */
+/* Inside kernels/ and offload/: the open device, its buffers and its launches. */
 #ifndef MP_KERNELS_HANDLE_H
 #define MP_KERNELS_HANDLE_H
 
@@ -24,6 +24,25 @@ typedef struct mp_cuda_gate {
     struct timespec until;
 } mp_cuda_gate;
 
+/* An allocation of the driver, in use or kept for the next one of its size. */
+typedef struct mp_block {
+    CUdeviceptr base;
+    size_t bytes;
+    bool used;
+} mp_block;
+
+/* Allocations that the driver is asked for once: runs of a case need the same sizes again and again. */
+typedef struct mp_pool {
+    mp_block *blocks;
+    size_t count, room, kept_bytes; /* kept: of those that nobody uses */
+} mp_pool;
+
+/* Memory that the device reaches by itself, through which large tensors are carried piece by piece. */
+typedef struct mp_ferry {
+    void *piece[2]; /* NULL: there is none yet */
+    CUevent crossed[2];
+} mp_ferry;
+
 struct mp_cuda {
     const mp_driver *driver;
     CUdevice device;
@@ -35,6 +54,8 @@ struct mp_cuda {
     bool can_compile; /* an NVRTC that knows the device is there */
     bool shared;      /* buffers are whole blocks, for other processes */
     mp_space space;
+    mp_pool pool;
+    mp_ferry ferry;
     mp_streams streams;
     mp_cuda_gate gate;
     mp_cuda_hooks hooks;
@@ -48,6 +69,21 @@ mp_status mp_cuda_function(mp_cuda *cuda, const mp_kernel *kernel, CUfunction *f
  * one argument. */
 mp_status mp_cuda_launch(mp_cuda *cuda, CUstream stream, CUfunction function, int64_t blocks, int threads,
                          int64_t shared_bytes, void *params, mp_error *err);
+
+/* pool.c: an allocation of exactly so many bytes, from the pool where it has one. Where the device has no
+ * memory left, what is kept is given back first. */
+mp_status mp_pool_take(mp_cuda *cuda, size_t bytes, CUdeviceptr *base, mp_error *err);
+void mp_pool_keep(mp_cuda *cuda, CUdeviceptr base); /* what was taken */
+void mp_pool_close(mp_cuda *cuda);
+
+/* transfer.c: between host and device; what is large at the speed of the bus. */
+mp_status mp_transfer_up(mp_cuda *cuda, CUdeviceptr to, const void *from, size_t bytes, mp_error *err);
+mp_status mp_transfer_down(mp_cuda *cuda, void *to, CUdeviceptr from, size_t bytes, mp_error *err);
+void mp_ferry_close(mp_cuda *cuda);
+
+/* survey.c: the space's functions of these names. */
+mp_status mp_cuda_survey(void *self, mp_region *regions, int count, mp_error *err);
+mp_status mp_cuda_digest_rows(void *self, const mp_rows_region *regions, int count, mp_error *err);
 
 /* Fills cuda->space (memory.c), and cuda->streams (streams.c). */
 void mp_cuda_make_space(mp_cuda *cuda);

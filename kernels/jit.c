@@ -14,7 +14,7 @@
 
 #define MAX_OPTIONS 32
 #define INVALID_OPTION 5 /* NVRTC_ERROR_INVALID_OPTION */
-#define MAX_FILES 32
+#define MAX_FILES 64
 
 /* Options that every kernel gets. No contraction, IEEE division, subnormals kept: the bits of the CPU
  * model. */
@@ -44,9 +44,9 @@ mp_status mp_jit_check_architecture(int architecture, mp_error *err) {
                    nvrtc->major, nvrtc->minor, architecture, newest);
 }
 
-static const char *find_text(const char *name) {
-    for (int i = 0; i < mp_embedded_file_count; i++)
-        if (strcmp(mp_embedded_files[i].name, name) == 0) return mp_embedded_files[i].text;
+static const char *source_text(const mp_kernel *kernel) {
+    for (int i = 0; i < kernel->texts->count; i++)
+        if (strcmp(kernel->texts->files[i].name, kernel->source) == 0) return kernel->texts->files[i].text;
     return NULL;
 }
 
@@ -71,15 +71,16 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
 
     MP_DO(mp_nvrtc_load(&nvrtc, err));
     MP_DO(mp_jit_check_architecture(architecture, err));
-    const char *source = find_text(kernel->source);
-    if (!source || mp_embedded_file_count > MAX_FILES) {
+    const char *source = source_text(kernel);
+    const mp_device_texts *texts = kernel->texts;
+    if (!source || texts->count > MAX_FILES) {
         status = mp_fail(err, MP_EINTERNAL, "%s is not among the %d embedded device texts (at most %d)",
-                         kernel->source, mp_embedded_file_count, MAX_FILES);
+                         kernel->source, texts->count, MAX_FILES);
         goto out;
     }
-    for (int i = 0; i < mp_embedded_file_count; i++) {
-        headers[header_count] = mp_embedded_files[i].text;
-        header_names[header_count++] = mp_embedded_files[i].name;
+    for (; header_count < texts->count; header_count++) {
+        headers[header_count] = texts->files[header_count].text;
+        header_names[header_count] = texts->files[header_count].name;
     }
     architecture_option(architecture, target, sizeof target);
     options[option_count++] = target;
@@ -187,8 +188,8 @@ static XXH128_hash_t cache_key(const mp_kernel *kernel, int architecture, const 
         hash_text(&state, common_options[i]);
     }
     XXH3_128bits_update(&state, "", 1);
-    for (int i = 0; i < mp_embedded_file_count; i++)
-        XXH3_128bits_update(&state, mp_embedded_files[i].text, strlen(mp_embedded_files[i].text) + 1);
+    for (int i = 0; i < kernel->texts->count; i++)
+        XXH3_128bits_update(&state, kernel->texts->files[i].text, strlen(kernel->texts->files[i].text) + 1);
     return XXH3_128bits_digest(&state);
 }
 
@@ -229,7 +230,7 @@ static void write_entry(const char *path, const mp_kernel *kernel, const void *c
     free(entry);
 
     mp_text source = {0}, source_path = {0};
-    mp_text_add(&source, "// %s\n%s", kernel->options, find_text(kernel->source));
+    mp_text_add(&source, "// %s\n%s", kernel->options, source_text(kernel));
     mp_text_add(&source_path, "%.*s.cu", (int)(strlen(path) - strlen(".cubin")), path);
     if (!source.lost && !source_path.lost)
         mp_file_replace(source_path.data, source.data, source.length, NULL);

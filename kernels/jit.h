@@ -3,7 +3,7 @@
  *
  * The cache lies in ${MOEPARITY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/moeparity}: <key>.cubin behind a
  * header with its digest, and beside it <key>.cu, the source with its options, for people. The key is the
- * XXH3-128 of every device text, the options, the architecture and NVRTC's version. A damaged entry is
+ * XXH3-128 of the device texts, the options, the architecture and NVRTC's version. A damaged entry is
  * compiled again; a cache that cannot be written only costs time.
  */
 #ifndef MP_KERNELS_JIT_H
@@ -12,14 +12,6 @@
 #include "kernels/variants.h"
 
 #include <stddef.h>
-
-/* The device texts inside the binary, by path (generated, see cmake/embed.cmake). They include one another by
- * these paths. */
-typedef struct mp_embedded_file {
-    const char *name, *text;
-} mp_embedded_file;
-extern const mp_embedded_file mp_embedded_files[];
-extern const int mp_embedded_file_count;
 
 /* MP_EUNSUPPORTED when this NVRTC does not know sm_<architecture>. */
 mp_status mp_jit_check_architecture(int architecture, mp_error *err);

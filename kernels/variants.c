@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 mp_kernel mp_make_kernel(const char *source, const char *entry, const char *format, ...) {
-    mp_kernel kernel = {.source = source, .entry = entry};
+    mp_kernel kernel = {.texts = &mp_kernel_texts, .source = source, .entry = entry};
     va_list args;
     va_start(args, format);
     vsnprintf(kernel.options, sizeof kernel.options, format, args);
@@ -24,6 +24,10 @@ int64_t mp_case_vector_length(const mp_case *c, mp_dtype dtype, int64_t row_leng
 
 mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype) {
     return mp_make_kernel("kernels/device/tools.cu", entry, "-DDTYPE=%d", (int)dtype);
+}
+
+mp_kernel mp_kernel_survey(const char *entry) {
+    return mp_make_kernel("kernels/device/survey.cu", entry, "%s", "");
 }
 
 mp_kernel mp_kernel_probe(const mp_mma_instruction *m, int steps) {

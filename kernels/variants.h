@@ -7,10 +7,19 @@
 #include "moeparity/config.h"
 #include "moeparity/graph.h"
 
+/* Device code inside the binary: files by their paths, by which they include one another, and nothing else
+ * (generated, see cmake/embed.cmake). */
+typedef struct mp_device_texts {
+    const struct mp_device_text { const char *name, *text; } * files;
+    int count;
+} mp_device_texts;
+extern const mp_device_texts mp_kernel_texts; /* of kernels/device/ */
+
 /* One kernel: a device source, an entry in it, and its options, separated by blanks. */
 typedef struct mp_kernel {
+    const mp_device_texts *texts;
     const char *source, *entry;
-    char options[256];
+    char options[512];
 } mp_kernel;
 
 /* What a device leaves to a kernel. */
@@ -19,10 +28,13 @@ typedef struct mp_device_limits {
     int64_t shared_bytes; /* of shared memory, that a block can ask for */
 } mp_device_limits;
 
+/* One of mp_kernel_texts. */
 mp_kernel mp_make_kernel(const char *source, const char *entry, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype);
+/* The entries of survey.cu share one compilation. */
+mp_kernel mp_kernel_survey(const char *entry);
 
 /* A matrix instruction as PTX names it. */
 typedef struct mp_mma_instruction {

@@ -4,13 +4,14 @@
 # and within the harness judge, subjects, probe < checks, goldens < infer < run < bisect, tune, above what
 # lies in harness/ itself; and within tune which, audit < prove, above what lies in tune/ itself.
 # kernels and golden stand side by side and do not know each other. What kernels need of ref/predict are the
-# two headers that CPU and GPU share. Device code knows kernels/device and those two. Nobody includes tests/.
+# headers that CPU and GPU share. Device code knows kernels/device and those. Nobody includes tests/.
 cmake_minimum_required(VERSION 3.25)
 set(floor_base 0)
 set(floor_cases 1)
 set(floor_ref 2)
 set(floor_kernels 3)
 set(floor_golden 3)
+set(floor_offload 4)
 set(floor_files 4)
 set(floor_harness 5)
 set(floor_reports 6)
@@ -28,18 +29,19 @@ set(room_tune 5)
 set(room_tune/which 6)
 set(room_tune/audit 6)
 set(room_tune/prove 7)
-set(folders base cases ref kernels golden files harness reports cli)
+set(folders base cases ref kernels offload golden files harness reports cli)
 set(public_base dtype space status streams tensor texts version)
 set(public_cases case contract graph inputs matrix quantiser trace)
 set(public_ref preset)
 set(public_kernels config)
+set(public_offload "")
 set(public_golden golden)
 set(public_files "")
 set(public_harness picture plugin run_case settings subject suite verdict worker)
 set(public_reports "")
 set(public_cli "")
 set(standard_headers <assert.h> <stdarg.h> <stdbool.h> <stddef.h> <stdint.h> <stdio.h> <string.h>)
-set(shared_with_devices ref/predict/float32_math.h ref/predict/activation_f32.h
+set(shared_with_devices base/mix.h ref/predict/float32_math.h ref/predict/activation_f32.h
     ref/predict/quantise_f32.h)
 
 # Sets `folder` to where `path`, as an include names it, belongs, or to "".
@@ -104,6 +106,12 @@ function(judge file header)
     return()
   elseif(file MATCHES "^kernels/device/" AND NOT header MATCHES "^kernels/device/")
     set(refusal "device code includes kernels/device and the headers shared with it alone" PARENT_SCOPE)
+  elseif(file MATCHES "^offload/device/" AND header STREQUAL "ref/predict/terms.h")
+    return()
+  elseif(file MATCHES "^offload/device/" AND NOT header MATCHES "^offload/device/")
+    set(refusal "device code of offload includes offload/device and ref/predict/terms.h alone" PARENT_SCOPE)
+  elseif(header MATCHES "^kernels/device/" AND folder STREQUAL "offload")
+    set(refusal "what judges shares no device code with what is judged" PARENT_SCOPE)
   elseif(file MATCHES "^include/" AND NOT header MATCHES "^moeparity/")
     set(refusal "public headers include public headers alone" PARENT_SCOPE)
   elseif(NOT header MATCHES "/")
@@ -129,6 +137,8 @@ endfunction()
 foreach(pair
     "base/a.c cases/case.h" "ref/a.c kernels/cuda.h" "golden/a.c kernels/cuda.h" "kernels/a.c golden/golden.h"
     "golden/a.c files/container.h" "files/a.c harness/verdict_make.h"
+    "kernels/a.c offload/offload.h" "offload/a.c harness/verdict_make.h" "offload/a.c kernels/device/params.h"
+    "offload/device/a.cu kernels/device/common.cuh" "offload/device/a.cu ref/operand.h"
     "harness/run/a.c reports/report.h" "reports/a.c cli/common.h" "kernels/a.c ref/predict/host.h"
     "kernels/device/a.cu kernels/cuda.h" "kernels/device/a.cu cases/case.h" "harness/a.c tests/faults.h"
     "harness/a.c verdict.h" "ref/a.c ../cases/case.h"

@@ -7,6 +7,7 @@
 #include "moeparity/config.h"
 #include "ref/engine.h"
 #include "ref/predict/predict.h"
+#include "ref/predict/scaling.h"
 #include "ref/pipeline.h"
 #include "ref/predict/tensorcore.h"
 
@@ -231,44 +232,75 @@ static void hidden_tensors_are_predicted_through(void **state) {
     free(v);
 }
 
-/* Predicts of gate_up zeros, and nothing else. */
-static mp_status predict_zeros(const mp_engine *self, const mp_gemm_contract *contract,
+/* Engines that predict gate_up, and nothing else: as the CPU does, and by one bit wrong. */
+static int engine_calls;
+static mp_status predict_gate_up(const mp_engine *self, const mp_gemm_contract *contract,
+                                 const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                                 const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                                 mp_error *err) {
+    (void)self;
+    if (problem->w.codes->dim[1] != 2 * 16) return mp_fail(err, MP_EUNSUPPORTED, "not this one");
+    engine_calls++;
+    return mp_predict_scaled_gemm(contract, scheme, dtype, problem, epilogue, out_row, out, err);
+}
+static mp_status predict_wrong(const mp_engine *self, const mp_gemm_contract *contract,
                                const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
                                const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                                mp_error *err) {
-    (void)self, (void)contract, (void)scheme, (void)dtype, (void)epilogue, (void)out_row;
-    if (problem->w.codes->dim[1] != 2 * 16) return mp_fail(err, MP_EUNSUPPORTED, "not this one");
-    memset(out->data, 0, mp_tensor_bytes(out));
-    return MP_OK;
+    const mp_status status =
+        predict_gate_up(self, contract, scheme, dtype, problem, epilogue, out_row, out, err);
+    if (status == MP_OK) ((uint16_t *)out->data)[3 * 32 + 5] ^= 1;
+    return status;
 }
 
-/* What the engine predicts is its own, the rest the CPU's. */
+/* What the engine predicts is its own, the rest the CPU's. Where the subject differs the CPU predicts that
+ * too, so that an engine's mistake is no fault of the subject's. */
 static void an_engine_predicts_what_it_can(void **state) {
     (void)state;
-    const mp_engine engine = {.name = mp_engine_plain.name,
-                              .gemm_float64 = mp_engine_plain.gemm_float64,
-                              .predict_gemm = predict_zeros};
-    mp_error err = {0};
-    mp_case c = mp_case_default();
-    mp_inputs in;
-    mp_config config;
-    mp_trace trace;
-    mp_verdict *v = malloc(sizeof *v);
-    mp_verdict_init(v);
-    assert_int_equal(mp_case_parse(&c, "M=4 E=4 topk=2 K=64 N=16", &err), MP_OK);
-    assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
-    assert_int_equal(mp_config_resolve(&c, NULL, &config, &err), MP_OK);
-    mp_contract contract = mp_host_contract(&c);
-    promise(&contract, MP_BITS_REQUIRED);
-    assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
-    assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, &engine, v, &err), MP_OK);
-    assert_int_equal(v->stage[MP_GATE_UP].mispredicted, 4 * 2 * 2 * 16);
-    assert_int_equal(v->stage[MP_DOWN].predicted, 4 * 2 * 64);
-    assert_int_equal(v->stage[MP_DOWN].mispredicted, 0);
-    mp_trace_destroy(&trace);
-    mp_inputs_destroy(&in);
-    mp_verdict_free(v);
-    free(v);
+    static const struct {
+        mp_status (*predict)(const mp_engine *, const mp_gemm_contract *, const mp_scheme *, mp_dtype,
+                             const mp_gemm_problem *, const mp_epilogue *, const int64_t *, const mp_tensor *,
+                             mp_error *);
+        bool faulty; /* the subject */
+        mp_status status;
+    } of[] = {{predict_gate_up, false, MP_OK},
+              {predict_gate_up, true, MP_OK},
+              {predict_wrong, false, MP_EDEVICE},
+              {predict_wrong, true, MP_EDEVICE}};
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        const mp_engine engine = {.name = mp_engine_plain.name,
+                                  .gemm_float64 = mp_engine_plain.gemm_float64,
+                                  .predict_gemm = of[i].predict};
+        mp_error err = {0};
+        mp_case c = mp_case_default();
+        mp_inputs in;
+        mp_config config;
+        mp_trace trace;
+        mp_verdict *v = malloc(sizeof *v);
+        mp_verdict_init(v);
+        engine_calls = 0;
+        assert_int_equal(mp_case_parse(&c, "M=4 E=4 topk=2 K=64 N=16", &err), MP_OK);
+        assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
+        assert_int_equal(mp_config_resolve(&c, NULL, &config, &err), MP_OK);
+        mp_contract contract = mp_host_contract(&c);
+        promise(&contract, MP_BITS_REQUIRED);
+        assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
+        if (of[i].faulty) ((uint16_t *)trace.t[MP_CACHE1].data)[7 * 32] ^= 1;
+        assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, &engine, v, &err), of[i].status);
+        assert_true(engine_calls > 0);
+        if (of[i].status == MP_OK) {
+            assert_int_equal(v->stage[MP_GATE_UP].predicted, 4 * 2 * 2 * 16);
+            assert_int_equal(v->stage[MP_GATE_UP].mispredicted, of[i].faulty);
+            assert_int_equal(v->stage[MP_DOWN].predicted, 4 * 2 * 64);
+            assert_int_equal(v->check[MP_CHECK_BITS].answer, of[i].faulty ? MP_FAILED : MP_PASSED);
+        } else {
+            assert_non_null(strstr(err.text, "gate_up, row 3, column 5 of cache1: predicted as "));
+        }
+        mp_trace_destroy(&trace);
+        mp_inputs_destroy(&in);
+        mp_verdict_free(v);
+        free(v);
+    }
 }
 
 /* The combine alone in fp64: codes of opposite sign are further apart than int64_t counts. */

@@ -323,7 +323,7 @@ static void a_combine_scales_the_radii_it_is_given(void **state) {
                 }
             mp_balls_drop(&span.pool, &out);
         }
-    mp_pool_free(&span.pool);
+    mp_ball_pool_free(&span.pool);
     stop();
 }
 

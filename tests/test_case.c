@@ -76,6 +76,7 @@ static const char *const choices[][9] = {
     {"lora_ranks", "full", "full", "zeros", "garbage"},
     {"lora_outer", "own", "own", "shared", "copies"},
     {"lora_data", "normal", "same", "zero_a", "zero_b"},
+    {"gemm", "auto", "mma", "wgmma"},
 };
 
 static uint64_t next_random(uint64_t *state) { /* Knuth's MMIX constants */

@@ -43,8 +43,8 @@ static void every_dtype_has_its_kind(void **state) {
             .tile = {64, 64, 32, 8, 4, 3}, .dtype = rows[i].dtype, .row_length = 512};
         const mp_gemm gemm = found(&request, &h100);
         bool embedded = false;
-        for (int f = 0; f < mp_embedded_file_count; f++)
-            embedded |= strcmp(mp_embedded_files[f].name, gemm.kernel.source) == 0;
+        for (int f = 0; f < mp_kernel_texts.count; f++)
+            embedded |= strcmp(mp_kernel_texts.files[f].name, gemm.kernel.source) == 0;
         assert_true(embedded);
         assert_string_equal(gemm.kernel.source, rows[i].source);
         assert_int_equal(gemm.threads, 128);
@@ -119,6 +119,98 @@ static void codes_have_their_kinds(void **state) {
             "does not exist on sm_80");
 }
 
+/* By itself wgmma is chosen where it can, mma elsewhere; asked for, it is told what is missing. */
+static void wgmma_takes_what_it_can(void **state) {
+    (void)state;
+    const mp_device_limits a100 = {.architecture = 80, .shared_bytes = 166912},
+                           b200 = {.architecture = 100, .shared_bytes = 232448};
+    const mp_gemm_request good = {
+        .tile = {128, 256, 64, 8, 8, 4}, .dtype = MP_BF16, .row_length = 512, .experts = 8};
+    static const char *const mma = "kernels/device/gemm_mma.cu", *const wgmma =
+                                                                     "kernels/device/gemm_wgmma.cu";
+    mp_gemm_request r = good;
+    const mp_gemm gemm = found(&r, &h100);
+    assert_string_equal(gemm.kernel.source, wgmma);
+    assert_true(gemm.tensor_map && gemm.instruction->wgmma);
+    assert_int_equal(gemm.threads, 512);
+    assert_int_equal(gemm.stages, 4);
+    assert_int_equal(gemm.accumulators, 128);
+    assert_in_range(gemm.shared_bytes, 4 * (128 + 256) * 64 * 2, h100.shared_bytes);
+    r.dtype = MP_FP16;
+    assert_string_equal(found(&r, &h100).instruction->type, "f16");
+    assert_string_equal(found(&r, &a100).kernel.source, mma);
+    assert_string_equal(found(&r, &b200).kernel.source, mma);
+    r.choice = MP_GEMM_MMA;
+    assert_string_equal(found(&r, &h100).kernel.source, mma);
+    assert_false(found(&r, &h100).tensor_map);
+    r.choice = MP_GEMM_WGMMA;
+    assert_string_equal(found(&r, &h100).kernel.source, wgmma);
+    refused(&r, &a100, "gemm=wgmma on sm_80 in tile 128x256x64x8x8x4: expected sm_90");
+
+    const struct {
+        mp_gemm_request request;
+        const char *missing;
+    } rows[] = {{{.tile = good.tile, .dtype = MP_FP32, .row_length = 512}, "bf16 or fp16"},
+                {{.tile = good.tile, .dtype = MP_BF16, .row_length = 516}, "rows that begin on 16 bytes"},
+                {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .unaligned = true},
+                 "rows that begin on 16 bytes"},
+                {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .atomic = true}, "stored"},
+                {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .adapters = true}, "one list"},
+                {{.tile = {256, 64, 64, 8, 8, 3}, .dtype = MP_BF16, .row_length = 512}, "BLOCK_SIZE_M at most"},
+                {{.tile = {64, 64, 64, 8, 2, 4}, .dtype = MP_BF16, .row_length = 512}, "num_warps 4 or 8"},
+                {{.tile = {64, 64, 64, 8, 8, 4}, .dtype = MP_BF16, .row_length = 512}, "16 * num_warps"},
+                {{.tile = {64, 64, 32, 8, 4, 4}, .dtype = MP_BF16, .row_length = 512}, "multiple of 128 bytes"},
+                {{.tile = {128, 256, 64, 8, 4, 4}, .dtype = MP_BF16, .row_length = 512}, "at most 128 sums"},
+                {{.tile = {64, 64, 64, 8, 4, 1}, .dtype = MP_BF16, .row_length = 512}, "num_stages 2"},
+                {{.tile = {128, 256, 256, 8, 8, 2}, .dtype = MP_BF16, .row_length = 512}, "stages that fit"},
+                {{.tile = {128, 256, 64, 8, 8, 6}, .dtype = MP_BF16, .row_length = 512}, "stages that fit"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        r = rows[i].request;
+        r.choice = MP_GEMM_WGMMA;
+        refused(&r, &h100, rows[i].missing);
+        r.choice = MP_GEMM_AUTO;
+        mp_gemm other;
+        const bool is_found = mp_gemm_find(&r, &h100, &other, NULL) == MP_OK;
+        assert_true(!is_found || strcmp(other.kernel.source, wgmma) != 0);
+    }
+}
+
+/* Of int8 the bits are those of mma, and it is chosen; of e4m3 they are not, and it has to be asked for. */
+static void wgmma_takes_codes(void **state) {
+    (void)state;
+    static const char *const codes = "kernels/device/gemm_codes.cu", *const wgmma =
+                                                                         "kernels/device/gemm_wgmma.cu";
+    static const mp_gemm_codes fp8 = {true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 0, 0, false},
+                               int8 = {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 0, 0, false};
+    mp_gemm_request r = {
+        .tile = {128, 256, 128, 8, 8, 3}, .dtype = MP_BF16, .row_length = 512, .experts = 8, .codes = int8};
+    assert_string_equal(found(&r, &h100).kernel.source, wgmma);
+    assert_string_equal(found(&r, &h100).instruction->type, "s8");
+    r.codes = fp8;
+    r.tile = (mp_tile){64, 128, 128, 8, 8, 3};
+    assert_string_equal(found(&r, &h100).kernel.source, codes);
+    r.choice = MP_GEMM_WGMMA;
+    const mp_gemm whole = found(&r, &h100);
+    assert_string_equal(whole.kernel.source, wgmma);
+    assert_string_equal(whole.instruction->type, "e4m3");
+    assert_int_equal(whole.accumulators, 32);
+    r.codes.group = 128;
+    r.w_scale_rows = 128;
+    assert_int_equal(found(&r, &h100).accumulators, 64);
+    r.codes.group = 64;
+    refused(&r, &h100, "as many codes to a scale");
+    r.codes.group = 128;
+    r.w_scale_rows = 1;
+    refused(&r, &h100, "64 columns together");
+    r.w_scale_rows = 128;
+    r.codes.a_scale = MP_UE8M0;
+    refused(&r, &h100, "in groups in fp32");
+    r.codes = (mp_gemm_codes){true, MP_E4M3, MP_E2M1, MP_FP32, MP_FP32, 0, 0, false};
+    refused(&r, &h100, "both operands int8 or e4m3");
+    r.codes = (mp_gemm_codes){true, MP_BF16, MP_I8, MP_FP32, MP_FP32, 0, 0, false};
+    refused(&r, &h100, "both operands int8 or e4m3");
+}
+
 /* Both GEMMs of a case: their tiles, row lengths and stores. */
 static void a_case_asks_for_both(void **state) {
     (void)state;
@@ -189,7 +281,8 @@ static void a_stage_is_given_up_where_shared_memory_ends(void **state) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const mp_tile *t = &rows[i].tile;
         const mp_gemm gemm =
-            found(&(mp_gemm_request){.tile = *t, .dtype = MP_BF16, .row_length = 512}, &h100);
+            found(&(mp_gemm_request){.tile = *t, .dtype = MP_BF16, .row_length = 512, .choice = MP_GEMM_MMA},
+                  &h100);
         assert_non_null(strstr(gemm.kernel.options, rows[i].option));
         assert_int_equal(gemm.stages, rows[i].option[9] - '0');
         const int64_t stage = (int64_t)(t->block_size_m + t->block_size_n) * t->block_size_k * 2;
@@ -264,6 +357,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_dtype_has_its_kind),
         cmocka_unit_test(codes_have_their_kinds),
+        cmocka_unit_test(wgmma_takes_what_it_can),
+        cmocka_unit_test(wgmma_takes_codes),
         cmocka_unit_test(a_case_asks_for_both),
         cmocka_unit_test(a_case_compiles_what_its_launches_need),
         cmocka_unit_test(a_stage_is_given_up_where_shared_memory_ends),

@@ -52,15 +52,15 @@ static void stop(void) {
 }
 
 /* Buffers that hold a number which would show wherever it is read. */
-static void spoil(mp_pool *pool) {
+static void spoil(mp_ball_pool *pool) {
     enum { BUFFERS = 24, NUMBERS = 4096 };
     double *buffer[BUFFERS];
     mp_error err;
     for (int i = 0; i < BUFFERS; i++) {
-        if (mp_pool_take(pool, NUMBERS, &buffer[i], &err)) fail_msg("%s", err.text);
+        if (mp_ball_pool_take(pool, NUMBERS, &buffer[i], &err)) fail_msg("%s", err.text);
         for (int k = 0; k < NUMBERS; k++) buffer[i][k] = 1e200;
     }
-    for (int i = 0; i < BUFFERS; i++) mp_pool_give(pool, buffer[i]);
+    for (int i = 0; i < BUFFERS; i++) mp_ball_pool_give(pool, buffer[i]);
 }
 
 static collected propagated(const mp_contract *beside, int64_t slab) {

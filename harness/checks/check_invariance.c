@@ -3,6 +3,7 @@
 #include "harness/checks/session.h"
 
 #include "harness/answers.h"
+#include "harness/phases.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     char what[64];
     const mp_offer *offer;
     mp_inputs in = {0};
-    mp_trace trace = {0};
+    mp_left left = {0};
     mp_comparison found = {0};
     if (count == 1)
         snprintf(what, sizeof what, "token %lld alone", (long long)token[0]);
@@ -25,14 +26,16 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
                  (long long)token[0]);
     else
         snprintf(what, sizeof what, "tokens in another order");
+    const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
     mp_status status = mp_inputs_select(&s->row->c, s->in, token, count, &in, err);
+    mp_phase_enter(before);
     if (status == MP_OK) status = mp_session_offer(s, s->options->subject, &c, &offer, err);
     if (status == MP_OK)
-        status = mp_session_run(s, what, s->options->subject, &c, &in, MP_POISON_B, &trace, err);
+        status = mp_session_run(s, what, s->options->subject, &c, &in, MP_POISON_B, &left, err);
     if (status == MP_OK) {
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, token},
-                      b = {&c, &offer->contract, &trace, NULL};
-        status = mp_compare(&a, &b, count, in.t[MP_TOPK_IDS].data, false, &found, err);
+                      b = {&c, &offer->contract, &left.trace, NULL};
+        status = mp_session_compare(&a, &b, &left, count, in.t[MP_TOPK_IDS].data, false, &found, err);
     }
     if (status == MP_EUNSUPPORTED) {
         mp_check_not_judged(s->v, check, "%s: %s", what, err ? err->text : "");
@@ -44,7 +47,7 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     } else if (status == MP_OK) {
         mp_check_pass(s->v, check);
     }
-    mp_trace_destroy(&trace);
+    mp_left_destroy(&left);
     mp_inputs_destroy(&in);
     return status;
 }

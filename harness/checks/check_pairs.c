@@ -9,6 +9,7 @@
 #include "cases/lora.h"
 #include "cases/parts.h"
 #include "harness/answers.h"
+#include "harness/phases.h"
 #include "harness/verdict_make.h"
 
 #include <stdio.h>
@@ -51,7 +52,7 @@ static mp_status inputs_of(const mp_session *s, const mp_case *variant, mp_input
  * NULL: there is none. */
 static const char *hidden_by(const mp_trace *smaller, const mp_trace *first) {
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (first->t[id].data && !smaller->t[id].data && mp_tensors[id].rows != MP_ROWS_CHUNK)
+        if (first->t[id].data && smaller->t[id].rank == 0 && mp_tensors[id].rows != MP_ROWS_CHUNK)
             return mp_tensor_name((mp_tensor_id)id);
     return NULL;
 }
@@ -60,17 +61,17 @@ static const char *hidden_by(const mp_trace *smaller, const mp_trace *first) {
 static mp_status run_once(mp_session *s, mp_subject *subject, const mp_case *variant, const mp_offer *offer,
                           const mp_inputs *in, uint32_t poison, const char *what, mp_comparison *found,
                           const char **hidden, mp_error *err) {
-    mp_trace trace = {0};
-    mp_status status = mp_session_run(s, what, subject, variant, in, poison, &trace, err);
+    mp_left left;
+    mp_status status = mp_session_run(s, what, subject, variant, in, poison, &left, err);
     if (status == MP_OK) {
         const bool all = variant->M == s->row->c.M;
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
-                      b = {variant, &offer->contract, &trace, NULL};
-        status = mp_compare(&a, &b, variant->M, s->in->t[MP_TOPK_IDS].data,
-                            all && mp_session_same_align(s, variant, &trace), found, err);
-        *hidden = all ? NULL : hidden_by(&trace, &s->first);
+                      b = {variant, &offer->contract, &left.trace, NULL};
+        status = mp_session_compare(&a, &b, &left, variant->M, s->in->t[MP_TOPK_IDS].data,
+                                    all && mp_session_same_align(s, variant, &left.trace), found, err);
+        *hidden = all ? NULL : hidden_by(&left.trace, &s->first);
     }
-    mp_trace_destroy(&trace);
+    mp_left_destroy(&left);
     return status;
 }
 
@@ -88,7 +89,9 @@ static mp_status run_pair(mp_session *s, mp_subject *subject, const mp_case *var
     *judged = s->tile_refused = false;
     mp_status status = mp_session_offer(s, subject, variant, &offer, &why);
     const bool offered = status == MP_OK;
+    const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
     if (offered) status = inputs_of(s, variant, &first, &in, &why);
+    mp_phase_enter(before);
     if (status == MP_OK)
         status = run_once(s, subject, variant, offer, in, MP_POISON_B, f->text, found, &hidden, &why);
     if (status == MP_OK && again && found->differing == 0)

@@ -72,26 +72,28 @@ static mp_stage last_stage(const mp_case *c) {
 static mp_status add_part(mp_session *s, const char *text, const mp_case *c, const mp_inputs *in, sums *sum,
                           mp_error *err) {
     const mp_offer *offer;
-    mp_trace trace = {0};
+    mp_left left = {0};
     mp_judgement j = {0};
     mp_status status = mp_session_offer(s, s->options->subject, c, &offer, err);
     if (status == MP_OK)
-        status = mp_session_run(s, text, s->options->subject, c, in, MP_POISON_B, &trace, err);
-    if (status == MP_OK && !trace.t[MP_OUT].data)
+        status = mp_session_run(s, text, s->options->subject, c, in, MP_POISON_B, &left, err);
+    if (status == MP_OK) status = mp_left_fetch(&left, err);
+    if (status == MP_OK && !left.trace.t[MP_OUT].data)
         status = mp_fail(err, MP_EUNSUPPORTED, "the subject leaves no output to sum");
     if (status == MP_OK)
-        status = mp_judgement_open(c, &offer->contract, &offer->config, in, &trace, MP_POISON_B, s->engine,
-                                   s->v, &j, err);
+        status = mp_judgement_open(c, &offer->contract, &offer->config, in, &left.trace, MP_POISON_B,
+                                   s->engine, s->v, &j, err);
     /* A part that is wrong for itself is told as such: the sum would only say that some part is. */
-    const mp_other_run part = {c, offer, in, &trace, MP_POISON_B};
+    const mp_other_run part = {c, offer, in, &left.trace, MP_POISON_B};
     if (status == MP_OK) status = mp_session_judge(s, &part, MP_JUDGE_ALL, MP_CHECK_RANKS, text, NULL, err);
     if (status == MP_OK) {
         mp_span span = {0};
         status = mp_span_propagate(&span, &j, MP_ALL_STAGES, last_stage(c), sum->rows * sum->width, add_slab,
                                    sum, err);
     }
+    mp_offload_rest(s->offload);
     mp_judgement_close(&j);
-    mp_trace_destroy(&trace);
+    mp_left_destroy(&left);
     return status;
 }
 
@@ -215,6 +217,7 @@ static mp_status check_kind(mp_session *s, const mp_case *part, const char *text
     }
     if (status == MP_OK)
         status = measure(s, &sum, own_error(&s->offer.contract, whole->N / part->N), &f, err);
+    mp_offload_rest(s->offload);
     if (status == MP_OK) answer(s, text, &sum, &f);
     mp_pattern_free(&f.failures);
     free(sum.got);

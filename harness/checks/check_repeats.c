@@ -11,17 +11,16 @@
 #include <stdlib.h>
 
 /* `before`: the first run, or what of it is compared. */
-static mp_status compare(const mp_session *s, const mp_trace *before, const mp_trace *again,
-                         mp_comparison *found, mp_error *err) {
+static mp_status compare(const mp_session *s, const mp_trace *before, mp_left *again, mp_comparison *found,
+                         mp_error *err) {
     const mp_side a = {&s->row->c, &s->offer.contract, before, NULL},
-                  b = {&s->row->c, &s->offer.contract, again, NULL};
-    return mp_compare(&a, &b, s->row->c.M, s->in->t[MP_TOPK_IDS].data,
-                      mp_session_same_align(s, &s->row->c, again), found, err);
+                  b = {&s->row->c, &s->offer.contract, &again->trace, NULL};
+    return mp_session_compare(&a, &b, again, s->row->c.M, s->in->t[MP_TOPK_IDS].data,
+                              mp_session_same_align(s, &s->row->c, &again->trace), found, err);
 }
 
 /* What the contract promises to repeat, of a run whose bits as a whole need not. */
-static mp_status compare_promised(const mp_session *s, const mp_trace *again, mp_comparison *found,
-                                  mp_error *err) {
+static mp_status compare_promised(const mp_session *s, mp_left *again, mp_comparison *found, mp_error *err) {
     mp_trace before = s->first; /* a view without what no order is promised of */
     bool repeats = true;        /* what a stage makes of numbers that differ from run to run differs too */
     for (int stage = 0; stage < MP_STAGE_COUNT; stage++) {
@@ -31,24 +30,27 @@ static mp_status compare_promised(const mp_session *s, const mp_trace *again, mp
         if (!mp_case_has_stage(&s->row->c, (mp_stage)stage)) continue;
         repeats = repeats && (promise->deterministic || sorts);
         for (int id = 0; id < MP_TENSOR_COUNT && !(repeats && promise->deterministic); id++)
-            if (mp_stage_writes(&s->row->c, (mp_stage)stage) & MP_IN_SET(id)) before.t[id].data = NULL;
+            if (mp_stage_writes(&s->row->c, (mp_stage)stage) & MP_IN_SET(id)) {
+                before.t[id].data = NULL;
+                before.row_digest[id] = NULL;
+            }
     }
     return compare(s, &before, again, found, err);
 }
 
-mp_status mp_compare_repeated(const mp_session *s, const mp_trace *again, mp_comparison *found,
-                              mp_error *err) {
+mp_status mp_compare_repeated(const mp_session *s, mp_left *again, mp_comparison *found, mp_error *err) {
     return s->deterministic ? compare(s, &s->first, again, found, err)
                             : compare_promised(s, again, found, err);
 }
 
 /* A second run where bits need not repeat: it must keep its bounds like the first, and repeat what the
  * contract promises all the same. */
-static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t poison, mp_comparison *found,
+static mp_status judge_unordered(mp_session *s, mp_left *again, uint32_t poison, mp_comparison *found,
                                  mp_error *err) {
-    const mp_other_run run = {&s->row->c, &s->offer, s->in, again, poison};
-    const mp_status status =
-        mp_session_judge(s, &run, MP_JUDGE_ALL, MP_CHECK_COUNT, "with another poison", NULL, err);
+    const mp_other_run run = {&s->row->c, &s->offer, s->in, &again->trace, poison};
+    mp_status status = mp_left_fetch(again, err);
+    if (status == MP_OK)
+        status = mp_session_judge(s, &run, MP_JUDGE_ALL, MP_CHECK_COUNT, "with another poison", NULL, err);
     return status == MP_OK ? compare_promised(s, again, found, err) : status;
 }
 
@@ -56,12 +58,12 @@ static mp_status judge_unordered(mp_session *s, const mp_trace *again, uint32_t 
 static mp_status follows_poison(mp_session *s, bool *follows, mp_error *err) {
     bool changed[2] = {false};
     for (int k = 0; k < 2; k++) {
-        mp_trace again;
+        mp_left again;
         mp_comparison found = {0};
         mp_status status = mp_session_run(s, "repeat", s->options->subject, &s->row->c, s->in,
                                           k ? MP_POISON_B : MP_POISON_A, &again, err);
         if (status == MP_OK) status = compare(s, &s->first, &again, &found, err);
-        mp_trace_destroy(&again);
+        mp_left_destroy(&again);
         if (status != MP_OK) return status;
         changed[k] = found.differing > 0;
     }
@@ -99,14 +101,14 @@ static void repeats_text(const repeats *r, int64_t tokens, mp_text *text) {
 static mp_status repeat_once(mp_session *s, repeats *r, uint32_t poison, mp_comparison *first_found,
                              bool *ends, mp_error *err) {
     char what[32];
-    mp_trace again;
+    mp_left again;
     mp_comparison found = {.differs = r->differs};
     snprintf(what, sizeof what, "run %d", ++r->runs + 1);
     mp_status status = mp_session_run(s, what, s->options->subject, &s->row->c, s->in, poison, &again, err);
     if (status == MP_OK)
         status = r->bitwise ? compare(s, &s->first, &again, &found, err)
                             : judge_unordered(s, &again, poison, &found, err);
-    mp_trace_destroy(&again);
+    mp_left_destroy(&again);
     if (status != MP_OK) return status;
     r->compared = r->runs == 1 || found.compared < r->compared ? found.compared : r->compared;
     if (found.differing == 0 || r->differing++ > 0) return MP_OK;

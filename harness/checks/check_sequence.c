@@ -28,7 +28,7 @@ static mp_status run_in(mp_session *s, mp_buffers *buffers, const char *what, co
     if (status == MP_OK) status = mp_buffers_look(buffers, &report, err);
     if (report.guard[0]) mp_check_fail(s->v, MP_CHECK_GUARD, "%s: %s", what, report.guard);
     if (report.input[0]) mp_check_fail(s->v, MP_CHECK_INPUT, "%s: %s", what, report.input);
-    if (status == MP_OK && !report.input[0] && mp_inputs_digest(s->in) != s->digest)
+    if (status == MP_OK && !report.input[0] && !mp_inputs_unchanged(s->in))
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s: the inputs changed", what);
     mp_phase_enter(before);
     return status;
@@ -36,13 +36,12 @@ static mp_status run_in(mp_session *s, mp_buffers *buffers, const char *what, co
 
 /* The case itself: the bits of its first run, or what the contract promises of them, and float64's bounds;
  * align's integers in any case, for they may come in another order each time. */
-static mp_status judge_again(mp_session *s, const char *what, const mp_trace *trace, int64_t *judged,
-                             mp_error *err) {
-    const mp_other_run again = {&s->row->c, &s->offer, s->in, trace, MP_POISON_B};
+static mp_status judge_again(mp_session *s, const char *what, mp_left *left, int64_t *judged, mp_error *err) {
+    const mp_other_run again = {&s->row->c, &s->offer, s->in, &left->trace, MP_POISON_B};
     const mp_judged_part part = s->deterministic ? MP_JUDGE_ALIGN : MP_JUDGE_ALL;
     mp_comparison found = {0};
     mp_status status = mp_session_judge(s, &again, part, MP_CHECK_SEQUENCE, what, judged, err);
-    if (status == MP_OK) status = mp_compare_repeated(s, trace, &found, err);
+    if (status == MP_OK) status = mp_compare_repeated(s, left, &found, err);
     *judged += found.compared;
     if (status == MP_OK) mp_session_expect_equal(s, MP_CHECK_SEQUENCE, what, &found);
     return status;
@@ -54,25 +53,30 @@ static mp_status run_after(mp_session *s, const mp_case *before, const char *wha
                            mp_error *err) {
     const mp_offer *offer;
     mp_inputs in = {0};
-    mp_trace first = {0}, again = {0};
+    mp_trace first = {0};
+    mp_left again = {0};
     mp_buffers *buffers = NULL;
     mp_buffer_sizes sizes = {0};
     char itself[MP_CASE_TEXT_MAX + 48];
     snprintf(itself, sizeof itself, "%s: that run itself", what);
     mp_status status = mp_session_offer(s, s->options->subject, before, &offer, err);
+    const mp_phase outside = mp_phase_enter(MP_PHASE_INPUTS);
     if (status == MP_OK) status = mp_inputs_create_beside(before, s->in, &in, err);
+    mp_phase_enter(MP_PHASE_UPLOAD);
     if (status == MP_OK) {
         mp_buffer_sizes_add(before, offer, &sizes);
         mp_buffer_sizes_add(&s->row->c, &s->offer, &sizes);
         status = mp_buffers_open(s->options->subject, &sizes, MP_BUFFERS_KEPT, MP_POISON_B, &buffers, err);
     }
     if (status == MP_OK) status = run_in(s, buffers, itself, before, offer, &in, err);
+    mp_phase_enter(MP_PHASE_DOWNLOAD);
     if (status == MP_OK) status = mp_buffers_collect(buffers, &first, err);
     if (status == MP_OK) status = run_in(s, buffers, what, &s->row->c, &s->offer, s->in, err);
-    if (status == MP_OK) status = mp_buffers_collect(buffers, &again, err);
+    if (status == MP_OK) status = mp_buffers_collect(buffers, &again.trace, err);
     mp_buffers_close(buffers);
+    mp_phase_enter(outside);
     if (status == MP_OK) status = judge_again(s, what, &again, judged, err);
-    mp_trace_destroy(&again);
+    mp_left_destroy(&again);
     const mp_other_run run = {before, offer, &in, &first, MP_POISON_B};
     if (status == MP_OK)
         status = mp_session_judge(s, &run, MP_JUDGE_ALL, MP_CHECK_SEQUENCE, itself, NULL, err);

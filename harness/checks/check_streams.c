@@ -6,6 +6,7 @@
 
 #include "cases/graph_tables.h"
 #include "harness/answers.h"
+#include "harness/phases.h"
 #include "harness/progress.h"
 #include "harness/subjects/buffers.h"
 
@@ -34,8 +35,10 @@ typedef struct lanes {
 static mp_status open_lane(const lanes *l, lane *a, mp_error *err) {
     mp_buffer_sizes sizes = {0};
     mp_buffer_sizes_add(&l->s->row->c, &l->s->offer, &sizes);
+    const mp_phase before = mp_phase_enter(MP_PHASE_UPLOAD);
     const mp_status status =
         mp_buffers_open(l->s->options->subject, &sizes, MP_BUFFERS_KEPT, MP_POISON_B, &a->buffers, err);
+    mp_phase_enter(before);
     return status == MP_OK ? l->streams->open(l->streams->self, &a->stream, err) : status;
 }
 
@@ -45,22 +48,33 @@ static void close_lane(const lanes *l, lane *a) {
 }
 
 static mp_status load(const lanes *l, const lane *a, const mp_inputs *in, mp_error *err) {
-    return mp_buffers_load(a->buffers, &l->s->row->c, &l->s->offer, in, err);
+    const mp_phase before = mp_phase_enter(MP_PHASE_UPLOAD);
+    const mp_status status = mp_buffers_load(a->buffers, &l->s->row->c, &l->s->offer, in, err);
+    mp_phase_enter(before);
+    return status;
 }
 
 static mp_status begin(const lanes *l, const lane *a, mp_error *err) {
     mp_subject *subject = l->s->options->subject;
     const mp_execution execution = mp_buffers_execution(a->buffers);
-    return subject->begin(subject, &execution, a->stream, err);
+    const mp_phase before = mp_phase_enter(MP_PHASE_RUN);
+    const mp_status status = subject->begin(subject, &execution, a->stream, err);
+    mp_phase_enter(before);
+    return status;
 }
 
 static mp_status wait_for_all(const lanes *l, mp_error *err) {
-    return l->streams->wait(l->streams->self, err);
+    const mp_phase before = mp_phase_enter(MP_PHASE_RUN);
+    const mp_status status = l->streams->wait(l->streams->self, err);
+    mp_phase_enter(before);
+    return status;
 }
 
 static mp_status look(const lanes *l, const lane *a, const char *what, mp_error *err) {
     mp_surroundings_report report;
+    const mp_phase before = mp_phase_enter(MP_PHASE_LOOK);
     const mp_status status = mp_buffers_look(a->buffers, &report, err);
+    mp_phase_enter(before);
     if (status != MP_OK) return status;
     if (report.guard[0]) mp_check_fail(l->s->v, MP_CHECK_GUARD, "%s: %s", what, report.guard);
     if (report.input[0]) mp_check_fail(l->s->v, MP_CHECK_INPUT, "%s: %s", what, report.input);
@@ -70,34 +84,44 @@ static mp_status look(const lanes *l, const lane *a, const char *what, mp_error 
 /* ---- what a run has left ---- */
 
 static mp_status compare_bits(const lanes *l, const numbers *n, mp_check check, const char *what,
-                              const mp_trace *trace, mp_error *err) {
+                              mp_left *left, mp_error *err) {
     mp_session *s = l->s;
     mp_comparison found = {0};
     const mp_side alone = {&s->row->c, &s->offer.contract, n->alone, NULL},
-                  now = {&s->row->c, &s->offer.contract, trace, NULL};
-    const mp_status status = mp_compare(&alone, &now, s->row->c.M, n->in.t[MP_TOPK_IDS].data,
-                                        mp_session_same_align(s, &s->row->c, trace), &found, err);
+                  now = {&s->row->c, &s->offer.contract, &left->trace, NULL};
+    const mp_status status =
+        mp_session_compare(&alone, &now, left, s->row->c.M, n->in.t[MP_TOPK_IDS].data,
+                           mp_session_same_align(s, &s->row->c, &left->trace), &found, err);
     if (status == MP_OK) mp_session_expect_equal(s, check, what, &found);
     return status;
 }
 
 /* Where no order is promised: within its bounds, as alone. */
 static mp_status judge_bounds(const lanes *l, const numbers *n, mp_check check, const char *what,
-                              const mp_trace *trace, mp_error *err) {
-    const mp_other_run run = {&l->s->row->c, &l->s->offer, &n->in, trace, MP_POISON_B};
-    return mp_session_judge(l->s, &run, MP_JUDGE_ALL, check, what, NULL, err);
+                              mp_left *left, mp_error *err) {
+    const mp_other_run run = {&l->s->row->c, &l->s->offer, &n->in, &left->trace, MP_POISON_B};
+    const mp_status status = mp_left_fetch(left, err);
+    return status != MP_OK ? status : mp_session_judge(l->s, &run, MP_JUDGE_ALL, check, what, NULL, err);
+}
+
+static mp_status mark(const lane *a, mp_left *left, mp_error *err) {
+    const mp_phase before = mp_phase_enter(MP_PHASE_DOWNLOAD);
+    *left = (mp_left){.buffers = a->buffers, .lent = true};
+    const mp_status status = mp_buffers_mark(a->buffers, &left->trace, err);
+    mp_phase_enter(before);
+    return status;
 }
 
 /* What the run in the lane has made of the numbers. */
 static mp_status expect(const lanes *l, const lane *a, const numbers *n, mp_check check, const char *what,
                         mp_error *err) {
-    mp_trace trace = {0};
+    mp_left left = {0};
     mp_status status = look(l, a, what, err);
-    if (status == MP_OK) status = mp_buffers_collect(a->buffers, &trace, err);
+    if (status == MP_OK) status = mark(a, &left, err);
     if (status == MP_OK)
-        status = l->s->deterministic ? compare_bits(l, n, check, what, &trace, err)
-                                     : judge_bounds(l, n, check, what, &trace, err);
-    mp_trace_destroy(&trace);
+        status = l->s->deterministic ? compare_bits(l, n, check, what, &left, err)
+                                     : judge_bounds(l, n, check, what, &left, err);
+    mp_left_destroy(&left);
     return status;
 }
 
@@ -139,7 +163,9 @@ static mp_status load_few(const lanes *l, const lane *a, mp_error *err) {
     int64_t *first = calloc((size_t)c->M, sizeof *first);
     mp_inputs few = {0};
     mp_status status = first ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory to select tokens");
+    const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
     if (status == MP_OK) status = mp_inputs_select(c, l->s->in, first, c->M, &few, err);
+    mp_phase_enter(before);
     if (status == MP_OK) status = load(l, a, &few, err);
     mp_inputs_destroy(&few);
     free(first);
@@ -181,7 +207,11 @@ static mp_status run_alone(lanes *l, const lane *a, mp_error *err) {
     if (status == MP_OK) status = begin(l, a, err);
     if (status == MP_OK) status = wait_for_all(l, err);
     if (status == MP_OK) status = look(l, a, "other inputs alone", err);
-    return status == MP_OK ? mp_buffers_collect(a->buffers, &l->other_alone, err) : status;
+    mp_left left = {0};
+    if (status == MP_OK) status = mark(a, &left, err);
+    if (status == MP_OK) status = mp_left_fetch(&left, err);
+    l->other_alone = left.trace;
+    return status;
 }
 
 static mp_status run_both(const lanes *l, const numbers *first, const numbers *second, bool *overlapped,
@@ -232,7 +262,9 @@ static mp_status check_overlap(lanes *l, mp_error *err) {
 /* ---- both ---- */
 
 static mp_status check_both(lanes *l, bool graphs, bool overlaps, mp_error *err) {
+    const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
     mp_status status = mp_inputs_other(&l->s->row->c, l->s->in, &l->other.in, err);
+    mp_phase_enter(before);
     l->own = (numbers){*l->s->in, &l->s->first};
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         l->own.in.borrowed[id] = mp_tensors[id].rows == MP_ROWS_WHOLE;

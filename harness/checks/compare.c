@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/checks/compare.h"
 
+#include "base/mix.h"
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
 #include "cases/slots.h"
@@ -13,11 +14,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows of the caches by slot. */
+/* Whether a side has the tensor, or what of it can be compared. */
+static bool shows(const mp_trace *trace, int id) {
+    return trace->t[id].data || trace->row_digest[id];
+}
+
+/* Rows of the caches by slot, whose data is not read for it. */
+static void map_slots(const mp_case *c, const mp_trace *trace, int64_t *rows) {
+    mp_tensor t[MP_TENSOR_COUNT];
+    memcpy(t, trace->t, sizeof t);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (!t[id].data) t[id].data = trace->row_digest[id]; /* it is there, wherever */
+    mp_trace_slot_rows(c, t, rows);
+}
+
 static int64_t *slot_rows(const mp_side *side, mp_error *err) {
     int64_t *rows = malloc((size_t)mp_case_slots(side->c) * sizeof *rows);
     if (rows)
-        mp_trace_slot_rows(side->c, side->trace->t, rows);
+        map_slots(side->c, side->trace, rows);
     else
         mp_fail(err, MP_EMEMORY, "compare: no memory for %lld slots", (long long)mp_case_slots(side->c));
     return rows;
@@ -45,6 +59,7 @@ typedef struct comparison {
     int64_t tokens;
     const int32_t *ids;
     unsigned char *differs; /* [tokens], or NULL */
+    bool undecided;
 } comparison;
 
 /* Align's tensors: rows by chunk, the same on both sides; what lies behind num_tokens_post_padded where the
@@ -70,9 +85,26 @@ static bool is_masked(const mp_side *side) {
     return side->c->layout == MP_MASKED;
 }
 
-/* A tensor with rows by slot or by token. A row is told by its place in side a's own batch. */
-static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d, int64_t *lost) {
+/* Whether the digests say that the rows are equal. */
+static bool same_digests(const comparison *k, mp_tensor_id id, int64_t row_a, int64_t row_b) {
+    const uint64_t *a = k->a->trace->row_digest[id], *b = k->b->trace->row_digest[id];
+    return a && b && a[row_a] == b[row_b];
+}
+
+/* A row on both sides, by its digests where they are enough; a picture is made of numbers. */
+static void compare_row(comparison *k, mp_tensor_id id, mp_difference *d, int64_t row, int64_t row_a,
+                        int64_t row_b) {
     const mp_tensor *ta = &k->a->trace->t[id], *tb = &k->b->trace->t[id];
+    if (!d->picture && same_digests(k, id, row_a, row_b))
+        d->compared += d->where->width;
+    else if (ta->data && tb->data)
+        mp_difference_row(d, row, ta, row_a, tb, row_b);
+    else
+        k->undecided = true;
+}
+
+/* A tensor with rows by slot or by token. A row is told by its place in side a's own batch. */
+static void compare_rows(comparison *k, mp_tensor_id id, mp_difference *d, int64_t *lost) {
     const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
     const int64_t each = k->a->c->M > 0 ? d->where->rows / k->a->c->M : 0; /* rows of a token */
     const mp_stage stage = mp_where_writer(d->where);
@@ -88,7 +120,7 @@ static void compare_rows(const comparison *k, mp_tensor_id id, mp_difference *d,
             if (row_x < 0 || row_y < 0)
                 ++*lost;
             else
-                mp_difference_row(d, x, ta, row_x, tb, row_y);
+                compare_row(k, id, d, x, row_x, row_y);
             if (k->differs && d->differing + *lost > before) k->differs[i] = 1;
         }
 }
@@ -108,7 +140,7 @@ static void tell_stage(mp_verdict *v, const comparison *k, const mp_difference *
     if (d->picture) d->picture->count[MP_HISTOGRAM_STEPS][0] += d->compared - d->differing;
 }
 
-static mp_status compare_tensor(const comparison *k, mp_tensor_id id, mp_comparison *found, mp_error *err) {
+static mp_status compare_tensor(comparison *k, mp_tensor_id id, mp_comparison *found, mp_error *err) {
     mp_where where = mp_where_of_tensor(k->a->c, k->a->trace->t, NULL, id);
     if (where.stage != MP_ALIGN) where.topk_ids = k->a->token ? NULL : k->ids;
     mp_difference d;
@@ -163,18 +195,19 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
     int64_t *row_a = slot_rows(a, err), *row_b = row_a ? slot_rows(b, err) : NULL;
     *found = (mp_comparison){.differs = found->differs, .stages = found->stages};
     if (!row_a || !row_b) goto out;
-    const comparison k = {a, b, row_a, row_b, tokens, ids, found->differs};
+    comparison k = {a, b, row_a, row_b, tokens, ids, found->differs, false};
     status = MP_OK;
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        const mp_tensor *ta = &a->trace->t[id], *tb = &b->trace->t[id];
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK && !k.undecided; id++) {
         const mp_rows rows = mp_tensors[id].rows;
-        if (!ta->data || !tb->data) continue;
+        if (!shows(a->trace, id) || !shows(b->trace, id)) continue;
         if (!is_comparable(a->c, b->c, (mp_tensor_id)id)) continue;
         if ((rows == MP_ROWS_CHUNK && align) || rows == MP_ROWS_TOKEN ||
             (rows == MP_ROWS_CACHE && rows_known(a) && rows_known(b)))
             status = compare_tensor(&k, (mp_tensor_id)id, found, err);
     }
     found->bits_equal = found->differing == 0 && found->compared > 0;
+    if (k.undecided)
+        *found = (mp_comparison){.undecided = true, .differs = found->differs, .stages = found->stages};
 out:
     free(row_b);
     free(row_a);
@@ -182,12 +215,27 @@ out:
     return status;
 }
 
+/* What mp_space_row_digest gives for a row of the pattern. */
+static uint64_t digest_of_pattern(const unsigned char *pattern, size_t size, size_t first, size_t bytes) {
+    uint64_t digest = 0;
+    unsigned char word[4];
+    for (size_t i = 0; i < bytes; i += sizeof word) {
+        const size_t count = bytes - i < sizeof word ? bytes - i : sizeof word;
+        for (size_t k = 0; k < count; k++) word[k] = pattern[(first + i + k) % size];
+        digest += mp_digest_of_word(mp_word_of_bytes(word, (int)count), i / sizeof word);
+    }
+    return digest;
+}
+
 /* Rows of packed codes may begin on any byte: the pattern's is that of the byte's place in the tensor. */
-static bool row_holds(const mp_tensor *t, int64_t row, uint32_t pattern) {
+static bool row_holds(const mp_trace *trace, mp_tensor_id id, int64_t row, uint32_t pattern) {
+    const mp_tensor *t = &trace->t[id];
     const size_t bytes = mp_tensor_row_bytes(t), first = (size_t)row * bytes;
     const unsigned char *data = t->data;
     unsigned char expected[sizeof pattern];
     memcpy(expected, &pattern, sizeof expected);
+    if (!data)
+        return trace->row_digest[id][row] == digest_of_pattern(expected, sizeof expected, first, bytes);
     for (size_t i = first; i < first + bytes; i++)
         if (data[i] != expected[i % sizeof expected]) return false;
     return true;
@@ -201,9 +249,9 @@ static int64_t rows_to_write(const int32_t *ids, int64_t slots, bool filtered_un
     return count;
 }
 
-static int64_t rows_written(const mp_tensor *t, uint32_t poison) {
+static int64_t rows_written(const mp_trace *trace, mp_tensor_id id, uint32_t poison) {
     int64_t count = 0;
-    for (int64_t r = 0; r < mp_tensor_rows(t); r++) count += !row_holds(t, r, poison);
+    for (int64_t r = 0; r < mp_tensor_rows(&trace->t[id]); r++) count += !row_holds(trace, id, r, poison);
     return count;
 }
 
@@ -212,15 +260,14 @@ static bool rows_are_kept(const mp_case *c, const mp_contract *contract, mp_stag
                           const mp_trace *trace, const int64_t *row_of_slot, int64_t *slot_of,
                           uint32_t poison, char *text, size_t size) {
     const mp_tensor_id id = mp_stage_output(c, stage);
-    const mp_tensor *t = &trace->t[id];
     const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
-    const int64_t rows = mp_tensor_rows(t), slots = mp_case_slots(c);
+    const int64_t rows = mp_tensor_rows(&trace->t[id]), slots = mp_case_slots(c);
     mp_slots_of_rows(cache ? row_of_slot : NULL, slots, slot_of, rows);
     for (int64_t r = 0; r < rows; r++) {
         const int64_t slot = slot_of[r];
         if (slot >= 0 && ids[slot] >= 0) continue;
         const mp_row_state state = slot < 0 ? contract->padding : contract->filtered[stage];
-        if (state == MP_ROW_ANYTHING || row_holds(t, r, state == MP_ROW_ZERO ? 0 : poison)) continue;
+        if (state == MP_ROW_ANYTHING || row_holds(trace, id, r, state == MP_ROW_ZERO ? 0 : poison)) continue;
         snprintf(text, size, "%s: row %lld of %s %s, %s", mp_stage_name(stage), (long long)r,
                  mp_tensor_name(id), state == MP_ROW_ZERO ? "is not zeros" : "was written",
                  slot < 0 ? "a padding row" : "the row of a filtered slot");
@@ -235,25 +282,25 @@ bool mp_resultless_rows_kept(const mp_case *c, const mp_contract *contract, cons
     const int64_t slots = mp_case_slots(c);
     int64_t most_rows = slots;
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (trace->t[id].data && mp_tensor_rows(&trace->t[id]) > most_rows)
+        if (shows(trace, id) && mp_tensor_rows(&trace->t[id]) > most_rows)
             most_rows = mp_tensor_rows(&trace->t[id]);
     int64_t *slot_of = malloc((size_t)most_rows * sizeof *slot_of),
             *row = malloc((size_t)slots * sizeof *row);
     bool kept = slot_of && row;
     if (kept)
-        mp_trace_slot_rows(c, trace->t, row);
+        map_slots(c, trace, row);
     else
         snprintf(text, size, "no memory to map %lld rows", (long long)most_rows);
     for (int s = 0; s < MP_STAGE_COUNT && kept; s++) {
         const mp_stage stage = (mp_stage)s;
         const mp_tensor_id id = mp_stage_output(c, stage);
         const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
-        if (!mp_case_has_stage(c, stage) || !mp_stage_rows_are_slots(stage) || !trace->t[id].data) continue;
+        if (!mp_case_has_stage(c, stage) || !mp_stage_rows_are_slots(stage) || !shows(trace, id)) continue;
         if (!cache || rows_known(&(mp_side){c, contract, trace, NULL})) {
             kept = rows_are_kept(c, contract, stage, ids, trace, row, slot_of, poison, text, size);
         } else if (contract->padding == MP_ROW_UNTOUCHED) {
             const int64_t may = rows_to_write(ids, slots, contract->filtered[stage] == MP_ROW_UNTOUCHED);
-            const int64_t written = rows_written(&trace->t[id], poison);
+            const int64_t written = rows_written(trace, id, poison);
             kept = written <= may;
             if (!kept)
                 snprintf(text, size, "%s: %" PRId64 " rows of %s were written instead of at most %" PRId64,

@@ -20,6 +20,7 @@ typedef struct mp_side {
 /* What a comparison found. */
 typedef struct mp_comparison {
     bool bits_equal;
+    bool undecided; /* digests of rows differ, and a side has not got the numbers: nothing else is filled */
     int64_t compared, differing;
     double max_abs; /* NaN-sticky; of the tensors with numbers */
     mp_stage stage; /* of the first difference: where it begins */
@@ -35,7 +36,8 @@ typedef struct mp_comparison {
  * filtered slots where the contract says that they are zeros. With `align` also the tensors that have a row a
  * chunk (same case on both sides). ids are the topk_ids of the tokens compared, in side a's order of
  * comparison [tokens, topk]. Fills *found, which starts zeroed but for `differs` and `stages`. Two NaN of
- * different bits differ. */
+ * different bits differ. Rows whose digests are equal are equal; where these differ the numbers must be
+ * there. */
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
                      mp_comparison *found, mp_error *err);
 

@@ -5,8 +5,8 @@
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/phases.h"
+#include "harness/subjects/copies.h"
 #include "harness/progress.h"
-#include "harness/subjects/surroundings.h"
 #include "ref/contract_words.h"
 
 #include <stdlib.h>
@@ -16,6 +16,8 @@ mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp
     const char *words = subject == s->options->subject ? s->options->settings.contract : NULL;
     mp_contract named;
     mp_status status = mp_subject_describe(subject, c, offer, err);
+    /* weights that stay make room when it is needed */
+    if (offer->device_available) offer->device_available += mp_copies_bytes(subject->copies);
     if (status != MP_OK || !words) return status;
     status = mp_contract_of_words(words, c, &named, err);
     return status == MP_OK ? mp_subject_set_contract(subject, c, &named, offer, err) : status;
@@ -35,6 +37,11 @@ mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c,
     return MP_OK;
 }
 
+/* Whether a run is handed inputs as they lie, not copies that are looked after where they are. */
+static bool gets_inputs(const mp_subject *subject) {
+    return !subject->space || subject->space == &mp_host_space;
+}
+
 /* Of the tensors that are not the case's own inputs, which have their digest: a selection borrows the
  * weights. */
 static uint64_t digest_of_others(const mp_session *s, const mp_inputs *in) {
@@ -45,19 +52,19 @@ static uint64_t digest_of_others(const mp_session *s, const mp_inputs *in) {
 }
 
 mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
-                         const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err) {
+                         const mp_inputs *in, uint32_t poison, mp_left *left, mp_error *err) {
     char text[200];
     const char *colon = what[0] ? ": " : "";
     mp_surroundings_report report;
     const mp_offer *offer;
-    *trace = (mp_trace){0};
+    *left = (mp_left){0};
     mp_progress("", what[0] ? what : "run");
     mp_status status = mp_session_offer(s, subject, c, &offer, err);
     if (status != MP_OK) return status;
     const mp_phase before = mp_phase_enter(MP_PHASE_DIGEST);
-    const uint64_t digest = digest_of_others(s, in);
+    const uint64_t digest = gets_inputs(subject) ? digest_of_others(s, in) : 0;
     mp_phase_enter(before);
-    status = mp_run_surrounded(subject, c, offer, in, poison, trace, &report, err);
+    status = mp_run_marked(subject, c, offer, in, poison, left, &report, err);
     if (status == MP_EUNSUPPORTED && offer->config.tile_named) s->tile_refused = true;
     if (status != MP_OK) return status;
     if (report.guard[0])
@@ -65,7 +72,8 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
     else
         mp_check_pass(s->v, MP_CHECK_GUARD);
     mp_phase_enter(MP_PHASE_DIGEST);
-    const bool changed = digest_of_others(s, in) != digest || mp_inputs_digest(s->in) != s->digest;
+    const bool changed =
+        gets_inputs(subject) && (digest_of_others(s, in) != digest || !mp_inputs_unchanged(s->in));
     mp_phase_enter(MP_PHASE_LOOK);
     if (report.input[0])
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s%s", what, colon, report.input);
@@ -73,14 +81,24 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s%sthe inputs changed", what, colon);
     else
         mp_check_pass(s->v, MP_CHECK_INPUT);
-    if (mp_resultless_rows_kept(c, &offer->contract, in, trace, poison, text, sizeof text))
+    if (mp_resultless_rows_kept(c, &offer->contract, in, &left->trace, poison, text, sizeof text))
         mp_check_pass(s->v, MP_CHECK_POISON);
     else
         mp_check_fail(s->v, MP_CHECK_POISON, "%s%s%s", what, colon, text);
     mp_phase_enter(before);
     if (!what[0]) return MP_OK; /* the first run is judged as a whole */
-    const mp_other_run run = {c, offer, in, trace, poison};
+    const mp_other_run run = {c, offer, in, &left->trace, poison};
     return mp_session_judge(s, &run, MP_JUDGE_ALIGN, MP_CHECK_COUNT, what, NULL, err);
+}
+
+mp_status mp_session_compare(const mp_side *a, const mp_side *b, mp_left *left, int64_t tokens,
+                             const int32_t *ids, bool align, mp_comparison *found, mp_error *err) {
+    mp_status status = MP_OK;
+    if (found->stages) status = mp_left_fetch(left, err); /* figures of equal numbers too */
+    if (status == MP_OK) status = mp_compare(a, b, tokens, ids, align, found, err);
+    if (status != MP_OK || !found->undecided) return status;
+    status = mp_left_fetch(left, err);
+    return status == MP_OK ? mp_compare(a, b, tokens, ids, align, found, err) : status;
 }
 
 mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_part part, mp_check check,
@@ -105,6 +123,7 @@ mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_par
         else
             mp_check_fail(s->v, check, "%s: %s: %s", what, mp_check_name((mp_check)i), found->text);
     }
+    mp_offload_rest(s->offload);
     mp_verdict_free(own);
     free(own);
     return status;

@@ -4,8 +4,9 @@
 #define MP_HARNESS_SESSION_H
 
 #include "harness/checks/compare.h"
+#include "harness/subjects/surroundings.h"
 #include "moeparity/run_case.h"
-#include "ref/gemm.h"
+#include "offload/offload.h"
 
 /* How often the case itself is run. */
 static inline int mp_repeats(const mp_settings *settings) {
@@ -15,13 +16,14 @@ static inline int mp_repeats(const mp_settings *settings) {
 typedef struct mp_session {
     const mp_matrix_row *row;
     const mp_run_options *options;
-    const mp_inputs *in;
-    uint64_t digest;                     /* of in */
-    mp_offer offer;                      /* of the subject for row->c */
+    const mp_inputs *in; /* sealed: runs that are handed them are followed by a look at whether they are what
+                            they were; of a case on a device that is asked once, at its end */
+    mp_offer offer;      /* of the subject for row->c */
     bool deterministic, batch_invariant; /* every stage of the case promises it */
     mp_trace first;                      /* the run with poison A: the one that is judged */
     const mp_engine *engine;
-    bool tile_refused; /* a tile that the case or a tuned file names could not be launched */
+    mp_offload *offload; /* whose engine it is, or NULL */
+    bool tile_refused;   /* a tile that the case or a tuned file names could not be launched */
     mp_verdict *v;
     /* The last other case or subject that was described: several runs of one ask once. */
     mp_subject *described;
@@ -39,10 +41,15 @@ mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c,
                            mp_error *err);
 
 /* Runs the subject, and looks at everything around the run: guards, inputs, rows that must not be written,
- * align's integers. `what` names the run in a failure ("" for the first). The trace is the caller's to
- * destroy, after an error too. */
+ * align's integers. `what` names the run in a failure ("" for the first). What it has left is the caller's to
+ * destroy, after an error too, and before the next run. */
 mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
-                         const mp_inputs *in, uint32_t poison, mp_trace *trace, mp_error *err);
+                         const mp_inputs *in, uint32_t poison, mp_left *left, mp_error *err);
+
+/* mp_compare with what a run has left, side b: by the digests of rows where they are enough, else all of it
+ * comes to the host. b->trace is that of `left`. */
+mp_status mp_session_compare(const mp_side *a, const mp_side *b, mp_left *left, int64_t tokens,
+                             const int32_t *ids, bool align, mp_comparison *found, mp_error *err);
 
 /* A run that is judged beside the first one, and what its buffers held before. */
 typedef struct mp_other_run {
@@ -68,8 +75,7 @@ mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_par
 void mp_session_expect_equal(mp_session *s, mp_check check, const char *what, const mp_comparison *found);
 
 /* check_repeats.c: a further run of the case against the first, in what the contract promises to repeat. */
-mp_status mp_compare_repeated(const mp_session *s, const mp_trace *again, mp_comparison *found,
-                              mp_error *err);
+mp_status mp_compare_repeated(const mp_session *s, mp_left *again, mp_comparison *found, mp_error *err);
 
 /* Whether the tensors of align of `trace`, of a case that has the same slots, can be compared bit for bit
  * with those of the first run: the order is promised, and both sides padded to the same blocks and chunks. */

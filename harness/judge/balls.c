@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-mp_status mp_pool_take(mp_pool *pool, int64_t numbers, double **data, mp_error *err) {
+mp_status mp_ball_pool_take(mp_ball_pool *pool, int64_t numbers, double **data, mp_error *err) {
     const size_t bytes = (size_t)(numbers > 0 ? numbers : 1) * sizeof **data;
     int best = -1;
     *data = NULL;
@@ -31,17 +31,17 @@ mp_status mp_pool_take(mp_pool *pool, int64_t numbers, double **data, mp_error *
     return MP_OK;
 }
 
-void mp_pool_give(mp_pool *pool, const double *data) {
+void mp_ball_pool_give(mp_ball_pool *pool, const double *data) {
     for (int i = 0; i < pool->count && data; i++)
         if (pool->buffer[i].data == data) pool->buffer[i].taken = false;
 }
 
-void mp_pool_free(mp_pool *pool) {
+void mp_ball_pool_free(mp_ball_pool *pool) {
     for (int i = 0; i < pool->count; i++) free(pool->buffer[i].data);
-    *pool = (mp_pool){0};
+    *pool = (mp_ball_pool){0};
 }
 
-mp_status mp_balls_take(mp_pool *pool, mp_balls *b, int64_t rows, int64_t width, mp_ball_radii radii,
+mp_status mp_balls_take(mp_ball_pool *pool, mp_balls *b, int64_t rows, int64_t width, mp_ball_radii radii,
                         mp_error *err) {
     mp_tensor *const parts[] = {&b->value, &b->sure, &b->det, &b->random};
     static const int count[] = {[MP_RADII_NONE] = 1, [MP_RADII_SURE_AND_DET] = 3, [MP_RADII_ALL] = 4};
@@ -50,17 +50,17 @@ mp_status mp_balls_take(mp_pool *pool, mp_balls *b, int64_t rows, int64_t width,
     for (int i = 0; i < count[radii] && status == MP_OK; i++) {
         double *data;
         *parts[i] = mp_tensor_shape(MP_FP64, 2, rows, width, 1);
-        status = mp_pool_take(pool, rows * width, &data, err);
+        status = mp_ball_pool_take(pool, rows * width, &data, err);
         parts[i]->data = data;
     }
     return status;
 }
 
-void mp_balls_drop(mp_pool *pool, mp_balls *b) {
-    mp_pool_give(pool, b->value.data);
-    mp_pool_give(pool, b->sure.data);
-    mp_pool_give(pool, b->det.data);
-    mp_pool_give(pool, b->random.data);
+void mp_balls_drop(mp_ball_pool *pool, mp_balls *b) {
+    mp_ball_pool_give(pool, b->value.data);
+    mp_ball_pool_give(pool, b->sure.data);
+    mp_ball_pool_give(pool, b->det.data);
+    mp_ball_pool_give(pool, b->random.data);
     *b = (mp_balls){0};
 }
 

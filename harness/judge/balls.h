@@ -9,19 +9,19 @@
 /* Buffers of float64 that slabs use one after the other: what one has given back the next one takes, so that
  * the pages are touched once. All zeros is an empty pool. */
 enum { MP_POOL_BUFFERS = 32 };
-typedef struct mp_pool {
+typedef struct mp_ball_pool {
     struct {
         void *data;
         size_t bytes;
         bool taken;
     } buffer[MP_POOL_BUFFERS];
     int count;
-} mp_pool;
+} mp_ball_pool;
 
 /* A buffer of at least so many numbers, which hold anything; to be given back. MP_EMEMORY. */
-mp_status mp_pool_take(mp_pool *pool, int64_t numbers, double **data, mp_error *err);
-void mp_pool_give(mp_pool *pool, const double *data); /* takes NULL */
-void mp_pool_free(mp_pool *pool);
+mp_status mp_ball_pool_take(mp_ball_pool *pool, int64_t numbers, double **data, mp_error *err);
+void mp_ball_pool_give(mp_ball_pool *pool, const double *data); /* takes NULL */
+void mp_ball_pool_free(mp_ball_pool *pool);
 
 /* Which radii there are. */
 typedef enum mp_ball_radii { MP_RADII_NONE, MP_RADII_SURE_AND_DET, MP_RADII_ALL } mp_ball_radii;
@@ -35,9 +35,9 @@ typedef struct mp_balls {
 } mp_balls;
 
 /* They hold anything; to be dropped by the caller, after an error too. MP_EMEMORY. */
-mp_status mp_balls_take(mp_pool *pool, mp_balls *b, int64_t rows, int64_t width, mp_ball_radii radii,
+mp_status mp_balls_take(mp_ball_pool *pool, mp_balls *b, int64_t rows, int64_t width, mp_ball_radii radii,
                         mp_error *err);
-void mp_balls_drop(mp_pool *pool, mp_balls *b); /* takes those that are all zeros */
+void mp_balls_drop(mp_ball_pool *pool, mp_balls *b); /* takes those that are all zeros */
 
 static inline double *mp_ball_at(const mp_tensor *t, int64_t i) {
     return (double *)t->data + i;

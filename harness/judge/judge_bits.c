@@ -10,6 +10,7 @@
 #include "harness/phases.h"
 #include "harness/progress.h"
 #include "harness/verdict_make.h"
+#include "ref/engine.h"
 #include "ref/predict/predict.h"
 
 #include <inttypes.h>
@@ -85,14 +86,19 @@ static mp_bits_promise promise_of(const mp_judgement *j, mp_stage_set stages, co
     return least;
 }
 
-/* Predicts what stage `last` leaves, by these stages up to it, from what the subject exposes: tensors in
- * between are made, the last ones are predicted beside the subject's. They are the caller's to free, after an
- * error too. *open: elements of the result that are the subject's own, for they may be anything; -1: such an
- * element is read on the way, and nothing is predicted. */
-static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage last,
+static void free_all(mp_tensor t[MP_TENSOR_COUNT]) {
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&t[id]);
+}
+
+/* Predicts what stage `last` leaves, by these stages up to it, from what the subject exposes, gate_up and
+ * down by the engine as far as it does: tensors in between are made, the last ones are predicted beside
+ * the subject's. They are the caller's to free, after an error too. *open: elements of the result that are
+ * the subject's own, for they may be anything; -1: such an element is read on the way, and nothing is
+ * predicted. */
+static mp_status predict(const mp_judgement *j, const mp_engine *engine, mp_stage_set stages, mp_stage last,
                          mp_tensor predicted[MP_TENSOR_COUNT], int64_t *open, mp_error *err) {
     mp_tensor t[MP_TENSOR_COUNT], made[MP_TENSOR_COUNT] = {0};
-    mp_prediction prediction = {.contract = j->contract, .engine = j->engine};
+    mp_prediction prediction = {.contract = j->contract, .engine = engine};
     const mp_executor executor = mp_predict_executor(&prediction);
     const mp_tensor_set out = mp_stage_writes(j->c, last);
     mp_status status = MP_OK;
@@ -127,7 +133,7 @@ static mp_status predict(const mp_judgement *j, mp_stage_set stages, mp_stage la
                 s == (int)last ? &j->t[mp_stage_output(j->c, last)] : NULL, open, err);
         if (s != (int)last && *open > 0) *open = -1;
     }
-    for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&made[id]);
+    free_all(made);
     return status;
 }
 
@@ -142,13 +148,10 @@ typedef struct bits_judge {
     char reported[MP_DIFFERENCE_TEXT_MAX]; /* a difference that breaks no promise, or "" */
 } bits_judge;
 
-/* One of the tensors that the span's last stage leaves: its result, or the scales of that. */
-static mp_status compare_one(bits_judge *b, const mp_judgement *j, mp_stage first, mp_stage last,
-                             mp_tensor_id id, const mp_tensor *predicted, int64_t open,
-                             mp_bits_promise promise, mp_error *err) {
-    const bool result = id == mp_stage_output(j->c, last);
-    mp_difference d = {0};
-    mp_picture *picture = NULL;
+/* Where one of the tensors that the span's last stage leaves is compared: its result, or the scales of
+ * that. */
+static mp_where where_of(const bits_judge *b, const mp_judgement *j, mp_stage first, mp_stage last,
+                         mp_tensor_id id) {
     mp_where where = mp_where_of(j->c, j->t, b->config, first, last);
     if (j->in->ids_unknown) where.topk_ids = NULL;
     where.tensor = mp_tensor_name(id);
@@ -158,6 +161,16 @@ static mp_status compare_one(bits_judge *b, const mp_judgement *j, mp_stage firs
         where.rows = mp_tensor_rows(&j->t[id]);
         where.topk_ids = NULL;
     }
+    return where;
+}
+
+static mp_status compare_one(bits_judge *b, const mp_judgement *j, mp_stage first, mp_stage last,
+                             mp_tensor_id id, const mp_tensor *predicted, int64_t open,
+                             mp_bits_promise promise, mp_error *err) {
+    const bool result = id == mp_stage_output(j->c, last);
+    const mp_where where = where_of(b, j, first, last, id);
+    mp_difference d = {0};
+    mp_picture *picture = NULL;
     mp_status status = result ? mp_stage_picture(j, &where, &picture, err) : MP_OK;
     if (status == MP_OK)
         status = compare(j, &where, id, predicted, result ? open : 0, false, picture, &d, err);
@@ -166,6 +179,58 @@ static mp_status compare_one(bits_judge *b, const mp_judgement *j, mp_stage firs
         answer(j, &d, promise == MP_BITS_REQUIRED, b->reported);
     }
     mp_difference_end(&d);
+    return status;
+}
+
+/* Whether anything that is compared differs from the prediction. */
+static mp_status differs(const bits_judge *b, const mp_judgement *j, mp_stage first, mp_stage last,
+                         const mp_tensor predicted[MP_TENSOR_COUNT], bool *differing, mp_error *err) {
+    mp_status status = MP_OK;
+    *differing = false;
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK && !*differing; id++) {
+        mp_difference d = {0};
+        if (!predicted[id].data) continue;
+        const mp_where where = where_of(b, j, first, last, (mp_tensor_id)id);
+        status = compare(j, &where, (mp_tensor_id)id, &predicted[id], 0, false, NULL, &d, err);
+        *differing = status == MP_OK && d.differing > 0;
+        mp_difference_end(&d);
+    }
+    return status;
+}
+
+/* Two predictions of the same are equal: what is not is the engine's own mistake, and says nothing of the
+ * subject. */
+static mp_status agree(const mp_judgement *j, mp_stage last, const mp_tensor by_engine[MP_TENSOR_COUNT],
+                       const mp_tensor by_cpu[MP_TENSOR_COUNT], mp_error *err) {
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        const mp_tensor *cpu = &by_cpu[id], *engine = &by_engine[id];
+        if (!cpu->data || !memcmp(engine->data, cpu->data, mp_tensor_bytes(cpu))) continue;
+        const int64_t width = mp_tensor_row_length(cpu);
+        int64_t at = 0;
+        while (mp_code_at(cpu->dtype, engine->data, at) == mp_code_at(cpu->dtype, cpu->data, at)) at++;
+        return mp_fail(err, MP_EDEVICE,
+                       "%s, row %" PRId64 ", column %" PRId64 " of %s: predicted as %" PRIX64
+                       " by %s, and as %" PRIX64 " by the CPU",
+                       mp_stage_name(last), at / width, at % width, mp_tensor_name((mp_tensor_id)id),
+                       mp_code_at(cpu->dtype, engine->data, at), j->engine->name(j->engine),
+                       mp_code_at(cpu->dtype, cpu->data, at));
+    }
+    return MP_OK;
+}
+
+/* The prediction of a span by the judgement's engine; by the CPU, where the subject differs from that. */
+static mp_status predict_span(const bits_judge *b, const mp_judgement *j, mp_stage_set stages, mp_stage first,
+                              mp_stage last, mp_tensor predicted[MP_TENSOR_COUNT], int64_t *open,
+                              mp_error *err) {
+    mp_tensor by_cpu[MP_TENSOR_COUNT] = {0};
+    bool differing = false;
+    mp_status status = predict(j, j->engine, stages, last, predicted, open, err);
+    if (status == MP_OK && *open >= 0 && j->engine->predict_gemm)
+        status = differs(b, j, first, last, predicted, &differing, err);
+    if (status != MP_OK || !differing) return status;
+    status = predict(j, NULL, stages, last, by_cpu, open, err);
+    if (status == MP_OK) status = agree(j, last, predicted, by_cpu, err);
+    free_all(by_cpu);
     return status;
 }
 
@@ -196,7 +261,7 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
     int64_t open;
     mp_progress(mp_stage_name(last), "predict");
     const mp_phase before = mp_phase_enter(MP_PHASE_PREDICT);
-    mp_status status = predict(j, stages, last, predicted, &open, err);
+    mp_status status = predict_span(b, j, stages, first, last, predicted, &open, err);
     mp_phase_enter(before);
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK && open >= 0; id++)
         if (predicted[id].data)
@@ -208,7 +273,7 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
         b->open_codes += open;
         b->required = b->required || promise == MP_BITS_REQUIRED;
     }
-    for (int id = 0; id < MP_TENSOR_COUNT; id++) mp_tensor_free(&predicted[id]);
+    free_all(predicted);
     return status;
 }
 

@@ -15,7 +15,9 @@
  * token, slot, column, expert and tile. When no stage differs, the final output follows from the inputs
  * exactly as predicted: the stages are chained by equal bits. Except with fused_sum: the order of its
  * additions is not fixed, so that gate_up and act alone are predicted, and the check's text says so. The
- * engine predicts what it can, the CPU the rest. Errors are the harness's own (memory). */
+ * engine predicts what it can, the CPU the rest, and all of a stage in which the subject differs: nothing is
+ * said of a subject that the CPU does not say. Errors are the harness's own: memory, or MP_EDEVICE where the
+ * engine and the CPU predict different bits. */
 mp_status mp_judge_bits(const mp_case *c, const mp_contract *contract, const mp_config *config,
                         const mp_inputs *in, const mp_trace *trace, const mp_engine *engine, mp_verdict *v,
                         mp_error *err);

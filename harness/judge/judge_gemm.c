@@ -326,7 +326,7 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
     sums->bound = bound_sums(j, j->j->contract, stage, p, in, reach);
     if (j->beside) sums->beside = bound_sums(j, j->beside, stage, p, in, reach);
     mp_status status = mp_span_balls(j, &sums->acc, p->slots, width, err);
-    if (status == MP_OK) status = mp_pool_take(&j->pool, p->slots * width, &sums->mass, err);
+    if (status == MP_OK) status = mp_ball_pool_take(&j->pool, p->slots * width, &sums->mass, err);
     if (status != MP_OK) return status;
     zero_what_is_not_summed(&problem, sums);
     return mp_gemm_float64(j->j->engine, &problem, true, collect, sums, err);
@@ -388,7 +388,7 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
             }
             mp_span_store(j, stage, dtype, out, i, value, sure, det, random);
         }
-    mp_pool_give(&j->pool, sums.mass);
+    mp_ball_pool_give(&j->pool, sums.mass);
     return status;
 }
 

@@ -220,7 +220,7 @@ static mp_status propagate_shrink(mp_span *j, mp_stage stage, const mp_balls *in
                           r.random);
         }
     *out = as_rows(&sums.acc, g.slices * g.width);
-    mp_pool_give(&j->pool, sums.mass);
+    mp_ball_pool_give(&j->pool, sums.mass);
     mp_lora_gemm_free(&g);
     return status;
 }
@@ -294,7 +294,7 @@ static mp_status propagate_expand(mp_span *j, mp_stage stage, const mp_balls *in
     for (int64_t v = 0; v < (status == MP_OK ? g.problem.slots : 0); v++)
         for (int64_t n = 0; n < g.width; n++) expand_one(j, stage, dtype, &g, &sums, &base, out, v, n);
     mp_balls_drop(&j->pool, &sums.acc);
-    mp_pool_give(&j->pool, sums.mass);
+    mp_ball_pool_give(&j->pool, sums.mass);
     mp_lora_gemm_free(&g);
     return status;
 }

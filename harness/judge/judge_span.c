@@ -219,7 +219,7 @@ mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage_
     const int64_t slab = j->slab > 0 ? j->slab : mp_slab_tokens(c, numbers_of_slot(j));
     for (int64_t token = 0; token < c->M && status == MP_OK; token += slab)
         status = propagate_slab(j, token, c->M - token < slab ? c->M - token : slab, take, ctx, err);
-    mp_pool_free(&j->pool);
+    mp_ball_pool_free(&j->pool);
     return status;
 }
 

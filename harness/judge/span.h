@@ -24,7 +24,7 @@ typedef struct mp_span {
     mp_tensor t[MP_TENSOR_COUNT];
     mp_slot_map map;                     /* route order: nobody sees these rows */
     double largest_w[MP_STAGE_COUNT][2]; /* numbers, and codes, of each GEMM's weights; < 0: not known yet */
-    mp_pool pool;                        /* what the balls of a slab lie in */
+    mp_ball_pool pool;                   /* what the balls of a slab lie in */
     mp_stage_judge s;
     int64_t unbounded;   /* elements of which no finite bound is known */
     double *statistical; /* [rows of the whole output]: sum of squares of det + random + half an ulp */

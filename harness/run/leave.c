@@ -9,6 +9,7 @@
 #include "harness/run/message.h"
 #include "harness/subjects/surroundings.h"
 #include "ref/contract_words.h"
+#include "ref/engine.h"
 #include "ref/predict/predict.h"
 
 #include <stdio.h>
@@ -46,7 +47,7 @@ static mp_status compute_align(const mp_case *c, const mp_trace *trace,
                                const mp_tensor there[MP_TENSOR_COUNT], mp_tensor made[MP_TENSOR_COUNT],
                                mp_error *err) {
     mp_tensor t[MP_TENSOR_COUNT];
-    mp_reference reference = {0};
+    mp_reference reference = {.engine = &mp_engine_plain};
     const mp_executor executor = mp_reference_executor(&reference);
     mp_status status = MP_OK;
     memcpy(t, there, sizeof t);
@@ -71,7 +72,7 @@ static int last_stage(const mp_case *c) {
 static mp_status add_expected(const mp_case *c, const mp_contract *contract, int stage, const mp_trace *trace,
                               const mp_tensor t[MP_TENSOR_COUNT], mp_export *e, char names[][48],
                               mp_error *err) {
-    mp_reference reference = {0};
+    mp_reference reference = {.engine = &mp_engine_plain};
     mp_prediction prediction = {.contract = contract};
     const mp_executor exact = mp_reference_executor(&reference), bits = mp_predict_executor(&prediction);
     const char *why, *name = mp_tensor_name(mp_stage_output(c, (mp_stage)stage));

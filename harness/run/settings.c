@@ -2,6 +2,7 @@
 #include "harness/run/settings.h"
 
 #include "cases/edit.h"
+#include "harness/run/engine_choice.h"
 #include "ref/contract_words.h"
 
 #define ROW(name, option, kind, usual, in_repro) \
@@ -21,6 +22,7 @@ const mp_setting mp_setting_rows[] = {
     ROW(deterministic, "deterministic", FLAG, 0, true),
     ROW(timeout, "timeout", SECONDS, MP_TIMEOUT_SECONDS, true),
     ROW(plain, "plain", FLAG, 0, true),
+    ROW(engine, "engine", TEXT, 0, true),
     ROW(golden_partial, "golden-partial", FLAG, 0, true),
     ROW(strict, "strict", FLAG, 0, true),
     ROW(once, NULL, FLAG, 0, false),
@@ -69,6 +71,8 @@ mp_status mp_settings_check(const mp_settings *settings, mp_error *err) {
     if (!settings->golden && (settings->golden_required || settings->golden_partial))
         return mp_fail(err, MP_EINPUT, "%s without a golden",
                        settings->golden_required ? "golden_required" : "golden_partial");
+    const mp_status status = mp_engine_choice_check(settings, err);
+    if (status != MP_OK) return status;
     if (settings->edit && settings->golden)
         return mp_fail(err, MP_EINPUT, "edit '%.100s' with a golden: it holds what cases without edits leave",
                        settings->edit);

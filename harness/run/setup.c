@@ -5,6 +5,7 @@
 #include "golden/files.h"
 #include "harness/progress.h"
 #include "harness/run/parts.h"
+#include "harness/subjects/copies.h"
 #include "harness/subjects/plugin.h"
 
 #include <inttypes.h>
@@ -73,6 +74,7 @@ static mp_status open_subject(const mp_suite_options *o, const char *name, mp_su
     if (o->settings.device) s->query.device = o->settings.device;
     if (o->settings.triton) s->query.triton = o->settings.triton;
     if (o->settings.config) s->query.file = o->settings.config;
+    if (status == MP_OK && s->space) s->copies = mp_copies_open(s->space);
     return status;
 }
 
@@ -128,6 +130,7 @@ mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix
     *s = (mp_setup){.options = options};
     mp_status status = MP_OK;
     if (settings->golden) status = open_golden(settings->golden, check_golden, &s->golden, err);
+    if (status == MP_OK) status = mp_engine_choice_begin(&s->engine, settings, err);
     if (status != MP_OK) return status;
     s->run = (mp_run_options){.settings = *settings};
     if (matrix->count > 0 && matrix->rows[0].file) { /* there is nothing to run */
@@ -169,6 +172,7 @@ mp_status mp_setup_judge(mp_setup *s, const mp_matrix_row *row, mp_verdict *v, m
     recorder r = {s, &row->c, MP_OK, err};
     s->run.keep = s->options->record ? record : NULL;
     s->run.keep_ctx = &r;
+    s->run.offload = mp_engine_choose(&s->engine, &s->options->settings, &row->c);
     mp_run_case(row, &s->run, v);
     return r.status;
 }
@@ -180,10 +184,16 @@ mp_status mp_setup_commit(mp_setup *s, mp_error *err) {
                                     : mp_golden_commit(recording, err);
 }
 
+static void close_subject(mp_subject *s) {
+    mp_copies_close(s->copies);
+    mp_subject_close(s);
+}
+
 void mp_setup_close(mp_setup *s) {
+    mp_engine_choice_end(&s->engine);
     mp_golden_close(s->recording);
     mp_golden_close(s->golden);
-    mp_subject_close(&s->against);
-    mp_subject_close(&s->subject);
+    close_subject(&s->against);
+    close_subject(&s->subject);
     mp_text_free(&s->files);
 }

@@ -5,12 +5,14 @@
 #define MP_HARNESS_SETUP_H
 
 #include "base/text.h"
+#include "harness/run/engine_choice.h"
 #include "moeparity/run_case.h"
 #include "moeparity/suite.h"
 
 typedef struct mp_setup {
     const mp_suite_options *options; /* borrowed */
     mp_subject subject, against;
+    mp_engine_choice engine;
     mp_golden *golden;    /* compared with */
     mp_golden *recording; /* being made, where cases are not kept one by one */
     mp_provenance who;    /* records */
@@ -23,8 +25,8 @@ typedef struct mp_setup {
 
 /* Opens it all and compiles the kernels of the cases. check_golden: every number of the golden is read first,
  * so that one that is damaged is bad input, not a failure of some case. Says what it is at (mp_progress):
- * "golden", "subject", "tiles", "kernels". MP_EINPUT for a wrong name, golden or tuned file. Close it after
- * an error too. */
+ * "golden", "subject", "tiles", "kernels". MP_EINPUT for a wrong name, golden or tuned file. MP_EUNSUPPORTED
+ * where the subject, or the device that is to judge, is not there. Close it after an error too. */
 mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix, bool check_golden,
                         mp_setup *s, mp_error *err);
 /* Judges a case. One that passes is recorded, where there is a recording: the error is the recording's. What

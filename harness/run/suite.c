@@ -173,6 +173,7 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
     if (status == MP_OK)
         status = options->in_process ? mp_run_in_process(matrix, &crew->o, verdicts, info, err)
                                      : run_in_workers(crew, err);
+    for (size_t i = 0; i < matrix->count; i++) mp_run_info_join(info, &info->blas, verdicts[i].blas);
     info->seconds = mp_seconds_now() - start_time;
     free(crew);
     return status;

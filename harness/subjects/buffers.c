@@ -1,56 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness/subjects/buffers.h"
+#include "harness/subjects/buffers_inside.h"
 
-#include "cases/graph_tables.h"
 #include "ref/pipeline.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct mp_buffers {
-    const mp_space *space;
-    mp_buffers_use use;
-    mp_buffer_sizes sizes;
-    uint32_t poison;
-    void *buffer[MP_TENSOR_COUNT]; /* NULL where an input is handed over as it lies */
-    void *workspace[MP_WORKSPACES];
-    /* The case that was loaded last, and where its tensors are. */
-    const mp_case *c;
-    mp_offer offer;
-    mp_tensor t[MP_TENSOR_COUNT];
-    mp_placement place[MP_TENSOR_COUNT];   /* in their buffers */
-    uint64_t digest[MP_TENSOR_COUNT];      /* of the inputs that have a buffer */
-    const void *borrowed[MP_TENSOR_COUNT]; /* the borrowed memory that a buffer has a copy of */
-    /* What its run was given. */
-    mp_tensor view[MP_TENSOR_COUNT];
-    void *workspace_view[MP_WORKSPACES];
-    double stage_ns[MP_STAGE_COUNT];
-    mp_tensor_set left;
-};
-
-/* In place, x is the output's buffer: it will change. */
-static bool is_the_output(const mp_case *c, const mp_offer *offer, int id) {
-    return id == MP_X && c->mode == MP_MODE_INPLACE && (offer->exposes & MP_IN_SET(MP_OUT));
-}
 
 static mp_tensor_set tensors_of(const mp_case *c, const mp_offer *offer) {
     return mp_case_inputs(c) | offer->exposes;
 }
 
-/* Not packed on the boundary on which buffers begin. */
-static bool lies_elsewhere(const mp_placement *place) {
-    return place->first > 0 || !place->packed;
-}
-
 void mp_buffer_sizes_add(const mp_case *c, const mp_offer *offer, mp_buffer_sizes *sizes) {
     sizes->given |= mp_case_inputs(c) & ~mp_case_derived_inputs(c);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
-        if (!(tensors_of(c, offer) & MP_IN_SET(id)) || is_the_output(c, offer, id)) continue;
+        if (!(tensors_of(c, offer) & MP_IN_SET(id)) || mp_is_the_output(c, offer, id)) continue;
         const mp_tensor t = mp_case_shape(c, (mp_tensor_id)id, offer->config.up.block_size_m);
         const mp_placement place = mp_case_placement(c, (mp_tensor_id)id, &t);
         sizes->tensors |= MP_IN_SET(id);
-        if (lies_elsewhere(&place)) sizes->placed |= MP_IN_SET(id);
+        if (mp_lies_elsewhere(&place)) sizes->placed |= MP_IN_SET(id);
         if (place.bytes > sizes->tensor[id]) sizes->tensor[id] = place.bytes;
     }
     for (int i = 0; i < MP_WORKSPACES; i++)
@@ -59,24 +26,43 @@ void mp_buffer_sizes_add(const mp_case *c, const mp_offer *offer, mp_buffer_size
 
 /* ---- opening and closing ---- */
 
-static bool has_buffer(const mp_buffers *b, int id) {
+bool mp_has_buffer(const mp_buffers *b, int id) {
     const bool handed_over = b->space == &mp_host_space &&
                              (b->sizes.given & ~b->sizes.placed & MP_IN_SET(id)) &&
                              (b->use == MP_BUFFERS_ONCE || mp_tensors[id].rows == MP_ROWS_WHOLE);
     return (b->sizes.tensors & MP_IN_SET(id)) && !handed_over;
 }
 
-static mp_status open_all(mp_buffers *b, uint32_t poison, mp_error *err) {
+/* Copies of weights that nobody uses make room. */
+static mp_status get_buffer(const mp_buffers *b, size_t bytes, void **buffer, mp_error *err) {
+    mp_status status = b->space->alloc(b->space->self, bytes, b->poison, buffer, err);
+    if (status == MP_EMEMORY && mp_copies_make_room(b->copies))
+        status = b->space->alloc(b->space->self, bytes, b->poison, buffer, err);
+    return status;
+}
+
+static mp_status get_tensor(mp_buffers *b, int id, mp_error *err) {
+    const mp_status status = get_buffer(b, b->sizes.tensor[id], &b->buffer[id], err);
+    b->bytes[id] = b->sizes.tensor[id];
+    if (status != MP_OK) mp_error_prefix(err, "%s%s", b->space->name, mp_tensor_name((mp_tensor_id)id));
+    return status;
+}
+
+/* What is read may be there already: that shows when a case is loaded. Where all addresses stay, tensors
+ * whose content changes from load to load have a buffer of their own. */
+static bool waits_for_content(const mp_buffers *b, int id) {
+    return b->copies && (b->sizes.given & MP_IN_SET(id)) &&
+           (b->use == MP_BUFFERS_ONCE || mp_tensors[id].rows == MP_ROWS_WHOLE);
+}
+
+static mp_status open_all(mp_buffers *b, mp_error *err) {
     const mp_space *space = b->space;
     mp_status status = MP_OK;
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        if (!has_buffer(b, id)) continue;
-        status = space->alloc(space->self, b->sizes.tensor[id], poison, &b->buffer[id], err);
-        if (status != MP_OK) mp_error_prefix(err, "%s%s", space->name, mp_tensor_name((mp_tensor_id)id));
-    }
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
+        if (mp_has_buffer(b, id) && !waits_for_content(b, id)) status = get_tensor(b, id, err);
     for (int i = 0; i < MP_WORKSPACES && status == MP_OK; i++) {
         const size_t bytes = b->sizes.workspace[i];
-        if (bytes) status = space->alloc(space->self, bytes, poison, &b->workspace[i], err);
+        if (bytes) status = get_buffer(b, bytes, &b->workspace[i], err);
         if (status != MP_OK) mp_error_prefix(err, "%sworkspace %d of %zu bytes", space->name, i, bytes);
     }
     return status;
@@ -90,7 +76,8 @@ mp_status mp_buffers_open(const mp_subject *subject, const mp_buffer_sizes *size
     b->use = use;
     b->sizes = *sizes;
     b->poison = poison;
-    const mp_status status = open_all(b, poison, err);
+    b->copies = mp_copies_serve(subject->copies, b->space) ? subject->copies : NULL;
+    const mp_status status = open_all(b, err);
     if (status != MP_OK) {
         mp_buffers_close(b);
         *buffers = NULL;
@@ -98,9 +85,18 @@ mp_status mp_buffers_open(const mp_subject *subject, const mp_buffer_sizes *size
     return status;
 }
 
+static void give_back(mp_buffers *b, int id) {
+    if (b->copy[id])
+        mp_copies_leave(b->copies, b->copy[id]);
+    else
+        b->space->free(b->space->self, b->buffer[id]);
+    b->copy[id] = NULL;
+    b->buffer[id] = NULL;
+}
+
 void mp_buffers_close(mp_buffers *b) {
     if (!b) return;
-    for (int id = 0; id < MP_TENSOR_COUNT; id++) b->space->free(b->space->self, b->buffer[id]);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) give_back(b, id);
     for (int i = 0; i < MP_WORKSPACES; i++) b->space->free(b->space->self, b->workspace[i]);
     free(b);
 }
@@ -125,74 +121,10 @@ static mp_status place(mp_buffers *b, int id, mp_error *err) {
     b->place[id] = mp_case_placement(b->c, (mp_tensor_id)id, &b->t[id]);
     const size_t bytes = b->place[id].bytes;
     if (b->buffer[id]) b->t[id].data = (char *)b->buffer[id] + b->place[id].first;
-    if (!b->buffer[id] || bytes > b->sizes.tensor[id])
+    if (!b->buffer[id] || bytes > b->bytes[id])
         return mp_fail(err, MP_EINTERNAL, "%s needs %zu bytes of a buffer of %zu",
-                       mp_tensor_name((mp_tensor_id)id), bytes, b->buffer[id] ? b->sizes.tensor[id] : 0);
+                       mp_tensor_name((mp_tensor_id)id), bytes, b->buffer[id] ? b->bytes[id] : 0);
     return MP_OK;
-}
-
-/* What gaps hold: as a number of the format it is NaN, wherever it begins. */
-static void fill_gap(mp_dtype dtype, void *to, size_t bytes) {
-    if (dtype == MP_UE8M0 || dtype == MP_E4M3)
-        memset(to, dtype == MP_UE8M0 ? 0xFF : 0x7F, bytes);
-    else
-        mp_fill_pattern(to, bytes, MP_GUARD_PATTERN);
-}
-
-typedef struct image {
-    char *buffer;
-    char *packed;
-} image;
-
-static void put_row(void *ctx, size_t at, size_t row, size_t bytes) {
-    const image *i = ctx;
-    memcpy(i->buffer + at, i->packed + row, bytes);
-}
-
-static void get_row(void *ctx, size_t at, size_t row, size_t bytes) {
-    const image *i = ctx;
-    memcpy(i->packed + row, i->buffer + at, bytes);
-}
-
-static mp_status allocate(int id, size_t bytes, char **data, mp_error *err) {
-    *data = malloc(bytes + 1);
-    return *data ? MP_OK
-                 : mp_fail(err, MP_EMEMORY, "no memory for %zu bytes of %s", bytes,
-                           mp_tensor_name((mp_tensor_id)id));
-}
-
-/* What the buffer holds now; to be freed by the caller, after an error too. */
-static mp_status read_buffer(const mp_buffers *b, int id, char **data, mp_error *err) {
-    const size_t bytes = b->place[id].bytes;
-    const mp_status status = allocate(id, bytes, data, err);
-    return status == MP_OK ? b->space->read(b->space->self, *data, b->buffer[id], bytes, err) : status;
-}
-
-/* The elements of a tensor, as the packed tensor `to`. */
-static mp_status read_placed(const mp_buffers *b, int id, void *to, mp_error *err) {
-    image i = {NULL, to};
-    if (b->place[id].packed)
-        return b->space->read(b->space->self, to, b->t[id].data, mp_tensor_bytes(&b->t[id]), err);
-    const mp_status status = read_buffer(b, id, &i.buffer, err);
-    if (status == MP_OK) mp_placement_rows(&b->place[id], &b->t[id], get_row, &i);
-    free(i.buffer);
-    return status;
-}
-
-/* Writes the packed tensor `from` to its place in the buffer, gaps and all. */
-static mp_status write_placed(const mp_buffers *b, int id, void *from, mp_error *err) {
-    const mp_placement *place = &b->place[id];
-    if (!lies_elsewhere(place))
-        return b->space->write(b->space->self, b->t[id].data, from, place->bytes, err);
-    image i = {NULL, from};
-    mp_status status = allocate(id, place->bytes, &i.buffer, err);
-    if (status == MP_OK) {
-        fill_gap(b->t[id].dtype, i.buffer, place->bytes);
-        mp_placement_rows(place, &b->t[id], put_row, &i);
-        status = b->space->write(b->space->self, b->buffer[id], i.buffer, place->bytes, err);
-    }
-    free(i.buffer);
-    return status;
 }
 
 /* The gaps of an output, however the buffer was used before. Elements keep what they hold; before the first
@@ -201,16 +133,16 @@ static mp_status fill_gaps(const mp_buffers *b, int id, bool first, mp_error *er
     enum { MOST = 64 * 8 };
     char gap[MOST], *packed = NULL;
     const mp_placement *place = &b->place[id];
-    if (!lies_elsewhere(place)) return MP_OK;
+    if (!mp_lies_elsewhere(place)) return MP_OK;
     if (place->packed && !first) {
         const size_t before = place->first < MOST ? place->first : MOST;
-        fill_gap(b->t[id].dtype, gap, before);
+        mp_fill_gap(b->t[id].dtype, gap, before);
         return b->space->write(b->space->self, b->buffer[id], gap, before, err);
     }
-    mp_status status = allocate(id, mp_tensor_bytes(&b->t[id]), &packed, err);
+    mp_status status = mp_allocate_for(id, mp_tensor_bytes(&b->t[id]), &packed, err);
     if (status == MP_OK && first) mp_fill_pattern(packed, mp_tensor_bytes(&b->t[id]), b->poison);
-    if (status == MP_OK && !first) status = read_placed(b, id, packed, err);
-    if (status == MP_OK) status = write_placed(b, id, packed, err);
+    if (status == MP_OK && !first) status = mp_read_placed(b, id, packed, err);
+    if (status == MP_OK) status = mp_write_placed(b, id, packed, err);
     free(packed);
     return status;
 }
@@ -230,33 +162,91 @@ static mp_status place_outputs(mp_buffers *b, bool first, mp_error *err) {
     return status;
 }
 
-static bool is_same_place(const mp_placement *a, const mp_placement *b) {
-    return a->first == b->first && a->bytes == b->bytes && a->swizzled == b->swizzled &&
-           memcmp(a->stride, b->stride, sizeof a->stride) == 0;
+static void note_digest(mp_buffers *b, int id, const mp_region *region) {
+    b->digest[id] = region->digest;
+    if (!b->copy[id]) return;
+    b->copy[id]->digest = region->digest;
+    b->copy[id]->sure = region->intact;
 }
 
-static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT],
-                              const bool borrowed[MP_TENSOR_COUNT], mp_error *err) {
+/* Of inputs that have just been written. */
+static mp_status note_digests(mp_buffers *b, mp_tensor_set written, mp_error *err) {
+    mp_region regions[MP_TENSOR_COUNT];
+    int count = 0;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (written & MP_IN_SET(id)) regions[count++] = mp_region_of_input(b, id);
+    const mp_status status = b->space->survey(b->space->self, regions, count, err);
+    for (int id = MP_TENSOR_COUNT - 1; id >= 0; id--)
+        if (written & MP_IN_SET(id)) note_digest(b, id, &regions[--count]);
+    return status;
+}
+
+static mp_copy_key key_of(const mp_buffers *b, int id, uint64_t content) {
+    const mp_placement at = mp_case_placement(b->c, (mp_tensor_id)id, &b->t[id]);
+    return (mp_copy_key){(mp_tensor_id)id, b->t[id].dtype, content, at};
+}
+
+/* Gets an input of known content its buffer: one in which it is already (*there), or may be kept. */
+static mp_status take_copy(mp_buffers *b, int id, uint64_t content, bool *there, mp_error *err) {
+    const mp_copy_key key = key_of(b, id, content);
+    if (!b->copy[id] || !mp_copy_is(b->copy[id], &key)) {
+        give_back(b, id);
+        const mp_status status = mp_copies_take(b->copies, &key, &b->copy[id], err);
+        if (status != MP_OK) return status;
+        b->buffer[id] = b->copy[id]->data;
+        b->bytes[id] = key.place.bytes;
+    }
+    *there = b->copy[id]->sure;
+    if (*there) b->digest[id] = b->copy[id]->digest;
+    return place(b, id, err);
+}
+
+/* The same of any other; *there: it is borrowed, and was written before. */
+static mp_status take_own(mp_buffers *b, int id, const void *data, bool borrowed, bool *there,
+                          mp_error *err) {
+    const mp_placement before = b->place[id];
+    if (b->copy[id]) give_back(b, id);
+    mp_status status = b->buffer[id] ? MP_OK : get_tensor(b, id, err);
+    if (status == MP_OK) status = place(b, id, err);
+    *there = borrowed && b->borrowed[id] == data && mp_placement_same(&before, &b->place[id]);
+    b->borrowed[id] = borrowed ? data : NULL;
+    return status;
+}
+
+static mp_status place_input(mp_buffers *b, int id, const mp_inputs *in, const mp_tensor *from,
+                             mp_tensor_set *written, mp_error *err) {
+    const bool known = waits_for_content(b, id) && in->digest[id];
+    bool there = false;
+    const mp_status status = known ? take_copy(b, id, in->digest[id], &there, err)
+                                   : take_own(b, id, from->data, in->borrowed[id], &there, err);
+    if (status != MP_OK || there) return status;
+    *written |= MP_IN_SET(id);
+    if (b->copies && in->digest[id]) {
+        const mp_copy_key key = key_of(b, id, in->digest[id]);
+        const mp_copy *copy = mp_copies_find(b->copies, &key);
+        if (copy) return b->space->copy(b->space->self, b->buffer[id], copy->data, key.place.bytes, err);
+    }
+    return mp_write_placed(b, id, from->data, err);
+}
+
+/* given: what the subject gets. */
+static mp_status place_inputs(mp_buffers *b, const mp_inputs *in, const mp_tensor given[MP_TENSOR_COUNT],
+                              mp_error *err) {
     const mp_space *space = b->space;
+    mp_tensor_set written = 0;
     mp_status status = MP_OK;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        if (!(mp_case_inputs(b->c) & MP_IN_SET(id)) || !in[id].data) continue;
-        b->t[id] = in[id];
-        if (is_the_output(b->c, &b->offer, id)) {
+        if (!(mp_case_inputs(b->c) & MP_IN_SET(id)) || !given[id].data) continue;
+        b->t[id] = given[id];
+        if (mp_is_the_output(b->c, &b->offer, id)) {
             b->t[id].data = b->t[MP_OUT].data;
-            status = space->write(space->self, b->t[id].data, in[id].data, mp_tensor_bytes(&in[id]), err);
-        } else if (has_buffer(b, id)) {
-            const mp_placement before = b->place[id];
-            status = place(b, id, err);
-            if (borrowed[id] && b->borrowed[id] == in[id].data && is_same_place(&before, &b->place[id]))
-                continue;
-            b->borrowed[id] = borrowed[id] ? in[id].data : NULL;
-            if (status == MP_OK) status = write_placed(b, id, in[id].data, err);
-            if (status == MP_OK)
-                status = space->digest(space->self, b->buffer[id], b->place[id].bytes, &b->digest[id], err);
+            status =
+                space->write(space->self, b->t[id].data, given[id].data, mp_tensor_bytes(&given[id]), err);
+        } else if (mp_has_buffer(b, id)) {
+            status = place_input(b, id, in, &given[id], &written, err);
         }
     }
-    return status;
+    return status == MP_OK ? note_digests(b, written, err) : status;
 }
 
 mp_status mp_buffers_load(mp_buffers *b, const mp_case *c, const mp_offer *offer, const mp_inputs *in,
@@ -270,7 +260,7 @@ mp_status mp_buffers_load(mp_buffers *b, const mp_case *c, const mp_offer *offer
     mp_status status = derive_inputs(c, offer->config.up.block_size_m, inputs, err);
     inputs[MP_TOPK_IDS] = *mp_inputs_as_given(in, MP_TOPK_IDS);
     if (status == MP_OK) status = place_outputs(b, first, err);
-    if (status == MP_OK) status = place_inputs(b, inputs, in->borrowed, err);
+    if (status == MP_OK) status = place_inputs(b, in, inputs, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (mp_case_derived_inputs(c) & MP_IN_SET(id)) mp_tensor_free(&inputs[id]);
     return status;
@@ -282,129 +272,12 @@ mp_execution mp_buffers_execution(mp_buffers *b) {
         b->workspace_view[i] = b->offer.workspace_bytes[i] ? b->workspace[i] : NULL;
     memset(b->stage_ns, 0, sizeof b->stage_ns);
     b->left = b->offer.exposes;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (b->copy[id]) b->copy[id]->sure = false; /* until somebody has looked */
     return (mp_execution){.c = b->c,
                           .offer = &b->offer,
                           .t = b->view,
                           .workspace = b->workspace_view,
                           .stage_ns = b->stage_ns,
                           .left = &b->left};
-}
-
-/* ---- after the run ---- */
-
-static mp_status check_buffer(const mp_buffers *b, const char *kind, const char *name, const void *data,
-                              size_t bytes, mp_surroundings_report *report, mp_error *err) {
-    bool intact = true;
-    int64_t offset = 0;
-    const mp_status status = b->space->guards(b->space->self, data, bytes, &intact, &offset, err);
-    if (status == MP_OK && !intact && !report->guard[0])
-        snprintf(report->guard, sizeof report->guard, "%s%s%s: byte %lld of a buffer of %zu was written",
-                 b->space->name, kind, name, (long long)offset, bytes);
-    return status;
-}
-
-static void tell_gap(const mp_buffers *b, int id, const char *kind, size_t at,
-                     mp_surroundings_report *report) {
-    const mp_placement *place = &b->place[id];
-    const bool weights = id == MP_W1 || id == MP_W2;
-    const int64_t element = ((int64_t)at - (int64_t)place->first) / (int64_t)mp_dtype_size(b->t[id].dtype);
-    const int64_t expert = place->stride[0] > 0 ? element / place->stride[0] : 0,
-                  row = place->stride[1] > 0 ? element % place->stride[0] / place->stride[1] : 0;
-    char where[96];
-    if (at < place->first)
-        snprintf(where, sizeof where, "before its first element");
-    else if (!weights)
-        snprintf(where, sizeof where, "in a gap between scales");
-    else if (row < b->t[id].dim[1])
-        snprintf(where, sizeof where, "behind row %lld of expert %lld", (long long)row, (long long)expert);
-    else
-        snprintf(where, sizeof where, "behind expert %lld", (long long)expert);
-    snprintf(report->guard, sizeof report->guard, "%s%s%s: byte %zu of a buffer of %zu, %s, was written",
-             b->space->name, kind, mp_tensor_name((mp_tensor_id)id), at, place->bytes, where);
-}
-
-typedef struct images {
-    char *to;
-    const char *from;
-} images;
-
-/* An element, from one image of the buffer to another. */
-static void keep_row(void *ctx, size_t at, size_t row, size_t bytes) {
-    const images *i = ctx;
-    (void)row;
-    memcpy(i->to + at, i->from + at, bytes);
-}
-
-/* Whether all that is no element of the tensor still holds the pattern: *intact, or the report says where. */
-static mp_status check_gaps(const mp_buffers *b, int id, const char *kind, bool *intact,
-                            mp_surroundings_report *report, mp_error *err) {
-    const mp_placement *place = &b->place[id];
-    char *held = NULL, *gaps = NULL;
-    mp_status status = read_buffer(b, id, &held, err);
-    if (status == MP_OK) status = allocate(id, place->bytes, &gaps, err);
-    if (status == MP_OK) {
-        size_t at = 0;
-        fill_gap(b->t[id].dtype, gaps, place->bytes);
-        mp_placement_rows(place, &b->t[id], keep_row, &(images){gaps, held});
-        while (at < place->bytes && held[at] == gaps[at]) at++;
-        *intact = at == place->bytes;
-        if (!*intact && !report->guard[0]) tell_gap(b, id, kind, at, report);
-    }
-    free(held);
-    free(gaps);
-    return status;
-}
-
-static mp_status check_input(const mp_buffers *b, int id, mp_surroundings_report *report, mp_error *err) {
-    uint64_t after = 0;
-    const mp_status status = b->space->digest(b->space->self, b->buffer[id], b->place[id].bytes, &after, err);
-    if (status == MP_OK && after != b->digest[id] && !report->input[0])
-        snprintf(report->input, sizeof report->input, "%s%s changed: digest %016llx before, %016llx after",
-                 b->space->name, mp_tensor_name((mp_tensor_id)id), (unsigned long long)b->digest[id],
-                 (unsigned long long)after);
-    return status;
-}
-
-mp_status mp_buffers_look(const mp_buffers *b, mp_surroundings_report *report, mp_error *err) {
-    mp_status status = MP_OK;
-    *report = (mp_surroundings_report){0};
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        const mp_tensor *t = &b->t[id];
-        if (!t->data || is_the_output(b->c, &b->offer, id)) continue;
-        const bool input = mp_case_inputs(b->c) & MP_IN_SET(id), own = has_buffer(b, id);
-        const char *kind = input ? "input " : "";
-        bool intact = true;
-        status = check_buffer(b, kind, mp_tensor_name((mp_tensor_id)id), own ? b->buffer[id] : t->data,
-                              own ? b->sizes.tensor[id] : mp_tensor_bytes(t), report, err);
-        const bool fills = !input && b->place[id].swizzled; /* padding of tiles is the tensor's own */
-        if (status == MP_OK && own && lies_elsewhere(&b->place[id]) && !fills)
-            status = check_gaps(b, id, kind, &intact, report, err);
-        if (status == MP_OK && input && own && intact) status = check_input(b, id, report, err);
-    }
-    for (int i = 0; i < MP_WORKSPACES && status == MP_OK; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "workspace %d", i);
-        if (b->workspace[i])
-            status = check_buffer(b, "", name, b->workspace[i], b->sizes.workspace[i], report, err);
-    }
-    return status;
-}
-
-mp_status mp_buffers_collect(mp_buffers *b, mp_trace *trace, mp_error *err) {
-    const bool give_away = b->use == MP_BUFFERS_ONCE && b->space == &mp_host_space;
-    mp_status status = MP_OK;
-    *trace = (mp_trace){.block_size_m = b->offer.config.up.block_size_m};
-    memcpy(trace->stage_ns, b->stage_ns, sizeof trace->stage_ns);
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        if (!(b->left & b->offer.exposes & MP_IN_SET(id))) continue;
-        mp_tensor t = b->t[id];
-        if (give_away && !lies_elsewhere(&b->place[id])) {
-            b->buffer[id] = NULL;
-        } else {
-            status = mp_tensor_alloc(&t, MP_POISON_A, err);
-            if (status == MP_OK) status = read_placed(b, id, t.data, err);
-        }
-        trace->t[id] = t;
-    }
-    return status;
 }

@@ -19,6 +19,21 @@ typedef struct mp_surroundings_report {
 mp_status mp_run_surrounded(mp_subject *subject, const mp_case *c, const mp_offer *offer, const mp_inputs *in,
                             uint32_t poison, mp_trace *trace, mp_surroundings_report *report, mp_error *err);
 
+/* What a run has left, and where what is not on the host lies: as mp_buffers_mark leaves it. */
+typedef struct mp_left {
+    mp_trace trace;
+    struct mp_buffers *buffers; /* NULL: all is on the host */
+    bool lent;                  /* the buffers are somebody else's, and stay open */
+} mp_left;
+
+/* The same for a run that is compared with another one. *left is the caller's to destroy, after an error
+ * too. */
+mp_status mp_run_marked(mp_subject *subject, const mp_case *c, const mp_offer *offer, const mp_inputs *in,
+                        uint32_t poison, mp_left *left, mp_surroundings_report *report, mp_error *err);
+/* All of it comes to the host, and buffers that are not lent are given back. */
+mp_status mp_left_fetch(mp_left *left, mp_error *err);
+void mp_left_destroy(mp_left *left);
+
 /* Bytes that mp_run_surrounded takes in the subject's space beside the inputs on the host; 0 for a subject on
  * the host. */
 size_t mp_surroundings_device_bytes(const mp_subject *subject, const mp_case *c, const mp_offer *offer);

@@ -63,6 +63,8 @@ typedef enum mp_scale_layout {
     MP_SWIZZLED,
     MP_SCALE_LAYOUT_COUNT
 } mp_scale_layout;
+/* How this project's kernels multiply numbers of 16 bits: by mma.sync, by wgmma, or by wgmma where that can. */
+typedef enum mp_gemm_choice { MP_GEMM_AUTO, MP_GEMM_MMA, MP_GEMM_WGMMA, MP_GEMM_CHOICE_COUNT } mp_gemm_choice;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
 
@@ -225,7 +227,8 @@ typedef struct mp_tile {
          "whether adapters have smaller ranks, and what A holds beyond")                                     \
     ENUM(lora_outer, mp_lora_outer, MP_LORA_OUTER_OWN, false,                                                \
          "A of gate_up and B of down: of each expert, one for all, or copies of one")                        \
-    ENUM(lora_data, mp_lora_data, MP_LORA_DATA_NORMAL, false, "what is special of the adapters' numbers")
+    ENUM(lora_data, mp_lora_data, MP_LORA_DATA_NORMAL, false, "what is special of the adapters' numbers")   \
+    ENUM(gemm, mp_gemm_choice, MP_GEMM_AUTO, false, "how our own kernels multiply: mma, wgmma, or by itself")
 /* clang-format on */
 
 typedef struct mp_case {
@@ -255,7 +258,7 @@ mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err);
  * path, ep, tiles, scope. */
 mp_status mp_case_validate(const mp_case *c, mp_error *err);
 /* Whether two valid cases are the same problem executed in two ways, so that equal bits mean something:
- * path, layout, tile and tile_down may differ, and mode between combine and inplace. With a smaller M it
+ * path, layout, gemm, tile and tile_down may differ, and mode between combine and inplace. With a smaller M it
  * is the first tokens of the base as a batch of their own, in scope=all. Or whether the variant is a part
  * of the base, whose outputs sum to the base's: ep_size ranks with their share of E, shards with their
  * share of N. Or whether what differs of their adapters makes no difference to the output (cases/lora.h).

@@ -29,6 +29,8 @@ typedef struct mp_settings {
     double timeout; /* seconds of a case, and of the start of a worker (with MP_KERNELS_SECONDS more once it
                        compiles); 0: MP_TIMEOUT_SECONDS */
     bool plain;     /* judge with plain loops even where OpenBLAS is present */
+    const char *engine;  /* what computes the reference: "auto" (a GPU, of cases that it pays for), "cpu",
+                              "device"; NULL: auto */
     bool golden_partial; /* what the golden lacks, or has of another contract, is not judged; else it fails */
     bool deterministic;  /* bits must repeat whatever the contract says */
     bool once;           /* one run, judged by float64 and the prediction, and no other check */

@@ -22,8 +22,28 @@ extern "C" {
 #define MP_GUARD_PATTERN 0x7FFB7FFBu
 #define MP_GUARD_BYTES 4096 /* on each side; a multiple of every alignment in use */
 
+/* A buffer that is looked at, and what was found. Digests are equal for equal bytes, and likely for no
+ * others; they are compared only with digests of the same space. */
+typedef struct mp_region {
+    const void *data; /* what alloc gave */
+    size_t bytes;     /* as many as were asked for */
+    size_t digested;  /* the digest is that of so many bytes from data on; 0: nobody asks for one */
+    bool intact;      /* no byte of a zone has changed; else the first that has, relative to data: */
+    int64_t offset;   /* negative: before it; >= bytes: behind it */
+    uint64_t digest;
+} mp_region;
+
+/* Packed rows, and where their digests go, on the host: mp_space_row_digest of each. */
+typedef struct mp_rows_region {
+    const void *data;
+    size_t row_bytes;
+    int64_t rows;
+    uint64_t *digest; /* [rows] */
+} mp_rows_region;
+
 typedef struct mp_space {
     const char *name; /* of its buffers in messages: "device buffer"; "" on the host */
+    bool keeps;       /* buffers may stay for later runs, while others come and go */
     void *self;
     /* A buffer of `bytes` (0 is fine) between two zones of MP_GUARD_BYTES, all of it poisoned. *data is the
      * address in this space, aligned as its subject needs it: nobody else aligns. What alloc and write have
@@ -34,12 +54,13 @@ typedef struct mp_space {
                        mp_error *err); /* from the host */
     /* To the host, what all work begun before has left there. */
     mp_status (*read)(void *self, void *to, const void *from, size_t bytes, mp_error *err);
-    /* *intact, or the first changed byte of a zone relative to data (negative: before it; >= bytes: behind
-     * it). Like digest it sees, as read does, what all work begun before has left. */
-    mp_status (*guards)(void *self, const void *data, size_t bytes, bool *intact, int64_t *offset,
-                        mp_error *err);
-    /* Equal for equal bytes, and likely for no others; compared only with digests of the same space. */
-    mp_status (*digest)(void *self, const void *data, size_t bytes, uint64_t *digest, mp_error *err);
+    /* From one place of the space to another. */
+    mp_status (*copy)(void *self, void *to, const void *from, size_t bytes, mp_error *err);
+    /* Looks at buffers: whether their zones are as alloc left them, and what their digests are. Like read it
+     * sees what all work begun before has left. */
+    mp_status (*survey)(void *self, mp_region *regions, int count, mp_error *err);
+    /* Digests of the rows of tensors, likewise; NULL: numbers must be read to be compared. */
+    mp_status (*digest_rows)(void *self, const mp_rows_region *regions, int count, mp_error *err);
 } mp_space;
 
 /* The host's memory: buffers begin at multiples of 64 bytes. */
@@ -47,6 +68,8 @@ extern const mp_space mp_host_space;
 
 /* The pattern from its first byte on; a rest of less than four bytes gets its first bytes. */
 void mp_fill_pattern(void *to, size_t bytes, uint32_t pattern);
+/* 64-bit digest of a row of bytes, the same in every space that has digests of rows. */
+uint64_t mp_space_row_digest(const void *row, size_t bytes);
 /* Offset of the first byte of a zone that is not the guard pattern's, or -1. */
 int64_t mp_guard_first_changed(const void *zone);
 

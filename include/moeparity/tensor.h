@@ -33,6 +33,8 @@ void *mp_tensor_row(const mp_tensor *t, int64_t row);
  * pattern; both patterns in use are NaN in every float format, and an impossible index). MP_EMEMORY on
  * failure, MP_EINTERNAL for a negative axis and odd rows of a packed format. Free with mp_tensor_free. */
 mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err);
+/* The same without poison, for data that are written at once and whole. */
+mp_status mp_tensor_alloc_unfilled(mp_tensor *t, mp_error *err);
 void mp_tensor_free(mp_tensor *t); /* takes an absent tensor; sets data = NULL */
 /* First changed guard byte: returns true when both zones are intact; else *offset is its byte offset relative
  * to the data (negative: before it; >= bytes: behind it). */

@@ -28,6 +28,9 @@ extern "C" {
  * sorted_token_ids of a chunk count slots within the chunk. One stage alone leaves its own output only. */
 typedef struct mp_trace {
     mp_tensor t[MP_TENSOR_COUNT]; /* absent: data == NULL (not exposed, or not part of this case) */
+    /* mp_space_row_digest of each row, or NULL. Inside the harness the data of such a tensor may lie
+     * elsewhere: then t has its shape alone. */
+    uint64_t *row_digest[MP_TENSOR_COUNT];
     int block_size_m;
     double stage_ns[MP_STAGE_COUNT]; /* device or CPU time of each stage; 0 when not measured */
 } mp_trace;

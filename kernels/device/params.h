@@ -14,6 +14,16 @@
 #define MP_DEVICE_POINTER(type) unsigned long long
 #endif
 
+/* A CUtensorMap of the driver: how a kernel's copy engine sees a tensor. */
+typedef struct mp_tensor_map {
+#ifdef __cplusplus
+    alignas(64)
+#else
+    _Alignas(64)
+#endif
+        unsigned long long words[16];
+} mp_tensor_map;
+
 /* Which of this rank's experts a slot goes to, as topk_ids and the case's numbering tell (cases/numbering.h):
  * with a map they count the experts of all ranks. */
 typedef struct mp_ids_params {
@@ -78,7 +88,7 @@ typedef struct mp_gemm_params {
     long long a_row, out_row;
     long long w_list, list_positions, list_blocks; /* of a list: sorted_token_ids and expert_ids */
     int out_step;
-#if !defined(__CUDACC_RTC__) || defined(W_SCALE)
+#if !defined(__CUDACC_RTC__) || defined(W_SCALE) || defined(TENSOR_MAP)
     MP_DEVICE_POINTER(const void) a_scale; /* of the format that -DA_SCALE names */
     MP_DEVICE_POINTER(const void) w_scale; /* likewise */
     MP_DEVICE_POINTER(const void) w_zero;
@@ -88,6 +98,9 @@ typedef struct mp_gemm_params {
     MP_DEVICE_POINTER(const float) a_global;
     MP_DEVICE_POINTER(const float) w_global;
     int w_globals, w_globals_alternate;
+#endif
+#if !defined(__CUDACC_RTC__) || defined(TENSOR_MAP)
+    mp_tensor_map w_map; /* of w, [num_experts, n, k] */
 #endif
 } mp_gemm_params;
 
@@ -160,11 +173,31 @@ typedef struct mp_special_unit_params {
     long long count;
 } mp_special_unit_params;
 
-/* tools.cu: digest of a buffer, and random contents for timing. */
+/* survey.cu: what is looked at of a buffer, and what was found. */
+typedef struct mp_survey_region {
+    MP_DEVICE_POINTER(const unsigned char) data; /* between two zones */
+    unsigned long long bytes, digested;          /* of data: all, and those of which a digest is made */
+    unsigned long long digest;                   /* from here on added to, 0 at the start */
+    unsigned long long looked_at;     /* zones, and warps that had a part of the digest: all of it was done */
+    unsigned long long first_changed; /* of the bytes of both zones; all ones where none is */
+} mp_survey_region;
+typedef struct mp_survey_params {
+    MP_DEVICE_POINTER(mp_survey_region) regions; /* [count] */
+    int count;
+    unsigned zone_bytes, pattern; /* what zones hold, from their first byte on */
+} mp_survey_params;
+
+/* survey.cu: digest_rows of packed rows. */
+typedef struct mp_digest_rows_params {
+    MP_DEVICE_POINTER(const unsigned char) data;  /* [rows, row_bytes] */
+    MP_DEVICE_POINTER(unsigned long long) digest; /* [rows] */
+    long long rows, row_bytes;
+} mp_digest_rows_params;
+
+/* tools.cu: random contents for timing. */
 typedef struct mp_tool_params {
     MP_DEVICE_POINTER(void) data;
-    MP_DEVICE_POINTER(unsigned long long) digest; /* digest: added to */
-    long long count;                              /* digest, fill_codes: bytes; else elements */
+    long long count; /* fill_codes: bytes; else elements */
     unsigned long long seed;
     int num_experts; /* fill_ids */
     int nan_code;    /* fill_codes: the byte without its sign that is NaN; -1: none is */

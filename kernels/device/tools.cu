@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// Helpers of the host side: a digest that shows whether a buffer changed, and random contents for timing
-// (zeros draw less power and clock higher, so timings on them flatter).
+// Random contents for timing (zeros draw less power and clock higher, so timings on them flatter).
 #include "kernels/device/params.h"
 #include "kernels/device/common.cuh"
 
@@ -10,21 +9,6 @@ __device__ __forceinline__ unsigned long long mix(unsigned long long z) {
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
     return z ^ (z >> 31);
-}
-
-// Adds sum over i of mix(word i, i) modulo 2^64: the order of the additions does not matter, the place of a
-// word does.
-extern "C" __global__ void digest(const mp_tool_params p) {
-    const long long words = p.count / 4;
-    const long long stride = (long long)gridDim.x * blockDim.x;
-    const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    unsigned long long sum = 0;
-    for (long long i = thread; i < words; i += stride)
-        sum += mix(((const unsigned *)p.data)[i] ^ mix((unsigned long long)i));
-    for (long long i = 4 * words + thread; i < p.count; i += stride)
-        sum += mix(((const unsigned char *)p.data)[i] ^ mix(~(unsigned long long)i));
-    for (int distance = 16; distance; distance /= 2) sum += __shfl_xor_sync(0xFFFFFFFFu, sum, distance);
-    if (threadIdx.x % 32 == 0) atomicAdd(p.digest, sum);
 }
 
 extern "C" __global__ void fill_elements(const mp_tool_params p) {

@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* No two multiply the same. */
-static mp_gemm_kind *const kinds[] = {mp_gemm_mma, mp_gemm_fma, mp_gemm_of_codes, mp_gemm_dequant};
+/* The first that multiplies a request does. */
+static mp_gemm_kind *const kinds[] = {mp_gemm_wgmma, mp_gemm_mma, mp_gemm_fma, mp_gemm_of_codes,
+                                      mp_gemm_dequant};
 
 /* ---- the frame ---- */
 
@@ -42,8 +43,7 @@ static bool is_whole(mp_dtype dtype, int64_t elements) {
     return elements * mp_dtype_bits(dtype) % 128 == 0;
 }
 
-/* Whether rows of both operands are made of whole chunks of 16 bytes, and begin on such. */
-static bool is_aligned(const mp_gemm_request *r) {
+bool mp_gemm_is_aligned(const mp_gemm_request *r) {
     return is_whole(format_of_a(r), r->row_length) && is_whole(format_of_w(r), r->row_length) &&
            !r->unaligned;
 }
@@ -63,24 +63,29 @@ static void add_codes(mp_kernel *kernel, const mp_gemm_codes *codes) {
                 (long long)codes->group, codes->zero, codes->zeros);
 }
 
-mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_device_limits *limits) {
+mp_gemm mp_gemm_of_source(const char *source, const mp_gemm_request *r, int stages) {
     const mp_tile *tile = &r->tile;
-    int stages = tile->num_stages;
-    if (stages > 1 && shared_bytes(r, stages) > limits->shared_bytes) stages--;
     mp_gemm gemm = {
         .kernel = mp_make_kernel(source, "grouped_gemm",
                                  "-DBLOCK_M=%d -DBLOCK_N=%d -DBLOCK_K=%d -DWARPS=%d -DSTAGES=%d -DDTYPE=%d "
                                  "-DALIGNED=%d -DATOMIC=%d",
                                  tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps,
-                                 stages, (int)r->dtype, is_aligned(r), r->atomic),
+                                 stages, (int)r->dtype, mp_gemm_is_aligned(r), r->atomic),
         .threads = 32 * tile->num_warps,
         .stages = stages,
-        .shared_bytes = shared_bytes(r, stages),
-        .accumulators = accumulators(tile),
     };
     if (r->codes.present) add_codes(&gemm.kernel, &r->codes);
     if (r->swizzled) add_options(&gemm.kernel, " -DSWIZZLED=1");
     if (r->adapters) add_options(&gemm.kernel, " -DADAPTERS=1 -DADDS=%d", r->adds);
+    return gemm;
+}
+
+mp_gemm mp_gemm_in_frame(const char *source, const mp_gemm_request *r, const mp_device_limits *limits) {
+    int stages = r->tile.num_stages;
+    if (stages > 1 && shared_bytes(r, stages) > limits->shared_bytes) stages--;
+    mp_gemm gemm = mp_gemm_of_source(source, r, stages);
+    gemm.shared_bytes = shared_bytes(r, stages);
+    gemm.accumulators = accumulators(&r->tile);
     return gemm;
 }
 
@@ -113,6 +118,9 @@ mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_st
         .codes = codes_of(c, down),
         .row_length = down ? c->N : c->K,
         .swizzled = c->scale_layout == MP_SWIZZLED,
+        .experts = c->E,
+        .w_scale_rows = mp_scheme_of(c)->block_rows == MP_WHOLE_AXIS ? 0 : mp_scheme_of(c)->block_rows,
+        .choice = c->gemm,
         .atomic = down && c->fused_sum,
     };
     const mp_dtype of_w = format_of_w(&request);
@@ -144,8 +152,12 @@ static mp_status check(const mp_gemm_request *r, const mp_device_limits *limits,
 
 mp_status mp_gemm_find(const mp_gemm_request *r, const mp_device_limits *limits, mp_gemm *gemm,
                        mp_error *err) {
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        const bool wgmma = kinds[i] == mp_gemm_wgmma;
+        if ((wgmma && r->choice == MP_GEMM_MMA) || (!wgmma && r->choice == MP_GEMM_WGMMA)) continue;
         if (kinds[i](r, limits, gemm)) return check(r, limits, gemm, err);
+    }
+    if (r->choice == MP_GEMM_WGMMA) return mp_gemm_no_wgmma(r, limits, err);
     return r->codes.present
                ? mp_fail(err, MP_EUNSUPPORTED, "there is no grouped GEMM of %s and %s for %s",
                          mp_dtype_name(r->codes.a), mp_dtype_name(r->codes.w), mp_dtype_name(r->dtype))

@@ -8,10 +8,20 @@
 /* Describes itself on the request. False: it does not multiply this dtype. Whether the device can do it is
  * looked at by mp_gemm_find. */
 typedef bool mp_gemm_kind(const mp_gemm_request *request, const mp_device_limits *limits, mp_gemm *gemm);
-mp_gemm_kind mp_gemm_mma, mp_gemm_fma, mp_gemm_of_codes, mp_gemm_dequant;
+mp_gemm_kind mp_gemm_wgmma, mp_gemm_mma, mp_gemm_fma, mp_gemm_of_codes, mp_gemm_dequant;
 
 /* mma.sync m16n8k16 of bf16 or fp16. */
 const mp_mma_instruction *mp_mma_of_16_bits(mp_dtype dtype);
+
+/* Why there is no wgmma for the request: MP_EUNSUPPORTED. */
+mp_status mp_gemm_no_wgmma(const mp_gemm_request *request, const mp_device_limits *limits, mp_error *err);
+
+/* Whether rows of both operands are made of whole chunks of 16 bytes, and begin on such. */
+bool mp_gemm_is_aligned(const mp_gemm_request *request);
+
+/* A kind whose device code is `source`, by so many stages, in one warp for each of num_warps: its options,
+ * and neither its costs nor an instruction. */
+mp_gemm mp_gemm_of_source(const char *source, const mp_gemm_request *request, int stages);
 
 /* A kind in the frame of gemm_frame.cuh whose warps share the block as in gemm_warps.cuh. `source` is its
  * file; no instruction.

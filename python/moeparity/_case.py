@@ -25,6 +25,7 @@ OPTIONS = {
         "int4-w4a16-zp", "mxfp4", "mxfp8", "nvfp4", "mxfp4-mxfp8",
     ),
     "scale_layout": ("row", "row-padded", "column", "column-padded", "swizzled"),
+    "gemm": ("auto", "mma", "wgmma"),
     "lora_map": ("token", "segments"),
     "lora_routing": ("mixed", "uniform", "one", "base", "empty", "requests"),
     "lora_ranks": ("full", "zeros", "garbage"),

@@ -70,6 +70,20 @@ static mp_tc_method method_of(mp_k_order order) {
     return MP_TC_DIRECT;
 }
 
+mp_status mp_tc_model_of(const mp_gemm_contract *contract, mp_dtype a, mp_dtype w, mp_tc_model *model,
+                         mp_error *err) {
+    *model = (mp_tc_model){.group = contract->group,
+                           .fraction_bits = contract->fraction_bits,
+                           .result_fraction_bits = contract->result_fraction_bits,
+                           .zero_exponent = contract->zero_exponent,
+                           .method = method_of(contract->k_order)};
+    if (!tensor_core_input(a, &model->a) || !tensor_core_input(w, &model->b))
+        return mp_fail(err, MP_EUNSUPPORTED, "a tensor core takes no operands of %s and %s", mp_dtype_name(a),
+                       mp_dtype_name(w));
+    if (model->a == MP_TC_S8) model->result = MP_TC_INT32;
+    return MP_OK;
+}
+
 mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *parts,
                           const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
                           const mp_tensor *out, mp_error *err) {
@@ -83,16 +97,10 @@ mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *p
     if (matrix_core) return mp_matrix_core_gemm(contract, parts, problem, epilogue, out_row, out, err);
     if (contract->accumulator != MP_ACC_TENSOR_CORE)
         return mp_fail(err, MP_EUNSUPPORTED, "an accumulator without a fixed order is not predicted");
-    mp_tc_model model = {.group = contract->group,
-                         .fraction_bits = contract->fraction_bits,
-                         .result_fraction_bits = contract->result_fraction_bits,
-                         .zero_exponent = contract->zero_exponent,
-                         .method = method_of(contract->k_order)};
-    const mp_dtype a = problem->a.codes->dtype, b = problem->w.codes->dtype;
-    if (!tensor_core_input(a, &model.a) || !tensor_core_input(b, &model.b))
-        return mp_fail(err, MP_EUNSUPPORTED, "a tensor core takes no operands of %s and %s", mp_dtype_name(a),
-                       mp_dtype_name(b));
-    if (model.a == MP_TC_S8) model.result = MP_TC_INT32;
+    mp_tc_model model;
+    const mp_status status =
+        mp_tc_model_of(contract, problem->a.codes->dtype, problem->w.codes->dtype, &model, err);
+    if (status != MP_OK) return status;
     return mp_tc_gemm(&model, parts, problem, epilogue, out_row, out, err);
 }
 

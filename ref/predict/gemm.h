@@ -12,6 +12,10 @@
 mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *parts,
                           const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
                           const mp_tensor *out, mp_error *err);
+/* The model of a tensor core that the contract says, of operands of these formats; MP_EUNSUPPORTED where it
+ * takes none of them. */
+mp_status mp_tc_model_of(const mp_gemm_contract *contract, mp_dtype a, mp_dtype w, mp_tc_model *model,
+                         mp_error *err);
 /* Why it is not, of operands of this format, or NULL. */
 const char *mp_unpredictable_gemm(const mp_gemm_contract *contract, mp_dtype operands);
 

@@ -110,37 +110,55 @@ static mp_status make_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *ma
     return status;
 }
 
+mp_status mp_multiplied_create(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
+                               const mp_gemm_problem *problem, mp_multiplied *m, mp_error *err) {
+    const int64_t K = problem->w.codes->dim[2];
+    *m = (mp_multiplied){.plain = *problem};
+    if (scheme == &mp_schemes[MP_SCHEME_NONE]) return MP_OK;
+    const bool before = scheme->enters == MP_SCALES_BEFORE;
+    mp_status status = MP_OK;
+    m->scaled = !before;
+    m->per_tile = scheme->enters == MP_SCALES_PER_TILE;
+    m->terms = contract->promotion > 0 ? contract->promotion : (K + 63) / 64 * 64; /* whole steps */
+    m->plain.a = (mp_operand){.codes = problem->a.codes};
+    m->plain.w = (mp_operand){.codes = problem->w.codes};
+    if (before && problem->a.scale) {
+        status = make_numbers(&problem->a, dtype, &m->a, err);
+        m->plain.a.codes = &m->a;
+    }
+    /* Codes that are numbers of the other operand's format. */
+    const mp_dtype multiplied = m->plain.a.codes->dtype;
+    if (status == MP_OK && (before || m->plain.w.codes->dtype != multiplied)) {
+        status = make_numbers(before ? &problem->w : &m->plain.w, multiplied, &m->w, err);
+        m->plain.w.codes = &m->w;
+    }
+    return status;
+}
+
+void mp_multiplied_destroy(mp_multiplied *m) {
+    mp_tensor_free(&m->a);
+    mp_tensor_free(&m->w);
+}
+
+mp_status mp_predict_multiplied(const mp_gemm_contract *contract, const mp_multiplied *m,
+                                const mp_gemm_problem *problem, const mp_epilogue *epilogue,
+                                const int64_t *out_row, const mp_tensor *out, mp_error *err) {
+    const scaling s = {.p = problem, .how = contract->scaling, .per_tile = m->per_tile, .terms = m->terms};
+    const mp_tc_parts parts = {.terms = m->terms, .add = add, .ctx = &s};
+    mp_gemm_problem plain = *problem;
+    plain.a = m->plain.a;
+    plain.w = m->plain.w;
+    return mp_predict_gemm(contract, m->scaled ? &parts : NULL, &plain, epilogue, out_row, out, err);
+}
+
 mp_status mp_predict_scaled_gemm(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
                                  const mp_gemm_problem *problem, const mp_epilogue *epilogue,
                                  const int64_t *out_row, const mp_tensor *out, mp_error *err) {
     if (contract->accumulator == MP_ACC_BLOCK_SCALED)
         return mp_block_scaled_gemm(contract, problem, epilogue, out_row, out, err);
-    const int64_t K = problem->w.codes->dim[2];
-    const bool before = scheme->enters == MP_SCALES_BEFORE;
-    mp_gemm_problem plain = *problem;
-    mp_tensor a = {0}, w = {0};
-    mp_status status = MP_OK;
-    const scaling s = {.p = problem,
-                       .how = contract->scaling,
-                       .per_tile = scheme->enters == MP_SCALES_PER_TILE,
-                       .terms = contract->promotion > 0 ? contract->promotion
-                                                        : (K + 63) / 64 * 64}; /* whole steps */
-    const mp_tc_parts parts = {.terms = s.terms, .add = add, .ctx = &s};
-    plain.a = (mp_operand){.codes = problem->a.codes};
-    plain.w = (mp_operand){.codes = problem->w.codes};
-    if (before && problem->a.scale) {
-        status = make_numbers(&problem->a, dtype, &a, err);
-        plain.a.codes = &a;
-    }
-    /* Codes that are numbers of the other operand's format. */
-    const mp_dtype multiplied = plain.a.codes->dtype;
-    if (status == MP_OK && (before || plain.w.codes->dtype != multiplied)) {
-        status = make_numbers(before ? &problem->w : &plain.w, multiplied, &w, err);
-        plain.w.codes = &w;
-    }
-    if (status == MP_OK)
-        status = mp_predict_gemm(contract, before ? NULL : &parts, &plain, epilogue, out_row, out, err);
-    mp_tensor_free(&a);
-    mp_tensor_free(&w);
+    mp_multiplied m;
+    mp_status status = mp_multiplied_create(contract, scheme, dtype, problem, &m, err);
+    if (status == MP_OK) status = mp_predict_multiplied(contract, &m, problem, epilogue, out_row, out, err);
+    mp_multiplied_destroy(&m);
     return status;
 }

@@ -22,6 +22,25 @@ static inline float mp_scaled_sum(mp_scaling how, float sum, float a, float w) {
     }
 }
 
+/* What a tensor core or a matrix core multiplies of operands with scales, and where the scales enter. */
+typedef struct mp_multiplied {
+    mp_gemm_problem plain; /* without scales */
+    mp_tensor a, w;        /* numbers that were made for it, where they were */
+    bool scaled;           /* sums meet scales: those of the original problem; the rest is about them */
+    bool per_tile;         /* every part's, else the last part is followed by the scaling of the whole */
+    int64_t terms;         /* of a part of k */
+} mp_multiplied;
+
+/* *m points into the problem, and is to be destroyed, after an error too. A scheme without quantised experts,
+ * that of MP_SCHEME_NONE, leaves everything as it is. */
+mp_status mp_multiplied_create(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
+                               const mp_gemm_problem *problem, mp_multiplied *m, mp_error *err);
+void mp_multiplied_destroy(mp_multiplied *m);
+/* Arguments as mp_predict_scaled_gemm, whose operands are m: of slots of m->plain, or of some of them. */
+mp_status mp_predict_multiplied(const mp_gemm_contract *contract, const mp_multiplied *m,
+                                const mp_gemm_problem *problem, const mp_epilogue *epilogue,
+                                const int64_t *out_row, const mp_tensor *out, mp_error *err);
+
 /* Arguments as mp_gemm_stage. Sums of codes over tiles of contract->promotion terms, or all of k, meet their
  * scales as the scheme and contract->scaling say; or numbers of the model's format, `dtype`, are made of
  * codes and multiplied; or the unit takes codes and scales as they are. */

@@ -27,12 +27,8 @@ static uint32_t dot_add(const mp_tc_model *m, const uint32_t *a, const uint32_t 
         terms[k] = mp_term_multiply(&x, &y);
     }
     terms[m->group] = mp_term_decode(result, c);
-
-    uint32_t bits;
-    if (mp_terms_special(result, count, terms, &bits)) return bits;
-    const int unit = mp_terms_exponent(count, terms, m->zero_exponent) - m->fraction_bits;
-    return mp_term_encode(result, mp_terms_sum(count, terms, unit), unit, m->result == MP_TC_FLOAT16,
-                          m->result_fraction_bits);
+    return mp_terms_step(result, count, terms, m->zero_exponent, m->fraction_bits, m->result == MP_TC_FLOAT16,
+                         m->result_fraction_bits);
 }
 
 static uint32_t dot_add_s8(const mp_tc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c) {

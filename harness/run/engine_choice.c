@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "harness/run/engine_choice.h"
+
+#include "cases/graph_tables.h"
+
+#include <string.h>
+
+/* Additions and multiplications in float64, of values and masses of both GEMMs once. 16 cores take 0.1 s for
+ * them, two 0.7 s; a device that is not open yet 0.3 s to open, and the weights then travel anew. */
+#define PAYS_FROM 0x1p36
+
+/* Of the memory that is free while a judge begins to work, what it may take: most is left to others. */
+enum { MEMORY_SHARE = 4 };
+
+typedef enum wanted { WANTED_AUTO, WANTED_CPU, WANTED_DEVICE, WANTED_COUNT } wanted;
+static const char *const names[WANTED_COUNT] = {"auto", "cpu", "device"};
+
+/* WANTED_COUNT: the name is none of them. */
+static wanted wanted_of(const mp_settings *settings) {
+    int w = 0;
+    while (settings->engine && w < WANTED_COUNT && strcmp(settings->engine, names[w]) != 0) w++;
+    return (wanted)w;
+}
+
+mp_status mp_engine_choice_check(const mp_settings *settings, mp_error *err) {
+    const wanted w = wanted_of(settings);
+    if (w == WANTED_COUNT)
+        return mp_fail(err, MP_EINPUT, "engine '%.100s': expected auto, cpu or device", settings->engine);
+    if (w == WANTED_DEVICE && settings->plain)
+        return mp_fail(err, MP_EINPUT, "engine 'device' with plain loops: expected one of both");
+    return MP_OK;
+}
+
+static mp_status open_offload(mp_engine_choice *choice, const mp_settings *settings, mp_error *err) {
+    choice->tried = true;
+    return mp_offload_open(MEMORY_SHARE * (settings->jobs > 1 ? settings->jobs : 1), &choice->offload, err);
+}
+
+mp_status mp_engine_choice_begin(mp_engine_choice *choice, const mp_settings *settings, mp_error *err) {
+    *choice = (mp_engine_choice){0};
+    if (wanted_of(settings) != WANTED_DEVICE) return MP_OK;
+    const mp_status status = open_offload(choice, settings, err);
+    if (status != MP_OK) mp_error_prefix(err, "--engine device");
+    return status;
+}
+
+bool mp_engine_pays(const mp_case *c) {
+    const double up = mp_case_has_stage(c, MP_GATE_UP) ? (double)(mp_case_w1_rows(c) * c->K) : 0,
+                 down = mp_case_has_stage(c, MP_DOWN) ? (double)(c->K * c->N) : 0;
+    return 4 * (double)mp_case_slots(c) * (up + down) >= PAYS_FROM;
+}
+
+mp_offload *mp_engine_choose(mp_engine_choice *choice, const mp_settings *settings, const mp_case *c) {
+    const wanted w = wanted_of(settings);
+    if (w == WANTED_DEVICE) return choice->offload;
+    if (w == WANTED_CPU || settings->plain || !mp_engine_pays(c)) return NULL;
+    if (!choice->tried) open_offload(choice, settings, NULL);
+    return choice->offload && mp_offload_is_fast(choice->offload) ? choice->offload : NULL;
+}
+
+void mp_engine_choice_end(mp_engine_choice *choice) {
+    mp_offload_close(choice->offload);
+    *choice = (mp_engine_choice){0};
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Some slots of a GEMM, computed by two engines. */
+#ifndef MP_OFFLOAD_CROSS_CHECK_H
+#define MP_OFFLOAD_CROSS_CHECK_H
+
+#include "ref/engine.h"
+
+enum { MP_CROSS_CHECKED = 4 /* slots of a GEMM */, MP_TILE_RESULTS = 5 };
+
+typedef struct mp_cross_check {
+    const mp_gemm_problem *problem;
+    bool with_mass;
+    int64_t count, slot[MP_CROSS_CHECKED];
+    int64_t seen;    /* results that mp_cross_check_take was shown */
+    double *results; /* [count, MP_TILE_RESULTS, n] */
+} mp_cross_check;
+
+/* The results of a tile, in the order value, mass, sure, det, random; NULL what it has not. */
+void mp_tile_results(const mp_gemm_tile *tile, const double *results[MP_TILE_RESULTS]);
+
+/* Chooses places among 0 .. count, spread over all of them, other ones for another `which`; returns how many.
+ */
+int64_t mp_cross_check_choose(int64_t count, uint64_t which, int64_t place[MP_CROSS_CHECKED]);
+/* Slots that are computed, each once. Ended by the caller, after an error too. MP_EMEMORY only. */
+mp_status mp_cross_check_begin(mp_cross_check *check, const mp_gemm_problem *problem, bool with_mass,
+                               const int64_t *slots, int64_t count, mp_error *err);
+/* Keeps what a tile has of them; from several threads at once. */
+void mp_cross_check_take(mp_cross_check *check, const mp_gemm_tile *tile);
+/* Computes them again by `engine`. With u = 2^-53 both sums are within K*u/(1-K*u) of the exact one, times
+ * the sum of magnitudes; products that underflow lose 2^-1074 each. MP_EDEVICE says which sums are further
+ * apart, or were never shown. */
+mp_status mp_cross_check_compare(const mp_cross_check *check, const mp_engine *engine, mp_error *err);
+void mp_cross_check_end(mp_cross_check *check);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside offload/: the device, what lies on it, and how it gets there. */
+#ifndef MP_OFFLOAD_HANDLE_H
+#define MP_OFFLOAD_HANDLE_H
+
+#include "kernels/handle.h"
+#include "offload/device/params.h"
+#include "offload/offload.h"
+
+typedef struct mp_device_buffer {
+    CUdeviceptr at;
+    size_t bytes; /* 0: there is none */
+} mp_device_buffer;
+
+/* What a GEMM needs beside the kept inputs: the parts of operands, and what is made of them. */
+typedef enum mp_scratch {
+    MP_SCRATCH_A, /* codes, then as mp_operand_part */
+    MP_SCRATCH_W = MP_SCRATCH_A + 4,
+    MP_SCRATCH_RADIUS = MP_SCRATCH_W + 4, /* sure, det, random */
+    MP_SCRATCH_ROWS = MP_SCRATCH_RADIUS + 3,
+    MP_SCRATCH_TILES,
+    MP_SCRATCH_DECODED_A,
+    MP_SCRATCH_DECODED_W,
+    MP_SCRATCH_RESULTS,
+    MP_SCRATCH_COUNT
+} mp_scratch;
+
+enum { MP_LANDINGS = 2 };
+
+struct mp_offload {
+    mp_engine engine;
+    mp_cuda *cuda;
+    CUstream stream;
+    int share;
+    bool fast;
+    const mp_inputs *in; /* of the case, or NULL */
+    mp_device_buffer kept[MP_TENSOR_COUNT], scratch[MP_SCRATCH_COUNT];
+    /* Pinned memory of the host, through which all that is large travels; an event is recorded behind the
+     * last copy of each. */
+    void *landing[MP_LANDINGS];
+    size_t landing_bytes;
+    CUevent landed[MP_LANDINGS];
+    int64_t gemms, left_to_cpu, predicted; /* of the case */
+    char name[512];
+};
+
+extern const mp_device_texts mp_offload_texts; /* of offload/device/ */
+
+/* ---- memory.c ---- */
+
+/* At least so many bytes; what the buffer held is lost where it has to grow. */
+mp_status mp_offload_reserve(mp_offload *offload, mp_device_buffer *buffer, size_t bytes, mp_error *err);
+/* Bytes that a GEMM may take of the device, with what is taken already. */
+mp_status mp_offload_budget(mp_offload *offload, size_t *bytes, mp_error *err);
+/* Landings of at least so many bytes; nothing may be on its way. */
+mp_status mp_offload_make_landings(mp_offload *offload, size_t bytes, mp_error *err);
+/* In the order of the stream; `from` may change once it returns. */
+mp_status mp_offload_copy_in(mp_offload *offload, CUdeviceptr to, const void *from, size_t bytes,
+                             mp_error *err);
+/* The tensor on the device: kept, where it is an input of the case, else in the scratch buffer. */
+mp_status mp_offload_upload(mp_offload *offload, const mp_tensor *tensor, mp_scratch scratch, CUdeviceptr *at,
+                            mp_error *err);
+/* How many bytes an upload would take that are not taken yet. */
+size_t mp_offload_upload_bytes(const mp_offload *offload, const mp_tensor *tensor);
+
+/* ---- operands.c ---- */
+
+/* Codes, scale, zeros and global scale of an operand, those that it has; NULL the others. */
+void mp_operand_tensors(const mp_operand *operand, const mp_tensor *tensors[4]);
+/* Uploads them, the codes into `first` and the others into those behind it. */
+mp_status mp_offload_operand(mp_offload *offload, const mp_operand *operand, mp_scratch first,
+                             mp_device_operand *on_device, mp_error *err);
+/* What the device is told of an operand, but for its addresses. */
+mp_device_operand mp_describe_operand(const mp_operand *operand);
+/* Launches a kernel of mp_offload_texts, of one without options by its source and entry; params points to its
+ * one argument. */
+mp_status mp_offload_launch_kernel(mp_offload *offload, const mp_kernel *kernel, int64_t blocks, int threads,
+                                   void *params, mp_error *err);
+mp_status mp_offload_launch(mp_offload *offload, const char *source, const char *entry, int64_t blocks,
+                            int threads, void *params, mp_error *err);
+
+/* ---- gemm_float64.c ---- */
+
+mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *problem, bool with_mass,
+                                  mp_gemm_visit visit, void *ctx, mp_error *err);
+
+/* ---- predict.c ---- */
+
+/* mp_engine's predict_gemm. Some slots are predicted by the CPU as well: MP_EDEVICE where it has other
+ * bits. */
+mp_status mp_offload_predict_gemm(const mp_engine *self, const mp_gemm_contract *contract,
+                                  const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                                  const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                                  mp_error *err);
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory of the judge on the device. */
+#include "offload/handle.h"
+
+#include <string.h>
+
+static void drop(mp_offload *o, mp_device_buffer *buffer) {
+    if (buffer->bytes > 0) o->cuda->driver->cuMemFree_v2(buffer->at); /* waits for what is under way */
+    *buffer = (mp_device_buffer){0};
+}
+
+mp_status mp_offload_reserve(mp_offload *o, mp_device_buffer *buffer, size_t bytes, mp_error *err) {
+    const mp_driver *driver = o->cuda->driver;
+    mp_status status = MP_OK;
+    if (bytes <= buffer->bytes) return MP_OK;
+    drop(o, buffer);
+    MP_CU(cuMemAlloc_v2(&buffer->at, bytes));
+    buffer->bytes = bytes;
+out:
+    return status;
+}
+
+void mp_offload_rest(mp_offload *o) {
+    if (!o) return;
+    o->cuda->driver->cuCtxSetCurrent(o->cuda->context);
+    for (int i = 0; i < MP_TENSOR_COUNT; i++) drop(o, &o->kept[i]);
+    for (int i = 0; i < MP_SCRATCH_COUNT; i++) drop(o, &o->scratch[i]);
+}
+
+mp_status mp_offload_budget(mp_offload *o, size_t *bytes, mp_error *err) {
+    size_t free_bytes = 0, reserve = 0;
+    const mp_status status = mp_cuda_memory(o->cuda, &free_bytes, &reserve, err);
+    for (int i = 0; i < MP_TENSOR_COUNT; i++) free_bytes += o->kept[i].bytes;
+    for (int i = 0; i < MP_SCRATCH_COUNT; i++) free_bytes += o->scratch[i].bytes;
+    *bytes = free_bytes > reserve ? (free_bytes - reserve) / (size_t)o->share : 0;
+    return status;
+}
+
+#define LEAST_LANDING_BYTES ((size_t)16 << 20)
+
+mp_status mp_offload_make_landings(mp_offload *o, size_t bytes, mp_error *err) {
+    const mp_driver *driver = o->cuda->driver;
+    mp_status status = MP_OK;
+    if (bytes <= o->landing_bytes) return MP_OK;
+    size_t rounded = LEAST_LANDING_BYTES; /* it is slow to make, and grows seldom */
+    while (rounded < bytes) rounded *= 2;
+    o->landing_bytes = 0;
+    for (int i = 0; i < MP_LANDINGS; i++) {
+        if (o->landing[i]) driver->cuMemFreeHost(o->landing[i]);
+        o->landing[i] = NULL;
+        MP_CU(cuMemHostAlloc(&o->landing[i], rounded, 0));
+    }
+    o->landing_bytes = rounded;
+out:
+    return status;
+}
+
+/* One core does not fill the bus. */
+static void copy_on_all_cores(char *to, const char *from, size_t bytes) {
+    enum { PIECE = 1 << 20 };
+    const int64_t pieces = (int64_t)((bytes + PIECE - 1) / PIECE);
+#pragma omp parallel for schedule(static) if (pieces > 4)
+    for (int64_t i = 0; i < pieces; i++) {
+        const size_t at = (size_t)i * PIECE, rest = bytes - at;
+        memcpy(to + at, from + at, rest < PIECE ? rest : PIECE);
+    }
+}
+
+mp_status mp_offload_copy_in(mp_offload *o, CUdeviceptr to, const void *from, size_t bytes, mp_error *err) {
+    const mp_driver *driver = o->cuda->driver;
+    mp_status status = MP_OK;
+    enum { SMALL = 64 << 10 }; /* which the driver copies aside itself */
+    if (bytes <= SMALL) {
+        if (bytes > 0) MP_CU(cuMemcpyHtoDAsync_v2(to, from, bytes, o->stream));
+        return MP_OK;
+    }
+    int next = 0;
+    for (size_t at = 0; at < bytes; at += o->landing_bytes, next = (next + 1) % MP_LANDINGS) {
+        const size_t rest = bytes - at, here = rest < o->landing_bytes ? rest : o->landing_bytes;
+        MP_CU(cuEventSynchronize(o->landed[next])); /* nothing was recorded at first: it returns at once */
+        copy_on_all_cores(o->landing[next], (const char *)from + at, here);
+        MP_CU(cuMemcpyHtoDAsync_v2(to + at, o->landing[next], here, o->stream));
+        MP_CU(cuEventRecord(o->landed[next], o->stream));
+    }
+out:
+    return status;
+}
+
+/* The id of the case's input that has this memory; MP_TENSOR_COUNT: it is none. */
+static int input_of(const mp_offload *o, const mp_tensor *tensor) {
+    int id = 0;
+    while (id < MP_TENSOR_COUNT && !(o->in && o->in->t[id].data == tensor->data &&
+                                     mp_tensor_bytes(&o->in->t[id]) == mp_tensor_bytes(tensor)))
+        id++;
+    return id;
+}
+
+size_t mp_offload_upload_bytes(const mp_offload *o, const mp_tensor *tensor) {
+    const int id = input_of(o, tensor);
+    return id < MP_TENSOR_COUNT && o->kept[id].bytes > 0 ? 0 : mp_tensor_bytes(tensor);
+}
+
+mp_status mp_offload_upload(mp_offload *o, const mp_tensor *tensor, mp_scratch scratch, CUdeviceptr *at,
+                            mp_error *err) {
+    const int id = input_of(o, tensor);
+    const bool keeps = id < MP_TENSOR_COUNT, there = keeps && o->kept[id].bytes > 0;
+    mp_device_buffer *buffer = keeps ? &o->kept[id] : &o->scratch[scratch];
+    mp_status status = there ? MP_OK : mp_offload_reserve(o, buffer, mp_tensor_bytes(tensor), err);
+    if (status == MP_OK && !there)
+        status = mp_offload_copy_in(o, buffer->at, tensor->data, mp_tensor_bytes(tensor), err);
+    if (status != MP_OK && !there) drop(o, buffer); /* what was not uploaded is not kept */
+    *at = buffer->at;
+    return status;
+}

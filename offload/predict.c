@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The prediction of a grouped GEMM on the device: its float32 sums are made there, piece by piece, and
+ * land in pinned memory of the host; while the device works on the next piece all cores take this one
+ * through the epilogue. */
+#include "offload/handle.h"
+#include "offload/sums.h"
+#include "offload/device/sums_params.h"
+#include "ref/gemm_tasks.h"
+
+#include <stdlib.h>
+
+enum { PIECE_BYTES = 64 << 20 }; /* of sums, at most, but for a tile's */
+
+typedef struct prediction {
+    mp_offload *o;
+    const mp_gemm_problem *scaled; /* the problem with its scales */
+    mp_multiplied multiplied;
+    mp_sums sums;
+    const mp_epilogue *epilogue;
+    const int64_t *out_row;
+    const mp_tensor *out;
+    mp_gemm_tasks tasks;
+    mp_sums_tile *tile; /* of all slots in a task, experts ascending */
+    int64_t tiles, positions, n;
+} prediction;
+
+/* Tiles first .. first+count, and the positions that they span. */
+typedef struct piece {
+    int64_t first, count, position, positions;
+} piece;
+
+static CUdeviceptr scratch(const prediction *p, int which) {
+    return p->o->scratch[which].at;
+}
+
+/* Every expert's slots in runs of at most MP_SUMS_ROWS. */
+static mp_status make_tiles(prediction *p, mp_error *err) {
+    int64_t capacity = 1;
+    for (int64_t i = 0; i < p->tasks.count; i++)
+        if (p->tasks.task[i].n0 == 0) capacity += p->tasks.task[i].count / MP_SUMS_ROWS + 1;
+    p->tile = malloc((size_t)capacity * sizeof *p->tile);
+    if (!p->tile) return mp_fail(err, MP_EMEMORY, "no memory for %lld tiles", (long long)capacity);
+    for (int64_t i = 0; i < p->tasks.count; i++) {
+        const mp_gemm_task *t = &p->tasks.task[i];
+        for (int64_t at = 0; t->n0 == 0 && at < t->count; at += MP_SUMS_ROWS) {
+            const int64_t rest = t->count - at;
+            p->tile[p->tiles++] = (mp_sums_tile){.expert = (int)t->expert,
+                                                 .first = t->first + at,
+                                                 .count = (int)(rest < MP_SUMS_ROWS ? rest : MP_SUMS_ROWS)};
+            p->positions = t->first + at + (rest < MP_SUMS_ROWS ? rest : MP_SUMS_ROWS);
+        }
+    }
+    return MP_OK;
+}
+
+/* Positions of neighbouring tiles may have others between them, of slots without a row. */
+static piece piece_from(const prediction *p, int64_t first) {
+    piece next = {.first = first, .position = p->tile[first].first};
+    for (int64_t i = first; i < p->tiles; i++) {
+        const int64_t positions = p->tile[i].first + p->tile[i].count - next.position;
+        if (i > first && positions * p->n * (int64_t)sizeof(float) > PIECE_BYTES) break;
+        next.count++;
+        next.positions = positions;
+    }
+    return next;
+}
+
+static size_t sum_bytes(const prediction *p) {
+    size_t most = 1;
+    for (int64_t i = 0; i < p->tiles;) {
+        const piece next = piece_from(p, i);
+        const size_t bytes = (size_t)(next.positions * p->n) * sizeof(float);
+        if (bytes > most) most = bytes;
+        i += next.count;
+    }
+    return most;
+}
+
+/* All scales of an operand as float32, [rows, scales], into a buffer of the device. */
+static mp_status upload_scales(const prediction *p, const mp_operand *operand, int which, mp_error *err) {
+    const int64_t rows = mp_tensor_rows(operand->codes), scales = p->sums.scales;
+    const size_t bytes = (size_t)(rows * scales) * sizeof(float);
+    mp_device_buffer *buffer = &p->o->scratch[which];
+    float *all = malloc(bytes);
+    if (!all) return mp_fail(err, MP_EMEMORY, "no memory for %lld scales", (long long)(rows * scales));
+#pragma omp parallel for
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t s = 0; s < scales; s++)
+            all[r * scales + s] =
+                (float)mp_operand_scale(operand, mp_operand_scale_row(operand, r), s * p->sums.scale_terms);
+    mp_status status = mp_offload_reserve(p->o, buffer, bytes, err);
+    if (status == MP_OK) status = mp_offload_copy_in(p->o, buffer->at, all, bytes, err);
+    free(all);
+    return status;
+}
+
+/* Rows of a by position, and tiles. */
+static mp_status upload_order(const prediction *p, mp_error *err) {
+    mp_offload *o = p->o;
+    const size_t row_bytes = (size_t)p->positions * sizeof(int64_t),
+                 tile_bytes = (size_t)p->tiles * sizeof *p->tile;
+    mp_status status = MP_OK;
+    int64_t *row = malloc(row_bytes);
+    if (!row) return mp_fail(err, MP_EMEMORY, "no memory for %lld positions", (long long)p->positions);
+    for (int64_t i = 0; i < p->positions; i++) row[i] = p->multiplied.plain.a_row[p->tasks.order[i]];
+    MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_ROWS], row_bytes, err));
+    MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_TILES], tile_bytes, err));
+    MP_DO(mp_offload_copy_in(o, scratch(p, MP_SCRATCH_ROWS), row, row_bytes, err));
+    MP_DO(mp_offload_copy_in(o, scratch(p, MP_SCRATCH_TILES), p->tile, tile_bytes, err));
+out:
+    free(row);
+    return status;
+}
+
+/* What the device must hold that it does not hold yet. */
+static size_t needed_bytes(const prediction *p) {
+    const mp_gemm_problem *plain = &p->multiplied.plain;
+    const int64_t scaled_rows = mp_tensor_rows(plain->a.codes) + mp_tensor_rows(plain->w.codes);
+    return mp_offload_upload_bytes(p->o, plain->a.codes) + mp_offload_upload_bytes(p->o, plain->w.codes) +
+           (size_t)(scaled_rows * p->sums.scales) * sizeof(float) + (size_t)p->positions * sizeof(int64_t) +
+           (size_t)p->tiles * sizeof *p->tile + MP_LANDINGS * sum_bytes(p);
+}
+
+static mp_status prepare(const prediction *p, mp_sums_params *params, mp_error *err) {
+    mp_offload *o = p->o;
+    const mp_tensor *a = p->multiplied.plain.a.codes, *w = p->multiplied.plain.w.codes;
+    mp_status status = MP_OK;
+    size_t budget = 0;
+    MP_DO(mp_offload_budget(o, &budget, err));
+    if (needed_bytes(p) > budget) {
+        status =
+            mp_fail(err, MP_EUNSUPPORTED, "%zu bytes for a prediction on the device, it has room for %zu",
+                    needed_bytes(p), budget);
+        goto out;
+    }
+    *params = (mp_sums_params){
+        .K = w->dim[2], .n = p->n, .part_terms = p->sums.part_terms, .scales = p->sums.scales};
+    MP_DO(mp_offload_make_landings(o, sum_bytes(p), err));
+    MP_DO(mp_offload_upload(o, w, MP_SCRATCH_W, &params->w, err));
+    MP_DO(mp_offload_upload(o, a, MP_SCRATCH_A, &params->a, err));
+    if (p->sums.scales > 0) {
+        MP_DO(upload_scales(p, &p->scaled->a, MP_SCRATCH_A + 1, err));
+        MP_DO(upload_scales(p, &p->scaled->w, MP_SCRATCH_W + 1, err));
+        params->a_scale = scratch(p, MP_SCRATCH_A + 1);
+        params->w_scale = scratch(p, MP_SCRATCH_W + 1);
+    }
+    MP_DO(upload_order(p, err));
+    MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_RESULTS], MP_LANDINGS * sum_bytes(p), err));
+    params->a_row = scratch(p, MP_SCRATCH_ROWS);
+out:
+    return status;
+}
+
+/* Begins the piece's sums and their way to a landing. */
+static mp_status begin_piece(const prediction *p, const piece *at, int landing, mp_sums_params *params,
+                             mp_error *err) {
+    mp_offload *o = p->o;
+    const mp_driver *driver = o->cuda->driver;
+    mp_status status = MP_OK;
+    const int64_t blocks = at->count * ((p->n + MP_SUMS_COLUMNS - 1) / MP_SUMS_COLUMNS);
+    const mp_kernel *kernels[] = {&p->sums.kernel, &p->sums.redo};
+    const CUdeviceptr sums = scratch(p, MP_SCRATCH_RESULTS) + (size_t)landing * sum_bytes(p);
+    params->tile = scratch(p, MP_SCRATCH_TILES) + (size_t)at->first * sizeof *p->tile;
+    params->first_position = at->position;
+    params->sums = sums;
+    for (int i = 0; i < 2; i++)
+        if (kernels[i]->source)
+            MP_DO(mp_offload_launch_kernel(o, kernels[i], blocks, MP_SUMS_THREADS, params, err));
+    MP_CU(cuMemcpyDtoHAsync_v2(o->landing[landing], sums, (size_t)(at->positions * p->n) * sizeof(float),
+                               o->stream));
+    MP_CU(cuEventRecord(o->landed[landing], o->stream));
+out:
+    return status;
+}
+
+/* Epilogue and store, as mp_gemm_f32. */
+static mp_status finish_piece(const prediction *p, const piece *at, int landing, mp_error *err) {
+    const mp_driver *driver = p->o->cuda->driver;
+    float *sums = p->o->landing[landing];
+    mp_status status = MP_OK;
+    MP_CU(cuEventSynchronize(p->o->landed[landing]));
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int64_t i = at->first; i < at->first + at->count; i++) {
+        const mp_sums_tile *t = &p->tile[i];
+        for (int r = 0; r < t->count; r++) {
+            const int64_t slot = p->tasks.order[t->first + r], row = p->out_row ? p->out_row[slot] : slot;
+            float *sum = sums + (t->first + r - at->position) * p->n;
+            if (row < 0) continue;
+            mp_epilogue_row_f32(p->epilogue, t->expert, 0, p->n, slot, sum);
+            mp_encode_row_f32(p->out->dtype, p->out->data, row * p->n, p->n, sum);
+        }
+    }
+out:
+    return status;
+}
+
+static mp_status run_pieces(const prediction *p, mp_sums_params *params, mp_error *err) {
+    mp_status status = MP_OK;
+    piece before = {0};
+    int landing = 0;
+    for (int64_t i = 0; i < p->tiles; landing = (landing + 1) % MP_LANDINGS) {
+        const piece next = piece_from(p, i);
+        MP_DO(begin_piece(p, &next, landing, params, err));
+        if (i > 0) MP_DO(finish_piece(p, &before, (landing + 1) % MP_LANDINGS, err));
+        before = next;
+        i += next.count;
+    }
+    MP_DO(finish_piece(p, &before, (landing + 1) % MP_LANDINGS, err));
+out:
+    return status;
+}
+
+/* Some slots by the CPU as well: the device's bits are the definition's, or the judge has failed. */
+static mp_status check_sample(const prediction *p, const mp_gemm_contract *contract, mp_error *err) {
+    enum { SAMPLE = 8 };
+    int64_t a_row[SAMPLE], slot[SAMPLE], count = 0;
+    int32_t ids[SAMPLE];
+    float weights[SAMPLE];
+    mp_tensor by_cpu = mp_tensor_shape(p->out->dtype, 2, SAMPLE, p->n, 1);
+    for (int64_t i = 0; i < SAMPLE; i++) {
+        const mp_sums_tile *t = &p->tile[i * p->tiles / SAMPLE];
+        slot[count] = p->tasks.order[t->first + i * t->count / SAMPLE];
+        if (p->out_row && p->out_row[slot[count]] < 0) continue;
+        a_row[count] = p->scaled->a_row[slot[count]];
+        ids[count] = p->scaled->topk_ids[slot[count]];
+        weights[count] = p->epilogue->weights ? p->epilogue->weights[slot[count]] : 0;
+        count++;
+    }
+    mp_gemm_problem problem = *p->scaled;
+    problem.a_row = a_row;
+    problem.topk_ids = ids;
+    problem.slots = count;
+    const mp_epilogue epilogue = {.bias = p->epilogue->bias,
+                                  .weights = p->epilogue->weights ? weights : NULL};
+    mp_status status = mp_tensor_alloc(&by_cpu, 0, err);
+    if (status == MP_OK)
+        status = mp_predict_multiplied(contract, &p->multiplied, &problem, &epilogue, NULL, &by_cpu, err);
+    for (int64_t i = 0; i < count && status == MP_OK; i++) {
+        const int64_t row = p->out_row ? p->out_row[slot[i]] : slot[i];
+        for (int64_t n = 0; n < p->n && status == MP_OK; n++) {
+            const uint64_t got = mp_code_at(by_cpu.dtype, p->out->data, row * p->n + n),
+                           want = mp_code_at(by_cpu.dtype, by_cpu.data, i * p->n + n);
+            if (got != want)
+                status = mp_fail(err, MP_EDEVICE,
+                                 "a GEMM predicted on %s: slot %lld, column %lld is %llX, by the CPU %llX",
+                                 mp_cuda_device_name(p->o->cuda), (long long)slot[i], (long long)n,
+                                 (unsigned long long)got, (unsigned long long)want);
+        }
+    }
+    mp_tensor_free(&by_cpu);
+    return status;
+}
+
+mp_status mp_offload_predict_gemm(const mp_engine *self, const mp_gemm_contract *contract,
+                                  const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                                  const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                                  mp_error *err) {
+    prediction p = {.o = self->state,
+                    .scaled = problem,
+                    .epilogue = epilogue,
+                    .out_row = out_row,
+                    .out = out,
+                    .n = problem->w.codes->dim[1]};
+    const mp_driver *driver = p.o->cuda->driver;
+    mp_sums_params params;
+    mp_status status = MP_OK;
+    MP_DO(mp_multiplied_create(contract, scheme, dtype, problem, &p.multiplied, err));
+    MP_DO(mp_sums_of(contract, &p.multiplied, &p.sums, err));
+    MP_DO(mp_gemm_tasks_create(&p.multiplied.plain, &p.tasks, err));
+    MP_DO(make_tiles(&p, err));
+    MP_CU(cuCtxSetCurrent(p.o->cuda->context));
+    if (p.tiles > 0) {
+        status = prepare(&p, &params, err);
+        if (status == MP_EMEMORY) status = MP_EUNSUPPORTED; /* others took what was free */
+        if (status != MP_OK) goto out;
+        MP_DO(run_pieces(&p, &params, err));
+    }
+    mp_gemm_zero_filtered(&p.multiplied.plain, out_row, out);
+    if (p.tiles > 0) MP_DO(check_sample(&p, contract, err));
+    p.o->predicted++;
+out:
+    free(p.tile);
+    mp_gemm_tasks_destroy(&p.tasks);
+    mp_multiplied_destroy(&p.multiplied);
+    return status;
+}
