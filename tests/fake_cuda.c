@@ -183,11 +183,11 @@ FAKE(cuMemFreeHost, void *pointer) {
 }
 FAKE(cuMemcpyHtoDAsync_v2, CUdeviceptr to, const void *from, size_t bytes, CUstream s) {
     (void)s;
-    CALL(memcpy(fake_memory(to), from, bytes));
+    CALL_UNRECORDED(memcpy(fake_memory(to), from, bytes); fake.uploaded += bytes);
 }
 FAKE(cuMemcpyDtoHAsync_v2, void *to, CUdeviceptr from, size_t bytes, CUstream s) {
     (void)s;
-    CALL(memcpy(to, fake_memory(from), bytes));
+    CALL_UNRECORDED(memcpy(to, fake_memory(from), bytes));
 }
 FAKE(cuMemcpyDtoDAsync_v2, CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream s) {
     return begin(s, &(work){.kind = COPY, .to = to, .from = from, .count = bytes});
