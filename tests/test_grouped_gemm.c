@@ -131,7 +131,7 @@ static void wgmma_takes_what_it_can(void **state) {
     mp_gemm_request r = good;
     const mp_gemm gemm = found(&r, &h100);
     assert_string_equal(gemm.kernel.source, wgmma);
-    assert_true(gemm.tensor_map && gemm.instruction->wgmma);
+    assert_true(gemm.cluster == 2 && gemm.instruction->wgmma);
     assert_int_equal(gemm.threads, 512);
     assert_int_equal(gemm.stages, 4);
     assert_int_equal(gemm.accumulators, 128);
@@ -142,7 +142,7 @@ static void wgmma_takes_what_it_can(void **state) {
     assert_string_equal(found(&r, &b200).kernel.source, mma);
     r.choice = MP_GEMM_MMA;
     assert_string_equal(found(&r, &h100).kernel.source, mma);
-    assert_false(found(&r, &h100).tensor_map);
+    assert_int_equal(found(&r, &h100).cluster, 0);
     r.choice = MP_GEMM_WGMMA;
     assert_string_equal(found(&r, &h100).kernel.source, wgmma);
     refused(&r, &a100, "gemm=wgmma on sm_80 in tile 128x256x64x8x8x4: expected sm_90");

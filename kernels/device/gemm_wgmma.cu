@@ -10,13 +10,7 @@
 #include "kernels/device/mbarrier.cuh"
 #include "kernels/device/wgmma.cuh"
 
-#ifndef MIN_BLOCKS
-#define MIN_BLOCKS 1
-#endif
 
-#ifndef CLUSTER
-#define CLUSTER 1
-#endif
 constexpr int CONSUMERS = WARPS / 4; // warpgroups that multiply; one more plans and copies
 constexpr int PRODUCER_THREADS = 256, COPY_THREADS = 192; // six warps copy rows, one w, and one plans
 constexpr int GROUPS = BLOCK_N / (64 * CONSUMERS); // of 64 columns that a warpgroup has
@@ -68,6 +62,14 @@ template <int COUNT> struct ring {
 
 __device__ __forceinline__ void synchronise(int barrier, int threads) {
     asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+// Four 8x8 matrices, as wgmma leaves them in a warp, transposed: lane l gives the address of row l % 8 of
+// matrix l / 8.
+__device__ __forceinline__ void store_transposed(unsigned to, unsigned a, unsigned b, unsigned c, unsigned d) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(a),
+                 "r"(b), "r"(c), "r"(d)
+                 : "memory");
 }
 
 // Generic writes of this thread, before asynchronous reads.
@@ -354,58 +356,75 @@ struct warpgroup_tile {
     }
 #endif
 
-    // STAGED rows from `first` on, by the 64 columns of a group: through shared memory, transposed.
+    // What `finish` of gemm_frame.cuh does, to the STAGED rows from `first` on and the 64 columns of a group.
+    __device__ __forceinline__ void finish_sums(const mp_gemm_params &p, const tile_table &t,
+                                                const element *bias, int g, int first, int n_group,
+                                                float (&v)[STAGED / 2]) const {
+        const int lane = threadIdx.x % 32, n = n_group + threadIdx.x / 32 % 4 * 16 + lane / 4;
+        const float2 *weights = (const float2 *)&t.rows.weight[first + lane % 4 * 2];
+#pragma unroll
+        for (int i = 0; i < STAGED / 2; i++) v[i] = result(g, first / 2 + i);
+#if defined(W_SCALE) && !GROUP
+        const float2 *a_scales = (const float2 *)&t.a_scale[first + lane % 4 * 2];
+        const float w_scale[2] = {scale_of_column({p, t.rows, nullptr, t.n0, t.expert}, n, 0),
+                                  scale_of_column({p, t.rows, nullptr, t.n0, t.expert}, n + 8, 0)};
+#pragma unroll
+        for (int i = 0; i < STAGED / 2; i++)
+            v[i] *= (i % 2 ? a_scales[i / 4 * 4].y : a_scales[i / 4 * 4].x) * w_scale[i / 2 % 2];
+#endif
+        if (bias) {
+            const float b[2] = {n < p.n ? decode(bias[n]) : 0.0f, n + 8 < p.n ? decode(bias[n + 8]) : 0.0f};
+#pragma unroll
+            for (int i = 0; i < STAGED / 2; i++) v[i] = v[i] + b[i / 2 % 2];
+        }
+        if (p.topk_weights) {
+#pragma unroll
+            for (int i = 0; i < STAGED / 2; i++) v[i] *= i % 2 ? weights[i / 4 * 4].y : weights[i / 4 * 4].x;
+        }
+    }
+
+    // Through shared memory, where rows of w become columns of out.
     __device__ __forceinline__ void store(const mp_gemm_params &p, const tile_table &t, element *staged,
-                                          const element *bias, int g, int first, int n_group) const {
+                                          const element *bias, int warpgroup) const {
+        constexpr int ROWS = STAGED / 16; // that a thread stores, 16 apart, of those that are staged
         const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32, barrier = threadIdx.x / 128;
-        float b[2] = {0.0f, 0.0f};
-#if defined(W_SCALE) && !GROUP
-        float w_scale[2];
-#endif
+        const int first_row = threadIdx.x % 128 / 8, chunk = lane % 8 * 8, n0 = t.n0 + warpgroup * GROUPS * 64;
+        const bool whole = p.n % 8 == 0 && !p.out_unaligned;
+        const element *from = staged + first_row * STAGED_PITCH + chunk;
+        const unsigned to = shared_address(staged + (lane / 16 * 8 + lane % 8) * STAGED_PITCH + 16 * warp +
+                                           lane / 8 % 2 * 8);
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            const int n = n_group + 16 * warp + 8 * half + lane / 4;
-            if (bias && n < p.n) b[half] = decode(bias[n]);
-#if defined(W_SCALE) && !GROUP
-            w_scale[half] = scale_of_column({p, t.rows, nullptr, t.n0, t.expert}, n, 0);
-#endif
-        }
-        synchronise(barrier, 128);
+        for (int first = 0; first < BLOCK_M; first += STAGED) {
+            if (first >= t.count) break;
+            element *out[ROWS];
 #pragma unroll
-        for (int j = 0; j < STAGED / 16; j++) {
-            unsigned packed[4];
-#pragma unroll
-            for (int m = 0; m < 4; m++) {
-                const int octet = 2 * j + m / 2, half = m % 2;
-                const int row = first + 8 * octet + lane % 4 * 2, at = (first / 8 + octet) * 4 + 2 * half;
-                float low = result(g, at), high = result(g, at + 1);
-#if defined(W_SCALE) && !GROUP
-                const float2 a_scale = *(const float2 *)&t.a_scale[row];
-                low *= a_scale.x * w_scale[half], high *= a_scale.y * w_scale[half];
-#endif
-                const float2 weight = *(const float2 *)&t.rows.weight[row];
-                packed[m] = encode_pair((bias ? low + b[half] : low) * weight.x,
-                                        (bias ? high + b[half] : high) * weight.y);
+            for (int i = 0; i < ROWS; i++) {
+                const long long row = t.rows.out_row[first + first_row + 16 * i];
+                out[i] = row < 0 ? nullptr : (element *)p.out + row * p.out_row + n0 + chunk;
             }
-            const unsigned at = shared_address(staged + (16 * j + lane / 16 * 8 + lane % 8) * STAGED_PITCH +
-                                               16 * warp + lane / 8 % 2 * 8);
-            asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at),
-                         "r"(packed[0]), "r"(packed[1]), "r"(packed[2]), "r"(packed[3])
-                         : "memory");
-        }
-        synchronise(barrier, 128);
-        const int n = n_group + lane % 8 * 8;
 #pragma unroll
-        for (int i = 0; i < STAGED / 16; i++) {
-            const int row = 16 * i + threadIdx.x % 128 / 8;
-            const long long out_row = t.rows.out_row[first + row];
-            if (out_row < 0 || n >= p.n) continue;
-            element *out = (element *)p.out + out_row * p.out_row + n;
-            const elements<8> result = *(const elements<8> *)(staged + row * STAGED_PITCH + lane % 8 * 8);
-            if (p.n % 8 == 0 && !p.out_unaligned)
-                *(elements<8> *)out = result;
-            else
-                for (int e = 0; e < 8 && n + e < p.n; e++) out[e] = result.at[e];
+            for (int g = 0; g < GROUPS; g++) {
+                float v[STAGED / 2];
+                finish_sums(p, t, bias, g, first, n0 + 64 * g, v);
+                synchronise(barrier, 128); // the rows before are on their way
+#pragma unroll
+                for (int j = 0; j < STAGED / 16; j++)
+                    store_transposed(to + 16 * j * STAGED_PITCH * sizeof(element),
+                                     encode_pair(v[8 * j], v[8 * j + 1]),
+                                     encode_pair(v[8 * j + 2], v[8 * j + 3]),
+                                     encode_pair(v[8 * j + 4], v[8 * j + 5]),
+                                     encode_pair(v[8 * j + 6], v[8 * j + 7]));
+                synchronise(barrier, 128);
+                const int left = p.n - (n0 + 64 * g + chunk); // columns
+#pragma unroll
+                for (int i = 0; i < ROWS; i++) {
+                    const elements<8> result = *(const elements<8> *)(from + 16 * i * STAGED_PITCH);
+                    if (out[i] && left > 0 && whole)
+                        *(elements<8> *)(out[i] + 64 * g) = result;
+                    else if (out[i])
+                        for (int e = 0; e < 8 && e < left; e++) out[i][64 * g + e] = result.at[e];
+                }
+            }
         }
     }
 };
@@ -420,7 +439,7 @@ __device__ __forceinline__ void consume(const mp_gemm_params &p, shared_memory &
     for (tile_walk walk(p, slots.blocks_m, blocks_n); walk.goes_on(); walk.next()) {
         const tile_table &t = shared.tables[table.at];
         wait_for(&shared.table_full[table.at], table.parity);
-        const int rows = t.count, multiplied = rows_multiplied(rows);
+        const int multiplied = rows_multiplied(t.count);
         if (t.expert < 0) {
             store_zeros(p, t.rows, t.n0, threadIdx.x - PRODUCER_THREADS, THREADS);
             if (t.neighbour >= 0) warpgroup_tile::pass(shared, stage, steps);
@@ -435,13 +454,7 @@ __device__ __forceinline__ void consume(const mp_gemm_params &p, shared_memory &
             MULTIPLY(32);
             MULTIPLY(16);
 #undef MULTIPLY
-#pragma unroll
-            for (int g = 0; g < GROUPS; g++)
-#pragma unroll
-                for (int first = 0; first < BLOCK_M; first += STAGED)
-                    if (first < rows)
-                        tile.store(p, t, shared.staged[warpgroup], bias, g, first,
-                                   t.n0 + 64 * (warpgroup * GROUPS + g));
+            tile.store(p, t, shared.staged[warpgroup], bias, warpgroup);
         }
         arrive(&shared.table_empty[table.at]);
         table.next();
@@ -453,7 +466,7 @@ __device__ __forceinline__ void consume(const mp_gemm_params &p, shared_memory &
 #else
 #define BLOCKS_OF_A_CLUSTER
 #endif
-extern "C" __global__ void BLOCKS_OF_A_CLUSTER __launch_bounds__(PRODUCER_THREADS + THREADS, MIN_BLOCKS)
+extern "C" __global__ void BLOCKS_OF_A_CLUSTER __launch_bounds__(PRODUCER_THREADS + THREADS, 1)
     grouped_gemm(const __grid_constant__ mp_gemm_params p) {
     extern __shared__ __align__(1024) unsigned char memory[];
     shared_memory &shared = *(shared_memory *)memory;

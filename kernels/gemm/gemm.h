@@ -43,9 +43,9 @@ typedef struct mp_gemm {
     int64_t shared_bytes;                  /* dynamic shared memory */
     int accumulators;                      /* float32 sums of a thread */
     const mp_mma_instruction *instruction; /* what multiplies; NULL: fmaf */
-    bool
-        tensor_map; /* w is copied by a tensor map in boxes of 128 bytes of k by BLOCK_SIZE_N rows, and no more
-                        blocks than multiprocessors share all tiles */
+    int cluster; /* 0: a block for each tile, and no tensor map. Else no more blocks than multiprocessors
+                    share all tiles, so many of them as a cluster, and copy w by a tensor map in boxes of 128
+                    bytes of k by BLOCK_SIZE_N / cluster rows */
 } mp_gemm;
 
 /* A thread has 255 registers, and unrolled code for thousands of spilled accumulators takes minutes to build:
