@@ -14,7 +14,7 @@
 
 #define MAX_OPTIONS 32
 #define INVALID_OPTION 5 /* NVRTC_ERROR_INVALID_OPTION */
-#define MAX_FILES 48
+#define MAX_FILES 64
 
 /* Options that every kernel gets. No contraction, IEEE division, subnormals kept: the bits of the CPU
  * model. */

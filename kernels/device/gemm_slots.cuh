@@ -48,7 +48,8 @@ __device__ __forceinline__ int fill_rows(const mp_gemm_params &p, const slot_lis
     const bool is_block = block_m < slots.blocks_m; // beyond the list no row is there
     const int expert = is_block ? slots.expert_ids[block_m] : -1;
     const bool no_rows = p.max_m && expert < 0; // filtered slots have none in masked layout
-    const long long shift = p.max_m && is_block ? expert * p.max_m - first_block_of(slots, block_m) * BLOCK_M : 0;
+    const long long shift =
+        p.max_m && is_block ? expert * p.max_m - first_block_of(slots, block_m) * BLOCK_M : 0;
     int count = 0;
 #pragma unroll 2
     for (int r = thread; r < BLOCK_M; r += threads) {

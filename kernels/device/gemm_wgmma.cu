@@ -10,11 +10,10 @@
 #include "kernels/device/mbarrier.cuh"
 #include "kernels/device/wgmma.cuh"
 
-
 constexpr int CONSUMERS = WARPS / 4; // warpgroups that multiply; one more plans and copies
 constexpr int PRODUCER_THREADS = 256, COPY_THREADS = 192; // six warps copy rows, one w, and one plans
-constexpr int GROUPS = BLOCK_N / (64 * CONSUMERS); // of 64 columns that a warpgroup has
-constexpr int SLICE_K = 1024 / bits_of(A_DTYPE);   // elements in 128 bytes
+constexpr int GROUPS = BLOCK_N / (64 * CONSUMERS);        // of 64 columns that a warpgroup has
+constexpr int SLICE_K = 1024 / bits_of(A_DTYPE);          // elements in 128 bytes
 constexpr int SLICES = BLOCK_K / SLICE_K;
 constexpr int A_SLICE = BLOCK_M * 128, W_SLICE = BLOCK_N * 128;
 static_assert(WARPS % 4 == 0 && BLOCK_N % (64 * CONSUMERS) == 0 && BLOCK_K % SLICE_K == 0 &&
@@ -66,7 +65,8 @@ __device__ __forceinline__ void synchronise(int barrier, int threads) {
 
 // Four 8x8 matrices, as wgmma leaves them in a warp, transposed: lane l gives the address of row l % 8 of
 // matrix l / 8.
-__device__ __forceinline__ void store_transposed(unsigned to, unsigned a, unsigned b, unsigned c, unsigned d) {
+__device__ __forceinline__ void store_transposed(unsigned to, unsigned a, unsigned b, unsigned c,
+                                                 unsigned d) {
     asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(a),
                  "r"(b), "r"(c), "r"(d)
                  : "memory");
@@ -92,8 +92,7 @@ struct tile_walk {
     long long index;
     __device__ __forceinline__ tile_walk(const mp_gemm_params &p, int blocks_m, int blocks_n)
         : group_size_m(max(p.group_size_m / CLUSTER, 1)), groups_m((blocks_m + CLUSTER - 1) / CLUSTER),
-          blocks_n(blocks_n), index(blockIdx.x / CLUSTER) {
-    }
+          blocks_n(blocks_n), index(blockIdx.x / CLUSTER) {}
     __device__ __forceinline__ bool goes_on() const {
         return index < (long long)groups_m * blocks_n;
     }
@@ -123,8 +122,7 @@ __device__ __forceinline__ void plan(const mp_gemm_params &p, shared_memory &sha
         const tile_place place = walk.place();
         tile_table &t = shared.tables[table.at];
         wait_for(&shared.table_empty[table.at], table.parity ^ 1);
-        const int count =
-            __reduce_max_sync(0xFFFFFFFF, fill_rows(p, slots, place.block_m, t.rows, lane, 32));
+        const int count = __reduce_max_sync(0xFFFFFFFF, fill_rows(p, slots, place.block_m, t.rows, lane, 32));
 #if defined(W_SCALE) && !GROUP
         __syncwarp();
         for (int row = lane; row < BLOCK_M; row += 32)
@@ -203,7 +201,8 @@ __device__ __forceinline__ void copy_rows(const mp_gemm_params &p, shared_memory
         unsigned a_row[ROWS_COPIED];
 #pragma unroll
         for (int i = 0; i < ROWS_COPIED; i++)
-            a_row[i] = ROWS_AT_ONCE * i < rows_mine ? max((int)t.rows.a_row[first_row + ROWS_AT_ONCE * i], 0) : 0;
+            a_row[i] =
+                ROWS_AT_ONCE * i < rows_mine ? max((int)t.rows.a_row[first_row + ROWS_AT_ONCE * i], 0) : 0;
 #if GROUP
         const long long scale_row = thread < rows ? max(t.rows.a_row[thread], 0ll) * p.a_scale_row : 0;
 #endif
@@ -219,7 +218,8 @@ __device__ __forceinline__ void copy_rows(const mp_gemm_params &p, shared_memory
 #pragma unroll
                 for (int i = 0; i < ROWS_COPIED; i++) {
                     if (ROWS_AT_ONCE * i < rows_mine)
-                        copy_16(to + ROWS_AT_ONCE * i * 128, (const unsigned char *)p.a + k, a_row[i], row_bytes, bytes);
+                        copy_16(to + ROWS_AT_ONCE * i * 128, (const unsigned char *)p.a + k, a_row[i],
+                                row_bytes, bytes);
                 }
             }
 #if GROUP
@@ -291,7 +291,8 @@ struct warpgroup_tile {
 #if GROUP
     // Adds the sums of a group to those of all.
     template <int N>
-    __device__ __forceinline__ void promote(const float *a_scale, const float (&w_scale)[GROUPS], bool first) {
+    __device__ __forceinline__ void promote(const float *a_scale, const float (&w_scale)[GROUPS],
+                                            bool first) {
         const int lane = threadIdx.x % 32;
 #pragma unroll
         for (int j = 0; j < N / 8; j++) {
@@ -300,8 +301,9 @@ struct warpgroup_tile {
             for (int g = 0; g < GROUPS; g++)
 #pragma unroll
                 for (int i = 0; i < 4; i++)
-                    all[g][4 * j + i] = fmaf((float)sum[g][4 * j + i], (i % 2 ? scale.y : scale.x) * w_scale[g],
-                                             first ? 0.0f : all[g][4 * j + i]);
+                    all[g][4 * j + i] =
+                        fmaf((float)sum[g][4 * j + i], (i % 2 ? scale.y : scale.x) * w_scale[g],
+                             first ? 0.0f : all[g][4 * j + i]);
         }
     }
 
@@ -334,8 +336,9 @@ struct warpgroup_tile {
 #else
     // All of k, for the first N rows. A stage is multiplied while the products of the one before come in.
     template <int N>
-    __device__ __forceinline__ void multiply(const mp_gemm_params &, const tile_table &, shared_memory &shared,
-                                             ring<STAGES> &stage, int steps, int warpgroup) {
+    __device__ __forceinline__ void multiply(const mp_gemm_params &, const tile_table &,
+                                             shared_memory &shared, ring<STAGES> &stage, int steps,
+                                             int warpgroup) {
         int last = 0;
 #pragma unroll 1
         for (int step = 0; step < steps; step++) {
@@ -388,11 +391,12 @@ struct warpgroup_tile {
                                           const element *bias, int warpgroup) const {
         constexpr int ROWS = STAGED / 16; // that a thread stores, 16 apart, of those that are staged
         const int warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32, barrier = threadIdx.x / 128;
-        const int first_row = threadIdx.x % 128 / 8, chunk = lane % 8 * 8, n0 = t.n0 + warpgroup * GROUPS * 64;
+        const int first_row = threadIdx.x % 128 / 8, chunk = lane % 8 * 8,
+                  n0 = t.n0 + warpgroup * GROUPS * 64;
         const bool whole = p.n % 8 == 0 && !p.out_unaligned;
         const element *from = staged + first_row * STAGED_PITCH + chunk;
-        const unsigned to = shared_address(staged + (lane / 16 * 8 + lane % 8) * STAGED_PITCH + 16 * warp +
-                                           lane / 8 % 2 * 8);
+        const unsigned to =
+            shared_address(staged + (lane / 16 * 8 + lane % 8) * STAGED_PITCH + 16 * warp + lane / 8 % 2 * 8);
 #pragma unroll
         for (int first = 0; first < BLOCK_M; first += STAGED) {
             if (first >= t.count) break;
@@ -409,11 +413,10 @@ struct warpgroup_tile {
                 synchronise(barrier, 128); // the rows before are on their way
 #pragma unroll
                 for (int j = 0; j < STAGED / 16; j++)
-                    store_transposed(to + 16 * j * STAGED_PITCH * sizeof(element),
-                                     encode_pair(v[8 * j], v[8 * j + 1]),
-                                     encode_pair(v[8 * j + 2], v[8 * j + 3]),
-                                     encode_pair(v[8 * j + 4], v[8 * j + 5]),
-                                     encode_pair(v[8 * j + 6], v[8 * j + 7]));
+                    store_transposed(
+                        to + 16 * j * STAGED_PITCH * sizeof(element), encode_pair(v[8 * j], v[8 * j + 1]),
+                        encode_pair(v[8 * j + 2], v[8 * j + 3]), encode_pair(v[8 * j + 4], v[8 * j + 5]),
+                        encode_pair(v[8 * j + 6], v[8 * j + 7]));
                 synchronise(barrier, 128);
                 const int left = p.n - (n0 + 64 * g + chunk); // columns
 #pragma unroll
@@ -447,7 +450,7 @@ __device__ __forceinline__ void consume(const mp_gemm_params &p, shared_memory &
             const element *bias = p.bias ? (const element *)p.bias + (long long)t.expert * p.n : nullptr;
 #define MULTIPLY(n)                      \
     if (n <= BLOCK_M && multiplied == n) \
-        tile.multiply<(n <= BLOCK_M ? n : BLOCK_M)>(p, t, shared, stage, steps, warpgroup)
+    tile.multiply<(n <= BLOCK_M ? n : BLOCK_M)>(p, t, shared, stage, steps, warpgroup)
             MULTIPLY(128);
             MULTIPLY(96);
             MULTIPLY(64);

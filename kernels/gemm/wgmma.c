@@ -101,7 +101,7 @@ bool mp_gemm_wgmma(const mp_gemm_request *request, const mp_device_limits *limit
     gemm->instruction = instruction_of(request);
     gemm->cluster = cluster_of(&request->tile);
     snprintf(gemm->kernel.options + strlen(gemm->kernel.options),
-             sizeof gemm->kernel.options - strlen(gemm->kernel.options), " -DTENSOR_MAP -DCLUSTER=%d -DSHARED_BYTES=%lld",
-             gemm->cluster, (long long)gemm->shared_bytes);
+             sizeof gemm->kernel.options - strlen(gemm->kernel.options),
+             " -DTENSOR_MAP -DCLUSTER=%d -DSHARED_BYTES=%lld", gemm->cluster, (long long)gemm->shared_bytes);
     return true;
 }

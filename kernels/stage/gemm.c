@@ -50,8 +50,8 @@ mp_status mp_stage_launch_gemm(const mp_device_run *run, const mp_gemm_request *
     if (gemm.cluster && blocks > 0) {
         const int64_t most = mp_smaller(blocks, cuda->multiprocessors / gemm.cluster) * gemm.cluster;
         MP_DO(map_weights(driver, request, &gemm, params, err));
-        status = mp_cuda_launch(cuda, run->stream, function, most, gemm.threads, gemm.shared_bytes, params,
-                                err);
+        status =
+            mp_cuda_launch(cuda, run->stream, function, most, gemm.threads, gemm.shared_bytes, params, err);
         goto out;
     }
     for (params->first_block = 0; params->first_block < blocks; params->first_block += MP_MAX_GRID)
