@@ -102,9 +102,11 @@ uint64_t mp_space_row_digest(const void *row, size_t bytes) {
 }
 
 const mp_space mp_host_space = {.name = "",
+                                .keeps = true,
                                 .alloc = host_alloc,
                                 .free = host_free,
                                 .write = host_copy,
                                 .read = host_copy,
+                                .copy = host_copy,
                                 .survey = host_survey,
                                 .digest_rows = host_digest_rows};

@@ -69,6 +69,7 @@ typedef struct mp_placement {
     bool packed;                                   /* without gaps between elements, and in the usual order */
     bool swizzled; /* in tiles with padding: dim and stride are those of the tiles, not of elements */
 } mp_placement;
+bool mp_placement_same(const mp_placement *a, const mp_placement *b);
 mp_placement mp_case_placement(const mp_case *c, mp_tensor_id id, const mp_tensor *t);
 /* Whether any tensor of the case lies otherwise than packed on its boundary. */
 bool mp_case_places(const mp_case *c);

@@ -63,6 +63,7 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, mp_inputs *i
         if (t->rank == 0) continue;
         if (weights && mp_tensors[id].rows == MP_ROWS_WHOLE) {
             *t = weights->t[id];
+            in->digest[id] = weights->digest[id];
             in->borrowed[id] = true;
             continue;
         }
@@ -102,15 +103,30 @@ void mp_inputs_destroy(mp_inputs *in) {
     *in = (mp_inputs){0};
 }
 
+static mp_status check_tokens(const mp_case *c, const int64_t *rows, int64_t count, mp_error *err) {
+    for (int64_t r = 0; r < count; r++)
+        if (rows[r] < 0 || rows[r] >= c->M)
+            return mp_fail(err, MP_EINPUT, "token %lld of the selection: expected 0..%lld",
+                           (long long)rows[r], (long long)c->M - 1);
+    return MP_OK;
+}
+
+static void copy_tokens(const char *from, size_t bytes, const int64_t *rows, int64_t count, char *to) {
+#pragma omp parallel for schedule(static) if ((size_t)count * bytes > ((size_t)1 << 22))
+    for (int64_t r = 0; r < count; r++) memcpy(to + (size_t)r * bytes, from + (size_t)rows[r] * bytes, bytes);
+}
+
 mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t *rows, int64_t count,
                            mp_inputs *out, mp_error *err) {
-    mp_status status = MP_OK;
+    mp_status status = check_tokens(c, rows, count, err);
     mp_case part = *c;
     part.M = count;
     *out = *in;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         out->borrowed[id] = mp_tensors[id].rows == MP_ROWS_WHOLE;
-        if (!out->borrowed[id]) out->t[id].data = NULL;
+        if (out->borrowed[id]) continue;
+        out->t[id].data = NULL;
+        out->digest[id] = 0;
     }
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         const mp_tensor *from = &in->t[id];
@@ -122,15 +138,8 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
         }
         const size_t token_bytes = mp_token_bytes(c, from);
         out->t[id].dim[0] = c->M > 0 ? from->dim[0] / c->M * count : 0; /* no row is left to choose */
-        status = mp_tensor_alloc(&out->t[id], MP_POISON_A, err);
-        for (int64_t r = 0; r < count && status == MP_OK; r++) {
-            if (rows[r] < 0 || rows[r] >= c->M)
-                status = mp_fail(err, MP_EINPUT, "token %lld of the selection: expected 0..%lld",
-                                 (long long)rows[r], (long long)c->M - 1);
-            else
-                memcpy((char *)out->t[id].data + (size_t)r * token_bytes,
-                       (const char *)from->data + (size_t)rows[r] * token_bytes, token_bytes);
-        }
+        status = mp_tensor_alloc_unfilled(&out->t[id], err);
+        if (status == MP_OK) copy_tokens(from->data, token_bytes, rows, count, out->t[id].data);
     }
     if (status == MP_OK)
         fill_batch(&part, out);
@@ -166,6 +175,7 @@ mp_status mp_inputs_reorder_gate(const mp_case *c, const mp_inputs *in, const mp
         mp_tensor *to = &out->t[reordered[i]];
         if (!from->data) continue;
         out->borrowed[reordered[i]] = false;
+        out->digest[reordered[i]] = 0;
         to->data = NULL;
         status = mp_tensor_alloc(to, MP_POISON_A, err);
         if (status == MP_OK) reorder_rows(c, from, other, to);
@@ -184,6 +194,28 @@ uint64_t mp_inputs_digest(const mp_inputs *in) {
         digest = mp_mix(digest + (uint64_t)stream) ^ mp_tensor_digest(&in->t[id]);
     }
     return digest;
+}
+
+/* A digest that threads make together: that of the digests of pieces. */
+static uint64_t digest_by_pieces(const mp_tensor *t) {
+    const size_t bytes = mp_tensor_bytes(t), piece = (size_t)1 << 22;
+    uint64_t digest = bytes;
+#pragma omp parallel for schedule(static) reduction(+ : digest) if (bytes > piece)
+    for (size_t at = 0; at < bytes; at += piece)
+        digest += mp_bits(mp_digest((const char *)t->data + at, bytes - at < piece ? bytes - at : piece), at);
+    return digest;
+}
+
+void mp_inputs_seal(mp_inputs *in) {
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (in->t[id].data && !in->digest[id]) in->digest[id] = digest_by_pieces(&in->t[id]);
+}
+
+bool mp_inputs_unchanged(const mp_inputs *in) {
+    bool unchanged = true;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (in->digest[id]) unchanged = unchanged && digest_by_pieces(&in->t[id]) == in->digest[id];
+    return unchanged;
 }
 
 const mp_tensor *mp_inputs_as_given(const mp_inputs *in, mp_tensor_id id) {

@@ -44,6 +44,11 @@ void mp_case_strides(const mp_case *c, mp_tensor_id id, const mp_tensor *t, int6
     if (t->rank > 2) stride[0] = columns * stride[t->rank - 1];
 }
 
+bool mp_placement_same(const mp_placement *a, const mp_placement *b) {
+    return a->first == b->first && a->bytes == b->bytes && a->swizzled == b->swizzled &&
+           memcmp(a->dim, b->dim, sizeof a->dim) == 0 && memcmp(a->stride, b->stride, sizeof a->stride) == 0;
+}
+
 bool mp_case_places(const mp_case *c) {
     return c->weight_row_gap > 0 || c->weight_expert_gap > 0 || c->buffer_offset > 0 || c->scale_layout;
 }

@@ -37,6 +37,12 @@ typedef struct mp_pool {
     size_t count, room, kept_bytes; /* kept: of those that nobody uses */
 } mp_pool;
 
+/* Memory that the device reaches by itself, through which large tensors are carried piece by piece. */
+typedef struct mp_ferry {
+    void *piece[2]; /* NULL: there is none yet */
+    CUevent crossed[2];
+} mp_ferry;
+
 struct mp_cuda {
     const mp_driver *driver;
     CUdevice device;
@@ -49,6 +55,7 @@ struct mp_cuda {
     bool shared;      /* buffers are whole blocks, for other processes */
     mp_space space;
     mp_pool pool;
+    mp_ferry ferry;
     mp_streams streams;
     mp_cuda_gate gate;
     mp_cuda_hooks hooks;
@@ -68,6 +75,11 @@ mp_status mp_cuda_launch(mp_cuda *cuda, CUstream stream, CUfunction function, in
 mp_status mp_pool_take(mp_cuda *cuda, size_t bytes, CUdeviceptr *base, mp_error *err);
 void mp_pool_keep(mp_cuda *cuda, CUdeviceptr base); /* what was taken */
 void mp_pool_close(mp_cuda *cuda);
+
+/* transfer.c: between host and device; what is large at the speed of the bus. */
+mp_status mp_transfer_up(mp_cuda *cuda, CUdeviceptr to, const void *from, size_t bytes, mp_error *err);
+mp_status mp_transfer_down(mp_cuda *cuda, void *to, CUdeviceptr from, size_t bytes, mp_error *err);
+void mp_ferry_close(mp_cuda *cuda);
 
 /* survey.c: the space's functions of these names. */
 mp_status mp_cuda_survey(void *self, mp_region *regions, int count, mp_error *err);

@@ -64,30 +64,32 @@ static void device_free(void *self, void *data) {
 }
 
 static mp_status device_write(void *self, void *to, const void *from, size_t bytes, mp_error *err) {
-    const mp_cuda *cuda = self;
-    const mp_driver *driver = cuda->driver;
-    mp_status status = MP_OK;
-    if (bytes) MP_CU(cuMemcpyHtoD_v2(address(to), from, bytes));
-out:
-    return status;
+    return mp_transfer_up(self, address(to), from, bytes, err);
 }
 
 static mp_status device_read(void *self, void *to, const void *from, size_t bytes, mp_error *err) {
+    return mp_transfer_down(self, to, address(from), bytes, err);
+}
+
+static mp_status device_copy(void *self, void *to, const void *from, size_t bytes, mp_error *err) {
     const mp_cuda *cuda = self;
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
-    if (bytes) MP_CU(cuMemcpyDtoH_v2(to, address(from), bytes));
+    if (bytes) MP_CU(cuMemcpyDtoDAsync_v2(address(to), address(from), bytes, NULL));
+    if (cuda->shared) MP_CU(cuCtxSynchronize());
 out:
     return status;
 }
 
 void mp_cuda_make_space(mp_cuda *cuda) {
     cuda->space = (mp_space){.name = "device buffer ",
+                             .keeps = true,
                              .self = cuda,
                              .alloc = device_alloc,
                              .free = device_free,
                              .write = device_write,
                              .read = device_read,
+                             .copy = device_copy,
                              .survey = mp_cuda_survey,
                              .digest_rows = cuda->can_compile ? mp_cuda_digest_rows : NULL};
 }

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#define MOST_KEPT ((size_t)16 << 30) /* bytes that nobody uses */
+#define MOST_KEPT ((size_t)8 << 30) /* bytes that nobody uses */
 
 static void give_back(mp_cuda *cuda, size_t i) {
     mp_pool *pool = &cuda->pool;

@@ -5,6 +5,7 @@
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
 #include "harness/phases.h"
+#include "harness/subjects/copies.h"
 #include "harness/progress.h"
 #include "ref/contract_words.h"
 
@@ -15,6 +16,8 @@ mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp
     const char *words = subject == s->options->subject ? s->options->settings.contract : NULL;
     mp_contract named;
     mp_status status = mp_subject_describe(subject, c, offer, err);
+    /* weights that stay make room when it is needed */
+    if (offer->device_available) offer->device_available += mp_copies_bytes(subject->copies);
     if (status != MP_OK || !words) return status;
     status = mp_contract_of_words(words, c, &named, err);
     return status == MP_OK ? mp_subject_set_contract(subject, c, &named, offer, err) : status;
@@ -32,6 +35,11 @@ mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c,
     s->described = subject;
     s->described_case = *c;
     return MP_OK;
+}
+
+/* Whether a run is handed inputs as they lie, not copies that are looked after where they are. */
+static bool gets_inputs(const mp_subject *subject) {
+    return !subject->space || subject->space == &mp_host_space;
 }
 
 /* Of the tensors that are not the case's own inputs, which have their digest: a selection borrows the
@@ -54,7 +62,7 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
     mp_status status = mp_session_offer(s, subject, c, &offer, err);
     if (status != MP_OK) return status;
     const mp_phase before = mp_phase_enter(MP_PHASE_DIGEST);
-    const uint64_t digest = digest_of_others(s, in);
+    const uint64_t digest = gets_inputs(subject) ? digest_of_others(s, in) : 0;
     mp_phase_enter(before);
     status = mp_run_marked(subject, c, offer, in, poison, left, &report, err);
     if (status == MP_EUNSUPPORTED && offer->config.tile_named) s->tile_refused = true;
@@ -64,7 +72,8 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
     else
         mp_check_pass(s->v, MP_CHECK_GUARD);
     mp_phase_enter(MP_PHASE_DIGEST);
-    const bool changed = digest_of_others(s, in) != digest || mp_inputs_digest(s->in) != s->digest;
+    const bool changed =
+        gets_inputs(subject) && (digest_of_others(s, in) != digest || !mp_inputs_unchanged(s->in));
     mp_phase_enter(MP_PHASE_LOOK);
     if (report.input[0])
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s%s", what, colon, report.input);

@@ -16,9 +16,9 @@ static inline int mp_repeats(const mp_settings *settings) {
 typedef struct mp_session {
     const mp_matrix_row *row;
     const mp_run_options *options;
-    const mp_inputs *in;
-    uint64_t digest;                     /* of in */
-    mp_offer offer;                      /* of the subject for row->c */
+    const mp_inputs *in; /* sealed: runs that are handed them are followed by a look at whether they are what
+                            they were; of a case on a device that is asked once, at its end */
+    mp_offer offer;      /* of the subject for row->c */
     bool deterministic, batch_invariant; /* every stage of the case promises it */
     mp_trace first;                      /* the run with poison A: the one that is judged */
     const mp_engine *engine;

@@ -14,6 +14,7 @@
 #include "harness/progress.h"
 #include "harness/run/repro.h"
 #include "harness/run/strict.h"
+#include "harness/subjects/copies.h"
 #include "harness/verdict_make.h"
 #include "moeparity/preset.h"
 #include "ref/engine.h"
@@ -80,9 +81,6 @@ static mp_status run_first(mp_session *s, mp_error *err) {
 static mp_status run_checks(mp_session *s, mp_error *err) {
     const mp_case *c = &s->row->c;
     mp_verdict *v = s->v;
-    const mp_phase before = mp_phase_enter(MP_PHASE_DIGEST);
-    s->digest = mp_inputs_digest(s->in);
-    mp_phase_enter(before);
     mp_status status = mp_inputs_check_ids(c, s->in, err);
     if (status == MP_OK) status = run_first(s, err);
     if (status == MP_OK)
@@ -110,6 +108,13 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     mp_progress("", "golden");
     if (status == MP_OK) status = mp_check_golden(s, err);
     return status;
+}
+
+/* What no run was handed must not have changed either. */
+static void check_inputs(mp_session *s) {
+    const mp_phase before = mp_phase_enter(MP_PHASE_DIGEST);
+    if (!mp_inputs_unchanged(s->in)) mp_check_fail(s->v, MP_CHECK_INPUT, "the inputs on the host changed");
+    mp_phase_enter(before);
 }
 
 /* What the subject says itself; and of a contract that says nothing how much a known one would be worth. */
@@ -162,6 +167,8 @@ static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
     const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
     if (status == MP_OK) status = mp_inputs_create(&s->row->c, in, err);
     if (status == MP_OK) status = mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err);
+    mp_phase_enter(MP_PHASE_DIGEST);
+    if (status == MP_OK) mp_inputs_seal(in);
     mp_phase_enter(before);
     return status;
 }
@@ -175,6 +182,9 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     if (options->subject) settings.subject = options->subject->name; /* what "auto" came to */
     settings.against = options->against ? options->against->name : NULL;
 
+    mp_copies *own = NULL; /* weights stay for the runs of the case, if not for longer */
+    if (options->subject && !options->subject->copies && options->subject->space)
+        options->subject->copies = own = mp_copies_open(options->subject->space);
     mp_phases_begin();
     mp_verdict_begin(row, NULL, 0, &settings, MP_PASS, v);
     v->pictured = settings.figures;
@@ -187,6 +197,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     mp_status status = row->file ? mp_file_load(&s, &in, &err) : begin(&s, &in, &err);
     if (status == MP_OK) tell_weaker(&s);
     if (status == MP_OK) status = row->file ? run_file_checks(&s, &err) : run_checks(&s, &err);
+    if (status == MP_OK && !row->file) check_inputs(&s);
     if (status == MP_OK)
         conclude(v);
     else
@@ -200,6 +211,8 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     if (s.offload) mp_offload_begin(s.offload, NULL);
     mp_trace_destroy(&s.first);
     mp_inputs_destroy(&in);
+    mp_copies_close(own);
+    if (own) options->subject->copies = NULL;
     mp_verdict_set_repro(row, options->before, options->before_count, &settings, v);
     v->seconds = mp_seconds_now() - start;
     mp_phases_end(v->phase_seconds);

@@ -5,6 +5,7 @@
 #include "golden/files.h"
 #include "harness/progress.h"
 #include "harness/run/parts.h"
+#include "harness/subjects/copies.h"
 #include "harness/subjects/plugin.h"
 
 #include <inttypes.h>
@@ -73,6 +74,7 @@ static mp_status open_subject(const mp_suite_options *o, const char *name, mp_su
     if (o->settings.device) s->query.device = o->settings.device;
     if (o->settings.triton) s->query.triton = o->settings.triton;
     if (o->settings.config) s->query.file = o->settings.config;
+    if (status == MP_OK && s->space) s->copies = mp_copies_open(s->space);
     return status;
 }
 
@@ -182,11 +184,16 @@ mp_status mp_setup_commit(mp_setup *s, mp_error *err) {
                                     : mp_golden_commit(recording, err);
 }
 
+static void close_subject(mp_subject *s) {
+    mp_copies_close(s->copies);
+    mp_subject_close(s);
+}
+
 void mp_setup_close(mp_setup *s) {
     mp_engine_choice_end(&s->engine);
     mp_golden_close(s->recording);
     mp_golden_close(s->golden);
-    mp_subject_close(&s->against);
-    mp_subject_close(&s->subject);
+    close_subject(&s->against);
+    close_subject(&s->subject);
     mp_text_free(&s->files);
 }

@@ -33,17 +33,36 @@ bool mp_has_buffer(const mp_buffers *b, int id) {
     return (b->sizes.tensors & MP_IN_SET(id)) && !handed_over;
 }
 
-static mp_status open_all(mp_buffers *b, uint32_t poison, mp_error *err) {
+/* Copies of weights that nobody uses make room. */
+static mp_status get_buffer(const mp_buffers *b, size_t bytes, void **buffer, mp_error *err) {
+    mp_status status = b->space->alloc(b->space->self, bytes, b->poison, buffer, err);
+    if (status == MP_EMEMORY && mp_copies_make_room(b->copies))
+        status = b->space->alloc(b->space->self, bytes, b->poison, buffer, err);
+    return status;
+}
+
+static mp_status get_tensor(mp_buffers *b, int id, mp_error *err) {
+    const mp_status status = get_buffer(b, b->sizes.tensor[id], &b->buffer[id], err);
+    b->bytes[id] = b->sizes.tensor[id];
+    if (status != MP_OK) mp_error_prefix(err, "%s%s", b->space->name, mp_tensor_name((mp_tensor_id)id));
+    return status;
+}
+
+/* What is read may be there already: that shows when a case is loaded. Where all addresses stay, tensors
+ * whose content changes from load to load have a buffer of their own. */
+static bool waits_for_content(const mp_buffers *b, int id) {
+    return b->copies && (b->sizes.given & MP_IN_SET(id)) &&
+           (b->use == MP_BUFFERS_ONCE || mp_tensors[id].rows == MP_ROWS_WHOLE);
+}
+
+static mp_status open_all(mp_buffers *b, mp_error *err) {
     const mp_space *space = b->space;
     mp_status status = MP_OK;
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        if (!mp_has_buffer(b, id)) continue;
-        status = space->alloc(space->self, b->sizes.tensor[id], poison, &b->buffer[id], err);
-        if (status != MP_OK) mp_error_prefix(err, "%s%s", space->name, mp_tensor_name((mp_tensor_id)id));
-    }
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
+        if (mp_has_buffer(b, id) && !waits_for_content(b, id)) status = get_tensor(b, id, err);
     for (int i = 0; i < MP_WORKSPACES && status == MP_OK; i++) {
         const size_t bytes = b->sizes.workspace[i];
-        if (bytes) status = space->alloc(space->self, bytes, poison, &b->workspace[i], err);
+        if (bytes) status = get_buffer(b, bytes, &b->workspace[i], err);
         if (status != MP_OK) mp_error_prefix(err, "%sworkspace %d of %zu bytes", space->name, i, bytes);
     }
     return status;
@@ -57,7 +76,8 @@ mp_status mp_buffers_open(const mp_subject *subject, const mp_buffer_sizes *size
     b->use = use;
     b->sizes = *sizes;
     b->poison = poison;
-    const mp_status status = open_all(b, poison, err);
+    b->copies = mp_copies_serve(subject->copies, b->space) ? subject->copies : NULL;
+    const mp_status status = open_all(b, err);
     if (status != MP_OK) {
         mp_buffers_close(b);
         *buffers = NULL;
@@ -65,9 +85,18 @@ mp_status mp_buffers_open(const mp_subject *subject, const mp_buffer_sizes *size
     return status;
 }
 
+static void give_back(mp_buffers *b, int id) {
+    if (b->copy[id])
+        mp_copies_leave(b->copies, b->copy[id]);
+    else
+        b->space->free(b->space->self, b->buffer[id]);
+    b->copy[id] = NULL;
+    b->buffer[id] = NULL;
+}
+
 void mp_buffers_close(mp_buffers *b) {
     if (!b) return;
-    for (int id = 0; id < MP_TENSOR_COUNT; id++) b->space->free(b->space->self, b->buffer[id]);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) give_back(b, id);
     for (int i = 0; i < MP_WORKSPACES; i++) b->space->free(b->space->self, b->workspace[i]);
     free(b);
 }
@@ -92,9 +121,9 @@ static mp_status place(mp_buffers *b, int id, mp_error *err) {
     b->place[id] = mp_case_placement(b->c, (mp_tensor_id)id, &b->t[id]);
     const size_t bytes = b->place[id].bytes;
     if (b->buffer[id]) b->t[id].data = (char *)b->buffer[id] + b->place[id].first;
-    if (!b->buffer[id] || bytes > b->sizes.tensor[id])
+    if (!b->buffer[id] || bytes > b->bytes[id])
         return mp_fail(err, MP_EINTERNAL, "%s needs %zu bytes of a buffer of %zu",
-                       mp_tensor_name((mp_tensor_id)id), bytes, b->buffer[id] ? b->sizes.tensor[id] : 0);
+                       mp_tensor_name((mp_tensor_id)id), bytes, b->buffer[id] ? b->bytes[id] : 0);
     return MP_OK;
 }
 
@@ -133,9 +162,11 @@ static mp_status place_outputs(mp_buffers *b, bool first, mp_error *err) {
     return status;
 }
 
-static bool is_same_place(const mp_placement *a, const mp_placement *b) {
-    return a->first == b->first && a->bytes == b->bytes && a->swizzled == b->swizzled &&
-           memcmp(a->stride, b->stride, sizeof a->stride) == 0;
+static void note_digest(mp_buffers *b, int id, const mp_region *region) {
+    b->digest[id] = region->digest;
+    if (!b->copy[id]) return;
+    b->copy[id]->digest = region->digest;
+    b->copy[id]->sure = region->intact;
 }
 
 /* Of inputs that have just been written. */
@@ -146,29 +177,73 @@ static mp_status note_digests(mp_buffers *b, mp_tensor_set written, mp_error *er
         if (written & MP_IN_SET(id)) regions[count++] = mp_region_of_input(b, id);
     const mp_status status = b->space->survey(b->space->self, regions, count, err);
     for (int id = MP_TENSOR_COUNT - 1; id >= 0; id--)
-        if (written & MP_IN_SET(id)) b->digest[id] = regions[--count].digest;
+        if (written & MP_IN_SET(id)) note_digest(b, id, &regions[--count]);
     return status;
 }
 
-static mp_status place_inputs(mp_buffers *b, const mp_tensor in[MP_TENSOR_COUNT],
-                              const bool borrowed[MP_TENSOR_COUNT], mp_error *err) {
+static mp_copy_key key_of(const mp_buffers *b, int id, uint64_t content) {
+    const mp_placement at = mp_case_placement(b->c, (mp_tensor_id)id, &b->t[id]);
+    return (mp_copy_key){(mp_tensor_id)id, b->t[id].dtype, content, at};
+}
+
+/* Gets an input of known content its buffer: one in which it is already (*there), or may be kept. */
+static mp_status take_copy(mp_buffers *b, int id, uint64_t content, bool *there, mp_error *err) {
+    const mp_copy_key key = key_of(b, id, content);
+    if (!b->copy[id] || !mp_copy_is(b->copy[id], &key)) {
+        give_back(b, id);
+        const mp_status status = mp_copies_take(b->copies, &key, &b->copy[id], err);
+        if (status != MP_OK) return status;
+        b->buffer[id] = b->copy[id]->data;
+        b->bytes[id] = key.place.bytes;
+    }
+    *there = b->copy[id]->sure;
+    if (*there) b->digest[id] = b->copy[id]->digest;
+    return place(b, id, err);
+}
+
+/* The same of any other; *there: it is borrowed, and was written before. */
+static mp_status take_own(mp_buffers *b, int id, const void *data, bool borrowed, bool *there,
+                          mp_error *err) {
+    const mp_placement before = b->place[id];
+    if (b->copy[id]) give_back(b, id);
+    mp_status status = b->buffer[id] ? MP_OK : get_tensor(b, id, err);
+    if (status == MP_OK) status = place(b, id, err);
+    *there = borrowed && b->borrowed[id] == data && mp_placement_same(&before, &b->place[id]);
+    b->borrowed[id] = borrowed ? data : NULL;
+    return status;
+}
+
+static mp_status place_input(mp_buffers *b, int id, const mp_inputs *in, const mp_tensor *from,
+                             mp_tensor_set *written, mp_error *err) {
+    const bool known = waits_for_content(b, id) && in->digest[id];
+    bool there = false;
+    const mp_status status = known ? take_copy(b, id, in->digest[id], &there, err)
+                                   : take_own(b, id, from->data, in->borrowed[id], &there, err);
+    if (status != MP_OK || there) return status;
+    *written |= MP_IN_SET(id);
+    if (b->copies && in->digest[id]) {
+        const mp_copy_key key = key_of(b, id, in->digest[id]);
+        const mp_copy *copy = mp_copies_find(b->copies, &key);
+        if (copy) return b->space->copy(b->space->self, b->buffer[id], copy->data, key.place.bytes, err);
+    }
+    return mp_write_placed(b, id, from->data, err);
+}
+
+/* given: what the subject gets. */
+static mp_status place_inputs(mp_buffers *b, const mp_inputs *in, const mp_tensor given[MP_TENSOR_COUNT],
+                              mp_error *err) {
     const mp_space *space = b->space;
     mp_tensor_set written = 0;
     mp_status status = MP_OK;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        if (!(mp_case_inputs(b->c) & MP_IN_SET(id)) || !in[id].data) continue;
-        b->t[id] = in[id];
+        if (!(mp_case_inputs(b->c) & MP_IN_SET(id)) || !given[id].data) continue;
+        b->t[id] = given[id];
         if (mp_is_the_output(b->c, &b->offer, id)) {
             b->t[id].data = b->t[MP_OUT].data;
-            status = space->write(space->self, b->t[id].data, in[id].data, mp_tensor_bytes(&in[id]), err);
+            status =
+                space->write(space->self, b->t[id].data, given[id].data, mp_tensor_bytes(&given[id]), err);
         } else if (mp_has_buffer(b, id)) {
-            const mp_placement before = b->place[id];
-            status = place(b, id, err);
-            if (borrowed[id] && b->borrowed[id] == in[id].data && is_same_place(&before, &b->place[id]))
-                continue;
-            b->borrowed[id] = borrowed[id] ? in[id].data : NULL;
-            if (status == MP_OK) status = mp_write_placed(b, id, in[id].data, err);
-            written |= MP_IN_SET(id);
+            status = place_input(b, id, in, &given[id], &written, err);
         }
     }
     return status == MP_OK ? note_digests(b, written, err) : status;
@@ -185,7 +260,7 @@ mp_status mp_buffers_load(mp_buffers *b, const mp_case *c, const mp_offer *offer
     mp_status status = derive_inputs(c, offer->config.up.block_size_m, inputs, err);
     inputs[MP_TOPK_IDS] = *mp_inputs_as_given(in, MP_TOPK_IDS);
     if (status == MP_OK) status = place_outputs(b, first, err);
-    if (status == MP_OK) status = place_inputs(b, inputs, in->borrowed, err);
+    if (status == MP_OK) status = place_inputs(b, in, inputs, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (mp_case_derived_inputs(c) & MP_IN_SET(id)) mp_tensor_free(&inputs[id]);
     return status;
@@ -197,6 +272,8 @@ mp_execution mp_buffers_execution(mp_buffers *b) {
         b->workspace_view[i] = b->offer.workspace_bytes[i] ? b->workspace[i] : NULL;
     memset(b->stage_ns, 0, sizeof b->stage_ns);
     b->left = b->offer.exposes;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (b->copy[id]) b->copy[id]->sure = false; /* until somebody has looked */
     return (mp_execution){.c = b->c,
                           .offer = &b->offer,
                           .t = b->view,

@@ -5,13 +5,17 @@
 
 #include "cases/graph_tables.h"
 #include "harness/subjects/buffers.h"
+#include "harness/subjects/copies.h"
 
 struct mp_buffers {
     const mp_space *space;
     mp_buffers_use use;
     mp_buffer_sizes sizes;
     uint32_t poison;
-    void *buffer[MP_TENSOR_COUNT]; /* NULL where an input is handed over as it lies */
+    void *buffer[MP_TENSOR_COUNT];  /* NULL where an input is handed over as it lies */
+    size_t bytes[MP_TENSOR_COUNT];  /* of the buffers */
+    mp_copies *copies;              /* where weights come from, or NULL */
+    mp_copy *copy[MP_TENSOR_COUNT]; /* whose buffer this is, or NULL: it is one of ours */
     void *workspace[MP_WORKSPACES];
     /* The case that was loaded last, and where its tensors are. */
     const mp_case *c;
@@ -42,7 +46,7 @@ bool mp_has_buffer(const mp_buffers *b, int id);
 
 /* What is looked at of an input that has a buffer: the digest is that of its elements and gaps. */
 static inline mp_region mp_region_of_input(const mp_buffers *b, int id) {
-    return (mp_region){.data = b->buffer[id], .bytes = b->sizes.tensor[id], .digested = b->place[id].bytes};
+    return (mp_region){.data = b->buffer[id], .bytes = b->bytes[id], .digested = b->place[id].bytes};
 }
 
 /* Memory for so many bytes of a tensor, on the host. */

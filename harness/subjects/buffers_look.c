@@ -83,7 +83,7 @@ static mp_region region_of(const mp_buffers *b, int id) {
     if (!mp_has_buffer(b, id)) /* handed over: who owns it looks after its contents */
         return (mp_region){.data = b->t[id].data, .bytes = mp_tensor_bytes(&b->t[id])};
     if (is_input(b, id)) return mp_region_of_input(b, id);
-    return (mp_region){.data = b->buffer[id], .bytes = b->sizes.tensor[id]};
+    return (mp_region){.data = b->buffer[id], .bytes = b->bytes[id]};
 }
 
 /* All that is looked at: the tensors in *ids, and then the workspaces. */
@@ -112,6 +112,7 @@ static mp_status tell_tensor(const mp_buffers *b, int id, const mp_region *r, mp
     if (own && mp_lies_elsewhere(&b->place[id]) && !fills)
         status = check_gaps(b, id, kind, &intact, report, err);
     if (status == MP_OK && input && own && intact) tell_input(b, id, r->digest, report);
+    if (b->copy[id]) b->copy[id]->sure = r->intact && r->digest == b->digest[id];
     return status;
 }
 

@@ -59,6 +59,7 @@ mp_status mp_shared_space_open(mp_shared_space *s, mp_error *err) {
     *s = (mp_shared_space){.space = mp_host_space, .descriptor = memfd_create("moeparity", MFD_CLOEXEC)};
     s->space.self = s;
     s->space.name = "shared ";
+    s->space.keeps = false; /* all is given back when the last buffer is */
     s->space.alloc = shared_alloc;
     s->space.free = shared_free;
     if (s->descriptor < 0)

@@ -28,7 +28,8 @@ extern "C" {
  * [M,topk,K] for combine. */
 typedef struct mp_inputs {
     mp_tensor t[MP_TENSOR_COUNT];
-    bool borrowed[MP_TENSOR_COUNT]; /* data belongs to another mp_inputs, which must outlive this one */
+    uint64_t digest[MP_TENSOR_COUNT]; /* of what mp_inputs_seal has seen; 0: of nothing */
+    bool borrowed[MP_TENSOR_COUNT];   /* data belongs to another mp_inputs, which must outlive this one */
     /* Nobody knows the ids: a file does not hold them. They are zeros then, which say that every slot counts,
      * and no stage that multiplies by the weights of an expert can be judged. */
     bool ids_unknown;
@@ -57,6 +58,11 @@ mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, mp_inputs *out,
 mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err);
 /* One digest over all tensors present. */
 uint64_t mp_inputs_digest(const mp_inputs *in);
+/* From now on nobody changes them: digests of the tensors that have none yet, each by the content alone, are
+ * kept in *in, and go along with what is borrowed from it. */
+void mp_inputs_seal(mp_inputs *in);
+/* Whether all that was sealed is what it was. */
+bool mp_inputs_unchanged(const mp_inputs *in);
 /* The tensor as a subject gets it: numbered_ids for topk_ids, where there are any; else itself. */
 const mp_tensor *mp_inputs_as_given(const mp_inputs *in, mp_tensor_id id);
 /* Every id in [-1, E): MP_EINPUT names token, slot and value otherwise. */

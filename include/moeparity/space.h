@@ -43,6 +43,7 @@ typedef struct mp_rows_region {
 
 typedef struct mp_space {
     const char *name; /* of its buffers in messages: "device buffer"; "" on the host */
+    bool keeps;       /* buffers may stay for later runs, while others come and go */
     void *self;
     /* A buffer of `bytes` (0 is fine) between two zones of MP_GUARD_BYTES, all of it poisoned. *data is the
      * address in this space, aligned as its subject needs it: nobody else aligns. What alloc and write have
@@ -53,6 +54,8 @@ typedef struct mp_space {
                        mp_error *err); /* from the host */
     /* To the host, what all work begun before has left there. */
     mp_status (*read)(void *self, void *to, const void *from, size_t bytes, mp_error *err);
+    /* From one place of the space to another. */
+    mp_status (*copy)(void *self, void *to, const void *from, size_t bytes, mp_error *err);
     /* Looks at buffers: whether their zones are as alloc left them, and what their digests are. Like read it
      * sees what all work begun before has left. */
     mp_status (*survey)(void *self, mp_region *regions, int count, mp_error *err);

@@ -52,6 +52,7 @@ struct mp_subject {
     void *self;                /* owned by the subject */
     bool computes_by_contract; /* a run computes by its offer's contract, whatever that is */
     const mp_space *space;     /* where its tensors lie; NULL: on the host */
+    struct mp_copies *copies;  /* the harness's: weights that stay there from run to run; NULL: none do */
     mp_config_query query;     /* what tuned configurations are looked up for; set by whoever opened it */
     /* Called for each case, variant and selection of tokens, for a case more than once, and the first time
      * before `prepare`: the answer must stay the same. *offer is zeroed but for contract, which is `any`, and
