@@ -135,7 +135,8 @@ static mp_status run_file_checks(mp_session *s, mp_error *err) {
                                        MP_CHECK_STREAMS,     MP_CHECK_SEQUENCE};
     const mp_case *c = &s->row->c;
     const mp_contract *contract = &s->offer.contract;
-    mp_status status = mp_judge(c, contract, NULL, s->in, &s->first, MP_POISON_A, s->engine, s->v, err);
+    const mp_other_run file = {c, &s->offer, s->in, &s->first, MP_POISON_A};
+    mp_status status = mp_session_judge_float64(s, &file, s->v, err);
     if (status == MP_OK) status = tell_end_to_end(s, err);
     if (status == MP_OK) status = mp_judge_bits(c, contract, NULL, s->in, &s->first, s->engine, s->v, err);
     for (size_t i = 0; i < sizeof unasked / sizeof *unasked; i++)
