@@ -343,9 +343,16 @@ static bool may_reorder_gate(const mp_case *base, const mp_case *variant) {
            !mp_case_is_part(base, variant) && mp_lora_same_fields(base, variant);
 }
 
+/* wgmma has the bits of mma, but not of e4m3. */
+static bool may_multiply_otherwise(const mp_case *base, const mp_case *variant) {
+    return mp_case_multiplied(base) != MP_E4M3 ||
+           (base->gemm != MP_GEMM_WGMMA && variant->gemm != MP_GEMM_WGMMA);
+}
+
 static bool may_differ(const mp_field *f, const mp_case *base, const mp_case *variant) {
     /* Judged by mp_case_validate_part. */
     static const char *const shares[] = {"E", "N", "ep_size"};
+    if (!strcmp(f->name, "gemm")) return may_multiply_otherwise(base, variant);
     for (size_t i = 0; i < COUNT(execution_fields); i++)
         if (!strcmp(f->name, execution_fields[i])) return true;
     for (size_t i = 0; i < COUNT(shares); i++)

@@ -19,7 +19,7 @@ extern const mp_device_texts mp_kernel_texts; /* of kernels/device/ */
 typedef struct mp_kernel {
     const mp_device_texts *texts;
     const char *source, *entry;
-    char options[256];
+    char options[512];
 } mp_kernel;
 
 /* What a device leaves to a kernel. */

@@ -139,7 +139,7 @@ mp_status mp_cross_check_compare(const mp_cross_check *check, const mp_engine *e
                     .gamma = mp_gamma((double)K + 3, 0x1p-53) * (1 + 0x1p-20),
                     .underflow = 2 * (double)K * 0x1p-1074};
     if (check->seen != all)
-        return mp_fail(err, MP_EDEVICE, "the judge on the device left %lld of %lld sums that are looked at",
+        return mp_fail(err, MP_EDEVICE, "the judge on the device showed %lld of %lld sums that are looked at",
                        (long long)check->seen, (long long)all);
     const mp_status status = mp_gemm_float64(engine, &few, true, compare, &c, err);
     if (status != MP_OK) return status;

@@ -22,8 +22,9 @@ typedef struct gemm {
     mp_gemm_tasks tasks;
     mp_row_block *blocks;
     int64_t block_count, padded;
-    mp_operand radius[RADII]; /* of a: sure, det, random */
-    int radii, results;       /* results: of a slot and column */
+    mp_operand radius[RADII]; /* of a: sure, det, random; without codes where there is none */
+    int radius_at[RADII];     /* which of the results its sums are */
+    int results;              /* of a slot and column: value, mass, and the radii that are there */
     mp_piece_limits limits;
     mp_device_operand a, w, of_radius[RADII];
     mp_cross_check check;
@@ -52,7 +53,8 @@ static size_t operand_bytes(const gemm *g) {
         for (int k = 0; k < 4; k++)
             if (tensors[k]) bytes += mp_offload_upload_bytes(g->o, tensors[k]);
     }
-    for (int i = 0; i < g->radii; i++) bytes += mp_offload_upload_bytes(g->o, g->radius[i].codes);
+    for (int i = 0; i < RADII; i++)
+        if (g->radius[i].codes) bytes += mp_offload_upload_bytes(g->o, g->radius[i].codes);
     return bytes;
 }
 
@@ -103,8 +105,10 @@ static mp_status prepare(gemm *g, mp_error *err) {
     MP_DO(mp_offload_make_landings(o, g->limits.result_bytes, err));
     MP_DO(mp_offload_operand(o, &g->p->w, MP_SCRATCH_W, &g->w, err));
     MP_DO(mp_offload_operand(o, &g->p->a, MP_SCRATCH_A, &g->a, err));
-    for (int i = 0; i < g->radii; i++)
-        MP_DO(mp_offload_operand(o, &g->radius[i], MP_SCRATCH_RADIUS + (mp_scratch)i, &g->of_radius[i], err));
+    for (int i = 0; i < RADII; i++)
+        if (g->radius[i].codes)
+            MP_DO(mp_offload_operand(o, &g->radius[i], MP_SCRATCH_RADIUS + (mp_scratch)i, &g->of_radius[i],
+                                     err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_DECODED_A], g->limits.a_bytes, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_DECODED_W], g->limits.w_bytes, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_RESULTS], g->limits.result_bytes, err));
@@ -165,11 +169,12 @@ static mp_status sum(const gemm *g, const mp_piece *piece, const mp_device_opera
                                .value = results + (size_t)first * result_bytes,
                                .mass = results + (size_t)(first + 1) * result_bytes,
                                .n = piece->n,
-                               .padded = g->padded};
+                               .padded = g->padded,
+                               .tile_count = piece->end - piece->begin};
     if (status == MP_OK)
         status = mp_offload_launch(g->o, GEMM_SOURCE, entry,
-                                   (piece->end - piece->begin) * ((piece->n + MP_TILE - 1) / MP_TILE),
-                                   MP_TILE_THREADS, &params, err);
+                                   params.tile_count * ((piece->n + MP_TILE - 1) / MP_TILE), MP_TILE_THREADS,
+                                   &params, err);
     return status;
 }
 
@@ -179,17 +184,21 @@ static mp_status begin_piece(const gemm *g, const mp_piece *piece, int landing, 
     const mp_driver *driver = g->o->cuda->driver;
     const CUdeviceptr results = scratch(g, MP_SCRATCH_RESULTS);
     const size_t bytes = (size_t)(g->results * piece->rows * piece->n) * sizeof(double);
-    const int first_radius = g->with_mass ? 2 : 1;
     mp_status status = MP_OK;
     MP_CU(cuMemsetD8Async(results, 0xFF, bytes, g->o->stream));
     MP_DO(decode_weights(g, piece, err));
     MP_DO(sum(g, piece, &g->a, g->with_mass ? "gemm_values_and_masses" : "gemm_values", 0, err));
-    for (int i = 0; i < g->radii; i++)
-        MP_DO(sum(g, piece, &g->of_radius[i], of_radius[i], first_radius + i, err));
+    for (int i = 0; i < RADII; i++)
+        if (g->radius[i].codes) MP_DO(sum(g, piece, &g->of_radius[i], of_radius[i], g->radius_at[i], err));
     MP_CU(cuMemcpyDtoHAsync_v2(g->o->landing[landing], results, bytes, g->o->stream));
     MP_CU(cuEventRecord(g->o->landed[landing], g->o->stream));
 out:
     return status;
+}
+
+/* Sums of a radius, `length` for each result, behind those values; NULL: there is none. */
+static const double *radius_of(const gemm *g, int which, const double *value, int64_t length) {
+    return g->radius[which].codes ? value + g->radius_at[which] * length : NULL;
 }
 
 /* Waits for it, and shows it to the visitor: blocks of few rows, so that all cores have some. */
@@ -198,7 +207,6 @@ static mp_status visit_piece(gemm *g, const mp_piece *piece, int landing, mp_err
     const mp_driver *driver = g->o->cuda->driver;
     const double *results = g->o->landing[landing];
     const int64_t length = piece->rows * piece->n, first = g->blocks[piece->begin].row;
-    const int sure = g->with_mass ? 2 : 1;
     mp_status status = MP_OK;
     MP_CU(cuEventSynchronize(g->o->landed[landing]));
 #pragma omp parallel for schedule(dynamic, 1)
@@ -214,9 +222,9 @@ static mp_status visit_piece(gemm *g, const mp_piece *piece, int landing, mp_err
                                    .slot = g->tasks.order + b->first + r,
                                    .value = at,
                                    .mass = g->with_mass ? at + length : NULL,
-                                   .sure = g->radii > 0 ? at + sure * length : NULL,
-                                   .det = g->radii > 1 ? at + (sure + 1) * length : NULL,
-                                   .random = g->radii > 2 ? at + (sure + 2) * length : NULL};
+                                   .sure = radius_of(g, 0, at, length),
+                                   .det = radius_of(g, 1, at, length),
+                                   .random = radius_of(g, 2, at, length)};
         mp_cross_check_take(&g->check, &tile);
         g->visit(g->ctx, &tile);
     }
@@ -256,11 +264,10 @@ mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *
               .padded = (K + MP_TILE_DEPTH - 1) / MP_TILE_DEPTH * MP_TILE_DEPTH,
               .radius = {{.codes = radii ? radii->sure : NULL},
                          {.codes = radii ? radii->det : NULL},
-                         {.codes = radii ? radii->random : NULL}},
-              .radii = !radii       ? 0
-                       : radii->det ? RADII
-                                    : 1};
-    g.results = 1 + with_mass + g.radii;
+                         {.codes = radii ? radii->random : NULL}}};
+    g.results = 1 + with_mass;
+    for (int i = 0; i < RADII; i++)
+        if (g.radius[i].codes) g.radius_at[i] = g.results++;
     bool begun = false; /* something has been visited */
     mp_status status = MP_OK;
     MP_CU(cuCtxSetCurrent(o->cuda->context));

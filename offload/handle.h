@@ -40,7 +40,7 @@ struct mp_offload {
     void *landing[MP_LANDINGS];
     size_t landing_bytes;
     CUevent landed[MP_LANDINGS];
-    int64_t gemms, left_to_cpu; /* of the case */
+    int64_t gemms, left_to_cpu, predicted; /* of the case */
     char name[512];
 };
 
@@ -72,7 +72,10 @@ mp_status mp_offload_operand(mp_offload *offload, const mp_operand *operand, mp_
                              mp_device_operand *on_device, mp_error *err);
 /* What the device is told of an operand, but for its addresses. */
 mp_device_operand mp_describe_operand(const mp_operand *operand);
-/* Launches one of the kernels; params points to its one argument. */
+/* Launches a kernel of mp_offload_texts, of one without options by its source and entry; params points to its
+ * one argument. */
+mp_status mp_offload_launch_kernel(mp_offload *offload, const mp_kernel *kernel, int64_t blocks, int threads,
+                                   void *params, mp_error *err);
 mp_status mp_offload_launch(mp_offload *offload, const char *source, const char *entry, int64_t blocks,
                             int threads, void *params, mp_error *err);
 
@@ -80,5 +83,14 @@ mp_status mp_offload_launch(mp_offload *offload, const char *source, const char 
 
 mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *problem, bool with_mass,
                                   mp_gemm_visit visit, void *ctx, mp_error *err);
+
+/* ---- predict.c ---- */
+
+/* mp_engine's predict_gemm. Some slots are predicted by the CPU as well: MP_EDEVICE where it has other
+ * bits. */
+mp_status mp_offload_predict_gemm(const mp_engine *self, const mp_gemm_contract *contract,
+                                  const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                                  const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
+                                  mp_error *err);
 
 #endif

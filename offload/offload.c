@@ -7,7 +7,8 @@
 static const char *engine_name(const mp_engine *self) {
     mp_offload *o = self->state;
     const mp_engine *cpu = mp_engine_of_cpu();
-    snprintf(o->name, sizeof o->name, "float64 on %s, %s by %s", mp_cuda_device_name(o->cuda),
+    snprintf(o->name, sizeof o->name, "float64%s on %s, %s by %s", o->predicted > 0 ? " and predictions" : "",
+             mp_cuda_device_name(o->cuda),
              o->left_to_cpu > 0 ? "and, where its memory was too small," : "rows of it again",
              cpu->name(cpu));
     return o->name;
@@ -22,7 +23,10 @@ mp_status mp_offload_open(int share, mp_offload **result, mp_error *err) {
     if (status != MP_OK) goto out;
     const mp_driver *driver = o->cuda->driver;
     o->share = share;
-    o->engine = (mp_engine){.state = o, .name = engine_name, .gemm_float64 = mp_offload_gemm_float64};
+    o->engine = (mp_engine){.state = o,
+                            .name = engine_name,
+                            .gemm_float64 = mp_offload_gemm_float64,
+                            .predict_gemm = mp_offload_predict_gemm};
     MP_CU(cuDeviceGetAttribute(&ratio, CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO,
                                o->cuda->device));
     o->fast = ratio <= 2;
@@ -61,15 +65,20 @@ bool mp_offload_is_fast(const mp_offload *o) {
 void mp_offload_begin(mp_offload *o, const mp_inputs *in) {
     mp_offload_rest(o);
     o->in = in;
-    if (in) o->gemms = o->left_to_cpu = 0;
+    if (in) o->gemms = o->left_to_cpu = o->predicted = 0;
+}
+
+mp_status mp_offload_launch_kernel(mp_offload *o, const mp_kernel *kernel, int64_t blocks, int threads,
+                                   void *params, mp_error *err) {
+    CUfunction function = NULL;
+    mp_status status = mp_cuda_function(o->cuda, kernel, &function, err);
+    if (status == MP_OK)
+        status = mp_cuda_launch(o->cuda, o->stream, function, blocks, threads, 0, params, err);
+    return status;
 }
 
 mp_status mp_offload_launch(mp_offload *o, const char *source, const char *entry, int64_t blocks, int threads,
                             void *params, mp_error *err) {
     const mp_kernel kernel = {.texts = &mp_offload_texts, .source = source, .entry = entry};
-    CUfunction function = NULL;
-    mp_status status = mp_cuda_function(o->cuda, &kernel, &function, err);
-    if (status == MP_OK)
-        status = mp_cuda_launch(o->cuda, o->stream, function, blocks, threads, 0, params, err);
-    return status;
+    return mp_offload_launch_kernel(o, &kernel, blocks, threads, params, err);
 }

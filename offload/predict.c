@@ -151,15 +151,6 @@ out:
     return status;
 }
 
-static mp_status launch(const prediction *p, const mp_kernel *kernel, int64_t blocks, mp_sums_params *params,
-                        mp_error *err) {
-    CUfunction function = NULL;
-    mp_status status = mp_cuda_function(p->o->cuda, kernel, &function, err);
-    if (status == MP_OK)
-        status = mp_cuda_launch(p->o->cuda, p->o->stream, function, blocks, MP_SUMS_THREADS, 0, params, err);
-    return status;
-}
-
 /* Begins the piece's sums and their way to a landing. */
 static mp_status begin_piece(const prediction *p, const piece *at, int landing, mp_sums_params *params,
                              mp_error *err) {
@@ -173,7 +164,8 @@ static mp_status begin_piece(const prediction *p, const piece *at, int landing, 
     params->first_position = at->position;
     params->sums = sums;
     for (int i = 0; i < 2; i++)
-        if (kernels[i]->source) MP_DO(launch(p, kernels[i], blocks, params, err));
+        if (kernels[i]->source)
+            MP_DO(mp_offload_launch_kernel(o, kernels[i], blocks, MP_SUMS_THREADS, params, err));
     MP_CU(cuMemcpyDtoHAsync_v2(o->landing[landing], sums, (size_t)(at->positions * p->n) * sizeof(float),
                                o->stream));
     MP_CU(cuEventRecord(o->landed[landing], o->stream));
@@ -284,7 +276,8 @@ mp_status mp_offload_predict_gemm(const mp_engine *self, const mp_gemm_contract 
         MP_DO(run_pieces(&p, &params, err));
     }
     mp_gemm_zero_filtered(&p.multiplied.plain, out_row, out);
-    if (p.tiles > 0) status = check_sample(&p, contract, err);
+    if (p.tiles > 0) MP_DO(check_sample(&p, contract, err));
+    p.o->predicted++;
 out:
     free(p.tile);
     mp_gemm_tasks_destroy(&p.tasks);

@@ -116,7 +116,7 @@ static mp_contract contract_of(const mp_architecture *a, const mp_case *c) {
     const mp_bits_promise gemm_bits = mp_preset_gemm(a, c, &contract.gate_up);
     contract.down = contract.gate_up;
     mp_gemm_contract adapter;
-    mp_preset_plain_gemm(a, mp_case_dtype(c, MP_LORA_A1), &adapter);
+    mp_preset_plain_gemm(a, c, mp_case_dtype(c, MP_LORA_A1), &adapter);
     set_lora(&contract, c, &adapter);
     /* What an architecture is not known to do in one stage is not required of it in the next. */
     for (int s = 0; s < MP_STAGE_COUNT; s++)

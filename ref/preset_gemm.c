@@ -45,7 +45,9 @@ static mp_bits_promise matrix_core(mp_mc_architecture architecture, mp_dtype dty
     return MP_BITS_REPORTED;
 }
 
-static mp_tc_instruction instruction_of(const mp_architecture *a) {
+/* Of our own kernels on sm_90, wgmma where the case asks for it: of bf16 and fp16 the bits are the same. */
+static mp_tc_instruction instruction_of(const mp_architecture *a, const mp_case *c) {
+    if (c->gemm == MP_GEMM_WGMMA && a->units == MP_UNITS_MMA && a->number == 90) return MP_TC_WGMMA;
     return a->units == MP_UNITS_BLOCK_SCALED && a->number == 100 ? MP_TC_TCGEN05 : MP_TC_MMA;
 }
 
@@ -56,7 +58,7 @@ static mp_bits_promise block_scaled(const mp_architecture *a, const mp_case *c, 
                       y = s->weight == MP_E4M3 ? MP_TC_E4M3 : MP_TC_E2M1;
     const bool fp4 = x == MP_TC_E2M1 && y == MP_TC_E2M1;
     mp_bs_model model;
-    mp_bs_find(a->number, instruction_of(a),
+    mp_bs_find(a->number, instruction_of(a, c),
                !fp4                         ? MP_BS_MXF8F6F4
                : s->weight_scale == MP_E4M3 ? MP_BS_NVF4
                                             : MP_BS_MXF4,
@@ -71,7 +73,8 @@ static mp_bits_promise block_scaled(const mp_architecture *a, const mp_case *c, 
 }
 
 /* fp32 and fp64 are IEEE everywhere, and int8 is exact: a step has as many terms as you like. */
-mp_bits_promise mp_preset_plain_gemm(const mp_architecture *a, mp_dtype dtype, mp_gemm_contract *gemm) {
+mp_bits_promise mp_preset_plain_gemm(const mp_architecture *a, const mp_case *c, mp_dtype dtype,
+                                     mp_gemm_contract *gemm) {
     const bool amd = a->units == MP_UNITS_MATRIX_CORE, integers = dtype == MP_I8;
     *gemm = (mp_gemm_contract){.accumulator = MP_ACC_FMA_ASCENDING, .split_k = 1};
     if (integers)
@@ -82,7 +85,7 @@ mp_bits_promise mp_preset_plain_gemm(const mp_architecture *a, mp_dtype dtype, m
                                    .result_fraction_bits = 23};
     if (integers || dtype == MP_FP32 || dtype == MP_FP64) return amd ? MP_BITS_REPORTED : MP_BITS_REQUIRED;
     return amd ? matrix_core((mp_mc_architecture)a->number, dtype, gemm)
-               : tensor_core(a->number, instruction_of(a), dtype, gemm);
+               : tensor_core(a->number, instruction_of(a, c), dtype, gemm);
 }
 
 /* How our kernels scale. */
@@ -95,7 +98,7 @@ static void set_scaling(const mp_case *c, mp_gemm_contract *gemm) {
 
 mp_bits_promise mp_preset_gemm(const mp_architecture *a, const mp_case *c, mp_gemm_contract *gemm) {
     if (a->units == MP_UNITS_BLOCK_SCALED && mp_case_fits_block_scaled(c)) return block_scaled(a, c, gemm);
-    const mp_bits_promise bits = mp_preset_plain_gemm(a, mp_case_multiplied(c), gemm);
+    const mp_bits_promise bits = mp_preset_plain_gemm(a, c, mp_case_multiplied(c), gemm);
     set_scaling(c, gemm);
     return bits;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A CUDA driver and an NVRTC in the test executable itself: "device" memory is host memory and kernels do
- * nothing, but every call can be made to fail. The program loads both libraries by name at run time; here
- * dlopen answers with this executable, which exports their functions. */
+ * nothing, or what a test has them do, but every call can be made to fail. The program loads both libraries
+ * by name at run time; here dlopen answers with this executable, which exports their functions. */
 #ifndef MP_TESTS_FAKE_CUDA_H
 #define MP_TESTS_FAKE_CUDA_H
 
@@ -17,6 +17,8 @@ typedef struct fake_cuda {
     int unordered;      /* kernels and fills of them that were on the default stream */
     size_t bytes;       /* allocated so far, given back or not */
     size_t uploaded;    /* bytes copied from the host */
+    /* Executes a kernel, whose arguments are at `params`; NULL: kernels do nothing. */
+    void (*execute)(const char *entry, const void *params);
     size_t (*used)(void); /* bytes of the device that are not free; NULL: none */
     int architecture;     /* 90; NVRTC knows 80 and 90 */
     bool nvrtc_absent;

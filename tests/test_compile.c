@@ -6,6 +6,7 @@
 #include "kernels/jit.h"
 #include "kernels/report.h"
 #include "kernels/stage/stage.h"
+#include "offload/handle.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +18,7 @@
 
 static const int architectures[] = {80, 90, 100};
 #define ARCHITECTURES 3
-#define MAX_JOBS 288
+#define MAX_JOBS 384
 
 typedef struct job {
     int architecture;
@@ -123,21 +124,49 @@ static void tiles_compile(void **state) {
     run_jobs();
 }
 
+/* The judge on the device. */
+static void the_judge_compiles(void **state) {
+    (void)state;
+    static const char *const entries[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
+                                          "gemm_squares"};
+    for (int a = 0; a < ARCHITECTURES; a++) {
+        mp_kernel kernel = {
+            .texts = &mp_offload_texts, .source = "offload/device/decode.cu", .entry = "decode"};
+        add(architectures[a], kernel, 0, false);
+        kernel.source = "offload/device/gemm_float64.cu";
+        for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+            kernel.entry = entries[i];
+            add(architectures[a], kernel, 0, false);
+        }
+    }
+    run_jobs();
+}
+
 /* wgmma, in tiles of every number of sorted rows, one warpgroup and two, one and two slices of k. Its
  * products overlap only where the compiler sees nothing else touch their sums: it says so where it does. */
 static void wgmma_compiles(void **state) {
     (void)state;
-    static const mp_tile tiles[] = {
-        {16, 64, 64, 1, 4, 2},    {16, 128, 128, 1, 8, 5}, {32, 128, 64, 1, 8, 8},
-        {64, 128, 64, 8, 4, 4},   {64, 256, 64, 8, 8, 4},  {128, 64, 64, 8, 4, 4},
-        {128, 128, 128, 8, 8, 3}, {128, 256, 64, 8, 8, 4}, {256, 128, 64, 8, 8, 4}};
+    static const mp_tile tiles[] = {{16, 64, 64, 1, 4, 2},    {16, 128, 128, 1, 8, 5}, {32, 128, 64, 1, 8, 8},
+                                    {64, 128, 64, 8, 4, 4},   {64, 256, 64, 8, 8, 4},  {128, 64, 64, 8, 4, 4},
+                                    {128, 128, 128, 8, 8, 3}, {128, 256, 64, 8, 8, 4}};
+    static const mp_tile tiles_of_codes[] = {
+        {16, 128, 128, 1, 8, 8}, {64, 128, 128, 1, 8, 6}, {64, 64, 128, 8, 4, 4}, {128, 128, 128, 8, 8, 5}};
+    static const mp_gemm_codes codes[] = {{true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 128, 0, false},
+                                          {true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 0, 0, false},
+                                          {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 128, 0, false},
+                                          {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 0, 0, false}};
+    enum { TILES = sizeof tiles / sizeof *tiles, CODES = 4, TILES_OF_CODES = 4 };
     const mp_device_limits limits = {.architecture = 90, .shared_bytes = 232448};
-    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
-        const mp_gemm_request request = {.tile = tiles[i],
-                                         .dtype = i % 2 ? MP_FP16 : MP_BF16,
-                                         .row_length = 512,
-                                         .experts = 8,
-                                         .choice = MP_GEMM_WGMMA};
+    for (int i = 0; i < TILES + CODES * TILES_OF_CODES; i++) {
+        const bool plain = i < TILES;
+        const mp_gemm_request request = {
+            .tile = plain ? tiles[i] : tiles_of_codes[(i - TILES) % TILES_OF_CODES],
+            .codes = plain ? (mp_gemm_codes){0} : codes[(i - TILES) / TILES_OF_CODES],
+            .dtype = i % 2 ? MP_FP16 : MP_BF16,
+            .row_length = 512,
+            .experts = 8,
+            .w_scale_rows = 128,
+            .choice = MP_GEMM_WGMMA};
         mp_gemm gemm;
         mp_error err = {0};
         char *log = NULL;
@@ -317,6 +346,7 @@ int main(void) {
         cmocka_unit_test(default_configs_do_not_spill),
         cmocka_unit_test(tiles_compile),
         cmocka_unit_test(wgmma_compiles),
+        cmocka_unit_test(the_judge_compiles),
         cmocka_unit_test(codes_compile),
         cmocka_unit_test(adapters_compile),
         cmocka_unit_test(other_kernels_compile),

@@ -132,7 +132,7 @@ static void wgmma_takes_what_it_can(void **state) {
     const mp_gemm gemm = found(&r, &h100);
     assert_string_equal(gemm.kernel.source, wgmma);
     assert_true(gemm.tensor_map && gemm.instruction->wgmma);
-    assert_int_equal(gemm.threads, 384);
+    assert_int_equal(gemm.threads, 512);
     assert_int_equal(gemm.stages, 4);
     assert_int_equal(gemm.accumulators, 128);
     assert_in_range(gemm.shared_bytes, 4 * (128 + 256) * 64 * 2, h100.shared_bytes);
@@ -156,9 +156,10 @@ static void wgmma_takes_what_it_can(void **state) {
                  "rows that begin on 16 bytes"},
                 {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .atomic = true}, "stored"},
                 {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .adapters = true}, "one list"},
+                {{.tile = {256, 64, 64, 8, 8, 3}, .dtype = MP_BF16, .row_length = 512}, "BLOCK_SIZE_M at most"},
                 {{.tile = {64, 64, 64, 8, 2, 4}, .dtype = MP_BF16, .row_length = 512}, "num_warps 4 or 8"},
                 {{.tile = {64, 64, 64, 8, 8, 4}, .dtype = MP_BF16, .row_length = 512}, "16 * num_warps"},
-                {{.tile = {64, 64, 32, 8, 4, 4}, .dtype = MP_BF16, .row_length = 512}, "multiple of 64"},
+                {{.tile = {64, 64, 32, 8, 4, 4}, .dtype = MP_BF16, .row_length = 512}, "multiple of 128 bytes"},
                 {{.tile = {128, 256, 64, 8, 4, 4}, .dtype = MP_BF16, .row_length = 512}, "at most 128 sums"},
                 {{.tile = {64, 64, 64, 8, 4, 1}, .dtype = MP_BF16, .row_length = 512}, "num_stages 2"},
                 {{.tile = {128, 256, 256, 8, 8, 2}, .dtype = MP_BF16, .row_length = 512}, "stages that fit"},
@@ -172,11 +173,42 @@ static void wgmma_takes_what_it_can(void **state) {
         const bool is_found = mp_gemm_find(&r, &h100, &other, NULL) == MP_OK;
         assert_true(!is_found || strcmp(other.kernel.source, wgmma) != 0);
     }
-    /* Codes are no numbers of 16 bits. */
-    r = good;
+}
+
+/* Of int8 the bits are those of mma, and it is chosen; of e4m3 they are not, and it has to be asked for. */
+static void wgmma_takes_codes(void **state) {
+    (void)state;
+    static const char *const codes = "kernels/device/gemm_codes.cu", *const wgmma =
+                                                                         "kernels/device/gemm_wgmma.cu";
+    static const mp_gemm_codes fp8 = {true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 0, 0, false},
+                               int8 = {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 0, 0, false};
+    mp_gemm_request r = {
+        .tile = {128, 256, 128, 8, 8, 3}, .dtype = MP_BF16, .row_length = 512, .experts = 8, .codes = int8};
+    assert_string_equal(found(&r, &h100).kernel.source, wgmma);
+    assert_string_equal(found(&r, &h100).instruction->type, "s8");
+    r.codes = fp8;
+    r.tile = (mp_tile){64, 128, 128, 8, 8, 3};
+    assert_string_equal(found(&r, &h100).kernel.source, codes);
     r.choice = MP_GEMM_WGMMA;
-    r.codes = (mp_gemm_codes){true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 0, 0, false};
-    refused(&r, &h100, "bf16 or fp16");
+    const mp_gemm whole = found(&r, &h100);
+    assert_string_equal(whole.kernel.source, wgmma);
+    assert_string_equal(whole.instruction->type, "e4m3");
+    assert_int_equal(whole.accumulators, 32);
+    r.codes.group = 128;
+    r.w_scale_rows = 128;
+    assert_int_equal(found(&r, &h100).accumulators, 64);
+    r.codes.group = 64;
+    refused(&r, &h100, "as many codes to a scale");
+    r.codes.group = 128;
+    r.w_scale_rows = 1;
+    refused(&r, &h100, "64 columns together");
+    r.w_scale_rows = 128;
+    r.codes.a_scale = MP_UE8M0;
+    refused(&r, &h100, "in groups in fp32");
+    r.codes = (mp_gemm_codes){true, MP_E4M3, MP_E2M1, MP_FP32, MP_FP32, 0, 0, false};
+    refused(&r, &h100, "both operands int8 or e4m3");
+    r.codes = (mp_gemm_codes){true, MP_BF16, MP_I8, MP_FP32, MP_FP32, 0, 0, false};
+    refused(&r, &h100, "both operands int8 or e4m3");
 }
 
 /* Both GEMMs of a case: their tiles, row lengths and stores. */
@@ -326,6 +358,7 @@ int main(void) {
         cmocka_unit_test(every_dtype_has_its_kind),
         cmocka_unit_test(codes_have_their_kinds),
         cmocka_unit_test(wgmma_takes_what_it_can),
+        cmocka_unit_test(wgmma_takes_codes),
         cmocka_unit_test(a_case_asks_for_both),
         cmocka_unit_test(a_case_compiles_what_its_launches_need),
         cmocka_unit_test(a_stage_is_given_up_where_shared_memory_ends),

@@ -77,5 +77,18 @@ __device__ __forceinline__ element encode(accumulator v) {
 #endif
 }
 
+#if DTYPE == DTYPE_BF16 || DTYPE == DTYPE_FP16
+// Two of them, the first in the lower half.
+__device__ __forceinline__ unsigned encode_pair(float low, float high) {
+    unsigned r;
+#if DTYPE == DTYPE_BF16
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+#else
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+#endif
+    return r;
+}
+#endif
+
 // COUNT elements moved by one memory instruction; the address must be a multiple of the size.
 template <int COUNT> struct alignas(COUNT * sizeof(element)) elements { element at[COUNT]; };

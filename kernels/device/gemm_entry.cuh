@@ -43,7 +43,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
     const slot_list slots = list_of(p, list);
 
     if (index >= (long long)slots.blocks_m * blocks_n) return;
-    const tile_place place = place_of_tile(p, slots.blocks_m, blocks_n, index);
+    const tile_place place = place_of_tile(p.group_size_m, slots.blocks_m, blocks_n, index);
     const int n0 = place.n0, expert = slots.expert_ids[place.block_m];
     fill_rows(p, slots, place.block_m, rows, threadIdx.x, THREADS);
     __syncthreads();

@@ -31,9 +31,9 @@ struct tile_place {
 
 // Rasterisation: blocks of group_size_m row blocks by all column blocks, rows fastest, so that a wave of
 // blocks shares w in L2.
-__device__ __forceinline__ tile_place place_of_tile(const mp_gemm_params &p, int blocks_m, int blocks_n,
+__device__ __forceinline__ tile_place place_of_tile(int group_size_m, int blocks_m, int blocks_n,
                                                     long long index) {
-    const int group_size = min(p.group_size_m, blocks_m);
+    const int group_size = min(group_size_m, blocks_m);
     long long group, inside, column_block, row_block;
     split_index(index, (long long)group_size * blocks_n, &group, &inside);
     const long long first_m = group * group_size;
@@ -45,14 +45,16 @@ __device__ __forceinline__ tile_place place_of_tile(const mp_gemm_params &p, int
 // the last row that this thread found to be there.
 __device__ __forceinline__ int fill_rows(const mp_gemm_params &p, const slot_list &slots, long long block_m,
                                          row_tables &rows, int thread, int threads) {
-    const int expert = slots.expert_ids[block_m];
+    const bool is_block = block_m < slots.blocks_m; // beyond the list no row is there
+    const int expert = is_block ? slots.expert_ids[block_m] : -1;
     const bool no_rows = p.max_m && expert < 0; // filtered slots have none in masked layout
-    const long long shift = p.max_m ? expert * p.max_m - first_block_of(slots, block_m) * BLOCK_M : 0;
+    const long long shift = p.max_m && is_block ? expert * p.max_m - first_block_of(slots, block_m) * BLOCK_M : 0;
     int count = 0;
+#pragma unroll 1
     for (int r = thread; r < BLOCK_M; r += threads) {
         const long long position = block_m * BLOCK_M + r;
-        const int slot = slots.sorted_token_ids[position];
-        const bool present = slot < p.slots;
+        const int slot = is_block ? slots.sorted_token_ids[position] : 0;
+        const bool present = is_block && slot < p.slots;
         rows.a_row[r] = !present ? -1 : p.a_sorted ? position + shift : slot / p.a_divisor;
         rows.out_row[r] = !present || (p.out_sorted && no_rows) ? -1
                           : p.out_sorted                        ? position + shift

@@ -41,6 +41,35 @@ __device__ __forceinline__ void wait_for(mbarrier *b, unsigned parity) {
     } while (!done);
 }
 
+// The place of this block in its cluster.
+__device__ __forceinline__ unsigned cluster_rank() {
+    unsigned rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+
+// Waits for all threads of the cluster.
+__device__ __forceinline__ void synchronise_cluster() {
+    asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+}
+
+// Arrives at the barrier that lies at the same place in block `rank` of the cluster.
+__device__ __forceinline__ void arrive_in(mbarrier *b, unsigned rank) {
+    asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
+                 "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(b)),
+                 "r"(rank)
+                 : "memory");
+}
+
+// The same as copy_box, into the same place of every block in the mask, and for its barrier.
+__device__ __forceinline__ void copy_box_to_all(void *to, const mp_tensor_map *map, int k, int n, int e,
+                                                mbarrier *b, unsigned short mask) {
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 ".multicast::cluster [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(shared_address(to)),
+                 "l"(map), "r"(k), "r"(n), "r"(e), "r"(shared_address(b)), "h"(mask)
+                 : "memory");
+}
+
 // Copies the box of a tensor map that begins at byte k of row n of matrix e.
 __device__ __forceinline__ void copy_box(void *to, const mp_tensor_map *map, int k, int n, int e,
                                          mbarrier *b) {

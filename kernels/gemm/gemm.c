@@ -119,6 +119,7 @@ mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_st
         .row_length = down ? c->N : c->K,
         .swizzled = c->scale_layout == MP_SWIZZLED,
         .experts = c->E,
+        .w_scale_rows = mp_scheme_of(c)->block_rows == MP_WHOLE_AXIS ? 0 : mp_scheme_of(c)->block_rows,
         .choice = c->gemm,
         .atomic = down && c->fused_sum,
     };

@@ -23,8 +23,9 @@ typedef struct mp_gemm_request {
     mp_dtype dtype; /* of bias and out; of a and w too, where there are no codes */
     mp_gemm_codes codes;
     int64_t row_length; /* k: elements in a row of a, and of w */
-    bool swizzled;      /* scales of codes lie in tiles (cases/scale_layout.h) */
-    int64_t experts;    /* whose weights there are */
+    bool swizzled;        /* scales of codes lie in tiles (cases/scale_layout.h) */
+    int64_t experts;      /* whose weights there are */
+    int64_t w_scale_rows; /* of codes: columns of out that share a scale of w; 0: all */
     mp_gemm_choice choice;
     bool unaligned; /* rows of a or w begin elsewhere than on 16 bytes, though they are made of whole ones */
     bool atomic;    /* results are added to out, not stored */

@@ -1,51 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bf16 and fp16 by wgmma, on sm_90. Rows of w are the 64 rows of an instruction, and sorted rows of a its
- * columns, so that few tokens leave no part of it idle. */
+/* bf16, fp16, int8 and e4m3 by wgmma, on sm_90. Rows of w are the 64 rows of an instruction, and sorted rows
+ * of a its columns, so that few tokens leave no part of it idle. */
 #include "kernels/gemm/kind.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static const mp_mma_instruction bf16 = {.wgmma = true, .type = "bf16", .result = "f32", .depth = 16},
-                                f16 = {.wgmma = true, .type = "f16", .result = "f32", .depth = 16};
+                                f16 = {.wgmma = true, .type = "f16", .result = "f32", .depth = 16},
+                                e4m3 = {.wgmma = true, .type = "e4m3", .result = "f32", .depth = 32},
+                                s8 = {.wgmma = true, .type = "s8", .result = "s32", .depth = 32};
 
-enum { ELEMENT_BYTES = 2, SLICE_BYTES = 128, PRODUCER_THREADS = 128, MOST_SUMS = 128 };
+enum { SLICE_BYTES = 128, PRODUCER_THREADS = 256, TABLES = 3, MOST_SUMS = 128, MOST_ROWS = 128 };
+
+/* Of both operands; NULL: no instruction takes them. */
+static const mp_mma_instruction *instruction_of(const mp_gemm_request *r) {
+    if (r->dtype != MP_BF16 && r->dtype != MP_FP16) return NULL;
+    if (!r->codes.present) return r->dtype == MP_BF16 ? &bf16 : &f16;
+    if (r->codes.a != r->codes.w) return NULL;
+    return r->codes.a == MP_E4M3 ? &e4m3 : r->codes.a == MP_I8 ? &s8 : NULL;
+}
+
+static int element_bytes(const mp_gemm_request *r) {
+    return r->codes.present ? 1 : 2;
+}
 
 /* What struct shared_memory of kernels/device/gemm_wgmma.cu has. */
-static int64_t shared_bytes(const mp_tile *tile, int stages) {
-    const int64_t m = tile->block_size_m, staged_rows = m < 64 ? m : 64, staged_pitch = 72 * ELEMENT_BYTES,
-                  row_table = 8 + 8 + 4, tables = 2 * (m * row_table + 4 * 4 + 4 + 4), barrier = 8;
-    const int64_t stage = (m + tile->block_size_n) * tile->block_size_k * ELEMENT_BYTES;
-    return stages * stage + tile->num_warps / 4 * staged_rows * staged_pitch + tables +
-           2 * (stages + 2) * barrier;
+static int64_t shared_bytes(const mp_gemm_request *r, int stages) {
+    const mp_tile *tile = &r->tile;
+    const bool scaled = r->codes.present && r->codes.group == 0, in_groups = r->codes.group > 0;
+    const int64_t m = tile->block_size_m, staged_rows = m < 64 ? m : 64, staged_pitch = 72 * 2,
+                  row_table = 8 + 8 + 4, table = m * row_table + 4 * 4 + (scaled ? 4 * m : 0), barrier = 8,
+                  scales = in_groups ? 4 * m : 0;
+    const int64_t stage = (m + tile->block_size_n) * tile->block_size_k * element_bytes(r) + scales;
+    return stages * stage + tile->num_warps / 4 * staged_rows * staged_pitch + TABLES * table +
+           2 * (stages + TABLES) * barrier;
 }
 
 /* As many as there is room for, but two at least: one is filled while another is multiplied. */
-static int stages_of(const mp_tile *tile, const mp_device_limits *limits) {
-    int stages = tile->num_stages;
-    while (stages > 2 && shared_bytes(tile, stages) > limits->shared_bytes) stages--;
+static int stages_of(const mp_gemm_request *r, const mp_device_limits *limits) {
+    int stages = r->tile.num_stages;
+    while (stages > 2 && shared_bytes(r, stages) > limits->shared_bytes) stages--;
     return stages;
 }
 
-static int sums_of(const mp_tile *tile) {
-    return tile->block_size_m * tile->block_size_n / (32 * tile->num_warps);
+/* Of a thread; those of a group, and of all. */
+static int sums_of(const mp_gemm_request *r) {
+    const mp_tile *tile = &r->tile;
+    return tile->block_size_m * tile->block_size_n / (32 * tile->num_warps) * (r->codes.group > 0 ? 2 : 1);
 }
 
 /* NULL where it can be done, else what is asked for. */
 static const char *what_is_missing(const mp_gemm_request *r, const mp_device_limits *limits) {
     const mp_tile *tile = &r->tile;
+    const mp_gemm_codes *codes = &r->codes;
+    const int k_bytes = tile->block_size_k * element_bytes(r);
     if (limits->architecture != 90) return "sm_90";
-    if (r->codes.present || (r->dtype != MP_BF16 && r->dtype != MP_FP16)) return "bf16 or fp16";
+    if (!instruction_of(r)) return "bf16 or fp16, or both operands int8 or e4m3";
     if (r->atomic || r->adapters) return "results that are stored, of one list of slots";
     if (!mp_gemm_is_aligned(r)) return "rows that begin on 16 bytes, and are made of whole ones";
+    if (tile->block_size_m > MOST_ROWS) return "BLOCK_SIZE_M at most 128";
     if (tile->num_warps != 4 && tile->num_warps != 8) return "num_warps 4 or 8";
     if (tile->block_size_n % (16 * tile->num_warps)) return "BLOCK_SIZE_N a multiple of 16 * num_warps";
-    if (tile->block_size_k * ELEMENT_BYTES % SLICE_BYTES) return "BLOCK_SIZE_K a multiple of 64";
-    if (sums_of(tile) > MOST_SUMS) return "at most 128 sums a thread";
+    if (k_bytes % SLICE_BYTES) return "BLOCK_SIZE_K a multiple of 128 bytes";
+    if (sums_of(r) > MOST_SUMS) return "at most 128 sums a thread";
+    if (codes->group && (k_bytes != SLICE_BYTES || codes->group != SLICE_BYTES))
+        return "BLOCK_SIZE_K 128, and as many codes to a scale";
+    if (r->swizzled || (codes->group && (codes->a_scale != MP_FP32 || r->w_scale_rows % 64)))
+        return "scales by rows, in groups in fp32 of a, and of 64 columns together";
     if (tile->num_stages < 2) return "num_stages 2 or more";
     /* What mma refuses nobody takes: whether a tile is any good must not depend on the kind. */
     if (mp_gemm_in_frame("", r, limits).shared_bytes > limits->shared_bytes ||
-        shared_bytes(tile, stages_of(tile, limits)) > limits->shared_bytes)
+        shared_bytes(r, stages_of(r, limits)) > limits->shared_bytes)
         return "stages that fit into shared memory";
     return NULL;
 }
@@ -59,12 +85,14 @@ mp_status mp_gemm_no_wgmma(const mp_gemm_request *request, const mp_device_limit
 
 bool mp_gemm_wgmma(const mp_gemm_request *request, const mp_device_limits *limits, mp_gemm *gemm) {
     if (what_is_missing(request, limits)) return false;
-    const int stages = stages_of(&request->tile, limits);
+    /* Of e4m3 it has other bits than mma, and no kind is chosen by itself that changes bits with the tile. */
+    if (instruction_of(request) == &e4m3 && request->choice != MP_GEMM_WGMMA) return false;
+    const int stages = stages_of(request, limits);
     *gemm = mp_gemm_of_source("kernels/device/gemm_wgmma.cu", request, stages);
     gemm->threads += PRODUCER_THREADS;
-    gemm->shared_bytes = shared_bytes(&request->tile, stages);
-    gemm->accumulators = sums_of(&request->tile);
-    gemm->instruction = request->dtype == MP_BF16 ? &bf16 : &f16;
+    gemm->shared_bytes = shared_bytes(request, stages);
+    gemm->accumulators = sums_of(request);
+    gemm->instruction = instruction_of(request);
     gemm->tensor_map = true;
     snprintf(gemm->kernel.options + strlen(gemm->kernel.options),
              sizeof gemm->kernel.options - strlen(gemm->kernel.options), " -DTENSOR_MAP -DSHARED_BYTES=%lld",

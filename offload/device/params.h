@@ -26,10 +26,10 @@ typedef struct mp_row_tile {
 typedef struct mp_gemm64_params {
     MP_DEVICE_POINTER(const double) a;          /* [rows, padded], from that of the first tile */
     MP_DEVICE_POINTER(const double) w;          /* [matrices, n, padded], from that of the first tile */
-    MP_DEVICE_POINTER(const mp_row_tile) tiles; /* [blocks / column tiles] */
+    MP_DEVICE_POINTER(const mp_row_tile) tiles; /* [tile_count] */
     MP_DEVICE_POINTER(double) value;            /* [rows, n] */
     MP_DEVICE_POINTER(double) mass;             /* [rows, n]; of gemm_values_and_masses */
-    long long n, padded;
+    long long n, padded, tile_count;
 } mp_gemm64_params;
 
 #endif

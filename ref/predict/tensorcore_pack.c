@@ -44,22 +44,41 @@ void mp_tc_layout_make(mp_tc_layout *l, const mp_tc_model *m, const mp_tc_form *
     if (m->b != step.b) fill_fp16_table(m->b, l->fp16_of_w);
 }
 
-/* A row of codes of `dtype` as steps take it: of every four terms two are taken in the first half
- * (mp_tc_taken, the other way round). */
+/* Two codes at k as one number, little endian; beyond K there are zeros. `bytes`, a constant where this is
+ * inlined: fp8, known as fp16. In registers: halves that are stored and read as one wait for each other. */
+static inline __attribute__((always_inline)) uint32_t code_pair(bool bytes, const uint16_t table[256],
+                                                                const char *codes, int64_t k, int64_t K) {
+    uint16_t low = 0, high = 0;
+    if (bytes) {
+        if (k < K) low = table[(uint8_t)codes[k]];
+        if (k + 1 < K) high = table[(uint8_t)codes[k + 1]];
+    } else {
+        if (k < K) memcpy(&low, codes + 2 * k, sizeof low);
+        if (k + 1 < K) memcpy(&high, codes + 2 * k + 2, sizeof high);
+    }
+    return (uint32_t)high << 16 | low;
+}
+
+/* A row of codes as steps take it: of every four terms two are taken in the first half (mp_tc_taken, the
+ * other way round). */
+static inline __attribute__((always_inline)) void
+copy_steps(const mp_tc_layout *l, bool bytes, const uint16_t table[256], const char *codes, uint16_t *copy) {
+    const int64_t half = l->reordered_terms / 2;
+    for (int64_t first = 0; first < l->padded_k; first += 2 * half, copy += 2 * half)
+        for (int64_t i = 0; i < half; i += 2) {
+            const uint32_t front = code_pair(bytes, table, codes, first + 2 * i, l->K),
+                           back = code_pair(bytes, table, codes, first + 2 * i + 2, l->K);
+            memcpy(copy + i, &front, sizeof front);
+            memcpy(copy + half + i, &back, sizeof back);
+        }
+}
+
 static void copy_reordered(const mp_tc_layout *l, mp_dtype dtype, const uint16_t table[256],
                            const char *codes, uint16_t *copy) {
-    const bool bytes = mp_dtype_size(dtype) == 1;
-    const int64_t half = l->reordered_terms / 2;
-    for (int64_t first = 0; first < l->padded_k; first += l->reordered_terms, copy += l->reordered_terms)
-        for (int64_t i = 0; i < half; i += 2) {
-            const int64_t k = first + 2 * i, left = l->K - k;
-            uint16_t four[4] = {0};
-            if (left >= 4 && !bytes) memcpy(four, codes + 2 * k, sizeof four);
-            for (int64_t j = 0; j < 4 && bytes && j < left; j++) four[j] = table[(uint8_t)codes[k + j]];
-            if (left > 0 && left < 4 && !bytes) memcpy(four, codes + 2 * k, (size_t)left * sizeof *four);
-            memcpy(copy + i, four, 2 * sizeof *four);
-            memcpy(copy + half + i, four + 2, 2 * sizeof *four);
-        }
+    if (mp_dtype_size(dtype) == 1)
+        copy_steps(l, true, table, codes, copy);
+    else
+        copy_steps(l, false, table, codes, copy);
 }
 
 static void take_outlines(const mp_tc_operand *o, const char *codes, int64_t n, uint16_t *outlines) {

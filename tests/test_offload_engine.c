@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* offload/ on a GPU: every format of an operand against the plain loops, all sums of all slots. Skips without
- * a device. */
+/* The engine of offload/: every format of an operand against the plain loops, all sums of all slots. Built
+ * twice: for a GPU, without which it is skipped, and with tests/offload_kernels.c for a device that is not
+ * there, whose kernels run on the host. */
 #include "kernels/cuda.h"
 #include "moeparity/dtype.h"
 #include "offload/offload.h"
@@ -232,8 +233,12 @@ static void radii_beside_the_values(void **state) {
         for (int64_t i = 0; i < mp_tensor_count(&part[k]); i++)
             ((double *)part[k].data)[i] = fabs(random_wide(&r, -30, 3));
     }
-    const mp_gemm_radii all = {&part[0], &part[1], &part[2]}, sure = {.sure = &part[0]};
+    const mp_gemm_radii all = {&part[0], &part[1], &part[2]}, sure = {.sure = &part[0]},
+                        det = {.sure = &part[0], .det = &part[1]},
+                        random = {.sure = &part[0], .random = &part[2]};
     check("radii", &odd, MP_FP64, MP_BF16, NULL, &all, 201);
+    check("sure and det", &odd, MP_FP64, MP_BF16, NULL, &det, 203);
+    check("sure and random", &odd, MP_FP64, MP_BF16, NULL, &random, 204);
     check("sure alone", &odd, MP_BF16, MP_E4M3, NULL, &sure, 202);
     for (int k = 0; k < 3; k++) mp_tensor_free(&part[k]);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tensor cores predicted on the GPU against the CPU's prediction and against the definition, bit by bit. 77
- * where there is no GPU. */
+/* GEMMs predicted on the GPU against the CPU's prediction, bit by bit: every model and family of operands,
+ * and the stages of whole matrices. 77 where there is no GPU. */
 #include "cases/scheme.h"
+#include "moeparity/matrix.h"
 #include "offload/offload.h"
 #include "ref/engine.h"
 #include "moeparity/preset.h"
@@ -130,35 +131,70 @@ static void int8_has_the_bits_of_the_cpu(void **state) {
         }
 }
 
-/* Every tensor that a pipeline leaves, of every scheme of quantised experts, and of cases with epilogues. */
-static void whole_cases_have_the_bits_of_the_cpu(void **state) {
-    (void)state;
-    static const char *const rest[] = {"dtype=bf16 bias=1", "dtype=fp16 apply_router_weight_on_input=1",
-                                       "dtype=fp32 bias=1", "dtype=bf16 ep_size=2 filter=0.3"};
-    for (int i = 0; i < MP_SCHEME_COUNT + (int)COUNT(rest); i++) {
-        char text[128];
-        snprintf(text, sizeof text, "M=37 E=6 topk=2 K=384 N=256 %s%s",
-                 i < MP_SCHEME_COUNT ? "quant=" : rest[i - MP_SCHEME_COUNT],
-                 i < MP_SCHEME_COUNT ? mp_schemes[i].name : "");
-        fixture f = made(text);
-        const mp_contract contract = mp_contract_of_architecture(90, &f.c);
-        mp_trace trace[2];
-        for (int e = 0; e < 2; e++) {
-            mp_error err = {0};
-            mp_prediction prediction = {.contract = &contract,
-                                        .engine = e ? mp_offload_engine(offload) : NULL};
-            const mp_executor executor = mp_predict_executor(&prediction);
-            if (mp_trace_create(&f.c, 16, MP_POISON_A, &trace[e], &err) != MP_OK ||
-                mp_run_trace(&executor, &f.c, &f.in, &trace[e], &err) != MP_OK)
-                fail_msg("%s: %s", text, err.text);
-        }
-        for (int id = 0; id < MP_TENSOR_COUNT; id++)
-            if (!same_memory(&trace[0].t[id], &trace[1].t[id]))
-                fail_msg("%s: %s differs", text, mp_tensor_name((mp_tensor_id)id));
-        mp_trace_destroy(&trace[0]);
-        mp_trace_destroy(&trace[1]);
-        mp_inputs_destroy(&f.in);
+/* Every tensor that a pipeline leaves by both. */
+static void compare_case(const mp_case *c, const mp_contract *contract) {
+    mp_inputs in;
+    mp_trace trace[2];
+    mp_error err = {0};
+    if (mp_inputs_create(c, &in, &err) != MP_OK) fail_msg("%s", err.text);
+    mp_offload_begin(offload, &in);
+    for (int e = 0; e < 2; e++) {
+        mp_prediction prediction = {.contract = contract, .engine = e ? mp_offload_engine(offload) : NULL};
+        const mp_executor executor = mp_predict_executor(&prediction);
+        if (mp_trace_create(c, 16, MP_POISON_A, &trace[e], &err) != MP_OK ||
+            mp_run_trace(&executor, c, &in, &trace[e], &err) != MP_OK)
+            fail_msg("%s", err.text);
     }
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (!same_memory(&trace[0].t[id], &trace[1].t[id])) {
+            char text[MP_CASE_TEXT_MAX];
+            mp_case_text(c, text, sizeof text);
+            fail_msg("%s: %s differs", text, mp_tensor_name((mp_tensor_id)id));
+        }
+    mp_offload_begin(offload, NULL);
+    mp_trace_destroy(&trace[0]);
+    mp_trace_destroy(&trace[1]);
+    mp_inputs_destroy(&in);
+}
+
+static void whole_matrices_have_the_bits_of_the_cpu(void **state) {
+    (void)state;
+    static const char *const files[] = {"options", "edge", "quant", "lora", "tiles"};
+    for (size_t f = 0; f < COUNT(files); f++) {
+        char path[256];
+        mp_matrix m = {0};
+        mp_error err = {0};
+        snprintf(path, sizeof path, MP_MATRIX_FOLDER "/%s.yaml", files[f]);
+        if (mp_matrix_load(&m, path, &err) != MP_OK || mp_matrix_select(&m, MP_CI, NULL, &err) != MP_OK)
+            fail_msg("%s", err.text);
+        for (size_t i = 0; i < m.count; i++) {
+            const mp_contract contract = mp_host_contract(&m.rows[i].c);
+            compare_case(&m.rows[i].c, &contract);
+        }
+        print_message("%s: %zu cases\n", files[f], m.count);
+        mp_matrix_free(&m);
+    }
+}
+
+/* Every scheme of quantised experts as other architectures multiply it, as far as that is predicted. */
+static void other_architectures_have_the_bits_of_the_cpu(void **state) {
+    (void)state;
+    static const int architectures[] = {80, 89, 90, 120};
+    int compared = 0;
+    for (int s = 0; s < MP_SCHEME_COUNT; s++)
+        for (size_t i = 0; i < COUNT(architectures); i++)
+            for (int dtype = 0; dtype < 2; dtype++) {
+                char text[128];
+                const char *why;
+                snprintf(text, sizeof text, "M=37 E=6 topk=2 K=384 N=256 bias=1 dtype=%s quant=%s",
+                         dtype ? "fp16" : "bf16", mp_schemes[s].name);
+                const mp_case c = case_of(text);
+                const mp_contract contract = mp_contract_of_architecture(architectures[i], &c);
+                if (!mp_predictable(&contract, &c, MP_GATE_UP, &why)) continue;
+                compare_case(&c, &contract);
+                compared++;
+            }
+    assert_true(compared > MP_SCHEME_COUNT);
 }
 
 int main(void) {
@@ -170,7 +206,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(tensor_cores_have_the_bits_of_the_cpu),
                                        cmocka_unit_test(multiply_adds_have_the_bits_of_the_cpu),
                                        cmocka_unit_test(int8_has_the_bits_of_the_cpu),
-                                       cmocka_unit_test(whole_cases_have_the_bits_of_the_cpu)};
+                                       cmocka_unit_test(whole_matrices_have_the_bits_of_the_cpu),
+                                       cmocka_unit_test(other_architectures_have_the_bits_of_the_cpu)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     mp_offload_close(offload);
     return failed;

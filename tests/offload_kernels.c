@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kernels of offload/device/ on the host, for the device of tests/fake_cuda.h: operands are decoded by
+ * the same header, the sums are written down once more. */
+#include "offload/device/params.h"
+#include "tests/fake_cuda.h"
+
+#include <math.h>
+#include <string.h>
+
+static void decode(const mp_decode_params *p) {
+    const long long *rows = fake_memory(p->rows);
+    double *to = fake_memory(p->to);
+    for (long long i = 0; i < p->count; i++) {
+        const mp_device_row row = mp_device_row_of(&p->operand, rows ? rows[i] : p->first + i);
+        for (long long k = 0; k < p->padded; k++)
+            to[i * p->padded + k] = k < p->operand.length ? mp_device_operand_at(&p->operand, &row, k) : 0;
+    }
+}
+
+typedef enum what { VALUES, VALUES_AND_MASSES, ABSOLUTE, SQUARES } what;
+
+static void gemm(what w, const mp_gemm64_params *p) {
+    const mp_row_tile *tile = fake_memory(p->tiles);
+    double *value = fake_memory(p->value), *mass = fake_memory(p->mass);
+    for (long long t = 0; t < p->tile_count; t++)
+        for (long long r = 0; r < tile[t].count; r++)
+            for (long long n = 0; n < p->n; n++) {
+                const long long row = tile[t].row - tile[0].row + r,
+                                column = (tile[t].matrix - tile[0].matrix) * p->n + n;
+                const double *a = (double *)fake_memory(p->a) + row * p->padded,
+                             *b = (double *)fake_memory(p->w) + column * p->padded;
+                double sum = 0, magnitudes = 0;
+                for (long long k = 0; k < p->padded; k++) {
+                    const double term = a[k] * b[k];
+                    sum += w == SQUARES ? term * term : w == ABSOLUTE ? fabs(term) : term;
+                    magnitudes += fabs(term);
+                }
+                value[row * p->n + n] = sum;
+                if (w == VALUES_AND_MASSES) mass[row * p->n + n] = magnitudes;
+            }
+}
+
+static void execute(const char *entry, const void *params) {
+    static const char *const sums[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
+                                       "gemm_squares"};
+    if (strcmp(entry, "decode") == 0) decode(params);
+    for (int w = 0; w < 4; w++)
+        if (strcmp(entry, sums[w]) == 0) gemm((what)w, params);
+}
+
+__attribute__((constructor)) static void take_kernels(void) {
+    fake.execute = execute;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* harness/run/engine_choice.c, and what a run makes of it, on the device of tests/fake_cuda.h. */
+#include "harness/run/engine_choice.h"
+#include "moeparity/suite.h"
+#include "moeparity/verdict.h"
+#include "tests/fake_cuda.h"
+#include "tests/ref_support.h"
+
+static mp_case parsed(const char *text) {
+    mp_error err = {0};
+    mp_case c = mp_case_default();
+    if (mp_case_parse(&c, text, &err) != MP_OK) fail_msg("%s", err.text);
+    return c;
+}
+
+static void large_cases_pay(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        bool pays;
+    } cases[] = {{"M=32", false},
+                 {"M=4375 topk=2", false},
+                 {"M=32 E=128 topk=8 K=2048 N=768", false},
+                 {"M=4096 E=128 topk=8 K=2048 N=768", true},
+                 {"M=1024 E=8 topk=2 K=4096 N=7168", true},
+                 {"M=4096 E=128 topk=8 K=2048 N=768 scope=down", true},
+                 {"M=4096 E=128 topk=8 N=768 scope=act", false}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const mp_case c = parsed(cases[i].text);
+        if (mp_engine_pays(&c) != cases[i].pays) fail_msg("%s", cases[i].text);
+    }
+}
+
+static void names_are_known(void **state) {
+    (void)state;
+    mp_error err = {0};
+    static const char *const known[] = {NULL, "auto", "cpu", "device"};
+    for (size_t i = 0; i < COUNT(known); i++)
+        assert_int_equal(mp_engine_choice_check(&(mp_settings){.engine = known[i]}, &err), MP_OK);
+    assert_int_equal(mp_engine_choice_check(&(mp_settings){.engine = "gpu"}, &err), MP_EINPUT);
+    assert_non_null(strstr(err.text, "engine 'gpu': expected auto, cpu or device"));
+    assert_int_equal(mp_engine_choice_check(&(mp_settings){.engine = "device", .plain = true}, &err),
+                     MP_EINPUT);
+}
+
+/* The device is opened once, for the first case that pays, and not at all where nobody wants it. */
+static void the_device_is_opened_when_it_pays(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_engine_choice choice;
+    const mp_case small = parsed("M=32"), large = parsed("M=4096 E=128 topk=8 K=2048 N=768");
+    const mp_settings usual = {0}, cpu = {.engine = "cpu"}, plain = {.plain = true},
+                      device = {.engine = "device"};
+    fake.calls = 0;
+    assert_int_equal(mp_engine_choice_begin(&choice, &usual, &err), MP_OK);
+    assert_null(mp_engine_choose(&choice, &usual, &small));
+    assert_null(mp_engine_choose(&choice, &cpu, &large));
+    assert_null(mp_engine_choose(&choice, &plain, &large));
+    assert_int_equal(fake.calls, 0);
+    mp_offload *offload = mp_engine_choose(&choice, &usual, &large);
+    assert_non_null(offload);
+    assert_ptr_equal(mp_engine_choose(&choice, &usual, &large), offload);
+    assert_null(mp_engine_choose(&choice, &usual, &small));
+    mp_engine_choice_end(&choice);
+    assert_int_equal(mp_engine_choice_begin(&choice, &device, &err), MP_OK);
+    assert_non_null(mp_engine_choose(&choice, &device, &small));
+    mp_engine_choice_end(&choice);
+    assert_int_equal(fake.live, 0);
+}
+
+/* What cannot be opened is not tried again; where it was asked for by name it is told. */
+static void without_a_device_the_cpu_judges(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_engine_choice choice;
+    const mp_case large = parsed("M=4096 E=128 topk=8 K=2048 N=768");
+    const mp_settings usual = {0}, device = {.engine = "device"};
+    fake.calls = 0;
+    fake.failing = 0;
+    assert_int_equal(mp_engine_choice_begin(&choice, &usual, &err), MP_OK);
+    assert_null(mp_engine_choose(&choice, &usual, &large));
+    const int calls = fake.calls;
+    assert_null(mp_engine_choose(&choice, &usual, &large));
+    assert_int_equal(fake.calls, calls);
+    mp_engine_choice_end(&choice);
+    fake.calls = 0;
+    assert_int_equal(mp_engine_choice_begin(&choice, &device, &err), MP_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "--engine device"));
+    fake.failing = -1;
+    mp_engine_choice_end(&choice);
+}
+
+/* ---- runs ---- */
+
+static const char *const lines[] = {"M=16 E=4 topk=2 K=64 N=32",
+                                    "M=9 E=4 topk=2 K=48 N=16 quant=fp8-channel"};
+enum { LINES = 2 };
+
+static void run(const char *engine, mp_verdict v[LINES], mp_run_info *info) {
+    mp_error err = {0};
+    mp_matrix matrix = {0};
+    const mp_suite_options options = {.settings = {.subject = "host", .engine = engine}, .in_process = true};
+    for (int i = 0; i < LINES; i++)
+        if (mp_matrix_add(&matrix, lines[i], NULL, 0, &err) != MP_OK) fail_msg("%s", err.text);
+    mp_run_info_init(info);
+    if (mp_suite_run(&matrix, &options, v, info, &err) != MP_OK) fail_msg("%s", err.text);
+    mp_matrix_free(&matrix);
+}
+
+static void verdicts_free(mp_verdict v[LINES], mp_run_info *info) {
+    for (int i = 0; i < LINES; i++) mp_verdict_free(&v[i]);
+    mp_run_info_free(info);
+}
+
+/* The same verdicts and figures as by the CPU, and the report says who judged. */
+static void a_run_is_judged_on_the_device(void **state) {
+    (void)state;
+    static mp_verdict by_device[LINES], by_cpu[LINES]; /* large */
+    mp_run_info info[2];
+    const int launched = fake.launched;
+    run("device", by_device, &info[0]);
+    assert_true(fake.launched > launched);
+    run("cpu", by_cpu, &info[1]);
+    for (int i = 0; i < LINES; i++) {
+        if (by_device[i].outcome != MP_PASS) fail_msg("%s: %s", lines[i], by_device[i].reason);
+        assert_non_null(strstr(by_device[i].blas, "float64 on Fake GPU"));
+        assert_null(strstr(by_cpu[i].blas, "Fake GPU"));
+        for (int s = 0; s < MP_STAGE_COUNT; s++) {
+            assert_int_equal(by_device[i].stage[s].judged, by_cpu[i].stage[s].judged);
+            assert_true(fabs(by_device[i].stage[s].max_ratio - by_cpu[i].stage[s].max_ratio) < 1e-6);
+        }
+    }
+    assert_non_null(strstr(info[0].blas, "float64 on Fake GPU"));
+    assert_null(strstr(info[1].blas, "Fake GPU"));
+    verdicts_free(by_device, &info[0]);
+    verdicts_free(by_cpu, &info[1]);
+    assert_int_equal(fake.live, 0);
+}
+
+static void (*right)(const char *entry, const void *params);
+static void lose_gemms(const char *entry, const void *params) {
+    if (strcmp(entry, "decode") == 0) right(entry, params);
+}
+
+/* A judge that is wrong is a CRASH: no PASS, and no FAIL of the subject. */
+static void a_judge_that_is_wrong_is_a_crash(void **state) {
+    (void)state;
+    static mp_verdict v[LINES];
+    mp_run_info info;
+    right = fake.execute;
+    fake.execute = lose_gemms;
+    run("device", v, &info);
+    for (int i = 0; i < LINES; i++) {
+        assert_int_equal(v[i].outcome, MP_CRASH);
+        assert_non_null(strstr(v[i].reason, "the judge on the device is wrong"));
+    }
+    fake.execute = right;
+    verdicts_free(v, &info);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(large_cases_pay),
+                                       cmocka_unit_test(names_are_known),
+                                       cmocka_unit_test(the_device_is_opened_when_it_pays),
+                                       cmocka_unit_test(without_a_device_the_cpu_judges),
+                                       cmocka_unit_test(a_run_is_judged_on_the_device),
+                                       cmocka_unit_test(a_judge_that_is_wrong_is_a_crash)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
