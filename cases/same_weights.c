@@ -3,8 +3,8 @@
 #include "cases/field.h"
 
 /* What no whole tensor (mp_tensors, MP_ROWS_WHOLE) is filled by: neither its shape nor its numbers. */
-static const char *const of_no_weight[] = {"M",    "routing", "filter",    "path",   "mode",
-                                           "rsf",  "tile",    "tile_down", "layout", "gemm"};
+static const char *const of_no_weight[] = {"M",   "routing", "filter",    "path",   "mode",
+                                           "rsf", "tile",    "tile_down", "layout", "gemm"};
 
 bool mp_case_same_weights(const mp_case *a, const mp_case *b) {
     /* data=unused spoils experts by the ids, data=file has no family */

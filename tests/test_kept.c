@@ -35,8 +35,9 @@ static void weights_that_are_called_the_same_are(void **state) {
     (void)state;
     static const char *const bases[] = {BASE "bias=1", BASE "quant=fp8-block group=16 data=codes",
                                         BASE "lora_adapters=2 lora_rank=8", BASE "data=wide dtype=fp16"};
-    static const char *const other[] = {"M=9", "routing=hot", "filter=0.5", "path=runner", "mode=inplace",
-                                        "rsf=2", "layout=sorted", "tile=16x64x64x1x4x3"};
+    static const char *const other[] = {"M=9",           "routing=hot",        "filter=0.5",
+                                        "path=runner",   "mode=inplace",       "rsf=2",
+                                        "layout=sorted", "tile=16x64x64x1x4x3"};
     int same = 0;
     for (size_t b = 0; b < sizeof bases / sizeof *bases; b++)
         for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
@@ -69,7 +70,8 @@ static void weights_that_are_called_the_same_are(void **state) {
 
 static void weights_are_kept_while_they_are_what_they_were(void **state) {
     (void)state;
-    const mp_case first = parsed(BASE), more = parsed("M=7 topk=2 E=4 K=48 N=32"), another = parsed(BASE "seed=1");
+    const mp_case first = parsed(BASE), more = parsed("M=7 topk=2 E=4 K=48 N=32"),
+                  another = parsed(BASE "seed=1");
     mp_kept_weights kept = {0};
     mp_error err = {0};
     mp_inputs in, next;

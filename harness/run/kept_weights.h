@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weights of the case before: rows of a matrix that share them follow each other, and they are filled once. */
+/* Weights of the case before: rows of a matrix that share them follow each other, and they are filled once.
+ */
 #ifndef MP_HARNESS_KEPT_WEIGHTS_H
 #define MP_HARNESS_KEPT_WEIGHTS_H
 

@@ -219,8 +219,8 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     if (s.offload) mp_offload_begin(s.offload, NULL);
     mp_trace_destroy(&s.first);
     if (!row->file)
-        mp_kept_take(weights_of(options), &row->c, status == MP_OK && v->check[MP_CHECK_INPUT].answer != MP_FAILED,
-                     &in);
+        mp_kept_take(weights_of(options), &row->c,
+                     status == MP_OK && v->check[MP_CHECK_INPUT].answer != MP_FAILED, &in);
     mp_inputs_destroy(&in);
     mp_copies_close(own);
     if (own) options->subject->copies = NULL;
