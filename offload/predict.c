@@ -163,6 +163,8 @@ static mp_status begin_piece(const prediction *p, const piece *at, int landing, 
     params->tile = scratch(p, MP_SCRATCH_TILES) + (size_t)at->first * sizeof *p->tile;
     params->first_position = at->position;
     params->sums = sums;
+    /* what the first kernel should not write is left to the second, and NaN where there is none */
+    MP_CU(cuMemsetD32Async(sums, 0xFFFFFFFF, (size_t)(at->positions * p->n), o->stream));
     for (int i = 0; i < 2; i++)
         if (kernels[i]->source)
             MP_DO(mp_offload_launch_kernel(o, kernels[i], blocks, MP_SUMS_THREADS, params, err));
