@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inputs in a subject's space: what many runs read is brought there once, and stays for later runs, weights
- * for later cases too. A copy is known by the digest of its content; it is trusted only while every run since has
- * left it, and its guard zones, as they were, and is written anew otherwise. */
+ * for later cases too. A copy is known by the digest of its content; it is trusted only while every run since
+ * has left it, and its guard zones, as they were, and is written anew otherwise. */
 #ifndef MP_HARNESS_COPIES_H
 #define MP_HARNESS_COPIES_H
 
