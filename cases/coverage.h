@@ -17,11 +17,12 @@ typedef struct mp_condition {
     /* And this, or NULL, of the case and one that runs before it (matrix.h, afters). */
     bool (*follows)(const mp_case *c, const mp_figures *f, const mp_case *before, const mp_figures *earlier);
 } mp_condition;
-extern const mp_condition mp_conditions[];
-extern const int mp_condition_count;
 
-/* NULL: there is none of that name. */
-const mp_condition *mp_condition_find(const char *name);
+/* In the order of docs/coverage.md. */
+int mp_condition_count(void);
+const mp_condition *mp_condition_at(int i);
+/* -1: there is none of that name. */
+int mp_condition_find(const char *name);
 
 /* How many cases produce one condition, and the first of them. */
 typedef struct mp_coverage {

@@ -23,16 +23,16 @@ typedef struct coverage_run {
 
 static mp_status require_word(coverage_run *run, const char *word, mp_error *err) {
     const bool all = strcmp(word, "all") == 0, ci = strcmp(word, "ci") == 0;
-    const mp_condition *named = all || ci ? NULL : mp_condition_find(word);
+    const int named = all || ci ? -1 : mp_condition_find(word);
     run->asked = true;
-    if (named) run->required[named - mp_conditions] = true;
-    for (int i = 0; i < mp_condition_count && (all || ci); i++)
-        run->required[i] = run->required[i] || all || !mp_conditions[i].full;
-    if (named || all || ci) return MP_OK;
-    const char **known = calloc((size_t)mp_condition_count, sizeof *known);
+    if (named >= 0) run->required[named] = true;
+    for (int i = 0; i < mp_condition_count() && (all || ci); i++)
+        run->required[i] = run->required[i] || all || !mp_condition_at(i)->full;
+    if (named >= 0 || all || ci) return MP_OK;
+    const char **known = calloc((size_t)mp_condition_count(), sizeof *known);
     if (!known) return mp_fail(err, MP_EMEMORY, "no memory for the names of conditions");
-    for (int i = 0; i < mp_condition_count; i++) known[i] = mp_conditions[i].name;
-    const char *nearest = mp_nearest_word(word, known, (size_t)mp_condition_count, 3);
+    for (int i = 0; i < mp_condition_count(); i++) known[i] = mp_condition_at(i)->name;
+    const char *nearest = mp_nearest_word(word, known, (size_t)mp_condition_count(), 3);
     mp_fail(err, MP_EINPUT, "'%.80s' is no condition%s%s%s (docs/coverage.md lists them)", word,
             nearest ? ", did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
     free(known);
@@ -87,7 +87,7 @@ static mp_status find_required(coverage_run *run, const mp_args *args, mp_error 
 /* ---- telling ---- */
 
 static json_t *condition_to_json(const coverage_run *run, int i) {
-    const mp_condition *condition = &mp_conditions[i];
+    const mp_condition *condition = mp_condition_at(i);
     const mp_coverage *coverage = &run->coverage[i];
     char name[MP_CASE_TEXT_MAX];
     if (coverage->first) mp_case_text(&coverage->first->c, name, sizeof name);
@@ -99,7 +99,8 @@ static json_t *condition_to_json(const coverage_run *run, int i) {
 
 static mp_status write_json(const coverage_run *run, const char *path, mp_error *err) {
     json_t *conditions = json_array();
-    for (int i = 0; i < mp_condition_count; i++) json_array_append_new(conditions, condition_to_json(run, i));
+    for (int i = 0; i < mp_condition_count(); i++)
+        json_array_append_new(conditions, condition_to_json(run, i));
     json_t *all = json_pack("{s:s, s:I, s:o}", "format", "moeparity coverage", "cases",
                             (json_int_t)run->matrix.count, "conditions", conditions);
     char *text = all ? json_dumps(all, JSON_INDENT(1)) : NULL;
@@ -112,30 +113,30 @@ static mp_status write_json(const coverage_run *run, const char *path, mp_error 
 
 static int count_missing(const coverage_run *run, bool required_alone) {
     int missing = 0;
-    for (int i = 0; i < mp_condition_count; i++)
+    for (int i = 0; i < mp_condition_count(); i++)
         missing += run->coverage[i].cases == 0 && (run->required[i] || !required_alone);
     return missing;
 }
 
 static void print_table(const coverage_run *run, bool missing_alone) {
-    for (int i = 0; i < mp_condition_count; i++) {
+    for (int i = 0; i < mp_condition_count(); i++) {
         const size_t cases = run->coverage[i].cases;
         char count[24] = "-";
         if (cases > 0) snprintf(count, sizeof count, "%zu", cases);
         if (cases == 0 || !missing_alone)
-            printf("%6s  %-26s %s%s\n", count, mp_conditions[i].name, mp_conditions[i].meaning,
+            printf("%6s  %-26s %s%s\n", count, mp_condition_at(i)->name, mp_condition_at(i)->meaning,
                    cases == 0 && run->required[i] ? " (required)" : "");
     }
     const int missing = count_missing(run, false);
     printf("%zu case%s produce%s %d of %d conditions", run->matrix.count, run->matrix.count == 1 ? "" : "s",
-           run->matrix.count == 1 ? "s" : "", mp_condition_count - missing, mp_condition_count);
+           run->matrix.count == 1 ? "s" : "", mp_condition_count() - missing, mp_condition_count());
     if (run->asked) printf("; of those that are required %d are missing", count_missing(run, true));
     printf("\n");
 }
 
 int mp_cmd_coverage(const mp_args *args) {
-    coverage_run run = {.coverage = calloc((size_t)mp_condition_count, sizeof *run.coverage),
-                        .required = calloc((size_t)mp_condition_count, sizeof *run.required)};
+    coverage_run run = {.coverage = calloc((size_t)mp_condition_count(), sizeof *run.coverage),
+                        .required = calloc((size_t)mp_condition_count(), sizeof *run.required)};
     mp_paths paths = {0};
     mp_error err = {0};
     const char *json = mp_args_text(args, MP_OPT_JSON);

@@ -7,8 +7,6 @@
 
 #include <jansson.h>
 
-#define MP_VERDICT_TEXT_MAX (1 << 20) /* bytes of a text that mp_verdict_from_json accepts */
-
 json_t *mp_verdict_to_json(const mp_verdict *v); /* new reference */
 /* Initialises *v, and fills it; after an error it is to be freed too. MP_EINPUT names the key and what was
  * expected. */

@@ -30,6 +30,7 @@ static bool parse_entry(const char *log, const char *entry, mp_compile_report *r
     if (sscanf(used, "Used %d registers", &report->registers) != 1) return false;
     const char *end = strchr(used, '\n'), *shared = strstr(used, " bytes smem");
     if (shared && (!end || shared < end)) report->shared_bytes = strtoll(number_before(shared), NULL, 10);
+    report->serialized = strstr(log, "wgmma.mma_async instructions are serialized") != NULL;
     return true;
 }
 

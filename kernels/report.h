@@ -9,6 +9,7 @@ typedef struct mp_compile_report {
     int registers;                                        /* a thread */
     int stack_bytes, spill_store_bytes, spill_load_bytes; /* a thread, in local memory */
     int64_t shared_bytes;                                 /* a block: static */
+    bool serialized; /* the compiler made products of wgmma wait for each other */
 } mp_compile_report;
 
 /* Compiles a kernel for sm_<architecture> and reads ptxas's report of its entry. */

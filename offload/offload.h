@@ -14,6 +14,10 @@
 
 typedef struct mp_offload mp_offload;
 
+/* Pinned memory of the host that it takes at most: two landings for the results of a piece. */
+#define MP_OFFLOAD_LANDING_BYTES ((size_t)128 << 20)
+#define MP_OFFLOAD_HOST_BYTES (2 * MP_OFFLOAD_LANDING_BYTES)
+
 /* Opens device 0 (of CUDA_VISIBLE_DEVICES). share: a GEMM may take one part in so many of the memory that is
  * free when it begins; at least 1. MP_EUNSUPPORTED with the reason where there is no device that the CUDA
  * kernels could use (mp_cuda_open). */

@@ -1,60 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The bits oracle on faults of one bit: what it sees, and which of them float64 alone lets pass. */
-#include "moeparity/inputs.h"
-#include "harness/judge/judge.h"
-#include "harness/judge/judge_bits.h"
 #include "harness/progress.h"
-#include "moeparity/config.h"
-#include "ref/engine.h"
-#include "ref/predict/predict.h"
 #include "ref/predict/scaling.h"
-#include "ref/pipeline.h"
 #include "ref/predict/tensorcore.h"
+#include "tests/bench_support.h"
+#include "tests/core_support.h"
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 enum { L = 16, F = 25 };
-
-/* One step of the tensor core on values (finite, nothing subnormal), apart from ref/predict/tensorcore.c: the
- * cut terms are integers in units of 2^(e_max-F). */
-static float step(const float *a, const float *b, float c, bool nearest) {
-    int e_max = -133;
-    for (int i = 0; i < L; i++) {
-        const int e = a[i] == 0 || b[i] == 0 ? -133 : ilogbf(a[i]) + ilogbf(b[i]);
-        if (e > e_max) e_max = e;
-    }
-    if (c != 0 && ilogbf(c) > e_max) e_max = ilogbf(c);
-    const double units = ldexp(1, F - e_max);
-    double sum = trunc((double)c * units);
-    for (int i = 0; i < L; i++) sum += trunc((double)a[i] * (double)b[i] * units);
-    const double exact = ldexp(sum, e_max - F);
-    float result = (float)exact; /* to nearest */
-    if (!nearest && fabs((double)result) > fabs(exact)) result = nextafterf(result, 0);
-    return result == 0 ? 0.0f : result;
-}
 
 typedef enum fault { HONEST, NEAREST, SWAPPED, DROPPED, HALF_UP, FAULT_COUNT } fault;
 static const char *const fault_names[FAULT_COUNT] = {"none", "accumulator rounded to nearest",
                                                      "two k groups swapped", "one k group dropped",
                                                      "bf16 rounding half up"};
 
-static float dot(const float *a, const float *w, int64_t groups, fault kind) {
-    float c = 0;
+static float dot(const double *a, const double *w, int64_t groups, fault kind) {
+    const core unit = {L, F};
+    double c = 0;
     for (int64_t g = 0; g < groups; g++) {
         int64_t from = g;
         if (kind == SWAPPED && (g == 3 || g == 4)) from = 7 - g;
         if (kind == DROPPED && g == groups - 1) continue;
-        c = step(a + from * L, w + from * L, c, kind == NEAREST);
+        const double sum = core_sum(unit, MP_BF16, a + from * L, w + from * L, L, c);
+        c = kind == NEAREST ? (double)(float)sum : truncate_to_float(sum);
     }
-    return c;
+    return (float)c;
 }
 
 static void store(const mp_tensor *out, int64_t index, float value, fault kind) {
@@ -82,10 +53,10 @@ static void run_with(const mp_case *c, const mp_inputs *in, int bm, fault kind, 
     const int32_t *ids = in->t[MP_TOPK_IDS].data;
 #pragma omp parallel for
     for (int64_t t = 0; t < slots; t++) {
-        float a[1024], w[1024];
-        mp_decode_row_f32(c->dtype, in->t[MP_X].data, t / c->topk * c->K, c->K, a);
+        double a[1024], w[1024];
+        mp_decode_row(c->dtype, in->t[MP_X].data, t / c->topk * c->K, c->K, a);
         for (int64_t n = 0; n < width; n++) {
-            mp_decode_row_f32(c->dtype, in->t[MP_W1].data, (ids[t] * width + n) * c->K, c->K, w);
+            mp_decode_row(c->dtype, in->t[MP_W1].data, (ids[t] * width + n) * c->K, c->K, w);
             store(cache1, t * width + n, dot(a, w, c->K / L, kind), kind);
         }
     }
@@ -272,21 +243,15 @@ static void an_engine_predicts_what_it_can(void **state) {
                                   .gemm_float64 = mp_engine_plain.gemm_float64,
                                   .predict_gemm = of[i].predict};
         mp_error err = {0};
-        mp_case c = mp_case_default();
-        mp_inputs in;
-        mp_config config;
-        mp_trace trace;
+        bench b;
         mp_verdict *v = malloc(sizeof *v);
         mp_verdict_init(v);
         engine_calls = 0;
-        assert_int_equal(mp_case_parse(&c, "M=4 E=4 topk=2 K=64 N=16", &err), MP_OK);
-        assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
-        assert_int_equal(mp_config_resolve(&c, NULL, &config, &err), MP_OK);
-        mp_contract contract = mp_host_contract(&c);
-        promise(&contract, MP_BITS_REQUIRED);
-        assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
-        if (of[i].faulty) ((uint16_t *)trace.t[MP_CACHE1].data)[7 * 32] ^= 1;
-        assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, &engine, v, &err), of[i].status);
+        open_bench(&b, "M=4 E=4 topk=2 K=64 N=16");
+        assert_int_equal(predict(&b), MP_OK);
+        if (of[i].faulty) ((uint16_t *)b.trace.t[MP_CACHE1].data)[7 * 32] ^= 1;
+        assert_int_equal(mp_judge_bits(&b.c, &b.contract, &b.config, &b.in, &b.trace, &engine, v, &err),
+                         of[i].status);
         assert_true(engine_calls > 0);
         if (of[i].status == MP_OK) {
             assert_int_equal(v->stage[MP_GATE_UP].predicted, 4 * 2 * 2 * 16);
@@ -296,8 +261,7 @@ static void an_engine_predicts_what_it_can(void **state) {
         } else {
             assert_non_null(strstr(err.text, "gate_up, row 3, column 5 of cache1: predicted as "));
         }
-        mp_trace_destroy(&trace);
-        mp_inputs_destroy(&in);
+        close_bench(&b);
         mp_verdict_free(v);
         free(v);
     }
@@ -306,28 +270,15 @@ static void an_engine_predicts_what_it_can(void **state) {
 /* The combine alone in fp64: codes of opposite sign are further apart than int64_t counts. */
 static void distances_saturate(void **state) {
     (void)state;
-    mp_error err = {0};
-    mp_case c = mp_case_default();
-    mp_inputs in;
-    mp_config config;
-    mp_trace trace;
-    mp_verdict *v = malloc(sizeof *v);
-    mp_verdict_init(v);
-    assert_int_equal(mp_case_parse(&c, "scope=combine dtype=fp64 M=1 topk=1 K=1", &err), MP_OK);
-    assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
-    assert_int_equal(mp_config_resolve(&c, NULL, &config, &err), MP_OK);
-    mp_contract contract = mp_host_contract(&c);
-    promise(&contract, MP_BITS_REQUIRED);
-    *(double *)in.t[MP_CACHE3].data = 0x1p1000;
-    assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
-    *(double *)trace.t[MP_OUT].data = -0x1p1000;
-    assert_int_equal(mp_judge_bits(&c, &contract, &config, &in, &trace, &mp_engine_plain, v, &err), MP_OK);
+    bench b;
+    open_bench(&b, "scope=combine dtype=fp64 M=1 topk=1 K=1");
+    *(double *)b.in.t[MP_CACHE3].data = 0x1p1000;
+    assert_int_equal(predict(&b), MP_OK);
+    *(double *)b.trace.t[MP_OUT].data = -0x1p1000;
+    const mp_verdict *v = bits_of(&b);
     assert_int_equal(v->stage[MP_COMBINE].mispredicted, 1);
     assert_true(v->stage[MP_COMBINE].max_ulps == INT64_MAX - 1);
-    mp_trace_destroy(&trace);
-    mp_inputs_destroy(&in);
-    mp_verdict_free(v);
-    free(v);
+    close_bench(&b);
 }
 
 /* act(gate) may be zero within its error; times Inf that is Inf or NaN, whichever float64 came to: of gelu, 1
@@ -343,71 +294,26 @@ static void zero_times_infinity_is_either(void **state) {
         {-7.5f, INFINITY, -INFINITY, true}, {1, INFINITY, NAN, false},       {1, INFINITY, INFINITY, true},
         {0, INFINITY, NAN, true},           {0, INFINITY, INFINITY, false},  {-9, NAN, -INFINITY, false},
     };
-    mp_error err = {0};
-    mp_case c = mp_case_default();
-    mp_verdict *v = calloc(1, sizeof *v);
-    assert_int_equal(mp_case_parse(&c, "scope=act M=1 topk=1 N=1 dtype=fp32 act=gelu", &err), MP_OK);
-    const mp_contract contract = mp_host_contract(&c);
     for (size_t i = 0; i < sizeof e / sizeof *e; i++) {
-        mp_inputs in;
-        mp_trace trace;
-        mp_verdict_free(v);
-        assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
-        memcpy(in.t[MP_CACHE1].data, (float[]){e[i].gate, e[i].up}, 8);
-        assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, &err), MP_OK);
-        *(float *)trace.t[MP_CACHE2].data = e[i].stored;
-        assert_int_equal(mp_judge(&c, &contract, NULL, &in, &trace, MP_POISON_A, &mp_engine_plain, v, &err),
-                         MP_OK);
+        bench b;
+        open_bench(&b, "scope=act M=1 topk=1 N=1 dtype=fp32 act=gelu");
+        memcpy(b.in.t[MP_CACHE1].data, (float[]){e[i].gate, e[i].up}, 8);
+        assert_int_equal(predict(&b), MP_OK);
+        *(float *)b.trace.t[MP_CACHE2].data = e[i].stored;
+        const mp_verdict *v = verdict_of(&b);
         if ((v->check[MP_CHECK_BOUND].answer == MP_PASSED) != e[i].right)
             fail_msg("gelu(%g)*%g = %g: %s", (double)e[i].gate, (double)e[i].up, (double)e[i].stored,
                      v->check[MP_CHECK_BOUND].text);
-        mp_trace_destroy(&trace);
-        mp_inputs_destroy(&in);
+        close_bench(&b);
     }
-    mp_verdict_free(v);
-    free(v);
 }
 
 /* ---- every layout, mode and scope: what is compared, and how a difference is told ---- */
 
-typedef struct bench {
-    mp_case c;
-    mp_inputs in;
-    mp_config config;
-    mp_contract contract;
-    mp_trace trace;
-    mp_slot_map map;
-} bench;
-
 static void start(bench *b, const char *text) {
-    mp_error err = {0};
-    b->c = mp_case_default();
-    if (mp_case_parse(&b->c, text, &err) != MP_OK) fail_msg("%s", err.text);
-    assert_int_equal(mp_inputs_create(&b->c, &b->in, &err), MP_OK);
-    assert_int_equal(mp_config_resolve(&b->c, NULL, &b->config, &err), MP_OK);
-    b->contract = mp_host_contract(&b->c);
-    promise(&b->contract, MP_BITS_REQUIRED);
-    assert_int_equal(mp_host_run(&b->c, &b->in, b->config.up.block_size_m, MP_POISON_A, &b->trace, &err),
-                     MP_OK);
-    b->map = (mp_slot_map){0};
-    if (b->c.scope != MP_SCOPE_COMBINE)
-        assert_int_equal(mp_slot_map_create(&b->c, b->trace.t, &b->map, &err), MP_OK);
-}
-
-static void stop(bench *b) {
-    free(b->map.memory);
-    mp_trace_destroy(&b->trace);
-    mp_inputs_destroy(&b->in);
-}
-
-static const mp_verdict *bits_of(const bench *b) {
-    static mp_verdict v; /* large */
-    mp_error err = {0};
-    mp_verdict_free(&v);
-    if (mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &mp_engine_plain, &v, &err) !=
-        MP_OK)
-        fail_msg("%s", err.text);
-    return &v;
+    open_bench(b, text);
+    assert_int_equal(predict(b), MP_OK);
+    if (b->c.scope != MP_SCOPE_COMBINE) map_slots(b);
 }
 
 static void add_to_code(const mp_tensor *t, int64_t index, int steps) {
@@ -490,7 +396,7 @@ static void every_element_is_compared_once(void **state) {
              t++) /* what filtered slots hold is no output of the activation */
             if (expert_of(&b, t) < 0) add_to_code(&b.trace.t[MP_CACHE2], b.map.cache_row[t] * c->N, 1);
         assert_int_equal(bits_of(&b)->stage[MP_ACT].mispredicted, 0);
-        stop(&b);
+        close_bench(&b);
     }
 }
 
@@ -527,7 +433,7 @@ static void it_tells_which_stage_it_predicts(void **state) {
     mp_progress_listen(note_predicted, told);
     bits_of(&b);
     mp_progress_listen(NULL, NULL);
-    stop(&b);
+    close_bench(&b);
     assert_string_equal(told, "gate_up act down combine ");
 }
 
@@ -550,32 +456,32 @@ static void the_first_difference_is_located(void **state) {
         assert_string_equal(v->begins, "begins in gate_up: one row, column 100");
         expect_text(&b, "gate_up: token 33 slot 1 column 100, expert %d, tile %d x 3: 1 (3F80) instead of ",
                     expert_of(&b, slot), (int)block);
-        stop(&b);
+        close_bench(&b);
 
         start(&b, texts[i]);
         ((uint16_t *)b.trace.t[MP_CACHE2].data)[b.map.cache_row[slot] * 64 + 9] = 0x3F80;
         expect_text(&b, "act: token 33 slot 1 column 9, expert %d: 1 (3F80) instead of ",
                     expert_of(&b, slot));
-        stop(&b);
+        close_bench(&b);
 
         start(&b, texts[i]);
         ((uint16_t *)cache3->data)[slot * 128 + column] = 0x4000;
         expect_text(&b, "down: token 33 slot 1 column 100, expert %d, tile %d x 1: 2 (4000) instead of ",
                     expert_of(&b, slot), (int)block);
-        stop(&b);
+        close_bench(&b);
 
         start(&b, texts[i]);
         ((uint16_t *)out->data)[33 * 128 + column] = 0x4000;
         expect_text(&b, "combine: token 33 column 100: 2 (4000) instead of ");
         assert_string_equal(bits_of(&b)->begins, "begins in combine: one row, column 100");
-        stop(&b);
+        close_bench(&b);
     }
     start(&b, "M=65540 E=2 topk=2 K=16 N=16 path=chunked"); /* the second chunk counts its slots from 0 */
     const int64_t late = 2 * 65538 + 1;
     ((uint16_t *)b.trace.t[MP_CACHE1].data)[late * 32 + 3] = 0x3F80;
     expect_text(&b, "gate_up: token 65538 slot 1 column 3, expert %d, tile %d x 0 of chunk 1: 1 (3F80) ",
                 expert_of(&b, late), (int)block_of(&b, late, 2 * 65536, 1));
-    stop(&b);
+    close_bench(&b);
 }
 
 static void differences_are_counted_and_measured(void **state) {
@@ -599,7 +505,7 @@ static void differences_are_counted_and_measured(void **state) {
     assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_NOT_JUDGED);
     assert_non_null(strstr(v->check[MP_CHECK_BITS].text, "elements differ"));
     assert_null(strstr(v->check[MP_CHECK_BITS].text, "all "));
-    stop(&b);
+    close_bench(&b);
 }
 
 /* A sorted layout without one of its slots: nobody knows where that slot's rows are. */
@@ -612,7 +518,7 @@ static void rows_that_are_not_known_are_not_judged(void **state) {
     const mp_verdict *v = bits_of(&b);
     assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_NOT_JUDGED);
     assert_string_equal(v->check[MP_CHECK_BITS].text, "the rows of the caches are not known");
-    stop(&b);
+    close_bench(&b);
 }
 
 int main(void) {

@@ -2,54 +2,13 @@
 /* Codes and scales of activations under the bits oracle: which quantisers are predicted, what of their
  * tensors is compared, and that a code which is another is seen. */
 #include "cases/scheme.h"
-#include "harness/judge/judge.h"
-#include "harness/judge/judge_bits.h"
-#include "moeparity/config.h"
-#include "ref/engine.h"
-#include "ref/predict/predict.h"
-#include "tests/ref_support.h"
+#include "tests/bench_support.h"
 
 #include <stdio.h>
 
-typedef struct bench {
-    mp_case c;
-    mp_inputs in;
-    mp_config config;
-    mp_contract contract;
-    mp_trace trace;
-} bench;
-
-/* A case as predicted under the host's contract, with another quantiser. */
 static void start(bench *b, const char *text, const char *quantiser) {
-    mp_error err = {0};
-    *b = (bench){.c = case_of(text)};
-    assert_int_equal(mp_inputs_create(&b->c, &b->in, &err), MP_OK);
-    assert_int_equal(mp_config_resolve(&b->c, NULL, &b->config, &err), MP_OK);
-    b->contract = mp_host_contract(&b->c);
-    for (int s = 0; s < MP_STAGE_COUNT; s++) b->contract.promise[s].bits = MP_BITS_REQUIRED;
-    assert_int_equal(mp_contract_set(&b->contract, "quantiser", quantiser, &err), MP_OK);
-}
-
-static mp_status predict(bench *b) {
-    mp_error err = {0};
-    return mp_host_predict(&b->contract, &b->c, &b->in, b->config.up.block_size_m, MP_POISON_A, &b->trace,
-                           &err);
-}
-
-static void stop(bench *b) {
-    mp_trace_destroy(&b->trace);
-    mp_inputs_destroy(&b->in);
-}
-
-static const mp_verdict *verdict_of(const bench *b) {
-    static mp_verdict v; /* large */
-    mp_error err = {0};
-    mp_verdict_free(&v);
-    mp_verdict_init(&v);
-    if (mp_judge(&b->c, &b->contract, NULL, &b->in, &b->trace, MP_POISON_A, &mp_engine_plain, &v, &err) ||
-        mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &mp_engine_plain, &v, &err))
-        fail_msg("%s", err.text);
-    return &v;
+    open_bench(b, text);
+    say(b, "quantiser", quantiser);
 }
 
 /* scale = amax / 448 of a row, in float32. */
@@ -64,7 +23,7 @@ static void a_limit_that_nobody_gives_limits_nothing(void **state) {
             amax = fmaxf(amax, fabsf((float)mp_decode(b.c.dtype, b.in.t[MP_X].data, row * b.c.K + k)));
         assert_true(((const float *)b.trace.t[MP_X_SCALE].data)[row] == amax / 448);
     }
-    stop(&b);
+    close_bench(&b);
 }
 
 enum { OPEN = -1 };
@@ -116,7 +75,7 @@ static void quantisers_of_packages_are_predicted(void **state) {
         v = verdict_of(&b);
         assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_FAILED);
         assert_int_equal(v->stage[MP_QUANT_X].mispredicted, 1);
-        stop(&b);
+        close_bench(&b);
     }
 }
 
@@ -160,7 +119,7 @@ static void a_nan_is_what_is_told_or_anything(void **state) {
         v = verdict_of(&b);
         assert_int_equal(v->check[MP_CHECK_BOUND].answer, MP_FAILED);
         assert_int_equal(v->stage[MP_QUANT_X].mispredicted, 1);
-        stop(&b);
+        close_bench(&b);
     }
 }
 
@@ -171,8 +130,7 @@ static void without_a_name_a_nan_may_spread(void **state) {
     start(&b, "M=5 K=256 scope=quant_x quant=fp8-channel", "fp8");
     mp_encode(b.c.dtype, b.in.t[MP_X].data, 2 * b.c.K + 5, (double)NAN);
     assert_int_equal(predict(&b), MP_OK);
-    mp_error err = {0};
-    assert_int_equal(mp_contract_set(&b.contract, "quantiser", "any", &err), MP_OK);
+    say(&b, "quantiser", "any");
     float *scale = b.trace.t[MP_X_SCALE].data;
     assert_int_equal(verdict_of(&b)->check[MP_CHECK_BOUND].answer, MP_PASSED);
     scale[2] = NAN;
@@ -180,7 +138,7 @@ static void without_a_name_a_nan_may_spread(void **state) {
     assert_int_equal(verdict_of(&b)->check[MP_CHECK_BOUND].answer, MP_PASSED);
     scale[1] = NAN;
     assert_int_equal(verdict_of(&b)->check[MP_CHECK_BOUND].answer, MP_FAILED);
-    stop(&b);
+    close_bench(&b);
 }
 
 /* Codes that nobody sees: a right subject passes whatever its NaN became, and is judged elsewhere. */
@@ -203,7 +161,7 @@ static void hidden_codes_of_a_nan_fail_nobody(void **state) {
         mp_encode(b.c.dtype, b.trace.t[MP_CACHE1].data, at, 1e4);
         if (verdict_of(&b)->check[MP_CHECK_BOUND].answer != MP_FAILED)
             fail_msg("%s: an error behind another token is not seen", rows[i].quantiser);
-        stop(&b);
+        close_bench(&b);
     }
 }
 
@@ -218,7 +176,7 @@ static void a_scale_of_all_rows_is_compared_once(void **state) {
     assert_int_equal(v->stage[MP_QUANT_ACT].predicted, mp_case_slots(&b.c) * b.c.N + 1);
     *(float *)b.trace.t[MP_X_TENSOR_SCALE].data *= 1 + 0x1p-23f;
     assert_int_equal(verdict_of(&b)->stage[MP_QUANT_X].mispredicted, 1);
-    stop(&b);
+    close_bench(&b);
 }
 
 static void why_not(const char *text, const char *quantiser, const char *expected) {
@@ -230,7 +188,7 @@ static void why_not(const char *text, const char *quantiser, const char *expecte
     else
         assert_null(why);
     if (expected) assert_int_equal(predict(&b), MP_EUNSUPPORTED);
-    stop(&b);
+    close_bench(&b);
 }
 
 static void what_is_not_known_is_not_predicted(void **state) {

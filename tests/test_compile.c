@@ -18,7 +18,7 @@
 
 static const int architectures[] = {80, 90, 100};
 #define ARCHITECTURES 3
-#define MAX_JOBS 288
+#define MAX_JOBS 384
 
 typedef struct job {
     int architecture;
@@ -74,9 +74,10 @@ static void run_jobs(void) {
         printf("sm_%-3d %-14s %9d %7d %6d %9lld  %s\n", j->architecture, j->kernel.entry, r->registers,
                spills, r->stack_bytes, (long long)(r->shared_bytes + j->dynamic_bytes), j->kernel.options);
         if (j->status != MP_OK) print_error("%s\n", j->err.text);
+        if (r->serialized) print_error("wgmma waits for each product\n");
         if (j->status == MP_OK && spills > 0 && !j->may_spill) print_error("spills %d bytes\n", spills);
         failed += j->status != MP_OK || r->registers < 1 || r->stack_bytes > MP_STACK_BYTES_MAX ||
-                  (spills > 0 && !j->may_spill);
+                  (spills > 0 && !j->may_spill) || r->serialized;
     }
     jobs_done = job_count;
     assert_int_equal(failed, 0);
@@ -146,16 +147,15 @@ static void the_judge_compiles(void **state) {
  * products overlap only where the compiler sees nothing else touch their sums: it says so where it does. */
 static void wgmma_compiles(void **state) {
     (void)state;
-    static const mp_tile tiles[] = {{16, 64, 64, 1, 4, 2},    {16, 128, 128, 1, 8, 5}, {32, 128, 64, 1, 8, 8},
-                                    {64, 128, 64, 8, 4, 4},   {64, 256, 64, 8, 8, 4},  {128, 64, 64, 8, 4, 4},
-                                    {128, 128, 128, 8, 8, 3}, {128, 256, 64, 8, 8, 4}};
-    static const mp_tile tiles_of_codes[] = {
-        {16, 128, 128, 1, 8, 8}, {64, 128, 128, 1, 8, 6}, {64, 64, 128, 8, 4, 4}, {128, 128, 128, 8, 8, 5}};
+    static const mp_tile tiles[] = {{16, 64, 64, 1, 4, 2},  {16, 128, 128, 1, 8, 5}, {32, 128, 64, 1, 8, 8},
+                                    {64, 256, 64, 8, 8, 4}, {128, 64, 64, 8, 4, 4},  {128, 128, 128, 8, 8, 3},
+                                    {128, 256, 64, 8, 8, 4}};
+    static const mp_tile tiles_of_codes[] = {{16, 128, 128, 1, 8, 8}, {128, 128, 128, 8, 8, 5}};
     static const mp_gemm_codes codes[] = {{true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 128, 0, false},
                                           {true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 0, 0, false},
                                           {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 128, 0, false},
                                           {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 0, 0, false}};
-    enum { TILES = sizeof tiles / sizeof *tiles, CODES = 4, TILES_OF_CODES = 4 };
+    enum { TILES = sizeof tiles / sizeof *tiles, CODES = 4, TILES_OF_CODES = 2 };
     const mp_device_limits limits = {.architecture = 90, .shared_bytes = 232448};
     for (int i = 0; i < TILES + CODES * TILES_OF_CODES; i++) {
         const bool plain = i < TILES;
@@ -168,13 +168,8 @@ static void wgmma_compiles(void **state) {
             .w_scale_rows = 128,
             .choice = MP_GEMM_WGMMA};
         mp_gemm gemm;
-        mp_error err = {0};
-        char *log = NULL;
         assert_int_equal(mp_gemm_find(&request, &limits, &gemm, NULL), MP_OK);
         add(90, gemm.kernel, gemm.shared_bytes, false);
-        if (mp_jit_compile(&gemm.kernel, 90, NULL, NULL, &log, &err) != MP_OK) fail_msg("%s", err.text);
-        if (strstr(log, "serialized")) fail_msg("%s: %s", gemm.kernel.options, log);
-        free(log);
     }
     run_jobs();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Contracts: the fields and their words (cases/contract.c), those that have names (ref/preset.c), and what
  * ref/predict/ refuses of them. */
+#include "cases/scheme.h"
 #include "moeparity/preset.h"
 #include "ref/bounds.h"
 #include "ref/predict/predict.h"
@@ -71,6 +72,33 @@ static void count_field(void *ctx, const char *name, const char *value) {
     mp_error err;
     if (mp_contract_set(&copy, name, value, &err) != MP_OK) fail_msg("%s", err.text);
     ++*(int *)ctx;
+}
+
+/* wgmma of e4m3 is the unit for fp8, mma.sync goes through fp16; of all else the two are one arithmetic. Only
+ * sm_90 has it. */
+static void wgmma_is_another_arithmetic_of_e4m3_alone(void **unused) {
+    (void)unused;
+    static const mp_quant schemes[] = {MP_SCHEME_NONE, MP_SCHEME_FP8_CHANNEL, MP_SCHEME_FP8_BLOCK,
+                                       MP_SCHEME_INT8_BLOCK};
+    for (size_t i = 0; i < COUNT(schemes); i++) {
+        mp_case c = mp_case_default();
+        c.quant = schemes[i];
+        const bool fp8 = mp_case_multiplied(&c) == MP_E4M3;
+        const mp_contract by_mma = mp_contract_of_architecture(90, &c),
+                          of_80 = mp_contract_of_architecture(80, &c);
+        c.gemm = MP_GEMM_WGMMA;
+        const mp_contract by_wgmma = mp_contract_of_architecture(90, &c),
+                          still_80 = mp_contract_of_architecture(80, &c);
+        assert_int_equal(mp_contract_digest(&by_wgmma) != mp_contract_digest(&by_mma), fp8);
+        assert_int_equal(by_wgmma.promise[MP_GATE_UP].bits, MP_BITS_REQUIRED);
+        assert_true(mp_contract_digest(&of_80) == mp_contract_digest(&still_80));
+        if (!fp8) continue;
+        assert_int_equal(by_wgmma.gate_up.group, 32);
+        assert_int_equal(by_wgmma.gate_up.fraction_bits, 13);
+        assert_int_equal(by_wgmma.gate_up.result_fraction_bits, 13);
+        assert_int_equal(by_wgmma.down.k_order, MP_K_ASCENDING);
+        assert_int_equal(by_mma.gate_up.k_order, MP_K_BY_PAIRS);
+    }
 }
 
 /* Every field can be set from its own text; what is out of range, no number or unknown is refused by name;
@@ -423,6 +451,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_architecture_promises_what_is_known_of_it),
         cmocka_unit_test(a_fused_sum_promises_no_order),
+        cmocka_unit_test(wgmma_is_another_arithmetic_of_e4m3_alone),
         cmocka_unit_test(fields_are_set_by_name_and_make_the_identity),
         cmocka_unit_test(every_value_has_its_word),
         cmocka_unit_test(presets_are_known_by_name),

@@ -3,6 +3,8 @@
 #include "harness/run/engine_choice.h"
 #include "moeparity/suite.h"
 #include "moeparity/verdict.h"
+#include "offload/cross_check.h"
+#include "offload/device/params.h"
 #include "tests/fake_cuda.h"
 #include "tests/ref_support.h"
 
@@ -138,6 +140,8 @@ static void a_run_is_judged_on_the_device(void **state) {
 }
 
 static void (*right)(const char *entry, const void *params);
+static bool spoiled;
+
 static void lose_gemms(const char *entry, const void *params) {
     if (strcmp(entry, "decode") == 0) right(entry, params);
 }
@@ -158,12 +162,42 @@ static void a_judge_that_is_wrong_is_a_crash(void **state) {
     verdicts_free(v, &info);
 }
 
+/* Of the first slot that the CPU does not compute again, in the first GEMM of a case. */
+static void spoil_one(const char *entry, const void *params) {
+    const mp_gemm64_params *p = params;
+    right(entry, params);
+    if (strcmp(entry, "gemm_values_and_masses") != 0 || spoiled) return;
+    const mp_row_tile *tile = fake_memory(p->tiles), *last = tile + p->tile_count - 1;
+    int64_t checked[MP_CROSS_CHECKED], row = 0;
+    const int64_t count = mp_cross_check_choose(last->row + last->count, 1, checked);
+    for (int64_t i = 0; i < count && checked[i] == row; i++) row++;
+    ((double *)fake_memory(p->value))[row * p->n] += 1;
+    spoiled = true;
+}
+
+/* And so is one whose error the sample does not hold: what fails by it does not fail by the CPU. */
+static void what_fails_is_judged_again(void **state) {
+    (void)state;
+    static mp_verdict v[LINES];
+    mp_run_info info;
+    right = fake.execute;
+    fake.execute = spoil_one;
+    spoiled = false;
+    run("device", v, &info);
+    assert_int_equal(v[0].outcome, MP_CRASH);
+    if (!strstr(v[0].reason, "wrong: bound: gate_up")) fail_msg("%s", v[0].reason);
+    assert_int_equal(v[1].outcome, MP_PASS);
+    fake.execute = right;
+    verdicts_free(v, &info);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(large_cases_pay),
                                        cmocka_unit_test(names_are_known),
                                        cmocka_unit_test(the_device_is_opened_when_it_pays),
                                        cmocka_unit_test(without_a_device_the_cpu_judges),
                                        cmocka_unit_test(a_run_is_judged_on_the_device),
-                                       cmocka_unit_test(a_judge_that_is_wrong_is_a_crash)};
+                                       cmocka_unit_test(a_judge_that_is_wrong_is_a_crash),
+                                       cmocka_unit_test(what_fails_is_judged_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,43 +2,18 @@
 /* Scales at the ends of float32: what overflows, or is lost, on the way to a result that is within it. And
  * scales that are generated: they leave results that can be judged. */
 #include "cases/scheme.h"
-#include "harness/judge/judge.h"
-#include "harness/judge/judge_bits.h"
-#include "moeparity/config.h"
-#include "ref/engine.h"
-#include "ref/predict/predict.h"
-#include "tests/ref_support.h"
+#include "tests/bench_support.h"
 
-#include <math.h>
 #include <stdio.h>
-
-typedef struct bench {
-    mp_case c;
-    mp_inputs in;
-    mp_config config;
-    mp_contract contract;
-    mp_trace trace;
-} bench;
 
 static const char *const words[] = {"product",     "a-then-w",     "w-then-a",
                                     "product-fma", "a-then-w-fma", "w-then-a-fma"};
 
 static void prepare(bench *b, const char *text, const char *scaling, float w) {
-    mp_error err = {0};
-    *b = (bench){.c = case_of(text)};
-    assert_int_equal(mp_inputs_create(&b->c, &b->in, &err), MP_OK);
-    assert_int_equal(mp_config_resolve(&b->c, NULL, &b->config, &err), MP_OK);
-    b->contract = mp_host_contract(&b->c);
-    b->contract.promise[MP_GATE_UP].bits = MP_BITS_REQUIRED;
-    assert_int_equal(mp_contract_set(&b->contract, "gate_up.scaling", scaling, &err), MP_OK);
+    open_bench(b, text);
+    say(b, "gate_up.scaling", scaling);
     const mp_tensor *scale = &b->in.t[MP_W1_SCALE];
     for (int64_t i = 0; i < mp_tensor_count(scale); i++) ((float *)scale->data)[i] = w;
-}
-
-static void predict(bench *b) {
-    mp_error err = {0};
-    if (mp_host_predict(&b->contract, &b->c, &b->in, b->config.up.block_size_m, MP_POISON_A, &b->trace, &err))
-        fail_msg("%s", err.text);
 }
 
 /* Rows of x: the first has scale `a`, the others 1; w has w everywhere; codes are `code` throughout. */
@@ -52,23 +27,7 @@ static void start(bench *b, const char *quant, const char *scaling, float a, flo
     for (int t = 0; t < 2; t++)
         for (int64_t i = 0; i < mp_tensor_count(codes[t]); i++)
             mp_encode(codes[t]->dtype, codes[t]->data, i, code);
-    predict(b);
-}
-
-static const mp_verdict *verdict_of(const bench *b) {
-    static mp_verdict v; /* large */
-    mp_error err = {0};
-    mp_verdict_free(&v);
-    mp_verdict_init(&v);
-    if (mp_judge(&b->c, &b->contract, NULL, &b->in, &b->trace, MP_POISON_A, &mp_engine_plain, &v, &err) ||
-        mp_judge_bits(&b->c, &b->contract, &b->config, &b->in, &b->trace, &mp_engine_plain, &v, &err))
-        fail_msg("%s", err.text);
-    return &v;
-}
-
-static void stop(bench *b) {
-    mp_trace_destroy(&b->trace);
-    mp_inputs_destroy(&b->in);
+    assert_int_equal(predict(b), MP_OK);
 }
 
 static double got(const bench *b) {
@@ -128,7 +87,7 @@ static void a_right_subject_never_fails(void **state) {
                 if (bound_of(&b) == MP_FAILED)
                     fail_msg("%s, %s under any, %s: %s", schemes[s], words[word], rows[i].what,
                              verdict_of(&b)->check[MP_CHECK_BOUND].text);
-                stop(&b);
+                close_bench(&b);
             }
 }
 
@@ -152,7 +111,7 @@ static void a_wrong_number_fails(void **state) {
                 assert_true(isinf(got(&b)));
                 assert_non_null(strstr(verdict_of(&b)->check[MP_CHECK_BOUND].text, "overflowed on the way"));
             }
-            stop(&b);
+            close_bench(&b);
         }
 }
 
@@ -167,7 +126,7 @@ static void an_infinite_scale_leaves_no_number(void **state) {
     assert_int_equal(with(&b, 0, 1), MP_FAILED);
     assert_int_not_equal(with(&b, 0, (double)NAN), MP_FAILED);
     assert_int_equal(with(&b, 2 * b.c.topk, (double)INFINITY), MP_FAILED);
-    stop(&b);
+    close_bench(&b);
 }
 
 /* Nobody sees cache1: a right subject passes, whatever is lost or overflows before it is multiplied. */
@@ -180,13 +139,13 @@ static void a_right_subject_that_hides_sums_never_fails(void **state) {
             const mp_tensor *x = &b.in.t[MP_X];
             for (int64_t k = 0; k < b.c.K; k++) /* the first row's scale becomes about that */
                 mp_encode(x->dtype, x->data, k, mp_decode(x->dtype, x->data, k) * 128 * (double)rows[i].a);
-            predict(&b);
+            assert_int_equal(predict(&b), MP_OK);
             mp_tensor_free(&b.trace.t[MP_CACHE1]);
             const mp_verdict *v = verdict_of(&b);
             for (int check = 0; check < MP_CHECK_COUNT; check++)
                 if (v->check[check].answer == MP_FAILED)
                     fail_msg("%s, %s: %s", words[word], rows[i].what, v->check[check].text);
-            stop(&b);
+            close_bench(&b);
         }
 }
 
@@ -199,13 +158,12 @@ static void generated_scales_give_numbers(void **state) {
             for (size_t d = 0; d < COUNT(data); d++) {
                 const char *scope = down ? "down" : "gate_up";
                 char text[160];
-                mp_error err = {0};
                 snprintf(text, sizeof text, "M=17 E=4 topk=2 K=320 N=192 quant=%s scope=%s data=%s",
                          mp_schemes[scheme].name, scope, data[d]);
                 if (scheme == MP_SCHEME_FP8_TENSOR) continue; /* there it is fp8-tensor-static */
-                bench b = {.c = case_of(text)};
-                assert_int_equal(mp_inputs_create(&b.c, &b.in, &err), MP_OK);
-                assert_int_equal(mp_host_run(&b.c, &b.in, 16, MP_POISON_A, &b.trace, &err), MP_OK);
+                bench b;
+                open_bench(&b, text);
+                assert_int_equal(predict(&b), MP_OK);
                 const mp_tensor *out = &b.trace.t[down ? MP_CACHE3 : MP_CACHE1];
                 int64_t numbers = 0;
                 for (int64_t i = 0; i < mp_tensor_count(out); i++) {
@@ -215,7 +173,7 @@ static void generated_scales_give_numbers(void **state) {
                 if (2 * numbers <= mp_tensor_count(out))
                     fail_msg("'%s': %lld of %lld outputs are numbers other than 0", text, (long long)numbers,
                              (long long)mp_tensor_count(out));
-                stop(&b);
+                close_bench(&b);
             }
 }
 

@@ -131,7 +131,7 @@ static void wgmma_takes_what_it_can(void **state) {
     mp_gemm_request r = good;
     const mp_gemm gemm = found(&r, &h100);
     assert_string_equal(gemm.kernel.source, wgmma);
-    assert_true(gemm.tensor_map && gemm.instruction->wgmma);
+    assert_true(gemm.cluster == 2 && gemm.instruction->wgmma);
     assert_int_equal(gemm.threads, 512);
     assert_int_equal(gemm.stages, 4);
     assert_int_equal(gemm.accumulators, 128);
@@ -142,7 +142,7 @@ static void wgmma_takes_what_it_can(void **state) {
     assert_string_equal(found(&r, &b200).kernel.source, mma);
     r.choice = MP_GEMM_MMA;
     assert_string_equal(found(&r, &h100).kernel.source, mma);
-    assert_false(found(&r, &h100).tensor_map);
+    assert_int_equal(found(&r, &h100).cluster, 0);
     r.choice = MP_GEMM_WGMMA;
     assert_string_equal(found(&r, &h100).kernel.source, wgmma);
     refused(&r, &a100, "gemm=wgmma on sm_80 in tile 128x256x64x8x8x4: expected sm_90");
@@ -150,20 +150,21 @@ static void wgmma_takes_what_it_can(void **state) {
     const struct {
         mp_gemm_request request;
         const char *missing;
-    } rows[] = {{{.tile = good.tile, .dtype = MP_FP32, .row_length = 512}, "bf16 or fp16"},
-                {{.tile = good.tile, .dtype = MP_BF16, .row_length = 516}, "rows that begin on 16 bytes"},
-                {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .unaligned = true},
-                 "rows that begin on 16 bytes"},
-                {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .atomic = true}, "stored"},
-                {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .adapters = true}, "one list"},
-                {{.tile = {256, 64, 64, 8, 8, 3}, .dtype = MP_BF16, .row_length = 512}, "BLOCK_SIZE_M at most"},
-                {{.tile = {64, 64, 64, 8, 2, 4}, .dtype = MP_BF16, .row_length = 512}, "num_warps 4 or 8"},
-                {{.tile = {64, 64, 64, 8, 8, 4}, .dtype = MP_BF16, .row_length = 512}, "16 * num_warps"},
-                {{.tile = {64, 64, 32, 8, 4, 4}, .dtype = MP_BF16, .row_length = 512}, "multiple of 128 bytes"},
-                {{.tile = {128, 256, 64, 8, 4, 4}, .dtype = MP_BF16, .row_length = 512}, "at most 128 sums"},
-                {{.tile = {64, 64, 64, 8, 4, 1}, .dtype = MP_BF16, .row_length = 512}, "num_stages 2"},
-                {{.tile = {128, 256, 256, 8, 8, 2}, .dtype = MP_BF16, .row_length = 512}, "stages that fit"},
-                {{.tile = {128, 256, 64, 8, 8, 6}, .dtype = MP_BF16, .row_length = 512}, "stages that fit"}};
+    } rows[] = {
+        {{.tile = good.tile, .dtype = MP_FP32, .row_length = 512}, "bf16 or fp16"},
+        {{.tile = good.tile, .dtype = MP_BF16, .row_length = 516}, "rows that begin on 16 bytes"},
+        {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .unaligned = true},
+         "rows that begin on 16 bytes"},
+        {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .atomic = true}, "stored"},
+        {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .adapters = true}, "one list"},
+        {{.tile = {256, 64, 64, 8, 8, 3}, .dtype = MP_BF16, .row_length = 512}, "BLOCK_SIZE_M at most"},
+        {{.tile = {64, 64, 64, 8, 2, 4}, .dtype = MP_BF16, .row_length = 512}, "num_warps 4 or 8"},
+        {{.tile = {64, 64, 64, 8, 8, 4}, .dtype = MP_BF16, .row_length = 512}, "16 * num_warps"},
+        {{.tile = {64, 64, 32, 8, 4, 4}, .dtype = MP_BF16, .row_length = 512}, "multiple of 128 bytes"},
+        {{.tile = {128, 256, 64, 8, 4, 4}, .dtype = MP_BF16, .row_length = 512}, "at most 128 sums"},
+        {{.tile = {64, 64, 64, 8, 4, 1}, .dtype = MP_BF16, .row_length = 512}, "num_stages 2"},
+        {{.tile = {128, 256, 256, 8, 8, 2}, .dtype = MP_BF16, .row_length = 512}, "stages that fit"},
+        {{.tile = {128, 256, 64, 8, 8, 6}, .dtype = MP_BF16, .row_length = 512}, "stages that fit"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         r = rows[i].request;
         r.choice = MP_GEMM_WGMMA;

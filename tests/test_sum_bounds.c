@@ -3,9 +3,8 @@
  * model of the tensor core's truncated fused dot-add, must never leave their bound, and must come near enough
  * to it that it says something. */
 #include "ref/bounds.h"
-#include "tests/ref_support.h"
+#include "tests/core_support.h"
 
-#include <float.h>
 #include <stdio.h>
 
 /* ---- operands ---- */
@@ -84,40 +83,7 @@ static float tree_dot(const operands *o, const int64_t *order, rng *r) {
     return part[0];
 }
 
-/* ---- the tensor core, one step: groups of L products and the accumulator, in units of 2^(e_max - F) ---- */
-
-typedef struct core {
-    int group, fraction_bits;
-} core;
-
-static int exponent_of(double v, int emin) {
-    const int e = ilogb(v); /* a subnormal counts with the exponent of the smallest normal number */
-    return e < emin ? emin : e;
-}
-
-/* The value cut to 24 significant bits towards zero; float32's subnormals have fewer, its largest finite
- * value is followed by Inf.
- */
-static double truncate_to_float(double v) {
-    if (v == 0) return 0;
-    const int lowest = exponent_of(v, -126) - 23;
-    v = ldexp(trunc(ldexp(v, -lowest)), lowest);
-    return fabs(v) > (double)FLT_MAX ? copysign(INFINITY, v) : v == 0 ? 0 : v;
-}
-
-static double core_step(core h, mp_dtype dtype, const double *a, const double *b, int64_t n, double c) {
-    const int emin = mp_dtype_format(dtype)->emin, zero = -133; /* measured exponent of a term that is zero */
-    int e_max = c == 0 ? zero : exponent_of(c, -126);
-    for (int64_t k = 0; k < h.group; k++) {
-        const bool is_zero = k >= n || a[k] == 0 || b[k] == 0;
-        const int e = is_zero ? zero : exponent_of(a[k], emin) + exponent_of(b[k], emin);
-        if (e > e_max) e_max = e;
-    }
-    const int unit = e_max - h.fraction_bits;
-    double sum = trunc(ldexp(c, -unit)); /* integers below 2^32: exact in double */
-    for (int64_t k = 0; k < n; k++) sum += trunc(ldexp(a[k] * b[k], -unit));
-    return truncate_to_float(ldexp(sum, unit));
-}
+/* ---- the tensor core ---- */
 
 static double core_dot(core h, const operands *o) {
     double c = 0;

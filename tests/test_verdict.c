@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* harness/verdict.c: verdicts survive JSON without loss, broken JSON is refused, and the exit code carries
  * the outcome. */
+#include "harness/fields.h"
 #include "harness/verdict_json.h"
 #include "harness/verdict_make.h"
 
@@ -206,9 +207,9 @@ static void long_and_foreign_text(void **state) {
     mp_error err = {0};
     fill(&v);
     v.reason = "cut \xc3"; /* not UTF-8 */
-    char *text = malloc(MP_VERDICT_TEXT_MAX + 2);
-    memset(text, 'x', MP_VERDICT_TEXT_MAX + 1);
-    text[MP_VERDICT_TEXT_MAX + 1] = '\0';
+    char *text = malloc(MP_FIELD_TEXT_MAX + 2);
+    memset(text, 'x', MP_FIELD_TEXT_MAX + 1);
+    text[MP_FIELD_TEXT_MAX + 1] = '\0';
     mp_verdict_set(&v, &v.check[MP_CHECK_BITS].text, "%s", text + 1);
     json_t *json = mp_verdict_to_json(&v);
     assert_int_equal(mp_verdict_from_json(json, &back, &err), MP_OK);

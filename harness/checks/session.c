@@ -101,18 +101,44 @@ mp_status mp_session_compare(const mp_side *a, const mp_side *b, mp_left *left, 
     return status == MP_OK ? mp_compare(a, b, tokens, ids, align, found, err) : status;
 }
 
+static mp_status judge_by(const mp_engine *engine, const mp_other_run *run, mp_verdict *v, mp_error *err) {
+    return mp_judge(run->c, &run->offer->contract, &run->offer->config, run->in, run->trace, run->poison,
+                    engine, v, err);
+}
+
+mp_status mp_session_judge_float64(const mp_session *s, const mp_other_run *run, mp_verdict *v,
+                                   mp_error *err) {
+    bool before[MP_CHECK_COUNT], failed = false;
+    for (int i = 0; i < MP_CHECK_COUNT; i++) before[i] = v->check[i].answer == MP_FAILED;
+    mp_status status = judge_by(s->engine, run, v, err);
+    for (int i = 0; i < MP_CHECK_COUNT; i++) failed |= v->check[i].answer == MP_FAILED && !before[i];
+    if (status != MP_OK || !s->offload || !failed) return status;
+    const mp_engine *cpu = mp_engine_of_cpu();
+    mp_verdict *again = malloc(sizeof *again);
+    if (!again) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
+    mp_verdict_init(again);
+    status = judge_by(cpu, run, again, err);
+    for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++)
+        if (v->check[i].answer == MP_FAILED && !before[i] && again->check[i].answer != MP_FAILED)
+            status = mp_fail(err, MP_EDEVICE, "the judge on the device is wrong: %s: %s; not so by %s",
+                             mp_check_name((mp_check)i), v->check[i].text, cpu->name(cpu));
+    for (int i = 0; i < MP_CHECK_COUNT && status == MP_EDEVICE; i++)
+        if (!before[i]) v->check[i].answer = MP_NOT_JUDGED;
+    mp_verdict_free(again);
+    free(again);
+    return status;
+}
+
 mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_part part, mp_check check,
                            const char *what, int64_t *judged, mp_error *err) {
-    const mp_contract *contract = &run->offer->contract;
     mp_verdict *own = malloc(sizeof *own);
     if (!own) return mp_fail(err, MP_EMEMORY, "no memory for a verdict");
     mp_verdict_init(own);
     mp_status status = MP_OK;
     if (part == MP_JUDGE_ALL)
-        status = mp_judge(run->c, contract, &run->offer->config, run->in, run->trace, run->poison, s->engine,
-                          own, err);
+        status = mp_session_judge_float64(s, run, own, err);
     else if (run->trace->t[MP_SORTED_TOKEN_IDS].data)
-        mp_judge_align(run->c, contract, run->in, run->trace, own);
+        mp_judge_align(run->c, &run->offer->contract, run->in, run->trace, own);
     for (int i = 0; i < MP_STAGE_COUNT && judged; i++) *judged += own->stage[i].judged;
     if (judged) *judged += own->check[MP_CHECK_INTEGER].answer != MP_NOT_JUDGED;
     for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++) {

@@ -60,6 +60,11 @@ typedef struct mp_other_run {
     uint32_t poison;
 } mp_other_run;
 
+/* mp_judge of a run, into v. What fails by sums of the device must fail by those of the CPU too: where it
+ * does not, the judge is wrong and not the subject, v is as before, and MP_EDEVICE says what it was. */
+mp_status mp_session_judge_float64(const mp_session *s, const mp_other_run *run, mp_verdict *v,
+                                   mp_error *err);
+
 typedef enum mp_judged_part {
     MP_JUDGE_ALL,   /* all that float64 says of it */
     MP_JUDGE_ALIGN, /* align's integers, where they are exposed */

@@ -225,6 +225,7 @@ mp_status mp_plan_memory(mp_session *s, mp_error *err) {
                 host += beside_a_sequence(&s->row->c, c, offer->config.up.block_size_m);
             if (mp_case_is_part(&s->row->c, c)) host += beside_a_part(&s->row->c);
             if (i == 0 && k == 0) host += beside_a_run(c, offer);
+            if (s->offload) host += MP_OFFLOAD_HOST_BYTES;
             const size_t device = mp_surroundings_device_bytes(subjects[k], c, offer) + offer->device_bytes;
             if ((int64_t)host > s->v->peak_bytes) s->v->peak_bytes = (int64_t)host;
             if ((status = mp_memory_check(host, o->settings.jobs, err)) != MP_OK) return status;

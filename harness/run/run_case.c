@@ -83,9 +83,8 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     mp_verdict *v = s->v;
     mp_status status = mp_inputs_check_ids(c, s->in, err);
     if (status == MP_OK) status = run_first(s, err);
-    if (status == MP_OK)
-        status = mp_judge(c, &s->offer.contract, &s->offer.config, s->in, &s->first, MP_POISON_A, s->engine,
-                          v, err);
+    const mp_other_run first = {c, &s->offer, s->in, &s->first, MP_POISON_A};
+    if (status == MP_OK) status = mp_session_judge_float64(s, &first, v, err);
     if (status == MP_OK) status = tell_end_to_end(s, err);
     if (status == MP_OK && s->options->settings.once && s->options->against)
         status = mp_compare_stages(s, err);

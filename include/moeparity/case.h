@@ -63,7 +63,8 @@ typedef enum mp_scale_layout {
     MP_SWIZZLED,
     MP_SCALE_LAYOUT_COUNT
 } mp_scale_layout;
-/* How this project's kernels multiply numbers of 16 bits: by mma.sync, by wgmma, or by wgmma where that can. */
+/* How this project's kernels multiply on sm_90: by mma.sync, by wgmma, or by wgmma where that can and has the
+ * same bits: not of e4m3. */
 typedef enum mp_gemm_choice { MP_GEMM_AUTO, MP_GEMM_MMA, MP_GEMM_WGMMA, MP_GEMM_CHOICE_COUNT } mp_gemm_choice;
 typedef enum mp_shared { MP_SHARED_NONE, MP_SHARED_SLOT, MP_SHARED_ADD, MP_SHARED_COUNT } mp_shared;
 typedef enum mp_path { MP_FUSED, MP_RUNNER, MP_CHUNKED, MP_PATH_COUNT } mp_path;
@@ -258,13 +259,13 @@ mp_status mp_case_parse(mp_case *c, const char *text, mp_error *err);
  * path, ep, tiles, scope. */
 mp_status mp_case_validate(const mp_case *c, mp_error *err);
 /* Whether two valid cases are the same problem executed in two ways, so that equal bits mean something:
- * path, layout, gemm, tile and tile_down may differ, and mode between combine and inplace. With a smaller M it
- * is the first tokens of the base as a batch of their own, in scope=all. Or whether the variant is a part
- * of the base, whose outputs sum to the base's: ep_size ranks with their share of E, shards with their
- * share of N. Or whether what differs of their adapters makes no difference to the output (cases/lora.h).
- * Or whether interleaved differs, in all stages of experts without quantisation: the same rows of w1 and
- * b1 in another order; or where router weights that are powers of two multiply. MP_EINPUT names the first
- * other difference. */
+ * path, layout, tile and tile_down may differ, gemm (of e4m3 not to or from wgmma), and mode between combine
+ * and inplace. With a smaller M it is the first tokens of the base as a batch of their own, in scope=all.
+ * Or whether the variant is a part of the base, whose outputs sum to the base's: ep_size ranks with their
+ * share of E, shards with their share of N. Or whether what differs of their adapters makes no difference to
+ * the output (cases/lora.h). Or whether interleaved differs, in all stages of experts without quantisation:
+ * the same rows of w1 and b1 in another order; or where router weights that are powers of two multiply.
+ * MP_EINPUT names the first other difference. */
 mp_status mp_case_validate_pair(const mp_case *base, const mp_case *variant, mp_error *err);
 /* Whether a valid case can run after `before` on the same buffers and with the same weights, as a server's
  * calls do: M, routing, seed, filter, data and lora_routing may differ, or nothing. MP_EINPUT names the

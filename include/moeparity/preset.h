@@ -16,9 +16,10 @@ extern "C" {
  *   ieee-any-order  float32 sums in any order, one rounding a stored tensor; nothing is promised of bits
  *   sm_80, sm_86, sm_89, sm_90, sm_100, sm_120
  *                   this project's kernels on that architecture: mma.sync for bf16 and fp16 (TENSOR_CORE
- *                   in contract.h), fma over ascending k for fp32, the IEEE activation, stable align. Bits
- *                   are required where the architecture was measured, reported where its arithmetic is known
- *                   from the literature, else not compared
+ *                   in contract.h), on sm_90 wgmma where the case says gemm=wgmma, which is another
+ *                   arithmetic of e4m3 (groups of 32, 13 bits); fma over ascending k for fp32, the IEEE
+ *                   activation, stable align. Bits are required where the architecture was measured,
+ *                   reported where its arithmetic is known from the literature, else not compared
  *   gfx908, gfx90a, gfx942
  *                   the same with AMD's matrix cores, of CDNA1, CDNA2 and CDNA3, in ascending order of k:
  *                   MP_ACC_PAIRWISE and those after it. Bits are reported at most

@@ -10,7 +10,8 @@
 #include "kernels/device/gemm_mma16.cuh"
 #include "kernels/device/gemm_scales.cuh"
 
-static_assert(GROUP % 16 == 0, "an instruction's codes have one scale");
+constexpr bool A_IS_CODES = A_DTYPE == DTYPE_E2M1;
+static_assert(A_IS_CODES ? GROUP == 16 : GROUP % 16 == 0, "an instruction's codes have one scale");
 constexpr int GROUP_LENGTH = GROUP ? GROUP : 16;
 constexpr int W_PER_CHUNK = 128 / bits_of(W_DTYPE);
 
@@ -55,14 +56,10 @@ struct warp_tile {
         return w_chunk(row, chunk);
     }
 
-#if A_DTYPE == DTYPE_E2M1
-    static_assert(GROUP == 16, "an instruction's codes have one scale");
-
-    // Sixteen rows from m on at k16, as ldmatrix would give them.
+    // Sixteen rows of codes from m on at k16 become numbers, as ldmatrix gives them.
     __device__ __forceinline__ void make_rows(const block &b, unsigned (&r)[4], const unsigned char *stage,
-                                              int m, int k16, int group) const {
+                                              int m, int k16, int group, float global) const {
         const int lane = threadIdx.x % 32;
-        const float all = global_of_rows(b);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             const int row = m + lane / 4 + 8 * half;
@@ -71,12 +68,11 @@ struct warp_tile {
 #pragma unroll
             for (int high = 0; high < 2; high++) {
                 const unsigned both = chunk[k16 % 2 * 8 + lane % 4 + 4 * high];
-                r[2 * high + half] = encode(decode_e2m1(both & 15) * scale * all) |
-                                     (unsigned)encode(decode_e2m1(both >> 4) * scale * all) << 16;
+                r[2 * high + half] = encode(decode_e2m1(both & 15) * scale * global) |
+                                     (unsigned)encode(decode_e2m1(both >> 4) * scale * global) << 16;
             }
         }
     }
-#endif
 
     // Two neighbouring weights of a column of the tile, packed: those of k and k + 1 of the stage.
     __device__ __forceinline__ unsigned weights(const unsigned char *stage, int column, int k, float scale,
@@ -98,6 +94,7 @@ struct warp_tile {
 
     __device__ __forceinline__ void add_stage(const block &b, const unsigned char *stage, int k0) {
         const int lane = threadIdx.x % 32;
+        const global_scales globals = A_IS_CODES ? globals_of(b) : global_scales{1.0f, 1.0f, 1.0f};
         float scale[WARP_N / 8], zero[WARP_N / 8];
 #pragma unroll 2
         for (int k16 = 0; k16 < BLOCK_K / 16; k16++) {
@@ -114,19 +111,14 @@ struct warp_tile {
             unsigned a[WARP_M / 16][4];
 #pragma unroll
             for (int i = 0; i < WARP_M / 16; i++)
-#if A_DTYPE == DTYPE_E2M1
-                make_rows(b, a[i], stage, at.m0 + 16 * i, k16, k / GROUP_LENGTH);
-#else
-                load_rows(a[i], stage, at.m0 + 16 * i, k16);
-#endif
+                if (A_IS_CODES)
+                    make_rows(b, a[i], stage, at.m0 + 16 * i, k16, k / GROUP_LENGTH, globals.of_rows);
+                else
+                    load_rows(a[i], stage, at.m0 + 16 * i, k16);
 #pragma unroll
             for (int t = 0; t < WARP_N / 8; t++) {
                 const int column = at.n0 + column_of(t, lane / 4), first = 16 * k16 + 2 * (lane % 4);
-#if A_DTYPE == DTYPE_E2M1
-                const float global = global_of_column(b, b.n0 + column);
-#else
-                const float global = 1;
-#endif
+                const float global = globals.of_column(b.n0 + column);
                 const unsigned w0 = weights(stage, column, first, scale[t], zero[t], global);
                 const unsigned w1 = weights(stage, column, first + 8, scale[t], zero[t], global);
 #pragma unroll

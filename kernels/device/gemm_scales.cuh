@@ -26,14 +26,22 @@ __device__ __forceinline__ float scale_of_row(const block &b, int row, int group
                                              scale_place(a_row, group, b.p.a_scale_row, b.p.a_scale_group));
 }
 
-// The global scales of a row, and of column n in the block's expert.
-__device__ __forceinline__ float global_of_rows(const block &b) {
-    return b.p.a_global ? *(const float *)b.p.a_global : 1.0f;
-}
-__device__ __forceinline__ float global_of_column(const block &b, int n) {
-    if (!b.p.w_global || n >= b.p.n) return 1.0f;
-    const int which = b.p.w_globals_alternate ? n % b.p.w_globals : n / (b.p.n / b.p.w_globals);
-    return ((const float *)b.p.w_global)[b.expert * b.p.w_globals + which];
+// The global scales: of all rows, and of both parts of the columns of the block's expert, which share one
+// where there is one.
+struct global_scales {
+    float of_rows, first, second;
+    // Even columns and odd ones, as gate and up that are interleaved; else the first half and the second.
+    bool alternate;
+    int half;
+
+    __device__ __forceinline__ float of_column(int n) const {
+        return (alternate ? n % 2 : n >= half) ? second : first;
+    }
+};
+__device__ __forceinline__ global_scales globals_of(const block &b) {
+    const float *of_expert = b.p.w_global + b.expert * b.p.w_globals;
+    return {*b.p.a_global, of_expert[0], of_expert[b.p.w_globals - 1], b.p.w_globals_alternate != 0,
+            b.p.n / 2};
 }
 
 // Of column n in the block's expert; 0 beyond the last.

@@ -48,18 +48,19 @@ __device__ __forceinline__ int fill_rows(const mp_gemm_params &p, const slot_lis
     const bool is_block = block_m < slots.blocks_m; // beyond the list no row is there
     const int expert = is_block ? slots.expert_ids[block_m] : -1;
     const bool no_rows = p.max_m && expert < 0; // filtered slots have none in masked layout
-    const long long shift = p.max_m && is_block ? expert * p.max_m - first_block_of(slots, block_m) * BLOCK_M : 0;
+    const long long shift =
+        p.max_m && is_block ? expert * p.max_m - first_block_of(slots, block_m) * BLOCK_M : 0;
     int count = 0;
-#pragma unroll 1
+#pragma unroll 2
     for (int r = thread; r < BLOCK_M; r += threads) {
         const long long position = block_m * BLOCK_M + r;
-        const int slot = is_block ? slots.sorted_token_ids[position] : 0;
+        const int slot = is_block ? __ldg(slots.sorted_token_ids + position) : 0;
         const bool present = is_block && slot < p.slots;
         rows.a_row[r] = !present ? -1 : p.a_sorted ? position + shift : slot / p.a_divisor;
         rows.out_row[r] = !present || (p.out_sorted && no_rows) ? -1
                           : p.out_sorted                        ? position + shift
                                                                 : slot / p.out_divisor;
-        rows.weight[r] = present && p.topk_weights ? p.topk_weights[slot] : 1.0f;
+        rows.weight[r] = present && p.topk_weights ? __ldg(p.topk_weights + slot) : 1.0f;
         if (present) count = r + 1;
     }
     return count;

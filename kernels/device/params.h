@@ -68,7 +68,7 @@ typedef struct mp_align_params {
  *                + group * w_scale_group]
  *                (with -DSWIZZLED a row of a, or a column, and its group lie in tiles: scale_place.cuh)
  *   global scale of a    a_global[0], of w    w_global[expert * w_globals + i], i = column / (n / w_globals),
- *                or column % w_globals where w_globals_alternate; 1 where these are 0
+ *                or column % w_globals where w_globals_alternate
  *   zero of w    w_zero[expert * w_zero_expert + column * w_zero_row + group]; packed ones are two columns to
  *                a byte, and column / 2 counts */
 typedef struct mp_gemm_params {

@@ -67,6 +67,8 @@ extern "C" __global__ void __launch_bounds__(256) quantise(const mp_quant_params
     }
 }
 
+#if CODES != DTYPE_E2M1 // whose scales are of 16 numbers each
+
 // Magnitudes are ordered as their bits are. *scale is 0 at the start.
 extern "C" __global__ void __launch_bounds__(256) amax(const mp_quant_params p) {
     const long long total = p.rows.count * p.k, stride = (long long)gridDim.x * blockDim.x;
@@ -96,3 +98,5 @@ extern "C" __global__ void __launch_bounds__(256) codes(const mp_quant_params p)
             ((unsigned char *)p.codes)[i] = code_of(decode(((const element *)p.from)[i]) / scale);
     }
 }
+
+#endif

@@ -62,9 +62,9 @@ typedef float product_sum;
 #define WGMMA_NUMBERS_64 WGMMA_NUMBERS_32 ", " WGMMA_8_2 ", " WGMMA_8_3
 #define WGMMA_NUMBERS_96 WGMMA_NUMBERS_64 ", " WGMMA_8_4 ", " WGMMA_8_5
 #define WGMMA_NUMBERS_128 WGMMA_NUMBERS_96 ", " WGMMA_8_6 ", " WGMMA_8_7
-#define WGMMA_8(io, i)                                                                            \
-    io WGMMA_SUM(d[8 * i]), io WGMMA_SUM(d[8 * i + 1]), io WGMMA_SUM(d[8 * i + 2]),               \
-        io WGMMA_SUM(d[8 * i + 3]), io WGMMA_SUM(d[8 * i + 4]), io WGMMA_SUM(d[8 * i + 5]),       \
+#define WGMMA_8(io, i)                                                                      \
+    io WGMMA_SUM(d[8 * i]), io WGMMA_SUM(d[8 * i + 1]), io WGMMA_SUM(d[8 * i + 2]),         \
+        io WGMMA_SUM(d[8 * i + 3]), io WGMMA_SUM(d[8 * i + 4]), io WGMMA_SUM(d[8 * i + 5]), \
         io WGMMA_SUM(d[8 * i + 6]), io WGMMA_SUM(d[8 * i + 7])
 #define WGMMA_SUMS_16(io) WGMMA_8(io, 0)
 #define WGMMA_SUMS_32(io) WGMMA_SUMS_16(io), WGMMA_8(io, 1)
@@ -73,18 +73,18 @@ typedef float product_sum;
 #define WGMMA_SUMS_128(io) WGMMA_SUMS_96(io), WGMMA_8(io, 6), WGMMA_8(io, 7)
 
 // For n rows of b; a, b and keep are operands of these numbers.
-#define WGMMA(n, io, number_a, number_b, number_keep)                                                \
-    if constexpr (N == n)                                                                            \
-    asm volatile("{\n.reg .pred keep;\nsetp.ne.b32 keep, %" number_keep ", 0;\n"                     \
-                 "wgmma.mma_async.sync.aligned.m64n" #n WGMMA_TYPES " {" WGMMA_NUMBERS_##n "}, %"    \
-                 number_a ", %" number_b ", keep" WGMMA_SIGNS ";\n}"                                 \
-                 : WGMMA_SUMS_##n(io)                                                                \
+#define WGMMA(n, io, number_a, number_b, number_keep)                                      \
+    if constexpr (N == n)                                                                  \
+    asm volatile("{\n.reg .pred keep;\nsetp.ne.b32 keep, %" number_keep ", 0;\n"           \
+                 "wgmma.mma_async.sync.aligned.m64n" #n WGMMA_TYPES " {" WGMMA_NUMBERS_##n \
+                 "}, %" number_a ", %" number_b ", keep" WGMMA_SIGNS ";\n}"                \
+                 : WGMMA_SUMS_##n(io)                                                      \
                  : "l"(descriptor_of(a)), "l"(descriptor_of(b)), "r"(keep))
-#define WGMMA_ANY(io)                  \
-    WGMMA(16, io, "8", "9", "10");     \
-    WGMMA(32, io, "16", "17", "18");   \
-    WGMMA(64, io, "32", "33", "34");   \
-    WGMMA(96, io, "48", "49", "50");   \
+#define WGMMA_ANY(io)                \
+    WGMMA(16, io, "8", "9", "10");   \
+    WGMMA(32, io, "16", "17", "18"); \
+    WGMMA(64, io, "32", "33", "34"); \
+    WGMMA(96, io, "48", "49", "50"); \
     WGMMA(128, io, "64", "65", "66")
 
 // d += a b, where `keep`, else d = a b: 64 rows of a by N rows of b, 32 bytes of k. Lane l of warp w holds of

@@ -22,7 +22,7 @@ typedef struct mp_gemm_request {
     mp_tile tile;
     mp_dtype dtype; /* of bias and out; of a and w too, where there are no codes */
     mp_gemm_codes codes;
-    int64_t row_length; /* k: elements in a row of a, and of w */
+    int64_t row_length;   /* k: elements in a row of a, and of w */
     bool swizzled;        /* scales of codes lie in tiles (cases/scale_layout.h) */
     int64_t experts;      /* whose weights there are */
     int64_t w_scale_rows; /* of codes: columns of out that share a scale of w; 0: all */
@@ -43,9 +43,9 @@ typedef struct mp_gemm {
     int64_t shared_bytes;                  /* dynamic shared memory */
     int accumulators;                      /* float32 sums of a thread */
     const mp_mma_instruction *instruction; /* what multiplies; NULL: fmaf */
-    bool
-        tensor_map; /* w is copied by a tensor map in boxes of 128 bytes of k by BLOCK_SIZE_N rows, and no more
-                        blocks than multiprocessors share all tiles */
+    int cluster; /* 0: a block for each tile, and no tensor map. Else no more blocks than multiprocessors
+                    share all tiles, so many of them as a cluster, and copy w by a tensor map in boxes of 128
+                    bytes of k by BLOCK_SIZE_N / cluster rows */
 } mp_gemm;
 
 /* A thread has 255 registers, and unrolled code for thousands of spilled accumulators takes minutes to build:

@@ -50,6 +50,12 @@ static int sums_of(const mp_gemm_request *r) {
     return tile->block_size_m * tile->block_size_n / (32 * tile->num_warps) * (r->codes.group > 0 ? 2 : 1);
 }
 
+/* Blocks that have neighbouring blocks of rows, most often of one expert, whose weights each then copies a
+ * part of for both. With fewer rows an expert has one block, most often. */
+static int cluster_of(const mp_tile *tile) {
+    return tile->block_size_m >= 64 ? 2 : 1;
+}
+
 /* NULL where it can be done, else what is asked for. */
 static const char *what_is_missing(const mp_gemm_request *r, const mp_device_limits *limits) {
     const mp_tile *tile = &r->tile;
@@ -93,9 +99,9 @@ bool mp_gemm_wgmma(const mp_gemm_request *request, const mp_device_limits *limit
     gemm->shared_bytes = shared_bytes(request, stages);
     gemm->accumulators = sums_of(request);
     gemm->instruction = instruction_of(request);
-    gemm->tensor_map = true;
+    gemm->cluster = cluster_of(&request->tile);
     snprintf(gemm->kernel.options + strlen(gemm->kernel.options),
-             sizeof gemm->kernel.options - strlen(gemm->kernel.options), " -DTENSOR_MAP -DSHARED_BYTES=%lld",
-             (long long)gemm->shared_bytes);
+             sizeof gemm->kernel.options - strlen(gemm->kernel.options),
+             " -DTENSOR_MAP -DCLUSTER=%d -DSHARED_BYTES=%lld", gemm->cluster, (long long)gemm->shared_bytes);
     return true;
 }

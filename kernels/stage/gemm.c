@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /* Rows that lie beyond n, and what lies beyond k, are zeros in shared memory. */
-static mp_status map_weights(const mp_driver *driver, const mp_gemm_request *r, mp_gemm_params *p,
-                             mp_error *err) {
+static mp_status map_weights(const mp_driver *driver, const mp_gemm_request *r, const mp_gemm *gemm,
+                             mp_gemm_params *p, mp_error *err) {
     mp_status status = MP_OK;
     const mp_dtype format = r->codes.present ? r->codes.w : r->dtype;
     const unsigned long long element = mp_dtype_bytes(format, 1),
@@ -17,7 +17,7 @@ static mp_status map_weights(const mp_driver *driver, const mp_gemm_request *r, 
                                        (unsigned long long)r->experts},
                              strides[] = {(unsigned long long)p->w_row * element,
                                           (unsigned long long)p->w_expert * element};
-    const unsigned box[] = {128, (unsigned)r->tile.block_size_n, 1}, steps[] = {1, 1, 1};
+    const unsigned box[] = {128, (unsigned)(r->tile.block_size_n / gemm->cluster), 1}, steps[] = {1, 1, 1};
     MP_CU(cuTensorMapEncodeTiled(&p->w_map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 3, (void *)(uintptr_t)p->w, dims,
                                  strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
                                  CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
@@ -47,10 +47,11 @@ mp_status mp_stage_launch_gemm(const mp_device_run *run, const mp_gemm_request *
     /* As many blocks as the padded length could need; those beyond the real one end at once. */
     const int64_t blocks = lists * params->list_blocks * mp_divide_up(params->n, request->tile.block_size_n);
     params->group_size_m = request->tile.group_size_m;
-    if (gemm.tensor_map && blocks > 0) {
-        MP_DO(map_weights(driver, request, params, err));
-        status = mp_cuda_launch(cuda, run->stream, function, mp_smaller(blocks, cuda->multiprocessors),
-                                gemm.threads, gemm.shared_bytes, params, err);
+    if (gemm.cluster && blocks > 0) {
+        const int64_t most = mp_smaller(blocks, cuda->multiprocessors / gemm.cluster) * gemm.cluster;
+        MP_DO(map_weights(driver, request, &gemm, params, err));
+        status =
+            mp_cuda_launch(cuda, run->stream, function, most, gemm.threads, gemm.shared_bytes, params, err);
         goto out;
     }
     for (params->first_block = 0; params->first_block < blocks; params->first_block += MP_MAX_GRID)

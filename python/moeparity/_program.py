@@ -16,6 +16,7 @@ WITH_SUBJECT = (
     "golden record",
     "golden refresh",
     "golden verify",
+    "bench kernels",
     "bisect stage",
     "bisect k",
     "bisect config",
