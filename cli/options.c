@@ -2,7 +2,7 @@
 #include "cli/options.h"
 
 enum { /* a bit each, of 64 */
-       RUN = INT64_C(1) << MP_CMD_RUN,
+       RUN = INT64_C(1) << MP_CMD_RUN | INT64_C(1) << MP_CMD_BENCH_SUITE,
        LIST = INT64_C(1) << MP_CMD_LIST,
        COVERAGE = INT64_C(1) << MP_CMD_COVERAGE,
        SHOW = INT64_C(1) << MP_CMD_SHOW,
