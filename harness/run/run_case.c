@@ -183,6 +183,7 @@ static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
 
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
     const double start = mp_seconds_now();
+    mp_phases_begin();
     mp_error err = {0};
     mp_inputs in = {0};
     mp_session s = {.row = row, .options = options, .in = &in, .v = v};
@@ -193,7 +194,6 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     mp_copies *own = NULL; /* weights stay for the runs of the case, if not for longer */
     if (options->subject && !options->subject->copies && options->subject->space)
         options->subject->copies = own = mp_copies_open(options->subject->space);
-    mp_phases_begin();
     mp_verdict_begin(row, NULL, 0, &settings, MP_PASS, v);
     v->pictured = settings.figures;
     s.offload = options->offload;
