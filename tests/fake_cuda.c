@@ -158,6 +158,7 @@ FAKE(cuMemGetInfo_v2, size_t *free_bytes, size_t *total_bytes) {
     CALL(*total_bytes = (size_t)1 << 30; *free_bytes = *total_bytes - (fake.used ? fake.used() : 0));
 }
 FAKE(cuMemAlloc_v2, CUdeviceptr *pointer, size_t bytes) {
+    if (fake.no_memory > 0 && fake.no_memory--) return CUDA_ERROR_OUT_OF_MEMORY;
     CALL_UNRECORDED(*pointer = (uintptr_t)malloc(bytes); fake.live++; fake.bytes += bytes);
 }
 FAKE(cuMemFree_v2, CUdeviceptr pointer) {

@@ -13,6 +13,7 @@ typedef struct fake_cuda {
     int calls, failing; /* the driver call with this number fails, from 0 on; -1: none */
     bool lost;          /* and so do all calls after it, as with a context that an illegal access destroyed */
     int live;           /* allocations, contexts, modules, events, streams and graphs */
+    int no_memory;      /* so many allocations fail from now on */
     int launched;       /* kernels that were executed, from a graph too */
     int unordered;      /* kernels and fills of them that were on the default stream */
     size_t bytes;       /* allocated so far, given back or not */

@@ -422,6 +422,74 @@ static void device_buffers_have_guards_at_every_size(void **state) {
     mp_cuda_close(cuda);
 }
 
+/* Piece by piece, with a last one that is short. */
+static void large_tensors_cross_whole(void **state) {
+    (void)state;
+    static const size_t sizes[] = {(4 << 20) - 1, (4 << 20) + 3, 32 << 20, (50 << 20) + 1};
+    mp_cuda *cuda;
+    mp_error err = {0};
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    const mp_space *space = mp_cuda_space(cuda);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        void *data;
+        uint32_t *sent = malloc(sizes[i] + 4), *got = calloc(1, sizes[i] + 4);
+        assert_true(sent && got);
+        for (size_t k = 0; k < sizes[i] / 4 + 1; k++) sent[k] = (uint32_t)(k * 2654435761u);
+        assert_int_equal(space->alloc(space->self, sizes[i], MP_POISON_A, &data, &err), MP_OK);
+        assert_int_equal(space->write(space->self, data, sent, sizes[i], &err), MP_OK);
+        assert_memory_equal(fake_memory((uintptr_t)data), sent, sizes[i]);
+        assert_int_equal(space->read(space->self, got, data, sizes[i], &err), MP_OK);
+        assert_memory_equal(got, sent, sizes[i]);
+        assert_int_equal(((char *)got)[sizes[i]], 0);
+        space->free(space->self, data);
+        free(sent);
+        free(got);
+    }
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
+/* What was freed comes back, poisoned, for the same size alone; where the device has nothing left it is given
+ * back. */
+static void memory_of_the_same_size_is_used_again(void **state) {
+    (void)state;
+    mp_cuda *cuda;
+    void *first, *again, *other;
+    mp_region region;
+    mp_error err = {0};
+    size_t before, room, reserve;
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    const mp_space *space = mp_cuda_space(cuda);
+    assert_int_equal(mp_cuda_memory(cuda, &before, &reserve, &err), MP_OK);
+    assert_int_equal(space->alloc(space->self, 1000, MP_POISON_A, &first, &err), MP_OK);
+    memset((char *)fake_memory((uintptr_t)first) - 8, 0x11, 1016);
+    space->free(space->self, first);
+    assert_int_equal(mp_cuda_memory(cuda, &room, &reserve, &err), MP_OK);
+    assert_true(room == before + 1000 + 2 * MP_GUARD_BYTES); /* the fake's driver does not count */
+    assert_int_equal(space->alloc(space->self, 1001, MP_POISON_A, &other, &err), MP_OK);
+    assert_ptr_not_equal(other, first);
+    assert_int_equal(space->alloc(space->self, 1000, MP_POISON_B, &again, &err), MP_OK);
+    assert_ptr_equal(again, first);
+    region = (mp_region){.data = again, .bytes = 1000};
+    assert_int_equal(space->survey(space->self, &region, 1, &err), MP_OK);
+    assert_true(region.intact);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(((unsigned char *)fake_memory((uintptr_t)again))[i],
+                         (MP_POISON_B >> 8 * (i % 4)) & 0xFF);
+    space->free(space->self, again);
+    space->free(space->self, other);
+    const int kept = fake.live;
+    fake.no_memory = 1;
+    assert_int_equal(space->alloc(space->self, 5000, MP_POISON_A, &again, &err), MP_OK);
+    assert_true(fake.live < kept); /* all that was kept for one that is new */
+    fake.no_memory = 2;
+    assert_int_equal(space->alloc(space->self, 6000, MP_POISON_A, &other, &err), MP_EMEMORY);
+    fake.no_memory = 0;
+    space->free(space->self, again);
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
 /* For programs that launch kernels of their own: no NVRTC and no architecture is asked for, a buffer is alone
  * in its blocks, and digests are those of the bytes. */
 static void memory_alone_needs_no_compiler(void **state) {
@@ -725,6 +793,8 @@ int main(void) {
         cmocka_unit_test(a_hook_can_end_the_run),
         cmocka_unit_test(a_changed_guard_word_is_reported_where_it_is),
         cmocka_unit_test(device_buffers_have_guards_at_every_size),
+        cmocka_unit_test(large_tensors_cross_whole),
+        cmocka_unit_test(memory_of_the_same_size_is_used_again),
         cmocka_unit_test(memory_alone_needs_no_compiler),
         cmocka_unit_test(the_plan_covers_what_a_run_takes),
         cmocka_unit_test(every_scheme_is_timed),
