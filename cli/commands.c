@@ -195,6 +195,12 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
     [MP_CMD_BENCH_KERNELS] = {"bench kernels", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
                               "no argument", "time the kernels on the GPU",
                               "Without --case: M=16384 topk=8 E=128 K=2048 N=768."},
+    [MP_CMD_BENCH_SUITE] =
+        {"bench suite", mp_cmd_bench_suite, "MATRIX... [option ...]\n--case 'M=32 topk=2 act=silu' ...",
+         MP_OPERANDS_MATRIX, 0, INT_MAX, "matrix files", "run cases, and tell where their time went",
+         "A run as `moeparity run`, then its cases by their seconds, the longest first, with those of each "
+         "phase and under them the least that this CPU takes for it: bytes by the rate of a copy, both GEMMs "
+         "by dgemm's."},
     [MP_CMD_DOCTOR] = {"doctor", mp_cmd_doctor, "", MP_OPERANDS_NONE, 0, 0, "no argument",
                        "versions, device, BLAS core, caches; what will be skipped and why", NULL},
     [MP_CMD_WORKER] =

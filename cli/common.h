@@ -89,6 +89,7 @@ int mp_cmd_tune_which(const mp_args *args);
 int mp_cmd_tune_audit(const mp_args *args);
 int mp_cmd_probe(const mp_args *args);
 int mp_cmd_bench(const mp_args *args);
+int mp_cmd_bench_suite(const mp_args *args);
 int mp_cmd_tune_verify(const mp_args *args);
 int mp_cmd_tune_diff(const mp_args *args);
 int mp_cmd_tune_certificate(const mp_args *args);

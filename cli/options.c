@@ -2,7 +2,7 @@
 #include "cli/options.h"
 
 enum { /* a bit each, of 64 */
-       RUN = INT64_C(1) << MP_CMD_RUN,
+       RUN = INT64_C(1) << MP_CMD_RUN | INT64_C(1) << MP_CMD_BENCH_SUITE,
        LIST = INT64_C(1) << MP_CMD_LIST,
        COVERAGE = INT64_C(1) << MP_CMD_COVERAGE,
        SHOW = INT64_C(1) << MP_CMD_SHOW,
@@ -148,7 +148,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                        .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
                        .summary = "prefer tuned tiles of this Triton version, as 3.6.0"},
     [MP_OPT_CONFIG] = {"config", 0, MP_TAKES_FILE, "FILE",
-                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING,
+                       .commands = RUN | SHOW | RECORD | VERIFY | INFER | BISECTING | LOCATING | KERNELS,
                        .summary = "take tiles from this tuned file, whatever its name"},
     [MP_OPT_DEVICES] =
         {"devices", 0, MP_TAKES_TEXT, "LIST", .commands = JUDGING | RECORD,

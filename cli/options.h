@@ -41,6 +41,7 @@ typedef enum mp_command {
     MP_CMD_BENCH_REFERENCE,
     MP_CMD_BENCH_PREDICT,
     MP_CMD_BENCH_KERNELS,
+    MP_CMD_BENCH_SUITE,
     MP_CMD_DOCTOR,
     MP_CMD_WORKER,
     MP_CMD_HELP,

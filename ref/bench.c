@@ -11,6 +11,7 @@
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PEAK_SIZE = 1536, PEAK_ROUNDS = 3, REFERENCE_ROUNDS = 5 };
 
@@ -45,6 +46,44 @@ static mp_status dgemm_peak(double *gflops, mp_error *err) {
     return failed ? mp_fail(err, MP_EMEMORY, "no memory for three %d x %d matrices a thread", PEAK_SIZE,
                             PEAK_SIZE)
                   : MP_OK;
+}
+
+/* Best of three rounds, every thread from and to buffers of its own, larger than caches are. */
+static mp_status copy_peak(double *bytes_a_second, mp_error *err) {
+    enum { BYTES = 64 << 20 };
+    bool failed = false;
+    *bytes_a_second = 0;
+#pragma omp parallel
+    {
+        char *from = malloc(BYTES), *to = malloc(BYTES);
+        if (!from || !to) {
+#pragma omp atomic write
+            failed = true;
+        } else {
+            memset(from, 1, BYTES);
+            memset(to, 0, BYTES);
+        }
+        for (int round = 0; round < PEAK_ROUNDS; round++) {
+#pragma omp barrier
+            const double start = mp_seconds_now();
+            if (!failed) memcpy(to, from, BYTES);
+#pragma omp barrier
+#pragma omp master
+            *bytes_a_second =
+                fmax(*bytes_a_second, (double)BYTES * omp_get_num_threads() / (mp_seconds_now() - start));
+        }
+        free(from);
+        free(to);
+    }
+    return failed ? mp_fail(err, MP_EMEMORY, "no memory for two buffers of %d bytes a thread", BYTES) : MP_OK;
+}
+
+mp_status mp_cpu_rates_measure(mp_cpu_rates *rates, mp_error *err) {
+    *rates = (mp_cpu_rates){0};
+    mp_status status = copy_peak(&rates->copied_bytes, err);
+    if (status == MP_OK && mp_blas_load(NULL) == MP_OK) status = dgemm_peak(&rates->dgemm, err);
+    rates->dgemm *= 1e9;
+    return status;
 }
 
 /* Consumes a tile: reads one element, so that nothing can be left out. */

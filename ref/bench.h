@@ -21,6 +21,13 @@ typedef struct mp_ref_bench_result {
 /* scope=all and layout=route only, else MP_EINPUT. MP_EUNSUPPORTED without OpenBLAS. */
 mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *result, mp_error *err);
 
+/* What the CPU does at best in a second, with all threads: bytes that memcpy reads and writes again, and
+ * operations of dgemm, 0 without OpenBLAS. MP_EMEMORY. */
+typedef struct mp_cpu_rates {
+    double copied_bytes, dgemm;
+} mp_cpu_rates;
+mp_status mp_cpu_rates_measure(mp_cpu_rates *rates, mp_error *err);
+
 /* Speed of the predicted bits (ref/predict/tensorcore_gemm.h, sm_90): multiply-adds a second. */
 enum { MP_PREDICT_KERNELS = 3, MP_PREDICT_SUMS = 5 };
 typedef struct mp_predict_bench_result {

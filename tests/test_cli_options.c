@@ -223,8 +223,8 @@ static void everything_is_told(void **state) {
                                            "bisect step",   "tune which",    "tune audit",
                                            "tune verify",   "tune diff",     "tune certificate",
                                            "tune check",    "probe",         "bench reference",
-                                           "bench predict", "bench kernels", "doctor",
-                                           "help"};
+                                           "bench predict", "bench kernels", "bench suite",
+                                           "doctor",        "help"};
     static char manual[1 << 18], bash[1 << 18], zsh[1 << 18];
     expect("moeparity help --man > m; moeparity help --bash > b; moeparity help --zsh > z", 0, "", "");
     read_into(manual, sizeof manual, "m");

@@ -28,9 +28,9 @@ static void usage_errors(void **state) {
     expect("moeparity show --case M=4 --subject nope", 2, "", "unknown subject 'nope'");
     expect("moeparity doctor now", 2, "", "moeparity: doctor takes no argument, not 'now'");
     expect("moeparity bench", 2, "",
-           "moeparity: bench: expected a word behind it: reference, predict or kernels\n");
+           "moeparity: bench: expected a word behind it: reference, predict, kernels or suite\n");
     expect("moeparity bench frob", 2, "",
-           "moeparity: bench: unknown word 'frob': expected reference, predict or kernels\n");
+           "moeparity: bench: unknown word 'frob': expected reference, predict, kernels or suite\n");
     expect("moeparity golden", 2, "",
            "moeparity: golden: expected a word behind it: record, verify, diff, ls, merge or refresh\n");
     expect("moeparity golden frob a.h5", 2, "",
@@ -153,8 +153,21 @@ static void subjects_are_timed_in_turn(void **state) {
     assert_true(ms > 0 && other_ms > 0 && low <= gemms && gemms <= high && all > 0);
     /* 2 * 64 * 2 * (512 * 512 + 256 * 512) operations; printed to a tenth of a TFLOP/s */
     assert_true(fabs(tflops - 2 * 128 * 393216.0 / ms * 1e-9) <= 0.051);
+    expect("moeparity bench kernels --subject host --against host --config nowhere.json", 2, "",
+           "nowhere.json");
     expect("moeparity bench kernels --subject host --against host --case 'scope=act'", 2, "",
            "scope=act: expected scope=all");
+}
+
+/* Behind what a run prints; the exit code is the run's. */
+static void a_run_tells_where_its_time_went(void **state) {
+    (void)state;
+    expect("moeparity bench suite --subject host --case 'M=4 topk=1 E=2 K=32 N=16' --case 'M=2 topk=1'", 0,
+           "all cases\n", "");
+    expect("moeparity bench suite --subject host --case 'M=2 topk=1'", 0, "GFLOP/s of dgemm\n", "");
+    expect("moeparity bench suite --subject host --strict --golden ok.h5 --case 'M=2 topk=1'", 2, "",
+           "moeparity: ");
+    expect("moeparity bench suite", 2, "", "moeparity: no cases");
 }
 
 /* A limit on the size of files is a full disk that needs no disk. */
@@ -414,6 +427,7 @@ int main(void) {
         cmocka_unit_test(bad_matrices_and_cases),
         cmocka_unit_test(unwritable_reports_stop_the_run_before_it_starts),
         cmocka_unit_test(subjects_are_timed_in_turn),
+        cmocka_unit_test(a_run_tells_where_its_time_went),
         cmocka_unit_test(a_full_disk),
         cmocka_unit_test(without_a_gpu),
         cmocka_unit_test(lists_and_shows),

@@ -3,6 +3,7 @@
  * space. Neither may ever stand for other numbers. */
 #include "cases/case_tools.h"
 #include "cases/graph_tables.h"
+#include "cases/parts.h"
 #include "harness/run/kept_weights.h"
 #include "harness/subjects/buffers.h"
 #include "harness/subjects/copies.h"
@@ -203,6 +204,36 @@ static void copies_are_of_what_the_subject_gets(void **state) {
     mp_copies_close(subject.copies);
 }
 
+/* Inputs that are made of the case's by putting others in place of some: nobody has sealed those. */
+static void what_takes_the_place_of_an_input_is_brought_too(void **state) {
+    (void)state;
+    static loaded l;
+    mp_subject subject = open_subject();
+    const mp_case c = parsed("M=9 topk=2 E=4 K=48 N=32"), rank = parsed("M=9 topk=2 E=2 ep_size=2 K=48 N=32"),
+                  gates = parsed("M=9 topk=2 E=4 K=48 N=32 interleaved=1");
+    const int64_t tokens[] = {8, 3, 5, 1, 0, 2, 4, 6, 7};
+    mp_inputs in = filled(&c), other[3];
+    mp_case part = rank;
+    mp_error err = {0};
+    mp_surroundings_report report;
+    assert_int_equal(mp_inputs_part(&c, &in, &rank, 1, &other[0], &err), MP_OK);
+    part.ep_rank = 1;
+    assert_int_equal(mp_inputs_select(&c, &in, tokens, 9, &other[1], &err), MP_OK);
+    assert_int_equal(mp_inputs_reorder_gate(&c, &in, &gates, &other[2], &err), MP_OK);
+    const mp_case *const cases[] = {&part, &c, &gates};
+    for (int i = -1; i < 3; i++) {
+        const mp_inputs *now = i < 0 ? &in : &other[i];
+        load(&subject, i < 0 ? &c : cases[i], now, MP_BUFFERS_ONCE, &l);
+        for (int id = 0; id < MP_TENSOR_COUNT; id++)
+            if (l.e.t[id].data && now->t[id].data) expect_input(&l, now, (mp_tensor_id)id);
+        assert_int_equal(mp_buffers_look(l.buffers, &report, &err), MP_OK);
+        mp_buffers_close(l.buffers);
+    }
+    for (int i = 0; i < 3; i++) mp_inputs_destroy(&other[i]);
+    mp_copies_close(subject.copies);
+    mp_inputs_destroy(&in);
+}
+
 /* Addresses stay from load to load, and so does what is read there: the copy itself is not written to. */
 static void buffers_that_stay_are_filled_from_copies(void **state) {
     (void)state;
@@ -269,6 +300,7 @@ int main(void) {
         cmocka_unit_test(weights_are_kept_while_they_are_what_they_were),
         cmocka_unit_test(inputs_are_brought_once_and_again_when_a_run_has_changed_them),
         cmocka_unit_test(copies_are_of_what_the_subject_gets),
+        cmocka_unit_test(what_takes_the_place_of_an_input_is_brought_too),
         cmocka_unit_test(buffers_that_stay_are_filled_from_copies),
         cmocka_unit_test(room_is_made_of_what_nobody_uses),
     };

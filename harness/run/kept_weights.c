@@ -35,6 +35,7 @@ void mp_kept_take(mp_kept_weights *kept, const mp_case *c, bool unchanged, mp_in
         if (mp_tensors[id].rows != MP_ROWS_WHOLE || !in->t[id].data || in->borrowed[id]) continue;
         kept->in.t[id] = in->t[id];
         kept->in.digest[id] = in->digest[id];
+        kept->in.sealed[id] = in->sealed[id];
         in->borrowed[id] = true;
     }
     kept->c = *c;

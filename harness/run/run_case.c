@@ -136,7 +136,8 @@ static mp_status run_file_checks(mp_session *s, mp_error *err) {
                                        MP_CHECK_STREAMS,     MP_CHECK_SEQUENCE};
     const mp_case *c = &s->row->c;
     const mp_contract *contract = &s->offer.contract;
-    mp_status status = mp_judge(c, contract, NULL, s->in, &s->first, MP_POISON_A, s->engine, s->v, err);
+    const mp_other_run file = {c, &s->offer, s->in, &s->first, MP_POISON_A};
+    mp_status status = mp_session_judge_float64(s, &file, s->v, err);
     if (status == MP_OK) status = tell_end_to_end(s, err);
     if (status == MP_OK) status = mp_judge_bits(c, contract, NULL, s->in, &s->first, s->engine, s->v, err);
     for (size_t i = 0; i < sizeof unasked / sizeof *unasked; i++)
@@ -182,6 +183,7 @@ static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
 
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v) {
     const double start = mp_seconds_now();
+    mp_phases_begin();
     mp_error err = {0};
     mp_inputs in = {0};
     mp_session s = {.row = row, .options = options, .in = &in, .v = v};
@@ -192,7 +194,6 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     mp_copies *own = NULL; /* weights stay for the runs of the case, if not for longer */
     if (options->subject && !options->subject->copies && options->subject->space)
         options->subject->copies = own = mp_copies_open(options->subject->space);
-    mp_phases_begin();
     mp_verdict_begin(row, NULL, 0, &settings, MP_PASS, v);
     v->pictured = settings.figures;
     s.offload = options->offload;

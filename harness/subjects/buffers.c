@@ -215,7 +215,7 @@ static mp_status take_own(mp_buffers *b, int id, const void *data, bool borrowed
 
 /* Of what the subject gets: experts may have other numbers there. */
 static uint64_t content_of(const mp_inputs *in, int id) {
-    return in->digest[mp_inputs_as_given(in, (mp_tensor_id)id) - in->t];
+    return mp_inputs_sealed(in, (mp_tensor_id)(mp_inputs_as_given(in, (mp_tensor_id)id) - in->t));
 }
 
 static mp_status place_input(mp_buffers *b, int id, const mp_inputs *in, const mp_tensor *from,

@@ -10,7 +10,7 @@
 
 typedef struct mp_copies mp_copies;
 
-/* What a copy is of: digest of the packed tensor (mp_inputs.digest), its format, and where in the buffer its
+/* What a copy is of: digest of the packed tensor (mp_inputs_sealed), its format, and where in the buffer its
  * elements lie. */
 typedef struct mp_copy_key {
     mp_tensor_id id;
