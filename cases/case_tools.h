@@ -30,6 +30,10 @@ mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err);
 mp_status mp_case_reset(mp_case *c, const char *names, mp_error *err);
 int mp_case_compare(const mp_case *a, const mp_case *b); /* total order in field-list order; 0 when equal */
 
+/* Whether weights, biases and all else that is neither of a token nor of a slot has the same shapes and bits
+ * in both cases, by the fields that it is filled by. */
+bool mp_case_same_weights(const mp_case *a, const mp_case *b);
+
 /* True when `expr` matches the case: blank-separated terms, all of which must hold: `name=value`,
  * `name!=value`, `name<value`, `name>value`, `name<=value`, `name>=value` (numbers), `model=name` or
  * `model!=name` (the shape of a published model), or a bare word that must occur in the canonical text.

@@ -64,6 +64,7 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, mp_inputs *i
         if (weights && mp_tensors[id].rows == MP_ROWS_WHOLE) {
             *t = weights->t[id];
             in->digest[id] = weights->digest[id];
+            in->sealed[id] = weights->sealed[id];
             in->borrowed[id] = true;
             continue;
         }
@@ -124,9 +125,7 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
     *out = *in;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         out->borrowed[id] = mp_tensors[id].rows == MP_ROWS_WHOLE;
-        if (out->borrowed[id]) continue;
-        out->t[id].data = NULL;
-        out->digest[id] = 0;
+        if (!out->borrowed[id]) out->t[id].data = NULL;
     }
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         const mp_tensor *from = &in->t[id];
@@ -175,7 +174,6 @@ mp_status mp_inputs_reorder_gate(const mp_case *c, const mp_inputs *in, const mp
         mp_tensor *to = &out->t[reordered[i]];
         if (!from->data) continue;
         out->borrowed[reordered[i]] = false;
-        out->digest[reordered[i]] = 0;
         to->data = NULL;
         status = mp_tensor_alloc(to, MP_POISON_A, err);
         if (status == MP_OK) reorder_rows(c, from, other, to);
@@ -206,15 +204,23 @@ static uint64_t digest_by_pieces(const mp_tensor *t) {
     return digest;
 }
 
+uint64_t mp_inputs_sealed(const mp_inputs *in, mp_tensor_id id) {
+    return in->t[id].data && in->sealed[id] == in->t[id].data ? in->digest[id] : 0;
+}
+
 void mp_inputs_seal(mp_inputs *in) {
-    for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (in->t[id].data && !in->digest[id]) in->digest[id] = digest_by_pieces(&in->t[id]);
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        if (!in->t[id].data || mp_inputs_sealed(in, (mp_tensor_id)id)) continue;
+        in->digest[id] = digest_by_pieces(&in->t[id]);
+        in->sealed[id] = in->t[id].data;
+    }
 }
 
 bool mp_inputs_unchanged(const mp_inputs *in) {
     bool unchanged = true;
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (in->digest[id]) unchanged = unchanged && digest_by_pieces(&in->t[id]) == in->digest[id];
+        if (mp_inputs_sealed(in, (mp_tensor_id)id))
+            unchanged = unchanged && digest_by_pieces(&in->t[id]) == in->digest[id];
     return unchanged;
 }
 

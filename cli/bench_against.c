@@ -67,6 +67,7 @@ mp_status mp_bench_against(const mp_args *args, const mp_matrix *cases, mp_statu
             status = mp_fail(err, MP_EINPUT, "scope=%s: expected scope=all, which has both GEMMs",
                              mp_scope_name(cases->rows[i].c.scope));
     if (status == MP_OK) status = open_side(name[1], &subject[1], err);
+    if (status == MP_OK) subject[1].query = mp_cli_query(args);
     if (status == MP_OK) status = open_side(name[0], &subject[0], err);
     if (status == MP_OK) {
         mp_status_line_clear(line);

@@ -24,9 +24,9 @@ static double peak_gib(void) {
     return (double)kib / 0x1p20;
 }
 
-static mp_status bench_reference(const mp_case *c, int repeat, mp_error *err) {
+static mp_status bench_reference(const mp_case *c, const mp_args *args, mp_error *err) {
     mp_ref_bench_result r;
-    (void)repeat;
+    (void)args;
     const mp_status status = mp_ref_bench(c, &r, err);
     mp_status_line_clear(&timing);
     if (status != MP_OK) return status;
@@ -44,12 +44,12 @@ static mp_status bench_reference(const mp_case *c, int repeat, mp_error *err) {
 
 /* Multiply-adds of the tensor-core model beside dgemm's on the same cores, then what each stage of a whole
  * prediction takes. */
-static mp_status bench_predict(const mp_case *c, int repeat, mp_error *err) {
+static mp_status bench_predict(const mp_case *c, const mp_args *args, mp_error *err) {
     mp_predict_bench_result r;
     mp_config config;
     mp_inputs in = {0};
     mp_trace trace = {0};
-    (void)repeat;
+    (void)args;
     mp_status status = mp_predict_bench(c, &r, err);
     mp_status_line_clear(&timing);
     if (status != MP_OK) return status;
@@ -76,12 +76,14 @@ static mp_status bench_predict(const mp_case *c, int repeat, mp_error *err) {
     return status;
 }
 
-static mp_status bench_kernels(const mp_case *c, int repeat, mp_error *err) {
+static mp_status bench_kernels(const mp_case *c, const mp_args *args, mp_error *err) {
     mp_cuda *cuda = NULL;
     mp_cuda_bench_result r;
     mp_config config;
     mp_status status = mp_cuda_open(&cuda, err);
-    const mp_config_query query = {.device = status == MP_OK ? mp_cuda_device_name(cuda) : ""};
+    const int repeat = (int)mp_args_number(args, MP_OPT_BENCH_REPEAT);
+    mp_config_query query = mp_cli_query(args);
+    if (!query.device) query.device = status == MP_OK ? mp_cuda_device_name(cuda) : "";
     if (status == MP_OK) status = mp_config_resolve(c, &query, &config, err);
     if (status == MP_OK) status = mp_cuda_bench(cuda, c, &config, repeat, (size_t)1 << 30, &r, err);
     mp_status_line_clear(&timing);
@@ -132,7 +134,7 @@ static mp_status check(const mp_args *args, mp_error *err) {
 int mp_cmd_bench(const mp_args *args) {
     static const struct {
         const char *default_case;
-        mp_status (*run)(const mp_case *c, int repeat, mp_error *err);
+        mp_status (*run)(const mp_case *c, const mp_args *args, mp_error *err);
     } benches[MP_COMMAND_COUNT] = {
         [MP_CMD_BENCH_REFERENCE] = {"M=70000 topk=2 act=silu", bench_reference},
         [MP_CMD_BENCH_PREDICT] = {"M=70000 topk=2 act=silu", bench_predict},
@@ -148,9 +150,8 @@ int mp_cmd_bench(const mp_args *args) {
         mp_case_text(c, text, sizeof text);
         timing = mp_status_line_open();
         mp_status_line_show(&timing, "%s: %s", mp_commands[args->command].name, text);
-        status = mp_args_given(args, MP_OPT_BENCH_AGAINST)
-                     ? mp_bench_against(args, &cases, &timing, &err)
-                     : benches[args->command].run(c, (int)mp_args_number(args, MP_OPT_BENCH_REPEAT), &err);
+        status = mp_args_given(args, MP_OPT_BENCH_AGAINST) ? mp_bench_against(args, &cases, &timing, &err)
+                                                           : benches[args->command].run(c, args, &err);
         mp_status_line_clear(&timing);
     }
     mp_matrix_free(&cases);

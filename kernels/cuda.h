@@ -79,6 +79,10 @@ mp_status mp_cuda_synchronize(mp_cuda *cuda, mp_error *err);
 /* Bytes free now, and a reserve for machine code and for the stacks of kernels that spill. */
 mp_status mp_cuda_memory(mp_cuda *cuda, size_t *free_bytes, size_t *reserve_bytes, mp_error *err);
 
+/* The same for planning: what others take and give is seen within a tenth of a second, for the driver takes
+ * its time to answer, and a case asks a dozen times. */
+mp_status mp_cuda_room(mp_cuda *cuda, size_t *free_bytes, size_t *reserve_bytes, mp_error *err);
+
 /* Adds to config->warning where a tile of the case is built with fewer stages than it names. */
 void mp_cuda_note_stages(const mp_cuda *cuda, const mp_case *c, mp_config *config);
 

@@ -35,6 +35,7 @@ typedef struct mp_block {
 typedef struct mp_pool {
     mp_block *blocks;
     size_t count, room, kept_bytes; /* kept: of those that nobody uses */
+    size_t bytes;                   /* of all of them */
 } mp_pool;
 
 /* Memory that the device reaches by itself, through which large tensors are carried piece by piece. */
@@ -56,6 +57,11 @@ struct mp_cuda {
     mp_space space;
     mp_pool pool;
     mp_ferry ferry;
+    struct {
+        double asked;         /* when, by mp_seconds_now; 0: never */
+        size_t not_others;    /* bytes free, and of the pool */
+        size_t reserve_bytes; /* as mp_cuda_memory says */
+    } known_room;
     mp_streams streams;
     mp_cuda_gate gate;
     mp_cuda_hooks hooks;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Device memory as a space: buffers between guard zones. */
+#include "base/clock.h"
 #include "kernels/handle.h"
 
 #include <stdint.h>
@@ -135,4 +136,21 @@ mp_status mp_cuda_memory(mp_cuda *cuda, size_t *free_bytes, size_t *reserve_byte
     *free_bytes += cuda->pool.kept_bytes;
 out:
     return status;
+}
+
+#define STALE_SECONDS 0.1
+
+mp_status mp_cuda_room(mp_cuda *cuda, size_t *free_bytes, size_t *reserve_bytes, mp_error *err) {
+    const double now = mp_seconds_now();
+    const size_t used = cuda->pool.bytes - cuda->pool.kept_bytes;
+    if (cuda->known_room.asked == 0 || now - cuda->known_room.asked > STALE_SECONDS) {
+        const mp_status status = mp_cuda_memory(cuda, free_bytes, &cuda->known_room.reserve_bytes, err);
+        if (status != MP_OK) return status;
+        cuda->known_room.not_others = *free_bytes + used;
+        cuda->known_room.asked = now;
+    }
+    const size_t all = cuda->known_room.not_others;
+    *free_bytes = all > used ? all - used : 0;
+    *reserve_bytes = cuda->known_room.reserve_bytes;
+    return MP_OK;
 }

@@ -10,6 +10,7 @@
 static void give_back(mp_cuda *cuda, size_t i) {
     mp_pool *pool = &cuda->pool;
     cuda->driver->cuMemFree_v2(pool->blocks[i].base);
+    pool->bytes -= pool->blocks[i].bytes;
     pool->blocks[i] = pool->blocks[--pool->count];
 }
 
@@ -49,8 +50,10 @@ mp_status mp_pool_take(mp_cuda *cuda, size_t bytes, CUdeviceptr *base, mp_error 
         give_back_kept(cuda);
         status = allocate(cuda, bytes, base, err);
     }
-    if (status == MP_OK) pool->blocks[pool->count++] = (mp_block){*base, bytes, true};
-    return status;
+    if (status != MP_OK) return status;
+    pool->blocks[pool->count++] = (mp_block){*base, bytes, true};
+    pool->bytes += bytes;
+    return MP_OK;
 }
 
 void mp_pool_keep(mp_cuda *cuda, CUdeviceptr base) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Large tensors between host and device: through two pieces of memory that the driver has pinned, one of which
- * is copied by all threads while the other one crosses. From ordinary memory the driver does the same with one
- * thread, at a fifth of the speed. */
+/* Large tensors between host and device: through two pieces of memory that the driver has pinned, one of
+ * which is copied by all threads while the other one crosses. From ordinary memory the driver does the same
+ * with one thread, at a fifth of the speed. */
 #include "kernels/handle.h"
 
 #include <string.h>

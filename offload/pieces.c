@@ -19,7 +19,7 @@ mp_status mp_row_blocks(const mp_gemm_tasks *tasks, mp_row_block **blocks, int64
     for (int64_t i = 0; i < tasks->count; i++)
         if (tasks->task[i].n0 == 0) all += (tasks->task[i].count + MP_TILE - 1) / MP_TILE;
     *count = 0;
-    *blocks = malloc((size_t)(all > 0 ? all : 1) * sizeof **blocks);
+    *blocks = calloc((size_t)(all > 0 ? all : 1), sizeof **blocks);
     if (!*blocks) return mp_fail(err, MP_EMEMORY, "gemm: no memory for %lld blocks of rows", (long long)all);
     for (int64_t i = 0; i < tasks->count; i++) {
         const mp_gemm_task *t = &tasks->task[i];

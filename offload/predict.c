@@ -3,13 +3,13 @@
  * land in pinned memory of the host; while the device works on the next piece all cores take this one
  * through the epilogue. */
 #include "offload/handle.h"
+#include "offload/pieces.h"
 #include "offload/sums.h"
 #include "offload/device/sums_params.h"
-#include "ref/gemm_tasks.h"
 
 #include <stdlib.h>
 
-enum { PIECE_BYTES = 64 << 20 }; /* of sums, at most, but for a tile's */
+enum { PIECE_BYTES = 64 << 20 }; /* of sums, at most, but for a block's */
 
 typedef struct prediction {
     mp_offload *o;
@@ -20,60 +20,29 @@ typedef struct prediction {
     const int64_t *out_row;
     const mp_tensor *out;
     mp_gemm_tasks tasks;
-    mp_sums_tile *tile; /* of all slots in a task, experts ascending */
-    int64_t tiles, positions, n;
+    mp_row_block *blocks; /* of all slots in a task, experts ascending; a position is a slot's row in them */
+    int64_t count, positions, n;
+    mp_piece_limits limits;
 } prediction;
-
-/* Tiles first .. first+count, and the positions that they span. */
-typedef struct piece {
-    int64_t first, count, position, positions;
-} piece;
 
 static CUdeviceptr scratch(const prediction *p, int which) {
     return p->o->scratch[which].at;
 }
 
-/* Every expert's slots in runs of at most MP_SUMS_ROWS. */
-static mp_status make_tiles(prediction *p, mp_error *err) {
-    int64_t capacity = 1;
-    for (int64_t i = 0; i < p->tasks.count; i++)
-        if (p->tasks.task[i].n0 == 0) capacity += p->tasks.task[i].count / MP_SUMS_ROWS + 1;
-    p->tile = malloc((size_t)capacity * sizeof *p->tile);
-    if (!p->tile) return mp_fail(err, MP_EMEMORY, "no memory for %lld tiles", (long long)capacity);
-    for (int64_t i = 0; i < p->tasks.count; i++) {
-        const mp_gemm_task *t = &p->tasks.task[i];
-        for (int64_t at = 0; t->n0 == 0 && at < t->count; at += MP_SUMS_ROWS) {
-            const int64_t rest = t->count - at;
-            p->tile[p->tiles++] = (mp_sums_tile){.expert = (int)t->expert,
-                                                 .first = t->first + at,
-                                                 .count = (int)(rest < MP_SUMS_ROWS ? rest : MP_SUMS_ROWS)};
-            p->positions = t->first + at + (rest < MP_SUMS_ROWS ? rest : MP_SUMS_ROWS);
-        }
-    }
+/* Slots by expert, and how many make a piece. */
+static mp_status order_slots(prediction *p, mp_error *err) {
+    mp_status status = mp_gemm_tasks_create(&p->multiplied.plain, &p->tasks, err);
+    if (status == MP_OK) status = mp_row_blocks(&p->tasks, &p->blocks, &p->count, err);
+    if (status != MP_OK || p->count == 0) return status;
+    const mp_row_block *last = &p->blocks[p->count - 1];
+    const int64_t fit = PIECE_BYTES / (int64_t)sizeof(float) / p->n;
+    p->positions = last->row + last->count;
+    p->limits = (mp_piece_limits){.rows = fit < p->positions ? fit : p->positions,
+                                  .matrices = p->multiplied.plain.w.codes->dim[0],
+                                  .columns = p->n};
+    if (p->limits.rows < MP_SUMS_ROWS) p->limits.rows = MP_SUMS_ROWS;
+    p->limits.result_bytes = (size_t)(p->limits.rows * p->n) * sizeof(float);
     return MP_OK;
-}
-
-/* Positions of neighbouring tiles may have others between them, of slots without a row. */
-static piece piece_from(const prediction *p, int64_t first) {
-    piece next = {.first = first, .position = p->tile[first].first};
-    for (int64_t i = first; i < p->tiles; i++) {
-        const int64_t positions = p->tile[i].first + p->tile[i].count - next.position;
-        if (i > first && positions * p->n * (int64_t)sizeof(float) > PIECE_BYTES) break;
-        next.count++;
-        next.positions = positions;
-    }
-    return next;
-}
-
-static size_t sum_bytes(const prediction *p) {
-    size_t most = 1;
-    for (int64_t i = 0; i < p->tiles;) {
-        const piece next = piece_from(p, i);
-        const size_t bytes = (size_t)(next.positions * p->n) * sizeof(float);
-        if (bytes > most) most = bytes;
-        i += next.count;
-    }
-    return most;
 }
 
 /* All scales of an operand as float32, [rows, scales], into a buffer of the device. */
@@ -98,17 +67,27 @@ static mp_status upload_scales(const prediction *p, const mp_operand *operand, i
 static mp_status upload_order(const prediction *p, mp_error *err) {
     mp_offload *o = p->o;
     const size_t row_bytes = (size_t)p->positions * sizeof(int64_t),
-                 tile_bytes = (size_t)p->tiles * sizeof *p->tile;
-    mp_status status = MP_OK;
+                 tile_bytes = (size_t)p->count * sizeof(mp_sums_tile);
     int64_t *row = malloc(row_bytes);
-    if (!row) return mp_fail(err, MP_EMEMORY, "no memory for %lld positions", (long long)p->positions);
-    for (int64_t i = 0; i < p->positions; i++) row[i] = p->multiplied.plain.a_row[p->tasks.order[i]];
+    mp_sums_tile *tile = malloc(tile_bytes);
+    mp_status status = MP_OK;
+    if (!row || !tile) {
+        status = mp_fail(err, MP_EMEMORY, "no memory for the order of %lld slots", (long long)p->positions);
+        goto out;
+    }
+    for (int64_t i = 0; i < p->count; i++) {
+        const mp_row_block *b = &p->blocks[i];
+        tile[i] = (mp_sums_tile){.first = b->row, .expert = (int)b->expert, .count = (int)b->count};
+        for (int64_t r = 0; r < b->count; r++)
+            row[b->row + r] = p->multiplied.plain.a_row[p->tasks.order[b->first + r]];
+    }
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_ROWS], row_bytes, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_TILES], tile_bytes, err));
     MP_DO(mp_offload_copy_in(o, scratch(p, MP_SCRATCH_ROWS), row, row_bytes, err));
-    MP_DO(mp_offload_copy_in(o, scratch(p, MP_SCRATCH_TILES), p->tile, tile_bytes, err));
+    MP_DO(mp_offload_copy_in(o, scratch(p, MP_SCRATCH_TILES), tile, tile_bytes, err));
 out:
     free(row);
+    free(tile);
     return status;
 }
 
@@ -118,7 +97,7 @@ static size_t needed_bytes(const prediction *p) {
     const int64_t scaled_rows = mp_tensor_rows(plain->a.codes) + mp_tensor_rows(plain->w.codes);
     return mp_offload_upload_bytes(p->o, plain->a.codes) + mp_offload_upload_bytes(p->o, plain->w.codes) +
            (size_t)(scaled_rows * p->sums.scales) * sizeof(float) + (size_t)p->positions * sizeof(int64_t) +
-           (size_t)p->tiles * sizeof *p->tile + MP_LANDINGS * sum_bytes(p);
+           (size_t)p->count * sizeof(mp_sums_tile) + MP_LANDINGS * p->limits.result_bytes;
 }
 
 static mp_status prepare(const prediction *p, mp_sums_params *params, mp_error *err) {
@@ -135,7 +114,7 @@ static mp_status prepare(const prediction *p, mp_sums_params *params, mp_error *
     }
     *params = (mp_sums_params){
         .K = w->dim[2], .n = p->n, .part_terms = p->sums.part_terms, .scales = p->sums.scales};
-    MP_DO(mp_offload_make_landings(o, sum_bytes(p), err));
+    MP_DO(mp_offload_make_landings(o, p->limits.result_bytes, err));
     MP_DO(mp_offload_upload(o, w, MP_SCRATCH_W, &params->w, err));
     MP_DO(mp_offload_upload(o, a, MP_SCRATCH_A, &params->a, err));
     if (p->sums.scales > 0) {
@@ -145,48 +124,54 @@ static mp_status prepare(const prediction *p, mp_sums_params *params, mp_error *
         params->w_scale = scratch(p, MP_SCRATCH_W + 1);
     }
     MP_DO(upload_order(p, err));
-    MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_RESULTS], MP_LANDINGS * sum_bytes(p), err));
+    MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_RESULTS], MP_LANDINGS * p->limits.result_bytes, err));
     params->a_row = scratch(p, MP_SCRATCH_ROWS);
 out:
     return status;
 }
 
+static int64_t first_position(const prediction *p, const mp_piece *piece) {
+    return p->blocks[piece->begin].row;
+}
+
 /* Begins the piece's sums and their way to a landing. */
-static mp_status begin_piece(const prediction *p, const piece *at, int landing, mp_sums_params *params,
+static mp_status begin_piece(const prediction *p, const mp_piece *piece, int landing, mp_sums_params *params,
                              mp_error *err) {
     mp_offload *o = p->o;
     const mp_driver *driver = o->cuda->driver;
     mp_status status = MP_OK;
-    const int64_t blocks = at->count * ((p->n + MP_SUMS_COLUMNS - 1) / MP_SUMS_COLUMNS);
+    const int64_t count = piece->rows * p->n,
+                  blocks = (piece->end - piece->begin) * ((p->n + MP_SUMS_COLUMNS - 1) / MP_SUMS_COLUMNS);
     const mp_kernel *kernels[] = {&p->sums.kernel, &p->sums.redo};
-    const CUdeviceptr sums = scratch(p, MP_SCRATCH_RESULTS) + (size_t)landing * sum_bytes(p);
-    params->tile = scratch(p, MP_SCRATCH_TILES) + (size_t)at->first * sizeof *p->tile;
-    params->first_position = at->position;
+    const CUdeviceptr sums = scratch(p, MP_SCRATCH_RESULTS) + (size_t)landing * p->limits.result_bytes;
+    params->tile = scratch(p, MP_SCRATCH_TILES) + (size_t)piece->begin * sizeof(mp_sums_tile);
+    params->first_position = first_position(p, piece);
     params->sums = sums;
+    /* what the first kernel should not write is left to the second, and NaN where there is none */
+    MP_CU(cuMemsetD32Async(sums, 0xFFFFFFFF, (size_t)count, o->stream));
     for (int i = 0; i < 2; i++)
         if (kernels[i]->source)
             MP_DO(mp_offload_launch_kernel(o, kernels[i], blocks, MP_SUMS_THREADS, params, err));
-    MP_CU(cuMemcpyDtoHAsync_v2(o->landing[landing], sums, (size_t)(at->positions * p->n) * sizeof(float),
-                               o->stream));
+    MP_CU(cuMemcpyDtoHAsync_v2(o->landing[landing], sums, (size_t)count * sizeof(float), o->stream));
     MP_CU(cuEventRecord(o->landed[landing], o->stream));
 out:
     return status;
 }
 
 /* Epilogue and store, as mp_gemm_f32. */
-static mp_status finish_piece(const prediction *p, const piece *at, int landing, mp_error *err) {
+static mp_status finish_piece(const prediction *p, const mp_piece *piece, int landing, mp_error *err) {
     const mp_driver *driver = p->o->cuda->driver;
     float *sums = p->o->landing[landing];
     mp_status status = MP_OK;
     MP_CU(cuEventSynchronize(p->o->landed[landing]));
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int64_t i = at->first; i < at->first + at->count; i++) {
-        const mp_sums_tile *t = &p->tile[i];
-        for (int r = 0; r < t->count; r++) {
-            const int64_t slot = p->tasks.order[t->first + r], row = p->out_row ? p->out_row[slot] : slot;
-            float *sum = sums + (t->first + r - at->position) * p->n;
+    for (int64_t i = piece->begin; i < piece->end; i++) {
+        const mp_row_block *b = &p->blocks[i];
+        for (int64_t r = 0; r < b->count; r++) {
+            const int64_t slot = p->tasks.order[b->first + r], row = p->out_row ? p->out_row[slot] : slot;
+            float *sum = sums + (b->row + r - first_position(p, piece)) * p->n;
             if (row < 0) continue;
-            mp_epilogue_row_f32(p->epilogue, t->expert, 0, p->n, slot, sum);
+            mp_epilogue_row_f32(p->epilogue, b->expert, 0, p->n, slot, sum);
             mp_encode_row_f32(p->out->dtype, p->out->data, row * p->n, p->n, sum);
         }
     }
@@ -196,16 +181,17 @@ out:
 
 static mp_status run_pieces(const prediction *p, mp_sums_params *params, mp_error *err) {
     mp_status status = MP_OK;
-    piece before = {0};
+    mp_piece next = {0}, before;
     int landing = 0;
-    for (int64_t i = 0; i < p->tiles; landing = (landing + 1) % MP_LANDINGS) {
-        const piece next = piece_from(p, i);
-        MP_DO(begin_piece(p, &next, landing, params, err));
-        if (i > 0) MP_DO(finish_piece(p, &before, (landing + 1) % MP_LANDINGS, err));
+    bool more = mp_next_piece(p->blocks, p->count, p->n, &p->limits, &next);
+    if (more) MP_DO(begin_piece(p, &next, landing, params, err));
+    while (more) {
         before = next;
-        i += next.count;
+        more = mp_next_piece(p->blocks, p->count, p->n, &p->limits, &next);
+        if (more) MP_DO(begin_piece(p, &next, (landing + 1) % MP_LANDINGS, params, err));
+        MP_DO(finish_piece(p, &before, landing, err));
+        landing = (landing + 1) % MP_LANDINGS;
     }
-    MP_DO(finish_piece(p, &before, (landing + 1) % MP_LANDINGS, err));
 out:
     return status;
 }
@@ -218,8 +204,8 @@ static mp_status check_sample(const prediction *p, const mp_gemm_contract *contr
     float weights[SAMPLE];
     mp_tensor by_cpu = mp_tensor_shape(p->out->dtype, 2, SAMPLE, p->n, 1);
     for (int64_t i = 0; i < SAMPLE; i++) {
-        const mp_sums_tile *t = &p->tile[i * p->tiles / SAMPLE];
-        slot[count] = p->tasks.order[t->first + i * t->count / SAMPLE];
+        const mp_row_block *b = &p->blocks[i * p->count / SAMPLE];
+        slot[count] = p->tasks.order[b->first + i * b->count / SAMPLE];
         if (p->out_row && p->out_row[slot[count]] < 0) continue;
         a_row[count] = p->scaled->a_row[slot[count]];
         ids[count] = p->scaled->topk_ids[slot[count]];
@@ -266,20 +252,19 @@ mp_status mp_offload_predict_gemm(const mp_engine *self, const mp_gemm_contract 
     mp_status status = MP_OK;
     MP_DO(mp_multiplied_create(contract, scheme, dtype, problem, &p.multiplied, err));
     MP_DO(mp_sums_of(contract, &p.multiplied, &p.sums, err));
-    MP_DO(mp_gemm_tasks_create(&p.multiplied.plain, &p.tasks, err));
-    MP_DO(make_tiles(&p, err));
+    MP_DO(order_slots(&p, err));
     MP_CU(cuCtxSetCurrent(p.o->cuda->context));
-    if (p.tiles > 0) {
+    if (p.count > 0) {
         status = prepare(&p, &params, err);
         if (status == MP_EMEMORY) status = MP_EUNSUPPORTED; /* others took what was free */
         if (status != MP_OK) goto out;
         MP_DO(run_pieces(&p, &params, err));
     }
     mp_gemm_zero_filtered(&p.multiplied.plain, out_row, out);
-    if (p.tiles > 0) MP_DO(check_sample(&p, contract, err));
+    if (p.count > 0) MP_DO(check_sample(&p, contract, err));
     p.o->predicted++;
 out:
-    free(p.tile);
+    free(p.blocks);
     mp_gemm_tasks_destroy(&p.tasks);
     mp_multiplied_destroy(&p.multiplied);
     return status;

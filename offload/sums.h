@@ -6,12 +6,13 @@
 #define MP_OFFLOAD_SUMS_H
 
 #include "kernels/variants.h"
+#include "offload/device/params.h"
 #include "offload/device/tensorcore_step.h"
 #include "ref/predict/scaling.h"
 #include "ref/predict/tensorcore.h"
 
 /* Of a block of the kernels. */
-enum { MP_SUMS_ROWS = 64, MP_SUMS_COLUMNS = 64, MP_SUMS_THREADS = 256 };
+enum { MP_SUMS_ROWS = MP_TILE, MP_SUMS_COLUMNS = 64, MP_SUMS_THREADS = 256 };
 
 typedef struct mp_sums {
     mp_kernel kernel, redo; /* redo.source NULL: nothing is left over */

@@ -153,6 +153,8 @@ static void subjects_are_timed_in_turn(void **state) {
     assert_true(ms > 0 && other_ms > 0 && low <= gemms && gemms <= high && all > 0);
     /* 2 * 64 * 2 * (512 * 512 + 256 * 512) operations; printed to a tenth of a TFLOP/s */
     assert_true(fabs(tflops - 2 * 128 * 393216.0 / ms * 1e-9) <= 0.051);
+    expect("moeparity bench kernels --subject host --against host --config nowhere.json", 2, "",
+           "nowhere.json");
     expect("moeparity bench kernels --subject host --against host --case 'scope=act'", 2, "",
            "scope=act: expected scope=all");
 }

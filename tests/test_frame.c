@@ -172,8 +172,8 @@ static void orders_come_back(void **state) {
         mp_setting_set(&sent.settings, &mp_setting_rows[i], texts[i],
                        mp_setting_rows[i].kind == MP_SETTING_FLAG ? 1 : 3 + i);
     sent.settings.timeout = 2.5;
-    sent.settings.edit = NULL; /* never beside a golden */
-    sent.settings.engine = "device"; /* one of few words */
+    sent.settings.edit = NULL;    /* never beside a golden */
+    sent.settings.engine = "cpu"; /* one of few words, and device goes without plain */
     json_t *json = mp_json_open(&sent, &matrix, 1, true);
     mp_order *order = calloc(1, sizeof *order);
     assert_non_null(order);

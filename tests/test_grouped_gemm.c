@@ -140,12 +140,14 @@ static void wgmma_takes_what_it_can(void **state) {
     assert_string_equal(found(&r, &h100).instruction->type, "f16");
     assert_string_equal(found(&r, &a100).kernel.source, mma);
     assert_string_equal(found(&r, &b200).kernel.source, mma);
+    r.tile.block_size_m = 64;
+    assert_int_equal(found(&r, &h100).cluster, 1);
     r.choice = MP_GEMM_MMA;
     assert_string_equal(found(&r, &h100).kernel.source, mma);
     assert_int_equal(found(&r, &h100).cluster, 0);
     r.choice = MP_GEMM_WGMMA;
     assert_string_equal(found(&r, &h100).kernel.source, wgmma);
-    refused(&r, &a100, "gemm=wgmma on sm_80 in tile 128x256x64x8x8x4: expected sm_90");
+    refused(&r, &a100, "gemm=wgmma on sm_80 in tile 64x256x64x8x8x4: expected sm_90");
 
     const struct {
         mp_gemm_request request;

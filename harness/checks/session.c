@@ -101,9 +101,10 @@ mp_status mp_session_compare(const mp_side *a, const mp_side *b, mp_left *left, 
     return status == MP_OK ? mp_compare(a, b, tokens, ids, align, found, err) : status;
 }
 
+/* The tiles of a case out of a file are not known. */
 static mp_status judge_by(const mp_engine *engine, const mp_other_run *run, mp_verdict *v, mp_error *err) {
-    return mp_judge(run->c, &run->offer->contract, &run->offer->config, run->in, run->trace, run->poison,
-                    engine, v, err);
+    const mp_config *config = run->offer->config.up.block_size_m > 0 ? &run->offer->config : NULL;
+    return mp_judge(run->c, &run->offer->contract, config, run->in, run->trace, run->poison, engine, v, err);
 }
 
 mp_status mp_session_judge_float64(const mp_session *s, const mp_other_run *run, mp_verdict *v,

@@ -152,7 +152,7 @@ static mp_contract found_contract(const mp_infer_report *r, const mp_evidence *e
                                   json_t *unsaid) {
     mp_contract contract;
     mp_contract_preset(MP_ANY_CONTRACT, like, &contract, NULL);
-    if (stage_fits(e, MP_ACT)) { /* known functions */
+    if (r->seen[MP_ACT] && stage_fits(e, MP_ACT)) { /* known functions */
         contract.act_ulps = mp_contract_weakest().act_ulps;
         contract.act_ulps_per_argument = 0;
     }

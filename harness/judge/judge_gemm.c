@@ -98,8 +98,8 @@ static void expect(const gemm_judge *g, double acc, double mass, const mp_gemm_s
         return;
     }
     const mp_sum_bound *bound = &g->bounds.accumulation;
-    const double acc_error = bound->rel * mass + bound->abs + (s->sum > 0 ? bound->per_scale * s->sum : 0) +
-                             mp_lost_in_scaling(&g->bounds.scaling, s);
+    double acc_error = bound->rel * mass + bound->abs + (s->sum > 0 ? bound->per_scale * s->sum : 0);
+    if (g->bounds.block > 0) acc_error += mp_lost_in_scaling(&g->bounds.scaling, s);
     mp_epilogue_expect(contract, &g->gemm.epilogue, acc, acc_error, expert, column, slot, value, error);
 }
 
@@ -127,6 +127,7 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
     mp_measure part;
     mp_stage_judge_part(s, &part);
     const mp_gemm_problem *p = &g->gemm.problem;
+    const bool scaled = g->bounds.block > 0; /* else all elements have the same scales: none */
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
     mp_gemm_scales of[MP_ROW_PIECE];
     bool open[MP_ROW_PIECE];
@@ -137,15 +138,16 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
             const int64_t here = tile->n - first < MP_ROW_PIECE ? tile->n - first : MP_ROW_PIECE,
                           column = tile->n0 + first, from = i * tile->n + first;
             bool any = false;
-            mp_gemm_scales_of(p, g->bounds.block, p->a_row[slot], tile->expert * p->w.codes->dim[1] + column,
-                              here, of);
+            if (scaled || (i == 0 && first == 0))
+                mp_gemm_scales_of(p, g->bounds.block, p->a_row[slot],
+                                  tile->expert * p->w.codes->dim[1] + column, here, of);
             for (int64_t k = 0; k < here; k++) {
                 const double acc = tile->value[from + k], mass = tile->mass[from + k];
                 expect(g, acc, mass, &of[k], tile->expert, column + k, slot, &value[k], &error[k]);
                 open[k] = may_overflow_inside(s->j->contract, s->stage, &g->gemm.epilogue, acc, mass,
                                               g->bounds.accumulation.rel * mass);
-                open[k] |=
-                    !of[k].infinite && mp_may_overflow_in_scaling(&g->bounds.scaling, &of[k], acc, mass);
+                open[k] |= scaled && !of[k].infinite &&
+                           mp_may_overflow_in_scaling(&g->bounds.scaling, &of[k], acc, mass);
                 any = any || open[k] || of[k].infinite;
             }
             const int64_t position = row * s->width + column, index = slot * s->width + column;

@@ -210,7 +210,7 @@ static const mp_case *planned_case(const mp_matrix_row *row, size_t i) {
                                   : &row->afters[i - 1 - row->pair_count];
 }
 
-mp_status mp_plan_memory(mp_session *s, mp_error *err) {
+mp_status mp_plan_memory(mp_session *s, size_t there, mp_error *err) {
     const mp_run_options *o = s->options;
     for (size_t i = 0; i <= s->row->pair_count + s->row->after_count; i++) {
         const mp_case *c = planned_case(s->row, i);
@@ -228,7 +228,7 @@ mp_status mp_plan_memory(mp_session *s, mp_error *err) {
             if (s->offload) host += MP_OFFLOAD_HOST_BYTES;
             const size_t device = mp_surroundings_device_bytes(subjects[k], c, offer) + offer->device_bytes;
             if ((int64_t)host > s->v->peak_bytes) s->v->peak_bytes = (int64_t)host;
-            if ((status = mp_memory_check(host, o->settings.jobs, err)) != MP_OK) return status;
+            if ((status = mp_memory_check(host - there, o->settings.jobs, err)) != MP_OK) return status;
             if (offer->device_available > 0 && device > offer->device_available)
                 return mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of device memory, %.1f GiB are free",
                                (double)device / 0x1p30, (double)offer->device_available / 0x1p30);

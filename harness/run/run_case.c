@@ -8,6 +8,7 @@
 #include "harness/judge/judge_bits.h"
 #include "harness/judge/sharper.h"
 #include "harness/run/judge_file.h"
+#include "harness/run/kept_weights.h"
 #include "harness/run/memory.h"
 #include "harness/phases.h"
 #include "harness/picture.h"
@@ -135,7 +136,8 @@ static mp_status run_file_checks(mp_session *s, mp_error *err) {
                                        MP_CHECK_STREAMS,     MP_CHECK_SEQUENCE};
     const mp_case *c = &s->row->c;
     const mp_contract *contract = &s->offer.contract;
-    mp_status status = mp_judge(c, contract, NULL, s->in, &s->first, MP_POISON_A, s->engine, s->v, err);
+    const mp_other_run file = {c, &s->offer, s->in, &s->first, MP_POISON_A};
+    mp_status status = mp_session_judge_float64(s, &file, s->v, err);
     if (status == MP_OK) status = tell_end_to_end(s, err);
     if (status == MP_OK) status = mp_judge_bits(c, contract, NULL, s->in, &s->first, s->engine, s->v, err);
     for (size_t i = 0; i < sizeof unasked / sizeof *unasked; i++)
@@ -159,12 +161,19 @@ static void describe(mp_session *s) {
     mp_verdict_set(v, &v->config_note, "%s", config->warning);
 }
 
+/* An edit changes what the case says of its weights. */
+static mp_kept_weights *weights_of(const mp_run_options *options) {
+    return options->settings.edit ? NULL : options->weights;
+}
+
 static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
+    mp_kept_weights *kept = weights_of(s->options);
     mp_status status = mp_session_describe(s, s->options->subject, &s->row->c, &s->offer, err);
     if (status == MP_OK) describe(s);
-    if (status == MP_OK) status = mp_plan_memory(s, err);
+    const size_t there = mp_kept_for(kept, &s->row->c);
+    if (status == MP_OK) status = mp_plan_memory(s, there, err);
     const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
-    if (status == MP_OK) status = mp_inputs_create(&s->row->c, in, err);
+    if (status == MP_OK) status = mp_kept_inputs(kept, &s->row->c, in, err);
     if (status == MP_OK) status = mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err);
     mp_phase_enter(MP_PHASE_DIGEST);
     if (status == MP_OK) mp_inputs_seal(in);
@@ -209,6 +218,9 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
     mp_verdict_set(v, &v->blas, "%s", s.engine->name(s.engine));
     if (s.offload) mp_offload_begin(s.offload, NULL);
     mp_trace_destroy(&s.first);
+    if (!row->file)
+        mp_kept_take(weights_of(options), &row->c,
+                     status == MP_OK && v->check[MP_CHECK_INPUT].answer != MP_FAILED, &in);
     mp_inputs_destroy(&in);
     mp_copies_close(own);
     if (own) options->subject->copies = NULL;

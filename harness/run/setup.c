@@ -148,7 +148,8 @@ mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix
     s->run = (mp_run_options){.settings = *settings,
                               .subject = &s->subject,
                               .against = settings->against ? &s->against : NULL,
-                              .golden = s->golden};
+                              .golden = s->golden,
+                              .weights = &s->weights};
     return status;
 }
 
@@ -191,6 +192,7 @@ static void close_subject(mp_subject *s) {
 
 void mp_setup_close(mp_setup *s) {
     mp_engine_choice_end(&s->engine);
+    mp_kept_free(&s->weights);
     mp_golden_close(s->recording);
     mp_golden_close(s->golden);
     close_subject(&s->against);

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "harness/run/engine_choice.h"
+#include "harness/run/kept_weights.h"
 #include "moeparity/run_case.h"
 #include "moeparity/suite.h"
 
@@ -20,6 +21,7 @@ typedef struct mp_setup {
      * golden that is its root, of plug-ins and a tuned file that is named the file's; what a program is made
      * of nobody can tell. */
     mp_text files;
+    mp_kept_weights weights;
     mp_run_options run; /* of the next case */
 } mp_setup;
 

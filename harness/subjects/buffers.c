@@ -213,16 +213,22 @@ static mp_status take_own(mp_buffers *b, int id, const void *data, bool borrowed
     return status;
 }
 
+/* Of what the subject gets: experts may have other numbers there. */
+static uint64_t content_of(const mp_inputs *in, int id) {
+    return mp_inputs_sealed(in, (mp_tensor_id)(mp_inputs_as_given(in, (mp_tensor_id)id) - in->t));
+}
+
 static mp_status place_input(mp_buffers *b, int id, const mp_inputs *in, const mp_tensor *from,
                              mp_tensor_set *written, mp_error *err) {
-    const bool known = waits_for_content(b, id) && in->digest[id];
+    const uint64_t content = content_of(in, id);
+    const bool known = waits_for_content(b, id) && content;
     bool there = false;
-    const mp_status status = known ? take_copy(b, id, in->digest[id], &there, err)
+    const mp_status status = known ? take_copy(b, id, content, &there, err)
                                    : take_own(b, id, from->data, in->borrowed[id], &there, err);
     if (status != MP_OK || there) return status;
     *written |= MP_IN_SET(id);
-    if (b->copies && in->digest[id]) {
-        const mp_copy_key key = key_of(b, id, in->digest[id]);
+    if (b->copies && content) {
+        const mp_copy_key key = key_of(b, id, content);
         const mp_copy *copy = mp_copies_find(b->copies, &key);
         if (copy) return b->space->copy(b->space->self, b->buffer[id], copy->data, key.place.bytes, err);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inputs in a subject's space: what many runs read is brought there once, and stays for later runs, weights
- * for later cases too. A copy is known by the digest of its content; it is trusted only while every run since has
- * left it, and its guard zones, as they were, and is written anew otherwise. */
+ * for later cases too. A copy is known by the digest of its content; it is trusted only while every run since
+ * has left it, and its guard zones, as they were, and is written anew otherwise. */
 #ifndef MP_HARNESS_COPIES_H
 #define MP_HARNESS_COPIES_H
 
@@ -10,7 +10,7 @@
 
 typedef struct mp_copies mp_copies;
 
-/* What a copy is of: digest of the packed tensor (mp_inputs.digest), its format, and where in the buffer its
+/* What a copy is of: digest of the packed tensor (mp_inputs_sealed), its format, and where in the buffer its
  * elements lie. */
 typedef struct mp_copy_key {
     mp_tensor_id id;

@@ -145,7 +145,7 @@ static mp_status cuda_describe(mp_subject *s, const mp_case *c, mp_offer *offer,
     const mp_status status = mp_config_resolve(c, &query, &offer->config, err);
     if (status != MP_OK) return status;
     mp_cuda_note_stages(s->self, c, &offer->config);
-    return mp_cuda_memory(s->self, &offer->device_available, &offer->device_bytes, err);
+    return mp_cuda_room(s->self, &offer->device_available, &offer->device_bytes, err);
 }
 
 static mp_status cuda_run(mp_subject *s, const mp_execution *e, mp_error *err) {

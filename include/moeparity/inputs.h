@@ -28,8 +28,10 @@ extern "C" {
  * [M,topk,K] for combine. */
 typedef struct mp_inputs {
     mp_tensor t[MP_TENSOR_COUNT];
-    uint64_t digest[MP_TENSOR_COUNT]; /* of what mp_inputs_seal has seen; 0: of nothing */
-    bool borrowed[MP_TENSOR_COUNT];   /* data belongs to another mp_inputs, which must outlive this one */
+    /* What mp_inputs_seal has seen, and its digest: that of a tensor while its data are still those. */
+    const void *sealed[MP_TENSOR_COUNT];
+    uint64_t digest[MP_TENSOR_COUNT];
+    bool borrowed[MP_TENSOR_COUNT]; /* data belongs to another mp_inputs, which must outlive this one */
     /* Nobody knows the ids: a file does not hold them. They are zeros then, which say that every slot counts,
      * and no stage that multiplies by the weights of an expert can be judged. */
     bool ids_unknown;
@@ -61,6 +63,8 @@ uint64_t mp_inputs_digest(const mp_inputs *in);
 /* From now on nobody changes them: digests of the tensors that have none yet, each by the content alone, are
  * kept in *in, and go along with what is borrowed from it. */
 void mp_inputs_seal(mp_inputs *in);
+/* The digest of a tensor, or 0: it was not sealed, or its data are others since. */
+uint64_t mp_inputs_sealed(const mp_inputs *in, mp_tensor_id id);
 /* Whether all that was sealed is what it was. */
 bool mp_inputs_unchanged(const mp_inputs *in);
 /* The tensor as a subject gets it: numbered_ids for topk_ids, where there are any; else itself. */

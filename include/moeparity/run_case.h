@@ -20,6 +20,8 @@ typedef struct mp_run_options {
     mp_golden *golden;    /* NULL: none */
     /* What computes the reference on a GPU; NULL: the CPU does. It is the library's own. */
     struct mp_offload *offload;
+    struct mp_kept_weights
+        *weights; /* of the case before, for the next; the harness's. NULL: none are kept */
     /* Called with the run that was judged, if the case passes: what a recording stores. NULL: nobody. */
     void (*keep)(void *ctx, const mp_offer *offer, const mp_inputs *in, const mp_trace *trace);
     void *keep_ctx;

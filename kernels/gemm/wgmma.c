@@ -53,7 +53,7 @@ static int sums_of(const mp_gemm_request *r) {
 /* Blocks that have neighbouring blocks of rows, most often of one expert, whose weights each then copies a
  * part of for both. With fewer rows an expert has one block, most often. */
 static int cluster_of(const mp_tile *tile) {
-    return tile->block_size_m >= 64 ? 2 : 1;
+    return tile->block_size_m >= 128 ? 2 : 1;
 }
 
 /* NULL where it can be done, else what is asked for. */
