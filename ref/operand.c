@@ -40,6 +40,20 @@ double mp_operand_global(const mp_operand *o, int64_t row) {
     return mp_decode(o->global->dtype, o->global->data, row / n * globals + which);
 }
 
+/* To float32, and then to the format: by rows, which took a third of the time of quantised cases one by
+ * one. */
+static void round_row(mp_dtype dtype, int64_t n, double *numbers) {
+    enum { PIECE = 256 };
+    float single[PIECE];
+    uint64_t codes[PIECE]; /* of any format */
+    for (int64_t k = 0; k < n; k += PIECE, numbers += PIECE) {
+        const int64_t here = n - k < PIECE ? n - k : PIECE;
+        for (int64_t i = 0; i < here; i++) single[i] = (float)numbers[i];
+        mp_encode_row_f32(dtype, codes, 0, here, single);
+        mp_decode_row(dtype, codes, 0, here, numbers);
+    }
+}
+
 void mp_operand_decode(const mp_operand *o, int64_t row, int64_t first, int64_t n, double *out) {
     const int64_t length = mp_tensor_row_length(o->codes), scales = mp_operand_scale_row(o, row);
     const double global = mp_operand_global(o, row);
@@ -50,5 +64,5 @@ void mp_operand_decode(const mp_operand *o, int64_t row, int64_t first, int64_t 
         const double zero = zero_of(o, row, block), scale = mp_operand_scale(o, scales, first + i);
         for (; i < end; i++) out[i] = (out[i] - zero) * scale * global;
     }
-    for (int64_t i = 0; i < n && o->rounds; i++) out[i] = mp_round_to(o->rounded, (double)(float)out[i]);
+    if (o->rounds) round_row(o->rounded, n, out);
 }
