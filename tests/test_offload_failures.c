@@ -45,7 +45,7 @@ static int make_problem(void **state) {
                                 .w = {.codes = &in.t[MP_W1]},
                                 .topk_ids = ids,
                                 .slots = SLOTS};
-    return mp_gemm_float64(&mp_engine_plain, &problem, true, collect, &expected, NULL);
+    return (int)mp_gemm_float64(&mp_engine_plain, &problem, true, collect, &expected, NULL);
 }
 
 static int free_problem(void **state) {
