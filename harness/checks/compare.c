@@ -295,7 +295,8 @@ bool mp_resultless_rows_kept(const mp_case *c, const mp_contract *contract, cons
         const mp_stage stage = (mp_stage)s;
         const mp_tensor_id id = mp_stage_output(c, stage);
         const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
-        if (!mp_case_has_stage(c, stage) || !mp_stage_rows_are_slots(stage) || !shows(trace, (int)id)) continue;
+        if (!mp_case_has_stage(c, stage) || !mp_stage_rows_are_slots(stage) || !shows(trace, (int)id))
+            continue;
         if (!cache || rows_known(&(mp_side){c, contract, trace, NULL})) {
             kept = rows_are_kept(c, contract, stage, ids, trace, row, slot_of, poison, text, size);
         } else if (contract->padding == MP_ROW_UNTOUCHED) {
