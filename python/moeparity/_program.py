@@ -17,6 +17,7 @@ WITH_SUBJECT = (
     "golden refresh",
     "golden verify",
     "bench kernels",
+    "bench suite",
     "bisect stage",
     "bisect k",
     "bisect config",
