@@ -86,6 +86,8 @@ void mp_pool_close(mp_cuda *cuda);
 mp_status mp_transfer_up(mp_cuda *cuda, CUdeviceptr to, const void *from, size_t bytes, mp_error *err);
 mp_status mp_transfer_down(mp_cuda *cuda, void *to, CUdeviceptr from, size_t bytes, mp_error *err);
 void mp_ferry_close(mp_cuda *cuda);
+/* memcpy by all threads, where it is much: one core does not fill the bus. */
+void mp_copy_on_all_cores(void *to, const void *from, size_t bytes);
 
 /* survey.c: the space's functions of these names. */
 mp_status mp_cuda_survey(void *self, mp_region *regions, int count, mp_error *err);

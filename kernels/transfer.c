@@ -29,10 +29,10 @@ void mp_ferry_close(mp_cuda *cuda) {
     }
 }
 
-static void copy(char *to, const char *from, size_t bytes) {
-#pragma omp parallel for schedule(static)
+void mp_copy_on_all_cores(void *to, const void *from, size_t bytes) {
+#pragma omp parallel for schedule(static) if (bytes >= LARGE)
     for (size_t at = 0; at < bytes; at += SLICE)
-        memcpy(to + at, from + at, bytes - at < SLICE ? bytes - at : SLICE);
+        memcpy((char *)to + at, (const char *)from + at, bytes - at < SLICE ? bytes - at : SLICE);
 }
 
 static size_t length(size_t at, size_t bytes) {
@@ -50,7 +50,7 @@ mp_status mp_transfer_up(mp_cuda *cuda, CUdeviceptr to, const void *from, size_t
     MP_DO(open_ferry(cuda, err));
     for (size_t at = 0, i = 0; at < bytes; at += PIECE, i ^= 1) {
         if (at >= 2 * PIECE) MP_CU(cuEventSynchronize(ferry->crossed[i]));
-        copy(ferry->piece[i], (const char *)from + at, length(at, bytes));
+        mp_copy_on_all_cores(ferry->piece[i], (const char *)from + at, length(at, bytes));
         MP_CU(cuMemcpyHtoDAsync_v2(to + at, ferry->piece[i], length(at, bytes), NULL));
         MP_CU(cuEventRecord(ferry->crossed[i], NULL));
     }
@@ -76,7 +76,7 @@ mp_status mp_transfer_down(mp_cuda *cuda, void *to, CUdeviceptr from, size_t byt
             MP_CU(cuEventRecord(ferry->crossed[k], NULL));
         }
         MP_CU(cuEventSynchronize(ferry->crossed[i]));
-        copy((char *)to + at, ferry->piece[i], length(at, bytes));
+        mp_copy_on_all_cores((char *)to + at, ferry->piece[i], length(at, bytes));
     }
 out:
     return status;

@@ -2,8 +2,6 @@
 /* Memory of the judge on the device. */
 #include "offload/handle.h"
 
-#include <string.h>
-
 static void drop(mp_offload *o, mp_device_buffer *buffer) {
     if (buffer->bytes > 0) o->cuda->driver->cuMemFree_v2(buffer->at); /* waits for what is under way */
     *buffer = (mp_device_buffer){0};
@@ -55,17 +53,6 @@ out:
     return status;
 }
 
-/* One core does not fill the bus. */
-static void copy_on_all_cores(char *to, const char *from, size_t bytes) {
-    enum { PIECE = 1 << 20 };
-    const int64_t pieces = (int64_t)((bytes + PIECE - 1) / PIECE);
-#pragma omp parallel for schedule(static) if (pieces > 4)
-    for (int64_t i = 0; i < pieces; i++) {
-        const size_t at = (size_t)i * PIECE, rest = bytes - at;
-        memcpy(to + at, from + at, rest < PIECE ? rest : PIECE);
-    }
-}
-
 mp_status mp_offload_copy_in(mp_offload *o, CUdeviceptr to, const void *from, size_t bytes, mp_error *err) {
     const mp_driver *driver = o->cuda->driver;
     mp_status status = MP_OK;
@@ -78,7 +65,7 @@ mp_status mp_offload_copy_in(mp_offload *o, CUdeviceptr to, const void *from, si
     for (size_t at = 0; at < bytes; at += o->landing_bytes, next = (next + 1) % MP_LANDINGS) {
         const size_t rest = bytes - at, here = rest < o->landing_bytes ? rest : o->landing_bytes;
         MP_CU(cuEventSynchronize(o->landed[next])); /* nothing was recorded at first: it returns at once */
-        copy_on_all_cores(o->landing[next], (const char *)from + at, here);
+        mp_copy_on_all_cores(o->landing[next], (const char *)from + at, here);
         MP_CU(cuMemcpyHtoDAsync_v2(to + at, o->landing[next], here, o->stream));
         MP_CU(cuEventRecord(o->landed[next], o->stream));
     }
