@@ -36,7 +36,7 @@ mp_status mp_grouped_gemm_prepare(mp_grouped_gemm *gemm, mp_error *err);
 bool mp_grouped_gemm_next(const mp_grouped_gemm *gemm, mp_piece *piece);
 /* Its sums, [results, rows, n] in MP_SCRATCH_RESULTS; what the device should fail to write is NaN. */
 mp_status mp_grouped_gemm_sum(const mp_grouped_gemm *gemm, const mp_piece *piece, mp_error *err);
-/* Of the first slot of a piece, in the order of slots and in that of MP_SCRATCH_ROWS. */
+/* The row of a piece's first slot in MP_SCRATCH_ROWS and MP_SCRATCH_SLOTS, int64: rows of a, and slots. */
 static inline int64_t mp_grouped_gemm_first(const mp_grouped_gemm *gemm, const mp_piece *piece) {
     return gemm->blocks[piece->begin].row;
 }

@@ -4,6 +4,7 @@
 #define MP_OFFLOAD_HANDLE_H
 
 #include "kernels/handle.h"
+#include "offload/device/activation.h"
 #include "offload/device/params.h"
 #include "offload/offload.h"
 
@@ -18,10 +19,18 @@ typedef enum mp_scratch {
     MP_SCRATCH_W = MP_SCRATCH_A + 4,
     MP_SCRATCH_RADIUS = MP_SCRATCH_W + 4, /* sure, det, random */
     MP_SCRATCH_ROWS = MP_SCRATCH_RADIUS + 3,
+    MP_SCRATCH_SLOTS,
     MP_SCRATCH_TILES,
     MP_SCRATCH_DECODED_A,
     MP_SCRATCH_DECODED_W,
     MP_SCRATCH_RESULTS,
+    /* The pipeline's: sums of gate_up behind their epilogue, of down, and between them the activation. */
+    MP_SCRATCH_GATE_UP,
+    MP_SCRATCH_ACT,
+    MP_SCRATCH_DOWN,
+    MP_SCRATCH_INPUT, /* one that is not kept */
+    MP_SCRATCH_STORED = MP_SCRATCH_INPUT + 5,
+    MP_SCRATCH_FIGURES,
     MP_SCRATCH_COUNT
 } mp_scratch;
 
@@ -70,8 +79,12 @@ void mp_operand_tensors(const mp_operand *operand, const mp_tensor *tensors[4]);
 /* Uploads them, the codes into `first` and the others into those behind it. */
 mp_status mp_offload_operand(mp_offload *offload, const mp_operand *operand, mp_scratch first,
                              mp_device_operand *on_device, mp_error *err);
+/* What the device is told of a format. */
+mp_number_format mp_describe_format(mp_dtype dtype);
 /* What the device is told of an operand, but for its addresses. */
 mp_device_operand mp_describe_operand(const mp_operand *operand);
+/* What the device is told of the case's activation. */
+mp_act64 mp_describe_activation(const mp_case *c);
 /* Launches a kernel of mp_offload_texts, of one without options by its source and entry; params points to its
  * one argument. */
 mp_status mp_offload_launch_kernel(mp_offload *offload, const mp_kernel *kernel, int64_t blocks, int threads,
@@ -83,6 +96,12 @@ mp_status mp_offload_launch(mp_offload *offload, const char *source, const char 
 
 mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *problem, bool with_mass,
                                   mp_gemm_visit visit, void *ctx, mp_error *err);
+
+/* ---- end_to_end.c ---- */
+
+/* mp_engine's end_to_end. */
+mp_status mp_offload_end_to_end(const mp_engine *self, const mp_case *c, const mp_inputs *in,
+                                const mp_tensor *out, mp_token_figures *figures, mp_error *err);
 
 /* ---- predict.c ---- */
 
