@@ -5,6 +5,7 @@
 #include "offload/cross_check.h"
 #include "offload/handle.h"
 #include "offload/pieces.h"
+#include "offload/screen.h"
 
 #include <stdlib.h>
 
@@ -28,6 +29,7 @@ typedef struct gemm {
     mp_piece_limits limits;
     mp_device_operand a, w, of_radius[RADII];
     mp_cross_check check;
+    mp_screening screening; /* of with_mass and no radii */
 } gemm;
 
 static CUdeviceptr scratch(const gemm *g, mp_scratch which) {
@@ -55,7 +57,18 @@ static size_t operand_bytes(const gemm *g) {
     }
     for (int i = 0; i < RADII; i++)
         if (g->radius[i].codes) bytes += mp_offload_upload_bytes(g->o, g->radius[i].codes);
+    if (g->screening.asked) bytes += mp_screening_bytes(g->o, g->screening.asked, g->p->slots);
     return bytes;
+}
+
+/* Of a slot and column: what is measured stays while the next piece is computed. */
+static int numbers_of_piece(const gemm *g) {
+    if (!g->screening.asked) return g->results;
+    return MP_LANDINGS * g->results + mp_screening_results(g->p->w.codes->dim[1]);
+}
+
+static size_t result_bytes(const gemm *g) {
+    return (size_t)(g->results * g->limits.rows * g->limits.columns) * sizeof(double);
 }
 
 /* How large pieces may be; rows 0: there is no room for any. */
@@ -65,7 +78,7 @@ static mp_status plan(gemm *g, mp_error *err) {
     const size_t taken = operand_bytes(g);
     g->limits = (mp_piece_limits){0};
     if (status == MP_OK && taken < budget)
-        g->limits = mp_piece_limits_of(g->p, g->padded, g->results, budget - taken);
+        g->limits = mp_piece_limits_of(g->p, g->padded, numbers_of_piece(g), budget - taken);
     return status;
 }
 
@@ -102,7 +115,10 @@ out:
 static mp_status prepare(gemm *g, mp_error *err) {
     mp_offload *o = g->o;
     mp_status status = MP_OK;
-    MP_DO(mp_offload_make_landings(o, g->limits.result_bytes, err));
+    if (g->screening.asked)
+        MP_DO(mp_screening_prepare(o, &g->screening, &g->tasks, g->blocks, g->block_count, &g->limits, err));
+    else
+        MP_DO(mp_offload_make_landings(o, result_bytes(g), err));
     MP_DO(mp_offload_operand(o, &g->p->w, MP_SCRATCH_W, &g->w, err));
     MP_DO(mp_offload_operand(o, &g->p->a, MP_SCRATCH_A, &g->a, err));
     for (int i = 0; i < RADII; i++)
@@ -111,7 +127,8 @@ static mp_status prepare(gemm *g, mp_error *err) {
                                      err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_DECODED_A], g->limits.a_bytes, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_DECODED_W], g->limits.w_bytes, err));
-    MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_RESULTS], g->limits.result_bytes, err));
+    MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_RESULTS],
+                             result_bytes(g) * (g->screening.asked ? MP_LANDINGS : 1), err));
     MP_DO(upload_order(g, err));
 out:
     return status;
@@ -156,10 +173,9 @@ static mp_status decode_weights(const gemm *g, const mp_piece *piece, mp_error *
 
 /* Sums of what `a` has in the rows of the piece, into its results first, first+1. */
 static mp_status sum(const gemm *g, const mp_piece *piece, const mp_device_operand *a, const char *entry,
-                     int first, mp_error *err) {
+                     CUdeviceptr results, int first, mp_error *err) {
     const mp_row_block *begin = &g->blocks[piece->begin];
-    const CUdeviceptr rows = scratch(g, MP_SCRATCH_ROWS) + (size_t)begin->row * sizeof(int64_t),
-                      results = scratch(g, MP_SCRATCH_RESULTS);
+    const CUdeviceptr rows = scratch(g, MP_SCRATCH_ROWS) + (size_t)begin->row * sizeof(int64_t);
     const size_t result_bytes = (size_t)(piece->rows * piece->n) * sizeof(double);
     mp_status status = decode(g, a, rows, 0, piece->rows, scratch(g, MP_SCRATCH_DECODED_A), err);
     mp_gemm64_params params = {.a = scratch(g, MP_SCRATCH_DECODED_A),
@@ -178,18 +194,33 @@ static mp_status sum(const gemm *g, const mp_piece *piece, const mp_device_opera
     return status;
 }
 
-/* Begins a piece, whose results go into a landing. What the device should fail to write is NaN. */
+/* Where the results of a piece lie on the device. */
+static CUdeviceptr results_of(const gemm *g, int landing) {
+    return scratch(g, MP_SCRATCH_RESULTS) + (g->screening.asked ? (size_t)landing * result_bytes(g) : 0);
+}
+
+static mp_screened_piece screened(const gemm *g, const mp_piece *piece, int landing) {
+    return (mp_screened_piece){piece, g->blocks, g->tasks.order, results_of(g, landing), landing};
+}
+
+/* Begins a piece, whose results go into a landing, or are measured. What the device should fail to write is
+ * NaN. */
 static mp_status begin_piece(const gemm *g, const mp_piece *piece, int landing, mp_error *err) {
     static const char *const of_radius[RADII] = {"gemm_absolute", "gemm_absolute", "gemm_squares"};
     const mp_driver *driver = g->o->cuda->driver;
-    const CUdeviceptr results = scratch(g, MP_SCRATCH_RESULTS);
+    const CUdeviceptr results = results_of(g, landing);
     const size_t bytes = (size_t)(g->results * piece->rows * piece->n) * sizeof(double);
     mp_status status = MP_OK;
     MP_CU(cuMemsetD8Async(results, 0xFF, bytes, g->o->stream));
     MP_DO(decode_weights(g, piece, err));
-    MP_DO(sum(g, piece, &g->a, g->with_mass ? "gemm_values_and_masses" : "gemm_values", 0, err));
+    MP_DO(sum(g, piece, &g->a, g->with_mass ? "gemm_values_and_masses" : "gemm_values", results, 0, err));
     for (int i = 0; i < RADII; i++)
-        if (g->radius[i].codes) MP_DO(sum(g, piece, &g->of_radius[i], of_radius[i], g->radius_at[i], err));
+        if (g->radius[i].codes)
+            MP_DO(sum(g, piece, &g->of_radius[i], of_radius[i], results, g->radius_at[i], err));
+    if (g->screening.asked) {
+        const mp_screened_piece measured = screened(g, piece, landing);
+        return mp_screening_begin(g->o, &g->screening, &measured, err);
+    }
     MP_CU(cuMemcpyDtoHAsync_v2(g->o->landing[landing], results, bytes, g->o->stream));
     MP_CU(cuEventRecord(g->o->landed[landing], g->o->stream));
 out:
@@ -208,6 +239,10 @@ static mp_status visit_piece(gemm *g, const mp_piece *piece, int landing, mp_err
     const double *results = g->o->landing[landing];
     const int64_t length = piece->rows * piece->n, first = g->blocks[piece->begin].row;
     mp_status status = MP_OK;
+    if (g->screening.asked) {
+        const mp_screened_piece measured = screened(g, piece, landing);
+        return mp_screening_visit(g->o, &g->screening, &measured, &g->check, g->visit, g->ctx, err);
+    }
     MP_CU(cuEventSynchronize(g->o->landed[landing]));
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t i = piece->begin * PARTS; i < piece->end * PARTS; i++) {
@@ -249,9 +284,8 @@ static mp_status compute(gemm *g, mp_error *err) {
     return status;
 }
 
-mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *p, bool with_mass,
-                                  mp_gemm_visit visit, void *ctx, mp_error *err) {
-    mp_offload *o = self->state;
+static mp_status run(mp_offload *o, const mp_gemm_problem *p, bool with_mass, const mp_gemm_screen *screen,
+                     mp_gemm_visit visit, void *ctx, mp_error *err) {
     const mp_driver *driver = o->cuda->driver;
     const mp_engine *cpu = mp_engine_of_cpu();
     const mp_gemm_radii *radii = p->radii;
@@ -264,7 +298,8 @@ mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *
               .padded = (K + MP_TILE_DEPTH - 1) / MP_TILE_DEPTH * MP_TILE_DEPTH,
               .radius = {{.codes = radii ? radii->sure : NULL},
                          {.codes = radii ? radii->det : NULL},
-                         {.codes = radii ? radii->random : NULL}}};
+                         {.codes = radii ? radii->random : NULL}},
+              .screening = {.asked = screen, .problem = p}};
     g.results = 1 + with_mass;
     for (int i = 0; i < RADII; i++)
         if (g.radius[i].codes) g.radius_at[i] = g.results++;
@@ -299,4 +334,16 @@ out:
     mp_offload_rest(o);
     o->left_to_cpu++;
     return mp_gemm_float64(cpu, p, with_mass, visit, ctx, err);
+}
+
+mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *p, bool with_mass,
+                                  mp_gemm_visit visit, void *ctx, mp_error *err) {
+    return run(self->state, p, with_mass, NULL, visit, ctx, err);
+}
+
+mp_status mp_offload_measure_gemm(const mp_engine *self, const mp_gemm_problem *p,
+                                  const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx,
+                                  mp_error *err) {
+    if (!mp_screening_can(screen)) return mp_fail(err, MP_EUNSUPPORTED, "a store that is not measured");
+    return run(self->state, p, true, screen, visit, ctx, err);
 }
