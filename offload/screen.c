@@ -11,55 +11,55 @@ bool mp_screening_can(const mp_gemm_screen *screen) {
     return dtype == MP_BF16 || dtype == MP_FP16 || dtype == MP_FP32;
 }
 
-size_t mp_screening_bytes(const mp_offload *o, const mp_gemm_screen *screen, int64_t slots) {
-    const mp_tensor *bias = screen->epilogue->bias;
-    return mp_offload_upload_bytes(o, screen->got) + (bias ? mp_offload_upload_bytes(o, bias) : 0) +
-           (size_t)slots * sizeof(mp_screened_row);
-}
-
-int mp_screening_results(int64_t columns) {
-    const int64_t numbers = MP_LANDINGS * (int64_t)(sizeof(mp_row_figures) / sizeof(double));
-    return (int)((numbers + columns - 1) / columns);
+void mp_screening_plan(mp_screening *s, mp_grouped_gemm *g) {
+    const mp_tensor *bias = s->asked->epilogue->bias;
+    const int64_t columns = g->p->w.codes->dim[1],
+                  numbers = MP_LANDINGS * (int64_t)(sizeof(mp_row_figures) / sizeof(double));
+    const size_t row_bytes = 2 * (size_t)columns * sizeof(double);
+    s->room_bytes = row_bytes > ROOM_BYTES ? row_bytes : ROOM_BYTES;
+    g->beside = mp_offload_upload_bytes(g->o, s->asked->got) +
+                (bias ? mp_offload_upload_bytes(g->o, bias) : 0) +
+                (size_t)g->p->slots * sizeof(mp_screened_row);
+    g->numbers = (int)((numbers + columns - 1) / columns);
+    g->staying = MP_LANDINGS;
+    g->landing_row_bytes = sizeof(mp_row_figures);
+    g->landing_bytes = s->room_bytes;
 }
 
 /* What the rows of all blocks take, in their order. */
-static mp_status upload_rows(mp_offload *o, const mp_screening *s, const mp_gemm_tasks *tasks,
-                             const mp_row_block *blocks, int64_t count, mp_error *err) {
-    const mp_row_block *last = &blocks[count - 1];
+static mp_status upload_rows(const mp_screening *s, const mp_grouped_gemm *g, mp_error *err) {
+    const mp_row_block *last = &g->blocks[g->block_count - 1];
     const size_t bytes = (size_t)(last->row + last->count) * sizeof(mp_screened_row);
-    mp_device_buffer *buffer = &o->scratch[MP_SCRATCH_SCREENED_ROWS];
+    mp_device_buffer *buffer = &g->o->scratch[MP_SCRATCH_SCREENED_ROWS];
+    const mp_epilogue *e = s->asked->epilogue;
     mp_screened_row *row = malloc(bytes);
     if (!row) return mp_fail(err, MP_EMEMORY, "no memory for the order of what is measured");
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t r = 0; r < blocks[i].count; r++) {
-            const int64_t slot = tasks->order[blocks[i].first + r];
-            const mp_epilogue *e = s->asked->epilogue;
-            row[blocks[i].row + r] =
-                (mp_screened_row){.got = s->asked->got_row ? s->asked->got_row[slot] : slot,
-                                  .expert = blocks[i].expert,
-                                  .weight = e->weights ? (double)e->weights[slot] : 0};
+    for (int64_t i = 0; i < g->block_count; i++) {
+        const mp_row_block *b = &g->blocks[i];
+        for (int64_t r = 0; r < b->count; r++) {
+            const int64_t slot = g->tasks.order[b->first + r];
+            row[b->row + r] = (mp_screened_row){.got = s->asked->got_row ? s->asked->got_row[slot] : slot,
+                                                .expert = b->expert,
+                                                .weight = e->weights ? (double)e->weights[slot] : 0};
         }
-    mp_status status = mp_offload_reserve(o, buffer, bytes, err);
-    if (status == MP_OK) status = mp_offload_copy_in(o, buffer->at, row, bytes, err);
+    }
+    mp_status status = mp_offload_reserve(g->o, buffer, bytes, err);
+    if (status == MP_OK) status = mp_offload_copy_in(g->o, buffer->at, row, bytes, err);
     free(row);
     return status;
 }
 
-mp_status mp_screening_prepare(mp_offload *o, mp_screening *s, const mp_gemm_tasks *tasks,
-                               const mp_row_block *blocks, int64_t count, const mp_piece_limits *limits,
-                               mp_error *err) {
+mp_status mp_screening_prepare(mp_screening *s, const mp_grouped_gemm *g, mp_error *err) {
     const mp_tensor *got = s->asked->got, *bias = s->asked->epilogue->bias;
-    const size_t row_bytes = 2 * (size_t)limits->columns * sizeof(double);
+    mp_offload *o = g->o;
     mp_status status = MP_OK;
     CUdeviceptr at = 0;
-    s->figure_bytes = (size_t)limits->rows * sizeof(mp_row_figures);
-    s->room_bytes = row_bytes > ROOM_BYTES ? row_bytes : ROOM_BYTES;
+    s->figure_bytes = (size_t)g->limits.rows * sizeof(mp_row_figures);
     s->params = (mp_screen_params){.got_format = mp_describe_format(got->dtype),
                                    .width = mp_tensor_row_length(got),
                                    .weighs = s->asked->epilogue->weights != NULL,
                                    .stored = s->asked->stored,
                                    .rule = s->asked->rule};
-    MP_DO(mp_offload_make_landings(o, s->figure_bytes + s->room_bytes, err));
     MP_DO(mp_offload_upload(o, got, MP_SCRATCH_GOT, &at, err));
     s->params.got = at;
     if (bias) {
@@ -67,7 +67,7 @@ mp_status mp_screening_prepare(mp_offload *o, mp_screening *s, const mp_gemm_tas
         s->params.bias = at;
         s->params.bias_format = mp_describe_format(bias->dtype);
     }
-    MP_DO(upload_rows(o, s, tasks, blocks, count, err));
+    MP_DO(upload_rows(s, g, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_FIGURES], MP_LANDINGS * s->figure_bytes, err));
 out:
     return status;

@@ -6,26 +6,20 @@
 
 #include "offload/cross_check.h"
 #include "offload/device/screen.h"
-#include "offload/handle.h"
-#include "offload/pieces.h"
+#include "offload/grouped_gemm.h"
 
 typedef struct mp_screening {
     const mp_gemm_screen *asked; /* NULL: nothing is measured */
-    const mp_gemm_problem *problem;
     mp_screen_params params; /* but for what is of a piece */
     size_t figure_bytes, room_bytes; /* of a landing: figures of a piece's rows, and behind them sums */
 } mp_screening;
 
 /* Whether the device can measure it. */
 bool mp_screening_can(const mp_gemm_screen *screen);
-/* What it takes of the device beside the sums: bytes, but for what is there; and, of a slot and column, so
- * many float64 more for the pieces that are on their way at once. */
-size_t mp_screening_bytes(const mp_offload *offload, const mp_gemm_screen *screen, int64_t slots);
-int mp_screening_results(int64_t columns);
-/* Uploads what it needs, and makes room in landings for pieces of so many rows. */
-mp_status mp_screening_prepare(mp_offload *offload, mp_screening *screening, const mp_gemm_tasks *tasks,
-                               const mp_row_block *blocks, int64_t count, const mp_piece_limits *limits,
-                               mp_error *err);
+/* Asks the GEMM for what it takes beside the sums, before that is prepared. */
+void mp_screening_plan(mp_screening *screening, mp_grouped_gemm *gemm);
+/* Uploads what it needs, once the GEMM is prepared. */
+mp_status mp_screening_prepare(mp_screening *screening, const mp_grouped_gemm *gemm, mp_error *err);
 
 /* A piece whose sums lie on the device: values, and behind them masses. */
 typedef struct mp_screened_piece {
