@@ -276,7 +276,7 @@ mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *
     o->gemms++;
     MP_DO(plan(&g, err));
     if (g.limits.rows == 0) { /* without what is kept there may be enough */
-        mp_offload_rest(o);
+        mp_offload_drop(o);
         MP_DO(plan(&g, err));
     }
     status = g.limits.rows > 0 ? prepare(&g, err) : MP_EMEMORY;
@@ -296,7 +296,7 @@ out:
         if (err) err->status = MP_EDEVICE;
         return MP_EDEVICE;
     }
-    mp_offload_rest(o);
+    mp_offload_drop(o);
     o->left_to_cpu++;
     return mp_gemm_float64(cpu, p, with_mass, visit, ctx, err);
 }

@@ -6,6 +6,7 @@
 #include "harness/judge/judge.h"
 #include "harness/phases.h"
 #include "harness/subjects/copies.h"
+#include "harness/subjects/lend.h"
 #include "harness/progress.h"
 #include "ref/contract_words.h"
 
@@ -111,6 +112,7 @@ mp_status mp_session_judge_float64(const mp_session *s, const mp_other_run *run,
                                    mp_error *err) {
     bool before[MP_CHECK_COUNT], failed = false;
     for (int i = 0; i < MP_CHECK_COUNT; i++) before[i] = v->check[i].answer == MP_FAILED;
+    if (s->options->subject) mp_lend_inputs(s->options->subject, run->c, run->in, s->offload);
     mp_status status = judge_by(s->engine, run, v, err);
     for (int i = 0; i < MP_CHECK_COUNT; i++) failed |= v->check[i].answer == MP_FAILED && !before[i];
     if (status != MP_OK || !s->offload || !failed) return status;
