@@ -17,8 +17,12 @@ mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp
     const char *words = subject == s->options->subject ? s->options->settings.contract : NULL;
     mp_contract named;
     mp_status status = mp_subject_describe(subject, c, offer, err);
-    /* weights that stay make room when it is needed */
-    if (offer->device_available) offer->device_available += mp_copies_bytes(subject->copies);
+    if (offer->device_available) {
+        const int jobs = s->options->settings.jobs;
+        /* weights that stay make room when it is needed; half of all is left to runs and to the judge */
+        offer->device_available += mp_copies_bytes(subject->copies);
+        mp_copies_keep(subject->copies, offer->device_available / 2 / (size_t)(jobs > 1 ? jobs : 1));
+    }
     if (status != MP_OK || !words) return status;
     status = mp_contract_of_words(words, c, &named, err);
     return status == MP_OK ? mp_subject_set_contract(subject, c, &named, offer, err) : status;
