@@ -132,7 +132,7 @@ static mp_status compute_gemm(mp_offload *o, const mp_gemm_problem *p, bool with
     o->gemms++;
     status = prepare(&g, err);
     if (status == MP_EMEMORY) { /* without what is kept there may be enough */
-        mp_offload_rest(o);
+        mp_offload_drop(o);
         status = prepare(&g, err);
     }
     if (status != MP_OK) goto out;
@@ -150,7 +150,7 @@ out:
         if (err) err->status = MP_EDEVICE;
         return MP_EDEVICE;
     }
-    mp_offload_rest(o);
+    mp_offload_drop(o);
     o->left_to_cpu++;
     return mp_gemm_float64(cpu, p, with_mass, visit, ctx, err);
 }

@@ -31,6 +31,14 @@ typedef enum mp_scratch {
 
 enum { MP_LANDINGS = 2 };
 
+/* Memory of somebody else on the device that holds the same bytes as memory of the host. */
+typedef struct mp_loan {
+    const char *host;
+    size_t bytes;
+    CUdeviceptr at;
+} mp_loan;
+enum { MP_LOANS = 2 * MP_TENSOR_COUNT }; /* inputs and outputs */
+
 struct mp_offload {
     mp_engine engine;
     mp_cuda *cuda;
@@ -39,6 +47,8 @@ struct mp_offload {
     bool fast;
     const mp_inputs *in; /* of the case, or NULL */
     mp_device_buffer kept[MP_TENSOR_COUNT], scratch[MP_SCRATCH_COUNT];
+    mp_loan loan[MP_LOANS];
+    int loans;
     /* Pinned memory of the host, through which all that is large travels; an event is recorded behind the
      * last copy of each. */
     void *landing[MP_LANDINGS];
@@ -52,6 +62,10 @@ extern const mp_device_texts mp_offload_texts; /* of offload/device/ */
 
 /* ---- memory.c ---- */
 
+/* Gives back all memory that is the offload's own. */
+void mp_offload_drop(mp_offload *offload);
+/* Where the tensor lies in what was lent, whole or as a part of it, at a multiple of 16; 0: nowhere. */
+CUdeviceptr mp_offload_lent(const mp_offload *offload, const mp_tensor *tensor);
 /* At least so many bytes; what the buffer held is lost where it has to grow. */
 mp_status mp_offload_reserve(mp_offload *offload, mp_device_buffer *buffer, size_t bytes, mp_error *err);
 /* Bytes that a GEMM may take of the device, with what is taken already. */
@@ -61,7 +75,8 @@ mp_status mp_offload_make_landings(mp_offload *offload, size_t bytes, mp_error *
 /* In the order of the stream; `from` may change once it returns. */
 mp_status mp_offload_copy_in(mp_offload *offload, CUdeviceptr to, const void *from, size_t bytes,
                              mp_error *err);
-/* The tensor on the device: kept, where it is an input of the case, else in the scratch buffer. */
+/* The tensor on the device: where it was lent; kept, where it is an input of the case; else in the scratch
+ * buffer. */
 mp_status mp_offload_upload(mp_offload *offload, const mp_tensor *tensor, mp_scratch scratch, CUdeviceptr *at,
                             mp_error *err);
 /* How many bytes an upload would take that are not taken yet. */
