@@ -18,7 +18,8 @@ typedef struct mp_grouped_gemm {
     size_t beside;       /* bytes of the device that the caller takes itself, */
     int numbers;         /* and float64 of it for each slot and column of a piece */
     int staying;         /* pieces whose sums stay at once; 0: one, and all of it has room in a landing */
-    size_t landing_row_bytes, landing_bytes; /* where sums stay: of a landing, for each row, and beside them */
+    size_t landing_row_bytes,
+        landing_bytes; /* where sums stay: of a landing, for each row, and beside them */
     /* The rest is filled in. */
     mp_gemm_tasks tasks;
     mp_row_block *blocks;

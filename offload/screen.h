@@ -9,8 +9,8 @@
 #include "offload/grouped_gemm.h"
 
 typedef struct mp_screening {
-    const mp_gemm_screen *asked; /* NULL: nothing is measured */
-    mp_screen_params params; /* but for what is of a piece */
+    const mp_gemm_screen *asked;     /* NULL: nothing is measured */
+    mp_screen_params params;         /* but for what is of a piece */
     size_t figure_bytes, room_bytes; /* of a landing: figures of a piece's rows, and behind them sums */
 } mp_screening;
 
@@ -34,8 +34,8 @@ typedef struct mp_screened_piece {
  * no figure of anything. */
 mp_status mp_screening_begin(mp_offload *offload, const mp_screening *screening, const mp_screened_piece *p,
                              mp_error *err);
-/* Shows what has landed to the visitor. The first and the last row of figures, and the slots that are checked,
- * come with their sums. */
+/* Shows what has landed to the visitor. The first and the last row of figures, and the slots that are
+ * checked, come with their sums. */
 mp_status mp_screening_visit(mp_offload *offload, const mp_screening *screening, const mp_screened_piece *p,
                              mp_cross_check *check, mp_gemm_visit visit, void *ctx, mp_error *err);
 

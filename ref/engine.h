@@ -27,11 +27,11 @@ struct mp_engine {
     /* As mp_gemm_float64, which calls it. */
     mp_status (*gemm_float64)(const mp_engine *self, const mp_gemm_problem *problem, bool with_mass,
                               mp_gemm_visit visit, void *ctx, mp_error *err);
-    /* The same with masses, of a problem without radii, which has `screen` measured where the engine is. Parts
-     * of rows in which every element is plain and within its bound (ref/measured.h) may come as figures
-     * alone: no value, no mass. Some of these come with both, so that they can be measured again: of whatever
-     * the engine does at a time, parts of its first and of its last row at least. All others come as ever,
-     * without figures. NULL: it measures nothing. MP_EUNSUPPORTED: not this one, and nothing was visited. */
+    /* The same with masses, of a problem without radii, which is measured where it is summed. Parts of rows in
+     * which every element is plain and within its bound (ref/measured.h) may come as figures alone, without
+     * value and mass. Some of these come with both, to be measured again: of whatever the engine does at a
+     * time, in its first and its last row at least. All others come as ever, without figures. NULL: it
+     * measures nothing. MP_EUNSUPPORTED: not this one, and nothing was visited. */
     mp_status (*measure_gemm)(const mp_engine *self, const mp_gemm_problem *problem,
                               const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx, mp_error *err);
     /* As mp_predict_scaled_gemm; of a case without quantised experts the scheme is that of MP_QUANT_NONE, and

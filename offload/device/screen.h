@@ -42,8 +42,8 @@ MP_DEVICE_INLINE void mp_screen_element(const mp_screen_params *p, long long i, 
     double value, error;
     terms.has_bias = p->bias != 0;
     terms.has_weight = p->weighs;
-    terms.bias = p->bias ? mp_number_at(&p->bias_format, (const void *)p->bias, row.expert * p->width + column)
-                         : 0;
+    terms.bias =
+        p->bias ? mp_number_at(&p->bias_format, (const void *)p->bias, row.expert * p->width + column) : 0;
     terms.weight = row.weight;
     mp_expect_sum(&p->rule, &terms, acc, mass, mp_sum_error(&p->rule, mass), &value, &error);
     mp_measured m = mp_measure_stored(&p->stored, got, value, error);
