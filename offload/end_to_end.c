@@ -76,7 +76,7 @@ static mp_status bring_inputs(pipeline *p, const mp_tensor *out, mp_error *err) 
     for (int i = 0; i < 5 && status == MP_OK; i++)
         if (p->t[ids[i]].data)
             status = mp_offload_upload(p->o, &p->t[ids[i]], MP_SCRATCH_INPUT + (mp_scratch)i, at[i], err);
-    if (status == MP_OK) status = mp_offload_upload(p->o, out, MP_SCRATCH_STORED, &p->stored, err);
+    if (status == MP_OK) status = mp_offload_upload(p->o, out, MP_SCRATCH_GOT, &p->stored, err);
     return status;
 }
 

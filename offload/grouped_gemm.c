@@ -59,7 +59,8 @@ static mp_status plan(mp_grouped_gemm *g, mp_error *err) {
     const size_t taken = operand_bytes(g) + g->beside;
     g->limits = (mp_piece_limits){0};
     if (status != MP_OK) return status;
-    if (taken < budget) g->limits = mp_piece_limits_of(g->p, g->padded, g->results, budget - taken);
+    const int results = g->results * (g->staying > 0 ? g->staying : 1) + g->numbers;
+    if (taken < budget) g->limits = mp_piece_limits_of(g->p, g->padded, results, budget - taken);
     return g->limits.rows > 0
                ? MP_OK
                : mp_fail(
@@ -108,7 +109,9 @@ mp_status mp_grouped_gemm_prepare(mp_grouped_gemm *g, mp_error *err) {
     mp_offload *o = g->o;
     mp_status status = MP_OK;
     MP_DO(plan(g, err));
-    MP_DO(mp_offload_make_landings(o, g->limits.result_bytes, err)); /* what is uploaded travels there too */
+    const size_t landing = g->staying > 0 ? (size_t)g->limits.rows * g->landing_row_bytes + g->landing_bytes
+                                          : g->limits.result_bytes;
+    MP_DO(mp_offload_make_landings(o, landing, err)); /* what is uploaded travels there too */
     MP_DO(mp_offload_operand(o, &g->p->w, MP_SCRATCH_W, &g->w, err));
     if (g->a_there) {
         g->a = mp_describe_operand(&g->p->a);
@@ -159,10 +162,9 @@ static mp_status decode_weights(const mp_grouped_gemm *g, const mp_piece *piece,
 
 /* Sums of what `a` has in the rows of the piece, into its results first, first+1. */
 static mp_status sum(const mp_grouped_gemm *g, const mp_piece *piece, const mp_device_operand *a,
-                     const char *entry, int first, mp_error *err) {
+                     const char *entry, CUdeviceptr results, int first, mp_error *err) {
     const mp_row_block *begin = &g->blocks[piece->begin];
-    const CUdeviceptr rows = scratch(g, MP_SCRATCH_ROWS) + (size_t)begin->row * sizeof(int64_t),
-                      results = scratch(g, MP_SCRATCH_RESULTS);
+    const CUdeviceptr rows = scratch(g, MP_SCRATCH_ROWS) + (size_t)begin->row * sizeof(int64_t);
     const size_t result_bytes = (size_t)(piece->rows * piece->n) * sizeof(double);
     mp_status status = decode(g, a, rows, 0, piece->rows, scratch(g, MP_SCRATCH_DECODED_A), err);
     mp_gemm64_params params = {.a = scratch(g, MP_SCRATCH_DECODED_A),
@@ -181,16 +183,27 @@ static mp_status sum(const mp_grouped_gemm *g, const mp_piece *piece, const mp_d
     return status;
 }
 
-mp_status mp_grouped_gemm_sum(const mp_grouped_gemm *g, const mp_piece *piece, mp_error *err) {
+CUdeviceptr mp_grouped_gemm_sums(const mp_grouped_gemm *g, int which) {
+    return scratch(g, MP_SCRATCH_RESULTS) +
+           (size_t)which * (size_t)(g->results * g->limits.rows * g->limits.columns) * sizeof(double);
+}
+
+mp_status mp_grouped_gemm_sum_to(const mp_grouped_gemm *g, const mp_piece *piece, int which, mp_error *err) {
     static const char *const of_radius[MP_GEMM_RADII] = {"gemm_absolute", "gemm_absolute", "gemm_squares"};
     const mp_driver *driver = g->o->cuda->driver;
+    const CUdeviceptr results = mp_grouped_gemm_sums(g, which);
     const size_t bytes = (size_t)(g->results * piece->rows * piece->n) * sizeof(double);
     mp_status status = MP_OK;
-    MP_CU(cuMemsetD8Async(scratch(g, MP_SCRATCH_RESULTS), 0xFF, bytes, g->o->stream));
+    MP_CU(cuMemsetD8Async(results, 0xFF, bytes, g->o->stream));
     MP_DO(decode_weights(g, piece, err));
-    MP_DO(sum(g, piece, &g->a, g->with_mass ? "gemm_values_and_masses" : "gemm_values", 0, err));
+    MP_DO(sum(g, piece, &g->a, g->with_mass ? "gemm_values_and_masses" : "gemm_values", results, 0, err));
     for (int i = 0; i < MP_GEMM_RADII; i++)
-        if (g->radius[i].codes) MP_DO(sum(g, piece, &g->of_radius[i], of_radius[i], g->radius_at[i], err));
+        if (g->radius[i].codes)
+            MP_DO(sum(g, piece, &g->of_radius[i], of_radius[i], results, g->radius_at[i], err));
 out:
     return status;
+}
+
+mp_status mp_grouped_gemm_sum(const mp_grouped_gemm *g, const mp_piece *piece, mp_error *err) {
+    return mp_grouped_gemm_sum_to(g, piece, 0, err);
 }

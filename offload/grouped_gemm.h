@@ -15,7 +15,11 @@ typedef struct mp_grouped_gemm {
     const mp_gemm_problem *p;
     bool with_mass;
     CUdeviceptr a_there; /* where a's codes, which are float64, lie already; 0: they are uploaded */
-    size_t beside;       /* bytes of the device that the caller takes itself */
+    size_t beside;       /* bytes of the device that the caller takes itself, */
+    int numbers;         /* and float64 of it for each slot and column of a piece */
+    int staying;         /* pieces whose sums stay at once; 0: one, and all of it has room in a landing */
+    size_t landing_row_bytes,
+        landing_bytes; /* where sums stay: of a landing, for each row, and beside them */
     /* The rest is filled in. */
     mp_gemm_tasks tasks;
     mp_row_block *blocks;
@@ -36,6 +40,10 @@ mp_status mp_grouped_gemm_prepare(mp_grouped_gemm *gemm, mp_error *err);
 bool mp_grouped_gemm_next(const mp_grouped_gemm *gemm, mp_piece *piece);
 /* Its sums, [results, rows, n] in MP_SCRATCH_RESULTS; what the device should fail to write is NaN. */
 mp_status mp_grouped_gemm_sum(const mp_grouped_gemm *gemm, const mp_piece *piece, mp_error *err);
+/* The same with sums that stay, the `which` of those that do: where they lie. */
+CUdeviceptr mp_grouped_gemm_sums(const mp_grouped_gemm *gemm, int which);
+mp_status mp_grouped_gemm_sum_to(const mp_grouped_gemm *gemm, const mp_piece *piece, int which,
+                                 mp_error *err);
 /* The row of a piece's first slot in MP_SCRATCH_ROWS and MP_SCRATCH_SLOTS, int64: rows of a, and slots. */
 static inline int64_t mp_grouped_gemm_first(const mp_grouped_gemm *gemm, const mp_piece *piece) {
     return gemm->blocks[piece->begin].row;

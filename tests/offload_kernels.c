@@ -2,6 +2,7 @@
 /* The kernels of offload/device/ on the host, for the device of tests/fake_cuda.h: operands are decoded, and
  * the steps of the pipeline made, by the same headers, the sums are written down once more. */
 #include "offload/device/params.h"
+#include "offload/device/screen.h"
 #include "offload/device/steps.h"
 #include "tests/fake_cuda.h"
 
@@ -70,6 +71,14 @@ static void measure_tokens(const mp_output64_params *p) {
     }
 }
 
+static void screen_gemm(const mp_screen_params *p) {
+    for (long long i = 0; i < p->rows; i++) {
+        mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + i;
+        mp_row_figures_start(f);
+        for (long long j = 0; j < p->n; j++) mp_screen_element(p, i, j, f);
+    }
+}
+
 static void execute(const char *entry, const void *params) {
     static const char *const sums[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
                                        "gemm_squares"};
@@ -77,6 +86,7 @@ static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "epilogue") == 0) epilogue(params);
     if (strcmp(entry, "activate") == 0) activate(params);
     if (strcmp(entry, "measure_tokens") == 0) measure_tokens(params);
+    if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
     for (int w = 0; w < 4; w++)
         if (strcmp(entry, sums[w]) == 0) gemm((what)w, params);
 }
