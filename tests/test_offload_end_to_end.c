@@ -8,25 +8,24 @@
 
 static mp_offload *offload;
 
-/* Of no more tokens than the CPU makes again: all of them are held to the proven bound. */
 static const char *const cases[] = {
-    "M=4 E=4 topk=2 K=64 N=32",
-    "M=4 E=4 topk=3 K=70 N=37 act=gelu bias=1 filter=0.3",
-    "M=4 E=4 topk=2 K=64 N=32 act=gelu_tanh interleaved=1 dtype=fp16",
-    "M=4 E=4 topk=2 K=64 N=32 act=swiglu_oai interleaved=1 bias=1 dtype=fp32",
-    "M=4 E=4 topk=2 K=64 N=32 act=silu_clamp limit=0.05",
-    "M=4 E=4 topk=2 K=64 N=32 act=clamp_silu limit=0.5 layout=sorted",
-    "M=4 E=4 topk=2 K=64 N=32 act=relu2 gated=0",
-    "M=4 E=4 topk=2 K=64 N=32 gated=0 rsf=2.5",
-    "M=4 E=4 topk=2 K=64 N=32 mode=no_combine filter=0.4",
-    "M=4 E=4 topk=1 K=64 N=32 apply_router_weight_on_input=1",
-    "M=4 E=4 topk=4 K=64 N=32 apply_router_weight_in_combine=1 filter=0.5",
-    "M=4 E=4 topk=2 K=64 N=32 shared=add rsf=0.5",
-    "M=4 E=4 topk=2 K=64 N=32 layout=masked filter=0.3",
-    "M=4 E=4 topk=2 K=64 N=32 mode=inplace",
-    "M=4 E=4 topk=2 K=64 N=32 data=special",
-    "M=4 E=4 topk=2 K=64 N=32 data=wide dtype=fp32",
-    "M=4 E=4 topk=2 K=64 N=32 quant=int4-w4a16",
+    "M=64 E=4 topk=2 K=64 N=32",
+    "M=64 E=4 topk=3 K=70 N=37 act=gelu bias=1 filter=0.3",
+    "M=64 E=4 topk=2 K=64 N=32 act=gelu_tanh interleaved=1 dtype=fp16",
+    "M=64 E=4 topk=2 K=64 N=32 act=swiglu_oai interleaved=1 bias=1 dtype=fp32",
+    "M=64 E=4 topk=2 K=64 N=32 act=silu_clamp limit=0.05",
+    "M=64 E=4 topk=2 K=64 N=32 act=clamp_silu limit=0.5 layout=sorted",
+    "M=64 E=4 topk=2 K=64 N=32 act=relu2 gated=0",
+    "M=64 E=4 topk=2 K=64 N=32 gated=0 rsf=2.5",
+    "M=64 E=4 topk=2 K=64 N=32 mode=no_combine filter=0.4",
+    "M=64 E=4 topk=1 K=64 N=32 apply_router_weight_on_input=1",
+    "M=64 E=4 topk=4 K=64 N=32 apply_router_weight_in_combine=1 filter=0.5",
+    "M=64 E=4 topk=2 K=64 N=32 shared=add rsf=0.5",
+    "M=64 E=4 topk=2 K=64 N=32 layout=masked filter=0.3",
+    "M=64 E=4 topk=2 K=64 N=32 mode=inplace",
+    "M=64 E=4 topk=2 K=64 N=32 data=special",
+    "M=64 E=4 topk=2 K=64 N=32 data=wide dtype=fp32",
+    "M=64 E=4 topk=2 K=64 N=32 quant=int4-w4a16",
     "M=3 E=40 topk=8 K=16 N=8",
     "M=1 E=1 topk=1 K=1 N=1",
 };
@@ -68,13 +67,13 @@ static void every_case_has_the_same_figures(void **state) {
 /* What it does not know it refuses: the CPU's figures are the case's. */
 static void others_are_left_to_the_cpu(void **state) {
     (void)state;
-    static const char *const others[] = {"M=4 E=4 topk=2 K=64 N=32 quant=fp8-channel",
-                                         "M=4 E=4 topk=2 K=64 N=32 lora_adapters=2 lora_rank=8"};
+    static const char *const others[] = {"M=64 E=4 topk=2 K=64 N=32 quant=fp8-channel",
+                                         "M=64 E=4 topk=2 K=64 N=32 lora_adapters=2 lora_rank=8"};
     const mp_engine *engine = mp_offload_engine(offload);
     for (size_t i = 0; i < COUNT(others); i++) {
         mp_error err = {0};
         host_run r;
-        mp_token_figures figures[4];
+        mp_token_figures figures[64];
         host_run_create(&r, others[i], offload);
         assert_int_equal(engine->end_to_end(engine, &r.f.c, &r.f.in, &r.trace.t[MP_OUT], figures, &err),
                          MP_EUNSUPPORTED);

@@ -15,6 +15,8 @@
 
 #include <math.h>
 
+enum { FEW_TOKENS = 16 * MP_CROSS_CHECKED };
+
 typedef struct check {
     const mp_token_figures *figures;
     int64_t width;
@@ -78,9 +80,10 @@ mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures
     by_cpu.contract = &exact;
     by_cpu.engine = mp_engine_of_cpu();
     int64_t tokens[MP_CROSS_CHECKED];
-    mp_span span = {.beside = &exact,
-                    .tokens = tokens,
-                    .token_count = mp_cross_check_choose(c->M, (uint64_t)c->seed, tokens)};
+    const int64_t chosen = mp_cross_check_choose(c->M, (uint64_t)c->seed, tokens);
+    const bool dear = c->M < FEW_TOKENS; /* to compute all slots of a token again, with radii */
+    mp_span span = {
+        .beside = &exact, .tokens = dear ? tokens + chosen / 2 : tokens, .token_count = dear ? 1 : chosen};
     check k = {.figures = figures, .width = elements / c->M, .err = err};
     mp_stage last = MP_COMBINE;
     while (!mp_case_has_stage(c, last)) last--;
