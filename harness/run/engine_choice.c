@@ -11,7 +11,7 @@
  * them, two 0.7 s; a device that is not open yet 0.3 s to open, and the weights then travel anew. */
 #define PAYS_FROM 0x1p36
 
-/* Weights that a CPU decodes, the same whether one slot reads them or many, where a GPU would find them in its
+/* Weights that a CPU decodes, the same whether one slot reads them or many, where a GPU finds them in its
  * memory: 16 cores take 0.15 s for so many. Not of a case so small that the CPU computes most of it anyway,
  * because it computes some slots of every GEMM again. */
 #define PAYS_FROM_WEIGHTS 0x1p28
