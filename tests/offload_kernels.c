@@ -3,6 +3,7 @@
  * the steps of the pipeline made, by the same headers, the sums are written down once more. */
 #include "offload/device/params.h"
 #include "offload/device/screen.h"
+#include "offload/device/screen_combine.h"
 #include "offload/device/steps.h"
 #include "tests/fake_cuda.h"
 
@@ -79,6 +80,14 @@ static void screen_gemm(const mp_screen_params *p) {
     }
 }
 
+static void screen_combine(const mp_screen_combine_params *p) {
+    for (long long m = 0; m < p->tokens; m++) {
+        mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + m;
+        mp_row_figures_start(f);
+        for (long long k = 0; k < p->K; k++) mp_screen_combine_element(p, m, k, f);
+    }
+}
+
 static void execute(const char *entry, const void *params) {
     static const char *const sums[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
                                        "gemm_squares"};
@@ -87,6 +96,7 @@ static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "activate") == 0) activate(params);
     if (strcmp(entry, "measure_tokens") == 0) measure_tokens(params);
     if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
+    if (strcmp(entry, "screen_combine") == 0) screen_combine(params);
     for (int w = 0; w < 4; w++)
         if (strcmp(entry, sums[w]) == 0) gemm((what)w, params);
 }

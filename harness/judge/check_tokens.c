@@ -50,7 +50,7 @@ static void compare(void *ctx, mp_span *span, const mp_balls *out, int64_t first
     for (int64_t i = 0; i < k->width; i++) {
         const mp_ball b = mp_ball_get(out, i);
         mp_token_figures_add(&by_cpu, mp_decode(got->dtype, got->data, first_row * out->width + i), b.value);
-        if (!mp_is_number(b.value)) continue;
+        if (!mp_is_finite(b.value)) continue;
         radius = fmax(radius, b.det); /* Inf: it is not known how far the values may be apart */
         radius2 += b.det * b.det;
     }
