@@ -4,7 +4,6 @@
 #define MP_OFFLOAD_HANDLE_H
 
 #include "kernels/handle.h"
-#include "offload/device/activation.h"
 #include "offload/device/params.h"
 #include "offload/offload.h"
 
@@ -99,8 +98,6 @@ mp_status mp_offload_operand(mp_offload *offload, const mp_operand *operand, mp_
 /* What the device is told of a format, and of an operand, but for its addresses. */
 mp_number_format mp_describe_format(mp_dtype dtype);
 mp_device_operand mp_describe_operand(const mp_operand *operand);
-/* What the device is told of the case's activation. */
-mp_act64 mp_describe_activation(const mp_case *c);
 /* Launches a kernel of mp_offload_texts, of one without options by its source and entry; params points to its
  * one argument. */
 mp_status mp_offload_launch_kernel(mp_offload *offload, const mp_kernel *kernel, int64_t blocks, int threads,
@@ -116,9 +113,11 @@ mp_status mp_offload_measure_gemm(const mp_engine *self, const mp_gemm_problem *
                                   const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx,
                                   mp_error *err);
 
-/* ---- screen_combine.c ---- */
+/* ---- screen_stages.c ---- */
 
-/* mp_engine's measure_combine. */
+/* mp_engine's measure_act and measure_combine. */
+mp_status mp_offload_measure_act(const mp_engine *self, const mp_act_screen *screen, mp_row_figures *figures,
+                                 mp_error *err);
 mp_status mp_offload_measure_combine(const mp_engine *self, const mp_combine_screen *screen,
                                      mp_row_figures *figures, mp_error *err);
 

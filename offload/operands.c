@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the device is told of a case: formats, operands of a GEMM, which are brought there, the activation. */
+/* Operands of a GEMM, brought to the device. */
 #include "offload/handle.h"
 
 mp_number_format mp_describe_format(mp_dtype dtype) {
@@ -57,23 +57,4 @@ mp_status mp_offload_operand(mp_offload *o, const mp_operand *operand, mp_scratc
     on_device->zeros = at[2];
     on_device->global = at[3];
     return status;
-}
-
-mp_act64 mp_describe_activation(const mp_case *c) {
-    mp_act64 act = {.gate = MP_ACT64_SWISH, .beta = 1, .gated = c->gated, .limit = (double)(float)c->limit};
-    switch (c->act) {
-    case MP_SILU: break;
-    case MP_GELU: act.gate = MP_ACT64_GELU; break;
-    case MP_GELU_TANH: act.gate = MP_ACT64_GELU_TANH; break;
-    case MP_RELU2: act.gate = MP_ACT64_RELU2; break;
-    case MP_SWIGLU_OAI:
-        act.beta = (double)(float)c->alpha;
-        act.clamps_gate = act.clamps_up = 1;
-        act.add = 1;
-        break;
-    case MP_SILU_CLAMP: act.clamps_result = act.clamps_up = 1; break;
-    case MP_CLAMP_SILU: act.clamps_gate = act.clamps_up = 1; break;
-    case MP_ACTIVATION_COUNT: break;
-    }
-    return act;
 }

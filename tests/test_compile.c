@@ -140,6 +140,9 @@ static void the_judge_compiles(void **state) {
             kernel.entry = entries[i];
             add(architectures[a], kernel, 0, false);
         }
+        kernel.source = "offload/device/screen_act.cu";
+        kernel.entry = "screen_act";
+        add(architectures[a], kernel, 0, false);
         kernel.source = "offload/device/screen_combine.cu";
         kernel.entry = "screen_combine";
         add(architectures[a], kernel, 0, false);

@@ -42,6 +42,18 @@ static mp_status measure_combine_and_count(const mp_engine *self, const mp_combi
     return status;
 }
 
+static int64_t activated; /* slots whose figures counted */
+
+static mp_status measure_act_and_count(const mp_engine *self, const mp_act_screen *screen,
+                                       mp_row_figures *figures, mp_error *err) {
+    const mp_engine *engine = mp_offload_engine(offload);
+    (void)self;
+    const mp_status status = engine->measure_act(engine, screen, figures, err);
+    for (int64_t t = 0; t < screen->slots && status == MP_OK; t++)
+        activated += figures[t].passed == mp_tensor_row_length(screen->got);
+    return status;
+}
+
 static void assert_same(double a, double b, const char *text, mp_stage stage, const char *what) {
     if (a != b && !(isnan(a) && isnan(b)))
         fail_msg("%s, %s: %s %.17g, measured here %.17g", text, mp_stage_name(stage), what, a, b);
@@ -71,6 +83,7 @@ static bool judged_alike(const char *text) {
     mp_verdict screened, here;
     mp_error err = {0};
     counting.measure_gemm = measure_and_count;
+    counting.measure_act = measure_act_and_count;
     counting.measure_combine = measure_combine_and_count;
     if (judge(&counting, &screened, &err)) fail_msg("%s: %s", text, err.text);
     if (judge(&unmeasured, &here, &err)) fail_msg("%s: %s", text, err.text);
@@ -96,20 +109,26 @@ static const char *const cases[] = {
     "M=1 topk=2 E=2 K=2 N=1 dtype=bf16",
     "M=24 topk=4 E=6 K=80 N=16 dtype=bf16 apply_router_weight_in_combine=1 filter=0.4 shared=add rsf=0.3",
     "M=24 topk=8 E=9 K=80 N=16 dtype=fp32 rsf=2.827 shared=add",
+    "M=24 topk=2 E=4 K=64 N=70 dtype=bf16 act=swiglu_oai interleaved=1 bias=1 layout=sorted filter=0.2",
+    "M=24 topk=2 E=4 K=64 N=70 dtype=fp16 act=silu_clamp limit=0.1",
+    "M=24 topk=2 E=4 K=64 N=70 dtype=fp32 act=clamp_silu limit=0.1 layout=masked filter=0.3",
+    "M=24 topk=2 E=4 K=64 N=70 dtype=bf16 act=gelu",
+    "M=24 topk=2 E=4 N=70 dtype=bf16 act=relu2 gated=0 scope=act data=special",
+    "M=24 topk=2 E=4 N=70 dtype=fp16 gated=0 scope=act data=wide",
     "M=24 topk=5 E=9 K=80 scope=combine dtype=fp16 data=wide",
     "M=24 topk=5 E=9 K=80 scope=combine dtype=fp16 data=overflow rsf=2.5",
 };
 
 static void right_traces(void **state) {
     (void)state;
-    parts = alone = combined = 0;
+    parts = alone = combined = activated = 0;
     for (size_t i = 0; i < COUNT(cases); i++) {
         start(cases[i]);
         assert_true(judged_alike(cases[i]));
         stop();
     }
     assert_true(alone > parts / 2); /* most of what is right travels as figures */
-    assert_true(combined > 300);
+    assert_true(combined > 300 && activated > 600);
 }
 
 /* Elements of both caches and of the output are anything at all: every one of them is found by the CPU. */
@@ -120,8 +139,10 @@ static void spoilt_traces(void **state) {
     for (size_t i = 0; i < COUNT(cases); i++)
         for (int round = 0; round < 6; round++) {
             start(cases[i]);
-            const mp_tensor_id ids[] = {MP_CACHE1, MP_OUT, MP_CACHE3};
-            mp_tensor *t = &trace.t[f.c.scope == MP_SCOPE_ALL ? ids[round % 3] : MP_OUT];
+            const mp_tensor_id ids[] = {MP_CACHE1, MP_OUT, MP_CACHE2, MP_CACHE3};
+            mp_tensor *t = &trace.t[f.c.scope == MP_SCOPE_ALL   ? ids[round % 4]
+                                    : f.c.scope == MP_SCOPE_ACT ? MP_CACHE2
+                                                                : MP_OUT];
             if (!t->data) fail_msg("%s: nothing to spoil", cases[i]);
             for (int k = 0; k < 1 + round * 3; k++)
                 mp_put_code(t->dtype, t->data, random_below(&r, mp_tensor_count(t)),
@@ -147,6 +168,7 @@ static int open_engine(void **state) {
     if (failed) return failed;
     unmeasured = *mp_offload_engine(offload);
     unmeasured.measure_gemm = NULL;
+    unmeasured.measure_act = NULL;
     unmeasured.measure_combine = NULL;
     return 0;
 }
