@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The kernels of offload/device/ on the host, for the device of tests/fake_cuda.h: operands are decoded by
  * the same header, the sums are written down once more. */
+#include "offload/device/confirm.h"
 #include "offload/device/params.h"
 #include "offload/device/screen.h"
 #include "tests/fake_cuda.h"

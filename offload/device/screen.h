@@ -15,7 +15,8 @@ typedef struct mp_screened_row {
     double weight; /* where the epilogue has one */
 } mp_screened_row;
 
-/* figures[i] = those of columns n0 .. n0+n of row i, of which value[i, 0..n) and mass[i, 0..n) are the sums. */
+/* figures[i] = those of columns n0 .. n0+n of row i, of which value[i, 0..n) and mass[i, 0..n) are the
+ * sums. */
 typedef struct mp_screen_params {
     MP_DEVICE_POINTER(const double) value;        /* [rows, n] */
     MP_DEVICE_POINTER(const double) mass;         /* [rows, n] */

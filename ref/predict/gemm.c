@@ -120,6 +120,16 @@ static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call
                                   g.out_row, g.out, err);
 }
 
+mp_status mp_confirm_gemm_stage(const mp_engine *engine, const mp_contract *of, const mp_stage_call *call,
+                                mp_stage stage, bool *equal, mp_error *err) {
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(of, stage);
+    const mp_stage_gemm g = mp_gemm_under(call, stage, contract);
+    *equal = false;
+    if (!engine->confirm_gemm) return mp_fail(err, MP_EUNSUPPORTED, "bits are not looked at by an engine");
+    return engine->confirm_gemm(engine, contract, mp_scheme_of(call->c), call->c->dtype, &g.problem,
+                                &g.epilogue, g.out_row, g.out, equal, err);
+}
+
 mp_status mp_predict_stage_gate_up(void *self, const mp_stage_call *call, mp_error *err) {
     return gemm_stage(self, call, MP_GATE_UP, err);
 }
