@@ -31,7 +31,9 @@ mp_status mp_screening_prepare(mp_screening *s, const mp_grouped_gemm *g, mp_err
                                    .width = mp_tensor_row_length(got),
                                    .weighs = s->asked->epilogue->weights != NULL,
                                    .stored = s->asked->stored,
-                                   .rule = s->asked->rule};
+                                   .rule = s->asked->rule,
+                                   .a = g->a,
+                                   .w = g->w};
     MP_DO(mp_offload_upload(o, got, MP_SCRATCH_GOT, &at, err));
     s->params.got = at;
     if (bias) {
@@ -58,10 +60,12 @@ mp_status mp_screening_begin(mp_offload *o, const mp_screening *s, const mp_scre
     params.row = o->scratch[MP_SCRATCH_SCREENED_ROWS].at + (size_t)first * sizeof(mp_screened_row);
     params.figures = o->scratch[MP_SCRATCH_FIGURES].at + (size_t)p->landing * s->figure_bytes;
     params.rows = rows;
+    params.a_row = o->scratch[MP_SCRATCH_ROWS].at + (size_t)first * sizeof(int64_t);
     params.n0 = p->piece->n0;
     params.n = p->piece->n;
     MP_CU(cuMemsetD8Async(params.figures, 0xFF, bytes, o->stream));
-    MP_DO(mp_offload_launch(o, "offload/device/screen.cu", "screen_gemm",
+    MP_DO(mp_offload_launch(o, "offload/device/screen.cu",
+                            params.rule.block > 0 ? "screen_scaled_gemm" : "screen_gemm",
                             rows < MOST_BLOCKS ? rows : MOST_BLOCKS, MP_SCREEN_THREADS, &params, err));
     MP_CU(cuMemcpyDtoHAsync_v2(o->landing[p->landing], params.figures, bytes, o->stream));
     MP_CU(cuEventRecord(o->landed[p->landing], o->stream));
