@@ -129,7 +129,8 @@ static void tiles_compile(void **state) {
 static void the_judge_compiles(void **state) {
     (void)state;
     static const char *const entries[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
-                                          "gemm_squares"};
+                                          "gemm_squares"},
+                             *const steps[] = {"epilogue", "activate", "measure_tokens"};
     for (int a = 0; a < ARCHITECTURES; a++) {
         mp_kernel kernel = {
             .texts = &mp_offload_texts, .source = "offload/device/decode.cu", .entry = "decode"};
@@ -137,6 +138,11 @@ static void the_judge_compiles(void **state) {
         kernel.source = "offload/device/gemm_float64.cu";
         for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
             kernel.entry = entries[i];
+            add(architectures[a], kernel, 0, false);
+        }
+        kernel.source = "offload/device/steps.cu";
+        for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+            kernel.entry = steps[i];
             add(architectures[a], kernel, 0, false);
         }
     }
