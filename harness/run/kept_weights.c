@@ -18,9 +18,14 @@ size_t mp_kept_for(mp_kept_weights *kept, const mp_case *c) {
     return bytes;
 }
 
-mp_status mp_kept_inputs(mp_kept_weights *kept, const mp_case *c, mp_inputs *in, mp_error *err) {
-    return mp_kept_for(kept, c) > 0 ? mp_inputs_create_beside(c, &kept->in, in, err)
-                                    : mp_inputs_create(c, in, err);
+/* A page that is touched for the first time costs more than its numbers; less is filled in moments. */
+#define DEFERRED_FROM_BYTES ((size_t)64 << 20)
+
+mp_status mp_kept_inputs(mp_kept_weights *kept, const mp_case *c, bool deferring, mp_inputs *in,
+                         mp_error *err) {
+    if (mp_kept_for(kept, c) > 0) return mp_inputs_create_beside(c, &kept->in, in, err);
+    return deferring ? mp_inputs_create_deferring(c, DEFERRED_FROM_BYTES, in, err)
+                     : mp_inputs_create(c, in, err);
 }
 
 void mp_kept_take(mp_kept_weights *kept, const mp_case *c, bool unchanged, mp_inputs *in) {
