@@ -22,6 +22,10 @@ typedef enum mp_scratch {
     MP_SCRATCH_DECODED_A,
     MP_SCRATCH_DECODED_W,
     MP_SCRATCH_RESULTS,
+    MP_SCRATCH_GOT,
+    MP_SCRATCH_BIAS,
+    MP_SCRATCH_SCREENED_ROWS,
+    MP_SCRATCH_FIGURES,
     MP_SCRATCH_COUNT
 } mp_scratch;
 
@@ -85,7 +89,8 @@ void mp_operand_tensors(const mp_operand *operand, const mp_tensor *tensors[4]);
 /* Uploads them, the codes into `first` and the others into those behind it. */
 mp_status mp_offload_operand(mp_offload *offload, const mp_operand *operand, mp_scratch first,
                              mp_device_operand *on_device, mp_error *err);
-/* What the device is told of an operand, but for its addresses. */
+/* What the device is told of a format, and of an operand, but for its addresses. */
+mp_number_format mp_describe_format(mp_dtype dtype);
 mp_device_operand mp_describe_operand(const mp_operand *operand);
 /* Launches a kernel of mp_offload_texts, of one without options by its source and entry; params points to its
  * one argument. */
@@ -98,6 +103,9 @@ mp_status mp_offload_launch(mp_offload *offload, const char *source, const char 
 
 mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *problem, bool with_mass,
                                   mp_gemm_visit visit, void *ctx, mp_error *err);
+mp_status mp_offload_measure_gemm(const mp_engine *self, const mp_gemm_problem *problem,
+                                  const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx,
+                                  mp_error *err);
 
 /* ---- predict.c ---- */
 
