@@ -176,11 +176,10 @@ static mp_kept_weights *weights_of(const mp_run_options *options) {
     return options->settings.edit ? NULL : options->weights;
 }
 
-/* Weights are made on the host for who reads them there where a subject and a judge on one device read most
- * of them. */
-static bool may_defer(const mp_session *s) {
-    const mp_run_options *o = s->options;
-    return s->offload && mp_cuda_fills(o->subject->space) && !o->settings.edit && !o->keep;
+/* Where a subject's device makes the weights, a judge on the CPU reads those of the experts that are used,
+ * and one on the device of a few. A recording may store all, and an edit writes. */
+static bool may_defer(const mp_run_options *o) {
+    return mp_cuda_fills(o->subject->space) && !o->settings.edit && !o->keep;
 }
 
 static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
@@ -190,7 +189,7 @@ static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
     const size_t there = mp_kept_for(kept, &s->row->c);
     if (status == MP_OK) status = mp_plan_memory(s, there, err);
     const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
-    if (status == MP_OK) status = mp_kept_inputs(kept, &s->row->c, may_defer(s), in, err);
+    if (status == MP_OK) status = mp_kept_inputs(kept, &s->row->c, may_defer(s->options), in, err);
     if (status == MP_OK) status = mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err);
     mp_phase_enter(MP_PHASE_DIGEST);
     if (status == MP_OK) mp_inputs_seal(in);
