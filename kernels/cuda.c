@@ -119,7 +119,7 @@ void mp_cuda_close(mp_cuda *cuda) {
     if (cuda->context) {
         cuda->driver->cuCtxSetCurrent(cuda->context);
         mp_pool_close(cuda);
-        mp_ferry_close(cuda);
+        mp_ferries_close(cuda);
         for (size_t i = 0; i < cuda->module_count; i++) cuda->driver->cuModuleUnload(cuda->modules[i].module);
         cuda->driver->cuDevicePrimaryCtxRelease_v2(cuda->device);
     }

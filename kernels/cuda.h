@@ -4,6 +4,7 @@
 #ifndef MP_KERNELS_CUDA_H
 #define MP_KERNELS_CUDA_H
 
+#include "cases/normal.h"
 #include "moeparity/config.h"
 #include "moeparity/space.h"
 #include "moeparity/streams.h"
@@ -65,6 +66,10 @@ const mp_space *mp_cuda_space(mp_cuda *cuda);
 /* Whether the space is one of these: all of them, in one process, are memory of one device, whose addresses
  * mean the same to every handle. */
 bool mp_cuda_is_space(const mp_space *space);
+/* Whether it can fill tensors that lie there, and does: packed, at a multiple of 16 bytes. The same numbers
+ * as the CPU's, which makes some of them again: MP_EDEVICE where they differ. */
+bool mp_cuda_fills(const mp_space *space);
+mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_normal *normal, mp_error *err);
 /* For another process: *handle opens, by cuIpcOpenMemHandle, the allocation in which a buffer of this space
  * lies, *offset bytes behind what that gives. An allocation is whole blocks of MP_CUDA_BLOCK_BYTES: nothing
  * else lies in what the other process sees. It must have closed the handle before the buffer is freed.

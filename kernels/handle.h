@@ -38,11 +38,14 @@ typedef struct mp_pool {
     size_t bytes;                   /* of all of them */
 } mp_pool;
 
-/* Memory that the device reaches by itself, through which large tensors are carried piece by piece. */
+/* Memory that the device reaches by itself, through which a thread carries its share of a large tensor piece
+ * by piece. */
 typedef struct mp_ferry {
-    void *piece[2]; /* NULL: there is none yet */
+    CUstream stream; /* NULL, and the rest: there is none yet */
+    void *piece[2];
     CUevent crossed[2];
 } mp_ferry;
+enum { MP_FERRIES = 8 }; /* fill the bus */
 
 struct mp_cuda {
     const mp_driver *driver;
@@ -56,7 +59,7 @@ struct mp_cuda {
     bool shared;      /* buffers are whole blocks, for other processes */
     mp_space space;
     mp_pool pool;
-    mp_ferry ferry;
+    mp_ferry ferry[MP_FERRIES];
     struct {
         double asked;         /* when, by mp_seconds_now; 0: never */
         size_t not_others;    /* bytes free, and of the pool */
@@ -85,9 +88,7 @@ void mp_pool_close(mp_cuda *cuda);
 /* transfer.c: between host and device; what is large at the speed of the bus. */
 mp_status mp_transfer_up(mp_cuda *cuda, CUdeviceptr to, const void *from, size_t bytes, mp_error *err);
 mp_status mp_transfer_down(mp_cuda *cuda, void *to, CUdeviceptr from, size_t bytes, mp_error *err);
-void mp_ferry_close(mp_cuda *cuda);
-/* memcpy by all threads, where it is much: one core does not fill the bus. */
-void mp_copy_on_all_cores(void *to, const void *from, size_t bytes);
+void mp_ferries_close(mp_cuda *cuda);
 
 /* survey.c: the space's functions of these names. */
 mp_status mp_cuda_survey(void *self, mp_region *regions, int count, mp_error *err);

@@ -30,6 +30,10 @@ mp_kernel mp_kernel_survey(const char *entry) {
     return mp_make_kernel("kernels/device/survey.cu", entry, "%s", "");
 }
 
+mp_kernel mp_kernel_fill(void) {
+    return mp_make_kernel("kernels/device/fill.cu", "fill_normal", "%s", "");
+}
+
 mp_kernel mp_kernel_probe(const mp_mma_instruction *m, int steps) {
     return mp_make_kernel("kernels/device/probe.cu", "probe",
                           "-DWGMMA=%d -DTYPE=%s -DDEPTH=%d -DRESULT=%s -DSTEPS=%d%s", m->wgmma, m->type,

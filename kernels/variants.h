@@ -36,6 +36,8 @@ mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype);
 /* The entries of survey.cu share one compilation. */
 mp_kernel mp_kernel_survey(const char *entry);
 
+mp_kernel mp_kernel_fill(void);
+
 /* A matrix instruction as PTX names it. */
 typedef struct mp_mma_instruction {
     bool wgmma;         /* wgmma.mma_async m64n8, else mma.sync m16n8 */

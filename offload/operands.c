@@ -85,6 +85,8 @@ mp_status mp_offload_stored_rows(mp_offload *o, const mp_gemm_tasks *tasks, cons
     if (status == MP_OK) status = mp_offload_copy_in(o, buffer->at, row, bytes, err);
     free(row);
     return status;
+}
+
 mp_act64 mp_describe_activation(const mp_case *c) {
     mp_act64 act = {.gate = MP_ACT64_SWISH, .beta = 1, .gated = c->gated, .limit = (double)(float)c->limit};
     switch (c->act) {

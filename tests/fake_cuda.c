@@ -32,7 +32,7 @@ void *dlopen(const char *name, int flags) {
 #define ILLEGAL_ADDRESS 700
 
 static CUresult call(void) {
-    const int number = fake.calls++;
+    const int number = __atomic_fetch_add(&fake.calls, 1, __ATOMIC_RELAXED); /* threads copy */
     return fake.failing >= 0 && (number == fake.failing || (fake.lost && number > fake.failing))
                ? ILLEGAL_ADDRESS
                : CUDA_SUCCESS;
@@ -169,7 +169,8 @@ FAKE(cuIpcGetMemHandle, CUipcMemHandle *handle, CUdeviceptr pointer) {
     CALL(memcpy(handle->reserved, &pointer, sizeof pointer));
 }
 FAKE(cuMemcpyHtoD_v2, CUdeviceptr to, const void *from, size_t bytes) {
-    CALL_UNRECORDED(memcpy(fake_memory(to), from, bytes); fake.uploaded += bytes);
+    CALL_UNRECORDED(memcpy(fake_memory(to), from, bytes);
+                    __atomic_fetch_add(&fake.uploaded, bytes, __ATOMIC_RELAXED));
 }
 FAKE(cuMemcpyDtoH_v2, void *to, CUdeviceptr from, size_t bytes) {
     CALL_UNRECORDED(memcpy(to, fake_memory(from), bytes));
@@ -184,7 +185,8 @@ FAKE(cuMemFreeHost, void *pointer) {
 }
 FAKE(cuMemcpyHtoDAsync_v2, CUdeviceptr to, const void *from, size_t bytes, CUstream s) {
     (void)s;
-    CALL_UNRECORDED(memcpy(fake_memory(to), from, bytes); fake.uploaded += bytes);
+    CALL_UNRECORDED(memcpy(fake_memory(to), from, bytes);
+                    __atomic_fetch_add(&fake.uploaded, bytes, __ATOMIC_RELAXED));
 }
 FAKE(cuMemcpyDtoHAsync_v2, void *to, CUdeviceptr from, size_t bytes, CUstream s) {
     (void)s;
@@ -265,7 +267,7 @@ FAKE(cuLaunchKernel, CUfunction f, unsigned x, unsigned y, unsigned z, unsigned 
     return result;
 }
 FAKE(cuStreamCreate, CUstream *stream, unsigned flags) {
-    if (flags != CU_STREAM_NON_BLOCKING) return (CUresult)1;
+    if (flags != CU_STREAM_NON_BLOCKING && flags != CU_STREAM_DEFAULT) return (CUresult)1;
     CALL(*stream = calloc(1, sizeof **stream); fake.live++);
 }
 FAKE(cuStreamDestroy_v2, CUstream stream) {

@@ -125,6 +125,12 @@ static void tiles_compile(void **state) {
     run_jobs();
 }
 
+static void fill_compiles(void **state) {
+    (void)state;
+    for (int a = 0; a < ARCHITECTURES; a++) add(architectures[a], mp_kernel_fill(), 0, false);
+    run_jobs();
+}
+
 /* The judge on the device. */
 static void the_judge_compiles(void **state) {
     (void)state;
@@ -347,6 +353,7 @@ int main(void) {
         cmocka_unit_test(default_configs_do_not_spill),
         cmocka_unit_test(tiles_compile),
         cmocka_unit_test(wgmma_compiles),
+        cmocka_unit_test(fill_compiles),
         cmocka_unit_test(the_judge_compiles),
         cmocka_unit_test(codes_compile),
         cmocka_unit_test(adapters_compile),

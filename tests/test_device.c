@@ -10,6 +10,7 @@
 
 #include <glob.h>
 #include <math.h>
+#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -422,10 +423,12 @@ static void device_buffers_have_guards_at_every_size(void **state) {
     mp_cuda_close(cuda);
 }
 
-/* Piece by piece, with a last one that is short. */
+/* Piece by piece, with a last one that is short, in shares of one thread and of several, some of which have
+ * nothing to carry. */
 static void large_tensors_cross_whole(void **state) {
     (void)state;
-    static const size_t sizes[] = {(4 << 20) - 1, (4 << 20) + 3, 32 << 20, (50 << 20) + 1};
+    static const size_t sizes[] = {(4 << 20) - 1, (4 << 20) + 3, 32 << 20, (34 << 20) + 1};
+    const int threads = omp_get_max_threads();
     mp_cuda *cuda;
     mp_error err = {0};
     assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
@@ -436,11 +439,17 @@ static void large_tensors_cross_whole(void **state) {
         assert_true(sent && got);
         for (size_t k = 0; k < sizes[i] / 4 + 1; k++) sent[k] = (uint32_t)(k * 2654435761u);
         assert_int_equal(space->alloc(space->self, sizes[i], MP_POISON_A, &data, &err), MP_OK);
-        assert_int_equal(space->write(space->self, data, sent, sizes[i], &err), MP_OK);
-        assert_memory_equal(fake_memory((uintptr_t)data), sent, sizes[i]);
-        assert_int_equal(space->read(space->self, got, data, sizes[i], &err), MP_OK);
-        assert_memory_equal(got, sent, sizes[i]);
-        assert_int_equal(((char *)got)[sizes[i]], 0);
+        for (int t = 1; t <= 16; t += 5) {
+            omp_set_num_threads(t);
+            memset(fake_memory((uintptr_t)data), 0, sizes[i]);
+            memset(got, 0, sizes[i]);
+            assert_int_equal(space->write(space->self, data, sent, sizes[i], &err), MP_OK);
+            assert_memory_equal(fake_memory((uintptr_t)data), sent, sizes[i]);
+            assert_int_equal(space->read(space->self, got, data, sizes[i], &err), MP_OK);
+            assert_memory_equal(got, sent, sizes[i]);
+            assert_int_equal(((char *)got)[sizes[i]], 0);
+        }
+        omp_set_num_threads(threads);
         space->free(space->self, data);
         free(sent);
         free(got);
