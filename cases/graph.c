@@ -430,7 +430,7 @@ static mp_tensor_set written(const mp_case *c) {
 }
 
 mp_tensor_set mp_case_hidden(const mp_case *c) {
-    return c->fused_sum ? MP_IN_SET(MP_CACHE3) : 0;
+    return (c->fused_sum ? MP_IN_SET(MP_CACHE3) : 0) | (c->fused_quant ? MP_IN_SET(MP_CACHE2) : 0);
 }
 
 mp_tensor_set mp_case_outputs(const mp_case *c) {

@@ -32,14 +32,19 @@ typedef struct mp_ids_params {
     int counted;                             /* experts that ids count: any other number is none of them */
 } mp_ids_params;
 
+/* What align_in_one_block holds in shared memory, 48 KB of it with the sums of its warps: counts of keys in
+ * segments, and offsets of keys. */
+enum { MP_ALIGN_COUNTS_IN_BLOCK = 10240, MP_ALIGN_OFFSETS_IN_BLOCK = 1536 };
+
 /* align.cu. A key is an expert id + 1, so that filtered slots (id -1) sort first; there are keys =
  * num_experts + 1 of them in each of `lists` lists: one of all slots, or one of each LoRA adapter, where a
  * slot is in its token's list, if that adapter is enabled and the slot not filtered, else in none. The slots
- * are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
+ * are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. counts and offsets are
+ * not read where one block does all. */
 typedef struct mp_align_params {
     mp_ids_params ids;
     MP_DEVICE_POINTER(int) counts; /* [lists, keys, segments] scratch, zero at the start */
-    MP_DEVICE_POINTER(long long)
+    MP_DEVICE_POINTER(int)
     offsets; /* [lists, keys + 1] scratch: first position of each key in its list, then the total */
     MP_DEVICE_POINTER(int) sorted_token_ids;       /* [lists, capacity] */
     MP_DEVICE_POINTER(int) expert_ids;             /* [lists, ceil(capacity / block_size_m)] */
@@ -125,11 +130,13 @@ typedef struct mp_activation_params {
     mp_rows_params rows;
     long long n;
     float alpha, limit;
+    int rows_at_a_time; /* that a warp looks at, 32 at most */
 } mp_activation_params;
 
 /* quant.cu: from [rows, k] -> codes [rows, k] and scale, but for rows without a slot. Columns share a scale
  * `group` at a time: scale [row * scale_row + column / group * scale_group], with -DSWIZZLED in tiles
- * (scale_place.cuh); group 0: all rows have one, scale [1]. given: the global scale of nvfp4, or 0. */
+ * (scale_place.cuh); group 0: all rows have one, scale [1]. given: the global scale of nvfp4, or 0. With
+ * -DACT from is cache1, and k the columns of cache2. */
 typedef struct mp_quant_params {
     MP_DEVICE_POINTER(const void) from;
     MP_DEVICE_POINTER(void) codes;
@@ -137,6 +144,8 @@ typedef struct mp_quant_params {
     mp_rows_params rows;
     long long k, group, scale_row, scale_group;
     MP_DEVICE_POINTER(const float) given;
+    int rows_at_a_time; /* of quantise, as of activation.cu */
+    float alpha, limit; /* of act */
 } mp_quant_params;
 
 /* combine.cu: in [tokens, TOPK, k], with -DADDS_SHARED shared [tokens, k], with -DWEIGHS topk_weights
@@ -200,6 +209,7 @@ typedef struct mp_tool_params {
     long long count; /* fill_codes: bytes; else elements */
     unsigned long long seed;
     int num_experts; /* fill_ids */
+    float nowhere;   /* the share of ids that are -1 */
     int nan_code;    /* fill_codes: the byte without its sign that is NaN; -1: none is */
     float scale;     /* fill_elements: uniform in [-scale, scale) */
 } mp_tool_params;

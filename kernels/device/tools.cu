@@ -30,6 +30,9 @@ extern "C" __global__ void fill_codes(const mp_tool_params p) {
 
 extern "C" __global__ void fill_ids(const mp_tool_params p) {
     const long long stride = (long long)gridDim.x * blockDim.x;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.count; i += stride)
-        ((int *)p.data)[i] = (int)(mix(p.seed ^ mix((unsigned long long)i)) % (unsigned)p.num_experts);
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.count; i += stride) {
+        const unsigned long long random = mix(p.seed ^ mix((unsigned long long)i));
+        const bool nowhere = (float)(random >> 40) * 0x1p-24f < p.nowhere;
+        ((int *)p.data)[i] = nowhere ? -1 : (int)((random & 0xFFFFFFFFFFull) % (unsigned)p.num_experts);
+    }
 }
