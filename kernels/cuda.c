@@ -145,11 +145,12 @@ void mp_cuda_note_stages(const mp_cuda *cuda, const mp_case *c, mp_config *confi
         const mp_gemm_request request = mp_gemm_of_case(c, config, (mp_stage)s);
         mp_gemm gemm;
         char tile[64];
-        mp_tile_text(&request.tile, tile);
-        if (mp_gemm_find(&request, &cuda->limits, &gemm, NULL) == MP_OK &&
-            gemm.stages != request.tile.num_stages)
-            mp_config_warn(config, "tile %s is built with %d stages: %d do not fit", tile, gemm.stages,
-                           request.tile.num_stages);
+        if (mp_gemm_find(&request, &cuda->limits, &gemm, NULL) != MP_OK ||
+            gemm.stages == gemm.tile.num_stages)
+            continue;
+        mp_tile_text(&gemm.tile, tile);
+        mp_config_warn(config, "tile %s is built with %d stages: %d do not fit", tile, gemm.stages,
+                       gemm.tile.num_stages);
     }
 }
 

@@ -105,12 +105,13 @@ mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, const mp_config *
 
 /* Executes the case on tensors in the device's memory: t holds all that its stages read and write, hidden
  * ones excepted; scratch as mp_cuda_scratch asked for. In place, t[MP_X] and t[MP_OUT] are one buffer. The
- * times of the stages are added to stage_ns. MP_EUNSUPPORTED: this tile cannot launch on this device (shared
- * memory, registers), with figures. MP_EDEVICE: the device failed; the context may be lost and the process
- * should be replaced. */
+ * times of the stages are added to stage_ns; timed: the device waits until all of them have been launched, so
+ * that what is measured is theirs alone (path=runner waits for each, and has none). MP_EUNSUPPORTED: this
+ * tile cannot launch on this device (shared memory, registers), with figures. MP_EDEVICE: the device failed;
+ * the context may be lost and the process should be replaced. */
 mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_config *config,
                       const mp_tensor t[MP_TENSOR_COUNT], void *const scratch[MP_CUDA_SCRATCH_COUNT],
-                      double stage_ns[MP_STAGE_COUNT], mp_error *err);
+                      bool timed, double stage_ns[MP_STAGE_COUNT], mp_error *err);
 
 /* The same, begun on a stream of mp_cuda_streams: nothing is waited for, measured or allocated, so that it
  * can be recorded into a graph, and run beside another run with tensors and scratch of its own. t, config and

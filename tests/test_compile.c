@@ -267,6 +267,7 @@ static void other_kernels_compile(void **state) {
         for (mp_dtype dtype = MP_BF16; dtype <= MP_FP64; dtype++) {
             add(architecture, mp_kernel_tool("fill_elements", dtype), 0, false);
             add(architecture, mp_kernel_tool("fill_codes", dtype), 0, false);
+            add(architecture, mp_kernel_tool("pass_time", dtype), 0, false);
             add(architecture, mp_kernel_combine(dtype, 8, 512, false, false), 0, false);
             add(architecture, mp_kernel_combine(dtype, 8, 512, true, false), 0, false);
             add(architecture, mp_kernel_combine(dtype, 8, 512, false, true), 0, false);

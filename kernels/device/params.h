@@ -203,10 +203,10 @@ typedef struct mp_digest_rows_params {
     long long rows, row_bytes;
 } mp_digest_rows_params;
 
-/* tools.cu: random contents for timing. */
+/* tools.cu: random contents for timing, and time that passes. */
 typedef struct mp_tool_params {
     MP_DEVICE_POINTER(void) data;
-    long long count; /* fill_codes: bytes; else elements */
+    long long count; /* fill_codes: bytes; pass_time: nanoseconds; else elements */
     unsigned long long seed;
     int num_experts; /* fill_ids */
     float nowhere;   /* the share of ids that are -1 */
