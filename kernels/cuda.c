@@ -120,6 +120,8 @@ void mp_cuda_close(mp_cuda *cuda) {
         cuda->driver->cuCtxSetCurrent(cuda->context);
         mp_pool_close(cuda);
         mp_ferry_close(cuda);
+        mp_deliveries_close(cuda);
+        mp_run_events_close(cuda);
         for (size_t i = 0; i < cuda->module_count; i++) cuda->driver->cuModuleUnload(cuda->modules[i].module);
         cuda->driver->cuDevicePrimaryCtxRelease_v2(cuda->device);
     }
@@ -205,8 +207,21 @@ out:
     return status;
 }
 
+/* What was put off is on the default stream, for which others do not wait. */
+static mp_status deliver_before(mp_cuda *cuda, CUstream stream, mp_error *err) {
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    if (cuda->deliveries.pending.count == 0) return MP_OK;
+    MP_DO(mp_deliver(cuda, err));
+    if (stream) MP_CU(cuStreamSynchronize(NULL));
+out:
+    return status;
+}
+
 mp_status mp_cuda_launch(mp_cuda *cuda, CUstream stream, CUfunction function, int64_t blocks, int threads,
                          int64_t shared_bytes, void *params, mp_error *err) {
+    const mp_status status = deliver_before(cuda, stream, err);
+    if (status != MP_OK) return status;
     const CUresult result =
         cuda->driver->cuLaunchKernel(function, (unsigned)blocks, 1, 1, (unsigned)threads, 1, 1,
                                      (unsigned)shared_bytes, stream, (void *[]){params}, NULL);

@@ -4,6 +4,7 @@
 #define MP_KERNELS_HANDLE_H
 
 #include "kernels/cuda.h"
+#include "kernels/device/params.h"
 #include "kernels/driver.h"
 #include "kernels/variants.h"
 
@@ -44,6 +45,14 @@ typedef struct mp_ferry {
     CUevent crossed[2];
 } mp_ferry;
 
+/* Small fills and copies that were asked for and not begun, and the bytes that are copied, where the device
+ * reaches them. */
+typedef struct mp_deliveries {
+    mp_deliver_params pending;
+    char *staged; /* NULL: there is none yet */
+    size_t used;  /* bytes of it, since the device was last waited for */
+} mp_deliveries;
+
 struct mp_cuda {
     const mp_driver *driver;
     CUdevice device;
@@ -57,6 +66,8 @@ struct mp_cuda {
     mp_space space;
     mp_pool pool;
     mp_ferry ferry;
+    CUevent stage_start[MP_STAGE_COUNT], stage_end[MP_STAGE_COUNT]; /* NULL: there are none yet */
+    mp_deliveries deliveries;
     struct {
         double asked;         /* when, by mp_seconds_now; 0: never */
         size_t not_others;    /* bytes free, and of the pool */
@@ -88,6 +99,19 @@ mp_status mp_transfer_down(mp_cuda *cuda, void *to, CUdeviceptr from, size_t byt
 void mp_ferry_close(mp_cuda *cuda);
 /* memcpy by all threads, where it is much: one core does not fill the bus. */
 void mp_copy_on_all_cores(void *to, const void *from, size_t bytes);
+
+/* deliver.c: small fills and copies, which are put off and begun by one launch, before anything else is. */
+bool mp_can_deliver(const mp_cuda *cuda, size_t bytes);
+mp_status mp_deliver_pattern(mp_cuda *cuda, CUdeviceptr to, size_t bytes, uint32_t pattern, mp_error *err);
+mp_status mp_deliver_copy(mp_cuda *cuda, CUdeviceptr to, const void *from, size_t bytes, mp_error *err);
+/* Begins what was put off, on the default stream. */
+mp_status mp_deliver(mp_cuda *cuda, mp_error *err);
+/* What was put off for this memory is not done any more: nobody has it. */
+void mp_deliver_nothing(mp_cuda *cuda, CUdeviceptr base, size_t bytes);
+void mp_deliveries_close(mp_cuda *cuda);
+
+/* run.c: its events. */
+void mp_run_events_close(mp_cuda *cuda);
 
 /* survey.c: the space's functions of these names. */
 mp_status mp_cuda_survey(void *self, mp_region *regions, int count, mp_error *err);

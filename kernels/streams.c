@@ -73,9 +73,10 @@ out:
 /* As engines capture, and as strictly as the driver can: what must not be done in between is refused wherever
  * it is called from. */
 static mp_status stream_record(void *self, void *stream, mp_error *err) {
-    const mp_cuda *cuda = self;
+    mp_cuda *cuda = self;
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
+    MP_DO(mp_deliver(cuda, err));
     MP_CU(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
 out:
     return status;
@@ -96,9 +97,10 @@ out:
 }
 
 static mp_status stream_launch(void *self, void *graph, void *stream, mp_error *err) {
-    const mp_cuda *cuda = self;
+    mp_cuda *cuda = self;
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
+    MP_DO(mp_deliver(cuda, err));
     MP_CU(cuGraphLaunch(graph, stream));
 out:
     return status;

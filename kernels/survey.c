@@ -102,7 +102,7 @@ mp_status mp_cuda_survey(void *self, mp_region *regions, int count, mp_error *er
                                       .first_changed = ~0ull};
     MP_DO(mp_cuda_function(cuda, &kernel, &function, err));
     MP_DO(take_scratch(cuda, bytes, &d_table, err));
-    MP_CU(cuMemcpyHtoD_v2(d_table, table, bytes));
+    MP_DO(mp_deliver_copy(cuda, d_table, table, bytes, err));
     mp_survey_params params = {
         .regions = d_table, .count = count, .zone_bytes = MP_GUARD_BYTES, .pattern = MP_GUARD_PATTERN};
     MP_DO(mp_cuda_launch(cuda, NULL, function, blocks_of(cuda), THREADS, 0, &params, err));
