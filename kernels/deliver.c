@@ -11,6 +11,10 @@
 #define ALIGNMENT ((size_t)16)    /* of what is staged: vectors of the kernel */
 enum { THREADS = 256 };
 
+static CUdeviceptr address(const void *data) {
+    return (CUdeviceptr)(uintptr_t)data;
+}
+
 bool mp_can_deliver(const mp_cuda *cuda, size_t bytes) {
     return cuda->can_compile && !cuda->shared && bytes <= SMALL;
 }
@@ -52,8 +56,12 @@ mp_status mp_deliver_pattern(mp_cuda *cuda, CUdeviceptr to, size_t bytes, uint32
     return put_off(cuda, &(mp_delivery){.to = to, .bytes = (unsigned)bytes, .pattern = pattern}, err);
 }
 
-/* Where so many bytes can be put for the device to fetch. */
-static mp_status stage(mp_cuda *cuda, size_t bytes, char **staged, mp_error *err) {
+static size_t aligned(size_t bytes) {
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* So much more can be staged then. */
+static mp_status make_room(mp_cuda *cuda, size_t bytes, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_deliveries *d = &cuda->deliveries;
     mp_status status = MP_OK;
@@ -67,21 +75,23 @@ static mp_status stage(mp_cuda *cuda, size_t bytes, char **staged, mp_error *err
         MP_CU(cuStreamSynchronize(NULL));
         d->used = 0;
     }
-    *staged = d->staged + d->used;
-    d->used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 out:
     return status;
 }
 
+static char *stage(mp_cuda *cuda, size_t bytes) {
+    char *staged = cuda->deliveries.staged + cuda->deliveries.used;
+    cuda->deliveries.used += aligned(bytes);
+    return staged;
+}
+
 mp_status mp_deliver_copy(mp_cuda *cuda, CUdeviceptr to, const void *from, size_t bytes, mp_error *err) {
-    char *staged;
     if (bytes == 0) return MP_OK;
-    const mp_status status = stage(cuda, bytes, &staged, err);
+    const mp_status status = make_room(cuda, aligned(bytes), err);
     if (status != MP_OK) return status;
+    char *staged = stage(cuda, bytes);
     memcpy(staged, from, bytes);
-    return put_off(cuda,
-                   &(mp_delivery){.to = to, .from = (CUdeviceptr)(uintptr_t)staged, .bytes = (unsigned)bytes},
-                   err);
+    return put_off(cuda, &(mp_delivery){.to = to, .from = address(staged), .bytes = (unsigned)bytes}, err);
 }
 
 mp_status mp_deliver(mp_cuda *cuda, mp_error *err) {
@@ -94,6 +104,41 @@ mp_status mp_deliver(mp_cuda *cuda, mp_error *err) {
     return status == MP_OK ? mp_cuda_launch(cuda, NULL, function, (int64_t)params.count * MP_DELIVERY_PARTS,
                                             THREADS, 0, &params, err)
                            : status;
+}
+
+/* Whether a reading is one of those that come by one launch. */
+static bool comes_along(const mp_cuda *cuda, const mp_reading *r) {
+    return r->bytes > 0 && mp_can_deliver(cuda, r->bytes);
+}
+
+mp_status mp_read_all(void *self, const mp_reading *readings, int count, mp_error *err) {
+    mp_cuda *cuda = self;
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    const char *staged[MP_DELIVERIES] = {0};
+    size_t all = 0;
+    for (int i = 0; i < count; i++) all += comes_along(cuda, &readings[i]) ? aligned(readings[i].bytes) : 0;
+    const bool together = all > 0 && all <= STAGED && count <= MP_DELIVERIES;
+    MP_DO(mp_deliver(cuda, err));
+    if (together) MP_DO(make_room(cuda, all, err));
+    for (int i = 0; i < count; i++) {
+        const mp_reading *r = &readings[i];
+        if (together && comes_along(cuda, r)) {
+            char *to = stage(cuda, r->bytes);
+            staged[i] = to;
+            MP_DO(put_off(cuda, &(mp_delivery){address(to), address(r->from), (unsigned)r->bytes, 0}, err));
+        } else {
+            MP_DO(mp_transfer_down(cuda, r->to, address(r->from), r->bytes, err));
+        }
+    }
+    if (!together) goto out;
+    MP_DO(mp_deliver(cuda, err));
+    MP_CU(cuStreamSynchronize(NULL));
+    cuda->deliveries.used = 0; /* all of it was done */
+    for (int i = 0; i < count; i++)
+        if (staged[i]) memcpy(readings[i].to, staged[i], readings[i].bytes);
+out:
+    return status;
 }
 
 void mp_deliver_nothing(mp_cuda *cuda, CUdeviceptr base, size_t bytes) {

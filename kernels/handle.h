@@ -11,10 +11,14 @@
 #include <pthread.h>
 #include <time.h>
 
-/* A compilation that is loaded on the device. */
+/* A compilation that is loaded on the device, and the functions in it that were asked for. */
+enum { MP_MODULE_ENTRIES = 4 };
 typedef struct mp_module {
     mp_kernel kernel;
     CUmodule module;
+    uint64_t key; /* of its source and options */
+    const char *entry[MP_MODULE_ENTRIES];
+    CUfunction function[MP_MODULE_ENTRIES];
 } mp_module;
 
 /* What holds streams back until the host says so. */
@@ -53,6 +57,8 @@ typedef struct mp_deliveries {
     size_t used;  /* bytes of it, since the device was last waited for */
 } mp_deliveries;
 
+enum { MP_IDLE_STREAMS = 2 };
+
 struct mp_cuda {
     const mp_driver *driver;
     CUdevice device;
@@ -74,6 +80,7 @@ struct mp_cuda {
         size_t reserve_bytes; /* as mp_cuda_memory says */
     } known_room;
     mp_streams streams;
+    CUstream idle_stream[MP_IDLE_STREAMS]; /* closed; NULL: none */
     mp_cuda_gate gate;
     mp_cuda_hooks hooks;
     int64_t hook_calls; /* of the hooks that do nothing */
@@ -106,6 +113,8 @@ mp_status mp_deliver_pattern(mp_cuda *cuda, CUdeviceptr to, size_t bytes, uint32
 mp_status mp_deliver_copy(mp_cuda *cuda, CUdeviceptr to, const void *from, size_t bytes, mp_error *err);
 /* Begins what was put off, on the default stream. */
 mp_status mp_deliver(mp_cuda *cuda, mp_error *err);
+/* The space's read_all: what is small comes by one launch. */
+mp_status mp_read_all(void *self, const mp_reading *readings, int count, mp_error *err);
 /* What was put off for this memory is not done any more: nobody has it. */
 void mp_deliver_nothing(mp_cuda *cuda, CUdeviceptr base, size_t bytes);
 void mp_deliveries_close(mp_cuda *cuda);
@@ -116,6 +125,8 @@ void mp_run_events_close(mp_cuda *cuda);
 /* survey.c: the space's functions of these names. */
 mp_status mp_cuda_survey(void *self, mp_region *regions, int count, mp_error *err);
 mp_status mp_cuda_digest_rows(void *self, const mp_rows_region *regions, int count, mp_error *err);
+
+void mp_streams_close(mp_cuda *cuda); /* streams.c */
 
 /* Fills cuda->space (memory.c), and cuda->streams (streams.c). */
 void mp_cuda_make_space(mp_cuda *cuda);

@@ -97,7 +97,8 @@ void mp_cuda_make_space(mp_cuda *cuda) {
                              .read = device_read,
                              .copy = device_copy,
                              .survey = mp_cuda_survey,
-                             .digest_rows = cuda->can_compile ? mp_cuda_digest_rows : NULL};
+                             .digest_rows = cuda->can_compile ? mp_cuda_digest_rows : NULL,
+                             .read_all = mp_read_all};
 }
 
 const mp_space *mp_cuda_space(mp_cuda *cuda) {

@@ -4,21 +4,36 @@
 
 #include <errno.h>
 
+/* Those that were closed are opened again: the driver takes its time with each. */
 static mp_status stream_open(void *self, void **stream, mp_error *err) {
-    const mp_cuda *cuda = self;
+    mp_cuda *cuda = self;
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     CUstream opened = NULL;
+    for (int i = 0; i < MP_IDLE_STREAMS && !opened; i++) {
+        opened = cuda->idle_stream[i];
+        cuda->idle_stream[i] = NULL;
+    }
     MP_CU(cuCtxSetCurrent(cuda->context));
-    MP_CU(cuStreamCreate(&opened, CU_STREAM_NON_BLOCKING));
+    if (!opened) MP_CU(cuStreamCreate(&opened, CU_STREAM_NON_BLOCKING));
 out:
     *stream = opened;
     return status;
 }
 
 static void stream_close(void *self, void *stream) {
-    const mp_cuda *cuda = self;
+    mp_cuda *cuda = self;
+    for (int i = 0; i < MP_IDLE_STREAMS && stream; i++) {
+        if (cuda->idle_stream[i]) continue;
+        cuda->idle_stream[i] = stream;
+        stream = NULL;
+    }
     if (stream) cuda->driver->cuStreamDestroy_v2(stream);
+}
+
+void mp_streams_close(mp_cuda *cuda) {
+    for (int i = 0; i < MP_IDLE_STREAMS; i++)
+        if (cuda->idle_stream[i]) cuda->driver->cuStreamDestroy_v2(cuda->idle_stream[i]);
 }
 
 static mp_status stream_wait(void *self, mp_error *err) {

@@ -513,6 +513,17 @@ static void small_work_is_put_off_and_comes_to_the_same(void **state) {
         }
     }
     assert_in_range(fake.launched, 1, STEPS / 2); /* it was put off at all */
+    mp_reading readings[BUFFERS];
+    int count = 0;
+    for (int i = 0; i < BUFFERS; i++)
+        if (h[i].data) readings[count++] = (mp_reading){calloc(1, h[i].bytes + 1), h[i].data, h[i].bytes};
+    assert_int_equal(space->read_all(space->self, readings, count, &err), MP_OK);
+    for (int i = 0, k = 0; i < BUFFERS; i++) {
+        if (!h[i].data) continue;
+        assert_memory_equal(readings[k].to, h[i].all + MP_GUARD_BYTES, h[i].bytes);
+        free(readings[k++].to);
+    }
+    assert_in_range(count, 4, BUFFERS);
     for (int i = 0; i < BUFFERS; i++) free(h[i].all);
     mp_cuda_close(cuda);
     assert_int_equal(fake.live, 0);
