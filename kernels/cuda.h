@@ -62,6 +62,9 @@ mp_tensor_set mp_cuda_hooked_tensors(const mp_cuda *cuda, const mp_case *c);
 
 /* The device's memory; lives as long as the handle. */
 const mp_space *mp_cuda_space(mp_cuda *cuda);
+/* Whether the space is one of these: all of them, in one process, are memory of one device, whose addresses
+ * mean the same to every handle. */
+bool mp_cuda_is_space(const mp_space *space);
 /* For another process: *handle opens, by cuIpcOpenMemHandle, the allocation in which a buffer of this space
  * lies, *offset bytes behind what that gives. An allocation is whole blocks of MP_CUDA_BLOCK_BYTES: nothing
  * else lies in what the other process sees. It must have closed the handle before the buffer is freed.

@@ -105,6 +105,10 @@ const mp_space *mp_cuda_space(mp_cuda *cuda) {
     return &cuda->space;
 }
 
+bool mp_cuda_is_space(const mp_space *space) {
+    return space && space->alloc == device_alloc;
+}
+
 mp_status mp_cuda_share(mp_cuda *cuda, const void *data, mp_cuda_handle *handle, size_t *offset,
                         mp_error *err) {
     const mp_driver *driver = cuda->driver;

@@ -26,6 +26,7 @@ mp_status mp_offload_open(int share, mp_offload **result, mp_error *err) {
     o->engine = (mp_engine){.state = o,
                             .name = engine_name,
                             .gemm_float64 = mp_offload_gemm_float64,
+                            .measure_gemm = mp_offload_measure_gemm,
                             .predict_gemm = mp_offload_predict_gemm};
     MP_CU(cuDeviceGetAttribute(&ratio, CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO,
                                o->cuda->device));

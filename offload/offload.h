@@ -31,8 +31,12 @@ bool mp_offload_is_fast(const mp_offload *offload);
 /* A case begins. Its inputs, which must not change until another begins, are uploaded once and kept while the
  * offload does not rest. NULL: none, the case has ended. */
 void mp_offload_begin(mp_offload *offload, const mp_inputs *in);
-/* Gives all memory of the device back, so that a subject finds what it would find without a judge. Takes
- * NULL. */
+/* Until the offload rests, `on_device`, memory of the same device, holds the bytes of the packed tensor
+ * `host`, and neither changes: what an engine is given of the one it reads from the other, and uploads
+ * nothing. It never writes there. Takes NULL. */
+void mp_offload_lend(mp_offload *offload, const mp_tensor *host, const void *on_device);
+/* Gives all memory of the device back, what was lent too, so that a subject finds what it would find without
+ * a judge. Takes NULL. */
 void mp_offload_rest(mp_offload *offload);
 
 #endif

@@ -2,7 +2,7 @@
 /* Operands of a GEMM, brought to the device. */
 #include "offload/handle.h"
 
-static mp_number_format format_of(mp_dtype dtype) {
+mp_number_format mp_describe_format(mp_dtype dtype) {
     const mp_format *f = mp_dtype_format(dtype);
     const bool power = dtype == MP_UE8M0;
     return (mp_number_format){.kind = power              ? MP_NUMBER_POWER
@@ -27,7 +27,7 @@ void mp_operand_tensors(const mp_operand *operand, const mp_tensor *tensors[4]) 
 
 mp_device_operand mp_describe_operand(const mp_operand *o) {
     const mp_tensor *codes = o->codes, *global = o->scale ? o->global : NULL;
-    mp_device_operand d = {.code_format = format_of(codes->dtype),
+    mp_device_operand d = {.code_format = mp_describe_format(codes->dtype),
                            .rounds = o->rounds,
                            .zeros_in_pairs = o->zeros_in_pairs,
                            .globals_alternate = o->globals_alternate,
@@ -36,10 +36,10 @@ mp_device_operand mp_describe_operand(const mp_operand *o) {
                            .matrix_rows = codes->dim[codes->rank - 2],
                            .block_rows = o->block_rows,
                            .block_columns = o->block_columns};
-    if (o->scale) d.scale_format = format_of(o->scale->dtype);
-    if (global) d.global_format = format_of(global->dtype);
+    if (o->scale) d.scale_format = mp_describe_format(o->scale->dtype);
+    if (global) d.global_format = mp_describe_format(global->dtype);
     if (global) d.globals = global->dim[global->rank - 1];
-    if (o->rounds) d.rounded = format_of(o->rounded);
+    if (o->rounds) d.rounded = mp_describe_format(o->rounded);
     return d;
 }
 

@@ -11,6 +11,15 @@
 #include "moeparity/contract.h"
 #include "ref/gemm.h"
 
+/* What is measured against the sums of a GEMM: how each is expected, and where its stored number lies. */
+typedef struct mp_gemm_screen {
+    const mp_tensor *got;   /* rows of n columns, of a float format of 32 bits at most */
+    const int64_t *got_row; /* [slots] row of got for each slot; NULL: the slot itself */
+    const mp_epilogue *epilogue;
+    mp_stored stored; /* got's format */
+    mp_gemm_rule rule;
+} mp_gemm_screen;
+
 struct mp_engine {
     void *state; /* the engine's own; NULL: it has none */
     /* What a report says judged: "plain loops", "OpenBLAS 0.3.21 SkylakeX". Lives as long as the engine. */
@@ -18,6 +27,13 @@ struct mp_engine {
     /* As mp_gemm_float64, which calls it. */
     mp_status (*gemm_float64)(const mp_engine *self, const mp_gemm_problem *problem, bool with_mass,
                               mp_gemm_visit visit, void *ctx, mp_error *err);
+    /* The same with masses, of a problem without radii, which is measured where it is summed. Parts of rows in
+     * which every element is plain and within its bound (ref/measured.h) may come as figures alone, without
+     * value and mass. Some of these come with both, to be measured again: of whatever the engine does at a
+     * time, in its first and its last row at least. All others come as ever, without figures. NULL: it
+     * measures nothing. MP_EUNSUPPORTED: not this one, and nothing was visited. */
+    mp_status (*measure_gemm)(const mp_engine *self, const mp_gemm_problem *problem,
+                              const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx, mp_error *err);
     /* As mp_predict_scaled_gemm; of a case without quantised experts the scheme is that of MP_QUANT_NONE, and
      * dtype the case's. NULL: the engine predicts nothing. MP_EUNSUPPORTED: not this GEMM, and out is
      * unchanged; in both cases the CPU predicts it. */

@@ -32,11 +32,13 @@ typedef struct mp_gemm_problem {
 } mp_gemm_problem;
 
 /* A rectangle of results: `count` slots of one expert by columns n0 .. n0+n, all [count, n]; NULL what was
- * not asked for. */
+ * not asked for. figures [count]: of the columns of each slot, as mp_engine's measure_gemm has it; worst is a
+ * column of the whole row. */
 typedef struct mp_gemm_tile {
     int64_t expert, count, n0, n;
     const int64_t *slot;
     const double *value, *mass, *sure, *det, *random;
+    const mp_row_figures *figures;
 } mp_gemm_tile;
 
 /* Called from several threads at once; every (slot, column) that is not left out comes exactly once, in no

@@ -2,6 +2,7 @@
 /* The kernels of offload/device/ on the host, for the device of tests/fake_cuda.h: operands are decoded by
  * the same header, the sums are written down once more. */
 #include "offload/device/params.h"
+#include "offload/device/screen.h"
 #include "tests/fake_cuda.h"
 
 #include <math.h>
@@ -40,10 +41,19 @@ static void gemm(what w, const mp_gemm64_params *p) {
             }
 }
 
+static void screen_gemm(const mp_screen_params *p) {
+    for (long long i = 0; i < p->rows; i++) {
+        mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + i;
+        mp_row_figures_start(f);
+        for (long long j = 0; j < p->n; j++) mp_screen_element(p, i, j, f);
+    }
+}
+
 static void execute(const char *entry, const void *params) {
     static const char *const sums[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
                                        "gemm_squares"};
     if (strcmp(entry, "decode") == 0) decode(params);
+    if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
     for (int w = 0; w < 4; w++)
         if (strcmp(entry, sums[w]) == 0) gemm((what)w, params);
 }

@@ -288,8 +288,18 @@ static void room_is_made_of_what_nobody_uses(void **state) {
     assert_true(mp_copies_make_room(copies));
     assert_int_equal(2 * mp_copies_bytes(copies), both);
     assert_false(mp_copies_make_room(copies)); /* the other one is in use */
-    copy[1]->sure = false;
     mp_copies_leave(copies, copy[1]);
+    assert_int_equal(2 * mp_copies_bytes(copies), both);
+    /* no more than was agreed on: the one that was left first is given up for the other */
+    mp_copies_keep(copies, both / 2);
+    assert_int_equal(mp_copies_take(copies, &key[0], &again, &err), MP_OK);
+    again->sure = true;
+    mp_copies_leave(copies, again);
+    assert_int_equal(2 * mp_copies_bytes(copies), both);
+    assert_ptr_equal(mp_copies_find(copies, &key[0]), again);
+    assert_int_equal(mp_copies_take(copies, &key[0], &again, &err), MP_OK);
+    again->sure = false;
+    mp_copies_leave(copies, again);
     assert_int_equal(mp_copies_bytes(copies), 0);
     mp_copies_close(copies);
 }

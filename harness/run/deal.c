@@ -8,6 +8,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define WORTH_KEEPING ((size_t)64 << 20) /* bytes of weights: less is filled faster than workers wait */
 #define LARGE_SECONDS 0.5
@@ -159,11 +160,18 @@ static size_t longest_group(const mp_deal *deal, const mp_seat *seats, int count
     return longest;
 }
 
+/* Where small rows are left, one worker is left to them. */
+static int lanes_of(const mp_deal *deal) {
+    bool small = false;
+    for (size_t i = 0; i < deal->count && !small; i++) small = is_open(deal, i) && !deal->rows[i].large;
+    return small && deal->lanes == deal->workers ? deal->lanes - 1 : deal->lanes;
+}
+
 static size_t choose(const mp_deal *deal, const mp_seat *seats, int count, int seat) {
     const size_t own = deal->in_order ? MP_NO_CASE : group_at(deal, &seats[seat]);
     const size_t more = own == MP_NO_CASE ? MP_NO_CASE : first_of_group(deal, own);
     if (more != MP_NO_CASE && fits(deal, seats, count, seat, more)) return more;
-    if (deal->workers > 1 && lanes_of_others(deal, seats, count, seat) < deal->lanes) {
+    if (deal->workers > 1 && lanes_of_others(deal, seats, count, seat) < lanes_of(deal)) {
         const size_t large = longest_group(deal, seats, count, seat);
         if (large != MP_NO_CASE) return large;
     }
@@ -223,7 +231,8 @@ int mp_deal_threads(const mp_deal *deal, const mp_seat *seats, int count, int se
     if (alone) return deal->cores;
     if (large + groups == 0) return deal->cores / deal->workers > 1 ? deal->cores / deal->workers : 1;
     if (!deal->rows[seats[seat].row].large) return 1; /* the cores are those of large rows */
-    const int lanes = large + groups < deal->lanes ? large + groups : deal->lanes,
+    const int at_once = lanes_of(deal) > large ? lanes_of(deal) : large,
+              lanes = large + groups < at_once ? large + groups : at_once,
               beside = small + waiting < deal->workers - lanes ? small + waiting : deal->workers - lanes,
               share = (deal->cores - beside) / lanes;
     return share > 1 ? share : 1;
@@ -238,14 +247,25 @@ static bool is_ours(const char *subject) {
     return false;
 }
 
+static bool is_on_gpu(const char *subject) {
+    return subject && (strcmp(subject, "cuda") == 0 || strcmp(subject, "auto") == 0);
+}
+
+/* Cheaper than the driver, which would be opened in this process, too. */
+static bool has_gpu(void) {
+    return access("/dev/nvidiactl", F_OK) == 0;
+}
+
+/* Processes take turns on a GPU, each for a while: two keep it and the cores busy, and more only wait. */
 int mp_deal_workers(const mp_matrix *matrix, const mp_suite_options *o) {
-    enum { CORES_A_WORKER = 2, ROWS_A_WORKER = 16, MOST = 8 };
+    enum { ROWS_A_WORKER = 16, MOST = 8, MOST_ON_A_GPU = 2 };
     const mp_settings *settings = &o->settings;
     if (o->record || o->in_process || !is_ours(settings->subject) ||
         (settings->against && !is_ours(settings->against)))
         return 1;
-    const size_t cores = (size_t)omp_get_max_threads() / CORES_A_WORKER,
-                 rows = 1 + matrix->count / ROWS_A_WORKER; /* a start takes as long as so many small rows */
-    const size_t workers = cores < rows ? cores : rows;
-    return workers > MOST ? MOST : workers > 1 ? (int)workers : 1;
+    const bool on_gpu = has_gpu() && (is_on_gpu(settings->subject) || is_on_gpu(settings->against));
+    const size_t cores = (size_t)omp_get_max_threads(),
+                 rows = 1 + matrix->count / ROWS_A_WORKER, /* a start takes as long as so many small rows */
+                 most = on_gpu ? MOST_ON_A_GPU : MOST, workers = cores < rows ? cores : rows;
+    return (int)(workers < most ? workers : most);
 }

@@ -16,6 +16,7 @@
 #include "harness/run/repro.h"
 #include "harness/run/strict.h"
 #include "harness/subjects/copies.h"
+#include "harness/subjects/lend.h"
 #include "harness/verdict_make.h"
 #include "moeparity/preset.h"
 #include "ref/engine.h"
@@ -69,22 +70,22 @@ static mp_status tell_end_to_end(mp_session *s, mp_error *err) {
     return mp_measure_end_to_end(&s->row->c, &s->offer.contract, s->in, &s->first, s->engine, s->v, err);
 }
 
-/* The run that is judged, and that the others are compared with. */
-static mp_status run_first(mp_session *s, mp_error *err) {
-    mp_left left;
-    mp_status status = mp_session_run(s, "", s->options->subject, &s->row->c, s->in, MP_POISON_A, &left, err);
-    if (status == MP_OK) status = mp_left_fetch(&left, err);
-    s->first = left.trace;
-    left.trace = (mp_trace){0};
-    mp_left_destroy(&left);
+/* The run that is judged, and that the others are compared with; *left is where it still lies for a judge on
+ * the device. */
+static mp_status run_first(mp_session *s, mp_left *left, mp_error *err) {
+    mp_status status = mp_session_run(s, "", s->options->subject, &s->row->c, s->in, MP_POISON_A, left, err);
+    if (status == MP_OK) status = s->offload ? mp_left_read(left, err) : mp_left_fetch(left, err);
+    s->first = left->trace;
+    left->trace = (mp_trace){0};
     return status;
 }
 
-static mp_status run_checks(mp_session *s, mp_error *err) {
+static mp_status judge_first(mp_session *s, mp_error *err) {
     const mp_case *c = &s->row->c;
     mp_verdict *v = s->v;
-    mp_status status = mp_inputs_check_ids(c, s->in, err);
-    if (status == MP_OK) status = run_first(s, err);
+    mp_left left = {0};
+    mp_status status = run_first(s, &left, err);
+    if (status == MP_OK) mp_lend_outputs(s->options->subject, &left, &s->first, s->offload);
     const mp_other_run first = {c, &s->offer, s->in, &s->first, MP_POISON_A};
     if (status == MP_OK) status = mp_session_judge_float64(s, &first, v, err);
     if (status == MP_OK) status = tell_end_to_end(s, err);
@@ -93,6 +94,14 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     else if (status == MP_OK)
         status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, s->engine, v, err);
     mp_offload_rest(s->offload);
+    mp_left_destroy(&left);
+    return status;
+}
+
+static mp_status run_checks(mp_session *s, mp_error *err) {
+    mp_verdict *v = s->v;
+    mp_status status = mp_inputs_check_ids(&s->row->c, s->in, err);
+    if (status == MP_OK) status = judge_first(s, err);
     if (status != MP_OK || s->options->settings.once) {
         for (int i = 0; i < MP_CHECK_COUNT; i++)
             if (v->check[i].answer == MP_NOT_JUDGED)

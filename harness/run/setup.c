@@ -173,7 +173,7 @@ mp_status mp_setup_judge(mp_setup *s, const mp_matrix_row *row, mp_verdict *v, m
     recorder r = {s, &row->c, MP_OK, err};
     s->run.keep = s->options->record ? record : NULL;
     s->run.keep_ctx = &r;
-    s->run.offload = mp_engine_choose(&s->engine, &s->options->settings, &row->c);
+    s->run.offload = mp_engine_choose(&s->engine, &s->options->settings, s->run.subject, &row->c);
     mp_run_case(row, &s->run, v);
     return r.status;
 }
