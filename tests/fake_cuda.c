@@ -212,7 +212,8 @@ FAKE(cuModuleUnload, CUmodule module) {
     (void)module;
     return release();
 }
-/* What kernels/device/survey.cu does; every other kernel does nothing, or what fake.execute does. */
+/* What kernels/device/survey.cu and deliver.cu do; every other kernel does nothing, or what fake.execute
+ * does. */
 static void look(mp_survey_region *r, const mp_survey_params *p, mp_u64 warps) {
     const unsigned char *data = fake_memory(r->data), *zone[] = {data - p->zone_bytes, data + r->bytes};
     const mp_u64 wanted = ((r->digested + 15) / 16 + 31) / 32;
@@ -224,7 +225,17 @@ static void look(mp_survey_region *r, const mp_survey_params *p, mp_u64 warps) {
     r->digest = mp_digest_of_bytes(data, r->digested);
     r->looked_at += 2 + (wanted < warps ? wanted : warps);
 }
+static void deliver(const mp_deliver_params *p) { /* the last one first: a launch promises no order */
+    for (const mp_delivery *d = p->list + p->count; d-- > p->list;) {
+        unsigned char *to = fake_memory(d->to);
+        if (d->from) memcpy(to, fake_memory(d->from), d->bytes);
+        if (d->from) fake.uploaded += d->bytes;
+        for (unsigned i = 0; !d->from && i < d->bytes; i++)
+            to[i] = (unsigned char)(d->pattern >> (8 * (i % 4)));
+    }
+}
 static void perform_kernel(const char *name, unsigned threads, void *params) {
+    if (strcmp(name, "deliver") == 0) deliver(params);
     const mp_survey_params *survey = params;
     const mp_digest_rows_params *rows = params;
     if (strcmp(name, "survey") == 0)

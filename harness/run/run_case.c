@@ -57,6 +57,7 @@ static void end_with(const mp_session *s, const mp_error *err) {
     }
     const bool refused = s->tile_refused && err->status == MP_EUNSUPPORTED;
     v->outcome = refused ? MP_FAIL : err->status == MP_EUNSUPPORTED ? MP_SKIP : MP_CRASH;
+    v->lacked_memory = v->lacked_memory || err->status == MP_EMEMORY;
     mp_verdict_set(v, &v->reason, "%s%s", refused ? MP_TILE_REFUSED : "", err->text);
 }
 
