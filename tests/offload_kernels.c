@@ -43,7 +43,6 @@ static void gemm(what w, const mp_gemm64_params *p) {
             }
 }
 
-static void screen(const mp_screen_params *p, int scaled) {
 /* ---- steps.cu ---- */
 
 static void epilogue(const mp_epilogue64_params *p) {
@@ -73,7 +72,7 @@ static void measure_tokens(const mp_output64_params *p) {
     }
 }
 
-static void screen_gemm(const mp_screen_params *p) {
+static void screen(const mp_screen_params *p, int scaled) {
     for (long long i = 0; i < p->rows; i++) {
         mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + i;
         mp_row_figures_start(f);
@@ -90,7 +89,6 @@ static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "epilogue") == 0) epilogue(params);
     if (strcmp(entry, "activate") == 0) activate(params);
     if (strcmp(entry, "measure_tokens") == 0) measure_tokens(params);
-    if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
     for (int w = 0; w < 4; w++)
         if (strcmp(entry, sums[w]) == 0) gemm((what)w, params);
 }
