@@ -21,10 +21,10 @@ MP_MEASURED double mp_power64(int e) {
 #endif
 }
 
-/* Within 1 ulp. x = k ln 2 + r, |r| < 0.35: ln 2 is two numbers, the first of 40 bits, so that its product with k
- * and the difference are exact; exp(r) is Taylor's series, whose terms from r^14 on are below 2^-57. Of 1 + (r +
- * p), p < 0.07, the last sum errs by half an ulp, r + p by 2^-55 and p by 2^-56: less than an ulp together.
- * Scaling is exact while the result is normal. */
+/* Within 1 ulp. x = k ln 2 + r, |r| < 0.35: ln 2 is two numbers, the first of 40 bits, so that its product
+ * with k and the difference are exact; exp(r) is Taylor's series, whose terms from r^14 on are below 2^-57.
+ * Of 1 + (r + p), p < 0.07, the last sum errs by half an ulp, r + p by 2^-55 and p by 2^-56: less than an ulp
+ * together. Scaling is exact while the result is normal. */
 MP_MEASURED double mp_exp64(double x) {
     const double shift = 0x1.8p52;
     if (x > 709.78271289338397) return 1.0 / 0.0;
@@ -111,13 +111,13 @@ typedef struct mp_act_rule {
     double product_smallest, product_flushed; /* and a product; below the latter it is 0 */
     int wide_steps;                           /* of float64 */
     int argument_rounds;                      /* beta v is rounded */
-    int roundings;    /* of act(gate) in dtype; 2: where that of float64 is rounded as well */
+    int roundings;    /* of act(gate) in dtype; 2: that of float64 is rounded as well */
     mp_places places; /* of dtype */
 } mp_act_rule;
 
 /* What a subject's act(gate) may differ from the float64 one, for any gate in [low, high] with |act| at most
- * `a`. With u the unit roundoff of a step and eps the relative error of exp, tanh and erf; 2u of the sum and the
- * quotient stand for `around`:
+ * `a`. With u the unit roundoff of a step and eps the relative error of exp, tanh and erf; 2u of the sum and
+ * the quotient stand for `around`:
  *
  * silu = v/(1+E), E = exp(-v)(1+eps): the sum inherits at most eps E/(1+E) <= eps and rounds once, the
  * division once: (eps + 2u)|silu|. An error of E in proportion to v hardly counts where v > 0: v E/(1+E) <
@@ -129,7 +129,8 @@ typedef struct mp_act_rule {
  * g*(1/sqrt 2) has r <= 2u (constant and product). tanh: z = s(g + c g^3) has r <= 7u: g*g, *g, c and *c (4u
  * on the cubic part), the sum, s and *s, all terms of one sign. So 1+f has the absolute error eps + 4u
  * (cancellation at negative g keeps it absolute) and one relative rounding, the product two: |g|/2 (eps + 4u)
- * + 3u |gelu|. With steps of float64 they are the forms of activation.c, which do not cancel: (eps + 4u)|gelu|.
+ * + 3u |gelu|. With steps of float64 they are the forms of activation.c, which do not cancel: (eps +
+ * 4u)|gelu|.
  * An exp that tanh is made of, at y = 2z, errs by p|y| u where its error grows with the argument: 1+tanh =
  * 2/(1+exp(-y)) changes by at most max 2|y| e^y/(1+e^y)^2 p u < 0.45 p u.
  *
@@ -138,8 +139,8 @@ typedef struct mp_act_rule {
  * not expand an error. relu2: one product.
  *
  * Of the roundings of act(gate) there are two where the float64 value is rounded as well, for near a tie both
- * may go to different sides. The float64 value itself errs by 4u of it, u = 2^-53 (where alpha*g is no float64,
- * |alpha g| u more). */
+ * may go to different sides. The float64 value itself errs by 4u of it, u = 2^-53 (where alpha*g is no
+ * float64, |alpha g| u more). */
 MP_MEASURED double mp_gate_error(const mp_act_rule *r, double low, double high, double a, int roundings) {
     const double u = r->u, eps = r->eps, widest = fmax(fabs(low), fabs(high));
     double error, own = 4 * 0x1p-53 * a;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The kernels of offload/device/ on the host, for the device of tests/fake_cuda.h: operands are decoded, and
  * the steps of the pipeline made, by the same headers, the sums are written down once more. */
+#include "offload/device/confirm.h"
 #include "offload/device/params.h"
 #include "offload/device/screen.h"
 #include "offload/device/screen_act.h"
@@ -73,11 +74,11 @@ static void measure_tokens(const mp_output64_params *p) {
     }
 }
 
-static void screen_gemm(const mp_screen_params *p) {
+static void screen(const mp_screen_params *p, int scaled) {
     for (long long i = 0; i < p->rows; i++) {
         mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + i;
         mp_row_figures_start(f);
-        for (long long j = 0; j < p->n; j++) mp_screen_element(p, i, j, f);
+        for (long long j = 0; j < p->n; j++) mp_screen_element(p, scaled, i, j, f);
     }
 }
 
@@ -103,10 +104,11 @@ static void execute(const char *entry, const void *params) {
     static const char *const sums[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
                                        "gemm_squares"};
     if (strcmp(entry, "decode") == 0) decode(params);
+    if (strcmp(entry, "screen_gemm") == 0) screen(params, 0);
+    if (strcmp(entry, "screen_scaled_gemm") == 0) screen(params, 1);
     if (strcmp(entry, "epilogue") == 0) epilogue(params);
     if (strcmp(entry, "activate") == 0) activate(params);
     if (strcmp(entry, "measure_tokens") == 0) measure_tokens(params);
-    if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
     if (strcmp(entry, "screen_act") == 0) screen_act(params);
     if (strcmp(entry, "screen_combine") == 0) screen_combine(params);
     for (int w = 0; w < 4; w++)

@@ -261,6 +261,7 @@ mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage 
     mp_span j = {.j = judgement, .first = first, .last = last};
     mp_status status = mp_stage_judge_start(judgement, first, last, &j.s, err);
     if (status != MP_OK) return status;
+    if (mp_stage_makes_codes(last)) j.s.rounded = false; /* what rounds them is in the radii */
     j.statistical = calloc((size_t)(j.s.rows > 0 ? j.s.rows : 1), sizeof *j.statistical);
     if (!j.statistical)
         status = mp_fail(err, MP_EMEMORY, "judge: no memory for %lld rows", (long long)j.s.rows);
@@ -271,6 +272,7 @@ mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage 
         judge_rows(&j);
         const int64_t measured = j.s.measure.f.compared;
         mp_stage_judge_finish(&j.s);
+        if (mp_stage_makes_codes(last)) mp_span_tell_codes(&j);
         if (j.unbounded > 0 && measured == 0) mp_stage_has_no_bound(judgement, last, "any element");
         if (j.unbounded > 0 && measured > 0) tell_unbounded(&j, measured);
     } else {

@@ -20,8 +20,8 @@ typedef struct mp_screened_rows {
 
 /* Room for the figures of the stage's rows. Freed by the caller, after an error too. MP_EMEMORY. */
 mp_status mp_screened_rows_alloc(mp_screened_rows *rows, const mp_stage_judge *s, mp_error *err);
-/* Takes what the engine made of them: status of its measure, and its error. MP_EUNSUPPORTED is none. Rows that
- * are measured again are others for another `which`. */
+/* Takes what the engine made of them: status of its measure, and its error. MP_EUNSUPPORTED is none. Rows
+ * that are measured again are others for another `which`. */
 mp_status mp_screened_rows_take(mp_screened_rows *rows, const mp_stage_judge *s, mp_status status,
                                 uint64_t which, const mp_error *own, mp_error *err);
 /* One row, by its figures, by the judge, or both; from several threads at once. */

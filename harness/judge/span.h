@@ -7,6 +7,18 @@
 #include "harness/judge/balls.h"
 #include "harness/judge/judge_stage.h"
 
+/* Codes, or scales, that the quantiser cannot have given; the first of them by its place. */
+typedef struct mp_strangers {
+    int64_t count, first, column;
+    double got, low, high;
+} mp_strangers;
+
+/* What the largest magnitude of numbers within their radii may be; unknown: one of them may be anything. */
+typedef struct mp_amax {
+    double least, most;
+    bool unknown;
+} mp_amax;
+
 /* A span being propagated, slab by slab of tokens; the last three are those of one that is judged.
  *
  * beside: a second contract, of which every store is exact. What differs between the two are radii alone: det
@@ -30,6 +42,8 @@ typedef struct mp_span {
     double largest_w[MP_STAGE_COUNT][2]; /* numbers, and codes, of each GEMM's weights; < 0: not known yet */
     mp_ball_pool pool;                   /* what the balls of a slab lie in */
     mp_stage_judge s;
+    mp_strangers scales; /* of a span that ends with codes */
+    mp_amax amax;        /* of all numbers that became them, where they share a scale */
     int64_t unbounded;   /* elements of which no finite bound is known */
     double *statistical; /* [rows of the whole output]: sum of squares of det + random + half an ulp */
 } mp_span;
@@ -54,6 +68,13 @@ mp_contract mp_exact_but_for_codes(const mp_contract *contract);
  * store is left to the measurement. */
 void mp_span_store(const mp_span *span, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random);
+
+/* A span that ends with quant_x or quant_act: its balls are in units of codes, by the scales that the subject
+ * shows, and these must be such as numbers within their radii can give. Tells those that are not. */
+static inline bool mp_stage_makes_codes(mp_stage stage) {
+    return stage == MP_QUANT_X || stage == MP_QUANT_ACT;
+}
+void mp_span_tell_codes(mp_span *span);
 
 /* What a contract says of the sums of a slab. */
 typedef struct mp_span_bound {

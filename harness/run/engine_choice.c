@@ -17,8 +17,8 @@
 #define PAYS_FROM_WEIGHTS 0x1p28
 enum { PAYS_FROM_SLOTS = 4 * MP_CROSS_CHECKED };
 
-/* Elements of an activation, and terms of sums over topk: 16 cores take 0.35 to 1 s for so many, a device that
- * is not open yet 0.3 s to open. */
+/* Elements of an activation, and terms of sums over topk: 16 cores take 0.35 to 1 s for so many, a device
+ * that is not open yet 0.3 s to open. */
 #define PAYS_FROM_ELEMENTS 0x1p28
 
 /* Of the memory that is free while a judge begins to work, what it may take: most is left to others. */
