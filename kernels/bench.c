@@ -154,7 +154,7 @@ static mp_status time_stages(mp_cuda *cuda, const mp_case *c, const mp_config *c
     MP_DO(fill_inputs(cuda, c, b.t, err));
     for (int i = -1; i < repeats; i++) { /* -1: warm-up */
         double stage_ns[MP_STAGE_COUNT] = {0};
-        MP_DO(mp_cuda_run(cuda, c, config, b.t, b.scratch, stage_ns, err));
+        MP_DO(mp_cuda_run(cuda, c, config, b.t, b.scratch, true, stage_ns, err));
         for (int s = 0; s < MP_STAGE_COUNT && i >= 0; s++)
             times[s * repeats + i] = (float)(stage_ns[s] * 1e-6);
     }
@@ -192,10 +192,11 @@ static double quantised_bytes(const mp_case *c, mp_stage stage, int block_size_m
 /* The tile with the stages that it was built with. */
 static void built_tile(const mp_cuda *cuda, const mp_case *c, const mp_config *config, mp_stage stage,
                        char text[64]) {
-    mp_gemm_request request = mp_gemm_of_case(c, config, stage);
-    mp_gemm gemm;
-    if (mp_gemm_find(&request, &cuda->limits, &gemm, NULL) == MP_OK) request.tile.num_stages = gemm.stages;
-    mp_tile_text(&request.tile, text);
+    const mp_gemm_request request = mp_gemm_of_case(c, config, stage);
+    mp_gemm gemm = {.tile = request.tile, .stages = request.tile.num_stages};
+    mp_gemm_find(&request, &cuda->limits, &gemm, NULL); /* it has run */
+    gemm.tile.num_stages = gemm.stages;
+    mp_tile_text(&gemm.tile, text);
 }
 
 mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config, int repeats,

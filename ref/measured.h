@@ -6,6 +6,8 @@
 #ifndef MP_REF_MEASURED_H
 #define MP_REF_MEASURED_H
 
+#include "ref/scaled_sum.h"
+
 #ifdef __CUDACC_RTC__ /* which has no files */
 #define MP_MEASURED __device__ __forceinline__
 #else
@@ -50,14 +52,21 @@ MP_MEASURED float mp_float_behind(const mp_epilogue_terms *e, float acc) {
 
 /* What is known of all sums of a GEMM. */
 typedef struct mp_gemm_rule {
-    double rel, abs; /* of the accumulation: its error is at most rel * mass + abs */
+    double rel, abs;  /* of the accumulation: its error is at most rel * mass + abs, */
+    double per_scale; /* and of sums of codes per_scale * the sum of their scales, and what scaling loses */
+    mp_scaling_steps scaling;
+    long long block; /* terms of k that share scales; 0: there are none */
     double step;     /* unit roundoff of the epilogue */
     double overflow; /* a partial sum of this magnitude may be lost; Inf: none is */
     int exact;       /* sums whose magnitudes are below 2^24 are float32 numbers in any order */
 } mp_gemm_rule;
 
-MP_MEASURED double mp_sum_error(const mp_gemm_rule *r, double mass) {
-    return r->rel * mass + r->abs;
+/* scales: of a block; of rules without anything. */
+MP_MEASURED double mp_sum_error(const mp_gemm_rule *r, double mass, const mp_gemm_scales *scales) {
+    double error = r->rel * mass + r->abs;
+    if (r->block == 0) return error;
+    if (scales->sum > 0) error += r->per_scale * scales->sum;
+    return error + mp_lost_in_scaling(&r->scaling, scales);
 }
 
 /* With exact sums the float32 epilogue is computed, and the error is zero. The prediction computes it by the

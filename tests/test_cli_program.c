@@ -11,7 +11,7 @@ static void usage_errors(void **state) {
     expect("moeparity run", 2, "", "moeparity: no cases: name a matrix file, or give --case");
     expect("moeparity list", 2, "", "moeparity: no cases: name a matrix file\n");
     expect("moeparity run ok.yaml --jobs 0", 2, "",
-           "moeparity: --jobs 0: expected a whole number from 1 to 64");
+           "moeparity: --jobs 0: expected auto or a whole number from 1 to 64");
     expect("moeparity run ok.yaml --repeat two", 2, "", "moeparity: --repeat two: expected a whole number");
     expect("moeparity run ok.yaml --timeout 1s", 2, "", "moeparity: --timeout 1s: expected a whole number");
     expect(

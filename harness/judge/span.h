@@ -22,7 +22,9 @@ typedef struct mp_amax {
 /* A span being propagated, slab by slab of tokens; the last three are those of one that is judged.
  *
  * beside: a second contract, of which every store is exact. What differs between the two are radii alone: det
- * is then `sure` under the second, nobody asks for random, and what has no bound keeps its exact value. */
+ * is then `sure` under the second, nobody asks for random, and what has no bound keeps its exact value.
+ *
+ * tokens: these alone, each a slab of its own; NULL: all. */
 typedef struct mp_span {
     const mp_judgement *j;
     mp_stage first, last;
@@ -31,6 +33,8 @@ typedef struct mp_span {
     bool shown_scales; /* codes are of the scales that the subject shows, which are judged elsewhere */
     const mp_contract *beside;
     int64_t slab; /* tokens at a time; 0: as many as fit into MP_SLAB_BYTES */
+    const int64_t *tokens;
+    int64_t token_count;
     int64_t first_token;
     mp_case part; /* the tokens of the slab */
     mp_tensor t[MP_TENSOR_COUNT];
@@ -56,6 +60,9 @@ typedef void mp_span_take(void *ctx, mp_span *span, const mp_balls *out, int64_t
 /* These stages, up to `last`, on balls, slab by slab; elements: of the output, for the odds. */
 mp_status mp_span_propagate(mp_span *span, const mp_judgement *j, mp_stage_set stages, mp_stage last,
                             int64_t elements, mp_span_take *take, void *ctx, mp_error *err);
+
+/* The same arithmetic, of real numbers but for the quantisers. */
+mp_contract mp_exact_but_for_codes(const mp_contract *contract);
 
 /* Stores element i: the radii grow by the rounding to dtype, the value stays exact. The last stage's own
  * store is left to the measurement. */

@@ -182,6 +182,20 @@ typedef struct mp_special_unit_params {
     long long count;
 } mp_special_unit_params;
 
+/* deliver.cu: what goes to a place in memory. Arguments of a kernel are at most 4096 bytes. */
+typedef struct mp_delivery {
+    MP_DEVICE_POINTER(unsigned char) to;
+    MP_DEVICE_POINTER(const unsigned char)
+    from; /* on the host, where the device reaches it; 0: the pattern */
+    unsigned bytes, pattern;
+} mp_delivery;
+#define MP_DELIVERY_PARTS 8 /* blocks of one */
+#define MP_DELIVERIES 160
+typedef struct mp_deliver_params {
+    mp_delivery list[MP_DELIVERIES]; /* no two have a byte in common */
+    int count;
+} mp_deliver_params;
+
 /* survey.cu: what is looked at of a buffer, and what was found. */
 typedef struct mp_survey_region {
     MP_DEVICE_POINTER(const unsigned char) data; /* between two zones */
@@ -203,10 +217,10 @@ typedef struct mp_digest_rows_params {
     long long rows, row_bytes;
 } mp_digest_rows_params;
 
-/* tools.cu: random contents for timing. */
+/* tools.cu: random contents for timing, and time that passes. */
 typedef struct mp_tool_params {
     MP_DEVICE_POINTER(void) data;
-    long long count; /* fill_codes: bytes; else elements */
+    long long count; /* fill_codes: bytes; pass_time: nanoseconds; else elements */
     unsigned long long seed;
     int num_experts; /* fill_ids */
     float nowhere;   /* the share of ids that are -1 */
