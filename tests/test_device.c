@@ -848,7 +848,7 @@ static void borrowed_weights_are_written_once(void **state) {
     mp_error err = {0};
     mp_inputs other;
     assert_int_equal(open_begun(SMALL, &b, &err), MP_OK);
-    assert_int_equal(mp_inputs_other(&b.c, &b.in, &other, &err), MP_OK);
+    assert_int_equal(mp_inputs_other(&b.c, &b.in, SIZE_MAX, &other, &err), MP_OK);
     const size_t weights = mp_tensor_bytes(&b.in.t[MP_W1]) + mp_tensor_bytes(&b.in.t[MP_W2]);
     for (int i = 0; i < 4; i++) {
         mp_surroundings_report report;
