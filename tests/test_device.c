@@ -544,6 +544,29 @@ static void small_work_is_put_off_and_comes_to_the_same(void **state) {
     assert_int_equal(fake.live, 0);
 }
 
+/* Nothing is done any more to memory that somebody else has taken since. */
+static void what_is_freed_is_left_alone(void **state) {
+    (void)state;
+    enum { BYTES = 1000 };
+    mp_cuda *cuda;
+    void *data;
+    CUdeviceptr taken = 0;
+    mp_error err = {0};
+    unsigned char own[BYTES];
+    memset(own, 0x55, sizeof own);
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    const mp_space *space = mp_cuda_space(cuda);
+    assert_int_equal(space->alloc(space->self, BYTES, MP_POISON_A, &data, &err), MP_OK);
+    space->free(space->self, data);
+    assert_int_equal(mp_pool_take(cuda, BYTES + 2 * MP_GUARD_BYTES, &taken, &err), MP_OK);
+    assert_int_equal(taken, (uintptr_t)data - MP_GUARD_BYTES);
+    memcpy(fake_memory((uintptr_t)data), own, sizeof own);
+    assert_int_equal(mp_cuda_synchronize(cuda, &err), MP_OK);
+    assert_memory_equal(fake_memory((uintptr_t)data), own, sizeof own);
+    mp_pool_keep(cuda, taken);
+    mp_cuda_close(cuda);
+}
+
 /* What was freed comes back, poisoned, for the same size alone; where the device has nothing left it is given
  * back. */
 static void memory_of_the_same_size_is_used_again(void **state) {
@@ -890,6 +913,7 @@ int main(void) {
         cmocka_unit_test(device_buffers_have_guards_at_every_size),
         cmocka_unit_test(large_tensors_cross_whole),
         cmocka_unit_test(small_work_is_put_off_and_comes_to_the_same),
+        cmocka_unit_test(what_is_freed_is_left_alone),
         cmocka_unit_test(memory_of_the_same_size_is_used_again),
         cmocka_unit_test(memory_alone_needs_no_compiler),
         cmocka_unit_test(the_plan_covers_what_a_run_takes),
