@@ -205,7 +205,7 @@ static void a_run_fails_cleanly_at_every_call(void **state) {
             if (!whole) assert_non_null(strstr(err.text, "CUDA_ERROR_ILLEGAL_ADDRESS"));
             mp_trace_destroy(&trace);
             assert_int_equal(fake.live, things_of(cuda));
-            for (size_t i = 0; i < cuda->pool.count; i++) assert_false(cuda->pool.blocks[i].used);
+            assert_null(cuda->pool.used);
             mp_subject_close(&subject);
             assert_int_equal(fake.live, 0);
             fake.failing = -1, fake.lost = false;
