@@ -440,7 +440,7 @@ mp_tensor_set mp_stage_writes(const mp_case *c, mp_stage stage) {
 }
 
 mp_tensor_set mp_case_hidden(const mp_case *c) {
-    return c->fused_sum ? MP_IN_SET(MP_CACHE3) : 0;
+    return (c->fused_sum ? MP_IN_SET(MP_CACHE3) : 0) | (c->fused_quant ? MP_IN_SET(MP_CACHE2) : 0);
 }
 
 mp_tensor_set mp_case_outputs(const mp_case *c) {

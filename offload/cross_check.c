@@ -52,6 +52,10 @@ static int64_t place_of(const mp_cross_check *check, int64_t slot) {
     return i;
 }
 
+bool mp_cross_check_has(const mp_cross_check *check, int64_t slot) {
+    return place_of(check, slot) >= 0;
+}
+
 static double *results_at(const mp_cross_check *check, int64_t place, int which) {
     return check->results + (place * MP_TILE_RESULTS + which) * check->problem->w.codes->dim[1];
 }

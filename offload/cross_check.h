@@ -24,6 +24,8 @@ int64_t mp_cross_check_choose(int64_t count, uint64_t which, int64_t place[MP_CR
 /* Slots that are computed, each once. Ended by the caller, after an error too. MP_EMEMORY only. */
 mp_status mp_cross_check_begin(mp_cross_check *check, const mp_gemm_problem *problem, bool with_mass,
                                const int64_t *slots, int64_t count, mp_error *err);
+/* Whether it is one of them. */
+bool mp_cross_check_has(const mp_cross_check *check, int64_t slot);
 /* Keeps what a tile has of them; from several threads at once. */
 void mp_cross_check_take(mp_cross_check *check, const mp_gemm_tile *tile);
 /* Computes them again by `engine`. With u = 2^-53 both sums are within K*u/(1-K*u) of the exact one, times

@@ -4,8 +4,11 @@
 #define MP_OFFLOAD_HANDLE_H
 
 #include "kernels/handle.h"
+#include "offload/device/activation.h"
 #include "offload/device/params.h"
+#include "offload/device/screen.h"
 #include "offload/offload.h"
+#include "offload/pieces.h"
 
 typedef struct mp_device_buffer {
     CUdeviceptr at;
@@ -18,14 +21,35 @@ typedef enum mp_scratch {
     MP_SCRATCH_W = MP_SCRATCH_A + 4,
     MP_SCRATCH_RADIUS = MP_SCRATCH_W + 4, /* sure, det, random */
     MP_SCRATCH_ROWS = MP_SCRATCH_RADIUS + 3,
+    MP_SCRATCH_SLOTS,
     MP_SCRATCH_TILES,
     MP_SCRATCH_DECODED_A,
     MP_SCRATCH_DECODED_W,
     MP_SCRATCH_RESULTS,
+    MP_SCRATCH_GOT,
+    MP_SCRATCH_BIAS,
+    MP_SCRATCH_SCREENED_ROWS,
+    MP_SCRATCH_CANARIES,
+    /* The pipeline's: sums of gate_up behind their epilogue, of down, and between them the activation. */
+    MP_SCRATCH_GATE_UP,
+    MP_SCRATCH_ACT,
+    MP_SCRATCH_DOWN,
+    MP_SCRATCH_INPUT, /* those of steps that are not kept */
+    MP_SCRATCH_FIGURES = MP_SCRATCH_INPUT + 5,
     MP_SCRATCH_COUNT
 } mp_scratch;
 
 enum { MP_LANDINGS = 2 };
+
+/* Memory of somebody else on the device that holds the same bytes as memory of the host. */
+typedef struct mp_loan {
+    const char *host;
+    size_t bytes;
+    CUdeviceptr at;
+} mp_loan;
+enum { MP_LOANS = 2 * MP_TENSOR_COUNT }; /* inputs and outputs */
+
+typedef struct mp_preparation mp_preparation; /* prepare.c: kernels that are being compiled */
 
 struct mp_offload {
     mp_engine engine;
@@ -35,6 +59,8 @@ struct mp_offload {
     bool fast;
     const mp_inputs *in; /* of the case, or NULL */
     mp_device_buffer kept[MP_TENSOR_COUNT], scratch[MP_SCRATCH_COUNT];
+    mp_loan loan[MP_LOANS];
+    int loans;
     /* Pinned memory of the host, through which all that is large travels; an event is recorded behind the
      * last copy of each. */
     void *landing[MP_LANDINGS];
@@ -42,12 +68,20 @@ struct mp_offload {
     CUevent landed[MP_LANDINGS];
     int64_t gemms, left_to_cpu, predicted; /* of the case */
     char name[512];
+    mp_preparation *preparation; /* NULL: none is under way */
 };
 
 extern const mp_device_texts mp_offload_texts; /* of offload/device/ */
 
+/* prepare.c: waits for what is being compiled. */
+void mp_offload_prepared(mp_offload *offload);
+
 /* ---- memory.c ---- */
 
+/* Gives back all memory that is the offload's own. */
+void mp_offload_drop(mp_offload *offload);
+/* Where the tensor lies in what was lent, whole or as a part of it, at a multiple of 16; 0: nowhere. */
+CUdeviceptr mp_offload_lent(const mp_offload *offload, const mp_tensor *tensor);
 /* At least so many bytes; what the buffer held is lost where it has to grow. */
 mp_status mp_offload_reserve(mp_offload *offload, mp_device_buffer *buffer, size_t bytes, mp_error *err);
 /* Bytes that a GEMM may take of the device, with what is taken already. */
@@ -57,7 +91,8 @@ mp_status mp_offload_make_landings(mp_offload *offload, size_t bytes, mp_error *
 /* In the order of the stream; `from` may change once it returns. */
 mp_status mp_offload_copy_in(mp_offload *offload, CUdeviceptr to, const void *from, size_t bytes,
                              mp_error *err);
-/* The tensor on the device: kept, where it is an input of the case, else in the scratch buffer. */
+/* The tensor on the device: where it was lent; kept, where it is an input of the case; else in the scratch
+ * buffer. */
 mp_status mp_offload_upload(mp_offload *offload, const mp_tensor *tensor, mp_scratch scratch, CUdeviceptr *at,
                             mp_error *err);
 /* How many bytes an upload would take that are not taken yet. */
@@ -70,8 +105,18 @@ void mp_operand_tensors(const mp_operand *operand, const mp_tensor *tensors[4]);
 /* Uploads them, the codes into `first` and the others into those behind it. */
 mp_status mp_offload_operand(mp_offload *offload, const mp_operand *operand, mp_scratch first,
                              mp_device_operand *on_device, mp_error *err);
-/* What the device is told of an operand, but for its addresses. */
+/* What the device is told of a format, and of an operand, but for its addresses. */
+mp_number_format mp_describe_format(mp_dtype dtype);
 mp_device_operand mp_describe_operand(const mp_operand *operand);
+/* Float formats of 32 bits at most that have Inf: what stages store of sums. */
+bool mp_is_stored_float(mp_dtype dtype);
+/* Where the rows of all blocks are stored, in their order, into MP_SCRATCH_SCREENED_ROWS; stored_row NULL:
+ * the slot itself. */
+mp_status mp_offload_stored_rows(mp_offload *offload, const mp_gemm_tasks *tasks, const mp_row_block *blocks,
+                                 int64_t count, const mp_epilogue *epilogue, const int64_t *stored_row,
+                                 mp_error *err);
+/* What the device is told of the case's activation. */
+mp_act64 mp_describe_activation(const mp_case *c);
 /* Launches a kernel of mp_offload_texts, of one without options by its source and entry; params points to its
  * one argument. */
 mp_status mp_offload_launch_kernel(mp_offload *offload, const mp_kernel *kernel, int64_t blocks, int threads,
@@ -83,14 +128,27 @@ mp_status mp_offload_launch(mp_offload *offload, const char *source, const char 
 
 mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *problem, bool with_mass,
                                   mp_gemm_visit visit, void *ctx, mp_error *err);
+mp_status mp_offload_measure_gemm(const mp_engine *self, const mp_gemm_problem *problem,
+                                  const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx,
+                                  mp_error *err);
+
+/* ---- end_to_end.c ---- */
+
+/* mp_engine's end_to_end. */
+mp_status mp_offload_end_to_end(const mp_engine *self, const mp_case *c, const mp_inputs *in,
+                                const mp_tensor *out, mp_token_figures *figures, mp_error *err);
 
 /* ---- predict.c ---- */
 
-/* mp_engine's predict_gemm. Some slots are predicted by the CPU as well: MP_EDEVICE where it has other
- * bits. */
+/* mp_engine's predict_gemm and confirm_gemm. Some slots are predicted by the CPU as well: MP_EDEVICE where
+ * it has other bits. */
 mp_status mp_offload_predict_gemm(const mp_engine *self, const mp_gemm_contract *contract,
                                   const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
                                   const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                                   mp_error *err);
+mp_status mp_offload_confirm_gemm(const mp_engine *self, const mp_gemm_contract *contract,
+                                  const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                                  const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *got,
+                                  bool *equal, mp_error *err);
 
 #endif

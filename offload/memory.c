@@ -18,11 +18,32 @@ out:
     return status;
 }
 
-void mp_offload_rest(mp_offload *o) {
-    if (!o) return;
+void mp_offload_drop(mp_offload *o) {
     o->cuda->driver->cuCtxSetCurrent(o->cuda->context);
     for (int i = 0; i < MP_TENSOR_COUNT; i++) drop(o, &o->kept[i]);
     for (int i = 0; i < MP_SCRATCH_COUNT; i++) drop(o, &o->scratch[i]);
+}
+
+void mp_offload_rest(mp_offload *o) {
+    if (!o) return;
+    mp_offload_drop(o);
+    o->loans = 0;
+}
+
+void mp_offload_lend(mp_offload *o, const mp_tensor *host, const void *on_device) {
+    if (!o || o->loans == MP_LOANS) return; /* nobody has so many tensors; what is not known is uploaded */
+    o->loan[o->loans++] = (mp_loan){host->data, mp_tensor_bytes(host), (CUdeviceptr)(uintptr_t)on_device};
+}
+
+CUdeviceptr mp_offload_lent(const mp_offload *o, const mp_tensor *tensor) {
+    enum { ALIGNMENT = 16 }; /* kernels load so many bytes at once */
+    const uintptr_t begin = (uintptr_t)tensor->data, end = begin + mp_tensor_bytes(tensor);
+    for (const mp_loan *l = o->loan; l < o->loan + o->loans; l++) {
+        const uintptr_t first = (uintptr_t)l->host;
+        const CUdeviceptr at = l->at + (begin - first);
+        if (begin >= first && end <= first + l->bytes && end > begin) return at % ALIGNMENT == 0 ? at : 0;
+    }
+    return 0;
 }
 
 mp_status mp_offload_budget(mp_offload *o, size_t *bytes, mp_error *err) {
@@ -61,14 +82,8 @@ mp_status mp_offload_copy_in(mp_offload *o, CUdeviceptr to, const void *from, si
         if (bytes > 0) MP_CU(cuMemcpyHtoDAsync_v2(to, from, bytes, o->stream));
         return MP_OK;
     }
-    int next = 0;
-    for (size_t at = 0; at < bytes; at += o->landing_bytes, next = (next + 1) % MP_LANDINGS) {
-        const size_t rest = bytes - at, here = rest < o->landing_bytes ? rest : o->landing_bytes;
-        MP_CU(cuEventSynchronize(o->landed[next])); /* nothing was recorded at first: it returns at once */
-        mp_copy_on_all_cores(o->landing[next], (const char *)from + at, here);
-        MP_CU(cuMemcpyHtoDAsync_v2(to + at, o->landing[next], here, o->stream));
-        MP_CU(cuEventRecord(o->landed[next], o->stream));
-    }
+    MP_CU(cuStreamSynchronize(o->stream)); /* for who reads what was there */
+    MP_DO(mp_transfer_up(o->cuda, to, from, bytes, err));
 out:
     return status;
 }
@@ -84,14 +99,17 @@ static int input_of(const mp_offload *o, const mp_tensor *tensor) {
 
 size_t mp_offload_upload_bytes(const mp_offload *o, const mp_tensor *tensor) {
     const int id = input_of(o, tensor);
+    if (mp_offload_lent(o, tensor)) return 0;
     return id < MP_TENSOR_COUNT && o->kept[id].bytes > 0 ? 0 : mp_tensor_bytes(tensor);
 }
 
 mp_status mp_offload_upload(mp_offload *o, const mp_tensor *tensor, mp_scratch scratch, CUdeviceptr *at,
                             mp_error *err) {
+    if ((*at = mp_offload_lent(o, tensor))) return MP_OK;
     const int id = input_of(o, tensor);
     const bool keeps = id < MP_TENSOR_COUNT, there = keeps && o->kept[id].bytes > 0;
     mp_device_buffer *buffer = keeps ? &o->kept[id] : &o->scratch[scratch];
+    if (!there) mp_tensor_make(tensor, NULL);
     mp_status status = there ? MP_OK : mp_offload_reserve(o, buffer, mp_tensor_bytes(tensor), err);
     if (status == MP_OK && !there)
         status = mp_offload_copy_in(o, buffer->at, tensor->data, mp_tensor_bytes(tensor), err);

@@ -9,6 +9,7 @@
 #ifndef MP_OFFLOAD_H
 #define MP_OFFLOAD_H
 
+#include "moeparity/contract.h"
 #include "moeparity/inputs.h"
 #include "ref/engine.h"
 
@@ -28,11 +29,21 @@ const mp_engine *mp_offload_engine(mp_offload *offload);
 /* Whether the device's float64 is at least half as fast as its float32, as that of servers' GPUs is. */
 bool mp_offload_is_fast(const mp_offload *offload);
 
+/* Begins to compile what judging such cases launches, each under its contract, into the cache on disk; without
+ * one it does nothing. The first case that begins waits for it. What was left out is compiled when it is
+ * launched. */
+void mp_offload_prepare(mp_offload *offload, const mp_case *cases, const mp_contract *contracts,
+                        size_t count);
+
 /* A case begins. Its inputs, which must not change until another begins, are uploaded once and kept while the
  * offload does not rest. NULL: none, the case has ended. */
 void mp_offload_begin(mp_offload *offload, const mp_inputs *in);
-/* Gives all memory of the device back, so that a subject finds what it would find without a judge. Takes
- * NULL. */
+/* Until the offload rests, `on_device`, memory of the same device, holds the bytes of the packed tensor
+ * `host`, and neither changes: what an engine is given of the one it reads from the other, and uploads
+ * nothing. It never writes there. Takes NULL. */
+void mp_offload_lend(mp_offload *offload, const mp_tensor *host, const void *on_device);
+/* Gives all memory of the device back, what was lent too, so that a subject finds what it would find without
+ * a judge. Takes NULL. */
 void mp_offload_rest(mp_offload *offload);
 
 #endif

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Operands of a GEMM, brought to the device. */
+/* What the device is told of a case: formats, operands of a GEMM, which are brought there, the activation. */
 #include "offload/handle.h"
 
-static mp_number_format format_of(mp_dtype dtype) {
+#include <stdlib.h>
+
+mp_number_format mp_describe_format(mp_dtype dtype) {
     const mp_format *f = mp_dtype_format(dtype);
     const bool power = dtype == MP_UE8M0;
     return (mp_number_format){.kind = power              ? MP_NUMBER_POWER
@@ -27,7 +29,7 @@ void mp_operand_tensors(const mp_operand *operand, const mp_tensor *tensors[4]) 
 
 mp_device_operand mp_describe_operand(const mp_operand *o) {
     const mp_tensor *codes = o->codes, *global = o->scale ? o->global : NULL;
-    mp_device_operand d = {.code_format = format_of(codes->dtype),
+    mp_device_operand d = {.code_format = mp_describe_format(codes->dtype),
                            .rounds = o->rounds,
                            .zeros_in_pairs = o->zeros_in_pairs,
                            .globals_alternate = o->globals_alternate,
@@ -36,10 +38,10 @@ mp_device_operand mp_describe_operand(const mp_operand *o) {
                            .matrix_rows = codes->dim[codes->rank - 2],
                            .block_rows = o->block_rows,
                            .block_columns = o->block_columns};
-    if (o->scale) d.scale_format = format_of(o->scale->dtype);
-    if (global) d.global_format = format_of(global->dtype);
+    if (o->scale) d.scale_format = mp_describe_format(o->scale->dtype);
+    if (global) d.global_format = mp_describe_format(global->dtype);
     if (global) d.globals = global->dim[global->rank - 1];
-    if (o->rounds) d.rounded = format_of(o->rounded);
+    if (o->rounds) d.rounded = mp_describe_format(o->rounded);
     return d;
 }
 
@@ -57,4 +59,49 @@ mp_status mp_offload_operand(mp_offload *o, const mp_operand *operand, mp_scratc
     on_device->zeros = at[2];
     on_device->global = at[3];
     return status;
+}
+
+bool mp_is_stored_float(mp_dtype dtype) {
+    return dtype == MP_BF16 || dtype == MP_FP16 || dtype == MP_FP32;
+}
+
+mp_status mp_offload_stored_rows(mp_offload *o, const mp_gemm_tasks *tasks, const mp_row_block *blocks,
+                                 int64_t count, const mp_epilogue *epilogue, const int64_t *stored_row,
+                                 mp_error *err) {
+    const mp_row_block *last = &blocks[count - 1];
+    const size_t bytes = (size_t)(last->row + last->count) * sizeof(mp_screened_row);
+    mp_device_buffer *buffer = &o->scratch[MP_SCRATCH_SCREENED_ROWS];
+    mp_screened_row *row = malloc(bytes);
+    if (!row) return mp_fail(err, MP_EMEMORY, "no memory for the order of what is stored");
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t r = 0; r < blocks[i].count; r++) {
+            const int64_t slot = tasks->order[blocks[i].first + r];
+            row[blocks[i].row + r] =
+                (mp_screened_row){.got = stored_row ? stored_row[slot] : slot,
+                                  .expert = blocks[i].expert,
+                                  .weight = epilogue->weights ? (double)epilogue->weights[slot] : 0};
+        }
+    mp_status status = mp_offload_reserve(o, buffer, bytes, err);
+    if (status == MP_OK) status = mp_offload_copy_in(o, buffer->at, row, bytes, err);
+    free(row);
+    return status;
+}
+
+mp_act64 mp_describe_activation(const mp_case *c) {
+    mp_act64 act = {.gate = MP_ACT64_SWISH, .beta = 1, .gated = c->gated, .limit = (double)(float)c->limit};
+    switch (c->act) {
+    case MP_SILU: break;
+    case MP_GELU: act.gate = MP_ACT64_GELU; break;
+    case MP_GELU_TANH: act.gate = MP_ACT64_GELU_TANH; break;
+    case MP_RELU2: act.gate = MP_ACT64_RELU2; break;
+    case MP_SWIGLU_OAI:
+        act.beta = (double)(float)c->alpha;
+        act.clamps_gate = act.clamps_up = 1;
+        act.add = 1;
+        break;
+    case MP_SILU_CLAMP: act.clamps_result = act.clamps_up = 1; break;
+    case MP_CLAMP_SILU: act.clamps_gate = act.clamps_up = 1; break;
+    case MP_ACTIVATION_COUNT: break;
+    }
+    return act;
 }

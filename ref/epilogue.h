@@ -9,6 +9,7 @@
 #include "cases/graph_tables.h"
 #include "moeparity/contract.h"
 #include "ref/bounds.h"
+#include "ref/measured.h"
 
 #include <math.h>
 
@@ -29,6 +30,15 @@ static inline mp_epilogue mp_epilogue_of(const mp_case *c, const mp_tensor t[MP_
 
 static inline bool mp_epilogue_is_empty(const mp_epilogue *e) {
     return !e->bias && !e->weights;
+}
+
+/* Its terms at an element. */
+static inline mp_epilogue_terms mp_epilogue_at(const mp_epilogue *e, int64_t expert, int64_t column,
+                                               int64_t slot) {
+    mp_epilogue_terms terms = {.has_bias = e->bias != NULL, .has_weight = e->weights != NULL};
+    if (e->bias) terms.bias = mp_decode(e->bias->dtype, e->bias->data, expert * e->bias->dim[1] + column);
+    if (e->weights) terms.weight = (double)e->weights[slot];
+    return terms;
 }
 
 /* One element in float64. */
@@ -57,20 +67,8 @@ static inline void mp_epilogue_row_f32(const mp_epilogue *e, int64_t expert, int
 static inline void mp_epilogue_expect(const mp_contract *contract, const mp_epilogue *e, double acc,
                                       double acc_error, int64_t expert, int64_t column, int64_t slot,
                                       double *value, double *error) {
-    const double u = mp_step_roundoff(contract);
-    double v = acc, d = acc_error;
-    if (e->bias) {
-        v += mp_decode(e->bias->dtype, e->bias->data, expert * e->bias->dim[1] + column);
-        d += u * (fabs(v) + d);
-    }
-    if (e->weights) {
-        const double w = (double)e->weights[slot];
-        v *= w;
-        d *= fabs(w);
-        d += u * (fabs(v) + d) + 0x1p-150;
-    }
-    *value = v;
-    *error = d;
+    const mp_epilogue_terms terms = mp_epilogue_at(e, expert, column, slot);
+    mp_expect_behind(&terms, mp_step_roundoff(contract), acc, acc_error, value, error);
 }
 
 /* By how much it stretches an error of acc, its own roundings aside. */

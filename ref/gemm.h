@@ -32,11 +32,13 @@ typedef struct mp_gemm_problem {
 } mp_gemm_problem;
 
 /* A rectangle of results: `count` slots of one expert by columns n0 .. n0+n, all [count, n]; NULL what was
- * not asked for. */
+ * not asked for. figures [count]: of the columns of each slot, as mp_engine's measure_gemm has it; worst is a
+ * column of the whole row. */
 typedef struct mp_gemm_tile {
     int64_t expert, count, n0, n;
     const int64_t *slot;
     const double *value, *mass, *sure, *det, *random;
+    const mp_row_figures *figures;
 } mp_gemm_tile;
 
 /* Called from several threads at once; every (slot, column) that is not left out comes exactly once, in no
@@ -50,6 +52,12 @@ typedef struct mp_engine mp_engine;
  * OpenBLAS cannot be loaded. */
 mp_status mp_gemm_float64(const mp_engine *engine, const mp_gemm_problem *problem, bool with_mass,
                           mp_gemm_visit visit, void *ctx, mp_error *err);
+
+/* [E]: whether a slot is multiplied with that expert; the caller frees it. NULL without memory, which stands
+ * for all experts. */
+bool *mp_experts_read(const mp_gemm_problem *problem);
+/* Makes what is not there yet (mp_tensor_make) of the weights that some slot is multiplied with. */
+void mp_gemm_make_weights(const mp_gemm_problem *problem);
 
 /* GEMM, epilogue, one rounding to out's dtype; out_row [slots] gives the row of out (NULL: the slot itself),
  * -1 skips. Slots whose id is -1 get zeros. Other rows of out are not touched. */

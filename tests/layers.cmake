@@ -41,8 +41,9 @@ set(public_harness picture plugin run_case settings subject suite verdict worker
 set(public_reports "")
 set(public_cli "")
 set(standard_headers <assert.h> <stdarg.h> <stdbool.h> <stddef.h> <stdint.h> <stdio.h> <string.h>)
-set(shared_with_devices base/mix.h ref/predict/float32_math.h ref/predict/activation_f32.h
+set(shared_with_devices base/mix.h cases/normal.h ref/predict/float32_math.h ref/predict/activation_f32.h
     ref/predict/quantise_f32.h)
+set(shared_with_offload base/mix.h ref/predict/terms.h ref/measured.h ref/scaled_sum.h ref/token_figures.h)
 
 # Sets `folder` to where `path`, as an include names it, belongs, or to "".
 function(find_folder path)
@@ -106,10 +107,11 @@ function(judge file header)
     return()
   elseif(file MATCHES "^kernels/device/" AND NOT header MATCHES "^kernels/device/")
     set(refusal "device code includes kernels/device and the headers shared with it alone" PARENT_SCOPE)
-  elseif(file MATCHES "^offload/device/" AND header STREQUAL "ref/predict/terms.h")
+  elseif(file MATCHES "^offload/device/" AND header IN_LIST shared_with_offload)
     return()
   elseif(file MATCHES "^offload/device/" AND NOT header MATCHES "^offload/device/")
-    set(refusal "device code of offload includes offload/device and ref/predict/terms.h alone" PARENT_SCOPE)
+    set(refusal "device code of offload includes offload/device and what is shared with it alone"
+        PARENT_SCOPE)
   elseif(header MATCHES "^kernels/device/" AND folder STREQUAL "offload")
     set(refusal "what judges shares no device code with what is judged" PARENT_SCOPE)
   elseif(file MATCHES "^include/" AND NOT header MATCHES "^moeparity/")

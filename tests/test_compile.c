@@ -135,11 +135,18 @@ static void tiles_compile(void **state) {
     run_jobs();
 }
 
+static void fill_compiles(void **state) {
+    (void)state;
+    for (int a = 0; a < ARCHITECTURES; a++) add(architectures[a], mp_kernel_fill(), 0, false);
+    run_jobs();
+}
+
 /* The judge on the device. */
 static void the_judge_compiles(void **state) {
     (void)state;
     static const char *const entries[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
-                                          "gemm_squares"};
+                                          "gemm_squares"},
+                             *const steps[] = {"epilogue", "activate", "measure_tokens"};
     for (int a = 0; a < ARCHITECTURES; a++) {
         mp_kernel kernel = {
             .texts = &mp_offload_texts, .source = "offload/device/decode.cu", .entry = "decode"};
@@ -147,6 +154,11 @@ static void the_judge_compiles(void **state) {
         kernel.source = "offload/device/gemm_float64.cu";
         for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
             kernel.entry = entries[i];
+            add(architectures[a], kernel, 0, false);
+        }
+        kernel.source = "offload/device/steps.cu";
+        for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+            kernel.entry = steps[i];
             add(architectures[a], kernel, 0, false);
         }
     }
@@ -254,6 +266,7 @@ static void other_kernels_compile(void **state) {
         for (mp_dtype dtype = MP_BF16; dtype <= MP_FP64; dtype++) {
             add(architecture, mp_kernel_tool("fill_elements", dtype), 0, false);
             add(architecture, mp_kernel_tool("fill_codes", dtype), 0, false);
+            add(architecture, mp_kernel_tool("pass_time", dtype), 0, false);
             add(architecture, mp_kernel_combine(dtype, 8, 512, false, false), 0, false);
             add(architecture, mp_kernel_combine(dtype, 8, 512, true, false), 0, false);
             add(architecture, mp_kernel_combine(dtype, 8, 512, false, true), 0, false);
@@ -293,28 +306,33 @@ static void every_stage_compiles(void **state) {
     run_jobs();
 }
 
-/* What a device runs of each scheme: every kernel of its stages, once; and with scales in tiles. */
+/* What a device runs of each scheme: every kernel of its stages, once; with scales in tiles; and where act
+ * makes the codes. */
 static void every_scheme_compiles(void **state) {
     (void)state;
     const mp_device_limits limits = {.architecture = 90, .shared_bytes = INT64_MAX};
-    int in_tiles = 0;
+    enum { USUAL, IN_TILES, FUSED, WAYS };
+    int in_tiles = 0, fused = 0;
     for (int q = MP_SCHEME_NONE + 1; q < MP_SCHEME_COUNT; q++)
-        for (int swizzled = 0; swizzled < 2; swizzled++) {
+        for (int way = USUAL; way < WAYS; way++) {
             mp_case c = mp_case_default();
             mp_config config;
             mp_kernel kernels[MP_CASE_KERNELS_MAX];
             c.quant = (mp_quant)q;
-            if (swizzled) c.scale_layout = MP_SWIZZLED;
-            if (swizzled && mp_case_validate(&c, NULL) != MP_OK) continue;
+            if (way == IN_TILES) c.scale_layout = MP_SWIZZLED;
+            c.fused_quant = way == FUSED;
+            if (way != USUAL && mp_case_validate(&c, NULL) != MP_OK) continue;
             assert_int_equal(mp_case_validate(&c, NULL), MP_OK);
             assert_int_equal(mp_config_resolve(&c, NULL, &config, NULL), MP_OK);
             const int count = mp_case_kernels(&c, &config, &limits, kernels);
             for (int k = 0; k < count; k++) {
                 add(90, kernels[k], 0, false);
                 in_tiles += strstr(kernels[k].options, "-DSWIZZLED=1") != NULL;
+                fused += strstr(kernels[k].options, "-DLANES") && strstr(kernels[k].options, "-DACT");
             }
         }
     assert_int_equal(in_tiles, 2 + 4 + 4 + 4); /* of mxfp4 the GEMMs, of others their quantisers, too */
+    assert_int_equal(fused, 8);                /* schemes whose scales are of a row, or a group */
     run_jobs();
 }
 
@@ -351,6 +369,7 @@ int main(void) {
         cmocka_unit_test(default_configs_do_not_spill),
         cmocka_unit_test(tiles_compile),
         cmocka_unit_test(wgmma_compiles),
+        cmocka_unit_test(fill_compiles),
         cmocka_unit_test(the_judge_compiles),
         cmocka_unit_test(codes_compile),
         cmocka_unit_test(adapters_compile),

@@ -301,6 +301,63 @@ static void a_row_is_measured_as_its_elements(void **state) {
     assert_true(failed > 1000);
 }
 
+/* Of threads that take every so many columns, merged in any order: where all passed the figures are those of
+ * the elements, and where not there is one that failed, or that is near overflow. */
+static void figures_of_a_row_are_those_of_its_elements(void **state) {
+    (void)state;
+    enum { N = 40, THREADS = 4, ROUNDS = 6000 };
+    static const double odd[] = {0, -0.0, INFINITY, -INFINITY, NAN, 0x1p-149, 0x1p-133, 0x1p-24, 65504, 3e38};
+    enum { ODD = sizeof odd / sizeof *odd };
+    int taken = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        const mp_dtype dtype = floats[round % 3];
+        const bool rounded = random_bits() % 2;
+        const mp_stored stored = mp_stored_as(dtype, rounded);
+        const int n = 1 + (int)(random_bits() % N);
+        double value[N], error[N], sums[3] = {0};
+        uint64_t data[N];
+        mp_measure each, whole;
+        mp_row_figures part[THREADS];
+        bool ordinary = true;
+        for (int t = 0; t < THREADS; t++) mp_row_figures_start(&part[t]);
+        mp_measure_start(&each);
+        mp_measure_start(&whole);
+        for (int i = 0; i < n; i++) {
+            const uint64_t kind = random_bits() % 200;
+            value[i] = ldexp((double)(random_bits() % 4096) - 2048, (int)(random_bits() % 16) - 20);
+            error[i] = random_bits() % 8 ? fabs(value[i]) * 0x1p-9 + 0x1p-30 : 0;
+            double got = value[i] + ((double)(random_bits() % 404) - 202) / 200 * error[i];
+            if (kind < ODD)
+                value[i] = odd[kind];
+            else if (kind < 2 * ODD)
+                got = odd[kind - ODD];
+            else if (kind < 3 * ODD)
+                value[i] = got = odd[kind - 2 * ODD];
+            else if (kind < 4 * ODD)
+                error[i] = fabs(odd[kind - 3 * ODD]);
+            mp_encode(dtype, data, i, got);
+            got = mp_decode(dtype, data, i);
+            const mp_measured m = mp_measure_stored(&stored, got, value[i], error[i]);
+            mp_row_figures_add(&part[i % THREADS], i, got, value[i], &m);
+            ordinary = ordinary && fabs(got) < stored.large && fabs(value[i]) + error[i] < stored.large;
+            mp_measure_element(&each, dtype, data, i, i,
+                               &(mp_expectation){.value = value[i], .error = error[i], .rounded = rounded},
+                               MP_POISON_A, sums);
+        }
+        const int first = (int)(random_bits() % THREADS);
+        for (int t = 1; t < THREADS; t++) mp_row_figures_merge(&part[first], &part[(first + t) % THREADS]);
+        assert_int_equal(part[first].passed == n, ordinary && each.f.failed == 0);
+        if (part[first].passed != n) continue;
+        taken++;
+        mp_measure_figures(&whole, 0, &part[first]);
+        assert_same(&whole, &each);
+        assert_same_figure(whole.f.max_error_ulps, each.f.max_error_ulps);
+        assert_same_figure(whole.f.max_drift, each.f.max_drift);
+        for (int k = 0; k < 3; k++) assert_true(fabs(part[first].sums[k] - sums[k]) <= N * 0x1p-52 * sums[k]);
+    }
+    assert_in_range(taken, ROUNDS / 20, ROUNDS / 2);
+}
+
 /* Elements are dealt to parts at random and the parts merged in any order: the figures are those of one
  * part. */
 static void parts_merge_in_any_order(void **state) {
@@ -417,6 +474,7 @@ int main(void) {
         cmocka_unit_test(drift_is_what_no_rounding_explains),
         cmocka_unit_test(a_shift_shows_as_drift),
         cmocka_unit_test(a_row_is_measured_as_its_elements),
+        cmocka_unit_test(figures_of_a_row_are_those_of_its_elements),
         cmocka_unit_test(parts_merge_in_any_order),
         cmocka_unit_test(nan_sticks),
         cmocka_unit_test(poison_is_told_from_other_nan),

@@ -194,9 +194,68 @@ static void at_rest_nothing_is_held(void **state) {
     free(s);
 }
 
+/* What is lent is read where it lies, in windows too, and nothing of it travels; until the offload rests. A
+ * loan that holds other numbers than the host is found by the CPU's rows. */
+static void what_is_lent_is_read_where_it_lies(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_offload *offload;
+    sums *s = allocated(1, sizeof *s);
+    const size_t w1_bytes = mp_tensor_bytes(&in.t[MP_W1]), x_bytes = mp_tensor_bytes(&in.t[MP_X]);
+    char *there = aligned_alloc(64, (w1_bytes + x_bytes + 127) / 64 * 64),
+         *x = there + (w1_bytes + 63) / 64 * 64;
+    memcpy(there, in.t[MP_W1].data, w1_bytes);
+    memcpy(x, in.t[MP_X].data, x_bytes);
+    assert_int_equal(mp_offload_open(4, &offload, &err), MP_OK);
+    mp_offload_begin(offload, &in);
+    size_t before = fake.uploaded;
+    assert_int_equal(mp_gemm_float64(mp_offload_engine(offload), &problem, true, collect, s, &err), MP_OK);
+    const size_t all = fake.uploaded - before;
+    mp_offload_rest(offload);
+    mp_offload_lend(offload, &in.t[MP_W1], there);
+    mp_offload_lend(offload, &in.t[MP_X], x);
+    memset(s, 0, sizeof *s);
+    before = fake.uploaded;
+    assert_int_equal(mp_gemm_float64(mp_offload_engine(offload), &problem, true, collect, s, &err), MP_OK);
+    expect_sums(s);
+    assert_int_equal(fake.uploaded - before, all - w1_bytes - x_bytes);
+    /* windows: experts from `first` on; the second expert lies at no multiple of 16, and is uploaded */
+    for (int first = 1; first < E; first++) {
+        mp_tensor window = in.t[MP_W1];
+        window.dim[0] -= first;
+        window.data = (char *)window.data + (size_t)first * (w1_bytes / E);
+        mp_gemm_problem of_window = problem;
+        int32_t later[SLOTS];
+        for (int t = 0; t < SLOTS; t++) later[t] = ids[t] < first ? -1 : ids[t] - first;
+        of_window.w.codes = &window;
+        of_window.topk_ids = later;
+        memset(s, 0, sizeof *s);
+        before = fake.uploaded;
+        if (mp_gemm_float64(mp_offload_engine(offload), &of_window, true, collect, s, &err) != MP_OK)
+            fail_msg("%s", err.text);
+        assert_int_equal(fake.uploaded - before >= mp_tensor_bytes(&window), first == 1);
+        for (int t = 0; t < SLOTS; t++)
+            for (int n = 0; n < N && ids[t] >= first; n++)
+                assert_true(fabs(s->value[t][n] - expected.value[t][n]) <= 1e-13 * expected.mass[t][n]);
+    }
+    for (int64_t i = 0; i < E * N; i++) mp_encode(MP_BF16, there, i * K, 1000);
+    assert_int_equal(mp_gemm_float64(mp_offload_engine(offload), &problem, true, collect, s, &err),
+                     MP_EDEVICE);
+    mp_offload_rest(offload);
+    before = fake.uploaded;
+    memset(s, 0, sizeof *s);
+    assert_int_equal(mp_gemm_float64(mp_offload_engine(offload), &problem, true, collect, s, &err), MP_OK);
+    expect_sums(s);
+    assert_int_equal(fake.uploaded - before, all);
+    mp_offload_close(offload);
+    free(there);
+    free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_call_may_fail), cmocka_unit_test(without_memory_the_cpu_computes),
-        cmocka_unit_test(kernels_that_do_nothing_are_found), cmocka_unit_test(at_rest_nothing_is_held)};
+        cmocka_unit_test(kernels_that_do_nothing_are_found), cmocka_unit_test(at_rest_nothing_is_held),
+        cmocka_unit_test(what_is_lent_is_read_where_it_lies)};
     return cmocka_run_group_tests(tests, make_problem, free_problem);
 }

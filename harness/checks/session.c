@@ -6,6 +6,7 @@
 #include "harness/judge/judge.h"
 #include "harness/phases.h"
 #include "harness/subjects/copies.h"
+#include "harness/subjects/lend.h"
 #include "harness/progress.h"
 #include "ref/contract_words.h"
 
@@ -16,8 +17,12 @@ mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp
     const char *words = subject == s->options->subject ? s->options->settings.contract : NULL;
     mp_contract named;
     mp_status status = mp_subject_describe(subject, c, offer, err);
-    /* weights that stay make room when it is needed */
-    if (offer->device_available) offer->device_available += mp_copies_bytes(subject->copies);
+    if (offer->device_available) {
+        const int jobs = s->options->settings.jobs;
+        /* weights that stay make room when it is needed; half of all is left to runs and to the judge */
+        offer->device_available += mp_copies_bytes(subject->copies);
+        mp_copies_keep(subject->copies, offer->device_available / 2 / (size_t)(jobs > 1 ? jobs : 1));
+    }
     if (status != MP_OK || !words) return status;
     status = mp_contract_of_words(words, c, &named, err);
     return status == MP_OK ? mp_subject_set_contract(subject, c, &named, offer, err) : status;
@@ -111,6 +116,7 @@ mp_status mp_session_judge_float64(const mp_session *s, const mp_other_run *run,
                                    mp_error *err) {
     bool before[MP_CHECK_COUNT], failed = false;
     for (int i = 0; i < MP_CHECK_COUNT; i++) before[i] = v->check[i].answer == MP_FAILED;
+    if (s->options->subject) mp_lend_inputs(s->options->subject, run->c, run->in, s->offload);
     mp_status status = judge_by(s->engine, run, v, err);
     for (int i = 0; i < MP_CHECK_COUNT; i++) failed |= v->check[i].answer == MP_FAILED && !before[i];
     if (status != MP_OK || !s->offload || !failed) return status;

@@ -60,8 +60,9 @@ typedef struct mp_other_run {
     uint32_t poison;
 } mp_other_run;
 
-/* mp_judge of a run, into v. What fails by sums of the device must fail by those of the CPU too: where it
- * does not, the judge is wrong and not the subject, v is as before, and MP_EDEVICE says what it was. */
+/* mp_judge of a run, into v. A judge on the device is lent the inputs that lie there, until it rests. What
+ * fails by sums of the device must fail by those of the CPU too: where it does not, the judge is wrong and
+ * not the subject, v is as before, and MP_EDEVICE says what it was. */
 mp_status mp_session_judge_float64(const mp_session *s, const mp_other_run *run, mp_verdict *v,
                                    mp_error *err);
 

@@ -8,17 +8,12 @@
 #include "harness/judge/gemm_operands.h"
 #include "harness/judge/gemm_scales.h"
 #include "harness/judge/judge.h"
+#include "harness/judge/screened.h"
+#include "ref/engine.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct gemm_bounds {
-    mp_sum_bound accumulation;
-    int64_t block; /* terms of k that share scales; 0: there are none */
-    mp_scaling_steps scaling;
-    bool exact; /* every sum is exact in float32 in any order: the result is one determined number */
-} gemm_bounds;
 
 /* 0: numbers are multiplied. */
 static int64_t scaled_block(const mp_case *c, const mp_gemm_contract *contract, const mp_gemm_problem *p) {
@@ -59,57 +54,52 @@ static double largest_multiplied(int64_t block, const mp_gemm_problem *p, const 
     return fmax(mp_largest_magnitude(p->a.codes, NULL), mp_largest_magnitude(p->w.codes, experts));
 }
 
-static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
+/* Whether float32's range does not concern the sums. */
+static bool sums_are_wide(const mp_contract *contract, mp_stage stage) {
+    return contract->float64_steps || mp_stage_gemm_contract(contract, stage)->accumulator == MP_ACC_FLOAT64;
+}
+
+/* The rule of its sums; exact: every one is exact in float32 in any order, so that the result is one
+ * determined number. */
+static mp_gemm_rule rule_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
     bool *experts = mp_experts_read(p);
     const mp_gemm_contract *contract = mp_stage_gemm_contract(j->contract, stage);
     const int64_t block = scaled_block(j->c, contract, p);
     const double largest = largest_multiplied(block, p, experts);
-    gemm_bounds bounds = {.accumulation = accumulation_bound(j->c, contract, p, 1, largest),
-                          .block = block,
-                          .scaling = mp_scaling_steps_of(contract, block, largest),
-                          .exact = mp_sums_are_exact(j->c, p, experts)};
-    if (mp_add_flushed(contract, p, multiplied(j->c, p), bounds.block > 0, true, largest,
-                       &bounds.accumulation))
-        bounds.exact = false;
+    mp_sum_bound sum = accumulation_bound(j->c, contract, p, 1, largest);
+    bool exact = mp_sums_are_exact(j->c, p, experts) && !j->contract->float64_steps;
+    if (mp_add_flushed(contract, p, multiplied(j->c, p), block > 0, true, largest, &sum)) exact = false;
     free(experts);
-    return bounds;
+    return (mp_gemm_rule){.rel = sum.rel,
+                          .abs = sum.abs,
+                          .per_scale = sum.per_scale,
+                          .scaling = mp_scaling_steps_of(contract, block, largest),
+                          .block = block,
+                          .step = mp_step_roundoff(j->contract),
+                          .overflow =
+                              sums_are_wide(j->contract, stage) ? (double)INFINITY : MP_FLOAT32_OVERFLOW,
+                          .exact = exact};
 }
 
 /* One GEMM being judged. */
 typedef struct gemm_judge {
     mp_stage_judge s;
     mp_stage_gemm gemm;
-    gemm_bounds bounds;
+    mp_gemm_rule rule;
+    mp_screened screened;
 } gemm_judge;
 
-/* With exact sums the float32 epilogue is computed, and the error is zero. The prediction computes it by the
- * same function: what it gives counts where float64 agrees, within the epilogue's roundings. A sum that
- * float32 does not hold is not exact: a single term of two fp32 numbers of which none is a power of two. */
 static void expect(const gemm_judge *g, double acc, double mass, const mp_gemm_scales *s, int64_t expert,
                    int64_t column, int64_t slot, double *value, double *error) {
-    const mp_contract *contract = g->s.j->contract;
-    if (g->bounds.exact && mass < 0x1p24 && (double)(float)acc == acc && !contract->float64_steps) {
-        float result = (float)acc;
-        mp_epilogue_row_f32(&g->gemm.epilogue, expert, column, 1, slot, &result);
-        mp_epilogue_expect(contract, &g->gemm.epilogue, acc, 0, expert, column, slot, value, error);
-        if (!(fabs((double)result - *value) <= *error)) return;
-        *value = (double)result;
-        *error = 0;
-        return;
-    }
-    const mp_sum_bound *bound = &g->bounds.accumulation;
-    double acc_error = bound->rel * mass + bound->abs + (s->sum > 0 ? bound->per_scale * s->sum : 0);
-    if (g->bounds.block > 0) acc_error += mp_lost_in_scaling(&g->bounds.scaling, s);
-    mp_epilogue_expect(contract, &g->gemm.epilogue, acc, acc_error, expert, column, slot, value, error);
+    const mp_epilogue_terms terms = mp_epilogue_at(&g->gemm.epilogue, expert, column, slot);
+    mp_expect_sum(&g->rule, &terms, acc, mass, mp_sum_error(&g->rule, mass, s), value, error);
 }
 
 /* Whether a float32 sum may leave its range on the way: a partial one, where terms cancel, or the whole
  * before the epilogue makes it smaller. Nothing is known of the result then. */
 static bool may_overflow_inside(const mp_contract *contract, mp_stage stage, const mp_epilogue *epilogue,
                                 double acc, double mass, double error) {
-    const bool wide =
-        contract->float64_steps || mp_stage_gemm_contract(contract, stage)->accumulator == MP_ACC_FLOAT64;
-    if (wide || !(mass + error >= MP_FLOAT32_OVERFLOW) || isinf(mass)) return false;
+    if (sums_are_wide(contract, stage) || !(mass + error >= MP_FLOAT32_OVERFLOW) || isinf(mass)) return false;
     return fabs(acc) < mass || (!mp_epilogue_is_empty(epilogue) && fabs(acc) + error >= MP_FLOAT32_OVERFLOW);
 }
 
@@ -121,49 +111,67 @@ static double any_but_a_number(const mp_tensor *t, int64_t position, mp_overflow
     return isfinite(got) && !saturated ? (double)NAN : got;
 }
 
+/* Slot i of a tile, against its sums. */
+static void judge_slot(gemm_judge *g, const mp_gemm_tile *tile, int64_t i, mp_measure *part, double sums[3]) {
+    mp_stage_judge *s = &g->s;
+    const mp_gemm_problem *p = &g->gemm.problem;
+    const bool scaled = g->rule.block > 0;
+    const int64_t slot = tile->slot[i], row = s->got_row ? s->got_row[slot] : slot;
+    double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
+    const mp_gemm_scales none = {0};
+    mp_gemm_scales of[MP_ROW_PIECE];
+    bool open[MP_ROW_PIECE];
+    for (int64_t first = 0; first < tile->n; first += MP_ROW_PIECE) {
+        const int64_t here = tile->n - first < MP_ROW_PIECE ? tile->n - first : MP_ROW_PIECE,
+                      column = tile->n0 + first, from = i * tile->n + first;
+        bool any = false;
+        if (scaled)
+            mp_gemm_scales_of(p, g->rule.block, p->a_row[slot], tile->expert * p->w.codes->dim[1] + column,
+                              here, of);
+        for (int64_t k = 0; k < here; k++) {
+            const double acc = tile->value[from + k], mass = tile->mass[from + k];
+            const mp_gemm_scales *scales = scaled ? &of[k] : &none;
+            expect(g, acc, mass, scales, tile->expert, column + k, slot, &value[k], &error[k]);
+            open[k] = may_overflow_inside(s->j->contract, s->stage, &g->gemm.epilogue, acc, mass,
+                                          g->rule.rel * mass);
+            open[k] |= scaled && !scales->infinite &&
+                       mp_may_overflow_in_scaling(&g->rule.scaling, scales, acc, mass);
+            any = any || open[k] || scales->infinite;
+        }
+        const int64_t position = row * s->width + column, index = slot * s->width + column;
+        if (!any)
+            mp_measure_row(part, s->got->dtype, s->got->data, position, index, here, value, error, s->rounded,
+                           s->j->poison, sums);
+        for (int64_t k = 0; k < here && any; k++) {
+            mp_expectation e = {.value = value[k], .error = error[k], .rounded = s->rounded, .open = open[k]};
+            if (scaled && of[k].infinite) {
+                e.value = any_but_a_number(s->got, position + k, part->overflow);
+                e.error = 0;
+            }
+            mp_measure_element(part, s->got->dtype, s->got->data, position + k, index + k, &e, s->j->poison,
+                               sums);
+        }
+    }
+}
+
+/* Where the engine measured it too, by itself, so that both can be compared. */
 static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
     gemm_judge *g = ctx;
     mp_stage_judge *s = &g->s;
-    mp_measure part;
+    mp_measure part, own;
     mp_stage_judge_part(s, &part);
-    const mp_gemm_problem *p = &g->gemm.problem;
-    const bool scaled = g->bounds.block > 0; /* else all elements have the same scales: none */
-    double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
-    mp_gemm_scales of[MP_ROW_PIECE];
-    bool open[MP_ROW_PIECE];
     for (int64_t i = 0; i < tile->count; i++) {
-        const int64_t slot = tile->slot[i], row = s->got_row ? s->got_row[slot] : slot;
+        const int64_t slot = tile->slot[i], index = slot * s->width;
         double sums[3] = {0, 0, 0};
-        for (int64_t first = 0; first < tile->n; first += MP_ROW_PIECE) {
-            const int64_t here = tile->n - first < MP_ROW_PIECE ? tile->n - first : MP_ROW_PIECE,
-                          column = tile->n0 + first, from = i * tile->n + first;
-            bool any = false;
-            if (scaled || (i == 0 && first == 0))
-                mp_gemm_scales_of(p, g->bounds.block, p->a_row[slot],
-                                  tile->expert * p->w.codes->dim[1] + column, here, of);
-            for (int64_t k = 0; k < here; k++) {
-                const double acc = tile->value[from + k], mass = tile->mass[from + k];
-                expect(g, acc, mass, &of[k], tile->expert, column + k, slot, &value[k], &error[k]);
-                open[k] = may_overflow_inside(s->j->contract, s->stage, &g->gemm.epilogue, acc, mass,
-                                              g->bounds.accumulation.rel * mass);
-                open[k] |= scaled && !of[k].infinite &&
-                           mp_may_overflow_in_scaling(&g->bounds.scaling, &of[k], acc, mass);
-                any = any || open[k] || of[k].infinite;
-            }
-            const int64_t position = row * s->width + column, index = slot * s->width + column;
-            if (!any)
-                mp_measure_row(&part, s->got->dtype, s->got->data, position, index, here, value, error,
-                               s->rounded, s->j->poison, sums);
-            for (int64_t k = 0; k < here && any; k++) {
-                mp_expectation e = {
-                    .value = value[k], .error = error[k], .rounded = s->rounded, .open = open[k]};
-                if (of[k].infinite) {
-                    e.value = any_but_a_number(s->got, position + k, part.overflow);
-                    e.error = 0;
-                }
-                mp_measure_element(&part, s->got->dtype, s->got->data, position + k, index + k, &e,
-                                   s->j->poison, sums);
-            }
+        if (!tile->value) {
+            mp_screened_take(&g->screened, &part, index, tile->n, &tile->figures[i], sums);
+        } else if (!tile->figures) {
+            judge_slot(g, tile, i, &part, sums);
+        } else {
+            mp_stage_judge_part(s, &own);
+            judge_slot(g, tile, i, &own, sums);
+            mp_screened_compare(&g->screened, &own, sums, index, tile->n, &tile->figures[i]);
+            mp_measure_merge(&part, &own);
         }
         mp_stage_judge_add_sums(s, slot, sums);
     }
@@ -185,17 +193,33 @@ static void judge_filtered_zeros(mp_stage_judge *s, const mp_gemm_problem *p) {
     }
 }
 
+/* By the engine's own measure where it has one for this GEMM. What is marked in pictures the CPU looks at. */
+static mp_status measure(gemm_judge *g, mp_error *err) {
+    const mp_engine *engine = g->s.j->engine;
+    const mp_gemm_problem *p = &g->gemm.problem;
+    const mp_gemm_screen screen = {.got = g->s.got,
+                                   .got_row = g->s.got_row,
+                                   .epilogue = &g->gemm.epilogue,
+                                   .stored = mp_stored_as(g->s.got->dtype, g->s.rounded),
+                                   .rule = g->rule};
+    mp_status status = MP_EUNSUPPORTED;
+    if (engine->measure_gemm && !g->s.picture)
+        status = engine->measure_gemm(engine, p, &screen, judge_tile, g, err);
+    if (status == MP_EUNSUPPORTED) return mp_gemm_float64(engine, p, true, judge_tile, g, err);
+    return status == MP_OK ? mp_screened_end(&g->screened, engine->name(engine), err) : status;
+}
+
 static mp_status judge_gemm(const mp_judgement *j, mp_stage stage, mp_error *err) {
     const mp_stage_call call = {.c = j->c, .t = j->t, .map = &j->map};
     gemm_judge g = {.gemm = mp_gemm_under(&call, stage, mp_stage_gemm_contract(j->contract, stage))};
-    g.bounds = bounds_of(j, stage, &g.gemm.problem);
-    if (!isfinite(g.bounds.accumulation.rel)) {
+    g.rule = rule_of(j, stage, &g.gemm.problem);
+    if (!isfinite(g.rule.rel)) {
         mp_stage_has_no_bound(j, stage, "so many terms");
         return MP_OK;
     }
     mp_status status = mp_stage_judge_start(j, stage, stage, &g.s, err);
     if (status != MP_OK) return status;
-    status = mp_gemm_float64(j->engine, &g.gemm.problem, true, judge_tile, &g, err);
+    status = measure(&g, err);
     if (status != MP_OK) {
         mp_stage_judge_drop(&g.s);
         return status;

@@ -212,55 +212,28 @@ typedef struct block {
     double max_abs, max_ratio, max_drift, max_ulps, sums[3];
 } block;
 
-/* The loops of mp_measure_element without its special cases, for the compiler to vectorise. Half an ulp comes
- * from exponent bits; the value rounded to dtype is rint(value / ulp) * ulp, exact scalings
- * by powers of two (rint as an addition that drops the fraction). */
-MP_CLONES static void measure_block(block *b, const mp_format *f, int n, const double *value,
-                                    const double *error, bool rounded) {
-    const double smallest = ldexp(1.0, f->emin), unit = ldexp(1.0, -f->precision), large = f->max_finite / 4;
-    const double shift = 0x1.8p52;
+/* The loops of mp_measure_element without its special cases, for the compiler to vectorise. */
+MP_CLONES static void measure_block(block *b, const mp_stored *s, int n, const double *value,
+                                    const double *error) {
     int64_t plain = 0, failed = 0, equal = 0;
     double max_abs = 0, max_ratio = 0, max_drift = 0, max_ulps = 0, e2 = 0, b2 = 0, v2 = 0;
     for (int i = 0; i < n; i++) {
-        const double v = value[i], reach = fabs(v) + error[i],
-                     floor_of_reach = reach > smallest ? reach : smallest;
-        const double size = fabs(v) > smallest ? fabs(v) : smallest,
-                     stored = fabs(b->got[i]) > smallest ? fabs(b->got[i]) : smallest;
-        uint64_t bits, value_bits, stored_bits;
-        memcpy(&bits, &floor_of_reach, sizeof bits);
-        memcpy(&value_bits, &size, sizeof value_bits);
-        memcpy(&stored_bits, &stored, sizeof stored_bits);
-        bits &= 0x7FF0000000000000u;       /* 2^exponent of the reach */
-        value_bits &= 0x7FF0000000000000u; /* and of the value, and of what is stored */
-        stored_bits &= 0x7FF0000000000000u;
-        double half, binade, half_of_stored;
-        memcpy(&half, &bits, sizeof half);
-        memcpy(&binade, &value_bits, sizeof binade);
-        memcpy(&half_of_stored, &stored_bits, sizeof half_of_stored);
-        half *= unit;
-        half_of_stored *= unit;
-        const double ulp = 2 * unit * binade, scaled = v / ulp, nearest = ((scaled + shift) - shift) * ulp;
-        const double err = fabs(b->got[i] - v), store = half < half_of_stored ? half : half_of_stored,
-                     bound = error[i] + (rounded ? store : 0);
-        const double ratio = err == 0 ? 0 : err / bound;
-        const double before = err - (rounded ? half_of_stored : 0),
-                     drift = before <= 0 ? 0 : before / error[i];
-        plain += fabs(b->got[i]) < large && reach < large; /* false for NaN and Inf too */
-        failed += !(ratio <= 1);
-        equal += b->got[i] == nearest;
-        max_abs = err > max_abs ? err : max_abs;
-        max_ratio = ratio > max_ratio ? ratio : max_ratio;
-        max_drift = drift > max_drift ? drift : max_drift;
-        const double ulps = err / ulp;
-        max_ulps = ulps > max_ulps ? ulps : max_ulps;
-        b->error[i] = err;
-        b->bound[i] = bound;
-        b->ratio[i] = ratio;
-        b->drift[i] = drift;
-        b->ulps[i] = ulps;
-        e2 += err * err;
-        b2 += bound * bound;
-        v2 += v * v;
+        const mp_measured m = mp_measure_stored(s, b->got[i], value[i], error[i]);
+        plain += m.plain;
+        failed += !(m.ratio <= 1);
+        equal += m.equal;
+        max_abs = mp_larger(m.error, max_abs);
+        max_ratio = mp_larger(m.ratio, max_ratio);
+        max_drift = mp_larger(m.drift, max_drift);
+        max_ulps = mp_larger(m.ulps, max_ulps);
+        b->error[i] = m.error;
+        b->bound[i] = m.bound;
+        b->ratio[i] = m.ratio;
+        b->drift[i] = m.drift;
+        b->ulps[i] = m.ulps;
+        e2 += m.error * m.error;
+        b2 += m.bound * m.bound;
+        v2 += value[i] * value[i];
     }
     b->plain = plain;
     b->failed = failed;
@@ -274,17 +247,42 @@ MP_CLONES static void measure_block(block *b, const mp_format *f, int n, const d
     b->sums[2] = v2;
 }
 
+mp_stored mp_stored_as(mp_dtype dtype, bool rounded) {
+    const mp_format *f = mp_dtype_format(dtype);
+    return (mp_stored){.smallest = ldexp(1.0, f->emin),
+                       .unit = ldexp(1.0, -f->precision),
+                       .large = f->max_finite / 4,
+                       .rounded = rounded};
+}
+
+void mp_measure_figures(mp_measure *m, int64_t index, const mp_row_figures *from) {
+    mp_measure part;
+    mp_measure_start(&part);
+    part.f.compared = from->passed;
+    part.f.bit_equal = from->equal;
+    part.f.max_abs = from->max_abs;
+    part.f.max_ratio = from->max_ratio;
+    part.f.max_drift = from->max_drift;
+    part.f.max_error_ulps = from->max_ulps;
+    part.f.worst_index = index + from->worst;
+    part.f.worst_value = from->worst_got;
+    part.f.worst_expected = from->worst_value;
+    part.f.worst_bound = from->worst_bound;
+    mp_measure_merge(m, &part);
+}
+
 /* fp64's roundings do not fit the additions above, and blocks with anything special go element by element. */
 void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index,
                     int64_t n, const double *value, const double *error, bool rounded, uint32_t poison,
                     double sums[3]) {
+    const mp_stored stored = mp_stored_as(dtype, rounded);
     block b;
     for (int64_t first = 0; first < n; first += BLOCK) {
         const int here = n - first < BLOCK ? (int)(n - first) : BLOCK;
         b.plain = 0;
         if (dtype != MP_FP64) {
             mp_decode_row(dtype, data, position + first, here, b.got);
-            measure_block(&b, mp_dtype_format(dtype), here, value + first, error + first, rounded);
+            measure_block(&b, &stored, here, value + first, error + first);
         }
         if (b.plain < here) {
             for (int64_t i = first; i < first + here; i++)

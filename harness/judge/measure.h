@@ -9,6 +9,7 @@
 #include "moeparity/picture.h"
 #include "moeparity/tensor.h"
 #include "moeparity/verdict.h"
+#include "ref/measured.h"
 
 /* What is known of an element: the exact value before the store, an upper bound of the error before the
  * store, whether the store rounds to dtype, whether NaN is as right as an infinite value (zero within the
@@ -53,5 +54,11 @@ void mp_measure_element(mp_measure *m, mp_dtype dtype, const void *data, int64_t
 void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index,
                     int64_t n, const double *value, const double *error, bool rounded, uint32_t poison,
                     double sums[3]);
+/* The same from figures of a row that another one measured, in which every element passed; index: that of
+ * its column 0. */
+void mp_measure_figures(mp_measure *m, int64_t index, const mp_row_figures *figures);
+/* A tensor's store, as measured.h has it; dtype is a float format of 32 bits at most for it to mean
+ * anything. */
+mp_stored mp_stored_as(mp_dtype dtype, bool rounded);
 
 #endif

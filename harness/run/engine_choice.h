@@ -17,10 +17,15 @@ typedef struct mp_engine_choice {
 mp_status mp_engine_choice_check(const mp_settings *settings, mp_error *err);
 /* Where the setting is device, opens it. MP_EUNSUPPORTED with the reason where there is none. */
 mp_status mp_engine_choice_begin(mp_engine_choice *choice, const mp_settings *settings, mp_error *err);
-/* Whether float64 of the case takes so long on a CPU that the GPU is worth being opened and filled. */
-bool mp_engine_pays(const mp_case *c);
-/* The GPU that judges the case; NULL: the CPU does. */
-mp_offload *mp_engine_choose(mp_engine_choice *choice, const mp_settings *settings, const mp_case *c);
+/* Whether float64 of the case takes so long on a CPU that the GPU is worth being opened and filled; where the
+ * weights lie on it anyway, that it is worth being opened. */
+bool mp_engine_pays(const mp_case *c, bool weights_are_there);
+/* The GPU that judges the case of a subject (or NULL: the case is of a file); NULL: the CPU does. */
+mp_offload *mp_engine_choose(mp_engine_choice *choice, const mp_settings *settings, const mp_subject *subject,
+                             const mp_case *c);
+/* Compiles what judges those rows that the GPU will judge, meanwhile: mp_offload_prepare. */
+void mp_engine_prepare(mp_engine_choice *choice, const mp_settings *settings, mp_subject *subject,
+                       const mp_matrix *matrix);
 void mp_engine_choice_end(mp_engine_choice *choice);
 
 #endif

@@ -16,7 +16,9 @@
 #include "harness/run/repro.h"
 #include "harness/run/strict.h"
 #include "harness/subjects/copies.h"
+#include "harness/subjects/lend.h"
 #include "harness/verdict_make.h"
+#include "kernels/cuda.h"
 #include "moeparity/preset.h"
 #include "ref/engine.h"
 #include "ref/predict/predict.h"
@@ -55,6 +57,7 @@ static void end_with(const mp_session *s, const mp_error *err) {
     }
     const bool refused = s->tile_refused && err->status == MP_EUNSUPPORTED;
     v->outcome = refused ? MP_FAIL : err->status == MP_EUNSUPPORTED ? MP_SKIP : MP_CRASH;
+    v->lacked_memory = v->lacked_memory || err->status == MP_EMEMORY;
     mp_verdict_set(v, &v->reason, "%s%s", refused ? MP_TILE_REFUSED : "", err->text);
 }
 
@@ -68,22 +71,22 @@ static mp_status tell_end_to_end(mp_session *s, mp_error *err) {
     return mp_measure_end_to_end(&s->row->c, &s->offer.contract, s->in, &s->first, s->engine, s->v, err);
 }
 
-/* The run that is judged, and that the others are compared with. */
-static mp_status run_first(mp_session *s, mp_error *err) {
-    mp_left left;
-    mp_status status = mp_session_run(s, "", s->options->subject, &s->row->c, s->in, MP_POISON_A, &left, err);
-    if (status == MP_OK) status = mp_left_fetch(&left, err);
-    s->first = left.trace;
-    left.trace = (mp_trace){0};
-    mp_left_destroy(&left);
+/* The run that is judged, and that the others are compared with; *left is where it still lies for a judge on
+ * the device. */
+static mp_status run_first(mp_session *s, mp_left *left, mp_error *err) {
+    mp_status status = mp_session_run(s, "", s->options->subject, &s->row->c, s->in, MP_POISON_A, left, err);
+    if (status == MP_OK) status = s->offload ? mp_left_read(left, err) : mp_left_fetch(left, err);
+    s->first = left->trace;
+    left->trace = (mp_trace){0};
     return status;
 }
 
-static mp_status run_checks(mp_session *s, mp_error *err) {
+static mp_status judge_first(mp_session *s, mp_error *err) {
     const mp_case *c = &s->row->c;
     mp_verdict *v = s->v;
-    mp_status status = mp_inputs_check_ids(c, s->in, err);
-    if (status == MP_OK) status = run_first(s, err);
+    mp_left left = {0};
+    mp_status status = run_first(s, &left, err);
+    if (status == MP_OK) mp_lend_outputs(s->options->subject, &left, &s->first, s->offload);
     const mp_other_run first = {c, &s->offer, s->in, &s->first, MP_POISON_A};
     if (status == MP_OK) status = mp_session_judge_float64(s, &first, v, err);
     if (status == MP_OK) status = tell_end_to_end(s, err);
@@ -92,6 +95,14 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
     else if (status == MP_OK)
         status = mp_judge_bits(c, &s->offer.contract, &s->offer.config, s->in, &s->first, s->engine, v, err);
     mp_offload_rest(s->offload);
+    mp_left_destroy(&left);
+    return status;
+}
+
+static mp_status run_checks(mp_session *s, mp_error *err) {
+    mp_verdict *v = s->v;
+    mp_status status = mp_inputs_check_ids(&s->row->c, s->in, err);
+    if (status == MP_OK) status = judge_first(s, err);
     if (status != MP_OK || s->options->settings.once) {
         for (int i = 0; i < MP_CHECK_COUNT; i++)
             if (v->check[i].answer == MP_NOT_JUDGED)
@@ -166,6 +177,12 @@ static mp_kept_weights *weights_of(const mp_run_options *options) {
     return options->settings.edit ? NULL : options->weights;
 }
 
+/* Where a subject's device makes the weights, a judge on the CPU reads those of the experts that are used,
+ * and one on the device of a few. A recording may store all, and an edit writes. */
+static bool may_defer(const mp_run_options *o) {
+    return mp_cuda_fills(o->subject->space) && !o->settings.edit && !o->keep;
+}
+
 static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
     mp_kept_weights *kept = weights_of(s->options);
     mp_status status = mp_session_describe(s, s->options->subject, &s->row->c, &s->offer, err);
@@ -173,7 +190,7 @@ static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
     const size_t there = mp_kept_for(kept, &s->row->c);
     if (status == MP_OK) status = mp_plan_memory(s, there, err);
     const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
-    if (status == MP_OK) status = mp_kept_inputs(kept, &s->row->c, in, err);
+    if (status == MP_OK) status = mp_kept_inputs(kept, &s->row->c, may_defer(s->options), in, err);
     if (status == MP_OK) status = mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err);
     mp_phase_enter(MP_PHASE_DIGEST);
     if (status == MP_OK) mp_inputs_seal(in);

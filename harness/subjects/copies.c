@@ -10,11 +10,12 @@ struct mp_copies {
     const mp_space *space;
     mp_copy *list[MOST]; /* the one that was left last at the end */
     int count;
+    size_t kept_bytes; /* of those that nobody has taken, at most */
 };
 
 mp_copies *mp_copies_open(const mp_space *space) {
     mp_copies *copies = calloc(1, sizeof *copies);
-    if (copies) copies->space = space;
+    if (copies) *copies = (mp_copies){.space = space, .kept_bytes = (size_t)20 << 30};
     return copies;
 }
 
@@ -122,7 +123,11 @@ void mp_copies_leave(mp_copies *copies, mp_copy *copy) {
     }
     memmove(&copies->list[i], &copies->list[i + 1], (size_t)(copies->count - 1 - i) * sizeof *copies->list);
     copies->list[copies->count - 1] = copy;
-    while (idle_bytes(copies) > MP_COPIES_KEPT_BYTES) give_up_oldest(copies);
+    while (idle_bytes(copies) > copies->kept_bytes) give_up_oldest(copies);
+}
+
+void mp_copies_keep(mp_copies *copies, size_t bytes) {
+    if (copies) copies->kept_bytes = bytes;
 }
 
 size_t mp_copies_bytes(const mp_copies *copies) {

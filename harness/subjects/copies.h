@@ -27,9 +27,6 @@ typedef struct mp_copy {
     int users;
 } mp_copy;
 
-/* Of copies that nobody has taken so much is kept. */
-#define MP_COPIES_KEPT_BYTES ((size_t)20 << 30)
-
 /* NULL where there is no memory; in a space that keeps no buffers there are none. */
 mp_copies *mp_copies_open(const mp_space *space);
 void mp_copies_close(mp_copies *copies); /* takes NULL */
@@ -44,6 +41,9 @@ void mp_copies_leave(mp_copies *copies, mp_copy *copy); /* one that nobody is su
 bool mp_copy_is(const mp_copy *copy, const mp_copy_key *key);
 
 size_t mp_copies_bytes(const mp_copies *copies); /* of all copies; takes NULL */
+/* From now on so many bytes of copies that nobody has taken are kept, 20 GiB before it is called. Takes
+ * NULL. */
+void mp_copies_keep(mp_copies *copies, size_t bytes);
 /* Gives up the copies that nobody has taken: whether there were any. Takes NULL. */
 bool mp_copies_make_room(mp_copies *copies);
 

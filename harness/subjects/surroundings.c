@@ -19,9 +19,7 @@ mp_status mp_run_marked(mp_subject *subject, const mp_case *c, const mp_offer *o
         status = subject->run(subject, &execution, err);
     }
     mp_phase_enter(MP_PHASE_LOOK);
-    if (status == MP_OK) status = mp_buffers_look(left->buffers, report, err);
-    mp_phase_enter(MP_PHASE_DOWNLOAD);
-    if (status == MP_OK) status = mp_buffers_mark(left->buffers, &left->trace, err);
+    if (status == MP_OK) status = mp_buffers_mark(left->buffers, report, &left->trace, err);
     mp_phase_enter(before);
     return status;
 }
@@ -31,11 +29,16 @@ static void give_back(mp_left *left) {
     left->buffers = NULL;
 }
 
-mp_status mp_left_fetch(mp_left *left, mp_error *err) {
+mp_status mp_left_read(mp_left *left, mp_error *err) {
     const mp_phase before = mp_phase_enter(MP_PHASE_DOWNLOAD);
     const mp_status status = left->buffers ? mp_buffers_fetch(left->buffers, &left->trace, err) : MP_OK;
-    give_back(left);
     mp_phase_enter(before);
+    return status;
+}
+
+mp_status mp_left_fetch(mp_left *left, mp_error *err) {
+    const mp_status status = mp_left_read(left, err);
+    give_back(left);
     return status;
 }
 

@@ -30,7 +30,8 @@ typedef struct mp_left {
  * too. */
 mp_status mp_run_marked(mp_subject *subject, const mp_case *c, const mp_offer *offer, const mp_inputs *in,
                         uint32_t poison, mp_left *left, mp_surroundings_report *report, mp_error *err);
-/* All of it comes to the host, and buffers that are not lent are given back. */
+/* All of it comes to the host; mp_left_fetch then gives buffers back that are not lent. */
+mp_status mp_left_read(mp_left *left, mp_error *err);
 mp_status mp_left_fetch(mp_left *left, mp_error *err);
 void mp_left_destroy(mp_left *left);
 

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A device that measures something else than was asked, in one way at a time: whatever it says of a right
+ * trace, it is found out. */
+#include "offload/device/screen.h"
+#include "tests/fake_cuda.h"
+#include "tests/screen_support.h"
+
+static void (*right)(const char *entry, const void *params);
+static int fault;
+
+/* What the device is told wrongly. */
+static const char *mislead(mp_screen_params *p) {
+    switch (fault) {
+    case 0: p->got += 2; return "another element";
+    case 1: p->got += (unsigned long long)(2 * p->width); return "another row";
+    case 2: p->got = p->value; return "another tensor";
+    case 3: p->rule.rel *= 1.5; return "a wider bound";
+    case 4: p->rule.abs += 1e-6; return "a larger floor of the bound";
+    case 5: p->stored.rounded = !p->stored.rounded; return "a store that does not round";
+    case 6: p->stored.unit *= 2; return "another format";
+    case 7: p->bias = 0; return "no bias";
+    case 8: p->weighs = 0; return "no weights";
+    case 9: p->n0++; return "columns beside them";
+    default: return NULL;
+    }
+}
+
+/* What it makes of right figures. */
+static const char *distort(mp_row_figures *of_row, long long rows, long long n) {
+    const mp_row_figures none = {.passed = n};
+    for (long long i = 0; i < rows; i++) {
+        const mp_row_figures of = of_row[i];
+        switch (fault) {
+        case 10: of_row[i] = none; break;
+        case 11: of_row[i].sums[0] = 0; break;
+        case 12: of_row[i].sums[1] *= 1.0001; break;
+        case 13: of_row[i].worst = (of.worst + 1) % n; break;
+        case 14: of_row[i].max_ratio /= 2; break;
+        case 15: of_row[i].equal--; break;
+        case 16: of_row[i].max_drift += 0.125; break;
+        case 17: of_row[i].max_ulps = 0; break;
+        case 18:
+            if (i + 1 < rows) of_row[i] = of_row[i + 1];
+            break;
+        default: return NULL;
+        }
+    }
+    return fault == 10 ? "figures of nothing" : fault == 18 ? "figures of the next row" : "one figure";
+}
+
+static const char *planted; /* what was, or NULL */
+
+static void execute(const char *entry, const void *params) {
+    if (!strstr(entry, "screen")) {
+        right(entry, params);
+        return;
+    }
+    mp_screen_params p = *(const mp_screen_params *)params;
+    const char *what = mislead(&p);
+    right(entry, &p);
+    if (what && fault < 10) /* as if nothing was wrong with it */
+        for (long long i = 0; i < p.rows; i++) ((mp_row_figures *)fake_memory(p.figures))[i].passed = p.n;
+    const char *of_figures = distort(fake_memory(p.figures), p.rows, p.n);
+    planted = what ? what : of_figures;
+}
+
+/* Every fault is in a GEMM that has what it needs. */
+static void every_fault_is_found_out(void **state) {
+    (void)state;
+    static const char text[] = "M=33 topk=2 E=4 K=96 N=72 dtype=bf16 bias=1";
+    right = fake.execute;
+    fake.execute = execute;
+    for (fault = 0;; fault++) {
+        mp_verdict v;
+        mp_error err = {0};
+        planted = NULL;
+        start(text);
+        const mp_status status = judge(mp_offload_engine(offload), &v, &err);
+        mp_verdict_free(&v);
+        stop();
+        if (!planted) break;
+        print_message("%s: %s\n", planted, err.text);
+        assert_int_equal(status, MP_EDEVICE);
+        assert_non_null(strstr(err.text, "measured"));
+    }
+    fake.execute = right;
+    assert_int_equal(fault, 19);
+}
+
+/* A device that shows no row whose figures it shows. */
+static mp_status show_no_sums(const mp_engine *self, const mp_gemm_problem *p, const mp_gemm_screen *screen,
+                              mp_gemm_visit visit, void *ctx, mp_error *err);
+static mp_gemm_visit visited;
+static void hide_sums(void *ctx, const mp_gemm_tile *tile) {
+    mp_gemm_tile t = *tile;
+    if (t.figures) t.value = t.mass = NULL;
+    visited(ctx, &t);
+}
+static mp_status show_no_sums(const mp_engine *self, const mp_gemm_problem *p, const mp_gemm_screen *screen,
+                              mp_gemm_visit visit, void *ctx, mp_error *err) {
+    const mp_engine *engine = mp_offload_engine(offload);
+    (void)self;
+    visited = visit;
+    return engine->measure_gemm(engine, p, screen, hide_sums, ctx, err);
+}
+
+static void figures_alone_are_not_believed(void **state) {
+    (void)state;
+    mp_engine engine = *mp_offload_engine(offload);
+    mp_verdict v;
+    mp_error err = {0};
+    engine.measure_gemm = show_no_sums;
+    start("M=33 topk=2 E=4 K=96 N=72 dtype=bf16");
+    assert_int_equal(judge(&engine, &v, &err), MP_EDEVICE);
+    assert_non_null(strstr(err.text, "none that is measured again"));
+    mp_verdict_free(&v);
+    stop();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_found_out),
+                                       cmocka_unit_test(figures_alone_are_not_believed)};
+    return cmocka_run_group_tests(tests, open_device, close_device);
+}
