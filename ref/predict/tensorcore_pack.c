@@ -111,22 +111,22 @@ static void take_values(const mp_tc_operand *o, const char *codes, int64_t n, fl
     }
 }
 
-/* exponent field of an outline, 1 for subnormals, 0 for zero */
-static inline uint16_t field_of(const mp_tc_operand *o, uint16_t outline) {
-    const uint16_t magnitude = outline & 0x7FFF, field = (uint16_t)(magnitude >> o->shift);
-    return field ? field : magnitude != 0;
+/* Exponent field of an outline, 1 for subnormals, 0 for zero; `shift`: the format's. */
+static INLINE uint16_t field_of(int shift, uint16_t outline) {
+    const uint16_t magnitude = outline & 0x7FFF, field = (uint16_t)(magnitude >> shift),
+                   nonzero = magnitude > 1 ? 1 : magnitude;
+    return field > nonzero ? field : nonzero;
 }
 
+/* Of magnitudes; a zero less one is the largest number, so it is never the smallest. */
 typedef struct extent {
-    uint16_t largest, smallest_less_one; /* magnitude; exponent field */
+    uint16_t largest, smallest_less_one;
 } extent;
 
-/* In 16-bit arithmetic throughout, for the sake of the vectors; a zero's field less one is the largest
- * number, so it is never the smallest. */
-MP_CLONES static void widen(const mp_tc_operand *o, const uint16_t *outlines, int64_t n, extent *x) {
+MP_CLONES static void widen(const uint16_t *outlines, int64_t n, extent *x) {
     uint16_t largest = x->largest, smallest_less_one = x->smallest_less_one;
     for (int64_t i = 0; i < n; i++) {
-        const uint16_t magnitude = outlines[i] & 0x7FFF, less_one = (uint16_t)(field_of(o, outlines[i]) - 1);
+        const uint16_t magnitude = outlines[i] & 0x7FFF, less_one = (uint16_t)(magnitude - 1);
         largest = magnitude > largest ? magnitude : largest;
         smallest_less_one = less_one < smallest_less_one ? less_one : smallest_less_one;
     }
@@ -136,16 +136,17 @@ MP_CLONES static void widen(const mp_tc_operand *o, const uint16_t *outlines, in
 static mp_tc_scaling survey(const mp_tc_operand *o, const char *codes, int64_t n) {
     extent x = {0, UINT16_MAX};
     if (mp_dtype_size(o->dtype) == 2) /* codes are outlines */
-        widen(o, (const uint16_t *)(const void *)codes, n, &x);
+        widen((const uint16_t *)(const void *)codes, n, &x);
     for (int64_t k = 0; mp_dtype_size(o->dtype) != 2 && k < n; k += PIECE) {
         uint16_t outlines[PIECE];
         const int64_t here = n - k < PIECE ? n - k : PIECE;
         take_outlines(o, mp_tc_codes_at(o, codes, k), here, outlines);
-        widen(o, outlines, here, &x);
+        widen(outlines, here, &x);
     }
-    const int largest = field_of(o, x.largest);
+    const int largest = field_of(o->shift, x.largest),
+              smallest = field_of(o->shift, (uint16_t)(x.smallest_less_one + 1));
     return (mp_tc_scaling){.exponent = largest ? largest - o->bias : 0,
-                           .small = x.smallest_less_one + 1 < largest - 31,
+                           .small = smallest != 0 && smallest < largest - 31,
                            .special = x.largest >= o->first_special};
 }
 
@@ -178,20 +179,29 @@ static INLINE int16_t stored_exponent(uint16_t field, int16_t largest, side form
     return field ? (int16_t)(above + form.exponent_offset) : form.zero_exponent;
 }
 
+/* A zero becomes `zero` with its sign, which is too small to change any other number. */
 static INLINE double scaled_number(float in, double factor, double zero) {
-    const double value = (double)in, tiny = copysign(zero, value);
-    return value != 0 ? value * factor : tiny;
+    return (double)in * factor + copysign(zero, (double)in);
 }
 
-/* n terms of a row in the kernels' form. outlines, in: of its numbers. */
+static INLINE void row_exponents(int shift, int16_t largest, int64_t n, const uint16_t *restrict outlines,
+                                 int32_t *restrict exponents) {
+    for (int64_t k = 0; k < n; k++) {
+        const uint8_t e = (uint8_t)stored_exponent(field_of(shift, outlines[k]), largest, SIDE_A);
+        exponents[k] = (int32_t)(e * 0x01010101u);
+    }
+}
+
+/* n terms of a row in the kernels' form. outlines, in: of its numbers. Shifts by a constant have vectors of 16
+ * bits. */
 MP_CLONES static void scale_row(const mp_tc_layout *l, power taken_out, int64_t n,
                                 const uint16_t *restrict outlines, const float *restrict in,
                                 void *restrict numbers, int32_t *restrict exponents) {
-    const mp_tc_operand o = *l->a;
     const double zero = l->form->zero;
-    for (int64_t k = 0; k < n; k++) {
-        const uint8_t e = (uint8_t)stored_exponent(field_of(&o, outlines[k]), taken_out.field, SIDE_A);
-        exponents[k] = (int32_t)(e * 0x01010101u);
+    switch (l->a->shift) {
+    case 7: row_exponents(7, taken_out.field, n, outlines, exponents); break;
+    case 10: row_exponents(10, taken_out.field, n, outlines, exponents); break;
+    default: row_exponents(l->a->shift, taken_out.field, n, outlines, exponents);
     }
     if (l->form->number_bytes == sizeof(double)) {
         double *to = numbers;
@@ -202,25 +212,34 @@ MP_CLONES static void scale_row(const mp_tc_layout *l, power taken_out, int64_t 
     }
 }
 
+static INLINE void tile_exponents(int shift, const powers *restrict p, int64_t rows, int64_t columns,
+                                  const uint16_t *restrict outlines, int8_t *restrict exponents) {
+    for (int64_t at = 0; at < rows * columns; at += columns)
+        for (int64_t n = 0; n < columns; n++)
+            exponents[at + n] =
+                (int8_t)stored_exponent(field_of(shift, outlines[at + n]), p->field[n], SIDE_W);
+}
+
 /* The same of a tile of w, [rows, columns]. */
 MP_CLONES static void scale_tile(const mp_tc_layout *l, const powers *restrict p, int64_t rows,
                                  const uint16_t *restrict outlines, const float *restrict in,
                                  void *restrict numbers, int8_t *restrict exponents) {
-    const mp_tc_operand o = *l->w;
     const double zero = l->form->zero;
     const int64_t columns = l->columns;
     double *number = numbers;
     float *single = numbers;
-    for (int64_t at = 0; at < rows * columns; at += columns) {
-        for (int64_t n = 0; n < columns; n++)
-            exponents[at + n] = (int8_t)stored_exponent(field_of(&o, outlines[at + n]), p->field[n], SIDE_W);
+    switch (l->w->shift) {
+    case 7: tile_exponents(7, p, rows, columns, outlines, exponents); break;
+    case 10: tile_exponents(10, p, rows, columns, outlines, exponents); break;
+    default: tile_exponents(l->w->shift, p, rows, columns, outlines, exponents);
+    }
+    for (int64_t at = 0; at < rows * columns; at += columns)
         if (l->form->number_bytes == sizeof(double))
             for (int64_t n = 0; n < columns; n++)
                 number[at + n] = scaled_number(in[at + n], p->factor[n], zero);
         else
             for (int64_t n = 0; n < columns; n++)
                 single[at + n] = (float)scaled_number(in[at + n], p->factor[n], zero);
-    }
 }
 
 static void store_mask(const mp_tc_form *form, uint16_t mask, int64_t at, void *masks) {
