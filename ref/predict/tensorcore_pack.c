@@ -37,6 +37,7 @@ void mp_tc_layout_make(mp_tc_layout *l, const mp_tc_model *m, const mp_tc_form *
     l->reordered = m->method != MP_TC_DIRECT;
     l->reordered_terms = mp_tc_terms(m);
     l->group = step.group;
+    l->fall = form->falls ? mp_tc_fall(step.fraction_bits) : 0;
     l->K = K;
     l->padded_k = (K + terms - 1) / terms * terms;
     l->masks = l->padded_k / mp_tc_mask_terms(l->group);
@@ -192,7 +193,7 @@ static INLINE void row_exponents(int shift, int16_t largest, int64_t n, const ui
     }
 }
 
-/* n terms of a row in the kernels' form. outlines, in: of its numbers. Shifts by a constant have vectors of 16
+/* n terms of a row in the kernels' form. outlines, in: of its numbers. A shift by a constant has vectors of 16
  * bits. */
 MP_CLONES static void scale_row(const mp_tc_layout *l, power taken_out, int64_t n,
                                 const uint16_t *restrict outlines, const float *restrict in,
@@ -220,8 +221,8 @@ static INLINE void tile_exponents(int shift, const powers *restrict p, int64_t r
                 (int8_t)stored_exponent(field_of(shift, outlines[at + n]), p->field[n], SIDE_W);
 }
 
-/* The same of a tile of w, [rows, columns]. */
-MP_CLONES static void scale_tile(const mp_tc_layout *l, const powers *restrict p, int64_t rows,
+/* The same of a tile of w, [rows, columns], from term `first` on. */
+MP_CLONES static void scale_tile(const mp_tc_layout *l, const powers *restrict p, int64_t first, int64_t rows,
                                  const uint16_t *restrict outlines, const float *restrict in,
                                  void *restrict numbers, int8_t *restrict exponents) {
     const double zero = l->form->zero;
@@ -233,13 +234,15 @@ MP_CLONES static void scale_tile(const mp_tc_layout *l, const powers *restrict p
     case 10: tile_exponents(10, p, rows, columns, outlines, exponents); break;
     default: tile_exponents(l->w->shift, p, rows, columns, outlines, exponents);
     }
-    for (int64_t at = 0; at < rows * columns; at += columns)
+    for (int64_t k = 0, at = 0; k < rows; k++, at += columns) {
+        const double fallen = mp_power_of_two((int)(-(first + k) / l->group % MP_TC_FALLS * l->fall));
         if (l->form->number_bytes == sizeof(double))
             for (int64_t n = 0; n < columns; n++)
-                number[at + n] = scaled_number(in[at + n], p->factor[n], zero);
+                number[at + n] = scaled_number(in[at + n], p->factor[n] * fallen, zero);
         else
             for (int64_t n = 0; n < columns; n++)
                 single[at + n] = (float)scaled_number(in[at + n], p->factor[n], zero);
+    }
 }
 
 static void store_mask(const mp_tc_form *form, uint16_t mask, int64_t at, void *masks) {
@@ -295,6 +298,7 @@ mp_tc_block mp_tc_block_of(const mp_tc_layout *l, const void *rows, const void *
     const int64_t mask = first / mp_tc_mask_terms(l->group);
     return (mp_tc_block){
         .group = l->group,
+        .first_group = first / l->group,
         .groups = groups,
         .row_bytes = mp_tc_row_bytes(l),
         .a = row + NUMBERS_AT + (size_t)first * l->form->number_bytes,
@@ -455,8 +459,8 @@ void mp_tc_pack_panel(const mp_tc_layout *l, const mp_tensor *w, int64_t first, 
         take_tile(l, header, k, rows, (char *)tile);
         take_outlines(l->w, (const char *)tile, rows * columns, outlines);
         take_values(l->w, (const char *)tile, rows * columns, in);
-        scale_tile(l, &taken_out, rows, outlines, in, bytes + (size_t)(k * columns) * l->form->number_bytes,
-                   exponents + k * columns);
+        scale_tile(l, &taken_out, k, rows, outlines, in,
+                   bytes + (size_t)(k * columns) * l->form->number_bytes, exponents + k * columns);
         for (int64_t i = 0; i < rows; i += terms) {
             signs_of_columns(outlines + i * columns, terms, columns, masks);
             for (int64_t n = 0; n < columns; n++)
