@@ -44,9 +44,9 @@ typedef struct mp_tc_form {
     uint64_t other_signs; /* the other bits of such a mask */
     bool falls;           /* columns of step g are packed times 2^-(g % MP_TC_FALLS * mp_tc_fall(F)) */
 } mp_tc_form;
-/* wide: as double, with masks of 64 bits, in which bits 16 .. 62 are set, and the last, at acc's sign, is not;
- * and with numbers that fall from step to step: S, which begins 52-F binary orders above e, then has the
- * exponent that acc had before, and needs no addition. */
+/* wide: as double, but masks have 64 bits, of which 16 .. 62 are set, and the last, at acc's sign, is not;
+ * and numbers fall from step to step: S, which begins 52-F binary orders above e, then has the exponent that
+ * acc had before, and needs no addition. */
 extern const mp_tc_form mp_tc_double, mp_tc_wide, mp_tc_single;
 
 /* Steps until numbers rise again; they stay far above the smallest float64. */
