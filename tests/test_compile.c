@@ -71,8 +71,7 @@ static void run_jobs(void) {
 #pragma omp parallel for schedule(dynamic)
     for (int i = jobs_done; i < job_count; i++)
         if (jobs[i].compiled_by == i)
-            jobs[i].status =
-                mp_jit_compile(&jobs[i].kernel, jobs[i].architecture, NULL, NULL, &jobs[i].log, &jobs[i].err);
+            jobs[i].status = mp_jit_log(&jobs[i].kernel, jobs[i].architecture, &jobs[i].log, &jobs[i].err);
     printf("%-6s %-14s %9s %7s %6s %9s  options\n", "arch", "entry", "registers", "spills", "stack",
            "shared");
     for (int i = jobs_done; i < job_count; i++) {

@@ -526,7 +526,13 @@ static void small_work_is_put_off_and_comes_to_the_same(void **state) {
     int count = 0;
     for (int i = 0; i < BUFFERS; i++)
         if (h[i].data) readings[count++] = (mp_reading){calloc(1, h[i].bytes + 1), h[i].data, h[i].bytes};
-    assert_int_equal(space->read_all(space->self, readings, count, &err), MP_OK);
+    mp_region region = {.data = readings[0].from, .bytes = readings[0].bytes, .digested = readings[0].bytes};
+    uint64_t digest;
+    const mp_rows_region row = {readings[0].from, readings[0].bytes, 1, &digest};
+    const mp_inspection all = {&region, &row, readings, 1, 1, count};
+    assert_int_equal(space->inspect(space->self, &all, &err), MP_OK);
+    assert_true(region.intact && region.digest == mp_space_row_digest(readings[0].to, region.bytes));
+    assert_true(digest == region.digest);
     for (int i = 0, k = 0; i < BUFFERS; i++) {
         if (!h[i].data) continue;
         assert_memory_equal(readings[k].to, h[i].all + MP_GUARD_BYTES, h[i].bytes);

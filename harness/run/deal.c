@@ -266,6 +266,6 @@ int mp_deal_workers(const mp_matrix *matrix, const mp_suite_options *o) {
     const bool on_gpu = has_gpu() && (is_on_gpu(settings->subject) || is_on_gpu(settings->against));
     const size_t cores = (size_t)omp_get_max_threads(),
                  rows = 1 + matrix->count / ROWS_A_WORKER, /* a start takes as long as so many small rows */
-                 most = on_gpu ? MOST_ON_A_GPU : MOST, workers = cores < rows ? cores : rows;
+        most = on_gpu ? MOST_ON_A_GPU : MOST, workers = cores < rows ? cores : rows;
     return (int)(workers < most ? workers : most);
 }
