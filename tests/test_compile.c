@@ -156,6 +156,12 @@ static void the_judge_compiles(void **state) {
             kernel.entry = entries[i];
             add(architectures[a], kernel, 0, false);
         }
+        kernel.source = "offload/device/screen_act.cu";
+        kernel.entry = "screen_act";
+        add(architectures[a], kernel, 0, false);
+        kernel.source = "offload/device/screen_combine.cu";
+        kernel.entry = "screen_combine";
+        add(architectures[a], kernel, 0, false);
         kernel.source = "offload/device/steps.cu";
         for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
             kernel.entry = steps[i];
