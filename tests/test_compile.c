@@ -128,18 +128,22 @@ static void tiles_compile(void **state) {
 /* The judge on the device. */
 static void the_judge_compiles(void **state) {
     (void)state;
-    static const char *const entries[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
-                                          "gemm_squares"};
-    for (int a = 0; a < ARCHITECTURES; a++) {
-        mp_kernel kernel = {
-            .texts = &mp_offload_texts, .source = "offload/device/decode.cu", .entry = "decode"};
-        add(architectures[a], kernel, 0, false);
-        kernel.source = "offload/device/gemm_float64.cu";
-        for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
-            kernel.entry = entries[i];
-            add(architectures[a], kernel, 0, false);
-        }
-    }
+    static const struct {
+        const char *source, *entry;
+    } kernels[] = {{"offload/device/decode.cu", "decode"},
+                   {"offload/device/gemm_float64.cu", "gemm_values"},
+                   {"offload/device/gemm_float64.cu", "gemm_values_and_masses"},
+                   {"offload/device/gemm_float64.cu", "gemm_absolute"},
+                   {"offload/device/gemm_float64.cu", "gemm_squares"},
+                   {"offload/device/screen.cu", "screen_gemm"},
+                   {"offload/device/screen.cu", "screen_scaled_gemm"},
+                   {"offload/device/confirm.cu", "confirm_gemm"}};
+    for (int a = 0; a < ARCHITECTURES; a++)
+        for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
+            add(architectures[a],
+                (mp_kernel){
+                    .texts = &mp_offload_texts, .source = kernels[i].source, .entry = kernels[i].entry},
+                0, false);
     run_jobs();
 }
 
