@@ -2,6 +2,7 @@
 /* Inputs of a case: shapes, creation, token selection, digest. The values come from fill.c and routing.c. */
 #include "moeparity/inputs.h"
 
+#include "cases/deferred.h"
 #include "cases/fill.h"
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
@@ -50,8 +51,24 @@ static void fill_batch(const mp_case *c, mp_inputs *in) {
         mp_fill_segments(c, &in->t[MP_TOKEN_LORA], &in->t[MP_SEG_INDPTR], &in->t[MP_REQ_TO_LORA]);
 }
 
+static mp_status allocate_and_fill(const mp_case *c, mp_tensor_id id, size_t deferred_from, mp_inputs *in,
+                                   mp_error *err) {
+    mp_tensor *t = &in->t[id];
+    mp_normal normal;
+    if (mp_tensor_bytes(t) >= deferred_from && mp_fills_by_normal(c, id, &normal)) {
+        const mp_status status = mp_defer_weights(c, id, t, err);
+        if (status != MP_OK) return status;
+        in->digest[id] = mp_deferred_digest(t);
+        in->sealed[id] = t->data;
+        return MP_OK;
+    }
+    const mp_status status = mp_tensor_alloc(t, MP_POISON_A, err);
+    return status == MP_OK && mp_tensors[id].rows != MP_ROWS_BATCH ? fill(c, id, t, err) : status;
+}
+
 /* `weights`: inputs that whole tensors are borrowed from, or NULL. */
-static mp_status create(const mp_case *c, const mp_inputs *weights, mp_inputs *in, mp_error *err) {
+static mp_status create(const mp_case *c, const mp_inputs *weights, size_t deferred_from, mp_inputs *in,
+                        mp_error *err) {
     mp_status status = MP_OK;
     mp_inputs_plan(c, in);
     if (c->data == MP_FROM_FILE)
@@ -68,9 +85,7 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, mp_inputs *i
             in->borrowed[id] = true;
             continue;
         }
-        status = mp_tensor_alloc(t, MP_POISON_A, err);
-        if (status == MP_OK && mp_tensors[id].rows != MP_ROWS_BATCH)
-            status = fill(c, (mp_tensor_id)id, t, err);
+        status = allocate_and_fill(c, (mp_tensor_id)id, deferred_from, in, err);
         if (status != MP_OK) mp_error_prefix(err, "input %s", mp_tensor_name((mp_tensor_id)id));
     }
     if (status == MP_OK) fill_batch(c, in);
@@ -82,11 +97,15 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, mp_inputs *i
 }
 
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
-    return create(c, NULL, in, err);
+    return create(c, NULL, SIZE_MAX, in, err);
+}
+
+mp_status mp_inputs_create_deferring(const mp_case *c, size_t from_bytes, mp_inputs *in, mp_error *err) {
+    return create(c, NULL, from_bytes, in, err);
 }
 
 mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err) {
-    return create(c, other, in, err);
+    return create(c, other, SIZE_MAX, in, err);
 }
 
 mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, mp_inputs *out, mp_error *err) {
@@ -94,7 +113,7 @@ mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, mp_inputs *out,
     other.seed = (int64_t)(mp_mix((uint64_t)c->seed + 1) >> 1);
     other.filter = 0;
     other.routing = c->topk <= c->E * c->ep_size ? MP_UNIFORM : MP_DUPLICATES;
-    return create(&other, in, out, err);
+    return create(&other, in, SIZE_MAX, out, err);
 }
 
 void mp_inputs_destroy(mp_inputs *in) {
@@ -176,6 +195,7 @@ mp_status mp_inputs_reorder_gate(const mp_case *c, const mp_inputs *in, const mp
         out->borrowed[reordered[i]] = false;
         to->data = NULL;
         status = mp_tensor_alloc(to, MP_POISON_A, err);
+        mp_tensor_make(from, NULL);
         if (status == MP_OK) reorder_rows(c, from, other, to);
     }
     if (status != MP_OK) mp_inputs_destroy(out);
@@ -218,8 +238,8 @@ void mp_inputs_seal(mp_inputs *in) {
 
 bool mp_inputs_unchanged(const mp_inputs *in) {
     bool unchanged = true;
-    for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (mp_inputs_sealed(in, (mp_tensor_id)id))
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) /* of what is made when it is asked for nobody knows more */
+        if (mp_inputs_sealed(in, (mp_tensor_id)id) && !in->t[id].maker)
             unchanged = unchanged && digest_by_pieces(&in->t[id]) == in->digest[id];
     return unchanged;
 }

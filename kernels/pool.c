@@ -61,6 +61,7 @@ void mp_pool_keep(mp_cuda *cuda, CUdeviceptr base) {
     size_t i = 0;
     while (i < pool->count && pool->blocks[i].base != base) i++;
     if (i == pool->count) return;
+    mp_deliver_nothing(cuda, base, pool->blocks[i].bytes);
     if (cuda->shared || pool->kept_bytes + pool->blocks[i].bytes > MOST_KEPT) {
         give_back(cuda, i); /* another process may have it open; or others want memory too */
         return;

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <xxhash.h>
 
 enum { THREADS = 256, WARP = 32, BLOCKS_EACH = 8 /* of a multiprocessor */ };
@@ -102,7 +103,7 @@ mp_status mp_cuda_survey(void *self, mp_region *regions, int count, mp_error *er
                                       .first_changed = ~0ull};
     MP_DO(mp_cuda_function(cuda, &kernel, &function, err));
     MP_DO(take_scratch(cuda, bytes, &d_table, err));
-    MP_CU(cuMemcpyHtoD_v2(d_table, table, bytes));
+    MP_DO(mp_deliver_copy(cuda, d_table, table, bytes, err));
     mp_survey_params params = {
         .regions = d_table, .count = count, .zone_bytes = MP_GUARD_BYTES, .pattern = MP_GUARD_PATTERN};
     MP_DO(mp_cuda_launch(cuda, NULL, function, blocks_of(cuda), THREADS, 0, &params, err));
@@ -121,23 +122,29 @@ mp_status mp_cuda_digest_rows(void *self, const mp_rows_region *regions, int cou
     CUfunction function = NULL;
     CUdeviceptr d_digests = 0;
     const mp_kernel kernel = mp_kernel_survey("digest_rows");
-    int64_t most = 0;
-    for (int i = 0; i < count; i++) most = regions[i].rows > most ? regions[i].rows : most;
-    if (most == 0) return MP_OK;
+    uint64_t *digests = NULL;
+    size_t all = 0, at = 0;
+    for (int i = 0; i < count; i++) all += (size_t)regions[i].rows;
+    const size_t bytes = all * sizeof *digests;
+    if (all == 0) return MP_OK;
+    if (!(digests = malloc(bytes))) return mp_fail(err, MP_EMEMORY, "no memory for %zu digests", all);
     MP_DO(mp_cuda_function(cuda, &kernel, &function, err));
-    MP_DO(take_scratch(cuda, (size_t)most * sizeof *regions->digest, &d_digests, err));
-    for (const mp_rows_region *r = regions; r < regions + count; r++) {
+    MP_DO(take_scratch(cuda, bytes, &d_digests, err));
+    for (const mp_rows_region *r = regions; r < regions + count; at += (size_t)r++->rows) {
         const int64_t wanted = (r->rows + THREADS / WARP - 1) / (THREADS / WARP),
                       blocks = wanted < blocks_of(cuda) ? wanted : blocks_of(cuda);
         mp_digest_rows_params params = {.data = address(r->data),
-                                        .digest = d_digests,
+                                        .digest = d_digests + at * sizeof *digests,
                                         .rows = r->rows,
                                         .row_bytes = (long long)r->row_bytes};
-        if (r->rows == 0) continue;
-        MP_DO(mp_cuda_launch(cuda, NULL, function, blocks, THREADS, 0, &params, err));
-        MP_CU(cuMemcpyDtoH_v2(r->digest, d_digests, (size_t)r->rows * sizeof *r->digest));
+        if (r->rows > 0) MP_DO(mp_cuda_launch(cuda, NULL, function, blocks, THREADS, 0, &params, err));
     }
+    MP_CU(cuMemcpyDtoH_v2(digests, d_digests, bytes));
+    at = 0;
+    for (const mp_rows_region *r = regions; r < regions + count; at += (size_t)r++->rows)
+        memcpy(r->digest, digests + at, (size_t)r->rows * sizeof *digests);
 out:
     mp_pool_keep(cuda, d_digests);
+    free(digests);
     return status;
 }

@@ -4,6 +4,7 @@
 #define MP_OFFLOAD_HANDLE_H
 
 #include "kernels/handle.h"
+#include "offload/device/activation.h"
 #include "offload/device/params.h"
 #include "offload/device/screen.h"
 #include "offload/offload.h"
@@ -20,6 +21,7 @@ typedef enum mp_scratch {
     MP_SCRATCH_W = MP_SCRATCH_A + 4,
     MP_SCRATCH_RADIUS = MP_SCRATCH_W + 4, /* sure, det, random */
     MP_SCRATCH_ROWS = MP_SCRATCH_RADIUS + 3,
+    MP_SCRATCH_SLOTS,
     MP_SCRATCH_TILES,
     MP_SCRATCH_DECODED_A,
     MP_SCRATCH_DECODED_W,
@@ -27,8 +29,13 @@ typedef enum mp_scratch {
     MP_SCRATCH_GOT,
     MP_SCRATCH_BIAS,
     MP_SCRATCH_SCREENED_ROWS,
-    MP_SCRATCH_FIGURES,
     MP_SCRATCH_CANARIES,
+    /* The pipeline's: sums of gate_up behind their epilogue, of down, and between them the activation. */
+    MP_SCRATCH_GATE_UP,
+    MP_SCRATCH_ACT,
+    MP_SCRATCH_DOWN,
+    MP_SCRATCH_INPUT, /* those of steps that are not kept */
+    MP_SCRATCH_FIGURES = MP_SCRATCH_INPUT + 5,
     MP_SCRATCH_COUNT
 } mp_scratch;
 
@@ -102,6 +109,8 @@ bool mp_is_stored_float(mp_dtype dtype);
 mp_status mp_offload_stored_rows(mp_offload *offload, const mp_gemm_tasks *tasks, const mp_row_block *blocks,
                                  int64_t count, const mp_epilogue *epilogue, const int64_t *stored_row,
                                  mp_error *err);
+/* What the device is told of the case's activation. */
+mp_act64 mp_describe_activation(const mp_case *c);
 /* Launches a kernel of mp_offload_texts, of one without options by its source and entry; params points to its
  * one argument. */
 mp_status mp_offload_launch_kernel(mp_offload *offload, const mp_kernel *kernel, int64_t blocks, int threads,
@@ -116,6 +125,12 @@ mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *
 mp_status mp_offload_measure_gemm(const mp_engine *self, const mp_gemm_problem *problem,
                                   const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx,
                                   mp_error *err);
+
+/* ---- end_to_end.c ---- */
+
+/* mp_engine's end_to_end. */
+mp_status mp_offload_end_to_end(const mp_engine *self, const mp_case *c, const mp_inputs *in,
+                                const mp_tensor *out, mp_token_figures *figures, mp_error *err);
 
 /* ---- predict.c ---- */
 

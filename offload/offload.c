@@ -28,7 +28,8 @@ mp_status mp_offload_open(int share, mp_offload **result, mp_error *err) {
                             .gemm_float64 = mp_offload_gemm_float64,
                             .measure_gemm = mp_offload_measure_gemm,
                             .predict_gemm = mp_offload_predict_gemm,
-                            .confirm_gemm = mp_offload_confirm_gemm};
+                            .confirm_gemm = mp_offload_confirm_gemm,
+                            .end_to_end = mp_offload_end_to_end};
     MP_CU(cuDeviceGetAttribute(&ratio, CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO,
                                o->cuda->device));
     o->fast = ratio <= 2;

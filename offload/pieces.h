@@ -22,9 +22,10 @@ typedef struct mp_piece_limits {
     size_t a_bytes, w_bytes, result_bytes; /* that it takes, rows that tiles overhang included */
 } mp_piece_limits;
 
-/* In `bytes` of the device, and no more than all of it takes. padded: float64 numbers of a decoded row of k;
- * results: how many of a slot and column. */
-mp_piece_limits mp_piece_limits_of(const mp_gemm_problem *problem, int64_t padded, int results, size_t bytes);
+/* In `bytes` of the device, and no more than all of it takes, results in `most` bytes. padded: float64
+ * numbers of a decoded row of k; results: how many of a slot and column. */
+mp_piece_limits mp_piece_limits_of(const mp_gemm_problem *problem, int64_t padded, int results, size_t bytes,
+                                   size_t most);
 
 typedef struct mp_piece {
     int64_t n0, n;      /* columns */

@@ -9,7 +9,9 @@
 
 #include "cases/scheme.h"
 #include "moeparity/contract.h"
+#include "moeparity/inputs.h"
 #include "ref/gemm.h"
+#include "ref/token_figures.h"
 
 /* What is measured against the sums of a GEMM: how each is expected, and where its stored number lies. */
 typedef struct mp_gemm_screen {
@@ -47,6 +49,12 @@ struct mp_engine {
                               const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
                               const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *got,
                               bool *equal, mp_error *err);
+    /* The final output of all stages beside what mp_ref_exact has for all tokens: figures [c->M], of all
+     * elements of a token. Nobody has compared them with anything yet: the caller does, for some tokens.
+     * NULL: the engine has none. MP_EUNSUPPORTED: not of this case, or not enough memory, and figures hold
+     * anything; in both cases they are made of what mp_ref_exact gives. */
+    mp_status (*end_to_end)(const mp_engine *self, const mp_case *c, const mp_inputs *in,
+                            const mp_tensor *out, mp_token_figures *figures, mp_error *err);
 };
 
 extern const mp_engine mp_engine_plain, mp_engine_blas;

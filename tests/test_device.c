@@ -10,6 +10,7 @@
 
 #include <glob.h>
 #include <math.h>
+#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -175,6 +176,14 @@ static void devices_that_cannot_be_served_are_named(void **state) {
     fake.architecture = 90;
 }
 
+/* What a handle has of the driver: the context, what is loaded in it, memory for the next run, events, and
+ * what is staged. */
+static int things_of(const mp_cuda *cuda) {
+    int events = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) events += !!cuda->stage_start[s] + !!cuda->stage_end[s];
+    return 1 + (int)cuda->module_count + (int)cuda->pool.count + events + !!cuda->deliveries.staged;
+}
+
 static void a_run_fails_cleanly_at_every_call(void **state) {
     (void)state;
     const mp_case c = parsed(SMALL "path=runner rsf=2.5");
@@ -195,8 +204,7 @@ static void a_run_fails_cleanly_at_every_call(void **state) {
             assert_int_equal(status, whole ? MP_OK : MP_EDEVICE);
             if (!whole) assert_non_null(strstr(err.text, "CUDA_ERROR_ILLEGAL_ADDRESS"));
             mp_trace_destroy(&trace);
-            /* the context, what is loaded in it, and memory for the next run */
-            assert_int_equal(fake.live, 1 + (int)cuda->module_count + (int)cuda->pool.count);
+            assert_int_equal(fake.live, things_of(cuda));
             for (size_t i = 0; i < cuda->pool.count; i++) assert_false(cuda->pool.blocks[i].used);
             mp_subject_close(&subject);
             assert_int_equal(fake.live, 0);
@@ -422,10 +430,12 @@ static void device_buffers_have_guards_at_every_size(void **state) {
     mp_cuda_close(cuda);
 }
 
-/* Piece by piece, with a last one that is short. */
+/* Piece by piece, with a last one that is short, in shares of one thread and of several, some of which have
+ * nothing to carry. */
 static void large_tensors_cross_whole(void **state) {
     (void)state;
-    static const size_t sizes[] = {(4 << 20) - 1, (4 << 20) + 3, 32 << 20, (50 << 20) + 1};
+    static const size_t sizes[] = {(4 << 20) - 1, (4 << 20) + 3, 32 << 20, (34 << 20) + 1};
+    const int threads = omp_get_max_threads();
     mp_cuda *cuda;
     mp_error err = {0};
     assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
@@ -436,15 +446,94 @@ static void large_tensors_cross_whole(void **state) {
         assert_true(sent && got);
         for (size_t k = 0; k < sizes[i] / 4 + 1; k++) sent[k] = (uint32_t)(k * 2654435761u);
         assert_int_equal(space->alloc(space->self, sizes[i], MP_POISON_A, &data, &err), MP_OK);
-        assert_int_equal(space->write(space->self, data, sent, sizes[i], &err), MP_OK);
-        assert_memory_equal(fake_memory((uintptr_t)data), sent, sizes[i]);
-        assert_int_equal(space->read(space->self, got, data, sizes[i], &err), MP_OK);
-        assert_memory_equal(got, sent, sizes[i]);
-        assert_int_equal(((char *)got)[sizes[i]], 0);
+        for (int t = 1; t <= 16; t += 5) {
+            omp_set_num_threads(t);
+            memset(fake_memory((uintptr_t)data), 0, sizes[i]);
+            memset(got, 0, sizes[i]);
+            assert_int_equal(space->write(space->self, data, sent, sizes[i], &err), MP_OK);
+            assert_memory_equal(fake_memory((uintptr_t)data), sent, sizes[i]);
+            assert_int_equal(space->read(space->self, got, data, sizes[i], &err), MP_OK);
+            assert_memory_equal(got, sent, sizes[i]);
+            assert_int_equal(((char *)got)[sizes[i]], 0);
+        }
+        omp_set_num_threads(threads);
         space->free(space->self, data);
         free(sent);
         free(got);
     }
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
+/* A buffer, and what it must hold with its zones. */
+typedef struct held {
+    void *data;
+    size_t bytes;
+    unsigned char *all;
+} held;
+
+static void open_held(const mp_space *space, size_t bytes, uint32_t poison, held *h, mp_error *err) {
+    *h = (held){.bytes = bytes, .all = malloc(bytes + 2 * MP_GUARD_BYTES)};
+    assert_non_null(h->all);
+    assert_int_equal(space->alloc(space->self, bytes, poison, &h->data, err), MP_OK);
+    mp_fill_pattern(h->all, MP_GUARD_BYTES, MP_GUARD_PATTERN);
+    mp_fill_pattern(h->all + MP_GUARD_BYTES, bytes, poison);
+    mp_fill_pattern(h->all + MP_GUARD_BYTES + bytes, MP_GUARD_BYTES, MP_GUARD_PATTERN);
+}
+
+static void write_held(const mp_space *space, held *h, size_t at, size_t bytes, mp_error *err) {
+    unsigned char *content = malloc(bytes + 1);
+    assert_non_null(content);
+    for (size_t i = 0; i < bytes; i++) content[i] = (unsigned char)rand();
+    assert_int_equal(space->write(space->self, (char *)h->data + at, content, bytes, err), MP_OK);
+    memcpy(h->all + MP_GUARD_BYTES + at, content, bytes);
+    free(content); /* nobody reads it any more */
+}
+
+/* Whatever is put off, and in whichever order one launch does it, buffers hold what they were given last. */
+static void small_work_is_put_off_and_comes_to_the_same(void **state) {
+    (void)state;
+    enum { BUFFERS = 6, STEPS = 4000 };
+    static const size_t sizes[] = {0, 1, 7, 64, 1000, 4099, 70001, (256 << 10) + 5};
+    mp_cuda *cuda;
+    mp_error err = {0};
+    held h[BUFFERS] = {{0}};
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    const mp_space *space = mp_cuda_space(cuda);
+    srand(1);
+    fake.launched = 0;
+    for (int step = 0; step < STEPS; step++) {
+        held *b = &h[rand() % BUFFERS];
+        const int what = rand() % 8;
+        if (!b->data) {
+            open_held(space, sizes[rand() % (int)(sizeof sizes / sizeof *sizes)],
+                      rand() % 2 ? MP_POISON_A : MP_POISON_B, b, &err);
+        } else if (what == 0) {
+            space->free(space->self, b->data);
+            free(b->all);
+            *b = (held){0};
+        } else if (what < 7) {
+            const size_t at = what < 4 ? 0 : (size_t)rand() % (b->bytes + 1);
+            write_held(space, b, at, what < 3 ? b->bytes : (b->bytes - at) / 2, &err);
+        } else {
+            assert_int_equal(mp_cuda_synchronize(cuda, &err), MP_OK);
+            assert_memory_equal((char *)fake_memory((uintptr_t)b->data) - MP_GUARD_BYTES, b->all,
+                                b->bytes + 2 * MP_GUARD_BYTES);
+        }
+    }
+    assert_in_range(fake.launched, 1, STEPS / 2); /* it was put off at all */
+    mp_reading readings[BUFFERS];
+    int count = 0;
+    for (int i = 0; i < BUFFERS; i++)
+        if (h[i].data) readings[count++] = (mp_reading){calloc(1, h[i].bytes + 1), h[i].data, h[i].bytes};
+    assert_int_equal(space->read_all(space->self, readings, count, &err), MP_OK);
+    for (int i = 0, k = 0; i < BUFFERS; i++) {
+        if (!h[i].data) continue;
+        assert_memory_equal(readings[k].to, h[i].all + MP_GUARD_BYTES, h[i].bytes);
+        free(readings[k++].to);
+    }
+    assert_in_range(count, 4, BUFFERS);
+    for (int i = 0; i < BUFFERS; i++) free(h[i].all);
     mp_cuda_close(cuda);
     assert_int_equal(fake.live, 0);
 }
@@ -794,6 +883,7 @@ int main(void) {
         cmocka_unit_test(a_changed_guard_word_is_reported_where_it_is),
         cmocka_unit_test(device_buffers_have_guards_at_every_size),
         cmocka_unit_test(large_tensors_cross_whole),
+        cmocka_unit_test(small_work_is_put_off_and_comes_to_the_same),
         cmocka_unit_test(memory_of_the_same_size_is_used_again),
         cmocka_unit_test(memory_alone_needs_no_compiler),
         cmocka_unit_test(the_plan_covers_what_a_run_takes),

@@ -3,6 +3,7 @@
  * offload/cross_check.c: what differs is found. */
 #include "offload/cross_check.h"
 #include "offload/device/params.h"
+#include "offload/offload.h"
 #include "offload/pieces.h"
 #include "tests/ref_support.h"
 
@@ -45,7 +46,8 @@ static int64_t walk(const problem *q, size_t bytes, int results, int *visits) {
     int64_t count, pieces = 0;
     assert_int_equal(mp_gemm_tasks_create(&q->p, &tasks, NULL), MP_OK);
     assert_int_equal(mp_row_blocks(&tasks, &blocks, &count, NULL), MP_OK);
-    const mp_piece_limits limits = mp_piece_limits_of(&q->p, padded, results, bytes);
+    const mp_piece_limits limits =
+        mp_piece_limits_of(&q->p, padded, results, bytes, MP_OFFLOAD_LANDING_BYTES);
     assert_true(limits.a_bytes + limits.w_bytes + limits.result_bytes <= bytes);
     mp_piece piece = {0};
     int64_t row = 0;

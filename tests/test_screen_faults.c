@@ -56,7 +56,7 @@ static const char *distort(mp_row_figures *of_row, long long rows, long long n) 
 static const char *planted; /* what was, or NULL */
 
 static void execute(const char *entry, const void *params) {
-    if (!strstr(entry, "screen")) {
+    if (strcmp(entry, "screen_gemm") != 0) {
         right(entry, params);
         return;
     }

@@ -23,26 +23,43 @@ static void begin_trace(const mp_buffers *b, mp_trace *trace) {
     memcpy(trace->stage_ns, b->stage_ns, sizeof trace->stage_ns);
 }
 
-static mp_status fetch(mp_buffers *b, int id, mp_tensor *to, mp_error *err) {
+/* Where the tensor goes; *reading: what is to be read of it then, if anything is. */
+static mp_status fetch(mp_buffers *b, int id, mp_tensor *to, mp_reading *reading, mp_error *err) {
     mp_tensor t = b->t[id];
+    *reading = (mp_reading){0};
     if (b->use == MP_BUFFERS_ONCE && b->space == &mp_host_space && !mp_lies_elsewhere(&b->place[id])) {
         b->buffer[id] = NULL; /* given away */
         *to = t;
         return MP_OK;
     }
     mp_status status = mp_tensor_alloc_unfilled(&t, err);
-    if (status == MP_OK) status = mp_read_placed(b, id, t.data, err);
+    if (status == MP_OK && b->place[id].packed)
+        *reading = (mp_reading){t.data, b->t[id].data, mp_tensor_bytes(&t)};
+    else if (status == MP_OK)
+        status = mp_read_placed(b, id, t.data, err);
     *to = t;
+    return status;
+}
+
+static mp_status read_all(const mp_space *space, const mp_reading *readings, int count, mp_error *err) {
+    mp_status status = MP_OK;
+    if (space->read_all) return space->read_all(space->self, readings, count, err);
+    for (const mp_reading *r = readings; r < readings + count && status == MP_OK; r++)
+        status = space->read(space->self, r->to, r->from, r->bytes, err);
     return status;
 }
 
 /* All that is not on the host yet; `marked`: that of which there are digests too. */
 static mp_status fetch_all(mp_buffers *b, bool marked, mp_trace *trace, mp_error *err) {
+    mp_reading readings[MP_TENSOR_COUNT];
     mp_status status = MP_OK;
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
-        if (is_left(b, id) && !trace->t[id].data && (marked || !trace->row_digest[id]))
-            status = fetch(b, id, &trace->t[id], err);
-    return status;
+    int count = 0;
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
+        if (!is_left(b, id) || trace->t[id].data || (!marked && trace->row_digest[id])) continue;
+        status = fetch(b, id, &trace->t[id], &readings[count], err);
+        count += status == MP_OK && readings[count].bytes > 0;
+    }
+    return status == MP_OK && count > 0 ? read_all(b->space, readings, count, err) : status;
 }
 
 mp_status mp_buffers_collect(mp_buffers *b, mp_trace *trace, mp_error *err) {

@@ -41,6 +41,13 @@ typedef struct mp_rows_region {
     uint64_t *digest; /* [rows] */
 } mp_rows_region;
 
+/* What is read, and where it goes on the host. */
+typedef struct mp_reading {
+    void *to;
+    const void *from;
+    size_t bytes;
+} mp_reading;
+
 typedef struct mp_space {
     const char *name; /* of its buffers in messages: "device buffer"; "" on the host */
     bool keeps;       /* buffers may stay for later runs, while others come and go */
@@ -61,6 +68,8 @@ typedef struct mp_space {
     mp_status (*survey)(void *self, mp_region *regions, int count, mp_error *err);
     /* Digests of the rows of tensors, likewise; NULL: numbers must be read to be compared. */
     mp_status (*digest_rows)(void *self, const mp_rows_region *regions, int count, mp_error *err);
+    /* read, of several places, which it may have come at once; NULL: they are read one after the other. */
+    mp_status (*read_all)(void *self, const mp_reading *readings, int count, mp_error *err);
 } mp_space;
 
 /* The host's memory: buffers begin at multiples of 64 bytes. */

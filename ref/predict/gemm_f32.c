@@ -6,10 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Blocks that are packed at once. A panel then is in a cache when the next of them meets it: panels of a task
+ * together are larger than caches of a core. */
+enum { BLOCKS_AT_ONCE = 4 };
+
 /* Buffers of one thread. */
 typedef struct workspace {
-    char *rows, *panels;    /* packed: a block's rows, a task's columns */
-    float *block, *results; /* [rows, columns]; [rows, MP_SLAB_COLUMNS] */
+    char *rows, *panels;    /* packed: rows of BLOCKS_AT_ONCE blocks, a task's columns */
+    float *block, *results; /* [rows, columns]; [BLOCKS_AT_ONCE*rows, MP_SLAB_COLUMNS] */
     float *scratch;         /* [k] */
 } workspace;
 
@@ -19,9 +23,9 @@ static size_t aligned(size_t bytes) {
 
 /* One allocation for all buffers; the packed rows come first. NULL when there is no memory. */
 static char *workspace_create(const mp_gemm_f32_engine *e, int64_t K, workspace *s) {
-    const size_t panels = MP_SLAB_COLUMNS / (size_t)e->columns, rows = (size_t)e->rows;
+    const size_t panels = MP_SLAB_COLUMNS / (size_t)e->columns, rows = (size_t)e->rows * BLOCKS_AT_ONCE;
     const size_t bytes[] = {aligned(rows * e->row_bytes), aligned(panels * e->panel_bytes),
-                            aligned(rows * (size_t)e->columns * sizeof(float)),
+                            aligned((size_t)(e->rows * e->columns) * sizeof(float)),
                             rows * MP_SLAB_COLUMNS * sizeof(float), aligned((size_t)K * sizeof(float))};
     char *memory = aligned_alloc(64, bytes[0] + bytes[1] + bytes[2] + bytes[3] + bytes[4]);
     if (!memory) return NULL;
@@ -40,27 +44,38 @@ static void finish_row(const mp_epilogue *epilogue, const mp_gemm_task *job, int
     mp_encode_row_f32(out->dtype, out->data, out_row * mp_tensor_row_length(out) + job->n0, job->n, row);
 }
 
+/* The block at packed row `row` and column `column` of the task, into the results. */
+static void run_block(const mp_gemm_f32_engine *e, const mp_gemm_f32_tile *tile, const workspace *s,
+                      int64_t row, int64_t column) {
+    e->run(e, tile, s->rows + (size_t)row * e->row_bytes,
+           s->panels + (size_t)(column / e->columns) * e->panel_bytes, s->block);
+    for (int64_t r = 0; r < tile->count; r++)
+        memcpy(s->results + (row + r) * MP_SLAB_COLUMNS + column, s->block + r * e->columns,
+               (size_t)tile->n * sizeof(float));
+}
+
 static void run_task(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, const mp_gemm_task *job,
                      const int64_t *order, const workspace *s, const mp_epilogue *epilogue,
                      const int64_t *out_row, const mp_tensor *out) {
-    const int64_t columns = e->columns, first = job->expert * p->w.codes->dim[1] + job->n0;
+    const int64_t columns = e->columns, at_once = (int64_t)e->rows * BLOCKS_AT_ONCE,
+                  first = job->expert * p->w.codes->dim[1] + job->n0;
     for (int64_t n = 0; n < job->n; n += columns)
         e->pack_panel(e, p->w.codes, first + n, job->n - n < columns ? job->n - n : columns, s->scratch,
                       s->panels + (size_t)(n / columns) * e->panel_bytes);
-    for (int64_t i = 0; i < job->count; i += e->rows) {
+    for (int64_t i = 0; i < job->count; i += at_once) {
         const int64_t *slot = order + job->first + i,
-                      count = job->count - i < e->rows ? job->count - i : e->rows;
+                      count = job->count - i < at_once ? job->count - i : at_once;
         for (int64_t r = 0; r < count; r++)
             e->pack_row(e, p->a.codes, p->a_row[slot[r]], s->rows + (size_t)r * e->row_bytes);
-        for (int64_t n = 0; n < job->n; n += columns) {
-            const int64_t width = job->n - n < columns ? job->n - n : columns;
-            const mp_gemm_f32_tile tile = {
-                .expert = job->expert, .count = count, .n0 = job->n0 + n, .n = width, .slot = slot};
-            e->run(e, &tile, s->rows, s->panels + (size_t)(n / columns) * e->panel_bytes, s->block);
-            for (int64_t r = 0; r < count; r++)
-                memcpy(s->results + r * MP_SLAB_COLUMNS + n, s->block + r * columns,
-                       (size_t)width * sizeof(float));
-        }
+        for (int64_t n = 0; n < job->n; n += columns)
+            for (int64_t r = 0; r < count; r += e->rows) {
+                const mp_gemm_f32_tile tile = {.expert = job->expert,
+                                               .count = count - r < e->rows ? count - r : e->rows,
+                                               .n0 = job->n0 + n,
+                                               .n = job->n - n < columns ? job->n - n : columns,
+                                               .slot = slot + r};
+                run_block(e, &tile, s, r, n);
+            }
         for (int64_t r = 0; r < count; r++) {
             const int64_t row = out_row ? out_row[slot[r]] : slot[r];
             if (row >= 0) finish_row(epilogue, job, slot[r], s->results + r * MP_SLAB_COLUMNS, out, row);

@@ -240,7 +240,7 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
                         .redone = redone};
     const bool single = kernel->run_single && covers_in_single(&engine.step);
     const int lowest_fraction_bits = engine.step.fraction_bits < 23 ? 23 : engine.step.fraction_bits;
-    mp_tc_layout_make(&engine.layout, model, single ? &mp_tc_single : &mp_tc_double, kernel->columns, K);
+    mp_tc_layout_make(&engine.layout, model, single ? &mp_tc_single : kernel->form, kernel->columns, K);
     engine.run_block = !covers(&engine.step) ? NULL : single ? kernel->run_single : kernel->run;
     engine.lowest_sum = lowest_fraction_bits - 86;
     engine.chain =

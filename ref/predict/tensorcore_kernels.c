@@ -6,8 +6,9 @@
 
 #include <stdbool.h>
 
-const mp_tc_form mp_tc_double = {sizeof(double), 1 + 0x1p-30, 0x1p-500},
-                 mp_tc_single = {sizeof(float), 1 + 0x1p-19, 0x1p-126};
+const mp_tc_form mp_tc_double = {sizeof(double), 1 + 0x1p-30, 0x1p-500, sizeof(uint16_t), 0},
+                 mp_tc_wide = {sizeof(double), 1 + 0x1p-30, 0x1p-500, sizeof(uint64_t), 0x7FFFFFFFFFFF0000},
+                 mp_tc_single = {sizeof(float), 1 + 0x1p-19, 0x1p-126, sizeof(uint16_t), 0};
 
 /* Fields of a float64; exponents come as bytes biased by 127. */
 enum { FIELD_SHIFT = 52, FIELD_BIAS = 1023 };
@@ -68,69 +69,99 @@ static void kernel_portable(const mp_tc_block *b) {
 /* --- AVX-512: panels of 64 columns, whose exponents fill one register; two rows at a time, to use every
  * loaded w twice --------- */
 
-enum { AVX512_VECTORS = 8, AVX512_ROWS = 2 };
+enum { AVX512_VECTORS = 4, AVX512_ROWS = 4, AVX512_AT_ONCE = 8 * AVX512_VECTORS };
 
-AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int64_t g, const uint16_t *field,
-                               const uint16_t *negative) {
+/* How many terms are negative, acc among them: of bits a^w, where both have a 1 none, and where both have a 0
+ * acc's own, which are 0 but for the sign: below 2^29, because acc has 24 bits. Truth table of a, w, acc. */
+AVX512 INLINE __m512i count_negative(__m512i a, const int64_t *w, __m512i acc) {
+    enum { A_XOR_W_OR_ACC = 0x3E };
+    return _mm512_popcnt_epi64(_mm512_ternarylogic_epi64(a, _mm512_loadu_si512(w), acc, A_XOR_W_OR_ACC));
+}
+
+/* Columns j0 .. j0+31 of four rows. field: of the largest products, as the upper 16 bits of a float64. */
+AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int64_t g, int64_t j0,
+                               const uint16_t *field) {
+    enum { LARGER_MAGNITUDE = 0xB };
     const __m512i to_anchor = _mm512_set1_epi64(ANCHOR(b->fraction_bits)),
                   field_mask = _mm512_set1_epi64(FIELD_MASK),
-                  kept = _mm512_set1_epi64(KEPT_MASK(b->result_bits));
-    const double *w = (const double *)b->w + g * group * AVX512_COLUMNS, *a[AVX512_ROWS];
+                  kept = _mm512_set1_epi64(KEPT_MASK(b->result_bits)),
+                  spread = _mm512_set_epi64(0x0F0E808080808080, 0x0D0C808080808080, 0x0B0A808080808080,
+                                            0x0908808080808080, 0x0706808080808080, 0x0504808080808080,
+                                            0x0302808080808080, 0x0100808080808080);
+    const int masks = mp_tc_masks(group);
+    const int64_t *w_sign = (const int64_t *)b->w_sign + g * masks * AVX512_COLUMNS + j0;
+    const double *w = (const double *)b->w + g * group * AVX512_COLUMNS + j0, *a[AVX512_ROWS];
+    double *acc[AVX512_ROWS];
     __m512d anchor[AVX512_ROWS][AVX512_VECTORS], sum[AVX512_ROWS][AVX512_VECTORS];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int r = 0; r < AVX512_ROWS; r++) {
         a[r] = (const double *)mp_tc_row_of(b, r0 + r) + g * group;
-        const double *acc = (const double *)b->acc + (r0 + r) * AVX512_COLUMNS;
-#pragma GCC unroll 8
+        acc[r] = (double *)b->acc + (r0 + r) * AVX512_COLUMNS + j0;
+#pragma GCC unroll 4
         for (int v = 0; v < AVX512_VECTORS; v++) {
-            const int64_t at = r * AVX512_COLUMNS + 8 * v;
-            const __m512d c = _mm512_loadu_pd(acc + 8 * v);
-            const __m512i products = _mm512_slli_epi64(
-                _mm512_cvtepu16_epi64(_mm_loadu_si128((const __m128i *)(field + at))), FIELD_SHIFT);
-            const __m512i e =
-                _mm512_max_epi64(products, _mm512_and_si512(_mm512_castpd_si512(c), field_mask));
+            const int64_t at = r * AVX512_COLUMNS + j0 + 8 * v;
+            const __m512d c = _mm512_loadu_pd(acc[r] + 8 * v);
+            const __m512i bits = _mm512_castpd_si512(c);
+            const __m512i products = _mm512_shuffle_epi8(
+                _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(field + at))), spread);
+            const __m512d larger = _mm512_range_pd(c, _mm512_castsi512_pd(products), LARGER_MAGNITUDE);
+            const __m512i e = _mm512_and_si512(_mm512_castpd_si512(larger), field_mask);
             anchor[r][v] = _mm512_castsi512_pd(_mm512_add_epi64(e, to_anchor));
-            sum[r][v] = _mm512_fmadd_round_pd(c, _mm512_set1_pd(ACC_FACTOR), anchor[r][v],
-                                              _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-            const __m512i products_below =
-                _mm512_cvtepu16_epi64(_mm_loadu_si128((const __m128i *)(negative + at)));
-            const __m512i count =
-                _mm512_add_epi64(products_below, _mm512_srli_epi64(_mm512_castpd_si512(c), 63));
-            sum[r][v] = _mm512_castsi512_pd(_mm512_add_epi64(
-                _mm512_castpd_si512(sum[r][v]), count)); /* one more in the last place of S is one more u */
+            __m512i s = _mm512_castpd_si512(_mm512_fmadd_round_pd(c, _mm512_set1_pd(ACC_FACTOR), anchor[r][v],
+                                                                  _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
+            for (int m = 0; m < masks; m++) {
+                const __m512i signs = _mm512_set1_epi64(mp_tc_wide_signs_of(b, r0 + r, g * masks + m));
+                s = _mm512_add_epi64(s, count_negative(signs, w_sign + m * AVX512_COLUMNS + 8 * v,
+                                                       m == 0 ? bits : _mm512_setzero_si512()));
+            } /* one more in the last place of S is one more u */
+            sum[r][v] = _mm512_castsi512_pd(s);
         }
     }
-#pragma GCC unroll 2
+#pragma GCC unroll 16
     for (int k = 0; k < group; k++) {
-        const __m512d x = _mm512_set1_pd(a[0][k]), y = _mm512_set1_pd(a[1][k]);
-#pragma GCC unroll 8
+        __m512d x[AVX512_ROWS];
+#pragma GCC unroll 4
+        for (int r = 0; r < AVX512_ROWS; r++) x[r] = _mm512_set1_pd(a[r][k]);
+#pragma GCC unroll 4
         for (int v = 0; v < AVX512_VECTORS; v++) {
             const __m512d column = _mm512_loadu_pd(w + k * AVX512_COLUMNS + 8 * v);
-            sum[0][v] =
-                _mm512_fmadd_round_pd(x, column, sum[0][v], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-            sum[1][v] =
-                _mm512_fmadd_round_pd(y, column, sum[1][v], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#pragma GCC unroll 4
+            for (int r = 0; r < AVX512_ROWS; r++)
+                sum[r][v] =
+                    _mm512_fmadd_round_pd(x[r], column, sum[r][v], _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
         }
     }
-#pragma GCC unroll 2
-    for (int r = 0; r < AVX512_ROWS; r++) {
-        double *acc = (double *)b->acc + (r0 + r) * AVX512_COLUMNS;
-#pragma GCC unroll 8
+#pragma GCC unroll 4
+    for (int r = 0; r < AVX512_ROWS; r++)
+#pragma GCC unroll 4
         for (int v = 0; v < AVX512_VECTORS; v++) {
             const __m512d total = _mm512_sub_pd(sum[r][v], anchor[r][v]);
-            _mm512_storeu_pd(acc + 8 * v,
+            _mm512_storeu_pd(acc[r] + 8 * v,
                              _mm512_castsi512_pd(_mm512_and_si512(_mm512_castpd_si512(total), kept)));
         }
-    }
+}
+
+/* Exponents as bytes become the upper 16 bits of float64s. */
+AVX512 INLINE __m512i upper_bits(__m256i exponents) {
+    return _mm512_slli_epi16(
+        _mm512_add_epi16(_mm512_cvtepu8_epi16(exponents), _mm512_set1_epi16(FIELD_BIAS - BYTE_BIAS)),
+        FIELD_SHIFT - 48);
 }
 
 AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
-    uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {0}, negative[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {
-                                                               0}; /* an odd last row has a partner */
+    uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {0}; /* an incomplete last step has partners */
     for (int64_t g = 0; g < b->groups; g++) {
-        mp_tc_prepare_avx512(b, group, g, FIELD_BIAS, field, negative);
-        for (int64_t r = 0; r < b->rows; r += AVX512_ROWS)
-            step_avx512(b, group, r, g, field + r * AVX512_COLUMNS, negative + r * AVX512_COLUMNS);
+        for (int64_t r = 0; r < b->rows; r++) { /* all, so that no sum waits for them */
+            const __m512i e = mp_tc_largest_avx512(b, group, g, r);
+            _mm512_storeu_si512(field + r * AVX512_COLUMNS, upper_bits(_mm512_castsi512_si256(e)));
+            _mm512_storeu_si512(field + r * AVX512_COLUMNS + 32, upper_bits(_mm512_extracti64x4_epi64(e, 1)));
+        }
+        for (int64_t r = 0; r < b->rows; r += AVX512_ROWS) {
+            for (int64_t i = r; i < r + AVX512_ROWS; i++)
+                mp_tc_fetch(b, group, AVX512_COLUMNS, sizeof(double), g, i);
+            for (int64_t j = 0; j < AVX512_COLUMNS; j += AVX512_AT_ONCE)
+                step_avx512(b, group, r, g, j, field + r * AVX512_COLUMNS);
+        }
     }
 }
 
@@ -223,16 +254,17 @@ static void kernel_avx2(const mp_tc_block *b) {
 int mp_tc_kernels(const mp_tc_kernel **kernels) {
     static const mp_tc_kernel all[] = {
 #if MP_X86
-        {"avx512", AVX512_COLUMNS, kernel_avx512, mp_tc_single_avx512},
-        {"avx2", AVX2_COLUMNS, kernel_avx2, mp_tc_single_avx2},
+        {"avx512", AVX512_COLUMNS, &mp_tc_wide, kernel_avx512, mp_tc_single_avx512},
+        {"avx2", AVX2_COLUMNS, &mp_tc_double, kernel_avx2, mp_tc_single_avx2},
 #endif
-        {"portable", PORTABLE_COLUMNS, kernel_portable, NULL},
+        {"portable", PORTABLE_COLUMNS, &mp_tc_double, kernel_portable, NULL},
     };
     int first = 0;
 #if MP_X86
     __builtin_cpu_init();
-    const bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("avx512bitalg");
+    const bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bitalg") &&
+                        __builtin_cpu_supports("avx512vpopcntdq");
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     first = avx512 ? 0 : avx2 ? 1 : 2;
 #endif

@@ -39,8 +39,12 @@ typedef struct mp_tc_form {
     size_t number_bytes;
     double column_factor; /* 1+d, of w */
     double zero;          /* what a zero is packed as, with its sign */
+    size_t sign_bytes;    /* of a mask: 2, or 8, of which the lower 16 bits are signs */
+    uint64_t other_signs; /* the other bits of such a mask */
 } mp_tc_form;
-extern const mp_tc_form mp_tc_double, mp_tc_single;
+/* wide: as double, with masks of 64 bits, in which bits 16 .. 62 are set, and the last, at acc's sign, is
+ * not. */
+extern const mp_tc_form mp_tc_double, mp_tc_wide, mp_tc_single;
 
 enum { MP_TC_MAX_ROWS = 16, MP_TC_MAX_COLUMNS = 64 };
 
@@ -52,11 +56,12 @@ typedef struct mp_tc_block {
     size_t row_bytes; /* from a row of a to the next; a multiple of 8 */
     const void *a;    /* [rows, k] numbers of the form that the kernel takes */
     const int32_t *a_exponent; /* [rows, k]: four equal bytes each */
-    const uint16_t *a_sign; /* [rows, masks]: a mask for every step, or 16 terms of it; bit i is set when term
-                               i is negative */
-    const void *w;          /* [k, columns] numbers */
+    const void
+        *a_sign;   /* [rows, masks]: a mask for every step, or 16 terms of it; bit i is set when term i is
+                           negative; of form->sign_bytes */
+    const void *w; /* [k, columns] numbers */
     const int8_t *w_exponent; /* [k, columns] */
-    const uint16_t *w_sign;   /* [masks, columns] */
+    const void *w_sign;       /* [masks, columns] */
     void *acc;                /* [rows, columns] numbers, zero at first */
     uint8_t *at_floor; /* [rows, columns], zero at first: set when some step had no product above the floor */
 } mp_tc_block;
@@ -72,7 +77,8 @@ static inline int mp_tc_masks(int group) {
 typedef struct mp_tc_kernel {
     const char *name;
     int columns;
-    void (*run)(const mp_tc_block *block);        /* numbers as mp_tc_double */
+    const mp_tc_form *form; /* of `run` */
+    void (*run)(const mp_tc_block *block);
     void (*run_single)(const mp_tc_block *block); /* as mp_tc_single; NULL: has none */
 } mp_tc_kernel;
 

@@ -7,11 +7,15 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#define INLINE inline __attribute__((always_inline))
+
 /* Packed at a time: PIECE terms of a row of a; of a panel of w TILE_K of every column, a mask's worth at
  * most. */
-enum { NUMBERS_AT = 64, PIECE = 64, TILE_K = 16, TILE = TILE_K * MP_TC_MAX_COLUMNS };
-_Static_assert((int)PIECE <= (int)MP_TC_MAX_COLUMNS && (int)PIECE <= (int)TILE,
-               "a piece is no longer than a row of a tile");
+enum { NUMBERS_AT = 64, PIECE = 512, TILE_K = 16, TILE = TILE_K * MP_TC_MAX_COLUMNS };
 _Static_assert(sizeof(mp_tc_row) <= NUMBERS_AT, "the header fits in front of the numbers");
 
 const mp_tc_operand mp_tc_operands[] = {
@@ -46,8 +50,8 @@ void mp_tc_layout_make(mp_tc_layout *l, const mp_tc_model *m, const mp_tc_form *
 
 /* Two codes at k as one number, little endian; beyond K there are zeros. `bytes`, a constant where this is
  * inlined: fp8, known as fp16. In registers: halves that are stored and read as one wait for each other. */
-static inline __attribute__((always_inline)) uint32_t code_pair(bool bytes, const uint16_t table[256],
-                                                                const char *codes, int64_t k, int64_t K) {
+static INLINE uint32_t code_pair(bool bytes, const uint16_t table[256], const char *codes, int64_t k,
+                                 int64_t K) {
     uint16_t low = 0, high = 0;
     if (bytes) {
         if (k < K) low = table[(uint8_t)codes[k]];
@@ -61,8 +65,8 @@ static inline __attribute__((always_inline)) uint32_t code_pair(bool bytes, cons
 
 /* A row of codes as steps take it: of every four terms two are taken in the first half (mp_tc_taken, the
  * other way round). */
-static inline __attribute__((always_inline)) void
-copy_steps(const mp_tc_layout *l, bool bytes, const uint16_t table[256], const char *codes, uint16_t *copy) {
+static INLINE void copy_steps(const mp_tc_layout *l, bool bytes, const uint16_t table[256], const char *codes,
+                              uint16_t *copy) {
     const int64_t half = l->reordered_terms / 2;
     for (int64_t first = 0; first < l->padded_k; first += 2 * half, copy += 2 * half)
         for (int64_t i = 0; i < half; i += 2) {
@@ -151,46 +155,79 @@ typedef struct side {
 } side;
 static const side SIDE_A = {0, MP_TC_ZERO_A}, SIDE_W = {127, MP_TC_ZERO_W};
 
-/* The powers of two that are taken out of the columns of a tile; of a piece of one row all are alike. */
+/* The power of two that is taken out of a row or a column. */
+typedef struct power {
+    int16_t field; /* as an exponent field */
+    double factor; /* its inverse, times the side's */
+} power;
+
+static power power_of(const mp_tc_operand *o, int exponent, double factor) {
+    return (power){(int16_t)(o->bias + exponent), mp_power_of_two(-exponent) * factor};
+}
+
+/* The powers of a panel. */
 typedef struct powers {
-    int16_t exponent[MP_TC_MAX_COLUMNS];
-    double factor[MP_TC_MAX_COLUMNS]; /* 2^-exponent, times the side's */
+    int16_t field[MP_TC_MAX_COLUMNS];
+    double factor[MP_TC_MAX_COLUMNS];
 } powers;
 
-static void set_power(powers *p, double factor, int64_t column, int exponent) {
-    p->exponent[column] = (int16_t)exponent;
-    p->factor[column] = mp_power_of_two(-exponent) * factor;
+/* An exponent as the kernels have it, in 16-bit arithmetic for the sake of the vectors. */
+static INLINE int16_t stored_exponent(uint16_t field, int16_t largest, side form) {
+    const int16_t relative = (int16_t)(field - largest),
+                  above = relative > MP_TC_LOWEST ? relative : MP_TC_LOWEST;
+    return field ? (int16_t)(above + form.exponent_offset) : form.zero_exponent;
 }
 
-/* A tile, [rows, columns], in the kernels' form, but in float64. outlines, in: of its numbers. Exponents in
- * 16-bit arithmetic and values apart from them, for the sake of the vectors. */
-MP_CLONES static void scale(const mp_tc_operand *o, const side *form, const powers *p, int64_t rows,
-                            int64_t columns, const uint16_t *outlines, const float *in, double zero,
-                            double *values, int8_t *exponents) {
+static INLINE double scaled_number(float in, double factor, double zero) {
+    const double value = (double)in, tiny = copysign(zero, value);
+    return value != 0 ? value * factor : tiny;
+}
+
+/* n terms of a row in the kernels' form. outlines, in: of its numbers. */
+MP_CLONES static void scale_row(const mp_tc_layout *l, power taken_out, int64_t n,
+                                const uint16_t *restrict outlines, const float *restrict in,
+                                void *restrict numbers, int32_t *restrict exponents) {
+    const mp_tc_operand o = *l->a;
+    const double zero = l->form->zero;
+    for (int64_t k = 0; k < n; k++) {
+        const uint8_t e = (uint8_t)stored_exponent(field_of(&o, outlines[k]), taken_out.field, SIDE_A);
+        exponents[k] = (int32_t)(e * 0x01010101u);
+    }
+    if (l->form->number_bytes == sizeof(double)) {
+        double *to = numbers;
+        for (int64_t k = 0; k < n; k++) to[k] = scaled_number(in[k], taken_out.factor, zero);
+    } else { /* exact, as the form is chosen so */
+        float *to = numbers;
+        for (int64_t k = 0; k < n; k++) to[k] = (float)scaled_number(in[k], taken_out.factor, zero);
+    }
+}
+
+/* The same of a tile of w, [rows, columns]. */
+MP_CLONES static void scale_tile(const mp_tc_layout *l, const powers *restrict p, int64_t rows,
+                                 const uint16_t *restrict outlines, const float *restrict in,
+                                 void *restrict numbers, int8_t *restrict exponents) {
+    const mp_tc_operand o = *l->w;
+    const double zero = l->form->zero;
+    const int64_t columns = l->columns;
+    double *number = numbers;
+    float *single = numbers;
     for (int64_t at = 0; at < rows * columns; at += columns) {
-        for (int64_t n = 0; n < columns; n++) {
-            const uint16_t field = field_of(o, outlines[at + n]);
-            const int16_t relative = (int16_t)(field - o->bias - p->exponent[n]),
-                          above = relative > MP_TC_LOWEST ? relative : MP_TC_LOWEST,
-                          stored = (int16_t)(above + form->exponent_offset);
-            exponents[at + n] = (int8_t)(field ? stored : form->zero_exponent);
-        }
-        for (int64_t n = 0; n < columns; n++) {
-            const double value = (double)in[at + n], tiny = copysign(zero, value);
-            values[at + n] = value != 0 ? value * p->factor[n] : tiny;
-        }
+        for (int64_t n = 0; n < columns; n++)
+            exponents[at + n] = (int8_t)stored_exponent(field_of(&o, outlines[at + n]), p->field[n], SIDE_W);
+        if (l->form->number_bytes == sizeof(double))
+            for (int64_t n = 0; n < columns; n++)
+                number[at + n] = scaled_number(in[at + n], p->factor[n], zero);
+        else
+            for (int64_t n = 0; n < columns; n++)
+                single[at + n] = (float)scaled_number(in[at + n], p->factor[n], zero);
     }
 }
 
-/* Numbers first .. first+n of a packed array; exact, as the form is chosen so. */
-MP_CLONES static void store_numbers(const mp_tc_form *form, const double *values, int64_t first, int64_t n,
-                                    void *numbers) {
-    if (form->number_bytes == sizeof(double)) {
-        memcpy((double *)numbers + first, values, (size_t)n * sizeof *values);
-        return;
-    }
-    float *single = (float *)numbers + first;
-    for (int64_t i = 0; i < n; i++) single[i] = (float)values[i];
+static void store_mask(const mp_tc_form *form, uint16_t mask, int64_t at, void *masks) {
+    if (form->sign_bytes == sizeof mask)
+        ((uint16_t *)masks)[at] = mask;
+    else
+        ((uint64_t *)masks)[at] = mask | form->other_signs;
 }
 
 /* Where the parts of a packed row and of a panel begin. */
@@ -201,7 +238,7 @@ static size_t row_signs_at(const mp_tc_layout *l) {
     return row_exponents_at(l) + (size_t)l->padded_k * sizeof(int32_t);
 }
 static size_t row_codes_at(const mp_tc_layout *l) {
-    return row_signs_at(l) + (size_t)l->masks * sizeof(uint16_t);
+    return row_signs_at(l) + (size_t)l->masks * l->form->sign_bytes;
 }
 static size_t panel_exponents_at(const mp_tc_layout *l) {
     return (size_t)(l->padded_k * l->columns) * l->form->number_bytes;
@@ -210,7 +247,7 @@ static size_t panel_signs_at(const mp_tc_layout *l) {
     return panel_exponents_at(l) + (size_t)(l->padded_k * l->columns);
 }
 static size_t panel_header_at(const mp_tc_layout *l) {
-    return (panel_signs_at(l) + (size_t)(l->masks * l->columns) * sizeof(uint16_t) + 7) / 8 * 8;
+    return (panel_signs_at(l) + (size_t)(l->masks * l->columns) * l->form->sign_bytes + 7) / 8 * 8;
 }
 static size_t panel_codes_at(const mp_tc_layout *l) {
     return panel_header_at(l) + sizeof(mp_tc_panel);
@@ -243,11 +280,25 @@ mp_tc_block mp_tc_block_of(const mp_tc_layout *l, const void *rows, const void *
         .row_bytes = mp_tc_row_bytes(l),
         .a = row + NUMBERS_AT + (size_t)first * l->form->number_bytes,
         .a_exponent = (const int32_t *)(const void *)(row + row_exponents_at(l)) + first,
-        .a_sign = (const uint16_t *)(const void *)(row + row_signs_at(l)) + mask,
+        .a_sign = row + row_signs_at(l) + (size_t)mask * l->form->sign_bytes,
         .w = columns + (size_t)(first * l->columns) * l->form->number_bytes,
         .w_exponent = (const int8_t *)columns + panel_exponents_at(l) + first * l->columns,
-        .w_sign = (const uint16_t *)(const void *)(columns + panel_signs_at(l)) + mask * l->columns,
+        .w_sign = columns + panel_signs_at(l) + (size_t)(mask * l->columns) * l->form->sign_bytes,
     };
+}
+
+/* Bit i: is the i-th outline's number negative? */
+static uint16_t signs_of(const uint16_t *outlines, int terms) {
+    uint16_t mask = 0;
+#if defined(__SSE2__)
+    if (terms == 16) {
+        const __m128i *eight = (const __m128i *)(const void *)outlines;
+        return (uint16_t)_mm_movemask_epi8(
+            _mm_packs_epi16(_mm_loadu_si128(eight), _mm_loadu_si128(eight + 1)));
+    }
+#endif
+    for (int t = 0; t < terms; t++) mask = (uint16_t)(mask | outlines[t] >> 15 << t);
+    return mask;
 }
 
 void mp_tc_pack_row(const mp_tc_layout *l, const mp_tensor *a, int64_t row, void *packed) {
@@ -255,8 +306,6 @@ void mp_tc_pack_row(const mp_tc_layout *l, const mp_tensor *a, int64_t row, void
     char *bytes = packed;
     mp_tc_row *header = packed;
     int32_t *exponents = (int32_t *)(void *)(bytes + row_exponents_at(l));
-    uint16_t *negative = (uint16_t *)(void *)(bytes + row_signs_at(l));
-    powers taken_out;
     header->codes = (const char *)a->data + (size_t)(row * l->K) * mp_dtype_size(a->dtype);
     if (l->reordered) {
         copy_reordered(l, a->dtype, l->fp16_of_a, header->codes,
@@ -264,35 +313,52 @@ void mp_tc_pack_row(const mp_tc_layout *l, const mp_tensor *a, int64_t row, void
         header->codes = bytes + row_codes_at(l);
     }
     header->scaled = survey(l->a, header->codes, l->terms);
-    for (int64_t i = 0; i < PIECE; i++) set_power(&taken_out, 1, i, header->scaled.exponent);
+    const power taken_out = power_of(l->a, header->scaled.exponent, 1);
     for (int64_t k = 0; k < l->padded_k; k += PIECE) {
         const int64_t here = l->padded_k - k < PIECE ? l->padded_k - k : PIECE,
-                      filled = header->scaled.special ? 0
-                               : l->terms - k < here  ? l->terms - k
-                                                      : here;
-        uint16_t outlines[PIECE] = {0};
-        float in[PIECE] = {0};
-        double values[PIECE];
-        int8_t exponent[PIECE];
+                      left = l->terms - k < here ? l->terms - k : here,
+                      filled = header->scaled.special ? 0 : left;
+        uint16_t outlines[PIECE];
+        float in[PIECE];
         take_outlines(l->a, mp_tc_codes_at(l->a, header->codes, k), filled, outlines);
         take_values(l->a, mp_tc_codes_at(l->a, header->codes, k), filled, in);
-        scale(l->a, &SIDE_A, &taken_out, 1, here, outlines, in, l->form->zero, values, exponent);
-        store_numbers(l->form, values, k, here, bytes + NUMBERS_AT);
-        for (int64_t i = 0; i < here; i++)
-            exponents[k + i] = (int32_t)((uint32_t)(uint8_t)exponent[i] * 0x01010101);
-        for (int64_t i = 0; i < here; i += terms) {
-            uint16_t mask = 0;
-            for (int t = 0; t < terms; t++) mask = (uint16_t)(mask | outlines[i + t] >> 15 << t);
-            negative[(k + i) / terms] = mask;
-        }
+        memset(outlines + filled, 0, (size_t)(here - filled) * sizeof *outlines);
+        memset(in + filled, 0, (size_t)(here - filled) * sizeof *in);
+        scale_row(l, taken_out, here, outlines, in, bytes + NUMBERS_AT + (size_t)k * l->form->number_bytes,
+                  exponents + k);
+        for (int64_t i = 0; i < here; i += terms)
+            store_mask(l->form, signs_of(outlines + i, terms), (k + i) / terms, bytes + row_signs_at(l));
     }
 }
 
 /* tile[k, column] = code k of a row of codes; `size`: of a code, a constant where this is inlined. */
-static inline __attribute__((always_inline)) void place_column(size_t size, const char *codes, int64_t n,
-                                                               int64_t column, int64_t columns, char *tile) {
+static INLINE void place_column(size_t size, const char *codes, int64_t n, int64_t column, int64_t columns,
+                                char *tile) {
     for (int64_t k = 0; k < n; k++)
         memcpy(tile + (size_t)(k * columns + column) * size, codes + (size_t)k * size, size);
+}
+
+typedef uint16_t eight __attribute__((vector_size(16)));
+
+/* tile[k, column] of eight columns by eight terms of 16 bits, a column every `stride` codes: three rounds in
+ * which neighbours change places. */
+static INLINE void place_eight(const uint16_t *codes, int64_t stride, int64_t columns, uint16_t *tile) {
+    eight from[8], to[8];
+    for (int i = 0; i < 8; i++) memcpy(&from[i], codes + i * stride, sizeof from[i]);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 4; i++) {
+            to[2 * i] = __builtin_shufflevector(from[i], from[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+            to[2 * i + 1] = __builtin_shufflevector(from[i], from[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+        }
+        memcpy(from, to, sizeof from);
+    }
+    for (int k = 0; k < 8; k++) memcpy(tile + k * columns, &from[k], sizeof from[k]);
+}
+
+static void place_all_of_16_bits(const mp_tc_layout *l, const uint16_t *codes, uint16_t *tile) {
+    for (int64_t n = 0; n < l->columns; n += 8)
+        for (int64_t k = 0; k < TILE_K; k += 8)
+            place_eight(codes + n * l->terms + k, l->terms, l->columns, tile + k * l->columns + n);
 }
 
 /* The codes of terms k .. k+rows-1 of every column, [rows, columns]; zeros where there is no term or column,
@@ -300,6 +366,10 @@ static inline __attribute__((always_inline)) void place_column(size_t size, cons
 static void take_tile(const mp_tc_layout *l, const mp_tc_panel *panel, int64_t k, int64_t rows, char *tile) {
     const int64_t columns = l->columns, filled = l->terms - k < rows ? l->terms - k : rows;
     const size_t size = mp_dtype_size(l->w->dtype);
+    if (size == 2 && filled == TILE_K && panel->count == columns && !panel->special) {
+        place_all_of_16_bits(l, (const uint16_t *)(const void *)panel->codes + k, (uint16_t *)(void *)tile);
+        return;
+    }
     memset(tile, 0, (size_t)(rows * columns) * size);
     for (int64_t n = 0; n < panel->count; n++) {
         const char *codes = mp_tc_codes_at(l->w, panel->codes, n * l->terms + k);
@@ -312,10 +382,13 @@ static void take_tile(const mp_tc_layout *l, const mp_tc_panel *panel, int64_t k
     }
 }
 
-/* Bit `bit` of a column's mask: is the outline's number negative? */
-MP_CLONES static void add_signs(const uint16_t *outlines, int64_t columns, int bit, uint16_t *masks) {
-    for (int64_t n = 0; n < columns; n++)
-        masks[n] = (uint16_t)((bit ? masks[n] : 0) | outlines[n] >> 15 << bit);
+/* Masks of all columns from [terms, columns] outlines: bit i is set where the i-th number is negative. */
+MP_CLONES static void signs_of_columns(const uint16_t *restrict outlines, int terms, int64_t columns,
+                                       uint16_t *restrict masks) {
+    memset(masks, 0, (size_t)columns * sizeof *masks);
+    for (int i = 0; i < terms; i++)
+        for (int64_t n = 0; n < columns; n++)
+            masks[n] = (uint16_t)(masks[n] | outlines[i * columns + n] >> 15 << i);
 }
 
 /* Scales of the panel's columns, and what they have in common. */
@@ -326,7 +399,9 @@ static void survey_panel(const mp_tc_layout *l, mp_tc_panel *panel, powers *take
         *scaled = (mp_tc_scaling){0};
         if (n < panel->count)
             *scaled = survey(l->w, mp_tc_codes_at(l->w, panel->codes, n * l->terms), l->terms);
-        set_power(taken_out, l->form->column_factor, n, scaled->exponent);
+        const power column = power_of(l->w, scaled->exponent, l->form->column_factor);
+        taken_out->field[n] = column.field;
+        taken_out->factor[n] = column.factor;
         panel->power[n] = mp_power_of_two(scaled->exponent);
         panel->small |= scaled->small;
         panel->special |= scaled->special;
@@ -342,7 +417,6 @@ void mp_tc_pack_panel(const mp_tc_layout *l, const mp_tensor *w, int64_t first, 
     char *bytes = packed;
     mp_tc_panel *header = (mp_tc_panel *)(void *)(bytes + panel_header_at(l));
     int8_t *exponents = (int8_t *)bytes + panel_exponents_at(l);
-    uint16_t *negative = (uint16_t *)(void *)(bytes + panel_signs_at(l));
     powers taken_out;
     header->codes = (const char *)w->data + (size_t)(first * l->K) * mp_dtype_size(w->dtype);
     header->count = count;
@@ -357,17 +431,17 @@ void mp_tc_pack_panel(const mp_tc_layout *l, const mp_tensor *w, int64_t first, 
     for (int64_t k = 0; k < l->padded_k; k += TILE_K) {
         const int64_t rows = l->padded_k - k < TILE_K ? l->padded_k - k : TILE_K;
         uint32_t tile[TILE];
-        uint16_t outlines[TILE];
+        uint16_t outlines[TILE], masks[MP_TC_MAX_COLUMNS];
         float in[TILE];
-        double values[TILE];
         take_tile(l, header, k, rows, (char *)tile);
         take_outlines(l->w, (const char *)tile, rows * columns, outlines);
         take_values(l->w, (const char *)tile, rows * columns, in);
-        scale(l->w, &SIDE_W, &taken_out, rows, columns, outlines, in, l->form->zero, values,
-              exponents + k * columns);
-        store_numbers(l->form, values, k * columns, rows * columns, packed);
-        for (int64_t i = 0; i < rows; i++)
-            add_signs(outlines + i * columns, columns, (int)((k + i) % terms),
-                      negative + (k + i) / terms * columns);
+        scale_tile(l, &taken_out, rows, outlines, in, bytes + (size_t)(k * columns) * l->form->number_bytes,
+                   exponents + k * columns);
+        for (int64_t i = 0; i < rows; i += terms) {
+            signs_of_columns(outlines + i * columns, terms, columns, masks);
+            for (int64_t n = 0; n < columns; n++)
+                store_mask(l->form, masks[n], (k + i) / terms * columns + n, bytes + panel_signs_at(l));
+        }
     }
 }

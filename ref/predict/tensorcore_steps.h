@@ -34,47 +34,45 @@ INLINE const int32_t *mp_tc_exponents_of(const mp_tc_block *b, int64_t row) {
     return b->a_exponent + (size_t)row * b->row_bytes / sizeof *b->a_exponent;
 }
 INLINE uint16_t mp_tc_signs_of(const mp_tc_block *b, int64_t row, int64_t mask) {
-    return b->a_sign[(size_t)row * b->row_bytes / sizeof *b->a_sign + (size_t)mask];
+    return ((const uint16_t *)b->a_sign)[(size_t)row * b->row_bytes / sizeof(uint16_t) + (size_t)mask];
+}
+INLINE int64_t mp_tc_wide_signs_of(const mp_tc_block *b, int64_t row, int64_t mask) {
+    return ((const int64_t *)b->a_sign)[(size_t)row * b->row_bytes / sizeof(int64_t) + (size_t)mask];
+}
+
+/* Of the next step, on its way into the first-level cache while this one is summed: what belongs to the row,
+ * and its share of the panel. More streams than caches foresee. Behind the last step there is nothing, which
+ * does no harm. */
+INLINE void mp_tc_fetch(const mp_tc_block *b, int group, int64_t columns, size_t number_bytes, int64_t g,
+                        int64_t row) {
+    enum { LINE = 64, SHARES = MP_TC_MAX_ROWS * LINE };
+    const int64_t k = (g + 1) * group, bytes = group * columns * (int64_t)number_bytes;
+    const char *a = (const char *)mp_tc_row_of(b, row) + k * (int64_t)number_bytes,
+               *w = (const char *)b->w + k * columns * (int64_t)number_bytes,
+               *exponents = (const char *)b->w_exponent + k * columns;
+    for (int64_t at = 0; at < group * (int64_t)number_bytes; at += LINE) __builtin_prefetch(a + at);
+    __builtin_prefetch(mp_tc_exponents_of(b, row) + k);
+    for (int64_t at = row * LINE; at < bytes; at += SHARES) __builtin_prefetch(w + at);
+    for (int64_t at = row * LINE; at < group * columns; at += SHARES) __builtin_prefetch(exponents + at);
 }
 
 #if MP_X86
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bitalg")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bitalg,avx512vpopcntdq")))
 #define AVX2 __attribute__((target("avx2,fma")))
 
-/* field[row, columns]: exponent fields of the products, at least the floor, as a number's whose bias is
- * `bias`; negative[row, columns]: how many products are. Apart from the sums, which need not wait for them
- * then. */
-AVX512 INLINE void mp_tc_prepare_avx512(const mp_tc_block *b, int group, int64_t g, int bias, uint16_t *field,
-                                        uint16_t *negative) {
-    const __m512i floor = _mm512_set1_epi8(MP_TC_FLOOR),
-                  rebias = _mm512_set1_epi16((short)(bias - BYTE_BIAS));
+/* Exponents of the largest products of a row by all columns, at least the floor, as bytes. */
+AVX512 INLINE __m512i mp_tc_largest_avx512(const mp_tc_block *b, int group, int64_t g, int64_t row) {
+    const __m512i floor = _mm512_set1_epi8(MP_TC_FLOOR);
     const int8_t *w = b->w_exponent + g * group * AVX512_COLUMNS;
-    const int masks = mp_tc_masks(group);
-    for (int64_t r = 0; r < b->rows; r++, field += AVX512_COLUMNS, negative += AVX512_COLUMNS) {
-        const int32_t *a = mp_tc_exponents_of(b, r) + g * group;
-        __m512i e = floor;
+    const int32_t *a = mp_tc_exponents_of(b, row) + g * group;
+    __m512i e = floor;
 #pragma GCC unroll 16
-        for (int k = 0; k < group; k++)
-            e = _mm512_max_epi8(
-                e, _mm512_add_epi8(_mm512_set1_epi32(a[k]), _mm512_loadu_si512(w + k * AVX512_COLUMNS)));
-        _mm512_storeu_si512(field, _mm512_add_epi16(rebias, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(e))));
-        _mm512_storeu_si512(field + 32,
-                            _mm512_add_epi16(rebias, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(e, 1))));
-        __m512i count0 = _mm512_setzero_si512(), count1 = count0;
-        for (int64_t mask = g * masks; mask < (g + 1) * masks; mask++) {
-            const __m512i sign = _mm512_set1_epi16((short)mp_tc_signs_of(b, r, mask));
-            const uint16_t *columns = b->w_sign + mask * AVX512_COLUMNS;
-            count0 = _mm512_add_epi16(
-                count0, _mm512_popcnt_epi16(_mm512_xor_si512(sign, _mm512_loadu_si512(columns))));
-            count1 = _mm512_add_epi16(
-                count1, _mm512_popcnt_epi16(_mm512_xor_si512(sign, _mm512_loadu_si512(columns + 32))));
-        }
-        _mm512_storeu_si512(negative, count0);
-        _mm512_storeu_si512(negative + 32, count1);
-        const __mmask64 at_floor = _mm512_cmpeq_epi8_mask(e, floor);
-        if (at_floor)
-            _mm512_mask_storeu_epi8(b->at_floor + r * AVX512_COLUMNS, at_floor, _mm512_set1_epi8(1));
-    }
+    for (int k = 0; k < group; k++)
+        e = _mm512_max_epi8(
+            e, _mm512_add_epi8(_mm512_set1_epi32(a[k]), _mm512_loadu_si512(w + k * AVX512_COLUMNS)));
+    const __mmask64 at_floor = _mm512_cmpeq_epi8_mask(e, floor);
+    if (at_floor) _mm512_mask_storeu_epi8(b->at_floor + row * AVX512_COLUMNS, at_floor, _mm512_set1_epi8(1));
+    return e;
 }
 
 /* Population counts of 16-bit lanes: those of the four digits, looked up, then the two bytes added. */
@@ -86,6 +84,8 @@ AVX2 INLINE __m256i mp_tc_popcount_epi16(__m256i x) {
     return _mm256_maddubs_epi16(_mm256_add_epi8(low, high), _mm256_set1_epi8(1));
 }
 
+/* field[row, columns]: exponent fields of the largest products, as a number's whose bias is `bias`;
+ * negative[row, columns]: how many products are. Apart from the sums, which need not wait for them then. */
 AVX2 INLINE void mp_tc_prepare_avx2(const mp_tc_block *b, int group, int64_t g, int bias, uint16_t *field,
                                     uint16_t *negative) {
     const __m256i floor = _mm256_set1_epi8(MP_TC_FLOOR),
@@ -102,7 +102,7 @@ AVX2 INLINE void mp_tc_prepare_avx2(const mp_tc_block *b, int group, int64_t g, 
             __m256i count = _mm256_setzero_si256();
             for (int64_t mask = g * masks; mask < (g + 1) * masks; mask++) {
                 const __m256i sign = _mm256_set1_epi16((short)mp_tc_signs_of(b, r, mask)),
-                              *columns = (const __m256i *)(b->w_sign + mask * AVX2_COLUMNS);
+                              *columns = (const __m256i *)((const uint16_t *)b->w_sign + mask * AVX2_COLUMNS);
                 count = _mm256_add_epi16(
                     count, mp_tc_popcount_epi16(_mm256_xor_si256(sign, _mm256_loadu_si256(columns + half))));
             }
