@@ -126,6 +126,12 @@ mp_status mp_offload_measure_gemm(const mp_engine *self, const mp_gemm_problem *
                                   const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx,
                                   mp_error *err);
 
+/* ---- screen_combine.c ---- */
+
+/* mp_engine's measure_combine. */
+mp_status mp_offload_measure_combine(const mp_engine *self, const mp_combine_screen *screen,
+                                     mp_row_figures *figures, mp_error *err);
+
 /* ---- end_to_end.c ---- */
 
 /* mp_engine's end_to_end. */

@@ -36,6 +36,18 @@ mp_status mp_row_blocks(const mp_gemm_tasks *tasks, mp_row_block **blocks, int64
     return MP_OK;
 }
 
+const mp_row_block *mp_block_of_row(const mp_row_block *blocks, int64_t count, int64_t row) {
+    int64_t first = 0, end = count; /* it is among first .. end */
+    while (end - first > 1) {
+        const int64_t middle = first + (end - first) / 2;
+        if (blocks[middle].row <= row)
+            first = middle;
+        else
+            end = middle;
+    }
+    return &blocks[first];
+}
+
 mp_piece_limits mp_piece_limits_of(const mp_gemm_problem *p, int64_t padded, int results, size_t bytes,
                                    size_t most) {
     const int64_t E = p->w.codes->dim[0], N = p->w.codes->dim[1],

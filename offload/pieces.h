@@ -16,6 +16,9 @@ typedef struct mp_row_block {
 /* Of all slots that are in a task, experts ascending; free(*blocks). MP_EMEMORY only. */
 mp_status mp_row_blocks(const mp_gemm_tasks *tasks, mp_row_block **blocks, int64_t *count, mp_error *err);
 
+/* The block that has a row of their order. */
+const mp_row_block *mp_block_of_row(const mp_row_block *blocks, int64_t count, int64_t row);
+
 /* The most that a piece may hold; rows 0: there is too little memory. */
 typedef struct mp_piece_limits {
     int64_t rows, matrices, columns;

@@ -17,6 +17,10 @@
 #define MP_MEASURED static inline
 #endif
 
+MP_MEASURED int mp_is_finite(double x) {
+    return fabs(x) <= 0x1.fffffffffffffp1023; /* false for NaN too */
+}
+
 /* ---- a sum behind its epilogue ---- */
 
 /* Of one element, where the epilogue has them. */

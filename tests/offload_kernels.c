@@ -4,6 +4,7 @@
 #include "offload/device/confirm.h"
 #include "offload/device/params.h"
 #include "offload/device/screen.h"
+#include "offload/device/screen_combine.h"
 #include "offload/device/steps.h"
 #include "tests/fake_cuda.h"
 
@@ -82,6 +83,14 @@ static void screen_gemm(const mp_screen_params *p) {
     }
 }
 
+static void screen_combine(const mp_screen_combine_params *p) {
+    for (long long m = 0; m < p->tokens; m++) {
+        mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + m;
+        mp_row_figures_start(f);
+        for (long long k = 0; k < p->K; k++) mp_screen_combine_element(p, m, k, f);
+    }
+}
+
 static void execute(const char *entry, const void *params) {
     static const char *const sums[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
                                        "gemm_squares"};
@@ -90,6 +99,7 @@ static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "activate") == 0) activate(params);
     if (strcmp(entry, "measure_tokens") == 0) measure_tokens(params);
     if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
+    if (strcmp(entry, "screen_combine") == 0) screen_combine(params);
     for (int w = 0; w < 4; w++)
         if (strcmp(entry, sums[w]) == 0) gemm((what)w, params);
 }

@@ -147,22 +147,23 @@ static void the_judge_compiles(void **state) {
     (void)state;
     static const struct {
         const char *source, *entry, *options;
-    } kernels[] = {{"offload/device/decode.cu", "decode"},
-                   {"offload/device/gemm_float64.cu", "gemm_values"},
-                   {"offload/device/gemm_float64.cu", "gemm_values_and_masses"},
-                   {"offload/device/gemm_float64.cu", "gemm_absolute"},
-                   {"offload/device/gemm_float64.cu", "gemm_squares"},
-                   {"offload/device/steps.cu", "epilogue"},
-                   {"offload/device/steps.cu", "activate"},
-                   {"offload/device/steps.cu", "measure_tokens"},
+    } kernels[] = {{"offload/device/decode.cu", "decode", ""},
+                   {"offload/device/gemm_float64.cu", "gemm_values", ""},
+                   {"offload/device/gemm_float64.cu", "gemm_values_and_masses", ""},
+                   {"offload/device/gemm_float64.cu", "gemm_absolute", ""},
+                   {"offload/device/gemm_float64.cu", "gemm_squares", ""},
+                   {"offload/device/steps.cu", "epilogue", ""},
+                   {"offload/device/steps.cu", "activate", ""},
+                   {"offload/device/steps.cu", "measure_tokens", ""},
                    {"offload/device/screen.cu", "screen_gemm", "-DSCALED=0"},
                    {"offload/device/screen.cu", "screen_gemm", "-DSCALED=1"},
-                   {"offload/device/confirm.cu", "confirm_gemm"}};
+                   {"offload/device/screen_combine.cu", "screen_combine", ""},
+                   {"offload/device/confirm.cu", "confirm_gemm", ""}};
     for (int a = 0; a < ARCHITECTURES; a++)
         for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
             mp_kernel kernel = {
                 .texts = &mp_offload_texts, .source = kernels[i].source, .entry = kernels[i].entry};
-            if (kernels[i].options) strcpy(kernel.options, kernels[i].options);
+            strcpy(kernel.options, kernels[i].options);
             add(architectures[a], kernel, 0, false);
         }
     run_jobs();

@@ -50,7 +50,7 @@ static void compare(void *ctx, mp_span *span, const mp_balls *out, int64_t first
     for (int64_t i = 0; i < k->width; i++) {
         const mp_ball b = mp_ball_get(out, i);
         mp_token_figures_add(&by_cpu, mp_decode(got->dtype, got->data, first_row * out->width + i), b.value);
-        if (!mp_is_number(b.value)) continue;
+        if (!mp_is_finite(b.value)) continue;
         radius = fmax(radius, b.det); /* Inf: it is not known how far the values may be apart */
         radius2 += b.det * b.det;
     }
@@ -80,7 +80,7 @@ mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures
     by_cpu.contract = &exact;
     by_cpu.engine = mp_engine_of_cpu();
     int64_t tokens[MP_CROSS_CHECKED];
-    const int64_t chosen = mp_cross_check_choose(c->M, (uint64_t)c->seed, tokens);
+    const int64_t chosen = mp_cross_check_choose(c->M, (uint64_t)c->seed, MP_CROSS_CHECKED, tokens);
     const bool dear = c->M < FEW_TOKENS; /* to compute all slots of a token again, with radii */
     mp_span span = {
         .beside = &exact, .tokens = dear ? tokens + chosen / 2 : tokens, .token_count = dear ? 1 : chosen};

@@ -1,60 +1,131 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sum over topk against float64. */
 #include "harness/judge/judge.h"
+#include "harness/judge/screened.h"
 #include "harness/judge/span.h"
 #include "ref/combine.h"
+#include "ref/engine.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct combine_judge {
+    mp_stage_judge s;
+    mp_combine_terms terms;
+    mp_combine_rule rule;
+    mp_row_figures *figures; /* of tokens that the engine measured, and what is made of each */
+    unsigned char *mark;
+    mp_screened screened;
+} combine_judge;
 
 /* Columns first .. first+n of token m. */
-static void judge_piece(const mp_stage_judge *s, const mp_combine_terms *terms, int64_t m, int64_t first,
-                        int64_t n, mp_measure *part) {
+static void judge_piece(const combine_judge *g, int64_t m, int64_t first, int64_t n, mp_measure *part,
+                        double sums[3]) {
+    const mp_stage_judge *s = &g->s;
     const mp_case *c = s->j->c;
     const mp_contract *contract = s->j->contract;
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
     bool open[MP_ROW_PIECE], any = false;
     const int64_t at = m * s->width + first;
     for (int64_t j = 0; j < n; j++) {
-        const mp_sum sum = mp_combine_sum(terms, m, first + j);
+        const mp_sum sum = mp_combine_sum(&g->terms, m, first + j);
         value[j] = mp_combine_value(c, contract->combine, sum);
-        error[j] = mp_combine_bound(c, contract, sum);
+        error[j] = mp_combine_error_of(&g->rule, &sum);
         open[j] = mp_combine_may_overflow_inside(c, contract, sum);
         any = any || open[j];
     }
     for (int64_t j = 0; j < n && any; j++) {
         const mp_expectation e = {
             .value = value[j], .error = error[j], .rounded = s->rounded, .open = open[j]};
-        mp_measure_element(part, s->got->dtype, s->got->data, at + j, at + j, &e, s->j->poison,
-                           s->sums + m * 3);
+        mp_measure_element(part, s->got->dtype, s->got->data, at + j, at + j, &e, s->j->poison, sums);
     }
-    if (any) return;
-    mp_measure_row(part, s->got->dtype, s->got->data, at, at, n, value, error, s->rounded, s->j->poison,
-                   s->sums + m * 3);
+    if (!any)
+        mp_measure_row(part, s->got->dtype, s->got->data, at, at, n, value, error, s->rounded, s->j->poison,
+                       sums);
+}
+
+static void judge_token(const combine_judge *g, int64_t m, mp_measure *part, double sums[3]) {
+    const int64_t width = g->s.width;
+    for (int64_t k = 0; k < width; k += MP_ROW_PIECE)
+        judge_piece(g, m, k, width - k < MP_ROW_PIECE ? width - k : MP_ROW_PIECE, part, sums);
+}
+
+/* A token by the engine's figures, by both, or by this judge alone. */
+static void take_token(combine_judge *g, int64_t m, mp_measure *part) {
+    mp_stage_judge *s = &g->s;
+    const mp_screened_mark mark = g->mark ? (mp_screened_mark)g->mark[m] : MP_NOT_SCREENED;
+    double own_sums[3] = {0, 0, 0};
+    mp_measure own;
+    switch (mark) {
+    case MP_SCREENED:
+        mp_screened_take(&g->screened, part, m * s->width, s->width, &g->figures[m], s->sums + m * 3);
+        break;
+    case MP_NOT_SCREENED: judge_token(g, m, part, s->sums + m * 3); break;
+    case MP_SCREENED_AGAIN:
+        mp_stage_judge_part(s, &own);
+        judge_token(g, m, &own, own_sums);
+        mp_screened_compare(&g->screened, &own, own_sums, m * s->width, s->width, &g->figures[m]);
+        mp_measure_merge(part, &own);
+        mp_stage_judge_add_sums(s, m, own_sums);
+        break;
+    }
+}
+
+/* The engine's figures, where it has any. What is marked in pictures the CPU looks at. */
+static mp_status screen(combine_judge *g, mp_error *err) {
+    const mp_judgement *j = g->s.j;
+    const mp_combine_screen wanted = {.terms = g->terms,
+                                      .got = g->s.got,
+                                      .stored = mp_stored_as(g->s.got->dtype, g->s.rounded),
+                                      .rule = g->rule};
+    mp_error own = {0};
+    if (!j->engine->measure_combine || g->s.picture || g->s.rows == 0) return MP_OK;
+    g->figures = malloc((size_t)g->s.rows * sizeof *g->figures);
+    g->mark = malloc((size_t)g->s.rows);
+    if (!g->figures || !g->mark)
+        return mp_fail(err, MP_EMEMORY, "judge: no memory for figures of %lld tokens", (long long)g->s.rows);
+    const mp_status status = j->engine->measure_combine(j->engine, &wanted, g->figures, &own);
+    if (status == MP_OK)
+        mp_screened_choose(g->figures, g->s.rows, g->s.width, (uint64_t)j->c->seed, g->mark);
+    else if (status == MP_EUNSUPPORTED)
+        memset(g->mark, MP_NOT_SCREENED, (size_t)g->s.rows);
+    else if (err)
+        *err = own;
+    return status == MP_EUNSUPPORTED ? MP_OK : status;
 }
 
 mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
-    const mp_combine_terms terms =
-        mp_combine_terms_of(j->c, j->t, j->contract->filtered[MP_DOWN] != MP_ROW_ZERO);
-    mp_stage_judge s;
+    combine_judge g = {.terms =
+                           mp_combine_terms_of(j->c, j->t, j->contract->filtered[MP_DOWN] != MP_ROW_ZERO),
+                       .rule = mp_combine_rule_of(j->c, j->contract)};
+    mp_stage_judge *s = &g.s;
     if (!isfinite(
             mp_combine_bound(j->c, j->contract, (mp_sum){.value = 1, .mass = 1, .terms = j->c->topk}))) {
         mp_stage_has_no_bound(j, MP_COMBINE, "so many additions");
         return MP_OK;
     }
-    const mp_status status = mp_stage_judge_start(j, MP_COMBINE, MP_COMBINE, &s, err);
+    mp_status status = mp_stage_judge_start(j, MP_COMBINE, MP_COMBINE, s, err);
     if (status != MP_OK) return status;
+    status = screen(&g, err);
+    if (status == MP_OK) {
 #pragma omp parallel
-    {
-        mp_measure part;
-        mp_stage_judge_part(&s, &part);
+        {
+            mp_measure part;
+            mp_stage_judge_part(s, &part);
 #pragma omp for schedule(static)
-        for (int64_t m = 0; m < s.rows; m++)
-            for (int64_t k = 0; k < s.width; k += MP_ROW_PIECE)
-                judge_piece(&s, &terms, m, k, s.width - k < MP_ROW_PIECE ? s.width - k : MP_ROW_PIECE, &part);
-        mp_stage_judge_merge(&s, &part);
+            for (int64_t m = 0; m < s->rows; m++) take_token(&g, m, &part);
+            mp_stage_judge_merge(s, &part);
+        }
+        status = mp_screened_end(&g.screened, j->engine->name(j->engine), err);
     }
-    mp_stage_judge_finish(&s);
-    return MP_OK;
+    free(g.figures);
+    free(g.mark);
+    if (status == MP_OK)
+        mp_stage_judge_finish(s);
+    else
+        mp_stage_judge_drop(s);
+    return status;
 }
 
 /* ---- inside a span ---- */
@@ -89,7 +160,7 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
                 if (ids[slot] < 0) continue; /* zeros, exactly; or not read */
                 const int64_t i = slot * K + k;
                 const double w = weights ? (double)weights[slot] : 1;
-                mp_sum_add(&sum, (long double)w * (long double)*mp_ball_at(&in->value, i));
+                mp_sum_add_weighed(&sum, w, *mp_ball_at(&in->value, i));
                 if (in->exact) continue;
                 sum.error += fabs(w) * *mp_ball_at(&in->sure, i);
                 det += fabs(w) * *mp_ball_at(&in->det, i);
