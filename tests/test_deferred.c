@@ -167,8 +167,40 @@ static void a_subject_on_the_device_needs_none_of_the_host(void **state) {
     assert_int_equal(fake.live, 0);
 }
 
+/* In place another batch's x is made in the buffer of the output. */
+static void in_place_too(void **state) {
+    (void)state;
+    const mp_case c = parsed("M=40 E=3 K=72 N=40 mode=inplace");
+    mp_cuda *cuda;
+    mp_error err = {0};
+    mp_inputs in, now, later;
+    mp_buffers *buffers;
+    mp_execution e;
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    mp_subject subject = {.name = "nobody", .space = mp_cuda_space(cuda), .describe = describe, .run = run};
+    fake.execute = right;
+    assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
+    assert_int_equal(mp_inputs_other(&c, &in, SIZE_MAX, &now, &err), MP_OK);
+    assert_int_equal(mp_inputs_other(&c, &in, 1, &later, &err), MP_OK);
+    fills = 0;
+    load(&subject, &c, &later, &buffers, &e);
+    assert_int_equal(fills, 1);
+    assert_ptr_equal(e.t[MP_X].data, e.t[MP_OUT].data);
+    assert_memory_equal(fake_memory((uintptr_t)e.t[MP_X].data), now.t[MP_X].data,
+                        mp_tensor_bytes(&now.t[MP_X]));
+    assert_false(can_be_read(later.t[MP_X].data));
+    fake.execute = NULL;
+    mp_buffers_close(buffers);
+    mp_inputs_destroy(&later);
+    mp_inputs_destroy(&now);
+    mp_inputs_destroy(&in);
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_device_that_fills_otherwise_is_found),
-                                       cmocka_unit_test(a_subject_on_the_device_needs_none_of_the_host)};
+                                       cmocka_unit_test(a_subject_on_the_device_needs_none_of_the_host),
+                                       cmocka_unit_test(in_place_too)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -246,6 +246,17 @@ static uint64_t content_of(const mp_inputs *in, int id) {
     return mp_inputs_sealed(in, (mp_tensor_id)(mp_inputs_as_given(in, (mp_tensor_id)id) - in->t));
 }
 
+/* Makes an input that nobody has made yet: where the subject reads it, or on the host, from where it is to be
+ * written (*on_host), as all others are. The tensor b->t[id] lies as `place` says. */
+static mp_status make_there(mp_buffers *b, int id, const mp_placement *place, const mp_tensor *from,
+                            bool *on_host, mp_error *err) {
+    const mp_normal *normal = mp_deferred_normal(from);
+    *on_host = !normal || !mp_cuda_fills(b->space) || mp_lies_elsewhere(place);
+    if (!*on_host) return mp_cuda_fill(b->space, &b->t[id], normal, err);
+    mp_tensor_make(from, NULL);
+    return MP_OK;
+}
+
 static mp_status place_input(mp_buffers *b, int id, const mp_inputs *in, const mp_tensor *from,
                              mp_tensor_set *written, mp_error *err) {
     const uint64_t content = content_of(in, id);
@@ -260,10 +271,9 @@ static mp_status place_input(mp_buffers *b, int id, const mp_inputs *in, const m
         const mp_copy *copy = mp_copies_find(b->copies, &key);
         if (copy) return b->space->copy(b->space->self, b->buffer[id], copy->data, key.place.bytes, err);
     }
-    const mp_normal *normal = mp_deferred_normal(from);
-    if (normal && mp_cuda_fills(b->space) && !mp_lies_elsewhere(&b->place[id]))
-        return mp_cuda_fill(b->space, &b->t[id], normal, err);
-    mp_tensor_make(from, NULL);
+    bool on_host;
+    const mp_status made = make_there(b, id, &b->place[id], from, &on_host, err);
+    if (made != MP_OK || !on_host) return made;
     const mp_status wrote = mp_write_placed(b, id, from->data, err);
     if (wrote == MP_OK && note_own_digest(b, id, from->data)) *written &= ~MP_IN_SET(id);
     return wrote;
@@ -279,9 +289,12 @@ static mp_status place_inputs(mp_buffers *b, const mp_inputs *in, const mp_tenso
         if (!(mp_case_inputs(b->c) & MP_IN_SET(id)) || !given[id].data) continue;
         b->t[id] = given[id];
         if (mp_is_the_output(b->c, &b->offer, id)) {
+            bool on_host;
             b->t[id].data = b->t[MP_OUT].data;
-            status =
-                space->write(space->self, b->t[id].data, given[id].data, mp_tensor_bytes(&given[id]), err);
+            status = make_there(b, id, &b->place[MP_OUT], &given[id], &on_host, err);
+            if (status == MP_OK && on_host)
+                status = space->write(space->self, b->t[id].data, given[id].data, mp_tensor_bytes(&given[id]),
+                                      err);
         } else if (mp_has_buffer(b, id)) {
             status = place_input(b, id, in, &given[id], &written, err);
         } else {
