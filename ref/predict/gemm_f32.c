@@ -27,7 +27,7 @@ static char *workspace_create(const mp_gemm_f32_engine *e, int64_t K, workspace 
     const size_t bytes[] = {aligned(rows * e->row_bytes), aligned(panels * e->panel_bytes),
                             aligned((size_t)(e->rows * e->columns) * sizeof(float)),
                             rows * MP_SLAB_COLUMNS * sizeof(float), aligned((size_t)K * sizeof(float))};
-    char *memory = aligned_alloc(64, bytes[0] + bytes[1] + bytes[2] + bytes[3] + bytes[4]);
+    char *memory = mp_slabs_alloc(bytes[0] + bytes[1] + bytes[2] + bytes[3] + bytes[4]);
     if (!memory) return NULL;
     memset(memory, 0, bytes[0]); /* rows behind the last slot are computed and dropped */
     s->rows = memory;
