@@ -3,6 +3,7 @@
 #include "moeparity/tensor.h"
 
 #include "base/host_memory.h"
+#include "base/maker.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -52,6 +53,7 @@ void *mp_tensor_row(const mp_tensor *t, int64_t row) {
 
 mp_status mp_tensor_alloc_unfilled(mp_tensor *t, mp_error *err) {
     t->data = NULL;
+    t->maker = NULL;
     for (int i = 0; i < t->rank; i++) {
         if (t->dim[i] < 0)
             return mp_fail(err, MP_EINTERNAL, "tensor dimension %d is %lld, expected >= 0", i,
@@ -75,8 +77,16 @@ mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err) {
 }
 
 void mp_tensor_free(mp_tensor *t) {
-    mp_host_space.free(NULL, t->data);
+    if (t->maker)
+        t->maker->destroy(t->maker);
+    else
+        mp_host_space.free(NULL, t->data);
+    t->maker = NULL;
     t->data = NULL;
+}
+
+void mp_tensor_make(const mp_tensor *t, const bool *matrices) {
+    if (t->maker) t->maker->make(t->maker, matrices);
 }
 
 bool mp_tensor_guards_intact(const mp_tensor *t, int64_t *offset) {
@@ -91,6 +101,7 @@ uint64_t mp_digest(const void *data, size_t bytes) {
 }
 
 uint64_t mp_tensor_digest(const mp_tensor *t) {
+    mp_tensor_make(t, NULL);
     return XXH3_64bits(t->data, mp_tensor_bytes(t));
 }
 

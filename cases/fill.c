@@ -13,6 +13,7 @@
  */
 #include "cases/fill.h"
 
+#include "cases/deferred.h"
 #include "cases/fill_codes.h"
 #include "cases/fill_rows.h"
 #include "cases/graph_tables.h"
@@ -283,21 +284,13 @@ static void fill_unsigned_row(const mp_case *c, const mp_row_rule *rule, uint64_
     }
 }
 
-void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
+void mp_fill_rows(const mp_case *c, mp_tensor_id which, mp_tensor *t, int64_t first, int64_t count) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream),
                    token_key = mp_stream_key(c->seed, MP_STREAM_TOKEN);
-    if (which == MP_W1_ZERO || which == MP_W2_ZERO) {
-        fill_zeros(c, which, t);
-        return;
-    }
-    if (mp_scaled_tensor(which) != MP_TENSOR_COUNT) {
-        fill_scales(c, which, t);
-        return;
-    }
     const mp_row_rule rule = tensor_rule(c, which);
-    const int64_t rows = mp_tensor_rows(t), padded = mp_first_padded_token(c);
+    const int64_t padded = mp_first_padded_token(c);
 #pragma omp parallel for schedule(static)
-    for (int64_t row = 0; row < rows; row++) {
+    for (int64_t row = first; row < first + count; row++) {
         mp_row_rule mine = rule;
         if (c->data == MP_EXHAUSTIVE && which == MP_CACHE1) {
             exhaustive_row(c, key, row, t);
@@ -314,6 +307,41 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
         else
             fill_unsigned_row(c, &mine, key, row, t);
     }
+}
+
+void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
+    if (which == MP_W1_ZERO || which == MP_W2_ZERO)
+        fill_zeros(c, which, t);
+    else if (mp_scaled_tensor(which) != MP_TENSOR_COUNT)
+        fill_scales(c, which, t);
+    else
+        mp_fill_rows(c, which, t, 0, mp_tensor_rows(t));
+}
+
+/* Whether it is activations of which no row is made otherwise than the others. */
+static bool rows_are_alike(const mp_case *c, mp_tensor_id id) {
+    const bool padded = c->routing == MP_PADDED, filters = c->filter > 0 || c->ep_size > 1 || padded;
+    if (c->data != MP_NORMAL) return false;
+    return id == MP_CACHE1 || id == MP_CACHE2 || (id == MP_X && !padded) || (id == MP_CACHE3 && !filters);
+}
+
+bool mp_fills_by_normal(const mp_case *c, mp_tensor_id id, mp_normal *normal) {
+    const mp_dtype dtype = mp_case_dtype(c, id);
+    const mp_format *f = mp_dtype_format(dtype);
+    if (dtype != MP_BF16 && dtype != MP_FP16) return false;
+    if (id == MP_W1 || id == MP_W2) {
+        if (c->data == MP_UNUSED || c->data == MP_FROM_FILE) return false; /* the ids, or nobody, know */
+    } else if (!rows_are_alike(c, id)) {
+        return false;
+    }
+    const mp_row_rule rule = tensor_rule(c, id);
+    *normal = (mp_normal){.key = mp_stream_key(c->seed, mp_tensors[id].stream),
+                          .exponent = rule.exponent,
+                          .bits = f->bits,
+                          .precision = f->precision,
+                          .emin = f->emin,
+                          .largest = (unsigned)mp_encode_code(dtype, f->max_finite)};
+    return rule.style == MP_STYLE_NORMAL;
 }
 
 /* Router weights. integer and onehot: powers of two, so that weighting is exact. Otherwise, in integers: slot

@@ -21,6 +21,8 @@ static inline int64_t mp_below(uint64_t bits, int64_t n) {
 
 /* Fills x, w1, w2, b1, b2 or cache3 with the case's data family, and topk_weights. */
 void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t);
+/* Rows first .. first+count of it, of tensors that are no scales or zeros. */
+void mp_fill_rows(const mp_case *c, mp_tensor_id which, mp_tensor *t, int64_t first, int64_t count);
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t);
 /* Whether the family's router weights are powers of two, so that weighing is exact; but for shared=slot. */
 bool mp_has_exact_weights(mp_data family);

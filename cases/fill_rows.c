@@ -1,28 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Kinds of rows.
- *
- * The normal values are sums of four uniform 16-bit integers (Irwin-Hall), centred: an integer in +-131070
- * with standard deviation sqrt(4/12)*2^16 = 0.577*2^16. They are only ever scaled by powers of two, so the
- * single rounding is the one to dtype. */
+/* Kinds of rows. Normal values (cases/normal.h) are only ever scaled by powers of two, so the single rounding
+ * is the one to dtype. */
 #include "cases/fill_rows.h"
 
 #include "base/clones.h"
 #include "cases/fill.h"
+#include "cases/normal.h"
 
 #include <math.h>
 #include <string.h>
 
 #define BATCH 512 /* elements encoded at a time */
 
-static int32_t centred_sum(uint64_t bits) {
-    const uint64_t pairs =
-        (bits & UINT64_C(0x0000FFFF0000FFFF)) + ((bits >> 16) & UINT64_C(0x0000FFFF0000FFFF));
-    return (int32_t)((pairs & 0xFFFFFFFF) + (pairs >> 32)) - 131070;
-}
-
 MP_CLONES static void normal_batch(uint64_t key, uint64_t first, int64_t n, float scale, float *batch) {
     int32_t sums[BATCH];
-    for (int64_t i = 0; i < n; i++) sums[i] = centred_sum(mp_bits(key, first + (uint64_t)i));
+    for (int64_t i = 0; i < n; i++) sums[i] = mp_centred_sum(mp_bits(key, first + (uint64_t)i));
     for (int64_t i = 0; i < n; i++) batch[i] = (float)sums[i] * scale;
 }
 
@@ -34,7 +26,8 @@ static void normal_row(uint64_t key, uint64_t first, int64_t n, int exponent, mp
         const double scale = ldexp(1.0, exponent), low = ldexp(1.0, -32);
         for (int64_t i = 0; i < n; i++) {
             const uint64_t bits = mp_bits(key, first + (uint64_t)i);
-            mp_encode(dtype, data, at + i, (centred_sum(bits) + (double)(mp_mix(bits) >> 32) * low) * scale);
+            mp_encode(dtype, data, at + i,
+                      (mp_centred_sum(bits) + (double)(mp_mix(bits) >> 32) * low) * scale);
         }
         return;
     }

@@ -403,44 +403,55 @@ bool mp_stage_rows_are_slots(mp_stage stage) {
     return stage != MP_COMBINE && stage != MP_QUANT_X;
 }
 
+/* Those of a set that the case has. It is asked for last, and once: shapes cost more than sets. */
 static mp_tensor_set with_shape(const mp_case *c, mp_tensor_set set) {
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (mp_case_shape(c, (mp_tensor_id)id, 16).rank == 0) set &= ~MP_IN_SET(id);
+        if (set & MP_IN_SET(id) && mp_case_shape(c, (mp_tensor_id)id, 16).rank == 0) set &= ~MP_IN_SET(id);
     return set;
 }
 
-mp_tensor_set mp_stage_reads(const mp_case *c, mp_stage stage) {
+/* What a stage reads and writes, tensors that the case has not among them. */
+static mp_tensor_set may_read(const mp_case *c, mp_stage stage) {
     mp_tensor_set set = mp_stages[stage].reads;
     if (quantises(c) && stage == MP_GATE_UP) set &= ~MP_IN_SET(MP_X);
     if (quantises(c) && stage == MP_DOWN) set &= ~MP_IN_SET(MP_CACHE2);
     if (stage == MP_COMBINE && !mp_stage_weighs(c, stage)) set &= ~MP_IN_SET(MP_TOPK_WEIGHTS);
-    return with_shape(c, set);
-}
-
-mp_tensor_set mp_stage_writes(const mp_case *c, mp_stage stage) {
-    const bool moved = mp_stage_output(c, stage) != mp_stages[stage].output;
-    return with_shape(c, moved ? MP_IN_SET(MP_OUT) : mp_stages[stage].writes);
-}
-
-static mp_tensor_set written(const mp_case *c) {
-    mp_tensor_set set = 0;
-    for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (mp_case_has_stage(c, (mp_stage)s)) set |= mp_stage_writes(c, (mp_stage)s);
     return set;
 }
 
+static mp_tensor_set may_write(const mp_case *c, mp_stage stage) {
+    const bool moved = mp_stage_output(c, stage) != mp_stages[stage].output;
+    return moved ? MP_IN_SET(MP_OUT) : mp_stages[stage].writes;
+}
+
+static mp_tensor_set of_all_stages(const mp_case *c, mp_tensor_set of(const mp_case *, mp_stage)) {
+    mp_tensor_set set = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (mp_case_has_stage(c, (mp_stage)s)) set |= of(c, (mp_stage)s);
+    return set;
+}
+
+mp_tensor_set mp_stage_reads(const mp_case *c, mp_stage stage) {
+    return with_shape(c, may_read(c, stage));
+}
+
+mp_tensor_set mp_stage_writes(const mp_case *c, mp_stage stage) {
+    return with_shape(c, may_write(c, stage));
+}
+
 mp_tensor_set mp_case_hidden(const mp_case *c) {
-    return c->fused_sum ? MP_IN_SET(MP_CACHE3) : 0;
+    return (c->fused_sum ? MP_IN_SET(MP_CACHE3) : 0) | (c->fused_quant ? MP_IN_SET(MP_CACHE2) : 0);
 }
 
 mp_tensor_set mp_case_outputs(const mp_case *c) {
-    return written(c) & ~mp_case_hidden(c);
+    return with_shape(c, of_all_stages(c, may_write) & ~mp_case_hidden(c));
 }
 
-/* Whether a stage reads the tensor as hooks leave it, which one that makes the other of it does not. */
+/* Whether a stage reads the tensor, which the case has, as hooks leave it, which one that makes the other of
+ * it does not. */
 static bool hooks_are_seen(const mp_case *c, mp_tensor_id id) {
     for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (mp_case_has_stage(c, (mp_stage)s) && mp_stage_reads(c, (mp_stage)s) & MP_IN_SET(id) &&
+        if (mp_case_has_stage(c, (mp_stage)s) && may_read(c, (mp_stage)s) & MP_IN_SET(id) &&
             !(mp_stages[s].writes & MP_IN_SET(mp_tensors[id].as_read)))
             return true;
     return false;
@@ -455,10 +466,7 @@ mp_tensor_set mp_case_possible_outputs(const mp_case *c) {
 }
 
 mp_tensor_set mp_case_inputs(const mp_case *c) {
-    mp_tensor_set set = 0;
-    for (int s = 0; s < MP_STAGE_COUNT; s++)
-        if (mp_case_has_stage(c, (mp_stage)s)) set |= mp_stage_reads(c, (mp_stage)s);
-    return set & ~written(c);
+    return with_shape(c, of_all_stages(c, may_read) & ~of_all_stages(c, may_write));
 }
 
 bool mp_stage_weighs(const mp_case *c, mp_stage stage) {
@@ -472,13 +480,14 @@ bool mp_stage_weighs(const mp_case *c, mp_stage stage) {
 mp_tensor_set mp_stage_needs(const mp_case *c, mp_stage stage) {
     const bool picks =
         stage == MP_ALIGN || stage == MP_GATE_UP || stage == MP_DOWN || mp_stage_is_lora(stage);
+    const mp_tensor_set written = with_shape(c, of_all_stages(c, may_write));
     mp_tensor_set set = mp_stage_reads(c, stage) & ~(ALIGN_TENSORS | SEGMENTS);
     if (!mp_stage_weighs(c, stage)) set &= ~MP_IN_SET(MP_TOPK_WEIGHTS);
     set &= ~MP_IN_SET(MP_EXPERT_MAP); /* topk_ids are this rank's already */
     if (!picks) set &= ~MP_IN_SET(MP_TOPK_IDS);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) { /* what a stage of the case has made of it */
         const mp_tensor_id read = mp_tensors[id].as_read;
-        if ((int)read == id || !(set & MP_IN_SET(id)) || !(written(c) & MP_IN_SET(read))) continue;
+        if ((int)read == id || !(set & MP_IN_SET(id)) || !(written & MP_IN_SET(read))) continue;
         if (!(mp_stages[stage].writes & MP_IN_SET(read))) set ^= MP_IN_SET(id) | MP_IN_SET(read);
     }
     return with_shape(c, set);

@@ -197,13 +197,14 @@ mp_status mp_inputs_part(const mp_case *whole, const mp_inputs *in, const mp_cas
     *out = *in;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         out->borrowed[id] = !is_cut(id);
-        if (is_cut(id)) out->t[id].data = NULL;
+        if (is_cut(id)) out->t[id] = (mp_tensor){0};
     }
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         const mp_tensor *from = is_cut(id) ? source_of(&s, in, id) : NULL;
         if (!from) continue;
         out->t[id] = mp_case_shape(&mine, (mp_tensor_id)id, 16);
         status = mp_tensor_alloc(&out->t[id], MP_POISON_A, err);
+        mp_tensor_make(from, NULL);
         if (status == MP_OK) status = take(&s, (mp_tensor_id)id, from, &out->t[id], err);
     }
     return status;

@@ -95,6 +95,13 @@ static mp_status validate_quant(const mp_case *c, mp_error *err) {
     if (c->group > 0 && s->group == MP_WHOLE_AXIS)
         return mp_fail(err, MP_EINPUT, "group=%" PRId64 ": quant=%s has no groups, remove it", c->group,
                        s->name);
+    if (c->fused_quant && (!s->quantises_activations || s->granularity == MP_PER_TENSOR))
+        return mp_fail(err, MP_EINPUT,
+                       "fused_quant=1: act makes the codes of a row by itself, and quant=%s has %s", s->name,
+                       s->quantises_activations ? "one scale for all rows" : "no codes of activations");
+    if (c->fused_quant && (c->path == MP_RUNNER || mp_case_has_lora(c)))
+        return mp_fail(err, MP_EINPUT, "fused_quant=1 leaves no cache2 to hooks and adapters: use %s",
+                       c->path == MP_RUNNER ? "path=fused or chunked" : "lora_adapters=0");
     if (c->group % 2 != 0)
         return mp_fail(err, MP_EINPUT, "group=%" PRId64 ": expected an even number", c->group);
     if (c->scale_layout) {
@@ -320,9 +327,9 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
 }
 
 /* The fields that say how a problem is executed, not which problem it is. */
-static const char *const execution_fields[] = {"path",          "layout",         "tile",
-                                               "tile_down",     "weight_row_gap", "weight_expert_gap",
-                                               "buffer_offset", "scale_layout",   "gemm"};
+static const char *const execution_fields[] = {
+    "path",          "layout",       "tile", "tile_down",  "weight_row_gap", "weight_expert_gap",
+    "buffer_offset", "scale_layout", "gemm", "fused_quant"};
 
 /* The first tokens of the base as a batch of their own. */
 static bool is_smaller_batch(const mp_case *base, const mp_case *variant) {

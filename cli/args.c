@@ -125,9 +125,11 @@ static mp_status check_value(const mp_option_row *o, const char *value, mp_error
         char *end = NULL;
         errno = 0;
         const long long number = strtoll(value, &end, 10);
-        if (errno || end == value || *end || number < o->lo || number > o->hi)
-            return mp_fail(err, MP_EINPUT, "--%s %s: expected a whole number from %lld to %lld", o->name,
-                           value, (long long)o->lo, (long long)o->hi);
+        const bool word = o->choices && strcmp(value, o->choices) == 0;
+        if (!word && (errno || end == value || *end || number < o->lo || number > o->hi))
+            return mp_fail(err, MP_EINPUT, "--%s %s: expected %s%sa whole number from %lld to %lld", o->name,
+                           value, o->choices ? o->choices : "", o->choices ? " or " : "", (long long)o->lo,
+                           (long long)o->hi);
     }
     if (o->takes == MP_TAKES_CHOICE) {
         mp_text list = {0};
@@ -305,5 +307,5 @@ const char *mp_args_text(const mp_args *args, mp_option option) {
 }
 
 int64_t mp_args_number(const mp_args *args, mp_option option) {
-    return strtoll(mp_args_text(args, option), NULL, 10); /* checked when it was parsed */
+    return strtoll(mp_args_text(args, option), NULL, 10); /* checked when it was parsed; 0 of a word */
 }

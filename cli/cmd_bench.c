@@ -24,7 +24,8 @@ static double peak_gib(void) {
     return (double)kib / 0x1p20;
 }
 
-static mp_status bench_reference(const mp_case *c, const mp_args *args, mp_error *err) {
+static mp_status bench_reference(const mp_matrix *cases, const mp_args *args, mp_error *err) {
+    const mp_case *c = &cases->rows[0].c;
     mp_ref_bench_result r;
     (void)args;
     const mp_status status = mp_ref_bench(c, &r, err);
@@ -44,7 +45,8 @@ static mp_status bench_reference(const mp_case *c, const mp_args *args, mp_error
 
 /* Multiply-adds of the tensor-core model beside dgemm's on the same cores, then what each stage of a whole
  * prediction takes. */
-static mp_status bench_predict(const mp_case *c, const mp_args *args, mp_error *err) {
+static mp_status bench_predict(const mp_matrix *cases, const mp_args *args, mp_error *err) {
+    const mp_case *c = &cases->rows[0].c;
     mp_predict_bench_result r;
     mp_config config;
     mp_inputs in = {0};
@@ -76,32 +78,41 @@ static mp_status bench_predict(const mp_case *c, const mp_args *args, mp_error *
     return status;
 }
 
-static mp_status bench_kernels(const mp_case *c, const mp_args *args, mp_error *err) {
+static void show_kernels(const mp_cuda *cuda, const mp_cuda_bench_result *r) {
+    printf("%s, %s\nconfig %s\n", mp_cuda_device_name(cuda), mp_cuda_versions(cuda), r->config);
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (r->stage_ms[s] > 0) printf("%-14s %9.4f ms\n", mp_stage_name((mp_stage)s), r->stage_ms[s]);
+    printf("both GEMMs  %8.1f TFLOP/s\n", r->gemm_tflops);
+    printf("copy        %8.1f GB/s\n", r->copy_gbs);
+    printf("activation  %8.1f GB/s  %5.1f %% of the copy\n", r->act_gbs, 100 * r->act_gbs / r->copy_gbs);
+    for (int i = 0; i < 2; i++)
+        if (r->quant_gbs[i] > 0)
+            printf("%-11s %8.1f GB/s  %5.1f %% of the copy\n", mp_stage_name(i ? MP_QUANT_ACT : MP_QUANT_X),
+                   r->quant_gbs[i], 100 * r->quant_gbs[i] / r->copy_gbs);
+    if (r->combine_gbs > 0)
+        printf("combine     %8.1f GB/s  %5.1f %% of the copy\n", r->combine_gbs,
+               100 * r->combine_gbs / r->copy_gbs);
+}
+
+static mp_status bench_kernels(const mp_matrix *cases, const mp_args *args, mp_error *err) {
     mp_cuda *cuda = NULL;
-    mp_cuda_bench_result r;
-    mp_config config;
     mp_status status = mp_cuda_open(&cuda, err);
     const int repeat = (int)mp_args_number(args, MP_OPT_BENCH_REPEAT);
     mp_config_query query = mp_cli_query(args);
     if (!query.device) query.device = status == MP_OK ? mp_cuda_device_name(cuda) : "";
-    if (status == MP_OK) status = mp_config_resolve(c, &query, &config, err);
-    if (status == MP_OK) status = mp_cuda_bench(cuda, c, &config, repeat, (size_t)1 << 30, &r, err);
-    mp_status_line_clear(&timing);
-    if (status == MP_OK) {
-        printf("%s, %s\nconfig %s\n", mp_cuda_device_name(cuda), mp_cuda_versions(cuda), r.config);
-        for (int s = 0; s < MP_STAGE_COUNT; s++)
-            if (r.stage_ms[s] > 0) printf("%-14s %9.3f ms\n", mp_stage_name((mp_stage)s), r.stage_ms[s]);
-        printf("both GEMMs  %8.1f TFLOP/s\n", r.gemm_tflops);
-        printf("copy        %8.1f GB/s\n", r.copy_gbs);
-        printf("activation  %8.1f GB/s  %5.1f %% of the copy\n", r.act_gbs, 100 * r.act_gbs / r.copy_gbs);
-        for (int i = 0; i < 2; i++)
-            if (r.quant_gbs[i] > 0)
-                printf("%-11s %8.1f GB/s  %5.1f %% of the copy\n",
-                       mp_stage_name(i ? MP_QUANT_ACT : MP_QUANT_X), r.quant_gbs[i],
-                       100 * r.quant_gbs[i] / r.copy_gbs);
-        if (r.combine_gbs > 0)
-            printf("combine     %8.1f GB/s  %5.1f %% of the copy\n", r.combine_gbs,
-                   100 * r.combine_gbs / r.copy_gbs);
+    for (size_t i = 0; i < cases->count && status == MP_OK; i++) {
+        const mp_case *c = &cases->rows[i].c;
+        mp_cuda_bench_result r;
+        mp_config config;
+        char text[MP_CASE_TEXT_MAX];
+        mp_case_text(c, text, sizeof text);
+        mp_status_line_show(&timing, "%s: %s", mp_commands[args->command].name, text);
+        status = mp_config_resolve(c, &query, &config, err);
+        if (status == MP_OK) status = mp_cuda_bench(cuda, c, &config, repeat, (size_t)1 << 30, &r, err);
+        mp_status_line_clear(&timing);
+        if (status != MP_OK) break;
+        if (cases->count > 1) printf("%s%s\n", i ? "\n" : "", text);
+        show_kernels(cuda, &r);
     }
     mp_cuda_close(cuda);
     return status;
@@ -126,15 +137,13 @@ static mp_status check(const mp_args *args, mp_error *err) {
             return mp_fail(err, MP_EINPUT, "--%s goes with --against", mp_options[with[i]].name);
     if (against && mp_args_given(args, MP_OPT_BENCH_REPEAT))
         return mp_fail(err, MP_EINPUT, "--repeat does not go with --against, which runs --rounds");
-    if (!against && args->case_count > 1)
-        return mp_fail(err, MP_EINPUT, "several cases are timed with --against; without it one");
     return MP_OK;
 }
 
 int mp_cmd_bench(const mp_args *args) {
     static const struct {
         const char *default_case;
-        mp_status (*run)(const mp_case *c, const mp_args *args, mp_error *err);
+        mp_status (*run)(const mp_matrix *cases, const mp_args *args, mp_error *err);
     } benches[MP_COMMAND_COUNT] = {
         [MP_CMD_BENCH_REFERENCE] = {"M=70000 topk=2 act=silu", bench_reference},
         [MP_CMD_BENCH_PREDICT] = {"M=70000 topk=2 act=silu", bench_predict},
@@ -151,7 +160,7 @@ int mp_cmd_bench(const mp_args *args) {
         timing = mp_status_line_open();
         mp_status_line_show(&timing, "%s: %s", mp_commands[args->command].name, text);
         status = mp_args_given(args, MP_OPT_BENCH_AGAINST) ? mp_bench_against(args, &cases, &timing, &err)
-                                                           : benches[args->command].run(c, args, &err);
+                                                           : benches[args->command].run(&cases, args, &err);
         mp_status_line_clear(&timing);
     }
     mp_matrix_free(&cases);

@@ -25,7 +25,7 @@ static mp_status contract_in_words(const mp_contract *contract, const mp_case *c
 }
 
 static mp_status check_memory(const mp_case *c, int block_size_m, mp_error *err) {
-    const mp_status status = mp_memory_check(mp_case_host_bytes(c, block_size_m), 1, err);
+    const mp_status status = mp_memory_check(mp_case_host_bytes(c, block_size_m), err);
     return status == MP_OK ? MP_OK : (err->status = MP_EMEMORY);
 }
 

@@ -7,6 +7,7 @@
 #include "cli/recording.h"
 #include "cli/reports.h"
 #include "cli/shard.h"
+#include "harness/run/deal.h"
 #include "harness/run/repro.h"
 #include "harness/run/settings.h"
 #include "harness/verdict_make.h"
@@ -100,6 +101,12 @@ static void set_info(const mp_suite_options *suite, const mp_share *share, mp_ru
     mp_text_free(&settings);
 }
 
+/* --jobs auto, the usual: as many as the share is worth. Figures of time are of a worker that is alone. */
+static int workers_of(const mp_args *args, const mp_matrix *matrix, const mp_suite_options *suite) {
+    if (suite->settings.jobs > 0) return suite->settings.jobs;
+    return args->command == MP_CMD_BENCH_SUITE ? 1 : mp_deal_workers(matrix, suite);
+}
+
 /* Runs the rows of the share. verdicts: as many, whose `row` is set. */
 static mp_status run_share(const mp_args *args, const mp_share *share, mp_suite_options *suite,
                            mp_verdict *verdicts, mp_run_info *info, mp_error *err) {
@@ -145,6 +152,7 @@ int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
     if (status == MP_OK && !(verdicts = calloc(share.matrix.count + 1, sizeof *verdicts)))
         status = mp_fail(&err, MP_EMEMORY, "no memory for %zu verdicts", share.matrix.count);
     if (run->record) set_provenance(&info, &run->record->who);
+    suite.settings.jobs = workers_of(args, &share.matrix, &suite);
     set_info(&suite, &share, &info);
     if (status == MP_OK) status = run_share(args, &share, &suite, verdicts, &info, &err);
     ran = status == MP_OK;

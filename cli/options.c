@@ -156,10 +156,14 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
          .details = "A worker for each, or as many as --jobs says; each sees that GPU alone, and gets a row "
                     "as soon as it is free. Numbers count what CUDA_VISIBLE_DEVICES leaves. Without it, the "
                     "first one. A recording has one worker, and so one device."},
-    [MP_OPT_JOBS] = {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .fallback = "1", .commands = JUDGE | JUDGING,
-                     .summary = "worker processes",
-                     .details = "Of each of the --devices, where they are chosen. They share the cores, "
-                                "unless OMP_NUM_THREADS says how many threads each one has, and the memory."},
+    [MP_OPT_JOBS] =
+        {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .choices = "auto", .fallback = "auto",
+         .commands = JUDGE | JUDGING, .summary = "worker processes",
+         .details = "auto: one for every core and every 16 cases, at most 8, of subjects that "
+                    "moeparity has itself, and on a GPU 2; else one. Of each of the --devices, where they "
+                    "are chosen. They share the cores, unless OMP_NUM_THREADS says how many "
+                    "threads each one has, and the memory: large cases run a few at a time, with "
+                    "most of the cores. bench suite has one worker."},
     [MP_OPT_TIMEOUT] = {"timeout", 0, MP_TAKES_NUMBER, "S", 1, 1000000, .fallback = "600",
                         .commands = JUDGING | RECORD | BISECTING | LOCATING | PROVING,
                         .summary = "seconds before a case counts as hung",
@@ -404,7 +408,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            "value, one signed byte each, compressed by zlib, as ref/predict keeps them."},
     [MP_OPT_BENCH_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = BENCH, .repeats = KERNELS,
                            .summary = "the case that is timed, as `name=value ...`",
-                           .details = "With --against there may be several."},
+                           .details = "Of `bench kernels` there may be several."},
     [MP_OPT_BENCH_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 10000, .fallback = "10",
                              .commands = KERNELS, .summary = "timed runs"},
     [MP_OPT_BENCH_AGAINST] =

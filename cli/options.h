@@ -210,7 +210,7 @@ typedef enum mp_option_takes {
     MP_TAKES_NOTHING, /* no argument */
     MP_TAKES_TEXT,    /* any text */
     MP_TAKES_FILE,
-    MP_TAKES_NUMBER, /* a whole number from lo to hi */
+    MP_TAKES_NUMBER, /* a whole number from lo to hi, or the word in `choices`, which is 0 */
     MP_TAKES_CHOICE  /* one of `choices` */
 } mp_option_takes;
 

@@ -52,6 +52,11 @@ static mp_status fill_from_host(mp_cuda *cuda, const mp_case *c, mp_tensor_id id
     return status;
 }
 
+/* The share of slots that go to none of this rank's experts. */
+static double share_nowhere(const mp_case *c) {
+    return c->ep_size > 1 ? 1 - 1.0 / (double)c->ep_size : c->filter;
+}
+
 static mp_status fill_input(mp_cuda *cuda, const mp_case *c, mp_tensor_id id, const mp_tensor *t,
                             mp_error *err) {
     const bool of_token = id == MP_TOKEN_LORA;
@@ -60,6 +65,7 @@ static mp_status fill_input(mp_cuda *cuda, const mp_case *c, mp_tensor_id id, co
         .count = (long long)mp_tensor_count(t),
         .seed = 0x100 + (unsigned long long)id,
         .num_experts = (int)(of_token ? c->lora_adapters : c->E),
+        .nowhere = of_token ? 0 : (float)share_nowhere(c),
         .scale = (float)(id == MP_W1   ? 1.0 / sqrt((double)c->K)
                          : id == MP_W2 ? 1.0 / sqrt((double)c->N)
                                        : 1.0),
@@ -148,7 +154,7 @@ static mp_status time_stages(mp_cuda *cuda, const mp_case *c, const mp_config *c
     MP_DO(fill_inputs(cuda, c, b.t, err));
     for (int i = -1; i < repeats; i++) { /* -1: warm-up */
         double stage_ns[MP_STAGE_COUNT] = {0};
-        MP_DO(mp_cuda_run(cuda, c, config, b.t, b.scratch, stage_ns, err));
+        MP_DO(mp_cuda_run(cuda, c, config, b.t, b.scratch, true, stage_ns, err));
         for (int s = 0; s < MP_STAGE_COUNT && i >= 0; s++)
             times[s * repeats + i] = (float)(stage_ns[s] * 1e-6);
     }
@@ -159,24 +165,38 @@ out:
     return status;
 }
 
-/* Bytes that quant_x or quant_act has to move: of the numbers, their codes and scales, each once. */
-static double quantised_bytes(const mp_case *c, mp_stage stage, int block_size_m) {
-    const mp_tensor_set moved = mp_stage_writes(c, stage) | MP_IN_SET(stage == MP_QUANT_X ? MP_X : MP_CACHE2);
-    size_t bytes = 0;
+/* Bytes that a stage has to move: of the tensors each once, and of a cache the rows of slots that go to an
+ * expert. */
+static double moved_bytes(const mp_case *c, mp_tensor_set moved, int block_size_m) {
+    double bytes = 0;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         const mp_tensor t = mp_case_shape(c, (mp_tensor_id)id, block_size_m);
-        if (moved & MP_IN_SET(id)) bytes += mp_tensor_bytes(&t);
+        if (!(moved & MP_IN_SET(id))) continue;
+        bytes += mp_tensors[id].rows == MP_ROWS_CACHE
+                     ? (1 - share_nowhere(c)) * (double)mp_case_slots(c) * (double)mp_tensor_row_bytes(&t)
+                     : (double)mp_tensor_bytes(&t);
     }
-    return (double)bytes;
+    return bytes;
+}
+
+static double act_bytes(const mp_case *c, int block_size_m) {
+    const mp_tensor_set made = c->fused_quant ? mp_stage_writes(c, MP_QUANT_ACT) : MP_IN_SET(MP_CACHE2);
+    return moved_bytes(c, MP_IN_SET(MP_CACHE1) | made, block_size_m);
+}
+
+static double quantised_bytes(const mp_case *c, mp_stage stage, int block_size_m) {
+    const mp_tensor_id numbers = stage == MP_QUANT_X ? MP_X : MP_CACHE2;
+    return moved_bytes(c, mp_stage_writes(c, stage) | MP_IN_SET(numbers), block_size_m);
 }
 
 /* The tile with the stages that it was built with. */
 static void built_tile(const mp_cuda *cuda, const mp_case *c, const mp_config *config, mp_stage stage,
                        char text[64]) {
-    mp_gemm_request request = mp_gemm_of_case(c, config, stage);
-    mp_gemm gemm;
-    if (mp_gemm_find(&request, &cuda->limits, &gemm, NULL) == MP_OK) request.tile.num_stages = gemm.stages;
-    mp_tile_text(&request.tile, text);
+    const mp_gemm_request request = mp_gemm_of_case(c, config, stage);
+    mp_gemm gemm = {.tile = request.tile, .stages = request.tile.num_stages};
+    mp_gemm_find(&request, &cuda->limits, &gemm, NULL); /* it has run */
+    gemm.tile.num_stages = gemm.stages;
+    mp_tile_text(&gemm.tile, text);
 }
 
 mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config, int repeats,
@@ -206,17 +226,18 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
     MP_CU(cuEventCreate(&end, 0));
     MP_DO(time_copy(cuda, copy_bytes, repeats, times, start, end, &copy_ms, err));
 
-    const double slots = (double)mp_case_slots(c), size = (double)mp_dtype_size(c->dtype), K = (double)c->K,
-                 N = (double)c->N, w1_rows = (double)mp_case_w1_rows(c), *ms = result->stage_ms;
-    result->gemm_tflops = 2 * slots * (w1_rows * K + N * K) / (ms[MP_GATE_UP] + ms[MP_DOWN]) * 1e-9;
-    result->act_gbs = slots * (w1_rows + N) * size / ms[MP_ACT] * 1e-6;
+    const double slots = (double)mp_case_slots(c), went = (1 - share_nowhere(c)) * slots,
+                 size = (double)mp_dtype_size(c->dtype), K = (double)c->K, N = (double)c->N,
+                 w1_rows = (double)mp_case_w1_rows(c), *ms = result->stage_ms;
+    result->gemm_tflops = 2 * went * (w1_rows * K + N * K) / (ms[MP_GATE_UP] + ms[MP_DOWN]) * 1e-9;
+    result->act_gbs = act_bytes(c, config->up.block_size_m) / ms[MP_ACT] * 1e-6;
     if (ms[MP_COMBINE] > 0) {
         const double read = c->fused_sum ? (double)c->M : slots;
         result->combine_gbs = (read + (double)c->M) * K * size / ms[MP_COMBINE] * 1e-6;
     }
     for (int i = 0; i < 2; i++) {
         const mp_stage stage = i ? MP_QUANT_ACT : MP_QUANT_X;
-        if (ms[stage] > 0)
+        if (ms[stage] > 0 && !(i && c->fused_quant)) /* which act does */
             result->quant_gbs[i] = quantised_bytes(c, stage, config->up.block_size_m) / ms[stage] * 1e-6;
     }
     result->copy_gbs = 2 * (double)copy_bytes / copy_ms * 1e-6;

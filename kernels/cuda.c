@@ -6,10 +6,12 @@
 #include "kernels/lookup.h"
 #include "kernels/stages.h"
 
+#define XXH_INLINE_ALL
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 /* The hooks of a handle that nobody gave others. */
 static mp_status count_call(void *context, const mp_cuda_hook_view *view, mp_error *err) {
@@ -119,7 +121,10 @@ void mp_cuda_close(mp_cuda *cuda) {
     if (cuda->context) {
         cuda->driver->cuCtxSetCurrent(cuda->context);
         mp_pool_close(cuda);
-        mp_ferry_close(cuda);
+        mp_ferries_close(cuda);
+        mp_deliveries_close(cuda);
+        mp_run_events_close(cuda);
+        mp_streams_close(cuda);
         for (size_t i = 0; i < cuda->module_count; i++) cuda->driver->cuModuleUnload(cuda->modules[i].module);
         cuda->driver->cuDevicePrimaryCtxRelease_v2(cuda->device);
     }
@@ -145,31 +150,47 @@ void mp_cuda_note_stages(const mp_cuda *cuda, const mp_case *c, mp_config *confi
         const mp_gemm_request request = mp_gemm_of_case(c, config, (mp_stage)s);
         mp_gemm gemm;
         char tile[64];
-        mp_tile_text(&request.tile, tile);
-        if (mp_gemm_find(&request, &cuda->limits, &gemm, NULL) == MP_OK &&
-            gemm.stages != request.tile.num_stages)
-            mp_config_warn(config, "tile %s is built with %d stages: %d do not fit", tile, gemm.stages,
-                           request.tile.num_stages);
+        if (mp_gemm_find(&request, &cuda->limits, &gemm, NULL) != MP_OK ||
+            gemm.stages == gemm.tile.num_stages)
+            continue;
+        mp_tile_text(&gemm.tile, tile);
+        mp_config_warn(config, "tile %s is built with %d stages: %d do not fit", tile, gemm.stages,
+                       gemm.tile.num_stages);
     }
 }
 
-/* Entries of one compilation share it. */
-static bool same_compilation(const mp_kernel *a, const mp_kernel *b) {
-    return strcmp(a->source, b->source) == 0 && strcmp(a->options, b->options) == 0;
+/* Entries of one compilation share it. Of hundreds most differ by their keys. */
+static uint64_t key_of(const mp_kernel *kernel) {
+    return XXH3_64bits_withSeed(kernel->options, strlen(kernel->options),
+                                XXH3_64bits(kernel->source, strlen(kernel->source)));
+}
+
+static bool same_compilation(const mp_kernel *a, uint64_t key_a, const mp_kernel *b, uint64_t key_b) {
+    return key_a == key_b && strcmp(a->source, b->source) == 0 && strcmp(a->options, b->options) == 0;
 }
 
 mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, const mp_config *configs, size_t count,
                           int threads, mp_error *err) {
-    mp_kernel *kernels = malloc((count + 1) * MP_CASE_KERNELS_MAX * sizeof *kernels);
-    if (!kernels) return mp_fail(err, MP_EMEMORY, "a list of kernels for %zu cases", count);
+    const size_t most = (count + 1) * MP_CASE_KERNELS_MAX;
+    mp_kernel *kernels = malloc(most * sizeof *kernels);
+    uint64_t *keys = malloc(most * sizeof *keys);
     int64_t distinct = 0;
+    if (!kernels || !keys) {
+        free(kernels);
+        free(keys);
+        return mp_fail(err, MP_EMEMORY, "a list of kernels for %zu cases", count);
+    }
     for (size_t i = 0; i < count; i++) {
         mp_kernel wanted[MP_CASE_KERNELS_MAX];
         const int wanted_count = mp_case_kernels(&cases[i], &configs[i], &cuda->limits, wanted);
         for (int k = 0; k < wanted_count; k++) {
+            const uint64_t key = key_of(&wanted[k]);
             int64_t known = 0;
-            while (known < distinct && !same_compilation(&kernels[known], &wanted[k])) known++;
-            if (known == distinct) kernels[distinct++] = wanted[k];
+            while (known < distinct && !same_compilation(&kernels[known], keys[known], &wanted[k], key))
+                known++;
+            if (known < distinct) continue;
+            keys[distinct] = key;
+            kernels[distinct++] = wanted[k];
         }
     }
 #pragma omp parallel for schedule(dynamic) num_threads(threads > 0 ? threads : 1)
@@ -180,7 +201,26 @@ mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, const mp_config *
             free(cubin);
     }
     free(kernels);
+    free(keys);
     return MP_OK;
+}
+
+static mp_status find_entry(const mp_cuda *cuda, mp_module *module, const char *name, CUfunction *function,
+                            mp_error *err) {
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    int i = 0;
+    while (i < MP_MODULE_ENTRIES && module->entry[i] && strcmp(module->entry[i], name) != 0) i++;
+    if (i < MP_MODULE_ENTRIES && module->entry[i]) {
+        *function = module->function[i];
+        return MP_OK;
+    }
+    MP_CU(cuModuleGetFunction(function, module->module, name));
+    if (i == MP_MODULE_ENTRIES) goto out;
+    module->entry[i] = name; /* a literal: kernels are told by constants */
+    module->function[i] = *function;
+out:
+    return status;
 }
 
 mp_status mp_cuda_function(mp_cuda *cuda, const mp_kernel *kernel, CUfunction *function, mp_error *err) {
@@ -188,25 +228,41 @@ mp_status mp_cuda_function(mp_cuda *cuda, const mp_kernel *kernel, CUfunction *f
     mp_status status = MP_OK;
     void *cubin = NULL;
     size_t cubin_bytes = 0, i = 0;
-    while (i < cuda->module_count && !same_compilation(&cuda->modules[i].kernel, kernel)) i++;
+    const uint64_t key = key_of(kernel);
+    while (i < cuda->module_count &&
+           !same_compilation(&cuda->modules[i].kernel, cuda->modules[i].key, kernel, key))
+        i++;
     if (i == cuda->module_count) {
         mp_module *modules = realloc(cuda->modules, (i + 1) * sizeof *modules);
         if (!modules) return mp_fail(err, MP_EMEMORY, "a list of %zu device modules", i + 1);
         cuda->modules = modules;
+        modules[i] = (mp_module){.kernel = *kernel, .key = key};
         MP_DO(mp_jit_cubin(kernel, cuda->limits.architecture, &cubin, &cubin_bytes, err));
         MP_CU(cuModuleLoadData(&modules[i].module, cubin));
-        modules[i].kernel = *kernel;
         cuda->module_count++;
     }
-    MP_CU(cuModuleGetFunction(function, cuda->modules[i].module, kernel->entry));
+    MP_DO(find_entry(cuda, &cuda->modules[i], kernel->entry, function, err));
 out:
     free(cubin);
     if (status != MP_OK) mp_error_prefix(err, "%s %s", kernel->entry, kernel->options);
     return status;
 }
 
+/* What was put off is on the default stream, for which others do not wait. */
+static mp_status deliver_before(mp_cuda *cuda, CUstream stream, mp_error *err) {
+    const mp_driver *driver = cuda->driver;
+    mp_status status = MP_OK;
+    if (cuda->deliveries.pending.count == 0) return MP_OK;
+    MP_DO(mp_deliver(cuda, err));
+    if (stream) MP_CU(cuStreamSynchronize(NULL));
+out:
+    return status;
+}
+
 mp_status mp_cuda_launch(mp_cuda *cuda, CUstream stream, CUfunction function, int64_t blocks, int threads,
                          int64_t shared_bytes, void *params, mp_error *err) {
+    const mp_status status = deliver_before(cuda, stream, err);
+    if (status != MP_OK) return status;
     const CUresult result =
         cuda->driver->cuLaunchKernel(function, (unsigned)blocks, 1, 1, (unsigned)threads, 1, 1,
                                      (unsigned)shared_bytes, stream, (void *[]){params}, NULL);

@@ -4,6 +4,7 @@
 #ifndef MP_KERNELS_CUDA_H
 #define MP_KERNELS_CUDA_H
 
+#include "cases/normal.h"
 #include "moeparity/config.h"
 #include "moeparity/space.h"
 #include "moeparity/streams.h"
@@ -65,6 +66,10 @@ const mp_space *mp_cuda_space(mp_cuda *cuda);
 /* Whether the space is one of these: all of them, in one process, are memory of one device, whose addresses
  * mean the same to every handle. */
 bool mp_cuda_is_space(const mp_space *space);
+/* Whether it can fill tensors that lie there, and does: packed, at a multiple of 16 bytes. The same numbers
+ * as the CPU's, which makes some of them again: MP_EDEVICE where they differ. */
+bool mp_cuda_fills(const mp_space *space);
+mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_normal *normal, mp_error *err);
 /* For another process: *handle opens, by cuIpcOpenMemHandle, the allocation in which a buffer of this space
  * lies, *offset bytes behind what that gives. An allocation is whole blocks of MP_CUDA_BLOCK_BYTES: nothing
  * else lies in what the other process sees. It must have closed the handle before the buffer is freed.
@@ -100,12 +105,13 @@ mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, const mp_config *
 
 /* Executes the case on tensors in the device's memory: t holds all that its stages read and write, hidden
  * ones excepted; scratch as mp_cuda_scratch asked for. In place, t[MP_X] and t[MP_OUT] are one buffer. The
- * times of the stages are added to stage_ns. MP_EUNSUPPORTED: this tile cannot launch on this device (shared
- * memory, registers), with figures. MP_EDEVICE: the device failed; the context may be lost and the process
- * should be replaced. */
+ * times of the stages are added to stage_ns; timed: the device waits until all of them have been launched, so
+ * that what is measured is theirs alone (path=runner waits for each, and has none). MP_EUNSUPPORTED: this
+ * tile cannot launch on this device (shared memory, registers), with figures. MP_EDEVICE: the device failed;
+ * the context may be lost and the process should be replaced. */
 mp_status mp_cuda_run(mp_cuda *cuda, const mp_case *c, const mp_config *config,
                       const mp_tensor t[MP_TENSOR_COUNT], void *const scratch[MP_CUDA_SCRATCH_COUNT],
-                      double stage_ns[MP_STAGE_COUNT], mp_error *err);
+                      bool timed, double stage_ns[MP_STAGE_COUNT], mp_error *err);
 
 /* The same, begun on a stream of mp_cuda_streams: nothing is waited for, measured or allocated, so that it
  * can be recorded into a graph, and run beside another run with tensors and scratch of its own. t, config and

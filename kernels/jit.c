@@ -195,12 +195,12 @@ static XXH128_hash_t cache_key(const mp_kernel *kernel, int architecture, const 
 
 typedef struct entry_header {
     char magic[8];
-    uint64_t bytes, digest; /* of the machine code behind it */
+    uint64_t bytes, digest; /* of what is behind it */
 } entry_header;
 static const char entry_magic[8] = "mpcubin";
 
 /* True when the file is there and whole; anything else is a miss. */
-static bool read_entry(const char *path, void **cubin, size_t *cubin_bytes) {
+static bool read_entry(const char *path, void **content, size_t *content_bytes) {
     char *data = NULL;
     size_t size = 0;
     if (mp_file_read(path, &data, &size, NULL) != MP_OK) return false;
@@ -211,49 +211,75 @@ static bool read_entry(const char *path, void **cubin, size_t *cubin_bytes) {
                        header.digest == XXH3_64bits(data + sizeof header, size - sizeof header);
     if (whole) {
         memmove(data, data + sizeof header, header.bytes);
-        *cubin = data;
-        *cubin_bytes = header.bytes;
+        *content = data;
+        *content_bytes = header.bytes;
     } else {
         free(data);
     }
     return whole;
 }
 
-static void write_entry(const char *path, const mp_kernel *kernel, const void *cubin, size_t cubin_bytes) {
-    char *entry = malloc(sizeof(entry_header) + cubin_bytes);
+static void write_entry(const char *path, const void *content, size_t content_bytes) {
+    char *entry = malloc(sizeof(entry_header) + content_bytes);
     if (!entry) return;
-    entry_header header = {.bytes = cubin_bytes, .digest = XXH3_64bits(cubin, cubin_bytes)};
+    entry_header header = {.bytes = content_bytes, .digest = XXH3_64bits(content, content_bytes)};
     memcpy(header.magic, entry_magic, sizeof entry_magic);
     memcpy(entry, &header, sizeof header);
-    memcpy(entry + sizeof header, cubin, cubin_bytes);
-    mp_file_replace(path, entry, sizeof header + cubin_bytes, NULL);
+    memcpy(entry + sizeof header, content, content_bytes);
+    mp_file_replace(path, entry, sizeof header + content_bytes, NULL);
     free(entry);
+}
 
-    mp_text source = {0}, source_path = {0};
+static void write_source(const char *path, const mp_kernel *kernel) {
+    mp_text source = {0};
     mp_text_add(&source, "// %s\n%s", kernel->options, source_text(kernel));
-    mp_text_add(&source_path, "%.*s.cu", (int)(strlen(path) - strlen(".cubin")), path);
-    if (!source.lost && !source_path.lost)
-        mp_file_replace(source_path.data, source.data, source.length, NULL);
+    if (!source.lost) mp_file_replace(path, source.data, source.length, NULL);
     mp_text_free(&source);
-    mp_text_free(&source_path);
+}
+
+/* Where the cache has something of a kernel, <key>.<ending>: "" where there is no cache. */
+static void entry_path(const mp_kernel *kernel, int architecture, const mp_nvrtc *nvrtc, const char *ending,
+                       mp_text *path) {
+    const char *folder = mp_jit_cache_folder(NULL);
+    if (!*folder) return;
+    const XXH128_hash_t key = cache_key(kernel, architecture, nvrtc);
+    mp_text_add(path, "%s/%016llx%016llx.%s", folder, (unsigned long long)key.high64,
+                (unsigned long long)key.low64, ending);
+    if (path->lost) mp_text_free(path);
 }
 
 mp_status mp_jit_cubin(const mp_kernel *kernel, int architecture, void **cubin, size_t *cubin_bytes,
                        mp_error *err) {
     const mp_nvrtc *nvrtc = NULL;
-    const char *folder = mp_jit_cache_folder(NULL);
-    mp_text path = {0};
+    mp_text path = {0}, source_path = {0};
     mp_status status = mp_nvrtc_load(&nvrtc, err);
     if (status != MP_OK) return status;
-    if (*folder) {
-        const XXH128_hash_t key = cache_key(kernel, architecture, nvrtc);
-        mp_text_add(&path, "%s/%016llx%016llx.cubin", folder, (unsigned long long)key.high64,
-                    (unsigned long long)key.low64);
-    }
-    const bool kept = path.data && !path.lost;
-    if (!kept || !read_entry(path.data, cubin, cubin_bytes)) {
+    entry_path(kernel, architecture, nvrtc, "cubin", &path);
+    if (!path.data || !read_entry(path.data, cubin, cubin_bytes)) {
         status = mp_jit_compile(kernel, architecture, cubin, cubin_bytes, NULL, err);
-        if (status == MP_OK && kept) write_entry(path.data, kernel, *cubin, *cubin_bytes);
+        if (status == MP_OK) entry_path(kernel, architecture, nvrtc, "cu", &source_path);
+        if (status == MP_OK && path.data) write_entry(path.data, *cubin, *cubin_bytes);
+        if (source_path.data) write_source(source_path.data, kernel);
+    }
+    mp_text_free(&path);
+    mp_text_free(&source_path);
+    return status;
+}
+
+mp_status mp_jit_log(const mp_kernel *kernel, int architecture, char **log, mp_error *err) {
+    const mp_nvrtc *nvrtc = NULL;
+    mp_text path = {0};
+    void *kept = NULL;
+    size_t bytes = 0;
+    *log = NULL;
+    mp_status status = mp_nvrtc_load(&nvrtc, err);
+    if (status != MP_OK) return status;
+    entry_path(kernel, architecture, nvrtc, "log", &path);
+    if (path.data && read_entry(path.data, &kept, &bytes)) {
+        *log = kept; /* its end is kept with it */
+    } else {
+        status = mp_jit_compile(kernel, architecture, NULL, NULL, log, err);
+        if (status == MP_OK && path.data) write_entry(path.data, *log, strlen(*log) + 1);
     }
     mp_text_free(&path);
     return status;

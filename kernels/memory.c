@@ -19,6 +19,7 @@ static mp_status fill(mp_cuda *cuda, CUdeviceptr to, size_t bytes, uint32_t patt
     const bool halves = pattern >> 16 == (pattern & 0xFFFF), even = to % 2 == 0;
     char rest[2 * MP_GUARD_BYTES];
     size_t done = 0;
+    if (mp_can_deliver(cuda, bytes)) return mp_deliver_pattern(cuda, to, bytes, pattern, err);
     if (to % 4 == 0 && bytes >= 4) {
         MP_CU(cuMemsetD32Async(to, pattern, bytes / 4, NULL));
         done = bytes / 4 * 4;
@@ -65,17 +66,21 @@ static void device_free(void *self, void *data) {
 }
 
 static mp_status device_write(void *self, void *to, const void *from, size_t bytes, mp_error *err) {
-    return mp_transfer_up(self, address(to), from, bytes, err);
+    if (mp_can_deliver(self, bytes)) return mp_deliver_copy(self, address(to), from, bytes, err);
+    const mp_status status = mp_deliver(self, err);
+    return status == MP_OK ? mp_transfer_up(self, address(to), from, bytes, err) : status;
 }
 
 static mp_status device_read(void *self, void *to, const void *from, size_t bytes, mp_error *err) {
-    return mp_transfer_down(self, to, address(from), bytes, err);
+    const mp_status status = mp_deliver(self, err);
+    return status == MP_OK ? mp_transfer_down(self, to, address(from), bytes, err) : status;
 }
 
 static mp_status device_copy(void *self, void *to, const void *from, size_t bytes, mp_error *err) {
-    const mp_cuda *cuda = self;
+    mp_cuda *cuda = self;
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
+    MP_DO(mp_deliver(cuda, err));
     if (bytes) MP_CU(cuMemcpyDtoDAsync_v2(address(to), address(from), bytes, NULL));
     if (cuda->shared) MP_CU(cuCtxSynchronize());
 out:
@@ -85,6 +90,7 @@ out:
 void mp_cuda_make_space(mp_cuda *cuda) {
     cuda->space = (mp_space){.name = "device buffer ",
                              .keeps = true,
+                             .one_digest = cuda->can_compile,
                              .self = cuda,
                              .alloc = device_alloc,
                              .free = device_free,
@@ -92,7 +98,8 @@ void mp_cuda_make_space(mp_cuda *cuda) {
                              .read = device_read,
                              .copy = device_copy,
                              .survey = mp_cuda_survey,
-                             .digest_rows = cuda->can_compile ? mp_cuda_digest_rows : NULL};
+                             .digest_rows = cuda->can_compile ? mp_cuda_digest_rows : NULL,
+                             .inspect = mp_cuda_inspect};
 }
 
 const mp_space *mp_cuda_space(mp_cuda *cuda) {
@@ -125,6 +132,7 @@ mp_status mp_cuda_synchronize(mp_cuda *cuda, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     MP_CU(cuCtxSetCurrent(cuda->context));
+    MP_DO(mp_deliver(cuda, err));
     MP_CU(cuCtxSynchronize());
 out:
     return status;

@@ -34,14 +34,19 @@ static bool parse_entry(const char *log, const char *entry, mp_compile_report *r
     return true;
 }
 
+mp_status mp_compile_report_read(const char *log, const char *entry, mp_compile_report *report,
+                                 mp_error *err) {
+    *report = (mp_compile_report){0};
+    if (parse_entry(log, entry, report)) return MP_OK;
+    return mp_fail(err, MP_EINTERNAL, "no resource report of %s in NVRTC's log: %.300s", entry, log);
+}
+
 mp_status mp_kernel_compile_report(int architecture, const mp_kernel *kernel, mp_compile_report *report,
                                    mp_error *err) {
     char *log = NULL;
     *report = (mp_compile_report){0};
-    mp_status status = mp_jit_compile(kernel, architecture, NULL, NULL, &log, err);
-    if (status == MP_OK && !parse_entry(log, kernel->entry, report))
-        status =
-            mp_fail(err, MP_EINTERNAL, "no resource report of %s in NVRTC's log: %.300s", kernel->entry, log);
+    mp_status status = mp_jit_log(kernel, architecture, &log, err);
+    if (status == MP_OK) status = mp_compile_report_read(log, kernel->entry, report, err);
     free(log);
     return status;
 }

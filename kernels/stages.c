@@ -23,6 +23,7 @@ mp_executor mp_device_executor(mp_device_run *run) {
 int mp_case_kernels(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
                     mp_kernel kernels[MP_CASE_KERNELS_MAX]) {
     int count = 0;
+    kernels[count++] = mp_kernel_deliver();
     kernels[count++] = mp_kernel_survey("survey");
     for (int s = 0; s < MP_STAGE_COUNT; s++)
         if (stages[s]->run && mp_case_has_stage(c, (mp_stage)s))

@@ -4,21 +4,36 @@
 
 #include <errno.h>
 
+/* Those that were closed are opened again: the driver takes its time with each. */
 static mp_status stream_open(void *self, void **stream, mp_error *err) {
-    const mp_cuda *cuda = self;
+    mp_cuda *cuda = self;
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     CUstream opened = NULL;
+    for (int i = 0; i < MP_IDLE_STREAMS && !opened; i++) {
+        opened = cuda->idle_stream[i];
+        cuda->idle_stream[i] = NULL;
+    }
     MP_CU(cuCtxSetCurrent(cuda->context));
-    MP_CU(cuStreamCreate(&opened, CU_STREAM_NON_BLOCKING));
+    if (!opened) MP_CU(cuStreamCreate(&opened, CU_STREAM_NON_BLOCKING));
 out:
     *stream = opened;
     return status;
 }
 
 static void stream_close(void *self, void *stream) {
-    const mp_cuda *cuda = self;
+    mp_cuda *cuda = self;
+    for (int i = 0; i < MP_IDLE_STREAMS && stream; i++) {
+        if (cuda->idle_stream[i]) continue;
+        cuda->idle_stream[i] = stream;
+        stream = NULL;
+    }
     if (stream) cuda->driver->cuStreamDestroy_v2(stream);
+}
+
+void mp_streams_close(mp_cuda *cuda) {
+    for (int i = 0; i < MP_IDLE_STREAMS; i++)
+        if (cuda->idle_stream[i]) cuda->driver->cuStreamDestroy_v2(cuda->idle_stream[i]);
 }
 
 static mp_status stream_wait(void *self, mp_error *err) {
@@ -73,9 +88,10 @@ out:
 /* As engines capture, and as strictly as the driver can: what must not be done in between is refused wherever
  * it is called from. */
 static mp_status stream_record(void *self, void *stream, mp_error *err) {
-    const mp_cuda *cuda = self;
+    mp_cuda *cuda = self;
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
+    MP_DO(mp_deliver(cuda, err));
     MP_CU(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
 out:
     return status;
@@ -96,9 +112,10 @@ out:
 }
 
 static mp_status stream_launch(void *self, void *graph, void *stream, mp_error *err) {
-    const mp_cuda *cuda = self;
+    mp_cuda *cuda = self;
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
+    MP_DO(mp_deliver(cuda, err));
     MP_CU(cuGraphLaunch(graph, stream));
 out:
     return status;

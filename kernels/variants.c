@@ -26,8 +26,16 @@ mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype) {
     return mp_make_kernel("kernels/device/tools.cu", entry, "-DDTYPE=%d", (int)dtype);
 }
 
+mp_kernel mp_kernel_deliver(void) {
+    return mp_make_kernel("kernels/device/deliver.cu", "deliver", "%s", "");
+}
+
 mp_kernel mp_kernel_survey(const char *entry) {
     return mp_make_kernel("kernels/device/survey.cu", entry, "%s", "");
+}
+
+mp_kernel mp_kernel_fill(void) {
+    return mp_make_kernel("kernels/device/fill.cu", "fill_normal", "%s", "");
 }
 
 mp_kernel mp_kernel_probe(const mp_mma_instruction *m, int steps) {

@@ -33,8 +33,11 @@ mp_kernel mp_make_kernel(const char *source, const char *entry, const char *form
     __attribute__((format(printf, 3, 4)));
 
 mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype);
+mp_kernel mp_kernel_deliver(void);
 /* The entries of survey.cu share one compilation. */
 mp_kernel mp_kernel_survey(const char *entry);
+
+mp_kernel mp_kernel_fill(void);
 
 /* A matrix instruction as PTX names it. */
 typedef struct mp_mma_instruction {

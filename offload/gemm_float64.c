@@ -163,6 +163,7 @@ mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *
 mp_status mp_offload_measure_gemm(const mp_engine *self, const mp_gemm_problem *p,
                                   const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx,
                                   mp_error *err) {
-    if (!mp_screening_can(screen)) return mp_fail(err, MP_EUNSUPPORTED, "a store that is not measured");
+    if (!mp_is_stored_float(screen->got->dtype))
+        return mp_fail(err, MP_EUNSUPPORTED, "a store that is not measured");
     return compute_gemm(self->state, p, true, screen, visit, ctx, err);
 }

@@ -70,31 +70,37 @@ static mp_status plan(mp_grouped_gemm *g, mp_error *err) {
                      taken, budget);
 }
 
-/* Rows of a, and tiles, in the order of the blocks. */
+/* Rows of a, slots, and tiles, in the order of the blocks. */
 static mp_status upload_order(mp_grouped_gemm *g, mp_error *err) {
     const mp_row_block *last = &g->blocks[g->block_count - 1];
     const int64_t rows = last->row + last->count;
     mp_offload *o = g->o;
     const size_t row_bytes = (size_t)rows * sizeof(int64_t),
                  tile_bytes = (size_t)g->block_count * sizeof(mp_row_tile);
-    int64_t *row = malloc(row_bytes);
+    int64_t *row = malloc(row_bytes), *slot = malloc(row_bytes);
     mp_row_tile *tile = malloc(tile_bytes);
     mp_status status = MP_OK;
-    if (!row || !tile) {
+    if (!row || !slot || !tile) {
         status = mp_fail(err, MP_EMEMORY, "no memory for the order of %lld slots", (long long)rows);
         goto out;
     }
     for (int64_t i = 0; i < g->block_count; i++) {
         const mp_row_block *b = &g->blocks[i];
         tile[i] = (mp_row_tile){.row = b->row, .count = b->count, .matrix = b->matrix};
-        for (int64_t r = 0; r < b->count; r++) row[b->row + r] = g->p->a_row[g->tasks.order[b->first + r]];
+        for (int64_t r = 0; r < b->count; r++) {
+            slot[b->row + r] = g->tasks.order[b->first + r];
+            row[b->row + r] = g->p->a_row[slot[b->row + r]];
+        }
     }
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_ROWS], row_bytes, err));
+    MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_SLOTS], row_bytes, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_TILES], tile_bytes, err));
     MP_DO(mp_offload_copy_in(o, scratch(g, MP_SCRATCH_ROWS), row, row_bytes, err));
+    MP_DO(mp_offload_copy_in(o, scratch(g, MP_SCRATCH_SLOTS), slot, row_bytes, err));
     MP_DO(mp_offload_copy_in(o, scratch(g, MP_SCRATCH_TILES), tile, tile_bytes, err));
 out:
     free(row);
+    free(slot);
     free(tile);
     return status;
 }

@@ -44,7 +44,7 @@ mp_status mp_grouped_gemm_sum(const mp_grouped_gemm *gemm, const mp_piece *piece
 CUdeviceptr mp_grouped_gemm_sums(const mp_grouped_gemm *gemm, int which);
 mp_status mp_grouped_gemm_sum_to(const mp_grouped_gemm *gemm, const mp_piece *piece, int which,
                                  mp_error *err);
-/* Of the first slot of a piece, in the order of slots and in that of MP_SCRATCH_ROWS. */
+/* The row of a piece's first slot in MP_SCRATCH_ROWS and MP_SCRATCH_SLOTS, int64: rows of a, and slots. */
 static inline int64_t mp_grouped_gemm_first(const mp_grouped_gemm *gemm, const mp_piece *piece) {
     return gemm->blocks[piece->begin].row;
 }

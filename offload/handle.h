@@ -5,7 +5,9 @@
 
 #include "kernels/handle.h"
 #include "offload/device/params.h"
+#include "offload/device/screen.h"
 #include "offload/offload.h"
+#include "offload/pieces.h"
 
 typedef struct mp_device_buffer {
     CUdeviceptr at;
@@ -18,6 +20,7 @@ typedef enum mp_scratch {
     MP_SCRATCH_W = MP_SCRATCH_A + 4,
     MP_SCRATCH_RADIUS = MP_SCRATCH_W + 4, /* sure, det, random */
     MP_SCRATCH_ROWS = MP_SCRATCH_RADIUS + 3,
+    MP_SCRATCH_SLOTS,
     MP_SCRATCH_TILES,
     MP_SCRATCH_DECODED_A,
     MP_SCRATCH_DECODED_W,
@@ -25,7 +28,13 @@ typedef enum mp_scratch {
     MP_SCRATCH_GOT,
     MP_SCRATCH_BIAS,
     MP_SCRATCH_SCREENED_ROWS,
-    MP_SCRATCH_FIGURES,
+    MP_SCRATCH_CANARIES,
+    /* The pipeline's: sums of gate_up behind their epilogue, of down, and between them the activation. */
+    MP_SCRATCH_GATE_UP,
+    MP_SCRATCH_ACT,
+    MP_SCRATCH_DOWN,
+    MP_SCRATCH_INPUT, /* those of steps that are not kept */
+    MP_SCRATCH_FIGURES = MP_SCRATCH_INPUT + 5,
     MP_SCRATCH_COUNT
 } mp_scratch;
 
@@ -38,6 +47,8 @@ typedef struct mp_loan {
     CUdeviceptr at;
 } mp_loan;
 enum { MP_LOANS = 2 * MP_TENSOR_COUNT }; /* inputs and outputs */
+
+typedef struct mp_preparation mp_preparation; /* prepare.c: kernels that are being compiled */
 
 struct mp_offload {
     mp_engine engine;
@@ -56,9 +67,13 @@ struct mp_offload {
     CUevent landed[MP_LANDINGS];
     int64_t gemms, left_to_cpu, predicted; /* of the case */
     char name[512];
+    mp_preparation *preparation; /* NULL: none is under way */
 };
 
 extern const mp_device_texts mp_offload_texts; /* of offload/device/ */
+
+/* prepare.c: waits for what is being compiled. */
+void mp_offload_prepared(mp_offload *offload);
 
 /* ---- memory.c ---- */
 
@@ -92,6 +107,13 @@ mp_status mp_offload_operand(mp_offload *offload, const mp_operand *operand, mp_
 /* What the device is told of a format, and of an operand, but for its addresses. */
 mp_number_format mp_describe_format(mp_dtype dtype);
 mp_device_operand mp_describe_operand(const mp_operand *operand);
+/* Float formats of 32 bits at most that have Inf: what stages store of sums. */
+bool mp_is_stored_float(mp_dtype dtype);
+/* Where the rows of all blocks are stored, in their order, into MP_SCRATCH_SCREENED_ROWS; stored_row NULL:
+ * the slot itself. */
+mp_status mp_offload_stored_rows(mp_offload *offload, const mp_gemm_tasks *tasks, const mp_row_block *blocks,
+                                 int64_t count, const mp_epilogue *epilogue, const int64_t *stored_row,
+                                 mp_error *err);
 /* Launches a kernel of mp_offload_texts, of one without options by its source and entry; params points to its
  * one argument. */
 mp_status mp_offload_launch_kernel(mp_offload *offload, const mp_kernel *kernel, int64_t blocks, int threads,
@@ -107,13 +129,31 @@ mp_status mp_offload_measure_gemm(const mp_engine *self, const mp_gemm_problem *
                                   const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx,
                                   mp_error *err);
 
+/* ---- screen_stages.c ---- */
+
+/* mp_engine's measure_act and measure_combine. */
+mp_status mp_offload_measure_act(const mp_engine *self, const mp_act_screen *screen, mp_row_figures *figures,
+                                 mp_error *err);
+mp_status mp_offload_measure_combine(const mp_engine *self, const mp_combine_screen *screen,
+                                     mp_row_figures *figures, mp_error *err);
+
+/* ---- end_to_end.c ---- */
+
+/* mp_engine's end_to_end. */
+mp_status mp_offload_end_to_end(const mp_engine *self, const mp_case *c, const mp_inputs *in,
+                                const mp_tensor *out, mp_token_figures *figures, mp_error *err);
+
 /* ---- predict.c ---- */
 
-/* mp_engine's predict_gemm. Some slots are predicted by the CPU as well: MP_EDEVICE where it has other
- * bits. */
+/* mp_engine's predict_gemm and confirm_gemm. Some slots are predicted by the CPU as well: MP_EDEVICE where
+ * it has other bits. */
 mp_status mp_offload_predict_gemm(const mp_engine *self, const mp_gemm_contract *contract,
                                   const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
                                   const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                                   mp_error *err);
+mp_status mp_offload_confirm_gemm(const mp_engine *self, const mp_gemm_contract *contract,
+                                  const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                                  const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *got,
+                                  bool *equal, mp_error *err);
 
 #endif

@@ -82,14 +82,8 @@ mp_status mp_offload_copy_in(mp_offload *o, CUdeviceptr to, const void *from, si
         if (bytes > 0) MP_CU(cuMemcpyHtoDAsync_v2(to, from, bytes, o->stream));
         return MP_OK;
     }
-    int next = 0;
-    for (size_t at = 0; at < bytes; at += o->landing_bytes, next = (next + 1) % MP_LANDINGS) {
-        const size_t rest = bytes - at, here = rest < o->landing_bytes ? rest : o->landing_bytes;
-        MP_CU(cuEventSynchronize(o->landed[next])); /* nothing was recorded at first: it returns at once */
-        mp_copy_on_all_cores(o->landing[next], (const char *)from + at, here);
-        MP_CU(cuMemcpyHtoDAsync_v2(to + at, o->landing[next], here, o->stream));
-        MP_CU(cuEventRecord(o->landed[next], o->stream));
-    }
+    MP_CU(cuStreamSynchronize(o->stream)); /* for who reads what was there */
+    MP_DO(mp_transfer_up(o->cuda, to, from, bytes, err));
 out:
     return status;
 }
@@ -115,6 +109,7 @@ mp_status mp_offload_upload(mp_offload *o, const mp_tensor *tensor, mp_scratch s
     const int id = input_of(o, tensor);
     const bool keeps = id < MP_TENSOR_COUNT, there = keeps && o->kept[id].bytes > 0;
     mp_device_buffer *buffer = keeps ? &o->kept[id] : &o->scratch[scratch];
+    if (!there) mp_tensor_make(tensor, NULL);
     mp_status status = there ? MP_OK : mp_offload_reserve(o, buffer, mp_tensor_bytes(tensor), err);
     if (status == MP_OK && !there)
         status = mp_offload_copy_in(o, buffer->at, tensor->data, mp_tensor_bytes(tensor), err);

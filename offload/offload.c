@@ -27,7 +27,11 @@ mp_status mp_offload_open(int share, mp_offload **result, mp_error *err) {
                             .name = engine_name,
                             .gemm_float64 = mp_offload_gemm_float64,
                             .measure_gemm = mp_offload_measure_gemm,
-                            .predict_gemm = mp_offload_predict_gemm};
+                            .measure_act = mp_offload_measure_act,
+                            .measure_combine = mp_offload_measure_combine,
+                            .predict_gemm = mp_offload_predict_gemm,
+                            .confirm_gemm = mp_offload_confirm_gemm,
+                            .end_to_end = mp_offload_end_to_end};
     MP_CU(cuDeviceGetAttribute(&ratio, CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO,
                                o->cuda->device));
     o->fast = ratio <= 2;
@@ -42,6 +46,7 @@ out:
 
 void mp_offload_close(mp_offload *o) {
     if (!o) return;
+    mp_offload_prepared(o);
     if (o->cuda) {
         const mp_driver *driver = o->cuda->driver;
         mp_offload_rest(o);
@@ -64,6 +69,7 @@ bool mp_offload_is_fast(const mp_offload *o) {
 }
 
 void mp_offload_begin(mp_offload *o, const mp_inputs *in) {
+    mp_offload_prepared(o);
     mp_offload_rest(o);
     o->in = in;
     if (in) o->gemms = o->left_to_cpu = o->predicted = 0;

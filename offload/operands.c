@@ -2,6 +2,8 @@
 /* Operands of a GEMM, brought to the device. */
 #include "offload/handle.h"
 
+#include <stdlib.h>
+
 mp_number_format mp_describe_format(mp_dtype dtype) {
     const mp_format *f = mp_dtype_format(dtype);
     const bool power = dtype == MP_UE8M0;
@@ -56,5 +58,31 @@ mp_status mp_offload_operand(mp_offload *o, const mp_operand *operand, mp_scratc
     on_device->scale = at[1];
     on_device->zeros = at[2];
     on_device->global = at[3];
+    return status;
+}
+
+bool mp_is_stored_float(mp_dtype dtype) {
+    return dtype == MP_BF16 || dtype == MP_FP16 || dtype == MP_FP32;
+}
+
+mp_status mp_offload_stored_rows(mp_offload *o, const mp_gemm_tasks *tasks, const mp_row_block *blocks,
+                                 int64_t count, const mp_epilogue *epilogue, const int64_t *stored_row,
+                                 mp_error *err) {
+    const mp_row_block *last = &blocks[count - 1];
+    const size_t bytes = (size_t)(last->row + last->count) * sizeof(mp_screened_row);
+    mp_device_buffer *buffer = &o->scratch[MP_SCRATCH_SCREENED_ROWS];
+    mp_screened_row *row = malloc(bytes);
+    if (!row) return mp_fail(err, MP_EMEMORY, "no memory for the order of what is stored");
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t r = 0; r < blocks[i].count; r++) {
+            const int64_t slot = tasks->order[blocks[i].first + r];
+            row[blocks[i].row + r] =
+                (mp_screened_row){.got = stored_row ? stored_row[slot] : slot,
+                                  .expert = blocks[i].expert,
+                                  .weight = epilogue->weights ? (double)epilogue->weights[slot] : 0};
+        }
+    mp_status status = mp_offload_reserve(o, buffer, bytes, err);
+    if (status == MP_OK) status = mp_offload_copy_in(o, buffer->at, row, bytes, err);
+    free(row);
     return status;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The prediction of a grouped GEMM on the device: its float32 sums are made there, piece by piece, and
  * land in pinned memory of the host; while the device works on the next piece all cores take this one
- * through the epilogue. */
+ * through the epilogue. Or they stay, and what lands is whether something stored has their bits. */
+#include "offload/confirm.h"
 #include "offload/handle.h"
 #include "offload/pieces.h"
 #include "offload/sums.h"
@@ -23,6 +24,7 @@ typedef struct prediction {
     mp_row_block *blocks; /* of all slots in a task, experts ascending; a position is a slot's row in them */
     int64_t count, positions, n;
     mp_piece_limits limits;
+    mp_confirmation confirmation; /* of `out`, where that is not predicted but looked at */
 } prediction;
 
 static CUdeviceptr scratch(const prediction *p, int which) {
@@ -42,6 +44,7 @@ static mp_status order_slots(prediction *p, mp_error *err) {
                                   .columns = p->n};
     if (p->limits.rows < MP_SUMS_ROWS) p->limits.rows = MP_SUMS_ROWS;
     p->limits.result_bytes = (size_t)(p->limits.rows * p->n) * sizeof(float);
+    p->confirmation.rows = p->limits.rows;
     return MP_OK;
 }
 
@@ -97,10 +100,12 @@ static size_t needed_bytes(const prediction *p) {
     const int64_t scaled_rows = mp_tensor_rows(plain->a.codes) + mp_tensor_rows(plain->w.codes);
     return mp_offload_upload_bytes(p->o, plain->a.codes) + mp_offload_upload_bytes(p->o, plain->w.codes) +
            (size_t)(scaled_rows * p->sums.scales) * sizeof(float) + (size_t)p->positions * sizeof(int64_t) +
-           (size_t)p->count * sizeof(mp_sums_tile) + MP_LANDINGS * p->limits.result_bytes;
+           (size_t)p->count * sizeof(mp_sums_tile) + MP_LANDINGS * p->limits.result_bytes +
+           (p->confirmation.got ? mp_confirmation_bytes(p->o, &p->confirmation, p->epilogue, p->positions)
+                                : 0);
 }
 
-static mp_status prepare(const prediction *p, mp_sums_params *params, mp_error *err) {
+static mp_status prepare(prediction *p, mp_sums_params *params, mp_error *err) {
     mp_offload *o = p->o;
     const mp_tensor *a = p->multiplied.plain.a.codes, *w = p->multiplied.plain.w.codes;
     mp_status status = MP_OK;
@@ -114,7 +119,8 @@ static mp_status prepare(const prediction *p, mp_sums_params *params, mp_error *
     }
     *params = (mp_sums_params){
         .K = w->dim[2], .n = p->n, .part_terms = p->sums.part_terms, .scales = p->sums.scales};
-    MP_DO(mp_offload_make_landings(o, p->limits.result_bytes, err));
+    MP_DO(mp_offload_make_landings(
+        o, p->confirmation.got ? mp_confirmation_landing(&p->confirmation) : p->limits.result_bytes, err));
     MP_DO(mp_offload_upload(o, w, MP_SCRATCH_W, &params->w, err));
     MP_DO(mp_offload_upload(o, a, MP_SCRATCH_A, &params->a, err));
     if (p->sums.scales > 0) {
@@ -124,6 +130,9 @@ static mp_status prepare(const prediction *p, mp_sums_params *params, mp_error *
         params->w_scale = scratch(p, MP_SCRATCH_W + 1);
     }
     MP_DO(upload_order(p, err));
+    if (p->confirmation.got)
+        MP_DO(mp_confirmation_begin(o, &p->confirmation, &p->tasks, p->blocks, p->count, p->epilogue,
+                                    p->out_row, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_RESULTS], MP_LANDINGS * p->limits.result_bytes, err));
     params->a_row = scratch(p, MP_SCRATCH_ROWS);
 out:
@@ -134,7 +143,7 @@ static int64_t first_position(const prediction *p, const mp_piece *piece) {
     return p->blocks[piece->begin].row;
 }
 
-/* Begins the piece's sums and their way to a landing. */
+/* Begins the piece's sums, and their way to a landing or to what they are compared with. */
 static mp_status begin_piece(const prediction *p, const mp_piece *piece, int landing, mp_sums_params *params,
                              mp_error *err) {
     mp_offload *o = p->o;
@@ -152,18 +161,25 @@ static mp_status begin_piece(const prediction *p, const mp_piece *piece, int lan
     for (int i = 0; i < 2; i++)
         if (kernels[i]->source)
             MP_DO(mp_offload_launch_kernel(o, kernels[i], blocks, MP_SUMS_THREADS, params, err));
-    MP_CU(cuMemcpyDtoHAsync_v2(o->landing[landing], sums, (size_t)count * sizeof(float), o->stream));
+    if (p->confirmation.got)
+        MP_DO(mp_confirm_piece(o, &p->confirmation, sums, params->first_position, piece->rows, landing, err));
+    else
+        MP_CU(cuMemcpyDtoHAsync_v2(o->landing[landing], sums, (size_t)count * sizeof(float), o->stream));
     MP_CU(cuEventRecord(o->landed[landing], o->stream));
 out:
     return status;
 }
 
 /* Epilogue and store, as mp_gemm_f32. */
-static mp_status finish_piece(const prediction *p, const mp_piece *piece, int landing, mp_error *err) {
+static mp_status finish_piece(prediction *p, const mp_piece *piece, int landing, mp_error *err) {
     const mp_driver *driver = p->o->cuda->driver;
     float *sums = p->o->landing[landing];
     mp_status status = MP_OK;
     MP_CU(cuEventSynchronize(p->o->landed[landing]));
+    if (p->confirmation.got) {
+        return mp_confirmed_piece(p->o, &p->confirmation, first_position(p, piece), piece->rows, landing,
+                                  err);
+    }
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t i = piece->begin; i < piece->end; i++) {
         const mp_row_block *b = &p->blocks[i];
@@ -179,7 +195,8 @@ out:
     return status;
 }
 
-static mp_status run_pieces(const prediction *p, mp_sums_params *params, mp_error *err) {
+static mp_status run_pieces(prediction *p, mp_sums_params *params, mp_error *err) {
+    const mp_driver *driver = p->o->cuda->driver;
     mp_status status = MP_OK;
     mp_piece next = {0}, before;
     int landing = 0;
@@ -191,21 +208,38 @@ static mp_status run_pieces(const prediction *p, mp_sums_params *params, mp_erro
         if (more) MP_DO(begin_piece(p, &next, (landing + 1) % MP_LANDINGS, params, err));
         MP_DO(finish_piece(p, &before, landing, err));
         landing = (landing + 1) % MP_LANDINGS;
+        if (p->confirmation.differs) { /* the rest does not matter */
+            MP_CU(cuStreamSynchronize(p->o->stream));
+            break;
+        }
     }
 out:
     return status;
 }
 
+/* Whether the device compared the codes of a slot that the CPU predicts, and those that are stored. */
+static mp_status check_digests(const prediction *p, int64_t slot, const mp_confirmed_row *found,
+                               mp_u64 predicted, mp_u64 got, mp_error *err) {
+    if (found->predicted == predicted && found->got == got) return MP_OK;
+    return mp_fail(err, MP_EDEVICE,
+                   "a GEMM looked at on %s: slot %lld, the digests of its bits are %llX and, as stored, "
+                   "%llX, by the CPU %llX and %llX",
+                   mp_cuda_device_name(p->o->cuda), (long long)slot, (unsigned long long)found->predicted,
+                   (unsigned long long)found->got, (unsigned long long)predicted, (unsigned long long)got);
+}
+
 /* Some slots by the CPU as well: the device's bits are the definition's, or the judge has failed. */
 static mp_status check_sample(const prediction *p, const mp_gemm_contract *contract, mp_error *err) {
     enum { SAMPLE = 8 };
-    int64_t a_row[SAMPLE], slot[SAMPLE], count = 0;
+    int64_t a_row[SAMPLE], slot[SAMPLE], position[SAMPLE], count = 0;
     int32_t ids[SAMPLE];
     float weights[SAMPLE];
     mp_tensor by_cpu = mp_tensor_shape(p->out->dtype, 2, SAMPLE, p->n, 1);
     for (int64_t i = 0; i < SAMPLE; i++) {
         const mp_row_block *b = &p->blocks[i * p->count / SAMPLE];
-        slot[count] = p->tasks.order[b->first + i * b->count / SAMPLE];
+        const int64_t r = i * b->count / SAMPLE;
+        slot[count] = p->tasks.order[b->first + r];
+        position[count] = b->row + r;
         if (p->out_row && p->out_row[slot[count]] < 0) continue;
         a_row[count] = p->scaled->a_row[slot[count]];
         ids[count] = p->scaled->topk_ids[slot[count]];
@@ -227,13 +261,43 @@ static mp_status check_sample(const prediction *p, const mp_gemm_contract *contr
             const uint64_t got = mp_code_at(by_cpu.dtype, p->out->data, row * p->n + n),
                            want = mp_code_at(by_cpu.dtype, by_cpu.data, i * p->n + n);
             if (got != want)
-                status = mp_fail(err, MP_EDEVICE,
-                                 "a GEMM predicted on %s: slot %lld, column %lld is %llX, by the CPU %llX",
-                                 mp_cuda_device_name(p->o->cuda), (long long)slot[i], (long long)n,
-                                 (unsigned long long)got, (unsigned long long)want);
+                status = mp_fail(
+                    err, MP_EDEVICE, "a GEMM %s on %s: slot %lld, column %lld is %llX, by the CPU %llX",
+                    p->confirmation.got ? "found equal" : "predicted", mp_cuda_device_name(p->o->cuda),
+                    (long long)slot[i], (long long)n, (unsigned long long)got, (unsigned long long)want);
         }
+        if (status == MP_OK && p->confirmation.got)
+            status = check_digests(p, slot[i], &p->confirmation.row[position[i]],
+                                   mp_confirmed_digest(&by_cpu, i), mp_confirmed_digest(p->out, row), err);
     }
     mp_tensor_free(&by_cpu);
+    return status;
+}
+
+static mp_status run(prediction *p, const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
+                     mp_error *err) {
+    const mp_driver *driver = p->o->cuda->driver;
+    mp_sums_params params;
+    mp_status status = MP_OK;
+    p->n = p->scaled->w.codes->dim[1];
+    MP_DO(mp_multiplied_create(contract, scheme, dtype, p->scaled, &p->multiplied, err));
+    MP_DO(mp_sums_of(contract, &p->multiplied, &p->sums, err));
+    MP_DO(order_slots(p, err));
+    MP_CU(cuCtxSetCurrent(p->o->cuda->context));
+    if (p->count > 0) {
+        status = prepare(p, &params, err);
+        if (status == MP_EMEMORY) status = MP_EUNSUPPORTED; /* others took what was free */
+        if (status != MP_OK) goto out;
+        MP_DO(run_pieces(p, &params, err));
+    }
+    if (!p->confirmation.got) mp_gemm_zero_filtered(&p->multiplied.plain, p->out_row, p->out);
+    if (p->count > 0 && !p->confirmation.differs) MP_DO(check_sample(p, contract, err));
+    p->o->predicted++;
+out:
+    free(p->blocks);
+    mp_gemm_tasks_destroy(&p->tasks);
+    mp_multiplied_destroy(&p->multiplied);
+    mp_confirmation_end(&p->confirmation);
     return status;
 }
 
@@ -241,31 +305,24 @@ mp_status mp_offload_predict_gemm(const mp_engine *self, const mp_gemm_contract 
                                   const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
                                   const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                                   mp_error *err) {
+    prediction p = {
+        .o = self->state, .scaled = problem, .epilogue = epilogue, .out_row = out_row, .out = out};
+    return run(&p, contract, scheme, dtype, err);
+}
+
+mp_status mp_offload_confirm_gemm(const mp_engine *self, const mp_gemm_contract *contract,
+                                  const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                                  const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *got,
+                                  bool *equal, mp_error *err) {
     prediction p = {.o = self->state,
                     .scaled = problem,
                     .epilogue = epilogue,
                     .out_row = out_row,
-                    .out = out,
-                    .n = problem->w.codes->dim[1]};
-    const mp_driver *driver = p.o->cuda->driver;
-    mp_sums_params params;
-    mp_status status = MP_OK;
-    MP_DO(mp_multiplied_create(contract, scheme, dtype, problem, &p.multiplied, err));
-    MP_DO(mp_sums_of(contract, &p.multiplied, &p.sums, err));
-    MP_DO(order_slots(&p, err));
-    MP_CU(cuCtxSetCurrent(p.o->cuda->context));
-    if (p.count > 0) {
-        status = prepare(&p, &params, err);
-        if (status == MP_EMEMORY) status = MP_EUNSUPPORTED; /* others took what was free */
-        if (status != MP_OK) goto out;
-        MP_DO(run_pieces(&p, &params, err));
-    }
-    mp_gemm_zero_filtered(&p.multiplied.plain, out_row, out);
-    if (p.count > 0) MP_DO(check_sample(&p, contract, err));
-    p.o->predicted++;
-out:
-    free(p.blocks);
-    mp_gemm_tasks_destroy(&p.tasks);
-    mp_multiplied_destroy(&p.multiplied);
+                    .out = got,
+                    .confirmation = {.got = got}};
+    if (!mp_is_stored_float(got->dtype))
+        return mp_fail(err, MP_EUNSUPPORTED, "a store that is not looked at on a GPU");
+    const mp_status status = run(&p, contract, scheme, dtype, err);
+    *equal = status == MP_OK && !p.confirmation.differs;
     return status;
 }

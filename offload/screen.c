@@ -6,11 +6,6 @@
 
 enum { ROOM_BYTES = 8 << 20, MOST_BLOCKS = 1 << 16 };
 
-bool mp_screening_can(const mp_gemm_screen *screen) {
-    const mp_dtype dtype = screen->got->dtype;
-    return dtype == MP_BF16 || dtype == MP_FP16 || dtype == MP_FP32;
-}
-
 void mp_screening_plan(mp_screening *s, mp_grouped_gemm *g) {
     const mp_tensor *bias = s->asked->epilogue->bias;
     const int64_t columns = g->p->w.codes->dim[1],
@@ -26,29 +21,6 @@ void mp_screening_plan(mp_screening *s, mp_grouped_gemm *g) {
     g->landing_bytes = s->room_bytes;
 }
 
-/* What the rows of all blocks take, in their order. */
-static mp_status upload_rows(const mp_screening *s, const mp_grouped_gemm *g, mp_error *err) {
-    const mp_row_block *last = &g->blocks[g->block_count - 1];
-    const size_t bytes = (size_t)(last->row + last->count) * sizeof(mp_screened_row);
-    mp_device_buffer *buffer = &g->o->scratch[MP_SCRATCH_SCREENED_ROWS];
-    const mp_epilogue *e = s->asked->epilogue;
-    mp_screened_row *row = malloc(bytes);
-    if (!row) return mp_fail(err, MP_EMEMORY, "no memory for the order of what is measured");
-    for (int64_t i = 0; i < g->block_count; i++) {
-        const mp_row_block *b = &g->blocks[i];
-        for (int64_t r = 0; r < b->count; r++) {
-            const int64_t slot = g->tasks.order[b->first + r];
-            row[b->row + r] = (mp_screened_row){.got = s->asked->got_row ? s->asked->got_row[slot] : slot,
-                                                .expert = b->expert,
-                                                .weight = e->weights ? (double)e->weights[slot] : 0};
-        }
-    }
-    mp_status status = mp_offload_reserve(g->o, buffer, bytes, err);
-    if (status == MP_OK) status = mp_offload_copy_in(g->o, buffer->at, row, bytes, err);
-    free(row);
-    return status;
-}
-
 mp_status mp_screening_prepare(mp_screening *s, const mp_grouped_gemm *g, mp_error *err) {
     const mp_tensor *got = s->asked->got, *bias = s->asked->epilogue->bias;
     mp_offload *o = g->o;
@@ -59,7 +31,9 @@ mp_status mp_screening_prepare(mp_screening *s, const mp_grouped_gemm *g, mp_err
                                    .width = mp_tensor_row_length(got),
                                    .weighs = s->asked->epilogue->weights != NULL,
                                    .stored = s->asked->stored,
-                                   .rule = s->asked->rule};
+                                   .rule = s->asked->rule,
+                                   .a = g->a,
+                                   .w = g->w};
     MP_DO(mp_offload_upload(o, got, MP_SCRATCH_GOT, &at, err));
     s->params.got = at;
     if (bias) {
@@ -67,7 +41,8 @@ mp_status mp_screening_prepare(mp_screening *s, const mp_grouped_gemm *g, mp_err
         s->params.bias = at;
         s->params.bias_format = mp_describe_format(bias->dtype);
     }
-    MP_DO(upload_rows(s, g, err));
+    MP_DO(mp_offload_stored_rows(o, &g->tasks, g->blocks, g->block_count, s->asked->epilogue,
+                                 s->asked->got_row, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_FIGURES], MP_LANDINGS * s->figure_bytes, err));
 out:
     return status;
@@ -85,10 +60,12 @@ mp_status mp_screening_begin(mp_offload *o, const mp_screening *s, const mp_scre
     params.row = o->scratch[MP_SCRATCH_SCREENED_ROWS].at + (size_t)first * sizeof(mp_screened_row);
     params.figures = o->scratch[MP_SCRATCH_FIGURES].at + (size_t)p->landing * s->figure_bytes;
     params.rows = rows;
+    params.a_row = o->scratch[MP_SCRATCH_ROWS].at + (size_t)first * sizeof(int64_t);
     params.n0 = p->piece->n0;
     params.n = p->piece->n;
     MP_CU(cuMemsetD8Async(params.figures, 0xFF, bytes, o->stream));
-    MP_DO(mp_offload_launch(o, "offload/device/screen.cu", "screen_gemm",
+    MP_DO(mp_offload_launch(o, "offload/device/screen.cu",
+                            params.rule.block > 0 ? "screen_scaled_gemm" : "screen_gemm",
                             rows < MOST_BLOCKS ? rows : MOST_BLOCKS, MP_SCREEN_THREADS, &params, err));
     MP_CU(cuMemcpyDtoHAsync_v2(o->landing[p->landing], params.figures, bytes, o->stream));
     MP_CU(cuEventRecord(o->landed[p->landing], o->stream));

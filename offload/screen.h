@@ -14,8 +14,6 @@ typedef struct mp_screening {
     size_t figure_bytes, room_bytes; /* of a landing: figures of a piece's rows, and behind them sums */
 } mp_screening;
 
-/* Whether the device can measure it. */
-bool mp_screening_can(const mp_gemm_screen *screen);
 /* Asks the GEMM for what it takes beside the sums, before that is prepared. */
 void mp_screening_plan(mp_screening *screening, mp_grouped_gemm *gemm);
 /* Uploads what it needs, once the GEMM is prepared. */

@@ -9,7 +9,11 @@
 
 #include "cases/scheme.h"
 #include "moeparity/contract.h"
+#include "moeparity/inputs.h"
+#include "ref/activation.h"
+#include "ref/combine.h"
 #include "ref/gemm.h"
+#include "ref/token_figures.h"
 
 /* What is measured against the sums of a GEMM: how each is expected, and where its stored number lies. */
 typedef struct mp_gemm_screen {
@@ -27,13 +31,21 @@ struct mp_engine {
     /* As mp_gemm_float64, which calls it. */
     mp_status (*gemm_float64)(const mp_engine *self, const mp_gemm_problem *problem, bool with_mass,
                               mp_gemm_visit visit, void *ctx, mp_error *err);
-    /* The same with masses, of a problem without radii, which is measured where it is summed. Parts of rows in
-     * which every element is plain and within its bound (ref/measured.h) may come as figures alone, without
-     * value and mass. Some of these come with both, to be measured again: of whatever the engine does at a
-     * time, in its first and its last row at least. All others come as ever, without figures. NULL: it
-     * measures nothing. MP_EUNSUPPORTED: not this one, and nothing was visited. */
+    /* The same with masses, of a problem without radii, which is measured where it is summed. Parts of rows
+     * in which every element is plain and within its bound (ref/measured.h) may come as figures alone,
+     * without value and mass. Some of these come with both, to be measured again: of whatever the engine
+     * does at a time, in its first and its last row at least. All others come as ever, without figures.
+     * NULL: it measures nothing. MP_EUNSUPPORTED: not this one, and nothing was visited. */
     mp_status (*measure_gemm)(const mp_engine *self, const mp_gemm_problem *problem,
                               const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx, mp_error *err);
+    /* Figures of all slots of an activation, and of all tokens of a combine [M], by the operations of
+     * ref/activated.h, combined.h and measured.h. A row of which not all elements passed has none that mean
+     * anything else. The caller measures some of them again. NULL, or MP_EUNSUPPORTED: it measures them
+     * all. */
+    mp_status (*measure_act)(const mp_engine *self, const mp_act_screen *screen, mp_row_figures *figures,
+                             mp_error *err);
+    mp_status (*measure_combine)(const mp_engine *self, const mp_combine_screen *screen,
+                                 mp_row_figures *figures, mp_error *err);
     /* As mp_predict_scaled_gemm; of a case without quantised experts the scheme is that of MP_QUANT_NONE, and
      * dtype the case's. NULL: the engine predicts nothing. MP_EUNSUPPORTED: not this GEMM, and out is
      * unchanged; in both cases the CPU predicts it. */
@@ -41,6 +53,18 @@ struct mp_engine {
                               const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
                               const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                               mp_error *err);
+    /* Whether `got` has the bits that predict_gemm would store in the rows of slots, those of filtered slots
+     * aside: looked at where they are predicted. NULL: nowhere. MP_EUNSUPPORTED: not of this GEMM. */
+    mp_status (*confirm_gemm)(const mp_engine *self, const mp_gemm_contract *contract,
+                              const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
+                              const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *got,
+                              bool *equal, mp_error *err);
+    /* The final output of all stages beside what mp_ref_exact has for all tokens: figures [c->M], of all
+     * elements of a token. Nobody has compared them with anything yet: the caller does, for some tokens.
+     * NULL: the engine has none. MP_EUNSUPPORTED: not of this case, or not enough memory, and figures hold
+     * anything; in both cases they are made of what mp_ref_exact gives. */
+    mp_status (*end_to_end)(const mp_engine *self, const mp_case *c, const mp_inputs *in,
+                            const mp_tensor *out, mp_token_figures *figures, mp_error *err);
 };
 
 extern const mp_engine mp_engine_plain, mp_engine_blas;

@@ -103,7 +103,22 @@ const mp_engine mp_engine_plain = {.name = plain_name, .gemm_float64 = gemm_plai
 
 mp_status mp_gemm_float64(const mp_engine *engine, const mp_gemm_problem *problem, bool with_mass,
                           mp_gemm_visit visit, void *ctx, mp_error *err) {
+    if (!engine->state) mp_gemm_make_weights(problem); /* one with a state has weights elsewhere */
     return engine->gemm_float64(engine, problem, with_mass, visit, ctx, err);
+}
+
+bool *mp_experts_read(const mp_gemm_problem *p) {
+    bool *read = calloc((size_t)p->w.codes->dim[0], sizeof *read);
+    for (int64_t t = 0; read && t < p->slots; t++)
+        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0) read[p->topk_ids[t]] = true;
+    return read;
+}
+
+void mp_gemm_make_weights(const mp_gemm_problem *p) {
+    if (!p->w.codes->maker) return;
+    bool *read = mp_experts_read(p);
+    mp_tensor_make(p->w.codes, read);
+    free(read);
 }
 
 struct store {

@@ -6,6 +6,8 @@
 #ifndef MP_REF_MEASURED_H
 #define MP_REF_MEASURED_H
 
+#include "ref/scaled_sum.h"
+
 #ifdef __CUDACC_RTC__ /* which has no files */
 #define MP_MEASURED __device__ __forceinline__
 #else
@@ -14,6 +16,10 @@
 #include <string.h>
 #define MP_MEASURED static inline
 #endif
+
+MP_MEASURED int mp_is_finite(double x) {
+    return fabs(x) <= 0x1.fffffffffffffp1023; /* false for NaN too */
+}
 
 /* ---- a sum behind its epilogue ---- */
 
@@ -50,14 +56,21 @@ MP_MEASURED float mp_float_behind(const mp_epilogue_terms *e, float acc) {
 
 /* What is known of all sums of a GEMM. */
 typedef struct mp_gemm_rule {
-    double rel, abs; /* of the accumulation: its error is at most rel * mass + abs */
+    double rel, abs;  /* of the accumulation: its error is at most rel * mass + abs, */
+    double per_scale; /* and of sums of codes per_scale * the sum of their scales, and what scaling loses */
+    mp_scaling_steps scaling;
+    long long block; /* terms of k that share scales; 0: there are none */
     double step;     /* unit roundoff of the epilogue */
     double overflow; /* a partial sum of this magnitude may be lost; Inf: none is */
     int exact;       /* sums whose magnitudes are below 2^24 are float32 numbers in any order */
 } mp_gemm_rule;
 
-MP_MEASURED double mp_sum_error(const mp_gemm_rule *r, double mass) {
-    return r->rel * mass + r->abs;
+/* scales: of a block; of rules without anything. */
+MP_MEASURED double mp_sum_error(const mp_gemm_rule *r, double mass, const mp_gemm_scales *scales) {
+    double error = r->rel * mass + r->abs;
+    if (r->block == 0) return error;
+    if (scales->sum > 0) error += r->per_scale * scales->sum;
+    return error + mp_lost_in_scaling(&r->scaling, scales);
 }
 
 /* With exact sums the float32 epilogue is computed, and the error is zero. The prediction computes it by the
@@ -76,6 +89,33 @@ MP_MEASURED void mp_expect_sum(const mp_gemm_rule *r, const mp_epilogue_terms *e
 
 /* ---- a stored number ---- */
 
+/* 2^exponent of a positive normal number. */
+MP_MEASURED double mp_binade(double number) {
+#ifdef __CUDACC_RTC__
+    return __longlong_as_double(__double_as_longlong(number) & 0x7FF0000000000000ll);
+#else
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    bits &= 0x7FF0000000000000u;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+#endif
+}
+
+/* Of a float format: its smallest normal number, 2^-precision, its largest number. */
+typedef struct mp_places {
+    double smallest, unit, most;
+} mp_places;
+
+/* Half an ulp at a value. */
+MP_MEASURED double mp_half_place(const mp_places *p, double value) {
+    double size = fabs(value);
+    if (!(size == size)) return size;
+    size = size < p->smallest ? p->smallest : size > p->most ? p->most : size;
+    const double half = mp_binade(size) * p->unit;
+    return half > 0 ? half : 0x1p-1074;
+}
+
 /* How it is stored: a float format of 32 bits at most. */
 typedef struct mp_stored {
     double smallest; /* its smallest normal number */
@@ -90,19 +130,6 @@ typedef struct mp_measured {
     double error, bound, ratio, drift, ulps;
     int plain, equal;
 } mp_measured;
-
-/* 2^exponent of a positive normal number. */
-MP_MEASURED double mp_binade(double number) {
-#ifdef __CUDACC_RTC__
-    return __longlong_as_double(__double_as_longlong(number) & 0x7FF0000000000000ll);
-#else
-    uint64_t bits;
-    memcpy(&bits, &number, sizeof bits);
-    bits &= 0x7FF0000000000000u;
-    memcpy(&number, &bits, sizeof number);
-    return number;
-#endif
-}
 
 /* Half an ulp comes from exponent bits; the value rounded to the format is rint(value / ulp) * ulp, exact
  * scalings by powers of two (rint as an addition that drops the fraction). Of the error at most half an ulp

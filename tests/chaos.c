@@ -64,6 +64,10 @@ static mp_status suffer(mp_error *err) {
     case NO_MESSAGE: say("\4\0\0\0{,,}", 8), hang();
     case NO_DEVICE: context_lost = true; return mp_fail(err, MP_EDEVICE, "CUDA_ERROR_ILLEGAL_ADDRESS");
     case NO_MEMORY: return mp_fail(err, MP_EMEMORY, "cannot allocate 1 byte");
+    case NO_MEMORY_ONCE:
+        if (access(getenv("CHAOS_TOLD"), F_OK) == 0) break;
+        tell();
+        return mp_fail(err, MP_EMEMORY, "cannot allocate 2 bytes");
     case NOT_SUPPORTED: return mp_fail(err, MP_EUNSUPPORTED, "not here");
     case BAD_INPUT: return mp_fail(err, MP_EINPUT, "refused");
     default: break;

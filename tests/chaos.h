@@ -32,6 +32,7 @@ typedef enum mishap {
     NO_MEMORY,
     NOT_SUPPORTED,
     BAD_INPUT,
+    NO_MEMORY_ONCE, /* it makes the file that CHAOS_TOLD names, and where that is there it has some */
     MISHAPS
 } mishap;
 

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernels of offload/device/ on the host, for the device of tests/fake_cuda.h: operands are decoded by
- * the same header, the sums are written down once more. */
+/* The kernels of offload/device/ on the host, for the device of tests/fake_cuda.h: operands are decoded, and
+ * the steps of the pipeline made, by the same headers, the sums are written down once more. */
+#include "offload/device/confirm.h"
 #include "offload/device/params.h"
 #include "offload/device/screen.h"
+#include "offload/device/screen_act.h"
+#include "offload/device/screen_combine.h"
+#include "offload/device/steps.h"
 #include "tests/fake_cuda.h"
 
 #include <math.h>
@@ -41,11 +45,58 @@ static void gemm(what w, const mp_gemm64_params *p) {
             }
 }
 
-static void screen_gemm(const mp_screen_params *p) {
+/* ---- steps.cu ---- */
+
+static void epilogue(const mp_epilogue64_params *p) {
+    const double *sums = fake_memory(p->sums);
+    for (long long i = 0; i < p->rows * p->n; i++)
+        mp_epilogue64_at(p, fake_memory(p->slots), fake_memory(p->topk_ids), fake_memory(p->weights),
+                         fake_memory(p->bias), sums[i], i / p->n, i % p->n, fake_memory(p->to));
+}
+
+static void activate(const mp_act64_params *p) {
+    double *to = fake_memory(p->to);
+    for (long long i = 0; i < p->slots * p->N; i++)
+        to[i] = mp_act64_element(p, fake_memory(p->from), i / p->N, i % p->N);
+}
+
+static void measure_tokens(const mp_output64_params *p) {
+    mp_token_figures *figures = fake_memory(p->figures);
+    const long long width = mp_output64_width(p);
+    for (long long token = 0; token < p->tokens; token++) {
+        figures[token] = (mp_token_figures){0};
+        for (long long i = 0; i < width; i++)
+            mp_token_figures_add(
+                &figures[token],
+                mp_number_at(&p->stored_format, fake_memory(p->stored), (p->first + token) * width + i),
+                mp_output64_at(p, fake_memory(p->rows), fake_memory(p->topk_ids), fake_memory(p->weights),
+                               fake_memory(p->shared), token, i));
+    }
+}
+
+static void screen(const mp_screen_params *p, int scaled) {
     for (long long i = 0; i < p->rows; i++) {
         mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + i;
         mp_row_figures_start(f);
-        for (long long j = 0; j < p->n; j++) mp_screen_element(p, i, j, f);
+        for (long long j = 0; j < p->n; j++) mp_screen_element(p, scaled, i, j, f);
+    }
+}
+
+static void screen_act(const mp_screen_act_params *p) {
+    const int *ids = fake_memory(p->topk_ids);
+    const long long *row = fake_memory(p->row);
+    for (long long t = 0; t < p->slots; t++) {
+        mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + t;
+        mp_row_figures_start(f);
+        for (long long n = 0; n < p->N && ids[t] >= 0; n++) mp_screen_act_element(p, row[t], n, f);
+    }
+}
+
+static void screen_combine(const mp_screen_combine_params *p) {
+    for (long long m = 0; m < p->tokens; m++) {
+        mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + m;
+        mp_row_figures_start(f);
+        for (long long k = 0; k < p->K; k++) mp_screen_combine_element(p, m, k, f);
     }
 }
 
@@ -53,7 +104,13 @@ static void execute(const char *entry, const void *params) {
     static const char *const sums[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
                                        "gemm_squares"};
     if (strcmp(entry, "decode") == 0) decode(params);
-    if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
+    if (strcmp(entry, "screen_gemm") == 0) screen(params, 0);
+    if (strcmp(entry, "screen_scaled_gemm") == 0) screen(params, 1);
+    if (strcmp(entry, "epilogue") == 0) epilogue(params);
+    if (strcmp(entry, "activate") == 0) activate(params);
+    if (strcmp(entry, "measure_tokens") == 0) measure_tokens(params);
+    if (strcmp(entry, "screen_act") == 0) screen_act(params);
+    if (strcmp(entry, "screen_combine") == 0) screen_combine(params);
     for (int w = 0; w < 4; w++)
         if (strcmp(entry, sums[w]) == 0) gemm((what)w, params);
 }

@@ -165,6 +165,45 @@ static void hidden_codes_of_a_nan_fail_nobody(void **state) {
     }
 }
 
+/* Of act and the quantiser as one kernel: numbers that nobody sees, whose codes and scales are shown. */
+static void codes_of_hidden_numbers_are_judged(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        bench b;
+        char text[160];
+        snprintf(text, sizeof text, "M=5 E=4 topk=2 K=256 N=128 quant=%s", rows[i].scheme);
+        start(&b, text, rows[i].quantiser);
+        assert_int_equal(predict(&b), MP_OK);
+        const int64_t saturated = verdict_of(&b)->stage[MP_QUANT_ACT].saturated;
+        mp_tensor_free(&b.trace.t[MP_CACHE2]);
+        const mp_verdict *v = verdict_of(&b);
+        for (int check = 0; check < MP_CHECK_COUNT; check++)
+            if (v->check[check].answer == MP_FAILED)
+                fail_msg("%s: %s", rows[i].quantiser, v->check[check].text);
+        assert_true(v->stage[MP_QUANT_ACT].judged);
+        assert_int_equal(v->stage[MP_QUANT_ACT].saturated, saturated);
+        assert_int_equal(v->stage[MP_QUANT_ACT].mispredicted, 0);
+        uint8_t *code = b.trace.t[MP_CACHE2_CODES].data;
+        code[3 * b.c.N + 5] ^= 0x40; /* another binade, or half of what int8 has */
+        v = verdict_of(&b);
+        assert_int_equal(v->check[MP_CHECK_BOUND].answer, MP_FAILED);
+        assert_int_equal(v->stage[MP_QUANT_ACT].mispredicted, 1);
+        code[3 * b.c.N + 5] ^= 0x40;
+        const mp_tensor *scale = mp_codes_scale(&b.c, b.trace.t, MP_QUANT_ACT);
+        if (mp_scheme_of(&b.c)->made) { /* codes that fit a scale which no amax has */
+            const double made = mp_decode(scale->dtype, scale->data, 0);
+            mp_encode(scale->dtype, scale->data, 0, 4 * made);
+            v = verdict_of(&b);
+            assert_int_equal(v->check[MP_CHECK_BOUND].answer, MP_FAILED);
+            if (!strstr(v->check[MP_CHECK_BOUND].text, "elements fail") &&
+                !strstr(v->check[MP_CHECK_BOUND].text, "scale 0 is"))
+                fail_msg("%s: %s", rows[i].quantiser, v->check[MP_CHECK_BOUND].text);
+            assert_true(isinf(v->stage[MP_QUANT_ACT].max_ratio));
+        }
+        close_bench(&b);
+    }
+}
+
 /* Not one for each row, whatever lies behind it. */
 static void a_scale_of_all_rows_is_compared_once(void **state) {
     (void)state;
@@ -206,6 +245,7 @@ int main(void) {
         cmocka_unit_test(a_nan_is_what_is_told_or_anything),
         cmocka_unit_test(without_a_name_a_nan_may_spread),
         cmocka_unit_test(hidden_codes_of_a_nan_fail_nobody),
+        cmocka_unit_test(codes_of_hidden_numbers_are_judged),
         cmocka_unit_test(a_scale_of_all_rows_is_compared_once),
         cmocka_unit_test(what_is_not_known_is_not_predicted),
     };

@@ -77,6 +77,7 @@ static const char *const choices[][9] = {
     {"lora_outer", "own", "own", "shared", "copies"},
     {"lora_data", "normal", "same", "zero_a", "zero_b"},
     {"gemm", "auto", "mma", "wgmma"},
+    {"fused_quant", "0", "0", "1"},
 };
 
 static uint64_t next_random(uint64_t *state) { /* Knuth's MMIX constants */
@@ -280,6 +281,13 @@ static void impossible_combinations_are_refused(void **unused) {
         {"fused_sum=1 topk=4 path=runner", "use path=fused, not path=runner"},
         {"fused_sum=1 topk=4 path=chunked", "not path=chunked"},
         {"fused_sum=1 topk=4 layout=sorted", "use fused_sum=0"},
+        {"fused_quant=1", "quant=none has no codes of activations"},
+        {"fused_quant=1 quant=int4-w4a16", "quant=int4-w4a16 has no codes of activations"},
+        {"fused_quant=1 quant=fp8-tensor", "quant=fp8-tensor has one scale for all rows"},
+        {"fused_quant=1 quant=fp8-block path=runner",
+         "leaves no cache2 to hooks and adapters: use path=fused"},
+        {"fused_quant=1 quant=fp8-block lora_adapters=2", "use lora_adapters=0"},
+        {"fused_quant=1 quant=fp8-block scope=quant_act", "remove fused_quant=1"},
         {"fused_sum=1 topk=33 E=64",
          "bf16, and 33 of them may err by 0.129 of the sum, too much to judge: use topk <= 32"},
         {"fused_sum=1 topk=257 E=512 dtype=fp16", "use topk <= 256"},
@@ -499,6 +507,7 @@ static void pairs_are_the_same_problem(void **unused) {
         {"M=4 gemm=wgmma dtype=fp16", "gemm=mma path=runner", NULL},
         {"M=4 quant=int8-block", "gemm=wgmma", NULL},
         {"M=4 quant=fp8-channel", "gemm=mma", NULL},
+        {"M=4 quant=fp8-channel", "fused_quant=1 layout=sorted", NULL},
         {"M=4 quant=fp8-channel", "gemm=wgmma", "gemm=wgmma instead of gemm=auto"},
         {"M=4 quant=fp8-block gemm=wgmma", "gemm=mma", "gemm=mma instead of gemm=wgmma"},
         {"M=4 topk=4", "fused_sum=1", "fused_sum=1 instead"},

@@ -10,6 +10,7 @@
 
 #include <glob.h>
 #include <math.h>
+#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -175,6 +176,14 @@ static void devices_that_cannot_be_served_are_named(void **state) {
     fake.architecture = 90;
 }
 
+/* What a handle has of the driver: the context, what is loaded in it, memory for the next run, events, and
+ * what is staged. */
+static int things_of(const mp_cuda *cuda) {
+    int events = 0;
+    for (int s = 0; s < MP_STAGE_COUNT; s++) events += !!cuda->stage_start[s] + !!cuda->stage_end[s];
+    return 1 + (int)cuda->module_count + (int)cuda->pool.count + events + !!cuda->deliveries.staged;
+}
+
 static void a_run_fails_cleanly_at_every_call(void **state) {
     (void)state;
     const mp_case c = parsed(SMALL "path=runner rsf=2.5");
@@ -195,9 +204,8 @@ static void a_run_fails_cleanly_at_every_call(void **state) {
             assert_int_equal(status, whole ? MP_OK : MP_EDEVICE);
             if (!whole) assert_non_null(strstr(err.text, "CUDA_ERROR_ILLEGAL_ADDRESS"));
             mp_trace_destroy(&trace);
-            /* the context, what is loaded in it, and memory for the next run */
-            assert_int_equal(fake.live, 1 + (int)cuda->module_count + (int)cuda->pool.count);
-            for (size_t i = 0; i < cuda->pool.count; i++) assert_false(cuda->pool.blocks[i].used);
+            assert_int_equal(fake.live, things_of(cuda));
+            assert_null(cuda->pool.used);
             mp_subject_close(&subject);
             assert_int_equal(fake.live, 0);
             fake.failing = -1, fake.lost = false;
@@ -422,10 +430,12 @@ static void device_buffers_have_guards_at_every_size(void **state) {
     mp_cuda_close(cuda);
 }
 
-/* Piece by piece, with a last one that is short. */
+/* Piece by piece, with a last one that is short, in shares of one thread and of several, some of which have
+ * nothing to carry. */
 static void large_tensors_cross_whole(void **state) {
     (void)state;
-    static const size_t sizes[] = {(4 << 20) - 1, (4 << 20) + 3, 32 << 20, (50 << 20) + 1};
+    static const size_t sizes[] = {(4 << 20) - 1, (4 << 20) + 3, 32 << 20, (34 << 20) + 1};
+    const int threads = omp_get_max_threads();
     mp_cuda *cuda;
     mp_error err = {0};
     assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
@@ -436,17 +446,127 @@ static void large_tensors_cross_whole(void **state) {
         assert_true(sent && got);
         for (size_t k = 0; k < sizes[i] / 4 + 1; k++) sent[k] = (uint32_t)(k * 2654435761u);
         assert_int_equal(space->alloc(space->self, sizes[i], MP_POISON_A, &data, &err), MP_OK);
-        assert_int_equal(space->write(space->self, data, sent, sizes[i], &err), MP_OK);
-        assert_memory_equal(fake_memory((uintptr_t)data), sent, sizes[i]);
-        assert_int_equal(space->read(space->self, got, data, sizes[i], &err), MP_OK);
-        assert_memory_equal(got, sent, sizes[i]);
-        assert_int_equal(((char *)got)[sizes[i]], 0);
+        for (int t = 1; t <= 16; t += 5) {
+            omp_set_num_threads(t);
+            memset(fake_memory((uintptr_t)data), 0, sizes[i]);
+            memset(got, 0, sizes[i]);
+            assert_int_equal(space->write(space->self, data, sent, sizes[i], &err), MP_OK);
+            assert_memory_equal(fake_memory((uintptr_t)data), sent, sizes[i]);
+            assert_int_equal(space->read(space->self, got, data, sizes[i], &err), MP_OK);
+            assert_memory_equal(got, sent, sizes[i]);
+            assert_int_equal(((char *)got)[sizes[i]], 0);
+        }
+        omp_set_num_threads(threads);
         space->free(space->self, data);
         free(sent);
         free(got);
     }
     mp_cuda_close(cuda);
     assert_int_equal(fake.live, 0);
+}
+
+/* A buffer, and what it must hold with its zones. */
+typedef struct held {
+    void *data;
+    size_t bytes;
+    unsigned char *all;
+} held;
+
+static void open_held(const mp_space *space, size_t bytes, uint32_t poison, held *h, mp_error *err) {
+    *h = (held){.bytes = bytes, .all = malloc(bytes + 2 * MP_GUARD_BYTES)};
+    assert_non_null(h->all);
+    assert_int_equal(space->alloc(space->self, bytes, poison, &h->data, err), MP_OK);
+    mp_fill_pattern(h->all, MP_GUARD_BYTES, MP_GUARD_PATTERN);
+    mp_fill_pattern(h->all + MP_GUARD_BYTES, bytes, poison);
+    mp_fill_pattern(h->all + MP_GUARD_BYTES + bytes, MP_GUARD_BYTES, MP_GUARD_PATTERN);
+}
+
+static void write_held(const mp_space *space, held *h, size_t at, size_t bytes, mp_error *err) {
+    unsigned char *content = malloc(bytes + 1);
+    assert_non_null(content);
+    for (size_t i = 0; i < bytes; i++) content[i] = (unsigned char)rand();
+    assert_int_equal(space->write(space->self, (char *)h->data + at, content, bytes, err), MP_OK);
+    memcpy(h->all + MP_GUARD_BYTES + at, content, bytes);
+    free(content); /* nobody reads it any more */
+}
+
+/* Whatever is put off, and in whichever order one launch does it, buffers hold what they were given last. */
+static void small_work_is_put_off_and_comes_to_the_same(void **state) {
+    (void)state;
+    enum { BUFFERS = 6, STEPS = 4000 };
+    static const size_t sizes[] = {0, 1, 7, 64, 1000, 4099, 70001, (256 << 10) + 5};
+    mp_cuda *cuda;
+    mp_error err = {0};
+    held h[BUFFERS] = {{0}};
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    const mp_space *space = mp_cuda_space(cuda);
+    srand(1);
+    fake.launched = 0;
+    for (int step = 0; step < STEPS; step++) {
+        held *b = &h[rand() % BUFFERS];
+        const int what = rand() % 8;
+        if (!b->data) {
+            open_held(space, sizes[rand() % (int)(sizeof sizes / sizeof *sizes)],
+                      rand() % 2 ? MP_POISON_A : MP_POISON_B, b, &err);
+        } else if (what == 0) {
+            space->free(space->self, b->data);
+            free(b->all);
+            *b = (held){0};
+        } else if (what < 7) {
+            const size_t at = what < 4 ? 0 : (size_t)rand() % (b->bytes + 1);
+            write_held(space, b, at, what < 3 ? b->bytes : (b->bytes - at) / 2, &err);
+        } else {
+            assert_int_equal(mp_cuda_synchronize(cuda, &err), MP_OK);
+            assert_memory_equal((char *)fake_memory((uintptr_t)b->data) - MP_GUARD_BYTES, b->all,
+                                b->bytes + 2 * MP_GUARD_BYTES);
+        }
+    }
+    assert_in_range(fake.launched, 1, STEPS / 2); /* it was put off at all */
+    mp_reading readings[BUFFERS];
+    int count = 0;
+    for (int i = 0; i < BUFFERS; i++)
+        if (h[i].data) readings[count++] = (mp_reading){calloc(1, h[i].bytes + 1), h[i].data, h[i].bytes};
+    mp_region region = {.data = readings[0].from, .bytes = readings[0].bytes, .digested = readings[0].bytes};
+    uint64_t digest[2];
+    const mp_rows_region rows[] = {{readings[0].from, readings[0].bytes, 1, &digest[0]},
+                                   {readings[1].from, readings[1].bytes, 1, &digest[1]}};
+    const mp_inspection all = {&region, rows, readings, 1, 2, count};
+    assert_int_equal(space->inspect(space->self, &all, &err), MP_OK);
+    assert_true(region.intact && region.digest == mp_space_row_digest(readings[0].to, region.bytes));
+    for (int i = 0; i < 2; i++)
+        assert_true(digest[i] == mp_space_row_digest(readings[i].to, readings[i].bytes));
+    for (int i = 0, k = 0; i < BUFFERS; i++) {
+        if (!h[i].data) continue;
+        assert_memory_equal(readings[k].to, h[i].all + MP_GUARD_BYTES, h[i].bytes);
+        free(readings[k++].to);
+    }
+    assert_in_range(count, 4, BUFFERS);
+    for (int i = 0; i < BUFFERS; i++) free(h[i].all);
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
+/* Nothing is done any more to memory that somebody else has taken since. */
+static void what_is_freed_is_left_alone(void **state) {
+    (void)state;
+    enum { BYTES = 1000 };
+    mp_cuda *cuda;
+    void *data;
+    CUdeviceptr taken = 0;
+    mp_error err = {0};
+    unsigned char own[BYTES];
+    memset(own, 0x55, sizeof own);
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    const mp_space *space = mp_cuda_space(cuda);
+    assert_int_equal(space->alloc(space->self, BYTES, MP_POISON_A, &data, &err), MP_OK);
+    space->free(space->self, data);
+    assert_int_equal(mp_pool_take(cuda, BYTES + 2 * MP_GUARD_BYTES, &taken, &err), MP_OK);
+    assert_int_equal(taken, (uintptr_t)data - MP_GUARD_BYTES);
+    memcpy(fake_memory((uintptr_t)data), own, sizeof own);
+    assert_int_equal(mp_cuda_synchronize(cuda, &err), MP_OK);
+    assert_memory_equal(fake_memory((uintptr_t)data), own, sizeof own);
+    mp_pool_keep(cuda, taken);
+    mp_cuda_close(cuda);
 }
 
 /* What was freed comes back, poisoned, for the same size alone; where the device has nothing left it is given
@@ -694,6 +814,31 @@ static void a_run_that_is_begun_is_on_its_stream_and_waits_for_nothing(void **st
     }
 }
 
+/* What one block can sort is one launch; with fused_quant act is the quantiser's. */
+static void kernels_that_can_be_one_are(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int launches;
+    } rows[] = {{"M=5 E=3 topk=2 scope=align", 1},
+                {"M=8000 E=3 topk=2 scope=align", 5},
+                {"M=5 E=2000 topk=2 scope=align", 5}, /* more keys than it has room for */
+                {"M=5 E=3 topk=2 scope=align lora_adapters=3", 2},
+                {"M=5 E=3 topk=2 scope=align lora_adapters=900", 6},
+                {"M=5 E=3 topk=2 K=32 N=32 quant=fp8-channel", 7},
+                {"M=5 E=3 topk=2 K=32 N=32 quant=fp8-channel fused_quant=1", 6}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        begun b = {0};
+        mp_error err = {0};
+        if (open_begun(rows[i].text, &b, &err) != MP_OK) fail_msg("%s: %s", rows[i].text, err.text);
+        const int before = fake.launched;
+        if (begin(&b, &err) != MP_OK) fail_msg("%s: %s", rows[i].text, err.text);
+        if (fake.launched - before != rows[i].launches)
+            fail_msg("%s: %d launches", rows[i].text, fake.launched - before);
+        close_begun(&b);
+    }
+}
+
 static void the_runner_cannot_be_begun(void **state) {
     (void)state;
     begun b = {0};
@@ -759,7 +904,7 @@ static void borrowed_weights_are_written_once(void **state) {
     mp_error err = {0};
     mp_inputs other;
     assert_int_equal(open_begun(SMALL, &b, &err), MP_OK);
-    assert_int_equal(mp_inputs_other(&b.c, &b.in, &other, &err), MP_OK);
+    assert_int_equal(mp_inputs_other(&b.c, &b.in, SIZE_MAX, &other, &err), MP_OK);
     const size_t weights = mp_tensor_bytes(&b.in.t[MP_W1]) + mp_tensor_bytes(&b.in.t[MP_W2]);
     for (int i = 0; i < 4; i++) {
         mp_surroundings_report report;
@@ -794,12 +939,15 @@ int main(void) {
         cmocka_unit_test(a_changed_guard_word_is_reported_where_it_is),
         cmocka_unit_test(device_buffers_have_guards_at_every_size),
         cmocka_unit_test(large_tensors_cross_whole),
+        cmocka_unit_test(small_work_is_put_off_and_comes_to_the_same),
+        cmocka_unit_test(what_is_freed_is_left_alone),
         cmocka_unit_test(memory_of_the_same_size_is_used_again),
         cmocka_unit_test(memory_alone_needs_no_compiler),
         cmocka_unit_test(the_plan_covers_what_a_run_takes),
         cmocka_unit_test(every_scheme_is_timed),
         cmocka_unit_test(stages_that_do_not_fit_are_noted),
         cmocka_unit_test(a_run_that_is_begun_is_on_its_stream_and_waits_for_nothing),
+        cmocka_unit_test(kernels_that_can_be_one_are),
         cmocka_unit_test(the_runner_cannot_be_begun),
         cmocka_unit_test(who_waits_while_it_is_recorded_is_refused),
         cmocka_unit_test(streams_fail_cleanly_at_every_call),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The kinds of grouped GEMM: which one a request gets, what it costs, and when there is none; and what a case
  * compiles. No GPU, no NVRTC. */
+#include "cases/case_tools.h"
 #include "harness/probe/probe.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/jit.h"
@@ -176,6 +177,67 @@ static void wgmma_takes_what_it_can(void **state) {
         const bool is_found = mp_gemm_find(&r, &h100, &other, NULL) == MP_OK;
         assert_true(!is_found || strcmp(other.kernel.source, wgmma) != 0);
     }
+}
+
+/* A tile that nobody named is wgmma's to choose where the matrices are large, or it is asked for; but for
+ * BLOCK_SIZE_M, by which slots are sorted. */
+static void wgmma_has_tiles_of_its_own(void **state) {
+    (void)state;
+    static const char *const mma = "kernels/device/gemm_mma.cu", *const wgmma =
+                                                                     "kernels/device/gemm_wgmma.cu";
+    const mp_device_limits a100 = {.architecture = 80, .shared_bytes = 166912};
+    static const mp_tile defaults[] = {{16, 32, 64, 1, 4, 3}, {64, 64, 32, 8, 4, 3}};
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++) {
+        const mp_gemm_request large = {.tile = defaults[i],
+                                       .dtype = MP_BF16,
+                                       .row_length = 2048,
+                                       .columns = 1536,
+                                       .experts = 8,
+                                       .any_tile = true};
+        mp_gemm_request r = large;
+        mp_gemm gemm = found(&r, &h100);
+        assert_string_equal(gemm.kernel.source, wgmma);
+        assert_int_equal(gemm.tile.block_size_m, defaults[i].block_size_m);
+        assert_int_equal(gemm.tile.block_size_k, 64);
+        assert_int_equal(gemm.stages, gemm.tile.num_stages);
+        assert_false(mp_tile_same(&gemm.tile, &defaults[i]));
+        assert_true(mp_tile_same(&r.tile, &defaults[i]));
+        r.codes = (mp_gemm_codes){true, MP_I8, MP_I8, MP_FP32, MP_FP32, 0, 0, false};
+        assert_int_equal(found(&r, &h100).tile.block_size_k, 128);
+        r.codes = (mp_gemm_codes){true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 128, 0, false};
+        r.w_scale_rows = 128;
+        assert_string_equal(found(&r, &h100).kernel.source, "kernels/device/gemm_codes.cu");
+        r.choice = MP_GEMM_WGMMA;
+        assert_string_equal(found(&r, &h100).kernel.source, wgmma);
+
+        r = large;
+        r.columns = 256, r.row_length = 128;
+        gemm = found(&r, &h100);
+        assert_string_equal(gemm.kernel.source, mma);
+        assert_true(mp_tile_same(&gemm.tile, &defaults[i]));
+        r.choice = MP_GEMM_WGMMA;
+        assert_string_equal(found(&r, &h100).kernel.source, wgmma);
+        mp_gemm_request other[] = {large, large, large};
+        other[0].choice = MP_GEMM_MMA;
+        other[1].any_tile = false;
+        other[2].row_length = 2044;
+        for (size_t j = 0; j < sizeof other / sizeof *other; j++) {
+            gemm = found(&other[j], &h100);
+            assert_string_equal(gemm.kernel.source, mma);
+            assert_true(mp_tile_same(&gemm.tile, &defaults[i]));
+        }
+        gemm = found(&large, &a100);
+        assert_string_equal(gemm.kernel.source, mma);
+        assert_true(mp_tile_same(&gemm.tile, &defaults[i]));
+    }
+    mp_case c = mp_case_default();
+    c.K = 2048, c.N = 768;
+    mp_config config = {.up = defaults[1], .down = defaults[1]};
+    mp_gemm_request up = mp_gemm_of_case(&c, &config, MP_GATE_UP),
+                    down = mp_gemm_of_case(&c, &config, MP_DOWN);
+    assert_true(up.any_tile && up.columns == 1536 && down.any_tile && down.columns == 2048);
+    config.tile_named = true;
+    assert_false(mp_gemm_of_case(&c, &config, MP_GATE_UP).any_tile);
 }
 
 /* Of int8 the bits are those of mma, and it is chosen; of e4m3 they are not, and it has to be asked for. */
@@ -361,6 +423,7 @@ int main(void) {
         cmocka_unit_test(every_dtype_has_its_kind),
         cmocka_unit_test(codes_have_their_kinds),
         cmocka_unit_test(wgmma_takes_what_it_can),
+        cmocka_unit_test(wgmma_has_tiles_of_its_own),
         cmocka_unit_test(wgmma_takes_codes),
         cmocka_unit_test(a_case_asks_for_both),
         cmocka_unit_test(a_case_compiles_what_its_launches_need),

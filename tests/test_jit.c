@@ -81,6 +81,32 @@ static void cache_survives_damage(void **state) {
     free(third);
 }
 
+static int count_registers(const mp_kernel *kernel) {
+    mp_compile_report report;
+    mp_error err = {0};
+    if (mp_kernel_compile_report(90, kernel, &report, &err) != MP_OK) fail_msg("%s", err.text);
+    return report.registers;
+}
+
+/* So is what the compiler said: of this source under these options, and no other. */
+static void reports_are_kept_too(void **state) {
+    (void)state;
+    const mp_kernel kernel = mp_kernel_combine(MP_BF16, 4, 512, false, false),
+                    other = mp_kernel_combine(MP_FP64, 1, 33, false, false);
+    assert_int_equal(system("rm -f \"$MOEPARITY_CACHE\"/*.log"), 0);
+    const int registers = count_registers(&kernel);
+    assert_int_equal(system("cd \"$MOEPARITY_CACHE\" && mv *.log kept"), 0);
+    const int others = count_registers(&other);
+    assert_int_not_equal(registers, others);
+    assert_int_equal(system("cd \"$MOEPARITY_CACHE\" && mv kept *.log"), 0);
+    assert_int_equal(count_registers(&other), registers); /* another's, put in its place: it is read */
+    assert_int_equal(system("cd \"$MOEPARITY_CACHE\" && printf x | dd of=$(echo *.log) bs=1 seek=300 "
+                            "conv=notrunc status=none"),
+                     0);
+    assert_int_equal(count_registers(&other), others);
+    assert_int_equal(count_registers(&kernel), registers);
+}
+
 int main(void) {
     const mp_nvrtc *nvrtc;
     mp_error err = {0};
@@ -93,7 +119,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_report_is_read),    cmocka_unit_test(errors_name_the_line),
         cmocka_unit_test(cache_survives_damage), cmocka_unit_test(an_unknown_architecture_is_unsupported),
-        cmocka_unit_test(no_option_is_dropped),
+        cmocka_unit_test(no_option_is_dropped),  cmocka_unit_test(reports_are_kept_too),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     snprintf(command, sizeof command, "rm -r '%s'", folder);

@@ -47,6 +47,27 @@ static void elements_are_found(void **state) {
     }
 }
 
+/* Every number of a format has its code, and what is rounded to it that of the encoder; NaN is canonical. */
+static void numbers_are_codes(void **state) {
+    (void)state;
+    static const mp_dtype dtypes[] = {MP_BF16, MP_FP16, MP_FP32};
+    rng r = {4};
+    for (size_t d = 0; d < COUNT(dtypes); d++) {
+        const mp_number_format f = format_of(dtypes[d]);
+        for (int64_t i = 0; i < 300000; i++) {
+            const uint32_t bits =
+                i < 65536 ? (uint32_t)i << 16 | (i % 3 ? 0 : 0x8000u) : (uint32_t)random_bits(&r);
+            float x;
+            memcpy(&x, &bits, sizeof x);
+            const uint64_t expected = mp_encode_code(dtypes[d], (double)x),
+                           got = mp_code_of_number(&f, (double)x);
+            if (got != expected)
+                fail_msg("%s of %.9g: %llx instead of %llx", mp_dtype_name(dtypes[d]), (double)x,
+                         (unsigned long long)got, (unsigned long long)expected);
+        }
+    }
+}
+
 /* Around the numbers of the format and between them, ties, subnormals, the largest, and beyond. */
 static void numbers_are_rounded(void **state) {
     (void)state;
@@ -126,6 +147,7 @@ static void operands_are_decoded(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(codes_are_numbers), cmocka_unit_test(elements_are_found),
-        cmocka_unit_test(numbers_are_rounded), cmocka_unit_test(operands_are_decoded)};
+        cmocka_unit_test(numbers_are_codes), cmocka_unit_test(numbers_are_rounded),
+        cmocka_unit_test(operands_are_decoded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 /* The host's side of the prediction on a device, whose kernel is the CPU's definition here: operands, scales,
  * slots and epilogue come together, and no failure of the device becomes a prediction. */
 #include "cases/scheme.h"
+#include "offload/device/confirm.h"
 #include "offload/device/sums_params.h"
 #include "offload/offload.h"
 #include "ref/engine.h"
@@ -116,8 +117,26 @@ static float sum_of(const mp_sums_params *p, int64_t a_row, int64_t w_row) {
     return sum;
 }
 
+/* How a comparison is wrong. */
+enum { RIGHT, ALL_EQUAL, NOTHING, OWN_BITS, FIRST_COLUMNS, ANOTHER_ROW } confirms;
+
+static void confirm(mp_confirm_params p) {
+    mp_confirmed_row *to = fake_memory(p.confirmed);
+    for (long long i = 0; i < p.rows && confirms != NOTHING; i++) {
+        to[i] = (mp_confirmed_row){0};
+        if (confirms == ANOTHER_ROW) p.sums = p.sums + (i == 1 ? 4 * N : 0);
+        for (long long j = 0; j < (confirms == FIRST_COLUMNS ? p.n - 8 : p.n); j++)
+            mp_confirm_element(&p, i, j, &to[i]);
+        if (confirms == FIRST_COLUMNS) to[i].equal += 8;
+        if (confirms == ALL_EQUAL) to[i].equal = p.n;
+        if (confirms == OWN_BITS) to[i].equal = p.n, to[i].got = to[i].predicted;
+    }
+}
+
 static void execute(const char *entry, const void *params) {
     const mp_sums_params *p = params;
+    if (strcmp(entry, "confirm_gemm") == 0) confirm(*(const mp_confirm_params *)params);
+    if (strcmp(entry, "sums") != 0) return;
     const mp_sums_tile *tile = fake_memory(p->tile);
     const long long *row = fake_memory(p->a_row);
     float *sums = fake_memory(p->sums);
@@ -128,8 +147,7 @@ static void execute(const char *entry, const void *params) {
         some[current->ids[t]] = true;
         tiles++;
     }
-    if (strcmp(entry, "sums") != 0 || lost) return;
-    for (int t = 0; t < tiles; t++)
+    for (int t = 0; t < tiles && !lost; t++)
         for (int64_t r = tile[t].first; r < tile[t].first + tile[t].count; r++)
             for (int64_t n = 0; n < p->n; n++) {
                 const float sum = sum_of(p, row[r], tile[t].expert * p->n + n);
@@ -185,6 +203,71 @@ static void a_wrong_kernel_is_found(void **state) {
     lost = false;
 }
 
+static mp_status confirmed(const mp_tensor *got, bool *equal, mp_error *err) {
+    mp_offload *offload = NULL;
+    mp_status status = mp_offload_open(4, &offload, err);
+    if (status == MP_OK) {
+        const mp_engine *engine = mp_offload_engine(offload);
+        mp_offload_begin(offload, NULL);
+        status = engine->confirm_gemm(engine, &current->contract, current->scheme, MP_BF16, &current->gemm,
+                                      &current->epilogue, current->out_row, got, equal, err);
+    }
+    mp_offload_close(offload);
+    assert_int_equal(fake.live, 0);
+    return status;
+}
+
+/* One code of any row that is stored makes the difference, in its last bit too; rows of no slot may hold
+ * anything. */
+static void equal_bits_are_confirmed_and_no_others(void **state) {
+    (void)state;
+    rng r = {3};
+    for (size_t i = 0; i < COUNT(problems); i++) {
+        mp_error err = {0};
+        bool equal = false, stored[ROWS] = {false};
+        mp_tensor *got = &problems[i].expected;
+        current = &problems[i];
+        assert_int_equal(confirmed(got, &equal, &err), MP_OK);
+        assert_true(equal);
+        for (int t = 0; t < SLOTS; t++)
+            if (current->ids[t] >= 0 && current->out_row[t] >= 0) stored[current->out_row[t]] = true;
+        for (int row = 0; row < ROWS; row++) {
+            const int64_t at = row * N + random_below(&r, N);
+            const uint64_t code = mp_code_at(got->dtype, got->data, at);
+            mp_put_code(got->dtype, got->data, at, code ^ 1u << random_below(&r, 16));
+            if (confirmed(got, &equal, &err) != MP_OK) fail_msg("%s", err.text);
+            assert_int_equal(equal, !stored[row]);
+            mp_put_code(got->dtype, got->data, at, code);
+        }
+    }
+}
+
+/* Wrong sums that are stored, and comparisons that do not compare: nothing is confirmed. */
+static void a_wrong_confirmation_is_found(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(problems); i++) {
+        mp_error err = {0};
+        bool equal = true;
+        current = &problems[i];
+        mp_tensor got = allocated_tensor(MP_BF16, ROWS, N, 0);
+        flipped = 0x10000;
+        assert_int_equal(predict(&got, &err), MP_EDEVICE); /* which leaves what it predicted */
+        assert_int_equal(confirmed(&got, &equal, &err), MP_EDEVICE);
+        assert_non_null(strstr(err.text, "a GEMM found equal on "));
+        flipped = 0;
+        for (confirms = ALL_EQUAL; confirms <= ANOTHER_ROW; confirms++) {
+            equal = true;
+            const mp_status status = confirmed(&current->expected, &equal, &err);
+            print_message("comparison %d: %s\n", (int)confirms, status == MP_OK ? "not equal" : err.text);
+            assert_false(equal);
+            if (confirms == ALL_EQUAL || confirms == OWN_BITS || confirms == FIRST_COLUMNS)
+                assert_int_equal(status, MP_EDEVICE);
+        }
+        confirms = RIGHT;
+        mp_tensor_free(&got);
+    }
+}
+
 static void every_call_may_fail(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(problems); i++) {
@@ -235,9 +318,12 @@ static void without_memory_nothing_is_predicted(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_prediction_is_the_cpus), cmocka_unit_test(a_wrong_kernel_is_found),
-        cmocka_unit_test(every_call_may_fail), cmocka_unit_test(without_memory_nothing_is_predicted)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_prediction_is_the_cpus),
+                                       cmocka_unit_test(a_wrong_kernel_is_found),
+                                       cmocka_unit_test(equal_bits_are_confirmed_and_no_others),
+                                       cmocka_unit_test(a_wrong_confirmation_is_found),
+                                       cmocka_unit_test(every_call_may_fail),
+                                       cmocka_unit_test(without_memory_nothing_is_predicted)};
     fake.execute = execute;
     make(&problems[0], false);
     make(&problems[1], true);

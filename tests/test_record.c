@@ -67,7 +67,7 @@ static void nothing_is_recorded_unless_all_pass(void **state) {
     char *data;
     size_t size;
     f->options.settings.jobs = 3; /* one worker all the same */
-    for (int m = NONE; m < MISHAPS; m++) {
+    for (int m = NONE; m <= BAD_INPUT; m++) {
         assert_int_equal(mp_file_replace(path, "old", 3, &f->err), MP_OK);
         chaos_set("CHAOS_MISHAP", m);
         f->progress.interrupt_after = m == NONE ? 2 : 0;

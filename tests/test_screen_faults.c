@@ -2,6 +2,8 @@
 /* A device that measures something else than was asked, in one way at a time: whatever it says of a right
  * trace, it is found out. */
 #include "offload/device/screen.h"
+#include "offload/device/screen_act.h"
+#include "offload/device/screen_combine.h"
 #include "tests/fake_cuda.h"
 #include "tests/screen_support.h"
 
@@ -87,6 +89,122 @@ static void every_fault_is_found_out(void **state) {
     assert_int_equal(fault, 19);
 }
 
+/* The same of a combine. */
+static const char *mislead_combine(mp_screen_combine_params *p) {
+    switch (fault) {
+    case 0: p->got += (unsigned long long)(2 * p->K); return "another token";
+    case 1: p->got = p->terms; return "another tensor";
+    case 2: p->rule.u *= 1.5; return "a wider bound";
+    case 3: p->stored.rounded = !p->stored.rounded; return "a store that does not round";
+    case 4: p->stored.unit *= 2; return "another format";
+    case 5: p->weights = 0; return "no weights";
+    case 6: p->shared = 0; return "no shared output";
+    case 7: p->rule.rsf *= 1 + 0x1p-20; return "another scale";
+    case 8: p->topk_ids = 0; return "filtered slots";
+    default: return NULL;
+    }
+}
+
+static void execute_combine(const char *entry, const void *params) {
+    if (strcmp(entry, "screen_combine") != 0) {
+        right(entry, params);
+        return;
+    }
+    mp_screen_combine_params p = *(const mp_screen_combine_params *)params;
+    mp_row_figures *figures = fake_memory(p.figures);
+    planted = mislead_combine(&p);
+    if (fault == 0) p.tokens--; /* the last has none behind it */
+    right(entry, &p);
+    for (long long i = 0; i < p.tokens && planted; i++) figures[i].passed = p.K;
+    if (fault == 9)
+        planted = "figures of the next token",
+        memmove(figures, figures + 1, (size_t)(p.tokens - 1) * sizeof *figures);
+    for (long long i = 0; i < p.tokens && fault == 10; i++) figures[i].max_drift += 0.125;
+    if (fault == 10) planted = "one figure";
+}
+
+static void every_fault_of_a_combine_is_found_out(void **state) {
+    (void)state;
+    right = fake.execute;
+    fake.execute = execute_combine;
+    for (fault = 0;; fault++) {
+        mp_verdict v;
+        mp_error err = {0};
+        planted = NULL;
+        start("M=33 topk=3 E=4 K=96 N=16 dtype=bf16 apply_router_weight_in_combine=1 shared=add filter=0.3 "
+              "rsf=2.5");
+        const mp_status status = judge(mp_offload_engine(offload), &v, &err);
+        mp_verdict_free(&v);
+        stop();
+        if (!planted) break;
+        print_message("%s: %s\n", planted, err.text);
+        assert_int_equal(status, MP_EDEVICE);
+        assert_non_null(strstr(err.text, "measured wrongly"));
+    }
+    fake.execute = right;
+    assert_int_equal(fault, 11);
+}
+
+/* And of an activation. */
+static const char *mislead_act(mp_screen_act_params *p) {
+    switch (fault) {
+    case 0: p->got = p->cache1; return "another tensor";
+    case 1:
+        p->cache1 = p->got;
+        p->width = p->N;
+        p->slots /= 2;
+        return "what it was to measure";
+    case 2: p->rule.eps *= 1.5; return "a wider bound";
+    case 3: p->stored.rounded = !p->stored.rounded; return "a store that does not round";
+    case 4: p->stored.unit *= 2; return "another format";
+    case 5: p->rule.form.clamps_up = 0; return "no clamp of up";
+    case 6: p->rule.form.clamps_gate = 0; return "no clamp of gate";
+    case 7: p->rule.form.beta *= 1 + 0x1p-20; return "another beta";
+    case 8: p->rule.form.add = 0; return "up for up + 1";
+    case 9: p->step = 1; return "gates one beside another";
+    case 10:
+        p->row += sizeof(int64_t);
+        p->slots--;
+        return "the row of the next slot";
+    default: return NULL;
+    }
+}
+
+static void execute_act(const char *entry, const void *params) {
+    if (strcmp(entry, "screen_act") != 0) {
+        right(entry, params);
+        return;
+    }
+    mp_screen_act_params p = *(const mp_screen_act_params *)params;
+    mp_row_figures *figures = fake_memory(p.figures);
+    planted = mislead_act(&p);
+    right(entry, &p);
+    for (long long i = 0; i < p.slots && planted; i++) figures[i].passed = p.N;
+    for (long long i = 0; i < p.slots && fault == 11; i++) figures[i].max_drift += 0.125;
+    if (fault == 11) planted = "one figure";
+}
+
+static void every_fault_of_an_activation_is_found_out(void **state) {
+    (void)state;
+    right = fake.execute;
+    fake.execute = execute_act;
+    for (fault = 0;; fault++) {
+        mp_verdict v;
+        mp_error err = {0};
+        planted = NULL;
+        start("M=33 topk=2 E=4 K=32 N=96 act=swiglu_oai limit=0.2 interleaved=1 dtype=bf16");
+        const mp_status status = judge(mp_offload_engine(offload), &v, &err);
+        mp_verdict_free(&v);
+        stop();
+        if (!planted) break;
+        print_message("%s: %s\n", planted, err.text);
+        assert_int_equal(status, MP_EDEVICE);
+        assert_non_null(strstr(err.text, "measured wrongly"));
+    }
+    fake.execute = right;
+    assert_int_equal(fault, 12);
+}
+
 /* A device that shows no row whose figures it shows. */
 static mp_status show_no_sums(const mp_engine *self, const mp_gemm_problem *p, const mp_gemm_screen *screen,
                               mp_gemm_visit visit, void *ctx, mp_error *err);
@@ -119,6 +237,8 @@ static void figures_alone_are_not_believed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_found_out),
+                                       cmocka_unit_test(every_fault_of_a_combine_is_found_out),
+                                       cmocka_unit_test(every_fault_of_an_activation_is_found_out),
                                        cmocka_unit_test(figures_alone_are_not_believed)};
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

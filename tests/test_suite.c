@@ -27,12 +27,14 @@ static const struct {
     [NO_MESSAGE] = {MP_CRASH, "a message that is no JSON came: "},
     [NO_DEVICE] = {MP_CRASH, "CUDA_ERROR_ILLEGAL_ADDRESS"},
     [NO_MEMORY] = {MP_CRASH, "cannot allocate 1 byte"},
+    [NO_MEMORY_ONCE] = {MP_PASS, ""},
     [NOT_SUPPORTED] = {MP_SKIP, "not here"},
     [BAD_INPUT] = {MP_CRASH, "refused"},
 };
 
 static void judge_mishap(fixture *f, mishap what, int jobs) {
     chaos_set("CHAOS_MISHAP", (int)what);
+    unlink(f->told);
     f->options.settings.jobs = jobs;
     f->options.settings.timeout = expected[what].outcome == MP_TIMEOUT
                                       ? 3
@@ -63,6 +65,7 @@ static void judge_mishap(fixture *f, mishap what, int jobs) {
         mp_tally_add(&tally, v);
     }
     assert_true(jobs > 1 || f->progress.in_order);
+    if (what == NO_MEMORY_ONCE) assert_int_equal(access(f->told, F_OK), 0); /* it came twice */
     assert_true(f->progress.starting > 0);
     assert_false(f->info.interrupted);
     assert_string_equal(f->info.subject, "chaos");
@@ -71,11 +74,22 @@ static void judge_mishap(fixture *f, mishap what, int jobs) {
 }
 
 static void one_worker(void **state) {
-    for (mishap m = NONE; m < MISHAPS; m++) judge_mishap(*state, m, 1);
+    for (mishap m = NONE; m < MISHAPS; m++)
+        if (m != NO_MEMORY_ONCE) judge_mishap(*state, m, 1);
 }
 
 static void three_workers(void **state) {
     for (mishap m = NONE; m < MISHAPS; m++) judge_mishap(*state, m, 3);
+}
+
+/* Where nobody else had the memory that it lacked, that is the verdict. */
+static void alone_a_lack_of_memory_is_no_others(void **state) {
+    fixture *f = *state;
+    chaos_set("CHAOS_MISHAP", NO_MEMORY_ONCE);
+    f->options.settings.jobs = 1;
+    if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
+    assert_int_equal(f->v[VICTIM].outcome, MP_CRASH);
+    assert_string_equal(f->v[VICTIM].reason, "cannot allocate 2 bytes");
 }
 
 static void more_workers_than_cases(void **state) {
@@ -288,6 +302,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         chaos_test(one_worker),
         chaos_test(three_workers),
+        chaos_test(alone_a_lack_of_memory_is_no_others),
         chaos_test(more_workers_than_cases),
         chaos_test(threads_of_the_caller_are_no_matter),
         chaos_test(no_descriptor_leaks_into_a_worker),

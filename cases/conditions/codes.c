@@ -168,6 +168,8 @@ static const mp_condition conditions[] = {
      WHERE(multiplies_codes, 0)},
     {"quant-fused-sum", "sums of codes are added into the output", IF("fused_sum=1"),
      WHERE(multiplies_codes, 0)},
+    {"quant-fused-act", "act makes codes, and nothing stores the numbers", IF("fused_quant=1"),
+     WHERE(makes_codes, MP_QUANT_ACT)},
     {"quant-lora", "adapters on quantised experts", IF("lora_adapters>0"), WHERE(multiplies_codes, 0)},
 };
 const mp_condition_list mp_conditions_of_codes = LIST_OF(conditions);

@@ -16,13 +16,16 @@
  * and quant_act are judged by; of scales that it does not show, the largest possible. Errors of many terms
  * never all have their worst sign: max_ratio of a right subject is far below 1, a hundredth is usual. */
 #include "harness/judge/judge.h"
+#include "harness/judge/check_tokens.h"
 #include "harness/judge/span.h"
 #include "harness/phases.h"
 #include "harness/progress.h"
 #include "cases/scheme.h"
+#include "ref/engine.h"
 #include "ref/pipeline.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 /* What rows come to, found by one thread of them or by all. */
 typedef struct part {
@@ -50,22 +53,18 @@ static void add_part(part *all, const part *p) {
     all->bound.quant_bound = fmax(before.quant_bound, p->bound.quant_bound);
 }
 
-/* A row of the output beside its float64 values; `at` is its first element in the output. */
-static void measure_row(const mp_tensor *got, int64_t at, const double *value, int64_t width, part *p) {
-    double error2 = 0, value2 = 0;
-    for (int64_t i = 0; i < width; i++) {
-        const double expected = value[i], stored = mp_decode(got->dtype, got->data, at + i);
-        if (!isfinite(expected)) {
-            p->odd = p->odd || isfinite(stored);
-            continue;
-        }
-        const double error = fabs(stored - expected);
-        p->odd = p->odd || !isfinite(error);
-        p->max_abs = fmax(p->max_abs, error);
-        error2 += error * error;
-        value2 += expected * expected;
-    }
-    if (error2 > 0) p->max_rms = fmax(p->max_rms, sqrt(error2 / value2));
+static void add_token(part *p, const mp_token_figures *token) {
+    p->max_abs = fmax(p->max_abs, token->max_abs);
+    p->odd = p->odd || token->odd > 0;
+    if (token->error2 > 0) p->max_rms = fmax(p->max_rms, sqrt(token->error2 / token->value2));
+}
+
+/* A token's elements of the output beside their float64 values; `at` is the first of them in the output. */
+static mp_token_figures measure_token(const mp_tensor *got, int64_t at, const double *value, int64_t width) {
+    mp_token_figures figures = {0};
+    for (int64_t i = 0; i < width; i++)
+        mp_token_figures_add(&figures, mp_decode(got->dtype, got->data, at + i), value[i]);
+    return figures;
 }
 
 static void add_figures(const part *p, int64_t compared, mp_stage_figures *f) {
@@ -75,15 +74,14 @@ static void add_figures(const part *p, int64_t compared, mp_stage_figures *f) {
     f->max_row_rms = p->odd ? NAN : p->max_rms;
 }
 
-/* Final output against the exact pipeline. */
-static mp_status measure(const mp_judgement *j, mp_error *err) {
+/* Of all tokens, by the pipeline of ref/. */
+static mp_status measure_tokens(const mp_judgement *j, mp_token_figures *figures, mp_error *err) {
     const mp_case *c = j->c;
     const mp_tensor *got = &j->t[MP_OUT];
     const int64_t slab = mp_slab_tokens(c, mp_case_w1_rows(c) + c->N + 2 * c->K),
                   width = mp_tensor_count(got) / c->M; /* elements of a token */
     mp_tensor exact = c->mode == MP_MODE_NO_COMBINE ? mp_tensor_shape(MP_FP64, 3, slab, c->topk, c->K)
                                                     : mp_tensor_shape(MP_FP64, 2, slab, c->K, 1);
-    part all = nothing;
     mp_status status = mp_tensor_alloc(&exact, MP_POISON_A, err);
     for (int64_t first = 0; status == MP_OK && first < c->M; first += slab) {
         const int64_t count = c->M - first < slab ? c->M - first : slab;
@@ -91,18 +89,31 @@ static mp_status measure(const mp_judgement *j, mp_error *err) {
         window.dim[0] = count;
         if ((status = mp_ref_exact(c, j->in, j->engine, first, count, &window, err)) != MP_OK) break;
         const double *value = exact.data;
-#pragma omp parallel
-        {
-            part mine = nothing;
-#pragma omp for schedule(static)
-            for (int64_t m = 0; m < count; m++)
-                measure_row(got, (first + m) * width, value + m * width, width, &mine);
-#pragma omp critical(mp_end_to_end)
-            add_part(&all, &mine);
-        }
+#pragma omp parallel for schedule(static)
+        for (int64_t m = 0; m < count; m++)
+            figures[first + m] = measure_token(got, (first + m) * width, value + m * width, width);
     }
     mp_tensor_free(&exact);
-    if (status == MP_OK) add_figures(&all, c->M * width, &j->v->end_to_end);
+    return status;
+}
+
+/* Final output against the exact pipeline, which the engine may have for itself. */
+static mp_status measure(const mp_judgement *j, mp_error *err) {
+    const int64_t M = j->c->M, elements = mp_tensor_count(&j->t[MP_OUT]);
+    mp_token_figures *figures = calloc((size_t)M, sizeof *figures);
+    part all = nothing;
+    mp_status status = MP_EUNSUPPORTED;
+    if (!figures) return mp_fail(err, MP_EMEMORY, "no memory for figures of %lld tokens", (long long)M);
+    if (j->engine->end_to_end) {
+        mp_error own = {0};
+        status = j->engine->end_to_end(j->engine, j->c, j->in, &j->t[MP_OUT], figures, &own);
+        if (status == MP_OK) status = mp_check_tokens(j, figures, &own);
+        if (status != MP_OK && status != MP_EUNSUPPORTED && err) *err = own;
+    }
+    if (status == MP_EUNSUPPORTED) status = measure_tokens(j, figures, err);
+    for (int64_t m = 0; m < M && status == MP_OK; m++) add_token(&all, &figures[m]);
+    free(figures);
+    if (status == MP_OK) add_figures(&all, elements, &j->v->end_to_end);
     return status;
 }
 
@@ -149,7 +160,9 @@ static void take_slab(void *ctx, mp_span *span, const mp_balls *out, int64_t fir
 #pragma omp for schedule(static)
         for (int64_t m = 0; m < out->rows / rows; m++) {
             const int64_t first = first_row + m * rows;
-            measure_row(got, first * out->width, mp_ball_at(&out->value, m * width), width, &mine);
+            const mp_token_figures token =
+                measure_token(got, first * out->width, mp_ball_at(&out->value, m * width), width);
+            add_token(&mine, &token);
             for (int64_t r = 0; r < rows; r++)
                 if (!slots || ids[first + r] >= 0)
                     bound_row(span, out, m * rows + r, (first + r) * out->width, &mine);
@@ -159,21 +172,9 @@ static void take_slab(void *ctx, mp_span *span, const mp_balls *out, int64_t fir
     }
 }
 
-/* The same arithmetic, of real numbers but for the quantisers. */
-static mp_contract exact_but_for_codes(const mp_contract *contract) {
-    mp_contract exact = *contract;
-    exact.gate_up = exact.down = exact.shrink = exact.expand =
-        (mp_gemm_contract){.accumulator = MP_ACC_FLOAT64, .split_k = 1, .scaling = contract->down.scaling};
-    exact.float64_steps = true;
-    exact.act_function = MP_ACT_IEEE;
-    exact.act_rounding = MP_ACT_ONE_ROUNDING;
-    exact.combine = MP_COMBINE_SCALE_THEN_ROUND;
-    return exact;
-}
-
 static mp_status measure_within_bounds(const mp_judgement *j, mp_error *err) {
     const int64_t elements = mp_tensor_count(&j->t[MP_OUT]);
-    const mp_contract exact = exact_but_for_codes(j->contract);
+    const mp_contract exact = mp_exact_but_for_codes(j->contract);
     mp_span span = {.shown_scales = true, .beside = &exact};
     part all = nothing;
     mp_stage last = MP_COMBINE;

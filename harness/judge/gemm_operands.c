@@ -2,6 +2,7 @@
 #include "harness/judge/gemm_operands.h"
 
 #include "base/clones.h"
+#include "base/maker.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -39,13 +40,6 @@ MP_CLONES static double largest_of(const double *v, int64_t n) {
     return largest;
 }
 
-bool *mp_experts_read(const mp_gemm_problem *p) {
-    bool *read = calloc((size_t)p->w.codes->dim[0], sizeof *read);
-    for (int64_t t = 0; read && t < p->slots; t++)
-        if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0) read[p->topk_ids[t]] = true;
-    return read;
-}
-
 static bool is_read(const bool *experts, const mp_tensor *w, int64_t row) {
     return !experts || experts[row / w->dim[1]];
 }
@@ -55,6 +49,7 @@ double mp_largest_magnitude(const mp_tensor *t, const bool *experts) {
     const uint64_t most = mp_encode_code(t->dtype, mp_dtype_format(t->dtype)->max_finite);
     const int bits = mp_dtype_bits(t->dtype);
     double largest = 0;
+    if (t->maker) return t->maker->most;
 #pragma omp parallel for reduction(max : largest) schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         const void *row = mp_tensor_row(t, r);
@@ -130,6 +125,7 @@ int64_t mp_most_subnormals(const mp_operand *o, mp_dtype format) {
     const double smallest = ldexp(1.0, mp_dtype_format(format)->emin);
     const int64_t rows = mp_tensor_rows(o->codes);
     int64_t most = 0;
+    mp_tensor_make(o->codes, NULL);
 #pragma omp parallel for reduction(max : most) schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         const int64_t here = count_in_row(o, r, is_smaller, smallest, INT64_MAX);
@@ -141,6 +137,7 @@ int64_t mp_most_subnormals(const mp_operand *o, mp_dtype format) {
 typedef bool row_test(const mp_operand *o, int64_t row);
 
 static bool all_weights(const mp_gemm_problem *p, const bool *experts, row_test *is) {
+    mp_tensor_make(p->w.codes, experts);
     for (int64_t r = 0; r < mp_tensor_rows(p->w.codes); r++)
         if (is_read(experts, p->w.codes, r) && !is(&p->w, r)) return false;
     return true;

@@ -7,12 +7,9 @@
 #include "moeparity/case.h"
 #include "ref/gemm.h"
 
-/* [E]: whether a slot is multiplied with that expert; the caller frees it. NULL without memory, which below
- * stands for all experts. */
-bool *mp_experts_read(const mp_gemm_problem *problem);
-
-/* The largest finite magnitude in a tensor of any format; of weights in the experts that are read, where
- * these are not NULL. 0 where nothing is finite. */
+/* The largest finite magnitude in a tensor of any format; of weights in the experts that are read
+ * (mp_experts_read), where these are not NULL; of weights that are not there yet the largest that can be. 0
+ * where nothing is finite. */
 double mp_largest_magnitude(const mp_tensor *tensor, const bool *experts);
 
 /* At least the magnitude of every finite number that an operand stands for: the largest code, or zero point,

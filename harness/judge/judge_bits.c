@@ -234,6 +234,48 @@ static mp_status predict_span(const bits_judge *b, const mp_judgement *j, mp_sta
     return status;
 }
 
+/* Whether the rows of filtered slots hold what is promised of them, and how many elements of the result are
+ * compared in all; false too where a slot has no row. */
+static bool filtered_rows_hold(const mp_judgement *j, const mp_where *where, mp_tensor_id id,
+                               int64_t *compared) {
+    const int64_t *row = mp_tensors[id].rows == MP_ROWS_CACHE ? j->map.cache_row : NULL;
+    const bool zero = j->contract->filtered[where->stage] == MP_ROW_ZERO;
+    const size_t row_bytes = mp_tensor_row_bytes(&j->t[id]);
+    *compared = 0;
+    for (int64_t r = 0; r < where->rows; r++) {
+        const bool filtered = where->topk_ids[r] < 0;
+        const int64_t at = row ? row[r] : r;
+        if (at < 0 && !filtered) return false;
+        if (at < 0 || (filtered && !zero)) continue;
+        const char *bytes = mp_tensor_row(&j->t[id], at);
+        for (size_t i = 0; i < row_bytes && filtered; i++)
+            if (bytes[i]) return false;
+        *compared += where->width;
+    }
+    return true;
+}
+
+/* Has a GEMM that is a span of its own looked at where the engine predicts it, so that the prediction need
+ * not travel. Not confirmed says nothing yet: it is predicted and compared then. */
+static mp_status confirm_span(bits_judge *b, const mp_judgement *j, mp_stage_set stages, mp_stage last,
+                              mp_bits_promise promise, bool *confirmed, mp_error *err) {
+    const mp_tensor_id id = mp_stage_output(j->c, last);
+    const mp_where where = where_of(b, j, last, last, id);
+    const mp_stage_call call = {.c = j->c, .t = j->t, .block_size_m = j->trace->block_size_m, .map = &j->map};
+    mp_difference d = {.where = &where};
+    *confirmed = false;
+    if ((last != MP_GATE_UP && last != MP_DOWN) || stages != (mp_stage_set)1 << last || j->v->pictured ||
+        !where.topk_ids)
+        return MP_OK;
+    const mp_status status = mp_confirm_gemm_stage(j->engine, j->contract, &call, last, confirmed, err);
+    if (status == MP_EUNSUPPORTED) return MP_OK;
+    if (status == MP_OK && *confirmed) *confirmed = filtered_rows_hold(j, &where, id, &d.compared);
+    if (!*confirmed) return status;
+    add_figures(j, &d, true, &j->v->stage[last]);
+    answer(j, &d, promise == MP_BITS_REQUIRED, b->reported);
+    return status;
+}
+
 static void leave_open(bits_judge *b, mp_stage first, mp_stage last, const char *why) {
     if (b->open) return;
     b->open = why;
@@ -258,10 +300,13 @@ static mp_status judge_span(void *ctx, const mp_judgement *j, mp_stage first, mp
         return MP_OK;
     }
     mp_tensor predicted[MP_TENSOR_COUNT] = {0};
-    int64_t open;
+    int64_t open = 0;
+    bool confirmed = false;
     mp_progress(mp_stage_name(last), "predict");
     const mp_phase before = mp_phase_enter(MP_PHASE_PREDICT);
-    mp_status status = predict_span(b, j, stages, first, last, predicted, &open, err);
+    mp_status status = confirm_span(b, j, stages, last, promise, &confirmed, err);
+    if (status == MP_OK && !confirmed)
+        status = predict_span(b, j, stages, first, last, predicted, &open, err);
     mp_phase_enter(before);
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK && open >= 0; id++)
         if (predicted[id].data)

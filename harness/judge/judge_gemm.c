@@ -15,13 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct gemm_bounds {
-    mp_sum_bound accumulation;
-    int64_t block; /* terms of k that share scales; 0: there are none */
-    mp_scaling_steps scaling;
-    bool exact; /* every sum is exact in float32 in any order: the result is one determined number */
-} gemm_bounds;
-
 /* 0: numbers are multiplied. */
 static int64_t scaled_block(const mp_case *c, const mp_gemm_contract *contract, const mp_gemm_problem *p) {
     const int64_t K = p->w.codes->dim[2], group = mp_case_group(c);
@@ -61,51 +54,45 @@ static double largest_multiplied(int64_t block, const mp_gemm_problem *p, const 
     return fmax(mp_largest_magnitude(p->a.codes, NULL), mp_largest_magnitude(p->w.codes, experts));
 }
 
-static gemm_bounds bounds_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
+/* Whether float32's range does not concern the sums. */
+static bool sums_are_wide(const mp_contract *contract, mp_stage stage) {
+    return contract->float64_steps || mp_stage_gemm_contract(contract, stage)->accumulator == MP_ACC_FLOAT64;
+}
+
+/* The rule of its sums; exact: every one is exact in float32 in any order, so that the result is one
+ * determined number. */
+static mp_gemm_rule rule_of(const mp_judgement *j, mp_stage stage, const mp_gemm_problem *p) {
     bool *experts = mp_experts_read(p);
     const mp_gemm_contract *contract = mp_stage_gemm_contract(j->contract, stage);
     const int64_t block = scaled_block(j->c, contract, p);
     const double largest = largest_multiplied(block, p, experts);
-    gemm_bounds bounds = {.accumulation = accumulation_bound(j->c, contract, p, 1, largest),
-                          .block = block,
-                          .scaling = mp_scaling_steps_of(contract, block, largest),
-                          .exact = mp_sums_are_exact(j->c, p, experts)};
-    if (mp_add_flushed(contract, p, multiplied(j->c, p), bounds.block > 0, true, largest,
-                       &bounds.accumulation))
-        bounds.exact = false;
+    mp_sum_bound sum = accumulation_bound(j->c, contract, p, 1, largest);
+    bool exact = mp_sums_are_exact(j->c, p, experts) && !j->contract->float64_steps;
+    if (mp_add_flushed(contract, p, multiplied(j->c, p), block > 0, true, largest, &sum)) exact = false;
     free(experts);
-    return bounds;
+    return (mp_gemm_rule){.rel = sum.rel,
+                          .abs = sum.abs,
+                          .per_scale = sum.per_scale,
+                          .scaling = mp_scaling_steps_of(contract, block, largest),
+                          .block = block,
+                          .step = mp_step_roundoff(j->contract),
+                          .overflow =
+                              sums_are_wide(j->contract, stage) ? (double)INFINITY : MP_FLOAT32_OVERFLOW,
+                          .exact = exact};
 }
 
 /* One GEMM being judged. */
 typedef struct gemm_judge {
     mp_stage_judge s;
     mp_stage_gemm gemm;
-    gemm_bounds bounds;
-    mp_gemm_rule rule; /* what the bounds come to where nothing is scaled */
+    mp_gemm_rule rule;
     mp_screened screened;
 } gemm_judge;
-
-/* Whether float32's range does not concern the sums. */
-static bool sums_are_wide(const mp_contract *contract, mp_stage stage) {
-    return contract->float64_steps || mp_stage_gemm_contract(contract, stage)->accumulator == MP_ACC_FLOAT64;
-}
-
-static mp_gemm_rule rule_of(const mp_contract *contract, mp_stage stage, const gemm_bounds *bounds) {
-    return (mp_gemm_rule){.rel = bounds->accumulation.rel,
-                          .abs = bounds->accumulation.abs,
-                          .step = mp_step_roundoff(contract),
-                          .overflow = sums_are_wide(contract, stage) ? (double)INFINITY : MP_FLOAT32_OVERFLOW,
-                          .exact = bounds->exact && !contract->float64_steps};
-}
 
 static void expect(const gemm_judge *g, double acc, double mass, const mp_gemm_scales *s, int64_t expert,
                    int64_t column, int64_t slot, double *value, double *error) {
     const mp_epilogue_terms terms = mp_epilogue_at(&g->gemm.epilogue, expert, column, slot);
-    double acc_error = mp_sum_error(&g->rule, mass);
-    if (s->sum > 0) acc_error += g->bounds.accumulation.per_scale * s->sum;
-    if (g->bounds.block > 0) acc_error += mp_lost_in_scaling(&g->bounds.scaling, s);
-    mp_expect_sum(&g->rule, &terms, acc, mass, acc_error, value, error);
+    mp_expect_sum(&g->rule, &terms, acc, mass, mp_sum_error(&g->rule, mass, s), value, error);
 }
 
 /* Whether a float32 sum may leave its range on the way: a partial one, where terms cancel, or the whole
@@ -128,7 +115,7 @@ static double any_but_a_number(const mp_tensor *t, int64_t position, mp_overflow
 static void judge_slot(gemm_judge *g, const mp_gemm_tile *tile, int64_t i, mp_measure *part, double sums[3]) {
     mp_stage_judge *s = &g->s;
     const mp_gemm_problem *p = &g->gemm.problem;
-    const bool scaled = g->bounds.block > 0;
+    const bool scaled = g->rule.block > 0;
     const int64_t slot = tile->slot[i], row = s->got_row ? s->got_row[slot] : slot;
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
     const mp_gemm_scales none = {0};
@@ -139,16 +126,16 @@ static void judge_slot(gemm_judge *g, const mp_gemm_tile *tile, int64_t i, mp_me
                       column = tile->n0 + first, from = i * tile->n + first;
         bool any = false;
         if (scaled)
-            mp_gemm_scales_of(p, g->bounds.block, p->a_row[slot], tile->expert * p->w.codes->dim[1] + column,
+            mp_gemm_scales_of(p, g->rule.block, p->a_row[slot], tile->expert * p->w.codes->dim[1] + column,
                               here, of);
         for (int64_t k = 0; k < here; k++) {
             const double acc = tile->value[from + k], mass = tile->mass[from + k];
             const mp_gemm_scales *scales = scaled ? &of[k] : &none;
             expect(g, acc, mass, scales, tile->expert, column + k, slot, &value[k], &error[k]);
             open[k] = may_overflow_inside(s->j->contract, s->stage, &g->gemm.epilogue, acc, mass,
-                                          g->bounds.accumulation.rel * mass);
+                                          g->rule.rel * mass);
             open[k] |= scaled && !scales->infinite &&
-                       mp_may_overflow_in_scaling(&g->bounds.scaling, scales, acc, mass);
+                       mp_may_overflow_in_scaling(&g->rule.scaling, scales, acc, mass);
             any = any || open[k] || scales->infinite;
         }
         const int64_t position = row * s->width + column, index = slot * s->width + column;
@@ -216,7 +203,7 @@ static mp_status measure(gemm_judge *g, mp_error *err) {
                                    .stored = mp_stored_as(g->s.got->dtype, g->s.rounded),
                                    .rule = g->rule};
     mp_status status = MP_EUNSUPPORTED;
-    if (engine->measure_gemm && !g->s.picture && g->bounds.block == 0)
+    if (engine->measure_gemm && !g->s.picture)
         status = engine->measure_gemm(engine, p, &screen, judge_tile, g, err);
     if (status == MP_EUNSUPPORTED) return mp_gemm_float64(engine, p, true, judge_tile, g, err);
     return status == MP_OK ? mp_screened_end(&g->screened, engine->name(engine), err) : status;
@@ -225,14 +212,13 @@ static mp_status measure(gemm_judge *g, mp_error *err) {
 static mp_status judge_gemm(const mp_judgement *j, mp_stage stage, mp_error *err) {
     const mp_stage_call call = {.c = j->c, .t = j->t, .map = &j->map};
     gemm_judge g = {.gemm = mp_gemm_under(&call, stage, mp_stage_gemm_contract(j->contract, stage))};
-    g.bounds = bounds_of(j, stage, &g.gemm.problem);
-    if (!isfinite(g.bounds.accumulation.rel)) {
+    g.rule = rule_of(j, stage, &g.gemm.problem);
+    if (!isfinite(g.rule.rel)) {
         mp_stage_has_no_bound(j, stage, "so many terms");
         return MP_OK;
     }
     mp_status status = mp_stage_judge_start(j, stage, stage, &g.s, err);
     if (status != MP_OK) return status;
-    g.rule = rule_of(j->contract, stage, &g.bounds);
     status = measure(&g, err);
     if (status != MP_OK) {
         mp_stage_judge_drop(&g.s);
@@ -321,7 +307,9 @@ static mp_span_bound bound_sums(mp_span *j, const mp_contract *of, mp_stage stag
     const bool scaled = block > 0, coded = in && scaled && s->quantises_activations;
     /* codes are numbers here */
     const double largest_a = coded ? mp_dtype_format(mp_quantiser_codes(s->quantiser))->max_finite : reach;
-    const double largest = fmax(largest_a, largest_w(j, stage, p, scaled)),
+    /* which float64 sums do not depend on: then nobody looks through all weights */
+    const bool of_any = !scaled && contract->accumulator == MP_ACC_FLOAT64;
+    const double largest = of_any ? largest_a : fmax(largest_a, largest_w(j, stage, p, scaled)),
                  given = given_scale(j, stage, coded);
     mp_span_bound bound = {.sum = accumulation_bound(c, contract, p, given > 0 ? given : 1, largest)};
     mp_add_flushed(contract, p, multiplied(c, p), scaled, !in, largest, &bound.sum);

@@ -9,25 +9,19 @@
 
 #include <math.h>
 
-/* Codes, or scales, that the quantiser cannot have given; the first of them by its place. */
-typedef struct strangers {
-    int64_t count, first, column;
-    double got, low, high;
-} strangers;
-
 typedef struct quant_judge {
     mp_stage_judge s;
     bool any; /* the contract names no quantiser */
     int64_t saturated;
     int64_t open; /* codes and scales of which nothing is known */
-    strangers codes, scales;
+    mp_strangers codes, scales;
 } quant_judge;
 
-static void add_stranger(strangers *of, int64_t row, int64_t column, double got, double low, double high) {
+static void add_stranger(mp_strangers *of, int64_t row, int64_t column, double got, double low, double high) {
 #pragma omp critical(mp_judge_quant)
     if (of->count++ == 0 || row < of->first || (row == of->first && column < of->column)) {
         const int64_t count = of->count;
-        *of = (strangers){count, row, column, got, low, high};
+        *of = (mp_strangers){count, row, column, got, low, high};
     }
 }
 
@@ -91,15 +85,12 @@ static void measure_codes(const quant_judge *g, const mp_quant_pass *p, const mp
     }
 }
 
-/* int8 has one code more below zero than above: both ends count. */
-static void count_saturated(quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at) {
-    const double largest = mp_dtype_format(p->codes->dtype)->max_finite;
+/* Of n codes from `first` on. int8 has one code more below zero than above: both ends count. */
+static int64_t saturated(const mp_tensor *codes, int64_t first, int64_t n) {
+    const double largest = mp_dtype_format(codes->dtype)->max_finite;
     int64_t count = 0;
-    for (int64_t k = 0; k < at->n; k++)
-        count +=
-            fabs(mp_decode(p->codes->dtype, p->codes->data, at->row * g->s.width + at->first + k)) >= largest;
-#pragma omp atomic
-    g->saturated += count;
+    for (int64_t k = 0; k < n; k++) count += fabs(mp_decode(codes->dtype, codes->data, first + k)) >= largest;
+    return count;
 }
 
 static void judge_part(void *ctx, const mp_quant_pass *p, const mp_quant_span *at) {
@@ -111,20 +102,30 @@ static void judge_part(void *ctx, const mp_quant_pass *p, const mp_quant_span *a
     mp_stage_judge_part(&g->s, &part);
     if (p->scale) judge_scale(g, p, at, scale);
     if (!g->any) judge_codes(g, p, at, factor);
-    count_saturated(g, p, at);
+    const int64_t count = saturated(p->codes, at->row * g->s.width + at->first, at->n);
+#pragma omp atomic
+    g->saturated += count;
     measure_codes(g, p, at, mp_quant_step_of(p, scale), factor, &part);
     mp_stage_judge_merge(&g->s, &part);
 }
 
-static void tell(const quant_judge *g, const strangers *of, const char *what) {
+static void tell(const mp_stage_judge *s, const mp_strangers *of, const char *what) {
+    const int quantiser = s->j->contract->quantiser;
     char where[MP_WHERE_TEXT_MAX];
     if (of->count == 0) return;
-    mp_place_text(&g->s.where, of->first, what[0] == 'c' ? of->column : -1, where);
-    mp_begins(g->s.j->v, g->s.stage, g->s.stage, what);
-    mp_check_fail(g->s.j->v, MP_CHECK_BOUND,
+    mp_place_text(&s->where, of->first, what[0] == 'c' ? of->column : -1, where);
+    mp_begins(s->j->v, s->first, s->stage, what);
+    mp_check_fail(s->j->v, MP_CHECK_BOUND,
                   "%s: %s %lld is %.9g instead of %.9g .. %.9g; %lld are none that %s gives", where, what,
                   (long long)of->column, of->got, of->low, of->high, (long long)of->count,
-                  g->any ? "a quantiser" : mp_quantiser_name((mp_quantiser)g->s.j->contract->quantiser));
+                  quantiser == MP_ANY_QUANTISER ? "a quantiser" : mp_quantiser_name((mp_quantiser)quantiser));
+}
+
+/* Strangers are off by something, where nothing is allowed. */
+static void count_strangers(const mp_stage_judge *s, int64_t strange) {
+    if (strange == 0) return;
+    s->j->v->stage[s->stage].failed += strange;
+    s->j->v->stage[s->stage].max_ratio = (double)INFINITY;
 }
 
 static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *err) {
@@ -140,17 +141,13 @@ static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *er
         mp_stage_judge_drop(&g.s);
         return status;
     }
-    tell(&g, &g.scales, "scale");
-    tell(&g, &g.codes, "code");
+    tell(&g.s, &g.scales, "scale");
+    tell(&g.s, &g.codes, "code");
     g.s.open_because = "of numbers that are none may be anything";
     if (!any) g.s.measure.open = g.open; /* where a NaN has a code of its own, this was compared */
     mp_stage_judge_finish(&g.s);
     j->v->stage[stage].saturated = g.saturated;
-    const int64_t strange = g.scales.count + g.codes.count;
-    if (strange > 0) { /* off by something, where nothing is allowed */
-        j->v->stage[stage].failed += strange;
-        j->v->stage[stage].max_ratio = (double)INFINITY;
-    }
+    count_strangers(&g.s, g.scales.count + g.codes.count);
     return MP_OK;
 }
 
@@ -278,7 +275,7 @@ static double shown_scale(const mp_span *j, const mp_quant_pass *p, mp_stage sta
     const mp_tensor *scale = mp_codes_scale(j->j->c, j->j->t, stage);
     const int64_t row =
         stage == MP_QUANT_X ? j->first_token + r : j->j->map.cache_row[j->first_token * j->part.topk + r];
-    if (!j->shown_scales || !scale->data || row < 0) return (double)NAN;
+    if (!(j->shown_scales || stage == j->last) || !scale->data || row < 0) return (double)NAN;
     return mp_decode(scale->dtype, scale->data,
                      mp_tensor_count(scale) == 1 ? 0 : row * mp_tensor_row_length(scale) + column / p->group);
 }
@@ -290,6 +287,71 @@ static double scale_bound(const mp_case *c, const mp_quant_pass *p, const mp_bal
     if (isfinite(shown) && p->q.given == 0) return shown;
     if (mp_codes_share_a_scale(c)) return INFINITY;
     return mp_scheme_of(c)->made ? largest_scale(p, in, first, n) : (double)p->q.given;
+}
+
+static mp_amax amax_of(const mp_balls *in, int64_t first, int64_t n) {
+    mp_amax a = {0};
+    for (int64_t i = first; i < first + n; i++) {
+        const mp_ball x = mp_ball_get(in, i);
+        a.unknown |= !isfinite(x.value) || !isfinite(x.sure);
+        a.least = fmax(a.least, fabs(x.value) - x.sure);
+        a.most = fmax(a.most, fabs(x.value) + x.sure);
+    }
+    return a;
+}
+
+static void merge_amax(mp_amax *into, const mp_amax *from) {
+#pragma omp critical(mp_judge_amax)
+    *into = (mp_amax){fmax(into->least, from->least), fmax(into->most, from->most),
+                      into->unknown || from->unknown};
+}
+
+/* Whether the scale that is shown of a group can be made of numbers within their radii; row: of the whole
+ * output. */
+static void judge_shown_scale(mp_span *j, mp_quantisation q, mp_dtype codes, const mp_amax *amax,
+                              double shown, int64_t row, int64_t group) {
+    const int quantiser = j->j->contract->quantiser;
+    const bool any = quantiser == MP_ANY_QUANTISER;
+    mp_quant_unit low = mp_quant_unit_empty, high = mp_quant_unit_empty;
+    /* What is given beside it enters in a way that nobody tells; the other is made of min and max. */
+    if (amax->unknown || (any && q.given != 0) || quantiser == MP_QUANT_VLLM_INT8_TOKEN_ASYM) return;
+    if (!any) q.quantiser = (mp_quantiser)quantiser;
+    low.amax = amax->least > 0 ? nextafterf((float)amax->least, 0) : 0;
+    high.amax = nextafterf((float)amax->most, INFINITY);
+    const double least = (any ? any_scale(codes, (double)low.amax) : mp_quant_scales(&q, &low)).low,
+                 most = (any ? any_scale(codes, (double)high.amax) : mp_quant_scales(&q, &high)).high;
+    if (!(shown >= least && shown <= most)) add_stranger(&j->scales, row, group, shown, least, most);
+}
+
+/* Balls of n numbers from i on in units of codes, as they are measured where the span ends. */
+static void in_codes(mp_balls *out, int64_t i, int64_t n, double step) {
+    const bool known = isfinite(step) && step > 0;
+    for (int64_t at = i; at < i + n; at++) {
+        mp_ball x = mp_ball_get(out, at);
+        x.value = known ? x.value / step : 0;
+        x.sure = known ? x.sure / step : (double)INFINITY;
+        x.det = known ? x.det / step : (double)INFINITY;
+        x.random = known ? x.random / step : 0;
+        mp_ball_put(out, at, x);
+    }
+}
+
+void mp_span_tell_codes(mp_span *j) {
+    const mp_stage_judge *s = &j->s;
+    const int32_t *ids = j->j->t[MP_TOPK_IDS].data;
+    const bool slots = mp_stage_rows_are_slots(j->last);
+    int64_t count = 0;
+    for (int64_t r = 0; r < s->rows; r++)
+        if (!(slots && ids[r] < 0))
+            count += saturated(s->got, (s->got_row ? s->got_row[r] : r) * s->width, s->width);
+    j->j->v->stage[s->stage].saturated = count;
+    if (mp_codes_share_a_scale(j->j->c) && s->rows > 0) {
+        const mp_tensor *scale = mp_codes_scale(j->j->c, j->j->t, j->last);
+        const mp_quantisation q = {.quantiser = mp_scheme_of(j->j->c)->quantiser, .input = j->j->c->dtype};
+        judge_shown_scale(j, q, s->got->dtype, &j->amax, mp_decode(scale->dtype, scale->data, 0), 0, 0);
+    }
+    tell(s, &j->scales, "scale");
+    count_strangers(s, j->scales.count);
 }
 
 /* Whether anybody reads row r: a token that goes nowhere, or a filtered slot. */
@@ -308,6 +370,8 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
     mp_quant_pass p = mp_quant_pass_of(&call, stage, mp_scheme_of(&j->part)->quantiser);
     const int64_t width = in->width, group = p.group;
     const bool own = j->j->contract->quantiser == (int)mp_scheme_of(&j->part)->quantiser;
+    const bool made = mp_scheme_of(&j->part)->made, shared = mp_codes_share_a_scale(&j->part);
+    const int64_t first_row = mp_stage_rows_are_slots(stage) ? j->first_token * j->part.topk : j->first_token;
     const no_numbers how = no_numbers_of(j->j->contract, p.q.input);
     const mp_status status = mp_span_balls(j, out, in->rows, width, err);
     p.codes = &codes;
@@ -326,6 +390,13 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
                 s.scale = scale_bound(&j->part, &p, in, at, n, shown);
             quantise_group(j, &s, in, out, at, n);
             leave_open(j, how, in, out, at, n);
+            if (stage != j->last) continue;
+            const mp_amax amax = amax_of(in, at, n);
+            if (shared)
+                merge_amax(&j->amax, &amax);
+            else if (made)
+                judge_shown_scale(j, p.q, codes.dtype, &amax, shown, first_row + r, g / group);
+            in_codes(out, at, n, mp_quant_step_of(&p, shown));
         }
     }
     return status;

@@ -50,6 +50,17 @@ void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b
     if (!j->beside) *mp_ball_at(&b->random, i) = hypot(random, j->lambda * half);
 }
 
+mp_contract mp_exact_but_for_codes(const mp_contract *contract) {
+    mp_contract exact = *contract;
+    exact.gate_up = exact.down = exact.shrink = exact.expand =
+        (mp_gemm_contract){.accumulator = MP_ACC_FLOAT64, .split_k = 1, .scaling = contract->down.scaling};
+    exact.float64_steps = true;
+    exact.act_function = MP_ACT_IEEE;
+    exact.act_rounding = MP_ACT_ONE_ROUNDING;
+    exact.combine = MP_COMBINE_SCALE_THEN_ROUND;
+    return exact;
+}
+
 enum { MOST_TAKEN = 2 }; /* an expand of LoRA takes what it adds to, and the shrunk rows */
 
 /* What the stage takes from those before it, align's integers aside, by the order of tensors; their
@@ -217,8 +228,10 @@ mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage_
     j->lambda = sqrt(2 * log(2 * (double)elements / ODDS));
     for (int i = 0; i < MP_STAGE_COUNT; i++) j->largest_w[i][0] = j->largest_w[i][1] = -1;
     const int64_t slab = j->slab > 0 ? j->slab : mp_slab_tokens(c, numbers_of_slot(j));
-    for (int64_t token = 0; token < c->M && status == MP_OK; token += slab)
+    for (int64_t token = 0; token < c->M && !j->tokens && status == MP_OK; token += slab)
         status = propagate_slab(j, token, c->M - token < slab ? c->M - token : slab, take, ctx, err);
+    for (int64_t i = 0; i < j->token_count && status == MP_OK; i++)
+        status = propagate_slab(j, j->tokens[i], 1, take, ctx, err);
     mp_ball_pool_free(&j->pool);
     return status;
 }
@@ -248,6 +261,7 @@ mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage 
     mp_span j = {.j = judgement, .first = first, .last = last};
     mp_status status = mp_stage_judge_start(judgement, first, last, &j.s, err);
     if (status != MP_OK) return status;
+    if (mp_stage_makes_codes(last)) j.s.rounded = false; /* what rounds them is in the radii */
     j.statistical = calloc((size_t)(j.s.rows > 0 ? j.s.rows : 1), sizeof *j.statistical);
     if (!j.statistical)
         status = mp_fail(err, MP_EMEMORY, "judge: no memory for %lld rows", (long long)j.s.rows);
@@ -258,6 +272,7 @@ mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage 
         judge_rows(&j);
         const int64_t measured = j.s.measure.f.compared;
         mp_stage_judge_finish(&j.s);
+        if (mp_stage_makes_codes(last)) mp_span_tell_codes(&j);
         if (j.unbounded > 0 && measured == 0) mp_stage_has_no_bound(judgement, last, "any element");
         if (j.unbounded > 0 && measured > 0) tell_unbounded(&j, measured);
     } else {

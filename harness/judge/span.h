@@ -7,10 +7,24 @@
 #include "harness/judge/balls.h"
 #include "harness/judge/judge_stage.h"
 
+/* Codes, or scales, that the quantiser cannot have given; the first of them by its place. */
+typedef struct mp_strangers {
+    int64_t count, first, column;
+    double got, low, high;
+} mp_strangers;
+
+/* What the largest magnitude of numbers within their radii may be; unknown: one of them may be anything. */
+typedef struct mp_amax {
+    double least, most;
+    bool unknown;
+} mp_amax;
+
 /* A span being propagated, slab by slab of tokens; the last three are those of one that is judged.
  *
  * beside: a second contract, of which every store is exact. What differs between the two are radii alone: det
- * is then `sure` under the second, nobody asks for random, and what has no bound keeps its exact value. */
+ * is then `sure` under the second, nobody asks for random, and what has no bound keeps its exact value.
+ *
+ * tokens: these alone, each a slab of its own; NULL: all. */
 typedef struct mp_span {
     const mp_judgement *j;
     mp_stage first, last;
@@ -19,6 +33,8 @@ typedef struct mp_span {
     bool shown_scales; /* codes are of the scales that the subject shows, which are judged elsewhere */
     const mp_contract *beside;
     int64_t slab; /* tokens at a time; 0: as many as fit into MP_SLAB_BYTES */
+    const int64_t *tokens;
+    int64_t token_count;
     int64_t first_token;
     mp_case part; /* the tokens of the slab */
     mp_tensor t[MP_TENSOR_COUNT];
@@ -26,6 +42,8 @@ typedef struct mp_span {
     double largest_w[MP_STAGE_COUNT][2]; /* numbers, and codes, of each GEMM's weights; < 0: not known yet */
     mp_ball_pool pool;                   /* what the balls of a slab lie in */
     mp_stage_judge s;
+    mp_strangers scales; /* of a span that ends with codes */
+    mp_amax amax;        /* of all numbers that became them, where they share a scale */
     int64_t unbounded;   /* elements of which no finite bound is known */
     double *statistical; /* [rows of the whole output]: sum of squares of det + random + half an ulp */
 } mp_span;
@@ -43,10 +61,20 @@ typedef void mp_span_take(void *ctx, mp_span *span, const mp_balls *out, int64_t
 mp_status mp_span_propagate(mp_span *span, const mp_judgement *j, mp_stage_set stages, mp_stage last,
                             int64_t elements, mp_span_take *take, void *ctx, mp_error *err);
 
+/* The same arithmetic, of real numbers but for the quantisers. */
+mp_contract mp_exact_but_for_codes(const mp_contract *contract);
+
 /* Stores element i: the radii grow by the rounding to dtype, the value stays exact. The last stage's own
  * store is left to the measurement. */
 void mp_span_store(const mp_span *span, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random);
+
+/* A span that ends with quant_x or quant_act: its balls are in units of codes, by the scales that the subject
+ * shows, and these must be such as numbers within their radii can give. Tells those that are not. */
+static inline bool mp_stage_makes_codes(mp_stage stage) {
+    return stage == MP_QUANT_X || stage == MP_QUANT_ACT;
+}
+void mp_span_tell_codes(mp_span *span);
 
 /* What a contract says of the sums of a slab. */
 typedef struct mp_span_bound {

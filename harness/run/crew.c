@@ -82,16 +82,33 @@ void mp_slot_give_up_replay(mp_crew *crew, mp_slot *slot, const char *why) {
 
 /* ---- a row begins and ends ---- */
 
-void mp_slot_hand(mp_crew *crew, mp_slot *slot) {
+int mp_crew_seats(const mp_crew *crew, const mp_slot *slot, mp_seat seats[MP_CREW_MAX]) {
+    for (int i = 0; i < crew->size; i++) {
+        const mp_link *link = &crew->links[i];
+        const bool busy = link->state == MP_LINK_BUSY;
+        seats[i] = (mp_seat){.busy = busy,
+                             .row = busy                          ? link->index
+                                    : link->state == MP_LINK_IDLE ? link->previous
+                                                                  : MP_NO_CASE};
+    }
+    return slot ? (int)(slot - crew->slots) : 0;
+}
+
+void mp_slot_hand(mp_crew *crew, mp_slot *slot, size_t index) {
     mp_link *link = slot->link;
-    const size_t index = slot->replay.active ? mp_replay_next(&slot->replay) : crew->next++;
-    if (!slot->replay.active && crew->o.progress) crew->o.progress(crew->o.ctx, index, NULL);
+    mp_seat seats[MP_CREW_MAX];
+    const bool begins = !slot->replay.active && !crew->deal.rows[index].alone;
+    if (begins && crew->o.progress) crew->o.progress(crew->o.ctx, index, NULL);
     link->state = MP_LINK_BUSY;
     link->index = index;
     link->stage[0] = link->what[0] = '\0';
     link->since = link->told = mp_seconds_now();
     link->deadline = link->since + crew->o.settings.timeout;
-    mp_link_send(link, json_pack("{s:o}", "run", mp_json_row(&crew->matrix->rows[index])));
+    const int seat = mp_crew_seats(crew, slot, seats),
+              threads = mp_deal_threads(&crew->deal, seats, crew->size, seat);
+    json_t *row = mp_json_row(&crew->matrix->rows[index]);
+    if (threads > 0) json_object_set_new(row, "threads", json_integer(threads));
+    mp_link_send(link, json_pack("{s:o}", "run", row));
 }
 
 void mp_slot_close_row(mp_crew *crew, mp_slot *slot, mp_outcome outcome, const char *reason) {
@@ -113,7 +130,16 @@ void mp_crew_give_up_row(mp_crew *crew, size_t index, const char *why) {
     report(crew, NULL, index);
 }
 
-void mp_slot_take_verdict(mp_crew *crew, mp_slot *slot, const json_t *json) {
+/* Beside others it lacked memory, which decides nothing: it comes again when they are done. */
+static bool comes_again(mp_crew *crew, mp_slot *slot, size_t index) {
+    if (!crew->verdicts[index].lacked_memory || !mp_deal_again(&crew->deal, index)) return false;
+    mp_verdict_free(&crew->verdicts[index]);
+    mp_verdict_init(&crew->verdicts[index]);
+    remember_row(slot, index);
+    return true;
+}
+
+void mp_slot_take_verdict(mp_crew *crew, mp_slot *slot, const json_t *json, bool lacked_memory) {
     mp_link *link = slot->link;
     const size_t index = link->index;
     const bool again = slot->replay.active;
@@ -129,6 +155,7 @@ void mp_slot_take_verdict(mp_crew *crew, mp_slot *slot, const json_t *json) {
     if (status == MP_OK && strcmp(v->name, name) != 0)
         status = mp_fail(&err, MP_EINPUT, "the worker judged another case: %s", v->name);
     const mp_outcome outcome = status == MP_OK ? v->outcome : MP_CRASH;
+    v->lacked_memory = status == MP_OK && lacked_memory;
     if (again) {
         mp_verdict_free(v);
         free(v);
@@ -145,6 +172,7 @@ void mp_slot_take_verdict(mp_crew *crew, mp_slot *slot, const json_t *json) {
         return;
     }
     if (outcome == MP_CRASH) mp_link_kill(link); /* a device error leaves the context unusable */
+    if (comes_again(crew, slot, index)) return;
     conclude(crew, slot, index);
     remember_row(slot, index);
 }

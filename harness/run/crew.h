@@ -4,6 +4,7 @@
 #ifndef MP_HARNESS_CREW_H
 #define MP_HARNESS_CREW_H
 
+#include "harness/run/deal.h"
 #include "harness/run/devices.h"
 #include "harness/run/link.h"
 #include "harness/run/replay.h"
@@ -28,9 +29,9 @@ typedef struct mp_crew {
     mp_link links[MP_CREW_MAX];
     mp_slot slots[MP_CREW_MAX];
     int size, failed_starts;
-    size_t next; /* the first row not handed out */
-    bool opened; /* a worker has said hello: the input is good, and the kernels are compiled */
-    bool ended;  /* nothing more is handed out */
+    mp_deal deal; /* what is not handed out */
+    bool opened;  /* a worker has said hello: the input is good, and the kernels are compiled */
+    bool ended;   /* nothing more is handed out */
     mp_status status;
     mp_error err;
 } mp_crew;
@@ -43,9 +44,11 @@ int mp_crew_count(const mp_crew *crew, mp_link_state state);
 /* The settings of the worker there. */
 mp_settings mp_slot_settings(const mp_crew *crew, const mp_slot *slot);
 void mp_slot_forget_rows(mp_slot *slot);
-/* The row that the worker is to have next: of the replay, or the first one that was not handed out. */
-void mp_slot_hand(mp_crew *crew, mp_slot *slot);
-void mp_slot_take_verdict(mp_crew *crew, mp_slot *slot, const json_t *verdict);
+/* Hands the idle worker the row, with the threads that it has for it. */
+void mp_slot_hand(mp_crew *crew, mp_slot *slot, size_t index);
+/* The crew as the deal sees it; returns the seat of the slot (NULL: 0). */
+int mp_crew_seats(const mp_crew *crew, const mp_slot *slot, mp_seat seats[MP_CREW_MAX]);
+void mp_slot_take_verdict(mp_crew *crew, mp_slot *slot, const json_t *verdict, bool lacked_memory);
 /* No verdict came, or none that can be believed: the worker is gone, or goes. */
 void mp_slot_close_row(mp_crew *crew, mp_slot *slot, mp_outcome outcome, const char *reason);
 /* A row that could not be handed to anybody. */

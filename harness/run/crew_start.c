@@ -32,26 +32,22 @@ static void start_failed(mp_crew *crew, mp_slot *slot, const mp_error *why) {
     slot->retired = mp_crew_count(crew, MP_LINK_NONE) < crew->size;
     if (slot->retired) return;
     for (int i = 0; i < crew->size; i++) crew->slots[i].retired = false;
-    const size_t all = crew->matrix->count,
-                 end = crew->failed_starts < MOST_FAILED_STARTS ? crew->next + 1 : all;
-    while (crew->next < end && crew->next < all && !crew->ended)
-        mp_crew_give_up_row(crew, crew->next++, why->text);
+    const size_t all = crew->deal.left, given_up = crew->failed_starts < MOST_FAILED_STARTS ? 1 : all;
+    for (size_t i = 0; i < given_up && i < all && !crew->ended; i++)
+        mp_crew_give_up_row(crew, mp_deal_any(&crew->deal), why->text);
 }
 
-/* A replay has rows of its own, whose kernels are compiled. */
+/* The rows that may come: a replay has its own. Their kernels are compiled. */
 static json_t *opening(const mp_crew *crew, const mp_slot *slot) {
     const mp_replay *replay = &slot->replay;
     mp_suite_options o = crew->o;
-    mp_matrix some = {.rows = malloc((replay->tried + 1) * sizeof *some.rows)};
+    mp_matrix some = {.rows = malloc((crew->matrix->count + replay->tried + 1) * sizeof *some.rows)};
     o.settings = mp_slot_settings(crew, slot);
-    if (!replay->active || !some.rows) {
-        free(some.rows);
-        return mp_json_open(&o, crew->matrix, replay->active ? crew->matrix->count : crew->next,
-                            !crew->opened);
-    }
-    for (; some.count <= replay->tried; some.count++)
+    for (size_t i = 0; some.rows && !replay->active && i < crew->matrix->count; i++)
+        if (!crew->deal.rows[i].dealt) some.rows[some.count++] = crew->matrix->rows[i];
+    for (; some.rows && replay->active && some.count <= replay->tried; some.count++)
         some.rows[some.count] = crew->matrix->rows[mp_replay_at(replay, some.count)];
-    json_t *open = mp_json_open(&o, &some, 0, false);
+    json_t *open = mp_json_open(&o, &some, 0, !crew->opened && !replay->active);
     free(some.rows);
     return open;
 }
@@ -118,7 +114,7 @@ static void take_message(mp_crew *crew, mp_slot *slot, const json_t *message) {
     } else if ((body = json_object_get(message, "hello")) && link->state == MP_LINK_STARTING) {
         take_hello(crew, slot, body);
     } else if ((body = json_object_get(message, "verdict")) && link->state == MP_LINK_BUSY) {
-        mp_slot_take_verdict(crew, slot, body);
+        mp_slot_take_verdict(crew, slot, body, json_is_true(json_object_get(message, "lacked_memory")));
     }
 }
 

@@ -5,6 +5,7 @@
 #include "kernels/cuda.h"
 #include "offload/cross_check.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Additions and multiplications in float64, of values and masses of both GEMMs once. 16 cores take 0.1 s for
@@ -16,6 +17,10 @@
  * because it computes some slots of every GEMM again. */
 #define PAYS_FROM_WEIGHTS 0x1p28
 enum { PAYS_FROM_SLOTS = 4 * MP_CROSS_CHECKED };
+
+/* Elements of an activation, and terms of sums over topk: 16 cores take 0.35 to 1 s for so many, a device
+ * that is not open yet 0.3 s to open. */
+#define PAYS_FROM_ELEMENTS 0x1p28
 
 /* Of the memory that is free while a judge begins to work, what it may take: most is left to others. */
 enum { MEMORY_SHARE = 4 };
@@ -55,8 +60,10 @@ mp_status mp_engine_choice_begin(mp_engine_choice *choice, const mp_settings *se
 bool mp_engine_pays(const mp_case *c, bool weights_are_there) {
     const int64_t slots = mp_case_slots(c), experts = slots < c->E ? slots : c->E;
     const double up = mp_case_has_stage(c, MP_GATE_UP) ? (double)(mp_case_w1_rows(c) * c->K) : 0,
-                 down = mp_case_has_stage(c, MP_DOWN) ? (double)(c->K * c->N) : 0;
-    return 4 * (double)slots * (up + down) >= PAYS_FROM ||
+                 down = mp_case_has_stage(c, MP_DOWN) ? (double)(c->K * c->N) : 0,
+                 elements = (mp_case_has_stage(c, MP_ACT) ? (double)(slots * c->N) : 0) +
+                            (mp_case_has_stage(c, MP_COMBINE) ? (double)(slots * c->K) : 0);
+    return 4 * (double)slots * (up + down) >= PAYS_FROM || elements >= PAYS_FROM_ELEMENTS ||
            (weights_are_there && slots >= PAYS_FROM_SLOTS &&
             (double)experts * (up + down) >= PAYS_FROM_WEIGHTS);
 }
@@ -69,6 +76,25 @@ mp_offload *mp_engine_choose(mp_engine_choice *choice, const mp_settings *settin
     if (!mp_engine_pays(c, subject && mp_cuda_is_space(subject->space))) return NULL;
     if (!choice->tried) open_offload(choice, settings, NULL);
     return choice->offload && mp_offload_is_fast(choice->offload) ? choice->offload : NULL;
+}
+
+void mp_engine_prepare(mp_engine_choice *choice, const mp_settings *settings, mp_subject *subject,
+                       const mp_matrix *matrix) {
+    mp_case *cases = malloc((matrix->count + 1) * sizeof *cases);
+    mp_contract *contracts = malloc((matrix->count + 1) * sizeof *contracts);
+    mp_offload *offload = NULL;
+    size_t count = 0;
+    mp_offer offer;
+    for (size_t i = 0; cases && contracts && i < matrix->count; i++) {
+        mp_offload *chosen = mp_engine_choose(choice, settings, subject, &matrix->rows[i].c);
+        if (!chosen || mp_subject_describe(subject, &matrix->rows[i].c, &offer, NULL) != MP_OK) continue;
+        offload = chosen;
+        cases[count] = matrix->rows[i].c;
+        contracts[count++] = offer.contract;
+    }
+    if (offload) mp_offload_prepare(offload, cases, contracts, count);
+    free(cases);
+    free(contracts);
 }
 
 void mp_engine_choice_end(mp_engine_choice *choice) {

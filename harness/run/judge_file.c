@@ -104,7 +104,7 @@ mp_status mp_file_check(const char *path, const char *case_text, const char *con
     mp_text covers = {0};
     mp_status status = open_file(path, case_text, contract, &f, &promised, &covers, err);
     if (status == MP_OK) {
-        if (mp_memory_check(needed_bytes(&f), 1, NULL) == MP_OK)
+        if (mp_memory_check(needed_bytes(&f), NULL) == MP_OK)
             status = mp_trace_file_load(&f, &in, &trace, err);
         mp_case_text(&f.c, text, MP_CASE_TEXT_MAX);
         mp_trace_file_close(&f);
@@ -132,7 +132,10 @@ mp_status mp_file_load(mp_session *s, mp_inputs *in, mp_error *err) {
         v->peak_bytes = (int64_t)needed_bytes(&f);
         if (mp_case_compare(&f.c, &row->c) != 0)
             status = mp_fail(err, MP_EIO, "%s: changed while it was judged", row->file);
-        if (status == MP_OK) status = mp_memory_check(needed_bytes(&f), settings->jobs, err);
+        if (status == MP_OK) {
+            status = mp_memory_check(needed_bytes(&f), err);
+            v->lacked_memory = status != MP_OK;
+        }
         if (status == MP_OK) status = mp_trace_file_load(&f, in, &s->first, err);
         mp_trace_file_close(&f);
     }

@@ -2,6 +2,7 @@
 #include "harness/run/kept_weights.h"
 
 #include "cases/case_tools.h"
+#include "cases/deferred.h"
 #include "cases/graph_tables.h"
 
 void mp_kept_free(mp_kept_weights *kept) {
@@ -14,13 +15,16 @@ size_t mp_kept_for(mp_kept_weights *kept, const mp_case *c) {
     if (!kept || !kept->there) return 0;
     if (!mp_case_same_weights(&kept->c, c)) mp_kept_free(kept);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (kept->in.t[id].data) bytes += mp_tensor_bytes(&kept->in.t[id]);
+        if (kept->in.t[id].data && !kept->in.t[id].maker) bytes += mp_tensor_bytes(&kept->in.t[id]);
     return bytes;
 }
 
-mp_status mp_kept_inputs(mp_kept_weights *kept, const mp_case *c, mp_inputs *in, mp_error *err) {
-    return mp_kept_for(kept, c) > 0 ? mp_inputs_create_beside(c, &kept->in, in, err)
-                                    : mp_inputs_create(c, in, err);
+mp_status mp_kept_inputs(mp_kept_weights *kept, const mp_case *c, bool deferring, mp_inputs *in,
+                         mp_error *err) {
+    mp_kept_for(kept, c);
+    if (kept && kept->there) return mp_inputs_create_beside(c, &kept->in, in, err);
+    return deferring ? mp_inputs_create_deferring(c, MP_DEFER_FROM_BYTES, in, err)
+                     : mp_inputs_create(c, in, err);
 }
 
 void mp_kept_take(mp_kept_weights *kept, const mp_case *c, bool unchanged, mp_inputs *in) {

@@ -48,8 +48,8 @@ size_t mp_memory_available(void) {
     return available;
 }
 
-mp_status mp_memory_check(size_t needed, int jobs, mp_error *err) {
-    const size_t available = mp_memory_available() / (size_t)(jobs > 1 ? jobs : 1);
+mp_status mp_memory_check(size_t needed, mp_error *err) {
+    const size_t available = mp_memory_available();
     if (available == 0 || needed <= available) return MP_OK;
     return mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of host memory, %.1f GiB are available",
                    (double)needed / 0x1p30, (double)available / 0x1p30);
@@ -228,10 +228,12 @@ mp_status mp_plan_memory(mp_session *s, size_t there, mp_error *err) {
             if (s->offload) host += MP_OFFLOAD_HOST_BYTES;
             const size_t device = mp_surroundings_device_bytes(subjects[k], c, offer) + offer->device_bytes;
             if ((int64_t)host > s->v->peak_bytes) s->v->peak_bytes = (int64_t)host;
-            if ((status = mp_memory_check(host - there, o->settings.jobs, err)) != MP_OK) return status;
-            if (offer->device_available > 0 && device > offer->device_available)
-                return mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of device memory, %.1f GiB are free",
-                               (double)device / 0x1p30, (double)offer->device_available / 0x1p30);
+            status = mp_memory_check(host - there, err);
+            if (status == MP_OK && offer->device_available > 0 && device > offer->device_available)
+                status = mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of device memory, %.1f GiB are free",
+                                 (double)device / 0x1p30, (double)offer->device_available / 0x1p30);
+            s->v->lacked_memory = status != MP_OK;
+            if (status != MP_OK) return status;
         }
     }
     return MP_OK;

@@ -14,11 +14,11 @@ size_t mp_file_host_bytes(const mp_case *c, mp_tensor_set holds, int block_size_
 /* Bytes free now: MemAvailable, or what a container's limit or that of the address space (ulimit -v) leaves
  * when that is less. 0: unknown. */
 size_t mp_memory_available(void);
-/* MP_EUNSUPPORTED with both figures where one of so many workers finds less; jobs 0 is one. */
-mp_status mp_memory_check(size_t needed, int jobs, mp_error *err);
+/* MP_EUNSUPPORTED with both figures where less is available. */
+mp_status mp_memory_check(size_t needed, mp_error *err);
 /* Whether the largest of the case and its variants fits, for the subject and for the one it is compared with:
  * MP_EUNSUPPORTED with the figures where it does not. `there`: bytes of its inputs that are held already.
- * Sets peak_bytes of the verdict. */
+ * Sets peak_bytes of the verdict, and lacked_memory. */
 mp_status mp_plan_memory(mp_session *s, size_t there, mp_error *err);
 
 #endif

@@ -18,6 +18,7 @@
 #include "harness/subjects/copies.h"
 #include "harness/subjects/lend.h"
 #include "harness/verdict_make.h"
+#include "kernels/cuda.h"
 #include "moeparity/preset.h"
 #include "ref/engine.h"
 #include "ref/predict/predict.h"
@@ -56,6 +57,7 @@ static void end_with(const mp_session *s, const mp_error *err) {
     }
     const bool refused = s->tile_refused && err->status == MP_EUNSUPPORTED;
     v->outcome = refused ? MP_FAIL : err->status == MP_EUNSUPPORTED ? MP_SKIP : MP_CRASH;
+    v->lacked_memory = v->lacked_memory || err->status == MP_EMEMORY;
     mp_verdict_set(v, &v->reason, "%s%s", refused ? MP_TILE_REFUSED : "", err->text);
 }
 
@@ -175,6 +177,12 @@ static mp_kept_weights *weights_of(const mp_run_options *options) {
     return options->settings.edit ? NULL : options->weights;
 }
 
+/* Where a subject's device makes the weights, a judge on the CPU reads those of the experts that are used,
+ * and one on the device of a few. A recording may store all, and an edit writes. */
+static bool may_defer(const mp_run_options *o) {
+    return mp_cuda_fills(o->subject->space) && !o->settings.edit && !o->keep;
+}
+
 static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
     mp_kept_weights *kept = weights_of(s->options);
     mp_status status = mp_session_describe(s, s->options->subject, &s->row->c, &s->offer, err);
@@ -182,7 +190,7 @@ static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
     const size_t there = mp_kept_for(kept, &s->row->c);
     if (status == MP_OK) status = mp_plan_memory(s, there, err);
     const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
-    if (status == MP_OK) status = mp_kept_inputs(kept, &s->row->c, in, err);
+    if (status == MP_OK) status = mp_kept_inputs(kept, &s->row->c, may_defer(s->options), in, err);
     if (status == MP_OK) status = mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err);
     mp_phase_enter(MP_PHASE_DIGEST);
     if (status == MP_OK) mp_inputs_seal(in);

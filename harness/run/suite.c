@@ -21,25 +21,50 @@ static void go_on_replaying(mp_crew *crew) {
         mp_slot *slot = &crew->slots[i];
         if (slot->replay.active && slot->link->state == MP_LINK_NONE) mp_slot_start(crew, slot);
         if (slot->replay.active && slot->link->state == MP_LINK_IDLE) mp_slot_listen(crew, slot);
-        if (slot->replay.active && slot->link->state == MP_LINK_IDLE) mp_slot_hand(crew, slot);
+        if (slot->replay.active && slot->link->state == MP_LINK_IDLE)
+            mp_slot_hand(crew, slot, mp_replay_next(&slot->replay));
     }
+}
+
+static bool may_deal(const mp_crew *crew) {
+    return !crew->ended && crew->deal.left > 0 && !mp_interrupted();
+}
+
+/* What fits in beside nobody gets the machine to itself: the other workers end, with all that they keep. */
+static void hand_out_alone(mp_crew *crew) {
+    mp_slot *only = NULL;
+    if (!may_deal(crew) || mp_crew_count(crew, MP_LINK_BUSY) + mp_crew_count(crew, MP_LINK_STARTING) > 0)
+        return;
+    for (int i = 0; i < crew->size; i++) {
+        mp_slot *slot = &crew->slots[i];
+        if (slot->link->state != MP_LINK_IDLE) continue;
+        if (only) mp_link_kill(slot->link);
+        only = only ? only : slot;
+    }
+    if (only) mp_slot_hand(crew, only, mp_deal_any(&crew->deal));
 }
 
 /* Rows to the idle workers that still live, and workers for the rows that are left then. The first one starts
  * alone. */
 static void hand_out(mp_crew *crew) {
+    mp_seat seats[MP_CREW_MAX];
     go_on_replaying(crew);
-    for (int i = 0; i < crew->size; i++) {
+    for (int i = 0; i < crew->size && may_deal(crew); i++) {
         mp_slot *slot = &crew->slots[i];
-        if (crew->ended || crew->next == crew->matrix->count || mp_interrupted()) break;
         if (slot->replay.active) continue;
         if (slot->link->state == MP_LINK_IDLE) mp_slot_listen(crew, slot);
-        if (slot->link->state == MP_LINK_IDLE && !crew->ended) mp_slot_hand(crew, slot);
+        if (slot->link->state != MP_LINK_IDLE || !may_deal(crew)) continue;
+        const int seat = mp_crew_seats(crew, slot, seats);
+        const size_t index = mp_deal_next(&crew->deal, seats, crew->size, seat);
+        if (index != MP_NO_CASE) mp_slot_hand(crew, slot, index);
     }
-    for (int i = 0; i < (crew->opened ? crew->size : 1) && !crew->ended; i++) {
+    hand_out_alone(crew);
+    for (int i = 0; i < (crew->opened ? crew->size : 1) && may_deal(crew); i++) {
         mp_slot *slot = &crew->slots[i];
-        if (slot->link->state == MP_LINK_NONE && !slot->retired && !slot->replay.active &&
-            crew->next + (size_t)mp_crew_count(crew, MP_LINK_STARTING) < crew->matrix->count)
+        const size_t starting = (size_t)mp_crew_count(crew, MP_LINK_STARTING);
+        const bool wanted =
+            mp_deal_open_rows(&crew->deal) > starting || mp_crew_count(crew, MP_LINK_NONE) == crew->size;
+        if (slot->link->state == MP_LINK_NONE && !slot->retired && !slot->replay.active && wanted)
             mp_slot_start(crew, slot);
     }
 }
@@ -88,7 +113,7 @@ static void commit(mp_crew *crew) {
 static bool works(const mp_crew *crew) {
     bool replays = false;
     for (int i = 0; i < crew->size; i++) replays = replays || crew->slots[i].replay.active;
-    const bool all = crew->ended || crew->next == crew->matrix->count;
+    const bool all = crew->ended || crew->deal.left == 0;
     return !all || replays || mp_crew_count(crew, MP_LINK_BUSY) > 0;
 }
 
@@ -170,11 +195,13 @@ mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options,
     crew->info = info;
     if (!(crew->o.settings.timeout > 0)) crew->o.settings.timeout = MP_TIMEOUT_SECONDS;
     status = man(crew, err);
+    if (status == MP_OK) status = mp_deal_open(matrix, crew->size, options->record != NULL, &crew->deal, err);
     if (status == MP_OK)
         status = options->in_process ? mp_run_in_process(matrix, &crew->o, verdicts, info, err)
                                      : run_in_workers(crew, err);
     for (size_t i = 0; i < matrix->count; i++) mp_run_info_join(info, &info->blas, verdicts[i].blas);
     info->seconds = mp_seconds_now() - start_time;
+    mp_deal_close(&crew->deal);
     free(crew);
     return status;
 }

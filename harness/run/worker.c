@@ -22,6 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { THREADS_MAX = 1024 }; /* of a row */
+
 static bool this_program;
 
 void mp_worker_is_this_program(void) {
@@ -69,6 +71,13 @@ static void share_cores(const mp_settings *o) {
         omp_set_num_threads(shared > 1 ? shared : 1);
 }
 
+/* A row may come with its own share: a large one has the cores that small ones have no use for. */
+static void take_threads(const worker *w, const json_t *run) {
+    const json_int_t threads = json_integer_value(json_object_get(run, "threads"));
+    const bool free_to = w->order.options.settings.threads == 0 && !getenv("OMP_NUM_THREADS");
+    if (free_to && threads > 0 && threads <= THREADS_MAX) omp_set_num_threads((int)threads);
+}
+
 static mp_status serve_open(worker *w, const json_t *open, mp_error *err) {
     if (w->opened) return mp_fail(err, MP_EINPUT, "a worker opens one run");
     w->opened = true;
@@ -95,10 +104,13 @@ static mp_status serve_run(worker *w, const json_t *run, mp_error *err) {
         status = mp_fail(err, MP_EINPUT, "a case without a file came, and no subject was opened");
     if (status == MP_OK) {
         const mp_matrix_row *last = w->before.rows;
+        take_threads(w, run);
         w->setup.run.before = &last;
         w->setup.run.before_count = last ? 1 : 0;
         status = mp_setup_judge(&w->setup, &one.rows[0], v, err);
-        if (status == MP_OK) tell(w, json_pack("{s:o}", "verdict", mp_verdict_to_json(v)));
+        if (status == MP_OK)
+            tell(w, json_pack("{s:o, s:b}", "verdict", mp_verdict_to_json(v), "lacked_memory",
+                              (int)v->lacked_memory));
         mp_verdict_free(v);
         mp_matrix_free(&w->before);
         w->before = one;

@@ -87,6 +87,7 @@ static mp_status take_times(runner *r, const mp_inputs *in, int runs, mp_error *
     for (int i = -1; i < runs && status == MP_OK; i++) {
         mp_execution execution = mp_buffers_execution(r->buffers);
         double ns = 0;
+        execution.timed = true;
         status = subject->run(subject, &execution, err);
         for (int s = 0; s < MP_STAGE_COUNT; s++) ns += execution.stage_ns[s];
         if (status == MP_OK && !(ns > 0))

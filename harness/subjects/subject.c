@@ -149,7 +149,7 @@ static mp_status cuda_describe(mp_subject *s, const mp_case *c, mp_offer *offer,
 }
 
 static mp_status cuda_run(mp_subject *s, const mp_execution *e, mp_error *err) {
-    return mp_cuda_run(s->self, e->c, &e->offer->config, e->t, e->workspace, e->stage_ns, err);
+    return mp_cuda_run(s->self, e->c, &e->offer->config, e->t, e->workspace, e->timed, e->stage_ns, err);
 }
 
 static mp_status cuda_begin(mp_subject *s, const mp_execution *e, void *stream, mp_error *err) {

@@ -229,7 +229,8 @@ typedef struct mp_tile {
     ENUM(lora_outer, mp_lora_outer, MP_LORA_OUTER_OWN, false,                                                \
          "A of gate_up and B of down: of each expert, one for all, or copies of one")                        \
     ENUM(lora_data, mp_lora_data, MP_LORA_DATA_NORMAL, false, "what is special of the adapters' numbers")   \
-    ENUM(gemm, mp_gemm_choice, MP_GEMM_AUTO, false, "how our own kernels multiply: mma, wgmma, or by itself")
+    ENUM(gemm, mp_gemm_choice, MP_GEMM_AUTO, false, "how our kernels multiply: mma, wgmma, or by itself")    \
+    FLAG(fused_quant, false, "act makes the codes and scales that down reads, and nothing stores cache2")
 /* clang-format on */
 
 typedef struct mp_case {

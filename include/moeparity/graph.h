@@ -80,7 +80,8 @@ const char *mp_stage_name(mp_stage stage);   /* likewise */
 bool mp_case_has_stage(const mp_case *c, mp_stage stage);
 
 /* Tensors of the case by their part in it. Inputs are read by its stages and written by none of them, outputs
- * are written. A hidden tensor lies between two stages that are one kernel: fused_sum has no cache3. */
+ * are written. A hidden tensor lies between two stages that are one kernel: fused_sum has no cache3,
+ * fused_quant no cache2. */
 mp_tensor_set mp_case_inputs(const mp_case *c);
 mp_tensor_set mp_case_outputs(const mp_case *c);
 /* All that a trace of the case may hold: its outputs, and those of them that hooks may change, after it. */

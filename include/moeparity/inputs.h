@@ -42,6 +42,10 @@ void mp_inputs_plan(const mp_case *c, mp_inputs *in);
 /* *in is the caller's to destroy, and empty after an error, here and in all of the following: MP_EMEMORY;
  * MP_EINPUT for data=file, whose numbers no family gives, and a token that is not there. */
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err);
+/* The same, but numbers of weights of at least so many bytes, where a device can make them too, are made when
+ * somebody asks for them by mp_tensor_make, as all do who are given them; their digests, which are there
+ * already, are of what they are made by. */
+mp_status mp_inputs_create_deferring(const mp_case *c, size_t from_bytes, mp_inputs *in, mp_error *err);
 void mp_inputs_destroy(mp_inputs *in); /* frees what is not borrowed; *in is empty then */
 /* `in`, the inputs of c, as those of a gated case that differs in interleaved: rows of w1 and b1 in its
  * order. All else is borrowed. */
@@ -53,8 +57,10 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
                            mp_inputs *out, mp_error *err);
 /* Other inputs of the same shapes, as the next batch of an engine has them: other tokens, other routing, with
  * no slot filtered that is not another rank's, and so for most cases with more row blocks. Weights and biases
- * are those of `in`, the inputs of c, and borrowed. */
-mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, mp_inputs *out, mp_error *err);
+ * are those of `in`, the inputs of c, and borrowed. Activations of at
+ * least deferred_from bytes, SIZE_MAX for none, are made when somebody asks for them, as above. */
+mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, size_t deferred_from, mp_inputs *out,
+                          mp_error *err);
 /* As mp_inputs_create, for a case that runs with the weights of another one (mp_case_validate_after): weights
  * and biases are borrowed from its inputs, all else is the case's own. */
 mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err);

@@ -42,6 +42,8 @@ typedef struct mp_execution {
     const mp_tensor *t;
     void *const *workspace; /* [MP_WORKSPACES]; NULL where no bytes were wanted */
     double *stage_ns;       /* [MP_STAGE_COUNT]: a subject that measures adds the time of each stage */
+    bool timed; /* the times are what this run is for: they are to be those of the device, without the host's
+                   for launching, which a subject keeps out by a head start */
     mp_tensor_set *left; /* the exposed outputs; a subject that learns only in a run which of them it leaves
                                narrows the set, always to the same for a case. NULL: nobody asks */
 } mp_execution;

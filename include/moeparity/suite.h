@@ -62,11 +62,11 @@ typedef struct mp_suite_options {
     void *ctx;
 } mp_suite_options;
 
-/* Runs rows in order; verdicts[i] belongs to row i: all are initialised here (what they held is not freed)
- * and freed by the caller, after an error too. A row that was not reached (Ctrl-C, fail_fast) has an empty
- * name. *info, which is initialised: subject, device, versions, blas, seconds and interrupted are filled.
- * MP_EINPUT when the subject's name or the golden file is wrong (nothing was run). A subject that cannot run
- * here makes every case a SKIP with the reason. */
+/* Runs rows, those that share large weights one after the other; verdicts[i] belongs to row i: all are
+ * initialised here (what they held is not freed) and freed by the caller, after an error too. A row that was
+ * not reached (Ctrl-C, fail_fast) has an empty name. *info, which is initialised: subject, device, versions,
+ * blas, seconds and interrupted are filled. MP_EINPUT when the subject's name or the golden file is wrong
+ * (nothing was run). A subject that cannot run here makes every case a SKIP with the reason. */
 mp_status mp_suite_run(const mp_matrix *matrix, const mp_suite_options *options, mp_verdict *verdicts,
                        mp_run_info *info, mp_error *err);
 

@@ -18,6 +18,7 @@ typedef struct mp_tensor {
     int rank;
     int64_t dim[MP_MAX_RANK];
     void *data;
+    struct mp_maker *maker; /* NULL: the data are there. Else they are made for who asks: mp_tensor_make */
 } mp_tensor;
 
 mp_tensor mp_tensor_shape(mp_dtype dtype, int rank, int64_t d0, int64_t d1,
@@ -36,6 +37,9 @@ mp_status mp_tensor_alloc(mp_tensor *t, uint32_t poison, mp_error *err);
 /* The same without poison, for data that are written at once and whole. */
 mp_status mp_tensor_alloc_unfilled(mp_tensor *t, mp_error *err);
 void mp_tensor_free(mp_tensor *t); /* takes an absent tensor; sets data = NULL */
+/* To be called before the data of inputs are read, by one thread at a time: makes what of the matrices that
+ * are marked, [dim[0]], or of all where it is NULL, is not there yet. Of most tensors all is. */
+void mp_tensor_make(const mp_tensor *t, const bool *matrices);
 /* First changed guard byte: returns true when both zones are intact; else *offset is its byte offset relative
  * to the data (negative: before it; >= bytes: behind it). */
 bool mp_tensor_guards_intact(const mp_tensor *t, int64_t *offset);

@@ -143,6 +143,8 @@ typedef struct mp_verdict {
     const char *begins;    /* "begins in gate_up: expert 3 only, 7 of its 7 rows, columns 64..127; ..."; "" */
     mp_stage begins_stage; /* of begins, while it is judged: no part of a report */
     bool boundless;        /* the contract leaves some stage without any bound: no part of a report either */
+    bool
+        lacked_memory; /* why it is a SKIP or a CRASH: of one among several workers, which runs again alone */
     mp_stage_figures stage[MP_STAGE_COUNT];
     mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits:
                                     reported, not judged. compared is 0 where float64 was not computed; in a

@@ -32,14 +32,19 @@ typedef struct mp_ids_params {
     int counted;                             /* experts that ids count: any other number is none of them */
 } mp_ids_params;
 
+/* What align_in_one_block holds in shared memory, 48 KB of it with the sums of its warps: counts of keys in
+ * segments, and offsets of keys. */
+enum { MP_ALIGN_COUNTS_IN_BLOCK = 10240, MP_ALIGN_OFFSETS_IN_BLOCK = 1536 };
+
 /* align.cu. A key is an expert id + 1, so that filtered slots (id -1) sort first; there are keys =
  * num_experts + 1 of them in each of `lists` lists: one of all slots, or one of each LoRA adapter, where a
  * slot is in its token's list, if that adapter is enabled and the slot not filtered, else in none. The slots
- * are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. */
+ * are cut into `segments` runs of `segment_slots` (a multiple of 32), one warp each. counts and offsets are
+ * not read where one block does all. */
 typedef struct mp_align_params {
     mp_ids_params ids;
     MP_DEVICE_POINTER(int) counts; /* [lists, keys, segments] scratch, zero at the start */
-    MP_DEVICE_POINTER(long long)
+    MP_DEVICE_POINTER(int)
     offsets; /* [lists, keys + 1] scratch: first position of each key in its list, then the total */
     MP_DEVICE_POINTER(int) sorted_token_ids;       /* [lists, capacity] */
     MP_DEVICE_POINTER(int) expert_ids;             /* [lists, ceil(capacity / block_size_m)] */
@@ -125,11 +130,13 @@ typedef struct mp_activation_params {
     mp_rows_params rows;
     long long n;
     float alpha, limit;
+    int rows_at_a_time; /* that a warp looks at, 32 at most */
 } mp_activation_params;
 
 /* quant.cu: from [rows, k] -> codes [rows, k] and scale, but for rows without a slot. Columns share a scale
  * `group` at a time: scale [row * scale_row + column / group * scale_group], with -DSWIZZLED in tiles
- * (scale_place.cuh); group 0: all rows have one, scale [1]. given: the global scale of nvfp4, or 0. */
+ * (scale_place.cuh); amax and codes: all rows have one, scale [1]. given: the global scale of nvfp4, or 0.
+ * With -DACT from is cache1, and k the columns of cache2. */
 typedef struct mp_quant_params {
     MP_DEVICE_POINTER(const void) from;
     MP_DEVICE_POINTER(void) codes;
@@ -137,6 +144,8 @@ typedef struct mp_quant_params {
     mp_rows_params rows;
     long long k, group, scale_row, scale_group;
     MP_DEVICE_POINTER(const float) given;
+    int rows_at_a_time; /* of quantise, as of activation.cu */
+    float alpha, limit; /* of act */
 } mp_quant_params;
 
 /* combine.cu: in [tokens, TOPK, k], with -DADDS_SHARED shared [tokens, k], with -DWEIGHS topk_weights
@@ -173,6 +182,20 @@ typedef struct mp_special_unit_params {
     long long count;
 } mp_special_unit_params;
 
+/* deliver.cu: what goes to a place in memory. Arguments of a kernel are at most 4096 bytes. */
+typedef struct mp_delivery {
+    MP_DEVICE_POINTER(unsigned char) to;
+    MP_DEVICE_POINTER(const unsigned char)
+    from; /* on the host, where the device reaches it; 0: the pattern */
+    unsigned bytes, pattern;
+} mp_delivery;
+#define MP_DELIVERY_PARTS 8 /* blocks of one */
+#define MP_DELIVERIES 160
+typedef struct mp_deliver_params {
+    mp_delivery list[MP_DELIVERIES]; /* no two have a byte in common */
+    int count;
+} mp_deliver_params;
+
 /* survey.cu: what is looked at of a buffer, and what was found. */
 typedef struct mp_survey_region {
     MP_DEVICE_POINTER(const unsigned char) data; /* between two zones */
@@ -194,12 +217,13 @@ typedef struct mp_digest_rows_params {
     long long rows, row_bytes;
 } mp_digest_rows_params;
 
-/* tools.cu: random contents for timing. */
+/* tools.cu: random contents for timing, and time that passes. */
 typedef struct mp_tool_params {
     MP_DEVICE_POINTER(void) data;
-    long long count; /* fill_codes: bytes; else elements */
+    long long count; /* fill_codes: bytes; pass_time: nanoseconds; else elements */
     unsigned long long seed;
     int num_experts; /* fill_ids */
+    float nowhere;   /* the share of ids that are -1 */
     int nan_code;    /* fill_codes: the byte without its sign that is NaN; -1: none is */
     float scale;     /* fill_elements: uniform in [-scale, scale) */
 } mp_tool_params;

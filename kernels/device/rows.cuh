@@ -19,3 +19,15 @@ __device__ __forceinline__ bool is_without_slot(const mp_rows_params &p, long lo
     return local_expert(p.ids, row) < 0;
 #endif
 }
+
+// Calls visit(row) for those of the rows first .. first + count, 32 at most, that hold a slot, one after the
+// other. All lanes of a warp look at them together: a row without a slot costs its id, and no time of those
+// that have one.
+template <class Visit>
+__device__ __forceinline__ void for_rows_with_slot(const mp_rows_params &p, long long first, int count,
+                                                   Visit visit) {
+    const int lane = threadIdx.x % 32;
+    const bool has = lane < count && first + lane < p.count && !is_without_slot(p, first + lane);
+    for (unsigned left = __ballot_sync(0xFFFFFFFFu, has); left; left &= left - 1)
+        visit(first + __ffs((int)left) - 1);
+}

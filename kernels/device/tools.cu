@@ -11,6 +11,12 @@ __device__ __forceinline__ unsigned long long mix(unsigned long long z) {
     return z ^ (z >> 31);
 }
 
+__device__ __forceinline__ long long now_ns() {
+    long long ns;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(ns));
+    return ns;
+}
+
 extern "C" __global__ void fill_elements(const mp_tool_params p) {
     const long long stride = (long long)gridDim.x * blockDim.x;
     for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.count; i += stride) {
@@ -30,6 +36,14 @@ extern "C" __global__ void fill_codes(const mp_tool_params p) {
 
 extern "C" __global__ void fill_ids(const mp_tool_params p) {
     const long long stride = (long long)gridDim.x * blockDim.x;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.count; i += stride)
-        ((int *)p.data)[i] = (int)(mix(p.seed ^ mix((unsigned long long)i)) % (unsigned)p.num_experts);
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.count; i += stride) {
+        const unsigned long long random = mix(p.seed ^ mix((unsigned long long)i));
+        const bool nowhere = (float)(random >> 40) * 0x1p-24f < p.nowhere;
+        ((int *)p.data)[i] = nowhere ? -1 : (int)((random & 0xFFFFFFFFFFull) % (unsigned)p.num_experts);
+    }
+}
+
+extern "C" __global__ void pass_time(const mp_tool_params p) {
+    const long long start = now_ns();
+    while (now_ns() - start < p.count) {}
 }

@@ -71,6 +71,7 @@ mp_gemm mp_gemm_of_source(const char *source, const mp_gemm_request *r, int stag
                                  "-DALIGNED=%d -DATOMIC=%d",
                                  tile->block_size_m, tile->block_size_n, tile->block_size_k, tile->num_warps,
                                  stages, (int)r->dtype, mp_gemm_is_aligned(r), r->atomic),
+        .tile = *tile,
         .threads = 32 * tile->num_warps,
         .stages = stages,
     };
@@ -117,10 +118,12 @@ mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_st
         .dtype = c->dtype,
         .codes = codes_of(c, down),
         .row_length = down ? c->N : c->K,
+        .columns = down ? c->K : mp_case_w1_rows(c),
         .swizzled = c->scale_layout == MP_SWIZZLED,
         .experts = c->E,
         .w_scale_rows = mp_scheme_of(c)->block_rows == MP_WHOLE_AXIS ? 0 : mp_scheme_of(c)->block_rows,
         .choice = c->gemm,
+        .any_tile = !config->tile_named,
         .atomic = down && c->fused_sum,
     };
     const mp_dtype of_w = format_of_w(&request);

@@ -23,10 +23,13 @@ typedef struct mp_gemm_request {
     mp_dtype dtype; /* of bias and out; of a and w too, where there are no codes */
     mp_gemm_codes codes;
     int64_t row_length;   /* k: elements in a row of a, and of w */
+    int64_t columns;      /* n: of out */
     bool swizzled;        /* scales of codes lie in tiles (cases/scale_layout.h) */
     int64_t experts;      /* whose weights there are */
     int64_t w_scale_rows; /* of codes: columns of out that share a scale of w; 0: all */
     mp_gemm_choice choice;
+    bool any_tile;  /* nobody named the tile: a kind may take one that suits it, of the same BLOCK_SIZE_M, by
+                       which slots were sorted */
     bool unaligned; /* rows of a or w begin elsewhere than on 16 bytes, though they are made of whole ones */
     bool atomic;    /* results are added to out, not stored */
     bool adapters;  /* slots are sorted, and weights are there, for each LoRA adapter */
@@ -38,6 +41,7 @@ mp_gemm_request mp_gemm_of_case(const mp_case *c, const mp_config *config, mp_st
 /* How a kind does it. */
 typedef struct mp_gemm {
     mp_kernel kernel;
+    mp_tile tile; /* the request's, or the kind's own where any will do */
     int threads;
     int stages;                            /* those it has: num_stages of the tile, or what fits */
     int64_t shared_bytes;                  /* dynamic shared memory */

@@ -56,6 +56,26 @@ static int cluster_of(const mp_tile *tile) {
     return tile->block_size_m >= 128 ? 2 : 1;
 }
 
+/* The smallest matrix of an expert for which a tile of wgmma is taken unasked. What is smaller is done before
+ * its kernel, which takes longer to compile than that of mma, has been worth it. */
+enum { LEAST_MATRIX = 1 << 20 };
+
+/* The request in a tile of its own, where any will do: as wide as the sums of a thread allow, in as many
+ * stages as fit. Experts of few rows leave wgmma waiting for w alone, which then is copied in more and
+ * smaller parts. BLOCK_SIZE_K is one slice: more stages hide more than larger ones. */
+static mp_gemm_request in_own_tile(const mp_gemm_request *r) {
+    mp_gemm_request own = *r;
+    if (!r->any_tile || (r->choice == MP_GEMM_AUTO && r->columns * r->row_length < LEAST_MATRIX)) return own;
+    const int m = r->tile.block_size_m;
+    own.tile = (mp_tile){.block_size_m = m,
+                         .block_size_n = m >= 64 ? 256 : 128,
+                         .block_size_k = SLICE_BYTES / element_bytes(r),
+                         .group_size_m = m >= 64 ? 16 : 8,
+                         .num_warps = 8,
+                         .num_stages = m >= 64 ? 5 : 8};
+    return own;
+}
+
 /* NULL where it can be done, else what is asked for. */
 static const char *what_is_missing(const mp_gemm_request *r, const mp_device_limits *limits) {
     const mp_tile *tile = &r->tile;
@@ -82,14 +102,16 @@ static const char *what_is_missing(const mp_gemm_request *r, const mp_device_lim
     return NULL;
 }
 
-mp_status mp_gemm_no_wgmma(const mp_gemm_request *request, const mp_device_limits *limits, mp_error *err) {
+mp_status mp_gemm_no_wgmma(const mp_gemm_request *asked, const mp_device_limits *limits, mp_error *err) {
+    const mp_gemm_request own = in_own_tile(asked), *request = &own;
     char tile[64];
     mp_tile_text(&request->tile, tile);
     return mp_fail(err, MP_EUNSUPPORTED, "gemm=wgmma on sm_%d in tile %s: expected %s", limits->architecture,
                    tile, what_is_missing(request, limits));
 }
 
-bool mp_gemm_wgmma(const mp_gemm_request *request, const mp_device_limits *limits, mp_gemm *gemm) {
+bool mp_gemm_wgmma(const mp_gemm_request *asked, const mp_device_limits *limits, mp_gemm *gemm) {
+    const mp_gemm_request own = in_own_tile(asked), *request = &own;
     if (what_is_missing(request, limits)) return false;
     /* Of e4m3 it has other bits than mma, and no kind is chosen by itself that changes bits with the tile. */
     if (instruction_of(request) == &e4m3 && request->choice != MP_GEMM_WGMMA) return false;

@@ -8,25 +8,44 @@
 enum { ALIGN_COUNTS, ALIGN_OFFSETS };
 _Static_assert(ALIGN_OFFSETS + 1 == MP_CUDA_SCRATCH_COUNT, "the scratch is align's");
 
-/* Align cuts the slots of a full chunk into segments, a warp each: enough to fill the device, but no more
- * than keep the [keys, segments] table of counts below 2^24 entries, if it has not more keys. */
+/* Align cuts the slots of a full chunk into segments, a warp each. */
 typedef struct segments {
     int64_t count, slots; /* of a segment: a multiple of 32 */
 } segments;
 
-static segments align_segments(int64_t keys, int64_t slots) {
+/* About `wanted` of them, `least` slots each, and no more than keep the [keys, segments] table of counts
+ * below `entries`, if it has not more keys. */
+static segments cut(int64_t keys, int64_t slots, int64_t least, int64_t wanted, int64_t entries) {
     if (slots == 0) return (segments){.count = 0, .slots = 32};
-    const int64_t most = mp_divide_up(INT64_C(1) << 24, keys);
-    const int64_t wanted = mp_smaller(mp_smaller(mp_divide_up(slots, 128), most), 8192);
-    const int64_t each = mp_divide_up(mp_divide_up(slots, wanted), 32) * 32;
+    const int64_t most =
+        mp_smaller(mp_smaller(mp_divide_up(slots, least), wanted), entries >= keys ? entries / keys : 1);
+    const int64_t each = mp_divide_up(mp_divide_up(slots, most), 32) * 32;
     return (segments){.count = mp_divide_up(slots, each), .slots = each};
+}
+
+/* Enough to fill the device. */
+static segments of_grid(int64_t keys, int64_t slots) {
+    return cut(keys, slots, 128, 8192, INT64_C(1) << 24);
+}
+
+enum { BLOCK_THREADS = 1024, BLOCK_SLOTS = 4096 }; /* more slots than that, and the whole device is faster */
+
+/* Those of one block that does all; false: it takes longer, or has no room. */
+static bool of_block(int64_t lists, int64_t experts, int64_t slots, segments *found) {
+    const int64_t keys = lists * (experts + 1);
+    if (slots > BLOCK_SLOTS || keys > MP_ALIGN_COUNTS_IN_BLOCK || keys + lists > MP_ALIGN_OFFSETS_IN_BLOCK)
+        return false;
+    *found = cut(keys, slots, 32, BLOCK_THREADS / 32, MP_ALIGN_COUNTS_IN_BLOCK);
+    return true;
 }
 
 /* Lists that are made one after the other have the scratch in turn. */
 static void make_room(int64_t lists, int64_t experts, int64_t slots, size_t bytes[MP_CUDA_SCRATCH_COUNT]) {
+    segments block;
     const int64_t keys = lists * (experts + 1);
-    const size_t counts = (size_t)(keys * align_segments(keys, slots).count) * 4,
-                 offsets = (size_t)(keys + lists) * 8;
+    const size_t counts = (size_t)(keys * of_grid(keys, slots).count) * 4,
+                 offsets = (size_t)(keys + lists) * 4;
+    if (of_block(lists, experts, slots, &block)) return;
     if (counts > bytes[ALIGN_COUNTS]) bytes[ALIGN_COUNTS] = counts;
     if (offsets > bytes[ALIGN_OFFSETS]) bytes[ALIGN_OFFSETS] = offsets;
 }
@@ -68,41 +87,53 @@ mp_kernel mp_kernel_align(const char *entry) {
     return mp_make_kernel("kernels/device/align.cu", entry, "%s", "");
 }
 
-/* Of the lists that params name: the lists' buffers, how many there are, and how slots come into one. */
-static mp_status sort(const mp_device_run *run, const mp_stage_call *call, mp_align_params params,
-                      mp_error *err) {
+/* By one block, or in steps of the whole device. */
+static mp_status launch_steps(const mp_device_run *run, int64_t keys, mp_align_params *params,
+                              mp_error *err) {
     const mp_driver *driver = run->cuda->driver;
-    const mp_case *c = call->c;
     mp_status status = MP_OK;
-    const int64_t keys = params.lists * (c->E + 1);
-    const segments cut = align_segments(keys, mp_case_slots(c));
+    segments block;
     const int warps = MP_STAGE_THREADS / 32;
-    params.ids = mp_stage_ids(c, call->t);
-    params.counts = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_COUNTS];
-    params.offsets = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_OFFSETS];
-    params.slots = mp_case_slots(c);
-    params.segments = cut.count;
-    params.segment_slots = cut.slots;
-    params.num_experts = (int)c->E;
-    params.block_size_m = call->block_size_m;
+    if (of_block(params->lists, params->num_experts, params->slots, &block)) {
+        const mp_kernel kernel = mp_kernel_align("align_in_one_block");
+        params->segments = block.count;
+        params->segment_slots = block.slots;
+        return mp_stage_launch(run, &kernel, 1, BLOCK_THREADS, params, err);
+    }
+    const segments grid = of_grid(keys, params->slots);
+    params->segments = grid.count;
+    params->segment_slots = grid.slots;
     const struct {
         const char *entry;
         int64_t blocks;
         int threads;
     } steps[] = {
-        {"align_count", mp_divide_up(cut.count, warps), MP_STAGE_THREADS},
+        {"align_count", mp_divide_up(grid.count, warps), MP_STAGE_THREADS},
         {"align_scan_segments", mp_divide_up(keys, warps), MP_STAGE_THREADS},
-        {"align_scan_keys", params.lists, 1024},
-        {"align_fill", mp_stage_blocks(params.lists * params.capacity), MP_STAGE_THREADS},
-        {"align_scatter", mp_divide_up(cut.count, warps), MP_STAGE_THREADS},
+        {"align_scan_keys", params->lists, 1024},
+        {"align_fill", mp_stage_blocks(params->lists * params->capacity), MP_STAGE_THREADS},
+        {"align_scatter", mp_divide_up(grid.count, warps), MP_STAGE_THREADS},
     };
-    if (cut.count > 0) MP_CU(cuMemsetD32Async(params.counts, 0, (size_t)(keys * cut.count), run->stream));
+    if (grid.count > 0) MP_CU(cuMemsetD32Async(params->counts, 0, (size_t)(keys * grid.count), run->stream));
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         const mp_kernel kernel = mp_kernel_align(steps[i].entry);
-        MP_DO(mp_stage_launch(run, &kernel, steps[i].blocks, steps[i].threads, &params, err));
+        MP_DO(mp_stage_launch(run, &kernel, steps[i].blocks, steps[i].threads, params, err));
     }
 out:
     return status;
+}
+
+/* Of the lists that params name: the lists' buffers, how many there are, and how slots come into one. */
+static mp_status sort(const mp_device_run *run, const mp_stage_call *call, mp_align_params params,
+                      mp_error *err) {
+    const mp_case *c = call->c;
+    params.ids = mp_stage_ids(c, call->t);
+    params.counts = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_COUNTS];
+    params.offsets = (CUdeviceptr)(uintptr_t)run->scratch[ALIGN_OFFSETS];
+    params.slots = mp_case_slots(c);
+    params.num_experts = (int)c->E;
+    params.block_size_m = call->block_size_m;
+    return launch_steps(run, params.lists * (c->E + 1), &params, err);
 }
 
 static mp_status launch(void *self, const mp_stage_call *call, mp_error *err) {

@@ -17,7 +17,7 @@ static mp_status map_weights(const mp_driver *driver, const mp_gemm_request *r, 
                                        (unsigned long long)r->experts},
                              strides[] = {(unsigned long long)p->w_row * element,
                                           (unsigned long long)p->w_expert * element};
-    const unsigned box[] = {128, (unsigned)(r->tile.block_size_n / gemm->cluster), 1}, steps[] = {1, 1, 1};
+    const unsigned box[] = {128, (unsigned)(gemm->tile.block_size_n / gemm->cluster), 1}, steps[] = {1, 1, 1};
     MP_CU(cuTensorMapEncodeTiled(&p->w_map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 3, (void *)(uintptr_t)p->w, dims,
                                  strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
                                  CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
@@ -35,8 +35,8 @@ mp_status mp_stage_launch_gemm(const mp_device_run *run, const mp_gemm_request *
     mp_gemm gemm;
     int most_threads = 0;
     char text[64];
-    mp_tile_text(&request->tile, text);
     MP_DO(mp_gemm_find(request, &cuda->limits, &gemm, err));
+    mp_tile_text(&gemm.tile, text);
     MP_DO(mp_cuda_function(cuda, &gemm.kernel, &function, err));
     MP_CU(cuFuncGetAttribute(&most_threads, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function));
     if (most_threads < gemm.threads)
@@ -45,8 +45,8 @@ mp_status mp_stage_launch_gemm(const mp_device_run *run, const mp_gemm_request *
     MP_CU(cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                              (int)gemm.shared_bytes));
     /* As many blocks as the padded length could need; those beyond the real one end at once. */
-    const int64_t blocks = lists * params->list_blocks * mp_divide_up(params->n, request->tile.block_size_n);
-    params->group_size_m = request->tile.group_size_m;
+    const int64_t blocks = lists * params->list_blocks * mp_divide_up(params->n, gemm.tile.block_size_n);
+    params->group_size_m = gemm.tile.group_size_m;
     if (gemm.cluster && blocks > 0) {
         const int64_t most = mp_smaller(blocks, cuda->multiprocessors / gemm.cluster) * gemm.cluster;
         MP_DO(map_weights(driver, request, &gemm, params, err));

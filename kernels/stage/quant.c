@@ -4,11 +4,13 @@
 #include "cases/scheme.h"
 #include "kernels/stage/stage.h"
 
+#include <stdio.h>
+
 enum { LAYOUT_TOKENS = -1, MOST_PASSES = 3 };
 
 typedef struct pass {
     const char *entry;
-    enum { WARP_A_SCALE, THREAD_A_NUMBER, ONE_THREAD } threads;
+    bool alone; /* by one thread */
 } pass;
 
 /* What it launches, in order: of one scale for all rows a pass for each step. None of a quantiser that has no
@@ -19,24 +21,61 @@ static int passes_of(const mp_case *c, pass list[MOST_PASSES]) {
     int count = 0;
     if (codes != MP_E4M3 && codes != MP_I8 && codes != MP_E2M1) return 0;
     if (s->granularity != MP_PER_TENSOR) {
-        list[count++] = (pass){"quantise", WARP_A_SCALE};
+        list[count++] = (pass){"quantise", false};
         return count;
     }
     if (s->made) {
-        list[count++] = (pass){"amax", THREAD_A_NUMBER};
-        list[count++] = (pass){"scale_of_amax", ONE_THREAD};
+        list[count++] = (pass){"amax", false};
+        list[count++] = (pass){"scale_of_amax", true};
     }
-    list[count++] = (pass){"codes", THREAD_A_NUMBER};
+    list[count++] = (pass){"codes", false};
     return count;
+}
+
+/* How threads share the numbers of a scale. */
+typedef struct shape {
+    int64_t group, vector; /* numbers that share a scale, and those that are moved at a time */
+    int lanes, held;       /* threads, and the vectors of each that stay in registers */
+} shape;
+
+/* A number's thread is one of as few warps as can hold 32 numbers each; of groups that one warp holds as few
+ * lanes as have a vector each, so that it does several groups at a time. */
+static shape shape_of(const mp_case *c, int64_t k) {
+    enum { LEAST_LANES_OF_BLOCK = 32, MOST_LANES = 512, HELD_NUMBERS = 32 };
+    const int64_t group = mp_scheme_of(c)->granularity == MP_PER_GROUP ? mp_smaller(mp_case_group(c), k) : k,
+                  vector = group % mp_vector_length(c->dtype, 0) ? 1 : mp_case_vector_length(c, c->dtype, k),
+                  side_by_side = vector == 1 ? 2 : vector;
+    int64_t lanes = 1;
+    while (lanes < LEAST_LANES_OF_BLOCK && lanes * side_by_side < group) lanes *= 2;
+    while (lanes < MOST_LANES && lanes * HELD_NUMBERS < group) lanes *= 2;
+    const int64_t held = mp_smaller(mp_divide_up(group, lanes * side_by_side), HELD_NUMBERS / side_by_side);
+    return (shape){.group = group, .vector = vector, .lanes = (int)lanes, .held = (int)held};
 }
 
 static mp_kernel kernel_of(const mp_case *c, mp_stage stage, const char *entry) {
     const mp_quantiser q = mp_scheme_of(c)->quantiser;
+    const shape by = shape_of(c, stage == MP_QUANT_X ? c->K : c->N);
+    char act[64] = "";
+    if (stage == MP_QUANT_ACT && c->fused_quant) mp_stage_act_options(c, act);
     return mp_make_kernel("kernels/device/quant.cu", entry,
-                          "-DDTYPE=%d -DCODES=%d -DSCALE=%d -DFLOOR=%d -DLAYOUT=%d%s", (int)c->dtype,
-                          (int)mp_quantiser_codes(q), (int)mp_quantiser_scale(q), q != MP_QUANT_MXFP8,
-                          stage == MP_QUANT_X ? (int)LAYOUT_TOKENS : (int)c->layout,
-                          c->scale_layout == MP_SWIZZLED ? " -DSWIZZLED=1" : "");
+                          "-DDTYPE=%d -DCODES=%d -DSCALE=%d -DFLOOR=%d -DLAYOUT=%d -DVECTOR=%d -DLANES=%d "
+                          "-DHELD=%d%s%s",
+                          (int)c->dtype, (int)mp_quantiser_codes(q), (int)mp_quantiser_scale(q),
+                          q != MP_QUANT_MXFP8, stage == MP_QUANT_X ? (int)LAYOUT_TOKENS : (int)c->layout,
+                          (int)by.vector, by.lanes, by.held,
+                          c->scale_layout == MP_SWIZZLED ? " -DSWIZZLED=1" : "", act);
+}
+
+/* Sets rows_at_a_time. */
+static mp_status launch_groups(const mp_device_run *run, const mp_kernel *kernel, const shape *by,
+                               mp_quant_params *params, mp_error *err) {
+    const int64_t team = by->lanes > 32 ? by->lanes : 32,
+                  pieces = mp_divide_up(mp_divide_up(params->k, by->group), team / by->lanes);
+    const int threads = team > 32 ? (int)team : MP_STAGE_THREADS;
+    params->rows_at_a_time = mp_stage_rows_at_a_time(params->rows.count, pieces * (team / 32));
+    const int64_t teams = mp_divide_up(params->rows.count, params->rows_at_a_time) * pieces;
+    return mp_stage_launch(run, kernel, mp_smaller(mp_divide_up(teams * team, threads), MP_MAX_GRID), threads,
+                           params, err);
 }
 
 static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_stage stage, mp_error *err) {
@@ -45,8 +84,9 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
     const mp_tensor *t = call->t;
     const mp_scheme *s = mp_scheme_of(c);
     const bool x = stage == MP_QUANT_X;
-    const mp_tensor *from = x ? &t[MP_X] : mp_as_read(t, MP_CACHE2);
-    const int64_t k = from->dim[1], group = s->granularity == MP_PER_GROUP ? mp_case_group(c) : k;
+    const mp_tensor *from = x ? &t[MP_X] : mp_as_read(t, c->fused_quant ? MP_CACHE1 : MP_CACHE2);
+    const int64_t k = x ? c->K : c->N;
+    const shape by = shape_of(c, k);
     const bool one = s->granularity == MP_PER_TENSOR;
     mp_status status = MP_OK;
     mp_quant_params params = {
@@ -55,9 +95,11 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
         .scale = mp_device_address(mp_codes_scale(c, t, stage)),
         .rows = mp_stage_rows(call, from->dim[0]),
         .k = k,
-        .group = one ? 0 : group,
+        .group = by.group,
         .given =
             s->made && s->given ? mp_device_address(&t[x ? MP_X_GIVEN_SCALE : MP_CACHE2_GIVEN_SCALE]) : 0,
+        .alpha = (float)c->alpha,
+        .limit = (float)c->limit,
     };
     if (!one) {
         int64_t stride[MP_MAX_RANK];
@@ -73,10 +115,10 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
     if (one && s->made) MP_CU(cuMemsetD8Async(params.scale, 0, sizeof(float), run->stream));
     for (int i = 0; i < count; i++) {
         const mp_kernel kernel = kernel_of(c, stage, passes[i].entry);
-        const bool alone = passes[i].threads == ONE_THREAD;
-        const int64_t of_row = passes[i].threads == WARP_A_SCALE ? 32 * mp_divide_up(k, group) : k;
-        MP_DO(mp_stage_launch(run, &kernel, alone ? 1 : mp_stage_blocks(from->dim[0] * of_row),
-                              alone ? 1 : MP_STAGE_THREADS, &params, err));
+        if (passes[i].alone)
+            MP_DO(mp_stage_launch(run, &kernel, 1, 1, &params, err));
+        else
+            MP_DO(launch_groups(run, &kernel, &by, &params, err));
     }
 out:
     return status;
@@ -86,8 +128,13 @@ static mp_status launch_x(void *self, const mp_stage_call *call, mp_error *err) 
     return launch(self, call, MP_QUANT_X, err);
 }
 
+mp_status mp_stage_launch_quant_act(const mp_device_run *run, const mp_stage_call *call, mp_error *err) {
+    return launch(run, call, MP_QUANT_ACT, err);
+}
+
+/* With fused_quant act has done it. */
 static mp_status launch_act(void *self, const mp_stage_call *call, mp_error *err) {
-    return launch(self, call, MP_QUANT_ACT, err);
+    return call->c->fused_quant ? MP_OK : mp_stage_launch_quant_act(self, call, err);
 }
 
 static int kernels(const mp_case *c, mp_stage stage, mp_kernel *list) {
@@ -95,6 +142,10 @@ static int kernels(const mp_case *c, mp_stage stage, mp_kernel *list) {
     const int count = passes_of(c, passes);
     for (int i = 0; i < count; i++) list[i] = kernel_of(c, stage, passes[i].entry);
     return count;
+}
+
+int mp_stage_quant_act_kernels(const mp_case *c, mp_kernel *list) {
+    return kernels(c, MP_QUANT_ACT, list);
 }
 
 static int kernels_x(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
@@ -106,7 +157,7 @@ static int kernels_x(const mp_case *c, const mp_config *config, const mp_device_
 static int kernels_act(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
                        mp_kernel *list) {
     (void)config, (void)limits;
-    return kernels(c, MP_QUANT_ACT, list);
+    return c->fused_quant ? 0 : mp_stage_quant_act_kernels(c, list);
 }
 
 const mp_device_stage mp_device_quant_x = {launch_x, kernels_x};

@@ -24,6 +24,12 @@ mp_kernel mp_kernel_align(const char *entry);
 mp_kernel mp_kernel_activation(const mp_case *c);
 mp_kernel mp_kernel_combine(mp_dtype dtype, int64_t topk, int64_t row_length, bool adds_shared, bool weighs);
 
+/* act: -DACT and what else activated.cuh is compiled with, behind a blank; but for -DDTYPE and -DVECTOR. */
+void mp_stage_act_options(const mp_case *c, char text[64]);
+/* quant_act, which act launches with fused_quant: then it makes act's numbers too. */
+mp_status mp_stage_launch_quant_act(const mp_device_run *run, const mp_stage_call *call, mp_error *err);
+int mp_stage_quant_act_kernels(const mp_case *c, mp_kernel *list);
+
 #define MP_MAX_GRID (INT64_C(1) << 30) /* blocks in one launch; the hardware's limit is 2^31 - 1 */
 #define MP_STAGE_THREADS 256           /* of a block, where nothing else is said */
 
@@ -38,6 +44,13 @@ static inline int64_t mp_smaller(int64_t a, int64_t b) {
 /* Blocks of MP_STAGE_THREADS for so many pieces of work; a grid that is too small for them loops. */
 static inline int64_t mp_stage_blocks(int64_t pieces) {
     return mp_smaller(mp_divide_up(pieces, MP_STAGE_THREADS), MP_MAX_GRID);
+}
+
+/* Rows that a warp looks at together, of so many in `pieces`, a warp each: more than one where there are
+ * enough of them to fill the device several times all the same. */
+static inline int mp_stage_rows_at_a_time(int64_t rows, int64_t pieces) {
+    const int64_t enough = 32768, each = rows * pieces / enough;
+    return (int)(each < 1 ? 1 : mp_smaller(each, 32));
 }
 
 /* The ids of the case, which a run gets as the case numbers them. */

@@ -72,20 +72,19 @@ MP_DEVICE_INLINE double mp_number_of_code(const mp_number_format *f, unsigned lo
     }
 }
 
-/* Element `index`. */
-MP_DEVICE_INLINE double mp_number_at(const mp_number_format *f, const void *data, long long index) {
-    unsigned long long code = 0;
+/* The code of element `index`, and its number. */
+MP_DEVICE_INLINE unsigned long long mp_code_in(const mp_number_format *f, const void *data, long long index) {
     switch (f->bits) {
-    case 4:
-        code = (unsigned long long)((const unsigned char *)data)[index / 2] >> (index % 2 * 4) & 15;
-        break;
-    case 8: code = ((const unsigned char *)data)[index]; break;
-    case 16: code = ((const unsigned short *)data)[index]; break;
-    case 32: code = ((const unsigned *)data)[index]; break;
-    case 64: code = ((const unsigned long long *)data)[index]; break;
-    default: break;
+    case 4: return (unsigned long long)((const unsigned char *)data)[index / 2] >> (index % 2 * 4) & 15;
+    case 8: return ((const unsigned char *)data)[index];
+    case 16: return ((const unsigned short *)data)[index];
+    case 32: return ((const unsigned *)data)[index];
+    case 64: return ((const unsigned long long *)data)[index];
+    default: return 0;
     }
-    return mp_number_of_code(f, code);
+}
+MP_DEVICE_INLINE double mp_number_at(const mp_number_format *f, const void *data, long long index) {
+    return mp_number_of_code(f, mp_code_in(f, data, index));
 }
 
 /* Rounded to nearest, ties to even, to a FLOAT format that has Inf. Around a the format's numbers are the
@@ -104,6 +103,23 @@ MP_DEVICE_INLINE double mp_number_rounded(const mp_number_format *f, double numb
         if (result > largest) result = mp_number_infinity();
     }
     return bits >> 63 ? -result : result;
+}
+
+/* The code that it is stored as in such a format: NaN has all bits but the sign. */
+MP_DEVICE_INLINE unsigned long long mp_code_of_number(const mp_number_format *f, double number) {
+    const unsigned long long rounded = mp_bits_of_number(mp_number_rounded(f, number)),
+                             magnitude = rounded & 0x7FFFFFFFFFFFFFFFull, sign = 1ull << (f->bits - 1);
+    const int fraction = f->precision - 1, e = (int)(magnitude >> 52) - 1023;
+    unsigned long long code;
+    if (number != number) return sign - 1;
+    if (e >= 1024)
+        code = f->largest + 1;
+    else if (e < f->emin) /* subnormal or zero: a multiple of the smallest number */
+        code = (unsigned long long)(mp_number_of_bits(magnitude) * mp_number_power(fraction - f->emin));
+    else
+        code = ((unsigned long long)(e - f->emin + 1) << fraction) |
+               (magnitude >> (52 - fraction) & ((1ull << fraction) - 1));
+    return rounded >> 63 ? code | sign : code;
 }
 
 #endif

@@ -3,13 +3,20 @@
 #include "offload/device/screen.h"
 #include "offload/device/figures.cuh"
 
-extern "C" __global__ void __launch_bounds__(MP_SCREEN_THREADS) screen_gemm(const mp_screen_params p) {
+template <int SCALED> __device__ __forceinline__ void screen(const mp_screen_params &p) {
     for (long long i = blockIdx.x; i < p.rows; i += gridDim.x) {
         mp_row_figures figures;
         mp_row_figures_start(&figures);
         for (long long j = threadIdx.x; j < p.n; j += MP_SCREEN_THREADS)
-            mp_screen_element(&p, i, j, &figures);
+            mp_screen_element(&p, SCALED, i, j, &figures);
         merge_figures<MP_SCREEN_THREADS>(figures);
         if (threadIdx.x == 0) p.figures[i] = figures;
     }
+}
+
+extern "C" __global__ void __launch_bounds__(MP_SCREEN_THREADS) screen_gemm(const mp_screen_params p) {
+    screen<0>(p);
+}
+extern "C" __global__ void __launch_bounds__(MP_SCREEN_THREADS) screen_scaled_gemm(const mp_screen_params p) {
+    screen<1>(p);
 }

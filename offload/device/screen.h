@@ -4,7 +4,7 @@
 #ifndef MP_OFFLOAD_DEVICE_SCREEN_H
 #define MP_OFFLOAD_DEVICE_SCREEN_H
 
-#include "offload/device/number.h"
+#include "offload/device/operand.h"
 #include "ref/measured.h"
 
 enum { MP_SCREEN_THREADS = 128 }; /* of a row */
@@ -15,7 +15,8 @@ typedef struct mp_screened_row {
     double weight; /* where the epilogue has one */
 } mp_screened_row;
 
-/* figures[i] = those of columns n0 .. n0+n of row i, of which value[i, 0..n) and mass[i, 0..n) are the sums. */
+/* figures[i] = those of columns n0 .. n0+n of row i, of which value[i, 0..n) and mass[i, 0..n) are the
+ * sums. */
 typedef struct mp_screen_params {
     MP_DEVICE_POINTER(const double) value;        /* [rows, n] */
     MP_DEVICE_POINTER(const double) mass;         /* [rows, n] */
@@ -28,26 +29,51 @@ typedef struct mp_screen_params {
     int weighs;
     mp_stored stored;
     mp_gemm_rule rule;
+    /* The rest is for scales. */
+    MP_DEVICE_POINTER(const long long) a_row; /* [rows] */
+    mp_device_operand a, w;
 } mp_screen_params;
 
-/* Column n0+j of a row. */
-MP_DEVICE_INLINE void mp_screen_element(const mp_screen_params *p, long long i, long long j,
+MP_DEVICE_INLINE double mp_screened_scale(const mp_device_operand *o, const mp_device_row *row, long long k) {
+    return o->scale
+               ? mp_number_at(&o->scale_format, (const void *)o->scale, row->scales + k / o->block_columns)
+               : 1;
+}
+
+/* Of a sum over a row of a and one of w. */
+MP_DEVICE_INLINE mp_gemm_scales mp_screened_scales(const mp_screen_params *p, long long a_row,
+                                                   long long w_row) {
+    const mp_device_row a = mp_device_row_of(&p->a, a_row), w = mp_device_row_of(&p->w, w_row);
+    mp_gemm_scales s = mp_no_scales();
+    for (long long k = 0; k < p->w.length; k += p->rule.block)
+        mp_add_scales(&s, mp_screened_scale(&p->a, &a, k), mp_screened_scale(&p->w, &w, k));
+    mp_scales_meet(&s, a.global, w.global);
+    return s;
+}
+
+/* Column n0+j of a row; scaled: the rule has blocks. */
+MP_DEVICE_INLINE void mp_screen_element(const mp_screen_params *p, int scaled, long long i, long long j,
                                         mp_row_figures *figures) {
     const mp_screened_row row = ((const mp_screened_row *)p->row)[i];
     const double acc = ((const double *)p->value)[i * p->n + j],
                  mass = ((const double *)p->mass)[i * p->n + j];
     const long long column = p->n0 + j;
     const double got = mp_number_at(&p->got_format, (const void *)p->got, row.got * p->width + column);
+    mp_gemm_scales scales = mp_no_scales();
     mp_epilogue_terms terms;
     double value, error;
+    if (scaled)
+        scales = mp_screened_scales(p, ((const long long *)p->a_row)[i], row.expert * p->width + column);
     terms.has_bias = p->bias != 0;
     terms.has_weight = p->weighs;
     terms.bias =
         p->bias ? mp_number_at(&p->bias_format, (const void *)p->bias, row.expert * p->width + column) : 0;
     terms.weight = row.weight;
-    mp_expect_sum(&p->rule, &terms, acc, mass, mp_sum_error(&p->rule, mass), &value, &error);
+    mp_expect_sum(&p->rule, &terms, acc, mass, mp_sum_error(&p->rule, mass, &scales), &value, &error);
     mp_measured m = mp_measure_stored(&p->stored, got, value, error);
     if (mass + p->rule.rel * mass >= p->rule.overflow) m.plain = 0;
+    if (scaled && (scales.infinite || mp_may_overflow_in_scaling(&p->rule.scaling, &scales, acc, mass)))
+        m.plain = 0;
     mp_row_figures_add(figures, column, got, value, &m);
 }
 

@@ -26,6 +26,7 @@ OPTIONS = {
     ),
     "scale_layout": ("row", "row-padded", "column", "column-padded", "swizzled"),
     "gemm": ("auto", "mma", "wgmma"),
+    "fused_quant": (False, True),
     "lora_map": ("token", "segments"),
     "lora_routing": ("mixed", "uniform", "one", "base", "empty", "requests"),
     "lora_ranks": ("full", "zeros", "garbage"),

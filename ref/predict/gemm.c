@@ -89,6 +89,7 @@ mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *p
                           const mp_tensor *out, mp_error *err) {
     const bool matrix_core = mp_is_matrix_core(contract->accumulator);
     const mp_tc_parts promotion = mp_tc_promotion(contract->promotion);
+    mp_gemm_make_weights(problem);
     if (!parts && contract->promotion) parts = &promotion;
     if (contract->split_k > 1 || (parts && contract->accumulator != MP_ACC_TENSOR_CORE && !matrix_core))
         return mp_fail(err, MP_EUNSUPPORTED, "sums in parts of k are not predicted");
@@ -118,6 +119,16 @@ static mp_status gemm_stage(const mp_prediction *self, const mp_stage_call *call
         return mp_predict_gemm(contract, NULL, &g.problem, &g.epilogue, g.out_row, g.out, err);
     return mp_predict_scaled_gemm(contract, mp_scheme_of(call->c), call->c->dtype, &g.problem, &g.epilogue,
                                   g.out_row, g.out, err);
+}
+
+mp_status mp_confirm_gemm_stage(const mp_engine *engine, const mp_contract *of, const mp_stage_call *call,
+                                mp_stage stage, bool *equal, mp_error *err) {
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(of, stage);
+    const mp_stage_gemm g = mp_gemm_under(call, stage, contract);
+    *equal = false;
+    if (!engine->confirm_gemm) return mp_fail(err, MP_EUNSUPPORTED, "bits are not looked at by an engine");
+    return engine->confirm_gemm(engine, contract, mp_scheme_of(call->c), call->c->dtype, &g.problem,
+                                &g.epilogue, g.out_row, g.out, equal, err);
 }
 
 mp_status mp_predict_stage_gate_up(void *self, const mp_stage_call *call, mp_error *err) {

@@ -45,4 +45,9 @@ mp_status mp_host_predict(const mp_contract *contract, const mp_case *c, const m
 mp_status mp_host_run(const mp_case *c, const mp_inputs *in, int block_size_m, uint32_t poison,
                       mp_trace *trace, mp_error *err);
 
+/* Whether gate_up or down has left what it would predict, by an engine that looks at it itself; rows of
+ * filtered slots aside. MP_EUNSUPPORTED: it does not. */
+mp_status mp_confirm_gemm_stage(const mp_engine *engine, const mp_contract *contract,
+                                const mp_stage_call *call, mp_stage stage, bool *equal, mp_error *err);
+
 #endif

@@ -95,6 +95,7 @@ static mp_status make_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *ma
     *made = *o->codes;
     made->data = NULL;
     made->dtype = dtype;
+    mp_tensor_make(o->codes, NULL);
     const int64_t rows = mp_tensor_rows(made), length = mp_tensor_row_length(made);
     const mp_status status = mp_tensor_alloc(made, 0, err);
 #pragma omp parallel for schedule(static)

@@ -24,7 +24,7 @@ const mp_tile_facts *mp_facts_of(const mp_facts *facts, const mp_case *c, mp_sta
 /* Which kernel the tile is for its GEMM, or why there is none. */
 static void find_kernel(const mp_case *c, const mp_device_limits *limits, mp_tile_facts *f,
                         mp_kernel *kernel) {
-    const mp_config config = {.up = f->tile, .down = f->tile};
+    const mp_config config = {.up = f->tile, .down = f->tile, .tile_named = true};
     const mp_gemm_request request = mp_gemm_of_case(c, &config, f->stage);
     mp_gemm gemm;
     mp_error err = {0};

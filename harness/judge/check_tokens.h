@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to harness/judge/: an engine's figures of the final output, made again by the CPU. */
+#ifndef MP_HARNESS_CHECK_TOKENS_H
+#define MP_HARNESS_CHECK_TOKENS_H
+
+#include "harness/judge/judge_stage.h"
+#include "ref/token_figures.h"
+
+/* figures [M], those of an engine's end_to_end. Of some tokens the CPU computes the float64 values as well,
+ * and what they may differ by. MP_EDEVICE where figures are further apart than that. */
+mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures, mp_error *err);
+
+#endif

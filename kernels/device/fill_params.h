@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Arguments of fill.cu, read by the C compiler and by NVRTC as params.h is. */
+#ifndef MP_KERNELS_DEVICE_FILL_PARAMS_H
+#define MP_KERNELS_DEVICE_FILL_PARAMS_H
+
+#include "cases/normal.h"
+#include "kernels/device/params.h"
+
+typedef struct mp_fill_params {
+    MP_DEVICE_POINTER(unsigned short) data; /* [count], at a multiple of 16 bytes */
+    unsigned long long count;
+    mp_normal normal;
+} mp_fill_params;
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Weights that the device makes for itself. */
+#include "kernels/device/fill_params.h"
+#include "kernels/handle.h"
+
+#include <stdint.h>
+
+enum { THREADS = 256, BLOCKS_EACH = 8 /* of a multiprocessor */ };
+
+bool mp_cuda_fills(const mp_space *space) {
+    return mp_cuda_is_space(space) && ((const mp_cuda *)space->self)->can_compile;
+}
+
+/* The first, the last, and some between them, other ones in each tensor, as the CPU makes them. */
+static mp_status check_some(mp_cuda *cuda, const mp_fill_params *p, mp_error *err) {
+    enum { PLACES = 16, SOME = 64 };
+    const mp_driver *driver = cuda->driver;
+    const unsigned long long some = p->count < SOME ? p->count : SOME;
+    unsigned short codes[SOME];
+    mp_status status = MP_OK;
+    for (int place = 0; place < PLACES && some > 0; place++) {
+        const unsigned long long last = p->count - some,
+                                 random = mp_bits(~p->normal.key, (mp_u64)place) % (last + 1),
+                                 first = place == 0   ? 0
+                                         : place == 1 ? last
+                                                      : random;
+        MP_CU(cuMemcpyDtoH_v2(codes, p->data + first * sizeof *codes, some * sizeof *codes));
+        for (unsigned long long i = 0; i < some; i++) {
+            const unsigned expected = mp_normal_code(&p->normal, first + i);
+            if (codes[i] == expected) continue;
+            status = mp_fail(err, MP_EDEVICE, "%s fills element %llu with %04X, expected %04X", cuda->name,
+                             first + i, codes[i], expected);
+            goto out;
+        }
+    }
+out:
+    return status;
+}
+
+mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_normal *normal, mp_error *err) {
+    mp_cuda *cuda = space->self;
+    mp_fill_params params = {.data = (CUdeviceptr)(uintptr_t)t->data,
+                             .count = (unsigned long long)mp_tensor_count(t),
+                             .normal = *normal};
+    const mp_kernel kernel = mp_kernel_fill();
+    CUfunction function = NULL;
+    mp_status status = mp_cuda_function(cuda, &kernel, &function, err);
+    if (status == MP_OK)
+        status = mp_cuda_launch(cuda, NULL, function, BLOCKS_EACH * (int64_t)cuda->multiprocessors, THREADS,
+                                0, &params, err);
+    return status == MP_OK ? check_some(cuda, &params, err) : status;
+}

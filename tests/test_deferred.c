@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Weights that a device makes for itself, on that of tests/fake_cuda.h, and that the host does not have. */
+#include "cases/deferred.h"
+#include "harness/subjects/buffers.h"
+#include "harness/subjects/copies.h"
+#include "kernels/cuda.h"
+#include "kernels/device/fill_params.h"
+#include "tests/fake_cuda.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* ---- kernels, right and wrong ---- */
+
+static int fills;
+
+static void fill(const mp_fill_params *p, mp_u64 count, mp_u64 shift) {
+    unsigned short *data = fake_memory(p->data);
+    fills++;
+    for (mp_u64 i = 0; i < count; i++) data[i] = (unsigned short)mp_normal_code(&p->normal, i + shift);
+}
+
+static void right(const char *entry, const void *params) {
+    const mp_fill_params *p = params;
+    if (strcmp(entry, "fill_normal") == 0) fill(p, p->count, 0);
+}
+
+static void short_by_one(const char *entry, const void *params) {
+    const mp_fill_params *p = params;
+    if (strcmp(entry, "fill_normal") == 0) fill(p, p->count - 1, 0);
+}
+
+static void of_the_next(const char *entry, const void *params) {
+    const mp_fill_params *p = params;
+    if (strcmp(entry, "fill_normal") == 0) fill(p, p->count, 1);
+}
+
+static mp_case parsed(const char *text) {
+    mp_case c = mp_case_default();
+    mp_error err = {0};
+    if (mp_case_parse(&c, text, &err) != MP_OK) fail_msg("%s: %s", text, err.text);
+    return c;
+}
+
+static void a_device_that_fills_otherwise_is_found(void **state) {
+    (void)state;
+    static void (*const wrong[])(const char *, const void *) = {NULL, short_by_one, of_the_next};
+    const mp_case c = parsed("M=2 E=3 K=72 N=40");
+    mp_cuda *cuda;
+    mp_normal normal;
+    mp_error err = {0};
+    mp_tensor t = mp_case_shape(&c, MP_W1, 16);
+    assert_true(mp_fills_by_normal(&c, MP_W1, &normal));
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    const mp_space *space = mp_cuda_space(cuda);
+    assert_true(mp_cuda_fills(space));
+    assert_false(mp_cuda_fills(&mp_host_space));
+    assert_int_equal(space->alloc(space->self, mp_tensor_bytes(&t), MP_POISON_A, &t.data, &err), MP_OK);
+    fake.execute = right;
+    assert_int_equal(mp_cuda_fill(space, &t, &normal, &err), MP_OK);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        memset(fake_memory((uintptr_t)t.data), 0, mp_tensor_bytes(&t));
+        fake.execute = wrong[i];
+        assert_int_equal(mp_cuda_fill(space, &t, &normal, &err), MP_EDEVICE);
+        assert_non_null(strstr(err.text, "fills element"));
+    }
+    /* fewer elements than are made again */
+    mp_tensor few = t;
+    few.dim[0] = few.dim[1] = 1;
+    few.dim[2] = 3;
+    fake.execute = right;
+    assert_int_equal(mp_cuda_fill(space, &few, &normal, &err), MP_OK);
+    fake.execute = NULL;
+    space->free(space->self, t.data);
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
+/* ---- buffers ---- */
+
+/* Whether the byte can be read: by a child, which a fault ends. */
+static bool can_be_read(const char *byte) {
+    const pid_t child = fork();
+    if (child == 0) {
+        signal(SIGSEGV, SIG_DFL); /* the test library's handler is the parent's */
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+        _exit(*(const volatile char *)byte == 0 ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) < 2;
+}
+
+/* A subject in the device's memory that does nothing. */
+static mp_status describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
+    (void)s;
+    return mp_config_resolve(c, NULL, &offer->config, err);
+}
+static mp_status run(mp_subject *s, const mp_execution *e, mp_error *err) {
+    (void)s, (void)e, (void)err;
+    return MP_OK;
+}
+
+static void load(mp_subject *subject, const mp_case *c, const mp_inputs *in, mp_buffers **buffers,
+                 mp_execution *e) {
+    mp_buffer_sizes sizes = {0};
+    mp_error err = {0};
+    static mp_offer offer;
+    assert_int_equal(mp_subject_describe(subject, c, &offer, &err), MP_OK);
+    mp_buffer_sizes_add(c, &offer, &sizes);
+    if (mp_buffers_open(subject, &sizes, MP_BUFFERS_ONCE, MP_POISON_A, buffers, &err) != MP_OK ||
+        mp_buffers_load(*buffers, c, &offer, in, &err) != MP_OK)
+        fail_msg("%s", err.text);
+    *e = mp_buffers_execution(*buffers);
+}
+
+/* The subject gets what it would get of weights that the host has, and the host has none. Where they lie with
+ * gaps the host makes them after all. */
+static void a_subject_on_the_device_needs_none_of_the_host(void **state) {
+    (void)state;
+    static const char *const texts[] = {"M=2 E=3 K=72 N=40", "M=2 E=3 K=72 N=40 weight_row_gap=8"};
+    mp_cuda *cuda;
+    mp_error err = {0};
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    mp_subject subject = {.name = "nobody", .space = mp_cuda_space(cuda), .describe = describe, .run = run};
+    subject.copies = mp_copies_open(subject.space);
+    fake.execute = right;
+    for (int gaps = 0; gaps < 2; gaps++) {
+        const mp_case c = parsed(texts[gaps]);
+        mp_inputs now, later;
+        mp_buffers *buffers;
+        mp_execution e;
+        mp_surroundings_report report;
+        assert_int_equal(mp_inputs_create(&c, &now, &err), MP_OK);
+        assert_int_equal(mp_inputs_create_deferring(&c, 1, &later, &err), MP_OK);
+        mp_inputs_seal(&later);
+        fills = 0;
+        for (int round = 0; round < 2; round++) { /* the second one finds the first one's copies */
+            const size_t before = fake.uploaded;
+            load(&subject, &c, &later, &buffers, &e);
+            assert_int_equal(fills, gaps ? 0 : 2);
+            for (int id = MP_W1; id <= MP_W2; id += MP_W2 - MP_W1) {
+                const size_t row = mp_tensor_row_bytes(&now.t[id]);
+                assert_memory_equal(fake_memory((uintptr_t)e.t[id].data), now.t[id].data,
+                                    gaps ? row : mp_tensor_bytes(&now.t[id]));
+                assert_int_equal(can_be_read(later.t[id].data), gaps);
+            }
+            if (!gaps) assert_true(fake.uploaded - before < mp_tensor_bytes(&now.t[MP_W2]));
+            assert_int_equal(mp_buffers_look(buffers, &report, &err), MP_OK);
+            assert_string_equal(report.input, "");
+            mp_buffers_close(buffers);
+        }
+        mp_inputs_destroy(&later);
+        mp_inputs_destroy(&now);
+    }
+    fake.execute = NULL;
+    mp_copies_close(subject.copies);
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_device_that_fills_otherwise_is_found),
+                                       cmocka_unit_test(a_subject_on_the_device_needs_none_of_the_host)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pipeline of offload/ with one kernel that is wrong: figures that it makes are refused, for they are not
+ * those of the CPU. The device is that of tests/fake_cuda.h. */
+#include "offload/device/steps.h"
+#include "tests/end_to_end_support.h"
+#include "tests/fake_cuda.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void (*right)(const char *entry, const void *params);
+
+static bool is(const char *entry, const char *name) {
+    return strcmp(entry, name) == 0;
+}
+
+/* What lies there moves along by `by` bytes, and what leaves comes in again. */
+static void rotate(CUdeviceptr at, long long bytes, long long by) {
+    char *data = fake_memory(at), kept[256];
+    memcpy(kept, data, (size_t)by);
+    memmove(data, data + by, (size_t)(bytes - by));
+    memcpy(data + bytes - by, kept, (size_t)by);
+}
+
+enum { TOKENS = 64, TOPK = 2, EXPERTS = 4, K = 64 };
+
+static void filter_second_slots(CUdeviceptr topk_ids) {
+    for (int t = 1; t < TOKENS * TOPK; t += TOPK) ((int *)fake_memory(topk_ids))[t] = -1;
+}
+
+#define PLANT(name, wrong_entry, type, change)                    \
+    static void name(const char *entry, const void *params) {     \
+        type p;                                                   \
+        if (!is(entry, wrong_entry)) return right(entry, params); \
+        memcpy(&p, params, sizeof p);                             \
+        change;                                                   \
+        right(entry, &p);                                         \
+    }
+PLANT(without_the_clamp_of_up, "activate", mp_act64_params, p.act.clamps_up = 0)
+PLANT(without_the_clamp_of_gate, "activate", mp_act64_params, p.act.clamps_gate = 0)
+PLANT(without_the_clamp_of_silu, "activate", mp_act64_params, p.act.clamps_result = 0)
+PLANT(up_of_the_next_element, "activate", mp_act64_params, p.up = 1)
+PLANT(exp_of_another_beta, "activate", mp_act64_params, p.act.beta *= 1 + 0x1p-30)
+PLANT(bias_left_out, "epilogue", mp_epilogue64_params, p.bias = 0)
+PLANT(bias_of_the_next_column, "epilogue", mp_epilogue64_params, rotate(p.bias, EXPERTS *p.width * 2, 2))
+PLANT(a_column_left_out, "epilogue", mp_epilogue64_params, p.n--)
+PLANT(weights_of_the_token_behind, "measure_tokens", mp_output64_params,
+      rotate(p.weights, TOKENS *TOPK * 4, TOPK * 4))
+PLANT(weights_of_the_token_behind_in_down, "epilogue", mp_epilogue64_params,
+      if (p.weights) rotate(p.weights, TOKENS *TOPK * 4, TOPK * 4))
+PLANT(shared_output_left_out, "measure_tokens", mp_output64_params, p.shared = 0)
+PLANT(another_scale, "measure_tokens", mp_output64_params, p.rsf *= 1 + 0x1p-30)
+PLANT(the_output_of_the_token_behind, "measure_tokens", mp_output64_params,
+      rotate(p.stored, TOKENS *K * 2, K * 2))
+PLANT(a_slot_left_out, "measure_tokens", mp_output64_params, p.topk--)
+PLANT(a_token_left_out, "measure_tokens", mp_output64_params, p.tokens--)
+PLANT(slots_that_have_no_expert, "measure_tokens", mp_output64_params, filter_second_slots(p.topk_ids))
+
+static void nothing(const char *entry, const void *params) {
+    right(entry, params);
+}
+
+static const struct {
+    const char *name;
+    void (*execute)(const char *entry, const void *params);
+    const char *text, *says;
+} planted[] = {
+    {"nothing", nothing, "", NULL},
+    {"clamp of up", without_the_clamp_of_up, "act=clamp_silu limit=0.05", "token"},
+    {"clamp of gate", without_the_clamp_of_gate, "act=clamp_silu limit=0.05", "token"},
+    {"clamp of silu", without_the_clamp_of_silu, "act=silu_clamp limit=0.05", "token"},
+    {"another up", up_of_the_next_element, "", "token"},
+    {"another beta", exp_of_another_beta, "", "token"},
+    {"no bias", bias_left_out, "bias=1", "token"},
+    {"bias of the next column", bias_of_the_next_column, "bias=1", "token"},
+    {"a column left out", a_column_left_out, "", "token"},
+    {"other weights in combine", weights_of_the_token_behind, "apply_router_weight_in_combine=1", "token"},
+    {"other weights in down", weights_of_the_token_behind_in_down, "", "token"},
+    {"no shared output", shared_output_left_out, "shared=add", "token"},
+    {"another scale", another_scale, "rsf=2.5", "token"},
+    {"another output", the_output_of_the_token_behind, "", "token"},
+    {"a slot left out", a_slot_left_out, "mode=no_combine", "measured 64 of 128 elements of token 0"},
+    {"a slot left out of the sum", a_slot_left_out, "", "token"},
+    {"a token left out", a_token_left_out, "", "measured 0 of 64 elements of token 63"},
+    {"a filtered slot", slots_that_have_no_expert, "", "token"},
+};
+
+static void each_is_refused(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_offload *offload;
+    if (mp_offload_open(4, &offload, &err) != MP_OK) fail_msg("%s", err.text);
+    right = fake.execute;
+    for (size_t i = 0; i < COUNT(planted); i++) {
+        char text[160];
+        host_run r;
+        mp_stage_figures figures;
+        snprintf(text, sizeof text, "M=64 E=4 topk=2 K=64 N=32 %s", planted[i].text);
+        host_run_create(&r, text, offload);
+        fake.execute = planted[i].execute;
+        err = (mp_error){0};
+        const mp_status status = end_to_end_by(&r, mp_offload_engine(offload), &figures, &err);
+        fake.execute = right;
+        print_message("%-28s %s\n", planted[i].name, err.text);
+        assert_int_equal(status, planted[i].says ? MP_EDEVICE : MP_OK);
+        if (planted[i].says) assert_non_null(strstr(err.text, planted[i].says));
+        host_run_free(&r, offload);
+    }
+    mp_offload_close(offload);
+    assert_int_equal(fake.live, 0);
+}
+
+/* Every call of the driver fails once: figures are right, or there are none, and nothing is left behind. */
+static void every_call_may_fail(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_stage_figures expected, figures;
+    int calls = 0, refused = 0;
+    for (int n = -1; n < calls || n < 0; n++) {
+        mp_offload *offload;
+        host_run r;
+        fake.failing = -1;
+        if (mp_offload_open(4, &offload, &err) != MP_OK) fail_msg("%s", err.text);
+        host_run_create(&r, "M=2 E=4 topk=2 K=16 N=8 shared=add bias=1", offload);
+        fake.calls = 0;
+        fake.failing = n;
+        err = (mp_error){0};
+        const mp_status status = end_to_end_by(&r, mp_offload_engine(offload), &figures, &err);
+        if (n < 0) calls = fake.calls;
+        if (n < 0) expected = figures;
+        if (status == MP_OK) assert_true(figures.max_abs == expected.max_abs);
+        if (status != MP_OK) assert_true(status == MP_EDEVICE && err.status == status && err.text[0]);
+        refused += status != MP_OK;
+        fake.failing = -1;
+        host_run_free(&r, offload);
+        mp_offload_close(offload);
+        assert_int_equal(fake.live, 0);
+    }
+    assert_true(calls > 60 && refused > calls / 2);
+}
+
+static size_t no_room(void) {
+    return ((size_t)1 << 30) - ((size_t)64 << 20);
+}
+
+/* Without room the CPU makes the figures. */
+static void without_memory_the_cpu_measures(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_offload *offload;
+    host_run r;
+    mp_stage_figures by_device, by_cpu;
+    if (mp_offload_open(4, &offload, &err) != MP_OK) fail_msg("%s", err.text);
+    host_run_create(&r, "M=64 E=4 topk=2 K=64 N=32", offload);
+    fake.used = no_room;
+    const int launched = fake.launched;
+    if (end_to_end_by(&r, mp_offload_engine(offload), &by_device, &err)) fail_msg("%s", err.text);
+    assert_int_equal(fake.launched, launched);
+    fake.used = NULL;
+    if (end_to_end_by(&r, mp_engine_of_cpu(), &by_cpu, &err)) fail_msg("%s", err.text);
+    assert_true(by_device.max_abs == by_cpu.max_abs && by_device.max_row_rms == by_cpu.max_row_rms);
+    host_run_free(&r, offload);
+    mp_offload_close(offload);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_is_refused),
+                                       cmocka_unit_test(every_call_may_fail),
+                                       cmocka_unit_test(without_memory_the_cpu_measures)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
