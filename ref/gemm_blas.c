@@ -50,7 +50,7 @@ static bool workspace_create(workspace *s, int64_t block, int64_t columns, int64
     enum { PARTS = sizeof parts / sizeof parts[0] };
     int64_t all = 0;
     for (int i = 0; i < PARTS; i++) all += parts[i].count;
-    double *at = s->memory = mp_slabs_alloc((size_t)all * sizeof *at);
+    double *at = s->memory = malloc((size_t)all * sizeof *at);
     for (int i = 0; at && i < PARTS; at += parts[i].count, i++)
         *parts[i].buffer = parts[i].count > 0 ? at : NULL;
     return s->memory != NULL;

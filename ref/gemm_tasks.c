@@ -4,7 +4,6 @@
 #include "ref/align.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -50,12 +49,4 @@ void mp_gemm_tasks_destroy(mp_gemm_tasks *tasks) {
     free(tasks->task);
     free(tasks->order);
     *tasks = (mp_gemm_tasks){0};
-}
-
-void *mp_slabs_alloc(size_t bytes) {
-    enum { LARGE = 2 << 20, SMALL = 4096 };
-    const size_t page = bytes < LARGE ? SMALL : LARGE, whole = (bytes + page - 1) / page * page;
-    void *memory = aligned_alloc(page, whole ? whole : page);
-    if (memory && page == LARGE) madvise(memory, whole, MADV_HUGEPAGE); /* or not: then they are small */
-    return memory;
 }

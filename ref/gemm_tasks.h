@@ -23,9 +23,4 @@ typedef struct mp_gemm_tasks {
 mp_status mp_gemm_tasks_create(const mp_gemm_problem *problem, mp_gemm_tasks *tasks, mp_error *err);
 void mp_gemm_tasks_destroy(mp_gemm_tasks *tasks);
 
-/* Memory for the slabs of one thread, to be freed; NULL: there is none. It begins with a page, a large one
- * where the system has them: slabs are written once and read often, and taking them 4 KiB at a time took a
- * tenth of the time of small GEMMs. */
-void *mp_slabs_alloc(size_t bytes);
-
 #endif
