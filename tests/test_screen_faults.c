@@ -23,8 +23,8 @@ static CUdeviceptr shifted(CUdeviceptr at, long long bytes, int by) {
 
 /* Bytes of the scales of so many rows. */
 static long long scale_bytes(const mp_device_operand *o, long long matrices, long long rows) {
-    return matrices * mp_device_blocks(rows, o->block_rows) *
-           mp_device_blocks(o->length, o->block_columns) * (long long)sizeof(float);
+    return matrices * mp_device_blocks(rows, o->block_rows) * mp_device_blocks(o->length, o->block_columns) *
+           (long long)sizeof(float);
 }
 
 /* What the device is told wrongly. */

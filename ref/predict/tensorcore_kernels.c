@@ -67,8 +67,9 @@ static void kernel_portable(const mp_tc_block *b) {
 }
 
 #if MP_X86
-/* --- AVX-512: panels of 64 columns, whose exponents fill one register; two rows at a time, to use every
- * loaded w twice --------- */
+/* --- AVX-512: panels of 64 columns, whose exponents fill one register, four rows by half of one at a time.
+ * Ports of vectors are what is short here: beside 16 sums of products a result and step has one more for acc,
+ * eight instructions around them, and five for its share of the exponents. --- */
 
 enum { AVX512_VECTORS = 4, AVX512_AT_ONCE = 8 * AVX512_VECTORS };
 
